@@ -1,0 +1,63 @@
+/*
+ * abi/layout.h: the guest address space, drawn once.
+ *
+ * Every address here is guest-virtual (gva) and a constant: compiled code holds them as displacements,
+ * the host builds page tables for them, and image files name them in their program headers.
+ * Freestanding and usable from assembler: only #defines outside the __ASSEMBLER__ guard.
+ *
+ *   0x0000_0000     unmapped
+ *   0x0010_0000     system pages, supervisor only (made by the host, never in a file)
+ *   0x0040_0000     image text RX, then rodata R
+ *   0x2000_0000     image data RW NX: globals, sizes, segment state, tables
+ *   0x3000_0000     mailbox RW NX (abi/mailbox.h)
+ *   0x3800_0000     stack RW NX, grows down from HUSK_STACK_TOP_GVA; everything below its limit is unmapped
+ *   0x4000_0000     linear memory 0, then unmapped up to 8 GiB + 64 KiB above its base
+ *   0x10_0000_0000  + i * 16 GiB: linear memory i, for i >= 1
+ *
+ * Code must lie within 2 GiB of memory 0 (R_X86_64_PC32 to constant addresses), hence this order.
+ */
+#ifndef HUSK_ABI_LAYOUT_H
+#define HUSK_ABI_LAYOUT_H
+
+#define HUSK_ABI_VERSION 1
+
+#define HUSK_PAGE_SIZE 0x1000
+#define HUSK_PAGE_SHIFT 12
+#define HUSK_WASM_PAGE_SIZE 0x10000
+
+#define HUSK_SYS_GVA 0x00100000
+#define HUSK_SYS_END_GVA 0x00400000
+
+#define HUSK_TEXT_GVA 0x00400000 /* text first, rodata after it on a fresh page */
+#define HUSK_TEXT_END_GVA 0x20000000
+
+#define HUSK_DATA_GVA 0x20000000
+#define HUSK_DATA_END_GVA 0x30000000
+
+#define HUSK_MAILBOX_GVA 0x30000000
+
+/* The stack occupies [HUSK_STACK_TOP_GVA - size, HUSK_STACK_TOP_GVA). The rest of the region is the guard. */
+#define HUSK_STACK_LOW_GVA 0x38000000
+#define HUSK_STACK_TOP_GVA 0x3f000000
+#define HUSK_STACK_DEFAULT_BYTES 0x100000
+#define HUSK_STACK_MIN_BYTES 0x4000
+#define HUSK_STACK_MAX_BYTES 0x4000000
+
+#define HUSK_MEM0_GVA 0x40000000
+#define HUSK_MEM1_BASE_GVA 0x1000000000 /* memory i >= 1 is at this + i * HUSK_MEM_STRIDE */
+#define HUSK_MEM_STRIDE 0x400000000
+/* What one memory reserves: 32-bit index + 32-bit static offset + the widest access, rounded up. */
+#define HUSK_MEM_WINDOW_BYTES 0x200010000
+/* 64 memories: with the guest-physical layout of host/paging this stays under 40 physical bits (QEMU's TCG). */
+#define HUSK_MAX_MEMORIES 64
+#define HUSK_MAX_MEM_PAGES 65536 /* wasm pages: 4 GiB */
+
+#ifndef __ASSEMBLER__
+#include <stdint.h>
+
+static inline uint64_t husk_mem_gva(uint32_t mem_idx) {
+    return mem_idx == 0 ? (uint64_t)HUSK_MEM0_GVA
+                        : (uint64_t)HUSK_MEM1_BASE_GVA + (uint64_t)mem_idx * (uint64_t)HUSK_MEM_STRIDE;
+}
+#endif
+#endif

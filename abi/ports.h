@@ -1,0 +1,15 @@
+/*
+ * abi/ports.h: how ring 3 leaves the guest: `out %eax, imm8`. The value of eax is not looked at.
+ * The TSS I/O bitmap allows exactly these ports (exception ports are used by the ring-0 stubs only);
+ * an `out` to any other port, any `in`, and any other exit is a guest violation.
+ */
+#ifndef HUSK_ABI_PORTS_H
+#define HUSK_ABI_PORTS_H
+
+#define HUSK_PORT_CALL_DONE 0x10 /* the dispatcher is parked; results are in mailbox.call.slots */
+#define HUSK_PORT_HOST_CALL 0x11 /* mailbox.host.import_idx and .slots are set; results come back in .slots */
+#define HUSK_PORT_SERVICE 0x12   /* mailbox.service is set (abi/mailbox.h) */
+#define HUSK_PORT_EXCEPTION 0x80 /* + vector 0..31: an exception stub; the frame is on the exception stack */
+#define HUSK_EXCEPTION_VECTORS 32
+
+#endif

@@ -1,0 +1,51 @@
+/*
+ * host/syspages.h: the pages that only ring 0 may touch, made by the host and never read from a file: GDT, IDT, TSS with
+ * its I/O bitmap, exception stubs and stack, page tables.
+ *
+ * A template is built once per opened image and describes its fixed mappings; a space is one sandbox's private
+ * (copy-on-write) copy, to which mappings are added as memory and tables grow.
+ * The one rule (design, section 4): while a VM exists an entry only goes from not-present to present.
+ */
+#ifndef HOST_SYSPAGES_H
+#define HOST_SYSPAGES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "husk.h"
+#include "vm.h"
+
+enum page_prot { PAGE_READ = 1, PAGE_WRITE = 2, PAGE_EXEC = 4 }; /* user pages; W and X together are refused */
+
+struct page_mapping {
+    gva_t gva;
+    gpa_t gpa;
+    uint64_t bytes;
+    uint32_t prot;
+};
+
+struct sys_template;
+struct sys_space;
+
+int sys_template_new(const struct page_mapping *mappings, size_t count, struct sys_template **ret_template,
+                     struct husk_error *err);
+struct sys_template *sys_template_ref(struct sys_template *template);
+void sys_template_unref(struct sys_template *template);
+
+/* slot_idx_base: the space uses the memory slots from here on, at most SYS_SPACE_SLOTS_MAX. */
+#define SYS_SPACE_SLOTS_MAX 16
+int sys_space_new(struct sys_template *template, uint32_t slot_idx_base, struct sys_space **ret_space,
+                  struct husk_error *err);
+void sys_space_free(struct sys_space *space); /* after the VM is destroyed */
+gpa_t sys_space_page_root(const struct sys_space *space);
+/* Give the VM the space's slots; once, after create and before the first run. */
+int sys_space_attach(struct sys_space *space, const struct vm_ops *ops, struct vm *vm, struct husk_error *err);
+/* Map more (pages that are not mapped yet). Nothing is changed on failure. */
+int sys_space_map(struct sys_space *space, const struct page_mapping *mapping, struct husk_error *err);
+
+/* Where guest-physical memory lies. Below HUSK_MEM0_GVA: the same as virtual. Linear memory i: (i + 1) * 4 GiB. System pages and page tables:
+ * from 0xc0000000 up to 4 GiB (host/syspages.c). */
+gpa_t gpa_of_gva(gva_t gva);
+
+#endif

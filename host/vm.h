@@ -1,0 +1,73 @@
+/*
+ * host/vm.h: a virtual machine with one vCPU, as the run loop sees it; the only door to the hypervisor. vm_kvm.c is the real
+ * backend, vm_fake.c (tests) plays scripted exits and makes the n-th operation fail.
+ *
+ * A VM knows nothing of wasm: memory slots, registers, run, exits. All guest code runs in ring 3 in long mode with the
+ * descriptor tables and page tables of host/syspages.h.
+ */
+#ifndef HOST_VM_H
+#define HOST_VM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "addr.h"
+#include "husk.h"
+
+struct vm;          /* one virtual machine; the backend's own */
+struct vm_backend;  /* process-wide: the open /dev/kvm and what it can do */
+
+struct vm_regs { /* the guest's general registers, in KVM's order */
+    uint64_t rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, r8, r9, r10, r11, r12, r13, r14, r15, rip, rflags;
+};
+
+#define VM_SLOT_READONLY 1u
+
+enum vm_exit_kind {
+    VM_EXIT_PORT,      /* ring 3 did OUT to one of our ports: .port */
+    VM_EXIT_EXCEPTION, /* an exception stub reported: .vector, .error_code, .cr2, and regs of the interrupted code */
+    VM_EXIT_KICKED,    /* vm_kick() or a signal; the guest may simply be run again */
+    VM_EXIT_VIOLATION  /* anything else: .detail says what */
+};
+
+struct vm_exit {
+    enum vm_exit_kind kind;
+    uint8_t port;
+    uint8_t vector;
+    uint32_t error_code; /* of the exception; 0 if it has none */
+    uint64_t cr2;        /* #PF */
+    char detail[96];
+};
+
+struct vm_config {
+    uint64_t cpu_features; /* abi/cpu_features.def bits that the image may use: CPUID and XCR0 show these and no more */
+    gpa_t page_root;       /* CR3 */
+};
+
+/* Calls on one VM come from one thread at a time, except kick. Every function returns 0 or a negative HUSK_E… and fills err. */
+struct vm_ops {
+    int (*create)(struct vm_backend *backend, const struct vm_config *config, struct vm **ret_vm, struct husk_error *err);
+    void (*destroy)(struct vm *vm); /* NULL is fine */
+    /* Slot indexes are small integers chosen by the caller; bytes 0 removes the slot. gpa, hva, bytes: page multiples. */
+    int (*set_slot)(struct vm *vm, uint32_t slot_idx, gpa_t gpa, uint8_t *hva, uint64_t bytes, uint32_t flags,
+                    struct husk_error *err);
+    /* The registers as of the last exit / for the next run; no system call on the way (KVM_CAP_SYNC_REGS). After
+     * VM_EXIT_EXCEPTION they are the interrupted code's. Registers that were not set keep the guest's. */
+    void (*get_regs)(const struct vm *vm, struct vm_regs *ret_regs);
+    void (*set_regs)(struct vm *vm, const struct vm_regs *regs);
+    /* Run until the next exit. An error means the VM itself failed (HUSK_E_SYS), never the guest. */
+    int (*run)(struct vm *vm, struct vm_exit *ret_exit, struct husk_error *err);
+    /* Make the present or next run return VM_EXIT_KICKED soon; sticky until a run returned so. From any thread. The caller also
+     * sends the kick signal to the thread that runs the VM, if one does. */
+    void (*kick)(struct vm *vm);
+};
+
+extern const struct vm_ops vm_kvm_ops;
+
+/* host/vm_kvm.c: HUSK_E_NO_KVM, HUSK_E_KVM_CAP with messages that say what to do. */
+int vm_kvm_backend_new(const char *kvm_path, struct vm_backend **ret_backend, struct husk_error *err);
+void vm_kvm_backend_free(struct vm_backend *backend);
+void vm_kvm_host_info(const struct vm_backend *backend, struct husk_host_info *ret_info);
+
+#endif

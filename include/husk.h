@@ -1,0 +1,394 @@
+/*
+ * husk.h: run untrusted WebAssembly, every instance in a virtual machine of its own.
+ *
+ *   engine (process-wide: /dev/kvm, watchdog) ── image (compiled module, immutable, shared) ── sandbox (one instance, one VM)
+ *
+ * Status. Functions return 0 or a negative HUSK_E… number, and fill the caller's struct husk_error if it is not NULL. On
+ * failure outputs are untouched and nothing is leaked. A wasm trap, an exit, a deadline are not errors: they are outcomes
+ * of a call (struct husk_outcome).
+ *
+ * Threads. An engine, an image and a set of imports (once it is no longer changed) may be used by any number of threads.
+ * A sandbox is used by one thread at a time, and may move between threads between calls; husk_interrupt() alone may be
+ * called on it from any thread at any time.
+ *
+ * Ownership. What husk_…_new/open returned is released by the matching …_free/_unref, which accept NULL. Input buffers
+ * are borrowed for the duration of the call unless the function says otherwise.
+ *
+ * Versioning. Option structs start with `size`: set it to sizeof (use the HUSK_…_INIT macros); zero in every other field
+ * means the default.
+ *
+ * Signals. While a call runs, the library may send HUSK_KICK_SIGNAL (SIGRTMIN + 6 unless husk_engine_options says otherwise) to the
+ * calling thread, to end a call at its deadline. It installs a handler that does nothing; it touches no other signal.
+ */
+#ifndef HUSK_H
+#define HUSK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define HUSK_VERSION_MAJOR 0
+#define HUSK_VERSION_MINOR 1
+#define HUSK_VERSION_PATCH 0
+
+#if defined(__GNUC__)
+#define HUSK_API __attribute__((visibility("default")))
+#else
+#define HUSK_API
+#endif
+
+/* "0.1.0"; static storage. */
+HUSK_API const char *husk_version(void);
+
+/* ---- Errors ------------------------------------------------------------------------------------------------------- */
+
+/* HUSK_STATUS(NAME, stable number, text) */
+#define HUSK_STATUS_LIST(HUSK_STATUS)                                                                                  \
+    HUSK_STATUS(INVAL, 1, "invalid argument")                                                                          \
+    HUSK_STATUS(NOMEM, 2, "out of memory")                                                                             \
+    HUSK_STATUS(SYS, 3, "system call failed")                                                                          \
+    HUSK_STATUS(NO_KVM, 4, "no usable KVM")                                                                            \
+    HUSK_STATUS(KVM_CAP, 5, "the kernel's KVM lacks something that is needed")                                         \
+    HUSK_STATUS(BAD_WASM, 6, "malformed WebAssembly")                                                                  \
+    HUSK_STATUS(INVALID_WASM, 7, "invalid WebAssembly")                                                                \
+    HUSK_STATUS(UNSUPPORTED, 8, "not supported")                                                                       \
+    HUSK_STATUS(LIMIT, 9, "limit exceeded")                                                                            \
+    HUSK_STATUS(BAD_IMAGE, 10, "damaged or foreign image file")                                                        \
+    HUSK_STATUS(IMAGE_VERSION, 11, "image of another version")                                                         \
+    HUSK_STATUS(CPU, 12, "the CPU lacks a feature that the image needs")                                               \
+    HUSK_STATUS(LINK, 13, "unknown or incompatible import")                                                            \
+    HUSK_STATUS(NOT_FOUND, 14, "not found")                                                                            \
+    HUSK_STATUS(TYPE, 15, "wrong type or number of values")                                                            \
+    HUSK_STATUS(STATE, 16, "not possible in this state")                                                               \
+    HUSK_STATUS(POISONED, 17, "the sandbox was cut off in mid-call")                                                   \
+    HUSK_STATUS(COMPILER, 18, "the compiler failed")                                                                   \
+    HUSK_STATUS(TIMEOUT, 19, "out of time")                                                                            \
+    HUSK_STATUS(GUEST, 20, "the guest returned something unusable")
+
+enum husk_status {
+    HUSK_OK = 0,
+#define HUSK_STATUS_ENUM(name, number, text) HUSK_E_##name = -(number),
+    HUSK_STATUS_LIST(HUSK_STATUS_ENUM)
+#undef HUSK_STATUS_ENUM
+};
+
+#define HUSK_NO_OFFSET UINT64_MAX
+
+/* Caller-owned; needs no cleanup. */
+struct husk_error {
+    int status;       /* HUSK_E_… */
+    int sys_errno;    /* errno of the failed system call, or 0 */
+    uint64_t offset;  /* byte offset in the input (wasm or image), or HUSK_NO_OFFSET */
+    char message[488]; /* NUL-terminated UTF-8: what was wrong, where, what to do */
+};
+
+/* "HUSK_E_…" and the text of a status; static storage, never NULL. */
+HUSK_API const char *husk_status_name(int status);
+HUSK_API const char *husk_status_text(int status);
+
+/* ---- Values ------------------------------------------------------------------------------------------------------- */
+
+/* Numbers as in the wasm binary format (core specification 2.0, section 5.3). */
+typedef enum husk_type {
+    HUSK_I32 = 0x7f,
+    HUSK_I64 = 0x7e,
+    HUSK_F32 = 0x7d,
+    HUSK_F64 = 0x7c,
+    HUSK_V128 = 0x7b,
+    HUSK_FUNCREF = 0x70,
+    HUSK_EXTERNREF = 0x6f
+} husk_type;
+
+struct husk_value {
+    husk_type type;
+    union {
+        int32_t i32;
+        int64_t i64;
+        float f32;
+        double f64;
+        uint8_t v128[16]; /* little-endian */
+        uint64_t ref;     /* 0 is null. externref: the embedder's own handle; funcref: opaque, of this sandbox only */
+    } of;
+};
+
+/* "i32", …; "?" for an unknown number. */
+HUSK_API const char *husk_type_name(husk_type type);
+
+struct husk_functype {
+    const husk_type *params;
+    size_t params_count;
+    const husk_type *results;
+    size_t results_count;
+};
+
+/* ---- Engine ------------------------------------------------------------------------------------------------------- */
+
+typedef struct husk_engine husk_engine;
+
+enum husk_log_level { HUSK_LOG_ERROR, HUSK_LOG_WARNING, HUSK_LOG_INFO, HUSK_LOG_DEBUG };
+typedef void (*husk_log_fn)(void *user, enum husk_log_level level, const char *message);
+
+struct husk_engine_options {
+    size_t size;
+    const char *kvm_path; /* "/dev/kvm" */
+    int kick_signal;      /* SIGRTMIN + 6 */
+    husk_log_fn log;      /* called from any thread of the library; NULL: no log */
+    void *log_user;
+};
+#define HUSK_ENGINE_OPTIONS_INIT {.size = sizeof(struct husk_engine_options)}
+
+/* Opens KVM and checks what it can do. `options` may be NULL.
+ * HUSK_E_NO_KVM (no device, no permission; the message says which and how to get it), HUSK_E_KVM_CAP, HUSK_E_NOMEM. */
+HUSK_API int husk_engine_new(const struct husk_engine_options *options, husk_engine **ret_engine, struct husk_error *err);
+
+/* Images, imports and sandboxes keep the engine alive; this drops the caller's share. */
+HUSK_API void husk_engine_free(husk_engine *engine);
+
+enum husk_kvm_kind { HUSK_KVM_UNKNOWN, HUSK_KVM_VMX, HUSK_KVM_SVM, HUSK_KVM_PVM };
+
+/* What husk doctor prints. */
+struct husk_host_info {
+    enum husk_kvm_kind kvm_kind;
+    int kvm_api_version;
+    uint32_t memslots_max;
+    uint64_t cpu_features; /* bits of abi/cpu_features.def that images may use here */
+    bool has_sync_regs, has_immediate_exit, has_readonly_mem, has_msr_filter;
+    char cpu_name[64];
+};
+HUSK_API void husk_engine_host_info(const husk_engine *engine, struct husk_host_info *ret_info);
+
+/* ---- Images ------------------------------------------------------------------------------------------------------- */
+
+typedef struct husk_image husk_image;
+
+/* Open an image that husk_compile() wrote. Everything in it is checked; it may come from anyone. `fd` is duplicated.
+ * verify: also compare the content hash (reads the whole file). The file must not be changed while it is open.
+ * HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION, HUSK_E_CPU, HUSK_E_SYS, HUSK_E_NOMEM. */
+HUSK_API int husk_image_open(husk_engine *engine, const char *path, bool verify, husk_image **ret_image, struct husk_error *err);
+HUSK_API int husk_image_open_fd(husk_engine *engine, int fd, bool verify, husk_image **ret_image, struct husk_error *err);
+/* The bytes are copied. */
+HUSK_API int husk_image_open_buffer(husk_engine *engine, const void *bytes, size_t count, bool verify,
+                                    husk_image **ret_image, struct husk_error *err);
+HUSK_API husk_image *husk_image_ref(husk_image *image);
+HUSK_API void husk_image_unref(husk_image *image);
+
+enum husk_extern_kind { HUSK_EXTERN_FUNC, HUSK_EXTERN_TABLE, HUSK_EXTERN_MEMORY, HUSK_EXTERN_GLOBAL };
+
+/* One import or export. Strings and arrays live as long as the image; names are NUL-terminated, and may hold more NULs. */
+struct husk_extern {
+    enum husk_extern_kind kind;
+    const char *module; /* imports only */
+    size_t module_bytes;
+    const char *name;
+    size_t name_bytes;
+    struct husk_functype func; /* FUNC */
+    uint64_t min, max;         /* TABLE: entries; MEMORY: wasm pages of 64 KiB */
+    bool has_max;
+    husk_type type; /* TABLE: element type; GLOBAL: value type */
+    bool is_mutable;
+};
+
+HUSK_API size_t husk_image_imports_count(const husk_image *image);
+HUSK_API size_t husk_image_exports_count(const husk_image *image);
+/* HUSK_E_INVAL if idx is out of range. */
+HUSK_API int husk_image_import(const husk_image *image, size_t idx, struct husk_extern *ret_extern);
+HUSK_API int husk_image_export(const husk_image *image, size_t idx, struct husk_extern *ret_extern);
+
+struct husk_image_info {
+    const char *target_cpu, *compiler, *module_name; /* as long as the image */
+    uint64_t cpu_features;
+    uint8_t wasm_sha256[32];
+    int opt_level;
+    uint64_t text_bytes, rodata_bytes, data_bytes, memory_bytes; /* memory: initialised bytes in the file */
+    uint64_t functions_count, types_count, memories_count, tables_count, globals_count;
+    bool needs_init; /* husk_sandbox_start() will run guest code */
+    bool has_lines;  /* backtraces name source lines */
+};
+HUSK_API void husk_image_info(const husk_image *image, struct husk_image_info *ret_info);
+
+/* ---- Imports: what the host gives ---------------------------------------------------------------------------------- */
+
+typedef struct husk_imports husk_imports;
+typedef struct husk_sandbox husk_sandbox;
+
+/* What a host function gets to reach the calling guest; valid during that call only. */
+typedef struct husk_caller husk_caller;
+
+/* A host function. args: params_count values of the declared types. results: results_count values, preset to zero of the
+ * declared types. Return 0, or a negative HUSK_E_… (or husk_caller_fail()) to end the guest's call with trap HUSK_TRAP_HOST_FUNCTION;
+ * nothing is poisoned. Runs on the thread that made the call. It may call back into the guest (husk_call on
+ * husk_caller_sandbox()), up to the limit on depth. */
+typedef int (*husk_host_fn)(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results);
+
+HUSK_API int husk_imports_new(husk_engine *engine, husk_imports **ret_imports, struct husk_error *err);
+HUSK_API void husk_imports_free(husk_imports *imports);
+
+/* Define what a module may import. A later definition of the same name replaces the earlier. Names are copied.
+ * user_free (may be NULL) is called with `user` once no set and no sandbox refers to it any more. */
+HUSK_API int husk_imports_func(husk_imports *imports, const char *module, const char *name, const struct husk_functype *type,
+                               husk_host_fn fn, void *user, void (*user_free)(void *user), struct husk_error *err);
+HUSK_API int husk_imports_global(husk_imports *imports, const char *module, const char *name, bool is_mutable,
+                                 const struct husk_value *initial, struct husk_error *err);
+/* Every sandbox gets a memory or table of its own of these limits (max UINT64_MAX: none). Sizes: wasm pages, entries. */
+HUSK_API int husk_imports_memory(husk_imports *imports, const char *module, const char *name, uint64_t min_pages,
+                                 uint64_t max_pages, struct husk_error *err);
+HUSK_API int husk_imports_table(husk_imports *imports, const char *module, const char *name, husk_type elem_type,
+                                uint64_t min_entries, uint64_t max_entries, struct husk_error *err);
+
+/* WASI preview 1 (wasi_snapshot_preview1 and, for old toolchains, wasi_unstable). */
+struct husk_wasi_options {
+    size_t size;
+    const char *const *args; /* args[0] is the program name; copied */
+    size_t args_count;
+    const char *const *env; /* "NAME=value"; copied */
+    size_t env_count;
+    int stdin_fd, stdout_fd, stderr_fd; /* borrowed; -1: closed */
+    uint64_t random_seed; /* 0: from the kernel; otherwise a reproducible sequence */
+};
+#define HUSK_WASI_OPTIONS_INIT {.size = sizeof(struct husk_wasi_options), .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1}
+HUSK_API int husk_imports_wasi(husk_imports *imports, const struct husk_wasi_options *options, struct husk_error *err);
+
+HUSK_API husk_sandbox *husk_caller_sandbox(husk_caller *caller);
+/* Fail with a message of your own; returns the status to return. */
+HUSK_API int husk_caller_fail(husk_caller *caller, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* End the guest program with an exit code (outcome HUSK_EXITED); returns the status to return. */
+HUSK_API int husk_caller_exit(husk_caller *caller, int32_t exit_code);
+
+/* ---- Sandboxes ---------------------------------------------------------------------------------------------------- */
+
+struct husk_sandbox_options {
+    size_t size;
+    uint64_t memory_max_bytes;    /* all linear memories together; default: what the module declares (at most 4 GiB each) */
+    uint64_t table_max_entries;   /* all tables together; default 1,000,000 or what the module starts with */
+    uint64_t stack_bytes;         /* native stack; default 1 MiB, 16 KiB … 64 MiB */
+    uint32_t host_call_depth_max; /* nested host call → guest call → …; default 16 */
+};
+#define HUSK_SANDBOX_OPTIONS_INIT {.size = sizeof(struct husk_sandbox_options)}
+
+/* A fresh instance of the image in a VM of its own. No guest code runs yet. `imports` may be NULL; what it defines is
+ * resolved now (the set may be freed afterwards). HUSK_E_LINK names the import that is missing or of another type. */
+HUSK_API int husk_sandbox_new(husk_engine *engine, husk_image *image, const husk_imports *imports,
+                              const struct husk_sandbox_options *options, husk_sandbox **ret_sandbox, struct husk_error *err);
+HUSK_API void husk_sandbox_free(husk_sandbox *sandbox);
+
+/* ---- Calls -------------------------------------------------------------------------------------------------------- */
+
+enum husk_outcome_kind {
+    HUSK_RETURNED,       /* results are set */
+    HUSK_TRAPPED,        /* trap, message, frames; the instance stays usable (core spec 4.4) */
+    HUSK_EXITED,         /* proc_exit: exit_code; the instance stays usable */
+    HUSK_DEADLINE,       /* cut off by a wall or CPU limit; poisoned */
+    HUSK_INTERRUPTED,    /* husk_interrupt(); poisoned, unless it came before the guest ran (frames_count 0, is_poisoned false) */
+    HUSK_GUEST_VIOLATION /* the guest's code did what no compiled module does; poisoned */
+};
+
+enum husk_trap {
+    HUSK_TRAP_NONE = 0,
+    HUSK_TRAP_UNREACHABLE = 1,
+    HUSK_TRAP_MEMORY_OUT_OF_BOUNDS = 2,
+    HUSK_TRAP_TABLE_OUT_OF_BOUNDS = 3,
+    HUSK_TRAP_UNDEFINED_ELEMENT = 4,
+    HUSK_TRAP_UNINITIALIZED_ELEMENT = 5,
+    HUSK_TRAP_INDIRECT_CALL_TYPE_MISMATCH = 6,
+    HUSK_TRAP_INTEGER_DIVIDE_BY_ZERO = 7,
+    HUSK_TRAP_INTEGER_OVERFLOW = 8,
+    HUSK_TRAP_INVALID_CONVERSION_TO_INTEGER = 9,
+    HUSK_TRAP_CALL_STACK_EXHAUSTED = 10,
+    HUSK_TRAP_HOST_FUNCTION = 11
+};
+
+/* One frame of a backtrace, innermost first. Strings live as long as the image. */
+struct husk_frame {
+    uint32_t func_idx;
+    const char *func_name; /* "" if the module does not name it */
+    uint64_t wasm_offset;  /* byte offset in the module, or HUSK_NO_OFFSET */
+    const char *file;      /* NULL if not known */
+    uint32_t line, column; /* 0 if not known */
+};
+
+#define HUSK_FRAMES_MAX 32
+
+/* How a call ended. Caller-owned; needs no cleanup. */
+struct husk_outcome {
+    enum husk_outcome_kind kind;
+    enum husk_trap trap;
+    int32_t exit_code;
+    bool is_poisoned;
+    uint32_t frames_count; /* in frames */
+    uint32_t frames_total; /* on the guest's stack; may be more, and is at most 100,000 */
+    char message[256];     /* what happened, one line, NUL-terminated */
+    struct husk_frame frames[HUSK_FRAMES_MAX];
+};
+
+struct husk_call_options {
+    size_t size;
+    uint64_t wall_ns; /* from the start of the call; 0: no limit. Granularity about 1 ms: never early */
+    uint64_t cpu_ns;  /* CPU time of the calling thread during the call; 0: no limit */
+};
+#define HUSK_CALL_OPTIONS_INIT {.size = sizeof(struct husk_call_options)}
+
+/* Run the module's deferred initialisation and start function, once. The first husk_call() does it if nobody has.
+ * If it does not return, the instance is dead: later calls fail with HUSK_E_STATE. */
+HUSK_API int husk_sandbox_start(husk_sandbox *sandbox, const struct husk_call_options *options,
+                                struct husk_outcome *ret_outcome, struct husk_error *err);
+
+/* Call an exported function by name. args/results: arrays of args_count/results_count values, exactly as many as the
+ * function takes and gives, args with matching types (HUSK_E_TYPE otherwise). Returns 0 whenever the guest ran (or was
+ * interrupted): look at ret_outcome->kind; results are written only for HUSK_RETURNED. `options` may be NULL.
+ * HUSK_E_NOT_FOUND, HUSK_E_TYPE, HUSK_E_STATE, HUSK_E_POISONED, HUSK_E_LIMIT (depth), HUSK_E_SYS. */
+HUSK_API int husk_call(husk_sandbox *sandbox, const char *export_name, const struct husk_value *args, size_t args_count,
+                       struct husk_value *results, size_t results_count, const struct husk_call_options *options,
+                       struct husk_outcome *ret_outcome, struct husk_error *err);
+
+/* The same without the look-up: resolve once per image, call often on any sandbox of that image. */
+typedef struct husk_func {
+    uint32_t idx; /* function index in the image */
+} husk_func;
+HUSK_API int husk_image_func(const husk_image *image, const char *export_name, husk_func *ret_func,
+                             struct husk_functype *ret_type, struct husk_error *err);
+HUSK_API int husk_call_func(husk_sandbox *sandbox, husk_func func, const struct husk_value *args, size_t args_count,
+                            struct husk_value *results, size_t results_count, const struct husk_call_options *options,
+                            struct husk_outcome *ret_outcome, struct husk_error *err);
+
+/* String or bytes in, bytes out, over the module's exported allocator (`cabi_realloc`, or `malloc` and `free`).
+ * The export takes (ptr i32, len i32) and returns i64 = ptr | len << 32, or i32 = ptr to a {ptr u32, len u32} pair in memory, or two i32.
+ * The result is copied to a malloc()ed, NUL-terminated buffer that the caller frees; the guest's buffers are freed if it
+ * exports `free`. Everything the guest says is checked: HUSK_E_GUEST if it points outside its memory. */
+HUSK_API int husk_call_bytes(husk_sandbox *sandbox, const char *export_name, const void *bytes, size_t count, void **ret_bytes,
+                             size_t *ret_count, const struct husk_call_options *options,
+                             struct husk_outcome *ret_outcome, struct husk_error *err);
+
+/* End the call that runs in this sandbox, or, if none runs, the next one (sticky until a call consumes it). Any thread;
+ * never blocks. The sandbox must not be freed at the same time. */
+HUSK_API void husk_interrupt(husk_sandbox *sandbox);
+
+/* ---- Guest memory and globals ---------------------------------------------------------------------------------------- */
+
+/* A checked view of [addr, addr + count) of linear memory mem_idx: ret_span points into the sandbox's memory, and stays
+ * valid until the sandbox is freed. The guest can change it whenever it runs. HUSK_E_LIMIT if any byte is out of bounds. */
+HUSK_API int husk_memory_span(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uint64_t count, void **ret_span,
+                              struct husk_error *err);
+/* Bytes; 0 if there is no such memory. */
+HUSK_API uint64_t husk_memory_bytes(const husk_sandbox *sandbox, uint32_t mem_idx);
+HUSK_API int husk_global_get(husk_sandbox *sandbox, const char *export_name, struct husk_value *ret_value, struct husk_error *err);
+HUSK_API int husk_global_set(husk_sandbox *sandbox, const char *export_name, const struct husk_value *value, struct husk_error *err);
+
+/* ---- Counters ------------------------------------------------------------------------------------------------------- */
+
+/* Counts since the engine was made; read without stopping anybody, so rows may be a moment apart. */
+struct husk_stats {
+    uint64_t sandboxes_made, sandboxes_freed;
+    uint64_t vms_made, vms_freed;
+    uint64_t calls, host_calls, memory_grows;
+    uint64_t traps, exits, deadlines, interrupts, guest_violations;
+};
+HUSK_API void husk_engine_stats(const husk_engine *engine, struct husk_stats *ret_stats);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,57 @@
+/*
+ * husk_compile.h: WebAssembly bytes to image files (libhusk-compile).
+ *
+ * The library itself does not link LLVM: compiling happens in a child process (the program `husk-compile-worker`) with limits on CPU
+ * time, memory and files, so that a crash or a blow-up in there is an error here. Programs that only run images need none of this.
+ * All functions may be called from any thread.
+ */
+#ifndef HUSK_COMPILE_H
+#define HUSK_COMPILE_H
+
+#include "husk.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct husk_compile_options {
+    size_t size;
+    int opt_level;          /* 0 … 3; -1 or the INIT macro: the default level, 2 */
+    const char *cpu;        /* LLVM CPU name; NULL or "native": this machine; "x86-64-v2": portable */
+    bool strict_traps;      /* keep every load, even where its value is provably unused */
+    uint32_t threads;       /* 0: one per core, at most 8 */
+    uint64_t cpu_limit_ns;  /* CPU time of the worker; 0: 10 minutes */
+    uint64_t memory_limit_bytes; /* address space of the worker; 0: 8 GiB */
+    const char *worker_path;     /* NULL: beside the library or where `make install` put it */
+    void (*progress)(void *user, uint32_t done, uint32_t total); /* functions compiled; from the calling thread */
+    void *progress_user;
+};
+#define HUSK_COMPILE_OPTIONS_INIT {.size = sizeof(struct husk_compile_options), .opt_level = -1}
+
+/* Is this a wasm binary (starts with "\0asm")? */
+HUSK_API bool husk_is_wasm(const void *bytes, size_t count);
+
+/* Decode and validate (core specification 2.0, sections 3 and 5), without compiling.
+ * HUSK_E_BAD_WASM, HUSK_E_INVALID_WASM, HUSK_E_UNSUPPORTED, HUSK_E_LIMIT with err->offset, HUSK_E_NOMEM. */
+HUSK_API int husk_validate(const void *wasm, size_t count, struct husk_error *err);
+
+/* Compile to an image in an anonymous file (memfd): *ret_fd is the caller's, positioned at 0, O_CLOEXEC.
+ * Errors of husk_validate(), and HUSK_E_COMPILER, HUSK_E_TIMEOUT, HUSK_E_SYS. */
+HUSK_API int husk_compile(const void *wasm, size_t count, const struct husk_compile_options *options, int *ret_fd,
+                          struct husk_error *err);
+
+/* Compile to a file, written atomically (temporary file beside it, fsync, rename). */
+HUSK_API int husk_compile_to_file(const void *wasm, size_t count, const struct husk_compile_options *options,
+                                  const char *path, struct husk_error *err);
+
+/* As husk_compile(), through a cache folder (made if it does not exist; the caller chooses it, e.g. $XDG_CACHE_HOME/husk). The key is the hash
+ * of the wasm, the options that matter, the CPU and the compiler's version. Safe for concurrent processes. A full disk or an unwritable
+ * folder costs the caching, never the result: *ret_warning (may be NULL) then tells why. */
+HUSK_API int husk_compile_cached(const void *wasm, size_t count, const struct husk_compile_options *options,
+                                 const char *cache_dir, int *ret_fd, bool *ret_was_cached,
+                                 struct husk_error *ret_warning, struct husk_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,260 @@
+/*
+ * wasm/module.h: a decoded WebAssembly module, as decode.c makes it and the validator and the compiler read it.
+ * No LLVM, no KVM, no globals; the input is hostile. Core specification 2.0, section 5.5 (binary format, modules), plus the
+ * finished additions multi-memory and extended constant expressions.
+ *
+ * Everything is owned by the module's arena; byte ranges (bodies, names, segment data) point into the caller's wasm bytes,
+ * which must outlive the module. Index spaces have imports first. All offsets count from the start of the module.
+ */
+#ifndef WASM_MODULE_H
+#define WASM_MODULE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "husk.h"
+
+enum wasm_type { /* encodings of the binary format; same numbers as abi/image.h and husk.h */
+    WASM_I32 = 0x7f,
+    WASM_I64 = 0x7e,
+    WASM_F32 = 0x7d,
+    WASM_F64 = 0x7c,
+    WASM_V128 = 0x7b,
+    WASM_FUNCREF = 0x70,
+    WASM_EXTERNREF = 0x6f,
+    WASM_BOTTOM = 0x00 /* validator only: unknown type in unreachable code */
+};
+
+struct wasm_bytes {
+    const uint8_t *data;
+    uint32_t count;
+    uint64_t offset; /* of data in the module */
+};
+
+struct wasm_functype {
+    const uint8_t *params; /* enum wasm_type */
+    const uint8_t *results;
+    uint32_t params_count;
+    uint32_t results_count;
+    uint32_t canonical_idx; /* lowest type index with the same structure */
+};
+
+struct wasm_limits {
+    uint64_t min, max;
+    bool has_max;
+};
+
+enum wasm_kind { WASM_KIND_FUNC, WASM_KIND_TABLE, WASM_KIND_MEMORY, WASM_KIND_GLOBAL };
+
+struct wasm_import {
+    struct wasm_bytes module, name;
+    enum wasm_kind kind;
+    uint32_t idx; /* in the index space of its kind */
+};
+
+struct wasm_export {
+    struct wasm_bytes name;
+    enum wasm_kind kind;
+    uint32_t idx;
+};
+
+struct wasm_local_run { /* `count` locals of one type, as the body declares them */
+    uint32_t count;
+    uint8_t type;
+};
+
+struct wasm_func {
+    uint32_t type_idx;
+    bool is_import;
+    bool is_declared;        /* may be the target of ref.func: occurs in an element segment, export, or global initialiser */
+    struct wasm_bytes code;  /* expression, after the locals, including the final `end` */
+    uint64_t body_offset;    /* of the body (its size field's end) */
+    const struct wasm_local_run *local_runs; /* not including parameters */
+    uint32_t local_runs_count;
+    uint32_t locals_count; /* parameters included */
+    struct wasm_bytes name; /* name section; count 0 if none */
+};
+
+struct wasm_table {
+    struct wasm_limits limits;
+    uint8_t elem_type;
+    bool is_import;
+};
+
+struct wasm_memory {
+    struct wasm_limits limits; /* wasm pages */
+    bool is_import;
+};
+
+struct wasm_global {
+    uint8_t type;
+    bool is_mutable;
+    bool is_import;
+    struct wasm_bytes init; /* constant expression including `end`; empty for imports */
+};
+
+enum wasm_segment_mode { WASM_SEGMENT_ACTIVE, WASM_SEGMENT_PASSIVE, WASM_SEGMENT_DECLARATIVE };
+
+struct wasm_elem {
+    enum wasm_segment_mode mode;
+    uint8_t elem_type;
+    uint32_t table_idx;
+    struct wasm_bytes offset;      /* constant expression (active) */
+    uint32_t count;                /* elements */
+    const uint32_t *func_idxs;     /* elements given as function indices, or NULL */
+    const struct wasm_bytes *exprs; /* elements given as constant expressions, or NULL */
+};
+
+struct wasm_data {
+    enum wasm_segment_mode mode;
+    uint32_t memory_idx;
+    struct wasm_bytes offset; /* constant expression (active) */
+    struct wasm_bytes bytes;
+};
+
+struct wasm_custom {
+    struct wasm_bytes name, bytes;
+};
+
+struct wasm_module {
+    struct wasm_bytes wasm; /* the whole */
+    struct wasm_functype *types;
+    struct wasm_func *funcs;
+    struct wasm_table *tables;
+    struct wasm_memory *memories;
+    struct wasm_global *globals;
+    struct wasm_import *imports;
+    struct wasm_export *exports;
+    struct wasm_elem *elems;
+    struct wasm_data *datas;
+    struct wasm_custom *customs; /* all custom sections, in order ("name", ".debug_line", …) */
+    uint32_t types_count, funcs_count, tables_count, memories_count, globals_count, imports_count, exports_count,
+        elems_count, datas_count, customs_count;
+    uint32_t imported_funcs_count, imported_tables_count, imported_memories_count, imported_globals_count;
+    bool has_start;
+    uint32_t start_func_idx;
+    bool has_data_count;
+    uint64_t code_section_offset; /* of the code section's contents: what wasm DWARF addresses count from */
+    struct wasm_bytes name;       /* module name, from the name section */
+    bool uses_simd;               /* set by the validator: some function or type has v128 */
+    struct wasm_arena *arena;
+};
+
+/* Decode: structure, counts, LEBs, UTF-8, limits of wasm/limits.h; function bodies are not looked into.
+ * HUSK_E_BAD_WASM, HUSK_E_UNSUPPORTED, HUSK_E_LIMIT (all with the byte offset), HUSK_E_NOMEM. */
+int wasm_decode(const void *wasm, size_t count, struct wasm_module **ret_module, struct husk_error *err);
+void wasm_module_free(struct wasm_module *module);
+
+/* Validate the module and every body (section 3). Errors as above and HUSK_E_INVALID_WASM. Malformed instructions (the
+ * binary format of bodies) are found here too: HUSK_E_BAD_WASM. Sets module->uses_simd and funcs[].is_declared. */
+int wasm_validate(struct wasm_module *module, struct husk_error *err);
+
+/* The type at a local index, for validated functions: walks the runs. (The lowering keeps an array of its own.) */
+uint8_t wasm_local_type(const struct wasm_module *module, const struct wasm_func *func, uint32_t local_idx);
+
+/* ---- instructions: wasm/opcode.def, one row each ------------------------------------------------------------------ */
+
+/*
+ * OP(NAME, prefix, code, "text", IMM, "signature", FEATURE)
+ *   prefix 0, 0xfc or 0xfd; IMM one of the kinds below; signature "ii>i" with i I f F v = i32 i64 f32 f64 v128, or "*" where the
+ *   validator has a rule of its own; FEATURE: MVP, SIGN_EXT, SAT_FLOAT, BULK, REFTYPES, SIMD, … (a later proposal = more rows).
+ */
+enum wasm_imm {
+    WASM_IMM_NONE,
+    WASM_IMM_BLOCKTYPE,  /* .block */
+    WASM_IMM_LABEL,      /* .idx: relative depth */
+    WASM_IMM_BR_TABLE,   /* .br_table */
+    WASM_IMM_FUNC,       /* .idx */
+    WASM_IMM_CALL_INDIRECT, /* .idx type, .idx2 table */
+    WASM_IMM_SELECT_T,   /* .type */
+    WASM_IMM_LOCAL,      /* .idx */
+    WASM_IMM_GLOBAL,     /* .idx */
+    WASM_IMM_TABLE,      /* .idx */
+    WASM_IMM_MEMARG,     /* .mem */
+    WASM_IMM_MEMARG_LANE, /* .mem, .lane */
+    WASM_IMM_MEMORY,     /* .idx */
+    WASM_IMM_MEMORY2,    /* .idx destination, .idx2 source (memory.copy) */
+    WASM_IMM_DATA,       /* .idx segment (data.drop) */
+    WASM_IMM_MEMORY_INIT, /* .idx segment, .idx2 memory */
+    WASM_IMM_ELEM,       /* .idx segment (elem.drop) */
+    WASM_IMM_TABLE_INIT, /* .idx segment, .idx2 table */
+    WASM_IMM_TABLE2,     /* .idx destination, .idx2 source (table.copy) */
+    WASM_IMM_REFTYPE,    /* .type (ref.null) */
+    WASM_IMM_I32,        /* .i32 */
+    WASM_IMM_I64,        /* .i64 */
+    WASM_IMM_F32,        /* .u32: bits */
+    WASM_IMM_F64,        /* .u64: bits */
+    WASM_IMM_V128,       /* .v128 */
+    WASM_IMM_LANE,       /* .lane */
+    WASM_IMM_SHUFFLE     /* .v128: 16 lane indices */
+};
+
+enum wasm_op {
+#define OP(name, prefix, code, text, imm, sig, feature) WASM_OP_##name,
+#include "opcode.def"
+#undef OP
+    WASM_OP_COUNT
+};
+
+struct wasm_opinfo {
+    const char *text;
+    const char *sig;
+    uint8_t prefix;
+    uint16_t code;
+    uint8_t imm;     /* enum wasm_imm */
+    uint8_t feature; /* enum wasm_feature */
+};
+const struct wasm_opinfo *wasm_opinfo(enum wasm_op op);
+
+struct wasm_blocktype {
+    bool is_index;     /* type_idx counts; otherwise no parameters and 0 or 1 result */
+    uint8_t result;    /* enum wasm_type, 0 for none */
+    uint32_t type_idx;
+};
+
+struct wasm_memarg {
+    uint32_t memory_idx;
+    uint32_t align_log2;
+    uint64_t offset;
+};
+
+struct wasm_instr {
+    enum wasm_op op;
+    uint64_t offset; /* of the opcode in the module */
+    uint8_t type;
+    uint8_t lane;
+    uint32_t idx, idx2;
+    union {
+        struct wasm_blocktype block;
+        struct wasm_memarg mem;
+        struct {
+            uint32_t count;        /* targets, not counting the default, which follows them */
+            struct wasm_bytes labels; /* count + 1 LEBs; read with wasm_read_label() */
+        } br_table;
+        int32_t i32;
+        int64_t i64;
+        uint32_t u32;
+        uint64_t u64;
+        uint8_t v128[16];
+    };
+};
+
+/* Reads one expression. The lowering reuses it on validated bodies, where it cannot fail. */
+struct wasm_reader {
+    const uint8_t *start, *pos, *end;
+    uint64_t offset;          /* of start in the module */
+    struct husk_error *err;   /* may be NULL */
+};
+
+void wasm_reader_init(struct wasm_reader *reader, struct wasm_bytes bytes, struct husk_error *err);
+/* 0, or a status; ret_instr is untouched on failure. At the end of the bytes: HUSK_E_BAD_WASM. */
+int wasm_read_instr(struct wasm_reader *reader, struct wasm_instr *ret_instr);
+/* The next label of a br_table: `labels` is advanced. */
+int wasm_read_label(struct wasm_bytes *labels, uint32_t *ret_depth);
+
+/* The type of a block as a function type; the one-result form uses `scratch` (2 bytes). */
+struct wasm_functype wasm_block_functype(const struct wasm_module *module, const struct wasm_blocktype *block,
+                                         uint8_t *scratch);
+
+#endif
