@@ -158,8 +158,18 @@ uint8_t wasm_local_type(const struct wasm_module *module, const struct wasm_func
 /*
  * OP(NAME, prefix, code, "text", IMM, "signature", FEATURE)
  *   prefix 0, 0xfc or 0xfd; IMM one of the kinds below; signature "ii>i" with i I f F v = i32 i64 f32 f64 v128, or "*" where the
- *   validator has a rule of its own; FEATURE: MVP, SIGN_EXT, SAT_FLOAT, BULK, REFTYPES, SIMD, … (a later proposal = more rows).
+ *   validator has a rule of its own. After it: "@n" = accesses 1 << n bytes of memory (the natural alignment); "#n" = n lanes.
+ *   FEATURE: enum wasm_feature (a later proposal = more rows).
  */
+enum wasm_feature {
+    WASM_FEATURE_MVP,
+    WASM_FEATURE_SIGN_EXT,
+    WASM_FEATURE_SAT_FLOAT,
+    WASM_FEATURE_BULK,
+    WASM_FEATURE_REFTYPES,
+    WASM_FEATURE_SIMD
+};
+
 enum wasm_imm {
     WASM_IMM_NONE,
     WASM_IMM_BLOCKTYPE,  /* .block */
@@ -205,7 +215,11 @@ struct wasm_opinfo {
     uint8_t imm;     /* enum wasm_imm */
     uint8_t feature; /* enum wasm_feature */
 };
+/* Static storage; op must be below WASM_OP_COUNT. */
 const struct wasm_opinfo *wasm_opinfo(enum wasm_op op);
+/* log2 of the natural alignment of a memory access ("@n"), and the lane count ("#n"); 0 if the row has none. */
+uint32_t wasm_op_access_log2(enum wasm_op op);
+uint32_t wasm_op_lanes(enum wasm_op op);
 
 struct wasm_blocktype {
     bool is_index;     /* type_idx counts; otherwise no parameters and 0 or 1 result */
