@@ -2,8 +2,9 @@
  * abi/image.h: the image file. An ELF64 x86-64 ET_EXEC file (System V gABI ch. 4-5) that is the complete address space
  * of a fresh instance. The compiler writes it, libhusk reads it, and the reader trusts no byte of it.
  *
- * Program headers: PT_LOAD for text (R X), rodata (R), data (R W), linear memories (R W; p_filesz = initialised bytes,
- * p_memsz = initial size); offsets and addresses are multiples of HUSK_PAGE_SIZE. Mailbox and stack are not in a
+ * Program headers: PT_LOAD for text (R X), rodata (R), data (R W; the fixed part first, then one per growable table whose
+ * initial size is not 0), linear memories (R W; p_filesz = initialised bytes, p_memsz = initial size); offsets and
+ * addresses are multiples of HUSK_PAGE_SIZE, p_filesz and p_memsz of a data or memory segment too. p_filesz may be 0. Mailbox and stack are not in a
  * compiled image (all zero). e_entry is the dispatcher (guest/entry.S). One PT_NOTE, name "husk", type HUSK_NOTE_TYPE,
  * whose descriptor starts with struct husk_image_note; all offsets in the note count from the descriptor's start.
  * Section headers and .symtab exist for people's tools only; the reader does not look at them.
@@ -152,8 +153,15 @@ struct husk_image_global {
     uint32_t instance;
 };
 
-/* Code from code_gva up to the next row's: from this wasm offset of this function. func_idx UINT32_MAX ends a range:
- * no trap may come from there (runtime, padding, thunks). */
+/* A table that can grow (reserve_entries > min_entries, or imported) has pages of its own: base_gva is a page's start, and
+ * [base, base + 8 * min_entries) rounded up to pages is mapped at first; the other pages of the reserve are the host's to
+ * map. Other tables lie in the fixed part. */
+
+#define HUSK_FUNC_NONE 0xffffffffu /* code row: no trap may come from here (runtime, padding, thunks) */
+#define HUSK_FUNC_INIT 0xfffffffeu /* code row: the init function, which is not one of the module's functions */
+
+/* Code from code_gva up to the next row's: from this wasm offset of this function. func_idx HUSK_FUNC_NONE ends a
+ * range. A #PF in the stack's guard is a trap wherever the code is: the runtime and thunks push, too. */
 struct husk_image_code_row {
     uint32_t code_gva;
     uint32_t func_idx;
