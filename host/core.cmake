@@ -1,0 +1,23 @@
+# The part of libhusk between the API and the VM: images, arenas, sandboxes, calls.
+set(HUSK_HOST_CORE_SOURCES
+    access.c
+    arena.c
+    bytes.c
+    call.c
+    engine.c
+    grow.c
+    hostcall.c
+    image.c
+    image_check.c
+    image_file.c
+    image_names.c
+    image_read.c
+    imports.c
+    kick.c
+    link.c
+    run.c
+    sandbox.c
+    trap.c
+    unwind.c
+    values.c
+    watchdog.c)

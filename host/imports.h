@@ -1,0 +1,75 @@
+/*
+ * host/imports.h: what the host gives a module. A set (husk_imports) holds reference-counted definitions; linking
+ * (link.c) resolves an image's imports to them, and a sandbox then holds the definitions it uses, so that the set may be
+ * freed or changed afterwards.
+ *
+ * A group is how a family of host functions (WASI) keeps state per sandbox: file offsets and the like belong to the
+ * instance, not to the set. Every sandbox that links a function of a group gets one state of that group, made when the
+ * sandbox is made; the functions get that state as their `user` argument.
+ */
+#ifndef HOST_IMPORTS_H
+#define HOST_IMPORTS_H
+
+#include <stdatomic.h>
+
+#include "husk.h"
+#include "image.h"
+
+struct import_group_ops {
+    const char *name; /* for messages: "wasi" */
+    /* A fresh state for one sandbox. `shared` is the group's; it outlives every state. */
+    int (*state_new)(void *shared, void **ret_state, struct husk_error *err);
+    void (*state_free)(void *state);  /* NULL is fine */
+    void (*shared_free)(void *shared); /* once no set and no sandbox refers to the group any more; may be NULL */
+};
+
+struct import_group {
+    atomic_uint refs;
+    const struct import_group_ops *ops; /* static storage */
+    void *shared;
+};
+
+/* Takes over `shared` on success only. The caller's reference is dropped with import_group_unref(). */
+int import_group_new(const struct import_group_ops *ops, void *shared, struct import_group **ret_group,
+                     struct husk_error *err);
+struct import_group *import_group_ref(struct import_group *group);
+void import_group_unref(struct import_group *group); /* NULL is fine */
+
+/* Define a function of a group, like husk_imports_func(): fn's `user` is the calling sandbox's state of the group.
+ * The definition takes a reference of its own to the group. */
+int imports_func_grouped(husk_imports *imports, const char *module, const char *name, const struct husk_functype *type,
+                         husk_host_fn fn, struct import_group *group, struct husk_error *err);
+
+/* The state that a sandbox has of the group whose ops are these, or NULL if it linked none of its functions. */
+void *sandbox_group_state(const husk_sandbox *sandbox, const struct import_group_ops *ops);
+
+struct import_def {
+    atomic_uint refs;
+    uint32_t kind; /* enum husk_abi_kind */
+    uint32_t hash;
+    char *module, *name;
+    struct husk_functype func; /* FUNC: points into `types` */
+    husk_type *types;
+    husk_host_fn fn;
+    void *user;
+    void (*user_free)(void *user);
+    struct import_group *group; /* FUNC: fn gets the sandbox's state of it instead of `user`; or NULL */
+    struct husk_value value;    /* GLOBAL */
+    bool is_mutable;
+    uint64_t min, max; /* MEMORY: wasm pages; TABLE: entries; max UINT64_MAX: none */
+    husk_type elem_type;
+};
+
+struct import_def *import_def_ref(struct import_def *def);
+void import_def_unref(struct import_def *def); /* NULL is fine */
+
+/* NULL if the set (which may be NULL) does not define it. Borrowed. */
+struct import_def *imports_find(const husk_imports *imports, const char *module, size_t module_bytes, const char *name,
+                                size_t name_bytes);
+
+/* link.c: resolve every import of the image. ret_defs: one borrowed definition per import, in the image's order; the
+ * caller's array of image_imports_count(image) pointers. HUSK_E_LINK names the first import that is missing or of another type. */
+int imports_link(const husk_imports *imports, const husk_image *image, struct import_def **ret_defs,
+                 struct husk_error *err);
+
+#endif
