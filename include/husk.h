@@ -185,6 +185,7 @@ struct husk_extern {
     size_t module_bytes;
     const char *name;
     size_t name_bytes;
+    uint32_t idx; /* in the index space of its kind; of a FUNC: husk_func.idx */
     struct husk_functype func; /* FUNC */
     uint64_t min, max;         /* TABLE: entries; MEMORY: wasm pages of 64 KiB */
     bool has_max;
