@@ -41,7 +41,7 @@ struct wasm_functype {
 };
 
 struct wasm_limits {
-    uint64_t min, max;
+    uint64_t min, max; /* max without has_max: 65536 pages, or UINT32_MAX table entries */
     bool has_max;
 };
 
@@ -149,6 +149,13 @@ void wasm_module_free(struct wasm_module *module);
 /* Validate the module and every body (section 3). Errors as above and HUSK_E_INVALID_WASM. Malformed instructions (the
  * binary format of bodies) are found here too: HUSK_E_BAD_WASM. Sets module->uses_simd and funcs[].is_declared. */
 int wasm_validate(struct wasm_module *module, struct husk_error *err);
+
+/* What wasm_validate() accepts beyond WebAssembly 2.0. With all false it is the standard's 2.0 to the letter, for its test suite. */
+struct wasm_features {
+    bool multi_memory;
+    bool extended_const; /* i32 and i64 add, sub, mul in constant expressions */
+};
+int wasm_validate_features(struct wasm_module *module, const struct wasm_features *features, struct husk_error *err);
 
 /* The type at a local index, for validated functions: walks the runs. (The lowering keeps an array of its own.) */
 uint8_t wasm_local_type(const struct wasm_module *module, const struct wasm_func *func, uint32_t local_idx);
@@ -259,6 +266,7 @@ struct wasm_reader {
     const uint8_t *start, *pos, *end;
     uint64_t offset;          /* of start in the module */
     struct husk_error *err;   /* may be NULL */
+    bool multi_memory;        /* instructions may name a memory; false only for strict 2.0 */
 };
 
 void wasm_reader_init(struct wasm_reader *reader, struct wasm_bytes bytes, struct husk_error *err);

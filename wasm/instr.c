@@ -1,0 +1,249 @@
+/*
+ * wasm/instr.c: reads one instruction of an expression (core specification 2.0, section 5.4). Used by the decoder to find the
+ * end of constant expressions, by the validator, the lowering and the printer. Checks the form only, never the indices.
+ */
+#include <string.h>
+
+#include "error.h"
+#include "limits.h"
+#include "read.h"
+
+/* (prefix, code) → enum wasm_op + 1; 0 = not an instruction of 2.0. */
+#define CODE_ROW(prefix, code) (((prefix) == 0 ? 0 : (prefix) == 0xfc ? 256 : 512) + (code))
+static const uint16_t ops_by_code[768] = {
+#define OP(name, prefix, code, text, imm, sig, feature) [CODE_ROW(prefix, code)] = WASM_OP_##name + 1,
+#include "opcode.def"
+#undef OP
+};
+
+struct later_row {
+    uint32_t code;
+    uint8_t prefix;
+    const char *text, *proposal;
+};
+
+static const struct later_row later_rows[] = {
+#define LATER(prefix, code, text, proposal) {code, prefix, text, proposal},
+#include "later.def"
+#undef LATER
+};
+
+static int op_unknown(struct wasm_reader *reader, uint64_t offset, uint8_t prefix, uint32_t code) {
+    for (size_t i = 0; i < sizeof(later_rows) / sizeof(later_rows[0]); i++) {
+        if (later_rows[i].prefix == prefix && later_rows[i].code == code) {
+            return wasm_error(reader->err, HUSK_E_UNSUPPORTED, offset, "uses %s (%s), not supported yet",
+                              later_rows[i].proposal, later_rows[i].text);
+        }
+    }
+    if (prefix != 0) {
+        return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "illegal opcode 0x%02x 0x%02x", prefix, code);
+    }
+    return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "illegal opcode 0x%02x", code);
+}
+
+static int read_op(struct wasm_reader *reader, enum wasm_op *ret_op) {
+    uint64_t offset = wasm_reader_offset(reader);
+    uint8_t prefix = 0;
+    uint32_t code = 0;
+    if (reader->pos == reader->end) {
+        return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "unexpected end: the expression has no end instruction");
+    }
+    code = *reader->pos++;
+    if (code >= 0xfb && code <= 0xfe) {
+        prefix = (uint8_t)code;
+        int status = wasm_read_u32(reader, "opcode", &code);
+        if (status != 0) {
+            return status;
+        }
+    }
+    uint16_t row = code < 256 && prefix != 0xfb && prefix != 0xfe ? ops_by_code[CODE_ROW(prefix, code)] : 0;
+    if (row == 0) {
+        return op_unknown(reader, offset, prefix, code);
+    }
+    *ret_op = (enum wasm_op)(row - 1);
+    return 0;
+}
+
+/* ---- immediates --------------------------------------------------------------------------------------------------- */
+
+static int read_blocktype(struct wasm_reader *reader, struct wasm_instr *instr) {
+    uint64_t offset = wasm_reader_offset(reader);
+    if (reader->pos < reader->end) {
+        uint8_t byte = *reader->pos;
+        if (byte == 0x40 || wasm_is_valtype(byte)) {
+            reader->pos++;
+            instr->block = (struct wasm_blocktype){.result = byte == 0x40 ? 0 : byte};
+            return 0;
+        }
+        if (byte > 0x40 && byte < 0x80) {
+            return wasm_bad_type(reader, offset, byte, "block type");
+        }
+    }
+    int64_t type_idx = 0;
+    int status = wasm_read_s33(reader, "block type", &type_idx);
+    if (status != 0) {
+        return status;
+    }
+    if (type_idx < 0) {
+        return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "malformed block type");
+    }
+    instr->block = (struct wasm_blocktype){.is_index = true, .type_idx = (uint32_t)type_idx};
+    return 0;
+}
+
+static int read_br_table(struct wasm_reader *reader, struct wasm_instr *instr) {
+    uint32_t count = 0;
+    uint32_t label = 0;
+    int status = wasm_read_count(reader, 1, WASM_LIMIT_BR_TABLE, "number of br_table targets", &count);
+    const uint8_t *start = reader->pos;
+    uint64_t offset = wasm_reader_offset(reader);
+    for (uint32_t i = 0; status == 0 && i <= count; i++) {
+        status = wasm_read_u32(reader, "br_table target", &label);
+    }
+    if (status == 0) {
+        instr->br_table.count = count;
+        instr->br_table.labels = (struct wasm_bytes){start, (uint32_t)(reader->pos - start), offset};
+    }
+    return status;
+}
+
+/* The list has one type in 2.0 (section 3.3.4); another length is well-formed, but invalid. */
+static int read_select_type(struct wasm_reader *reader, struct wasm_instr *instr) {
+    uint64_t offset = wasm_reader_offset(reader);
+    uint32_t count = 0;
+    uint8_t type = 0;
+    int status = wasm_read_u32(reader, "number of select types", &count);
+    if (status == 0 && count != 1) {
+        return wasm_error(reader->err, HUSK_E_INVALID_WASM, offset, "invalid result arity: select with %u types", count);
+    }
+    if (status == 0) {
+        status = wasm_read_valtype(reader, &type);
+    }
+    instr->type = type;
+    return status;
+}
+
+/* Bit 6 of the alignment: a memory index follows (multi-memory). */
+static int read_memarg(struct wasm_reader *reader, struct wasm_instr *instr) {
+    uint64_t offset = wasm_reader_offset(reader);
+    uint32_t flags = 0;
+    uint32_t memory_idx = 0;
+    uint32_t mem_offset = 0;
+    int status = wasm_read_u32(reader, "alignment", &flags);
+    if (status != 0) {
+        return status;
+    }
+    bool has_memory = reader->multi_memory && (flags & 0x40) != 0;
+    if ((has_memory ? flags & ~0x40u : flags) >= 32) {
+        return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "malformed memop flags 0x%x", flags);
+    }
+    if (has_memory) {
+        status = wasm_read_u32(reader, "memory index", &memory_idx);
+    }
+    if (status == 0) {
+        status = wasm_read_u32(reader, "memory offset", &mem_offset);
+    }
+    instr->mem = (struct wasm_memarg){memory_idx, flags & 0x1f, mem_offset};
+    return status;
+}
+
+static int read_memory_idx(struct wasm_reader *reader, uint32_t *ret_idx) {
+    if (!reader->multi_memory && reader->pos < reader->end && *reader->pos != 0) {
+        return wasm_error(reader->err, HUSK_E_BAD_WASM, wasm_reader_offset(reader), "zero byte expected");
+    }
+    return wasm_read_u32(reader, "memory index", ret_idx);
+}
+
+static int read_raw(struct wasm_reader *reader, uint32_t count, void *ret_value) {
+    struct wasm_bytes bytes;
+    int status = wasm_read_bytes(reader, count, "constant", &bytes);
+    if (status == 0) {
+        memcpy(ret_value, bytes.data, count); /* little-endian, as the machine is */
+    }
+    return status;
+}
+
+static int read_two(struct wasm_reader *reader, const char *what, const char *what2, struct wasm_instr *instr) {
+    int status = wasm_read_u32(reader, what, &instr->idx);
+    return status != 0 ? status : wasm_read_u32(reader, what2, &instr->idx2);
+}
+
+static int read_two_memories(struct wasm_reader *reader, struct wasm_instr *instr) {
+    int status = read_memory_idx(reader, &instr->idx);
+    return status != 0 ? status : read_memory_idx(reader, &instr->idx2);
+}
+
+static int read_memory_init(struct wasm_reader *reader, struct wasm_instr *instr) {
+    int status = wasm_read_u32(reader, "data segment index", &instr->idx);
+    return status != 0 ? status : read_memory_idx(reader, &instr->idx2);
+}
+
+static int read_memarg_lane(struct wasm_reader *reader, struct wasm_instr *instr) {
+    int status = read_memarg(reader, instr);
+    return status != 0 ? status : wasm_read_byte(reader, "lane index", &instr->lane);
+}
+
+static int read_imm(struct wasm_reader *reader, struct wasm_instr *instr) {
+    switch ((enum wasm_imm)wasm_opinfo(instr->op)->imm) {
+    case WASM_IMM_NONE: return 0;
+    case WASM_IMM_BLOCKTYPE: return read_blocktype(reader, instr);
+    case WASM_IMM_LABEL: return wasm_read_u32(reader, "label", &instr->idx);
+    case WASM_IMM_BR_TABLE: return read_br_table(reader, instr);
+    case WASM_IMM_FUNC: return wasm_read_u32(reader, "function index", &instr->idx);
+    case WASM_IMM_CALL_INDIRECT: return read_two(reader, "type index", "table index", instr);
+    case WASM_IMM_SELECT_T: return read_select_type(reader, instr);
+    case WASM_IMM_LOCAL: return wasm_read_u32(reader, "local index", &instr->idx);
+    case WASM_IMM_GLOBAL: return wasm_read_u32(reader, "global index", &instr->idx);
+    case WASM_IMM_TABLE: return wasm_read_u32(reader, "table index", &instr->idx);
+    case WASM_IMM_MEMARG: return read_memarg(reader, instr);
+    case WASM_IMM_MEMARG_LANE: return read_memarg_lane(reader, instr);
+    case WASM_IMM_MEMORY: return read_memory_idx(reader, &instr->idx);
+    case WASM_IMM_MEMORY2: return read_two_memories(reader, instr);
+    case WASM_IMM_DATA: return wasm_read_u32(reader, "data segment index", &instr->idx);
+    case WASM_IMM_MEMORY_INIT: return read_memory_init(reader, instr);
+    case WASM_IMM_ELEM: return wasm_read_u32(reader, "element segment index", &instr->idx);
+    case WASM_IMM_TABLE_INIT: return read_two(reader, "element segment index", "table index", instr);
+    case WASM_IMM_TABLE2: return read_two(reader, "table index", "table index", instr);
+    case WASM_IMM_REFTYPE: return wasm_read_reftype(reader, &instr->type);
+    case WASM_IMM_I32: return wasm_read_s32(reader, "i32 constant", &instr->i32);
+    case WASM_IMM_I64: return wasm_read_s64(reader, "i64 constant", &instr->i64);
+    case WASM_IMM_F32: return read_raw(reader, 4, &instr->u32);
+    case WASM_IMM_F64: return read_raw(reader, 8, &instr->u64);
+    case WASM_IMM_V128:
+    case WASM_IMM_SHUFFLE: return read_raw(reader, 16, instr->v128);
+    case WASM_IMM_LANE: return wasm_read_byte(reader, "lane index", &instr->lane);
+    }
+    return wasm_error(reader->err, HUSK_E_BAD_WASM, instr->offset, "illegal opcode");
+}
+
+void wasm_reader_init(struct wasm_reader *reader, struct wasm_bytes bytes, struct husk_error *err) {
+    *reader = (struct wasm_reader){.start = bytes.data,
+                                   .pos = bytes.data,
+                                   .end = bytes.data + bytes.count,
+                                   .offset = bytes.offset,
+                                   .err = err,
+                                   .multi_memory = true};
+}
+
+int wasm_read_instr(struct wasm_reader *reader, struct wasm_instr *ret_instr) {
+    struct wasm_instr instr = {.offset = wasm_reader_offset(reader)};
+    int status = read_op(reader, &instr.op);
+    if (status == 0) {
+        status = read_imm(reader, &instr);
+    }
+    if (status == 0) {
+        *ret_instr = instr;
+    }
+    return status;
+}
+
+int wasm_read_label(struct wasm_bytes *labels, uint32_t *ret_depth) {
+    struct wasm_reader reader;
+    wasm_reader_init(&reader, *labels, NULL);
+    int status = wasm_read_u32(&reader, "br_table target", ret_depth);
+    if (status == 0) {
+        uint32_t used = (uint32_t)(reader.pos - reader.start);
+        *labels = (struct wasm_bytes){reader.pos, labels->count - used, labels->offset + used};
+    }
+    return status;
+}

@@ -1,0 +1,245 @@
+/*
+ * wasm/read.c: bytes, LEB128 integers, names and value types of the binary format (core specification 2.0, sections 5.1 to 5.3).
+ */
+#include "read.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "error.h"
+#include "limits.h"
+
+int wasm_error(struct husk_error *err, int status, uint64_t offset, const char *format, ...) {
+    if (err == NULL) {
+        return status;
+    }
+    char text[400];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    return error_at(err, status, offset, "%s at offset 0x%llx", text, (unsigned long long)offset);
+}
+
+static int read_end(struct wasm_reader *reader, const char *what) {
+    return wasm_error(reader->err, HUSK_E_BAD_WASM, reader->offset + (uint64_t)(reader->end - reader->start),
+                      "unexpected end in %s", what);
+}
+
+int wasm_read_byte(struct wasm_reader *reader, const char *what, uint8_t *ret_byte) {
+    if (reader->pos == reader->end) {
+        return read_end(reader, what);
+    }
+    *ret_byte = *reader->pos++;
+    return 0;
+}
+
+/*
+ * Section 5.2.2: at most ceil(bits / 7) bytes, and the bits of the last one that do not fit must be zero, or copies of the sign.
+ * Shorter than necessary is impossible, longer than necessary is allowed up to that many bytes.
+ */
+static int read_leb(struct wasm_reader *reader, uint32_t bits, bool is_signed, const char *what, uint64_t *ret_value) {
+    uint64_t value = 0;
+    uint8_t byte = 0;
+    uint32_t shift = 0;
+    const uint8_t *pos = reader->pos;
+    do {
+        if (pos == reader->end) {
+            return read_end(reader, what);
+        }
+        byte = *pos++;
+        value |= (uint64_t)(byte & 0x7f) << shift;
+        if (shift + 7 >= bits) { /* the last byte there may be */
+            if ((byte & 0x80) != 0) {
+                return wasm_error(reader->err, HUSK_E_BAD_WASM, wasm_reader_offset(reader),
+                                  "%s: integer representation too long", what);
+            }
+            uint32_t unused = (byte & 0x7fu) >> (bits - shift - (is_signed ? 1 : 0));
+            uint32_t all_ones = 0x7fu >> (bits - shift - (is_signed ? 1 : 0));
+            if (unused != 0 && !(is_signed && unused == all_ones)) {
+                return wasm_error(reader->err, HUSK_E_BAD_WASM, wasm_reader_offset(reader), "%s: integer too large", what);
+            }
+        }
+        shift += 7;
+    } while ((byte & 0x80) != 0);
+    if (is_signed && shift < 64 && (byte & 0x40) != 0) {
+        value |= ~UINT64_C(0) << shift;
+    }
+    reader->pos = pos;
+    *ret_value = value;
+    return 0;
+}
+
+int wasm_read_leb_u32(struct wasm_reader *reader, const char *what, uint32_t *ret_value) {
+    uint64_t value = 0;
+    int status = read_leb(reader, 32, false, what, &value);
+    if (status == 0) {
+        *ret_value = (uint32_t)value;
+    }
+    return status;
+}
+
+int wasm_read_u64(struct wasm_reader *reader, const char *what, uint64_t *ret_value) {
+    return read_leb(reader, 64, false, what, ret_value);
+}
+
+static int read_signed(struct wasm_reader *reader, uint32_t bits, const char *what, int64_t *ret_value) {
+    uint64_t value = 0;
+    int status = read_leb(reader, bits, true, what, &value);
+    if (status == 0) {
+        *ret_value = (int64_t)value;
+    }
+    return status;
+}
+
+int wasm_read_s32(struct wasm_reader *reader, const char *what, int32_t *ret_value) {
+    int64_t value = 0;
+    int status = read_signed(reader, 32, what, &value);
+    if (status == 0) {
+        *ret_value = (int32_t)value;
+    }
+    return status;
+}
+
+int wasm_read_s33(struct wasm_reader *reader, const char *what, int64_t *ret_value) {
+    return read_signed(reader, 33, what, ret_value);
+}
+
+int wasm_read_s64(struct wasm_reader *reader, const char *what, int64_t *ret_value) {
+    return read_signed(reader, 64, what, ret_value);
+}
+
+int wasm_read_bytes(struct wasm_reader *reader, uint32_t count, const char *what, struct wasm_bytes *ret_bytes) {
+    if (count > wasm_reader_left(reader)) {
+        return wasm_error(reader->err, HUSK_E_BAD_WASM, wasm_reader_offset(reader),
+                          "length out of bounds: %s needs %u bytes, %zu are left", what, count, wasm_reader_left(reader));
+    }
+    *ret_bytes = (struct wasm_bytes){reader->pos, count, wasm_reader_offset(reader)};
+    reader->pos += count;
+    return 0;
+}
+
+int wasm_read_count(struct wasm_reader *reader, size_t min_bytes, uint32_t limit, const char *what, uint32_t *ret_count) {
+    uint64_t offset = wasm_reader_offset(reader);
+    uint32_t count = 0;
+    int status = wasm_read_u32(reader, what, &count);
+    if (status != 0) {
+        return status;
+    }
+    if (count > wasm_reader_left(reader) / min_bytes) {
+        return wasm_error(reader->err, HUSK_E_BAD_WASM, offset,
+                          "unexpected end: %s is %u, but only %zu bytes are left", what, count, wasm_reader_left(reader));
+    }
+    if (count > limit) {
+        return wasm_error(reader->err, HUSK_E_LIMIT, offset, "%s is %u, the limit is %u", what, count, limit);
+    }
+    *ret_count = count;
+    return 0;
+}
+
+/* ---- names ------------------------------------------------------------------------------------------------------- */
+
+/* Bytes of the sequence that starts with `lead`, 0 if none does. RFC 3629, section 4. */
+static uint32_t utf8_length(uint8_t lead) {
+    if (lead < 0x80) {
+        return 1;
+    }
+    if (lead >= 0xc2 && lead <= 0xdf) {
+        return 2;
+    }
+    if ((lead & 0xf0) == 0xe0) {
+        return 3;
+    }
+    return lead >= 0xf0 && lead <= 0xf4 ? 4 : 0;
+}
+
+/* The second byte's range excludes overlong forms, surrogates and code points above 0x10ffff. */
+static bool utf8_second_ok(uint8_t lead, uint8_t second) {
+    switch (lead) {
+    case 0xe0: return second >= 0xa0 && second <= 0xbf;
+    case 0xed: return second >= 0x80 && second <= 0x9f;
+    case 0xf0: return second >= 0x90 && second <= 0xbf;
+    case 0xf4: return second >= 0x80 && second <= 0x8f;
+    default: return (second & 0xc0) == 0x80;
+    }
+}
+
+bool wasm_is_utf8(const uint8_t *data, size_t count) {
+    for (size_t i = 0; i < count;) {
+        uint32_t length = utf8_length(data[i]);
+        if (length == 0 || length > count - i) {
+            return false;
+        }
+        if (length > 1 && !utf8_second_ok(data[i], data[i + 1])) {
+            return false;
+        }
+        for (uint32_t k = 2; k < length; k++) {
+            if ((data[i + k] & 0xc0) != 0x80) {
+                return false;
+            }
+        }
+        i += length;
+    }
+    return true;
+}
+
+int wasm_read_name(struct wasm_reader *reader, const char *what, struct wasm_bytes *ret_name) {
+    uint32_t count = 0;
+    struct wasm_bytes name;
+    int status = wasm_read_u32(reader, what, &count);
+    if (status == 0) {
+        status = wasm_read_bytes(reader, count, what, &name);
+    }
+    if (status != 0) {
+        return status;
+    }
+    if (!wasm_is_utf8(name.data, name.count)) {
+        return wasm_error(reader->err, HUSK_E_BAD_WASM, name.offset, "%s: malformed UTF-8 encoding", what);
+    }
+    *ret_name = name;
+    return 0;
+}
+
+/* ---- types ------------------------------------------------------------------------------------------------------- */
+
+const char *wasm_type_name(uint8_t type) {
+    return type == WASM_BOTTOM ? "unknown" : husk_type_name((husk_type)type);
+}
+
+int wasm_bad_type(struct wasm_reader *reader, uint64_t offset, uint8_t byte, const char *what) {
+    const char *proposal = NULL;
+    switch (byte) {
+    case 0x63: case 0x64: proposal = "typed function references"; break;
+    case 0x69: case 0x74: proposal = "exception handling"; break;
+    case 0x6a: case 0x6b: case 0x6c: case 0x6d: case 0x6e: case 0x71: case 0x72: case 0x73:
+        proposal = "garbage collection";
+        break;
+    default: return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "malformed %s 0x%02x", what, byte);
+    }
+    return wasm_error(reader->err, HUSK_E_UNSUPPORTED, offset, "uses %s (type 0x%02x), not supported yet", proposal, byte);
+}
+
+int wasm_read_valtype(struct wasm_reader *reader, uint8_t *ret_type) {
+    uint8_t type = 0;
+    int status = wasm_read_byte(reader, "value type", &type);
+    if (status == 0 && !wasm_is_valtype(type)) {
+        return wasm_bad_type(reader, wasm_reader_offset(reader) - 1, type, "value type");
+    }
+    if (status == 0) {
+        *ret_type = type;
+    }
+    return status;
+}
+
+int wasm_read_reftype(struct wasm_reader *reader, uint8_t *ret_type) {
+    uint8_t type = 0;
+    int status = wasm_read_byte(reader, "reference type", &type);
+    if (status == 0 && !wasm_is_reftype(type)) {
+        return wasm_bad_type(reader, wasm_reader_offset(reader) - 1, type, "reference type");
+    }
+    if (status == 0) {
+        *ret_type = type;
+    }
+    return status;
+}

@@ -1,0 +1,63 @@
+/*
+ * wasm/read.h: the smallest pieces of the binary format (core specification 2.0, sections 5.1 to 5.3): bytes, LEB128 integers,
+ * names, value types. Shared by the section decoder and the instruction reader. Every function returns 0 or a status with the reader's
+ * error filled, and leaves its output alone on failure. `what` names the thing for the message ("type index").
+ */
+#ifndef WASM_READ_H
+#define WASM_READ_H
+
+#include "module.h"
+
+static inline uint64_t wasm_reader_offset(const struct wasm_reader *reader) {
+    return reader->offset + (uint64_t)(reader->pos - reader->start);
+}
+
+static inline size_t wasm_reader_left(const struct wasm_reader *reader) {
+    return (size_t)(reader->end - reader->pos);
+}
+
+/* A message with " at offset 0x…" behind it. */
+int wasm_error(struct husk_error *err, int status, uint64_t offset, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+int wasm_read_byte(struct wasm_reader *reader, const char *what, uint8_t *ret_byte);
+int wasm_read_leb_u32(struct wasm_reader *reader, const char *what, uint32_t *ret_value);
+int wasm_read_u64(struct wasm_reader *reader, const char *what, uint64_t *ret_value);
+int wasm_read_s32(struct wasm_reader *reader, const char *what, int32_t *ret_value);
+int wasm_read_s33(struct wasm_reader *reader, const char *what, int64_t *ret_value);
+int wasm_read_s64(struct wasm_reader *reader, const char *what, int64_t *ret_value);
+
+static inline int wasm_read_u32(struct wasm_reader *reader, const char *what, uint32_t *ret_value) {
+    if (reader->pos < reader->end && *reader->pos < 0x80) {
+        *ret_value = *reader->pos++;
+        return 0;
+    }
+    return wasm_read_leb_u32(reader, what, ret_value);
+}
+
+/* The next `count` bytes, without a copy. */
+int wasm_read_bytes(struct wasm_reader *reader, uint32_t count, const char *what, struct wasm_bytes *ret_bytes);
+/* A length and that many bytes of UTF-8. */
+int wasm_read_name(struct wasm_reader *reader, const char *what, struct wasm_bytes *ret_name);
+/* A count of things that take at least min_bytes each: more than the rest of the bytes can hold is refused here, so that
+ * nothing is ever allocated for a count that lies. */
+int wasm_read_count(struct wasm_reader *reader, size_t min_bytes, uint32_t limit, const char *what, uint32_t *ret_count);
+
+int wasm_read_valtype(struct wasm_reader *reader, uint8_t *ret_type);
+int wasm_read_reftype(struct wasm_reader *reader, uint8_t *ret_type);
+/* The error for a byte that is no value type: names the proposal if it is a later one's type. */
+int wasm_bad_type(struct wasm_reader *reader, uint64_t offset, uint8_t byte, const char *what);
+/* "i32", …, "unknown" for WASM_BOTTOM. */
+const char *wasm_type_name(uint8_t type);
+
+bool wasm_is_utf8(const uint8_t *data, size_t count);
+
+static inline bool wasm_is_reftype(uint8_t type) {
+    return type == WASM_FUNCREF || type == WASM_EXTERNREF;
+}
+
+static inline bool wasm_is_valtype(uint8_t type) {
+    return (type >= WASM_V128 && type <= WASM_I32) || wasm_is_reftype(type);
+}
+
+#endif
