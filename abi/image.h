@@ -160,6 +160,10 @@ struct husk_image_global {
 #define HUSK_FUNC_NONE 0xffffffffu /* code row: no trap may come from here (runtime, padding, thunks) */
 #define HUSK_FUNC_INIT 0xfffffffeu /* code row: the init function, which is not one of the module's functions */
 
+/* Code row: memcpy, memset and so on, into which the compiler turns loops over linear memory, too: a #PF on linear memory is an
+ * out-of-bounds trap of the calling frame. */
+#define HUSK_FUNC_RUNTIME 0xfffffffdu
+
 /* Code from code_gva up to the next row's: from this wasm offset of this function. func_idx HUSK_FUNC_NONE ends a
  * range. A #PF in the stack's guard is a trap wherever the code is: the runtime and thunks push, too. */
 struct husk_image_code_row {

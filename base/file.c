@@ -101,6 +101,13 @@ static int copy_range(int src_fd, int fd, off_t from, off_t to) {
 /* SEEK_DATA moves the source's offset: it is put back. */
 static int copy_sparse(int src_fd, int fd, uint64_t bytes) {
     off_t end = (off_t)bytes, old = lseek(src_fd, 0, SEEK_CUR), pos = 0;
+    struct stat st;
+    if (fstat(src_fd, &st) != 0)
+        return -1;
+    if (st.st_size < end) {
+        errno = EINVAL;
+        return -1;
+    }
     if (old < 0 || ftruncate(fd, end) != 0)
         return -1;
     int rc = 0;

@@ -1,0 +1,18 @@
+/* guest/embed.S: the guest runtime's object files as bytes; see guest_rt.c. The paths come from the build (CMakeLists.txt). */
+    .section .rodata, "a", @progbits
+    .macro embed name, path
+    .globl \name, \name\()_end
+    .hidden \name, \name\()_end
+    .balign 16
+\name:
+    .incbin "\path"
+\name\()_end:
+    .endm
+
+    embed guest_entry_0, GUEST_ENTRY_0
+    embed guest_entry_1, GUEST_ENTRY_1
+    embed guest_entry_2, GUEST_ENTRY_2
+    embed guest_runtime_0, GUEST_RUNTIME_0
+    embed guest_runtime_1, GUEST_RUNTIME_1
+
+    .section .note.GNU-stack, "", @progbits
