@@ -1,0 +1,32 @@
+/*
+ * tests/spec/spec_json.h: a reader for the JSON that wast2json-like tools write. Small on purpose: strings keep their length,
+ * for the standard's suite has export names with NUL in them, which the usual C readers cut off.
+ */
+#ifndef SPEC_JSON_H
+#define SPEC_JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum json_kind { JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
+
+struct json {
+    enum json_kind kind;
+    char *text;         /* STRING: UTF-8, NUL-terminated, may hold more NULs; NUMBER: as written */
+    size_t text_bytes;  /* without the terminator */
+    char *key;          /* of this member, when inside an object */
+    struct json *items; /* ARRAY, OBJECT: first member */
+    struct json *next;
+};
+
+/* NULL if it is not JSON or memory ran out; *ret_offset then says how far it got. Free with json_free(). */
+struct json *json_parse(const char *text, size_t bytes, size_t *ret_offset);
+void json_free(struct json *json);
+
+/* The member of an object, or NULL. `object` may be NULL. */
+const struct json *json_get(const struct json *object, const char *key);
+/* The text of a string or number member, or NULL. */
+const char *json_text(const struct json *object, const char *key);
+size_t json_count(const struct json *array);
+
+#endif
