@@ -38,7 +38,8 @@ struct plan {
     struct plan_table *tables;
     struct plan_elem *elems;
     struct plan_data *datas;
-    uint32_t data_end_gva; /* end of all of the above */
+    uint32_t fixed_end_gva; /* end of the fixed part: all of the above but growable tables, which follow on pages of their own */
+    uint32_t data_end_gva;  /* end of all of the above, reserves included */
     bool needs_init;       /* "i0.init" must exist: something is not static, or there is a start function */
 };
 
