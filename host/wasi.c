@@ -1,0 +1,124 @@
+/*
+ * host/wasi.c: WASI's configuration (shared), context (per sandbox) and the table from names to handlers.
+ */
+#include "wasi.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "error.h"
+
+/* ---- Configuration ---- */
+
+static void strings_done(struct wasi_strings *strings) {
+    free(strings->bytes);
+    free(strings->offsets);
+}
+
+static int strings_size(const char *const *list, size_t count, const char *what, size_t *ret_bytes,
+                        struct husk_error *err) {
+    size_t total = 0;
+    if (count > WASI_STRINGS_MAX_COUNT)
+        return error_set(err, HUSK_E_LIMIT, "%zu %s strings; at most %u are possible", count, what,
+                         WASI_STRINGS_MAX_COUNT);
+    for (size_t i = 0; i < count; i++) {
+        if (!list[i]) return error_set(err, HUSK_E_INVAL, "%s string %zu is NULL", what, i);
+        total += strlen(list[i]) + 1;
+        if (total > WASI_STRINGS_MAX_BYTES)
+            return error_set(err, HUSK_E_LIMIT, "the %s strings are longer than %u bytes together", what,
+                             WASI_STRINGS_MAX_BYTES);
+    }
+    *ret_bytes = total;
+    return HUSK_OK;
+}
+
+static int strings_init(struct wasi_strings *strings, const char *const *list, size_t count, const char *what,
+                        struct husk_error *err) {
+    size_t bytes = 0, at = 0;
+    if (count > 0 && !list) return error_set(err, HUSK_E_INVAL, "%zu %s strings, but no array", count, what);
+    int status = strings_size(list, count, what, &bytes, err);
+    if (status) return status;
+    strings->bytes = malloc(bytes + 1); /* never zero bytes */
+    strings->offsets = malloc((count + 1) * sizeof(*strings->offsets));
+    if (!strings->bytes || !strings->offsets) return error_set(err, HUSK_E_NOMEM, "out of memory for the %s", what);
+    for (size_t i = 0; i < count; i++) {
+        size_t string_bytes = strlen(list[i]) + 1;
+        memcpy(strings->bytes + at, list[i], string_bytes);
+        strings->offsets[i] = (uint32_t)at;
+        at += string_bytes;
+    }
+    strings->bytes_count = (uint32_t)bytes;
+    strings->count = (uint32_t)count;
+    return HUSK_OK;
+}
+
+static void config_free(struct wasi_config *config) {
+    strings_done(&config->args);
+    strings_done(&config->env);
+    free(config);
+}
+
+int wasi_config_new(const struct husk_wasi_options *options, struct wasi_config **ret_config, struct husk_error *err) {
+    struct husk_wasi_options defaults = HUSK_WASI_OPTIONS_INIT;
+    if (!options) options = &defaults;
+    if (options->size != sizeof(*options))
+        return error_set(err, HUSK_E_INVAL, "husk_wasi_options.size is %zu, not %zu: use HUSK_WASI_OPTIONS_INIT",
+                         options->size, sizeof(*options));
+    struct wasi_config *config = calloc(1, sizeof(*config));
+    if (!config) return error_set(err, HUSK_E_NOMEM, "out of memory for the WASI configuration");
+    int status = strings_init(&config->args, options->args, options->args_count, "argument", err);
+    if (!status) status = strings_init(&config->env, options->env, options->env_count, "environment", err);
+    if (status) {
+        config_free(config);
+        return status;
+    }
+    config->refs = 1;
+    config->fds[0] = options->stdin_fd;
+    config->fds[1] = options->stdout_fd;
+    config->fds[2] = options->stderr_fd;
+    config->random_seed = options->random_seed;
+    *ret_config = config;
+    return HUSK_OK;
+}
+
+struct wasi_config *wasi_config_ref(struct wasi_config *config) {
+    __atomic_add_fetch(&config->refs, 1, __ATOMIC_RELAXED);
+    return config;
+}
+
+void wasi_config_unref(struct wasi_config *config) {
+    if (config && __atomic_sub_fetch(&config->refs, 1, __ATOMIC_ACQ_REL) == 0) config_free(config);
+}
+
+/* ---- Context ---- */
+
+void wasi_ctx_init(struct wasi_ctx *ctx, struct wasi_config *config) {
+    struct timespec now = {0};
+    memset(ctx, 0, sizeof(*ctx));
+    ctx->config = wasi_config_ref(config);
+    for (unsigned i = 0; i < WASI_FDS_MAX; i++)
+        wasi_fd_init(&ctx->fds[i], config->fds[i]);
+    ctx->random_state = config->random_seed;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail with this clock */
+    ctx->monotonic_base_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+void wasi_ctx_done(struct wasi_ctx *ctx) {
+    wasi_config_unref(ctx->config);
+    ctx->config = NULL;
+}
+
+/* ---- Functions ---- */
+
+const struct wasi_func wasi_funcs[WASI_FUNCS_COUNT] = {
+#define WASI_FUNC(name, params, has_result, in_unstable)                                                       \
+    [WASI_ID_##name] = {#name, params, has_result, in_unstable, wasi_##name},
+#include "wasi.def"
+#undef WASI_FUNC
+};
+
+uint16_t wasi_dispatch(struct wasi_call *call, uint32_t func_id) {
+    if (func_id >= WASI_FUNCS_COUNT) return WASI_ENOSYS;
+    return wasi_funcs[func_id].handler(call);
+}

@@ -1,0 +1,134 @@
+/*
+ * host/wasi.h: WASI preview 1 without the VM. The guest's memory and the wish to stop are reached through struct
+ * wasi_host_ops, so that all of it runs in unit tests with a plain buffer; wasi_imports.c connects it to sandboxes.
+ *
+ * Flow: guest → host call → wasi_imports.c → wasi_dispatch() → wasi_<name>() → errno back to the guest.
+ * Every guest pointer goes through wasi_span() with its length, every structure is copied once, every count has a
+ * limit below. Results' addresses are checked before the operation is done, so that a bad pointer loses no data.
+ */
+#ifndef HOST_WASI_H
+#define HOST_WASI_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "husk.h"
+#include "wasi_abi.h"
+
+/* Limits on what a guest can ask for in one call. */
+#define WASI_FDS_MAX 3                        /* the standard streams */
+#define WASI_IOVECS_MAX 1024                  /* wasi-libc's IOV_MAX; more is EINVAL, as in POSIX */
+#define WASI_TRANSFER_MAX_BYTES (64u << 20)   /* per read or write: the rest is a short count. Bounds the time in the kernel */
+#define WASI_POLL_MAX 1024                    /* subscriptions; more is EINVAL */
+#define WASI_STRINGS_MAX_BYTES (16u << 20)    /* all arguments, or all of the environment: refused when the set is made */
+#define WASI_STRINGS_MAX_COUNT (1u << 20)
+
+/* NUL-terminated strings behind one another: arguments or environment. */
+struct wasi_strings {
+    char *bytes;
+    uint32_t *offsets;
+    uint32_t bytes_count;
+    uint32_t count;
+};
+
+/* What husk_wasi_options said; immutable, shared by all sandboxes of an import set. */
+struct wasi_config {
+    uint32_t refs; /* atomic */
+    struct wasi_strings args, env;
+    int fds[WASI_FDS_MAX]; /* borrowed; -1: closed */
+    uint64_t random_seed;
+};
+
+/* One guest descriptor. host_fd is borrowed: never closed, and its file status flags, which others share, never changed. */
+struct wasi_fd {
+    int host_fd; /* -1: closed */
+    uint16_t flags; /* WASI_FDFLAG_NONBLOCK, the only one that the guest can set */
+    uint8_t filetype;
+    bool is_seekable;
+    bool is_fifo;
+    uint64_t rights;
+};
+
+/* The state of one sandbox. A snapshot must carry all of it but config. */
+struct wasi_ctx {
+    struct wasi_config *config;
+    struct wasi_fd fds[WASI_FDS_MAX];
+    uint64_t random_state;      /* if config->random_seed */
+    uint64_t monotonic_base_ns; /* the guest's monotonic clock starts here: it does not learn the host's uptime */
+    uint64_t cpu_total_ns;      /* CPU clocks: CPU time of the calling thread, */
+    uint64_t cpu_last_ns;       /*   added up between queries from the same thread */
+    int32_t cpu_last_tid;
+};
+
+/* What a handler needs from the side that runs the guest. */
+struct wasi_host_ops {
+    /* [addr, addr + count) of the guest's memory 0, or NULL if any byte is outside. count 0: any non-NULL. */
+    void *(*span)(void *host, uint32_t addr, uint64_t count);
+    /* ppoll() that also ends when the call is to be cut off (deadline, interrupt). timeout_ns UINT64_MAX: none. Returns
+     * what poll() returns, or -1 with errno EINTR if the call is cut off (and only then). */
+    int (*wait)(void *host, struct pollfd *fds, nfds_t count, uint64_t timeout_ns);
+    /* Is the call to be cut off? Asked in long loops. */
+    bool (*is_cut)(void *host);
+};
+
+struct wasi_call {
+    struct wasi_ctx *ctx;
+    const struct wasi_host_ops *ops;
+    void *host;
+    const uint64_t *args; /* i32 zero-extended */
+    bool is_unstable;     /* called through "wasi_unstable" */
+    bool has_exited;      /* set by proc_exit, with exit_code */
+    uint32_t exit_code;
+};
+
+enum wasi_func_id {
+#define WASI_FUNC(name, params, has_result, in_unstable) WASI_ID_##name,
+#include "wasi.def"
+#undef WASI_FUNC
+    WASI_FUNCS_COUNT
+};
+
+struct wasi_func {
+    const char *name;
+    const char *params;
+    bool has_result, in_unstable;
+    uint16_t (*handler)(struct wasi_call *call);
+};
+
+/* ---- wasi.c: configuration, context, dispatch ---- */
+int wasi_config_new(const struct husk_wasi_options *options, struct wasi_config **ret_config, struct husk_error *err);
+struct wasi_config *wasi_config_ref(struct wasi_config *config);
+void wasi_config_unref(struct wasi_config *config);
+/* Cannot fail; wasi_ctx_done() drops the config. */
+void wasi_ctx_init(struct wasi_ctx *ctx, struct wasi_config *config);
+void wasi_ctx_done(struct wasi_ctx *ctx);
+extern const struct wasi_func wasi_funcs[WASI_FUNCS_COUNT];
+/* Returns the guest's errno (0 for functions without a result). */
+uint16_t wasi_dispatch(struct wasi_call *call, uint32_t func_id);
+
+/* ---- wasi_mem.c: guest memory and errno ---- */
+void *wasi_span(const struct wasi_call *call, uint64_t addr, uint64_t count);
+uint16_t wasi_put_u32(const struct wasi_call *call, uint64_t addr, uint32_t value);
+uint16_t wasi_put_u64(const struct wasi_call *call, uint64_t addr, uint64_t value);
+uint16_t wasi_errno_of(int host_errno);
+
+static inline uint32_t wasi_arg32(const struct wasi_call *call, unsigned idx) {
+    return (uint32_t)call->args[idx];
+}
+
+/* ---- wasi_fd.c ---- */
+void wasi_fd_init(struct wasi_fd *fd, int host_fd);
+/* The open descriptor that the guest means by `fd`, if it has all of `rights`: else EBADF, ENOTCAPABLE. */
+uint16_t wasi_fd_get(const struct wasi_call *call, uint32_t fd, uint64_t rights, struct wasi_fd **ret_fd);
+
+/* ---- wasi_clock.c: host time of a clock as the guest sees it ---- */
+uint16_t wasi_clock_now(struct wasi_ctx *ctx, uint32_t clock, uint64_t *ret_ns);
+
+/* ---- handlers ---- */
+#define WASI_FUNC(name, params, has_result, in_unstable) uint16_t wasi_##name(struct wasi_call *call);
+#include "wasi.def"
+#undef WASI_FUNC
+
+#endif
