@@ -1,0 +1,172 @@
+/*
+ * bench/bench.c: husk_bench, the command line of the benchmarks. Runs the parts one after the other; exits 1 if anything failed or a
+ * kernel's result differed between native and sandbox.
+ */
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+static const char usage[] =
+    "usage: husk_bench [options] [module.wasm…]\n"
+    "Kernels natively and in a sandbox, what calls cost, how fast modules compile (the named ones too).\n"
+    "  --parts LIST      of kernels,calls,floor,compile (default: all)\n"
+    "  --kernel NAME     only this kernel\n"
+    "  --rounds N        counted rounds per kernel (default 15)\n"
+    "  --opt N           optimisation level of the kernels (default: the compiler's)\n"
+    "  --strict          keep every load (strict traps)\n"
+    "  --json FILE       JSON lines (default: none)\n"
+    "  --scratch FOLDER  for images (default .)\n"
+    "  --modules FOLDER  where the kernels' modules are\n"
+    "  --worker FILE     the compiler's worker program\n"
+    "  --revision TEXT   what is measured, for the JSON lines\n";
+
+enum part { PART_KERNELS = 1, PART_CALLS = 2, PART_FLOOR = 4, PART_COMPILE = 8 };
+
+static const char *kvm_kind_name(enum husk_kvm_kind kind) {
+    switch (kind) {
+    case HUSK_KVM_VMX:
+        return "vmx";
+    case HUSK_KVM_SVM:
+        return "svm";
+    case HUSK_KVM_PVM:
+        return "pvm";
+    case HUSK_KVM_UNKNOWN:
+        break;
+    }
+    return "unknown";
+}
+
+int bench_machine(const struct bench *bench, const char *revision) {
+    struct husk_host_info info;
+    struct utsname os;
+    char date[32];
+    time_t now = time(NULL);
+    struct tm utc;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    husk_engine_host_info(bench->engine, &info);
+    if (uname(&os) != 0 || gmtime_r(&now, &utc) == NULL || strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%SZ", &utc) == 0) {
+        return -1;
+    }
+    printf("husk %s (%s), %s\n%s, %ld cores, Linux %s, KVM kind: %s\n", husk_version(), revision, date, info.cpu_name, cores,
+           os.release, kvm_kind_name(info.kvm_kind));
+    const char *const pairs[][2] = {{"version", husk_version()}, {"revision", revision},   {"date", date},
+                                    {"cpu", info.cpu_name},      {"kernel", os.release}, {"kvm", kvm_kind_name(info.kvm_kind)}};
+    fputs("{\"bench\":\"machine\"", bench->json);
+    for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+        fprintf(bench->json, ",\"%s\":", pairs[i][0]);
+        json_string(bench->json, pairs[i][1]);
+    }
+    fprintf(bench->json, ",\"cores\":%ld}\n", cores);
+    return 0;
+}
+
+static unsigned parts_parse(char *list) {
+    static const char *const names[] = {"kernels", "calls", "floor", "compile"};
+    unsigned parts = 0;
+    char *rest = NULL;
+    for (char *name = strtok_r(list, ",", &rest); name != NULL; name = strtok_r(NULL, ",", &rest)) {
+        unsigned before = parts;
+        for (unsigned i = 0; i < 4; i++) {
+            parts |= strcmp(name, names[i]) == 0 ? 1u << i : 0;
+        }
+        if (parts == before) {
+            return 0;
+        }
+    }
+    return parts;
+}
+
+struct settings {
+    struct bench bench;
+    unsigned parts;
+    const char *revision, *json_path;
+};
+
+static const struct option long_options[] = {
+    {"parts", 1, NULL, 'p'}, {"kernel", 1, NULL, 'k'}, {"rounds", 1, NULL, 'r'},  {"opt", 1, NULL, 'O'},
+    {"strict", 0, NULL, 's'}, {"json", 1, NULL, 'j'},  {"scratch", 1, NULL, 'd'}, {"modules", 1, NULL, 'm'},
+    {"worker", 1, NULL, 'w'}, {"revision", 1, NULL, 'v'}, {"help", 0, NULL, 'h'}, {NULL, 0, NULL, 0}};
+
+/* False: unknown or unusable. */
+static bool option_take(struct settings *settings, int option, char *value) {
+    struct bench *bench = &settings->bench;
+    const char **texts[] = {['k'] = &bench->only_kernel, ['j'] = &settings->json_path, ['d'] = &bench->scratch_dir,
+                            ['m'] = &bench->wasm_dir,    ['w'] = &bench->worker_path,  ['v'] = &settings->revision};
+    if ((size_t)option < sizeof(texts) / sizeof(texts[0]) && texts[option] != NULL) {
+        *texts[option] = value;
+        return true;
+    }
+    switch (option) {
+    case 'p':
+        settings->parts = parts_parse(value);
+        return settings->parts != 0;
+    case 'r':
+        bench->rounds = (uint32_t)strtoul(value, NULL, 10);
+        return bench->rounds != 0;
+    case 'O':
+        bench->opt_level = atoi(value);
+        return true;
+    case 's':
+        bench->is_strict = true;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static int parts_run(const struct settings *settings) {
+    const struct bench *bench = &settings->bench;
+    int result = bench_machine(bench, settings->revision);
+    if ((settings->parts & PART_FLOOR) != 0) {
+        result |= bench_floor(bench);
+    }
+    if ((settings->parts & PART_CALLS) != 0) {
+        result |= bench_calls(bench);
+    }
+    if ((settings->parts & PART_KERNELS) != 0) {
+        result |= bench_kernels(bench);
+    }
+    if ((settings->parts & PART_COMPILE) != 0) {
+        result |= bench_compile(bench);
+    }
+    return result;
+}
+
+int main(int argc, char **argv) {
+    struct settings settings = {
+        .bench = {.wasm_dir = HUSK_BENCH_WASM_DIR, .scratch_dir = ".", .rounds = 15, .opt_level = -1},
+        .parts = PART_KERNELS | PART_CALLS | PART_FLOOR | PART_COMPILE,
+        .revision = "unknown",
+        .json_path = "/dev/null"};
+    struct husk_error err;
+    for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
+        if (!option_take(&settings, option, optarg)) {
+            fputs(usage, option == 'h' ? stdout : stderr);
+            return option == 'h' ? 0 : 2;
+        }
+    }
+    settings.bench.modules = argv + optind;
+    settings.bench.modules_count = (size_t)(argc - optind);
+    settings.bench.json = fopen(settings.json_path, "we");
+    if (settings.bench.json == NULL) {
+        perror(settings.json_path);
+        return 1;
+    }
+    int result = husk_engine_new(NULL, &settings.bench.engine, &err);
+    if (result != 0) {
+        bench_fail("engine", &err);
+    } else {
+        result = parts_run(&settings);
+        husk_engine_free(settings.bench.engine);
+    }
+    if (fclose(settings.bench.json) != 0) {
+        perror(settings.json_path);
+        result = -1;
+    }
+    return result == 0 ? 0 : 1;
+}

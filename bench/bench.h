@@ -1,0 +1,62 @@
+/*
+ * bench/bench.h: what the parts of husk_bench share: options, time, percentiles, and the two outputs (a table for people on
+ * stdout, one JSON object per line for programs in a file).
+ */
+#ifndef BENCH_H
+#define BENCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "husk.h"
+#include "husk_compile.h"
+
+struct bench {
+    husk_engine *engine;
+    FILE *json;
+    const char *wasm_dir;    /* kernels and micro modules */
+    const char *scratch_dir; /* where images of the compile benchmark go */
+    const char *worker_path; /* NULL: where the library looks */
+    const char *only_kernel; /* NULL: all */
+    char *const *modules;    /* more modules for the compile benchmark */
+    size_t modules_count;
+    uint32_t rounds;
+    int opt_level;
+    bool is_strict;
+};
+
+/* p10, median, p90 of some samples, in the samples' unit. */
+struct spread {
+    double p10, p50, p90;
+};
+
+uint64_t bench_now_ns(void);
+/* Sorts the samples. count must not be 0. */
+struct spread spread_of(double *samples, size_t count);
+double geomean_of(const double *values, size_t count);
+
+/* "name":{"p10":…,"p50":…,"p90":…} */
+void json_spread(FILE *json, const char *name, struct spread spread);
+/* A JSON string with its quotes. */
+void json_string(FILE *json, const char *text);
+
+/* Print what failed and the library's message; returns -1. */
+int bench_fail(const char *what, const struct husk_error *err);
+/* The same for a call: a trap or another outcome than HUSK_RETURNED is a failure here. */
+int bench_fail_outcome(const char *what, int status, const struct husk_outcome *outcome, const struct husk_error *err);
+
+/* Whole file, malloc()ed. */
+int file_read(const char *path, uint8_t **ret_bytes, size_t *ret_count);
+/* Compile wasm_dir/<name>.wasm with the benchmark's options and open the image. */
+int bench_load(const struct bench *bench, const char *name, husk_image **ret_image);
+
+/* The parts; each returns 0, or -1 after saying why. */
+int bench_machine(const struct bench *bench, const char *revision);
+int bench_kernels(const struct bench *bench);
+int bench_calls(const struct bench *bench);
+int bench_floor(const struct bench *bench);
+int bench_compile(const struct bench *bench);
+
+#endif

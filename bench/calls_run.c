@@ -1,0 +1,273 @@
+/*
+ * bench/calls_run.c: what the smallest things cost: opening an image, making and freeing a sandbox, a call, a host call, a call
+ * back into the guest, growing memory, a trap. Every row is many samples of one operation.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench.h"
+
+enum { SAMPLES_MAX = 4000, HOST_CALLS = 100, NEST_DEPTH = 8, TRAP_DEPTH = 20 };
+
+struct calls {
+    const struct bench *bench;
+    husk_image *image;
+    husk_imports *imports;
+    husk_sandbox *sandbox;
+    husk_func empty, add, host_calls, nested, grow, trap;
+};
+
+/* Does the operation once and gives its time in µs; negative after a failure that has been reported. */
+typedef double (*sample_fn)(struct calls *calls);
+
+struct row {
+    const char *name;
+    const char *text;
+    sample_fn sample;
+    uint32_t samples;
+};
+
+static int host_add(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+    (void)caller;
+    (void)user;
+    results[0].of.i32 = (int32_t)((uint32_t)args[0].of.i32 + (uint32_t)args[1].of.i32);
+    return 0;
+}
+
+static int host_nest(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+    const struct calls *calls = user;
+    struct husk_outcome outcome;
+    struct husk_error err;
+    int status = husk_call_func(husk_caller_sandbox(caller), calls->nested, args, 1, results, 1, NULL, &outcome, &err);
+    if (status != 0 || outcome.kind != HUSK_RETURNED) {
+        return husk_caller_fail(caller, "nested call: %s", status != 0 ? err.message : outcome.message);
+    }
+    return 0;
+}
+
+/* One timed call that must end as `kind`. */
+static double call_time(struct calls *calls, husk_func func, const int32_t *arg, bool has_result,
+                        enum husk_outcome_kind kind) {
+    struct husk_value value = {.type = HUSK_I32, .of.i32 = arg != NULL ? *arg : 0};
+    struct husk_value result;
+    struct husk_outcome outcome;
+    struct husk_error err;
+    uint64_t start = bench_now_ns();
+    int status = husk_call_func(calls->sandbox, func, &value, arg != NULL, &result, has_result, NULL, &outcome, &err);
+    uint64_t end = bench_now_ns();
+    if (status != 0 || outcome.kind != kind) {
+        return bench_fail_outcome("call", status, &outcome, &err);
+    }
+    return (double)(end - start) / 1e3;
+}
+
+static double sample_empty(struct calls *calls) {
+    return call_time(calls, calls->empty, NULL, false, HUSK_RETURNED);
+}
+
+static double sample_named(struct calls *calls) {
+    struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = 20}, {.type = HUSK_I32, .of.i32 = 22}};
+    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    struct husk_value result;
+    struct husk_outcome outcome;
+    struct husk_error err;
+    options.wall_ns = 1000000000;
+    uint64_t start = bench_now_ns();
+    int status = husk_call(calls->sandbox, "add", args, 2, &result, 1, &options, &outcome, &err);
+    uint64_t end = bench_now_ns();
+    if (status != 0 || outcome.kind != HUSK_RETURNED || result.of.i32 != 42) {
+        return bench_fail_outcome("add", status, &outcome, &err);
+    }
+    return (double)(end - start) / 1e3;
+}
+
+static double sample_host_call(struct calls *calls) {
+    int32_t count = HOST_CALLS;
+    double us = call_time(calls, calls->host_calls, &count, true, HUSK_RETURNED);
+    return us / (double)HOST_CALLS;
+}
+
+static double sample_nested(struct calls *calls) {
+    int32_t depth = NEST_DEPTH;
+    double us = call_time(calls, calls->nested, &depth, true, HUSK_RETURNED);
+    return us / (double)NEST_DEPTH;
+}
+
+static double sample_trap(struct calls *calls) {
+    int32_t depth = TRAP_DEPTH;
+    return call_time(calls, calls->trap, &depth, true, HUSK_TRAPPED);
+}
+
+/* By one wasm page. Shrinking is impossible, so each sample has a sandbox of its own; only the grown call is timed. */
+static double sample_grow(struct calls *calls) {
+    struct husk_error err;
+    struct calls own = *calls;
+    int32_t pages = 1;
+    if (husk_sandbox_new(calls->bench->engine, calls->image, calls->imports, NULL, &own.sandbox, &err) != 0) {
+        return bench_fail("sandbox", &err);
+    }
+    double us = call_time(&own, own.empty, NULL, false, HUSK_RETURNED);
+    us = us < 0 ? us : call_time(&own, own.grow, &pages, true, HUSK_RETURNED);
+    husk_sandbox_free(own.sandbox);
+    return us;
+}
+
+/* What part of a sandbox's life is timed. */
+enum life { LIFE_NEW, LIFE_FIRST_CALL, LIFE_FREE, LIFE_ALL };
+
+static double life_time(struct calls *calls, enum life life) {
+    struct husk_error err;
+    struct calls own = *calls;
+    uint64_t at[4];
+    at[0] = bench_now_ns();
+    if (husk_sandbox_new(calls->bench->engine, calls->image, calls->imports, NULL, &own.sandbox, &err) != 0) {
+        return bench_fail("sandbox", &err);
+    }
+    at[1] = bench_now_ns();
+    double us = call_time(&own, own.empty, NULL, false, HUSK_RETURNED);
+    at[2] = bench_now_ns();
+    husk_sandbox_free(own.sandbox);
+    at[3] = bench_now_ns();
+    if (us < 0) {
+        return us;
+    }
+    return life == LIFE_ALL ? (double)(at[3] - at[0]) / 1e3 : (double)(at[life + 1] - at[life]) / 1e3;
+}
+
+static double sample_new(struct calls *calls) {
+    return life_time(calls, LIFE_NEW);
+}
+
+static double sample_first_call(struct calls *calls) {
+    return life_time(calls, LIFE_FIRST_CALL);
+}
+
+static double sample_free(struct calls *calls) {
+    return life_time(calls, LIFE_FREE);
+}
+
+static double sample_life(struct calls *calls) {
+    return life_time(calls, LIFE_ALL);
+}
+
+static double sample_open(struct calls *calls) {
+    struct husk_error err;
+    husk_image *image;
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/micro.husk", calls->bench->scratch_dir);
+    uint64_t start = bench_now_ns();
+    int status = husk_image_open(calls->bench->engine, path, false, &image, &err);
+    uint64_t end = bench_now_ns();
+    if (status != 0) {
+        return bench_fail(path, &err);
+    }
+    husk_image_unref(image);
+    return (double)(end - start) / 1e3;
+}
+
+static const struct row rows[] = {
+    {"call", "call of an empty function", sample_empty, 4000},
+    {"call_named", "call by name, 2 arguments, 1 result, with a deadline", sample_named, 4000},
+    {"host_call", "host call and back", sample_host_call, 100},
+    {"nested_call", "host call that calls the guest, and back", sample_nested, 200},
+    {"trap", "call that traps 20 frames deep, with its backtrace", sample_trap, 1000},
+    {"memory_grow", "call that grows memory by a page of 64 KiB, first time", sample_grow, 200},
+    {"image_open", "open an image file", sample_open, 400},
+    {"sandbox_new", "make a sandbox", sample_new, 200},
+    {"first_call", "first call in a new sandbox", sample_first_call, 200},
+    {"sandbox_free", "free a sandbox", sample_free, 200},
+    {"sandbox_life", "make, call once, free", sample_life, 200},
+};
+
+static int row_run(struct calls *calls, const struct row *row) {
+    static double samples[SAMPLES_MAX];
+    for (uint32_t i = 0; i < 10; i++) {
+        if (row->sample(calls) < 0) {
+            return -1;
+        }
+    }
+    for (uint32_t i = 0; i < row->samples; i++) {
+        samples[i] = row->sample(calls);
+        if (samples[i] < 0) {
+            return -1;
+        }
+    }
+    struct spread us = spread_of(samples, row->samples);
+    printf("  %-56s %9.2f %9.2f %9.2f\n", row->text, us.p10, us.p50, us.p90);
+    fflush(stdout);
+    fprintf(calls->bench->json, "{\"bench\":\"call\",\"name\":\"%s\",\"samples\":%u,", row->name, row->samples);
+    json_spread(calls->bench->json, "us", us);
+    fputs("}\n", calls->bench->json);
+    return 0;
+}
+
+static int imports_make(struct calls *calls, struct husk_error *err) {
+    static const husk_type two[2] = {HUSK_I32, HUSK_I32};
+    const struct husk_functype add_type = {two, 2, two, 1};
+    const struct husk_functype nest_type = {two, 1, two, 1};
+    int status = husk_imports_new(calls->bench->engine, &calls->imports, err);
+    if (status == 0) {
+        status = husk_imports_func(calls->imports, "bench", "host", &add_type, host_add, NULL, NULL, err);
+    }
+    if (status == 0) {
+        status = husk_imports_func(calls->imports, "bench", "nest", &nest_type, host_nest, calls, NULL, err);
+    }
+    return status;
+}
+
+static int funcs_find(struct calls *calls, struct husk_error *err) {
+    const struct {
+        const char *name;
+        husk_func *func;
+    } wanted[] = {{"empty", &calls->empty},   {"add", &calls->add},   {"host_calls", &calls->host_calls},
+                  {"nested", &calls->nested}, {"grow", &calls->grow}, {"trap", &calls->trap}};
+    struct husk_functype type;
+    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+        int status = husk_image_func(calls->image, wanted[i].name, wanted[i].func, &type, err);
+        if (status != 0) {
+            return status;
+        }
+    }
+    return 0;
+}
+
+/* The image as a file too: sample_open() opens it by path. */
+static int image_write(const struct bench *bench, struct husk_error *err) {
+    *err = (struct husk_error){.status = HUSK_E_SYS, .message = "the micro module cannot be read"};
+    struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
+    char path[4096];
+    uint8_t *wasm;
+    size_t count;
+    snprintf(path, sizeof(path), "%s/micro.wasm", bench->wasm_dir);
+    if (file_read(path, &wasm, &count) != 0) {
+        return err->status;
+    }
+    options.worker_path = bench->worker_path;
+    snprintf(path, sizeof(path), "%s/micro.husk", bench->scratch_dir);
+    int status = husk_compile_to_file(wasm, count, &options, path, err);
+    free(wasm);
+    return status;
+}
+
+int bench_calls(const struct bench *bench) {
+    struct calls calls = {.bench = bench};
+    struct husk_error err;
+    int result = -1;
+    if (bench_load(bench, "micro", &calls.image) != 0) {
+        return -1;
+    }
+    if (imports_make(&calls, &err) != 0 || funcs_find(&calls, &err) != 0 || image_write(bench, &err) != 0 ||
+        husk_sandbox_new(bench->engine, calls.image, calls.imports, NULL, &calls.sandbox, &err) != 0) {
+        bench_fail("calls", &err);
+    } else {
+        printf("\ncalls: µs each\n  %-56s %9s %9s %9s\n", "", "p10", "median", "p90");
+        result = 0;
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+            result |= row_run(&calls, &rows[i]);
+        }
+    }
+    husk_sandbox_free(calls.sandbox);
+    husk_imports_free(calls.imports);
+    husk_image_unref(calls.image);
+    return result;
+}
