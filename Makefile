@@ -1,0 +1,87 @@
+# A thin front to CMake and Ninja: `make help` lists what there is. Every target first installs the packages it lacks.
+BUILD ?= build
+CMAKE_FLAGS ?=
+PREFIX ?= /usr/local
+LANES ?= unit fake kvm hostile fuzz cli spec apps
+
+.PHONY: all configure test test-unit test-spec test-apps test-hwkvm test-asan test-tsan bench demo fuzz format lint install clean help
+.DEFAULT_GOAL := all
+
+all: configure ## build the library, the compiler, the command (build/husk) and the tests
+	@cmake --build $(BUILD)
+
+configure:
+	@tools/install-deps build
+	@test -f $(BUILD)/build.ninja || cmake -G Ninja -S . -B $(BUILD) $(CMAKE_FLAGS) >$(BUILD).configure.log 2>&1 || \
+		{ cat $(BUILD).configure.log; rm -f $(BUILD).configure.log; exit 1; }
+	@rm -f $(BUILD).configure.log
+
+test: ## run every test; the last line is the sum
+	@tools/install-deps build test apps
+	@$(MAKE) --no-print-directory all
+	@tools/run-tests $(BUILD) $(LANES)
+
+test-unit: ## tests that need no KVM
+	@$(MAKE) --no-print-directory all
+	@tools/run-tests $(BUILD) unit fake
+
+test-spec: ## the official WebAssembly test suite
+	@tools/install-deps build test
+	@$(MAKE) --no-print-directory all
+	@tools/run-tests $(BUILD) spec
+
+test-apps: ## real programs: Lua, SQLite, bzip2
+	@tools/install-deps build test apps
+	@$(MAKE) --no-print-directory all
+	@tools/run-tests $(BUILD) apps
+
+test-hwkvm: ## KVM tests and the spec suite on hardware-style KVM, emulated by QEMU
+	@tools/install-deps build test hwkvm
+	@$(MAKE) --no-print-directory all
+	@tools/run-tests $(BUILD) hwkvm
+
+test-asan: ## all but apps, with AddressSanitizer and UndefinedBehaviorSanitizer
+	@tools/install-deps build test
+	@$(MAKE) --no-print-directory all BUILD=$(BUILD)-asan CMAKE_FLAGS="-DHUSK_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=Debug"
+	@tools/run-tests $(BUILD)-asan unit fake kvm hostile fuzz spec-sample
+
+test-tsan: ## tests with threads, with ThreadSanitizer
+	@tools/install-deps build test
+	@$(MAKE) --no-print-directory all BUILD=$(BUILD)-tsan CMAKE_FLAGS="-DHUSK_SANITIZE=thread -DCMAKE_BUILD_TYPE=Debug"
+	@tools/run-tests $(BUILD)-tsan fake kvm
+
+bench: ## kernels against native code; calls, loads, compile time
+	@tools/install-deps build test apps
+	@$(MAKE) --no-print-directory all
+	@bench/run $(BUILD)
+
+demo: ## the whole way, on real input: C to wasm to image to a virtual machine
+	@tools/install-deps build test
+	@$(MAKE) --no-print-directory all
+	@tools/demo.sh $(BUILD)
+
+fuzz: ## libFuzzer on decoder, image reader and compiler; FUZZ_SECONDS each (60)
+	@tools/install-deps build test
+	@$(MAKE) --no-print-directory all BUILD=$(BUILD)-fuzz CMAKE_FLAGS="-DHUSK_FUZZERS=ON -DHUSK_SANITIZE=address,undefined -DCMAKE_C_COMPILER=$$(tools/find-llvm-tool clang)"
+	@tools/run-fuzzers $(BUILD)-fuzz $${FUZZ_SECONDS:-60}
+
+format: ## rewrite the sources as .clang-format says
+	@tools/install-deps ci
+	@tools/source-files | xargs clang-format -i
+
+lint: ## format, layers, sizes, clang-tidy
+	@tools/install-deps build ci
+	@$(MAKE) --no-print-directory configure
+	@tools/source-files | xargs clang-format --dry-run -Werror
+	@tools/check-layers
+	@tools/check-sizes
+	@tools/run-tidy $(BUILD)
+
+install: all ## library, headers, command, man pages to PREFIX (/usr/local); DESTDIR is honoured
+	@cmake --install $(BUILD) --prefix $(PREFIX)
+
+clean: ## remove what was built
+	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-fuzz $(BUILD)-static
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
