@@ -22,12 +22,14 @@ struct page_mapping {
     gva_t gva;
     gpa_t gpa;
     uint64_t bytes;
-    uint32_t prot;
+    uint32_t prot; /* of enum page_prot; PAGE_READ at least */
 };
 
 struct sys_template;
 struct sys_space;
 
+/* Mappings must not overlap one another or the system pages (HUSK_E_INVAL). Where gva and gpa are both aligned to 2 MiB
+ * and the mapping covers 2 MiB, one large entry maps it. */
 int sys_template_new(const struct page_mapping *mappings, size_t count, struct sys_template **ret_template,
                      struct husk_error *err);
 struct sys_template *sys_template_ref(struct sys_template *template);
@@ -39,9 +41,11 @@ int sys_space_new(struct sys_template *template, uint32_t slot_idx_base, struct 
                   struct husk_error *err);
 void sys_space_free(struct sys_space *space); /* after the VM is destroyed */
 gpa_t sys_space_page_root(const struct sys_space *space);
+uint8_t *sys_space_exception_stack_top(const struct sys_space *space); /* for vm_config */
 /* Give the VM the space's slots; once, after create and before the first run. */
 int sys_space_attach(struct sys_space *space, const struct vm_ops *ops, struct vm *vm, struct husk_error *err);
-/* Map more (pages that are not mapped yet). Nothing is changed on failure. */
+/* Map more (pages that are not mapped yet: HUSK_E_INVAL otherwise). Nothing is changed on failure. The guest sees it
+ * from its next run on: no invalidation is needed, for x86 does not cache not-present entries (SDM vol. 3A, 4.10.2.3). */
 int sys_space_map(struct sys_space *space, const struct page_mapping *mapping, struct husk_error *err);
 
 /* Where guest-physical memory lies. Below HUSK_MEM0_GVA: the same as virtual. Linear memory i: (i + 1) * 4 GiB. System pages and page tables:

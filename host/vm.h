@@ -42,7 +42,9 @@ struct vm_exit {
 
 struct vm_config {
     uint64_t cpu_features; /* abi/cpu_features.def bits that the image may use: CPUID and XCR0 show these and no more */
-    gpa_t page_root;       /* CR3 */
+    gpa_t page_root;       /* CR3: sys_space_page_root() */
+    /* Host address one past the exception stack: sys_space_exception_stack_top(). The guest's ring 3 cannot write there. */
+    uint8_t *exception_stack_top;
 };
 
 /* Calls on one VM come from one thread at a time, except kick. Every function returns 0 or a negative HUSK_E… and fills err. */
@@ -53,7 +55,12 @@ struct vm_ops {
     int (*set_slot)(struct vm *vm, uint32_t slot_idx, gpa_t gpa, uint8_t *hva, uint64_t bytes, uint32_t flags,
                     struct husk_error *err);
     /* The registers as of the last exit / for the next run; no system call on the way (KVM_CAP_SYNC_REGS). After
-     * VM_EXIT_EXCEPTION they are the interrupted code's. Registers that were not set keep the guest's. */
+     * VM_EXIT_EXCEPTION they are the interrupted code's. After VM_EXIT_PORT rip is at the OUT or after it, depending on the
+     * hypervisor: whoever redirects sets rip to some other address, whoever resumes sets nothing.
+     * set_regs always means ring 3, whatever the exit was; after VM_EXIT_KICKED and VM_EXIT_VIOLATION it also puts the
+     * segments, control registers and pending events back to those of a new VM. Of rflags only the status flags and DF
+     * are taken. If nothing is set, the next run goes on where the guest was: after VM_EXIT_EXCEPTION the interrupted
+     * instruction runs again. */
     void (*get_regs)(const struct vm *vm, struct vm_regs *ret_regs);
     void (*set_regs)(struct vm *vm, const struct vm_regs *regs);
     /* Run until the next exit. An error means the VM itself failed (HUSK_E_SYS), never the guest. */

@@ -1,0 +1,64 @@
+/*
+ * host/syspages_layout.h: where the system pages lie, and the descriptors in them. Shared by what makes them
+ * (syspages.c) and what loads the vCPU's registers from them (vm_kvm_x86_64.c).
+ *
+ *   gva 0x100000  gpa 0xc0000000  GDT, TSS with I/O bitmap, IDT   supervisor, read-only, no-execute
+ *   gva 0x101000  gpa 0xc0001000  exception stubs                 supervisor, read-only, executable
+ *   gva 0x102000  gpa 0xc0002000  exception stack                 supervisor, writable, no-execute
+ *   (no gva)      gpa 0xc0003000  page tables: PML4 first. Nothing in the guest maps them: only the host writes them
+ *   (no gva)      … 0xf0000000    further page tables as mappings are added
+ *
+ * The selectors are those of 64-bit Linux on purpose: kvm-pvm runs ring 3 natively only with its host kernel's own
+ * __USER_CS and __USER_DS.
+ */
+#ifndef HOST_SYSPAGES_LAYOUT_H
+#define HOST_SYSPAGES_LAYOUT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "layout.h"
+#include "ports.h"
+
+#define SYS_GPA 0xc0000000ull
+#define SYS_GPA_END 0xf0000000ull /* the hole for KVM's own real-mode pages and the APICs is above */
+
+#define SYS_TABLES_GVA HUSK_SYS_GVA
+#define SYS_STUBS_GVA (HUSK_SYS_GVA + 0x1000ull)
+#define SYS_STACK_GVA (HUSK_SYS_GVA + 0x2000ull)
+#define SYS_STACK_TOP_GVA (SYS_STACK_GVA + HUSK_PAGE_SIZE)
+#define SYS_FIXED_PAGES 3u
+
+/* Within the tables page. */
+#define SYS_GDT_OFFSET 0x0u
+#define SYS_GDT_BYTES 0x50u
+#define SYS_TSS_OFFSET 0x100u
+#define SYS_TSS_HEAD_BYTES 0x68u /* SDM vol. 3A, figure 7-11 */
+/* One bit per port 0..255 and the byte of ones that must follow (SDM vol. 1, section 18.5.2). Ports above are beyond the
+ * TSS limit, that is, forbidden. */
+#define SYS_TSS_BYTES (SYS_TSS_HEAD_BYTES + 32u + 1u)
+#define SYS_IDT_OFFSET 0x400u
+#define SYS_IDT_BYTES (16u * HUSK_EXCEPTION_VECTORS)
+
+#define SYS_KERNEL_CS 0x10u
+#define SYS_KERNEL_DS 0x18u
+#define SYS_USER_DS 0x2bu
+#define SYS_USER_CS 0x33u
+#define SYS_TSS_SELECTOR 0x40u
+
+#define SYS_STUB_BYTES 32u /* distance between two stubs */
+
+/* What the CPU pushes on the exception stack, upwards from SYS_STACK_TOP_GVA - sizeof (SDM vol. 3A, section 6.14.2). An error code
+ * lies just below it; for #PF the stub pushes CR2 below that. The host reads and rewrites this: it is how ring 3 goes on. */
+struct sys_exception_frame {
+    uint64_t rip, cs, rflags, rsp, ss;
+};
+
+/* Vectors that push an error code: SDM vol. 3A, table 6-1, and AMD's #HV, #VC, #SX. */
+static inline bool vector_has_error_code(unsigned vector) {
+    const uint32_t mask = 1u << 8 | 1u << 10 | 1u << 11 | 1u << 12 | 1u << 13 | 1u << 14 | 1u << 17 | 1u << 21 |
+                          1u << 29 | 1u << 30;
+    return mask >> vector & 1;
+}
+
+#endif

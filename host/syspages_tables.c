@@ -1,0 +1,200 @@
+/*
+ * host/syspages_tables.c: building 4-level page tables (SDM vol. 3A, section 4.5) in pages that syspages.c provides.
+ *
+ * A mapping is walked in steps of at most one 2 MiB region. A region that is covered completely, has no table yet and lies
+ * equally aligned in guest-physical memory becomes one large entry; everything else 4 KiB entries. tables_check() makes
+ * the same walk without writing, so that tables_map() cannot run out of pages half-way.
+ */
+#include "syspages_tables.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "error.h"
+#include "layout.h"
+#include "x86.h"
+
+#define LARGE_PAGE_BYTES 0x200000ull
+#define GVA_LIMIT (1ull << 47) /* the lower canonical half */
+#define GPA_LIMIT (1ull << 40) /* the fewest physical bits that any supported host gives (QEMU's TCG) */
+
+enum { LEVEL_PTE = 0, LEVEL_PDE = 1, LEVEL_PDPTE = 2, LEVEL_PML4E = 3 };
+
+static unsigned level_shift(int level) {
+    return HUSK_PAGE_SHIFT + 9u * (unsigned)level;
+}
+
+static size_t level_index(uint64_t gva_v, int level) {
+    return (gva_v >> level_shift(level)) % X86_PTE_COUNT;
+}
+
+void tables_add_chunk(struct page_tables *tables, const struct table_chunk *chunk) {
+    assert(tables->chunks_count < SYS_SPACE_SLOTS_MAX);
+    tables->chunks[tables->chunks_count++] = *chunk;
+}
+
+uint32_t tables_free_pages(const struct page_tables *tables) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < tables->chunks_count; i++)
+        count += tables->chunks[i].pages_count - tables->chunks[i].pages_used;
+    return count;
+}
+
+static uint64_t *tables_root(const struct page_tables *tables) {
+    return (uint64_t *)(void *)tables->chunks[0].hva;
+}
+
+/* The table that an entry points to. The entry is the host's own, so the address is always in a chunk. */
+static uint64_t *tables_of_entry(const struct page_tables *tables, uint64_t entry) {
+    uint64_t addr = entry & X86_PTE_ADDRESS;
+    for (uint32_t i = 0; i < tables->chunks_count; i++) {
+        const struct table_chunk *chunk = &tables->chunks[i];
+        uint64_t bytes = (uint64_t)chunk->pages_count * HUSK_PAGE_SIZE;
+        if (addr >= chunk->gpa && addr - chunk->gpa < bytes)
+            return (uint64_t *)(void *)(chunk->hva + (addr - chunk->gpa));
+    }
+    assert(!"page table outside the pool");
+    return NULL;
+}
+
+static uint64_t tables_take_page(struct page_tables *tables) {
+    for (uint32_t i = 0; i < tables->chunks_count; i++) {
+        struct table_chunk *chunk = &tables->chunks[i];
+        if (chunk->pages_used < chunk->pages_count)
+            return chunk->gpa + (uint64_t)chunk->pages_used++ * HUSK_PAGE_SIZE;
+    }
+    assert(!"page-table pool exhausted");
+    return 0;
+}
+
+/* The entry for gva_v at `level`, or NULL if a table above it is missing; ret_missing_level is then that table's level. A large
+ * entry above counts as found: *ret_missing_level is set to -1 and its entry is returned. */
+static uint64_t *tables_find(const struct page_tables *tables, uint64_t gva_v, int level, int *ret_missing_level) {
+    uint64_t *table = tables_root(tables);
+    *ret_missing_level = -1;
+    for (int at = LEVEL_PML4E;; at--) {
+        uint64_t *entry = &table[level_index(gva_v, at)];
+        if (at == level || (*entry & X86_PTE_LARGE))
+            return entry;
+        if (!(*entry & X86_PTE_PRESENT)) {
+            *ret_missing_level = at - 1;
+            return NULL;
+        }
+        table = tables_of_entry(tables, *entry);
+    }
+}
+
+/* One step of the walk: [gva, gva + bytes) within one 2 MiB region. */
+struct map_step {
+    uint64_t gva, gpa, bytes;
+};
+
+static struct map_step step_first(const struct page_mapping *mapping) {
+    return (struct map_step){.gva = mapping->gva.v, .gpa = mapping->gpa.v};
+}
+
+static bool step_next(const struct page_mapping *mapping, struct map_step *step) {
+    step->gva += step->bytes;
+    step->gpa += step->bytes;
+    uint64_t left = mapping->bytes - (step->gva - mapping->gva.v);
+    uint64_t to_boundary = LARGE_PAGE_BYTES - step->gva % LARGE_PAGE_BYTES;
+    step->bytes = left < to_boundary ? left : to_boundary;
+    return left != 0;
+}
+
+static bool step_fits_large(const struct map_step *step) {
+    return step->bytes == LARGE_PAGE_BYTES && step->gpa % LARGE_PAGE_BYTES == 0;
+}
+
+static int check_range(const struct page_mapping *mapping, struct husk_error *err) {
+    uint64_t all = mapping->gva.v | mapping->gpa.v | mapping->bytes;
+    if (all % HUSK_PAGE_SIZE != 0 || mapping->bytes == 0)
+        return error_set(err, HUSK_E_INVAL, "mapping at 0x%llx is empty or not page-aligned",
+                         (unsigned long long)mapping->gva.v);
+    if (mapping->bytes > GVA_LIMIT || mapping->gva.v > GVA_LIMIT - mapping->bytes ||
+        mapping->bytes > GPA_LIMIT || mapping->gpa.v > GPA_LIMIT - mapping->bytes)
+        return error_set(err, HUSK_E_INVAL, "mapping at 0x%llx of 0x%llx bytes is beyond the address space",
+                         (unsigned long long)mapping->gva.v, (unsigned long long)mapping->bytes);
+    if (!(mapping->prot & PAGE_READ))
+        return error_set(err, HUSK_E_INVAL, "mapping at 0x%llx is not readable", (unsigned long long)mapping->gva.v);
+    if ((mapping->prot & PAGE_WRITE) && (mapping->prot & PAGE_EXEC))
+        return error_set(err, HUSK_E_INVAL, "mapping at 0x%llx would be writable and executable",
+                         (unsigned long long)mapping->gva.v);
+    return 0;
+}
+
+/* Is any page of the step mapped already? */
+static bool step_overlaps(const struct page_tables *tables, const struct map_step *step) {
+    int missing;
+    for (uint64_t done = 0; done < step->bytes; done += HUSK_PAGE_SIZE) {
+        const uint64_t *entry = tables_find(tables, step->gva + done, LEVEL_PTE, &missing);
+        if (entry == NULL)
+            return false; /* the whole region has no table */
+        if (*entry & X86_PTE_PRESENT)
+            return true;
+    }
+    return false;
+}
+
+int tables_check(const struct page_tables *tables, const struct page_mapping *mapping, uint32_t *ret_pages_needed,
+                 struct husk_error *err) {
+    int status = check_range(mapping, err);
+    if (status != 0)
+        return status;
+    /* Which table at each level was counted last: the walk ascends, so one number per level is memory enough. */
+    uint64_t counted[LEVEL_PML4E];
+    memset(counted, 0xff, sizeof counted);
+    uint32_t needed = 0;
+    for (struct map_step step = step_first(mapping); step_next(mapping, &step);) {
+        if (step_overlaps(tables, &step))
+            return error_set(err, HUSK_E_INVAL, "pages at 0x%llx are mapped already", (unsigned long long)step.gva);
+        int lowest = step_fits_large(&step) ? LEVEL_PDE : LEVEL_PTE;
+        int missing;
+        tables_find(tables, step.gva, LEVEL_PTE, &missing);
+        for (int level = missing; level >= lowest; level--) {
+            uint64_t number = step.gva >> level_shift(level + 1);
+            needed += counted[level] != number;
+            counted[level] = number;
+        }
+    }
+    *ret_pages_needed = needed;
+    return 0;
+}
+
+/* The entry at `level`, making the tables above it. */
+static uint64_t *tables_reach(struct page_tables *tables, uint64_t gva_v, int level) {
+    uint64_t *table = tables_root(tables);
+    for (int at = LEVEL_PML4E; at > level; at--) {
+        uint64_t *entry = &table[level_index(gva_v, at)];
+        if (!(*entry & X86_PTE_PRESENT)) /* what may be done is said by the last level alone */
+            *entry = tables_take_page(tables) | X86_PTE_PRESENT | X86_PTE_WRITE | X86_PTE_USER | X86_PTE_ACCESSED;
+        table = tables_of_entry(tables, *entry);
+    }
+    return &table[level_index(gva_v, level)];
+}
+
+static uint64_t prot_bits(uint32_t prot) {
+    uint64_t bits = X86_PTE_PRESENT | X86_PTE_ACCESSED;
+    if (prot & PAGE_WRITE)
+        bits |= X86_PTE_WRITE | X86_PTE_DIRTY;
+    if (!(prot & PAGE_EXEC))
+        bits |= X86_PTE_NX;
+    if (!(prot & PAGE_SUPERVISOR))
+        bits |= X86_PTE_USER;
+    return bits;
+}
+
+void tables_map(struct page_tables *tables, const struct page_mapping *mapping) {
+    uint64_t bits = prot_bits(mapping->prot);
+    for (struct map_step step = step_first(mapping); step_next(mapping, &step);) {
+        int missing;
+        const uint64_t *pde = tables_find(tables, step.gva, LEVEL_PDE, &missing);
+        if (step_fits_large(&step) && (pde == NULL || !(*pde & X86_PTE_PRESENT))) {
+            *tables_reach(tables, step.gva, LEVEL_PDE) = step.gpa | bits | X86_PTE_LARGE;
+            continue;
+        }
+        uint64_t *entry = tables_reach(tables, step.gva, LEVEL_PTE);
+        for (uint64_t done = 0; done < step.bytes; done += HUSK_PAGE_SIZE)
+            *entry++ = (step.gpa + done) | bits;
+    }
+}

@@ -1,0 +1,113 @@
+/*
+ * host/vm_kvm.h: what the files of the KVM backend share: vm_kvm.c (VM, run loop), vm_kvm_caps.c (opening KVM, what it can
+ * do), vm_kvm_x86_64.c (CPUID, control registers, exceptions). Linux: Documentation/virt/kvm/api.rst.
+ */
+#ifndef HOST_VM_KVM_H
+#define HOST_VM_KVM_H
+
+#include <linux/kvm.h>
+#include <stdbool.h>
+
+#include "vm.h"
+
+/* The system calls, so that tests can make the n-th one fail. Results as the real ones: -1 and errno. */
+struct kvm_sys {
+    int (*open_path)(const char *path, int flags);
+    int (*control)(int fd, unsigned long request, void *arg);
+    void *(*map)(size_t bytes, int fd); /* MAP_FAILED */
+    void *user;                         /* of the tests */
+};
+extern const struct kvm_sys kvm_sys_linux;
+
+struct vm_backend {
+    const struct kvm_sys *sys;
+    int kvm_fd;
+    size_t run_bytes; /* of the shared struct kvm_run */
+    uint32_t memslots_max;
+    uint32_t quirks; /* that can be switched off: KVM_CAP_DISABLE_QUIRKS2 */
+    int api_version;
+    enum husk_kvm_kind kind;
+    bool has_sync_regs, has_immediate_exit, has_readonly_mem, has_msr_filter, has_tss_addr, has_identity_map;
+    uint64_t cpu_features;        /* abi/cpu_features.def */
+    struct kvm_cpuid2 *supported; /* KVM_GET_SUPPORTED_CPUID */
+    uint64_t cr4_optional;        /* SMEP, …: those that this host takes */
+};
+
+/* What the next run must know about how the guest stopped. */
+enum vm_where {
+    VM_IN_RING3, /* new, or at one of our ports */
+    VM_IN_STUB,  /* an exception stub: ring 3's registers are in the exception frame */
+    VM_ANYWHERE, /* kicked: ring 3, or somewhere in a stub */
+    VM_IN_MID_OP, /* violation: KVM may still have half an instruction to finish */
+};
+
+struct vm {
+    const struct vm_backend *backend;
+    int vm_fd, vcpu_fd;
+    struct kvm_run *run;
+    enum vm_where where;
+    bool has_unfinished_op; /* KVM must finish the instruction of a violation before set registers count */
+    struct sys_exception_frame *frame; /* at the top of the exception stack */
+    struct kvm_sregs fresh_sregs;      /* of a new VM */
+};
+
+/* vm_kvm_caps.c. One row per thing that KVM must have; `query` answers KVM_CHECK_EXTENSION. */
+int kvm_caps_check(int (*query)(void *user, unsigned cap), void *user, struct husk_error *err);
+int kvm_open_failed(const char *path, int sys_errno, struct husk_error *err);
+int kvm_backend_new_with(const struct kvm_sys *sys, const char *kvm_path, struct vm_backend **ret_backend,
+                         struct husk_error *err);
+
+/* vm_kvm_x86_64.c */
+int kvm_x86_supported(struct vm_backend *backend, struct husk_error *err); /* CPUID, cpu_features, cr4_optional */
+int kvm_x86_vm_setup(struct vm *vm, struct husk_error *err);               /* after KVM_CREATE_VM */
+int kvm_x86_vcpu_setup(struct vm *vm, const struct vm_config *config, struct husk_error *err);
+void kvm_x86_get_regs(const struct vm *vm, struct vm_regs *ret_regs);
+void kvm_x86_set_regs(struct vm *vm, const struct vm_regs *regs);
+/* After a KVM_EXIT_IO that was an OUT: one of our ports, an exception, or a violation. */
+void kvm_x86_port_exit(struct vm *vm, struct vm_exit *exit);
+
+/* Typed ioctls: a wrong struct does not compile. 0 or a value, or -1 with errno. */
+static inline int kvm_do_create_vm(const struct vm_backend *backend) {
+    return backend->sys->control(backend->kvm_fd, KVM_CREATE_VM, NULL);
+}
+static inline int kvm_do_check_extension(const struct vm_backend *backend, unsigned cap) {
+    return backend->sys->control(backend->kvm_fd, KVM_CHECK_EXTENSION, (void *)(uintptr_t)cap);
+}
+static inline int kvm_do_get_supported_cpuid(const struct vm_backend *backend, struct kvm_cpuid2 *cpuid) {
+    return backend->sys->control(backend->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid);
+}
+static inline int kvm_do_create_vcpu(const struct vm *vm, unsigned long id) {
+    return vm->backend->sys->control(vm->vm_fd, KVM_CREATE_VCPU, (void *)id);
+}
+static inline int kvm_do_set_memory(const struct vm *vm, struct kvm_userspace_memory_region *region) {
+    return vm->backend->sys->control(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, region);
+}
+static inline int kvm_do_enable_cap(const struct vm *vm, struct kvm_enable_cap *cap) {
+    return vm->backend->sys->control(vm->vm_fd, KVM_ENABLE_CAP, cap);
+}
+static inline int kvm_do_set_msr_filter(const struct vm *vm, struct kvm_msr_filter *filter) {
+    return vm->backend->sys->control(vm->vm_fd, KVM_X86_SET_MSR_FILTER, filter);
+}
+static inline int kvm_do_set_tss_addr(const struct vm *vm, unsigned long addr) {
+    return vm->backend->sys->control(vm->vm_fd, KVM_SET_TSS_ADDR, (void *)addr);
+}
+static inline int kvm_do_set_identity_map_addr(const struct vm *vm, __u64 *addr) {
+    return vm->backend->sys->control(vm->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, addr);
+}
+static inline int kvm_do_set_cpuid(const struct vm *vm, struct kvm_cpuid2 *cpuid) {
+    return vm->backend->sys->control(vm->vcpu_fd, KVM_SET_CPUID2, cpuid);
+}
+static inline int kvm_do_get_sregs(const struct vm *vm, struct kvm_sregs *sregs) {
+    return vm->backend->sys->control(vm->vcpu_fd, KVM_GET_SREGS, sregs);
+}
+static inline int kvm_do_set_sregs(const struct vm *vm, struct kvm_sregs *sregs) {
+    return vm->backend->sys->control(vm->vcpu_fd, KVM_SET_SREGS, sregs);
+}
+static inline int kvm_do_set_xcrs(const struct vm *vm, struct kvm_xcrs *xcrs) {
+    return vm->backend->sys->control(vm->vcpu_fd, KVM_SET_XCRS, xcrs);
+}
+static inline int kvm_do_run(const struct vm *vm) {
+    return vm->backend->sys->control(vm->vcpu_fd, KVM_RUN, NULL);
+}
+
+#endif

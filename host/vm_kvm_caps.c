@@ -1,0 +1,175 @@
+/*
+ * host/vm_kvm_caps.c: opening /dev/kvm and finding out what this host's KVM can do. Everything that can be missing is its
+ * own message, saying what to do about it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "vm_kvm.h"
+
+#define KVM_API_VERSION_EXPECTED 12 /* the only one since Linux 2.6.22; api.rst 4.1 */
+#define MEMSLOTS_NEEDED 32
+
+static int sys_open_path(const char *path, int flags) {
+    return open(path, flags);
+}
+
+static int sys_control(int fd, unsigned long request, void *arg) {
+    return ioctl(fd, request, arg);
+}
+
+static void *sys_map(size_t bytes, int fd) {
+    return mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+}
+
+const struct kvm_sys kvm_sys_linux = {.open_path = sys_open_path, .control = sys_control, .map = sys_map};
+
+/* KVM_CHECK_EXTENSION must answer with all bits of `bits`, or, if is_count, with at least `bits`. */
+struct cap_row {
+    unsigned cap;
+    int bits;
+    bool is_count;
+    const char *name;
+    const char *why;
+    const char *since; /* Linux version on x86 */
+};
+
+static const struct cap_row needed_caps[] = {
+    {KVM_CAP_USER_MEMORY, 1, false, "KVM_CAP_USER_MEMORY", "guest memory", "2.6.25"},
+    {KVM_CAP_SYNC_MMU, 1, false, "KVM_CAP_SYNC_MMU", "copy-on-write guest memory", "2.6.27"},
+    {KVM_CAP_EXT_CPUID, 1, false, "KVM_CAP_EXT_CPUID", "hiding CPU features", "2.6.26"},
+    {KVM_CAP_XCRS, 1, false, "KVM_CAP_XCRS", "AVX in the guest", "2.6.36"},
+    {KVM_CAP_READONLY_MEM, 1, false, "KVM_CAP_READONLY_MEM", "code that the guest cannot write", "3.8"},
+    {KVM_CAP_IMMEDIATE_EXIT, 1, false, "KVM_CAP_IMMEDIATE_EXIT", "ending calls at a deadline", "4.12"},
+    {KVM_CAP_SYNC_REGS, KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS, false, "KVM_CAP_SYNC_REGS",
+     "registers without system calls", "4.17"},
+    {KVM_CAP_NR_MEMSLOTS, MEMSLOTS_NEEDED, true, "KVM_CAP_NR_MEMSLOTS", "at least 32 memory slots", "2.6.26"},
+};
+
+int kvm_caps_check(int (*query)(void *user, unsigned cap), void *user, struct husk_error *err) {
+    for (size_t i = 0; i < sizeof needed_caps / sizeof needed_caps[0]; i++) {
+        const struct cap_row *row = &needed_caps[i];
+        int answer = query(user, row->cap);
+        bool is_enough = answer > 0 && (row->is_count ? answer >= row->bits : (answer & row->bits) == row->bits);
+        if (!is_enough)
+            return error_set(err, HUSK_E_KVM_CAP,
+                             "this kernel's KVM lacks %s (%s), which Linux has had since %s: update the host's kernel",
+                             row->name, row->why, row->since);
+    }
+    return 0;
+}
+
+int kvm_open_failed(const char *path, int sys_errno, struct husk_error *err) {
+    int status;
+    switch (sys_errno) {
+    case ENOENT:
+    case ENODEV:
+    case ENXIO:
+        status = error_set(err, HUSK_E_NO_KVM,
+                           "there is no %s: this machine's kernel has no KVM module loaded (modprobe kvm_intel or "
+                           "kvm_amd), virtualisation is off in the firmware, or a cloud machine does not offer it", path);
+        break;
+    case EACCES:
+    case EPERM:
+        status = error_set(err, HUSK_E_NO_KVM,
+                           "no permission to open %s: add the user to the group that owns it (usually: usermod -aG kvm "
+                           "USER, then log in again), or pass the device into the container", path);
+        break;
+    default:
+        return error_sys(err, sys_errno, "cannot open %s", path);
+    }
+    if (err != NULL)
+        err->sys_errno = sys_errno;
+    return status;
+}
+
+static int backend_query(void *user, unsigned cap) {
+    return kvm_do_check_extension(user, cap);
+}
+
+/* For people only: nothing is decided by it. */
+static enum husk_kvm_kind kvm_kind_detect(void) {
+    static const struct {
+        const char *path;
+        enum husk_kvm_kind kind;
+    } modules[] = {
+        {"/sys/module/kvm_pvm", HUSK_KVM_PVM},
+        {"/sys/module/kvm_intel", HUSK_KVM_VMX},
+        {"/sys/module/kvm_amd", HUSK_KVM_SVM},
+    };
+    for (size_t i = 0; i < sizeof modules / sizeof modules[0]; i++)
+        if (access(modules[i].path, F_OK) == 0)
+            return modules[i].kind;
+    return HUSK_KVM_UNKNOWN;
+}
+
+static int backend_open(struct vm_backend *backend, const char *path, struct husk_error *err) {
+    backend->kvm_fd = backend->sys->open_path(path, O_RDWR | O_CLOEXEC);
+    if (backend->kvm_fd < 0)
+        return kvm_open_failed(path, errno, err);
+    backend->api_version = backend->sys->control(backend->kvm_fd, KVM_GET_API_VERSION, NULL);
+    if (backend->api_version < 0)
+        return error_set(err, HUSK_E_NO_KVM, "%s is not a KVM device", path);
+    if (backend->api_version != KVM_API_VERSION_EXPECTED)
+        return error_set(err, HUSK_E_NO_KVM, "%s speaks version %d of the KVM API; version %d is needed", path,
+                         backend->api_version, KVM_API_VERSION_EXPECTED);
+    return 0;
+}
+
+static int backend_probe(struct vm_backend *backend, struct husk_error *err) {
+    int status = kvm_caps_check(backend_query, backend, err);
+    if (status != 0)
+        return status;
+    backend->has_sync_regs = backend->has_immediate_exit = backend->has_readonly_mem = true;
+    backend->memslots_max = (uint32_t)kvm_do_check_extension(backend, KVM_CAP_NR_MEMSLOTS);
+    int filter = kvm_do_check_extension(backend, KVM_CAP_X86_MSR_FILTER);
+    int exits = kvm_do_check_extension(backend, KVM_CAP_X86_USER_SPACE_MSR);
+    backend->has_msr_filter = filter > 0 && exits > 0;
+    backend->has_tss_addr = kvm_do_check_extension(backend, KVM_CAP_SET_TSS_ADDR) > 0;
+    backend->has_identity_map = kvm_do_check_extension(backend, KVM_CAP_SET_IDENTITY_MAP_ADDR) > 0;
+    int quirks = kvm_do_check_extension(backend, KVM_CAP_DISABLE_QUIRKS2);
+    backend->quirks = quirks > 0 ? (uint32_t)quirks : 0;
+    int run_bytes = backend->sys->control(backend->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, NULL);
+    if (run_bytes < (int)sizeof(struct kvm_run))
+        return error_sys(err, run_bytes < 0 ? errno : EINVAL, "KVM_GET_VCPU_MMAP_SIZE");
+    backend->run_bytes = (size_t)run_bytes;
+    backend->kind = kvm_kind_detect();
+    return kvm_x86_supported(backend, err);
+}
+
+int kvm_backend_new_with(const struct kvm_sys *sys, const char *kvm_path, struct vm_backend **ret_backend,
+                         struct husk_error *err) {
+    struct vm_backend *backend = calloc(1, sizeof *backend);
+    if (backend == NULL)
+        return error_sys(err, ENOMEM, "KVM backend");
+    backend->sys = sys;
+    backend->kvm_fd = -1;
+    int status = backend_open(backend, kvm_path != NULL ? kvm_path : "/dev/kvm", err);
+    if (status == 0)
+        status = backend_probe(backend, err);
+    if (status != 0) {
+        vm_kvm_backend_free(backend);
+        return status;
+    }
+    *ret_backend = backend;
+    return 0;
+}
+
+int vm_kvm_backend_new(const char *kvm_path, struct vm_backend **ret_backend, struct husk_error *err) {
+    return kvm_backend_new_with(&kvm_sys_linux, kvm_path, ret_backend, err);
+}
+
+void vm_kvm_backend_free(struct vm_backend *backend) {
+    if (backend == NULL)
+        return;
+    if (backend->kvm_fd >= 0)
+        close(backend->kvm_fd);
+    free(backend->supported);
+    free(backend);
+}

@@ -1,0 +1,414 @@
+/*
+ * host/vm_kvm_x86_64.c: what of the KVM backend is x86-64: the CPU that the guest sees, its control registers, and how ring
+ * 3's registers are found and set when the CPU stands in a ring-0 exception stub.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+#include "syspages_layout.h"
+#include "vm_kvm.h"
+#include "x86.h"
+
+/* Where KVM on VMX keeps its pages for real mode, which we never enter; above everything of ours. api.rst 4.35, 4.36. */
+#define KVM_IDENTITY_MAP_GPA 0xfffbc000ull
+#define KVM_TSS_GPA 0xfffbd000ull
+
+#define CPUID_ENTRIES_MAX 256
+
+/* ---- CPUID ---- */
+
+struct feature_row {
+    unsigned bit; /* in cpu_features */
+    uint32_t leaf, subleaf;
+    unsigned reg, reg_bit;
+};
+
+static const struct feature_row feature_rows[] = {
+#define HUSK_CPU_FEATURE(name, bit, llvm, leaf, subleaf, reg, reg_bit) {bit, leaf, subleaf, reg, reg_bit},
+#include "cpu_features.def"
+#undef HUSK_CPU_FEATURE
+};
+
+#define FEATURE_ROWS (sizeof feature_rows / sizeof feature_rows[0])
+
+enum {
+#define HUSK_CPU_FEATURE(name, bit, llvm, leaf, subleaf, reg, reg_bit) FEATURE_##name = bit,
+#include "cpu_features.def"
+#undef HUSK_CPU_FEATURE
+};
+
+/* Features whose instructions are VEX- or EVEX-encoded and use the upper halves of vector registers. */
+static bool features_need_avx(uint64_t features) {
+    const uint64_t mask = 1ull << FEATURE_AVX | 1ull << FEATURE_FMA | 1ull << FEATURE_F16C | 1ull << FEATURE_AVX2;
+    return (features & mask) != 0 || features >> FEATURE_AVX512F != 0;
+}
+
+static uint64_t features_xcr0(uint64_t features) {
+    uint64_t xcr0 = X86_XCR0_X87 | X86_XCR0_SSE;
+    if (features_need_avx(features))
+        xcr0 |= X86_XCR0_AVX;
+    if (features >> FEATURE_AVX512F != 0)
+        xcr0 |= X86_XCR0_AVX512;
+    return xcr0;
+}
+
+/* The bits of a leaf that every guest sees, besides the features its image uses: what long mode and our control
+ * registers need. CPUID: SDM vol. 2A. */
+static const struct {
+    uint32_t leaf, subleaf;
+    uint32_t regs[4]; /* eax, ebx, ecx, edx */
+} base_leaves[] = {
+    {0, 0, {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}},
+    /* FPU, TSC, MSR, PAE, CX8, CMOV, CLFSH, MMX, FXSR, SSE, SSE2; a hypervisor is present */
+    {1, 0, {0xffffffff, 0x0000ff00, 1u << 31, 0x07888171}},
+    {7, 0, {0, 1u << 7 | 1u << 20, 1u << 2, 0}}, /* SMEP, SMAP; UMIP */
+    {0x80000000, 0, {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}},
+    {0x80000001, 0, {0, 0, 1u << 0, 1u << 20 | 1u << 29}}, /* LAHF; NX, LM */
+    {0x80000008, 0, {0x0000ffff, 0, 0, 0}},                /* address widths */
+};
+
+static uint32_t *cpuid_reg(struct kvm_cpuid_entry2 *entry, unsigned reg) {
+    uint32_t *regs[4] = {&entry->eax, &entry->ebx, &entry->ecx, &entry->edx};
+    return regs[reg];
+}
+
+static const struct kvm_cpuid_entry2 *cpuid_find(const struct kvm_cpuid2 *cpuid, uint32_t leaf, uint32_t subleaf) {
+    for (uint32_t i = 0; i < cpuid->nent; i++)
+        if (cpuid->entries[i].function == leaf && cpuid->entries[i].index == subleaf)
+            return &cpuid->entries[i];
+    return NULL;
+}
+
+static bool cpuid_has(const struct kvm_cpuid2 *cpuid, const struct feature_row *row) {
+    const struct kvm_cpuid_entry2 *found = cpuid_find(cpuid, row->leaf, row->subleaf);
+    if (found == NULL)
+        return false;
+    struct kvm_cpuid_entry2 entry = *found;
+    return *cpuid_reg(&entry, row->reg) >> row->reg_bit & 1;
+}
+
+/* The mask of bits of one leaf that the guest may see; false: not the leaf at all. */
+static bool leaf_mask(const struct kvm_cpuid_entry2 *entry, uint64_t features, struct kvm_cpuid_entry2 *ret_mask) {
+    struct kvm_cpuid_entry2 mask = {0};
+    bool is_shown = false;
+    for (size_t i = 0; i < sizeof base_leaves / sizeof base_leaves[0]; i++) {
+        if (base_leaves[i].leaf != entry->function || base_leaves[i].subleaf != entry->index)
+            continue;
+        is_shown = true;
+        for (unsigned reg = 0; reg < 4; reg++)
+            *cpuid_reg(&mask, reg) |= base_leaves[i].regs[reg];
+    }
+    for (size_t i = 0; i < FEATURE_ROWS; i++) {
+        const struct feature_row *row = &feature_rows[i];
+        if (row->leaf == entry->function && row->subleaf == entry->index && features >> row->bit & 1)
+            *cpuid_reg(&mask, row->reg) |= 1u << row->reg_bit;
+    }
+    if (features_need_avx(features) && entry->function == 1)
+        mask.ecx |= 1u << 26; /* XSAVE */
+    *ret_mask = mask;
+    return is_shown;
+}
+
+/* Leaf 0xd, the layout of the XSAVE area: only the components in XCR0, only plain XSAVE. */
+static bool xsave_leaf_mask(const struct kvm_cpuid_entry2 *entry, uint64_t xcr0, struct kvm_cpuid_entry2 *ret_mask) {
+    const struct kvm_cpuid_entry2 all = {.eax = ~0u, .ebx = ~0u, .ecx = ~0u, .edx = ~0u};
+    if (entry->function != 0xd || xcr0 == (X86_XCR0_X87 | X86_XCR0_SSE))
+        return false;
+    *ret_mask = all;
+    if (entry->index == 0) {
+        ret_mask->eax = (uint32_t)xcr0;
+        ret_mask->edx = 0;
+        return true;
+    }
+    return entry->index >= 2 && entry->index < 32 && (xcr0 >> entry->index & 1);
+}
+
+static struct kvm_cpuid2 *cpuid_alloc(void) {
+    struct kvm_cpuid2 *cpuid = calloc(1, sizeof *cpuid + CPUID_ENTRIES_MAX * sizeof cpuid->entries[0]);
+    if (cpuid != NULL)
+        cpuid->nent = CPUID_ENTRIES_MAX;
+    return cpuid;
+}
+
+static int vcpu_set_cpuid(const struct vm *vm, uint64_t features, struct husk_error *err) {
+    struct kvm_cpuid2 *cpuid = cpuid_alloc();
+    if (cpuid == NULL)
+        return error_sys(err, ENOMEM, "CPUID table");
+    cpuid->nent = 0;
+    const struct kvm_cpuid2 *supported = vm->backend->supported;
+    for (uint32_t i = 0; i < supported->nent; i++) {
+        struct kvm_cpuid_entry2 mask;
+        const struct kvm_cpuid_entry2 *entry = &supported->entries[i];
+        if (!leaf_mask(entry, features, &mask) && !xsave_leaf_mask(entry, features_xcr0(features), &mask))
+            continue;
+        struct kvm_cpuid_entry2 *shown = &cpuid->entries[cpuid->nent++];
+        *shown = *entry;
+        for (unsigned reg = 0; reg < 4; reg++)
+            *cpuid_reg(shown, reg) &= *cpuid_reg(&mask, reg);
+    }
+    int status = 0;
+    if (kvm_do_set_cpuid(vm, cpuid) != 0)
+        status = error_sys(err, errno, "KVM_SET_CPUID2");
+    free(cpuid);
+    return status;
+}
+
+int kvm_x86_supported(struct vm_backend *backend, struct husk_error *err) {
+    backend->supported = cpuid_alloc();
+    if (backend->supported == NULL)
+        return error_sys(err, ENOMEM, "CPUID table");
+    if (kvm_do_get_supported_cpuid(backend, backend->supported) != 0)
+        return error_sys(err, errno, "KVM_GET_SUPPORTED_CPUID");
+    uint64_t features = 0;
+    for (size_t i = 0; i < FEATURE_ROWS; i++)
+        features |= (uint64_t)cpuid_has(backend->supported, &feature_rows[i]) << feature_rows[i].bit;
+    const struct kvm_cpuid_entry2 *xsave = cpuid_find(backend->supported, 0xd, 0);
+    const uint64_t xcr0 = xsave == NULL ? 0 : xsave->eax;
+    for (unsigned bit = 0; bit < 64; bit++)
+        if (features >> bit & 1 && features_need_avx(1ull << bit) && (features_xcr0(1ull << bit) & ~xcr0) != 0)
+            features &= ~(1ull << bit);
+    backend->cpu_features = features;
+    const struct kvm_cpuid_entry2 *leaf7 = cpuid_find(backend->supported, 7, 0);
+    backend->cr4_optional = X86_CR4_TSD;
+    if (leaf7 != NULL && leaf7->ebx >> 7 & 1)
+        backend->cr4_optional |= X86_CR4_SMEP;
+    if (leaf7 != NULL && leaf7->ebx >> 20 & 1)
+        backend->cr4_optional |= X86_CR4_SMAP;
+    if (leaf7 != NULL && leaf7->ecx >> 2 & 1)
+        backend->cr4_optional |= X86_CR4_UMIP;
+    return 0;
+}
+
+void vm_kvm_host_info(const struct vm_backend *backend, struct husk_host_info *ret_info) {
+    struct husk_host_info info = {
+        .kvm_kind = backend->kind,
+        .kvm_api_version = backend->api_version,
+        .memslots_max = backend->memslots_max,
+        .cpu_features = backend->cpu_features,
+        .has_sync_regs = backend->has_sync_regs,
+        .has_immediate_exit = backend->has_immediate_exit,
+        .has_readonly_mem = backend->has_readonly_mem,
+        .has_msr_filter = backend->has_msr_filter,
+    };
+    for (uint32_t i = 0; i < 3; i++) { /* the brand string: CPUID 0x80000002..4 */
+        uint32_t regs[4] = {0};
+        __asm__("cpuid" : "=a"(regs[0]), "=b"(regs[1]), "=c"(regs[2]), "=d"(regs[3]) : "a"(0x80000002u + i), "c"(0));
+        memcpy(info.cpu_name + 16 * i, regs, sizeof regs);
+    }
+    info.cpu_name[48] = '\0';
+    *ret_info = info;
+}
+
+/* ---- VM and vCPU ---- */
+
+/* Every MSR access ends the run instead of reaching KVM. Ring 3 cannot do any; this is a second door behind the first. */
+static int vm_deny_msrs(struct vm *vm, struct husk_error *err) {
+    struct kvm_enable_cap cap = {.cap = KVM_CAP_X86_USER_SPACE_MSR,
+                                 .args = {KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN |
+                                          KVM_MSR_EXIT_REASON_FILTER}};
+    if (kvm_do_enable_cap(vm, &cap) != 0)
+        return error_sys(err, errno, "KVM_CAP_X86_USER_SPACE_MSR");
+    uint8_t nothing_allowed = 0;
+    struct kvm_msr_filter filter = {.flags = KVM_MSR_FILTER_DEFAULT_DENY};
+    /* KVM refuses a filter without a range. */
+    filter.ranges[0] = (struct kvm_msr_filter_range){.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
+                                                     .nmsrs = 8,
+                                                     .base = X86_MSR_STAR,
+                                                     .bitmap = &nothing_allowed};
+    if (kvm_do_set_msr_filter(vm, &filter) != 0)
+        return error_sys(err, errno, "KVM_X86_SET_MSR_FILTER");
+    return 0;
+}
+
+int kvm_x86_vm_setup(struct vm *vm, struct husk_error *err) {
+    const struct vm_backend *backend = vm->backend;
+    if (backend->has_identity_map) {
+        __u64 addr = KVM_IDENTITY_MAP_GPA;
+        if (kvm_do_set_identity_map_addr(vm, &addr) != 0)
+            return error_sys(err, errno, "KVM_SET_IDENTITY_MAP_ADDR");
+    }
+    if (backend->has_tss_addr && kvm_do_set_tss_addr(vm, KVM_TSS_GPA) != 0)
+        return error_sys(err, errno, "KVM_SET_TSS_ADDR");
+    if (backend->quirks != 0) {
+        struct kvm_enable_cap cap = {.cap = KVM_CAP_DISABLE_QUIRKS2, .args = {backend->quirks}};
+        if (kvm_do_enable_cap(vm, &cap) != 0)
+            return error_sys(err, errno, "KVM_CAP_DISABLE_QUIRKS2");
+    }
+    return backend->has_msr_filter ? vm_deny_msrs(vm, err) : 0;
+}
+
+/* A 64-bit segment as KVM wants it: the descriptor of host/syspages.c, unpacked. */
+static struct kvm_segment segment(uint16_t selector, bool is_code) {
+    return (struct kvm_segment){.limit = 0xffffffff,
+                                .selector = selector,
+                                .type = is_code ? 0xb : 0x3,
+                                .present = 1,
+                                .dpl = selector & 3,
+                                .db = !is_code,
+                                .s = 1,
+                                .l = is_code,
+                                .g = 1};
+}
+
+static void sregs_fill(struct kvm_sregs *sregs, const struct vm_config *config, uint64_t cr4_optional) {
+    const struct kvm_segment data = segment(SYS_USER_DS, false);
+    sregs->cs = segment(SYS_USER_CS, true);
+    sregs->ds = sregs->es = sregs->fs = sregs->gs = sregs->ss = data;
+    sregs->tr = (struct kvm_segment){.base = SYS_TABLES_GVA + SYS_TSS_OFFSET,
+                                     .limit = SYS_TSS_BYTES - 1,
+                                     .selector = SYS_TSS_SELECTOR,
+                                     .type = 0xb, /* busy 64-bit TSS */
+                                     .present = 1};
+    sregs->ldt = (struct kvm_segment){.unusable = 1};
+    sregs->gdt = (struct kvm_dtable){.base = SYS_TABLES_GVA + SYS_GDT_OFFSET, .limit = SYS_GDT_BYTES - 1};
+    sregs->idt = (struct kvm_dtable){.base = SYS_TABLES_GVA + SYS_IDT_OFFSET, .limit = SYS_IDT_BYTES - 1};
+    sregs->cr0 = X86_CR0_PE | X86_CR0_MP | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP | X86_CR0_PG;
+    sregs->cr2 = 0;
+    sregs->cr3 = config->page_root.v;
+    sregs->cr4 = X86_CR4_PAE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | cr4_optional;
+    if (features_need_avx(config->cpu_features))
+        sregs->cr4 |= X86_CR4_OSXSAVE;
+    sregs->cr8 = 0;
+    sregs->efer = X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE; /* no SCE: SYSCALL is #UD */
+    memset(sregs->interrupt_bitmap, 0, sizeof sregs->interrupt_bitmap);
+}
+
+static int vcpu_set_xcr0(const struct vm *vm, uint64_t features, struct husk_error *err) {
+    if (!features_need_avx(features))
+        return 0; /* without CR4.OSXSAVE there is no XCR0 */
+    struct kvm_xcrs xcrs = {.nr_xcrs = 1, .xcrs = {{.xcr = 0, .value = features_xcr0(features)}}};
+    if (kvm_do_set_xcrs(vm, &xcrs) != 0)
+        return error_sys(err, errno, "KVM_SET_XCRS");
+    return 0;
+}
+
+static const struct kvm_regs fresh_regs = {.rflags = X86_RFLAGS_FIXED | X86_RFLAGS_IOPL3};
+
+int kvm_x86_vcpu_setup(struct vm *vm, const struct vm_config *config, struct husk_error *err) {
+    uint64_t missing = config->cpu_features & ~vm->backend->cpu_features;
+    if (missing != 0)
+        return error_set(err, HUSK_E_CPU, "this machine's KVM lacks CPU features (bits 0x%llx)",
+                         (unsigned long long)missing);
+    int status = vcpu_set_cpuid(vm, config->cpu_features, err);
+    if (status != 0)
+        return status;
+    struct kvm_sregs *sregs = &vm->fresh_sregs;
+    if (kvm_do_get_sregs(vm, sregs) != 0)
+        return error_sys(err, errno, "KVM_GET_SREGS");
+    sregs_fill(sregs, config, vm->backend->cr4_optional);
+    if (kvm_do_set_sregs(vm, sregs) != 0)
+        return error_sys(err, errno, "KVM_SET_SREGS");
+    status = vcpu_set_xcr0(vm, config->cpu_features, err);
+    vm->run->s.regs.regs = fresh_regs;
+    vm->run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
+    return status;
+}
+
+/* ---- Registers and exceptions ---- */
+
+_Static_assert(sizeof(struct vm_regs) == sizeof(struct kvm_regs) &&
+                   offsetof(struct vm_regs, rsp) == offsetof(struct kvm_regs, rsp) &&
+                   offsetof(struct vm_regs, r15) == offsetof(struct kvm_regs, r15) &&
+                   offsetof(struct vm_regs, rip) == offsetof(struct kvm_regs, rip) &&
+                   offsetof(struct vm_regs, rflags) == offsetof(struct kvm_regs, rflags),
+               "vm_regs must have KVM's order");
+
+static bool is_in_stubs(uint64_t rip) {
+    return rip >= SYS_STUBS_GVA && rip < SYS_STUBS_GVA + HUSK_PAGE_SIZE;
+}
+
+static bool frame_is_ring3(const struct sys_exception_frame *frame) {
+    return (frame->cs & 3) == 3;
+}
+
+void kvm_x86_get_regs(const struct vm *vm, struct vm_regs *ret_regs) {
+    memcpy(ret_regs, &vm->run->s.regs.regs, sizeof *ret_regs);
+    bool is_in_stub = vm->where == VM_IN_STUB ||
+                      (vm->where != VM_IN_RING3 && is_in_stubs(ret_regs->rip) && frame_is_ring3(vm->frame));
+    if (!is_in_stub)
+        return;
+    ret_regs->rip = vm->frame->rip;
+    ret_regs->rsp = vm->frame->rsp;
+    ret_regs->rflags = vm->frame->rflags;
+}
+
+static uint64_t rflags_for_ring3(uint64_t rflags) {
+    return (rflags & (X86_RFLAGS_STATUS | X86_RFLAGS_DF)) | X86_RFLAGS_FIXED | X86_RFLAGS_IOPL3;
+}
+
+/* The CPU is in ring 0, in the middle of a stub: let the stub's iretq carry ring 3's registers, and leave the stub's own. */
+static void set_regs_through_frame(struct vm *vm, const struct vm_regs *regs) {
+    struct kvm_regs *now = &vm->run->s.regs.regs;
+    const uint64_t stub_rip = now->rip, stub_rsp = now->rsp, stub_rflags = now->rflags;
+    memcpy(now, regs, sizeof *now);
+    now->rip = stub_rip;
+    now->rsp = stub_rsp;
+    now->rflags = stub_rflags;
+    *vm->frame = (struct sys_exception_frame){.rip = regs->rip,
+                                              .cs = SYS_USER_CS,
+                                              .rflags = rflags_for_ring3(regs->rflags),
+                                              .rsp = regs->rsp,
+                                              .ss = SYS_USER_DS};
+    vm->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
+}
+
+void kvm_x86_set_regs(struct vm *vm, const struct vm_regs *regs) {
+    if (vm->where == VM_IN_STUB) {
+        set_regs_through_frame(vm, regs);
+        return;
+    }
+    struct kvm_sync_regs *sync = &vm->run->s.regs;
+    memcpy(&sync->regs, regs, sizeof sync->regs);
+    sync->regs.rflags = rflags_for_ring3(regs->rflags);
+    vm->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
+    if (vm->where == VM_IN_RING3)
+        return;
+    sync->sregs = vm->fresh_sregs;
+    memset(&sync->events, 0, sizeof sync->events);
+    vm->run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
+    vm->has_unfinished_op |= vm->where == VM_IN_MID_OP;
+    vm->where = VM_IN_RING3;
+}
+
+static void port_violation(struct vm_exit *exit, const char *what, unsigned number) {
+    exit->kind = VM_EXIT_VIOLATION;
+    snprintf(exit->detail, sizeof exit->detail, "%s %u", what, number);
+}
+
+static void exception_exit(struct vm *vm, unsigned vector, struct vm_exit *exit) {
+    /* Ring 3 can do this OUT too, but it cannot be at a stub's address. */
+    if ((vm->run->s.regs.regs.rip - SYS_STUBS_GVA) / SYS_STUB_BYTES != vector) {
+        port_violation(exit, "write to exception port", HUSK_PORT_EXCEPTION + vector);
+        return;
+    }
+    if (!frame_is_ring3(vm->frame)) {
+        port_violation(exit, "exception inside an exception stub, vector", vector);
+        return;
+    }
+    const uint64_t *below_frame = (const uint64_t *)(const void *)vm->frame;
+    exit->kind = VM_EXIT_EXCEPTION;
+    exit->vector = (uint8_t)vector;
+    if (vector_has_error_code(vector))
+        exit->error_code = (uint32_t)below_frame[-1];
+    if (vector == X86_VECTOR_PF)
+        exit->cr2 = below_frame[-2];
+    vm->where = VM_IN_STUB;
+}
+
+void kvm_x86_port_exit(struct vm *vm, struct vm_exit *exit) {
+    const unsigned port = vm->run->io.port;
+    if (port - HUSK_PORT_EXCEPTION < HUSK_EXCEPTION_VECTORS) {
+        exception_exit(vm, port - HUSK_PORT_EXCEPTION, exit);
+        return;
+    }
+    bool is_ours = port == HUSK_PORT_CALL_DONE || port == HUSK_PORT_HOST_CALL || port == HUSK_PORT_SERVICE;
+    if (!is_ours || vm->run->io.size != 4 || vm->run->io.count != 1) {
+        port_violation(exit, "write to port", port);
+        return;
+    }
+    exit->port = (uint8_t)port;
+    vm->where = VM_IN_RING3;
+}
