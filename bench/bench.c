@@ -29,14 +29,10 @@ enum part { PART_KERNELS = 1, PART_CALLS = 2, PART_FLOOR = 4, PART_COMPILE = 8 }
 
 static const char *kvm_kind_name(enum husk_kvm_kind kind) {
     switch (kind) {
-    case HUSK_KVM_VMX:
-        return "vmx";
-    case HUSK_KVM_SVM:
-        return "svm";
-    case HUSK_KVM_PVM:
-        return "pvm";
-    case HUSK_KVM_UNKNOWN:
-        break;
+    case HUSK_KVM_VMX: return "vmx";
+    case HUSK_KVM_SVM: return "svm";
+    case HUSK_KVM_PVM: return "pvm";
+    case HUSK_KVM_UNKNOWN: break;
     }
     return "unknown";
 }
@@ -49,13 +45,15 @@ int bench_machine(const struct bench *bench, const char *revision) {
     struct tm utc;
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     husk_engine_host_info(bench->engine, &info);
-    if (uname(&os) != 0 || gmtime_r(&now, &utc) == NULL || strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%SZ", &utc) == 0) {
+    if (uname(&os) != 0 || gmtime_r(&now, &utc) == NULL ||
+        strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%SZ", &utc) == 0) {
         return -1;
     }
-    printf("husk %s (%s), %s\n%s, %ld cores, Linux %s, KVM kind: %s\n", husk_version(), revision, date, info.cpu_name, cores,
-           os.release, kvm_kind_name(info.kvm_kind));
-    const char *const pairs[][2] = {{"version", husk_version()}, {"revision", revision},   {"date", date},
-                                    {"cpu", info.cpu_name},      {"kernel", os.release}, {"kvm", kvm_kind_name(info.kvm_kind)}};
+    printf("husk %s (%s), %s\n%s, %ld cores, Linux %s, KVM kind: %s\n", husk_version(), revision, date,
+           info.cpu_name, cores, os.release, kvm_kind_name(info.kvm_kind));
+    const char *const pairs[][2] = {
+        {"version", husk_version()}, {"revision", revision}, {"date", date},
+        {"cpu", info.cpu_name},      {"kernel", os.release}, {"kvm", kvm_kind_name(info.kvm_kind)}};
     fputs("{\"bench\":\"machine\"", bench->json);
     for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
         fprintf(bench->json, ",\"%s\":", pairs[i][0]);
@@ -88,34 +86,27 @@ struct settings {
 };
 
 static const struct option long_options[] = {
-    {"parts", 1, NULL, 'p'}, {"kernel", 1, NULL, 'k'}, {"rounds", 1, NULL, 'r'},  {"opt", 1, NULL, 'O'},
-    {"strict", 0, NULL, 's'}, {"json", 1, NULL, 'j'},  {"scratch", 1, NULL, 'd'}, {"modules", 1, NULL, 'm'},
-    {"worker", 1, NULL, 'w'}, {"revision", 1, NULL, 'v'}, {"help", 0, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    {"parts", 1, NULL, 'p'},    {"kernel", 1, NULL, 'k'},  {"rounds", 1, NULL, 'r'},
+    {"opt", 1, NULL, 'O'},      {"strict", 0, NULL, 's'},  {"json", 1, NULL, 'j'},
+    {"scratch", 1, NULL, 'd'},  {"modules", 1, NULL, 'm'}, {"worker", 1, NULL, 'w'},
+    {"revision", 1, NULL, 'v'}, {"help", 0, NULL, 'h'},    {NULL, 0, NULL, 0}};
 
 /* False: unknown or unusable. */
 static bool option_take(struct settings *settings, int option, char *value) {
     struct bench *bench = &settings->bench;
-    const char **texts[] = {['k'] = &bench->only_kernel, ['j'] = &settings->json_path, ['d'] = &bench->scratch_dir,
-                            ['m'] = &bench->wasm_dir,    ['w'] = &bench->worker_path,  ['v'] = &settings->revision};
+    const char **texts[] = {
+        ['k'] = &bench->only_kernel, ['j'] = &settings->json_path, ['d'] = &bench->scratch_dir,
+        ['m'] = &bench->wasm_dir,    ['w'] = &bench->worker_path,  ['v'] = &settings->revision};
     if ((size_t)option < sizeof(texts) / sizeof(texts[0]) && texts[option] != NULL) {
         *texts[option] = value;
         return true;
     }
     switch (option) {
-    case 'p':
-        settings->parts = parts_parse(value);
-        return settings->parts != 0;
-    case 'r':
-        bench->rounds = (uint32_t)strtoul(value, NULL, 10);
-        return bench->rounds != 0;
-    case 'O':
-        bench->opt_level = atoi(value);
-        return true;
-    case 's':
-        bench->is_strict = true;
-        return true;
-    default:
-        return false;
+    case 'p': settings->parts = parts_parse(value); return settings->parts != 0;
+    case 'r': bench->rounds = (uint32_t)strtoul(value, NULL, 10); return bench->rounds != 0;
+    case 'O': bench->opt_level = atoi(value); return true;
+    case 's': bench->is_strict = true; return true;
+    default: return false;
     }
 }
 

@@ -45,7 +45,8 @@ void json_string(FILE *json, const char *text);
 /* Print what failed and the library's message; returns -1. */
 int bench_fail(const char *what, const struct husk_error *err);
 /* The same for a call: a trap or another outcome than HUSK_RETURNED is a failure here. */
-int bench_fail_outcome(const char *what, int status, const struct husk_outcome *outcome, const struct husk_error *err);
+int bench_fail_outcome(const char *what, int status, const struct husk_outcome *outcome,
+                       const struct husk_error *err);
 
 /* Whole file, malloc()ed. */
 int file_read(const char *path, uint8_t **ret_bytes, size_t *ret_count);

@@ -27,18 +27,21 @@ struct row {
     uint32_t samples;
 };
 
-static int host_add(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+static int host_add(husk_caller *caller, void *user, const struct husk_value *args,
+                    struct husk_value *results) {
     (void)caller;
     (void)user;
     results[0].of.i32 = (int32_t)((uint32_t)args[0].of.i32 + (uint32_t)args[1].of.i32);
     return 0;
 }
 
-static int host_nest(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+static int host_nest(husk_caller *caller, void *user, const struct husk_value *args,
+                     struct husk_value *results) {
     const struct calls *calls = user;
     struct husk_outcome outcome;
     struct husk_error err;
-    int status = husk_call_func(husk_caller_sandbox(caller), calls->nested, args, 1, results, 1, NULL, &outcome, &err);
+    int status =
+        husk_call_func(husk_caller_sandbox(caller), calls->nested, args, 1, results, 1, NULL, &outcome, &err);
     if (status != 0 || outcome.kind != HUSK_RETURNED) {
         return husk_caller_fail(caller, "nested call: %s", status != 0 ? err.message : outcome.message);
     }
@@ -53,7 +56,8 @@ static double call_time(struct calls *calls, husk_func func, const int32_t *arg,
     struct husk_outcome outcome;
     struct husk_error err;
     uint64_t start = bench_now_ns();
-    int status = husk_call_func(calls->sandbox, func, &value, arg != NULL, &result, has_result, NULL, &outcome, &err);
+    int status =
+        husk_call_func(calls->sandbox, func, &value, arg != NULL, &result, has_result, NULL, &outcome, &err);
     uint64_t end = bench_now_ns();
     if (status != 0 || outcome.kind != kind) {
         return bench_fail_outcome("call", status, &outcome, &err);
@@ -195,7 +199,8 @@ static int row_run(struct calls *calls, const struct row *row) {
     struct spread us = spread_of(samples, row->samples);
     printf("  %-56s %9.2f %9.2f %9.2f\n", row->text, us.p10, us.p50, us.p90);
     fflush(stdout);
-    fprintf(calls->bench->json, "{\"bench\":\"call\",\"name\":\"%s\",\"samples\":%u,", row->name, row->samples);
+    fprintf(calls->bench->json, "{\"bench\":\"call\",\"name\":\"%s\",\"samples\":%u,", row->name,
+            row->samples);
     json_spread(calls->bench->json, "us", us);
     fputs("}\n", calls->bench->json);
     return 0;

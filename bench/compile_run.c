@@ -29,7 +29,8 @@ static double seconds_of(struct timeval time) {
 }
 
 /* In the child: never returns. */
-static void child_compile(const struct bench *bench, const struct module *module, int opt_level, const char *path) {
+static void child_compile(const struct bench *bench, const struct module *module, int opt_level,
+                          const char *path) {
     struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
     struct husk_error err;
     options.opt_level = opt_level;
@@ -55,7 +56,8 @@ static int image_text(const struct bench *bench, const char *path, uint64_t *ret
     return 0;
 }
 
-static int compile_measure(const struct bench *bench, const struct module *module, int opt_level, struct cost *ret_cost) {
+static int compile_measure(const struct bench *bench, const struct module *module, int opt_level,
+                           struct cost *ret_cost) {
     char path[4096];
     struct rusage usage;
     int status;
@@ -89,13 +91,16 @@ static int module_report(const struct bench *bench, const struct module *module,
     }
     double mb = (double)module->bytes / 1e6;
     double code_ratio = (double)cost.text_bytes / (double)module->bytes;
-    printf("  %-16s -O%d %8.2f MB %8.2f %8.2f %9.1f %9.2f %9.2f %9.2f\n", module->name, opt_level, mb, cost.cpu_s, cost.wall_s,
-           cost.peak_mib, cost.cpu_s / mb, cost.peak_mib / mb, code_ratio);
+    printf("  %-16s -O%d %8.2f MB %8.2f %8.2f %9.1f %9.2f %9.2f %9.2f\n", module->name, opt_level, mb,
+           cost.cpu_s, cost.wall_s, cost.peak_mib, cost.cpu_s / mb, cost.peak_mib / mb, code_ratio);
     fflush(stdout);
     fputs("{\"bench\":\"compile\",\"name\":", bench->json);
     json_string(bench->json, module->name);
-    fprintf(bench->json, ",\"opt_level\":%d,\"wasm_bytes\":%zu,\"cpu_s\":%.4g,\"wall_s\":%.4g,\"peak_mib\":%.4g,\"text_bytes\":%llu}\n",
-            opt_level, module->bytes, cost.cpu_s, cost.wall_s, cost.peak_mib, (unsigned long long)cost.text_bytes);
+    fprintf(bench->json,
+            ",\"opt_level\":%d,\"wasm_bytes\":%zu,\"cpu_s\":%.4g,\"wall_s\":%.4g,\"peak_mib\":%.4g,\"text_"
+            "bytes\":%llu}\n",
+            opt_level, module->bytes, cost.cpu_s, cost.wall_s, cost.peak_mib,
+            (unsigned long long)cost.text_bytes);
     return 0;
 }
 
@@ -112,8 +117,8 @@ int bench_compile(const struct bench *bench) {
     struct module module = {.name = "generated"};
     int result = 0;
     printf("\ncompile: seconds and MiB; per MB of wasm: CPU seconds, peak MiB, MB of machine code\n");
-    printf("  %-16s %3s %11s %8s %8s %9s %9s %9s %9s\n", "module", "", "wasm", "CPU s", "wall s", "peak MiB", "CPU s/MB", "MiB/MB",
-           "code/MB");
+    printf("  %-16s %3s %11s %8s %8s %9s %9s %9s %9s\n", "module", "", "wasm", "CPU s", "wall s", "peak MiB",
+           "CPU s/MB", "MiB/MB", "code/MB");
     if (generate_module(GENERATED_FUNCTIONS, &module.wasm, &module.bytes) != 0) {
         fprintf(stderr, "husk_bench: out of memory\n");
         return -1;

@@ -15,7 +15,15 @@
 
 #include "bench.h"
 
-enum { MEMORY_BYTES = 0x200000, PML4 = 0x1000, PDPT = 0x2000, PD = 0x3000, TSS = 0x4000, CODE = 0x8000, SAMPLES = 4000 };
+enum {
+    MEMORY_BYTES = 0x200000,
+    PML4 = 0x1000,
+    PDPT = 0x2000,
+    PD = 0x3000,
+    TSS = 0x4000,
+    CODE = 0x8000,
+    SAMPLES = 4000
+};
 enum { TSS_IO_BASE = 102, TSS_BYTES = 104, IO_BITMAP_BYTES = 8193 };
 
 struct floor {
@@ -46,19 +54,25 @@ static int registers_set(const struct floor *floor) {
         return -1;
     }
     sregs.cr3 = PML4;
-    sregs.cr4 |= 0x20;            /* PAE */
-    sregs.cr0 |= 0x80000001;      /* PG, PE */
-    sregs.efer |= 0x500;          /* LME, LMA */
-    sregs.cs = (struct kvm_segment){.limit = ~0u, .selector = 0x33, .type = 11, .present = 1, .dpl = 3, .s = 1, .l = 1, .g = 1};
-    sregs.ss = (struct kvm_segment){.limit = ~0u, .selector = 0x2b, .type = 3, .present = 1, .dpl = 3, .db = 1, .s = 1, .g = 1};
+    sregs.cr4 |= 0x20;       /* PAE */
+    sregs.cr0 |= 0x80000001; /* PG, PE */
+    sregs.efer |= 0x500;     /* LME, LMA */
+    sregs.cs = (struct kvm_segment){
+        .limit = ~0u, .selector = 0x33, .type = 11, .present = 1, .dpl = 3, .s = 1, .l = 1, .g = 1};
+    sregs.ss = (struct kvm_segment){
+        .limit = ~0u, .selector = 0x2b, .type = 3, .present = 1, .dpl = 3, .db = 1, .s = 1, .g = 1};
     sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss;
     sregs.tr = (struct kvm_segment){
         .base = TSS, .limit = TSS_BYTES + IO_BITMAP_BYTES - 1, .selector = 0x40, .type = 11, .present = 1};
-    return ioctl(floor->vcpu_fd, KVM_SET_SREGS, &sregs) != 0 || ioctl(floor->vcpu_fd, KVM_SET_REGS, &regs) != 0 ? -1 : 0;
+    return ioctl(floor->vcpu_fd, KVM_SET_SREGS, &sregs) != 0 ||
+                   ioctl(floor->vcpu_fd, KVM_SET_REGS, &regs) != 0
+               ? -1
+               : 0;
 }
 
 static int floor_open(struct floor *floor) {
-    *floor = (struct floor){.kvm_fd = -1, .vm_fd = -1, .vcpu_fd = -1, .memory = MAP_FAILED, .run = MAP_FAILED};
+    *floor =
+        (struct floor){.kvm_fd = -1, .vm_fd = -1, .vcpu_fd = -1, .memory = MAP_FAILED, .run = MAP_FAILED};
     floor->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     if (floor->kvm_fd < 0) {
         return -1;
@@ -71,7 +85,8 @@ static int floor_open(struct floor *floor) {
     }
     floor->run_bytes = (size_t)run_bytes;
     memory_fill(floor->memory);
-    struct kvm_userspace_memory_region region = {.memory_size = MEMORY_BYTES, .userspace_addr = (uintptr_t)floor->memory};
+    struct kvm_userspace_memory_region region = {.memory_size = MEMORY_BYTES,
+                                                 .userspace_addr = (uintptr_t)floor->memory};
     if (ioctl(floor->vm_fd, KVM_SET_USER_MEMORY_REGION, &region) != 0) {
         return -1;
     }
@@ -125,8 +140,9 @@ int bench_floor(const struct bench *bench) {
         fprintf(stderr, "husk_bench: floor: the bare VM did not run: %s\n", strerror(errno));
     } else {
         struct spread us = spread_of(samples, SAMPLES);
-        printf("\nfloor: a bare KVM_RUN to an `out` in ring 3 and back: %.2f / %.2f / %.2f µs (p10 / median / p90)\n", us.p10,
-               us.p50, us.p90);
+        printf("\nfloor: a bare KVM_RUN to an `out` in ring 3 and back: %.2f / %.2f / %.2f µs (p10 / median "
+               "/ p90)\n",
+               us.p10, us.p50, us.p90);
         fprintf(bench->json, "{\"bench\":\"floor\",\"name\":\"kvm_run\",\"samples\":%d,", SAMPLES);
         json_spread(bench->json, "us", us);
         fputs("}\n", bench->json);

@@ -111,32 +111,25 @@ static void statements_put(struct bytes *code, uint32_t func_idx, uint32_t count
         switch (random_next(seed) % 8) {
         case 0:
         case 1:
-        case 2:
-            statement_arithmetic(code, seed);
-            break;
+        case 2: statement_arithmetic(code, seed); break;
         case 3:
-        case 4:
-            statement_memory(code, seed);
-            break;
+        case 4: statement_memory(code, seed); break;
         case 5:
-        case 6:
-            statement_branch(code, seed);
-            break;
-        default:
-            statement_call(code, func_idx, seed);
+        case 6: statement_branch(code, seed); break;
+        default: statement_call(code, func_idx, seed);
         }
     }
 }
 
 static void function_put(struct bytes *section, uint32_t func_idx, uint32_t *seed) {
     struct bytes code = {0};
-    PUT(&code, 1, 5, 0x7f);              /* five i32 locals */
+    PUT(&code, 1, 5, 0x7f); /* five i32 locals */
     statements_put(&code, func_idx, 8, seed);
-    PUT(&code, 0x03, 0x40);              /* loop */
+    PUT(&code, 0x03, 0x40); /* loop */
     statements_put(&code, func_idx, 10, seed);
     PUT(&code, 0x20, 6, 0x41, 1, 0x6a, 0x22, 6); /* counter + 1 */
     const_put(&code, 3);
-    PUT(&code, 0x48, 0x0d, 0, 0x0b);     /* i32.lt_s; br_if 0; end */
+    PUT(&code, 0x48, 0x0d, 0, 0x0b); /* i32.lt_s; br_if 0; end */
     statements_put(&code, func_idx, 6, seed);
     PUT(&code, 0x20, 2, 0x20, 3, 0x73, 0x20, 4, 0x6a, 0x20, 5, 0x73, 0x0b);
     u32_put(section, (uint32_t)code.count);

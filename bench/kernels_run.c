@@ -20,7 +20,7 @@ struct kernel {
 };
 
 static const struct kernel kernels[] = {
-#define HUSK_KERNEL(kernel_name, kernel_n, kernel_group)                                                               \
+#define HUSK_KERNEL(kernel_name, kernel_n, kernel_group)                                                     \
     {.name = #kernel_name, .group = (kernel_group), .n = (kernel_n), .native = kernel_##kernel_name},
 #include "kernels.def"
 #undef HUSK_KERNEL
@@ -36,7 +36,8 @@ struct kernel_result {
     struct spread native_ms, husk_ms, ratio;
 };
 
-static int sandbox_run(husk_sandbox *sandbox, husk_func func, const struct kernel *kernel, uint64_t *ret_sum) {
+static int sandbox_run(husk_sandbox *sandbox, husk_func func, const struct kernel *kernel,
+                       uint64_t *ret_sum) {
     struct husk_value arg = {.type = HUSK_I32, .of.i32 = (int32_t)kernel->n};
     struct husk_value result;
     struct husk_outcome outcome;
@@ -60,16 +61,17 @@ static int round_run(const struct kernel *kernel, husk_sandbox *sandbox, husk_fu
     ret_ms[1] = (double)(bench_now_ns() - middle) / 1e6;
     ret_ms[0] = (double)(middle - start) / 1e6;
     if (native_sum != husk_sum) {
-        fprintf(stderr, "husk_bench: %s: wrong result: native %016" PRIx64 ", in the sandbox %016" PRIx64 "\n", kernel->name,
-                native_sum, husk_sum);
+        fprintf(stderr,
+                "husk_bench: %s: wrong result: native %016" PRIx64 ", in the sandbox %016" PRIx64 "\n",
+                kernel->name, native_sum, husk_sum);
         return -1;
     }
     return 0;
 }
 
 /* One round that is not counted (page faults, caches), then the counted ones. */
-static int rounds_run(const struct bench *bench, const struct kernel *kernel, husk_sandbox *sandbox, husk_func func,
-                      struct kernel_result *ret_result) {
+static int rounds_run(const struct bench *bench, const struct kernel *kernel, husk_sandbox *sandbox,
+                      husk_func func, struct kernel_result *ret_result) {
     static struct kernel_times times;
     double ms[2];
     if (round_run(kernel, sandbox, func, ms) != 0) {
@@ -89,7 +91,8 @@ static int rounds_run(const struct bench *bench, const struct kernel *kernel, hu
     return 0;
 }
 
-static int kernel_measure(const struct bench *bench, const struct kernel *kernel, struct kernel_result *ret_result) {
+static int kernel_measure(const struct bench *bench, const struct kernel *kernel,
+                          struct kernel_result *ret_result) {
     struct husk_error err;
     husk_image *image;
     husk_sandbox *sandbox = NULL;
@@ -110,12 +113,13 @@ static int kernel_measure(const struct bench *bench, const struct kernel *kernel
     return result;
 }
 
-static void kernel_report(const struct bench *bench, const struct kernel *kernel, const struct kernel_result *result) {
+static void kernel_report(const struct bench *bench, const struct kernel *kernel,
+                          const struct kernel_result *result) {
     printf("  %-12s %-11s %9.2f %9.2f %8.3f  %.3f-%.3f\n", kernel->name, kernel->group, result->native_ms.p50,
            result->husk_ms.p50, result->ratio.p50, result->ratio.p10, result->ratio.p90);
     fflush(stdout);
-    fprintf(bench->json, "{\"bench\":\"kernel\",\"name\":\"%s\",\"group\":\"%s\",\"n\":%u,\"rounds\":%u,", kernel->name,
-            kernel->group, kernel->n, bench->rounds);
+    fprintf(bench->json, "{\"bench\":\"kernel\",\"name\":\"%s\",\"group\":\"%s\",\"n\":%u,\"rounds\":%u,",
+            kernel->name, kernel->group, kernel->n, bench->rounds);
     json_spread(bench->json, "native_ms", result->native_ms);
     fputc(',', bench->json);
     json_spread(bench->json, "husk_ms", result->husk_ms);
@@ -131,8 +135,9 @@ int bench_kernels(const struct bench *bench) {
         fprintf(stderr, "husk_bench: between 1 and %d rounds\n", ROUNDS_MAX);
         return -1;
     }
-    printf("\nkernels, -O%d, %u rounds: ms (median), ratio husk / native (median, p10-p90; lower is better)\n",
-           bench->opt_level < 0 ? 2 : bench->opt_level, bench->rounds);
+    printf(
+        "\nkernels, -O%d, %u rounds: ms (median), ratio husk / native (median, p10-p90; lower is better)\n",
+        bench->opt_level < 0 ? 2 : bench->opt_level, bench->rounds);
     printf("  %-12s %-11s %9s %9s %8s\n", "kernel", "group", "native", "husk", "ratio");
     for (size_t i = 0; i < KERNELS_COUNT; i++) {
         struct kernel_result result;
@@ -148,9 +153,10 @@ int bench_kernels(const struct bench *bench) {
     }
     if (ratios_count != 0) {
         double geomean = geomean_of(ratios, ratios_count);
-        printf("  %-12s %-11s %9s %9s %8.3f  over %zu kernels\n", "geomean", "", "", "", geomean, ratios_count);
-        fprintf(bench->json, "{\"bench\":\"kernels\",\"geomean\":%.6g,\"count\":%zu,\"failed\":%zu}\n", geomean, ratios_count,
-                failed);
+        printf("  %-12s %-11s %9s %9s %8.3f  over %zu kernels\n", "geomean", "", "", "", geomean,
+               ratios_count);
+        fprintf(bench->json, "{\"bench\":\"kernels\",\"geomean\":%.6g,\"count\":%zu,\"failed\":%zu}\n",
+                geomean, ratios_count, failed);
     }
     return failed == 0 && ratios_count != 0 ? 0 : -1;
 }

@@ -38,7 +38,8 @@ double geomean_of(const double *values, size_t count) {
 }
 
 void json_spread(FILE *json, const char *name, struct spread spread) {
-    fprintf(json, "\"%s\":{\"p10\":%.6g,\"p50\":%.6g,\"p90\":%.6g}", name, spread.p10, spread.p50, spread.p90);
+    fprintf(json, "\"%s\":{\"p10\":%.6g,\"p50\":%.6g,\"p90\":%.6g}", name, spread.p10, spread.p50,
+            spread.p90);
 }
 
 void json_string(FILE *json, const char *text) {
@@ -61,7 +62,8 @@ int bench_fail(const char *what, const struct husk_error *err) {
     return -1;
 }
 
-int bench_fail_outcome(const char *what, int status, const struct husk_outcome *outcome, const struct husk_error *err) {
+int bench_fail_outcome(const char *what, int status, const struct husk_outcome *outcome,
+                       const struct husk_error *err) {
     if (status != 0) {
         return bench_fail(what, err);
     }

@@ -9,7 +9,8 @@ static void picture_blur(uint8_t (*to)[WIDTH], uint8_t (*from)[WIDTH]) {
         for (int column = 1; column < WIDTH - 1; column++) {
             uint32_t total = 0;
             for (int dy = -1; dy <= 1; dy++) {
-                total += (uint32_t)from[row + dy][column - 1] + from[row + dy][column] + from[row + dy][column + 1];
+                total += (uint32_t)from[row + dy][column - 1] + from[row + dy][column] +
+                         from[row + dy][column + 1];
             }
             to[row][column] = (uint8_t)((total * 7282u) >> 16);
         }

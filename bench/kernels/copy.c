@@ -28,17 +28,10 @@ KERNEL(copy) {
         uint32_t count = (r & 15) == 0 ? r >> 16 : (r >> 20) & 255;
         uint32_t source = rng_next(&seed) & 0x1ffff, target = rng_next(&seed) & 0x1ffff;
         switch (r >> 4 & 3) {
-        case 0:
-            __builtin_memcpy(to + target, from + source, count);
-            break;
-        case 1:
-            __builtin_memset(to + target, (int)(r & 255), count);
-            break;
-        case 2:
-            bytes_copy(to + target, from + source, count);
-            break;
-        default:
-            words_reverse(to + target, from + source, count / 4);
+        case 0: __builtin_memcpy(to + target, from + source, count); break;
+        case 1: __builtin_memset(to + target, (int)(r & 255), count); break;
+        case 2: bytes_copy(to + target, from + source, count); break;
+        default: words_reverse(to + target, from + source, count / 4);
         }
     }
     uint64_t sum = SUM_START;

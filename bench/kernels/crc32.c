@@ -31,8 +31,10 @@ KERNEL(crc32) {
     for (uint32_t round = 0; round < n; round++) {
         for (size_t i = 0; i < COUNT_OF(words); i++) {
             uint32_t x = crc ^ words[i];
-            crc = tables[3][x & 255] ^ tables[2][(x >> 8) & 255] ^ tables[1][(x >> 16) & 255] ^ tables[0][x >> 24];
-            bits += (uint32_t)__builtin_popcount(crc) + (uint32_t)__builtin_clz(x | 1) * (uint32_t)__builtin_ctz(crc | 0x10000);
+            crc = tables[3][x & 255] ^ tables[2][(x >> 8) & 255] ^ tables[1][(x >> 16) & 255] ^
+                  tables[0][x >> 24];
+            bits += (uint32_t)__builtin_popcount(crc) +
+                    (uint32_t)__builtin_clz(x | 1) * (uint32_t)__builtin_ctz(crc | 0x10000);
         }
     }
     return sum_mix(sum_mix(SUM_START, crc), bits);

@@ -1,7 +1,21 @@
 /* bench/kernels/interp.c: a small register machine that interprets a loop: one big switch, unpredictable indirect jumps. */
 #include "kernel.h"
 
-enum op { OP_LOADI, OP_ADD, OP_SUB, OP_MUL, OP_XOR, OP_SHR, OP_AND, OP_LOAD, OP_STORE, OP_JNZ, OP_JLT, OP_MOV, OP_HALT };
+enum op {
+    OP_LOADI,
+    OP_ADD,
+    OP_SUB,
+    OP_MUL,
+    OP_XOR,
+    OP_SHR,
+    OP_AND,
+    OP_LOAD,
+    OP_STORE,
+    OP_JNZ,
+    OP_JLT,
+    OP_MOV,
+    OP_HALT
+};
 
 struct instruction {
     uint8_t op, a, b, c;
@@ -38,44 +52,19 @@ static uint32_t program_run(const struct instruction *code, uint32_t *r) {
     for (const struct instruction *at = code;;) {
         const struct instruction *i = at++;
         switch ((enum op)i->op) {
-        case OP_LOADI:
-            r[i->a] = (uint32_t)i->imm;
-            break;
-        case OP_ADD:
-            r[i->a] = r[i->b] + r[i->c];
-            break;
-        case OP_SUB:
-            r[i->a] = r[i->b] - r[i->c];
-            break;
-        case OP_MUL:
-            r[i->a] = r[i->b] * r[i->c];
-            break;
-        case OP_XOR:
-            r[i->a] = r[i->b] ^ r[i->c];
-            break;
-        case OP_SHR:
-            r[i->a] = r[i->b] >> (r[i->c] & 31);
-            break;
-        case OP_AND:
-            r[i->a] = r[i->b] & r[i->c];
-            break;
-        case OP_LOAD:
-            r[i->a] = heap[r[i->b] & 255];
-            break;
-        case OP_STORE:
-            heap[r[i->b] & 255] = r[i->a];
-            break;
-        case OP_JNZ:
-            at = r[i->a] != 0 ? code + i->imm : at;
-            break;
-        case OP_JLT:
-            at = r[i->b] < r[i->c] ? code + i->imm : at;
-            break;
-        case OP_MOV:
-            r[i->a] = r[i->b];
-            break;
-        case OP_HALT:
-            return r[8];
+        case OP_LOADI: r[i->a] = (uint32_t)i->imm; break;
+        case OP_ADD: r[i->a] = r[i->b] + r[i->c]; break;
+        case OP_SUB: r[i->a] = r[i->b] - r[i->c]; break;
+        case OP_MUL: r[i->a] = r[i->b] * r[i->c]; break;
+        case OP_XOR: r[i->a] = r[i->b] ^ r[i->c]; break;
+        case OP_SHR: r[i->a] = r[i->b] >> (r[i->c] & 31); break;
+        case OP_AND: r[i->a] = r[i->b] & r[i->c]; break;
+        case OP_LOAD: r[i->a] = heap[r[i->b] & 255]; break;
+        case OP_STORE: heap[r[i->b] & 255] = r[i->a]; break;
+        case OP_JNZ: at = r[i->a] != 0 ? code + i->imm : at; break;
+        case OP_JLT: at = r[i->b] < r[i->c] ? code + i->imm : at; break;
+        case OP_MOV: r[i->a] = r[i->b]; break;
+        case OP_HALT: return r[8];
         }
     }
 }

@@ -38,8 +38,10 @@ static void text_make(void) {
         to = number_put(text_put(to, "{\"id\": "), r);
         to = number_put(text_put(to, ", \"weight\": -"), r >> 20);
         to = number_put(text_put(to, "."), r & 1023);
-        to = text_put(to, (r & 4) != 0 ? ", \"name\": \"caf\\u00e9 \\\"bar\\\"\"" : ", \"name\": \"plain words here\"");
-        to = text_put(to, (r & 8) != 0 ? ", \"tags\": [true, null, [1, 2, 3]]},\n  " : ", \"ok\": false},\n  ");
+        to = text_put(to, (r & 4) != 0 ? ", \"name\": \"caf\\u00e9 \\\"bar\\\"\""
+                                       : ", \"name\": \"plain words here\"");
+        to = text_put(to,
+                      (r & 8) != 0 ? ", \"tags\": [true, null, [1, 2, 3]]},\n  " : ", \"ok\": false},\n  ");
     }
     *text_put(to, "0] }") = 0;
 }

@@ -16,8 +16,8 @@
 #endif
 
 /* KERNEL(name) { … uses n … } defines uint64_t kernel_<name>(uint32_t n). */
-#define KERNEL(name)                                                                                                   \
-    KERNEL_ATTR uint64_t kernel_##name(uint32_t n);                                                                    \
+#define KERNEL(name)                                                                                         \
+    KERNEL_ATTR uint64_t kernel_##name(uint32_t n);                                                          \
     uint64_t kernel_##name(uint32_t n)
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))

@@ -10,7 +10,8 @@ static struct body bodies[5];
 static void bodies_make(void) {
     uint32_t seed = 3;
     for (size_t i = 0; i < COUNT_OF(bodies); i++) {
-        double *fields[6] = {&bodies[i].x, &bodies[i].y, &bodies[i].z, &bodies[i].vx, &bodies[i].vy, &bodies[i].vz};
+        double *fields[6] = {&bodies[i].x,  &bodies[i].y,  &bodies[i].z,
+                             &bodies[i].vx, &bodies[i].vy, &bodies[i].vz};
         for (int f = 0; f < 6; f++) {
             *fields[f] = ((double)(rng_next(&seed) % 20000) - 10000.0) / (f < 3 ? 500.0 : 8000.0);
         }

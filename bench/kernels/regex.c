@@ -2,7 +2,8 @@
 #include "kernel.h"
 
 static char text[32768];
-static const char *const patterns[] = {"a.*b.*c", "[a-d]+x?[0-9]*z", "^q[a-z]*[0-9]+$", "b+a?b+a?b+c", "e.e.e"};
+static const char *const patterns[] = {"a.*b.*c", "[a-d]+x?[0-9]*z", "^q[a-z]*[0-9]+$", "b+a?b+a?b+c",
+                                       "e.e.e"};
 
 static void text_make(void) {
     static const char letters[] = "abcabcdeeexyzq0123bbab";

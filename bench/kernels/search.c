@@ -3,7 +3,8 @@
 
 static char text[131072];
 static const char *const words[] = {"serpentine", "lantern", "quartz", "a long phrase that is not there"};
-static const char syllables[16][4] = {"ser", "pen", "ti", "ne ", "lan", "te", "rn ", "qua", "rt", "z ", "a ", "on", "\n", "ed ", "il", "mo"};
+static const char syllables[16][4] = {"ser", "pen", "ti", "ne ", "lan", "te",  "rn ", "qua",
+                                      "rt",  "z ",  "a ", "on",  "\n",  "ed ", "il",  "mo"};
 
 static uint32_t text_length(const char *at) {
     uint32_t count = 0;
