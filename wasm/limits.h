@@ -15,7 +15,7 @@
 
 /* Counts in a module. */
 #define WASM_LIMIT_TYPES 1000000u    /* JS API */
-#define WASM_LIMIT_FUNCS 1000000u    /* JS API: declared functions; the imported ones come on top */
+#define WASM_LIMIT_FUNCS 1000000u    /* JS API: here and below, imported ones included */
 #define WASM_LIMIT_IMPORTS 1000000u  /* JS API */
 #define WASM_LIMIT_EXPORTS 1000000u  /* JS API */
 #define WASM_LIMIT_GLOBALS 1000000u  /* JS API */

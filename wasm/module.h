@@ -80,11 +80,13 @@ struct wasm_table {
     struct wasm_limits limits;
     uint8_t elem_type;
     bool is_import;
+    uint64_t offset; /* of its type, as in the next ones; for messages */
 };
 
 struct wasm_memory {
     struct wasm_limits limits; /* wasm pages */
     bool is_import;
+    uint64_t offset;
 };
 
 struct wasm_global {
@@ -100,6 +102,7 @@ struct wasm_elem {
     enum wasm_segment_mode mode;
     uint8_t elem_type;
     uint32_t table_idx;
+    uint64_t segment_offset;       /* of the segment in the module */
     struct wasm_bytes offset;      /* constant expression (active) */
     uint32_t count;                /* elements */
     const uint32_t *func_idxs;     /* elements given as function indices, or NULL */
@@ -134,6 +137,7 @@ struct wasm_module {
     uint32_t imported_funcs_count, imported_tables_count, imported_memories_count, imported_globals_count;
     bool has_start;
     uint32_t start_func_idx;
+    uint64_t start_offset;
     bool has_data_count;
     uint64_t code_section_offset; /* of the code section's contents: what wasm DWARF addresses count from */
     struct wasm_bytes name;       /* module name, from the name section */

@@ -1,0 +1,90 @@
+/*
+ * wasm/validate.h: shared by the files of the validator (validate*.c), nobody else's business. The algorithm is that of the core
+ * specification 2.0, appendix "Validation Algorithm": a stack of operand types and a stack of control frames, no recursion.
+ */
+#ifndef WASM_VALIDATE_H
+#define WASM_VALIDATE_H
+
+#include "limits.h"
+#include "read.h"
+
+struct frame { /* one open block; frames[0] is the function or the constant expression itself */
+    enum wasm_op op; /* BLOCK, LOOP, IF or ELSE */
+    bool is_unreachable;
+    uint8_t scratch[2]; /* for wasm_block_functype() */
+    struct wasm_blocktype block;
+    uint32_t height; /* of the operand stack at its start */
+};
+
+#define LOCALS_FLAT 128 /* locals whose type is looked up in an array; the rest by binary search in the runs */
+
+struct validator {
+    struct wasm_module *module;
+    const struct wasm_features *features;
+    struct husk_error *err; /* may be NULL */
+    struct wasm_reader reader;
+    struct wasm_instr instr; /* the current one */
+    uint8_t *stack;          /* operand types */
+    uint32_t stack_count, stack_cap;
+    struct frame *frames;
+    uint32_t frames_count, frames_cap;
+    const struct wasm_func *func; /* NULL in constant expressions */
+    uint32_t *run_ends;           /* per run of func: index of the first local after it */
+    uint32_t run_ends_cap;
+    uint8_t locals_flat[LOCALS_FLAT];
+};
+
+/* validate_stack.c: operand and control stacks. The errors name validator->instr. */
+int stack_grow(struct validator *validator, uint32_t count);
+int stack_mismatch(struct validator *validator, uint8_t expected); /* the error for a wrong or missing top */
+int stack_pop_any(struct validator *validator, uint8_t *ret_type);
+int stack_pop_types(struct validator *validator, const uint8_t *types, uint32_t count);
+int stack_check_types(struct validator *validator, const uint8_t *types, uint32_t count); /* pops nothing */
+int stack_push_types(struct validator *validator, const uint8_t *types, uint32_t count);
+void stack_set_unreachable(struct validator *validator);
+int frame_push(struct validator *validator, enum wasm_op op, const struct wasm_blocktype *block);
+int frame_pop(struct validator *validator, struct frame *ret_frame);
+struct wasm_functype frame_type(struct validator *validator, struct frame *frame);
+
+static inline int stack_push(struct validator *validator, uint8_t type) {
+    if (validator->stack_count == validator->stack_cap) {
+        int status = stack_grow(validator, 1);
+        if (status != 0) {
+            return status;
+        }
+    }
+    validator->stack[validator->stack_count++] = type;
+    return 0;
+}
+
+static inline int stack_pop(struct validator *validator, uint8_t expected) {
+    const struct frame *frame = &validator->frames[validator->frames_count - 1];
+    if (validator->stack_count > frame->height) {
+        uint8_t type = validator->stack[validator->stack_count - 1];
+        if (type == expected || type == WASM_BOTTOM) {
+            validator->stack_count--;
+            return 0;
+        }
+    } else if (frame->is_unreachable) {
+        return 0;
+    }
+    return stack_mismatch(validator, expected);
+}
+
+/* validate_control.c and validate_ops.c: instructions with a rule of their own ("*" in opcode.def). */
+int validate_control(struct validator *validator);
+int validate_special(struct validator *validator);
+
+/* validate_code.c: bodies and constant expressions. */
+int validate_func(struct validator *validator, const struct wasm_func *func);
+/* Marks the functions that ref.func names in it as declared. */
+int validate_const_expr(struct validator *validator, struct wasm_bytes expr, uint8_t type);
+
+/* An error at the current instruction. */
+#define validator_error(validator, status, ...) \
+    wasm_error((validator)->err, status, (validator)->instr.offset, __VA_ARGS__)
+
+/* validate_ops.c: indices of the current instruction. */
+int check_index(struct validator *validator, const char *what, uint32_t idx, uint32_t count);
+
+#endif

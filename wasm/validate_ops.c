@@ -1,0 +1,231 @@
+/*
+ * wasm/validate_ops.c: instructions whose types depend on the module or the stack: variables, tables, references, drop, select
+ * (core specification 2.0, sections 3.3.2 to 3.3.6).
+ */
+#include "validate.h"
+
+int check_index(struct validator *validator, const char *what, uint32_t idx, uint32_t count) {
+    if (idx < count) {
+        return 0;
+    }
+    return validator_error(validator, HUSK_E_INVALID_WASM, "unknown %s %u: %s names it, there are %u", what, idx,
+                           wasm_opinfo(validator->instr.op)->text, count);
+}
+
+/* ---- parametric --------------------------------------------------------------------------------------------------- */
+
+static int validate_drop(struct validator *validator) {
+    uint8_t type = 0;
+    return stack_pop_any(validator, &type);
+}
+
+/* Without a type: numbers and vectors only, and both operands alike as far as they are known. */
+static int validate_select(struct validator *validator) {
+    uint8_t second = 0;
+    uint8_t first = 0;
+    int status = stack_pop(validator, WASM_I32);
+    if (status == 0) {
+        status = stack_pop_any(validator, &second);
+    }
+    if (status == 0) {
+        status = stack_pop_any(validator, &first);
+    }
+    if (status != 0) {
+        return status;
+    }
+    if (wasm_is_reftype(first) || wasm_is_reftype(second)) {
+        return validator_error(validator, HUSK_E_INVALID_WASM,
+                               "type mismatch: select without a type takes numbers and vectors, the stack holds %s",
+                               wasm_type_name(wasm_is_reftype(second) ? second : first));
+    }
+    if (first != second && first != WASM_BOTTOM && second != WASM_BOTTOM) {
+        return validator_error(validator, HUSK_E_INVALID_WASM, "type mismatch: select between %s and %s", wasm_type_name(first),
+                               wasm_type_name(second));
+    }
+    return stack_push(validator, first == WASM_BOTTOM ? second : first);
+}
+
+static int validate_select_t(struct validator *validator) {
+    uint8_t type = validator->instr.type;
+    int status = stack_pop(validator, WASM_I32);
+    if (status == 0) {
+        status = stack_pop(validator, type);
+    }
+    if (status == 0) {
+        status = stack_pop(validator, type);
+    }
+    return status != 0 ? status : stack_push(validator, type);
+}
+
+/* ---- references --------------------------------------------------------------------------------------------------- */
+
+static int validate_ref_is_null(struct validator *validator) {
+    uint8_t type = 0;
+    int status = stack_pop_any(validator, &type);
+    if (status == 0 && type != WASM_BOTTOM && !wasm_is_reftype(type)) {
+        return validator_error(validator, HUSK_E_INVALID_WASM, "type mismatch: ref.is_null needs a reference, the stack holds %s",
+                               wasm_type_name(type));
+    }
+    return status != 0 ? status : stack_push(validator, WASM_I32);
+}
+
+/* In a constant expression it is what declares the function (section 3.4.10). */
+static int validate_ref_func(struct validator *validator) {
+    struct wasm_module *module = validator->module;
+    uint32_t func_idx = validator->instr.idx;
+    int status = check_index(validator, "function", func_idx, module->funcs_count);
+    if (status != 0) {
+        return status;
+    }
+    if (validator->func == NULL) {
+        module->funcs[func_idx].is_declared = true;
+    } else if (!module->funcs[func_idx].is_declared) {
+        return validator_error(validator, HUSK_E_INVALID_WASM,
+                               "undeclared function reference: function %u is in no element segment, export or global", func_idx);
+    }
+    return stack_push(validator, WASM_FUNCREF);
+}
+
+/* ---- variables ---------------------------------------------------------------------------------------------------- */
+
+static uint8_t local_type(const struct validator *validator, uint32_t local_idx) {
+    if (local_idx < LOCALS_FLAT) {
+        return validator->locals_flat[local_idx];
+    }
+    const struct wasm_func *func = validator->func;
+    const struct wasm_functype *type = &validator->module->types[func->type_idx];
+    if (local_idx < type->params_count) {
+        return type->params[local_idx];
+    }
+    uint32_t low = 0; /* the first run that ends after local_idx */
+    uint32_t high = func->local_runs_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (validator->run_ends[middle] > local_idx) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return func->local_runs[low].type;
+}
+
+static int validate_local(struct validator *validator) {
+    uint32_t local_idx = validator->instr.idx;
+    int status = check_index(validator, "local", local_idx, validator->func->locals_count);
+    if (status != 0) {
+        return status;
+    }
+    uint8_t type = local_type(validator, local_idx);
+    if (validator->instr.op != WASM_OP_LOCAL_GET) {
+        status = stack_pop(validator, type);
+    }
+    return status != 0 || validator->instr.op == WASM_OP_LOCAL_SET ? status : stack_push(validator, type);
+}
+
+/* Constant expressions see imported, immutable globals only (section 3.3.10, and the contexts of section 3.4.10). */
+static int validate_global_get(struct validator *validator) {
+    const struct wasm_module *module = validator->module;
+    uint32_t global_idx = validator->instr.idx;
+    bool is_const = validator->func == NULL;
+    uint32_t count = is_const ? module->imported_globals_count : module->globals_count;
+    if (is_const && global_idx >= count && global_idx < module->globals_count) {
+        return validator_error(validator, HUSK_E_INVALID_WASM, "unknown global %u: a constant expression sees imported globals only",
+                               global_idx);
+    }
+    int status = check_index(validator, "global", global_idx, count);
+    if (status == 0 && is_const && module->globals[global_idx].is_mutable) {
+        return validator_error(validator, HUSK_E_INVALID_WASM, "constant expression required: global %u is mutable", global_idx);
+    }
+    return status != 0 ? status : stack_push(validator, module->globals[global_idx].type);
+}
+
+static int validate_global_set(struct validator *validator) {
+    const struct wasm_module *module = validator->module;
+    uint32_t global_idx = validator->instr.idx;
+    int status = check_index(validator, "global", global_idx, module->globals_count);
+    if (status == 0 && !module->globals[global_idx].is_mutable) {
+        return validator_error(validator, HUSK_E_INVALID_WASM, "global is immutable: global.set of global %u", global_idx);
+    }
+    return status != 0 ? status : stack_pop(validator, module->globals[global_idx].type);
+}
+
+/* ---- tables ------------------------------------------------------------------------------------------------------- */
+
+static int validate_table_access(struct validator *validator, uint8_t type) {
+    int status = 0;
+    switch (validator->instr.op) {
+    case WASM_OP_TABLE_GET:
+        status = stack_pop(validator, WASM_I32);
+        return status != 0 ? status : stack_push(validator, type);
+    case WASM_OP_TABLE_SET:
+        status = stack_pop(validator, type);
+        return status != 0 ? status : stack_pop(validator, WASM_I32);
+    case WASM_OP_TABLE_GROW:
+        status = stack_pop(validator, WASM_I32);
+        if (status == 0) {
+            status = stack_pop(validator, type);
+        }
+        return status != 0 ? status : stack_push(validator, WASM_I32);
+    default: /* table.fill */
+        status = stack_pop(validator, WASM_I32);
+        if (status == 0) {
+            status = stack_pop(validator, type);
+        }
+        return status != 0 ? status : stack_pop(validator, WASM_I32);
+    }
+}
+
+static int validate_table(struct validator *validator) {
+    const struct wasm_module *module = validator->module;
+    int status = check_index(validator, "table", validator->instr.idx, module->tables_count);
+    return status != 0 ? status : validate_table_access(validator, module->tables[validator->instr.idx].elem_type);
+}
+
+/* table.init and table.copy: source and destination hold the same type; both take three i32. */
+static int validate_table_copy(struct validator *validator) {
+    static const uint8_t operands[3] = {WASM_I32, WASM_I32, WASM_I32};
+    const struct wasm_module *module = validator->module;
+    const struct wasm_instr *instr = &validator->instr;
+    bool is_init = instr->op == WASM_OP_TABLE_INIT;
+    uint32_t table_idx = is_init ? instr->idx2 : instr->idx;
+    uint32_t source_idx = is_init ? instr->idx : instr->idx2;
+    int status = check_index(validator, "table", table_idx, module->tables_count);
+    if (status == 0) {
+        status = is_init ? check_index(validator, "elem segment", source_idx, module->elems_count)
+                         : check_index(validator, "table", source_idx, module->tables_count);
+    }
+    if (status != 0) {
+        return status;
+    }
+    uint8_t source = is_init ? module->elems[source_idx].elem_type : module->tables[source_idx].elem_type;
+    uint8_t table = module->tables[table_idx].elem_type;
+    if (source != table) {
+        return validator_error(validator, HUSK_E_INVALID_WASM, "type mismatch: %s from %s to a table of %s",
+                               wasm_opinfo(instr->op)->text, wasm_type_name(source), wasm_type_name(table));
+    }
+    return stack_pop_types(validator, operands, 3);
+}
+
+int validate_special(struct validator *validator) {
+    switch (validator->instr.op) {
+    case WASM_OP_DROP: return validate_drop(validator);
+    case WASM_OP_SELECT: return validate_select(validator);
+    case WASM_OP_SELECT_T: return validate_select_t(validator);
+    case WASM_OP_REF_NULL: return stack_push(validator, validator->instr.type);
+    case WASM_OP_REF_IS_NULL: return validate_ref_is_null(validator);
+    case WASM_OP_REF_FUNC: return validate_ref_func(validator);
+    case WASM_OP_LOCAL_GET:
+    case WASM_OP_LOCAL_SET:
+    case WASM_OP_LOCAL_TEE: return validate_local(validator);
+    case WASM_OP_GLOBAL_GET: return validate_global_get(validator);
+    case WASM_OP_GLOBAL_SET: return validate_global_set(validator);
+    case WASM_OP_TABLE_INIT:
+    case WASM_OP_TABLE_COPY: return validate_table_copy(validator);
+    case WASM_OP_TABLE_GET:
+    case WASM_OP_TABLE_SET:
+    case WASM_OP_TABLE_GROW:
+    case WASM_OP_TABLE_FILL: return validate_table(validator);
+    default: return validate_control(validator);
+    }
+}
