@@ -28,7 +28,8 @@ struct vm_backend {
     int api_version;
     enum husk_kvm_kind kind;
     bool has_sync_regs, has_immediate_exit, has_readonly_mem, has_msr_filter, has_tss_addr, has_identity_map;
-    uint64_t cpu_features;        /* abi/cpu_features.def */
+    uint64_t cpu_features;        /* abi/cpu_features.def: those that work in a guest */
+    bool has_xsave;               /* the guest has an XCR0 of its own */
     struct kvm_cpuid2 *supported; /* KVM_GET_SUPPORTED_CPUID */
     uint64_t cr4_optional;        /* SMEP, …: those that this host takes */
 };
@@ -59,12 +60,16 @@ int kvm_backend_new_with(const struct kvm_sys *sys, const char *kvm_path, struct
 
 /* vm_kvm_x86_64.c */
 int kvm_x86_supported(struct vm_backend *backend, struct husk_error *err); /* CPUID, cpu_features, cr4_optional */
+uint64_t kvm_x86_host_features(void);                                      /* of this CPU, whatever KVM says */
 int kvm_x86_vm_setup(struct vm *vm, struct husk_error *err);               /* after KVM_CREATE_VM */
 int kvm_x86_vcpu_setup(struct vm *vm, const struct vm_config *config, struct husk_error *err);
 void kvm_x86_get_regs(const struct vm *vm, struct vm_regs *ret_regs);
 void kvm_x86_set_regs(struct vm *vm, const struct vm_regs *regs);
 /* After a KVM_EXIT_IO that was an OUT: one of our ports, an exception, or a violation. */
 void kvm_x86_port_exit(struct vm *vm, struct vm_exit *exit);
+
+/* vm_kvm_selftest.c: which of these abi/cpu_features.def bits work in a guest. */
+int kvm_selftest_features(struct vm_backend *backend, uint64_t candidates, uint64_t *ret_works, struct husk_error *err);
 
 /* Typed ioctls: a wrong struct does not compile. 0 or a value, or -1 with errno. */
 static inline int kvm_do_create_vm(const struct vm_backend *backend) {

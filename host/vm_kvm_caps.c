@@ -140,7 +140,12 @@ static int backend_probe(struct vm_backend *backend, struct husk_error *err) {
         return error_sys(err, run_bytes < 0 ? errno : EINVAL, "KVM_GET_VCPU_MMAP_SIZE");
     backend->run_bytes = (size_t)run_bytes;
     backend->kind = kvm_kind_detect();
-    return kvm_x86_supported(backend, err);
+    status = kvm_x86_supported(backend, err);
+    uint64_t unlisted = kvm_x86_host_features() & ~backend->cpu_features, works = 0;
+    if (status == 0 && unlisted != 0)
+        status = kvm_selftest_features(backend, unlisted, &works, err);
+    backend->cpu_features |= works;
+    return status;
 }
 
 int kvm_backend_new_with(const struct kvm_sys *sys, const char *kvm_path, struct vm_backend **ret_backend,

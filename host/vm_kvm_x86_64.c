@@ -46,6 +46,7 @@ static bool features_need_avx(uint64_t features) {
     return (features & mask) != 0 || features >> FEATURE_AVX512F != 0;
 }
 
+/* Which state components the guest gets: SDM vol. 1, section 13.3. */
 static uint64_t features_xcr0(uint64_t features) {
     uint64_t xcr0 = X86_XCR0_X87 | X86_XCR0_SSE;
     if (features_need_avx(features))
@@ -156,30 +157,59 @@ static int vcpu_set_cpuid(const struct vm *vm, uint64_t features, struct husk_er
     return status;
 }
 
+static bool cpuid_bit(const struct kvm_cpuid2 *cpuid, uint32_t leaf, unsigned reg, unsigned reg_bit) {
+    const struct feature_row row = {.leaf = leaf, .reg = reg, .reg_bit = reg_bit};
+    return cpuid_has(cpuid, &row);
+}
+
+static uint64_t supported_features(const struct vm_backend *backend) {
+    uint64_t features = 0;
+    for (size_t i = 0; i < FEATURE_ROWS; i++)
+        features |= (uint64_t)cpuid_has(backend->supported, &feature_rows[i]) << feature_rows[i].bit;
+    const struct kvm_cpuid_entry2 *xsave = cpuid_find(backend->supported, 0xd, 0);
+    const uint64_t xcr0 = xsave == NULL || !backend->has_xsave ? 0 : xsave->eax;
+    for (unsigned bit = 0; bit < 64; bit++)
+        if (features_need_avx(1ull << bit) && (features_xcr0(1ull << bit) & ~xcr0) != 0)
+            features &= ~(1ull << bit);
+    return features;
+}
+
 int kvm_x86_supported(struct vm_backend *backend, struct husk_error *err) {
     backend->supported = cpuid_alloc();
     if (backend->supported == NULL)
         return error_sys(err, ENOMEM, "CPUID table");
     if (kvm_do_get_supported_cpuid(backend, backend->supported) != 0)
         return error_sys(err, errno, "KVM_GET_SUPPORTED_CPUID");
-    uint64_t features = 0;
-    for (size_t i = 0; i < FEATURE_ROWS; i++)
-        features |= (uint64_t)cpuid_has(backend->supported, &feature_rows[i]) << feature_rows[i].bit;
-    const struct kvm_cpuid_entry2 *xsave = cpuid_find(backend->supported, 0xd, 0);
-    const uint64_t xcr0 = xsave == NULL ? 0 : xsave->eax;
-    for (unsigned bit = 0; bit < 64; bit++)
-        if (features >> bit & 1 && features_need_avx(1ull << bit) && (features_xcr0(1ull << bit) & ~xcr0) != 0)
-            features &= ~(1ull << bit);
-    backend->cpu_features = features;
-    const struct kvm_cpuid_entry2 *leaf7 = cpuid_find(backend->supported, 7, 0);
+    backend->has_xsave = cpuid_bit(backend->supported, 1, 2, 26);
+    backend->cpu_features = supported_features(backend);
     backend->cr4_optional = X86_CR4_TSD;
-    if (leaf7 != NULL && leaf7->ebx >> 7 & 1)
+    if (cpuid_bit(backend->supported, 7, 1, 7))
         backend->cr4_optional |= X86_CR4_SMEP;
-    if (leaf7 != NULL && leaf7->ebx >> 20 & 1)
+    if (cpuid_bit(backend->supported, 7, 1, 20))
         backend->cr4_optional |= X86_CR4_SMAP;
-    if (leaf7 != NULL && leaf7->ecx >> 2 & 1)
+    if (cpuid_bit(backend->supported, 7, 2, 2))
         backend->cr4_optional |= X86_CR4_UMIP;
     return 0;
+}
+
+static void cpuid_native(uint32_t leaf, uint32_t subleaf, struct kvm_cpuid_entry2 *ret_entry) {
+    __asm__ volatile("cpuid"
+                     : "=a"(ret_entry->eax), "=b"(ret_entry->ebx), "=c"(ret_entry->ecx), "=d"(ret_entry->edx)
+                     : "a"(leaf), "c"(subleaf));
+}
+
+uint64_t kvm_x86_host_features(void) {
+    uint64_t features = 0;
+    for (size_t i = 0; i < FEATURE_ROWS; i++) {
+        const struct feature_row *row = &feature_rows[i];
+        struct kvm_cpuid_entry2 entry;
+        cpuid_native(row->leaf & 0x80000000u, 0, &entry); /* the highest leaf of this range */
+        if (row->leaf > entry.eax)
+            continue;
+        cpuid_native(row->leaf, row->subleaf, &entry);
+        features |= (uint64_t)(*cpuid_reg(&entry, row->reg) >> row->reg_bit & 1) << row->bit;
+    }
+    return features;
 }
 
 void vm_kvm_host_info(const struct vm_backend *backend, struct husk_host_info *ret_info) {
@@ -194,9 +224,10 @@ void vm_kvm_host_info(const struct vm_backend *backend, struct husk_host_info *r
         .has_msr_filter = backend->has_msr_filter,
     };
     for (uint32_t i = 0; i < 3; i++) { /* the brand string: CPUID 0x80000002..4 */
-        uint32_t regs[4] = {0};
-        __asm__("cpuid" : "=a"(regs[0]), "=b"(regs[1]), "=c"(regs[2]), "=d"(regs[3]) : "a"(0x80000002u + i), "c"(0));
-        memcpy(info.cpu_name + 16 * i, regs, sizeof regs);
+        struct kvm_cpuid_entry2 entry;
+        cpuid_native(0x80000002u + i, 0, &entry);
+        for (unsigned reg = 0; reg < 4; reg++)
+            memcpy(info.cpu_name + 16 * i + 4 * reg, cpuid_reg(&entry, reg), 4);
     }
     info.cpu_name[48] = '\0';
     *ret_info = info;
@@ -253,7 +284,7 @@ static struct kvm_segment segment(uint16_t selector, bool is_code) {
                                 .g = 1};
 }
 
-static void sregs_fill(struct kvm_sregs *sregs, const struct vm_config *config, uint64_t cr4_optional) {
+static void sregs_fill(struct kvm_sregs *sregs, const struct vm_config *config, const struct vm_backend *backend) {
     const struct kvm_segment data = segment(SYS_USER_DS, false);
     sregs->cs = segment(SYS_USER_CS, true);
     sregs->ds = sregs->es = sregs->fs = sregs->gs = sregs->ss = data;
@@ -268,8 +299,8 @@ static void sregs_fill(struct kvm_sregs *sregs, const struct vm_config *config, 
     sregs->cr0 = X86_CR0_PE | X86_CR0_MP | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP | X86_CR0_PG;
     sregs->cr2 = 0;
     sregs->cr3 = config->page_root.v;
-    sregs->cr4 = X86_CR4_PAE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | cr4_optional;
-    if (features_need_avx(config->cpu_features))
+    sregs->cr4 = X86_CR4_PAE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | backend->cr4_optional;
+    if (backend->has_xsave && features_need_avx(config->cpu_features))
         sregs->cr4 |= X86_CR4_OSXSAVE;
     sregs->cr8 = 0;
     sregs->efer = X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE; /* no SCE: SYSCALL is #UD */
@@ -277,7 +308,7 @@ static void sregs_fill(struct kvm_sregs *sregs, const struct vm_config *config, 
 }
 
 static int vcpu_set_xcr0(const struct vm *vm, uint64_t features, struct husk_error *err) {
-    if (!features_need_avx(features))
+    if (!vm->backend->has_xsave || !features_need_avx(features))
         return 0; /* without CR4.OSXSAVE there is no XCR0 */
     struct kvm_xcrs xcrs = {.nr_xcrs = 1, .xcrs = {{.xcr = 0, .value = features_xcr0(features)}}};
     if (kvm_do_set_xcrs(vm, &xcrs) != 0)
@@ -298,7 +329,7 @@ int kvm_x86_vcpu_setup(struct vm *vm, const struct vm_config *config, struct hus
     struct kvm_sregs *sregs = &vm->fresh_sregs;
     if (kvm_do_get_sregs(vm, sregs) != 0)
         return error_sys(err, errno, "KVM_GET_SREGS");
-    sregs_fill(sregs, config, vm->backend->cr4_optional);
+    sregs_fill(sregs, config, vm->backend);
     if (kvm_do_set_sregs(vm, sregs) != 0)
         return error_sys(err, errno, "KVM_SET_SREGS");
     status = vcpu_set_xcr0(vm, config->cpu_features, err);
