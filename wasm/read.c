@@ -204,7 +204,16 @@ int wasm_read_name(struct wasm_reader *reader, const char *what, struct wasm_byt
 /* ---- types ------------------------------------------------------------------------------------------------------- */
 
 const char *wasm_type_name(uint8_t type) {
-    return type == WASM_BOTTOM ? "unknown" : husk_type_name((husk_type)type);
+    switch (type) {
+    case WASM_I32: return "i32";
+    case WASM_I64: return "i64";
+    case WASM_F32: return "f32";
+    case WASM_F64: return "f64";
+    case WASM_V128: return "v128";
+    case WASM_FUNCREF: return "funcref";
+    case WASM_EXTERNREF: return "externref";
+    default: return "unknown";
+    }
 }
 
 int wasm_bad_type(struct wasm_reader *reader, uint64_t offset, uint8_t byte, const char *what) {
