@@ -160,6 +160,8 @@ struct husk_host_info {
     char cpu_name[64];
 };
 HUSK_API void husk_engine_host_info(const husk_engine *engine, struct husk_host_info *ret_info);
+/* The name of one bit of cpu_features ("avx2", …), or NULL if the bit means nothing; static storage. */
+HUSK_API const char *husk_cpu_feature_name(unsigned bit);
 
 /* ---- Images ------------------------------------------------------------------------------------------------------- */
 

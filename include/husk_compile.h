@@ -35,6 +35,32 @@ HUSK_API bool husk_is_wasm(const void *bytes, size_t count);
  * HUSK_E_BAD_WASM, HUSK_E_INVALID_WASM, HUSK_E_UNSUPPORTED, HUSK_E_LIMIT with err->offset, HUSK_E_NOMEM. */
 HUSK_API int husk_validate(const void *wasm, size_t count, struct husk_error *err);
 
+/* ---- Looking into a module, without compiling ---- */
+
+struct husk_wasm_info {
+    uint64_t types_count, funcs_count, tables_count, memories_count, globals_count; /* imported ones included */
+    uint64_t elems_count, datas_count, customs_count;
+    uint64_t code_bytes, data_bytes; /* function bodies, data segments */
+    bool has_start;  /* a start function */
+    bool has_names;  /* some function has a name in the name section */
+    bool has_dwarf;  /* a .debug_line section: backtraces can name source lines */
+    bool uses_simd;
+    char module_name[128]; /* from the name section, cut to fit; or "" */
+};
+
+/* Decode and validate, then call visit once per import and export, in the module's order. What `item` points to is valid
+ * during the call only. visit may be NULL. Errors of husk_validate(). */
+HUSK_API int husk_wasm_describe(const void *wasm, size_t count,
+                                void (*visit)(void *user, bool is_import, const struct husk_extern *item), void *user,
+                                struct husk_wasm_info *ret_info, struct husk_error *err);
+
+/* Write a module as text, close to the text format, with the byte offset of every instruction. `write` gets pieces of UTF-8
+ * text and returns 0 to go on; another number ends the printing and is returned. Errors of husk_validate(). */
+HUSK_API int husk_wasm_print(const void *wasm, size_t count, int (*write)(void *user, const char *text, size_t count),
+                             void *user, struct husk_error *err);
+
+/* ---- Compiling ---- */
+
 /* Compile to an image in an anonymous file (memfd): *ret_fd is the caller's, positioned at 0, O_CLOEXEC.
  * Errors of husk_validate(), and HUSK_E_COMPILER, HUSK_E_TIMEOUT, HUSK_E_SYS. */
 HUSK_API int husk_compile(const void *wasm, size_t count, const struct husk_compile_options *options, int *ret_fd,
