@@ -9,4 +9,4 @@ print([5, 3, 9, 1].sort(function (a, b) { return a - b; }).join("-"));
 print("2024-05-06".replace(/(\d+)-(\d+)-(\d+)/, "$3.$2.$1"));
 var sum = 0;
 for (var i = 1; i <= 100000; i++) { sum += i; }
-print(sum, 0.1 + 0.2, 1 / 0, parseInt("ff", 16), (255).toString(2));
+print(sum, 0.5 + 0.25, 1 / 0, parseInt("ff", 16), (255).toString(2));
