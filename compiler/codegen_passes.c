@@ -1,0 +1,112 @@
+/*
+ * compiler/codegen_passes.c: LLVM's set-up and the pass pipelines. A pipeline is text for LLVMRunPasses.
+ *
+ * SROA comes first and alone: lower_protect() wants locals in SSA form and everything else untouched. No inlining (the
+ * module's own compiler has done it, and backtraces stay exact), no SLP vectoriser (most of O2's time on big blocks, and no gain
+ * on wasm), no function-attrs (it would let LLVM drop calls whose only effect is a trap), no loop-idiom (its memset would fault
+ * in the runtime).
+ */
+#include <llvm-c/Support.h>
+#include <llvm-c/Target.h>
+#include <llvm-c/TargetMachine.h>
+#include <llvm-c/Transforms/PassBuilder.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "codegen_internal.h"
+#include "error.h"
+
+#define TRIPLE "x86_64-unknown-linux-gnu"
+#define IC "instcombine<no-verify-fixpoint>"
+
+static const char *const pipeline_ssa = "function(sroa)";
+
+static const char *const pipelines[4] = {
+    [1] = "function(early-cse<memssa>," IC ",simplifycfg,loop-mssa(licm),gvn,simplifycfg," IC ")",
+    [2] = "function<eager-inv>("
+          "simplifycfg,early-cse<memssa>," IC ",simplifycfg,"
+          "loop-mssa(loop-rotate,licm),simplifycfg," IC ","
+          "loop(indvars,loop-deletion,loop-unroll-full),"
+          "gvn,sccp,bdce," IC ",dse,loop-mssa(licm),adce,simplifycfg," IC ","
+          "loop(loop-rotate),loop-vectorize,loop-load-elim," IC ",simplifycfg,"
+          "loop-unroll<O2>," IC ",loop-mssa(licm),simplifycfg)",
+    [3] = "function<eager-inv>("
+          "simplifycfg,early-cse<memssa>,speculative-execution,jump-threading,correlated-propagation,simplifycfg,"
+          "" IC ",reassociate,"
+          "loop-mssa(loop-rotate,licm,simple-loop-unswitch),simplifycfg," IC ","
+          "loop(indvars,loop-deletion,loop-unroll-full),sroa,"
+          "mldst-motion,gvn,sccp,bdce," IC ",jump-threading,correlated-propagation,adce,dse,"
+          "loop-mssa(licm),simplifycfg," IC ","
+          "loop(loop-rotate),loop-vectorize,loop-load-elim," IC ",simplifycfg<switch-to-lookup>,"
+          "loop-unroll<O3>," IC ",loop-mssa(licm),simplifycfg)",
+};
+
+static void llvm_init_once(void) {
+    LLVMInitializeX86TargetInfo();
+    LLVMInitializeX86Target();
+    LLVMInitializeX86TargetMC();
+    LLVMInitializeX86AsmPrinter();
+    static const char *const args[] = {"husk", "-align-loops=32", "-enable-misched=0", "-post-RA-scheduler=0"};
+    LLVMParseCommandLineOptions(sizeof(args) / sizeof(args[0]), args, "");
+}
+
+void codegen_llvm_init(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, llvm_init_once);
+}
+
+static LLVMCodeGenOptLevel machine_level(int opt_level, enum lower_tier tier) {
+    if (tier == LOWER_TIER_FAST)
+        return LLVMCodeGenLevelNone;
+    static const LLVMCodeGenOptLevel levels[4] = {LLVMCodeGenLevelNone, LLVMCodeGenLevelLess, LLVMCodeGenLevelDefault,
+                                                  LLVMCodeGenLevelAggressive};
+    return levels[opt_level];
+}
+
+/* Small code model, static relocations: everything that code refers to lies below 2 GiB (abi/layout.h). */
+LLVMTargetMachineRef codegen_machine_new(const struct codegen_options *options, enum lower_tier tier) {
+    LLVMTargetRef target;
+    char *message = NULL;
+    if (LLVMGetTargetFromTriple(TRIPLE, &target, &message)) {
+        LLVMDisposeMessage(message);
+        return NULL;
+    }
+    LLVMTargetMachineOptionsRef settings = LLVMCreateTargetMachineOptions();
+    LLVMTargetMachineOptionsSetCPU(settings, options->cpu);
+    LLVMTargetMachineOptionsSetFeatures(settings, options->features);
+    LLVMTargetMachineOptionsSetCodeGenOptLevel(settings, machine_level(options->opt_level, tier));
+    LLVMTargetMachineOptionsSetRelocMode(settings, LLVMRelocStatic);
+    LLVMTargetMachineOptionsSetCodeModel(settings, LLVMCodeModelSmall);
+    LLVMTargetMachineRef machine = LLVMCreateTargetMachineWithOptions(target, TRIPLE, settings);
+    LLVMDisposeTargetMachineOptions(settings);
+    return machine;
+}
+
+static int passes_run(struct lower_module *lm, const char *passes, LLVMTargetMachineRef machine,
+                      const struct codegen_options *options) {
+    LLVMPassBuilderOptionsRef settings = LLVMCreatePassBuilderOptions();
+    LLVMPassBuilderOptionsSetLoopVectorization(settings, options->opt_level >= 2);
+    LLVMPassBuilderOptionsSetSLPVectorization(settings, false);
+    LLVMPassBuilderOptionsSetLoopInterleaving(settings, options->opt_level >= 2);
+    LLVMPassBuilderOptionsSetLoopUnrolling(settings, options->opt_level >= 2);
+    LLVMErrorRef error = LLVMRunPasses(lm->mod, passes, machine, settings);
+    LLVMDisposePassBuilderOptions(settings);
+    if (error == NULL)
+        return 0;
+    char *message = LLVMGetErrorMessage(error);
+    int status = error_set(lm->err, HUSK_E_COMPILER, "LLVM's passes failed: %s", message);
+    LLVMDisposeErrorMessage(message);
+    return status;
+}
+
+int codegen_optimise(struct lower_module *lm, LLVMTargetMachineRef machine, const struct codegen_options *options,
+                     enum lower_tier tier) {
+    if (tier == LOWER_TIER_FAST)
+        return 0;
+    int status = passes_run(lm, pipeline_ssa, machine, options);
+    if (status != 0)
+        return status;
+    lower_protect(lm);
+    return passes_run(lm, pipelines[options->opt_level], machine, options);
+}
