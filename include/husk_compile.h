@@ -55,11 +55,24 @@ HUSK_API int husk_wasm_describe(const void *wasm, size_t count,
                                 struct husk_wasm_info *ret_info, struct husk_error *err);
 
 /* Write a module as text, close to the text format, with the byte offset of every instruction. `write` gets pieces of UTF-8
- * text and returns 0 to go on; another number ends the printing and is returned. Errors of husk_validate(). */
+ * text and returns 0 to go on; another number ends the printing and is returned. The module need not be valid, but must be well-formed:
+ * errors of husk_validate() other than HUSK_E_INVALID_WASM. */
 HUSK_API int husk_wasm_print(const void *wasm, size_t count, int (*write)(void *user, const char *text, size_t count),
                              void *user, struct husk_error *err);
 
 /* ---- Compiling ---- */
+
+/* A module as text for people: types, imports, exports, …, with_code: and every function, one instruction a line with its byte offset.
+ * The module need not be valid. `write` gets pieces of UTF-8 in which control characters are escaped, and returns 0 to go on; any other value ends
+ * it and is returned. Errors of decoding as for husk_validate(); a malformed body is printed up to the error. */
+struct husk_disassemble_options {
+    size_t size;
+    bool with_code;
+    int (*write)(void *user, const char *text, size_t count);
+    void *user;
+};
+HUSK_API int husk_disassemble(const void *wasm, size_t count, const struct husk_disassemble_options *options,
+                              struct husk_error *err);
 
 /* Compile to an image in an anonymous file (memfd): *ret_fd is the caller's, positioned at 0, O_CLOEXEC.
  * Errors of husk_validate(), and HUSK_E_COMPILER, HUSK_E_TIMEOUT, HUSK_E_SYS. */

@@ -1,0 +1,106 @@
+/*
+ * cli/cli.h: the husk command, which uses the public headers and nothing else of Husk.
+ *
+ * main.c picks a command; cmd_*.c are the commands; input.c reads wasm and image files, store.c compiles and caches; typed.c turns
+ * text into typed values and back; report.c words errors, traps and JSON; units.c reads durations and sizes.
+ */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "husk.h"
+#include "husk_compile.h"
+
+/* Exit codes, documented in husk(1). A program's own exit code comes through unchanged (its low 8 bits). */
+enum cli_exit {
+    CLI_OK = 0,
+    CLI_INVALID = 1, /* validate: the module is not valid; doctor: something is missing */
+    CLI_USAGE = 2,
+    CLI_TIMEOUT = 124,     /* as timeout(1) */
+    CLI_ERROR = 125,       /* husk itself failed: file, compiler, KVM, … */
+    CLI_INTERRUPTED = 130, /* 128 + SIGINT */
+    CLI_TRAP = 134,        /* 128 + SIGABRT: what a native program that aborts gives a shell */
+    CLI_VIOLATION = 139    /* 128 + SIGSEGV: the image did what no compiled module does */
+};
+
+/* ---- report.c ---- */
+/* Where a report goes, and in which form. */
+struct report {
+    const char *command; /* "run", … */
+    bool is_json;        /* one JSON object per run on standard output, instead of text */
+};
+/* "husk COMMAND: message"; returns CLI_ERROR. */
+int report_error(const struct report *report, const char *path, const struct husk_error *err);
+int report_usage(const struct report *report, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The option that getopt_long() did not understand. */
+int report_bad_option(const struct report *report, char **argv);
+/* How a call ended, other than by returning. Returns the exit code. */
+int report_outcome(const struct report *report, const struct husk_outcome *outcome);
+/* A JSON string of `count` bytes, quoted and escaped; bytes that are not UTF-8 become U+FFFD. */
+void json_string(FILE *out, const char *text, size_t count);
+void json_text(FILE *out, const char *text);
+/* A name for people: control characters and what is not UTF-8 are escaped, for it goes to a terminal. */
+void print_name(FILE *out, const char *name, size_t count);
+/* Standard output may be a full disk: flush and check. Returns code, or CLI_ERROR. */
+int finish_output(const struct report *report, int code);
+
+/* ---- units.c: false if the text is not understood ---- */
+bool parse_duration(const char *text, uint64_t *ret_ns); /* 500ms, 2s, 1.5s, 100us, 3m; without unit: seconds */
+bool parse_size(const char *text, uint64_t *ret_bytes);  /* 65536, 64K, 16M, 1G (powers of 1024) */
+void format_bytes(uint64_t bytes, char *out, size_t out_bytes);
+uint64_t now_ns(void);
+
+/* ---- typed.c ---- */
+bool parse_value(const char *text, husk_type type, struct husk_value *ret_value);
+void print_value(FILE *out, const struct husk_value *value);      /* 42:i32 */
+void print_value_json(FILE *out, const struct husk_value *value); /* {"type":"i32","value":42} */
+void print_functype(FILE *out, const struct husk_functype *type); /* (i32, i64) -> f32 */
+
+/* ---- input.c ---- */
+enum input_kind { INPUT_WASM, INPUT_IMAGE };
+struct input {
+    enum input_kind kind;
+    const char *path;
+    uint8_t *bytes; /* WASM: the module. IMAGE: the file, unless it was opened by path */
+    size_t count;
+};
+/* Read a file ("-": standard input) and see what it is. err says what is wrong and what to do. */
+int input_load(const char *path, struct input *ret_input, struct husk_error *err);
+void input_done(struct input *input);
+int cli_error(struct husk_error *err, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* ---- store.c ---- */
+struct compile_request {
+    struct husk_compile_options options;
+    bool is_uncached;
+};
+struct compile_result {
+    int fd;
+    bool was_cached;
+    uint64_t ns;
+};
+/* The cache folder: $HUSK_CACHE_DIR, $XDG_CACHE_HOME/husk, ~/.cache/husk; false if there is none. */
+bool cache_dir(char *out, size_t out_bytes);
+/* -O N, --cpu NAME: fill in the request; false if the text is not understood. */
+bool parse_opt_level(const char *text, int *ret_level);
+/* Compile with a progress line on a terminal. A cache that cannot be used is a warning. */
+int compile_input(const struct report *report, const struct input *input, struct compile_request *request,
+                  struct compile_result *ret_result, struct husk_error *err);
+/* The same, to a file. */
+int compile_input_to(const struct input *input, struct compile_request *request, const char *path, struct husk_error *err);
+
+/* ---- commands: argv[0] is the command's name ---- */
+int cmd_run(int argc, char **argv);
+int cmd_compile(int argc, char **argv);
+int cmd_inspect(int argc, char **argv);
+int cmd_validate(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
+
+/* ---- help.c ---- */
+extern const char help_husk[], help_run[], help_compile[], help_inspect[], help_validate[], help_doctor[];
+
+#endif

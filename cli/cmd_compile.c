@@ -1,0 +1,156 @@
+/*
+ * cli/cmd_compile.c: husk compile: a module to an image file. And husk validate.
+ */
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+enum { OPT_CPU = 256, OPT_STRICT_TRAPS, OPT_THREADS, OPT_JSON };
+
+struct compile {
+    struct report report;
+    struct compile_request request;
+    const char *input_path;
+    const char *output_path;
+};
+
+static const struct option compile_options[] = {
+    {"help", no_argument, NULL, 'h'},
+    {"output", required_argument, NULL, 'o'},
+    {"cpu", required_argument, NULL, OPT_CPU},
+    {"strict-traps", no_argument, NULL, OPT_STRICT_TRAPS},
+    {"threads", required_argument, NULL, OPT_THREADS},
+    {"json", no_argument, NULL, OPT_JSON},
+    {NULL, 0, NULL, 0},
+};
+
+static int take_threads(struct compile *compile) {
+    char *end = NULL;
+    unsigned long threads = strtoul(optarg, &end, 10);
+    if (optarg[0] < '0' || optarg[0] > '9' || *end || threads > 64)
+        return report_usage(&compile->report, "--threads wants a number up to 64, not '%s'", optarg);
+    compile->request.options.threads = (uint32_t)threads;
+    return CLI_OK;
+}
+
+static int take_option(struct compile *compile, int option, char **argv) {
+    switch (option) {
+    case 'o': compile->output_path = optarg; return CLI_OK;
+    case 'O':
+        if (parse_opt_level(optarg, &compile->request.options.opt_level)) return CLI_OK;
+        return report_usage(&compile->report, "-O wants 0, 1, 2 or 3, not '%s'", optarg);
+    case OPT_CPU: compile->request.options.cpu = optarg; return CLI_OK;
+    case OPT_STRICT_TRAPS: compile->request.options.strict_traps = true; return CLI_OK;
+    case OPT_THREADS: return take_threads(compile);
+    case OPT_JSON: compile->report.is_json = true; return CLI_OK;
+    default: return report_bad_option(&compile->report, argv);
+    }
+}
+
+/* prog.wasm → prog.husk, in the current folder's terms: beside the input. */
+static char *default_output(const char *input_path) {
+    const char *slash = strrchr(input_path, '/'), *dot = strrchr(input_path, '.');
+    size_t stem = dot && (!slash || dot > slash + 1) && dot != input_path ? (size_t)(dot - input_path) : strlen(input_path);
+    char *path = malloc(stem + 6);
+    if (!path) return NULL;
+    memcpy(path, input_path, stem);
+    memcpy(path + stem, ".husk", 6);
+    return path;
+}
+
+static int compile_all(struct compile *compile) {
+    struct husk_error err = {.offset = HUSK_NO_OFFSET};
+    struct input input;
+    char *made = NULL;
+    const char *output = compile->output_path;
+    if (!output && strcmp(compile->input_path, "-") == 0)
+        return report_usage(&compile->report, "reading standard input: name the output with -o");
+    if (!output) output = made = default_output(compile->input_path);
+    if (!output) return report_usage(&compile->report, "out of memory");
+    int status = input_load(compile->input_path, &input, &err);
+    if (!status && input.kind == INPUT_IMAGE) {
+        input_done(&input);
+        status = cli_error(&err, HUSK_E_INVAL, "is a husk image already");
+    } else if (!status) {
+        status = compile_input_to(&input, &compile->request, output, &err);
+        input_done(&input);
+    }
+    free(made);
+    return status ? report_error(&compile->report, compile->input_path, &err) : CLI_OK;
+}
+
+int cmd_compile(int argc, char **argv) {
+    struct compile compile = {.report = {.command = "compile"}, .request = {.options = HUSK_COMPILE_OPTIONS_INIT}};
+    int option;
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, ":ho:O:", compile_options, NULL)) != -1) {
+        if (option == 'h') {
+            fputs(help_compile, stdout);
+            return finish_output(&compile.report, CLI_OK);
+        }
+        int code = take_option(&compile, option, argv);
+        if (code) return code;
+    }
+    if (argc - optind != 1) return report_usage(&compile.report, "one input file is wanted, not %d", argc - optind);
+    compile.input_path = argv[optind];
+    return finish_output(&compile.report, compile_all(&compile));
+}
+
+/* ---- validate ---- */
+
+static const struct option validate_options[] = {
+    {"help", no_argument, NULL, 'h'},
+    {"json", no_argument, NULL, OPT_JSON},
+    {NULL, 0, NULL, 0},
+};
+
+static bool is_verdict(int status) {
+    return status == HUSK_E_BAD_WASM || status == HUSK_E_INVALID_WASM || status == HUSK_E_UNSUPPORTED ||
+           status == HUSK_E_LIMIT;
+}
+
+/* 0: valid; 1: not; CLI_ERROR: could not be read. */
+static int validate_one(const struct report *report, const char *path) {
+    struct husk_error err = {.offset = HUSK_NO_OFFSET};
+    struct input input;
+    int status = input_load(path, &input, &err);
+    if (!status && input.kind == INPUT_IMAGE) {
+        status = cli_error(&err, HUSK_E_INVAL, "is a husk image, not a module; husk inspect reads those");
+        input_done(&input);
+    } else if (!status) {
+        status = husk_validate(input.bytes, input.count, &err);
+        input_done(&input);
+    }
+    if (status) {
+        report_error(report, path, &err);
+        return is_verdict(status) ? CLI_INVALID : CLI_ERROR;
+    }
+    if (report->is_json) {
+        fputs("{\"file\":", stdout);
+        json_text(stdout, path);
+        fputs(",\"valid\":true}\n", stdout);
+    }
+    return CLI_OK;
+}
+
+int cmd_validate(int argc, char **argv) {
+    struct report report = {.command = "validate"};
+    int option, code = CLI_OK;
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, ":h", validate_options, NULL)) != -1) {
+        if (option == 'h') {
+            fputs(help_validate, stdout);
+            return finish_output(&report, CLI_OK);
+        }
+        if (option != OPT_JSON) return report_bad_option(&report, argv);
+        report.is_json = true;
+    }
+    if (optind == argc) return report_usage(&report, "which file?");
+    for (int i = optind; i < argc; i++) {
+        int one = validate_one(&report, argv[i]);
+        if (one > code) code = one;
+    }
+    return finish_output(&report, code);
+}

@@ -1,0 +1,359 @@
+/*
+ * cli/cmd_inspect.c: husk inspect: what a module or an image contains.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+extern char **environ;
+
+enum inspect_mode { MODE_SUMMARY, MODE_WASM, MODE_ASM };
+
+enum { OPT_WASM = 256, OPT_ASM, OPT_JSON, OPT_VERIFY };
+
+struct inspect {
+    struct report report;
+    enum inspect_mode mode;
+    bool is_verifying;
+    const char *path;
+    bool is_listing_imports; /* while listing: which of the two */
+    size_t listed;
+};
+
+static const struct option inspect_options[] = {
+    {"help", no_argument, NULL, 'h'},       {"wasm", no_argument, NULL, OPT_WASM}, {"asm", no_argument, NULL, OPT_ASM},
+    {"json", no_argument, NULL, OPT_JSON}, {"verify", no_argument, NULL, OPT_VERIFY}, {NULL, 0, NULL, 0},
+};
+
+/* ---- Imports and exports ---- */
+
+static const char *kind_name(enum husk_extern_kind kind) {
+    switch (kind) {
+    case HUSK_EXTERN_FUNC: return "func";
+    case HUSK_EXTERN_TABLE: return "table";
+    case HUSK_EXTERN_MEMORY: return "memory";
+    case HUSK_EXTERN_GLOBAL: return "global";
+    }
+    return "?";
+}
+
+static void extern_text(const struct husk_extern *item) {
+    printf("  %-6s ", kind_name(item->kind));
+    if (item->module) {
+        print_name(stdout, item->module, item->module_bytes);
+        fputc('.', stdout);
+    }
+    print_name(stdout, item->name, item->name_bytes);
+    fputs(": ", stdout);
+    switch (item->kind) {
+    case HUSK_EXTERN_FUNC: print_functype(stdout, &item->func); break;
+    case HUSK_EXTERN_GLOBAL: printf("%s%s", item->is_mutable ? "mut " : "", husk_type_name(item->type)); break;
+    case HUSK_EXTERN_TABLE: printf("%s, ", husk_type_name(item->type)); /* fall through */
+    case HUSK_EXTERN_MEMORY:
+        printf("%" PRIu64, item->min);
+        if (item->has_max) printf(" to %" PRIu64, item->max);
+        fputs(item->kind == HUSK_EXTERN_MEMORY ? " pages of 64 KiB" : " entries", stdout);
+        break;
+    }
+    fputc('\n', stdout);
+}
+
+static void types_json(const char *key, const husk_type *types, size_t count) {
+    printf(",\"%s\":[", key);
+    for (size_t i = 0; i < count; i++)
+        printf("%s\"%s\"", i ? "," : "", husk_type_name(types[i]));
+    fputc(']', stdout);
+}
+
+static void extern_json(const struct husk_extern *item) {
+    printf("{\"kind\":\"%s\"", kind_name(item->kind));
+    if (item->module) {
+        fputs(",\"module\":", stdout);
+        json_string(stdout, item->module, item->module_bytes);
+    }
+    fputs(",\"name\":", stdout);
+    json_string(stdout, item->name, item->name_bytes);
+    if (item->kind == HUSK_EXTERN_FUNC) {
+        types_json("params", item->func.params, item->func.params_count);
+        types_json("results", item->func.results, item->func.results_count);
+    } else if (item->kind == HUSK_EXTERN_GLOBAL) {
+        printf(",\"type\":\"%s\",\"mutable\":%s", husk_type_name(item->type), item->is_mutable ? "true" : "false");
+    } else {
+        if (item->kind == HUSK_EXTERN_TABLE) printf(",\"type\":\"%s\"", husk_type_name(item->type));
+        printf(",\"min\":%" PRIu64, item->min);
+        if (item->has_max) printf(",\"max\":%" PRIu64, item->max);
+    }
+    fputc('}', stdout);
+}
+
+static void list_item(struct inspect *inspect, bool is_import, const struct husk_extern *item) {
+    if (is_import != inspect->is_listing_imports) return;
+    if (inspect->report.is_json) {
+        if (inspect->listed) fputc(',', stdout);
+        extern_json(item);
+    } else {
+        if (!inspect->listed) puts(is_import ? "imports" : "exports");
+        extern_text(item);
+    }
+    inspect->listed++;
+}
+
+static void visit_item(void *user, bool is_import, const struct husk_extern *item) {
+    list_item(user, is_import, item);
+}
+
+static void list_begin(struct inspect *inspect, bool is_imports) {
+    inspect->is_listing_imports = is_imports;
+    inspect->listed = 0;
+    if (inspect->report.is_json) printf(",\"%s\":[", is_imports ? "imports" : "exports");
+}
+
+static void list_end(const struct inspect *inspect) {
+    if (inspect->report.is_json) fputc(']', stdout);
+}
+
+/* ---- Rows ---- */
+
+static void row_u64(const struct inspect *inspect, const char *key, uint64_t value) {
+    if (inspect->report.is_json)
+        printf(",\"%s\":%" PRIu64, key, value);
+    else
+        printf("%-15s %" PRIu64 "\n", key, value);
+}
+
+static void row_text(const struct inspect *inspect, const char *key, const char *value) {
+    if (inspect->report.is_json) {
+        printf(",\"%s\":", key);
+        json_text(stdout, value);
+    } else {
+        printf("%-15s ", key);
+        print_name(stdout, value, strlen(value));
+        fputc('\n', stdout);
+    }
+}
+
+static void row_bool(const struct inspect *inspect, const char *key, bool value) {
+    if (inspect->report.is_json)
+        printf(",\"%s\":%s", key, value ? "true" : "false");
+    else
+        printf("%-15s %s\n", key, value ? "yes" : "no");
+}
+
+static void begin(const struct inspect *inspect, const char *kind) {
+    if (!inspect->report.is_json) {
+        printf("%-15s %s\n", "kind", kind);
+        return;
+    }
+    fputs("{\"file\":", stdout);
+    json_text(stdout, inspect->path);
+    printf(",\"kind\":\"%s\"", kind);
+}
+
+static void end(const struct inspect *inspect) {
+    if (inspect->report.is_json) puts("}");
+}
+
+static void row_features(const struct inspect *inspect, uint64_t features) {
+    char text[512] = "";
+    size_t at = 0;
+    for (unsigned bit = 0; bit < 64 && at < sizeof(text); bit++) {
+        const char *name = features >> bit & 1 ? husk_cpu_feature_name(bit) : NULL;
+        if (!name) continue;
+        int written = snprintf(text + at, sizeof(text) - at, "%s%s", at ? " " : "", name);
+        at += written > 0 ? (size_t)written : 0;
+    }
+    row_text(inspect, "cpu_features", text);
+}
+
+/* ---- Modules ---- */
+
+static int inspect_module(struct inspect *inspect, const struct input *input, struct husk_error *err) {
+    struct husk_wasm_info info;
+    int status = husk_wasm_describe(input->bytes, input->count, NULL, NULL, &info, err);
+    if (status) return status;
+    begin(inspect, "module");
+    row_text(inspect, "name", info.module_name);
+    row_u64(inspect, "file_bytes", input->count);
+    row_u64(inspect, "code_bytes", info.code_bytes);
+    row_u64(inspect, "data_bytes", info.data_bytes);
+    row_u64(inspect, "types", info.types_count);
+    row_u64(inspect, "functions", info.funcs_count);
+    row_u64(inspect, "tables", info.tables_count);
+    row_u64(inspect, "memories", info.memories_count);
+    row_u64(inspect, "globals", info.globals_count);
+    row_bool(inspect, "start_function", info.has_start);
+    row_bool(inspect, "names", info.has_names);
+    row_bool(inspect, "source_lines", info.has_dwarf);
+    row_bool(inspect, "simd", info.uses_simd);
+    for (int is_imports = 1; !status && is_imports >= 0; is_imports--) {
+        list_begin(inspect, is_imports);
+        status = husk_wasm_describe(input->bytes, input->count, visit_item, inspect, &info, err);
+        list_end(inspect);
+    }
+    end(inspect);
+    return status;
+}
+
+static int write_stdout(void *user, const char *text, size_t count) {
+    (void)user;
+    return fwrite(text, 1, count, stdout) == count ? 0 : HUSK_E_SYS;
+}
+
+/* ---- Images ---- */
+
+static void inspect_image_rows(struct inspect *inspect, const husk_image *image, uint64_t file_bytes) {
+    struct husk_image_info info;
+    char hash[65];
+    husk_image_info(image, &info);
+    for (int i = 0; i < 32; i++)
+        snprintf(hash + 2 * i, 3, "%02x", info.wasm_sha256[i]);
+    begin(inspect, "image");
+    row_text(inspect, "name", info.module_name);
+    row_text(inspect, "compiler", info.compiler);
+    row_u64(inspect, "opt_level", (uint64_t)info.opt_level);
+    row_text(inspect, "cpu", info.target_cpu);
+    row_features(inspect, info.cpu_features);
+    row_text(inspect, "wasm_sha256", hash);
+    row_u64(inspect, "file_bytes", file_bytes);
+    row_u64(inspect, "text_bytes", info.text_bytes);
+    row_u64(inspect, "rodata_bytes", info.rodata_bytes);
+    row_u64(inspect, "data_bytes", info.data_bytes);
+    row_u64(inspect, "memory_bytes", info.memory_bytes);
+    row_u64(inspect, "types", info.types_count);
+    row_u64(inspect, "functions", info.functions_count);
+    row_u64(inspect, "tables", info.tables_count);
+    row_u64(inspect, "memories", info.memories_count);
+    row_u64(inspect, "globals", info.globals_count);
+    row_bool(inspect, "needs_init", info.needs_init);
+    row_bool(inspect, "source_lines", info.has_lines);
+}
+
+static void inspect_image_items(struct inspect *inspect, const husk_image *image) {
+    struct husk_extern item;
+    list_begin(inspect, true);
+    for (size_t i = 0; i < husk_image_imports_count(image); i++)
+        if (husk_image_import(image, i, &item) == 0) list_item(inspect, true, &item);
+    list_end(inspect);
+    list_begin(inspect, false);
+    for (size_t i = 0; i < husk_image_exports_count(image); i++)
+        if (husk_image_export(image, i, &item) == 0) list_item(inspect, false, &item);
+    list_end(inspect);
+    end(inspect);
+}
+
+/* Without an engine: an image can be looked at where it cannot be run. */
+static int inspect_image(struct inspect *inspect, const struct input *input, struct husk_error *err) {
+    husk_image *image = NULL;
+    int status = husk_image_open_buffer(NULL, input->bytes, input->count, inspect->is_verifying, &image, err);
+    if (status) return status;
+    inspect_image_rows(inspect, image, input->count);
+    inspect_image_items(inspect, image);
+    husk_image_unref(image);
+    return HUSK_OK;
+}
+
+/* ---- Disassembly ---- */
+
+/* An image is an ELF file: objdump reads it. A module is compiled first. */
+static int run_objdump(int fd, struct husk_error *err) {
+    static char *const programs[] = {"objdump", "llvm-objdump", "llvm-objdump-22"};
+    char path[64];
+    int number = ENOENT, exit_status = 0;
+    pid_t pid = -1;
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd); /* spawned with fd open: not O_CLOEXEC */
+    fflush(stdout);
+    for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]) && pid < 0; i++) {
+        char *args[] = {programs[i], "-d", "--no-show-raw-insn", path, NULL};
+        number = posix_spawnp(&pid, programs[i], NULL, NULL, args, environ);
+        if (number != 0) pid = -1;
+    }
+    if (pid < 0)
+        return cli_error(err, HUSK_E_NOT_FOUND, "--asm needs objdump, which cannot be started (%s); install binutils",
+                         strerror(number));
+    while (waitpid(pid, &exit_status, 0) < 0)
+        if (errno != EINTR) return cli_error(err, HUSK_E_SYS, "cannot wait for objdump: %s", strerror(errno));
+    if (WIFEXITED(exit_status) && WEXITSTATUS(exit_status) == 0) return HUSK_OK;
+    return cli_error(err, HUSK_E_SYS, "objdump failed");
+}
+
+static int image_fd(const struct inspect *inspect, const struct input *input, int *ret_fd, struct husk_error *err) {
+    struct compile_request request = {.options = HUSK_COMPILE_OPTIONS_INIT};
+    struct compile_result result;
+    if (input->kind == INPUT_WASM) {
+        int status = compile_input(&inspect->report, input, &request, &result, err);
+        if (!status) *ret_fd = result.fd;
+        return status;
+    }
+    FILE *copy = tmpfile();
+    if (!copy || fwrite(input->bytes, 1, input->count, copy) != input->count || fflush(copy) != 0) {
+        int number = errno;
+        if (copy) fclose(copy);
+        return cli_error(err, HUSK_E_SYS, "cannot write a temporary file: %s", strerror(number));
+    }
+    *ret_fd = dup(fileno(copy));
+    fclose(copy);
+    return *ret_fd < 0 ? cli_error(err, HUSK_E_SYS, "cannot duplicate a descriptor: %s", strerror(errno)) : HUSK_OK;
+}
+
+static int inspect_asm(struct inspect *inspect, const struct input *input, struct husk_error *err) {
+    int fd = -1;
+    int status = image_fd(inspect, input, &fd, err);
+    if (status) return status;
+    int inherited = dup(fd); /* without O_CLOEXEC */
+    close(fd);
+    if (inherited < 0) return cli_error(err, HUSK_E_SYS, "cannot duplicate a descriptor: %s", strerror(errno));
+    status = run_objdump(inherited, err);
+    close(inherited);
+    return status;
+}
+
+/* ---- The command ---- */
+
+static int inspect_input(struct inspect *inspect, const struct input *input, struct husk_error *err) {
+    switch (inspect->mode) {
+    case MODE_ASM: return inspect_asm(inspect, input, err);
+    case MODE_WASM:
+        if (input->kind == INPUT_IMAGE)
+            return cli_error(err, HUSK_E_INVAL, "is an image, which does not contain the wasm; --wasm needs the module");
+        return husk_wasm_print(input->bytes, input->count, write_stdout, NULL, err);
+    case MODE_SUMMARY: break;
+    }
+    return input->kind == INPUT_WASM ? inspect_module(inspect, input, err) : inspect_image(inspect, input, err);
+}
+
+static int inspect_file(struct inspect *inspect) {
+    struct husk_error err = {.offset = HUSK_NO_OFFSET};
+    struct input input;
+    int status = input_load(inspect->path, &input, &err);
+    if (!status) {
+        status = inspect_input(inspect, &input, &err);
+        input_done(&input);
+    }
+    return status ? report_error(&inspect->report, inspect->path, &err) : CLI_OK;
+}
+
+int cmd_inspect(int argc, char **argv) {
+    struct inspect inspect = {.report = {.command = "inspect"}};
+    int option;
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, ":h", inspect_options, NULL)) != -1) {
+        switch (option) {
+        case 'h': fputs(help_inspect, stdout); return finish_output(&inspect.report, CLI_OK);
+        case OPT_WASM: inspect.mode = MODE_WASM; break;
+        case OPT_ASM: inspect.mode = MODE_ASM; break;
+        case OPT_JSON: inspect.report.is_json = true; break;
+        case OPT_VERIFY: inspect.is_verifying = true; break;
+        default: return report_bad_option(&inspect.report, argv);
+        }
+    }
+    if (argc - optind != 1) return report_usage(&inspect.report, "one file is wanted, not %d", argc - optind);
+    inspect.path = argv[optind];
+    return finish_output(&inspect.report, inspect_file(&inspect));
+}

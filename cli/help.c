@@ -1,0 +1,96 @@
+/*
+ * cli/help.c: what --help prints. The man pages (docs/man) say the same at length.
+ */
+#include "cli.h"
+
+#define EXIT_CODES                                                                                           \
+    "\n"                                                                                                     \
+    "Exit codes: the program's own (low 8 bits); 2 wrong usage; 124 out of time; 125 husk failed (file,\n"   \
+    "compiler, KVM); 130 interrupted; 134 the guest trapped; 139 the guest broke the rules of its VM.\n"
+
+const char help_husk[] =
+    "husk runs untrusted WebAssembly, every instance in a virtual machine of its own.\n"
+    "\n"
+    "  husk run FILE [ARGS…]       run a program, or one function of it\n"
+    "  husk compile FILE -o OUT    compile a module to an image\n"
+    "  husk inspect FILE           show what a module or an image contains\n"
+    "  husk validate FILE…         check modules\n"
+    "  husk doctor                 can this machine run it, and if not, what is missing\n"
+    "  husk help [COMMAND]         also: husk COMMAND --help, husk(1)\n"
+    "  husk version\n"
+    "\n"
+    "FILE is a WebAssembly module (.wasm) or an image that husk compile wrote (.husk).\n";
+
+const char help_run[] =
+    "usage: husk run [OPTIONS] FILE [ARGS…]\n"
+    "\n"
+    "Run a WebAssembly program (WASI preview 1) in a virtual machine of its own. It gets ARGS, and husk's standard\n"
+    "input, output and error. A .wasm file is compiled once and cached. Options stand before FILE.\n"
+    "\n"
+    "      --env NAME=VALUE    set an environment variable (repeatable); --env NAME passes on husk's own.\n"
+    "                          The program gets no other variables\n"
+    "      --invoke FUNCTION   call this export instead of _start. ARGS are its arguments, by its types:\n"
+    "                          42, -1, 0xff; 2.5, 0x1p-3, inf, nan, nan:0x1; null. Results are printed\n"
+    "                          one a line, as 42:i32\n"
+    "      --json              with --invoke: results, traps and errors as one JSON object\n"
+    "      --max-memory SIZE   limit of all linear memories together: 64M, 1G\n"
+    "      --stack SIZE        native stack: 16K to 64M (default 1M)\n"
+    "      --timeout TIME      end the guest after so much time: 500ms, 2s (no unit: seconds)\n"
+    "      --cpu-timeout TIME  the same, in CPU time\n"
+    "      --stats             say on standard error what the steps took\n"
+    "  -O LEVEL                compile with 0 … 3 (default 2)\n"
+    "      --cpu NAME          compile for this CPU (default: this machine)\n"
+    "      --no-cache          compile anew, and store nothing\n"
+    "  -h, --help\n" EXIT_CODES;
+
+const char help_compile[] =
+    "usage: husk compile [OPTIONS] FILE.wasm [-o OUT.husk]\n"
+    "\n"
+    "Compile a WebAssembly module to an image, which husk run and libhusk load without a compiler.\n"
+    "\n"
+    "  -o, --output FILE     where to (default: FILE with the ending .husk); written atomically\n"
+    "  -O LEVEL              0 (fast to compile) … 3 (default 2)\n"
+    "      --cpu NAME        CPU to compile for: native (default), x86-64-v2 (any that husk supports),\n"
+    "                        x86-64-v3, x86-64-v4, or an LLVM name such as znver3\n"
+    "      --strict-traps    keep every load, even where its value is provably unused\n"
+    "      --threads N       at most N threads (default: one per core, up to 8)\n"
+    "      --json            errors as JSON\n"
+    "  -h, --help\n"
+    "\n"
+    "Exit codes: 0; 2 wrong usage; 125 failed.\n";
+
+const char help_inspect[] =
+    "usage: husk inspect [OPTIONS] FILE\n"
+    "\n"
+    "Show what a module or an image contains: sizes, imports and exports with their types, CPU features.\n"
+    "Needs no KVM.\n"
+    "\n"
+    "      --wasm      the module's instructions as text, with byte offsets\n"
+    "      --asm       the compiled code (needs objdump; a module is compiled first)\n"
+    "      --verify    of an image: check the hash of its content\n"
+    "      --json      as JSON\n"
+    "  -h, --help\n"
+    "\n"
+    "Exit codes: 0; 2 wrong usage; 125 failed.\n";
+
+const char help_validate[] =
+    "usage: husk validate [--json] FILE…\n"
+    "\n"
+    "Check modules against the WebAssembly standard, without compiling. Silent if all is well; otherwise says\n"
+    "what is wrong and at which byte.\n"
+    "\n"
+    "      --json    one JSON object per file\n"
+    "  -h, --help\n"
+    "\n"
+    "Exit codes: 0 all are valid; 1 one is not; 2 wrong usage; 125 one could not be read.\n";
+
+const char help_doctor[] =
+    "usage: husk doctor [--json]\n"
+    "\n"
+    "Try everything that husk needs (KVM and what it can do, the compiler, a call in a VM, the cache) and say what\n"
+    "is missing and how to get it.\n"
+    "\n"
+    "      --json    as JSON\n"
+    "  -h, --help\n"
+    "\n"
+    "Exit codes: 0 all is well; 1 something is missing; 2 wrong usage.\n";

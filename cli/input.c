@@ -1,0 +1,121 @@
+/*
+ * cli/input.c: reading what the user named, and telling what it is: a wasm module, an image, or something else, with the
+ * message that helps.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+#define INPUT_MAX_BYTES (UINT64_C(4) << 30) /* no wasm module or image is larger; keeps /dev/zero from eating the machine */
+
+int cli_error(struct husk_error *err, int status, const char *format, ...) {
+    va_list args;
+    *err = (struct husk_error){.status = status, .offset = HUSK_NO_OFFSET};
+    va_start(args, format);
+    vsnprintf(err->message, sizeof(err->message), format, args);
+    va_end(args);
+    return status;
+}
+
+static int error_errno(struct husk_error *err, const char *what) {
+    int number = errno;
+    cli_error(err, HUSK_E_SYS, "%s: %s", what, strerror(number));
+    err->sys_errno = number;
+    return HUSK_E_SYS;
+}
+
+/* To the end of the file; pipes too. */
+static int read_all(int fd, size_t size_hint, struct input *input, struct husk_error *err) {
+    size_t capacity = size_hint + 1;
+    for (;;) {
+        if (input->count == capacity || !input->bytes) {
+            if (input->bytes) capacity *= 2;
+            if (capacity > INPUT_MAX_BYTES) return cli_error(err, HUSK_E_LIMIT, "larger than 4 GiB");
+            uint8_t *grown = realloc(input->bytes, capacity);
+            if (!grown) return cli_error(err, HUSK_E_NOMEM, "out of memory for %zu bytes", capacity);
+            input->bytes = grown;
+        }
+        ssize_t got = read(fd, input->bytes + input->count, capacity - input->count);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return error_errno(err, "cannot read");
+        if (got == 0) return HUSK_OK;
+        input->count += (size_t)got;
+    }
+}
+
+static int input_read(const char *path, struct input *input, struct husk_error *err) {
+    struct stat st;
+    int fd = strcmp(path, "-") == 0 ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return error_errno(err, "cannot open");
+    int status = HUSK_OK;
+    if (fstat(fd, &st) != 0)
+        status = error_errno(err, "cannot examine");
+    else if (S_ISDIR(st.st_mode))
+        status = cli_error(err, HUSK_E_INVAL, "is a directory; name a .wasm or .husk file");
+    else if (S_ISREG(st.st_mode) && (uint64_t)st.st_size > INPUT_MAX_BYTES)
+        status = cli_error(err, HUSK_E_LIMIT, "larger than 4 GiB");
+    else
+        status = read_all(fd, S_ISREG(st.st_mode) ? (size_t)st.st_size : 65536, input, err);
+    if (fd != STDIN_FILENO) close(fd);
+    return status;
+}
+
+/* The text format starts with a parenthesis, after blanks and comments. */
+static bool looks_like_wat(const uint8_t *bytes, size_t count) {
+    size_t at = 0;
+    while (at < count) {
+        if (bytes[at] == ' ' || bytes[at] == '\t' || bytes[at] == '\n' || bytes[at] == '\r') {
+            at++;
+        } else if (at + 1 < count && bytes[at] == ';' && bytes[at + 1] == ';') {
+            const uint8_t *newline = memchr(bytes + at, '\n', count - at);
+            at = newline ? (size_t)(newline - bytes) : count;
+        } else {
+            return bytes[at] == '(';
+        }
+    }
+    return false;
+}
+
+static int input_classify(struct input *input, struct husk_error *err) {
+    static const uint8_t component[4] = {0x0d, 0, 1, 0};
+    static const uint8_t elf[4] = {0x7f, 'E', 'L', 'F'};
+    const uint8_t *bytes = input->bytes;
+    if (input->count == 0) return cli_error(err, HUSK_E_BAD_WASM, "is empty");
+    if (husk_is_wasm(bytes, input->count)) {
+        input->kind = INPUT_WASM;
+        if (input->count >= 8 && memcmp(bytes + 4, component, 4) == 0)
+            return cli_error(err, HUSK_E_UNSUPPORTED,
+                             "is a WebAssembly component; only core modules can be run. Extract its core module "
+                             "(wasm-tools component unbundle), or build for wasm32-wasi (preview 1)");
+        return HUSK_OK;
+    }
+    if (input->count >= 4 && memcmp(bytes, elf, 4) == 0) {
+        input->kind = INPUT_IMAGE;
+        return HUSK_OK;
+    }
+    if (looks_like_wat(bytes, input->count))
+        return cli_error(err, HUSK_E_BAD_WASM, "looks like WebAssembly text; convert it with: wat2wasm FILE.wat");
+    return cli_error(err, HUSK_E_BAD_WASM, "is neither a wasm module (starts with \"\\0asm\") nor a husk image");
+}
+
+int input_load(const char *path, struct input *ret_input, struct husk_error *err) {
+    struct input input = {.path = path};
+    int status = input_read(path, &input, err);
+    if (!status) status = input_classify(&input, err);
+    if (status)
+        input_done(&input);
+    else
+        *ret_input = input;
+    return status;
+}
+
+void input_done(struct input *input) {
+    free(input->bytes);
+    input->bytes = NULL;
+}

@@ -1,0 +1,90 @@
+/*
+ * cli/store.c: compiling modules, with the cache and with a progress line when it takes longer than a moment.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+#define PROGRESS_AFTER_NS 300000000u
+#define PROGRESS_EVERY_NS 100000000u
+
+struct progress {
+    const char *path;
+    uint64_t shown_ns; /* when the line is due next */
+    bool is_shown;
+};
+
+bool cache_dir(char *out, size_t out_bytes) {
+    const char *own = getenv("HUSK_CACHE_DIR"), *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    int written = -1;
+    if (own && own[0])
+        written = snprintf(out, out_bytes, "%s", own);
+    else if (xdg && xdg[0] == '/') /* others are to be ignored (XDG Base Directory Specification) */
+        written = snprintf(out, out_bytes, "%s/husk", xdg);
+    else if (home && home[0] == '/')
+        written = snprintf(out, out_bytes, "%s/.cache/husk", home);
+    return written > 0 && (size_t)written < out_bytes;
+}
+
+bool parse_opt_level(const char *text, int *ret_level) {
+    if (text[0] < '0' || text[0] > '3' || text[1]) return false;
+    *ret_level = text[0] - '0';
+    return true;
+}
+
+static void progress_show(void *user, uint32_t done, uint32_t total) {
+    struct progress *progress = user;
+    uint64_t now = now_ns();
+    if (now < progress->shown_ns) return;
+    progress->shown_ns = now + PROGRESS_EVERY_NS;
+    progress->is_shown = true;
+    fputs("\r\033[Khusk: compiling ", stderr);
+    print_name(stderr, progress->path, strlen(progress->path));
+    fprintf(stderr, ": %u of %u functions", (unsigned)done, (unsigned)total);
+    fflush(stderr);
+}
+
+static void progress_begin(struct progress *progress, const struct input *input, struct husk_compile_options *options) {
+    *progress = (struct progress){.path = input->path, .shown_ns = now_ns() + PROGRESS_AFTER_NS};
+    if (!isatty(STDERR_FILENO)) return;
+    options->progress = progress_show;
+    options->progress_user = progress;
+}
+
+static void progress_end(const struct progress *progress) {
+    if (progress->is_shown) fputs("\r\033[K", stderr);
+}
+
+int compile_input(const struct report *report, const struct input *input, struct compile_request *request,
+                  struct compile_result *ret_result, struct husk_error *err) {
+    struct compile_result result = {.fd = -1};
+    struct husk_error warning = {0};
+    struct progress progress;
+    char dir[4096];
+    uint64_t start = now_ns();
+    int status;
+    progress_begin(&progress, input, &request->options);
+    if (!request->is_uncached && cache_dir(dir, sizeof(dir)))
+        status = husk_compile_cached(input->bytes, input->count, &request->options, dir, &result.fd,
+                                     &result.was_cached, &warning, err);
+    else
+        status = husk_compile(input->bytes, input->count, &request->options, &result.fd, err);
+    progress_end(&progress);
+    if (status) return status;
+    if (warning.status && !report->is_json)
+        fprintf(stderr, "husk %s: warning: the compiled module is not cached: %s\n", report->command, warning.message);
+    result.ns = now_ns() - start;
+    *ret_result = result;
+    return HUSK_OK;
+}
+
+int compile_input_to(const struct input *input, struct compile_request *request, const char *path,
+                     struct husk_error *err) {
+    struct progress progress;
+    progress_begin(&progress, input, &request->options);
+    int status = husk_compile_to_file(input->bytes, input->count, &request->options, path, err);
+    progress_end(&progress);
+    return status;
+}
