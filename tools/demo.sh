@@ -1,0 +1,121 @@
+#!/bin/bash
+# make demo: the main job from beginning to end, on real text, saying what happens as it happens: tools/demo.sh BUILD-DIR
+set -euo pipefail
+source_dir=$(cd "$(dirname "$0")/.." && pwd)
+build=$(cd "${1:-$source_dir/build}" && pwd)
+husk=$build/husk
+work=$build/demo
+mkdir -p "$work"
+export XDG_CACHE_HOME=$work/cache
+
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
+    bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' red=$'\e[31m' off=$'\e[0m'
+else
+    bold="" dim="" green="" red="" off=""
+fi
+steps=()
+step_number=0
+
+say() {
+    printf '%s\n' "$*"
+}
+
+title() {
+    step_number=$((step_number + 1))
+    printf '\n%s%d. %s%s\n' "$bold" "$step_number" "$1" "$off"
+}
+
+# Shows a command, runs it with its output indented, and remembers what it cost. `status` is its exit code. Names begin with the step.
+status=0
+run() { # NAME SHOWN COMMAND…
+    local name=$1 shown=$2 start end cost
+    shift 2
+    printf '   %s$ %s%s\n' "$dim" "$shown" "$off"
+    start=$(date +%s%N)
+    status=0
+    "$@" >"$work/output" 2>&1 || status=$?
+    end=$(date +%s%N)
+    sed 's/^/   /' "$work/output"
+    cost=$(awk -v ns=$((end - start)) 'BEGIN { printf "%.1f ms", ns / 1e6 }')
+    steps+=("$(printf '%-52s %12s' "$name" "$cost")")
+}
+
+expect() { # DESCRIPTION COMMAND…
+    local what=$1
+    shift
+    if "$@"; then
+        printf '   %s✓ %s%s\n' "$green" "$what" "$off"
+    else
+        printf '   %s✗ %s%s\n' "$red" "$what" "$off"
+        exit 1
+    fi
+}
+
+size_of() {
+    stat -c %s "$1" | awk '{ printf "%.1f KB", $1 / 1000 }'
+}
+
+words_natively() {
+    tr -s '[:space:]' '\n' <"$1" | grep -c .
+}
+
+say "${bold}Husk runs WebAssembly that you need not trust, every instance in a virtual machine of its own.${off}"
+say "This takes one C program from source code to a VM, and then lets it misbehave."
+
+title "Can this machine do it?"
+run "husk doctor" "husk doctor" "$husk" doctor
+if [ "$status" != 0 ]; then
+    say "   Everything up to the image still works here; running it needs KVM, as husk doctor explains above."
+fi
+can_run=$((1 - (status != 0)))
+
+title "Compile a C program to WebAssembly (clang, wasi-libc): examples/guests/demo.c"
+clang=$("$source_dir/tools/find-llvm-tool" clang)
+run "C to WebAssembly (clang)" "$clang --target=wasm32-wasi -O2 -g demo.c -o demo.wasm" \
+    "$clang" --target=wasm32-wasi --sysroot=/usr --no-wasm-opt "-fuse-ld=$(command -v "wasm-ld-${clang#clang-}")" -O2 -g \
+    -Wno-deprecated "$source_dir/examples/guests/demo.c" -o "$work/demo.wasm"
+expect "$(size_of "$work/demo.wasm") of WebAssembly" test -s "$work/demo.wasm"
+
+title "Compile the WebAssembly to an image: the complete address space of a fresh instance, as an ELF file"
+run "WebAssembly to image (husk compile)" "husk compile demo.wasm -o demo.husk" \
+    "$husk" compile "$work/demo.wasm" -o "$work/demo.husk"
+expect "$(size_of "$work/demo.husk") of image, native code for this CPU" test -s "$work/demo.husk"
+
+if [ "$can_run" = 0 ]; then
+    exit 0
+fi
+
+title "Run it in a virtual machine on real text that is piped in"
+if ls /usr/share/common-licenses/* >/dev/null 2>&1; then
+    cat /usr/share/common-licenses/* >"$work/text"
+else
+    cat "$source_dir/LICENSE" "$source_dir"/*.md >"$work/text"
+fi
+say "   The text: $(size_of "$work/text") of licences."
+run_words() {
+    "$husk" run "$work/demo.husk" words <"$work/text"
+}
+run "text through the VM, whole process" "cat text | husk run demo.husk words" run_words
+words=$(words_natively "$work/text")
+hash=$(sha256sum <"$work/text" | cut -d ' ' -f 1)
+expect "as many words as the native tools count: $words" grep -q " $words words" "$work/output"
+expect "the same hash as sha256sum gives" grep -q "$hash" "$work/output"
+
+title "Let it crash: a write 3 GiB past the end of an array, three calls deep"
+run "a trap, with its backtrace" "husk run demo.husk crash 3" "$husk" run "$work/demo.husk" crash 3
+expect "a trap is a clean result, named function by function (exit code $status)" grep -q descend "$work/output"
+
+title "Let it spin: an endless loop, cut off after 0.2 seconds"
+run "endless loop, --timeout 0.2s" "husk run --timeout 0.2s demo.husk spin" "$husk" run --timeout 0.2s "$work/demo.husk" spin
+expect "cut off (exit code $status)" test "$status" -ne 0
+
+title "Embed it: a C program gives the guest a host function, the guest calls it, and it calls back"
+run "host function, both ways" "build/examples/host_function" "$build/examples/host_function"
+expect "both sides agree" test "$status" = 0
+
+printf '\n%sWhat each step cost%s (whole processes, on %s)\n' "$bold" "$off" \
+    "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)"
+printf '   %s\n' "${steps[@]}"
+say "   Inside one process a call costs microseconds: make bench measures that."
+say ""
+say "Next: README.md for a first program of your own, docs/ for how it works, husk --help for the command."
