@@ -1,7 +1,8 @@
 # The part of libhusk between the API and the VM: images, arenas, sandboxes, calls.
-set(HUSK_HOST_CORE_SOURCES
+list(APPEND HUSK_HOST_SOURCES
     access.c
     arena.c
+    backtrace.c
     bytes.c
     call.c
     engine.c
@@ -13,11 +14,10 @@ set(HUSK_HOST_CORE_SOURCES
     image_names.c
     image_read.c
     imports.c
+    imports_link.c
     kick.c
-    link.c
     run.c
     sandbox.c
     trap.c
-    unwind.c
     values.c
     watchdog.c)

@@ -1,6 +1,6 @@
 /*
  * host/imports.h: what the host gives a module. A set (husk_imports) holds reference-counted definitions; linking
- * (link.c) resolves an image's imports to them, and a sandbox then holds the definitions it uses, so that the set may be
+ * (imports_link.c) resolves an image's imports to them, and a sandbox then holds the definitions it uses, so that the set may be
  * freed or changed afterwards.
  *
  * A group is how a family of host functions (WASI) keeps state per sandbox: file offsets and the like belong to the
@@ -67,7 +67,7 @@ void import_def_unref(struct import_def *def); /* NULL is fine */
 struct import_def *imports_find(const husk_imports *imports, const char *module, size_t module_bytes, const char *name,
                                 size_t name_bytes);
 
-/* link.c: resolve every import of the image. ret_defs: one borrowed definition per import, in the image's order; the
+/* imports_link.c: resolve every import of the image. ret_defs: one borrowed definition per import, in the image's order; the
  * caller's array of image_imports_count(image) pointers. HUSK_E_LINK names the first import that is missing or of another type. */
 int imports_link(const husk_imports *imports, const husk_image *image, struct import_def **ret_defs,
                  struct husk_error *err);

@@ -155,14 +155,16 @@ static void vm_kicked(struct vm *vm, struct vm_exit *exit) {
 }
 
 /* KVM finishes the instruction that a violation interrupted (an IN, a REP INS) before it looks at anything else, and that
- * writes registers: let it, with rcx 0 so that a repetition ends, and then set the wanted registers again. */
+ * writes registers or memory: let it do one repetition, to an address where nothing is mapped, and then set the wanted
+ * registers again. (Not zero repetitions: then KVM never takes what it has read, and waits for ever.) */
 static int vm_finish_op(struct vm *vm, struct husk_error *err) {
     struct kvm_run *run = vm->run;
     const struct kvm_regs wanted = run->s.regs.regs;
     uint8_t expected = IMMEDIATE_NO;
     __atomic_compare_exchange_n(&run->immediate_exit, &expected, IMMEDIATE_DRAIN, false, __ATOMIC_SEQ_CST,
                                 __ATOMIC_SEQ_CST);
-    run->s.regs.regs.rcx = 0;
+    run->s.regs.regs.rcx = 1;
+    run->s.regs.regs.rdi = 0;
     int result = 0, sys_errno = 0;
     for (int i = 0; i < 4 && result == 0; i++) {
         result = kvm_do_run(vm);

@@ -1,0 +1,67 @@
+/*
+ * host/arena.h: one sandbox's private memory: a contiguous reservation of host addresses,
+ *
+ *   data | guard | mailbox | guard | stack | guard | memory 0 | guard | memory 1 | …
+ *
+ * Private (copy-on-write) over the image file where the image has bytes, anonymous zero pages elsewhere; what a memory
+ * does not use yet is inaccessible. Guest-physical slots cover the same pieces; a memory gets one slot for its initial size and
+ * more as it grows, each doubling what is covered, so that a sandbox does not pay for its maximum.
+ *
+ * arena_span() is the only way from a guest address to a host pointer, and it takes the length.
+ */
+#ifndef HOST_ARENA_H
+#define HOST_ARENA_H
+
+#include "image_internal.h"
+#include "mailbox.h"
+#include "vm.h"
+
+/* Memory slots of a sandbox's VM. */
+enum arena_slot {
+    ARENA_SLOT_READONLY,
+    ARENA_SLOT_DATA,
+    ARENA_SLOT_MAILBOX,
+    ARENA_SLOT_STACK,
+    ARENA_SLOT_SYS, /* SYS_SPACE_SLOTS_MAX of them */
+    ARENA_SLOT_MEMORIES = ARENA_SLOT_SYS + SYS_SPACE_SLOTS_MAX /* and all further ones */
+};
+
+struct arena_memory {
+    uint8_t *hva;
+    uint64_t bytes;         /* current size: what the guest sees */
+    uint64_t covered_bytes; /* accessible here and in a slot; >= bytes */
+    uint64_t reserve_bytes;
+};
+
+struct arena {
+    uint8_t *base;
+    uint64_t base_bytes;
+    uint8_t *data;
+    uint64_t data_bytes;
+    struct husk_mailbox *mailbox;
+    uint8_t *stack;
+    uint64_t stack_bytes;
+    struct arena_memory *memories;
+    uint32_t memories_count;
+    uint32_t next_slot;
+};
+
+struct arena_sizes {
+    uint64_t data_bytes, stack_bytes; /* page multiples */
+    const uint64_t *memory_bytes;     /* initial; wasm-page multiples */
+    const uint64_t *memory_reserve_bytes;
+};
+
+int arena_init(struct arena *arena, const husk_image *image, const struct arena_sizes *sizes, struct husk_error *err);
+void arena_done(struct arena *arena); /* after the VM is destroyed; a zeroed arena is fine */
+/* Give the VM its slots; once. */
+int arena_attach(struct arena *arena, const husk_image *image, const struct vm_ops *ops, struct vm *vm,
+                 struct husk_error *err);
+/* Make the first `bytes` of a memory accessible and covered by slots. Its size does not change. */
+int arena_cover(struct arena *arena, uint32_t mem_idx, uint64_t bytes, const struct vm_ops *ops, struct vm *vm,
+                struct husk_error *err);
+
+/* NULL unless all of [gva, gva + count) lies in one writable region: data, mailbox, stack, a memory up to its size. */
+uint8_t *arena_span(const struct arena *arena, uint64_t gva_value, uint64_t count);
+
+#endif

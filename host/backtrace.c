@@ -1,0 +1,104 @@
+/*
+ * host/backtrace.c: backtraces. The guest's stack is walked by the image's unwind rows; it is read through checked spans, every
+ * frame must lie above the one before, and the walk is bounded, so that a hostile stack costs bounded time and nothing else.
+ */
+#include <string.h>
+
+#include "host_limits.h"
+#include "run.h"
+
+/* The last row at or below the address; rows are sorted by it. NULL: none. */
+static const struct husk_image_code_row *code_row_below(const husk_image *image, uint64_t code_gva) {
+    uint32_t low = 0, high = image->code_rows_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (image->code_rows[middle].code_gva <= code_gva)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low == 0 ? NULL : &image->code_rows[low - 1];
+}
+
+const struct husk_image_code_row *code_row_find(const husk_image *image, uint64_t code_gva) {
+    const struct husk_image_code_row *row =
+        image_in_text(image, code_gva, 1) ? code_row_below(image, code_gva) : NULL;
+    return row != NULL && row->func_idx != HUSK_FUNC_NONE ? row : NULL;
+}
+
+static const struct husk_image_unwind_row *unwind_row_find(const husk_image *image, uint64_t code_gva) {
+    uint32_t low = 0, high = image->unwind_rows_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (image->unwind_rows[middle].code_gva <= code_gva)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low == 0 || !image_in_text(image, code_gva, 1) ? NULL : &image->unwind_rows[low - 1];
+}
+
+static void find_line(const husk_image *image, struct husk_frame *frame) {
+    uint32_t low = 0, high = image->lines_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (image->lines[middle].wasm_offset <= frame->wasm_offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == 0 || image->lines[low - 1].file_idx == UINT32_MAX)
+        return;
+    const struct husk_image_line_row *row = &image->lines[low - 1];
+    frame->file = image->file_names[row->file_idx].text;
+    frame->line = row->line;
+    frame->column = row->column;
+}
+
+static void add_frame(const husk_image *image, const struct husk_image_code_row *row, struct husk_outcome *outcome) {
+    outcome->frames_total++;
+    if (outcome->frames_count == HUSK_FRAMES_MAX)
+        return;
+    struct husk_frame *frame = &outcome->frames[outcome->frames_count++];
+    *frame = (struct husk_frame){.func_idx = row->func_idx, .func_name = "", .wasm_offset = row->wasm_offset};
+    if (row->func_idx == HUSK_FUNC_INIT) {
+        frame->func_name = "(initialisation)";
+        frame->wasm_offset = HUSK_NO_OFFSET;
+        return;
+    }
+    frame->func_name = image->func_names[row->func_idx].text;
+    find_line(image, frame);
+}
+
+static bool read_stack(const husk_sandbox *sandbox, uint64_t gva_value, uint64_t *ret_word) {
+    if (gva_value < HUSK_STACK_LOW_GVA || gva_value >= HUSK_STACK_TOP_GVA)
+        return false;
+    const uint8_t *place = arena_span(&sandbox->arena, gva_value, sizeof *ret_word);
+    if (place == NULL)
+        return false;
+    memcpy(ret_word, place, sizeof *ret_word);
+    return true;
+}
+
+void backtrace_fill(husk_sandbox *sandbox, struct husk_outcome *outcome) {
+    const husk_image *image = sandbox->image;
+    struct vm_regs regs;
+    sandbox->ops->get_regs(sandbox->vm, &regs);
+    uint64_t pc = regs.rip, rsp = regs.rsp, rbp = regs.rbp;
+    for (uint32_t steps = 0; steps < LIMIT_BACKTRACE_FRAMES; steps++) {
+        /* A return address may be the first byte behind the calling function: look one byte before it. */
+        uint64_t look = steps == 0 ? pc : pc - 1;
+        const struct husk_image_code_row *code = code_row_find(image, look);
+        if (code != NULL)
+            add_frame(image, code, outcome);
+        const struct husk_image_unwind_row *row = unwind_row_find(image, look);
+        if (row == NULL || row->cfa_offset == 0)
+            break;
+        uint64_t cfa = (row->cfa_base != 0 ? rbp : rsp) + row->cfa_offset;
+        if (cfa <= rsp || !read_stack(sandbox, cfa - 8, &pc))
+            break;
+        if (row->rbp_offset != 0 && !read_stack(sandbox, cfa - row->rbp_offset, &rbp))
+            break;
+        rsp = cfa;
+    }
+}

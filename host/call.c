@@ -1,0 +1,149 @@
+/*
+ * host/call.c: typed calls. Everything is checked before the guest runs; arguments go to the mailbox, run.c runs, results
+ * come back. The first call runs the module's initialisation if nobody has.
+ */
+#include <string.h>
+
+#include "error.h"
+#include "run.h"
+#include "values.h"
+
+static uint64_t end_after(uint64_t now, uint64_t count) {
+    return count > UINT64_MAX - 1 - now ? UINT64_MAX - 1 : now + count;
+}
+
+int call_limits_make(const struct husk_call_options *options, struct call_limits *ret_limits, struct husk_error *err) {
+    *ret_limits = (struct call_limits){.wall_end_ns = UINT64_MAX, .cpu_end_ns = UINT64_MAX};
+    if (options == NULL)
+        return 0;
+    struct husk_call_options copy = HUSK_CALL_OPTIONS_INIT;
+    if (options->size < sizeof(size_t))
+        return error_set(err, HUSK_E_INVAL, "husk_call_options.size is not set (use HUSK_CALL_OPTIONS_INIT)");
+    memcpy(&copy, options, options->size < sizeof copy ? options->size : sizeof copy);
+    if (copy.wall_ns != 0)
+        ret_limits->wall_end_ns = end_after(clock_ns(CLOCK_MONOTONIC), copy.wall_ns);
+    if (copy.cpu_ns != 0) {
+        int rc = pthread_getcpuclockid(pthread_self(), &ret_limits->cpu_clock);
+        if (rc != 0)
+            return error_sys(err, rc, "this thread has no CPU clock");
+        ret_limits->cpu_end_ns = end_after(clock_ns(ret_limits->cpu_clock), copy.cpu_ns);
+    }
+    return 0;
+}
+
+static int check_state(const husk_sandbox *sandbox, struct husk_error *err) {
+    if (sandbox->is_poisoned)
+        return error_set(err, HUSK_E_POISONED, "the sandbox was cut off in mid-call; free it and make another");
+    if (sandbox->start == SANDBOX_START_FAILED)
+        return error_set(err, HUSK_E_STATE, "the module's initialisation did not succeed, so nothing in it can be called");
+    if (sandbox->depth > sandbox->depth_max)
+        return error_set(err, HUSK_E_LIMIT, "more than %u nested calls from host functions (host_call_depth_max)",
+                         sandbox->depth_max);
+    return 0;
+}
+
+/* Returns 0 with an outcome; the sandbox may be called only if that is HUSK_RETURNED. */
+static int start_run(husk_sandbox *sandbox, const struct call_limits *limits, struct husk_outcome *ret_outcome,
+                     struct husk_error *err) {
+    const struct husk_image_note *note = &sandbox->image->note;
+    if ((note->flags & HUSK_IMAGE_NEEDS_INIT) == 0) {
+        sandbox->start = SANDBOX_STARTED;
+        outcome_begin(ret_outcome, HUSK_RETURNED);
+        return 0;
+    }
+    int status = run_call(sandbox, note->init_thunk_gva, note->init_gva, limits, ret_outcome, err);
+    if (status != 0)
+        return error_while(err, status, "initialising the module");
+    if (ret_outcome->kind == HUSK_RETURNED)
+        sandbox->start = SANDBOX_STARTED;
+    else if (ret_outcome->is_poisoned || (ret_outcome->kind != HUSK_INTERRUPTED && ret_outcome->kind != HUSK_DEADLINE))
+        sandbox->start = SANDBOX_START_FAILED; /* otherwise the guest did not run at all */
+    return 0;
+}
+
+int husk_sandbox_start(husk_sandbox *sandbox, const struct husk_call_options *options,
+                       struct husk_outcome *ret_outcome, struct husk_error *err) {
+    struct call_limits limits;
+    if (sandbox == NULL || ret_outcome == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_sandbox_start: a NULL argument");
+    int status = check_state(sandbox, err);
+    if (status == 0 && sandbox->frame != NULL)
+        status = error_set(err, HUSK_E_STATE, "a host function cannot start the sandbox that called it");
+    if (status == 0)
+        status = call_limits_make(options, &limits, err);
+    if (status != 0)
+        return status;
+    if (sandbox->start == SANDBOX_STARTED) {
+        outcome_begin(ret_outcome, HUSK_RETURNED);
+        return 0;
+    }
+    return start_run(sandbox, &limits, ret_outcome, err);
+}
+
+static int check_func(const husk_sandbox *sandbox, husk_func func, struct husk_error *err) {
+    const husk_image *image = sandbox->image;
+    if (func.idx >= image->funcs_count)
+        return error_set(err, HUSK_E_NOT_FOUND, "function %u does not exist; the module has %u", func.idx,
+                         image->funcs_count);
+    if (image->funcs[func.idx].code_gva == 0 || image->types[image->funcs[func.idx].type_idx].thunk_gva == 0)
+        return error_set(err, HUSK_E_NOT_FOUND, "function %u cannot be called from outside: the module does not export it",
+                         func.idx);
+    return 0;
+}
+
+int husk_call_func(husk_sandbox *sandbox, husk_func func, const struct husk_value *args, size_t args_count,
+                   struct husk_value *results, size_t results_count, const struct husk_call_options *options,
+                   struct husk_outcome *ret_outcome, struct husk_error *err) {
+    struct call_limits limits;
+    if (sandbox == NULL || ret_outcome == NULL || (args == NULL && args_count > 0) ||
+        (results == NULL && results_count > 0))
+        return error_set(err, HUSK_E_INVAL, "husk_call: a NULL argument");
+    int status = check_state(sandbox, err);
+    if (status == 0)
+        status = check_func(sandbox, func, err);
+    if (status != 0)
+        return status;
+    const husk_image *image = sandbox->image;
+    const struct husk_image_func *row = &image->funcs[func.idx];
+    struct husk_functype type = image_functype(image, row->type_idx);
+    status = values_check(type.params, type.params_count, args, args_count, "argument", err);
+    if (status == 0 && results_count != type.results_count)
+        status = error_set(err, HUSK_E_TYPE, "room for %zu results given; the function has %zu", results_count,
+                           type.results_count);
+    if (status == 0)
+        status = call_limits_make(options, &limits, err);
+    if (status == 0 && sandbox->start == SANDBOX_NOT_STARTED && sandbox->frame == NULL) {
+        status = start_run(sandbox, &limits, ret_outcome, err);
+        if (status == 0 && ret_outcome->kind != HUSK_RETURNED)
+            return 0;
+    }
+    if (status != 0)
+        return status;
+    struct husk_slot *slots = sandbox->arena.mailbox->call_slots;
+    for (size_t i = 0; i < args_count; i++)
+        value_to_slot(&args[i], &slots[i]);
+    status = run_call(sandbox, image->types[row->type_idx].thunk_gva, row->code_gva, &limits, ret_outcome, err);
+    if (status != 0 || ret_outcome->kind != HUSK_RETURNED)
+        return status;
+    for (size_t i = 0; i < results_count; i++)
+        results[i] = value_from_slot(type.results[i], &slots[i]);
+    return 0;
+}
+
+int husk_call(husk_sandbox *sandbox, const char *export_name, const struct husk_value *args, size_t args_count,
+              struct husk_value *results, size_t results_count, const struct husk_call_options *options,
+              struct husk_outcome *ret_outcome, struct husk_error *err) {
+    husk_func func;
+    if (sandbox == NULL || export_name == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_call: a NULL argument");
+    int status = husk_image_func(sandbox->image, export_name, &func, NULL, err);
+    if (status != 0)
+        return status;
+    status = husk_call_func(sandbox, func, args, args_count, results, results_count, options, ret_outcome, err);
+    return status != 0 ? error_while(err, status, "calling \"%.100s\"", export_name) : 0;
+}
+
+void husk_interrupt(husk_sandbox *sandbox) {
+    atomic_store(&sandbox->is_interrupted, true);
+    kicker_kick(&sandbox->kicker);
+}

@@ -1,0 +1,133 @@
+/*
+ * host/engine.c: the process-wide part: the VM backend, the watchdog, the kick signal's handler, counters, the log.
+ * Reference-counted: images, imports and sandboxes hold it.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine_internal.h"
+#include "error.h"
+#include "kick.h"
+
+#define VERSION_TEXT_2(major, minor, patch) #major "." #minor "." #patch
+#define VERSION_TEXT(major, minor, patch) VERSION_TEXT_2(major, minor, patch)
+
+const char *husk_version(void) {
+    return VERSION_TEXT(HUSK_VERSION_MAJOR, HUSK_VERSION_MINOR, HUSK_VERSION_PATCH);
+}
+
+/* Options of an older caller are shorter: what it does not know is 0, the default. */
+static int options_copy(const struct husk_engine_options *options, struct husk_engine_options *ret_copy,
+                        struct husk_error *err) {
+    struct husk_engine_options copy = HUSK_ENGINE_OPTIONS_INIT;
+    if (options != NULL) {
+        if (options->size < sizeof(size_t))
+            return error_set(err, HUSK_E_INVAL, "husk_engine_options.size is not set (use HUSK_ENGINE_OPTIONS_INIT)");
+        memcpy(&copy, options, options->size < sizeof copy ? options->size : sizeof copy);
+    }
+    if (copy.kick_signal == 0)
+        copy.kick_signal = SIGRTMIN + 6;
+    if (copy.kick_signal < 1 || copy.kick_signal > SIGRTMAX || copy.kick_signal == SIGKILL ||
+        copy.kick_signal == SIGSTOP)
+        return error_set(err, HUSK_E_INVAL, "signal %d cannot be the kick signal", copy.kick_signal);
+    *ret_copy = copy;
+    return 0;
+}
+
+int engine_new_on(const struct engine_backend *backend, const struct husk_engine_options *options,
+                  husk_engine **ret_engine, struct husk_error *err) {
+    struct husk_engine_options copy;
+    int status = options_copy(options, &copy, err);
+    if (status != 0)
+        return status;
+    status = kick_signal_install(copy.kick_signal, err);
+    if (status != 0)
+        return status;
+    husk_engine *engine = aligned_alloc(_Alignof(husk_engine), sizeof *engine);
+    if (engine == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for an engine");
+    memset(engine, 0, sizeof *engine);
+    status = watchdog_init(&engine->watchdog, err);
+    if (status != 0) {
+        free(engine);
+        return status;
+    }
+    atomic_init(&engine->refs, 1);
+    engine->ops = backend->ops;
+    engine->backend = backend->backend;
+    engine->backend_free = backend->backend_free;
+    engine->host_info = backend->host_info;
+    engine->kick_signal = copy.kick_signal;
+    engine->log = copy.log;
+    engine->log_user = copy.log_user;
+    *ret_engine = engine;
+    return 0;
+}
+
+int husk_engine_new(const struct husk_engine_options *options, husk_engine **ret_engine, struct husk_error *err) {
+    if (ret_engine == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_engine_new: ret_engine is NULL");
+    struct husk_engine_options copy;
+    int status = options_copy(options, &copy, err);
+    if (status != 0)
+        return status;
+    struct engine_backend backend = {.ops = &vm_kvm_ops, .backend_free = vm_kvm_backend_free};
+    status = vm_kvm_backend_new(copy.kvm_path != NULL ? copy.kvm_path : "/dev/kvm", &backend.backend, err);
+    if (status != 0)
+        return status;
+    vm_kvm_host_info(backend.backend, &backend.host_info);
+    status = engine_new_on(&backend, options, ret_engine, err);
+    if (status != 0)
+        vm_kvm_backend_free(backend.backend);
+    return status;
+}
+
+husk_engine *engine_ref(husk_engine *engine) {
+    atomic_fetch_add_explicit(&engine->refs, 1, memory_order_relaxed);
+    return engine;
+}
+
+void engine_unref(husk_engine *engine) {
+    if (engine == NULL || atomic_fetch_sub_explicit(&engine->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    watchdog_done(&engine->watchdog);
+    if (engine->backend_free != NULL)
+        engine->backend_free(engine->backend);
+    free(engine);
+}
+
+void husk_engine_free(husk_engine *engine) {
+    engine_unref(engine);
+}
+
+void husk_engine_host_info(const husk_engine *engine, struct husk_host_info *ret_info) {
+    *ret_info = engine->host_info;
+}
+
+void engine_log(const husk_engine *engine, enum husk_log_level level, const char *format, ...) {
+    if (engine->log == NULL)
+        return;
+    char message[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    engine->log(engine->log_user, level, message);
+}
+
+static uint64_t stat_sum(const husk_engine *engine, enum engine_stat stat) {
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < STAT_SHARDS; i++)
+        sum += atomic_load_explicit(&engine->stats[i].values[stat], memory_order_relaxed);
+    return sum;
+}
+
+void husk_engine_stats(const husk_engine *engine, struct husk_stats *ret_stats) {
+#define STAT_COPY(name) ret_stats->name = stat_sum(engine, STAT_##name);
+    HUSK_STAT_LIST(STAT_COPY)
+#undef STAT_COPY
+}

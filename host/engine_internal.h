@@ -1,0 +1,76 @@
+/*
+ * host/engine_internal.h: the engine as the rest of libhusk sees it: the VM backend, the watchdog, counters, the log.
+ */
+#ifndef HOST_ENGINE_INTERNAL_H
+#define HOST_ENGINE_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "husk.h"
+#include "vm.h"
+#include "watchdog.h"
+
+/* HUSK_STAT(name): rows of struct husk_stats, in its order. */
+#define HUSK_STAT_LIST(HUSK_STAT)                                                                                      \
+    HUSK_STAT(sandboxes_made)                                                                                          \
+    HUSK_STAT(sandboxes_freed)                                                                                         \
+    HUSK_STAT(vms_made)                                                                                                \
+    HUSK_STAT(vms_freed)                                                                                               \
+    HUSK_STAT(calls)                                                                                                   \
+    HUSK_STAT(host_calls)                                                                                              \
+    HUSK_STAT(memory_grows)                                                                                            \
+    HUSK_STAT(traps)                                                                                                   \
+    HUSK_STAT(exits)                                                                                                   \
+    HUSK_STAT(deadlines)                                                                                               \
+    HUSK_STAT(interrupts)                                                                                              \
+    HUSK_STAT(guest_violations)
+
+enum engine_stat {
+#define STAT_ENUM(name) STAT_##name,
+    HUSK_STAT_LIST(STAT_ENUM)
+#undef STAT_ENUM
+    STAT_COUNT
+};
+
+/* Counters are spread over cache lines, so that sandboxes on different threads do not fight for one. */
+#define STAT_SHARDS 16
+struct stat_shard {
+    _Alignas(64) atomic_uint_least64_t values[STAT_COUNT];
+};
+
+struct husk_engine {
+    atomic_uint refs;
+    const struct vm_ops *ops;
+    struct vm_backend *backend;
+    void (*backend_free)(struct vm_backend *backend);
+    struct husk_host_info host_info;
+    int kick_signal;
+    husk_log_fn log;
+    void *log_user;
+    struct watchdog watchdog;
+    atomic_uint next_shard;
+    struct stat_shard stats[STAT_SHARDS];
+};
+
+/* Where an engine's VMs come from; tests put in a fake. */
+struct engine_backend {
+    const struct vm_ops *ops;
+    struct vm_backend *backend;
+    void (*backend_free)(struct vm_backend *backend); /* may be NULL */
+    struct husk_host_info host_info;
+};
+
+/* Takes over the backend on success only. */
+int engine_new_on(const struct engine_backend *backend, const struct husk_engine_options *options,
+                  husk_engine **ret_engine, struct husk_error *err);
+husk_engine *engine_ref(husk_engine *engine);
+void engine_unref(husk_engine *engine);
+
+void engine_log(const husk_engine *engine, enum husk_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static inline void engine_count(husk_engine *engine, uint32_t shard, enum engine_stat stat) {
+    atomic_fetch_add_explicit(&engine->stats[shard].values[stat], 1, memory_order_relaxed);
+}
+
+#endif

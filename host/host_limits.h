@@ -1,0 +1,41 @@
+/*
+ * host/host_limits.h: the largest counts that libhusk accepts, each with its reason. An image with more of something is
+ * HUSK_E_BAD_IMAGE; an option with more is HUSK_E_INVAL or HUSK_E_LIMIT.
+ */
+#ifndef HOST_LIMITS_H
+#define HOST_LIMITS_H
+
+/* Text, data and all initialised memory; more than any real module, and far from overflow of any sum below. */
+#define LIMIT_IMAGE_BYTES (16ull << 30)
+/* Text, rodata, one data segment per growable table, some per memory: the writer makes no more than a few. */
+#define LIMIT_PROGRAM_HEADERS 4096u
+/* The note: names, tables and line rows; offsets in it are 32 bits. */
+#define LIMIT_NOTE_BYTES (1u << 30)
+/* wasm implementation limits of browsers (JS API, section 9): 1,000,000 functions, types, imports, exports, globals. */
+#define LIMIT_FUNCS 2000000u
+#define LIMIT_TYPES 1000000u
+#define LIMIT_IMPORTS 1000000u
+#define LIMIT_EXPORTS 1000000u
+#define LIMIT_GLOBALS 1000000u
+/* Each has a row of host state per sandbox; the JS API says 100,000. */
+#define LIMIT_TABLES 100000u
+/* Rows of code maps and line tables: text is below 512 MiB, and a row stands for at least one byte of it. */
+#define LIMIT_ROWS (64u << 20)
+#define LIMIT_FILES 1000000u
+#define LIMIT_VALTYPES (16u << 20)
+#define LIMIT_STRING_BYTES (512u << 20)
+/* Names are copied to be NUL-terminated; ranges may overlap, so their sum is bounded by itself: this much more than
+ * the file. */
+#define LIMIT_NAME_COPY_SLACK_BYTES (1u << 20)
+/* HUSK_MAX_SLOTS of the mailbox is a little more. JS API: 1,000 parameters, 1,000 results. */
+#define LIMIT_ARITY 1000u
+
+/* Frames that a backtrace walks at most: husk.h promises it. */
+#define LIMIT_BACKTRACE_FRAMES 100000u
+
+#define LIMIT_TABLE_ENTRIES_DEFAULT 1000000u
+#define LIMIT_HOST_CALL_DEPTH_DEFAULT 16u
+/* A nested call needs a few KiB of the embedder's own stack. */
+#define LIMIT_HOST_CALL_DEPTH_MAX 256u
+
+#endif

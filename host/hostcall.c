@@ -1,0 +1,118 @@
+/*
+ * host/hostcall.c: a host call: index and arguments come from the mailbox (copied once, then checked), the embedder's
+ * function runs, its results go back. A function that fails ends the guest's call with a trap; nothing is poisoned.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "error.h"
+#include "run.h"
+#include "values.h"
+
+enum caller_end { CALLER_GOES_ON, CALLER_FAILED, CALLER_EXITED };
+
+struct husk_caller {
+    husk_sandbox *sandbox;
+    enum caller_end end;
+    int32_t exit_code;
+    char message[sizeof(((struct husk_outcome *)0)->message)];
+};
+
+husk_sandbox *husk_caller_sandbox(husk_caller *caller) {
+    return caller->sandbox;
+}
+
+int husk_caller_fail(husk_caller *caller, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(caller->message, sizeof caller->message, format, args);
+    va_end(args);
+    caller->end = CALLER_FAILED;
+    return HUSK_E_STATE;
+}
+
+int husk_caller_exit(husk_caller *caller, int32_t exit_code) {
+    caller->end = CALLER_EXITED;
+    caller->exit_code = exit_code;
+    return HUSK_E_STATE;
+}
+
+static void end_trap(husk_sandbox *sandbox, const char *message, struct husk_outcome *outcome) {
+    outcome_begin(outcome, HUSK_TRAPPED);
+    outcome->trap = HUSK_TRAP_HOST_FUNCTION;
+    snprintf(outcome->message, sizeof outcome->message, "%s", message);
+    backtrace_fill(sandbox, outcome);
+}
+
+static void end_exit(int32_t exit_code, struct husk_outcome *outcome) {
+    outcome_begin(outcome, HUSK_EXITED);
+    outcome->exit_code = exit_code;
+    snprintf(outcome->message, sizeof outcome->message, "the program exited with code %d", exit_code);
+}
+
+/* What the function's return means; true: its results count. */
+static bool caller_finish(struct husk_caller *caller, const struct linked_func *func, int status,
+                          const struct husk_value *results, struct husk_outcome *outcome) {
+    husk_sandbox *sandbox = caller->sandbox;
+    if (sandbox->is_poisoned)
+        return true; /* a nested call was cut off; resume_after_host() ends this one */
+    /* The guest's registers, for the backtrace: those of the host call, not of a nested call. */
+    if (sandbox->frame->was_nested && (caller->end != CALLER_GOES_ON || status != 0))
+        sandbox->ops->set_regs(sandbox->vm, &sandbox->frame->regs);
+    if (caller->end == CALLER_EXITED) {
+        end_exit(caller->exit_code, outcome);
+        return false;
+    }
+    if (caller->end == CALLER_FAILED) {
+        end_trap(sandbox, caller->message, outcome);
+        return false;
+    }
+    if (status != 0) {
+        snprintf(caller->message, sizeof caller->message, "host function \"%.80s.%.80s\" failed: %s", func->def->module,
+                 func->def->name, husk_status_text(status));
+        end_trap(sandbox, caller->message, outcome);
+        return false;
+    }
+    struct husk_error err;
+    const struct husk_functype *type = func->type;
+    if (values_check(type->results, type->results_count, results, type->results_count, "result", &err) == 0)
+        return true;
+    snprintf(caller->message, sizeof caller->message, "host function \"%.60s.%.60s\" gave a bad result: %.80s",
+             func->def->module, func->def->name, err.message);
+    end_trap(sandbox, caller->message, outcome);
+    return false;
+}
+
+bool hostcall_serve(husk_sandbox *sandbox, struct call_frame *frame, struct husk_outcome *outcome) {
+    (void)frame;
+    struct husk_mailbox *mailbox = sandbox->arena.mailbox;
+    uint32_t idx = *(volatile uint32_t *)&mailbox->import_idx;
+    if (idx >= sandbox->image->imported_count[HUSK_ABI_FUNC]) {
+        outcome_violation(sandbox, outcome, "the guest called host function %u, which does not exist", idx);
+        return false;
+    }
+    const struct linked_func *func = &sandbox->linked[idx];
+    const struct husk_functype *type = func->type;
+    struct husk_value *args = sandbox->values + sandbox->values_used;
+    struct husk_value *results = args + type->params_count;
+    uint32_t used = (uint32_t)(type->params_count + type->results_count);
+    for (size_t i = 0; i < type->params_count; i++)
+        args[i] = value_from_slot(type->params[i], &mailbox->host_slots[i]);
+    for (size_t i = 0; i < type->results_count; i++) {
+        memset(&results[i], 0, sizeof results[i]);
+        results[i].type = type->results[i];
+    }
+    struct husk_caller caller;
+    caller.sandbox = sandbox;
+    caller.end = CALLER_GOES_ON;
+    engine_count(sandbox->engine, sandbox->stat_shard, STAT_host_calls);
+    sandbox->values_used += used;
+    int status = func->fn(&caller, func->user, args, results);
+    sandbox->values_used -= used;
+    if (!caller_finish(&caller, func, status, results, outcome))
+        return false;
+    for (size_t i = 0; i < type->results_count; i++)
+        value_to_slot(&results[i], &mailbox->host_slots[i]);
+    return true;
+}

@@ -1,0 +1,268 @@
+/*
+ * host/image.c: opening images, and what the public API says of them. The work is done in image_file.c (bytes),
+ * image_read.c and image_check.c (checks), image_names.c (names).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "auto.h"
+#include "engine_internal.h"
+#include "error.h"
+#include "image_internal.h"
+#include "sha256.h"
+
+static void image_free(husk_image *image) {
+    if (image == NULL)
+        return;
+    sys_template_unref(image->default_template);
+    pthread_mutex_destroy(&image->template_lock);
+    image_names_done(image);
+    if (image->ro_hva != NULL)
+        munmap(image->ro_hva, image->ro_bytes);
+    free(image->note_copy);
+    free(image->segments);
+    image_file_done(&image->file);
+    engine_unref(image->engine);
+    free(image);
+}
+
+/* Text and rodata in one host mapping at the distances they have in the guest: one memory slot for both. */
+static int map_readonly(husk_image *image, struct husk_error *err) {
+    void *base = mmap(NULL, image->ro_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED)
+        return error_sys(err, errno, "cannot reserve address space for the image");
+    image->ro_hva = base;
+    struct {
+        uint64_t gva, bytes, offset;
+    } parts[2] = {{HUSK_TEXT_GVA, image->text_bytes, image->text_offset},
+                  {image->rodata_gva, image->rodata_bytes, image->rodata_offset}};
+    for (int i = 0; i < 2; i++) {
+        if (parts[i].bytes == 0)
+            continue;
+        void *place = image->ro_hva + (parts[i].gva - HUSK_TEXT_GVA);
+        if (mmap(place, parts[i].bytes, PROT_READ, MAP_PRIVATE | MAP_FIXED, image->file.fd, (off_t)parts[i].offset) ==
+            MAP_FAILED)
+            return error_sys(err, errno, "cannot map the image");
+    }
+    return 0;
+}
+
+static int check_cpu(const husk_image *image, struct husk_error *err) {
+    static const struct {
+        const char *name;
+        uint64_t bit;
+    } features[] = {
+#define HUSK_CPU_FEATURE(name, number, text, leaf, subleaf, reg, bit) {text, 1ull << (number)},
+#include "cpu_features.def"
+#undef HUSK_CPU_FEATURE
+    };
+    uint64_t known = 0, missing = image->note.cpu_features & ~image->engine->host_info.cpu_features;
+    char list[200] = "";
+    for (size_t i = 0; i < sizeof features / sizeof features[0]; i++) {
+        known |= features[i].bit;
+        if ((missing & features[i].bit) == 0)
+            continue;
+        size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, "%s%s", used > 0 ? ", " : "", features[i].name);
+    }
+    if ((image->note.cpu_features & ~known) != 0)
+        return error_set(err, HUSK_E_CPU, "the image needs CPU features that this version does not know (bits 0x%llx)",
+                         (unsigned long long)(image->note.cpu_features & ~known));
+    if (missing != 0)
+        return error_set(err, HUSK_E_CPU, "this CPU lacks %s, which the image was compiled for; compile the module "
+                                          "here, or with --cpu x86-64-v2", list);
+    return 0;
+}
+
+/* SHA-256 of the file with the hash's own field zero. */
+static int check_content(const husk_image *image, struct husk_error *err) {
+    static const uint8_t zero[SHA256_BYTES];
+    uint64_t at = image->note_offset + offsetof(struct husk_image_note, content_sha256);
+    uint8_t digest[SHA256_BYTES];
+    struct sha256 hash;
+    sha256_init(&hash);
+    sha256_update(&hash, image->file.bytes, at);
+    sha256_update(&hash, zero, sizeof zero);
+    sha256_update(&hash, image->file.bytes + at + sizeof zero, image->file.count - at - sizeof zero);
+    sha256_final(&hash, digest);
+    if (memcmp(digest, image->note.content_sha256, sizeof digest) != 0)
+        return error_set(err, HUSK_E_BAD_IMAGE, "the image's contents do not match its hash: the file was damaged or changed");
+    return 0;
+}
+
+/* Takes over the file, also on failure. */
+static int image_open_file(husk_engine *engine, struct image_file *file, bool verify, husk_image **ret_image,
+                           struct husk_error *err) {
+    husk_image *image = calloc(1, sizeof *image);
+    if (image == NULL) {
+        image_file_done(file);
+        return error_set(err, HUSK_E_NOMEM, "no memory for an image");
+    }
+    atomic_init(&image->refs, 1);
+    pthread_mutex_init(&image->template_lock, NULL);
+    image->engine = engine_ref(engine);
+    image->file = *file;
+    int status = image_read(image, err);
+    if (status == 0)
+        status = image_check(image, err);
+    if (status == 0)
+        status = check_cpu(image, err);
+    if (status == 0 && verify)
+        status = check_content(image, err);
+    if (status == 0)
+        status = image_names_make(image, err);
+    if (status == 0)
+        status = map_readonly(image, err);
+    if (status != 0) {
+        image_free(image);
+        return status;
+    }
+    *ret_image = image;
+    return 0;
+}
+
+int husk_image_open_fd(husk_engine *engine, int fd, bool verify, husk_image **ret_image, struct husk_error *err) {
+    struct image_file file;
+    if (engine == NULL || ret_image == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_image_open_fd: a NULL argument");
+    int status = image_file_open(fd, &file, err);
+    return status != 0 ? status : image_open_file(engine, &file, verify, ret_image, err);
+}
+
+int husk_image_open(husk_engine *engine, const char *path, bool verify, husk_image **ret_image,
+                    struct husk_error *err) {
+    if (engine == NULL || path == NULL || ret_image == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_image_open: a NULL argument");
+    auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* non-blocking: a FIFO is refused, not waited for */
+    if (fd < 0)
+        return error_sys(err, errno, "cannot open %s", path);
+    int status = husk_image_open_fd(engine, fd, verify, ret_image, err);
+    return status != 0 ? error_while(err, status, "opening %s", path) : 0;
+}
+
+int husk_image_open_buffer(husk_engine *engine, const void *bytes, size_t count, bool verify, husk_image **ret_image,
+                           struct husk_error *err) {
+    struct image_file file;
+    if (engine == NULL || ret_image == NULL || (bytes == NULL && count != 0))
+        return error_set(err, HUSK_E_INVAL, "husk_image_open_buffer: a NULL argument");
+    int status = image_file_from_bytes(bytes, count, &file, err);
+    return status != 0 ? status : image_open_file(engine, &file, verify, ret_image, err);
+}
+
+husk_image *husk_image_ref(husk_image *image) {
+    atomic_fetch_add_explicit(&image->refs, 1, memory_order_relaxed);
+    return image;
+}
+
+void husk_image_unref(husk_image *image) {
+    if (image != NULL && atomic_fetch_sub_explicit(&image->refs, 1, memory_order_acq_rel) == 1)
+        image_free(image);
+}
+
+struct husk_functype image_functype(const husk_image *image, uint32_t type_idx) {
+    const struct husk_image_type *type = &image->types[type_idx];
+    const husk_type *params = image->valtypes_public + type->valtypes_idx;
+    return (struct husk_functype){.params = params,
+                                  .params_count = type->params_count,
+                                  .results = params + type->params_count,
+                                  .results_count = type->results_count};
+}
+
+size_t husk_image_imports_count(const husk_image *image) {
+    return image->imports_count;
+}
+
+size_t husk_image_exports_count(const husk_image *image) {
+    return image->exports_count;
+}
+
+static void extern_describe(const husk_image *image, uint32_t kind, uint32_t idx, struct husk_extern *ret_extern) {
+    static const enum husk_extern_kind kinds[] = {HUSK_EXTERN_FUNC, HUSK_EXTERN_TABLE, HUSK_EXTERN_MEMORY,
+                                                  HUSK_EXTERN_GLOBAL};
+    ret_extern->kind = kinds[kind];
+    ret_extern->idx = idx;
+    switch (kind) {
+    case HUSK_ABI_FUNC:
+        ret_extern->func = image_functype(image, image->funcs[idx].type_idx);
+        break;
+    case HUSK_ABI_TABLE:
+        ret_extern->min = image->tables[idx].min_entries;
+        ret_extern->max = image->tables[idx].max_entries;
+        ret_extern->has_max = (image->tables[idx].flags & HUSK_LIMIT_HAS_MAX) != 0;
+        ret_extern->type = (husk_type)image->tables[idx].elem_type;
+        break;
+    case HUSK_ABI_MEMORY:
+        ret_extern->min = image->memories[idx].min_pages;
+        ret_extern->max = image->memories[idx].max_pages;
+        ret_extern->has_max = (image->memories[idx].flags & HUSK_LIMIT_HAS_MAX) != 0;
+        break;
+    default:
+        ret_extern->type = (husk_type)image->globals[idx].type;
+        ret_extern->is_mutable = (image->globals[idx].flags & HUSK_GLOBAL_MUTABLE) != 0;
+        break;
+    }
+}
+
+int husk_image_import(const husk_image *image, size_t idx, struct husk_extern *ret_extern) {
+    if (idx >= image->imports_count)
+        return HUSK_E_INVAL;
+    struct husk_extern result = {.module = image->import_modules[idx].text,
+                                 .module_bytes = image->import_modules[idx].bytes,
+                                 .name = image->import_names[idx].text,
+                                 .name_bytes = image->import_names[idx].bytes};
+    extern_describe(image, image->imports[idx].kind, image->imports[idx].idx, &result);
+    *ret_extern = result;
+    return 0;
+}
+
+int husk_image_export(const husk_image *image, size_t idx, struct husk_extern *ret_extern) {
+    if (idx >= image->exports_count)
+        return HUSK_E_INVAL;
+    struct husk_extern result = {.name = image->export_names[idx].text, .name_bytes = image->export_names[idx].bytes};
+    extern_describe(image, image->exports[idx].kind, image->exports[idx].idx, &result);
+    *ret_extern = result;
+    return 0;
+}
+
+void husk_image_info(const husk_image *image, struct husk_image_info *ret_info) {
+    struct husk_image_info info = {.target_cpu = image->target_cpu.text,
+                                   .compiler = image->compiler.text,
+                                   .module_name = image->module_name.text,
+                                   .cpu_features = image->note.cpu_features,
+                                   .opt_level = (int)image->note.opt_level,
+                                   .text_bytes = image->text_file_bytes,
+                                   .rodata_bytes = image->rodata_file_bytes,
+                                   .functions_count = image->funcs_count,
+                                   .types_count = image->types_count,
+                                   .memories_count = image->memories_count,
+                                   .tables_count = image->tables_count,
+                                   .globals_count = image->globals_count,
+                                   .needs_init = (image->note.flags & HUSK_IMAGE_NEEDS_INIT) != 0,
+                                   .has_lines = image->lines_count != 0};
+    memcpy(info.wasm_sha256, image->note.wasm_sha256, sizeof info.wasm_sha256);
+    for (uint32_t i = 0; i < image->segments_count; i++) {
+        if (i < image->data_segments_count)
+            info.data_bytes += image->segments[i].file_bytes;
+        else
+            info.memory_bytes += image->segments[i].file_bytes;
+    }
+    *ret_info = info;
+}
+
+int husk_image_func(const husk_image *image, const char *export_name, husk_func *ret_func,
+                    struct husk_functype *ret_type, struct husk_error *err) {
+    uint32_t idx = image_export_find(image, export_name, strlen(export_name));
+    if (idx == UINT32_MAX)
+        return error_set(err, HUSK_E_NOT_FOUND, "the module exports nothing named \"%.100s\"", export_name);
+    if (image->exports[idx].kind != HUSK_ABI_FUNC)
+        return error_set(err, HUSK_E_NOT_FOUND, "the export \"%.100s\" is not a function", export_name);
+    ret_func->idx = image->exports[idx].idx;
+    if (ret_type != NULL)
+        *ret_type = image_functype(image, image->funcs[ret_func->idx].type_idx);
+    return 0;
+}

@@ -1,0 +1,295 @@
+/*
+ * host/image_check.c: every row of the note's arrays, once, when the image is opened; the rest of libhusk relies on it and
+ * checks nothing of it again. Time is linear in the file's size.
+ *
+ * Not checked, because nothing here depends on it: that code addresses are function starts, that globals and tables do
+ * not overlap, that the native code does what wasm would do. A lie there hurts the guest only.
+ */
+#include <string.h>
+
+#include "error.h"
+#include "host_limits.h"
+#include "image_internal.h"
+
+static int bad_row(struct husk_error *err, const char *array, uint64_t idx, const char *what) {
+    return error_set(err, HUSK_E_BAD_IMAGE, "%s %llu: %s", array, (unsigned long long)idx, what);
+}
+
+bool image_in_text(const struct husk_image *image, uint64_t gva_value, uint64_t bytes) {
+    return gva_value >= HUSK_TEXT_GVA && bytes <= image->text_file_bytes &&
+           gva_value - HUSK_TEXT_GVA <= image->text_file_bytes - bytes;
+}
+
+/* The last data segment that starts at or below the address, or NULL. */
+static const struct image_segment *data_segment_below(const struct husk_image *image, uint64_t gva_value) {
+    uint32_t low = 0, high = image->data_segments_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (image->segments[middle].gva <= gva_value)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low == 0 ? NULL : &image->segments[low - 1];
+}
+
+bool image_in_data(const struct husk_image *image, uint64_t gva_value, uint64_t bytes) {
+    const struct image_segment *segment = data_segment_below(image, gva_value);
+    return segment != NULL && bytes <= segment->mem_bytes && gva_value - segment->gva <= segment->mem_bytes - bytes;
+}
+
+uint64_t image_data_u64(const struct husk_image *image, uint64_t gva_value) {
+    const struct image_segment *segment = data_segment_below(image, gva_value);
+    uint64_t word = 0;
+    if (segment != NULL && segment->file_bytes >= 8 && gva_value - segment->gva <= segment->file_bytes - 8)
+        memcpy(&word, image->file.bytes + segment->file_offset + (gva_value - segment->gva), sizeof word);
+    return word;
+}
+
+static bool is_type(uint32_t type) {
+    return (type >= HUSK_ABI_V128 && type <= HUSK_ABI_I32) || type == HUSK_ABI_FUNCREF || type == HUSK_ABI_EXTERNREF;
+}
+
+static bool in_strings(const struct husk_image *image, struct husk_image_str str) {
+    return str.bytes <= image->strings_count && str.offset <= image->strings_count - str.bytes;
+}
+
+static bool is_code_or_zero(const struct husk_image *image, uint32_t gva_value) {
+    return gva_value == 0 || image_in_text(image, gva_value, 1);
+}
+
+static int check_header(const struct husk_image *image, struct husk_error *err) {
+    const struct husk_image_note *note = &image->note;
+    if (!image_in_text(image, note->entry_gva, 1) || !image_in_text(image, note->resume_gva, 1))
+        return bad_row(err, "note", 0, "the dispatcher's addresses are outside the text");
+    if (!is_code_or_zero(image, note->init_gva) || !is_code_or_zero(image, note->init_thunk_gva))
+        return bad_row(err, "note", 0, "the init function is outside the text");
+    if ((note->flags & ~HUSK_IMAGE_NEEDS_INIT) != 0)
+        return bad_row(err, "note", 0, "unknown flags");
+    if ((note->flags & HUSK_IMAGE_NEEDS_INIT) != 0 && (note->init_gva == 0 || note->init_thunk_gva == 0))
+        return bad_row(err, "note", 0, "needs initialisation, but has no init function");
+    if (!in_strings(image, note->compiler) || !in_strings(image, note->target_cpu) ||
+        !in_strings(image, note->module_name))
+        return bad_row(err, "note", 0, "a name outside the strings");
+    return 0;
+}
+
+static int check_types(const struct husk_image *image, struct husk_error *err) {
+    for (uint32_t i = 0; i < image->valtypes_count; i++) {
+        if (!is_type(image->valtypes[i]))
+            return bad_row(err, "value type", i, "no such type");
+    }
+    for (uint32_t i = 0; i < image->types_count; i++) {
+        const struct husk_image_type *type = &image->types[i];
+        if (type->params_count > LIMIT_ARITY || type->results_count > LIMIT_ARITY)
+            return bad_row(err, "type", i, "more than 1,000 parameters or results");
+        uint32_t count = type->params_count + type->results_count;
+        if (count > image->valtypes_count || type->valtypes_idx > image->valtypes_count - count)
+            return bad_row(err, "type", i, "outside the value types");
+        if (!is_code_or_zero(image, type->thunk_gva))
+            return bad_row(err, "type", i, "its thunk is outside the text");
+    }
+    return 0;
+}
+
+static int check_funcs(const struct husk_image *image, struct husk_error *err) {
+    for (uint32_t i = 0; i < image->funcs_count; i++) {
+        const struct husk_image_func *func = &image->funcs[i];
+        if (func->type_idx >= image->types_count)
+            return bad_row(err, "function", i, "no such type");
+        if (func->code_gva != 0 && !image_in_text(image, func->code_gva, func->code_bytes))
+            return bad_row(err, "function", i, "its code is outside the text");
+        if (!in_strings(image, func->name))
+            return bad_row(err, "function", i, "its name is outside the strings");
+    }
+    return 0;
+}
+
+/* How many there are in an index space; imports fill the first of each. */
+static uint32_t kind_count(const struct husk_image *image, uint32_t kind) {
+    switch (kind) {
+    case HUSK_ABI_FUNC:
+        return image->funcs_count;
+    case HUSK_ABI_TABLE:
+        return image->tables_count;
+    case HUSK_ABI_MEMORY:
+        return image->memories_count;
+    case HUSK_ABI_GLOBAL:
+        return image->globals_count;
+    default:
+        return 0;
+    }
+}
+
+static int check_imports(struct husk_image *image, struct husk_error *err) {
+    for (uint32_t i = 0; i < image->imports_count; i++) {
+        const struct husk_image_import *import = &image->imports[i];
+        if (import->kind > HUSK_ABI_GLOBAL || import->idx >= kind_count(image, import->kind))
+            return bad_row(err, "import", i, "no such function, table, memory or global");
+        if (import->idx != image->imported_count[import->kind])
+            return bad_row(err, "import", i, "imports must come first in their index space, in order");
+        image->imported_count[import->kind]++;
+        if (!in_strings(image, import->module) || !in_strings(image, import->name))
+            return bad_row(err, "import", i, "its name is outside the strings");
+    }
+    return 0;
+}
+
+static int check_exports(const struct husk_image *image, struct husk_error *err) {
+    for (uint32_t i = 0; i < image->exports_count; i++) {
+        const struct husk_image_export *export = &image->exports[i];
+        if (export->kind > HUSK_ABI_GLOBAL || export->idx >= kind_count(image, export->kind))
+            return bad_row(err, "export", i, "no such function, table, memory or global");
+        if (!in_strings(image, export->name))
+            return bad_row(err, "export", i, "its name is outside the strings");
+    }
+    return 0;
+}
+
+static int check_memories(const struct husk_image *image, struct husk_error *err) {
+    for (uint32_t i = 0; i < image->memories_count; i++) {
+        const struct husk_image_memory *memory = &image->memories[i];
+        if (memory->max_pages > HUSK_MAX_MEM_PAGES || memory->min_pages > memory->max_pages)
+            return bad_row(err, "memory", i, "impossible limits");
+        if (memory->size_gva % 8 != 0 || !image_in_data(image, memory->size_gva, 8))
+            return bad_row(err, "memory", i, "its size word is outside the data");
+        if (image_data_u64(image, memory->size_gva) != memory->min_pages)
+            return bad_row(err, "memory", i, "its size word is not the declared size");
+    }
+    return 0;
+}
+
+/* Initialised parts of memories lie within their initial size. */
+static int check_memory_segments(const struct husk_image *image, struct husk_error *err) {
+    for (uint32_t i = image->data_segments_count; i < image->segments_count; i++) {
+        const struct image_segment *segment = &image->segments[i];
+        uint64_t mem_idx = 0;
+        if (segment->gva >= HUSK_MEM1_BASE_GVA)
+            mem_idx = (segment->gva - HUSK_MEM1_BASE_GVA) / HUSK_MEM_STRIDE;
+        if (mem_idx >= image->memories_count || segment->gva < husk_mem_gva((uint32_t)mem_idx))
+            return bad_row(err, "segment", i, "not in any memory");
+        uint64_t offset = segment->gva - husk_mem_gva((uint32_t)mem_idx);
+        uint64_t size = image->memories[mem_idx].min_pages * HUSK_WASM_PAGE_SIZE;
+        if (segment->mem_bytes > size || offset > size - segment->mem_bytes)
+            return bad_row(err, "segment", i, "beyond its memory's initial size");
+    }
+    return 0;
+}
+
+/* The pages that a table may grow into are nobody else's: neither a segment's nor another table's. */
+static bool is_reserve_free(const struct husk_image *image, uint64_t from, uint64_t to) {
+    const struct image_segment *segment = data_segment_below(image, to - 1);
+    return segment == NULL || segment->gva + segment->mem_bytes <= from;
+}
+
+static int check_growth(const struct husk_image *image, uint32_t idx, uint64_t *last_end, struct husk_error *err) {
+    const struct husk_image_table *table = &image->tables[idx];
+    if (table->reserve_entries == table->min_entries)
+        return 0;
+    uint64_t used_end = (table->base_gva + 8 * table->min_entries + HUSK_PAGE_SIZE - 1) & ~(uint64_t)(HUSK_PAGE_SIZE - 1);
+    uint64_t end = table->base_gva + 8ull * table->reserve_entries;
+    if (table->base_gva % HUSK_PAGE_SIZE != 0 || table->base_gva < *last_end)
+        return bad_row(err, "table", idx, "growable tables must have pages of their own, in ascending order");
+    if (end > used_end && !is_reserve_free(image, used_end, end))
+        return bad_row(err, "table", idx, "its reserve overlaps other data");
+    *last_end = (end + HUSK_PAGE_SIZE - 1) & ~(uint64_t)(HUSK_PAGE_SIZE - 1);
+    return 0;
+}
+
+static int check_tables(const struct husk_image *image, struct husk_error *err) {
+    uint64_t last_end = 0;
+    for (uint32_t i = 0; i < image->tables_count; i++) {
+        const struct husk_image_table *table = &image->tables[i];
+        uint64_t reserve_bytes = (uint64_t)table->reserve_entries * 8;
+        if (table->elem_type != HUSK_ABI_FUNCREF && table->elem_type != HUSK_ABI_EXTERNREF)
+            return bad_row(err, "table", i, "not of references");
+        if (table->min_entries > table->max_entries || table->max_entries > UINT32_MAX ||
+            table->min_entries > table->reserve_entries)
+            return bad_row(err, "table", i, "impossible limits");
+        if (table->base_gva % 8 != 0 || table->base_gva < HUSK_DATA_GVA || table->base_gva > HUSK_DATA_END_GVA ||
+            reserve_bytes > HUSK_DATA_END_GVA - table->base_gva)
+            return bad_row(err, "table", i, "outside the data region");
+        if (table->min_entries > 0 && !image_in_data(image, table->base_gva, table->min_entries * 8))
+            return bad_row(err, "table", i, "its entries are outside the data");
+        if (table->size_gva % 8 != 0 || !image_in_data(image, table->size_gva, 8))
+            return bad_row(err, "table", i, "its size word is outside the data");
+        if (image_data_u64(image, table->size_gva) != table->min_entries)
+            return bad_row(err, "table", i, "its size word is not the declared size");
+        int status = check_growth(image, i, &last_end, err);
+        if (status != 0)
+            return status;
+    }
+    return 0;
+}
+
+static int check_globals(const struct husk_image *image, struct husk_error *err) {
+    for (uint32_t i = 0; i < image->globals_count; i++) {
+        const struct husk_image_global *global = &image->globals[i];
+        if (!is_type(global->type))
+            return bad_row(err, "global", i, "no such type");
+        if (global->gva % 16 != 0 || !image_in_data(image, global->gva, 16))
+            return bad_row(err, "global", i, "outside the data");
+    }
+    return 0;
+}
+
+static int check_code_rows(const struct husk_image *image, struct husk_error *err) {
+    uint64_t last = 0;
+    for (uint32_t i = 0; i < image->code_rows_count; i++) {
+        const struct husk_image_code_row *row = &image->code_rows[i];
+        if (row->func_idx < HUSK_FUNC_INIT && row->func_idx >= image->funcs_count)
+            return bad_row(err, "code row", i, "no such function");
+        if (row->code_gva < last)
+            return bad_row(err, "code row", i, "out of order");
+        last = row->code_gva;
+    }
+    last = 0;
+    for (uint32_t i = 0; i < image->unwind_rows_count; i++) {
+        if (image->unwind_rows[i].code_gva < last)
+            return bad_row(err, "unwind row", i, "out of order");
+        last = image->unwind_rows[i].code_gva;
+    }
+    return 0;
+}
+
+static int check_lines(const struct husk_image *image, struct husk_error *err) {
+    for (uint32_t i = 0; i < image->files_count; i++) {
+        if (!in_strings(image, image->files[i]))
+            return bad_row(err, "source file", i, "its name is outside the strings");
+    }
+    uint64_t last = 0;
+    for (uint32_t i = 0; i < image->lines_count; i++) {
+        const struct husk_image_line_row *row = &image->lines[i];
+        if (row->file_idx != UINT32_MAX && row->file_idx >= image->files_count)
+            return bad_row(err, "line row", i, "no such file");
+        if (row->wasm_offset < last)
+            return bad_row(err, "line row", i, "out of order");
+        last = row->wasm_offset;
+    }
+    return 0;
+}
+
+int image_check(struct husk_image *image, struct husk_error *err) {
+    int status = check_header(image, err);
+    if (status == 0)
+        status = check_types(image, err);
+    if (status == 0)
+        status = check_funcs(image, err);
+    if (status == 0)
+        status = check_imports(image, err);
+    if (status == 0)
+        status = check_exports(image, err);
+    if (status == 0)
+        status = check_memories(image, err);
+    if (status == 0)
+        status = check_memory_segments(image, err);
+    if (status == 0)
+        status = check_tables(image, err);
+    if (status == 0)
+        status = check_globals(image, err);
+    if (status == 0)
+        status = check_code_rows(image, err);
+    if (status == 0)
+        status = check_lines(image, err);
+    return status;
+}

@@ -1,0 +1,286 @@
+/*
+ * host/image_read.c: from bytes to segments and arrays. ELF header, program headers (System V gABI ch. 4-5) and the husk
+ * note; every offset and size is checked here, the contents of the arrays' rows in image_check.c.
+ *
+ * The bytes are hostile but constant (image_file.c), so they are read in place.
+ */
+#include <elf.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+#include "host_limits.h"
+#include "image_internal.h"
+
+#define PAGE_MASK_BYTES ((uint64_t)HUSK_PAGE_SIZE - 1)
+
+static uint64_t page_up(uint64_t bytes) {
+    return (bytes + PAGE_MASK_BYTES) & ~PAGE_MASK_BYTES;
+}
+
+static bool in_file(const struct husk_image *image, uint64_t offset, uint64_t bytes) {
+    return bytes <= image->file.count && offset <= image->file.count - bytes;
+}
+
+static int check_elf_header(const struct husk_image *image, Elf64_Ehdr *ret_header, struct husk_error *err) {
+    Elf64_Ehdr header;
+    if (image->file.count < sizeof header)
+        return error_at(err, HUSK_E_BAD_IMAGE, 0, "not an image: %llu bytes are too few for an ELF header",
+                        (unsigned long long)image->file.count);
+    memcpy(&header, image->file.bytes, sizeof header);
+    if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) {
+        if (memcmp(header.e_ident, "\0asm", 4) == 0)
+            return error_at(err, HUSK_E_BAD_IMAGE, 0, "this is a WebAssembly module, not an image; compile it first "
+                                                      "(husk_compile(), or husk compile)");
+        return error_at(err, HUSK_E_BAD_IMAGE, 0, "not an image: no ELF magic number");
+    }
+    if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB ||
+        header.e_machine != EM_X86_64 || header.e_type != ET_EXEC)
+        return error_at(err, HUSK_E_BAD_IMAGE, EI_CLASS, "not an image: not a 64-bit x86-64 ELF executable");
+    if (header.e_phentsize != sizeof(Elf64_Phdr))
+        return error_at(err, HUSK_E_BAD_IMAGE, offsetof(Elf64_Ehdr, e_phentsize), "program headers of %u bytes, not %zu",
+                        header.e_phentsize, sizeof(Elf64_Phdr));
+    if (header.e_phnum == 0 || header.e_phnum > LIMIT_PROGRAM_HEADERS)
+        return error_at(err, HUSK_E_BAD_IMAGE, offsetof(Elf64_Ehdr, e_phnum), "%u program headers; expected 1 to %u",
+                        header.e_phnum, LIMIT_PROGRAM_HEADERS);
+    if (!in_file(image, header.e_phoff, (uint64_t)header.e_phnum * sizeof(Elf64_Phdr)))
+        return error_at(err, HUSK_E_BAD_IMAGE, offsetof(Elf64_Ehdr, e_phoff), "program headers beyond the file's end");
+    *ret_header = header;
+    return 0;
+}
+
+static int bad_segment(struct husk_error *err, uint64_t at, const Elf64_Phdr *ph, const char *what) {
+    return error_at(err, HUSK_E_BAD_IMAGE, at, "segment at address 0x%llx: %s", (unsigned long long)ph->p_vaddr, what);
+}
+
+/* Text comes first and once, rodata at most once after it. */
+static int add_readonly(struct husk_image *image, const Elf64_Phdr *ph, uint64_t at, struct husk_error *err) {
+    if (ph->p_memsz != ph->p_filesz)
+        return bad_segment(err, at, ph, "read-only, but not all of it is in the file");
+    if (ph->p_vaddr < HUSK_TEXT_GVA || ph->p_memsz > HUSK_TEXT_END_GVA - HUSK_TEXT_GVA ||
+        ph->p_vaddr - HUSK_TEXT_GVA > HUSK_TEXT_END_GVA - HUSK_TEXT_GVA - ph->p_memsz)
+        return bad_segment(err, at, ph, "outside the text region");
+    uint64_t bytes = page_up(ph->p_memsz);
+    if (ph->p_flags == (PF_R | PF_X)) {
+        if (ph->p_vaddr != HUSK_TEXT_GVA || image->text_bytes != 0)
+            return bad_segment(err, at, ph, "there must be one executable segment, at the start of the text region");
+        image->text_bytes = bytes;
+        image->text_file_bytes = ph->p_filesz;
+        image->text_offset = ph->p_offset;
+        image->ro_bytes = bytes;
+        return 0;
+    }
+    if (image->text_bytes == 0 || image->rodata_bytes != 0)
+        return bad_segment(err, at, ph, "there must be at most one read-only segment, after the text");
+    image->rodata_gva = ph->p_vaddr;
+    image->rodata_bytes = bytes;
+    image->rodata_file_bytes = ph->p_filesz;
+    image->rodata_offset = ph->p_offset;
+    image->ro_bytes = ph->p_vaddr + bytes - HUSK_TEXT_GVA;
+    return 0;
+}
+
+static int add_writable(struct husk_image *image, const Elf64_Phdr *ph, uint64_t at, struct husk_error *err) {
+    if (((ph->p_filesz | ph->p_memsz) & PAGE_MASK_BYTES) != 0)
+        return bad_segment(err, at, ph, "the size is not a multiple of the page size");
+    bool is_data = ph->p_vaddr >= HUSK_DATA_GVA && ph->p_vaddr < HUSK_DATA_END_GVA;
+    if (is_data && ph->p_memsz > HUSK_DATA_END_GVA - ph->p_vaddr)
+        return bad_segment(err, at, ph, "does not fit the data region");
+    if (!is_data && ph->p_vaddr < HUSK_MEM0_GVA)
+        return bad_segment(err, at, ph, "writable, but neither data nor linear memory");
+    image->segments[image->segments_count++] = (struct image_segment){
+        .gva = ph->p_vaddr, .file_offset = ph->p_offset, .file_bytes = ph->p_filesz, .mem_bytes = ph->p_memsz};
+    if (is_data)
+        image->data_segments_count = image->segments_count;
+    return 0;
+}
+
+static int add_load(struct husk_image *image, const Elf64_Phdr *ph, uint64_t at, struct husk_error *err) {
+    if (((ph->p_vaddr | ph->p_offset) & PAGE_MASK_BYTES) != 0)
+        return bad_segment(err, at, ph, "address and file offset must be multiples of the page size");
+    if (ph->p_filesz > ph->p_memsz)
+        return bad_segment(err, at, ph, "more bytes in the file than in memory");
+    if (!in_file(image, ph->p_offset, ph->p_filesz))
+        return bad_segment(err, at, ph, "reaches beyond the file's end");
+    if (ph->p_memsz > UINT64_MAX / 2 || ph->p_vaddr > UINT64_MAX / 2)
+        return bad_segment(err, at, ph, "impossible address or size");
+    if ((ph->p_flags & (PF_R | PF_W | PF_X)) == (PF_R | PF_W))
+        return add_writable(image, ph, at, err);
+    if (ph->p_flags == (PF_R | PF_X) || ph->p_flags == PF_R)
+        return add_readonly(image, ph, at, err);
+    return bad_segment(err, at, ph, "its permissions must be R, RX or RW");
+}
+
+/* Find the husk note's descriptor in one PT_NOTE segment (gABI ch. 5, "Note Section"). */
+static bool note_find(const struct husk_image *image, const Elf64_Phdr *ph, uint64_t *ret_offset, uint64_t *ret_bytes) {
+    if (!in_file(image, ph->p_offset, ph->p_filesz))
+        return false;
+    uint64_t align = ph->p_align == 8 ? 8 : 4;
+    const uint8_t *bytes = image->file.bytes + ph->p_offset;
+    uint64_t pos = 0, name_bytes = sizeof HUSK_NOTE_NAME;
+    for (uint32_t notes = 0; notes < 64 && ph->p_filesz - pos >= sizeof(Elf64_Nhdr); notes++) {
+        Elf64_Nhdr header;
+        memcpy(&header, bytes + pos, sizeof header);
+        uint64_t desc = (pos + sizeof header + header.n_namesz + align - 1) & ~(align - 1);
+        if (desc > ph->p_filesz || header.n_descsz > ph->p_filesz - desc)
+            return false;
+        if (header.n_type == HUSK_NOTE_TYPE && header.n_namesz == name_bytes &&
+            memcmp(bytes + pos + sizeof header, HUSK_NOTE_NAME, name_bytes) == 0) {
+            *ret_offset = ph->p_offset + desc;
+            *ret_bytes = header.n_descsz;
+            return true;
+        }
+        pos = (desc + header.n_descsz + align - 1) & ~(align - 1);
+        if (pos > ph->p_filesz)
+            return false;
+    }
+    return false;
+}
+
+static int read_segments(struct husk_image *image, const Elf64_Ehdr *header, uint64_t *ret_note_offset,
+                         uint64_t *ret_note_bytes, struct husk_error *err) {
+    image->segments = calloc(header->e_phnum, sizeof *image->segments);
+    if (image->segments == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for the image's segments");
+    uint64_t end = 0;
+    bool has_note = false;
+    for (uint32_t i = 0; i < header->e_phnum; i++) {
+        uint64_t at = header->e_phoff + i * sizeof(Elf64_Phdr);
+        Elf64_Phdr ph;
+        memcpy(&ph, image->file.bytes + at, sizeof ph);
+        if (ph.p_type == PT_NOTE && !has_note)
+            has_note = note_find(image, &ph, ret_note_offset, ret_note_bytes);
+        if (ph.p_type != PT_LOAD || ph.p_memsz == 0)
+            continue;
+        int status = add_load(image, &ph, at, err);
+        if (status != 0)
+            return status;
+        if (ph.p_vaddr < end)
+            return bad_segment(err, at, &ph, "segments must ascend and not overlap");
+        end = page_up(ph.p_vaddr + ph.p_memsz);
+    }
+    if (image->text_bytes == 0)
+        return error_at(err, HUSK_E_BAD_IMAGE, header->e_phoff, "no executable segment");
+    if (!has_note)
+        return error_at(err, HUSK_E_BAD_IMAGE, header->e_phoff, "an ELF file, but not an image: it has no \"husk\" note");
+    return 0;
+}
+
+static int check_note_header(const struct husk_image *image, uint64_t offset, const Elf64_Ehdr *header,
+                             struct husk_error *err) {
+    const struct husk_image_note *note = &image->note;
+    if (note->magic != HUSK_IMAGE_MAGIC)
+        return error_at(err, HUSK_E_BAD_IMAGE, offset, "the husk note has no magic number");
+    if (note->format != HUSK_IMAGE_FORMAT || note->abi != HUSK_ABI_VERSION)
+        return error_at(err, HUSK_E_IMAGE_VERSION, offset + offsetof(struct husk_image_note, format),
+                        "image format %u, ABI %u; this library reads format %u, ABI %u: compile the module again",
+                        note->format, note->abi, HUSK_IMAGE_FORMAT, HUSK_ABI_VERSION);
+    if (note->note_bytes != sizeof *note)
+        return error_at(err, HUSK_E_BAD_IMAGE, offset + offsetof(struct husk_image_note, note_bytes),
+                        "a note header of %u bytes, not %zu", note->note_bytes, sizeof *note);
+    if (note->entry_gva != header->e_entry)
+        return error_at(err, HUSK_E_BAD_IMAGE, offset + offsetof(struct husk_image_note, entry_gva),
+                        "entry point 0x%x, but the ELF header says 0x%llx", note->entry_gva,
+                        (unsigned long long)header->e_entry);
+    return 0;
+}
+
+struct array_rule {
+    const char *name;
+    uint32_t elem_bytes;
+    uint32_t limit;
+};
+
+static const struct array_rule array_rules[HUSK_ARR_COUNT] = {
+    [HUSK_ARR_STRINGS] = {"strings", 1, LIMIT_STRING_BYTES},
+    [HUSK_ARR_VALTYPES] = {"value types", 1, LIMIT_VALTYPES},
+    [HUSK_ARR_TYPES] = {"types", sizeof(struct husk_image_type), LIMIT_TYPES},
+    [HUSK_ARR_FUNCS] = {"functions", sizeof(struct husk_image_func), LIMIT_FUNCS},
+    [HUSK_ARR_IMPORTS] = {"imports", sizeof(struct husk_image_import), LIMIT_IMPORTS},
+    [HUSK_ARR_EXPORTS] = {"exports", sizeof(struct husk_image_export), LIMIT_EXPORTS},
+    [HUSK_ARR_MEMORIES] = {"memories", sizeof(struct husk_image_memory), HUSK_MAX_MEMORIES},
+    [HUSK_ARR_TABLES] = {"tables", sizeof(struct husk_image_table), LIMIT_TABLES},
+    [HUSK_ARR_GLOBALS] = {"globals", sizeof(struct husk_image_global), LIMIT_GLOBALS},
+    [HUSK_ARR_CODE_MAP] = {"code rows", sizeof(struct husk_image_code_row), LIMIT_ROWS},
+    [HUSK_ARR_UNWIND] = {"unwind rows", sizeof(struct husk_image_unwind_row), LIMIT_ROWS},
+    [HUSK_ARR_FILES] = {"source files", sizeof(struct husk_image_str), LIMIT_FILES},
+    [HUSK_ARR_LINES] = {"line rows", sizeof(struct husk_image_line_row), LIMIT_ROWS},
+};
+
+static int check_array(const struct husk_image_array *array, const struct array_rule *rule, uint64_t note_bytes,
+                       uint64_t at, struct husk_error *err) {
+    if (array->count == 0)
+        return 0;
+    if (array->elem_bytes != rule->elem_bytes)
+        return error_at(err, HUSK_E_BAD_IMAGE, at, "%s: rows of %u bytes, not %u", rule->name, array->elem_bytes,
+                        rule->elem_bytes);
+    if (array->count > rule->limit)
+        return error_at(err, HUSK_E_BAD_IMAGE, at, "%s: %u rows, more than the limit of %u", rule->name, array->count,
+                        rule->limit);
+    uint64_t bytes = (uint64_t)array->count * array->elem_bytes;
+    if (array->offset % 8 != 0 || bytes > note_bytes || array->offset > note_bytes - bytes)
+        return error_at(err, HUSK_E_BAD_IMAGE, at, "%s: offset %u, %u rows do not lie in the note of %llu bytes", rule->name,
+                        array->offset, array->count, (unsigned long long)note_bytes);
+    return 0;
+}
+
+static void set_arrays(struct husk_image *image, const uint8_t *base) {
+    const struct husk_image_array *arrays = image->note.arrays;
+#define SET_ARRAY(field, id)                                                                                           \
+    image->field = (const void *)(base + arrays[id].offset);                                                           \
+    image->field##_count = arrays[id].count
+    SET_ARRAY(strings, HUSK_ARR_STRINGS);
+    SET_ARRAY(valtypes, HUSK_ARR_VALTYPES);
+    SET_ARRAY(types, HUSK_ARR_TYPES);
+    SET_ARRAY(funcs, HUSK_ARR_FUNCS);
+    SET_ARRAY(imports, HUSK_ARR_IMPORTS);
+    SET_ARRAY(exports, HUSK_ARR_EXPORTS);
+    SET_ARRAY(memories, HUSK_ARR_MEMORIES);
+    SET_ARRAY(tables, HUSK_ARR_TABLES);
+    SET_ARRAY(globals, HUSK_ARR_GLOBALS);
+    SET_ARRAY(code_rows, HUSK_ARR_CODE_MAP);
+    SET_ARRAY(unwind_rows, HUSK_ARR_UNWIND);
+    SET_ARRAY(files, HUSK_ARR_FILES);
+    SET_ARRAY(lines, HUSK_ARR_LINES);
+#undef SET_ARRAY
+}
+
+static int read_note(struct husk_image *image, const Elf64_Ehdr *header, uint64_t offset, uint64_t bytes,
+                     struct husk_error *err) {
+    if (bytes < sizeof image->note || bytes > LIMIT_NOTE_BYTES)
+        return error_at(err, HUSK_E_BAD_IMAGE, offset, "a note of %llu bytes", (unsigned long long)bytes);
+    const uint8_t *base = image->file.bytes + offset;
+    memcpy(&image->note, base, sizeof image->note);
+    image->note_offset = offset;
+    int status = check_note_header(image, offset, header, err);
+    for (uint32_t i = 0; status == 0 && i < HUSK_ARR_COUNT; i++) {
+        uint64_t at = offset + offsetof(struct husk_image_note, arrays) + i * sizeof(struct husk_image_array);
+        status = check_array(&image->note.arrays[i], &array_rules[i], bytes, at, err);
+    }
+    if (status != 0)
+        return status;
+    if (((uintptr_t)base & 7) != 0) { /* a note with 4-byte alignment: rows are read as structs */
+        image->note_copy = malloc(bytes);
+        if (image->note_copy == NULL)
+            return error_set(err, HUSK_E_NOMEM, "no memory for the image's note");
+        memcpy(image->note_copy, base, bytes);
+        base = image->note_copy;
+    }
+    for (uint32_t i = 0; i < HUSK_ARR_COUNT; i++) {
+        if (image->note.arrays[i].count == 0)
+            image->note.arrays[i].offset = 0; /* not looked at; keep the pointer inside */
+    }
+    set_arrays(image, base);
+    return 0;
+}
+
+int image_read(struct husk_image *image, struct husk_error *err) {
+    Elf64_Ehdr header = {0};
+    uint64_t note_offset = 0, note_bytes = 0;
+    int status = check_elf_header(image, &header, err);
+    if (status == 0)
+        status = read_segments(image, &header, &note_offset, &note_bytes, err);
+    if (status == 0)
+        status = read_note(image, &header, note_offset, note_bytes, err);
+    return status;
+}

@@ -1,0 +1,90 @@
+/* host/kick.c: see kick.h. */
+#include "kick.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "error.h"
+
+static void handle_kick(int signal) {
+    (void)signal; /* arriving is all it has to do: KVM_RUN returns with EINTR */
+}
+
+int kick_signal_install(int signal, struct husk_error *err) {
+    struct sigaction old, action = {.sa_handler = handle_kick, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    if (sigaction(signal, NULL, &old) != 0)
+        return error_sys(err, errno, "cannot examine signal %d", signal);
+    bool is_free = (old.sa_flags & SA_SIGINFO) == 0 &&
+                   (old.sa_handler == SIG_DFL || old.sa_handler == SIG_IGN || old.sa_handler == handle_kick);
+    if (!is_free)
+        return error_set(err, HUSK_E_INVAL, "signal %d is used by this process already; choose another in "
+                                            "husk_engine_options.kick_signal", signal);
+    if (sigaction(signal, &action, NULL) != 0)
+        return error_sys(err, errno, "cannot install the handler of signal %d", signal);
+    return 0;
+}
+
+void kicker_init(struct kicker *kicker, const struct vm_ops *ops, struct vm *vm, int signal) {
+    kicker->ops = ops;
+    kicker->vm = vm;
+    kicker->signal = signal;
+    atomic_init(&kicker->state, 0);
+}
+
+/* Per thread: its kernel number, and the signals that we made sure are not blocked in it. A blocked kick signal would
+ * leave an endless guest running; once per thread is enough to keep sigmask calls off the path. */
+static _Thread_local uint64_t thread_number;
+static _Thread_local uint64_t thread_unblocked;
+
+/* After fork() the child's thread has another number. */
+static void thread_forget(void) {
+    thread_number = 0;
+}
+
+static void fork_watch(void) {
+    pthread_atfork(NULL, NULL, thread_forget);
+}
+
+static void thread_prepare(int signal) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, fork_watch);
+    thread_number = (uint64_t)syscall(SYS_gettid);
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, signal);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    thread_unblocked |= 1ull << (signal & 63);
+}
+
+void kicker_enter(struct kicker *kicker) {
+    if (thread_number == 0 || (thread_unblocked & 1ull << (kicker->signal & 63)) == 0)
+        thread_prepare(kicker->signal);
+    /* Sequentially consistent: either the kicker sees us running, or we see what it left for us (the VM's sticky kick,
+     * the interrupt flag, the fired deadline), whose check comes after this store. */
+    atomic_store(&kicker->state, thread_number);
+}
+
+void kicker_leave(struct kicker *kicker) {
+    uint64_t expected = thread_number;
+    while (!atomic_compare_exchange_weak(&kicker->state, &expected, 0)) {
+        expected = thread_number;
+        sched_yield(); /* a signal to us is being sent */
+    }
+}
+
+void kicker_kick(struct kicker *kicker) {
+    kicker->ops->kick(kicker->vm);
+    uint64_t thread = atomic_load(&kicker->state);
+    if (thread == 0 || (thread & KICKER_SENDING) != 0)
+        return;
+    if (!atomic_compare_exchange_strong(&kicker->state, &thread, thread | KICKER_SENDING))
+        return; /* it left, or another kick is on its way */
+    syscall(SYS_tgkill, getpid(), (pid_t)thread, kicker->signal);
+    atomic_store(&kicker->state, thread);
+}

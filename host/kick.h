@@ -1,0 +1,36 @@
+/*
+ * host/kick.h: getting a thread out of KVM_RUN from another thread.
+ *
+ * A kick is two things: vm_ops.kick() (sticky in the VM: the next entry returns at once) and the kick signal to the
+ * thread that is inside KVM_RUN now. `state` says which thread that is, so that no kick is sent to a thread that has left:
+ * a call's end (kicker_leave) waits for a signal that is being sent, which takes as long as one tgkill().
+ * The kicking side never waits: if somebody else is sending already, or nobody runs, there is nothing left to do.
+ */
+#ifndef HOST_KICK_H
+#define HOST_KICK_H
+
+#include <stdatomic.h>
+
+#include "husk.h"
+#include "vm.h"
+
+#define KICKER_SENDING (1ull << 63) /* or'ed to the thread's number while a signal is under way */
+
+struct kicker {
+    const struct vm_ops *ops;
+    struct vm *vm;
+    int signal;
+    atomic_uint_least64_t state; /* 0: nobody runs; else the thread's kernel number */
+};
+
+/* A handler that does nothing (without SA_RESTART KVM_RUN would not return anyway; with it other calls go on). Refuses a
+ * signal that somebody else handles: HUSK_E_INVAL. */
+int kick_signal_install(int signal, struct husk_error *err);
+
+void kicker_init(struct kicker *kicker, const struct vm_ops *ops, struct vm *vm, int signal);
+/* The calling thread is about to run the VM; calls nest on the same thread. */
+void kicker_enter(struct kicker *kicker);
+void kicker_leave(struct kicker *kicker);
+void kicker_kick(struct kicker *kicker);
+
+#endif

@@ -1,0 +1,252 @@
+/*
+ * host/run.c: the run loop. One KVM_RUN per call and no other system call on the way, unless the guest asks for something.
+ *
+ * A call can be cut off by a deadline (its own, or that of a call around it) or by husk_interrupt(). Both leave a flag and
+ * kick the VM; the flag is looked at after the thread has said that it runs (kicker_enter) and whenever a run was kicked, so
+ * neither order of events loses one.
+ */
+#include "run.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "error.h"
+#include "ports.h"
+
+/* Below the interrupted RSP there may be a red zone (System V ABI, 3.2.2: 128 bytes). */
+#define NESTED_STACK_GAP_BYTES 256u
+#define START_RFLAGS 0x3202u /* guest/entry.S */
+
+void sandbox_poison(husk_sandbox *sandbox, enum husk_outcome_kind kind) {
+    sandbox->is_poisoned = true;
+    sandbox->poisoned_by = kind;
+}
+
+void outcome_violation(husk_sandbox *sandbox, struct husk_outcome *outcome, const char *format, ...) {
+    outcome_begin(outcome, HUSK_GUEST_VIOLATION);
+    outcome->is_poisoned = true;
+    sandbox_poison(sandbox, HUSK_GUEST_VIOLATION);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(outcome->message, sizeof outcome->message, format, args);
+    va_end(args);
+    backtrace_fill(sandbox, outcome);
+}
+
+static void outcome_cut(husk_sandbox *sandbox, enum husk_outcome_kind kind, bool did_run,
+                        struct husk_outcome *outcome) {
+    outcome_begin(outcome, kind);
+    snprintf(outcome->message, sizeof outcome->message, "%s%s",
+             kind == HUSK_DEADLINE ? "the call's time limit was reached" : "the call was interrupted",
+             did_run ? "" : " before the guest ran");
+    if (!did_run)
+        return;
+    outcome->is_poisoned = true;
+    sandbox_poison(sandbox, kind);
+    backtrace_fill(sandbox, outcome);
+}
+
+/* Must this call end? A call inside another one ends when that must end. */
+static bool is_cut(const husk_sandbox *sandbox, enum husk_outcome_kind *ret_kind) {
+    for (const struct call_frame *frame = sandbox->frame; frame != NULL; frame = frame->parent) {
+        if (frame->is_watched && atomic_load(&frame->watch.is_due)) {
+            *ret_kind = HUSK_DEADLINE;
+            return true;
+        }
+    }
+    if (atomic_load(&sandbox->is_interrupted)) {
+        *ret_kind = HUSK_INTERRUPTED;
+        return true;
+    }
+    return false;
+}
+
+/* The outermost call takes the request; an inner one leaves it for the calls around it, which must end, too. */
+static void consume_interrupt(husk_sandbox *sandbox) {
+    if (sandbox->frame->parent == NULL)
+        atomic_store(&sandbox->is_interrupted, false);
+}
+
+static void set_start_regs(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva) {
+    const struct call_frame *parent = sandbox->frame->parent;
+    uint64_t rsp = HUSK_STACK_TOP_GVA;
+    if (parent != NULL)
+        rsp = (parent->regs.rsp - NESTED_STACK_GAP_BYTES) & ~15ull;
+    struct vm_regs regs = {.rip = sandbox->image->note.entry_gva,
+                           .rdi = code_gva,
+                           .rsi = thunk_gva,
+                           .rsp = rsp,
+                           .rflags = START_RFLAGS};
+    sandbox->ops->set_regs(sandbox->vm, &regs);
+}
+
+/* Copies what the guest asks for once. */
+static bool serve_service(husk_sandbox *sandbox, struct husk_outcome *outcome) {
+    volatile struct husk_mailbox *mailbox = sandbox->arena.mailbox;
+    uint32_t op = mailbox->service_op;
+    uint64_t idx = mailbox->service_arg[0], delta = mailbox->service_arg[1];
+    switch (op) {
+    case HUSK_SERVICE_MEMORY_GROW:
+        mailbox->service_ret = sandbox_memory_grow(sandbox, idx, delta);
+        return true;
+    case HUSK_SERVICE_TABLE_GROW:
+        mailbox->service_ret = sandbox_table_grow(sandbox, idx, delta);
+        return true;
+    default:
+        outcome_violation(sandbox, outcome, "the guest asked for service %u, which does not exist", op);
+        return false;
+    }
+}
+
+/* After a host function: calls that it made may have ended in a way that ends this one, too. */
+static bool resume_after_host(husk_sandbox *sandbox, struct call_frame *frame, struct husk_outcome *outcome) {
+    if (!frame->was_nested)
+        return true;
+    frame->was_nested = false;
+    enum husk_outcome_kind kind;
+    if (sandbox->is_poisoned) {
+        outcome_begin(outcome, sandbox->poisoned_by);
+        outcome->is_poisoned = true;
+        snprintf(outcome->message, sizeof outcome->message, "a call made by a host function was cut off");
+        return false;
+    }
+    frame->regs.rip = sandbox->image->note.resume_gva;
+    sandbox->ops->set_regs(sandbox->vm, &frame->regs);
+    if (!is_cut(sandbox, &kind))
+        return true;
+    if (kind == HUSK_INTERRUPTED)
+        consume_interrupt(sandbox);
+    outcome_cut(sandbox, kind, true, outcome);
+    return false;
+}
+
+/* True: go on running. False: the call ended. */
+static bool serve_port(husk_sandbox *sandbox, struct call_frame *frame, uint8_t port, struct husk_outcome *outcome) {
+    switch (port) {
+    case HUSK_PORT_CALL_DONE:
+        outcome_begin(outcome, HUSK_RETURNED);
+        return false;
+    case HUSK_PORT_HOST_CALL:
+        return hostcall_serve(sandbox, frame, outcome) && resume_after_host(sandbox, frame, outcome);
+    case HUSK_PORT_SERVICE:
+        return serve_service(sandbox, outcome);
+    default:
+        outcome_violation(sandbox, outcome, "the guest wrote to port 0x%x", port);
+        return false;
+    }
+}
+
+/* A kicked run: by a deadline or an interrupt, or by a kick that came too late for its call, or by an unrelated signal. */
+static bool serve_kick(husk_sandbox *sandbox, bool is_first_run, struct husk_outcome *outcome) {
+    enum husk_outcome_kind kind;
+    if (!is_cut(sandbox, &kind))
+        return true;
+    bool did_run = true;
+    if (is_first_run) {
+        struct vm_regs regs;
+        sandbox->ops->get_regs(sandbox->vm, &regs);
+        did_run = regs.rip != sandbox->image->note.entry_gva || sandbox->frame->parent != NULL;
+    }
+    if (kind == HUSK_INTERRUPTED)
+        consume_interrupt(sandbox);
+    outcome_cut(sandbox, kind, did_run, outcome);
+    return false;
+}
+
+static int run_until_end(husk_sandbox *sandbox, struct call_frame *frame, struct husk_outcome *outcome,
+                         struct husk_error *err) {
+    bool is_first_run = true;
+    for (bool goes_on = true; goes_on; is_first_run = false) {
+        struct vm_exit exit;
+        int status = sandbox->ops->run(sandbox->vm, &exit, err);
+        if (status != 0) {
+            sandbox_poison(sandbox, HUSK_GUEST_VIOLATION);
+            return error_while(err, status, "running the guest; the sandbox is poisoned");
+        }
+        switch (exit.kind) {
+        case VM_EXIT_PORT:
+            goes_on = serve_port(sandbox, frame, exit.port, outcome);
+            break;
+        case VM_EXIT_KICKED:
+            goes_on = serve_kick(sandbox, is_first_run, outcome);
+            break;
+        case VM_EXIT_EXCEPTION:
+            trap_classify(sandbox, &exit, outcome);
+            goes_on = false;
+            break;
+        case VM_EXIT_VIOLATION:
+            outcome_violation(sandbox, outcome, "guest violation: %s", exit.detail);
+            goes_on = false;
+            break;
+        }
+    }
+    return 0;
+}
+
+static void count_outcome(husk_sandbox *sandbox, enum husk_outcome_kind kind) {
+    static const enum engine_stat stats[] = {[HUSK_TRAPPED] = STAT_traps,
+                                             [HUSK_EXITED] = STAT_exits,
+                                             [HUSK_DEADLINE] = STAT_deadlines,
+                                             [HUSK_INTERRUPTED] = STAT_interrupts,
+                                             [HUSK_GUEST_VIOLATION] = STAT_guest_violations};
+    if (kind != HUSK_RETURNED)
+        engine_count(sandbox->engine, sandbox->stat_shard, stats[kind]);
+}
+
+static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame, const struct call_limits *limits,
+                       struct husk_error *err) {
+    struct call_frame *parent = sandbox->frame;
+    frame->parent = parent;
+    frame->was_nested = false;
+    frame->is_watched = limits->wall_end_ns != UINT64_MAX || limits->cpu_end_ns != UINT64_MAX;
+    if (frame->is_watched) {
+        frame->watch.kicker = &sandbox->kicker;
+        frame->watch.wall_end_ns = limits->wall_end_ns;
+        frame->watch.cpu_end_ns = limits->cpu_end_ns;
+        frame->watch.cpu_clock = limits->cpu_clock;
+        atomic_init(&frame->watch.is_due, false);
+        int status = watchdog_add(&sandbox->engine->watchdog, &frame->watch, err);
+        if (status != 0)
+            return status;
+    }
+    if (parent == NULL) {
+        kicker_enter(&sandbox->kicker);
+    } else if (!parent->was_nested) {
+        sandbox->ops->get_regs(sandbox->vm, &parent->regs);
+        parent->was_nested = true;
+    }
+    sandbox->frame = frame;
+    sandbox->depth++;
+    return 0;
+}
+
+static void frame_leave(husk_sandbox *sandbox, struct call_frame *frame) {
+    if (frame->is_watched)
+        watchdog_remove(&sandbox->engine->watchdog, &frame->watch);
+    if (frame->parent == NULL)
+        kicker_leave(&sandbox->kicker);
+    sandbox->frame = frame->parent;
+    sandbox->depth--;
+}
+
+int run_call(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva, const struct call_limits *limits,
+             struct husk_outcome *ret_outcome, struct husk_error *err) {
+    struct call_frame frame;
+    enum husk_outcome_kind kind;
+    int status = frame_enter(sandbox, &frame, limits, err);
+    if (status != 0)
+        return status;
+    engine_count(sandbox->engine, sandbox->stat_shard, STAT_calls);
+    if (is_cut(sandbox, &kind)) {
+        if (kind == HUSK_INTERRUPTED)
+            consume_interrupt(sandbox);
+        outcome_cut(sandbox, kind, false, ret_outcome);
+    } else {
+        set_start_regs(sandbox, thunk_gva, code_gva);
+        status = run_until_end(sandbox, &frame, ret_outcome, err);
+    }
+    frame_leave(sandbox, &frame);
+    if (status == 0)
+        count_outcome(sandbox, ret_outcome->kind);
+    return status;
+}

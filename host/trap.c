@@ -1,0 +1,98 @@
+/*
+ * host/trap.c: CPU exceptions in ring 3 → wasm traps (core specification 2.0, section 4.4), by where the code is (code map),
+ * where it reached (CR2) and, for trap sites, what the instruction says.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "run.h"
+
+enum { VECTOR_UD = 6, VECTOR_PF = 14 }; /* SDM vol. 3A, table 6-1 */
+#define PF_FETCH 0x10u                                 /* error code: an instruction fetch (SDM vol. 3A, 4.7) */
+
+const char *trap_message(enum husk_trap trap) {
+    switch ((int)trap) {
+#define HUSK_TRAP(name, number, text)                                                                                  \
+    case number:                                                                                                       \
+        return text;
+#include "trap.def"
+#undef HUSK_TRAP
+    default:
+        return NULL;
+    }
+}
+
+static void outcome_trap(husk_sandbox *sandbox, enum husk_trap trap, struct husk_outcome *outcome) {
+    outcome_begin(outcome, HUSK_TRAPPED);
+    outcome->trap = trap;
+    snprintf(outcome->message, sizeof outcome->message, "%s", trap_message(trap));
+    backtrace_fill(sandbox, outcome);
+}
+
+static void outcome_exception(husk_sandbox *sandbox, const struct vm_exit *exit, uint64_t rip,
+                              struct husk_outcome *outcome) {
+    if (exit->vector == VECTOR_PF)
+        outcome_violation(sandbox, outcome, "guest violation: code at 0x%llx touched 0x%llx (error code 0x%x)",
+                          (unsigned long long)rip, (unsigned long long)exit->cr2, exit->error_code);
+    else
+        outcome_violation(sandbox, outcome, "guest violation: CPU exception %u at 0x%llx (error code 0x%x)",
+                          exit->vector, (unsigned long long)rip, exit->error_code);
+}
+
+/* The memory whose window an address is in, or UINT32_MAX. */
+static uint32_t memory_of(const husk_sandbox *sandbox, uint64_t address) {
+    uint64_t idx = 0;
+    if (address >= HUSK_MEM1_BASE_GVA)
+        idx = (address - HUSK_MEM1_BASE_GVA) / HUSK_MEM_STRIDE;
+    if (idx >= sandbox->image->memories_count)
+        return UINT32_MAX;
+    uint64_t base = husk_mem_gva((uint32_t)idx);
+    return address >= base && address - base < HUSK_MEM_WINDOW_BYTES ? (uint32_t)idx : UINT32_MAX;
+}
+
+static void classify_page_fault(husk_sandbox *sandbox, const struct vm_exit *exit, uint64_t rip,
+                                struct husk_outcome *outcome) {
+    uint64_t stack_limit = HUSK_STACK_TOP_GVA - sandbox->arena.stack_bytes;
+    bool is_code = image_in_text(sandbox->image, rip, 1) && (exit->error_code & PF_FETCH) == 0;
+    if (is_code && exit->cr2 >= HUSK_STACK_LOW_GVA && exit->cr2 < stack_limit) {
+        outcome_trap(sandbox, HUSK_TRAP_CALL_STACK_EXHAUSTED, outcome);
+        return;
+    }
+    uint32_t mem_idx = memory_of(sandbox, exit->cr2);
+    bool is_beyond = mem_idx != UINT32_MAX &&
+                     exit->cr2 - husk_mem_gva(mem_idx) >= sandbox->arena.memories[mem_idx].bytes;
+    if (!is_code || !is_beyond || code_row_find(sandbox->image, rip) == NULL) {
+        outcome_exception(sandbox, exit, rip, outcome);
+        return;
+    }
+    outcome_trap(sandbox, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS, outcome);
+    size_t used = strlen(outcome->message);
+    snprintf(outcome->message + used, sizeof outcome->message - used, ": address 0x%llx; the memory has %llu bytes",
+             (unsigned long long)(exit->cr2 - husk_mem_gva(mem_idx)),
+             (unsigned long long)sandbox->arena.memories[mem_idx].bytes);
+}
+
+/* `ud1l imm(%eax), %eax`: 67 0f b9 40 imm8 (abi/trap.def). Read from the image, which the guest cannot change. */
+static bool trap_site_kind(const husk_sandbox *sandbox, uint64_t rip, enum husk_trap *ret_trap) {
+    static const uint8_t opcode[] = {0x67, 0x0f, 0xb9, 0x40};
+    const husk_image *image = sandbox->image;
+    if (!image_in_text(image, rip, sizeof opcode + 1))
+        return false;
+    const uint8_t *bytes = image->ro_hva + (rip - HUSK_TEXT_GVA);
+    if (memcmp(bytes, opcode, sizeof opcode) != 0 || trap_message((enum husk_trap)bytes[sizeof opcode]) == NULL)
+        return false;
+    *ret_trap = (enum husk_trap)bytes[sizeof opcode];
+    return *ret_trap != HUSK_TRAP_HOST_FUNCTION;
+}
+
+void trap_classify(husk_sandbox *sandbox, const struct vm_exit *exit, struct husk_outcome *outcome) {
+    struct vm_regs regs;
+    sandbox->ops->get_regs(sandbox->vm, &regs);
+    enum husk_trap trap;
+    if (exit->vector == VECTOR_PF)
+        classify_page_fault(sandbox, exit, regs.rip, outcome);
+    else if (exit->vector == VECTOR_UD && trap_site_kind(sandbox, regs.rip, &trap))
+        outcome_trap(sandbox, trap, outcome);
+    else
+        outcome_exception(sandbox, exit, regs.rip, outcome);
+}

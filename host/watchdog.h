@@ -1,0 +1,49 @@
+/*
+ * host/watchdog.h: deadlines of running calls. One thread per engine, started when the first call with a deadline is made.
+ *
+ * A call puts its entry in a list under a lock, and takes it out when it ends. The thread sleeps until the earliest
+ * moment at which an entry can be due, and no later entry wakes it unless it is due before that: a caller that makes
+ * call after call with the same limit makes no system call for it, but for one about once per limit. While no entry is in the
+ * list the thread sleeps without end.
+ *
+ * Who is due is kicked under the lock, so an entry that was taken out is never touched again.
+ */
+#ifndef HOST_WATCHDOG_H
+#define HOST_WATCHDOG_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <time.h>
+
+#include "husk.h"
+#include "kick.h"
+
+struct watch {
+    struct watch *prev, *next;
+    struct kicker *kicker;
+    uint64_t wall_end_ns; /* CLOCK_MONOTONIC; UINT64_MAX: no limit */
+    uint64_t cpu_end_ns;  /* of cpu_clock; UINT64_MAX: no limit */
+    clockid_t cpu_clock;
+    atomic_bool is_due; /* set before the kick */
+};
+
+struct watchdog {
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    pthread_t thread;
+    bool is_started, is_stopping;
+    uint64_t wake_ns;   /* when the thread wakes by itself; UINT64_MAX: never */
+    struct watch watches; /* head of the ring */
+};
+
+int watchdog_init(struct watchdog *watchdog, struct husk_error *err);
+void watchdog_done(struct watchdog *watchdog); /* stops the thread; no entries may be left */
+
+/* Entries are the caller's. HUSK_E_NOMEM or HUSK_E_SYS if the thread cannot be started. */
+int watchdog_add(struct watchdog *watchdog, struct watch *watch, struct husk_error *err);
+void watchdog_remove(struct watchdog *watchdog, struct watch *watch);
+
+uint64_t clock_ns(clockid_t clock);
+
+#endif
