@@ -62,18 +62,6 @@ HUSK_API int husk_wasm_print(const void *wasm, size_t count, int (*write)(void *
 
 /* ---- Compiling ---- */
 
-/* A module as text for people: types, imports, exports, …, with_code: and every function, one instruction a line with its byte offset.
- * The module need not be valid. `write` gets pieces of UTF-8 in which control characters are escaped, and returns 0 to go on; any other value ends
- * it and is returned. Errors of decoding as for husk_validate(); a malformed body is printed up to the error. */
-struct husk_disassemble_options {
-    size_t size;
-    bool with_code;
-    int (*write)(void *user, const char *text, size_t count);
-    void *user;
-};
-HUSK_API int husk_disassemble(const void *wasm, size_t count, const struct husk_disassemble_options *options,
-                              struct husk_error *err);
-
 /* Compile to an image in an anonymous file (memfd): *ret_fd is the caller's, positioned at 0, O_CLOEXEC.
  * Errors of husk_validate(), and HUSK_E_COMPILER, HUSK_E_TIMEOUT, HUSK_E_SYS. */
 HUSK_API int husk_compile(const void *wasm, size_t count, const struct husk_compile_options *options, int *ret_fd,

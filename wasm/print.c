@@ -3,11 +3,6 @@
  */
 #include "print.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
-
-#include "husk_compile.h"
 #include "print_text.h"
 #include "read.h"
 
@@ -230,16 +225,4 @@ int wasm_print(const struct wasm_module *module, const struct wasm_print_options
     }
     print_flush(&printer);
     return status != 0 ? status : printer.status;
-}
-
-int husk_disassemble(const void *wasm, size_t count, const struct husk_disassemble_options *options, struct husk_error *err) {
-    struct wasm_module *module = NULL;
-    int status = wasm_decode(wasm, count, &module, err);
-    if (status != 0) {
-        return status;
-    }
-    struct wasm_print_options print = {.with_code = options->with_code, .write = options->write, .user = options->user};
-    status = wasm_print(module, &print, err);
-    wasm_module_free(module);
-    return status;
 }
