@@ -61,7 +61,9 @@ static int check_cpu(const husk_image *image, struct husk_error *err) {
 #include "cpu_features.def"
 #undef HUSK_CPU_FEATURE
     };
-    uint64_t known = 0, missing = image->note.cpu_features & ~image->engine->host_info.cpu_features;
+    uint64_t known = 0, missing = 0;
+    if (image->engine != NULL) /* without an engine nothing will be run */
+        missing = image->note.cpu_features & ~image->engine->host_info.cpu_features;
     char list[200] = "";
     for (size_t i = 0; i < sizeof features / sizeof features[0]; i++) {
         known |= features[i].bit;
@@ -105,7 +107,7 @@ static int image_open_file(husk_engine *engine, struct image_file *file, bool ve
     }
     atomic_init(&image->refs, 1);
     pthread_mutex_init(&image->template_lock, NULL);
-    image->engine = engine_ref(engine);
+    image->engine = engine != NULL ? engine_ref(engine) : NULL;
     image->file = *file;
     int status = image_read(image, err);
     if (status == 0)
@@ -128,7 +130,7 @@ static int image_open_file(husk_engine *engine, struct image_file *file, bool ve
 
 int husk_image_open_fd(husk_engine *engine, int fd, bool verify, husk_image **ret_image, struct husk_error *err) {
     struct image_file file;
-    if (engine == NULL || ret_image == NULL)
+    if (ret_image == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_image_open_fd: a NULL argument");
     int status = image_file_open(fd, &file, err);
     return status != 0 ? status : image_open_file(engine, &file, verify, ret_image, err);
@@ -136,7 +138,7 @@ int husk_image_open_fd(husk_engine *engine, int fd, bool verify, husk_image **re
 
 int husk_image_open(husk_engine *engine, const char *path, bool verify, husk_image **ret_image,
                     struct husk_error *err) {
-    if (engine == NULL || path == NULL || ret_image == NULL)
+    if (path == NULL || ret_image == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_image_open: a NULL argument");
     auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* non-blocking: a FIFO is refused, not waited for */
     if (fd < 0)
@@ -148,7 +150,7 @@ int husk_image_open(husk_engine *engine, const char *path, bool verify, husk_ima
 int husk_image_open_buffer(husk_engine *engine, const void *bytes, size_t count, bool verify, husk_image **ret_image,
                            struct husk_error *err) {
     struct image_file file;
-    if (engine == NULL || ret_image == NULL || (bytes == NULL && count != 0))
+    if (ret_image == NULL || (bytes == NULL && count != 0))
         return error_set(err, HUSK_E_INVAL, "husk_image_open_buffer: a NULL argument");
     int status = image_file_from_bytes(bytes, count, &file, err);
     return status != 0 ? status : image_open_file(engine, &file, verify, ret_image, err);

@@ -61,6 +61,11 @@ static bool is_cut(const husk_sandbox *sandbox, enum husk_outcome_kind *ret_kind
     return false;
 }
 
+bool sandbox_is_cut(const husk_sandbox *sandbox) {
+    enum husk_outcome_kind kind;
+    return is_cut(sandbox, &kind);
+}
+
 /* The outermost call takes the request; an inner one leaves it for the calls around it, which must end, too. */
 static void consume_interrupt(husk_sandbox *sandbox) {
     if (sandbox->frame->parent == NULL)

@@ -76,6 +76,9 @@ struct husk_sandbox {
     uint32_t values_used, values_count;
 };
 
+/* run.c: must the running call end? For host functions of ours that wait (the kick signal ends a system call, and this says why). */
+bool sandbox_is_cut(const husk_sandbox *sandbox);
+
 /* grow.c: the guest's memory.grow and table.grow. Returns the old size, or UINT64_MAX. */
 uint64_t sandbox_memory_grow(husk_sandbox *sandbox, uint64_t mem_idx, uint64_t delta_pages);
 uint64_t sandbox_table_grow(husk_sandbox *sandbox, uint64_t table_idx, uint64_t delta_entries);

@@ -59,12 +59,12 @@ static void config_free(struct wasi_config *config) {
     free(config);
 }
 
-int wasi_config_new(const struct husk_wasi_options *options, struct wasi_config **ret_config, struct husk_error *err) {
-    struct husk_wasi_options defaults = HUSK_WASI_OPTIONS_INIT;
-    if (!options) options = &defaults;
-    if (options->size != sizeof(*options))
-        return error_set(err, HUSK_E_INVAL, "husk_wasi_options.size is %zu, not %zu: use HUSK_WASI_OPTIONS_INIT",
-                         options->size, sizeof(*options));
+int wasi_config_new(const struct husk_wasi_options *given, struct wasi_config **ret_config, struct husk_error *err) {
+    struct husk_wasi_options copy = HUSK_WASI_OPTIONS_INIT;
+    if (given && given->size < sizeof(size_t))
+        return error_set(err, HUSK_E_INVAL, "husk_wasi_options.size is not set (use HUSK_WASI_OPTIONS_INIT)");
+    if (given) memcpy(&copy, given, given->size < sizeof(copy) ? given->size : sizeof(copy));
+    const struct husk_wasi_options *options = &copy;
     struct wasi_config *config = calloc(1, sizeof(*config));
     if (!config) return error_set(err, HUSK_E_NOMEM, "out of memory for the WASI configuration");
     int status = strings_init(&config->args, options->args, options->args_count, "argument", err);

@@ -169,6 +169,7 @@ typedef struct husk_image husk_image;
 
 /* Open an image that husk_compile() wrote. Everything in it is checked; it may come from anyone. `fd` is duplicated.
  * verify: also compare the content hash (reads the whole file). The file must not be changed while it is open.
+ * engine NULL: to look at it only (husk_image_info and the like; no sandbox can be made), where there is no KVM, too.
  * HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION, HUSK_E_CPU, HUSK_E_SYS, HUSK_E_NOMEM. */
 HUSK_API int husk_image_open(husk_engine *engine, const char *path, bool verify, husk_image **ret_image, struct husk_error *err);
 HUSK_API int husk_image_open_fd(husk_engine *engine, int fd, bool verify, husk_image **ret_image, struct husk_error *err);

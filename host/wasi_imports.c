@@ -1,0 +1,150 @@
+/*
+ * host/wasi_imports.c: connects WASI's handlers (wasi.h) to sandboxes: husk_imports_wasi() defines the functions, as one group
+ * (imports.h) whose state per sandbox is a struct wasi_ctx; each call goes to wasi_dispatch() with a way to guest memory.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "error.h"
+#include "imports.h"
+#include "sandbox_internal.h"
+#include "wasi.h"
+
+#define PARAMS_MAX 9 /* path_open */
+
+/* ---- What handlers need of the sandbox (struct wasi_host_ops; host is the sandbox) ---- */
+
+static void *host_span(void *host, uint32_t addr, uint64_t count) {
+    void *span = NULL;
+    return husk_memory_span(host, 0, addr, count, &span, NULL) == 0 ? span : NULL;
+}
+
+static bool host_is_cut(void *host) {
+    return sandbox_is_cut(host);
+}
+
+/* Waits with the kick signal let in by ppoll() alone, and looks whether the call is cut off before: a kick that comes between the
+ * look and the wait is pending, and ends the wait at once. */
+static int wait_unblocked(husk_sandbox *sandbox, struct pollfd *fds, nfds_t count, uint64_t end_ns) {
+    sigset_t kick, before, during;
+    int ready = -1, number = EINTR;
+    sigemptyset(&kick);
+    sigaddset(&kick, sandbox->engine->kick_signal);
+    pthread_sigmask(SIG_BLOCK, &kick, &before);
+    during = before;
+    sigdelset(&during, sandbox->engine->kick_signal);
+    while (ready < 0 && number == EINTR && !sandbox_is_cut(sandbox)) {
+        uint64_t now = clock_ns(CLOCK_MONOTONIC), rest = end_ns > now ? end_ns - now : 0;
+        struct timespec timeout = {.tv_sec = (time_t)(rest / 1000000000u), .tv_nsec = (long)(rest % 1000000000u)};
+        ready = ppoll(fds, count, end_ns == UINT64_MAX ? NULL : &timeout, &during);
+        number = errno;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = number;
+    return ready;
+}
+
+static int host_wait(void *host, struct pollfd *fds, nfds_t count, uint64_t timeout_ns) {
+    uint64_t now = clock_ns(CLOCK_MONOTONIC);
+    int ready = poll(fds, count, 0); /* mostly something is ready, or nobody wants to wait */
+    if (ready > 0 || timeout_ns == 0 || (ready < 0 && errno != EINTR)) return ready;
+    return wait_unblocked(host, fds, count, timeout_ns > UINT64_MAX - now ? UINT64_MAX : now + timeout_ns);
+}
+
+static const struct wasi_host_ops sandbox_ops = {.span = host_span, .wait = host_wait, .is_cut = host_is_cut};
+
+/* ---- Calls ---- */
+
+static int call_function(husk_caller *caller, struct wasi_ctx *ctx, uint32_t func_id, bool is_unstable,
+                         const struct husk_value *values, struct husk_value *results) {
+    const struct wasi_func *func = &wasi_funcs[func_id];
+    uint64_t args[PARAMS_MAX] = {0};
+    for (size_t i = 0; func->params[i]; i++)
+        args[i] = func->params[i] == 'i' ? (uint32_t)values[i].of.i32 : (uint64_t)values[i].of.i64;
+    struct wasi_call call = {.ctx = ctx,
+                             .ops = &sandbox_ops,
+                             .host = husk_caller_sandbox(caller),
+                             .args = args,
+                             .is_unstable = is_unstable};
+    uint16_t wasi_err = wasi_dispatch(&call, func_id);
+    if (call.has_exited) return husk_caller_exit(caller, (int32_t)call.exit_code);
+    if (func->has_result) results[0].of.i32 = wasi_err;
+    return 0;
+}
+
+/* One host function per row and module name, for a host function is not told which import called it. */
+#define WASI_FUNC(name, params, has_result, in_unstable)                                                     \
+    static int call_##name(husk_caller *caller, void *user, const struct husk_value *args,                   \
+                           struct husk_value *results) {                                                     \
+        return call_function(caller, user, WASI_ID_##name, false, args, results);                            \
+    }                                                                                                        \
+    static int call_unstable_##name(husk_caller *caller, void *user, const struct husk_value *args,          \
+                                    struct husk_value *results) {                                            \
+        return call_function(caller, user, WASI_ID_##name, true, args, results);                             \
+    }
+#include "wasi.def"
+#undef WASI_FUNC
+
+static const husk_host_fn host_fns[WASI_FUNCS_COUNT][2] = {
+#define WASI_FUNC(name, params, has_result, in_unstable) [WASI_ID_##name] = {call_##name, call_unstable_##name},
+#include "wasi.def"
+#undef WASI_FUNC
+};
+
+/* ---- The group ---- */
+
+static int group_state_new(void *shared, void **ret_state, struct husk_error *err) {
+    struct wasi_ctx *ctx = malloc(sizeof(*ctx));
+    if (!ctx) return error_set(err, HUSK_E_NOMEM, "no memory for a sandbox's WASI state");
+    wasi_ctx_init(ctx, shared);
+    *ret_state = ctx;
+    return 0;
+}
+
+static void group_state_free(void *state) {
+    if (!state) return;
+    wasi_ctx_done(state);
+    free(state);
+}
+
+static void group_shared_free(void *shared) {
+    wasi_config_unref(shared);
+}
+
+static const struct import_group_ops group_ops = {.name = "wasi",
+                                                  .state_new = group_state_new,
+                                                  .state_free = group_state_free,
+                                                  .shared_free = group_shared_free};
+
+static int define_function(husk_imports *imports, struct import_group *group, uint32_t func_id, struct husk_error *err) {
+    const struct wasi_func *func = &wasi_funcs[func_id];
+    husk_type params[PARAMS_MAX], result = HUSK_I32;
+    size_t count = strlen(func->params);
+    for (size_t i = 0; i < count; i++)
+        params[i] = func->params[i] == 'i' ? HUSK_I32 : HUSK_I64;
+    struct husk_functype type = {params, count, &result, func->has_result};
+    int status = imports_func_grouped(imports, "wasi_snapshot_preview1", func->name, &type, host_fns[func_id][0], group,
+                                      err);
+    if (status || !func->in_unstable) return status;
+    return imports_func_grouped(imports, "wasi_unstable", func->name, &type, host_fns[func_id][1], group, err);
+}
+
+int husk_imports_wasi(husk_imports *imports, const struct husk_wasi_options *options, struct husk_error *err) {
+    struct wasi_config *config = NULL;
+    struct import_group *group = NULL;
+    if (!imports) return error_set(err, HUSK_E_INVAL, "husk_imports_wasi: imports is NULL");
+    int status = wasi_config_new(options, &config, err);
+    if (status) return status;
+    status = import_group_new(&group_ops, config, &group, err);
+    if (status) {
+        wasi_config_unref(config);
+        return status;
+    }
+    for (uint32_t i = 0; i < WASI_FUNCS_COUNT && !status; i++)
+        status = define_function(imports, group, i, err);
+    import_group_unref(group);
+    return status;
+}
