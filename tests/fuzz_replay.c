@@ -149,8 +149,9 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < inputs_count; i++) {
         free(inputs[i].data);
     }
-    printf("%s: %zu passed, %d failed, 0 skipped\n", slash != NULL ? slash + 1 : argv[0],
-           status == 0 ? inputs_count + mutations : 0, status == 0 ? 0 : 1);
+    /* One test per input, and one for all mutations. */
+    printf("%u mutations\n%s: %zu passed, %d failed, 0 skipped\n", mutations,
+           slash != NULL ? slash + 1 : argv[0], status == 0 ? inputs_count + 1 : 0, status == 0 ? 0 : 1);
     free(inputs);
     return status == 0 ? 0 : 1;
 }
