@@ -1,0 +1,78 @@
+/* tests/support/guest_image.c: see guest_image.h. */
+#include "guest_image.h"
+
+#include <elf.h>
+#include <string.h>
+
+uint32_t guest_gva(const uint8_t *label) {
+    return (uint32_t)(HUSK_TEXT_GVA + (uint32_t)(label - guest_code_start));
+}
+
+#define MEMORY_SIZE_GVA (HUSK_DATA_GVA + 0)
+#define GLOBAL_GVA (HUSK_DATA_GVA + 16)
+
+static void add_functions(struct image_builder *builder) {
+    static const struct {
+        const char *name, *type;
+        const uint8_t *code;
+    } funcs[] = {{"add", "ii>i", guest_add},         {"host", "I>I", guest_host},   {"spin", ">", guest_spin},
+                 {"recurse", ">", guest_recurse},    {"read", "I>I", guest_read},   {"trap", ">", guest_trap},
+                 {"grow", "I>I", guest_grow},        {"bad_port", ">", guest_bad_port}};
+    uint32_t import_type = builder_type(builder, "I>I", 0);
+    builder_func(builder, import_type, 0, 0, "");
+    builder_import(builder, "env", "host", HUSK_ABI_FUNC, 0);
+    uint32_t code_bytes = (uint32_t)(guest_code_end - guest_code_start);
+    for (size_t i = 0; i < sizeof funcs / sizeof funcs[0]; i++) {
+        uint32_t type = builder_type(builder, funcs[i].type, guest_gva(guest_thunk));
+        uint32_t func = builder_func(builder, type, guest_gva(funcs[i].code), 1, funcs[i].name);
+        builder_export(builder, funcs[i].name, HUSK_ABI_FUNC, func);
+        struct husk_image_code_row row = {.code_gva = guest_gva(funcs[i].code), .func_idx = func, .wasm_offset = 100 * func};
+        builder_row(builder, HUSK_ARR_CODE_MAP, &row, sizeof row);
+    }
+    struct husk_image_code_row end = {.code_gva = HUSK_TEXT_GVA + code_bytes, .func_idx = HUSK_FUNC_NONE};
+    builder_row(builder, HUSK_ARR_CODE_MAP, &end, sizeof end);
+}
+
+/* Where every call stands: (from here on, CFA = rsp + offset). */
+static void add_unwind(struct image_builder *builder) {
+    const struct husk_image_unwind_row rows[] = {{guest_gva(guest_entry), 0, 0, 0},
+                                                 {guest_gva(guest_resume) - 2, 0, 8, 0},
+                                                 {guest_gva(guest_thunk) + 1, 0, 16, 0},
+                                                 {guest_gva(guest_add), 0, 8, 0},
+                                                 {guest_gva(guest_host) + 1, 0, 16, 0},
+                                                 {guest_gva(guest_spin), 0, 8, 0},
+                                                 {guest_gva(guest_recurse) + 4, 0, 32, 0},
+                                                 {guest_gva(guest_read), 0, 8, 0}};
+    builder_row(builder, HUSK_ARR_UNWIND, rows, sizeof rows);
+}
+
+void guest_image_build(struct image_builder *builder) {
+    builder_init(builder);
+    builder->note.entry_gva = guest_gva(guest_entry);
+    builder->note.resume_gva = guest_gva(guest_resume);
+    size_t code_bytes = (size_t)(guest_code_end - guest_code_start);
+    builder_segment(builder, HUSK_TEXT_GVA, PF_R | PF_X, guest_code_start, code_bytes, code_bytes);
+    static const uint8_t zeros[HUSK_PAGE_SIZE];
+    builder_segment(builder, HUSK_DATA_GVA, PF_R | PF_W, zeros, sizeof zeros, 2 * HUSK_PAGE_SIZE);
+    uint8_t page[HUSK_PAGE_SIZE] = "hello from the image";
+    builder_segment(builder, HUSK_MEM0_GVA, PF_R | PF_W, page, sizeof page, HUSK_WASM_PAGE_SIZE);
+    add_functions(builder);
+    add_unwind(builder);
+    struct husk_image_memory memory = {
+        .min_pages = 1, .max_pages = 3, .flags = HUSK_LIMIT_HAS_MAX, .size_gva = MEMORY_SIZE_GVA};
+    builder_row(builder, HUSK_ARR_MEMORIES, &memory, sizeof memory);
+    builder_word(builder, MEMORY_SIZE_GVA, 1);
+    builder_export(builder, "memory", HUSK_ABI_MEMORY, 0);
+    struct husk_image_global global = {.gva = GLOBAL_GVA, .type = HUSK_ABI_I64, .flags = HUSK_GLOBAL_MUTABLE};
+    builder_row(builder, HUSK_ARR_GLOBALS, &global, sizeof global);
+    builder_word(builder, GLOBAL_GVA, 7);
+    builder_export(builder, "g", HUSK_ABI_GLOBAL, 0);
+}
+
+uint8_t *guest_image_make(size_t *ret_count) {
+    struct image_builder builder;
+    guest_image_build(&builder);
+    uint8_t *bytes = builder_finish(&builder, ret_count);
+    builder_done(&builder);
+    return bytes;
+}

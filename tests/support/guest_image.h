@@ -1,0 +1,19 @@
+/*
+ * tests/support/guest_image.h: a small image made without the compiler, of guest_code.S: exports "add", "host" (calls the imported
+ * function "env"."host"), "spin", "recurse", "read", "trap", "grow", "bad_port", memory "memory" (1 page, at most 3), a mutable
+ * i64 global "g" of value 7. Function names are those of the exports.
+ */
+#ifndef TESTS_SUPPORT_GUEST_IMAGE_H
+#define TESTS_SUPPORT_GUEST_IMAGE_H
+
+#include "image_builder.h"
+
+/* Everything but builder_finish(), so that a test can change it first. */
+void guest_image_build(struct image_builder *builder);
+uint8_t *guest_image_make(size_t *ret_count);
+/* The guest address of a label of guest_code.S. */
+extern const uint8_t guest_code_start[], guest_code_end[], guest_entry[], guest_resume[], guest_thunk[], guest_add[],
+    guest_host[], guest_spin[], guest_recurse[], guest_read[], guest_trap[], guest_grow[], guest_bad_port[];
+uint32_t guest_gva(const uint8_t *label);
+
+#endif

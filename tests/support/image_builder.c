@@ -1,0 +1,204 @@
+/* tests/support/image_builder.c: see image_builder.h. */
+#include "image_builder.h"
+
+#include <elf.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sha256.h"
+
+static const uint32_t row_bytes_of[HUSK_ARR_COUNT] = {
+    [HUSK_ARR_STRINGS] = 1,
+    [HUSK_ARR_VALTYPES] = 1,
+    [HUSK_ARR_TYPES] = sizeof(struct husk_image_type),
+    [HUSK_ARR_FUNCS] = sizeof(struct husk_image_func),
+    [HUSK_ARR_IMPORTS] = sizeof(struct husk_image_import),
+    [HUSK_ARR_EXPORTS] = sizeof(struct husk_image_export),
+    [HUSK_ARR_MEMORIES] = sizeof(struct husk_image_memory),
+    [HUSK_ARR_TABLES] = sizeof(struct husk_image_table),
+    [HUSK_ARR_GLOBALS] = sizeof(struct husk_image_global),
+    [HUSK_ARR_CODE_MAP] = sizeof(struct husk_image_code_row),
+    [HUSK_ARR_UNWIND] = sizeof(struct husk_image_unwind_row),
+    [HUSK_ARR_FILES] = sizeof(struct husk_image_str),
+    [HUSK_ARR_LINES] = sizeof(struct husk_image_line_row),
+};
+
+void builder_init(struct image_builder *builder) {
+    memset(builder, 0, sizeof *builder);
+    builder->note_align = 8;
+    builder->note = (struct husk_image_note){.magic = HUSK_IMAGE_MAGIC,
+                                             .note_bytes = sizeof(struct husk_image_note),
+                                             .format = HUSK_IMAGE_FORMAT,
+                                             .abi = HUSK_ABI_VERSION,
+                                             .entry_gva = HUSK_TEXT_GVA,
+                                             .resume_gva = HUSK_TEXT_GVA};
+    builder->note.compiler = builder_string(builder, "image builder");
+    builder->note.target_cpu = builder_string(builder, "x86-64");
+}
+
+void builder_done(struct image_builder *builder) {
+    for (uint32_t i = 0; i < HUSK_ARR_COUNT; i++)
+        buf_done(&builder->arrays[i]);
+    for (uint32_t i = 0; i < builder->segments_count; i++)
+        buf_done(&builder->segments[i].bytes);
+}
+
+struct husk_image_str builder_string(struct image_builder *builder, const char *text) {
+    struct buf *strings = &builder->arrays[HUSK_ARR_STRINGS];
+    struct husk_image_str str = {(uint32_t)strings->count, (uint32_t)strlen(text)};
+    buf_append(strings, text, strlen(text));
+    return str;
+}
+
+uint32_t builder_row(struct image_builder *builder, enum husk_image_array_id array, const void *row, size_t row_bytes) {
+    struct buf *rows = &builder->arrays[array];
+    uint32_t idx = (uint32_t)(rows->count / row_bytes_of[array]);
+    buf_append(rows, row, row_bytes);
+    return idx;
+}
+
+static uint8_t type_of_letter(char letter) {
+    switch (letter) {
+    case 'i':
+        return HUSK_ABI_I32;
+    case 'I':
+        return HUSK_ABI_I64;
+    case 'f':
+        return HUSK_ABI_F32;
+    case 'F':
+        return HUSK_ABI_F64;
+    case 'v':
+        return HUSK_ABI_V128;
+    case 'c':
+        return HUSK_ABI_FUNCREF;
+    default:
+        return HUSK_ABI_EXTERNREF;
+    }
+}
+
+uint32_t builder_type(struct image_builder *builder, const char *types, uint32_t thunk_gva) {
+    struct husk_image_type row = {.valtypes_idx = (uint32_t)builder->arrays[HUSK_ARR_VALTYPES].count,
+                                  .thunk_gva = thunk_gva};
+    uint32_t *count = &row.params_count;
+    for (const char *letter = types; *letter != 0; letter++) {
+        if (*letter == '>') {
+            count = &row.results_count;
+            continue;
+        }
+        uint8_t type = type_of_letter(*letter);
+        builder_row(builder, HUSK_ARR_VALTYPES, &type, 1);
+        (*count)++;
+    }
+    return builder_row(builder, HUSK_ARR_TYPES, &row, sizeof row);
+}
+
+uint32_t builder_func(struct image_builder *builder, uint32_t type_idx, uint32_t code_gva, uint32_t code_bytes,
+                      const char *name) {
+    struct husk_image_func row = {
+        .type_idx = type_idx, .code_gva = code_gva, .code_bytes = code_bytes, .name = builder_string(builder, name)};
+    return builder_row(builder, HUSK_ARR_FUNCS, &row, sizeof row);
+}
+
+void builder_import(struct image_builder *builder, const char *module, const char *name, uint32_t kind, uint32_t idx) {
+    struct husk_image_import row = {.kind = kind, .idx = idx};
+    row.module = builder_string(builder, module);
+    row.name = builder_string(builder, name);
+    builder_row(builder, HUSK_ARR_IMPORTS, &row, sizeof row);
+}
+
+void builder_export(struct image_builder *builder, const char *name, uint32_t kind, uint32_t idx) {
+    struct husk_image_export row = {.name = builder_string(builder, name), .kind = kind, .idx = idx};
+    builder_row(builder, HUSK_ARR_EXPORTS, &row, sizeof row);
+}
+
+void builder_segment(struct image_builder *builder, uint64_t gva, uint32_t flags, const void *bytes, size_t count,
+                     uint64_t mem_bytes) {
+    if (builder->segments_count == BUILDER_SEGMENTS_MAX)
+        abort();
+    struct builder_segment *segment = &builder->segments[builder->segments_count++];
+    *segment = (struct builder_segment){.gva = gva, .flags = flags, .mem_bytes = mem_bytes};
+    buf_append(&segment->bytes, bytes, count);
+}
+
+void builder_word(struct image_builder *builder, uint64_t gva, uint64_t word) {
+    for (uint32_t i = 0; i < builder->segments_count; i++) {
+        struct builder_segment *segment = &builder->segments[i];
+        if (gva >= segment->gva && gva + 8 <= segment->gva + segment->bytes.count)
+            memcpy(segment->bytes.data + (gva - segment->gva), &word, sizeof word);
+    }
+}
+
+/* The note's descriptor: header, then the arrays. */
+static void make_descriptor(struct image_builder *builder, struct buf *desc) {
+    buf_append_zeros(desc, sizeof builder->note);
+    for (uint32_t i = 0; i < HUSK_ARR_COUNT; i++) {
+        buf_align(desc, 8);
+        builder->note.arrays[i] = (struct husk_image_array){
+            .offset = (uint32_t)desc->count,
+            .count = (uint32_t)(builder->arrays[i].count / row_bytes_of[i]),
+            .elem_bytes = row_bytes_of[i],
+        };
+        buf_append(desc, builder->arrays[i].data, builder->arrays[i].count);
+    }
+    memcpy(desc->data, &builder->note, sizeof builder->note);
+}
+
+static uint64_t append_note(const struct image_builder *builder, const struct buf *desc, struct buf *file,
+                            Elf64_Phdr *ret_header) {
+    Elf64_Nhdr header = {.n_namesz = sizeof HUSK_NOTE_NAME, .n_descsz = (uint32_t)desc->count, .n_type = HUSK_NOTE_TYPE};
+    buf_align(file, 8);
+    uint64_t start = file->count;
+    buf_append(file, &header, sizeof header);
+    buf_append(file, HUSK_NOTE_NAME, sizeof HUSK_NOTE_NAME);
+    buf_align(file, builder->note_align);
+    uint64_t desc_offset = file->count;
+    buf_append(file, desc->data, desc->count);
+    *ret_header = (Elf64_Phdr){.p_type = PT_NOTE,
+                               .p_flags = PF_R,
+                               .p_offset = start,
+                               .p_filesz = file->count - start,
+                               .p_align = builder->note_align};
+    return desc_offset;
+}
+
+uint8_t *builder_finish(struct image_builder *builder, size_t *ret_count) {
+    struct buf file = {0}, desc = {0};
+    Elf64_Phdr headers[BUILDER_SEGMENTS_MAX + 1];
+    uint32_t count = 0;
+    Elf64_Ehdr header = {.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
+                         .e_type = ET_EXEC,
+                         .e_machine = EM_X86_64,
+                         .e_version = EV_CURRENT,
+                         .e_entry = builder->note.entry_gva,
+                         .e_phoff = sizeof header,
+                         .e_ehsize = sizeof header,
+                         .e_phentsize = sizeof headers[0],
+                         .e_phnum = (uint16_t)(builder->segments_count + 1)};
+    make_descriptor(builder, &desc);
+    buf_append_zeros(&file, HUSK_PAGE_SIZE);
+    for (uint32_t i = 0; i < builder->segments_count; i++) {
+        const struct builder_segment *segment = &builder->segments[i];
+        buf_align(&file, HUSK_PAGE_SIZE);
+        headers[count++] = (Elf64_Phdr){.p_type = PT_LOAD,
+                                        .p_flags = segment->flags,
+                                        .p_offset = file.count,
+                                        .p_vaddr = segment->gva,
+                                        .p_paddr = segment->gva,
+                                        .p_filesz = segment->bytes.count,
+                                        .p_memsz = segment->mem_bytes,
+                                        .p_align = HUSK_PAGE_SIZE};
+        buf_append(&file, segment->bytes.data, segment->bytes.count);
+    }
+    uint64_t note_at = append_note(builder, &desc, &file, &headers[count]);
+    count++;
+    if (file.failed || desc.failed)
+        abort();
+    memcpy(file.data, &header, sizeof header);
+    memcpy(file.data + sizeof header, headers, count * sizeof headers[0]);
+    uint8_t digest[SHA256_BYTES];
+    sha256_bytes(file.data, file.count, digest);
+    memcpy(file.data + note_at + offsetof(struct husk_image_note, content_sha256), digest, sizeof digest);
+    buf_done(&desc);
+    *ret_count = file.count;
+    return file.data;
+}
