@@ -2,6 +2,7 @@
  * tests/kvm/vm_kvm_test.c: host/vm_kvm*.c and host/syspages*.c against the real KVM: ports, exceptions, resuming, kicks,
  * registers, growth, protection. Guest code is a few instructions each, in assembler.
  */
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -24,14 +25,22 @@ static void rig_begin(uint64_t cpu_features) {
 }
 
 static void check_port(const struct vm_exit *exit, unsigned port) {
-    CHECK_MSG(exit->kind == VM_EXIT_PORT && exit->port == port, "expected port 0x%x; kind %d port 0x%x vector %u: %s", port,
-              exit->kind, exit->port, exit->vector, exit->detail);
+    CHECK_MSG(exit->kind == VM_EXIT_PORT && exit->port == port,
+              "expected port 0x%x; kind %d port 0x%x vector %u: %s", port, exit->kind, exit->port,
+              exit->vector, exit->detail);
 }
 
 static void check_exception(const struct vm_exit *exit, unsigned vector) {
     CHECK_MSG(exit->kind == VM_EXIT_EXCEPTION && exit->vector == vector,
-              "expected exception %u; kind %d port 0x%x vector %u: %s", vector, exit->kind, exit->port, exit->vector,
-              exit->detail);
+              "expected exception %u; kind %d port 0x%x vector %u: %s", vector, exit->kind, exit->port,
+              exit->vector, exit->detail);
+}
+
+static uint8_t *anonymous(size_t bytes) {
+    void *base =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    CHECK(base != MAP_FAILED);
+    return base;
 }
 
 static struct vm_regs rig_regs(void) {
@@ -56,15 +65,30 @@ TEST(each_port_exits_and_resumes_after_it) {
     vm_rig_done(&rig);
 }
 
-RIG_CODE(code_move_regs, "xchg %rax, %r15\n xchg %rbx, %r14\n xchg %rcx, %r13\n xchg %rdx, %r12\n"
-                         "xchg %rsi, %r11\n xchg %rdi, %r10\n xchg %rbp, %r9\n xchg %rsp, %r8\n out %eax, $0x10");
+RIG_CODE(code_move_regs,
+         "xchg %rax, %r15\n xchg %rbx, %r14\n xchg %rcx, %r13\n xchg %rdx, %r12\n"
+         "xchg %rsi, %r11\n xchg %rdi, %r10\n xchg %rbp, %r9\n xchg %rsp, %r8\n out %eax, $0x10");
 
 TEST(all_registers_travel_both_ways) {
     rig_begin(0);
     RIG_LOAD(&rig, code_move_regs);
-    const struct vm_regs in = {.rax = 1, .rbx = 2, .rcx = 3, .rdx = 4, .rsi = 5, .rdi = 6, .rbp = 7, .rsp = 8,
-                               .r8 = 9, .r9 = 10, .r10 = 11, .r11 = 12, .r12 = 13, .r13 = 14, .r14 = 15,
-                               .r15 = 0xfedcba9876543210, .rip = RIG_TEXT_GVA};
+    const struct vm_regs in = {.rax = 1,
+                               .rbx = 2,
+                               .rcx = 3,
+                               .rdx = 4,
+                               .rsi = 5,
+                               .rdi = 6,
+                               .rbp = 7,
+                               .rsp = 8,
+                               .r8 = 9,
+                               .r9 = 10,
+                               .r10 = 11,
+                               .r11 = 12,
+                               .r12 = 13,
+                               .r13 = 14,
+                               .r14 = 15,
+                               .r15 = 0xfedcba9876543210,
+                               .rip = RIG_TEXT_GVA};
     vm_kvm_ops.set_regs(rig.vm, &in);
     struct vm_exit exit = vm_rig_run(&rig);
     check_port(&exit, HUSK_PORT_CALL_DONE);
@@ -101,7 +125,7 @@ TEST(a_call_after_a_call_starts_where_it_is_told) {
 
 /* rdi: address to read */
 RIG_CODE(code_read, "mov $0x1111, %eax\n mov $0x2222, %ecx\n stc\n mov (%rdi), %rax\n out %eax, $0x10");
-#define CODE_READ_FAULT_OFFSET 11
+#define CODE_READ_FAULT_OFFSET 12
 
 TEST(a_page_fault_reports_address_error_code_and_registers) {
     rig_begin(0);
@@ -153,8 +177,7 @@ TEST(after_an_exception_the_instruction_runs_again) {
     vm_kvm_ops.set_regs(rig.vm, &in);
     struct vm_exit exit = vm_rig_run(&rig);
     check_exception(&exit, X86_VECTOR_PF);
-    uint8_t *more = mmap(NULL, HUSK_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    CHECK(more != MAP_FAILED);
+    uint8_t *more = anonymous(HUSK_PAGE_SIZE);
     memset(more, 0x5a, 8);
     const struct page_mapping mapping = {
         {RIG_DATA_GVA + 0x10000}, {RIG_DATA_GVA + 0x10000}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_WRITE};
@@ -167,116 +190,386 @@ TEST(after_an_exception_the_instruction_runs_again) {
     munmap(more, HUSK_PAGE_SIZE);
 }
 
-/* What each of these instructions must end in. */
-RIG_CODE(code_de, "xor %ecx, %ecx\n div %ecx");
-RIG_CODE(code_ud, "ud2");
-RIG_CODE(code_ud1, ".byte 0x67, 0x0f, 0xb9, 0x40, 0x05"); /* a trap site of compiled code */
-RIG_CODE(code_int3, "int3");
-RIG_CODE(code_int80, "int $0x80");
-RIG_CODE(code_int20, "int $0x20");
-RIG_CODE(code_intdf, "int $8");
-RIG_CODE(code_hlt, "hlt");
-RIG_CODE(code_cli_hlt, "cli\n hlt");
-RIG_CODE(code_rdmsr, "mov $0xc0000080, %ecx\n rdmsr");
-RIG_CODE(code_wrmsr, "mov $0xc0000080, %ecx\n xor %eax, %eax\n xor %edx, %edx\n wrmsr");
-RIG_CODE(code_mov_cr3, "mov %cr3, %rax");
-RIG_CODE(code_mov_to_cr4, "mov %rax, %cr4");
-RIG_CODE(code_mov_dr7, "mov %rax, %dr7");
-RIG_CODE(code_lgdt, "lgdt (%rsp)");
-RIG_CODE(code_lidt, "lidt (%rsp)");
-RIG_CODE(code_ltr, "mov $0x40, %eax\n ltr %ax");
-RIG_CODE(code_invlpg, "invlpg (%rsp)");
-RIG_CODE(code_wbinvd, "wbinvd");
-RIG_CODE(code_swapgs, "swapgs");
-RIG_CODE(code_xsetbv, "xor %ecx, %ecx\n xor %edx, %edx\n mov $1, %eax\n xsetbv");
-RIG_CODE(code_rdpmc, "xor %ecx, %ecx\n rdpmc");
-RIG_CODE(code_kernel_ss, "mov $0x18, %eax\n mov %eax, %ss");
-RIG_CODE(code_wild_ds, "mov $0x1230, %eax\n mov %eax, %ds");
-RIG_CODE(code_ldt_fs, "mov $0x7, %eax\n mov %eax, %fs");
-RIG_CODE(code_far_call, "push $0x10\n lea 1f(%rip), %rax\n push %rax\n 1: lretq");
-RIG_CODE(code_iret_ring0, "push $0x18\n push %rsp\n pushfq\n push $0x10\n lea 1f(%rip), %rax\n push %rax\n 1: iretq");
-RIG_CODE(code_sysret, "sysretq");
-RIG_CODE(code_noncanonical, "movabs $0x8000000000000000, %rax\n mov (%rax), %al");
-RIG_CODE(code_jump_noncanonical, "movabs $0x8000000000000000, %rax\n jmp *%rax");
-RIG_CODE(code_write_text, "lea 1f(%rip), %rax\n 1: movb $1, (%rax)");
-RIG_CODE(code_jump_data, "mov $0x20000000, %eax\n jmp *%rax");
-RIG_CODE(code_read_gdt, "mov 0x100000, %al");
-RIG_CODE(code_write_stub, "movb $0, 0x101000");
-RIG_CODE(code_jump_stub, "mov $0x101000, %eax\n jmp *%rax");
-RIG_CODE(code_write_exception_stack, "movb $0, 0x102ff0");
-RIG_CODE(code_trap_flag, "pushfq\n orl $0x100, (%rsp)\n popfq\n nop\n nop");
-RIG_CODE(code_no_stack, "mov $0x1000, %esp\n push %rax");
-RIG_CODE(code_in, "in $0x10, %eax");
+/* ---- Growth and protection ---- */
 
-struct misdeed {
-    const char *name;
-    const uint8_t *code, *end;
-    int vector; /* -1: any exception, or a violation: hypervisors differ */
-};
-#define MISDEED(what, vector) {#what, code_##what, code_##what##_end, vector}
+static struct vm_exit read_at(uint64_t gva_v) {
+    RIG_LOAD(&rig, code_read);
+    const struct vm_regs in = {.rip = RIG_TEXT_GVA, .rsp = HUSK_STACK_TOP_GVA, .rdi = gva_v};
+    vm_kvm_ops.set_regs(rig.vm, &in);
+    return vm_rig_run(&rig);
+}
 
-/* iret_ring0, far_call: to a ring-0 segment. trap_flag: single-stepping itself. */
-static const struct misdeed misdeeds[] = {
-    MISDEED(de, X86_VECTOR_DE),
-    MISDEED(ud, X86_VECTOR_UD),
-    MISDEED(ud1, X86_VECTOR_UD),
-    MISDEED(int3, -1),
-    MISDEED(int80, -1),
-    MISDEED(int20, -1),
-    MISDEED(intdf, -1),
-    MISDEED(hlt, X86_VECTOR_GP),
-    MISDEED(cli_hlt, X86_VECTOR_GP),
-    MISDEED(rdmsr, X86_VECTOR_GP),
-    MISDEED(wrmsr, X86_VECTOR_GP),
-    MISDEED(mov_cr3, X86_VECTOR_GP),
-    MISDEED(mov_to_cr4, X86_VECTOR_GP),
-    MISDEED(mov_dr7, X86_VECTOR_GP),
-    MISDEED(lgdt, X86_VECTOR_GP),
-    MISDEED(lidt, X86_VECTOR_GP),
-    MISDEED(ltr, X86_VECTOR_GP),
-    MISDEED(invlpg, X86_VECTOR_GP),
-    MISDEED(wbinvd, X86_VECTOR_GP),
-    MISDEED(swapgs, X86_VECTOR_GP),
-    MISDEED(xsetbv, -1),
-    MISDEED(rdpmc, X86_VECTOR_GP),
-    MISDEED(kernel_ss, X86_VECTOR_GP),
-    MISDEED(wild_ds, X86_VECTOR_GP),
-    MISDEED(ldt_fs, X86_VECTOR_GP),
-    MISDEED(far_call, X86_VECTOR_GP),
-    MISDEED(iret_ring0, X86_VECTOR_GP),
-    MISDEED(sysret, -1),
-    MISDEED(noncanonical, X86_VECTOR_GP),
-    MISDEED(jump_noncanonical, X86_VECTOR_GP),
-    MISDEED(write_text, X86_VECTOR_PF),
-    MISDEED(jump_data, X86_VECTOR_PF),
-    MISDEED(read_gdt, X86_VECTOR_PF),
-    MISDEED(write_stub, X86_VECTOR_PF),
-    MISDEED(jump_stub, X86_VECTOR_PF),
-    MISDEED(write_exception_stack, X86_VECTOR_PF),
-    MISDEED(trap_flag, X86_VECTOR_DB),
-    MISDEED(no_stack, X86_VECTOR_PF),
-    MISDEED(in, -1),
-};
+static int map_more(uint64_t gva_v, uint64_t bytes, uint32_t prot) {
+    const struct page_mapping mapping = {gva(gva_v), gpa_of_gva(gva(gva_v)), bytes, prot};
+    return sys_space_map(rig.space, &mapping, &rig.err);
+}
 
-TEST(misdeeds_end_as_designed_and_the_vm_lives_on) {
+/* Linear memory grows from one wasm page to 64 MiB, in steps of all sizes; each new page is seen, the next one not. */
+TEST(memory_grows_in_steps) {
     rig_begin(0);
-    unsigned failures = 0;
-    for (size_t i = 0; i < sizeof misdeeds / sizeof misdeeds[0]; i++) {
-        const struct misdeed *misdeed = &misdeeds[i];
-        vm_rig_load(&rig, misdeed->code, (size_t)(misdeed->end - misdeed->code));
-        const struct vm_exit exit = vm_rig_run(&rig);
-        bool is_fine = exit.kind == VM_EXIT_EXCEPTION ? misdeed->vector < 0 || exit.vector == misdeed->vector
-                                                      : exit.kind == VM_EXIT_VIOLATION && misdeed->vector < 0;
-        printf("  %-24s kind %d vector %2u error 0x%x cr2 0x%llx %s%s\n", misdeed->name, exit.kind, exit.vector,
-               exit.error_code, (unsigned long long)exit.cr2, exit.detail, is_fine ? "" : "  <-- wrong");
-        failures += !is_fine;
-        struct vm_exit good = RIG_RUN_CODE(&rig, code_ports);
-        check_port(&good, HUSK_PORT_CALL_DONE);
-        good = vm_rig_run(&rig);
-        check_port(&good, HUSK_PORT_HOST_CALL);
+    const uint64_t bytes = 64 << 20;
+    uint8_t *memory = anonymous(bytes);
+    CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, gpa_of_gva(gva(HUSK_MEM0_GVA)), memory, bytes, 0, &rig.err),
+             rig.err);
+    static const uint64_t steps[] = {0x10000, 0x10000, 0x1e0000, 0x200000, 0x410000, 0x1f0000, 0x1000000};
+    uint64_t size = 0;
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        CHECK_OK(map_more(HUSK_MEM0_GVA + size, steps[i], PAGE_READ | PAGE_WRITE), rig.err);
+        size += steps[i];
+        memcpy(memory + size - 8, &size, 8);
+        struct vm_exit exit = read_at(HUSK_MEM0_GVA + size - 8);
+        check_port(&exit, HUSK_PORT_CALL_DONE);
+        CHECK_EQ_U64(rig_regs().rax, size);
+        exit = read_at(HUSK_MEM0_GVA + size);
+        check_exception(&exit, X86_VECTOR_PF);
+        CHECK_EQ_U64(exit.cr2, HUSK_MEM0_GVA + size);
     }
-    CHECK_EQ_U64(failures, 0);
     vm_rig_done(&rig);
+    munmap(memory, bytes);
+}
+
+/* So many memories, page by page, that the page tables need further slots. */
+TEST(page_tables_grow_into_further_slots) {
+    rig_begin(0);
+    const uint64_t bytes = 1ull << 30;
+    uint8_t *memory = anonymous(bytes);
+    const uint64_t base = husk_mem_gva(1);
+    CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, gpa_of_gva(gva(base)), memory, bytes, 0, &rig.err), rig.err);
+    for (uint64_t at = 0; at < bytes; at += 0x200000) { /* a 4 KiB entry in each 2 MiB: 512 tables */
+        CHECK_OK(map_more(base + at, HUSK_PAGE_SIZE, PAGE_READ | PAGE_WRITE), rig.err);
+        if (at % (bytes / 16) != 0)
+            continue;
+        memcpy(memory + at, &at, 8);
+        struct vm_exit exit = read_at(base + at);
+        check_port(&exit, HUSK_PORT_CALL_DONE);
+        CHECK_EQ_U64(rig_regs().rax, at);
+    }
+    vm_rig_done(&rig);
+    munmap(memory, bytes);
+}
+
+TEST(the_last_memory_is_within_the_physical_address_space) {
+    rig_begin(0);
+    const uint64_t top = husk_mem_gva(HUSK_MAX_MEMORIES - 1) + (4ull << 30) - 0x200000;
+    uint8_t *memory = anonymous(0x200000);
+    CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, gpa_of_gva(gva(top)), memory, 0x200000, 0, &rig.err), rig.err);
+    CHECK_OK(map_more(top, 0x200000, PAGE_READ | PAGE_WRITE), rig.err);
+    memory[0x1ffff8] = 0x77;
+    struct vm_exit exit = read_at(top + 0x1ffff8);
+    check_port(&exit, HUSK_PORT_CALL_DONE);
+    CHECK_EQ_U64(rig_regs().rax, 0x77);
+    vm_rig_done(&rig);
+    munmap(memory, 0x200000);
+}
+
+TEST(bad_mappings_are_refused_and_change_nothing) {
+    rig_begin(0);
+    const uint32_t rw = PAGE_READ | PAGE_WRITE;
+    CHECK_STATUS(map_more(HUSK_MEM0_GVA, 0x1000, PAGE_READ | PAGE_WRITE | PAGE_EXEC), HUSK_E_INVAL);
+    CHECK_CONTAINS(rig.err.message, "writable and executable");
+    CHECK_STATUS(map_more(HUSK_MEM0_GVA, 0x1000, 0), HUSK_E_INVAL);
+    CHECK_STATUS(map_more(HUSK_MEM0_GVA, 0x1000, PAGE_READ | 8),
+                 HUSK_E_INVAL); /* supervisor: not for callers */
+    CHECK_STATUS(map_more(HUSK_MEM0_GVA, 0, rw), HUSK_E_INVAL);
+    CHECK_STATUS(map_more(HUSK_MEM0_GVA + 1, 0x1000, rw), HUSK_E_INVAL);
+    CHECK_STATUS(map_more(HUSK_SYS_GVA, 0x1000, rw), HUSK_E_INVAL);
+    CHECK_STATUS(map_more(0, 0x400000, rw), HUSK_E_INVAL);
+    CHECK_STATUS(map_more(RIG_DATA_GVA, 0x1000, rw), HUSK_E_INVAL);
+    CHECK_CONTAINS(rig.err.message, "mapped already");
+    CHECK_STATUS(map_more(RIG_DATA_GVA - 0x1000, 0x200000, rw), HUSK_E_INVAL);
+    const struct page_mapping bad[] = {
+        {{HUSK_MEM0_GVA}, {0xc0000000}, 0x1000, PAGE_READ},    /* would show the system pages */
+        {{HUSK_MEM0_GVA}, {0xbffff000}, 0x2000, PAGE_READ},    /* would reach into them */
+        {{1ull << 47}, {0}, 0x1000, PAGE_READ},                /* not canonical */
+        {{HUSK_MEM0_GVA}, {1ull << 40}, 0x1000, PAGE_READ},    /* beyond the physical address space */
+        {{HUSK_MEM0_GVA}, {0}, 0xfffffffffffff000, PAGE_READ}, /* wraps */
+        {{0xfffffffffffff000}, {0}, 0x2000, PAGE_READ},        /* wraps */
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        CHECK_STATUS(sys_space_map(rig.space, &bad[i], &rig.err), HUSK_E_INVAL);
+    struct vm_exit exit = read_at(HUSK_MEM0_GVA);
+    check_exception(&exit, X86_VECTOR_PF);
+    vm_rig_done(&rig);
+}
+
+RIG_CODE(code_write, "movb $1, (%rdi)\n out %eax, $0x10");
+
+static struct vm_exit write_at(uint64_t gva_v) {
+    RIG_LOAD(&rig, code_write);
+    const struct vm_regs in = {.rip = RIG_TEXT_GVA, .rsp = HUSK_STACK_TOP_GVA, .rdi = gva_v};
+    vm_kvm_ops.set_regs(rig.vm, &in);
+    return vm_rig_run(&rig);
+}
+
+/* Second door: even where a page table entry allows writing, a read-only slot does not. */
+TEST(a_read_only_slot_is_not_written) {
+    rig_begin(0);
+    uint8_t *memory = anonymous(0x1000);
+    CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, gpa_of_gva(gva(HUSK_MEM0_GVA)), memory, 0x1000, VM_SLOT_READONLY,
+                                 &rig.err),
+             rig.err);
+    CHECK_OK(map_more(HUSK_MEM0_GVA, 0x1000, PAGE_READ | PAGE_WRITE), rig.err);
+    struct vm_exit exit = read_at(HUSK_MEM0_GVA);
+    check_port(&exit, HUSK_PORT_CALL_DONE);
+    exit = write_at(HUSK_MEM0_GVA);
+    CHECK_EQ_U64(exit.kind, VM_EXIT_VIOLATION);
+    CHECK_CONTAINS(exit.detail, "write of guest-physical 0x100000000");
+    CHECK_EQ_U64(memory[0], 0);
+    exit = write_at(RIG_DATA_GVA);
+    check_port(&exit, HUSK_PORT_CALL_DONE);
+    vm_rig_done(&rig);
+    munmap(memory, 0x1000);
+}
+
+TEST(a_page_without_memory_is_a_violation) {
+    rig_begin(0);
+    CHECK_OK(map_more(HUSK_MEM0_GVA, 0x1000, PAGE_READ | PAGE_WRITE), rig.err);
+    struct vm_exit exit = read_at(HUSK_MEM0_GVA);
+    CHECK_EQ_U64(exit.kind, VM_EXIT_VIOLATION);
+    CHECK_CONTAINS(exit.detail, "read of guest-physical 0x100000000");
+    exit = read_at(RIG_DATA_GVA);
+    check_port(&exit, HUSK_PORT_CALL_DONE);
+    CHECK_EQ_U64(rig_regs().rax, 0);
+    vm_rig_done(&rig);
+}
+
+TEST(memory_whose_backing_is_discarded_reads_as_zero) {
+    rig_begin(0);
+    uint8_t *memory = anonymous(0x10000);
+    CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, gpa_of_gva(gva(HUSK_MEM0_GVA)), memory, 0x10000, 0, &rig.err),
+             rig.err);
+    CHECK_OK(map_more(HUSK_MEM0_GVA, 0x10000, PAGE_READ | PAGE_WRITE), rig.err);
+    struct vm_exit exit = write_at(HUSK_MEM0_GVA + 0x2000);
+    check_port(&exit, HUSK_PORT_CALL_DONE);
+    CHECK_EQ_U64(memory[0x2000], 1);
+    CHECK(madvise(memory, 0x10000, MADV_DONTNEED) == 0);
+    exit = read_at(HUSK_MEM0_GVA + 0x2000);
+    check_port(&exit, HUSK_PORT_CALL_DONE);
+    CHECK_EQ_U64(rig_regs().rax, 0);
+    vm_rig_done(&rig);
+    munmap(memory, 0x10000);
+}
+
+/* ---- Kicks ---- */
+
+#define KICK_SIGNAL SIGUSR1
+
+static void on_kick_signal(int number) {
+    (void)number;
+}
+
+static void install_kick_signal(void) {
+    const struct sigaction action = {.sa_handler = on_kick_signal}; /* no SA_RESTART */
+    CHECK(sigaction(KICK_SIGNAL, &action, NULL) == 0);
+}
+
+struct kicker {
+    pthread_t thread, target;
+    unsigned delay_us;
+};
+
+static void *kicker_main(void *arg) {
+    const struct kicker *kicker = arg;
+    usleep(kicker->delay_us);
+    vm_kvm_ops.kick(rig.vm);
+    pthread_kill(kicker->target, KICK_SIGNAL);
+    return NULL;
+}
+
+static void kicker_start(struct kicker *kicker, unsigned delay_us) {
+    kicker->target = pthread_self();
+    kicker->delay_us = delay_us;
+    CHECK(pthread_create(&kicker->thread, NULL, kicker_main, kicker) == 0);
+}
+
+RIG_CODE(code_spin, "mov $5, %ebx\n 1: inc %rcx\n jmp 1b");
+
+TEST(a_kick_ends_an_endless_loop_and_it_can_go_on) {
+    rig_begin(0);
+    install_kick_signal();
+    RIG_LOAD(&rig, code_spin);
+    uint64_t count = 0;
+    for (unsigned i = 0; i < 5; i++) {
+        struct kicker kicker;
+        kicker_start(&kicker, 20000);
+        struct vm_exit exit = vm_rig_run(&rig);
+        CHECK(pthread_join(kicker.thread, NULL) == 0);
+        CHECK_EQ_U64(exit.kind, VM_EXIT_KICKED);
+        const struct vm_regs regs = rig_regs();
+        CHECK(regs.rip >= RIG_TEXT_GVA && regs.rip < RIG_TEXT_GVA + 16);
+        CHECK_EQ_U64(regs.rbx, 5);
+        CHECK(regs.rcx > count);
+        count = regs.rcx;
+    }
+    struct vm_exit exit = RIG_RUN_CODE(&rig, code_ports);
+    check_port(&exit, HUSK_PORT_CALL_DONE);
+    vm_rig_done(&rig);
+}
+
+TEST(a_kick_before_a_run_is_not_lost_and_counts_once) {
+    rig_begin(0);
+    RIG_LOAD(&rig, code_ports);
+    vm_kvm_ops.kick(rig.vm);
+    vm_kvm_ops.kick(rig.vm);
+    struct vm_exit exit = vm_rig_run(&rig);
+    CHECK_EQ_U64(exit.kind, VM_EXIT_KICKED);
+    CHECK_EQ_U64(rig_regs().rip, RIG_TEXT_GVA);
+    exit = vm_rig_run(&rig);
+    check_port(&exit, HUSK_PORT_CALL_DONE);
+    /* Also between a port exit and its resumption: the OUT is over, and done once. */
+    vm_kvm_ops.kick(rig.vm);
+    exit = vm_rig_run(&rig);
+    CHECK_EQ_U64(exit.kind, VM_EXIT_KICKED);
+    exit = vm_rig_run(&rig);
+    check_port(&exit, HUSK_PORT_HOST_CALL);
+    vm_rig_done(&rig);
+}
+
+TEST(a_kick_between_an_exception_and_its_resumption_is_harmless) {
+    rig_begin(0);
+    RIG_LOAD(&rig, code_read);
+    const struct vm_regs in = {.rip = RIG_TEXT_GVA, .rsp = HUSK_STACK_TOP_GVA - 64, .rdi = 0x50000000};
+    vm_kvm_ops.set_regs(rig.vm, &in);
+    struct vm_exit exit = vm_rig_run(&rig);
+    check_exception(&exit, X86_VECTOR_PF);
+    vm_kvm_ops.kick(rig.vm);
+    exit = vm_rig_run(&rig);
+    CHECK_EQ_U64(exit.kind, VM_EXIT_KICKED);
+    CHECK_EQ_U64(rig_regs().rip, RIG_TEXT_GVA + CODE_READ_FAULT_OFFSET); /* ring 3's, not the stub's */
+    exit = vm_rig_run(&rig);
+    check_exception(&exit, X86_VECTOR_PF);
+    CHECK_EQ_U64(exit.cr2, 0x50000000);
+    vm_kvm_ops.kick(rig.vm);
+    exit = vm_rig_run(&rig);
+    CHECK_EQ_U64(exit.kind, VM_EXIT_KICKED);
+    exit = RIG_RUN_CODE(&rig, code_ports); /* set after the kick: not through the stub any more */
+    check_port(&exit, HUSK_PORT_CALL_DONE);
+    vm_rig_done(&rig);
+}
+
+/* A kick hits every phase of a storm of exceptions sooner or later. */
+TEST(kicks_during_an_exception_storm) {
+    rig_begin(0);
+    install_kick_signal();
+    for (unsigned i = 0; i < 30; i++) {
+        struct vm_exit exit = read_at(0x50000000);
+        struct kicker kicker;
+        kicker_start(&kicker, 500 + 137 * i);
+        while (exit.kind == VM_EXIT_EXCEPTION) {
+            CHECK_EQ_U64(exit.cr2, 0x50000000);
+            exit = vm_rig_run(&rig); /* again and again */
+        }
+        CHECK(pthread_join(kicker.thread, NULL) == 0);
+        CHECK_EQ_U64(exit.kind, VM_EXIT_KICKED);
+        exit = RIG_RUN_CODE(&rig, code_ports);
+        if (exit.kind == VM_EXIT_KICKED) /* the signal may come after the kick was seen */
+            exit = vm_rig_run(&rig);
+        check_port(&exit, HUSK_PORT_CALL_DONE);
+    }
+    vm_rig_done(&rig);
+}
+
+/* ---- CPU features ---- */
+
+RIG_CODE(code_avx2, "vpaddd %ymm0, %ymm0, %ymm0\n out %eax, $0x10");
+#define FEATURE_AVX (1ull << 6)
+#define FEATURE_AVX2 (1ull << 12)
+
+TEST(avx2_works_where_it_is_granted) {
+    rig_begin(FEATURE_AVX | FEATURE_AVX2);
+    struct husk_host_info info;
+    vm_kvm_host_info(rig.backend, &info);
+    if ((info.cpu_features & FEATURE_AVX2) == 0) {
+        vm_rig_done(&rig);
+        SKIP("this CPU has no AVX2");
+    }
+    struct vm_exit exit = RIG_RUN_CODE(&rig, code_avx2);
+    check_port(&exit, HUSK_PORT_CALL_DONE);
+    vm_rig_done(&rig);
+}
+
+TEST(avx2_is_undefined_where_it_is_not_granted) {
+    rig_begin(0);
+    struct husk_host_info info;
+    vm_kvm_host_info(rig.backend, &info);
+    if (info.kvm_kind == HUSK_KVM_PVM) {
+        vm_rig_done(&rig);
+        SKIP("kvm-pvm runs ring 3 with the host's own XCR0");
+    }
+    struct vm_exit exit = RIG_RUN_CODE(&rig, code_avx2);
+    check_exception(&exit, X86_VECTOR_UD);
+    vm_rig_done(&rig);
+}
+
+TEST(vector_registers_survive_exits) {
+    rig_begin(0);
+    RIG_CODE(code_xmm,
+             "mov $0x1234, %eax\n movq %rax, %xmm15\n out %eax, $0x11\n xor %eax, %eax\n movq %xmm15, %rax\n"
+             "out %eax, $0x10");
+    struct vm_exit exit = RIG_RUN_CODE(&rig, code_xmm);
+    check_port(&exit, HUSK_PORT_HOST_CALL);
+    __asm__ volatile("pxor %%xmm15, %%xmm15" ::: "xmm15");
+    exit = vm_rig_run(&rig);
+    check_port(&exit, HUSK_PORT_CALL_DONE);
+    CHECK_EQ_U64(rig_regs().rax, 0x1234);
+    vm_rig_done(&rig);
+}
+
+/* ---- Many ---- */
+
+static void *run_in_thread(void *arg) {
+    struct vm_exit exit = {0};
+    int status = vm_kvm_ops.run(rig.vm, &exit, NULL);
+    *(bool *)arg = status == 0 && exit.kind == VM_EXIT_PORT;
+    return NULL;
+}
+
+TEST(a_vm_moves_between_threads) {
+    rig_begin(0);
+    RIG_LOAD(&rig, code_ports);
+    for (int i = 0; i < 4; i++) {
+        pthread_t thread;
+        bool is_fine = false;
+        CHECK(pthread_create(&thread, NULL, run_in_thread, &is_fine) == 0);
+        CHECK(pthread_join(thread, NULL) == 0);
+        CHECK(is_fine);
+    }
+    CHECK_EQ_U64(rig_regs().rbx, 7);
+    vm_rig_done(&rig);
+}
+
+static unsigned count_lines(const char *path) {
+    FILE *file = fopen(path, "re");
+    CHECK(file != NULL);
+    unsigned count = 0;
+    for (int c = getc(file); c != EOF; c = getc(file))
+        count += c == '\n';
+    fclose(file);
+    return count;
+}
+
+static unsigned count_fds(void) {
+    unsigned count = 0;
+    for (int fd = 0; fd < 1024; fd++)
+        count += fcntl(fd, F_GETFD) != -1;
+    return count;
+}
+
+TEST(nothing_is_left_behind) {
+    SKIP_WITHOUT_KVM();
+    unsigned fds = 0, maps = 0;
+    for (int i = 0; i < 20; i++) {
+        vm_rig_init(&rig, 0);
+        struct vm_exit exit = RIG_RUN_CODE(&rig, code_ports);
+        check_port(&exit, HUSK_PORT_CALL_DONE);
+        vm_rig_done(&rig);
+        if (i == 3) { /* after the C library has made its own */
+            fds = count_fds();
+            maps = count_lines("/proc/self/maps");
+        }
+    }
+    CHECK_EQ_U64(count_fds(), fds);
+    CHECK(count_lines("/proc/self/maps") <= maps + 2);
 }
 
 TEST_MAIN()
