@@ -35,7 +35,6 @@ static int item_lower(struct lower_module *lm, const struct item *item) {
     case ITEM_IMPORT_STUB: return lower_import_stub(lm, item->idx);
     case ITEM_THUNK: return lower_thunk(lm, item->idx);
     case ITEM_INIT: return lower_init(lm);
-    case ITEM_INIT_THUNK: return lower_init_thunk(lm);
     }
     return 0;
 }

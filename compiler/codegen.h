@@ -5,7 +5,6 @@
  *   i0.f<idx>   function (imported ones: a stub that makes the host call), internal calling convention of codegen's choice
  *   i0.t<canonical type idx>   call thunk, void(i64 code_address), C convention: reads mailbox.call_slots, calls, writes results
  *   i0.init     deferred initialisation and the start call, type () -> (); if plan->needs_init
- *   i0.initthunk   call thunk of type () -> () for it (the module itself may have no function of that type)
  * Defined by the linker: i0.d<idx> (bytes of a data segment), and everything of the guest runtime (guest/): husk.hostcall, husk.service,
  *   memcpy memmove memset memcmp bcmp.
  * Defined as absolute symbols: i0.mem (HUSK_MEM0_GVA), i0.g<idx> (global slots), i0.tab<idx>, i0.tabsize<idx>, i0.memsize<idx>,

@@ -9,7 +9,7 @@
 #include "codegen.h"
 #include "lower.h"
 
-enum item_kind { ITEM_FUNC, ITEM_IMPORT_STUB, ITEM_THUNK, ITEM_INIT, ITEM_INIT_THUNK };
+enum item_kind { ITEM_FUNC, ITEM_IMPORT_STUB, ITEM_THUNK, ITEM_INIT };
 
 struct item {
     enum item_kind kind;

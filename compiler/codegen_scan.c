@@ -133,10 +133,8 @@ static void scan_thunks(const struct plan *plan, int opt_level, struct chunks *c
         uint32_t weight = 64 + 16 * (wasm->types[type_idx].params_count + wasm->types[type_idx].results_count);
         item_add(chunks, (struct item){.kind = ITEM_THUNK, .idx = type_idx, .weight = weight, .tier = tier});
     }
-    if (plan->needs_init) {
+    if (plan->needs_init)
         item_add(chunks, (struct item){.kind = ITEM_INIT, .weight = 1024, .tier = LOWER_TIER_FAST});
-        item_add(chunks, (struct item){.kind = ITEM_INIT_THUNK, .weight = 64, .tier = LOWER_TIER_FAST});
-    }
 }
 
 /* Next fit, in order of the items, one open chunk per tier. */
@@ -161,7 +159,7 @@ int codegen_scan(const struct plan *plan, const struct codegen_options *options,
                  struct husk_error *err) {
     const struct wasm_module *wasm = plan->module;
     struct chunks chunks = {0};
-    size_t items_max = (size_t)wasm->funcs_count + wasm->types_count + 2;
+    size_t items_max = (size_t)wasm->funcs_count + wasm->types_count + 1;
     chunks.items = calloc(items_max, sizeof(*chunks.items));
     chunks.chunks = calloc(items_max, sizeof(*chunks.chunks));
     bool *seen = calloc(wasm->types_count + 1u, sizeof(bool));

@@ -95,7 +95,6 @@ int lower_function(struct lower_module *lm, uint32_t func_idx);
 int lower_import_stub(struct lower_module *lm, uint32_t func_idx);
 int lower_thunk(struct lower_module *lm, uint32_t type_idx);
 int lower_init(struct lower_module *lm);
-int lower_init_thunk(struct lower_module *lm);
 
 /* lower_strict.c: with locals in SSA form, keep what the optimiser must not lose: loads whose value nothing needs become
  * volatile, and float operations that would let a signalling NaN through get a fence. */

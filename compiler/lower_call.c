@@ -178,9 +178,12 @@ int lower_import_stub(struct lower_module *lm, uint32_t func_idx) {
     return lower_func_end(&lf);
 }
 
-/* void(i64 code_address) by the C convention, for the dispatcher. */
-static int thunk_make(struct lower_module *lm, const char *name, const struct wasm_functype *type) {
+/* The call thunk of a type: void(i64 code_address) by the C convention, for the dispatcher. */
+int lower_thunk(struct lower_module *lm, uint32_t type_idx) {
     struct lower_func lf;
+    char name[32];
+    const struct wasm_functype *type = &lm->wasm->types[type_idx];
+    snprintf(name, sizeof(name), "i0.t%" PRIu32, type_idx);
     LLVMValueRef fn = LLVMAddFunction(lm->mod, name, LLVMFunctionType(lm->void_type, &lm->i64, 1, false));
     LLVMSetVisibility(fn, LLVMHiddenVisibility);
     lower_func_begin(&lf, lm, fn, 0);
@@ -192,17 +195,6 @@ static int thunk_make(struct lower_module *lm, const char *name, const struct wa
         LLVMBuildStore(lf.builder, lf.stack[i], slot_pointer(lm, HUSK_MBOX_CALL_SLOTS, i));
     LLVMBuildRetVoid(lf.builder);
     return lower_func_end(&lf);
-}
-
-int lower_thunk(struct lower_module *lm, uint32_t type_idx) {
-    char name[32];
-    snprintf(name, sizeof(name), "i0.t%" PRIu32, type_idx);
-    return thunk_make(lm, name, &lm->wasm->types[type_idx]);
-}
-
-int lower_init_thunk(struct lower_module *lm) {
-    static const struct wasm_functype nothing = {0};
-    return thunk_make(lm, "i0.initthunk", &nothing);
 }
 
 static const struct lower_row call_rows[] = {
