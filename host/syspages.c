@@ -89,7 +89,8 @@ static void fill_idt(uint64_t *idt) {
     for (uint64_t vector = 0; vector < HUSK_EXCEPTION_VECTORS; vector++) {
         uint64_t stub = SYS_STUBS_GVA + vector * SYS_STUB_BYTES;
         const uint64_t ist = 1, type = 0x8e;
-        idt[2 * vector] = (stub & 0xffff) | (uint64_t)SYS_KERNEL_CS << 16 | ist << 32 | type << 40 | (stub >> 16 & 0xffff) << 48;
+        idt[2 * vector] = (stub & 0xffff) | (uint64_t)SYS_KERNEL_CS << 16 | ist << 32 | type << 40 |
+                          (stub >> 16 & 0xffff) << 48;
         idt[2 * vector + 1] = stub >> 32;
     }
 }
@@ -147,7 +148,8 @@ static int check_user_mapping(const struct page_mapping *mapping, struct husk_er
 }
 
 /* An upper bound of the table pages that all mappings need: each one's need against empty tables. */
-static int count_pages(const struct page_mapping *mappings, size_t count, uint32_t *ret_pages, struct husk_error *err) {
+static int count_pages(const struct page_mapping *mappings, size_t count, uint32_t *ret_pages,
+                       struct husk_error *err) {
     uint64_t *root = aligned_alloc(HUSK_PAGE_SIZE, HUSK_PAGE_SIZE);
     if (root == NULL)
         return error_sys(err, ENOMEM, "page tables");
@@ -201,14 +203,15 @@ static int template_make(struct sys_template *template, const struct page_mappin
     template->fd = memfd_create("husk-system-pages", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (template->fd < 0)
         return error_sys(err, errno, "memfd for system pages");
-    if (ftruncate(template->fd, (off_t)template->bytes) != 0)
+    if (ftruncate(template->fd, (off_t) template->bytes) != 0)
         return error_sys(err, errno, "memfd for system pages");
     void *base = mmap(NULL, template->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, template->fd, 0);
     if (base == MAP_FAILED)
         return error_sys(err, errno, "mapping the system pages");
     status = template_fill(template, base, mappings, count, err);
     munmap(base, template->bytes);
-    if (status == 0 && fcntl(template->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
+    if (status == 0 &&
+        fcntl(template->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
         return error_sys(err, errno, "sealing the system pages");
     return status;
 }
@@ -247,7 +250,8 @@ int sys_space_new(struct sys_template *template, uint32_t slot_idx_base, struct 
     struct sys_space *space = calloc(1, sizeof *space);
     if (space == NULL)
         return error_sys(err, ENOMEM, "system pages");
-    void *base = mmap(NULL, template->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, template->fd, 0);
+    void *base =
+        mmap(NULL, template->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, template->fd, 0);
     if (base == MAP_FAILED) {
         int sys_errno = errno;
         free(space);
@@ -289,7 +293,8 @@ static int space_set_slot(struct sys_space *space, uint32_t idx, struct husk_err
     return space->ops->set_slot(space->vm, space->slot_idx_base + idx, at, hva, bytes, 0, err);
 }
 
-int sys_space_attach(struct sys_space *space, const struct vm_ops *ops, struct vm *vm, struct husk_error *err) {
+int sys_space_attach(struct sys_space *space, const struct vm_ops *ops, struct vm *vm,
+                     struct husk_error *err) {
     space->ops = ops;
     space->vm = vm;
     int status = 0;
@@ -311,7 +316,8 @@ static int space_add_chunk(struct sys_space *space, uint32_t pages_needed, struc
     uint64_t bytes = (uint64_t)chunk.pages_count * HUSK_PAGE_SIZE;
     if (idx == SYS_SPACE_SLOTS_MAX || bytes > SYS_GPA_END - chunk.gpa)
         return error_set(err, HUSK_E_LIMIT, "page tables of this sandbox are full");
-    void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *base =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
         return error_sys(err, errno, "memory for page tables");
     chunk.hva = base;

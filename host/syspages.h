@@ -16,7 +16,11 @@
 #include "husk.h"
 #include "vm.h"
 
-enum page_prot { PAGE_READ = 1, PAGE_WRITE = 2, PAGE_EXEC = 4 }; /* user pages; W and X together are refused */
+enum page_prot {
+    PAGE_READ = 1,
+    PAGE_WRITE = 2,
+    PAGE_EXEC = 4
+}; /* user pages; W and X together are refused */
 
 struct page_mapping {
     gva_t gva;
@@ -43,7 +47,8 @@ void sys_space_free(struct sys_space *space); /* after the VM is destroyed */
 gpa_t sys_space_page_root(const struct sys_space *space);
 uint8_t *sys_space_exception_stack_top(const struct sys_space *space); /* for vm_config */
 /* Give the VM the space's slots; once, after create and before the first run. */
-int sys_space_attach(struct sys_space *space, const struct vm_ops *ops, struct vm *vm, struct husk_error *err);
+int sys_space_attach(struct sys_space *space, const struct vm_ops *ops, struct vm *vm,
+                     struct husk_error *err);
 /* Map more (pages that are not mapped yet: HUSK_E_INVAL otherwise). Nothing is changed on failure. The guest sees it
  * from its next run on: no invalidation is needed, for x86 does not cache not-present entries (SDM vol. 3A, 4.10.2.3). */
 int sys_space_map(struct sys_space *space, const struct page_mapping *mapping, struct husk_error *err);

@@ -56,8 +56,8 @@ struct sys_exception_frame {
 
 /* Vectors that push an error code: SDM vol. 3A, table 6-1, and AMD's #HV, #VC, #SX. */
 static inline bool vector_has_error_code(unsigned vector) {
-    const uint32_t mask = 1u << 8 | 1u << 10 | 1u << 11 | 1u << 12 | 1u << 13 | 1u << 14 | 1u << 17 | 1u << 21 |
-                          1u << 29 | 1u << 30;
+    const uint32_t mask = 1u << 8 | 1u << 10 | 1u << 11 | 1u << 12 | 1u << 13 | 1u << 14 | 1u << 17 |
+                          1u << 21 | 1u << 29 | 1u << 30;
     return mask >> vector & 1;
 }
 

@@ -69,7 +69,8 @@ static uint64_t tables_take_page(struct page_tables *tables) {
 
 /* The entry for gva_v at `level`, or NULL if a table above it is missing; ret_missing_level is then that table's level. A large
  * entry above counts as found: *ret_missing_level is set to -1 and its entry is returned. */
-static uint64_t *tables_find(const struct page_tables *tables, uint64_t gva_v, int level, int *ret_missing_level) {
+static uint64_t *tables_find(const struct page_tables *tables, uint64_t gva_v, int level,
+                             int *ret_missing_level) {
     uint64_t *table = tables_root(tables);
     *ret_missing_level = -1;
     for (int at = LEVEL_PML4E;; at--) {
@@ -116,7 +117,8 @@ static int check_range(const struct page_mapping *mapping, struct husk_error *er
         return error_set(err, HUSK_E_INVAL, "mapping at 0x%llx of 0x%llx bytes is beyond the address space",
                          (unsigned long long)mapping->gva.v, (unsigned long long)mapping->bytes);
     if (!(mapping->prot & PAGE_READ))
-        return error_set(err, HUSK_E_INVAL, "mapping at 0x%llx is not readable", (unsigned long long)mapping->gva.v);
+        return error_set(err, HUSK_E_INVAL, "mapping at 0x%llx is not readable",
+                         (unsigned long long)mapping->gva.v);
     if ((mapping->prot & PAGE_WRITE) && (mapping->prot & PAGE_EXEC))
         return error_set(err, HUSK_E_INVAL, "mapping at 0x%llx would be writable and executable",
                          (unsigned long long)mapping->gva.v);
@@ -136,8 +138,8 @@ static bool step_overlaps(const struct page_tables *tables, const struct map_ste
     return false;
 }
 
-int tables_check(const struct page_tables *tables, const struct page_mapping *mapping, uint32_t *ret_pages_needed,
-                 struct husk_error *err) {
+int tables_check(const struct page_tables *tables, const struct page_mapping *mapping,
+                 uint32_t *ret_pages_needed, struct husk_error *err) {
     int status = check_range(mapping, err);
     if (status != 0)
         return status;
@@ -147,7 +149,8 @@ int tables_check(const struct page_tables *tables, const struct page_mapping *ma
     uint32_t needed = 0;
     for (struct map_step step = step_first(mapping); step_next(mapping, &step);) {
         if (step_overlaps(tables, &step))
-            return error_set(err, HUSK_E_INVAL, "pages at 0x%llx are mapped already", (unsigned long long)step.gva);
+            return error_set(err, HUSK_E_INVAL, "pages at 0x%llx are mapped already",
+                             (unsigned long long)step.gva);
         int lowest = step_fits_large(&step) ? LEVEL_PDE : LEVEL_PTE;
         int missing;
         tables_find(tables, step.gva, LEVEL_PTE, &missing);
@@ -167,7 +170,8 @@ static uint64_t *tables_reach(struct page_tables *tables, uint64_t gva_v, int le
     for (int at = LEVEL_PML4E; at > level; at--) {
         uint64_t *entry = &table[level_index(gva_v, at)];
         if (!(*entry & X86_PTE_PRESENT)) /* what may be done is said by the last level alone */
-            *entry = tables_take_page(tables) | X86_PTE_PRESENT | X86_PTE_WRITE | X86_PTE_USER | X86_PTE_ACCESSED;
+            *entry =
+                tables_take_page(tables) | X86_PTE_PRESENT | X86_PTE_WRITE | X86_PTE_USER | X86_PTE_ACCESSED;
         table = tables_of_entry(tables, *entry);
     }
     return &table[level_index(gva_v, level)];

@@ -29,8 +29,8 @@ struct page_tables {
 void tables_add_chunk(struct page_tables *tables, const struct table_chunk *chunk);
 uint32_t tables_free_pages(const struct page_tables *tables);
 /* Check a mapping and count the table pages that it still needs. HUSK_E_INVAL, HUSK_E_LIMIT. */
-int tables_check(const struct page_tables *tables, const struct page_mapping *mapping, uint32_t *ret_pages_needed,
-                 struct husk_error *err);
+int tables_check(const struct page_tables *tables, const struct page_mapping *mapping,
+                 uint32_t *ret_pages_needed, struct husk_error *err);
 /* Map what tables_check() accepted; at least as many pages must be free. Cannot fail. */
 void tables_map(struct page_tables *tables, const struct page_mapping *mapping);
 

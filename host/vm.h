@@ -15,8 +15,8 @@
 #include "addr.h"
 #include "husk.h"
 
-struct vm;          /* one virtual machine; the backend's own */
-struct vm_backend;  /* process-wide: the open /dev/kvm and what it can do */
+struct vm;         /* one virtual machine; the backend's own */
+struct vm_backend; /* process-wide: the open /dev/kvm and what it can do */
 
 struct vm_regs { /* the guest's general registers, in KVM's order */
     uint64_t rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, r8, r9, r10, r11, r12, r13, r14, r15, rip, rflags;
@@ -25,10 +25,10 @@ struct vm_regs { /* the guest's general registers, in KVM's order */
 #define VM_SLOT_READONLY 1u
 
 enum vm_exit_kind {
-    VM_EXIT_PORT,      /* ring 3 did OUT to one of our ports: .port */
+    VM_EXIT_PORT, /* ring 3 did OUT to one of our ports: .port */
     VM_EXIT_EXCEPTION, /* an exception stub reported: .vector, .error_code, .cr2, and regs of the interrupted code */
-    VM_EXIT_KICKED,    /* vm_kick() or a signal; the guest may simply be run again */
-    VM_EXIT_VIOLATION  /* anything else: .detail says what */
+    VM_EXIT_KICKED,   /* vm_kick() or a signal; the guest may simply be run again */
+    VM_EXIT_VIOLATION /* anything else: .detail says what */
 };
 
 struct vm_exit {
@@ -41,22 +41,25 @@ struct vm_exit {
 };
 
 struct vm_config {
-    uint64_t cpu_features; /* abi/cpu_features.def bits that the image may use: CPUID and XCR0 show these and no more */
-    gpa_t page_root;       /* CR3: sys_space_page_root() */
+    uint64_t
+        cpu_features; /* abi/cpu_features.def bits that the image may use: CPUID and XCR0 show these and no more */
+    gpa_t page_root; /* CR3: sys_space_page_root() */
     /* Host address one past the exception stack: sys_space_exception_stack_top(). The guest's ring 3 cannot write there. */
     uint8_t *exception_stack_top;
 };
 
 /* Calls on one VM come from one thread at a time, except kick. Every function returns 0 or a negative HUSK_E… and fills err. */
 struct vm_ops {
-    int (*create)(struct vm_backend *backend, const struct vm_config *config, struct vm **ret_vm, struct husk_error *err);
+    int (*create)(struct vm_backend *backend, const struct vm_config *config, struct vm **ret_vm,
+                  struct husk_error *err);
     void (*destroy)(struct vm *vm); /* NULL is fine */
     /* Slot indexes are small integers chosen by the caller; bytes 0 removes the slot. gpa, hva, bytes: page multiples. */
     int (*set_slot)(struct vm *vm, uint32_t slot_idx, gpa_t gpa, uint8_t *hva, uint64_t bytes, uint32_t flags,
                     struct husk_error *err);
     /* The registers as of the last exit / for the next run; no system call on the way (KVM_CAP_SYNC_REGS). After
      * VM_EXIT_EXCEPTION they are the interrupted code's. After VM_EXIT_PORT rip is at the OUT or after it, depending on the
-     * hypervisor: whoever redirects sets rip to some other address, whoever resumes sets nothing.
+     * hypervisor: whoever resumes sets nothing, and whoever redirects sets rip to an address that is not that OUT's (KVM would
+     * take it for a resumption, and skip the OUT).
      * set_regs always means ring 3, whatever the exit was; after VM_EXIT_KICKED and VM_EXIT_VIOLATION it also puts the
      * segments, control registers and pending events back to those of a new VM. Of rflags only the status flags and DF
      * are taken. If nothing is set, the next run goes on where the guest was: after VM_EXIT_EXCEPTION the interrupted

@@ -74,8 +74,8 @@ static int kvm_vm_create(struct vm_backend *backend, const struct vm_config *con
     return 0;
 }
 
-static int kvm_vm_set_slot(struct vm *vm, uint32_t slot_idx, gpa_t at, uint8_t *hva, uint64_t bytes, uint32_t flags,
-                           struct husk_error *err) {
+static int kvm_vm_set_slot(struct vm *vm, uint32_t slot_idx, gpa_t at, uint8_t *hva, uint64_t bytes,
+                           uint32_t flags, struct husk_error *err) {
     if (slot_idx >= vm->backend->memslots_max)
         return error_set(err, HUSK_E_LIMIT, "KVM has only %u memory slots", vm->backend->memslots_max);
     struct kvm_userspace_memory_region region = {
@@ -86,12 +86,13 @@ static int kvm_vm_set_slot(struct vm *vm, uint32_t slot_idx, gpa_t at, uint8_t *
         .userspace_addr = (uintptr_t)hva,
     };
     if (kvm_do_set_memory(vm, &region) != 0)
-        return error_sys(err, errno, "KVM memory slot %u at 0x%llx, %llu bytes", slot_idx, (unsigned long long)at.v,
-                         (unsigned long long)bytes);
+        return error_sys(err, errno, "KVM memory slot %u at 0x%llx, %llu bytes", slot_idx,
+                         (unsigned long long)at.v, (unsigned long long)bytes);
     return 0;
 }
 
-__attribute__((format(printf, 2, 3))) static void exit_violation(struct vm_exit *exit, const char *format, ...) {
+__attribute__((format(printf, 2, 3))) static void exit_violation(struct vm_exit *exit, const char *format,
+                                                                 ...) {
     exit->kind = VM_EXIT_VIOLATION;
     va_list args;
     va_start(args, format);
@@ -102,15 +103,11 @@ __attribute__((format(printf, 2, 3))) static void exit_violation(struct vm_exit 
 static void exit_other(const struct kvm_run *run, struct vm_exit *exit) {
     switch (run->exit_reason) {
     case KVM_EXIT_MMIO:
-        exit_violation(exit, "%s of guest-physical 0x%llx, where nothing is", run->mmio.is_write ? "write" : "read",
-                       (unsigned long long)run->mmio.phys_addr);
+        exit_violation(exit, "%s of guest-physical 0x%llx, where nothing is",
+                       run->mmio.is_write ? "write" : "read", (unsigned long long)run->mmio.phys_addr);
         break;
-    case KVM_EXIT_SHUTDOWN:
-        exit_violation(exit, "triple fault");
-        break;
-    case KVM_EXIT_HLT:
-        exit_violation(exit, "HLT");
-        break;
+    case KVM_EXIT_SHUTDOWN: exit_violation(exit, "triple fault"); break;
+    case KVM_EXIT_HLT: exit_violation(exit, "HLT"); break;
     case KVM_EXIT_FAIL_ENTRY:
         exit_violation(exit, "the CPU refused to enter the guest (reason 0x%llx)",
                        (unsigned long long)run->fail_entry.hardware_entry_failure_reason);
@@ -120,17 +117,12 @@ static void exit_other(const struct kvm_run *run, struct vm_exit *exit) {
         break;
     case KVM_EXIT_X86_RDMSR:
     case KVM_EXIT_X86_WRMSR:
-        exit_violation(exit, "%s of MSR 0x%x", run->exit_reason == KVM_EXIT_X86_RDMSR ? "read" : "write", run->msr.index);
+        exit_violation(exit, "%s of MSR 0x%x", run->exit_reason == KVM_EXIT_X86_RDMSR ? "read" : "write",
+                       run->msr.index);
         break;
-    case EXIT_NOTIFY:
-        exit_violation(exit, "the CPU was kept from taking events");
-        break;
-    case EXIT_MEMORY_FAULT:
-        exit_violation(exit, "fault on guest memory");
-        break;
-    default:
-        exit_violation(exit, "unexpected exit %u from KVM", run->exit_reason);
-        break;
+    case EXIT_NOTIFY: exit_violation(exit, "the CPU was kept from taking events"); break;
+    case EXIT_MEMORY_FAULT: exit_violation(exit, "fault on guest memory"); break;
+    default: exit_violation(exit, "unexpected exit %u from KVM", run->exit_reason); break;
     }
 }
 
@@ -202,7 +194,8 @@ static int kvm_vm_run(struct vm *vm, struct vm_exit *ret_exit, struct husk_error
         if (sys_errno == EAGAIN && tries < 100)
             continue;
         if (sys_errno == EFAULT)
-            return error_sys(err, sys_errno, "KVM_RUN: guest memory is gone (image file truncated, or out of memory)");
+            return error_sys(err, sys_errno,
+                             "KVM_RUN: guest memory is gone (image file truncated, or out of memory)");
         return error_sys(err, sys_errno, "KVM_RUN");
     }
 }

@@ -36,9 +36,9 @@ struct vm_backend {
 
 /* What the next run must know about how the guest stopped. */
 enum vm_where {
-    VM_IN_RING3, /* new, or at one of our ports */
-    VM_IN_STUB,  /* an exception stub: ring 3's registers are in the exception frame */
-    VM_ANYWHERE, /* kicked: ring 3, or somewhere in a stub */
+    VM_IN_RING3,  /* new, or at one of our ports */
+    VM_IN_STUB,   /* an exception stub: ring 3's registers are in the exception frame */
+    VM_ANYWHERE,  /* kicked: ring 3, or somewhere in a stub */
     VM_IN_MID_OP, /* violation: KVM may still have half an instruction to finish */
 };
 
@@ -59,9 +59,10 @@ int kvm_backend_new_with(const struct kvm_sys *sys, const char *kvm_path, struct
                          struct husk_error *err);
 
 /* vm_kvm_x86_64.c */
-int kvm_x86_supported(struct vm_backend *backend, struct husk_error *err); /* CPUID, cpu_features, cr4_optional */
-uint64_t kvm_x86_host_features(void);                                      /* of this CPU, whatever KVM says */
-int kvm_x86_vm_setup(struct vm *vm, struct husk_error *err);               /* after KVM_CREATE_VM */
+int kvm_x86_supported(struct vm_backend *backend,
+                      struct husk_error *err);               /* CPUID, cpu_features, cr4_optional */
+uint64_t kvm_x86_host_features(void);                        /* of this CPU, whatever KVM says */
+int kvm_x86_vm_setup(struct vm *vm, struct husk_error *err); /* after KVM_CREATE_VM */
 int kvm_x86_vcpu_setup(struct vm *vm, const struct vm_config *config, struct husk_error *err);
 void kvm_x86_get_regs(const struct vm *vm, struct vm_regs *ret_regs);
 void kvm_x86_set_regs(struct vm *vm, const struct vm_regs *regs);
@@ -69,7 +70,8 @@ void kvm_x86_set_regs(struct vm *vm, const struct vm_regs *regs);
 void kvm_x86_port_exit(struct vm *vm, struct vm_exit *exit);
 
 /* vm_kvm_selftest.c: which of these abi/cpu_features.def bits work in a guest. */
-int kvm_selftest_features(struct vm_backend *backend, uint64_t candidates, uint64_t *ret_works, struct husk_error *err);
+int kvm_selftest_features(struct vm_backend *backend, uint64_t candidates, uint64_t *ret_works,
+                          struct husk_error *err);
 
 /* Typed ioctls: a wrong struct does not compile. 0 or a value, or -1 with errno. */
 static inline int kvm_do_create_vm(const struct vm_backend *backend) {

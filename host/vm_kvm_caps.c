@@ -47,8 +47,8 @@ static const struct cap_row needed_caps[] = {
     {KVM_CAP_XCRS, 1, false, "KVM_CAP_XCRS", "AVX in the guest", "2.6.36"},
     {KVM_CAP_READONLY_MEM, 1, false, "KVM_CAP_READONLY_MEM", "code that the guest cannot write", "3.8"},
     {KVM_CAP_IMMEDIATE_EXIT, 1, false, "KVM_CAP_IMMEDIATE_EXIT", "ending calls at a deadline", "4.12"},
-    {KVM_CAP_SYNC_REGS, KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS, false, "KVM_CAP_SYNC_REGS",
-     "registers without system calls", "4.17"},
+    {KVM_CAP_SYNC_REGS, KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS, false,
+     "KVM_CAP_SYNC_REGS", "registers without system calls", "4.17"},
     {KVM_CAP_NR_MEMSLOTS, MEMSLOTS_NEEDED, true, "KVM_CAP_NR_MEMSLOTS", "at least 32 memory slots", "2.6.26"},
 };
 
@@ -56,11 +56,13 @@ int kvm_caps_check(int (*query)(void *user, unsigned cap), void *user, struct hu
     for (size_t i = 0; i < sizeof needed_caps / sizeof needed_caps[0]; i++) {
         const struct cap_row *row = &needed_caps[i];
         int answer = query(user, row->cap);
-        bool is_enough = answer > 0 && (row->is_count ? answer >= row->bits : (answer & row->bits) == row->bits);
+        bool is_enough =
+            answer > 0 && (row->is_count ? answer >= row->bits : (answer & row->bits) == row->bits);
         if (!is_enough)
-            return error_set(err, HUSK_E_KVM_CAP,
-                             "this kernel's KVM lacks %s (%s), which Linux has had since %s: update the host's kernel",
-                             row->name, row->why, row->since);
+            return error_set(
+                err, HUSK_E_KVM_CAP,
+                "this kernel's KVM lacks %s (%s), which Linux has had since %s: update the host's kernel",
+                row->name, row->why, row->since);
     }
     return 0;
 }
@@ -71,18 +73,21 @@ int kvm_open_failed(const char *path, int sys_errno, struct husk_error *err) {
     case ENOENT:
     case ENODEV:
     case ENXIO:
-        status = error_set(err, HUSK_E_NO_KVM,
-                           "there is no %s: this machine's kernel has no KVM module loaded (modprobe kvm_intel or "
-                           "kvm_amd), virtualisation is off in the firmware, or a cloud machine does not offer it", path);
+        status =
+            error_set(err, HUSK_E_NO_KVM,
+                      "there is no %s: this machine's kernel has no KVM module loaded (modprobe kvm_intel or "
+                      "kvm_amd), virtualisation is off in the firmware, or a cloud machine does not offer it",
+                      path);
         break;
     case EACCES:
     case EPERM:
-        status = error_set(err, HUSK_E_NO_KVM,
-                           "no permission to open %s: add the user to the group that owns it (usually: usermod -aG kvm "
-                           "USER, then log in again), or pass the device into the container", path);
+        status = error_set(
+            err, HUSK_E_NO_KVM,
+            "no permission to open %s: add the user to the group that owns it (usually: usermod -aG kvm "
+            "USER, then log in again), or pass the device into the container",
+            path);
         break;
-    default:
-        return error_sys(err, sys_errno, "cannot open %s", path);
+    default: return error_sys(err, sys_errno, "cannot open %s", path);
     }
     if (err != NULL)
         err->sys_errno = sys_errno;
@@ -117,8 +122,8 @@ static int backend_open(struct vm_backend *backend, const char *path, struct hus
     if (backend->api_version < 0)
         return error_set(err, HUSK_E_NO_KVM, "%s is not a KVM device", path);
     if (backend->api_version != KVM_API_VERSION_EXPECTED)
-        return error_set(err, HUSK_E_NO_KVM, "%s speaks version %d of the KVM API; version %d is needed", path,
-                         backend->api_version, KVM_API_VERSION_EXPECTED);
+        return error_set(err, HUSK_E_NO_KVM, "%s speaks version %d of the KVM API; version %d is needed",
+                         path, backend->api_version, KVM_API_VERSION_EXPECTED);
     return 0;
 }
 

@@ -79,8 +79,7 @@ static void selftest_done(struct selftest *test) {
 }
 
 static int selftest_make(struct selftest *test, struct vm_backend *backend, struct husk_error *err) {
-    void *memory =
-        mmap(NULL, 2 * HUSK_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *memory = mmap(NULL, 2 * HUSK_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         return error_sys(err, errno, "memory for the start-up self-test");
     test->memory = memory;
@@ -108,8 +107,9 @@ static int selftest_make(struct selftest *test, struct vm_backend *backend, stru
 /* Whatever the library's thread has in its vector registers: make it differ from the guest's. */
 static void clear_vectors(void) {
     if (__builtin_cpu_supports("avx"))
-        __asm__ volatile("vzeroall" ::: "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
-                         "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+        __asm__ volatile("vzeroall" ::
+                             : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
+                               "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
 }
 
 static int selftest_try(struct selftest *test, size_t sample_idx, bool *ret_works, struct husk_error *err) {
@@ -131,7 +131,8 @@ static int selftest_try(struct selftest *test, size_t sample_idx, bool *ret_work
     return status;
 }
 
-int kvm_selftest_features(struct vm_backend *backend, uint64_t candidates, uint64_t *ret_works, struct husk_error *err) {
+int kvm_selftest_features(struct vm_backend *backend, uint64_t candidates, uint64_t *ret_works,
+                          struct husk_error *err) {
     struct selftest test = {0};
     uint64_t works = 0;
     int status = selftest_make(&test, backend, err);

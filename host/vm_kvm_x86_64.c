@@ -42,7 +42,8 @@ enum {
 
 /* Features whose instructions are VEX- or EVEX-encoded and use the upper halves of vector registers. */
 static bool features_need_avx(uint64_t features) {
-    const uint64_t mask = 1ull << FEATURE_AVX | 1ull << FEATURE_FMA | 1ull << FEATURE_F16C | 1ull << FEATURE_AVX2;
+    const uint64_t mask =
+        1ull << FEATURE_AVX | 1ull << FEATURE_FMA | 1ull << FEATURE_F16C | 1ull << FEATURE_AVX2;
     return (features & mask) != 0 || features >> FEATURE_AVX512F != 0;
 }
 
@@ -76,7 +77,8 @@ static uint32_t *cpuid_reg(struct kvm_cpuid_entry2 *entry, unsigned reg) {
     return regs[reg];
 }
 
-static const struct kvm_cpuid_entry2 *cpuid_find(const struct kvm_cpuid2 *cpuid, uint32_t leaf, uint32_t subleaf) {
+static const struct kvm_cpuid_entry2 *cpuid_find(const struct kvm_cpuid2 *cpuid, uint32_t leaf,
+                                                 uint32_t subleaf) {
     for (uint32_t i = 0; i < cpuid->nent; i++)
         if (cpuid->entries[i].function == leaf && cpuid->entries[i].index == subleaf)
             return &cpuid->entries[i];
@@ -92,7 +94,8 @@ static bool cpuid_has(const struct kvm_cpuid2 *cpuid, const struct feature_row *
 }
 
 /* The mask of bits of one leaf that the guest may see; false: not the leaf at all. */
-static bool leaf_mask(const struct kvm_cpuid_entry2 *entry, uint64_t features, struct kvm_cpuid_entry2 *ret_mask) {
+static bool leaf_mask(const struct kvm_cpuid_entry2 *entry, uint64_t features,
+                      struct kvm_cpuid_entry2 *ret_mask) {
     struct kvm_cpuid_entry2 mask = {0};
     bool is_shown = false;
     for (size_t i = 0; i < sizeof base_leaves / sizeof base_leaves[0]; i++) {
@@ -114,7 +117,8 @@ static bool leaf_mask(const struct kvm_cpuid_entry2 *entry, uint64_t features, s
 }
 
 /* Leaf 0xd, the layout of the XSAVE area: only the components in XCR0, only plain XSAVE. */
-static bool xsave_leaf_mask(const struct kvm_cpuid_entry2 *entry, uint64_t xcr0, struct kvm_cpuid_entry2 *ret_mask) {
+static bool xsave_leaf_mask(const struct kvm_cpuid_entry2 *entry, uint64_t xcr0,
+                            struct kvm_cpuid_entry2 *ret_mask) {
     const struct kvm_cpuid_entry2 all = {.eax = ~0u, .ebx = ~0u, .ecx = ~0u, .edx = ~0u};
     if (entry->function != 0xd || xcr0 == (X86_XCR0_X87 | X86_XCR0_SSE))
         return false;
@@ -237,9 +241,9 @@ void vm_kvm_host_info(const struct vm_backend *backend, struct husk_host_info *r
 
 /* Every MSR access ends the run instead of reaching KVM. Ring 3 cannot do any; this is a second door behind the first. */
 static int vm_deny_msrs(struct vm *vm, struct husk_error *err) {
-    struct kvm_enable_cap cap = {.cap = KVM_CAP_X86_USER_SPACE_MSR,
-                                 .args = {KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN |
-                                          KVM_MSR_EXIT_REASON_FILTER}};
+    struct kvm_enable_cap cap = {
+        .cap = KVM_CAP_X86_USER_SPACE_MSR,
+        .args = {KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER}};
     if (kvm_do_enable_cap(vm, &cap) != 0)
         return error_sys(err, errno, "KVM_CAP_X86_USER_SPACE_MSR");
     uint8_t nothing_allowed = 0;
@@ -284,7 +288,8 @@ static struct kvm_segment segment(uint16_t selector, bool is_code) {
                                 .g = 1};
 }
 
-static void sregs_fill(struct kvm_sregs *sregs, const struct vm_config *config, const struct vm_backend *backend) {
+static void sregs_fill(struct kvm_sregs *sregs, const struct vm_config *config,
+                       const struct vm_backend *backend) {
     const struct kvm_segment data = segment(SYS_USER_DS, false);
     sregs->cs = segment(SYS_USER_CS, true);
     sregs->ds = sregs->es = sregs->fs = sregs->gs = sregs->ss = data;

@@ -14,7 +14,8 @@ static uint8_t *rig_memory(size_t bytes) {
     return base;
 }
 
-static void rig_slot(struct vm_rig *rig, uint32_t idx, uint64_t at, uint8_t *hva, uint64_t bytes, uint32_t flags) {
+static void rig_slot(struct vm_rig *rig, uint32_t idx, uint64_t at, uint8_t *hva, uint64_t bytes,
+                     uint32_t flags) {
     CHECK_OK(vm_kvm_ops.set_slot(rig->vm, idx, gpa(at), hva, bytes, flags, &rig->err), rig->err);
 }
 
@@ -30,7 +31,8 @@ void vm_rig_init(struct vm_rig *rig, uint64_t cpu_features) {
     rig->data = rig_memory(RIG_DATA_BYTES);
     rig->stack = rig_memory(RIG_STACK_BYTES);
     CHECK_OK(vm_kvm_backend_new("/dev/kvm", &rig->backend, &rig->err), rig->err);
-    CHECK_OK(sys_template_new(mappings, sizeof mappings / sizeof mappings[0], &rig->template, &rig->err), rig->err);
+    CHECK_OK(sys_template_new(mappings, sizeof mappings / sizeof mappings[0], &rig->template, &rig->err),
+             rig->err);
     CHECK_OK(sys_space_new(rig->template, RIG_SLOT_SPACE, &rig->space, &rig->err), rig->err);
     struct husk_host_info info;
     vm_kvm_host_info(rig->backend, &info);

@@ -14,7 +14,8 @@
 #define RIG_DATA_GVA HUSK_DATA_GVA
 #define RIG_DATA_BYTES 0x4000u
 #define RIG_STACK_BYTES 0x4000u
-#define RIG_SLOT_SPACE 8u /* the space's slots are from here on; 0..2 text, data, stack; 3..7 free for the test */
+#define RIG_SLOT_SPACE                                                                                       \
+    8u /* the space's slots are from here on; 0..2 text, data, stack; 3..7 free for the test */
 
 struct vm_rig {
     struct vm_backend *backend;
@@ -25,9 +26,10 @@ struct vm_rig {
     struct husk_error err;
 };
 
-/* Assembler in the middle of a C file: guest code `name`, to give to vm_rig_load. Position-independent. */
-#define RIG_CODE(name, code)                                                                                  \
-    __asm__(".pushsection .rodata\n" #name ":\n" code "\n" #name "_end:\n.popsection\n");                      \
+/* Assembler in the middle of a C file: guest code `name`, to give to vm_rig_load. Position-independent. The NOP keeps an OUT
+ * from being the first instruction: host/vm.h forbids to redirect to the OUT that the guest stands at. */
+#define RIG_CODE(name, code)                                                                                 \
+    __asm__(".pushsection .rodata\n" #name ":\n nop\n" code "\n" #name "_end:\n.popsection\n");              \
     extern const uint8_t name[], name##_end[]
 #define RIG_LOAD(rig, name) vm_rig_load(rig, name, (size_t)(name##_end - name))
 
