@@ -157,7 +157,7 @@ int wasm_validate(struct wasm_module *module, struct husk_error *err);
 /* What wasm_validate() accepts beyond WebAssembly 2.0. With all false it is the standard's 2.0 to the letter, for its test suite. */
 struct wasm_features {
     bool multi_memory;
-    bool extended_const; /* i32 and i64 add, sub, mul in constant expressions */
+    bool extended_const; /* in constant expressions: i32 and i64 add, sub, mul; global.get of earlier immutable globals of the module itself */
 };
 int wasm_validate_features(struct wasm_module *module, const struct wasm_features *features, struct husk_error *err);
 

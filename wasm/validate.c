@@ -96,12 +96,14 @@ static int validate_globals(struct validator *validator) {
         const struct wasm_global *global = &module->globals[i];
         module->uses_simd |= global->type == WASM_V128;
         if (!global->is_import) {
+            validator->const_globals_count = validator->features->extended_const ? i : module->imported_globals_count;
             status = validate_const_expr(validator, global->init, global->type);
         }
         if (status != 0) {
             return error_while(validator->err, status, "validating global %u", i);
         }
     }
+    validator->const_globals_count = validator->features->extended_const ? module->globals_count : module->imported_globals_count;
     return status;
 }
 

@@ -29,6 +29,7 @@ struct validator {
     struct frame *frames;
     uint32_t frames_count, frames_cap;
     const struct wasm_func *func; /* NULL in constant expressions */
+    uint32_t const_globals_count; /* globals that a constant expression may see */
     uint32_t *run_ends;           /* per run of func: index of the first local after it */
     uint32_t run_ends_cap;
     uint8_t locals_flat[LOCALS_FLAT];

@@ -123,17 +123,13 @@ static int validate_local(struct validator *validator) {
     return status != 0 || validator->instr.op == WASM_OP_LOCAL_SET ? status : stack_push(validator, type);
 }
 
-/* Constant expressions see imported, immutable globals only (section 3.3.10, and the contexts of section 3.4.10). */
+/* Constant expressions see imported (or, beyond 2.0, earlier) and immutable globals only (section 3.3.10, and the contexts of
+ * section 3.4.10). */
 static int validate_global_get(struct validator *validator) {
     const struct wasm_module *module = validator->module;
     uint32_t global_idx = validator->instr.idx;
     bool is_const = validator->func == NULL;
-    uint32_t count = is_const ? module->imported_globals_count : module->globals_count;
-    if (is_const && global_idx >= count && global_idx < module->globals_count) {
-        return validator_error(validator, HUSK_E_INVALID_WASM, "unknown global %u: a constant expression sees imported globals only",
-                               global_idx);
-    }
-    int status = check_index(validator, "global", global_idx, count);
+    int status = check_index(validator, "global", global_idx, is_const ? validator->const_globals_count : module->globals_count);
     if (status == 0 && is_const && module->globals[global_idx].is_mutable) {
         return validator_error(validator, HUSK_E_INVALID_WASM, "constant expression required: global %u is mutable", global_idx);
     }

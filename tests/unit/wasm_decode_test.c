@@ -308,6 +308,23 @@ TEST(additions_to_2_0_can_be_switched_off) {
     free(wasm.data);
 }
 
+/* (global i32 (i32.const 1)) (global i32 (global.get N)) */
+TEST(constants_may_use_earlier_globals) {
+    static const struct wasm_features strict = {false, false};
+    struct husk_error err = {0};
+    CHECK_STATUS(JUDGE_SECTIONS(&err, 6, 11, 2, 0x7f, 0, 0x41, 1, 0x0b, 0x7f, 0, 0x23, 0, 0x0b), 0);
+    CHECK_STATUS(JUDGE_SECTIONS(&err, 6, 11, 2, 0x7f, 0, 0x41, 1, 0x0b, 0x7f, 0, 0x23, 1, 0x0b), HUSK_E_INVALID_WASM);
+    CHECK_CONTAINS(err.message, "unknown global 1");
+    CHECK_STATUS(JUDGE_SECTIONS(&err, 6, 11, 2, 0x7f, 1, 0x41, 1, 0x0b, 0x7f, 0, 0x23, 0, 0x0b), HUSK_E_INVALID_WASM);
+    CHECK_CONTAINS(err.message, "global 0 is mutable");
+    static const uint8_t wasm[] = {0, 'a', 's', 'm', 1,    0, 0,    0,    6, 11,   2, 0x7f,
+                                   0, 0x41, 1,   0x0b, 0x7f, 0, 0x23, 0, 0x0b};
+    struct wasm_module *module = NULL;
+    CHECK_OK(wasm_decode(wasm, sizeof(wasm), &module, &err), err);
+    CHECK_STATUS(wasm_validate_features(module, &strict, &err), HUSK_E_INVALID_WASM);
+    wasm_module_free(module);
+}
+
 /* ---- every instruction --------------------------------------------------------------------------------------------- */
 
 static void put_imm(struct bytes *code, enum wasm_op op) {
