@@ -138,6 +138,8 @@ struct husk_engine_options {
     int kick_signal;      /* SIGRTMIN + 6 */
     husk_log_fn log;      /* called from any thread of the library; NULL: no log */
     void *log_user;
+    int32_t pool_max;     /* idle VMs kept for new sandboxes; 0: the default, 8; -1: none */
+    bool measure_times;   /* histograms of calls and host calls (two clock reads each) */
 };
 #define HUSK_ENGINE_OPTIONS_INIT {.size = sizeof(struct husk_engine_options)}
 
@@ -274,10 +276,86 @@ struct husk_sandbox_options {
 #define HUSK_SANDBOX_OPTIONS_INIT {.size = sizeof(struct husk_sandbox_options)}
 
 /* A fresh instance of the image in a VM of its own. No guest code runs yet. `imports` may be NULL; what it defines is
- * resolved now (the set may be freed afterwards). HUSK_E_LINK names the import that is missing or of another type. */
+ * resolved now (the set may be freed afterwards). HUSK_E_LINK names the import that is missing or of another type.
+ * `image` may be a snapshot. NULL: an empty sandbox, to be loaded later (husk_sandbox_load()). */
 HUSK_API int husk_sandbox_new(husk_engine *engine, husk_image *image, const husk_imports *imports,
                               const struct husk_sandbox_options *options, husk_sandbox **ret_sandbox, struct husk_error *err);
 HUSK_API void husk_sandbox_free(husk_sandbox *sandbox);
+
+/* ---- Snapshots and restore ------------------------------------------------------------------------------------------ */
+
+/*
+ * The life of a sandbox:
+ *
+ *                     husk_sandbox_load
+ *        ┌──────────────────────────────────────────────┐
+ *        │                                              ▼
+ *     EMPTY ◄── (nothing was ever loaded)            LOADED ──── call ends ────► LOADED
+ *                                                    │  │  ▲
+ *                             husk_sandbox_unload    │  │  │ husk_sandbox_restore, _load
+ *        DIRTY ◄─────────────────────────────────────┘  │  │
+ *        │                                              │  │
+ *        └── husk_sandbox_load: the one restore that ───┼──┘
+ *            the unload put off is done here            │
+ *                                                       └── call is cut off ──► POISONED (restore, unload or load heals)
+ *
+ * An image and a snapshot are one thing: a snapshot is an image taken from a sandbox between two calls. Anything that takes an image
+ * takes a snapshot. Nothing here runs guest code or creates a VM where one can be reused.
+ */
+
+/* Take a snapshot: the instance as it is now, immutable, independent of this sandbox's later life. Cost follows the pages written
+ * since the image it was loaded from, not its size. Stack, mailbox and vCPU registers hold nothing between calls, and are zero in
+ * every snapshot. Released with husk_image_unref(). The sandbox is not changed. HUSK_E_STATE (a call is running, nothing loaded),
+ * HUSK_E_POISONED, HUSK_E_NOMEM, HUSK_E_SYS. */
+HUSK_API int husk_sandbox_snapshot(husk_sandbox *sandbox, husk_image **ret_snapshot, struct husk_error *err);
+
+/* Make the sandbox equal to an image of the module that it holds: the one it was loaded from, any snapshot of it, or a snapshot taken from
+ * another sandbox of the same module. Heals a poisoned sandbox. Imports stay as linked. A rejected restore (HUSK_E_INVAL: another module;
+ * HUSK_E_LIMIT: larger than this sandbox's limits; HUSK_E_STATE: a call is running, or nothing is loaded) changes nothing; a restore that fails half-way (HUSK_E_SYS,
+ * HUSK_E_NOMEM) leaves it poisoned, and may be tried again. */
+HUSK_API int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct husk_error *err);
+
+/* Drop the instance, keep the VM. Restoring is put off until the next load, which does it once; freeing does it never.
+ * HUSK_E_STATE if a call is running. Unloading what is not loaded does nothing. */
+HUSK_API int husk_sandbox_unload(husk_sandbox *sandbox, struct husk_error *err);
+
+/* Load an image or a snapshot into a sandbox, whatever it held before (a loaded instance is unloaded first). Errors as husk_sandbox_new(): all
+ * that can be refused is refused before anything is changed. `imports` may be NULL. The sandbox keeps its limits. */
+HUSK_API int husk_sandbox_load(husk_sandbox *sandbox, husk_image *image, const husk_imports *imports, struct husk_error *err);
+
+/* Another sandbox in the same state, with the same imports and limits: a snapshot, and a new sandbox from it. */
+HUSK_API int husk_sandbox_clone(husk_sandbox *sandbox, husk_sandbox **ret_clone, struct husk_error *err);
+
+/* Write an image or a snapshot to a file that stands for itself: it can be opened in another process (husk_image_open()), run, inspected.
+ * Written to a temporary file beside it, synced, renamed, and the folder synced. */
+HUSK_API int husk_image_save(const husk_image *image, const char *path, struct husk_error *err);
+HUSK_API bool husk_image_is_snapshot(const husk_image *image);
+
+/*
+ * Uniqueness: sandboxes from one snapshot share everything, the state of the guest's random number generator too. If a module
+ * exports `husk_restored` of type (i64, i64) -> (), it is called with 128 bits of fresh entropy before the first call after a restore, a load
+ * of a snapshot, or a new sandbox from one.
+ */
+
+/* Memory images: a page-aligned range of a sandbox's linear memory, as an object of its own that can be mapped copy-on-write
+ * into any sandbox of the same engine at any page-aligned place. addr, bytes, offset: multiples of 4096; bytes > 0. Any number of sandboxes can map
+ * one; it may be released while it is mapped. Threads: an image may be used by any number of threads at once. */
+typedef struct husk_memory_image husk_memory_image;
+
+/* The range itself becomes copy-on-write over the image, too: later writes there never change the image. */
+HUSK_API int husk_memory_image_new(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uint64_t bytes,
+                                   husk_memory_image **ret_image, struct husk_error *err);
+/* [addr, addr + bytes) of memory mem_idx then reads as [offset, offset + bytes) of the image. HUSK_E_INVAL (alignment), HUSK_E_LIMIT (out
+ * of bounds of the memory or of the image), HUSK_E_STATE (a call is running: allowed only from a host function of that very call). A restore takes the
+ * mapping away again. */
+HUSK_API int husk_memory_image_map(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, const husk_memory_image *image,
+                                   uint64_t offset, uint64_t bytes, struct husk_error *err);
+HUSK_API uint64_t husk_memory_image_bytes(const husk_memory_image *image);
+HUSK_API void husk_memory_image_free(husk_memory_image *image);
+
+/* The pool: a freed sandbox's VM is kept, and a new sandbox takes it; see husk_engine_options.pool_max. Drop idle VMs until at most
+ * `keep` are left. */
+HUSK_API void husk_engine_trim(husk_engine *engine, uint32_t keep);
 
 /* ---- Calls -------------------------------------------------------------------------------------------------------- */
 

@@ -1,0 +1,121 @@
+/*
+ * host/pagemap.c: see pagemap.h. Kernel: Documentation/admin-guide/mm/pagemap.rst.
+ */
+#include "pagemap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "layout.h"
+
+/* PAGEMAP_SCAN is newer (6.7) than the oldest kernel headers we build with. include/uapi/linux/fs.h */
+struct scan_region {
+    uint64_t start, end, categories;
+};
+
+struct scan_arg {
+    uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+    uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
+};
+
+#define PAGEMAP_SCAN_IOCTL _IOWR('f', 16, struct scan_arg)
+#define CATEGORY_FILE (1u << 2)
+#define CATEGORY_PRESENT (1u << 3)
+#define CATEGORY_SWAPPED (1u << 4)
+#define CATEGORY_ZERO_PAGE (1u << 5)
+
+/* Bits of a pagemap entry. */
+#define ENTRY_PRESENT (1ull << 63)
+#define ENTRY_SWAPPED (1ull << 62)
+#define ENTRY_FILE (1ull << 61)
+
+#define REGIONS_MAX 128
+#define ENTRIES_MAX 512
+
+int pagemap_open(struct pagemap *pagemap, struct husk_error *err) {
+    int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return error_sys(err, errno, "cannot open /proc/self/pagemap, which tells what a guest has written (is /proc mounted?)");
+    pagemap->fd = fd;
+    struct scan_arg probe = {.size = sizeof probe};
+    pagemap->has_scan = ioctl(fd, PAGEMAP_SCAN_IOCTL, &probe) >= 0 || errno != ENOTTY;
+    return 0;
+}
+
+void pagemap_close(struct pagemap *pagemap) {
+    if (pagemap->fd >= 0)
+        close(pagemap->fd);
+    pagemap->fd = -1;
+}
+
+static int scan_ranges(const struct pagemap *pagemap, uint8_t *hva, uint64_t bytes, pagemap_run_fn fn, void *user,
+                       struct husk_error *err) {
+    struct scan_region regions[REGIONS_MAX];
+    struct scan_arg arg = {.size = sizeof arg,
+                           .start = (uintptr_t)hva,
+                           .end = (uintptr_t)hva + bytes,
+                           .vec = (uintptr_t)regions,
+                           .vec_len = REGIONS_MAX,
+                           .category_inverted = CATEGORY_FILE | CATEGORY_ZERO_PAGE,
+                           .category_mask = CATEGORY_FILE | CATEGORY_ZERO_PAGE,
+                           .category_anyof_mask = CATEGORY_PRESENT | CATEGORY_SWAPPED};
+    while (arg.start < arg.end) {
+        int count = ioctl(pagemap->fd, PAGEMAP_SCAN_IOCTL, &arg);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count < 0)
+            return error_sys(err, errno, "PAGEMAP_SCAN");
+        for (int i = 0; i < count; i++) {
+            uint8_t *run = hva + (regions[i].start - (uintptr_t)hva);
+            int status = fn(user, run, regions[i].end - regions[i].start, err);
+            if (status != 0)
+                return status;
+        }
+        arg.start = arg.walk_end;
+    }
+    return 0;
+}
+
+/* Without the scan the shared zero page cannot be told from a private page; taking it for one is only slower. */
+static bool entry_is_private(uint64_t entry) {
+    return (entry & (ENTRY_PRESENT | ENTRY_SWAPPED)) != 0 && (entry & ENTRY_FILE) == 0;
+}
+
+static int read_entries(const struct pagemap *pagemap, uint8_t *hva, uint64_t bytes, pagemap_run_fn fn, void *user,
+                        struct husk_error *err) {
+    uint64_t entries[ENTRIES_MAX];
+    const uint64_t pages = bytes / HUSK_PAGE_SIZE;
+    uint64_t run_start = 0, run_pages = 0;
+    for (uint64_t page = 0; page < pages;) {
+        uint64_t wanted = pages - page < ENTRIES_MAX ? pages - page : ENTRIES_MAX;
+        off_t offset = (off_t)(((uintptr_t)hva / HUSK_PAGE_SIZE + page) * sizeof entries[0]);
+        ssize_t got = pread(pagemap->fd, entries, wanted * sizeof entries[0], offset);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < (ssize_t)sizeof entries[0])
+            return error_sys(err, got < 0 ? errno : EIO, "reading /proc/self/pagemap");
+        uint64_t count = (uint64_t)got / sizeof entries[0];
+        for (uint64_t i = 0; i < count; i++, page++) {
+            bool is_private = entry_is_private(entries[i]);
+            if (is_private && run_pages++ == 0)
+                run_start = page;
+            bool is_last = page + 1 == pages;
+            if (run_pages == 0 || (is_private && !is_last))
+                continue;
+            int status = fn(user, hva + run_start * HUSK_PAGE_SIZE, run_pages * HUSK_PAGE_SIZE, err);
+            if (status != 0)
+                return status;
+            run_pages = 0;
+        }
+    }
+    return 0;
+}
+
+int pagemap_private(const struct pagemap *pagemap, uint8_t *hva, uint64_t bytes, pagemap_run_fn fn, void *user,
+                    struct husk_error *err) {
+    return pagemap->has_scan ? scan_ranges(pagemap, hva, bytes, fn, user, err)
+                             : read_entries(pagemap, hva, bytes, fn, user, err);
+}
