@@ -1,0 +1,38 @@
+/*
+ * compiler/client.h: inside libhusk_compile: options with their defaults filled in, one run of the worker, and the checks of the cache.
+ */
+#ifndef COMPILER_CLIENT_H
+#define COMPILER_CLIENT_H
+
+#include "husk_compile.h"
+
+#define CLIENT_IMAGE_BYTES_MAX (16ull << 30) /* libhusk opens no larger images */
+
+/* Every default filled in. `options` may be NULL or of an older, smaller size. HUSK_E_INVAL. */
+int client_options(const struct husk_compile_options *options, struct husk_compile_options *ret_options,
+                   struct husk_error *err);
+
+/* worker_path.c: the worker program; *ret_path is malloc()ed. HUSK_E_NOT_FOUND names the places that were looked at. */
+int worker_locate(const char *wanted, char **ret_path, struct husk_error *err);
+
+/* worker_run.c: compile in a worker process. `options` as client_options() made them. */
+int worker_run(const void *wasm, size_t count, const struct husk_compile_options *options, int *ret_fd,
+               uint64_t *ret_bytes, struct husk_error *err);
+
+/* worker_result.c: what a worker that died without a result means. */
+struct worker_death {
+    int wait_status;         /* of waitpid(); -1 if unknown */
+    uint64_t cpu_ns;         /* CPU time it used */
+    bool is_over_wall_limit; /* killed by us */
+    const char *stderr_text; /* what it said */
+};
+int worker_death_error(const struct worker_death *death, const struct husk_compile_options *options,
+                       struct husk_error *err);
+
+/* image_verify.c: is this file a whole image of this module and of this library's format? Reads all of it (content hash). */
+bool image_verify(int fd, const uint8_t wasm_sha256[32]);
+
+/* cpu_identity.c: what "native" means on this machine, in few bytes, without LLVM. */
+void cpu_identity(char ret_text[96]);
+
+#endif
