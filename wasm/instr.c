@@ -184,24 +184,34 @@ static int read_memarg_lane(struct wasm_reader *reader, struct wasm_instr *instr
 }
 
 static int read_imm(struct wasm_reader *reader, struct wasm_instr *instr) {
-    switch ((enum wasm_imm)wasm_opinfo(instr->op)->imm) {
+    static const char *const idx_names[] = {
+        [WASM_IMM_LABEL] = "label",
+        [WASM_IMM_FUNC] = "function index",
+        [WASM_IMM_LOCAL] = "local index",
+        [WASM_IMM_GLOBAL] = "global index",
+        [WASM_IMM_TABLE] = "table index",
+        [WASM_IMM_DATA] = "data segment index",
+        [WASM_IMM_ELEM] = "element segment index",
+    };
+    enum wasm_imm imm = (enum wasm_imm)wasm_opinfo(instr->op)->imm;
+    switch (imm) {
     case WASM_IMM_NONE: return 0;
     case WASM_IMM_BLOCKTYPE: return read_blocktype(reader, instr);
-    case WASM_IMM_LABEL: return wasm_read_u32(reader, "label", &instr->idx);
+    case WASM_IMM_LABEL:
+    case WASM_IMM_FUNC:
+    case WASM_IMM_LOCAL:
+    case WASM_IMM_GLOBAL:
+    case WASM_IMM_TABLE:
+    case WASM_IMM_DATA:
+    case WASM_IMM_ELEM: return wasm_read_u32(reader, idx_names[imm], &instr->idx);
     case WASM_IMM_BR_TABLE: return read_br_table(reader, instr);
-    case WASM_IMM_FUNC: return wasm_read_u32(reader, "function index", &instr->idx);
     case WASM_IMM_CALL_INDIRECT: return read_two(reader, "type index", "table index", instr);
     case WASM_IMM_SELECT_T: return read_select_type(reader, instr);
-    case WASM_IMM_LOCAL: return wasm_read_u32(reader, "local index", &instr->idx);
-    case WASM_IMM_GLOBAL: return wasm_read_u32(reader, "global index", &instr->idx);
-    case WASM_IMM_TABLE: return wasm_read_u32(reader, "table index", &instr->idx);
     case WASM_IMM_MEMARG: return read_memarg(reader, instr);
     case WASM_IMM_MEMARG_LANE: return read_memarg_lane(reader, instr);
     case WASM_IMM_MEMORY: return read_memory_idx(reader, &instr->idx);
     case WASM_IMM_MEMORY2: return read_two_memories(reader, instr);
-    case WASM_IMM_DATA: return wasm_read_u32(reader, "data segment index", &instr->idx);
     case WASM_IMM_MEMORY_INIT: return read_memory_init(reader, instr);
-    case WASM_IMM_ELEM: return wasm_read_u32(reader, "element segment index", &instr->idx);
     case WASM_IMM_TABLE_INIT: return read_two(reader, "element segment index", "table index", instr);
     case WASM_IMM_TABLE2: return read_two(reader, "table index", "table index", instr);
     case WASM_IMM_REFTYPE: return wasm_read_reftype(reader, &instr->type);
@@ -225,12 +235,19 @@ void wasm_reader_init(struct wasm_reader *reader, struct wasm_bytes bytes, struc
                                    .multi_memory = true};
 }
 
+int wasm_read_instr_into(struct wasm_reader *reader, struct wasm_instr *instr) {
+    instr->offset = wasm_reader_offset(reader);
+    instr->type = 0;
+    instr->lane = 0;
+    instr->idx = 0;
+    instr->idx2 = 0;
+    int status = read_op(reader, &instr->op);
+    return status != 0 ? status : read_imm(reader, instr);
+}
+
 int wasm_read_instr(struct wasm_reader *reader, struct wasm_instr *ret_instr) {
-    struct wasm_instr instr = {.offset = wasm_reader_offset(reader)};
-    int status = read_op(reader, &instr.op);
-    if (status == 0) {
-        status = read_imm(reader, &instr);
-    }
+    struct wasm_instr instr = {.op = WASM_OP_NOP};
+    int status = wasm_read_instr_into(reader, &instr);
     if (status == 0) {
         *ret_instr = instr;
     }

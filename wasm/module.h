@@ -226,8 +226,10 @@ struct wasm_opinfo {
     uint8_t imm;     /* enum wasm_imm */
     uint8_t feature; /* enum wasm_feature */
 };
-/* Static storage; op must be below WASM_OP_COUNT. */
-const struct wasm_opinfo *wasm_opinfo(enum wasm_op op);
+extern const struct wasm_opinfo wasm_opinfos[WASM_OP_COUNT];
+static inline const struct wasm_opinfo *wasm_opinfo(enum wasm_op op) {
+    return &wasm_opinfos[op];
+}
 /* log2 of the natural alignment of a memory access ("@n"), and the lane count ("#n"); 0 if the row has none. */
 uint32_t wasm_op_access_log2(enum wasm_op op);
 uint32_t wasm_op_lanes(enum wasm_op op);

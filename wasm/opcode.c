@@ -4,16 +4,12 @@
  */
 #include "module.h"
 
-static const struct wasm_opinfo opinfos[WASM_OP_COUNT] = {
+const struct wasm_opinfo wasm_opinfos[WASM_OP_COUNT] = {
 #define OP(name, prefix, code, text, imm, sig, feature)                                                                \
     [WASM_OP_##name] = {text, sig, prefix, code, WASM_IMM_##imm, WASM_FEATURE_##feature},
 #include "opcode.def"
 #undef OP
 };
-
-const struct wasm_opinfo *wasm_opinfo(enum wasm_op op) {
-    return &opinfos[op];
-}
 
 /* The decimal number behind `mark` in a signature. */
 static uint32_t sig_number(const char *sig, char mark) {
@@ -28,9 +24,9 @@ static uint32_t sig_number(const char *sig, char mark) {
 }
 
 uint32_t wasm_op_access_log2(enum wasm_op op) {
-    return sig_number(opinfos[op].sig, '@');
+    return sig_number(wasm_opinfos[op].sig, '@');
 }
 
 uint32_t wasm_op_lanes(enum wasm_op op) {
-    return sig_number(opinfos[op].sig, '#');
+    return sig_number(wasm_opinfos[op].sig, '#');
 }

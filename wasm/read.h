@@ -60,4 +60,7 @@ static inline bool wasm_is_valtype(uint8_t type) {
     return (type >= WASM_V128 && type <= WASM_I32) || wasm_is_reftype(type);
 }
 
+/* wasm_read_instr() without the copy: on failure `instr` holds whatever was read so far. */
+int wasm_read_instr_into(struct wasm_reader *reader, struct wasm_instr *instr);
+
 #endif

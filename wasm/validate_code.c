@@ -149,7 +149,7 @@ static int validate_expr(struct validator *validator, struct wasm_bytes expr, co
     validator->instr = (struct wasm_instr){.op = WASM_OP_BLOCK, .offset = expr.offset};
     int status = frame_push(validator, WASM_OP_BLOCK, block);
     while (status == 0 && validator->frames_count != 0) {
-        status = wasm_read_instr(&validator->reader, &validator->instr);
+        status = wasm_read_instr_into(&validator->reader, &validator->instr);
         if (status == 0 && validator->func == NULL && !is_const_op(validator->instr.op, validator->features)) {
             return validator_error(validator, HUSK_E_INVALID_WASM, "constant expression required: %s is not allowed in one",
                                    wasm_opinfo(validator->instr.op)->text);
