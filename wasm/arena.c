@@ -75,7 +75,8 @@ void *wasm_arena_alloc(struct wasm_arena *arena, size_t count, size_t elem_bytes
     return result;
 }
 
-void *wasm_arena_extend(struct wasm_arena *arena, const void *old, size_t old_count, size_t new_count, size_t elem_bytes) {
+void *wasm_arena_extend(struct wasm_arena *arena, const void *old, size_t old_count, size_t new_count,
+                        size_t elem_bytes) {
     void *array = wasm_arena_alloc(arena, new_count, elem_bytes);
     if (array != NULL && old_count != 0) {
         memcpy(array, old, old_count * elem_bytes);

@@ -17,6 +17,7 @@ void *wasm_arena_alloc(struct wasm_arena *arena, size_t count, size_t elem_bytes
 
 /* A larger copy of an array: the first old_count elements copied, the rest zeroed; NULL if there is no memory. The old array stays
  * in the arena, so double the size each time. */
-void *wasm_arena_extend(struct wasm_arena *arena, const void *old, size_t old_count, size_t new_count, size_t elem_bytes);
+void *wasm_arena_extend(struct wasm_arena *arena, const void *old, size_t old_count, size_t new_count,
+                        size_t elem_bytes);
 
 #endif

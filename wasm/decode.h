@@ -45,11 +45,13 @@ void decoder_names(struct decoder *decoder);
 int decoder_read_global_type(struct decoder *decoder, struct wasm_global *global);
 
 /* A larger zeroed array with the old one's elements; NULL: no memory. */
-void *decoder_extend(struct decoder *decoder, const void *old, uint32_t old_count, uint32_t new_count, size_t elem_bytes);
+void *decoder_extend(struct decoder *decoder, const void *old, uint32_t old_count, uint32_t new_count,
+                     size_t elem_bytes);
 /* The same, for arrays that grow by one: copies only when count is 0 or a power of two, else returns `old`. */
 void *decoder_push(struct decoder *decoder, void *old, uint32_t count, size_t elem_bytes);
 int decoder_nomem(struct decoder *decoder);
 /* Refuses old_count + new_count above limit. */
-int decoder_check_total(struct decoder *decoder, uint32_t old_count, uint32_t new_count, uint32_t limit, const char *what);
+int decoder_check_total(struct decoder *decoder, uint32_t old_count, uint32_t new_count, uint32_t limit,
+                        const char *what);
 
 #endif

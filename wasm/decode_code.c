@@ -6,7 +6,8 @@
 #include "error.h"
 
 static uint32_t params_count(const struct wasm_module *module, uint32_t type_idx) {
-    return type_idx < module->types_count ? module->types[type_idx].params_count : 0; /* unknown type: the validator's */
+    return type_idx < module->types_count ? module->types[type_idx].params_count
+                                          : 0; /* unknown type: the validator's */
 }
 
 static int read_local_run(struct wasm_reader *reader, struct wasm_local_run *run, uint64_t *total) {
@@ -47,7 +48,8 @@ static int read_locals(struct decoder *decoder, struct wasm_reader *body, struct
         return status;
     }
     if (total > WASM_LIMIT_LOCALS) {
-        return wasm_error(decoder->err, HUSK_E_LIMIT, offset, "function with %llu locals and parameters, the limit is %u",
+        return wasm_error(decoder->err, HUSK_E_LIMIT, offset,
+                          "function with %llu locals and parameters, the limit is %u",
                           (unsigned long long)total, WASM_LIMIT_LOCALS);
     }
     func->local_runs = runs;
@@ -68,15 +70,16 @@ static int read_body(struct decoder *decoder, struct wasm_func *func) {
         return status;
     }
     if (size > WASM_LIMIT_FUNC_BYTES) {
-        return wasm_error(decoder->err, HUSK_E_LIMIT, offset, "function body of %u bytes, the limit is %u", size,
-                          WASM_LIMIT_FUNC_BYTES);
+        return wasm_error(decoder->err, HUSK_E_LIMIT, offset, "function body of %u bytes, the limit is %u",
+                          size, WASM_LIMIT_FUNC_BYTES);
     }
     struct wasm_reader body;
     wasm_reader_init(&body, bytes, decoder->err);
     status = read_locals(decoder, &body, func);
     if (status == 0) {
         func->body_offset = bytes.offset;
-        func->code = (struct wasm_bytes){body.pos, (uint32_t)wasm_reader_left(&body), wasm_reader_offset(&body)};
+        func->code =
+            (struct wasm_bytes){body.pos, (uint32_t)wasm_reader_left(&body), wasm_reader_offset(&body)};
     }
     return status;
 }

@@ -18,11 +18,13 @@ static void read_func_names(struct wasm_module *module, struct wasm_reader *read
         uint32_t func_idx = 0;
         uint32_t bytes_count = 0;
         struct wasm_bytes name;
-        if (wasm_read_u32(reader, "function index", &func_idx) != 0 || wasm_read_u32(reader, "name", &bytes_count) != 0 ||
+        if (wasm_read_u32(reader, "function index", &func_idx) != 0 ||
+            wasm_read_u32(reader, "name", &bytes_count) != 0 ||
             wasm_read_bytes(reader, bytes_count, "name", &name) != 0) {
             return;
         }
-        if (func_idx < module->funcs_count && name.count <= WASM_LIMIT_NAME_BYTES && wasm_is_utf8(name.data, name.count)) {
+        if (func_idx < module->funcs_count && name.count <= WASM_LIMIT_NAME_BYTES &&
+            wasm_is_utf8(name.data, name.count)) {
             module->funcs[func_idx].name = name;
         }
     }
@@ -53,7 +55,8 @@ void decoder_names(struct decoder *decoder) {
     struct wasm_module *module = decoder->module;
     for (uint32_t i = 0; i < module->customs_count; i++) {
         const struct wasm_custom *custom = &module->customs[i];
-        if (custom->name.count == sizeof(name) - 1 && memcmp(custom->name.data, name, sizeof(name) - 1) == 0) {
+        if (custom->name.count == sizeof(name) - 1 &&
+            memcmp(custom->name.data, name, sizeof(name) - 1) == 0) {
             read_name_section(module, custom->bytes);
             return; /* the first one; at most one is allowed */
         }

@@ -37,8 +37,8 @@ int decoder_globals(struct decoder *decoder) {
     if (status != 0) {
         return status;
     }
-    module->globals =
-        decoder_extend(decoder, module->globals, module->globals_count, module->globals_count + count, sizeof(*module->globals));
+    module->globals = decoder_extend(decoder, module->globals, module->globals_count,
+                                     module->globals_count + count, sizeof(*module->globals));
     if (module->globals == NULL) {
         return decoder_nomem(decoder);
     }
@@ -84,7 +84,8 @@ static int read_elem_head(struct decoder *decoder, struct wasm_elem *elem, uint3
     uint8_t kind = 0;
     status = wasm_read_byte(reader, "element kind", &kind);
     if (status == 0 && kind != 0) {
-        return wasm_error(decoder->err, HUSK_E_BAD_WASM, wasm_reader_offset(reader) - 1, "malformed element kind 0x%02x", kind);
+        return wasm_error(decoder->err, HUSK_E_BAD_WASM, wasm_reader_offset(reader) - 1,
+                          "malformed element kind 0x%02x", kind);
     }
     return status;
 }
@@ -121,7 +122,8 @@ static int read_elem(struct decoder *decoder, struct wasm_elem *elem) {
     elem->segment_offset = offset;
     int status = wasm_read_u32(&decoder->reader, "element segment flags", &flags);
     if (status == 0 && flags > (ELEM_NOT_ACTIVE | ELEM_EXPLICIT | ELEM_EXPRS)) {
-        return wasm_error(decoder->err, HUSK_E_BAD_WASM, offset, "malformed element segment flags 0x%x", flags);
+        return wasm_error(decoder->err, HUSK_E_BAD_WASM, offset, "malformed element segment flags 0x%x",
+                          flags);
     }
     if (status == 0) {
         status = read_elem_head(decoder, elem, flags);

@@ -39,10 +39,12 @@ static int read_functype(struct wasm_reader *reader, struct wasm_functype *type)
                           form);
     }
     if (status == 0) {
-        status = read_types(reader, WASM_LIMIT_PARAMS, "number of parameters", &type->params, &type->params_count);
+        status =
+            read_types(reader, WASM_LIMIT_PARAMS, "number of parameters", &type->params, &type->params_count);
     }
     if (status == 0) {
-        status = read_types(reader, WASM_LIMIT_RESULTS, "number of results", &type->results, &type->results_count);
+        status =
+            read_types(reader, WASM_LIMIT_RESULTS, "number of results", &type->results, &type->results_count);
     }
     return status;
 }
@@ -66,7 +68,8 @@ static int type_compare(const void *left, const void *right) {
 
 static bool type_equal(const struct wasm_functype *a, const struct wasm_functype *b) {
     return a->params_count == b->params_count && a->results_count == b->results_count &&
-           memcmp(a->params, b->params, a->params_count) == 0 && memcmp(a->results, b->results, a->results_count) == 0;
+           memcmp(a->params, b->params, a->params_count) == 0 &&
+           memcmp(a->results, b->results, a->results_count) == 0;
 }
 
 /* By sorting: a hash table would let a hostile module choose its collisions. */
@@ -115,10 +118,13 @@ static int read_limits(struct wasm_reader *reader, uint64_t no_max, struct wasm_
     uint32_t max = 0;
     int status = wasm_read_byte(reader, "limits", &flags);
     if (status == 0 && flags > 1) {
-        const char *proposal = (flags & 4) != 0 ? "memory64" : (flags & 2) != 0 ? "threads" : "custom page sizes";
-        return flags < 16 ? wasm_error(reader->err, HUSK_E_UNSUPPORTED, offset, "uses %s (limits flags 0x%02x), not supported yet",
-                                       proposal, flags)
-                          : wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "malformed limits flags 0x%02x", flags);
+        const char *proposal = (flags & 4) != 0   ? "memory64"
+                               : (flags & 2) != 0 ? "threads"
+                                                  : "custom page sizes";
+        return flags < 16
+                   ? wasm_error(reader->err, HUSK_E_UNSUPPORTED, offset,
+                                "uses %s (limits flags 0x%02x), not supported yet", proposal, flags)
+                   : wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "malformed limits flags 0x%02x", flags);
     }
     if (status == 0) {
         status = wasm_read_u32(reader, "minimum", &min);
@@ -213,7 +219,8 @@ static int import_memory(struct decoder *decoder, uint32_t *ret_idx) {
     if (status != 0) {
         return status;
     }
-    struct wasm_memory *memories = decoder_push(decoder, module->memories, module->memories_count, sizeof(*memories));
+    struct wasm_memory *memories =
+        decoder_push(decoder, module->memories, module->memories_count, sizeof(*memories));
     if (memories == NULL) {
         return decoder_nomem(decoder);
     }
@@ -234,7 +241,8 @@ static int import_global(struct decoder *decoder, uint32_t *ret_idx) {
     if (status != 0) {
         return status;
     }
-    struct wasm_global *globals = decoder_push(decoder, module->globals, module->globals_count, sizeof(*globals));
+    struct wasm_global *globals =
+        decoder_push(decoder, module->globals, module->globals_count, sizeof(*globals));
     if (globals == NULL) {
         return decoder_nomem(decoder);
     }
@@ -250,9 +258,10 @@ static int read_kind(struct wasm_reader *reader, const char *what, enum wasm_kin
     uint8_t kind = 0;
     int status = wasm_read_byte(reader, what, &kind);
     if (status == 0 && kind > WASM_KIND_GLOBAL) {
-        return wasm_error(reader->err, kind == 4 ? HUSK_E_UNSUPPORTED : HUSK_E_BAD_WASM, wasm_reader_offset(reader) - 1,
-                          kind == 4 ? "uses exception handling (%s 0x%02x: tag), not supported yet" : "malformed %s 0x%02x",
-                          what, kind);
+        return wasm_error(
+            reader->err, kind == 4 ? HUSK_E_UNSUPPORTED : HUSK_E_BAD_WASM, wasm_reader_offset(reader) - 1,
+            kind == 4 ? "uses exception handling (%s 0x%02x: tag), not supported yet" : "malformed %s 0x%02x",
+            what, kind);
     }
     if (status == 0) {
         *ret_kind = (enum wasm_kind)kind;
@@ -265,8 +274,8 @@ static int read_short_name(struct wasm_reader *reader, const char *what, struct 
     struct wasm_bytes name;
     int status = wasm_read_name(reader, what, &name);
     if (status == 0 && name.count > WASM_LIMIT_NAME_BYTES) {
-        return wasm_error(reader->err, HUSK_E_LIMIT, name.offset, "%s has %u bytes, the limit is %u", what, name.count,
-                          WASM_LIMIT_NAME_BYTES);
+        return wasm_error(reader->err, HUSK_E_LIMIT, name.offset, "%s has %u bytes, the limit is %u", what,
+                          name.count, WASM_LIMIT_NAME_BYTES);
     }
     if (status == 0) {
         *ret_name = name;
@@ -321,12 +330,14 @@ int decoder_funcs(struct decoder *decoder) {
     if (status != 0) {
         return status;
     }
-    module->funcs = decoder_extend(decoder, module->funcs, module->funcs_count, module->funcs_count + count, sizeof(*module->funcs));
+    module->funcs = decoder_extend(decoder, module->funcs, module->funcs_count, module->funcs_count + count,
+                                   sizeof(*module->funcs));
     if (module->funcs == NULL) {
         return decoder_nomem(decoder);
     }
     for (uint32_t i = 0; status == 0 && i < count; i++) {
-        status = wasm_read_u32(&decoder->reader, "type index", &module->funcs[module->funcs_count + i].type_idx);
+        status =
+            wasm_read_u32(&decoder->reader, "type index", &module->funcs[module->funcs_count + i].type_idx);
     }
     module->funcs_count += count;
     decoder->declared_funcs_count = count;
@@ -343,8 +354,8 @@ int decoder_tables(struct decoder *decoder) {
     if (status != 0) {
         return status;
     }
-    module->tables =
-        decoder_extend(decoder, module->tables, module->tables_count, module->tables_count + count, sizeof(*module->tables));
+    module->tables = decoder_extend(decoder, module->tables, module->tables_count,
+                                    module->tables_count + count, sizeof(*module->tables));
     if (module->tables == NULL) {
         return decoder_nomem(decoder);
     }
@@ -365,8 +376,8 @@ int decoder_memories(struct decoder *decoder) {
     if (status != 0) {
         return status;
     }
-    module->memories = decoder_extend(decoder, module->memories, module->memories_count, module->memories_count + count,
-                                      sizeof(*module->memories));
+    module->memories = decoder_extend(decoder, module->memories, module->memories_count,
+                                      module->memories_count + count, sizeof(*module->memories));
     if (module->memories == NULL) {
         return decoder_nomem(decoder);
     }

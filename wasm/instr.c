@@ -46,7 +46,8 @@ static int read_op(struct wasm_reader *reader, enum wasm_op *ret_op) {
     uint8_t prefix = 0;
     uint32_t code = 0;
     if (reader->pos == reader->end) {
-        return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "unexpected end: the expression has no end instruction");
+        return wasm_error(reader->err, HUSK_E_BAD_WASM, offset,
+                          "unexpected end: the expression has no end instruction");
     }
     code = *reader->pos++;
     if (code >= 0xfb && code <= 0xfe) {
@@ -114,7 +115,8 @@ static int read_select_type(struct wasm_reader *reader, struct wasm_instr *instr
     uint8_t type = 0;
     int status = wasm_read_u32(reader, "number of select types", &count);
     if (status == 0 && count != 1) {
-        return wasm_error(reader->err, HUSK_E_INVALID_WASM, offset, "invalid result arity: select with %u types", count);
+        return wasm_error(reader->err, HUSK_E_INVALID_WASM, offset,
+                          "invalid result arity: select with %u types", count);
     }
     if (status == 0) {
         status = wasm_read_valtype(reader, &type);
@@ -163,7 +165,8 @@ static int read_raw(struct wasm_reader *reader, uint32_t count, void *ret_value)
     return status;
 }
 
-static int read_two(struct wasm_reader *reader, const char *what, const char *what2, struct wasm_instr *instr) {
+static int read_two(struct wasm_reader *reader, const char *what, const char *what2,
+                    struct wasm_instr *instr) {
     int status = wasm_read_u32(reader, what, &instr->idx);
     return status != 0 ? status : wasm_read_u32(reader, what2, &instr->idx2);
 }

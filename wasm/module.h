@@ -16,14 +16,14 @@
 #include "husk.h"
 
 enum wasm_type { /* encodings of the binary format; same numbers as abi/image.h and husk.h */
-    WASM_I32 = 0x7f,
-    WASM_I64 = 0x7e,
-    WASM_F32 = 0x7d,
-    WASM_F64 = 0x7c,
-    WASM_V128 = 0x7b,
-    WASM_FUNCREF = 0x70,
-    WASM_EXTERNREF = 0x6f,
-    WASM_BOTTOM = 0x00 /* validator only: unknown type in unreachable code */
+                 WASM_I32 = 0x7f,
+                 WASM_I64 = 0x7e,
+                 WASM_F32 = 0x7d,
+                 WASM_F64 = 0x7c,
+                 WASM_V128 = 0x7b,
+                 WASM_FUNCREF = 0x70,
+                 WASM_EXTERNREF = 0x6f,
+                 WASM_BOTTOM = 0x00 /* validator only: unknown type in unreachable code */
 };
 
 struct wasm_bytes {
@@ -67,12 +67,13 @@ struct wasm_local_run { /* `count` locals of one type, as the body declares them
 struct wasm_func {
     uint32_t type_idx;
     bool is_import;
-    bool is_declared;        /* may be the target of ref.func: occurs in an element segment, export, or global initialiser */
-    struct wasm_bytes code;  /* expression, after the locals, including the final `end` */
-    uint64_t body_offset;    /* of the body (its size field's end) */
+    bool
+        is_declared; /* may be the target of ref.func: occurs in an element segment, export, or global initialiser */
+    struct wasm_bytes code;                  /* expression, after the locals, including the final `end` */
+    uint64_t body_offset;                    /* of the body (its size field's end) */
     const struct wasm_local_run *local_runs; /* not including parameters */
     uint32_t local_runs_count;
-    uint32_t locals_count; /* parameters included */
+    uint32_t locals_count;  /* parameters included */
     struct wasm_bytes name; /* name section; count 0 if none */
 };
 
@@ -102,10 +103,10 @@ struct wasm_elem {
     enum wasm_segment_mode mode;
     uint8_t elem_type;
     uint32_t table_idx;
-    uint64_t segment_offset;       /* of the segment in the module */
-    struct wasm_bytes offset;      /* constant expression (active) */
-    uint32_t count;                /* elements */
-    const uint32_t *func_idxs;     /* elements given as function indices, or NULL */
+    uint64_t segment_offset;        /* of the segment in the module */
+    struct wasm_bytes offset;       /* constant expression (active) */
+    uint32_t count;                 /* elements */
+    const uint32_t *func_idxs;      /* elements given as function indices, or NULL */
     const struct wasm_bytes *exprs; /* elements given as constant expressions, or NULL */
 };
 
@@ -132,8 +133,8 @@ struct wasm_module {
     struct wasm_elem *elems;
     struct wasm_data *datas;
     struct wasm_custom *customs; /* all custom sections, in order ("name", ".debug_line", …) */
-    uint32_t types_count, funcs_count, tables_count, memories_count, globals_count, imports_count, exports_count,
-        elems_count, datas_count, customs_count;
+    uint32_t types_count, funcs_count, tables_count, memories_count, globals_count, imports_count,
+        exports_count, elems_count, datas_count, customs_count;
     uint32_t imported_funcs_count, imported_tables_count, imported_memories_count, imported_globals_count;
     bool has_start;
     uint32_t start_func_idx;
@@ -157,9 +158,11 @@ int wasm_validate(struct wasm_module *module, struct husk_error *err);
 /* What wasm_validate() accepts beyond WebAssembly 2.0. With all false it is the standard's 2.0 to the letter, for its test suite. */
 struct wasm_features {
     bool multi_memory;
-    bool extended_const; /* in constant expressions: i32 and i64 add, sub, mul; global.get of earlier immutable globals of the module itself */
+    bool
+        extended_const; /* in constant expressions: i32 and i64 add, sub, mul; global.get of earlier immutable globals of the module itself */
 };
-int wasm_validate_features(struct wasm_module *module, const struct wasm_features *features, struct husk_error *err);
+int wasm_validate_features(struct wasm_module *module, const struct wasm_features *features,
+                           struct husk_error *err);
 
 /* The type at a local index, for validated functions: walks the runs. (The lowering keeps an array of its own.) */
 uint8_t wasm_local_type(const struct wasm_module *module, const struct wasm_func *func, uint32_t local_idx);
@@ -183,32 +186,32 @@ enum wasm_feature {
 
 enum wasm_imm {
     WASM_IMM_NONE,
-    WASM_IMM_BLOCKTYPE,  /* .block */
-    WASM_IMM_LABEL,      /* .idx: relative depth */
-    WASM_IMM_BR_TABLE,   /* .br_table */
-    WASM_IMM_FUNC,       /* .idx */
+    WASM_IMM_BLOCKTYPE,     /* .block */
+    WASM_IMM_LABEL,         /* .idx: relative depth */
+    WASM_IMM_BR_TABLE,      /* .br_table */
+    WASM_IMM_FUNC,          /* .idx */
     WASM_IMM_CALL_INDIRECT, /* .idx type, .idx2 table */
-    WASM_IMM_SELECT_T,   /* .type */
-    WASM_IMM_LOCAL,      /* .idx */
-    WASM_IMM_GLOBAL,     /* .idx */
-    WASM_IMM_TABLE,      /* .idx */
-    WASM_IMM_MEMARG,     /* .mem */
-    WASM_IMM_MEMARG_LANE, /* .mem, .lane */
-    WASM_IMM_MEMORY,     /* .idx */
-    WASM_IMM_MEMORY2,    /* .idx destination, .idx2 source (memory.copy) */
-    WASM_IMM_DATA,       /* .idx segment (data.drop) */
-    WASM_IMM_MEMORY_INIT, /* .idx segment, .idx2 memory */
-    WASM_IMM_ELEM,       /* .idx segment (elem.drop) */
-    WASM_IMM_TABLE_INIT, /* .idx segment, .idx2 table */
-    WASM_IMM_TABLE2,     /* .idx destination, .idx2 source (table.copy) */
-    WASM_IMM_REFTYPE,    /* .type (ref.null) */
-    WASM_IMM_I32,        /* .i32 */
-    WASM_IMM_I64,        /* .i64 */
-    WASM_IMM_F32,        /* .u32: bits */
-    WASM_IMM_F64,        /* .u64: bits */
-    WASM_IMM_V128,       /* .v128 */
-    WASM_IMM_LANE,       /* .lane */
-    WASM_IMM_SHUFFLE     /* .v128: 16 lane indices */
+    WASM_IMM_SELECT_T,      /* .type */
+    WASM_IMM_LOCAL,         /* .idx */
+    WASM_IMM_GLOBAL,        /* .idx */
+    WASM_IMM_TABLE,         /* .idx */
+    WASM_IMM_MEMARG,        /* .mem */
+    WASM_IMM_MEMARG_LANE,   /* .mem, .lane */
+    WASM_IMM_MEMORY,        /* .idx */
+    WASM_IMM_MEMORY2,       /* .idx destination, .idx2 source (memory.copy) */
+    WASM_IMM_DATA,          /* .idx segment (data.drop) */
+    WASM_IMM_MEMORY_INIT,   /* .idx segment, .idx2 memory */
+    WASM_IMM_ELEM,          /* .idx segment (elem.drop) */
+    WASM_IMM_TABLE_INIT,    /* .idx segment, .idx2 table */
+    WASM_IMM_TABLE2,        /* .idx destination, .idx2 source (table.copy) */
+    WASM_IMM_REFTYPE,       /* .type (ref.null) */
+    WASM_IMM_I32,           /* .i32 */
+    WASM_IMM_I64,           /* .i64 */
+    WASM_IMM_F32,           /* .u32: bits */
+    WASM_IMM_F64,           /* .u64: bits */
+    WASM_IMM_V128,          /* .v128 */
+    WASM_IMM_LANE,          /* .lane */
+    WASM_IMM_SHUFFLE        /* .v128: 16 lane indices */
 };
 
 enum wasm_op {
@@ -235,8 +238,8 @@ uint32_t wasm_op_access_log2(enum wasm_op op);
 uint32_t wasm_op_lanes(enum wasm_op op);
 
 struct wasm_blocktype {
-    bool is_index;     /* type_idx counts; otherwise no parameters and 0 or 1 result */
-    uint8_t result;    /* enum wasm_type, 0 for none */
+    bool is_index;  /* type_idx counts; otherwise no parameters and 0 or 1 result */
+    uint8_t result; /* enum wasm_type, 0 for none */
     uint32_t type_idx;
 };
 
@@ -256,7 +259,7 @@ struct wasm_instr {
         struct wasm_blocktype block;
         struct wasm_memarg mem;
         struct {
-            uint32_t count;        /* targets, not counting the default, which follows them */
+            uint32_t count;           /* targets, not counting the default, which follows them */
             struct wasm_bytes labels; /* count + 1 LEBs; read with wasm_read_label() */
         } br_table;
         int32_t i32;
@@ -270,9 +273,9 @@ struct wasm_instr {
 /* Reads one expression. The lowering reuses it on validated bodies, where it cannot fail. */
 struct wasm_reader {
     const uint8_t *start, *pos, *end;
-    uint64_t offset;          /* of start in the module */
-    struct husk_error *err;   /* may be NULL */
-    bool multi_memory;        /* instructions may name a memory; false only for strict 2.0 */
+    uint64_t offset;        /* of start in the module */
+    struct husk_error *err; /* may be NULL */
+    bool multi_memory;      /* instructions may name a memory; false only for strict 2.0 */
 };
 
 void wasm_reader_init(struct wasm_reader *reader, struct wasm_bytes bytes, struct husk_error *err);

@@ -5,7 +5,7 @@
 #include "module.h"
 
 const struct wasm_opinfo wasm_opinfos[WASM_OP_COUNT] = {
-#define OP(name, prefix, code, text, imm, sig, feature)                                                                \
+#define OP(name, prefix, code, text, imm, sig, feature)                                                      \
     [WASM_OP_##name] = {text, sig, prefix, code, WASM_IMM_##imm, WASM_FEATURE_##feature},
 #include "opcode.def"
 #undef OP

@@ -24,7 +24,8 @@ static void print_functype(struct printer *printer, const struct wasm_module *mo
     print_format(printer, " (type %u)", type_idx);
     if (type_idx < module->types_count) {
         print_types(printer, "param", module->types[type_idx].params, module->types[type_idx].params_count);
-        print_types(printer, "result", module->types[type_idx].results, module->types[type_idx].results_count);
+        print_types(printer, "result", module->types[type_idx].results,
+                    module->types[type_idx].results_count);
     }
 }
 
@@ -53,7 +54,8 @@ static int print_expr(struct printer *printer, struct wasm_bytes expr, struct hu
 }
 
 /* The type of one entity, as imports and definitions show it. */
-static void print_entity(struct printer *printer, const struct wasm_module *module, enum wasm_kind kind, uint32_t idx) {
+static void print_entity(struct printer *printer, const struct wasm_module *module, enum wasm_kind kind,
+                         uint32_t idx) {
     switch (kind) {
     case WASM_KIND_FUNC: print_functype(printer, module, module->funcs[idx].type_idx); break;
     case WASM_KIND_TABLE:
@@ -62,14 +64,16 @@ static void print_entity(struct printer *printer, const struct wasm_module *modu
         break;
     case WASM_KIND_MEMORY: print_limits(printer, &module->memories[idx].limits); break;
     case WASM_KIND_GLOBAL:
-        print_format(printer, module->globals[idx].is_mutable ? " (mut %s)" : " %s", wasm_type_name(module->globals[idx].type));
+        print_format(printer, module->globals[idx].is_mutable ? " (mut %s)" : " %s",
+                     wasm_type_name(module->globals[idx].type));
         break;
     }
 }
 
 /* ---- sections ----------------------------------------------------------------------------------------------------- */
 
-static int print_declarations(struct printer *printer, const struct wasm_module *module, struct husk_error *err) {
+static int print_declarations(struct printer *printer, const struct wasm_module *module,
+                              struct husk_error *err) {
     for (uint32_t i = 0; i < module->types_count; i++) {
         print_format(printer, "  (type %u (func", i);
         print_types(printer, "param", module->types[i].params, module->types[i].params_count);
@@ -151,7 +155,8 @@ static int print_segments(struct printer *printer, const struct wasm_module *mod
             print_format(printer, " (memory %u)", data->memory_idx);
             status = print_expr(printer, data->offset, err);
         }
-        print_format(printer, " ;; %u bytes at 0x%llx\n  )\n", data->bytes.count, (unsigned long long)data->bytes.offset);
+        print_format(printer, " ;; %u bytes at 0x%llx\n  )\n", data->bytes.count,
+                     (unsigned long long)data->bytes.offset);
     }
     for (uint32_t i = 0; i < module->customs_count; i++) {
         print_format(printer, "  ;; custom section ");
@@ -182,13 +187,15 @@ static int print_body(struct printer *printer, const struct wasm_func *func, str
                      (int)(2 * (depth < INDENT_MAX ? depth : INDENT_MAX)), "");
         print_instr(printer, &instr);
         print_format(printer, "\n");
-        bool opens = instr.op == WASM_OP_BLOCK || instr.op == WASM_OP_LOOP || instr.op == WASM_OP_IF || instr.op == WASM_OP_ELSE;
+        bool opens = instr.op == WASM_OP_BLOCK || instr.op == WASM_OP_LOOP || instr.op == WASM_OP_IF ||
+                     instr.op == WASM_OP_ELSE;
         depth += opens ? 1 : 0;
     }
     return 0;
 }
 
-static int print_func(struct printer *printer, const struct wasm_module *module, uint32_t func_idx, struct husk_error *err) {
+static int print_func(struct printer *printer, const struct wasm_module *module, uint32_t func_idx,
+                      struct husk_error *err) {
     const struct wasm_func *func = &module->funcs[func_idx];
     print_format(printer, "  (func %u", func_idx);
     if (func->name.count != 0) {
@@ -198,14 +205,18 @@ static int print_func(struct printer *printer, const struct wasm_module *module,
     print_functype(printer, module, func->type_idx);
     for (uint32_t i = 0; i < func->local_runs_count; i++) {
         const struct wasm_local_run *run = &func->local_runs[i];
-        print_format(printer, run->count == 1 ? " (local %s)" : " (local %s x %u)", wasm_type_name(run->type), run->count);
+        print_format(printer, run->count == 1 ? " (local %s)" : " (local %s x %u)", wasm_type_name(run->type),
+                     run->count);
     }
-    print_format(printer, ") ;; %u bytes at 0x%llx\n", func->code.count, (unsigned long long)func->code.offset);
+    print_format(printer, ") ;; %u bytes at 0x%llx\n", func->code.count,
+                 (unsigned long long)func->code.offset);
     return printer->with_code ? print_body(printer, func, err) : 0;
 }
 
-int wasm_print(const struct wasm_module *module, const struct wasm_print_options *options, struct husk_error *err) {
-    struct printer printer = {.with_code = options->with_code, .write = options->write, .user = options->user};
+int wasm_print(const struct wasm_module *module, const struct wasm_print_options *options,
+               struct husk_error *err) {
+    struct printer printer = {
+        .with_code = options->with_code, .write = options->write, .user = options->user};
     print_format(&printer, "(module");
     if (module->name.count != 0) {
         print_format(&printer, " ");

@@ -18,6 +18,7 @@ struct wasm_print_options {
 
 /* The module need not be valid: indices are printed as they are. What `write` returned if not 0; HUSK_E_BAD_WASM for a malformed body, printed
  * up to there. */
-int wasm_print(const struct wasm_module *module, const struct wasm_print_options *options, struct husk_error *err);
+int wasm_print(const struct wasm_module *module, const struct wasm_print_options *options,
+               struct husk_error *err);
 
 #endif

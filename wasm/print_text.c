@@ -92,7 +92,8 @@ static void print_f64(struct printer *printer, uint64_t bits) {
     double value = 0;
     memcpy(&value, &bits, sizeof(value));
     if (isnan(value)) {
-        print_format(printer, " %snan:0x%llx", bits >> 63 != 0 ? "-" : "", (unsigned long long)(bits & 0xfffffffffffffull));
+        print_format(printer, " %snan:0x%llx", bits >> 63 != 0 ? "-" : "",
+                     (unsigned long long)(bits & 0xfffffffffffffull));
     } else {
         print_format(printer, " %.17g", value);
     }

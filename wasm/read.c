@@ -39,7 +39,8 @@ int wasm_read_byte(struct wasm_reader *reader, const char *what, uint8_t *ret_by
  * Section 5.2.2: at most ceil(bits / 7) bytes, and the bits of the last one that do not fit must be zero, or copies of the sign.
  * Shorter than necessary is impossible, longer than necessary is allowed up to that many bytes.
  */
-static int read_leb(struct wasm_reader *reader, uint32_t bits, bool is_signed, const char *what, uint64_t *ret_value) {
+static int read_leb(struct wasm_reader *reader, uint32_t bits, bool is_signed, const char *what,
+                    uint64_t *ret_value) {
     uint64_t value = 0;
     uint8_t byte = 0;
     uint32_t shift = 0;
@@ -58,7 +59,8 @@ static int read_leb(struct wasm_reader *reader, uint32_t bits, bool is_signed, c
             uint32_t unused = (byte & 0x7fu) >> (bits - shift - (is_signed ? 1 : 0));
             uint32_t all_ones = 0x7fu >> (bits - shift - (is_signed ? 1 : 0));
             if (unused != 0 && !(is_signed && unused == all_ones)) {
-                return wasm_error(reader->err, HUSK_E_BAD_WASM, wasm_reader_offset(reader), "%s: integer too large", what);
+                return wasm_error(reader->err, HUSK_E_BAD_WASM, wasm_reader_offset(reader),
+                                  "%s: integer too large", what);
             }
         }
         shift += 7;
@@ -110,17 +112,20 @@ int wasm_read_s64(struct wasm_reader *reader, const char *what, int64_t *ret_val
     return read_signed(reader, 64, what, ret_value);
 }
 
-int wasm_read_bytes(struct wasm_reader *reader, uint32_t count, const char *what, struct wasm_bytes *ret_bytes) {
+int wasm_read_bytes(struct wasm_reader *reader, uint32_t count, const char *what,
+                    struct wasm_bytes *ret_bytes) {
     if (count > wasm_reader_left(reader)) {
         return wasm_error(reader->err, HUSK_E_BAD_WASM, wasm_reader_offset(reader),
-                          "length out of bounds: %s needs %u bytes, %zu are left", what, count, wasm_reader_left(reader));
+                          "length out of bounds: %s needs %u bytes, %zu are left", what, count,
+                          wasm_reader_left(reader));
     }
     *ret_bytes = (struct wasm_bytes){reader->pos, count, wasm_reader_offset(reader)};
     reader->pos += count;
     return 0;
 }
 
-int wasm_read_count(struct wasm_reader *reader, size_t min_bytes, uint32_t limit, const char *what, uint32_t *ret_count) {
+int wasm_read_count(struct wasm_reader *reader, size_t min_bytes, uint32_t limit, const char *what,
+                    uint32_t *ret_count) {
     uint64_t offset = wasm_reader_offset(reader);
     uint32_t count = 0;
     int status = wasm_read_u32(reader, what, &count);
@@ -129,7 +134,8 @@ int wasm_read_count(struct wasm_reader *reader, size_t min_bytes, uint32_t limit
     }
     if (count > wasm_reader_left(reader) / min_bytes) {
         return wasm_error(reader->err, HUSK_E_BAD_WASM, offset,
-                          "unexpected end: %s is %u, but only %zu bytes are left", what, count, wasm_reader_left(reader));
+                          "unexpected end: %s is %u, but only %zu bytes are left", what, count,
+                          wasm_reader_left(reader));
     }
     if (count > limit) {
         return wasm_error(reader->err, HUSK_E_LIMIT, offset, "%s is %u, the limit is %u", what, count, limit);
@@ -219,14 +225,22 @@ const char *wasm_type_name(uint8_t type) {
 int wasm_bad_type(struct wasm_reader *reader, uint64_t offset, uint8_t byte, const char *what) {
     const char *proposal = NULL;
     switch (byte) {
-    case 0x63: case 0x64: proposal = "typed function references"; break;
-    case 0x69: case 0x74: proposal = "exception handling"; break;
-    case 0x6a: case 0x6b: case 0x6c: case 0x6d: case 0x6e: case 0x71: case 0x72: case 0x73:
-        proposal = "garbage collection";
-        break;
+    case 0x63:
+    case 0x64: proposal = "typed function references"; break;
+    case 0x69:
+    case 0x74: proposal = "exception handling"; break;
+    case 0x6a:
+    case 0x6b:
+    case 0x6c:
+    case 0x6d:
+    case 0x6e:
+    case 0x71:
+    case 0x72:
+    case 0x73: proposal = "garbage collection"; break;
     default: return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "malformed %s 0x%02x", what, byte);
     }
-    return wasm_error(reader->err, HUSK_E_UNSUPPORTED, offset, "uses %s (type 0x%02x), not supported yet", proposal, byte);
+    return wasm_error(reader->err, HUSK_E_UNSUPPORTED, offset, "uses %s (type 0x%02x), not supported yet",
+                      proposal, byte);
 }
 
 int wasm_read_valtype(struct wasm_reader *reader, uint8_t *ret_type) {

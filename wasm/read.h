@@ -36,12 +36,14 @@ static inline int wasm_read_u32(struct wasm_reader *reader, const char *what, ui
 }
 
 /* The next `count` bytes, without a copy. */
-int wasm_read_bytes(struct wasm_reader *reader, uint32_t count, const char *what, struct wasm_bytes *ret_bytes);
+int wasm_read_bytes(struct wasm_reader *reader, uint32_t count, const char *what,
+                    struct wasm_bytes *ret_bytes);
 /* A length and that many bytes of UTF-8. */
 int wasm_read_name(struct wasm_reader *reader, const char *what, struct wasm_bytes *ret_name);
 /* A count of things that take at least min_bytes each: more than the rest of the bytes can hold is refused here, so that
  * nothing is ever allocated for a count that lies. */
-int wasm_read_count(struct wasm_reader *reader, size_t min_bytes, uint32_t limit, const char *what, uint32_t *ret_count);
+int wasm_read_count(struct wasm_reader *reader, size_t min_bytes, uint32_t limit, const char *what,
+                    uint32_t *ret_count);
 
 int wasm_read_valtype(struct wasm_reader *reader, uint8_t *ret_type);
 int wasm_read_reftype(struct wasm_reader *reader, uint8_t *ret_type);

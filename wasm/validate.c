@@ -18,8 +18,9 @@ static int validate_types(struct validator *validator) {
     struct wasm_module *module = validator->module;
     for (uint32_t i = 0; i < module->types_count && !module->uses_simd; i++) {
         const struct wasm_functype *type = &module->types[i];
-        module->uses_simd = (type->params_count != 0 && memchr(type->params, WASM_V128, type->params_count) != NULL) ||
-                            (type->results_count != 0 && memchr(type->results, WASM_V128, type->results_count) != NULL);
+        module->uses_simd =
+            (type->params_count != 0 && memchr(type->params, WASM_V128, type->params_count) != NULL) ||
+            (type->results_count != 0 && memchr(type->results, WASM_V128, type->results_count) != NULL);
     }
     return 0;
 }
@@ -38,14 +39,15 @@ static int validate_func_types(struct validator *validator) {
     const struct wasm_module *module = validator->module;
     for (uint32_t i = 0; i < module->funcs_count; i++) {
         if (module->funcs[i].type_idx >= module->types_count) {
-            return wasm_error(validator->err, HUSK_E_INVALID_WASM, func_offset(module, i), "unknown type %u of function %u",
-                              module->funcs[i].type_idx, i);
+            return wasm_error(validator->err, HUSK_E_INVALID_WASM, func_offset(module, i),
+                              "unknown type %u of function %u", module->funcs[i].type_idx, i);
         }
     }
     return 0;
 }
 
-static int validate_limits(struct validator *validator, const struct wasm_limits *limits, uint64_t offset, const char *what) {
+static int validate_limits(struct validator *validator, const struct wasm_limits *limits, uint64_t offset,
+                           const char *what) {
     if (limits->has_max && limits->min > limits->max) {
         return wasm_error(validator->err, HUSK_E_INVALID_WASM, offset,
                           "size minimum must not be greater than maximum: %s of %llu to %llu", what,
@@ -61,8 +63,9 @@ static int validate_tables(struct validator *validator) {
         const struct wasm_table *table = &module->tables[i];
         status = validate_limits(validator, &table->limits, table->offset, "table");
         if (status == 0 && table->limits.min > WASM_LIMIT_TABLE_ENTRIES) {
-            return wasm_error(validator->err, HUSK_E_LIMIT, table->offset, "table of %llu entries, the limit is %u",
-                              (unsigned long long)table->limits.min, WASM_LIMIT_TABLE_ENTRIES);
+            return wasm_error(validator->err, HUSK_E_LIMIT, table->offset,
+                              "table of %llu entries, the limit is %u", (unsigned long long)table->limits.min,
+                              WASM_LIMIT_TABLE_ENTRIES);
         }
     }
     return status;
@@ -72,8 +75,8 @@ static int validate_memories(struct validator *validator) {
     const struct wasm_module *module = validator->module;
     int status = 0;
     if (module->memories_count > 1 && !validator->features->multi_memory) {
-        return wasm_error(validator->err, HUSK_E_INVALID_WASM, module->memories[1].offset, "multiple memories: %u",
-                          module->memories_count);
+        return wasm_error(validator->err, HUSK_E_INVALID_WASM, module->memories[1].offset,
+                          "multiple memories: %u", module->memories_count);
     }
     for (uint32_t i = 0; status == 0 && i < module->memories_count; i++) {
         const struct wasm_memory *memory = &module->memories[i];
@@ -96,14 +99,16 @@ static int validate_globals(struct validator *validator) {
         const struct wasm_global *global = &module->globals[i];
         module->uses_simd |= global->type == WASM_V128;
         if (!global->is_import) {
-            validator->const_globals_count = validator->features->extended_const ? i : module->imported_globals_count;
+            validator->const_globals_count =
+                validator->features->extended_const ? i : module->imported_globals_count;
             status = validate_const_expr(validator, global->init, global->type);
         }
         if (status != 0) {
             return error_while(validator->err, status, "validating global %u", i);
         }
     }
-    validator->const_globals_count = validator->features->extended_const ? module->globals_count : module->imported_globals_count;
+    validator->const_globals_count =
+        validator->features->extended_const ? module->globals_count : module->imported_globals_count;
     return status;
 }
 
@@ -115,8 +120,8 @@ static int validate_elem_target(struct validator *validator, const struct wasm_e
     }
     if (module->tables[elem->table_idx].elem_type != elem->elem_type) {
         return wasm_error(validator->err, HUSK_E_INVALID_WASM, elem->offset.offset,
-                          "type mismatch: elements of %s for table %u of %s", wasm_type_name(elem->elem_type), elem->table_idx,
-                          wasm_type_name(module->tables[elem->table_idx].elem_type));
+                          "type mismatch: elements of %s for table %u of %s", wasm_type_name(elem->elem_type),
+                          elem->table_idx, wasm_type_name(module->tables[elem->table_idx].elem_type));
     }
     return validate_const_expr(validator, elem->offset, WASM_I32);
 }
@@ -176,9 +181,10 @@ static int validate_start(struct validator *validator) {
     }
     const struct wasm_functype *type = &module->types[module->funcs[module->start_func_idx].type_idx];
     if (type->params_count != 0 || type->results_count != 0) {
-        return wasm_error(validator->err, HUSK_E_INVALID_WASM, module->start_offset,
-                          "start function %u must take and return nothing, but has %u parameters and %u results",
-                          module->start_func_idx, type->params_count, type->results_count);
+        return wasm_error(
+            validator->err, HUSK_E_INVALID_WASM, module->start_offset,
+            "start function %u must take and return nothing, but has %u parameters and %u results",
+            module->start_func_idx, type->params_count, type->results_count);
     }
     return 0;
 }
@@ -186,7 +192,8 @@ static int validate_start(struct validator *validator) {
 static int validate_export(struct validator *validator, const struct wasm_export *export) {
     static const char *const kind_names[] = {"function", "table", "memory", "global"};
     struct wasm_module *module = validator->module;
-    const uint32_t counts[] = {module->funcs_count, module->tables_count, module->memories_count, module->globals_count};
+    const uint32_t counts[] = {module->funcs_count, module->tables_count, module->memories_count,
+                               module->globals_count};
     if (export->idx >= counts[export->kind]) {
         return error_index(validator, export->name.offset, kind_names[export->kind], export->idx);
     }
@@ -209,7 +216,8 @@ static int export_compare(const void *left, const void *right) {
 /* By sorting: a hash table would let a hostile module choose its collisions. */
 static int validate_export_names(struct validator *validator) {
     const struct wasm_module *module = validator->module;
-    const struct wasm_export **sorted = calloc((size_t)module->exports_count + 1, sizeof(const struct wasm_export *));
+    const struct wasm_export **sorted =
+        calloc((size_t)module->exports_count + 1, sizeof(const struct wasm_export *));
     if (sorted == NULL) {
         return error_set(validator->err, HUSK_E_NOMEM, "out of memory while validating");
     }
@@ -220,9 +228,12 @@ static int validate_export_names(struct validator *validator) {
     int status = 0;
     for (uint32_t i = 1; status == 0 && i < module->exports_count; i++) {
         const struct wasm_bytes *name = &sorted[i]->name;
-        if (name->count == sorted[i - 1]->name.count && memcmp(name->data, sorted[i - 1]->name.data, name->count) == 0) {
-            status = wasm_error(validator->err, HUSK_E_INVALID_WASM, name->offset, "duplicate export name: exports %zu and %zu",
-                                (size_t)(sorted[i - 1] - module->exports), (size_t)(sorted[i] - module->exports));
+        if (name->count == sorted[i - 1]->name.count &&
+            memcmp(name->data, sorted[i - 1]->name.data, name->count) == 0) {
+            status =
+                wasm_error(validator->err, HUSK_E_INVALID_WASM, name->offset,
+                           "duplicate export name: exports %zu and %zu",
+                           (size_t)(sorted[i - 1] - module->exports), (size_t)(sorted[i] - module->exports));
         }
     }
     free(sorted);
@@ -251,7 +262,8 @@ static int validate_funcs(struct validator *validator) {
     return 0;
 }
 
-int wasm_validate_features(struct wasm_module *module, const struct wasm_features *features, struct husk_error *err) {
+int wasm_validate_features(struct wasm_module *module, const struct wasm_features *features,
+                           struct husk_error *err) {
     /* In this order: function types before anything that uses them, everything that declares functions before the bodies. */
     static int (*const steps[])(struct validator *) = {
         validate_types, validate_func_types, validate_tables, validate_memories, validate_globals,

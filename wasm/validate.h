@@ -8,7 +8,7 @@
 #include "limits.h"
 #include "read.h"
 
-struct frame { /* one open block; frames[0] is the function or the constant expression itself */
+struct frame {       /* one open block; frames[0] is the function or the constant expression itself */
     enum wasm_op op; /* BLOCK, LOOP, IF or ELSE */
     bool is_unreachable;
     uint8_t scratch[2]; /* for wasm_block_functype() */
@@ -16,7 +16,8 @@ struct frame { /* one open block; frames[0] is the function or the constant expr
     uint32_t height; /* of the operand stack at its start */
 };
 
-#define LOCALS_FLAT 128 /* locals whose type is looked up in an array; the rest by binary search in the runs */
+#define LOCALS_FLAT                                                                                          \
+    128 /* locals whose type is looked up in an array; the rest by binary search in the runs */
 
 struct validator {
     struct wasm_module *module;
@@ -82,7 +83,7 @@ int validate_func(struct validator *validator, const struct wasm_func *func);
 int validate_const_expr(struct validator *validator, struct wasm_bytes expr, uint8_t type);
 
 /* An error at the current instruction. */
-#define validator_error(validator, status, ...) \
+#define validator_error(validator, status, ...)                                                              \
     wasm_error((validator)->err, status, (validator)->instr.offset, __VA_ARGS__)
 
 /* validate_ops.c: indices of the current instruction. */

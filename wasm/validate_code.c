@@ -44,9 +44,10 @@ static int validate_memarg(struct validator *validator) {
     uint32_t natural = wasm_op_access_log2(instr->op);
     int status = validate_memory(validator, instr->mem.memory_idx);
     if (status == 0 && instr->mem.align_log2 > natural) {
-        return validator_error(validator, HUSK_E_INVALID_WASM,
-                               "alignment must not be larger than natural: %s has 2^%u, the access is 2^%u bytes",
-                               wasm_opinfo(instr->op)->text, instr->mem.align_log2, natural);
+        return validator_error(
+            validator, HUSK_E_INVALID_WASM,
+            "alignment must not be larger than natural: %s has 2^%u, the access is 2^%u bytes",
+            wasm_opinfo(instr->op)->text, instr->mem.align_log2, natural);
     }
     return status;
 }
@@ -70,7 +71,8 @@ static int validate_shuffle(struct validator *validator) {
 /* The data count section exists so that bodies can be checked before the data is seen (section 5.5.16). */
 static int validate_data_idx(struct validator *validator) {
     if (!validator->module->has_data_count) {
-        return validator_error(validator, HUSK_E_BAD_WASM, "data count section required by %s", wasm_opinfo(validator->instr.op)->text);
+        return validator_error(validator, HUSK_E_BAD_WASM, "data count section required by %s",
+                               wasm_opinfo(validator->instr.op)->text);
     }
     return check_index(validator, "data segment", validator->instr.idx, validator->module->datas_count);
 }
@@ -93,7 +95,8 @@ static int validate_immediate(struct validator *validator, uint8_t imm) {
         status = validate_memory(validator, instr->idx2);
         return status != 0 ? status : validate_data_idx(validator);
     case WASM_IMM_DATA: return validate_data_idx(validator);
-    case WASM_IMM_ELEM: return check_index(validator, "elem segment", instr->idx, validator->module->elems_count);
+    case WASM_IMM_ELEM:
+        return check_index(validator, "elem segment", instr->idx, validator->module->elems_count);
     case WASM_IMM_TABLE: return check_index(validator, "table", instr->idx, validator->module->tables_count);
     default: return 0;
     }
@@ -141,7 +144,8 @@ static bool is_const_op(enum wasm_op op, const struct wasm_features *features) {
 }
 
 /* Everything up to the end that closes the outermost frame, which must be the last byte. */
-static int validate_expr(struct validator *validator, struct wasm_bytes expr, const struct wasm_blocktype *block) {
+static int validate_expr(struct validator *validator, struct wasm_bytes expr,
+                         const struct wasm_blocktype *block) {
     wasm_reader_init(&validator->reader, expr, validator->err);
     validator->reader.multi_memory = validator->features->multi_memory;
     validator->stack_count = 0;
@@ -150,8 +154,10 @@ static int validate_expr(struct validator *validator, struct wasm_bytes expr, co
     int status = frame_push(validator, WASM_OP_BLOCK, block);
     while (status == 0 && validator->frames_count != 0) {
         status = wasm_read_instr_into(&validator->reader, &validator->instr);
-        if (status == 0 && validator->func == NULL && !is_const_op(validator->instr.op, validator->features)) {
-            return validator_error(validator, HUSK_E_INVALID_WASM, "constant expression required: %s is not allowed in one",
+        if (status == 0 && validator->func == NULL &&
+            !is_const_op(validator->instr.op, validator->features)) {
+            return validator_error(validator, HUSK_E_INVALID_WASM,
+                                   "constant expression required: %s is not allowed in one",
                                    wasm_opinfo(validator->instr.op)->text);
         }
         if (status == 0) {
@@ -172,7 +178,8 @@ int validate_const_expr(struct validator *validator, struct wasm_bytes expr, uin
 }
 
 /* The types of the first locals in an array, and the ends of the runs for the others. */
-static int locals_prepare(struct validator *validator, const struct wasm_func *func, const struct wasm_functype *type) {
+static int locals_prepare(struct validator *validator, const struct wasm_func *func,
+                          const struct wasm_functype *type) {
     if (func->local_runs_count > validator->run_ends_cap) {
         uint32_t *run_ends = realloc(validator->run_ends, func->local_runs_count * sizeof(*run_ends));
         if (run_ends == NULL) {

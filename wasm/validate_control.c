@@ -5,7 +5,8 @@
 
 #include "validate.h"
 
-static bool types_equal(const uint8_t *left, uint32_t left_count, const uint8_t *right, uint32_t right_count) {
+static bool types_equal(const uint8_t *left, uint32_t left_count, const uint8_t *right,
+                        uint32_t right_count) {
     return left_count == right_count && (left_count == 0 || memcmp(left, right, left_count) == 0);
 }
 
@@ -52,16 +53,19 @@ static int validate_end(struct validator *validator) {
         return status;
     }
     struct wasm_functype type = frame_type(validator, &frame);
-    if (frame.op == WASM_OP_IF && !types_equal(type.params, type.params_count, type.results, type.results_count)) {
+    if (frame.op == WASM_OP_IF &&
+        !types_equal(type.params, type.params_count, type.results, type.results_count)) {
         return validator_error(validator, HUSK_E_INVALID_WASM,
-                               "type mismatch: an if without else must return what it takes, but has %u parameters and %u results",
+                               "type mismatch: an if without else must return what it takes, but has %u "
+                               "parameters and %u results",
                                type.params_count, type.results_count);
     }
     return validator->frames_count != 0 ? stack_push_types(validator, type.results, type.results_count) : 0;
 }
 
 /* What a branch to the label takes: a loop's parameters, any other block's results. */
-static int label_types(struct validator *validator, uint32_t depth, const uint8_t **ret_types, uint32_t *ret_count) {
+static int label_types(struct validator *validator, uint32_t depth, const uint8_t **ret_types,
+                       uint32_t *ret_count) {
     int status = check_index(validator, "label", depth, validator->frames_count);
     if (status != 0) {
         return status;
@@ -118,8 +122,10 @@ static int validate_br_table(struct validator *validator) {
         checked_depth = depth;
         status = label_types(validator, depth, &types, &count);
         if (status == 0 && i > 0 && count != arity) {
-            return validator_error(validator, HUSK_E_INVALID_WASM,
-                                   "type mismatch: the targets of br_table take different numbers of values: %u and %u", arity, count);
+            return validator_error(
+                validator, HUSK_E_INVALID_WASM,
+                "type mismatch: the targets of br_table take different numbers of values: %u and %u", arity,
+                count);
         }
         arity = count;
         if (status == 0) {
@@ -163,7 +169,8 @@ static int validate_call_indirect(struct validator *validator) {
         status = check_index(validator, "table", table_idx, module->tables_count);
     }
     if (status == 0 && module->tables[table_idx].elem_type != WASM_FUNCREF) {
-        return validator_error(validator, HUSK_E_INVALID_WASM, "type mismatch: call_indirect needs a table of funcref, table %u holds %s",
+        return validator_error(validator, HUSK_E_INVALID_WASM,
+                               "type mismatch: call_indirect needs a table of funcref, table %u holds %s",
                                table_idx, wasm_type_name(module->tables[table_idx].elem_type));
     }
     if (status == 0) {

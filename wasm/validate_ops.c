@@ -8,8 +8,8 @@ int check_index(struct validator *validator, const char *what, uint32_t idx, uin
     if (idx < count) {
         return 0;
     }
-    return validator_error(validator, HUSK_E_INVALID_WASM, "unknown %s %u: %s names it, there are %u", what, idx,
-                           wasm_opinfo(validator->instr.op)->text, count);
+    return validator_error(validator, HUSK_E_INVALID_WASM, "unknown %s %u: %s names it, there are %u", what,
+                           idx, wasm_opinfo(validator->instr.op)->text, count);
 }
 
 /* ---- parametric --------------------------------------------------------------------------------------------------- */
@@ -34,13 +34,14 @@ static int validate_select(struct validator *validator) {
         return status;
     }
     if (wasm_is_reftype(first) || wasm_is_reftype(second)) {
-        return validator_error(validator, HUSK_E_INVALID_WASM,
-                               "type mismatch: select without a type takes numbers and vectors, the stack holds %s",
-                               wasm_type_name(wasm_is_reftype(second) ? second : first));
+        return validator_error(
+            validator, HUSK_E_INVALID_WASM,
+            "type mismatch: select without a type takes numbers and vectors, the stack holds %s",
+            wasm_type_name(wasm_is_reftype(second) ? second : first));
     }
     if (first != second && first != WASM_BOTTOM && second != WASM_BOTTOM) {
-        return validator_error(validator, HUSK_E_INVALID_WASM, "type mismatch: select between %s and %s", wasm_type_name(first),
-                               wasm_type_name(second));
+        return validator_error(validator, HUSK_E_INVALID_WASM, "type mismatch: select between %s and %s",
+                               wasm_type_name(first), wasm_type_name(second));
     }
     return stack_push(validator, first == WASM_BOTTOM ? second : first);
 }
@@ -63,7 +64,8 @@ static int validate_ref_is_null(struct validator *validator) {
     uint8_t type = 0;
     int status = stack_pop_any(validator, &type);
     if (status == 0 && type != WASM_BOTTOM && !wasm_is_reftype(type)) {
-        return validator_error(validator, HUSK_E_INVALID_WASM, "type mismatch: ref.is_null needs a reference, the stack holds %s",
+        return validator_error(validator, HUSK_E_INVALID_WASM,
+                               "type mismatch: ref.is_null needs a reference, the stack holds %s",
                                wasm_type_name(type));
     }
     return status != 0 ? status : stack_push(validator, WASM_I32);
@@ -80,8 +82,10 @@ static int validate_ref_func(struct validator *validator) {
     if (validator->func == NULL) {
         module->funcs[func_idx].is_declared = true;
     } else if (!module->funcs[func_idx].is_declared) {
-        return validator_error(validator, HUSK_E_INVALID_WASM,
-                               "undeclared function reference: function %u is in no element segment, export or global", func_idx);
+        return validator_error(
+            validator, HUSK_E_INVALID_WASM,
+            "undeclared function reference: function %u is in no element segment, export or global",
+            func_idx);
     }
     return stack_push(validator, WASM_FUNCREF);
 }
@@ -129,9 +133,11 @@ static int validate_global_get(struct validator *validator) {
     const struct wasm_module *module = validator->module;
     uint32_t global_idx = validator->instr.idx;
     bool is_const = validator->func == NULL;
-    int status = check_index(validator, "global", global_idx, is_const ? validator->const_globals_count : module->globals_count);
+    int status = check_index(validator, "global", global_idx,
+                             is_const ? validator->const_globals_count : module->globals_count);
     if (status == 0 && is_const && module->globals[global_idx].is_mutable) {
-        return validator_error(validator, HUSK_E_INVALID_WASM, "constant expression required: global %u is mutable", global_idx);
+        return validator_error(validator, HUSK_E_INVALID_WASM,
+                               "constant expression required: global %u is mutable", global_idx);
     }
     return status != 0 ? status : stack_push(validator, module->globals[global_idx].type);
 }
@@ -141,7 +147,8 @@ static int validate_global_set(struct validator *validator) {
     uint32_t global_idx = validator->instr.idx;
     int status = check_index(validator, "global", global_idx, module->globals_count);
     if (status == 0 && !module->globals[global_idx].is_mutable) {
-        return validator_error(validator, HUSK_E_INVALID_WASM, "global is immutable: global.set of global %u", global_idx);
+        return validator_error(validator, HUSK_E_INVALID_WASM, "global is immutable: global.set of global %u",
+                               global_idx);
     }
     return status != 0 ? status : stack_pop(validator, module->globals[global_idx].type);
 }
@@ -175,7 +182,8 @@ static int validate_table_access(struct validator *validator, uint8_t type) {
 static int validate_table(struct validator *validator) {
     const struct wasm_module *module = validator->module;
     int status = check_index(validator, "table", validator->instr.idx, module->tables_count);
-    return status != 0 ? status : validate_table_access(validator, module->tables[validator->instr.idx].elem_type);
+    return status != 0 ? status
+                       : validate_table_access(validator, module->tables[validator->instr.idx].elem_type);
 }
 
 /* table.init and table.copy: source and destination hold the same type; both take three i32. */

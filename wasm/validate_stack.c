@@ -10,8 +10,9 @@
 int stack_grow(struct validator *validator, uint32_t count) {
     uint64_t needed = (uint64_t)validator->stack_count + count;
     if (needed > WASM_LIMIT_STACK_HEIGHT) {
-        return validator_error(validator, HUSK_E_LIMIT, "%s makes an operand stack of %llu values, the limit is %u",
-                               wasm_opinfo(validator->instr.op)->text, (unsigned long long)needed, WASM_LIMIT_STACK_HEIGHT);
+        return validator_error(
+            validator, HUSK_E_LIMIT, "%s makes an operand stack of %llu values, the limit is %u",
+            wasm_opinfo(validator->instr.op)->text, (unsigned long long)needed, WASM_LIMIT_STACK_HEIGHT);
     }
     uint64_t cap = validator->stack_cap != 0 ? validator->stack_cap : 256;
     while (cap < needed) {
@@ -32,11 +33,13 @@ int stack_mismatch(struct validator *validator, uint8_t expected) {
     const char *text = wasm_opinfo(validator->instr.op)->text;
     const struct frame *frame = &validator->frames[validator->frames_count - 1];
     if (validator->stack_count == frame->height) {
-        return validator_error(validator, HUSK_E_INVALID_WASM, "type mismatch: %s needs %s, the stack is empty", text,
+        return validator_error(validator, HUSK_E_INVALID_WASM,
+                               "type mismatch: %s needs %s, the stack is empty", text,
                                wasm_type_name(expected));
     }
-    return validator_error(validator, HUSK_E_INVALID_WASM, "type mismatch: %s needs %s, the stack holds %s", text,
-                           wasm_type_name(expected), wasm_type_name(validator->stack[validator->stack_count - 1]));
+    return validator_error(validator, HUSK_E_INVALID_WASM, "type mismatch: %s needs %s, the stack holds %s",
+                           text, wasm_type_name(expected),
+                           wasm_type_name(validator->stack[validator->stack_count - 1]));
 }
 
 int stack_pop_any(struct validator *validator, uint8_t *ret_type) {
@@ -49,7 +52,8 @@ int stack_pop_any(struct validator *validator, uint8_t *ret_type) {
         *ret_type = WASM_BOTTOM;
         return 0;
     }
-    return validator_error(validator, HUSK_E_INVALID_WASM, "type mismatch: %s needs a value, the stack is empty",
+    return validator_error(validator, HUSK_E_INVALID_WASM,
+                           "type mismatch: %s needs a value, the stack is empty",
                            wasm_opinfo(validator->instr.op)->text);
 }
 
@@ -59,7 +63,8 @@ int stack_pop_types(struct validator *validator, const uint8_t *types, uint32_t 
     if (count == 0) {
         return 0;
     }
-    if (count <= available && memcmp(validator->stack + (validator->stack_count - count), types, count) == 0) {
+    if (count <= available &&
+        memcmp(validator->stack + (validator->stack_count - count), types, count) == 0) {
         validator->stack_count -= count;
         return 0;
     }
@@ -100,12 +105,14 @@ void stack_set_unreachable(struct validator *validator) {
 
 /* ---- frames ------------------------------------------------------------------------------------------------------- */
 
-struct wasm_functype wasm_block_functype(const struct wasm_module *module, const struct wasm_blocktype *block, uint8_t *scratch) {
+struct wasm_functype wasm_block_functype(const struct wasm_module *module, const struct wasm_blocktype *block,
+                                         uint8_t *scratch) {
     if (block->is_index) {
         return module->types[block->type_idx];
     }
     scratch[0] = block->result;
-    return (struct wasm_functype){.params = scratch, .results = scratch, .results_count = block->result != 0 ? 1 : 0};
+    return (struct wasm_functype){
+        .params = scratch, .results = scratch, .results_count = block->result != 0 ? 1 : 0};
 }
 
 struct wasm_functype frame_type(struct validator *validator, struct frame *frame) {
@@ -115,7 +122,8 @@ struct wasm_functype frame_type(struct validator *validator, struct frame *frame
 int frame_push(struct validator *validator, enum wasm_op op, const struct wasm_blocktype *block) {
     if (validator->frames_count == validator->frames_cap) {
         if (validator->frames_cap > WASM_LIMIT_NESTING) {
-            return validator_error(validator, HUSK_E_LIMIT, "blocks are nested deeper than the limit of %u", WASM_LIMIT_NESTING);
+            return validator_error(validator, HUSK_E_LIMIT, "blocks are nested deeper than the limit of %u",
+                                   WASM_LIMIT_NESTING);
         }
         uint32_t cap = validator->frames_cap != 0 ? validator->frames_cap * 2 : 64;
         if (cap > WASM_LIMIT_NESTING) {
@@ -128,7 +136,8 @@ int frame_push(struct validator *validator, enum wasm_op op, const struct wasm_b
         validator->frames = frames;
         validator->frames_cap = cap;
     }
-    validator->frames[validator->frames_count++] = (struct frame){.op = op, .block = *block, .height = validator->stack_count};
+    validator->frames[validator->frames_count++] =
+        (struct frame){.op = op, .block = *block, .height = validator->stack_count};
     return 0;
 }
 
@@ -140,8 +149,9 @@ int frame_pop(struct validator *validator, struct frame *ret_frame) {
         return status;
     }
     if (validator->stack_count != frame->height) {
-        return validator_error(validator, HUSK_E_INVALID_WASM, "type mismatch: %u values too many on the stack at %s",
-                               validator->stack_count - frame->height, wasm_opinfo(validator->instr.op)->text);
+        return validator_error(
+            validator, HUSK_E_INVALID_WASM, "type mismatch: %u values too many on the stack at %s",
+            validator->stack_count - frame->height, wasm_opinfo(validator->instr.op)->text);
     }
     *ret_frame = *frame;
     validator->frames_count--;

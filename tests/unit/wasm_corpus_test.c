@@ -56,8 +56,8 @@ static bool is_right(const char *type, int status, struct tally *tally) {
 }
 
 static void run_command(const char *dir, const struct json *command, struct tally *tally) {
-    static const char *const types[] = {"module",           "assert_invalid",         "assert_malformed",
-                                        "assert_unlinkable", "assert_uninstantiable", NULL};
+    static const char *const types[] = {
+        "module", "assert_invalid", "assert_malformed", "assert_unlinkable", "assert_uninstantiable", NULL};
     const char *type = json_text(command, "type");
     const char *file = json_text(command, "filename");
     bool is_wanted = false;
@@ -98,7 +98,8 @@ static void run_script(const char *dir, const char *name, struct tally *tally) {
     char script_dir[3072];
     (void)snprintf(script_dir, sizeof(script_dir), "%s/%s", dir, name);
     const struct json *commands = json_get(script, "commands");
-    for (const struct json *command = commands != NULL ? commands->items : NULL; command != NULL; command = command->next) {
+    for (const struct json *command = commands != NULL ? commands->items : NULL; command != NULL;
+         command = command->next) {
         run_command(script_dir, command, tally);
     }
     json_free(script);
@@ -107,7 +108,8 @@ static void run_script(const char *dir, const char *name, struct tally *tally) {
 static void run_group(const char *group, struct tally *tally) {
     const char *unpacked = getenv("HUSK_CORPORA_UNPACKED");
     char dir[2048];
-    (void)snprintf(dir, sizeof(dir), "%s/wg-2.0/%s", unpacked != NULL ? unpacked : HUSK_TEST_BUILD_DIR "/corpora", group);
+    (void)snprintf(dir, sizeof(dir), "%s/wg-2.0/%s",
+                   unpacked != NULL ? unpacked : HUSK_TEST_BUILD_DIR "/corpora", group);
     struct dirent **entries = NULL;
     int count = scandir(dir, &entries, NULL, alphasort);
     if (count < 0) {
@@ -123,11 +125,12 @@ static void run_group(const char *group, struct tally *tally) {
     free(entries);
 }
 
-static void check_group(const char *group, unsigned accepted_min, unsigned invalid_min, unsigned malformed_min) {
+static void check_group(const char *group, unsigned accepted_min, unsigned invalid_min,
+                        unsigned malformed_min) {
     struct tally tally = {0};
     run_group(group, &tally);
-    printf("%s: %u modules, %u invalid, %u malformed; %u judged wrongly\n", group, tally.accepted, tally.invalid,
-           tally.malformed, tally.wrong);
+    printf("%s: %u modules, %u invalid, %u malformed; %u judged wrongly\n", group, tally.accepted,
+           tally.invalid, tally.malformed, tally.wrong);
     CHECK_EQ_U64(tally.wrong, 0);
     CHECK(tally.accepted >= accepted_min && tally.invalid >= invalid_min && tally.malformed >= malformed_min);
 }

@@ -1,131 +1,14 @@
 /*
- * The decoder and the validator on hand-made modules: what they keep, what they say, and what hostile bytes do to them. Modules are
- * written byte by byte with the little writer below; larger ones come from tests/fuzz/corpus/wasm.
+ * The decoder, the validator and the printer on hand-made modules: what they keep and what they say. Hostile ones: wasm_hostile_test.c.
  */
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "harness.h"
-#include "limits.h"
 #include "module.h"
 #include "print.h"
-
-/* ---- a writer of modules ------------------------------------------------------------------------------------------ */
-
-struct bytes {
-    uint8_t *data;
-    size_t count, cap;
-};
-
-static void put(struct bytes *bytes, const void *data, size_t count) {
-    if (bytes->count + count > bytes->cap) {
-        bytes->cap = (bytes->count + count) * 2 + 64;
-        bytes->data = realloc(bytes->data, bytes->cap);
-        if (bytes->data == NULL) {
-            abort();
-        }
-    }
-    if (count != 0) {
-        memcpy(bytes->data + bytes->count, data, count);
-    }
-    bytes->count += count;
-}
-
-static void put_byte(struct bytes *bytes, unsigned byte) {
-    uint8_t one = (uint8_t)byte;
-    put(bytes, &one, 1);
-}
-
-static void put_u32(struct bytes *bytes, uint32_t value) {
-    for (; value >= 0x80; value >>= 7) {
-        put_byte(bytes, (value & 0x7f) | 0x80);
-    }
-    put_byte(bytes, value);
-}
-
-#define PUT(bytes, ...) put(bytes, (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}))
-
-static void put_header(struct bytes *wasm) {
-    PUT(wasm, 0, 'a', 's', 'm', 1, 0, 0, 0);
-}
-
-static void put_section(struct bytes *wasm, unsigned id, const struct bytes *contents) {
-    put_byte(wasm, id);
-    put_u32(wasm, (uint32_t)contents->count);
-    put(wasm, contents->data, contents->count);
-}
-
-/* A module with one type, one memory, and one function of it whose body (locals and code) is given. */
-static struct bytes module_of(const struct bytes *type, const struct bytes *body) {
-    struct bytes wasm = {0};
-    struct bytes code = {0};
-    put_header(&wasm);
-    put_section(&wasm, 1, type);
-    PUT(&wasm, 3, 2, 1, 0);       /* function 0: type 0 */
-    PUT(&wasm, 5, 3, 1, 0, 1);    /* memory of one page */
-    PUT(&code, 1);
-    put_u32(&code, (uint32_t)body->count);
-    put(&code, body->data, body->count);
-    put_section(&wasm, 10, &code);
-    free(code.data);
-    return wasm;
-}
-
-static int judge(const struct bytes *wasm, struct husk_error *err) {
-    struct wasm_module *module = NULL;
-    int status = wasm_decode(wasm->data, wasm->count, &module, err);
-    if (status == 0) {
-        status = wasm_validate(module, err);
-        wasm_module_free(module);
-    } else if (module != NULL) {
-        FAIL("wasm_decode() set its output on failure");
-    }
-    return status;
-}
-
-/* Judges a function () -> () with this body, and frees the body. */
-static int judge_body(struct bytes *body, struct husk_error *err) {
-    struct bytes type = {0};
-    PUT(&type, 1, 0x60, 0, 0);
-    struct bytes wasm = module_of(&type, body);
-    int status = judge(&wasm, err);
-    free(wasm.data);
-    free(type.data);
-    free(body->data);
-    *body = (struct bytes){0};
-    return status;
-}
-
-#define JUDGE_CODE(err, ...)                                                                                 \
-    __extension__({                                                                                          \
-        struct bytes code_bytes = {0};                                                                       \
-        PUT(&code_bytes, 0, __VA_ARGS__);                                                                    \
-        judge_body(&code_bytes, err);                                                                        \
-    })
-
-static double seconds(void) {
-    struct timespec now;
-    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
-static struct bytes file_bytes(const char *name) {
-    char path[4096];
-    struct bytes bytes = {0};
-    (void)snprintf(path, sizeof(path), "%s/tests/fuzz/corpus/wasm/%s.wasm", HUSK_TEST_SOURCE_DIR, name);
-    FILE *file = fopen(path, "rbe");
-    CHECK_MSG(file != NULL, "cannot read %s", path);
-    uint8_t buffer[4096];
-    size_t count = 0;
-    while ((count = fread(buffer, 1, sizeof(buffer), file)) > 0) {
-        put(&bytes, buffer, count);
-    }
-    (void)fclose(file);
-    return bytes;
-}
+#include "wasm_writer.h"
 
 /* ---- what a module keeps ------------------------------------------------------------------------------------------ */
 
@@ -237,7 +120,9 @@ TEST(bad_name_sections_are_ignored) {
 TEST(messages_say_what_and_where) {
     struct husk_error err = {0};
     CHECK_STATUS(JUDGE_CODE(&err, 0x41, 0, 0x43, 0, 0, 0, 0, 0x6a, 0x1a, 0x0b), HUSK_E_INVALID_WASM);
-    CHECK_STR(err.message, "type mismatch: i32.add needs i32, the stack holds f32 at offset 0x23 (while validating function 0)");
+    CHECK_STR(
+        err.message,
+        "type mismatch: i32.add needs i32, the stack holds f32 at offset 0x23 (while validating function 0)");
     CHECK_EQ_U64(err.offset, 0x23);
     CHECK_STATUS(JUDGE_CODE(&err, 0x1a, 0x0b), HUSK_E_INVALID_WASM);
     CHECK_CONTAINS(err.message, "drop needs a value, the stack is empty at offset 0x1c");
@@ -267,17 +152,6 @@ TEST(later_proposals_are_refused_by_name) {
     CHECK_STATUS(JUDGE_CODE(&err, 0xff, 0x0b), HUSK_E_BAD_WASM);
     CHECK_CONTAINS(err.message, "illegal opcode 0xff");
 }
-
-static int judge_raw(struct husk_error *err, const uint8_t *sections, size_t count) {
-    struct bytes wasm = {0};
-    put_header(&wasm);
-    put(&wasm, sections, count);
-    int status = judge(&wasm, err);
-    free(wasm.data);
-    return status;
-}
-
-#define JUDGE_SECTIONS(err, ...) judge_raw(err, (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}))
 
 TEST(later_types_and_sections_are_refused_by_name) {
     struct husk_error err = {0};
@@ -313,12 +187,14 @@ TEST(constants_may_use_earlier_globals) {
     static const struct wasm_features strict = {false, false};
     struct husk_error err = {0};
     CHECK_STATUS(JUDGE_SECTIONS(&err, 6, 11, 2, 0x7f, 0, 0x41, 1, 0x0b, 0x7f, 0, 0x23, 0, 0x0b), 0);
-    CHECK_STATUS(JUDGE_SECTIONS(&err, 6, 11, 2, 0x7f, 0, 0x41, 1, 0x0b, 0x7f, 0, 0x23, 1, 0x0b), HUSK_E_INVALID_WASM);
+    CHECK_STATUS(JUDGE_SECTIONS(&err, 6, 11, 2, 0x7f, 0, 0x41, 1, 0x0b, 0x7f, 0, 0x23, 1, 0x0b),
+                 HUSK_E_INVALID_WASM);
     CHECK_CONTAINS(err.message, "unknown global 1");
-    CHECK_STATUS(JUDGE_SECTIONS(&err, 6, 11, 2, 0x7f, 1, 0x41, 1, 0x0b, 0x7f, 0, 0x23, 0, 0x0b), HUSK_E_INVALID_WASM);
+    CHECK_STATUS(JUDGE_SECTIONS(&err, 6, 11, 2, 0x7f, 1, 0x41, 1, 0x0b, 0x7f, 0, 0x23, 0, 0x0b),
+                 HUSK_E_INVALID_WASM);
     CHECK_CONTAINS(err.message, "global 0 is mutable");
-    static const uint8_t wasm[] = {0, 'a', 's', 'm', 1,    0, 0,    0,    6, 11,   2, 0x7f,
-                                   0, 0x41, 1,   0x0b, 0x7f, 0, 0x23, 0, 0x0b};
+    static const uint8_t wasm[] = {0,    'a', 's',  'm', 1,    0,    0, 0,    6, 11,  2,
+                                   0x7f, 0,   0x41, 1,   0x0b, 0x7f, 0, 0x23, 0, 0x0b};
     struct wasm_module *module = NULL;
     CHECK_OK(wasm_decode(wasm, sizeof(wasm), &module, &err), err);
     CHECK_STATUS(wasm_validate_features(module, &strict, &err), HUSK_E_INVALID_WASM);
@@ -378,7 +254,8 @@ static struct bytes module_with_op(enum wasm_op op) {
         PUT(&body, 0x0b);
     }
     put_header(&wasm);
-    PUT(&wasm, 1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0, 4, 4, 1, 0x70, 0, 1, 5, 3, 1, 0, 1, 6, 6, 1, 0x7f, 1, 0x41, 0, 0x0b);
+    PUT(&wasm, 1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0, 4, 4, 1, 0x70, 0, 1, 5, 3, 1, 0, 1, 6, 6, 1, 0x7f, 1, 0x41, 0,
+        0x0b);
     PUT(&wasm, 9, 5, 1, 1, 0, 1, 0, 12, 1, 1);
     put_byte(&code, 1);
     put_u32(&code, (uint32_t)body.count);
@@ -442,193 +319,6 @@ TEST(names_cannot_reach_the_terminal) {
     wasm_module_free(module);
     free(wasm.data);
     free(subsections.data);
-}
-
-/* ---- hostile sizes ------------------------------------------------------------------------------------------------- */
-
-TEST(nesting_has_a_limit) {
-    static const uint32_t depths[2] = {WASM_LIMIT_NESTING, 1000000};
-    for (size_t i = 0; i < 2; i++) {
-        struct bytes body = {0};
-        struct husk_error err = {0};
-        put_byte(&body, 0);
-        for (uint32_t k = 0; k < depths[i]; k++) {
-            PUT(&body, 0x02, 0x40);
-        }
-        for (uint32_t k = 0; k <= depths[i]; k++) {
-            put_byte(&body, 0x0b);
-        }
-        double start = seconds();
-        CHECK_STATUS(judge_body(&body, &err), i == 0 ? 0 : HUSK_E_LIMIT);
-        CHECK(seconds() - start < 5);
-    }
-}
-
-TEST(locals_have_a_limit) {
-    static const struct {
-        uint32_t count;
-        int status;
-    } cases[] = {{50000, 0}, {50001, HUSK_E_LIMIT}, {UINT32_MAX, HUSK_E_LIMIT}};
-    for (size_t i = 0; i < 3; i++) {
-        struct bytes body = {0};
-        struct husk_error err = {0};
-        PUT(&body, 2, 1, 0x7f);
-        put_u32(&body, cases[i].count - 1);
-        PUT(&body, 0x7e, 0x0b);
-        CHECK_STATUS(judge_body(&body, &err), cases[i].status);
-    }
-    struct bytes body = {0};
-    struct husk_error err = {0};
-    PUT(&body, 2, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x7f, 1, 0x7f, 0x0b); /* 2^32 */
-    CHECK_STATUS(judge_body(&body, &err), HUSK_E_BAD_WASM);
-}
-
-/* 50,000 runs of one local, alternating types, read from the far end: the look-up must not walk them each time. */
-TEST(many_local_runs_are_fast) {
-    struct bytes body = {0};
-    struct husk_error err = {0};
-    put_u32(&body, 50000);
-    for (uint32_t i = 0; i < 50000; i++) {
-        PUT(&body, 1, i % 2 == 0 ? 0x7f : 0x7e);
-    }
-    for (uint32_t i = 0; i < 500000; i++) {
-        put_byte(&body, 0x20);
-        put_u32(&body, 49999 - i % 16);
-        put_byte(&body, i % 2 == 0 ? 0x50 : 0x45); /* i64.eqz on odd locals, i32.eqz on even ones */
-        put_byte(&body, 0x1a);
-    }
-    put_byte(&body, 0x0b);
-    double start = seconds();
-    CHECK_STATUS(judge_body(&body, &err), 0);
-    CHECK(seconds() - start < 5);
-}
-
-TEST(br_table_has_a_limit) {
-    static const uint32_t counts[2] = {WASM_LIMIT_BR_TABLE, WASM_LIMIT_BR_TABLE + 1};
-    for (size_t i = 0; i < 2; i++) {
-        struct bytes body = {0};
-        struct husk_error err = {0};
-        PUT(&body, 0, 0x41, 0, 0x0e);
-        put_u32(&body, counts[i]);
-        for (uint32_t k = 0; k <= counts[i]; k++) {
-            put_byte(&body, 0);
-        }
-        put_byte(&body, 0x0b);
-        CHECK_STATUS(judge_body(&body, &err), i == 0 ? 0 : HUSK_E_LIMIT);
-    }
-    struct husk_error err = {0};
-    CHECK_STATUS(JUDGE_CODE(&err, 0x41, 0, 0x0e, 0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0x0b), HUSK_E_BAD_WASM);
-}
-
-/* Two bytes of code push a thousand values: the stack must not grow with the square of the body. */
-TEST(operand_stack_has_a_limit) {
-    struct bytes type = {0};
-    struct bytes body = {0};
-    struct husk_error err = {0};
-    PUT(&type, 1, 0x60, 0);
-    put_u32(&type, 1000);
-    for (uint32_t i = 0; i < 1000; i++) {
-        put_byte(&type, 0x7f);
-    }
-    put_byte(&body, 0);
-    for (uint32_t i = 0; i < 2000000; i++) {
-        PUT(&body, 0x10, 0);
-    }
-    put_byte(&body, 0x0b);
-    struct bytes wasm = module_of(&type, &body);
-    CHECK_STATUS(judge(&wasm, &err), HUSK_E_LIMIT);
-    CHECK_CONTAINS(err.message, "operand stack");
-    free(wasm.data);
-    free(body.data);
-    free(type.data);
-}
-
-/* A count of 2^32 - 1 in every section, and nothing behind it. */
-TEST(lying_counts_cost_nothing) {
-    for (uint8_t id = 1; id <= 12; id++) {
-        struct husk_error err = {0};
-        double start = seconds();
-        size_t before = mallinfo2().hblkhd;
-        CHECK(JUDGE_SECTIONS(&err, id, 5, 0xff, 0xff, 0xff, 0xff, 0x0f) != 0);
-        CHECK(err.offset != HUSK_NO_OFFSET && err.offset <= 16);
-        CHECK(JUDGE_SECTIONS(&err, id, 0xff, 0xff, 0xff, 0xff, 0x0f, 0) == HUSK_E_BAD_WASM);
-        CHECK(mallinfo2().hblkhd == before && seconds() - start < 1);
-    }
-}
-
-TEST(many_exports_and_types_are_fast) {
-    struct bytes wasm = {0};
-    struct bytes contents = {0};
-    struct husk_error err = {0};
-    put_header(&wasm);
-    put_u32(&contents, 300000);
-    for (uint32_t i = 0; i < 300000; i++) {
-        PUT(&contents, 0x60, 3, 0x7f - i % 4, 0x7f - i / 4 % 4, 0x7f - i / 16 % 4, 0);
-    }
-    put_section(&wasm, 1, &contents);
-    PUT(&wasm, 5, 3, 1, 0, 1);
-    contents.count = 0;
-    put_u32(&contents, 300000);
-    for (uint32_t i = 0; i < 300000; i++) {
-        char name[16];
-        (void)snprintf(name, sizeof(name), "%08x", i);
-        put_byte(&contents, 8);
-        put(&contents, name, 8);
-        PUT(&contents, 2, 0);
-    }
-    put_section(&wasm, 7, &contents);
-    double start = seconds();
-    CHECK_OK(judge(&wasm, &err), err);
-    CHECK(seconds() - start < 10);
-    memcpy(wasm.data + wasm.count - 10, "00000001", 8);
-    CHECK_STATUS(judge(&wasm, &err), HUSK_E_INVALID_WASM);
-    CHECK_CONTAINS(err.message, "duplicate export name: exports 1 and 299999");
-    free(contents.data);
-    free(wasm.data);
-}
-
-/* ---- damaged modules ----------------------------------------------------------------------------------------------- */
-
-static const char *const samples[] = {"control", "bulk", "simd"};
-
-static void check_judged(const struct bytes *wasm) {
-    struct husk_error err = {.status = 1};
-    int status = judge(wasm, &err);
-    if (status == 0) {
-        return;
-    }
-    CHECK(status == HUSK_E_BAD_WASM || status == HUSK_E_INVALID_WASM || status == HUSK_E_UNSUPPORTED || status == HUSK_E_LIMIT);
-    CHECK_EQ_I64(err.status, status);
-    CHECK(err.message[0] != '\0' && err.offset <= wasm->count);
-}
-
-TEST(truncated_anywhere) {
-    for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); i++) {
-        struct bytes wasm = file_bytes(samples[i]);
-        for (size_t count = 0; count < wasm.count; count++) {
-            struct bytes cut = {malloc(count != 0 ? count : 1), count, count};
-            CHECK(cut.data != NULL);
-            memcpy(cut.data, wasm.data, count);
-            check_judged(&cut);
-            free(cut.data);
-        }
-        free(wasm.data);
-    }
-}
-
-TEST(every_byte_replaced_by_every_other) {
-    for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); i++) {
-        struct bytes wasm = file_bytes(samples[i]);
-        for (size_t at = 0; at < wasm.count; at++) {
-            uint8_t original = wasm.data[at];
-            for (unsigned byte = 0; byte < 256; byte++) {
-                wasm.data[at] = (uint8_t)byte;
-                check_judged(&wasm);
-            }
-            wasm.data[at] = original;
-        }
-        free(wasm.data);
-    }
 }
 
 TEST_MAIN()
