@@ -89,7 +89,7 @@ void backtrace_fill(husk_sandbox *sandbox, struct husk_outcome *outcome) {
         /* A return address may be the first byte behind the calling function: look one byte before it. */
         uint64_t look = steps == 0 ? pc : pc - 1;
         const struct husk_image_code_row *code = code_row_find(image, look);
-        if (code != NULL)
+        if (code != NULL && code->func_idx != HUSK_FUNC_RUNTIME) /* memcpy and so on: the caller counts */
             add_frame(image, code, outcome);
         const struct husk_image_unwind_row *row = unwind_row_find(image, look);
         if (row == NULL || row->cfa_offset == 0)

@@ -237,7 +237,7 @@ static int check_code_rows(const struct husk_image *image, struct husk_error *er
     uint64_t last = 0;
     for (uint32_t i = 0; i < image->code_rows_count; i++) {
         const struct husk_image_code_row *row = &image->code_rows[i];
-        if (row->func_idx < HUSK_FUNC_INIT && row->func_idx >= image->funcs_count)
+        if (row->func_idx < HUSK_FUNC_RUNTIME && row->func_idx >= image->funcs_count)
             return bad_row(err, "code row", i, "no such function");
         if (row->code_gva < last)
             return bad_row(err, "code row", i, "out of order");
