@@ -75,6 +75,7 @@ struct lower_module {
     unsigned absolute_symbol_kind, prof_kind;
     LLVMValueRef unlikely; /* branch weights: the first successor is not taken */
     LLVMAttributeRef nomerge;
+    enum lower_tier tier;
     bool all_loads_volatile, all_stores_volatile;
     bool *table_may_change; /* per table: its size is not a constant */
     struct lower_row rows[WASM_OP_COUNT];

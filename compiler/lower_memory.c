@@ -4,8 +4,8 @@
  * whole range first: they must trap before they write anything.
  *
  * An address is GEP @i0.mem, zext(index), then GEP nuw by the offset. Deliberately no inbounds (wasm addresses wander) and
- * no alignment (wasm's is a hint), and never an addition in 32 bits. Compilers fold symbol + constant only below 16 MiB;
- * FastISel folds more and overflows the relocation, so it gets an integer base there.
+ * no alignment (wasm's is a hint), and never an addition in 32 bits. LLVM folds symbol + constant below 16 MiB only; far
+ * offsets and the fast tier (lower_module.c) get an integer base that includes the offset.
  */
 #include "layout.h"
 #include "lower.h"
@@ -18,10 +18,10 @@ static LLVMValueRef pointer_of(struct lower_func *lf, uint64_t address) {
     return LLVMConstIntToPtr(lower_const_i64(lf->lm, address), lf->lm->ptr);
 }
 
-/* The memory's base as a pointer, moved by a constant; 0 if the constant cannot be part of it. */
+/* The memory's base as a pointer, moved by a constant. */
 static LLVMValueRef memory_base(struct lower_func *lf, uint32_t memory_idx, uint64_t offset) {
     uint64_t gva = husk_mem_gva(memory_idx);
-    if (memory_idx != 0 || offset >= FOLDED_OFFSET_MAX)
+    if (memory_idx != 0 || offset >= FOLDED_OFFSET_MAX || lf->lm->tier == LOWER_TIER_FAST)
         return pointer_of(lf, gva + offset);
     LLVMValueRef symbol = lower_absolute(lf->lm, "i0.mem", UINT32_MAX, lf->lm->bytes, gva);
     LLVMValueRef index = lower_const_i64(lf->lm, offset);
@@ -32,7 +32,7 @@ LLVMValueRef lower_memory_pointer(struct lower_func *lf, uint32_t memory_idx, LL
     struct lower_module *lm = lf->lm;
     if (LLVMIsAConstantInt(index64))
         return memory_base(lf, memory_idx, LLVMConstIntGetZExtValue(index64) + offset);
-    bool is_far = offset >= FOLDED_OFFSET_MAX;
+    bool is_far = offset >= FOLDED_OFFSET_MAX || lm->tier == LOWER_TIER_FAST;
     LLVMValueRef base = memory_base(lf, memory_idx, is_far ? offset : 0);
     LLVMValueRef pointer = LLVMBuildGEP2(lf->builder, lm->i8, base, &index64, 1, "");
     if (offset == 0 || is_far)

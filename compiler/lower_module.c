@@ -2,8 +2,9 @@
  * compiler/lower_module.c: one LLVM module for a chunk: types, debug information, and symbols declared when first used.
  * Stands at the start of lowering; lower_func.c fills the functions in.
  *
- * Everything an instance has is an absolute symbol (compiler/codegen.h), never an integer cast to a pointer: only this
+ * Everything an instance has is an absolute symbol (compiler/codegen.h), not an integer cast to a pointer: only this
  * form both vectorises and folds into displacements, and tells LLVM that globals, tables and memory do not alias.
+ * The fast tier is the exception: FastISel leaves every use of an absolute symbol to the slow selector.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -104,6 +105,7 @@ int lower_module_init(struct lower_module *lm, const struct plan *plan, const st
     LLVMContextSetDiscardValueNames(lm->ctx, true);
     lm->mod = LLVMModuleCreateWithNameInContext("wasm", lm->ctx);
     lm->builder = LLVMCreateBuilderInContext(lm->ctx);
+    lm->tier = tier;
     lm->all_loads_volatile = options->strict_traps || tier == LOWER_TIER_FAST;
     lm->all_stores_volatile = options->strict_traps;
     module_set_types(lm);
@@ -244,6 +246,8 @@ LLVMValueRef lower_absolute(struct lower_module *lm, const char *stem, uint32_t 
                             uint64_t address) {
     char name[32];
     bool is_new;
+    if (lm->tier == LOWER_TIER_FAST)
+        return LLVMConstIntToPtr(lower_const_i64(lm, address), lm->ptr);
     symbol_name(name, sizeof(name), stem, idx);
     LLVMValueRef global = symbol_get(lm, name, type, &is_new);
     if (is_new) {
@@ -274,6 +278,8 @@ LLVMValueRef lower_runtime_func(struct lower_module *lm, const char *name) {
 }
 
 LLVMValueRef lower_mailbox_field(struct lower_module *lm, uint32_t offset) {
+    if (lm->tier == LOWER_TIER_FAST)
+        return LLVMConstIntToPtr(lower_const_i64(lm, HUSK_MAILBOX_GVA + offset), lm->ptr);
     LLVMValueRef mailbox = lower_absolute(lm, "husk.mailbox", UINT32_MAX, lm->bytes, HUSK_MAILBOX_GVA);
     LLVMValueRef index = lower_const_i64(lm, offset);
     return LLVMConstGEP2(lm->i8, mailbox, &index, 1);
