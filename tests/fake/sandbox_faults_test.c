@@ -1,0 +1,203 @@
+/*
+ * tests/fake/sandbox_faults_test.c: everything libhusk does from opening an engine to freeing it, with the n-th operation failing, for
+ * every n: allocations, mappings, files, threads and what the VM does (a scripted one). Each failure must come back as a
+ * status, leave its out-parameters alone, and leave nothing behind.
+ */
+#include "faults_wrap.h"
+
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "guest_image.h"
+#include "harness.h"
+#include "husk.h"
+#include "mailbox.h"
+#include "ports.h"
+#include "vm_fake.h"
+
+/* The guest of the script, by the function that the dispatcher is to call (rdi). */
+static void guest_script(struct vm *vm, void *user, struct vm_exit *ret_exit) {
+    (void)user;
+    struct husk_mailbox *mailbox = fake_memory(vm, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES);
+    uint64_t function = vm->regs.rdi, step = vm->regs.rcx++;
+    ret_exit->port = HUSK_PORT_CALL_DONE;
+    if (function == guest_gva(guest_host) && step == 0) {
+        mailbox->import_idx = 0;
+        memcpy(mailbox->host_slots[0].bytes, mailbox->call_slots[0].bytes, 16);
+        ret_exit->port = HUSK_PORT_HOST_CALL;
+        vm->regs.rdi = function;
+    } else if (function == guest_gva(guest_host)) {
+        memcpy(mailbox->call_slots[0].bytes, mailbox->host_slots[0].bytes, 16);
+    } else if (function == guest_gva(guest_grow) && step == 0) {
+        mailbox->service_op = HUSK_SERVICE_MEMORY_GROW;
+        mailbox->service_arg[0] = 0;
+        memcpy(&mailbox->service_arg[1], mailbox->call_slots[0].bytes, 8);
+        ret_exit->port = HUSK_PORT_SERVICE;
+    } else if (function == guest_gva(guest_grow)) {
+        memcpy(mailbox->call_slots[0].bytes, &mailbox->service_ret, 8);
+    } else if (function == guest_gva(guest_add)) {
+        uint32_t a, b;
+        memcpy(&a, mailbox->call_slots[0].bytes, 4);
+        memcpy(&b, mailbox->call_slots[1].bytes, 4);
+        a += b;
+        memcpy(mailbox->call_slots[0].bytes, &a, 4);
+    }
+}
+
+static int host_calls_back(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+    (void)user;
+    struct husk_value sum, add[2] = {{.type = HUSK_I32, .of.i32 = 1}, {.type = HUSK_I32, .of.i32 = (int32_t)args[0].of.i64}};
+    struct husk_outcome outcome;
+    int status = husk_call(husk_caller_sandbox(caller), "add", add, 2, &sum, 1, NULL, &outcome, NULL);
+    if (status != 0)
+        return status;
+    results[0].of.i64 = sum.of.i32;
+    return 0;
+}
+
+struct world {
+    struct vm_backend backend;
+    husk_engine *engine;
+    husk_image *image;
+    husk_imports *imports;
+    husk_sandbox *sandbox;
+    bool gave_user; /* husk_imports_func() succeeded, so user_free must be called, once */
+    unsigned users_freed;
+};
+
+static void count_free(void *user) {
+    (*(unsigned *)user)++;
+}
+
+/* A failure must be a known status with a message. */
+static bool failed(int status, const struct husk_error *err) {
+    if (status == 0)
+        return false;
+    CHECK(status < 0 && status >= -20);
+    CHECK_EQ_I64(err->status, status);
+    CHECK(err->message[0] != 0);
+    return true;
+}
+
+static bool world_make(struct world *world, const uint8_t *bytes, size_t count) {
+    static const husk_type i64_type = HUSK_I64;
+    const struct husk_functype type = {&i64_type, 1, &i64_type, 1};
+    struct husk_error err = {.status = 0};
+    if (failed(fake_engine_new(&world->backend, &world->engine, &err), &err))
+        return false;
+    if (failed(husk_image_open_buffer(world->engine, bytes, count, true, &world->image, &err), &err))
+        return false;
+    if (failed(husk_imports_new(world->engine, &world->imports, &err), &err))
+        return false;
+    struct husk_wasi_options wasi = HUSK_WASI_OPTIONS_INIT;
+    const char *args[] = {"prog", "arg"};
+    wasi.args = args;
+    wasi.args_count = 2;
+    if (failed(husk_imports_wasi(world->imports, &wasi, &err), &err))
+        return false;
+    int status = husk_imports_func(world->imports, "env", "host", &type, host_calls_back, &world->users_freed, count_free, &err);
+    if (failed(status, &err))
+        return false;
+    world->gave_user = true;
+    return !failed(husk_sandbox_new(world->engine, world->image, world->imports, NULL, &world->sandbox, &err), &err);
+}
+
+static void world_use(struct world *world) {
+    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    options.wall_ns = 3600ull * 1000000000;
+    struct husk_outcome outcome;
+    struct husk_error err;
+    struct husk_value arg = {.type = HUSK_I64, .of.i64 = 41}, result = {.type = HUSK_I64};
+    int status = husk_call(world->sandbox, "host", &arg, 1, &result, 1, &options, &outcome, &err);
+    if (!failed(status, &err) && outcome.kind == HUSK_RETURNED)
+        CHECK_EQ_I64(result.of.i64, 42);
+    arg.of.i64 = 2;
+    status = husk_call(world->sandbox, "grow", &arg, 1, &result, 1, NULL, &outcome, &err);
+    if (failed(status, &err) || outcome.kind != HUSK_RETURNED)
+        return;
+    CHECK(result.of.i64 == 1 || result.of.i64 == -1);
+    CHECK_EQ_U64(husk_memory_bytes(world->sandbox, 0), (result.of.i64 == 1 ? 3 : 1) * 65536);
+}
+
+static void world_free(struct world *world) {
+    husk_sandbox_free(world->sandbox);
+    husk_imports_free(world->imports);
+    husk_image_unref(world->image);
+    husk_engine_free(world->engine);
+    CHECK_EQ_U64(world->backend.vms, 0);
+}
+
+static unsigned count_fds(void) {
+    unsigned count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    while (readdir(dir) != NULL)
+        count++;
+    closedir(dir);
+    return count;
+}
+
+/* Returns whether the armed failure happened. */
+static bool run_once(unsigned nth, const uint8_t *bytes, size_t count) {
+    struct world world = {.backend = {.guest = guest_script, .fails = faults_next}};
+    long blocks = atomic_load(&live_blocks), mapped = atomic_load(&live_mapped);
+    faults_arm(nth);
+    bool is_made = world_make(&world, bytes, count);
+    if (is_made)
+        world_use(&world);
+    bool has_fired = atomic_load(&faults_has_fired);
+    faults_arm(0);
+    CHECK_MSG(is_made || has_fired, "nothing was made to fail, but it failed");
+    world_free(&world);
+    CHECK_EQ_U64(world.users_freed, world.gave_user ? 1 : 0);
+    CHECK_MSG(atomic_load(&live_blocks) == blocks, "operation %u (%s) failing leaves %ld blocks", nth,
+              atomic_load(&faults_name), atomic_load(&live_blocks) - blocks);
+    CHECK_MSG(atomic_load(&live_mapped) == mapped, "operation %u failing leaves %ld mapped bytes", nth,
+              atomic_load(&live_mapped) - mapped);
+    return has_fired;
+}
+
+TEST(every_operation_may_fail) {
+    size_t count;
+    uint8_t *bytes = guest_image_make(&count);
+    CHECK(!run_once(0, bytes, count));
+    unsigned fds = count_fds(), nth = 1;
+    while (run_once(nth, bytes, count))
+        nth++;
+    printf("  %u operations were made to fail\n", nth - 1);
+    CHECK_EQ_U64(count_fds(), fds);
+    CHECK_MSG(nth > 60, "only %u operations were counted; is the suite linked with --wrap?", nth);
+    free(bytes);
+}
+
+/* What a call costs besides the hypervisor: printed, and far below a microsecond on any machine. */
+TEST(calls_cost_little) {
+    size_t count;
+    uint8_t *bytes = guest_image_make(&count);
+    struct world world = {.backend = {.guest = guest_script}};
+    CHECK(world_make(&world, bytes, count));
+    struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = 1}, {.type = HUSK_I32, .of.i32 = 2}}, sum;
+    struct husk_outcome outcome;
+    struct husk_error err;
+    husk_func func;
+    CHECK_OK(husk_image_func(world.image, "add", &func, NULL, &err), err);
+    for (int with_limit = 0; with_limit < 2; with_limit++) {
+        struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+        options.wall_ns = with_limit ? 3600ull * 1000000000 : 0;
+        uint64_t best = UINT64_MAX;
+        for (int round = 0; round < 20; round++) {
+            uint64_t start = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+            for (int i = 0; i < 1000; i++)
+                husk_call_func(world.sandbox, func, args, 2, &sum, 1, &options, &outcome, &err);
+            uint64_t took = clock_ns(CLOCK_THREAD_CPUTIME_ID) - start;
+            best = took < best ? took : best;
+        }
+        printf("  a call%s: %" PRIu64 " ns besides the VM\n", with_limit ? " with a deadline" : "", best / 1000);
+        CHECK(best / 1000 < 5000); /* sanitizers included */
+    }
+    world_free(&world);
+    free(bytes);
+}
+
+TEST_MAIN()

@@ -1,0 +1,87 @@
+/* tests/support/vm_fake.c: see vm_fake.h. */
+#include "vm_fake.h"
+
+#include <stdlib.h>
+
+#include "error.h"
+
+static bool fake_fails(const struct vm_backend *backend, const char *what) {
+    return backend->fails != NULL && backend->fails(what);
+}
+
+static int fake_create(struct vm_backend *backend, const struct vm_config *config, struct vm **ret_vm,
+                       struct husk_error *err) {
+    (void)config;
+    if (fake_fails(backend, "create"))
+        return error_set(err, HUSK_E_SYS, "injected: create");
+    struct vm *vm = calloc(1, sizeof *vm);
+    if (vm == NULL)
+        return error_set(err, HUSK_E_NOMEM, "injected: no memory");
+    vm->backend = backend;
+    backend->vms++;
+    *ret_vm = vm;
+    return 0;
+}
+
+static void fake_destroy(struct vm *vm) {
+    if (vm == NULL)
+        return;
+    vm->backend->vms--;
+    free(vm);
+}
+
+static int fake_set_slot(struct vm *vm, uint32_t slot_idx, gpa_t at, uint8_t *hva, uint64_t bytes, uint32_t flags,
+                         struct husk_error *err) {
+    (void)flags;
+    if (slot_idx >= FAKE_SLOTS || fake_fails(vm->backend, "set_slot"))
+        return error_set(err, HUSK_E_SYS, "injected: set_slot");
+    vm->slots[slot_idx] = (struct fake_slot){at.v, bytes, hva};
+    return 0;
+}
+
+static void fake_get_regs(const struct vm *vm, struct vm_regs *ret_regs) {
+    *ret_regs = vm->regs;
+}
+
+static void fake_set_regs(struct vm *vm, const struct vm_regs *regs) {
+    vm->regs = *regs;
+}
+
+static int fake_run(struct vm *vm, struct vm_exit *ret_exit, struct husk_error *err) {
+    if (fake_fails(vm->backend, "run"))
+        return error_set(err, HUSK_E_SYS, "injected: run");
+    vm->backend->runs++;
+    *ret_exit = (struct vm_exit){.kind = VM_EXIT_PORT};
+    if (__atomic_exchange_n(&vm->is_kicked, false, __ATOMIC_SEQ_CST))
+        ret_exit->kind = VM_EXIT_KICKED;
+    else
+        vm->backend->guest(vm, vm->backend->user, ret_exit);
+    return 0;
+}
+
+static void fake_kick(struct vm *vm) {
+    __atomic_store_n(&vm->is_kicked, true, __ATOMIC_SEQ_CST);
+}
+
+const struct vm_ops vm_fake_ops = {.create = fake_create,
+                                   .destroy = fake_destroy,
+                                   .set_slot = fake_set_slot,
+                                   .get_regs = fake_get_regs,
+                                   .set_regs = fake_set_regs,
+                                   .run = fake_run,
+                                   .kick = fake_kick};
+
+void *fake_memory(const struct vm *vm, uint64_t gpa_value, uint64_t bytes) {
+    for (size_t i = 0; i < FAKE_SLOTS; i++) {
+        const struct fake_slot *slot = &vm->slots[i];
+        if (gpa_value >= slot->gpa && bytes <= slot->bytes && gpa_value - slot->gpa <= slot->bytes - bytes)
+            return slot->hva + (gpa_value - slot->gpa);
+    }
+    return NULL;
+}
+
+int fake_engine_new(struct vm_backend *backend, husk_engine **ret_engine, struct husk_error *err) {
+    struct engine_backend engine = {.ops = &vm_fake_ops, .backend = backend};
+    engine.host_info.cpu_features = UINT64_MAX;
+    return engine_new_on(&engine, NULL, ret_engine, err);
+}
