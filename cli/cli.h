@@ -44,7 +44,7 @@ int report_outcome(const struct report *report, const struct husk_outcome *outco
 void json_string(FILE *out, const char *text, size_t count);
 void json_text(FILE *out, const char *text);
 /* A name for people: control characters and what is not UTF-8 are escaped, for it goes to a terminal. */
-void print_name(FILE *out, const char *name, size_t count);
+void put_name(FILE *out, const char *name, size_t count);
 /* Standard output may be a full disk: flush and check. Returns code, or CLI_ERROR. */
 int finish_output(const struct report *report, int code);
 

@@ -28,7 +28,7 @@ static void row(struct doctor *doctor, const char *name, bool is_good, const cha
         fputc('}', stdout);
     } else {
         printf("%-8s %-10s ", is_good ? "ok" : "MISSING", name);
-        print_name(stdout, text, strlen(text));
+        put_name(stdout, text, strlen(text));
         fputc('\n', stdout);
     }
     doctor->rows++;

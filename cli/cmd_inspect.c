@@ -47,10 +47,10 @@ static const char *kind_name(enum husk_extern_kind kind) {
 static void extern_text(const struct husk_extern *item) {
     printf("  %-6s ", kind_name(item->kind));
     if (item->module) {
-        print_name(stdout, item->module, item->module_bytes);
+        put_name(stdout, item->module, item->module_bytes);
         fputc('.', stdout);
     }
-    print_name(stdout, item->name, item->name_bytes);
+    put_name(stdout, item->name, item->name_bytes);
     fputs(": ", stdout);
     switch (item->kind) {
     case HUSK_EXTERN_FUNC: print_functype(stdout, &item->func); break;
@@ -134,7 +134,7 @@ static void row_text(const struct inspect *inspect, const char *key, const char 
         json_text(stdout, value);
     } else {
         printf("%-15s ", key);
-        print_name(stdout, value, strlen(value));
+        put_name(stdout, value, strlen(value));
         fputc('\n', stdout);
     }
 }

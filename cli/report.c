@@ -47,7 +47,7 @@ void json_text(FILE *out, const char *text) {
         fputs("null", out);
 }
 
-void print_name(FILE *out, const char *name, size_t count) {
+void put_name(FILE *out, const char *name, size_t count) {
     for (size_t i = 0; i < count;) {
         const unsigned char *at = (const unsigned char *)name + i;
         size_t bytes = utf8_bytes(at, count - i);
@@ -74,10 +74,10 @@ int report_error(const struct report *report, const char *path, const struct hus
     }
     fprintf(stderr, "husk %s: ", report->command);
     if (path) {
-        print_name(stderr, path, strlen(path));
+        put_name(stderr, path, strlen(path));
         fputs(": ", stderr);
     }
-    print_name(stderr, err->message, strlen(err->message));
+    put_name(stderr, err->message, strlen(err->message));
     if (err->offset != HUSK_NO_OFFSET) fprintf(stderr, " (at byte %#" PRIx64 ")", err->offset);
     fputc('\n', stderr);
     return CLI_ERROR;
@@ -157,13 +157,14 @@ static void outcome_json(const struct husk_outcome *outcome) {
 static void frame_text(uint32_t idx, const struct husk_frame *frame) {
     fprintf(stderr, "  %2" PRIu32 ": ", idx);
     if (frame->func_name && frame->func_name[0])
-        print_name(stderr, frame->func_name, strlen(frame->func_name));
+        put_name(stderr, frame->func_name, strlen(frame->func_name));
     else
         fprintf(stderr, "<func %" PRIu32 ">", frame->func_idx);
-    if (frame->wasm_offset != HUSK_NO_OFFSET) fprintf(stderr, " at %#" PRIx64, frame->wasm_offset);
+    if (frame->wasm_offset != HUSK_NO_OFFSET && frame->wasm_offset != 0) /* 0: an imported function */
+        fprintf(stderr, " at %#" PRIx64, frame->wasm_offset);
     if (frame->file) {
         fputs(" (", stderr);
-        print_name(stderr, frame->file, strlen(frame->file));
+        put_name(stderr, frame->file, strlen(frame->file));
         if (frame->line) fprintf(stderr, ":%" PRIu32, frame->line);
         if (frame->line && frame->column) fprintf(stderr, ":%" PRIu32, frame->column);
         fputs(")", stderr);
@@ -178,7 +179,7 @@ int report_outcome(const struct report *report, const struct husk_outcome *outco
     }
     if (outcome->kind == HUSK_RETURNED || outcome->kind == HUSK_EXITED) return outcome_code(outcome);
     fprintf(stderr, "husk %s: %s", report->command, outcome->kind == HUSK_TRAPPED ? "trap: " : "");
-    print_name(stderr, outcome->message, strlen(outcome->message));
+    put_name(stderr, outcome->message, strlen(outcome->message));
     fputc('\n', stderr);
     for (uint32_t i = 0; i < outcome->frames_count; i++)
         frame_text(i, &outcome->frames[i]);

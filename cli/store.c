@@ -41,7 +41,7 @@ static void progress_show(void *user, uint32_t done, uint32_t total) {
     progress->shown_ns = now + PROGRESS_EVERY_NS;
     progress->is_shown = true;
     fputs("\r\033[Khusk: compiling ", stderr);
-    print_name(stderr, progress->path, strlen(progress->path));
+    put_name(stderr, progress->path, strlen(progress->path));
     fprintf(stderr, ": %u of %u functions", (unsigned)done, (unsigned)total);
     fflush(stderr);
 }
