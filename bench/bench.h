@@ -49,7 +49,7 @@ int bench_fail_outcome(const char *what, int status, const struct husk_outcome *
                        const struct husk_error *err);
 
 /* Whole file, malloc()ed. */
-int file_read(const char *path, uint8_t **ret_bytes, size_t *ret_count);
+int module_read(const char *path, uint8_t **ret_bytes, size_t *ret_count);
 /* Compile wasm_dir/<name>.wasm with the benchmark's options and open the image. */
 int bench_load(const struct bench *bench, const char *name, husk_image **ret_image);
 

@@ -244,7 +244,7 @@ static int image_write(const struct bench *bench, struct husk_error *err) {
     uint8_t *wasm;
     size_t count;
     snprintf(path, sizeof(path), "%s/micro.wasm", bench->wasm_dir);
-    if (file_read(path, &wasm, &count) != 0) {
+    if (module_read(path, &wasm, &count) != 0) {
         return err->status;
     }
     options.worker_path = bench->worker_path;

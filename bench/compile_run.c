@@ -128,7 +128,7 @@ int bench_compile(const struct bench *bench) {
     for (size_t i = 0; i < bench->modules_count; i++) {
         const char *slash = strrchr(bench->modules[i], '/');
         module.name = slash != NULL ? slash + 1 : bench->modules[i];
-        if (file_read(bench->modules[i], &module.wasm, &module.bytes) != 0) {
+        if (module_read(bench->modules[i], &module.wasm, &module.bytes) != 0) {
             result = -1;
             continue;
         }

@@ -71,7 +71,7 @@ int bench_fail_outcome(const char *what, int status, const struct husk_outcome *
     return -1;
 }
 
-static int file_read_fd(int fd, uint8_t **ret_bytes, size_t *ret_count) {
+static int module_read_fd(int fd, uint8_t **ret_bytes, size_t *ret_count) {
     struct stat st;
     if (fstat(fd, &st) != 0) {
         return -1;
@@ -95,9 +95,9 @@ static int file_read_fd(int fd, uint8_t **ret_bytes, size_t *ret_count) {
     return 0;
 }
 
-int file_read(const char *path, uint8_t **ret_bytes, size_t *ret_count) {
+int module_read(const char *path, uint8_t **ret_bytes, size_t *ret_count) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    int result = fd < 0 ? -1 : file_read_fd(fd, ret_bytes, ret_count);
+    int result = fd < 0 ? -1 : module_read_fd(fd, ret_bytes, ret_count);
     if (result != 0) {
         fprintf(stderr, "husk_bench: cannot read %s: %s\n", path, strerror(errno));
     }
@@ -118,7 +118,7 @@ int bench_load(const struct bench *bench, const char *name, husk_image **ret_ima
     options.strict_traps = bench->is_strict;
     options.worker_path = bench->worker_path;
     snprintf(path, sizeof(path), "%s/%s.wasm", bench->wasm_dir, name);
-    if (file_read(path, &wasm, &count) != 0) {
+    if (module_read(path, &wasm, &count) != 0) {
         return -1;
     }
     int status = husk_compile(wasm, count, &options, &fd, &err);
