@@ -12,6 +12,7 @@
 
 #include "error.h"
 #include "ports.h"
+#include "syspages_layout.h"
 
 /* Below the interrupted RSP there may be a red zone (System V ABI, 3.2.2: 128 bytes). */
 #define NESTED_STACK_GAP_BYTES 256u
@@ -77,7 +78,8 @@ static void set_start_regs(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t c
     uint64_t rsp = HUSK_STACK_TOP_GVA;
     if (parent != NULL)
         rsp = (parent->regs.rsp - NESTED_STACK_GAP_BYTES) & ~15ull;
-    struct vm_regs regs = {.rip = sandbox->image->note.entry_gva,
+    struct vm_regs regs = {.rip = SYS_ENTRY_GVA,
+                           .r11 = sandbox->image->note.entry_gva,
                            .rdi = code_gva,
                            .rsi = thunk_gva,
                            .rsp = rsp,
@@ -150,7 +152,7 @@ static bool serve_kick(husk_sandbox *sandbox, bool is_first_run, struct husk_out
     if (is_first_run) {
         struct vm_regs regs;
         sandbox->ops->get_regs(sandbox->vm, &regs);
-        did_run = regs.rip != sandbox->image->note.entry_gva || sandbox->frame->parent != NULL;
+        did_run = regs.rip != SYS_ENTRY_GVA || sandbox->frame->parent != NULL;
     }
     if (kind == HUSK_INTERRUPTED)
         consume_interrupt(sandbox);

@@ -178,7 +178,7 @@ static int template_make(const husk_sandbox *sandbox, struct sys_template **ret_
     if (mappings == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for the list of mappings");
     size_t count = list_mappings(sandbox, mappings);
-    int status = sys_template_new(mappings, count, ret_template, err);
+    int status = sys_template_new(sandbox->engine->host_info.cpu_features, mappings, count, ret_template, err);
     free(mappings);
     return status;
 }
@@ -231,7 +231,7 @@ static int make_vm(husk_sandbox *sandbox, struct husk_error *err) {
     int status = sys_space_new(sandbox->template, ARENA_SLOT_SYS, &sandbox->space, err);
     if (status != 0)
         return status;
-    struct vm_config config = {.cpu_features = sandbox->image->note.cpu_features,
+    struct vm_config config = {.cpu_features = engine->host_info.cpu_features,
                                .page_root = sys_space_page_root(sandbox->space),
                                .exception_stack_top = sys_space_exception_stack_top(sandbox->space)};
     status = sandbox->ops->create(engine->backend, &config, &sandbox->vm, err);

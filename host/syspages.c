@@ -16,6 +16,7 @@
 #include "layout.h"
 #include "syspages_layout.h"
 #include "syspages_tables.h"
+#include "vector_level.h"
 #include "x86.h"
 
 /* Table pages of the template that are free for growth: enough for some GiB before a space needs a further slot. */
@@ -26,6 +27,7 @@ struct sys_template {
     uint32_t refs;
     int fd;
     uint64_t bytes;
+    uint64_t cpu_features;     /* of the VMs that will use it */
     struct page_tables tables; /* chunks[0].hva is NULL: every space has its own */
 };
 
@@ -119,18 +121,35 @@ static void fill_stub(uint8_t *stub, unsigned vector) {
     stub[1] = 0xcf;
 }
 
-static void fill_fixed_pages(uint8_t *base) {
+/* entry_page_x86_64.S */
+extern const uint8_t entry_page_sse[], entry_page_sse_end[], entry_page_avx[], entry_page_avx_end[],
+    entry_page_avx512[], entry_page_avx512_end[];
+
+static void fill_entry_page(uint8_t *page, uint64_t cpu_features) {
+    static const struct {
+        const uint8_t *code, *end;
+    } variants[] = {[VECTOR_SSE] = {entry_page_sse, entry_page_sse_end},
+                    [VECTOR_AVX] = {entry_page_avx, entry_page_avx_end},
+                    [VECTOR_AVX512] = {entry_page_avx512, entry_page_avx512_end}};
+    enum vector_level level = vector_level_of(cpu_features);
+    memset(page, 0xcc, HUSK_PAGE_SIZE);
+    memcpy(page, variants[level].code, (size_t)(variants[level].end - variants[level].code));
+}
+
+static void fill_fixed_pages(uint8_t *base, uint64_t cpu_features) {
     fill_gdt((uint64_t *)(void *)(base + SYS_GDT_OFFSET));
     fill_tss(base + SYS_TSS_OFFSET);
     fill_idt((uint64_t *)(void *)(base + SYS_IDT_OFFSET));
     for (unsigned vector = 0; vector < HUSK_EXCEPTION_VECTORS; vector++)
         fill_stub(base + HUSK_PAGE_SIZE + (size_t)vector * SYS_STUB_BYTES, vector);
+    fill_entry_page(base + (SYS_ENTRY_GVA - SYS_TABLES_GVA), cpu_features);
 }
 
 static const struct page_mapping fixed_mappings[SYS_FIXED_PAGES] = {
     {{SYS_TABLES_GVA}, {SYS_GPA}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_SUPERVISOR},
     {{SYS_STUBS_GVA}, {SYS_GPA + 0x1000}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_EXEC | PAGE_SUPERVISOR},
     {{SYS_STACK_GVA}, {SYS_GPA + 0x2000}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_WRITE | PAGE_SUPERVISOR},
+    {{SYS_ENTRY_GVA}, {SYS_GPA + 0x3000}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_EXEC},
 };
 
 /* What every user mapping must respect besides tables_check(). */
@@ -174,7 +193,7 @@ static int count_pages(const struct page_mapping *mappings, size_t count, uint32
 /* Fill the memfd's pages at `base`. */
 static int template_fill(struct sys_template *template, uint8_t *base, const struct page_mapping *mappings,
                          size_t count, struct husk_error *err) {
-    fill_fixed_pages(base);
+    fill_fixed_pages(base, template->cpu_features);
     struct page_tables *tables = &template->tables;
     tables->chunks[0].hva = base + SYS_FIXED_PAGES * HUSK_PAGE_SIZE;
     tables->chunks[0].pages_used = 1;
@@ -216,12 +235,13 @@ static int template_make(struct sys_template *template, const struct page_mappin
     return status;
 }
 
-int sys_template_new(const struct page_mapping *mappings, size_t count, struct sys_template **ret_template,
-                     struct husk_error *err) {
+int sys_template_new(uint64_t cpu_features, const struct page_mapping *mappings, size_t count,
+                     struct sys_template **ret_template, struct husk_error *err) {
     struct sys_template *template = calloc(1, sizeof *template);
     if (template == NULL)
         return error_sys(err, ENOMEM, "system pages");
     template->refs = 1;
+    template->cpu_features = cpu_features;
     template->fd = -1;
     int status = template_make(template, mappings, count, err);
     if (status != 0) {
@@ -341,4 +361,12 @@ int sys_space_map(struct sys_space *space, const struct page_mapping *mapping, s
     if (status == 0)
         tables_map(&space->tables, mapping);
     return status;
+}
+
+bool sys_space_can_unmap(const struct sys_space *space, gva_t gva, uint64_t bytes) {
+    return tables_can_unmap(&space->tables, gva.v, bytes);
+}
+
+void sys_space_unmap(struct sys_space *space, gva_t gva, uint64_t bytes) {
+    tables_unmap(&space->tables, gva.v, bytes);
 }

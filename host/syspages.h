@@ -34,8 +34,9 @@ struct sys_space;
 
 /* Mappings must not overlap one another or the system pages (HUSK_E_INVAL). Where gva and gpa are both aligned to 2 MiB
  * and the mapping covers 2 MiB, one large entry maps it. */
-int sys_template_new(const struct page_mapping *mappings, size_t count, struct sys_template **ret_template,
-                     struct husk_error *err);
+/* cpu_features: of the VMs that will use it (the entry page resets the vector registers they have). */
+int sys_template_new(uint64_t cpu_features, const struct page_mapping *mappings, size_t count,
+                     struct sys_template **ret_template, struct husk_error *err);
 struct sys_template *sys_template_ref(struct sys_template *template);
 void sys_template_unref(struct sys_template *template);
 
@@ -56,5 +57,11 @@ int sys_space_map(struct sys_space *space, const struct page_mapping *mapping, s
 /* Where guest-physical memory lies. Below HUSK_MEM0_GVA: the same as virtual. Linear memory i: (i + 1) * 4 GiB. System pages and page tables:
  * from 0xc0000000 up to 4 GiB (host/syspages.c). */
 gpa_t gpa_of_gva(gva_t gva);
+
+/* Take [gva, gva + bytes) away again: everything in it must be mapped, and whole (no part of a 2 MiB entry: see
+ * sys_space_can_unmap()). In the same step, before the VM runs again, the caller must discard the backing of these pages
+ * (madvise(MADV_DONTNEED) or mmap(MAP_FIXED) over it), which is what drops the translations. */
+bool sys_space_can_unmap(const struct sys_space *space, gva_t gva, uint64_t bytes);
+void sys_space_unmap(struct sys_space *space, gva_t gva, uint64_t bytes);
 
 #endif

@@ -5,7 +5,8 @@
  *   gva 0x100000  gpa 0xc0000000  GDT, TSS with I/O bitmap, IDT   supervisor, read-only, no-execute
  *   gva 0x101000  gpa 0xc0001000  exception stubs                 supervisor, read-only, executable
  *   gva 0x102000  gpa 0xc0002000  exception stack                 supervisor, writable, no-execute
- *   (no gva)      gpa 0xc0003000  page tables: PML4 first. Nothing in the guest maps them: only the host writes them
+ *   gva 0x103000  gpa 0xc0003000  entry page                      ring 3: read-only, executable
+ *   (no gva)      gpa 0xc0004000  page tables: PML4 first. Nothing in the guest maps them: only the host writes them
  *   (no gva)      … 0xf0000000    further page tables as mappings are added
  *
  * The selectors are those of 64-bit Linux on purpose: kvm-pvm runs ring 3 natively only with its host kernel's own
@@ -27,7 +28,8 @@
 #define SYS_STUBS_GVA (HUSK_SYS_GVA + 0x1000ull)
 #define SYS_STACK_GVA (HUSK_SYS_GVA + 0x2000ull)
 #define SYS_STACK_TOP_GVA (SYS_STACK_GVA + HUSK_PAGE_SIZE)
-#define SYS_FIXED_PAGES 3u
+#define SYS_ENTRY_GVA (HUSK_SYS_GVA + 0x3000ull) /* host/entry_page_x86_64.S; the VM starts every call here */
+#define SYS_FIXED_PAGES 4u
 
 /* Within the tables page. */
 #define SYS_GDT_OFFSET 0x0u

@@ -202,3 +202,32 @@ void tables_map(struct page_tables *tables, const struct page_mapping *mapping) 
             *entry++ = (step.gpa + done) | bits;
     }
 }
+
+/* Step through the present entries of a range: `entry` covers [*gva_v, *gva_v + bytes returned). NULL entry: not mapped. */
+static uint64_t entry_at(const struct page_tables *tables, uint64_t gva_v, uint64_t **ret_entry) {
+    int missing;
+    uint64_t *entry = tables_find(tables, gva_v, LEVEL_PTE, &missing);
+    *ret_entry = entry != NULL && (*entry & X86_PTE_PRESENT) ? entry : NULL;
+    /* Bit 7 means "large" in a PDE only; the host never sets it (PAT) in a PTE. */
+    return *ret_entry != NULL && (*entry & X86_PTE_LARGE) ? LARGE_PAGE_BYTES : HUSK_PAGE_SIZE;
+}
+
+bool tables_can_unmap(const struct page_tables *tables, uint64_t gva_v, uint64_t bytes) {
+    for (uint64_t at = gva_v; at < gva_v + bytes;) {
+        uint64_t *entry;
+        uint64_t covered = entry_at(tables, at, &entry);
+        if (entry == NULL || at % covered != 0 || covered > gva_v + bytes - at)
+            return false;
+        at += covered;
+    }
+    return true;
+}
+
+void tables_unmap(struct page_tables *tables, uint64_t gva_v, uint64_t bytes) {
+    for (uint64_t at = gva_v; at < gva_v + bytes;) {
+        uint64_t *entry;
+        uint64_t covered = entry_at(tables, at, &entry);
+        *entry = 0;
+        at += covered;
+    }
+}

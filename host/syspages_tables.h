@@ -1,7 +1,7 @@
 /*
  * host/syspages_tables.h: page tables of one address space, in host memory that is (or will be) guest-physical memory.
- * Used by syspages.c alone. Entries only ever go from not-present to present (design rule: a stale translation on a
- * shadow-paging host outlives any flush), accessed and dirty bits are preset so that the CPU never writes an entry.
+ * Used by syspages.c alone. Entries only ever go from not-present to present, but for tables_unmap(), whose caller
+ * discards the backing of the pages (a stale translation on a shadow-paging host outlives any flush), accessed and dirty bits are preset so that the CPU never writes an entry.
  */
 #ifndef HOST_SYSPAGES_TABLES_H
 #define HOST_SYSPAGES_TABLES_H
@@ -33,5 +33,8 @@ int tables_check(const struct page_tables *tables, const struct page_mapping *ma
                  uint32_t *ret_pages_needed, struct husk_error *err);
 /* Map what tables_check() accepted; at least as many pages must be free. Cannot fail. */
 void tables_map(struct page_tables *tables, const struct page_mapping *mapping);
+/* Are all pages of the range mapped, by entries that lie in it as a whole? */
+bool tables_can_unmap(const struct page_tables *tables, uint64_t gva_v, uint64_t bytes);
+void tables_unmap(struct page_tables *tables, uint64_t gva_v, uint64_t bytes);
 
 #endif

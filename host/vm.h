@@ -71,6 +71,8 @@ struct vm_ops {
     /* Make the present or next run return VM_EXIT_KICKED soon; sticky until a run returned so. From any thread. The caller also
      * sends the kick signal to the thread that runs the VM, if one does. */
     void (*kick)(struct vm *vm);
+    /* Another sys_space: its page root and exception stack, from the next set_regs on. The caller exchanges the slots. */
+    void (*set_space)(struct vm *vm, gpa_t page_root, uint8_t *exception_stack_top);
 };
 
 extern const struct vm_ops vm_kvm_ops;

@@ -204,6 +204,14 @@ static void kvm_vm_kick(struct vm *vm) {
     __atomic_store_n(&vm->run->immediate_exit, IMMEDIATE_KICK, __ATOMIC_SEQ_CST);
 }
 
+static void kvm_vm_set_space(struct vm *vm, gpa_t page_root, uint8_t *exception_stack_top) {
+    vm->fresh_sregs.cr3 = page_root.v;
+    vm->frame = (struct sys_exception_frame *)(void *)(exception_stack_top - sizeof *vm->frame);
+    /* The next set_regs then brings all system registers, wherever the guest stood. */
+    if (vm->where != VM_IN_MID_OP)
+        vm->where = VM_ANYWHERE;
+}
+
 const struct vm_ops vm_kvm_ops = {
     .create = kvm_vm_create,
     .destroy = kvm_vm_destroy,
@@ -212,4 +220,5 @@ const struct vm_ops vm_kvm_ops = {
     .set_regs = kvm_x86_set_regs,
     .run = kvm_vm_run,
     .kick = kvm_vm_kick,
+    .set_space = kvm_vm_set_space,
 };

@@ -87,7 +87,7 @@ static int selftest_make(struct selftest *test, struct vm_backend *backend, stru
         {{TEST_CODE_GVA}, {TEST_CODE_GVA}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_EXEC},
         {{TEST_DATA_GVA}, {TEST_DATA_GVA}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_WRITE},
     };
-    int status = sys_template_new(mappings, 2, &test->template, err);
+    int status = sys_template_new(backend->cpu_features, mappings, 2, &test->template, err);
     if (status == 0)
         status = sys_space_new(test->template, 2, &test->space, err);
     if (status != 0)

@@ -9,6 +9,7 @@
 
 #include "error.h"
 #include "syspages_layout.h"
+#include "vector_level.h"
 #include "vm_kvm.h"
 #include "x86.h"
 
@@ -34,17 +35,8 @@ static const struct feature_row feature_rows[] = {
 
 #define FEATURE_ROWS (sizeof feature_rows / sizeof feature_rows[0])
 
-enum {
-#define HUSK_CPU_FEATURE(name, bit, llvm, leaf, subleaf, reg, reg_bit) FEATURE_##name = bit,
-#include "cpu_features.def"
-#undef HUSK_CPU_FEATURE
-};
-
-/* Features whose instructions are VEX- or EVEX-encoded and use the upper halves of vector registers. */
 static bool features_need_avx(uint64_t features) {
-    const uint64_t mask =
-        1ull << FEATURE_AVX | 1ull << FEATURE_FMA | 1ull << FEATURE_F16C | 1ull << FEATURE_AVX2;
-    return (features & mask) != 0 || features >> FEATURE_AVX512F != 0;
+    return vector_level_of(features) >= VECTOR_AVX;
 }
 
 /* Which state components the guest gets: SDM vol. 1, section 13.3. */
@@ -52,7 +44,7 @@ static uint64_t features_xcr0(uint64_t features) {
     uint64_t xcr0 = X86_XCR0_X87 | X86_XCR0_SSE;
     if (features_need_avx(features))
         xcr0 |= X86_XCR0_AVX;
-    if (features >> FEATURE_AVX512F != 0)
+    if (vector_level_of(features) == VECTOR_AVX512)
         xcr0 |= X86_XCR0_AVX512;
     return xcr0;
 }

@@ -63,13 +63,18 @@ static void fake_kick(struct vm *vm) {
     __atomic_store_n(&vm->is_kicked, true, __ATOMIC_SEQ_CST);
 }
 
+static void fake_set_space(struct vm *vm, gpa_t page_root, uint8_t *exception_stack_top) {
+    (void)vm, (void)page_root, (void)exception_stack_top;
+}
+
 const struct vm_ops vm_fake_ops = {.create = fake_create,
                                    .destroy = fake_destroy,
                                    .set_slot = fake_set_slot,
                                    .get_regs = fake_get_regs,
                                    .set_regs = fake_set_regs,
                                    .run = fake_run,
-                                   .kick = fake_kick};
+                                   .kick = fake_kick,
+                                   .set_space = fake_set_space};
 
 void *fake_memory(const struct vm *vm, uint64_t gpa_value, uint64_t bytes) {
     for (size_t i = 0; i < FAKE_SLOTS; i++) {
