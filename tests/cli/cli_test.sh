@@ -86,9 +86,9 @@ run "a valid module" 0 "$husk" validate typed.wasm
 same "a valid module: silent" "$out$err" ""
 run "an invalid module" 1 "$husk" validate invalid.wasm
 says "an invalid module" "invalid.wasm: "
-says "an invalid module" "at byte 0x"
+says "an invalid module" "at offset 0x"
 run "a truncated module" 1 "$husk" validate cut.wasm
-says "a truncated module" "at byte 0x"
+says "a truncated module" "at offset 0x"
 run "a component" 1 "$husk" validate component.wasm
 says "a component" "component"
 run "text" 1 "$husk" validate text.wat
@@ -130,7 +130,7 @@ run "inspect --wasm" 0 "$husk" inspect --wasm typed.wasm
 prints "inspect --wasm" "unreachable"
 prints "inspect --wasm" "memory.grow"
 run "inspect an invalid module" 125 "$husk" inspect invalid.wasm
-says "inspect an invalid module" "at byte"
+says "inspect an invalid module" "at offset 0x"
 run "inspect nothing" 125 "$husk" inspect missing.wasm
 "$husk" inspect --wasm typed.wasm 2>"$scratch/err" | head -n 1 >/dev/null
 same "a reader that goes away" "$(cat err)" ""
@@ -147,7 +147,7 @@ run "compile for a CPU that does not exist" 125 "$husk" compile --cpu no-such-cp
 says "compile for a CPU that does not exist" "no-such-cpu"
 check "a failed compile leaves no file" test ! -e x.husk
 run "compile an invalid module" 125 "$husk" compile invalid.wasm -o x.husk
-says "compile an invalid module" "at byte"
+says "compile an invalid module" "at offset 0x"
 run "compile to a folder that does not exist" 125 "$husk" compile typed.wasm -o nowhere/x.husk
 says "compile to a folder that does not exist" "No such file"
 run "compile an image" 125 "$husk" compile typed.husk -o x.husk
