@@ -185,6 +185,33 @@ says "a changed image" "hash"
 run "doctor without a place for the cache" 1 env -u HOME -u XDG_CACHE_HOME -u HUSK_CACHE_DIR "$husk" doctor
 prints "doctor without a place for the cache" "HUSK_CACHE_DIR"
 
+# ---- machines without a usable KVM ----
+"$husk" compile typed.wasm -o typed.husk
+chmod 755 "$scratch"
+if unshare -m true 2>/dev/null; then
+    hidden() { unshare -m sh -c 'mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && "$@"' sh "$@"; }
+    run "no /dev/kvm" 125 hidden "$husk" run --invoke i32 typed.husk 1
+    says "no /dev/kvm" "there is no /dev/kvm"
+    says "no /dev/kvm: what to do" "modprobe kvm"
+    run "no /dev/kvm: doctor" 1 hidden "$husk" doctor
+    prints "no /dev/kvm: doctor" "there is no /dev/kvm"
+    prints "no /dev/kvm: the compiler works" "ok       compiler"
+    run "no /dev/kvm: images can be inspected" 0 hidden "$husk" inspect typed.husk
+    other() { unshare -m sh -c 'mount --bind /dev/null /dev/kvm && "$@"' sh "$@"; }
+    [ ! -e /dev/kvm ] || run "/dev/kvm is something else" 125 other "$husk" run --invoke i32 typed.husk 1
+    [ ! -e /dev/kvm ] || says "/dev/kvm is something else" "not a KVM device"
+else
+    skip "no /dev/kvm" "not allowed to make a mount namespace"
+fi
+if [ "$(id -u)" = 0 ] && [ -e /dev/kvm ] && ! setpriv --reuid=65534 --regid=65534 --clear-groups test -w /dev/kvm; then
+    cp "$husk" "$HUSK_BUILD/husk-compile-worker" "$scratch"
+    run "no permission" 125 setpriv --reuid=65534 --regid=65534 --clear-groups "$scratch/husk" run --invoke i32 typed.husk 1
+    says "no permission" "no permission to open /dev/kvm"
+    says "no permission: what to do" "usermod"
+else
+    skip "no permission" "not root, or anybody may use /dev/kvm"
+fi
+
 need_kvm
 
 # ---- doctor ----
