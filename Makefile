@@ -12,7 +12,7 @@ all: configure ## build the library, the compiler, the command (build/husk) and 
 
 configure:
 	@tools/install-deps build
-	@test -f $(BUILD)/build.ninja || cmake -G Ninja -S . -B $(BUILD) $(CMAKE_FLAGS) >$(BUILD).configure.log 2>&1 || \
+	@cmake -G Ninja -S . -B $(BUILD) $(CMAKE_FLAGS) >$(BUILD).configure.log 2>&1 || \
 		{ cat $(BUILD).configure.log; rm -f $(BUILD).configure.log; exit 1; }
 	@rm -f $(BUILD).configure.log
 

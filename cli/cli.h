@@ -65,12 +65,15 @@ enum input_kind { INPUT_WASM, INPUT_IMAGE };
 struct input {
     enum input_kind kind;
     const char *path;
-    uint8_t *bytes; /* WASM: the module. IMAGE: the file, unless it was opened by path */
-    size_t count;
+    uint8_t *bytes; /* the module; of an image all of it, unless fd >= 0: then only the first */
+    size_t count;   /* of the whole */
+    int fd;         /* an image that is a regular file; else -1 */
 };
 /* Read a file ("-": standard input) and see what it is. err says what is wrong and what to do. */
 int input_load(const char *path, struct input *ret_input, struct husk_error *err);
 void input_done(struct input *input);
+int input_open_image(const struct input *input, husk_engine *engine, bool verify, husk_image **ret_image,
+                     struct husk_error *err);
 int cli_error(struct husk_error *err, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* ---- store.c ---- */

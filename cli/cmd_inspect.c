@@ -251,7 +251,7 @@ static void inspect_image_items(struct inspect *inspect, const husk_image *image
 /* Without an engine: an image can be looked at where it cannot be run. */
 static int inspect_image(struct inspect *inspect, const struct input *input, struct husk_error *err) {
     husk_image *image = NULL;
-    int status = husk_image_open_buffer(NULL, input->bytes, input->count, inspect->is_verifying, &image, err);
+    int status = input_open_image(input, NULL, inspect->is_verifying, &image, err);
     if (status) return status;
     inspect_image_rows(inspect, image, input->count);
     inspect_image_items(inspect, image);
@@ -290,6 +290,10 @@ static int image_fd(const struct inspect *inspect, const struct input *input, in
         int status = compile_input(&inspect->report, input, &request, &result, err);
         if (!status) *ret_fd = result.fd;
         return status;
+    }
+    if (input->fd >= 0) {
+        *ret_fd = dup(input->fd);
+        return *ret_fd < 0 ? cli_error(err, HUSK_E_SYS, "cannot duplicate a descriptor: %s", strerror(errno)) : HUSK_OK;
     }
     FILE *copy = tmpfile();
     if (!copy || fwrite(input->bytes, 1, input->count, copy) != input->count || fflush(copy) != 0) {

@@ -128,7 +128,7 @@ static int open_input(struct run *run, struct husk_error *err) {
     int status = input_load(run->path, &input, err);
     if (status) return status;
     if (input.kind == INPUT_IMAGE) {
-        status = husk_image_open_buffer(run->engine, input.bytes, input.count, false, &run->image, err);
+        status = input_open_image(&input, run->engine, false, &run->image, err);
     } else {
         status = compile_input(&run->report, &input, &run->compile, &run->compiled, err);
         run->was_compiled = status == HUSK_OK;

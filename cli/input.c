@@ -12,7 +12,8 @@
 
 #include "cli.h"
 
-#define INPUT_MAX_BYTES (UINT64_C(4) << 30) /* no wasm module or image is larger; keeps /dev/zero from eating the machine */
+#define INPUT_MAX_BYTES (UINT64_C(1) << 30) /* of what is read into memory; no engine takes larger modules */
+#define FIRST_BYTES 65536u                  /* enough to see what it is */
 
 int cli_error(struct husk_error *err, int status, const char *format, ...) {
     va_list args;
@@ -30,40 +31,23 @@ static int error_errno(struct husk_error *err, const char *what) {
     return HUSK_E_SYS;
 }
 
-/* To the end of the file; pipes too. */
-static int read_all(int fd, size_t size_hint, struct input *input, struct husk_error *err) {
-    size_t capacity = size_hint + 1;
-    for (;;) {
-        if (input->count == capacity || !input->bytes) {
-            if (input->bytes) capacity *= 2;
-            if (capacity > INPUT_MAX_BYTES) return cli_error(err, HUSK_E_LIMIT, "larger than 4 GiB");
-            uint8_t *grown = realloc(input->bytes, capacity);
-            if (!grown) return cli_error(err, HUSK_E_NOMEM, "out of memory for %zu bytes", capacity);
+/* Until there are `wanted` bytes or the file ends; pipes too. */
+static int read_up_to(int fd, size_t wanted, struct input *input, size_t *capacity, struct husk_error *err) {
+    while (input->count < wanted) {
+        if (input->count == *capacity) {
+            size_t larger = *capacity ? *capacity * 2 : FIRST_BYTES;
+            uint8_t *grown = realloc(input->bytes, larger);
+            if (!grown) return cli_error(err, HUSK_E_NOMEM, "out of memory for %zu bytes", larger);
             input->bytes = grown;
+            *capacity = larger;
         }
-        ssize_t got = read(fd, input->bytes + input->count, capacity - input->count);
+        ssize_t got = read(fd, input->bytes + input->count, *capacity - input->count);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return error_errno(err, "cannot read");
         if (got == 0) return HUSK_OK;
         input->count += (size_t)got;
     }
-}
-
-static int input_read(const char *path, struct input *input, struct husk_error *err) {
-    struct stat st;
-    int fd = strcmp(path, "-") == 0 ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return error_errno(err, "cannot open");
-    int status = HUSK_OK;
-    if (fstat(fd, &st) != 0)
-        status = error_errno(err, "cannot examine");
-    else if (S_ISDIR(st.st_mode))
-        status = cli_error(err, HUSK_E_INVAL, "is a directory; name a .wasm or .husk file");
-    else if (S_ISREG(st.st_mode) && (uint64_t)st.st_size > INPUT_MAX_BYTES)
-        status = cli_error(err, HUSK_E_LIMIT, "larger than 4 GiB");
-    else
-        status = read_all(fd, S_ISREG(st.st_mode) ? (size_t)st.st_size : 65536, input, err);
-    if (fd != STDIN_FILENO) close(fd);
-    return status;
+    return HUSK_OK;
 }
 
 /* The text format starts with a parenthesis, after blanks and comments. */
@@ -104,10 +88,31 @@ static int input_classify(struct input *input, struct husk_error *err) {
     return cli_error(err, HUSK_E_BAD_WASM, "is neither a wasm module (starts with \"\\0asm\") nor a husk image");
 }
 
+/* The first bytes say what it is; the rest is read if it is needed: image files are mapped, not read. */
+static int input_read(int fd, struct input *input, struct husk_error *err) {
+    struct stat st;
+    size_t capacity = 0;
+    if (fstat(fd, &st) != 0) return error_errno(err, "cannot examine");
+    if (S_ISDIR(st.st_mode)) return cli_error(err, HUSK_E_INVAL, "is a directory; name a .wasm or .husk file");
+    int status = read_up_to(fd, FIRST_BYTES, input, &capacity, err);
+    if (!status) status = input_classify(input, err);
+    if (status) return status;
+    if (input->kind == INPUT_IMAGE && S_ISREG(st.st_mode)) {
+        input->fd = dup(fd);
+        input->count = (size_t)st.st_size;
+        return input->fd < 0 ? error_errno(err, "cannot duplicate a descriptor") : HUSK_OK;
+    }
+    status = read_up_to(fd, INPUT_MAX_BYTES + 1, input, &capacity, err);
+    if (!status && input->count > INPUT_MAX_BYTES) return cli_error(err, HUSK_E_INVAL, "is larger than 1 GiB");
+    return status;
+}
+
 int input_load(const char *path, struct input *ret_input, struct husk_error *err) {
-    struct input input = {.path = path};
-    int status = input_read(path, &input, err);
-    if (!status) status = input_classify(&input, err);
+    struct input input = {.path = path, .fd = -1};
+    int fd = strcmp(path, "-") == 0 ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return error_errno(err, "cannot open");
+    int status = input_read(fd, &input, err);
+    if (fd != STDIN_FILENO) close(fd);
     if (status)
         input_done(&input);
     else
@@ -115,7 +120,14 @@ int input_load(const char *path, struct input *ret_input, struct husk_error *err
     return status;
 }
 
+int input_open_image(const struct input *input, husk_engine *engine, bool verify, husk_image **ret_image,
+                     struct husk_error *err) {
+    if (input->fd >= 0) return husk_image_open_fd(engine, input->fd, verify, ret_image, err);
+    return husk_image_open_buffer(engine, input->bytes, input->count, verify, ret_image, err);
+}
+
 void input_done(struct input *input) {
     free(input->bytes);
-    input->bytes = NULL;
+    if (input->fd >= 0) close(input->fd);
+    *input = (struct input){.fd = -1};
 }

@@ -78,7 +78,8 @@ int report_error(const struct report *report, const char *path, const struct hus
         fputs(": ", stderr);
     }
     put_name(stderr, err->message, strlen(err->message));
-    if (err->offset != HUSK_NO_OFFSET) fprintf(stderr, " (at byte %#" PRIx64 ")", err->offset);
+    bool says_where = strstr(err->message, "at offset 0x") != NULL; /* the wasm validator's messages do */
+    if (err->offset != HUSK_NO_OFFSET && !says_where) fprintf(stderr, " (at offset %#" PRIx64 ")", err->offset);
     fputc('\n', stderr);
     return CLI_ERROR;
 }

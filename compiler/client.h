@@ -28,6 +28,8 @@ struct worker_death {
 };
 int worker_death_error(const struct worker_death *death, const struct husk_compile_options *options,
                        struct husk_error *err);
+/* The worker ran into its memory limit. */
+int worker_memory_error(const struct husk_compile_options *options, struct husk_error *err);
 
 /* image_verify.c: is this file a whole image of this module and of this library's format? Reads all of it (content hash). */
 bool image_verify(int fd, const uint8_t wasm_sha256[32]);

@@ -34,6 +34,12 @@ static int time_error(const struct husk_compile_options *options, const char *wh
                      (double)options->cpu_limit_ns / 1e9, what);
 }
 
+int worker_memory_error(const struct husk_compile_options *options, struct husk_error *err) {
+    return error_set(err, HUSK_E_LIMIT,
+                     "the compiler needed more than its %llu MiB of memory: try a lower optimisation level or a higher limit",
+                     (unsigned long long)(options->memory_limit_bytes >> 20));
+}
+
 int worker_death_error(const struct worker_death *death, const struct husk_compile_options *options,
                        struct husk_error *err) {
     char line[200];
@@ -47,9 +53,7 @@ int worker_death_error(const struct worker_death *death, const struct husk_compi
     if (number == SIGXCPU || (number == SIGKILL && used_its_time))
         return time_error(options, "CPU time", err);
     if (says_out_of_memory(death->stderr_text))
-        return error_set(err, HUSK_E_LIMIT,
-                         "the compiler needed more than its %llu MiB of memory: try a lower optimisation level or a higher limit",
-                         (unsigned long long)(options->memory_limit_bytes >> 20));
+        return worker_memory_error(options, err);
     if (number == SIGKILL)
         return error_set(err, HUSK_E_COMPILER, "the compiler was killed from outside (by the kernel for lack of memory?)");
     if (number != 0)

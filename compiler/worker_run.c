@@ -255,7 +255,12 @@ static struct worker_death reap(struct worker *worker) {
     return death;
 }
 
-static int take_error(const struct worker_message *result, struct husk_error *err) {
+/* In the worker, lack of memory (or of address space for a thread's stack: EAGAIN) means its limit, not the machine's. */
+static int take_error(const struct worker *worker, struct husk_error *err) {
+    const struct worker_message *result = &worker->result;
+    int sys_errno = result->error.sys_errno;
+    if (result->status == HUSK_E_NOMEM || (result->status == HUSK_E_SYS && (sys_errno == EAGAIN || sys_errno == ENOMEM)))
+        return worker_memory_error(worker->options, err);
     if (err != NULL) {
         *err = result->error;
         err->status = result->status;
@@ -292,7 +297,7 @@ static int run(struct worker *worker, const char *path, int *ret_fd, uint64_t *r
     if (!worker->has_result)
         return worker_death_error(&death, worker->options, err);
     if (worker->result.status != 0)
-        return take_error(&worker->result, err);
+        return take_error(worker, err);
     return take_image(worker, ret_fd, ret_bytes, err);
 }
 

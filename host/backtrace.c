@@ -67,7 +67,10 @@ static void add_frame(const husk_image *image, const struct husk_image_code_row 
         return;
     }
     frame->func_name = image->func_names[row->func_idx].text;
-    find_line(image, frame);
+    if (row->func_idx < image->imported_count[HUSK_ABI_FUNC])
+        frame->wasm_offset = HUSK_NO_OFFSET; /* the stub of a host function */
+    else
+        find_line(image, frame);
 }
 
 static bool read_stack(const husk_sandbox *sandbox, uint64_t gva_value, uint64_t *ret_word) {

@@ -15,7 +15,6 @@ struct kvm_sys {
     int (*open_path)(const char *path, int flags);
     int (*control)(int fd, unsigned long request, void *arg);
     void *(*map)(size_t bytes, int fd); /* MAP_FAILED */
-    void *user;                         /* of the tests */
 };
 extern const struct kvm_sys kvm_sys_linux;
 

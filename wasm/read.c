@@ -192,7 +192,7 @@ bool wasm_is_utf8(const uint8_t *data, size_t count) {
 
 int wasm_read_name(struct wasm_reader *reader, const char *what, struct wasm_bytes *ret_name) {
     uint32_t count = 0;
-    struct wasm_bytes name;
+    struct wasm_bytes name = {0};
     int status = wasm_read_u32(reader, what, &count);
     if (status == 0) {
         status = wasm_read_bytes(reader, count, what, &name);

@@ -270,7 +270,7 @@ int wasm_validate_features(struct wasm_module *module, const struct wasm_feature
         validate_elems, validate_datas,      validate_start,  validate_exports,  validate_funcs,
     };
     struct validator validator = {.module = module, .features = features, .err = err};
-    int status = 0;
+    int status = stack_grow(&validator, 1); /* so that its address is never NULL */
     for (size_t i = 0; status == 0 && i < sizeof(steps) / sizeof(steps[0]); i++) {
         status = steps[i](&validator);
     }

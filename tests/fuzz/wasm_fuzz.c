@@ -1,6 +1,7 @@
 /*
  * Fuzz target: any bytes through the decoder, the validator and the printer. What the validator accepts must print without an
- * error: both read the same instructions. Inputs: tests/fuzz/corpus/wasm (made from tests/fuzz/wat with wat2wasm).
+ * error: both read the same instructions. Inputs: tests/fuzz/corpus/wasm, made from tests/fuzz/wat with wat2wasm; every_op has one
+ * function for each row of wasm/opcode.def.
  */
 #include <stddef.h>
 #include <stdint.h>

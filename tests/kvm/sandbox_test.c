@@ -211,7 +211,7 @@ TEST(deadlines) {
         struct husk_outcome outcome;
         rig_open(&rig, host_times_two, NULL);
         struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
-        *(cpu ? &options.cpu_ns : &options.wall_ns) = 20000000;
+        *(cpu ? &options.cpu_ns : &options.wall_ns) = 300000000; /* an emulated CPU needs a while to get there */
         call_void(&rig, "spin", &options, &outcome);
         CHECK_EQ_U64(outcome.kind, HUSK_DEADLINE);
         CHECK(outcome.is_poisoned);

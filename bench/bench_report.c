@@ -1,5 +1,5 @@
 /*
- * bench/report.c: time, percentiles, JSON pieces, failures and files, for the parts of husk_bench.
+ * bench/bench_report.c: time, percentiles, JSON pieces, failures and files, for the parts of husk_bench.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,0 +1,54 @@
+# What `cmake --install` puts where: headers, libraries, the command and its worker, pkg-config and CMake packages, man pages.
+# (The worker installs itself, in compiler/CMakeLists.txt: its path is compiled into libhusk_compile.)
+include(CMakePackageConfigHelpers)
+
+# A static library as one object whose internal symbols are local: libhusk's own names cannot clash with its embedder's. husk_merge(NAME
+# OUTPUT library…): NAME.a from the objects of the libraries. What both libraries have of the public interface (the names of
+# errors) is weak, so that a program can link both.
+function(husk_merge name)
+  set(archives "")
+  foreach(lib ${ARGN})
+    list(APPEND archives $<TARGET_FILE:${lib}>)
+  endforeach()
+  set(object ${CMAKE_BINARY_DIR}/install/${name}.o)
+  set(archive ${CMAKE_BINARY_DIR}/install/${name}.a)
+  file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/install)
+  add_custom_command(OUTPUT ${archive} DEPENDS ${ARGN} VERBATIM
+    COMMAND ${CMAKE_LINKER} -r --whole-archive ${archives} -o ${object}
+    COMMAND ${CMAKE_OBJCOPY} --localize-hidden --weaken-symbol=husk_status_name --weaken-symbol=husk_status_text ${object}
+    COMMAND ${CMAKE_COMMAND} -E rm -f ${archive}
+    COMMAND ${CMAKE_AR} rcs ${archive} ${object})
+  add_custom_target(install_${name} ALL DEPENDS ${archive})
+  install(FILES ${archive} DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endfunction()
+
+install(FILES include/husk.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+husk_merge(libhusk husk_static husk_base)
+install(TARGETS husk_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+set(husk_pc_files husk)
+if(TARGET husk_compile_shared)
+  install(FILES include/husk_compile.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+  husk_merge(libhusk_compile husk_compile husk_wasm husk_base)
+  install(TARGETS husk_compile_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+  list(APPEND husk_pc_files husk-compile)
+endif()
+if(TARGET husk_cli)
+  install(TARGETS husk_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+file(GLOB husk_man_pages ${CMAKE_SOURCE_DIR}/docs/man/*.1)
+install(FILES ${husk_man_pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+
+# Relative to the .pc file, so that an installation can be moved.
+file(RELATIVE_PATH husk_pc_up /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+string(REGEX REPLACE "/$" "" husk_pc_up "${husk_pc_up}")
+foreach(name ${husk_pc_files})
+  configure_file(cmake/${name}.pc.in ${CMAKE_BINARY_DIR}/install/${name}.pc @ONLY)
+  install(FILES ${CMAKE_BINARY_DIR}/install/${name}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endforeach()
+
+set(husk_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/Husk)
+configure_package_config_file(cmake/HuskConfig.cmake.in ${CMAKE_BINARY_DIR}/install/HuskConfig.cmake
+  INSTALL_DESTINATION ${husk_package_dir} PATH_VARS CMAKE_INSTALL_INCLUDEDIR CMAKE_INSTALL_LIBDIR)
+write_basic_package_version_file(${CMAKE_BINARY_DIR}/install/HuskConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_BINARY_DIR}/install/HuskConfig.cmake ${CMAKE_BINARY_DIR}/install/HuskConfigVersion.cmake
+  DESTINATION ${husk_package_dir})

@@ -1,0 +1,81 @@
+# tests/cli/install_test.sh: what `make install` makes is complete: programs build against it with pkg-config and with CMake, shared
+# and static, and the installed command finds its worker.
+. "${HUSK_SOURCE:-.}/tests/harness.sh"
+export HUSK_CACHE_DIR=$scratch/cache
+prefix=$scratch/prefix
+if ! [ -f "$HUSK_BUILD/install/libhusk_compile.a" ]; then
+    skip all "the build folder has no libraries to install"
+    finish
+fi
+if grep -qs '^HUSK_SANITIZE:STRING=.' "$HUSK_BUILD/CMakeCache.txt"; then
+    skip all "a sanitizer build is not for installing"
+    finish
+fi
+check "install" cmake --install "$HUSK_BUILD" --prefix "$prefix" >"$scratch/install.log"
+lib=$(dirname "$(find "$prefix" -name 'libhusk.so')")
+export PKG_CONFIG_PATH=$lib/pkgconfig LD_LIBRARY_PATH=$lib
+cd "$scratch" || exit 1
+
+# Without KVM the program must say so; it has found its libraries and its worker even then.
+ran() { # NAME PROGRAM
+    local out code
+    out=$("$2" 2>&1)
+    code=$?
+    if [ -r /dev/kvm ] && [ -w /dev/kvm ]; then
+        same "$1" "$code $out" "0 hello from a virtual machine: 19 + 23 = 42"
+    else
+        contains "$1" "$out" "/dev/kvm"
+    fi
+}
+
+for file in bin/husk libexec/husk/husk-compile-worker include/husk.h include/husk_compile.h share/man/man1/husk.1 share/man/man1/husk-run.1; do
+    check "installed: $file" test -f "$prefix/$file"
+done
+same "the headers are all" "$(ls "$prefix/include" | tr '\n' ' ')" "husk.h husk_compile.h "
+same "shared libraries export the interface alone" \
+    "$(nm -D --defined-only "$lib/libhusk.so" "$lib/libhusk_compile.so" | awk 'NF == 3 {print $3}' | grep -v '^husk_')" ""
+same "static libraries, too" "$(nm -g --defined-only "$lib/libhusk.a" "$lib/libhusk_compile.a" | awk 'NF == 3 {print $3}' | grep -v '^husk_')" ""
+
+# shellcheck disable=SC2046
+check "pkg-config: compile" cc "$HUSK_SOURCE/examples/hello.c" $(pkg-config --cflags --libs husk husk-compile) -o shared
+ran "pkg-config: run" ./shared
+check "static: compile" cc "$HUSK_SOURCE/examples/hello.c" -I"$prefix/include" "$lib/libhusk_compile.a" "$lib/libhusk.a" \
+    -pthread -ldl -o static
+mkdir -p "$prefix/bin" && cp static "$prefix/bin/static" # the worker is found relative to the program
+LD_LIBRARY_PATH= ran "static: run" "$prefix/bin/static"
+printf '#include <husk.h>\n#include <husk_compile.h>\nint main() { return husk_version()[0] == 0; }\n' >both.cpp
+check "headers in C++" c++ -Wall -Wextra -Werror -pedantic both.cpp -I"$prefix/include" -L"$lib" -lhusk -o both
+for std in c99 c11; do
+    printf '#include <husk_compile.h>\nint main(void) { return 0; }\n' >header.c
+    check "headers in $std" cc -std=$std -Wall -Wextra -Werror -pedantic -fsyntax-only header.c -I"$prefix/include"
+done
+
+mkdir app
+cp "$HUSK_SOURCE/examples/hello.c" app
+cat >app/CMakeLists.txt <<'CMAKE'
+cmake_minimum_required(VERSION 3.22)
+project(app C)
+find_package(Husk 0.1 REQUIRED)
+add_executable(app_shared hello.c)
+target_link_libraries(app_shared PRIVATE Husk::compile Husk::husk)
+add_executable(app_static hello.c)
+target_link_libraries(app_static PRIVATE Husk::compile_static Husk::husk_static)
+CMAKE
+check "CMake: configure" cmake -G Ninja -S app -B app-build -DCMAKE_PREFIX_PATH="$prefix" >cmake.log 2>&1
+check "CMake: build" cmake --build app-build >build.log 2>&1
+[ -x app-build/app_static ] || cat cmake.log build.log
+ran "CMake: shared" app-build/app_shared
+
+LD_LIBRARY_PATH=
+check "the installed command" "$prefix/bin/husk" compile "$HUSK_BUILD/examples/host_function.wasm" -o image.husk
+check "the installed command reads it" "$prefix/bin/husk" inspect image.husk >/dev/null
+for page in "$prefix"/share/man/man1/*.1; do
+    if command -v groff >/dev/null; then
+        same "man page ${page##*/}" "$(groff -mandoc -Tutf8 -ww "$page" 2>&1 >/dev/null)" ""
+    fi
+done
+
+rm -rf "$scratch/destdir"
+check "DESTDIR" env DESTDIR="$scratch/destdir" cmake --install "$HUSK_BUILD" >destdir.log
+check "DESTDIR keeps the prefix" test -n "$(find "$scratch/destdir" -path '*/bin/husk')"
+finish

@@ -1,0 +1,101 @@
+/* tests/support/wat.c: see wat.h. */
+#include "wat.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "file.h"
+
+const char *wat_missing(const char *worker_path) {
+    if (access(worker_path, X_OK) != 0)
+        return "the compiler worker is not built";
+    if (system("wat2wasm --version >/dev/null 2>&1") != 0)
+        return "wat2wasm (Debian package wabt) is not installed";
+    return NULL;
+}
+
+uint8_t *wat_to_wasm(const char *wat, size_t *ret_count) {
+    char path[] = "/tmp/husk-test-XXXXXX", command[256], wasm_path[64];
+    int fd = mkstemp(path);
+    CHECK(fd >= 0 && file_write_all(fd, wat, strlen(wat)) == 0);
+    close(fd);
+    snprintf(wasm_path, sizeof wasm_path, "%s.wasm", path);
+    snprintf(command, sizeof command, "wat2wasm --enable-multi-memory --enable-extended-const --debug-names %s -o %s", path, wasm_path);
+    int rc = system(command);
+    uint8_t *wasm = NULL;
+    struct husk_error err = {.message = "wat2wasm failed"};
+    int status = rc != 0 ? -1 : file_read(wasm_path, 64u << 20, &wasm, ret_count, &err);
+    unlink(path);
+    unlink(wasm_path);
+    CHECK_OK(status, err);
+    return wasm;
+}
+
+husk_image *wat_image_with(husk_engine *engine, const char *wat, const char *worker_path) {
+    size_t count = 0;
+    struct husk_error err;
+    uint8_t *wasm = wat_to_wasm(wat, &count);
+    struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
+    options.worker_path = worker_path;
+    int fd = -1;
+    CHECK_OK(husk_compile(wasm, count, &options, &fd, &err), err);
+    free(wasm);
+    husk_image *image = NULL;
+    CHECK_OK(husk_image_open_fd(engine, fd, true, &image, &err), err);
+    close(fd);
+    return image;
+}
+
+void wat_lab_init(struct wat_lab *lab) {
+    memset(lab, 0, sizeof *lab);
+    CHECK_OK(husk_engine_new(NULL, &lab->engine, &lab->err), lab->err);
+    CHECK_OK(husk_imports_new(lab->engine, &lab->imports, &lab->err), lab->err);
+}
+
+void wat_lab_open_with(struct wat_lab *lab, const char *wat, const struct husk_sandbox_options *options,
+                       const char *worker_path) {
+    lab->image = wat_image_with(lab->engine, wat, worker_path);
+    CHECK_OK(husk_sandbox_new(lab->engine, lab->image, lab->imports, options, &lab->sandbox, &lab->err), lab->err);
+}
+
+void wat_lab_close(struct wat_lab *lab) {
+    husk_sandbox_free(lab->sandbox);
+    husk_imports_free(lab->imports);
+    husk_image_unref(lab->image);
+    husk_engine_free(lab->engine);
+}
+
+static husk_type type_of_letter(char letter) {
+    static const char letters[] = "iIfFvce";
+    static const husk_type types[] = {HUSK_I32, HUSK_I64, HUSK_F32, HUSK_F64, HUSK_V128, HUSK_FUNCREF, HUSK_EXTERNREF};
+    return types[strchr(letters, letter) - letters];
+}
+
+void wat_lab_func(struct wat_lab *lab, const char *name, const char *types, husk_host_fn fn, void *user) {
+    static husk_type values[2048];
+    size_t count = 0;
+    struct husk_functype type = {.params = values};
+    for (const char *letter = types; *letter != 0; letter++) {
+        if (*letter == '>')
+            type.params_count = count;
+        else
+            values[count++] = type_of_letter(*letter);
+    }
+    type.results = values + type.params_count;
+    type.results_count = count - type.params_count;
+    CHECK_OK(husk_imports_func(lab->imports, "env", name, &type, fn, user, NULL, &lab->err), lab->err);
+}
+
+int wat_call(struct wat_lab *lab, const char *name, const struct husk_value *args, size_t args_count,
+             struct husk_value *results, size_t results_count) {
+    return husk_call(lab->sandbox, name, args, args_count, results, results_count, NULL, &lab->outcome, &lab->err);
+}
+
+int64_t wat_call_i32(struct wat_lab *lab, const char *name, int32_t argument) {
+    struct husk_value arg = value_i32(argument), result = value_i32(0);
+    CHECK_OK(wat_call(lab, name, &arg, 1, &result, 1), lab->err);
+    CHECK_MSG(lab->outcome.kind == HUSK_RETURNED, "%s: %s", name, lab->outcome.message);
+    return result.of.i32;
+}

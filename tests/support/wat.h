@@ -1,0 +1,60 @@
+/*
+ * tests/support/wat.h: from WebAssembly text to a sandbox in one line, with wabt's wat2wasm and the real compiler. A suite that finds
+ * no KVM, no wat2wasm or no compiler worker is skipped with the reason.
+ */
+#ifndef TESTS_SUPPORT_WAT_H
+#define TESTS_SUPPORT_WAT_H
+
+#include "harness.h"
+#include "husk.h"
+#include "husk_compile.h"
+
+/* malloc()ed wasm; ends the test if wat2wasm refuses the text. */
+uint8_t *wat_to_wasm(const char *wat, size_t *ret_count);
+husk_image *wat_image_with(husk_engine *engine, const char *wat, const char *worker_path);
+/* NULL if all that is needed is there. */
+const char *wat_missing(const char *worker_path);
+
+#define WAT_WORKER HUSK_TEST_BUILD_DIR "/husk-compile-worker"
+#define SKIP_WITHOUT_COMPILER()                                                                              \
+    do {                                                                                                     \
+        SKIP_WITHOUT_KVM();                                                                                  \
+        if (wat_missing(WAT_WORKER) != NULL) {                                                               \
+            SKIP("%s", wat_missing(WAT_WORKER));                                                             \
+        }                                                                                                    \
+    } while (0)
+
+/* An engine, an image, a set of imports and a sandbox. Zero-initialise; what is NULL is made by wat_lab_open(). */
+struct wat_lab {
+    husk_engine *engine;
+    husk_image *image;
+    husk_imports *imports;
+    husk_sandbox *sandbox;
+    struct husk_error err;
+    struct husk_outcome outcome;
+};
+
+/* Engine and imports, so that host functions can be defined. */
+void wat_lab_init(struct wat_lab *lab);
+void wat_lab_open_with(struct wat_lab *lab, const char *wat, const struct husk_sandbox_options *options,
+                       const char *worker_path);
+#define wat_lab_open(lab, wat, options) wat_lab_open_with(lab, wat, options, WAT_WORKER)
+void wat_lab_close(struct wat_lab *lab);
+
+/* Types as letters, as in "iIfF>i" (v v128, c funcref, e externref), for husk_imports_func(). */
+void wat_lab_func(struct wat_lab *lab, const char *name, const char *types, husk_host_fn fn, void *user);
+
+static inline struct husk_value value_i32(int32_t number) {
+    return (struct husk_value){.type = HUSK_I32, .of.i32 = number};
+}
+static inline struct husk_value value_i64(int64_t number) {
+    return (struct husk_value){.type = HUSK_I64, .of.i64 = number};
+}
+
+/* Calls that must return, of one or no argument and one or no result. */
+int64_t wat_call_i32(struct wat_lab *lab, const char *name, int32_t argument);
+/* A call of an i32 (or nothing, if has_argument is false); the outcome is in the lab. Returns the status. */
+int wat_call(struct wat_lab *lab, const char *name, const struct husk_value *args, size_t args_count,
+             struct husk_value *results, size_t results_count);
+
+#endif
