@@ -57,7 +57,18 @@ enum husk_image_array_id {
     HUSK_ARR_UNWIND,    /* struct husk_image_unwind_row, ascending by code_gva */
     HUSK_ARR_FILES,     /* struct husk_image_str: source file names, from the module's DWARF */
     HUSK_ARR_LINES,     /* struct husk_image_line_row, ascending by wasm_offset */
+    HUSK_ARR_MEMORY_SIZES, /* snapshots: uint64_t, current size of every memory in wasm pages */
+    HUSK_ARR_TABLE_SIZES,  /* snapshots: uint64_t, current size of every table in entries */
+    HUSK_ARR_HOST_STATE,   /* snapshots: bytes; records of struct husk_image_host_state */
+    HUSK_ARR_HOT_PAGES,    /* snapshots: uint64_t, ascending: pages that its sandboxes are known to write (may be empty) */
     HUSK_ARR_COUNT
+};
+
+/* What a family of host functions (WASI) keeps for the instance. The name, then the state's bytes follow, each padded with zeros to
+ * a multiple of 8; then the next record. */
+struct husk_image_host_state {
+    uint32_t name_bytes;
+    uint32_t state_bytes;
 };
 
 struct husk_image_str {
@@ -67,6 +78,10 @@ struct husk_image_str {
 
 #define HUSK_IMAGE_NEEDS_INIT 1u /* init_gva must run before the first call (start function, segments that
                                     depend on imports, …); it takes and returns nothing and may trap */
+
+/* An instance as it was between two calls: initialisation is done, sizes are those of HUSK_ARR_…_SIZES, and the segments hold its
+ * memory. Mailbox and stack are zero. */
+#define HUSK_IMAGE_SNAPSHOT 2u
 
 struct husk_image_note {
     uint64_t magic;

@@ -172,6 +172,10 @@ static int assemble(struct note_writer *writer, struct buf *note, struct husk_er
         [HUSK_ARR_UNWIND] = sizeof(struct husk_image_unwind_row),
         [HUSK_ARR_FILES] = sizeof(struct husk_image_str),
         [HUSK_ARR_LINES] = sizeof(struct husk_image_line_row),
+        [HUSK_ARR_MEMORY_SIZES] = sizeof(uint64_t), /* these four are of snapshots only: empty here */
+        [HUSK_ARR_TABLE_SIZES] = sizeof(uint64_t),
+        [HUSK_ARR_HOST_STATE] = 1,
+        [HUSK_ARR_HOT_PAGES] = sizeof(uint64_t),
     };
     uint64_t offset = sizeof writer->header;
     for (int i = 0; i < HUSK_ARR_COUNT; i++) {

@@ -7,6 +7,8 @@
 
 int husk_memory_span(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uint64_t count, void **ret_span,
                      struct husk_error *err) {
+    if (sandbox->image == NULL)
+        return error_set(err, HUSK_E_STATE, "nothing is loaded, so there is no linear memory");
     if (mem_idx >= sandbox->arena.memories_count)
         return error_set(err, HUSK_E_LIMIT, "the module has no memory %u", mem_idx);
     const struct arena_memory *memory = &sandbox->arena.memories[mem_idx];
@@ -14,17 +16,23 @@ int husk_memory_span(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uin
         return error_set(err, HUSK_E_LIMIT, "[%llu, %llu + %llu) is outside of memory %u, which has %llu bytes",
                          (unsigned long long)addr, (unsigned long long)addr, (unsigned long long)count, mem_idx,
                          (unsigned long long)memory->bytes);
-    *ret_span = memory->hva + addr;
-    return 0;
+    /* The embedder may write there from any thread: a restore must not rely on its own thread's faults. */
+    int status = count == 0 ? 0
+                            : hotset_pin(&sandbox->hotset, &sandbox->arena, sandbox->mapped, memory->hva + addr, count, err);
+    if (status == 0)
+        *ret_span = memory->hva + addr;
+    return status;
 }
 
 uint64_t husk_memory_bytes(const husk_sandbox *sandbox, uint32_t mem_idx) {
-    return mem_idx < sandbox->arena.memories_count ? sandbox->arena.memories[mem_idx].bytes : 0;
+    return sandbox->image != NULL && mem_idx < sandbox->arena.memories_count ? sandbox->arena.memories[mem_idx].bytes : 0;
 }
 
 static int global_find(const husk_sandbox *sandbox, const char *export_name, const struct husk_image_global **ret_global,
                        struct husk_error *err) {
     const husk_image *image = sandbox->image;
+    if (image == NULL)
+        return error_set(err, HUSK_E_STATE, "nothing is loaded, so there are no globals");
     uint32_t idx = image_export_find(image, export_name, strlen(export_name));
     if (idx == UINT32_MAX || image->exports[idx].kind != HUSK_ABI_GLOBAL)
         return error_set(err, HUSK_E_NOT_FOUND, "the module exports no global named \"%.100s\"", export_name);

@@ -17,19 +17,22 @@ static int make_accessible(uint8_t *hva, uint64_t bytes, struct husk_error *err)
     return 0;
 }
 
-/* Lay the image's bytes over [hva, …), which stands for guest address base_gva. */
-static int map_segments(const husk_image *image, uint32_t from, uint32_t to, uint8_t *hva, uint64_t base_gva,
-                        struct husk_error *err) {
-    for (uint32_t i = from; i < to; i++) {
-        const struct image_segment *segment = &image->segments[i];
-        if (segment->file_bytes == 0)
+/* The image's runs that lie in [gva, gva + bytes), over [hva, …). Zero pages are there already. */
+static int map_runs(husk_image *image, uint8_t *hva, uint64_t gva_value, uint64_t bytes, struct husk_error *err) {
+    const struct image_run *runs;
+    uint32_t count;
+    int status = image_mapped_runs(image, &runs, &count, err);
+    for (uint32_t i = 0; status == 0 && i < count; i++) {
+        const struct image_run *run = &runs[i];
+        uint64_t from = run->gva > gva_value ? run->gva : gva_value;
+        uint64_t to = run->gva + run->bytes < gva_value + bytes ? run->gva + run->bytes : gva_value + bytes;
+        if (from >= to)
             continue;
-        void *place = hva + (segment->gva - base_gva);
-        if (mmap(place, segment->file_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE,
-                 image->file.fd, (off_t)segment->file_offset) == MAP_FAILED)
-            return error_sys(err, errno, "cannot map the image");
+        if (mmap(hva + (from - gva_value), to - from, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE,
+                 run->file->fd, (off_t)(run->offset + (from - run->gva))) == MAP_FAILED)
+            status = error_sys(err, errno, "cannot map the image");
     }
-    return 0;
+    return status;
 }
 
 static uint64_t total_bytes(const husk_image *image, const struct arena_sizes *sizes) {
@@ -39,29 +42,60 @@ static uint64_t total_bytes(const husk_image *image, const struct arena_sizes *s
     return total;
 }
 
-static int map_memories(struct arena *arena, const husk_image *image, const struct arena_sizes *sizes, uint8_t *place,
-                        struct husk_error *err) {
-    uint32_t segment = image->data_segments_count;
-    for (uint32_t i = 0; i < image->memories_count; i++) {
+static void place_memories(struct arena *arena, const struct arena_sizes *sizes, uint8_t *place) {
+    for (uint32_t i = 0; i < arena->memories_count; i++) {
         struct arena_memory *memory = &arena->memories[i];
         memory->hva = place;
         memory->bytes = memory->covered_bytes = sizes->memory_bytes[i];
         memory->reserve_bytes = sizes->memory_reserve_bytes[i];
         place += memory->reserve_bytes + GUARD_BYTES;
-        uint32_t first = segment;
-        while (segment < image->segments_count &&
-               image->segments[segment].gva < husk_mem_gva(i) + HUSK_MEM_WINDOW_BYTES)
-            segment++;
-        int status = make_accessible(memory->hva, memory->bytes, err);
-        if (status == 0)
-            status = map_segments(image, first, segment, memory->hva, husk_mem_gva(i), err);
-        if (status != 0)
-            return status;
+    }
+}
+
+/* A restore must find single pages, and a huge page would be copied as a whole for one byte written. Where the kernel has no huge
+ * pages the call fails, which is as good. */
+static void forbid_huge_pages(uint8_t *hva, uint64_t bytes) {
+    madvise(hva, bytes, MADV_NOHUGEPAGE);
+}
+
+static void place_regions(struct arena *arena, const struct arena_sizes *sizes) {
+    arena->data = arena->base;
+    arena->data_bytes = sizes->data_bytes;
+    uint8_t *place = arena->data + sizes->data_bytes + GUARD_BYTES;
+    arena->mailbox = (struct husk_mailbox *)(void *)place;
+    place += HUSK_MBOX_BYTES + GUARD_BYTES;
+    arena->stack = place;
+    arena->stack_bytes = sizes->stack_bytes;
+    place_memories(arena, sizes, place + sizes->stack_bytes + GUARD_BYTES);
+    arena->next_slot = ARENA_SLOT_MEMORIES;
+}
+
+uint32_t arena_regions(const struct arena *arena, struct arena_region *ret_regions) {
+    uint32_t count = 0;
+    if (arena->data_bytes != 0)
+        ret_regions[count++] = (struct arena_region){arena->data, HUSK_DATA_GVA, arena->data_bytes};
+    ret_regions[count++] = (struct arena_region){(uint8_t *)arena->mailbox, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES};
+    ret_regions[count++] =
+        (struct arena_region){arena->stack, HUSK_STACK_TOP_GVA - arena->stack_bytes, arena->stack_bytes};
+    for (uint32_t i = 0; i < arena->memories_count; i++) {
+        if (arena->memories[i].covered_bytes != 0)
+            ret_regions[count++] =
+                (struct arena_region){arena->memories[i].hva, husk_mem_gva(i), arena->memories[i].covered_bytes};
+    }
+    return count;
+}
+
+uint64_t arena_gva_of(const struct arena *arena, const uint8_t *hva) {
+    struct arena_region regions[ARENA_REGIONS_MAX];
+    uint32_t count = arena_regions(arena, regions);
+    for (uint32_t i = 0; i < count; i++) {
+        if (hva >= regions[i].hva && (uint64_t)(hva - regions[i].hva) < regions[i].bytes)
+            return regions[i].gva + (uint64_t)(hva - regions[i].hva);
     }
     return 0;
 }
 
-int arena_init(struct arena *arena, const husk_image *image, const struct arena_sizes *sizes, struct husk_error *err) {
+int arena_init(struct arena *arena, husk_image *image, const struct arena_sizes *sizes, struct husk_error *err) {
     arena->memories = calloc(image->memories_count + 1u, sizeof *arena->memories);
     if (arena->memories == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for a sandbox");
@@ -73,31 +107,41 @@ int arena_init(struct arena *arena, const husk_image *image, const struct arena_
                                      "memory_max_bytes needs less", (unsigned long long)total);
     arena->base = base;
     arena->base_bytes = total;
-    arena->data = arena->base;
-    arena->data_bytes = sizes->data_bytes;
-    uint8_t *place = arena->data + sizes->data_bytes + GUARD_BYTES;
-    arena->mailbox = (struct husk_mailbox *)(void *)place;
-    place += HUSK_MBOX_BYTES + GUARD_BYTES;
-    arena->stack = place;
-    arena->stack_bytes = sizes->stack_bytes;
-    place += sizes->stack_bytes + GUARD_BYTES;
-    arena->next_slot = ARENA_SLOT_MEMORIES;
-    int status = make_accessible(arena->data, arena->data_bytes, err);
-    if (status == 0)
-        status = map_segments(image, 0, image->data_segments_count, arena->data, HUSK_DATA_GVA, err);
-    if (status == 0)
-        status = make_accessible((uint8_t *)arena->mailbox, HUSK_MBOX_BYTES, err);
-    if (status == 0)
-        status = make_accessible(arena->stack, arena->stack_bytes, err);
-    if (status == 0)
-        status = map_memories(arena, image, sizes, place, err);
-    return status; /* the caller calls arena_done() on failure */
+    forbid_huge_pages(arena->base, total);
+    place_regions(arena, sizes);
+    struct arena_region regions[ARENA_REGIONS_MAX];
+    uint32_t count = arena_regions(arena, regions);
+    int status = 0;
+    for (uint32_t i = 0; i < count && status == 0; i++) {
+        status = make_accessible(regions[i].hva, regions[i].bytes, err);
+        if (status == 0)
+            status = map_runs(image, regions[i].hva, regions[i].gva, regions[i].bytes, err);
+    }
+    return status;
+}
+
+int arena_map_range(struct arena *arena, husk_image *image, uint64_t gva_value, uint64_t bytes, struct husk_error *err) {
+    struct arena_region regions[ARENA_REGIONS_MAX];
+    uint32_t count = arena_regions(arena, regions);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct arena_region *region = &regions[i];
+        if (gva_value < region->gva || gva_value - region->gva >= region->bytes)
+            continue;
+        uint8_t *hva = region->hva + (gva_value - region->gva);
+        if (mmap(hva, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) ==
+            MAP_FAILED)
+            return error_sys(err, errno, "cannot map zero pages over guest memory");
+        forbid_huge_pages(hva, bytes);
+        return map_runs(image, hva, gva_value, bytes, err);
+    }
+    return error_set(err, HUSK_E_INVAL, "no region of the sandbox at 0x%llx", (unsigned long long)gva_value);
 }
 
 void arena_done(struct arena *arena) {
     if (arena->base != NULL)
         munmap(arena->base, arena->base_bytes);
     free(arena->memories);
+    free(arena->overlays);
     *arena = (struct arena){0};
 }
 
@@ -122,6 +166,17 @@ int arena_attach(struct arena *arena, const husk_image *image, const struct vm_o
         struct arena_memory *memory = &arena->memories[i];
         if (memory->covered_bytes != 0)
             status = ops->set_slot(vm, arena->next_slot++, memory_gpa(i, 0), memory->hva, memory->covered_bytes, 0, err);
+    }
+    return status;
+}
+
+int arena_detach(struct arena *arena, const struct vm_ops *ops, struct vm *vm, struct husk_error *err) {
+    int status = 0;
+    for (uint32_t slot = 0; slot < arena->next_slot && status == 0; slot++) {
+        bool is_ours = slot < ARENA_SLOT_SYS || slot >= ARENA_SLOT_MEMORIES;
+        bool is_used = slot != ARENA_SLOT_DATA || arena->data_bytes != 0;
+        if (is_ours && is_used)
+            status = ops->set_slot(vm, slot, gpa(0), NULL, 0, 0, err);
     }
     return status;
 }
@@ -171,4 +226,31 @@ uint8_t *arena_span(const struct arena *arena, uint64_t gva_value, uint64_t coun
         return NULL;
     const struct arena_memory *memory = &arena->memories[mem_idx];
     return span_in(memory->hva, memory->bytes, husk_mem_gva((uint32_t)mem_idx), gva_value, count);
+}
+
+uint8_t *arena_hva_of(const struct arena *arena, uint64_t gva_value) {
+    struct arena_region regions[ARENA_REGIONS_MAX];
+    uint32_t count = arena_regions(arena, regions);
+    for (uint32_t i = 0; i < count; i++) {
+        if (gva_value >= regions[i].gva && gva_value - regions[i].gva < regions[i].bytes)
+            return regions[i].hva + (gva_value - regions[i].gva);
+    }
+    return NULL;
+}
+
+int arena_overlay_push(struct arena *arena, uint64_t gva_value, uint64_t bytes, struct husk_error *err) {
+    if (arena->overlays_count == ARENA_OVERLAYS_MAX)
+        return error_set(err, HUSK_E_LIMIT, "more than %u memory images are mapped in one sandbox; a restore takes them "
+                                            "away", ARENA_OVERLAYS_MAX);
+    struct arena_overlay *overlays =
+        realloc(arena->overlays, (arena->overlays_count + 1u) * sizeof *arena->overlays);
+    if (overlays == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for the list of mapped memory images");
+    arena->overlays = overlays;
+    arena->overlays[arena->overlays_count++] = (struct arena_overlay){gva_value, bytes};
+    return 0;
+}
+
+void arena_overlay_pop(struct arena *arena) {
+    arena->overlays_count--;
 }

@@ -33,6 +33,14 @@ struct arena_memory {
     uint64_t reserve_bytes;
 };
 
+/* Where something else than the image is mapped (memory_image.c). */
+struct arena_overlay {
+    uint64_t gva, bytes;
+};
+
+/* Each is a mapping, of which a process has 65,530. */
+#define ARENA_OVERLAYS_MAX 1024u
+
 struct arena {
     uint8_t *base;
     uint64_t base_bytes;
@@ -44,6 +52,8 @@ struct arena {
     struct arena_memory *memories;
     uint32_t memories_count;
     uint32_t next_slot;
+    struct arena_overlay *overlays;
+    uint32_t overlays_count;
 };
 
 struct arena_sizes {
@@ -52,11 +62,32 @@ struct arena_sizes {
     const uint64_t *memory_reserve_bytes;
 };
 
-int arena_init(struct arena *arena, const husk_image *image, const struct arena_sizes *sizes, struct husk_error *err);
+int arena_init(struct arena *arena, husk_image *image, const struct arena_sizes *sizes, struct husk_error *err);
 void arena_done(struct arena *arena); /* after the VM is destroyed; a zeroed arena is fine */
+/* A piece of the arena that the guest can write. */
+struct arena_region {
+    uint8_t *hva;
+    uint64_t gva;
+    uint64_t bytes; /* accessible on the host; a memory's may be more than its size */
+};
+
+#define ARENA_REGIONS_MAX (3u + HUSK_MAX_MEMORIES)
+
+/* All regions, ascending by host address. Returns how many. */
+uint32_t arena_regions(const struct arena *arena, struct arena_region *ret_regions);
+uint8_t *arena_hva_of(const struct arena *arena, uint64_t gva_value); /* NULL: in no region */
+/* Remember an overlay: HUSK_E_NOMEM, HUSK_E_LIMIT. */
+int arena_overlay_push(struct arena *arena, uint64_t gva_value, uint64_t bytes, struct husk_error *err);
+void arena_overlay_pop(struct arena *arena);
+/* The guest address of a host address in the arena. */
+uint64_t arena_gva_of(const struct arena *arena, const uint8_t *hva);
 /* Give the VM its slots; once. */
 int arena_attach(struct arena *arena, const husk_image *image, const struct vm_ops *ops, struct vm *vm,
                  struct husk_error *err);
+/* Take all slots away again; the VM must not run before it was given others. */
+int arena_detach(struct arena *arena, const struct vm_ops *ops, struct vm *vm, struct husk_error *err);
+/* Lay the image's contents over [gva, gva + bytes) of one region anew: private, shared with the image again. */
+int arena_map_range(struct arena *arena, husk_image *image, uint64_t gva_value, uint64_t bytes, struct husk_error *err);
 /* Make the first `bytes` of a memory accessible and covered by slots. Its size does not change. */
 int arena_cover(struct arena *arena, uint32_t mem_idx, uint64_t bytes, const struct vm_ops *ops, struct vm *vm,
                 struct husk_error *err);

@@ -2,7 +2,9 @@
  * host/call.c: typed calls. Everything is checked before the guest runs; arguments go to the mailbox, run.c runs, results
  * come back. The first call runs the module's initialisation if nobody has.
  */
+#include <errno.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "error.h"
 #include "run.h"
@@ -32,13 +34,15 @@ int call_limits_make(const struct husk_call_options *options, struct call_limits
 }
 
 static int check_state(const husk_sandbox *sandbox, struct husk_error *err) {
+    if (sandbox->image == NULL)
+        return error_set(err, HUSK_E_STATE, "nothing is loaded in the sandbox; husk_sandbox_load() loads");
     if (sandbox->is_poisoned)
-        return error_set(err, HUSK_E_POISONED, "the sandbox was cut off in mid-call; free it and make another");
+        return error_set(err, HUSK_E_POISONED, "the sandbox was cut off in mid-call; restore it, load into it, or free it");
     if (sandbox->start == SANDBOX_START_FAILED)
         return error_set(err, HUSK_E_STATE, "the module's initialisation did not succeed, so nothing in it can be called");
-    if (sandbox->depth > sandbox->depth_max)
+    if (sandbox->depth > sandbox->options.host_call_depth_max)
         return error_set(err, HUSK_E_LIMIT, "more than %u nested calls from host functions (host_call_depth_max)",
-                         sandbox->depth_max);
+                         sandbox->options.host_call_depth_max);
     return 0;
 }
 
@@ -91,6 +95,35 @@ static int check_func(const husk_sandbox *sandbox, husk_func func, struct husk_e
     return 0;
 }
 
+/* A snapshot's random numbers are no secret to whoever shares it: a module that exports husk_restored(i64, i64) is given fresh entropy before
+ * its first call. True: it is that function. */
+static bool restored_find(const husk_image *image, husk_func *ret_func) {
+    struct husk_functype type;
+    if (husk_image_func(image, "husk_restored", ret_func, &type, NULL) != 0)
+        return false;
+    return type.params_count == 2 && type.params[0] == HUSK_I64 && type.params[1] == HUSK_I64 && type.results_count == 0;
+}
+
+static int restored_run(husk_sandbox *sandbox, const struct call_limits *limits, struct husk_outcome *ret_outcome,
+                        struct husk_error *err) {
+    const husk_image *image = sandbox->image;
+    husk_func func;
+    outcome_begin(ret_outcome, HUSK_RETURNED);
+    if (!restored_find(image, &func)) {
+        sandbox->owes_restored_call = false;
+        return 0;
+    }
+    uint64_t entropy[2];
+    if (getrandom(entropy, sizeof entropy, 0) != (ssize_t)sizeof entropy)
+        return error_sys(err, errno, "no entropy for husk_restored()");
+    for (int i = 0; i < 2; i++)
+        memcpy(&sandbox->arena.mailbox->call_slots[i], &entropy[i], sizeof entropy[i]);
+    const struct husk_image_func *row = &image->funcs[func.idx];
+    sandbox->owes_restored_call = false;
+    int status = run_call(sandbox, image->types[row->type_idx].thunk_gva, row->code_gva, limits, ret_outcome, err);
+    return status != 0 ? error_while(err, status, "calling husk_restored()") : 0;
+}
+
 int husk_call_func(husk_sandbox *sandbox, husk_func func, const struct husk_value *args, size_t args_count,
                    struct husk_value *results, size_t results_count, const struct husk_call_options *options,
                    struct husk_outcome *ret_outcome, struct husk_error *err) {
@@ -117,6 +150,11 @@ int husk_call_func(husk_sandbox *sandbox, husk_func func, const struct husk_valu
         if (status == 0 && ret_outcome->kind != HUSK_RETURNED)
             return 0;
     }
+    if (status == 0 && sandbox->owes_restored_call && sandbox->frame == NULL) {
+        status = restored_run(sandbox, &limits, ret_outcome, err);
+        if (status == 0 && ret_outcome->kind != HUSK_RETURNED)
+            return 0;
+    }
     if (status != 0)
         return status;
     struct husk_slot *slots = sandbox->arena.mailbox->call_slots;
@@ -136,7 +174,10 @@ int husk_call(husk_sandbox *sandbox, const char *export_name, const struct husk_
     husk_func func;
     if (sandbox == NULL || export_name == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_call: a NULL argument");
-    int status = husk_image_func(sandbox->image, export_name, &func, NULL, err);
+    int status = check_state(sandbox, err);
+    if (status != 0)
+        return status;
+    status = husk_image_func(sandbox->image, export_name, &func, NULL, err);
     if (status != 0)
         return status;
     status = husk_call_func(sandbox, func, args, args_count, results, results_count, options, ret_outcome, err);

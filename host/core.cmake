@@ -8,16 +8,28 @@ list(APPEND HUSK_HOST_SOURCES
     engine.c
     grow.c
     hostcall.c
+    hotset.c
     image.c
     image_check.c
     image_file.c
     image_names.c
     image_read.c
+    image_runs.c
+    image_save.c
     imports.c
     imports_link.c
     kick.c
+    linkage.c
+    machine.c
+    memory_image.c
+    pagemap.c
+    pool.c
+    restore.c
     run.c
     sandbox.c
+    sizing.c
+    snapshot.c
+    stats.c
     trap.c
     values.c
     watchdog.c)

@@ -51,11 +51,17 @@ int engine_new_on(const struct engine_backend *backend, const struct husk_engine
     if (engine == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for an engine");
     memset(engine, 0, sizeof *engine);
-    status = watchdog_init(&engine->watchdog, err);
+    engine->pagemap.fd = -1;
+    status = pagemap_open(&engine->pagemap, err);
+    if (status == 0)
+        status = watchdog_init(&engine->watchdog, err);
     if (status != 0) {
+        pagemap_close(&engine->pagemap);
         free(engine);
         return status;
     }
+    pool_init(&engine->pool, copy.pool_max == 0 ? POOL_DEFAULT_MAX : copy.pool_max < 0 ? 0 : (uint32_t)copy.pool_max);
+    engine->measures_times = copy.measure_times;
     atomic_init(&engine->refs, 1);
     engine->ops = backend->ops;
     engine->backend = backend->backend;
@@ -95,12 +101,18 @@ void engine_unref(husk_engine *engine) {
     if (engine == NULL || atomic_fetch_sub_explicit(&engine->refs, 1, memory_order_acq_rel) != 1)
         return;
     watchdog_done(&engine->watchdog);
+    pagemap_close(&engine->pagemap);
+    pool_done(&engine->pool);
     if (engine->backend_free != NULL)
         engine->backend_free(engine->backend);
     free(engine);
 }
 
+/* Idle sandboxes hold images, and those the engine: the pool is emptied and closed before the caller's share goes. */
 void husk_engine_free(husk_engine *engine) {
+    if (engine == NULL)
+        return;
+    pool_close(&engine->pool);
     engine_unref(engine);
 }
 
@@ -119,15 +131,3 @@ void engine_log(const husk_engine *engine, enum husk_log_level level, const char
     engine->log(engine->log_user, level, message);
 }
 
-static uint64_t stat_sum(const husk_engine *engine, enum engine_stat stat) {
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < STAT_SHARDS; i++)
-        sum += atomic_load_explicit(&engine->stats[i].values[stat], memory_order_relaxed);
-    return sum;
-}
-
-void husk_engine_stats(const husk_engine *engine, struct husk_stats *ret_stats) {
-#define STAT_COPY(name) ret_stats->name = stat_sum(engine, STAT_##name);
-    HUSK_STAT_LIST(STAT_COPY)
-#undef STAT_COPY
-}

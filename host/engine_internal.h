@@ -7,6 +7,8 @@
 #include <stdatomic.h>
 
 #include "husk.h"
+#include "pagemap.h"
+#include "pool.h"
 #include "vm.h"
 #include "watchdog.h"
 
@@ -23,7 +25,24 @@
     HUSK_STAT(exits)                                                                                                   \
     HUSK_STAT(deadlines)                                                                                               \
     HUSK_STAT(interrupts)                                                                                              \
-    HUSK_STAT(guest_violations)
+    HUSK_STAT(guest_violations)                                                                              \
+    HUSK_STAT(snapshots)                                                                                     \
+    HUSK_STAT(snapshot_pages)                                                                                \
+    HUSK_STAT(restores)                                                                                      \
+    HUSK_STAT(restore_failures)                                                                              \
+    HUSK_STAT(restore_pages_copied)                                                                          \
+    HUSK_STAT(restore_pages_aged)                                                                            \
+    HUSK_STAT(loads_in_place)                                                                                \
+    HUSK_STAT(loads_rebuilt)                                                                                 \
+    HUSK_STAT(loads_new_vm)                                                                                  \
+    HUSK_STAT(unloads)                                                                                       \
+    HUSK_STAT(pool_hits)                                                                                     \
+    HUSK_STAT(pool_misses)                                                                                   \
+    HUSK_STAT(pool_drops)                                                                                    \
+    HUSK_STAT(memory_images_made)                                                                            \
+    HUSK_STAT(memory_images_mapped)                                                                          \
+    HUSK_STAT(restore_ns)                                                                                    \
+    HUSK_STAT(snapshot_ns)
 
 enum engine_stat {
 #define STAT_ENUM(name) STAT_##name,
@@ -38,8 +57,18 @@ struct stat_shard {
     _Alignas(64) atomic_uint_least64_t values[STAT_COUNT];
 };
 
+/* A histogram of husk.h, for many threads. */
+struct duration_counts {
+    atomic_uint_least64_t sum_ns;
+    atomic_uint_least64_t buckets[HUSK_HISTOGRAM_BUCKETS];
+};
+
 struct husk_engine {
     atomic_uint refs;
+    struct pagemap pagemap;
+    struct pool pool;
+    bool measures_times;
+    struct duration_counts durations[HUSK_HISTOGRAM_HOST_CALL + 1];
     const struct vm_ops *ops;
     struct vm_backend *backend;
     void (*backend_free)(struct vm_backend *backend);
@@ -68,6 +97,13 @@ void engine_unref(husk_engine *engine);
 
 void engine_log(const husk_engine *engine, enum husk_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+static inline void engine_add(husk_engine *engine, uint32_t shard, enum engine_stat stat, uint64_t count) {
+    atomic_fetch_add_explicit(&engine->stats[shard].values[stat], count, memory_order_relaxed);
+}
+
+/* stats.c */
+void engine_measure(husk_engine *engine, enum husk_histogram_kind kind, uint64_t ns);
 
 static inline void engine_count(husk_engine *engine, uint32_t shard, enum engine_stat stat) {
     atomic_fetch_add_explicit(&engine->stats[shard].values[stat], 1, memory_order_relaxed);

@@ -39,10 +39,10 @@ uint64_t sandbox_memory_grow(husk_sandbox *sandbox, uint64_t mem_idx, uint64_t d
     uint64_t old_pages = memory->bytes / HUSK_WASM_PAGE_SIZE;
     if (delta_pages == 0)
         return old_pages;
-    if (delta_pages > sandbox->memory_max_pages[idx] - old_pages)
+    if (delta_pages > sandbox->sizes.memory_max_pages[idx] - old_pages)
         return GROW_FAILED;
     uint64_t delta_bytes = delta_pages * HUSK_WASM_PAGE_SIZE;
-    if (delta_bytes > sandbox->memory_max_bytes - memories_total_bytes(sandbox))
+    if (delta_bytes > sandbox->sizes.memory_max_bytes - memories_total_bytes(sandbox))
         return GROW_FAILED;
     struct husk_error err;
     int status = arena_cover(&sandbox->arena, idx, memory->bytes + delta_bytes, sandbox->ops, sandbox->vm, &err);
@@ -61,7 +61,7 @@ uint64_t sandbox_memory_grow(husk_sandbox *sandbox, uint64_t mem_idx, uint64_t d
 static uint64_t tables_total(const husk_sandbox *sandbox) {
     uint64_t total = 0;
     for (uint32_t i = 0; i < sandbox->image->tables_count; i++)
-        total += sandbox->table_entries[i];
+        total += sandbox->sizes.table_entries[i];
     return total;
 }
 
@@ -69,11 +69,11 @@ uint64_t sandbox_table_grow(husk_sandbox *sandbox, uint64_t table_idx, uint64_t 
     if (table_idx >= sandbox->image->tables_count)
         return GROW_FAILED;
     const struct husk_image_table *table = &sandbox->image->tables[table_idx];
-    uint64_t old_entries = sandbox->table_entries[table_idx];
+    uint64_t old_entries = sandbox->sizes.table_entries[table_idx];
     if (delta_entries == 0)
         return old_entries;
-    if (delta_entries > sandbox->table_max_entries[table_idx] - old_entries ||
-        delta_entries > sandbox->table_max_total - tables_total(sandbox))
+    if (delta_entries > sandbox->sizes.table_max_entries[table_idx] - old_entries ||
+        delta_entries > sandbox->sizes.table_max_total - tables_total(sandbox))
         return GROW_FAILED;
     const uint64_t mask = HUSK_PAGE_SIZE - 1;
     uint64_t from = (table->base_gva + 8 * old_entries + mask) & ~mask;
@@ -83,7 +83,7 @@ uint64_t sandbox_table_grow(husk_sandbox *sandbox, uint64_t table_idx, uint64_t 
         engine_log(sandbox->engine, HUSK_LOG_WARNING, "table.grow failed: %s", err.message);
         return GROW_FAILED;
     }
-    sandbox->table_entries[table_idx] = old_entries + delta_entries;
+    sandbox->sizes.table_entries[table_idx] = old_entries + delta_entries;
     /* The old last page may hold what a misbehaving guest wrote beyond the old end; null is what was promised. Pages that
      * were not mapped until now are zero. */
     uint64_t old_end = table->base_gva + 8 * old_entries;

@@ -24,6 +24,10 @@
 #define LIMIT_FILES 1000000u
 #define LIMIT_VALTYPES (16u << 20)
 #define LIMIT_STRING_BYTES (512u << 20)
+/* WASI's is some hundred bytes. */
+#define LIMIT_HOST_STATE_BYTES (16u << 20)
+/* Pages that are made private ahead of the first run: 64 MiB of them cost more than the faults they save. */
+#define LIMIT_HOT_PAGES 16384u
 /* Names are copied to be NUL-terminated; ranges may overlap, so their sum is bounded by itself: this much more than
  * the file. */
 #define LIMIT_NAME_COPY_SLACK_BYTES (1u << 20)

@@ -92,9 +92,9 @@ bool hostcall_serve(husk_sandbox *sandbox, struct call_frame *frame, struct husk
         outcome_violation(sandbox, outcome, "the guest called host function %u, which does not exist", idx);
         return false;
     }
-    const struct linked_func *func = &sandbox->linked[idx];
+    const struct linked_func *func = &sandbox->link.linked[idx];
     const struct husk_functype *type = func->type;
-    struct husk_value *args = sandbox->values + sandbox->values_used;
+    struct husk_value *args = sandbox->link.values + sandbox->values_used;
     struct husk_value *results = args + type->params_count;
     uint32_t used = (uint32_t)(type->params_count + type->results_count);
     for (size_t i = 0; i < type->params_count; i++)
@@ -108,7 +108,11 @@ bool hostcall_serve(husk_sandbox *sandbox, struct call_frame *frame, struct husk
     caller.end = CALLER_GOES_ON;
     engine_count(sandbox->engine, sandbox->stat_shard, STAT_host_calls);
     sandbox->values_used += used;
+    const bool is_measured = sandbox->engine->measures_times;
+    const uint64_t start_ns = is_measured ? clock_ns(CLOCK_MONOTONIC) : 0;
     int status = func->fn(&caller, func->user, args, results);
+    if (is_measured)
+        engine_measure(sandbox->engine, HUSK_HISTOGRAM_HOST_CALL, clock_ns(CLOCK_MONOTONIC) - start_ns);
     sandbox->values_used -= used;
     if (!caller_finish(&caller, func, status, results, outcome))
         return false;

@@ -21,12 +21,22 @@ static void image_free(husk_image *image) {
         return;
     sys_template_unref(image->default_template);
     pthread_mutex_destroy(&image->template_lock);
-    image_names_done(image);
-    if (image->ro_hva != NULL)
-        munmap(image->ro_hva, image->ro_bytes);
-    free(image->note_copy);
+    pthread_mutex_destroy(&image->flatten_lock);
+    image_runs_free(image->runs, image->runs_count);
+    image_runs_free(image->flat_runs, image->flat_runs_count);
     free(image->segments);
-    image_file_done(&image->file);
+    free(image->sizes);
+    free(image->host_state_own);
+    free(image->hot_gvas);
+    if (image->code != NULL) { /* the rest is its */
+        husk_image_unref(image->code);
+    } else {
+        image_names_done(image);
+        if (image->ro_hva != NULL)
+            munmap(image->ro_hva, image->ro_bytes);
+        free(image->note_copy);
+        image_file_unref(image->file);
+    }
     engine_unref(image->engine);
     free(image);
 }
@@ -45,7 +55,7 @@ static int map_readonly(husk_image *image, struct husk_error *err) {
         if (parts[i].bytes == 0)
             continue;
         void *place = image->ro_hva + (parts[i].gva - HUSK_TEXT_GVA);
-        if (mmap(place, parts[i].bytes, PROT_READ, MAP_PRIVATE | MAP_FIXED, image->file.fd, (off_t)parts[i].offset) ==
+        if (mmap(place, parts[i].bytes, PROT_READ, MAP_PRIVATE | MAP_FIXED, image->file->fd, (off_t)parts[i].offset) ==
             MAP_FAILED)
             return error_sys(err, errno, "cannot map the image");
     }
@@ -88,9 +98,9 @@ static int check_content(const husk_image *image, struct husk_error *err) {
     uint8_t digest[SHA256_BYTES];
     struct sha256 hash;
     sha256_init(&hash);
-    sha256_update(&hash, image->file.bytes, at);
+    sha256_update(&hash, image->file->bytes, at);
     sha256_update(&hash, zero, sizeof zero);
-    sha256_update(&hash, image->file.bytes + at + sizeof zero, image->file.count - at - sizeof zero);
+    sha256_update(&hash, image->file->bytes + at + sizeof zero, image->file->count - at - sizeof zero);
     sha256_final(&hash, digest);
     if (memcmp(digest, image->note.content_sha256, sizeof digest) != 0)
         return error_set(err, HUSK_E_BAD_IMAGE, "the image's contents do not match its hash: the file was damaged or changed");
@@ -102,14 +112,17 @@ static int image_open_file(husk_engine *engine, struct image_file *file, bool ve
                            struct husk_error *err) {
     husk_image *image = calloc(1, sizeof *image);
     if (image == NULL) {
-        image_file_done(file);
+        image_file_unref(file);
         return error_set(err, HUSK_E_NOMEM, "no memory for an image");
     }
     atomic_init(&image->refs, 1);
     pthread_mutex_init(&image->template_lock, NULL);
+    pthread_mutex_init(&image->flatten_lock, NULL);
     image->engine = engine != NULL ? engine_ref(engine) : NULL;
-    image->file = *file;
+    image->file = file;
     int status = image_read(image, err);
+    if (status == 0)
+        status = image_runs_of_segments(image, err);
     if (status == 0)
         status = image_check(image, err);
     if (status == 0)
@@ -129,11 +142,11 @@ static int image_open_file(husk_engine *engine, struct image_file *file, bool ve
 }
 
 int husk_image_open_fd(husk_engine *engine, int fd, bool verify, husk_image **ret_image, struct husk_error *err) {
-    struct image_file file;
+    struct image_file *file;
     if (ret_image == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_image_open_fd: a NULL argument");
     int status = image_file_open(fd, &file, err);
-    return status != 0 ? status : image_open_file(engine, &file, verify, ret_image, err);
+    return status != 0 ? status : image_open_file(engine, file, verify, ret_image, err);
 }
 
 int husk_image_open(husk_engine *engine, const char *path, bool verify, husk_image **ret_image,
@@ -149,11 +162,11 @@ int husk_image_open(husk_engine *engine, const char *path, bool verify, husk_ima
 
 int husk_image_open_buffer(husk_engine *engine, const void *bytes, size_t count, bool verify, husk_image **ret_image,
                            struct husk_error *err) {
-    struct image_file file;
+    struct image_file *file;
     if (ret_image == NULL || (bytes == NULL && count != 0))
         return error_set(err, HUSK_E_INVAL, "husk_image_open_buffer: a NULL argument");
     int status = image_file_from_bytes(bytes, count, &file, err);
-    return status != 0 ? status : image_open_file(engine, &file, verify, ret_image, err);
+    return status != 0 ? status : image_open_file(engine, file, verify, ret_image, err);
 }
 
 husk_image *husk_image_ref(husk_image *image) {
@@ -247,11 +260,11 @@ void husk_image_info(const husk_image *image, struct husk_image_info *ret_info) 
                                    .needs_init = (image->note.flags & HUSK_IMAGE_NEEDS_INIT) != 0,
                                    .has_lines = image->lines_count != 0};
     memcpy(info.wasm_sha256, image->note.wasm_sha256, sizeof info.wasm_sha256);
-    for (uint32_t i = 0; i < image->segments_count; i++) {
-        if (i < image->data_segments_count)
-            info.data_bytes += image->segments[i].file_bytes;
+    for (uint32_t i = 0; i < image->runs_count; i++) {
+        if (image->runs[i].gva < HUSK_DATA_END_GVA)
+            info.data_bytes += image->runs[i].bytes;
         else
-            info.memory_bytes += image->segments[i].file_bytes;
+            info.memory_bytes += image->runs[i].bytes;
     }
     *ret_info = info;
 }

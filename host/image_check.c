@@ -39,11 +39,23 @@ bool image_in_data(const struct husk_image *image, uint64_t gva_value, uint64_t 
 }
 
 uint64_t image_data_u64(const struct husk_image *image, uint64_t gva_value) {
-    const struct image_segment *segment = data_segment_below(image, gva_value);
-    uint64_t word = 0;
-    if (segment != NULL && segment->file_bytes >= 8 && gva_value - segment->gva <= segment->file_bytes - 8)
-        memcpy(&word, image->file.bytes + segment->file_offset + (gva_value - segment->gva), sizeof word);
+    uint64_t word = 0, bytes;
+    const uint64_t in_page = gva_value % HUSK_PAGE_SIZE;
+    const uint8_t *page = image_source(image, gva_value - in_page, &bytes);
+    if (page != NULL)
+        memcpy(&word, page + in_page, sizeof word);
     return word;
+}
+
+/* As image_in_data(), but over any number of segments without a gap: a grown table has one more. */
+static bool is_all_data(const struct husk_image *image, uint64_t gva_value, uint64_t bytes) {
+    for (uint64_t at = gva_value; at < gva_value + bytes;) {
+        const struct image_segment *segment = data_segment_below(image, at);
+        if (segment == NULL || at - segment->gva >= segment->mem_bytes)
+            return false;
+        at = segment->gva + segment->mem_bytes;
+    }
+    return true;
 }
 
 static bool is_type(uint32_t type) {
@@ -64,7 +76,7 @@ static int check_header(const struct husk_image *image, struct husk_error *err) 
         return bad_row(err, "note", 0, "the dispatcher's addresses are outside the text");
     if (!is_code_or_zero(image, note->init_gva) || !is_code_or_zero(image, note->init_thunk_gva))
         return bad_row(err, "note", 0, "the init function is outside the text");
-    if ((note->flags & ~HUSK_IMAGE_NEEDS_INIT) != 0)
+    if ((note->flags & ~(HUSK_IMAGE_NEEDS_INIT | HUSK_IMAGE_SNAPSHOT)) != 0)
         return bad_row(err, "note", 0, "unknown flags");
     if ((note->flags & HUSK_IMAGE_NEEDS_INIT) != 0 && (note->init_gva == 0 || note->init_thunk_gva == 0))
         return bad_row(err, "note", 0, "needs initialisation, but has no init function");
@@ -153,7 +165,10 @@ static int check_memories(const struct husk_image *image, struct husk_error *err
             return bad_row(err, "memory", i, "impossible limits");
         if (memory->size_gva % 8 != 0 || !image_in_data(image, memory->size_gva, 8))
             return bad_row(err, "memory", i, "its size word is outside the data");
-        if (image_data_u64(image, memory->size_gva) != memory->min_pages)
+        if (image->memory_sizes[i] < memory->min_pages || image->memory_sizes[i] > memory->max_pages)
+            return bad_row(err, "memory", i, "its size is outside its limits");
+        /* A snapshot's guest may have overwritten its own copy: that is its business alone. */
+        if (!image->is_snapshot && image_data_u64(image, memory->size_gva) != memory->min_pages)
             return bad_row(err, "memory", i, "its size word is not the declared size");
     }
     return 0;
@@ -169,7 +184,7 @@ static int check_memory_segments(const struct husk_image *image, struct husk_err
         if (mem_idx >= image->memories_count || segment->gva < husk_mem_gva((uint32_t)mem_idx))
             return bad_row(err, "segment", i, "not in any memory");
         uint64_t offset = segment->gva - husk_mem_gva((uint32_t)mem_idx);
-        uint64_t size = image->memories[mem_idx].min_pages * HUSK_WASM_PAGE_SIZE;
+        uint64_t size = image->memory_sizes[mem_idx] * HUSK_WASM_PAGE_SIZE;
         if (segment->mem_bytes > size || offset > size - segment->mem_bytes)
             return bad_row(err, "segment", i, "beyond its memory's initial size");
     }
@@ -184,9 +199,10 @@ static bool is_reserve_free(const struct husk_image *image, uint64_t from, uint6
 
 static int check_growth(const struct husk_image *image, uint32_t idx, uint64_t *last_end, struct husk_error *err) {
     const struct husk_image_table *table = &image->tables[idx];
-    if (table->reserve_entries == table->min_entries)
+    const uint64_t entries = image->table_sizes[idx];
+    if (table->reserve_entries == entries)
         return 0;
-    uint64_t used_end = (table->base_gva + 8 * table->min_entries + HUSK_PAGE_SIZE - 1) & ~(uint64_t)(HUSK_PAGE_SIZE - 1);
+    uint64_t used_end = (table->base_gva + 8 * entries + HUSK_PAGE_SIZE - 1) & ~(uint64_t)(HUSK_PAGE_SIZE - 1);
     uint64_t end = table->base_gva + 8ull * table->reserve_entries;
     if (table->base_gva % HUSK_PAGE_SIZE != 0 || table->base_gva < *last_end)
         return bad_row(err, "table", idx, "growable tables must have pages of their own, in ascending order");
@@ -204,16 +220,16 @@ static int check_tables(const struct husk_image *image, struct husk_error *err) 
         if (table->elem_type != HUSK_ABI_FUNCREF && table->elem_type != HUSK_ABI_EXTERNREF)
             return bad_row(err, "table", i, "not of references");
         if (table->min_entries > table->max_entries || table->max_entries > UINT32_MAX ||
-            table->min_entries > table->reserve_entries)
+            image->table_sizes[i] < table->min_entries || image->table_sizes[i] > table->reserve_entries)
             return bad_row(err, "table", i, "impossible limits");
         if (table->base_gva % 8 != 0 || table->base_gva < HUSK_DATA_GVA || table->base_gva > HUSK_DATA_END_GVA ||
             reserve_bytes > HUSK_DATA_END_GVA - table->base_gva)
             return bad_row(err, "table", i, "outside the data region");
-        if (table->min_entries > 0 && !image_in_data(image, table->base_gva, table->min_entries * 8))
+        if (image->table_sizes[i] > 0 && !is_all_data(image, table->base_gva, image->table_sizes[i] * 8))
             return bad_row(err, "table", i, "its entries are outside the data");
         if (table->size_gva % 8 != 0 || !image_in_data(image, table->size_gva, 8))
             return bad_row(err, "table", i, "its size word is outside the data");
-        if (image_data_u64(image, table->size_gva) != table->min_entries)
+        if (!image->is_snapshot && image_data_u64(image, table->size_gva) != table->min_entries)
             return bad_row(err, "table", i, "its size word is not the declared size");
         int status = check_growth(image, i, &last_end, err);
         if (status != 0)

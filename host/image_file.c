@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -23,7 +24,7 @@
 
 #define SEALS_NEEDED (F_SEAL_WRITE | F_SEAL_SHRINK)
 
-static int memfd_new(int *ret_fd, struct husk_error *err) {
+int image_file_memfd(int *ret_fd, struct husk_error *err) {
     int fd = memfd_create("husk-image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return error_sys(err, errno, "cannot make an anonymous file for the image");
@@ -84,7 +85,7 @@ static int copy_sealed(int src_fd, off_t end, int *ret_fd, struct husk_error *er
         source = fcntl(src_fd, F_DUPFD_CLOEXEC, 0);
     if (source < 0)
         return error_sys(err, errno, "cannot duplicate the image's file descriptor");
-    int status = memfd_new(&own, err);
+    int status = image_file_memfd(&own, err);
     if (status != 0)
         return status;
     if (copy_data_runs(source, own, end) != 0)
@@ -97,7 +98,7 @@ static int copy_sealed(int src_fd, off_t end, int *ret_fd, struct husk_error *er
 }
 
 /* Takes over fd on success. */
-static int map_sealed(int fd, struct image_file *ret_file, struct husk_error *err) {
+static int map_sealed(int fd, struct image_file **ret_file, struct husk_error *err) {
     struct stat st;
     if (fstat(fd, &st) != 0)
         return error_sys(err, errno, "cannot examine the image");
@@ -106,15 +107,30 @@ static int map_sealed(int fd, struct image_file *ret_file, struct husk_error *er
     if ((uint64_t)st.st_size > LIMIT_IMAGE_BYTES)
         return error_set(err, HUSK_E_BAD_IMAGE, "the image has %lld bytes, more than the limit of %llu",
                          (long long)st.st_size, LIMIT_IMAGE_BYTES);
+    struct image_file *file = calloc(1, sizeof *file);
+    if (file == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for an image");
     /* Private: kernels before 6.7 refuse to share-map a write-sealed file, even for reading. */
     void *bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (bytes == MAP_FAILED)
-        return error_sys(err, errno, "cannot map the image");
-    *ret_file = (struct image_file){.fd = fd, .bytes = bytes, .count = (uint64_t)st.st_size};
+    if (bytes == MAP_FAILED) {
+        int sys_errno = errno;
+        free(file);
+        return error_sys(err, sys_errno, "cannot map the image");
+    }
+    atomic_init(&file->refs, 1);
+    file->fd = fd;
+    file->bytes = bytes;
+    file->count = (uint64_t)st.st_size;
+    *ret_file = file;
     return 0;
 }
 
-int image_file_open(int fd, struct image_file *ret_file, struct husk_error *err) {
+int image_file_seal(int fd, struct image_file **ret_file, struct husk_error *err) {
+    int status = memfd_seal(fd, err);
+    return status != 0 ? status : map_sealed(fd, ret_file, err);
+}
+
+int image_file_open(int fd, struct image_file **ret_file, struct husk_error *err) {
     struct stat st;
     if (fstat(fd, &st) != 0)
         return error_sys(err, errno, "cannot examine the image");
@@ -140,25 +156,28 @@ int image_file_open(int fd, struct image_file *ret_file, struct husk_error *err)
     return status;
 }
 
-int image_file_from_bytes(const void *bytes, size_t count, struct image_file *ret_file, struct husk_error *err) {
+int image_file_from_bytes(const void *bytes, size_t count, struct image_file **ret_file, struct husk_error *err) {
     auto_fd own = -1;
-    int status = memfd_new(&own, err);
+    int status = image_file_memfd(&own, err);
     if (status != 0)
         return status;
     if (count > 0 && file_write_all(own, bytes, count) != 0)
         return error_sys(err, errno, "cannot copy the image");
-    status = memfd_seal(own, err);
-    if (status == 0)
-        status = map_sealed(own, ret_file, err);
+    status = image_file_seal(own, ret_file, err);
     if (status == 0)
         take_fd(&own);
     return status;
 }
 
-void image_file_done(struct image_file *file) {
-    if (file->bytes != NULL)
-        munmap((void *)(uintptr_t)file->bytes, (size_t)file->count);
-    if (file->fd >= 0)
-        close(file->fd);
-    *file = (struct image_file){.fd = -1};
+struct image_file *image_file_ref(struct image_file *file) {
+    atomic_fetch_add_explicit(&file->refs, 1, memory_order_relaxed);
+    return file;
+}
+
+void image_file_unref(struct image_file *file) {
+    if (file == NULL || atomic_fetch_sub_explicit(&file->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    munmap((void *)(uintptr_t)file->bytes, (size_t)file->count);
+    close(file->fd);
+    free(file);
 }

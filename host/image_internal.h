@@ -23,12 +23,24 @@ struct image_segment {
     uint64_t mem_bytes;
 };
 
-/* The bytes of the file. They cannot change: fd is a memfd that is sealed against writing and shrinking. */
+/* The bytes of a file, shared by images. They cannot change: fd is a memfd that is sealed against writing and shrinking. */
 struct image_file {
+    atomic_uint refs;
     int fd;
     const uint8_t *bytes; /* all of it, read-only */
     uint64_t count;
 };
+
+/* Where the contents of writable memory come from: [gva, gva + bytes) is [offset, …) of the file. What no run covers is zero. */
+struct image_run {
+    uint64_t gva, bytes; /* multiples of HUSK_PAGE_SIZE */
+    struct image_file *file; /* referenced */
+    uint64_t offset;
+};
+
+/* More runs than this are made one file (image_mapped_runs()) before anything is mapped: each run is a mapping of its own in every sandbox,
+ * and a process has 65,530 of them (vm.max_map_count). */
+#define IMAGE_RUNS_MAPPED_MAX 12u
 
 struct image_name {
     const char *text; /* NUL-terminated, may hold more NULs */
@@ -38,7 +50,21 @@ struct image_name {
 struct husk_image {
     atomic_uint refs;
     husk_engine *engine;
-    struct image_file file;
+    struct image_file *file; /* of a snapshot in memory: the compiled image's */
+    husk_image *code;        /* snapshots in memory: the compiled image, whose text and note these are; else NULL */
+    bool is_snapshot;
+
+    struct image_run *runs; /* ascending, not overlapping */
+    uint32_t runs_count;
+    struct image_run *flat_runs; /* the same contents in few runs, if there are many: made when first mapped, under the lock */
+    uint32_t flat_runs_count;
+    pthread_mutex_t flatten_lock;
+    const uint64_t *memory_sizes; /* wasm pages, by memory */
+    const uint64_t *table_sizes;  /* entries, by table */
+    uint64_t *sizes;              /* owned: what these two point to, unless the note has them */
+    const uint8_t *host_state;    /* records, see abi/image.h */
+    uint8_t *host_state_own;
+    uint32_t host_state_count;
 
     /* the read-only half, mapped once for all sandboxes: [HUSK_TEXT_GVA, HUSK_TEXT_GVA + ro_bytes) */
     uint8_t *ro_hva;
@@ -52,6 +78,7 @@ struct husk_image {
 
     /* the note; pointers into the file's bytes, or into note_copy if the file has them misaligned */
     uint8_t *note_copy;
+    uint64_t note_total_bytes; /* of the descriptor */
     uint64_t note_offset; /* of the note's descriptor in the file */
     struct husk_image_note note;
     const uint8_t *strings;
@@ -81,12 +108,33 @@ struct husk_image {
     /* the fixed mappings of a sandbox with default sizes; made when first needed, under the lock */
     pthread_mutex_t template_lock;
     struct sys_template *default_template;
+
+    /* pages that sandboxes of this image were seen to write; ascending; under template_lock */
+    uint64_t *hot_gvas;
+    uint32_t hot_count;
 };
 
 /* image_file.c. A sealed copy of the file, or the file itself if it is sealed already. */
-int image_file_open(int fd, struct image_file *ret_file, struct husk_error *err);
-int image_file_from_bytes(const void *bytes, size_t count, struct image_file *ret_file, struct husk_error *err);
-void image_file_done(struct image_file *file);
+int image_file_open(int fd, struct image_file **ret_file, struct husk_error *err);
+int image_file_from_bytes(const void *bytes, size_t count, struct image_file **ret_file, struct husk_error *err);
+/* An empty anonymous file to be filled by the caller; and that file, sealed and mapped (takes over fd on success). */
+int image_file_memfd(int *ret_fd, struct husk_error *err);
+int image_file_seal(int fd, struct image_file **ret_file, struct husk_error *err);
+struct image_file *image_file_ref(struct image_file *file);
+void image_file_unref(struct image_file *file); /* NULL is fine */
+
+/* image_runs.c. The runs of a file's segments. */
+int image_runs_of_segments(struct husk_image *image, struct husk_error *err);
+void image_runs_free(struct image_run *runs, uint32_t count);
+/* The bytes that memory at a page starts with, or NULL: zeros. ret_bytes: how far this goes on in one piece. */
+const uint8_t *image_source(const struct husk_image *image, uint64_t gva_value, uint64_t *ret_bytes);
+/* The runs to map: at most IMAGE_RUNS_MAPPED_MAX, or about one per memory. Threads: any. Borrowed. */
+int image_mapped_runs(struct husk_image *image, const struct image_run **ret_runs, uint32_t *ret_count,
+                      struct husk_error *err);
+/* The compiled image that this is, or is a snapshot of: sandboxes of two images with the same one differ in memory only. */
+static inline const husk_image *image_code(const husk_image *image) {
+    return image->code != NULL ? image->code : image;
+}
 
 /* image_read.c: segments, note, arrays' places and sizes. */
 int image_read(struct husk_image *image, struct husk_error *err);

@@ -123,9 +123,9 @@ int image_names_make(struct husk_image *image, struct husk_error *err) {
         image->valtypes_public[i] = (husk_type)image->valtypes[i];
     struct name_maker maker = {.image = image};
     names_pass(image, &maker);
-    if (maker.used > image->file.count + LIMIT_NAME_COPY_SLACK_BYTES)
+    if (maker.used > image->file->count + LIMIT_NAME_COPY_SLACK_BYTES)
         return error_set(err, HUSK_E_BAD_IMAGE, "names of %llu bytes in a file of %llu bytes",
-                         (unsigned long long)maker.used, (unsigned long long)image->file.count);
+                         (unsigned long long)maker.used, (unsigned long long)image->file->count);
     image->names_block = malloc(maker.used + 1);
     if (image->names_block == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for the image's names");

@@ -19,15 +19,15 @@ static uint64_t page_up(uint64_t bytes) {
 }
 
 static bool in_file(const struct husk_image *image, uint64_t offset, uint64_t bytes) {
-    return bytes <= image->file.count && offset <= image->file.count - bytes;
+    return bytes <= image->file->count && offset <= image->file->count - bytes;
 }
 
 static int check_elf_header(const struct husk_image *image, Elf64_Ehdr *ret_header, struct husk_error *err) {
     Elf64_Ehdr header;
-    if (image->file.count < sizeof header)
+    if (image->file->count < sizeof header)
         return error_at(err, HUSK_E_BAD_IMAGE, 0, "not an image: %llu bytes are too few for an ELF header",
-                        (unsigned long long)image->file.count);
-    memcpy(&header, image->file.bytes, sizeof header);
+                        (unsigned long long)image->file->count);
+    memcpy(&header, image->file->bytes, sizeof header);
     if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) {
         if (memcmp(header.e_ident, "\0asm", 4) == 0)
             return error_at(err, HUSK_E_BAD_IMAGE, 0, "this is a WebAssembly module, not an image; compile it first "
@@ -116,7 +116,7 @@ static bool note_find(const struct husk_image *image, const Elf64_Phdr *ph, uint
     if (!in_file(image, ph->p_offset, ph->p_filesz))
         return false;
     uint64_t align = ph->p_align == 8 ? 8 : 4;
-    const uint8_t *bytes = image->file.bytes + ph->p_offset;
+    const uint8_t *bytes = image->file->bytes + ph->p_offset;
     uint64_t pos = 0, name_bytes = sizeof HUSK_NOTE_NAME;
     for (uint32_t notes = 0; notes < 64 && ph->p_filesz - pos >= sizeof(Elf64_Nhdr); notes++) {
         Elf64_Nhdr header;
@@ -147,7 +147,7 @@ static int read_segments(struct husk_image *image, const Elf64_Ehdr *header, uin
     for (uint32_t i = 0; i < header->e_phnum; i++) {
         uint64_t at = header->e_phoff + i * sizeof(Elf64_Phdr);
         Elf64_Phdr ph;
-        memcpy(&ph, image->file.bytes + at, sizeof ph);
+        memcpy(&ph, image->file->bytes + at, sizeof ph);
         if (ph.p_type == PT_NOTE && !has_note)
             has_note = note_find(image, &ph, ret_note_offset, ret_note_bytes);
         if (ph.p_type != PT_LOAD || ph.p_memsz == 0)
@@ -205,6 +205,10 @@ static const struct array_rule array_rules[HUSK_ARR_COUNT] = {
     [HUSK_ARR_UNWIND] = {"unwind rows", sizeof(struct husk_image_unwind_row), LIMIT_ROWS},
     [HUSK_ARR_FILES] = {"source files", sizeof(struct husk_image_str), LIMIT_FILES},
     [HUSK_ARR_LINES] = {"line rows", sizeof(struct husk_image_line_row), LIMIT_ROWS},
+    [HUSK_ARR_MEMORY_SIZES] = {"memory sizes", sizeof(uint64_t), HUSK_MAX_MEMORIES},
+    [HUSK_ARR_TABLE_SIZES] = {"table sizes", sizeof(uint64_t), LIMIT_TABLES},
+    [HUSK_ARR_HOST_STATE] = {"host state", 1, LIMIT_HOST_STATE_BYTES},
+    [HUSK_ARR_HOT_PAGES] = {"hot pages", sizeof(uint64_t), LIMIT_HOT_PAGES},
 };
 
 static int check_array(const struct husk_image_array *array, const struct array_rule *rule, uint64_t note_bytes,
@@ -242,16 +246,48 @@ static void set_arrays(struct husk_image *image, const uint8_t *base) {
     SET_ARRAY(unwind_rows, HUSK_ARR_UNWIND);
     SET_ARRAY(files, HUSK_ARR_FILES);
     SET_ARRAY(lines, HUSK_ARR_LINES);
+    SET_ARRAY(host_state, HUSK_ARR_HOST_STATE);
 #undef SET_ARRAY
+}
+
+/* A compiled image starts with what the module declares. */
+static int declare_sizes(struct husk_image *image, struct husk_error *err) {
+    image->sizes = calloc((size_t)image->memories_count + image->tables_count + 1, sizeof *image->sizes);
+    if (image->sizes == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for the image's sizes");
+    for (uint32_t i = 0; i < image->memories_count; i++)
+        image->sizes[i] = image->memories[i].min_pages;
+    for (uint32_t i = 0; i < image->tables_count; i++)
+        image->sizes[image->memories_count + i] = image->tables[i].min_entries;
+    image->memory_sizes = image->sizes;
+    image->table_sizes = image->sizes + image->memories_count;
+    return 0;
+}
+
+static int use_sizes_of_note(struct husk_image *image, const uint8_t *base, struct husk_error *err) {
+    const struct husk_image_array *arrays = image->note.arrays;
+    if (arrays[HUSK_ARR_MEMORY_SIZES].count != image->memories_count ||
+        arrays[HUSK_ARR_TABLE_SIZES].count != image->tables_count)
+        return error_set(err, HUSK_E_BAD_IMAGE, "a snapshot must say the size of every memory and table");
+    image->memory_sizes = (const void *)(base + arrays[HUSK_ARR_MEMORY_SIZES].offset);
+    image->table_sizes = (const void *)(base + arrays[HUSK_ARR_TABLE_SIZES].offset);
+    const struct husk_image_array *hot = &arrays[HUSK_ARR_HOT_PAGES];
+    image->hot_gvas = calloc(hot->count + 1u, sizeof *image->hot_gvas);
+    if (image->hot_gvas == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for the image's hot pages");
+    memcpy(image->hot_gvas, base + hot->offset, hot->count * sizeof *image->hot_gvas);
+    image->hot_count = hot->count;
+    return 0;
 }
 
 static int read_note(struct husk_image *image, const Elf64_Ehdr *header, uint64_t offset, uint64_t bytes,
                      struct husk_error *err) {
     if (bytes < sizeof image->note || bytes > LIMIT_NOTE_BYTES)
         return error_at(err, HUSK_E_BAD_IMAGE, offset, "a note of %llu bytes", (unsigned long long)bytes);
-    const uint8_t *base = image->file.bytes + offset;
+    const uint8_t *base = image->file->bytes + offset;
     memcpy(&image->note, base, sizeof image->note);
     image->note_offset = offset;
+    image->note_total_bytes = bytes;
     int status = check_note_header(image, offset, header, err);
     for (uint32_t i = 0; status == 0 && i < HUSK_ARR_COUNT; i++) {
         uint64_t at = offset + offsetof(struct husk_image_note, arrays) + i * sizeof(struct husk_image_array);
@@ -271,7 +307,8 @@ static int read_note(struct husk_image *image, const Elf64_Ehdr *header, uint64_
             image->note.arrays[i].offset = 0; /* not looked at; keep the pointer inside */
     }
     set_arrays(image, base);
-    return 0;
+    image->is_snapshot = (image->note.flags & HUSK_IMAGE_SNAPSHOT) != 0;
+    return image->is_snapshot ? use_sizes_of_note(image, base, err) : declare_sizes(image, err);
 }
 
 int image_read(struct husk_image *image, struct husk_error *err) {

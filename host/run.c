@@ -249,8 +249,12 @@ int run_call(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva, const
             consume_interrupt(sandbox);
         outcome_cut(sandbox, kind, false, ret_outcome);
     } else {
+        const bool is_measured = sandbox->engine->measures_times;
+        const uint64_t start_ns = is_measured ? clock_ns(CLOCK_MONOTONIC) : 0;
         set_start_regs(sandbox, thunk_gva, code_gva);
         status = run_until_end(sandbox, &frame, ret_outcome, err);
+        if (is_measured)
+            engine_measure(sandbox->engine, HUSK_HISTOGRAM_CALL, clock_ns(CLOCK_MONOTONIC) - start_ns);
     }
     frame_leave(sandbox, &frame);
     if (status == 0)

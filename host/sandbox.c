@@ -1,6 +1,11 @@
 /*
- * host/sandbox.c: making and freeing sandboxes. Everything is validated and linked first; then memory, page tables and VM
- * are made; then imports are written into the new instance. No guest code runs here.
+ * host/sandbox.c: making, loading, unloading, restoring and freeing sandboxes. All ways to load go through sandbox_load(): everything
+ * is validated and linked first; then memory is made equal to the image, in place (restore.c) if it holds the same module and
+ * by building it anew (machine.c) if not; then what was made is exchanged. No guest code runs here.
+ *
+ *   unload: the instance goes, its memory stays, dirty (image NULL, mapped not)
+ *   load:   the one place where dirty memory is restored, exactly once
+ *   free:   unload, and into the pool
  */
 #include "sandbox_internal.h"
 
@@ -10,16 +15,6 @@
 #include "error.h"
 #include "host_limits.h"
 #include "values.h"
-
-#define PAGE_BYTES ((uint64_t)HUSK_PAGE_SIZE)
-
-static uint64_t page_up(uint64_t bytes) {
-    return (bytes + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
-}
-
-static uint64_t min_u64(uint64_t a, uint64_t b) {
-    return a < b ? a : b;
-}
 
 static int options_copy(const struct husk_sandbox_options *options, struct husk_sandbox_options *ret_copy,
                         struct husk_error *err) {
@@ -44,336 +39,153 @@ static int options_copy(const struct husk_sandbox_options *options, struct husk_
     return 0;
 }
 
-/* calloc(0) may give NULL: ask for one more. */
-static void *array_new(size_t count, size_t elem_bytes) {
-    return calloc(count + 1, elem_bytes);
-}
-
-static int arrays_new(husk_sandbox *sandbox, struct husk_error *err) {
-    const husk_image *image = sandbox->image;
-    sandbox->memory_max_pages = array_new(image->memories_count, sizeof(uint64_t));
-    sandbox->table_entries = array_new(image->tables_count, sizeof(uint64_t));
-    sandbox->table_max_entries = array_new(image->tables_count, sizeof(uint64_t));
-    sandbox->defs = array_new(image->imports_count, sizeof *sandbox->defs);
-    sandbox->memory_defs = array_new(image->imported_count[HUSK_ABI_MEMORY], sizeof *sandbox->memory_defs);
-    sandbox->table_defs = array_new(image->imported_count[HUSK_ABI_TABLE], sizeof *sandbox->table_defs);
-    sandbox->linked = array_new(image->imported_count[HUSK_ABI_FUNC], sizeof *sandbox->linked);
-    sandbox->groups = array_new(image->imports_count, sizeof *sandbox->groups);
-    if (sandbox->memory_max_pages == NULL || sandbox->table_entries == NULL || sandbox->table_max_entries == NULL ||
-        sandbox->defs == NULL || sandbox->memory_defs == NULL || sandbox->table_defs == NULL || sandbox->linked == NULL ||
-        sandbox->groups == NULL)
-        return error_set(err, HUSK_E_NOMEM, "no memory for a sandbox");
-    return 0;
-}
-
-static int link_imports(husk_sandbox *sandbox, const husk_imports *imports, struct husk_error *err) {
-    const husk_image *image = sandbox->image;
-    struct import_def **found = array_new(image->imports_count, sizeof *found);
-    if (found == NULL)
-        return error_set(err, HUSK_E_NOMEM, "no memory to link the imports");
-    int status = imports_link(imports, image, found, err);
-    for (uint32_t i = 0; status == 0 && i < image->imports_count; i++) {
-        const struct import_def *def = sandbox->defs[i] = import_def_ref(found[i]);
-        uint32_t idx = image->imports[i].idx;
-        if (def->kind == HUSK_ABI_FUNC)
-            sandbox->linked[idx] =
-                (struct linked_func){.fn = def->fn, .user = def->user, .type = &def->func, .def = def};
-        else if (def->kind == HUSK_ABI_MEMORY)
-            sandbox->memory_defs[idx] = def;
-        else if (def->kind == HUSK_ABI_TABLE)
-            sandbox->table_defs[idx] = def;
-    }
-    free(found);
-    return status;
-}
-
-/* Sizes of the memories: declared, or of the definition if imported; bounded by the option. */
-static int size_memories(husk_sandbox *sandbox, uint64_t *initial, uint64_t *reserve, struct husk_error *err) {
-    const husk_image *image = sandbox->image;
-    uint64_t total = 0;
-    for (uint32_t i = 0; i < image->memories_count; i++) {
-        const struct import_def *def = i < image->imported_count[HUSK_ABI_MEMORY] ? sandbox->memory_defs[i] : NULL;
-        uint64_t pages = def != NULL ? def->min : image->memories[i].min_pages;
-        uint64_t max_pages = def != NULL ? min_u64(def->max, HUSK_MAX_MEM_PAGES) : image->memories[i].max_pages;
-        initial[i] = pages * HUSK_WASM_PAGE_SIZE;
-        total += initial[i];
-        sandbox->memory_max_pages[i] = min_u64(max_pages, sandbox->memory_max_bytes / HUSK_WASM_PAGE_SIZE);
-        reserve[i] = sandbox->memory_max_pages[i] * HUSK_WASM_PAGE_SIZE;
-    }
-    if (total > sandbox->memory_max_bytes)
-        return error_set(err, HUSK_E_LIMIT, "the module starts with %llu bytes of linear memory; memory_max_bytes is %llu",
-                         (unsigned long long)total, (unsigned long long)sandbox->memory_max_bytes);
-    return 0;
-}
-
-static int size_tables(husk_sandbox *sandbox, uint64_t option, uint64_t *ret_data_bytes, struct husk_error *err) {
-    const husk_image *image = sandbox->image;
-    uint64_t total = 0, data_end = HUSK_DATA_GVA;
-    for (uint32_t i = 0; i < image->data_segments_count; i++)
-        data_end = image->segments[i].gva + image->segments[i].mem_bytes;
-    for (uint32_t i = 0; i < image->tables_count; i++) {
-        const struct husk_image_table *table = &image->tables[i];
-        const struct import_def *def = i < image->imported_count[HUSK_ABI_TABLE] ? sandbox->table_defs[i] : NULL;
-        sandbox->table_entries[i] = def != NULL ? def->min : table->min_entries;
-        if (sandbox->table_entries[i] > table->reserve_entries)
-            return error_set(err, HUSK_E_LIMIT, "imported table %u starts with %llu entries; the image has room for %u", i,
-                             (unsigned long long)sandbox->table_entries[i], table->reserve_entries);
-        total += sandbox->table_entries[i];
-    }
-    if (option != 0 && total > option)
-        return error_set(err, HUSK_E_LIMIT, "the module starts with %llu table entries; table_max_entries is %llu",
-                         (unsigned long long)total, (unsigned long long)option);
-    sandbox->table_max_total = option != 0 ? option : LIMIT_TABLE_ENTRIES_DEFAULT;
-    if (sandbox->table_max_total < total)
-        sandbox->table_max_total = total;
-    for (uint32_t i = 0; i < image->tables_count; i++) {
-        const struct husk_image_table *table = &image->tables[i];
-        const struct import_def *def = i < image->imported_count[HUSK_ABI_TABLE] ? sandbox->table_defs[i] : NULL;
-        uint64_t max = def != NULL ? def->max : table->max_entries;
-        max = min_u64(max, min_u64(table->reserve_entries, sandbox->table_max_total));
-        sandbox->table_max_entries[i] = max < sandbox->table_entries[i] ? sandbox->table_entries[i] : max;
-        uint64_t end = page_up(table->base_gva + 8 * sandbox->table_max_entries[i]);
-        data_end = end > data_end ? end : data_end;
-    }
-    *ret_data_bytes = page_up(data_end - HUSK_DATA_GVA);
-    return 0;
-}
-
-static void add_mapping(struct page_mapping *mappings, size_t *count, uint64_t gva_value, uint64_t bytes,
-                        uint32_t prot) {
-    if (bytes == 0)
-        return;
-    mappings[(*count)++] = (struct page_mapping){.gva = gva(gva_value), .gpa = gpa_of_gva(gva(gva_value)), .bytes = bytes,
-                                                 .prot = prot};
-}
-
-/* The page mappings that a sandbox of these sizes starts with. */
-static size_t list_mappings(const husk_sandbox *sandbox, struct page_mapping *mappings) {
-    const husk_image *image = sandbox->image;
-    const uint32_t rw = PAGE_READ | PAGE_WRITE;
-    size_t count = 0;
-    add_mapping(mappings, &count, HUSK_TEXT_GVA, image->text_bytes, PAGE_READ | PAGE_EXEC);
-    add_mapping(mappings, &count, image->rodata_gva, image->rodata_bytes, PAGE_READ);
-    for (uint32_t i = 0; i < image->data_segments_count; i++)
-        add_mapping(mappings, &count, image->segments[i].gva, image->segments[i].mem_bytes, rw);
-    for (uint32_t i = 0; i < image->tables_count; i++) { /* imported ones may start larger than declared */
-        const struct husk_image_table *table = &image->tables[i];
-        if (sandbox->table_entries[i] == table->min_entries)
-            continue;
-        uint64_t from = page_up(table->base_gva + 8 * table->min_entries);
-        uint64_t to = page_up(table->base_gva + 8 * sandbox->table_entries[i]);
-        add_mapping(mappings, &count, from, to - from, rw);
-    }
-    add_mapping(mappings, &count, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES, rw);
-    add_mapping(mappings, &count, HUSK_STACK_TOP_GVA - sandbox->arena.stack_bytes, sandbox->arena.stack_bytes, rw);
-    for (uint32_t i = 0; i < image->memories_count; i++)
-        add_mapping(mappings, &count, husk_mem_gva(i), sandbox->arena.memories[i].bytes, rw);
-    return count;
-}
-
-static int template_make(const husk_sandbox *sandbox, struct sys_template **ret_template, struct husk_error *err) {
-    const husk_image *image = sandbox->image;
-    size_t most = 4u + image->data_segments_count + image->tables_count + image->memories_count;
-    struct page_mapping *mappings = array_new(most, sizeof *mappings);
-    if (mappings == NULL)
-        return error_set(err, HUSK_E_NOMEM, "no memory for the list of mappings");
-    size_t count = list_mappings(sandbox, mappings);
-    int status = sys_template_new(sandbox->engine->host_info.cpu_features, mappings, count, ret_template, err);
-    free(mappings);
-    return status;
-}
-
-static bool has_default_sizes(const husk_sandbox *sandbox) {
-    const husk_image *image = sandbox->image;
-    if (sandbox->arena.stack_bytes != HUSK_STACK_DEFAULT_BYTES)
-        return false;
-    for (uint32_t i = 0; i < image->memories_count; i++) {
-        if (sandbox->arena.memories[i].bytes != image->memories[i].min_pages * HUSK_WASM_PAGE_SIZE)
-            return false;
-    }
-    for (uint32_t i = 0; i < image->tables_count; i++) {
-        if (sandbox->table_entries[i] != image->tables[i].min_entries)
-            return false;
-    }
-    return true;
-}
-
-/* Sandboxes with the default sizes share one template per image; others get their own. */
-static int template_get(husk_sandbox *sandbox, struct husk_error *err) {
-    husk_image *image = sandbox->image;
-    if (!has_default_sizes(sandbox))
-        return template_make(sandbox, &sandbox->template, err);
-    pthread_mutex_lock(&image->template_lock);
-    int status = image->default_template != NULL ? 0 : template_make(sandbox, &image->default_template, err);
-    if (status == 0)
-        sandbox->template = sys_template_ref(image->default_template);
-    pthread_mutex_unlock(&image->template_lock);
-    return status;
-}
-
-static int make_memory(husk_sandbox *sandbox, const struct husk_sandbox_options *options, struct husk_error *err) {
-    uint64_t initial[HUSK_MAX_MEMORIES], reserve[HUSK_MAX_MEMORIES];
-    struct arena_sizes sizes = {
-        .stack_bytes = options->stack_bytes, .memory_bytes = initial, .memory_reserve_bytes = reserve};
-    sandbox->memory_max_bytes = options->memory_max_bytes != 0 ? options->memory_max_bytes : UINT64_MAX;
-    int status = size_memories(sandbox, initial, reserve, err);
-    if (status == 0)
-        status = size_tables(sandbox, options->table_max_entries, &sizes.data_bytes, err);
-    if (status == 0)
-        status = arena_init(&sandbox->arena, sandbox->image, &sizes, err);
-    if (status == 0)
-        status = template_get(sandbox, err);
-    return status;
-}
-
-static int make_vm(husk_sandbox *sandbox, struct husk_error *err) {
-    husk_engine *engine = sandbox->engine;
-    int status = sys_space_new(sandbox->template, ARENA_SLOT_SYS, &sandbox->space, err);
-    if (status != 0)
-        return status;
-    struct vm_config config = {.cpu_features = engine->host_info.cpu_features,
-                               .page_root = sys_space_page_root(sandbox->space),
-                               .exception_stack_top = sys_space_exception_stack_top(sandbox->space)};
-    status = sandbox->ops->create(engine->backend, &config, &sandbox->vm, err);
-    if (status != 0)
-        return status;
-    engine_count(engine, sandbox->stat_shard, STAT_vms_made);
-    kicker_init(&sandbox->kicker, sandbox->ops, sandbox->vm, engine->kick_signal);
-    status = arena_attach(&sandbox->arena, sandbox->image, sandbox->ops, sandbox->vm, err);
-    if (status == 0)
-        status = sys_space_attach(sandbox->space, sandbox->ops, sandbox->vm, err);
-    return status;
-}
-
 /* Only if it is not so already: an untouched page stays shared with the image. */
 static void write_word(husk_sandbox *sandbox, uint32_t gva_value, uint64_t word) {
-    if (image_data_u64(sandbox->image, gva_value) != word)
-        memcpy(arena_span(&sandbox->arena, gva_value, sizeof word), &word, sizeof word);
+    void *place = arena_span(&sandbox->arena, gva_value, sizeof word);
+    if (memcmp(place, &word, sizeof word) != 0)
+        memcpy(place, &word, sizeof word);
 }
 
+/* A snapshot has all of this in its memory. */
 static void apply_imports(husk_sandbox *sandbox) {
     const husk_image *image = sandbox->image;
     for (uint32_t i = 0; i < image->memories_count; i++)
         write_word(sandbox, image->memories[i].size_gva, sandbox->arena.memories[i].bytes / HUSK_WASM_PAGE_SIZE);
     for (uint32_t i = 0; i < image->tables_count; i++)
-        write_word(sandbox, image->tables[i].size_gva, sandbox->table_entries[i]);
+        write_word(sandbox, image->tables[i].size_gva, sandbox->sizes.table_entries[i]);
     for (uint32_t i = 0; i < image->imports_count; i++) {
         const struct husk_image_import *import = &image->imports[i];
         if (import->kind != HUSK_ABI_GLOBAL)
             continue;
         void *place = arena_span(&sandbox->arena, image->globals[import->idx].gva, sizeof(struct husk_slot));
-        value_to_slot(&sandbox->defs[i]->value, place);
+        value_to_slot(&sandbox->link.defs[i]->value, place);
     }
 }
 
-/* One state per group, however many of its functions are linked. */
-static int make_group_states(husk_sandbox *sandbox, struct husk_error *err) {
-    for (uint32_t i = 0; i < sandbox->image->imported_count[HUSK_ABI_FUNC]; i++) {
-        struct import_group *group = sandbox->linked[i].def->group;
-        if (group == NULL)
-            continue;
-        uint32_t at = 0;
-        while (at < sandbox->groups_count && sandbox->groups[at].group != group)
-            at++;
-        if (at == sandbox->groups_count) {
-            void *state = NULL;
-            int status = group->ops->state_new(group->shared, &state, err);
-            if (status != 0)
-                return status;
-            sandbox->groups[at] = (struct group_state){.group = group, .state = state};
-            sandbox->groups_count++;
-        }
-        sandbox->linked[i].user = sandbox->groups[at].state;
+/* Memory of a sandbox that was used before must become equal to the image; a fresh one is. */
+static int make_memory_equal(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes,
+                             struct husk_error *err) {
+    const uint64_t start_ns = clock_ns(CLOCK_MONOTONIC);
+    const bool was_used = sandbox->mapped != NULL || sandbox->is_broken;
+    const bool had_vm = sandbox->vm != NULL;
+    enum engine_stat kind = !had_vm ? STAT_loads_new_vm : STAT_loads_rebuilt;
+    int status;
+    if (restore_is_possible(sandbox, image, sizes)) {
+        kind = STAT_loads_in_place;
+        status = restore_in_place(sandbox, image, sizes, err);
+    } else {
+        status = machine_build(sandbox, image, sizes, err);
     }
+    if (status != 0) {
+        engine_add(sandbox->engine, sandbox->stat_shard, STAT_restore_failures, was_used);
+        return status;
+    }
+    engine_count(sandbox->engine, sandbox->stat_shard, kind);
+    if (!was_used)
+        return 0;
+    const uint64_t ns = clock_ns(CLOCK_MONOTONIC) - start_ns;
+    engine_count(sandbox->engine, sandbox->stat_shard, STAT_restores);
+    engine_add(sandbox->engine, sandbox->stat_shard, STAT_restore_ns, ns);
+    engine_measure(sandbox->engine, HUSK_HISTOGRAM_RESTORE, ns);
     return 0;
 }
 
-void *sandbox_group_state(const husk_sandbox *sandbox, const struct import_group_ops *ops) {
-    for (uint32_t i = 0; i < sandbox->groups_count; i++) {
-        if (sandbox->groups[i].group->ops == ops)
-            return sandbox->groups[i].state;
-    }
-    return NULL;
-}
-
-/* Room for the arguments and results of nested host calls, so that a host call never allocates. */
-static int make_values(husk_sandbox *sandbox, struct husk_error *err) {
-    uint64_t arity = 0;
-    for (uint32_t i = 0; i < sandbox->image->imported_count[HUSK_ABI_FUNC]; i++) {
-        const struct husk_functype *type = sandbox->linked[i].type;
-        uint64_t count = type->params_count + type->results_count;
-        arity = count > arity ? count : arity;
-    }
-    sandbox->values_count = (uint32_t)(arity * (sandbox->depth_max + 1u));
-    sandbox->values = array_new(sandbox->values_count, sizeof *sandbox->values);
-    return sandbox->values != NULL ? 0 : error_set(err, HUSK_E_NOMEM, "no memory for the arguments of host calls");
-}
-
-static int sandbox_make(husk_sandbox *sandbox, const husk_imports *imports, const struct husk_sandbox_options *options,
-                        struct husk_error *err) {
-    int status = arrays_new(sandbox, err);
-    if (status == 0)
-        status = link_imports(sandbox, imports, err);
-    if (status == 0)
-        status = make_values(sandbox, err);
-    if (status == 0)
-        status = make_memory(sandbox, options, err);
-    if (status == 0)
-        status = make_vm(sandbox, err);
-    if (status == 0)
-        status = make_group_states(sandbox, err);
-    if (status == 0)
+/* The instance is as the image says: no call has run. */
+static void instance_begin(husk_sandbox *sandbox, husk_image *image) {
+    husk_image_ref(image);
+    husk_image_unref(sandbox->image);
+    sandbox->image = image;
+    sandbox->start = image->is_snapshot ? SANDBOX_STARTED : SANDBOX_NOT_STARTED;
+    sandbox->is_poisoned = false;
+    sandbox->owes_restored_call = image->is_snapshot;
+    if (!image->is_snapshot)
         apply_imports(sandbox);
-    return status;
 }
 
-/* Half-built sandboxes are fine. The VM goes before the memory that it maps. */
-static void sandbox_destroy(husk_sandbox *sandbox) {
-    if (sandbox->vm != NULL) {
-        sandbox->ops->destroy(sandbox->vm);
-        engine_count(sandbox->engine, sandbox->stat_shard, STAT_vms_freed);
+/* Takes over the linkage, also on failure. */
+int sandbox_load(husk_sandbox *sandbox, husk_image *image, struct linkage *take_link, struct husk_error *err) {
+    struct sizing sizes;
+    int status = sizing_init(&sizes, image, take_link, &sandbox->options, err);
+    if (status == 0) {
+        status = linkage_load_states(take_link, image, err);
+        if (status == 0)
+            status = make_memory_equal(sandbox, image, &sizes, err);
+        if (status != 0)
+            sizing_done(&sizes);
     }
-    sys_space_free(sandbox->space);
-    sys_template_unref(sandbox->template);
-    arena_done(&sandbox->arena);
-    for (uint32_t i = 0; i < sandbox->groups_count; i++)
-        sandbox->groups[i].group->ops->state_free(sandbox->groups[i].state);
-    for (uint32_t i = 0; sandbox->defs != NULL && i < sandbox->image->imports_count; i++)
-        import_def_unref(sandbox->defs[i]);
-    free(sandbox->memory_max_pages);
-    free(sandbox->table_entries);
-    free(sandbox->table_max_entries);
-    free(sandbox->defs);
-    free(sandbox->memory_defs);
-    free(sandbox->table_defs);
-    free(sandbox->linked);
-    free(sandbox->groups);
-    free(sandbox->values);
+    if (status != 0) {
+        linkage_done(take_link);
+        if (sandbox->is_broken && sandbox->image != NULL)
+            sandbox_unload(sandbox);
+        return status;
+    }
+    linkage_done(&sandbox->link);
+    sizing_done(&sandbox->sizes);
+    sandbox->link = *take_link;
+    sandbox->sizes = sizes;
+    instance_begin(sandbox, image);
+    return 0;
+}
+
+void sandbox_unload(husk_sandbox *sandbox) {
+    if (sandbox->image == NULL)
+        return;
+    if (sandbox->mapped != NULL && !sandbox->is_broken)
+        hotset_learn(&sandbox->hotset, &sandbox->arena, sandbox->mapped);
+    linkage_done(&sandbox->link);
+    husk_image_unref(sandbox->image);
+    sandbox->image = NULL;
+    sandbox->is_poisoned = false;
+    engine_count(sandbox->engine, sandbox->stat_shard, STAT_unloads);
+}
+
+int sandbox_check_idle(const husk_sandbox *sandbox, const char *what, struct husk_error *err) {
+    if (sandbox->frame != NULL)
+        return error_set(err, HUSK_E_STATE, "%s is not possible from inside a host function: a call is running", what);
+    return 0;
+}
+
+static int check_engine(const husk_engine *engine, const husk_image *image, struct husk_error *err) {
+    if (image->engine != engine)
+        return error_set(err, HUSK_E_INVAL, "the image was opened by another engine");
+    return 0;
+}
+
+void sandbox_destroy(husk_sandbox *sandbox) {
+    machine_destroy(sandbox);
+    linkage_done(&sandbox->link);
+    sizing_done(&sandbox->sizes);
     husk_image_unref(sandbox->image);
     engine_unref(sandbox->engine);
     free(sandbox);
 }
 
-int husk_sandbox_new(husk_engine *engine, husk_image *image, const husk_imports *imports,
-                     const struct husk_sandbox_options *options, husk_sandbox **ret_sandbox, struct husk_error *err) {
-    struct husk_sandbox_options copy;
-    if (engine == NULL || image == NULL || ret_sandbox == NULL)
-        return error_set(err, HUSK_E_INVAL, "husk_sandbox_new: a NULL argument");
-    if (image->engine != engine)
-        return error_set(err, HUSK_E_INVAL, "husk_sandbox_new: the image was opened by another engine");
-    int status = options_copy(options, &copy, err);
-    if (status != 0)
-        return status;
+static husk_sandbox *sandbox_alloc(husk_engine *engine, const struct husk_sandbox_options *options) {
     husk_sandbox *sandbox = calloc(1, sizeof *sandbox);
     if (sandbox == NULL)
-        return error_set(err, HUSK_E_NOMEM, "no memory for a sandbox");
+        return NULL;
     sandbox->engine = engine_ref(engine);
-    sandbox->image = husk_image_ref(image);
     sandbox->ops = engine->ops;
-    sandbox->depth_max = copy.host_call_depth_max;
+    sandbox->options = *options;
     sandbox->stat_shard = atomic_fetch_add_explicit(&engine->next_shard, 1, memory_order_relaxed) % STAT_SHARDS;
     atomic_init(&sandbox->is_interrupted, false);
-    status = sandbox_make(sandbox, imports, &copy, err);
+    return sandbox;
+}
+
+static int sandbox_new(husk_engine *engine, husk_image *image, struct linkage *take_link,
+                       const struct husk_sandbox_options *options, husk_sandbox **ret_sandbox,
+                       struct husk_error *err) {
+    husk_sandbox *sandbox = pool_take(&engine->pool, image, options);
+    enum engine_stat pool_stat = sandbox != NULL ? STAT_pool_hits : STAT_pool_misses;
+    if (sandbox == NULL)
+        sandbox = sandbox_alloc(engine, options);
+    if (sandbox == NULL) {
+        linkage_done(take_link);
+        return error_set(err, HUSK_E_NOMEM, "no memory for a sandbox");
+    }
+    atomic_store(&sandbox->is_interrupted, false); /* what came for the one who had it before */
+    engine_count(engine, sandbox->stat_shard, pool_stat);
+    int status = image == NULL ? 0 : sandbox_load(sandbox, image, take_link, err);
     if (status != 0) {
         sandbox_destroy(sandbox);
         return error_while(err, status, "making a sandbox");
@@ -383,9 +195,96 @@ int husk_sandbox_new(husk_engine *engine, husk_image *image, const husk_imports 
     return 0;
 }
 
+int husk_sandbox_new(husk_engine *engine, husk_image *image, const husk_imports *imports,
+                     const struct husk_sandbox_options *options, husk_sandbox **ret_sandbox, struct husk_error *err) {
+    struct husk_sandbox_options copy;
+    struct linkage link = {0};
+    if (engine == NULL || ret_sandbox == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_sandbox_new: a NULL argument");
+    int status = image == NULL ? 0 : check_engine(engine, image, err);
+    if (status == 0)
+        status = options_copy(options, &copy, err);
+    if (status == 0 && image != NULL)
+        status = linkage_init(&link, image, imports, copy.host_call_depth_max, err);
+    if (status != 0)
+        return error_while(err, status, "making a sandbox");
+    return sandbox_new(engine, image, &link, &copy, ret_sandbox, err);
+}
+
+int husk_sandbox_load(husk_sandbox *sandbox, husk_image *image, const husk_imports *imports, struct husk_error *err) {
+    struct linkage link;
+    if (sandbox == NULL || image == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_sandbox_load: a NULL argument");
+    int status = sandbox_check_idle(sandbox, "loading", err);
+    if (status == 0)
+        status = check_engine(sandbox->engine, image, err);
+    if (status == 0)
+        status = linkage_init(&link, image, imports, sandbox->options.host_call_depth_max, err);
+    if (status == 0)
+        status = sandbox_load(sandbox, image, &link, err);
+    return status != 0 ? error_while(err, status, "loading into a sandbox") : 0;
+}
+
+int husk_sandbox_unload(husk_sandbox *sandbox, struct husk_error *err) {
+    if (sandbox == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_sandbox_unload: a NULL argument");
+    int status = sandbox_check_idle(sandbox, "unloading", err);
+    if (status == 0)
+        sandbox_unload(sandbox);
+    return status;
+}
+
+int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct husk_error *err) {
+    struct sizing sizes;
+    if (sandbox == NULL || image == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_sandbox_restore: a NULL argument");
+    int status = sandbox_check_idle(sandbox, "restoring", err);
+    if (status != 0)
+        return status;
+    if (sandbox->image == NULL)
+        return error_set(err, HUSK_E_STATE, "nothing is loaded, so nothing can be restored; husk_sandbox_load() loads");
+    if (image_code(sandbox->image) != image_code(image))
+        return error_set(err, HUSK_E_INVAL, "the image is not of the module that this sandbox holds; husk_sandbox_load() "
+                                            "takes any");
+    status = sizing_init(&sizes, image, &sandbox->link, &sandbox->options, err);
+    if (status != 0)
+        return status;
+    status = make_memory_equal(sandbox, image, &sizes, err);
+    if (status == 0)
+        status = linkage_load_states(&sandbox->link, image, err);
+    if (status != 0) {
+        sizing_done(&sizes);
+        sandbox->is_poisoned = true;
+        sandbox->poisoned_by = HUSK_GUEST_VIOLATION;
+        return error_while(err, status, "restoring a sandbox");
+    }
+    sizing_done(&sandbox->sizes);
+    sandbox->sizes = sizes;
+    instance_begin(sandbox, image);
+    return 0;
+}
+
+int husk_sandbox_clone(husk_sandbox *sandbox, husk_sandbox **ret_clone, struct husk_error *err) {
+    husk_image *snapshot = NULL;
+    struct linkage link;
+    if (sandbox == NULL || ret_clone == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_sandbox_clone: a NULL argument");
+    int status = husk_sandbox_snapshot(sandbox, &snapshot, err);
+    if (status == 0)
+        status = linkage_copy(&link, &sandbox->link, snapshot, sandbox->options.host_call_depth_max, err);
+    if (status == 0)
+        status = sandbox_new(sandbox->engine, snapshot, &link, &sandbox->options, ret_clone, err);
+    husk_image_unref(snapshot);
+    return status != 0 ? error_while(err, status, "cloning a sandbox") : 0;
+}
+
 void husk_sandbox_free(husk_sandbox *sandbox) {
     if (sandbox == NULL)
         return;
     engine_count(sandbox->engine, sandbox->stat_shard, STAT_sandboxes_freed);
-    sandbox_destroy(sandbox);
+    sandbox_unload(sandbox);
+    if (sandbox->vm == NULL)
+        sandbox_destroy(sandbox);
+    else
+        pool_put(&sandbox->engine->pool, sandbox);
 }

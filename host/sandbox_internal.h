@@ -1,6 +1,7 @@
 /*
- * host/sandbox_internal.h: one instance in a VM of its own. sandbox.c makes and frees it; call.c starts calls, run.c runs them,
- * hostcall.c and grow.c serve the guest, trap.c and backtrace.c say how a call ended; access.c and bytes.c are for the embedder.
+ * host/sandbox_internal.h: one instance in a VM of its own. sandbox.c makes, loads and frees it on machine.c and restore.c; call.c starts
+ * calls, run.c runs them, hostcall.c and grow.c serve the guest, trap.c and backtrace.c say how a call ended; snapshot.c takes
+ * snapshots, pool.c keeps idle ones; access.c and bytes.c are for the embedder.
  *
  * Used by one thread at a time, but for `is_interrupted` and `kicker`.
  */
@@ -11,22 +12,11 @@
 
 #include "arena.h"
 #include "engine_internal.h"
+#include "hotset.h"
 #include "image_internal.h"
-#include "imports.h"
 #include "kick.h"
-
-/* A host function as linked: what a host call needs, without looking into the definition. */
-struct linked_func {
-    husk_host_fn fn;
-    void *user;
-    const struct husk_functype *type;
-    const struct import_def *def;
-};
-
-struct group_state {
-    struct import_group *group;
-    void *state;
-};
+#include "linkage.h"
+#include "sizing.h"
 
 /* A running call. Nested calls (guest → host function → guest) form a chain. */
 struct call_frame {
@@ -40,41 +30,52 @@ struct call_frame {
 enum sandbox_start { SANDBOX_NOT_STARTED, SANDBOX_STARTED, SANDBOX_START_FAILED };
 
 struct husk_sandbox {
-    husk_engine *engine;
-    husk_image *image;
+    husk_engine *engine; /* parked in the pool: not referenced */
     const struct vm_ops *ops;
     uint32_t stat_shard;
+    struct husk_sandbox_options options; /* every field set */
 
+    /* The machine (machine.c): memory, page tables, VM. `mapped` is the image that the arena lies over; NULL: there is no memory, perhaps
+     * no VM yet. What was written since then is in the hot set, or will be found. */
+    husk_image *mapped;
     struct arena arena;
     struct sys_template *template;
     struct sys_space *space;
     struct vm *vm;
     struct kicker kicker;
+    struct hotset hotset;
+    bool is_broken; /* a change of the machine failed half-way: it must be built again */
+
+    /* The instance. NULL: nothing is loaded, and what `mapped` has is to be restored before it is used again. */
+    husk_image *image;
+    struct linkage link;
+    struct sizing sizes;
+    bool owes_restored_call; /* husk_restored() is to be called before the next call */
+
     atomic_bool is_interrupted;
-
-    uint64_t memory_max_bytes; /* all memories together */
-    uint64_t *memory_max_pages; /* of each */
-    uint64_t table_max_total;  /* entries of all tables together */
-    uint64_t *table_entries;   /* current; host-side truth, the guest's words are copies */
-    uint64_t *table_max_entries;
-
-    struct import_def **defs; /* one per import, referenced */
-    const struct import_def **memory_defs, **table_defs; /* of the imported ones, by index */
-    struct linked_func *linked; /* by function index; imported_count[FUNC] of them */
-    struct group_state *groups;
-    uint32_t groups_count;
-
     enum sandbox_start start;
     bool is_poisoned;
     enum husk_outcome_kind poisoned_by;
     struct call_frame *frame; /* innermost running call, or NULL */
     uint32_t depth;
-    uint32_t depth_max;
-
-    /* arguments and results of host calls in progress, one above the other: depth_max calls of the largest arity */
-    struct husk_value *values;
-    uint32_t values_used, values_count;
+    uint32_t values_used; /* of link.values */
 };
+
+/* machine.c. Replace memory and page tables by fresh ones over the image, in the VM if there is one (else in a new one). Fails with
+ * everything as it was, or, once the old memory is gone, with is_broken set; then it can be tried again. */
+int machine_build(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes, struct husk_error *err);
+void machine_destroy(husk_sandbox *sandbox);
+
+/* restore.c. Make memory equal to an image, in place. */
+bool restore_is_possible(const husk_sandbox *sandbox, const husk_image *image, const struct sizing *sizes);
+int restore_in_place(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes, struct husk_error *err);
+
+/* sandbox.c */
+int sandbox_load(husk_sandbox *sandbox, husk_image *image, struct linkage *take_link, struct husk_error *err);
+void sandbox_unload(husk_sandbox *sandbox);
+void sandbox_destroy(husk_sandbox *sandbox);
+/* HUSK_E_STATE if a call is running, with the name of what cannot be done. */
+int sandbox_check_idle(const husk_sandbox *sandbox, const char *what, struct husk_error *err);
 
 /* run.c: must the running call end? For host functions of ours that wait (the kick signal ends a system call, and this says why). */
 bool sandbox_is_cut(const husk_sandbox *sandbox);

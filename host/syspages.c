@@ -370,3 +370,10 @@ bool sys_space_can_unmap(const struct sys_space *space, gva_t gva, uint64_t byte
 void sys_space_unmap(struct sys_space *space, gva_t gva, uint64_t bytes) {
     tables_unmap(&space->tables, gva.v, bytes);
 }
+
+int sys_space_detach(struct sys_space *space, struct husk_error *err) {
+    int status = 0;
+    for (uint32_t i = 0; i < space->tables.chunks_count && status == 0 && space->ops != NULL; i++)
+        status = space->ops->set_slot(space->vm, space->slot_idx_base + i, gpa(0), NULL, 0, 0, err);
+    return status;
+}

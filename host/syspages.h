@@ -50,6 +50,8 @@ uint8_t *sys_space_exception_stack_top(const struct sys_space *space); /* for vm
 /* Give the VM the space's slots; once, after create and before the first run. */
 int sys_space_attach(struct sys_space *space, const struct vm_ops *ops, struct vm *vm,
                      struct husk_error *err);
+/* Take the slots away again. */
+int sys_space_detach(struct sys_space *space, struct husk_error *err);
 /* Map more (pages that are not mapped yet: HUSK_E_INVAL otherwise). Nothing is changed on failure. The guest sees it
  * from its next run on: no invalidation is needed, for x86 does not cache not-present entries (SDM vol. 3A, 4.10.2.3). */
 int sys_space_map(struct sys_space *space, const struct page_mapping *mapping, struct husk_error *err);

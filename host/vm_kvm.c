@@ -85,7 +85,7 @@ static int kvm_vm_set_slot(struct vm *vm, uint32_t slot_idx, gpa_t at, uint8_t *
         .memory_size = bytes,
         .userspace_addr = (uintptr_t)hva,
     };
-    if (kvm_do_set_memory(vm, &region) != 0)
+    if (kvm_do_set_memory(vm, &region) != 0 && !(bytes == 0 && errno == EINVAL)) /* there was no such slot */
         return error_sys(err, errno, "KVM memory slot %u at 0x%llx, %llu bytes", slot_idx,
                          (unsigned long long)at.v, (unsigned long long)bytes);
     return 0;

@@ -467,8 +467,34 @@ struct husk_stats {
     uint64_t vms_made, vms_freed;
     uint64_t calls, host_calls, memory_grows;
     uint64_t traps, exits, deadlines, interrupts, guest_violations;
+    uint64_t snapshots, snapshot_pages; /* pages that snapshots wrote */
+    /* Making used memory equal to an image: by husk_sandbox_restore(), or put off by an unload and done by a load. */
+    uint64_t restores, restore_failures;
+    uint64_t restore_pages_copied, restore_pages_aged; /* aged: found unchanged too often, discarded */
+    /* Loads: into memory mapped on the same module (a restore in place); into a used VM with new memory; with a new VM. */
+    uint64_t loads_in_place, loads_rebuilt, loads_new_vm;
+    uint64_t unloads;
+    uint64_t pool_hits, pool_misses, pool_drops; /* new sandboxes with and without an idle VM; VMs that the pool had no room for */
+    uint64_t memory_images_made, memory_images_mapped;
+    /* Sums of durations in nanoseconds; the histograms (husk_engine_histogram()) have the distribution. */
+    uint64_t restore_ns, snapshot_ns;
 };
 HUSK_API void husk_engine_stats(const husk_engine *engine, struct husk_stats *ret_stats);
+
+enum husk_histogram_kind { HUSK_HISTOGRAM_RESTORE, HUSK_HISTOGRAM_SNAPSHOT, HUSK_HISTOGRAM_CALL, HUSK_HISTOGRAM_HOST_CALL };
+#define HUSK_HISTOGRAM_BUCKETS 40
+
+/* Durations by power of two: buckets[i] counts those of at least 2^i and less than 2^(i+1) ns (the first also those of 0, the last all longer ones).
+ * Calls and host calls only with husk_engine_options.measure_times. */
+struct husk_histogram {
+    uint64_t count, sum_ns;
+    uint64_t buckets[HUSK_HISTOGRAM_BUCKETS];
+};
+HUSK_API void husk_engine_histogram(const husk_engine *engine, enum husk_histogram_kind kind, struct husk_histogram *ret_histogram);
+
+/* All of the above in the Prometheus text format (version 0.0.4), names husk_…; `write` gets it in pieces, and a negative result of it
+ * ends the writing and is returned. Also gauges: husk_vms, husk_pool_idle. */
+HUSK_API int husk_engine_prometheus(const husk_engine *engine, int (*write)(void *user, const char *text, size_t count), void *user);
 
 #ifdef __cplusplus
 }

@@ -21,6 +21,10 @@ static const uint32_t row_bytes_of[HUSK_ARR_COUNT] = {
     [HUSK_ARR_UNWIND] = sizeof(struct husk_image_unwind_row),
     [HUSK_ARR_FILES] = sizeof(struct husk_image_str),
     [HUSK_ARR_LINES] = sizeof(struct husk_image_line_row),
+    [HUSK_ARR_MEMORY_SIZES] = sizeof(uint64_t),
+    [HUSK_ARR_TABLE_SIZES] = sizeof(uint64_t),
+    [HUSK_ARR_HOST_STATE] = 1,
+    [HUSK_ARR_HOT_PAGES] = sizeof(uint64_t),
 };
 
 void builder_init(struct image_builder *builder) {

@@ -257,7 +257,11 @@ TEST(image_note) {
     SAME(HUSK_ARR_UNWIND, 10);
     SAME(HUSK_ARR_FILES, 11);
     SAME(HUSK_ARR_LINES, 12);
-    SAME(HUSK_ARR_COUNT, 13);
+    SAME(HUSK_ARR_MEMORY_SIZES, 13);
+    SAME(HUSK_ARR_TABLE_SIZES, 14);
+    SAME(HUSK_ARR_HOST_STATE, 15);
+    SAME(HUSK_ARR_HOT_PAGES, 16);
+    SAME(HUSK_ARR_COUNT, 17);
     SAME(offsetof(struct husk_image_note, magic), 0);
     SAME(offsetof(struct husk_image_note, note_bytes), 8);
     SAME(offsetof(struct husk_image_note, format), 12);

@@ -1,0 +1,313 @@
+/* host/hotset.c: see hotset.h. */
+#include "hotset.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include "error.h"
+
+#define PAGE_BYTES ((uint64_t)HUSK_PAGE_SIZE)
+/* A larger writable view makes every restore scan instead. */
+#define PIN_PAGES_MAX 64u
+/* What an image remembers for its next sandboxes: 4 MiB. */
+#define LEARN_PAGES_MAX 1024u
+
+void hotset_done(struct hotset *hotset) {
+    free(hotset->pages);
+    *hotset = (struct hotset){0};
+}
+
+/* Threads are told apart by a number that is never given twice: an id of the system's may come back with another thread's
+ * fault count. The counter is the library's one piece of mutable static data. */
+static uint64_t thread_number(void) {
+    static atomic_uint_least64_t next = 1;
+    static _Thread_local uint64_t number;
+    if (number == 0)
+        number = atomic_fetch_add(&next, 1);
+    return number;
+}
+
+/* Page faults of this thread: those that KVM takes for the guest's first write to a page count as the faults of the thread that
+ * runs it (mm_account_fault() in the kernel; a test holds us to it). */
+static uint64_t thread_faults(void) {
+    struct rusage usage = {0};
+    getrusage(RUSAGE_THREAD, &usage);
+    return (uint64_t)usage.ru_minflt + (uint64_t)usage.ru_majflt;
+}
+
+static bool is_up_to_date(const struct hotset *hotset) {
+    return !hotset->must_scan && hotset->thread_id == thread_number() && hotset->faults == thread_faults();
+}
+
+/* ---- finding pages: a scan gives all private pages in ascending order; merge them with what is known of the old ones ---- */
+
+struct gather {
+    struct hotset *hotset; /* the old one; read */
+    struct hotset next;    /* the new one */
+    uint32_t old_idx;
+    const husk_image *image;
+    const struct arena_region *region;
+};
+
+static struct hot_page *hotset_append(struct hotset *hotset) {
+    if (hotset->count == hotset->capacity) {
+        uint32_t capacity = hotset->capacity == 0 ? 64 : 2 * hotset->capacity;
+        struct hot_page *pages = realloc(hotset->pages, capacity * sizeof *pages);
+        if (pages == NULL)
+            return NULL;
+        hotset->pages = pages;
+        hotset->capacity = capacity;
+    }
+    return &hotset->pages[hotset->count++];
+}
+
+static const uint8_t *source_of(const husk_image *image, uint64_t gva_value) {
+    uint64_t bytes;
+    return image_source(image, gva_value, &bytes);
+}
+
+/* Old pages below `hva` that the scan did not report are not private any more; only pinned ones stay. */
+static int take_old(struct gather *gather, const uint8_t *hva) {
+    struct hotset *old = gather->hotset;
+    for (; gather->old_idx < old->count && old->pages[gather->old_idx].hva < hva; gather->old_idx++) {
+        if (!old->pages[gather->old_idx].is_pinned)
+            continue;
+        struct hot_page *page = hotset_append(&gather->next);
+        if (page == NULL)
+            return HUSK_E_NOMEM;
+        *page = old->pages[gather->old_idx];
+    }
+    return 0;
+}
+
+static int gather_run(void *user, uint8_t *hva, uint64_t bytes, struct husk_error *err) {
+    struct gather *gather = user;
+    const struct hotset *old = gather->hotset;
+    for (uint8_t *at = hva; at < hva + bytes; at += PAGE_BYTES) {
+        if (take_old(gather, at) != 0)
+            return error_set(err, HUSK_E_NOMEM, "no memory for the list of written pages");
+        struct hot_page *page = hotset_append(&gather->next);
+        if (page == NULL)
+            return error_set(err, HUSK_E_NOMEM, "no memory for the list of written pages");
+        if (gather->old_idx < old->count && old->pages[gather->old_idx].hva == at)
+            *page = old->pages[gather->old_idx++];
+        else
+            *page = (struct hot_page){
+                .hva = at,
+                .source = source_of(gather->image, gather->region->gva + (uint64_t)(at - gather->region->hva))};
+    }
+    return 0;
+}
+
+static int gather_all(struct gather *gather, const struct arena *arena, const struct pagemap *pagemap,
+                      struct husk_error *err) {
+    struct arena_region regions[ARENA_REGIONS_MAX];
+    uint32_t count = arena_regions(arena, regions);
+    int status = 0;
+    for (uint32_t i = 0; i < count && status == 0; i++) {
+        gather->region = &regions[i];
+        status = pagemap_private(pagemap, regions[i].hva, regions[i].bytes, gather_run, gather, err);
+    }
+    if (status == 0 && take_old(gather, (const uint8_t *)UINTPTR_MAX) != 0)
+        status = error_set(err, HUSK_E_NOMEM, "no memory for the list of written pages");
+    return status;
+}
+
+int hotset_update(struct hotset *hotset, const struct arena *arena, const husk_image *image,
+                  const struct pagemap *pagemap, struct husk_error *err) {
+    if (is_up_to_date(hotset))
+        return 0;
+    struct gather gather = {.hotset = hotset, .image = image};
+    int status = gather_all(&gather, arena, pagemap, err);
+    if (status != 0) {
+        hotset_done(&gather.next);
+        return status;
+    }
+    free(hotset->pages);
+    hotset->pages = gather.next.pages;
+    hotset->count = gather.next.count;
+    hotset->capacity = gather.next.capacity;
+    return 0;
+}
+
+static void hotset_settled(struct hotset *hotset) {
+    hotset->thread_id = thread_number();
+    hotset->faults = thread_faults();
+}
+
+void hotset_forget(struct hotset *hotset, const uint8_t *hva, uint64_t bytes) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < hotset->count; i++) {
+        if (hotset->pages[i].hva < hva || hotset->pages[i].hva >= hva + bytes)
+            hotset->pages[kept++] = hotset->pages[i];
+    }
+    hotset->count = kept;
+}
+
+void hotset_retarget(struct hotset *hotset, const struct arena *arena, const husk_image *image) {
+    for (uint32_t i = 0; i < hotset->count; i++) {
+        hotset->pages[i].source = source_of(image, arena_gva_of(arena, hotset->pages[i].hva));
+        hotset->pages[i].age = 0;
+    }
+}
+
+/* ---- restoring ---- */
+
+static bool page_is_zero(const uint8_t *page) {
+    return page[0] == 0 && memcmp(page, page + 1, PAGE_BYTES - 1) == 0;
+}
+
+/* True: it differed. */
+static bool page_restore(struct hot_page *page) {
+    bool is_equal = page->source != NULL ? memcmp(page->hva, page->source, PAGE_BYTES) == 0 : page_is_zero(page->hva);
+    if (is_equal)
+        return false;
+    if (page->source != NULL)
+        memcpy(page->hva, page->source, PAGE_BYTES);
+    else
+        memset(page->hva, 0, PAGE_BYTES);
+    return true;
+}
+
+static bool is_leaving(const struct hotset *hotset, uint32_t idx) {
+    const struct hot_page *page = &hotset->pages[idx];
+    return !page->is_pinned && (page->age >= HOT_AGE_MAX || idx >= HOT_PAGES_MAX);
+}
+
+/* Neighbours leave together, in one system call. The mapping below them is the image's, so nothing is lost. */
+static int discard_leaving(struct hotset *hotset, uint64_t *ret_count, struct husk_error *err) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < hotset->count;) {
+        if (!is_leaving(hotset, i)) {
+            hotset->pages[kept++] = hotset->pages[i++];
+            continue;
+        }
+        uint8_t *from = hotset->pages[i].hva, *to = from;
+        for (; i < hotset->count && hotset->pages[i].hva == to && is_leaving(hotset, i); i++)
+            to += PAGE_BYTES;
+        if (madvise(from, (size_t)(to - from), MADV_DONTNEED) != 0)
+            return error_sys(err, errno, "cannot discard pages of a sandbox");
+        *ret_count += (uint64_t)(to - from) / PAGE_BYTES;
+    }
+    hotset->count = kept;
+    return 0;
+}
+
+int hotset_restore(struct hotset *hotset, struct hot_counts *ret_counts, struct husk_error *err) {
+    struct hot_counts counts = {0};
+    bool is_any_leaving = hotset->count > HOT_PAGES_MAX;
+    for (uint32_t i = 0; i < hotset->count; i++) {
+        struct hot_page *page = &hotset->pages[i];
+        if (i >= HOT_PAGES_MAX && !page->is_pinned)
+            continue; /* about to be discarded */
+        bool was_written = page_restore(page);
+        page->age = was_written ? 0 : page->age + 1;
+        counts.copied += was_written;
+        is_any_leaving |= page->age >= HOT_AGE_MAX;
+    }
+    int status = is_any_leaving ? discard_leaving(hotset, &counts.aged, err) : 0;
+    if (status != 0)
+        return status;
+    hotset_settled(hotset);
+    *ret_counts = counts;
+    return 0;
+}
+
+/* ---- knowing pages before a scan finds them ---- */
+
+/* The place of a page in the set; the page itself may be missing. */
+static uint32_t page_place(const struct hotset *hotset, const uint8_t *hva) {
+    uint32_t low = 0, high = hotset->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (hotset->pages[middle].hva < hva)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static int page_add(struct hotset *hotset, uint8_t *hva, const uint8_t *source, struct hot_page **ret_page) {
+    uint32_t place = page_place(hotset, hva);
+    if (place == hotset->count || hotset->pages[place].hva != hva) {
+        if (hotset_append(hotset) == NULL)
+            return HUSK_E_NOMEM;
+        memmove(&hotset->pages[place + 1], &hotset->pages[place], (hotset->count - 1 - place) * sizeof *hotset->pages);
+        hotset->pages[place] = (struct hot_page){.hva = hva, .source = source};
+    }
+    *ret_page = &hotset->pages[place];
+    return 0;
+}
+
+int hotset_pin(struct hotset *hotset, const struct arena *arena, const husk_image *image, uint8_t *hva, uint64_t bytes,
+               struct husk_error *err) {
+    uint8_t *from = hva - (uintptr_t)hva % PAGE_BYTES;
+    if ((uint64_t)(hva + bytes - from) > PIN_PAGES_MAX * PAGE_BYTES) {
+        hotset->must_scan = true;
+        return 0;
+    }
+    for (uint8_t *at = from; at < hva + bytes; at += PAGE_BYTES) {
+        struct hot_page *page;
+        if (page_add(hotset, at, source_of(image, arena_gva_of(arena, at)), &page) != 0)
+            return error_set(err, HUSK_E_NOMEM, "no memory for the list of written pages");
+        page->is_pinned = true;
+    }
+    return 0;
+}
+
+void hotset_prefill(struct hotset *hotset, const struct arena *arena, husk_image *image) {
+    struct arena_region regions[ARENA_REGIONS_MAX];
+    uint32_t count = arena_regions(arena, regions);
+    hotset->thread_id = 0; /* the first restore scans: it finds what fails here */
+    pthread_mutex_lock(&image->template_lock);
+    for (uint32_t i = 0; i < image->hot_count; i++) {
+        uint64_t gva_value = image->hot_gvas[i];
+        for (uint32_t r = 0; r < count; r++) {
+            if (gva_value < regions[r].gva || gva_value - regions[r].gva >= regions[r].bytes)
+                continue;
+            uint8_t *hva = regions[r].hva + (gva_value - regions[r].gva);
+            struct hot_page *page;
+            /* A write of what is there: the kernel makes the page private. */
+            *(volatile uint8_t *)hva = *(volatile uint8_t *)hva;
+            if (page_add(hotset, hva, source_of(image, gva_value), &page) != 0)
+                i = image->hot_count;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&image->template_lock);
+}
+
+/* The union of what is known and what this sandbox wrote, as long as it is small. Both are ascending by guest address within
+ * a region, and regions ascend alike. */
+void hotset_learn(const struct hotset *hotset, const struct arena *arena, husk_image *image) {
+    if (hotset->count == 0 || hotset->count > LEARN_PAGES_MAX)
+        return;
+    pthread_mutex_lock(&image->template_lock);
+    if (image->hot_count < LEARN_PAGES_MAX) {
+        uint64_t *merged = malloc(((size_t)image->hot_count + hotset->count) * sizeof *merged);
+        uint32_t a = 0, count = 0;
+        for (uint32_t b = 0; merged != NULL && b < hotset->count; b++) {
+            uint64_t gva_value = arena_gva_of(arena, hotset->pages[b].hva);
+            while (a < image->hot_count && image->hot_gvas[a] < gva_value)
+                merged[count++] = image->hot_gvas[a++];
+            if (a < image->hot_count && image->hot_gvas[a] == gva_value)
+                a++;
+            merged[count++] = gva_value;
+        }
+        while (merged != NULL && a < image->hot_count)
+            merged[count++] = image->hot_gvas[a++];
+        if (merged != NULL && count > image->hot_count) {
+            free(image->hot_gvas);
+            image->hot_gvas = merged;
+            image->hot_count = count < LEARN_PAGES_MAX ? count : LEARN_PAGES_MAX;
+        } else {
+            free(merged);
+        }
+    }
+    pthread_mutex_unlock(&image->template_lock);
+}

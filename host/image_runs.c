@@ -1,0 +1,160 @@
+/*
+ * host/image_runs.c: where the contents of an image's writable memory come from. A compiled image has the runs of its file; a snapshot
+ * (snapshot.c) has its own pages and, for the others, the runs of the image it was taken over: layers share files.
+ *
+ * Many runs are cheap to have and dear to map, so an image that is going to be mapped is made flat once, if it is not already.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "auto.h"
+#include "error.h"
+#include "file.h"
+#include "image_internal.h"
+
+void image_runs_free(struct image_run *runs, uint32_t count) {
+    for (uint32_t i = 0; runs != NULL && i < count; i++)
+        image_file_unref(runs[i].file);
+    free(runs);
+}
+
+int image_runs_of_segments(struct husk_image *image, struct husk_error *err) {
+    image->runs = calloc(image->segments_count + 1u, sizeof *image->runs);
+    if (image->runs == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for the image's runs");
+    for (uint32_t i = 0; i < image->segments_count; i++) {
+        const struct image_segment *segment = &image->segments[i];
+        if (segment->file_bytes != 0)
+            image->runs[image->runs_count++] = (struct image_run){.gva = segment->gva,
+                                                                  .bytes = segment->file_bytes,
+                                                                  .file = image_file_ref(image->file),
+                                                                  .offset = segment->file_offset};
+    }
+    return 0;
+}
+
+const uint8_t *image_source(const struct husk_image *image, uint64_t gva_value, uint64_t *ret_bytes) {
+    uint32_t low = 0, high = image->runs_count; /* the first run that ends behind the address */
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (image->runs[middle].gva + image->runs[middle].bytes <= gva_value)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    const struct image_run *run = &image->runs[low];
+    if (low == image->runs_count || run->gva > gva_value) {
+        *ret_bytes = low == image->runs_count ? UINT64_MAX - gva_value : run->gva - gva_value;
+        return NULL;
+    }
+    *ret_bytes = run->gva + run->bytes - gva_value;
+    return run->file->bytes + run->offset + (gva_value - run->gva);
+}
+
+static bool page_is_zero(const uint8_t *page) {
+    return page[0] == 0 && memcmp(page, page + 1, HUSK_PAGE_SIZE - 1) == 0;
+}
+
+/* The contents of one run, at the same distance in the flat file; zero pages stay holes. */
+static int copy_run(int fd, const struct image_run *run, uint64_t offset, struct husk_error *err) {
+    const uint8_t *bytes = run->file->bytes + run->offset;
+    for (uint64_t at = 0; at < run->bytes;) {
+        uint64_t end = at;
+        while (end < run->bytes && !page_is_zero(bytes + end))
+            end += HUSK_PAGE_SIZE;
+        if (end == at) {
+            at += HUSK_PAGE_SIZE;
+            continue;
+        }
+        if (lseek(fd, (off_t)(offset + at), SEEK_SET) < 0 || file_write_all(fd, bytes + at, end - at) != 0)
+            return error_sys(err, errno, "cannot write %llu bytes of a snapshot", (unsigned long long)(end - at));
+        at = end;
+    }
+    return 0;
+}
+
+/* Do two runs belong into one flat run? Yes if they are in the same memory or close together: a hole costs nothing in the file,
+ * but pages of it that are read cost memory. */
+static bool is_same_region(const struct image_run *a, const struct image_run *b) {
+    const uint64_t near_bytes = 16u << 20;
+    return b->gva - (a->gva + a->bytes) <= near_bytes;
+}
+
+/* The flat runs: where each goes in the file. Returns how many. */
+static uint32_t plan_flat(const struct husk_image *image, struct image_run *flat, uint64_t *ret_file_bytes) {
+    uint32_t count = 0;
+    uint64_t file_bytes = 0;
+    for (uint32_t i = 0; i < image->runs_count; i++) {
+        const struct image_run *run = &image->runs[i];
+        if (count > 0 && is_same_region(&flat[count - 1], run)) {
+            flat[count - 1].bytes = run->gva + run->bytes - flat[count - 1].gva;
+        } else {
+            if (count > 0)
+                file_bytes += flat[count - 1].bytes;
+            flat[count++] = (struct image_run){.gva = run->gva, .offset = file_bytes};
+            flat[count - 1].bytes = run->bytes;
+        }
+    }
+    *ret_file_bytes = count > 0 ? file_bytes + flat[count - 1].bytes : 0;
+    return count;
+}
+
+static int make_flat(const struct husk_image *image, struct image_run *flat, uint32_t *ret_count,
+                     struct husk_error *err) {
+    uint64_t file_bytes;
+    uint32_t count = plan_flat(image, flat, &file_bytes);
+    auto_fd fd = -1;
+    int status = image_file_memfd(&fd, err);
+    if (status == 0 && ftruncate(fd, (off_t)file_bytes) != 0)
+        status = error_sys(err, errno, "cannot make room for a snapshot of %llu bytes", (unsigned long long)file_bytes);
+    for (uint32_t i = 0, at = 0; status == 0 && i < image->runs_count; i++) {
+        const struct image_run *run = &image->runs[i];
+        while (run->gva >= flat[at].gva + flat[at].bytes)
+            at++;
+        status = copy_run(fd, run, flat[at].offset + (run->gva - flat[at].gva), err);
+    }
+    struct image_file *file = NULL;
+    if (status == 0)
+        status = image_file_seal(fd, &file, err);
+    if (status != 0)
+        return status;
+    take_fd(&fd);
+    for (uint32_t i = 0; i < count; i++)
+        flat[i].file = image_file_ref(file);
+    image_file_unref(file);
+    *ret_count = count;
+    return 0;
+}
+
+/* Under the lock. Other threads may be reading image->runs, which therefore never change. */
+static int flatten(struct husk_image *image, struct husk_error *err) {
+    struct image_run *flat = calloc(image->runs_count, sizeof *flat);
+    if (flat == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for a snapshot's runs");
+    int status = make_flat(image, flat, &image->flat_runs_count, err);
+    if (status != 0) {
+        free(flat);
+        return error_while(err, status, "merging the layers of a snapshot");
+    }
+    image->flat_runs = flat;
+    return 0;
+}
+
+int image_mapped_runs(struct husk_image *image, const struct image_run **ret_runs, uint32_t *ret_count,
+                      struct husk_error *err) {
+    if (image->runs_count <= IMAGE_RUNS_MAPPED_MAX) {
+        *ret_runs = image->runs;
+        *ret_count = image->runs_count;
+        return 0;
+    }
+    pthread_mutex_lock(&image->flatten_lock);
+    int status = image->flat_runs != NULL ? 0 : flatten(image, err);
+    pthread_mutex_unlock(&image->flatten_lock);
+    if (status == 0) {
+        *ret_runs = image->flat_runs;
+        *ret_count = image->flat_runs_count;
+    }
+    return status;
+}

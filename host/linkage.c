@@ -1,0 +1,190 @@
+/* host/linkage.c: see linkage.h. */
+#include "linkage.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "buf.h"
+#include "error.h"
+
+/* calloc(0) may give NULL: ask for one more. */
+static void *array_new(size_t count, size_t elem_bytes) {
+    return calloc(count + 1, elem_bytes);
+}
+
+static int arrays_new(struct linkage *linkage, const husk_image *image, struct husk_error *err) {
+    linkage->defs_count = image->imports_count;
+    linkage->defs = array_new(image->imports_count, sizeof *linkage->defs);
+    linkage->memory_defs = array_new(image->imported_count[HUSK_ABI_MEMORY], sizeof *linkage->memory_defs);
+    linkage->table_defs = array_new(image->imported_count[HUSK_ABI_TABLE], sizeof *linkage->table_defs);
+    linkage->linked = array_new(image->imported_count[HUSK_ABI_FUNC], sizeof *linkage->linked);
+    linkage->groups = array_new(image->imports_count, sizeof *linkage->groups);
+    if (linkage->defs == NULL || linkage->memory_defs == NULL || linkage->table_defs == NULL || linkage->linked == NULL ||
+        linkage->groups == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory to link the imports");
+    return 0;
+}
+
+/* Takes a reference to each of `found`. */
+static void take_defs(struct linkage *linkage, const husk_image *image, struct import_def *const *found) {
+    for (uint32_t i = 0; i < image->imports_count; i++) {
+        const struct import_def *def = linkage->defs[i] = import_def_ref(found[i]);
+        uint32_t idx = image->imports[i].idx;
+        if (def->kind == HUSK_ABI_FUNC)
+            linkage->linked[idx] =
+                (struct linked_func){.fn = def->fn, .user = def->user, .type = &def->func, .def = def};
+        else if (def->kind == HUSK_ABI_MEMORY)
+            linkage->memory_defs[idx] = def;
+        else if (def->kind == HUSK_ABI_TABLE)
+            linkage->table_defs[idx] = def;
+    }
+}
+
+/* Room for the arguments and results of nested host calls, so that a host call never allocates. */
+static int make_values(struct linkage *linkage, const husk_image *image, uint32_t depth_max, struct husk_error *err) {
+    uint64_t arity = 0;
+    for (uint32_t i = 0; i < image->imported_count[HUSK_ABI_FUNC]; i++) {
+        const struct husk_functype *type = linkage->linked[i].type;
+        uint64_t count = type->params_count + type->results_count;
+        arity = count > arity ? count : arity;
+    }
+    linkage->values_count = (uint32_t)(arity * (depth_max + 1u));
+    linkage->values = array_new(linkage->values_count, sizeof *linkage->values);
+    return linkage->values != NULL ? 0 : error_set(err, HUSK_E_NOMEM, "no memory for the arguments of host calls");
+}
+
+/* One state per group, however many of its functions are linked. */
+static int make_states(struct linkage *linkage, const husk_image *image, struct husk_error *err) {
+    for (uint32_t i = 0; i < image->imported_count[HUSK_ABI_FUNC]; i++) {
+        struct import_group *group = linkage->linked[i].def->group;
+        if (group == NULL)
+            continue;
+        uint32_t at = 0;
+        while (at < linkage->groups_count && linkage->groups[at].group != group)
+            at++;
+        if (at == linkage->groups_count) {
+            void *state = NULL;
+            int status = group->ops->state_new(group->shared, &state, err);
+            if (status != 0)
+                return status;
+            linkage->groups[at] = (struct group_state){.group = group, .state = state};
+            linkage->groups_count++;
+        }
+        linkage->linked[i].user = linkage->groups[at].state;
+    }
+    return 0;
+}
+
+static int linkage_make(struct linkage *linkage, const husk_image *image, struct import_def *const *found,
+                        uint32_t depth_max, struct husk_error *err) {
+    int status = arrays_new(linkage, image, err);
+    if (status != 0)
+        return status;
+    take_defs(linkage, image, found);
+    status = make_values(linkage, image, depth_max, err);
+    return status != 0 ? status : make_states(linkage, image, err);
+}
+
+int linkage_init(struct linkage *linkage, const husk_image *image, const husk_imports *imports, uint32_t depth_max,
+                 struct husk_error *err) {
+    *linkage = (struct linkage){0};
+    struct import_def **found = array_new(image->imports_count, sizeof *found);
+    if (found == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory to link the imports");
+    int status = imports_link(imports, image, found, err);
+    if (status == 0)
+        status = linkage_make(linkage, image, found, depth_max, err);
+    free(found);
+    if (status != 0)
+        linkage_done(linkage);
+    return status;
+}
+
+int linkage_copy(struct linkage *linkage, const struct linkage *from, const husk_image *image, uint32_t depth_max,
+                 struct husk_error *err) {
+    *linkage = (struct linkage){0};
+    int status = linkage_make(linkage, image, from->defs, depth_max, err);
+    if (status != 0)
+        linkage_done(linkage);
+    return status;
+}
+
+void linkage_done(struct linkage *linkage) {
+    for (uint32_t i = 0; i < linkage->groups_count; i++)
+        linkage->groups[i].group->ops->state_free(linkage->groups[i].state);
+    for (uint32_t i = 0; linkage->defs != NULL && i < linkage->defs_count; i++)
+        import_def_unref(linkage->defs[i]);
+    free(linkage->defs);
+    free(linkage->memory_defs);
+    free(linkage->table_defs);
+    free(linkage->linked);
+    free(linkage->groups);
+    free(linkage->values);
+    *linkage = (struct linkage){0};
+}
+
+static size_t pad8(size_t bytes) {
+    return (bytes + 7) & ~(size_t)7;
+}
+
+/* The saved state of a group: NULL if there is none. The records come from a file and are hostile. */
+static const uint8_t *find_record(const husk_image *image, const char *name, size_t *ret_bytes) {
+    const uint8_t *at = image->host_state;
+    size_t left = image->host_state_count;
+    struct husk_image_host_state record;
+    while (left >= sizeof record) {
+        memcpy(&record, at, sizeof record);
+        at += sizeof record;
+        left -= sizeof record;
+        if (record.name_bytes > left || pad8(record.name_bytes) > left ||
+            record.state_bytes > left - pad8(record.name_bytes))
+            return NULL;
+        const uint8_t *state = at + pad8(record.name_bytes);
+        if (record.name_bytes == strlen(name) && memcmp(at, name, record.name_bytes) == 0) {
+            *ret_bytes = record.state_bytes;
+            return state;
+        }
+        size_t step = pad8(record.name_bytes) + pad8(record.state_bytes);
+        step = step < left ? step : left;
+        at += step;
+        left -= step;
+    }
+    return NULL;
+}
+
+int linkage_load_states(struct linkage *linkage, const husk_image *image, struct husk_error *err) {
+    for (uint32_t i = 0; i < linkage->groups_count; i++) {
+        const struct group_state *group = &linkage->groups[i];
+        const struct import_group_ops *ops = group->group->ops;
+        if (ops->state_load == NULL)
+            continue;
+        size_t bytes = 0;
+        const uint8_t *state = find_record(image, ops->name, &bytes);
+        int status = ops->state_load(group->state, state, bytes, err);
+        if (status != 0)
+            return error_while(err, status, "bringing back the state of %s", ops->name);
+    }
+    return 0;
+}
+
+int linkage_save_states(const struct linkage *linkage, struct buf *buf, struct husk_error *err) {
+    for (uint32_t i = 0; i < linkage->groups_count; i++) {
+        const struct group_state *group = &linkage->groups[i];
+        const struct import_group_ops *ops = group->group->ops;
+        if (ops->state_save == NULL)
+            continue;
+        size_t header_at = buf->count;
+        struct husk_image_host_state record = {.name_bytes = (uint32_t)strlen(ops->name)};
+        buf_append(buf, &record, sizeof record);
+        buf_append(buf, ops->name, record.name_bytes);
+        buf_align(buf, 8);
+        size_t state_at = buf->count;
+        ops->state_save(group->state, buf);
+        if (buf->failed)
+            return error_set(err, HUSK_E_NOMEM, "no memory for the state of %s", ops->name);
+        record.state_bytes = (uint32_t)(buf->count - state_at);
+        memcpy(buf->data + header_at, &record, sizeof record);
+        buf_align(buf, 8);
+    }
+    return buf->failed ? error_set(err, HUSK_E_NOMEM, "no memory for the state of host functions") : 0;
+}

@@ -1,0 +1,190 @@
+/*
+ * host/machine.c: the machine under an instance: memory (arena), page tables (sys_space) and the VM that has both as slots.
+ * Loading another module builds memory and page tables anew and gives them to the VM that is there; a VM is created only
+ * where there is none.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+#include "sandbox_internal.h"
+
+static void add_mapping(struct page_mapping *mappings, size_t *count, uint64_t gva_value, uint64_t bytes, uint32_t prot) {
+    if (bytes == 0)
+        return;
+    mappings[(*count)++] = (struct page_mapping){
+        .gva = gva(gva_value), .gpa = gpa_of_gva(gva(gva_value)), .bytes = bytes, .prot = prot};
+}
+
+/* The page mappings that an instance of these sizes starts with. */
+static size_t list_mappings(const husk_image *image, const struct sizing *sizes, uint64_t stack_bytes,
+                            struct page_mapping *mappings) {
+    const uint32_t rw = PAGE_READ | PAGE_WRITE;
+    size_t count = 0;
+    add_mapping(mappings, &count, HUSK_TEXT_GVA, image->text_bytes, PAGE_READ | PAGE_EXEC);
+    add_mapping(mappings, &count, image->rodata_gva, image->rodata_bytes, PAGE_READ);
+    for (uint32_t i = 0; i < image->data_segments_count; i++)
+        add_mapping(mappings, &count, image->segments[i].gva, image->segments[i].mem_bytes, rw);
+    for (uint32_t i = 0; i < image->tables_count; i++) { /* imported ones may start larger than declared */
+        uint64_t from = page_up(image->tables[i].base_gva + 8 * image->table_sizes[i]);
+        uint64_t to = page_up(image->tables[i].base_gva + 8 * sizes->table_entries[i]);
+        add_mapping(mappings, &count, from, to - from, rw);
+    }
+    add_mapping(mappings, &count, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES, rw);
+    add_mapping(mappings, &count, HUSK_STACK_TOP_GVA - stack_bytes, stack_bytes, rw);
+    for (uint32_t i = 0; i < image->memories_count; i++)
+        add_mapping(mappings, &count, husk_mem_gva(i), sizes->memory_bytes[i], rw);
+    return count;
+}
+
+static int template_make(const husk_sandbox *sandbox, const husk_image *image, const struct sizing *sizes,
+                         struct sys_template **ret_template, struct husk_error *err) {
+    size_t most = 4u + image->data_segments_count + image->tables_count + image->memories_count;
+    struct page_mapping *mappings = calloc(most, sizeof *mappings);
+    if (mappings == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for the list of mappings");
+    size_t count = list_mappings(image, sizes, sandbox->options.stack_bytes, mappings);
+    int status = sys_template_new(sandbox->engine->host_info.cpu_features, mappings, count, ret_template, err);
+    free(mappings);
+    return status;
+}
+
+static bool has_default_sizes(const husk_sandbox *sandbox, const husk_image *image, const struct sizing *sizes) {
+    if (sandbox->options.stack_bytes != HUSK_STACK_DEFAULT_BYTES)
+        return false;
+    for (uint32_t i = 0; i < image->memories_count; i++) {
+        if (sizes->memory_bytes[i] != image->memory_sizes[i] * HUSK_WASM_PAGE_SIZE)
+            return false;
+    }
+    for (uint32_t i = 0; i < image->tables_count; i++) {
+        if (sizes->table_entries[i] != image->table_sizes[i])
+            return false;
+    }
+    return true;
+}
+
+/* Sandboxes with the default sizes share one template per image; others get their own. */
+static int template_get(const husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes,
+                        struct sys_template **ret_template, struct husk_error *err) {
+    if (!has_default_sizes(sandbox, image, sizes))
+        return template_make(sandbox, image, sizes, ret_template, err);
+    pthread_mutex_lock(&image->template_lock);
+    int status = image->default_template != NULL ? 0
+                                                 : template_make(sandbox, image, sizes, &image->default_template, err);
+    if (status == 0)
+        *ret_template = sys_template_ref(image->default_template);
+    pthread_mutex_unlock(&image->template_lock);
+    return status;
+}
+
+/* Memory and page tables, not yet in any VM. */
+struct memory_set {
+    struct arena arena;
+    struct sys_template *template;
+    struct sys_space *space;
+};
+
+static void memory_done(struct memory_set *set) {
+    sys_space_free(set->space);
+    sys_template_unref(set->template);
+    arena_done(&set->arena);
+}
+
+static int memory_make(const husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes,
+                       struct memory_set *ret_set, struct husk_error *err) {
+    uint64_t reserve[HUSK_MAX_MEMORIES];
+    for (uint32_t i = 0; i < image->memories_count; i++)
+        reserve[i] = sizes->memory_max_pages[i] * HUSK_WASM_PAGE_SIZE;
+    struct arena_sizes arena_sizes = {.data_bytes = sizes->data_bytes,
+                                      .stack_bytes = sandbox->options.stack_bytes,
+                                      .memory_bytes = sizes->memory_bytes,
+                                      .memory_reserve_bytes = reserve};
+    struct memory_set set = {0};
+    int status = arena_init(&set.arena, image, &arena_sizes, err);
+    if (status == 0)
+        status = template_get(sandbox, image, sizes, &set.template, err);
+    if (status == 0)
+        status = sys_space_new(set.template, ARENA_SLOT_SYS, &set.space, err);
+    if (status != 0)
+        memory_done(&set);
+    else
+        *ret_set = set;
+    return status;
+}
+
+static int vm_make(husk_sandbox *sandbox, const struct memory_set *set, struct husk_error *err) {
+    husk_engine *engine = sandbox->engine;
+    struct vm_config config = {.cpu_features = engine->host_info.cpu_features,
+                               .page_root = sys_space_page_root(set->space),
+                               .exception_stack_top = sys_space_exception_stack_top(set->space)};
+    int status = sandbox->ops->create(engine->backend, &config, &sandbox->vm, err);
+    if (status != 0)
+        return status;
+    engine_count(engine, sandbox->stat_shard, STAT_vms_made);
+    kicker_init(&sandbox->kicker, sandbox->ops, sandbox->vm, engine->kick_signal);
+    return 0;
+}
+
+/* The VM lets go of the memory that it has; then it can be freed. */
+static int memory_detach(husk_sandbox *sandbox, struct husk_error *err) {
+    if (sandbox->vm == NULL || sandbox->space == NULL)
+        return 0;
+    int status = arena_detach(&sandbox->arena, sandbox->ops, sandbox->vm, err);
+    return status != 0 ? status : sys_space_detach(sandbox->space, err);
+}
+
+static void memory_free(husk_sandbox *sandbox) {
+    struct memory_set old = {sandbox->arena, sandbox->template, sandbox->space};
+    memory_done(&old);
+    hotset_done(&sandbox->hotset);
+    husk_image_unref(sandbox->mapped);
+    sandbox->arena = (struct arena){0};
+    sandbox->template = NULL;
+    sandbox->space = NULL;
+    sandbox->mapped = NULL;
+}
+
+static int memory_attach(husk_sandbox *sandbox, husk_image *image, struct husk_error *err) {
+    sandbox->ops->set_space(sandbox->vm, sys_space_page_root(sandbox->space),
+                            sys_space_exception_stack_top(sandbox->space));
+    int status = arena_attach(&sandbox->arena, image, sandbox->ops, sandbox->vm, err);
+    return status != 0 ? status : sys_space_attach(sandbox->space, sandbox->ops, sandbox->vm, err);
+}
+
+int machine_build(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes, struct husk_error *err) {
+    struct memory_set set = {0};
+    int status = memory_make(sandbox, image, sizes, &set, err);
+    if (status == 0 && sandbox->vm == NULL)
+        status = vm_make(sandbox, &set, err);
+    if (status != 0) {
+        memory_done(&set);
+        return status;
+    }
+    sandbox->is_broken = true; /* until it is whole again */
+    status = memory_detach(sandbox, err);
+    if (status != 0) {
+        memory_done(&set);
+        return status;
+    }
+    memory_free(sandbox);
+    sandbox->arena = set.arena;
+    sandbox->template = set.template;
+    sandbox->space = set.space;
+    sandbox->mapped = husk_image_ref(image);
+    status = memory_attach(sandbox, image, err);
+    if (status != 0)
+        return status;
+    hotset_prefill(&sandbox->hotset, &sandbox->arena, image);
+    sandbox->is_broken = false;
+    return 0;
+}
+
+/* The VM goes before the memory that it has as slots. */
+void machine_destroy(husk_sandbox *sandbox) {
+    if (sandbox->vm != NULL) {
+        sandbox->ops->destroy(sandbox->vm);
+        engine_count(sandbox->engine, sandbox->stat_shard, STAT_vms_freed);
+    }
+    sandbox->vm = NULL;
+    memory_free(sandbox);
+}

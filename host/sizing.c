@@ -1,0 +1,111 @@
+/* host/sizing.c: see sizing.h. */
+#include "sizing.h"
+
+#include <stdlib.h>
+
+#include "error.h"
+#include "host_limits.h"
+
+static uint64_t min_u64(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+static int arrays_new(struct sizing *sizing, const husk_image *image, struct husk_error *err) {
+    uint64_t *words = calloc(2 * ((size_t)image->memories_count + image->tables_count) + 1, sizeof *words);
+    if (words == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for a sandbox");
+    sizing->memory_bytes = words;
+    sizing->memory_max_pages = sizing->memory_bytes + image->memories_count;
+    sizing->table_entries = sizing->memory_max_pages + image->memories_count;
+    sizing->table_max_entries = sizing->table_entries + image->tables_count;
+    return 0;
+}
+
+/* The image's size; a compiled image's imported memories have that of their definition. */
+static int size_memories(struct sizing *sizing, const husk_image *image, const struct linkage *linkage,
+                         struct husk_error *err) {
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < image->memories_count; i++) {
+        const struct import_def *def = i < image->imported_count[HUSK_ABI_MEMORY] ? linkage->memory_defs[i] : NULL;
+        uint64_t pages = def != NULL && !image->is_snapshot ? def->min : image->memory_sizes[i];
+        uint64_t max_pages = def != NULL ? min_u64(def->max, HUSK_MAX_MEM_PAGES) : image->memories[i].max_pages;
+        if (pages > max_pages)
+            return error_set(err, HUSK_E_LIMIT, "memory %u has %llu pages in the snapshot; the import given allows %llu",
+                             i, (unsigned long long)pages, (unsigned long long)max_pages);
+        sizing->memory_bytes[i] = pages * HUSK_WASM_PAGE_SIZE;
+        total += sizing->memory_bytes[i];
+        sizing->memory_max_pages[i] = min_u64(max_pages, sizing->memory_max_bytes / HUSK_WASM_PAGE_SIZE);
+    }
+    if (total > sizing->memory_max_bytes)
+        return error_set(err, HUSK_E_LIMIT, "the module starts with %llu bytes of linear memory; memory_max_bytes is %llu",
+                         (unsigned long long)total, (unsigned long long)sizing->memory_max_bytes);
+    return 0;
+}
+
+static int initial_tables(struct sizing *sizing, const husk_image *image, const struct linkage *linkage,
+                          uint64_t *ret_total, struct husk_error *err) {
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < image->tables_count; i++) {
+        const struct import_def *def = i < image->imported_count[HUSK_ABI_TABLE] ? linkage->table_defs[i] : NULL;
+        uint64_t entries = def != NULL && !image->is_snapshot ? def->min : image->table_sizes[i];
+        if (entries > image->tables[i].reserve_entries)
+            return error_set(err, HUSK_E_LIMIT, "imported table %u starts with %llu entries; the image has room for %u", i,
+                             (unsigned long long)entries, image->tables[i].reserve_entries);
+        sizing->table_entries[i] = entries;
+        total += entries;
+    }
+    *ret_total = total;
+    return 0;
+}
+
+static uint64_t table_max(const struct sizing *sizing, const husk_image *image, const struct linkage *linkage,
+                          uint32_t idx) {
+    const struct husk_image_table *table = &image->tables[idx];
+    const struct import_def *def = idx < image->imported_count[HUSK_ABI_TABLE] ? linkage->table_defs[idx] : NULL;
+    uint64_t max = def != NULL ? def->max : table->max_entries;
+    max = min_u64(max, min_u64(table->reserve_entries, sizing->table_max_total));
+    return max < sizing->table_entries[idx] ? sizing->table_entries[idx] : max;
+}
+
+static int size_tables(struct sizing *sizing, const husk_image *image, const struct linkage *linkage, uint64_t limit,
+                       struct husk_error *err) {
+    uint64_t total = 0, data_end = HUSK_DATA_GVA;
+    for (uint32_t i = 0; i < image->data_segments_count; i++)
+        data_end = image->segments[i].gva + image->segments[i].mem_bytes;
+    int status = initial_tables(sizing, image, linkage, &total, err);
+    if (status != 0)
+        return status;
+    if (limit != 0 && total > limit)
+        return error_set(err, HUSK_E_LIMIT, "the module starts with %llu table entries; table_max_entries is %llu",
+                         (unsigned long long)total, (unsigned long long)limit);
+    sizing->table_max_total = limit != 0 ? limit : LIMIT_TABLE_ENTRIES_DEFAULT;
+    if (sizing->table_max_total < total)
+        sizing->table_max_total = total;
+    for (uint32_t i = 0; i < image->tables_count; i++) {
+        sizing->table_max_entries[i] = table_max(sizing, image, linkage, i);
+        uint64_t end = page_up(image->tables[i].base_gva + 8 * sizing->table_max_entries[i]);
+        data_end = end > data_end ? end : data_end;
+    }
+    sizing->data_bytes = page_up(data_end - HUSK_DATA_GVA);
+    return 0;
+}
+
+int sizing_init(struct sizing *sizing, const husk_image *image, const struct linkage *linkage,
+                const struct husk_sandbox_options *limits, struct husk_error *err) {
+    *sizing = (struct sizing){0};
+    int status = arrays_new(sizing, image, err);
+    if (status != 0)
+        return status;
+    sizing->memory_max_bytes = limits->memory_max_bytes != 0 ? limits->memory_max_bytes : UINT64_MAX;
+    status = size_memories(sizing, image, linkage, err);
+    if (status == 0)
+        status = size_tables(sizing, image, linkage, limits->table_max_entries, err);
+    if (status != 0)
+        sizing_done(sizing);
+    return status;
+}
+
+void sizing_done(struct sizing *sizing) {
+    free(sizing->memory_bytes); /* the one block of all arrays */
+    *sizing = (struct sizing){0};
+}

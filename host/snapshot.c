@@ -1,0 +1,326 @@
+/*
+ * host/snapshot.c: an image of a sandbox as it is between two calls. The pages that differ from the image it was loaded from are
+ * written to a new file; for all others the snapshot has the runs that image has. So its cost follows what was written, and
+ * snapshots of snapshots share layers.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "auto.h"
+#include "buf.h"
+#include "error.h"
+#include "file.h"
+#include "sandbox_internal.h"
+
+/* ---- which pages ---- */
+
+struct page_list {
+    const uint8_t **pages; /* host addresses, ascending */
+    uint32_t count, capacity;
+};
+
+static int list_add(struct page_list *list, const uint8_t *page, struct husk_error *err) {
+    if (list->count == list->capacity) {
+        uint32_t capacity = list->capacity == 0 ? 64 : 2 * list->capacity;
+        const uint8_t **pages = realloc(list->pages, capacity * sizeof *pages);
+        if (pages == NULL)
+            return error_set(err, HUSK_E_NOMEM, "no memory for the list of a snapshot's pages");
+        list->pages = pages;
+        list->capacity = capacity;
+    }
+    list->pages[list->count++] = page;
+    return 0;
+}
+
+static bool page_is_zero(const uint8_t *page) {
+    return page[0] == 0 && memcmp(page, page + 1, HUSK_PAGE_SIZE - 1) == 0;
+}
+
+static bool differs(const husk_image *image, uint64_t gva_value, const uint8_t *page) {
+    uint64_t bytes;
+    const uint8_t *source = image_source(image, gva_value, &bytes);
+    return source != NULL ? memcmp(page, source, HUSK_PAGE_SIZE) != 0 : !page_is_zero(page);
+}
+
+/* Stack and mailbox hold nothing between calls; memory beyond its size is nobody's. */
+static bool is_kept(const husk_sandbox *sandbox, uint64_t gva_value) {
+    if (gva_value >= HUSK_MAILBOX_GVA && gva_value < HUSK_MEM0_GVA)
+        return false;
+    return arena_span(&sandbox->arena, gva_value, HUSK_PAGE_SIZE) != NULL;
+}
+
+static int list_page(husk_sandbox *sandbox, struct page_list *list, const uint8_t *page, struct husk_error *err) {
+    uint64_t gva_value = arena_gva_of(&sandbox->arena, page);
+    if (!is_kept(sandbox, gva_value) || !differs(sandbox->mapped, gva_value, page))
+        return 0;
+    return list_add(list, page, err);
+}
+
+static int compare_pages(const void *a, const void *b) {
+    const uint8_t *first = *(const uint8_t *const *)a, *second = *(const uint8_t *const *)b;
+    return first < second ? -1 : first > second;
+}
+
+/* A page of an overlay (memory_image.c) may be in the list twice: as hot, and as not the image's. */
+static void list_sort(struct page_list *list) {
+    if (list->count > 1)
+        qsort(list->pages, list->count, sizeof *list->pages, compare_pages);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < list->count; i++) {
+        if (kept == 0 || list->pages[kept - 1] != list->pages[i])
+            list->pages[kept++] = list->pages[i];
+    }
+    list->count = kept;
+}
+
+static int list_changed(husk_sandbox *sandbox, struct page_list *list, struct husk_error *err) {
+    int status = hotset_update(&sandbox->hotset, &sandbox->arena, sandbox->mapped, &sandbox->engine->pagemap, err);
+    for (uint32_t i = 0; status == 0 && i < sandbox->hotset.count; i++)
+        status = list_page(sandbox, list, sandbox->hotset.pages[i].hva, err);
+    for (uint32_t i = 0; status == 0 && i < sandbox->arena.overlays_count; i++) {
+        const struct arena_overlay *overlay = &sandbox->arena.overlays[i];
+        const uint8_t *hva = arena_hva_of(&sandbox->arena, overlay->gva);
+        for (uint64_t at = 0; status == 0 && at < overlay->bytes; at += HUSK_PAGE_SIZE)
+            status = list_page(sandbox, list, hva + at, err);
+    }
+    if (status == 0 && sandbox->arena.overlays_count > 0)
+        list_sort(list);
+    return status;
+}
+
+/* ---- the new layer ---- */
+
+/* Runs of neighbouring pages; a run of zeros has no file and hides what the base has there. */
+static uint32_t plan_layer(const husk_sandbox *sandbox, const struct page_list *list, struct image_run *runs,
+                           bool *is_zero_run) {
+    uint32_t count = 0;
+    uint64_t offset = 0;
+    for (uint32_t i = 0; i < list->count; i++) {
+        uint64_t gva_value = arena_gva_of(&sandbox->arena, list->pages[i]);
+        bool is_zero = page_is_zero(list->pages[i]);
+        struct image_run *last = count > 0 ? &runs[count - 1] : NULL;
+        if (last != NULL && last->gva + last->bytes == gva_value && is_zero_run[count - 1] == is_zero) {
+            last->bytes += HUSK_PAGE_SIZE;
+        } else {
+            is_zero_run[count] = is_zero;
+            runs[count++] = (struct image_run){.gva = gva_value, .bytes = HUSK_PAGE_SIZE, .offset = offset};
+        }
+        offset += is_zero ? 0 : HUSK_PAGE_SIZE;
+    }
+    return count;
+}
+
+static int write_layer(const husk_sandbox *sandbox, struct image_run *runs, const bool *is_zero_run, uint32_t count,
+                       struct husk_error *err) {
+    auto_fd fd = -1;
+    bool is_empty = true;
+    int status = image_file_memfd(&fd, err);
+    for (uint32_t i = 0; i < count && status == 0; i++) {
+        if (is_zero_run[i])
+            continue;
+        is_empty = false;
+        if (file_write_all(fd, arena_hva_of(&sandbox->arena, runs[i].gva), runs[i].bytes) != 0)
+            status = error_sys(err, errno, "cannot write %llu bytes of a snapshot", (unsigned long long)runs[i].bytes);
+    }
+    struct image_file *file = NULL;
+    if (status == 0 && !is_empty) {
+        status = image_file_seal(fd, &file, err);
+        if (status == 0)
+            take_fd(&fd);
+    }
+    for (uint32_t i = 0; i < count && status == 0; i++)
+        runs[i].file = is_zero_run[i] ? NULL : image_file_ref(file);
+    image_file_unref(file);
+    return status;
+}
+
+static void append_run(struct image_run *runs, uint32_t *count, const struct image_run *run, uint64_t from,
+                       uint64_t to) {
+    if (from >= to || run->file == NULL)
+        return;
+    runs[(*count)++] = (struct image_run){.gva = from,
+                                          .bytes = to - from,
+                                          .file = image_file_ref(run->file),
+                                          .offset = run->offset + (from - run->gva)};
+}
+
+/* The base's runs where the layer has none. `merged` has room for 2 * layer + base. */
+static uint32_t merge_runs(const husk_image *base, const struct image_run *layer, uint32_t layer_count,
+                           struct image_run *merged) {
+    uint32_t count = 0, at = 0;
+    for (uint32_t i = 0; i < base->runs_count; i++) {
+        const struct image_run *run = &base->runs[i];
+        uint64_t from = run->gva, end = run->gva + run->bytes;
+        while (at < layer_count && layer[at].gva < end) {
+            append_run(merged, &count, run, from, layer[at].gva < from ? from : layer[at].gva);
+            append_run(merged, &count, &layer[at], layer[at].gva, layer[at].gva + layer[at].bytes);
+            uint64_t layer_end = layer[at].gva + layer[at].bytes;
+            from = layer_end > from ? layer_end : from;
+            at++;
+        }
+        append_run(merged, &count, run, from, end);
+    }
+    for (; at < layer_count; at++)
+        append_run(merged, &count, &layer[at], layer[at].gva, layer[at].gva + layer[at].bytes);
+    return count;
+}
+
+static int make_runs(husk_sandbox *sandbox, const struct page_list *list, husk_image *snapshot,
+                     struct husk_error *err) {
+    auto_free struct image_run *layer = calloc(list->count + 1u, sizeof *layer);
+    auto_free bool *is_zero_run = calloc(list->count + 1u, sizeof *is_zero_run);
+    struct image_run *merged = calloc(2u * list->count + sandbox->mapped->runs_count + 1u, sizeof *merged);
+    if (layer == NULL || is_zero_run == NULL || merged == NULL) {
+        free(merged);
+        return error_set(err, HUSK_E_NOMEM, "no memory for a snapshot");
+    }
+    uint32_t count = plan_layer(sandbox, list, layer, is_zero_run);
+    int status = write_layer(sandbox, layer, is_zero_run, count, err);
+    if (status != 0) {
+        free(merged);
+        return status;
+    }
+    snapshot->runs_count = merge_runs(sandbox->mapped, layer, count, merged);
+    snapshot->runs = merged;
+    for (uint32_t i = 0; i < count; i++)
+        image_file_unref(layer[i].file);
+    return 0;
+}
+
+/* ---- everything else ---- */
+
+/* The segments of data that the guest can reach: the image's, and what tables have grown since. */
+static int make_segments(const husk_sandbox *sandbox, husk_image *snapshot, struct husk_error *err) {
+    const husk_image *image = sandbox->image;
+    struct image_segment *segments =
+        calloc((size_t)image->data_segments_count + image->tables_count + 1, sizeof *segments);
+    if (segments == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for a snapshot");
+    uint32_t count = image->data_segments_count;
+    memcpy(segments, image->segments, count * sizeof *segments);
+    for (uint32_t i = 0; i < image->tables_count; i++) {
+        uint64_t from = page_up(image->tables[i].base_gva + 8 * image->table_sizes[i]);
+        uint64_t to = page_up(image->tables[i].base_gva + 8 * sandbox->sizes.table_entries[i]);
+        if (from >= to)
+            continue;
+        uint32_t place = count++;
+        for (; place > 0 && segments[place - 1].gva > from; place--)
+            segments[place] = segments[place - 1];
+        segments[place] = (struct image_segment){.gva = from, .mem_bytes = to - from};
+    }
+    snapshot->segments = segments;
+    snapshot->segments_count = snapshot->data_segments_count = count;
+    return 0;
+}
+
+static int make_sizes(const husk_sandbox *sandbox, husk_image *snapshot, struct husk_error *err) {
+    const husk_image *image = sandbox->image;
+    snapshot->sizes = calloc((size_t)image->memories_count + image->tables_count + 1, sizeof *snapshot->sizes);
+    if (snapshot->sizes == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for a snapshot");
+    for (uint32_t i = 0; i < image->memories_count; i++)
+        snapshot->sizes[i] = sandbox->arena.memories[i].bytes / HUSK_WASM_PAGE_SIZE;
+    for (uint32_t i = 0; i < image->tables_count; i++)
+        snapshot->sizes[image->memories_count + i] = sandbox->sizes.table_entries[i];
+    snapshot->memory_sizes = snapshot->sizes;
+    snapshot->table_sizes = snapshot->sizes + image->memories_count;
+    return 0;
+}
+
+static int make_host_state(const husk_sandbox *sandbox, husk_image *snapshot, struct husk_error *err) {
+    struct buf buf = {0};
+    int status = linkage_save_states(&sandbox->link, &buf, err);
+    if (status != 0) {
+        buf_done(&buf);
+        return status;
+    }
+    snapshot->host_state_own = buf.data;
+    snapshot->host_state = buf.data;
+    snapshot->host_state_count = (uint32_t)buf.count;
+    return 0;
+}
+
+/* The compiled image's text and note are shared; what a snapshot has of its own starts empty. */
+static husk_image *snapshot_alloc(husk_image *image) {
+    husk_image *code = image->code != NULL ? image->code : image;
+    husk_image *snapshot = malloc(sizeof *snapshot);
+    if (snapshot == NULL)
+        return NULL;
+    memcpy(snapshot, code, sizeof *snapshot); /* see image_internal.h: after opening, all of this is constant … */
+    atomic_init(&snapshot->refs, 1);          /* … but for the following */
+    pthread_mutex_init(&snapshot->template_lock, NULL);
+    pthread_mutex_init(&snapshot->flatten_lock, NULL);
+    snapshot->engine = engine_ref(code->engine);
+    snapshot->code = husk_image_ref(code);
+    snapshot->is_snapshot = true;
+    snapshot->note.flags = (code->note.flags & ~HUSK_IMAGE_NEEDS_INIT) | HUSK_IMAGE_SNAPSHOT;
+    snapshot->runs = snapshot->flat_runs = NULL;
+    snapshot->runs_count = snapshot->flat_runs_count = 0;
+    snapshot->segments = NULL;
+    snapshot->sizes = NULL;
+    snapshot->host_state = snapshot->host_state_own = NULL;
+    snapshot->host_state_count = 0;
+    snapshot->default_template = NULL;
+    snapshot->hot_gvas = NULL;
+    snapshot->hot_count = 0;
+    return snapshot;
+}
+
+static int snapshot_fill(husk_sandbox *sandbox, husk_image *snapshot, struct husk_error *err) {
+    struct page_list list = {0};
+    int status = make_segments(sandbox, snapshot, err);
+    if (status == 0)
+        status = make_sizes(sandbox, snapshot, err);
+    if (status == 0)
+        status = make_host_state(sandbox, snapshot, err);
+    if (status == 0)
+        status = list_changed(sandbox, &list, err);
+    if (status == 0)
+        status = make_runs(sandbox, &list, snapshot, err);
+    if (status == 0)
+        engine_add(sandbox->engine, sandbox->stat_shard, STAT_snapshot_pages, list.count);
+    free(list.pages);
+    return status;
+}
+
+static int check_can_snapshot(const husk_sandbox *sandbox, struct husk_error *err) {
+    int status = sandbox_check_idle(sandbox, "a snapshot", err);
+    if (status != 0)
+        return status;
+    if (sandbox->image == NULL)
+        return error_set(err, HUSK_E_STATE, "nothing is loaded, so there is nothing to take a snapshot of");
+    if (sandbox->is_poisoned)
+        return error_set(err, HUSK_E_POISONED, "the sandbox was cut off in mid-call; restore it first");
+    bool needs_init = (sandbox->image->note.flags & HUSK_IMAGE_NEEDS_INIT) != 0;
+    if (sandbox->start == SANDBOX_START_FAILED || (sandbox->start == SANDBOX_NOT_STARTED && needs_init))
+        return error_set(err, HUSK_E_STATE, "the module is not initialised; husk_sandbox_start() does it");
+    return 0;
+}
+
+int husk_sandbox_snapshot(husk_sandbox *sandbox, husk_image **ret_snapshot, struct husk_error *err) {
+    if (sandbox == NULL || ret_snapshot == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_sandbox_snapshot: a NULL argument");
+    int status = check_can_snapshot(sandbox, err);
+    if (status != 0)
+        return status;
+    const uint64_t start_ns = clock_ns(CLOCK_MONOTONIC);
+    husk_image *snapshot = snapshot_alloc(sandbox->image);
+    if (snapshot == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for a snapshot");
+    status = snapshot_fill(sandbox, snapshot, err);
+    if (status != 0) {
+        husk_image_unref(snapshot);
+        return error_while(err, status, "taking a snapshot");
+    }
+    hotset_learn(&sandbox->hotset, &sandbox->arena, snapshot);
+    const uint64_t ns = clock_ns(CLOCK_MONOTONIC) - start_ns;
+    engine_count(sandbox->engine, sandbox->stat_shard, STAT_snapshots);
+    engine_add(sandbox->engine, sandbox->stat_shard, STAT_snapshot_ns, ns);
+    engine_measure(sandbox->engine, HUSK_HISTOGRAM_SNAPSHOT, ns);
+    *ret_snapshot = snapshot;
+    return 0;
+}
+
+bool husk_image_is_snapshot(const husk_image *image) {
+    return image->is_snapshot;
+}
