@@ -18,11 +18,13 @@
 #include "wasi_abi.h"
 
 /* Limits on what a guest can ask for in one call. */
-#define WASI_FDS_MAX 3                        /* the standard streams */
-#define WASI_IOVECS_MAX 1024                  /* wasi-libc's IOV_MAX; more is EINVAL, as in POSIX */
-#define WASI_TRANSFER_MAX_BYTES (64u << 20)   /* per read or write: the rest is a short count. Bounds the time in the kernel */
-#define WASI_POLL_MAX 1024                    /* subscriptions; more is EINVAL */
-#define WASI_STRINGS_MAX_BYTES (16u << 20)    /* all arguments, or all of the environment: refused when the set is made */
+#define WASI_FDS_MAX 3       /* the standard streams */
+#define WASI_IOVECS_MAX 1024 /* wasi-libc's IOV_MAX; more is EINVAL, as in POSIX */
+#define WASI_TRANSFER_MAX_BYTES                                                                              \
+    (64u << 20)            /* per read or write: the rest is a short count. Bounds the time in the kernel */
+#define WASI_POLL_MAX 1024 /* subscriptions; more is EINVAL */
+#define WASI_STRINGS_MAX_BYTES                                                                               \
+    (16u << 20) /* all arguments, or all of the environment: refused when the set is made */
 #define WASI_STRINGS_MAX_COUNT (1u << 20)
 
 /* NUL-terminated strings behind one another: arguments or environment. */
@@ -43,7 +45,7 @@ struct wasi_config {
 
 /* One guest descriptor. host_fd is borrowed: never closed, and its file status flags, which others share, never changed. */
 struct wasi_fd {
-    int host_fd; /* -1: closed */
+    int host_fd;    /* -1: closed */
     uint16_t flags; /* WASI_FDFLAG_NONBLOCK, the only one that the guest can set */
     uint8_t filetype;
     bool is_seekable;
@@ -55,10 +57,11 @@ struct wasi_fd {
 struct wasi_ctx {
     struct wasi_config *config;
     struct wasi_fd fds[WASI_FDS_MAX];
-    uint64_t random_state;      /* if config->random_seed */
-    uint64_t monotonic_base_ns; /* the guest's monotonic clock starts here: it does not learn the host's uptime */
-    uint64_t cpu_total_ns;      /* CPU clocks: CPU time of the calling thread, */
-    uint64_t cpu_last_ns;       /*   added up between queries from the same thread */
+    uint64_t random_state; /* if config->random_seed */
+    uint64_t
+        monotonic_base_ns; /* the guest's monotonic clock starts here: it does not learn the host's uptime */
+    uint64_t cpu_total_ns; /* CPU clocks: CPU time of the calling thread, */
+    uint64_t cpu_last_ns;  /*   added up between queries from the same thread */
     int32_t cpu_last_tid;
 };
 
@@ -98,7 +101,8 @@ struct wasi_func {
 };
 
 /* ---- wasi.c: configuration, context, dispatch ---- */
-int wasi_config_new(const struct husk_wasi_options *options, struct wasi_config **ret_config, struct husk_error *err);
+int wasi_config_new(const struct husk_wasi_options *options, struct wasi_config **ret_config,
+                    struct husk_error *err);
 struct wasi_config *wasi_config_ref(struct wasi_config *config);
 void wasi_config_unref(struct wasi_config *config);
 /* Cannot fail; wasi_ctx_done() drops the config. */

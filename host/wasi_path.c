@@ -72,8 +72,10 @@ uint16_t wasi_path_unlink_file(struct wasi_call *call) {
 static uint16_t refuse_socket(const struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), 0, &fd);
-    if (wasi_err) return wasi_err;
-    bool is_socket = fd->filetype == WASI_FILETYPE_SOCKET_STREAM || fd->filetype == WASI_FILETYPE_SOCKET_DGRAM;
+    if (wasi_err)
+        return wasi_err;
+    bool is_socket =
+        fd->filetype == WASI_FILETYPE_SOCKET_STREAM || fd->filetype == WASI_FILETYPE_SOCKET_DGRAM;
     return is_socket ? WASI_ENOTSUP : WASI_ENOTSOCK;
 }
 
