@@ -257,7 +257,7 @@ int wasm_read_instr_into(struct wasm_reader *reader, struct wasm_instr *instr) {
     instr->lane = 0;
     instr->idx = 0;
     instr->idx2 = 0;
-    const struct code_row *row = NULL;
+    const struct code_row *row = &code_rows[0];
     int status = read_op(reader, &row);
     if (status != 0) {
         return status;
