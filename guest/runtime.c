@@ -240,13 +240,13 @@ static inline int compare_small(const uint8_t *left, const uint8_t *right, size_
 }
 
 typedef char mask16 __attribute__((vector_size(16)));
-typedef char mask __attribute__((vector_size(VECTOR_BYTES)));
+typedef char mask_vector __attribute__((vector_size(VECTOR_BYTES)));
 
 static inline int all_set(vector lanes) {
 #if HUSK_VECTOR >= 1
-    return __builtin_ia32_pmovmskb256((mask)lanes) == -1;
+    return __builtin_ia32_pmovmskb256((mask_vector)lanes) == -1;
 #else
-    return __builtin_ia32_pmovmskb128((mask)lanes) == 0xffff;
+    return __builtin_ia32_pmovmskb128((mask_vector)lanes) == 0xffff;
 #endif
 }
 
