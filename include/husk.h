@@ -18,7 +18,8 @@
  * means the default.
  *
  * Signals. While a call runs, the library may send HUSK_KICK_SIGNAL (SIGRTMIN + 6 unless husk_engine_options says otherwise) to the
- * calling thread, to end a call at its deadline. It installs a handler that does nothing; it touches no other signal.
+ * calling thread, to end a call at its deadline. It installs a handler that does nothing; it touches no other signal. A thread's first
+ * call unblocks the signal in that thread; a thread that blocks it again has calls that nothing can cut off.
  */
 #ifndef HUSK_H
 #define HUSK_H
