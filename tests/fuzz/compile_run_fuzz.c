@@ -1,7 +1,8 @@
 /*
- * Fuzz target: any bytes; what validates is compiled at -O0 and -O2 and run in a VM (if there is KVM): every exported function without
- * parameters. The two must agree, the compiler must not fail, and compiled code must never be a guest violation. Inputs:
- * tests/fuzz/corpus/compile_run, made from tests/fuzz/wat/run_*.wat with wat2wasm. Good further ones: `wasm-opt -ttf`.
+ * Fuzz target: any bytes; what validates is compiled at -O0 and -O2 and run in a VM (if there is KVM): every
+ * exported function without parameters. The two must agree, the compiler must not fail, and compiled code
+ * must never be a guest violation. Inputs: tests/fuzz/corpus/compile_run, made from tests/fuzz/wat/run_*.wat
+ * with wat2wasm. Good further ones: `wasm-opt -ttf`.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,7 +46,8 @@ static husk_engine *the_engine(void) {
     return engine;
 }
 
-static int host_function(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+static int host_function(husk_caller *caller, void *user, const struct husk_value *args,
+                         struct husk_value *results) {
     (void)caller;
     (void)user;
     (void)args;
@@ -53,7 +55,8 @@ static int host_function(husk_caller *caller, void *user, const struct husk_valu
     return 0;
 }
 
-/* Whatever the module wants to import. False: it wants something that cannot be given (two types for one name, …). */
+/* Whatever the module wants to import. False: it wants something that cannot be given (two types for one
+ * name, …). */
 static bool define_imports(const husk_image *image, husk_imports *imports) {
     for (size_t i = 0; i < husk_image_imports_count(image); i++) {
         struct husk_extern item;
@@ -61,7 +64,8 @@ static bool define_imports(const husk_image *image, husk_imports *imports) {
         struct husk_value zero = {.type = item.type};
         uint64_t max = item.has_max ? item.max : UINT64_MAX;
         if (status == 0 && item.kind == HUSK_EXTERN_FUNC)
-            status = husk_imports_func(imports, item.module, item.name, &item.func, host_function, NULL, NULL, NULL);
+            status = husk_imports_func(imports, item.module, item.name, &item.func, host_function, NULL, NULL,
+                                       NULL);
         else if (status == 0 && item.kind == HUSK_EXTERN_GLOBAL)
             status = husk_imports_global(imports, item.module, item.name, item.is_mutable, &zero, NULL);
         else if (status == 0 && item.kind == HUSK_EXTERN_MEMORY)
@@ -74,7 +78,8 @@ static bool define_imports(const husk_image *image, husk_imports *imports) {
     return true;
 }
 
-static void record_outcome(struct run_record *run, const struct husk_outcome *outcome, struct call_record *call) {
+static void record_outcome(struct run_record *run, const struct husk_outcome *outcome,
+                           struct call_record *call) {
     struct husk_error none = {0};
     snprintf(none.message, sizeof none.message, "%s", outcome->message);
     require(outcome->kind != HUSK_GUEST_VIOLATION, "guest violation", &none);
@@ -82,7 +87,8 @@ static void record_outcome(struct run_record *run, const struct husk_outcome *ou
     call->trap = outcome->trap;
     if (outcome->kind == HUSK_DEADLINE || outcome->trap == HUSK_TRAP_CALL_STACK_EXHAUSTED)
         run->calls_count--; /* levels differ in speed and in frame size */
-    run->is_over = outcome->kind != HUSK_RETURNED; /* what a function stored before its trap may differ, too */
+    run->is_over =
+        outcome->kind != HUSK_RETURNED; /* what a function stored before its trap may differ, too */
 }
 
 static void call_exports(husk_sandbox *sandbox, const husk_image *image, struct run_record *run) {
@@ -90,15 +96,16 @@ static void call_exports(husk_sandbox *sandbox, const husk_image *image, struct 
     struct husk_error err = {0};
     static struct husk_outcome outcome;
     options.wall_ns = WALL_NS;
-    for (size_t i = 0; i < husk_image_exports_count(image) && run->calls_count < CALLS_MAX && !run->is_over; i++) {
+    for (size_t i = 0; i < husk_image_exports_count(image) && run->calls_count < CALLS_MAX && !run->is_over;
+         i++) {
         struct husk_extern item;
-        if (husk_image_export(image, i, &item) != 0 || item.kind != HUSK_EXTERN_FUNC || item.func.params_count != 0 ||
-            item.func.results_count > RESULTS_MAX)
+        if (husk_image_export(image, i, &item) != 0 || item.kind != HUSK_EXTERN_FUNC ||
+            item.func.params_count != 0 || item.func.results_count > RESULTS_MAX)
             continue;
         struct call_record *call = &run->calls[run->calls_count++];
         call->results_count = item.func.results_count;
-        int status = husk_call_func(sandbox, (husk_func){item.idx}, NULL, 0, call->results, call->results_count, &options,
-                                    &outcome, &err);
+        int status = husk_call_func(sandbox, (husk_func){item.idx}, NULL, 0, call->results,
+                                    call->results_count, &options, &outcome, &err);
         require(status == 0, "husk_call_func", &err);
         record_outcome(run, &outcome, call);
     }
@@ -116,7 +123,8 @@ static void run_image(husk_engine *engine, husk_image *image, struct run_record 
     require(husk_imports_new(engine, &imports, &err) == 0, "husk_imports_new", &err);
     run->is_over = !define_imports(image, imports);
     if (!run->is_over && husk_sandbox_new(engine, image, imports, &limits, &sandbox, &err) != 0) {
-        require(err.status == HUSK_E_LIMIT || err.status == HUSK_E_LINK || err.status == HUSK_E_CPU, "husk_sandbox_new", &err);
+        require(err.status == HUSK_E_LIMIT || err.status == HUSK_E_LINK || err.status == HUSK_E_CPU,
+                "husk_sandbox_new", &err);
         run->is_over = true;
     }
     if (!run->is_over) {
@@ -141,7 +149,8 @@ static bool compile_and_run(const uint8_t *data, size_t size, int opt_level, str
     options.memory_limit_bytes = 4ull << 30;
     int status = husk_compile(data, size, &options, &fd, &err);
     if (status != 0) {
-        require(status == HUSK_E_LIMIT || status == HUSK_E_TIMEOUT || status == HUSK_E_UNSUPPORTED, "husk_compile", &err);
+        require(status == HUSK_E_LIMIT || status == HUSK_E_TIMEOUT || status == HUSK_E_UNSUPPORTED,
+                "husk_compile", &err);
         return false;
     }
     require(husk_image_open_fd(the_engine(), fd, true, &image, &err) == 0, "husk_image_open_fd", &err);
@@ -167,11 +176,13 @@ static void compare(const struct run_record *a, const struct run_record *b) {
     struct husk_error detail = {0};
     size_t count = a->calls_count < b->calls_count ? a->calls_count : b->calls_count;
     for (size_t i = 0; i < count; i++) {
-        snprintf(detail.message, sizeof detail.message, "call %zu: kind %d trap %d, kind %d trap %d", i, (int)a->calls[i].kind,
-                 (int)a->calls[i].trap, (int)b->calls[i].kind, (int)b->calls[i].trap);
-        require(a->calls[i].kind == b->calls[i].kind && a->calls[i].trap == b->calls[i].trap, "levels disagree", &detail);
+        snprintf(detail.message, sizeof detail.message, "call %zu: kind %d trap %d, kind %d trap %d", i,
+                 (int)a->calls[i].kind, (int)a->calls[i].trap, (int)b->calls[i].kind, (int)b->calls[i].trap);
+        require(a->calls[i].kind == b->calls[i].kind && a->calls[i].trap == b->calls[i].trap,
+                "levels disagree", &detail);
         for (size_t k = 0; a->calls[i].kind == HUSK_RETURNED && k < a->calls[i].results_count; k++)
-            require(same_value(&a->calls[i].results[k], &b->calls[i].results[k]), "levels return different values", &detail);
+            require(same_value(&a->calls[i].results[k], &b->calls[i].results[k]),
+                    "levels return different values", &detail);
     }
 }
 

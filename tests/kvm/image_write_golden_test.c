@@ -1,4 +1,5 @@
-/* tests/kvm/image_write_golden_test.c: image files of earlier days still open, say the same about themselves, and run. See tests/golden. */
+/* tests/kvm/image_write_golden_test.c: image files of earlier days still open, say the same about
+ * themselves, and run. See tests/golden. */
 #include <string.h>
 
 #include "harness.h"
@@ -24,7 +25,8 @@ TEST(tiny_opens) {
     husk_image_unref(image);
 }
 
-static int add_one(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+static int add_one(husk_caller *caller, void *user, const struct husk_value *args,
+                   struct husk_value *results) {
     (void)caller;
     (void)user;
     results[0].of.i32 = args[0].of.i32 + 1;
@@ -48,7 +50,8 @@ TEST(tiny_runs) {
     husk_imports *imports = NULL;
     husk_sandbox *sandbox = NULL;
     const husk_type i32 = HUSK_I32;
-    const struct husk_functype unary = {.params = &i32, .params_count = 1, .results = &i32, .results_count = 1};
+    const struct husk_functype unary = {
+        .params = &i32, .params_count = 1, .results = &i32, .results_count = 1};
     CHECK_OK(husk_engine_new(NULL, &engine, &err), err);
     CHECK_OK(husk_image_open(engine, TINY, true, &image, &err), err);
     CHECK_OK(husk_imports_new(engine, &imports, &err), err);

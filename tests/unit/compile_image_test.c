@@ -1,6 +1,6 @@
 /*
- * What the compiler puts into an image file, byte by byte where it matters: segments, initial memory, globals, tables, the note, what
- * readelf thinks of it, reproducibility, and that libhusk accepts it.
+ * What the compiler puts into an image file, byte by byte where it matters: segments, initial memory,
+ * globals, tables, the note, what readelf thinks of it, reproducibility, and that libhusk accepts it.
  */
 #include <elf.h>
 #include <fcntl.h>
@@ -66,7 +66,8 @@ static const Elf64_Phdr *segment_at(const struct file *file, uint64_t gva) {
     const Elf64_Ehdr *header = (const Elf64_Ehdr *)(const void *)file->bytes;
     const Elf64_Phdr *segments = (const Elf64_Phdr *)(const void *)(file->bytes + header->e_phoff);
     for (unsigned i = 0; i < header->e_phnum; i++)
-        if (segments[i].p_type == PT_LOAD && gva >= segments[i].p_vaddr && gva < segments[i].p_vaddr + segments[i].p_memsz)
+        if (segments[i].p_type == PT_LOAD && gva >= segments[i].p_vaddr &&
+            gva < segments[i].p_vaddr + segments[i].p_memsz)
             return &segments[i];
     return NULL;
 }
@@ -88,11 +89,13 @@ static const void *row(const struct file *file, enum husk_image_array_id id, uin
 }
 
 TEST(initial_memory) {
-    struct file file = compile("(module (memory 200)"
-                               " (data (i32.const 10) \"abcdef\") (data (i32.const 12) \"XY\") (data (i32.const 12) \"\\00\")"
-                               " (data (i32.const 65535) \"\\01\\02\")"
-                               " (data (i32.const 10000000) \"far\") (data (i32.const 13107196) \"last\"))");
-    CHECK_EQ_U64(initial(&file, HUSK_MEM0_GVA + 10, 8), 0x666559006261ull); /* "ab" 0 "Y" "ef": later ones win */
+    struct file file = compile(
+        "(module (memory 200)"
+        " (data (i32.const 10) \"abcdef\") (data (i32.const 12) \"XY\") (data (i32.const 12) \"\\00\")"
+        " (data (i32.const 65535) \"\\01\\02\")"
+        " (data (i32.const 10000000) \"far\") (data (i32.const 13107196) \"last\"))");
+    CHECK_EQ_U64(initial(&file, HUSK_MEM0_GVA + 10, 8),
+                 0x666559006261ull); /* "ab" 0 "Y" "ef": later ones win */
     CHECK_EQ_U64(initial(&file, HUSK_MEM0_GVA + 65535, 2), 0x0201);
     CHECK_EQ_U64(initial(&file, HUSK_MEM0_GVA + 10000000, 4), 0x726166);
     CHECK_EQ_U64(initial(&file, HUSK_MEM0_GVA + 13107196, 4), 0x7473616c);
@@ -103,14 +106,17 @@ TEST(initial_memory) {
 }
 
 TEST(globals_tables_and_sizes) {
-    struct file file = compile(
-        "(module (import \"m\" \"g\" (global i32)) (memory 3 9) (table $t 4 100 funcref) (table $u 2 2 externref)"
-        " (global i64 (i64.const 0x1122334455667788)) (global (mut f32) (f32.const 1.5)) (global funcref (ref.func $b))"
-        " (global i32 (i32.const -7))"
-        " (elem (table $t) (i32.const 1) func $a $b) (elem func $b) (data \"passive\")"
-        " (func $a) (func $b (param i32)))");
-    const struct husk_image_global *g1 = row(&file, HUSK_ARR_GLOBALS, 1), *g2 = row(&file, HUSK_ARR_GLOBALS, 2);
-    const struct husk_image_global *g3 = row(&file, HUSK_ARR_GLOBALS, 3), *g4 = row(&file, HUSK_ARR_GLOBALS, 4);
+    struct file file = compile("(module (import \"m\" \"g\" (global i32)) (memory 3 9) (table $t 4 100 "
+                               "funcref) (table $u 2 2 externref)"
+                               " (global i64 (i64.const 0x1122334455667788)) (global (mut f32) (f32.const "
+                               "1.5)) (global funcref (ref.func $b))"
+                               " (global i32 (i32.const -7))"
+                               " (elem (table $t) (i32.const 1) func $a $b) (elem func $b) (data \"passive\")"
+                               " (func $a) (func $b (param i32)))");
+    const struct husk_image_global *g1 = row(&file, HUSK_ARR_GLOBALS, 1),
+                                   *g2 = row(&file, HUSK_ARR_GLOBALS, 2);
+    const struct husk_image_global *g3 = row(&file, HUSK_ARR_GLOBALS, 3),
+                                   *g4 = row(&file, HUSK_ARR_GLOBALS, 4);
     const struct husk_image_func *a = row(&file, HUSK_ARR_FUNCS, 0), *b = row(&file, HUSK_ARR_FUNCS, 1);
     const struct husk_image_table *t = row(&file, HUSK_ARR_TABLES, 0);
     const struct husk_image_memory *memory = row(&file, HUSK_ARR_MEMORIES, 0);
@@ -118,7 +124,8 @@ TEST(globals_tables_and_sizes) {
     CHECK_EQ_U64(initial(&file, g2->gva, 8), 0x3fc00000);
     CHECK_EQ_U64(g2->flags, HUSK_GLOBAL_MUTABLE);
     CHECK_EQ_U64(initial(&file, g4->gva, 8), 0xfffffff9);
-    uint64_t ref_a = (uint64_t)(a->type_idx + 1) << 32 | a->code_gva, ref_b = (uint64_t)(b->type_idx + 1) << 32 | b->code_gva;
+    uint64_t ref_a = (uint64_t)(a->type_idx + 1) << 32 | a->code_gva,
+             ref_b = (uint64_t)(b->type_idx + 1) << 32 | b->code_gva;
     CHECK_EQ_U64(initial(&file, g3->gva, 8), ref_b);
     CHECK_EQ_U64(t->reserve_entries, 100);
     CHECK_EQ_U64(t->base_gva % HUSK_PAGE_SIZE, 0);
@@ -134,7 +141,8 @@ TEST(globals_tables_and_sizes) {
 
 TEST(what_must_wait_is_marked) {
     struct file start = compile("(module (func $s) (start $s))");
-    CHECK((start.note.flags & HUSK_IMAGE_NEEDS_INIT) != 0 && start.note.init_gva != 0 && start.note.init_thunk_gva != 0);
+    CHECK((start.note.flags & HUSK_IMAGE_NEEDS_INIT) != 0 && start.note.init_gva != 0 &&
+          start.note.init_thunk_gva != 0);
     file_close(&start);
     struct file beyond = compile("(module (memory 1) (data (i32.const 65530) \"too long\"))");
     CHECK((beyond.note.flags & HUSK_IMAGE_NEEDS_INIT) != 0);
@@ -168,10 +176,11 @@ TEST(same_input_same_image) {
     char wat[20000] = "(module (memory 1)";
     size_t used = strlen(wat);
     for (int i = 0; i < 60; i++)
-        used += (size_t)snprintf(wat + used, sizeof wat - used,
-                                 "(func (export \"f%d\") (param i32) (result i32) local.get 0 i32.load i32.const %d i32.mul"
-                                 " call %d)",
-                                 i, i * 77 + 1, (i * 7 + 3) % 60);
+        used += (size_t)snprintf(
+            wat + used, sizeof wat - used,
+            "(func (export \"f%d\") (param i32) (result i32) local.get 0 i32.load i32.const %d i32.mul"
+            " call %d)",
+            i, i * 77 + 1, (i * 7 + 3) % 60);
     snprintf(wat + used, sizeof wat - used, ")");
     size_t count;
     uint8_t *wasm = wat_to_wasm(wat, &count);
@@ -179,7 +188,8 @@ TEST(same_input_same_image) {
     for (uint32_t threads = 1; threads <= 4; threads += 3) {
         struct file again = compile_with(wasm, count, 2, threads);
         CHECK_EQ_U64(again.count, first.count);
-        CHECK_MSG(memcmp(again.bytes, first.bytes, first.count) == 0, "another image with %u threads", threads);
+        CHECK_MSG(memcmp(again.bytes, first.bytes, first.count) == 0, "another image with %u threads",
+                  threads);
         file_close(&again);
     }
     file_close(&first);
@@ -187,8 +197,9 @@ TEST(same_input_same_image) {
 }
 
 TEST(libhusk_opens_it) {
-    struct file file = compile("(module $named (import \"env\" \"h\" (func (param i32))) (memory (export \"memory\") 1)"
-                               " (func (export \"f\") (param i32 f64) (result i64) i64.const 0))");
+    struct file file =
+        compile("(module $named (import \"env\" \"h\" (func (param i32))) (memory (export \"memory\") 1)"
+                " (func (export \"f\") (param i32 f64) (result i64) i64.const 0))");
     struct husk_error err;
     husk_image *image = NULL;
     CHECK_OK(husk_image_open_fd(NULL, file.fd, true, &image, &err), err);
@@ -215,8 +226,9 @@ TEST(libhusk_opens_it) {
 TEST(readelf_likes_it) {
     if (access("/usr/bin/readelf", X_OK) != 0)
         SKIP("no readelf (Debian package binutils)");
-    struct file file = compile("(module (memory 1) (table 3 9 funcref) (elem (i32.const 0) $f) (data (i32.const 5) \"x\")"
-                               " (global (mut i32) (i32.const 5)) (func $f (export \"f\") (result f64) f64.const 3.25))");
+    struct file file =
+        compile("(module (memory 1) (table 3 9 funcref) (elem (i32.const 0) $f) (data (i32.const 5) \"x\")"
+                " (global (mut i32) (i32.const 5)) (func $f (export \"f\") (result f64) f64.const 3.25))");
     char command[128], line[512], all[65536] = "";
     snprintf(command, sizeof command, "LC_ALL=C readelf -a -W /proc/%d/fd/%d 2>&1", (int)getpid(), file.fd);
     FILE *pipe = popen(command, "r");
