@@ -1,11 +1,11 @@
 /* compiler/code_map.h: which wasm offset of which function is at which address: for traps and backtraces.
- * Used by link.c. */
+ * Used by linker.c. */
 #ifndef COMPILER_CODE_MAP_H
 #define COMPILER_CODE_MAP_H
 
 #include "buf.h"
 #include "dwarf_line.h"
-#include "link.h"
+#include "linker.h"
 
 /* Append the rows of one object's line table (address, wasm offset) to `lines`. */
 int code_map_read(const struct dwarf_line_input *input, struct buf *lines, struct husk_error *err);

@@ -1,4 +1,4 @@
-/* compiler/elfobj.c: reads one relocatable object; see elfobj.h. Used by link.c only. */
+/* compiler/elfobj.c: reads one relocatable object; see elfobj.h. Used by linker.c only. */
 #include "elfobj.h"
 
 #include <stdlib.h>

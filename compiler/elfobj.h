@@ -19,7 +19,7 @@ struct elfobj_section {
     const uint8_t *data;  /* header.sh_size bytes; NULL for SHT_NOBITS */
     const uint8_t *relas; /* Elf64_Rela[relas_count], perhaps unaligned */
     uint64_t relas_count;
-    bool is_kept; /* has a place: `address` and `image` are set (by link.c) */
+    bool is_kept; /* has a place: `address` and `image` are set (by linker.c) */
     uint64_t address;
     uint8_t *image; /* the bytes that relocations are applied to */
 };

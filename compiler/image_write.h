@@ -7,7 +7,7 @@
 #define COMPILER_IMAGE_WRITE_H
 
 #include "buf.h"
-#include "link.h"
+#include "linker.h"
 
 struct image_input {
     const struct plan *plan;

@@ -1,4 +1,4 @@
-/* compiler/unwind.c: call frame information → unwind rows; see unwind.h. Used by link.c. */
+/* compiler/unwind.c: call frame information → unwind rows; see unwind.h. Used by linker.c. */
 #include "unwind.h"
 
 #include <stdlib.h>

@@ -20,7 +20,7 @@
 #include "error.h"
 #include "file.h"
 #include "image_write.h"
-#include "link.h"
+#include "linker.h"
 #include "plan.h"
 #include "worker_proto.h"
 

@@ -1,6 +1,6 @@
 /* The linker: relocation kinds and their limits, symbols, sections; damaged objects of every length and
  * with every bit flipped. */
-#include "link.h"
+#include "linker.h"
 
 #include <stdlib.h>
 #include <string.h>

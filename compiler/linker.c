@@ -1,9 +1,9 @@
 /*
- * compiler/link.c: a static linker for the few things that occur: places sections at fixed addresses,
- * resolves symbols, applies the five relocation kinds of the small code model. See link.h; elfobj.c parses,
+ * compiler/linker.c: a static linker for the few things that occur: places sections at fixed addresses,
+ * resolves symbols, applies the five relocation kinds of the small code model. See linker.h; elfobj.c parses,
  * symbols.c resolves, code_map.c and unwind.c make tables.
  */
-#include "link.h"
+#include "linker.h"
 
 #include <stdio.h>
 #include <stdlib.h>

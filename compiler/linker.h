@@ -1,9 +1,9 @@
 /*
- * compiler/link.h: objects of codegen + guest runtime → text and rodata at their fixed addresses, and what
+ * compiler/linker.h: objects of codegen + guest runtime → text and rodata at their fixed addresses, and what
  * the image's note says about them. Between codegen.h and image_write.h.
  */
-#ifndef COMPILER_LINK_H
-#define COMPILER_LINK_H
+#ifndef COMPILER_LINKER_H
+#define COMPILER_LINKER_H
 
 #include "codegen.h"
 #include "image.h"
