@@ -1,8 +1,9 @@
 /*
  * cli/cli.h: the husk command, which uses the public headers and nothing else of Husk.
  *
- * main.c picks a command; cmd_*.c are the commands; input.c reads wasm and image files, store.c compiles and caches; typed.c turns
- * text into typed values and back; report.c words errors, traps and JSON; units.c reads durations and sizes.
+ * main.c picks a command; cmd_*.c are the commands; input.c reads wasm and image files, store.c compiles and
+ * caches; typed.c turns text into typed values and back; report.c words errors, traps and JSON; units.c reads
+ * durations and sizes.
  */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
@@ -22,7 +23,7 @@ enum cli_exit {
     CLI_USAGE = 2,
     CLI_TIMEOUT = 124,     /* as timeout(1) */
     CLI_ERROR = 125,       /* husk itself failed: file, compiler, KVM, … */
-    CLI_INTERRUPTED = 130, /* 128 + SIGINT */
+    CLI_INTERRUPTED = 130, /* 128 + SIGINT; or 128 + the signal that it was */
     CLI_TRAP = 134,        /* 128 + SIGABRT: what a native program that aborts gives a shell */
     CLI_VIOLATION = 139    /* 128 + SIGSEGV: the image did what no compiled module does */
 };

@@ -194,21 +194,25 @@ static int make_sandbox(struct run *run, struct husk_error *err) {
 /* ---- Ctrl-C ---- */
 
 static husk_sandbox *volatile interrupted_sandbox;
+static volatile sig_atomic_t interrupted_by;
 
-/* The first Ctrl-C ends the guest's call, the second (SA_RESETHAND) husk. */
+/* The first signal ends the guest's call, the second (SA_RESETHAND) husk. */
 static void on_interrupt(int signal) {
-    (void)signal;
+    interrupted_by = signal;
     if (interrupted_sandbox)
         husk_interrupt(interrupted_sandbox);
 }
 
+/* NULL: no longer. A signal that is ignored (nohup, a shell's background job) stays so. */
 static void watch_interrupts(husk_sandbox *sandbox) {
-    struct sigaction action = {.sa_flags = (int)SA_RESETHAND};
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction before, action = {.sa_flags = (int)SA_RESETHAND};
     action.sa_handler = sandbox ? on_interrupt : SIG_DFL;
     sigemptyset(&action.sa_mask);
     interrupted_sandbox = sandbox;
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+        if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            (void)sigaction(signals[i], &action, NULL);
 }
 
 /* ---- Calling ---- */
@@ -233,7 +237,8 @@ static int error_no_function(const struct run *run, const char *name, struct hus
                      list[0] ? list : "none");
 }
 
-/* A library that WASI's toolchains make ("reactor") wants _initialize to be called once, before anything else. */
+/* A library that WASI's toolchains make ("reactor") wants _initialize to be called once, before anything
+ * else. */
 static int initialize(struct run *run, struct husk_outcome *outcome, struct husk_error *err) {
     husk_func func;
     struct husk_functype type;
@@ -290,7 +295,11 @@ static int call(struct run *run) {
     }
     struct husk_value *args = calloc(type.params_count + 1, sizeof(*args));
     struct husk_value *results = calloc(type.results_count + 1, sizeof(*results));
-    int code = args && results ? CLI_OK : report_usage(&run->report, "out of memory");
+    int code = CLI_OK;
+    if (!args || !results) {
+        cli_error(&err, HUSK_E_NOMEM, "out of memory");
+        code = report_error(&run->report, run->path, &err);
+    }
     if (!code && run->invoke)
         code = parse_args(run, &type, args);
     if (!code) {
@@ -307,6 +316,8 @@ static int call(struct run *run) {
             print_results(run, results, type.results_count);
         else if (outcome.kind != HUSK_RETURNED || run->invoke)
             code = report_outcome(&run->report, &outcome);
+        if (!status && outcome.kind == HUSK_INTERRUPTED && interrupted_by)
+            code = 128 + interrupted_by;
     }
     free(args);
     free(results);

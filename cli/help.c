@@ -6,7 +6,8 @@
 #define EXIT_CODES                                                                                           \
     "\n"                                                                                                     \
     "Exit codes: the program's own (low 8 bits); 2 wrong usage; 124 out of time; 125 husk failed (file,\n"   \
-    "compiler, KVM); 130 interrupted; 134 the guest trapped; 139 the guest broke the rules of its VM.\n"
+    "compiler, KVM); 130 interrupted (128 + signal); 134 the guest trapped; 139 the guest broke its VM's "   \
+    "rules.\n"
 
 const char help_husk[] =
     "husk runs untrusted WebAssembly, every instance in a virtual machine of its own.\n"

@@ -1,6 +1,6 @@
 /*
- * cli/input.c: reading what the user named, and telling what it is: a wasm module, an image, or something else, with the
- * message that helps.
+ * cli/input.c: reading what the user named, and telling what it is: a wasm module, an image, or something
+ * else, with the message that helps.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,6 @@
 /*
- * cli/report.c: how errors, traps and results are worded, as text on standard error or as JSON on standard output.
+ * cli/report.c: how errors, traps and results are worded, as text on standard error or as JSON on standard
+ * output.
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -109,7 +110,8 @@ int report_usage(const struct report *report, const char *format, ...) {
     return CLI_USAGE;
 }
 
-/* getopt's two complaints: ':' an argument is missing, '?' unknown; opterr is 0 and the option string starts with "+:". */
+/* getopt's two complaints: ':' an argument is missing, '?' unknown; opterr is 0 and the option string
+ * starts with "+:". */
 int report_bad_option(const struct report *report, char **argv) {
     const char *word = argv[optind - 1];
     if (optopt > 0 && optopt < 128 && word[0] == '-' && word[1] != '-')

@@ -1,7 +1,7 @@
 /*
- * cli/typed.c: typed values as text. Integers: decimal or 0x…, signed or unsigned reading. Floats: what strtod() takes,
- * `inf`, `nan`, and `nan:0x…` with the payload, as in the text format of wasm. References: `null`, and for externref
- * a number.
+ * cli/typed.c: typed values as text. Integers: decimal or 0x…, signed or unsigned reading. Floats: what
+ * strtod() takes, `inf`, `nan`, and `nan:0x…` with the payload, as in the text format of wasm. References:
+ * `null`, and for externref a number.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -160,7 +160,8 @@ void print_value(FILE *out, const struct husk_value *value) {
     fprintf(out, "%s:%s", text, husk_type_name(value->type));
 }
 
-/* Numbers that JSON readers keep exactly are numbers; i64, NaN, infinities, vectors and references are strings. */
+/* Numbers that JSON readers keep exactly are numbers; i64, NaN, infinities, vectors and references are
+ * strings. */
 void print_value_json(FILE *out, const struct husk_value *value) {
     char text[64];
     format_value(value, text, sizeof(text));

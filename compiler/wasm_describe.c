@@ -1,5 +1,6 @@
 /*
- * compiler/wasm_describe.c: husk_wasm_describe(): the imports and exports of a module as the public API shows them.
+ * compiler/wasm_describe.c: husk_wasm_describe(): the imports and exports of a module as the public API shows
+ * them.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,10 +1,12 @@
 /*
- * host/wasi.h: WASI preview 1 without the VM. The guest's memory and the wish to stop are reached through struct
- * wasi_host_ops, so that all of it runs in unit tests with a plain buffer; wasi_imports.c connects it to sandboxes.
+ * host/wasi.h: WASI preview 1 without the VM. The guest's memory and the wish to stop are reached through
+ * struct wasi_host_ops, so that all of it runs in unit tests with a plain buffer; wasi_imports.c connects it
+ * to sandboxes.
  *
- * Flow: guest → host call → wasi_imports.c → wasi_dispatch() → wasi_<name>() → errno back to the guest.
- * Every guest pointer goes through wasi_span() with its length, every structure is copied once, every count has a
- * limit below. Results' addresses are checked before the operation is done, so that a bad pointer loses no data.
+ * Flow: guest → host call → wasi_imports.c → wasi_dispatch() → wasi_<name>() → errno back to the guest. Every
+ * guest pointer goes through wasi_span() with its length, every structure is copied once, every count has a
+ * limit below. Results' addresses are checked before the operation is done, so that a bad pointer loses no
+ * data.
  */
 #ifndef HOST_WASI_H
 #define HOST_WASI_H
@@ -43,7 +45,8 @@ struct wasi_config {
     uint64_t random_seed;
 };
 
-/* One guest descriptor. host_fd is borrowed: never closed, and its file status flags, which others share, never changed. */
+/* One guest descriptor. host_fd is borrowed: never closed, and its file status flags, which others share,
+ * never changed. */
 struct wasi_fd {
     int host_fd;    /* -1: closed */
     uint16_t flags; /* WASI_FDFLAG_NONBLOCK, the only one that the guest can set */
@@ -69,8 +72,8 @@ struct wasi_ctx {
 struct wasi_host_ops {
     /* [addr, addr + count) of the guest's memory 0, or NULL if any byte is outside. count 0: any non-NULL. */
     void *(*span)(void *host, uint32_t addr, uint64_t count);
-    /* ppoll() that also ends when the call is to be cut off (deadline, interrupt). timeout_ns UINT64_MAX: none. Returns
-     * what poll() returns, or -1 with errno EINTR if the call is cut off (and only then). */
+    /* ppoll() that also ends when the call is to be cut off (deadline, interrupt). timeout_ns UINT64_MAX:
+     * none. Returns what poll() returns, or -1 with errno EINTR if the call is cut off (and only then). */
     int (*wait)(void *host, struct pollfd *fds, nfds_t count, uint64_t timeout_ns);
     /* Is the call to be cut off? Asked in long loops. */
     bool (*is_cut)(void *host);

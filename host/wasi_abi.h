@@ -1,7 +1,7 @@
 /*
- * host/wasi_abi.h: numbers and layouts of WASI preview 1, from the standard's witx files: phases/snapshot/witx
- * ("wasi_snapshot_preview1") and phases/old/snapshot_0/witx ("wasi_unstable"). Structures are given by offsets, because they
- * are read from and written to guest memory byte by byte.
+ * host/wasi_abi.h: numbers and layouts of WASI preview 1, from the standard's witx files:
+ * phases/snapshot/witx ("wasi_snapshot_preview1") and phases/old/snapshot_0/witx ("wasi_unstable").
+ * Structures are given by offsets, because they are read from and written to guest memory byte by byte.
  */
 #ifndef HOST_WASI_ABI_H
 #define HOST_WASI_ABI_H
@@ -158,9 +158,9 @@ enum wasi_filetype {
 /* event { userdata u64, error u16 @8, type u8 @10, nbytes u64 @16, flags u16 @24 } */
 #define WASI_EVENT_BYTES 32
 
-/* subscription { userdata u64, tag u8 @8, union @16 }; union: fd u32 @16, or
- * clock { id u32 @16, timeout u64 @24, precision u64 @32, flags u16 @40 };
- * wasi_unstable: clock { identifier u64 @16, id u32 @24, timeout u64 @32, precision u64 @40, flags u16 @48 } */
+/* subscription { userdata u64, tag u8 @8, union @16 }; union: fd u32 @16, or clock { id u32 @16, timeout
+ * u64 @24, precision u64 @32, flags u16 @40 }; wasi_unstable: clock { identifier u64 @16, id u32 @24,
+ * timeout u64 @32, precision u64 @40, flags u16 @48 } */
 #define WASI_SUBSCRIPTION_BYTES 48
 #define WASI_SUBSCRIPTION0_BYTES 56
 

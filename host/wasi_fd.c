@@ -1,6 +1,7 @@
 /*
- * host/wasi_fd.c: the guest's descriptors and what can be asked of them, all but reading and writing (wasi_io.c).
- * The host descriptors behind them are borrowed: closing one of the guest's closes nothing of the embedder's.
+ * host/wasi_fd.c: the guest's descriptors and what can be asked of them, all but reading and writing
+ * (wasi_io.c). The host descriptors behind them are borrowed: closing one of the guest's closes nothing of
+ * the embedder's.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -36,9 +37,9 @@ static uint8_t filetype_of(int host_fd, const struct stat *st) {
     return WASI_FILETYPE_SOCKET_STREAM;
 }
 
-/* A host descriptor that cannot be examined is closed to the guest. Rights follow the host's open mode, whatever number the
- * stream has. wasi-libc's isatty() is: a character device without the rights to seek and tell; hence a terminal has none,
- * and /dev/null (which can seek) has. */
+/* A host descriptor that cannot be examined is closed to the guest. Rights follow the host's open mode,
+ * whatever number the stream has. wasi-libc's isatty() is: a character device without the rights to seek
+ * and tell; hence a terminal has none, and /dev/null (which can seek) has. */
 void wasi_fd_init(struct wasi_fd *fd, int host_fd) {
     struct stat st;
     int open_flags = host_fd < 0 ? -1 : fcntl(host_fd, F_GETFL);
@@ -166,7 +167,8 @@ uint16_t wasi_fd_fdstat_get(struct wasi_call *call) {
     return WASI_SUCCESS;
 }
 
-/* Only NONBLOCK can change, and only for this guest: the others are flags of the open file, which is the embedder's. */
+/* Only NONBLOCK can change, and only for this guest: the others are flags of the open file, which is the
+ * embedder's. */
 uint16_t wasi_fd_fdstat_set_flags(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     uint32_t flags = wasi_arg32(call, 1);
@@ -197,7 +199,8 @@ static uint64_t timespec_ns(struct timespec ts) {
     return ts.tv_sec < 0 ? 0 : (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* Of pipes, terminals and sockets the guest learns the kind only: their numbers and times are the host's affair. */
+/* Of pipes, terminals and sockets the guest learns the kind only: their numbers and times are the host's
+ * affair. */
 uint16_t wasi_fd_filestat_get(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     struct stat st;
@@ -282,7 +285,8 @@ uint16_t wasi_fd_advise(struct wasi_call *call) {
         posix_fadvise(fd->host_fd, (off_t)call->args[1], (off_t)call->args[2], advices[advice]));
 }
 
-/* fallocate() and not posix_fallocate(): that one would write every block where the file system cannot allocate. */
+/* fallocate() and not posix_fallocate(): that one would write every block where the file system cannot
+ * allocate. */
 uint16_t wasi_fd_allocate(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     uint16_t wasi_err = fd_get_seekable(call, WASI_RIGHT_FD_ALLOCATE, &fd);

@@ -1,6 +1,7 @@
 /*
- * host/wasi_imports.c: connects WASI's handlers (wasi.h) to sandboxes: husk_imports_wasi() defines the functions, as one group
- * (imports.h) whose state per sandbox is a struct wasi_ctx; each call goes to wasi_dispatch() with a way to guest memory.
+ * host/wasi_imports.c: connects WASI's handlers (wasi.h) to sandboxes: husk_imports_wasi() defines the
+ * functions, as one group (imports.h) whose state per sandbox is a struct wasi_ctx; each call goes to
+ * wasi_dispatch() with a way to guest memory.
  */
 #include <errno.h>
 #include <signal.h>
@@ -26,8 +27,8 @@ static bool host_is_cut(void *host) {
     return sandbox_is_cut(host);
 }
 
-/* Waits with the kick signal let in by ppoll() alone, and looks whether the call is cut off before: a kick that comes between the
- * look and the wait is pending, and ends the wait at once. */
+/* Waits with the kick signal let in by ppoll() alone, and looks whether the call is cut off before: a kick
+ * that comes between the look and the wait is pending, and ends the wait at once. */
 static int wait_unblocked(husk_sandbox *sandbox, struct pollfd *fds, nfds_t count, uint64_t end_ns) {
     sigset_t kick, before, during;
     int ready = -1, number = EINTR;

@@ -1,13 +1,15 @@
 /*
  * host/wasi_io.c: reading and writing the guest's descriptors, straight from and to guest memory.
  *
- * Blocking. A transfer must end when the call is cut off (deadline, interrupt), and the signal that does it can come just before
- * the system call. So the thread never sleeps in read() or write(): it waits in ops->wait(), which cannot miss the signal, until the
- * descriptor is ready, and moves no more than what then goes without waiting (PIPE_BUF bytes for pipes and terminals;
- * MSG_DONTWAIT for sockets). Descriptors may be blocking or not; their flags are the embedder's and stay as they are.
+ * Blocking. A transfer must end when the call is cut off (deadline, interrupt), and the signal that does it
+ * can come just before the system call. So the thread never sleeps in read() or write(): it waits in
+ * ops->wait(), which cannot miss the signal, until the descriptor is ready, and moves no more than what then
+ * goes without waiting (PIPE_BUF bytes for pipes and terminals; MSG_DONTWAIT for sockets). Descriptors may be
+ * blocking or not; their flags are the embedder's and stay as they are.
  *
- * Signals. Writing to a closed pipe or beyond the file size limit raises SIGPIPE or SIGXFSZ in this thread. Sockets have MSG_NOSIGNAL;
- * elsewhere the two are blocked in this thread around the write, and what the write raised is taken back.
+ * Signals. Writing to a closed pipe or beyond the file size limit raises SIGPIPE or SIGXFSZ in this thread.
+ * Sockets have MSG_NOSIGNAL; elsewhere the two are blocked in this thread around the write, and what the
+ * write raised is taken back.
  */
 #include <errno.h>
 #include <limits.h>
@@ -40,7 +42,8 @@ static bool is_socket(const struct wasi_fd *fd) {
     return fd->filetype == WASI_FILETYPE_SOCKET_STREAM || fd->filetype == WASI_FILETYPE_SOCKET_DGRAM;
 }
 
-/* Copies the guest's iovec array and checks every range; empty ones are dropped, and what is over the limit is cut off. */
+/* Copies the guest's iovec array and checks every range; empty ones are dropped, and what is over the
+ * limit is cut off. */
 static uint16_t transfer_init(struct transfer *transfer, uint64_t iovs_addr, uint32_t iovs_count) {
     const struct wasi_call *call = transfer->call;
     transfer->total = 0;
@@ -98,7 +101,8 @@ static uint16_t wait_ready(const struct transfer *transfer, short events) {
     return ready == 0 ? WASI_EAGAIN : WASI_SUCCESS; /* POLLERR, POLLHUP: the transfer will say what it is */
 }
 
-/* After a failed transfer: shall it be tried again? A ready stream may be drained by another reader before us. */
+/* After a failed transfer: shall it be tried again? A ready stream may be drained by another reader before
+ * us. */
 static bool should_retry(const struct transfer *transfer, int host_errno) {
     if (host_errno == EINTR)
         return !transfer->call->ops->is_cut(transfer->call->host);
@@ -177,7 +181,8 @@ static ssize_t write_once(const struct transfer *transfer, uint64_t done) {
     return write_guarded(transfer, window, count);
 }
 
-/* Streams: until all is written, the call is cut off, or the guest asked not to wait; others: what one call writes. */
+/* Streams: until all is written, the call is cut off, or the guest asked not to wait; others: what one
+ * call writes. */
 static uint16_t write_all(const struct transfer *transfer, uint32_t *ret_done) {
     uint64_t done = 0;
     uint16_t wasi_err = WASI_SUCCESS;

@@ -1,6 +1,7 @@
 /*
- * host/wasi_poll.c: poll_oneoff: wait for the first of several clocks and descriptors. All subscriptions are copied before
- * anything is done (the events may be written over them). Waiting is ops->wait(), which ends with the call's deadline.
+ * host/wasi_poll.c: poll_oneoff: wait for the first of several clocks and descriptors. All subscriptions are
+ * copied before anything is done (the events may be written over them). Waiting is ops->wait(), which ends
+ * with the call's deadline.
  */
 #include <errno.h>
 #include <limits.h>
@@ -150,7 +151,8 @@ static void events_collect(struct poll_set *set) {
     }
 }
 
-/* ppoll() may end a little early for a clock that is not its own (the guest may have asked for the realtime clock). */
+/* ppoll() may end a little early for a clock that is not its own (the guest may have asked for the
+ * realtime clock). */
 static uint16_t poll_run(struct poll_set *set) {
     while (set->events_count == 0) {
         int ready = set->call->ops->wait(set->call->host, set->pollfds, set->count, wait_ns(set));

@@ -1,6 +1,7 @@
 /*
- * A plug-in: functions from a string to a string. husk_call_bytes() copies the input into memory that it gets from `malloc`,
- * calls the function with (address, length), takes the result as address | length << 32, and gives both back to `free`.
+ * A plug-in: functions from a string to a string. husk_call_bytes() copies the input into memory that it gets
+ * from `malloc`, calls the function with (address, length), takes the result as address | length << 32, and
+ * gives both back to `free`.
  *
  *   clang --target=wasm32-wasi --sysroot=/usr -O2 -mexec-model=reactor \
  *       -Wl,--export=malloc,--export=free plugin.c -o plugin.wasm

@@ -1,5 +1,6 @@
 /*
- * WASI without a VM: descriptors: reading, writing, positions, attributes, rights, and the functions that are refused.
+ * WASI without a VM: descriptors: reading, writing, positions, attributes, rights, and the functions that are
+ * refused.
  */
 #include <fcntl.h>
 #include <signal.h>

@@ -1,5 +1,6 @@
 /*
- * WASI without a VM: arguments, environment, clocks, random bytes, exit, polling, and what no pointer or number may do.
+ * WASI without a VM: arguments, environment, clocks, random bytes, exit, polling, and what no pointer or
+ * number may do.
  */
 #include <string.h>
 #include <time.h>
@@ -254,8 +255,8 @@ TEST(a_poll_refuses_bad_input) {
     wasi_guest_done(&guest);
 }
 
-/* Every function with pointers and numbers from the edges of the address space: nothing but an errno may come of it
- * (the guest's memory ends at an unmapped page). */
+/* Every function with pointers and numbers from the edges of the address space: nothing but an errno may
+ * come of it (the guest's memory ends at an unmapped page). */
 TEST(survives_wild_arguments) {
     static const uint64_t wild[] = {
         0, 1, 2, GUEST_BYTES - 1, GUEST_BYTES, 0x7fffffff, 0x80000000, 0xfffffffc, 0xffffffff, 1024, 8};
