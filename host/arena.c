@@ -13,7 +13,8 @@
 
 static int make_accessible(uint8_t *hva, uint64_t bytes, struct husk_error *err) {
     if (bytes != 0 && mprotect(hva, bytes, PROT_READ | PROT_WRITE) != 0)
-        return error_sys(err, errno, "cannot make %llu bytes of guest memory accessible", (unsigned long long)bytes);
+        return error_sys(err, errno, "cannot make %llu bytes of guest memory accessible",
+                         (unsigned long long)bytes);
     return 0;
 }
 
@@ -39,8 +40,8 @@ static uint64_t total_bytes(const husk_image *image, const struct arena_sizes *s
     return total;
 }
 
-static int map_memories(struct arena *arena, const husk_image *image, const struct arena_sizes *sizes, uint8_t *place,
-                        struct husk_error *err) {
+static int map_memories(struct arena *arena, const husk_image *image, const struct arena_sizes *sizes,
+                        uint8_t *place, struct husk_error *err) {
     uint32_t segment = image->data_segments_count;
     for (uint32_t i = 0; i < image->memories_count; i++) {
         struct arena_memory *memory = &arena->memories[i];
@@ -61,7 +62,8 @@ static int map_memories(struct arena *arena, const husk_image *image, const stru
     return 0;
 }
 
-int arena_init(struct arena *arena, const husk_image *image, const struct arena_sizes *sizes, struct husk_error *err) {
+int arena_init(struct arena *arena, const husk_image *image, const struct arena_sizes *sizes,
+               struct husk_error *err) {
     arena->memories = calloc(image->memories_count + 1u, sizeof *arena->memories);
     if (arena->memories == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for a sandbox");
@@ -69,8 +71,10 @@ int arena_init(struct arena *arena, const husk_image *image, const struct arena_
     uint64_t total = total_bytes(image, sizes);
     void *base = mmap(NULL, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
-        return error_sys(err, errno, "cannot reserve %llu bytes of address space for a sandbox; a smaller "
-                                     "memory_max_bytes needs less", (unsigned long long)total);
+        return error_sys(err, errno,
+                         "cannot reserve %llu bytes of address space for a sandbox; a smaller "
+                         "memory_max_bytes needs less",
+                         (unsigned long long)total);
     arena->base = base;
     arena->base_bytes = total;
     arena->data = arena->base;
@@ -107,32 +111,34 @@ static gpa_t memory_gpa(uint32_t mem_idx, uint64_t offset) {
 
 int arena_attach(struct arena *arena, const husk_image *image, const struct vm_ops *ops, struct vm *vm,
                  struct husk_error *err) {
-    int status = ops->set_slot(vm, ARENA_SLOT_READONLY, gpa_of_gva(gva(HUSK_TEXT_GVA)), image->ro_hva, image->ro_bytes,
-                               VM_SLOT_READONLY, err);
+    int status = ops->set_slot(vm, ARENA_SLOT_READONLY, gpa_of_gva(gva(HUSK_TEXT_GVA)), image->ro_hva,
+                               image->ro_bytes, VM_SLOT_READONLY, err);
     if (status == 0 && arena->data_bytes != 0)
-        status = ops->set_slot(vm, ARENA_SLOT_DATA, gpa_of_gva(gva(HUSK_DATA_GVA)), arena->data, arena->data_bytes, 0,
-                               err);
+        status = ops->set_slot(vm, ARENA_SLOT_DATA, gpa_of_gva(gva(HUSK_DATA_GVA)), arena->data,
+                               arena->data_bytes, 0, err);
     if (status == 0)
-        status = ops->set_slot(vm, ARENA_SLOT_MAILBOX, gpa_of_gva(gva(HUSK_MAILBOX_GVA)), (uint8_t *)arena->mailbox,
-                               HUSK_MBOX_BYTES, 0, err);
+        status = ops->set_slot(vm, ARENA_SLOT_MAILBOX, gpa_of_gva(gva(HUSK_MAILBOX_GVA)),
+                               (uint8_t *)arena->mailbox, HUSK_MBOX_BYTES, 0, err);
     if (status == 0)
         status = ops->set_slot(vm, ARENA_SLOT_STACK, gpa_of_gva(gva(HUSK_STACK_TOP_GVA - arena->stack_bytes)),
                                arena->stack, arena->stack_bytes, 0, err);
     for (uint32_t i = 0; status == 0 && i < arena->memories_count; i++) {
         struct arena_memory *memory = &arena->memories[i];
         if (memory->covered_bytes != 0)
-            status = ops->set_slot(vm, arena->next_slot++, memory_gpa(i, 0), memory->hva, memory->covered_bytes, 0, err);
+            status = ops->set_slot(vm, arena->next_slot++, memory_gpa(i, 0), memory->hva,
+                                   memory->covered_bytes, 0, err);
     }
     return status;
 }
 
-int arena_cover(struct arena *arena, uint32_t mem_idx, uint64_t bytes, const struct vm_ops *ops, struct vm *vm,
-                struct husk_error *err) {
+int arena_cover(struct arena *arena, uint32_t mem_idx, uint64_t bytes, const struct vm_ops *ops,
+                struct vm *vm, struct husk_error *err) {
     struct arena_memory *memory = &arena->memories[mem_idx];
     if (bytes <= memory->covered_bytes)
         return 0;
     if (bytes > memory->reserve_bytes)
-        return error_set(err, HUSK_E_LIMIT, "memory %u cannot have %llu bytes", mem_idx, (unsigned long long)bytes);
+        return error_set(err, HUSK_E_LIMIT, "memory %u cannot have %llu bytes", mem_idx,
+                         (unsigned long long)bytes);
     uint64_t target = 2 * memory->covered_bytes;
     if (target < bytes)
         target = bytes;
@@ -142,7 +148,8 @@ int arena_cover(struct arena *arena, uint32_t mem_idx, uint64_t bytes, const str
     int status = make_accessible(memory->hva + from, target - from, err);
     if (status != 0)
         return status;
-    status = ops->set_slot(vm, arena->next_slot, memory_gpa(mem_idx, from), memory->hva + from, target - from, 0, err);
+    status = ops->set_slot(vm, arena->next_slot, memory_gpa(mem_idx, from), memory->hva + from, target - from,
+                           0, err);
     if (status != 0)
         return status;
     arena->next_slot++;
@@ -150,7 +157,8 @@ int arena_cover(struct arena *arena, uint32_t mem_idx, uint64_t bytes, const str
     return 0;
 }
 
-static uint8_t *span_in(uint8_t *hva, uint64_t bytes, uint64_t start_gva, uint64_t gva_value, uint64_t count) {
+static uint8_t *span_in(uint8_t *hva, uint64_t bytes, uint64_t start_gva, uint64_t gva_value,
+                        uint64_t count) {
     uint64_t offset = gva_value - start_gva;
     return count <= bytes && offset <= bytes - count ? hva + offset : NULL;
 }
@@ -166,7 +174,8 @@ uint8_t *arena_span(const struct arena *arena, uint64_t gva_value, uint64_t coun
         uint64_t start = HUSK_STACK_TOP_GVA - arena->stack_bytes;
         return gva_value < start ? NULL : span_in(arena->stack, arena->stack_bytes, start, gva_value, count);
     }
-    uint64_t mem_idx = gva_value < HUSK_MEM1_BASE_GVA ? 0 : (gva_value - HUSK_MEM1_BASE_GVA) / HUSK_MEM_STRIDE;
+    uint64_t mem_idx =
+        gva_value < HUSK_MEM1_BASE_GVA ? 0 : (gva_value - HUSK_MEM1_BASE_GVA) / HUSK_MEM_STRIDE;
     if (mem_idx >= arena->memories_count || gva_value < husk_mem_gva((uint32_t)mem_idx))
         return NULL;
     const struct arena_memory *memory = &arena->memories[mem_idx];

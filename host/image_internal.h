@@ -67,8 +67,9 @@ struct husk_image {
     const struct husk_image_unwind_row *unwind_rows;
     const struct husk_image_str *files;
     const struct husk_image_line_row *lines;
-    uint32_t strings_count, valtypes_count, types_count, funcs_count, imports_count, exports_count, memories_count,
-        tables_count, globals_count, code_rows_count, unwind_rows_count, files_count, lines_count;
+    uint32_t strings_count, valtypes_count, types_count, funcs_count, imports_count, exports_count,
+        memories_count, tables_count, globals_count, code_rows_count, unwind_rows_count, files_count,
+        lines_count;
     uint32_t imported_count[4]; /* by enum husk_abi_kind */
 
     /* made by image_names.c */
@@ -85,7 +86,8 @@ struct husk_image {
 
 /* image_file.c. A sealed copy of the file, or the file itself if it is sealed already. */
 int image_file_open(int fd, struct image_file *ret_file, struct husk_error *err);
-int image_file_from_bytes(const void *bytes, size_t count, struct image_file *ret_file, struct husk_error *err);
+int image_file_from_bytes(const void *bytes, size_t count, struct image_file *ret_file,
+                          struct husk_error *err);
 void image_file_done(struct image_file *file);
 
 /* image_read.c: segments, note, arrays' places and sizes. */

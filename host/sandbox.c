@@ -26,7 +26,8 @@ static int options_copy(const struct husk_sandbox_options *options, struct husk_
     struct husk_sandbox_options copy = HUSK_SANDBOX_OPTIONS_INIT;
     if (options != NULL) {
         if (options->size < sizeof(size_t))
-            return error_set(err, HUSK_E_INVAL, "husk_sandbox_options.size is not set (use HUSK_SANDBOX_OPTIONS_INIT)");
+            return error_set(err, HUSK_E_INVAL,
+                             "husk_sandbox_options.size is not set (use HUSK_SANDBOX_OPTIONS_INIT)");
         memcpy(&copy, options, options->size < sizeof copy ? options->size : sizeof copy);
     }
     if (copy.stack_bytes == 0)
@@ -38,8 +39,8 @@ static int options_copy(const struct husk_sandbox_options *options, struct husk_
     if (copy.host_call_depth_max == 0)
         copy.host_call_depth_max = LIMIT_HOST_CALL_DEPTH_DEFAULT;
     if (copy.host_call_depth_max > LIMIT_HOST_CALL_DEPTH_MAX)
-        return error_set(err, HUSK_E_INVAL, "host_call_depth_max is %u; it must be at most %u", copy.host_call_depth_max,
-                         LIMIT_HOST_CALL_DEPTH_MAX);
+        return error_set(err, HUSK_E_INVAL, "host_call_depth_max is %u; it must be at most %u",
+                         copy.host_call_depth_max, LIMIT_HOST_CALL_DEPTH_MAX);
     *ret_copy = copy;
     return 0;
 }
@@ -59,9 +60,9 @@ static int arrays_new(husk_sandbox *sandbox, struct husk_error *err) {
     sandbox->table_defs = array_new(image->imported_count[HUSK_ABI_TABLE], sizeof *sandbox->table_defs);
     sandbox->linked = array_new(image->imported_count[HUSK_ABI_FUNC], sizeof *sandbox->linked);
     sandbox->groups = array_new(image->imports_count, sizeof *sandbox->groups);
-    if (sandbox->memory_max_pages == NULL || sandbox->table_entries == NULL || sandbox->table_max_entries == NULL ||
-        sandbox->defs == NULL || sandbox->memory_defs == NULL || sandbox->table_defs == NULL || sandbox->linked == NULL ||
-        sandbox->groups == NULL)
+    if (sandbox->memory_max_pages == NULL || sandbox->table_entries == NULL ||
+        sandbox->table_max_entries == NULL || sandbox->defs == NULL || sandbox->memory_defs == NULL ||
+        sandbox->table_defs == NULL || sandbox->linked == NULL || sandbox->groups == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for a sandbox");
     return 0;
 }
@@ -88,47 +89,56 @@ static int link_imports(husk_sandbox *sandbox, const husk_imports *imports, stru
 }
 
 /* Sizes of the memories: declared, or of the definition if imported; bounded by the option. */
-static int size_memories(husk_sandbox *sandbox, uint64_t *initial, uint64_t *reserve, struct husk_error *err) {
+static int size_memories(husk_sandbox *sandbox, uint64_t *initial, uint64_t *reserve,
+                         struct husk_error *err) {
     const husk_image *image = sandbox->image;
     uint64_t total = 0;
     for (uint32_t i = 0; i < image->memories_count; i++) {
-        const struct import_def *def = i < image->imported_count[HUSK_ABI_MEMORY] ? sandbox->memory_defs[i] : NULL;
+        const struct import_def *def =
+            i < image->imported_count[HUSK_ABI_MEMORY] ? sandbox->memory_defs[i] : NULL;
         uint64_t pages = def != NULL ? def->min : image->memories[i].min_pages;
-        uint64_t max_pages = def != NULL ? min_u64(def->max, HUSK_MAX_MEM_PAGES) : image->memories[i].max_pages;
+        uint64_t max_pages =
+            def != NULL ? min_u64(def->max, HUSK_MAX_MEM_PAGES) : image->memories[i].max_pages;
         initial[i] = pages * HUSK_WASM_PAGE_SIZE;
         total += initial[i];
         sandbox->memory_max_pages[i] = min_u64(max_pages, sandbox->memory_max_bytes / HUSK_WASM_PAGE_SIZE);
         reserve[i] = sandbox->memory_max_pages[i] * HUSK_WASM_PAGE_SIZE;
     }
     if (total > sandbox->memory_max_bytes)
-        return error_set(err, HUSK_E_LIMIT, "the module starts with %llu bytes of linear memory; memory_max_bytes is %llu",
+        return error_set(err, HUSK_E_LIMIT,
+                         "the module starts with %llu bytes of linear memory; memory_max_bytes is %llu",
                          (unsigned long long)total, (unsigned long long)sandbox->memory_max_bytes);
     return 0;
 }
 
-static int size_tables(husk_sandbox *sandbox, uint64_t option, uint64_t *ret_data_bytes, struct husk_error *err) {
+static int size_tables(husk_sandbox *sandbox, uint64_t option, uint64_t *ret_data_bytes,
+                       struct husk_error *err) {
     const husk_image *image = sandbox->image;
     uint64_t total = 0, data_end = HUSK_DATA_GVA;
     for (uint32_t i = 0; i < image->data_segments_count; i++)
         data_end = image->segments[i].gva + image->segments[i].mem_bytes;
     for (uint32_t i = 0; i < image->tables_count; i++) {
         const struct husk_image_table *table = &image->tables[i];
-        const struct import_def *def = i < image->imported_count[HUSK_ABI_TABLE] ? sandbox->table_defs[i] : NULL;
+        const struct import_def *def =
+            i < image->imported_count[HUSK_ABI_TABLE] ? sandbox->table_defs[i] : NULL;
         sandbox->table_entries[i] = def != NULL ? def->min : table->min_entries;
         if (sandbox->table_entries[i] > table->reserve_entries)
-            return error_set(err, HUSK_E_LIMIT, "imported table %u starts with %llu entries; the image has room for %u", i,
+            return error_set(err, HUSK_E_LIMIT,
+                             "imported table %u starts with %llu entries; the image has room for %u", i,
                              (unsigned long long)sandbox->table_entries[i], table->reserve_entries);
         total += sandbox->table_entries[i];
     }
     if (option != 0 && total > option)
-        return error_set(err, HUSK_E_LIMIT, "the module starts with %llu table entries; table_max_entries is %llu",
+        return error_set(err, HUSK_E_LIMIT,
+                         "the module starts with %llu table entries; table_max_entries is %llu",
                          (unsigned long long)total, (unsigned long long)option);
     sandbox->table_max_total = option != 0 ? option : LIMIT_TABLE_ENTRIES_DEFAULT;
     if (sandbox->table_max_total < total)
         sandbox->table_max_total = total;
     for (uint32_t i = 0; i < image->tables_count; i++) {
         const struct husk_image_table *table = &image->tables[i];
-        const struct import_def *def = i < image->imported_count[HUSK_ABI_TABLE] ? sandbox->table_defs[i] : NULL;
+        const struct import_def *def =
+            i < image->imported_count[HUSK_ABI_TABLE] ? sandbox->table_defs[i] : NULL;
         uint64_t max = def != NULL ? def->max : table->max_entries;
         max = min_u64(max, min_u64(table->reserve_entries, sandbox->table_max_total));
         sandbox->table_max_entries[i] = max < sandbox->table_entries[i] ? sandbox->table_entries[i] : max;
@@ -143,8 +153,8 @@ static void add_mapping(struct page_mapping *mappings, size_t *count, uint64_t g
                         uint32_t prot) {
     if (bytes == 0)
         return;
-    mappings[(*count)++] = (struct page_mapping){.gva = gva(gva_value), .gpa = gpa_of_gva(gva(gva_value)), .bytes = bytes,
-                                                 .prot = prot};
+    mappings[(*count)++] = (struct page_mapping){
+        .gva = gva(gva_value), .gpa = gpa_of_gva(gva(gva_value)), .bytes = bytes, .prot = prot};
 }
 
 /* The page mappings that a sandbox of these sizes starts with. */
@@ -165,13 +175,15 @@ static size_t list_mappings(const husk_sandbox *sandbox, struct page_mapping *ma
         add_mapping(mappings, &count, from, to - from, rw);
     }
     add_mapping(mappings, &count, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES, rw);
-    add_mapping(mappings, &count, HUSK_STACK_TOP_GVA - sandbox->arena.stack_bytes, sandbox->arena.stack_bytes, rw);
+    add_mapping(mappings, &count, HUSK_STACK_TOP_GVA - sandbox->arena.stack_bytes, sandbox->arena.stack_bytes,
+                rw);
     for (uint32_t i = 0; i < image->memories_count; i++)
         add_mapping(mappings, &count, husk_mem_gva(i), sandbox->arena.memories[i].bytes, rw);
     return count;
 }
 
-static int template_make(const husk_sandbox *sandbox, struct sys_template **ret_template, struct husk_error *err) {
+static int template_make(const husk_sandbox *sandbox, struct sys_template **ret_template,
+                         struct husk_error *err) {
     const husk_image *image = sandbox->image;
     size_t most = 4u + image->data_segments_count + image->tables_count + image->memories_count;
     struct page_mapping *mappings = array_new(most, sizeof *mappings);
@@ -211,7 +223,8 @@ static int template_get(husk_sandbox *sandbox, struct husk_error *err) {
     return status;
 }
 
-static int make_memory(husk_sandbox *sandbox, const struct husk_sandbox_options *options, struct husk_error *err) {
+static int make_memory(husk_sandbox *sandbox, const struct husk_sandbox_options *options,
+                       struct husk_error *err) {
     uint64_t initial[HUSK_MAX_MEMORIES], reserve[HUSK_MAX_MEMORIES];
     struct arena_sizes sizes = {
         .stack_bytes = options->stack_bytes, .memory_bytes = initial, .memory_reserve_bytes = reserve};
@@ -254,7 +267,8 @@ static void write_word(husk_sandbox *sandbox, uint32_t gva_value, uint64_t word)
 static void apply_imports(husk_sandbox *sandbox) {
     const husk_image *image = sandbox->image;
     for (uint32_t i = 0; i < image->memories_count; i++)
-        write_word(sandbox, image->memories[i].size_gva, sandbox->arena.memories[i].bytes / HUSK_WASM_PAGE_SIZE);
+        write_word(sandbox, image->memories[i].size_gva,
+                   sandbox->arena.memories[i].bytes / HUSK_WASM_PAGE_SIZE);
     for (uint32_t i = 0; i < image->tables_count; i++)
         write_word(sandbox, image->tables[i].size_gva, sandbox->table_entries[i]);
     for (uint32_t i = 0; i < image->imports_count; i++) {
@@ -306,11 +320,13 @@ static int make_values(husk_sandbox *sandbox, struct husk_error *err) {
     }
     sandbox->values_count = (uint32_t)(arity * (sandbox->depth_max + 1u));
     sandbox->values = array_new(sandbox->values_count, sizeof *sandbox->values);
-    return sandbox->values != NULL ? 0 : error_set(err, HUSK_E_NOMEM, "no memory for the arguments of host calls");
+    return sandbox->values != NULL
+               ? 0
+               : error_set(err, HUSK_E_NOMEM, "no memory for the arguments of host calls");
 }
 
-static int sandbox_make(husk_sandbox *sandbox, const husk_imports *imports, const struct husk_sandbox_options *options,
-                        struct husk_error *err) {
+static int sandbox_make(husk_sandbox *sandbox, const husk_imports *imports,
+                        const struct husk_sandbox_options *options, struct husk_error *err) {
     int status = arrays_new(sandbox, err);
     if (status == 0)
         status = link_imports(sandbox, imports, err);
@@ -355,7 +371,8 @@ static void sandbox_destroy(husk_sandbox *sandbox) {
 }
 
 int husk_sandbox_new(husk_engine *engine, husk_image *image, const husk_imports *imports,
-                     const struct husk_sandbox_options *options, husk_sandbox **ret_sandbox, struct husk_error *err) {
+                     const struct husk_sandbox_options *options, husk_sandbox **ret_sandbox,
+                     struct husk_error *err) {
     struct husk_sandbox_options copy;
     if (engine == NULL || image == NULL || ret_sandbox == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_new: a NULL argument");
@@ -371,7 +388,8 @@ int husk_sandbox_new(husk_engine *engine, husk_image *image, const husk_imports 
     sandbox->image = husk_image_ref(image);
     sandbox->ops = engine->ops;
     sandbox->depth_max = copy.host_call_depth_max;
-    sandbox->stat_shard = atomic_fetch_add_explicit(&engine->next_shard, 1, memory_order_relaxed) % STAT_SHARDS;
+    sandbox->stat_shard =
+        atomic_fetch_add_explicit(&engine->next_shard, 1, memory_order_relaxed) % STAT_SHARDS;
     atomic_init(&sandbox->is_interrupted, false);
     status = sandbox_make(sandbox, imports, &copy, err);
     if (status != 0) {

@@ -33,7 +33,7 @@ struct call_frame {
     struct call_frame *parent;
     struct watch watch;
     bool is_watched;
-    bool was_nested;     /* a nested call ran while this one was in a host function: registers must be put back */
+    bool was_nested; /* a nested call ran while this one was in a host function: registers must be put back */
     struct vm_regs regs; /* at the host call that is being served */
 };
 
@@ -52,15 +52,15 @@ struct husk_sandbox {
     struct kicker kicker;
     atomic_bool is_interrupted;
 
-    uint64_t memory_max_bytes; /* all memories together */
+    uint64_t memory_max_bytes;  /* all memories together */
     uint64_t *memory_max_pages; /* of each */
-    uint64_t table_max_total;  /* entries of all tables together */
-    uint64_t *table_entries;   /* current; host-side truth, the guest's words are copies */
+    uint64_t table_max_total;   /* entries of all tables together */
+    uint64_t *table_entries;    /* current; host-side truth, the guest's words are copies */
     uint64_t *table_max_entries;
 
-    struct import_def **defs; /* one per import, referenced */
+    struct import_def **defs;                            /* one per import, referenced */
     const struct import_def **memory_defs, **table_defs; /* of the imported ones, by index */
-    struct linked_func *linked; /* by function index; imported_count[FUNC] of them */
+    struct linked_func *linked;                          /* by function index; imported_count[FUNC] of them */
     struct group_state *groups;
     uint32_t groups_count;
 

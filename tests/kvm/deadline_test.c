@@ -27,7 +27,8 @@ static void check_deadline(clockid_t clock, struct husk_call_options options, ui
     CHECK(lab.outcome.is_poisoned);
     CHECK(lab.outcome.frames_count == 0 || strcmp(lab.outcome.frames[0].func_name, "spin") == 0);
     CHECK_MSG(took >= limit_ns, "ended after %llu ns, before the limit", (unsigned long long)took);
-    CHECK_MSG(took < limit_ns + 1000 * MS, "ended after %llu ns, long after the limit", (unsigned long long)took);
+    CHECK_MSG(took < limit_ns + 1000 * MS, "ended after %llu ns, long after the limit",
+              (unsigned long long)took);
     struct husk_outcome outcome;
     CHECK_STATUS(husk_call(lab.sandbox, "spin", NULL, 0, NULL, 0, NULL, &outcome, &lab.err), HUSK_E_POISONED);
     guest_lab_close(&lab);
@@ -60,7 +61,8 @@ TEST(cpu_limits_are_kept) {
     check_deadline(CLOCK_THREAD_CPUTIME_ID, limits(UINT64_MAX, 20 * MS), 20 * MS);
 }
 
-static int host_sleeps(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+static int host_sleeps(husk_caller *caller, void *user, const struct husk_value *args,
+                       struct husk_value *results) {
     (void)caller, (void)user;
     uint64_t end = clock_ns(CLOCK_MONOTONIC) + (uint64_t)args[0].of.i64 * MS;
     while (clock_ns(CLOCK_MONOTONIC) < end)
@@ -83,7 +85,8 @@ TEST(sleeping_costs_wall_time_but_no_cpu_time) {
     guest_lab_close(&lab);
 }
 
-static int host_spins_inside(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+static int host_spins_inside(husk_caller *caller, void *user, const struct husk_value *args,
+                             struct husk_value *results) {
     (void)args, (void)results;
     struct husk_error err;
     return husk_call(husk_caller_sandbox(caller), "spin", NULL, 0, NULL, 0, NULL, user, &err);
@@ -110,7 +113,8 @@ TEST(calls_within_their_limit_are_left_alone) {
     struct husk_value arg = {.type = HUSK_I64, .of.i64 = 1}, result;
     struct husk_call_options options = limits(2000 * MS, 2000 * MS);
     for (int i = 0; i < 1000; i++) {
-        CHECK_OK(husk_call(lab.sandbox, "host", &arg, 1, &result, 1, &options, &lab.outcome, &lab.err), lab.err);
+        CHECK_OK(husk_call(lab.sandbox, "host", &arg, 1, &result, 1, &options, &lab.outcome, &lab.err),
+                 lab.err);
         CHECK_EQ_U64(lab.outcome.kind, HUSK_RETURNED);
     }
     guest_lab_close(&lab);
@@ -245,9 +249,11 @@ TEST(races) {
     for (int i = 0; i < 300; i++) {
         struct husk_call_options options = limits(i % 3 == 0 ? 300000 : 0, 0);
         bool spins = i % 2 == 0;
-        CHECK_OK(husk_call(lab.sandbox, spins ? "spin" : "host", &arg, spins ? 0 : 1, &result, spins ? 0 : 1, &options,
-                           &lab.outcome, &lab.err), lab.err);
-        CHECK(lab.outcome.kind == HUSK_INTERRUPTED || lab.outcome.kind == (spins ? HUSK_DEADLINE : HUSK_RETURNED) ||
+        CHECK_OK(husk_call(lab.sandbox, spins ? "spin" : "host", &arg, spins ? 0 : 1, &result, spins ? 0 : 1,
+                           &options, &lab.outcome, &lab.err),
+                 lab.err);
+        CHECK(lab.outcome.kind == HUSK_INTERRUPTED ||
+              lab.outcome.kind == (spins ? HUSK_DEADLINE : HUSK_RETURNED) ||
               (lab.outcome.kind == HUSK_DEADLINE && options.wall_ns != 0));
         kinds[lab.outcome.kind]++;
         if (!lab.outcome.is_poisoned)

@@ -31,7 +31,8 @@ static struct usage usage_now(void) {
     return usage;
 }
 
-static int host_moody(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+static int host_moody(husk_caller *caller, void *user, const struct husk_value *args,
+                      struct husk_value *results) {
     (void)user;
     results[0] = args[0];
     return args[0].of.i64 == 3 ? husk_caller_fail(caller, "three") : 0;
@@ -71,7 +72,8 @@ TEST(thousands_of_sandboxes) {
     struct usage after = usage_now();
     CHECK_EQ_I64(after.fds, before.fds);
     CHECK_MSG(after.maps <= before.maps + 2, "%ld mappings, before %ld", after.maps, before.maps);
-    CHECK_MSG(after.rss_kib <= before.rss_kib + 1024, "%ld KiB resident, before %ld", after.rss_kib, before.rss_kib);
+    CHECK_MSG(after.rss_kib <= before.rss_kib + 1024, "%ld KiB resident, before %ld", after.rss_kib,
+              before.rss_kib);
     struct husk_stats stats;
     husk_engine_stats(lab.engine, &stats);
     CHECK_EQ_U64(stats.sandboxes_made, count + 51);
@@ -95,7 +97,8 @@ TEST(engines_and_images) {
     struct usage after = usage_now();
     CHECK_EQ_I64(after.fds, before.fds);
     CHECK_MSG(after.maps <= before.maps + 2, "%ld mappings, before %ld", after.maps, before.maps);
-    CHECK_MSG(after.rss_kib <= before.rss_kib + 1024, "%ld KiB resident, before %ld", after.rss_kib, before.rss_kib);
+    CHECK_MSG(after.rss_kib <= before.rss_kib + 1024, "%ld KiB resident, before %ld", after.rss_kib,
+              before.rss_kib);
 }
 
 /* A hundred at once. */

@@ -17,7 +17,8 @@ static void *work(void *argument) {
     struct worker *worker = argument;
     struct husk_outcome outcome;
     struct husk_error err;
-    if (husk_sandbox_new(worker->lab->engine, worker->lab->image, worker->lab->imports, NULL, &worker->sandbox, &err) != 0) {
+    if (husk_sandbox_new(worker->lab->engine, worker->lab->image, worker->lab->imports, NULL,
+                         &worker->sandbox, &err) != 0) {
         worker->wrong = 1000;
         return NULL;
     }
@@ -33,8 +34,8 @@ static void *work(void *argument) {
             status = husk_call(worker->sandbox, "spin", NULL, 0, NULL, 0, &options, &outcome, &err);
             worker->wrong += status != 0 || outcome.kind != HUSK_DEADLINE;
             husk_sandbox_free(worker->sandbox);
-            worker->wrong += husk_sandbox_new(worker->lab->engine, worker->lab->image, worker->lab->imports, NULL,
-                                              &worker->sandbox, &err) != 0;
+            worker->wrong += husk_sandbox_new(worker->lab->engine, worker->lab->image, worker->lab->imports,
+                                              NULL, &worker->sandbox, &err) != 0;
         }
     }
     husk_sandbox_free(worker->sandbox);

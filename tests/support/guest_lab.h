@@ -18,12 +18,14 @@ struct guest_lab {
 };
 
 /* Everything, one sandbox included. fn NULL: a function that doubles its argument. Ends the test on failure. */
-void guest_lab_open(struct guest_lab *lab, husk_host_fn fn, void *user, const struct husk_sandbox_options *options);
+void guest_lab_open(struct guest_lab *lab, husk_host_fn fn, void *user,
+                    const struct husk_sandbox_options *options);
 void guest_lab_close(struct guest_lab *lab);
 /* Another sandbox of the same; the caller frees it. */
 husk_sandbox *guest_lab_sandbox(struct guest_lab *lab);
 /* (i64) -> i64 exports; the outcome is in *ret_outcome. */
-int64_t guest_call(husk_sandbox *sandbox, const char *name, int64_t argument, struct husk_outcome *ret_outcome);
+int64_t guest_call(husk_sandbox *sandbox, const char *name, int64_t argument,
+                   struct husk_outcome *ret_outcome);
 /* () -> () exports; options may be NULL. */
 void guest_run(husk_sandbox *sandbox, const char *name, const struct husk_call_options *options,
                struct husk_outcome *ret_outcome);

@@ -89,7 +89,8 @@ TEST(notes_with_four_byte_alignment) {
 
 /* ---- one thing wrong ---- */
 
-static void *row(struct image_builder *builder, enum husk_image_array_id array, size_t idx, size_t row_bytes) {
+static void *row(struct image_builder *builder, enum husk_image_array_id array, size_t idx,
+                 size_t row_bytes) {
     return builder->arrays[array].data + idx * row_bytes;
 }
 #define ROW(array, type, idx) ((struct type *)row(b, array, idx, sizeof(struct type)))
@@ -123,10 +124,12 @@ WRONG(import_idx, ROW(HUSK_ARR_IMPORTS, husk_image_import, 0)->idx = 1)
 WRONG(import_name, ROW(HUSK_ARR_IMPORTS, husk_image_import, 0)->name.bytes = 1u << 30)
 WRONG(export_kind, ROW(HUSK_ARR_EXPORTS, husk_image_export, 0)->kind = 17)
 WRONG(export_idx, ROW(HUSK_ARR_EXPORTS, husk_image_export, 0)->idx = 100)
-WRONG(export_twice, ROW(HUSK_ARR_EXPORTS, husk_image_export, 0)->name = ROW(HUSK_ARR_EXPORTS, husk_image_export, 1)->name)
+WRONG(export_twice,
+      ROW(HUSK_ARR_EXPORTS, husk_image_export, 0)->name = ROW(HUSK_ARR_EXPORTS, husk_image_export, 1)->name)
 WRONG(memory_max, ROW(HUSK_ARR_MEMORIES, husk_image_memory, 0)->max_pages = 65537)
 WRONG(memory_min, ROW(HUSK_ARR_MEMORIES, husk_image_memory, 0)->min_pages = 4)
-WRONG(memory_word, ROW(HUSK_ARR_MEMORIES, husk_image_memory, 0)->size_gva = HUSK_DATA_GVA + 2 * HUSK_PAGE_SIZE)
+WRONG(memory_word,
+      ROW(HUSK_ARR_MEMORIES, husk_image_memory, 0)->size_gva = HUSK_DATA_GVA + 2 * HUSK_PAGE_SIZE)
 WRONG(memory_word_align, ROW(HUSK_ARR_MEMORIES, husk_image_memory, 0)->size_gva = HUSK_DATA_GVA + 4)
 WRONG(memory_word_value, builder_word(b, HUSK_DATA_GVA, 2))
 WRONG(global_type, ROW(HUSK_ARR_GLOBALS, husk_image_global, 0)->type = 0)
@@ -177,28 +180,66 @@ static const struct {
     int status;
     const char *part; /* of the message */
 } wrongs[] = {
-#define ROW_OF(name, part) {#name, wrong_##name, HUSK_E_BAD_IMAGE, part}
+#define ROW_OF(name, part)                                                                                   \
+    { #name, wrong_##name, HUSK_E_BAD_IMAGE, part }
     {"format", wrong_format, HUSK_E_IMAGE_VERSION, "compile the module again"},
     {"abi", wrong_abi, HUSK_E_IMAGE_VERSION, "ABI"},
     {"cpu", wrong_cpu, HUSK_E_CPU, "CPU"},
-    ROW_OF(magic, "magic"), ROW_OF(note_bytes, "note"), ROW_OF(flags, "flags"), ROW_OF(entry, "dispatcher"),
-    ROW_OF(resume, "dispatcher"), ROW_OF(init, "init"), ROW_OF(no_init, "init"), ROW_OF(compiler_name, "name"),
-    ROW_OF(module_name, "name"), ROW_OF(valtype, "value type 0"), ROW_OF(type_range, "type 0"),
-    ROW_OF(type_params, "type 0"), ROW_OF(type_results, "type 0"), ROW_OF(type_thunk, "thunk"),
-    ROW_OF(func_type, "function 1"), ROW_OF(func_code, "function 1"), ROW_OF(func_name, "function 1"),
-    ROW_OF(import_kind, "import 0"), ROW_OF(import_idx, "import 0"), ROW_OF(import_name, "import 0"),
-    ROW_OF(export_kind, "export 0"), ROW_OF(export_idx, "export 0"), ROW_OF(export_twice, "two exports"),
-    ROW_OF(memory_max, "memory 0"), ROW_OF(memory_min, "memory 0"), ROW_OF(memory_word, "memory 0"),
-    ROW_OF(memory_word_align, "memory 0"), ROW_OF(memory_word_value, "memory 0"), ROW_OF(global_type, "global 0"),
-    ROW_OF(global_place, "global 0"), ROW_OF(global_align, "global 0"), ROW_OF(code_row_func, "code row 0"),
-    ROW_OF(code_row_order, "code row 1"), ROW_OF(unwind_order, "unwind row 1"), ROW_OF(text_place, "0x401000"),
-    ROW_OF(text_flags, "0x400000"), ROW_OF(text_bss, "0x400000"), ROW_OF(data_flags, "0x20000000"),
-    ROW_OF(data_align, "page size"), ROW_OF(data_size, "page size"), ROW_OF(data_large, "data region"),
-    ROW_OF(data_in_mailbox, "0x30000000"), ROW_OF(memory_beyond, "segment"), ROW_OF(memory_unknown, "segment"),
-    ROW_OF(memory_window, "segment"), ROW_OF(memory_wraps, "0x40000000"), ROW_OF(overlap, "overlap"),
-    ROW_OF(table_type, "table 0"), ROW_OF(table_limits, "table 0"), ROW_OF(table_reserve, "table 0"),
-    ROW_OF(table_place, "table 0"), ROW_OF(table_end, "table 0"), ROW_OF(table_overlap, "table 0"),
-    ROW_OF(table_word, "table 0"), ROW_OF(table_growth_align, "table 0"),
+    ROW_OF(magic, "magic"),
+    ROW_OF(note_bytes, "note"),
+    ROW_OF(flags, "flags"),
+    ROW_OF(entry, "dispatcher"),
+    ROW_OF(resume, "dispatcher"),
+    ROW_OF(init, "init"),
+    ROW_OF(no_init, "init"),
+    ROW_OF(compiler_name, "name"),
+    ROW_OF(module_name, "name"),
+    ROW_OF(valtype, "value type 0"),
+    ROW_OF(type_range, "type 0"),
+    ROW_OF(type_params, "type 0"),
+    ROW_OF(type_results, "type 0"),
+    ROW_OF(type_thunk, "thunk"),
+    ROW_OF(func_type, "function 1"),
+    ROW_OF(func_code, "function 1"),
+    ROW_OF(func_name, "function 1"),
+    ROW_OF(import_kind, "import 0"),
+    ROW_OF(import_idx, "import 0"),
+    ROW_OF(import_name, "import 0"),
+    ROW_OF(export_kind, "export 0"),
+    ROW_OF(export_idx, "export 0"),
+    ROW_OF(export_twice, "two exports"),
+    ROW_OF(memory_max, "memory 0"),
+    ROW_OF(memory_min, "memory 0"),
+    ROW_OF(memory_word, "memory 0"),
+    ROW_OF(memory_word_align, "memory 0"),
+    ROW_OF(memory_word_value, "memory 0"),
+    ROW_OF(global_type, "global 0"),
+    ROW_OF(global_place, "global 0"),
+    ROW_OF(global_align, "global 0"),
+    ROW_OF(code_row_func, "code row 0"),
+    ROW_OF(code_row_order, "code row 1"),
+    ROW_OF(unwind_order, "unwind row 1"),
+    ROW_OF(text_place, "0x401000"),
+    ROW_OF(text_flags, "0x400000"),
+    ROW_OF(text_bss, "0x400000"),
+    ROW_OF(data_flags, "0x20000000"),
+    ROW_OF(data_align, "page size"),
+    ROW_OF(data_size, "page size"),
+    ROW_OF(data_large, "data region"),
+    ROW_OF(data_in_mailbox, "0x30000000"),
+    ROW_OF(memory_beyond, "segment"),
+    ROW_OF(memory_unknown, "segment"),
+    ROW_OF(memory_window, "segment"),
+    ROW_OF(memory_wraps, "0x40000000"),
+    ROW_OF(overlap, "overlap"),
+    ROW_OF(table_type, "table 0"),
+    ROW_OF(table_limits, "table 0"),
+    ROW_OF(table_reserve, "table 0"),
+    ROW_OF(table_place, "table 0"),
+    ROW_OF(table_end, "table 0"),
+    ROW_OF(table_overlap, "table 0"),
+    ROW_OF(table_word, "table 0"),
+    ROW_OF(table_growth_align, "table 0"),
 #undef ROW_OF
 };
 
@@ -211,8 +252,8 @@ TEST(one_thing_wrong) {
         wrongs[i].change(&builder);
         uint8_t *bytes = builder_finish(&builder, &count);
         int status = open_bytes(bytes, count, false, &err);
-        CHECK_MSG(status == wrongs[i].status && strstr(err.message, wrongs[i].part) != NULL, "%s: status %d, \"%s\"",
-                  wrongs[i].name, status, err.message);
+        CHECK_MSG(status == wrongs[i].status && strstr(err.message, wrongs[i].part) != NULL,
+                  "%s: status %d, \"%s\"", wrongs[i].name, status, err.message);
         free(bytes);
         builder_done(&builder);
     }
