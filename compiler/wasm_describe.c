@@ -40,20 +40,20 @@ static const char *name_copy(struct name_buffer *buffer, struct wasm_bytes name)
 static bool describe_func(struct describer *describer, uint32_t idx, struct husk_functype *ret_type) {
     const struct wasm_functype *type = &describer->module->types[describer->module->funcs[idx].type_idx];
     size_t total = (size_t)type->params_count + type->results_count;
-    if (total > describer->types_capacity) {
-        husk_type *grown = realloc(describer->types, total * sizeof(*grown));
-        if (!grown)
+    husk_type *types = describer->types;
+    if (!types || total > describer->types_capacity) {
+        types = realloc(types, (total + 1) * sizeof(*types)); /* never zero bytes */
+        if (!types)
             return false;
-        describer->types = grown;
+        describer->types = types;
         describer->types_capacity = total;
     }
     for (uint32_t i = 0; i < type->params_count; i++)
-        describer->types[i] = (husk_type)type->params[i];
+        types[i] = (husk_type)type->params[i];
     for (uint32_t i = 0; i < type->results_count; i++)
-        describer->types[type->params_count + i] = (husk_type)type->results[i];
-    *ret_type = (struct husk_functype){describer->types, type->params_count,
-                                       describer->types ? describer->types + type->params_count : NULL,
-                                       type->results_count};
+        types[type->params_count + i] = (husk_type)type->results[i];
+    *ret_type =
+        (struct husk_functype){types, type->params_count, types + type->params_count, type->results_count};
     return true;
 }
 

@@ -82,9 +82,9 @@ int wasi_config_new(const struct husk_wasi_options *given, struct wasi_config **
         return status;
     }
     config->refs = 1;
-    config->fds[0] = options->stdin_fd;
-    config->fds[1] = options->stdout_fd;
-    config->fds[2] = options->stderr_fd;
+    wasi_fd_init(&config->fds[0], options->stdin_fd);
+    wasi_fd_init(&config->fds[1], options->stdout_fd);
+    wasi_fd_init(&config->fds[2], options->stderr_fd);
     config->random_seed = options->random_seed;
     *ret_config = config;
     return HUSK_OK;
@@ -106,8 +106,7 @@ void wasi_ctx_init(struct wasi_ctx *ctx, struct wasi_config *config) {
     struct timespec now = {0};
     memset(ctx, 0, sizeof(*ctx));
     ctx->config = wasi_config_ref(config);
-    for (unsigned i = 0; i < WASI_FDS_MAX; i++)
-        wasi_fd_init(&ctx->fds[i], config->fds[i]);
+    memcpy(ctx->fds, config->fds, sizeof(ctx->fds));
     ctx->random_state = config->random_seed;
     (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail with this clock */
     ctx->monotonic_base_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;

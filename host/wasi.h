@@ -37,14 +37,6 @@ struct wasi_strings {
     uint32_t count;
 };
 
-/* What husk_wasi_options said; immutable, shared by all sandboxes of an import set. */
-struct wasi_config {
-    uint32_t refs; /* atomic */
-    struct wasi_strings args, env;
-    int fds[WASI_FDS_MAX]; /* borrowed; -1: closed */
-    uint64_t random_seed;
-};
-
 /* One guest descriptor. host_fd is borrowed: never closed, and its file status flags, which others share,
  * never changed. */
 struct wasi_fd {
@@ -54,6 +46,14 @@ struct wasi_fd {
     bool is_seekable;
     bool is_fifo;
     uint64_t rights;
+};
+
+/* What husk_wasi_options said; immutable, shared by all sandboxes of an import set. */
+struct wasi_config {
+    uint32_t refs; /* atomic */
+    struct wasi_strings args, env;
+    struct wasi_fd fds[WASI_FDS_MAX]; /* as every sandbox starts: examined once */
+    uint64_t random_seed;
 };
 
 /* The state of one sandbox. A snapshot must carry all of it but config. */
