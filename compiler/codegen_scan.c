@@ -19,11 +19,13 @@
 #define FULL_LABELS_MAX 20000
 #define FULL_BLOCKS_MAX 12000
 #define FULL_CALL_VALUES_MAX 50000
+/* Divisions and truncations: InstCombine asks every condition on the divisor at each of them. */
+#define FULL_CHECK_BLOCKS_MAX 4000
 #define FULL_LOCALS_MAX 5000
 #define FULL_LOCALS_TIMES_BLOCKS_MAX 8000000u
 
 struct scan {
-    uint64_t blocks, labels;
+    uint64_t blocks, labels, check_blocks;
     uint64_t call_values; /* arguments and results of all calls */
     uint32_t block_accesses, block_accesses_max;
 };
@@ -60,7 +62,7 @@ static void scan_call(struct scan *scan, const struct wasm_functype *type) {
 }
 
 static void scan_instr(struct scan *scan, const struct wasm_module *wasm, const struct wasm_instr *instr) {
-    scan->blocks += check_blocks(instr->op);
+    scan->check_blocks += check_blocks(instr->op);
     switch (wasm_opinfo(instr->op)->imm) {
     case WASM_IMM_MEMARG:
     case WASM_IMM_MEMORY:
@@ -98,7 +100,8 @@ static void scan_instr(struct scan *scan, const struct wasm_module *wasm, const 
 static bool scan_is_huge(const struct scan *scan, const struct wasm_func *func) {
     return func->code.count > FULL_BODY_BYTES_MAX || scan->block_accesses_max > FULL_BLOCK_ACCESSES_MAX ||
            scan->labels > FULL_LABELS_MAX || scan->blocks > FULL_BLOCKS_MAX ||
-           scan->call_values > FULL_CALL_VALUES_MAX || func->locals_count > FULL_LOCALS_MAX ||
+           scan->call_values > FULL_CALL_VALUES_MAX || scan->check_blocks > FULL_CHECK_BLOCKS_MAX ||
+           func->locals_count > FULL_LOCALS_MAX ||
            func->locals_count * scan->blocks > FULL_LOCALS_TIMES_BLOCKS_MAX;
 }
 
