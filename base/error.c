@@ -1,5 +1,6 @@
 /*
- * base/error.c: fills struct husk_error; no allocation, no globals. Names and texts of statuses come from the one list in husk.h.
+ * base/error.c: fills struct husk_error; no allocation, no globals. Names and texts of statuses come from the
+ * one list in husk.h.
  */
 #include "error.h"
 
@@ -8,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static void error_format(struct husk_error *err, int status, int sys_errno, uint64_t offset, const char *format,
-                         va_list args) {
+static void error_format(struct husk_error *err, int status, int sys_errno, uint64_t offset,
+                         const char *format, va_list args) {
     err->status = status;
     err->sys_errno = sys_errno;
     err->offset = offset;
@@ -36,7 +37,8 @@ int error_at(struct husk_error *err, int status, uint64_t offset, const char *fo
     return status;
 }
 
-__attribute__((format(printf, 2, 3))) static void error_append(struct husk_error *err, const char *format, ...) {
+__attribute__((format(printf, 2, 3))) static void error_append(struct husk_error *err, const char *format,
+                                                               ...) {
     size_t used = strlen(err->message);
     va_list args;
     va_start(args, format);
@@ -71,28 +73,22 @@ int error_while(struct husk_error *err, int status, const char *format, ...) {
 
 const char *husk_status_name(int status) {
     switch (status) {
-    case HUSK_OK:
-        return "HUSK_OK";
-#define STATUS_NAME(name, number, text)                                                                                \
-    case HUSK_E_##name:                                                                                                \
-        return "HUSK_E_" #name;
+    case HUSK_OK: return "HUSK_OK";
+#define STATUS_NAME(name, number, text)                                                                      \
+    case HUSK_E_##name: return "HUSK_E_" #name;
         HUSK_STATUS_LIST(STATUS_NAME)
 #undef STATUS_NAME
-    default:
-        return "HUSK_E_?";
+    default: return "HUSK_E_?";
     }
 }
 
 const char *husk_status_text(int status) {
     switch (status) {
-    case HUSK_OK:
-        return "no error";
-#define STATUS_TEXT(name, number, text)                                                                                \
-    case HUSK_E_##name:                                                                                                \
-        return text;
+    case HUSK_OK: return "no error";
+#define STATUS_TEXT(name, number, text)                                                                      \
+    case HUSK_E_##name: return text;
         HUSK_STATUS_LIST(STATUS_TEXT)
 #undef STATUS_TEXT
-    default:
-        return "unknown status";
+    default: return "unknown status";
     }
 }

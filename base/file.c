@@ -1,5 +1,6 @@
 /*
- * base/file.c: whole-file reading with a limit, and atomic durable replacement. Used for wasm input, images and the cache.
+ * base/file.c: whole-file reading with a limit, and atomic durable replacement. Used for wasm input, images
+ * and the cache.
  */
 #include "file.h"
 
@@ -57,7 +58,8 @@ int file_read_fd(int fd, const char *name, size_t limit, uint8_t **ret_bytes, si
     return 0;
 }
 
-int file_read(const char *path, size_t limit, uint8_t **ret_bytes, size_t *ret_count, struct husk_error *err) {
+int file_read(const char *path, size_t limit, uint8_t **ret_bytes, size_t *ret_count,
+              struct husk_error *err) {
     auto_fd fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return error_sys(err, errno, "cannot open %s", path);
@@ -152,10 +154,12 @@ static int temp_open(const char *path, char **ret_temp, int *ret_fd, struct husk
     return error_sys(err, errno, "cannot create a temporary file for %s", path);
 }
 
-/* The rename itself must survive a crash: fsync of the folder. Some file systems cannot (EINVAL): then there is nothing more to do. */
+/* The rename itself must survive a crash: fsync of the folder. Some file systems cannot (EINVAL): then
+ * there is nothing more to do. */
 static int folder_sync(const char *path, struct husk_error *err) {
     const char *slash = strrchr(path, '/');
-    auto_free char *folder = slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    auto_free char *folder =
+        slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
     if (folder == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory to write %s", path);
     auto_fd fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

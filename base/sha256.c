@@ -1,6 +1,6 @@
 /*
- * base/sha256.c: SHA-256 (FIPS 180-4). Names image contents, wasm modules and cache entries. Uses the CPU's SHA instructions
- * where they exist, since every image opened with verification is hashed whole.
+ * base/sha256.c: SHA-256 (FIPS 180-4). Names image contents, wasm modules and cache entries. Uses the CPU's
+ * SHA instructions where they exist, since every image opened with verification is hashed whole.
  */
 #include "sha256.h"
 
@@ -29,8 +29,8 @@ static uint32_t rotate_right(uint32_t x, int n) {
 
 static void sha256_expand(const uint8_t *block, uint32_t w[64]) {
     for (int i = 0; i < 16; i++)
-        w[i] = (uint32_t)block[4 * i] << 24 | (uint32_t)block[4 * i + 1] << 16 | (uint32_t)block[4 * i + 2] << 8 |
-               (uint32_t)block[4 * i + 3];
+        w[i] = (uint32_t)block[4 * i] << 24 | (uint32_t)block[4 * i + 1] << 16 |
+               (uint32_t)block[4 * i + 2] << 8 | (uint32_t)block[4 * i + 3];
     for (int i = 16; i < 64; i++) {
         uint32_t s0 = rotate_right(w[i - 15], 7) ^ rotate_right(w[i - 15], 18) ^ w[i - 15] >> 3;
         uint32_t s1 = rotate_right(w[i - 2], 17) ^ rotate_right(w[i - 2], 19) ^ w[i - 2] >> 10;
@@ -60,8 +60,8 @@ static void sha256_blocks_plain(uint32_t state[8], const uint8_t *blocks, size_t
 
 #if defined(__x86_64__)
 /* Intel SDM vol. 2: SHA256RNDS2 works on the state as {A,B,E,F} and {C,D,G,H}, two rounds a time. */
-__attribute__((target("sha,sse4.1,ssse3"))) static void sha256_blocks_ni(uint32_t state[8], const uint8_t *blocks,
-                                                                         size_t count) {
+__attribute__((target("sha,sse4.1,ssse3"))) static void
+sha256_blocks_ni(uint32_t state[8], const uint8_t *blocks, size_t count) {
     const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0bll, 0x0405060700010203ll);
     __m128i abef = _mm_set_epi32((int)state[0], (int)state[1], (int)state[4], (int)state[5]);
     __m128i cdgh = _mm_set_epi32((int)state[2], (int)state[3], (int)state[6], (int)state[7]);
@@ -71,7 +71,8 @@ __attribute__((target("sha,sse4.1,ssse3"))) static void sha256_blocks_ni(uint32_
             m[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(const void *)(blocks + 16 * i)), swap);
         for (int i = 0; i < 16; i++) {
             __m128i *w = &m[i & 3];
-            __m128i wk = _mm_add_epi32(*w, _mm_loadu_si128((const __m128i *)(const void *)(sha256_k + 4 * i)));
+            __m128i wk =
+                _mm_add_epi32(*w, _mm_loadu_si128((const __m128i *)(const void *)(sha256_k + 4 * i)));
             cdgh = _mm_sha256rnds2_epu32(cdgh, abef, wk);
             abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(wk, 0x0e));
             const __m128i *w1 = &m[(i + 1) & 3], *w2 = &m[(i + 2) & 3], *w3 = &m[(i + 3) & 3];

@@ -33,6 +33,8 @@ struct spread {
 };
 
 uint64_t bench_now_ns(void);
+/* CPU time of this thread, the guest's included: what is left of a busy machine's noise is shared caches and cores. */
+uint64_t bench_cpu_ns(void);
 /* Sorts the samples. count must not be 0. */
 struct spread spread_of(double *samples, size_t count);
 double geomean_of(const double *values, size_t count);

@@ -1,6 +1,7 @@
 /*
  * bench/kernels_run.c: every kernel natively and in a sandbox, in one process, turn by turn, so that whatever slows the machine
- * down for a while slows both. The ratio is the median of the rounds' ratios. Checksums must agree in every round.
+ * down for a while slows both. Times are CPU time of the thread, on which the guest runs as well. The ratio is the median of
+ * the rounds' ratios. Checksums must agree in every round.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -51,14 +52,14 @@ static int sandbox_run(husk_sandbox *sandbox, husk_func func, const struct kerne
 }
 
 static int round_run(const struct kernel *kernel, husk_sandbox *sandbox, husk_func func, double *ret_ms) {
-    uint64_t start = bench_now_ns();
+    uint64_t start = bench_cpu_ns();
     uint64_t native_sum = kernel->native(kernel->n);
-    uint64_t middle = bench_now_ns();
+    uint64_t middle = bench_cpu_ns();
     uint64_t husk_sum;
     if (sandbox_run(sandbox, func, kernel, &husk_sum) != 0) {
         return -1;
     }
-    ret_ms[1] = (double)(bench_now_ns() - middle) / 1e6;
+    ret_ms[1] = (double)(bench_cpu_ns() - middle) / 1e6;
     ret_ms[0] = (double)(middle - start) / 1e6;
     if (native_sum != husk_sum) {
         fprintf(stderr,
@@ -135,9 +136,9 @@ int bench_kernels(const struct bench *bench) {
         fprintf(stderr, "husk_bench: between 1 and %d rounds\n", ROUNDS_MAX);
         return -1;
     }
-    printf(
-        "\nkernels, -O%d, %u rounds: ms (median), ratio husk / native (median, p10-p90; lower is better)\n",
-        bench->opt_level < 0 ? 2 : bench->opt_level, bench->rounds);
+    printf("\nkernels, -O%d, %u rounds: CPU ms (median), ratio husk / native (median, p10-p90; lower is "
+           "better)\n",
+           bench->opt_level < 0 ? 2 : bench->opt_level, bench->rounds);
     printf("  %-12s %-11s %9s %9s %8s\n", "kernel", "group", "native", "husk", "ratio");
     for (size_t i = 0; i < KERNELS_COUNT; i++) {
         struct kernel_result result;

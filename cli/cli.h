@@ -1,8 +1,9 @@
 /*
  * cli/cli.h: the husk command, which uses the public headers and nothing else of Husk.
  *
- * main.c picks a command; cmd_*.c are the commands; input.c reads wasm and image files, store.c compiles and caches; typed.c turns
- * text into typed values and back; report.c words errors, traps and JSON; units.c reads durations and sizes.
+ * main.c picks a command; cmd_*.c are the commands; input.c reads wasm and image files, store.c compiles and
+ * caches; typed.c turns text into typed values and back; report.c words errors, traps and JSON; units.c reads
+ * durations and sizes.
  */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
@@ -22,7 +23,7 @@ enum cli_exit {
     CLI_USAGE = 2,
     CLI_TIMEOUT = 124,     /* as timeout(1) */
     CLI_ERROR = 125,       /* husk itself failed: file, compiler, KVM, … */
-    CLI_INTERRUPTED = 130, /* 128 + SIGINT */
+    CLI_INTERRUPTED = 130, /* 128 + SIGINT; or 128 + the signal that it was */
     CLI_TRAP = 134,        /* 128 + SIGABRT: what a native program that aborts gives a shell */
     CLI_VIOLATION = 139    /* 128 + SIGSEGV: the image did what no compiled module does */
 };
@@ -49,8 +50,9 @@ void put_name(FILE *out, const char *name, size_t count);
 int finish_output(const struct report *report, int code);
 
 /* ---- units.c: false if the text is not understood ---- */
-bool parse_duration(const char *text, uint64_t *ret_ns); /* 500ms, 2s, 1.5s, 100us, 3m; without unit: seconds */
-bool parse_size(const char *text, uint64_t *ret_bytes);  /* 65536, 64K, 16M, 1G (powers of 1024) */
+bool parse_duration(const char *text,
+                    uint64_t *ret_ns); /* 500ms, 2s, 1.5s, 100us, 3m; without unit: seconds */
+bool parse_size(const char *text, uint64_t *ret_bytes); /* 65536, 64K, 16M, 1G (powers of 1024) */
 void format_bytes(uint64_t bytes, char *out, size_t out_bytes);
 uint64_t now_ns(void);
 
@@ -74,7 +76,8 @@ int input_load(const char *path, struct input *ret_input, struct husk_error *err
 void input_done(struct input *input);
 int input_open_image(const struct input *input, husk_engine *engine, bool verify, husk_image **ret_image,
                      struct husk_error *err);
-int cli_error(struct husk_error *err, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int cli_error(struct husk_error *err, int status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* ---- store.c ---- */
 struct compile_request {
@@ -94,7 +97,8 @@ bool parse_opt_level(const char *text, int *ret_level);
 int compile_input(const struct report *report, const struct input *input, struct compile_request *request,
                   struct compile_result *ret_result, struct husk_error *err);
 /* The same, to a file. */
-int compile_input_to(const struct input *input, struct compile_request *request, const char *path, struct husk_error *err);
+int compile_input_to(const struct input *input, struct compile_request *request, const char *path,
+                     struct husk_error *err);
 
 /* ---- commands: argv[0] is the command's name ---- */
 int cmd_run(int argc, char **argv);

@@ -39,7 +39,8 @@ static int take_option(struct compile *compile, int option, char **argv) {
     switch (option) {
     case 'o': compile->output_path = optarg; return CLI_OK;
     case 'O':
-        if (parse_opt_level(optarg, &compile->request.options.opt_level)) return CLI_OK;
+        if (parse_opt_level(optarg, &compile->request.options.opt_level))
+            return CLI_OK;
         return report_usage(&compile->report, "-O wants 0, 1, 2 or 3, not '%s'", optarg);
     case OPT_CPU: compile->request.options.cpu = optarg; return CLI_OK;
     case OPT_STRICT_TRAPS: compile->request.options.strict_traps = true; return CLI_OK;
@@ -52,9 +53,11 @@ static int take_option(struct compile *compile, int option, char **argv) {
 /* prog.wasm → prog.husk, in the current folder's terms: beside the input. */
 static char *default_output(const char *input_path) {
     const char *slash = strrchr(input_path, '/'), *dot = strrchr(input_path, '.');
-    size_t stem = dot && (!slash || dot > slash + 1) && dot != input_path ? (size_t)(dot - input_path) : strlen(input_path);
+    size_t stem = dot && (!slash || dot > slash + 1) && dot != input_path ? (size_t)(dot - input_path)
+                                                                          : strlen(input_path);
     char *path = malloc(stem + 6);
-    if (!path) return NULL;
+    if (!path)
+        return NULL;
     memcpy(path, input_path, stem);
     memcpy(path + stem, ".husk", 6);
     return path;
@@ -67,8 +70,10 @@ static int compile_all(struct compile *compile) {
     const char *output = compile->output_path;
     if (!output && strcmp(compile->input_path, "-") == 0)
         return report_usage(&compile->report, "reading standard input: name the output with -o");
-    if (!output) output = made = default_output(compile->input_path);
-    if (!output) return report_usage(&compile->report, "out of memory");
+    if (!output)
+        output = made = default_output(compile->input_path);
+    if (!output)
+        return report_usage(&compile->report, "out of memory");
     int status = input_load(compile->input_path, &input, &err);
     if (!status && input.kind == INPUT_IMAGE) {
         input_done(&input);
@@ -82,7 +87,8 @@ static int compile_all(struct compile *compile) {
 }
 
 int cmd_compile(int argc, char **argv) {
-    struct compile compile = {.report = {.command = "compile"}, .request = {.options = HUSK_COMPILE_OPTIONS_INIT}};
+    struct compile compile = {.report = {.command = "compile"},
+                              .request = {.options = HUSK_COMPILE_OPTIONS_INIT}};
     int option;
     opterr = 0;
     while ((option = getopt_long(argc, argv, ":ho:O:", compile_options, NULL)) != -1) {
@@ -91,9 +97,11 @@ int cmd_compile(int argc, char **argv) {
             return finish_output(&compile.report, CLI_OK);
         }
         int code = take_option(&compile, option, argv);
-        if (code) return code;
+        if (code)
+            return code;
     }
-    if (argc - optind != 1) return report_usage(&compile.report, "one input file is wanted, not %d", argc - optind);
+    if (argc - optind != 1)
+        return report_usage(&compile.report, "one input file is wanted, not %d", argc - optind);
     compile.input_path = argv[optind];
     return finish_output(&compile.report, compile_all(&compile));
 }
@@ -144,13 +152,16 @@ int cmd_validate(int argc, char **argv) {
             fputs(help_validate, stdout);
             return finish_output(&report, CLI_OK);
         }
-        if (option != OPT_JSON) return report_bad_option(&report, argv);
+        if (option != OPT_JSON)
+            return report_bad_option(&report, argv);
         report.is_json = true;
     }
-    if (optind == argc) return report_usage(&report, "which file?");
+    if (optind == argc)
+        return report_usage(&report, "which file?");
     for (int i = optind; i < argc; i++) {
         int one = validate_one(&report, argv[i]);
-        if (one > code) code = one;
+        if (one > code)
+            code = one;
     }
     return finish_output(&report, code);
 }

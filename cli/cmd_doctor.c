@@ -1,6 +1,7 @@
 /*
- * cli/cmd_doctor.c: husk doctor: can this machine compile and run modules, and if not, what is missing and how to get it.
- * Every row is found by doing the thing, down to compiling a small module and calling it in a VM.
+ * cli/cmd_doctor.c: husk doctor: can this machine compile and run modules, and if not, what is missing and
+ * how to get it. Every row is found by doing the thing, down to compiling a small module and calling it in a
+ * VM.
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -10,9 +11,10 @@
 #include "cli.h"
 
 /* (module (func (export "answer") (result i32) (i32.const 42))) */
-static const uint8_t probe_wasm[] = {0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, 0x01, 0x05, 0x01, 0x60, 0x00,
-                                     0x01, 0x7f, 0x03, 0x02, 0x01, 0x00, 0x07, 0x0a, 0x01, 0x06, 0x61, 0x6e, 0x73,
-                                     0x77, 0x65, 0x72, 0x00, 0x00, 0x0a, 0x06, 0x01, 0x04, 0x00, 0x41, 0x2a, 0x0b};
+static const uint8_t probe_wasm[] = {0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, 0x01, 0x05,
+                                     0x01, 0x60, 0x00, 0x01, 0x7f, 0x03, 0x02, 0x01, 0x00, 0x07,
+                                     0x0a, 0x01, 0x06, 0x61, 0x6e, 0x73, 0x77, 0x65, 0x72, 0x00,
+                                     0x00, 0x0a, 0x06, 0x01, 0x04, 0x00, 0x41, 0x2a, 0x0b};
 
 struct doctor {
     struct report report;
@@ -23,7 +25,8 @@ struct doctor {
 
 static void row(struct doctor *doctor, const char *name, bool is_good, const char *text) {
     if (doctor->report.is_json) {
-        printf("%s{\"check\":\"%s\",\"ok\":%s,\"text\":", doctor->rows ? "," : "", name, is_good ? "true" : "false");
+        printf("%s{\"check\":\"%s\",\"ok\":%s,\"text\":", doctor->rows ? "," : "", name,
+               is_good ? "true" : "false");
         json_text(stdout, text);
         fputc('}', stdout);
     } else {
@@ -50,7 +53,8 @@ static void check_features(struct doctor *doctor, const struct husk_host_info *i
     size_t at = 0;
     for (unsigned bit = 0; bit < 64 && at < sizeof(text); bit++) {
         const char *name = info->cpu_features >> bit & 1 ? husk_cpu_feature_name(bit) : NULL;
-        if (!name) continue;
+        if (!name)
+            continue;
         int written = snprintf(text + at, sizeof(text) - at, "%s%s", at ? " " : "", name);
         at += written > 0 ? (size_t)written : 0;
     }
@@ -69,8 +73,8 @@ static void check_kvm(struct doctor *doctor) {
     husk_engine_host_info(doctor->engine, &info);
     snprintf(text, sizeof(text), "%s, API %d, %" PRIu32 " memory slots%s%s%s%s", kvm_kind_name(info.kvm_kind),
              info.kvm_api_version, info.memslots_max, info.has_sync_regs ? ", sync regs" : "",
-             info.has_immediate_exit ? ", immediate exit" : "", info.has_readonly_mem ? ", read-only memory" : "",
-             info.has_msr_filter ? ", MSR filter" : "");
+             info.has_immediate_exit ? ", immediate exit" : "",
+             info.has_readonly_mem ? ", read-only memory" : "", info.has_msr_filter ? ", MSR filter" : "");
     row(doctor, "kvm", true, text);
     check_features(doctor, &info);
 }
@@ -92,7 +96,8 @@ static void check_compiler(struct doctor *doctor) {
         return;
     }
     husk_image_info(image, &info);
-    snprintf(text, sizeof(text), "%s for %s; a small module takes %.0f ms", info.compiler, info.target_cpu, ms);
+    snprintf(text, sizeof(text), "%s for %s; a small module takes %.0f ms", info.compiler, info.target_cpu,
+             ms);
     row(doctor, "compiler", true, text);
     husk_image_unref(image);
 }
@@ -103,14 +108,17 @@ static int call_probe(struct doctor *doctor, uint64_t *ret_ns, struct husk_error
     struct husk_outcome outcome;
     struct husk_value result = {.type = HUSK_I32};
     int status = husk_image_open_fd(doctor->engine, doctor->image_fd, false, &image, err);
-    if (!status) status = husk_sandbox_new(doctor->engine, image, NULL, NULL, &sandbox, err);
+    if (!status)
+        status = husk_sandbox_new(doctor->engine, image, NULL, NULL, &sandbox, err);
     for (int i = 0; i < 2 && !status; i++) { /* the second call is the one that is timed */
         uint64_t start = now_ns();
         status = husk_call(sandbox, "answer", NULL, 0, &result, 1, NULL, &outcome, err);
         *ret_ns = now_ns() - start;
     }
-    if (!status && outcome.kind != HUSK_RETURNED) status = cli_error(err, HUSK_E_STATE, "%s", outcome.message);
-    if (!status && result.of.i32 != 42) status = cli_error(err, HUSK_E_STATE, "a module returned %d, not 42", result.of.i32);
+    if (!status && outcome.kind != HUSK_RETURNED)
+        status = cli_error(err, HUSK_E_STATE, "%s", outcome.message);
+    if (!status && result.of.i32 != 42)
+        status = cli_error(err, HUSK_E_STATE, "a module returned %d, not 42", result.of.i32);
     husk_sandbox_free(sandbox);
     husk_image_unref(image);
     return status;
@@ -140,20 +148,25 @@ static void check_cache(struct doctor *doctor) {
     bool was_cached = false;
     int fd = -1;
     if (!cache_dir(dir, sizeof(dir))) {
-        row(doctor, "cache", false, "no folder for compiled modules: set HOME, XDG_CACHE_HOME or HUSK_CACHE_DIR");
+        row(doctor, "cache", false,
+            "no folder for compiled modules: set HOME, XDG_CACHE_HOME or HUSK_CACHE_DIR");
         return;
     }
-    if (doctor->image_fd < 0) return; /* said already */
-    int status = husk_compile_cached(probe_wasm, sizeof(probe_wasm), &options, dir, &fd, &was_cached, &warning, &err);
+    if (doctor->image_fd < 0)
+        return; /* said already */
+    int status =
+        husk_compile_cached(probe_wasm, sizeof(probe_wasm), &options, dir, &fd, &was_cached, &warning, &err);
     if (status)
         row(doctor, "cache", false, err.message);
     else
         row(doctor, "cache", warning.status == 0, warning.status ? warning.message : dir);
-    if (!status) close(fd);
+    if (!status)
+        close(fd);
 }
 
 static void check_all(struct doctor *doctor) {
-    if (doctor->report.is_json) printf("{\"husk\":\"%s\",\"checks\":[", husk_version());
+    if (doctor->report.is_json)
+        printf("{\"husk\":\"%s\",\"checks\":[", husk_version());
     check_kvm(doctor);
     check_compiler(doctor);
     check_run(doctor);
@@ -162,7 +175,8 @@ static void check_all(struct doctor *doctor) {
         printf("],\"ok\":%s}\n", doctor->failures ? "false" : "true");
     else if (doctor->failures)
         puts("\nSomething is missing: see husk-doctor(1) for how to get it.");
-    if (doctor->image_fd >= 0) close(doctor->image_fd);
+    if (doctor->image_fd >= 0)
+        close(doctor->image_fd);
     husk_engine_free(doctor->engine);
 }
 
@@ -177,10 +191,12 @@ int cmd_doctor(int argc, char **argv) {
             fputs(help_doctor, stdout);
             return finish_output(&doctor.report, CLI_OK);
         }
-        if (option != 'j') return report_bad_option(&doctor.report, argv);
+        if (option != 'j')
+            return report_bad_option(&doctor.report, argv);
         doctor.report.is_json = true;
     }
-    if (optind != argc) return report_usage(&doctor.report, "no arguments are wanted");
+    if (optind != argc)
+        return report_usage(&doctor.report, "no arguments are wanted");
     check_all(&doctor);
     return finish_output(&doctor.report, doctor.failures ? CLI_INVALID : CLI_OK);
 }

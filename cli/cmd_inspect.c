@@ -28,8 +28,9 @@ struct inspect {
 };
 
 static const struct option inspect_options[] = {
-    {"help", no_argument, NULL, 'h'},       {"wasm", no_argument, NULL, OPT_WASM}, {"asm", no_argument, NULL, OPT_ASM},
-    {"json", no_argument, NULL, OPT_JSON}, {"verify", no_argument, NULL, OPT_VERIFY}, {NULL, 0, NULL, 0},
+    {"help", no_argument, NULL, 'h'},          {"wasm", no_argument, NULL, OPT_WASM},
+    {"asm", no_argument, NULL, OPT_ASM},       {"json", no_argument, NULL, OPT_JSON},
+    {"verify", no_argument, NULL, OPT_VERIFY}, {NULL, 0, NULL, 0},
 };
 
 /* ---- Imports and exports ---- */
@@ -54,11 +55,14 @@ static void extern_text(const struct husk_extern *item) {
     fputs(": ", stdout);
     switch (item->kind) {
     case HUSK_EXTERN_FUNC: print_functype(stdout, &item->func); break;
-    case HUSK_EXTERN_GLOBAL: printf("%s%s", item->is_mutable ? "mut " : "", husk_type_name(item->type)); break;
+    case HUSK_EXTERN_GLOBAL:
+        printf("%s%s", item->is_mutable ? "mut " : "", husk_type_name(item->type));
+        break;
     case HUSK_EXTERN_TABLE: printf("%s, ", husk_type_name(item->type)); /* fall through */
     case HUSK_EXTERN_MEMORY:
         printf("%" PRIu64, item->min);
-        if (item->has_max) printf(" to %" PRIu64, item->max);
+        if (item->has_max)
+            printf(" to %" PRIu64, item->max);
         fputs(item->kind == HUSK_EXTERN_MEMORY ? " pages of 64 KiB" : " entries", stdout);
         break;
     }
@@ -84,22 +88,28 @@ static void extern_json(const struct husk_extern *item) {
         types_json("params", item->func.params, item->func.params_count);
         types_json("results", item->func.results, item->func.results_count);
     } else if (item->kind == HUSK_EXTERN_GLOBAL) {
-        printf(",\"type\":\"%s\",\"mutable\":%s", husk_type_name(item->type), item->is_mutable ? "true" : "false");
+        printf(",\"type\":\"%s\",\"mutable\":%s", husk_type_name(item->type),
+               item->is_mutable ? "true" : "false");
     } else {
-        if (item->kind == HUSK_EXTERN_TABLE) printf(",\"type\":\"%s\"", husk_type_name(item->type));
+        if (item->kind == HUSK_EXTERN_TABLE)
+            printf(",\"type\":\"%s\"", husk_type_name(item->type));
         printf(",\"min\":%" PRIu64, item->min);
-        if (item->has_max) printf(",\"max\":%" PRIu64, item->max);
+        if (item->has_max)
+            printf(",\"max\":%" PRIu64, item->max);
     }
     fputc('}', stdout);
 }
 
 static void list_item(struct inspect *inspect, bool is_import, const struct husk_extern *item) {
-    if (is_import != inspect->is_listing_imports) return;
+    if (is_import != inspect->is_listing_imports)
+        return;
     if (inspect->report.is_json) {
-        if (inspect->listed) fputc(',', stdout);
+        if (inspect->listed)
+            fputc(',', stdout);
         extern_json(item);
     } else {
-        if (!inspect->listed) puts(is_import ? "imports" : "exports");
+        if (!inspect->listed)
+            puts(is_import ? "imports" : "exports");
         extern_text(item);
     }
     inspect->listed++;
@@ -112,11 +122,13 @@ static void visit_item(void *user, bool is_import, const struct husk_extern *ite
 static void list_begin(struct inspect *inspect, bool is_imports) {
     inspect->is_listing_imports = is_imports;
     inspect->listed = 0;
-    if (inspect->report.is_json) printf(",\"%s\":[", is_imports ? "imports" : "exports");
+    if (inspect->report.is_json)
+        printf(",\"%s\":[", is_imports ? "imports" : "exports");
 }
 
 static void list_end(const struct inspect *inspect) {
-    if (inspect->report.is_json) fputc(']', stdout);
+    if (inspect->report.is_json)
+        fputc(']', stdout);
 }
 
 /* ---- Rows ---- */
@@ -157,7 +169,8 @@ static void begin(const struct inspect *inspect, const char *kind) {
 }
 
 static void end(const struct inspect *inspect) {
-    if (inspect->report.is_json) puts("}");
+    if (inspect->report.is_json)
+        puts("}");
 }
 
 static void row_features(const struct inspect *inspect, uint64_t features) {
@@ -165,7 +178,8 @@ static void row_features(const struct inspect *inspect, uint64_t features) {
     size_t at = 0;
     for (unsigned bit = 0; bit < 64 && at < sizeof(text); bit++) {
         const char *name = features >> bit & 1 ? husk_cpu_feature_name(bit) : NULL;
-        if (!name) continue;
+        if (!name)
+            continue;
         int written = snprintf(text + at, sizeof(text) - at, "%s%s", at ? " " : "", name);
         at += written > 0 ? (size_t)written : 0;
     }
@@ -177,7 +191,8 @@ static void row_features(const struct inspect *inspect, uint64_t features) {
 static int inspect_module(struct inspect *inspect, const struct input *input, struct husk_error *err) {
     struct husk_wasm_info info;
     int status = husk_wasm_describe(input->bytes, input->count, NULL, NULL, &info, err);
-    if (status) return status;
+    if (status)
+        return status;
     begin(inspect, "module");
     row_text(inspect, "name", info.module_name);
     row_u64(inspect, "file_bytes", input->count);
@@ -239,11 +254,13 @@ static void inspect_image_items(struct inspect *inspect, const husk_image *image
     struct husk_extern item;
     list_begin(inspect, true);
     for (size_t i = 0; i < husk_image_imports_count(image); i++)
-        if (husk_image_import(image, i, &item) == 0) list_item(inspect, true, &item);
+        if (husk_image_import(image, i, &item) == 0)
+            list_item(inspect, true, &item);
     list_end(inspect);
     list_begin(inspect, false);
     for (size_t i = 0; i < husk_image_exports_count(image); i++)
-        if (husk_image_export(image, i, &item) == 0) list_item(inspect, false, &item);
+        if (husk_image_export(image, i, &item) == 0)
+            list_item(inspect, false, &item);
     list_end(inspect);
     end(inspect);
 }
@@ -252,7 +269,8 @@ static void inspect_image_items(struct inspect *inspect, const husk_image *image
 static int inspect_image(struct inspect *inspect, const struct input *input, struct husk_error *err) {
     husk_image *image = NULL;
     int status = input_open_image(input, NULL, inspect->is_verifying, &image, err);
-    if (status) return status;
+    if (status)
+        return status;
     inspect_image_rows(inspect, image, input->count);
     inspect_image_items(inspect, image);
     husk_image_unref(image);
@@ -272,47 +290,58 @@ static int run_objdump(int fd, struct husk_error *err) {
     for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]) && pid < 0; i++) {
         char *args[] = {programs[i], "-d", "--no-show-raw-insn", path, NULL};
         number = posix_spawnp(&pid, programs[i], NULL, NULL, args, environ);
-        if (number != 0) pid = -1;
+        if (number != 0)
+            pid = -1;
     }
     if (pid < 0)
-        return cli_error(err, HUSK_E_NOT_FOUND, "--asm needs objdump, which cannot be started (%s); install binutils",
+        return cli_error(err, HUSK_E_NOT_FOUND,
+                         "--asm needs objdump, which cannot be started (%s); install binutils",
                          strerror(number));
     while (waitpid(pid, &exit_status, 0) < 0)
-        if (errno != EINTR) return cli_error(err, HUSK_E_SYS, "cannot wait for objdump: %s", strerror(errno));
-    if (WIFEXITED(exit_status) && WEXITSTATUS(exit_status) == 0) return HUSK_OK;
+        if (errno != EINTR)
+            return cli_error(err, HUSK_E_SYS, "cannot wait for objdump: %s", strerror(errno));
+    if (WIFEXITED(exit_status) && WEXITSTATUS(exit_status) == 0)
+        return HUSK_OK;
     return cli_error(err, HUSK_E_SYS, "objdump failed");
 }
 
-static int image_fd(const struct inspect *inspect, const struct input *input, int *ret_fd, struct husk_error *err) {
+static int image_fd(const struct inspect *inspect, const struct input *input, int *ret_fd,
+                    struct husk_error *err) {
     struct compile_request request = {.options = HUSK_COMPILE_OPTIONS_INIT};
     struct compile_result result;
     if (input->kind == INPUT_WASM) {
         int status = compile_input(&inspect->report, input, &request, &result, err);
-        if (!status) *ret_fd = result.fd;
+        if (!status)
+            *ret_fd = result.fd;
         return status;
     }
     if (input->fd >= 0) {
         *ret_fd = dup(input->fd);
-        return *ret_fd < 0 ? cli_error(err, HUSK_E_SYS, "cannot duplicate a descriptor: %s", strerror(errno)) : HUSK_OK;
+        return *ret_fd < 0 ? cli_error(err, HUSK_E_SYS, "cannot duplicate a descriptor: %s", strerror(errno))
+                           : HUSK_OK;
     }
     FILE *copy = tmpfile();
     if (!copy || fwrite(input->bytes, 1, input->count, copy) != input->count || fflush(copy) != 0) {
         int number = errno;
-        if (copy) fclose(copy);
+        if (copy)
+            fclose(copy);
         return cli_error(err, HUSK_E_SYS, "cannot write a temporary file: %s", strerror(number));
     }
     *ret_fd = dup(fileno(copy));
     fclose(copy);
-    return *ret_fd < 0 ? cli_error(err, HUSK_E_SYS, "cannot duplicate a descriptor: %s", strerror(errno)) : HUSK_OK;
+    return *ret_fd < 0 ? cli_error(err, HUSK_E_SYS, "cannot duplicate a descriptor: %s", strerror(errno))
+                       : HUSK_OK;
 }
 
 static int inspect_asm(struct inspect *inspect, const struct input *input, struct husk_error *err) {
     int fd = -1;
     int status = image_fd(inspect, input, &fd, err);
-    if (status) return status;
+    if (status)
+        return status;
     int inherited = dup(fd); /* without O_CLOEXEC */
     close(fd);
-    if (inherited < 0) return cli_error(err, HUSK_E_SYS, "cannot duplicate a descriptor: %s", strerror(errno));
+    if (inherited < 0)
+        return cli_error(err, HUSK_E_SYS, "cannot duplicate a descriptor: %s", strerror(errno));
     status = run_objdump(inherited, err);
     close(inherited);
     return status;
@@ -325,11 +354,13 @@ static int inspect_input(struct inspect *inspect, const struct input *input, str
     case MODE_ASM: return inspect_asm(inspect, input, err);
     case MODE_WASM:
         if (input->kind == INPUT_IMAGE)
-            return cli_error(err, HUSK_E_INVAL, "is an image, which does not contain the wasm; --wasm needs the module");
+            return cli_error(err, HUSK_E_INVAL,
+                             "is an image, which does not contain the wasm; --wasm needs the module");
         return husk_wasm_print(input->bytes, input->count, write_stdout, NULL, err);
     case MODE_SUMMARY: break;
     }
-    return input->kind == INPUT_WASM ? inspect_module(inspect, input, err) : inspect_image(inspect, input, err);
+    return input->kind == INPUT_WASM ? inspect_module(inspect, input, err)
+                                     : inspect_image(inspect, input, err);
 }
 
 static int inspect_file(struct inspect *inspect) {
@@ -357,7 +388,8 @@ int cmd_inspect(int argc, char **argv) {
         default: return report_bad_option(&inspect.report, argv);
         }
     }
-    if (argc - optind != 1) return report_usage(&inspect.report, "one file is wanted, not %d", argc - optind);
+    if (argc - optind != 1)
+        return report_usage(&inspect.report, "one file is wanted, not %d", argc - optind);
     inspect.path = argv[optind];
     return finish_output(&inspect.report, inspect_file(&inspect));
 }

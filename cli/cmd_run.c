@@ -33,8 +33,18 @@ struct run {
 
 /* ---- Options ---- */
 
-enum { OPT_ENV = 256, OPT_INVOKE, OPT_MAX_MEMORY, OPT_STACK, OPT_TIMEOUT, OPT_CPU_TIMEOUT, OPT_STATS, OPT_JSON, OPT_CPU,
-       OPT_NO_CACHE };
+enum {
+    OPT_ENV = 256,
+    OPT_INVOKE,
+    OPT_MAX_MEMORY,
+    OPT_STACK,
+    OPT_TIMEOUT,
+    OPT_CPU_TIMEOUT,
+    OPT_STATS,
+    OPT_JSON,
+    OPT_CPU,
+    OPT_NO_CACHE
+};
 
 static const struct option run_options[] = {
     {"help", no_argument, NULL, 'h'},
@@ -54,17 +64,21 @@ static const struct option run_options[] = {
 /* NAME=value, or NAME: as in husk's own environment. */
 static int add_env(struct run *run, const char *text) {
     const char **grown = realloc(run->env, (run->env_count + 1) * sizeof(*grown));
-    if (!grown) return report_usage(&run->report, "out of memory");
+    if (!grown)
+        return report_usage(&run->report, "out of memory");
     run->env = grown;
-    if (text[0] == '=' || text[0] == 0) return report_usage(&run->report, "--env wants NAME=value, not '%s'", text);
+    if (text[0] == '=' || text[0] == 0)
+        return report_usage(&run->report, "--env wants NAME=value, not '%s'", text);
     if (!strchr(text, '=')) {
         /* environ has "NAME=value" whole, which outlives us */
         extern char **environ;
         size_t bytes = strlen(text);
         const char *found = NULL;
         for (char **row = environ; *row; row++)
-            if (strncmp(*row, text, bytes) == 0 && (*row)[bytes] == '=') found = *row;
-        if (!found) return CLI_OK; /* not set here: not set there */
+            if (strncmp(*row, text, bytes) == 0 && (*row)[bytes] == '=')
+                found = *row;
+        if (!found)
+            return CLI_OK; /* not set here: not set there */
         text = found;
     }
     run->env[run->env_count++] = text;
@@ -72,12 +86,14 @@ static int add_env(struct run *run, const char *text) {
 }
 
 static int take_size(const struct run *run, const char *option, uint64_t *ret_bytes) {
-    if (parse_size(optarg, ret_bytes) && *ret_bytes > 0) return CLI_OK;
+    if (parse_size(optarg, ret_bytes) && *ret_bytes > 0)
+        return CLI_OK;
     return report_usage(&run->report, "%s wants a size such as 64M, not '%s'", option, optarg);
 }
 
 static int take_duration(const struct run *run, const char *option, uint64_t *ret_ns) {
-    if (parse_duration(optarg, ret_ns) && *ret_ns > 0) return CLI_OK;
+    if (parse_duration(optarg, ret_ns) && *ret_ns > 0)
+        return CLI_OK;
     return report_usage(&run->report, "%s wants a time such as 500ms or 2s, not '%s'", option, optarg);
 }
 
@@ -94,7 +110,8 @@ static int take_option(struct run *run, int option, char **argv) {
     case OPT_CPU: run->compile.options.cpu = optarg; return CLI_OK;
     case OPT_NO_CACHE: run->compile.is_uncached = true; return CLI_OK;
     case 'O':
-        if (parse_opt_level(optarg, &run->compile.options.opt_level)) return CLI_OK;
+        if (parse_opt_level(optarg, &run->compile.options.opt_level))
+            return CLI_OK;
         return report_usage(&run->report, "-O wants 0, 1, 2 or 3, not '%s'", optarg);
     default: return report_bad_option(&run->report, argv);
     }
@@ -110,11 +127,14 @@ static int take_arguments(struct run *run, int argc, char **argv) {
             return CLI_OK;
         }
         int code = take_option(run, option, argv);
-        if (code) return code;
+        if (code)
+            return code;
     }
-    if (optind == argc) return report_usage(&run->report, "which file? Name a .wasm module or a .husk image");
+    if (optind == argc)
+        return report_usage(&run->report, "which file? Name a .wasm module or a .husk image");
     if (run->report.is_json && !run->invoke)
-        return report_usage(&run->report, "--json goes with --invoke (a program's standard output is its own)");
+        return report_usage(&run->report,
+                            "--json goes with --invoke (a program's standard output is its own)");
     run->path = argv[optind];
     run->words = argv + optind + 1;
     run->words_count = (size_t)(argc - optind - 1);
@@ -126,14 +146,17 @@ static int take_arguments(struct run *run, int argc, char **argv) {
 static int open_input(struct run *run, struct husk_error *err) {
     struct input input;
     int status = input_load(run->path, &input, err);
-    if (status) return status;
+    if (status)
+        return status;
     if (input.kind == INPUT_IMAGE) {
         status = input_open_image(&input, run->engine, false, &run->image, err);
     } else {
         status = compile_input(&run->report, &input, &run->compile, &run->compiled, err);
         run->was_compiled = status == HUSK_OK;
-        if (!status) status = husk_image_open_fd(run->engine, run->compiled.fd, false, &run->image, err);
-        if (run->was_compiled) close(run->compiled.fd);
+        if (!status)
+            status = husk_image_open_fd(run->engine, run->compiled.fd, false, &run->image, err);
+        if (run->was_compiled)
+            close(run->compiled.fd);
     }
     input_done(&input);
     run->opened_ns = now_ns();
@@ -144,7 +167,8 @@ static int make_sandbox(struct run *run, struct husk_error *err) {
     struct husk_wasi_options wasi = HUSK_WASI_OPTIONS_INIT;
     husk_imports *imports = NULL;
     const char **args = calloc(run->words_count + 1, sizeof(*args));
-    if (!args) return cli_error(err, HUSK_E_NOMEM, "out of memory");
+    if (!args)
+        return cli_error(err, HUSK_E_NOMEM, "out of memory");
     args[0] = run->path;
     for (size_t i = 0; i < run->words_count; i++)
         args[i + 1] = run->words[i];
@@ -156,9 +180,11 @@ static int make_sandbox(struct run *run, struct husk_error *err) {
     wasi.stdout_fd = STDOUT_FILENO;
     wasi.stderr_fd = STDERR_FILENO;
     int status = husk_imports_new(run->engine, &imports, err);
-    if (!status) status = husk_imports_wasi(imports, &wasi, err);
     if (!status)
-        status = husk_sandbox_new(run->engine, run->image, imports, &run->sandbox_options, &run->sandbox, err);
+        status = husk_imports_wasi(imports, &wasi, err);
+    if (!status)
+        status =
+            husk_sandbox_new(run->engine, run->image, imports, &run->sandbox_options, &run->sandbox, err);
     husk_imports_free(imports);
     free(args);
     run->made_ns = now_ns();
@@ -168,20 +194,25 @@ static int make_sandbox(struct run *run, struct husk_error *err) {
 /* ---- Ctrl-C ---- */
 
 static husk_sandbox *volatile interrupted_sandbox;
+static volatile sig_atomic_t interrupted_by;
 
-/* The first Ctrl-C ends the guest's call, the second (SA_RESETHAND) husk. */
+/* The first signal ends the guest's call, the second (SA_RESETHAND) husk. */
 static void on_interrupt(int signal) {
-    (void)signal;
-    if (interrupted_sandbox) husk_interrupt(interrupted_sandbox);
+    interrupted_by = signal;
+    if (interrupted_sandbox)
+        husk_interrupt(interrupted_sandbox);
 }
 
+/* NULL: no longer. A signal that is ignored (nohup, a shell's background job) stays so. */
 static void watch_interrupts(husk_sandbox *sandbox) {
-    struct sigaction action = {.sa_flags = (int)SA_RESETHAND};
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction before, action = {.sa_flags = (int)SA_RESETHAND};
     action.sa_handler = sandbox ? on_interrupt : SIG_DFL;
     sigemptyset(&action.sa_mask);
     interrupted_sandbox = sandbox;
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+        if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            (void)sigaction(signals[i], &action, NULL);
 }
 
 /* ---- Calling ---- */
@@ -192,53 +223,62 @@ static int error_no_function(const struct run *run, const char *name, struct hus
     size_t at = 0, count = husk_image_exports_count(run->image);
     for (size_t i = 0; i < count && at < sizeof(list) - 1; i++) {
         struct husk_extern item;
-        if (husk_image_export(run->image, i, &item) != 0 || item.kind != HUSK_EXTERN_FUNC) continue;
+        if (husk_image_export(run->image, i, &item) != 0 || item.kind != HUSK_EXTERN_FUNC)
+            continue;
         int written = snprintf(list + at, sizeof(list) - at, "%s%s", at ? ", " : "", item.name);
         at += written > 0 ? (size_t)written : 0;
     }
     if (!run->invoke)
-        return cli_error(err, HUSK_E_NOT_FOUND,
-                         "is not a program (it exports no _start); call one of its functions with --invoke: %s",
-                         list[0] ? list : "it exports none");
-    return cli_error(err, HUSK_E_NOT_FOUND, "exports no function '%s'; it has: %s", name, list[0] ? list : "none");
+        return cli_error(
+            err, HUSK_E_NOT_FOUND,
+            "is not a program (it exports no _start); call one of its functions with --invoke: %s",
+            list[0] ? list : "it exports none");
+    return cli_error(err, HUSK_E_NOT_FOUND, "exports no function '%s'; it has: %s", name,
+                     list[0] ? list : "none");
 }
 
-/* A library that WASI's toolchains make ("reactor") wants _initialize to be called once, before anything else. */
+/* A library that WASI's toolchains make ("reactor") wants _initialize to be called once, before anything
+ * else. */
 static int initialize(struct run *run, struct husk_outcome *outcome, struct husk_error *err) {
     husk_func func;
     struct husk_functype type;
     outcome->kind = HUSK_RETURNED;
-    if (husk_image_func(run->image, "_initialize", &func, &type, NULL) != 0) return HUSK_OK;
-    if (type.params_count || type.results_count || strcmp(run->invoke, "_initialize") == 0) return HUSK_OK;
+    if (husk_image_func(run->image, "_initialize", &func, &type, NULL) != 0)
+        return HUSK_OK;
+    if (type.params_count || type.results_count || strcmp(run->invoke, "_initialize") == 0)
+        return HUSK_OK;
     return husk_call_func(run->sandbox, func, NULL, 0, NULL, 0, &run->call_options, outcome, err);
 }
 
 static void print_results(const struct run *run, const struct husk_value *results, size_t count) {
-    if (run->report.is_json) fputs("{\"outcome\":\"returned\",\"results\":[", stdout);
+    if (run->report.is_json)
+        fputs("{\"outcome\":\"returned\",\"results\":[", stdout);
     for (size_t i = 0; i < count; i++) {
         if (run->report.is_json) {
-            if (i) fputs(",", stdout);
+            if (i)
+                fputs(",", stdout);
             print_value_json(stdout, &results[i]);
         } else {
             print_value(stdout, &results[i]);
             fputc('\n', stdout);
         }
     }
-    if (run->report.is_json) fputs("]}\n", stdout);
+    if (run->report.is_json)
+        fputs("]}\n", stdout);
 }
 
 static int parse_args(const struct run *run, const struct husk_functype *type, struct husk_value *args) {
     if (type->params_count != run->words_count) {
-        fprintf(stderr, "husk run: %s: %s takes %zu argument%s, not %zu: ", run->path, run->invoke, type->params_count,
-                type->params_count == 1 ? "" : "s", run->words_count);
+        fprintf(stderr, "husk run: %s: %s takes %zu argument%s, not %zu: ", run->path, run->invoke,
+                type->params_count, type->params_count == 1 ? "" : "s", run->words_count);
         print_functype(stderr, type);
         fputc('\n', stderr);
         return CLI_USAGE;
     }
     for (size_t i = 0; i < type->params_count; i++)
         if (!parse_value(run->words[i], type->params[i], &args[i]))
-            return report_usage(&run->report, "argument %zu of %s: '%s' is not of type %s", i + 1, run->invoke,
-                                run->words[i], husk_type_name(type->params[i]));
+            return report_usage(&run->report, "argument %zu of %s: '%s' is not of type %s", i + 1,
+                                run->invoke, run->words[i], husk_type_name(type->params[i]));
     return CLI_OK;
 }
 
@@ -255,8 +295,13 @@ static int call(struct run *run) {
     }
     struct husk_value *args = calloc(type.params_count + 1, sizeof(*args));
     struct husk_value *results = calloc(type.results_count + 1, sizeof(*results));
-    int code = args && results ? CLI_OK : report_usage(&run->report, "out of memory");
-    if (!code && run->invoke) code = parse_args(run, &type, args);
+    int code = CLI_OK;
+    if (!args || !results) {
+        cli_error(&err, HUSK_E_NOMEM, "out of memory");
+        code = report_error(&run->report, run->path, &err);
+    }
+    if (!code && run->invoke)
+        code = parse_args(run, &type, args);
     if (!code) {
         watch_interrupts(run->sandbox);
         int status = run->invoke ? initialize(run, &outcome, &err) : HUSK_OK;
@@ -271,6 +316,8 @@ static int call(struct run *run) {
             print_results(run, results, type.results_count);
         else if (outcome.kind != HUSK_RETURNED || run->invoke)
             code = report_outcome(&run->report, &outcome);
+        if (!status && outcome.kind == HUSK_INTERRUPTED && interrupted_by)
+            code = 128 + interrupted_by;
     }
     free(args);
     free(results);
@@ -288,10 +335,14 @@ static void print_stats(const struct run *run) {
     format_bytes(husk_memory_bytes(run->sandbox, 0), memory, sizeof(memory));
     double ms = 1e6;
     fprintf(stderr, "husk: %s %.3f ms, sandbox %.3f ms, run %.3f ms\n",
-            !run->was_compiled ? "open" : run->compiled.was_cached ? "load from the cache" : "compile",
+            !run->was_compiled         ? "open"
+            : run->compiled.was_cached ? "load from the cache"
+                                       : "compile",
             (double)(run->opened_ns - run->started_ns) / ms, (double)(run->made_ns - run->opened_ns) / ms,
             run->called_ns ? (double)(run->called_ns - run->made_ns) / ms : 0.0);
-    fprintf(stderr, "husk: %" PRIu64 " host calls, %" PRIu64 " memory growths, memory %s, code %" PRIu64 " bytes for %s\n",
+    fprintf(stderr,
+            "husk: %" PRIu64 " host calls, %" PRIu64 " memory growths, memory %s, code %" PRIu64
+            " bytes for %s\n",
             stats.host_calls, stats.memory_grows, memory, info.text_bytes, info.target_cpu);
 }
 
@@ -300,11 +351,14 @@ static int run_all(struct run *run) {
     int code = CLI_OK;
     run->started_ns = now_ns();
     int status = husk_engine_new(NULL, &run->engine, &err);
-    if (status) return report_error(&run->report, NULL, &err);
+    if (status)
+        return report_error(&run->report, NULL, &err);
     status = open_input(run, &err);
-    if (!status) status = make_sandbox(run, &err);
+    if (!status)
+        status = make_sandbox(run, &err);
     code = status ? report_error(&run->report, run->path, &err) : call(run);
-    if (run->has_stats && run->sandbox) print_stats(run);
+    if (run->has_stats && run->sandbox)
+        print_stats(run);
     husk_sandbox_free(run->sandbox);
     husk_image_unref(run->image);
     husk_engine_free(run->engine);
@@ -317,7 +371,8 @@ int cmd_run(int argc, char **argv) {
                       .sandbox_options = HUSK_SANDBOX_OPTIONS_INIT,
                       .call_options = HUSK_CALL_OPTIONS_INIT};
     int code = take_arguments(&run, argc, argv);
-    if (!code && run.path) code = run_all(&run);
+    if (!code && run.path)
+        code = run_all(&run);
     free(run.env);
     return finish_output(&run.report, code);
 }

@@ -6,7 +6,8 @@
 #define EXIT_CODES                                                                                           \
     "\n"                                                                                                     \
     "Exit codes: the program's own (low 8 bits); 2 wrong usage; 124 out of time; 125 husk failed (file,\n"   \
-    "compiler, KVM); 130 interrupted; 134 the guest trapped; 139 the guest broke the rules of its VM.\n"
+    "compiler, KVM); 130 interrupted (128 + signal); 134 the guest trapped; 139 the guest broke its VM's "   \
+    "rules.\n"
 
 const char help_husk[] =
     "husk runs untrusted WebAssembly, every instance in a virtual machine of its own.\n"
@@ -24,7 +25,8 @@ const char help_husk[] =
 const char help_run[] =
     "usage: husk run [OPTIONS] FILE [ARGS…]\n"
     "\n"
-    "Run a WebAssembly program (WASI preview 1) in a virtual machine of its own. It gets ARGS, and husk's standard\n"
+    "Run a WebAssembly program (WASI preview 1) in a virtual machine of its own. It gets ARGS, and husk's "
+    "standard\n"
     "input, output and error. A .wasm file is compiled once and cached. Options stand before FILE.\n"
     "\n"
     "      --env NAME=VALUE    set an environment variable (repeatable); --env NAME passes on husk's own.\n"
@@ -76,7 +78,8 @@ const char help_inspect[] =
 const char help_validate[] =
     "usage: husk validate [--json] FILE…\n"
     "\n"
-    "Check modules against the WebAssembly standard, without compiling. Silent if all is well; otherwise says\n"
+    "Check modules against the WebAssembly standard, without compiling. Silent if all is well; otherwise "
+    "says\n"
     "what is wrong and at which byte.\n"
     "\n"
     "      --json    one JSON object per file\n"
@@ -84,13 +87,13 @@ const char help_validate[] =
     "\n"
     "Exit codes: 0 all are valid; 1 one is not; 2 wrong usage; 125 one could not be read.\n";
 
-const char help_doctor[] =
-    "usage: husk doctor [--json]\n"
-    "\n"
-    "Try everything that husk needs (KVM and what it can do, the compiler, a call in a VM, the cache) and say what\n"
-    "is missing and how to get it.\n"
-    "\n"
-    "      --json    as JSON\n"
-    "  -h, --help\n"
-    "\n"
-    "Exit codes: 0 all is well; 1 something is missing; 2 wrong usage.\n";
+const char help_doctor[] = "usage: husk doctor [--json]\n"
+                           "\n"
+                           "Try everything that husk needs (KVM and what it can do, the compiler, a call in "
+                           "a VM, the cache) and say what\n"
+                           "is missing and how to get it.\n"
+                           "\n"
+                           "      --json    as JSON\n"
+                           "  -h, --help\n"
+                           "\n"
+                           "Exit codes: 0 all is well; 1 something is missing; 2 wrong usage.\n";

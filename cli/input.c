@@ -1,6 +1,6 @@
 /*
- * cli/input.c: reading what the user named, and telling what it is: a wasm module, an image, or something else, with the
- * message that helps.
+ * cli/input.c: reading what the user named, and telling what it is: a wasm module, an image, or something
+ * else, with the message that helps.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,14 +37,18 @@ static int read_up_to(int fd, size_t wanted, struct input *input, size_t *capaci
         if (input->count == *capacity) {
             size_t larger = *capacity ? *capacity * 2 : FIRST_BYTES;
             uint8_t *grown = realloc(input->bytes, larger);
-            if (!grown) return cli_error(err, HUSK_E_NOMEM, "out of memory for %zu bytes", larger);
+            if (!grown)
+                return cli_error(err, HUSK_E_NOMEM, "out of memory for %zu bytes", larger);
             input->bytes = grown;
             *capacity = larger;
         }
         ssize_t got = read(fd, input->bytes + input->count, *capacity - input->count);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return error_errno(err, "cannot read");
-        if (got == 0) return HUSK_OK;
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return error_errno(err, "cannot read");
+        if (got == 0)
+            return HUSK_OK;
         input->count += (size_t)got;
     }
     return HUSK_OK;
@@ -70,13 +74,15 @@ static int input_classify(struct input *input, struct husk_error *err) {
     static const uint8_t component[4] = {0x0d, 0, 1, 0};
     static const uint8_t elf[4] = {0x7f, 'E', 'L', 'F'};
     const uint8_t *bytes = input->bytes;
-    if (input->count == 0) return cli_error(err, HUSK_E_BAD_WASM, "is empty");
+    if (input->count == 0)
+        return cli_error(err, HUSK_E_BAD_WASM, "is empty");
     if (husk_is_wasm(bytes, input->count)) {
         input->kind = INPUT_WASM;
         if (input->count >= 8 && memcmp(bytes + 4, component, 4) == 0)
-            return cli_error(err, HUSK_E_UNSUPPORTED,
-                             "is a WebAssembly component; only core modules can be run. Extract its core module "
-                             "(wasm-tools component unbundle), or build for wasm32-wasi (preview 1)");
+            return cli_error(
+                err, HUSK_E_UNSUPPORTED,
+                "is a WebAssembly component; only core modules can be run. Extract its core module "
+                "(wasm-tools component unbundle), or build for wasm32-wasi (preview 1)");
         return HUSK_OK;
     }
     if (input->count >= 4 && memcmp(bytes, elf, 4) == 0) {
@@ -84,35 +90,44 @@ static int input_classify(struct input *input, struct husk_error *err) {
         return HUSK_OK;
     }
     if (looks_like_wat(bytes, input->count))
-        return cli_error(err, HUSK_E_BAD_WASM, "looks like WebAssembly text; convert it with: wat2wasm FILE.wat");
-    return cli_error(err, HUSK_E_BAD_WASM, "is neither a wasm module (starts with \"\\0asm\") nor a husk image");
+        return cli_error(err, HUSK_E_BAD_WASM,
+                         "looks like WebAssembly text; convert it with: wat2wasm FILE.wat");
+    return cli_error(err, HUSK_E_BAD_WASM,
+                     "is neither a wasm module (starts with \"\\0asm\") nor a husk image");
 }
 
 /* The first bytes say what it is; the rest is read if it is needed: image files are mapped, not read. */
 static int input_read(int fd, struct input *input, struct husk_error *err) {
     struct stat st;
     size_t capacity = 0;
-    if (fstat(fd, &st) != 0) return error_errno(err, "cannot examine");
-    if (S_ISDIR(st.st_mode)) return cli_error(err, HUSK_E_INVAL, "is a directory; name a .wasm or .husk file");
+    if (fstat(fd, &st) != 0)
+        return error_errno(err, "cannot examine");
+    if (S_ISDIR(st.st_mode))
+        return cli_error(err, HUSK_E_INVAL, "is a directory; name a .wasm or .husk file");
     int status = read_up_to(fd, FIRST_BYTES, input, &capacity, err);
-    if (!status) status = input_classify(input, err);
-    if (status) return status;
+    if (!status)
+        status = input_classify(input, err);
+    if (status)
+        return status;
     if (input->kind == INPUT_IMAGE && S_ISREG(st.st_mode)) {
         input->fd = dup(fd);
         input->count = (size_t)st.st_size;
         return input->fd < 0 ? error_errno(err, "cannot duplicate a descriptor") : HUSK_OK;
     }
     status = read_up_to(fd, INPUT_MAX_BYTES + 1, input, &capacity, err);
-    if (!status && input->count > INPUT_MAX_BYTES) return cli_error(err, HUSK_E_INVAL, "is larger than 1 GiB");
+    if (!status && input->count > INPUT_MAX_BYTES)
+        return cli_error(err, HUSK_E_INVAL, "is larger than 1 GiB");
     return status;
 }
 
 int input_load(const char *path, struct input *ret_input, struct husk_error *err) {
     struct input input = {.path = path, .fd = -1};
     int fd = strcmp(path, "-") == 0 ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return error_errno(err, "cannot open");
+    if (fd < 0)
+        return error_errno(err, "cannot open");
     int status = input_read(fd, &input, err);
-    if (fd != STDIN_FILENO) close(fd);
+    if (fd != STDIN_FILENO)
+        close(fd);
     if (status)
         input_done(&input);
     else
@@ -122,12 +137,14 @@ int input_load(const char *path, struct input *ret_input, struct husk_error *err
 
 int input_open_image(const struct input *input, husk_engine *engine, bool verify, husk_image **ret_image,
                      struct husk_error *err) {
-    if (input->fd >= 0) return husk_image_open_fd(engine, input->fd, verify, ret_image, err);
+    if (input->fd >= 0)
+        return husk_image_open_fd(engine, input->fd, verify, ret_image, err);
     return husk_image_open_buffer(engine, input->bytes, input->count, verify, ret_image, err);
 }
 
 void input_done(struct input *input) {
     free(input->bytes);
-    if (input->fd >= 0) close(input->fd);
+    if (input->fd >= 0)
+        close(input->fd);
     *input = (struct input){.fd = -1};
 }

@@ -28,23 +28,28 @@ static const struct report report_main = {.command = "help"};
 
 static const struct command *find_command(const char *name) {
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-        if (strcmp(commands[i].name, name) == 0) return &commands[i];
-    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) return find_command("help");
-    if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) return find_command("version");
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+        return find_command("help");
+    if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0)
+        return find_command("version");
     return NULL;
 }
 
 static int no_such_command(const char *name) {
     fprintf(stderr, "husk: there is no command '%s'", name);
     size_t bytes = strlen(name);
-    if (bytes > 5 && strcmp(name + bytes - 5, ".wasm") == 0) fprintf(stderr, "; to run a module: husk run %s", name);
+    if (bytes > 5 && strcmp(name + bytes - 5, ".wasm") == 0)
+        fprintf(stderr, "; to run a module: husk run %s", name);
     fputs("\nTry 'husk help'.\n", stderr);
     return CLI_USAGE;
 }
 
 static int cmd_help(int argc, char **argv) {
     const struct command *command = argc > 1 ? find_command(argv[1]) : NULL;
-    if (argc > 1 && !command) return no_such_command(argv[1]);
+    if (argc > 1 && !command)
+        return no_such_command(argv[1]);
     fputs(command ? command->help : help_husk, stdout);
     return finish_output(&report_main, CLI_OK);
 }

@@ -29,7 +29,8 @@ bool cache_dir(char *out, size_t out_bytes) {
 }
 
 bool parse_opt_level(const char *text, int *ret_level) {
-    if (text[0] < '0' || text[0] > '3' || text[1]) return false;
+    if (text[0] < '0' || text[0] > '3' || text[1])
+        return false;
     *ret_level = text[0] - '0';
     return true;
 }
@@ -37,7 +38,8 @@ bool parse_opt_level(const char *text, int *ret_level) {
 static void progress_show(void *user, uint32_t done, uint32_t total) {
     struct progress *progress = user;
     uint64_t now = now_ns();
-    if (now < progress->shown_ns) return;
+    if (now < progress->shown_ns)
+        return;
     progress->shown_ns = now + PROGRESS_EVERY_NS;
     progress->is_shown = true;
     fputs("\r\033[Khusk: compiling ", stderr);
@@ -46,15 +48,18 @@ static void progress_show(void *user, uint32_t done, uint32_t total) {
     fflush(stderr);
 }
 
-static void progress_begin(struct progress *progress, const struct input *input, struct husk_compile_options *options) {
+static void progress_begin(struct progress *progress, const struct input *input,
+                           struct husk_compile_options *options) {
     *progress = (struct progress){.path = input->path, .shown_ns = now_ns() + PROGRESS_AFTER_NS};
-    if (!isatty(STDERR_FILENO)) return;
+    if (!isatty(STDERR_FILENO))
+        return;
     options->progress = progress_show;
     options->progress_user = progress;
 }
 
 static void progress_end(const struct progress *progress) {
-    if (progress->is_shown) fputs("\r\033[K", stderr);
+    if (progress->is_shown)
+        fputs("\r\033[K", stderr);
 }
 
 int compile_input(const struct report *report, const struct input *input, struct compile_request *request,
@@ -72,9 +77,11 @@ int compile_input(const struct report *report, const struct input *input, struct
     else
         status = husk_compile(input->bytes, input->count, &request->options, &result.fd, err);
     progress_end(&progress);
-    if (status) return status;
+    if (status)
+        return status;
     if (warning.status && !report->is_json)
-        fprintf(stderr, "husk %s: warning: the compiled module is not cached: %s\n", report->command, warning.message);
+        fprintf(stderr, "husk %s: warning: the compiled module is not cached: %s\n", report->command,
+                warning.message);
     result.ns = now_ns() - start;
     *ret_result = result;
     return HUSK_OK;

@@ -1,7 +1,7 @@
 /*
- * cli/typed.c: typed values as text. Integers: decimal or 0x…, signed or unsigned reading. Floats: what strtod() takes,
- * `inf`, `nan`, and `nan:0x…` with the payload, as in the text format of wasm. References: `null`, and for externref
- * a number.
+ * cli/typed.c: typed values as text. Integers: decimal or 0x…, signed or unsigned reading. Floats: what
+ * strtod() takes, `inf`, `nan`, and `nan:0x…` with the payload, as in the text format of wasm. References:
+ * `null`, and for externref a number.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -23,11 +23,14 @@ static bool parse_int(const char *text, unsigned bits, uint64_t *ret_value) {
     int base = digits[0] == '0' && (digits[1] == 'x' || digits[1] == 'X') ? 16 : 10;
     uint64_t max = bits == 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
     char *end = NULL;
-    if (digits[0] < '0' || digits[0] > '9') return false;
+    if (digits[0] < '0' || digits[0] > '9')
+        return false;
     errno = 0;
     uint64_t magnitude = strtoull(digits, &end, base);
-    if (errno || *end || (base == 16 && end == digits + 1)) return false;
-    if (is_negative ? magnitude > UINT64_C(1) << (bits - 1) : magnitude > max) return false;
+    if (errno || *end || (base == 16 && end == digits + 1))
+        return false;
+    if (is_negative ? magnitude > UINT64_C(1) << (bits - 1) : magnitude > max)
+        return false;
     *ret_value = is_negative ? 0 - magnitude : magnitude;
     return true;
 }
@@ -35,10 +38,13 @@ static bool parse_int(const char *text, unsigned bits, uint64_t *ret_value) {
 /* `nan` or `nan:0x…` after the sign; payload 0 if it is not a NaN. */
 static bool parse_nan(const char *text, uint64_t canonical, uint64_t max, uint64_t *ret_payload) {
     char *end = NULL;
-    if (strncmp(text, "nan", 3) != 0) return false;
+    if (strncmp(text, "nan", 3) != 0)
+        return false;
     *ret_payload = canonical;
-    if (text[3] == 0) return true;
-    if (strncmp(text + 3, ":0x", 3) != 0 || text[6] == 0) return false;
+    if (text[3] == 0)
+        return true;
+    if (strncmp(text + 3, ":0x", 3) != 0 || text[6] == 0)
+        return false;
     errno = 0;
     *ret_payload = strtoull(text + 4, &end, 16);
     return !errno && !*end && *ret_payload >= 1 && *ret_payload <= max;
@@ -49,7 +55,8 @@ static bool parse_float(const char *text, struct husk_value *value) {
     const char *digits = text + (text[0] == '-' || text[0] == '+');
     uint64_t payload = 0;
     char *end = NULL;
-    if (parse_nan(digits, is_f32 ? F32_CANONICAL : F64_CANONICAL, is_f32 ? F32_PAYLOAD : F64_PAYLOAD, &payload)) {
+    if (parse_nan(digits, is_f32 ? F32_CANONICAL : F64_CANONICAL, is_f32 ? F32_PAYLOAD : F64_PAYLOAD,
+                  &payload)) {
         uint32_t bits32 = 0x7f800000u | (uint32_t)payload | (is_negative ? 0x80000000u : 0);
         uint64_t bits64 = 0x7ff0000000000000u | payload | (is_negative ? UINT64_C(1) << 63 : 0);
         if (is_f32)
@@ -69,7 +76,8 @@ static bool parse_float(const char *text, struct husk_value *value) {
 }
 
 static bool parse_ref(const char *text, struct husk_value *value) {
-    if (strcmp(text, "null") == 0) return true;
+    if (strcmp(text, "null") == 0)
+        return true;
     return value->type == HUSK_EXTERNREF && parse_int(text, 64, &value->of.ref);
 }
 
@@ -94,7 +102,8 @@ bool parse_value(const char *text, husk_type type, struct husk_value *ret_value)
     case HUSK_EXTERNREF: is_good = parse_ref(text, &value); break;
     case HUSK_V128: break;
     }
-    if (is_good) *ret_value = value;
+    if (is_good)
+        *ret_value = value;
     return is_good;
 }
 
@@ -117,7 +126,8 @@ static void format_float(const struct husk_value *value, char *out, size_t out_b
     }
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(out, out_bytes, "%.*g", digits, number);
-        if (is_f32 ? strtof(out, NULL) == value->of.f32 : strtod(out, NULL) == number) return;
+        if (is_f32 ? strtof(out, NULL) == value->of.f32 : strtod(out, NULL) == number)
+            return;
     }
 }
 
@@ -150,14 +160,15 @@ void print_value(FILE *out, const struct husk_value *value) {
     fprintf(out, "%s:%s", text, husk_type_name(value->type));
 }
 
-/* Numbers that JSON readers keep exactly are numbers; i64, NaN, infinities, vectors and references are strings. */
+/* Numbers that JSON readers keep exactly are numbers; i64, NaN, infinities, vectors and references are
+ * strings. */
 void print_value_json(FILE *out, const struct husk_value *value) {
     char text[64];
     format_value(value, text, sizeof(text));
     bool is_float = value->type == HUSK_F32 || value->type == HUSK_F64;
     bool is_number = value->type == HUSK_I32 || (is_float && !strpbrk(text, "in"));
-    fprintf(out, "{\"type\":\"%s\",\"value\":%s%s%s}", husk_type_name(value->type), is_number ? "" : "\"", text,
-            is_number ? "" : "\"");
+    fprintf(out, "{\"type\":\"%s\",\"value\":%s%s%s}", husk_type_name(value->type), is_number ? "" : "\"",
+            text, is_number ? "" : "\"");
 }
 
 static void print_types(FILE *out, const husk_type *types, size_t count) {
@@ -169,7 +180,9 @@ void print_functype(FILE *out, const struct husk_functype *type) {
     fputs("(", out);
     print_types(out, type->params, type->params_count);
     fputs(") -> ", out);
-    if (type->results_count != 1) fputs("(", out);
+    if (type->results_count != 1)
+        fputs("(", out);
     print_types(out, type->results, type->results_count);
-    if (type->results_count != 1) fputs(")", out);
+    if (type->results_count != 1)
+        fputs(")", out);
 }

@@ -1,7 +1,8 @@
 /*
- * compiler/cache.c: husk_compile_cached(): images kept in a folder under the hash of everything that decides what they are. Entries are
- * complete or absent (file_replace() renames), so processes need no lock: two that miss at once both compile, and the later rename
- * wins. Nothing that goes wrong with the folder costs the result.
+ * compiler/cache.c: husk_compile_cached(): images kept in a folder under the hash of everything that decides
+ * what they are. Entries are complete or absent (file_replace() renames), so processes need no lock: two that
+ * miss at once both compile, and the later rename wins. Nothing that goes wrong with the folder costs the
+ * result.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +23,8 @@
 #define KEY_FORMAT 1 /* of what goes into the key */
 
 /* Which compiler: its version is not known without starting it, but another build is another file. */
-static int hash_worker(struct sha256 *hash, const struct husk_compile_options *options, struct husk_error *err) {
+static int hash_worker(struct sha256 *hash, const struct husk_compile_options *options,
+                       struct husk_error *err) {
     auto_free char *path = NULL;
     struct stat st;
     char text[160];
@@ -31,8 +33,8 @@ static int hash_worker(struct sha256 *hash, const struct husk_compile_options *o
         return status;
     if (stat(path, &st) != 0)
         return error_sys(err, errno, "cannot look at the compiler %s", path);
-    int bytes = snprintf(text, sizeof text, "worker %lld %lld.%09ld\n", (long long)st.st_size, (long long)st.st_mtim.tv_sec,
-                         st.st_mtim.tv_nsec);
+    int bytes = snprintf(text, sizeof text, "worker %lld %lld.%09ld\n", (long long)st.st_size,
+                         (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
     sha256_update(hash, text, (size_t)bytes);
     return 0;
 }
@@ -45,9 +47,10 @@ static int cache_key(const uint8_t wasm_sha256[SHA256_BYTES], const struct husk_
     if (strcmp(options->cpu, "native") == 0)
         cpu_identity(cpu);
     sha256_init(&hash);
-    int bytes = snprintf(text, sizeof text, "husk-cache %d husk %d.%d.%d format %d abi %d opt %d strict %d cpu %.64s %s\n", KEY_FORMAT,
-                         HUSK_VERSION_MAJOR, HUSK_VERSION_MINOR, HUSK_VERSION_PATCH, HUSK_IMAGE_FORMAT, HUSK_ABI_VERSION, options->opt_level, options->strict_traps,
-                         options->cpu, cpu);
+    int bytes = snprintf(
+        text, sizeof text, "husk-cache %d husk %d.%d.%d format %d abi %d opt %d strict %d cpu %.64s %s\n",
+        KEY_FORMAT, HUSK_VERSION_MAJOR, HUSK_VERSION_MINOR, HUSK_VERSION_PATCH, HUSK_IMAGE_FORMAT,
+        HUSK_ABI_VERSION, options->opt_level, options->strict_traps, options->cpu, cpu);
     sha256_update(&hash, text, (size_t)bytes);
     sha256_update(&hash, wasm_sha256, SHA256_BYTES);
     int status = hash_worker(&hash, options, err);
@@ -85,11 +88,13 @@ static int open_entry(const char *path, const uint8_t wasm_sha256[SHA256_BYTES])
 static void warn(struct husk_error *ret_warning, const struct husk_error *cause) {
     if (ret_warning != NULL) {
         *ret_warning = *cause;
-        error_while(ret_warning, cause->status, "caching the compiled module; it will be compiled again next time");
+        error_while(ret_warning, cause->status,
+                    "caching the compiled module; it will be compiled again next time");
     }
 }
 
-static void store_entry(const char *folder, const char *path, int fd, uint64_t bytes, struct husk_error *ret_warning) {
+static void store_entry(const char *folder, const char *path, int fd, uint64_t bytes,
+                        struct husk_error *ret_warning) {
     struct husk_error cause;
     int status = make_folders(folder, &cause);
     if (status == 0)
@@ -98,8 +103,9 @@ static void store_entry(const char *folder, const char *path, int fd, uint64_t b
         warn(ret_warning, &cause);
 }
 
-int husk_compile_cached(const void *wasm, size_t count, const struct husk_compile_options *options, const char *cache_dir,
-                        int *ret_fd, bool *ret_was_cached, struct husk_error *ret_warning, struct husk_error *err) {
+int husk_compile_cached(const void *wasm, size_t count, const struct husk_compile_options *options,
+                        const char *cache_dir, int *ret_fd, bool *ret_was_cached,
+                        struct husk_error *ret_warning, struct husk_error *err) {
     struct husk_compile_options full;
     uint8_t wasm_sha256[SHA256_BYTES];
     char key[2 * SHA256_BYTES + 1];

@@ -1,6 +1,6 @@
 /*
- * compiler/client.c: the functions of husk_compile.h, but for the cache (cache.c). Links no LLVM: worker_run.c starts the process
- * that does.
+ * compiler/client.c: the functions of husk_compile.h, but for the cache (cache.c). Links no LLVM:
+ * worker_run.c starts the process that does.
  */
 #include <sched.h>
 #include <stdlib.h>
@@ -48,18 +48,21 @@ int client_options(const struct husk_compile_options *options, struct husk_compi
     if (options != NULL) {
         if (options->size < offsetof(struct husk_compile_options, opt_level) + sizeof options->opt_level ||
             options->size > 4096)
-            return error_set(err, HUSK_E_INVAL, "options of size %zu: use HUSK_COMPILE_OPTIONS_INIT", options->size);
+            return error_set(err, HUSK_E_INVAL, "options of size %zu: use HUSK_COMPILE_OPTIONS_INIT",
+                             options->size);
         memcpy(&full, options, options->size < sizeof full ? options->size : sizeof full);
     }
     if (full.opt_level < -1 || full.opt_level > 3)
-        return error_set(err, HUSK_E_INVAL, "optimisation level %d; there are 0 to 3, and -1 for the default", full.opt_level);
+        return error_set(err, HUSK_E_INVAL, "optimisation level %d; there are 0 to 3, and -1 for the default",
+                         full.opt_level);
     if (full.threads > THREADS_MAX)
         return error_set(err, HUSK_E_INVAL, "%u threads; at most %u", full.threads, THREADS_MAX);
     full.opt_level = full.opt_level == -1 ? DEFAULT_OPT_LEVEL : full.opt_level;
     full.cpu = full.cpu == NULL ? "native" : full.cpu;
     full.threads = full.threads == 0 ? default_threads() : full.threads;
     full.cpu_limit_ns = full.cpu_limit_ns == 0 ? DEFAULT_CPU_LIMIT_NS : full.cpu_limit_ns;
-    full.memory_limit_bytes = full.memory_limit_bytes == 0 ? DEFAULT_MEMORY_LIMIT_BYTES : full.memory_limit_bytes;
+    full.memory_limit_bytes =
+        full.memory_limit_bytes == 0 ? DEFAULT_MEMORY_LIMIT_BYTES : full.memory_limit_bytes;
     *ret_options = full;
     return 0;
 }
@@ -74,8 +77,8 @@ int husk_compile(const void *wasm, size_t count, const struct husk_compile_optio
     return status == 0 ? worker_run(wasm, count, &full, ret_fd, &bytes, err) : status;
 }
 
-int husk_compile_to_file(const void *wasm, size_t count, const struct husk_compile_options *options, const char *path,
-                         struct husk_error *err) {
+int husk_compile_to_file(const void *wasm, size_t count, const struct husk_compile_options *options,
+                         const char *path, struct husk_error *err) {
     struct husk_compile_options full;
     uint64_t bytes = 0;
     if (wasm == NULL || path == NULL)

@@ -1,5 +1,6 @@
 /*
- * compiler/client.h: inside libhusk_compile: options with their defaults filled in, one run of the worker, and the checks of the cache.
+ * compiler/client.h: inside libhusk_compile: options with their defaults filled in, one run of the worker,
+ * and the checks of the cache.
  */
 #ifndef COMPILER_CLIENT_H
 #define COMPILER_CLIENT_H
@@ -12,7 +13,8 @@
 int client_options(const struct husk_compile_options *options, struct husk_compile_options *ret_options,
                    struct husk_error *err);
 
-/* worker_path.c: the worker program; *ret_path is malloc()ed. HUSK_E_NOT_FOUND names the places that were looked at. */
+/* worker_path.c: the worker program; *ret_path is malloc()ed. HUSK_E_NOT_FOUND names the places that were
+ * looked at. */
 int worker_locate(const char *wanted, char **ret_path, struct husk_error *err);
 
 /* worker_run.c: compile in a worker process. `options` as client_options() made them. */
@@ -31,7 +33,8 @@ int worker_death_error(const struct worker_death *death, const struct husk_compi
 /* The worker ran into its memory limit. */
 int worker_memory_error(const struct husk_compile_options *options, struct husk_error *err);
 
-/* image_verify.c: is this file a whole image of this module and of this library's format? Reads all of it (content hash). */
+/* image_verify.c: is this file a whole image of this module and of this library's format? Reads all of it
+ * (content hash). */
 bool image_verify(int fd, const uint8_t wasm_sha256[32]);
 
 /* cpu_identity.c: what "native" means on this machine, in few bytes, without LLVM. */

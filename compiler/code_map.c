@@ -1,6 +1,7 @@
 /*
- * compiler/code_map.c: LLVM's line table ("line" = offset in the module) + symbols → code rows; see code_map.h. LLVM inlines, so the
- * function of a row is the one whose body holds the offset, not the one whose symbol holds the address.
+ * compiler/code_map.c: LLVM's line table ("line" = offset in the module) + symbols → code rows; see
+ * code_map.h. LLVM inlines, so the function of a row is the one whose body holds the offset, not the one
+ * whose symbol holds the address.
  */
 #include "code_map.h"
 
@@ -72,8 +73,8 @@ static void emit(struct code_mapper *mapper, uint32_t gva, uint32_t func_idx, ui
 }
 
 /* The rows of one function; *line is the first line row not before it. */
-static void map_symbol(struct code_mapper *mapper, const struct link_symbol *symbol, const struct code_line **line,
-                       const struct code_line *end) {
+static void map_symbol(struct code_mapper *mapper, const struct link_symbol *symbol,
+                       const struct code_line **line, const struct code_line *end) {
     uint32_t func_idx = HUSK_FUNC_INIT, first_offset = 0, limit = symbol->gva + symbol->bytes;
     if (symbol->kind == LINK_FUNC) {
         func_idx = symbol->idx;
@@ -83,12 +84,13 @@ static void map_symbol(struct code_mapper *mapper, const struct link_symbol *sym
         (*line)++;
     emit(mapper, symbol->gva, func_idx, first_offset);
     for (; *line < end && (*line)->gva < limit; (*line)++)
-        emit(mapper, (*line)->gva, func_of_offset(mapper->module, (*line)->wasm_offset, func_idx), (*line)->wasm_offset);
+        emit(mapper, (*line)->gva, func_of_offset(mapper->module, (*line)->wasm_offset, func_idx),
+             (*line)->wasm_offset);
     emit(mapper, limit, HUSK_FUNC_NONE, 0);
 }
 
-int code_map_build(const struct wasm_module *module, const struct linked *linked, struct buf *lines, uint32_t runtime_start,
-                   uint32_t runtime_end, struct buf *rows, struct husk_error *err) {
+int code_map_build(const struct wasm_module *module, const struct linked *linked, struct buf *lines,
+                   uint32_t runtime_start, uint32_t runtime_end, struct buf *rows, struct husk_error *err) {
     struct code_mapper mapper = {.module = module, .rows = rows};
     size_t count = lines->count / sizeof(struct code_line);
     if (count > 0)

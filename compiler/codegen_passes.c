@@ -24,32 +24,22 @@
 static const char *const pipeline_ssa = "function(sroa)";
 
 static const char *const pipelines[4] = {
-    [1] = "function(early-cse<memssa>," IC ",simplifycfg,loop-mssa(licm),gvn,simplifycfg," IC ")",
+    [1] = "function<eager-inv>("
+          "early-cse<memssa>,simplifycfg," IC ",loop-mssa(loop-rotate,licm),gvn,simplifycfg," IC ")",
     [2] = "function<eager-inv>("
-          "simplifycfg,early-cse<memssa>," IC ",simplifycfg,"
-          "loop-mssa(loop-rotate,licm),simplifycfg," IC ","
-          "loop(indvars,loop-deletion,loop-unroll-full),"
-          "gvn,sccp,bdce," IC ",dse,loop-mssa(licm),adce,simplifycfg," IC ","
-          "loop(loop-rotate),loop-vectorize,loop-load-elim," IC ",simplifycfg,vector-combine," IC ","
-          "loop-unroll<O2>," IC ",loop-mssa(licm),simplifycfg)",
+          "early-cse<memssa>,simplifycfg," IC ",loop-mssa(loop-rotate,licm),simplifycfg,"
+          "loop(indvars,loop-deletion,loop-unroll-full),gvn," IC ",bdce,dse,simplifycfg,"
+          "loop-vectorize,slp-vectorizer,vector-combine,"
+          "loop-unroll<O2>," IC ",loop-mssa(licm),adce,simplifycfg)",
     [3] = "function<eager-inv>("
-          "simplifycfg,early-cse<memssa>,speculative-execution,jump-threading,correlated-propagation,"
-          "simplifycfg,"
-          "" IC ",reassociate,"
+          "early-cse<memssa>,simplifycfg," IC ",jump-threading,correlated-propagation,simplifycfg,reassociate,"
           "loop-mssa(loop-rotate,licm,simple-loop-unswitch),simplifycfg," IC ","
-          "loop(indvars,loop-deletion,loop-unroll-full),sroa,"
-          "mldst-motion,gvn,sccp,bdce," IC ",jump-threading,correlated-propagation,adce,dse,"
-          "loop-mssa(licm),simplifycfg," IC ","
-          "loop(loop-rotate),loop-vectorize,loop-load-elim," IC
-          ",simplifycfg<switch-to-lookup>,vector-combine," IC ","
-          "loop-unroll<O3>," IC ",loop-mssa(licm),simplifycfg)",
+          "loop(indvars,loop-deletion,loop-unroll-full),sroa,mldst-motion,gvn,sccp,bdce," IC ","
+          "jump-threading,correlated-propagation,adce,dse,loop-mssa(licm),simplifycfg," IC ","
+          "loop-vectorize,loop-load-elim," IC ",simplifycfg,slp-vectorizer,vector-combine,"
+          IC ",loop-unroll<O3>," IC ",loop-mssa(licm),simplifycfg)",
 };
 
-/*
- * Loops aligned to 32: else luck decides. No schedulers: quadratic on big blocks. No widening of induction variables: wasm's
- * counters are 32 bits and wrap on purpose (clang counts from -n to 0); as 64 bits with masks their trip count cannot be computed
- * any more, and nothing is vectorised (saxpy: 9.3 → 1.0 of native).
- */
 static void llvm_init_once(void) {
     LLVMInitializeX86TargetInfo();
     LLVMInitializeX86Target();
@@ -96,7 +86,7 @@ static int passes_run(struct lower_module *lm, const char *passes, LLVMTargetMac
                       const struct codegen_options *options) {
     LLVMPassBuilderOptionsRef settings = LLVMCreatePassBuilderOptions();
     LLVMPassBuilderOptionsSetLoopVectorization(settings, options->opt_level >= 2);
-    LLVMPassBuilderOptionsSetSLPVectorization(settings, false);
+    LLVMPassBuilderOptionsSetSLPVectorization(settings, options->opt_level >= 2);
     LLVMPassBuilderOptionsSetLoopInterleaving(settings, options->opt_level >= 2);
     LLVMPassBuilderOptionsSetLoopUnrolling(settings, options->opt_level >= 2);
     LLVMErrorRef error = LLVMRunPasses(lm->mod, passes, machine, settings);

@@ -17,11 +17,16 @@
 #define FULL_BODY_BYTES_MAX 200000
 #define FULL_BLOCK_ACCESSES_MAX 2000
 #define FULL_LABELS_MAX 20000
+#define FULL_BLOCKS_MAX 12000
+#define FULL_CALL_VALUES_MAX 50000
+/* Divisions and truncations: InstCombine asks every condition on the divisor at each of them. */
+#define FULL_CHECK_BLOCKS_MAX 4000
 #define FULL_LOCALS_MAX 5000
 #define FULL_LOCALS_TIMES_BLOCKS_MAX 8000000u
 
 struct scan {
-    uint64_t instrs, blocks, labels;
+    uint64_t blocks, labels, check_blocks;
+    uint64_t call_values; /* arguments and results of all calls */
     uint32_t block_accesses, block_accesses_max;
 };
 
@@ -29,8 +34,35 @@ static int refuse(const char *text, uint64_t offset, struct husk_error *err) {
     return error_at(err, HUSK_E_UNSUPPORTED, offset, "uses SIMD (%s), which is not supported yet", text);
 }
 
-static void scan_instr(struct scan *scan, const struct wasm_instr *instr) {
-    scan->instrs++;
+/* A check makes blocks, too: for its trap, and for what follows. */
+static uint32_t check_blocks(enum wasm_op op) {
+    switch (op) {
+    case WASM_OP_I32_DIV_S:
+    case WASM_OP_I64_DIV_S: return 4;
+    case WASM_OP_I32_TRUNC_F32_S:
+    case WASM_OP_I32_TRUNC_F32_U:
+    case WASM_OP_I32_TRUNC_F64_S:
+    case WASM_OP_I32_TRUNC_F64_U:
+    case WASM_OP_I64_TRUNC_F32_S:
+    case WASM_OP_I64_TRUNC_F32_U:
+    case WASM_OP_I64_TRUNC_F64_S:
+    case WASM_OP_I64_TRUNC_F64_U: return 4;
+    case WASM_OP_I32_DIV_U:
+    case WASM_OP_I64_DIV_U:
+    case WASM_OP_I32_REM_S:
+    case WASM_OP_I64_REM_S:
+    case WASM_OP_I32_REM_U:
+    case WASM_OP_I64_REM_U: return 2;
+    default: return 0;
+    }
+}
+
+static void scan_call(struct scan *scan, const struct wasm_functype *type) {
+    scan->call_values += (uint64_t)type->params_count + type->results_count;
+}
+
+static void scan_instr(struct scan *scan, const struct wasm_module *wasm, const struct wasm_instr *instr) {
+    scan->check_blocks += check_blocks(instr->op);
     switch (wasm_opinfo(instr->op)->imm) {
     case WASM_IMM_MEMARG:
     case WASM_IMM_MEMORY:
@@ -38,23 +70,43 @@ static void scan_instr(struct scan *scan, const struct wasm_instr *instr) {
         if (++scan->block_accesses > scan->block_accesses_max)
             scan->block_accesses_max = scan->block_accesses;
         break;
-    case WASM_IMM_BR_TABLE: scan->labels += instr->br_table.count + 1u; /* fall through */
+    case WASM_IMM_BR_TABLE:
+        scan->labels += instr->br_table.count + 1u;
+        scan->block_accesses = 0;
+        scan->blocks++;
+        break;
     case WASM_IMM_BLOCKTYPE:
     case WASM_IMM_LABEL:
         scan->block_accesses = 0;
         scan->blocks++;
         break;
+    case WASM_IMM_FUNC:
+        if (instr->op == WASM_OP_CALL)
+            scan_call(scan, &wasm->types[wasm->funcs[instr->idx].type_idx]);
+        break;
+    case WASM_IMM_CALL_INDIRECT:
+        scan_call(scan, &wasm->types[instr->idx]);
+        scan->blocks += 4;
+        break;
+    case WASM_IMM_TABLE:
+    case WASM_IMM_TABLE2:
+    case WASM_IMM_TABLE_INIT:
+    case WASM_IMM_MEMORY2:
+    case WASM_IMM_MEMORY_INIT: scan->blocks += 4; break;
     default: break;
     }
 }
 
 static bool scan_is_huge(const struct scan *scan, const struct wasm_func *func) {
     return func->code.count > FULL_BODY_BYTES_MAX || scan->block_accesses_max > FULL_BLOCK_ACCESSES_MAX ||
-           scan->labels > FULL_LABELS_MAX || func->locals_count > FULL_LOCALS_MAX ||
+           scan->labels > FULL_LABELS_MAX || scan->blocks > FULL_BLOCKS_MAX ||
+           scan->call_values > FULL_CALL_VALUES_MAX || scan->check_blocks > FULL_CHECK_BLOCKS_MAX ||
+           func->locals_count > FULL_LOCALS_MAX ||
            func->locals_count * scan->blocks > FULL_LOCALS_TIMES_BLOCKS_MAX;
 }
 
-static int scan_body(const struct wasm_func *func, bool *ret_is_huge, struct husk_error *err) {
+static int scan_body(const struct wasm_module *wasm, const struct wasm_func *func, bool *ret_is_huge,
+                     struct husk_error *err) {
     struct scan scan = {0};
     struct wasm_reader reader;
     struct wasm_instr instr;
@@ -65,7 +117,7 @@ static int scan_body(const struct wasm_func *func, bool *ret_is_huge, struct hus
             return status;
         if (wasm_opinfo(instr.op)->feature == WASM_FEATURE_SIMD)
             return refuse(wasm_opinfo(instr.op)->text, instr.offset, err);
-        scan_instr(&scan, &instr);
+        scan_instr(&scan, wasm, &instr);
     }
     *ret_is_huge = scan_is_huge(&scan, func);
     return 0;
@@ -108,7 +160,7 @@ static int scan_funcs(const struct plan *plan, int opt_level, struct chunks *chu
         if (!func->is_import) {
             if (locals_have_v128(func))
                 return refuse("v128", func->body_offset, err);
-            int status = scan_body(func, &is_huge, err);
+            int status = scan_body(wasm, func, &is_huge, err);
             if (status != 0)
                 return status;
             item.kind = ITEM_FUNC;

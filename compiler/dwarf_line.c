@@ -1,4 +1,5 @@
-/* compiler/dwarf_line.c: DWARF line number programs; see dwarf_line.h. Section numbers are those of DWARF 5. */
+/* compiler/dwarf_line.c: DWARF line number programs; see dwarf_line.h. Section numbers are those of DWARF
+ * 5. */
 #include "dwarf_line.h"
 
 #include <stdlib.h>
@@ -7,11 +8,31 @@
 #include "dwarf_cursor.h"
 #include "error.h"
 
-/* 7.5.6: the forms that occur in line tables; 7.22: line number standard and extended opcodes; 6.2.4.1: content types. */
-enum { FORM_DATA2 = 5, FORM_DATA4 = 6, FORM_DATA8 = 7, FORM_STRING = 8, FORM_BLOCK = 9, FORM_DATA1 = 0x0b,
-       FORM_STRP = 0x0e, FORM_UDATA = 0x0f, FORM_DATA16 = 0x1e, FORM_LINE_STRP = 0x1f };
-enum { LNS_COPY = 1, LNS_ADVANCE_PC, LNS_ADVANCE_LINE, LNS_SET_FILE, LNS_SET_COLUMN, LNS_NEGATE_STMT, LNS_BASIC_BLOCK,
-       LNS_CONST_ADD_PC, LNS_FIXED_ADVANCE_PC };
+/* 7.5.6: the forms that occur in line tables; 7.22: line number standard and extended opcodes; 6.2.4.1:
+ * content types. */
+enum {
+    FORM_DATA2 = 5,
+    FORM_DATA4 = 6,
+    FORM_DATA8 = 7,
+    FORM_STRING = 8,
+    FORM_BLOCK = 9,
+    FORM_DATA1 = 0x0b,
+    FORM_STRP = 0x0e,
+    FORM_UDATA = 0x0f,
+    FORM_DATA16 = 0x1e,
+    FORM_LINE_STRP = 0x1f
+};
+enum {
+    LNS_COPY = 1,
+    LNS_ADVANCE_PC,
+    LNS_ADVANCE_LINE,
+    LNS_SET_FILE,
+    LNS_SET_COLUMN,
+    LNS_NEGATE_STMT,
+    LNS_BASIC_BLOCK,
+    LNS_CONST_ADD_PC,
+    LNS_FIXED_ADVANCE_PC
+};
 enum { LNE_END_SEQUENCE = 1, LNE_SET_ADDRESS = 2 };
 enum { LNCT_PATH = 1, LNCT_DIRECTORY = 2 };
 
@@ -27,9 +48,9 @@ struct unit {
     unsigned version;
     uint8_t min_length, line_range, opcode_base;
     int8_t line_base;
-    uint8_t operands[256];  /* of standard opcodes */
-    struct buf folders;     /* const char *[] */
-    struct buf files;       /* uint32_t[]: file ids by the program's file number */
+    uint8_t operands[256]; /* of standard opcodes */
+    struct buf folders;    /* const char *[] */
+    struct buf files;      /* uint32_t[]: file ids by the program's file number */
 };
 
 static int malformed(struct husk_error *err, const char *what) {
@@ -62,7 +83,7 @@ static void add_folder(struct unit *unit, const char *folder) {
     buf_append(&unit->folders, &folder, sizeof folder);
 }
 
-/* ---- tables of files: version 4 and version 5 -------------------------------------------------------------------------- */
+/* ---- tables of files: version 4 and version 5 ---------------------------------------------------------- */
 
 static int read_tables_4(struct unit *unit) {
     add_folder(unit, ""); /* 0: the compilation's folder, which this section does not know */
@@ -100,38 +121,19 @@ static bool read_attribute(struct unit *unit, uint64_t content, uint64_t form, s
     uint64_t number = 0;
     const char *text = NULL;
     switch (form) {
-    case FORM_STRING:
-        text = cursor_string(cursor);
-        break;
+    case FORM_STRING: text = cursor_string(cursor); break;
     case FORM_LINE_STRP:
         text = table_string(unit->input->line_str, cursor_uint(cursor, unit->is_64 ? 8 : 4));
         break;
-    case FORM_STRP:
-        text = table_string(unit->input->str, cursor_uint(cursor, unit->is_64 ? 8 : 4));
-        break;
-    case FORM_UDATA:
-        number = cursor_uleb(cursor);
-        break;
-    case FORM_DATA1:
-        number = cursor_uint(cursor, 1);
-        break;
-    case FORM_DATA2:
-        number = cursor_uint(cursor, 2);
-        break;
-    case FORM_DATA4:
-        number = cursor_uint(cursor, 4);
-        break;
-    case FORM_DATA8:
-        number = cursor_uint(cursor, 8);
-        break;
-    case FORM_DATA16:
-        cursor_skip(cursor, 16);
-        break;
-    case FORM_BLOCK:
-        cursor_skip(cursor, cursor_uleb(cursor));
-        break;
-    default:
-        return false;
+    case FORM_STRP: text = table_string(unit->input->str, cursor_uint(cursor, unit->is_64 ? 8 : 4)); break;
+    case FORM_UDATA: number = cursor_uleb(cursor); break;
+    case FORM_DATA1: number = cursor_uint(cursor, 1); break;
+    case FORM_DATA2: number = cursor_uint(cursor, 2); break;
+    case FORM_DATA4: number = cursor_uint(cursor, 4); break;
+    case FORM_DATA8: number = cursor_uint(cursor, 8); break;
+    case FORM_DATA16: cursor_skip(cursor, 16); break;
+    case FORM_BLOCK: cursor_skip(cursor, cursor_uleb(cursor)); break;
+    default: return false;
     }
     if (content == LNCT_PATH)
         entry->path = text;
@@ -171,7 +173,7 @@ static int read_table_5(struct unit *unit, bool is_files) {
     return 0;
 }
 
-/* ---- header (6.2.4) ------------------------------------------------------------------------------------------------------ */
+/* ---- header (6.2.4) ------------------------------------------------------------------------------------ */
 
 static int read_header(struct unit *unit) {
     struct cursor *cursor = &unit->cursor;
@@ -208,7 +210,7 @@ static int read_header(struct unit *unit) {
     return status;
 }
 
-/* ---- program (6.2.5) -------------------------------------------------------------------------------------------------------- */
+/* ---- program (6.2.5) ----------------------------------------------------------------------------------- */
 
 struct machine {
     uint64_t address;
@@ -247,26 +249,15 @@ static int run_extended(struct unit *unit, struct machine *state) {
 static int run_standard(struct unit *unit, struct machine *state, unsigned opcode) {
     struct cursor *cursor = &unit->cursor;
     switch (opcode) {
-    case LNS_COPY:
-        return emit_row(unit, state, false);
-    case LNS_ADVANCE_PC:
-        state->address += cursor_uleb(cursor) * unit->min_length;
-        return 0;
-    case LNS_ADVANCE_LINE:
-        state->line += (uint64_t)cursor_sleb(cursor);
-        return 0;
-    case LNS_SET_FILE:
-        state->file = cursor_uleb(cursor);
-        return 0;
-    case LNS_SET_COLUMN:
-        state->column = cursor_uleb(cursor);
-        return 0;
+    case LNS_COPY: return emit_row(unit, state, false);
+    case LNS_ADVANCE_PC: state->address += cursor_uleb(cursor) * unit->min_length; return 0;
+    case LNS_ADVANCE_LINE: state->line += (uint64_t)cursor_sleb(cursor); return 0;
+    case LNS_SET_FILE: state->file = cursor_uleb(cursor); return 0;
+    case LNS_SET_COLUMN: state->column = cursor_uleb(cursor); return 0;
     case LNS_CONST_ADD_PC:
         state->address += (uint64_t)((255 - unit->opcode_base) / unit->line_range) * unit->min_length;
         return 0;
-    case LNS_FIXED_ADVANCE_PC:
-        state->address += cursor_uint(cursor, 2);
-        return 0;
+    case LNS_FIXED_ADVANCE_PC: state->address += cursor_uint(cursor, 2); return 0;
     default: /* flags that do not matter here, and opcodes of later versions */
         for (unsigned i = 0; i < unit->operands[opcode]; i++)
             cursor_uleb(cursor);
@@ -297,7 +288,8 @@ static int run_program(struct unit *unit) {
     return status;
 }
 
-int dwarf_line_read(const struct dwarf_line_input *input, const struct dwarf_sink *sink, struct husk_error *err) {
+int dwarf_line_read(const struct dwarf_line_input *input, const struct dwarf_sink *sink,
+                    struct husk_error *err) {
     struct cursor all = {.pos = input->line.data, .end = input->line.data + input->line.count};
     int status = 0;
     while (status == 0 && input->line.count > 0 && cursor_left(&all) > 0) {

@@ -1,7 +1,8 @@
 /*
- * compiler/dwarf_line.h: reads DWARF line number programs, version 4 and 5 (DWARF 5, section 6.2). Two users: LLVM's own .debug_line,
- * whose "lines" are wasm offsets (code_map.c), and the module's .debug_line (source lines for backtraces, wasm_lines.c). The second
- * is hostile: everything is bounds-checked, and what is malformed is an error.
+ * compiler/dwarf_line.h: reads DWARF line number programs, version 4 and 5 (DWARF 5, section 6.2). Two users:
+ * LLVM's own .debug_line, whose "lines" are wasm offsets (code_map.c), and the module's .debug_line (source
+ * lines for backtraces, wasm_lines.c). The second is hostile: everything is bounds-checked, and what is
+ * malformed is an error.
  */
 #ifndef COMPILER_DWARF_LINE_H
 #define COMPILER_DWARF_LINE_H
@@ -34,11 +35,13 @@ struct dwarf_row {
 struct dwarf_sink {
     void *user;
     /* A file of the unit that follows. Not NUL-terminated-safe beyond the call. May be NULL. */
-    int (*file)(void *user, const char *folder, const char *name, uint32_t *ret_file_id, struct husk_error *err);
+    int (*file)(void *user, const char *folder, const char *name, uint32_t *ret_file_id,
+                struct husk_error *err);
     int (*row)(void *user, const struct dwarf_row *row, struct husk_error *err);
 };
 
 /* HUSK_E_COMPILER if malformed, HUSK_E_NOMEM, or what a callback returned. */
-int dwarf_line_read(const struct dwarf_line_input *input, const struct dwarf_sink *sink, struct husk_error *err);
+int dwarf_line_read(const struct dwarf_line_input *input, const struct dwarf_sink *sink,
+                    struct husk_error *err);
 
 #endif

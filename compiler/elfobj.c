@@ -1,4 +1,4 @@
-/* compiler/elfobj.c: reads one relocatable object; see elfobj.h. Used by link.c only. */
+/* compiler/elfobj.c: reads one relocatable object; see elfobj.h. Used by linker.c only. */
 #include "elfobj.h"
 
 #include <stdlib.h>
@@ -15,7 +15,8 @@ static bool in_file(const struct elfobj *obj, uint64_t offset, uint64_t count) {
 }
 
 static int read_section_headers(struct elfobj *obj, const Elf64_Ehdr *header, struct husk_error *err) {
-    if (header->e_shentsize != sizeof(Elf64_Shdr) || header->e_shnum == 0 || header->e_shstrndx >= header->e_shnum)
+    if (header->e_shentsize != sizeof(Elf64_Shdr) || header->e_shnum == 0 ||
+        header->e_shstrndx >= header->e_shnum)
         return bad_object(obj, err, "unusable section header table");
     if (!in_file(obj, header->e_shoff, (uint64_t)header->e_shnum * sizeof(Elf64_Shdr)))
         return bad_object(obj, err, "the section header table lies outside the file");
@@ -96,7 +97,8 @@ static int read_tables(struct elfobj *obj, struct husk_error *err) {
     return 0;
 }
 
-int elfobj_open(struct elfobj *obj, const char *label, const uint8_t *elf, size_t bytes, struct husk_error *err) {
+int elfobj_open(struct elfobj *obj, const char *label, const uint8_t *elf, size_t bytes,
+                struct husk_error *err) {
     Elf64_Ehdr header;
     *obj = (struct elfobj){.label = label, .elf = elf, .bytes = bytes};
     if (bytes < sizeof header)

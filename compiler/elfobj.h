@@ -1,6 +1,7 @@
 /*
- * compiler/elfobj.h: reads one ELF64 x86-64 relocatable object (System V gABI ch. 4), as LLVM and the guest runtime's build make
- * them. Everything is bounds-checked: an object that lies is HUSK_E_COMPILER, never a crash.
+ * compiler/elfobj.h: reads one ELF64 x86-64 relocatable object (System V gABI ch. 4), as LLVM and the guest
+ * runtime's build make them. Everything is bounds-checked: an object that lies is HUSK_E_COMPILER, never a
+ * crash.
  */
 #ifndef COMPILER_ELFOBJ_H
 #define COMPILER_ELFOBJ_H
@@ -15,12 +16,12 @@
 struct elfobj_section {
     Elf64_Shdr header;
     const char *name;
-    const uint8_t *data;      /* header.sh_size bytes; NULL for SHT_NOBITS */
-    const uint8_t *relas;     /* Elf64_Rela[relas_count], perhaps unaligned */
+    const uint8_t *data;  /* header.sh_size bytes; NULL for SHT_NOBITS */
+    const uint8_t *relas; /* Elf64_Rela[relas_count], perhaps unaligned */
     uint64_t relas_count;
-    bool is_kept;             /* has a place: `address` and `image` are set (by link.c) */
+    bool is_kept; /* has a place: `address` and `image` are set (by linker.c) */
     uint64_t address;
-    uint8_t *image;           /* the bytes that relocations are applied to */
+    uint8_t *image; /* the bytes that relocations are applied to */
 };
 
 struct elfobj {
@@ -36,7 +37,8 @@ struct elfobj {
 };
 
 /* `elf` is borrowed. */
-int elfobj_open(struct elfobj *obj, const char *label, const uint8_t *elf, size_t bytes, struct husk_error *err);
+int elfobj_open(struct elfobj *obj, const char *label, const uint8_t *elf, size_t bytes,
+                struct husk_error *err);
 void elfobj_done(struct elfobj *obj);
 /* "" if the name lies outside the string table. */
 const char *elfobj_symbol_name(const struct elfobj *obj, const Elf64_Sym *symbol);

@@ -1,6 +1,6 @@
 /*
- * compiler/image_data.c: the initial state of an instance: everything that the plan calls static, applied in the order of the
- * standard (core specification 2.0, section 4.5.4). See image_write.h.
+ * compiler/image_data.c: the initial state of an instance: everything that the plan calls static, applied in
+ * the order of the standard (core specification 2.0, section 4.5.4). See image_write.h.
  */
 #include "image_write.h"
 
@@ -33,7 +33,8 @@ static int funcref(const struct data_writer *writer, uint32_t func_idx, uint64_t
     const struct wasm_module *module = writer->input->plan->module;
     uint32_t code_gva = writer->input->linked->func_gva[func_idx];
     if (code_gva == 0)
-        return error_set(writer->err, HUSK_E_COMPILER, "function %u is referred to but was not generated", func_idx);
+        return error_set(writer->err, HUSK_E_COMPILER, "function %u is referred to but was not generated",
+                         func_idx);
     uint64_t type_id = (uint64_t)module->types[module->funcs[func_idx].type_idx].canonical_idx + 1;
     *ret_value = type_id << 32 | code_gva;
     return 0;
@@ -69,11 +70,13 @@ static void put_sizes(struct data_writer *writer) {
         put_u64(writer, plan->tables[i].size_gva, module->tables[i].limits.min);
     for (uint32_t i = 0; i < module->elems_count; i++) {
         enum wasm_segment_mode mode = module->elems[i].mode;
-        bool is_there = mode == WASM_SEGMENT_PASSIVE || (mode == WASM_SEGMENT_ACTIVE && !plan->elems[i].is_static);
+        bool is_there =
+            mode == WASM_SEGMENT_PASSIVE || (mode == WASM_SEGMENT_ACTIVE && !plan->elems[i].is_static);
         put_u64(writer, plan->elems[i].size_gva, is_there ? module->elems[i].count : 0);
     }
     for (uint32_t i = 0; i < module->datas_count; i++)
-        put_u64(writer, plan->datas[i].size_gva, plan->datas[i].has_symbol ? module->datas[i].bytes.count : 0);
+        put_u64(writer, plan->datas[i].size_gva,
+                plan->datas[i].has_symbol ? module->datas[i].bytes.count : 0);
 }
 
 /* The elements of a segment, all known, to an array of uint64_t. */
@@ -134,11 +137,12 @@ int image_data_make(const struct image_input *input, struct image_data *ret_data
     return 0;
 }
 
-/* ---- linear memories ---------------------------------------------------------------------------------------------------- */
+/* ---- linear memories ----------------------------------------------------------------------------------- */
 
 uint64_t image_segment_offset(const struct image_input *input, uint32_t data_idx) {
     struct plan_const offset = {0};
-    plan_const_eval(input->plan, input->plan->module->datas[data_idx].offset, &offset); /* static: it has a value */
+    plan_const_eval(input->plan, input->plan->module->datas[data_idx].offset,
+                    &offset); /* static: it has a value */
     return offset.bits;
 }
 
@@ -156,10 +160,12 @@ static struct image_range segment_range(uint64_t offset, struct wasm_bytes bytes
         first++;
     uint64_t mask = HUSK_PAGE_SIZE - 1;
     return (struct image_range){.start = (offset + first) & ~mask,
-                                .end = first == last ? (offset + first) & ~mask : (offset + last + mask) & ~mask};
+                                .end = first == last ? (offset + first) & ~mask
+                                                     : (offset + last + mask) & ~mask};
 }
 
-int image_memory_ranges(const struct image_input *input, uint32_t mem_idx, struct buf *ranges, struct husk_error *err) {
+int image_memory_ranges(const struct image_input *input, uint32_t mem_idx, struct buf *ranges,
+                        struct husk_error *err) {
     const struct plan *plan = input->plan;
     for (uint32_t i = 0; i < plan->module->datas_count; i++) {
         const struct wasm_data *data = &plan->module->datas[i];

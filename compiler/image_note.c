@@ -1,4 +1,5 @@
-/* compiler/image_note.c: the "husk" note of an image: everything that the host must know about the instance. See abi/image.h. */
+/* compiler/image_note.c: the "husk" note of an image: everything that the host must know about the
+ * instance. See abi/image.h. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,7 +9,8 @@
 #include "sha256.h"
 
 _Static_assert((int)HUSK_ABI_FUNC == (int)WASM_KIND_FUNC && (int)HUSK_ABI_TABLE == (int)WASM_KIND_TABLE &&
-                   (int)HUSK_ABI_MEMORY == (int)WASM_KIND_MEMORY && (int)HUSK_ABI_GLOBAL == (int)WASM_KIND_GLOBAL,
+                   (int)HUSK_ABI_MEMORY == (int)WASM_KIND_MEMORY &&
+                   (int)HUSK_ABI_GLOBAL == (int)WASM_KIND_GLOBAL,
                "kinds are copied as they are");
 
 #define NOTE_BYTES_MAX (1u << 30) /* what libhusk reads */
@@ -47,7 +49,8 @@ static void add_types(struct note_writer *writer) {
     }
 }
 
-/* The first export of each function, for those without a name of their own: index + 1 into the exports, by function. */
+/* The first export of each function, for those without a name of their own: index + 1 into the exports, by
+ * function. */
 static uint32_t *exports_by_func(const struct wasm_module *module) {
     uint32_t *by_func = calloc((size_t)module->funcs_count + 1, sizeof by_func[0]);
     for (uint32_t i = 0; by_func != NULL && i < module->exports_count; i++) {
@@ -92,7 +95,7 @@ static void add_imports_exports(struct note_writer *writer) {
     for (uint32_t i = 0; i < module->exports_count; i++) {
         const struct wasm_export *export = &module->exports[i];
         struct husk_image_export row = {
-            .name = add_bytes(writer, export->name), .kind = (uint32_t)export->kind, .idx = export->idx};
+            .name = add_bytes(writer, export->name), .kind = (uint32_t) export->kind, .idx = export->idx};
         buf_append(&writer->arrays[HUSK_ARR_EXPORTS], &row, sizeof row);
     }
 }
@@ -182,11 +185,14 @@ static int assemble(struct note_writer *writer, struct buf *note, struct husk_er
         const struct buf *array = &writer->arrays[i];
         if (array->failed)
             return error_set(err, HUSK_E_NOMEM, "no memory for the image's note");
-        writer->header.arrays[i] = (struct husk_image_array){
-            .offset = (uint32_t)offset, .count = (uint32_t)(array->count / elem_bytes[i]), .elem_bytes = elem_bytes[i]};
+        writer->header.arrays[i] =
+            (struct husk_image_array){.offset = (uint32_t)offset,
+                                      .count = (uint32_t)(array->count / elem_bytes[i]),
+                                      .elem_bytes = elem_bytes[i]};
         offset = (offset + array->count + 7) & ~(uint64_t)7;
         if (offset > NOTE_BYTES_MAX)
-            return error_set(err, HUSK_E_LIMIT, "the module's names and tables need an image note of more than %u MiB",
+            return error_set(err, HUSK_E_LIMIT,
+                             "the module's names and tables need an image note of more than %u MiB",
                              NOTE_BYTES_MAX >> 20);
     }
     buf_append(note, &writer->header, sizeof writer->header);
@@ -212,8 +218,8 @@ int image_note_make(const struct image_input *input, struct buf *note, struct hu
     buf_append(&writer.arrays[HUSK_ARR_UNWIND], linked->unwind_rows,
                linked->unwind_rows_count * sizeof linked->unwind_rows[0]);
     if (status == 0)
-        status = wasm_lines_read(writer.module, &writer.arrays[HUSK_ARR_STRINGS], &writer.arrays[HUSK_ARR_FILES],
-                                 &writer.arrays[HUSK_ARR_LINES], err);
+        status = wasm_lines_read(writer.module, &writer.arrays[HUSK_ARR_STRINGS],
+                                 &writer.arrays[HUSK_ARR_FILES], &writer.arrays[HUSK_ARR_LINES], err);
     if (status == 0)
         status = assemble(&writer, note, err);
     for (int i = 0; i < HUSK_ARR_COUNT; i++)

@@ -1,6 +1,6 @@
 /*
- * compiler/image_verify.c: is a file from the cache what was put there? Format, module and content hash. This only guards against damage; what
- * an image may do is libhusk's business, which trusts none.
+ * compiler/image_verify.c: is a file from the cache what was put there? Format, module and content hash. This
+ * only guards against damage; what an image may do is libhusk's business, which trusts none.
  */
 #include <elf.h>
 #include <stdlib.h>
@@ -25,17 +25,18 @@ static bool find_note(int fd, uint64_t *ret_offset) {
     Elf64_Ehdr header;
     Elf64_Phdr segment;
     Elf64_Nhdr note;
-    if (!read_at(fd, &header, sizeof header, 0) || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 || header.e_phnum == 0 ||
-        !read_at(fd, &segment, sizeof segment, header.e_phoff) || segment.p_type != PT_NOTE ||
-        !read_at(fd, &note, sizeof note, segment.p_offset) || note.n_namesz != sizeof HUSK_NOTE_NAME ||
-        note.n_type != HUSK_NOTE_TYPE)
+    if (!read_at(fd, &header, sizeof header, 0) || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0 ||
+        header.e_phnum == 0 || !read_at(fd, &segment, sizeof segment, header.e_phoff) ||
+        segment.p_type != PT_NOTE || !read_at(fd, &note, sizeof note, segment.p_offset) ||
+        note.n_namesz != sizeof HUSK_NOTE_NAME || note.n_type != HUSK_NOTE_TYPE)
         return false;
     *ret_offset = segment.p_offset + sizeof note + ((sizeof HUSK_NOTE_NAME + 3) & ~3u);
     return true;
 }
 
 /* The hash is over the file with the hash's own bytes zero. */
-static bool content_matches(int fd, uint64_t bytes, uint64_t hash_offset, const uint8_t expected[SHA256_BYTES]) {
+static bool content_matches(int fd, uint64_t bytes, uint64_t hash_offset,
+                            const uint8_t expected[SHA256_BYTES]) {
     auto_free uint8_t *piece = malloc(HASH_PIECE_BYTES);
     struct sha256 hash;
     uint8_t digest[SHA256_BYTES];
@@ -65,6 +66,6 @@ bool image_verify(int fd, const uint8_t wasm_sha256[32]) {
     if (note.magic != HUSK_IMAGE_MAGIC || note.format != HUSK_IMAGE_FORMAT || note.abi != HUSK_ABI_VERSION ||
         memcmp(note.wasm_sha256, wasm_sha256, sizeof note.wasm_sha256) != 0)
         return false;
-    return content_matches(fd, (uint64_t)st.st_size, offset + offsetof(struct husk_image_note, content_sha256),
-                           note.content_sha256);
+    return content_matches(fd, (uint64_t)st.st_size,
+                           offset + offsetof(struct husk_image_note, content_sha256), note.content_sha256);
 }

@@ -1,6 +1,7 @@
 /*
- * compiler/image_write.c: lays the image file out and writes it; see image_write.h. The order in the file: headers, note, then every
- * segment on pages of its own, then what only people's tools read (symbols, section headers).
+ * compiler/image_write.c: lays the image file out and writes it; see image_write.h. The order in the file:
+ * headers, note, then every segment on pages of its own, then what only people's tools read (symbols, section
+ * headers).
  */
 #include "image_write.h"
 
@@ -23,9 +24,9 @@
 struct image_file {
     const struct image_input *input;
     int fd;
-    uint64_t end;      /* of what has a place in the file */
-    struct buf phdrs;  /* Elf64_Phdr[] */
-    struct buf shdrs;  /* Elf64_Shdr[] */
+    uint64_t end;     /* of what has a place in the file */
+    struct buf phdrs; /* Elf64_Phdr[] */
+    struct buf shdrs; /* Elf64_Shdr[] */
     struct buf shnames;
     uint32_t text_shndx;
     uint64_t note_offset; /* of the descriptor */
@@ -51,7 +52,7 @@ static int write_at(struct image_file *file, uint64_t offset, const void *bytes,
     return 0;
 }
 
-/* ---- headers ------------------------------------------------------------------------------------------------------------ */
+/* ---- headers ------------------------------------------------------------------------------------------- */
 
 static void add_section(struct image_file *file, const char *name, const Elf64_Shdr *header) {
     Elf64_Shdr row = *header;
@@ -81,18 +82,22 @@ static uint64_t add_load(struct image_file *file, const char *name, const Elf64_
     return row.p_offset;
 }
 
-/* ---- segments ----------------------------------------------------------------------------------------------------------- */
+/* ---- segments ------------------------------------------------------------------------------------------ */
 
 static int write_code(struct image_file *file) {
     const struct linked *linked = file->input->linked;
-    Elf64_Phdr text = {
-        .p_flags = PF_R | PF_X, .p_vaddr = HUSK_TEXT_GVA, .p_filesz = linked->text_bytes, .p_memsz = linked->text_bytes};
+    Elf64_Phdr text = {.p_flags = PF_R | PF_X,
+                       .p_vaddr = HUSK_TEXT_GVA,
+                       .p_filesz = linked->text_bytes,
+                       .p_memsz = linked->text_bytes};
     file->text_shndx = (uint32_t)(file->shdrs.count / sizeof(Elf64_Shdr));
     int status = write_at(file, add_load(file, ".text", &text), linked->text, linked->text_bytes);
     if (status != 0 || linked->rodata_bytes == 0)
         return status;
-    Elf64_Phdr rodata = {
-        .p_flags = PF_R, .p_vaddr = linked->rodata_gva, .p_filesz = linked->rodata_bytes, .p_memsz = linked->rodata_bytes};
+    Elf64_Phdr rodata = {.p_flags = PF_R,
+                         .p_vaddr = linked->rodata_gva,
+                         .p_filesz = linked->rodata_bytes,
+                         .p_memsz = linked->rodata_bytes};
     return write_at(file, add_load(file, ".rodata", &rodata), linked->rodata, linked->rodata_bytes);
 }
 
@@ -108,8 +113,8 @@ static uint64_t trimmed(const uint8_t *bytes, uint64_t count) {
     return count;
 }
 
-static int write_data_part(struct image_file *file, const struct image_data *data, const char *name, uint32_t gva,
-                           uint64_t bytes) {
+static int write_data_part(struct image_file *file, const struct image_data *data, const char *name,
+                           uint32_t gva, uint64_t bytes) {
     const uint8_t *start = data->bytes + (gva - HUSK_DATA_GVA);
     uint64_t used = trimmed(start, bytes);
     Elf64_Phdr header = {
@@ -129,14 +134,16 @@ static int write_data(struct image_file *file, const struct image_data *data) {
         if (plan->tables[i].base_gva < plan->fixed_end_gva || bytes == 0)
             continue;
         if (file->phdrs.count / sizeof(Elf64_Phdr) >= PROGRAM_HEADERS_MAX)
-            return error_set(file->err, HUSK_E_LIMIT, "more than %u growable tables with elements", PROGRAM_HEADERS_MAX);
+            return error_set(file->err, HUSK_E_LIMIT, "more than %u growable tables with elements",
+                             PROGRAM_HEADERS_MAX);
         snprintf(name, sizeof name, ".table.%u", i);
         status = write_data_part(file, data, name, plan->tables[i].base_gva, bytes);
     }
     return status;
 }
 
-/* Segments are written in the module's order, each to the range that holds it: later ones overwrite earlier ones. */
+/* Segments are written in the module's order, each to the range that holds it: later ones overwrite
+ * earlier ones. */
 static int write_memory_bytes(struct image_file *file, uint32_t mem_idx, const struct image_range *ranges,
                               const uint64_t *offsets, size_t count) {
     const struct plan *plan = file->input->plan;
@@ -150,7 +157,8 @@ static int write_memory_bytes(struct image_file *file, uint32_t mem_idx, const s
             uint64_t to = end < ranges[k].end ? end : ranges[k].end;
             if (from >= to)
                 continue;
-            int status = write_at(file, offsets[k] + (from - ranges[k].start), data->bytes.data + (from - start), to - from);
+            int status = write_at(file, offsets[k] + (from - ranges[k].start),
+                                  data->bytes.data + (from - start), to - from);
             if (status != 0)
                 return status;
         }
@@ -196,9 +204,10 @@ static int write_memory(struct image_file *file, uint32_t mem_idx) {
     return status;
 }
 
-/* ---- symbols ------------------------------------------------------------------------------------------------------------ */
+/* ---- symbols ------------------------------------------------------------------------------------------- */
 
-static void add_symbol_name(const struct image_input *input, const struct link_symbol *symbol, struct buf *names) {
+static void add_symbol_name(const struct image_input *input, const struct link_symbol *symbol,
+                            struct buf *names) {
     const struct wasm_module *module = input->plan->module;
     char text[64] = "husk.init";
     const uint8_t *name = (const uint8_t *)text;
@@ -244,11 +253,14 @@ static int write_symbols(struct image_file *file) {
                          .sh_info = (uint32_t)(symbols.count / sizeof(Elf64_Sym)), /* all are local */
                          .sh_addralign = 8,
                          .sh_entsize = sizeof(Elf64_Sym)};
-    Elf64_Shdr strtab = {
-        .sh_type = SHT_STRTAB, .sh_offset = file->end + symbols.count, .sh_size = names.count, .sh_addralign = 1};
+    Elf64_Shdr strtab = {.sh_type = SHT_STRTAB,
+                         .sh_offset = file->end + symbols.count,
+                         .sh_size = names.count,
+                         .sh_addralign = 1};
     add_section(file, ".symtab", &symtab);
     add_section(file, ".strtab", &strtab);
-    int status = symbols.failed || names.failed ? error_set(file->err, HUSK_E_NOMEM, "no memory for symbols") : 0;
+    int status =
+        symbols.failed || names.failed ? error_set(file->err, HUSK_E_NOMEM, "no memory for symbols") : 0;
     if (status == 0)
         status = write_at(file, symtab.sh_offset, symbols.data, symbols.count);
     if (status == 0)
@@ -259,7 +271,7 @@ static int write_symbols(struct image_file *file) {
     return status;
 }
 
-/* ---- the file ----------------------------------------------------------------------------------------------------------- */
+/* ---- the file ------------------------------------------------------------------------------------------ */
 
 /* How many program headers there will be at most: room for them is left before the note. */
 static uint64_t headers_room(const struct image_input *input) {
@@ -275,7 +287,8 @@ static uint64_t headers_room(const struct image_input *input) {
 static int write_note(struct image_file *file) {
     struct buf note = {0}, desc = {0};
     int status = image_note_make(file->input, &desc, file->err);
-    Elf64_Nhdr header = {.n_namesz = sizeof HUSK_NOTE_NAME, .n_descsz = (uint32_t)desc.count, .n_type = HUSK_NOTE_TYPE};
+    Elf64_Nhdr header = {
+        .n_namesz = sizeof HUSK_NOTE_NAME, .n_descsz = (uint32_t)desc.count, .n_type = HUSK_NOTE_TYPE};
     buf_append(&note, &header, sizeof header);
     buf_append(&note, HUSK_NOTE_NAME, sizeof HUSK_NOTE_NAME);
     buf_align(&note, NOTE_ALIGN);
@@ -290,7 +303,8 @@ static int write_note(struct image_file *file) {
                           .p_filesz = note.count,
                           .p_memsz = note.count,
                           .p_align = NOTE_ALIGN};
-    Elf64_Shdr section = {.sh_type = SHT_NOTE, .sh_offset = offset, .sh_size = note.count, .sh_addralign = NOTE_ALIGN};
+    Elf64_Shdr section = {
+        .sh_type = SHT_NOTE, .sh_offset = offset, .sh_size = note.count, .sh_addralign = NOTE_ALIGN};
     buf_append(&file->phdrs, &segment, sizeof segment);
     add_section(file, ".note.husk", &section);
     if (status == 0)
@@ -341,7 +355,8 @@ static int write_hash(struct image_file *file) {
         return error_sys(file->err, errno, "cannot map the image to hash it");
     sha256_bytes(bytes, file->end, digest);
     munmap(bytes, file->end);
-    return write_at(file, file->note_offset + offsetof(struct husk_image_note, content_sha256), digest, sizeof digest);
+    return write_at(file, file->note_offset + offsetof(struct husk_image_note, content_sha256), digest,
+                    sizeof digest);
 }
 
 static int write_all(struct image_file *file) {

@@ -90,22 +90,29 @@ static uint64_t type_id(const struct wasm_functype *type) {
 }
 
 /* Not the wanted type: null or something else? Off the fast path. */
-static void trap_unless_type(struct lower_func *lf, LLVMValueRef entry, const struct wasm_functype *type) {
+static void trap_unless_type(struct lower_func *lf, LLVMValueRef id, const struct wasm_functype *type) {
     struct lower_module *lm = lf->lm;
-    LLVMValueRef id = LLVMBuildLShr(lf->builder, entry, lower_const_i64(lm, 32), "");
-    LLVMValueRef differs = LLVMBuildICmp(lf->builder, LLVMIntNE, id, lower_const_i64(lm, type_id(type)), "");
+    LLVMValueRef wanted = lower_const_i32(lm, (uint32_t)type_id(type));
+    LLVMValueRef differs = LLVMBuildICmp(lf->builder, LLVMIntNE, id, wanted, "");
     LLVMBasicBlockRef mismatch = lower_new_block(lf, "");
     LLVMBasicBlockRef next = lower_new_block(lf, "");
     LLVMBasicBlockRef current = LLVMGetInsertBlock(lf->builder);
     LLVMValueRef branch = LLVMBuildCondBr(lf->builder, differs, mismatch, next);
     LLVMSetMetadata(branch, lm->prof_kind, lm->unlikely);
     LLVMPositionBuilderAtEnd(lf->builder, mismatch);
-    LLVMValueRef is_null = LLVMBuildICmp(lf->builder, LLVMIntEQ, entry, lower_const_i64(lm, 0), "");
+    LLVMValueRef is_null = LLVMBuildICmp(lf->builder, LLVMIntEQ, id, lower_const_i32(lm, 0), "");
     lower_trap_if(lf, is_null, TRAP_UNINITIALIZED_ELEMENT);
     lower_trap(lf, TRAP_INDIRECT_CALL_TYPE_MISMATCH);
     lf->is_reachable = true;
     LLVMMoveBasicBlockAfter(next, current);
     LLVMPositionBuilderAtEnd(lf->builder, next);
+}
+
+/* Half of a table's entry: the type id is compared in memory, where LLVM would test the whole word with 64-bit constants. */
+static LLVMValueRef load_half(struct lower_func *lf, LLVMValueRef slot, uint32_t offset) {
+    LLVMValueRef index = lower_const_i64(lf->lm, offset);
+    LLVMValueRef half = LLVMBuildGEP2(lf->builder, lf->lm->i8, slot, &index, 1, "");
+    return LLVMBuildLoad2(lf->builder, lf->lm->i32, half, "");
 }
 
 static void emit_call_indirect(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
@@ -116,9 +123,8 @@ static void emit_call_indirect(struct lower_func *lf, const struct wasm_instr *i
     LLVMValueRef size = lower_table_size(lf, instr->idx2);
     lower_trap_if(lf, LLVMBuildICmp(lf->builder, LLVMIntUGE, index, size, ""), TRAP_UNDEFINED_ELEMENT);
     LLVMValueRef slot = LLVMBuildGEP2(lf->builder, lm->i64, lower_table_base(lf, instr->idx2), &index, 1, "");
-    LLVMValueRef entry = LLVMBuildLoad2(lf->builder, lm->i64, slot, "");
-    trap_unless_type(lf, entry, type);
-    LLVMValueRef address = LLVMBuildAnd(lf->builder, entry, lower_const_i64(lm, UINT32_MAX), "");
+    trap_unless_type(lf, load_half(lf, slot, 4), type);
+    LLVMValueRef address = lower_zext64(lf, load_half(lf, slot, 0));
     call_from_stack(lf, type, LLVMBuildIntToPtr(lf->builder, address, lm->ptr, ""));
 }
 

@@ -1,14 +1,16 @@
 /*
- * compiler/plan.c: valid module → struct plan: an address for everything that an instance keeps in its data region, and which
- * initial values are known now. First step of a compile; lowering and image writing read the plan.
+ * compiler/plan.c: valid module → struct plan: an address for everything that an instance keeps in its data
+ * region, and which initial values are known now. First step of a compile; lowering and image writing read
+ * the plan.
  *
  * The data region, from HUSK_DATA_GVA:
  *   globals, 16 bytes each | size words, 8 bytes each: memories, tables, element segments, data segments |
- *   elements of segments that are needed at run time | tables that cannot grow | (page) tables that can, each on pages of its own
+ *   elements of segments that are needed at run time | tables that cannot grow |
+ *   (page) tables that can, each on pages of its own
  *
- * What a growable table reserves: its declared maximum if that is small (PLAN_SMALL_ENTRIES); the others share what the small ones
- * leave of PLAN_GROW_BYTES equally, and get no less than their minimum and no more than their maximum. table.grow beyond the reserve fails, as
- * the standard allows.
+ * What a growable table reserves: its declared maximum if that is small (PLAN_SMALL_ENTRIES); the others
+ * share what the small ones leave of PLAN_GROW_BYTES equally, and get no less than their minimum and no more
+ * than their maximum. table.grow beyond the reserve fails, as the standard allows.
  */
 #include "plan.h"
 
@@ -20,7 +22,8 @@
 
 #define PLAN_SMALL_ENTRIES 65536u
 #define PLAN_GROW_BYTES (128u << 20)
-#define PLAN_CONST_DEPTH 256 /* operands of a constant expression; deeper ones are left to the init function */
+#define PLAN_CONST_DEPTH                                                                                     \
+    256 /* operands of a constant expression; deeper ones are left to the init function */
 #define PAGE_ENTRIES (HUSK_PAGE_SIZE / 8)
 
 /* What plan.h shows, and the values of static globals, which later initialisers may refer to. */
@@ -34,7 +37,7 @@ static const struct plan_const *global_value(const struct plan *plan, uint32_t g
     return plan->global_is_static[global_idx] ? &full->global_values[global_idx] : NULL;
 }
 
-/* ---- constant expressions ------------------------------------------------------------------------------------------ */
+/* ---- constant expressions ------------------------------------------------------------------------------ */
 
 struct const_stack {
     struct plan_const values[PLAN_CONST_DEPTH];
@@ -57,16 +60,10 @@ static bool const_binary(struct const_stack *stack, enum wasm_op op) {
     struct plan_const *left = &stack->values[stack->count - 1];
     switch (op) {
     case WASM_OP_I32_ADD:
-    case WASM_OP_I64_ADD:
-        left->bits += right->bits;
-        break;
+    case WASM_OP_I64_ADD: left->bits += right->bits; break;
     case WASM_OP_I32_SUB:
-    case WASM_OP_I64_SUB:
-        left->bits -= right->bits;
-        break;
-    default:
-        left->bits *= right->bits;
-        break;
+    case WASM_OP_I64_SUB: left->bits -= right->bits; break;
+    default: left->bits *= right->bits; break;
     }
     if (left->type == WASM_I32)
         left->bits &= UINT32_MAX;
@@ -83,19 +80,13 @@ static bool const_step(const struct plan *plan, const struct wasm_instr *instr, 
     case WASM_OP_I64_CONST:
         value = (struct plan_const){.type = WASM_I64, .bits = (uint64_t)instr->i64};
         break;
-    case WASM_OP_F32_CONST:
-        value = (struct plan_const){.type = WASM_F32, .bits = instr->u32};
-        break;
-    case WASM_OP_F64_CONST:
-        value = (struct plan_const){.type = WASM_F64, .bits = instr->u64};
-        break;
+    case WASM_OP_F32_CONST: value = (struct plan_const){.type = WASM_F32, .bits = instr->u32}; break;
+    case WASM_OP_F64_CONST: value = (struct plan_const){.type = WASM_F64, .bits = instr->u64}; break;
     case WASM_OP_V128_CONST:
         value.type = WASM_V128;
         memcpy(value.v128, instr->v128, sizeof value.v128);
         break;
-    case WASM_OP_REF_NULL:
-        value.type = instr->type;
-        break;
+    case WASM_OP_REF_NULL: value.type = instr->type; break;
     case WASM_OP_REF_FUNC:
         value = (struct plan_const){.type = WASM_FUNCREF, .is_func = true, .func_idx = instr->idx};
         break;
@@ -110,10 +101,8 @@ static bool const_step(const struct plan *plan, const struct wasm_instr *instr, 
     case WASM_OP_I32_MUL:
     case WASM_OP_I64_ADD:
     case WASM_OP_I64_SUB:
-    case WASM_OP_I64_MUL:
-        return const_binary(stack, instr->op);
-    default:
-        return false;
+    case WASM_OP_I64_MUL: return const_binary(stack, instr->op);
+    default: return false;
     }
     return const_push(stack, &value);
 }
@@ -147,7 +136,7 @@ static void plan_globals(struct plan_full *full) {
     }
 }
 
-/* ---- what the image writer can apply ------------------------------------------------------------------------------- */
+/* ---- what the image writer can apply ------------------------------------------------------------------- */
 
 /* Does an active segment with this constant offset and length lie within `limit`? */
 static bool segment_fits(const struct plan *plan, struct wasm_bytes offset, uint64_t count, uint64_t limit) {
@@ -174,8 +163,9 @@ static void plan_segments(struct plan *plan) {
         const struct wasm_elem *elem = &module->elems[i];
         plan->elems[i].is_static = elem->mode == WASM_SEGMENT_DECLARATIVE || elem_is_known(plan, elem);
         if (elem->mode == WASM_SEGMENT_ACTIVE) {
-            elems_static = elems_static && plan->elems[i].is_static &&
-                           segment_fits(plan, elem->offset, elem->count, module->tables[elem->table_idx].limits.min);
+            elems_static =
+                elems_static && plan->elems[i].is_static &&
+                segment_fits(plan, elem->offset, elem->count, module->tables[elem->table_idx].limits.min);
             plan->elems[i].is_static = elems_static;
         }
         plan->needs_init |= !plan->elems[i].is_static;
@@ -193,7 +183,7 @@ static void plan_segments(struct plan *plan) {
     }
 }
 
-/* ---- addresses ------------------------------------------------------------------------------------------------------ */
+/* ---- addresses ----------------------------------------------------------------------------------------- */
 
 static bool table_is_growable(const struct wasm_table *table) {
     return table->is_import || !table->limits.has_max || table->limits.max > table->limits.min;
@@ -230,13 +220,15 @@ static uint64_t table_reserve(const struct wasm_table *table, uint64_t share) {
     return reserve < max ? reserve : max;
 }
 
-/* Elements that must be there at run time: passive segments, and active ones that the init function copies. */
+/* Elements that must be there at run time: passive segments, and active ones that the init function
+ * copies. */
 static bool elem_needs_room(const struct plan *plan, uint32_t elem_idx) {
     enum wasm_segment_mode mode = plan->module->elems[elem_idx].mode;
     return mode == WASM_SEGMENT_PASSIVE || (mode == WASM_SEGMENT_ACTIVE && !plan->elems[elem_idx].is_static);
 }
 
-/* Hands out addresses; `end` may run over the region, which is looked at once, at the end (64 bits do not overflow). */
+/* Hands out addresses; `end` may run over the region, which is looked at once, at the end (64 bits do not
+ * overflow). */
 struct placer {
     uint64_t end;
 };
@@ -284,18 +276,21 @@ static int plan_place(struct plan *plan, struct husk_error *err) {
     struct placer placer = {.end = HUSK_DATA_GVA};
     place_words(plan, &placer);
     for (uint32_t i = 0; i < module->elems_count; i++)
-        plan->elems[i].base_gva = place(&placer, elem_needs_room(plan, i) ? 8 * (uint64_t)module->elems[i].count : 0, 8);
+        plan->elems[i].base_gva =
+            place(&placer, elem_needs_room(plan, i) ? 8 * (uint64_t)module->elems[i].count : 0, 8);
     place_tables(plan, &placer);
     if (placer.end > HUSK_DATA_END_GVA)
         return error_set(err, HUSK_E_LIMIT,
-                         "the module's %u globals, %u tables and %u element segments need %llu MiB; an instance has %u MiB for them",
+                         "the module's %u globals, %u tables and %u element segments need %llu MiB; an "
+                         "instance has %u MiB for them",
                          module->globals_count, module->tables_count, module->elems_count,
-                         (unsigned long long)((placer.end - HUSK_DATA_GVA) >> 20), (HUSK_DATA_END_GVA - HUSK_DATA_GVA) >> 20);
+                         (unsigned long long)((placer.end - HUSK_DATA_GVA) >> 20),
+                         (HUSK_DATA_END_GVA - HUSK_DATA_GVA) >> 20);
     plan->data_end_gva = (uint32_t)placer.end;
     return 0;
 }
 
-/* ---- making and freeing ----------------------------------------------------------------------------------------------- */
+/* ---- making and freeing -------------------------------------------------------------------------------- */
 
 static bool plan_allocate(struct plan_full *full) {
     struct plan *plan = &full->plan;

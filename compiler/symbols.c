@@ -23,7 +23,8 @@ static struct symbol_entry *symbol_slot(const struct symbols *symbols, const cha
 }
 
 static bool symbols_grow(struct symbols *symbols) {
-    struct symbols bigger = {.capacity = symbols->capacity == 0 ? 1024 : symbols->capacity * 2, .count = symbols->count};
+    struct symbols bigger = {.capacity = symbols->capacity == 0 ? 1024 : symbols->capacity * 2,
+                             .count = symbols->count};
     bigger.entries = calloc(bigger.capacity, sizeof bigger.entries[0]);
     if (bigger.entries == NULL)
         return false;
@@ -70,7 +71,8 @@ bool symbol_split(const char *name, char ret_kind[8], uint32_t *ret_idx) {
         return false;
     const char *digits = name + letters;
     size_t digits_count = strspn(digits, "0123456789");
-    if (digits_count == 0 || digits_count > 9 || digits[digits_count] != 0 || (digits[0] == '0' && digits_count > 1))
+    if (digits_count == 0 || digits_count > 9 || digits[digits_count] != 0 ||
+        (digits[0] == '0' && digits_count > 1))
         return false;
     memcpy(ret_kind, name, letters);
     ret_kind[letters] = 0;
@@ -83,22 +85,14 @@ enum absolute_kind { ABS_MEM, ABS_G, ABS_TAB, ABS_TABSIZE, ABS_MEMSIZE, ABS_DSIZ
 
 static uint64_t symbol_of_kind(const struct plan *plan, enum absolute_kind kind, uint32_t idx) {
     switch (kind) {
-    case ABS_MEM:
-        return husk_mem_gva(idx);
-    case ABS_G:
-        return plan->global_gva[idx];
-    case ABS_TAB:
-        return plan->tables[idx].base_gva;
-    case ABS_TABSIZE:
-        return plan->tables[idx].size_gva;
-    case ABS_MEMSIZE:
-        return plan->mem_size_gva[idx];
-    case ABS_DSIZE:
-        return plan->datas[idx].size_gva;
-    case ABS_E:
-        return plan->elems[idx].base_gva;
-    default:
-        return plan->elems[idx].size_gva;
+    case ABS_MEM: return husk_mem_gva(idx);
+    case ABS_G: return plan->global_gva[idx];
+    case ABS_TAB: return plan->tables[idx].base_gva;
+    case ABS_TABSIZE: return plan->tables[idx].size_gva;
+    case ABS_MEMSIZE: return plan->mem_size_gva[idx];
+    case ABS_DSIZE: return plan->datas[idx].size_gva;
+    case ABS_E: return plan->elems[idx].base_gva;
+    default: return plan->elems[idx].size_gva;
     }
 }
 
@@ -119,9 +113,10 @@ bool symbol_absolute(const struct plan *plan, const char *name, uint64_t *ret_va
     const struct {
         const char *kind;
         uint32_t count;
-    } kinds[] = {{"mem", module->memories_count}, {"g", module->globals_count},     {"tab", module->tables_count},
-                 {"tabsize", module->tables_count}, {"memsize", module->memories_count}, {"dsize", module->datas_count},
-                 {"e", module->elems_count},      {"esize", module->elems_count}};
+    } kinds[] = {{"mem", module->memories_count},     {"g", module->globals_count},
+                 {"tab", module->tables_count},       {"tabsize", module->tables_count},
+                 {"memsize", module->memories_count}, {"dsize", module->datas_count},
+                 {"e", module->elems_count},          {"esize", module->elems_count}};
     size_t i = 0;
     while (i < sizeof kinds / sizeof kinds[0] && strcmp(kinds[i].kind, kind) != 0)
         i++;

@@ -1,4 +1,4 @@
-/* compiler/unwind.c: call frame information → unwind rows; see unwind.h. Used by link.c. */
+/* compiler/unwind.c: call frame information → unwind rows; see unwind.h. Used by linker.c. */
 #include "unwind.h"
 
 #include <stdlib.h>
@@ -10,10 +10,32 @@
 /* psABI figure 3.36: DWARF register numbers */
 enum { REG_RBP = 6, REG_RSP = 7, REG_RA = 16 };
 /* DWARF 5, 7.24: call frame instructions */
-enum { CFA_NOP, CFA_SET_LOC, CFA_ADVANCE1, CFA_ADVANCE2, CFA_ADVANCE4, CFA_OFFSET_EXTENDED, CFA_RESTORE_EXTENDED, CFA_UNDEFINED,
-       CFA_SAME_VALUE, CFA_REGISTER, CFA_REMEMBER, CFA_RESTORE_STATE, CFA_DEF_CFA, CFA_DEF_CFA_REGISTER, CFA_DEF_CFA_OFFSET,
-       CFA_DEF_CFA_EXPRESSION, CFA_EXPRESSION, CFA_OFFSET_EXTENDED_SF, CFA_DEF_CFA_SF, CFA_DEF_CFA_OFFSET_SF, CFA_VAL_OFFSET,
-       CFA_VAL_OFFSET_SF, CFA_VAL_EXPRESSION, CFA_GNU_ARGS_SIZE = 0x2e };
+enum {
+    CFA_NOP,
+    CFA_SET_LOC,
+    CFA_ADVANCE1,
+    CFA_ADVANCE2,
+    CFA_ADVANCE4,
+    CFA_OFFSET_EXTENDED,
+    CFA_RESTORE_EXTENDED,
+    CFA_UNDEFINED,
+    CFA_SAME_VALUE,
+    CFA_REGISTER,
+    CFA_REMEMBER,
+    CFA_RESTORE_STATE,
+    CFA_DEF_CFA,
+    CFA_DEF_CFA_REGISTER,
+    CFA_DEF_CFA_OFFSET,
+    CFA_DEF_CFA_EXPRESSION,
+    CFA_EXPRESSION,
+    CFA_OFFSET_EXTENDED_SF,
+    CFA_DEF_CFA_SF,
+    CFA_DEF_CFA_OFFSET_SF,
+    CFA_VAL_OFFSET,
+    CFA_VAL_OFFSET_SF,
+    CFA_VAL_EXPRESSION,
+    CFA_GNU_ARGS_SIZE = 0x2e
+};
 /* The two top bits carry an opcode of their own. */
 enum { CFA_ADVANCE = 0x40, CFA_OFFSET = 0x80, CFA_RESTORE = 0xc0 };
 
@@ -95,21 +117,14 @@ static bool run_def_cfa(struct cfi *cfi, unsigned opcode) {
         frame->cfa_reg = cursor_uleb(cursor);
         frame->cfa_offset = cursor_sleb(cursor) * cfi->cie->data_align;
         break;
-    case CFA_DEF_CFA_REGISTER:
-        frame->cfa_reg = cursor_uleb(cursor);
-        return true;
-    case CFA_DEF_CFA_OFFSET:
-        frame->cfa_offset = (int64_t)cursor_uleb(cursor);
-        return true;
-    case CFA_DEF_CFA_OFFSET_SF:
-        frame->cfa_offset = cursor_sleb(cursor) * cfi->cie->data_align;
-        return true;
+    case CFA_DEF_CFA_REGISTER: frame->cfa_reg = cursor_uleb(cursor); return true;
+    case CFA_DEF_CFA_OFFSET: frame->cfa_offset = (int64_t)cursor_uleb(cursor); return true;
+    case CFA_DEF_CFA_OFFSET_SF: frame->cfa_offset = cursor_sleb(cursor) * cfi->cie->data_align; return true;
     case CFA_DEF_CFA_EXPRESSION:
         cursor_skip(cursor, cursor_uleb(cursor));
         frame->is_known = false;
         return true;
-    default:
-        return false;
+    default: return false;
     }
     frame->is_known = true;
     return true;
@@ -129,32 +144,18 @@ static bool run_register_rule(struct cfi *cfi, unsigned opcode) {
     struct cursor *cursor = &cfi->cursor;
     uint64_t reg = opcode == CFA_GNU_ARGS_SIZE ? 0 : cursor_uleb(cursor);
     switch (opcode) {
-    case CFA_OFFSET_EXTENDED:
-        set_offset(cfi, reg, (int64_t)cursor_uleb(cursor));
-        return true;
-    case CFA_OFFSET_EXTENDED_SF:
-        set_offset(cfi, reg, cursor_sleb(cursor));
-        return true;
-    case CFA_RESTORE_EXTENDED:
-        restore(cfi, reg);
-        return true;
-    case CFA_UNDEFINED:
-        undefine(cfi, reg);
-        return true;
-    case CFA_SAME_VALUE:
-        return true;
+    case CFA_OFFSET_EXTENDED: set_offset(cfi, reg, (int64_t)cursor_uleb(cursor)); return true;
+    case CFA_OFFSET_EXTENDED_SF: set_offset(cfi, reg, cursor_sleb(cursor)); return true;
+    case CFA_RESTORE_EXTENDED: restore(cfi, reg); return true;
+    case CFA_UNDEFINED: undefine(cfi, reg); return true;
+    case CFA_SAME_VALUE: return true;
     case CFA_REGISTER:
     case CFA_VAL_OFFSET:
     case CFA_VAL_OFFSET_SF:
-    case CFA_GNU_ARGS_SIZE:
-        cursor_uleb(cursor);
-        return true;
+    case CFA_GNU_ARGS_SIZE: cursor_uleb(cursor); return true;
     case CFA_EXPRESSION:
-    case CFA_VAL_EXPRESSION:
-        cursor_skip(cursor, cursor_uleb(cursor));
-        return true;
-    default:
-        return false;
+    case CFA_VAL_EXPRESSION: cursor_skip(cursor, cursor_uleb(cursor)); return true;
+    default: return false;
     }
 }
 
@@ -162,32 +163,17 @@ static bool run_instruction(struct cfi *cfi) {
     struct cursor *cursor = &cfi->cursor;
     unsigned byte = (unsigned)cursor_uint(cursor, 1), low = byte & 0x3f;
     switch (byte & 0xc0) {
-    case CFA_ADVANCE:
-        advance(cfi, low);
-        return true;
-    case CFA_OFFSET:
-        set_offset(cfi, low, (int64_t)cursor_uleb(cursor));
-        return true;
-    case CFA_RESTORE:
-        restore(cfi, low);
-        return true;
-    default:
-        break;
+    case CFA_ADVANCE: advance(cfi, low); return true;
+    case CFA_OFFSET: set_offset(cfi, low, (int64_t)cursor_uleb(cursor)); return true;
+    case CFA_RESTORE: restore(cfi, low); return true;
+    default: break;
     }
     switch (byte) {
-    case CFA_NOP:
-        return true;
-    case CFA_ADVANCE1:
-        advance(cfi, cursor_uint(cursor, 1));
-        return true;
-    case CFA_ADVANCE2:
-        advance(cfi, cursor_uint(cursor, 2));
-        return true;
-    case CFA_ADVANCE4:
-        advance(cfi, cursor_uint(cursor, 4));
-        return true;
-    default:
-        return run_def_cfa(cfi, byte) || run_state(cfi, byte) || run_register_rule(cfi, byte);
+    case CFA_NOP: return true;
+    case CFA_ADVANCE1: advance(cfi, cursor_uint(cursor, 1)); return true;
+    case CFA_ADVANCE2: advance(cfi, cursor_uint(cursor, 2)); return true;
+    case CFA_ADVANCE4: advance(cfi, cursor_uint(cursor, 4)); return true;
+    default: return run_def_cfa(cfi, byte) || run_state(cfi, byte) || run_register_rule(cfi, byte);
     }
 }
 
@@ -204,17 +190,10 @@ static bool read_pointer(struct cursor *cursor, uint8_t encoding, uint64_t here,
     switch (encoding & 0x0f) {
     case 0x00:
     case 0x04:
-    case 0x0c:
-        value = cursor_uint(cursor, 8);
-        break;
-    case 0x03:
-        value = cursor_uint(cursor, 4);
-        break;
-    case 0x0b:
-        value = (uint64_t)(int32_t)cursor_uint(cursor, 4);
-        break;
-    default:
-        return false;
+    case 0x0c: value = cursor_uint(cursor, 8); break;
+    case 0x03: value = cursor_uint(cursor, 4); break;
+    case 0x0b: value = (uint64_t)(int32_t)cursor_uint(cursor, 4); break;
+    default: return false;
     }
     *ret_pointer = (encoding & 0x70) == 0x10 ? value + here : value;
     return (encoding & 0xe0) == 0 && !cursor->failed;
@@ -252,7 +231,8 @@ static int read_cie(struct cursor cursor, struct cie *ret_cie, struct husk_error
     return 0;
 }
 
-static int read_fde(struct cursor cursor, uint64_t here, const struct cie *cie, struct buf *rows, struct husk_error *err) {
+static int read_fde(struct cursor cursor, uint64_t here, const struct cie *cie, struct buf *rows,
+                    struct husk_error *err) {
     uint64_t start, bytes;
     if (!read_pointer(&cursor, cie->pointer_encoding, here, &start) ||
         !read_pointer(&cursor, cie->pointer_encoding & 0x0f, 0, &bytes))
@@ -272,9 +252,11 @@ static int read_fde(struct cursor cursor, uint64_t here, const struct cie *cie, 
     return 0;
 }
 
-int unwind_read(const uint8_t *bytes, size_t count, uint64_t address, struct buf *rows, struct husk_error *err) {
+int unwind_read(const uint8_t *bytes, size_t count, uint64_t address, struct buf *rows,
+                struct husk_error *err) {
     struct cursor all = {.pos = bytes, .end = bytes + count};
-    const uint8_t *cie_place = NULL; /* FDEs follow their CIE: the last one read is nearly always the right one */
+    const uint8_t *cie_place =
+        NULL; /* FDEs follow their CIE: the last one read is nearly always the right one */
     struct cie cie;
     while (cursor_left(&all) > 0) {
         uint64_t length = cursor_uint(&all, 4);
@@ -307,7 +289,8 @@ int unwind_read(const uint8_t *bytes, size_t count, uint64_t address, struct buf
     return rows->failed ? error_set(err, HUSK_E_NOMEM, "no memory for unwind rows") : 0;
 }
 
-/* At one address the row of a function that starts there comes after the stop row of the one that ended there. */
+/* At one address the row of a function that starts there comes after the stop row of the one that ended
+ * there. */
 static int row_order(const void *left, const void *right) {
     const struct husk_image_unwind_row *a = left, *b = right;
     if (a->code_gva != b->code_gva)
@@ -324,7 +307,8 @@ void unwind_finish(struct buf *buf) {
     for (size_t i = 0; i < count; i++) {
         if (i + 1 < count && rows[i + 1].code_gva == rows[i].code_gva)
             continue; /* the later one holds */
-        if (kept > 0 && rows[kept - 1].cfa_base == rows[i].cfa_base && rows[kept - 1].cfa_offset == rows[i].cfa_offset &&
+        if (kept > 0 && rows[kept - 1].cfa_base == rows[i].cfa_base &&
+            rows[kept - 1].cfa_offset == rows[i].cfa_offset &&
             rows[kept - 1].rbp_offset == rows[i].rbp_offset)
             continue;
         rows[kept++] = rows[i];

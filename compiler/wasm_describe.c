@@ -1,5 +1,6 @@
 /*
- * compiler/wasm_describe.c: husk_wasm_describe(): the imports and exports of a module as the public API shows them.
+ * compiler/wasm_describe.c: husk_wasm_describe(): the imports and exports of a module as the public API shows
+ * them.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -25,11 +26,13 @@ struct describer {
 static const char *name_copy(struct name_buffer *buffer, struct wasm_bytes name) {
     if ((size_t)name.count + 1 > buffer->capacity) {
         char *grown = realloc(buffer->bytes, (size_t)name.count + 1);
-        if (!grown) return NULL;
+        if (!grown)
+            return NULL;
         buffer->bytes = grown;
         buffer->capacity = (size_t)name.count + 1;
     }
-    if (name.count) memcpy(buffer->bytes, name.data, name.count);
+    if (name.count)
+        memcpy(buffer->bytes, name.data, name.count);
     buffer->bytes[name.count] = 0;
     return buffer->bytes;
 }
@@ -37,19 +40,20 @@ static const char *name_copy(struct name_buffer *buffer, struct wasm_bytes name)
 static bool describe_func(struct describer *describer, uint32_t idx, struct husk_functype *ret_type) {
     const struct wasm_functype *type = &describer->module->types[describer->module->funcs[idx].type_idx];
     size_t total = (size_t)type->params_count + type->results_count;
-    if (total > describer->types_capacity) {
-        husk_type *grown = realloc(describer->types, total * sizeof(*grown));
-        if (!grown) return false;
-        describer->types = grown;
+    husk_type *types = describer->types;
+    if (!types || total > describer->types_capacity) {
+        types = realloc(types, (total + 1) * sizeof(*types)); /* never zero bytes */
+        if (!types)
+            return false;
+        describer->types = types;
         describer->types_capacity = total;
     }
     for (uint32_t i = 0; i < type->params_count; i++)
-        describer->types[i] = (husk_type)type->params[i];
+        types[i] = (husk_type)type->params[i];
     for (uint32_t i = 0; i < type->results_count; i++)
-        describer->types[type->params_count + i] = (husk_type)type->results[i];
-    *ret_type = (struct husk_functype){describer->types, type->params_count,
-                                       describer->types ? describer->types + type->params_count : NULL,
-                                       type->results_count};
+        types[type->params_count + i] = (husk_type)type->results[i];
+    *ret_type =
+        (struct husk_functype){types, type->params_count, types + type->params_count, type->results_count};
     return true;
 }
 
@@ -60,7 +64,8 @@ static void describe_limits(const struct wasm_limits *limits, struct husk_extern
 }
 
 /* The parts of an extern that depend on its kind; false: out of memory. */
-static bool describe_kind(struct describer *describer, enum wasm_kind kind, uint32_t idx, struct husk_extern *item) {
+static bool describe_kind(struct describer *describer, enum wasm_kind kind, uint32_t idx,
+                          struct husk_extern *item) {
     const struct wasm_module *module = describer->module;
     item->idx = idx;
     switch (kind) {
@@ -87,7 +92,8 @@ static bool describe_import(struct describer *describer, const struct wasm_impor
     struct husk_extern item = {.module_bytes = import->module.count, .name_bytes = import->name.count};
     item.module = name_copy(&describer->from, import->module);
     item.name = name_copy(&describer->name, import->name);
-    if (!item.module || !item.name || !describe_kind(describer, import->kind, import->idx, &item)) return false;
+    if (!item.module || !item.name || !describe_kind(describer, import->kind, import->idx, &item))
+        return false;
     describer->visit(describer->user, true, &item);
     return true;
 }
@@ -95,7 +101,8 @@ static bool describe_import(struct describer *describer, const struct wasm_impor
 static bool describe_export(struct describer *describer, const struct wasm_export *export) {
     struct husk_extern item = {.name_bytes = export->name.count};
     item.name = name_copy(&describer->name, export->name);
-    if (!item.name || !describe_kind(describer, export->kind, export->idx, &item)) return false;
+    if (!item.name || !describe_kind(describer, export->kind, export->idx, &item))
+        return false;
     describer->visit(describer->user, false, &item);
     return true;
 }
@@ -114,7 +121,8 @@ static bool describe_all(struct describer *describer) {
 }
 
 static void describe_info(const struct wasm_module *module, struct husk_wasm_info *info) {
-    size_t name_bytes = module->name.count < sizeof(info->module_name) ? module->name.count : sizeof(info->module_name) - 1;
+    size_t name_bytes =
+        module->name.count < sizeof(info->module_name) ? module->name.count : sizeof(info->module_name) - 1;
     *info = (struct husk_wasm_info){.types_count = module->types_count,
                                     .funcs_count = module->funcs_count,
                                     .tables_count = module->tables_count,
@@ -132,8 +140,10 @@ static void describe_info(const struct wasm_module *module, struct husk_wasm_inf
     for (uint32_t i = 0; i < module->datas_count; i++)
         info->data_bytes += module->datas[i].bytes.count;
     for (uint32_t i = 0; i < module->customs_count; i++)
-        info->has_dwarf |= module->customs[i].name.count == 11 && memcmp(module->customs[i].name.data, ".debug_line", 11) == 0;
-    if (name_bytes) memcpy(info->module_name, module->name.data, name_bytes);
+        info->has_dwarf |= module->customs[i].name.count == 11 &&
+                           memcmp(module->customs[i].name.data, ".debug_line", 11) == 0;
+    if (name_bytes)
+        memcpy(info->module_name, module->name.data, name_bytes);
 }
 
 int husk_wasm_describe(const void *wasm, size_t count,
@@ -141,15 +151,19 @@ int husk_wasm_describe(const void *wasm, size_t count,
                        struct husk_wasm_info *ret_info, struct husk_error *err) {
     struct wasm_module *module = NULL;
     struct husk_wasm_info info;
-    if (!wasm || !ret_info) return error_set(err, HUSK_E_INVAL, "husk_wasm_describe: a pointer is NULL");
+    if (!wasm || !ret_info)
+        return error_set(err, HUSK_E_INVAL, "husk_wasm_describe: a pointer is NULL");
     int status = wasm_decode(wasm, count, &module, err);
-    if (!status) status = wasm_validate(module, err);
+    if (!status)
+        status = wasm_validate(module, err);
     if (!status) {
         struct describer describer = {.module = module, .visit = visit, .user = user};
         describe_info(module, &info);
-        if (visit && !describe_all(&describer)) status = error_set(err, HUSK_E_NOMEM, "out of memory for the names");
+        if (visit && !describe_all(&describer))
+            status = error_set(err, HUSK_E_NOMEM, "out of memory for the names");
     }
-    if (!status) *ret_info = info;
+    if (!status)
+        *ret_info = info;
     wasm_module_free(module);
     return status;
 }

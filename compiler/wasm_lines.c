@@ -1,7 +1,7 @@
 /*
- * compiler/wasm_lines.c: the module's own DWARF (custom sections .debug_line, .debug_line_str, .debug_str) → source lines by wasm
- * offset. DWARF for WebAssembly, "Code addresses": they count from the start of the code section's contents. Hostile like the rest
- * of the module; what is malformed only costs the lines.
+ * compiler/wasm_lines.c: the module's own DWARF (custom sections .debug_line, .debug_line_str, .debug_str) →
+ * source lines by wasm offset. DWARF for WebAssembly, "Code addresses": they count from the start of the code
+ * section's contents. Hostile like the rest of the module; what is malformed only costs the lines.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +26,8 @@ struct sorted_row {
 };
 
 /* The newest files are looked at first: units repeat the same few. */
-static bool same_file(const struct line_reader *reader, const char *path, size_t bytes, uint32_t *ret_file_id) {
+static bool same_file(const struct line_reader *reader, const char *path, size_t bytes,
+                      uint32_t *ret_file_id) {
     const struct husk_image_str *files = (const struct husk_image_str *)(const void *)reader->files->data;
     uint32_t count = (uint32_t)(reader->files->count / sizeof files[0]);
     for (uint32_t back = 1; back <= count && back <= 64; back++) {
@@ -39,7 +40,8 @@ static bool same_file(const struct line_reader *reader, const char *path, size_t
     return false;
 }
 
-static int add_file(void *user, const char *folder, const char *name, uint32_t *ret_file_id, struct husk_error *err) {
+static int add_file(void *user, const char *folder, const char *name, uint32_t *ret_file_id,
+                    struct husk_error *err) {
     struct line_reader *reader = user;
     size_t folder_bytes = strlen(folder), name_bytes = strlen(name);
     bool is_joined = folder_bytes > 0 && name[0] != '/';
@@ -59,7 +61,8 @@ static int add_file(void *user, const char *folder, const char *name, uint32_t *
         reader->strings->count -= bytes;
         return 0;
     }
-    struct husk_image_str file = {.offset = (uint32_t)(reader->strings->count - bytes), .bytes = (uint32_t)bytes};
+    struct husk_image_str file = {.offset = (uint32_t)(reader->strings->count - bytes),
+                                  .bytes = (uint32_t)bytes};
     buf_append(reader->files, &file, sizeof file);
     *ret_file_id = file_id;
     return 0;
@@ -84,7 +87,8 @@ static int add_row(void *user, const struct dwarf_row *row, struct husk_error *e
     return 0;
 }
 
-/* By offset; at one offset an end comes first (the next sequence begins there), then the order of the program. */
+/* By offset; at one offset an end comes first (the next sequence begins there), then the order of the
+ * program. */
 static int row_order(const void *left, const void *right) {
     const struct sorted_row *a = left, *b = right;
     if (a->row.wasm_offset != b->row.wasm_offset)
@@ -122,8 +126,8 @@ static struct dwarf_bytes custom_section(const struct wasm_module *module, const
     return (struct dwarf_bytes){0};
 }
 
-int wasm_lines_read(const struct wasm_module *module, struct buf *strings, struct buf *files, struct buf *lines,
-                    struct husk_error *err) {
+int wasm_lines_read(const struct wasm_module *module, struct buf *strings, struct buf *files,
+                    struct buf *lines, struct husk_error *err) {
     struct dwarf_line_input input = {.line = custom_section(module, ".debug_line"),
                                      .str = custom_section(module, ".debug_str"),
                                      .line_str = custom_section(module, ".debug_line_str")};

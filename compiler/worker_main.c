@@ -1,7 +1,8 @@
 /*
- * compiler/worker_main.c: husk-compile-worker, the process in which a module is compiled: decode, validate, plan, generate code, link,
- * write the image. LLVM may abort, crash or never end on hostile input; here that is one dead process, which client.c turns into an
- * error. Limits are set before the first byte of input is looked at. Not a program for people: worker_proto.h is its interface.
+ * compiler/worker_main.c: husk-compile-worker, the process in which a module is compiled: decode, validate,
+ * plan, generate code, link, write the image. LLVM may abort, crash or never end on hostile input; here that
+ * is one dead process, which client.c turns into an error. Limits are set before the first byte of input is
+ * looked at. Not a program for people: worker_proto.h is its interface.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +20,7 @@
 #include "error.h"
 #include "file.h"
 #include "image_write.h"
-#include "link.h"
+#include "linker.h"
 #include "plan.h"
 #include "worker_proto.h"
 
@@ -37,7 +38,7 @@ struct job {
     char compiler[96];
 };
 
-/* ---- limits ------------------------------------------------------------------------------------------------------------- */
+/* ---- limits -------------------------------------------------------------------------------------------- */
 
 static int limit(int resource, const char *what, uint64_t soft, uint64_t hard, struct husk_error *err) {
     struct rlimit old, wanted = {.rlim_cur = soft, .rlim_max = hard};
@@ -52,11 +53,20 @@ static int limit(int resource, const char *what, uint64_t soft, uint64_t hard, s
     return 0;
 }
 
+/* AddressSanitizer reserves terabytes of address space: such a build cannot be limited in it. */
+#if defined(__has_feature)
+#define HAS_ASAN __has_feature(address_sanitizer)
+#elif defined(__SANITIZE_ADDRESS__)
+#define HAS_ASAN 1
+#else
+#define HAS_ASAN 0
+#endif
+
 /* Soft CPU limit: SIGXCPU, which ends the process; hard: SIGKILL, should LLVM ever catch the former. */
 static int limits_set(const struct worker_request *request, struct husk_error *err) {
     uint64_t seconds = request->cpu_limit_ns / 1000000000u + (request->cpu_limit_ns % 1000000000u != 0);
     int status = limit(RLIMIT_CPU, "CPU time", seconds, seconds + 2, err);
-    if (status == 0)
+    if (status == 0 && !HAS_ASAN)
         status = limit(RLIMIT_AS, "memory", request->memory_limit_bytes, request->memory_limit_bytes, err);
     if (status == 0)
         status = limit(RLIMIT_CORE, "core files", 0, 0, err);
@@ -71,7 +81,7 @@ static void attach_to_client(void) {
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
 
-/* ---- messages ----------------------------------------------------------------------------------------------------------- */
+/* ---- messages ------------------------------------------------------------------------------------------ */
 
 static void send_message(const struct worker_message *message) {
     if (file_write_all(WORKER_FD_STATUS, message, sizeof *message) != 0)
@@ -84,13 +94,14 @@ static void send_progress(void *user, uint32_t done, uint32_t total) {
     send_message(&message);
 }
 
-/* ---- the job ------------------------------------------------------------------------------------------------------------ */
+/* ---- the job ------------------------------------------------------------------------------------------- */
 
 static int read_request(struct job *job, struct husk_error *err) {
     struct stat st;
     if (pread(WORKER_FD_INPUT, &job->request, sizeof job->request, 0) != sizeof job->request ||
         job->request.magic != WORKER_MAGIC || job->request.version != WORKER_VERSION ||
-        job->request.request_bytes != sizeof job->request || job->request.cpu[sizeof job->request.cpu - 1] != 0)
+        job->request.request_bytes != sizeof job->request ||
+        job->request.cpu[sizeof job->request.cpu - 1] != 0)
         return error_set(err, HUSK_E_COMPILER, "the worker is of another version than the library");
     if (fstat(WORKER_FD_INPUT, &st) != 0 ||
         (uint64_t)st.st_size != sizeof job->request + job->request.wasm_bytes)
@@ -126,13 +137,14 @@ static int compile(struct job *job, struct husk_error *err) {
                                       .progress = send_progress};
     status = codegen_run(job->plan, &options, &job->code, err);
     if (status == 0)
-        status = link_objects(job->plan, job->code.objects, job->code.objects_count, job->feature_bits, &job->linked, err);
+        status = link_objects(job->plan, job->code.objects, job->code.objects_count, job->feature_bits,
+                              &job->linked, err);
     return status;
 }
 
 static int write_image(struct job *job, uint64_t *ret_bytes, struct husk_error *err) {
-    snprintf(job->compiler, sizeof job->compiler, "husk %d.%d.%d LLVM %s", HUSK_VERSION_MAJOR, HUSK_VERSION_MINOR,
-             HUSK_VERSION_PATCH, codegen_llvm_version());
+    snprintf(job->compiler, sizeof job->compiler, "husk %d.%d.%d LLVM %s", HUSK_VERSION_MAJOR,
+             HUSK_VERSION_MINOR, HUSK_VERSION_PATCH, codegen_llvm_version());
     struct image_input input = {.plan = job->plan,
                                 .linked = &job->linked,
                                 .cpu_features = job->feature_bits,
@@ -147,7 +159,9 @@ int main(void) {
     struct worker_message result = {.kind = WORKER_RESULT};
     if (fcntl(WORKER_FD_INPUT, F_GETFD) < 0 || fcntl(WORKER_FD_OUTPUT, F_GETFD) < 0 ||
         fcntl(WORKER_FD_STATUS, F_GETFD) < 0) {
-        fputs(WORKER_PROGRAM ": started by the Husk library, not by hand: see husk_compile.h or `husk compile`\n", stderr);
+        fputs(WORKER_PROGRAM
+              ": started by the Husk library, not by hand: see husk_compile.h or `husk compile`\n",
+              stderr);
         return 2;
     }
     attach_to_client();
@@ -161,5 +175,6 @@ int main(void) {
     if (result.status == 0)
         result.status = write_image(&job, &result.image_bytes, &result.error);
     send_message(&result);
-    _exit(0); /* what the job owns goes with the process: freeing LLVM's memory piece by piece only takes time */
+    /* What the job owns goes with the process: freeing LLVM's memory piece by piece only takes time. */
+    _exit(0);
 }

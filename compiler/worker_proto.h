@@ -1,7 +1,8 @@
 /*
- * compiler/worker_proto.h: what the client library and the worker process say to each other. The worker gets three descriptors: an
- * input file (struct worker_request, then the wasm bytes), an empty output file for the image, and a pipe for struct worker_message. Its
- * stderr is read by the client too: LLVM reports its fatal errors there. Both sides are built together.
+ * compiler/worker_proto.h: what the client library and the worker process say to each other. The worker gets
+ * three descriptors: an input file (struct worker_request, then the wasm bytes), an empty output file for the
+ * image, and a pipe for struct worker_message. Its stderr is read by the client too: LLVM reports its fatal
+ * errors there. Both sides are built together.
  */
 #ifndef COMPILER_WORKER_PROTO_H
 #define COMPILER_WORKER_PROTO_H
@@ -36,9 +37,9 @@ enum worker_message_kind { WORKER_PROGRESS = 1, WORKER_RESULT = 2 };
 
 struct worker_message {
     uint32_t kind;
-    uint32_t done, total;  /* WORKER_PROGRESS: functions */
-    int32_t status;        /* WORKER_RESULT: 0 or error.status */
-    uint64_t image_bytes;  /* WORKER_RESULT */
+    uint32_t done, total; /* WORKER_PROGRESS: functions */
+    int32_t status;       /* WORKER_RESULT: 0 or error.status */
+    uint64_t image_bytes; /* WORKER_RESULT */
     struct husk_error error;
 };
 

@@ -1,6 +1,6 @@
 /*
- * compiler/worker_result.c: a worker died without a result: why, in words. LLVM aborts on its own fatal errors and on lack of memory
- * and says so on stderr; limits end it by signal.
+ * compiler/worker_result.c: a worker died without a result: why, in words. LLVM aborts on its own fatal
+ * errors and on lack of memory and says so on stderr; limits end it by signal.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -20,8 +20,12 @@ static void telling_line(const char *text, char line[200]) {
 }
 
 static bool says_out_of_memory(const char *text) {
-    static const char *const phrases[] = {"out of memory", "bad_alloc", "Out of memory", "Allocation failed",
-                                          "Buffer allocation failed", "Resource temporarily unavailable"};
+    static const char *const phrases[] = {"out of memory",
+                                          "bad_alloc",
+                                          "Out of memory",
+                                          "Allocation failed",
+                                          "Buffer allocation failed",
+                                          "Resource temporarily unavailable"};
     for (size_t i = 0; i < sizeof phrases / sizeof phrases[0]; i++)
         if (strstr(text, phrases[i]) != NULL)
             return true;
@@ -29,14 +33,16 @@ static bool says_out_of_memory(const char *text) {
 }
 
 static int time_error(const struct husk_compile_options *options, const char *what, struct husk_error *err) {
-    return error_set(err, HUSK_E_TIMEOUT,
-                     "compiling took more than %.3g seconds of %s: try a lower optimisation level or a higher limit",
-                     (double)options->cpu_limit_ns / 1e9, what);
+    return error_set(
+        err, HUSK_E_TIMEOUT,
+        "compiling took more than %.3g seconds of %s: try a lower optimisation level or a higher limit",
+        (double)options->cpu_limit_ns / 1e9, what);
 }
 
 int worker_memory_error(const struct husk_compile_options *options, struct husk_error *err) {
     return error_set(err, HUSK_E_LIMIT,
-                     "the compiler needed more than its %llu MiB of memory: try a lower optimisation level or a higher limit",
+                     "the compiler needed more than its %llu MiB of memory: try a lower optimisation level "
+                     "or a higher limit",
                      (unsigned long long)(options->memory_limit_bytes >> 20));
 }
 
@@ -47,7 +53,8 @@ int worker_death_error(const struct worker_death *death, const struct husk_compi
     if (death->is_over_wall_limit)
         return error_set(err, HUSK_E_TIMEOUT, "the compiler did not finish in time and was ended");
     if (death->wait_status == -1)
-        return error_set(err, HUSK_E_COMPILER, "the compiler ended without a result%s%s", line[0] != 0 ? ": " : "", line);
+        return error_set(err, HUSK_E_COMPILER, "the compiler ended without a result%s%s",
+                         line[0] != 0 ? ": " : "", line);
     int number = WIFSIGNALED(death->wait_status) ? WTERMSIG(death->wait_status) : 0;
     bool used_its_time = death->cpu_ns >= options->cpu_limit_ns;
     if (number == SIGXCPU || (number == SIGKILL && used_its_time))
@@ -55,11 +62,14 @@ int worker_death_error(const struct worker_death *death, const struct husk_compi
     if (says_out_of_memory(death->stderr_text))
         return worker_memory_error(options, err);
     if (number == SIGKILL)
-        return error_set(err, HUSK_E_COMPILER, "the compiler was killed from outside (by the kernel for lack of memory?)");
+        return error_set(err, HUSK_E_COMPILER,
+                         "the compiler was killed from outside (by the kernel for lack of memory?)");
     if (number != 0)
         return error_set(err, HUSK_E_COMPILER, "the compiler crashed (signal %d%s%s)%s%s", number,
                          sigabbrev_np(number) != NULL ? ", SIG" : "",
-                         sigabbrev_np(number) != NULL ? sigabbrev_np(number) : "", line[0] != 0 ? ": " : "", line);
+                         sigabbrev_np(number) != NULL ? sigabbrev_np(number) : "", line[0] != 0 ? ": " : "",
+                         line);
     return error_set(err, HUSK_E_COMPILER, "the compiler ended with exit code %d and no result%s%s",
-                     WIFEXITED(death->wait_status) ? WEXITSTATUS(death->wait_status) : -1, line[0] != 0 ? ": " : "", line);
+                     WIFEXITED(death->wait_status) ? WEXITSTATUS(death->wait_status) : -1,
+                     line[0] != 0 ? ": " : "", line);
 }

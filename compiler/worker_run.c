@@ -1,7 +1,8 @@
 /*
- * compiler/worker_run.c: starts husk-compile-worker, feeds it one job and waits for the result, from the client's side. The worker
- * inherits exactly its three descriptors and a stderr that is read here; it gets no environment, and a process group of its
- * own, so that ^C ends the client in its own way (and the worker with it, by PR_SET_PDEATHSIG).
+ * compiler/worker_run.c: starts husk-compile-worker, feeds it one job and waits for the result, from the
+ * client's side. The worker inherits exactly its three descriptors and a stderr that is read here; it gets no
+ * environment, and a process group of its own, so that ^C ends the client in its own way (and the worker with
+ * it, by PR_SET_PDEATHSIG).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,10 +30,10 @@
 struct worker {
     const struct husk_compile_options *options;
     int input_fd, output_fd;
-    int status_fd, stderr_fd;             /* our ends */
+    int status_fd, stderr_fd;               /* our ends */
     int worker_status_fd, worker_stderr_fd; /* the worker's */
     pid_t pid;
-    uint64_t deadline_ns; /* wall clock, monotonic */
+    uint64_t deadline_ns;          /* wall clock, monotonic */
     struct worker_message message; /* being read */
     size_t message_bytes;
     struct worker_message result;
@@ -53,7 +54,7 @@ static void close_fd(int *fd) {
     *fd = -1;
 }
 
-/* ---- before ------------------------------------------------------------------------------------------------------------- */
+/* ---- before -------------------------------------------------------------------------------------------- */
 
 static int write_job(struct worker *worker, const void *wasm, size_t count, struct husk_error *err) {
     const struct husk_compile_options *options = worker->options;
@@ -88,12 +89,14 @@ static int open_pipes(struct worker *worker, struct husk_error *err) {
         return error_sys(err, errno, "cannot make a pipe to the compiler");
     worker->stderr_fd = ends[0];
     worker->worker_stderr_fd = ends[1];
-    if (fcntl(worker->status_fd, F_SETFL, O_NONBLOCK) != 0 || fcntl(worker->stderr_fd, F_SETFL, O_NONBLOCK) != 0)
+    if (fcntl(worker->status_fd, F_SETFL, O_NONBLOCK) != 0 ||
+        fcntl(worker->stderr_fd, F_SETFL, O_NONBLOCK) != 0)
         return error_sys(err, errno, "cannot make a pipe to the compiler");
     return 0;
 }
 
-/* dup2() onto 2 … 5 must not hit a descriptor that is still to be duplicated: all of ours move above them first. */
+/* dup2() onto 2 … 5 must not hit a descriptor that is still to be duplicated: all of ours move above them
+ * first. */
 static int move_up(int *fd, struct husk_error *err) {
     if (*fd >= WORKER_FD_COUNT)
         return 0;
@@ -138,7 +141,8 @@ static int spawn_attributes(posix_spawnattr_t *attributes) {
 }
 
 static int spawn(struct worker *worker, const char *path, struct husk_error *err) {
-    int *const fds[] = {&worker->input_fd, &worker->output_fd, &worker->worker_status_fd, &worker->worker_stderr_fd};
+    int *const fds[] = {&worker->input_fd, &worker->output_fd, &worker->worker_status_fd,
+                        &worker->worker_stderr_fd};
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
         int status = move_up(fds[i], err);
         if (status != 0)
@@ -168,7 +172,7 @@ static int spawn(struct worker *worker, const char *path, struct husk_error *err
     return 0;
 }
 
-/* ---- during ------------------------------------------------------------------------------------------------------------- */
+/* ---- during -------------------------------------------------------------------------------------------- */
 
 static void take_message(struct worker *worker) {
     const struct worker_message *message = &worker->message;
@@ -215,7 +219,8 @@ static bool read_stderr(struct worker *worker) {
 
 static void listen_to(struct worker *worker) {
     while (worker->status_fd >= 0 || worker->stderr_fd >= 0) {
-        struct pollfd fds[2] = {{.fd = worker->status_fd, .events = POLLIN}, {.fd = worker->stderr_fd, .events = POLLIN}};
+        struct pollfd fds[2] = {{.fd = worker->status_fd, .events = POLLIN},
+                                {.fd = worker->stderr_fd, .events = POLLIN}};
         uint64_t now = now_ns();
         if (now >= worker->deadline_ns) {
             worker->is_over_wall_limit = true;
@@ -231,9 +236,10 @@ static void listen_to(struct worker *worker) {
     }
 }
 
-/* ---- after -------------------------------------------------------------------------------------------------------------- */
+/* ---- after --------------------------------------------------------------------------------------------- */
 
-/* The process is gone afterwards in any case. -1: unknown, because the embedder ignores SIGCHLD or waits for all children itself. */
+/* The process is gone afterwards in any case. -1: unknown, because the embedder ignores SIGCHLD or waits
+ * for all children itself. */
 static struct worker_death reap(struct worker *worker) {
     struct worker_death death = {.wait_status = -1, .is_over_wall_limit = worker->is_over_wall_limit};
     struct rusage usage = {0};
@@ -255,11 +261,13 @@ static struct worker_death reap(struct worker *worker) {
     return death;
 }
 
-/* In the worker, lack of memory (or of address space for a thread's stack: EAGAIN) means its limit, not the machine's. */
+/* In the worker, lack of memory (or of address space for a thread's stack: EAGAIN) means its limit, not
+ * the machine's. */
 static int take_error(const struct worker *worker, struct husk_error *err) {
     const struct worker_message *result = &worker->result;
     int sys_errno = result->error.sys_errno;
-    if (result->status == HUSK_E_NOMEM || (result->status == HUSK_E_SYS && (sys_errno == EAGAIN || sys_errno == ENOMEM)))
+    if (result->status == HUSK_E_NOMEM ||
+        (result->status == HUSK_E_SYS && (sys_errno == EAGAIN || sys_errno == ENOMEM)))
         return worker_memory_error(worker->options, err);
     if (err != NULL) {
         *err = result->error;
@@ -284,7 +292,8 @@ static int take_image(struct worker *worker, int *ret_fd, uint64_t *ret_bytes, s
     return 0;
 }
 
-static int run(struct worker *worker, const char *path, int *ret_fd, uint64_t *ret_bytes, struct husk_error *err) {
+static int run(struct worker *worker, const char *path, int *ret_fd, uint64_t *ret_bytes,
+               struct husk_error *err) {
     int status = open_pipes(worker, err);
     if (status == 0)
         status = spawn(worker, path, err);

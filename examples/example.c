@@ -13,13 +13,16 @@ static unsigned char *read_file(const char *path, size_t *ret_count) {
     FILE *file = fopen(path, "rb");
     unsigned char *bytes = NULL;
     long size = -1;
-    if (file && fseek(file, 0, SEEK_END) == 0) size = ftell(file);
-    if (size >= 0 && fseek(file, 0, SEEK_SET) == 0) bytes = malloc((size_t)size + 1);
+    if (file && fseek(file, 0, SEEK_END) == 0)
+        size = ftell(file);
+    if (size >= 0 && fseek(file, 0, SEEK_SET) == 0)
+        bytes = malloc((size_t)size + 1);
     if (bytes && fread(bytes, 1, (size_t)size, file) != (size_t)size) {
         free(bytes);
         bytes = NULL;
     }
-    if (file) fclose(file);
+    if (file)
+        fclose(file);
     *ret_count = (size_t)size;
     return bytes;
 }
@@ -37,7 +40,8 @@ husk_image *example_load(husk_engine *engine, const char *path) {
     if (husk_compile(wasm, count, NULL, &fd, &err) != 0 ||
         husk_image_open_fd(engine, fd, false, &image, &err) != 0)
         fprintf(stderr, "%s: %s\n", path, err.message);
-    if (fd >= 0) close(fd);
+    if (fd >= 0)
+        close(fd);
     free(wasm);
     return image;
 }

@@ -1,6 +1,6 @@
 /*
- * host_function.c: a guest calls functions of its host, with checked access to the guest's memory, and what happens when a host
- * function fails.
+ * host_function.c: a guest calls functions of its host, with checked access to the guest's memory, and what
+ * happens when a host function fails.
  *
  *   host_function host_function.wasm      (guests/host_function.c)
  */
@@ -20,7 +20,8 @@ static int guest_string(husk_caller *caller, const struct husk_value *args, char
     void *span = NULL;
     struct husk_error err;
     uint32_t count = (uint32_t)args[1].of.i32;
-    if (count >= out_bytes) return husk_caller_fail(caller, "a string of %u bytes is too long", count);
+    if (count >= out_bytes)
+        return husk_caller_fail(caller, "a string of %u bytes is too long", count);
     if (husk_memory_span(husk_caller_sandbox(caller), 0, (uint32_t)args[0].of.i32, count, &span, &err) != 0)
         return husk_caller_fail(caller, "a string outside of memory: %s", err.message);
     memcpy(out, span, count);
@@ -28,26 +29,31 @@ static int guest_string(husk_caller *caller, const struct husk_value *args, char
     return 0;
 }
 
-static int shop_price(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+static int shop_price(husk_caller *caller, void *user, const struct husk_value *args,
+                      struct husk_value *results) {
     struct shop *shop = user;
     char article[32];
     int status = guest_string(caller, args, article, sizeof(article));
-    if (status) return status;
+    if (status)
+        return status;
     shop->questions++;
     for (int i = 0; i < 2; i++) {
-        if (strcmp(shop->articles[i], article) != 0) continue;
+        if (strcmp(shop->articles[i], article) != 0)
+            continue;
         results[0].of.f64 = shop->prices[i];
         return 0;
     }
     return husk_caller_fail(caller, "there is no price for '%s'", article);
 }
 
-static int shop_log(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+static int shop_log(husk_caller *caller, void *user, const struct husk_value *args,
+                    struct husk_value *results) {
     char text[128];
     (void)user;
     (void)results;
     int status = guest_string(caller, args, text, sizeof(text));
-    if (!status) printf("guest says: %s\n", text);
+    if (!status)
+        printf("guest says: %s\n", text);
     return status;
 }
 
@@ -55,7 +61,8 @@ static int define_shop(husk_imports *imports, struct shop *shop, struct husk_err
     static const husk_type string[] = {HUSK_I32, HUSK_I32}, price[] = {HUSK_F64};
     struct husk_functype price_type = {string, 2, price, 1}, log_type = {string, 2, NULL, 0};
     int status = husk_imports_func(imports, "host", "price", &price_type, shop_price, shop, NULL, err);
-    if (!status) status = husk_imports_func(imports, "host", "log", &log_type, shop_log, shop, NULL, err);
+    if (!status)
+        status = husk_imports_func(imports, "host", "log", &log_type, shop_log, shop, NULL, err);
     return status;
 }
 
@@ -63,12 +70,15 @@ static int use_shop(husk_sandbox *sandbox, struct husk_error *err) {
     struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = 3}, {.type = HUSK_I32, .of.i32 = 4}}, total;
     struct husk_outcome outcome;
     int status = husk_call(sandbox, "total", args, 2, &total, 1, NULL, &outcome, err);
-    if (status) return status;
+    if (status)
+        return status;
     printf("3 apples and 4 pears: %.2f\n", total.of.f64);
     status = husk_call(sandbox, "total_of_plums", args, 1, &total, 1, NULL, &outcome, err);
-    if (status) return status;
+    if (status)
+        return status;
     printf("plums: %s%s\n", outcome.kind == HUSK_TRAPPED ? "trap: " : "", outcome.message);
-    return husk_call(sandbox, "total", args, 2, &total, 1, NULL, &outcome, err); /* the instance stays usable */
+    return husk_call(sandbox, "total", args, 2, &total, 1, NULL, &outcome,
+                     err); /* the instance stays usable */
 }
 
 int main(int argc, char **argv) {
@@ -87,11 +97,16 @@ int main(int argc, char **argv) {
     }
     husk_image *image = example_load(engine, argv[1]);
     int status = image ? husk_imports_new(engine, &imports, &err) : HUSK_E_INVAL;
-    if (!status) status = define_shop(imports, &shop, &err);
-    if (!status) status = husk_sandbox_new(engine, image, imports, NULL, &sandbox, &err);
-    if (!status) status = use_shop(sandbox, &err);
-    if (status && image) fprintf(stderr, "host_function: %s\n", err.message);
-    if (!status) printf("prices asked for: %d\n", shop.questions);
+    if (!status)
+        status = define_shop(imports, &shop, &err);
+    if (!status)
+        status = husk_sandbox_new(engine, image, imports, NULL, &sandbox, &err);
+    if (!status)
+        status = use_shop(sandbox, &err);
+    if (status && image)
+        fprintf(stderr, "host_function: %s\n", err.message);
+    if (!status)
+        printf("prices asked for: %d\n", shop.questions);
     husk_sandbox_free(sandbox);
     husk_imports_free(imports);
     husk_image_unref(image);

@@ -1,6 +1,6 @@
 /*
- * plugin_host.c: an application whose plug-ins are functions from a string to a string. Every plug-in gets a time and a memory limit;
- * whatever it does, the application goes on.
+ * plugin_host.c: an application whose plug-ins are functions from a string to a string. Every plug-in gets a
+ * time and a memory limit; whatever it does, the application goes on.
  *
  *   plugin_host plugin.wasm "some text"      (guests/plugin.c)
  */
@@ -38,7 +38,8 @@ static void plugin_call(const struct plugins *plugins, const char *function, con
     if (!status) /* what the toolchain's start-up code wants to have run once */
         status = husk_call(sandbox, "_initialize", NULL, 0, NULL, 0, &limits, &outcome, &err);
     if (!status && outcome.kind == HUSK_RETURNED)
-        status = husk_call_bytes(sandbox, function, text, strlen(text), &result, &result_bytes, &limits, &outcome, &err);
+        status = husk_call_bytes(sandbox, function, text, strlen(text), &result, &result_bytes, &limits,
+                                 &outcome, &err);
     if (status)
         printf("%-8s error: %s\n", function, err.message);
     else if (outcome.kind == HUSK_RETURNED)
@@ -57,8 +58,10 @@ int main(int argc, char **argv) {
         return 2;
     }
     int status = husk_engine_new(NULL, &plugins.engine, &err);
-    if (!status) status = husk_imports_new(plugins.engine, &plugins.imports, &err);
-    if (!status) status = husk_imports_wasi(plugins.imports, NULL, &err); /* no arguments, no descriptors */
+    if (!status)
+        status = husk_imports_new(plugins.engine, &plugins.imports, &err);
+    if (!status)
+        status = husk_imports_wasi(plugins.imports, NULL, &err); /* no arguments, no descriptors */
     if (status)
         fprintf(stderr, "plugin_host: %s\n", err.message);
     else

@@ -13,23 +13,27 @@ int husk_memory_span(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uin
         return error_set(err, HUSK_E_LIMIT, "the module has no memory %u", mem_idx);
     const struct arena_memory *memory = &sandbox->arena.memories[mem_idx];
     if (count > memory->bytes || addr > memory->bytes - count)
-        return error_set(err, HUSK_E_LIMIT, "[%llu, %llu + %llu) is outside of memory %u, which has %llu bytes",
-                         (unsigned long long)addr, (unsigned long long)addr, (unsigned long long)count, mem_idx,
-                         (unsigned long long)memory->bytes);
+        return error_set(err, HUSK_E_LIMIT,
+                         "[%llu, %llu + %llu) is outside of memory %u, which has %llu bytes",
+                         (unsigned long long)addr, (unsigned long long)addr, (unsigned long long)count,
+                         mem_idx, (unsigned long long)memory->bytes);
     /* The embedder may write there from any thread: a restore must not rely on its own thread's faults. */
     int status = count == 0 ? 0
-                            : hotset_pin(&sandbox->hotset, &sandbox->arena, sandbox->mapped, memory->hva + addr, count, err);
+                            : hotset_pin(&sandbox->hotset, &sandbox->arena, sandbox->mapped,
+                                         memory->hva + addr, count, err);
     if (status == 0)
         *ret_span = memory->hva + addr;
     return status;
 }
 
 uint64_t husk_memory_bytes(const husk_sandbox *sandbox, uint32_t mem_idx) {
-    return sandbox->image != NULL && mem_idx < sandbox->arena.memories_count ? sandbox->arena.memories[mem_idx].bytes : 0;
+    return sandbox->image != NULL && mem_idx < sandbox->arena.memories_count
+               ? sandbox->arena.memories[mem_idx].bytes
+               : 0;
 }
 
-static int global_find(const husk_sandbox *sandbox, const char *export_name, const struct husk_image_global **ret_global,
-                       struct husk_error *err) {
+static int global_find(const husk_sandbox *sandbox, const char *export_name,
+                       const struct husk_image_global **ret_global, struct husk_error *err) {
     const husk_image *image = sandbox->image;
     if (image == NULL)
         return error_set(err, HUSK_E_STATE, "nothing is loaded, so there are no globals");
@@ -58,10 +62,12 @@ int husk_global_set(husk_sandbox *sandbox, const char *export_name, const struct
     if (status != 0)
         return status;
     if ((global->flags & HUSK_GLOBAL_MUTABLE) == 0)
-        return error_set(err, HUSK_E_TYPE, "the global \"%.100s\" cannot be changed: it is not mutable", export_name);
+        return error_set(err, HUSK_E_TYPE, "the global \"%.100s\" cannot be changed: it is not mutable",
+                         export_name);
     if (value->type != (husk_type)global->type)
         return error_set(err, HUSK_E_TYPE, "the global \"%.100s\" is of type %s; %s given", export_name,
                          husk_type_name((husk_type)global->type), husk_type_name(value->type));
-    value_to_slot(value, (struct husk_slot *)(void *)arena_span(&sandbox->arena, global->gva, sizeof(struct husk_slot)));
+    value_to_slot(value, (struct husk_slot *)(void *)arena_span(&sandbox->arena, global->gva,
+                                                                sizeof(struct husk_slot)));
     return 0;
 }

@@ -13,12 +13,14 @@
 
 static int make_accessible(uint8_t *hva, uint64_t bytes, struct husk_error *err) {
     if (bytes != 0 && mprotect(hva, bytes, PROT_READ | PROT_WRITE) != 0)
-        return error_sys(err, errno, "cannot make %llu bytes of guest memory accessible", (unsigned long long)bytes);
+        return error_sys(err, errno, "cannot make %llu bytes of guest memory accessible",
+                         (unsigned long long)bytes);
     return 0;
 }
 
 /* The image's runs that lie in [gva, gva + bytes), over [hva, …). Zero pages are there already. */
-static int map_runs(husk_image *image, uint8_t *hva, uint64_t gva_value, uint64_t bytes, struct husk_error *err) {
+static int map_runs(husk_image *image, uint8_t *hva, uint64_t gva_value, uint64_t bytes,
+                    struct husk_error *err) {
     const struct image_run *runs;
     uint32_t count;
     int status = image_mapped_runs(image, &runs, &count, err);
@@ -28,8 +30,9 @@ static int map_runs(husk_image *image, uint8_t *hva, uint64_t gva_value, uint64_
         uint64_t to = run->gva + run->bytes < gva_value + bytes ? run->gva + run->bytes : gva_value + bytes;
         if (from >= to)
             continue;
-        if (mmap(hva + (from - gva_value), to - from, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE,
-                 run->file->fd, (off_t)(run->offset + (from - run->gva))) == MAP_FAILED)
+        if (mmap(hva + (from - gva_value), to - from, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, run->file->fd,
+                 (off_t)(run->offset + (from - run->gva))) == MAP_FAILED)
             status = error_sys(err, errno, "cannot map the image");
     }
     return status;
@@ -74,13 +77,14 @@ uint32_t arena_regions(const struct arena *arena, struct arena_region *ret_regio
     uint32_t count = 0;
     if (arena->data_bytes != 0)
         ret_regions[count++] = (struct arena_region){arena->data, HUSK_DATA_GVA, arena->data_bytes};
-    ret_regions[count++] = (struct arena_region){(uint8_t *)arena->mailbox, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES};
+    ret_regions[count++] =
+        (struct arena_region){(uint8_t *)arena->mailbox, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES};
     ret_regions[count++] =
         (struct arena_region){arena->stack, HUSK_STACK_TOP_GVA - arena->stack_bytes, arena->stack_bytes};
     for (uint32_t i = 0; i < arena->memories_count; i++) {
         if (arena->memories[i].covered_bytes != 0)
-            ret_regions[count++] =
-                (struct arena_region){arena->memories[i].hva, husk_mem_gva(i), arena->memories[i].covered_bytes};
+            ret_regions[count++] = (struct arena_region){arena->memories[i].hva, husk_mem_gva(i),
+                                                         arena->memories[i].covered_bytes};
     }
     return count;
 }
@@ -95,7 +99,8 @@ uint64_t arena_gva_of(const struct arena *arena, const uint8_t *hva) {
     return 0;
 }
 
-int arena_init(struct arena *arena, husk_image *image, const struct arena_sizes *sizes, struct husk_error *err) {
+int arena_init(struct arena *arena, husk_image *image, const struct arena_sizes *sizes,
+               struct husk_error *err) {
     arena->memories = calloc(image->memories_count + 1u, sizeof *arena->memories);
     if (arena->memories == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for a sandbox");
@@ -103,8 +108,10 @@ int arena_init(struct arena *arena, husk_image *image, const struct arena_sizes 
     uint64_t total = total_bytes(image, sizes);
     void *base = mmap(NULL, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
-        return error_sys(err, errno, "cannot reserve %llu bytes of address space for a sandbox; a smaller "
-                                     "memory_max_bytes needs less", (unsigned long long)total);
+        return error_sys(err, errno,
+                         "cannot reserve %llu bytes of address space for a sandbox; a smaller "
+                         "memory_max_bytes needs less",
+                         (unsigned long long)total);
     arena->base = base;
     arena->base_bytes = total;
     forbid_huge_pages(arena->base, total);
@@ -120,7 +127,8 @@ int arena_init(struct arena *arena, husk_image *image, const struct arena_sizes 
     return status;
 }
 
-int arena_map_range(struct arena *arena, husk_image *image, uint64_t gva_value, uint64_t bytes, struct husk_error *err) {
+int arena_map_range(struct arena *arena, husk_image *image, uint64_t gva_value, uint64_t bytes,
+                    struct husk_error *err) {
     struct arena_region regions[ARENA_REGIONS_MAX];
     uint32_t count = arena_regions(arena, regions);
     for (uint32_t i = 0; i < count; i++) {
@@ -128,8 +136,8 @@ int arena_map_range(struct arena *arena, husk_image *image, uint64_t gva_value, 
         if (gva_value < region->gva || gva_value - region->gva >= region->bytes)
             continue;
         uint8_t *hva = region->hva + (gva_value - region->gva);
-        if (mmap(hva, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) ==
-            MAP_FAILED)
+        if (mmap(hva, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
+                 -1, 0) == MAP_FAILED)
             return error_sys(err, errno, "cannot map zero pages over guest memory");
         forbid_huge_pages(hva, bytes);
         return map_runs(image, hva, gva_value, bytes, err);
@@ -151,21 +159,22 @@ static gpa_t memory_gpa(uint32_t mem_idx, uint64_t offset) {
 
 int arena_attach(struct arena *arena, const husk_image *image, const struct vm_ops *ops, struct vm *vm,
                  struct husk_error *err) {
-    int status = ops->set_slot(vm, ARENA_SLOT_READONLY, gpa_of_gva(gva(HUSK_TEXT_GVA)), image->ro_hva, image->ro_bytes,
-                               VM_SLOT_READONLY, err);
+    int status = ops->set_slot(vm, ARENA_SLOT_READONLY, gpa_of_gva(gva(HUSK_TEXT_GVA)), image->ro_hva,
+                               image->ro_bytes, VM_SLOT_READONLY, err);
     if (status == 0 && arena->data_bytes != 0)
-        status = ops->set_slot(vm, ARENA_SLOT_DATA, gpa_of_gva(gva(HUSK_DATA_GVA)), arena->data, arena->data_bytes, 0,
-                               err);
+        status = ops->set_slot(vm, ARENA_SLOT_DATA, gpa_of_gva(gva(HUSK_DATA_GVA)), arena->data,
+                               arena->data_bytes, 0, err);
     if (status == 0)
-        status = ops->set_slot(vm, ARENA_SLOT_MAILBOX, gpa_of_gva(gva(HUSK_MAILBOX_GVA)), (uint8_t *)arena->mailbox,
-                               HUSK_MBOX_BYTES, 0, err);
+        status = ops->set_slot(vm, ARENA_SLOT_MAILBOX, gpa_of_gva(gva(HUSK_MAILBOX_GVA)),
+                               (uint8_t *)arena->mailbox, HUSK_MBOX_BYTES, 0, err);
     if (status == 0)
         status = ops->set_slot(vm, ARENA_SLOT_STACK, gpa_of_gva(gva(HUSK_STACK_TOP_GVA - arena->stack_bytes)),
                                arena->stack, arena->stack_bytes, 0, err);
     for (uint32_t i = 0; status == 0 && i < arena->memories_count; i++) {
         struct arena_memory *memory = &arena->memories[i];
         if (memory->covered_bytes != 0)
-            status = ops->set_slot(vm, arena->next_slot++, memory_gpa(i, 0), memory->hva, memory->covered_bytes, 0, err);
+            status = ops->set_slot(vm, arena->next_slot++, memory_gpa(i, 0), memory->hva,
+                                   memory->covered_bytes, 0, err);
     }
     return status;
 }
@@ -181,13 +190,14 @@ int arena_detach(struct arena *arena, const struct vm_ops *ops, struct vm *vm, s
     return status;
 }
 
-int arena_cover(struct arena *arena, uint32_t mem_idx, uint64_t bytes, const struct vm_ops *ops, struct vm *vm,
-                struct husk_error *err) {
+int arena_cover(struct arena *arena, uint32_t mem_idx, uint64_t bytes, const struct vm_ops *ops,
+                struct vm *vm, struct husk_error *err) {
     struct arena_memory *memory = &arena->memories[mem_idx];
     if (bytes <= memory->covered_bytes)
         return 0;
     if (bytes > memory->reserve_bytes)
-        return error_set(err, HUSK_E_LIMIT, "memory %u cannot have %llu bytes", mem_idx, (unsigned long long)bytes);
+        return error_set(err, HUSK_E_LIMIT, "memory %u cannot have %llu bytes", mem_idx,
+                         (unsigned long long)bytes);
     uint64_t target = 2 * memory->covered_bytes;
     if (target < bytes)
         target = bytes;
@@ -197,7 +207,8 @@ int arena_cover(struct arena *arena, uint32_t mem_idx, uint64_t bytes, const str
     int status = make_accessible(memory->hva + from, target - from, err);
     if (status != 0)
         return status;
-    status = ops->set_slot(vm, arena->next_slot, memory_gpa(mem_idx, from), memory->hva + from, target - from, 0, err);
+    status = ops->set_slot(vm, arena->next_slot, memory_gpa(mem_idx, from), memory->hva + from, target - from,
+                           0, err);
     if (status != 0)
         return status;
     arena->next_slot++;
@@ -205,7 +216,8 @@ int arena_cover(struct arena *arena, uint32_t mem_idx, uint64_t bytes, const str
     return 0;
 }
 
-static uint8_t *span_in(uint8_t *hva, uint64_t bytes, uint64_t start_gva, uint64_t gva_value, uint64_t count) {
+static uint8_t *span_in(uint8_t *hva, uint64_t bytes, uint64_t start_gva, uint64_t gva_value,
+                        uint64_t count) {
     uint64_t offset = gva_value - start_gva;
     return count <= bytes && offset <= bytes - count ? hva + offset : NULL;
 }
@@ -221,7 +233,8 @@ uint8_t *arena_span(const struct arena *arena, uint64_t gva_value, uint64_t coun
         uint64_t start = HUSK_STACK_TOP_GVA - arena->stack_bytes;
         return gva_value < start ? NULL : span_in(arena->stack, arena->stack_bytes, start, gva_value, count);
     }
-    uint64_t mem_idx = gva_value < HUSK_MEM1_BASE_GVA ? 0 : (gva_value - HUSK_MEM1_BASE_GVA) / HUSK_MEM_STRIDE;
+    uint64_t mem_idx =
+        gva_value < HUSK_MEM1_BASE_GVA ? 0 : (gva_value - HUSK_MEM1_BASE_GVA) / HUSK_MEM_STRIDE;
     if (mem_idx >= arena->memories_count || gva_value < husk_mem_gva((uint32_t)mem_idx))
         return NULL;
     const struct arena_memory *memory = &arena->memories[mem_idx];
@@ -240,8 +253,10 @@ uint8_t *arena_hva_of(const struct arena *arena, uint64_t gva_value) {
 
 int arena_overlay_push(struct arena *arena, uint64_t gva_value, uint64_t bytes, struct husk_error *err) {
     if (arena->overlays_count == ARENA_OVERLAYS_MAX)
-        return error_set(err, HUSK_E_LIMIT, "more than %u memory images are mapped in one sandbox; a restore takes them "
-                                            "away", ARENA_OVERLAYS_MAX);
+        return error_set(err, HUSK_E_LIMIT,
+                         "more than %u memory images are mapped in one sandbox; a restore takes them "
+                         "away",
+                         ARENA_OVERLAYS_MAX);
     struct arena_overlay *overlays =
         realloc(arena->overlays, (arena->overlays_count + 1u) * sizeof *arena->overlays);
     if (overlays == NULL)

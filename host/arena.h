@@ -22,7 +22,7 @@ enum arena_slot {
     ARENA_SLOT_DATA,
     ARENA_SLOT_MAILBOX,
     ARENA_SLOT_STACK,
-    ARENA_SLOT_SYS, /* SYS_SPACE_SLOTS_MAX of them */
+    ARENA_SLOT_SYS,                                            /* SYS_SPACE_SLOTS_MAX of them */
     ARENA_SLOT_MEMORIES = ARENA_SLOT_SYS + SYS_SPACE_SLOTS_MAX /* and all further ones */
 };
 
@@ -62,7 +62,8 @@ struct arena_sizes {
     const uint64_t *memory_reserve_bytes;
 };
 
-int arena_init(struct arena *arena, husk_image *image, const struct arena_sizes *sizes, struct husk_error *err);
+int arena_init(struct arena *arena, husk_image *image, const struct arena_sizes *sizes,
+               struct husk_error *err);
 void arena_done(struct arena *arena); /* after the VM is destroyed; a zeroed arena is fine */
 /* A piece of the arena that the guest can write. */
 struct arena_region {
@@ -87,10 +88,11 @@ int arena_attach(struct arena *arena, const husk_image *image, const struct vm_o
 /* Take all slots away again; the VM must not run before it was given others. */
 int arena_detach(struct arena *arena, const struct vm_ops *ops, struct vm *vm, struct husk_error *err);
 /* Lay the image's contents over [gva, gva + bytes) of one region anew: private, shared with the image again. */
-int arena_map_range(struct arena *arena, husk_image *image, uint64_t gva_value, uint64_t bytes, struct husk_error *err);
+int arena_map_range(struct arena *arena, husk_image *image, uint64_t gva_value, uint64_t bytes,
+                    struct husk_error *err);
 /* Make the first `bytes` of a memory accessible and covered by slots. Its size does not change. */
-int arena_cover(struct arena *arena, uint32_t mem_idx, uint64_t bytes, const struct vm_ops *ops, struct vm *vm,
-                struct husk_error *err);
+int arena_cover(struct arena *arena, uint32_t mem_idx, uint64_t bytes, const struct vm_ops *ops,
+                struct vm *vm, struct husk_error *err);
 
 /* NULL unless all of [gva, gva + count) lies in one writable region: data, mailbox, stack, a memory up to its size. */
 uint8_t *arena_span(const struct arena *arena, uint64_t gva_value, uint64_t count);

@@ -55,7 +55,8 @@ static void find_line(const husk_image *image, struct husk_frame *frame) {
     frame->column = row->column;
 }
 
-static void add_frame(const husk_image *image, const struct husk_image_code_row *row, struct husk_outcome *outcome) {
+static void add_frame(const husk_image *image, const struct husk_image_code_row *row,
+                      struct husk_outcome *outcome) {
     outcome->frames_total++;
     if (outcome->frames_count == HUSK_FRAMES_MAX)
         return;

@@ -24,8 +24,8 @@ static uint64_t time_left(uint64_t end, uint64_t now) {
 }
 
 /* Call with the time that is left of the whole. 0: returned. 1: ended otherwise (see the outcome). Else a status. */
-static int exchange_call(struct exchange *exchange, husk_func func, const struct husk_value *args, size_t args_count,
-                         struct husk_value *results, size_t results_count) {
+static int exchange_call(struct exchange *exchange, husk_func func, const struct husk_value *args,
+                         size_t args_count, struct husk_value *results, size_t results_count) {
     struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
     if (exchange->wall_end_ns != UINT64_MAX)
         options.wall_ns = time_left(exchange->wall_end_ns, clock_ns(CLOCK_MONOTONIC));
@@ -37,7 +37,8 @@ static int exchange_call(struct exchange *exchange, husk_func func, const struct
 }
 
 /* An export of this name and type; types: parameters and results, one letter each, "iii>i". */
-static bool export_is(const struct exchange *exchange, const char *name, const char *types, husk_func *ret_func) {
+static bool export_is(const struct exchange *exchange, const char *name, const char *types,
+                      husk_func *ret_func) {
     struct husk_functype type;
     husk_func func;
     if (husk_image_func(exchange->sandbox->image, name, &func, &type, NULL) != 0)
@@ -77,8 +78,9 @@ static int put_bytes(struct exchange *exchange, const void *bytes, size_t count,
         struct husk_value argument = value_u32((uint32_t)(count > 0 ? count : 1));
         status = exchange_call(exchange, func, &argument, 1, &result, 1);
     } else {
-        return error_set(exchange->err, HUSK_E_NOT_FOUND, "the module exports no allocator: neither cabi_realloc(i32, i32, i32, "
-                                                          "i32) -> i32 nor malloc(i32) -> i32");
+        return error_set(exchange->err, HUSK_E_NOT_FOUND,
+                         "the module exports no allocator: neither cabi_realloc(i32, i32, i32, "
+                         "i32) -> i32 nor malloc(i32) -> i32");
     }
     if (status != 0)
         return status;
@@ -87,8 +89,10 @@ static int put_bytes(struct exchange *exchange, const void *bytes, size_t count,
     if (address == 0 && count > 0)
         return error_set(exchange->err, HUSK_E_GUEST, "the module's allocator has no %zu bytes", count);
     if (husk_memory_span(exchange->sandbox, 0, address, count, &span, NULL) != 0)
-        return error_set(exchange->err, HUSK_E_GUEST, "the module's allocator gave address %u for %zu bytes, which is outside of "
-                                                      "its memory", address, count);
+        return error_set(exchange->err, HUSK_E_GUEST,
+                         "the module's allocator gave address %u for %zu bytes, which is outside of "
+                         "its memory",
+                         address, count);
     if (count > 0)
         memcpy(span, bytes, count);
     *ret_address = address;
@@ -98,16 +102,16 @@ static int put_bytes(struct exchange *exchange, const void *bytes, size_t count,
 static int read_pair(struct exchange *exchange, uint32_t address, uint32_t pair[2]) {
     void *span;
     if (husk_memory_span(exchange->sandbox, 0, address, 8, &span, NULL) != 0)
-        return error_set(exchange->err, HUSK_E_GUEST, "the result is at address %u, which is outside of the guest's memory",
-                         address);
+        return error_set(exchange->err, HUSK_E_GUEST,
+                         "the result is at address %u, which is outside of the guest's memory", address);
     memcpy(pair, span, 8);
     return 0;
 }
 
-static int find_export(struct exchange *exchange, const char *name, husk_func *ret_func, enum result_form *ret_form) {
-    static const char *const types[] = {[RESULT_PACKED_I64] = "ii>I",
-                                        [RESULT_POINTER_TO_PAIR] = "ii>i",
-                                        [RESULT_TWO_I32] = "ii>ii"};
+static int find_export(struct exchange *exchange, const char *name, husk_func *ret_func,
+                       enum result_form *ret_form) {
+    static const char *const types[] = {
+        [RESULT_PACKED_I64] = "ii>I", [RESULT_POINTER_TO_PAIR] = "ii>i", [RESULT_TWO_I32] = "ii>ii"};
     struct husk_functype type;
     int status = husk_image_func(exchange->sandbox->image, name, ret_func, &type, exchange->err);
     if (status != 0)
@@ -120,11 +124,12 @@ static int find_export(struct exchange *exchange, const char *name, husk_func *r
     }
     char text[160];
     functype_format(&type, text, sizeof text);
-    return error_set(exchange->err, HUSK_E_TYPE, "\"%.80s\" is %s; expected (i32, i32) -> i64, i32 or (i32, i32)", name, text);
+    return error_set(exchange->err, HUSK_E_TYPE,
+                     "\"%.80s\" is %s; expected (i32, i32) -> i64, i32 or (i32, i32)", name, text);
 }
 
-static int call_export(struct exchange *exchange, husk_func func, enum result_form form, const uint32_t input[2],
-                       uint32_t output[2]) {
+static int call_export(struct exchange *exchange, husk_func func, enum result_form form,
+                       const uint32_t input[2], uint32_t output[2]) {
     struct husk_value args[2] = {value_u32(input[0]), value_u32(input[1])};
     struct husk_value results[2];
     int status = exchange_call(exchange, func, args, 2, results, form == RESULT_TWO_I32 ? 2 : 1);
@@ -133,15 +138,17 @@ static int call_export(struct exchange *exchange, husk_func func, enum result_fo
     if (form == RESULT_POINTER_TO_PAIR)
         return read_pair(exchange, (uint32_t)results[0].of.i32, output);
     output[0] = form == RESULT_PACKED_I64 ? (uint32_t)results[0].of.i64 : (uint32_t)results[0].of.i32;
-    output[1] = form == RESULT_PACKED_I64 ? (uint32_t)((uint64_t)results[0].of.i64 >> 32) : (uint32_t)results[1].of.i32;
+    output[1] = form == RESULT_PACKED_I64 ? (uint32_t)((uint64_t)results[0].of.i64 >> 32)
+                                          : (uint32_t)results[1].of.i32;
     return 0;
 }
 
 static int copy_out(struct exchange *exchange, const uint32_t output[2], char **ret_copy) {
     void *span;
     if (husk_memory_span(exchange->sandbox, 0, output[0], output[1], &span, NULL) != 0)
-        return error_set(exchange->err, HUSK_E_GUEST, "the result, %u bytes at address %u, is outside of the guest's memory",
-                         output[1], output[0]);
+        return error_set(exchange->err, HUSK_E_GUEST,
+                         "the result, %u bytes at address %u, is outside of the guest's memory", output[1],
+                         output[0]);
     char *copy = malloc((size_t)output[1] + 1);
     if (copy == NULL)
         return error_set(exchange->err, HUSK_E_NOMEM, "no memory for a result of %u bytes", output[1]);
@@ -192,11 +199,11 @@ static int exchange_run(struct exchange *exchange, const char *export_name, cons
     return 0;
 }
 
-int husk_call_bytes(husk_sandbox *sandbox, const char *export_name, const void *bytes, size_t count, void **ret_bytes,
-                    size_t *ret_count, const struct husk_call_options *options, struct husk_outcome *ret_outcome,
-                    struct husk_error *err) {
-    if (sandbox == NULL || export_name == NULL || ret_bytes == NULL || ret_count == NULL || ret_outcome == NULL ||
-        (bytes == NULL && count > 0))
+int husk_call_bytes(husk_sandbox *sandbox, const char *export_name, const void *bytes, size_t count,
+                    void **ret_bytes, size_t *ret_count, const struct husk_call_options *options,
+                    struct husk_outcome *ret_outcome, struct husk_error *err) {
+    if (sandbox == NULL || export_name == NULL || ret_bytes == NULL || ret_count == NULL ||
+        ret_outcome == NULL || (bytes == NULL && count > 0))
         return error_set(err, HUSK_E_INVAL, "husk_call_bytes: a NULL argument");
     struct call_limits limits;
     int status = call_limits_make(options, &limits, err);

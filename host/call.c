@@ -14,7 +14,8 @@ static uint64_t end_after(uint64_t now, uint64_t count) {
     return count > UINT64_MAX - 1 - now ? UINT64_MAX - 1 : now + count;
 }
 
-int call_limits_make(const struct husk_call_options *options, struct call_limits *ret_limits, struct husk_error *err) {
+int call_limits_make(const struct husk_call_options *options, struct call_limits *ret_limits,
+                     struct husk_error *err) {
     *ret_limits = (struct call_limits){.wall_end_ns = UINT64_MAX, .cpu_end_ns = UINT64_MAX};
     if (options == NULL)
         return 0;
@@ -37,18 +38,21 @@ static int check_state(const husk_sandbox *sandbox, struct husk_error *err) {
     if (sandbox->image == NULL)
         return error_set(err, HUSK_E_STATE, "nothing is loaded in the sandbox; husk_sandbox_load() loads");
     if (sandbox->is_poisoned)
-        return error_set(err, HUSK_E_POISONED, "the sandbox was cut off in mid-call; restore it, load into it, or free it");
+        return error_set(err, HUSK_E_POISONED,
+                         "the sandbox was cut off in mid-call; restore it, load into it, or free it");
     if (sandbox->start == SANDBOX_START_FAILED)
-        return error_set(err, HUSK_E_STATE, "the module's initialisation did not succeed, so nothing in it can be called");
+        return error_set(err, HUSK_E_STATE,
+                         "the module's initialisation did not succeed, so nothing in it can be called");
     if (sandbox->depth > sandbox->options.host_call_depth_max)
-        return error_set(err, HUSK_E_LIMIT, "more than %u nested calls from host functions (host_call_depth_max)",
+        return error_set(err, HUSK_E_LIMIT,
+                         "more than %u nested calls from host functions (host_call_depth_max)",
                          sandbox->options.host_call_depth_max);
     return 0;
 }
 
 /* Returns 0 with an outcome; the sandbox may be called only if that is HUSK_RETURNED. */
-static int start_run(husk_sandbox *sandbox, const struct call_limits *limits, struct husk_outcome *ret_outcome,
-                     struct husk_error *err) {
+static int start_run(husk_sandbox *sandbox, const struct call_limits *limits,
+                     struct husk_outcome *ret_outcome, struct husk_error *err) {
     const struct husk_image_note *note = &sandbox->image->note;
     if ((note->flags & HUSK_IMAGE_NEEDS_INIT) == 0) {
         sandbox->start = SANDBOX_STARTED;
@@ -60,7 +64,8 @@ static int start_run(husk_sandbox *sandbox, const struct call_limits *limits, st
         return error_while(err, status, "initialising the module");
     if (ret_outcome->kind == HUSK_RETURNED)
         sandbox->start = SANDBOX_STARTED;
-    else if (ret_outcome->is_poisoned || (ret_outcome->kind != HUSK_INTERRUPTED && ret_outcome->kind != HUSK_DEADLINE))
+    else if (ret_outcome->is_poisoned ||
+             (ret_outcome->kind != HUSK_INTERRUPTED && ret_outcome->kind != HUSK_DEADLINE))
         sandbox->start = SANDBOX_START_FAILED; /* otherwise the guest did not run at all */
     return 0;
 }
@@ -90,7 +95,8 @@ static int check_func(const husk_sandbox *sandbox, husk_func func, struct husk_e
         return error_set(err, HUSK_E_NOT_FOUND, "function %u does not exist; the module has %u", func.idx,
                          image->funcs_count);
     if (image->funcs[func.idx].code_gva == 0 || image->types[image->funcs[func.idx].type_idx].thunk_gva == 0)
-        return error_set(err, HUSK_E_NOT_FOUND, "function %u cannot be called from outside: the module does not export it",
+        return error_set(err, HUSK_E_NOT_FOUND,
+                         "function %u cannot be called from outside: the module does not export it",
                          func.idx);
     return 0;
 }
@@ -101,11 +107,12 @@ static bool restored_find(const husk_image *image, husk_func *ret_func) {
     struct husk_functype type;
     if (husk_image_func(image, "husk_restored", ret_func, &type, NULL) != 0)
         return false;
-    return type.params_count == 2 && type.params[0] == HUSK_I64 && type.params[1] == HUSK_I64 && type.results_count == 0;
+    return type.params_count == 2 && type.params[0] == HUSK_I64 && type.params[1] == HUSK_I64 &&
+           type.results_count == 0;
 }
 
-static int restored_run(husk_sandbox *sandbox, const struct call_limits *limits, struct husk_outcome *ret_outcome,
-                        struct husk_error *err) {
+static int restored_run(husk_sandbox *sandbox, const struct call_limits *limits,
+                        struct husk_outcome *ret_outcome, struct husk_error *err) {
     const husk_image *image = sandbox->image;
     husk_func func;
     outcome_begin(ret_outcome, HUSK_RETURNED);
@@ -120,7 +127,8 @@ static int restored_run(husk_sandbox *sandbox, const struct call_limits *limits,
         memcpy(&sandbox->arena.mailbox->call_slots[i], &entropy[i], sizeof entropy[i]);
     const struct husk_image_func *row = &image->funcs[func.idx];
     sandbox->owes_restored_call = false;
-    int status = run_call(sandbox, image->types[row->type_idx].thunk_gva, row->code_gva, limits, ret_outcome, err);
+    int status =
+        run_call(sandbox, image->types[row->type_idx].thunk_gva, row->code_gva, limits, ret_outcome, err);
     return status != 0 ? error_while(err, status, "calling husk_restored()") : 0;
 }
 
@@ -141,8 +149,8 @@ int husk_call_func(husk_sandbox *sandbox, husk_func func, const struct husk_valu
     struct husk_functype type = image_functype(image, row->type_idx);
     status = values_check(type.params, type.params_count, args, args_count, "argument", err);
     if (status == 0 && results_count != type.results_count)
-        status = error_set(err, HUSK_E_TYPE, "room for %zu results given; the function has %zu", results_count,
-                           type.results_count);
+        status = error_set(err, HUSK_E_TYPE, "room for %zu results given; the function has %zu",
+                           results_count, type.results_count);
     if (status == 0)
         status = call_limits_make(options, &limits, err);
     if (status == 0 && sandbox->start == SANDBOX_NOT_STARTED && sandbox->frame == NULL) {
@@ -160,7 +168,8 @@ int husk_call_func(husk_sandbox *sandbox, husk_func func, const struct husk_valu
     struct husk_slot *slots = sandbox->arena.mailbox->call_slots;
     for (size_t i = 0; i < args_count; i++)
         value_to_slot(&args[i], &slots[i]);
-    status = run_call(sandbox, image->types[row->type_idx].thunk_gva, row->code_gva, &limits, ret_outcome, err);
+    status =
+        run_call(sandbox, image->types[row->type_idx].thunk_gva, row->code_gva, &limits, ret_outcome, err);
     if (status != 0 || ret_outcome->kind != HUSK_RETURNED)
         return status;
     for (size_t i = 0; i < results_count; i++)
@@ -168,9 +177,10 @@ int husk_call_func(husk_sandbox *sandbox, husk_func func, const struct husk_valu
     return 0;
 }
 
-int husk_call(husk_sandbox *sandbox, const char *export_name, const struct husk_value *args, size_t args_count,
-              struct husk_value *results, size_t results_count, const struct husk_call_options *options,
-              struct husk_outcome *ret_outcome, struct husk_error *err) {
+int husk_call(husk_sandbox *sandbox, const char *export_name, const struct husk_value *args,
+              size_t args_count, struct husk_value *results, size_t results_count,
+              const struct husk_call_options *options, struct husk_outcome *ret_outcome,
+              struct husk_error *err) {
     husk_func func;
     if (sandbox == NULL || export_name == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_call: a NULL argument");
@@ -180,7 +190,8 @@ int husk_call(husk_sandbox *sandbox, const char *export_name, const struct husk_
     status = husk_image_func(sandbox->image, export_name, &func, NULL, err);
     if (status != 0)
         return status;
-    status = husk_call_func(sandbox, func, args, args_count, results, results_count, options, ret_outcome, err);
+    status =
+        husk_call_func(sandbox, func, args, args_count, results, results_count, options, ret_outcome, err);
     return status != 0 ? error_while(err, status, "calling \"%.100s\"", export_name) : 0;
 }
 

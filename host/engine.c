@@ -26,7 +26,8 @@ static int options_copy(const struct husk_engine_options *options, struct husk_e
     struct husk_engine_options copy = HUSK_ENGINE_OPTIONS_INIT;
     if (options != NULL) {
         if (options->size < sizeof(size_t))
-            return error_set(err, HUSK_E_INVAL, "husk_engine_options.size is not set (use HUSK_ENGINE_OPTIONS_INIT)");
+            return error_set(err, HUSK_E_INVAL,
+                             "husk_engine_options.size is not set (use HUSK_ENGINE_OPTIONS_INIT)");
         memcpy(&copy, options, options->size < sizeof copy ? options->size : sizeof copy);
     }
     if (copy.kick_signal == 0)
@@ -74,7 +75,8 @@ int engine_new_on(const struct engine_backend *backend, const struct husk_engine
     return 0;
 }
 
-int husk_engine_new(const struct husk_engine_options *options, husk_engine **ret_engine, struct husk_error *err) {
+int husk_engine_new(const struct husk_engine_options *options, husk_engine **ret_engine,
+                    struct husk_error *err) {
     if (ret_engine == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_engine_new: ret_engine is NULL");
     struct husk_engine_options copy;

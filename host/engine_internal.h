@@ -13,18 +13,18 @@
 #include "watchdog.h"
 
 /* HUSK_STAT(name): rows of struct husk_stats, in its order. */
-#define HUSK_STAT_LIST(HUSK_STAT)                                                                                      \
-    HUSK_STAT(sandboxes_made)                                                                                          \
-    HUSK_STAT(sandboxes_freed)                                                                                         \
-    HUSK_STAT(vms_made)                                                                                                \
-    HUSK_STAT(vms_freed)                                                                                               \
-    HUSK_STAT(calls)                                                                                                   \
-    HUSK_STAT(host_calls)                                                                                              \
-    HUSK_STAT(memory_grows)                                                                                            \
-    HUSK_STAT(traps)                                                                                                   \
-    HUSK_STAT(exits)                                                                                                   \
-    HUSK_STAT(deadlines)                                                                                               \
-    HUSK_STAT(interrupts)                                                                                              \
+#define HUSK_STAT_LIST(HUSK_STAT)                                                                            \
+    HUSK_STAT(sandboxes_made)                                                                                \
+    HUSK_STAT(sandboxes_freed)                                                                               \
+    HUSK_STAT(vms_made)                                                                                      \
+    HUSK_STAT(vms_freed)                                                                                     \
+    HUSK_STAT(calls)                                                                                         \
+    HUSK_STAT(host_calls)                                                                                    \
+    HUSK_STAT(memory_grows)                                                                                  \
+    HUSK_STAT(traps)                                                                                         \
+    HUSK_STAT(exits)                                                                                         \
+    HUSK_STAT(deadlines)                                                                                     \
+    HUSK_STAT(interrupts)                                                                                    \
     HUSK_STAT(guest_violations)                                                                              \
     HUSK_STAT(snapshots)                                                                                     \
     HUSK_STAT(snapshot_pages)                                                                                \
@@ -48,7 +48,7 @@ enum engine_stat {
 #define STAT_ENUM(name) STAT_##name,
     HUSK_STAT_LIST(STAT_ENUM)
 #undef STAT_ENUM
-    STAT_COUNT
+        STAT_COUNT
 };
 
 /* Counters are spread over cache lines, so that sandboxes on different threads do not fight for one. */

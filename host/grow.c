@@ -45,7 +45,8 @@ uint64_t sandbox_memory_grow(husk_sandbox *sandbox, uint64_t mem_idx, uint64_t d
     if (delta_bytes > sandbox->sizes.memory_max_bytes - memories_total_bytes(sandbox))
         return GROW_FAILED;
     struct husk_error err;
-    int status = arena_cover(&sandbox->arena, idx, memory->bytes + delta_bytes, sandbox->ops, sandbox->vm, &err);
+    int status =
+        arena_cover(&sandbox->arena, idx, memory->bytes + delta_bytes, sandbox->ops, sandbox->vm, &err);
     if (status == 0)
         status = map_more(sandbox, husk_mem_gva(idx) + memory->bytes, delta_bytes, &err);
     if (status != 0) {

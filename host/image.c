@@ -55,8 +55,8 @@ static int map_readonly(husk_image *image, struct husk_error *err) {
         if (parts[i].bytes == 0)
             continue;
         void *place = image->ro_hva + (parts[i].gva - HUSK_TEXT_GVA);
-        if (mmap(place, parts[i].bytes, PROT_READ, MAP_PRIVATE | MAP_FIXED, image->file->fd, (off_t)parts[i].offset) ==
-            MAP_FAILED)
+        if (mmap(place, parts[i].bytes, PROT_READ, MAP_PRIVATE | MAP_FIXED, image->file->fd,
+                 (off_t)parts[i].offset) == MAP_FAILED)
             return error_sys(err, errno, "cannot map the image");
     }
     return 0;
@@ -83,11 +83,14 @@ static int check_cpu(const husk_image *image, struct husk_error *err) {
         snprintf(list + used, sizeof list - used, "%s%s", used > 0 ? ", " : "", features[i].name);
     }
     if ((image->note.cpu_features & ~known) != 0)
-        return error_set(err, HUSK_E_CPU, "the image needs CPU features that this version does not know (bits 0x%llx)",
+        return error_set(err, HUSK_E_CPU,
+                         "the image needs CPU features that this version does not know (bits 0x%llx)",
                          (unsigned long long)(image->note.cpu_features & ~known));
     if (missing != 0)
-        return error_set(err, HUSK_E_CPU, "this CPU lacks %s, which the image was compiled for; compile the module "
-                                          "here, or with --cpu x86-64-v2", list);
+        return error_set(err, HUSK_E_CPU,
+                         "this CPU lacks %s, which the image was compiled for; compile the module "
+                         "here, or with --cpu x86-64-v2",
+                         list);
     return 0;
 }
 
@@ -103,7 +106,8 @@ static int check_content(const husk_image *image, struct husk_error *err) {
     sha256_update(&hash, image->file->bytes + at + sizeof zero, image->file->count - at - sizeof zero);
     sha256_final(&hash, digest);
     if (memcmp(digest, image->note.content_sha256, sizeof digest) != 0)
-        return error_set(err, HUSK_E_BAD_IMAGE, "the image's contents do not match its hash: the file was damaged or changed");
+        return error_set(err, HUSK_E_BAD_IMAGE,
+                         "the image's contents do not match its hash: the file was damaged or changed");
     return 0;
 }
 
@@ -141,7 +145,8 @@ static int image_open_file(husk_engine *engine, struct image_file *file, bool ve
     return 0;
 }
 
-int husk_image_open_fd(husk_engine *engine, int fd, bool verify, husk_image **ret_image, struct husk_error *err) {
+int husk_image_open_fd(husk_engine *engine, int fd, bool verify, husk_image **ret_image,
+                       struct husk_error *err) {
     struct image_file *file;
     if (ret_image == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_image_open_fd: a NULL argument");
@@ -153,15 +158,16 @@ int husk_image_open(husk_engine *engine, const char *path, bool verify, husk_ima
                     struct husk_error *err) {
     if (path == NULL || ret_image == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_image_open: a NULL argument");
-    auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* non-blocking: a FIFO is refused, not waited for */
+    auto_fd fd =
+        open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* non-blocking: a FIFO is refused, not waited for */
     if (fd < 0)
         return error_sys(err, errno, "cannot open %s", path);
     int status = husk_image_open_fd(engine, fd, verify, ret_image, err);
     return status != 0 ? error_while(err, status, "opening %s", path) : 0;
 }
 
-int husk_image_open_buffer(husk_engine *engine, const void *bytes, size_t count, bool verify, husk_image **ret_image,
-                           struct husk_error *err) {
+int husk_image_open_buffer(husk_engine *engine, const void *bytes, size_t count, bool verify,
+                           husk_image **ret_image, struct husk_error *err) {
     struct image_file *file;
     if (ret_image == NULL || (bytes == NULL && count != 0))
         return error_set(err, HUSK_E_INVAL, "husk_image_open_buffer: a NULL argument");
@@ -196,15 +202,14 @@ size_t husk_image_exports_count(const husk_image *image) {
     return image->exports_count;
 }
 
-static void extern_describe(const husk_image *image, uint32_t kind, uint32_t idx, struct husk_extern *ret_extern) {
+static void extern_describe(const husk_image *image, uint32_t kind, uint32_t idx,
+                            struct husk_extern *ret_extern) {
     static const enum husk_extern_kind kinds[] = {HUSK_EXTERN_FUNC, HUSK_EXTERN_TABLE, HUSK_EXTERN_MEMORY,
                                                   HUSK_EXTERN_GLOBAL};
     ret_extern->kind = kinds[kind];
     ret_extern->idx = idx;
     switch (kind) {
-    case HUSK_ABI_FUNC:
-        ret_extern->func = image_functype(image, image->funcs[idx].type_idx);
-        break;
+    case HUSK_ABI_FUNC: ret_extern->func = image_functype(image, image->funcs[idx].type_idx); break;
     case HUSK_ABI_TABLE:
         ret_extern->min = image->tables[idx].min_entries;
         ret_extern->max = image->tables[idx].max_entries;
@@ -238,7 +243,8 @@ int husk_image_import(const husk_image *image, size_t idx, struct husk_extern *r
 int husk_image_export(const husk_image *image, size_t idx, struct husk_extern *ret_extern) {
     if (idx >= image->exports_count)
         return HUSK_E_INVAL;
-    struct husk_extern result = {.name = image->export_names[idx].text, .name_bytes = image->export_names[idx].bytes};
+    struct husk_extern result = {.name = image->export_names[idx].text,
+                                 .name_bytes = image->export_names[idx].bytes};
     extern_describe(image, image->exports[idx].kind, image->exports[idx].idx, &result);
     *ret_extern = result;
     return 0;

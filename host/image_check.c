@@ -35,7 +35,8 @@ static const struct image_segment *data_segment_below(const struct husk_image *i
 
 bool image_in_data(const struct husk_image *image, uint64_t gva_value, uint64_t bytes) {
     const struct image_segment *segment = data_segment_below(image, gva_value);
-    return segment != NULL && bytes <= segment->mem_bytes && gva_value - segment->gva <= segment->mem_bytes - bytes;
+    return segment != NULL && bytes <= segment->mem_bytes &&
+           gva_value - segment->gva <= segment->mem_bytes - bytes;
 }
 
 uint64_t image_data_u64(const struct husk_image *image, uint64_t gva_value) {
@@ -59,7 +60,8 @@ static bool is_all_data(const struct husk_image *image, uint64_t gva_value, uint
 }
 
 static bool is_type(uint32_t type) {
-    return (type >= HUSK_ABI_V128 && type <= HUSK_ABI_I32) || type == HUSK_ABI_FUNCREF || type == HUSK_ABI_EXTERNREF;
+    return (type >= HUSK_ABI_V128 && type <= HUSK_ABI_I32) || type == HUSK_ABI_FUNCREF ||
+           type == HUSK_ABI_EXTERNREF;
 }
 
 static bool in_strings(const struct husk_image *image, struct husk_image_str str) {
@@ -120,16 +122,11 @@ static int check_funcs(const struct husk_image *image, struct husk_error *err) {
 /* How many there are in an index space; imports fill the first of each. */
 static uint32_t kind_count(const struct husk_image *image, uint32_t kind) {
     switch (kind) {
-    case HUSK_ABI_FUNC:
-        return image->funcs_count;
-    case HUSK_ABI_TABLE:
-        return image->tables_count;
-    case HUSK_ABI_MEMORY:
-        return image->memories_count;
-    case HUSK_ABI_GLOBAL:
-        return image->globals_count;
-    default:
-        return 0;
+    case HUSK_ABI_FUNC: return image->funcs_count;
+    case HUSK_ABI_TABLE: return image->tables_count;
+    case HUSK_ABI_MEMORY: return image->memories_count;
+    case HUSK_ABI_GLOBAL: return image->globals_count;
+    default: return 0;
     }
 }
 
@@ -197,12 +194,14 @@ static bool is_reserve_free(const struct husk_image *image, uint64_t from, uint6
     return segment == NULL || segment->gva + segment->mem_bytes <= from;
 }
 
-static int check_growth(const struct husk_image *image, uint32_t idx, uint64_t *last_end, struct husk_error *err) {
+static int check_growth(const struct husk_image *image, uint32_t idx, uint64_t *last_end,
+                        struct husk_error *err) {
     const struct husk_image_table *table = &image->tables[idx];
     const uint64_t entries = image->table_sizes[idx];
     if (table->reserve_entries == entries)
         return 0;
-    uint64_t used_end = (table->base_gva + 8 * entries + HUSK_PAGE_SIZE - 1) & ~(uint64_t)(HUSK_PAGE_SIZE - 1);
+    uint64_t used_end =
+        (table->base_gva + 8 * entries + HUSK_PAGE_SIZE - 1) & ~(uint64_t)(HUSK_PAGE_SIZE - 1);
     uint64_t end = table->base_gva + 8ull * table->reserve_entries;
     if (table->base_gva % HUSK_PAGE_SIZE != 0 || table->base_gva < *last_end)
         return bad_row(err, "table", idx, "growable tables must have pages of their own, in ascending order");
@@ -222,8 +221,8 @@ static int check_tables(const struct husk_image *image, struct husk_error *err) 
         if (table->min_entries > table->max_entries || table->max_entries > UINT32_MAX ||
             image->table_sizes[i] < table->min_entries || image->table_sizes[i] > table->reserve_entries)
             return bad_row(err, "table", i, "impossible limits");
-        if (table->base_gva % 8 != 0 || table->base_gva < HUSK_DATA_GVA || table->base_gva > HUSK_DATA_END_GVA ||
-            reserve_bytes > HUSK_DATA_END_GVA - table->base_gva)
+        if (table->base_gva % 8 != 0 || table->base_gva < HUSK_DATA_GVA ||
+            table->base_gva > HUSK_DATA_END_GVA || reserve_bytes > HUSK_DATA_END_GVA - table->base_gva)
             return bad_row(err, "table", i, "outside the data region");
         if (image->table_sizes[i] > 0 && !is_all_data(image, table->base_gva, image->table_sizes[i] * 8))
             return bad_row(err, "table", i, "its entries are outside the data");

@@ -103,7 +103,8 @@ static int map_sealed(int fd, struct image_file **ret_file, struct husk_error *e
     if (fstat(fd, &st) != 0)
         return error_sys(err, errno, "cannot examine the image");
     if (st.st_size == 0)
-        return error_set(err, HUSK_E_BAD_IMAGE, "the image is empty; expected an ELF file made by husk compile");
+        return error_set(err, HUSK_E_BAD_IMAGE,
+                         "the image is empty; expected an ELF file made by husk compile");
     if ((uint64_t)st.st_size > LIMIT_IMAGE_BYTES)
         return error_set(err, HUSK_E_BAD_IMAGE, "the image has %lld bytes, more than the limit of %llu",
                          (long long)st.st_size, LIMIT_IMAGE_BYTES);
@@ -135,8 +136,9 @@ int image_file_open(int fd, struct image_file **ret_file, struct husk_error *err
     if (fstat(fd, &st) != 0)
         return error_sys(err, errno, "cannot examine the image");
     if (!S_ISREG(st.st_mode))
-        return error_set(err, HUSK_E_BAD_IMAGE, "not a regular file; an image must be one (husk_image_open_buffer() "
-                                                "takes bytes from anywhere)");
+        return error_set(err, HUSK_E_BAD_IMAGE,
+                         "not a regular file; an image must be one (husk_image_open_buffer() "
+                         "takes bytes from anywhere)");
     if ((uint64_t)st.st_size > LIMIT_IMAGE_BYTES)
         return error_set(err, HUSK_E_BAD_IMAGE, "the image has %lld bytes, more than the limit of %llu",
                          (long long)st.st_size, LIMIT_IMAGE_BYTES);
@@ -156,7 +158,8 @@ int image_file_open(int fd, struct image_file **ret_file, struct husk_error *err
     return status;
 }
 
-int image_file_from_bytes(const void *bytes, size_t count, struct image_file **ret_file, struct husk_error *err) {
+int image_file_from_bytes(const void *bytes, size_t count, struct image_file **ret_file,
+                          struct husk_error *err) {
     auto_fd own = -1;
     int status = image_file_memfd(&own, err);
     if (status != 0)

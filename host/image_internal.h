@@ -33,7 +33,7 @@ struct image_file {
 
 /* Where the contents of writable memory come from: [gva, gva + bytes) is [offset, …) of the file. What no run covers is zero. */
 struct image_run {
-    uint64_t gva, bytes; /* multiples of HUSK_PAGE_SIZE */
+    uint64_t gva, bytes;     /* multiples of HUSK_PAGE_SIZE */
     struct image_file *file; /* referenced */
     uint64_t offset;
 };
@@ -51,12 +51,13 @@ struct husk_image {
     atomic_uint refs;
     husk_engine *engine;
     struct image_file *file; /* of a snapshot in memory: the compiled image's */
-    husk_image *code;        /* snapshots in memory: the compiled image, whose text and note these are; else NULL */
+    husk_image *code; /* snapshots in memory: the compiled image, whose text and note these are; else NULL */
     bool is_snapshot;
 
     struct image_run *runs; /* ascending, not overlapping */
     uint32_t runs_count;
-    struct image_run *flat_runs; /* the same contents in few runs, if there are many: made when first mapped, under the lock */
+    struct image_run *
+        flat_runs; /* the same contents in few runs, if there are many: made when first mapped, under the lock */
     uint32_t flat_runs_count;
     pthread_mutex_t flatten_lock;
     const uint64_t *memory_sizes; /* wasm pages, by memory */
@@ -79,7 +80,7 @@ struct husk_image {
     /* the note; pointers into the file's bytes, or into note_copy if the file has them misaligned */
     uint8_t *note_copy;
     uint64_t note_total_bytes; /* of the descriptor */
-    uint64_t note_offset; /* of the note's descriptor in the file */
+    uint64_t note_offset;      /* of the note's descriptor in the file */
     struct husk_image_note note;
     const uint8_t *strings;
     const uint8_t *valtypes;
@@ -94,8 +95,9 @@ struct husk_image {
     const struct husk_image_unwind_row *unwind_rows;
     const struct husk_image_str *files;
     const struct husk_image_line_row *lines;
-    uint32_t strings_count, valtypes_count, types_count, funcs_count, imports_count, exports_count, memories_count,
-        tables_count, globals_count, code_rows_count, unwind_rows_count, files_count, lines_count;
+    uint32_t strings_count, valtypes_count, types_count, funcs_count, imports_count, exports_count,
+        memories_count, tables_count, globals_count, code_rows_count, unwind_rows_count, files_count,
+        lines_count;
     uint32_t imported_count[4]; /* by enum husk_abi_kind */
 
     /* made by image_names.c */
@@ -116,7 +118,8 @@ struct husk_image {
 
 /* image_file.c. A sealed copy of the file, or the file itself if it is sealed already. */
 int image_file_open(int fd, struct image_file **ret_file, struct husk_error *err);
-int image_file_from_bytes(const void *bytes, size_t count, struct image_file **ret_file, struct husk_error *err);
+int image_file_from_bytes(const void *bytes, size_t count, struct image_file **ret_file,
+                          struct husk_error *err);
 /* An empty anonymous file to be filled by the caller; and that file, sealed and mapped (takes over fd on success). */
 int image_file_memfd(int *ret_fd, struct husk_error *err);
 int image_file_seal(int fd, struct image_file **ret_file, struct husk_error *err);

@@ -62,7 +62,8 @@ static int name_compare(const struct image_name *a, const struct image_name *b) 
 
 static int export_compare(const void *a, const void *b, void *context) {
     const struct husk_image *image = context;
-    return name_compare(&image->export_names[*(const uint32_t *)a], &image->export_names[*(const uint32_t *)b]);
+    return name_compare(&image->export_names[*(const uint32_t *)a],
+                        &image->export_names[*(const uint32_t *)b]);
 }
 
 static int sort_exports(struct husk_image *image, struct husk_error *err) {

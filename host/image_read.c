@@ -30,27 +30,30 @@ static int check_elf_header(const struct husk_image *image, Elf64_Ehdr *ret_head
     memcpy(&header, image->file->bytes, sizeof header);
     if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) {
         if (memcmp(header.e_ident, "\0asm", 4) == 0)
-            return error_at(err, HUSK_E_BAD_IMAGE, 0, "this is a WebAssembly module, not an image; compile it first "
-                                                      "(husk_compile(), or husk compile)");
+            return error_at(err, HUSK_E_BAD_IMAGE, 0,
+                            "this is a WebAssembly module, not an image; compile it first "
+                            "(husk_compile(), or husk compile)");
         return error_at(err, HUSK_E_BAD_IMAGE, 0, "not an image: no ELF magic number");
     }
     if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB ||
         header.e_machine != EM_X86_64 || header.e_type != ET_EXEC)
         return error_at(err, HUSK_E_BAD_IMAGE, EI_CLASS, "not an image: not a 64-bit x86-64 ELF executable");
     if (header.e_phentsize != sizeof(Elf64_Phdr))
-        return error_at(err, HUSK_E_BAD_IMAGE, offsetof(Elf64_Ehdr, e_phentsize), "program headers of %u bytes, not %zu",
-                        header.e_phentsize, sizeof(Elf64_Phdr));
+        return error_at(err, HUSK_E_BAD_IMAGE, offsetof(Elf64_Ehdr, e_phentsize),
+                        "program headers of %u bytes, not %zu", header.e_phentsize, sizeof(Elf64_Phdr));
     if (header.e_phnum == 0 || header.e_phnum > LIMIT_PROGRAM_HEADERS)
-        return error_at(err, HUSK_E_BAD_IMAGE, offsetof(Elf64_Ehdr, e_phnum), "%u program headers; expected 1 to %u",
-                        header.e_phnum, LIMIT_PROGRAM_HEADERS);
+        return error_at(err, HUSK_E_BAD_IMAGE, offsetof(Elf64_Ehdr, e_phnum),
+                        "%u program headers; expected 1 to %u", header.e_phnum, LIMIT_PROGRAM_HEADERS);
     if (!in_file(image, header.e_phoff, (uint64_t)header.e_phnum * sizeof(Elf64_Phdr)))
-        return error_at(err, HUSK_E_BAD_IMAGE, offsetof(Elf64_Ehdr, e_phoff), "program headers beyond the file's end");
+        return error_at(err, HUSK_E_BAD_IMAGE, offsetof(Elf64_Ehdr, e_phoff),
+                        "program headers beyond the file's end");
     *ret_header = header;
     return 0;
 }
 
 static int bad_segment(struct husk_error *err, uint64_t at, const Elf64_Phdr *ph, const char *what) {
-    return error_at(err, HUSK_E_BAD_IMAGE, at, "segment at address 0x%llx: %s", (unsigned long long)ph->p_vaddr, what);
+    return error_at(err, HUSK_E_BAD_IMAGE, at, "segment at address 0x%llx: %s",
+                    (unsigned long long)ph->p_vaddr, what);
 }
 
 /* Text comes first and once, rodata at most once after it. */
@@ -63,7 +66,8 @@ static int add_readonly(struct husk_image *image, const Elf64_Phdr *ph, uint64_t
     uint64_t bytes = page_up(ph->p_memsz);
     if (ph->p_flags == (PF_R | PF_X)) {
         if (ph->p_vaddr != HUSK_TEXT_GVA || image->text_bytes != 0)
-            return bad_segment(err, at, ph, "there must be one executable segment, at the start of the text region");
+            return bad_segment(err, at, ph,
+                               "there must be one executable segment, at the start of the text region");
         image->text_bytes = bytes;
         image->text_file_bytes = ph->p_filesz;
         image->text_offset = ph->p_offset;
@@ -88,8 +92,10 @@ static int add_writable(struct husk_image *image, const Elf64_Phdr *ph, uint64_t
         return bad_segment(err, at, ph, "does not fit the data region");
     if (!is_data && ph->p_vaddr < HUSK_MEM0_GVA)
         return bad_segment(err, at, ph, "writable, but neither data nor linear memory");
-    image->segments[image->segments_count++] = (struct image_segment){
-        .gva = ph->p_vaddr, .file_offset = ph->p_offset, .file_bytes = ph->p_filesz, .mem_bytes = ph->p_memsz};
+    image->segments[image->segments_count++] = (struct image_segment){.gva = ph->p_vaddr,
+                                                                      .file_offset = ph->p_offset,
+                                                                      .file_bytes = ph->p_filesz,
+                                                                      .mem_bytes = ph->p_memsz};
     if (is_data)
         image->data_segments_count = image->segments_count;
     return 0;
@@ -112,7 +118,8 @@ static int add_load(struct husk_image *image, const Elf64_Phdr *ph, uint64_t at,
 }
 
 /* Find the husk note's descriptor in one PT_NOTE segment (gABI ch. 5, "Note Section"). */
-static bool note_find(const struct husk_image *image, const Elf64_Phdr *ph, uint64_t *ret_offset, uint64_t *ret_bytes) {
+static bool note_find(const struct husk_image *image, const Elf64_Phdr *ph, uint64_t *ret_offset,
+                      uint64_t *ret_bytes) {
     if (!in_file(image, ph->p_offset, ph->p_filesz))
         return false;
     uint64_t align = ph->p_align == 8 ? 8 : 4;
@@ -162,7 +169,8 @@ static int read_segments(struct husk_image *image, const Elf64_Ehdr *header, uin
     if (image->text_bytes == 0)
         return error_at(err, HUSK_E_BAD_IMAGE, header->e_phoff, "no executable segment");
     if (!has_note)
-        return error_at(err, HUSK_E_BAD_IMAGE, header->e_phoff, "an ELF file, but not an image: it has no \"husk\" note");
+        return error_at(err, HUSK_E_BAD_IMAGE, header->e_phoff,
+                        "an ELF file, but not an image: it has no \"husk\" note");
     return 0;
 }
 
@@ -172,9 +180,10 @@ static int check_note_header(const struct husk_image *image, uint64_t offset, co
     if (note->magic != HUSK_IMAGE_MAGIC)
         return error_at(err, HUSK_E_BAD_IMAGE, offset, "the husk note has no magic number");
     if (note->format != HUSK_IMAGE_FORMAT || note->abi != HUSK_ABI_VERSION)
-        return error_at(err, HUSK_E_IMAGE_VERSION, offset + offsetof(struct husk_image_note, format),
-                        "image format %u, ABI %u; this library reads format %u, ABI %u: compile the module again",
-                        note->format, note->abi, HUSK_IMAGE_FORMAT, HUSK_ABI_VERSION);
+        return error_at(
+            err, HUSK_E_IMAGE_VERSION, offset + offsetof(struct husk_image_note, format),
+            "image format %u, ABI %u; this library reads format %u, ABI %u: compile the module again",
+            note->format, note->abi, HUSK_IMAGE_FORMAT, HUSK_ABI_VERSION);
     if (note->note_bytes != sizeof *note)
         return error_at(err, HUSK_E_BAD_IMAGE, offset + offsetof(struct husk_image_note, note_bytes),
                         "a note header of %u bytes, not %zu", note->note_bytes, sizeof *note);
@@ -211,27 +220,28 @@ static const struct array_rule array_rules[HUSK_ARR_COUNT] = {
     [HUSK_ARR_HOT_PAGES] = {"hot pages", sizeof(uint64_t), LIMIT_HOT_PAGES},
 };
 
-static int check_array(const struct husk_image_array *array, const struct array_rule *rule, uint64_t note_bytes,
-                       uint64_t at, struct husk_error *err) {
+static int check_array(const struct husk_image_array *array, const struct array_rule *rule,
+                       uint64_t note_bytes, uint64_t at, struct husk_error *err) {
     if (array->count == 0)
         return 0;
     if (array->elem_bytes != rule->elem_bytes)
-        return error_at(err, HUSK_E_BAD_IMAGE, at, "%s: rows of %u bytes, not %u", rule->name, array->elem_bytes,
-                        rule->elem_bytes);
+        return error_at(err, HUSK_E_BAD_IMAGE, at, "%s: rows of %u bytes, not %u", rule->name,
+                        array->elem_bytes, rule->elem_bytes);
     if (array->count > rule->limit)
-        return error_at(err, HUSK_E_BAD_IMAGE, at, "%s: %u rows, more than the limit of %u", rule->name, array->count,
-                        rule->limit);
+        return error_at(err, HUSK_E_BAD_IMAGE, at, "%s: %u rows, more than the limit of %u", rule->name,
+                        array->count, rule->limit);
     uint64_t bytes = (uint64_t)array->count * array->elem_bytes;
     if (array->offset % 8 != 0 || bytes > note_bytes || array->offset > note_bytes - bytes)
-        return error_at(err, HUSK_E_BAD_IMAGE, at, "%s: offset %u, %u rows do not lie in the note of %llu bytes", rule->name,
+        return error_at(err, HUSK_E_BAD_IMAGE, at,
+                        "%s: offset %u, %u rows do not lie in the note of %llu bytes", rule->name,
                         array->offset, array->count, (unsigned long long)note_bytes);
     return 0;
 }
 
 static void set_arrays(struct husk_image *image, const uint8_t *base) {
     const struct husk_image_array *arrays = image->note.arrays;
-#define SET_ARRAY(field, id)                                                                                           \
-    image->field = (const void *)(base + arrays[id].offset);                                                           \
+#define SET_ARRAY(field, id)                                                                                 \
+    image->field = (const void *)(base + arrays[id].offset);                                                 \
     image->field##_count = arrays[id].count
     SET_ARRAY(strings, HUSK_ARR_STRINGS);
     SET_ARRAY(valtypes, HUSK_ARR_VALTYPES);

@@ -121,11 +121,12 @@ static uint32_t find_idx(const husk_imports *imports, uint32_t hash, struct husk
     return NO_DEF;
 }
 
-struct import_def *imports_find(const husk_imports *imports, const char *module, size_t module_bytes, const char *name,
-                                size_t name_bytes) {
+struct import_def *imports_find(const husk_imports *imports, const char *module, size_t module_bytes,
+                                const char *name, size_t name_bytes) {
     if (imports == NULL)
         return NULL;
-    struct husk_extern wanted = {.module = module, .module_bytes = module_bytes, .name = name, .name_bytes = name_bytes};
+    struct husk_extern wanted = {
+        .module = module, .module_bytes = module_bytes, .name = name, .name_bytes = name_bytes};
     uint32_t idx = find_idx(imports, name_hash(module, module_bytes, name, name_bytes), wanted);
     return idx == NO_DEF ? NULL : imports->defs[idx];
 }
@@ -198,10 +199,11 @@ static int def_finish(husk_imports *imports, struct import_def *def, int status,
     return status;
 }
 
-static int def_set_functype(struct import_def *def, const struct husk_functype *type, struct husk_error *err) {
+static int def_set_functype(struct import_def *def, const struct husk_functype *type,
+                            struct husk_error *err) {
     if (type->params_count > LIMIT_ARITY || type->results_count > LIMIT_ARITY)
-        return error_set(err, HUSK_E_INVAL, "%.60s.%.60s: more than %u parameters or results", def->module, def->name,
-                         LIMIT_ARITY);
+        return error_set(err, HUSK_E_INVAL, "%.60s.%.60s: more than %u parameters or results", def->module,
+                         def->name, LIMIT_ARITY);
     def->types = calloc(type->params_count + type->results_count + 1, sizeof *def->types);
     if (def->types == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for the type of %.60s.%.60s", def->module, def->name);
@@ -211,8 +213,8 @@ static int def_set_functype(struct import_def *def, const struct husk_functype *
         memcpy(def->types + type->params_count, type->results, type->results_count * sizeof *def->types);
     for (size_t i = 0; i < type->params_count + type->results_count; i++) {
         if (!type_is_known(def->types[i]))
-            return error_set(err, HUSK_E_INVAL, "%.60s.%.60s: 0x%x is not a value type", def->module, def->name,
-                             (unsigned)def->types[i]);
+            return error_set(err, HUSK_E_INVAL, "%.60s.%.60s: 0x%x is not a value type", def->module,
+                             def->name, (unsigned)def->types[i]);
     }
     def->func = (struct husk_functype){.params = def->types,
                                        .params_count = type->params_count,
@@ -223,8 +225,9 @@ static int def_set_functype(struct import_def *def, const struct husk_functype *
 
 static const struct husk_functype empty_type;
 
-int husk_imports_func(husk_imports *imports, const char *module, const char *name, const struct husk_functype *type,
-                      husk_host_fn fn, void *user, void (*user_free)(void *user), struct husk_error *err) {
+int husk_imports_func(husk_imports *imports, const char *module, const char *name,
+                      const struct husk_functype *type, husk_host_fn fn, void *user,
+                      void (*user_free)(void *user), struct husk_error *err) {
     struct import_def *def;
     if (fn == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_imports_func: fn is NULL");
@@ -238,8 +241,9 @@ int husk_imports_func(husk_imports *imports, const char *module, const char *nam
     return def_finish(imports, def, status, err);
 }
 
-int imports_func_grouped(husk_imports *imports, const char *module, const char *name, const struct husk_functype *type,
-                         husk_host_fn fn, struct import_group *group, struct husk_error *err) {
+int imports_func_grouped(husk_imports *imports, const char *module, const char *name,
+                         const struct husk_functype *type, husk_host_fn fn, struct import_group *group,
+                         struct husk_error *err) {
     struct import_def *def;
     int status = def_new(imports, module, name, HUSK_ABI_FUNC, &def, err);
     if (status != 0)
@@ -256,8 +260,9 @@ int husk_imports_global(husk_imports *imports, const char *module, const char *n
     if (initial == NULL || !type_is_known(initial->type))
         return error_set(err, HUSK_E_INVAL, "husk_imports_global: no value, or one of an unknown type");
     if (initial->type == HUSK_FUNCREF && initial->of.ref != 0)
-        return error_set(err, HUSK_E_INVAL, "husk_imports_global: a function reference belongs to one sandbox; a global "
-                                            "that several share can only be null");
+        return error_set(err, HUSK_E_INVAL,
+                         "husk_imports_global: a function reference belongs to one sandbox; a global "
+                         "that several share can only be null");
     int status = def_new(imports, module, name, HUSK_ABI_GLOBAL, &def, err);
     if (status != 0)
         return status;
@@ -286,7 +291,8 @@ int husk_imports_table(husk_imports *imports, const char *module, const char *na
     struct import_def *def;
     if (elem_type != HUSK_FUNCREF && elem_type != HUSK_EXTERNREF)
         return error_set(err, HUSK_E_INVAL, "husk_imports_table: tables hold funcref or externref");
-    if (min_entries > UINT32_MAX || max_entries < min_entries || (max_entries != UINT64_MAX && max_entries > UINT32_MAX))
+    if (min_entries > UINT32_MAX || max_entries < min_entries ||
+        (max_entries != UINT64_MAX && max_entries > UINT32_MAX))
         return error_set(err, HUSK_E_INVAL, "husk_imports_table: impossible limits");
     int status = def_new(imports, module, name, HUSK_ABI_TABLE, &def, err);
     if (status != 0)

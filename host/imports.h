@@ -21,12 +21,13 @@ struct import_group_ops {
     const char *name; /* for messages: "wasi" */
     /* A fresh state for one sandbox. `shared` is the group's; it outlives every state. */
     int (*state_new)(void *shared, void **ret_state, struct husk_error *err);
-    void (*state_free)(void *state);  /* NULL is fine */
+    void (*state_free)(void *state); /* NULL is fine */
     /* What of the state a guest can observe and a snapshot must bring back: appended to the buffer; and brought back from these bytes
      * (hostile: they may come from a file), or made fresh if `bytes` is NULL. Both NULL: there is no such state. */
     void (*state_save)(const void *state, struct buf *buf);
     int (*state_load)(void *state, const uint8_t *bytes, size_t count, struct husk_error *err);
-    void (*shared_free)(void *shared); /* once no set and no sandbox refers to the group any more; may be NULL */
+    void (*shared_free)(
+        void *shared); /* once no set and no sandbox refers to the group any more; may be NULL */
 };
 
 struct import_group {
@@ -43,8 +44,9 @@ void import_group_unref(struct import_group *group); /* NULL is fine */
 
 /* Define a function of a group, like husk_imports_func(): fn's `user` is the calling sandbox's state of the group.
  * The definition takes a reference of its own to the group. */
-int imports_func_grouped(husk_imports *imports, const char *module, const char *name, const struct husk_functype *type,
-                         husk_host_fn fn, struct import_group *group, struct husk_error *err);
+int imports_func_grouped(husk_imports *imports, const char *module, const char *name,
+                         const struct husk_functype *type, husk_host_fn fn, struct import_group *group,
+                         struct husk_error *err);
 
 /* The state that a sandbox has of the group whose ops are these, or NULL if it linked none of its functions. */
 void *sandbox_group_state(const husk_sandbox *sandbox, const struct import_group_ops *ops);
@@ -70,8 +72,8 @@ struct import_def *import_def_ref(struct import_def *def);
 void import_def_unref(struct import_def *def); /* NULL is fine */
 
 /* NULL if the set (which may be NULL) does not define it. Borrowed. */
-struct import_def *imports_find(const husk_imports *imports, const char *module, size_t module_bytes, const char *name,
-                                size_t name_bytes);
+struct import_def *imports_find(const husk_imports *imports, const char *module, size_t module_bytes,
+                                const char *name, size_t name_bytes);
 
 /* imports_link.c: resolve every import of the image. ret_defs: one borrowed definition per import, in the image's order; the
  * caller's array of image_imports_count(image) pointers. HUSK_E_LINK names the first import that is missing or of another type. */

@@ -23,17 +23,14 @@ static void describe_limits(char *text, const char *unit, uint64_t min, uint64_t
 
 static void describe_extern(const struct husk_extern *wanted, char *text) {
     switch (wanted->kind) {
-    case HUSK_EXTERN_FUNC:
-        functype_format(&wanted->func, text, DESCRIPTION_BYTES);
-        break;
+    case HUSK_EXTERN_FUNC: functype_format(&wanted->func, text, DESCRIPTION_BYTES); break;
     case HUSK_EXTERN_TABLE:
         describe_limits(text, husk_type_name(wanted->type), wanted->min, wanted->max, wanted->has_max);
         break;
-    case HUSK_EXTERN_MEMORY:
-        describe_limits(text, "pages", wanted->min, wanted->max, wanted->has_max);
-        break;
+    case HUSK_EXTERN_MEMORY: describe_limits(text, "pages", wanted->min, wanted->max, wanted->has_max); break;
     case HUSK_EXTERN_GLOBAL:
-        snprintf(text, DESCRIPTION_BYTES, "%s%s", wanted->is_mutable ? "mutable " : "", husk_type_name(wanted->type));
+        snprintf(text, DESCRIPTION_BYTES, "%s%s", wanted->is_mutable ? "mutable " : "",
+                 husk_type_name(wanted->type));
         break;
     }
 }
@@ -56,36 +53,37 @@ static bool limits_match(const struct husk_extern *have, const struct husk_exter
 
 static bool type_matches(const struct husk_extern *have, const struct husk_extern *wanted) {
     switch (wanted->kind) {
-    case HUSK_EXTERN_FUNC:
-        return functype_equal(&have->func, &wanted->func);
-    case HUSK_EXTERN_TABLE:
-        return have->type == wanted->type && limits_match(have, wanted);
-    case HUSK_EXTERN_MEMORY:
-        return limits_match(have, wanted);
-    case HUSK_EXTERN_GLOBAL:
-        return have->type == wanted->type && have->is_mutable == wanted->is_mutable;
+    case HUSK_EXTERN_FUNC: return functype_equal(&have->func, &wanted->func);
+    case HUSK_EXTERN_TABLE: return have->type == wanted->type && limits_match(have, wanted);
+    case HUSK_EXTERN_MEMORY: return limits_match(have, wanted);
+    case HUSK_EXTERN_GLOBAL: return have->type == wanted->type && have->is_mutable == wanted->is_mutable;
     }
     return false;
 }
 
-static int link_one(const husk_imports *imports, const struct husk_extern *wanted, struct import_def **ret_def,
-                    struct husk_error *err) {
+static int link_one(const husk_imports *imports, const struct husk_extern *wanted,
+                    struct import_def **ret_def, struct husk_error *err) {
     char wanted_text[DESCRIPTION_BYTES], have_text[DESCRIPTION_BYTES];
     struct import_def *def =
         imports_find(imports, wanted->module, wanted->module_bytes, wanted->name, wanted->name_bytes);
     describe_extern(wanted, wanted_text);
     if (def == NULL)
-        return error_set(err, HUSK_E_LINK, "unknown import: the module needs %s \"%.60s.%.60s\", %s; nothing of that name was "
-                                           "defined", kind_names[wanted->kind], wanted->module, wanted->name, wanted_text);
+        return error_set(err, HUSK_E_LINK,
+                         "unknown import: the module needs %s \"%.60s.%.60s\", %s; nothing of that name was "
+                         "defined",
+                         kind_names[wanted->kind], wanted->module, wanted->name, wanted_text);
     struct husk_extern have = def_extern(def);
     if (have.kind == wanted->kind && type_matches(&have, wanted)) {
         *ret_def = def;
         return 0;
     }
     describe_extern(&have, have_text);
-    return error_set(err, HUSK_E_LINK, "incompatible import type: the module needs %s \"%.60s.%.60s\", %s; what was defined is a "
-                                       "%s, %s", kind_names[wanted->kind], wanted->module, wanted->name, wanted_text,
-                     kind_names[have.kind], have_text);
+    return error_set(
+        err, HUSK_E_LINK,
+        "incompatible import type: the module needs %s \"%.60s.%.60s\", %s; what was defined is a "
+        "%s, %s",
+        kind_names[wanted->kind], wanted->module, wanted->name, wanted_text, kind_names[have.kind],
+        have_text);
 }
 
 int imports_link(const husk_imports *imports, const husk_image *image, struct import_def **ret_defs,

@@ -23,8 +23,10 @@ int kick_signal_install(int signal, struct husk_error *err) {
     bool is_free = (old.sa_flags & SA_SIGINFO) == 0 &&
                    (old.sa_handler == SIG_DFL || old.sa_handler == SIG_IGN || old.sa_handler == handle_kick);
     if (!is_free)
-        return error_set(err, HUSK_E_INVAL, "signal %d is used by this process already; choose another in "
-                                            "husk_engine_options.kick_signal", signal);
+        return error_set(err, HUSK_E_INVAL,
+                         "signal %d is used by this process already; choose another in "
+                         "husk_engine_options.kick_signal",
+                         signal);
     if (sigaction(signal, &action, NULL) != 0)
         return error_sys(err, errno, "cannot install the handler of signal %d", signal);
     return 0;

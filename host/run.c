@@ -96,9 +96,7 @@ static bool serve_service(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     case HUSK_SERVICE_MEMORY_GROW:
         mailbox->service_ret = sandbox_memory_grow(sandbox, idx, delta);
         return true;
-    case HUSK_SERVICE_TABLE_GROW:
-        mailbox->service_ret = sandbox_table_grow(sandbox, idx, delta);
-        return true;
+    case HUSK_SERVICE_TABLE_GROW: mailbox->service_ret = sandbox_table_grow(sandbox, idx, delta); return true;
     default:
         outcome_violation(sandbox, outcome, "the guest asked for service %u, which does not exist", op);
         return false;
@@ -128,18 +126,14 @@ static bool resume_after_host(husk_sandbox *sandbox, struct call_frame *frame, s
 }
 
 /* True: go on running. False: the call ended. */
-static bool serve_port(husk_sandbox *sandbox, struct call_frame *frame, uint8_t port, struct husk_outcome *outcome) {
+static bool serve_port(husk_sandbox *sandbox, struct call_frame *frame, uint8_t port,
+                       struct husk_outcome *outcome) {
     switch (port) {
-    case HUSK_PORT_CALL_DONE:
-        outcome_begin(outcome, HUSK_RETURNED);
-        return false;
+    case HUSK_PORT_CALL_DONE: outcome_begin(outcome, HUSK_RETURNED); return false;
     case HUSK_PORT_HOST_CALL:
         return hostcall_serve(sandbox, frame, outcome) && resume_after_host(sandbox, frame, outcome);
-    case HUSK_PORT_SERVICE:
-        return serve_service(sandbox, outcome);
-    default:
-        outcome_violation(sandbox, outcome, "the guest wrote to port 0x%x", port);
-        return false;
+    case HUSK_PORT_SERVICE: return serve_service(sandbox, outcome);
+    default: outcome_violation(sandbox, outcome, "the guest wrote to port 0x%x", port); return false;
     }
 }
 
@@ -171,12 +165,8 @@ static int run_until_end(husk_sandbox *sandbox, struct call_frame *frame, struct
             return error_while(err, status, "running the guest; the sandbox is poisoned");
         }
         switch (exit.kind) {
-        case VM_EXIT_PORT:
-            goes_on = serve_port(sandbox, frame, exit.port, outcome);
-            break;
-        case VM_EXIT_KICKED:
-            goes_on = serve_kick(sandbox, is_first_run, outcome);
-            break;
+        case VM_EXIT_PORT: goes_on = serve_port(sandbox, frame, exit.port, outcome); break;
+        case VM_EXIT_KICKED: goes_on = serve_kick(sandbox, is_first_run, outcome); break;
         case VM_EXIT_EXCEPTION:
             trap_classify(sandbox, &exit, outcome);
             goes_on = false;

@@ -15,7 +15,8 @@ struct call_limits {
 };
 
 /* call.c: the options' limits, from now on; `options` may be NULL. Clocks are read only for limits that are set. */
-int call_limits_make(const struct husk_call_options *options, struct call_limits *ret_limits, struct husk_error *err);
+int call_limits_make(const struct husk_call_options *options, struct call_limits *ret_limits,
+                     struct husk_error *err);
 
 /* Call code_gva by its thunk; arguments and results are in the mailbox's call slots. Returns 0 with the outcome, or a status
  * if the VM itself failed (then the sandbox is poisoned). */

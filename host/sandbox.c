@@ -21,7 +21,8 @@ static int options_copy(const struct husk_sandbox_options *options, struct husk_
     struct husk_sandbox_options copy = HUSK_SANDBOX_OPTIONS_INIT;
     if (options != NULL) {
         if (options->size < sizeof(size_t))
-            return error_set(err, HUSK_E_INVAL, "husk_sandbox_options.size is not set (use HUSK_SANDBOX_OPTIONS_INIT)");
+            return error_set(err, HUSK_E_INVAL,
+                             "husk_sandbox_options.size is not set (use HUSK_SANDBOX_OPTIONS_INIT)");
         memcpy(&copy, options, options->size < sizeof copy ? options->size : sizeof copy);
     }
     if (copy.stack_bytes == 0)
@@ -33,8 +34,8 @@ static int options_copy(const struct husk_sandbox_options *options, struct husk_
     if (copy.host_call_depth_max == 0)
         copy.host_call_depth_max = LIMIT_HOST_CALL_DEPTH_DEFAULT;
     if (copy.host_call_depth_max > LIMIT_HOST_CALL_DEPTH_MAX)
-        return error_set(err, HUSK_E_INVAL, "host_call_depth_max is %u; it must be at most %u", copy.host_call_depth_max,
-                         LIMIT_HOST_CALL_DEPTH_MAX);
+        return error_set(err, HUSK_E_INVAL, "host_call_depth_max is %u; it must be at most %u",
+                         copy.host_call_depth_max, LIMIT_HOST_CALL_DEPTH_MAX);
     *ret_copy = copy;
     return 0;
 }
@@ -50,7 +51,8 @@ static void write_word(husk_sandbox *sandbox, uint32_t gva_value, uint64_t word)
 static void apply_imports(husk_sandbox *sandbox) {
     const husk_image *image = sandbox->image;
     for (uint32_t i = 0; i < image->memories_count; i++)
-        write_word(sandbox, image->memories[i].size_gva, sandbox->arena.memories[i].bytes / HUSK_WASM_PAGE_SIZE);
+        write_word(sandbox, image->memories[i].size_gva,
+                   sandbox->arena.memories[i].bytes / HUSK_WASM_PAGE_SIZE);
     for (uint32_t i = 0; i < image->tables_count; i++)
         write_word(sandbox, image->tables[i].size_gva, sandbox->sizes.table_entries[i]);
     for (uint32_t i = 0; i < image->imports_count; i++) {
@@ -103,7 +105,8 @@ static void instance_begin(husk_sandbox *sandbox, husk_image *image) {
 }
 
 /* Takes over the linkage, also on failure. */
-int sandbox_load(husk_sandbox *sandbox, husk_image *image, struct linkage *take_link, struct husk_error *err) {
+int sandbox_load(husk_sandbox *sandbox, husk_image *image, struct linkage *take_link,
+                 struct husk_error *err) {
     struct sizing sizes;
     int status = sizing_init(&sizes, image, take_link, &sandbox->options, err);
     if (status == 0) {
@@ -141,7 +144,8 @@ void sandbox_unload(husk_sandbox *sandbox) {
 
 int sandbox_check_idle(const husk_sandbox *sandbox, const char *what, struct husk_error *err) {
     if (sandbox->frame != NULL)
-        return error_set(err, HUSK_E_STATE, "%s is not possible from inside a host function: a call is running", what);
+        return error_set(err, HUSK_E_STATE,
+                         "%s is not possible from inside a host function: a call is running", what);
     return 0;
 }
 
@@ -167,7 +171,8 @@ static husk_sandbox *sandbox_alloc(husk_engine *engine, const struct husk_sandbo
     sandbox->engine = engine_ref(engine);
     sandbox->ops = engine->ops;
     sandbox->options = *options;
-    sandbox->stat_shard = atomic_fetch_add_explicit(&engine->next_shard, 1, memory_order_relaxed) % STAT_SHARDS;
+    sandbox->stat_shard =
+        atomic_fetch_add_explicit(&engine->next_shard, 1, memory_order_relaxed) % STAT_SHARDS;
     atomic_init(&sandbox->is_interrupted, false);
     return sandbox;
 }
@@ -196,7 +201,8 @@ static int sandbox_new(husk_engine *engine, husk_image *image, struct linkage *t
 }
 
 int husk_sandbox_new(husk_engine *engine, husk_image *image, const husk_imports *imports,
-                     const struct husk_sandbox_options *options, husk_sandbox **ret_sandbox, struct husk_error *err) {
+                     const struct husk_sandbox_options *options, husk_sandbox **ret_sandbox,
+                     struct husk_error *err) {
     struct husk_sandbox_options copy;
     struct linkage link = {0};
     if (engine == NULL || ret_sandbox == NULL)
@@ -211,7 +217,8 @@ int husk_sandbox_new(husk_engine *engine, husk_image *image, const husk_imports 
     return sandbox_new(engine, image, &link, &copy, ret_sandbox, err);
 }
 
-int husk_sandbox_load(husk_sandbox *sandbox, husk_image *image, const husk_imports *imports, struct husk_error *err) {
+int husk_sandbox_load(husk_sandbox *sandbox, husk_image *image, const husk_imports *imports,
+                      struct husk_error *err) {
     struct linkage link;
     if (sandbox == NULL || image == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_load: a NULL argument");
@@ -242,10 +249,12 @@ int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct husk_e
     if (status != 0)
         return status;
     if (sandbox->image == NULL)
-        return error_set(err, HUSK_E_STATE, "nothing is loaded, so nothing can be restored; husk_sandbox_load() loads");
+        return error_set(err, HUSK_E_STATE,
+                         "nothing is loaded, so nothing can be restored; husk_sandbox_load() loads");
     if (image_code(sandbox->image) != image_code(image))
-        return error_set(err, HUSK_E_INVAL, "the image is not of the module that this sandbox holds; husk_sandbox_load() "
-                                            "takes any");
+        return error_set(err, HUSK_E_INVAL,
+                         "the image is not of the module that this sandbox holds; husk_sandbox_load() "
+                         "takes any");
     status = sizing_init(&sizes, image, &sandbox->link, &sandbox->options, err);
     if (status != 0)
         return status;

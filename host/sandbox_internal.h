@@ -23,7 +23,7 @@ struct call_frame {
     struct call_frame *parent;
     struct watch watch;
     bool is_watched;
-    bool was_nested;     /* a nested call ran while this one was in a host function: registers must be put back */
+    bool was_nested; /* a nested call ran while this one was in a host function: registers must be put back */
     struct vm_regs regs; /* at the host call that is being served */
 };
 
@@ -63,12 +63,14 @@ struct husk_sandbox {
 
 /* machine.c. Replace memory and page tables by fresh ones over the image, in the VM if there is one (else in a new one). Fails with
  * everything as it was, or, once the old memory is gone, with is_broken set; then it can be tried again. */
-int machine_build(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes, struct husk_error *err);
+int machine_build(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes,
+                  struct husk_error *err);
 void machine_destroy(husk_sandbox *sandbox);
 
 /* restore.c. Make memory equal to an image, in place. */
 bool restore_is_possible(const husk_sandbox *sandbox, const husk_image *image, const struct sizing *sizes);
-int restore_in_place(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes, struct husk_error *err);
+int restore_in_place(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes,
+                     struct husk_error *err);
 
 /* sandbox.c */
 int sandbox_load(husk_sandbox *sandbox, husk_image *image, struct linkage *take_link, struct husk_error *err);

@@ -8,17 +8,16 @@
 #include "run.h"
 
 enum { VECTOR_UD = 6, VECTOR_PF = 14 }; /* SDM vol. 3A, table 6-1 */
-#define PF_FETCH 0x10u                                 /* error code: an instruction fetch (SDM vol. 3A, 4.7) */
+#define PF_FETCH 0x10u                  /* error code: an instruction fetch (SDM vol. 3A, 4.7) */
 
 const char *trap_message(enum husk_trap trap) {
     switch ((int)trap) {
-#define HUSK_TRAP(name, number, text)                                                                                  \
-    case number:                                                                                                       \
+#define HUSK_TRAP(name, number, text)                                                                        \
+    case number:                                                                                             \
         return text;
 #include "trap.def"
 #undef HUSK_TRAP
-    default:
-        return NULL;
+    default: return NULL;
     }
 }
 
@@ -32,7 +31,8 @@ static void outcome_trap(husk_sandbox *sandbox, enum husk_trap trap, struct husk
 static void outcome_exception(husk_sandbox *sandbox, const struct vm_exit *exit, uint64_t rip,
                               struct husk_outcome *outcome) {
     if (exit->vector == VECTOR_PF)
-        outcome_violation(sandbox, outcome, "guest violation: code at 0x%llx touched 0x%llx (error code 0x%x)",
+        outcome_violation(sandbox, outcome,
+                          "guest violation: code at 0x%llx touched 0x%llx (error code 0x%x)",
                           (unsigned long long)rip, (unsigned long long)exit->cr2, exit->error_code);
     else
         outcome_violation(sandbox, outcome, "guest violation: CPU exception %u at 0x%llx (error code 0x%x)",
@@ -59,15 +59,16 @@ static void classify_page_fault(husk_sandbox *sandbox, const struct vm_exit *exi
         return;
     }
     uint32_t mem_idx = memory_of(sandbox, exit->cr2);
-    bool is_beyond = mem_idx != UINT32_MAX &&
-                     exit->cr2 - husk_mem_gva(mem_idx) >= sandbox->arena.memories[mem_idx].bytes;
+    bool is_beyond =
+        mem_idx != UINT32_MAX && exit->cr2 - husk_mem_gva(mem_idx) >= sandbox->arena.memories[mem_idx].bytes;
     if (!is_code || !is_beyond || code_row_find(sandbox->image, rip) == NULL) {
         outcome_exception(sandbox, exit, rip, outcome);
         return;
     }
     outcome_trap(sandbox, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS, outcome);
     size_t used = strlen(outcome->message);
-    snprintf(outcome->message + used, sizeof outcome->message - used, ": address 0x%llx; the memory has %llu bytes",
+    snprintf(outcome->message + used, sizeof outcome->message - used,
+             ": address 0x%llx; the memory has %llu bytes",
              (unsigned long long)(exit->cr2 - husk_mem_gva(mem_idx)),
              (unsigned long long)sandbox->arena.memories[mem_idx].bytes);
 }
@@ -79,7 +80,8 @@ static bool trap_site_kind(const husk_sandbox *sandbox, uint64_t rip, enum husk_
     if (!image_in_text(image, rip, sizeof opcode + 1))
         return false;
     const uint8_t *bytes = image->ro_hva + (rip - HUSK_TEXT_GVA);
-    if (memcmp(bytes, opcode, sizeof opcode) != 0 || trap_message((enum husk_trap)bytes[sizeof opcode]) == NULL)
+    if (memcmp(bytes, opcode, sizeof opcode) != 0 ||
+        trap_message((enum husk_trap)bytes[sizeof opcode]) == NULL)
         return false;
     *ret_trap = (enum husk_trap)bytes[sizeof opcode];
     return *ret_trap != HUSK_TRAP_HOST_FUNCTION;

@@ -8,22 +8,14 @@
 
 const char *husk_type_name(husk_type type) {
     switch (type) {
-    case HUSK_I32:
-        return "i32";
-    case HUSK_I64:
-        return "i64";
-    case HUSK_F32:
-        return "f32";
-    case HUSK_F64:
-        return "f64";
-    case HUSK_V128:
-        return "v128";
-    case HUSK_FUNCREF:
-        return "funcref";
-    case HUSK_EXTERNREF:
-        return "externref";
-    default:
-        return "?";
+    case HUSK_I32: return "i32";
+    case HUSK_I64: return "i64";
+    case HUSK_F32: return "f32";
+    case HUSK_F64: return "f64";
+    case HUSK_V128: return "v128";
+    case HUSK_FUNCREF: return "funcref";
+    case HUSK_EXTERNREF: return "externref";
+    default: return "?";
     }
 }
 
@@ -37,12 +29,8 @@ void value_to_slot(const struct husk_value *value, struct husk_slot *slot) {
     case HUSK_F32:
         memcpy(slot->bytes, &value->of.i32, 4); /* bits, so that a NaN's payload is kept */
         break;
-    case HUSK_V128:
-        memcpy(slot->bytes, value->of.v128, 16);
-        break;
-    default:
-        memcpy(slot->bytes, &value->of.i64, 8);
-        break;
+    case HUSK_V128: memcpy(slot->bytes, value->of.v128, 16); break;
+    default: memcpy(slot->bytes, &value->of.i64, 8); break;
     }
 }
 
@@ -52,15 +40,9 @@ struct husk_value value_from_slot(husk_type type, const struct husk_slot *slot) 
     value.type = type;
     switch (type) {
     case HUSK_I32:
-    case HUSK_F32:
-        memcpy(&value.of.i32, slot->bytes, 4);
-        break;
-    case HUSK_V128:
-        memcpy(value.of.v128, slot->bytes, 16);
-        break;
-    default:
-        memcpy(&value.of.i64, slot->bytes, 8);
-        break;
+    case HUSK_F32: memcpy(&value.of.i32, slot->bytes, 4); break;
+    case HUSK_V128: memcpy(value.of.v128, slot->bytes, 16); break;
+    default: memcpy(&value.of.i64, slot->bytes, 8); break;
     }
     return value;
 }
@@ -80,7 +62,8 @@ int values_check(const husk_type *types, size_t types_count, const struct husk_v
 static size_t types_format(const husk_type *types, size_t count, char *text, size_t bytes, size_t used) {
     for (size_t i = 0; i <= count && used < bytes; i++) {
         const char *before = i == 0 ? "(" : i < count ? ", " : "";
-        int wrote = snprintf(text + used, bytes - used, "%s%s", before, i < count ? husk_type_name(types[i]) : ")");
+        int wrote =
+            snprintf(text + used, bytes - used, "%s%s", before, i < count ? husk_type_name(types[i]) : ")");
         used += wrote < 0 ? 0 : (size_t)wrote;
     }
     return used;

@@ -23,7 +23,8 @@ static int strings_size(const char *const *list, size_t count, const char *what,
         return error_set(err, HUSK_E_LIMIT, "%zu %s strings; at most %u are possible", count, what,
                          WASI_STRINGS_MAX_COUNT);
     for (size_t i = 0; i < count; i++) {
-        if (!list[i]) return error_set(err, HUSK_E_INVAL, "%s string %zu is NULL", what, i);
+        if (!list[i])
+            return error_set(err, HUSK_E_INVAL, "%s string %zu is NULL", what, i);
         total += strlen(list[i]) + 1;
         if (total > WASI_STRINGS_MAX_BYTES)
             return error_set(err, HUSK_E_LIMIT, "the %s strings are longer than %u bytes together", what,
@@ -36,12 +37,15 @@ static int strings_size(const char *const *list, size_t count, const char *what,
 static int strings_init(struct wasi_strings *strings, const char *const *list, size_t count, const char *what,
                         struct husk_error *err) {
     size_t bytes = 0, at = 0;
-    if (count > 0 && !list) return error_set(err, HUSK_E_INVAL, "%zu %s strings, but no array", count, what);
+    if (count > 0 && !list)
+        return error_set(err, HUSK_E_INVAL, "%zu %s strings, but no array", count, what);
     int status = strings_size(list, count, what, &bytes, err);
-    if (status) return status;
+    if (status)
+        return status;
     strings->bytes = malloc(bytes + 1); /* never zero bytes */
     strings->offsets = malloc((count + 1) * sizeof(*strings->offsets));
-    if (!strings->bytes || !strings->offsets) return error_set(err, HUSK_E_NOMEM, "out of memory for the %s", what);
+    if (!strings->bytes || !strings->offsets)
+        return error_set(err, HUSK_E_NOMEM, "out of memory for the %s", what);
     for (size_t i = 0; i < count; i++) {
         size_t string_bytes = strlen(list[i]) + 1;
         memcpy(strings->bytes + at, list[i], string_bytes);
@@ -59,24 +63,28 @@ static void config_free(struct wasi_config *config) {
     free(config);
 }
 
-int wasi_config_new(const struct husk_wasi_options *given, struct wasi_config **ret_config, struct husk_error *err) {
+int wasi_config_new(const struct husk_wasi_options *given, struct wasi_config **ret_config,
+                    struct husk_error *err) {
     struct husk_wasi_options copy = HUSK_WASI_OPTIONS_INIT;
     if (given && given->size < sizeof(size_t))
         return error_set(err, HUSK_E_INVAL, "husk_wasi_options.size is not set (use HUSK_WASI_OPTIONS_INIT)");
-    if (given) memcpy(&copy, given, given->size < sizeof(copy) ? given->size : sizeof(copy));
+    if (given)
+        memcpy(&copy, given, given->size < sizeof(copy) ? given->size : sizeof(copy));
     const struct husk_wasi_options *options = &copy;
     struct wasi_config *config = calloc(1, sizeof(*config));
-    if (!config) return error_set(err, HUSK_E_NOMEM, "out of memory for the WASI configuration");
+    if (!config)
+        return error_set(err, HUSK_E_NOMEM, "out of memory for the WASI configuration");
     int status = strings_init(&config->args, options->args, options->args_count, "argument", err);
-    if (!status) status = strings_init(&config->env, options->env, options->env_count, "environment", err);
+    if (!status)
+        status = strings_init(&config->env, options->env, options->env_count, "environment", err);
     if (status) {
         config_free(config);
         return status;
     }
     config->refs = 1;
-    config->fds[0] = options->stdin_fd;
-    config->fds[1] = options->stdout_fd;
-    config->fds[2] = options->stderr_fd;
+    wasi_fd_init(&config->fds[0], options->stdin_fd);
+    wasi_fd_init(&config->fds[1], options->stdout_fd);
+    wasi_fd_init(&config->fds[2], options->stderr_fd);
     config->random_seed = options->random_seed;
     *ret_config = config;
     return HUSK_OK;
@@ -88,7 +96,8 @@ struct wasi_config *wasi_config_ref(struct wasi_config *config) {
 }
 
 void wasi_config_unref(struct wasi_config *config) {
-    if (config && __atomic_sub_fetch(&config->refs, 1, __ATOMIC_ACQ_REL) == 0) config_free(config);
+    if (config && __atomic_sub_fetch(&config->refs, 1, __ATOMIC_ACQ_REL) == 0)
+        config_free(config);
 }
 
 /* ---- Context ---- */
@@ -97,8 +106,7 @@ void wasi_ctx_init(struct wasi_ctx *ctx, struct wasi_config *config) {
     struct timespec now = {0};
     memset(ctx, 0, sizeof(*ctx));
     ctx->config = wasi_config_ref(config);
-    for (unsigned i = 0; i < WASI_FDS_MAX; i++)
-        wasi_fd_init(&ctx->fds[i], config->fds[i]);
+    memcpy(ctx->fds, config->fds, sizeof(ctx->fds));
     ctx->random_state = config->random_seed;
     (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail with this clock */
     ctx->monotonic_base_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
@@ -112,13 +120,14 @@ void wasi_ctx_done(struct wasi_ctx *ctx) {
 /* ---- Functions ---- */
 
 const struct wasi_func wasi_funcs[WASI_FUNCS_COUNT] = {
-#define WASI_FUNC(name, params, has_result, in_unstable)                                                       \
+#define WASI_FUNC(name, params, has_result, in_unstable)                                                     \
     [WASI_ID_##name] = {#name, params, has_result, in_unstable, wasi_##name},
 #include "wasi.def"
 #undef WASI_FUNC
 };
 
 uint16_t wasi_dispatch(struct wasi_call *call, uint32_t func_id) {
-    if (func_id >= WASI_FUNCS_COUNT) return WASI_ENOSYS;
+    if (func_id >= WASI_FUNCS_COUNT)
+        return WASI_ENOSYS;
     return wasi_funcs[func_id].handler(call);
 }

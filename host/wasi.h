@@ -1,10 +1,12 @@
 /*
- * host/wasi.h: WASI preview 1 without the VM. The guest's memory and the wish to stop are reached through struct
- * wasi_host_ops, so that all of it runs in unit tests with a plain buffer; wasi_imports.c connects it to sandboxes.
+ * host/wasi.h: WASI preview 1 without the VM. The guest's memory and the wish to stop are reached through
+ * struct wasi_host_ops, so that all of it runs in unit tests with a plain buffer; wasi_imports.c connects it
+ * to sandboxes.
  *
- * Flow: guest → host call → wasi_imports.c → wasi_dispatch() → wasi_<name>() → errno back to the guest.
- * Every guest pointer goes through wasi_span() with its length, every structure is copied once, every count has a
- * limit below. Results' addresses are checked before the operation is done, so that a bad pointer loses no data.
+ * Flow: guest → host call → wasi_imports.c → wasi_dispatch() → wasi_<name>() → errno back to the guest. Every
+ * guest pointer goes through wasi_span() with its length, every structure is copied once, every count has a
+ * limit below. Results' addresses are checked before the operation is done, so that a bad pointer loses no
+ * data.
  */
 #ifndef HOST_WASI_H
 #define HOST_WASI_H
@@ -18,11 +20,13 @@
 #include "wasi_abi.h"
 
 /* Limits on what a guest can ask for in one call. */
-#define WASI_FDS_MAX 3                        /* the standard streams */
-#define WASI_IOVECS_MAX 1024                  /* wasi-libc's IOV_MAX; more is EINVAL, as in POSIX */
-#define WASI_TRANSFER_MAX_BYTES (64u << 20)   /* per read or write: the rest is a short count. Bounds the time in the kernel */
-#define WASI_POLL_MAX 1024                    /* subscriptions; more is EINVAL */
-#define WASI_STRINGS_MAX_BYTES (16u << 20)    /* all arguments, or all of the environment: refused when the set is made */
+#define WASI_FDS_MAX 3       /* the standard streams */
+#define WASI_IOVECS_MAX 1024 /* wasi-libc's IOV_MAX; more is EINVAL, as in POSIX */
+#define WASI_TRANSFER_MAX_BYTES                                                                              \
+    (64u << 20)            /* per read or write: the rest is a short count. Bounds the time in the kernel */
+#define WASI_POLL_MAX 1024 /* subscriptions; more is EINVAL */
+#define WASI_STRINGS_MAX_BYTES                                                                               \
+    (16u << 20) /* all arguments, or all of the environment: refused when the set is made */
 #define WASI_STRINGS_MAX_COUNT (1u << 20)
 
 /* NUL-terminated strings behind one another: arguments or environment. */
@@ -33,17 +37,10 @@ struct wasi_strings {
     uint32_t count;
 };
 
-/* What husk_wasi_options said; immutable, shared by all sandboxes of an import set. */
-struct wasi_config {
-    uint32_t refs; /* atomic */
-    struct wasi_strings args, env;
-    int fds[WASI_FDS_MAX]; /* borrowed; -1: closed */
-    uint64_t random_seed;
-};
-
-/* One guest descriptor. host_fd is borrowed: never closed, and its file status flags, which others share, never changed. */
+/* One guest descriptor. host_fd is borrowed: never closed, and its file status flags, which others share,
+ * never changed. */
 struct wasi_fd {
-    int host_fd; /* -1: closed */
+    int host_fd;    /* -1: closed */
     uint16_t flags; /* WASI_FDFLAG_NONBLOCK, the only one that the guest can set */
     uint8_t filetype;
     bool is_seekable;
@@ -51,14 +48,23 @@ struct wasi_fd {
     uint64_t rights;
 };
 
+/* What husk_wasi_options said; immutable, shared by all sandboxes of an import set. */
+struct wasi_config {
+    uint32_t refs; /* atomic */
+    struct wasi_strings args, env;
+    struct wasi_fd fds[WASI_FDS_MAX]; /* as every sandbox starts: examined once */
+    uint64_t random_seed;
+};
+
 /* The state of one sandbox. A snapshot must carry all of it but config. */
 struct wasi_ctx {
     struct wasi_config *config;
     struct wasi_fd fds[WASI_FDS_MAX];
-    uint64_t random_state;      /* if config->random_seed */
-    uint64_t monotonic_base_ns; /* the guest's monotonic clock starts here: it does not learn the host's uptime */
-    uint64_t cpu_total_ns;      /* CPU clocks: CPU time of the calling thread, */
-    uint64_t cpu_last_ns;       /*   added up between queries from the same thread */
+    uint64_t random_state; /* if config->random_seed */
+    uint64_t
+        monotonic_base_ns; /* the guest's monotonic clock starts here: it does not learn the host's uptime */
+    uint64_t cpu_total_ns; /* CPU clocks: CPU time of the calling thread, */
+    uint64_t cpu_last_ns;  /*   added up between queries from the same thread */
     int32_t cpu_last_tid;
 };
 
@@ -66,8 +72,8 @@ struct wasi_ctx {
 struct wasi_host_ops {
     /* [addr, addr + count) of the guest's memory 0, or NULL if any byte is outside. count 0: any non-NULL. */
     void *(*span)(void *host, uint32_t addr, uint64_t count);
-    /* ppoll() that also ends when the call is to be cut off (deadline, interrupt). timeout_ns UINT64_MAX: none. Returns
-     * what poll() returns, or -1 with errno EINTR if the call is cut off (and only then). */
+    /* ppoll() that also ends when the call is to be cut off (deadline, interrupt). timeout_ns UINT64_MAX:
+     * none. Returns what poll() returns, or -1 with errno EINTR if the call is cut off (and only then). */
     int (*wait)(void *host, struct pollfd *fds, nfds_t count, uint64_t timeout_ns);
     /* Is the call to be cut off? Asked in long loops. */
     bool (*is_cut)(void *host);
@@ -98,7 +104,8 @@ struct wasi_func {
 };
 
 /* ---- wasi.c: configuration, context, dispatch ---- */
-int wasi_config_new(const struct husk_wasi_options *options, struct wasi_config **ret_config, struct husk_error *err);
+int wasi_config_new(const struct husk_wasi_options *options, struct wasi_config **ret_config,
+                    struct husk_error *err);
 struct wasi_config *wasi_config_ref(struct wasi_config *config);
 void wasi_config_unref(struct wasi_config *config);
 /* Cannot fail; wasi_ctx_done() drops the config. */

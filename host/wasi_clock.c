@@ -1,7 +1,8 @@
 /*
- * host/wasi_clock.c: clocks. The monotonic clock starts near zero with the sandbox, and the CPU clocks (WASI's "process" and
- * "thread" are the same to a guest: one vCPU) count the CPU time of the thread that makes the calls, so that the guest learns
- * neither the host's uptime nor what else the process did. A sandbox that moved to another thread goes on where it was.
+ * host/wasi_clock.c: clocks. The monotonic clock starts near zero with the sandbox, and the CPU clocks
+ * (WASI's "process" and "thread" are the same to a guest: one vCPU) count the CPU time of the thread that
+ * makes the calls, so that the guest learns neither the host's uptime nor what else the process did. A
+ * sandbox that moved to another thread goes on where it was.
  */
 #include <sys/syscall.h>
 #include <time.h>
@@ -19,7 +20,8 @@ static uint64_t cpu_ns(struct wasi_ctx *ctx) {
     int32_t tid = (int32_t)syscall(SYS_gettid);
     uint64_t now = clock_ns(CLOCK_THREAD_CPUTIME_ID);
     /* A thread id may be reused by a new thread, whose clock is behind. */
-    if (tid == ctx->cpu_last_tid && now >= ctx->cpu_last_ns) ctx->cpu_total_ns += now - ctx->cpu_last_ns;
+    if (tid == ctx->cpu_last_tid && now >= ctx->cpu_last_ns)
+        ctx->cpu_total_ns += now - ctx->cpu_last_ns;
     ctx->cpu_last_tid = tid;
     ctx->cpu_last_ns = now;
     return ctx->cpu_total_ns;
@@ -28,7 +30,9 @@ static uint64_t cpu_ns(struct wasi_ctx *ctx) {
 uint16_t wasi_clock_now(struct wasi_ctx *ctx, uint32_t clock, uint64_t *ret_ns) {
     switch (clock) {
     case WASI_CLOCK_REALTIME: *ret_ns = clock_ns(CLOCK_REALTIME); return WASI_SUCCESS;
-    case WASI_CLOCK_MONOTONIC: *ret_ns = clock_ns(CLOCK_MONOTONIC) - ctx->monotonic_base_ns; return WASI_SUCCESS;
+    case WASI_CLOCK_MONOTONIC:
+        *ret_ns = clock_ns(CLOCK_MONOTONIC) - ctx->monotonic_base_ns;
+        return WASI_SUCCESS;
     case WASI_CLOCK_PROCESS_CPUTIME:
     case WASI_CLOCK_THREAD_CPUTIME: *ret_ns = cpu_ns(ctx); return WASI_SUCCESS;
     default: return WASI_EINVAL;
@@ -40,7 +44,8 @@ uint16_t wasi_clock_res_get(struct wasi_call *call) {
                                             CLOCK_THREAD_CPUTIME_ID};
     uint32_t clock = wasi_arg32(call, 0);
     struct timespec resolution = {0};
-    if (clock >= sizeof(host_clocks) / sizeof(host_clocks[0])) return WASI_EINVAL;
+    if (clock >= sizeof(host_clocks) / sizeof(host_clocks[0]))
+        return WASI_EINVAL;
     (void)clock_getres(host_clocks[clock], &resolution);
     return wasi_put_u64(call, call->args[1],
                         (uint64_t)resolution.tv_sec * 1000000000u + (uint64_t)resolution.tv_nsec);

@@ -1,6 +1,7 @@
 /*
- * host/wasi_fd.c: the guest's descriptors and what can be asked of them, all but reading and writing (wasi_io.c).
- * The host descriptors behind them are borrowed: closing one of the guest's closes nothing of the embedder's.
+ * host/wasi_fd.c: the guest's descriptors and what can be asked of them, all but reading and writing
+ * (wasi_io.c). The host descriptors behind them are borrowed: closing one of the guest's closes nothing of
+ * the embedder's.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,50 +12,62 @@
 
 #include "wasi.h"
 
-#define RIGHTS_ALWAYS (WASI_RIGHT_FD_FDSTAT_SET_FLAGS | WASI_RIGHT_FD_FILESTAT_GET | WASI_RIGHT_POLL_FD_READWRITE)
+#define RIGHTS_ALWAYS                                                                                        \
+    (WASI_RIGHT_FD_FDSTAT_SET_FLAGS | WASI_RIGHT_FD_FILESTAT_GET | WASI_RIGHT_POLL_FD_READWRITE)
 #define RIGHTS_WRITE (WASI_RIGHT_FD_WRITE | WASI_RIGHT_FD_SYNC | WASI_RIGHT_FD_DATASYNC)
 #define RIGHTS_SEEK (WASI_RIGHT_FD_SEEK | WASI_RIGHT_FD_TELL | WASI_RIGHT_FD_ADVISE)
-#define RIGHTS_FILE_WRITE                                                                                      \
+#define RIGHTS_FILE_WRITE                                                                                    \
     (WASI_RIGHT_FD_ALLOCATE | WASI_RIGHT_FD_FILESTAT_SET_SIZE | WASI_RIGHT_FD_FILESTAT_SET_TIMES)
 
 static uint8_t filetype_of(int host_fd, const struct stat *st) {
     int type = 0;
     socklen_t type_bytes = sizeof(type);
-    if (S_ISREG(st->st_mode)) return WASI_FILETYPE_REGULAR_FILE;
-    if (S_ISCHR(st->st_mode)) return WASI_FILETYPE_CHARACTER_DEVICE;
-    if (S_ISBLK(st->st_mode)) return WASI_FILETYPE_BLOCK_DEVICE;
-    if (S_ISDIR(st->st_mode)) return WASI_FILETYPE_DIRECTORY;
-    if (!S_ISSOCK(st->st_mode)) return WASI_FILETYPE_UNKNOWN; /* pipes have no word in WASI */
+    if (S_ISREG(st->st_mode))
+        return WASI_FILETYPE_REGULAR_FILE;
+    if (S_ISCHR(st->st_mode))
+        return WASI_FILETYPE_CHARACTER_DEVICE;
+    if (S_ISBLK(st->st_mode))
+        return WASI_FILETYPE_BLOCK_DEVICE;
+    if (S_ISDIR(st->st_mode))
+        return WASI_FILETYPE_DIRECTORY;
+    if (!S_ISSOCK(st->st_mode))
+        return WASI_FILETYPE_UNKNOWN; /* pipes have no word in WASI */
     if (getsockopt(host_fd, SOL_SOCKET, SO_TYPE, &type, &type_bytes) == 0 && type == SOCK_DGRAM)
         return WASI_FILETYPE_SOCKET_DGRAM;
     return WASI_FILETYPE_SOCKET_STREAM;
 }
 
-/* A host descriptor that cannot be examined is closed to the guest. Rights follow the host's open mode, whatever number the
- * stream has. wasi-libc's isatty() is: a character device without the rights to seek and tell; hence a terminal has none,
- * and /dev/null (which can seek) has. */
+/* A host descriptor that cannot be examined is closed to the guest. Rights follow the host's open mode,
+ * whatever number the stream has. wasi-libc's isatty() is: a character device without the rights to seek
+ * and tell; hence a terminal has none, and /dev/null (which can seek) has. */
 void wasi_fd_init(struct wasi_fd *fd, int host_fd) {
     struct stat st;
     int open_flags = host_fd < 0 ? -1 : fcntl(host_fd, F_GETFL);
     memset(fd, 0, sizeof(*fd));
     fd->host_fd = -1;
-    if (open_flags < 0 || fstat(host_fd, &st) != 0) return;
+    if (open_flags < 0 || fstat(host_fd, &st) != 0)
+        return;
     int mode = open_flags & O_ACCMODE;
     fd->host_fd = host_fd;
     fd->filetype = filetype_of(host_fd, &st);
     fd->is_fifo = S_ISFIFO(st.st_mode);
     fd->is_seekable = !isatty(host_fd) && lseek(host_fd, 0, SEEK_CUR) >= 0;
     fd->rights = RIGHTS_ALWAYS;
-    if (mode != O_WRONLY) fd->rights |= WASI_RIGHT_FD_READ;
-    if (mode != O_RDONLY) fd->rights |= RIGHTS_WRITE;
-    if (fd->is_seekable) fd->rights |= RIGHTS_SEEK;
+    if (mode != O_WRONLY)
+        fd->rights |= WASI_RIGHT_FD_READ;
+    if (mode != O_RDONLY)
+        fd->rights |= RIGHTS_WRITE;
+    if (fd->is_seekable)
+        fd->rights |= RIGHTS_SEEK;
     if (fd->is_seekable && mode != O_RDONLY && fd->filetype == WASI_FILETYPE_REGULAR_FILE)
         fd->rights |= RIGHTS_FILE_WRITE;
 }
 
 uint16_t wasi_fd_get(const struct wasi_call *call, uint32_t fd, uint64_t rights, struct wasi_fd **ret_fd) {
-    if (fd >= WASI_FDS_MAX || call->ctx->fds[fd].host_fd < 0) return WASI_EBADF;
-    if (rights & ~call->ctx->fds[fd].rights) return WASI_ENOTCAPABLE;
+    if (fd >= WASI_FDS_MAX || call->ctx->fds[fd].host_fd < 0)
+        return WASI_EBADF;
+    if (rights & ~call->ctx->fds[fd].rights)
+        return WASI_ENOTCAPABLE;
     *ret_fd = &call->ctx->fds[fd];
     return WASI_SUCCESS;
 }
@@ -63,15 +76,18 @@ uint16_t wasi_fd_get(const struct wasi_call *call, uint32_t fd, uint64_t rights,
 static uint16_t fd_get_seekable(const struct wasi_call *call, uint64_t rights, struct wasi_fd **ret_fd) {
     struct wasi_fd *fd = NULL;
     uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), 0, &fd);
-    if (wasi_err) return wasi_err;
-    if (!fd->is_seekable) return WASI_ESPIPE;
+    if (wasi_err)
+        return wasi_err;
+    if (!fd->is_seekable)
+        return WASI_ESPIPE;
     return wasi_fd_get(call, wasi_arg32(call, 0), rights, ret_fd);
 }
 
 uint16_t wasi_fd_close(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), 0, &fd);
-    if (wasi_err) return wasi_err;
+    if (wasi_err)
+        return wasi_err;
     fd->host_fd = -1;
     return WASI_SUCCESS;
 }
@@ -79,8 +95,10 @@ uint16_t wasi_fd_close(struct wasi_call *call) {
 uint16_t wasi_fd_renumber(struct wasi_call *call) {
     struct wasi_fd *from = NULL, *to = NULL;
     uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), 0, &from);
-    if (!wasi_err) wasi_err = wasi_fd_get(call, wasi_arg32(call, 1), 0, &to);
-    if (wasi_err || from == to) return wasi_err;
+    if (!wasi_err)
+        wasi_err = wasi_fd_get(call, wasi_arg32(call, 1), 0, &to);
+    if (wasi_err || from == to)
+        return wasi_err;
     *to = *from;
     from->host_fd = -1;
     return WASI_SUCCESS;
@@ -92,14 +110,18 @@ uint16_t wasi_fd_renumber(struct wasi_call *call) {
 static int whence_of(const struct wasi_call *call, uint32_t whence) {
     static const int current[] = {SEEK_SET, SEEK_CUR, SEEK_END};
     static const int unstable[] = {SEEK_CUR, SEEK_END, SEEK_SET};
-    if (whence > 2) return -1;
+    if (whence > 2)
+        return -1;
     return call->is_unstable ? unstable[whence] : current[whence];
 }
 
-static uint16_t fd_position(const struct wasi_call *call, struct wasi_fd *fd, off_t offset, int whence, uint64_t out) {
-    if (!wasi_span(call, out, 8)) return WASI_EFAULT;
+static uint16_t fd_position(const struct wasi_call *call, struct wasi_fd *fd, off_t offset, int whence,
+                            uint64_t out) {
+    if (!wasi_span(call, out, 8))
+        return WASI_EFAULT;
     off_t position = lseek(fd->host_fd, offset, whence);
-    if (position < 0) return wasi_errno_of(errno);
+    if (position < 0)
+        return wasi_errno_of(errno);
     return wasi_put_u64(call, out, (uint64_t)position);
 }
 
@@ -109,8 +131,10 @@ uint16_t wasi_fd_seek(struct wasi_call *call) {
     int64_t offset = (int64_t)call->args[1];
     bool is_tell = whence == SEEK_CUR && offset == 0;
     uint16_t wasi_err = fd_get_seekable(call, is_tell ? WASI_RIGHT_FD_TELL : WASI_RIGHT_FD_SEEK, &fd);
-    if (wasi_err) return wasi_err;
-    if (whence < 0) return WASI_EINVAL;
+    if (wasi_err)
+        return wasi_err;
+    if (whence < 0)
+        return WASI_EINVAL;
     return fd_position(call, fd, offset, whence, call->args[3]);
 }
 
@@ -130,9 +154,11 @@ static uint16_t fdflags_of(const struct wasi_fd *fd) {
 uint16_t wasi_fd_fdstat_get(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), 0, &fd);
-    if (wasi_err) return wasi_err;
+    if (wasi_err)
+        return wasi_err;
     uint8_t *out = wasi_span(call, call->args[1], WASI_FDSTAT_BYTES);
-    if (!out) return WASI_EFAULT;
+    if (!out)
+        return WASI_EFAULT;
     uint16_t flags = fdflags_of(fd);
     memset(out, 0, WASI_FDSTAT_BYTES); /* inheriting rights: none */
     out[0] = fd->filetype;
@@ -141,14 +167,18 @@ uint16_t wasi_fd_fdstat_get(struct wasi_call *call) {
     return WASI_SUCCESS;
 }
 
-/* Only NONBLOCK can change, and only for this guest: the others are flags of the open file, which is the embedder's. */
+/* Only NONBLOCK can change, and only for this guest: the others are flags of the open file, which is the
+ * embedder's. */
 uint16_t wasi_fd_fdstat_set_flags(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     uint32_t flags = wasi_arg32(call, 1);
     uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), WASI_RIGHT_FD_FDSTAT_SET_FLAGS, &fd);
-    if (wasi_err) return wasi_err;
-    if (flags & ~WASI_FDFLAGS_ALL) return WASI_EINVAL;
-    if ((flags ^ fdflags_of(fd)) & ~WASI_FDFLAG_NONBLOCK) return WASI_ENOTSUP;
+    if (wasi_err)
+        return wasi_err;
+    if (flags & ~WASI_FDFLAGS_ALL)
+        return WASI_EINVAL;
+    if ((flags ^ fdflags_of(fd)) & ~WASI_FDFLAG_NONBLOCK)
+        return WASI_ENOTSUP;
     fd->flags = (uint16_t)(flags & WASI_FDFLAG_NONBLOCK);
     return WASI_SUCCESS;
 }
@@ -157,8 +187,10 @@ uint16_t wasi_fd_fdstat_set_flags(struct wasi_call *call) {
 uint16_t wasi_fd_fdstat_set_rights(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), 0, &fd);
-    if (wasi_err) return wasi_err;
-    if ((call->args[1] & ~fd->rights) || call->args[2]) return WASI_ENOTCAPABLE;
+    if (wasi_err)
+        return wasi_err;
+    if ((call->args[1] & ~fd->rights) || call->args[2])
+        return WASI_ENOTCAPABLE;
     fd->rights = call->args[1];
     return WASI_SUCCESS;
 }
@@ -167,7 +199,8 @@ static uint64_t timespec_ns(struct timespec ts) {
     return ts.tv_sec < 0 ? 0 : (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* Of pipes, terminals and sockets the guest learns the kind only: their numbers and times are the host's affair. */
+/* Of pipes, terminals and sockets the guest learns the kind only: their numbers and times are the host's
+ * affair. */
 uint16_t wasi_fd_filestat_get(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     struct stat st;
@@ -175,10 +208,13 @@ uint16_t wasi_fd_filestat_get(struct wasi_call *call) {
     uint64_t nlink = 1, rows[4] = {0}; /* size, atim, mtim, ctim */
     size_t bytes = call->is_unstable ? WASI_FILESTAT0_BYTES : WASI_FILESTAT_BYTES;
     uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), WASI_RIGHT_FD_FILESTAT_GET, &fd);
-    if (wasi_err) return wasi_err;
+    if (wasi_err)
+        return wasi_err;
     void *span = wasi_span(call, call->args[1], bytes);
-    if (!span) return WASI_EFAULT;
-    if (fstat(fd->host_fd, &st) != 0) return wasi_errno_of(errno);
+    if (!span)
+        return WASI_EFAULT;
+    if (fstat(fd->host_fd, &st) != 0)
+        return wasi_errno_of(errno);
     out[16] = fd->filetype;
     if (fd->filetype == WASI_FILETYPE_REGULAR_FILE) {
         memcpy(out, &st.st_dev, 8);
@@ -198,17 +234,23 @@ uint16_t wasi_fd_filestat_get(struct wasi_call *call) {
 uint16_t wasi_fd_filestat_set_size(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), WASI_RIGHT_FD_FILESTAT_SET_SIZE, &fd);
-    if (wasi_err) return wasi_err;
-    if (call->args[1] > INT64_MAX) return WASI_EINVAL;
+    if (wasi_err)
+        return wasi_err;
+    if (call->args[1] > INT64_MAX)
+        return WASI_EINVAL;
     return ftruncate(fd->host_fd, (off_t)call->args[1]) == 0 ? WASI_SUCCESS : wasi_errno_of(errno);
 }
 
-static int time_to_set(uint32_t flags, uint32_t flag_set, uint32_t flag_now, uint64_t ns, struct timespec *ret_ts) {
-    if ((flags & flag_set) && (flags & flag_now)) return -1;
+static int time_to_set(uint32_t flags, uint32_t flag_set, uint32_t flag_now, uint64_t ns,
+                       struct timespec *ret_ts) {
+    if ((flags & flag_set) && (flags & flag_now))
+        return -1;
     ret_ts->tv_sec = (time_t)(ns / 1000000000u);
     ret_ts->tv_nsec = (long)(ns % 1000000000u);
-    if (flags & flag_now) ret_ts->tv_nsec = UTIME_NOW;
-    if (!(flags & (flag_set | flag_now))) ret_ts->tv_nsec = UTIME_OMIT;
+    if (flags & flag_now)
+        ret_ts->tv_nsec = UTIME_NOW;
+    if (!(flags & (flag_set | flag_now)))
+        ret_ts->tv_nsec = UTIME_OMIT;
     return 0;
 }
 
@@ -217,7 +259,8 @@ uint16_t wasi_fd_filestat_set_times(struct wasi_call *call) {
     struct timespec times[2];
     uint32_t flags = wasi_arg32(call, 3);
     uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), WASI_RIGHT_FD_FILESTAT_SET_TIMES, &fd);
-    if (wasi_err) return wasi_err;
+    if (wasi_err)
+        return wasi_err;
     if ((flags & ~WASI_FSTFLAGS_ALL) ||
         time_to_set(flags, WASI_FSTFLAG_ATIM, WASI_FSTFLAG_ATIM_NOW, call->args[1], &times[0]) ||
         time_to_set(flags, WASI_FSTFLAG_MTIM, WASI_FSTFLAG_MTIM_NOW, call->args[2], &times[1]))
@@ -233,18 +276,24 @@ uint16_t wasi_fd_advise(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     uint32_t advice = wasi_arg32(call, 3);
     uint16_t wasi_err = fd_get_seekable(call, WASI_RIGHT_FD_ADVISE, &fd);
-    if (wasi_err) return wasi_err;
-    if (advice >= sizeof(advices) / sizeof(advices[0]) || call->args[1] > INT64_MAX || call->args[2] > INT64_MAX)
+    if (wasi_err)
+        return wasi_err;
+    if (advice >= sizeof(advices) / sizeof(advices[0]) || call->args[1] > INT64_MAX ||
+        call->args[2] > INT64_MAX)
         return WASI_EINVAL;
-    return wasi_errno_of(posix_fadvise(fd->host_fd, (off_t)call->args[1], (off_t)call->args[2], advices[advice]));
+    return wasi_errno_of(
+        posix_fadvise(fd->host_fd, (off_t)call->args[1], (off_t)call->args[2], advices[advice]));
 }
 
-/* fallocate() and not posix_fallocate(): that one would write every block where the file system cannot allocate. */
+/* fallocate() and not posix_fallocate(): that one would write every block where the file system cannot
+ * allocate. */
 uint16_t wasi_fd_allocate(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     uint16_t wasi_err = fd_get_seekable(call, WASI_RIGHT_FD_ALLOCATE, &fd);
-    if (wasi_err) return wasi_err;
-    if (call->args[1] > INT64_MAX || call->args[2] > INT64_MAX || call->args[2] == 0) return WASI_EINVAL;
+    if (wasi_err)
+        return wasi_err;
+    if (call->args[1] > INT64_MAX || call->args[2] > INT64_MAX || call->args[2] == 0)
+        return WASI_EINVAL;
     int status = fallocate(fd->host_fd, 0, (off_t)call->args[1], (off_t)call->args[2]);
     return status == 0 ? WASI_SUCCESS : wasi_errno_of(errno);
 }
@@ -252,13 +301,15 @@ uint16_t wasi_fd_allocate(struct wasi_call *call) {
 uint16_t wasi_fd_sync(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), WASI_RIGHT_FD_SYNC, &fd);
-    if (wasi_err) return wasi_err;
+    if (wasi_err)
+        return wasi_err;
     return fsync(fd->host_fd) == 0 ? WASI_SUCCESS : wasi_errno_of(errno);
 }
 
 uint16_t wasi_fd_datasync(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), WASI_RIGHT_FD_DATASYNC, &fd);
-    if (wasi_err) return wasi_err;
+    if (wasi_err)
+        return wasi_err;
     return fdatasync(fd->host_fd) == 0 ? WASI_SUCCESS : wasi_errno_of(errno);
 }

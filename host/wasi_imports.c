@@ -1,6 +1,7 @@
 /*
- * host/wasi_imports.c: connects WASI's handlers (wasi.h) to sandboxes: husk_imports_wasi() defines the functions, as one group
- * (imports.h) whose state per sandbox is a struct wasi_ctx; each call goes to wasi_dispatch() with a way to guest memory.
+ * host/wasi_imports.c: connects WASI's handlers (wasi.h) to sandboxes: husk_imports_wasi() defines the
+ * functions, as one group (imports.h) whose state per sandbox is a struct wasi_ctx; each call goes to
+ * wasi_dispatch() with a way to guest memory.
  */
 #include <errno.h>
 #include <signal.h>
@@ -26,8 +27,8 @@ static bool host_is_cut(void *host) {
     return sandbox_is_cut(host);
 }
 
-/* Waits with the kick signal let in by ppoll() alone, and looks whether the call is cut off before: a kick that comes between the
- * look and the wait is pending, and ends the wait at once. */
+/* Waits with the kick signal let in by ppoll() alone, and looks whether the call is cut off before: a kick
+ * that comes between the look and the wait is pending, and ends the wait at once. */
 static int wait_unblocked(husk_sandbox *sandbox, struct pollfd *fds, nfds_t count, uint64_t end_ns) {
     sigset_t kick, before, during;
     int ready = -1, number = EINTR;
@@ -38,7 +39,8 @@ static int wait_unblocked(husk_sandbox *sandbox, struct pollfd *fds, nfds_t coun
     sigdelset(&during, sandbox->engine->kick_signal);
     while (ready < 0 && number == EINTR && !sandbox_is_cut(sandbox)) {
         uint64_t now = clock_ns(CLOCK_MONOTONIC), rest = end_ns > now ? end_ns - now : 0;
-        struct timespec timeout = {.tv_sec = (time_t)(rest / 1000000000u), .tv_nsec = (long)(rest % 1000000000u)};
+        struct timespec timeout = {.tv_sec = (time_t)(rest / 1000000000u),
+                                   .tv_nsec = (long)(rest % 1000000000u)};
         ready = ppoll(fds, count, end_ns == UINT64_MAX ? NULL : &timeout, &during);
         number = errno;
     }
@@ -50,7 +52,8 @@ static int wait_unblocked(husk_sandbox *sandbox, struct pollfd *fds, nfds_t coun
 static int host_wait(void *host, struct pollfd *fds, nfds_t count, uint64_t timeout_ns) {
     uint64_t now = clock_ns(CLOCK_MONOTONIC);
     int ready = poll(fds, count, 0); /* mostly something is ready, or nobody wants to wait */
-    if (ready > 0 || timeout_ns == 0 || (ready < 0 && errno != EINTR)) return ready;
+    if (ready > 0 || timeout_ns == 0 || (ready < 0 && errno != EINTR))
+        return ready;
     return wait_unblocked(host, fds, count, timeout_ns > UINT64_MAX - now ? UINT64_MAX : now + timeout_ns);
 }
 
@@ -70,8 +73,10 @@ static int call_function(husk_caller *caller, struct wasi_ctx *ctx, uint32_t fun
                              .args = args,
                              .is_unstable = is_unstable};
     uint16_t wasi_err = wasi_dispatch(&call, func_id);
-    if (call.has_exited) return husk_caller_exit(caller, (int32_t)call.exit_code);
-    if (func->has_result) results[0].of.i32 = wasi_err;
+    if (call.has_exited)
+        return husk_caller_exit(caller, (int32_t)call.exit_code);
+    if (func->has_result)
+        results[0].of.i32 = wasi_err;
     return 0;
 }
 
@@ -89,7 +94,8 @@ static int call_function(husk_caller *caller, struct wasi_ctx *ctx, uint32_t fun
 #undef WASI_FUNC
 
 static const husk_host_fn host_fns[WASI_FUNCS_COUNT][2] = {
-#define WASI_FUNC(name, params, has_result, in_unstable) [WASI_ID_##name] = {call_##name, call_unstable_##name},
+#define WASI_FUNC(name, params, has_result, in_unstable)                                                     \
+    [WASI_ID_##name] = {call_##name, call_unstable_##name},
 #include "wasi.def"
 #undef WASI_FUNC
 };
@@ -98,14 +104,16 @@ static const husk_host_fn host_fns[WASI_FUNCS_COUNT][2] = {
 
 static int group_state_new(void *shared, void **ret_state, struct husk_error *err) {
     struct wasi_ctx *ctx = malloc(sizeof(*ctx));
-    if (!ctx) return error_set(err, HUSK_E_NOMEM, "no memory for a sandbox's WASI state");
+    if (!ctx)
+        return error_set(err, HUSK_E_NOMEM, "no memory for a sandbox's WASI state");
     wasi_ctx_init(ctx, shared);
     *ret_state = ctx;
     return 0;
 }
 
 static void group_state_free(void *state) {
-    if (!state) return;
+    if (!state)
+        return;
     wasi_ctx_done(state);
     free(state);
 }
@@ -119,25 +127,31 @@ static const struct import_group_ops group_ops = {.name = "wasi",
                                                   .state_free = group_state_free,
                                                   .shared_free = group_shared_free};
 
-static int define_function(husk_imports *imports, struct import_group *group, uint32_t func_id, struct husk_error *err) {
+static int define_function(husk_imports *imports, struct import_group *group, uint32_t func_id,
+                           struct husk_error *err) {
     const struct wasi_func *func = &wasi_funcs[func_id];
     husk_type params[PARAMS_MAX], result = HUSK_I32;
     size_t count = strlen(func->params);
     for (size_t i = 0; i < count; i++)
         params[i] = func->params[i] == 'i' ? HUSK_I32 : HUSK_I64;
     struct husk_functype type = {params, count, &result, func->has_result};
-    int status = imports_func_grouped(imports, "wasi_snapshot_preview1", func->name, &type, host_fns[func_id][0], group,
-                                      err);
-    if (status || !func->in_unstable) return status;
-    return imports_func_grouped(imports, "wasi_unstable", func->name, &type, host_fns[func_id][1], group, err);
+    int status = imports_func_grouped(imports, "wasi_snapshot_preview1", func->name, &type,
+                                      host_fns[func_id][0], group, err);
+    if (status || !func->in_unstable)
+        return status;
+    return imports_func_grouped(imports, "wasi_unstable", func->name, &type, host_fns[func_id][1], group,
+                                err);
 }
 
-int husk_imports_wasi(husk_imports *imports, const struct husk_wasi_options *options, struct husk_error *err) {
+int husk_imports_wasi(husk_imports *imports, const struct husk_wasi_options *options,
+                      struct husk_error *err) {
     struct wasi_config *config = NULL;
     struct import_group *group = NULL;
-    if (!imports) return error_set(err, HUSK_E_INVAL, "husk_imports_wasi: imports is NULL");
+    if (!imports)
+        return error_set(err, HUSK_E_INVAL, "husk_imports_wasi: imports is NULL");
     int status = wasi_config_new(options, &config, err);
-    if (status) return status;
+    if (status)
+        return status;
     status = import_group_new(&group_ops, config, &group, err);
     if (status) {
         wasi_config_unref(config);

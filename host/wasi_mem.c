@@ -7,20 +7,23 @@
 #include "wasi.h"
 
 void *wasi_span(const struct wasi_call *call, uint64_t addr, uint64_t count) {
-    if (addr > UINT32_MAX || count > (UINT64_C(1) << 32)) return NULL;
+    if (addr > UINT32_MAX || count > (UINT64_C(1) << 32))
+        return NULL;
     return call->ops->span(call->host, (uint32_t)addr, count);
 }
 
 uint16_t wasi_put_u32(const struct wasi_call *call, uint64_t addr, uint32_t value) {
     void *span = wasi_span(call, addr, sizeof(value));
-    if (!span) return WASI_EFAULT;
+    if (!span)
+        return WASI_EFAULT;
     memcpy(span, &value, sizeof(value));
     return WASI_SUCCESS;
 }
 
 uint16_t wasi_put_u64(const struct wasi_call *call, uint64_t addr, uint64_t value) {
     void *span = wasi_span(call, addr, sizeof(value));
-    if (!span) return WASI_EFAULT;
+    if (!span)
+        return WASI_EFAULT;
     memcpy(span, &value, sizeof(value));
     return WASI_SUCCESS;
 }
@@ -28,7 +31,7 @@ uint16_t wasi_put_u64(const struct wasi_call *call, uint64_t addr, uint64_t valu
 uint16_t wasi_errno_of(int host_errno) {
     switch (host_errno) {
     case 0: return WASI_SUCCESS;
-#define WASI_ERRNO_CASE(name, number)                                                                          \
+#define WASI_ERRNO_CASE(name, number)                                                                        \
     case E##name: return (number);
         WASI_ERRNO_LIST(WASI_ERRNO_CASE)
 #undef WASI_ERRNO_CASE

@@ -1,6 +1,7 @@
 /*
- * host/wasi_poll.c: poll_oneoff: wait for the first of several clocks and descriptors. All subscriptions are copied before
- * anything is done (the events may be written over them). Waiting is ops->wait(), which ends with the call's deadline.
+ * host/wasi_poll.c: poll_oneoff: wait for the first of several clocks and descriptors. All subscriptions are
+ * copied before anything is done (the events may be written over them). Waiting is ops->wait(), which ends
+ * with the call's deadline.
  */
 #include <errno.h>
 #include <limits.h>
@@ -51,9 +52,11 @@ static void subscription_clock(struct poll_set *set, struct subscription *sub, c
     memcpy(&flags, clock + 24, sizeof(flags));
     sub->clock_id = load_u32(clock);
     sub->error = wasi_clock_now(set->call->ctx, sub->clock_id, &now);
-    if (!sub->error && (flags & ~WASI_SUBCLOCK_ABSTIME)) sub->error = WASI_EINVAL;
+    if (!sub->error && (flags & ~WASI_SUBCLOCK_ABSTIME))
+        sub->error = WASI_EINVAL;
     /* A CPU clock stands still while its thread waits: it could only be polled in a busy loop. */
-    if (!sub->error && sub->clock_id > WASI_CLOCK_MONOTONIC) sub->error = WASI_ENOTSUP;
+    if (!sub->error && sub->clock_id > WASI_CLOCK_MONOTONIC)
+        sub->error = WASI_ENOTSUP;
     if (flags & WASI_SUBCLOCK_ABSTIME)
         sub->deadline_ns = timeout;
     else
@@ -64,7 +67,8 @@ static void subscription_fd(struct poll_set *set, uint32_t idx, uint32_t fd) {
     struct subscription *sub = &set->subs[idx];
     uint64_t right = sub->tag == WASI_EVENT_FD_READ ? WASI_RIGHT_FD_READ : WASI_RIGHT_FD_WRITE;
     sub->error = wasi_fd_get(set->call, fd, right | WASI_RIGHT_POLL_FD_READWRITE, &sub->fd);
-    if (sub->error) return;
+    if (sub->error)
+        return;
     set->pollfds[idx].fd = sub->fd->host_fd;
     set->pollfds[idx].events = sub->tag == WASI_EVENT_FD_READ ? POLLIN : POLLOUT;
 }
@@ -88,11 +92,14 @@ static uint64_t wait_ns(struct poll_set *set) {
     for (uint32_t i = 0; i < set->count; i++) {
         const struct subscription *sub = &set->subs[i];
         uint64_t now = 0;
-        if (sub->error) return 0;
-        if (sub->tag != WASI_EVENT_CLOCK) continue;
+        if (sub->error)
+            return 0;
+        if (sub->tag != WASI_EVENT_CLOCK)
+            continue;
         (void)wasi_clock_now(set->call->ctx, sub->clock_id, &now);
         uint64_t rest = sub->deadline_ns > now ? sub->deadline_ns - now : 0;
-        if (sub->deadline_ns != UINT64_MAX && rest < least) least = rest;
+        if (sub->deadline_ns != UINT64_MAX && rest < least)
+            least = rest;
     }
     return least;
 }
@@ -111,13 +118,16 @@ static void event_put(struct poll_set *set, const struct subscription *sub, uint
 static uint64_t ready_bytes(const struct subscription *sub) {
     struct stat st;
     int available = 0;
-    if (sub->tag == WASI_EVENT_FD_WRITE) return PIPE_BUF;
+    if (sub->tag == WASI_EVENT_FD_WRITE)
+        return PIPE_BUF;
     if (sub->fd->filetype == WASI_FILETYPE_REGULAR_FILE) {
         off_t at = lseek(sub->fd->host_fd, 0, SEEK_CUR);
-        if (at < 0 || fstat(sub->fd->host_fd, &st) != 0 || st.st_size < at) return 0;
+        if (at < 0 || fstat(sub->fd->host_fd, &st) != 0 || st.st_size < at)
+            return 0;
         return (uint64_t)(st.st_size - at);
     }
-    if (ioctl(sub->fd->host_fd, FIONREAD, &available) != 0 || available < 0) return 0;
+    if (ioctl(sub->fd->host_fd, FIONREAD, &available) != 0 || available < 0)
+        return 0;
     return (uint64_t)available;
 }
 
@@ -130,20 +140,24 @@ static void events_collect(struct poll_set *set) {
             event_put(set, sub, 0, 0);
         } else if (sub->tag == WASI_EVENT_CLOCK) {
             (void)wasi_clock_now(set->call->ctx, sub->clock_id, &now);
-            if (now >= sub->deadline_ns) event_put(set, sub, 0, 0);
+            if (now >= sub->deadline_ns)
+                event_put(set, sub, 0, 0);
         } else if (set->pollfds[i].fd >= 0 && revents) {
             uint16_t flags = revents & (POLLHUP | POLLERR) ? WASI_EVENT_HANGUP : 0;
-            if (revents & POLLNVAL) sub->error = WASI_EBADF;
+            if (revents & POLLNVAL)
+                sub->error = WASI_EBADF;
             event_put(set, sub, ready_bytes(sub), flags);
         }
     }
 }
 
-/* ppoll() may end a little early for a clock that is not its own (the guest may have asked for the realtime clock). */
+/* ppoll() may end a little early for a clock that is not its own (the guest may have asked for the
+ * realtime clock). */
 static uint16_t poll_run(struct poll_set *set) {
     while (set->events_count == 0) {
         int ready = set->call->ops->wait(set->call->host, set->pollfds, set->count, wait_ns(set));
-        if (ready < 0) return wasi_errno_of(errno);
+        if (ready < 0)
+            return wasi_errno_of(errno);
         events_collect(set);
     }
     return WASI_SUCCESS;
@@ -153,10 +167,12 @@ uint16_t wasi_poll_oneoff(struct wasi_call *call) {
     struct poll_set set = {.call = call, .count = wasi_arg32(call, 2)};
     size_t sub_bytes = call->is_unstable ? WASI_SUBSCRIPTION0_BYTES : WASI_SUBSCRIPTION_BYTES;
     uint16_t wasi_err = WASI_ENOMEM;
-    if (set.count == 0 || set.count > WASI_POLL_MAX) return WASI_EINVAL;
+    if (set.count == 0 || set.count > WASI_POLL_MAX)
+        return WASI_EINVAL;
     const uint8_t *in = wasi_span(call, call->args[0], set.count * sub_bytes);
     set.events = wasi_span(call, call->args[1], (uint64_t)set.count * WASI_EVENT_BYTES);
-    if (!in || !set.events || !wasi_span(call, call->args[3], 4)) return WASI_EFAULT;
+    if (!in || !set.events || !wasi_span(call, call->args[3], 4))
+        return WASI_EFAULT;
     set.subs = calloc(set.count, sizeof(*set.subs));
     set.pollfds = calloc(set.count, sizeof(*set.pollfds));
     if (set.subs && set.pollfds) {

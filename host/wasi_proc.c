@@ -20,7 +20,8 @@ static uint16_t strings_get(const struct wasi_call *call, const struct wasi_stri
     uint32_t bytes_addr = wasi_arg32(call, 1);
     uint8_t *pointers = wasi_span(call, call->args[0], (uint64_t)strings->count * 4);
     void *bytes = wasi_span(call, bytes_addr, strings->bytes_count);
-    if (!pointers || !bytes) return WASI_EFAULT;
+    if (!pointers || !bytes)
+        return WASI_EFAULT;
     memcpy(bytes, strings->bytes, strings->bytes_count);
     for (uint32_t i = 0; i < strings->count; i++) {
         uint32_t string_addr = bytes_addr + strings->offsets[i];
@@ -59,8 +60,10 @@ static void random_fill_seeded(struct wasi_ctx *ctx, uint8_t *out, size_t count)
 static uint16_t random_fill_kernel(uint8_t *out, size_t count) {
     for (size_t at = 0; at < count;) {
         ssize_t got = getrandom(out + at, count - at, 0);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return wasi_errno_of(errno);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return wasi_errno_of(errno);
         at += (size_t)got;
     }
     return WASI_SUCCESS;
@@ -69,16 +72,19 @@ static uint16_t random_fill_kernel(uint8_t *out, size_t count) {
 uint16_t wasi_random_get(struct wasi_call *call) {
     uint64_t count = wasi_arg32(call, 1);
     uint8_t *out = wasi_span(call, call->args[0], count);
-    if (!out) return WASI_EFAULT;
+    if (!out)
+        return WASI_EFAULT;
     for (uint64_t at = 0; at < count;) {
         uint64_t chunk = count - at < RANDOM_CHUNK_BYTES ? count - at : RANDOM_CHUNK_BYTES;
         uint16_t wasi_err = WASI_SUCCESS;
-        if (call->ops->is_cut(call->host)) return WASI_EINTR;
+        if (call->ops->is_cut(call->host))
+            return WASI_EINTR;
         if (call->ctx->config->random_seed)
             random_fill_seeded(call->ctx, out + at, chunk);
         else
             wasi_err = random_fill_kernel(out + at, chunk);
-        if (wasi_err) return wasi_err;
+        if (wasi_err)
+            return wasi_err;
         at += chunk;
     }
     return WASI_SUCCESS;

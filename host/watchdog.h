@@ -33,7 +33,7 @@ struct watchdog {
     pthread_cond_t wake;
     pthread_t thread;
     bool is_started, is_stopping;
-    uint64_t wake_ns;   /* when the thread wakes by itself; UINT64_MAX: never */
+    uint64_t wake_ns;     /* when the thread wakes by itself; UINT64_MAX: never */
     struct watch watches; /* head of the ring */
 };
 

@@ -18,7 +18,9 @@
  * means the default.
  *
  * Signals. While a call runs, the library may send HUSK_KICK_SIGNAL (SIGRTMIN + 6 unless husk_engine_options says otherwise) to the
- * calling thread, to end a call at its deadline. It installs a handler that does nothing; it touches no other signal.
+ * calling thread, to end a call at its deadline. It installs a handler that does nothing. A thread's first call unblocks this signal in
+ * that thread; a thread that blocks it again has calls that nothing can cut off. No other signal is touched, but that a WASI write blocks
+ * SIGPIPE and SIGXFSZ in its own thread for its duration, and takes back the one that it raised: the guest gets an errno.
  */
 #ifndef HUSK_H
 #define HUSK_H
@@ -252,7 +254,7 @@ struct husk_wasi_options {
     size_t args_count;
     const char *const *env; /* "NAME=value"; copied */
     size_t env_count;
-    int stdin_fd, stdout_fd, stderr_fd; /* borrowed; -1: closed */
+    int stdin_fd, stdout_fd, stderr_fd; /* borrowed, examined now; -1: closed to the guest */
     uint64_t random_seed; /* 0: from the kernel; otherwise a reproducible sequence */
 };
 #define HUSK_WASI_OPTIONS_INIT {.size = sizeof(struct husk_wasi_options), .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1}

@@ -196,8 +196,8 @@ static int decoder_run(struct decoder *decoder, struct wasm_bytes wasm) {
 
 int wasm_decode(const void *wasm, size_t count, struct wasm_module **ret_module, struct husk_error *err) {
     if (count > WASM_LIMIT_MODULE_BYTES) {
-        return error_set(err, HUSK_E_LIMIT, "the module has %zu bytes, the limit is %u", count,
-                         WASM_LIMIT_MODULE_BYTES);
+        return error_at(err, HUSK_E_LIMIT, WASM_LIMIT_MODULE_BYTES,
+                        "the module has %zu bytes, the limit is %u", count, WASM_LIMIT_MODULE_BYTES);
     }
     struct decoder decoder = {.err = err, .arena = wasm_arena_new()};
     if (decoder.arena == NULL) {

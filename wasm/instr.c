@@ -8,10 +8,15 @@
 #include "limits.h"
 #include "read.h"
 
-/* (prefix, code) → enum wasm_op + 1; 0 = not an instruction of 2.0. */
+struct code_row {
+    uint16_t op_plus_1; /* 0: not an instruction of 2.0 */
+    uint8_t imm;        /* as in the opinfo: one look-up less for every instruction */
+};
+
 #define CODE_ROW(prefix, code) (((prefix) == 0 ? 0 : (prefix) == 0xfc ? 256 : 512) + (code))
-static const uint16_t ops_by_code[768] = {
-#define OP(name, prefix, code, text, imm, sig, feature) [CODE_ROW(prefix, code)] = WASM_OP_##name + 1,
+static const struct code_row code_rows[768] = {
+#define OP(name, prefix, code, text, imm, sig, feature)                                                      \
+    [CODE_ROW(prefix, code)] = {WASM_OP_##name + 1, WASM_IMM_##imm},
 #include "opcode.def"
 #undef OP
 };
@@ -41,27 +46,36 @@ static int op_unknown(struct wasm_reader *reader, uint64_t offset, uint8_t prefi
     return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "illegal opcode 0x%02x", code);
 }
 
-static int read_op(struct wasm_reader *reader, enum wasm_op *ret_op) {
-    uint64_t offset = wasm_reader_offset(reader);
-    uint8_t prefix = 0;
+/* After 0xfb … 0xfe comes the rest of the opcode as a LEB128 integer. */
+static int read_prefixed_op(struct wasm_reader *reader, uint64_t offset, uint8_t prefix,
+                            const struct code_row **ret_row) {
     uint32_t code = 0;
+    int status = wasm_read_u32(reader, "opcode", &code);
+    if (status != 0) {
+        return status;
+    }
+    bool has_rows = (prefix == 0xfc || prefix == 0xfd) && code < 256;
+    if (!has_rows || code_rows[CODE_ROW(prefix, code)].op_plus_1 == 0) {
+        return op_unknown(reader, offset, prefix, code);
+    }
+    *ret_row = &code_rows[CODE_ROW(prefix, code)];
+    return 0;
+}
+
+static int read_op(struct wasm_reader *reader, const struct code_row **ret_row) {
+    uint64_t offset = wasm_reader_offset(reader);
     if (reader->pos == reader->end) {
         return wasm_error(reader->err, HUSK_E_BAD_WASM, offset,
                           "unexpected end: the expression has no end instruction");
     }
-    code = *reader->pos++;
+    uint8_t code = *reader->pos++;
     if (code >= 0xfb && code <= 0xfe) {
-        prefix = (uint8_t)code;
-        int status = wasm_read_u32(reader, "opcode", &code);
-        if (status != 0) {
-            return status;
-        }
+        return read_prefixed_op(reader, offset, code, ret_row);
     }
-    uint16_t row = code < 256 && prefix != 0xfb && prefix != 0xfe ? ops_by_code[CODE_ROW(prefix, code)] : 0;
-    if (row == 0) {
-        return op_unknown(reader, offset, prefix, code);
+    if (code_rows[code].op_plus_1 == 0) {
+        return op_unknown(reader, offset, 0, code);
     }
-    *ret_op = (enum wasm_op)(row - 1);
+    *ret_row = &code_rows[code];
     return 0;
 }
 
@@ -186,7 +200,7 @@ static int read_memarg_lane(struct wasm_reader *reader, struct wasm_instr *instr
     return status != 0 ? status : wasm_read_byte(reader, "lane index", &instr->lane);
 }
 
-static int read_imm(struct wasm_reader *reader, struct wasm_instr *instr) {
+static int read_imm(struct wasm_reader *reader, enum wasm_imm imm, struct wasm_instr *instr) {
     static const char *const idx_names[] = {
         [WASM_IMM_LABEL] = "label",
         [WASM_IMM_FUNC] = "function index",
@@ -196,7 +210,6 @@ static int read_imm(struct wasm_reader *reader, struct wasm_instr *instr) {
         [WASM_IMM_DATA] = "data segment index",
         [WASM_IMM_ELEM] = "element segment index",
     };
-    enum wasm_imm imm = (enum wasm_imm)wasm_opinfo(instr->op)->imm;
     switch (imm) {
     case WASM_IMM_NONE: return 0;
     case WASM_IMM_BLOCKTYPE: return read_blocktype(reader, instr);
@@ -244,8 +257,13 @@ int wasm_read_instr_into(struct wasm_reader *reader, struct wasm_instr *instr) {
     instr->lane = 0;
     instr->idx = 0;
     instr->idx2 = 0;
-    int status = read_op(reader, &instr->op);
-    return status != 0 ? status : read_imm(reader, instr);
+    const struct code_row *row = &code_rows[0];
+    int status = read_op(reader, &row);
+    if (status != 0) {
+        return status;
+    }
+    instr->op = (enum wasm_op)(row->op_plus_1 - 1);
+    return read_imm(reader, (enum wasm_imm)row->imm, instr);
 }
 
 int wasm_read_instr(struct wasm_reader *reader, struct wasm_instr *ret_instr) {

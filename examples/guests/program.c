@@ -1,6 +1,6 @@
 /*
- * A program in C for WASI: what a command-line tool does: arguments, environment, standard streams, exit code, and a
- * few ways to go wrong on purpose. The tests of the command use it.
+ * A program in C for WASI: what a command-line tool does: arguments, environment, standard streams, exit
+ * code, and a few ways to go wrong on purpose. The tests of the command use it.
  *
  *   clang --target=wasm32-wasi --sysroot=/usr -O2 -g program.c -o program.wasm && husk run program.wasm args a b
  */
@@ -26,7 +26,8 @@ static int copy_input(void) {
     char buffer[4096];
     size_t got;
     while ((got = fread(buffer, 1, sizeof(buffer), stdin)) > 0)
-        if (fwrite(buffer, 1, got, stdout) != got) return 3;
+        if (fwrite(buffer, 1, got, stdout) != got)
+            return 3;
     return fflush(stdout) == 0 ? 0 : 3;
 }
 
@@ -59,9 +60,12 @@ __attribute__((noinline)) static int divide(int a, volatile int b) {
 }
 
 static int fail_as_told(const char *how) {
-    if (strcmp(how, "read") == 0) return wild_read(0xfffffff0);
-    if (strcmp(how, "divide") == 0) return divide(1000, 0);
-    if (strcmp(how, "abort") == 0) abort();
+    if (strcmp(how, "read") == 0)
+        return wild_read(0xfffffff0);
+    if (strcmp(how, "divide") == 0)
+        return divide(1000, 0);
+    if (strcmp(how, "abort") == 0)
+        abort();
     if (strcmp(how, "recurse") == 0) {
         volatile int depth = 0;
         return recurse(&depth);
@@ -80,7 +84,8 @@ static int sleep_ms(long ms) {
 
 static int open_file(const char *path) {
     FILE *file = fopen(path, "r");
-    if (!file) perror(path);
+    if (!file)
+        perror(path);
     return file ? 0 : 5;
 }
 
@@ -95,18 +100,30 @@ static int write_forever(void) {
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "hello";
     const char *arg = argc > 2 ? argv[2] : "";
-    if (strcmp(what, "hello") == 0) return puts("hello, world") < 0;
-    if (strcmp(what, "args") == 0) return show_args(argc, argv);
-    if (strcmp(what, "env") == 0) return show_env(arg);
-    if (strcmp(what, "cat") == 0) return copy_input();
-    if (strcmp(what, "count") == 0) return count_input();
-    if (strcmp(what, "exit") == 0) return atoi(arg);
-    if (strcmp(what, "stderr") == 0) return fputs("to stderr\n", stderr) < 0;
-    if (strcmp(what, "fail") == 0) return fail_as_told(arg);
-    if (strcmp(what, "sleep") == 0) return sleep_ms(atol(arg));
-    if (strcmp(what, "open") == 0) return open_file(arg);
-    if (strcmp(what, "tty") == 0) return printf("%d%d%d\n", isatty(0), isatty(1), isatty(2)) < 0;
-    if (strcmp(what, "yes") == 0) return write_forever();
+    if (strcmp(what, "hello") == 0)
+        return puts("hello, world") < 0;
+    if (strcmp(what, "args") == 0)
+        return show_args(argc, argv);
+    if (strcmp(what, "env") == 0)
+        return show_env(arg);
+    if (strcmp(what, "cat") == 0)
+        return copy_input();
+    if (strcmp(what, "count") == 0)
+        return count_input();
+    if (strcmp(what, "exit") == 0)
+        return atoi(arg);
+    if (strcmp(what, "stderr") == 0)
+        return fputs("to stderr\n", stderr) < 0;
+    if (strcmp(what, "fail") == 0)
+        return fail_as_told(arg);
+    if (strcmp(what, "sleep") == 0)
+        return sleep_ms(atol(arg));
+    if (strcmp(what, "open") == 0)
+        return open_file(arg);
+    if (strcmp(what, "tty") == 0)
+        return printf("%d%d%d\n", isatty(0), isatty(1), isatty(2)) < 0;
+    if (strcmp(what, "yes") == 0)
+        return write_forever();
     fprintf(stderr, "program: what is '%s'?\n", what);
     return 2;
 }

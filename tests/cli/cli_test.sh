@@ -285,12 +285,19 @@ run "an image runs" 0 "$husk" run --invoke i32 portable.husk 5
 same "an image runs" "$out" 5:i32
 same "an image from a pipe" "$(cat portable.husk | "$husk" run --invoke i32 - 6 2>&1)" 6:i32
 run "a truncated image does not" 125 "$husk" run --invoke i32 cut.husk 5
-"$husk" run --invoke spin typed.wasm 2>err &
+for signal in INT:130 TERM:143 HUP:129; do
+    env --default-signal "$husk" run --invoke spin typed.husk 2>err &
+    sleep 1
+    kill -${signal%:*} $!
+    wait $!
+    same "${signal%:*}: exit code" $? ${signal#*:}
+    contains "${signal%:*}" "$(cat err)" "interrupted"
+done
+env --ignore-signal=INT "$husk" run --timeout 2s --invoke spin typed.husk 2>err &
 sleep 1
 kill -INT $!
 wait $!
-same "Ctrl-C: exit code" $? 130
-contains "Ctrl-C" "$(cat err)" "interrupted"
+same "an ignored signal stays ignored" $? 124
 run "statistics" 0 "$husk" run --stats --invoke none typed.wasm
 says "statistics" "sandbox"
 

@@ -44,7 +44,8 @@ int __real_munmap(void *at, size_t bytes);
 int __real_mprotect(void *at, size_t bytes, int prot);
 int __real_memfd_create(const char *name, unsigned flags);
 int __real_ftruncate(int fd, off_t bytes);
-int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*main)(void *), void *argument);
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*main)(void *),
+                          void *argument);
 void *__wrap_malloc(size_t bytes);
 void *__wrap_calloc(size_t count, size_t bytes);
 void *__wrap_realloc(void *old, size_t bytes);
@@ -56,7 +57,8 @@ int __wrap_munmap(void *at, size_t bytes);
 int __wrap_mprotect(void *at, size_t bytes, int prot);
 int __wrap_memfd_create(const char *name, unsigned flags);
 int __wrap_ftruncate(int fd, off_t bytes);
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*main)(void *), void *argument);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*main)(void *),
+                          void *argument);
 
 static void *count_block(void *block) {
     atomic_fetch_add(&live_blocks, block != NULL);
@@ -115,11 +117,11 @@ int __wrap_munmap(void *at, size_t bytes) {
     return __real_munmap(at, bytes);
 }
 
-#define WRAP_INT(name, failure, error, ...)                                                                            \
-    if (faults_next(#name)) {                                                                                          \
-        errno = error;                                                                                                 \
-        return failure;                                                                                                \
-    }                                                                                                                  \
+#define WRAP_INT(name, failure, error, ...)                                                                  \
+    if (faults_next(#name)) {                                                                                \
+        errno = error;                                                                                       \
+        return failure;                                                                                      \
+    }                                                                                                        \
     return __real_##name(__VA_ARGS__)
 
 int __wrap_mprotect(void *at, size_t bytes, int prot) {
@@ -134,7 +136,8 @@ int __wrap_ftruncate(int fd, off_t bytes) {
     WRAP_INT(ftruncate, -1, ENOSPC, fd, bytes);
 }
 
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*main)(void *), void *argument) {
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*main)(void *),
+                          void *argument) {
     WRAP_INT(pthread_create, EAGAIN, EAGAIN, thread, attr, main, argument);
 }
 

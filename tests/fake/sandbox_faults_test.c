@@ -46,9 +46,11 @@ static void guest_script(struct vm *vm, void *user, struct vm_exit *ret_exit) {
     }
 }
 
-static int host_calls_back(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+static int host_calls_back(husk_caller *caller, void *user, const struct husk_value *args,
+                           struct husk_value *results) {
     (void)user;
-    struct husk_value sum, add[2] = {{.type = HUSK_I32, .of.i32 = 1}, {.type = HUSK_I32, .of.i32 = (int32_t)args[0].of.i64}};
+    struct husk_value sum,
+        add[2] = {{.type = HUSK_I32, .of.i32 = 1}, {.type = HUSK_I32, .of.i32 = (int32_t)args[0].of.i64}};
     struct husk_outcome outcome;
     int status = husk_call(husk_caller_sandbox(caller), "add", add, 2, &sum, 1, NULL, &outcome, NULL);
     if (status != 0)
@@ -97,11 +99,13 @@ static bool world_make(struct world *world, const uint8_t *bytes, size_t count) 
     wasi.args_count = 2;
     if (failed(husk_imports_wasi(world->imports, &wasi, &err), &err))
         return false;
-    int status = husk_imports_func(world->imports, "env", "host", &type, host_calls_back, &world->users_freed, count_free, &err);
+    int status = husk_imports_func(world->imports, "env", "host", &type, host_calls_back, &world->users_freed,
+                                   count_free, &err);
     if (failed(status, &err))
         return false;
     world->gave_user = true;
-    return !failed(husk_sandbox_new(world->engine, world->image, world->imports, NULL, &world->sandbox, &err), &err);
+    return !failed(husk_sandbox_new(world->engine, world->image, world->imports, NULL, &world->sandbox, &err),
+                   &err);
 }
 
 static void world_use(struct world *world) {
@@ -193,7 +197,8 @@ TEST(calls_cost_little) {
             uint64_t took = clock_ns(CLOCK_THREAD_CPUTIME_ID) - start;
             best = took < best ? took : best;
         }
-        printf("  a call%s: %" PRIu64 " ns besides the VM\n", with_limit ? " with a deadline" : "", best / 1000);
+        printf("  a call%s: %" PRIu64 " ns besides the VM\n", with_limit ? " with a deadline" : "",
+               best / 1000);
         CHECK(best / 1000 < 5000); /* sanitizers included */
     }
     world_free(&world);

@@ -5,7 +5,8 @@
 
 #include "wat.h"
 
-static int host_mix(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+static int host_mix(husk_caller *caller, void *user, const struct husk_value *args,
+                    struct husk_value *results) {
     (void)caller;
     ++*(int *)user;
     results[0].of.f64 = args[0].of.i32 + (double)args[1].of.i64 + (double)args[2].of.f32 + args[3].of.f64;
@@ -21,12 +22,16 @@ TEST(typed_arguments_and_results) {
     wat_lab_init(&lab);
     wat_lab_func(&lab, "mix", "iIfFe>Fei", host_mix, &calls);
     wat_lab_open(&lab,
-                 "(module (import \"env\" \"mix\" (func $mix (param i32 i64 f32 f64 externref) (result f64 externref i32)))"
+                 "(module (import \"env\" \"mix\" (func $mix (param i32 i64 f32 f64 externref) (result f64 "
+                 "externref i32)))"
                  "(func (export \"f\") (param i32 i64 f32 f64 externref) (result f64 externref i32)"
                  "(call $mix (local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4))))",
                  NULL);
-    struct husk_value args[5] = {value_i32(-1), value_i64(1ll << 40), {.type = HUSK_F32, .of.f32 = 0.5f},
-                                 {.type = HUSK_F64, .of.f64 = 0.25}, {.type = HUSK_EXTERNREF, .of.ref = 99}};
+    struct husk_value args[5] = {value_i32(-1),
+                                 value_i64(1ll << 40),
+                                 {.type = HUSK_F32, .of.f32 = 0.5f},
+                                 {.type = HUSK_F64, .of.f64 = 0.25},
+                                 {.type = HUSK_EXTERNREF, .of.ref = 99}};
     struct husk_value results[3];
     CHECK_OK(wat_call(&lab, "f", args, 5, results, 3), lab.err);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_RETURNED);
@@ -37,7 +42,8 @@ TEST(typed_arguments_and_results) {
     wat_lab_close(&lab);
 }
 
-static int host_sum(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+static int host_sum(husk_caller *caller, void *user, const struct husk_value *args,
+                    struct husk_value *results) {
     (void)caller;
     int n = *(int *)user;
     for (int i = 0; i < n; i++)
@@ -83,7 +89,8 @@ TEST(a_thousand_arguments_and_results) {
 }
 
 /* Runs a module's "f" from a host function, one level deeper each time. */
-static int host_deeper(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+static int host_deeper(husk_caller *caller, void *user, const struct husk_value *args,
+                       struct husk_value *results) {
     struct wat_lab *lab = user;
     struct husk_outcome outcome;
     struct husk_error err;
@@ -137,7 +144,8 @@ TEST(traps_in_nested_calls) {
     CHECK_OK(wat_call(&lab, "f", &arg, 1, &result, 1), lab.err);
     CHECK_EQ_U64(lab.outcome.trap, HUSK_TRAP_HOST_FUNCTION);
     CHECK_STR(lab.outcome.message, "unreachable");
-    CHECK_EQ_U64(lab.outcome.frames_total, 2); /* the outer call's own frames: the import, and who called it */
+    CHECK_EQ_U64(lab.outcome.frames_total,
+                 2); /* the outer call's own frames: the import, and who called it */
     CHECK_STR(lab.outcome.frames[0].func_name, "deeper");
     CHECK(lab.outcome.frames[0].wasm_offset == HUSK_NO_OFFSET);
     CHECK_STR(lab.outcome.frames[1].func_name, "f");
@@ -147,7 +155,8 @@ TEST(traps_in_nested_calls) {
     wat_lab_close(&lab);
 }
 
-static int host_span(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+static int host_span(husk_caller *caller, void *user, const struct husk_value *args,
+                     struct husk_value *results) {
     (void)user;
     void *span;
     struct husk_error err;
@@ -167,7 +176,8 @@ TEST(memory_by_checked_span) {
     wat_lab_open(&lab,
                  "(module (import \"env\" \"fill\" (func $fill (param i32 i32) (result i32))) (memory 1 2)"
                  "(func (export \"f\") (param i32) (result i32)"
-                 " (i32.add (call $fill (local.get 0) (i32.const 10)) (i32.load8_u (i32.add (local.get 0) (i32.const 9)))))"
+                 " (i32.add (call $fill (local.get 0) (i32.const 10)) (i32.load8_u (i32.add (local.get 0) "
+                 "(i32.const 9)))))"
                  "(func (export \"grow\") (param i32) (result i32) (memory.grow (local.get 0))))",
                  NULL);
     CHECK_EQ_I64(wat_call_i32(&lab, "f", 100), 10 + 'x');
@@ -189,7 +199,8 @@ TEST(memory_by_checked_span) {
     wat_lab_close(&lab);
 }
 
-static int host_wrong_type(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+static int host_wrong_type(husk_caller *caller, void *user, const struct husk_value *args,
+                           struct husk_value *results) {
     (void)caller, (void)user, (void)args;
     results[0] = value_i64(1);
     return 0;
@@ -200,7 +211,10 @@ TEST(results_of_the_wrong_type_trap) {
     struct wat_lab lab;
     wat_lab_init(&lab);
     wat_lab_func(&lab, "bad", ">i", host_wrong_type, NULL);
-    wat_lab_open(&lab, "(module (import \"env\" \"bad\" (func $b (result i32))) (func (export \"f\") (result i32) call $b))", NULL);
+    wat_lab_open(
+        &lab,
+        "(module (import \"env\" \"bad\" (func $b (result i32))) (func (export \"f\") (result i32) call $b))",
+        NULL);
     struct husk_value result;
     CHECK_OK(wat_call(&lab, "f", NULL, 0, &result, 1), lab.err);
     CHECK_EQ_U64(lab.outcome.trap, HUSK_TRAP_HOST_FUNCTION);
@@ -212,9 +226,12 @@ static const char globals_wat[] =
     "(module (import \"env\" \"g\" (global $g i32)) (import \"env\" \"m\" (global $m (mut i64)))"
     "(import \"env\" \"mem\" (memory 1 4)) (import \"env\" \"tab\" (table 2 10 funcref))"
     "(global $sum i32 (global.get $g)) (data (global.get $g) \"abc\") (elem (global.get $g) $f)"
-    "(func $f (export \"f\") (param i32) (result i32) (i32.add (global.get $sum) (i32.load8_u (global.get $g))))"
-    "(func (export \"size\") (param i32) (result i32) (i32.add (i32.mul (memory.size) (i32.const 100)) (table.size 0)))"
-    "(func (export \"setm\") (param i32) (result i32) (global.set $m (i64.extend_i32_s (local.get 0))) (i32.wrap_i64 (global.get $m)))"
+    "(func $f (export \"f\") (param i32) (result i32) (i32.add (global.get $sum) (i32.load8_u (global.get "
+    "$g))))"
+    "(func (export \"size\") (param i32) (result i32) (i32.add (i32.mul (memory.size) (i32.const 100)) "
+    "(table.size 0)))"
+    "(func (export \"setm\") (param i32) (result i32) (global.set $m (i64.extend_i32_s (local.get 0))) "
+    "(i32.wrap_i64 (global.get $m)))"
     "(func (export \"grow\") (param i32) (result i32) (memory.grow (local.get 0)))"
     "(func (export \"tgrow\") (param i32) (result i32) (table.grow 0 (ref.null func) (local.get 0))))";
 
@@ -253,7 +270,8 @@ static void check_link(const char *import, bool matches, const char *const parts
     snprintf(wat, sizeof wat, "(module (import \"env\" %s))", import);
     lab.image = wat_image_with(lab.engine, wat, WAT_WORKER);
     int status = husk_sandbox_new(lab.engine, lab.image, lab.imports, NULL, &lab.sandbox, &lab.err);
-    CHECK_MSG(status == (matches ? 0 : HUSK_E_LINK), "%s: %d %s", import, status, status != 0 ? lab.err.message : "");
+    CHECK_MSG(status == (matches ? 0 : HUSK_E_LINK), "%s: %d %s", import, status,
+              status != 0 ? lab.err.message : "");
     for (int i = 0; parts != NULL && i < 3 && parts[i] != NULL; i++)
         CHECK_CONTAINS(lab.err.message, parts[i]);
     wat_lab_close(&lab);
@@ -267,7 +285,8 @@ TEST(linking) {
     check_link("\"func\" (memory 1)", false, (const char *const[]){"env.func", "memory", "function"});
     check_link("\"nix\" (func)", false, (const char *const[]){"unknown import", "env.nix", NULL});
     check_link("\"global\" (global i32)", true, NULL);
-    check_link("\"global\" (global (mut i32))", false, (const char *const[]){"env.global", "mutable i32", NULL});
+    check_link("\"global\" (global (mut i32))", false,
+               (const char *const[]){"env.global", "mutable i32", NULL});
     check_link("\"global\" (global i64)", false, (const char *const[]){"i64", "i32", NULL});
     check_link("\"memory\" (memory 2)", true, NULL);
     check_link("\"memory\" (memory 1 5)", true, NULL);
@@ -290,8 +309,10 @@ TEST(definitions_live_as_long_as_they_are_used) {
     int freed[2] = {0, 0};
     const struct husk_functype type = {0};
     wat_lab_init(&lab);
-    CHECK_OK(husk_imports_func(lab.imports, "env", "a", &type, host_sum, &freed[0], count_free, &lab.err), lab.err);
-    CHECK_OK(husk_imports_func(lab.imports, "env", "a", &type, host_sum, &freed[1], count_free, &lab.err), lab.err);
+    CHECK_OK(husk_imports_func(lab.imports, "env", "a", &type, host_sum, &freed[0], count_free, &lab.err),
+             lab.err);
+    CHECK_OK(husk_imports_func(lab.imports, "env", "a", &type, host_sum, &freed[1], count_free, &lab.err),
+             lab.err);
     CHECK_EQ_I64(freed[0], 1); /* replaced */
     wat_lab_open(&lab, "(module (import \"env\" \"a\" (func $a)) (func (export \"f\") call $a))", NULL);
     husk_imports_free(lab.imports);

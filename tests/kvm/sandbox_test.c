@@ -9,18 +9,21 @@
 #include "harness.h"
 #include "husk.h"
 
-static int host_times_two(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+static int host_times_two(husk_caller *caller, void *user, const struct husk_value *args,
+                          struct husk_value *results) {
     (void)caller;
     (*(int *)user)++;
     results[0].of.i64 = args[0].of.i64 * 2;
     return 0;
 }
 
-static int host_nested(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+static int host_nested(husk_caller *caller, void *user, const struct husk_value *args,
+                       struct husk_value *results) {
     (void)user;
     struct husk_outcome outcome;
     struct husk_error err;
-    struct husk_value sum, add[2] = {{.type = HUSK_I32, .of.i32 = 40}, {.type = HUSK_I32, .of.i32 = (int32_t)args[0].of.i64}};
+    struct husk_value sum,
+        add[2] = {{.type = HUSK_I32, .of.i32 = 40}, {.type = HUSK_I32, .of.i32 = (int32_t)args[0].of.i64}};
     for (int i = 0; i < 2; i++) {
         int status = husk_call(husk_caller_sandbox(caller), "add", add, 2, &sum, 1, NULL, &outcome, &err);
         if (status != 0)
@@ -31,7 +34,8 @@ static int host_nested(husk_caller *caller, void *user, const struct husk_value 
     return 0;
 }
 
-static int host_fails(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+static int host_fails(husk_caller *caller, void *user, const struct husk_value *args,
+                      struct husk_value *results) {
     (void)user, (void)results;
     if (args[0].of.i64 == 0)
         return HUSK_E_SYS;
@@ -160,7 +164,7 @@ TEST(traps_leave_the_sandbox_usable) {
         call_void(&rig, "recurse", NULL, &outcome);
         CHECK_EQ_U64(outcome.trap, HUSK_TRAP_CALL_STACK_EXHAUSTED);
         CHECK_EQ_U64(outcome.frames_count, HUSK_FRAMES_MAX);
-        CHECK(outcome.frames_total > 30000 && outcome.frames_total < 33000); /* 1 MiB of 32-byte frames */
+        CHECK(outcome.frames_total > 30000 && outcome.frames_total < 33000);   /* 1 MiB of 32-byte frames */
         CHECK_EQ_I64(call_i64(&rig, "read", 0, &outcome), 0x7266206f6c6c6568); /* "hello fr" */
         call_i64(&rig, "read", 65536 - 7, &outcome);
         CHECK_EQ_U64(outcome.trap, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
@@ -211,7 +215,8 @@ TEST(deadlines) {
         struct husk_outcome outcome;
         rig_open(&rig, host_times_two, NULL);
         struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
-        *(cpu ? &options.cpu_ns : &options.wall_ns) = 300000000; /* an emulated CPU needs a while to get there */
+        *(cpu ? &options.cpu_ns : &options.wall_ns) =
+            300000000; /* an emulated CPU needs a while to get there */
         call_void(&rig, "spin", &options, &outcome);
         CHECK_EQ_U64(outcome.kind, HUSK_DEADLINE);
         CHECK(outcome.is_poisoned);

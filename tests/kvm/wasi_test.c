@@ -1,6 +1,7 @@
 /*
- * WASI in a VM: a module made here imports every function and exports it again, so that each can be called from outside and goes through
- * the guest, the host call and the handler. Deadlines and interrupts end calls that wait.
+ * WASI in a VM: a module made here imports every function and exports it again, so that each can be called
+ * from outside and goes through the guest, the host call and the handler. Deadlines and interrupts end calls
+ * that wait.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -63,7 +64,8 @@ static void module_make(const char *module, const char *wrong, struct bytes *out
     put_leb(&imports, count);
     put_leb(&exports, count + 1);
     for (uint32_t i = 0; i < WASI_FUNCS_COUNT; i++) {
-        if (!is_included(module, i)) continue;
+        if (!is_included(module, i))
+            continue;
         const struct wasi_func *func = &wasi_funcs[i];
         size_t params = strlen(func->params) - (wrong && strcmp(wrong, func->name) == 0);
         put_u8(&types, 0x60);
@@ -71,7 +73,8 @@ static void module_make(const char *module, const char *wrong, struct bytes *out
         for (size_t k = 0; k < params; k++)
             put_u8(&types, func->params[k] == 'i' ? 0x7f : 0x7e);
         put_leb(&types, func->has_result);
-        if (func->has_result) put_u8(&types, 0x7f);
+        if (func->has_result)
+            put_u8(&types, 0x7f);
         put_name(&imports, module);
         put_name(&imports, func->name);
         put_u8(&imports, 0);
@@ -188,7 +191,8 @@ TEST(all_functions_link_in_both_namespaces) {
         struct world world;
         struct husk_error err;
         world_open(&world, modules[i], NULL);
-        CHECK_STATUS(husk_sandbox_new(world.engine, world.image, world.imports, NULL, &world.sandbox, &err), HUSK_E_LINK);
+        CHECK_STATUS(husk_sandbox_new(world.engine, world.image, world.imports, NULL, &world.sandbox, &err),
+                     HUSK_E_LINK);
         CHECK_CONTAINS(err.message, "args_get");
         CHECK_OK(husk_imports_wasi(world.imports, NULL, &err), err);
         world.sandbox = sandbox_make(&world, &world.memory);
@@ -204,7 +208,8 @@ TEST(a_wrong_signature_does_not_link) {
     SKIP_WITHOUT_KVM();
     world_open(&world, "wasi_snapshot_preview1", "fd_write");
     CHECK_OK(husk_imports_wasi(world.imports, NULL, &err), err);
-    CHECK_STATUS(husk_sandbox_new(world.engine, world.image, world.imports, NULL, &world.sandbox, &err), HUSK_E_LINK);
+    CHECK_STATUS(husk_sandbox_new(world.engine, world.image, world.imports, NULL, &world.sandbox, &err),
+                 HUSK_E_LINK);
     CHECK_CONTAINS(err.message, "fd_write");
     CHECK(world.sandbox == NULL);
     world_done(&world);
@@ -293,7 +298,8 @@ static const char *prepare_wait(struct world *world, int way, uint64_t args[4]) 
     args[1] = 8;
     args[2] = 1;
     args[3] = 0;
-    if (way < 2) return way == 0 ? "fd_read" : "fd_write";
+    if (way < 2)
+        return way == 0 ? "fd_read" : "fd_write";
     set_u32(world->memory, 8 + 16, 1);              /* the monotonic clock */
     set_u32(world->memory, 8 + 24 + 4, 0x10000000); /* for 36 years */
     args[0] = 8;
@@ -390,7 +396,8 @@ TEST(other_signals_do_not_end_a_wait) {
 }
 
 TEST(survives_wild_arguments) {
-    static const uint64_t wild[] = {0, 1, 2, 0x1ffff, 0x20000, 0x7fffffff, 0x80000000, 0xfffffffc, 0xffffffff, 1024, 8};
+    static const uint64_t wild[] = {0,          1,          2,          0x1ffff, 0x20000, 0x7fffffff,
+                                    0x80000000, 0xfffffffc, 0xffffffff, 1024,    8};
     struct world world;
     struct husk_wasi_options options = HUSK_WASI_OPTIONS_INIT;
     int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -406,8 +413,10 @@ TEST(survives_wild_arguments) {
             state = state * 6364136223846793005u + 1442695040888963407u;
             args[i] = wild[(state >> 33) % (sizeof(wild) / sizeof(wild[0]))];
         }
-        if (round % 16 == 0) memset(world.memory, 0, 0x20000); /* clocks of long ago: polls do not sleep */
-        call_with(world.sandbox, wasi_funcs[round % WASI_FUNCS_COUNT].name, args, 1000000000, &outcome, &wasi_err);
+        if (round % 16 == 0)
+            memset(world.memory, 0, 0x20000); /* clocks of long ago: polls do not sleep */
+        call_with(world.sandbox, wasi_funcs[round % WASI_FUNCS_COUNT].name, args, 1000000000, &outcome,
+                  &wasi_err);
         if (outcome.is_poisoned) {
             CHECK_EQ_U64(outcome.kind, HUSK_DEADLINE);
             husk_sandbox_free(world.sandbox);

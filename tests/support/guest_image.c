@@ -15,9 +15,9 @@ static void add_functions(struct image_builder *builder) {
     static const struct {
         const char *name, *type;
         const uint8_t *code;
-    } funcs[] = {{"add", "ii>i", guest_add},         {"host", "I>I", guest_host},   {"spin", ">", guest_spin},
-                 {"recurse", ">", guest_recurse},    {"read", "I>I", guest_read},   {"trap", ">", guest_trap},
-                 {"grow", "I>I", guest_grow},        {"bad_port", ">", guest_bad_port}};
+    } funcs[] = {{"add", "ii>i", guest_add},      {"host", "I>I", guest_host},      {"spin", ">", guest_spin},
+                 {"recurse", ">", guest_recurse}, {"read", "I>I", guest_read},      {"trap", ">", guest_trap},
+                 {"grow", "I>I", guest_grow},     {"bad_port", ">", guest_bad_port}};
     uint32_t import_type = builder_type(builder, "I>I", 0);
     builder_func(builder, import_type, 0, 0, "");
     builder_import(builder, "env", "host", HUSK_ABI_FUNC, 0);
@@ -26,7 +26,8 @@ static void add_functions(struct image_builder *builder) {
         uint32_t type = builder_type(builder, funcs[i].type, guest_gva(guest_thunk));
         uint32_t func = builder_func(builder, type, guest_gva(funcs[i].code), 1, funcs[i].name);
         builder_export(builder, funcs[i].name, HUSK_ABI_FUNC, func);
-        struct husk_image_code_row row = {.code_gva = guest_gva(funcs[i].code), .func_idx = func, .wasm_offset = 100 * func};
+        struct husk_image_code_row row = {
+            .code_gva = guest_gva(funcs[i].code), .func_idx = func, .wasm_offset = 100 * func};
         builder_row(builder, HUSK_ARR_CODE_MAP, &row, sizeof row);
     }
     struct husk_image_code_row end = {.code_gva = HUSK_TEXT_GVA + code_bytes, .func_idx = HUSK_FUNC_NONE};
@@ -35,14 +36,11 @@ static void add_functions(struct image_builder *builder) {
 
 /* Where every call stands: (from here on, CFA = rsp + offset). */
 static void add_unwind(struct image_builder *builder) {
-    const struct husk_image_unwind_row rows[] = {{guest_gva(guest_entry), 0, 0, 0},
-                                                 {guest_gva(guest_resume) - 2, 0, 8, 0},
-                                                 {guest_gva(guest_thunk) + 1, 0, 16, 0},
-                                                 {guest_gva(guest_add), 0, 8, 0},
-                                                 {guest_gva(guest_host) + 1, 0, 16, 0},
-                                                 {guest_gva(guest_spin), 0, 8, 0},
-                                                 {guest_gva(guest_recurse) + 4, 0, 32, 0},
-                                                 {guest_gva(guest_read), 0, 8, 0}};
+    const struct husk_image_unwind_row rows[] = {
+        {guest_gva(guest_entry), 0, 0, 0},        {guest_gva(guest_resume) - 2, 0, 8, 0},
+        {guest_gva(guest_thunk) + 1, 0, 16, 0},   {guest_gva(guest_add), 0, 8, 0},
+        {guest_gva(guest_host) + 1, 0, 16, 0},    {guest_gva(guest_spin), 0, 8, 0},
+        {guest_gva(guest_recurse) + 4, 0, 32, 0}, {guest_gva(guest_read), 0, 8, 0}};
     builder_row(builder, HUSK_ARR_UNWIND, rows, sizeof rows);
 }
 

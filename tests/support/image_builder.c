@@ -54,7 +54,8 @@ struct husk_image_str builder_string(struct image_builder *builder, const char *
     return str;
 }
 
-uint32_t builder_row(struct image_builder *builder, enum husk_image_array_id array, const void *row, size_t row_bytes) {
+uint32_t builder_row(struct image_builder *builder, enum husk_image_array_id array, const void *row,
+                     size_t row_bytes) {
     struct buf *rows = &builder->arrays[array];
     uint32_t idx = (uint32_t)(rows->count / row_bytes_of[array]);
     buf_append(rows, row, row_bytes);
@@ -63,20 +64,13 @@ uint32_t builder_row(struct image_builder *builder, enum husk_image_array_id arr
 
 static uint8_t type_of_letter(char letter) {
     switch (letter) {
-    case 'i':
-        return HUSK_ABI_I32;
-    case 'I':
-        return HUSK_ABI_I64;
-    case 'f':
-        return HUSK_ABI_F32;
-    case 'F':
-        return HUSK_ABI_F64;
-    case 'v':
-        return HUSK_ABI_V128;
-    case 'c':
-        return HUSK_ABI_FUNCREF;
-    default:
-        return HUSK_ABI_EXTERNREF;
+    case 'i': return HUSK_ABI_I32;
+    case 'I': return HUSK_ABI_I64;
+    case 'f': return HUSK_ABI_F32;
+    case 'F': return HUSK_ABI_F64;
+    case 'v': return HUSK_ABI_V128;
+    case 'c': return HUSK_ABI_FUNCREF;
+    default: return HUSK_ABI_EXTERNREF;
     }
 }
 
@@ -96,14 +90,17 @@ uint32_t builder_type(struct image_builder *builder, const char *types, uint32_t
     return builder_row(builder, HUSK_ARR_TYPES, &row, sizeof row);
 }
 
-uint32_t builder_func(struct image_builder *builder, uint32_t type_idx, uint32_t code_gva, uint32_t code_bytes,
-                      const char *name) {
-    struct husk_image_func row = {
-        .type_idx = type_idx, .code_gva = code_gva, .code_bytes = code_bytes, .name = builder_string(builder, name)};
+uint32_t builder_func(struct image_builder *builder, uint32_t type_idx, uint32_t code_gva,
+                      uint32_t code_bytes, const char *name) {
+    struct husk_image_func row = {.type_idx = type_idx,
+                                  .code_gva = code_gva,
+                                  .code_bytes = code_bytes,
+                                  .name = builder_string(builder, name)};
     return builder_row(builder, HUSK_ARR_FUNCS, &row, sizeof row);
 }
 
-void builder_import(struct image_builder *builder, const char *module, const char *name, uint32_t kind, uint32_t idx) {
+void builder_import(struct image_builder *builder, const char *module, const char *name, uint32_t kind,
+                    uint32_t idx) {
     struct husk_image_import row = {.kind = kind, .idx = idx};
     row.module = builder_string(builder, module);
     row.name = builder_string(builder, name);
@@ -115,8 +112,8 @@ void builder_export(struct image_builder *builder, const char *name, uint32_t ki
     builder_row(builder, HUSK_ARR_EXPORTS, &row, sizeof row);
 }
 
-void builder_segment(struct image_builder *builder, uint64_t gva, uint32_t flags, const void *bytes, size_t count,
-                     uint64_t mem_bytes) {
+void builder_segment(struct image_builder *builder, uint64_t gva, uint32_t flags, const void *bytes,
+                     size_t count, uint64_t mem_bytes) {
     if (builder->segments_count == BUILDER_SEGMENTS_MAX)
         abort();
     struct builder_segment *segment = &builder->segments[builder->segments_count++];
@@ -149,7 +146,8 @@ static void make_descriptor(struct image_builder *builder, struct buf *desc) {
 
 static uint64_t append_note(const struct image_builder *builder, const struct buf *desc, struct buf *file,
                             Elf64_Phdr *ret_header) {
-    Elf64_Nhdr header = {.n_namesz = sizeof HUSK_NOTE_NAME, .n_descsz = (uint32_t)desc->count, .n_type = HUSK_NOTE_TYPE};
+    Elf64_Nhdr header = {
+        .n_namesz = sizeof HUSK_NOTE_NAME, .n_descsz = (uint32_t)desc->count, .n_type = HUSK_NOTE_TYPE};
     buf_align(file, 8);
     uint64_t start = file->count;
     buf_append(file, &header, sizeof header);

@@ -30,16 +30,18 @@ void builder_done(struct image_builder *builder);
 
 struct husk_image_str builder_string(struct image_builder *builder, const char *text);
 /* Append a row to an array; returns its index. */
-uint32_t builder_row(struct image_builder *builder, enum husk_image_array_id array, const void *row, size_t row_bytes);
+uint32_t builder_row(struct image_builder *builder, enum husk_image_array_id array, const void *row,
+                     size_t row_bytes);
 /* Types as letters: "iIfF>i": i32 i64 f32 f64, v v128, c funcref, e externref. */
 uint32_t builder_type(struct image_builder *builder, const char *types, uint32_t thunk_gva);
-uint32_t builder_func(struct image_builder *builder, uint32_t type_idx, uint32_t code_gva, uint32_t code_bytes,
-                      const char *name);
-void builder_import(struct image_builder *builder, const char *module, const char *name, uint32_t kind, uint32_t idx);
+uint32_t builder_func(struct image_builder *builder, uint32_t type_idx, uint32_t code_gva,
+                      uint32_t code_bytes, const char *name);
+void builder_import(struct image_builder *builder, const char *module, const char *name, uint32_t kind,
+                    uint32_t idx);
 void builder_export(struct image_builder *builder, const char *name, uint32_t kind, uint32_t idx);
 /* Segments are to be added in ascending order. bytes may be NULL (count 0). */
-void builder_segment(struct image_builder *builder, uint64_t gva, uint32_t flags, const void *bytes, size_t count,
-                     uint64_t mem_bytes);
+void builder_segment(struct image_builder *builder, uint64_t gva, uint32_t flags, const void *bytes,
+                     size_t count, uint64_t mem_bytes);
 /* A little-endian word in a segment's bytes. */
 void builder_word(struct image_builder *builder, uint64_t gva, uint64_t word);
 

@@ -1,4 +1,5 @@
-/* tests/support/object_maker.c: see object_maker.h. Sections: null, .text, data, .rela.text, .symtab, .strtab. */
+/* tests/support/object_maker.c: see object_maker.h. Sections: null, .text, data, .rela.text, .symtab,
+ * .strtab. */
 #include "object_maker.h"
 
 #include <stdlib.h>
@@ -7,7 +8,8 @@
 enum { SEC_NULL, SEC_TEXT, SEC_DATA, SEC_RELA, SEC_SYMTAB, SEC_STRTAB, SEC_COUNT };
 #define OBJECT_BYTES_MAX 8192
 
-uint32_t maker_symbol(struct object_maker *maker, const char *name, unsigned section, uint64_t value, uint64_t size) {
+uint32_t maker_symbol(struct object_maker *maker, const char *name, unsigned section, uint64_t value,
+                      uint64_t size) {
     size_t i = maker->symbols_count++;
     maker->symbols[i].name = name;
     maker->symbols[i].section = section;
@@ -52,34 +54,52 @@ uint8_t *maker_finish(const struct object_maker *maker, size_t *ret_bytes) {
     char names[1024] = "";
     size_t used = 1;
     for (size_t i = 0; i < maker->symbols_count; i++)
-        symbols[i + 1] = (Elf64_Sym){.st_name = put_name(names, &used, maker->symbols[i].name),
-                                     .st_info = (unsigned char)ELF64_ST_INFO(STB_GLOBAL, maker->symbols[i].type),
-                                     .st_shndx = (uint16_t)maker->symbols[i].section,
-                                     .st_value = maker->symbols[i].value,
-                                     .st_size = maker->symbols[i].size};
+        symbols[i + 1] =
+            (Elf64_Sym){.st_name = put_name(names, &used, maker->symbols[i].name),
+                        .st_info = (unsigned char)ELF64_ST_INFO(STB_GLOBAL, maker->symbols[i].type),
+                        .st_shndx = (uint16_t)maker->symbols[i].section,
+                        .st_value = maker->symbols[i].value,
+                        .st_size = maker->symbols[i].size};
     const char *data_name = maker->data_name != NULL ? maker->data_name : ".comment";
-    sections[SEC_TEXT] = (Elf64_Shdr){.sh_name = put_name(names, &used, ".text"), .sh_type = SHT_PROGBITS,
-                                      .sh_flags = SHF_ALLOC | SHF_EXECINSTR, .sh_addralign = 16,
+    sections[SEC_TEXT] = (Elf64_Shdr){.sh_name = put_name(names, &used, ".text"),
+                                      .sh_type = SHT_PROGBITS,
+                                      .sh_flags = SHF_ALLOC | SHF_EXECINSTR,
+                                      .sh_addralign = 16,
                                       .sh_offset = put(&out, maker->text, maker->text_bytes),
                                       .sh_size = maker->text_bytes};
-    sections[SEC_DATA] = (Elf64_Shdr){.sh_name = put_name(names, &used, data_name), .sh_type = SHT_PROGBITS,
-                                      .sh_flags = maker->data_flags, .sh_addralign = 8,
+    sections[SEC_DATA] = (Elf64_Shdr){.sh_name = put_name(names, &used, data_name),
+                                      .sh_type = SHT_PROGBITS,
+                                      .sh_flags = maker->data_flags,
+                                      .sh_addralign = 8,
                                       .sh_offset = put(&out, maker->data, maker->data_bytes),
                                       .sh_size = maker->data_bytes};
-    sections[SEC_RELA] = (Elf64_Shdr){.sh_name = put_name(names, &used, ".rela.text"), .sh_type = SHT_RELA,
-                                      .sh_link = SEC_SYMTAB, .sh_info = SEC_TEXT, .sh_entsize = sizeof(Elf64_Rela),
-                                      .sh_offset = put(&out, maker->relas, maker->relas_count * sizeof(Elf64_Rela)),
-                                      .sh_size = maker->relas_count * sizeof(Elf64_Rela)};
-    sections[SEC_SYMTAB] = (Elf64_Shdr){.sh_name = put_name(names, &used, ".symtab"), .sh_type = SHT_SYMTAB,
-                                        .sh_link = SEC_STRTAB, .sh_info = 1, .sh_entsize = sizeof(Elf64_Sym),
-                                        .sh_offset = put(&out, symbols, (maker->symbols_count + 1) * sizeof(Elf64_Sym)),
-                                        .sh_size = (maker->symbols_count + 1) * sizeof(Elf64_Sym)};
+    sections[SEC_RELA] =
+        (Elf64_Shdr){.sh_name = put_name(names, &used, ".rela.text"),
+                     .sh_type = SHT_RELA,
+                     .sh_link = SEC_SYMTAB,
+                     .sh_info = SEC_TEXT,
+                     .sh_entsize = sizeof(Elf64_Rela),
+                     .sh_offset = put(&out, maker->relas, maker->relas_count * sizeof(Elf64_Rela)),
+                     .sh_size = maker->relas_count * sizeof(Elf64_Rela)};
+    sections[SEC_SYMTAB] =
+        (Elf64_Shdr){.sh_name = put_name(names, &used, ".symtab"),
+                     .sh_type = SHT_SYMTAB,
+                     .sh_link = SEC_STRTAB,
+                     .sh_info = 1,
+                     .sh_entsize = sizeof(Elf64_Sym),
+                     .sh_offset = put(&out, symbols, (maker->symbols_count + 1) * sizeof(Elf64_Sym)),
+                     .sh_size = (maker->symbols_count + 1) * sizeof(Elf64_Sym)};
     sections[SEC_STRTAB] = (Elf64_Shdr){.sh_name = put_name(names, &used, ".strtab"), .sh_type = SHT_STRTAB};
     sections[SEC_STRTAB].sh_offset = put(&out, names, used);
     sections[SEC_STRTAB].sh_size = used;
     Elf64_Ehdr header = {.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
-                         .e_type = ET_REL, .e_machine = EM_X86_64, .e_version = EV_CURRENT, .e_ehsize = sizeof header,
-                         .e_shentsize = sizeof(Elf64_Shdr), .e_shnum = SEC_COUNT, .e_shstrndx = SEC_STRTAB};
+                         .e_type = ET_REL,
+                         .e_machine = EM_X86_64,
+                         .e_version = EV_CURRENT,
+                         .e_ehsize = sizeof header,
+                         .e_shentsize = sizeof(Elf64_Shdr),
+                         .e_shnum = SEC_COUNT,
+                         .e_shstrndx = SEC_STRTAB};
     header.e_shoff = put(&out, sections, sizeof sections);
     memcpy(out.bytes, &header, sizeof header);
     *ret_bytes = out.count;

@@ -30,8 +30,8 @@ static void fake_destroy(struct vm *vm) {
     free(vm);
 }
 
-static int fake_set_slot(struct vm *vm, uint32_t slot_idx, gpa_t at, uint8_t *hva, uint64_t bytes, uint32_t flags,
-                         struct husk_error *err) {
+static int fake_set_slot(struct vm *vm, uint32_t slot_idx, gpa_t at, uint8_t *hva, uint64_t bytes,
+                         uint32_t flags, struct husk_error *err) {
     (void)flags;
     if (slot_idx >= FAKE_SLOTS || fake_fails(vm->backend, "set_slot"))
         return error_set(err, HUSK_E_SYS, "injected: set_slot");

@@ -12,7 +12,8 @@
 
 static void *guest_span(void *host, uint32_t addr, uint64_t count) {
     struct wasi_guest *guest = host;
-    if (count > GUEST_BYTES || addr > GUEST_BYTES - count) return NULL;
+    if (count > GUEST_BYTES || addr > GUEST_BYTES - count)
+        return NULL;
     return guest->memory + addr;
 }
 
@@ -22,7 +23,8 @@ static int guest_wait(void *host, struct pollfd *fds, nfds_t count, uint64_t tim
     uint64_t least = timeout_ns < cut_ns ? timeout_ns : cut_ns;
     struct timespec ts = {.tv_sec = (time_t)(least / 1000000000u), .tv_nsec = (long)(least % 1000000000u)};
     int ready = ppoll(fds, count, least == UINT64_MAX ? NULL : &ts, NULL);
-    if (ready != 0 || timeout_ns <= cut_ns) return ready;
+    if (ready != 0 || timeout_ns <= cut_ns)
+        return ready;
     guest->is_cut = true;
     errno = EINTR;
     return -1;
@@ -32,7 +34,8 @@ static bool guest_is_cut(void *host) {
     return ((struct wasi_guest *)host)->is_cut;
 }
 
-static const struct wasi_host_ops guest_ops = {.span = guest_span, .wait = guest_wait, .is_cut = guest_is_cut};
+static const struct wasi_host_ops guest_ops = {
+    .span = guest_span, .wait = guest_wait, .is_cut = guest_is_cut};
 
 void wasi_guest_init(struct wasi_guest *guest, const struct husk_wasi_options *options) {
     struct wasi_config *config = NULL;
@@ -56,8 +59,11 @@ void wasi_guest_done(struct wasi_guest *guest) {
 }
 
 uint16_t wasi_guest_call(struct wasi_guest *guest, uint32_t func_id, const uint64_t *args) {
-    struct wasi_call call = {
-        .ctx = &guest->ctx, .ops = &guest_ops, .host = guest, .args = args, .is_unstable = guest->is_unstable};
+    struct wasi_call call = {.ctx = &guest->ctx,
+                             .ops = &guest_ops,
+                             .host = guest,
+                             .args = args,
+                             .is_unstable = guest->is_unstable};
     uint16_t wasi_err = wasi_dispatch(&call, func_id);
     guest->has_exited = call.has_exited;
     guest->exit_code = call.exit_code;

@@ -1,6 +1,6 @@
 /*
- * tests/support/wasi_guest.h: a guest for WASI's handlers made of a buffer. The buffer ends at an unmapped page, so that reading or
- * writing one byte too many crashes the test.
+ * tests/support/wasi_guest.h: a guest for WASI's handlers made of a buffer. The buffer ends at an unmapped
+ * page, so that reading or writing one byte too many crashes the test.
  */
 #ifndef TESTS_WASI_GUEST_H
 #define TESTS_WASI_GUEST_H

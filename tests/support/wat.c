@@ -22,7 +22,9 @@ uint8_t *wat_to_wasm(const char *wat, size_t *ret_count) {
     CHECK(fd >= 0 && file_write_all(fd, wat, strlen(wat)) == 0);
     close(fd);
     snprintf(wasm_path, sizeof wasm_path, "%s.wasm", path);
-    snprintf(command, sizeof command, "wat2wasm --enable-multi-memory --enable-extended-const --debug-names %s -o %s", path, wasm_path);
+    snprintf(command, sizeof command,
+             "wat2wasm --enable-multi-memory --enable-extended-const --debug-names %s -o %s", path,
+             wasm_path);
     int rc = system(command);
     uint8_t *wasm = NULL;
     struct husk_error err = {.message = "wat2wasm failed"};
@@ -57,7 +59,8 @@ void wat_lab_init(struct wat_lab *lab) {
 void wat_lab_open_with(struct wat_lab *lab, const char *wat, const struct husk_sandbox_options *options,
                        const char *worker_path) {
     lab->image = wat_image_with(lab->engine, wat, worker_path);
-    CHECK_OK(husk_sandbox_new(lab->engine, lab->image, lab->imports, options, &lab->sandbox, &lab->err), lab->err);
+    CHECK_OK(husk_sandbox_new(lab->engine, lab->image, lab->imports, options, &lab->sandbox, &lab->err),
+             lab->err);
 }
 
 void wat_lab_close(struct wat_lab *lab) {
@@ -69,7 +72,8 @@ void wat_lab_close(struct wat_lab *lab) {
 
 static husk_type type_of_letter(char letter) {
     static const char letters[] = "iIfFvce";
-    static const husk_type types[] = {HUSK_I32, HUSK_I64, HUSK_F32, HUSK_F64, HUSK_V128, HUSK_FUNCREF, HUSK_EXTERNREF};
+    static const husk_type types[] = {HUSK_I32,  HUSK_I64,     HUSK_F32,      HUSK_F64,
+                                      HUSK_V128, HUSK_FUNCREF, HUSK_EXTERNREF};
     return types[strchr(letters, letter) - letters];
 }
 
@@ -90,7 +94,8 @@ void wat_lab_func(struct wat_lab *lab, const char *name, const char *types, husk
 
 int wat_call(struct wat_lab *lab, const char *name, const struct husk_value *args, size_t args_count,
              struct husk_value *results, size_t results_count) {
-    return husk_call(lab->sandbox, name, args, args_count, results, results_count, NULL, &lab->outcome, &lab->err);
+    return husk_call(lab->sandbox, name, args, args_count, results, results_count, NULL, &lab->outcome,
+                     &lab->err);
 }
 
 int64_t wat_call_i32(struct wat_lab *lab, const char *name, int32_t argument) {

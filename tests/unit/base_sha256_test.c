@@ -26,7 +26,8 @@ TEST(published_examples) {
     free(million);
 }
 
-/* Small updates take the plain code, one big one the CPU's instructions (where it has them): they must agree. */
+/* Small updates take the plain code, one big one the CPU's instructions (where it has them): they must
+ * agree. */
 TEST(pieces_agree_with_the_whole) {
     static uint8_t bytes[1000];
     for (size_t i = 0; i < sizeof bytes; i++)

@@ -1,4 +1,5 @@
-/* husk_compile_cached(): hits, damage, options in the key, processes at once, and folders that cannot be written. */
+/* husk_compile_cached(): hits, damage, options in the key, processes at once, and folders that cannot be
+ * written. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -13,8 +14,8 @@
 #include "husk_compile.h"
 
 /* (module (func (export "f") (result i32) (i32.const 42))) */
-static const uint8_t small_wasm[] = {0, 'a', 's', 'm', 1, 0, 0, 0, 1, 5, 1, 0x60, 0, 1, 0x7f, 3, 2, 1, 0,
-                                     7, 5, 1, 1, 'f', 0, 0, 10, 6, 1, 4, 0, 0x41, 42, 0x0b};
+static const uint8_t small_wasm[] = {0, 'a', 's', 'm', 1, 0, 0,   0, 1, 5,  1, 0x60, 0, 1, 0x7f, 3,  2,
+                                     1, 0,   7,   5,   1, 1, 'f', 0, 0, 10, 6, 1,    4, 0, 0x41, 42, 0x0b};
 
 static void need_compiler(void) {
     if (access(HUSK_TEST_BUILD_DIR "/husk-compile-worker", X_OK) != 0)
@@ -48,11 +49,14 @@ static void remove_folder(const char *folder) {
     CHECK(rmdir(folder) == 0);
 }
 
-static bool compile_in(const char *folder, const struct husk_compile_options *options, struct husk_error *warning) {
+static bool compile_in(const char *folder, const struct husk_compile_options *options,
+                       struct husk_error *warning) {
     struct husk_error err;
     bool was_cached = false;
     int fd = -1;
-    CHECK_OK(husk_compile_cached(small_wasm, sizeof small_wasm, options, folder, &fd, &was_cached, warning, &err), err);
+    CHECK_OK(
+        husk_compile_cached(small_wasm, sizeof small_wasm, options, folder, &fd, &was_cached, warning, &err),
+        err);
     char magic[4] = "";
     CHECK(read(fd, magic, 4) == 4);
     CHECK(memcmp(magic, "\177ELF", 4) == 0);
@@ -141,7 +145,9 @@ TEST(processes_at_once) {
         CHECK(pid >= 0);
         if (pid == 0) {
             int fd = -1;
-            _exit(husk_compile_cached(small_wasm, sizeof small_wasm, NULL, folder, &fd, NULL, NULL, NULL) == 0 ? 0 : 1);
+            _exit(husk_compile_cached(small_wasm, sizeof small_wasm, NULL, folder, &fd, NULL, NULL, NULL) == 0
+                      ? 0
+                      : 1);
         }
     }
     for (int i = 0; i < 6; i++) {
@@ -165,8 +171,10 @@ TEST(folders_that_cannot_be_written) {
     CHECK(!compile_in("/dev/null/husk", NULL, &warning));
     CHECK(warning.status != 0);
     CHECK(!compile_in("/dev/null/husk", NULL, NULL));
-    CHECK_STATUS(husk_compile_cached(small_wasm, sizeof small_wasm, NULL, "", &fd, NULL, NULL, &err), HUSK_E_INVAL);
-    CHECK_STATUS(husk_compile_cached(small_wasm, 9, NULL, "/dev/null/x", &fd, NULL, &warning, &err), HUSK_E_BAD_WASM);
+    CHECK_STATUS(husk_compile_cached(small_wasm, sizeof small_wasm, NULL, "", &fd, NULL, NULL, &err),
+                 HUSK_E_INVAL);
+    CHECK_STATUS(husk_compile_cached(small_wasm, 9, NULL, "/dev/null/x", &fd, NULL, &warning, &err),
+                 HUSK_E_BAD_WASM);
     CHECK_EQ_I64(warning.status, 0);
     CHECK(fd == -1);
 }

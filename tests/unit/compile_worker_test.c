@@ -1,6 +1,6 @@
 /*
- * libhusk_compile: images come out, and every way in which the worker can fail is its own error: missing, crashing, killed, silent,
- * out of time, out of memory. Nothing is leaked.
+ * libhusk_compile: images come out, and every way in which the worker can fail is its own error: missing,
+ * crashing, killed, silent, out of time, out of memory. Nothing is leaked.
  */
 #include <dirent.h>
 #include <elf.h>
@@ -19,8 +19,8 @@
 #define WORKER HUSK_TEST_BUILD_DIR "/husk-compile-worker"
 
 /* (module (func (export "f") (result i32) (i32.const 42))) */
-static const uint8_t small_wasm[] = {0, 'a', 's', 'm', 1, 0, 0, 0, 1, 5, 1, 0x60, 0, 1, 0x7f, 3, 2, 1, 0,
-                                     7, 5, 1, 1, 'f', 0, 0, 10, 6, 1, 4, 0, 0x41, 42, 0x0b};
+static const uint8_t small_wasm[] = {0, 'a', 's', 'm', 1, 0, 0,   0, 1, 5,  1, 0x60, 0, 1, 0x7f, 3,  2,
+                                     1, 0,   7,   5,   1, 1, 'f', 0, 0, 10, 6, 1,    4, 0, 0x41, 42, 0x0b};
 
 static void need_compiler(void) {
     if (access(WORKER, X_OK) != 0)
@@ -83,8 +83,10 @@ TEST(bad_options) {
     CHECK_STATUS(husk_compile(small_wasm, sizeof small_wasm, &options, &fd, &err), HUSK_E_INVAL);
     CHECK_STATUS(husk_compile(NULL, 0, NULL, &fd, &err), HUSK_E_INVAL);
     CHECK(fd == -1);
-    CHECK(husk_is_wasm(small_wasm, sizeof small_wasm) && !husk_is_wasm("\0as", 3) && !husk_is_wasm("\x7f"
-                                                                                                  "ELF", 4));
+    CHECK(husk_is_wasm(small_wasm, sizeof small_wasm) && !husk_is_wasm("\0as", 3) &&
+          !husk_is_wasm("\x7f"
+                        "ELF",
+                        4));
 }
 
 TEST(unknown_cpu) {
@@ -142,11 +144,13 @@ TEST(the_worker_fails) {
     int before = open_fds(), fd = -1;
     CHECK_STATUS(run_fake("kill -KILL $$", &options, &err), HUSK_E_COMPILER);
     CHECK_CONTAINS(err.message, "killed");
-    CHECK_STATUS(run_fake("echo noise >&2; echo 'LLVM ERROR: cannot select: f19' >&2; kill -ABRT $$", &options, &err),
-                 HUSK_E_COMPILER);
+    CHECK_STATUS(
+        run_fake("echo noise >&2; echo 'LLVM ERROR: cannot select: f19' >&2; kill -ABRT $$", &options, &err),
+        HUSK_E_COMPILER);
     CHECK_CONTAINS(err.message, "LLVM ERROR: cannot select: f19");
     CHECK_CONTAINS(err.message, "ABRT");
-    CHECK_STATUS(run_fake("echo 'LLVM ERROR: out of memory' >&2; kill -ABRT $$", &options, &err), HUSK_E_LIMIT);
+    CHECK_STATUS(run_fake("echo 'LLVM ERROR: out of memory' >&2; kill -ABRT $$", &options, &err),
+                 HUSK_E_LIMIT);
     CHECK_CONTAINS(err.message, "8192 MiB");
     CHECK_STATUS(run_fake("kill -XCPU $$", &options, &err), HUSK_E_TIMEOUT);
     CHECK_CONTAINS(err.message, "600 seconds");
@@ -169,11 +173,14 @@ TEST(the_worker_inherits_nothing) {
     int leak = open("/dev/null", O_RDONLY); /* deliberately without O_CLOEXEC */
     CHECK(leak >= 0);
     setenv("HUSK_TEST_SECRET", "1", 1);
-    CHECK_STATUS(run_fake("for f in /proc/$$/fd/*; do case ${f##*/} in [0-5]|10|255) ;; *) test -e $f && echo leaked $f >&2;; esac; done;"
-                          "test -n \"$HUSK_TEST_SECRET\" && echo leaked environment >&2; read x && echo leaked stdin >&2;"
-                          "echo looked >&2; exit 1",
-                          &options, &err),
-                 HUSK_E_COMPILER);
+    CHECK_STATUS(
+        run_fake(
+            "for f in /proc/$$/fd/*; do case ${f##*/} in [0-5]|10|255) ;; *) test -e $f && echo leaked $f "
+            ">&2;; esac; done;"
+            "test -n \"$HUSK_TEST_SECRET\" && echo leaked environment >&2; read x && echo leaked stdin >&2;"
+            "echo looked >&2; exit 1",
+            &options, &err),
+        HUSK_E_COMPILER);
     close(leak);
     unsetenv("HUSK_TEST_SECRET");
     CHECK_CONTAINS(err.message, "exit code 1 and no result: looked");
@@ -209,9 +216,11 @@ TEST(children_of_the_embedder_ignored) {
     close(fd);
 }
 
-/* One function of `count` times i32.const, drop … in a shape that LLVM takes a while for: many loads and stores in one block. */
+/* One function of `count` times i32.const, drop … in a shape that LLVM takes a while for: many loads and
+ * stores in one block. */
 static uint8_t *big_wasm(uint32_t accesses, size_t *ret_count) {
-    static const uint8_t head[] = {0, 'a', 's', 'm', 1, 0, 0, 0, 1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0, 5, 3, 1, 0, 1};
+    static const uint8_t head[] = {0, 'a', 's', 'm', 1, 0, 0, 0, 1, 4, 1, 0x60,
+                                   0, 0,   3,   2,   1, 0, 5, 3, 1, 0, 1};
     /* i32.const 4; i32.const 8; i32.load; i32.const 12; i32.load; i32.add; i32.store */
     static const uint8_t body[] = {0x41, 4, 0x41, 8, 0x28, 2, 0, 0x41, 12, 0x28, 2, 0, 0x6a, 0x36, 2, 0};
     uint32_t body_bytes = accesses * (uint32_t)sizeof body + 2, section_bytes = body_bytes + 6;
@@ -249,8 +258,18 @@ TEST(out_of_time) {
     free(wasm);
 }
 
+#if defined(__has_feature)
+#define HAS_ASAN __has_feature(address_sanitizer)
+#elif defined(__SANITIZE_ADDRESS__)
+#define HAS_ASAN 1
+#else
+#define HAS_ASAN 0
+#endif
+
 TEST(out_of_memory) {
     need_compiler();
+    if (HAS_ASAN)
+        SKIP("AddressSanitizer needs more address space than the limits that are tested");
     struct husk_error err;
     struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
     size_t count;
@@ -279,7 +298,8 @@ TEST(to_a_file) {
     CHECK_STATUS(husk_compile_to_file(small_wasm, 9, NULL, path, &err), HUSK_E_BAD_WASM);
     CHECK(stat(path, &st) == 0 && st.st_size > 4096); /* the old file is still there */
     CHECK(unlink(path) == 0);
-    CHECK_STATUS(husk_compile_to_file(small_wasm, sizeof small_wasm, NULL, "/nonexistent/out.husk", &err), HUSK_E_SYS);
+    CHECK_STATUS(husk_compile_to_file(small_wasm, sizeof small_wasm, NULL, "/nonexistent/out.husk", &err),
+                 HUSK_E_SYS);
     CHECK_CONTAINS(err.message, "/nonexistent/out.husk");
     CHECK(rmdir(folder) == 0);
 }

@@ -1,6 +1,6 @@
 /*
- * Line programs (DWARF 4 and 5) and call frame information: hand-made ones with known rows, then the same damaged: no crash, no endless
- * loop, an error or other rows.
+ * Line programs (DWARF 4 and 5) and call frame information: hand-made ones with known rows, then the same
+ * damaged: no crash, no endless loop, an error or other rows.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +29,8 @@ static int see_row(void *user, const struct dwarf_row *row, struct husk_error *e
     return 0;
 }
 
-static int see_file(void *user, const char *folder, const char *name, uint32_t *ret_file_id, struct husk_error *err) {
+static int see_file(void *user, const char *folder, const char *name, uint32_t *ret_file_id,
+                    struct husk_error *err) {
     struct seen *seen = user;
     (void)err;
     if (seen->files_count < 8)
@@ -38,36 +39,88 @@ static int see_file(void *user, const char *folder, const char *name, uint32_t *
     return 0;
 }
 
+/* clang-format off: tables of bytes, a row for each record */
 /* Version 4: folder "dir", file "a.c"; rows at 0x10 line 7, 0x14 line 9 (special opcode), end at 0x20. */
 static const uint8_t line_v4[] = {
-    58, 0, 0, 0, 4, 0, 35, 0, 0, 0, /* unit and header length, version */
-    1, 1, 1, 0xfb, 14, 13,          /* min length, ops, is_stmt, line base -5, range 14, opcode base 13 */
-    0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1,
-    'd', 'i', 'r', 0, 0,               /* folders */
-    'a', '.', 'c', 0, 1, 0, 0, 0,      /* files */
-    0, 0, 0, 0,                        /* the header may be longer than what is known of it */
-    0, 5, 2, 0x10, 0, 0, 0,            /* set address */
-    3, 6, 1,                           /* advance line 6, copy */
-    13 + (2 + 5) + 14 * 4,             /* address + 4, line + 2 */
-    2, 12, 0, 1, 1,                    /* advance pc 12, end of sequence */
-    11,                                /* set_epilogue_begin: known and without operands */
+    58,
+    0,
+    0,
+    0,
+    4,
+    0,
+    35,
+    0,
+    0,
+    0, /* unit and header length, version */
+    1,
+    1,
+    1,
+    0xfb,
+    14,
+    13, /* min length, ops, is_stmt, line base -5, range 14, opcode base 13 */
+    0,
+    1,
+    1,
+    1,
+    1,
+    0,
+    0,
+    0,
+    1,
+    0,
+    0,
+    1,
+    'd',
+    'i',
+    'r',
+    0,
+    0, /* folders */
+    'a',
+    '.',
+    'c',
+    0,
+    1,
+    0,
+    0,
+    0, /* files */
+    0,
+    0,
+    0,
+    0, /* the header may be longer than what is known of it */
+    0,
+    5,
+    2,
+    0x10,
+    0,
+    0,
+    0, /* set address */
+    3,
+    6,
+    1,                     /* advance line 6, copy */
+    13 + (2 + 5) + 14 * 4, /* address + 4, line + 2 */
+    2,
+    12,
+    0,
+    1,
+    1,  /* advance pc 12, end of sequence */
+    11, /* set_epilogue_begin: known and without operands */
 };
 
 /* Version 5 with strings in .debug_line_str and an MD5: file 0 = file 1 = "b.c" in folder "/src". */
 static const uint8_t line_v5[] = {
-    92, 0, 0, 0, 5, 0, 4, 0, 67, 0, 0, 0,
-    1, 1, 1, 0xfb, 14, 13, 0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1,
-    1, 1, 0x1f, 1, 0, 0, 0, 0,                                  /* one folder: line_strp 0 */
-    3, 1, 0x1f, 2, 0x0b, 5, 0x1e, 1, 5, 0, 0, 0, 0,             /* path line_strp, folder data1, md5 data16 */
-    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    0, 5, 2, 0, 1, 0, 0, 4, 0, 5, 3, 1, 2, 4, 0, 1, 1,          /* address 0x100, file 0, column 3, copy; end at + 4 */
+    92, 0, 0,    0, 5,    0, 4,    0, 67, 0,    0,  0,  1,  1,  1,  0xfb, 14, 13, 0, 1, 1, 1, 1,
+    0,  0, 0,    1, 0,    0, 1,    1, 1,  0x1f, 1,  0,  0,  0,  0, /* one folder: line_strp 0 */
+    3,  1, 0x1f, 2, 0x0b, 5, 0x1e, 1, 5,  0,    0,  0,  0, /* path line_strp, folder data1, md5 data16 */
+    1,  2, 3,    4, 5,    6, 7,    8, 9,  10,   11, 12, 13, 14, 15, 16,   0,  0,  0, 0, 0, 0, 0,
+    0,  0, 0,    0, 0,    0, 5,    2, 0,  1,    0,  0,  4,  0,  5,  3,    1,  2,  4, 0, 1, 1, /* address 0x100, file 0, column 3, copy; end at + 4 */
 };
+/* clang-format on */
 static const char line_str[] = "/src\0b.c";
 
 static int read_lines(const uint8_t *bytes, size_t count, struct seen *seen, struct husk_error *err) {
-    struct dwarf_line_input input = {.line = {.data = bytes, .count = count},
-                                     .line_str = {.data = (const uint8_t *)line_str, .count = sizeof line_str}};
+    struct dwarf_line_input input = {
+        .line = {.data = bytes, .count = count},
+        .line_str = {.data = (const uint8_t *)line_str, .count = sizeof line_str}};
     const struct dwarf_sink sink = {.user = seen, .file = see_file, .row = see_row};
     memset(seen, 0, sizeof *seen);
     return dwarf_line_read(&input, &sink, err);
@@ -147,6 +200,7 @@ TEST(damaged_line_programs) {
     damage(line_v5, sizeof line_v5, read_damaged);
 }
 
+/* clang-format off */
 /* One CIE (zR, pcrel sdata4) and one FDE of [0x1000, 0x1040): push rbp; mov rbp, rsp; …; pop; ret. */
 static const uint8_t frames[] = {
     20, 0, 0, 0, 0, 0, 0, 0, 1, 'z', 'R', 0, 1, 0x78, 16, 1, 0x1b, 0x0c, 7, 8, 0x90, 1, 0, 0,
@@ -158,6 +212,7 @@ static const uint8_t frames[] = {
     0, 0, 0, 0,
 };
 
+/* clang-format on */
 TEST(call_frames) {
     struct buf rows = {0};
     struct husk_error err;

@@ -1,5 +1,6 @@
-/* The linker: relocation kinds and their limits, symbols, sections; damaged objects of every length and with every bit flipped. */
-#include "link.h"
+/* The linker: relocation kinds and their limits, symbols, sections; damaged objects of every length and
+ * with every bit flipped. */
+#include "linker.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -30,11 +31,20 @@ static void fixture_init(struct fixture *f) {
     f->funcs[1].body_offset = 130;
     f->funcs[1].code = (struct wasm_bytes){.offset = 131, .count = 20};
     f->memory.limits.min = 1;
-    f->global = (struct wasm_global){.type = WASM_I32, .init = {.data = expr_zero, .count = sizeof expr_zero}};
-    f->data = (struct wasm_data){.mode = WASM_SEGMENT_PASSIVE, .bytes = {.data = (const uint8_t *)"PASSIVE", .count = 7}};
-    f->module = (struct wasm_module){.types = &f->type, .types_count = 1, .funcs = f->funcs, .funcs_count = 2,
-                                     .memories = &f->memory, .memories_count = 1, .globals = &f->global,
-                                     .globals_count = 1, .datas = &f->data, .datas_count = 1};
+    f->global =
+        (struct wasm_global){.type = WASM_I32, .init = {.data = expr_zero, .count = sizeof expr_zero}};
+    f->data = (struct wasm_data){.mode = WASM_SEGMENT_PASSIVE,
+                                 .bytes = {.data = (const uint8_t *)"PASSIVE", .count = 7}};
+    f->module = (struct wasm_module){.types = &f->type,
+                                     .types_count = 1,
+                                     .funcs = f->funcs,
+                                     .funcs_count = 2,
+                                     .memories = &f->memory,
+                                     .memories_count = 1,
+                                     .globals = &f->global,
+                                     .globals_count = 1,
+                                     .datas = &f->data,
+                                     .datas_count = 1};
     CHECK_OK(plan_new(&f->module, &f->plan, &err), err);
 }
 
@@ -56,7 +66,8 @@ static uint64_t read_text(const struct linked *linked, uint64_t gva, size_t byte
 
 TEST(every_relocation_kind) {
     struct fixture f;
-    struct object_maker maker = {.text_bytes = 128, .data_name = ".rodata", .data_flags = SHF_ALLOC, .data_bytes = 16};
+    struct object_maker maker = {
+        .text_bytes = 128, .data_name = ".rodata", .data_flags = SHF_ALLOC, .data_bytes = 16};
     struct linked linked;
     struct husk_error err;
     fixture_init(&f);
@@ -64,8 +75,10 @@ TEST(every_relocation_kind) {
     maker_symbol(&maker, "i0.f0", 1, 0, 64);
     uint32_t f1 = maker_symbol(&maker, "i0.f1", 1, 64, 64);
     uint32_t memory = maker_symbol(&maker, "i0.mem", 0, 0, 0), data = maker_symbol(&maker, "i0.d0", 0, 0, 0);
-    uint32_t local = maker_symbol(&maker, "constant", 2, 0, 0), copy = maker_symbol(&maker, "memcpy", 0, 0, 0);
-    uint32_t global = maker_symbol(&maker, "i0.g0", 0, 0, 0), size = maker_symbol(&maker, "i0.memsize0", 0, 0, 0);
+    uint32_t local = maker_symbol(&maker, "constant", 2, 0, 0),
+             copy = maker_symbol(&maker, "memcpy", 0, 0, 0);
+    uint32_t global = maker_symbol(&maker, "i0.g0", 0, 0, 0),
+             size = maker_symbol(&maker, "i0.memsize0", 0, 0, 0);
     maker_rela(&maker, 0, f1, R_X86_64_64, 5);
     maker_rela(&maker, 8, memory, R_X86_64_32S, 1000);
     maker_rela(&maker, 12, data, R_X86_64_32, 0);
@@ -91,7 +104,8 @@ TEST(every_relocation_kind) {
                  strcmp(linked.symbols[i].name, "memcpy") == 0;
     CHECK(found);
     CHECK_EQ_U64(read_text(&linked, f0_gva + 24, 4), f.plan->global_gva[0]);
-    CHECK_EQ_U64(f0_gva + 32 + (uint64_t)(int64_t)(int32_t)read_text(&linked, f0_gva + 28, 4), f.plan->mem_size_gva[0]);
+    CHECK_EQ_U64(f0_gva + 32 + (uint64_t)(int64_t)(int32_t)read_text(&linked, f0_gva + 28, 4),
+                 f.plan->mem_size_gva[0]);
     CHECK_EQ_U64(linked.entry_gva, HUSK_TEXT_GVA);
     CHECK(linked.resume_gva > linked.entry_gva && linked.resume_gva < f0_gva);
     CHECK_EQ_U64(linked.rodata_gva % HUSK_PAGE_SIZE, 0);
@@ -100,7 +114,8 @@ TEST(every_relocation_kind) {
 }
 
 /* One relocation of this kind that must be refused. */
-static void check_refused(const char *symbol, uint64_t offset, uint32_t kind, int64_t addend, const char *message) {
+static void check_refused(const char *symbol, uint64_t offset, uint32_t kind, int64_t addend,
+                          const char *message) {
     struct fixture f;
     struct object_maker maker = {.text_bytes = 64};
     struct linked linked;
@@ -132,7 +147,8 @@ TEST(sections_and_symbols_that_must_not_be) {
     struct linked linked;
     struct husk_error err;
     fixture_init(&f);
-    struct object_maker writable = {.text_bytes = 64, .data_name = ".data", .data_flags = SHF_ALLOC | SHF_WRITE, .data_bytes = 8};
+    struct object_maker writable = {
+        .text_bytes = 64, .data_name = ".data", .data_flags = SHF_ALLOC | SHF_WRITE, .data_bytes = 8};
     CHECK_STATUS(link_one(&f, &writable, &linked, &err), HUSK_E_COMPILER);
     CHECK_CONTAINS(err.message, "writable section .data");
     struct object_maker again = {.text_bytes = 64};
@@ -200,7 +216,8 @@ static void link_damaged(const struct fixture *f, const uint8_t *elf, size_t byt
 
 TEST(damaged_objects) {
     struct fixture f;
-    struct object_maker maker = {.text_bytes = 128, .data_name = ".rodata", .data_flags = SHF_ALLOC, .data_bytes = 16};
+    struct object_maker maker = {
+        .text_bytes = 128, .data_name = ".rodata", .data_flags = SHF_ALLOC, .data_bytes = 16};
     size_t bytes;
     fixture_init(&f);
     maker_rela(&maker, 8, maker_symbol(&maker, "i0.f0", 1, 0, 64), R_X86_64_32S, 0);

@@ -1,4 +1,5 @@
-/* The plan of the data region: addresses, what is static, reserves and limits. Modules are made as structs, not as bytes. */
+/* The plan of the data region: addresses, what is static, reserves and limits. Modules are made as
+ * structs, not as bytes. */
 #include "plan.h"
 
 #include <stdlib.h>
@@ -7,7 +8,8 @@
 #include "harness.h"
 #include "layout.h"
 
-#define EXPR(...) {.data = (const uint8_t[]){__VA_ARGS__, 0x0b}, .count = sizeof((const uint8_t[]){__VA_ARGS__, 0x0b})}
+#define EXPR(...)                                                                                            \
+    { .data = (const uint8_t[]){__VA_ARGS__, 0x0b}, .count = sizeof((const uint8_t[]){__VA_ARGS__, 0x0b}) }
 #define I32(n) EXPR(0x41, n)
 
 static struct plan *plan_of(const struct wasm_module *module) {
@@ -18,19 +20,29 @@ static struct plan *plan_of(const struct wasm_module *module) {
 }
 
 static struct wasm_table table(uint64_t min, uint64_t max, bool has_max) {
-    return (struct wasm_table){.limits = {.min = min, .max = max, .has_max = has_max}, .elem_type = WASM_FUNCREF};
+    return (struct wasm_table){.limits = {.min = min, .max = max, .has_max = has_max},
+                               .elem_type = WASM_FUNCREF};
 }
 
 TEST(everything_has_a_place_of_its_own) {
-    struct wasm_global globals[3] = {{.type = WASM_I32, .init = I32(1)}, {.type = WASM_I32, .init = I32(2)},
+    struct wasm_global globals[3] = {{.type = WASM_I32, .init = I32(1)},
+                                     {.type = WASM_I32, .init = I32(2)},
                                      {.type = WASM_I32, .init = I32(3)}};
     struct wasm_memory memories[2] = {{.limits = {.min = 1}}, {.limits = {.min = 2}}};
     struct wasm_table tables[3] = {table(10, 10, true), table(3, 0, false), table(5, 7, true)};
-    struct wasm_elem elems[1] = {{.mode = WASM_SEGMENT_PASSIVE, .count = 6, .func_idxs = (const uint32_t[6]){0}}};
+    struct wasm_elem elems[1] = {
+        {.mode = WASM_SEGMENT_PASSIVE, .count = 6, .func_idxs = (const uint32_t[6]){0}}};
     struct wasm_data datas[1] = {{.mode = WASM_SEGMENT_PASSIVE}};
-    struct wasm_module module = {.globals = globals, .globals_count = 3, .memories = memories, .memories_count = 2,
-                                 .tables = tables, .tables_count = 3, .elems = elems, .elems_count = 1,
-                                 .datas = datas, .datas_count = 1};
+    struct wasm_module module = {.globals = globals,
+                                 .globals_count = 3,
+                                 .memories = memories,
+                                 .memories_count = 2,
+                                 .tables = tables,
+                                 .tables_count = 3,
+                                 .elems = elems,
+                                 .elems_count = 1,
+                                 .datas = datas,
+                                 .datas_count = 1};
     struct plan *plan = plan_of(&module);
     CHECK_EQ_U64(plan->global_gva[0], HUSK_DATA_GVA);
     CHECK_EQ_U64(plan->global_gva[2], HUSK_DATA_GVA + 32);
@@ -58,10 +70,11 @@ TEST(constants_are_evaluated) {
         {.type = WASM_I32, .init = EXPR(0x41, 0x05, 0x41, 0x03, 0x6b, 0x41, 0x7f, 0x6c)}, /* (5 - 3) * -1 */
         {.type = WASM_I64, .init = EXPR(0x42, 0x7f, 0x42, 0x02, 0x7c)},                   /* -1 + 2 */
         {.type = WASM_I32, .init = EXPR(0x23, 0x01)},                                     /* global 1 */
-        {.type = WASM_I32, .init = EXPR(0x23, 0x00)},                                     /* the imported one */
-        {.type = WASM_FUNCREF, .init = EXPR(0xd2, 0x07)},                                 /* ref.func 7 */
+        {.type = WASM_I32, .init = EXPR(0x23, 0x00)},     /* the imported one */
+        {.type = WASM_FUNCREF, .init = EXPR(0xd2, 0x07)}, /* ref.func 7 */
     };
-    struct wasm_module module = {.globals = globals, .globals_count = 6, .imported_globals_count = 1, .funcs_count = 8};
+    struct wasm_module module = {
+        .globals = globals, .globals_count = 6, .imported_globals_count = 1, .funcs_count = 8};
     struct plan *plan = plan_of(&module);
     struct plan_const value;
     CHECK(plan_const_eval(plan, globals[1].init, &value));
@@ -85,16 +98,26 @@ TEST(order_of_segments_is_kept) {
     struct wasm_memory memories[1] = {{.limits = {.min = 1}}};
     struct wasm_elem elems[4] = {
         {.mode = WASM_SEGMENT_ACTIVE, .offset = I32(2), .count = 2, .func_idxs = func_idxs},
-        {.mode = WASM_SEGMENT_ACTIVE, .offset = I32(3), .count = 2, .func_idxs = func_idxs}, /* beyond the end: must trap */
+        {.mode = WASM_SEGMENT_ACTIVE,
+         .offset = I32(3),
+         .count = 2,
+         .func_idxs = func_idxs}, /* beyond the end: must trap */
         {.mode = WASM_SEGMENT_ACTIVE, .offset = I32(0), .count = 1, .func_idxs = func_idxs},
         {.mode = WASM_SEGMENT_DECLARATIVE, .count = 1, .func_idxs = func_idxs},
     };
     struct wasm_data datas[2] = {{.mode = WASM_SEGMENT_ACTIVE, .offset = I32(0), .bytes = {.count = 4}},
                                  {.mode = WASM_SEGMENT_PASSIVE, .bytes = {.count = 4}}};
-    struct wasm_module module = {.tables = tables, .tables_count = 1, .memories = memories, .memories_count = 1,
-                                 .elems = elems, .elems_count = 4, .datas = datas, .datas_count = 2};
+    struct wasm_module module = {.tables = tables,
+                                 .tables_count = 1,
+                                 .memories = memories,
+                                 .memories_count = 1,
+                                 .elems = elems,
+                                 .elems_count = 4,
+                                 .datas = datas,
+                                 .datas_count = 2};
     struct plan *plan = plan_of(&module);
-    CHECK(plan->elems[0].is_static && !plan->elems[1].is_static && !plan->elems[2].is_static && plan->elems[3].is_static);
+    CHECK(plan->elems[0].is_static && !plan->elems[1].is_static && !plan->elems[2].is_static &&
+          plan->elems[3].is_static);
     CHECK(!plan->datas[0].is_static && plan->datas[0].has_symbol && plan->datas[1].has_symbol);
     CHECK(plan->needs_init);
     plan_free(plan);

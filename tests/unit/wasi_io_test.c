@@ -1,5 +1,6 @@
 /*
- * WASI without a VM: descriptors: reading, writing, positions, attributes, rights, and the functions that are refused.
+ * WASI without a VM: descriptors: reading, writing, positions, attributes, rights, and the functions that are
+ * refused.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -48,7 +49,8 @@ TEST(pipes_carry_bytes) {
     guest_with(&guest, fds[0], fds[1], -1);
     memcpy(guest.memory + 1000, "hello, world", 12);
     wasi_guest_iovec(&guest, 8, 1000, 5);
-    wasi_guest_iovec(&guest, 16, 0x12345678, 0); /* empty and outside: the range [addr, addr) must still lie inside */
+    wasi_guest_iovec(&guest, 16, 0x12345678,
+                     0); /* empty and outside: the range [addr, addr) must still lie inside */
     wasi_guest_iovec(&guest, 24, 1005, 7);
     CHECK_EQ_U64(WASI_CALL(&guest, fd_write, 1, 8, 3, 0), WASI_EFAULT);
     wasi_guest_iovec(&guest, 16, 0, 0);

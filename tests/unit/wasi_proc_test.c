@@ -1,5 +1,6 @@
 /*
- * WASI without a VM: arguments, environment, clocks, random bytes, exit, polling, and what no pointer or number may do.
+ * WASI without a VM: arguments, environment, clocks, random bytes, exit, polling, and what no pointer or
+ * number may do.
  */
 #include <string.h>
 #include <time.h>
@@ -135,7 +136,8 @@ TEST(exits_with_a_code) {
 
 /* ---- poll_oneoff ---- */
 
-static void subscribe_clock(struct wasi_guest *guest, uint32_t addr, uint32_t clock, uint64_t timeout, uint16_t flags) {
+static void subscribe_clock(struct wasi_guest *guest, uint32_t addr, uint32_t clock, uint64_t timeout,
+                            uint16_t flags) {
     uint32_t at = addr + (guest->is_unstable ? 24 : 16);
     memset(guest->memory + addr, 0, WASI_SUBSCRIPTION0_BYTES);
     wasi_guest_set_u64(guest, addr, 0x1122334455667788);
@@ -253,11 +255,11 @@ TEST(a_poll_refuses_bad_input) {
     wasi_guest_done(&guest);
 }
 
-/* Every function with pointers and numbers from the edges of the address space: nothing but an errno may come of it
- * (the guest's memory ends at an unmapped page). */
+/* Every function with pointers and numbers from the edges of the address space: nothing but an errno may
+ * come of it (the guest's memory ends at an unmapped page). */
 TEST(survives_wild_arguments) {
-    static const uint64_t wild[] = {0,          1,          2,          GUEST_BYTES - 1, GUEST_BYTES, 0x7fffffff,
-                                    0x80000000, 0xfffffffc, 0xffffffff, 1024,            8};
+    static const uint64_t wild[] = {
+        0, 1, 2, GUEST_BYTES - 1, GUEST_BYTES, 0x7fffffff, 0x80000000, 0xfffffffc, 0xffffffff, 1024, 8};
     enum { WILD = sizeof(wild) / sizeof(wild[0]) };
     int pipe_fds[2];
     CHECK(pipe(pipe_fds) == 0);
@@ -268,7 +270,8 @@ TEST(survives_wild_arguments) {
     uint64_t state = 1;
     for (unsigned round = 0; round < 20000; round++) {
         if (round % 1000 == 0) {
-            if (round > 0) wasi_guest_done(&guest);
+            if (round > 0)
+                wasi_guest_done(&guest);
             wasi_guest_init(&guest, &options);
             guest.cut_after_ms = 0;
             guest.is_unstable = round % 2000 == 0;
@@ -284,7 +287,8 @@ TEST(survives_wild_arguments) {
         CHECK(wasi_err <= WASI_ENOTCAPABLE);
         char drained[65536];
         struct pollfd readable = {.fd = pipe_fds[0], .events = POLLIN};
-        if (poll(&readable, 1, 0) > 0) CHECK(read(pipe_fds[0], drained, sizeof(drained)) >= 0);
+        if (poll(&readable, 1, 0) > 0)
+            CHECK(read(pipe_fds[0], drained, sizeof(drained)) >= 0);
     }
     wasi_guest_done(&guest);
     close(pipe_fds[0]);

@@ -1,9 +1,9 @@
 /*
- * compiler/link.h: objects of codegen + guest runtime → text and rodata at their fixed addresses, and what the image's note says
- * about them. Between codegen.h and image_write.h.
+ * compiler/linker.h: objects of codegen + guest runtime → text and rodata at their fixed addresses, and what
+ * the image's note says about them. Between codegen.h and image_write.h.
  */
-#ifndef COMPILER_LINK_H
-#define COMPILER_LINK_H
+#ifndef COMPILER_LINKER_H
+#define COMPILER_LINKER_H
 
 #include "codegen.h"
 #include "image.h"
@@ -36,8 +36,8 @@ struct linked {
     uint32_t unwind_rows_count;
 };
 
-/* cpu_features picks the variant of the guest runtime. HUSK_E_COMPILER (an object that this linker does not understand), HUSK_E_LIMIT (code
- * larger than the text region), HUSK_E_NOMEM. */
+/* cpu_features picks the variant of the guest runtime. HUSK_E_COMPILER (an object that this linker does
+ * not understand), HUSK_E_LIMIT (code larger than the text region), HUSK_E_NOMEM. */
 int link_objects(const struct plan *plan, const struct codegen_object *objects, uint32_t objects_count,
                  uint64_t cpu_features, struct linked *ret_linked, struct husk_error *err);
 void linked_done(struct linked *linked);

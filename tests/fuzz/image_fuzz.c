@@ -1,0 +1,120 @@
+/*
+ * tests/fuzz/image_fuzz.c: any bytes as an image. The first byte says how to read the rest: 0: the file itself; else patches of a good image
+ * (tests/support/guest_image.c), 4 bytes each: a 24-bit offset and the new byte. What opens is looked at, made into a
+ * sandbox of a scripted VM, and called: the "guest" does what the input says, with registers and a mailbox of its choice.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "guest_image.h"
+#include "husk.h"
+#include "mailbox.h"
+#include "ports.h"
+#include "vm_fake.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+struct script {
+    const uint8_t *data;
+    size_t size, at;
+    unsigned exits;
+};
+
+static uint8_t next_byte(struct script *script) {
+    return script->at < script->size ? script->data[script->at++] : 0;
+}
+
+static void guest(struct vm *vm, void *user, struct vm_exit *ret_exit) {
+    struct script *script = user;
+    struct husk_mailbox *mailbox = fake_memory(vm, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES);
+    static const uint8_t ports[] = {HUSK_PORT_CALL_DONE, HUSK_PORT_HOST_CALL, HUSK_PORT_SERVICE,
+                                    HUSK_PORT_SERVICE};
+    uint8_t what = next_byte(script);
+    uint64_t number = next_byte(script) | (uint64_t)next_byte(script) << 8;
+    if (++script->exits > 50)
+        return; /* call done */
+    ret_exit->kind = (what & 3) == 3 ? VM_EXIT_EXCEPTION : VM_EXIT_PORT;
+    ret_exit->port = ports[what >> 2 & 3];
+    mailbox->import_idx = what >> 6;
+    mailbox->service_op = what >> 4 & 3;
+    mailbox->service_arg[0] = what >> 7;
+    mailbox->service_arg[1] = number;
+    ret_exit->vector = what & 0x40 ? 14 : 6;
+    ret_exit->cr2 = what & 0x20 ? HUSK_MEM0_GVA + number * 64 : HUSK_STACK_TOP_GVA - number * 4096;
+    vm->regs.rip = HUSK_TEXT_GVA + (number & 0x3ff);
+    vm->regs.rsp = HUSK_STACK_TOP_GVA - (number >> 8) * 8;
+    vm->regs.rbp = HUSK_STACK_TOP_GVA - (number & 0xff) * 8;
+}
+
+static int host(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+    (void)caller, (void)user;
+    results[0] = args[0];
+    return 0;
+}
+
+static void look_and_call(husk_engine *engine, husk_image *image, struct vm_backend *backend) {
+    static const husk_type i64_type = HUSK_I64;
+    const struct husk_functype type = {&i64_type, 1, &i64_type, 1};
+    husk_imports *imports = NULL;
+    husk_sandbox *sandbox = NULL;
+    if (husk_imports_new(engine, &imports, NULL) != 0 ||
+        husk_imports_func(imports, "env", "host", &type, host, NULL, NULL, NULL) != 0)
+        abort();
+    struct husk_sandbox_options options = HUSK_SANDBOX_OPTIONS_INIT;
+    options.memory_max_bytes = 64 << 20;
+    if (husk_sandbox_new(engine, image, imports, &options, &sandbox, NULL) == 0) {
+        for (size_t i = 0; i < husk_image_exports_count(image) && i < 20; i++) {
+            struct husk_extern item;
+            struct husk_outcome outcome;
+            struct husk_value args[4], results[4];
+            if (husk_image_export(image, i, &item) != 0)
+                abort();
+            if (item.kind != HUSK_EXTERN_FUNC || item.func.params_count > 4 || item.func.results_count > 4)
+                continue;
+            for (size_t j = 0; j < item.func.params_count; j++)
+                args[j] = (struct husk_value){.type = item.func.params[j]};
+            husk_call_func(sandbox, (husk_func){item.idx}, args, item.func.params_count, results,
+                           item.func.results_count, NULL, &outcome, NULL);
+        }
+    }
+    husk_sandbox_free(sandbox);
+    husk_imports_free(imports);
+    if (backend->vms != 0)
+        abort();
+}
+
+/* The good image with the input's patches; ret_used: how many bytes of the input were patches. */
+static uint8_t *patched(const uint8_t *data, size_t size, size_t *ret_count, size_t *ret_used) {
+    uint8_t *bytes = guest_image_make(ret_count);
+    size_t at = 0, count = size == 0 ? 0 : data[0] % 64;
+    for (at = 1; count > 0 && at + 4 <= size; at += 4, count--) {
+        size_t offset = data[at] | (size_t)data[at + 1] << 8 | (size_t)data[at + 2] << 16;
+        bytes[offset % *ret_count] = data[at + 3];
+    }
+    *ret_used = at;
+    return bytes;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static struct vm_backend backend;
+    static husk_engine *engine; /* one for the whole run */
+    struct script script = {.data = data, .size = size};
+    struct husk_error err = {0};
+    husk_image *image = NULL;
+    uint8_t *own = NULL;
+    backend = (struct vm_backend){.guest = guest, .user = &script};
+    if (engine == NULL && fake_engine_new(&backend, &engine, NULL) != 0)
+        abort();
+    if (size > 0 && data[0] != 0)
+        data = own = patched(data, size, &size, &script.at);
+    else if (size > 0)
+        data++, size--;
+    int status = husk_image_open_buffer(engine, data, size, size % 2 == 1, &image, &err);
+    if ((status == 0) != (image != NULL) || (status != 0 && (err.status != status || err.message[0] == 0)))
+        abort();
+    if (status == 0)
+        look_and_call(engine, image, &backend);
+    husk_image_unref(image);
+    free(own);
+    return 0;
+}

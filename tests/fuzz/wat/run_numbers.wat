@@ -1,0 +1,11 @@
+(module
+  (func (export "ints") (result i32 i64)
+    (i32.add (i32.rotl (i32.const 0x12345678) (i32.const 35)) (i32.ctz (i32.const 0)))
+    (i64.div_s (i64.const -9223372036854775807) (i64.sub (i64.const 3) (i64.clz (i64.const 5)))))
+  (func (export "floats") (result f32 f64)
+    (f32.min (f32.const -0) (f32.sqrt (f32.const 2)))
+    (f64.nearest (f64.mul (f64.const 1e300) (f64.promote_f32 (f32.const 2.5)))))
+  (func (export "convert") (result i32 i64)
+    (i32.trunc_sat_f64_s (f64.const 1e10))
+    (i64.extend32_s (i64.const 0xffffffff)))
+  (func (export "divide") (result i32) (i32.rem_u (i32.const 7) (i32.popcnt (i32.const 0)))))

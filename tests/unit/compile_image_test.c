@@ -1,0 +1,247 @@
+/*
+ * What the compiler puts into an image file, byte by byte where it matters: segments, initial memory,
+ * globals, tables, the note, what readelf thinks of it, reproducibility, and that libhusk accepts it.
+ */
+#include <elf.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "harness.h"
+#include "image.h"
+#include "layout.h"
+#include "wat.h"
+
+struct file {
+    int fd;
+    uint8_t *bytes;
+    size_t count;
+    struct husk_image_note note;
+    const uint8_t *note_bytes;
+};
+
+static struct file compile_with(const uint8_t *wasm, size_t count, int opt_level, uint32_t threads) {
+    struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
+    struct husk_error err;
+    struct stat st;
+    struct file file;
+    options.opt_level = opt_level;
+    options.cpu = "x86-64-v2";
+    options.threads = threads;
+    CHECK_OK(husk_compile(wasm, count, &options, &file.fd, &err), err);
+    CHECK(fstat(file.fd, &st) == 0);
+    file.count = (size_t)st.st_size;
+    file.bytes = mmap(NULL, file.count, PROT_READ, MAP_PRIVATE, file.fd, 0);
+    CHECK(file.bytes != MAP_FAILED);
+    const Elf64_Ehdr *header = (const Elf64_Ehdr *)(const void *)file.bytes;
+    const Elf64_Phdr *first = (const Elf64_Phdr *)(const void *)(file.bytes + header->e_phoff);
+    CHECK_EQ_U64(first->p_type, PT_NOTE);
+    file.note_bytes = file.bytes + first->p_offset + 20;
+    memcpy(&file.note, file.note_bytes, sizeof file.note);
+    return file;
+}
+
+static struct file compile(const char *wat) {
+    if (wat_missing(WAT_WORKER) != NULL)
+        SKIP("%s", wat_missing(WAT_WORKER));
+    size_t count;
+    uint8_t *wasm = wat_to_wasm(wat, &count);
+    struct file file = compile_with(wasm, count, 2, 1);
+    free(wasm);
+    return file;
+}
+
+static void file_close(struct file *file) {
+    munmap(file->bytes, file->count);
+    close(file->fd);
+}
+
+/* The segment that holds this address, or NULL. */
+static const Elf64_Phdr *segment_at(const struct file *file, uint64_t gva) {
+    const Elf64_Ehdr *header = (const Elf64_Ehdr *)(const void *)file->bytes;
+    const Elf64_Phdr *segments = (const Elf64_Phdr *)(const void *)(file->bytes + header->e_phoff);
+    for (unsigned i = 0; i < header->e_phnum; i++)
+        if (segments[i].p_type == PT_LOAD && gva >= segments[i].p_vaddr &&
+            gva < segments[i].p_vaddr + segments[i].p_memsz)
+            return &segments[i];
+    return NULL;
+}
+
+/* `count` bytes of the instance's initial state. */
+static uint64_t initial(const struct file *file, uint64_t gva, size_t count) {
+    const Elf64_Phdr *segment = segment_at(file, gva);
+    uint64_t value = 0;
+    CHECK_MSG(segment != NULL, "nothing at 0x%llx", (unsigned long long)gva);
+    if (gva - segment->p_vaddr + count <= segment->p_filesz)
+        memcpy(&value, file->bytes + segment->p_offset + (gva - segment->p_vaddr), count);
+    return value;
+}
+
+static const void *row(const struct file *file, enum husk_image_array_id id, uint32_t idx) {
+    const struct husk_image_array *array = &file->note.arrays[id];
+    CHECK(idx < array->count);
+    return file->note_bytes + array->offset + idx * array->elem_bytes;
+}
+
+TEST(initial_memory) {
+    struct file file = compile(
+        "(module (memory 200)"
+        " (data (i32.const 10) \"abcdef\") (data (i32.const 12) \"XY\") (data (i32.const 12) \"\\00\")"
+        " (data (i32.const 65535) \"\\01\\02\")"
+        " (data (i32.const 10000000) \"far\") (data (i32.const 13107196) \"last\"))");
+    CHECK_EQ_U64(initial(&file, HUSK_MEM0_GVA + 10, 8),
+                 0x666559006261ull); /* "ab" 0 "Y" "ef": later ones win */
+    CHECK_EQ_U64(initial(&file, HUSK_MEM0_GVA + 65535, 2), 0x0201);
+    CHECK_EQ_U64(initial(&file, HUSK_MEM0_GVA + 10000000, 4), 0x726166);
+    CHECK_EQ_U64(initial(&file, HUSK_MEM0_GVA + 13107196, 4), 0x7473616c);
+    CHECK(segment_at(&file, HUSK_MEM0_GVA + 200 * 65536) == NULL);
+    CHECK_MSG(file.count < 300000, "gaps of megabytes are not in the file, which has %zu bytes", file.count);
+    CHECK((file.note.flags & HUSK_IMAGE_NEEDS_INIT) == 0);
+    file_close(&file);
+}
+
+TEST(globals_tables_and_sizes) {
+    struct file file = compile("(module (import \"m\" \"g\" (global i32)) (memory 3 9) (table $t 4 100 "
+                               "funcref) (table $u 2 2 externref)"
+                               " (global i64 (i64.const 0x1122334455667788)) (global (mut f32) (f32.const "
+                               "1.5)) (global funcref (ref.func $b))"
+                               " (global i32 (i32.const -7))"
+                               " (elem (table $t) (i32.const 1) func $a $b) (elem func $b) (data \"passive\")"
+                               " (func $a) (func $b (param i32)))");
+    const struct husk_image_global *g1 = row(&file, HUSK_ARR_GLOBALS, 1),
+                                   *g2 = row(&file, HUSK_ARR_GLOBALS, 2);
+    const struct husk_image_global *g3 = row(&file, HUSK_ARR_GLOBALS, 3),
+                                   *g4 = row(&file, HUSK_ARR_GLOBALS, 4);
+    const struct husk_image_func *a = row(&file, HUSK_ARR_FUNCS, 0), *b = row(&file, HUSK_ARR_FUNCS, 1);
+    const struct husk_image_table *t = row(&file, HUSK_ARR_TABLES, 0);
+    const struct husk_image_memory *memory = row(&file, HUSK_ARR_MEMORIES, 0);
+    CHECK_EQ_U64(initial(&file, g1->gva, 8), 0x1122334455667788);
+    CHECK_EQ_U64(initial(&file, g2->gva, 8), 0x3fc00000);
+    CHECK_EQ_U64(g2->flags, HUSK_GLOBAL_MUTABLE);
+    CHECK_EQ_U64(initial(&file, g4->gva, 8), 0xfffffff9);
+    uint64_t ref_a = (uint64_t)(a->type_idx + 1) << 32 | a->code_gva,
+             ref_b = (uint64_t)(b->type_idx + 1) << 32 | b->code_gva;
+    CHECK_EQ_U64(initial(&file, g3->gva, 8), ref_b);
+    CHECK_EQ_U64(t->reserve_entries, 100);
+    CHECK_EQ_U64(t->base_gva % HUSK_PAGE_SIZE, 0);
+    CHECK_EQ_U64(initial(&file, t->base_gva, 8), 0);
+    CHECK_EQ_U64(initial(&file, t->base_gva + 8, 8), ref_a);
+    CHECK_EQ_U64(initial(&file, t->base_gva + 16, 8), ref_b);
+    CHECK_EQ_U64(initial(&file, t->base_gva + 24, 8), 0);
+    CHECK_EQ_U64(initial(&file, t->size_gva, 8), 4);
+    CHECK_EQ_U64(initial(&file, memory->size_gva, 8), 3);
+    CHECK_EQ_U64(memory->max_pages, 9);
+    file_close(&file);
+}
+
+TEST(what_must_wait_is_marked) {
+    struct file start = compile("(module (func $s) (start $s))");
+    CHECK((start.note.flags & HUSK_IMAGE_NEEDS_INIT) != 0 && start.note.init_gva != 0 &&
+          start.note.init_thunk_gva != 0);
+    file_close(&start);
+    struct file beyond = compile("(module (memory 1) (data (i32.const 65530) \"too long\"))");
+    CHECK((beyond.note.flags & HUSK_IMAGE_NEEDS_INIT) != 0);
+    CHECK_EQ_U64(initial(&beyond, HUSK_MEM0_GVA + 65530, 4), 0);
+    file_close(&beyond);
+}
+
+TEST(edges) {
+    struct file empty = compile("(module)");
+    struct husk_error err;
+    husk_image *image = NULL;
+    CHECK_OK(husk_image_open_fd(NULL, empty.fd, true, &image, &err), err);
+    husk_image_unref(image);
+    file_close(&empty);
+    struct file none = compile("(module (memory 0) (table 0 funcref) (data (i32.const 0) \"\"))");
+    CHECK(segment_at(&none, HUSK_MEM0_GVA) == NULL);
+    image = NULL;
+    CHECK_OK(husk_image_open_fd(NULL, none.fd, true, &image, &err), err);
+    husk_image_unref(image);
+    file_close(&none);
+    struct file full = compile("(module (memory 65536) (data (i32.const 0xfffffffe) \"ab\"))");
+    CHECK_EQ_U64(initial(&full, HUSK_MEM0_GVA + 0xfffffffeull, 2), 0x6261);
+    CHECK(full.count < 100000);
+    file_close(&full);
+}
+
+/* Threads and chance must not decide what comes out: the cache and signatures of images rest on it. */
+TEST(same_input_same_image) {
+    if (wat_missing(WAT_WORKER) != NULL)
+        SKIP("%s", wat_missing(WAT_WORKER));
+    char wat[20000] = "(module (memory 1)";
+    size_t used = strlen(wat);
+    for (int i = 0; i < 60; i++)
+        used += (size_t)snprintf(
+            wat + used, sizeof wat - used,
+            "(func (export \"f%d\") (param i32) (result i32) local.get 0 i32.load i32.const %d i32.mul"
+            " call %d)",
+            i, i * 77 + 1, (i * 7 + 3) % 60);
+    snprintf(wat + used, sizeof wat - used, ")");
+    size_t count;
+    uint8_t *wasm = wat_to_wasm(wat, &count);
+    struct file first = compile_with(wasm, count, 2, 1);
+    for (uint32_t threads = 1; threads <= 4; threads += 3) {
+        struct file again = compile_with(wasm, count, 2, threads);
+        CHECK_EQ_U64(again.count, first.count);
+        CHECK_MSG(memcmp(again.bytes, first.bytes, first.count) == 0, "another image with %u threads",
+                  threads);
+        file_close(&again);
+    }
+    file_close(&first);
+    free(wasm);
+}
+
+TEST(libhusk_opens_it) {
+    struct file file =
+        compile("(module $named (import \"env\" \"h\" (func (param i32))) (memory (export \"memory\") 1)"
+                " (func (export \"f\") (param i32 f64) (result i64) i64.const 0))");
+    struct husk_error err;
+    husk_image *image = NULL;
+    CHECK_OK(husk_image_open_fd(NULL, file.fd, true, &image, &err), err);
+    struct husk_image_info info;
+    husk_image_info(image, &info);
+    CHECK_STR(info.module_name, "named");
+    CHECK_STR(info.target_cpu, "x86-64-v2");
+    CHECK_CONTAINS(info.compiler, "LLVM");
+    CHECK_EQ_I64(info.opt_level, 2);
+    CHECK_EQ_U64(info.functions_count, 2);
+    CHECK_EQ_U64(husk_image_imports_count(image), 1);
+    CHECK_EQ_U64(husk_image_exports_count(image), 2);
+    husk_image_unref(image);
+    uint8_t *copy = malloc(file.count);
+    CHECK(copy != NULL);
+    memcpy(copy, file.bytes, file.count);
+    copy[file.count / 2] ^= 1;
+    image = NULL;
+    CHECK_STATUS(husk_image_open_buffer(NULL, copy, file.count, true, &image, &err), HUSK_E_BAD_IMAGE);
+    free(copy);
+    file_close(&file);
+}
+
+TEST(readelf_likes_it) {
+    if (access("/usr/bin/readelf", X_OK) != 0)
+        SKIP("no readelf (Debian package binutils)");
+    struct file file =
+        compile("(module (memory 1) (table 3 9 funcref) (elem (i32.const 0) $f) (data (i32.const 5) \"x\")"
+                " (global (mut i32) (i32.const 5)) (func $f (export \"f\") (result f64) f64.const 3.25))");
+    char command[128], line[512], all[65536] = "";
+    snprintf(command, sizeof command, "LC_ALL=C readelf -a -W /proc/%d/fd/%d 2>&1", (int)getpid(), file.fd);
+    FILE *pipe = popen(command, "r");
+    CHECK(pipe != NULL);
+    while (fgets(line, sizeof line, pipe) != NULL)
+        if (strlen(all) + strlen(line) < sizeof all)
+            strcat(all, line);
+    CHECK(pclose(pipe) == 0);
+    CHECK_MSG(strstr(all, "Warning") == NULL && strstr(all, "Error") == NULL, "readelf complains:\n%s", all);
+    CHECK_CONTAINS(all, "EXEC (Executable file)");
+    CHECK_CONTAINS(all, " husk.entry");
+    CHECK_CONTAINS(all, ".memory.0");
+    file_close(&file);
+}
+
+TEST_MAIN()

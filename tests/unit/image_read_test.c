@@ -1,0 +1,367 @@
+/*
+ * tests/unit/image_read_test.c: the image reader against images with one thing wrong, every truncation, and flipped bytes. No
+ * engine: images can be looked at where there is no KVM.
+ */
+#include <elf.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "file.h"
+#include "guest_image.h"
+#include "harness.h"
+#include "husk.h"
+
+/* Everything the public API can say of an image; under a sanitizer this reads every name and type. */
+static size_t look_at(const husk_image *image) {
+    size_t seen = 0;
+    struct husk_image_info info;
+    struct husk_extern item;
+    husk_image_info(image, &info);
+    seen += strlen(info.compiler) + strlen(info.target_cpu) + strlen(info.module_name);
+    for (size_t i = 0; i < husk_image_imports_count(image); i++) {
+        CHECK_EQ_I64(husk_image_import(image, i, &item), 0);
+        seen += strlen(item.module) + strlen(item.name) + item.func.params_count;
+        CHECK(item.name[item.name_bytes] == 0 && item.module[item.module_bytes] == 0);
+    }
+    for (size_t i = 0; i < husk_image_exports_count(image); i++) {
+        CHECK_EQ_I64(husk_image_export(image, i, &item), 0);
+        seen += strlen(item.name);
+        for (size_t j = 0; j < item.func.params_count; j++)
+            seen += (size_t)item.func.params[j];
+        husk_func func;
+        struct husk_functype type;
+        if (item.kind == HUSK_EXTERN_FUNC && strlen(item.name) == item.name_bytes)
+            CHECK_EQ_I64(husk_image_func(image, item.name, &func, &type, NULL), 0);
+    }
+    CHECK_EQ_I64(husk_image_import(image, husk_image_imports_count(image), &item), HUSK_E_INVAL);
+    CHECK_EQ_I64(husk_image_export(image, SIZE_MAX, &item), HUSK_E_INVAL);
+    return seen;
+}
+
+static int open_bytes(const void *bytes, size_t count, bool verify, struct husk_error *err) {
+    husk_image *image = NULL;
+    int status = husk_image_open_buffer(NULL, bytes, count, verify, &image, err);
+    CHECK((status == 0) == (image != NULL));
+    if (status == 0)
+        look_at(image);
+    husk_image_unref(image);
+    return status;
+}
+
+TEST(a_good_image) {
+    size_t count;
+    uint8_t *bytes = guest_image_make(&count);
+    struct husk_error err;
+    husk_image *image = NULL;
+    CHECK_OK(husk_image_open_buffer(NULL, bytes, count, true, &image, &err), err);
+    struct husk_extern item;
+    CHECK_EQ_U64(husk_image_imports_count(image), 1);
+    CHECK_OK(husk_image_import(image, 0, &item), err);
+    CHECK_STR(item.module, "env");
+    CHECK_STR(item.name, "host");
+    CHECK_EQ_U64(item.kind, HUSK_EXTERN_FUNC);
+    CHECK_EQ_U64(item.func.params_count, 1);
+    CHECK_EQ_U64(item.func.params[0], HUSK_I64);
+    CHECK_EQ_U64(husk_image_exports_count(image), 10);
+    CHECK_OK(husk_image_export(image, 8, &item), err);
+    CHECK_STR(item.name, "memory");
+    CHECK(item.min == 1 && item.max == 3 && item.has_max);
+    CHECK(look_at(image) > 0);
+    husk_image_unref(image);
+    free(bytes);
+}
+
+TEST(notes_with_four_byte_alignment) {
+    struct image_builder builder;
+    struct husk_error err;
+    size_t count;
+    guest_image_build(&builder);
+    builder.note_align = 4;
+    uint8_t *bytes = builder_finish(&builder, &count);
+    CHECK_OK(open_bytes(bytes, count, true, &err), err);
+    free(bytes);
+    builder_done(&builder);
+}
+
+/* ---- one thing wrong ---- */
+
+static void *row(struct image_builder *builder, enum husk_image_array_id array, size_t idx,
+                 size_t row_bytes) {
+    return builder->arrays[array].data + idx * row_bytes;
+}
+#define ROW(array, type, idx) ((struct type *)row(b, array, idx, sizeof(struct type)))
+
+#define WRONG(name, change)                                                                                  \
+    static void wrong_##name(struct image_builder *b) {                                                      \
+        change;                                                                                              \
+    }
+WRONG(magic, b->note.magic++)
+WRONG(note_bytes, b->note.note_bytes += 8)
+WRONG(format, b->note.format++)
+WRONG(abi, b->note.abi++)
+WRONG(flags, b->note.flags = 0x80)
+WRONG(entry, b->note.entry_gva = 0x1000)
+WRONG(resume, b->note.resume_gva = HUSK_TEXT_GVA + 0x100000)
+WRONG(init, b->note.init_gva = 5)
+WRONG(no_init, b->note.flags = HUSK_IMAGE_NEEDS_INIT)
+WRONG(cpu, b->note.cpu_features = 1ull << 63)
+WRONG(compiler_name, b->note.compiler.offset = UINT32_MAX)
+WRONG(module_name, b->note.module_name.bytes = UINT32_MAX)
+WRONG(valtype, b->arrays[HUSK_ARR_VALTYPES].data[0] = 0x11)
+WRONG(type_range, ROW(HUSK_ARR_TYPES, husk_image_type, 0)->valtypes_idx = UINT32_MAX)
+WRONG(type_params, ROW(HUSK_ARR_TYPES, husk_image_type, 0)->params_count = 1001)
+WRONG(type_results, ROW(HUSK_ARR_TYPES, husk_image_type, 0)->results_count = UINT32_MAX)
+WRONG(type_thunk, ROW(HUSK_ARR_TYPES, husk_image_type, 0)->thunk_gva = 1)
+WRONG(func_type, ROW(HUSK_ARR_FUNCS, husk_image_func, 1)->type_idx = 1000)
+WRONG(func_code, ROW(HUSK_ARR_FUNCS, husk_image_func, 1)->code_bytes = UINT32_MAX)
+WRONG(func_name, ROW(HUSK_ARR_FUNCS, husk_image_func, 1)->name.offset = 0xfffffff0)
+WRONG(import_kind, ROW(HUSK_ARR_IMPORTS, husk_image_import, 0)->kind = 4)
+WRONG(import_idx, ROW(HUSK_ARR_IMPORTS, husk_image_import, 0)->idx = 1)
+WRONG(import_name, ROW(HUSK_ARR_IMPORTS, husk_image_import, 0)->name.bytes = 1u << 30)
+WRONG(export_kind, ROW(HUSK_ARR_EXPORTS, husk_image_export, 0)->kind = 17)
+WRONG(export_idx, ROW(HUSK_ARR_EXPORTS, husk_image_export, 0)->idx = 100)
+WRONG(export_twice,
+      ROW(HUSK_ARR_EXPORTS, husk_image_export, 0)->name = ROW(HUSK_ARR_EXPORTS, husk_image_export, 1)->name)
+WRONG(memory_max, ROW(HUSK_ARR_MEMORIES, husk_image_memory, 0)->max_pages = 65537)
+WRONG(memory_min, ROW(HUSK_ARR_MEMORIES, husk_image_memory, 0)->min_pages = 4)
+WRONG(memory_word,
+      ROW(HUSK_ARR_MEMORIES, husk_image_memory, 0)->size_gva = HUSK_DATA_GVA + 2 * HUSK_PAGE_SIZE)
+WRONG(memory_word_align, ROW(HUSK_ARR_MEMORIES, husk_image_memory, 0)->size_gva = HUSK_DATA_GVA + 4)
+WRONG(memory_word_value, builder_word(b, HUSK_DATA_GVA, 2))
+WRONG(global_type, ROW(HUSK_ARR_GLOBALS, husk_image_global, 0)->type = 0)
+WRONG(global_place, ROW(HUSK_ARR_GLOBALS, husk_image_global, 0)->gva = HUSK_MAILBOX_GVA)
+WRONG(global_align, ROW(HUSK_ARR_GLOBALS, husk_image_global, 0)->gva = HUSK_DATA_GVA + 8)
+WRONG(code_row_func, ROW(HUSK_ARR_CODE_MAP, husk_image_code_row, 0)->func_idx = 1000)
+WRONG(code_row_order, ROW(HUSK_ARR_CODE_MAP, husk_image_code_row, 0)->code_gva = UINT32_MAX)
+WRONG(unwind_order, ROW(HUSK_ARR_UNWIND, husk_image_unwind_row, 0)->code_gva = UINT32_MAX)
+WRONG(text_place, b->segments[0].gva += HUSK_PAGE_SIZE)
+WRONG(text_flags, b->segments[0].flags = PF_R | PF_W | PF_X)
+WRONG(text_bss, b->segments[0].mem_bytes += 1)
+WRONG(data_flags, b->segments[1].flags = PF_R | PF_W | PF_X)
+WRONG(data_align, b->segments[1].gva += 16)
+WRONG(data_size, b->segments[1].mem_bytes += 16)
+WRONG(data_large, b->segments[1].mem_bytes = HUSK_DATA_END_GVA)
+WRONG(data_in_mailbox, b->segments[1].gva = HUSK_MAILBOX_GVA)
+WRONG(memory_beyond, b->segments[2].mem_bytes += HUSK_PAGE_SIZE)
+WRONG(memory_unknown, b->segments[2].gva = husk_mem_gva(1))
+WRONG(memory_window, b->segments[2].gva = HUSK_MEM1_BASE_GVA)
+WRONG(memory_wraps, b->segments[2].mem_bytes = UINT64_MAX - 0xfff)
+WRONG(overlap, b->segments[2].gva = HUSK_DATA_GVA + HUSK_PAGE_SIZE)
+
+/* A good table but for what the change says. */
+static struct husk_image_table good_table(void) {
+    return (struct husk_image_table){.max_entries = 10,
+                                     .elem_type = HUSK_ABI_FUNCREF,
+                                     .base_gva = HUSK_DATA_GVA + 64,
+                                     .size_gva = HUSK_DATA_GVA + 32};
+}
+#define WRONG_TABLE(name, change)                                                                            \
+    static void wrong_table_##name(struct image_builder *b) {                                                \
+        struct husk_image_table t = good_table();                                                            \
+        change;                                                                                              \
+        builder_row(b, HUSK_ARR_TABLES, &t, sizeof t);                                                       \
+    }
+WRONG_TABLE(type, t.elem_type = HUSK_ABI_I32)
+WRONG_TABLE(limits, t.min_entries = 11)
+WRONG_TABLE(reserve, (t.min_entries = 2, t.reserve_entries = 1))
+WRONG_TABLE(place, t.base_gva = 8)
+WRONG_TABLE(end, t.reserve_entries = UINT32_MAX)
+WRONG_TABLE(overlap, (t.base_gva = HUSK_DATA_GVA, t.reserve_entries = 5))
+WRONG_TABLE(word, t.size_gva = HUSK_TEXT_GVA)
+WRONG_TABLE(growth_align, (t.base_gva = HUSK_DATA_GVA + 0x3008, t.reserve_entries = 5))
+
+static const struct {
+    const char *name;
+    void (*change)(struct image_builder *builder);
+    int status;
+    const char *part; /* of the message */
+} wrongs[] = {
+#define ROW_OF(name, part)                                                                                   \
+    { #name, wrong_##name, HUSK_E_BAD_IMAGE, part }
+    {"format", wrong_format, HUSK_E_IMAGE_VERSION, "compile the module again"},
+    {"abi", wrong_abi, HUSK_E_IMAGE_VERSION, "ABI"},
+    {"cpu", wrong_cpu, HUSK_E_CPU, "CPU"},
+    ROW_OF(magic, "magic"),
+    ROW_OF(note_bytes, "note"),
+    ROW_OF(flags, "flags"),
+    ROW_OF(entry, "dispatcher"),
+    ROW_OF(resume, "dispatcher"),
+    ROW_OF(init, "init"),
+    ROW_OF(no_init, "init"),
+    ROW_OF(compiler_name, "name"),
+    ROW_OF(module_name, "name"),
+    ROW_OF(valtype, "value type 0"),
+    ROW_OF(type_range, "type 0"),
+    ROW_OF(type_params, "type 0"),
+    ROW_OF(type_results, "type 0"),
+    ROW_OF(type_thunk, "thunk"),
+    ROW_OF(func_type, "function 1"),
+    ROW_OF(func_code, "function 1"),
+    ROW_OF(func_name, "function 1"),
+    ROW_OF(import_kind, "import 0"),
+    ROW_OF(import_idx, "import 0"),
+    ROW_OF(import_name, "import 0"),
+    ROW_OF(export_kind, "export 0"),
+    ROW_OF(export_idx, "export 0"),
+    ROW_OF(export_twice, "two exports"),
+    ROW_OF(memory_max, "memory 0"),
+    ROW_OF(memory_min, "memory 0"),
+    ROW_OF(memory_word, "memory 0"),
+    ROW_OF(memory_word_align, "memory 0"),
+    ROW_OF(memory_word_value, "memory 0"),
+    ROW_OF(global_type, "global 0"),
+    ROW_OF(global_place, "global 0"),
+    ROW_OF(global_align, "global 0"),
+    ROW_OF(code_row_func, "code row 0"),
+    ROW_OF(code_row_order, "code row 1"),
+    ROW_OF(unwind_order, "unwind row 1"),
+    ROW_OF(text_place, "0x401000"),
+    ROW_OF(text_flags, "0x400000"),
+    ROW_OF(text_bss, "0x400000"),
+    ROW_OF(data_flags, "0x20000000"),
+    ROW_OF(data_align, "page size"),
+    ROW_OF(data_size, "page size"),
+    ROW_OF(data_large, "data region"),
+    ROW_OF(data_in_mailbox, "0x30000000"),
+    ROW_OF(memory_beyond, "segment"),
+    ROW_OF(memory_unknown, "segment"),
+    ROW_OF(memory_window, "segment"),
+    ROW_OF(memory_wraps, "0x40000000"),
+    ROW_OF(overlap, "overlap"),
+    ROW_OF(table_type, "table 0"),
+    ROW_OF(table_limits, "table 0"),
+    ROW_OF(table_reserve, "table 0"),
+    ROW_OF(table_place, "table 0"),
+    ROW_OF(table_end, "table 0"),
+    ROW_OF(table_overlap, "table 0"),
+    ROW_OF(table_word, "table 0"),
+    ROW_OF(table_growth_align, "table 0"),
+#undef ROW_OF
+};
+
+TEST(one_thing_wrong) {
+    for (size_t i = 0; i < sizeof wrongs / sizeof wrongs[0]; i++) {
+        struct image_builder builder;
+        struct husk_error err = {.message = ""};
+        size_t count;
+        guest_image_build(&builder);
+        wrongs[i].change(&builder);
+        uint8_t *bytes = builder_finish(&builder, &count);
+        int status = open_bytes(bytes, count, false, &err);
+        CHECK_MSG(status == wrongs[i].status && strstr(err.message, wrongs[i].part) != NULL,
+                  "%s: status %d, \"%s\"", wrongs[i].name, status, err.message);
+        free(bytes);
+        builder_done(&builder);
+    }
+}
+
+/* ---- any bytes ---- */
+
+TEST(every_truncation) {
+    size_t count;
+    uint8_t *bytes = guest_image_make(&count);
+    struct husk_error err;
+    for (size_t cut = 0; cut < count; cut += cut < 512 || count - cut < 4096 ? 1 : 61) {
+        CHECK_MSG(open_bytes(bytes, cut, false, &err) < 0, "cut at %zu", cut);
+    }
+    free(bytes);
+}
+
+/* Every byte of the headers and of the note, in several ways: refused, or opened and harmless. */
+TEST(flipped_bytes) {
+    size_t count, refused = 0, opened = 0;
+    uint8_t *bytes = guest_image_make(&count);
+    struct husk_error err;
+    static const uint8_t flips[] = {0x01, 0x80, 0xff};
+    for (size_t at = 0; at < count; at++) {
+        if (at >= 512 && count - at > 3000)
+            continue;
+        for (size_t i = 0; i < sizeof flips; i++) {
+            bytes[at] ^= flips[i];
+            if (open_bytes(bytes, count, false, &err) == 0)
+                opened++;
+            else
+                refused++;
+            bytes[at] ^= flips[i];
+        }
+    }
+    CHECK(refused > 500 && opened > 100);
+    free(bytes);
+}
+
+TEST(the_content_hash_finds_any_change) {
+    size_t count;
+    uint8_t *bytes = guest_image_make(&count);
+    struct husk_error err;
+    for (size_t at = 4096; at < count; at += 997) {
+        bytes[at] ^= 0x10;
+        CHECK_MSG(open_bytes(bytes, count, true, &err) < 0, "change at %zu", at);
+        bytes[at] ^= 0x10;
+    }
+    CHECK_OK(open_bytes(bytes, count, true, &err), err);
+    bytes[HUSK_PAGE_SIZE + 20] ^= 1; /* code: not checked otherwise */
+    CHECK_OK(open_bytes(bytes, count, false, &err), err);
+    CHECK_STATUS(open_bytes(bytes, count, true, &err), HUSK_E_BAD_IMAGE);
+    CHECK_CONTAINS(err.message, "hash");
+    free(bytes);
+}
+
+TEST(other_files) {
+    struct husk_error err;
+    husk_image *image = NULL;
+    CHECK_STATUS(open_bytes("\0asm\1\0\0\0", 64, false, &err), HUSK_E_BAD_IMAGE);
+    CHECK_CONTAINS(err.message, "compile");
+    CHECK_STATUS(open_bytes("", 0, false, &err), HUSK_E_BAD_IMAGE);
+    CHECK_STATUS(husk_image_open(NULL, "/nonexistent/x.husk", false, &image, &err), HUSK_E_SYS);
+    CHECK_CONTAINS(err.message, "/nonexistent/x.husk");
+    CHECK_STATUS(husk_image_open(NULL, "/proc/self/exe", false, &image, &err), HUSK_E_BAD_IMAGE);
+    CHECK_STATUS(husk_image_open(NULL, "/", false, &image, &err), HUSK_E_BAD_IMAGE);
+    CHECK_STATUS(husk_image_open(NULL, "/dev/zero", false, &image, &err), HUSK_E_BAD_IMAGE);
+    CHECK_STATUS(husk_image_open_fd(NULL, -1, false, &image, &err), HUSK_E_SYS);
+    CHECK(image == NULL);
+}
+
+/* A file that is cut or changed while it is open does no harm: the image has its own bytes. */
+TEST(files_that_change_under_us) {
+    size_t count;
+    uint8_t *bytes = guest_image_make(&count);
+    char path[] = "/tmp/husk-image-XXXXXX";
+    int fd = mkstemp(path);
+    struct husk_error err;
+    husk_image *image = NULL;
+    CHECK(fd >= 0 && file_write_all(fd, bytes, count) == 0);
+    CHECK_OK(husk_image_open(NULL, path, true, &image, &err), err);
+    CHECK_EQ_I64(ftruncate(fd, 0), 0);
+    CHECK(look_at(image) > 0);
+    husk_image_unref(image);
+    close(fd);
+    unlink(path);
+    free(bytes);
+}
+
+/* The offset of the caller's descriptor is not moved; sealed files are used without a copy. */
+TEST(descriptors) {
+    size_t count;
+    uint8_t *bytes = guest_image_make(&count);
+    struct husk_error err;
+    husk_image *image = NULL;
+    for (int sealed = 0; sealed < 2; sealed++) {
+        int fd = memfd_create("image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        CHECK(fd >= 0 && file_write_all(fd, bytes, count) == 0);
+        CHECK_EQ_I64(lseek(fd, 17, SEEK_SET), 17);
+        if (sealed)
+            CHECK_EQ_I64(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK), 0);
+        CHECK_OK(husk_image_open_fd(NULL, fd, true, &image, &err), err);
+        CHECK_EQ_I64(lseek(fd, 0, SEEK_CUR), 17);
+        close(fd);
+        CHECK(look_at(image) > 0);
+        husk_image_unref(image);
+    }
+    free(bytes);
+}
+
+TEST_MAIN()
