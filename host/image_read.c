@@ -174,6 +174,9 @@ static int read_segments(struct husk_image *image, const Elf64_Ehdr *header, uin
     return 0;
 }
 
+/* Images of the first releases have no arrays behind the source lines. */
+#define ARRAYS_FIRST_COUNT ((uint32_t)HUSK_ARR_MEMORY_SIZES)
+
 static int check_note_header(const struct husk_image *image, uint64_t offset, const Elf64_Ehdr *header,
                              struct husk_error *err) {
     const struct husk_image_note *note = &image->note;
@@ -184,9 +187,11 @@ static int check_note_header(const struct husk_image *image, uint64_t offset, co
             err, HUSK_E_IMAGE_VERSION, offset + offsetof(struct husk_image_note, format),
             "image format %u, ABI %u; this library reads format %u, ABI %u: compile the module again",
             note->format, note->abi, HUSK_IMAGE_FORMAT, HUSK_ABI_VERSION);
-    if (note->note_bytes != sizeof *note)
+    const uint32_t fixed = offsetof(struct husk_image_note, arrays), row = sizeof(struct husk_image_array);
+    if (note->note_bytes < fixed + ARRAYS_FIRST_COUNT * row || note->note_bytes > sizeof *note ||
+        (note->note_bytes - fixed) % row != 0)
         return error_at(err, HUSK_E_BAD_IMAGE, offset + offsetof(struct husk_image_note, note_bytes),
-                        "a note header of %u bytes, not %zu", note->note_bytes, sizeof *note);
+                        "a note header of %u bytes; %zu expected", note->note_bytes, sizeof *note);
     if (note->entry_gva != header->e_entry)
         return error_at(err, HUSK_E_BAD_IMAGE, offset + offsetof(struct husk_image_note, entry_gva),
                         "entry point 0x%x, but the ELF header says 0x%llx", note->entry_gva,
@@ -292,13 +297,17 @@ static int use_sizes_of_note(struct husk_image *image, const uint8_t *base, stru
 
 static int read_note(struct husk_image *image, const Elf64_Ehdr *header, uint64_t offset, uint64_t bytes,
                      struct husk_error *err) {
-    if (bytes < sizeof image->note || bytes > LIMIT_NOTE_BYTES)
+    if (bytes < offsetof(struct husk_image_note, arrays) || bytes > LIMIT_NOTE_BYTES)
         return error_at(err, HUSK_E_BAD_IMAGE, offset, "a note of %llu bytes", (unsigned long long)bytes);
     const uint8_t *base = image->file->bytes + offset;
-    memcpy(&image->note, base, sizeof image->note);
+    memcpy(&image->note, base, bytes < sizeof image->note ? bytes : sizeof image->note);
     image->note_offset = offset;
     image->note_total_bytes = bytes;
     int status = check_note_header(image, offset, header, err);
+    if (status == 0 && image->note.note_bytes > bytes)
+        status = error_at(err, HUSK_E_BAD_IMAGE, offset, "a note of %llu bytes", (unsigned long long)bytes);
+    if (status == 0) /* what the file does not have is empty */
+        memset((uint8_t *)&image->note + image->note.note_bytes, 0, sizeof image->note - image->note.note_bytes);
     for (uint32_t i = 0; status == 0 && i < HUSK_ARR_COUNT; i++) {
         uint64_t at = offset + offsetof(struct husk_image_note, arrays) + i * sizeof(struct husk_image_array);
         status = check_array(&image->note.arrays[i], &array_rules[i], bytes, at, err);

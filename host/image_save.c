@@ -110,13 +110,17 @@ static void add_array(struct buf *note, struct husk_image_array *arrays, uint32_
     buf_append(note, rows, (size_t)elem_bytes * count);
 }
 
-/* The compiled image's descriptor, with a snapshot's flags, and its arrays appended. */
+/* A snapshot's header, the compiled image's whole descriptor behind it (so its arrays are further on by so much), and the snapshot's arrays. */
 static int put_note(struct saver *saver) {
     const husk_image *image = saver->image;
     struct husk_image_note header = image->note;
     struct buf note = {0};
     const Elf64_Nhdr nhdr = {
         .n_namesz = sizeof HUSK_NOTE_NAME, .n_descsz = 0, .n_type = HUSK_NOTE_TYPE};
+    header.note_bytes = sizeof header;
+    for (uint32_t i = 0; i < HUSK_ARR_COUNT; i++)
+        header.arrays[i].offset += (uint32_t)sizeof header;
+    buf_append(&note, &header, sizeof header);
     buf_append(&note, image->file->bytes + image->note_offset, image->note_total_bytes);
     add_array(&note, header.arrays, HUSK_ARR_MEMORY_SIZES, 8, image->memory_sizes, image->memories_count);
     add_array(&note, header.arrays, HUSK_ARR_TABLE_SIZES, 8, image->table_sizes, image->tables_count);

@@ -148,15 +148,15 @@ static void append_run(struct image_run *runs, uint32_t *count, const struct ima
 static uint32_t merge_runs(const husk_image *base, const struct image_run *layer, uint32_t layer_count,
                            struct image_run *merged) {
     uint32_t count = 0, at = 0;
+    uint64_t layer_end = 0; /* of the layer's runs so far: they may reach over several of the base's */
     for (uint32_t i = 0; i < base->runs_count; i++) {
         const struct image_run *run = &base->runs[i];
-        uint64_t from = run->gva, end = run->gva + run->bytes;
-        while (at < layer_count && layer[at].gva < end) {
-            append_run(merged, &count, run, from, layer[at].gva < from ? from : layer[at].gva);
+        const uint64_t end = run->gva + run->bytes;
+        uint64_t from = run->gva > layer_end ? run->gva : layer_end;
+        for (; at < layer_count && layer[at].gva < end; at++) {
+            append_run(merged, &count, run, from, layer[at].gva);
             append_run(merged, &count, &layer[at], layer[at].gva, layer[at].gva + layer[at].bytes);
-            uint64_t layer_end = layer[at].gva + layer[at].bytes;
-            from = layer_end > from ? layer_end : from;
-            at++;
+            from = layer_end = layer[at].gva + layer[at].bytes;
         }
         append_run(merged, &count, run, from, end);
     }

@@ -279,7 +279,7 @@ TEST(image_note) {
     SAME(offsetof(struct husk_image_note, target_cpu), 120);
     SAME(offsetof(struct husk_image_note, module_name), 128);
     SAME(offsetof(struct husk_image_note, arrays), 136);
-    SAME(sizeof(struct husk_image_note), 344);
+    SAME(sizeof(struct husk_image_note), 408);
 }
 
 TEST(image_rows) {
