@@ -215,6 +215,32 @@ TEST(an_interrupt_from_a_host_function) {
     guest_lab_close(&lab);
 }
 
+static void embedders_handler(int number) {
+    (void)number;
+}
+
+TEST(the_kick_signal_can_be_chosen) {
+    SKIP_WITHOUT_KVM();
+    struct husk_engine_options options = HUSK_ENGINE_OPTIONS_INIT;
+    struct husk_error err;
+    husk_engine *engine = NULL;
+    struct sigaction action = {.sa_handler = embedders_handler}, now;
+    sigaction(SIGUSR1, &action, NULL);
+    options.kick_signal = SIGUSR1;
+    CHECK_STATUS(husk_engine_new(&options, &engine, &err), HUSK_E_INVAL);
+    CHECK_CONTAINS(err.message, "kick_signal");
+    sigaction(SIGUSR1, NULL, &now);
+    CHECK(now.sa_handler == embedders_handler);
+    options.kick_signal = SIGKILL;
+    CHECK_STATUS(husk_engine_new(&options, &engine, &err), HUSK_E_INVAL);
+    options.kick_signal = SIGUSR2;
+    for (int i = 0; i < 2; i++) {
+        CHECK_OK(husk_engine_new(&options, &engine, &err), err);
+        husk_engine_free(engine);
+    }
+    signal(SIGUSR1, SIG_DFL);
+}
+
 struct race {
     husk_sandbox *_Atomic sandbox;
     atomic_bool is_over;
