@@ -1,7 +1,7 @@
 /*
- * tests/unit/codegen_semantics_test.c: what lowering must not lose to the optimiser, at every level: traps of loads that nobody
- * needs, quiet NaNs, endless recursion; values in memory (1,000 results); refusals; bounded time for hostile bodies.
- * Modules are made by hand, compiled by the worker and run in a sandbox.
+ * tests/unit/codegen_semantics_test.c: what lowering must not lose to the optimiser, at every level: traps
+ * of loads that nobody needs, quiet NaNs, endless recursion; values in memory (1,000 results); refusals;
+ * bounded time for hostile bodies. Modules are made by hand, compiled by the worker and run in a sandbox.
  */
 #include "harness.h"
 
@@ -56,7 +56,8 @@ struct spec {
     uint32_t params_count, results_count;
 };
 
-/* `copies` functions with one i32 local and this body (its `end` is added), the first is "f"; one page of memory. */
+/* `copies` functions with one i32 local and this body (its `end` is added), the first is "f"; one page of
+ * memory. */
 static struct bytes *module_with_copies(struct spec spec, const void *code, size_t count, uint32_t copies) {
     static struct bytes part, body;
     struct bytes *module = calloc(1, sizeof(*module));
@@ -150,7 +151,8 @@ TEST(a_load_into_an_unused_local_traps) { /* local.get 0, i32.load, i32.const 3,
     EXPECT_TRAP("\x20\0\x28\2\0\x41\3\x6c\x21\1", 65533, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
 }
 
-TEST(a_load_traps_whose_value_is_overwritten) { /* i32.load, local.set 1, i32.const 1, local.set 1, a store of it */
+/* i32.load, local.set 1, i32.const 1, local.set 1, a store of it */
+TEST(a_load_traps_whose_value_is_overwritten) {
     EXPECT_TRAP("\x20\0\x28\2\0\x21\1\x41\1\x21\1\x41\0\x20\1\x36\2\0", -4, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
 }
 
