@@ -1,7 +1,8 @@
 /*
- * compiler/codegen.c: valid wasm + plan → objects. Cuts the module into chunks (codegen_scan.c), and has threads take one chunk
- * after the other: lower it to an LLVM module of its own context (lower_*.c), optimise it (codegen_passes.c), emit an ELF
- * object. Chunks share nothing but their inputs, so the objects do not depend on the number of threads.
+ * compiler/codegen.c: valid wasm + plan → objects. Cuts the module into chunks (codegen_scan.c), and has
+ * threads take one chunk after the other: lower it to an LLVM module of its own context (lower_*.c),
+ * optimise it (codegen_passes.c), emit an ELF object. Chunks share nothing but their inputs, so the objects
+ * do not depend on the number of threads.
  */
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Core.h>
@@ -62,7 +63,8 @@ static int module_verify(struct lower_module *lm) {
     return 0;
 }
 
-static int module_emit(struct lower_module *lm, LLVMTargetMachineRef machine, struct codegen_object *ret_object) {
+static int module_emit(struct lower_module *lm, LLVMTargetMachineRef machine,
+                       struct codegen_object *ret_object) {
     char *message = NULL;
     LLVMMemoryBufferRef buffer = NULL;
     if (LLVMTargetMachineEmitToMemoryBuffer(machine, lm->mod, LLVMObjectFile, &message, &buffer)) {
@@ -81,8 +83,8 @@ static int module_emit(struct lower_module *lm, LLVMTargetMachineRef machine, st
     return 0;
 }
 
-static int chunk_compile(struct job_queue *queue, const struct chunk *chunk, struct codegen_object *ret_object,
-                         struct husk_error *err) {
+static int chunk_compile(struct job_queue *queue, const struct chunk *chunk,
+                         struct codegen_object *ret_object, struct husk_error *err) {
     struct lower_module lm;
     LLVMTargetMachineRef machine = codegen_machine_new(queue->options, chunk->tier);
     if (machine == NULL)
@@ -107,7 +109,8 @@ static int chunk_compile(struct job_queue *queue, const struct chunk *chunk, str
 }
 
 /* The error of the lowest chunk wins, whatever the order in which threads come to them. */
-static void queue_note(struct job_queue *queue, uint32_t chunk_idx, int status, const struct husk_error *err) {
+static void queue_note(struct job_queue *queue, uint32_t chunk_idx, int status,
+                       const struct husk_error *err) {
     pthread_mutex_lock(&queue->lock);
     if (status != 0 && (queue->status == 0 || chunk_idx < queue->failed_chunk)) {
         queue->status = status;
@@ -165,8 +168,8 @@ static int queue_prepare(struct job_queue *queue, struct husk_error *err) {
     return queue->objects != NULL ? 0 : error_set(err, HUSK_E_NOMEM, "out of memory");
 }
 
-int codegen_run(const struct plan *plan, const struct codegen_options *options, struct codegen_result *ret_result,
-                struct husk_error *err) {
+int codegen_run(const struct plan *plan, const struct codegen_options *options,
+                struct codegen_result *ret_result, struct husk_error *err) {
     struct chunks chunks;
     if (options->opt_level < 0 || options->opt_level > 3)
         return error_set(err, HUSK_E_INVAL, "optimisation level %d: use 0 to 3", options->opt_level);

@@ -1,11 +1,12 @@
 /*
  * compiler/codegen_passes.c: LLVM's set-up and the pass pipelines. A pipeline is text for LLVMRunPasses.
  *
- * SROA comes first and alone: lower_protect() wants locals in SSA form and everything else untouched. No inlining (the
- * module's own compiler has done it, and backtraces stay exact), no SLP vectoriser (most of O2's time on big blocks, and no gain
- * on wasm), no function-attrs (it would let LLVM drop calls whose only effect is a trap), no loop-idiom (its memset would fault
- * in the runtime). vector-combine after the vectoriser: guests come with loops that clang has unrolled, and it undoes the
- * shuffles that vectorising those makes (matmul: 2.9 → 1.0 of native).
+ * SROA comes first and alone: lower_protect() wants locals in SSA form and everything else untouched. No
+ * inlining (the module's own compiler has done it, and backtraces stay exact), no SLP vectoriser (most of
+ * O2's time on big blocks, and no gain on wasm), no function-attrs (it would let LLVM drop calls whose only
+ * effect is a trap), no loop-idiom (its memset would fault in the runtime). vector-combine after the
+ * vectoriser: guests come with loops that clang has unrolled, and it undoes the shuffles that vectorising
+ * those makes (matmul: 2.9 → 1.0 of native).
  */
 #include <llvm-c/Support.h>
 #include <llvm-c/Target.h>
@@ -31,13 +32,14 @@ static const char *const pipelines[4] = {
           "loop(indvars,loop-deletion,loop-unroll-full),gvn," IC ",bdce,dse,simplifycfg,"
           "loop-vectorize,slp-vectorizer,vector-combine,"
           "loop-unroll<O2>," IC ",loop-mssa(licm),adce,simplifycfg)",
-    [3] = "function<eager-inv>("
-          "early-cse<memssa>,simplifycfg," IC ",jump-threading,correlated-propagation,simplifycfg,reassociate,"
-          "loop-mssa(loop-rotate,licm,simple-loop-unswitch),simplifycfg," IC ","
-          "loop(indvars,loop-deletion,loop-unroll-full),sroa,mldst-motion,gvn,sccp,bdce," IC ","
-          "jump-threading,correlated-propagation,adce,dse,loop-mssa(licm),simplifycfg," IC ","
-          "loop-vectorize,loop-load-elim," IC ",simplifycfg,slp-vectorizer,vector-combine,"
-          IC ",loop-unroll<O3>," IC ",loop-mssa(licm),simplifycfg)",
+    [3] =
+        "function<eager-inv>("
+        "early-cse<memssa>,simplifycfg," IC ",jump-threading,correlated-propagation,simplifycfg,reassociate,"
+        "loop-mssa(loop-rotate,licm,simple-loop-unswitch),simplifycfg," IC ","
+        "loop(indvars,loop-deletion,loop-unroll-full),sroa,mldst-motion,gvn,sccp,bdce," IC ","
+        "jump-threading,correlated-propagation,adce,dse,loop-mssa(licm),simplifycfg," IC ","
+        "loop-vectorize,loop-load-elim," IC ",simplifycfg,slp-vectorizer,vector-combine," IC
+        ",loop-unroll<O3>," IC ",loop-mssa(licm),simplifycfg)",
 };
 
 static void llvm_init_once(void) {

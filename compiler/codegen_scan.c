@@ -1,6 +1,7 @@
 /*
- * compiler/codegen_scan.c: looks at every function before any is lowered: refuses instructions and types that the lowering does
- * not know, finds the functions that are too big for the optimiser, and cuts the module into chunks.
+ * compiler/codegen_scan.c: looks at every function before any is lowered: refuses instructions and types
+ * that the lowering does not know, finds the functions that are too big for the optimiser, and cuts the
+ * module into chunks.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -8,12 +9,13 @@
 #include "codegen_internal.h"
 #include "error.h"
 
-/* Chunks: big enough that LLVM's fixed cost per module (about 2 ms) does not count, small enough to share out evenly. */
+/* Chunks: big enough that LLVM's fixed cost per module (about 2 ms) does not count, small enough to share
+ * out evenly. */
 #define CHUNK_BYTES_FULL 65536
 #define CHUNK_BYTES_FAST 262144
 
-/* Beyond these a function gets FastISel: passes that are quadratic in them would take minutes (docs of LLVM's passes do not
- * give bounds; the figures come from measurements with generated functions). */
+/* Beyond these a function gets FastISel: passes that are quadratic in them would take minutes. Measured with
+ * generated functions. */
 #define FULL_BODY_BYTES_MAX 200000
 #define FULL_BLOCK_ACCESSES_MAX 2000
 #define FULL_LABELS_MAX 20000
@@ -141,7 +143,8 @@ static int scan_types(const struct wasm_module *wasm, struct husk_error *err) {
             return refuse("v128", wasm->globals[i].init.offset, err);
     for (uint32_t i = 0; i < wasm->types_count; i++) {
         const struct wasm_functype *type = &wasm->types[i];
-        if (types_have_v128(type->params, type->params_count) || types_have_v128(type->results, type->results_count))
+        if (types_have_v128(type->params, type->params_count) ||
+            types_have_v128(type->results, type->results_count))
             return refuse("v128 in a function type", HUSK_NO_OFFSET, err);
     }
     return 0;
@@ -182,7 +185,8 @@ static void scan_thunks(const struct plan *plan, int opt_level, struct chunks *c
         if (seen[type_idx])
             continue;
         seen[type_idx] = true;
-        uint32_t weight = 64 + 16 * (wasm->types[type_idx].params_count + wasm->types[type_idx].results_count);
+        uint32_t weight =
+            64 + 16 * (wasm->types[type_idx].params_count + wasm->types[type_idx].results_count);
         item_add(chunks, (struct item){.kind = ITEM_THUNK, .idx = type_idx, .weight = weight, .tier = tier});
     }
     if (plan->needs_init)

@@ -10,8 +10,10 @@
 #include "error.h"
 #include "layout.h"
 
-/* Zero ranges up to this size are written out rather than given a segment of their own. */
-#define RANGE_GAP_BYTES (1u << 20)
+/* Zero ranges up to this size are written out rather than given a segment of their own. More if a memory
+ * would get more segments than this: then its file has holes. */
+#define RANGE_GAP_BYTES (64u << 10)
+#define RANGES_MAX 1024
 
 struct data_writer {
     const struct image_input *input;
@@ -164,6 +166,18 @@ static struct image_range segment_range(uint64_t offset, struct wasm_bytes bytes
                                                      : (offset + last + mask) & ~mask};
 }
 
+/* Sorted ranges, at least one; those no farther apart than `gap` become one. Returns how many are left. */
+static size_t merge_ranges(struct image_range *list, size_t count, uint64_t gap) {
+    size_t kept = 0;
+    for (size_t i = 1; i < count; i++) {
+        if (list[i].start > list[kept].end + gap)
+            list[++kept] = list[i];
+        else if (list[i].end > list[kept].end)
+            list[kept].end = list[i].end;
+    }
+    return kept + 1;
+}
+
 int image_memory_ranges(const struct image_input *input, uint32_t mem_idx, struct buf *ranges,
                         struct husk_error *err) {
     const struct plan *plan = input->plan;
@@ -178,16 +192,15 @@ int image_memory_ranges(const struct image_input *input, uint32_t mem_idx, struc
     if (ranges->failed)
         return error_set(err, HUSK_E_NOMEM, "no memory for data segments");
     struct image_range *list = (struct image_range *)(void *)ranges->data;
-    size_t count = ranges->count / sizeof list[0], kept = 0;
+    size_t count = ranges->count / sizeof list[0];
     if (count == 0)
         return 0;
     qsort(list, count, sizeof list[0], range_order);
-    for (size_t i = 1; i < count; i++) {
-        if (list[i].start > list[kept].end + RANGE_GAP_BYTES)
-            list[++kept] = list[i];
-        else if (list[i].end > list[kept].end)
-            list[kept].end = list[i].end;
-    }
-    ranges->count = (kept + 1) * sizeof list[0];
+    uint64_t gap = RANGE_GAP_BYTES;
+    do {
+        count = merge_ranges(list, count, gap);
+        gap *= 2;
+    } while (count > RANGES_MAX);
+    ranges->count = count * sizeof list[0];
     return 0;
 }

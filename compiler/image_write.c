@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "error.h"
@@ -19,6 +18,7 @@
 
 #define PROGRAM_HEADERS_MAX 4000u /* the reader takes 4096 */
 #define NOTE_ALIGN 4
+#define HASH_PIECE_BYTES 262144
 #define NOTE_DESC_OFFSET 20 /* Elf64_Nhdr and "husk\0", padded to 4 */
 
 struct image_file {
@@ -347,14 +347,31 @@ static int write_headers(struct image_file *file) {
     return status;
 }
 
-/* SHA-256 of the file, in which the hash itself is still zero. */
+/* SHA-256 of the file, in which the hash itself is still zero. Read, not mapped: mapping would fill the
+ * holes of a memory file. */
 static int write_hash(struct image_file *file) {
     uint8_t digest[SHA256_BYTES];
-    void *bytes = mmap(NULL, file->end, PROT_READ, MAP_SHARED, file->fd, 0);
-    if (bytes == MAP_FAILED)
-        return error_sys(file->err, errno, "cannot map the image to hash it");
-    sha256_bytes(bytes, file->end, digest);
-    munmap(bytes, file->end);
+    struct sha256 hash;
+    uint8_t *piece = malloc(HASH_PIECE_BYTES);
+    if (piece == NULL)
+        return error_set(file->err, HUSK_E_NOMEM, "no memory to hash the image");
+    sha256_init(&hash);
+    int status = 0;
+    for (uint64_t pos = 0; pos < file->end && status == 0;) {
+        uint64_t left = file->end - pos;
+        ssize_t got = pread(file->fd, piece, left < HASH_PIECE_BYTES ? left : HASH_PIECE_BYTES, (off_t)pos);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            status = error_sys(file->err, got == 0 ? EIO : errno, "cannot read the image to hash it");
+        else
+            sha256_update(&hash, piece, (size_t)got);
+        pos += got > 0 ? (uint64_t)got : 0;
+    }
+    free(piece);
+    if (status != 0)
+        return status;
+    sha256_final(&hash, digest);
     return write_at(file, file->note_offset + offsetof(struct husk_image_note, content_sha256), digest,
                     sizeof digest);
 }

@@ -44,7 +44,7 @@ int image_data_make(const struct image_input *input, struct image_data *ret_data
 struct image_range {
     uint64_t start, end;
 };
-/* Which ranges of memory mem_idx static data segments fill, gaps below a megabyte included: struct
+/* Which ranges of memory mem_idx static data segments fill, small gaps included: struct
  * image_range[] */
 int image_memory_ranges(const struct image_input *input, uint32_t mem_idx, struct buf *ranges,
                         struct husk_error *err);

@@ -1,9 +1,11 @@
 /*
- * compiler/lower.h: validated wasm → LLVM IR, shared by lower_*.c. One struct lower_module is one LLVM module: a chunk of the
- * wasm module's functions, or its stubs, thunks and init function. One struct lower_func is one function while it is made.
+ * compiler/lower.h: validated wasm → LLVM IR, shared by lower_*.c. One struct lower_module is one LLVM
+ * module: a chunk of the wasm module's functions, or its stubs, thunks and init function. One struct
+ * lower_func is one function while it is made.
  *
- * Each lower_*.c lists the instructions it knows as rows {opcode, function, argument}; lower_ops.c joins them into one
- * table. An instruction without a row is refused by name, so a new proposal is one file with rows.
+ * Each lower_*.c lists the instructions it knows as rows {opcode, function, argument}; lower_ops.c joins
+ * them into one table. An instruction without a row is refused by name, so a new proposal is one file with
+ * rows.
  */
 #ifndef COMPILER_LOWER_H
 #define COMPILER_LOWER_H
@@ -21,14 +23,15 @@
 struct lower_func;
 struct lower_row;
 
-typedef void (*lower_emit_fn)(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row);
+typedef void (*lower_emit_fn)(struct lower_func *lf, const struct wasm_instr *instr,
+                              const struct lower_row *row);
 
 struct lower_row {
     uint16_t op; /* enum wasm_op */
     lower_emit_fn emit;
-    uint32_t arg;    /* whatever emit wants: an LLVM opcode, a predicate, an intrinsic */
+    uint32_t arg; /* whatever emit wants: an LLVM opcode, a predicate, an intrinsic */
     uint32_t arg2;
-    char operand;    /* type letters of the signature (opcode.def), filled in by lower_ops.c; 0 if there is none */
+    char operand; /* type letters of the signature (opcode.def), filled in by lower_ops.c; 0: none */
     char result;
 };
 
@@ -90,22 +93,26 @@ void lower_module_done(struct lower_module *lm);
 /* After the last function and before optimisation. */
 void lower_module_finish(struct lower_module *lm);
 
-/* ---- what chunks are made of ---------------------------------------------------------------------------------------- */
+/* ---- what chunks are made of
+ * ---------------------------------------------------------------------------------------- */
 
 int lower_function(struct lower_module *lm, uint32_t func_idx);
 int lower_import_stub(struct lower_module *lm, uint32_t func_idx);
 int lower_thunk(struct lower_module *lm, uint32_t type_idx);
 int lower_init(struct lower_module *lm);
 
-/* lower_strict.c: with locals in SSA form, keep what the optimiser must not lose: loads whose value nothing needs become
+/* lower_strict.c: with locals in SSA form, keep what the optimiser must not lose: loads whose value nothing
+ * needs become
  * volatile, and float operations that would let a signalling NaN through get a fence. */
 void lower_protect(struct lower_module *lm);
 
-/* ---- symbols and types: lower_module.c ------------------------------------------------------------------------------ */
+/* ---- symbols and types: lower_module.c
+ * ------------------------------------------------------------------------------ */
 
 LLVMTypeRef lower_type(const struct lower_module *lm, uint8_t wasm_type);
 LLVMTypeRef lower_letter_type(const struct lower_module *lm, char letter);
-/* Results of a function type: none, one value, a structure of up to LOWER_STRUCT_RESULTS, or else memory that the caller
+/* Results of a function type: none, one value, a structure of up to LOWER_STRUCT_RESULTS, or else memory
+ * that the caller
  * gives as the first parameter (16 bytes each). */
 #define LOWER_STRUCT_RESULTS 3
 #define LOWER_RESULT_BYTES 16
@@ -113,7 +120,8 @@ bool lower_results_in_memory(const struct wasm_functype *type);
 LLVMTypeRef lower_functype(const struct lower_module *lm, const struct wasm_functype *type);
 /* Declared when first asked for. */
 LLVMValueRef lower_func_symbol(struct lower_module *lm, uint32_t func_idx);
-/* idx UINT32_MAX: the name has no number. A type of i64 tells LLVM that the word is always there; `bytes` tells it nothing,
+/* idx UINT32_MAX: the name has no number. A type of i64 tells LLVM that the word is always there; `bytes`
+ * tells it nothing,
  * which memories need: their loads must not be done early. */
 LLVMValueRef lower_absolute(struct lower_module *lm, const char *stem, uint32_t idx, LLVMTypeRef type,
                             uint64_t address);
@@ -126,19 +134,20 @@ void lower_func_attributes(struct lower_module *lm, LLVMValueRef fn);
 LLVMValueRef lower_const_i32(const struct lower_module *lm, uint32_t value);
 LLVMValueRef lower_const_i64(const struct lower_module *lm, uint64_t value);
 
-/* ---- inside a function: lower_func.c -------------------------------------------------------------------------------- */
+/* ---- inside a function: lower_func.c
+ * -------------------------------------------------------------------------------- */
 
 enum lower_frame_kind { LOWER_BLOCK, LOWER_LOOP, LOWER_IF, LOWER_BODY };
 
 struct lower_frame {
     enum lower_frame_kind kind;
-    bool is_dead;              /* opened in unreachable code: nothing was emitted */
+    bool is_dead; /* opened in unreachable code: nothing was emitted */
     bool has_else;
-    uint32_t stack_height;     /* of the operand stack below the block's parameters */
+    uint32_t stack_height; /* of the operand stack below the block's parameters */
     uint32_t params_count, results_count;
     const uint8_t *params, *results;
-    LLVMBasicBlockRef label;   /* where a branch goes; NULL until the first one (except loops) */
-    LLVMValueRef *label_phis;  /* one per label value */
+    LLVMBasicBlockRef label;  /* where a branch goes; NULL until the first one (except loops) */
+    LLVMValueRef *label_phis; /* one per label value */
     LLVMBasicBlockRef else_block;
     LLVMValueRef *else_params; /* the block's parameters, for the else branch */
     uint64_t stamp;            /* br_table: last one that met this frame */
@@ -150,12 +159,12 @@ struct lower_func {
     LLVMBuilderRef builder;
     LLVMValueRef fn;
     const struct wasm_functype *type;
-    LLVMBasicBlockRef entry;    /* allocas and their first values; gets its terminator at the end */
+    LLVMBasicBlockRef entry; /* allocas and their first values; gets its terminator at the end */
     LLVMMetadataRef di_scope;
-    LLVMValueRef results_area;  /* parameter, if results go to memory */
-    LLVMValueRef call_area;     /* alloca for callees' results in memory */
+    LLVMValueRef results_area; /* parameter, if results go to memory */
+    LLVMValueRef call_area;    /* alloca for callees' results in memory */
     uint32_t call_area_count;
-    LLVMValueRef *locals;       /* allocas, made when first used */
+    LLVMValueRef *locals; /* allocas, made when first used */
     uint8_t *local_types;
     uint32_t locals_count;
     LLVMValueRef *stack;
@@ -163,7 +172,7 @@ struct lower_func {
     struct lower_frame *frames;
     uint32_t frames_count, frames_cap;
     bool is_reachable;
-    uint64_t offset;            /* of the instruction in hand */
+    uint64_t offset; /* of the instruction in hand */
     uint64_t stamp;
     int status;
 };
@@ -178,20 +187,22 @@ LLVMValueRef lower_local(struct lower_func *lf, uint32_t local_idx);
 LLVMValueRef lower_alloca(struct lower_func *lf, LLVMTypeRef type, uint32_t count);
 int lower_fail(struct lower_func *lf, int status, const char *what);
 
-/* Trap with a kind of abi/trap.def if the i1 is true; without a condition, the code that follows is unreachable. */
+/* Trap with a kind of abi/trap.def if the i1 is true; without a condition, the code that follows is
+ * unreachable. */
 void lower_trap_if(struct lower_func *lf, LLVMValueRef condition, uint8_t kind);
 void lower_trap(struct lower_func *lf, uint8_t kind);
 /* An i32 used as a truth value. */
 LLVMValueRef lower_truth(struct lower_func *lf, LLVMValueRef value);
 LLVMValueRef lower_from_truth(struct lower_func *lf, LLVMValueRef bit);
 LLVMValueRef lower_zext64(struct lower_func *lf, LLVMValueRef value);
-LLVMValueRef lower_intrinsic_call(struct lower_func *lf, enum lower_intrinsic intrinsic, LLVMTypeRef *overloads,
-                                  LLVMValueRef *args, uint32_t args_count);
+LLVMValueRef lower_intrinsic_call(struct lower_func *lf, enum lower_intrinsic intrinsic,
+                                  LLVMTypeRef *overloads, LLVMValueRef *args, uint32_t args_count);
 
 /* Open and close a function by hand: stubs, thunks, init. */
 int lower_func_begin(struct lower_func *lf, struct lower_module *lm, LLVMValueRef fn, uint64_t offset);
 int lower_func_end(struct lower_func *lf);
-/* Emit an expression up to its final `end`; its results are on the operand stack, or returned if it is a body. */
+/* Emit an expression up to its final `end`; its results are on the operand stack, or returned if it is a
+ * body. */
 int lower_expr(struct lower_func *lf, struct wasm_bytes code);
 
 /* lower_control.c */
@@ -206,14 +217,17 @@ void lower_call_value(struct lower_func *lf, const struct wasm_functype *type, L
 
 /* lower_memory.c, lower_table.c: also used by init. Values are i64. */
 struct lower_span {
-    uint32_t idx;         /* memory, table */
-    LLVMValueRef start;   /* i64, from an i32 */
-    LLVMValueRef count;   /* i64, from an i32 */
+    uint32_t idx;       /* memory, table */
+    LLVMValueRef start; /* i64, from an i32 */
+    LLVMValueRef count; /* i64, from an i32 */
 };
-LLVMValueRef lower_memory_pointer(struct lower_func *lf, uint32_t memory_idx, LLVMValueRef index64, uint64_t offset);
-void lower_memory_init_range(struct lower_func *lf, uint32_t data_idx, const struct lower_span *dest, LLVMValueRef source);
+LLVMValueRef lower_memory_pointer(struct lower_func *lf, uint32_t memory_idx, LLVMValueRef index64,
+                                  uint64_t offset);
+void lower_memory_init_range(struct lower_func *lf, uint32_t data_idx, const struct lower_span *dest,
+                             LLVMValueRef source);
 void lower_data_drop(struct lower_func *lf, uint32_t data_idx);
-void lower_table_init_range(struct lower_func *lf, uint32_t elem_idx, const struct lower_span *dest, LLVMValueRef source);
+void lower_table_init_range(struct lower_func *lf, uint32_t elem_idx, const struct lower_span *dest,
+                            LLVMValueRef source);
 void lower_elem_drop(struct lower_func *lf, uint32_t elem_idx);
 LLVMValueRef lower_elem_base(struct lower_func *lf, uint32_t elem_idx);
 LLVMValueRef lower_func_ref(struct lower_func *lf, uint32_t func_idx);

@@ -1,9 +1,9 @@
 /*
- * compiler/lower_call.c: direct and indirect calls (core spec 4.4.8), and what connects functions with the host: import
- * stubs and call thunks, which move values between registers and the mailbox (abi/mailbox.h).
+ * compiler/lower_call.c: direct and indirect calls (core spec 4.4.8), and what connects functions with the
+ * host: import stubs and call thunks, which move values between registers and the mailbox (abi/mailbox.h).
  *
- * A funcref is (canonical type index + 1) << 32 | code address, so that an indirect call is a bounds check, one load and
- * one compare. Null is 0 and has no valid type.
+ * A funcref is (canonical type index + 1) << 32 | code address, so that an indirect call is a bounds check,
+ * one load and one compare. Null is 0 and has no valid type.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 #include "lower_trap.h"
 #include "mailbox.h"
 
-/* ---- calls ------------------------------------------------------------------------------------------------------------ */
+/* ---- calls --------------------------------------------------------------------------------------------- */
 
 static LLVMValueRef call_area(struct lower_func *lf, uint32_t count) {
     if (lf->call_area_count < count) {
@@ -108,14 +108,16 @@ static void trap_unless_type(struct lower_func *lf, LLVMValueRef id, const struc
     LLVMPositionBuilderAtEnd(lf->builder, next);
 }
 
-/* Half of a table's entry: the type id is compared in memory, where LLVM would test the whole word with 64-bit constants. */
+/* Half of a table's entry: the type id is compared in memory, where LLVM would test the whole word with
+ * 64-bit constants. */
 static LLVMValueRef load_half(struct lower_func *lf, LLVMValueRef slot, uint32_t offset) {
     LLVMValueRef index = lower_const_i64(lf->lm, offset);
     LLVMValueRef half = LLVMBuildGEP2(lf->builder, lf->lm->i8, slot, &index, 1, "");
     return LLVMBuildLoad2(lf->builder, lf->lm->i32, half, "");
 }
 
-static void emit_call_indirect(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
+static void emit_call_indirect(struct lower_func *lf, const struct wasm_instr *instr,
+                               const struct lower_row *row) {
     (void)row;
     struct lower_module *lm = lf->lm;
     const struct wasm_functype *type = &lm->wasm->types[instr->idx];
@@ -135,25 +137,29 @@ LLVMValueRef lower_func_ref(struct lower_func *lf, uint32_t func_idx) {
     return LLVMBuildOr(lf->builder, address, lower_const_i64(lm, type_id(type) << 32), "");
 }
 
-static void emit_ref_func(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
+static void emit_ref_func(struct lower_func *lf, const struct wasm_instr *instr,
+                          const struct lower_row *row) {
     (void)row;
     lower_push(lf, lower_func_ref(lf, instr->idx));
 }
 
-static void emit_ref_null(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
+static void emit_ref_null(struct lower_func *lf, const struct wasm_instr *instr,
+                          const struct lower_row *row) {
     (void)instr;
     (void)row;
     lower_push(lf, lower_const_i64(lf->lm, 0));
 }
 
-static void emit_ref_is_null(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
+static void emit_ref_is_null(struct lower_func *lf, const struct wasm_instr *instr,
+                             const struct lower_row *row) {
     (void)instr;
     (void)row;
     LLVMValueRef ref = lower_pop(lf);
-    lower_push(lf, lower_from_truth(lf, LLVMBuildICmp(lf->builder, LLVMIntEQ, ref, lower_const_i64(lf->lm, 0), "")));
+    lower_push(
+        lf, lower_from_truth(lf, LLVMBuildICmp(lf->builder, LLVMIntEQ, ref, lower_const_i64(lf->lm, 0), "")));
 }
 
-/* ---- stubs and thunks ------------------------------------------------------------------------------------------------- */
+/* ---- stubs and thunks ---------------------------------------------------------------------------------- */
 
 static LLVMValueRef slot_pointer(struct lower_module *lm, uint32_t slots_offset, uint32_t idx) {
     return lower_mailbox_field(lm, slots_offset + idx * HUSK_SLOT_BYTES);

@@ -1,6 +1,7 @@
 /*
- * compiler/lower_control.c: blocks and branches (core spec 4.4.8). A block's label is a basic block with one phi per value
- * it takes. Code that cannot be reached is not emitted: its instructions are skipped, its blocks counted.
+ * compiler/lower_control.c: blocks and branches (core spec 4.4.8). A block's label is a basic block with one
+ * phi per value it takes. Code that cannot be reached is not emitted: its instructions are skipped, its
+ * blocks counted.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -105,7 +106,7 @@ static void branch_to(struct lower_func *lf, struct lower_frame *frame) {
     LLVMBuildBr(lf->builder, label);
 }
 
-/* ---- return ----------------------------------------------------------------------------------------------------------- */
+/* ---- return -------------------------------------------------------------------------------------------- */
 
 static void return_in_memory(struct lower_func *lf, LLVMValueRef *values, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
@@ -131,7 +132,7 @@ void lower_return(struct lower_func *lf) {
     lf->is_reachable = false;
 }
 
-/* ---- instructions ------------------------------------------------------------------------------------------------------- */
+/* ---- instructions -------------------------------------------------------------------------------------- */
 
 static void emit_nop(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
     (void)lf;
@@ -139,7 +140,8 @@ static void emit_nop(struct lower_func *lf, const struct wasm_instr *instr, cons
     (void)row;
 }
 
-static void emit_unreachable(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
+static void emit_unreachable(struct lower_func *lf, const struct wasm_instr *instr,
+                             const struct lower_row *row) {
     (void)instr;
     (void)row;
     lower_trap(lf, TRAP_UNREACHABLE);
@@ -147,7 +149,8 @@ static void emit_unreachable(struct lower_func *lf, const struct wasm_instr *ins
 
 /* A type as an array of one that outlives the frame. */
 static const uint8_t *single_type(uint8_t type) {
-    static const uint8_t all[] = {WASM_I32, WASM_I64, WASM_F32, WASM_F64, WASM_V128, WASM_FUNCREF, WASM_EXTERNREF};
+    static const uint8_t all[] = {WASM_I32,  WASM_I64,     WASM_F32,      WASM_F64,
+                                  WASM_V128, WASM_FUNCREF, WASM_EXTERNREF};
     return memchr(all, type, sizeof(all));
 }
 
@@ -215,7 +218,8 @@ static void emit_else(struct lower_func *lf, const struct wasm_instr *instr, con
 
 /* Code goes on after the block if its end was reached or something branched there. */
 static void frame_enter_end(struct lower_func *lf, struct lower_frame *frame) {
-    if (frame->kind == LOWER_LOOP) { /* branches to a loop go to its start: its end is just the next instruction */
+    if (frame->kind ==
+        LOWER_LOOP) { /* branches to a loop go to its start: its end is just the next instruction */
         return;
     }
     if (frame->label == NULL)
@@ -247,7 +251,8 @@ static void emit_end(struct lower_func *lf, const struct wasm_instr *instr, cons
     lf->frames_count--;
 }
 
-/* True if the instruction lies in unreachable code and is done with. `else` and `end` of blocks that were opened in
+/* True if the instruction lies in unreachable code and is done with. `else` and `end` of blocks that were
+ * opened in
  * reachable code are not: their other branch, or what follows, may be reachable. */
 bool lower_skip_dead(struct lower_func *lf, const struct wasm_instr *instr) {
     struct wasm_functype none = {0};
@@ -278,7 +283,8 @@ static void emit_br_if(struct lower_func *lf, const struct wasm_instr *instr, co
     lower_enter_block(lf, next);
 }
 
-/* Where a br_table's case goes. Labels that take values get one block in between per br_table: a phi wants one entry
+/* Where a br_table's case goes. Labels that take values get one block in between per br_table: a phi wants
+ * one entry
  * per edge, and 60,000 cases to the same label would each be one. */
 static LLVMBasicBlockRef table_target(struct lower_func *lf, uint32_t depth) {
     struct lower_frame *frame = frame_at(lf, depth);
@@ -296,7 +302,8 @@ static LLVMBasicBlockRef table_target(struct lower_func *lf, uint32_t depth) {
     return between;
 }
 
-static void emit_br_table(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
+static void emit_br_table(struct lower_func *lf, const struct wasm_instr *instr,
+                          const struct lower_row *row) {
     (void)row;
     struct wasm_bytes labels = instr->br_table.labels;
     uint32_t count = instr->br_table.count;

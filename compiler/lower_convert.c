@@ -1,11 +1,12 @@
 /*
- * compiler/lower_convert.c: conversions between integers and floats (core spec 4.3.4). A float out of an integer's range is
- * poison to LLVM, so it is compared with exact bounds first.
+ * compiler/lower_convert.c: conversions between integers and floats (core spec 4.3.4). A float out of an
+ * integer's range is poison to LLVM, so it is compared with exact bounds first.
  */
 #include "lower.h"
 #include "lower_trap.h"
 
-/* A float x is truncated if lowest <(=) x < bound. The bounds are exact in the float's type: -2^31 - 1 is not in f32, so there
+/* A float x is truncated if lowest <(=) x < bound. The bounds are exact in the float's type: -2^31 - 1 is
+ * not in f32, so there
  * -2^31 itself is the lower bound, included. */
 struct trunc_row {
     uint16_t op;
@@ -30,7 +31,8 @@ static void trap_unless_in_range(struct lower_func *lf, LLVMValueRef value, cons
     LLVMTypeRef type = LLVMTypeOf(value);
     LLVMValueRef lowest = LLVMConstReal(type, bounds->lowest);
     LLVMValueRef bound = LLVMConstReal(type, bounds->bound);
-    LLVMValueRef above = LLVMBuildFCmp(lf->builder, bounds->includes_lowest ? LLVMRealULT : LLVMRealULE, value, lowest, "");
+    LLVMValueRef above =
+        LLVMBuildFCmp(lf->builder, bounds->includes_lowest ? LLVMRealULT : LLVMRealULE, value, lowest, "");
     LLVMValueRef below = LLVMBuildFCmp(lf->builder, LLVMRealUGE, value, bound, "");
     LLVMValueRef outside = LLVMBuildOr(lf->builder, above, below, "");
     LLVMBasicBlockRef bad = lower_new_block(lf, "");
@@ -57,7 +59,8 @@ static void emit_trunc(struct lower_func *lf, const struct wasm_instr *instr, co
     lower_push(lf, LLVMBuildCast(lf->builder, opcode, value, lower_letter_type(lf->lm, row->result), ""));
 }
 
-static void emit_trunc_sat(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
+static void emit_trunc_sat(struct lower_func *lf, const struct wasm_instr *instr,
+                           const struct lower_row *row) {
     (void)instr;
     LLVMTypeRef types[2] = {lower_letter_type(lf->lm, row->result), lower_letter_type(lf->lm, row->operand)};
     LLVMValueRef value = lower_pop(lf);

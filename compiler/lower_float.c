@@ -1,6 +1,7 @@
 /*
- * compiler/lower_float.c: f32 and f64 arithmetic (core spec 4.3.3). Plain LLVM operations without fast-math flags; the fences
- * that keep LLVM from passing a signalling NaN through are added later, in SSA form (lower_strict.c).
+ * compiler/lower_float.c: f32 and f64 arithmetic (core spec 4.3.3). Plain LLVM operations without fast-math
+ * flags; the fences that keep LLVM from passing a signalling NaN through are added later, in SSA form
+ * (lower_strict.c).
  */
 #include "lower.h"
 
@@ -34,7 +35,8 @@ static void emit_unary(struct lower_func *lf, const struct wasm_instr *instr, co
     lower_push(lf, lower_intrinsic_call(lf, (enum lower_intrinsic)row->arg, &type, &value, 1));
 }
 
-static void emit_copysign(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
+static void emit_copysign(struct lower_func *lf, const struct wasm_instr *instr,
+                          const struct lower_row *row) {
     (void)instr;
     LLVMTypeRef type = lower_letter_type(lf->lm, row->operand);
     LLVMValueRef args[2];
@@ -43,7 +45,8 @@ static void emit_copysign(struct lower_func *lf, const struct wasm_instr *instr,
     lower_push(lf, lower_intrinsic_call(lf, LOWER_COPYSIGN, &type, args, 2));
 }
 
-/* llvm.minimum orders -0 below +0 as wasm wants, but passes a signalling NaN through on x86: with a NaN among the operands
+/* llvm.minimum orders -0 below +0 as wasm wants, but passes a signalling NaN through on x86: with a NaN
+ * among the operands
  * their sum is the result, a quiet NaN, and the intrinsic need not look for one. */
 static void emit_min_max(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
     (void)instr;
@@ -62,12 +65,14 @@ static void emit_compare(struct lower_func *lf, const struct wasm_instr *instr, 
     (void)instr;
     LLVMValueRef right = lower_pop(lf);
     LLVMValueRef left = lower_pop(lf);
-    lower_push(lf, lower_from_truth(lf, LLVMBuildFCmp(lf->builder, (LLVMRealPredicate)row->arg, left, right, "")));
+    lower_push(
+        lf, lower_from_truth(lf, LLVMBuildFCmp(lf->builder, (LLVMRealPredicate)row->arg, left, right, "")));
 }
 
-#define BOTH(name, function, argument)                                                                               \
-    {.op = WASM_OP_F32_##name, .emit = function, .arg = argument},                                                   \
-        {.op = WASM_OP_F64_##name, .emit = function, .arg = argument}
+#define BOTH(name, function, argument)                                                                       \
+    {.op = WASM_OP_F32_##name, .emit = function, .arg = argument}, {                                         \
+        .op = WASM_OP_F64_##name, .emit = function, .arg = argument                                          \
+    }
 
 static const struct lower_row float_rows[] = {
     BOTH(CONST, emit_const, 0),

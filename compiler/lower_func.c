@@ -1,9 +1,10 @@
 /*
- * compiler/lower_func.c: one function from wasm to IR: operand stack, locals, traps, and the loop over its instructions.
- * Called by codegen.c for each function of a chunk; the instructions' own code is in the other lower_*.c files.
+ * compiler/lower_func.c: one function from wasm to IR: operand stack, locals, traps, and the loop over its
+ * instructions. Called by codegen.c for each function of a chunk; the instructions' own code is in the other
+ * lower_*.c files.
  *
- * Locals are stack slots (LLVM's SROA turns them into registers), made when first used, so that a function with 50,000
- * locals costs what it uses. Operands are LLVM values; blocks' results are phis.
+ * Locals are stack slots (LLVM's SROA turns them into registers), made when first used, so that a function
+ * with 50,000 locals costs what it uses. Operands are LLVM values; blocks' results are phis.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -82,12 +83,12 @@ LLVMValueRef lower_local(struct lower_func *lf, uint32_t local_idx) {
     return slot;
 }
 
-LLVMValueRef lower_intrinsic_call(struct lower_func *lf, enum lower_intrinsic intrinsic, LLVMTypeRef *overloads,
-                                  LLVMValueRef *args, uint32_t args_count) {
+LLVMValueRef lower_intrinsic_call(struct lower_func *lf, enum lower_intrinsic intrinsic,
+                                  LLVMTypeRef *overloads, LLVMValueRef *args, uint32_t args_count) {
     struct lower_module *lm = lf->lm;
-    size_t overloads_count = intrinsic == LOWER_UBSANTRAP                                        ? 0
+    size_t overloads_count = intrinsic == LOWER_UBSANTRAP                                     ? 0
                              : intrinsic == LOWER_FPTOSI_SAT || intrinsic == LOWER_FPTOUI_SAT ? 2
-                                                                                                  : 1;
+                                                                                              : 1;
     unsigned id = lm->intrinsic_ids[intrinsic];
     LLVMValueRef fn = LLVMGetIntrinsicDeclaration(lm->mod, id, overloads, overloads_count);
     return LLVMBuildCall2(lf->builder, LLVMGlobalGetValueType(fn), fn, args, args_count, "");
@@ -167,8 +168,8 @@ int lower_func_begin(struct lower_func *lf, struct lower_module *lm, LLVMValueRe
     size_t name_bytes;
     const char *name = LLVMGetValueName2(fn, &name_bytes);
     lf->di_scope = LLVMDIBuilderCreateFunction(lm->di, lm->di_file, name, name_bytes, "", 0, lm->di_file,
-                                               (unsigned)offset, lm->di_functype, false, true, (unsigned)offset,
-                                               LLVMDIFlagZero, true);
+                                               (unsigned)offset, lm->di_functype, false, true,
+                                               (unsigned)offset, LLVMDIFlagZero, true);
     LLVMSetSubprogram(fn, lf->di_scope);
     lf->entry = lower_new_block(lf, "entry");
     LLVMBasicBlockRef body = lower_new_block(lf, "body");
@@ -222,16 +223,19 @@ int lower_function(struct lower_module *lm, uint32_t func_idx) {
     return lower_func_end(&lf);
 }
 
-/* ---- locals, globals, parametric instructions (core spec 4.4.3, 4.4.4) ---------------------------------------------- */
+/* ---- locals, globals, parametric instructions (core spec 4.4.3, 4.4.4)
+ * ---------------------------------------------- */
 
-static void emit_local_get(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
+static void emit_local_get(struct lower_func *lf, const struct wasm_instr *instr,
+                           const struct lower_row *row) {
     (void)row;
     LLVMValueRef slot = lower_local(lf, instr->idx);
     LLVMTypeRef type = lower_type(lf->lm, lf->local_types[instr->idx]);
     lower_push(lf, LLVMBuildLoad2(lf->builder, type, slot, ""));
 }
 
-static void emit_local_set(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
+static void emit_local_set(struct lower_func *lf, const struct wasm_instr *instr,
+                           const struct lower_row *row) {
     LLVMValueRef value = lower_pop(lf);
     LLVMBuildStore(lf->builder, value, lower_local(lf, instr->idx));
     if (row->arg) /* tee */
@@ -243,13 +247,15 @@ static LLVMValueRef global_slot(struct lower_func *lf, uint32_t global_idx) {
     return lower_absolute(lm, "i0.g", global_idx, lm->i64, lm->plan->global_gva[global_idx]);
 }
 
-static void emit_global_get(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
+static void emit_global_get(struct lower_func *lf, const struct wasm_instr *instr,
+                            const struct lower_row *row) {
     (void)row;
     LLVMTypeRef type = lower_type(lf->lm, lf->lm->wasm->globals[instr->idx].type);
     lower_push(lf, LLVMBuildLoad2(lf->builder, type, global_slot(lf, instr->idx), ""));
 }
 
-static void emit_global_set(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
+static void emit_global_set(struct lower_func *lf, const struct wasm_instr *instr,
+                            const struct lower_row *row) {
     (void)row;
     LLVMBuildStore(lf->builder, lower_pop(lf), global_slot(lf, instr->idx));
 }
@@ -279,4 +285,5 @@ static const struct lower_row variable_rows[] = {
     {.op = WASM_OP_GLOBAL_GET, .emit = emit_global_get},
     {.op = WASM_OP_GLOBAL_SET, .emit = emit_global_set},
 };
-const struct lower_rows lower_variable_rows = {variable_rows, sizeof(variable_rows) / sizeof(variable_rows[0])};
+const struct lower_rows lower_variable_rows = {variable_rows,
+                                               sizeof(variable_rows) / sizeof(variable_rows[0])};

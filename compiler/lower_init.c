@@ -1,7 +1,8 @@
 /*
- * compiler/lower_init.c: i0.init, what instantiation has to do at run time because it depends on imports or because its
- * traps are the instance's (core spec 4.5.4): globals, values of element segments, then active segments in order, then the
- * start function. What the image writer has applied already (plan.h: is_static) is left out.
+ * compiler/lower_init.c: i0.init, what instantiation has to do at run time because it depends on imports or
+ * because its traps are the instance's (core spec 4.5.4): globals, values of element segments, then active
+ * segments in order, then the start function. What the image writer has applied already (plan.h: is_static)
+ * is left out.
  */
 #include "lower.h"
 #include "mailbox.h"

@@ -1,6 +1,6 @@
 /*
- * compiler/lower_integer.c: i32 and i64 arithmetic (core spec 4.3.2). LLVM's undefined cases (shift counts beyond the width,
- * division by zero, overflow) never reach it.
+ * compiler/lower_integer.c: i32 and i64 arithmetic (core spec 4.3.2). LLVM's undefined cases (shift counts
+ * beyond the width, division by zero, overflow) never reach it.
  */
 #include "lower.h"
 #include "lower_trap.h"
@@ -59,7 +59,8 @@ static void emit_div_s(struct lower_func *lf, const struct wasm_instr *instr, co
     LLVMTypeRef type = operand_type(lf, row);
     LLVMValueRef divisor = lf->stack[lf->stack_count - 1];
     LLVMValueRef dividend = lf->stack[lf->stack_count - 2];
-    LLVMValueRef lowest = LLVMConstInt(type, row->operand == 'i' ? (uint64_t)INT32_MIN : (uint64_t)INT64_MIN, true);
+    LLVMValueRef lowest =
+        LLVMConstInt(type, row->operand == 'i' ? (uint64_t)INT32_MIN : (uint64_t)INT64_MIN, true);
     trap_if_zero(lf, divisor);
     LLVMValueRef minus_one = LLVMBuildICmp(lf->builder, LLVMIntEQ, divisor, LLVMConstAllOnes(type), "");
     LLVMValueRef is_lowest = LLVMBuildICmp(lf->builder, LLVMIntEQ, dividend, lowest, "");
@@ -85,7 +86,8 @@ static void emit_compare(struct lower_func *lf, const struct wasm_instr *instr, 
     (void)instr;
     LLVMValueRef right = lower_pop(lf);
     LLVMValueRef left = lower_pop(lf);
-    lower_push(lf, lower_from_truth(lf, LLVMBuildICmp(lf->builder, (LLVMIntPredicate)row->arg, left, right, "")));
+    lower_push(lf,
+               lower_from_truth(lf, LLVMBuildICmp(lf->builder, (LLVMIntPredicate)row->arg, left, right, "")));
 }
 
 static void emit_eqz(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
@@ -96,7 +98,8 @@ static void emit_eqz(struct lower_func *lf, const struct wasm_instr *instr, cons
 }
 
 /* arg2: takes a second operand that says whether zero is poison; it never is. */
-static void emit_count_bits(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
+static void emit_count_bits(struct lower_func *lf, const struct wasm_instr *instr,
+                            const struct lower_row *row) {
     (void)instr;
     LLVMTypeRef type = operand_type(lf, row);
     LLVMValueRef args[2] = {lower_pop(lf), LLVMConstNull(lf->lm->i1)};
@@ -104,7 +107,8 @@ static void emit_count_bits(struct lower_func *lf, const struct wasm_instr *inst
 }
 
 /* arg: the width of the signed value within the operand. */
-static void emit_extend_within(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
+static void emit_extend_within(struct lower_func *lf, const struct wasm_instr *instr,
+                               const struct lower_row *row) {
     (void)instr;
     LLVMTypeRef narrow = LLVMIntTypeInContext(lf->lm->ctx, row->arg);
     LLVMValueRef value = LLVMBuildTrunc(lf->builder, lower_pop(lf), narrow, "");
@@ -117,9 +121,10 @@ static void emit_cast(struct lower_func *lf, const struct wasm_instr *instr, con
     lower_push(lf, LLVMBuildCast(lf->builder, (LLVMOpcode)row->arg, lower_pop(lf), type, ""));
 }
 
-#define BOTH(name, function, argument)                                                                               \
-    {.op = WASM_OP_I32_##name, .emit = function, .arg = argument},                                                   \
-        {.op = WASM_OP_I64_##name, .emit = function, .arg = argument}
+#define BOTH(name, function, argument)                                                                       \
+    {.op = WASM_OP_I32_##name, .emit = function, .arg = argument}, {                                         \
+        .op = WASM_OP_I64_##name, .emit = function, .arg = argument                                          \
+    }
 
 static const struct lower_row integer_rows[] = {
     {.op = WASM_OP_I32_CONST, .emit = emit_const},

@@ -1,11 +1,12 @@
 /*
- * compiler/lower_memory.c: linear memory (core spec 4.4.7). A load or store is not checked: what lies beyond the memory is
- * not mapped (abi/layout.h reserves index + offset + width), and the page fault is the trap. Bulk instructions check their
- * whole range first: they must trap before they write anything.
+ * compiler/lower_memory.c: linear memory (core spec 4.4.7). A load or store is not checked: what lies beyond
+ * the memory is not mapped (abi/layout.h reserves index + offset + width), and the page fault is the trap.
+ * Bulk instructions check their whole range first: they must trap before they write anything.
  *
- * An address is GEP @i0.mem, zext(index), then GEP nuw by the offset. Deliberately no inbounds (wasm addresses wander) and
- * no alignment (wasm's is a hint), and never an addition in 32 bits. LLVM folds symbol + constant below 16 MiB only; far
- * offsets and the fast tier (lower_module.c) get an integer base that includes the offset.
+ * An address is GEP @i0.mem, zext(index), then GEP nuw by the offset. Deliberately no inbounds (wasm
+ * addresses wander) and no alignment (wasm's is a hint), and never an addition in 32 bits. LLVM folds symbol
+ * + constant below 16 MiB only; far offsets and the fast tier (lower_module.c) get an integer base that
+ * includes the offset.
  */
 #include "layout.h"
 #include "lower.h"
@@ -28,7 +29,8 @@ static LLVMValueRef memory_base(struct lower_func *lf, uint32_t memory_idx, uint
     return offset == 0 ? symbol : LLVMConstGEP2(lf->lm->i8, symbol, &index, 1);
 }
 
-LLVMValueRef lower_memory_pointer(struct lower_func *lf, uint32_t memory_idx, LLVMValueRef index64, uint64_t offset) {
+LLVMValueRef lower_memory_pointer(struct lower_func *lf, uint32_t memory_idx, LLVMValueRef index64,
+                                  uint64_t offset) {
     struct lower_module *lm = lf->lm;
     if (LLVMIsAConstantInt(index64))
         return memory_base(lf, memory_idx, LLVMConstIntGetZExtValue(index64) + offset);
@@ -68,11 +70,12 @@ static void emit_store(struct lower_func *lf, const struct wasm_instr *instr, co
     LLVMSetVolatile(store, lm->all_stores_volatile);
 }
 
-/* ---- sizes -------------------------------------------------------------------------------------------------------------- */
+/* ---- sizes --------------------------------------------------------------------------------------------- */
 
 static LLVMValueRef memory_pages(struct lower_func *lf, uint32_t memory_idx) {
     struct lower_module *lm = lf->lm;
-    LLVMValueRef slot = lower_absolute(lm, "i0.memsize", memory_idx, lm->i64, lm->plan->mem_size_gva[memory_idx]);
+    LLVMValueRef slot =
+        lower_absolute(lm, "i0.memsize", memory_idx, lm->i64, lm->plan->mem_size_gva[memory_idx]);
     return LLVMBuildLoad2(lf->builder, lm->i64, slot, "");
 }
 
@@ -103,10 +106,11 @@ static void emit_grow(struct lower_func *lf, const struct wasm_instr *instr, con
     lower_push(lf, LLVMBuildTrunc(lf->builder, old, lf->lm->i32, ""));
 }
 
-/* ---- bulk instructions -------------------------------------------------------------------------------------------------- */
+/* ---- bulk instructions --------------------------------------------------------------------------------- */
 
 /* start and count come from 32 bits: their sum does not wrap. */
-static LLVMValueRef range_is_outside(struct lower_func *lf, LLVMValueRef start, LLVMValueRef count, LLVMValueRef size) {
+static LLVMValueRef range_is_outside(struct lower_func *lf, LLVMValueRef start, LLVMValueRef count,
+                                     LLVMValueRef size) {
     LLVMValueRef end = LLVMBuildAdd(lf->builder, start, count, "");
     return LLVMBuildICmp(lf->builder, LLVMIntUGT, end, size, "");
 }
@@ -176,7 +180,8 @@ void lower_data_drop(struct lower_func *lf, uint32_t data_idx) {
     LLVMBuildStore(lf->builder, lower_const_i64(lf->lm, 0), data_size_slot(lf, data_idx));
 }
 
-static void emit_data_drop(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
+static void emit_data_drop(struct lower_func *lf, const struct wasm_instr *instr,
+                           const struct lower_row *row) {
     (void)row;
     lower_data_drop(lf, instr->idx);
 }

@@ -1,10 +1,11 @@
 /*
- * compiler/lower_module.c: one LLVM module for a chunk: types, debug information, and symbols declared when first used.
- * Stands at the start of lowering; lower_func.c fills the functions in.
+ * compiler/lower_module.c: one LLVM module for a chunk: types, debug information, and symbols declared when
+ * first used. Stands at the start of lowering; lower_func.c fills the functions in.
  *
- * Everything an instance has is an absolute symbol (compiler/codegen.h), not an integer cast to a pointer: only this
- * form both vectorises and folds into displacements, and tells LLVM that globals, tables and memory do not alias.
- * The fast tier is the exception: FastISel leaves every use of an absolute symbol to the slow selector.
+ * Everything an instance has is an absolute symbol (compiler/codegen.h), not an integer cast to a pointer:
+ * only this form both vectorises and folds into displacements, and tells LLVM that globals, tables and
+ * memory do not alias. The fast tier is the exception: FastISel leaves every use of an absolute symbol to
+ * the slow selector.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -61,8 +62,8 @@ static void module_set_debug(struct lower_module *lm) {
     module_add_flag(lm, "Debug Info Version", LLVMDebugMetadataVersion());
     lm->di = LLVMCreateDIBuilder(lm->mod);
     lm->di_file = LLVMDIBuilderCreateFile(lm->di, "wasm", 4, "", 0);
-    LLVMDIBuilderCreateCompileUnit(lm->di, LLVMDWARFSourceLanguageC, lm->di_file, "husk", 4, true, "", 0, 0, "", 0,
-                                   LLVMDWARFEmissionLineTablesOnly, 0, false, false, "", 0, "", 0);
+    LLVMDIBuilderCreateCompileUnit(lm->di, LLVMDWARFSourceLanguageC, lm->di_file, "husk", 4, true, "", 0, 0,
+                                   "", 0, LLVMDWARFEmissionLineTablesOnly, 0, false, false, "", 0, "", 0);
     lm->di_functype = LLVMDIBuilderCreateSubroutineType(lm->di, lm->di_file, NULL, 0, LLVMDIFlagZero);
 }
 
@@ -86,8 +87,7 @@ static int module_find_fixed_tables(struct lower_module *lm) {
         return error_set(lm->err, HUSK_E_NOMEM, "out of memory");
     for (uint32_t i = 0; i < wasm->tables_count; i++) {
         const struct wasm_limits *limits = &wasm->tables[i].limits;
-        lm->table_may_change[i] =
-            wasm->tables[i].is_import || !limits->has_max || limits->max != limits->min;
+        lm->table_may_change[i] = wasm->tables[i].is_import || !limits->has_max || limits->max != limits->min;
     }
     return 0;
 }
@@ -189,16 +189,17 @@ LLVMTypeRef lower_functype(const struct lower_module *lm, const struct wasm_func
 }
 
 static void attribute_add(struct lower_module *lm, LLVMValueRef fn, const char *name, const char *value) {
-    LLVMAttributeRef attribute = LLVMCreateStringAttribute(lm->ctx, name, (unsigned)strlen(name), value,
-                                                           (unsigned)strlen(value));
+    LLVMAttributeRef attribute =
+        LLVMCreateStringAttribute(lm->ctx, name, (unsigned)strlen(name), value, (unsigned)strlen(value));
     LLVMAddAttributeAtIndex(fn, LOWER_ATTRIBUTES, attribute);
 }
 
 /*
- * disable-tail-calls: endless recursion must exhaust the stack, not become a loop. no-builtins: a loop must not become a
- * call of memset, whose page faults would come from the runtime and not from a function of the module. Frames below 1 MiB
- * need no probe: every call pushes its return address, and the guard below the stack is far bigger (abi/layout.h).
- * Deliberately no mustprogress and no willreturn: an endless loop stays one.
+ * disable-tail-calls: endless recursion must exhaust the stack, not become a loop. no-builtins: a loop must
+ * not become a call of memset, whose page faults would come from the runtime and not from a function of the
+ * module. Frames below 1 MiB need no probe: every call pushes its return address, and the guard below the
+ * stack is far bigger (abi/layout.h). Deliberately no mustprogress and no willreturn: an endless loop stays
+ * one.
  */
 void lower_func_attributes(struct lower_module *lm, LLVMValueRef fn) {
     unsigned nounwind = LLVMGetEnumAttributeKindForName("nounwind", 8);
@@ -224,7 +225,8 @@ LLVMValueRef lower_func_symbol(struct lower_module *lm, uint32_t func_idx) {
     return fn;
 }
 
-static LLVMValueRef symbol_get(struct lower_module *lm, const char *name, LLVMTypeRef type, bool *ret_is_new) {
+static LLVMValueRef symbol_get(struct lower_module *lm, const char *name, LLVMTypeRef type,
+                               bool *ret_is_new) {
     LLVMValueRef global = LLVMGetNamedGlobal(lm->mod, name);
     *ret_is_new = global == NULL;
     if (global == NULL) {

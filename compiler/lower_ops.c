@@ -1,5 +1,6 @@
 /*
- * compiler/lower_ops.c: joins the rows of all lower_*.c files into one table by opcode, which lower_func.c walks.
+ * compiler/lower_ops.c: joins the rows of all lower_*.c files into one table by opcode, which lower_func.c
+ * walks.
  */
 #include <string.h>
 

@@ -1,19 +1,22 @@
 /*
- * compiler/lower_strict.c: what the optimiser must not lose. Runs between SROA, which puts locals in SSA form, and every pass
- * that simplifies (codegen_passes.c).
+ * compiler/lower_strict.c: what the optimiser must not lose. Runs between SROA, which puts locals in SSA
+ * form, and every pass that simplifies (codegen_passes.c).
  *
- * 1. A load whose value nothing needs would be deleted, and its trap with it (core spec 4.4.7: any load may trap). Such loads
- *    become volatile. "Needs" follows the value through arithmetic and phis to a store, call, branch, return or address, and
- *    does not count comparisons that always come out the same way (a byte is never 300). A load whose value is needed on
- *    some paths only may still be delayed to them; codegen_options.strict_traps keeps even those.
- * 2. LLVM takes x + -0, x - 0, x * 1, x / 1 and a demotion of a promotion for x, which would pass a signalling NaN through
- *    (core spec 4.3.3: the result of arithmetic is a quiet one). A fence hides the operand; it costs no instruction.
+ * 1. A load whose value nothing needs would be deleted, and its trap with it (core spec 4.4.7: any load may
+ *    trap). Such loads become volatile. "Needs" follows the value through arithmetic and phis to a store,
+ *    call, branch, return or address, and does not count comparisons that always come out the same way (a
+ *    byte is never 300). A load whose value is needed on some paths only may still be delayed to them;
+ *    codegen_options.strict_traps keeps even those.
+ * 2. LLVM takes x + -0, x - 0, x * 1, x / 1 and a demotion of a promotion for x, which would pass a
+ *    signalling NaN through (core spec 4.3.3: the result of arithmetic is a quiet one). A fence hides the
+ *    operand; it costs no instruction.
  */
 #include <string.h>
 
 #include "lower.h"
 
-#define VISITED_MAX 256 /* a value with more to follow than this is taken for unneeded: volatile is always right */
+#define VISITED_MAX                                                                                          \
+    256 /* a value with more to follow than this is taken for unneeded: volatile is always right */
 
 struct search {
     LLVMValueRef visited[VISITED_MAX];
@@ -30,7 +33,8 @@ static bool search_add(struct search *search, LLVMValueRef value) {
     return true;
 }
 
-/* ---- comparisons that a load's width decides ------------------------------------------------------------------------ */
+/* ---- comparisons that a load's width decides
+ * ------------------------------------------------------------------------ */
 
 struct range {
     __int128 low, high;
@@ -71,9 +75,10 @@ static bool compare_is_needless(LLVMValueRef compare, LLVMValueRef value) {
     if (LLVMGetOperand(compare, 0) != value) {
         constant = LLVMGetOperand(compare, 0);
         static const LLVMIntPredicate swapped[] = {
-            [LLVMIntEQ] = LLVMIntEQ,   [LLVMIntNE] = LLVMIntNE,   [LLVMIntUGT] = LLVMIntULT, [LLVMIntUGE] = LLVMIntULE,
-            [LLVMIntULT] = LLVMIntUGT, [LLVMIntULE] = LLVMIntUGE, [LLVMIntSGT] = LLVMIntSLT, [LLVMIntSGE] = LLVMIntSLE,
-            [LLVMIntSLT] = LLVMIntSGT, [LLVMIntSLE] = LLVMIntSGE};
+            [LLVMIntEQ] = LLVMIntEQ,   [LLVMIntNE] = LLVMIntNE,   [LLVMIntUGT] = LLVMIntULT,
+            [LLVMIntUGE] = LLVMIntULE, [LLVMIntULT] = LLVMIntUGT, [LLVMIntULE] = LLVMIntUGE,
+            [LLVMIntSGT] = LLVMIntSLT, [LLVMIntSGE] = LLVMIntSLE, [LLVMIntSLT] = LLVMIntSGT,
+            [LLVMIntSLE] = LLVMIntSGE};
         predicate = swapped[predicate];
     }
     if (!LLVMIsAConstantInt(constant))
@@ -84,7 +89,8 @@ static bool compare_is_needless(LLVMValueRef compare, LLVMValueRef value) {
     return compare_is_decided(predicate, value_range(value, is_signed), number);
 }
 
-/* ---- does anything need a value? --------------------------------------------------------------------------------------- */
+/* ---- does anything need a value?
+ * --------------------------------------------------------------------------------------- */
 
 enum use_kind { USE_NEEDS, USE_PASSES_ON, USE_IGNORES };
 
@@ -94,7 +100,8 @@ static bool is_pure_intrinsic(LLVMValueRef call) {
         return false;
     size_t bytes;
     const char *name = LLVMGetValueName2(callee, &bytes);
-    return bytes > 5 && memcmp(name, "llvm.", 5) == 0 && LLVMGetTypeKind(LLVMTypeOf(call)) != LLVMVoidTypeKind;
+    return bytes > 5 && memcmp(name, "llvm.", 5) == 0 &&
+           LLVMGetTypeKind(LLVMTypeOf(call)) != LLVMVoidTypeKind;
 }
 
 static bool is_zero(LLVMValueRef value) {
@@ -147,14 +154,15 @@ static bool value_is_needed(LLVMValueRef value) {
     return false;
 }
 
-/* ---- signalling NaNs ----------------------------------------------------------------------------------------------------- */
+/* ---- signalling NaNs ----------------------------------------------------------------------------------- */
 
 static void fence_operand(struct lower_module *lm, LLVMValueRef instruction, unsigned idx) {
     LLVMValueRef operand = LLVMGetOperand(instruction, idx);
     LLVMTypeRef type = LLVMTypeOf(operand);
     LLVMValueRef fn = LLVMGetIntrinsicDeclaration(lm->mod, lm->intrinsic_ids[LOWER_FENCE], &type, 1);
     LLVMPositionBuilderBefore(lm->builder, instruction);
-    LLVMSetOperand(instruction, idx, LLVMBuildCall2(lm->builder, LLVMGlobalGetValueType(fn), fn, &operand, 1, ""));
+    LLVMSetOperand(instruction, idx,
+                   LLVMBuildCall2(lm->builder, LLVMGlobalGetValueType(fn), fn, &operand, 1, ""));
 }
 
 static bool is_zero_or_one(LLVMValueRef value) {
@@ -183,7 +191,8 @@ static bool is_promoted(LLVMValueRef value, int depth) {
 static void protect_instruction(struct lower_module *lm, LLVMValueRef instruction) {
     switch (LLVMGetInstructionOpcode(instruction)) {
     case LLVMLoad:
-        if (!LLVMGetVolatile(instruction) && LLVMGetAlignment(instruction) == 1 && !value_is_needed(instruction))
+        if (!LLVMGetVolatile(instruction) && LLVMGetAlignment(instruction) == 1 &&
+            !value_is_needed(instruction))
             LLVMSetVolatile(instruction, true);
         break;
     case LLVMFAdd:
@@ -205,7 +214,9 @@ static void protect_instruction(struct lower_module *lm, LLVMValueRef instructio
 void lower_protect(struct lower_module *lm) {
     LLVMSetCurrentDebugLocation2(lm->builder, NULL);
     for (LLVMValueRef fn = LLVMGetFirstFunction(lm->mod); fn != NULL; fn = LLVMGetNextFunction(fn))
-        for (LLVMBasicBlockRef block = LLVMGetFirstBasicBlock(fn); block != NULL; block = LLVMGetNextBasicBlock(block))
-            for (LLVMValueRef at = LLVMGetFirstInstruction(block); at != NULL; at = LLVMGetNextInstruction(at))
+        for (LLVMBasicBlockRef block = LLVMGetFirstBasicBlock(fn); block != NULL;
+             block = LLVMGetNextBasicBlock(block))
+            for (LLVMValueRef at = LLVMGetFirstInstruction(block); at != NULL;
+                 at = LLVMGetNextInstruction(at))
                 protect_instruction(lm, at);
 }

@@ -1,13 +1,15 @@
 /*
- * compiler/lower_table.c: tables and element segments (core spec 4.4.6). Both are arrays of 64-bit references at fixed
- * addresses in the data region (compiler/plan.h). Ranges are checked before anything is written.
+ * compiler/lower_table.c: tables and element segments (core spec 4.4.6). Both are arrays of 64-bit
+ * references at fixed addresses in the data region (compiler/plan.h). Ranges are checked before anything is
+ * written.
  */
 #include "lower.h"
 #include "lower_trap.h"
 #include "mailbox.h"
 
 LLVMValueRef lower_table_base(struct lower_func *lf, uint32_t table_idx) {
-    return lower_absolute(lf->lm, "i0.tab", table_idx, lf->lm->bytes, lf->lm->plan->tables[table_idx].base_gva);
+    return lower_absolute(lf->lm, "i0.tab", table_idx, lf->lm->bytes,
+                          lf->lm->plan->tables[table_idx].base_gva);
 }
 
 LLVMValueRef lower_table_size(struct lower_func *lf, uint32_t table_idx) {
@@ -23,7 +25,8 @@ static LLVMValueRef entry_pointer(struct lower_func *lf, LLVMValueRef base, LLVM
     return LLVMBuildGEP2(lf->builder, lf->lm->i64, base, &index64, 1, "");
 }
 
-static void trap_if_range_outside(struct lower_func *lf, LLVMValueRef start, LLVMValueRef count, LLVMValueRef size) {
+static void trap_if_range_outside(struct lower_func *lf, LLVMValueRef start, LLVMValueRef count,
+                                  LLVMValueRef size) {
     LLVMValueRef end = LLVMBuildAdd(lf->builder, start, count, "");
     lower_trap_if(lf, LLVMBuildICmp(lf->builder, LLVMIntUGT, end, size, ""), TRAP_TABLE_OUT_OF_BOUNDS);
 }
@@ -67,7 +70,8 @@ static void emit_size(struct lower_func *lf, const struct wasm_instr *instr, con
 }
 
 /* for (i = 0; i < count; i++) pointer[i] = value; */
-static void fill_entries(struct lower_func *lf, LLVMValueRef pointer, LLVMValueRef value, LLVMValueRef count) {
+static void fill_entries(struct lower_func *lf, LLVMValueRef pointer, LLVMValueRef value,
+                         LLVMValueRef count) {
     struct lower_module *lm = lf->lm;
     LLVMBasicBlockRef before = LLVMGetInsertBlock(lf->builder);
     LLVMBasicBlockRef head = lower_new_block(lf, "");
@@ -124,7 +128,7 @@ static void emit_copy(struct lower_func *lf, const struct wasm_instr *instr, con
     LLVMBuildMemMove(lf->builder, span_pointer(lf, &dest), 8, span_pointer(lf, &source), 8, bytes);
 }
 
-/* ---- element segments --------------------------------------------------------------------------------------------------- */
+/* ---- element segments ---------------------------------------------------------------------------------- */
 
 static LLVMValueRef elem_size_slot(struct lower_func *lf, uint32_t elem_idx) {
     struct lower_module *lm = lf->lm;
@@ -159,7 +163,8 @@ void lower_elem_drop(struct lower_func *lf, uint32_t elem_idx) {
     LLVMBuildStore(lf->builder, lower_const_i64(lf->lm, 0), elem_size_slot(lf, elem_idx));
 }
 
-static void emit_elem_drop(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
+static void emit_elem_drop(struct lower_func *lf, const struct wasm_instr *instr,
+                           const struct lower_row *row) {
     (void)row;
     lower_elem_drop(lf, instr->idx);
 }

@@ -1,7 +1,7 @@
 /*
- * compiler/target.c: which CPU to compile for. Only the features of abi/cpu_features.def may be used: the host checks them before
- * it maps an image, and the guest's CPUID shows no others. The feature string therefore turns every one of them on or off
- * by name, and everything else that LLVM thinks the CPU has off.
+ * compiler/target.c: which CPU to compile for. Only the features of abi/cpu_features.def may be used: the
+ * host checks them before it maps an image, and the guest's CPUID shows no others. The feature string
+ * therefore turns every one of them on or off by name, and everything else that LLVM thinks the CPU has off.
  */
 #include <llvm-c/Core.h>
 #include <llvm-c/Target.h>
@@ -25,7 +25,7 @@ static const struct feature features[] = {
 };
 #define FEATURES_COUNT (sizeof(features) / sizeof(features[0]))
 
-#define V2 0x3fu                                                                   /* sse3 … cx16 */
+#define V2 0x3fu /* sse3 … cx16 */
 #define V3 (V2 | 1u << 6 | 1u << 7 | 1u << 8 | 1u << 9 | 1u << 10 | 1u << 11 | 1u << 12 | 1u << 13)
 #define V4 (V3 | 1u << 14 | 1u << 15 | 1u << 16 | 1u << 17 | 1u << 18)
 #define ICELAKE (V4 | 1u << 19 | 1u << 20 | 1u << 21 | 1u << 22 | 1u << 23)
@@ -70,7 +70,8 @@ static uint64_t feature_bits(const char *list) {
     uint64_t bits = 0;
     for (size_t i = 0; i < FEATURES_COUNT; i++) {
         size_t bytes = strlen(features[i].llvm_name);
-        for (const char *at = strstr(list, features[i].llvm_name); at != NULL; at = strstr(at + 1, features[i].llvm_name))
+        for (const char *at = strstr(list, features[i].llvm_name); at != NULL;
+             at = strstr(at + 1, features[i].llvm_name))
             if (at > list && at[-1] == '+' && (at[bytes] == ',' || at[bytes] == 0))
                 bits |= (uint64_t)1 << features[i].bit;
     }
@@ -92,7 +93,8 @@ static bool is_listed(const char *name, size_t bytes) {
 
 /* Tuning and the baseline of every x86-64: neither needs the host's leave. */
 static bool is_always_there(const char *name, size_t bytes) {
-    static const char *const names[] = {"64bit", "cmov", "cx8", "fxsr", "mmx", "sse", "sse2", "x87", "sahf", "crc32"};
+    static const char *const names[] = {"64bit", "cmov", "cx8", "fxsr", "mmx",
+                                        "sse",   "sse2", "x87", "sahf", "crc32"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         if (strlen(names[i]) == bytes && memcmp(names[i], name, bytes) == 0)
             return true;
@@ -105,7 +107,8 @@ static bool append_others_off(char *text, size_t size, const char *host) {
     for (const char *at = host; *at != 0 && fits;) {
         size_t bytes = strcspn(at, ",");
         char name[64];
-        if (bytes > 1 && bytes < sizeof(name) && !is_listed(at + 1, bytes - 1) && !is_always_there(at + 1, bytes - 1)) {
+        if (bytes > 1 && bytes < sizeof(name) && !is_listed(at + 1, bytes - 1) &&
+            !is_always_there(at + 1, bytes - 1)) {
             memcpy(name, at + 1, bytes - 1);
             name[bytes - 1] = 0;
             fits = append(text, size, "-", name);
@@ -137,8 +140,9 @@ static int cpu_by_name(const char *cpu, uint64_t *ret_bits, struct husk_error *e
             return 0;
         }
     }
-    return error_set(err, HUSK_E_INVAL, "unknown CPU \"%.40s\"; use \"native\", \"x86-64-v2\", \"x86-64-v3\", \"x86-64-v4\", "
-                                        "or a name like \"skylake\" or \"znver4\"",
+    return error_set(err, HUSK_E_INVAL,
+                     "unknown CPU \"%.40s\"; use \"native\", \"x86-64-v2\", \"x86-64-v3\", \"x86-64-v4\", "
+                     "or a name like \"skylake\" or \"znver4\"",
                      cpu);
 }
 
@@ -150,7 +154,8 @@ int codegen_target(const char *cpu, char **ret_cpu, char **ret_features, uint64_
     uint64_t bits = feature_bits(host_features);
     int status = is_native ? 0 : cpu_by_name(cpu, &bits, err);
     if (status == 0 && is_native && (bits & V2) != V2)
-        status = error_set(err, HUSK_E_CPU, "this CPU is below x86-64-v2 (SSE4.2, POPCNT), which every image needs");
+        status = error_set(err, HUSK_E_CPU,
+                           "this CPU is below x86-64-v2 (SSE4.2, POPCNT), which every image needs");
     char *name = status == 0 ? strdup(is_native ? host_cpu : cpu) : NULL;
     char *list = status == 0 ? feature_string(bits, host_features) : NULL;
     LLVMDisposeMessage(host_features);

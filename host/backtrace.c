@@ -86,16 +86,21 @@ static bool read_stack(const husk_sandbox *sandbox, uint64_t gva_value, uint64_t
 
 void backtrace_fill(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     const husk_image *image = sandbox->image;
+    const struct husk_image_code_row *code = NULL;
+    const struct husk_image_unwind_row *row = NULL;
     struct vm_regs regs;
     sandbox->ops->get_regs(sandbox->vm, &regs);
-    uint64_t pc = regs.rip, rsp = regs.rsp, rbp = regs.rbp;
+    uint64_t pc = regs.rip, rsp = regs.rsp, rbp = regs.rbp, last_look = 0;
     for (uint32_t steps = 0; steps < LIMIT_BACKTRACE_FRAMES; steps++) {
         /* A return address may be the first byte behind the calling function: look one byte before it. */
         uint64_t look = steps == 0 ? pc : pc - 1;
-        const struct husk_image_code_row *code = code_row_find(image, look);
+        if (steps == 0 || look != last_look) { /* deep recursion comes from one place */
+            code = code_row_find(image, look);
+            row = unwind_row_find(image, look);
+            last_look = look;
+        }
         if (code != NULL && code->func_idx != HUSK_FUNC_RUNTIME) /* memcpy and so on: the caller counts */
             add_frame(image, code, outcome);
-        const struct husk_image_unwind_row *row = unwind_row_find(image, look);
         if (row == NULL || row->cfa_offset == 0)
             break;
         uint64_t cfa = (row->cfa_base != 0 ? rbp : rsp) + row->cfa_offset;

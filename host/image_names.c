@@ -47,6 +47,11 @@ static void names_pass(struct husk_image *image, struct name_maker *maker) {
     }
     for (uint32_t i = 0; i < image->exports_count; i++)
         image->export_names[i] = name_make(maker, image->exports[i].name);
+    for (uint32_t i = 0; i < image->imports_count; i++) { /* backtraces name host functions, too */
+        const struct husk_image_import *import = &image->imports[i];
+        if (import->kind == HUSK_ABI_FUNC && image->funcs[import->idx].name.bytes == 0)
+            image->func_names[import->idx] = image->import_names[i];
+    }
     image->compiler = name_make(maker, image->note.compiler);
     image->target_cpu = name_make(maker, image->note.target_cpu);
     image->module_name = name_make(maker, image->note.module_name);

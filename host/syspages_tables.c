@@ -53,7 +53,7 @@ static uint64_t *tables_of_entry(const struct page_tables *tables, uint64_t entr
         if (addr >= chunk->gpa && addr - chunk->gpa < bytes)
             return (uint64_t *)(void *)(chunk->hva + (addr - chunk->gpa));
     }
-    assert(!"page table outside the pool");
+    assert(0 && "page table outside the pool");
     return NULL;
 }
 
@@ -63,7 +63,7 @@ static uint64_t tables_take_page(struct page_tables *tables) {
         if (chunk->pages_used < chunk->pages_count)
             return chunk->gpa + (uint64_t)chunk->pages_used++ * HUSK_PAGE_SIZE;
     }
-    assert(!"page-table pool exhausted");
+    assert(0 && "page-table pool exhausted");
     return 0;
 }
 

@@ -36,9 +36,9 @@ static void check_deadline(clockid_t clock, struct husk_call_options options, ui
 
 TEST(wall_limits_are_kept) {
     SKIP_WITHOUT_KVM();
-    check_deadline(CLOCK_MONOTONIC, limits(5 * MS, 0), 5 * MS);
+    check_deadline(CLOCK_MONOTONIC, limits(30 * MS, 0), 30 * MS);
     check_deadline(CLOCK_MONOTONIC, limits(100 * MS, 0), 100 * MS);
-    check_deadline(CLOCK_MONOTONIC, limits(20 * MS, 10000 * MS), 20 * MS);
+    check_deadline(CLOCK_MONOTONIC, limits(40 * MS, 10000 * MS), 40 * MS);
 }
 
 /* Over before it began, or soon after: never a hang, and a guest that did not run poisons nothing. */
@@ -56,7 +56,7 @@ TEST(a_limit_of_a_nanosecond) {
 
 TEST(cpu_limits_are_kept) {
     SKIP_WITHOUT_KVM();
-    check_deadline(CLOCK_THREAD_CPUTIME_ID, limits(0, 5 * MS), 5 * MS);
+    check_deadline(CLOCK_THREAD_CPUTIME_ID, limits(0, 30 * MS), 30 * MS);
     check_deadline(CLOCK_THREAD_CPUTIME_ID, limits(0, 50 * MS), 50 * MS);
     check_deadline(CLOCK_THREAD_CPUTIME_ID, limits(UINT64_MAX, 20 * MS), 20 * MS);
 }
@@ -213,6 +213,32 @@ TEST(an_interrupt_from_a_host_function) {
     CHECK_EQ_U64(lab.outcome.kind, HUSK_INTERRUPTED);
     CHECK(lab.outcome.is_poisoned);
     guest_lab_close(&lab);
+}
+
+static void embedders_handler(int number) {
+    (void)number;
+}
+
+TEST(the_kick_signal_can_be_chosen) {
+    SKIP_WITHOUT_KVM();
+    struct husk_engine_options options = HUSK_ENGINE_OPTIONS_INIT;
+    struct husk_error err;
+    husk_engine *engine = NULL;
+    struct sigaction action = {.sa_handler = embedders_handler}, now;
+    sigaction(SIGUSR1, &action, NULL);
+    options.kick_signal = SIGUSR1;
+    CHECK_STATUS(husk_engine_new(&options, &engine, &err), HUSK_E_INVAL);
+    CHECK_CONTAINS(err.message, "kick_signal");
+    sigaction(SIGUSR1, NULL, &now);
+    CHECK(now.sa_handler == embedders_handler);
+    options.kick_signal = SIGKILL;
+    CHECK_STATUS(husk_engine_new(&options, &engine, &err), HUSK_E_INVAL);
+    options.kick_signal = SIGUSR2;
+    for (int i = 0; i < 2; i++) {
+        CHECK_OK(husk_engine_new(&options, &engine, &err), err);
+        husk_engine_free(engine);
+    }
+    signal(SIGUSR1, SIG_DFL);
 }
 
 struct race {

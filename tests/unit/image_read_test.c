@@ -313,7 +313,8 @@ TEST(the_content_hash_finds_any_change) {
 TEST(other_files) {
     struct husk_error err;
     husk_image *image = NULL;
-    CHECK_STATUS(open_bytes("\0asm\1\0\0\0", 64, false, &err), HUSK_E_BAD_IMAGE);
+    static const char wasm[64] = "\0asm\1";
+    CHECK_STATUS(open_bytes(wasm, sizeof wasm, false, &err), HUSK_E_BAD_IMAGE);
     CHECK_CONTAINS(err.message, "compile");
     CHECK_STATUS(open_bytes("", 0, false, &err), HUSK_E_BAD_IMAGE);
     CHECK_STATUS(husk_image_open(NULL, "/nonexistent/x.husk", false, &image, &err), HUSK_E_SYS);

@@ -6,7 +6,10 @@
 #ifndef HUSK_VECTOR
 #define HUSK_VECTOR 0
 #endif
-#if HUSK_VECTOR >= 1
+#if HUSK_VECTOR >= 1 && defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2"))), apply_to = function)
+#elif HUSK_VECTOR >= 1
+#pragma GCC push_options
 #pragma GCC target("avx2")
 #endif
 #define memcpy rt_memcpy
@@ -22,6 +25,11 @@
 #undef memcmp
 #undef bcmp
 #undef strlen
+#if HUSK_VECTOR >= 1 && defined(__clang__)
+#pragma clang attribute pop
+#elif HUSK_VECTOR >= 1
+#pragma GCC pop_options
+#endif
 
 #include <stdlib.h>
 #include <string.h>
