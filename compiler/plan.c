@@ -23,7 +23,9 @@
 #define PLAN_SMALL_ENTRIES 65536u
 #define PLAN_GROW_BYTES (128u << 20)
 #define PLAN_CONST_DEPTH                                                                                     \
-    256 /* operands of a constant expression; deeper ones are left to the init function */
+    256                     /* operands of a constant expression; deeper ones are left to the init function */
+#define PLAN_FEW_DATAS 1024 /* each may have a segment of its own in the image */
+#define PLAN_SPREAD_BYTES (64u << 20)
 #define PAGE_ENTRIES (HUSK_PAGE_SIZE / 8)
 
 /* What plan.h shows, and the values of static globals, which later initialisers may refer to. */
@@ -156,6 +158,29 @@ static bool elem_is_known(const struct plan *plan, const struct wasm_elem *elem)
     return true;
 }
 
+/* Are there so many data segments, spread so widely, that their place in the image would be mostly zeros? (An image has
+ * a limited number of segments; what lies between must be in the file.) Then the init function copies them. */
+static bool datas_are_scattered(const struct plan *plan) {
+    const struct wasm_module *module = plan->module;
+    uint64_t total = 0, low[HUSK_MAX_MEMORIES], high[HUSK_MAX_MEMORIES] = {0}, spread = 0;
+    if (module->datas_count <= PLAN_FEW_DATAS)
+        return false;
+    memset(low, 0xff, sizeof low);
+    for (uint32_t i = 0; i < module->datas_count; i++) {
+        const struct wasm_data *data = &module->datas[i];
+        struct plan_const offset;
+        if (data->mode != WASM_SEGMENT_ACTIVE || !plan_const_eval(plan, data->offset, &offset))
+            continue;
+        uint32_t memory = data->memory_idx;
+        total += data->bytes.count;
+        low[memory] = offset.bits < low[memory] ? offset.bits : low[memory];
+        high[memory] = offset.bits > high[memory] ? offset.bits : high[memory];
+    }
+    for (uint32_t i = 0; i < module->memories_count; i++)
+        spread += high[i] > low[i] ? high[i] - low[i] : 0;
+    return spread > PLAN_SPREAD_BYTES + 64 * total;
+}
+
 static void plan_segments(struct plan *plan) {
     const struct wasm_module *module = plan->module;
     bool elems_static = true, datas_static = true;
@@ -170,7 +195,7 @@ static void plan_segments(struct plan *plan) {
         }
         plan->needs_init |= !plan->elems[i].is_static;
     }
-    datas_static = elems_static;
+    datas_static = elems_static && !datas_are_scattered(plan);
     for (uint32_t i = 0; i < module->datas_count; i++) {
         const struct wasm_data *data = &module->datas[i];
         if (data->mode == WASM_SEGMENT_ACTIVE) {

@@ -5,6 +5,7 @@
  * An item is "static" if the image writer can apply it now (its value or offset is a constant, and it fits the declared minimum); the rest is
  * done by the init function, in the order of the standard (section 4.5.4): globals, element segments, data segments, start. From the first
  * segment of a kind that is not static on, all later ones of that kind are not static either (they may overlap); a data segment is static only if all element segments are.
+ * Thousands of data segments scattered over gigabytes are not static either: their image would be mostly zeros.
  */
 #ifndef COMPILER_PLAN_H
 #define COMPILER_PLAN_H

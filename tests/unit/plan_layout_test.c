@@ -187,4 +187,29 @@ TEST(deep_constant_expressions_wait) {
     plan_free(plan);
 }
 
+/* An image of gigabytes of zeros helps nobody: many segments far apart are left to the init function. */
+TEST(scattered_data_waits) {
+    enum { DATAS = 3000 };
+    static struct wasm_data datas[DATAS];
+    static uint8_t exprs[DATAS][7];
+    struct wasm_memory memory = {.limits = {.min = 65536}};
+    struct wasm_module module = {
+        .memories = &memory, .memories_count = 1, .datas = datas, .datas_count = DATAS};
+    for (uint32_t spacing = 1000; spacing <= 1000000; spacing *= 1000) {
+        for (uint32_t i = 0; i < DATAS; i++) {
+            int64_t left = (int32_t)(i * spacing); /* i32.const as a signed LEB of five bytes */
+            exprs[i][0] = 0x41;
+            for (int k = 0; k < 5; k++)
+                exprs[i][1 + k] = (uint8_t)((left >> 7 * k & 0x7f) | (k < 4 ? 0x80 : 0));
+            exprs[i][6] = 0x0b;
+            datas[i] = (struct wasm_data){.mode = WASM_SEGMENT_ACTIVE, .bytes = {.count = 1}};
+            datas[i].offset = (struct wasm_bytes){.data = exprs[i], .count = 7};
+        }
+        struct plan *plan = plan_of(&module);
+        CHECK(plan->datas[DATAS - 1].is_static == (spacing == 1000));
+        CHECK(plan->needs_init == (spacing != 1000));
+        plan_free(plan);
+    }
+}
+
 TEST_MAIN()
