@@ -54,7 +54,7 @@ int sys_space_attach(struct sys_space *space, const struct vm_ops *ops, struct v
 int sys_space_map(struct sys_space *space, const struct page_mapping *mapping, struct husk_error *err);
 
 /* Where guest-physical memory lies. Below HUSK_MEM0_GVA: the same as virtual. Linear memory i: (i + 1) * 4 GiB. System pages and page tables:
- * from 0xc0000000 up to 4 GiB (host/syspages.c). */
+ * from 0xc0000000 up to 0xf0000000 (host/syspages_layout.h). */
 gpa_t gpa_of_gva(gva_t gva);
 
 #endif
