@@ -32,24 +32,24 @@ uint64_t husk_memory_bytes(const husk_sandbox *sandbox, uint32_t mem_idx) {
                : 0;
 }
 
-static int global_find(const husk_sandbox *sandbox, const char *export_name,
-                       const struct husk_image_global **ret_global, struct husk_error *err) {
+/* NULL: not found, err is set. */
+static const struct husk_image_global *global_find(const husk_sandbox *sandbox, const char *export_name,
+                                                   struct husk_error *err) {
     const husk_image *image = sandbox->image;
     if (image == NULL)
         return error_set(err, HUSK_E_STATE, "nothing is loaded, so there are no globals");
     uint32_t idx = image_export_find(image, export_name, strlen(export_name));
-    if (idx == UINT32_MAX || image->exports[idx].kind != HUSK_ABI_GLOBAL)
-        return error_set(err, HUSK_E_NOT_FOUND, "the module exports no global named \"%.100s\"", export_name);
-    *ret_global = &image->globals[image->exports[idx].idx];
-    return 0;
+    if (idx != UINT32_MAX && image->exports[idx].kind == HUSK_ABI_GLOBAL)
+        return &image->globals[image->exports[idx].idx];
+    error_set(err, HUSK_E_NOT_FOUND, "the module exports no global named \"%.100s\"", export_name);
+    return NULL;
 }
 
 int husk_global_get(husk_sandbox *sandbox, const char *export_name, struct husk_value *ret_value,
                     struct husk_error *err) {
-    const struct husk_image_global *global;
-    int status = global_find(sandbox, export_name, &global, err);
-    if (status != 0)
-        return status;
+    const struct husk_image_global *global = global_find(sandbox, export_name, err);
+    if (global == NULL)
+        return HUSK_E_NOT_FOUND;
     const void *place = arena_span(&sandbox->arena, global->gva, sizeof(struct husk_slot));
     *ret_value = value_from_slot((husk_type)global->type, place);
     return 0;
@@ -57,10 +57,9 @@ int husk_global_get(husk_sandbox *sandbox, const char *export_name, struct husk_
 
 int husk_global_set(husk_sandbox *sandbox, const char *export_name, const struct husk_value *value,
                     struct husk_error *err) {
-    const struct husk_image_global *global;
-    int status = global_find(sandbox, export_name, &global, err);
-    if (status != 0)
-        return status;
+    const struct husk_image_global *global = global_find(sandbox, export_name, err);
+    if (global == NULL)
+        return HUSK_E_NOT_FOUND;
     if ((global->flags & HUSK_GLOBAL_MUTABLE) == 0)
         return error_set(err, HUSK_E_TYPE, "the global \"%.100s\" cannot be changed: it is not mutable",
                          export_name);

@@ -41,7 +41,7 @@ static int options_copy(const struct husk_engine_options *options, struct husk_e
 
 int engine_new_on(const struct engine_backend *backend, const struct husk_engine_options *options,
                   husk_engine **ret_engine, struct husk_error *err) {
-    struct husk_engine_options copy;
+    struct husk_engine_options copy = {0};
     int status = options_copy(options, &copy, err);
     if (status != 0)
         return status;
@@ -79,7 +79,7 @@ int husk_engine_new(const struct husk_engine_options *options, husk_engine **ret
                     struct husk_error *err) {
     if (ret_engine == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_engine_new: ret_engine is NULL");
-    struct husk_engine_options copy;
+    struct husk_engine_options copy = {0};
     int status = options_copy(options, &copy, err);
     if (status != 0)
         return status;
