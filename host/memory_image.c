@@ -13,6 +13,7 @@
 #include "sandbox_internal.h"
 
 struct husk_memory_image {
+    husk_engine *engine; /* referenced */
     struct image_file *file;
 };
 
@@ -81,6 +82,7 @@ int husk_memory_image_new(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr
     husk_memory_image *image = calloc(1, sizeof *image);
     if (image == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for a memory image");
+    image->engine = engine_ref(sandbox->engine);
     status = copy_to_file(hva, bytes, &image->file, err);
     if (status == 0)
         status = map_file(sandbox, hva, image->file, 0, bytes, err);
@@ -98,6 +100,8 @@ int husk_memory_image_map(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr
     uint8_t *hva;
     if (sandbox == NULL || image == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_memory_image_map: a NULL argument");
+    if (image->engine != sandbox->engine)
+        return error_set(err, HUSK_E_INVAL, "the memory image was made by another engine");
     int status = check_aligned(addr, offset, bytes, err);
     if (status == 0 && (bytes > image->file->count || offset > image->file->count - bytes))
         status = error_set(err, HUSK_E_LIMIT, "[0x%llx, + 0x%llx) is outside of the memory image, which has 0x%llx bytes",
@@ -120,5 +124,6 @@ void husk_memory_image_free(husk_memory_image *image) {
     if (image == NULL)
         return;
     image_file_unref(image->file);
+    engine_unref(image->engine);
     free(image);
 }
