@@ -26,7 +26,7 @@ struct state_lab {
 void state_open(struct state_lab *lab, husk_host_fn fn, void *user);
 void state_open_with(struct state_lab *lab, const struct husk_engine_options *options, husk_host_fn fn, void *user);
 void state_close(struct state_lab *lab);
-/* The module again, opened anew: the same module for nobody but this function. */
+/* The module, opened anew. */
 husk_image *state_image(husk_engine *engine);
 /* The compiled module as a file, in a descriptor that stays open until the process ends. */
 int state_image_fd(void);
