@@ -36,8 +36,10 @@ uint64_t husk_memory_bytes(const husk_sandbox *sandbox, uint32_t mem_idx) {
 static const struct husk_image_global *global_find(const husk_sandbox *sandbox, const char *export_name,
                                                    struct husk_error *err) {
     const husk_image *image = sandbox->image;
-    if (image == NULL)
-        return error_set(err, HUSK_E_STATE, "nothing is loaded, so there are no globals");
+    if (image == NULL) {
+        error_set(err, HUSK_E_STATE, "nothing is loaded, so there are no globals");
+        return NULL;
+    }
     uint32_t idx = image_export_find(image, export_name, strlen(export_name));
     if (idx != UINT32_MAX && image->exports[idx].kind == HUSK_ABI_GLOBAL)
         return &image->globals[image->exports[idx].idx];
@@ -49,7 +51,7 @@ int husk_global_get(husk_sandbox *sandbox, const char *export_name, struct husk_
                     struct husk_error *err) {
     const struct husk_image_global *global = global_find(sandbox, export_name, err);
     if (global == NULL)
-        return HUSK_E_NOT_FOUND;
+        return sandbox->image == NULL ? HUSK_E_STATE : HUSK_E_NOT_FOUND;
     const void *place = arena_span(&sandbox->arena, global->gva, sizeof(struct husk_slot));
     *ret_value = value_from_slot((husk_type)global->type, place);
     return 0;
@@ -59,7 +61,7 @@ int husk_global_set(husk_sandbox *sandbox, const char *export_name, const struct
                     struct husk_error *err) {
     const struct husk_image_global *global = global_find(sandbox, export_name, err);
     if (global == NULL)
-        return HUSK_E_NOT_FOUND;
+        return sandbox->image == NULL ? HUSK_E_STATE : HUSK_E_NOT_FOUND;
     if ((global->flags & HUSK_GLOBAL_MUTABLE) == 0)
         return error_set(err, HUSK_E_TYPE, "the global \"%.100s\" cannot be changed: it is not mutable",
                          export_name);
