@@ -19,7 +19,7 @@
 #define FULL_BODY_BYTES_MAX 200000
 #define FULL_BLOCK_ACCESSES_MAX 2000
 #define FULL_LABELS_MAX 20000
-#define FULL_BLOCKS_MAX 12000
+#define FULL_BLOCKS_MAX 7000
 #define FULL_CALL_VALUES_MAX 50000
 /* Divisions and truncations: InstCombine asks every condition on the divisor at each of them. */
 #define FULL_CHECK_BLOCKS_MAX 4000
