@@ -164,6 +164,14 @@ void sandbox_destroy(husk_sandbox *sandbox) {
     free(sandbox);
 }
 
+/* Nothing is loaded. A VM is worth keeping, whatever failed. */
+static void sandbox_release(husk_sandbox *sandbox) {
+    if (sandbox->vm == NULL)
+        sandbox_destroy(sandbox);
+    else
+        pool_put(&sandbox->engine->pool, sandbox);
+}
+
 static husk_sandbox *sandbox_alloc(husk_engine *engine, const struct husk_sandbox_options *options) {
     husk_sandbox *sandbox = calloc(1, sizeof *sandbox);
     if (sandbox == NULL)
@@ -192,7 +200,7 @@ static int sandbox_new(husk_engine *engine, husk_image *image, struct linkage *t
     engine_count(engine, sandbox->stat_shard, pool_stat);
     int status = image == NULL ? 0 : sandbox_load(sandbox, image, take_link, err);
     if (status != 0) {
-        sandbox_destroy(sandbox);
+        sandbox_release(sandbox);
         return error_while(err, status, "making a sandbox");
     }
     engine_count(engine, sandbox->stat_shard, STAT_sandboxes_made);
@@ -292,8 +300,5 @@ void husk_sandbox_free(husk_sandbox *sandbox) {
         return;
     engine_count(sandbox->engine, sandbox->stat_shard, STAT_sandboxes_freed);
     sandbox_unload(sandbox);
-    if (sandbox->vm == NULL)
-        sandbox_destroy(sandbox);
-    else
-        pool_put(&sandbox->engine->pool, sandbox);
+    sandbox_release(sandbox);
 }
