@@ -1,0 +1,216 @@
+/*
+ * tests/hostile/restore_hostile_test.c: hostile native code fills every register it can reach, its stack and its memory, and ends in each
+ * way a call can end; the next image in the same VM writes down what it finds, which must be what it finds in a VM that nobody used.
+ */
+#include <elf.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness.h"
+#include "husk.h"
+#include "image_builder.h"
+#include "mailbox.h"
+#include "ports.h"
+
+#define OFFSET_ENTRY 0u
+#define OFFSET_THUNK 16u
+#define OFFSET_RESUME 34u
+#define OFFSET_CODE 48u
+#define TEXT_OF(name, code)                                                                                  \
+    __asm__(".pushsection .rodata\n .balign 64\n" #name ":\n"                                                \
+            "cld\n call *%rsi\n out %eax, $0x10\n ud2\n .balign 16\n"                                        \
+            "call *%rdi\n ret\n .balign 16\n"                                                                \
+            "out %eax, $0x11\n ret\n .balign 16\n" code "\n" #name "_end: .popsection\n");                   \
+    extern const uint8_t name[], name##_end[]
+
+/* What is found goes to memory 0: general registers, flags, selectors, x87, MXCSR, vector registers; then 256 bytes of the stack. */
+#define RECORD_BYTES 0x1000u
+#define SAVE_GENERAL                                                                                         \
+    "mov %rax, 0x40000000\n mov %rbx, 0x40000008\n mov %rcx, 0x40000010\n mov %rdx, 0x40000018\n"            \
+    "mov %rbp, 0x40000030\n mov %rsp, 0x40000038\n mov %r8, 0x40000040\n mov %r9, 0x40000048\n"              \
+    "mov %r10, 0x40000050\n mov %r11, 0x40000058\n mov %r12, 0x40000060\n mov %r13, 0x40000068\n"            \
+    "mov %r14, 0x40000070\n mov %r15, 0x40000078\n pushfq\n pop %rax\n mov %rax, 0x40000080\n"               \
+    "mov %ds, %eax\n mov %eax, 0x40000088\n mov %es, %eax\n mov %eax, 0x4000008c\n"                          \
+    "mov %fs, %eax\n mov %eax, 0x40000090\n mov %gs, %eax\n mov %eax, 0x40000094\n"                          \
+    "mov %ss, %eax\n mov %eax, 0x40000098\n mov %cs, %eax\n mov %eax, 0x4000009c\n"                          \
+    "stmxcsr 0x400000a0\n fnsave 0x40000100\n"
+#define SAVE_STACK                                                                                           \
+    "lea -4096(%rsp), %rsi\n mov $0x40001000, %edi\n mov $512, %ecx\n rep movsq\n ret"
+#define EACH_16(text) ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\n" text "\n .endr\n"
+
+TEXT_OF(text_record, SAVE_GENERAL EACH_16("movups %xmm\\n, 0x40000200 + 16 * \\n") SAVE_STACK);
+TEXT_OF(text_record_avx, SAVE_GENERAL EACH_16("vmovups %ymm\\n, 0x40000200 + 32 * \\n") SAVE_STACK);
+
+#define SMASH_STACK "mov $512, %ecx\n 1: push %rax\n loop 1b\n add $4096, %rsp\n"
+#define SMASH_MEMORY "mov $0x40000000, %edi\n mov $0x2000, %ecx\n rep stosq\n"
+#define SMASH_REST                                                                                           \
+    "movabs $0xc0ffeec0ffeec0ff, %rax\n" SMASH_STACK SMASH_MEMORY                                            \
+    "mov %rax, %rbx\n mov %rax, %rdx\n mov %rax, %rsi\n mov %rax, %rdi\n mov %rax, %rbp\n mov %rax, %r8\n"    \
+    "mov %rax, %r9\n mov %rax, %r10\n mov %rax, %r11\n mov %rax, %r12\n mov %rax, %r13\n mov %rax, %r14\n"    \
+    "mov %rax, %r15\n fninit\n fldpi\n fldpi\n fldl2e\n pushq $0x0c7f\n fldcw (%rsp)\n pop %rcx\n"            \
+    "pushq $0x7f80 + 0x3f\n ldmxcsr (%rsp)\n pop %rcx\n movq %rax, %mm3\n movq %rax, %mm7\n"                  \
+    "xor %ecx, %ecx\n mov %ecx, %ds\n mov %ecx, %es\n mov %ecx, %fs\n mov %ecx, %gs\n"                       \
+    "pushq $0x40cd5\n popfq\n mov %rax, %rcx\n"
+#define SMASH "movabs $0xc0ffeec0ffeec0ff, %rax\n" EACH_16("movq %rax, %xmm\\n\n punpcklqdq %xmm\\n, %xmm\\n") SMASH_REST
+#define SMASH_AVX                                                                                            \
+    SMASH EACH_16("vinsertf128 $1, %xmm\\n, %ymm\\n, %ymm\\n")
+
+TEXT_OF(text_return, SMASH "ret");
+TEXT_OF(text_violate, SMASH "ud2");
+TEXT_OF(text_trap, SMASH ".byte 0x67, 0x0f, 0xb9, 0x40, 8");
+TEXT_OF(text_spin, SMASH "jmp .");
+TEXT_OF(text_return_avx, SMASH_AVX "ret");
+TEXT_OF(text_violate_avx, SMASH_AVX "ud2");
+TEXT_OF(text_trap_avx, SMASH_AVX ".byte 0x67, 0x0f, 0xb9, 0x40, 8");
+TEXT_OF(text_spin_avx, SMASH_AVX "jmp .");
+
+struct text {
+    const char *name;
+    const uint8_t *start, *end;
+    enum husk_outcome_kind kind;
+};
+static const struct text texts[2][5] = {
+    {{"record", text_record, text_record_end, HUSK_RETURNED},
+     {"return", text_return, text_return_end, HUSK_RETURNED},
+     {"violate", text_violate, text_violate_end, HUSK_GUEST_VIOLATION},
+     {"trap", text_trap, text_trap_end, HUSK_TRAPPED},
+     {"spin", text_spin, text_spin_end, HUSK_DEADLINE}},
+    {{"record", text_record_avx, text_record_avx_end, HUSK_RETURNED},
+     {"return", text_return_avx, text_return_avx_end, HUSK_RETURNED},
+     {"violate", text_violate_avx, text_violate_avx_end, HUSK_GUEST_VIOLATION},
+     {"trap", text_trap_avx, text_trap_avx_end, HUSK_TRAPPED},
+     {"spin", text_spin_avx, text_spin_avx_end, HUSK_DEADLINE}},
+};
+
+static husk_engine *engine;
+static struct husk_error err;
+static bool has_avx;
+
+static void begin(void) {
+    SKIP_WITHOUT_KVM();
+    struct husk_engine_options options = HUSK_ENGINE_OPTIONS_INIT;
+    struct husk_host_info info;
+    CHECK_OK(husk_engine_new(&options, &engine, &err), err);
+    husk_engine_host_info(engine, &info);
+    has_avx = false;
+    for (unsigned bit = 0; bit < 64; bit++) {
+        const char *name = husk_cpu_feature_name(bit);
+        has_avx |= name != NULL && strcmp(name, "avx") == 0 && (info.cpu_features >> bit & 1) != 0;
+    }
+}
+
+static husk_image *image_of(const struct text *text) {
+    static const uint8_t zeros[HUSK_PAGE_SIZE];
+    struct image_builder builder;
+    builder_init(&builder);
+    builder.note.entry_gva = HUSK_TEXT_GVA + OFFSET_ENTRY;
+    builder.note.resume_gva = HUSK_TEXT_GVA + OFFSET_RESUME;
+    size_t text_bytes = (size_t)(text->end - text->start);
+    builder_segment(&builder, HUSK_TEXT_GVA, PF_R | PF_X, text->start, text_bytes, text_bytes);
+    builder_segment(&builder, HUSK_DATA_GVA, PF_R | PF_W, zeros, sizeof zeros, sizeof zeros);
+    builder_segment(&builder, HUSK_MEM0_GVA, PF_R | PF_W, zeros, sizeof zeros, HUSK_WASM_PAGE_SIZE);
+    uint32_t type = builder_type(&builder, ">", HUSK_TEXT_GVA + OFFSET_THUNK);
+    uint32_t func = builder_func(&builder, type, HUSK_TEXT_GVA + OFFSET_CODE, 1, "code");
+    builder_export(&builder, "code", HUSK_ABI_FUNC, func);
+    struct husk_image_code_row code = {.code_gva = HUSK_TEXT_GVA + OFFSET_CODE, .func_idx = func, .wasm_offset = 1};
+    builder_row(&builder, HUSK_ARR_CODE_MAP, &code, sizeof code);
+    struct husk_image_code_row last = {.code_gva = HUSK_TEXT_GVA + (uint32_t)text_bytes, .func_idx = HUSK_FUNC_NONE};
+    builder_row(&builder, HUSK_ARR_CODE_MAP, &last, sizeof last);
+    struct husk_image_memory memory = {.min_pages = 1, .max_pages = 3, .flags = HUSK_LIMIT_HAS_MAX, .size_gva = HUSK_DATA_GVA};
+    builder_row(&builder, HUSK_ARR_MEMORIES, &memory, sizeof memory);
+    builder_word(&builder, HUSK_DATA_GVA, 1);
+    size_t count;
+    uint8_t *bytes = builder_finish(&builder, &count);
+    builder_done(&builder);
+    husk_image *image;
+    CHECK_OK(husk_image_open_buffer(engine, bytes, count, true, &image, &err), err);
+    free(bytes);
+    return image;
+}
+
+static void call(husk_sandbox *sandbox, enum husk_outcome_kind kind, const char *name) {
+    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    options.wall_ns = kind == HUSK_DEADLINE ? 10000000 : 10000000000;
+    struct husk_outcome outcome;
+    CHECK_OK(husk_call(sandbox, "code", NULL, 0, NULL, 0, &options, &outcome, &err), err);
+    CHECK_MSG(outcome.kind == kind, "%s: kind %d: %s", name, outcome.kind, outcome.message);
+}
+
+/* What the recording image finds: two pages. */
+static void record(husk_sandbox *sandbox, uint8_t *found) {
+    void *span;
+    call(sandbox, HUSK_RETURNED, "record");
+    CHECK_OK(husk_memory_span(sandbox, 0, 0, 2 * RECORD_BYTES, &span, &err), err);
+    memcpy(found, span, 2 * RECORD_BYTES);
+}
+
+static void compare(const uint8_t *found, const uint8_t *expected, const char *name) {
+    for (size_t i = 0; i < 2 * RECORD_BYTES; i++)
+        CHECK_MSG(found[i] == expected[i], "after %s: byte 0x%zx of the record is 0x%02x, in a fresh VM 0x%02x", name, i, found[i],
+                  expected[i]);
+}
+
+static const uint8_t *vector_part(const uint8_t *found) {
+    return found + 0x200;
+}
+
+static void run_all(bool with_avx) {
+    static uint8_t fresh[2 * RECORD_BYTES], found[2 * RECORD_BYTES], zeros[512];
+    const struct text *rows = texts[with_avx];
+    husk_image *recorder = image_of(&rows[0]);
+    husk_sandbox *sandbox = NULL;
+    CHECK_OK(husk_sandbox_new(engine, recorder, NULL, NULL, &sandbox, &err), err);
+    record(sandbox, fresh);
+    CHECK_MEM(vector_part(fresh), zeros, with_avx ? 512 : 256);
+    uint32_t mxcsr;
+    memcpy(&mxcsr, fresh + 0xa0, 4);
+    CHECK_EQ_U64(mxcsr, 0x1f80);
+    CHECK_MEM(fresh + 0x100 + 28, zeros, 80); /* FNSAVE: the x87 registers behind the environment */
+    CHECK_OK(husk_sandbox_restore(sandbox, recorder, &err), err);
+    record(sandbox, found);
+    compare(found, fresh, "itself");
+    for (int i = 1; i < 5; i++) {
+        husk_image *smasher = image_of(&rows[i]);
+        for (int way = 0; way < 2; way++) {
+            if (way == 0) {
+                CHECK_OK(husk_sandbox_load(sandbox, smasher, NULL, &err), err);
+            } else { /* through the pool */
+                husk_sandbox_free(sandbox);
+                CHECK_OK(husk_sandbox_new(engine, smasher, NULL, NULL, &sandbox, &err), err);
+            }
+            call(sandbox, rows[i].kind, rows[i].name);
+            if (way == 0) {
+                CHECK_OK(husk_sandbox_load(sandbox, recorder, NULL, &err), err);
+            } else {
+                husk_sandbox_free(sandbox);
+                CHECK_OK(husk_sandbox_new(engine, recorder, NULL, NULL, &sandbox, &err), err);
+            }
+            record(sandbox, found);
+            compare(found, fresh, rows[i].name);
+        }
+        husk_image_unref(smasher);
+    }
+    struct husk_stats stats;
+    husk_engine_stats(engine, &stats);
+    CHECK_EQ_U64(stats.vms_made, 1);
+    husk_sandbox_free(sandbox);
+    husk_image_unref(recorder);
+    husk_engine_free(engine);
+}
+
+TEST(the_next_one_finds_nothing) {
+    begin();
+    run_all(false);
+}
+
+TEST(the_next_one_finds_nothing_with_avx) {
+    begin();
+    if (!has_avx) {
+        husk_engine_free(engine);
+        SKIP("the CPU has no AVX");
+    }
+    run_all(true);
+}
+
+TEST_MAIN()
