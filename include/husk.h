@@ -453,7 +453,7 @@ HUSK_API void husk_interrupt(husk_sandbox *sandbox);
 /* ---- Guest memory and globals ---------------------------------------------------------------------------------------- */
 
 /* A checked view of [addr, addr + count) of linear memory mem_idx: ret_span points into the sandbox's memory, and stays
- * valid until the sandbox is freed. The guest can change it whenever it runs. HUSK_E_LIMIT if any byte is out of bounds. */
+ * valid until the sandbox is freed, unloaded, or loaded into (a restore keeps it). It may be written from any thread. The guest can change it whenever it runs. HUSK_E_LIMIT if any byte is out of bounds. */
 HUSK_API int husk_memory_span(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uint64_t count, void **ret_span,
                               struct husk_error *err);
 /* Bytes; 0 if there is no such memory. */
