@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #define HUSK_NOTE_NAME "husk"
-#define HUSK_NOTE_TYPE 0x4b535548 /* "HUSK" */
+#define HUSK_NOTE_TYPE 0x4b535548              /* "HUSK" */
 #define HUSK_IMAGE_MAGIC 0x31474d494b535548ull /* "HUSKIMG1" */
 #define HUSK_IMAGE_FORMAT 1
 
@@ -44,23 +44,23 @@ struct husk_image_array {
 };
 
 enum husk_image_array_id {
-    HUSK_ARR_STRINGS,   /* bytes; names refer to it by (offset, length); UTF-8, may hold NUL */
-    HUSK_ARR_VALTYPES,  /* uint8_t enum husk_abi_type; types refer to ranges of it */
-    HUSK_ARR_TYPES,     /* struct husk_image_type: canonical function types; type id = index + 1 */
-    HUSK_ARR_FUNCS,     /* struct husk_image_func: all functions, imported ones first */
-    HUSK_ARR_IMPORTS,   /* struct husk_image_import */
-    HUSK_ARR_EXPORTS,   /* struct husk_image_export */
-    HUSK_ARR_MEMORIES,  /* struct husk_image_memory, imported ones first */
-    HUSK_ARR_TABLES,    /* struct husk_image_table, imported ones first */
-    HUSK_ARR_GLOBALS,   /* struct husk_image_global, imported ones first */
-    HUSK_ARR_CODE_MAP,  /* struct husk_image_code_row, ascending by code_gva: where traps may happen */
-    HUSK_ARR_UNWIND,    /* struct husk_image_unwind_row, ascending by code_gva */
-    HUSK_ARR_FILES,     /* struct husk_image_str: source file names, from the module's DWARF */
-    HUSK_ARR_LINES,     /* struct husk_image_line_row, ascending by wasm_offset */
+    HUSK_ARR_STRINGS,      /* bytes; names refer to it by (offset, length); UTF-8, may hold NUL */
+    HUSK_ARR_VALTYPES,     /* uint8_t enum husk_abi_type; types refer to ranges of it */
+    HUSK_ARR_TYPES,        /* struct husk_image_type: canonical function types; type id = index + 1 */
+    HUSK_ARR_FUNCS,        /* struct husk_image_func: all functions, imported ones first */
+    HUSK_ARR_IMPORTS,      /* struct husk_image_import */
+    HUSK_ARR_EXPORTS,      /* struct husk_image_export */
+    HUSK_ARR_MEMORIES,     /* struct husk_image_memory, imported ones first */
+    HUSK_ARR_TABLES,       /* struct husk_image_table, imported ones first */
+    HUSK_ARR_GLOBALS,      /* struct husk_image_global, imported ones first */
+    HUSK_ARR_CODE_MAP,     /* struct husk_image_code_row, ascending by code_gva: where traps may happen */
+    HUSK_ARR_UNWIND,       /* struct husk_image_unwind_row, ascending by code_gva */
+    HUSK_ARR_FILES,        /* struct husk_image_str: source file names, from the module's DWARF */
+    HUSK_ARR_LINES,        /* struct husk_image_line_row, ascending by wasm_offset */
     HUSK_ARR_MEMORY_SIZES, /* snapshots: uint64_t, current size of every memory in wasm pages */
     HUSK_ARR_TABLE_SIZES,  /* snapshots: uint64_t, current size of every table in entries */
     HUSK_ARR_HOST_STATE,   /* snapshots: bytes; records of struct husk_image_host_state */
-    HUSK_ARR_HOT_PAGES,    /* snapshots: uint64_t, ascending: pages that its sandboxes are known to write (may be empty) */
+    HUSK_ARR_HOT_PAGES, /* snapshots: uint64_t, ascending: pages that its sandboxes are known to write (may be empty) */
     HUSK_ARR_COUNT
 };
 
@@ -76,7 +76,8 @@ struct husk_image_str {
     uint32_t bytes;
 };
 
-#define HUSK_IMAGE_NEEDS_INIT 1u /* init_gva must run before the first call (start function, segments that
+#define HUSK_IMAGE_NEEDS_INIT                                                                                \
+    1u /* init_gva must run before the first call (start function, segments that
                                     depend on imports, …); it takes and returns nothing and may trap */
 
 /* An instance as it was between two calls: initialisation is done, sizes are those of HUSK_ARR_…_SIZES, and the segments hold its
@@ -107,14 +108,15 @@ struct husk_image_type {
     uint32_t valtypes_idx; /* params, then results, in HUSK_ARR_VALTYPES */
     uint32_t params_count;
     uint32_t results_count;
-    uint32_t thunk_gva; /* call thunk: reads call_slots, calls the function, writes call_slots; 0 if none was needed */
+    uint32_t
+        thunk_gva; /* call thunk: reads call_slots, calls the function, writes call_slots; 0 if none was needed */
 };
 
 struct husk_image_func {
     uint32_t type_idx; /* in HUSK_ARR_TYPES */
     uint32_t code_gva; /* for an import: its stub. 0 if the function was never needed as a value or callee */
     uint32_t code_bytes;
-    uint32_t wasm_offset; /* of the body in the module; 0 for an import */
+    uint32_t wasm_offset;       /* of the body in the module; 0 for an import */
     struct husk_image_str name; /* name section, else export name, else empty */
     uint32_t instance;
     uint32_t pad;
@@ -153,7 +155,8 @@ struct husk_image_table {
     uint64_t max_entries; /* as declared; UINT32_MAX if none */
     uint32_t flags;
     uint32_t elem_type; /* enum husk_abi_type */
-    uint32_t base_gva;  /* uint64_t[reserve_entries] in data (mapped up to the initial size; grown by the host) */
+    uint32_t
+        base_gva; /* uint64_t[reserve_entries] in data (mapped up to the initial size; grown by the host) */
     uint32_t reserve_entries;
     uint32_t size_gva; /* uint64_t in data: the current size in entries */
     uint32_t instance;
@@ -173,7 +176,8 @@ struct husk_image_global {
  * map. Other tables lie in the fixed part. */
 
 #define HUSK_FUNC_NONE 0xffffffffu /* code row: no trap may come from here (runtime, padding, thunks) */
-#define HUSK_FUNC_INIT 0xfffffffeu /* code row: the init function, which is not one of the module's functions */
+#define HUSK_FUNC_INIT                                                                                       \
+    0xfffffffeu /* code row: the init function, which is not one of the module's functions */
 
 /* Code row: memcpy, memset and so on, into which the compiler turns loops over linear memory, too: a #PF on linear memory is an
  * out-of-bounds trap of the calling frame. */

@@ -29,8 +29,10 @@
 #define HUSK_MBOX_BYTES 0x9000
 
 /* Services: op, arguments -> ret */
-#define HUSK_SERVICE_MEMORY_GROW 1 /* arg[0] memory index, arg[1] delta in wasm pages -> old size in pages, or ~0 */
-#define HUSK_SERVICE_TABLE_GROW 2  /* arg[0] table index, arg[1] delta in entries -> old size, or ~0. New entries
+#define HUSK_SERVICE_MEMORY_GROW                                                                             \
+    1 /* arg[0] memory index, arg[1] delta in wasm pages -> old size in pages, or ~0 */
+#define HUSK_SERVICE_TABLE_GROW                                                                              \
+    2 /* arg[0] table index, arg[1] delta in entries -> old size, or ~0. New entries
                                       are zero (null); the host has updated the size word (abi/image.h), and the
                                       guest fills in the initial value itself. */
 

@@ -18,8 +18,8 @@
 #include "plan.h"
 
 struct codegen_options {
-    int opt_level; /* 0 … 3 */
-    const char *cpu; /* LLVM name, resolved: never "native" */
+    int opt_level;        /* 0 … 3 */
+    const char *cpu;      /* LLVM name, resolved: never "native" */
     const char *features; /* LLVM feature string, e.g. "+avx2,-fma" */
     bool strict_traps;
     uint32_t threads;
@@ -38,12 +38,13 @@ struct codegen_result {
 };
 
 /* HUSK_E_UNSUPPORTED (SIMD, by name and offset), HUSK_E_LIMIT, HUSK_E_NOMEM, HUSK_E_COMPILER. LLVM's own fatal errors abort the process. */
-int codegen_run(const struct plan *plan, const struct codegen_options *options, struct codegen_result *ret_result,
-                struct husk_error *err);
+int codegen_run(const struct plan *plan, const struct codegen_options *options,
+                struct codegen_result *ret_result, struct husk_error *err);
 void codegen_result_free(struct codegen_result *result);
 
 /* The host's CPU name and feature string, restricted to abi/cpu_features.def; and the feature bits that a cpu + features stand for. */
-int codegen_target(const char *cpu, char **ret_cpu, char **ret_features, uint64_t *ret_feature_bits, struct husk_error *err);
+int codegen_target(const char *cpu, char **ret_cpu, char **ret_features, uint64_t *ret_feature_bits,
+                   struct husk_error *err);
 const char *codegen_llvm_version(void);
 
 #endif

@@ -13,19 +13,22 @@
 #include "module.h"
 
 struct plan_table {
-    uint32_t base_gva; /* uint64_t[reserve_entries]: funcref = canonical type id << 32 | code address; 0 null */
+    uint32_t
+        base_gva; /* uint64_t[reserve_entries]: funcref = canonical type id << 32 | code address; 0 null */
     uint32_t reserve_entries;
     uint32_t size_gva; /* uint64_t */
 };
 
 struct plan_elem {
     uint32_t base_gva; /* uint64_t[count] in the data region */
-    uint32_t size_gva; /* uint64_t: count, or 0 once dropped (active and declarative ones: dropped after init) */
-    bool is_static;    /* active: applied to its table by the image writer. Others: all values are known now */
+    uint32_t
+        size_gva;   /* uint64_t: count, or 0 once dropped (active and declarative ones: dropped after init) */
+    bool is_static; /* active: applied to its table by the image writer. Others: all values are known now */
 };
 
 struct plan_data {
-    uint32_t size_gva; /* uint64_t: bytes, or 0 once dropped. The bytes themselves: symbol "i0.d<idx>" in rodata, emitted
+    uint32_t
+        size_gva; /* uint64_t: bytes, or 0 once dropped. The bytes themselves: symbol "i0.d<idx>" in rodata, emitted
                           by the linker when has_symbol is set */
     bool is_static;
     bool has_symbol; /* passive, or active and not static */
@@ -33,14 +36,15 @@ struct plan_data {
 
 struct plan {
     const struct wasm_module *module;
-    uint32_t *global_gva;    /* 16-byte slots */
-    bool *global_is_static;  /* imported ones: false, and nothing to do in init */
-    uint32_t *mem_size_gva;  /* uint64_t, wasm pages */
+    uint32_t *global_gva;   /* 16-byte slots */
+    bool *global_is_static; /* imported ones: false, and nothing to do in init */
+    uint32_t *mem_size_gva; /* uint64_t, wasm pages */
     struct plan_table *tables;
     struct plan_elem *elems;
     struct plan_data *datas;
-    uint32_t fixed_end_gva; /* end of the fixed part: all of the above but growable tables, which follow on pages of their own */
-    uint32_t data_end_gva;  /* end of all of the above, reserves included */
+    uint32_t
+        fixed_end_gva; /* end of the fixed part: all of the above but growable tables, which follow on pages of their own */
+    uint32_t data_end_gva; /* end of all of the above, reserves included */
     bool needs_init;       /* "i0.init" must exist: something is not static, or there is a start function */
 };
 
@@ -52,9 +56,9 @@ void plan_free(struct plan *plan);
  * (and *ret_is_func). False: not static. */
 struct plan_const {
     uint8_t type;
-    bool is_func;      /* a non-null funcref: func_idx counts */
+    bool is_func; /* a non-null funcref: func_idx counts */
     uint32_t func_idx;
-    uint64_t bits;     /* i32 f32: low 32; null references: 0 */
+    uint64_t bits; /* i32 f32: low 32; null references: 0 */
     uint8_t v128[16];
 };
 bool plan_const_eval(const struct plan *plan, struct wasm_bytes expr, struct plan_const *ret_value);

@@ -61,7 +61,9 @@ int engine_new_on(const struct engine_backend *backend, const struct husk_engine
         free(engine);
         return status;
     }
-    pool_init(&engine->pool, copy.pool_max == 0 ? POOL_DEFAULT_MAX : copy.pool_max < 0 ? 0 : (uint32_t)copy.pool_max);
+    pool_init(&engine->pool, copy.pool_max == 0  ? POOL_DEFAULT_MAX
+                             : copy.pool_max < 0 ? 0
+                                                 : (uint32_t)copy.pool_max);
     engine->measures_times = copy.measure_times;
     atomic_init(&engine->refs, 1);
     engine->ops = backend->ops;
@@ -132,4 +134,3 @@ void engine_log(const husk_engine *engine, enum husk_log_level level, const char
     va_end(args);
     engine->log(engine->log_user, level, message);
 }
-

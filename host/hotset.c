@@ -98,7 +98,8 @@ static int gather_run(void *user, uint8_t *hva, uint64_t bytes, struct husk_erro
         else
             *page = (struct hot_page){
                 .hva = at,
-                .source = source_of(gather->image, gather->region->gva + (uint64_t)(at - gather->region->hva))};
+                .source =
+                    source_of(gather->image, gather->region->gva + (uint64_t)(at - gather->region->hva))};
     }
     return 0;
 }
@@ -163,7 +164,8 @@ static bool page_is_zero(const uint8_t *page) {
 
 /* True: it differed. */
 static bool page_restore(struct hot_page *page) {
-    bool is_equal = page->source != NULL ? memcmp(page->hva, page->source, PAGE_BYTES) == 0 : page_is_zero(page->hva);
+    bool is_equal =
+        page->source != NULL ? memcmp(page->hva, page->source, PAGE_BYTES) == 0 : page_is_zero(page->hva);
     if (is_equal)
         return false;
     if (page->source != NULL)
@@ -237,15 +239,16 @@ static int page_add(struct hotset *hotset, uint8_t *hva, const uint8_t *source, 
     if (place == hotset->count || hotset->pages[place].hva != hva) {
         if (hotset_append(hotset) == NULL)
             return HUSK_E_NOMEM;
-        memmove(&hotset->pages[place + 1], &hotset->pages[place], (hotset->count - 1 - place) * sizeof *hotset->pages);
+        memmove(&hotset->pages[place + 1], &hotset->pages[place],
+                (hotset->count - 1 - place) * sizeof *hotset->pages);
         hotset->pages[place] = (struct hot_page){.hva = hva, .source = source};
     }
     *ret_page = &hotset->pages[place];
     return 0;
 }
 
-int hotset_pin(struct hotset *hotset, const struct arena *arena, const husk_image *image, uint8_t *hva, uint64_t bytes,
-               struct husk_error *err) {
+int hotset_pin(struct hotset *hotset, const struct arena *arena, const husk_image *image, uint8_t *hva,
+               uint64_t bytes, struct husk_error *err) {
     uint8_t *from = hva - (uintptr_t)hva % PAGE_BYTES;
     if ((uint64_t)(hva + bytes - from) > PIN_PAGES_MAX * PAGE_BYTES) {
         hotset->must_scan = true;

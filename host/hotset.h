@@ -51,8 +51,8 @@ void hotset_retarget(struct hotset *hotset, const struct arena *arena, const hus
 int hotset_restore(struct hotset *hotset, struct hot_counts *ret_counts, struct husk_error *err);
 /* The embedder got a writable view: these pages are restored whether or not a scan finds them, as long as they are few;
  * otherwise every restore scans. */
-int hotset_pin(struct hotset *hotset, const struct arena *arena, const husk_image *image, uint8_t *hva, uint64_t bytes,
-               struct husk_error *err);
+int hotset_pin(struct hotset *hotset, const struct arena *arena, const husk_image *image, uint8_t *hva,
+               uint64_t bytes, struct husk_error *err);
 /* Make pages private ahead of the first run: those that sandboxes of this image were seen to write. */
 void hotset_prefill(struct hotset *hotset, const struct arena *arena, husk_image *image);
 /* Remember in the image what was learned. */

@@ -307,7 +307,8 @@ static int read_note(struct husk_image *image, const Elf64_Ehdr *header, uint64_
     if (status == 0 && image->note.note_bytes > bytes)
         status = error_at(err, HUSK_E_BAD_IMAGE, offset, "a note of %llu bytes", (unsigned long long)bytes);
     if (status == 0) /* what the file does not have is empty */
-        memset((uint8_t *)&image->note + image->note.note_bytes, 0, sizeof image->note - image->note.note_bytes);
+        memset((uint8_t *)&image->note + image->note.note_bytes, 0,
+               sizeof image->note - image->note.note_bytes);
     for (uint32_t i = 0; status == 0 && i < HUSK_ARR_COUNT; i++) {
         uint64_t at = offset + offsetof(struct husk_image_note, arrays) + i * sizeof(struct husk_image_array);
         status = check_array(&image->note.arrays[i], &array_rules[i], bytes, at, err);

@@ -69,7 +69,8 @@ static int copy_run(int fd, const struct image_run *run, uint64_t offset, struct
             continue;
         }
         if (lseek(fd, (off_t)(offset + at), SEEK_SET) < 0 || file_write_all(fd, bytes + at, end - at) != 0)
-            return error_sys(err, errno, "cannot write %llu bytes of a snapshot", (unsigned long long)(end - at));
+            return error_sys(err, errno, "cannot write %llu bytes of a snapshot",
+                             (unsigned long long)(end - at));
         at = end;
     }
     return 0;
@@ -108,7 +109,8 @@ static int make_flat(const struct husk_image *image, struct image_run *flat, uin
     auto_fd fd = -1;
     int status = image_file_memfd(&fd, err);
     if (status == 0 && ftruncate(fd, (off_t)file_bytes) != 0)
-        status = error_sys(err, errno, "cannot make room for a snapshot of %llu bytes", (unsigned long long)file_bytes);
+        status = error_sys(err, errno, "cannot make room for a snapshot of %llu bytes",
+                           (unsigned long long)file_bytes);
     for (uint32_t i = 0, at = 0; status == 0 && i < image->runs_count; i++) {
         const struct image_run *run = &image->runs[i];
         while (run->gva >= flat[at].gva + flat[at].bytes)

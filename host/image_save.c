@@ -106,7 +106,8 @@ static int put_segments(struct saver *saver) {
 static void add_array(struct buf *note, struct husk_image_array *arrays, uint32_t id, uint32_t elem_bytes,
                       const void *rows, uint32_t count) {
     buf_align(note, 8);
-    arrays[id] = (struct husk_image_array){.offset = (uint32_t)note->count, .count = count, .elem_bytes = elem_bytes};
+    arrays[id] =
+        (struct husk_image_array){.offset = (uint32_t)note->count, .count = count, .elem_bytes = elem_bytes};
     buf_append(note, rows, (size_t)elem_bytes * count);
 }
 
@@ -115,8 +116,7 @@ static int put_note(struct saver *saver) {
     const husk_image *image = saver->image;
     struct husk_image_note header = image->note;
     struct buf note = {0};
-    const Elf64_Nhdr nhdr = {
-        .n_namesz = sizeof HUSK_NOTE_NAME, .n_descsz = 0, .n_type = HUSK_NOTE_TYPE};
+    const Elf64_Nhdr nhdr = {.n_namesz = sizeof HUSK_NOTE_NAME, .n_descsz = 0, .n_type = HUSK_NOTE_TYPE};
     header.note_bytes = sizeof header;
     for (uint32_t i = 0; i < HUSK_ARR_COUNT; i++)
         header.arrays[i].offset += (uint32_t)sizeof header;
@@ -137,12 +137,13 @@ static int put_note(struct saver *saver) {
         static const char name[8] = HUSK_NOTE_NAME;
         saver->note_offset = start + sizeof own + name_bytes + 4; /* descriptors are aligned to 8 */
         saver->note_bytes = note.count;
-        saver->headers[saver->headers_count++] = (Elf64_Phdr){.p_type = PT_NOTE,
-                                                              .p_flags = PF_R,
-                                                              .p_offset = start,
-                                                              .p_filesz = saver->note_offset - start + note.count,
-                                                              .p_memsz = saver->note_offset - start + note.count,
-                                                              .p_align = 8};
+        saver->headers[saver->headers_count++] =
+            (Elf64_Phdr){.p_type = PT_NOTE,
+                         .p_flags = PF_R,
+                         .p_offset = start,
+                         .p_filesz = saver->note_offset - start + note.count,
+                         .p_memsz = saver->note_offset - start + note.count,
+                         .p_align = 8};
         status = put(saver, start, &own, sizeof own);
         if (status == 0)
             status = put(saver, start + sizeof own, name, sizeof name);
@@ -191,13 +192,15 @@ static int put_sections(struct saver *saver, Elf64_Ehdr *ehdr) {
     const husk_image *image = saver->image;
     struct buf symbols = {0}, strings = {0};
     add_symbols(image, &symbols, &strings);
-    int status = symbols.failed || strings.failed ? error_set(saver->err, HUSK_E_NOMEM, "no memory for symbols") : 0;
+    int status =
+        symbols.failed || strings.failed ? error_set(saver->err, HUSK_E_NOMEM, "no memory for symbols") : 0;
     const uint64_t symbols_at = (saver->end + 7) & ~7ull, strings_at = symbols_at + symbols.count;
     const uint64_t sections_at = (strings_at + strings.count + 7) & ~7ull;
     Elf64_Shdr sections[SECTIONS] = {{0}};
     sections[SECTION_TEXT] = section_of(1, &saver->headers[0], SHT_PROGBITS, SHF_ALLOC | SHF_EXECINSTR);
-    sections[SECTION_RODATA] = image->rodata_bytes != 0 ? section_of(7, &saver->headers[1], SHT_PROGBITS, SHF_ALLOC)
-                                                        : (Elf64_Shdr){.sh_name = 7, .sh_type = SHT_NOBITS};
+    sections[SECTION_RODATA] = image->rodata_bytes != 0
+                                   ? section_of(7, &saver->headers[1], SHT_PROGBITS, SHF_ALLOC)
+                                   : (Elf64_Shdr){.sh_name = 7, .sh_type = SHT_NOBITS};
     sections[SECTION_NOTE] = section_of(15, &saver->headers[saver->headers_count - 1], SHT_NOTE, 0);
     sections[SECTION_NOTE].sh_addralign = 8;
     sections[SECTION_SYMTAB] = (Elf64_Shdr){.sh_name = 26,
@@ -241,7 +244,8 @@ static int put_elf_header(struct saver *saver) {
     int status = put_sections(saver, &ehdr);
     if (status == 0)
         status = put(saver, 0, &ehdr, sizeof ehdr);
-    return status != 0 ? status : put(saver, sizeof ehdr, saver->headers, saver->headers_count * sizeof(Elf64_Phdr));
+    return status != 0 ? status
+                       : put(saver, sizeof ehdr, saver->headers, saver->headers_count * sizeof(Elf64_Phdr));
 }
 
 /* SHA-256 of the whole file with the hash's field zero, as it is now. */
@@ -252,7 +256,8 @@ static int put_hash(struct saver *saver) {
     uint8_t digest[SHA256_BYTES];
     sha256_bytes(bytes, saver->end, digest);
     munmap(bytes, saver->end);
-    return put(saver, saver->note_offset + offsetof(struct husk_image_note, content_sha256), digest, sizeof digest);
+    return put(saver, saver->note_offset + offsetof(struct husk_image_note, content_sha256), digest,
+               sizeof digest);
 }
 
 static int save_snapshot(const husk_image *image, const char *path, struct husk_error *err) {

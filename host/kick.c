@@ -81,6 +81,8 @@ void kicker_leave(struct kicker *kicker) {
 }
 
 void kicker_kick(struct kicker *kicker) {
+    if (kicker->ops == NULL)
+        return; /* an empty sandbox has no VM yet; the request waits in its flag */
     kicker->ops->kick(kicker->vm);
     uint64_t thread = atomic_load(&kicker->state);
     if (thread == 0 || (thread & KICKER_SENDING) != 0)

@@ -19,8 +19,8 @@ static int arrays_new(struct linkage *linkage, const husk_image *image, struct h
     linkage->table_defs = array_new(image->imported_count[HUSK_ABI_TABLE], sizeof *linkage->table_defs);
     linkage->linked = array_new(image->imported_count[HUSK_ABI_FUNC], sizeof *linkage->linked);
     linkage->groups = array_new(image->imports_count, sizeof *linkage->groups);
-    if (linkage->defs == NULL || linkage->memory_defs == NULL || linkage->table_defs == NULL || linkage->linked == NULL ||
-        linkage->groups == NULL)
+    if (linkage->defs == NULL || linkage->memory_defs == NULL || linkage->table_defs == NULL ||
+        linkage->linked == NULL || linkage->groups == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory to link the imports");
     return 0;
 }
@@ -41,7 +41,8 @@ static void take_defs(struct linkage *linkage, const husk_image *image, struct i
 }
 
 /* Room for the arguments and results of nested host calls, so that a host call never allocates. */
-static int make_values(struct linkage *linkage, const husk_image *image, uint32_t depth_max, struct husk_error *err) {
+static int make_values(struct linkage *linkage, const husk_image *image, uint32_t depth_max,
+                       struct husk_error *err) {
     uint64_t arity = 0;
     for (uint32_t i = 0; i < image->imported_count[HUSK_ABI_FUNC]; i++) {
         const struct husk_functype *type = linkage->linked[i].type;
@@ -50,7 +51,9 @@ static int make_values(struct linkage *linkage, const husk_image *image, uint32_
     }
     linkage->values_count = (uint32_t)(arity * (depth_max + 1u));
     linkage->values = array_new(linkage->values_count, sizeof *linkage->values);
-    return linkage->values != NULL ? 0 : error_set(err, HUSK_E_NOMEM, "no memory for the arguments of host calls");
+    return linkage->values != NULL
+               ? 0
+               : error_set(err, HUSK_E_NOMEM, "no memory for the arguments of host calls");
 }
 
 /* One state per group, however many of its functions are linked. */
@@ -85,8 +88,8 @@ static int linkage_make(struct linkage *linkage, const husk_image *image, struct
     return status != 0 ? status : make_states(linkage, image, err);
 }
 
-int linkage_init(struct linkage *linkage, const husk_image *image, const husk_imports *imports, uint32_t depth_max,
-                 struct husk_error *err) {
+int linkage_init(struct linkage *linkage, const husk_image *image, const husk_imports *imports,
+                 uint32_t depth_max, struct husk_error *err) {
     *linkage = (struct linkage){0};
     struct import_def **found = array_new(image->imports_count, sizeof *found);
     if (found == NULL)
@@ -100,8 +103,8 @@ int linkage_init(struct linkage *linkage, const husk_image *image, const husk_im
     return status;
 }
 
-int linkage_copy(struct linkage *linkage, const struct linkage *from, const husk_image *image, uint32_t depth_max,
-                 struct husk_error *err) {
+int linkage_copy(struct linkage *linkage, const struct linkage *from, const husk_image *image,
+                 uint32_t depth_max, struct husk_error *err) {
     *linkage = (struct linkage){0};
     int status = linkage_make(linkage, image, from->defs, depth_max, err);
     if (status != 0)

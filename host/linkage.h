@@ -34,11 +34,11 @@ struct linkage {
 };
 
 /* HUSK_E_LINK names the import that is missing or of another type. Group states are fresh; see linkage_load_states(). */
-int linkage_init(struct linkage *linkage, const husk_image *image, const husk_imports *imports, uint32_t depth_max,
-                 struct husk_error *err);
+int linkage_init(struct linkage *linkage, const husk_image *image, const husk_imports *imports,
+                 uint32_t depth_max, struct husk_error *err);
 /* The same definitions for another image of the same module, with group states of its own. */
-int linkage_copy(struct linkage *linkage, const struct linkage *from, const husk_image *image, uint32_t depth_max,
-                 struct husk_error *err);
+int linkage_copy(struct linkage *linkage, const struct linkage *from, const husk_image *image,
+                 uint32_t depth_max, struct husk_error *err);
 void linkage_done(struct linkage *linkage); /* a zeroed or half-made one is fine */
 
 /* Bring the group states to what the image says: as saved in a snapshot, or fresh. */

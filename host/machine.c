@@ -9,7 +9,8 @@
 #include "error.h"
 #include "sandbox_internal.h"
 
-static void add_mapping(struct page_mapping *mappings, size_t *count, uint64_t gva_value, uint64_t bytes, uint32_t prot) {
+static void add_mapping(struct page_mapping *mappings, size_t *count, uint64_t gva_value, uint64_t bytes,
+                        uint32_t prot) {
     if (bytes == 0)
         return;
     mappings[(*count)++] = (struct page_mapping){
@@ -44,12 +45,14 @@ static int template_make(const husk_sandbox *sandbox, const husk_image *image, c
     if (mappings == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for the list of mappings");
     size_t count = list_mappings(image, sizes, sandbox->options.stack_bytes, mappings);
-    int status = sys_template_new(sandbox->engine->host_info.cpu_features, mappings, count, ret_template, err);
+    int status =
+        sys_template_new(sandbox->engine->host_info.cpu_features, mappings, count, ret_template, err);
     free(mappings);
     return status;
 }
 
-static bool has_default_sizes(const husk_sandbox *sandbox, const husk_image *image, const struct sizing *sizes) {
+static bool has_default_sizes(const husk_sandbox *sandbox, const husk_image *image,
+                              const struct sizing *sizes) {
     if (sandbox->options.stack_bytes != HUSK_STACK_DEFAULT_BYTES)
         return false;
     for (uint32_t i = 0; i < image->memories_count; i++) {
@@ -69,8 +72,9 @@ static int template_get(const husk_sandbox *sandbox, husk_image *image, const st
     if (!has_default_sizes(sandbox, image, sizes))
         return template_make(sandbox, image, sizes, ret_template, err);
     pthread_mutex_lock(&image->template_lock);
-    int status = image->default_template != NULL ? 0
-                                                 : template_make(sandbox, image, sizes, &image->default_template, err);
+    int status = image->default_template != NULL
+                     ? 0
+                     : template_make(sandbox, image, sizes, &image->default_template, err);
     if (status == 0)
         *ret_template = sys_template_ref(image->default_template);
     pthread_mutex_unlock(&image->template_lock);
@@ -151,7 +155,8 @@ static int memory_attach(husk_sandbox *sandbox, husk_image *image, struct husk_e
     return status != 0 ? status : sys_space_attach(sandbox->space, sandbox->ops, sandbox->vm, err);
 }
 
-int machine_build(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes, struct husk_error *err) {
+int machine_build(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes,
+                  struct husk_error *err) {
     struct memory_set set = {0};
     int status = memory_make(sandbox, image, sizes, &set, err);
     if (status == 0 && sandbox->vm == NULL)

@@ -19,49 +19,54 @@ struct husk_memory_image {
 
 static int check_aligned(uint64_t addr, uint64_t offset, uint64_t bytes, struct husk_error *err) {
     if (((addr | offset | bytes) & (HUSK_PAGE_SIZE - 1)) != 0 || bytes == 0)
-        return error_set(err, HUSK_E_INVAL, "address 0x%llx, offset 0x%llx, size 0x%llx: all must be multiples of %u, and the size "
-                                            "not 0", (unsigned long long)addr, (unsigned long long)offset,
-                         (unsigned long long)bytes, HUSK_PAGE_SIZE);
+        return error_set(
+            err, HUSK_E_INVAL,
+            "address 0x%llx, offset 0x%llx, size 0x%llx: all must be multiples of %u, and the size "
+            "not 0",
+            (unsigned long long)addr, (unsigned long long)offset, (unsigned long long)bytes, HUSK_PAGE_SIZE);
     return 0;
 }
 
 /* The range as it is in the arena. */
-static int find_range(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uint64_t bytes, uint8_t **ret_hva,
-                      struct husk_error *err) {
+static int find_range(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uint64_t bytes,
+                      uint8_t **ret_hva, struct husk_error *err) {
     if (sandbox->image == NULL)
         return error_set(err, HUSK_E_STATE, "nothing is loaded, so there is no linear memory");
     if (mem_idx >= sandbox->arena.memories_count)
         return error_set(err, HUSK_E_LIMIT, "the module has no memory %u", mem_idx);
     const struct arena_memory *memory = &sandbox->arena.memories[mem_idx];
     if (bytes > memory->bytes || addr > memory->bytes - bytes)
-        return error_set(err, HUSK_E_LIMIT, "[0x%llx, + 0x%llx) is outside of memory %u, which has 0x%llx bytes",
-                         (unsigned long long)addr, (unsigned long long)bytes, mem_idx,
-                         (unsigned long long)memory->bytes);
+        return error_set(
+            err, HUSK_E_LIMIT, "[0x%llx, + 0x%llx) is outside of memory %u, which has 0x%llx bytes",
+            (unsigned long long)addr, (unsigned long long)bytes, mem_idx, (unsigned long long)memory->bytes);
     *ret_hva = memory->hva + addr;
     return 0;
 }
 
-static int map_file(husk_sandbox *sandbox, uint8_t *hva, const struct image_file *file, uint64_t offset, uint64_t bytes,
-                    struct husk_error *err) {
+static int map_file(husk_sandbox *sandbox, uint8_t *hva, const struct image_file *file, uint64_t offset,
+                    uint64_t bytes, struct husk_error *err) {
     uint64_t gva_value = arena_gva_of(&sandbox->arena, hva);
     int status = arena_overlay_push(&sandbox->arena, gva_value, bytes, err);
     if (status != 0)
         return status;
-    if (mmap(hva, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file->fd, (off_t)offset) ==
-        MAP_FAILED) {
+    if (mmap(hva, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file->fd,
+             (off_t)offset) == MAP_FAILED) {
         int sys_errno = errno;
         arena_overlay_pop(&sandbox->arena);
-        return error_sys(err, sys_errno, "cannot map a memory image of %llu bytes", (unsigned long long)bytes);
+        return error_sys(err, sys_errno, "cannot map a memory image of %llu bytes",
+                         (unsigned long long)bytes);
     }
     hotset_forget(&sandbox->hotset, hva, bytes);
     return 0;
 }
 
-static int copy_to_file(const uint8_t *hva, uint64_t bytes, struct image_file **ret_file, struct husk_error *err) {
+static int copy_to_file(const uint8_t *hva, uint64_t bytes, struct image_file **ret_file,
+                        struct husk_error *err) {
     auto_fd fd = -1;
     int status = image_file_memfd(&fd, err);
     if (status == 0 && file_write_all(fd, hva, bytes) != 0)
-        status = error_sys(err, errno, "cannot write a memory image of %llu bytes", (unsigned long long)bytes);
+        status =
+            error_sys(err, errno, "cannot write a memory image of %llu bytes", (unsigned long long)bytes);
     if (status == 0)
         status = image_file_seal(fd, ret_file, err);
     if (status == 0)
@@ -95,8 +100,9 @@ int husk_memory_image_new(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr
     return 0;
 }
 
-int husk_memory_image_map(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, const husk_memory_image *image,
-                          uint64_t offset, uint64_t bytes, struct husk_error *err) {
+int husk_memory_image_map(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr,
+                          const husk_memory_image *image, uint64_t offset, uint64_t bytes,
+                          struct husk_error *err) {
     uint8_t *hva;
     if (sandbox == NULL || image == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_memory_image_map: a NULL argument");
@@ -104,9 +110,9 @@ int husk_memory_image_map(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr
         return error_set(err, HUSK_E_INVAL, "the memory image was made by another engine");
     int status = check_aligned(addr, offset, bytes, err);
     if (status == 0 && (bytes > image->file->count || offset > image->file->count - bytes))
-        status = error_set(err, HUSK_E_LIMIT, "[0x%llx, + 0x%llx) is outside of the memory image, which has 0x%llx bytes",
-                           (unsigned long long)offset, (unsigned long long)bytes,
-                           (unsigned long long)image->file->count);
+        status = error_set(
+            err, HUSK_E_LIMIT, "[0x%llx, + 0x%llx) is outside of the memory image, which has 0x%llx bytes",
+            (unsigned long long)offset, (unsigned long long)bytes, (unsigned long long)image->file->count);
     if (status == 0)
         status = find_range(sandbox, mem_idx, addr, bytes, &hva, err);
     if (status == 0)

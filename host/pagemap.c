@@ -38,7 +38,9 @@ struct scan_arg {
 int pagemap_open(struct pagemap *pagemap, struct husk_error *err) {
     int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return error_sys(err, errno, "cannot open /proc/self/pagemap, which tells what a guest has written (is /proc mounted?)");
+        return error_sys(
+            err, errno,
+            "cannot open /proc/self/pagemap, which tells what a guest has written (is /proc mounted?)");
     pagemap->fd = fd;
     struct scan_arg probe = {.size = sizeof probe};
     pagemap->has_scan = ioctl(fd, PAGEMAP_SCAN_IOCTL, &probe) >= 0 || errno != ENOTTY;
@@ -51,8 +53,8 @@ void pagemap_close(struct pagemap *pagemap) {
     pagemap->fd = -1;
 }
 
-static int scan_ranges(const struct pagemap *pagemap, uint8_t *hva, uint64_t bytes, pagemap_run_fn fn, void *user,
-                       struct husk_error *err) {
+static int scan_ranges(const struct pagemap *pagemap, uint8_t *hva, uint64_t bytes, pagemap_run_fn fn,
+                       void *user, struct husk_error *err) {
     struct scan_region regions[REGIONS_MAX];
     struct scan_arg arg = {.size = sizeof arg,
                            .start = (uintptr_t)hva,
@@ -84,8 +86,8 @@ static bool entry_is_private(uint64_t entry) {
     return (entry & (ENTRY_PRESENT | ENTRY_SWAPPED)) != 0 && (entry & ENTRY_FILE) == 0;
 }
 
-static int read_entries(const struct pagemap *pagemap, uint8_t *hva, uint64_t bytes, pagemap_run_fn fn, void *user,
-                        struct husk_error *err) {
+static int read_entries(const struct pagemap *pagemap, uint8_t *hva, uint64_t bytes, pagemap_run_fn fn,
+                        void *user, struct husk_error *err) {
     uint64_t entries[ENTRIES_MAX];
     const uint64_t pages = bytes / HUSK_PAGE_SIZE;
     uint64_t run_start = 0, run_pages = 0;
@@ -114,8 +116,8 @@ static int read_entries(const struct pagemap *pagemap, uint8_t *hva, uint64_t by
     return 0;
 }
 
-int pagemap_private(const struct pagemap *pagemap, uint8_t *hva, uint64_t bytes, pagemap_run_fn fn, void *user,
-                    struct husk_error *err) {
+int pagemap_private(const struct pagemap *pagemap, uint8_t *hva, uint64_t bytes, pagemap_run_fn fn,
+                    void *user, struct husk_error *err) {
     return pagemap->has_scan ? scan_ranges(pagemap, hva, bytes, fn, user, err)
                              : read_entries(pagemap, hva, bytes, fn, user, err);
 }

@@ -27,7 +27,7 @@ typedef int (*pagemap_run_fn)(void *user, uint8_t *hva, uint64_t bytes, struct h
 /* Every run of private pages in [hva, hva + bytes) of a MAP_PRIVATE mapping, ascending: present or swapped out, and backed
  * neither by the file nor by the shared zero page. Cost follows the pages that are present, not the size: 1 us for an
  * untouched range, 10 us/MiB where all pages were read. */
-int pagemap_private(const struct pagemap *pagemap, uint8_t *hva, uint64_t bytes, pagemap_run_fn fn, void *user,
-                    struct husk_error *err);
+int pagemap_private(const struct pagemap *pagemap, uint8_t *hva, uint64_t bytes, pagemap_run_fn fn,
+                    void *user, struct husk_error *err);
 
 #endif

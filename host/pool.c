@@ -72,8 +72,9 @@ void pool_put(struct pool *pool, husk_sandbox *sandbox) {
 /* Loading keeps the limits, so they must be the same; `size` is what the caller was compiled with. */
 static bool has_options(const husk_sandbox *sandbox, const struct husk_sandbox_options *options) {
     const struct husk_sandbox_options *own = &sandbox->options;
-    return own->memory_max_bytes == options->memory_max_bytes && own->table_max_entries == options->table_max_entries &&
-           own->stack_bytes == options->stack_bytes && own->host_call_depth_max == options->host_call_depth_max;
+    return own->memory_max_bytes == options->memory_max_bytes &&
+           own->table_max_entries == options->table_max_entries && own->stack_bytes == options->stack_bytes &&
+           own->host_call_depth_max == options->host_call_depth_max;
 }
 
 /* 2: holds this very image; 1: one of the same module; 0: another; -1: of no use. */
@@ -86,7 +87,8 @@ static int suitability(const husk_sandbox *sandbox, const husk_image *image,
     return sandbox->mapped == image ? 2 : image_code(sandbox->mapped) == image_code(image);
 }
 
-husk_sandbox *pool_take(struct pool *pool, const husk_image *image, const struct husk_sandbox_options *options) {
+husk_sandbox *pool_take(struct pool *pool, const husk_image *image,
+                        const struct husk_sandbox_options *options) {
     int best = -1;
     uint32_t best_idx = 0;
     husk_sandbox *sandbox = NULL;

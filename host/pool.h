@@ -28,6 +28,7 @@ void pool_close(struct pool *pool);
 /* Keep an unloaded sandbox; its engine reference is dropped while it is here. Frees it, or another, if there is no room. */
 void pool_put(struct pool *pool, husk_sandbox *sandbox);
 /* An idle sandbox with these options, best one that holds this image's memory; NULL if there is none. */
-husk_sandbox *pool_take(struct pool *pool, const husk_image *image, const struct husk_sandbox_options *options);
+husk_sandbox *pool_take(struct pool *pool, const husk_image *image,
+                        const struct husk_sandbox_options *options);
 
 #endif

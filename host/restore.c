@@ -26,11 +26,14 @@ struct size_change {
 };
 
 /* One memory, or one table: pages that the guest can reach now, and those that it must reach. */
-static struct size_change memory_change(const husk_sandbox *sandbox, const struct sizing *sizes, uint32_t idx) {
-    return (struct size_change){husk_mem_gva(idx), sandbox->arena.memories[idx].bytes, sizes->memory_bytes[idx]};
+static struct size_change memory_change(const husk_sandbox *sandbox, const struct sizing *sizes,
+                                        uint32_t idx) {
+    return (struct size_change){husk_mem_gva(idx), sandbox->arena.memories[idx].bytes,
+                                sizes->memory_bytes[idx]};
 }
 
-static struct size_change table_change(const husk_sandbox *sandbox, const struct sizing *sizes, uint32_t idx) {
+static struct size_change table_change(const husk_sandbox *sandbox, const struct sizing *sizes,
+                                       uint32_t idx) {
     const struct husk_image_table *table = &sandbox->mapped->tables[idx];
     uint64_t base = table->base_gva & ~(uint64_t)(HUSK_PAGE_SIZE - 1);
     uint64_t now = page_up(table->base_gva + 8 * sandbox->sizes.table_entries[idx]);
@@ -127,8 +130,8 @@ static int remap_piece(husk_sandbox *sandbox, husk_image *image, uint64_t gva_va
 }
 
 /* Every piece of a region whose contents come from elsewhere in the two images. `fn` NULL: only count. */
-static int differing_pieces(husk_sandbox *sandbox, husk_image *image, const struct arena_region *region, piece_fn fn,
-                            uint32_t *count, struct husk_error *err) {
+static int differing_pieces(husk_sandbox *sandbox, husk_image *image, const struct arena_region *region,
+                            piece_fn fn, uint32_t *count, struct husk_error *err) {
     const uint64_t end = region->gva + region->bytes;
     int status = 0;
     for (uint64_t at = region->gva; at < end && status == 0;) {
@@ -186,7 +189,8 @@ static int restore_steps(husk_sandbox *sandbox, husk_image *image, const struct 
                          struct hot_counts *ret_counts, struct husk_error *err) {
     int status = drop_overlays(sandbox, err);
     if (status == 0)
-        status = hotset_update(&sandbox->hotset, &sandbox->arena, sandbox->mapped, &sandbox->engine->pagemap, err);
+        status =
+            hotset_update(&sandbox->hotset, &sandbox->arena, sandbox->mapped, &sandbox->engine->pagemap, err);
     if (status == 0)
         status = cover_memories(sandbox, sizes, err);
     if (status == 0 && sandbox->mapped != image)
@@ -196,12 +200,14 @@ static int restore_steps(husk_sandbox *sandbox, husk_image *image, const struct 
     return status != 0 ? status : hotset_restore(&sandbox->hotset, ret_counts, err);
 }
 
-int restore_in_place(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes, struct husk_error *err) {
+int restore_in_place(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes,
+                     struct husk_error *err) {
     struct hot_counts counts = {0};
     int status = restore_steps(sandbox, image, sizes, &counts, err);
     if (status != 0) {
         sandbox->is_broken = true;
-        return error_while(err, status, "restoring a sandbox; it must be restored again before it can be called");
+        return error_while(err, status,
+                           "restoring a sandbox; it must be restored again before it can be called");
     }
     engine_add(sandbox->engine, sandbox->stat_shard, STAT_restore_pages_copied, counts.copied);
     engine_add(sandbox->engine, sandbox->stat_shard, STAT_restore_pages_aged, counts.aged);

@@ -26,18 +26,22 @@ static int size_memories(struct sizing *sizing, const husk_image *image, const s
                          struct husk_error *err) {
     uint64_t total = 0;
     for (uint32_t i = 0; i < image->memories_count; i++) {
-        const struct import_def *def = i < image->imported_count[HUSK_ABI_MEMORY] ? linkage->memory_defs[i] : NULL;
+        const struct import_def *def =
+            i < image->imported_count[HUSK_ABI_MEMORY] ? linkage->memory_defs[i] : NULL;
         uint64_t pages = def != NULL && !image->is_snapshot ? def->min : image->memory_sizes[i];
-        uint64_t max_pages = def != NULL ? min_u64(def->max, HUSK_MAX_MEM_PAGES) : image->memories[i].max_pages;
+        uint64_t max_pages =
+            def != NULL ? min_u64(def->max, HUSK_MAX_MEM_PAGES) : image->memories[i].max_pages;
         if (pages > max_pages)
-            return error_set(err, HUSK_E_LIMIT, "memory %u has %llu pages in the snapshot; the import given allows %llu",
-                             i, (unsigned long long)pages, (unsigned long long)max_pages);
+            return error_set(err, HUSK_E_LIMIT,
+                             "memory %u has %llu pages in the snapshot; the import given allows %llu", i,
+                             (unsigned long long)pages, (unsigned long long)max_pages);
         sizing->memory_bytes[i] = pages * HUSK_WASM_PAGE_SIZE;
         total += sizing->memory_bytes[i];
         sizing->memory_max_pages[i] = min_u64(max_pages, sizing->memory_max_bytes / HUSK_WASM_PAGE_SIZE);
     }
     if (total > sizing->memory_max_bytes)
-        return error_set(err, HUSK_E_LIMIT, "the module starts with %llu bytes of linear memory; memory_max_bytes is %llu",
+        return error_set(err, HUSK_E_LIMIT,
+                         "the module starts with %llu bytes of linear memory; memory_max_bytes is %llu",
                          (unsigned long long)total, (unsigned long long)sizing->memory_max_bytes);
     return 0;
 }
@@ -46,10 +50,12 @@ static int initial_tables(struct sizing *sizing, const husk_image *image, const 
                           uint64_t *ret_total, struct husk_error *err) {
     uint64_t total = 0;
     for (uint32_t i = 0; i < image->tables_count; i++) {
-        const struct import_def *def = i < image->imported_count[HUSK_ABI_TABLE] ? linkage->table_defs[i] : NULL;
+        const struct import_def *def =
+            i < image->imported_count[HUSK_ABI_TABLE] ? linkage->table_defs[i] : NULL;
         uint64_t entries = def != NULL && !image->is_snapshot ? def->min : image->table_sizes[i];
         if (entries > image->tables[i].reserve_entries)
-            return error_set(err, HUSK_E_LIMIT, "imported table %u starts with %llu entries; the image has room for %u", i,
+            return error_set(err, HUSK_E_LIMIT,
+                             "imported table %u starts with %llu entries; the image has room for %u", i,
                              (unsigned long long)entries, image->tables[i].reserve_entries);
         sizing->table_entries[i] = entries;
         total += entries;
@@ -61,14 +67,15 @@ static int initial_tables(struct sizing *sizing, const husk_image *image, const 
 static uint64_t table_max(const struct sizing *sizing, const husk_image *image, const struct linkage *linkage,
                           uint32_t idx) {
     const struct husk_image_table *table = &image->tables[idx];
-    const struct import_def *def = idx < image->imported_count[HUSK_ABI_TABLE] ? linkage->table_defs[idx] : NULL;
+    const struct import_def *def =
+        idx < image->imported_count[HUSK_ABI_TABLE] ? linkage->table_defs[idx] : NULL;
     uint64_t max = def != NULL ? def->max : table->max_entries;
     max = min_u64(max, min_u64(table->reserve_entries, sizing->table_max_total));
     return max < sizing->table_entries[idx] ? sizing->table_entries[idx] : max;
 }
 
-static int size_tables(struct sizing *sizing, const husk_image *image, const struct linkage *linkage, uint64_t limit,
-                       struct husk_error *err) {
+static int size_tables(struct sizing *sizing, const husk_image *image, const struct linkage *linkage,
+                       uint64_t limit, struct husk_error *err) {
     uint64_t total = 0, data_end = HUSK_DATA_GVA;
     for (uint32_t i = 0; i < image->data_segments_count; i++)
         data_end = image->segments[i].gva + image->segments[i].mem_bytes;
@@ -76,7 +83,8 @@ static int size_tables(struct sizing *sizing, const husk_image *image, const str
     if (status != 0)
         return status;
     if (limit != 0 && total > limit)
-        return error_set(err, HUSK_E_LIMIT, "the module starts with %llu table entries; table_max_entries is %llu",
+        return error_set(err, HUSK_E_LIMIT,
+                         "the module starts with %llu table entries; table_max_entries is %llu",
                          (unsigned long long)total, (unsigned long long)limit);
     sizing->table_max_total = limit != 0 ? limit : LIMIT_TABLE_ENTRIES_DEFAULT;
     if (sizing->table_max_total < total)

@@ -49,7 +49,8 @@ static bool is_kept(const husk_sandbox *sandbox, uint64_t gva_value) {
     return arena_span(&sandbox->arena, gva_value, HUSK_PAGE_SIZE) != NULL;
 }
 
-static int list_page(husk_sandbox *sandbox, struct page_list *list, const uint8_t *page, struct husk_error *err) {
+static int list_page(husk_sandbox *sandbox, struct page_list *list, const uint8_t *page,
+                     struct husk_error *err) {
     uint64_t gva_value = arena_gva_of(&sandbox->arena, page);
     if (!is_kept(sandbox, gva_value) || !differs(sandbox->mapped, gva_value, page))
         return 0;
@@ -74,7 +75,8 @@ static void list_sort(struct page_list *list) {
 }
 
 static int list_changed(husk_sandbox *sandbox, struct page_list *list, struct husk_error *err) {
-    int status = hotset_update(&sandbox->hotset, &sandbox->arena, sandbox->mapped, &sandbox->engine->pagemap, err);
+    int status =
+        hotset_update(&sandbox->hotset, &sandbox->arena, sandbox->mapped, &sandbox->engine->pagemap, err);
     for (uint32_t i = 0; status == 0 && i < sandbox->hotset.count; i++)
         status = list_page(sandbox, list, sandbox->hotset.pages[i].hva, err);
     for (uint32_t i = 0; status == 0 && i < sandbox->arena.overlays_count; i++) {
@@ -110,8 +112,8 @@ static uint32_t plan_layer(const husk_sandbox *sandbox, const struct page_list *
     return count;
 }
 
-static int write_layer(const husk_sandbox *sandbox, struct image_run *runs, const bool *is_zero_run, uint32_t count,
-                       struct husk_error *err) {
+static int write_layer(const husk_sandbox *sandbox, struct image_run *runs, const bool *is_zero_run,
+                       uint32_t count, struct husk_error *err) {
     auto_fd fd = -1;
     bool is_empty = true;
     int status = image_file_memfd(&fd, err);
@@ -120,7 +122,8 @@ static int write_layer(const husk_sandbox *sandbox, struct image_run *runs, cons
             continue;
         is_empty = false;
         if (file_write_all(fd, arena_hva_of(&sandbox->arena, runs[i].gva), runs[i].bytes) != 0)
-            status = error_sys(err, errno, "cannot write %llu bytes of a snapshot", (unsigned long long)runs[i].bytes);
+            status = error_sys(err, errno, "cannot write %llu bytes of a snapshot",
+                               (unsigned long long)runs[i].bytes);
     }
     struct image_file *file = NULL;
     if (status == 0 && !is_empty) {
@@ -215,7 +218,8 @@ static int make_segments(const husk_sandbox *sandbox, husk_image *snapshot, stru
 
 static int make_sizes(const husk_sandbox *sandbox, husk_image *snapshot, struct husk_error *err) {
     const husk_image *image = sandbox->image;
-    snapshot->sizes = calloc((size_t)image->memories_count + image->tables_count + 1, sizeof *snapshot->sizes);
+    snapshot->sizes =
+        calloc((size_t)image->memories_count + image->tables_count + 1, sizeof *snapshot->sizes);
     if (snapshot->sizes == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for a snapshot");
     for (uint32_t i = 0; i < image->memories_count; i++)
@@ -246,8 +250,9 @@ static husk_image *snapshot_alloc(husk_image *image) {
     husk_image *snapshot = malloc(sizeof *snapshot);
     if (snapshot == NULL)
         return NULL;
-    memcpy(snapshot, code, sizeof *snapshot); /* see image_internal.h: after opening, all of this is constant … */
-    atomic_init(&snapshot->refs, 1);          /* … but for the following */
+    memcpy(snapshot, code,
+           sizeof *snapshot);        /* see image_internal.h: after opening, all of this is constant … */
+    atomic_init(&snapshot->refs, 1); /* … but for the following */
     pthread_mutex_init(&snapshot->template_lock, NULL);
     pthread_mutex_init(&snapshot->flatten_lock, NULL);
     snapshot->engine = engine_ref(code->engine);

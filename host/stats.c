@@ -52,7 +52,8 @@ struct text_writer {
     int status; /* the first negative result */
 };
 
-__attribute__((format(printf, 2, 3))) static void text_put(struct text_writer *writer, const char *format, ...) {
+__attribute__((format(printf, 2, 3))) static void text_put(struct text_writer *writer, const char *format,
+                                                           ...) {
     char line[256];
     if (writer->status < 0)
         return;
@@ -65,8 +66,8 @@ __attribute__((format(printf, 2, 3))) static void text_put(struct text_writer *w
         writer->status = status;
 }
 
-static void put_histogram(struct text_writer *writer, const husk_engine *engine, enum husk_histogram_kind kind,
-                          const char *name) {
+static void put_histogram(struct text_writer *writer, const husk_engine *engine,
+                          enum husk_histogram_kind kind, const char *name) {
     struct husk_histogram histogram;
     husk_engine_histogram(engine, kind, &histogram);
     text_put(writer, "# TYPE husk_%s_seconds histogram\n", name);
@@ -82,8 +83,8 @@ static void put_histogram(struct text_writer *writer, const husk_engine *engine,
     text_put(writer, "husk_%s_seconds_count %" PRIu64 "\n", name, histogram.count);
 }
 
-int husk_engine_prometheus(const husk_engine *engine, int (*write)(void *user, const char *text, size_t count),
-                           void *user) {
+int husk_engine_prometheus(const husk_engine *engine,
+                           int (*write)(void *user, const char *text, size_t count), void *user) {
     struct text_writer writer = {.write = write, .user = user};
     struct husk_stats stats;
     husk_engine_stats(engine, &stats);

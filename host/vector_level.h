@@ -17,7 +17,8 @@ enum {
 
 /* AVX: instructions that are VEX-encoded and use the upper halves. AVX-512: all from its foundation on. */
 static inline enum vector_level vector_level_of(uint64_t features) {
-    const uint64_t avx = 1ull << FEATURE_AVX | 1ull << FEATURE_FMA | 1ull << FEATURE_F16C | 1ull << FEATURE_AVX2;
+    const uint64_t avx =
+        1ull << FEATURE_AVX | 1ull << FEATURE_FMA | 1ull << FEATURE_F16C | 1ull << FEATURE_AVX2;
     if (features >> FEATURE_AVX512F != 0)
         return VECTOR_AVX512;
     return (features & avx) != 0 ? VECTOR_AVX : VECTOR_SSE;

@@ -58,7 +58,11 @@ static void *watchdog_main(void *argument) {
     pthread_setname_np(pthread_self(), "husk-watchdog");
     pthread_mutex_lock(&watchdog->lock);
     while (!watchdog->is_stopping) {
-        watchdog->wake_ns = watchdog_scan(watchdog, clock_ns(CLOCK_MONOTONIC));
+        /* Only when the time has come: whoever woke us before that has set wake_ns, and may be gone already. To forget
+         * wake_ns then would make the next call wake us again, and so on for every call. */
+        uint64_t now = clock_ns(CLOCK_MONOTONIC);
+        if (now >= watchdog->wake_ns)
+            watchdog->wake_ns = watchdog_scan(watchdog, now);
         if (watchdog->wake_ns == UINT64_MAX) {
             pthread_cond_wait(&watchdog->wake, &watchdog->lock);
             continue;

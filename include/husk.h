@@ -49,26 +49,26 @@ HUSK_API const char *husk_version(void);
 /* ---- Errors ------------------------------------------------------------------------------------------------------- */
 
 /* HUSK_STATUS(NAME, stable number, text) */
-#define HUSK_STATUS_LIST(HUSK_STATUS)                                                                                  \
-    HUSK_STATUS(INVAL, 1, "invalid argument")                                                                          \
-    HUSK_STATUS(NOMEM, 2, "out of memory")                                                                             \
-    HUSK_STATUS(SYS, 3, "system call failed")                                                                          \
-    HUSK_STATUS(NO_KVM, 4, "no usable KVM")                                                                            \
-    HUSK_STATUS(KVM_CAP, 5, "the kernel's KVM lacks something that is needed")                                         \
-    HUSK_STATUS(BAD_WASM, 6, "malformed WebAssembly")                                                                  \
-    HUSK_STATUS(INVALID_WASM, 7, "invalid WebAssembly")                                                                \
-    HUSK_STATUS(UNSUPPORTED, 8, "not supported")                                                                       \
-    HUSK_STATUS(LIMIT, 9, "limit exceeded")                                                                            \
-    HUSK_STATUS(BAD_IMAGE, 10, "damaged or foreign image file")                                                        \
-    HUSK_STATUS(IMAGE_VERSION, 11, "image of another version")                                                         \
-    HUSK_STATUS(CPU, 12, "the CPU lacks a feature that the image needs")                                               \
-    HUSK_STATUS(LINK, 13, "unknown or incompatible import")                                                            \
-    HUSK_STATUS(NOT_FOUND, 14, "not found")                                                                            \
-    HUSK_STATUS(TYPE, 15, "wrong type or number of values")                                                            \
-    HUSK_STATUS(STATE, 16, "not possible in this state")                                                               \
-    HUSK_STATUS(POISONED, 17, "the sandbox was cut off in mid-call")                                                   \
-    HUSK_STATUS(COMPILER, 18, "the compiler failed")                                                                   \
-    HUSK_STATUS(TIMEOUT, 19, "out of time")                                                                            \
+#define HUSK_STATUS_LIST(HUSK_STATUS)                                                                        \
+    HUSK_STATUS(INVAL, 1, "invalid argument")                                                                \
+    HUSK_STATUS(NOMEM, 2, "out of memory")                                                                   \
+    HUSK_STATUS(SYS, 3, "system call failed")                                                                \
+    HUSK_STATUS(NO_KVM, 4, "no usable KVM")                                                                  \
+    HUSK_STATUS(KVM_CAP, 5, "the kernel's KVM lacks something that is needed")                               \
+    HUSK_STATUS(BAD_WASM, 6, "malformed WebAssembly")                                                        \
+    HUSK_STATUS(INVALID_WASM, 7, "invalid WebAssembly")                                                      \
+    HUSK_STATUS(UNSUPPORTED, 8, "not supported")                                                             \
+    HUSK_STATUS(LIMIT, 9, "limit exceeded")                                                                  \
+    HUSK_STATUS(BAD_IMAGE, 10, "damaged or foreign image file")                                              \
+    HUSK_STATUS(IMAGE_VERSION, 11, "image of another version")                                               \
+    HUSK_STATUS(CPU, 12, "the CPU lacks a feature that the image needs")                                     \
+    HUSK_STATUS(LINK, 13, "unknown or incompatible import")                                                  \
+    HUSK_STATUS(NOT_FOUND, 14, "not found")                                                                  \
+    HUSK_STATUS(TYPE, 15, "wrong type or number of values")                                                  \
+    HUSK_STATUS(STATE, 16, "not possible in this state")                                                     \
+    HUSK_STATUS(POISONED, 17, "the sandbox was cut off in mid-call")                                         \
+    HUSK_STATUS(COMPILER, 18, "the compiler failed")                                                         \
+    HUSK_STATUS(TIMEOUT, 19, "out of time")                                                                  \
     HUSK_STATUS(GUEST, 20, "the guest returned something unusable")
 
 enum husk_status {
@@ -82,9 +82,9 @@ enum husk_status {
 
 /* Caller-owned; needs no cleanup. */
 struct husk_error {
-    int status;       /* HUSK_E_… */
-    int sys_errno;    /* errno of the failed system call, or 0 */
-    uint64_t offset;  /* byte offset in the input (wasm or image), or HUSK_NO_OFFSET */
+    int status;        /* HUSK_E_… */
+    int sys_errno;     /* errno of the failed system call, or 0 */
+    uint64_t offset;   /* byte offset in the input (wasm or image), or HUSK_NO_OFFSET */
     char message[488]; /* NUL-terminated UTF-8: what was wrong, where, what to do */
 };
 
@@ -113,7 +113,8 @@ struct husk_value {
         float f32;
         double f64;
         uint8_t v128[16]; /* little-endian */
-        uint64_t ref;     /* 0 is null. externref: the embedder's own handle; funcref: opaque, of this sandbox only */
+        uint64_t
+            ref; /* 0 is null. externref: the embedder's own handle; funcref: opaque, of this sandbox only */
     } of;
 };
 
@@ -140,14 +141,16 @@ struct husk_engine_options {
     int kick_signal;      /* SIGRTMIN + 6 */
     husk_log_fn log;      /* called from any thread of the library; NULL: no log */
     void *log_user;
-    int32_t pool_max;     /* idle VMs kept for new sandboxes; 0: the default, 8; -1: none */
-    bool measure_times;   /* histograms of calls and host calls (two clock reads each) */
+    int32_t pool_max;   /* idle VMs kept for new sandboxes; 0: the default, 8; -1: none */
+    bool measure_times; /* histograms of calls and host calls (two clock reads each) */
 };
-#define HUSK_ENGINE_OPTIONS_INIT {.size = sizeof(struct husk_engine_options)}
+#define HUSK_ENGINE_OPTIONS_INIT                                                                             \
+    { .size = sizeof(struct husk_engine_options) }
 
 /* Opens KVM and checks what it can do. `options` may be NULL.
  * HUSK_E_NO_KVM (no device, no permission; the message says which and how to get it), HUSK_E_KVM_CAP, HUSK_E_NOMEM. */
-HUSK_API int husk_engine_new(const struct husk_engine_options *options, husk_engine **ret_engine, struct husk_error *err);
+HUSK_API int husk_engine_new(const struct husk_engine_options *options, husk_engine **ret_engine,
+                             struct husk_error *err);
 
 /* Images, imports and sandboxes keep the engine alive; this drops the caller's share. */
 HUSK_API void husk_engine_free(husk_engine *engine);
@@ -175,8 +178,10 @@ typedef struct husk_image husk_image;
  * verify: also compare the content hash (reads the whole file). The file must not be changed while it is open.
  * engine NULL: to look at it only (husk_image_info and the like; no sandbox can be made), where there is no KVM, too.
  * HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION, HUSK_E_CPU, HUSK_E_SYS, HUSK_E_NOMEM. */
-HUSK_API int husk_image_open(husk_engine *engine, const char *path, bool verify, husk_image **ret_image, struct husk_error *err);
-HUSK_API int husk_image_open_fd(husk_engine *engine, int fd, bool verify, husk_image **ret_image, struct husk_error *err);
+HUSK_API int husk_image_open(husk_engine *engine, const char *path, bool verify, husk_image **ret_image,
+                             struct husk_error *err);
+HUSK_API int husk_image_open_fd(husk_engine *engine, int fd, bool verify, husk_image **ret_image,
+                                struct husk_error *err);
 /* The bytes are copied. */
 HUSK_API int husk_image_open_buffer(husk_engine *engine, const void *bytes, size_t count, bool verify,
                                     husk_image **ret_image, struct husk_error *err);
@@ -192,7 +197,7 @@ struct husk_extern {
     size_t module_bytes;
     const char *name;
     size_t name_bytes;
-    uint32_t idx; /* in the index space of its kind; of a FUNC: husk_func.idx */
+    uint32_t idx;              /* in the index space of its kind; of a FUNC: husk_func.idx */
     struct husk_functype func; /* FUNC */
     uint64_t min, max;         /* TABLE: entries; MEMORY: wasm pages of 64 KiB */
     bool has_max;
@@ -230,22 +235,25 @@ typedef struct husk_caller husk_caller;
  * declared types. Return 0, or a negative HUSK_E_… (or husk_caller_fail()) to end the guest's call with trap HUSK_TRAP_HOST_FUNCTION;
  * nothing is poisoned. Runs on the thread that made the call. It may call back into the guest (husk_call on
  * husk_caller_sandbox()), up to the limit on depth. */
-typedef int (*husk_host_fn)(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results);
+typedef int (*husk_host_fn)(husk_caller *caller, void *user, const struct husk_value *args,
+                            struct husk_value *results);
 
 HUSK_API int husk_imports_new(husk_engine *engine, husk_imports **ret_imports, struct husk_error *err);
 HUSK_API void husk_imports_free(husk_imports *imports);
 
 /* Define what a module may import. A later definition of the same name replaces the earlier. Names are copied.
  * user_free (may be NULL) is called with `user` once no set and no sandbox refers to it any more. */
-HUSK_API int husk_imports_func(husk_imports *imports, const char *module, const char *name, const struct husk_functype *type,
-                               husk_host_fn fn, void *user, void (*user_free)(void *user), struct husk_error *err);
+HUSK_API int husk_imports_func(husk_imports *imports, const char *module, const char *name,
+                               const struct husk_functype *type, husk_host_fn fn, void *user,
+                               void (*user_free)(void *user), struct husk_error *err);
 HUSK_API int husk_imports_global(husk_imports *imports, const char *module, const char *name, bool is_mutable,
                                  const struct husk_value *initial, struct husk_error *err);
 /* Every sandbox gets a memory or table of its own of these limits (max UINT64_MAX: none). Sizes: wasm pages, entries. */
-HUSK_API int husk_imports_memory(husk_imports *imports, const char *module, const char *name, uint64_t min_pages,
-                                 uint64_t max_pages, struct husk_error *err);
-HUSK_API int husk_imports_table(husk_imports *imports, const char *module, const char *name, husk_type elem_type,
-                                uint64_t min_entries, uint64_t max_entries, struct husk_error *err);
+HUSK_API int husk_imports_memory(husk_imports *imports, const char *module, const char *name,
+                                 uint64_t min_pages, uint64_t max_pages, struct husk_error *err);
+HUSK_API int husk_imports_table(husk_imports *imports, const char *module, const char *name,
+                                husk_type elem_type, uint64_t min_entries, uint64_t max_entries,
+                                struct husk_error *err);
 
 /* WASI preview 1 (wasi_snapshot_preview1 and, for old toolchains, wasi_unstable). */
 struct husk_wasi_options {
@@ -255,14 +263,17 @@ struct husk_wasi_options {
     const char *const *env; /* "NAME=value"; copied */
     size_t env_count;
     int stdin_fd, stdout_fd, stderr_fd; /* borrowed, examined now; -1: closed to the guest */
-    uint64_t random_seed; /* 0: from the kernel; otherwise a reproducible sequence */
+    uint64_t random_seed;               /* 0: from the kernel; otherwise a reproducible sequence */
 };
-#define HUSK_WASI_OPTIONS_INIT {.size = sizeof(struct husk_wasi_options), .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1}
-HUSK_API int husk_imports_wasi(husk_imports *imports, const struct husk_wasi_options *options, struct husk_error *err);
+#define HUSK_WASI_OPTIONS_INIT                                                                               \
+    { .size = sizeof(struct husk_wasi_options), .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1 }
+HUSK_API int husk_imports_wasi(husk_imports *imports, const struct husk_wasi_options *options,
+                               struct husk_error *err);
 
 HUSK_API husk_sandbox *husk_caller_sandbox(husk_caller *caller);
 /* Fail with a message of your own; returns the status to return. */
-HUSK_API int husk_caller_fail(husk_caller *caller, const char *format, ...) __attribute__((format(printf, 2, 3)));
+HUSK_API int husk_caller_fail(husk_caller *caller, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /* End the guest program with an exit code (outcome HUSK_EXITED); returns the status to return. */
 HUSK_API int husk_caller_exit(husk_caller *caller, int32_t exit_code);
 
@@ -270,18 +281,21 @@ HUSK_API int husk_caller_exit(husk_caller *caller, int32_t exit_code);
 
 struct husk_sandbox_options {
     size_t size;
-    uint64_t memory_max_bytes;    /* all linear memories together; default: what the module declares (at most 4 GiB each) */
+    uint64_t
+        memory_max_bytes; /* all linear memories together; default: what the module declares (at most 4 GiB each) */
     uint64_t table_max_entries;   /* all tables together; default 1,000,000 or what the module starts with */
     uint64_t stack_bytes;         /* native stack; default 1 MiB, 16 KiB … 64 MiB */
     uint32_t host_call_depth_max; /* nested host call → guest call → …; default 16 */
 };
-#define HUSK_SANDBOX_OPTIONS_INIT {.size = sizeof(struct husk_sandbox_options)}
+#define HUSK_SANDBOX_OPTIONS_INIT                                                                            \
+    { .size = sizeof(struct husk_sandbox_options) }
 
 /* A fresh instance of the image in a VM of its own. No guest code runs yet. `imports` may be NULL; what it defines is
  * resolved now (the set may be freed afterwards). HUSK_E_LINK names the import that is missing or of another type.
  * `image` may be a snapshot. NULL: an empty sandbox, to be loaded later (husk_sandbox_load()). */
 HUSK_API int husk_sandbox_new(husk_engine *engine, husk_image *image, const husk_imports *imports,
-                              const struct husk_sandbox_options *options, husk_sandbox **ret_sandbox, struct husk_error *err);
+                              const struct husk_sandbox_options *options, husk_sandbox **ret_sandbox,
+                              struct husk_error *err);
 HUSK_API void husk_sandbox_free(husk_sandbox *sandbox);
 
 /* ---- Snapshots and restore ------------------------------------------------------------------------------------------ */
@@ -323,7 +337,8 @@ HUSK_API int husk_sandbox_unload(husk_sandbox *sandbox, struct husk_error *err);
 
 /* Load an image or a snapshot into a sandbox, whatever it held before (a loaded instance is unloaded first). Errors as husk_sandbox_new(): all
  * that can be refused is refused before anything is changed. `imports` may be NULL. The sandbox keeps its limits. */
-HUSK_API int husk_sandbox_load(husk_sandbox *sandbox, husk_image *image, const husk_imports *imports, struct husk_error *err);
+HUSK_API int husk_sandbox_load(husk_sandbox *sandbox, husk_image *image, const husk_imports *imports,
+                               struct husk_error *err);
 
 /* Another sandbox in the same state, with the same imports and limits: a snapshot, and a new sandbox from it. */
 HUSK_API int husk_sandbox_clone(husk_sandbox *sandbox, husk_sandbox **ret_clone, struct husk_error *err);
@@ -350,8 +365,9 @@ HUSK_API int husk_memory_image_new(husk_sandbox *sandbox, uint32_t mem_idx, uint
 /* [addr, addr + bytes) of memory mem_idx then reads as [offset, offset + bytes) of the image. HUSK_E_INVAL (alignment), HUSK_E_LIMIT (out
  * of bounds of the memory or of the image), HUSK_E_STATE (a call is running: allowed only from a host function of that very call). A restore takes the
  * mapping away again. */
-HUSK_API int husk_memory_image_map(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, const husk_memory_image *image,
-                                   uint64_t offset, uint64_t bytes, struct husk_error *err);
+HUSK_API int husk_memory_image_map(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr,
+                                   const husk_memory_image *image, uint64_t offset, uint64_t bytes,
+                                   struct husk_error *err);
 HUSK_API uint64_t husk_memory_image_bytes(const husk_memory_image *image);
 HUSK_API void husk_memory_image_free(husk_memory_image *image);
 
@@ -362,11 +378,11 @@ HUSK_API void husk_engine_trim(husk_engine *engine, uint32_t keep);
 /* ---- Calls -------------------------------------------------------------------------------------------------------- */
 
 enum husk_outcome_kind {
-    HUSK_RETURNED,       /* results are set */
-    HUSK_TRAPPED,        /* trap, message, frames; the instance stays usable (core spec 4.4) */
-    HUSK_EXITED,         /* proc_exit: exit_code; the instance stays usable */
-    HUSK_DEADLINE,       /* cut off by a wall or CPU limit; poisoned */
-    HUSK_INTERRUPTED,    /* husk_interrupt(); poisoned, unless it came before the guest ran (frames_count 0, is_poisoned false) */
+    HUSK_RETURNED, /* results are set */
+    HUSK_TRAPPED,  /* trap, message, frames; the instance stays usable (core spec 4.4) */
+    HUSK_EXITED,   /* proc_exit: exit_code; the instance stays usable */
+    HUSK_DEADLINE, /* cut off by a wall or CPU limit; poisoned */
+    HUSK_INTERRUPTED, /* husk_interrupt(); poisoned, unless it came before the guest ran (frames_count 0, is_poisoned false) */
     HUSK_GUEST_VIOLATION /* the guest's code did what no compiled module does; poisoned */
 };
 
@@ -413,7 +429,8 @@ struct husk_call_options {
     uint64_t wall_ns; /* from the start of the call; 0: no limit. Granularity about 1 ms: never early */
     uint64_t cpu_ns;  /* CPU time of the calling thread during the call; 0: no limit */
 };
-#define HUSK_CALL_OPTIONS_INIT {.size = sizeof(struct husk_call_options)}
+#define HUSK_CALL_OPTIONS_INIT                                                                               \
+    { .size = sizeof(struct husk_call_options) }
 
 /* Run the module's deferred initialisation and start function, once. The first husk_call() does it if nobody has.
  * If it does not return, the instance is dead: later calls fail with HUSK_E_STATE. */
@@ -424,9 +441,10 @@ HUSK_API int husk_sandbox_start(husk_sandbox *sandbox, const struct husk_call_op
  * function takes and gives, args with matching types (HUSK_E_TYPE otherwise). Returns 0 whenever the guest ran (or was
  * interrupted): look at ret_outcome->kind; results are written only for HUSK_RETURNED. `options` may be NULL.
  * HUSK_E_NOT_FOUND, HUSK_E_TYPE, HUSK_E_STATE, HUSK_E_POISONED, HUSK_E_LIMIT (depth), HUSK_E_SYS. */
-HUSK_API int husk_call(husk_sandbox *sandbox, const char *export_name, const struct husk_value *args, size_t args_count,
-                       struct husk_value *results, size_t results_count, const struct husk_call_options *options,
-                       struct husk_outcome *ret_outcome, struct husk_error *err);
+HUSK_API int husk_call(husk_sandbox *sandbox, const char *export_name, const struct husk_value *args,
+                       size_t args_count, struct husk_value *results, size_t results_count,
+                       const struct husk_call_options *options, struct husk_outcome *ret_outcome,
+                       struct husk_error *err);
 
 /* The same without the look-up: resolve once per image, call often on any sandbox of that image. */
 typedef struct husk_func {
@@ -434,16 +452,17 @@ typedef struct husk_func {
 } husk_func;
 HUSK_API int husk_image_func(const husk_image *image, const char *export_name, husk_func *ret_func,
                              struct husk_functype *ret_type, struct husk_error *err);
-HUSK_API int husk_call_func(husk_sandbox *sandbox, husk_func func, const struct husk_value *args, size_t args_count,
-                            struct husk_value *results, size_t results_count, const struct husk_call_options *options,
-                            struct husk_outcome *ret_outcome, struct husk_error *err);
+HUSK_API int husk_call_func(husk_sandbox *sandbox, husk_func func, const struct husk_value *args,
+                            size_t args_count, struct husk_value *results, size_t results_count,
+                            const struct husk_call_options *options, struct husk_outcome *ret_outcome,
+                            struct husk_error *err);
 
 /* String or bytes in, bytes out, over the module's exported allocator (`cabi_realloc`, or `malloc` and `free`).
  * The export takes (ptr i32, len i32) and returns i64 = ptr | len << 32, or i32 = ptr to a {ptr u32, len u32} pair in memory, or two i32.
  * The result is copied to a malloc()ed, NUL-terminated buffer that the caller frees; the guest's buffers are freed if it
  * exports `free`. Everything the guest says is checked: HUSK_E_GUEST if it points outside its memory. */
-HUSK_API int husk_call_bytes(husk_sandbox *sandbox, const char *export_name, const void *bytes, size_t count, void **ret_bytes,
-                             size_t *ret_count, const struct husk_call_options *options,
+HUSK_API int husk_call_bytes(husk_sandbox *sandbox, const char *export_name, const void *bytes, size_t count,
+                             void **ret_bytes, size_t *ret_count, const struct husk_call_options *options,
                              struct husk_outcome *ret_outcome, struct husk_error *err);
 
 /* End the call that runs in this sandbox, or, if none runs, the next one (sticky until a call consumes it). Any thread;
@@ -453,13 +472,15 @@ HUSK_API void husk_interrupt(husk_sandbox *sandbox);
 /* ---- Guest memory and globals ---------------------------------------------------------------------------------------- */
 
 /* A checked view of [addr, addr + count) of linear memory mem_idx: ret_span points into the sandbox's memory, and stays
- * valid until the sandbox is freed. The guest can change it whenever it runs. HUSK_E_LIMIT if any byte is out of bounds. */
-HUSK_API int husk_memory_span(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uint64_t count, void **ret_span,
-                              struct husk_error *err);
+ * valid until the sandbox is freed, unloaded, or loaded into (a restore keeps it). It may be written from any thread. The guest can change it whenever it runs. HUSK_E_LIMIT if any byte is out of bounds. */
+HUSK_API int husk_memory_span(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uint64_t count,
+                              void **ret_span, struct husk_error *err);
 /* Bytes; 0 if there is no such memory. */
 HUSK_API uint64_t husk_memory_bytes(const husk_sandbox *sandbox, uint32_t mem_idx);
-HUSK_API int husk_global_get(husk_sandbox *sandbox, const char *export_name, struct husk_value *ret_value, struct husk_error *err);
-HUSK_API int husk_global_set(husk_sandbox *sandbox, const char *export_name, const struct husk_value *value, struct husk_error *err);
+HUSK_API int husk_global_get(husk_sandbox *sandbox, const char *export_name, struct husk_value *ret_value,
+                             struct husk_error *err);
+HUSK_API int husk_global_set(husk_sandbox *sandbox, const char *export_name, const struct husk_value *value,
+                             struct husk_error *err);
 
 /* ---- Counters ------------------------------------------------------------------------------------------------------- */
 
@@ -476,14 +497,20 @@ struct husk_stats {
     /* Loads: into memory mapped on the same module (a restore in place); into a used VM with new memory; with a new VM. */
     uint64_t loads_in_place, loads_rebuilt, loads_new_vm;
     uint64_t unloads;
-    uint64_t pool_hits, pool_misses, pool_drops; /* new sandboxes with and without an idle VM; VMs that the pool had no room for */
+    uint64_t pool_hits, pool_misses,
+        pool_drops; /* new sandboxes with and without an idle VM; VMs that the pool had no room for */
     uint64_t memory_images_made, memory_images_mapped;
     /* Sums of durations in nanoseconds; the histograms (husk_engine_histogram()) have the distribution. */
     uint64_t restore_ns, snapshot_ns;
 };
 HUSK_API void husk_engine_stats(const husk_engine *engine, struct husk_stats *ret_stats);
 
-enum husk_histogram_kind { HUSK_HISTOGRAM_RESTORE, HUSK_HISTOGRAM_SNAPSHOT, HUSK_HISTOGRAM_CALL, HUSK_HISTOGRAM_HOST_CALL };
+enum husk_histogram_kind {
+    HUSK_HISTOGRAM_RESTORE,
+    HUSK_HISTOGRAM_SNAPSHOT,
+    HUSK_HISTOGRAM_CALL,
+    HUSK_HISTOGRAM_HOST_CALL
+};
 #define HUSK_HISTOGRAM_BUCKETS 40
 
 /* Durations by power of two: buckets[i] counts those of at least 2^i and less than 2^(i+1) ns (the first also those of 0, the last all longer ones).
@@ -492,11 +519,13 @@ struct husk_histogram {
     uint64_t count, sum_ns;
     uint64_t buckets[HUSK_HISTOGRAM_BUCKETS];
 };
-HUSK_API void husk_engine_histogram(const husk_engine *engine, enum husk_histogram_kind kind, struct husk_histogram *ret_histogram);
+HUSK_API void husk_engine_histogram(const husk_engine *engine, enum husk_histogram_kind kind,
+                                    struct husk_histogram *ret_histogram);
 
 /* All of the above in the Prometheus text format (version 0.0.4), names husk_…; `write` gets it in pieces, and a negative result of it
  * ends the writing and is returned. Also gauges: husk_vms, husk_pool_idle. */
-HUSK_API int husk_engine_prometheus(const husk_engine *engine, int (*write)(void *user, const char *text, size_t count), void *user);
+HUSK_API int husk_engine_prometheus(const husk_engine *engine,
+                                    int (*write)(void *user, const char *text, size_t count), void *user);
 
 #ifdef __cplusplus
 }

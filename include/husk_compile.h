@@ -16,17 +16,19 @@ extern "C" {
 
 struct husk_compile_options {
     size_t size;
-    int opt_level;          /* 0 … 3; -1 or the INIT macro: the default level, 2 */
-    const char *cpu;        /* LLVM CPU name; NULL or "native": this machine; "x86-64-v2": portable */
-    bool strict_traps;      /* keep every load, even where its value is provably unused */
-    uint32_t threads;       /* 0: one per core, at most 8 */
-    uint64_t cpu_limit_ns;  /* CPU time of the worker; 0: 10 minutes */
+    int opt_level;               /* 0 … 3; -1 or the INIT macro: the default level, 2 */
+    const char *cpu;             /* LLVM CPU name; NULL or "native": this machine; "x86-64-v2": portable */
+    bool strict_traps;           /* keep every load, even where its value is provably unused */
+    uint32_t threads;            /* 0: one per core, at most 8 */
+    uint64_t cpu_limit_ns;       /* CPU time of the worker; 0: 10 minutes */
     uint64_t memory_limit_bytes; /* address space of the worker; 0: 8 GiB */
     const char *worker_path;     /* NULL: beside the library or where `make install` put it */
-    void (*progress)(void *user, uint32_t done, uint32_t total); /* functions compiled; from the calling thread */
+    void (*progress)(void *user, uint32_t done,
+                     uint32_t total); /* functions compiled; from the calling thread */
     void *progress_user;
 };
-#define HUSK_COMPILE_OPTIONS_INIT {.size = sizeof(struct husk_compile_options), .opt_level = -1}
+#define HUSK_COMPILE_OPTIONS_INIT                                                                            \
+    { .size = sizeof(struct husk_compile_options), .opt_level = -1 }
 
 /* Is this a wasm binary (starts with "\0asm")? */
 HUSK_API bool husk_is_wasm(const void *bytes, size_t count);
@@ -38,12 +40,13 @@ HUSK_API int husk_validate(const void *wasm, size_t count, struct husk_error *er
 /* ---- Looking into a module, without compiling ---- */
 
 struct husk_wasm_info {
-    uint64_t types_count, funcs_count, tables_count, memories_count, globals_count; /* imported ones included */
+    uint64_t types_count, funcs_count, tables_count, memories_count,
+        globals_count; /* imported ones included */
     uint64_t elems_count, datas_count, customs_count;
     uint64_t code_bytes, data_bytes; /* function bodies, data segments */
-    bool has_start;  /* a start function */
-    bool has_names;  /* some function has a name in the name section */
-    bool has_dwarf;  /* a .debug_line section: backtraces can name source lines */
+    bool has_start;                  /* a start function */
+    bool has_names;                  /* some function has a name in the name section */
+    bool has_dwarf;                  /* a .debug_line section: backtraces can name source lines */
     bool uses_simd;
     char module_name[128]; /* from the name section, cut to fit; or "" */
 };
@@ -51,21 +54,22 @@ struct husk_wasm_info {
 /* Decode and validate, then call visit once per import and export, in the module's order. What `item` points to is valid
  * during the call only. visit may be NULL. Errors of husk_validate(). */
 HUSK_API int husk_wasm_describe(const void *wasm, size_t count,
-                                void (*visit)(void *user, bool is_import, const struct husk_extern *item), void *user,
-                                struct husk_wasm_info *ret_info, struct husk_error *err);
+                                void (*visit)(void *user, bool is_import, const struct husk_extern *item),
+                                void *user, struct husk_wasm_info *ret_info, struct husk_error *err);
 
 /* Write a module as text, close to the text format, with the byte offset of every instruction. `write` gets pieces of UTF-8
  * text and returns 0 to go on; another number ends the printing and is returned. The module need not be valid, but must be well-formed:
  * errors of husk_validate() other than HUSK_E_INVALID_WASM. */
-HUSK_API int husk_wasm_print(const void *wasm, size_t count, int (*write)(void *user, const char *text, size_t count),
-                             void *user, struct husk_error *err);
+HUSK_API int husk_wasm_print(const void *wasm, size_t count,
+                             int (*write)(void *user, const char *text, size_t count), void *user,
+                             struct husk_error *err);
 
 /* ---- Compiling ---- */
 
 /* Compile to an image in an anonymous file (memfd): *ret_fd is the caller's, positioned at 0, O_CLOEXEC.
  * Errors of husk_validate(), and HUSK_E_COMPILER, HUSK_E_TIMEOUT, HUSK_E_SYS. */
-HUSK_API int husk_compile(const void *wasm, size_t count, const struct husk_compile_options *options, int *ret_fd,
-                          struct husk_error *err);
+HUSK_API int husk_compile(const void *wasm, size_t count, const struct husk_compile_options *options,
+                          int *ret_fd, struct husk_error *err);
 
 /* Compile to a file, written atomically (temporary file beside it, fsync, rename). */
 HUSK_API int husk_compile_to_file(const void *wasm, size_t count, const struct husk_compile_options *options,

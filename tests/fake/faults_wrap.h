@@ -60,6 +60,9 @@ int __wrap_ftruncate(int fd, off_t bytes);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*main)(void *),
                           void *argument);
 
+int __real_pthread_cond_signal(pthread_cond_t *cond);
+int __wrap_pthread_cond_signal(pthread_cond_t *cond);
+
 static void *count_block(void *block) {
     atomic_fetch_add(&live_blocks, block != NULL);
     return block;
@@ -139,6 +142,14 @@ int __wrap_ftruncate(int fd, off_t bytes) {
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*main)(void *),
                           void *argument) {
     WRAP_INT(pthread_create, EAGAIN, EAGAIN, thread, attr, main, argument);
+}
+
+/* Never fails; counted, because each may be a system call. */
+static atomic_uint wakes_count;
+
+int __wrap_pthread_cond_signal(pthread_cond_t *cond) {
+    atomic_fetch_add(&wakes_count, 1);
+    return __real_pthread_cond_signal(cond);
 }
 
 #endif

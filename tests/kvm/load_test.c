@@ -107,7 +107,8 @@ TEST(restores_once_however_it_is_loaded) {
         CHECK_EQ_U64(restores(&lab), before + 1);
         CHECK_EQ_I64(STATE_CALL(&lab, "load", 100), 0x6c6c6568);
         STATE_CALL(&lab, "store", 100, 2);
-        CHECK_OK(husk_sandbox_load(lab.sandbox, image, lab.imports, &lab.err), lab.err); /* unloads by itself */
+        CHECK_OK(husk_sandbox_load(lab.sandbox, image, lab.imports, &lab.err),
+                 lab.err); /* unloads by itself */
         CHECK_EQ_U64(restores(&lab), before + 2);
         CHECK_EQ_I64(STATE_CALL(&lab, "load", 100), 0x6c6c6568);
         CHECK_EQ_U64(vms(&lab), vms_before);
@@ -151,13 +152,15 @@ TEST(an_empty_sandbox_can_be_loaded) {
     state_close(&lab);
 }
 
-static const char other_text[] = "(module (memory (export \"memory\") 3 5) (data (i32.const 70000) \"other\")"
-                                 " (global $g (mut i32) (i32.const 5)) (table 20 funcref)"
-                                 " (func (export \"get\") (param i32) (result i32) local.get 0 i32.load)"
-                                 " (func (export \"put\") (param i32 i32) local.get 0 local.get 1 i32.store)"
-                                 " (func (export \"count\") (result i32) global.get $g i32.const 1 i32.add global.set $g global.get $g))";
+static const char other_text[] =
+    "(module (memory (export \"memory\") 3 5) (data (i32.const 70000) \"other\")"
+    " (global $g (mut i32) (i32.const 5)) (table 20 funcref)"
+    " (func (export \"get\") (param i32) (result i32) local.get 0 i32.load)"
+    " (func (export \"put\") (param i32 i32) local.get 0 local.get 1 i32.store)"
+    " (func (export \"count\") (result i32) global.get $g i32.const 1 i32.add global.set $g global.get $g))";
 
-static int32_t call_other(struct state_lab *lab, husk_sandbox *sandbox, const char *name, int32_t argument, size_t count) {
+static int32_t call_other(struct state_lab *lab, husk_sandbox *sandbox, const char *name, int32_t argument,
+                          size_t count) {
     struct husk_value arg = value_i32(argument), result = value_i32(0);
     CHECK_OK(husk_call(sandbox, name, &arg, count, &result, 1, NULL, &lab->outcome, &lab->err), lab->err);
     CHECK_MSG(lab->outcome.kind == HUSK_RETURNED, "%s: %s", name, lab->outcome.message);
@@ -199,7 +202,8 @@ TEST(refused_loads_change_nothing) {
     husk_engine *elsewhere = NULL;
     state_open(&lab, NULL, NULL);
     STATE_CALL(&lab, "store", 8, 88);
-    husk_image *large = wat_image_with(lab.engine, "(module (memory 1) (table 2000000 funcref) (func (export \"f\")))", WAT_WORKER);
+    husk_image *large = wat_image_with(
+        lab.engine, "(module (memory 1) (table 2000000 funcref) (func (export \"f\")))", WAT_WORKER);
     CHECK_OK(husk_engine_new(NULL, &elsewhere, &err), err);
     husk_image *foreign = state_image(elsewhere);
     uint64_t before = restores(&lab);
@@ -312,7 +316,8 @@ TEST(another_process_runs_it) {
     CHECK_EQ_I64(pclose(pipe), 0);
     CHECK_STR(text, "9:i32\n");
     if (system("readelf --version >/dev/null 2>&1") == 0) {
-        snprintf(command, sizeof command, "readelf -lhSn %s 2>&1 >/dev/null | grep -q . && exit 1; readelf -l %s | grep -q LOAD",
+        snprintf(command, sizeof command,
+                 "readelf -lhSn %s 2>&1 >/dev/null | grep -q . && exit 1; readelf -l %s | grep -q LOAD",
                  scratch.path, scratch.path);
         CHECK_EQ_I64(system(command), 0);
     }

@@ -7,15 +7,16 @@
 #include "harness.h"
 #include "state_guest.h"
 
-static husk_memory_image *image_of(struct state_lab *lab, husk_sandbox *sandbox, uint64_t addr, uint64_t bytes) {
+static husk_memory_image *image_of(struct state_lab *lab, husk_sandbox *sandbox, uint64_t addr,
+                                   uint64_t bytes) {
     husk_memory_image *image = NULL;
     CHECK_OK(husk_memory_image_new(sandbox, 0, addr, bytes, &image, &lab->err), lab->err);
     CHECK_EQ_U64(husk_memory_image_bytes(image), bytes);
     return image;
 }
 
-static void map(struct state_lab *lab, husk_sandbox *sandbox, uint64_t addr, const husk_memory_image *image, uint64_t offset,
-                uint64_t bytes) {
+static void map(struct state_lab *lab, husk_sandbox *sandbox, uint64_t addr, const husk_memory_image *image,
+                uint64_t offset, uint64_t bytes) {
     CHECK_OK(husk_memory_image_map(sandbox, 0, addr, image, offset, bytes, &lab->err), lab->err);
 }
 
@@ -119,16 +120,19 @@ TEST(behaves_like_copies) {
         uint64_t action = state_random(&random) % 4;
         if (action == 0) {
             int32_t byte = (int32_t)(state_random(&random) % 256);
-            state_value(&lab, sides[side], "fill", STATE_ARGS((int32_t)page * 4096 + 5, byte, (int32_t)pages * 4096 - 9));
+            state_value(&lab, sides[side], "fill",
+                        STATE_ARGS((int32_t)page * 4096 + 5, byte, (int32_t)pages * 4096 - 9));
             memset(model[side] + page * 4096 + 5, byte, pages * 4096 - 9);
         } else if (action == 1) {
             husk_memory_image_free(images[which]);
             images[which] = image_of(&lab, sides[side], page * 4096, pages * 4096);
             memcpy(contents[which], model[side] + page * 4096, pages * 4096);
         } else if (images[which] != NULL) {
-            uint64_t most = husk_memory_image_bytes(images[which]) / 4096, offset = state_random(&random) % most;
+            uint64_t most = husk_memory_image_bytes(images[which]) / 4096,
+                     offset = state_random(&random) % most;
             most = most - offset < PAGES - page ? most - offset : PAGES - page;
-            int status = husk_memory_image_map(sides[side], 0, page * 4096, images[which], offset * 4096, most * 4096, &lab.err);
+            int status = husk_memory_image_map(sides[side], 0, page * 4096, images[which], offset * 4096,
+                                               most * 4096, &lab.err);
             if (status == HUSK_E_LIMIT) { /* as many mappings as there may be: start anew */
                 CHECK_OK(husk_sandbox_restore(sides[side], lab.image, &lab.err), lab.err);
                 state_value(&lab, sides[side], "fill", STATE_ARGS(0, 0, PAGES * 4096));
@@ -140,7 +144,8 @@ TEST(behaves_like_copies) {
         }
         struct state_copy copy;
         state_copy_take(sides[side], &copy);
-        CHECK_MSG(memcmp(copy.memory, model[side], sizeof model[side]) == 0, "round %d, action %d", round, (int)action);
+        CHECK_MSG(memcmp(copy.memory, model[side], sizeof model[side]) == 0, "round %d, action %d", round,
+                  (int)action);
         state_copy_done(&copy);
     }
     for (int i = 0; i < IMAGES; i++)
@@ -162,21 +167,25 @@ TEST(misuse_is_an_error) {
         uint64_t addr, bytes;
         uint32_t mem;
         int status;
-    } news[] = {{1, 4096, 0, HUSK_E_INVAL},       {0, 4095, 0, HUSK_E_INVAL},          {0, 0, 0, HUSK_E_INVAL},
-                {131072, 4096, 0, HUSK_E_LIMIT},  {126976, 8192, 0, HUSK_E_LIMIT},     {0, 4096, 1, HUSK_E_LIMIT},
-                {0, 4096, ~0u, HUSK_E_LIMIT},     {0, -4096ull, 0, HUSK_E_LIMIT},      {-4096ull, 4096, 0, HUSK_E_LIMIT},
-                {-4096ull, 8192, 0, HUSK_E_LIMIT}};
+    } news[] = {{1, 4096, 0, HUSK_E_INVAL},        {0, 4095, 0, HUSK_E_INVAL},
+                {0, 0, 0, HUSK_E_INVAL},           {131072, 4096, 0, HUSK_E_LIMIT},
+                {126976, 8192, 0, HUSK_E_LIMIT},   {0, 4096, 1, HUSK_E_LIMIT},
+                {0, 4096, ~0u, HUSK_E_LIMIT},      {0, -4096ull, 0, HUSK_E_LIMIT},
+                {-4096ull, 4096, 0, HUSK_E_LIMIT}, {-4096ull, 8192, 0, HUSK_E_LIMIT}};
     for (size_t i = 0; i < sizeof news / sizeof news[0]; i++)
-        CHECK_STATUS(husk_memory_image_new(s, news[i].mem, news[i].addr, news[i].bytes, &none, err), news[i].status);
+        CHECK_STATUS(husk_memory_image_new(s, news[i].mem, news[i].addr, news[i].bytes, &none, err),
+                     news[i].status);
     static const struct {
         uint64_t addr, offset, bytes;
         int status;
-    } maps[] = {{1, 0, 4096, HUSK_E_INVAL},          {0, 1, 4096, HUSK_E_INVAL},        {0, 0, 1, HUSK_E_INVAL},
-                {0, 0, 0, HUSK_E_INVAL},             {0, 8192, 4096, HUSK_E_LIMIT},     {0, 4096, 8192, HUSK_E_LIMIT},
-                {131072, 0, 4096, HUSK_E_LIMIT},     {0, -4096ull, 8192, HUSK_E_LIMIT}, {-4096ull, 0, 8192, HUSK_E_LIMIT},
-                {0, 0, -4096ull, HUSK_E_LIMIT},      {126976, 0, 8192, HUSK_E_LIMIT}};
+    } maps[] = {
+        {1, 0, 4096, HUSK_E_INVAL},      {0, 1, 4096, HUSK_E_INVAL},        {0, 0, 1, HUSK_E_INVAL},
+        {0, 0, 0, HUSK_E_INVAL},         {0, 8192, 4096, HUSK_E_LIMIT},     {0, 4096, 8192, HUSK_E_LIMIT},
+        {131072, 0, 4096, HUSK_E_LIMIT}, {0, -4096ull, 8192, HUSK_E_LIMIT}, {-4096ull, 0, 8192, HUSK_E_LIMIT},
+        {0, 0, -4096ull, HUSK_E_LIMIT},  {126976, 0, 8192, HUSK_E_LIMIT}};
     for (size_t i = 0; i < sizeof maps / sizeof maps[0]; i++)
-        CHECK_STATUS(husk_memory_image_map(s, 0, maps[i].addr, image, maps[i].offset, maps[i].bytes, err), maps[i].status);
+        CHECK_STATUS(husk_memory_image_map(s, 0, maps[i].addr, image, maps[i].offset, maps[i].bytes, err),
+                     maps[i].status);
     CHECK_STATUS(husk_memory_image_new(NULL, 0, 0, 4096, &none, err), HUSK_E_INVAL);
     CHECK_STATUS(husk_memory_image_new(s, 0, 0, 4096, NULL, err), HUSK_E_INVAL);
     CHECK_STATUS(husk_memory_image_map(NULL, 0, 0, image, 0, 4096, err), HUSK_E_INVAL);
@@ -208,7 +217,8 @@ struct host_maps {
     int status;
 };
 
-static int host_maps_image(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+static int host_maps_image(husk_caller *caller, void *user, const struct husk_value *args,
+                           struct husk_value *results) {
     struct host_maps *maps = user;
     (void)args;
     maps->status = husk_memory_image_map(husk_caller_sandbox(caller), 0, 4096, maps->image, 0, 4096, NULL);

@@ -156,7 +156,8 @@ TEST(nothing_is_left_for_the_next_one) {
         if (round % 4 == 3) { /* cut off in mid-call, parked poisoned */
             struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
             options.wall_ns = 2000000;
-            CHECK_OK(husk_call(lab.sandbox, "spin", NULL, 0, NULL, 0, &options, &lab.outcome, &lab.err), lab.err);
+            CHECK_OK(husk_call(lab.sandbox, "spin", NULL, 0, NULL, 0, &options, &lab.outcome, &lab.err),
+                     lab.err);
             CHECK(lab.outcome.is_poisoned);
         }
         if (round % 2 == 0) {
@@ -169,9 +170,11 @@ TEST(nothing_is_left_for_the_next_one) {
         }
         CHECK_EQ_U64(canaries_reachable(lab.sandbox), 0);
         for (int i = 0; i < 2; i++) {
-            CHECK_OK(husk_call(lab.sandbox, "find", NULL, 0, &result, 1, NULL, &lab.outcome, &lab.err), lab.err);
+            CHECK_OK(husk_call(lab.sandbox, "find", NULL, 0, &result, 1, NULL, &lab.outcome, &lab.err),
+                     lab.err);
             CHECK_EQ_I64(result.of.i32, 0);
-            CHECK_OK(husk_call(lab.sandbox, "grow", NULL, 0, &result, 1, NULL, &lab.outcome, &lab.err), lab.err);
+            CHECK_OK(husk_call(lab.sandbox, "grow", NULL, 0, &result, 1, NULL, &lab.outcome, &lab.err),
+                     lab.err);
             CHECK_EQ_I64(result.of.i32, i == 0 ? 4 : -1); /* 64 pages are too many */
         }
         husk_sandbox_free(lab.sandbox);

@@ -53,9 +53,11 @@ static unsigned rounds_wanted(void) {
 static void check_constant(const struct footprint *before, unsigned round) {
     struct footprint now = footprint_now();
     CHECK_EQ_U64(now.fds, before->fds);
-    CHECK_MSG(now.maps <= before->maps + 8, "%u mappings after %u rounds, %u before", now.maps, round, before->maps);
-    CHECK_MSG(now.rss_kib <= before->rss_kib + 8192, "%" PRIu64 " KiB resident after %u rounds, %" PRIu64 " before",
-              now.rss_kib, round, before->rss_kib);
+    CHECK_MSG(now.maps <= before->maps + 8, "%u mappings after %u rounds, %u before", now.maps, round,
+              before->maps);
+    CHECK_MSG(now.rss_kib <= before->rss_kib + 8192,
+              "%" PRIu64 " KiB resident after %u rounds, %" PRIu64 " before", now.rss_kib, round,
+              before->rss_kib);
 }
 
 /* Two targets in turn, at random: the module as compiled, and a snapshot with something of everything changed. */
@@ -273,8 +275,8 @@ TEST(history_ages_out) {
     husk_engine_stats(lab.engine, &after);
     CHECK_MSG(after.restore_pages_aged - before.restore_pages_aged >= 25, "%" PRIu64 " pages left",
               after.restore_pages_aged - before.restore_pages_aged);
-    CHECK_MSG(after.restore_pages_copied - before.restore_pages_copied < 32 + 40 * 6, "%" PRIu64 " pages copied",
-              after.restore_pages_copied - before.restore_pages_copied);
+    CHECK_MSG(after.restore_pages_copied - before.restore_pages_copied < 32 + 40 * 6,
+              "%" PRIu64 " pages copied", after.restore_pages_copied - before.restore_pages_copied);
     STATE_CALL(&lab, "fill", 0, 2, 2 * 65536);
     CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
     CHECK_EQ_I64(STATE_CALL(&lab, "load", 65536), 0);
@@ -290,7 +292,8 @@ static void poison_deadline(struct state_lab *lab) {
     CHECK_OK(husk_call(lab->sandbox, "spin", NULL, 0, NULL, 0, &options, &lab->outcome, &lab->err), lab->err);
     CHECK_EQ_U64(lab->outcome.kind, HUSK_DEADLINE);
     CHECK(lab->outcome.is_poisoned);
-    CHECK_STATUS(husk_call(lab->sandbox, "trap", NULL, 0, NULL, 0, NULL, &lab->outcome, &lab->err), HUSK_E_POISONED);
+    CHECK_STATUS(husk_call(lab->sandbox, "trap", NULL, 0, NULL, 0, NULL, &lab->outcome, &lab->err),
+                 HUSK_E_POISONED);
 }
 
 TEST(poisoned_sandboxes_heal) {
@@ -322,7 +325,8 @@ TEST(poisoned_sandboxes_heal) {
     state_close(&lab);
 }
 
-static int host_interrupts(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+static int host_interrupts(husk_caller *caller, void *user, const struct husk_value *args,
+                           struct husk_value *results) {
     (void)user, (void)args, (void)results;
     husk_interrupt(husk_caller_sandbox(caller));
     return 0;
@@ -342,7 +346,8 @@ TEST(interrupted_sandboxes_heal) {
     state_close(&lab);
 }
 
-static int host_fails(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+static int host_fails(husk_caller *caller, void *user, const struct husk_value *args,
+                      struct husk_value *results) {
     (void)user, (void)args, (void)results;
     return husk_caller_fail(caller, "not today");
 }
@@ -372,7 +377,8 @@ TEST(refused_restores_change_nothing) {
     struct state_lab lab;
     struct state_copy copy;
     state_open(&lab, NULL, NULL);
-    husk_image *other = state_image(lab.engine); /* the same bytes, opened anew: for a restore another module, or the same */
+    husk_image *other =
+        state_image(lab.engine); /* the same bytes, opened anew: for a restore another module, or the same */
     husk_image *foreign = wat_image_with(lab.engine, "(module (memory 1) (func (export \"f\")))", WAT_WORKER);
     STATE_CALL(&lab, "store", 300, 9);
     state_copy_take(lab.sandbox, &copy);

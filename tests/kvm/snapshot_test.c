@@ -205,7 +205,8 @@ struct inside {
     char message[512];
 };
 
-static int host_tries_everything(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+static int host_tries_everything(husk_caller *caller, void *user, const struct husk_value *args,
+                                 struct husk_value *results) {
     struct inside *inside = user;
     husk_sandbox *sandbox = husk_caller_sandbox(caller), *clone = NULL;
     husk_image *snapshot = NULL;

@@ -9,7 +9,7 @@
 #include "wat.h"
 
 #define MODULE(params)                                                                                       \
-    "(module (memory 1) (global $n (mut i32) (i32.const 0)) (global $a (mut i64) (i64.const 0))"              \
+    "(module (memory 1) (global $n (mut i32) (i32.const 0)) (global $a (mut i64) (i64.const 0))"             \
     " (global $b (mut i64) (i64.const 0))"                                                                   \
     " (func (export \"husk_restored\") " params ")"                                                          \
     " (func (export \"count\") (result i32) global.get $n)"                                                  \
@@ -18,7 +18,8 @@
 
 static const char good_module[] = MODULE("(param i64 i64) global.get $n i32.const 1 i32.add global.set $n"
                                          " local.get 0 global.set $a local.get 1 global.set $b");
-static const char other_module[] = MODULE("(param i64) (result i32) global.get $n i32.const 1 i32.add global.set $n i32.const 0");
+static const char other_module[] =
+    MODULE("(param i64) (result i32) global.get $n i32.const 1 i32.add global.set $n i32.const 0");
 static const char trap_module[] = MODULE("(param i64 i64) unreachable");
 
 static int64_t call(struct wat_lab *lab, husk_sandbox *sandbox, const char *name) {
@@ -42,7 +43,8 @@ TEST(fresh_entropy_once_per_restore) {
     for (int i = 0; i < 16; i++) {
         CHECK_OK(husk_sandbox_restore(lab.sandbox, snapshot, &lab.err), lab.err);
         if (i % 3 == 0)
-            CHECK_OK(husk_sandbox_restore(lab.sandbox, snapshot, &lab.err), lab.err); /* not called in between: once */
+            CHECK_OK(husk_sandbox_restore(lab.sandbox, snapshot, &lab.err),
+                     lab.err); /* not called in between: once */
         CHECK_EQ_I64(call(&lab, lab.sandbox, "count"), 1);
         CHECK_EQ_I64(call(&lab, lab.sandbox, "count"), 1);
         seen[2 * i] = call(&lab, lab.sandbox, "a");

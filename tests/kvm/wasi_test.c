@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "harness.h"
-#include "husk_compile.h"
+#include "ready_image.h"
 #include "wasi.h"
 
 /* ---- A module that imports what it is told to ---- */
@@ -106,11 +106,10 @@ struct world {
 static void world_open(struct world *world, const char *module, const char *wrong) {
     static struct bytes wasm;
     struct husk_error err;
-    int fd = -1;
     memset(world, 0, sizeof(*world));
     module_make(module, wrong, &wasm);
     CHECK_OK(husk_engine_new(NULL, &world->engine, &err), err);
-    CHECK_OK(husk_compile(wasm.data, wasm.count, NULL, &fd, &err), err);
+    int fd = ready_image_compile(wasm.data, wasm.count, wasm.data, wasm.count, NULL);
     CHECK_OK(husk_image_open_fd(world->engine, fd, true, &world->image, &err), err);
     close(fd);
     CHECK_OK(husk_imports_new(world->engine, &world->imports, &err), err);

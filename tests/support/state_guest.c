@@ -20,7 +20,8 @@ static const char module_text[] =
     " (global $h (export \"h\") (mut f64) (f64.const 1.5))"
     " (global $r (export \"r\") (mut funcref) (ref.null func))"
     " (type $v (func (result i32)))"
-    " (func $f0 (result i32) i32.const 1000) (func $f1 (result i32) i32.const 1001) (func $f2 (result i32) i32.const 1002)"
+    " (func $f0 (result i32) i32.const 1000) (func $f1 (result i32) i32.const 1001) (func $f2 (result i32) "
+    "i32.const 1002)"
     " (func (export \"load\") (param i32) (result i32) local.get 0 i32.load)"
     " (func (export \"store\") (param i32 i32) local.get 0 local.get 1 i32.store)"
     " (func (export \"fill\") (param i32 i32 i32) local.get 0 local.get 1 local.get 2 memory.fill)"
@@ -47,15 +48,8 @@ static const char module_text[] =
 
 int state_image_fd(void) {
     static int fd = -1;
-    if (fd >= 0)
-        return fd;
-    size_t count = 0;
-    struct husk_error err;
-    uint8_t *wasm = wat_to_wasm(module_text, &count);
-    struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
-    options.worker_path = WAT_WORKER;
-    CHECK_OK(husk_compile(wasm, count, &options, &fd, &err), err);
-    free(wasm);
+    if (fd < 0)
+        fd = wat_compile(module_text, WAT_WORKER);
     return fd;
 }
 
@@ -66,7 +60,8 @@ husk_image *state_image(husk_engine *engine) {
     return image;
 }
 
-static int host_plus_one(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+static int host_plus_one(husk_caller *caller, void *user, const struct husk_value *args,
+                         struct husk_value *results) {
     (void)caller, (void)user;
     results[0].of.i32 = args[0].of.i32 + 1;
     return 0;
@@ -78,7 +73,9 @@ husk_imports *state_imports(husk_engine *engine, husk_host_fn fn, void *user) {
     struct husk_error err;
     husk_imports *imports = NULL;
     CHECK_OK(husk_imports_new(engine, &imports, &err), err);
-    CHECK_OK(husk_imports_func(imports, "env", "host", &type, fn != NULL ? fn : host_plus_one, user, NULL, &err), err);
+    CHECK_OK(
+        husk_imports_func(imports, "env", "host", &type, fn != NULL ? fn : host_plus_one, user, NULL, &err),
+        err);
     return imports;
 }
 
@@ -88,7 +85,8 @@ husk_sandbox *state_sandbox(struct state_lab *lab, husk_image *image) {
     return sandbox;
 }
 
-void state_open_with(struct state_lab *lab, const struct husk_engine_options *options, husk_host_fn fn, void *user) {
+void state_open_with(struct state_lab *lab, const struct husk_engine_options *options, husk_host_fn fn,
+                     void *user) {
     memset(lab, 0, sizeof *lab);
     CHECK_OK(husk_engine_new(options, &lab->engine, &lab->err), lab->err);
     lab->image = state_image(lab->engine);
@@ -107,18 +105,22 @@ void state_close(struct state_lab *lab) {
     husk_engine_free(lab->engine);
 }
 
-int32_t state_run(struct state_lab *lab, husk_sandbox *sandbox, const char *name, const int32_t *args, size_t count) {
+int32_t state_run(struct state_lab *lab, husk_sandbox *sandbox, const char *name, const int32_t *args,
+                  size_t count) {
     struct husk_value values[4], result = value_i32(0);
     struct husk_functype type;
     husk_func func;
     for (size_t i = 0; i < count; i++)
         values[i] = value_i32(args[i]);
     CHECK_OK(husk_image_func(lab->image, name, &func, &type, &lab->err), lab->err);
-    CHECK_OK(husk_call(sandbox, name, values, count, &result, type.results_count, NULL, &lab->outcome, &lab->err), lab->err);
+    CHECK_OK(
+        husk_call(sandbox, name, values, count, &result, type.results_count, NULL, &lab->outcome, &lab->err),
+        lab->err);
     return result.of.i32;
 }
 
-int32_t state_value(struct state_lab *lab, husk_sandbox *sandbox, const char *name, const int32_t *args, size_t count) {
+int32_t state_value(struct state_lab *lab, husk_sandbox *sandbox, const char *name, const int32_t *args,
+                    size_t count) {
     int32_t value = state_run(lab, sandbox, name, args, count);
     CHECK_MSG(lab->outcome.kind == HUSK_RETURNED, "%s: %s", name, lab->outcome.message);
     return value;
@@ -156,15 +158,17 @@ bool state_copy_equal(const husk_sandbox *sandbox, const struct state_copy *copy
 
 static void check_zero(const uint8_t *bytes, uint64_t count, const char *what, const char *when) {
     for (uint64_t i = 0; i < count; i++)
-        CHECK_MSG(bytes[i] == 0, "%s: byte 0x%llx of the %s is 0x%02x", when, (unsigned long long)i, what, bytes[i]);
+        CHECK_MSG(bytes[i] == 0, "%s: byte 0x%llx of the %s is 0x%02x", when, (unsigned long long)i, what,
+                  bytes[i]);
 }
 
-static void check_same(const uint8_t *got, const uint8_t *expected, uint64_t count, const char *what, const char *when) {
+static void check_same(const uint8_t *got, const uint8_t *expected, uint64_t count, const char *what,
+                       const char *when) {
     if (memcmp(got, expected, count) == 0)
         return;
     for (uint64_t i = 0; i < count; i++)
-        CHECK_MSG(got[i] == expected[i], "%s: byte 0x%llx of the %s is 0x%02x, not 0x%02x", when, (unsigned long long)i, what,
-                  got[i], expected[i]);
+        CHECK_MSG(got[i] == expected[i], "%s: byte 0x%llx of the %s is 0x%02x, not 0x%02x", when,
+                  (unsigned long long)i, what, got[i], expected[i]);
 }
 
 void state_copy_check(const husk_sandbox *sandbox, const struct state_copy *copy, const char *when) {
@@ -188,7 +192,8 @@ uint64_t state_random(uint64_t *state) {
 }
 
 static void scramble_once(struct state_lab *lab, husk_sandbox *sandbox, uint64_t *random) {
-    const int32_t a = (int32_t)state_random(random), address = (int32_t)(state_random(random) % (2 * 65536 - 300));
+    const int32_t a = (int32_t)state_random(random),
+                  address = (int32_t)(state_random(random) % (2 * 65536 - 300));
     switch (state_random(random) % 16) {
     case 0: state_run(lab, sandbox, "fill", STATE_ARGS(address, a, 300)); break;
     case 1: state_run(lab, sandbox, "fill", STATE_ARGS(0, a, 65536 * 2)); break;

@@ -24,7 +24,8 @@ struct state_lab {
 
 /* Engine, compiled module, imports, one sandbox. `fn` may be NULL; the rest of the lab is overwritten. */
 void state_open(struct state_lab *lab, husk_host_fn fn, void *user);
-void state_open_with(struct state_lab *lab, const struct husk_engine_options *options, husk_host_fn fn, void *user);
+void state_open_with(struct state_lab *lab, const struct husk_engine_options *options, husk_host_fn fn,
+                     void *user);
 void state_close(struct state_lab *lab);
 /* The module, opened anew. */
 husk_image *state_image(husk_engine *engine);
@@ -34,11 +35,14 @@ husk_imports *state_imports(husk_engine *engine, husk_host_fn fn, void *user);
 husk_sandbox *state_sandbox(struct state_lab *lab, husk_image *image);
 
 /* A call with i32 arguments; how it ended is in the lab. Only a status other than 0 fails the test. Returns the i32 result, or 0. */
-int32_t state_run(struct state_lab *lab, husk_sandbox *sandbox, const char *name, const int32_t *args, size_t count);
+int32_t state_run(struct state_lab *lab, husk_sandbox *sandbox, const char *name, const int32_t *args,
+                  size_t count);
 /* The same, but it must return. */
-int32_t state_value(struct state_lab *lab, husk_sandbox *sandbox, const char *name, const int32_t *args, size_t count);
+int32_t state_value(struct state_lab *lab, husk_sandbox *sandbox, const char *name, const int32_t *args,
+                    size_t count);
 #define STATE_ARGS(...)                                                                                      \
-    (const int32_t[]){0 __VA_OPT__(, ) __VA_ARGS__} + 1, sizeof((const int32_t[]){0 __VA_OPT__(, ) __VA_ARGS__}) / 4 - 1
+    (const int32_t[]){0 __VA_OPT__(, ) __VA_ARGS__} + 1,                                                     \
+        sizeof((const int32_t[]){0 __VA_OPT__(, ) __VA_ARGS__}) / 4 - 1
 #define STATE_RUN(lab, name, ...) state_run(lab, (lab)->sandbox, name, STATE_ARGS(__VA_ARGS__))
 #define STATE_CALL(lab, name, ...) state_value(lab, (lab)->sandbox, name, STATE_ARGS(__VA_ARGS__))
 #define STATE_CALL_ON(lab, sandbox, name, ...) state_value(lab, sandbox, name, STATE_ARGS(__VA_ARGS__))

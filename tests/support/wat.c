@@ -7,8 +7,11 @@
 #include <unistd.h>
 
 #include "file.h"
+#include "ready_image.h"
 
 const char *wat_missing(const char *worker_path) {
+    if (ready_images_only())
+        return NULL;
     if (access(worker_path, X_OK) != 0)
         return "the compiler worker is not built";
     if (system("wat2wasm --version >/dev/null 2>&1") != 0)
@@ -35,16 +38,21 @@ uint8_t *wat_to_wasm(const char *wat, size_t *ret_count) {
     return wasm;
 }
 
-husk_image *wat_image_with(husk_engine *engine, const char *wat, const char *worker_path) {
+int wat_compile(const char *wat, const char *worker_path) {
     size_t count = 0;
-    struct husk_error err;
+    int fd = ready_image_open(wat, strlen(wat));
+    if (fd >= 0)
+        return fd;
     uint8_t *wasm = wat_to_wasm(wat, &count);
-    struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
-    options.worker_path = worker_path;
-    int fd = -1;
-    CHECK_OK(husk_compile(wasm, count, &options, &fd, &err), err);
+    fd = ready_image_compile(wat, strlen(wat), wasm, count, worker_path);
     free(wasm);
+    return fd;
+}
+
+husk_image *wat_image_with(husk_engine *engine, const char *wat, const char *worker_path) {
+    struct husk_error err;
     husk_image *image = NULL;
+    int fd = wat_compile(wat, worker_path);
     CHECK_OK(husk_image_open_fd(engine, fd, true, &image, &err), err);
     close(fd);
     return image;

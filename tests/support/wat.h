@@ -11,6 +11,8 @@
 
 /* malloc()ed wasm; ends the test if wat2wasm refuses the text. */
 uint8_t *wat_to_wasm(const char *wat, size_t *ret_count);
+/* A descriptor of the image, compiled or made beforehand (ready_image.h). */
+int wat_compile(const char *wat, const char *worker_path);
 husk_image *wat_image_with(husk_engine *engine, const char *wat, const char *worker_path);
 /* NULL if all that is needed is there. */
 const char *wat_missing(const char *worker_path);
