@@ -266,9 +266,9 @@ int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct husk_e
     status = sizing_init(&sizes, image, &sandbox->link, &sandbox->options, err);
     if (status != 0)
         return status;
-    status = make_memory_equal(sandbox, image, &sizes, err);
+    status = linkage_load_states(&sandbox->link, image, err); /* first: what a file says there can be refused */
     if (status == 0)
-        status = linkage_load_states(&sandbox->link, image, err);
+        status = make_memory_equal(sandbox, image, &sizes, err);
     if (status != 0) {
         sizing_done(&sizes);
         sandbox->is_poisoned = true;

@@ -103,13 +103,19 @@ void wasi_config_unref(struct wasi_config *config) {
 /* ---- Context ---- */
 
 void wasi_ctx_init(struct wasi_ctx *ctx, struct wasi_config *config) {
-    struct timespec now = {0};
     memset(ctx, 0, sizeof(*ctx));
     ctx->config = wasi_config_ref(config);
-    memcpy(ctx->fds, config->fds, sizeof(ctx->fds));
-    ctx->random_state = config->random_seed;
+    wasi_ctx_reset(ctx);
+}
+
+void wasi_ctx_reset(struct wasi_ctx *ctx) {
+    struct timespec now = {0};
+    memcpy(ctx->fds, ctx->config->fds, sizeof(ctx->fds));
+    ctx->random_state = ctx->config->random_seed;
     (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail with this clock */
     ctx->monotonic_base_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    ctx->cpu_total_ns = ctx->cpu_last_ns = 0;
+    ctx->cpu_last_tid = 0;
 }
 
 void wasi_ctx_done(struct wasi_ctx *ctx) {

@@ -56,7 +56,7 @@ struct wasi_config {
     uint64_t random_seed;
 };
 
-/* The state of one sandbox. A snapshot must carry all of it but config. */
+/* The state of one sandbox. A snapshot carries all of it but config (wasi_state.c). */
 struct wasi_ctx {
     struct wasi_config *config;
     struct wasi_fd fds[WASI_FDS_MAX];
@@ -110,6 +110,8 @@ struct wasi_config *wasi_config_ref(struct wasi_config *config);
 void wasi_config_unref(struct wasi_config *config);
 /* Cannot fail; wasi_ctx_done() drops the config. */
 void wasi_ctx_init(struct wasi_ctx *ctx, struct wasi_config *config);
+/* As new. */
+void wasi_ctx_reset(struct wasi_ctx *ctx);
 void wasi_ctx_done(struct wasi_ctx *ctx);
 extern const struct wasi_func wasi_funcs[WASI_FUNCS_COUNT];
 /* Returns the guest's errno (0 for functions without a result). */
@@ -129,6 +131,12 @@ static inline uint32_t wasi_arg32(const struct wasi_call *call, unsigned idx) {
 void wasi_fd_init(struct wasi_fd *fd, int host_fd);
 /* The open descriptor that the guest means by `fd`, if it has all of `rights`: else EBADF, ENOTCAPABLE. */
 uint16_t wasi_fd_get(const struct wasi_call *call, uint32_t fd, uint64_t rights, struct wasi_fd **ret_fd);
+
+/* ---- wasi_state.c: what a snapshot keeps ---- */
+struct buf;
+void wasi_state_save(const struct wasi_ctx *ctx, struct buf *buf);
+/* The bytes may come from anyone: HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION, and nothing is changed. NULL: as new. */
+int wasi_state_load(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count, struct husk_error *err);
 
 /* ---- wasi_clock.c: host time of a clock as the guest sees it ---- */
 uint16_t wasi_clock_now(struct wasi_ctx *ctx, uint32_t clock, uint64_t *ret_ns);

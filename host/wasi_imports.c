@@ -118,6 +118,14 @@ static void group_state_free(void *state) {
     free(state);
 }
 
+static void group_state_save(const void *state, struct buf *buf) {
+    wasi_state_save(state, buf);
+}
+
+static int group_state_load(void *state, const uint8_t *bytes, size_t count, struct husk_error *err) {
+    return wasi_state_load(state, bytes, count, err);
+}
+
 static void group_shared_free(void *shared) {
     wasi_config_unref(shared);
 }
@@ -125,6 +133,8 @@ static void group_shared_free(void *shared) {
 static const struct import_group_ops group_ops = {.name = "wasi",
                                                   .state_new = group_state_new,
                                                   .state_free = group_state_free,
+                                                  .state_save = group_state_save,
+                                                  .state_load = group_state_load,
                                                   .shared_free = group_shared_free};
 
 static int define_function(husk_imports *imports, struct import_group *group, uint32_t func_id,

@@ -1,0 +1,98 @@
+/*
+ * host/wasi_state.c: what of a sandbox's WASI state goes into a snapshot: which standard streams are open, under which numbers, with which
+ * flags and rights; a seeded generator's position; the clocks that belong to the instance. Not in it: arguments, environment and
+ * the streams themselves, which are the embedder's and come with the set of imports that the snapshot is loaded with.
+ */
+#include <string.h>
+#include <time.h>
+
+#include "buf.h"
+#include "error.h"
+#include "wasi.h"
+
+#define STATE_FORMAT 1u
+#define STREAM_CLOSED 0xffffu
+
+struct saved_fd {
+    uint16_t stream; /* index of struct wasi_config's fds; STREAM_CLOSED */
+    uint16_t flags;
+    uint32_t pad;
+    uint64_t rights;
+};
+
+/* Little-endian, as the host: images are for x86-64. */
+struct saved_state {
+    uint32_t format, is_seeded;
+    struct saved_fd fds[WASI_FDS_MAX];
+    uint64_t random_state, monotonic_ns, cpu_ns;
+};
+
+static uint16_t stream_of(const struct wasi_ctx *ctx, const struct wasi_fd *fd) {
+    for (uint16_t i = 0; fd->host_fd >= 0 && i < WASI_FDS_MAX; i++)
+        if (ctx->config->fds[i].host_fd == fd->host_fd)
+            return i;
+    return STREAM_CLOSED;
+}
+
+void wasi_state_save(const struct wasi_ctx *ctx, struct buf *buf) {
+    struct wasi_ctx now = *ctx; /* asking the time is a change */
+    struct saved_state saved = {.format = STATE_FORMAT,
+                                .is_seeded = ctx->config->random_seed != 0,
+                                .random_state = ctx->random_state};
+    for (unsigned i = 0; i < WASI_FDS_MAX; i++)
+        saved.fds[i] = (struct saved_fd){.stream = stream_of(ctx, &ctx->fds[i]),
+                                         .flags = ctx->fds[i].flags,
+                                         .rights = ctx->fds[i].rights};
+    (void)wasi_clock_now(&now, WASI_CLOCK_MONOTONIC, &saved.monotonic_ns);
+    (void)wasi_clock_now(&now, WASI_CLOCK_PROCESS_CPUTIME, &saved.cpu_ns);
+    buf_append(buf, &saved, sizeof(saved));
+}
+
+static int check_saved(const struct saved_state *saved, struct husk_error *err) {
+    if (saved->format != STATE_FORMAT || saved->is_seeded > 1)
+        return error_set(err, HUSK_E_IMAGE_VERSION, "the snapshot's WASI state has format %u; this is a husk for format %u",
+                         saved->format, STATE_FORMAT);
+    for (unsigned i = 0; i < WASI_FDS_MAX; i++) {
+        const struct saved_fd *fd = &saved->fds[i];
+        if ((fd->stream >= WASI_FDS_MAX && fd->stream != STREAM_CLOSED) || (fd->flags & ~WASI_FDFLAG_NONBLOCK) != 0)
+            return error_set(err, HUSK_E_BAD_IMAGE, "the snapshot's WASI state is damaged: descriptor %u is stream %u with flags "
+                                                    "0x%x", i, fd->stream, fd->flags);
+    }
+    if ((saved->monotonic_ns | saved->cpu_ns) >> 63 != 0)
+        return error_set(err, HUSK_E_BAD_IMAGE, "the snapshot's WASI state is damaged: its clocks run for 292 years");
+    return 0;
+}
+
+/* Rights are those of the stream that is given now, and never more than were left. */
+static void apply_saved(struct wasi_ctx *ctx, const struct saved_state *saved) {
+    for (unsigned i = 0; i < WASI_FDS_MAX; i++) {
+        const struct saved_fd *fd = &saved->fds[i];
+        if (fd->stream == STREAM_CLOSED || ctx->config->fds[fd->stream].host_fd < 0) {
+            ctx->fds[i].host_fd = -1;
+            continue;
+        }
+        ctx->fds[i] = ctx->config->fds[fd->stream];
+        ctx->fds[i].flags = fd->flags;
+        ctx->fds[i].rights &= fd->rights;
+    }
+    if (saved->is_seeded && ctx->config->random_seed != 0)
+        ctx->random_state = saved->random_state;
+    ctx->monotonic_base_ns -= saved->monotonic_ns; /* goes on where it was; unsigned, as the subtraction when it is read */
+    ctx->cpu_total_ns = saved->cpu_ns;
+}
+
+int wasi_state_load(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count, struct husk_error *err) {
+    struct saved_state saved;
+    if (bytes != NULL && count != sizeof(saved))
+        return error_set(err, HUSK_E_BAD_IMAGE, "the snapshot's WASI state has %zu bytes, not %zu", count, sizeof(saved));
+    if (bytes != NULL) {
+        memcpy(&saved, bytes, sizeof(saved));
+        int status = check_saved(&saved, err);
+        if (status != 0)
+            return status;
+    }
+    wasi_ctx_reset(ctx);
+    if (bytes != NULL)
+        apply_saved(ctx, &saved);
+    return 0;
+}

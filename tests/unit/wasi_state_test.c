@@ -1,0 +1,126 @@
+/*
+ * tests/unit/wasi_state_test.c: what a snapshot keeps of a sandbox's WASI state, and that no bytes of a file can do more than be
+ * refused.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "buf.h"
+#include "harness.h"
+#include "wasi_guest.h"
+
+static void open_guest(struct wasi_guest *guest, int fds[3], uint64_t seed) {
+    struct husk_wasi_options options = HUSK_WASI_OPTIONS_INIT;
+    fds[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    fds[1] = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    fds[2] = open("/dev/zero", O_RDWR | O_CLOEXEC);
+    options.stdin_fd = fds[0];
+    options.stdout_fd = fds[1];
+    options.stderr_fd = fds[2];
+    options.random_seed = seed;
+    wasi_guest_init(guest, &options);
+}
+
+static void close_guest(struct wasi_guest *guest, int fds[3]) {
+    wasi_guest_done(guest);
+    for (int i = 0; i < 3; i++)
+        close(fds[i]);
+}
+
+TEST(descriptors_random_numbers_and_clocks_come_back) {
+    struct wasi_guest first, second;
+    struct husk_error err;
+    int fds[3], other_fds[3];
+    struct buf saved = {0};
+    uint8_t expected[32];
+    open_guest(&first, fds, 7);
+    open_guest(&second, other_fds, 7);
+    CHECK_EQ_U64(WASI_CALL(&first, fd_close, 0), 0);
+    CHECK_EQ_U64(WASI_CALL(&first, fd_renumber, 2, 1), 0); /* 1 is now /dev/zero, 2 is closed */
+    CHECK_EQ_U64(WASI_CALL(&first, fd_fdstat_set_flags, 1, WASI_FDFLAG_NONBLOCK), 0);
+    CHECK_EQ_U64(WASI_CALL(&first, fd_fdstat_set_rights, 1, WASI_RIGHT_FD_WRITE, 0), 0);
+    CHECK_EQ_U64(WASI_CALL(&first, random_get, 0, 64), 0);
+    usleep(20000);
+    wasi_state_save(&first.ctx, &saved);
+    CHECK_EQ_U64(WASI_CALL(&first, random_get, 0, 32), 0);
+    memcpy(expected, first.memory, 32);
+    struct wasi_guest *both[2] = {&first, &second};
+    for (int i = 0; i < 2; i++) {
+        struct wasi_guest *guest = both[i];
+        CHECK_OK(wasi_state_load(&guest->ctx, saved.data, saved.count, &err), err);
+        CHECK_EQ_U64(guest->ctx.fds[0].host_fd, -1);
+        CHECK_EQ_U64(guest->ctx.fds[1].host_fd, i == 0 ? fds[2] : other_fds[2]);
+        CHECK_EQ_U64(guest->ctx.fds[1].flags, WASI_FDFLAG_NONBLOCK);
+        CHECK_EQ_U64(guest->ctx.fds[1].rights, WASI_RIGHT_FD_WRITE);
+        CHECK_EQ_U64(guest->ctx.fds[2].host_fd, -1);
+        CHECK_EQ_U64(WASI_CALL(guest, random_get, 0, 32), 0);
+        CHECK_MEM(guest->memory, expected, 32);
+        CHECK_EQ_U64(WASI_CALL(guest, clock_time_get, WASI_CLOCK_MONOTONIC, 0, 64), 0);
+        CHECK(wasi_guest_u64(guest, 64) >= 20000000 && wasi_guest_u64(guest, 64) < 20000000000ull);
+        CHECK_OK(wasi_state_load(&guest->ctx, NULL, 0, &err), err); /* as new */
+        CHECK_EQ_U64(guest->ctx.fds[0].host_fd, i == 0 ? fds[0] : other_fds[0]);
+        CHECK_EQ_U64(guest->ctx.fds[1].flags, 0);
+        CHECK(guest->ctx.fds[2].rights != 0);
+    }
+    buf_done(&saved);
+    close_guest(&first, fds);
+    close_guest(&second, other_fds);
+}
+
+/* A stream that the new set does not give stays closed. */
+TEST(only_what_is_given_is_opened) {
+    struct wasi_guest first, second;
+    struct husk_error err;
+    int fds[3];
+    struct buf saved = {0};
+    open_guest(&first, fds, 0);
+    wasi_guest_init(&second, NULL);
+    wasi_state_save(&first.ctx, &saved);
+    CHECK_OK(wasi_state_load(&second.ctx, saved.data, saved.count, &err), err);
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ_U64(second.ctx.fds[i].host_fd, -1);
+    buf_done(&saved);
+    wasi_guest_done(&second);
+    close_guest(&first, fds);
+}
+
+TEST(hostile_bytes_are_refused_or_harmless) {
+    struct wasi_guest guest;
+    struct husk_error err;
+    int fds[3];
+    struct buf saved = {0};
+    uint64_t random = 1;
+    open_guest(&guest, fds, 0);
+    wasi_state_save(&guest.ctx, &saved);
+    const uint64_t rights[3] = {guest.ctx.fds[0].rights, guest.ctx.fds[1].rights, guest.ctx.fds[2].rights};
+    for (size_t count = 0; count < saved.count; count++)
+        CHECK_STATUS(wasi_state_load(&guest.ctx, saved.data, count, &err), HUSK_E_BAD_IMAGE);
+    unsigned refused = 0;
+    for (int i = 0; i < 20000; i++) {
+        uint8_t *bytes = malloc(saved.count);
+        CHECK(bytes != NULL);
+        memcpy(bytes, saved.data, saved.count);
+        for (int k = 0; k < 1 + i % 4; k++) {
+            random = random * 6364136223846793005u + 1442695040888963407u;
+            bytes[(random >> 40) % saved.count] = (uint8_t)(random >> 32);
+        }
+        int status = wasi_state_load(&guest.ctx, bytes, saved.count, &err);
+        CHECK(status == 0 || status == HUSK_E_BAD_IMAGE || status == HUSK_E_IMAGE_VERSION);
+        refused += status != 0;
+        for (int fd = 0; fd < 3; fd++) {
+            int host_fd = guest.ctx.fds[fd].host_fd, stream = 0;
+            while (stream < 3 && fds[stream] != host_fd)
+                stream++;
+            CHECK(host_fd == -1 || stream < 3);
+            CHECK(host_fd == -1 || (guest.ctx.fds[fd].rights & ~rights[stream]) == 0);
+        }
+        free(bytes);
+    }
+    CHECK(refused > 1000 && refused < 20000);
+    buf_done(&saved);
+    close_guest(&guest, fds);
+}
+
+TEST_MAIN()
