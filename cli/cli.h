@@ -102,12 +102,13 @@ int compile_input_to(const struct input *input, struct compile_request *request,
 
 /* ---- commands: argv[0] is the command's name ---- */
 int cmd_run(int argc, char **argv);
+int cmd_snapshot(int argc, char **argv);
 int cmd_compile(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_validate(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 
 /* ---- help.c ---- */
-extern const char help_husk[], help_run[], help_compile[], help_inspect[], help_validate[], help_doctor[];
+extern const char help_husk[], help_run[], help_snapshot[], help_compile[], help_inspect[], help_validate[], help_doctor[];
 
 #endif

@@ -229,7 +229,7 @@ static void inspect_image_rows(struct inspect *inspect, const husk_image *image,
     husk_image_info(image, &info);
     for (int i = 0; i < 32; i++)
         snprintf(hash + 2 * i, 3, "%02x", info.wasm_sha256[i]);
-    begin(inspect, "image");
+    begin(inspect, husk_image_is_snapshot(image) ? "snapshot" : "image");
     row_text(inspect, "name", info.module_name);
     row_text(inspect, "compiler", info.compiler);
     row_u64(inspect, "opt_level", (uint64_t)info.opt_level);
@@ -246,6 +246,8 @@ static void inspect_image_rows(struct inspect *inspect, const husk_image *image,
     row_u64(inspect, "tables", info.tables_count);
     row_u64(inspect, "memories", info.memories_count);
     row_u64(inspect, "globals", info.globals_count);
+    row_u64(inspect, "memory_pages", info.memory_pages);
+    row_u64(inspect, "table_entries", info.table_entries);
     row_bool(inspect, "needs_init", info.needs_init);
     row_bool(inspect, "source_lines", info.has_lines);
 }

@@ -1,5 +1,6 @@
 /*
- * cli/cmd_run.c: husk run: a module or image as a program, or one of its functions.
+ * cli/cmd_run.c: husk run: a module or image as a program, or one of its functions; and husk snapshot: the same up to a point, and
+ * then the state is written to a file.
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -13,7 +14,9 @@
 struct run {
     struct report report;
     const char *path;
-    const char *invoke; /* NULL: _start */
+    const char *invoke; /* NULL: _start; of a snapshot: only what initialises the module */
+    bool is_snapshot;
+    const char *output; /* of a snapshot */
     bool has_stats;
     char **words; /* after the file: the program's arguments, or the function's */
     size_t words_count;
@@ -50,6 +53,7 @@ static const struct option run_options[] = {
     {"help", no_argument, NULL, 'h'},
     {"env", required_argument, NULL, OPT_ENV},
     {"invoke", required_argument, NULL, OPT_INVOKE},
+    {"output", required_argument, NULL, 'o'}, /* husk snapshot only */
     {"max-memory", required_argument, NULL, OPT_MAX_MEMORY},
     {"stack", required_argument, NULL, OPT_STACK},
     {"timeout", required_argument, NULL, OPT_TIMEOUT},
@@ -109,6 +113,11 @@ static int take_option(struct run *run, int option, char **argv) {
     case OPT_JSON: run->report.is_json = true; return CLI_OK;
     case OPT_CPU: run->compile.options.cpu = optarg; return CLI_OK;
     case OPT_NO_CACHE: run->compile.is_uncached = true; return CLI_OK;
+    case 'o':
+        if (!run->is_snapshot)
+            return report_bad_option(&run->report, argv);
+        run->output = optarg;
+        return CLI_OK;
     case 'O':
         if (parse_opt_level(optarg, &run->compile.options.opt_level))
             return CLI_OK;
@@ -121,9 +130,10 @@ static int take_option(struct run *run, int option, char **argv) {
 static int take_arguments(struct run *run, int argc, char **argv) {
     int option;
     opterr = 0;
-    while ((option = getopt_long(argc, argv, "+:hO:", run_options, NULL)) != -1) {
+    const char *letters = run->is_snapshot ? ":hO:o:" : "+:hO:"; /* no program: options may stand anywhere */
+    while ((option = getopt_long(argc, argv, letters, run_options, NULL)) != -1) {
         if (option == 'h') {
-            fputs(help_run, stdout);
+            fputs(run->is_snapshot ? help_snapshot : help_run, stdout);
             return CLI_OK;
         }
         int code = take_option(run, option, argv);
@@ -132,7 +142,9 @@ static int take_arguments(struct run *run, int argc, char **argv) {
     }
     if (optind == argc)
         return report_usage(&run->report, "which file? Name a .wasm module or a .husk image");
-    if (run->report.is_json && !run->invoke)
+    if (run->is_snapshot && !run->output)
+        return report_usage(&run->report, "where to? Name a file with -o FILE.husk");
+    if (run->report.is_json && !run->invoke && !run->is_snapshot)
         return report_usage(&run->report,
                             "--json goes with --invoke (a program's standard output is its own)");
     run->path = argv[optind];
@@ -243,9 +255,11 @@ static int initialize(struct run *run, struct husk_outcome *outcome, struct husk
     husk_func func;
     struct husk_functype type;
     outcome->kind = HUSK_RETURNED;
-    if (husk_image_func(run->image, "_initialize", &func, &type, NULL) != 0)
+    if (husk_image_is_snapshot(run->image)) /* that happened before it was taken */
         return HUSK_OK;
-    if (type.params_count || type.results_count || strcmp(run->invoke, "_initialize") == 0)
+    if (husk_image_func(run->image, "_initialize", &func, &type, NULL) != 0)
+        return run->invoke ? HUSK_OK : husk_sandbox_start(run->sandbox, &run->call_options, outcome, err);
+    if (type.params_count || type.results_count || (run->invoke && strcmp(run->invoke, "_initialize") == 0))
         return HUSK_OK;
     return husk_call_func(run->sandbox, func, NULL, 0, NULL, 0, &run->call_options, outcome, err);
 }
@@ -282,6 +296,29 @@ static int parse_args(const struct run *run, const struct husk_functype *type, s
     return CLI_OK;
 }
 
+static int save(struct run *run) {
+    husk_image *snapshot = NULL;
+    struct husk_error err;
+    int status = husk_sandbox_snapshot(run->sandbox, &snapshot, &err);
+    if (!status)
+        status = husk_image_save(snapshot, run->output, &err);
+    husk_image_unref(snapshot);
+    return status ? report_error(&run->report, run->path, &err) : CLI_OK;
+}
+
+/* husk snapshot without --invoke: what an instance does before anybody calls it. */
+static int initialize_and_save(struct run *run) {
+    struct husk_outcome outcome = {.kind = HUSK_RETURNED};
+    struct husk_error err;
+    watch_interrupts(run->sandbox);
+    int status = initialize(run, &outcome, &err);
+    run->called_ns = now_ns();
+    watch_interrupts(NULL);
+    if (status)
+        return report_error(&run->report, run->path, &err);
+    return outcome.kind == HUSK_RETURNED ? save(run) : report_outcome(&run->report, &outcome);
+}
+
 /* Runs the call that everything was prepared for. */
 static int call(struct run *run) {
     const char *name = run->invoke ? run->invoke : "_start";
@@ -312,6 +349,8 @@ static int call(struct run *run) {
         watch_interrupts(NULL);
         if (status)
             code = report_error(&run->report, run->path, &err);
+        else if (outcome.kind == HUSK_RETURNED && run->is_snapshot)
+            code = save(run);
         else if (outcome.kind == HUSK_RETURNED && run->invoke)
             print_results(run, results, type.results_count);
         else if (outcome.kind != HUSK_RETURNED || run->invoke)
@@ -345,6 +384,10 @@ static void print_stats(const struct run *run) {
             "husk: %" PRIu64 " host calls, %" PRIu64 " memory growths, memory %s, code %" PRIu64
             " bytes for %s\n",
             stats.host_calls, stats.memory_grows, memory, info.text_bytes, info.target_cpu);
+    fprintf(stderr,
+            "husk: %" PRIu64 " calls, %" PRIu64 " snapshots (%" PRIu64 " pages), %" PRIu64 " restores (%" PRIu64
+            " pages), %" PRIu64 " VMs made\n",
+            stats.calls, stats.snapshots, stats.snapshot_pages, stats.restores, stats.restore_pages_copied, stats.vms_made);
 }
 
 static int run_all(struct run *run) {
@@ -358,7 +401,10 @@ static int run_all(struct run *run) {
     status = open_input(run, &err);
     if (!status)
         status = make_sandbox(run, &err);
-    code = status ? report_error(&run->report, run->path, &err) : call(run);
+    if (status)
+        code = report_error(&run->report, run->path, &err);
+    else
+        code = run->is_snapshot && !run->invoke ? initialize_and_save(run) : call(run);
     if (run->has_stats && run->sandbox)
         print_stats(run);
     husk_sandbox_free(run->sandbox);
@@ -367,8 +413,9 @@ static int run_all(struct run *run) {
     return code;
 }
 
-int cmd_run(int argc, char **argv) {
-    struct run run = {.report = {.command = "run"},
+static int run_or_snapshot(int argc, char **argv, bool is_snapshot) {
+    struct run run = {.report = {.command = is_snapshot ? "snapshot" : "run"},
+                      .is_snapshot = is_snapshot,
                       .compile = {.options = HUSK_COMPILE_OPTIONS_INIT},
                       .sandbox_options = HUSK_SANDBOX_OPTIONS_INIT,
                       .call_options = HUSK_CALL_OPTIONS_INIT};
@@ -377,4 +424,12 @@ int cmd_run(int argc, char **argv) {
         code = run_all(&run);
     free(run.env);
     return finish_output(&run.report, code);
+}
+
+int cmd_run(int argc, char **argv) {
+    return run_or_snapshot(argc, argv, false);
+}
+
+int cmd_snapshot(int argc, char **argv) {
+    return run_or_snapshot(argc, argv, true);
 }

@@ -13,6 +13,7 @@ const char help_husk[] =
     "husk runs untrusted WebAssembly, every instance in a virtual machine of its own.\n"
     "\n"
     "  husk run FILE [ARGS…]       run a program, or one function of it\n"
+    "  husk snapshot FILE -o OUT   initialise a module, or call a function of it, and write its state to a file\n"
     "  husk compile FILE -o OUT    compile a module to an image\n"
     "  husk inspect FILE           show what a module or an image contains\n"
     "  husk validate FILE…         check modules\n"
@@ -43,6 +44,19 @@ const char help_run[] =
     "  -O LEVEL                compile with 0 … 3 (default 2)\n"
     "      --cpu NAME          compile for this CPU (default: this machine)\n"
     "      --no-cache          compile anew, and store nothing\n"
+    "  -h, --help\n" EXIT_CODES;
+
+const char help_snapshot[] =
+    "usage: husk snapshot [OPTIONS] FILE [ARGS…] -o OUT.husk\n"
+    "\n"
+    "Make an instance, initialise it (start function, _initialize) and write its state to OUT: an image like any\n"
+    "other, which husk run and libhusk start from without doing that again. Options may stand anywhere; ARGS that\n"
+    "start with - come behind --.\n"
+    "\n"
+    "  -o, --output FILE       where to; written atomically\n"
+    "      --invoke FUNCTION   then call this export with ARGS, as husk run does. Its results are not printed\n"
+    "      --env, --max-memory, --stack, --timeout, --cpu-timeout, --stats, --json, -O, --cpu, --no-cache\n"
+    "                          as for husk run\n"
     "  -h, --help\n" EXIT_CODES;
 
 const char help_compile[] =

@@ -16,6 +16,7 @@ struct command {
 
 static const struct command commands[] = {
     {"run", cmd_run, help_run},
+    {"snapshot", cmd_snapshot, help_snapshot},
     {"compile", cmd_compile, help_compile},
     {"inspect", cmd_inspect, help_inspect},
     {"validate", cmd_validate, help_validate},

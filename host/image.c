@@ -273,6 +273,11 @@ void husk_image_info(const husk_image *image, struct husk_image_info *ret_info) 
             info.memory_bytes += image->runs[i].bytes;
     }
     *ret_info = info;
+    ret_info->memory_pages = ret_info->table_entries = 0;
+    for (uint32_t i = 0; i < image->memories_count; i++)
+        ret_info->memory_pages += image->memory_sizes[i];
+    for (uint32_t i = 0; i < image->tables_count; i++)
+        ret_info->table_entries += image->table_sizes[i];
 }
 
 int husk_image_func(const husk_image *image, const char *export_name, husk_func *ret_func,
