@@ -24,4 +24,11 @@ contains "plugin_host: one that crashes" "$got" "crash    ended: out of bounds m
 contains "plugin_host: one that lies" "$got" "lie      error: "
 contains "plugin_host: one that never ends" "$got" "spin     ended: the call's time limit was reached"
 same "plugin_host: a missing file" "$("$examples/plugin_host" nowhere.wasm x 2>&1)" "nowhere.wasm: cannot be read"
+got=$(seq 1 500 | sed 's/^/request /' | "$examples/pool" "$examples/plugin.wasm" shout 4 2>"$scratch/latencies")
+same "pool: exit code" $? 0
+same "pool: every answer, in order" "$got" "$(seq 1 500 | sed 's/^/REQUEST /; s/$/!/')"
+contains "pool: latencies" "$(cat "$scratch/latencies")" "500 requests, 0 failed; restore and call: 50% "
+got=$(printf 'a\nb\n' | "$examples/pool" "$examples/plugin.wasm" spin 1 2>"$scratch/latencies")
+same "pool: what never ends is ended, and the next request served" "$(printf '%s\n' "$got" | grep -c "error: the call's time limit")" 2
+contains "pool: failures are counted" "$(cat "$scratch/latencies")" "2 requests, 2 failed"
 finish
