@@ -30,7 +30,7 @@ test-spec: ## the official WebAssembly test suite
 	@$(MAKE) --no-print-directory all
 	@tools/run-tests $(BUILD) spec
 
-test-apps: ## real programs: Lua, SQLite, bzip2
+test-apps: ## real programs: Lua, SQLite, bzip2; random programs against native code
 	@tools/install-deps build test apps
 	@$(MAKE) --no-print-directory all
 	@tools/run-tests $(BUILD) apps
