@@ -30,7 +30,7 @@ test-spec: ## the official WebAssembly test suite
 	@$(MAKE) --no-print-directory all
 	@tools/run-tests $(BUILD) spec
 
-test-apps: ## real programs: Lua, SQLite, bzip2
+test-apps: ## real programs: Lua, SQLite, bzip2; random programs against native code
 	@tools/install-deps build test apps
 	@$(MAKE) --no-print-directory all
 	@tools/run-tests $(BUILD) apps
@@ -48,7 +48,7 @@ test-asan: ## all but apps, with AddressSanitizer and UndefinedBehaviorSanitizer
 test-tsan: ## tests with threads, with ThreadSanitizer
 	@tools/install-deps build test
 	@$(MAKE) --no-print-directory all BUILD=$(BUILD)-tsan CMAKE_FLAGS="-DHUSK_SANITIZE=thread -DCMAKE_BUILD_TYPE=Debug"
-	@tools/run-tests $(BUILD)-tsan fake kvm
+	@HUSK_TEST_ROUNDS=$${HUSK_TEST_ROUNDS:-600} tools/run-tests $(BUILD)-tsan fake kvm
 
 bench: ## kernels against native code; calls, loads, compile time
 	@tools/install-deps build test apps

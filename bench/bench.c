@@ -13,8 +13,9 @@
 
 static const char usage[] =
     "usage: husk_bench [options] [module.wasm…]\n"
-    "Kernels natively and in a sandbox, what calls cost, how fast modules compile (the named ones too).\n"
-    "  --parts LIST      of kernels,calls,floor,compile (default: all)\n"
+    "Kernels natively and in a sandbox, what calls cost, what restores cost, how fast modules compile (the "
+    "named ones too).\n"
+    "  --parts LIST      of kernels,calls,floor,compile,snapshots (default: all)\n"
     "  --kernel NAME     only this kernel\n"
     "  --rounds N        counted rounds per kernel (default 15)\n"
     "  --opt N           optimisation level of the kernels (default: the compiler's)\n"
@@ -25,7 +26,7 @@ static const char usage[] =
     "  --worker FILE     the compiler's worker program\n"
     "  --revision TEXT   what is measured, for the JSON lines\n";
 
-enum part { PART_KERNELS = 1, PART_CALLS = 2, PART_FLOOR = 4, PART_COMPILE = 8 };
+enum part { PART_KERNELS = 1, PART_CALLS = 2, PART_FLOOR = 4, PART_COMPILE = 8, PART_SNAPSHOTS = 16 };
 
 static const char *kvm_kind_name(enum husk_kvm_kind kind) {
     switch (kind) {
@@ -64,12 +65,12 @@ int bench_machine(const struct bench *bench, const char *revision) {
 }
 
 static unsigned parts_parse(char *list) {
-    static const char *const names[] = {"kernels", "calls", "floor", "compile"};
+    static const char *const names[] = {"kernels", "calls", "floor", "compile", "snapshots"};
     unsigned parts = 0;
     char *rest = NULL;
     for (char *name = strtok_r(list, ",", &rest); name != NULL; name = strtok_r(NULL, ",", &rest)) {
         unsigned before = parts;
-        for (unsigned i = 0; i < 4; i++) {
+        for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
             parts |= strcmp(name, names[i]) == 0 ? 1u << i : 0;
         }
         if (parts == before) {
@@ -119,6 +120,9 @@ static int parts_run(const struct settings *settings) {
     if ((settings->parts & PART_CALLS) != 0) {
         result |= bench_calls(bench);
     }
+    if ((settings->parts & PART_SNAPSHOTS) != 0) {
+        result |= bench_snapshots(bench);
+    }
     if ((settings->parts & PART_KERNELS) != 0) {
         result |= bench_kernels(bench);
     }
@@ -131,7 +135,7 @@ static int parts_run(const struct settings *settings) {
 int main(int argc, char **argv) {
     struct settings settings = {
         .bench = {.wasm_dir = HUSK_BENCH_WASM_DIR, .scratch_dir = ".", .rounds = 15, .opt_level = -1},
-        .parts = PART_KERNELS | PART_CALLS | PART_FLOOR | PART_COMPILE,
+        .parts = PART_KERNELS | PART_CALLS | PART_FLOOR | PART_COMPILE | PART_SNAPSHOTS,
         .revision = "unknown",
         .json_path = "/dev/null"};
     struct husk_error err;

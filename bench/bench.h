@@ -61,5 +61,6 @@ int bench_kernels(const struct bench *bench);
 int bench_calls(const struct bench *bench);
 int bench_floor(const struct bench *bench);
 int bench_compile(const struct bench *bench);
+int bench_snapshots(const struct bench *bench);
 
 #endif

@@ -53,20 +53,20 @@ static int limit(int resource, const char *what, uint64_t soft, uint64_t hard, s
     return 0;
 }
 
-/* AddressSanitizer reserves terabytes of address space: such a build cannot be limited in it. */
-#if defined(__has_feature)
-#define HAS_ASAN __has_feature(address_sanitizer)
-#elif defined(__SANITIZE_ADDRESS__)
-#define HAS_ASAN 1
+/* Address- and ThreadSanitizer reserve terabytes of address space: such builds cannot be limited in it. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define IS_SANITIZED 1
+#elif defined(__has_feature)
+#define IS_SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
 #else
-#define HAS_ASAN 0
+#define IS_SANITIZED 0
 #endif
 
 /* Soft CPU limit: SIGXCPU, which ends the process; hard: SIGKILL, should LLVM ever catch the former. */
 static int limits_set(const struct worker_request *request, struct husk_error *err) {
     uint64_t seconds = request->cpu_limit_ns / 1000000000u + (request->cpu_limit_ns % 1000000000u != 0);
     int status = limit(RLIMIT_CPU, "CPU time", seconds, seconds + 2, err);
-    if (status == 0 && !HAS_ASAN)
+    if (status == 0 && !IS_SANITIZED)
         status = limit(RLIMIT_AS, "memory", request->memory_limit_bytes, request->memory_limit_bytes, err);
     if (status == 0)
         status = limit(RLIMIT_CORE, "core files", 0, 0, err);

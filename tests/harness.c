@@ -128,7 +128,7 @@ static void on_crash(int sig) {
 }
 
 static void catch_crashes(void) {
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if !HARNESS_SANITIZED
     static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
     struct sigaction action = {.sa_handler = on_crash, .sa_flags = (int)SA_RESETHAND | SA_NODEFER};
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {

@@ -16,6 +16,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* With AddressSanitizer or ThreadSanitizer: freed memory is held back, mappings and address space are used without us, all is slower. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HARNESS_SANITIZED 1
+#elif defined(__has_feature)
+#define HARNESS_SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#else
+#define HARNESS_SANITIZED 0
+#endif
+
 struct harness_test {
     const char *name;
     void (*run)(void);

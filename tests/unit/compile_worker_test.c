@@ -258,18 +258,10 @@ TEST(out_of_time) {
     free(wasm);
 }
 
-#if defined(__has_feature)
-#define HAS_ASAN __has_feature(address_sanitizer)
-#elif defined(__SANITIZE_ADDRESS__)
-#define HAS_ASAN 1
-#else
-#define HAS_ASAN 0
-#endif
-
 TEST(out_of_memory) {
     need_compiler();
-    if (HAS_ASAN)
-        SKIP("AddressSanitizer needs more address space than the limits that are tested");
+    if (HARNESS_SANITIZED)
+        SKIP("sanitizers need more address space than the limits that are tested");
     struct husk_error err;
     struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
     size_t count;
