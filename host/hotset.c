@@ -39,10 +39,6 @@ static uint64_t thread_faults(void) {
     return (uint64_t)usage.ru_minflt + (uint64_t)usage.ru_majflt;
 }
 
-static bool is_up_to_date(const struct hotset *hotset) {
-    return !hotset->must_scan && hotset->thread_id == thread_number() && hotset->faults == thread_faults();
-}
-
 /* ---- finding pages: a scan gives all private pages in ascending order; merge them with what is known of the old ones ---- */
 
 struct gather {
@@ -120,7 +116,9 @@ static int gather_all(struct gather *gather, const struct arena *arena, const st
 
 int hotset_update(struct hotset *hotset, const struct arena *arena, const husk_image *image,
                   const struct pagemap *pagemap, struct husk_error *err) {
-    if (is_up_to_date(hotset))
+    /* Read before the scan: a fault taken from here on, by restoring too, only makes the next restore scan. */
+    const uint64_t faults = thread_faults();
+    if (!hotset->must_scan && hotset->thread_id == thread_number() && hotset->faults == faults)
         return 0;
     struct gather gather = {.hotset = hotset, .image = image};
     int status = gather_all(&gather, arena, pagemap, err);
@@ -132,12 +130,9 @@ int hotset_update(struct hotset *hotset, const struct arena *arena, const husk_i
     hotset->pages = gather.next.pages;
     hotset->count = gather.next.count;
     hotset->capacity = gather.next.capacity;
-    return 0;
-}
-
-static void hotset_settled(struct hotset *hotset) {
     hotset->thread_id = thread_number();
-    hotset->faults = thread_faults();
+    hotset->faults = faults;
+    return 0;
 }
 
 void hotset_forget(struct hotset *hotset, const uint8_t *hva, uint64_t bytes) {
@@ -158,21 +153,35 @@ void hotset_retarget(struct hotset *hotset, const struct arena *arena, const hus
 
 /* ---- restoring ---- */
 
-static bool page_is_zero(const uint8_t *page) {
-    return page[0] == 0 && memcmp(page, page + 1, PAGE_BYTES - 1) == 0;
+#define LINE_BYTES 64u
+
+/* As the compiler's vectors: whatever width the CPU has. The guest's memory is read and written as any type. */
+typedef uint64_t line_part __attribute__((vector_size(16), may_alias));
+struct line {
+    line_part parts[LINE_BYTES / sizeof(line_part)];
+};
+
+static bool lines_differ(const struct line *a, const struct line *b) {
+    line_part difference = (a->parts[0] ^ b->parts[0]) | (a->parts[1] ^ b->parts[1]) |
+                           (a->parts[2] ^ b->parts[2]) | (a->parts[3] ^ b->parts[3]);
+    return (difference[0] | difference[1]) != 0;
 }
 
-/* True: it differed. */
+/* True: it differed. One pass, and only lines that differ are written: what leaves the first-level cache here is missed by the
+ * next call. */
 static bool page_restore(struct hot_page *page) {
-    bool is_equal =
-        page->source != NULL ? memcmp(page->hva, page->source, PAGE_BYTES) == 0 : page_is_zero(page->hva);
-    if (is_equal)
-        return false;
-    if (page->source != NULL)
-        memcpy(page->hva, page->source, PAGE_BYTES);
-    else
-        memset(page->hva, 0, PAGE_BYTES);
-    return true;
+    static const struct line zeros;
+    struct line *lines = (struct line *)(void *)page->hva;
+    const struct line *source = page->source != NULL ? (const struct line *)(const void *)page->source : &zeros;
+    const uint32_t step = page->source != NULL;
+    bool did_differ = false;
+    for (uint32_t i = 0; i < PAGE_BYTES / LINE_BYTES; i++, source += step) {
+        if (lines_differ(&lines[i], source)) {
+            lines[i] = *source;
+            did_differ = true;
+        }
+    }
+    return did_differ;
 }
 
 static bool is_leaving(const struct hotset *hotset, uint32_t idx) {
@@ -214,7 +223,6 @@ int hotset_restore(struct hotset *hotset, struct hot_counts *ret_counts, struct 
     int status = is_any_leaving ? discard_leaving(hotset, &counts.aged, err) : 0;
     if (status != 0)
         return status;
-    hotset_settled(hotset);
     *ret_counts = counts;
     return 0;
 }
