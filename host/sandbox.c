@@ -266,7 +266,8 @@ int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct husk_e
     status = sizing_init(&sizes, image, &sandbox->link, &sandbox->options, err);
     if (status != 0)
         return status;
-    status = linkage_load_states(&sandbox->link, image, err); /* first: what a file says there can be refused */
+    status =
+        linkage_load_states(&sandbox->link, image, err); /* first: what a file says there can be refused */
     if (status == 0)
         status = make_memory_equal(sandbox, image, &sizes, err);
     if (status != 0) {

@@ -220,7 +220,8 @@ struct husk_image_info {
     uint64_t functions_count, types_count, memories_count, tables_count, globals_count;
     bool needs_init; /* husk_sandbox_start() will run guest code */
     bool has_lines;  /* backtraces name source lines */
-    uint64_t memory_pages, table_entries; /* of all together, as an instance starts: of a snapshot, as it was then */
+    uint64_t memory_pages,
+        table_entries; /* of all together, as an instance starts: of a snapshot, as it was then */
 };
 HUSK_API void husk_image_info(const husk_image *image, struct husk_image_info *ret_info);
 

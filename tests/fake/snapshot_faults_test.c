@@ -41,7 +41,8 @@ static void guest_script(struct vm *vm, void *user, struct vm_exit *ret_exit) {
     }
 }
 
-static int host_nothing(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+static int host_nothing(husk_caller *caller, void *user, const struct husk_value *args,
+                        struct husk_value *results) {
     (void)caller, (void)user, (void)args, (void)results;
     return 0;
 }
@@ -62,12 +63,17 @@ static void world_make(struct world *world, const uint8_t *bytes, size_t count) 
     const struct husk_functype type = {&i64_type, 1, &i64_type, 1};
     struct husk_wasi_options wasi = HUSK_WASI_OPTIONS_INIT;
     CHECK_OK(fake_engine_new(&world->backend, &world->engine, &world->err), world->err);
-    CHECK_OK(husk_image_open_buffer(world->engine, bytes, count, true, &world->image, &world->err), world->err);
-    CHECK_OK(husk_image_open_buffer(world->engine, bytes, count, true, &world->other, &world->err), world->err);
+    CHECK_OK(husk_image_open_buffer(world->engine, bytes, count, true, &world->image, &world->err),
+             world->err);
+    CHECK_OK(husk_image_open_buffer(world->engine, bytes, count, true, &world->other, &world->err),
+             world->err);
     CHECK_OK(husk_imports_new(world->engine, &world->imports, &world->err), world->err);
     CHECK_OK(husk_imports_wasi(world->imports, &wasi, &world->err), world->err);
-    CHECK_OK(husk_imports_func(world->imports, "env", "host", &type, host_nothing, NULL, NULL, &world->err), world->err);
-    CHECK_OK(husk_sandbox_new(world->engine, world->image, world->imports, NULL, &world->sandbox, &world->err), world->err);
+    CHECK_OK(husk_imports_func(world->imports, "env", "host", &type, host_nothing, NULL, NULL, &world->err),
+             world->err);
+    CHECK_OK(
+        husk_sandbox_new(world->engine, world->image, world->imports, NULL, &world->sandbox, &world->err),
+        world->err);
     world->image_now = world->image;
 }
 
@@ -135,7 +141,8 @@ static int step_clone(struct world *world) {
 static int step_new_from_snapshot(struct world *world) {
     husk_sandbox_free(world->second);
     world->second = NULL;
-    return husk_sandbox_new(world->engine, world->snapshot, world->imports, NULL, &world->second, &world->err);
+    return husk_sandbox_new(world->engine, world->snapshot, world->imports, NULL, &world->second,
+                            &world->err);
 }
 static int step_memory_image(struct world *world) {
     return husk_memory_image_new(world->sandbox, 0, PLACE, 4096, &world->memory_image, &world->err);
@@ -180,17 +187,18 @@ static void run_step(struct world *world, unsigned i) {
     world->err = (struct husk_error){0};
     int status = steps[i].run(world);
     if (status != 0) {
-        CHECK_MSG(status >= -20 && world->err.status == status && world->err.message[0] != 0, "%s: status %d", steps[i].name,
-                  status);
+        CHECK_MSG(status >= -20 && world->err.status == status && world->err.message[0] != 0, "%s: status %d",
+                  steps[i].name, status);
         CHECK_MSG(world->backend.vms >= vms, "%s: a VM was lost", steps[i].name);
-        int call_status = call_add(world, world->sandbox, (int32_t)(1000 + i)); /* still usable, or it says why not */
-        CHECK_MSG(call_status == 0 || call_status == HUSK_E_POISONED || call_status == HUSK_E_STATE, "%s: %s", steps[i].name,
-                  world->err.message);
+        int call_status =
+            call_add(world, world->sandbox, (int32_t)(1000 + i)); /* still usable, or it says why not */
+        CHECK_MSG(call_status == 0 || call_status == HUSK_E_POISONED || call_status == HUSK_E_STATE, "%s: %s",
+                  steps[i].name, world->err.message);
         CHECK_MSG(steps[i].run(world) == 0, "%s, again: %s", steps[i].name, world->err.message);
     }
     const uint32_t expected = steps[i].word == KEEP ? 1000 + i : steps[i].word;
-    CHECK_MSG(word_at(world->sandbox, PLACE) == expected, "%s: %u, not %u", steps[i].name, word_at(world->sandbox, PLACE),
-              expected);
+    CHECK_MSG(word_at(world->sandbox, PLACE) == expected, "%s: %u, not %u", steps[i].name,
+              word_at(world->sandbox, PLACE), expected);
     const bool has_fired = atomic_load(&faults_has_fired);
     if (call_add(world, world->sandbox, 5) != 0) {
         CHECK_MSG(!has_fired, "%s, then a call: %s", steps[i].name, world->err.message);
@@ -212,8 +220,8 @@ static bool run_once(unsigned nth, const uint8_t *bytes, size_t count) {
     world_free(&world);
     CHECK_MSG(atomic_load(&live_blocks) == blocks, "operation %u (%s) failing leaves %ld blocks", nth, name,
               atomic_load(&live_blocks) - blocks);
-    CHECK_MSG(atomic_load(&live_mapped) == mapped, "operation %u (%s) failing leaves %ld mapped bytes", nth, name,
-              atomic_load(&live_mapped) - mapped);
+    CHECK_MSG(atomic_load(&live_mapped) == mapped, "operation %u (%s) failing leaves %ld mapped bytes", nth,
+              name, atomic_load(&live_mapped) - mapped);
     return has_fired;
 }
 

@@ -35,8 +35,7 @@
     "mov %fs, %eax\n mov %eax, 0x40000090\n mov %gs, %eax\n mov %eax, 0x40000094\n"                          \
     "mov %ss, %eax\n mov %eax, 0x40000098\n mov %cs, %eax\n mov %eax, 0x4000009c\n"                          \
     "stmxcsr 0x400000a0\n fnsave 0x40000100\n"
-#define SAVE_STACK                                                                                           \
-    "lea -4096(%rsp), %rsi\n mov $0x40001000, %edi\n mov $512, %ecx\n rep movsq\n ret"
+#define SAVE_STACK "lea -4096(%rsp), %rsi\n mov $0x40001000, %edi\n mov $512, %ecx\n rep movsq\n ret"
 #define EACH_16(text) ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\n" text "\n .endr\n"
 
 TEXT_OF(text_record, SAVE_GENERAL EACH_16("movups %xmm\\n, 0x40000200 + 16 * \\n") SAVE_STACK);
@@ -46,15 +45,16 @@ TEXT_OF(text_record_avx, SAVE_GENERAL EACH_16("vmovups %ymm\\n, 0x40000200 + 32 
 #define SMASH_MEMORY "mov $0x40000000, %edi\n mov $0x2000, %ecx\n rep stosq\n"
 #define SMASH_REST                                                                                           \
     "movabs $0xc0ffeec0ffeec0ff, %rax\n" SMASH_STACK SMASH_MEMORY                                            \
-    "mov %rax, %rbx\n mov %rax, %rdx\n mov %rax, %rsi\n mov %rax, %rdi\n mov %rax, %rbp\n mov %rax, %r8\n"    \
-    "mov %rax, %r9\n mov %rax, %r10\n mov %rax, %r11\n mov %rax, %r12\n mov %rax, %r13\n mov %rax, %r14\n"    \
-    "mov %rax, %r15\n fninit\n fldpi\n fldpi\n fldl2e\n pushq $0x0c7f\n fldcw (%rsp)\n pop %rcx\n"            \
-    "pushq $0x7f80 + 0x3f\n ldmxcsr (%rsp)\n pop %rcx\n movq %rax, %mm3\n movq %rax, %mm7\n"                  \
+    "mov %rax, %rbx\n mov %rax, %rdx\n mov %rax, %rsi\n mov %rax, %rdi\n mov %rax, %rbp\n mov %rax, %r8\n"   \
+    "mov %rax, %r9\n mov %rax, %r10\n mov %rax, %r11\n mov %rax, %r12\n mov %rax, %r13\n mov %rax, %r14\n"   \
+    "mov %rax, %r15\n fninit\n fldpi\n fldpi\n fldl2e\n pushq $0x0c7f\n fldcw (%rsp)\n pop %rcx\n"           \
+    "pushq $0x7f80 + 0x3f\n ldmxcsr (%rsp)\n pop %rcx\n movq %rax, %mm3\n movq %rax, %mm7\n"                 \
     "xor %ecx, %ecx\n mov %ecx, %ds\n mov %ecx, %es\n mov %ecx, %fs\n mov %ecx, %gs\n"                       \
     "pushq $0x40cd5\n popfq\n mov %rax, %rcx\n"
-#define SMASH "movabs $0xc0ffeec0ffeec0ff, %rax\n" EACH_16("movq %rax, %xmm\\n\n punpcklqdq %xmm\\n, %xmm\\n") SMASH_REST
-#define SMASH_AVX                                                                                            \
-    SMASH EACH_16("vinsertf128 $1, %xmm\\n, %ymm\\n, %ymm\\n")
+#define SMASH                                                                                                \
+    "movabs $0xc0ffeec0ffeec0ff, %rax\n" EACH_16("movq %rax, %xmm\\n\n punpcklqdq %xmm\\n, %xmm\\n")         \
+        SMASH_REST
+#define SMASH_AVX SMASH EACH_16("vinsertf128 $1, %xmm\\n, %ymm\\n, %ymm\\n")
 
 TEXT_OF(text_return, SMASH "ret");
 TEXT_OF(text_violate, SMASH "ud2");
@@ -113,11 +113,14 @@ static husk_image *image_of(const struct text *text) {
     uint32_t type = builder_type(&builder, ">", HUSK_TEXT_GVA + OFFSET_THUNK);
     uint32_t func = builder_func(&builder, type, HUSK_TEXT_GVA + OFFSET_CODE, 1, "code");
     builder_export(&builder, "code", HUSK_ABI_FUNC, func);
-    struct husk_image_code_row code = {.code_gva = HUSK_TEXT_GVA + OFFSET_CODE, .func_idx = func, .wasm_offset = 1};
+    struct husk_image_code_row code = {
+        .code_gva = HUSK_TEXT_GVA + OFFSET_CODE, .func_idx = func, .wasm_offset = 1};
     builder_row(&builder, HUSK_ARR_CODE_MAP, &code, sizeof code);
-    struct husk_image_code_row last = {.code_gva = HUSK_TEXT_GVA + (uint32_t)text_bytes, .func_idx = HUSK_FUNC_NONE};
+    struct husk_image_code_row last = {.code_gva = HUSK_TEXT_GVA + (uint32_t)text_bytes,
+                                       .func_idx = HUSK_FUNC_NONE};
     builder_row(&builder, HUSK_ARR_CODE_MAP, &last, sizeof last);
-    struct husk_image_memory memory = {.min_pages = 1, .max_pages = 3, .flags = HUSK_LIMIT_HAS_MAX, .size_gva = HUSK_DATA_GVA};
+    struct husk_image_memory memory = {
+        .min_pages = 1, .max_pages = 3, .flags = HUSK_LIMIT_HAS_MAX, .size_gva = HUSK_DATA_GVA};
     builder_row(&builder, HUSK_ARR_MEMORIES, &memory, sizeof memory);
     builder_word(&builder, HUSK_DATA_GVA, 1);
     size_t count;
@@ -147,7 +150,8 @@ static void record(husk_sandbox *sandbox, uint8_t *found) {
 
 static void compare(const uint8_t *found, const uint8_t *expected, const char *name) {
     for (size_t i = 0; i < 2 * RECORD_BYTES; i++)
-        CHECK_MSG(found[i] == expected[i], "after %s: byte 0x%zx of the record is 0x%02x, in a fresh VM 0x%02x", name, i, found[i],
+        CHECK_MSG(found[i] == expected[i],
+                  "after %s: byte 0x%zx of the record is 0x%02x, in a fresh VM 0x%02x", name, i, found[i],
                   expected[i]);
 }
 
