@@ -1,7 +1,8 @@
 /*
  * tests/fuzz/image_fuzz.c: any bytes as an image. The first byte says how to read the rest: 0: the file itself; else patches of a good image
- * (tests/support/guest_image.c), 4 bytes each: a 24-bit offset and the new byte. What opens is looked at, made into a
- * sandbox of a scripted VM, and called: the "guest" does what the input says, with registers and a mailbox of its choice.
+ * (tests/support/guest_image.c), 4 bytes each: a 24-bit offset and the new byte. What opens is looked at, made into a sandbox
+ * of a scripted VM, and called: the "guest" does what the input says, with registers and a mailbox of its choice. Then again, in
+ * the VM that was used.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -52,33 +53,40 @@ static int host(husk_caller *caller, void *user, const struct husk_value *args, 
     return 0;
 }
 
+static void call_exports(husk_sandbox *sandbox, const husk_image *image) {
+    for (size_t i = 0; i < husk_image_exports_count(image) && i < 20; i++) {
+        struct husk_extern item;
+        struct husk_outcome outcome;
+        struct husk_value args[4], results[4];
+        if (husk_image_export(image, i, &item) != 0)
+            abort();
+        if (item.kind != HUSK_EXTERN_FUNC || item.func.params_count > 4 || item.func.results_count > 4)
+            continue;
+        for (size_t j = 0; j < item.func.params_count; j++)
+            args[j] = (struct husk_value){.type = item.func.params[j]};
+        husk_call_func(sandbox, (husk_func){item.idx}, args, item.func.params_count, results,
+                       item.func.results_count, NULL, &outcome, NULL);
+    }
+}
+
+/* Twice: in a new VM, and in that VM again when it comes back from the pool as the first run left it. */
 static void look_and_call(husk_engine *engine, husk_image *image, struct vm_backend *backend) {
     static const husk_type i64_type = HUSK_I64;
     const struct husk_functype type = {&i64_type, 1, &i64_type, 1};
     husk_imports *imports = NULL;
-    husk_sandbox *sandbox = NULL;
     if (husk_imports_new(engine, &imports, NULL) != 0 ||
         husk_imports_func(imports, "env", "host", &type, host, NULL, NULL, NULL) != 0)
         abort();
     struct husk_sandbox_options options = HUSK_SANDBOX_OPTIONS_INIT;
     options.memory_max_bytes = 64 << 20;
-    if (husk_sandbox_new(engine, image, imports, &options, &sandbox, NULL) == 0) {
-        for (size_t i = 0; i < husk_image_exports_count(image) && i < 20; i++) {
-            struct husk_extern item;
-            struct husk_outcome outcome;
-            struct husk_value args[4], results[4];
-            if (husk_image_export(image, i, &item) != 0)
-                abort();
-            if (item.kind != HUSK_EXTERN_FUNC || item.func.params_count > 4 || item.func.results_count > 4)
-                continue;
-            for (size_t j = 0; j < item.func.params_count; j++)
-                args[j] = (struct husk_value){.type = item.func.params[j]};
-            husk_call_func(sandbox, (husk_func){item.idx}, args, item.func.params_count, results,
-                           item.func.results_count, NULL, &outcome, NULL);
-        }
+    for (int round = 0; round < 2; round++) {
+        husk_sandbox *sandbox = NULL;
+        if (husk_sandbox_new(engine, image, imports, &options, &sandbox, NULL) == 0)
+            call_exports(sandbox, image);
+        husk_sandbox_free(sandbox);
     }
-    husk_sandbox_free(sandbox);
     husk_imports_free(imports);
+    husk_engine_trim(engine, 0); /* the pool, or the next input would depend on this one */
     if (backend->vms != 0)
         abort();
 }
