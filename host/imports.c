@@ -228,7 +228,7 @@ static const struct husk_functype empty_type;
 int husk_imports_func(husk_imports *imports, const char *module, const char *name,
                       const struct husk_functype *type, husk_host_fn fn, void *user,
                       void (*user_free)(void *user), struct husk_error *err) {
-    struct import_def *def;
+    struct import_def *def = NULL;
     if (fn == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_imports_func: fn is NULL");
     int status = def_new(imports, module, name, HUSK_ABI_FUNC, &def, err);
@@ -244,7 +244,7 @@ int husk_imports_func(husk_imports *imports, const char *module, const char *nam
 int imports_func_grouped(husk_imports *imports, const char *module, const char *name,
                          const struct husk_functype *type, husk_host_fn fn, struct import_group *group,
                          struct husk_error *err) {
-    struct import_def *def;
+    struct import_def *def = NULL;
     int status = def_new(imports, module, name, HUSK_ABI_FUNC, &def, err);
     if (status != 0)
         return status;
@@ -256,7 +256,7 @@ int imports_func_grouped(husk_imports *imports, const char *module, const char *
 
 int husk_imports_global(husk_imports *imports, const char *module, const char *name, bool is_mutable,
                         const struct husk_value *initial, struct husk_error *err) {
-    struct import_def *def;
+    struct import_def *def = NULL;
     if (initial == NULL || !type_is_known(initial->type))
         return error_set(err, HUSK_E_INVAL, "husk_imports_global: no value, or one of an unknown type");
     if (initial->type == HUSK_FUNCREF && initial->of.ref != 0)
@@ -273,7 +273,7 @@ int husk_imports_global(husk_imports *imports, const char *module, const char *n
 
 int husk_imports_memory(husk_imports *imports, const char *module, const char *name, uint64_t min_pages,
                         uint64_t max_pages, struct husk_error *err) {
-    struct import_def *def;
+    struct import_def *def = NULL;
     if (min_pages > HUSK_MAX_MEM_PAGES || max_pages < min_pages ||
         (max_pages != UINT64_MAX && max_pages > HUSK_MAX_MEM_PAGES))
         return error_set(err, HUSK_E_INVAL, "husk_imports_memory: impossible limits (at most %u pages)",
@@ -288,7 +288,7 @@ int husk_imports_memory(husk_imports *imports, const char *module, const char *n
 
 int husk_imports_table(husk_imports *imports, const char *module, const char *name, husk_type elem_type,
                        uint64_t min_entries, uint64_t max_entries, struct husk_error *err) {
-    struct import_def *def;
+    struct import_def *def = NULL;
     if (elem_type != HUSK_FUNCREF && elem_type != HUSK_EXTERNREF)
         return error_set(err, HUSK_E_INVAL, "husk_imports_table: tables hold funcref or externref");
     if (min_entries > UINT32_MAX || max_entries < min_entries ||

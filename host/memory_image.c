@@ -76,7 +76,7 @@ static int copy_to_file(const uint8_t *hva, uint64_t bytes, struct image_file **
 
 int husk_memory_image_new(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uint64_t bytes,
                           husk_memory_image **ret_image, struct husk_error *err) {
-    uint8_t *hva;
+    uint8_t *hva = NULL;
     if (sandbox == NULL || ret_image == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_memory_image_new: a NULL argument");
     int status = check_aligned(addr, 0, bytes, err);
@@ -103,7 +103,7 @@ int husk_memory_image_new(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr
 int husk_memory_image_map(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr,
                           const husk_memory_image *image, uint64_t offset, uint64_t bytes,
                           struct husk_error *err) {
-    uint8_t *hva;
+    uint8_t *hva = NULL;
     if (sandbox == NULL || image == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_memory_image_map: a NULL argument");
     if (image->engine != sandbox->engine)
