@@ -352,8 +352,8 @@ HUSK_API bool husk_image_is_snapshot(const husk_image *image);
 
 /*
  * Uniqueness: sandboxes from one snapshot share everything, the state of the guest's random number generator too. If a module
- * exports `husk_restored` of type (i64, i64) -> (), it is called with 128 bits of fresh entropy before the first call after a restore, a load
- * of a snapshot, or a new sandbox from one.
+ * exports `husk_restored` of type (i64, i64) -> (), it is called with 128 bits of fresh entropy before the first call after a restore
+ * to a snapshot, a load of one, or a new sandbox from one.
  */
 
 /* Memory images: a page-aligned range of a sandbox's linear memory, as an object of its own that can be mapped copy-on-write
