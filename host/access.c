@@ -68,6 +68,7 @@ int husk_global_set(husk_sandbox *sandbox, const char *export_name, const struct
     if (value->type != (husk_type)global->type)
         return error_set(err, HUSK_E_TYPE, "the global \"%.100s\" is of type %s; %s given", export_name,
                          husk_type_name((husk_type)global->type), husk_type_name(value->type));
+    hotset_written_here(&sandbox->hotset);
     value_to_slot(value, (struct husk_slot *)(void *)arena_span(&sandbox->arena, global->gva,
                                                                 sizeof(struct husk_slot)));
     return 0;

@@ -126,9 +126,10 @@ static int restored_run(husk_sandbox *sandbox, const struct call_limits *limits,
     for (int i = 0; i < 2; i++)
         memcpy(&sandbox->arena.mailbox->call_slots[i], &entropy[i], sizeof entropy[i]);
     const struct husk_image_func *row = &image->funcs[func.idx];
-    sandbox->owes_restored_call = false;
     int status =
         run_call(sandbox, image->types[row->type_idx].thunk_gva, row->code_gva, limits, ret_outcome, err);
+    if (status == 0 && ret_outcome->kind == HUSK_RETURNED)
+        sandbox->owes_restored_call = false; /* what was cut off may not have taken the entropy */
     return status != 0 ? error_while(err, status, "calling husk_restored()") : 0;
 }
 

@@ -135,10 +135,15 @@ int hotset_update(struct hotset *hotset, const struct arena *arena, const husk_i
     return 0;
 }
 
+void hotset_written_here(struct hotset *hotset) {
+    if (hotset->thread_id != thread_number())
+        hotset->thread_id = 0; /* no thread's */
+}
+
 void hotset_forget(struct hotset *hotset, const uint8_t *hva, uint64_t bytes) {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < hotset->count; i++) {
-        if (hotset->pages[i].hva < hva || hotset->pages[i].hva >= hva + bytes)
+        if (hotset->pages[i].is_pinned || hotset->pages[i].hva < hva || hotset->pages[i].hva >= hva + bytes)
             hotset->pages[kept++] = hotset->pages[i];
     }
     hotset->count = kept;
@@ -153,35 +158,51 @@ void hotset_retarget(struct hotset *hotset, const struct arena *arena, const hus
 
 /* ---- restoring ---- */
 
-#define LINE_BYTES 64u
+/* What is compared and copied at once. */
+#define BLOCK_PARTS 8u
+#define BLOCKS (HUSK_PAGE_SIZE / (BLOCK_PARTS * 16u))
 
 /* As the compiler's vectors: whatever width the CPU has. The guest's memory is read and written as any type. */
-typedef uint64_t line_part __attribute__((vector_size(16), may_alias));
-struct line {
-    line_part parts[LINE_BYTES / sizeof(line_part)];
+typedef uint64_t block_part __attribute__((vector_size(16), may_alias));
+struct block {
+    block_part parts[BLOCK_PARTS];
 };
 
-static bool lines_differ(const struct line *a, const struct line *b) {
-    line_part difference = (a->parts[0] ^ b->parts[0]) | (a->parts[1] ^ b->parts[1]) |
-                           (a->parts[2] ^ b->parts[2]) | (a->parts[3] ^ b->parts[3]);
-    return (difference[0] | difference[1]) != 0;
+static uint32_t part_is_set(block_part part) {
+    return (part[0] | part[1]) != 0;
 }
 
-/* True: it differed. One pass, and only lines that differ are written: what leaves the first-level cache here is missed by the
- * next call. */
-static bool page_restore(struct hot_page *page) {
-    static const struct line zeros;
-    struct line *lines = (struct line *)(void *)page->hva;
-    const struct line *source = page->source != NULL ? (const struct line *)(const void *)page->source : &zeros;
-    const uint32_t step = page->source != NULL;
-    bool did_differ = false;
-    for (uint32_t i = 0; i < PAGE_BYTES / LINE_BYTES; i++, source += step) {
-        if (lines_differ(&lines[i], source)) {
-            lines[i] = *source;
-            did_differ = true;
-        }
+/* A bit for each block that differs. Without branches, which would mostly be mispredicted: written pages have few written blocks. */
+static uint32_t blocks_differ(const struct block *blocks, const struct block *sources) {
+    uint32_t mask = 0;
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        const block_part *a = blocks[i].parts, *b = sources[i].parts;
+        block_part low = (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]);
+        block_part high = (a[4] ^ b[4]) | (a[5] ^ b[5]) | (a[6] ^ b[6]) | (a[7] ^ b[7]);
+        mask |= part_is_set(low | high) << i;
     }
-    return did_differ;
+    return mask;
+}
+
+static uint32_t blocks_nonzero(const struct block *blocks) {
+    uint32_t mask = 0;
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        const block_part *a = blocks[i].parts;
+        mask |= part_is_set(a[0] | a[1] | a[2] | a[3] | a[4] | a[5] | a[6] | a[7]) << i;
+    }
+    return mask;
+}
+
+/* True: it differed. Only blocks that differ are written: what leaves the first-level cache here is missed by the next call. */
+static bool page_restore(struct hot_page *page) {
+    struct block *blocks = (struct block *)(void *)page->hva;
+    const struct block *source = (const struct block *)(const void *)page->source;
+    uint32_t differing = source != NULL ? blocks_differ(blocks, source) : blocks_nonzero(blocks);
+    for (uint32_t mask = differing; mask != 0; mask &= mask - 1) {
+        uint32_t idx = (uint32_t)__builtin_ctz(mask);
+        blocks[idx] = source != NULL ? source[idx] : (struct block){0};
+    }
+    return differing != 0;
 }
 
 static bool is_leaving(const struct hotset *hotset, uint32_t idx) {

@@ -43,7 +43,9 @@ void hotset_done(struct hotset *hotset);
 /* Bring the set up to date: every private page of the arena is in it afterwards. `image` is the one that the arena is mapped over. */
 int hotset_update(struct hotset *hotset, const struct arena *arena, const husk_image *image,
                   const struct pagemap *pagemap, struct husk_error *err);
-/* Drop the pages in [hva, hva + bytes) from the set: their mapping was replaced or discarded. */
+/* The calling thread runs the guest, or writes its memory: what that makes private is not in another thread's fault count. */
+void hotset_written_here(struct hotset *hotset);
+/* Drop the pages in [hva, hva + bytes) from the set, but for pinned ones: their mapping was replaced or discarded. */
 void hotset_forget(struct hotset *hotset, const uint8_t *hva, uint64_t bytes);
 /* Point every page at its contents in another image, for the arena's addresses. */
 void hotset_retarget(struct hotset *hotset, const struct arena *arena, const husk_image *image);

@@ -284,6 +284,20 @@ static int check_lines(const struct husk_image *image, struct husk_error *err) {
     return 0;
 }
 
+/* Whole pages of writable memory, each once: hosts write to them before the guest runs. */
+static int check_hot_pages(const struct husk_image *image, struct husk_error *err) {
+    uint64_t last = 0;
+    for (uint32_t i = 0; i < image->hot_count; i++) {
+        const uint64_t page_gva = image->hot_gvas[i];
+        if (page_gva % HUSK_PAGE_SIZE != 0 || page_gva < HUSK_DATA_GVA)
+            return bad_row(err, "hot page", i, "not a page of writable memory");
+        if (page_gva <= last)
+            return bad_row(err, "hot page", i, "out of order");
+        last = page_gva;
+    }
+    return 0;
+}
+
 int image_check(struct husk_image *image, struct husk_error *err) {
     int status = check_header(image, err);
     if (status == 0)
@@ -306,5 +320,7 @@ int image_check(struct husk_image *image, struct husk_error *err) {
         status = check_code_rows(image, err);
     if (status == 0)
         status = check_lines(image, err);
+    if (status == 0)
+        status = check_hot_pages(image, err);
     return status;
 }

@@ -125,7 +125,10 @@ static int put_note(struct saver *saver) {
     add_array(&note, header.arrays, HUSK_ARR_MEMORY_SIZES, 8, image->memory_sizes, image->memories_count);
     add_array(&note, header.arrays, HUSK_ARR_TABLE_SIZES, 8, image->table_sizes, image->tables_count);
     add_array(&note, header.arrays, HUSK_ARR_HOST_STATE, 1, image->host_state, image->host_state_count);
+    pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&image->template_lock;
+    pthread_mutex_lock(lock); /* sandboxes that are unloaded meanwhile add to the hot pages */
     add_array(&note, header.arrays, HUSK_ARR_HOT_PAGES, 8, image->hot_gvas, image->hot_count);
+    pthread_mutex_unlock(lock);
     int status = note.failed ? error_set(saver->err, HUSK_E_NOMEM, "no memory for a snapshot's note") : 0;
     if (status == 0) {
         memset(header.content_sha256, 0, sizeof header.content_sha256);

@@ -33,10 +33,11 @@ int kick_signal_install(int signal, struct husk_error *err) {
 }
 
 void kicker_init(struct kicker *kicker, const struct vm_ops *ops, struct vm *vm, int signal) {
-    kicker->ops = ops;
     kicker->vm = vm;
     kicker->signal = signal;
-    atomic_init(&kicker->state, 0);
+    atomic_store(&kicker->state, 0);
+    __atomic_store_n(&kicker->ops, ops,
+                     __ATOMIC_RELEASE); /* last: an empty sandbox may be interrupted while it is loaded */
 }
 
 /* Per thread: its kernel number, and the signals that we made sure are not blocked in it. A blocked kick signal would
@@ -81,9 +82,10 @@ void kicker_leave(struct kicker *kicker) {
 }
 
 void kicker_kick(struct kicker *kicker) {
-    if (kicker->ops == NULL)
+    const struct vm_ops *ops = __atomic_load_n(&kicker->ops, __ATOMIC_ACQUIRE);
+    if (ops == NULL)
         return; /* an empty sandbox has no VM yet; the request waits in its flag */
-    kicker->ops->kick(kicker->vm);
+    ops->kick(kicker->vm);
     uint64_t thread = atomic_load(&kicker->state);
     if (thread == 0 || (thread & KICKER_SENDING) != 0)
         return;

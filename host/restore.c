@@ -19,6 +19,9 @@
 /* More differing pieces than this are mapped as whole regions: a mapping costs some microseconds. */
 #define REBASE_PIECES_MAX 16u
 
+/* What a large page-table entry maps (SDM vol. 3A, 4.5). */
+#define LARGE_PAGE_BYTES 0x200000ull
+
 /* ---- what changes size ---- */
 
 struct size_change {
@@ -50,6 +53,19 @@ static struct size_change change_at(const husk_sandbox *sandbox, const struct si
     return idx < memories ? memory_change(sandbox, sizes, idx) : table_change(sandbox, sizes, idx - memories);
 }
 
+/* How much can stay mapped: what is wanted, or less if that ends within a large page-table entry, which goes as a whole. resize() maps
+ * the difference anew. */
+static bool find_kept(const husk_sandbox *sandbox, const struct size_change *change, uint64_t *ret_bytes) {
+    const uint64_t end = change->gva + change->now_bytes, wanted = change->gva + change->wanted_bytes;
+    uint64_t from = wanted;
+    if (!sys_space_can_unmap(sandbox->space, gva(from), end - from))
+        from = wanted & ~(LARGE_PAGE_BYTES - 1);
+    if (from < change->gva || !sys_space_can_unmap(sandbox->space, gva(from), end - from))
+        return false;
+    *ret_bytes = from - change->gva;
+    return true;
+}
+
 bool restore_is_possible(const husk_sandbox *sandbox, const husk_image *image, const struct sizing *sizes) {
     const struct arena *arena = &sandbox->arena;
     if (sandbox->is_broken || sandbox->mapped == NULL || image_code(sandbox->mapped) != image_code(image) ||
@@ -61,9 +77,8 @@ bool restore_is_possible(const husk_sandbox *sandbox, const husk_image *image, c
     }
     for (uint32_t i = 0; i < changes_count(sandbox); i++) {
         struct size_change change = change_at(sandbox, sizes, i);
-        if (change.now_bytes > change.wanted_bytes &&
-            !sys_space_can_unmap(sandbox->space, gva(change.gva + change.wanted_bytes),
-                                 change.now_bytes - change.wanted_bytes))
+        uint64_t kept_bytes;
+        if (change.now_bytes > change.wanted_bytes && !find_kept(sandbox, &change, &kept_bytes))
             return false;
     }
     return true;
@@ -86,15 +101,20 @@ static int grow(husk_sandbox *sandbox, const struct size_change *change, struct 
     return sys_space_map(sandbox->space, &mapping, err);
 }
 
-/* The pages lie beyond the image's size, so what is mapped below them is zero pages (rebase() saw to that). */
-static int shrink(husk_sandbox *sandbox, const struct size_change *change, struct husk_error *err) {
-    uint64_t from = change->gva + change->wanted_bytes, bytes = change->now_bytes - change->wanted_bytes;
+/* What lies below the discarded pages is the image's contents, or zero pages beyond its size (rebase() saw to that). */
+static int shrink(husk_sandbox *sandbox, struct size_change *change, struct husk_error *err) {
+    uint64_t kept_bytes = 0;
+    if (!find_kept(sandbox, change, &kept_bytes))
+        return error_set(err, HUSK_E_LIMIT, "memory at 0x%llx cannot be taken away in place",
+                         (unsigned long long)change->gva);
+    uint64_t from = change->gva + kept_bytes, bytes = change->now_bytes - kept_bytes;
     uint8_t *hva = arena_span(&sandbox->arena, from, bytes);
     sys_space_unmap(sandbox->space, gva(from), bytes);
     if (madvise(hva, bytes, MADV_DONTNEED) != 0)
         return error_sys(err, errno, "cannot discard %llu bytes of grown memory", (unsigned long long)bytes);
     hotset_forget(&sandbox->hotset, hva, bytes);
-    return 0;
+    change->now_bytes = kept_bytes;
+    return change->now_bytes < change->wanted_bytes ? grow(sandbox, change, err) : 0;
 }
 
 static int resize(husk_sandbox *sandbox, const struct sizing *sizes, struct husk_error *err) {

@@ -162,6 +162,7 @@ static int run_until_end(husk_sandbox *sandbox, struct call_frame *frame, struct
         int status = sandbox->ops->run(sandbox->vm, &exit, err);
         if (status != 0) {
             sandbox_poison(sandbox, HUSK_GUEST_VIOLATION);
+            sandbox->has_failed_vm = true;
             return error_while(err, status, "running the guest; the sandbox is poisoned");
         }
         switch (exit.kind) {
@@ -207,6 +208,7 @@ static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame, const st
             return status;
     }
     if (parent == NULL) {
+        hotset_written_here(&sandbox->hotset);
         kicker_enter(&sandbox->kicker);
     } else if (!parent->was_nested) {
         sandbox->ops->get_regs(sandbox->vm, &parent->regs);

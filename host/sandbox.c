@@ -164,9 +164,9 @@ void sandbox_destroy(husk_sandbox *sandbox) {
     free(sandbox);
 }
 
-/* Nothing is loaded. A VM is worth keeping, whatever failed. */
+/* Nothing is loaded. A VM is worth keeping, whatever failed, unless it was running the VM itself. */
 static void sandbox_release(husk_sandbox *sandbox) {
-    if (sandbox->vm == NULL)
+    if (sandbox->vm == NULL || sandbox->has_failed_vm)
         sandbox_destroy(sandbox);
     else
         pool_put(&sandbox->engine->pool, sandbox);

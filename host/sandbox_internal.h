@@ -44,7 +44,8 @@ struct husk_sandbox {
     struct vm *vm;
     struct kicker kicker;
     struct hotset hotset;
-    bool is_broken; /* a change of the machine failed half-way: it must be built again */
+    bool has_failed_vm; /* running it failed, which no guest can cause: not for the pool */
+    bool is_broken;     /* a change of the machine failed half-way: it must be built again */
 
     /* The instance. NULL: nothing is loaded, and what `mapped` has is to be restored before it is used again. */
     husk_image *image;
