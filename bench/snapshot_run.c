@@ -128,7 +128,7 @@ static int process_run(struct snapshot_op *op) {
 /* ---- the rows ---- */
 
 /* Which image and engine a row stands on. */
-enum ground { ON_READY, ON_INITIALISED, ON_NO_POOL, ON_NOTHING };
+enum ground { ON_READY, ON_ZEROS, ON_INITIALISED, ON_NO_POOL, ON_NOTHING };
 
 struct row {
     const char *name, *text;
@@ -147,6 +147,8 @@ static const struct row rows[] = {
      PER_ROUND},
     {"restore_16", "restore, call that writes 16 pages", 1.10, 16, NULL, NULL, op_restore_touch, NULL,
      ON_READY, PER_ROUND},
+    {"restore_16_zeros", "restore, call that writes 16 pages of zeros", 1.10, 16, NULL, NULL,
+     op_restore_touch, NULL, ON_ZEROS, PER_ROUND},
     {"restore_64", "restore, call that writes 64 pages", 0, 64, NULL, NULL, op_restore_touch, NULL, ON_READY,
      PER_ROUND},
     {"restore_256", "restore, call that writes 256 pages", 2.6, 256, NULL, NULL, op_restore_touch, NULL,
@@ -184,7 +186,7 @@ enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
 
 struct grounds {
     husk_engine *no_pool_engine;
-    husk_image *ready, *initialised, *no_pool_ready;
+    husk_image *ready, *zeros, *initialised, *no_pool_ready;
     char saved_path[4096];
     char *command[8];
 };
@@ -200,6 +202,7 @@ static int grounds_open(const struct bench *bench, struct grounds *grounds) {
     }
     if (image_filled(bench, bench->engine, MEMORY_MIB, &grounds->ready) != 0 ||
         image_filled(bench, grounds->no_pool_engine, MEMORY_MIB, &grounds->no_pool_ready) != 0 ||
+        image_load(bench, bench->engine, "pages", &grounds->zeros) != 0 ||
         image_load(bench, bench->engine, "initialised", &grounds->initialised) != 0) {
         return -1;
     }
@@ -214,6 +217,7 @@ static int grounds_open(const struct bench *bench, struct grounds *grounds) {
 
 static void grounds_close(struct grounds *grounds) {
     husk_image_unref(grounds->ready);
+    husk_image_unref(grounds->zeros);
     husk_image_unref(grounds->initialised);
     husk_image_unref(grounds->no_pool_ready);
     husk_engine_free(grounds->no_pool_engine);
@@ -235,6 +239,7 @@ static int row_open(const struct bench *bench, struct grounds *grounds, const st
                                .command = grounds->command};
     switch (row->ground) {
     case ON_READY: return op_open(op, bench->engine, grounds->ready);
+    case ON_ZEROS: return op_open(op, bench->engine, grounds->zeros);
     case ON_INITIALISED: return op_open(op, bench->engine, grounds->initialised);
     case ON_NO_POOL: return op_open(op, grounds->no_pool_engine, grounds->no_pool_ready);
     case ON_NOTHING: break;
