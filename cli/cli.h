@@ -109,6 +109,7 @@ int cmd_validate(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 
 /* ---- help.c ---- */
-extern const char help_husk[], help_run[], help_snapshot[], help_compile[], help_inspect[], help_validate[], help_doctor[];
+extern const char help_husk[], help_run[], help_snapshot[], help_compile[], help_inspect[], help_validate[],
+    help_doctor[];
 
 #endif

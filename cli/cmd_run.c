@@ -385,9 +385,10 @@ static void print_stats(const struct run *run) {
             " bytes for %s\n",
             stats.host_calls, stats.memory_grows, memory, info.text_bytes, info.target_cpu);
     fprintf(stderr,
-            "husk: %" PRIu64 " calls, %" PRIu64 " snapshots (%" PRIu64 " pages), %" PRIu64 " restores (%" PRIu64
-            " pages), %" PRIu64 " VMs made\n",
-            stats.calls, stats.snapshots, stats.snapshot_pages, stats.restores, stats.restore_pages_copied, stats.vms_made);
+            "husk: %" PRIu64 " calls, %" PRIu64 " snapshots (%" PRIu64 " pages), %" PRIu64
+            " restores (%" PRIu64 " pages), %" PRIu64 " VMs made\n",
+            stats.calls, stats.snapshots, stats.snapshot_pages, stats.restores, stats.restore_pages_copied,
+            stats.vms_made);
 }
 
 static int run_all(struct run *run) {

@@ -28,7 +28,7 @@ struct pool {
     husk_imports *imports;
     husk_image *ready; /* the guest after its initialisation */
     const char *function;
-    int listener; /* -1: requests are lines of standard input */
+    int listener;         /* -1: requests are lines of standard input */
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t answered;
     uint64_t next_request, next_answer;
@@ -54,7 +54,8 @@ static char *serve(struct pool *pool, husk_sandbox *sandbox, const char *request
     uint64_t start = now_ns();
     int status = husk_sandbox_restore(sandbox, pool->ready, &err); /* heals one that was cut off, too */
     if (!status)
-        status = husk_call_bytes(sandbox, pool->function, request, bytes, &result, &result_bytes, &limits, &outcome, &err);
+        status = husk_call_bytes(sandbox, pool->function, request, bytes, &result, &result_bytes, &limits,
+                                 &outcome, &err);
     uint64_t took = now_ns() - start;
     bool is_good = !status && outcome.kind == HUSK_RETURNED;
     pthread_mutex_lock(&pool->lock);
@@ -185,7 +186,8 @@ static int listen_at(const char *path) {
 }
 
 int main(int argc, char **argv) {
-    struct pool pool = {.listener = -1, .lock = PTHREAD_MUTEX_INITIALIZER, .answered = PTHREAD_COND_INITIALIZER};
+    struct pool pool = {
+        .listener = -1, .lock = PTHREAD_MUTEX_INITIALIZER, .answered = PTHREAD_COND_INITIALIZER};
     pthread_t threads[THREADS_MAX];
     struct husk_error err;
     signal(SIGPIPE, SIG_IGN); /* a client that has gone */
@@ -198,9 +200,12 @@ int main(int argc, char **argv) {
     pool.function = argv[2];
     pool.latencies_ns = calloc(LATENCIES_MAX, sizeof(*pool.latencies_ns));
     int status = pool.latencies_ns ? husk_engine_new(NULL, &pool.engine, &err) : HUSK_E_NOMEM;
-    if (!status) status = husk_imports_new(pool.engine, &pool.imports, &err);
-    if (!status) status = husk_imports_wasi(pool.imports, NULL, &err);
-    if (!status) status = make_ready(&pool, argv[1], &err);
+    if (!status)
+        status = husk_imports_new(pool.engine, &pool.imports, &err);
+    if (!status)
+        status = husk_imports_wasi(pool.imports, NULL, &err);
+    if (!status)
+        status = make_ready(&pool, argv[1], &err);
     if (status) {
         fprintf(stderr, "pool: %s\n", status == HUSK_E_NOMEM ? "out of memory" : err.message);
     } else if (argc > 4 && (pool.listener = listen_at(argv[4])) < 0) {
@@ -208,11 +213,14 @@ int main(int argc, char **argv) {
         status = HUSK_E_SYS;
     }
     for (long i = 0; !status && i < count; i++)
-        if (pthread_create(&threads[i], NULL, worker, &pool) != 0) count = i;
+        if (pthread_create(&threads[i], NULL, worker, &pool) != 0)
+            count = i;
     for (long i = 0; !status && i < count; i++)
         pthread_join(threads[i], NULL);
-    if (!status) print_latencies(&pool);
-    if (pool.listener >= 0) close(pool.listener);
+    if (!status)
+        print_latencies(&pool);
+    if (pool.listener >= 0)
+        close(pool.listener);
     husk_image_unref(pool.ready);
     husk_imports_free(pool.imports);
     husk_engine_free(pool.engine);

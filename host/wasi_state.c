@@ -40,9 +40,8 @@ void wasi_state_save(const struct wasi_ctx *ctx, struct buf *buf) {
                                 .is_seeded = ctx->config->random_seed != 0,
                                 .random_state = ctx->random_state};
     for (unsigned i = 0; i < WASI_FDS_MAX; i++)
-        saved.fds[i] = (struct saved_fd){.stream = stream_of(ctx, &ctx->fds[i]),
-                                         .flags = ctx->fds[i].flags,
-                                         .rights = ctx->fds[i].rights};
+        saved.fds[i] = (struct saved_fd){
+            .stream = stream_of(ctx, &ctx->fds[i]), .flags = ctx->fds[i].flags, .rights = ctx->fds[i].rights};
     (void)wasi_clock_now(&now, WASI_CLOCK_MONOTONIC, &saved.monotonic_ns);
     (void)wasi_clock_now(&now, WASI_CLOCK_PROCESS_CPUTIME, &saved.cpu_ns);
     buf_append(buf, &saved, sizeof(saved));
@@ -50,16 +49,21 @@ void wasi_state_save(const struct wasi_ctx *ctx, struct buf *buf) {
 
 static int check_saved(const struct saved_state *saved, struct husk_error *err) {
     if (saved->format != STATE_FORMAT || saved->is_seeded > 1)
-        return error_set(err, HUSK_E_IMAGE_VERSION, "the snapshot's WASI state has format %u; this is a husk for format %u",
+        return error_set(err, HUSK_E_IMAGE_VERSION,
+                         "the snapshot's WASI state has format %u; this is a husk for format %u",
                          saved->format, STATE_FORMAT);
     for (unsigned i = 0; i < WASI_FDS_MAX; i++) {
         const struct saved_fd *fd = &saved->fds[i];
-        if ((fd->stream >= WASI_FDS_MAX && fd->stream != STREAM_CLOSED) || (fd->flags & ~WASI_FDFLAG_NONBLOCK) != 0)
-            return error_set(err, HUSK_E_BAD_IMAGE, "the snapshot's WASI state is damaged: descriptor %u is stream %u with flags "
-                                                    "0x%x", i, fd->stream, fd->flags);
+        if ((fd->stream >= WASI_FDS_MAX && fd->stream != STREAM_CLOSED) ||
+            (fd->flags & ~WASI_FDFLAG_NONBLOCK) != 0)
+            return error_set(err, HUSK_E_BAD_IMAGE,
+                             "the snapshot's WASI state is damaged: descriptor %u is stream %u with flags "
+                             "0x%x",
+                             i, fd->stream, fd->flags);
     }
     if ((saved->monotonic_ns | saved->cpu_ns) >> 63 != 0)
-        return error_set(err, HUSK_E_BAD_IMAGE, "the snapshot's WASI state is damaged: its clocks run for 292 years");
+        return error_set(err, HUSK_E_BAD_IMAGE,
+                         "the snapshot's WASI state is damaged: its clocks run for 292 years");
     return 0;
 }
 
@@ -77,14 +81,16 @@ static void apply_saved(struct wasi_ctx *ctx, const struct saved_state *saved) {
     }
     if (saved->is_seeded && ctx->config->random_seed != 0)
         ctx->random_state = saved->random_state;
-    ctx->monotonic_base_ns -= saved->monotonic_ns; /* goes on where it was; unsigned, as the subtraction when it is read */
+    ctx->monotonic_base_ns -=
+        saved->monotonic_ns; /* goes on where it was; unsigned, as the subtraction when it is read */
     ctx->cpu_total_ns = saved->cpu_ns;
 }
 
 int wasi_state_load(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count, struct husk_error *err) {
     struct saved_state saved;
     if (bytes != NULL && count != sizeof(saved))
-        return error_set(err, HUSK_E_BAD_IMAGE, "the snapshot's WASI state has %zu bytes, not %zu", count, sizeof(saved));
+        return error_set(err, HUSK_E_BAD_IMAGE, "the snapshot's WASI state has %zu bytes, not %zu", count,
+                         sizeof(saved));
     if (bytes != NULL) {
         memcpy(&saved, bytes, sizeof(saved));
         int status = check_saved(&saved, err);
