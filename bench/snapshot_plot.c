@@ -13,11 +13,11 @@ struct axes {
 };
 
 static double x_of(const struct axes *axes, double pages) {
-    return LEFT + (RIGHT - LEFT) * log2(pages) / log2(axes->x_max);
+    return (double)LEFT + (double)(RIGHT - LEFT) * log2(pages) / log2(axes->x_max);
 }
 
 static double y_of(const struct axes *axes, double us) {
-    return BOTTOM - (BOTTOM - TOP) * log(us / axes->y_min) / log(axes->y_max / axes->y_min);
+    return (double)BOTTOM - (double)(BOTTOM - TOP) * log(us / axes->y_min) / log(axes->y_max / axes->y_min);
 }
 
 static void grid_write(FILE *svg, const struct axes *axes) {
