@@ -298,6 +298,7 @@ struct husk_sandbox_options {
 HUSK_API int husk_sandbox_new(husk_engine *engine, husk_image *image, const husk_imports *imports,
                               const struct husk_sandbox_options *options, husk_sandbox **ret_sandbox,
                               struct husk_error *err);
+/* Not while a call runs, so not from a host function that it called. NULL is fine. */
 HUSK_API void husk_sandbox_free(husk_sandbox *sandbox);
 
 /* ---- Snapshots and restore ------------------------------------------------------------------------------------------ */
@@ -353,7 +354,8 @@ HUSK_API bool husk_image_is_snapshot(const husk_image *image);
 /*
  * Uniqueness: sandboxes from one snapshot share everything, the state of the guest's random number generator too. If a module
  * exports `husk_restored` of type (i64, i64) -> (), it is called with 128 bits of fresh entropy before the first call after a restore
- * to a snapshot, a load of one, or a new sandbox from one.
+ * to a snapshot, a load of one, or a new sandbox from one. If it does not return, its outcome is that call's, and it is called again
+ * before the next: nothing else runs before it has returned once.
  */
 
 /* Memory images: a page-aligned range of a sandbox's linear memory, as an object of its own that can be mapped copy-on-write
@@ -474,7 +476,9 @@ HUSK_API void husk_interrupt(husk_sandbox *sandbox);
 /* ---- Guest memory and globals ---------------------------------------------------------------------------------------- */
 
 /* A checked view of [addr, addr + count) of linear memory mem_idx: ret_span points into the sandbox's memory, and stays
- * valid until the sandbox is freed, unloaded, or loaded into (a restore keeps it). It may be written from any thread. The guest can change it whenever it runs. HUSK_E_LIMIT if any byte is out of bounds. */
+ * valid until the sandbox is freed, unloaded, or loaded into (a restore keeps it, but for one that is tried
+ * again after it failed half-way). Bytes that a restore puts out of bounds must not be used. It may be written from any thread, but not
+ * while the sandbox is being restored. The guest can change it whenever it runs. HUSK_E_LIMIT if any byte is out of bounds. */
 HUSK_API int husk_memory_span(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uint64_t count,
                               void **ret_span, struct husk_error *err);
 /* Bytes; 0 if there is no such memory. */

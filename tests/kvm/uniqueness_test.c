@@ -108,9 +108,11 @@ TEST(a_trap_in_it_is_the_calls) {
     call(&lab, lab.sandbox, "count");
     CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
     CHECK_OK(husk_sandbox_restore(lab.sandbox, snapshot, &lab.err), lab.err);
-    CHECK_OK(husk_call(lab.sandbox, "count", NULL, 0, &result, 1, NULL, &lab.outcome, &lab.err), lab.err);
-    CHECK_EQ_U64(lab.outcome.kind, HUSK_TRAPPED);
-    CHECK_EQ_U64(lab.outcome.trap, HUSK_TRAP_UNREACHABLE);
+    for (int i = 0; i < 2; i++) { /* and the next one's: nothing runs on old entropy */
+        CHECK_OK(husk_call(lab.sandbox, "count", NULL, 0, &result, 1, NULL, &lab.outcome, &lab.err), lab.err);
+        CHECK_EQ_U64(lab.outcome.kind, HUSK_TRAPPED);
+        CHECK_EQ_U64(lab.outcome.trap, HUSK_TRAP_UNREACHABLE);
+    }
     husk_image_unref(snapshot);
     wat_lab_close(&lab);
 }
