@@ -98,7 +98,7 @@ TEST(restores_once_however_it_is_loaded) {
         struct husk_engine_options options = HUSK_ENGINE_OPTIONS_INIT;
         options.pool_max = -1;
         state_open_with(&lab, &options, NULL, NULL);
-        husk_image *image = open_by(&lab, way, scratch.path);
+        husk_image *image = open_by(&lab, (enum way)way, scratch.path);
         STATE_CALL(&lab, "store", 100, 1);
         uint64_t before = restores(&lab), vms_before = vms(&lab);
         CHECK_OK(husk_sandbox_unload(lab.sandbox, &lab.err), lab.err);
