@@ -2,8 +2,7 @@
  * compiler/codegen_passes.c: LLVM's set-up and the pass pipelines. A pipeline is text for LLVMRunPasses.
  *
  * SROA comes first and alone: lower_protect() wants locals in SSA form and everything else untouched. No
- * inlining (the module's own compiler has done it, and backtraces stay exact), no SLP vectoriser (most of
- * O2's time on big blocks, and no gain on wasm), no function-attrs (it would let LLVM drop calls whose only
+ * inlining (the module's own compiler has done it, and backtraces stay exact), no function-attrs (it would let LLVM drop calls whose only
  * effect is a trap), no loop-idiom (its memset would fault in the runtime). vector-combine after the
  * vectoriser: guests come with loops that clang has unrolled, and it undoes the shuffles that vectorising
  * those makes (matmul: 2.9 → 1.0 of native). Level 3 unrolls by O2's thresholds: O3's unroll vectorised loops
@@ -29,10 +28,10 @@ static const char *const pipelines[4] = {
     [1] = "function<eager-inv>("
           "early-cse<memssa>,simplifycfg," IC ",loop-mssa(loop-rotate,licm),gvn,simplifycfg," IC ")",
     [2] = "function<eager-inv>("
-          "early-cse<memssa>,simplifycfg," IC ",loop-mssa(loop-rotate,licm),simplifycfg,"
+          "early-cse<memssa>,simplifycfg," IC ",loop-mssa(loop-rotate,licm,simple-loop-unswitch),simplifycfg,"
           "loop(indvars,loop-deletion,loop-unroll-full),gvn," IC ",bdce,dse,simplifycfg,"
           "loop-vectorize,slp-vectorizer,vector-combine,"
-          "loop-unroll<O2>," IC ",loop-mssa(licm),adce,simplifycfg)",
+          "loop-unroll<O2>,early-cse," IC ",loop-mssa(licm),adce,simplifycfg)",
     [3] =
         "function<eager-inv>("
         "early-cse<memssa>,simplifycfg," IC ",jump-threading,correlated-propagation,simplifycfg,reassociate,"
