@@ -72,7 +72,7 @@ can_run=$((1 - (status != 0)))
 title "Compile a C program to WebAssembly (clang, wasi-libc): examples/guests/demo.c"
 clang=$("$source_dir/tools/find-llvm-tool" clang)
 run "C to WebAssembly (clang)" "$clang --target=wasm32-wasi -O2 -g demo.c -o demo.wasm" \
-    "$clang" --target=wasm32-wasi --sysroot=/usr --no-wasm-opt "-fuse-ld=$(command -v "wasm-ld-${clang#clang-}")" -O2 -g \
+    "$clang" --target=wasm32-wasi --sysroot=/usr $("$source_dir/tools/no-wasm-opt" "$clang") "-fuse-ld=$(command -v "wasm-ld-${clang#clang-}")" -O2 -g \
     -Wno-deprecated "$source_dir/examples/guests/demo.c" -o "$work/demo.wasm"
 expect "$(size_of "$work/demo.wasm") of WebAssembly" test -s "$work/demo.wasm"
 
