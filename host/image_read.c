@@ -11,12 +11,9 @@
 #include "error.h"
 #include "host_limits.h"
 #include "image_internal.h"
+#include "pages.h"
 
 #define PAGE_MASK_BYTES ((uint64_t)HUSK_PAGE_SIZE - 1)
-
-static uint64_t page_up(uint64_t bytes) {
-    return (bytes + PAGE_MASK_BYTES) & ~PAGE_MASK_BYTES;
-}
 
 static bool in_file(const struct husk_image *image, uint64_t offset, uint64_t bytes) {
     return bytes <= image->file->count && offset <= image->file->count - bytes;

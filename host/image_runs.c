@@ -13,6 +13,7 @@
 #include "error.h"
 #include "file.h"
 #include "image_internal.h"
+#include "pages.h"
 
 void image_runs_free(struct image_run *runs, uint32_t count) {
     for (uint32_t i = 0; runs != NULL && i < count; i++)
@@ -51,10 +52,6 @@ const uint8_t *image_source(const struct husk_image *image, uint64_t gva_value, 
     }
     *ret_bytes = run->gva + run->bytes - gva_value;
     return run->file->bytes + run->offset + (gva_value - run->gva);
-}
-
-static bool page_is_zero(const uint8_t *page) {
-    return page[0] == 0 && memcmp(page, page + 1, HUSK_PAGE_SIZE - 1) == 0;
 }
 
 /* The contents of one run, at the same distance in the flat file; zero pages stay holes. */

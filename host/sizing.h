@@ -6,6 +6,7 @@
 #define HOST_SIZING_H
 
 #include "linkage.h"
+#include "pages.h"
 
 struct sizing {
     uint64_t *memory_bytes;     /* initial, by memory */
@@ -21,9 +22,5 @@ struct sizing {
 int sizing_init(struct sizing *sizing, const husk_image *image, const struct linkage *linkage,
                 const struct husk_sandbox_options *limits, struct husk_error *err);
 void sizing_done(struct sizing *sizing); /* zeroed is fine */
-
-static inline uint64_t page_up(uint64_t bytes) {
-    return (bytes + HUSK_PAGE_SIZE - 1) & ~(uint64_t)(HUSK_PAGE_SIZE - 1);
-}
 
 #endif

@@ -10,6 +10,7 @@
 #include "buf.h"
 #include "error.h"
 #include "file.h"
+#include "pages.h"
 #include "sandbox_internal.h"
 
 /* ---- which pages ---- */
@@ -30,10 +31,6 @@ static int list_add(struct page_list *list, const uint8_t *page, struct husk_err
     }
     list->pages[list->count++] = page;
     return 0;
-}
-
-static bool page_is_zero(const uint8_t *page) {
-    return page[0] == 0 && memcmp(page, page + 1, HUSK_PAGE_SIZE - 1) == 0;
 }
 
 static bool differs(const husk_image *image, uint64_t gva_value, const uint8_t *page) {

@@ -1,0 +1,19 @@
+/* host/pages.h: small things about pages that several files of libhusk ask. */
+#ifndef HOST_PAGES_H
+#define HOST_PAGES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "layout.h"
+
+static inline uint64_t page_up(uint64_t bytes) {
+    return (bytes + HUSK_PAGE_SIZE - 1) & ~(uint64_t)(HUSK_PAGE_SIZE - 1);
+}
+
+static inline bool page_is_zero(const uint8_t *page) {
+    return page[0] == 0 && memcmp(page, page + 1, HUSK_PAGE_SIZE - 1) == 0;
+}
+
+#endif
