@@ -22,6 +22,7 @@ list(APPEND HUSK_HOST_SOURCES
     linkage.c
     machine.c
     memory_image.c
+    page_copy_x86_64.c
     pagemap.c
     pool.c
     restore.c

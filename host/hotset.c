@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 
 #include "error.h"
+#include "page_copy.h"
 
 #define PAGE_BYTES ((uint64_t)HUSK_PAGE_SIZE)
 /* A larger writable view makes every restore scan instead. */
@@ -158,53 +159,6 @@ void hotset_retarget(struct hotset *hotset, const struct arena *arena, const hus
 
 /* ---- restoring ---- */
 
-/* What is compared and copied at once. */
-#define BLOCK_PARTS 8u
-#define BLOCKS (HUSK_PAGE_SIZE / (BLOCK_PARTS * 16u))
-
-/* As the compiler's vectors: whatever width the CPU has. The guest's memory is read and written as any type. */
-typedef uint64_t block_part __attribute__((vector_size(16), may_alias));
-struct block {
-    block_part parts[BLOCK_PARTS];
-};
-
-static uint32_t part_is_set(block_part part) {
-    return (part[0] | part[1]) != 0;
-}
-
-/* A bit for each block that differs. Without branches, which would mostly be mispredicted: written pages have few written blocks. */
-static uint32_t blocks_differ(const struct block *blocks, const struct block *sources) {
-    uint32_t mask = 0;
-    for (uint32_t i = 0; i < BLOCKS; i++) {
-        const block_part *a = blocks[i].parts, *b = sources[i].parts;
-        block_part low = (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]);
-        block_part high = (a[4] ^ b[4]) | (a[5] ^ b[5]) | (a[6] ^ b[6]) | (a[7] ^ b[7]);
-        mask |= part_is_set(low | high) << i;
-    }
-    return mask;
-}
-
-static uint32_t blocks_nonzero(const struct block *blocks) {
-    uint32_t mask = 0;
-    for (uint32_t i = 0; i < BLOCKS; i++) {
-        const block_part *a = blocks[i].parts;
-        mask |= part_is_set(a[0] | a[1] | a[2] | a[3] | a[4] | a[5] | a[6] | a[7]) << i;
-    }
-    return mask;
-}
-
-/* True: it differed. Only blocks that differ are written: what leaves the first-level cache here is missed by the next call. */
-static bool page_restore(struct hot_page *page) {
-    struct block *blocks = (struct block *)(void *)page->hva;
-    const struct block *source = (const struct block *)(const void *)page->source;
-    uint32_t differing = source != NULL ? blocks_differ(blocks, source) : blocks_nonzero(blocks);
-    for (uint32_t mask = differing; mask != 0; mask &= mask - 1) {
-        uint32_t idx = (uint32_t)__builtin_ctz(mask);
-        blocks[idx] = source != NULL ? source[idx] : (struct block){0};
-    }
-    return differing != 0;
-}
-
 static bool is_leaving(const struct hotset *hotset, uint32_t idx) {
     const struct hot_page *page = &hotset->pages[idx];
     return !page->is_pinned && (page->age >= HOT_AGE_MAX || idx >= HOT_PAGES_MAX);
@@ -232,11 +186,12 @@ static int discard_leaving(struct hotset *hotset, uint64_t *ret_count, struct hu
 int hotset_restore(struct hotset *hotset, struct hot_counts *ret_counts, struct husk_error *err) {
     struct hot_counts counts = {0};
     bool is_any_leaving = hotset->count > HOT_PAGES_MAX;
+    const page_copy_fn copy = page_copy_best();
     for (uint32_t i = 0; i < hotset->count; i++) {
         struct hot_page *page = &hotset->pages[i];
         if (i >= HOT_PAGES_MAX && !page->is_pinned)
             continue; /* about to be discarded */
-        bool was_written = page_restore(page);
+        bool was_written = copy(page->hva, page->source);
         page->age = was_written ? 0 : page->age + 1;
         counts.copied += was_written;
         is_any_leaving |= page->age >= HOT_AGE_MAX;
