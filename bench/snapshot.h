@@ -15,7 +15,7 @@ typedef int (*snapshot_op_fn)(struct snapshot_op *op);
 /* One row. `ready` is done before each round, `before` and `after` around each sample; only `run` is timed. */
 struct snapshot_op {
     const char *name, *text;
-    double limit; /* × bare call; 0: none */
+    double limit; /* × the first row; 0: none */
     uint32_t pages, stride;
     snapshot_op_fn ready, before, run, after; /* all but run may be NULL */
     uint32_t per_round;
@@ -26,19 +26,19 @@ struct snapshot_op {
     husk_image *made; /* a snapshot that run() took */
     husk_func empty, touch;
     char *const *command;
-    struct floor *floor;
-    uint8_t *saved; /* for copying everything */
+    struct bare_vm *bare; /* of rows without Husk */
+    uint8_t *saved;       /* for copying everything; a bare VM's memory as it is to be */
     uint64_t saved_bytes;
 
-    double samples[SERIES_SAMPLES_MAX], ratios[SERIES_ROUNDS_MAX];
-    uint32_t samples_count, ratios_count;
+    double samples[SERIES_SAMPLES_MAX], rounds[SERIES_ROUNDS_MAX]; /* of each round: the median */
+    uint32_t samples_count, rounds_count;
     uint64_t faults; /* minor page faults in all samples */
-    struct spread us, ratio;
+    struct spread us, ratio, call_ratio;
 };
 
-/* Run all of them in turns; the first is the one that ratios refer to. Fills us and ratio. */
+/* Run all of them in turns. Fills us, ratio (to the first row) and call_ratio (to the second). */
 int ops_run(struct snapshot_op *const *ops, size_t count, uint32_t rounds);
-/* Table and JSON lines, under a title. */
+/* Table and JSON lines, under a title; the first two rows are the bare KVM_RUN and the empty call. */
 void ops_print(const struct bench *bench, const char *title, struct snapshot_op *const *ops, size_t count);
 
 /* A call that must return. */
@@ -48,6 +48,10 @@ int op_empty(struct snapshot_op *op);
 int op_restore_touch(struct snapshot_op *op);
 /* A sandbox, and the module's exports. */
 int op_open(struct snapshot_op *op, husk_engine *engine, husk_image *image);
+/* A VM without Husk; with pages, KVM keeps a dirty log of it. */
+int op_open_bare(struct snapshot_op *op);
+int op_bare(struct snapshot_op *op);
+int op_dirty_log(struct snapshot_op *op);
 void op_close(struct snapshot_op *op);
 
 /* A snapshot of a pages module with `mib` MiB of memory, every page of it written. */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "bare_vm.h"
 #include "snapshot.h"
 
 int op_call(struct snapshot_op *op, husk_func func, uint32_t pages) {
@@ -52,9 +53,14 @@ void op_close(struct snapshot_op *op) {
     husk_sandbox_free(op->sandbox);
     husk_image_unref(op->made);
     free(op->saved);
+    if (op->bare != NULL) {
+        bare_vm_close(op->bare);
+        free(op->bare);
+    }
     op->sandbox = NULL;
     op->made = NULL;
     op->saved = NULL;
+    op->bare = NULL;
 }
 
 static uint64_t minor_faults(void) {
@@ -96,37 +102,47 @@ static int round_take(struct snapshot_op *op, double *ret_us) {
     return 0;
 }
 
+/* Median of the rounds' ratios: what is noise in a round is in both. */
+static struct spread ratio_to(const struct snapshot_op *op, const struct snapshot_op *base) {
+    double ratios[SERIES_ROUNDS_MAX];
+    for (uint32_t i = 0; i < op->rounds_count; i++) {
+        ratios[i] = op->rounds[i] / base->rounds[i];
+    }
+    return spread_of(ratios, op->rounds_count);
+}
+
 int ops_run(struct snapshot_op *const *ops, size_t count, uint32_t rounds) {
     for (uint32_t round = 0; round < rounds && round < SERIES_ROUNDS_MAX; round++) {
-        double bare_us = 0;
         for (size_t i = 0; i < count; i++) {
-            double us;
-            if (ops[i]->samples_count + ops[i]->per_round > SERIES_SAMPLES_MAX) {
+            struct snapshot_op *op = ops[i];
+            if (op->samples_count + op->per_round > SERIES_SAMPLES_MAX) {
                 continue;
             }
-            if (round_take(ops[i], &us) != 0) {
+            if (round_take(op, &op->rounds[op->rounds_count]) != 0) {
                 return -1;
             }
-            bare_us = i == 0 ? us : bare_us;
-            ops[i]->ratios[ops[i]->ratios_count++] = us / bare_us;
+            op->rounds_count++;
         }
     }
     for (size_t i = 0; i < count; i++) {
         ops[i]->us = spread_of(ops[i]->samples, ops[i]->samples_count);
-        ops[i]->ratio = spread_of(ops[i]->ratios, ops[i]->ratios_count);
+        ops[i]->ratio = ratio_to(ops[i], ops[0]);
+        ops[i]->call_ratio = ratio_to(ops[i], ops[1]);
     }
     return 0;
 }
 
 void ops_print(const struct bench *bench, const char *title, struct snapshot_op *const *ops, size_t count) {
-    printf("\n%s: µs; ratio: median of the rounds' ratios to the first row; faults: page faults per sample\n"
-           "  %-62s %9s %9s %9s %7s %6s %7s\n",
-           title, "", "p10", "median", "p90", "ratio", "limit", "faults");
+    printf(
+        "\n%s: µs; medians of the rounds' ratios to the first row (× run) and to the second (× call); limit: "
+        "of × run; faults: page faults per sample\n"
+        "  %-62s %9s %9s %9s %7s %7s %6s %7s\n",
+        title, "", "p10", "median", "p90", "× run", "× call", "limit", "faults");
     for (size_t i = 0; i < count; i++) {
         const struct snapshot_op *op = ops[i];
         double faults = (double)op->faults / (double)op->samples_count;
-        printf("  %-62s %9.2f %9.2f %9.2f %7.2f ", op->text, op->us.p10, op->us.p50, op->us.p90,
-               op->ratio.p50);
+        printf("  %-62s %9.2f %9.2f %9.2f %7.3f %7.3f ", op->text, op->us.p10, op->us.p50, op->us.p90,
+               op->ratio.p50, op->call_ratio.p50);
         if (op->limit > 0) {
             printf("%6.2f %7.2f %s\n", op->limit, faults, op->ratio.p50 <= op->limit ? "ok" : "OVER");
         } else {
@@ -137,6 +153,8 @@ void ops_print(const struct bench *bench, const char *title, struct snapshot_op 
         json_spread(bench->json, "us", op->us);
         fputc(',', bench->json);
         json_spread(bench->json, "ratio", op->ratio);
+        fputc(',', bench->json);
+        json_spread(bench->json, "call_ratio", op->call_ratio);
         fprintf(bench->json, ",\"limit\":%.3g,\"faults\":%.4g}\n", op->limit, faults);
     }
     fflush(stdout);

@@ -83,7 +83,7 @@ int plot_write(const char *path, const struct plot_series *series, size_t count,
     double y = y_of(&axes, bare_us);
     fprintf(svg,
             "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" stroke=\"#666\" stroke-dasharray=\"5 4\"/>"
-            "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">bare call</text>\n",
+            "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">bare KVM_RUN</text>\n",
             LEFT, y, RIGHT, y, RIGHT, y + 15);
     for (size_t s = 0; s < count; s++) {
         series_write(svg, &axes, &series[s], s);

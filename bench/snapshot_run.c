@@ -128,7 +128,7 @@ static int process_run(struct snapshot_op *op) {
 /* ---- the rows ---- */
 
 /* Which image and engine a row stands on. */
-enum ground { ON_READY, ON_ZEROS, ON_INITIALISED, ON_NO_POOL, ON_NOTHING };
+enum ground { ON_READY, ON_ZEROS, ON_INITIALISED, ON_NO_POOL, ON_BARE_VM, ON_NOTHING };
 
 struct row {
     const char *name, *text;
@@ -140,7 +140,8 @@ struct row {
 };
 
 static const struct row rows[] = {
-    {"call", "bare call: an empty function", 0, 0, NULL, NULL, op_empty, NULL, ON_READY, PER_ROUND},
+    {"kvm_run", "bare KVM_RUN, without Husk", 0, 0, NULL, NULL, op_bare, NULL, ON_BARE_VM, PER_ROUND},
+    {"call", "call of an empty function", 0, 0, NULL, NULL, op_empty, NULL, ON_READY, PER_ROUND},
     {"restore_0", "restore, call that writes no page", 0, 0, NULL, NULL, op_restore_touch, NULL, ON_READY,
      PER_ROUND},
     {"restore_1", "restore, call that writes 1 page", 0, 1, NULL, NULL, op_restore_touch, NULL, ON_READY,
@@ -179,6 +180,13 @@ static const struct row rows[] = {
      ON_READY, 4},
     {"discard_1024", "rejected: discard and fault again, 1024 pages", 0, 1024, NULL, NULL, discard_touch,
      NULL, ON_READY, 2},
+    {"log_1", "rejected: KVM's dirty log, 1 page", 0, 1, NULL, NULL, op_dirty_log, NULL, ON_BARE_VM, 16},
+    {"log_16", "rejected: KVM's dirty log, 16 pages", 0, 16, NULL, NULL, op_dirty_log, NULL, ON_BARE_VM, 16},
+    {"log_64", "rejected: KVM's dirty log, 64 pages", 0, 64, NULL, NULL, op_dirty_log, NULL, ON_BARE_VM, 8},
+    {"log_256", "rejected: KVM's dirty log, 256 pages", 0, 256, NULL, NULL, op_dirty_log, NULL, ON_BARE_VM,
+     4},
+    {"log_1024", "rejected: KVM's dirty log, 1024 pages", 0, 1024, NULL, NULL, op_dirty_log, NULL, ON_BARE_VM,
+     2},
     {"copy_16", "rejected: copy all 16 MiB, 16 pages", 0, 16, copy_ready, NULL, copy_touch, NULL, ON_READY,
      2},
 };
@@ -242,26 +250,38 @@ static int row_open(const struct bench *bench, struct grounds *grounds, const st
     case ON_ZEROS: return op_open(op, bench->engine, grounds->zeros);
     case ON_INITIALISED: return op_open(op, bench->engine, grounds->initialised);
     case ON_NO_POOL: return op_open(op, grounds->no_pool_engine, grounds->no_pool_ready);
+    case ON_BARE_VM: return op_open_bare(op);
     case ON_NOTHING: break;
     }
     return 0;
 }
 
+/* The line of the plot that a row belongs to, or -1. */
+static int plot_line(const struct row *row) {
+    if (row->run == op_dirty_log) {
+        return 2;
+    }
+    if (row->run == discard_touch) {
+        return 1;
+    }
+    bool is_restore = row->run == op_restore_touch && row->ground == ON_READY && row->ready == NULL &&
+                      row->before == NULL && row->pages > 0;
+    return is_restore ? 0 : -1;
+}
+
 static void plot_make(const struct bench *bench, struct snapshot_op *const *ops) {
     struct plot_series series[] = {{.name = "restore, call", .color = "#1f6f8b"},
-                                   {.name = "discard and fault again, call", .color = "#c0563b"}};
+                                   {.name = "discard and fault again, call", .color = "#c0563b"},
+                                   {.name = "KVM's dirty log, run", .color = "#8a6d1f"}};
     char path[4096];
     for (int i = 0; i < ROWS; i++) {
-        bool is_discard = strncmp(rows[i].name, "discard_", 8) == 0;
-        bool is_restore = rows[i].run == op_restore_touch && rows[i].ground == ON_READY &&
-                          rows[i].ready == NULL && rows[i].before == NULL && rows[i].pages > 0;
-        if (is_discard || is_restore) {
-            struct plot_series *one = &series[is_discard];
-            one->points[one->count++] = (struct plot_point){rows[i].pages, ops[i]->us.p50};
+        int line = plot_line(&rows[i]);
+        if (line >= 0) {
+            series[line].points[series[line].count++] = (struct plot_point){rows[i].pages, ops[i]->us.p50};
         }
     }
     snprintf(path, sizeof(path), "%s/restore.svg", bench->scratch_dir);
-    if (plot_write(path, series, 2, ops[0]->us.p50) == 0) {
+    if (plot_write(path, series, sizeof(series) / sizeof(series[0]), ops[0]->us.p50) == 0) {
         printf("  plot: %s\n", path);
     }
 }
