@@ -156,7 +156,8 @@ static uint32_t merge_runs(const husk_image *base, const struct image_run *layer
         for (; at < layer_count && layer[at].gva < end; at++) {
             append_run(merged, &count, run, from, layer[at].gva);
             append_run(merged, &count, &layer[at], layer[at].gva, layer[at].gva + layer[at].bytes);
-            from = layer_end = layer[at].gva + layer[at].bytes;
+            layer_end = layer[at].gva + layer[at].bytes;
+            from = layer_end > from ? layer_end : from; /* a layer's run may lie before the base's */
         }
         append_run(merged, &count, run, from, end);
     }
