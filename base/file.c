@@ -139,7 +139,10 @@ static const char *base_of(const char *path) {
 
 static char *folder_of(const char *path) {
     const size_t bytes = (size_t)(base_of(path) - path);
-    return bytes == 0 ? strdup(".") : strndup(path, bytes);
+    char *folder = malloc(bytes + 2);
+    if (folder != NULL)
+        snprintf(folder, bytes + 2, "%.*s", bytes == 0 ? 1 : (int)bytes, bytes == 0 ? "." : path);
+    return folder;
 }
 
 /* What is not a regular file would be lost: rename() puts a file in the place of a device or of a symbolic link (/dev/null,
