@@ -143,6 +143,13 @@ static inline const husk_image *image_code(const husk_image *image) {
 int image_read(struct husk_image *image, struct husk_error *err);
 /* image_check.c: every row of every array. */
 int image_check(struct husk_image *image, struct husk_error *err);
+/* One record of host state (abi/image.h). The one at *at, which then moves to the next; false at the end. */
+struct image_record {
+    const char *name; /* not NUL-terminated */
+    const uint8_t *state;
+    uint32_t name_bytes, state_bytes;
+};
+bool image_record_next(const struct husk_image *image, uint32_t *at, struct image_record *ret_record);
 /* image_names.c: NUL-terminated names, public types, the index of exports. */
 int image_names_make(struct husk_image *image, struct husk_error *err);
 void image_names_done(struct husk_image *image);
