@@ -18,7 +18,8 @@
 
 /* ---- Steps that fail: linked with --wrap (tests/CMakeLists.txt) ---- */
 
-static enum { FAIL_NOTHING, FAIL_FSYNC_FILE, FAIL_FSYNC_FOLDER, FAIL_LINK, FAIL_RENAME } failing;
+enum step { FAIL_NOTHING, FAIL_FSYNC_FILE, FAIL_FSYNC_FOLDER, FAIL_LINK, FAIL_RENAME };
+static enum step failing;
 static bool has_no_tmpfile; /* a file system without O_TMPFILE */
 
 int __real_open(const char *path, int flags, ...);
@@ -245,7 +246,7 @@ TEST(every_step_of_a_replacement_can_fail) {
     auto_fd fd = memfd_with("new contents", 0);
     for (int i = 0; i < 2; i++) {
         has_no_tmpfile = i == 1;
-        static const int steps[] = {FAIL_FSYNC_FILE, FAIL_LINK, FAIL_RENAME, FAIL_FSYNC_FOLDER};
+        static const enum step steps[] = {FAIL_FSYNC_FILE, FAIL_LINK, FAIL_RENAME, FAIL_FSYNC_FOLDER};
         for (size_t k = 0; k < sizeof steps / sizeof steps[0]; k++) {
             if (steps[k] == FAIL_LINK && has_no_tmpfile)
                 continue; /* nothing to be linked then */
