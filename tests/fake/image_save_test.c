@@ -261,6 +261,31 @@ TEST(what_could_not_be_opened_is_not_saved) {
     lab_close(&lab);
 }
 
+/* Whatever the image or the guest did: a sandbox has few mappings, for others need some, too. Also where the pages are too widely spread
+ * for one file on disk. */
+TEST(scattered_runs_are_few_mappings) {
+    struct image_builder builder;
+    struct lab lab;
+    const struct image_run *runs = NULL;
+    uint32_t count = 0;
+    large_memories(&builder, 6);
+    lab_open(&lab, &builder);
+    for (uint32_t mem_idx = 0; mem_idx < 6; mem_idx++)
+        for (uint64_t i = 0; i < 200; i++)
+            put_word(&lab, mem_idx, i * (20 << 20) + 8 * mem_idx, i + 1);
+    husk_image *snapshot = snapshot_of(&lab, lab.sandbox);
+    CHECK(snapshot->runs_count >= 1200);
+    CHECK_OK(image_mapped_runs(snapshot, &runs, &count, &lab.err), lab.err);
+    CHECK_EQ_U64(count, 1 + 6);
+    husk_sandbox *fresh = sandbox_of(&lab, snapshot);
+    for (uint32_t mem_idx = 0; mem_idx < 6; mem_idx++)
+        for (uint64_t i = 0; i < 200; i++)
+            CHECK_EQ_U64(word_of(&lab, fresh, mem_idx, i * (20 << 20) + 8 * mem_idx), i + 1);
+    husk_sandbox_free(fresh);
+    husk_image_unref(snapshot);
+    lab_close(&lab);
+}
+
 #define TABLES 5000u
 
 /* Tables of one page's reserve each, that start empty; then one that starts with a page and may grow into two more. */

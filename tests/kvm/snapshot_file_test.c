@@ -391,6 +391,32 @@ TEST(damage_anywhere) {
     lab_close(&lab);
 }
 
+/* What is cut off behind the segments are symbols: those nobody needs to run it. */
+TEST(truncated_anywhere) {
+    SKIP_WITHOUT_COMPILER();
+    struct lab lab;
+    Elf64_Ehdr ehdr;
+    Elf64_Phdr last;
+    husk_image *image = NULL;
+    lab_open(&lab);
+    memcpy(&ehdr, lab.bytes, sizeof ehdr);
+    memcpy(&last, lab.bytes + ehdr.e_phoff + (ehdr.e_phnum - 1u) * sizeof last, sizeof last);
+    const size_t whole = lab.count, needed = last.p_offset + last.p_filesz;
+    for (size_t cut = 0; cut < whole; cut += cut < 1024 || whole - cut < 1024 ? 1 : 97) {
+        lab.count = cut;
+        CHECK_STATUS(open_bytes(&lab, lab.wat.engine, &image), HUSK_E_BAD_IMAGE);
+        CHECK(lab.wat.err.message[0] != 0);
+        int status = husk_image_open_buffer(lab.wat.engine, lab.bytes, cut, false, &image, &lab.wat.err);
+        CHECK_MSG((status == 0) == (cut >= needed), "cut at %zu of %zu: %d", cut, whole, status);
+        if (status == 0)
+            husk_image_unref(image);
+        else if (cut > ehdr.e_phoff + ehdr.e_phnum * sizeof last)
+            CHECK_CONTAINS(lab.wat.err.message, "truncated");
+    }
+    lab.count = whole;
+    lab_close(&lab);
+}
+
 /* Sizes that are within the module's limits, and not what the memory has: that is the guest's affair. */
 TEST(sizes_that_lie) {
     SKIP_WITHOUT_COMPILER();
