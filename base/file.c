@@ -131,35 +131,122 @@ static int copy_sparse(int src_fd, int fd, uint64_t bytes) {
     return rc;
 }
 
-/* A temporary file beside `path`: same folder, so that rename() is atomic. *ret_temp is malloc()ed. */
-static int temp_open(const char *path, char **ret_temp, int *ret_fd, struct husk_error *err) {
-    size_t room = strlen(path) + 32;
+/* The last part of a path; what is before it is the folder, with its slash. */
+static const char *base_of(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
+}
+
+static char *folder_of(const char *path) {
+    const size_t bytes = (size_t)(base_of(path) - path);
+    char *folder = malloc(bytes + 2);
+    if (folder != NULL)
+        snprintf(folder, bytes + 2, "%.*s", bytes == 0 ? 1 : (int)bytes, bytes == 0 ? "." : path);
+    return folder;
+}
+
+/* What is not a regular file would be lost: rename() puts a file in the place of a device or of a symbolic link (/dev/null,
+ * /dev/stdout), and says nothing. ret_mode: the permissions that are there now, or 0. */
+static int check_target(const char *path, mode_t *ret_mode, struct husk_error *err) {
+    struct stat st;
+    *ret_mode = 0;
+    if (*base_of(path) == 0)
+        return error_set(err, HUSK_E_INVAL, "\"%s\" does not name a file", path);
+    if (lstat(path, &st) != 0)
+        return errno == ENOENT ? 0 : error_sys(err, errno, "cannot replace %s", path);
+    if (S_ISDIR(st.st_mode))
+        return error_sys(err, EISDIR, "cannot replace %s", path);
+    if (!S_ISREG(st.st_mode))
+        return error_set(err, HUSK_E_INVAL,
+                         "%s is %s, which is not replaced by a file; name a new or a regular one", path,
+                         S_ISLNK(st.st_mode) ? "a symbolic link" : "a device, pipe or socket");
+    *ret_mode = st.st_mode & 0777;
+    return 0;
+}
+
+/* Call `make` with new names beside `path` until one is not taken; ret_temp is malloc()ed. Returns what `make` returned: less than 0
+ * is failure, with errno. */
+static int temp_named(const char *path, int (*make)(int fd, const char *temp), int fd, char **ret_temp) {
+    const size_t folder_bytes = (size_t)(base_of(path) - path), base_bytes = strlen(base_of(path));
+    const size_t kept_bytes = folder_bytes + (base_bytes < 200 ? base_bytes : 200); /* of NAME_MAX 255 */
+    const size_t room = kept_bytes + 32;
     auto_free char *temp = malloc(room);
     if (temp == NULL)
-        return error_set(err, HUSK_E_NOMEM, "no memory to write %s", path);
+        return -1;
     for (int attempt = 0; attempt < 16; attempt++) {
         uint64_t random = 0;
         if (getrandom(&random, sizeof random, 0) != sizeof random)
-            return error_sys(err, errno, "cannot name a temporary file for %s", path);
-        snprintf(temp, room, "%s.%016llx.tmp", path, (unsigned long long)random);
-        int fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
-        if (fd >= 0) {
-            *ret_fd = fd;
+            return -1;
+        snprintf(temp, room, "%.*s.%016llx.tmp", (int)kept_bytes, path, (unsigned long long)random);
+        int made = make(fd, temp);
+        if (made >= 0) {
             *ret_temp = take_pointer(&temp);
-            return 0;
+            return made;
         }
         if (errno != EEXIST)
             break;
     }
-    return error_sys(err, errno, "cannot create a temporary file for %s", path);
+    return -1;
+}
+
+static int make_file(int fd, const char *temp) {
+    (void)fd;
+    return open(temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+}
+
+/* A file that has no name yet gets one. */
+static int make_link(int fd, const char *temp) {
+    char source[64];
+    snprintf(source, sizeof source, "/proc/self/fd/%d", fd);
+    return linkat(AT_FDCWD, source, AT_FDCWD, temp, AT_SYMLINK_FOLLOW);
+}
+
+/* In the folder, but without a name: whatever ends this process before it is whole, nothing is left behind. -1 where the file system
+ * cannot do that, or where there is no /proc to name it by later. */
+static int open_unnamed(const char *folder) {
+    char link[64];
+    struct stat st;
+    auto_fd fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    return fd >= 0 && lstat(link, &st) == 0 ? take_fd(&fd) : -1;
+}
+
+int file_replacement_begin(struct file_replacement *ret_new, const char *path, struct husk_error *err) {
+    struct file_replacement new = {.path = path, .fd = -1};
+    mode_t mode = 0;
+    int status = check_target(path, &mode, err);
+    if (status != 0)
+        return status;
+    auto_free char *folder = folder_of(path);
+    if (folder == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory to write %s", path);
+    new.fd = open_unnamed(folder);
+    if (new.fd < 0)
+        new.fd = temp_named(path, make_file, -1, &new.temp);
+    if (new.fd < 0)
+        return error_sys(err, errno, "cannot create a temporary file for %s", path);
+    if (mode != 0 && fchmod(new.fd, mode) != 0) {
+        status = error_sys(err, errno, "cannot give %s the permissions it has", path);
+        file_replacement_abort(&new);
+        return status;
+    }
+    *ret_new = new;
+    return 0;
+}
+
+void file_replacement_abort(struct file_replacement *new) {
+    if (new->temp != NULL)
+        unlink(new->temp);
+    free(new->temp);
+    if (new->fd >= 0)
+        close(new->fd);
+    *new = (struct file_replacement){.fd = -1};
 }
 
 /* The rename itself must survive a crash: fsync of the folder. Some file systems cannot (EINVAL): then
  * there is nothing more to do. */
 static int folder_sync(const char *path, struct husk_error *err) {
-    const char *slash = strrchr(path, '/');
-    auto_free char *folder =
-        slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    auto_free char *folder = folder_of(path);
     if (folder == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory to write %s", path);
     auto_fd fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -168,19 +255,41 @@ static int folder_sync(const char *path, struct husk_error *err) {
     return 0;
 }
 
+/* Only rename() replaces: a file without a name gets its own at once if that is free, and else another one to be renamed from. */
+static int put_in_place(struct file_replacement *new) {
+    if (new->temp == NULL) {
+        if (make_link(new->fd, new->path) == 0)
+            return 0;
+        if (errno != EEXIST || temp_named(new->path, make_link, new->fd, &new->temp) < 0)
+            return -1;
+    }
+    if (rename(new->temp, new->path) != 0)
+        return -1;
+    free(new->temp);
+    new->temp = NULL;
+    return 0;
+}
+
+int file_replacement_commit(struct file_replacement *new, struct husk_error *err) {
+    const char *path = new->path;
+    int status = 0;
+    if (fsync(new->fd) != 0)
+        status = error_sys(err, errno, "cannot write %s", path);
+    else if (put_in_place(new) != 0)
+        status = error_sys(err, errno, "cannot put %s in its place", path);
+    file_replacement_abort(new);
+    return status != 0 ? status : folder_sync(path, err);
+}
+
 int file_replace(const char *path, int src_fd, uint64_t bytes, struct husk_error *err) {
-    auto_free char *temp = NULL;
-    auto_fd fd = -1;
-    int status = temp_open(path, &temp, &fd, err);
+    struct file_replacement new;
+    int status = file_replacement_begin(&new, path, err);
     if (status != 0)
         return status;
-    if (copy_sparse(src_fd, fd, bytes) != 0 || fsync(fd) != 0)
+    if (copy_sparse(src_fd, new.fd, bytes) != 0) {
         status = error_sys(err, errno, "cannot write %s", path);
-    else if (rename(temp, path) != 0)
-        status = error_sys(err, errno, "cannot put %s in its place", path);
-    if (status != 0) {
-        unlink(temp);
+        file_replacement_abort(&new);
         return status;
     }
-    return folder_sync(path, err);
+    return file_replacement_commit(&new, err);
 }

@@ -28,6 +28,10 @@ enum cli_exit {
     CLI_VIOLATION = 139    /* 128 + SIGSEGV: the image did what no compiled module does */
 };
 
+/* ---- main.c ---- */
+/* STDIN_FILENO and so on, or -1 if it was closed when husk started. */
+int standard_stream(int fd);
+
 /* ---- report.c ---- */
 /* Where a report goes, and in which form. */
 struct report {

@@ -16,21 +16,25 @@ extern char **environ;
 
 enum inspect_mode { MODE_SUMMARY, MODE_WASM, MODE_ASM };
 
-enum { OPT_WASM = 256, OPT_ASM, OPT_JSON, OPT_VERIFY };
+enum { OPT_WASM = 256, OPT_ASM, OPT_JSON, OPT_VERIFY, OPT_NO_VERIFY };
 
 struct inspect {
     struct report report;
     enum inspect_mode mode;
-    bool is_verifying;
+    bool is_unverified;
     const char *path;
     bool is_listing_imports; /* while listing: which of the two */
     size_t listed;
 };
 
 static const struct option inspect_options[] = {
-    {"help", no_argument, NULL, 'h'},          {"wasm", no_argument, NULL, OPT_WASM},
-    {"asm", no_argument, NULL, OPT_ASM},       {"json", no_argument, NULL, OPT_JSON},
-    {"verify", no_argument, NULL, OPT_VERIFY}, {NULL, 0, NULL, 0},
+    {"help", no_argument, NULL, 'h'},
+    {"wasm", no_argument, NULL, OPT_WASM},
+    {"asm", no_argument, NULL, OPT_ASM},
+    {"json", no_argument, NULL, OPT_JSON},
+    {"verify", no_argument, NULL, OPT_VERIFY},
+    {"no-verify", no_argument, NULL, OPT_NO_VERIFY},
+    {NULL, 0, NULL, 0},
 };
 
 /* ---- Imports and exports ---- */
@@ -270,7 +274,7 @@ static void inspect_image_items(struct inspect *inspect, const husk_image *image
 /* Without an engine: an image can be looked at where it cannot be run. */
 static int inspect_image(struct inspect *inspect, const struct input *input, struct husk_error *err) {
     husk_image *image = NULL;
-    int status = input_open_image(input, NULL, inspect->is_verifying, &image, err);
+    int status = input_open_image(input, NULL, !inspect->is_unverified, &image, err);
     if (status)
         return status;
     inspect_image_rows(inspect, image, input->count);
@@ -386,7 +390,8 @@ int cmd_inspect(int argc, char **argv) {
         case OPT_WASM: inspect.mode = MODE_WASM; break;
         case OPT_ASM: inspect.mode = MODE_ASM; break;
         case OPT_JSON: inspect.report.is_json = true; break;
-        case OPT_VERIFY: inspect.is_verifying = true; break;
+        case OPT_VERIFY: inspect.is_unverified = false; break;
+        case OPT_NO_VERIFY: inspect.is_unverified = true; break;
         default: return report_bad_option(&inspect.report, argv);
         }
     }

@@ -18,6 +18,7 @@ struct run {
     bool is_snapshot;
     const char *output; /* of a snapshot */
     bool has_stats;
+    bool is_unverified;
     char **words; /* after the file: the program's arguments, or the function's */
     size_t words_count;
     const char **env;
@@ -46,7 +47,8 @@ enum {
     OPT_STATS,
     OPT_JSON,
     OPT_CPU,
-    OPT_NO_CACHE
+    OPT_NO_CACHE,
+    OPT_NO_VERIFY
 };
 
 static const struct option run_options[] = {
@@ -62,6 +64,7 @@ static const struct option run_options[] = {
     {"json", no_argument, NULL, OPT_JSON},
     {"cpu", required_argument, NULL, OPT_CPU},
     {"no-cache", no_argument, NULL, OPT_NO_CACHE},
+    {"no-verify", no_argument, NULL, OPT_NO_VERIFY},
     {NULL, 0, NULL, 0},
 };
 
@@ -113,6 +116,7 @@ static int take_option(struct run *run, int option, char **argv) {
     case OPT_JSON: run->report.is_json = true; return CLI_OK;
     case OPT_CPU: run->compile.options.cpu = optarg; return CLI_OK;
     case OPT_NO_CACHE: run->compile.is_uncached = true; return CLI_OK;
+    case OPT_NO_VERIFY: run->is_unverified = true; return CLI_OK;
     case 'o':
         if (!run->is_snapshot)
             return report_bad_option(&run->report, argv);
@@ -161,7 +165,7 @@ static int open_input(struct run *run, struct husk_error *err) {
     if (status)
         return status;
     if (input.kind == INPUT_IMAGE) {
-        status = input_open_image(&input, run->engine, false, &run->image, err);
+        status = input_open_image(&input, run->engine, !run->is_unverified, &run->image, err);
     } else {
         status = compile_input(&run->report, &input, &run->compile, &run->compiled, err);
         run->was_compiled = status == HUSK_OK;
@@ -188,9 +192,9 @@ static int make_sandbox(struct run *run, struct husk_error *err) {
     wasi.args_count = run->invoke ? 1 : run->words_count + 1;
     wasi.env = run->env;
     wasi.env_count = run->env_count;
-    wasi.stdin_fd = STDIN_FILENO;
-    wasi.stdout_fd = STDOUT_FILENO;
-    wasi.stderr_fd = STDERR_FILENO;
+    wasi.stdin_fd = standard_stream(STDIN_FILENO);
+    wasi.stdout_fd = standard_stream(STDOUT_FILENO);
+    wasi.stderr_fd = standard_stream(STDERR_FILENO);
     int status = husk_imports_new(run->engine, &imports, err);
     if (!status)
         status = husk_imports_wasi(imports, &wasi, err);
@@ -283,8 +287,8 @@ static void print_results(const struct run *run, const struct husk_value *result
 
 static int parse_args(const struct run *run, const struct husk_functype *type, struct husk_value *args) {
     if (type->params_count != run->words_count) {
-        fprintf(stderr, "husk run: %s: %s takes %zu argument%s, not %zu: ", run->path, run->invoke,
-                type->params_count, type->params_count == 1 ? "" : "s", run->words_count);
+        fprintf(stderr, "husk %s: %s: %s takes %zu argument%s, not %zu: ", run->report.command, run->path,
+                run->invoke, type->params_count, type->params_count == 1 ? "" : "s", run->words_count);
         print_functype(stderr, type);
         fputc('\n', stderr);
         return CLI_USAGE;
@@ -303,7 +307,27 @@ static int save(struct run *run) {
     if (!status)
         status = husk_image_save(snapshot, run->output, &err);
     husk_image_unref(snapshot);
-    return status ? report_error(&run->report, run->path, &err) : CLI_OK;
+    if (status)
+        return report_error(&run->report, run->path, &err);
+    if (run->report.is_json) {
+        fputs("{\"outcome\":\"returned\",\"snapshot\":", stdout);
+        json_text(stdout, run->output);
+        fputs("}\n", stdout);
+    }
+    return CLI_OK;
+}
+
+/* A program that exits is over: even with code 0 there is no snapshot, and whoever asked for one must know. */
+static int report_no_snapshot(const struct run *run, const struct husk_outcome *outcome) {
+    int code = report_outcome(&run->report, outcome);
+    if (outcome->kind == HUSK_INTERRUPTED && interrupted_by)
+        return 128 + interrupted_by;
+    if (outcome->kind != HUSK_EXITED)
+        return code;
+    if (!run->report.is_json)
+        fprintf(stderr, "husk snapshot: the program exited with code %d: there is no snapshot of it\n",
+                (int)outcome->exit_code);
+    return code ? code : CLI_ERROR;
 }
 
 /* husk snapshot without --invoke: what an instance does before anybody calls it. */
@@ -316,7 +340,7 @@ static int initialize_and_save(struct run *run) {
     watch_interrupts(NULL);
     if (status)
         return report_error(&run->report, run->path, &err);
-    return outcome.kind == HUSK_RETURNED ? save(run) : report_outcome(&run->report, &outcome);
+    return outcome.kind == HUSK_RETURNED ? save(run) : report_no_snapshot(run, &outcome);
 }
 
 /* Runs the call that everything was prepared for. */
@@ -349,8 +373,8 @@ static int call(struct run *run) {
         watch_interrupts(NULL);
         if (status)
             code = report_error(&run->report, run->path, &err);
-        else if (outcome.kind == HUSK_RETURNED && run->is_snapshot)
-            code = save(run);
+        else if (run->is_snapshot)
+            code = outcome.kind == HUSK_RETURNED ? save(run) : report_no_snapshot(run, &outcome);
         else if (outcome.kind == HUSK_RETURNED && run->invoke)
             print_results(run, results, type.results_count);
         else if (outcome.kind != HUSK_RETURNED || run->invoke)

@@ -22,7 +22,7 @@ const char help_husk[] =
     "  husk help [COMMAND]         also: husk COMMAND --help, husk(1)\n"
     "  husk version\n"
     "\n"
-    "FILE is a WebAssembly module (.wasm) or an image that husk compile wrote (.husk).\n";
+    "FILE is a WebAssembly module (.wasm) or an image that husk compile or husk snapshot wrote (.husk).\n";
 
 const char help_run[] =
     "usage: husk run [OPTIONS] FILE [ARGS…]\n"
@@ -45,6 +45,7 @@ const char help_run[] =
     "  -O LEVEL                compile with 0 … 3 (default 2)\n"
     "      --cpu NAME          compile for this CPU (default: this machine)\n"
     "      --no-cache          compile anew, and store nothing\n"
+    "      --no-verify         do not compare an image with the hash of its content before\n"
     "  -h, --help\n" EXIT_CODES;
 
 const char help_snapshot[] =
@@ -59,8 +60,8 @@ const char help_snapshot[] =
     "  -o, --output FILE       where to; written atomically\n"
     "      --invoke FUNCTION   then call this export with ARGS, as husk run does. Its results are not "
     "printed\n"
-    "      --env, --max-memory, --stack, --timeout, --cpu-timeout, --stats, --json, -O, --cpu, --no-cache\n"
-    "                          as for husk run\n"
+    "      --env, --max-memory, --stack, --timeout, --cpu-timeout, --stats, --json, -O, --cpu, --no-cache,\n"
+    "      --no-verify         as for husk run\n"
     "  -h, --help\n" EXIT_CODES;
 
 const char help_compile[] =
@@ -87,7 +88,7 @@ const char help_inspect[] =
     "\n"
     "      --wasm      the module's instructions as text, with byte offsets\n"
     "      --asm       the compiled code (needs objdump; a module is compiled first)\n"
-    "      --verify    of an image: check the hash of its content\n"
+    "      --no-verify show an image although its content does not match its hash\n"
     "      --json      as JSON\n"
     "  -h, --help\n"
     "\n"

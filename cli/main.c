@@ -1,7 +1,10 @@
 /*
  * cli/main.c: the husk command: picks the subcommand.
  */
+#include <fcntl.h>
+#include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 
@@ -62,7 +65,26 @@ static int cmd_version(int argc, char **argv) {
     return finish_output(&report_main, CLI_OK);
 }
 
+static bool was_closed[STDERR_FILENO + 1];
+
+/* A standard stream that is closed must not become the number of a file that is opened here: the guest, and messages, would write to it.
+ * What takes the place cannot be read or written either. */
+static void reserve_standard_streams(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        was_closed[fd] = fcntl(fd, F_GETFD) < 0;
+        if (was_closed[fd])
+            (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+    }
+}
+
+int standard_stream(int fd) {
+    return was_closed[fd] ? -1 : fd;
+}
+
 int main(int argc, char **argv) {
+    reserve_standard_streams();
+    (void)signal(SIGXFSZ,
+                 SIG_IGN); /* a file that may not become so large (ulimit -f) is an error that is told */
     if (argc < 2) {
         fputs(help_husk, stderr);
         return CLI_USAGE;

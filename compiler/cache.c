@@ -96,7 +96,10 @@ static void warn(struct husk_error *ret_warning, const struct husk_error *cause)
 static void store_entry(const char *folder, const char *path, int fd, uint64_t bytes,
                         struct husk_error *ret_warning) {
     struct husk_error cause;
+    struct stat st;
     int status = make_folders(folder, &cause);
+    if (status == 0 && lstat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        (void)unlink(path); /* nobody's entry, and file_replace() refuses to replace it */
     if (status == 0)
         status = file_replace(path, fd, bytes, &cause);
     if (status != 0)

@@ -16,7 +16,7 @@
 #include "layout.h"
 #include "sha256.h"
 
-#define PROGRAM_HEADERS_MAX 4000u /* the reader takes 4096 */
+#define PROGRAM_HEADERS_MAX 4000u /* the reader takes far more */
 #define NOTE_ALIGN 4
 #define HASH_PIECE_BYTES 262144
 #define NOTE_DESC_OFFSET 20 /* Elf64_Nhdr and "husk\0", padded to 4 */

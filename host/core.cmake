@@ -16,6 +16,7 @@ list(APPEND HUSK_HOST_SOURCES
     image_read.c
     image_runs.c
     image_save.c
+    image_sections.c
     imports.c
     imports_link.c
     kick.c

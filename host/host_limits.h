@@ -7,8 +7,9 @@
 
 /* Text, data and all initialised memory; more than any real module, and far from overflow of any sum below. */
 #define LIMIT_IMAGE_BYTES (16ull << 30)
-/* Text, rodata, one data segment per growable table, some per memory: the writer makes no more than a few. */
-#define LIMIT_PROGRAM_HEADERS 4096u
+/* Text, rodata, some per memory (a saved snapshot: 256), one data segment per growable table. Tables have pages of their own, so no
+ * more than every other one of the data region's 65,536 pages starts a segment. Each can have a section: SHN_LORESERVE is 0xff00. */
+#define LIMIT_PROGRAM_HEADERS 0xfe00u
 /* The note: names, tables and line rows; offsets in it are 32 bits. */
 #define LIMIT_NOTE_BYTES (1u << 30)
 /* wasm implementation limits of browsers (JS API, section 9): 1,000,000 functions, types, imports, exports, globals. */

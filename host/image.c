@@ -89,8 +89,8 @@ static int check_cpu(const husk_image *image, struct husk_error *err) {
     if (missing != 0)
         return error_set(err, HUSK_E_CPU,
                          "this CPU lacks %s, which the image was compiled for; compile the module "
-                         "here, or with --cpu x86-64-v2",
-                         list);
+                         "here, or with --cpu x86-64-v2%s",
+                         list, image->is_snapshot ? ", and take the snapshot again" : "");
     return 0;
 }
 
@@ -125,14 +125,14 @@ static int image_open_file(husk_engine *engine, struct image_file *file, bool ve
     image->engine = engine != NULL ? engine_ref(engine) : NULL;
     image->file = file;
     int status = image_read(image, err);
+    if (status == 0 && verify) /* first: what damage there is, is called that */
+        status = check_content(image, err);
     if (status == 0)
         status = image_runs_of_segments(image, err);
     if (status == 0)
         status = image_check(image, err);
     if (status == 0)
         status = check_cpu(image, err);
-    if (status == 0 && verify)
-        status = check_content(image, err);
     if (status == 0)
         status = image_names_make(image, err);
     if (status == 0)

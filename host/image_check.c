@@ -80,6 +80,8 @@ static int check_header(const struct husk_image *image, struct husk_error *err) 
         return bad_row(err, "note", 0, "the init function is outside the text");
     if ((note->flags & ~(HUSK_IMAGE_NEEDS_INIT | HUSK_IMAGE_SNAPSHOT)) != 0)
         return bad_row(err, "note", 0, "unknown flags");
+    if ((note->flags & HUSK_IMAGE_NEEDS_INIT) != 0 && image->is_snapshot)
+        return bad_row(err, "note", 0, "a snapshot that still needs initialisation");
     if ((note->flags & HUSK_IMAGE_NEEDS_INIT) != 0 && (note->init_gva == 0 || note->init_thunk_gva == 0))
         return bad_row(err, "note", 0, "needs initialisation, but has no init function");
     if (!in_strings(image, note->compiler) || !in_strings(image, note->target_cpu) ||
@@ -298,6 +300,38 @@ static int check_hot_pages(const struct husk_image *image, struct husk_error *er
     return 0;
 }
 
+bool image_record_next(const struct husk_image *image, uint32_t *at, struct image_record *ret_record) {
+    struct husk_image_host_state row;
+    uint64_t left = image->host_state_count - *at;
+    if (left < sizeof row)
+        return false;
+    memcpy(&row, image->host_state + *at, sizeof row);
+    left -= sizeof row;
+    const uint64_t name_room = ((uint64_t)row.name_bytes + 7) & ~7ull;
+    const uint64_t state_room = ((uint64_t)row.state_bytes + 7) & ~7ull;
+    if (row.name_bytes == 0 || name_room > left || state_room > left - name_room)
+        return false;
+    const uint8_t *name = image->host_state + *at + sizeof row;
+    *ret_record = (struct image_record){.name = (const char *)name,
+                                        .name_bytes = row.name_bytes,
+                                        .state = name + name_room,
+                                        .state_bytes = row.state_bytes};
+    *at += (uint32_t)(sizeof row + name_room + state_room);
+    return true;
+}
+
+/* Records up to the end: a damaged one would else be taken for none, and the instance start with fresh state. What is in them, the
+ * families of host functions check when they bring it back. */
+static int check_host_state(const struct husk_image *image, struct husk_error *err) {
+    struct image_record record;
+    uint32_t at = 0, count = 0;
+    while (image_record_next(image, &at, &record))
+        count++;
+    return at == image->host_state_count
+               ? 0
+               : bad_row(err, "host state", count, "the record does not lie in the host state");
+}
+
 int image_check(struct husk_image *image, struct husk_error *err) {
     int status = check_header(image, err);
     if (status == 0)
@@ -322,5 +356,7 @@ int image_check(struct husk_image *image, struct husk_error *err) {
         status = check_lines(image, err);
     if (status == 0)
         status = check_hot_pages(image, err);
+    if (status == 0)
+        status = check_host_state(image, err);
     return status;
 }

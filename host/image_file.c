@@ -97,7 +97,7 @@ static int copy_sealed(int src_fd, off_t end, int *ret_fd, struct husk_error *er
     return 0;
 }
 
-/* Takes over fd on success. */
+/* Takes over fd on success. Of any size: what comes from outside has been asked for its own, and flat files of snapshots are mostly holes. */
 static int map_sealed(int fd, struct image_file **ret_file, struct husk_error *err) {
     struct stat st;
     if (fstat(fd, &st) != 0)
@@ -105,9 +105,6 @@ static int map_sealed(int fd, struct image_file **ret_file, struct husk_error *e
     if (st.st_size == 0)
         return error_set(err, HUSK_E_BAD_IMAGE,
                          "the image is empty; expected an ELF file made by husk compile");
-    if ((uint64_t)st.st_size > LIMIT_IMAGE_BYTES)
-        return error_set(err, HUSK_E_BAD_IMAGE, "the image has %lld bytes, more than the limit of %llu",
-                         (long long)st.st_size, LIMIT_IMAGE_BYTES);
     struct image_file *file = calloc(1, sizeof *file);
     if (file == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for an image");
@@ -131,6 +128,11 @@ int image_file_seal(int fd, struct image_file **ret_file, struct husk_error *err
     return status != 0 ? status : map_sealed(fd, ret_file, err);
 }
 
+static int too_large(uint64_t bytes, struct husk_error *err) {
+    return error_set(err, HUSK_E_BAD_IMAGE, "the image has %llu bytes, more than the limit of %llu",
+                     (unsigned long long)bytes, LIMIT_IMAGE_BYTES);
+}
+
 int image_file_open(int fd, struct image_file **ret_file, struct husk_error *err) {
     struct stat st;
     if (fstat(fd, &st) != 0)
@@ -140,8 +142,7 @@ int image_file_open(int fd, struct image_file **ret_file, struct husk_error *err
                          "not a regular file; an image must be one (husk_image_open_buffer() "
                          "takes bytes from anywhere)");
     if ((uint64_t)st.st_size > LIMIT_IMAGE_BYTES)
-        return error_set(err, HUSK_E_BAD_IMAGE, "the image has %lld bytes, more than the limit of %llu",
-                         (long long)st.st_size, LIMIT_IMAGE_BYTES);
+        return too_large((uint64_t)st.st_size, err);
     auto_fd own = -1;
     if (is_sealed(fd)) {
         own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -161,6 +162,8 @@ int image_file_open(int fd, struct image_file **ret_file, struct husk_error *err
 int image_file_from_bytes(const void *bytes, size_t count, struct image_file **ret_file,
                           struct husk_error *err) {
     auto_fd own = -1;
+    if (count > LIMIT_IMAGE_BYTES)
+        return too_large(count, err);
     int status = image_file_memfd(&own, err);
     if (status != 0)
         return status;

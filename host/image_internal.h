@@ -2,7 +2,8 @@
  * host/image_internal.h: an opened image. image_file.c makes its bytes immutable, image_read.c finds and checks the ELF
  * segments and the note's arrays, image_check.c checks every row, image_names.c copies names, image.c is the public face.
  *
- * After opening, everything here is constant except the cached template, so any number of threads may read it.
+ * After opening, everything here is constant except what is made when first needed (template, flat runs) or learned (hot pages), under its
+ * lock; so any number of threads may read it.
  */
 #ifndef HOST_IMAGE_INTERNAL_H
 #define HOST_IMAGE_INTERNAL_H
@@ -47,10 +48,11 @@ struct image_name {
     size_t bytes;
 };
 
+/* Two halves: what each image and each snapshot has for itself; and, from `file` on, what the snapshots of a compiled image have from it,
+ * constant from opening on, and copied by snapshot_alloc() as it stands. A new field goes into the half where that is true of it. */
 struct husk_image {
     atomic_uint refs;
     husk_engine *engine;
-    struct image_file *file; /* of a snapshot in memory: the compiled image's */
     husk_image *code; /* snapshots in memory: the compiled image, whose text and note these are; else NULL */
     bool is_snapshot;
 
@@ -67,6 +69,21 @@ struct husk_image {
     uint8_t *host_state_own;
     uint32_t host_state_count;
 
+    struct image_segment *segments; /* ascending by gva, not overlapping: data first, then the memories */
+    uint32_t segments_count, data_segments_count;
+
+    /* the fixed mappings of a sandbox with default sizes; made when first needed, under the lock */
+    pthread_mutex_t template_lock;
+    struct sys_template *default_template;
+
+    /* pages that sandboxes of this image were seen to write; ascending; under template_lock */
+    uint64_t *hot_gvas;
+    uint32_t hot_count;
+
+    /* ---- from the compiled image; `code`, if there is one, owns it ---- */
+
+    struct image_file *file;
+
     /* the read-only half, mapped once for all sandboxes: [HUSK_TEXT_GVA, HUSK_TEXT_GVA + ro_bytes) */
     uint8_t *ro_hva;
     uint64_t ro_bytes;
@@ -74,14 +91,11 @@ struct husk_image {
     uint64_t text_offset, rodata_offset;           /* in the file */
     uint64_t text_file_bytes, rodata_file_bytes;   /* as the program headers say */
 
-    struct image_segment *segments; /* ascending by gva, not overlapping: data first, then the memories */
-    uint32_t segments_count, data_segments_count;
-
     /* the note; pointers into the file's bytes, or into note_copy if the file has them misaligned */
     uint8_t *note_copy;
-    uint64_t note_total_bytes; /* of the descriptor */
-    uint64_t note_offset;      /* of the note's descriptor in the file */
-    struct husk_image_note note;
+    uint64_t note_total_bytes;   /* of the descriptor */
+    uint64_t note_offset;        /* of the note's descriptor in the file */
+    struct husk_image_note note; /* of a snapshot: with its own flags */
     const uint8_t *strings;
     const uint8_t *valtypes;
     const struct husk_image_type *types;
@@ -106,14 +120,6 @@ struct husk_image {
     struct image_name *func_names, *file_names, *import_modules, *import_names, *export_names;
     struct image_name compiler, target_cpu, module_name;
     uint32_t *exports_by_name; /* indexes, sorted by name */
-
-    /* the fixed mappings of a sandbox with default sizes; made when first needed, under the lock */
-    pthread_mutex_t template_lock;
-    struct sys_template *default_template;
-
-    /* pages that sandboxes of this image were seen to write; ascending; under template_lock */
-    uint64_t *hot_gvas;
-    uint32_t hot_count;
 };
 
 /* image_file.c. A sealed copy of the file, or the file itself if it is sealed already. */
@@ -143,6 +149,13 @@ static inline const husk_image *image_code(const husk_image *image) {
 int image_read(struct husk_image *image, struct husk_error *err);
 /* image_check.c: every row of every array. */
 int image_check(struct husk_image *image, struct husk_error *err);
+/* One record of host state (abi/image.h). The one at *at, which then moves to the next; false at the end. */
+struct image_record {
+    const char *name; /* not NUL-terminated */
+    const uint8_t *state;
+    uint32_t name_bytes, state_bytes;
+};
+bool image_record_next(const struct husk_image *image, uint32_t *at, struct image_record *ret_record);
 /* image_names.c: NUL-terminated names, public types, the index of exports. */
 int image_names_make(struct husk_image *image, struct husk_error *err);
 void image_names_done(struct husk_image *image);

@@ -43,7 +43,7 @@ static int check_elf_header(const struct husk_image *image, Elf64_Ehdr *ret_head
                         "%u program headers; expected 1 to %u", header.e_phnum, LIMIT_PROGRAM_HEADERS);
     if (!in_file(image, header.e_phoff, (uint64_t)header.e_phnum * sizeof(Elf64_Phdr)))
         return error_at(err, HUSK_E_BAD_IMAGE, offsetof(Elf64_Ehdr, e_phoff),
-                        "program headers beyond the file's end");
+                        "program headers beyond the file's end: it is truncated or damaged");
     *ret_header = header;
     return 0;
 }
@@ -104,7 +104,7 @@ static int add_load(struct husk_image *image, const Elf64_Phdr *ph, uint64_t at,
     if (ph->p_filesz > ph->p_memsz)
         return bad_segment(err, at, ph, "more bytes in the file than in memory");
     if (!in_file(image, ph->p_offset, ph->p_filesz))
-        return bad_segment(err, at, ph, "reaches beyond the file's end");
+        return bad_segment(err, at, ph, "reaches beyond the file's end: the file is truncated or damaged");
     if (ph->p_memsz > UINT64_MAX / 2 || ph->p_vaddr > UINT64_MAX / 2)
         return bad_segment(err, at, ph, "impossible address or size");
     if ((ph->p_flags & (PF_R | PF_W | PF_X)) == (PF_R | PF_W))
@@ -174,16 +174,22 @@ static int read_segments(struct husk_image *image, const Elf64_Ehdr *header, uin
 /* Images of the first releases have no arrays behind the source lines. */
 #define ARRAYS_FIRST_COUNT ((uint32_t)HUSK_ARR_MEMORY_SIZES)
 
+static int bad_version(const struct husk_image_note *note, uint64_t offset, struct husk_error *err) {
+    const bool is_newer = note->format > HUSK_IMAGE_FORMAT || note->abi > HUSK_ABI_VERSION;
+    return error_at(err, HUSK_E_IMAGE_VERSION, offset + offsetof(struct husk_image_note, format),
+                    "image format %u, ABI %u; this husk reads format %u, ABI %u. The image is of %s, or "
+                    "compile the module again (and take its snapshot again)",
+                    note->format, note->abi, HUSK_IMAGE_FORMAT, HUSK_ABI_VERSION,
+                    is_newer ? "a newer husk: use that" : "an older husk: use that");
+}
+
 static int check_note_header(const struct husk_image *image, uint64_t offset, const Elf64_Ehdr *header,
                              struct husk_error *err) {
     const struct husk_image_note *note = &image->note;
     if (note->magic != HUSK_IMAGE_MAGIC)
         return error_at(err, HUSK_E_BAD_IMAGE, offset, "the husk note has no magic number");
     if (note->format != HUSK_IMAGE_FORMAT || note->abi != HUSK_ABI_VERSION)
-        return error_at(
-            err, HUSK_E_IMAGE_VERSION, offset + offsetof(struct husk_image_note, format),
-            "image format %u, ABI %u; this library reads format %u, ABI %u: compile the module again",
-            note->format, note->abi, HUSK_IMAGE_FORMAT, HUSK_ABI_VERSION);
+        return bad_version(note, offset, err);
     const uint32_t fixed = offsetof(struct husk_image_note, arrays), row = sizeof(struct husk_image_array);
     if (note->note_bytes < fixed + ARRAYS_FIRST_COUNT * row || note->note_bytes > sizeof *note ||
         (note->note_bytes - fixed) % row != 0)

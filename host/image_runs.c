@@ -73,20 +73,28 @@ static int copy_run(int fd, const struct image_run *run, uint64_t offset, struct
     return 0;
 }
 
-/* Do two runs belong into one flat run? Yes if they are in the same memory or close together: a hole costs nothing in the file,
- * but pages of it that are read cost memory. */
-static bool is_same_region(const struct image_run *a, const struct image_run *b) {
-    const uint64_t near_bytes = 16u << 20;
-    return b->gva - (a->gva + a->bytes) <= near_bytes;
+/* Runs of one flat file are at most so far apart: a hole costs nothing in the file, but pages of it that are read cost memory. It is
+ * doubled while there are too many runs, for mappings are what other sandboxes of the process need, too. */
+#define NEAR_BYTES_MIN (16ull << 20)
+#define FLAT_RUNS_FEW 64u
+
+/* Of data, or of one memory. */
+static uint64_t region_of(uint64_t gva_value) {
+    return gva_value < HUSK_MEM1_BASE_GVA ? gva_value >= HUSK_MEM0_GVA : gva_value / HUSK_MEM_STRIDE;
+}
+
+static bool is_near(const struct image_run *a, const struct image_run *b, uint64_t near_bytes) {
+    return region_of(a->gva) == region_of(b->gva) && b->gva - (a->gva + a->bytes) <= near_bytes;
 }
 
 /* The flat runs: where each goes in the file. Returns how many. */
-static uint32_t plan_flat(const struct husk_image *image, struct image_run *flat, uint64_t *ret_file_bytes) {
+static uint32_t plan_near(const struct husk_image *image, uint64_t near_bytes, struct image_run *flat,
+                          uint64_t *ret_file_bytes) {
     uint32_t count = 0;
     uint64_t file_bytes = 0;
     for (uint32_t i = 0; i < image->runs_count; i++) {
         const struct image_run *run = &image->runs[i];
-        if (count > 0 && is_same_region(&flat[count - 1], run)) {
+        if (count > 0 && is_near(&flat[count - 1], run, near_bytes)) {
             flat[count - 1].bytes = run->gva + run->bytes - flat[count - 1].gva;
         } else {
             if (count > 0)
@@ -96,6 +104,14 @@ static uint32_t plan_flat(const struct husk_image *image, struct image_run *flat
         }
     }
     *ret_file_bytes = count > 0 ? file_bytes + flat[count - 1].bytes : 0;
+    return count;
+}
+
+static uint32_t plan_flat(const struct husk_image *image, struct image_run *flat, uint64_t *ret_file_bytes) {
+    uint64_t near_bytes = NEAR_BYTES_MIN;
+    uint32_t count = plan_near(image, near_bytes, flat, ret_file_bytes);
+    while (count > FLAT_RUNS_FEW && near_bytes < HUSK_MEM_WINDOW_BYTES)
+        count = plan_near(image, near_bytes *= 2, flat, ret_file_bytes);
     return count;
 }
 

@@ -84,6 +84,10 @@ int husk_imports_new(husk_engine *engine, husk_imports **ret_imports, struct hus
     return 0;
 }
 
+int imports_new_like(const husk_imports *imports, husk_imports **ret_imports, struct husk_error *err) {
+    return husk_imports_new(imports->engine, ret_imports, err);
+}
+
 void husk_imports_free(husk_imports *imports) {
     if (imports == NULL)
         return;
@@ -131,10 +135,13 @@ struct import_def *imports_find(const husk_imports *imports, const char *module,
     return idx == NO_DEF ? NULL : imports->defs[idx];
 }
 
-static int imports_reserve(husk_imports *imports, struct husk_error *err) {
-    if (imports->count < imports->capacity)
+/* Room for `more` definitions. */
+static int imports_reserve(husk_imports *imports, uint32_t more, struct husk_error *err) {
+    uint32_t capacity = imports->capacity == 0 ? 32 : imports->capacity;
+    while (capacity - imports->count < more && capacity <= LIMIT_IMPORTS)
+        capacity *= 2;
+    if (capacity == imports->capacity)
         return 0;
-    uint32_t capacity = imports->capacity == 0 ? 32 : 2 * imports->capacity;
     if (capacity > LIMIT_IMPORTS)
         return error_set(err, HUSK_E_LIMIT, "more than %u definitions in one set", imports->capacity);
     struct import_def **defs = realloc(imports->defs, capacity * sizeof *defs);
@@ -161,7 +168,7 @@ static int imports_add(husk_imports *imports, struct import_def *def, struct hus
         imports->defs[idx] = def;
         return 0;
     }
-    int status = imports_reserve(imports, err);
+    int status = imports_reserve(imports, 1, err);
     if (status != 0)
         return status;
     uint32_t *bucket = &imports->buckets[def->hash % BUCKETS];
@@ -169,6 +176,18 @@ static int imports_add(husk_imports *imports, struct import_def *def, struct hus
     imports->next[imports->count] = *bucket;
     *bucket = imports->count++;
     return 0;
+}
+
+int imports_move(husk_imports *imports, husk_imports *from, struct husk_error *err) {
+    int status = imports_reserve(imports, from->count, err);
+    for (uint32_t i = 0; status == 0 && i < from->count; i++)
+        status = imports_add(imports, from->defs[i], err); /* cannot fail: there is room */
+    if (status == 0) {
+        from->count = 0;
+        for (uint32_t i = 0; i < BUCKETS; i++)
+            from->buckets[i] = NO_DEF;
+    }
+    return status;
 }
 
 static int def_new(const husk_imports *imports, const char *module, const char *name, uint32_t kind,

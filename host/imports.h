@@ -18,7 +18,8 @@
 struct buf;
 
 struct import_group_ops {
-    const char *name; /* for messages: "wasi" */
+    const char
+        *name; /* "wasi": for messages, and for its record in snapshots: no set has two groups of one name */
     /* A fresh state for one sandbox. `shared` is the group's; it outlives every state. */
     int (*state_new)(void *shared, void **ret_state, struct husk_error *err);
     void (*state_free)(void *state); /* NULL is fine */
@@ -47,6 +48,11 @@ void import_group_unref(struct import_group *group); /* NULL is fine */
 int imports_func_grouped(husk_imports *imports, const char *module, const char *name,
                          const struct husk_functype *type, husk_host_fn fn, struct import_group *group,
                          struct husk_error *err);
+
+/* An empty set of the same engine. */
+int imports_new_like(const husk_imports *imports, husk_imports **ret_imports, struct husk_error *err);
+/* Move all definitions of another set into this one, or none: `from` is empty afterwards. */
+int imports_move(husk_imports *imports, husk_imports *from, struct husk_error *err);
 
 /* The state that a sandbox has of the group whose ops are these, or NULL if it linked none of its functions. */
 void *sandbox_group_state(const husk_sandbox *sandbox, const struct import_group_ops *ops);

@@ -126,31 +126,15 @@ void linkage_done(struct linkage *linkage) {
     *linkage = (struct linkage){0};
 }
 
-static size_t pad8(size_t bytes) {
-    return (bytes + 7) & ~(size_t)7;
-}
-
-/* The saved state of a group: NULL if there is none. The records come from a file and are hostile. */
+/* The saved state of a group: NULL if there is none. One of each name: a set has no two groups of a family (wasi_imports.c). */
 static const uint8_t *find_record(const husk_image *image, const char *name, size_t *ret_bytes) {
-    const uint8_t *at = image->host_state;
-    size_t left = image->host_state_count;
-    struct husk_image_host_state record;
-    while (left >= sizeof record) {
-        memcpy(&record, at, sizeof record);
-        at += sizeof record;
-        left -= sizeof record;
-        if (record.name_bytes > left || pad8(record.name_bytes) > left ||
-            record.state_bytes > left - pad8(record.name_bytes))
-            return NULL;
-        const uint8_t *state = at + pad8(record.name_bytes);
-        if (record.name_bytes == strlen(name) && memcmp(at, name, record.name_bytes) == 0) {
+    struct image_record record;
+    uint32_t at = 0;
+    while (image_record_next(image, &at, &record)) {
+        if (record.name_bytes == strlen(name) && memcmp(record.name, name, record.name_bytes) == 0) {
             *ret_bytes = record.state_bytes;
-            return state;
+            return record.state;
         }
-        size_t step = pad8(record.name_bytes) + pad8(record.state_bytes);
-        step = step < left ? step : left;
-        at += step;
-        left -= step;
     }
     return NULL;
 }

@@ -10,6 +10,10 @@ static uint64_t min_u64(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }
 
+static const char *name_of(const husk_image *image) {
+    return image->is_snapshot ? "snapshot" : "module";
+}
+
 static int arrays_new(struct sizing *sizing, const husk_image *image, struct husk_error *err) {
     uint64_t *words = calloc(2 * ((size_t)image->memories_count + image->tables_count) + 1, sizeof *words);
     if (words == NULL)
@@ -40,9 +44,9 @@ static int size_memories(struct sizing *sizing, const husk_image *image, const s
         sizing->memory_max_pages[i] = min_u64(max_pages, sizing->memory_max_bytes / HUSK_WASM_PAGE_SIZE);
     }
     if (total > sizing->memory_max_bytes)
-        return error_set(err, HUSK_E_LIMIT,
-                         "the module starts with %llu bytes of linear memory; memory_max_bytes is %llu",
-                         (unsigned long long)total, (unsigned long long)sizing->memory_max_bytes);
+        return error_set(
+            err, HUSK_E_LIMIT, "the %s starts with %llu bytes of linear memory; memory_max_bytes is %llu",
+            name_of(image), (unsigned long long)total, (unsigned long long)sizing->memory_max_bytes);
     return 0;
 }
 
@@ -84,7 +88,7 @@ static int size_tables(struct sizing *sizing, const husk_image *image, const str
         return status;
     if (limit != 0 && total > limit)
         return error_set(err, HUSK_E_LIMIT,
-                         "the module starts with %llu table entries; table_max_entries is %llu",
+                         "the %s starts with %llu table entries; table_max_entries is %llu", name_of(image),
                          (unsigned long long)total, (unsigned long long)limit);
     sizing->table_max_total = limit != 0 ? limit : LIMIT_TABLE_ENTRIES_DEFAULT;
     if (sizing->table_max_total < total)

@@ -3,6 +3,7 @@
  * written to a new file; for all others the snapshot has the runs that image has. So its cost follows what was written, and
  * snapshots of snapshots share layers.
  */
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,32 @@
 #include "file.h"
 #include "pages.h"
 #include "sandbox_internal.h"
+
+/*
+ * Every field of an instance and its machine is one of these. Who adds one decides which, brings it back in restore.c and sandbox.c, adds it to
+ * the table of docs/snapshots.md and to the comparisons of tests/kvm/restore_test.c, and then changes the number here.
+ *
+ *   in a snapshot, and brought back   link.groups' states (linkage_save_states()), sizes.table_entries, arena: memories' contents and
+ *                                     sizes, data
+ *   nothing between two calls         mailbox and stack of the arena (zero), frame, depth, values_used, regs of the VM
+ *   set anew by load and restore      mapped, image, template, hotset, start, owes_restored_call, is_poisoned, poisoned_by, is_broken
+ *   not the instance's, unchanged     engine, ops, stat_shard, options, vm, kicker, space, has_failed_vm, is_interrupted; link's
+ *                                     definitions; the limits in sizes; overlays are contents, and their mappings go
+ *
+ * The state of WASI has its own tripwire in wasi_state.c.
+ */
+_Static_assert(sizeof(struct husk_sandbox) - sizeof(struct husk_sandbox_options) - sizeof(struct arena) -
+                       sizeof(struct kicker) - sizeof(struct hotset) - sizeof(struct linkage) -
+                       sizeof(struct sizing) ==
+                   104,
+               "a new field of struct husk_sandbox");
+_Static_assert(sizeof(struct linkage) == 72 && sizeof(struct group_state) == 16, "a new field of linkage.h");
+_Static_assert(sizeof(struct sizing) == 56, "a new field of struct sizing");
+_Static_assert(sizeof(struct arena) == 88 && sizeof(struct arena_memory) == 32, "a new field of arena.h");
+/* What a snapshot has of its own is filled in below and freed by image_free(); what it shares is copied by snapshot_alloc(). */
+_Static_assert(offsetof(struct husk_image, file) == 232, "a new field of an image's own");
+_Static_assert(sizeof(struct husk_image) - offsetof(struct husk_image, file) == 800,
+               "a new field that snapshots share with their image: is it constant from opening on?");
 
 /* ---- which pages ---- */
 
@@ -156,7 +183,8 @@ static uint32_t merge_runs(const husk_image *base, const struct image_run *layer
         for (; at < layer_count && layer[at].gva < end; at++) {
             append_run(merged, &count, run, from, layer[at].gva);
             append_run(merged, &count, &layer[at], layer[at].gva, layer[at].gva + layer[at].bytes);
-            from = layer_end = layer[at].gva + layer[at].bytes;
+            layer_end = layer[at].gva + layer[at].bytes;
+            from = layer_end > from ? layer_end : from; /* a layer's run may lie before the base's */
         }
         append_run(merged, &count, run, from, end);
     }
@@ -241,30 +269,21 @@ static int make_host_state(const husk_sandbox *sandbox, husk_image *snapshot, st
     return 0;
 }
 
-/* The compiled image's text and note are shared; what a snapshot has of its own starts empty. */
+/* The compiled image's half is copied: it does not change while others use that image. What a snapshot has of its own starts empty. */
 static husk_image *snapshot_alloc(husk_image *image) {
     husk_image *code = image->code != NULL ? image->code : image;
-    husk_image *snapshot = malloc(sizeof *snapshot);
+    husk_image *snapshot = calloc(1, sizeof *snapshot);
     if (snapshot == NULL)
         return NULL;
-    memcpy(snapshot, code,
-           sizeof *snapshot);        /* see image_internal.h: after opening, all of this is constant … */
-    atomic_init(&snapshot->refs, 1); /* … but for the following */
+    const size_t own_bytes = offsetof(struct husk_image, file);
+    memcpy((uint8_t *)snapshot + own_bytes, (const uint8_t *)code + own_bytes, sizeof *snapshot - own_bytes);
+    snapshot->note.flags = (code->note.flags & ~HUSK_IMAGE_NEEDS_INIT) | HUSK_IMAGE_SNAPSHOT;
+    atomic_init(&snapshot->refs, 1);
     pthread_mutex_init(&snapshot->template_lock, NULL);
     pthread_mutex_init(&snapshot->flatten_lock, NULL);
     snapshot->engine = engine_ref(code->engine);
     snapshot->code = husk_image_ref(code);
     snapshot->is_snapshot = true;
-    snapshot->note.flags = (code->note.flags & ~HUSK_IMAGE_NEEDS_INIT) | HUSK_IMAGE_SNAPSHOT;
-    snapshot->runs = snapshot->flat_runs = NULL;
-    snapshot->runs_count = snapshot->flat_runs_count = 0;
-    snapshot->segments = NULL;
-    snapshot->sizes = NULL;
-    snapshot->host_state = snapshot->host_state_own = NULL;
-    snapshot->host_state_count = 0;
-    snapshot->default_template = NULL;
-    snapshot->hot_gvas = NULL;
-    snapshot->hot_count = 0;
     return snapshot;
 }
 

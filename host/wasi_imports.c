@@ -153,10 +153,20 @@ static int define_function(husk_imports *imports, struct import_group *group, ui
                                 err);
 }
 
+static int define_all(husk_imports *imports, struct import_group *group, struct husk_error *err) {
+    int status = 0;
+    for (uint32_t i = 0; i < WASI_FUNCS_COUNT && !status; i++)
+        status = define_function(imports, group, i, err);
+    return status;
+}
+
+/* All of them or none: functions of two groups in one set would be two states in one sandbox, and a snapshot has one of each name. So
+ * a second call replaces the whole of the first one's. */
 int husk_imports_wasi(husk_imports *imports, const struct husk_wasi_options *options,
                       struct husk_error *err) {
     struct wasi_config *config = NULL;
     struct import_group *group = NULL;
+    husk_imports *all = NULL;
     if (!imports)
         return error_set(err, HUSK_E_INVAL, "husk_imports_wasi: imports is NULL");
     int status = wasi_config_new(options, &config, err);
@@ -167,8 +177,12 @@ int husk_imports_wasi(husk_imports *imports, const struct husk_wasi_options *opt
         wasi_config_unref(config);
         return status;
     }
-    for (uint32_t i = 0; i < WASI_FUNCS_COUNT && !status; i++)
-        status = define_function(imports, group, i, err);
+    status = imports_new_like(imports, &all, err);
+    if (!status)
+        status = define_all(all, group, err);
+    if (!status)
+        status = imports_move(imports, all, err);
+    husk_imports_free(all);
     import_group_unref(group);
     return status;
 }

@@ -27,6 +27,12 @@ struct saved_state {
     uint64_t random_state, monotonic_ns, cpu_ns;
 };
 
+/* A new field of the state: can the guest see it? Then it is saved (in a new format), checked, brought back by apply_saved(), made
+ * fresh by wasi_ctx_reset(), and in tests/unit/wasi_state_test.c. */
+_Static_assert(sizeof(struct wasi_ctx) == 120 && sizeof(struct wasi_fd) == 24, "a new field of WASI's state");
+_Static_assert(sizeof(struct saved_state) == 80,
+               "the saved state is part of image files: another STATE_FORMAT");
+
 static uint16_t stream_of(const struct wasi_ctx *ctx, const struct wasi_fd *fd) {
     for (uint16_t i = 0; fd->host_fd >= 0 && i < WASI_FDS_MAX; i++)
         if (ctx->config->fds[i].host_fd == fd->host_fd)

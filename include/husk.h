@@ -174,8 +174,10 @@ HUSK_API const char *husk_cpu_feature_name(unsigned bit);
 
 typedef struct husk_image husk_image;
 
-/* Open an image that husk_compile() wrote. Everything in it is checked; it may come from anyone. `fd` is duplicated.
- * verify: also compare the content hash (reads the whole file). The file must not be changed while it is open.
+/* Open an image that husk_compile() or husk_image_save() wrote. Everything in it is checked; it may come from anyone. `fd` is duplicated.
+ * verify: compare the content hash first, which finds any damage and says so: about 1 ms per MiB. Pass true for files; false where your
+ * program made the bytes itself a moment ago. Without it nothing is less safe for the host, but what is damaged may compute something
+ * else than the module. The hash is no signature: who changes a file on purpose makes a new one.
  * engine NULL: to look at it only (husk_image_info and the like; no sandbox can be made), where there is no KVM, too.
  * HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION, HUSK_E_CPU, HUSK_E_SYS, HUSK_E_NOMEM. */
 HUSK_API int husk_image_open(husk_engine *engine, const char *path, bool verify, husk_image **ret_image,
@@ -347,7 +349,10 @@ HUSK_API int husk_sandbox_load(husk_sandbox *sandbox, husk_image *image, const h
 HUSK_API int husk_sandbox_clone(husk_sandbox *sandbox, husk_sandbox **ret_clone, struct husk_error *err);
 
 /* Write an image or a snapshot to a file that stands for itself: it can be opened in another process (husk_image_open()), run, inspected.
- * Written to a temporary file beside it, synced, renamed, and the folder synced. */
+ * Durably and all at once: a new file beside it (without a name where the file system can do that), synced, renamed, and the folder synced. On
+ * failure a file that was there is as it was. Its permissions are kept; those of a new one are 0666 minus umask, and whoever may read
+ * it reads the guest's memory. HUSK_E_SYS, HUSK_E_NOMEM; HUSK_E_INVAL: the path is a device, pipe or symbolic link, or names no file;
+ * HUSK_E_LIMIT: more than could be opened (12 GiB of contents). Threads: any number may save one image at once. */
 HUSK_API int husk_image_save(const husk_image *image, const char *path, struct husk_error *err);
 HUSK_API bool husk_image_is_snapshot(const husk_image *image);
 

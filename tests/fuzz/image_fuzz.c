@@ -1,11 +1,13 @@
 /*
  * tests/fuzz/image_fuzz.c: any bytes as an image. The first byte says how to read the rest: 0: the file itself; else patches of a good image
- * (tests/support/guest_image.c), 4 bytes each: a 24-bit offset and the new byte. What opens is looked at, made into a sandbox
- * of a scripted VM, and called: the "guest" does what the input says, with registers and a mailbox of its choice. Then again, in
- * the VM that was used.
+ * (tests/support/guest_image.c), or of a good snapshot if bit 6 is set, 4 bytes each: a 24-bit offset and the new byte. What opens is looked at,
+ * made into a sandbox of a scripted VM, and called: the "guest" does what the input says, with registers and a mailbox of its choice. Then
+ * again, in the VM that was used. A snapshot of what there is then is saved, and what was saved can be opened.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "guest_image.h"
 #include "husk.h"
@@ -69,20 +71,43 @@ static void call_exports(husk_sandbox *sandbox, const husk_image *image) {
     }
 }
 
+/* A snapshot is of the host's own making, whatever the image was: it may be refused, but not saved in vain. */
+static void save_and_open(husk_engine *engine, husk_sandbox *sandbox) {
+    husk_image *snapshot = NULL, *opened = NULL;
+    char path[64];
+    snprintf(path, sizeof path, "/dev/shm/husk-fuzz-%ld", (long)getpid());
+    if (husk_sandbox_snapshot(sandbox, &snapshot, NULL) != 0)
+        return;
+    if (husk_image_save(snapshot, path, NULL) == 0) {
+        struct husk_error err;
+        if (husk_image_open(engine, path, true, &opened, &err) != 0) {
+            fprintf(stderr, "saved, but: %s\n", err.message);
+            abort();
+        }
+        unlink(path);
+    }
+    husk_image_unref(opened);
+    husk_image_unref(snapshot);
+}
+
 /* Twice: in a new VM, and in that VM again when it comes back from the pool as the first run left it. */
 static void look_and_call(husk_engine *engine, husk_image *image, struct vm_backend *backend) {
     static const husk_type i64_type = HUSK_I64;
     const struct husk_functype type = {&i64_type, 1, &i64_type, 1};
+    struct husk_wasi_options wasi = HUSK_WASI_OPTIONS_INIT;
     husk_imports *imports = NULL;
-    if (husk_imports_new(engine, &imports, NULL) != 0 ||
+    wasi.random_seed = 1;
+    if (husk_imports_new(engine, &imports, NULL) != 0 || husk_imports_wasi(imports, &wasi, NULL) != 0 ||
         husk_imports_func(imports, "env", "host", &type, host, NULL, NULL, NULL) != 0)
         abort();
     struct husk_sandbox_options options = HUSK_SANDBOX_OPTIONS_INIT;
     options.memory_max_bytes = 64 << 20;
     for (int round = 0; round < 2; round++) {
         husk_sandbox *sandbox = NULL;
-        if (husk_sandbox_new(engine, image, imports, &options, &sandbox, NULL) == 0)
+        if (husk_sandbox_new(engine, image, imports, &options, &sandbox, NULL) == 0) {
             call_exports(sandbox, image);
+            save_and_open(engine, sandbox);
+        }
         husk_sandbox_free(sandbox);
     }
     husk_imports_free(imports);
@@ -91,10 +116,10 @@ static void look_and_call(husk_engine *engine, husk_image *image, struct vm_back
         abort();
 }
 
-/* The good image with the input's patches; ret_used: how many bytes of the input were patches. */
+/* The good image, or snapshot, with the input's patches; ret_used: how many bytes of the input were patches. */
 static uint8_t *patched(const uint8_t *data, size_t size, size_t *ret_count, size_t *ret_used) {
-    uint8_t *bytes = guest_image_make(ret_count);
-    size_t at = 0, count = size == 0 ? 0 : data[0] % 64;
+    uint8_t *bytes = (data[0] & 0x40) != 0 ? guest_snapshot_make(ret_count) : guest_image_make(ret_count);
+    size_t at = 0, count = data[0] % 64;
     for (at = 1; count > 0 && at + 4 <= size; at += 4, count--) {
         size_t offset = data[at] | (size_t)data[at + 1] << 8 | (size_t)data[at + 2] << 16;
         bytes[offset % *ret_count] = data[at + 3];
@@ -113,11 +138,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     backend = (struct vm_backend){.guest = guest, .user = &script};
     if (engine == NULL && fake_engine_new(&backend, &engine, NULL) != 0)
         abort();
+    bool is_verified = size % 2 == 1; /* of files: patches would never get past it */
     if (size > 0 && data[0] != 0)
-        data = own = patched(data, size, &size, &script.at);
+        is_verified = false, data = own = patched(data, size, &size, &script.at);
     else if (size > 0)
         data++, size--;
-    int status = husk_image_open_buffer(engine, data, size, size % 2 == 1, &image, &err);
+    int status = husk_image_open_buffer(engine, data, size, is_verified, &image, &err);
     if ((status == 0) != (image != NULL) || (status != 0 && (err.status != status || err.message[0] == 0)))
         abort();
     if (status == 0)

@@ -1,11 +1,13 @@
 /* tests/kvm/image_write_golden_test.c: image files of earlier days still open, say the same about
  * themselves, and run. See tests/golden. */
 #include <string.h>
+#include <unistd.h>
 
 #include "harness.h"
 #include "husk.h"
 
 #define TINY HUSK_TEST_SOURCE_DIR "/tests/golden/v1-tiny.husk"
+#define SNAPSHOT HUSK_TEST_SOURCE_DIR "/tests/golden/v1-snapshot.husk"
 
 TEST(tiny_opens) {
     struct husk_error err;
@@ -68,6 +70,78 @@ TEST(tiny_runs) {
     struct husk_value calls;
     CHECK_OK(husk_global_get(sandbox, "calls", &calls, &err), err);
     CHECK_EQ_I64(calls.of.i32, 1);
+    husk_sandbox_free(sandbox);
+    husk_imports_free(imports);
+    husk_image_unref(image);
+    husk_engine_free(engine);
+}
+
+/* Saved after init(41): memory and a table had grown, segments were dropped, a descriptor was closed. */
+TEST(snapshot_opens) {
+    struct husk_error err;
+    struct husk_image_info info;
+    husk_image *image = NULL;
+    CHECK_OK(husk_image_open(NULL, SNAPSHOT, true, &image, &err), err);
+    CHECK(husk_image_is_snapshot(image));
+    husk_image_info(image, &info);
+    CHECK_STR(info.module_name, "snapshot");
+    CHECK_EQ_U64(info.memory_pages, 3);
+    CHECK_EQ_U64(info.table_entries, 1203 + 4);
+    CHECK(!info.needs_init);
+    husk_image_unref(image);
+}
+
+static int64_t golden_call(husk_sandbox *sandbox, const char *name, int32_t argument, husk_type type,
+                           size_t results_count) {
+    static const char *const without[] = {"size", "next", "passive"};
+    struct husk_error err;
+    struct husk_value arg = {.type = HUSK_I32, .of.i32 = argument}, result = {.type = type};
+    size_t args_count = 1;
+    for (size_t i = 0; i < sizeof without / sizeof without[0]; i++)
+        args_count = strcmp(name, without[i]) == 0 ? 0 : args_count;
+    CHECK_OK(husk_call(sandbox, name, &arg, args_count, &result, results_count, NULL, &outcome, &err), err);
+    return type == HUSK_I64 ? result.of.i64 : result.of.i32;
+}
+
+static void check_golden_snapshot(husk_sandbox *sandbox) {
+    static const struct {
+        const char *name;
+        int32_t argument, result;
+    } calls[] = {{"load", 64, 64},    {"load", 1064, 41}, {"load", 5000, 0x646c6f67}, {"load", 150000, 41},
+                 {"load", 149996, 0}, {"size", 0, 1206},  {"call", 700, 2},           {"call", 1202, 3},
+                 {"is_open", 1, 0},   {"is_open", 2, 8}};
+    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+        int64_t result = golden_call(sandbox, calls[i].name, calls[i].argument, HUSK_I32, 1);
+        CHECK_MSG(outcome.kind == HUSK_RETURNED && result == calls[i].result, "%s(%d): %lld", calls[i].name,
+                  calls[i].argument, (long long)result);
+    }
+    CHECK_EQ_I64(golden_call(sandbox, "next", 0, HUSK_I64, 1), 42);
+    golden_call(sandbox, "call", 0, HUSK_I32, 1);
+    CHECK_EQ_U64(outcome.trap, HUSK_TRAP_UNINITIALIZED_ELEMENT);
+    golden_call(sandbox, "passive", 0, HUSK_I32, 0);
+    CHECK_EQ_U64(outcome.kind, HUSK_TRAPPED);
+    golden_call(sandbox, "load", 3 * 65536 - 3, HUSK_I32, 1);
+    CHECK_EQ_U64(outcome.trap, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
+}
+
+TEST(snapshot_runs) {
+    SKIP_WITHOUT_KVM();
+    struct husk_error err;
+    struct husk_wasi_options wasi = HUSK_WASI_OPTIONS_INIT;
+    husk_engine *engine = NULL;
+    husk_image *image = NULL;
+    husk_imports *imports = NULL;
+    husk_sandbox *sandbox = NULL;
+    wasi.stdout_fd = STDOUT_FILENO;
+    wasi.stderr_fd = STDERR_FILENO;
+    CHECK_OK(husk_engine_new(NULL, &engine, &err), err);
+    CHECK_OK(husk_image_open(engine, SNAPSHOT, true, &image, &err), err);
+    CHECK_OK(husk_imports_new(engine, &imports, &err), err);
+    CHECK_OK(husk_imports_wasi(imports, &wasi, &err), err);
+    CHECK_OK(husk_sandbox_new(engine, image, imports, NULL, &sandbox, &err), err);
+    check_golden_snapshot(sandbox);
+    CHECK_OK(husk_sandbox_restore(sandbox, image, &err), err);
+    check_golden_snapshot(sandbox);
     husk_sandbox_free(sandbox);
     husk_imports_free(imports);
     husk_image_unref(image);

@@ -67,10 +67,57 @@ void guest_image_build(struct image_builder *builder) {
     builder_export(builder, "g", HUSK_ABI_GLOBAL, 0);
 }
 
+/* A record of host state; see wasi_state.c: format, seeded, three descriptors of (stream, flags, rights), generator, two clocks. */
+static void add_wasi_state(struct image_builder *builder) {
+    const struct husk_image_host_state record = {.name_bytes = 4, .state_bytes = 80};
+    const uint64_t words[10] = {1 | 1ull << 32, 0, UINT64_MAX, 1,    UINT64_MAX,
+                                0xffff,         0, 0x1234567,  1000, 2000};
+    builder_row(builder, HUSK_ARR_HOST_STATE, &record, sizeof record);
+    builder_row(builder, HUSK_ARR_HOST_STATE, "wasi\0\0\0", 8);
+    builder_row(builder, HUSK_ARR_HOST_STATE, words, sizeof words);
+}
+
+void guest_snapshot_build(struct image_builder *builder) {
+    guest_image_build(builder);
+    builder->note.flags = HUSK_IMAGE_SNAPSHOT;
+    struct husk_image_import import = {.kind = HUSK_ABI_FUNC};
+    import.module = builder_string(builder, "wasi_snapshot_preview1");
+    import.name = builder_string(builder, "clock_time_get");
+    memcpy(builder->arrays[HUSK_ARR_IMPORTS].data, &import, sizeof import);
+    struct husk_image_func *first = (void *)builder->arrays[HUSK_ARR_FUNCS].data;
+    first->type_idx = builder_type(builder, "iIi>i", 0);
+    const struct husk_image_table table = {.max_entries = 1024,
+                                           .elem_type = HUSK_ABI_FUNCREF,
+                                           .base_gva = HUSK_DATA_GVA + 0x10000,
+                                           .reserve_entries = 1024,
+                                           .size_gva = HUSK_DATA_GVA + 64};
+    builder_row(builder, HUSK_ARR_TABLES, &table, sizeof table);
+    struct builder_segment memory = builder->segments[--builder->segments_count];
+    builder_segment(builder, table.base_gva, PF_R | PF_W, NULL, 0, 2 * HUSK_PAGE_SIZE);
+    memory.mem_bytes = 2 * HUSK_WASM_PAGE_SIZE;
+    builder->segments[builder->segments_count++] = memory;
+    const uint64_t memory_pages = 2, table_entries = 600;
+    const uint64_t hot_pages[] = {HUSK_DATA_GVA, HUSK_MEM0_GVA, HUSK_MEM0_GVA + 5 * HUSK_PAGE_SIZE};
+    builder_row(builder, HUSK_ARR_MEMORY_SIZES, &memory_pages, sizeof memory_pages);
+    builder_row(builder, HUSK_ARR_TABLE_SIZES, &table_entries, sizeof table_entries);
+    builder_row(builder, HUSK_ARR_HOT_PAGES, hot_pages, sizeof hot_pages);
+    add_wasi_state(builder);
+}
+
+static uint8_t *finish(struct image_builder *builder, size_t *ret_count) {
+    uint8_t *bytes = builder_finish(builder, ret_count);
+    builder_done(builder);
+    return bytes;
+}
+
+uint8_t *guest_snapshot_make(size_t *ret_count) {
+    struct image_builder builder;
+    guest_snapshot_build(&builder);
+    return finish(&builder, ret_count);
+}
+
 uint8_t *guest_image_make(size_t *ret_count) {
     struct image_builder builder;
     guest_image_build(&builder);
-    uint8_t *bytes = builder_finish(&builder, ret_count);
-    builder_done(&builder);
-    return bytes;
+    return finish(&builder, ret_count);
 }

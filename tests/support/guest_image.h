@@ -11,6 +11,10 @@
 /* Everything but builder_finish(), so that a test can change it first. */
 void guest_image_build(struct image_builder *builder);
 uint8_t *guest_image_make(size_t *ret_count);
+/* The same as a snapshot: 2 pages of memory, a table of 600 entries that may grow to 1024, hot pages, and the state of WASI, for instead of
+ * "env"."host" it imports "wasi_snapshot_preview1"."clock_time_get". */
+void guest_snapshot_build(struct image_builder *builder);
+uint8_t *guest_snapshot_make(size_t *ret_count);
 /* The guest address of a label of guest_code.S. */
 extern const uint8_t guest_code_start[], guest_code_end[], guest_entry[], guest_resume[], guest_thunk[],
     guest_add[], guest_host[], guest_spin[], guest_recurse[], guest_read[], guest_trap[], guest_grow[],
