@@ -100,6 +100,14 @@ static int copy_range(int src_fd, int fd, off_t from, off_t to) {
     return 0;
 }
 
+static int grow_to(int fd, off_t bytes) {
+    int rc;
+    do
+        rc = ftruncate(fd, bytes);
+    while (rc != 0 && errno == EINTR);
+    return rc;
+}
+
 /* SEEK_DATA moves the source's offset: it is put back. */
 static int copy_sparse(int src_fd, int fd, uint64_t bytes) {
     off_t end = (off_t)bytes, old = lseek(src_fd, 0, SEEK_CUR), pos = 0;
@@ -110,7 +118,7 @@ static int copy_sparse(int src_fd, int fd, uint64_t bytes) {
         errno = EINVAL;
         return -1;
     }
-    if (old < 0 || ftruncate(fd, end) != 0)
+    if (old < 0 || grow_to(fd, end) != 0)
         return -1;
     int rc = 0;
     while (rc == 0 && pos < end) {
@@ -148,33 +156,44 @@ static int temp_open(const char *path, char **ret_temp, int *ret_fd, struct husk
             *ret_temp = take_pointer(&temp);
             return 0;
         }
-        if (errno != EEXIST)
+        if (errno != EEXIST && errno != EINTR)
             break;
     }
     return error_sys(err, errno, "cannot create a temporary file for %s", path);
 }
 
-/* The rename itself must survive a crash: fsync of the folder. Some file systems cannot (EINVAL): then
- * there is nothing more to do. */
-static int folder_sync(const char *path, struct husk_error *err) {
+/* The folder that the file will be in, to be synced. Opened before anything is replaced: only the sync itself can then fail after that. */
+static int folder_open(const char *path, int *ret_fd, struct husk_error *err) {
     const char *slash = strrchr(path, '/');
     auto_free char *folder =
         slash == NULL ? strdup(".") : strndup(path, slash == path ? 1 : (size_t)(slash - path));
     if (folder == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory to write %s", path);
-    auto_fd fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL && errno != EROFS))
-        return error_sys(err, errno, "cannot make the new %s durable", path);
-    return 0;
+    do
+        *ret_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (*ret_fd < 0 && errno == EINTR);
+    return *ret_fd >= 0 ? 0 : error_sys(err, errno, "cannot open the folder of %s", path);
+}
+
+/* fsync() may wait for a server, and be interrupted. */
+static int sync_fd(int fd) {
+    int rc;
+    do
+        rc = fsync(fd);
+    while (rc != 0 && errno == EINTR);
+    return rc;
 }
 
 int file_replace(const char *path, int src_fd, uint64_t bytes, struct husk_error *err) {
     auto_free char *temp = NULL;
     auto_fd fd = -1;
-    int status = temp_open(path, &temp, &fd, err);
+    auto_fd folder = -1;
+    int status = folder_open(path, &folder, err);
+    if (status == 0)
+        status = temp_open(path, &temp, &fd, err);
     if (status != 0)
         return status;
-    if (copy_sparse(src_fd, fd, bytes) != 0 || fsync(fd) != 0)
+    if (copy_sparse(src_fd, fd, bytes) != 0 || sync_fd(fd) != 0)
         status = error_sys(err, errno, "cannot write %s", path);
     else if (rename(temp, path) != 0)
         status = error_sys(err, errno, "cannot put %s in its place", path);
@@ -182,5 +201,9 @@ int file_replace(const char *path, int src_fd, uint64_t bytes, struct husk_error
         unlink(temp);
         return status;
     }
-    return folder_sync(path, err);
+    /* The rename itself must survive a crash. Some file systems cannot sync a folder: then there is nothing more to do. */
+    if (sync_fd(folder) != 0 && errno != EINVAL && errno != EROFS)
+        return error_sys(err, errno,
+                         "%s is complete and in its place, but a crash of the machine may undo that", path);
+    return 0;
 }

@@ -18,8 +18,9 @@ int file_read(const char *path, size_t limit, uint8_t **ret_bytes, size_t *ret_c
 int file_write_all(int fd, const void *bytes, size_t count);
 
 /* Replace `path` by the first `bytes` bytes of the file src_fd (its offset is not moved; holes stay
- * holes), durably: temporary file beside it, fsync, rename, fsync of the folder. On failure the old file
- * is as it was and no temporary is left. Mode 0666 minus umask. */
+ * holes), durably: temporary file beside it, fsync, rename, fsync of the folder. On failure no temporary is
+ * left, and the old file is as it was, unless it is the very last step that fails: then the new one is in
+ * its place, complete, and the message says so. Mode 0666 minus umask. */
 int file_replace(const char *path, int src_fd, uint64_t bytes, struct husk_error *err);
 
 #endif
