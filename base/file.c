@@ -83,6 +83,14 @@ int file_write_all(int fd, const void *bytes, size_t count) {
     return 0;
 }
 
+int file_set_size(int fd, uint64_t bytes) {
+    int rc;
+    do
+        rc = ftruncate(fd, (off_t)bytes);
+    while (rc != 0 && errno == EINTR);
+    return rc;
+}
+
 /* Copy [from, to) of src_fd to the same place of fd. */
 static int copy_range(int src_fd, int fd, off_t from, off_t to) {
     if (lseek(fd, from, SEEK_SET) < 0)
@@ -100,14 +108,6 @@ static int copy_range(int src_fd, int fd, off_t from, off_t to) {
     return 0;
 }
 
-static int grow_to(int fd, off_t bytes) {
-    int rc;
-    do
-        rc = ftruncate(fd, bytes);
-    while (rc != 0 && errno == EINTR);
-    return rc;
-}
-
 /* SEEK_DATA moves the source's offset: it is put back. */
 static int copy_sparse(int src_fd, int fd, uint64_t bytes) {
     off_t end = (off_t)bytes, old = lseek(src_fd, 0, SEEK_CUR), pos = 0;
@@ -118,7 +118,7 @@ static int copy_sparse(int src_fd, int fd, uint64_t bytes) {
         errno = EINVAL;
         return -1;
     }
-    if (old < 0 || grow_to(fd, end) != 0)
+    if (old < 0 || file_set_size(fd, bytes) != 0)
         return -1;
     int rc = 0;
     while (rc == 0 && pos < end) {

@@ -16,6 +16,8 @@ int file_read(const char *path, size_t limit, uint8_t **ret_bytes, size_t *ret_c
 
 /* All bytes, over short writes and EINTR. 0 or -1 with errno. */
 int file_write_all(int fd, const void *bytes, size_t count);
+/* ftruncate() over EINTR. 0 or -1 with errno. */
+int file_set_size(int fd, uint64_t bytes);
 
 /* Replace `path` by the first `bytes` bytes of the file src_fd (its offset is not moved; holes stay
  * holes), durably: temporary file beside it, fsync, rename, fsync of the folder. On failure no temporary is
