@@ -83,6 +83,14 @@ int file_write_all(int fd, const void *bytes, size_t count) {
     return 0;
 }
 
+int file_set_size(int fd, uint64_t bytes) {
+    int rc;
+    do
+        rc = ftruncate(fd, (off_t)bytes);
+    while (rc != 0 && errno == EINTR);
+    return rc;
+}
+
 /* Copy [from, to) of src_fd to the same place of fd. */
 static int copy_range(int src_fd, int fd, off_t from, off_t to) {
     if (lseek(fd, from, SEEK_SET) < 0)
@@ -110,7 +118,7 @@ static int copy_sparse(int src_fd, int fd, uint64_t bytes) {
         errno = EINVAL;
         return -1;
     }
-    if (old < 0 || ftruncate(fd, end) != 0)
+    if (old < 0 || file_set_size(fd, bytes) != 0)
         return -1;
     int rc = 0;
     while (rc == 0 && pos < end) {
@@ -183,7 +191,7 @@ static int temp_named(const char *path, int (*make)(int fd, const char *temp), i
             *ret_temp = take_pointer(&temp);
             return made;
         }
-        if (errno != EEXIST)
+        if (errno != EEXIST && errno != EINTR)
             break;
     }
     return -1;
@@ -243,16 +251,24 @@ void file_replacement_abort(struct file_replacement *new) {
     *new = (struct file_replacement){.fd = -1};
 }
 
-/* The rename itself must survive a crash: fsync of the folder. Some file systems cannot (EINVAL): then
- * there is nothing more to do. */
-static int folder_sync(const char *path, struct husk_error *err) {
+/* The folder that the file will be in, to be synced. Opened before anything is replaced: only the sync itself can then fail after that. */
+static int folder_open(const char *path, int *ret_fd, struct husk_error *err) {
     auto_free char *folder = folder_of(path);
     if (folder == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory to write %s", path);
-    auto_fd fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL && errno != EROFS))
-        return error_sys(err, errno, "cannot make the new %s durable", path);
-    return 0;
+    do
+        *ret_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (*ret_fd < 0 && errno == EINTR);
+    return *ret_fd >= 0 ? 0 : error_sys(err, errno, "cannot open the folder of %s", path);
+}
+
+/* fsync() may wait for a server, and be interrupted. */
+static int sync_fd(int fd) {
+    int rc;
+    do
+        rc = fsync(fd);
+    while (rc != 0 && errno == EINTR);
+    return rc;
 }
 
 /* Only rename() replaces: a file without a name gets its own at once if that is free, and else another one to be renamed from. */
@@ -272,13 +288,20 @@ static int put_in_place(struct file_replacement *new) {
 
 int file_replacement_commit(struct file_replacement *new, struct husk_error *err) {
     const char *path = new->path;
-    int status = 0;
-    if (fsync(new->fd) != 0)
+    auto_fd folder = -1;
+    int status = folder_open(path, &folder, err);
+    if (status == 0 && sync_fd(new->fd) != 0)
         status = error_sys(err, errno, "cannot write %s", path);
-    else if (put_in_place(new) != 0)
+    if (status == 0 && put_in_place(new) != 0)
         status = error_sys(err, errno, "cannot put %s in its place", path);
     file_replacement_abort(new);
-    return status != 0 ? status : folder_sync(path, err);
+    if (status != 0)
+        return status;
+    /* The rename itself must survive a crash. Some file systems cannot sync a folder: then there is nothing more to do. */
+    if (sync_fd(folder) != 0 && errno != EINVAL && errno != EROFS)
+        return error_sys(err, errno,
+                         "%s is complete and in its place, but a crash of the machine may undo that", path);
+    return 0;
 }
 
 int file_replace(const char *path, int src_fd, uint64_t bytes, struct husk_error *err) {

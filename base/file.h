@@ -16,6 +16,8 @@ int file_read(const char *path, size_t limit, uint8_t **ret_bytes, size_t *ret_c
 
 /* All bytes, over short writes and EINTR. 0 or -1 with errno. */
 int file_write_all(int fd, const void *bytes, size_t count);
+/* ftruncate() over EINTR. 0 or -1 with errno. */
+int file_set_size(int fd, uint64_t bytes);
 
 /* A new file for a path, durable and all at once: begin, write to fd, commit. It is in the same folder, and has no name where the file
  * system can do that (O_TMPFILE), else a temporary one, PATH.<16 digits>.tmp, which only a killed process leaves behind. Mode 0666
@@ -28,8 +30,8 @@ struct file_replacement {
 
 /* HUSK_E_INVAL: the path names no file, or something that is not to be replaced (device, pipe, symbolic link); HUSK_E_SYS, HUSK_E_NOMEM. */
 int file_replacement_begin(struct file_replacement *ret_new, const char *path, struct husk_error *err);
-/* fsync, rename, fsync of the folder. Ends it, also on failure: then the old file is as it was and nothing is left, but for "cannot make
- * … durable": the new file is in its place, and may not survive a crash. */
+/* fsync, rename, fsync of the folder. Ends it, also on failure: then the old file is as it was and nothing is left, unless it is the very
+ * last step that fails: then the new one is in its place, complete, and the message says so. */
 int file_replacement_commit(struct file_replacement *new, struct husk_error *err);
 void file_replacement_abort(struct file_replacement *new);
 

@@ -38,8 +38,10 @@ static int check_state(const husk_sandbox *sandbox, struct husk_error *err) {
     if (sandbox->image == NULL)
         return error_set(err, HUSK_E_STATE, "nothing is loaded in the sandbox; husk_sandbox_load() loads");
     if (sandbox->is_poisoned)
-        return error_set(err, HUSK_E_POISONED,
-                         "the sandbox was cut off in mid-call; restore it, load into it, or free it");
+        return error_set(
+            err, HUSK_E_POISONED,
+            "the sandbox was cut off in mid-call, or a restore failed half-way; restore it, load into "
+            "it, or free it");
     if (sandbox->start == SANDBOX_START_FAILED)
         return error_set(err, HUSK_E_STATE,
                          "the module's initialisation did not succeed, so nothing in it can be called");

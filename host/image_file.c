@@ -45,7 +45,7 @@ static bool is_sealed(int fd) {
 
 /* Holes stay holes: an image with a large sparse memory costs what is in it. Returns 0, or -1 with errno. */
 static int copy_data_runs(int src_fd, int fd, off_t end) {
-    if (ftruncate(fd, end) != 0)
+    if (file_set_size(fd, (uint64_t)end) != 0)
         return -1;
     for (off_t pos = 0; pos < end;) {
         off_t data = lseek(src_fd, pos, SEEK_DATA);

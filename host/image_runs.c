@@ -121,7 +121,7 @@ static int make_flat(const struct husk_image *image, struct image_run *flat, uin
     uint32_t count = plan_flat(image, flat, &file_bytes);
     auto_fd fd = -1;
     int status = image_file_memfd(&fd, err);
-    if (status == 0 && ftruncate(fd, (off_t)file_bytes) != 0)
+    if (status == 0 && file_set_size(fd, file_bytes) != 0)
         status = error_sys(err, errno, "cannot make room for a snapshot of %llu bytes",
                            (unsigned long long)file_bytes);
     for (uint32_t i = 0, at = 0; status == 0 && i < image->runs_count; i++) {

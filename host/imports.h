@@ -23,10 +23,12 @@ struct import_group_ops {
     /* A fresh state for one sandbox. `shared` is the group's; it outlives every state. */
     int (*state_new)(void *shared, void **ret_state, struct husk_error *err);
     void (*state_free)(void *state); /* NULL is fine */
-    /* What of the state a guest can observe and a snapshot must bring back: appended to the buffer; and brought back from these bytes
-     * (hostile: they may come from a file), or made fresh if `bytes` is NULL. Both NULL: there is no such state. */
+    /* What of the state a guest can observe and a snapshot must bring back: appended to the buffer; looked at (the bytes are hostile:
+     * they may come from a file); and brought back from bytes that were found good. `bytes` NULL: made fresh. Loading cannot fail, so
+     * that it can come after what can. All three NULL: there is no such state. */
     void (*state_save)(const void *state, struct buf *buf);
-    int (*state_load)(void *state, const uint8_t *bytes, size_t count, struct husk_error *err);
+    int (*state_check)(const uint8_t *bytes, size_t count, struct husk_error *err);
+    void (*state_load)(void *state, const uint8_t *bytes, size_t count);
     void (*shared_free)(
         void *shared); /* once no set and no sandbox refers to the group any more; may be NULL */
 };

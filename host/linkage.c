@@ -139,7 +139,21 @@ static const uint8_t *find_record(const husk_image *image, const char *name, siz
     return NULL;
 }
 
-int linkage_load_states(struct linkage *linkage, const husk_image *image, struct husk_error *err) {
+int linkage_check_states(const struct linkage *linkage, const husk_image *image, struct husk_error *err) {
+    for (uint32_t i = 0; i < linkage->groups_count; i++) {
+        const struct import_group_ops *ops = linkage->groups[i].group->ops;
+        if (ops->state_check == NULL)
+            continue;
+        size_t bytes = 0;
+        const uint8_t *state = find_record(image, ops->name, &bytes);
+        int status = ops->state_check(state, bytes, err);
+        if (status != 0)
+            return error_while(err, status, "bringing back the state of %s", ops->name);
+    }
+    return 0;
+}
+
+void linkage_load_states(struct linkage *linkage, const husk_image *image) {
     for (uint32_t i = 0; i < linkage->groups_count; i++) {
         const struct group_state *group = &linkage->groups[i];
         const struct import_group_ops *ops = group->group->ops;
@@ -147,11 +161,8 @@ int linkage_load_states(struct linkage *linkage, const husk_image *image, struct
             continue;
         size_t bytes = 0;
         const uint8_t *state = find_record(image, ops->name, &bytes);
-        int status = ops->state_load(group->state, state, bytes, err);
-        if (status != 0)
-            return error_while(err, status, "bringing back the state of %s", ops->name);
+        ops->state_load(group->state, state, bytes);
     }
-    return 0;
 }
 
 int linkage_save_states(const struct linkage *linkage, struct buf *buf, struct husk_error *err) {

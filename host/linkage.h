@@ -41,8 +41,10 @@ int linkage_copy(struct linkage *linkage, const struct linkage *from, const husk
                  uint32_t depth_max, struct husk_error *err);
 void linkage_done(struct linkage *linkage); /* a zeroed or half-made one is fine */
 
-/* Bring the group states to what the image says: as saved in a snapshot, or fresh. */
-int linkage_load_states(struct linkage *linkage, const husk_image *image, struct husk_error *err);
+/* Can the group states be brought to what the image says? HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION. Nothing is changed. */
+int linkage_check_states(const struct linkage *linkage, const husk_image *image, struct husk_error *err);
+/* Bring them to it: as saved in a snapshot, or fresh. The image was checked. */
+void linkage_load_states(struct linkage *linkage, const husk_image *image);
 /* Append the records of abi/image.h (struct husk_image_host_state) to a buffer. */
 struct buf;
 int linkage_save_states(const struct linkage *linkage, struct buf *buf, struct husk_error *err);

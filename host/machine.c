@@ -165,7 +165,7 @@ int machine_build(husk_sandbox *sandbox, husk_image *image, const struct sizing 
         memory_done(&set);
         return status;
     }
-    sandbox->is_broken = true; /* until it is whole again */
+    machine_change_begin(sandbox);
     status = memory_detach(sandbox, err);
     if (status != 0) {
         memory_done(&set);
@@ -180,7 +180,7 @@ int machine_build(husk_sandbox *sandbox, husk_image *image, const struct sizing 
     if (status != 0)
         return status;
     hotset_prefill(&sandbox->hotset, &sandbox->arena, image);
-    sandbox->is_broken = false;
+    machine_change_end(sandbox);
     return 0;
 }
 

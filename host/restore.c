@@ -1,7 +1,8 @@
 /*
  * host/restore.c: make a sandbox's memory equal to an image again, in place: no mapping and no VM is changed on the hot path.
  *
- *   1. find the pages that were written since the last time (none of it if no fault was taken since)
+ *   1. find the pages that were written since the last time (none of it if no fault was taken since); get what 2 needs
+ *   ---- up to here a failure leaves everything as it was, from here on the machine is in pieces until 4 is done ----
  *   2. another image than the one mapped: lay the pieces that differ over the arena anew
  *   3. take away what grew, add what is missing
  *   4. copy the hot pages back
@@ -68,8 +69,9 @@ static bool find_kept(const husk_sandbox *sandbox, const struct size_change *cha
 
 bool restore_is_possible(const husk_sandbox *sandbox, const husk_image *image, const struct sizing *sizes) {
     const struct arena *arena = &sandbox->arena;
-    if (sandbox->is_broken || sandbox->mapped == NULL || image_code(sandbox->mapped) != image_code(image) ||
-        sizes->data_bytes != arena->data_bytes || sandbox->sizes.table_entries == NULL)
+    if (!machine_is_whole(sandbox) || sandbox->mapped == NULL ||
+        image_code(sandbox->mapped) != image_code(image) || sizes->data_bytes != arena->data_bytes ||
+        sandbox->sizes.table_entries == NULL)
         return false;
     for (uint32_t i = 0; i < arena->memories_count; i++) {
         if (arena->memories[i].reserve_bytes != sizes->memory_max_pages[i] * HUSK_WASM_PAGE_SIZE)
@@ -84,7 +86,8 @@ bool restore_is_possible(const husk_sandbox *sandbox, const husk_image *image, c
     return true;
 }
 
-/* Before rebase(), so that it finds room for the image's contents. */
+/* Before rebase(), so that it finds room for the image's contents. What is covered only is nothing to the guest: no page-table entry
+ * leads to it. */
 static int cover_memories(husk_sandbox *sandbox, const struct sizing *sizes, struct husk_error *err) {
     int status = 0;
     for (uint32_t i = 0; i < sandbox->arena.memories_count && status == 0; i++)
@@ -170,11 +173,25 @@ static int differing_pieces(husk_sandbox *sandbox, husk_image *image, const stru
     return status;
 }
 
-static int rebase(husk_sandbox *sandbox, husk_image *image, struct husk_error *err) {
+static uint32_t count_pieces(husk_sandbox *sandbox, husk_image *image) {
     struct arena_region regions[ARENA_REGIONS_MAX];
     uint32_t regions_count = arena_regions(&sandbox->arena, regions), pieces = 0;
     for (uint32_t i = 0; i < regions_count; i++)
         differing_pieces(sandbox, image, &regions[i], NULL, &pieces, NULL);
+    return pieces;
+}
+
+/* Merging layers can fail, and must not do so between two mappings. */
+static int make_mappable(husk_image *image, struct husk_error *err) {
+    const struct image_run *runs;
+    uint32_t count;
+    return image_mapped_runs(image, &runs, &count, err);
+}
+
+static int rebase(husk_sandbox *sandbox, husk_image *image, struct husk_error *err) {
+    struct arena_region regions[ARENA_REGIONS_MAX];
+    const uint32_t regions_count = arena_regions(&sandbox->arena, regions);
+    const uint32_t pieces = count_pieces(sandbox, image);
     int status = 0;
     for (uint32_t i = 0; i < regions_count && status == 0; i++) {
         uint32_t in_region = 0;
@@ -205,14 +222,23 @@ static int drop_overlays(husk_sandbox *sandbox, struct husk_error *err) {
     return status;
 }
 
-static int restore_steps(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes,
-                         struct hot_counts *ret_counts, struct husk_error *err) {
-    int status = drop_overlays(sandbox, err);
-    if (status == 0)
-        status =
-            hotset_update(&sandbox->hotset, &sandbox->arena, sandbox->mapped, &sandbox->engine->pagemap, err);
+/* All that can fail without having changed anything that the guest, or the next restore, can see. */
+static int prepare(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes,
+                   struct husk_error *err) {
+    int status =
+        hotset_update(&sandbox->hotset, &sandbox->arena, sandbox->mapped, &sandbox->engine->pagemap, err);
     if (status == 0)
         status = cover_memories(sandbox, sizes, err);
+    if (status == 0 && sandbox->arena.overlays_count > 0)
+        status = make_mappable(sandbox->mapped, err);
+    if (status == 0 && sandbox->mapped != image && count_pieces(sandbox, image) > 0)
+        status = make_mappable(image, err);
+    return status;
+}
+
+static int change(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes,
+                  struct hot_counts *ret_counts, struct husk_error *err) {
+    int status = drop_overlays(sandbox, err);
     if (status == 0 && sandbox->mapped != image)
         status = rebase(sandbox, image, err);
     if (status == 0)
@@ -223,12 +249,14 @@ static int restore_steps(husk_sandbox *sandbox, husk_image *image, const struct 
 int restore_in_place(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes,
                      struct husk_error *err) {
     struct hot_counts counts = {0};
-    int status = restore_steps(sandbox, image, sizes, &counts, err);
-    if (status != 0) {
-        sandbox->is_broken = true;
-        return error_while(err, status,
-                           "restoring a sandbox; it must be restored again before it can be called");
-    }
+    int status = prepare(sandbox, image, sizes, err);
+    if (status != 0)
+        return status;
+    machine_change_begin(sandbox);
+    status = change(sandbox, image, sizes, &counts, err);
+    if (status != 0)
+        return status;
+    machine_change_end(sandbox);
     engine_add(sandbox->engine, sandbox->stat_shard, STAT_restore_pages_copied, counts.copied);
     engine_add(sandbox->engine, sandbox->stat_shard, STAT_restore_pages_aged, counts.aged);
     return 0;

@@ -68,7 +68,7 @@ static void apply_imports(husk_sandbox *sandbox) {
 static int make_memory_equal(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes,
                              struct husk_error *err) {
     const uint64_t start_ns = clock_ns(CLOCK_MONOTONIC);
-    const bool was_used = sandbox->mapped != NULL || sandbox->is_broken;
+    const bool was_used = sandbox->mapped != NULL;
     const bool had_vm = sandbox->vm != NULL;
     enum engine_stat kind = !had_vm ? STAT_loads_new_vm : STAT_loads_rebuilt;
     int status;
@@ -104,13 +104,14 @@ static void instance_begin(husk_sandbox *sandbox, husk_image *image) {
         apply_imports(sandbox);
 }
 
-/* Takes over the linkage, also on failure. */
+/* Takes over the linkage, also on failure. What was loaded stays so if it fails before anything is changed, and is unloaded otherwise. */
 int sandbox_load(husk_sandbox *sandbox, husk_image *image, struct linkage *take_link,
                  struct husk_error *err) {
     struct sizing sizes;
+    const uint32_t changes = sandbox->changes_begun;
     int status = sizing_init(&sizes, image, take_link, &sandbox->options, err);
     if (status == 0) {
-        status = linkage_load_states(take_link, image, err);
+        status = linkage_check_states(take_link, image, err);
         if (status == 0)
             status = make_memory_equal(sandbox, image, &sizes, err);
         if (status != 0)
@@ -118,10 +119,11 @@ int sandbox_load(husk_sandbox *sandbox, husk_image *image, struct linkage *take_
     }
     if (status != 0) {
         linkage_done(take_link);
-        if (sandbox->is_broken && sandbox->image != NULL)
+        if (sandbox->changes_begun != changes)
             sandbox_unload(sandbox);
         return status;
     }
+    linkage_load_states(take_link, image);
     linkage_done(&sandbox->link);
     sizing_done(&sandbox->sizes);
     sandbox->link = *take_link;
@@ -133,7 +135,7 @@ int sandbox_load(husk_sandbox *sandbox, husk_image *image, struct linkage *take_
 void sandbox_unload(husk_sandbox *sandbox) {
     if (sandbox->image == NULL)
         return;
-    if (sandbox->mapped != NULL && !sandbox->is_broken)
+    if (sandbox->mapped != NULL && machine_is_whole(sandbox))
         hotset_learn(&sandbox->hotset, &sandbox->arena, sandbox->mapped);
     linkage_done(&sandbox->link);
     husk_image_unref(sandbox->image);
@@ -237,7 +239,10 @@ int husk_sandbox_load(husk_sandbox *sandbox, husk_image *image, const husk_impor
         status = linkage_init(&link, image, imports, sandbox->options.host_call_depth_max, err);
     if (status == 0)
         status = sandbox_load(sandbox, image, &link, err);
-    return status != 0 ? error_while(err, status, "loading into a sandbox") : 0;
+    if (status != 0)
+        return error_while(err, status, "loading into a sandbox; %s",
+                           sandbox->image != NULL ? "it still has what it had" : "nothing is loaded in it");
+    return 0;
 }
 
 int husk_sandbox_unload(husk_sandbox *sandbox, struct husk_error *err) {
@@ -247,6 +252,15 @@ int husk_sandbox_unload(husk_sandbox *sandbox, struct husk_error *err) {
     if (status == 0)
         sandbox_unload(sandbox);
     return status;
+}
+
+static int restore_failed(husk_sandbox *sandbox, bool has_changed, int status, struct husk_error *err) {
+    if (!has_changed)
+        return error_while(err, status, "restoring a sandbox; it is as it was");
+    sandbox->is_poisoned = true;
+    sandbox->poisoned_by = HUSK_GUEST_VIOLATION;
+    return error_while(err, status,
+                       "restoring a sandbox; it must be restored again, or loaded into, before it is called");
 }
 
 int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct husk_error *err) {
@@ -263,19 +277,18 @@ int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct husk_e
         return error_set(err, HUSK_E_INVAL,
                          "the image is not of the module that this sandbox holds; husk_sandbox_load() "
                          "takes any");
-    status = sizing_init(&sizes, image, &sandbox->link, &sandbox->options, err);
-    if (status != 0)
-        return status;
-    status =
-        linkage_load_states(&sandbox->link, image, err); /* first: what a file says there can be refused */
+    status = linkage_check_states(&sandbox->link, image, err);
     if (status == 0)
-        status = make_memory_equal(sandbox, image, &sizes, err);
+        status = sizing_init(&sizes, image, &sandbox->link, &sandbox->options, err);
+    if (status != 0)
+        return error_while(err, status, "restoring a sandbox; it is as it was");
+    const uint32_t changes = sandbox->changes_begun;
+    status = make_memory_equal(sandbox, image, &sizes, err);
     if (status != 0) {
         sizing_done(&sizes);
-        sandbox->is_poisoned = true;
-        sandbox->poisoned_by = HUSK_GUEST_VIOLATION;
-        return error_while(err, status, "restoring a sandbox");
+        return restore_failed(sandbox, sandbox->changes_begun != changes, status, err);
     }
+    linkage_load_states(&sandbox->link, image);
     sizing_done(&sandbox->sizes);
     sandbox->sizes = sizes;
     instance_begin(sandbox, image);

@@ -45,7 +45,9 @@ struct husk_sandbox {
     struct kicker kicker;
     struct hotset hotset;
     bool has_failed_vm; /* running it failed, which no guest can cause: not for the pool */
-    bool is_broken;     /* a change of the machine failed half-way: it must be built again */
+    /* Changes of the machine that were begun since it was last whole: what fails before it begins one leaves this number as it was. Not
+     * 0 between calls: a change failed half-way, and the machine must be built anew. */
+    uint32_t changes_begun;
 
     /* The instance. NULL: nothing is loaded, and what `mapped` has is to be restored before it is used again. */
     husk_image *image;
@@ -63,12 +65,22 @@ struct husk_sandbox {
 };
 
 /* machine.c. Replace memory and page tables by fresh ones over the image, in the VM if there is one (else in a new one). Fails with
- * everything as it was, or, once the old memory is gone, with is_broken set; then it can be tried again. */
+ * everything as it was, or in the middle of a change; then it can be tried again. */
 int machine_build(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes,
                   struct husk_error *err);
 void machine_destroy(husk_sandbox *sandbox);
+/* The line between what leaves everything as it was when it fails and what does not. */
+static inline void machine_change_begin(husk_sandbox *sandbox) {
+    sandbox->changes_begun++;
+}
+static inline void machine_change_end(husk_sandbox *sandbox) {
+    sandbox->changes_begun = 0;
+}
+static inline bool machine_is_whole(const husk_sandbox *sandbox) {
+    return sandbox->changes_begun == 0;
+}
 
-/* restore.c. Make memory equal to an image, in place. */
+/* restore.c. Make memory equal to an image, in place. Fails as machine_build() does; only that can be tried then. */
 bool restore_is_possible(const husk_sandbox *sandbox, const husk_image *image, const struct sizing *sizes);
 int restore_in_place(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes,
                      struct husk_error *err);

@@ -311,7 +311,9 @@ static int check_can_snapshot(const husk_sandbox *sandbox, struct husk_error *er
     if (sandbox->image == NULL)
         return error_set(err, HUSK_E_STATE, "nothing is loaded, so there is nothing to take a snapshot of");
     if (sandbox->is_poisoned)
-        return error_set(err, HUSK_E_POISONED, "the sandbox was cut off in mid-call; restore it first");
+        return error_set(
+            err, HUSK_E_POISONED,
+            "the sandbox was cut off in mid-call, or a restore failed half-way; restore it first");
     bool needs_init = (sandbox->image->note.flags & HUSK_IMAGE_NEEDS_INIT) != 0;
     if (sandbox->start == SANDBOX_START_FAILED || (sandbox->start == SANDBOX_NOT_STARTED && needs_init))
         return error_set(err, HUSK_E_STATE, "the module is not initialised; husk_sandbox_start() does it");

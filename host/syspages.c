@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "file.h"
 #include "layout.h"
 #include "syspages_layout.h"
 #include "syspages_tables.h"
@@ -222,7 +223,7 @@ static int template_make(struct sys_template *template, const struct page_mappin
     template->fd = memfd_create("husk-system-pages", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (template->fd < 0)
         return error_sys(err, errno, "memfd for system pages");
-    if (ftruncate(template->fd, (off_t) template->bytes) != 0)
+    if (file_set_size(template->fd, template->bytes) != 0)
         return error_sys(err, errno, "memfd for system pages");
     void *base = mmap(NULL, template->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, template->fd, 0);
     if (base == MAP_FAILED)

@@ -135,8 +135,10 @@ uint16_t wasi_fd_get(const struct wasi_call *call, uint32_t fd, uint64_t rights,
 /* ---- wasi_state.c: what a snapshot keeps ---- */
 struct buf;
 void wasi_state_save(const struct wasi_ctx *ctx, struct buf *buf);
-/* The bytes may come from anyone: HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION, and nothing is changed. NULL: as new. */
-int wasi_state_load(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count, struct husk_error *err);
+/* The bytes may come from anyone: HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION. NULL is fine. */
+int wasi_state_check(const uint8_t *bytes, size_t count, struct husk_error *err);
+/* From bytes that were checked; NULL: as new. */
+void wasi_state_load(struct wasi_ctx *ctx, const uint8_t *bytes);
 
 /* ---- wasi_clock.c: host time of a clock as the guest sees it ---- */
 uint16_t wasi_clock_now(struct wasi_ctx *ctx, uint32_t clock, uint64_t *ret_ns);

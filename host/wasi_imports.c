@@ -122,8 +122,9 @@ static void group_state_save(const void *state, struct buf *buf) {
     wasi_state_save(state, buf);
 }
 
-static int group_state_load(void *state, const uint8_t *bytes, size_t count, struct husk_error *err) {
-    return wasi_state_load(state, bytes, count, err);
+static void group_state_load(void *state, const uint8_t *bytes, size_t count) {
+    (void)count; /* was checked */
+    wasi_state_load(state, bytes);
 }
 
 static void group_shared_free(void *shared) {
@@ -134,6 +135,7 @@ static const struct import_group_ops group_ops = {.name = "wasi",
                                                   .state_new = group_state_new,
                                                   .state_free = group_state_free,
                                                   .state_save = group_state_save,
+                                                  .state_check = wasi_state_check,
                                                   .state_load = group_state_load,
                                                   .shared_free = group_shared_free};
 

@@ -92,19 +92,22 @@ static void apply_saved(struct wasi_ctx *ctx, const struct saved_state *saved) {
     ctx->cpu_total_ns = saved->cpu_ns;
 }
 
-int wasi_state_load(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count, struct husk_error *err) {
+int wasi_state_check(const uint8_t *bytes, size_t count, struct husk_error *err) {
     struct saved_state saved;
-    if (bytes != NULL && count != sizeof(saved))
+    if (bytes == NULL)
+        return 0;
+    if (count != sizeof(saved))
         return error_set(err, HUSK_E_BAD_IMAGE, "the snapshot's WASI state has %zu bytes, not %zu", count,
                          sizeof(saved));
-    if (bytes != NULL) {
-        memcpy(&saved, bytes, sizeof(saved));
-        int status = check_saved(&saved, err);
-        if (status != 0)
-            return status;
-    }
+    memcpy(&saved, bytes, sizeof(saved));
+    return check_saved(&saved, err);
+}
+
+void wasi_state_load(struct wasi_ctx *ctx, const uint8_t *bytes) {
+    struct saved_state saved;
     wasi_ctx_reset(ctx);
-    if (bytes != NULL)
-        apply_saved(ctx, &saved);
-    return 0;
+    if (bytes == NULL)
+        return;
+    memcpy(&saved, bytes, sizeof(saved));
+    apply_saved(ctx, &saved);
 }

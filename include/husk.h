@@ -320,6 +320,15 @@ HUSK_API void husk_sandbox_free(husk_sandbox *sandbox);
  *            the unload put off is done here            │
  *                                                       └── call is cut off ──► POISONED (restore, unload or load heals)
  *
+ * When something fails, it has changed nothing: the sandbox is still EMPTY, DIRTY, LOADED (and every byte of it as it was) or POISONED.
+ * But memory is made equal to an image in several steps, and what the system refuses in the middle of that (HUSK_E_SYS, HUSK_E_NOMEM; the
+ * message says so) leaves neither the old state nor the new one:
+ *
+ *     husk_sandbox_restore   POISONED: nothing but another restore, a load or an unload is of use
+ *     husk_sandbox_load      DIRTY: what was loaded is gone (husk_call(): HUSK_E_STATE); load again
+ *
+ * Either may be tried again, with any image, and no failure of either costs the VM.
+ *
  * An image and a snapshot are one thing: a snapshot is an image taken from a sandbox between two calls. Anything that takes an image
  * takes a snapshot. Nothing here runs guest code or creates a VM where one can be reused.
  */
@@ -331,9 +340,10 @@ HUSK_API void husk_sandbox_free(husk_sandbox *sandbox);
 HUSK_API int husk_sandbox_snapshot(husk_sandbox *sandbox, husk_image **ret_snapshot, struct husk_error *err);
 
 /* Make the sandbox equal to an image of the module that it holds: the one it was loaded from, any snapshot of it, or a snapshot taken from
- * another sandbox of the same module. Heals a poisoned sandbox. Imports stay as linked. A rejected restore (HUSK_E_INVAL: another module;
- * HUSK_E_LIMIT: larger than this sandbox's limits; HUSK_E_STATE: a call is running, or nothing is loaded) changes nothing; a restore that fails half-way (HUSK_E_SYS,
- * HUSK_E_NOMEM) leaves it poisoned, and may be tried again. */
+ * another sandbox of the same module. Heals a poisoned sandbox. Imports stay as linked. A restore that is rejected (HUSK_E_INVAL: another module;
+ * HUSK_E_LIMIT: larger than this sandbox's limits; HUSK_E_STATE: a call is running, or nothing is loaded; HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION:
+ * state of WASI's that a file has wrong), or that fails (HUSK_E_SYS, HUSK_E_NOMEM) before anything is changed, changes nothing; one that fails
+ * half-way leaves the sandbox poisoned, and may be tried again. */
 HUSK_API int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct husk_error *err);
 
 /* Drop the instance, keep the VM. Restoring is put off until the next load, which does it once; freeing does it never.
@@ -341,18 +351,22 @@ HUSK_API int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, stru
 HUSK_API int husk_sandbox_unload(husk_sandbox *sandbox, struct husk_error *err);
 
 /* Load an image or a snapshot into a sandbox, whatever it held before (a loaded instance is unloaded first). Errors as husk_sandbox_new(): all
- * that can be refused is refused before anything is changed. `imports` may be NULL. The sandbox keeps its limits. */
+ * that can be refused is refused before anything is changed; a load that fails half-way leaves the sandbox unloaded, and may be tried again.
+ * `imports` may be NULL. The sandbox keeps its limits. */
 HUSK_API int husk_sandbox_load(husk_sandbox *sandbox, husk_image *image, const husk_imports *imports,
                                struct husk_error *err);
 
-/* Another sandbox in the same state, with the same imports and limits: a snapshot, and a new sandbox from it. */
+/* Another sandbox in the same state, with the same imports and limits: a snapshot, and a new sandbox from it. Errors as of both. The sandbox is not
+ * changed. */
 HUSK_API int husk_sandbox_clone(husk_sandbox *sandbox, husk_sandbox **ret_clone, struct husk_error *err);
 
 /* Write an image or a snapshot to a file that stands for itself: it can be opened in another process (husk_image_open()), run, inspected.
  * Durably and all at once: a new file beside it (without a name where the file system can do that), synced, renamed, and the folder synced. On
- * failure a file that was there is as it was. Its permissions are kept; those of a new one are 0666 minus umask, and whoever may read
- * it reads the guest's memory. HUSK_E_SYS, HUSK_E_NOMEM; HUSK_E_INVAL: the path is a device, pipe or symbolic link, or names no file;
- * HUSK_E_LIMIT: more than could be opened (12 GiB of contents). Threads: any number may save one image at once. */
+ * failure nothing else is left and a file that was there is as it was; but if the sync of the folder is what fails, the new file is in place and
+ * complete, though not sure to outlast a crash of the machine (HUSK_E_SYS; the message says so). Its permissions are kept; those of a
+ * new one are 0666 minus umask, and whoever may read it reads the guest's memory. HUSK_E_SYS (sys_errno ENOSPC, EACCES, …), HUSK_E_NOMEM;
+ * HUSK_E_INVAL: the path is a device, pipe or symbolic link, or names no file; HUSK_E_LIMIT: more than could be opened (12 GiB of
+ * contents). Threads: any number may save one image at once. */
 HUSK_API int husk_image_save(const husk_image *image, const char *path, struct husk_error *err);
 HUSK_API bool husk_image_is_snapshot(const husk_image *image);
 

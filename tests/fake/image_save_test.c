@@ -1,56 +1,20 @@
 /*
  * tests/fake/image_save_test.c: what husk_image_save() makes of a snapshot is a file that can be opened and holds the same, however
- * scattered memories and tables are; or it is refused, and nothing is written. The n-th operation fails, for every n.
+ * scattered memories and tables are; or it is refused, and nothing is written. (Failing operations: tests/support/fault_saves.c.)
  */
-#include "faults_wrap.h"
-
-#include <dirent.h>
 #include <elf.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "file.h"
 #include "guest_image.h"
 #include "harness.h"
 #include "husk.h"
 #include "sandbox_internal.h"
 #include "vm_fake.h"
-
-/* ---- More operations that fail (tests/CMakeLists.txt) ---- */
-
-ssize_t __real_write(int fd, const void *bytes, size_t count);
-ssize_t __wrap_write(int fd, const void *bytes, size_t count);
-ssize_t __wrap_write(int fd, const void *bytes, size_t count) {
-    WRAP_INT(write, -1, ENOSPC, fd, bytes, count);
-}
-ssize_t __real_pread(int fd, void *bytes, size_t count, off_t offset);
-ssize_t __wrap_pread(int fd, void *bytes, size_t count, off_t offset);
-ssize_t __wrap_pread(int fd, void *bytes, size_t count, off_t offset) {
-    WRAP_INT(pread, -1, EIO, fd, bytes, count, offset);
-}
-int __real_fsync(int fd);
-int __wrap_fsync(int fd);
-int __wrap_fsync(int fd) {
-    WRAP_INT(fsync, -1, EIO, fd);
-}
-int __real_open(const char *path, int flags, ...);
-int __wrap_open(const char *path, int flags, mode_t mode);
-int __wrap_open(const char *path, int flags, mode_t mode) {
-    WRAP_INT(open, -1, EMFILE, path, flags, mode);
-}
-int __real_linkat(int from_fd, const char *from, int to_fd, const char *to, int flags);
-int __wrap_linkat(int from_fd, const char *from, int to_fd, const char *to, int flags);
-int __wrap_linkat(int from_fd, const char *from, int to_fd, const char *to, int flags) {
-    WRAP_INT(linkat, -1, ENOSPC, from_fd, from, to_fd, to, flags);
-}
-int __real_rename(const char *from, const char *to);
-int __wrap_rename(const char *from, const char *to);
-int __wrap_rename(const char *from, const char *to) {
-    WRAP_INT(rename, -1, EIO, from, to);
-}
 
 /* ---- A sandbox whose guest does nothing; the test writes its memory and grows its tables ---- */
 
@@ -376,64 +340,6 @@ TEST(generations_of_files_do_not_grow) {
         CHECK_EQ_U64(word_of(&lab, lab.sandbox, 0, 0x3000), i);
         husk_image_unref(opened);
     }
-    lab_close(&lab);
-}
-
-/* ---- Every operation fails ---- */
-
-static unsigned count_fds(void) {
-    unsigned count = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (readdir(dir) != NULL)
-        count++;
-    closedir(dir);
-    return count;
-}
-
-/* Returns whether there was an n-th operation. The old file stays, but when only the folder's fsync, the last one, failed. */
-static bool save_once(struct lab *lab, unsigned nth, const husk_image *snapshot, bool *ret_is_new) {
-    long blocks = atomic_load(&live_blocks);
-    uint8_t *bytes = NULL;
-    size_t count = 0;
-    int fd = open(lab->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    CHECK(fd >= 0 && write(fd, "old", 3) == 3);
-    close(fd);
-    lab->err = (struct husk_error){0};
-    faults_arm(nth);
-    int status = husk_image_save(snapshot, lab->path, &lab->err);
-    bool has_fired = atomic_load(&faults_has_fired);
-    const char *name = atomic_load(&faults_name);
-    faults_arm(0);
-    CHECK_MSG(atomic_load(&live_blocks) == blocks, "operation %u (%s) leaves blocks", nth, name);
-    CHECK_MSG(has_fired || status == 0, "%s", lab->err.message);
-    CHECK_OK(file_read(lab->path, 1 << 20, &bytes, &count, &lab->err), lab->err);
-    *ret_is_new = count != 3;
-    CHECK_MSG(status != 0 || *ret_is_new, "operation %u (%s): saved, but not there", nth, name);
-    free(bytes);
-    CHECK(unlink(lab->path) == 0);
-    CHECK_MSG(rmdir(lab->dir) == 0, "operation %u (%s) left a file", nth, name);
-    CHECK(mkdir(lab->dir, 0700) == 0);
-    return has_fired;
-}
-
-TEST(every_operation_of_a_save_may_fail) {
-    struct image_builder builder;
-    struct lab lab;
-    guest_image_build(&builder);
-    lab_open(&lab, &builder);
-    put_word(&lab, 0, 0x3000, 1);
-    husk_image *snapshot = snapshot_of(&lab, lab.sandbox);
-    bool is_new = false, was_new;
-    unsigned fds = count_fds(), nth = 1;
-    CHECK(!save_once(&lab, 0, snapshot, &is_new) && is_new);
-    while (save_once(&lab, nth, snapshot, &was_new)) {
-        is_new = was_new;
-        nth++;
-    }
-    printf("  %u operations were made to fail\n", nth - 1);
-    CHECK_EQ_U64(count_fds(), fds);
-    CHECK_MSG(nth > 20, "only %u operations were counted; is the suite linked with --wrap?", nth);
-    husk_image_unref(snapshot);
     lab_close(&lab);
 }
 

@@ -2,10 +2,9 @@
  * tests/fake/imports_faults_test.c: sets of imports when memory runs out at the n-th allocation, for every n: a set has the definitions
  * that it had, or all of the new ones.
  */
-#include "faults_wrap.h"
+#include <string.h>
 
-#include <stdio.h>
-
+#include "fault_wraps.h"
 #include "harness.h"
 #include "husk.h"
 #include "imports.h"
@@ -42,19 +41,19 @@ static bool define_twice(husk_engine *engine, unsigned nth) {
     struct husk_wasi_options options = HUSK_WASI_OPTIONS_INIT;
     struct husk_error err = {0};
     husk_imports *imports = NULL;
-    long blocks = atomic_load(&live_blocks);
+    long blocks = fault_live_blocks();
     CHECK_OK(husk_imports_new(engine, &imports, &err), err);
     CHECK_OK(husk_imports_wasi(imports, &options, &err), err);
     const struct import_group *before = only_group(imports);
     CHECK(before != NULL);
-    faults_arm(nth);
+    fault_arm(FAULT_ONCE, nth, NULL);
     int status = husk_imports_wasi(imports, &options, &err);
-    bool has_fired = atomic_load(&faults_has_fired);
-    faults_arm(0);
+    fault_disarm();
+    const bool has_fired = fault_has_fired();
     CHECK_EQ_I64(status, has_fired ? HUSK_E_NOMEM : 0);
     CHECK_MSG((only_group(imports) == before) == has_fired, "allocation %u", nth);
     husk_imports_free(imports);
-    CHECK_MSG(atomic_load(&live_blocks) == blocks, "allocation %u failing leaves blocks", nth);
+    CHECK_MSG(fault_live_blocks() == blocks, "allocation %u failing leaves blocks", nth);
     return has_fired;
 }
 
@@ -65,7 +64,7 @@ TEST(a_set_has_one_wasi_whatever_fails) {
     struct husk_error err;
     unsigned nth = 1;
     CHECK_OK(fake_engine_new(&backend, &engine, &err), err);
-    CHECK(!define_twice(engine, 0));
+    CHECK(!define_twice(engine, FAULT_NEVER));
     while (define_twice(engine, nth))
         nth++;
     CHECK_MSG(nth > 100, "only %u allocations were counted; is the suite linked with --wrap?", nth);

@@ -3,13 +3,13 @@
  * every n: allocations, mappings, files, threads and what the VM does (a scripted one). Each failure must come back as a
  * status, leave its out-parameters alone, and leave nothing behind.
  */
-#include "faults_wrap.h"
-
 #include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "fault_wraps.h"
 #include "guest_image.h"
 #include "harness.h"
 #include "husk.h"
@@ -144,21 +144,21 @@ static unsigned count_fds(void) {
 
 /* Returns whether the armed failure happened. */
 static bool run_once(unsigned nth, const uint8_t *bytes, size_t count) {
-    struct world world = {.backend = {.guest = guest_script, .fails = faults_next}};
-    long blocks = atomic_load(&live_blocks), mapped = atomic_load(&live_mapped);
-    faults_arm(nth);
+    struct world world = {.backend = {.guest = guest_script, .fails = fault_next}};
+    long blocks = fault_live_blocks(), mapped = fault_live_mapped();
+    fault_arm(FAULT_ONCE, nth, NULL);
     bool is_made = world_make(&world, bytes, count);
     if (is_made)
         world_use(&world);
-    bool has_fired = atomic_load(&faults_has_fired);
-    faults_arm(0);
+    bool has_fired = fault_has_fired();
+    fault_disarm();
     CHECK_MSG(is_made || has_fired, "nothing was made to fail, but it failed");
     world_free(&world);
     CHECK_EQ_U64(world.users_freed, world.gave_user ? 1 : 0);
-    CHECK_MSG(atomic_load(&live_blocks) == blocks, "operation %u (%s) failing leaves %ld blocks", nth,
-              atomic_load(&faults_name), atomic_load(&live_blocks) - blocks);
-    CHECK_MSG(atomic_load(&live_mapped) == mapped, "operation %u failing leaves %ld mapped bytes", nth,
-              atomic_load(&live_mapped) - mapped);
+    CHECK_MSG(fault_live_blocks() == blocks, "operation %u (%s) failing leaves %ld blocks", nth, fault_name(),
+              fault_live_blocks() - blocks);
+    CHECK_MSG(fault_live_mapped() == mapped, "operation %u failing leaves %ld mapped bytes", nth,
+              fault_live_mapped() - mapped);
     return has_fired;
 }
 
@@ -190,7 +190,7 @@ TEST(calls_cost_little) {
         struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
         options.wall_ns = with_limit ? 3600ull * 1000000000 : 0;
         uint64_t best = UINT64_MAX;
-        unsigned wakes = atomic_load(&wakes_count);
+        unsigned wakes = fault_wakes();
         for (int round = 0; round < 20; round++) {
             uint64_t start = clock_ns(CLOCK_THREAD_CPUTIME_ID);
             for (int i = 0; i < 1000; i++)
@@ -199,7 +199,7 @@ TEST(calls_cost_little) {
             best = took < best ? took : best;
         }
         /* 20,000 calls with the same limit wake the watchdog at most once. */
-        CHECK(atomic_load(&wakes_count) - wakes <= 1);
+        CHECK(fault_wakes() - wakes <= 1);
         printf("  a call%s: %" PRIu64 " ns besides the VM\n", with_limit ? " with a deadline" : "",
                best / 1000);
         CHECK(best / 1000 < (HARNESS_SANITIZED ? 20000 : 5000));

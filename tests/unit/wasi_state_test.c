@@ -29,6 +29,13 @@ static void close_guest(struct wasi_guest *guest, int fds[3]) {
         close(fds[i]);
 }
 
+static int load_checked(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count, struct husk_error *err) {
+    int status = wasi_state_check(bytes, count, err);
+    if (status == 0)
+        wasi_state_load(ctx, bytes);
+    return status;
+}
+
 TEST(descriptors_random_numbers_and_clocks_come_back) {
     struct wasi_guest first, second;
     struct husk_error err;
@@ -49,7 +56,7 @@ TEST(descriptors_random_numbers_and_clocks_come_back) {
     struct wasi_guest *both[2] = {&first, &second};
     for (int i = 0; i < 2; i++) {
         struct wasi_guest *guest = both[i];
-        CHECK_OK(wasi_state_load(&guest->ctx, saved.data, saved.count, &err), err);
+        CHECK_OK(load_checked(&guest->ctx, saved.data, saved.count, &err), err);
         CHECK_EQ_U64(guest->ctx.fds[0].host_fd, -1);
         CHECK_EQ_U64(guest->ctx.fds[1].host_fd, i == 0 ? fds[2] : other_fds[2]);
         CHECK_EQ_U64(guest->ctx.fds[1].flags, WASI_FDFLAG_NONBLOCK);
@@ -59,7 +66,7 @@ TEST(descriptors_random_numbers_and_clocks_come_back) {
         CHECK_MEM(guest->memory, expected, 32);
         CHECK_EQ_U64(WASI_CALL(guest, clock_time_get, WASI_CLOCK_MONOTONIC, 0, 64), 0);
         CHECK(wasi_guest_u64(guest, 64) >= 20000000 && wasi_guest_u64(guest, 64) < 20000000000ull);
-        CHECK_OK(wasi_state_load(&guest->ctx, NULL, 0, &err), err); /* as new */
+        CHECK_OK(load_checked(&guest->ctx, NULL, 0, &err), err); /* as new */
         CHECK_EQ_U64(guest->ctx.fds[0].host_fd, i == 0 ? fds[0] : other_fds[0]);
         CHECK_EQ_U64(guest->ctx.fds[1].flags, 0);
         CHECK(guest->ctx.fds[2].rights != 0);
@@ -78,7 +85,7 @@ TEST(only_what_is_given_is_opened) {
     open_guest(&first, fds, 0);
     wasi_guest_init(&second, NULL);
     wasi_state_save(&first.ctx, &saved);
-    CHECK_OK(wasi_state_load(&second.ctx, saved.data, saved.count, &err), err);
+    CHECK_OK(load_checked(&second.ctx, saved.data, saved.count, &err), err);
     for (int i = 0; i < 3; i++)
         CHECK_EQ_U64(second.ctx.fds[i].host_fd, -1);
     buf_done(&saved);
@@ -96,7 +103,7 @@ TEST(hostile_bytes_are_refused_or_harmless) {
     wasi_state_save(&guest.ctx, &saved);
     const uint64_t rights[3] = {guest.ctx.fds[0].rights, guest.ctx.fds[1].rights, guest.ctx.fds[2].rights};
     for (size_t count = 0; count < saved.count; count++)
-        CHECK_STATUS(wasi_state_load(&guest.ctx, saved.data, count, &err), HUSK_E_BAD_IMAGE);
+        CHECK_STATUS(wasi_state_check(saved.data, count, &err), HUSK_E_BAD_IMAGE);
     unsigned refused = 0;
     for (int i = 0; i < 20000; i++) {
         uint8_t *bytes = malloc(saved.count);
@@ -106,7 +113,7 @@ TEST(hostile_bytes_are_refused_or_harmless) {
             random = random * 6364136223846793005u + 1442695040888963407u;
             bytes[(random >> 40) % saved.count] = (uint8_t)(random >> 32);
         }
-        int status = wasi_state_load(&guest.ctx, bytes, saved.count, &err);
+        int status = load_checked(&guest.ctx, bytes, saved.count, &err);
         CHECK(status == 0 || status == HUSK_E_BAD_IMAGE || status == HUSK_E_IMAGE_VERSION);
         refused += status != 0;
         for (int fd = 0; fd < 3; fd++) {

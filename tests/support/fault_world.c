@@ -1,0 +1,195 @@
+/* tests/support/fault_world.c: see fault_world.h. */
+#include "fault_world.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sandbox_internal.h"
+#include "state_guest.h"
+#include "wasi.h"
+
+/* ---- What a sandbox is ---- */
+
+struct fault_state {
+    const husk_image *image; /* NULL: nothing is loaded, and nothing below counts */
+    struct state_copy copy;
+    uint64_t table_entries;
+    bool has_wasi, is_poisoned, owes_restored_call;
+    struct wasi_ctx wasi;
+    enum sandbox_start start;
+};
+
+static const struct wasi_ctx *wasi_of(const husk_sandbox *sandbox) {
+    return sandbox->link.groups_count > 0 ? sandbox->link.groups[0].state : NULL;
+}
+
+struct fault_state *fault_state_of(const husk_sandbox *sandbox) {
+    struct fault_state *state = calloc(1, sizeof *state);
+    CHECK(state != NULL);
+    state->image = sandbox->image;
+    if (sandbox->image == NULL)
+        return state;
+    state_copy_take(sandbox, &state->copy);
+    state->table_entries = sandbox->image->tables_count > 0 ? sandbox->sizes.table_entries[0] : 0;
+    state->has_wasi = wasi_of(sandbox) != NULL;
+    if (state->has_wasi)
+        memcpy(&state->wasi, wasi_of(sandbox), sizeof state->wasi);
+    state->start = sandbox->start;
+    state->is_poisoned = sandbox->is_poisoned;
+    state->owes_restored_call = sandbox->owes_restored_call;
+    return state;
+}
+
+void fault_state_free(struct fault_state *state) {
+    if (state == NULL)
+        return;
+    state_copy_done(&state->copy);
+    free(state);
+}
+
+bool fault_state_is_loaded(const struct fault_state *state) {
+    return state->image != NULL;
+}
+
+bool fault_state_is_poisoned(const struct fault_state *state) {
+    return state->is_poisoned;
+}
+
+bool fault_is_copy(const husk_sandbox *sandbox, const struct fault_state *state) {
+    return state_copy_equal(sandbox, &state->copy) &&
+           (state->table_entries == 0 || sandbox->sizes.table_entries[0] == state->table_entries);
+}
+
+bool fault_is_same(const husk_sandbox *sandbox, const struct fault_state *state) {
+    if (sandbox->image != state->image || state->image == NULL)
+        return sandbox->image == state->image;
+    return fault_is_copy(sandbox, state) && sandbox->start == state->start &&
+           sandbox->is_poisoned == state->is_poisoned &&
+           sandbox->owes_restored_call == state->owes_restored_call &&
+           (!state->has_wasi || memcmp(wasi_of(sandbox), &state->wasi, sizeof state->wasi) == 0);
+}
+
+void fault_check_holds(struct fault_world *world, husk_sandbox *sandbox, enum fault_holds holds,
+                       const char *when) {
+    const struct fault_state *state = world->states[holds];
+    state_copy_check(sandbox, &state->copy, when);
+    CHECK_MSG(state->table_entries == 0 || sandbox->sizes.table_entries[0] == state->table_entries,
+              "%s: the table has another size", when);
+    CHECK(!sandbox->is_poisoned);
+    const struct wasi_ctx *wasi = wasi_of(sandbox);
+    CHECK(state->has_wasi == (wasi != NULL));
+    for (int fd = 0; wasi != NULL && fd < WASI_FDS_MAX; fd++)
+        CHECK_MSG(wasi->fds[fd].host_fd == state->wasi.fds[fd].host_fd, "%s: WASI's descriptors", when);
+    CHECK_MSG(wasi == NULL || wasi->random_state == state->wasi.random_state, "%s: WASI's random numbers",
+              when);
+    if (world->lane->look != NULL)
+        world->lane->look(world, sandbox);
+}
+
+/* ---- The world ---- */
+
+uint64_t fault_vms_alive(const struct fault_world *world) {
+    struct husk_stats stats;
+    husk_engine_stats(world->engine, &stats);
+    return stats.vms_made - stats.vms_freed;
+}
+
+void fault_world_open(struct fault_world *world, const struct fault_lane *lane) {
+    *world = (struct fault_world){.lane = lane};
+    lane->open(world);
+    CHECK_OK(
+        husk_sandbox_new(world->engine, world->image, world->imports, NULL, &world->sandbox, &world->err),
+        world->err);
+    world->states[HOLDS_IMAGE] = fault_state_of(world->sandbox);
+    lane->scramble(world, world->sandbox, ++world->rounds);
+    CHECK_OK(husk_sandbox_snapshot(world->sandbox, &world->snapshot, &world->err), world->err);
+    CHECK_OK(husk_sandbox_load(world->sandbox, world->snapshot, world->imports, &world->err), world->err);
+    world->states[HOLDS_SNAPSHOT] = fault_state_of(world->sandbox);
+    CHECK_OK(husk_sandbox_load(world->sandbox, world->other, world->imports, &world->err), world->err);
+    world->states[HOLDS_OTHER] = fault_state_of(world->sandbox);
+    strcpy(world->folder, "/tmp/husk-faults-XXXXXX");
+    CHECK(mkdtemp(world->folder) != NULL);
+    snprintf(world->path, sizeof world->path, "%s/saved", world->folder);
+}
+
+void fault_world_tidy(struct fault_world *world) {
+    husk_sandbox_free(world->second);
+    husk_image_unref(world->taken);
+    husk_memory_image_free(world->memory_image);
+    world->second = NULL;
+    world->taken = NULL;
+    world->memory_image = NULL;
+}
+
+void fault_world_close(struct fault_world *world) {
+    fault_world_tidy(world);
+    husk_sandbox_free(world->sandbox);
+    husk_imports_free(world->imports);
+    husk_image_unref(world->snapshot);
+    husk_image_unref(world->other);
+    husk_image_unref(world->image);
+    for (size_t i = 0; i < sizeof world->states / sizeof world->states[0]; i++)
+        fault_state_free(world->states[i]);
+    husk_engine_trim(world->engine, 0);
+    CHECK_EQ_U64(fault_vms_alive(world), 0);
+    husk_engine_free(world->engine);
+    CHECK_MSG(rmdir(world->folder) == 0, "something was left in %s", world->folder);
+}
+
+/* ---- What is left, and what was made to fail ---- */
+
+unsigned fault_files_in(const char *folder) {
+    unsigned count = 0;
+    DIR *dir = opendir(folder);
+    CHECK(dir != NULL);
+    for (const struct dirent *entry = readdir(dir); entry != NULL; entry = readdir(dir))
+        count += entry->d_name[0] != '.';
+    closedir(dir);
+    return count;
+}
+
+static unsigned count_fds(void) {
+    return fault_files_in("/proc/self/fd");
+}
+
+struct fault_usage fault_usage_now(void) {
+    return (struct fault_usage){fault_live_blocks(), fault_live_mapped(), count_fds()};
+}
+
+void fault_check_usage(const struct fault_usage *before, const char *what, enum fault_mode mode) {
+    const struct fault_usage now = fault_usage_now();
+    CHECK_MSG(now.blocks == before->blocks && now.mapped == before->mapped && now.fds == before->fds,
+              "%s, the n-th operation %s: %ld blocks, %ld mapped bytes, %d descriptors are left", what,
+              fault_mode_names[mode], now.blocks - before->blocks, now.mapped - before->mapped,
+              (int)now.fds - (int)before->fds);
+}
+
+void fault_count(struct fault_counts *counts) {
+    counts->fired++;
+    for (unsigned i = 0; i < counts->names_count; i++) {
+        if (strcmp(counts->names[i], fault_name()) == 0)
+            return;
+    }
+    CHECK(counts->names_count < sizeof counts->names / sizeof counts->names[0]);
+    counts->names[counts->names_count++] = fault_name();
+}
+
+void fault_counts_check(const struct fault_counts *counts, const char *const *names) {
+    for (; *names != NULL; names++) {
+        unsigned i = 0;
+        while (i < counts->names_count && strcmp(counts->names[i], *names) != 0)
+            i++;
+        CHECK_MSG(i < counts->names_count, "%s was never made to fail; is the suite linked with --wrap?",
+                  *names);
+    }
+}
+
+void fault_counts_print(const struct fault_counts *counts, enum fault_mode mode) {
+    printf("  the n-th operation %s: %u; %u failures changed nothing, %u poisoned, %u unloaded, %u came "
+           "after all was done; %u successes\n",
+           fault_mode_names[mode], counts->fired, counts->unchanged, counts->poisoned, counts->unloaded,
+           counts->replaced, counts->succeeded);
+}
