@@ -287,8 +287,9 @@ struct husk_sandbox_options {
     size_t size;
     uint64_t
         memory_max_bytes; /* all linear memories together; default: what the module declares (at most 4 GiB each) */
-    uint64_t table_max_entries;   /* all tables together; default 1,000,000 or what the module starts with */
-    uint64_t stack_bytes;         /* native stack; default 1 MiB, 16 KiB … 64 MiB */
+    uint64_t
+        table_max_entries; /* all tables together; default 1,000,000, or what the module (not a snapshot of it) starts with if that is more */
+    uint64_t stack_bytes;  /* native stack; default 1 MiB, 16 KiB … 64 MiB */
     uint32_t host_call_depth_max; /* nested host call → guest call → …; default 16 */
 };
 #define HUSK_SANDBOX_OPTIONS_INIT                                                                            \

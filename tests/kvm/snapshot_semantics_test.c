@@ -1,0 +1,93 @@
+/*
+ * tests/kvm/snapshot_semantics_test.c: what restores must not depend on, and snapshots must not get around: the limits of the sandbox that is
+ * restored.
+ */
+#include <string.h>
+
+#include "harness.h"
+#include "layout.h"
+#include "state_guest.h"
+
+/* ---- Limits that a snapshot must not get around ---- */
+
+static const char table_module[] =
+    "(module (import \"env\" \"t\" (table $t 1 externref)) (memory (export \"memory\") 1)"
+    " (table $own 1 externref)"
+    " (func (export \"grow\") (param i32) (result i32) ref.null extern local.get 0 table.grow $t)"
+    " (func (export \"grow_own\") (param i32) (result i32) ref.null extern local.get 0 table.grow $own)"
+    " (func (export \"size\") (param i32) (result i32) table.size $t))";
+
+static void open_tables(struct wat_lab *lab) {
+    wat_lab_init(lab);
+    CHECK_OK(husk_imports_table(lab->imports, "env", "t", HUSK_EXTERNREF, 1, 5000, &lab->err), lab->err);
+    wat_lab_open(lab, table_module, NULL);
+}
+
+static int64_t call_one(struct wat_lab *lab, husk_sandbox *sandbox, const char *name, int32_t argument) {
+    struct husk_value arg = value_i32(argument), result = value_i32(0);
+    CHECK_OK(husk_call(sandbox, name, &arg, 1, &result, 1, NULL, &lab->outcome, &lab->err), lab->err);
+    CHECK_MSG(lab->outcome.kind == HUSK_RETURNED, "%s: %s", name, lab->outcome.message);
+    return result.of.i32;
+}
+
+/* Refused, with everything as it was: spans that were given out are valid still. */
+static void refuses(struct wat_lab *lab, husk_sandbox *sandbox, husk_image *snapshot, const char *word) {
+    void *span, *after;
+    CHECK_OK(husk_memory_span(sandbox, 0, 100, 4, &span, &lab->err), lab->err);
+    memcpy(span, "mine", 4);
+    CHECK_STATUS(husk_sandbox_restore(sandbox, snapshot, &lab->err), HUSK_E_LIMIT);
+    CHECK_CONTAINS(lab->err.message, word);
+    CHECK_OK(husk_memory_span(sandbox, 0, 100, 4, &after, &lab->err), lab->err);
+    CHECK(span == after);
+    CHECK_MEM(span, "mine", 4);
+    CHECK_EQ_I64(call_one(lab, sandbox, "size", 0), 1);
+}
+
+/* The default limit is the module's, not what some snapshot of it has grown to under a larger one. */
+TEST(tables_beyond_the_default_limit_are_refused) {
+    SKIP_WITHOUT_COMPILER();
+    struct wat_lab lab;
+    struct husk_sandbox_options options = HUSK_SANDBOX_OPTIONS_INIT;
+    husk_sandbox *wide = NULL, *none = NULL;
+    husk_image *snapshot = NULL;
+    open_tables(&lab);
+    options.table_max_entries = 3000000;
+    CHECK_OK(husk_sandbox_new(lab.engine, lab.image, lab.imports, &options, &wide, &lab.err), lab.err);
+    CHECK_EQ_I64(call_one(&lab, wide, "grow_own", 1500000), 1);
+    CHECK_OK(husk_sandbox_snapshot(wide, &snapshot, &lab.err), lab.err);
+    refuses(&lab, lab.sandbox, snapshot, "table_max_entries");
+    CHECK_STATUS(husk_sandbox_load(lab.sandbox, snapshot, lab.imports, &lab.err), HUSK_E_LIMIT);
+    CHECK_STATUS(husk_sandbox_new(lab.engine, snapshot, lab.imports, NULL, &none, &lab.err), HUSK_E_LIMIT);
+    CHECK_OK(husk_sandbox_clone(wide, &none, &lab.err), lab.err);
+    CHECK_EQ_I64(call_one(&lab, none, "grow_own", 1), 1500001);
+    husk_sandbox_free(none);
+    husk_sandbox_free(wide);
+    husk_image_unref(snapshot);
+    wat_lab_close(&lab);
+}
+
+TEST(tables_beyond_what_the_import_allows_are_refused) {
+    SKIP_WITHOUT_COMPILER();
+    struct wat_lab lab;
+    husk_imports *small = NULL;
+    husk_sandbox *narrow = NULL, *none = NULL;
+    husk_image *snapshot = NULL;
+    open_tables(&lab);
+    CHECK_OK(husk_imports_new(lab.engine, &small, &lab.err), lab.err);
+    CHECK_OK(husk_imports_table(small, "env", "t", HUSK_EXTERNREF, 1, 50, &lab.err), lab.err);
+    CHECK_OK(husk_sandbox_new(lab.engine, lab.image, small, NULL, &narrow, &lab.err), lab.err);
+    CHECK_EQ_I64(call_one(&lab, narrow, "grow", 50), -1);
+    CHECK_EQ_I64(call_one(&lab, lab.sandbox, "grow", 3000), 1);
+    CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
+    refuses(&lab, narrow, snapshot, "import");
+    CHECK_STATUS(husk_sandbox_load(narrow, snapshot, small, &lab.err), HUSK_E_LIMIT);
+    CHECK_STATUS(husk_sandbox_new(lab.engine, snapshot, small, NULL, &none, &lab.err), HUSK_E_LIMIT);
+    CHECK_OK(husk_sandbox_load(narrow, snapshot, lab.imports, &lab.err), lab.err);
+    CHECK_EQ_I64(call_one(&lab, narrow, "size", 0), 3001);
+    husk_sandbox_free(narrow);
+    husk_imports_free(small);
+    husk_image_unref(snapshot);
+    wat_lab_close(&lab);
+}
+
+TEST_MAIN()
