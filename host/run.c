@@ -196,6 +196,7 @@ static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame, const st
     struct call_frame *parent = sandbox->frame;
     frame->parent = parent;
     frame->was_nested = false;
+    hotset_written_here(&sandbox->hotset); /* first: the arguments are in the mailbox already */
     frame->is_watched = limits->wall_end_ns != UINT64_MAX || limits->cpu_end_ns != UINT64_MAX;
     if (frame->is_watched) {
         frame->watch.kicker = &sandbox->kicker;
@@ -208,7 +209,6 @@ static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame, const st
             return status;
     }
     if (parent == NULL) {
-        hotset_written_here(&sandbox->hotset);
         kicker_enter(&sandbox->kicker);
     } else if (!parent->was_nested) {
         sandbox->ops->get_regs(sandbox->vm, &parent->regs);

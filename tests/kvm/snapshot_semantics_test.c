@@ -1,10 +1,11 @@
 /*
  * tests/kvm/snapshot_semantics_test.c: what restores must not depend on, and snapshots must not get around: the limits of the sandbox that is
- * restored.
+ * restored, threads that make calls for one another.
  */
 #include <string.h>
 
 #include "harness.h"
+#include "helper_thread.h"
 #include "layout.h"
 #include "state_guest.h"
 
@@ -88,6 +89,53 @@ TEST(tables_beyond_what_the_import_allows_are_refused) {
     husk_imports_free(small);
     husk_image_unref(snapshot);
     wat_lab_close(&lab);
+}
+
+/* ---- Other threads ---- */
+
+struct nested {
+    struct helper_thread helper;
+    struct state_lab *lab;
+    husk_sandbox *sandbox;
+    int32_t address;
+};
+
+static void nested_store(void *user) {
+    struct nested *nested = user;
+    STATE_CALL_ON(nested->lab, nested->sandbox, "store", nested->address, 77);
+}
+
+static int host_delegates(husk_caller *caller, void *user, const struct husk_value *args,
+                          struct husk_value *results) {
+    struct nested *nested = user;
+    nested->sandbox = husk_caller_sandbox(caller);
+    nested->address = args[0].of.i32;
+    helper_run(&nested->helper, nested_store, nested);
+    results[0] = args[0];
+    return 0;
+}
+
+/* A host function has another thread call back into the guest while it waits: the page faults are not those of the thread that restores. */
+TEST(what_a_nested_call_on_another_thread_wrote_is_undone) {
+    SKIP_WITHOUT_COMPILER();
+    static struct nested nested;
+    struct state_lab lab, own;
+    state_open(&lab, host_delegates, &nested);
+    own = lab; /* its outcome is the helper's to write */
+    nested.lab = &own;
+    helper_start(&nested.helper);
+    for (int32_t page = 3; page < 30; page++) {
+        for (int i = 0; i < 3; i++) { /* so that nothing more is faulted here */
+            STATE_CALL(&lab, "host", 2 * HUSK_PAGE_SIZE);
+            CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
+        }
+        STATE_CALL(&lab, "host", page * (int32_t)HUSK_PAGE_SIZE);
+        CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
+        CHECK_MSG(STATE_CALL(&lab, "load", page * (int32_t)HUSK_PAGE_SIZE) != 77, "page %d is not restored",
+                  page);
+    }
+    helper_stop(&nested.helper);
+    state_close(&lab);
 }
 
 TEST_MAIN()
