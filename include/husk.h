@@ -21,6 +21,9 @@
  * calling thread, to end a call at its deadline. It installs a handler that does nothing. A thread's first call unblocks this signal in
  * that thread; a thread that blocks it again has calls that nothing can cut off. No other signal is touched, but that a WASI write blocks
  * SIGPIPE and SIGXFSZ in its own thread for its duration, and takes back the one that it raised: the guest gets an errno.
+ *
+ * Processes. All descriptors are close-on-exec. A VM belongs to the process that made it: a child made by fork() has none of its parent's,
+ * so calls there are refused (HUSK_E_STATE). It leaves alone what its parent made, and makes an engine of its own. The parent notices nothing.
  */
 #ifndef HUSK_H
 #define HUSK_H

@@ -1,12 +1,15 @@
 /*
  * tests/kvm/snapshot_semantics_test.c: what restores must not depend on, and snapshots must not get around: the limits of the sandbox that is
- * restored, threads that make calls for one another.
+ * restored, threads that make calls for one another, forks.
  */
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "harness.h"
 #include "helper_thread.h"
 #include "layout.h"
+#include "sandbox_internal.h"
 #include "state_guest.h"
 
 /* ---- Limits that a snapshot must not get around ---- */
@@ -91,7 +94,7 @@ TEST(tables_beyond_what_the_import_allows_are_refused) {
     wat_lab_close(&lab);
 }
 
-/* ---- Other threads ---- */
+/* ---- Other threads, other processes ---- */
 
 struct nested {
     struct helper_thread helper;
@@ -135,6 +138,44 @@ TEST(what_a_nested_call_on_another_thread_wrote_is_undone) {
                   page);
     }
     helper_stop(&nested.helper);
+    state_close(&lab);
+}
+
+/* The child has copies of everything, and no VM; what it does to them, and that all pages are shared with it for a while, is nothing to the
+ * parent. */
+TEST(a_fork_changes_nothing_for_the_parent) {
+    SKIP_WITHOUT_COMPILER();
+    struct state_lab lab;
+    struct state_copy copy;
+    husk_image *snapshot = NULL;
+    uint64_t random = 41;
+    state_open(&lab, NULL, NULL);
+    state_scramble(&lab, lab.sandbox, &random);
+    STATE_CALL(&lab, "store", 4096, 1234);
+    CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
+    state_copy_take(lab.sandbox, &copy);
+    for (int i = 0; i < 8; i++) {
+        int wait_status = -1;
+        pid_t child = fork();
+        if (child == 0) {
+            struct husk_value args[2] = {value_i32(4096), value_i32(666)};
+            int status = husk_call(lab.sandbox, "store", args, 2, NULL, 0, NULL, &lab.outcome, &lab.err);
+            memset(lab.sandbox->arena.memories[0].hva, 0x66, lab.sandbox->arena.memories[0].bytes);
+            _exit(status == HUSK_E_STATE ? 0 : 1);
+        }
+        CHECK(child > 0);
+        state_scramble(&lab, lab.sandbox, &random);
+        CHECK_OK(husk_sandbox_restore(lab.sandbox, snapshot, &lab.err), lab.err);
+        state_copy_check(lab.sandbox, &copy, "with a child");
+        CHECK_EQ_I64(waitpid(child, &wait_status, 0), child);
+        CHECK_EQ_I64(wait_status, 0);
+        state_scramble(&lab, lab.sandbox, &random);
+        CHECK_OK(husk_sandbox_restore(lab.sandbox, snapshot, &lab.err), lab.err);
+        state_copy_check(lab.sandbox, &copy, "after a child");
+        CHECK_EQ_I64(STATE_CALL(&lab, "load", 4096), 1234);
+    }
+    state_copy_done(&copy);
+    husk_image_unref(snapshot);
     state_close(&lab);
 }
 
