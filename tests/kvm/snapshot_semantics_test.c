@@ -1,7 +1,8 @@
 /*
  * tests/kvm/snapshot_semantics_test.c: what restores must not depend on, and snapshots must not get around: the limits of the sandbox that is
- * restored, threads that make calls for one another, forks.
+ * restored, threads that make calls for one another, forks, the library's own use of memory.
  */
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -177,6 +178,59 @@ TEST(a_fork_changes_nothing_for_the_parent) {
     state_copy_done(&copy);
     husk_image_unref(snapshot);
     state_close(&lab);
+}
+
+/* ---- Memory that the library touches itself ---- */
+
+static const char touching_module[] =
+    "(module (import \"wasi_snapshot_preview1\" \"random_get\" (func $random (param i32 i32) (result i32)))"
+    " (memory (export \"memory\") 32) (global $next (mut i32) (i32.const 4096))"
+    " (func (export \"random\") (param i32) (result i32) local.get 0 i32.const 600 call $random)"
+    " (func (export \"load\") (param i32) (result i32) local.get 0 i32.load)"
+    " (func (export \"next\") (param i32) (result i32) local.get 0 global.set $next i32.const 0)"
+    " (func (export \"malloc\") (param i32) (result i32) global.get $next)"
+    " (func (export \"echo\") (param i32 i32) (result i64)"
+    "   local.get 0 i64.extend_i32_u local.get 1 i64.extend_i32_u i64.const 32 i64.shl i64.or))";
+
+static void echo(struct wat_lab *lab, const void *bytes, size_t count) {
+    void *back = NULL;
+    size_t back_count = 0;
+    CHECK_OK(husk_call_bytes(lab->sandbox, "echo", bytes, count, &back, &back_count, NULL, &lab->outcome,
+                             &lab->err),
+             lab->err);
+    CHECK_EQ_U64(lab->outcome.kind, HUSK_RETURNED);
+    CHECK_EQ_U64(back_count, count);
+    CHECK_MEM(back, bytes, count);
+    free(back);
+}
+
+/* What WASI and husk_call_bytes() wrote is undone, and forgotten as what the guest wrote itself: it does not slow down all later restores. */
+TEST(buffers_of_the_library_age_out) {
+    SKIP_WITHOUT_COMPILER();
+    struct wat_lab lab;
+    struct husk_wasi_options wasi = HUSK_WASI_OPTIONS_INIT;
+    static const uint8_t zeros[32 * HUSK_WASM_PAGE_SIZE - 2 * HUSK_PAGE_SIZE];
+    static uint8_t bytes[sizeof zeros];
+    memset(bytes, 0xab, sizeof bytes);
+    wat_lab_init(&lab);
+    CHECK_OK(husk_imports_wasi(lab.imports, &wasi, &lab.err), lab.err);
+    wat_lab_open(&lab, touching_module, NULL);
+    const struct hotset *hotset = &lab.sandbox->hotset;
+    for (int32_t at = HUSK_PAGE_SIZE; at < (int32_t)sizeof bytes; at += 3 * (int32_t)HUSK_PAGE_SIZE) {
+        CHECK_EQ_I64(wat_call_i32(&lab, "random", at), 0);
+        wat_call_i32(&lab, "next", at + (int32_t)HUSK_PAGE_SIZE);
+        echo(&lab, bytes, 100);
+        CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
+        CHECK_MEM(lab.sandbox->arena.memories[0].hva + at, zeros, 2 * HUSK_PAGE_SIZE);
+    }
+    echo(&lab, bytes, sizeof bytes);
+    for (int i = 0; i < 20; i++) {
+        CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
+        CHECK_EQ_I64(wat_call_i32(&lab, "load", 2 * HUSK_PAGE_SIZE), 0);
+    }
+    CHECK_MSG(hotset->count < 20, "%u pages are compared by every restore", hotset->count);
+    CHECK(!hotset->must_scan);
+    wat_lab_close(&lab);
 }
 
 TEST_MAIN()
