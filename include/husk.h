@@ -24,6 +24,10 @@
  *
  * Processes. All descriptors are close-on-exec. A VM belongs to the process that made it: a child made by fork() has none of its parent's,
  * so calls there are refused (HUSK_E_STATE). It leaves alone what its parent made, and makes an engine of its own. The parent notices nothing.
+ *
+ * Memory. A restore looks for written pages only if its thread has taken a page fault since the last one. So no other thread, and no other
+ * process, may make pages of a live sandbox its own without the guest's writing them: by mlockall(MCL_CURRENT), or MADV_POPULATE_WRITE over
+ * all mappings. Do that before sandboxes are made (MCL_FUTURE, too), or in the thread that restores them.
  */
 #ifndef HUSK_H
 #define HUSK_H
