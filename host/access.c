@@ -5,8 +5,8 @@
 #include "sandbox_internal.h"
 #include "values.h"
 
-int husk_memory_span(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uint64_t count, void **ret_span,
-                     struct husk_error *err) {
+int sandbox_span(const husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uint64_t count,
+                 uint8_t **ret_span, struct husk_error *err) {
     if (sandbox->image == NULL)
         return error_set(err, HUSK_E_STATE, "nothing is loaded, so there is no linear memory");
     if (mem_idx >= sandbox->arena.memories_count)
@@ -17,12 +17,19 @@ int husk_memory_span(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uin
                          "[%llu, %llu + %llu) is outside of memory %u, which has %llu bytes",
                          (unsigned long long)addr, (unsigned long long)addr, (unsigned long long)count,
                          mem_idx, (unsigned long long)memory->bytes);
+    *ret_span = memory->hva + addr;
+    return 0;
+}
+
+int husk_memory_span(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uint64_t count, void **ret_span,
+                     struct husk_error *err) {
+    uint8_t *span = NULL;
+    int status = sandbox_span(sandbox, mem_idx, addr, count, &span, err);
     /* The embedder may write there from any thread: a restore must not rely on its own thread's faults. */
-    int status = count == 0 ? 0
-                            : hotset_pin(&sandbox->hotset, &sandbox->arena, sandbox->mapped,
-                                         memory->hva + addr, count, err);
+    if (status == 0 && count != 0)
+        status = hotset_pin(&sandbox->hotset, &sandbox->arena, sandbox->mapped, span, count, err);
     if (status == 0)
-        *ret_span = memory->hva + addr;
+        *ret_span = span;
     return status;
 }
 

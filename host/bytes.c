@@ -85,10 +85,10 @@ static int put_bytes(struct exchange *exchange, const void *bytes, size_t count,
     if (status != 0)
         return status;
     uint32_t address = (uint32_t)result.of.i32;
-    void *span;
+    uint8_t *span;
     if (address == 0 && count > 0)
         return error_set(exchange->err, HUSK_E_GUEST, "the module's allocator has no %zu bytes", count);
-    if (husk_memory_span(exchange->sandbox, 0, address, count, &span, NULL) != 0)
+    if (sandbox_span(exchange->sandbox, 0, address, count, &span, NULL) != 0)
         return error_set(exchange->err, HUSK_E_GUEST,
                          "the module's allocator gave address %u for %zu bytes, which is outside of "
                          "its memory",
@@ -100,8 +100,8 @@ static int put_bytes(struct exchange *exchange, const void *bytes, size_t count,
 }
 
 static int read_pair(struct exchange *exchange, uint32_t address, uint32_t pair[2]) {
-    void *span;
-    if (husk_memory_span(exchange->sandbox, 0, address, 8, &span, NULL) != 0)
+    uint8_t *span;
+    if (sandbox_span(exchange->sandbox, 0, address, 8, &span, NULL) != 0)
         return error_set(exchange->err, HUSK_E_GUEST,
                          "the result is at address %u, which is outside of the guest's memory", address);
     memcpy(pair, span, 8);
@@ -144,8 +144,8 @@ static int call_export(struct exchange *exchange, husk_func func, enum result_fo
 }
 
 static int copy_out(struct exchange *exchange, const uint32_t output[2], char **ret_copy) {
-    void *span;
-    if (husk_memory_span(exchange->sandbox, 0, output[0], output[1], &span, NULL) != 0)
+    uint8_t *span;
+    if (sandbox_span(exchange->sandbox, 0, output[0], output[1], &span, NULL) != 0)
         return error_set(exchange->err, HUSK_E_GUEST,
                          "the result, %u bytes at address %u, is outside of the guest's memory", output[1],
                          output[0]);

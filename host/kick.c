@@ -32,7 +32,32 @@ int kick_signal_install(int signal, struct husk_error *err) {
     return 0;
 }
 
+/* Per thread: its kernel number, and the signals that we made sure are not blocked in it. A blocked kick signal would
+ * leave an endless guest running; once per thread is enough to keep sigmask calls off the path. */
+static _Thread_local uint64_t thread_number;
+static _Thread_local uint64_t thread_unblocked;
+
+/* How many forks lie between the process that loaded the library and this one: a number that no ancestor of it has. */
+static uint64_t process_number;
+
+/* In the child of a fork(), before anything else runs there. Its thread has another kernel number, too. */
+static void process_begin(void) {
+    process_number++;
+    thread_number = 0;
+}
+
+static void process_watch(void) {
+    pthread_atfork(NULL, NULL, process_begin);
+}
+
+static void process_prepare(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, process_watch);
+}
+
 void kicker_init(struct kicker *kicker, const struct vm_ops *ops, struct vm *vm, int signal) {
+    process_prepare();
+    kicker->process = process_number;
     kicker->vm = vm;
     kicker->signal = signal;
     atomic_store(&kicker->state, 0);
@@ -40,23 +65,11 @@ void kicker_init(struct kicker *kicker, const struct vm_ops *ops, struct vm *vm,
                      __ATOMIC_RELEASE); /* last: an empty sandbox may be interrupted while it is loaded */
 }
 
-/* Per thread: its kernel number, and the signals that we made sure are not blocked in it. A blocked kick signal would
- * leave an endless guest running; once per thread is enough to keep sigmask calls off the path. */
-static _Thread_local uint64_t thread_number;
-static _Thread_local uint64_t thread_unblocked;
-
-/* After fork() the child's thread has another number. */
-static void thread_forget(void) {
-    thread_number = 0;
-}
-
-static void fork_watch(void) {
-    pthread_atfork(NULL, NULL, thread_forget);
+bool kicker_is_of_this_process(const struct kicker *kicker) {
+    return kicker->process == process_number;
 }
 
 static void thread_prepare(int signal) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, fork_watch);
     thread_number = (uint64_t)syscall(SYS_gettid);
     sigset_t set;
     sigemptyset(&set);

@@ -194,8 +194,12 @@ static void count_outcome(husk_sandbox *sandbox, enum husk_outcome_kind kind) {
 static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame, const struct call_limits *limits,
                        struct husk_error *err) {
     struct call_frame *parent = sandbox->frame;
+    if (!kicker_is_of_this_process(&sandbox->kicker))
+        return error_set(err, HUSK_E_STATE,
+                         "the sandbox was made before this process was forked; its VM is the parent's");
     frame->parent = parent;
     frame->was_nested = false;
+    hotset_written_here(&sandbox->hotset); /* first: the arguments are in the mailbox already */
     frame->is_watched = limits->wall_end_ns != UINT64_MAX || limits->cpu_end_ns != UINT64_MAX;
     if (frame->is_watched) {
         frame->watch.kicker = &sandbox->kicker;
@@ -208,7 +212,6 @@ static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame, const st
             return status;
     }
     if (parent == NULL) {
-        hotset_written_here(&sandbox->hotset);
         kicker_enter(&sandbox->kicker);
     } else if (!parent->was_nested) {
         sandbox->ops->get_regs(sandbox->vm, &parent->regs);

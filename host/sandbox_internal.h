@@ -92,6 +92,11 @@ void sandbox_destroy(husk_sandbox *sandbox);
 /* HUSK_E_STATE if a call is running, with the name of what cannot be done. */
 int sandbox_check_idle(const husk_sandbox *sandbox, const char *what, struct husk_error *err);
 
+/* access.c: husk_memory_span() for ourselves: for this moment, and this thread, which is the one that made the running or last call. So restores
+ * need not look at these pages for ever after. */
+int sandbox_span(const husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uint64_t count,
+                 uint8_t **ret_span, struct husk_error *err);
+
 /* run.c: must the running call end? For host functions of ours that wait (the kick signal ends a system call, and this says why). */
 bool sandbox_is_cut(const husk_sandbox *sandbox);
 

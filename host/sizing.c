@@ -50,21 +50,32 @@ static int size_memories(struct sizing *sizing, const husk_image *image, const s
     return 0;
 }
 
+/* Entries of all tables now, and as the module starts: of a snapshot the two may differ. */
+struct table_totals {
+    uint64_t now, at_start;
+};
+
 static int initial_tables(struct sizing *sizing, const husk_image *image, const struct linkage *linkage,
-                          uint64_t *ret_total, struct husk_error *err) {
-    uint64_t total = 0;
+                          struct table_totals *ret_totals, struct husk_error *err) {
+    struct table_totals totals = {0};
     for (uint32_t i = 0; i < image->tables_count; i++) {
         const struct import_def *def =
             i < image->imported_count[HUSK_ABI_TABLE] ? linkage->table_defs[i] : NULL;
-        uint64_t entries = def != NULL && !image->is_snapshot ? def->min : image->table_sizes[i];
+        uint64_t start = def != NULL ? def->min : image->tables[i].min_entries;
+        uint64_t entries = image->is_snapshot ? image->table_sizes[i] : start;
         if (entries > image->tables[i].reserve_entries)
             return error_set(err, HUSK_E_LIMIT,
                              "imported table %u starts with %llu entries; the image has room for %u", i,
                              (unsigned long long)entries, image->tables[i].reserve_entries);
+        if (def != NULL && entries > def->max)
+            return error_set(err, HUSK_E_LIMIT,
+                             "table %u has %llu entries in the snapshot; the import given allows %llu", i,
+                             (unsigned long long)entries, (unsigned long long)def->max);
         sizing->table_entries[i] = entries;
-        total += entries;
+        totals.now += entries;
+        totals.at_start += start;
     }
-    *ret_total = total;
+    *ret_totals = totals;
     return 0;
 }
 
@@ -78,21 +89,32 @@ static uint64_t table_max(const struct sizing *sizing, const husk_image *image, 
     return max < sizing->table_entries[idx] ? sizing->table_entries[idx] : max;
 }
 
-static int size_tables(struct sizing *sizing, const husk_image *image, const struct linkage *linkage,
-                       uint64_t limit, struct husk_error *err) {
-    uint64_t total = 0, data_end = HUSK_DATA_GVA;
-    for (uint32_t i = 0; i < image->data_segments_count; i++)
-        data_end = image->segments[i].gva + image->segments[i].mem_bytes;
-    int status = initial_tables(sizing, image, linkage, &total, err);
-    if (status != 0)
-        return status;
-    if (limit != 0 && total > limit)
+/* Without a limit given it is the module's, whatever a snapshot has grown to: all states of one module then fit the same arena, and a
+ * restore never has to build another. */
+static int limit_tables(struct sizing *sizing, const husk_image *image, const struct table_totals *totals,
+                        uint64_t limit, struct husk_error *err) {
+    sizing->table_max_total = limit;
+    if (limit == 0)
+        sizing->table_max_total =
+            totals->at_start > LIMIT_TABLE_ENTRIES_DEFAULT ? totals->at_start : LIMIT_TABLE_ENTRIES_DEFAULT;
+    if (totals->now > sizing->table_max_total)
         return error_set(err, HUSK_E_LIMIT,
                          "the %s starts with %llu table entries; table_max_entries is %llu", name_of(image),
-                         (unsigned long long)total, (unsigned long long)limit);
-    sizing->table_max_total = limit != 0 ? limit : LIMIT_TABLE_ENTRIES_DEFAULT;
-    if (sizing->table_max_total < total)
-        sizing->table_max_total = total;
+                         (unsigned long long)totals->now, (unsigned long long)sizing->table_max_total);
+    return 0;
+}
+
+static int size_tables(struct sizing *sizing, const husk_image *image, const struct linkage *linkage,
+                       uint64_t limit, struct husk_error *err) {
+    uint64_t data_end = HUSK_DATA_GVA;
+    struct table_totals totals = {0};
+    for (uint32_t i = 0; i < image->data_segments_count; i++)
+        data_end = image->segments[i].gva + image->segments[i].mem_bytes;
+    int status = initial_tables(sizing, image, linkage, &totals, err);
+    if (status == 0)
+        status = limit_tables(sizing, image, &totals, limit, err);
+    if (status != 0)
+        return status;
     for (uint32_t i = 0; i < image->tables_count; i++) {
         sizing->table_max_entries[i] = table_max(sizing, image, linkage, i);
         uint64_t end = page_up(image->tables[i].base_gva + 8 * sizing->table_max_entries[i]);

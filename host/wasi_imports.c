@@ -19,8 +19,8 @@
 /* ---- What handlers need of the sandbox (struct wasi_host_ops; host is the sandbox) ---- */
 
 static void *host_span(void *host, uint32_t addr, uint64_t count) {
-    void *span = NULL;
-    return husk_memory_span(host, 0, addr, count, &span, NULL) == 0 ? span : NULL;
+    uint8_t *span = NULL;
+    return sandbox_span(host, 0, addr, count, &span, NULL) == 0 ? span : NULL;
 }
 
 static bool host_is_cut(void *host) {

@@ -21,6 +21,13 @@
  * calling thread, to end a call at its deadline. It installs a handler that does nothing. A thread's first call unblocks this signal in
  * that thread; a thread that blocks it again has calls that nothing can cut off. No other signal is touched, but that a WASI write blocks
  * SIGPIPE and SIGXFSZ in its own thread for its duration, and takes back the one that it raised: the guest gets an errno.
+ *
+ * Processes. All descriptors are close-on-exec. A VM belongs to the process that made it: a child made by fork() has none of its parent's,
+ * so calls there are refused (HUSK_E_STATE). It leaves alone what its parent made, and makes an engine of its own. The parent notices nothing.
+ *
+ * Memory. A restore looks for written pages only if its thread has taken a page fault since the last one. So no other thread, and no other
+ * process, may make pages of a live sandbox its own without the guest's writing them: by mlockall(MCL_CURRENT), or MADV_POPULATE_WRITE over
+ * all mappings. Do that before sandboxes are made (MCL_FUTURE, too), or in the thread that restores them.
  */
 #ifndef HUSK_H
 #define HUSK_H
@@ -287,8 +294,9 @@ struct husk_sandbox_options {
     size_t size;
     uint64_t
         memory_max_bytes; /* all linear memories together; default: what the module declares (at most 4 GiB each) */
-    uint64_t table_max_entries;   /* all tables together; default 1,000,000 or what the module starts with */
-    uint64_t stack_bytes;         /* native stack; default 1 MiB, 16 KiB … 64 MiB */
+    uint64_t
+        table_max_entries; /* all tables together; default 1,000,000, or what the module (not a snapshot of it) starts with if that is more */
+    uint64_t stack_bytes;  /* native stack; default 1 MiB, 16 KiB … 64 MiB */
     uint32_t host_call_depth_max; /* nested host call → guest call → …; default 16 */
 };
 #define HUSK_SANDBOX_OPTIONS_INIT                                                                            \
