@@ -12,7 +12,7 @@
 #include "page_copy.h"
 
 #define PAGE_BYTES ((uint64_t)HUSK_PAGE_SIZE)
-/* A larger writable view makes every restore scan instead. */
+/* To compare these costs as much as a scan. */
 #define PIN_PAGES_MAX 64u
 /* What an image remembers for its next sandboxes: 4 MiB. */
 #define LEARN_PAGES_MAX 1024u
@@ -231,19 +231,29 @@ static int page_add(struct hotset *hotset, uint8_t *hva, const uint8_t *source, 
     return 0;
 }
 
+/* They stay in the set, as what they are: written, or soon to be forgotten. */
+static void unpin_all(struct hotset *hotset) {
+    for (uint32_t i = 0; i < hotset->count; i++)
+        hotset->pages[i].is_pinned = false;
+    hotset->pinned_count = 0;
+}
+
 int hotset_pin(struct hotset *hotset, const struct arena *arena, const husk_image *image, uint8_t *hva,
                uint64_t bytes, struct husk_error *err) {
     uint8_t *from = hva - (uintptr_t)hva % PAGE_BYTES;
-    if ((uint64_t)(hva + bytes - from) > PIN_PAGES_MAX * PAGE_BYTES) {
-        hotset->must_scan = true;
+    if (hotset->must_scan)
         return 0;
-    }
-    for (uint8_t *at = from; at < hva + bytes; at += PAGE_BYTES) {
+    hotset->must_scan = (uint64_t)(hva + bytes - from) > PIN_PAGES_MAX * PAGE_BYTES;
+    for (uint8_t *at = from; at < hva + bytes && !hotset->must_scan; at += PAGE_BYTES) {
         struct hot_page *page;
         if (page_add(hotset, at, source_of(image, arena_gva_of(arena, at)), &page) != 0)
             return error_set(err, HUSK_E_NOMEM, "no memory for the list of written pages");
+        hotset->pinned_count += !page->is_pinned;
         page->is_pinned = true;
+        hotset->must_scan = hotset->pinned_count > PIN_PAGES_MAX;
     }
+    if (hotset->must_scan)
+        unpin_all(hotset);
     return 0;
 }
 

@@ -32,7 +32,8 @@ struct hotset {
     uint32_t count, capacity;
     /* No page became private since these were taken if this thread took no fault since. */
     uint64_t thread_id, faults;
-    bool must_scan;
+    uint32_t pinned_count;
+    bool must_scan; /* nothing is pinned: every restore looks for written pages */
 };
 
 struct hot_counts {
@@ -51,8 +52,8 @@ void hotset_forget(struct hotset *hotset, const uint8_t *hva, uint64_t bytes);
 void hotset_retarget(struct hotset *hotset, const struct arena *arena, const husk_image *image);
 /* Copy back what differs; discard what has aged or is too much. */
 int hotset_restore(struct hotset *hotset, struct hot_counts *ret_counts, struct husk_error *err);
-/* The embedder got a writable view: these pages are restored whether or not a scan finds them, as long as they are few;
- * otherwise every restore scans. */
+/* The embedder got a writable view: these pages are restored whether or not a scan finds them, as long as those of all views are few;
+ * from then on every restore scans. */
 int hotset_pin(struct hotset *hotset, const struct arena *arena, const husk_image *image, uint8_t *hva,
                uint64_t bytes, struct husk_error *err);
 /* Make pages private ahead of the first run: those that sandboxes of this image were seen to write. */
