@@ -216,6 +216,18 @@ int arena_cover(struct arena *arena, uint32_t mem_idx, uint64_t bytes, const str
     return 0;
 }
 
+/* Newer (5.18) than the oldest kernel headers we build with. */
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
+/* Pages that are locked in memory (the embedder called mlockall()) are discarded only by those who say that they mean it. */
+int arena_discard(uint8_t *hva, uint64_t bytes) {
+    if (madvise(hva, bytes, MADV_DONTNEED) == 0)
+        return 0;
+    return errno == EINVAL ? madvise(hva, bytes, MADV_DONTNEED_LOCKED) : -1;
+}
+
 static uint8_t *span_in(uint8_t *hva, uint64_t bytes, uint64_t start_gva, uint64_t gva_value,
                         uint64_t count) {
     uint64_t offset = gva_value - start_gva;

@@ -94,6 +94,9 @@ int arena_map_range(struct arena *arena, husk_image *image, uint64_t gva_value, 
 int arena_cover(struct arena *arena, uint32_t mem_idx, uint64_t bytes, const struct vm_ops *ops,
                 struct vm *vm, struct husk_error *err);
 
+/* Discard private pages: what is mapped below them shows again. 0 or -1 with errno. */
+int arena_discard(uint8_t *hva, uint64_t bytes);
+
 /* NULL unless all of [gva, gva + count) lies in one writable region: data, mailbox, stack, a memory up to its size. */
 uint8_t *arena_span(const struct arena *arena, uint64_t gva_value, uint64_t count);
 

@@ -175,7 +175,7 @@ static int discard_leaving(struct hotset *hotset, uint64_t *ret_count, struct hu
         uint8_t *from = hotset->pages[i].hva, *to = from;
         for (; i < hotset->count && hotset->pages[i].hva == to && is_leaving(hotset, i); i++)
             to += PAGE_BYTES;
-        if (madvise(from, (size_t)(to - from), MADV_DONTNEED) != 0)
+        if (arena_discard(from, (uint64_t)(to - from)) != 0)
             return error_sys(err, errno, "cannot discard pages of a sandbox");
         *ret_count += (uint64_t)(to - from) / PAGE_BYTES;
     }

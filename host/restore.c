@@ -113,7 +113,7 @@ static int shrink(husk_sandbox *sandbox, struct size_change *change, struct husk
     uint64_t from = change->gva + kept_bytes, bytes = change->now_bytes - kept_bytes;
     uint8_t *hva = arena_span(&sandbox->arena, from, bytes);
     sys_space_unmap(sandbox->space, gva(from), bytes);
-    if (madvise(hva, bytes, MADV_DONTNEED) != 0)
+    if (arena_discard(hva, bytes) != 0)
         return error_sys(err, errno, "cannot discard %llu bytes of grown memory", (unsigned long long)bytes);
     hotset_forget(&sandbox->hotset, hva, bytes);
     change->now_bytes = kept_bytes;

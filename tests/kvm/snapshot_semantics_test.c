@@ -4,6 +4,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -177,6 +178,43 @@ TEST(a_fork_changes_nothing_for_the_parent) {
     }
     state_copy_done(&copy);
     husk_image_unref(snapshot);
+    state_close(&lab);
+}
+
+/* Locked memory is discarded, too: what has grown, and what has aged. */
+TEST(restores_work_in_locked_memory) {
+    SKIP_WITHOUT_COMPILER();
+    struct state_lab lab;
+    struct state_copy copy;
+    struct husk_stats stats;
+    uint64_t random = 51;
+    state_open(&lab, NULL, NULL);
+    STATE_CALL(&lab, "size");
+    state_copy_take(lab.sandbox, &copy);
+    if (HARNESS_SANITIZED || mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {
+        state_copy_done(&copy);
+        state_close(&lab);
+        SKIP("memory cannot be locked here");
+    }
+    for (int round = 0; round < 60; round++) {
+        STATE_CALL(&lab, "grow", 2);
+        STATE_CALL(&lab, "tgrow", 600);
+        state_scramble(&lab, lab.sandbox, &random);
+        CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
+        state_copy_check(lab.sandbox, &copy, "locked");
+        if (round % 20 == 19) {
+            husk_sandbox_free(lab.sandbox);
+            husk_engine_trim(lab.engine, 0);
+            lab.sandbox = state_sandbox(&lab, lab.image);
+        }
+    }
+    for (int round = 0; round < 12; round++)
+        CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
+    husk_engine_stats(lab.engine, &stats);
+    CHECK(stats.restore_pages_aged > 0);
+    CHECK_EQ_U64(stats.restore_failures, 0);
+    munlockall();
+    state_copy_done(&copy);
     state_close(&lab);
 }
 
