@@ -12,6 +12,7 @@ list(APPEND HUSK_HOST_SOURCES
     image.c
     image_check.c
     image_file.c
+    image_layers.c
     image_names.c
     image_read.c
     image_runs.c

@@ -43,6 +43,10 @@ struct image_run {
  * and a process has 65,530 of them (vm.max_map_count). */
 #define IMAGE_RUNS_MAPPED_MAX 12u
 
+/* Files of snapshots that one snapshot may refer to. When there are more, the smaller half becomes one: with fewer that would happen more
+ * often, with more a process that keeps many snapshots runs out of descriptors. */
+#define IMAGE_LAYERS_MAX 16u
+
 struct image_name {
     const char *text; /* NUL-terminated, may hold more NULs */
     size_t bytes;
@@ -140,6 +144,10 @@ const uint8_t *image_source(const struct husk_image *image, uint64_t gva_value, 
 /* The runs to map: at most IMAGE_RUNS_MAPPED_MAX, or about one per memory. Threads: any. Borrowed. */
 int image_mapped_runs(struct husk_image *image, const struct image_run **ret_runs, uint32_t *ret_count,
                       struct husk_error *err);
+/* image_layers.c. If the runs refer to more than IMAGE_LAYERS_MAX files besides `base`, put what they have in the smaller ones into one.
+ * Fails with the runs as they were. */
+int image_runs_merge_layers(struct image_run *runs, uint32_t *count, const struct image_file *base,
+                            struct husk_error *err);
 /* The compiled image that this is, or is a snapshot of: sandboxes of two images with the same one differ in memory only. */
 static inline const husk_image *image_code(const husk_image *image) {
     return image->code != NULL ? image->code : image;

@@ -212,14 +212,14 @@ static int make_runs(husk_sandbox *sandbox, const struct page_list *list, husk_i
     snapshot->runs = merged;
     for (uint32_t i = 0; i < count; i++)
         image_file_unref(layer[i].file);
-    return 0;
+    return image_runs_merge_layers(merged, &snapshot->runs_count, snapshot->file, err);
 }
 
 /* ---- everything else ---- */
 
-/* The segments of data that the guest can reach: the image's, and what tables have grown since. */
+/* The segments of data that the guest can reach: the compiled image's, and what tables have grown since: one each, however long the chain. */
 static int make_segments(const husk_sandbox *sandbox, husk_image *snapshot, struct husk_error *err) {
-    const husk_image *image = sandbox->image;
+    const husk_image *image = image_code(sandbox->image);
     struct image_segment *segments =
         calloc((size_t)image->data_segments_count + image->tables_count + 1, sizeof *segments);
     if (segments == NULL)

@@ -2,12 +2,14 @@
  * tests/kvm/snapshot_test.c: snapshots: what they keep, that they are independent of everything that comes later, of each other and of
  * the order in which they are used and freed.
  */
+#include <dirent.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "harness.h"
+#include "sandbox_internal.h"
 #include "state_guest.h"
 
 static husk_image *snapshot_of(struct state_lab *lab, husk_sandbox *sandbox) {
@@ -96,22 +98,39 @@ TEST(chains_are_independent) {
     state_close(&lab);
 }
 
-/* A snapshot from a restored state, many times: the depth of the chain must not cost more and more mappings. */
+static unsigned fds_open(void) {
+    unsigned count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+    CHECK(dir != NULL);
+    while (readdir(dir) != NULL)
+        count++;
+    closedir(dir);
+    return count;
+}
+
+/* A snapshot from a restored state, many times, each with a page and a table's growth of its own: the depth of the chain must cost neither
+ * descriptors nor mappings. */
 TEST(long_chains_stay_flat) {
     SKIP_WITHOUT_COMPILER();
     struct state_lab lab;
     husk_image *last = NULL;
     state_open(&lab, NULL, NULL);
-    for (int i = 0; i < 200; i++) {
-        STATE_CALL(&lab, "store", 4 * i + 8192 * (i % 16), i);
+    STATE_CALL(&lab, "grow", 20);
+    const unsigned fds_before = fds_open();
+    for (int i = 0; i < 300; i++) {
+        STATE_CALL(&lab, "store", 4096 * (i * 7 % 300), i);
+        STATE_CALL(&lab, "tgrow", 16);
         husk_image *next = snapshot_of(&lab, lab.sandbox);
         husk_image_unref(last);
         last = next;
         CHECK_OK(husk_sandbox_restore(lab.sandbox, last, &lab.err), lab.err);
     }
+    CHECK_MSG(fds_open() <= fds_before + 40, "%u descriptors, %u before", fds_open(), fds_before);
+    CHECK(last->data_segments_count <= lab.image->data_segments_count + 1);
     husk_sandbox *fresh = state_sandbox(&lab, last);
-    for (int i = 0; i < 200; i++)
-        CHECK_EQ_I64(STATE_CALL_ON(&lab, fresh, "load", 4 * i + 8192 * (i % 16)), i);
+    for (int i = 0; i < 300; i++)
+        CHECK_EQ_I64(STATE_CALL_ON(&lab, fresh, "load", 4096 * (i * 7 % 300)), i);
+    CHECK_EQ_I64(STATE_CALL_ON(&lab, fresh, "tsize"), 8 + 300 * 16);
     husk_sandbox_free(fresh);
     husk_image_unref(last);
     state_close(&lab);
