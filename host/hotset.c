@@ -199,6 +199,7 @@ int hotset_restore(struct hotset *hotset, struct hot_counts *ret_counts, struct 
     int status = is_any_leaving ? discard_leaving(hotset, &counts.aged, err) : 0;
     if (status != 0)
         return status;
+    hotset->has_restored = true;
     *ret_counts = counts;
     return 0;
 }
@@ -279,32 +280,55 @@ void hotset_prefill(struct hotset *hotset, const struct arena *arena, husk_image
     pthread_mutex_unlock(&image->template_lock);
 }
 
-/* The union of what is known and what this sandbox wrote, as long as it is small. Both are ascending by guest address within
- * a region, and regions ascend alike. */
-void hotset_learn(const struct hotset *hotset, const struct arena *arena, husk_image *image) {
-    if (hotset->count == 0 || hotset->count > LEARN_PAGES_MAX)
-        return;
-    pthread_mutex_lock(&image->template_lock);
-    if (image->hot_count < LEARN_PAGES_MAX) {
-        uint64_t *merged = malloc(((size_t)image->hot_count + hotset->count) * sizeof *merged);
-        uint32_t a = 0, count = 0;
-        for (uint32_t b = 0; merged != NULL && b < hotset->count; b++) {
-            uint64_t gva_value = arena_gva_of(arena, hotset->pages[b].hva);
-            while (a < image->hot_count && image->hot_gvas[a] < gva_value)
-                merged[count++] = image->hot_gvas[a++];
-            if (a < image->hot_count && image->hot_gvas[a] == gva_value)
-                a++;
-            merged[count++] = gva_value;
-        }
-        while (merged != NULL && a < image->hot_count)
-            merged[count++] = image->hot_gvas[a++];
-        if (merged != NULL && count > image->hot_count) {
-            free(image->hot_gvas);
-            image->hot_gvas = merged;
-            image->hot_count = count < LEARN_PAGES_MAX ? count : LEARN_PAGES_MAX;
-        } else {
-            free(merged);
-        }
+static uint64_t *list_written(const struct hotset *hotset, const struct arena *arena, uint32_t *ret_count) {
+    uint64_t *gvas = malloc((hotset->count + 1u) * sizeof *gvas);
+    uint32_t count = 0;
+    for (uint32_t i = 0; gvas != NULL && i < hotset->count; i++) {
+        const struct hot_page *page = &hotset->pages[i];
+        const uint64_t gva_value = arena_gva_of(arena, page->hva);
+        if (page->age == 0 && !page->is_pinned && (hotset->has_restored || gva_value < HUSK_MEM0_GVA))
+            gvas[count++] = gva_value;
     }
+    *ret_count = count;
+    return gvas;
+}
+
+/* What is in both lists, in the first. Both ascend. Returns how many. */
+static uint32_t list_intersect(uint64_t *a, uint32_t a_count, const uint64_t *b, uint32_t b_count) {
+    uint32_t count = 0, at = 0;
+    for (uint32_t i = 0; i < a_count; i++) {
+        while (at < b_count && b[at] < a[i])
+            at++;
+        if (at < b_count && b[at] == a[i])
+            a[count++] = a[i];
+    }
+    return count;
+}
+
+/* The pages ascend by guest address as they do by host address: regions ascend alike. Deliberately not the union of what all sandboxes wrote: one
+ * large request would have every later sandbox start with its pages. */
+void hotset_learn(const struct hotset *hotset, const struct arena *arena, husk_image *image) {
+    uint32_t count;
+    uint64_t *gvas = list_written(hotset, arena, &count);
+    if (gvas == NULL || count == 0 || count > LEARN_PAGES_MAX) {
+        free(gvas);
+        return;
+    }
+    pthread_mutex_lock(&image->template_lock);
+    uint64_t *known = image->seen_gvas;
+    uint32_t known_count = image->seen_count;
+    if (known != NULL) {
+        known_count = list_intersect(known, known_count, gvas, count);
+    } else if (image->hot_gvas == NULL && (known = malloc(count * sizeof *known)) != NULL) {
+        memcpy(known, gvas, count * sizeof *known);
+        known_count = count;
+    }
+    if (known != NULL) {
+        free(image->hot_gvas);
+        image->hot_gvas = known;
+        image->hot_count = known_count;
+    }
+    image->seen_gvas = gvas;
+    image->seen_count = count;
     pthread_mutex_unlock(&image->template_lock);
 }

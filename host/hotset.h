@@ -33,7 +33,8 @@ struct hotset {
     /* No page became private since these were taken if this thread took no fault since. */
     uint64_t thread_id, faults;
     uint32_t pinned_count;
-    bool must_scan; /* nothing is pinned: every restore looks for written pages */
+    bool has_restored; /* so that age 0 means: written by the last run */
+    bool must_scan;    /* nothing is pinned: every restore looks for written pages */
 };
 
 struct hot_counts {
@@ -56,9 +57,10 @@ int hotset_restore(struct hotset *hotset, struct hot_counts *ret_counts, struct 
  * from then on every restore scans. */
 int hotset_pin(struct hotset *hotset, const struct arena *arena, const husk_image *image, uint8_t *hva,
                uint64_t bytes, struct husk_error *err);
-/* Make pages private ahead of the first run: those that sandboxes of this image were seen to write. */
+/* Make pages private ahead of the first run: those that sandboxes of this image are known to write. */
 void hotset_prefill(struct hotset *hotset, const struct arena *arena, husk_image *image);
-/* Remember in the image what was learned. */
+/* Tell the image which pages the last run wrote: what two sandboxes in a row say is known of it. One that was never restored cannot tell a
+ * run from all that came before, and says only which pages each call needs: globals, mailbox, stack. */
 void hotset_learn(const struct hotset *hotset, const struct arena *arena, husk_image *image);
 
 #endif

@@ -28,6 +28,7 @@ static void image_free(husk_image *image) {
     free(image->sizes);
     free(image->host_state_own);
     free(image->hot_gvas);
+    free(image->seen_gvas);
     if (image->code != NULL) { /* the rest is its */
         husk_image_unref(image->code);
     } else {

@@ -80,9 +80,9 @@ struct husk_image {
     pthread_mutex_t template_lock;
     struct sys_template *default_template;
 
-    /* pages that sandboxes of this image were seen to write; ascending; under template_lock */
-    uint64_t *hot_gvas;
-    uint32_t hot_count;
+    /* pages that sandboxes of this image are known to write, and what the last of them wrote; ascending; under template_lock */
+    uint64_t *hot_gvas, *seen_gvas;
+    uint32_t hot_count, seen_count;
 
     /* ---- from the compiled image; `code`, if there is one, owns it ---- */
 
