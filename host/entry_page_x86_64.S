@@ -4,7 +4,7 @@
  * (general registers, RFLAGS) or that ring 3 cannot change at all (control, debug, system registers, MSRs, XCR0).
  * That is why neither a restore nor giving a VM to somebody else needs a vCPU ioctl.
  *
- * In: RIP = the page, R11 = the image's entry (guest/entry.S), other registers as that wants them. RAX and R11 are lost.
+ * In: RIP = the page, R11 = the image's entry (guest/entry.S), other registers as that wants them. RAX, RDX and R11 are lost.
  * One variant per vector extension the VM has: syspages.c takes the one that fits.
  */
 #define USER_DS 0x2b /* SYS_USER_DS, host/syspages_layout.h */
@@ -17,11 +17,17 @@
     fninit
     .endm
 
+    /* FS and GS have bases, which WRFSBASE sets where ring 3 runs with the host's CR4: on kvm-pvm. A null selector would leave them (AMD;
+     * APM vol. 3, CPUID Fn8000_0021_EAX: NullSelectorClearsBase), the host kernel's __USER_DS clears them. Elsewhere the GDT is ours and
+     * has no such descriptor (syspages.c), and nothing can have set a base: null does. */
     .macro reset_segments
     movl $USER_DS, %eax
+    xorl %edx, %edx
+    verr %ax
+    cmovnzl %edx, %eax
     movl %eax, %ds
     movl %eax, %es
-    movl %eax, %fs /* also clears the bases; ring 3 cannot set them otherwise, for CR4.FSGSBASE is off */
+    movl %eax, %fs
     movl %eax, %gs
     .endm
 
@@ -57,6 +63,7 @@
     reset_avx512
     .endif
     xorl %eax, %eax
+    xorl %edx, %edx
     jmp *%r11
     .balign 4
 1:  .long 0x1f80
