@@ -115,18 +115,14 @@ static void fill_stub(uint8_t *stub, unsigned vector) {
 }
 
 /* entry_page_x86_64.S */
-extern const uint8_t entry_page_sse[], entry_page_sse_end[], entry_page_avx[], entry_page_avx_end[],
-    entry_page_avx512[], entry_page_avx512_end[];
+extern const uint8_t entry_page_sse[], entry_page_sse_end[], entry_page_xsave[], entry_page_xsave_end[];
 
 static void fill_entry_page(uint8_t *page, uint64_t cpu_features) {
-    static const struct {
-        const uint8_t *code, *end;
-    } variants[] = {[VECTOR_SSE] = {entry_page_sse, entry_page_sse_end},
-                    [VECTOR_AVX] = {entry_page_avx, entry_page_avx_end},
-                    [VECTOR_AVX512] = {entry_page_avx512, entry_page_avx512_end}};
-    enum vector_level level = vector_level_of(cpu_features);
+    bool has_xsave = vector_level_of(cpu_features) >= VECTOR_AVX;
+    const uint8_t *code = has_xsave ? entry_page_xsave : entry_page_sse;
+    const uint8_t *end = has_xsave ? entry_page_xsave_end : entry_page_sse_end;
     memset(page, 0xcc, HUSK_PAGE_SIZE);
-    memcpy(page, variants[level].code, (size_t)(variants[level].end - variants[level].code));
+    memcpy(page, code, (size_t)(end - code));
 }
 
 static void fill_fixed_pages(uint8_t *base, uint64_t cpu_features) {
