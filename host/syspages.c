@@ -51,20 +51,20 @@ gpa_t gpa_of_gva(gva_t gva) {
     return gpa((offset / HUSK_MEM_STRIDE + 1) * window + offset % HUSK_MEM_STRIDE);
 }
 
-/* A code or data segment descriptor: SDM vol. 3A, section 3.4.5. In 64-bit mode only type, DPL, P and L count. */
-static uint64_t descriptor_segment(unsigned type, unsigned dpl, bool is_code) {
-    uint64_t access = type | 0x10u | dpl << 5 | 0x80u; /* S, P */
-    uint64_t flags = is_code ? 0xau : 0xcu;            /* G with L, or G with D/B */
+/* A code or data segment descriptor of ring 0: SDM vol. 3A, section 3.4.5. In 64-bit mode only type, DPL, P and L count. */
+static uint64_t descriptor_segment(unsigned type, bool is_code) {
+    uint64_t access = type | 0x10u | 0x80u; /* S, P */
+    uint64_t flags = is_code ? 0xau : 0xcu; /* G with L, or G with D/B */
     return 0xffffull | access << 40 | 0xfull << 48 | flags << 52;
 }
 
+/* No descriptor for ring 3: the host loads its segments, and it has no use for others. On kvm-pvm an IRET of ring 3 is emulated, and takes
+ * any of its descriptors for CS and SS: one for data as CS, and the VM was in 32-bit mode, for the next call, too. */
 static void fill_gdt(uint64_t *gdt) {
     const unsigned code = 0xb, data = 0x3; /* accessed is preset: the CPU never writes the GDT */
     const uint64_t tss = SYS_TABLES_GVA + SYS_TSS_OFFSET;
-    gdt[SYS_KERNEL_CS / 8] = descriptor_segment(code, 0, true);
-    gdt[SYS_KERNEL_DS / 8] = descriptor_segment(data, 0, false);
-    gdt[SYS_USER_DS / 8] = descriptor_segment(data, 3, false);
-    gdt[SYS_USER_CS / 8] = descriptor_segment(code, 3, true);
+    gdt[SYS_KERNEL_CS / 8] = descriptor_segment(code, true);
+    gdt[SYS_KERNEL_DS / 8] = descriptor_segment(data, false);
     /* The busy 64-bit TSS, two entries long: section 7.2.3. */
     gdt[SYS_TSS_SELECTOR / 8] =
         (SYS_TSS_BYTES - 1) | (tss & 0xffffff) << 16 | 0x8bull << 40 | (tss >> 24 & 0xff) << 56;
@@ -98,43 +98,32 @@ static void fill_idt(uint64_t *idt) {
     }
 }
 
-/* All the code there is in ring 0. A page fault's CR2 is pushed, because reading it from outside is a system call of its own. */
+/* All the code there is in ring 0. A page fault's CR2 is pushed, because reading it from outside is a system call of its own. A stub ends
+ * with its OUT: the host sets all registers anew (behind it is INT3, which would be an exception in ring 0, that is, a violation). */
 static void fill_stub(uint8_t *stub, unsigned vector) {
     static const uint8_t push_cr2[] = {
         0x50,                   /* push %rax */
         0x0f, 0x20, 0xd0,       /* mov %cr2, %rax */
         0x48, 0x87, 0x04, 0x24, /* xchg %rax, (%rsp) */
     };
-    const bool is_pf = vector == X86_VECTOR_PF;
     memset(stub, 0xcc, SYS_STUB_BYTES);
-    if (is_pf) {
+    if (vector == X86_VECTOR_PF) {
         memcpy(stub, push_cr2, sizeof push_cr2);
         stub += sizeof push_cr2;
     }
-    *stub++ = 0xe7; /* out %eax, imm8 */
-    *stub++ = (uint8_t)(HUSK_PORT_EXCEPTION + vector);
-    if (vector_has_error_code(vector)) {
-        const uint8_t add_rsp[] = {0x48, 0x83, 0xc4, is_pf ? 16 : 8}; /* add $…, %rsp */
-        memcpy(stub, add_rsp, sizeof add_rsp);
-        stub += sizeof add_rsp;
-    }
-    stub[0] = 0x48; /* iretq */
-    stub[1] = 0xcf;
+    stub[0] = 0xe7; /* out %eax, imm8 */
+    stub[1] = (uint8_t)(HUSK_PORT_EXCEPTION + vector);
 }
 
 /* entry_page_x86_64.S */
-extern const uint8_t entry_page_sse[], entry_page_sse_end[], entry_page_avx[], entry_page_avx_end[],
-    entry_page_avx512[], entry_page_avx512_end[];
+extern const uint8_t entry_page_sse[], entry_page_sse_end[], entry_page_xsave[], entry_page_xsave_end[];
 
 static void fill_entry_page(uint8_t *page, uint64_t cpu_features) {
-    static const struct {
-        const uint8_t *code, *end;
-    } variants[] = {[VECTOR_SSE] = {entry_page_sse, entry_page_sse_end},
-                    [VECTOR_AVX] = {entry_page_avx, entry_page_avx_end},
-                    [VECTOR_AVX512] = {entry_page_avx512, entry_page_avx512_end}};
-    enum vector_level level = vector_level_of(cpu_features);
+    bool has_xsave = vector_level_of(cpu_features) >= VECTOR_AVX;
+    const uint8_t *code = has_xsave ? entry_page_xsave : entry_page_sse;
+    const uint8_t *end = has_xsave ? entry_page_xsave_end : entry_page_sse_end;
     memset(page, 0xcc, HUSK_PAGE_SIZE);
-    memcpy(page, variants[level].code, (size_t)(variants[level].end - variants[level].code));
+    memcpy(page, code, (size_t)(end - code));
 }
 
 static void fill_fixed_pages(uint8_t *base, uint64_t cpu_features) {

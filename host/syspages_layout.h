@@ -10,7 +10,7 @@
  *   (no gva)      … 0xf0000000    further page tables as mappings are added
  *
  * The selectors are those of 64-bit Linux on purpose: kvm-pvm runs ring 3 natively only with its host kernel's own
- * __USER_CS and __USER_DS.
+ * __USER_CS and __USER_DS, and with its GDT. Ours has no descriptor for ring 3 (syspages.c).
  */
 #ifndef HOST_SYSPAGES_LAYOUT_H
 #define HOST_SYSPAGES_LAYOUT_H
@@ -51,7 +51,7 @@
 #define SYS_STUB_BYTES 32u /* distance between two stubs */
 
 /* What the CPU pushes on the exception stack, upwards from SYS_STACK_TOP_GVA - sizeof (SDM vol. 3A, section 6.14.2). An error code
- * lies just below it; for #PF the stub pushes CR2 below that. The host reads and rewrites this: it is how ring 3 goes on. */
+ * lies just below it; for #PF the stub pushes CR2 below that. While a stub runs, ring 3's registers are here. */
 struct sys_exception_frame {
     uint64_t rip, cs, rflags, rsp, ss;
 };

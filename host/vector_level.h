@@ -1,6 +1,6 @@
 /*
- * host/vector_level.h: which vector registers a set of CPU features (abi/cpu_features.def) brings with it. Decides XCR0
- * (vm_kvm_x86_64.c) and what the entry page resets (entry_page_x86_64.S): the two must agree.
+ * host/vector_level.h: which vector registers a set of CPU features (abi/cpu_features.def) brings with it. Decides XCR0 and whether
+ * there is one (vm_kvm_x86_64.c), and so whether the entry page can use XRSTOR (entry_page_x86_64.S).
  */
 #ifndef HOST_VECTOR_LEVEL_H
 #define HOST_VECTOR_LEVEL_H

@@ -60,10 +60,10 @@ struct vm_ops {
      * VM_EXIT_EXCEPTION they are the interrupted code's. After VM_EXIT_PORT rip is at the OUT or after it, depending on the
      * hypervisor: whoever resumes sets nothing, and whoever redirects sets rip to an address that is not that OUT's (KVM would
      * take it for a resumption, and skip the OUT).
-     * set_regs always means ring 3, whatever the exit was; after VM_EXIT_KICKED and VM_EXIT_VIOLATION it also puts the
-     * segments, control registers and pending events back to those of a new VM. Of rflags only the status flags and DF
-     * are taken. If nothing is set, the next run goes on where the guest was: after VM_EXIT_EXCEPTION the interrupted
-     * instruction runs again. */
+     * set_regs always means ring 3, whatever the exit was; after any but VM_EXIT_PORT it also puts the segments, control and debug
+     * registers and pending events back to those of a new VM. Of rflags only the status flags and DF are taken. After
+     * VM_EXIT_EXCEPTION registers must be set before the next run (those of get_regs: the instruction runs again); otherwise, if
+     * nothing is set, the next run goes on where the guest was. */
     void (*get_regs)(const struct vm *vm, struct vm_regs *ret_regs);
     void (*set_regs)(struct vm *vm, const struct vm_regs *regs);
     /* Run until the next exit. An error means the VM itself failed (HUSK_E_SYS), never the guest. */

@@ -61,7 +61,8 @@ static int kvm_vm_create(struct vm_backend *backend, const struct vm_config *con
         return error_sys(err, ENOMEM, "virtual machine");
     vm->backend = backend;
     vm->vm_fd = vm->vcpu_fd = -1;
-    vm->frame = (struct sys_exception_frame *)(void *)(config->exception_stack_top - sizeof *vm->frame);
+    vm->frame =
+        (const struct sys_exception_frame *)(const void *)(config->exception_stack_top - sizeof *vm->frame);
     int status = vm_open_fds(vm, err);
     if (status == 0)
         status = kvm_x86_vcpu_setup(vm, config, err);
@@ -177,6 +178,8 @@ static int vm_finish_op(struct vm *vm, struct husk_error *err) {
 
 static int kvm_vm_run(struct vm *vm, struct vm_exit *ret_exit, struct husk_error *err) {
     int status = vm->has_unfinished_op ? vm_finish_op(vm, err) : 0;
+    if (status == 0 && vm->has_stale_debug_regs)
+        status = kvm_x86_reset_debug_regs(vm, err);
     if (status != 0)
         return status;
     for (unsigned tries = 0;; tries++) {
@@ -206,7 +209,7 @@ static void kvm_vm_kick(struct vm *vm) {
 
 static void kvm_vm_set_space(struct vm *vm, gpa_t page_root, uint8_t *exception_stack_top) {
     vm->fresh_sregs.cr3 = page_root.v;
-    vm->frame = (struct sys_exception_frame *)(void *)(exception_stack_top - sizeof *vm->frame);
+    vm->frame = (const struct sys_exception_frame *)(const void *)(exception_stack_top - sizeof *vm->frame);
     /* The next set_regs then brings all system registers, wherever the guest stood. */
     if (vm->where != VM_IN_MID_OP)
         vm->where = VM_ANYWHERE;

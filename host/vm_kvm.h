@@ -46,9 +46,10 @@ struct vm {
     int vm_fd, vcpu_fd;
     struct kvm_run *run;
     enum vm_where where;
-    bool has_unfinished_op; /* KVM must finish the instruction of a violation before set registers count */
-    struct sys_exception_frame *frame; /* at the top of the exception stack */
-    struct kvm_sregs fresh_sregs;      /* of a new VM */
+    bool has_unfinished_op;    /* KVM must finish the instruction of a violation before set registers count */
+    bool has_stale_debug_regs; /* to be put back before the next run */
+    const struct sys_exception_frame *frame; /* at the top of the exception stack */
+    struct kvm_sregs fresh_sregs;            /* of a new VM */
 };
 
 /* vm_kvm_caps.c. One row per thing that KVM must have; `query` answers KVM_CHECK_EXTENSION. */
@@ -65,6 +66,7 @@ int kvm_x86_vm_setup(struct vm *vm, struct husk_error *err); /* after KVM_CREATE
 int kvm_x86_vcpu_setup(struct vm *vm, const struct vm_config *config, struct husk_error *err);
 void kvm_x86_get_regs(const struct vm *vm, struct vm_regs *ret_regs);
 void kvm_x86_set_regs(struct vm *vm, const struct vm_regs *regs);
+int kvm_x86_reset_debug_regs(struct vm *vm, struct husk_error *err);
 /* After a KVM_EXIT_IO that was an OUT: one of our ports, an exception, or a violation. */
 void kvm_x86_port_exit(struct vm *vm, struct vm_exit *exit);
 
@@ -108,6 +110,9 @@ static inline int kvm_do_get_sregs(const struct vm *vm, struct kvm_sregs *sregs)
 }
 static inline int kvm_do_set_sregs(const struct vm *vm, struct kvm_sregs *sregs) {
     return vm->backend->sys->control(vm->vcpu_fd, KVM_SET_SREGS, sregs);
+}
+static inline int kvm_do_set_debugregs(const struct vm *vm, struct kvm_debugregs *debugregs) {
+    return vm->backend->sys->control(vm->vcpu_fd, KVM_SET_DEBUGREGS, debugregs);
 }
 static inline int kvm_do_set_xcrs(const struct vm *vm, struct kvm_xcrs *xcrs) {
     return vm->backend->sys->control(vm->vcpu_fd, KVM_SET_XCRS, xcrs);

@@ -44,6 +44,7 @@ static const struct cap_row needed_caps[] = {
     {KVM_CAP_USER_MEMORY, 1, false, "KVM_CAP_USER_MEMORY", "guest memory", "2.6.25"},
     {KVM_CAP_SYNC_MMU, 1, false, "KVM_CAP_SYNC_MMU", "copy-on-write guest memory", "2.6.27"},
     {KVM_CAP_EXT_CPUID, 1, false, "KVM_CAP_EXT_CPUID", "hiding CPU features", "2.6.26"},
+    {KVM_CAP_DEBUGREGS, 1, false, "KVM_CAP_DEBUGREGS", "resetting debug registers", "2.6.35"},
     {KVM_CAP_XCRS, 1, false, "KVM_CAP_XCRS", "AVX in the guest", "2.6.36"},
     {KVM_CAP_READONLY_MEM, 1, false, "KVM_CAP_READONLY_MEM", "code that the guest cannot write", "3.8"},
     {KVM_CAP_IMMEDIATE_EXIT, 1, false, "KVM_CAP_IMMEDIATE_EXIT", "ending calls at a deadline", "4.12"},

@@ -367,38 +367,37 @@ static uint64_t rflags_for_ring3(uint64_t rflags) {
     return (rflags & (X86_RFLAGS_STATUS | X86_RFLAGS_DF)) | X86_RFLAGS_FIXED | X86_RFLAGS_IOPL3;
 }
 
-/* The CPU is in ring 0, in the middle of a stub: let the stub's iretq carry ring 3's registers, and leave the stub's own. */
-static void set_regs_through_frame(struct vm *vm, const struct vm_regs *regs) {
-    struct kvm_regs *now = &vm->run->s.regs.regs;
-    const uint64_t stub_rip = now->rip, stub_rsp = now->rsp, stub_rflags = now->rflags;
-    memcpy(now, regs, sizeof *now);
-    now->rip = stub_rip;
-    now->rsp = stub_rsp;
-    now->rflags = stub_rflags;
-    *vm->frame = (struct sys_exception_frame){.rip = regs->rip,
-                                              .cs = SYS_USER_CS,
-                                              .rflags = rflags_for_ring3(regs->rflags),
-                                              .rsp = regs->rsp,
-                                              .ss = SYS_USER_DS};
-    vm->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
+/* The exception stub that the guest stands in, if it does. */
+static uint64_t stub_vector(const struct vm *vm) {
+    return (vm->run->s.regs.regs.rip - SYS_STUBS_GVA) / SYS_STUB_BYTES;
+}
+
+/* Ring 3 cannot reach debug registers, but single-stepping itself leaves a bit in DR6. */
+static bool may_have_stepped(const struct vm *vm) {
+    return vm->where != VM_IN_STUB || stub_vector(vm) == X86_VECTOR_DB;
 }
 
 void kvm_x86_set_regs(struct vm *vm, const struct vm_regs *regs) {
-    if (vm->where == VM_IN_STUB) {
-        set_regs_through_frame(vm, regs);
-        return;
-    }
     struct kvm_sync_regs *sync = &vm->run->s.regs;
+    if (vm->where != VM_IN_RING3) {
+        sync->sregs = vm->fresh_sregs;
+        memset(&sync->events, 0, sizeof sync->events);
+        vm->run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
+        vm->has_stale_debug_regs |= may_have_stepped(vm);
+        vm->has_unfinished_op |= vm->where == VM_IN_MID_OP;
+        vm->where = VM_IN_RING3;
+    }
     memcpy(&sync->regs, regs, sizeof sync->regs);
     sync->regs.rflags = rflags_for_ring3(regs->rflags);
     vm->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
-    if (vm->where == VM_IN_RING3)
-        return;
-    sync->sregs = vm->fresh_sregs;
-    memset(&sync->events, 0, sizeof sync->events);
-    vm->run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
-    vm->has_unfinished_op |= vm->where == VM_IN_MID_OP;
-    vm->where = VM_IN_RING3;
+}
+
+int kvm_x86_reset_debug_regs(struct vm *vm, struct husk_error *err) {
+    struct kvm_debugregs fresh = {.dr6 = X86_DR6_RESET, .dr7 = X86_DR7_RESET};
+    if (kvm_do_set_debugregs(vm, &fresh) != 0)
+        return error_sys(err, errno, "KVM_SET_DEBUGREGS");
+    vm->has_stale_debug_regs = false;
+    return 0;
 }
 
 static void port_violation(struct vm_exit *exit, const char *what, unsigned number) {
@@ -408,7 +407,7 @@ static void port_violation(struct vm_exit *exit, const char *what, unsigned numb
 
 static void exception_exit(struct vm *vm, unsigned vector, struct vm_exit *exit) {
     /* Ring 3 can do this OUT too, but it cannot be at a stub's address. */
-    if ((vm->run->s.regs.regs.rip - SYS_STUBS_GVA) / SYS_STUB_BYTES != vector) {
+    if (stub_vector(vm) != vector) {
         port_violation(exit, "write to exception port", HUSK_PORT_EXCEPTION + vector);
         return;
     }

@@ -27,6 +27,10 @@
 #define X86_EFER_LMA (1ull << 10)
 #define X86_EFER_NXE (1ull << 11)
 
+/* Debug registers after a reset: table 10-1. */
+#define X86_DR6_RESET 0xffff0ff0ull
+#define X86_DR7_RESET 0x400ull
+
 /* XCR0: SDM vol. 1, section 13.3. */
 #define X86_XCR0_X87 (1ull << 0)
 #define X86_XCR0_SSE (1ull << 1)

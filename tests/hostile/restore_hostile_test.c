@@ -36,10 +36,15 @@
     "mov %ss, %eax\n mov %eax, 0x40000098\n mov %cs, %eax\n mov %eax, 0x4000009c\n"                          \
     "stmxcsr 0x400000a0\n fnsave 0x40000100\n"
 #define SAVE_STACK "lea -4096(%rsp), %rsi\n mov $0x40001000, %edi\n mov $512, %ecx\n rep movsq\n ret"
+#define EACH_8(text) ".irp n, 0,1,2,3,4,5,6,7\n" text "\n .endr\n"
 #define EACH_16(text) ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\n" text "\n .endr\n"
+#define EACH_32(text)                                                                                        \
+    EACH_16(text) ".irp n, 16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n" text "\n .endr\n"
 
 TEXT_OF(text_record, SAVE_GENERAL EACH_16("movups %xmm\\n, 0x40000200 + 16 * \\n") SAVE_STACK);
 TEXT_OF(text_record_avx, SAVE_GENERAL EACH_16("vmovups %ymm\\n, 0x40000200 + 32 * \\n") SAVE_STACK);
+TEXT_OF(text_record_avx512, SAVE_GENERAL EACH_32("vmovups %zmm\\n, 0x40000200 + 64 * \\n")
+                                EACH_8("kmovq %k\\n, 0x40000a00 + 8 * \\n") SAVE_STACK);
 
 #define SMASH_STACK "mov $512, %ecx\n 1: push %rax\n loop 1b\n add $4096, %rsp\n"
 #define SMASH_MEMORY "mov $0x40000000, %edi\n mov $0x2000, %ecx\n rep stosq\n"
@@ -55,6 +60,7 @@ TEXT_OF(text_record_avx, SAVE_GENERAL EACH_16("vmovups %ymm\\n, 0x40000200 + 32 
     "movabs $0xc0ffeec0ffeec0ff, %rax\n" EACH_16("movq %rax, %xmm\\n\n punpcklqdq %xmm\\n, %xmm\\n")         \
         SMASH_REST
 #define SMASH_AVX SMASH EACH_16("vinsertf128 $1, %xmm\\n, %ymm\\n, %ymm\\n")
+#define SMASH_AVX512 SMASH EACH_32("vpbroadcastq %rax, %zmm\\n") EACH_8("kmovq %rax, %k\\n")
 
 TEXT_OF(text_return, SMASH "ret");
 TEXT_OF(text_violate, SMASH "ud2");
@@ -64,40 +70,52 @@ TEXT_OF(text_return_avx, SMASH_AVX "ret");
 TEXT_OF(text_violate_avx, SMASH_AVX "ud2");
 TEXT_OF(text_trap_avx, SMASH_AVX ".byte 0x67, 0x0f, 0xb9, 0x40, 8");
 TEXT_OF(text_spin_avx, SMASH_AVX "jmp .");
+TEXT_OF(text_return_avx512, SMASH_AVX512 "ret");
+TEXT_OF(text_violate_avx512, SMASH_AVX512 "ud2");
+TEXT_OF(text_trap_avx512, SMASH_AVX512 ".byte 0x67, 0x0f, 0xb9, 0x40, 8");
+TEXT_OF(text_spin_avx512, SMASH_AVX512 "jmp .");
 
 struct text {
     const char *name;
     const uint8_t *start, *end;
     enum husk_outcome_kind kind;
 };
-static const struct text texts[2][5] = {
-    {{"record", text_record, text_record_end, HUSK_RETURNED},
-     {"return", text_return, text_return_end, HUSK_RETURNED},
-     {"violate", text_violate, text_violate_end, HUSK_GUEST_VIOLATION},
-     {"trap", text_trap, text_trap_end, HUSK_TRAPPED},
-     {"spin", text_spin, text_spin_end, HUSK_DEADLINE}},
-    {{"record", text_record_avx, text_record_avx_end, HUSK_RETURNED},
-     {"return", text_return_avx, text_return_avx_end, HUSK_RETURNED},
-     {"violate", text_violate_avx, text_violate_avx_end, HUSK_GUEST_VIOLATION},
-     {"trap", text_trap_avx, text_trap_avx_end, HUSK_TRAPPED},
-     {"spin", text_spin_avx, text_spin_avx_end, HUSK_DEADLINE}},
+#define TEXT_ROW(what, level, kind)                                                                          \
+    { #what, text_##what##level, text_##what##level##_end, HUSK_##kind }
+#define TEXT_ROWS(level)                                                                                     \
+    TEXT_ROW(record, level, RETURNED), TEXT_ROW(return, level, RETURNED),                                    \
+        TEXT_ROW(violate, level, GUEST_VIOLATION), TEXT_ROW(trap, level, TRAPPED),                           \
+        TEXT_ROW(spin, level, DEADLINE)
+
+/* Up to which vector registers, and how many bytes of the record they are. */
+static const struct level {
+    const char *feature; /* abi/cpu_features.def */
+    size_t vector_bytes;
+    struct text texts[5];
+} levels[] = {
+    {"sse3", 16 * 16, {TEXT_ROWS()}},
+    {"avx", 16 * 32, {TEXT_ROWS(_avx)}},
+    {"avx512bw", 32 * 64 + 8 * 8, {TEXT_ROWS(_avx512)}},
 };
 
 static husk_engine *engine;
 static struct husk_error err;
-static bool has_avx;
 
-static void begin(void) {
+/* False: this host does not grant the feature. */
+static bool begin(const struct level *level) {
     SKIP_WITHOUT_KVM();
     struct husk_engine_options options = HUSK_ENGINE_OPTIONS_INIT;
     struct husk_host_info info;
     CHECK_OK(husk_engine_new(&options, &engine, &err), err);
     husk_engine_host_info(engine, &info);
-    has_avx = false;
+    bool has_it = false;
     for (unsigned bit = 0; bit < 64; bit++) {
         const char *name = husk_cpu_feature_name(bit);
-        has_avx |= name != NULL && strcmp(name, "avx") == 0 && (info.cpu_features >> bit & 1) != 0;
+        has_it |= name != NULL && strcmp(name, level->feature) == 0 && (info.cpu_features >> bit & 1) != 0;
     }
+    if (!has_it)
+        husk_engine_free(engine);
+    return has_it;
 }
 
 static husk_image *image_of(const struct text *text) {
@@ -159,14 +177,16 @@ static const uint8_t *vector_part(const uint8_t *found) {
     return found + 0x200;
 }
 
-static void run_all(bool with_avx) {
-    static uint8_t fresh[2 * RECORD_BYTES], found[2 * RECORD_BYTES], zeros[512];
-    const struct text *rows = texts[with_avx];
+static void run_all(const struct level *level) {
+    static uint8_t fresh[2 * RECORD_BYTES], found[2 * RECORD_BYTES], zeros[RECORD_BYTES];
+    if (!begin(level))
+        SKIP("%s is not granted here", level->feature);
+    const struct text *rows = level->texts;
     husk_image *recorder = image_of(&rows[0]);
     husk_sandbox *sandbox = NULL;
     CHECK_OK(husk_sandbox_new(engine, recorder, NULL, NULL, &sandbox, &err), err);
     record(sandbox, fresh);
-    CHECK_MEM(vector_part(fresh), zeros, with_avx ? 512 : 256);
+    CHECK_MEM(vector_part(fresh), zeros, level->vector_bytes);
     uint32_t mxcsr;
     memcpy(&mxcsr, fresh + 0xa0, 4);
     CHECK_EQ_U64(mxcsr, 0x1f80);
@@ -204,17 +224,15 @@ static void run_all(bool with_avx) {
 }
 
 TEST(the_next_one_finds_nothing) {
-    begin();
-    run_all(false);
+    run_all(&levels[0]);
 }
 
 TEST(the_next_one_finds_nothing_with_avx) {
-    begin();
-    if (!has_avx) {
-        husk_engine_free(engine);
-        SKIP("the CPU has no AVX");
-    }
-    run_all(true);
+    run_all(&levels[1]);
+}
+
+TEST(the_next_one_finds_nothing_with_avx512) {
+    run_all(&levels[2]);
 }
 
 TEST_MAIN()

@@ -165,11 +165,12 @@ static void check_call_failed(struct fault_world *world, const struct fault_stat
     const struct husk_value arg = value_i64(0);
     struct husk_value word;
     const bool was_same = fault_is_same(world->sandbox, before);
+    const bool is_kvm =
+        strcmp(fault_name(), "KVM_RUN") == 0 || strcmp(fault_name(), "KVM_SET_DEBUGREGS") == 0;
     int status = husk_call(world->sandbox, "read", &arg, 1, &word, 1, NULL, &world->outcome, &world->err);
     CHECK_MSG(status == HUSK_E_POISONED || (status == 0 && was_same), "%s: %d: %s", when, status,
               world->err.message);
-    CHECK_MSG(mode == FAULT_EVER || (status != 0) == (strcmp(fault_name(), "KVM_RUN") == 0), "%s: %d: %s",
-              when, status, world->err.message);
+    CHECK_MSG(mode == FAULT_EVER || (status != 0) == is_kvm, "%s: %d: %s", when, status, world->err.message);
     counts->poisoned += status != 0;
     counts->unchanged += status == 0;
     CHECK_MSG(husk_sandbox_restore(world->sandbox, world->snapshot, &world->err) == 0, "%s: %s", when,

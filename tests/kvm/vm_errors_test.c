@@ -110,6 +110,7 @@ TEST(each_missing_capability_is_named) {
         {KVM_CAP_USER_MEMORY, 0, "KVM_CAP_USER_MEMORY"},
         {KVM_CAP_SYNC_MMU, 0, "KVM_CAP_SYNC_MMU"},
         {KVM_CAP_EXT_CPUID, -1, "KVM_CAP_EXT_CPUID"},
+        {KVM_CAP_DEBUGREGS, 0, "KVM_CAP_DEBUGREGS"},
         {KVM_CAP_XCRS, 0, "KVM_CAP_XCRS"},
         {KVM_CAP_READONLY_MEM, 0, "KVM_CAP_READONLY_MEM"},
         {KVM_CAP_IMMEDIATE_EXIT, 0, "KVM_CAP_IMMEDIATE_EXIT"},
@@ -164,7 +165,18 @@ struct whole {
     uint8_t *text;
 };
 
-/* From opening KVM to one call; the first failure ends it. */
+/* One call at code + offset, which must end so. */
+static int whole_call(struct whole *whole, uint64_t offset, enum vm_exit_kind kind) {
+    const struct vm_regs regs = {.rip = HUSK_TEXT_GVA + offset, .rsp = HUSK_STACK_TOP_GVA};
+    vm_kvm_ops.set_regs(whole->vm, &regs);
+    struct vm_exit exit = {.kind = VM_EXIT_VIOLATION};
+    int status = vm_kvm_ops.run(whole->vm, &exit, &err);
+    if (status == 0)
+        CHECK_EQ_U64(exit.kind, kind);
+    return status;
+}
+
+/* From opening KVM to a debug exception and one call after it; the first failure ends it. */
 static int whole_life(struct whole *whole) {
     const struct page_mapping text = {
         {HUSK_TEXT_GVA}, {HUSK_TEXT_GVA}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_EXEC};
@@ -186,13 +198,8 @@ static int whole_life(struct whole *whole) {
         status = sys_space_attach(whole->space, &vm_kvm_ops, whole->vm, &err);
     if (status != 0)
         return status;
-    const struct vm_regs regs = {.rip = HUSK_TEXT_GVA, .rsp = HUSK_STACK_TOP_GVA};
-    vm_kvm_ops.set_regs(whole->vm, &regs);
-    struct vm_exit exit = {.kind = VM_EXIT_VIOLATION};
-    status = vm_kvm_ops.run(whole->vm, &exit, &err);
-    if (status == 0)
-        CHECK_EQ_U64(exit.kind, VM_EXIT_PORT);
-    return status;
+    status = whole_call(whole, 0, VM_EXIT_EXCEPTION);
+    return status != 0 ? status : whole_call(whole, 1, VM_EXIT_PORT);
 }
 
 static void whole_end(struct whole *whole) {
@@ -211,7 +218,7 @@ static unsigned count_fds(void) {
 }
 
 static void fail_each_call(int sys_errno, int status_expected) {
-    static const uint8_t code[] = {0x90, 0xe7, 0x10}; /* nop; out %eax, $0x10 */
+    static const uint8_t code[] = {0xf1, 0x90, 0xe7, 0x10}; /* int1; nop; out %eax, $0x10 */
     struct whole whole = {0};
     whole.text = mmap(NULL, HUSK_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(whole.text != MAP_FAILED);

@@ -369,6 +369,7 @@ static const char *request_name(unsigned long request, unsigned *ret_can) {
         {KVM_GET_SREGS, "KVM_GET_SREGS", 0},
         {KVM_SET_SREGS, "KVM_SET_SREGS", 0},
         {KVM_SET_XCRS, "KVM_SET_XCRS", 0},
+        {KVM_SET_DEBUGREGS, "KVM_SET_DEBUGREGS", 0},
     };
     *ret_can = 0;
     if (_IOC_TYPE(request) == 'f' && _IOC_NR(request) == PAGEMAP_SCAN_NR) {

@@ -1,0 +1,287 @@
+/*
+ * tests/hostile/vcpu_state_test.c: whatever native code in ring 3 does to the vCPU, and however its call ends, the next one finds every
+ * register as in a VM that nobody used: general, segment, control and debug registers, XCR0, MSRs, x87 and vector state, pending
+ * events. All of it is read by ioctl at the first instruction of the next call, because nothing is reset before that: the reset is the
+ * entry page and what the host sets for the run. tests/support/vcpu_state.c has the table of what ring 3 can change, and what is not
+ * compared. HUSK_TEST_ROUNDS sets the rounds of the property test (default 3000); HUSK_TEST_VERBOSE shows how each attempt ended.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness.h"
+#include "husk.h"
+#include "sandbox_internal.h"
+#include "vcpu_attempts.h"
+#include "vcpu_state.h"
+
+static struct {
+    husk_engine *engine;
+    husk_imports *imports;
+    husk_image *image, *other, *snapshot;
+    husk_sandbox *sandbox;
+    struct vcpu_state *wanted; /* at_entry() fills it */
+    uint64_t random;
+    uint64_t xcr0;
+} lab;
+static struct husk_error err;
+static struct vcpu_state clean, found;
+
+static uint64_t next_random(void) {
+    lab.random ^= lab.random << 13, lab.random ^= lab.random >> 7,
+        lab.random ^= lab.random << 17; /* xorshift64 */
+    return lab.random;
+}
+
+/* The image's first instruction. */
+static int at_entry(husk_caller *caller, void *user, const struct husk_value *args,
+                    struct husk_value *results) {
+    (void)user, (void)args, (void)results;
+    if (lab.wanted != NULL)
+        vcpu_state_take(husk_caller_sandbox(caller)->vm, lab.wanted);
+    return 0;
+}
+
+static husk_image *image_of(uint8_t tag) {
+    size_t count;
+    husk_image *image = NULL;
+    uint8_t *bytes = attempts_image_make(tag, &count);
+    CHECK_OK(husk_image_open_buffer(lab.engine, bytes, count, true, &image, &err), err);
+    free(bytes);
+    return image;
+}
+
+static husk_sandbox *sandbox_of(husk_image *image) {
+    husk_sandbox *sandbox = NULL;
+    CHECK_OK(husk_sandbox_new(lab.engine, image, lab.imports, NULL, &sandbox, &err), err);
+    return sandbox;
+}
+
+/* Noise for the attempts, all new each time. */
+static void prepare(enum attempt_ending ending, uint64_t components) {
+    void *span;
+    CHECK_OK(husk_memory_span(lab.sandbox, 0, 0, HUSK_WASM_PAGE_SIZE, &span, &err), err);
+    uint8_t *memory = span;
+    for (size_t i = 0; i < ATTEMPT_XSAVE_GVA + ATTEMPT_XSAVE_BYTES - HUSK_MEM0_GVA; i += 8) {
+        uint64_t word = next_random();
+        memcpy(memory + i, &word, sizeof word);
+    }
+    memset(memory + (ATTEMPT_SCRATCH_GVA - HUSK_MEM0_GVA), 0, 256);
+    memory[ATTEMPT_ENDING_GVA - HUSK_MEM0_GVA] = (uint8_t)ending;
+    uint8_t *area = memory + (ATTEMPT_XSAVE_GVA - HUSK_MEM0_GVA);
+    components &= lab.xcr0;
+    memset(area + 26, 0, 2); /* MXCSR's reserved half */
+    memset(area + 512, 0, 64);
+    memcpy(area + 512, &components, sizeof components);
+}
+
+enum limit { LIMIT_NONE, LIMIT_SOON, LIMIT_LATE };
+
+static struct husk_outcome call(husk_sandbox *sandbox, const char *name, enum limit limit) {
+    static const uint64_t limits_ns[] = {[LIMIT_SOON] = 5000000, [LIMIT_LATE] = 2000000000};
+    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    struct husk_outcome outcome;
+    options.wall_ns = limits_ns[limit];
+    CHECK_OK(husk_call(sandbox, name, NULL, 0, NULL, 0, &options, &outcome, &err), err);
+    return outcome;
+}
+
+/* An attempt: it ends by itself, unless it shall not. */
+static struct husk_outcome attempt(const char *name, enum attempt_ending ending, uint64_t components) {
+    prepare(ending, components);
+    return call(lab.sandbox, name, ending == ENDING_SPIN ? LIMIT_SOON : LIMIT_LATE);
+}
+
+/* What the next guest in this VM finds. */
+static void record(husk_sandbox *sandbox, struct vcpu_state *ret_state) {
+    lab.wanted = ret_state;
+    struct husk_outcome outcome = call(sandbox, "clean", LIMIT_NONE);
+    lab.wanted = NULL;
+    CHECK_MSG(outcome.kind == HUSK_RETURNED, "a clean call ended with %d: %s", outcome.kind, outcome.message);
+}
+
+static void begin(uint64_t seed) {
+    SKIP_WITHOUT_KVM();
+    static const struct husk_functype type = {NULL, 0, NULL, 0};
+    memset(&lab, 0, sizeof lab);
+    lab.random = seed;
+    CHECK_OK(husk_engine_new(NULL, &lab.engine, &err), err);
+    CHECK_OK(husk_imports_new(lab.engine, &lab.imports, &err), err);
+    CHECK_OK(husk_imports_func(lab.imports, "env", "at_entry", &type, at_entry, NULL, NULL, &err), err);
+    lab.image = image_of(1);
+    lab.other = image_of(2);
+    lab.sandbox = sandbox_of(lab.image);
+    record(lab.sandbox, &clean);
+    CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &lab.snapshot, &err), err);
+    lab.xcr0 = clean.xcrs.nr_xcrs != 0 ? clean.xcrs.xcrs[0].value : 1;
+    record(lab.sandbox, &found);
+    vcpu_state_check(&found, &clean, "the second call in a VM");
+}
+
+static void end(void) {
+    struct husk_stats stats;
+    husk_engine_stats(lab.engine, &stats);
+    CHECK_EQ_U64(stats.vms_made, 1);             /* nothing above was a matter of a new VM */
+    husk_sandbox *fresh = sandbox_of(lab.image); /* not through the pool: lab.sandbox still has its VM */
+    record(fresh, &found);
+    vcpu_state_check(&found, &clean, "a VM that nobody used");
+    husk_sandbox_free(fresh);
+    husk_sandbox_free(lab.sandbox);
+    husk_image_unref(lab.snapshot);
+    husk_image_unref(lab.other);
+    husk_image_unref(lab.image);
+    husk_imports_free(lab.imports);
+    husk_engine_free(lab.engine);
+}
+
+/* The ways to a clean state. */
+enum way {
+    WAY_NONE, /* after a call that did not poison: just the next call */
+    WAY_RESTORE,
+    WAY_RESTORE_SNAPSHOT,
+    WAY_UNLOAD_LOAD,
+    WAY_LOAD_SNAPSHOT,
+    WAY_LOAD_OTHER,
+    WAY_POOL,
+    WAY_POOL_SNAPSHOT,
+    WAY_COUNT
+};
+static const char *const way_names[] = {"the next call",
+                                        "restore",
+                                        "restore to the snapshot",
+                                        "unload and load",
+                                        "load of the snapshot",
+                                        "load of another module",
+                                        "free and new",
+                                        "free and new from the snapshot"};
+
+static void go(enum way way) {
+    /* Only the same module can be restored. */
+    bool is_other = lab.sandbox->image == lab.other;
+    if (way == WAY_NONE && lab.sandbox->is_poisoned)
+        way = WAY_RESTORE;
+    switch (way) {
+    case WAY_NONE: break;
+    case WAY_RESTORE:
+        CHECK_OK(husk_sandbox_restore(lab.sandbox, is_other ? lab.other : lab.image, &err), err);
+        break;
+    case WAY_RESTORE_SNAPSHOT:
+        CHECK_OK(husk_sandbox_restore(lab.sandbox, is_other ? lab.other : lab.snapshot, &err), err);
+        break;
+    case WAY_UNLOAD_LOAD:
+        CHECK_OK(husk_sandbox_unload(lab.sandbox, &err), err);
+        CHECK_OK(husk_sandbox_load(lab.sandbox, lab.image, lab.imports, &err), err);
+        break;
+    case WAY_LOAD_SNAPSHOT:
+        CHECK_OK(husk_sandbox_load(lab.sandbox, lab.snapshot, lab.imports, &err), err);
+        break;
+    case WAY_LOAD_OTHER:
+        CHECK_OK(husk_sandbox_load(lab.sandbox, is_other ? lab.image : lab.other, lab.imports, &err), err);
+        break;
+    default:
+        husk_sandbox_free(lab.sandbox);
+        lab.sandbox = sandbox_of(way == WAY_POOL ? lab.image : lab.snapshot);
+        break;
+    }
+}
+
+static void go_and_check(enum way way, const char *after) {
+    char when[160];
+    go(way);
+    record(lab.sandbox, &found);
+    snprintf(when, sizeof when, "%s after %s", way_names[way], after);
+    vcpu_state_check(&found, &clean, when);
+}
+
+/* What was seen changed by ring 3, per part. */
+static bool was_changed[4096];
+
+/* Right after a hostile call: what ring 3 cannot change is unchanged even here. */
+static void look_at_exit(const char *name) {
+    const struct vcpu_part *parts;
+    size_t count = vcpu_parts(&parts);
+    vcpu_state_take(lab.sandbox->vm, &found);
+    for (size_t i = 0; i < count; i++) {
+        bool is_equal = vcpu_part_equal(&parts[i], &found, &clean);
+        was_changed[i] |= !is_equal;
+        CHECK_MSG(is_equal || parts[i].kind != VCPU_FIXED, "%s: %s changed in ring 3, which was not expected",
+                  name, parts[i].name);
+    }
+}
+
+static size_t attempts_count(void) {
+    return (size_t)(attempts_table_end - attempts_table);
+}
+
+TEST(each_attempt_leaves_nothing) {
+    begin(1);
+    unsigned kinds[8] = {0};
+    bool is_verbose = getenv("HUSK_TEST_VERBOSE") != NULL;
+    for (size_t i = 0; i < 2 * attempts_count(); i++) {
+        const char *name = attempts_table[i / 2].name;
+        struct husk_outcome outcome = attempt(name, ENDING_RETURN, ~0ull);
+        kinds[outcome.kind] += i % 2;
+        if (is_verbose && i % 2 == 0)
+            printf("  %s: %d %s\n", name, outcome.kind, outcome.message);
+        look_at_exit(name);
+        /* The first time nothing is done that might happen to reset the vCPU. */
+        go_and_check(i % 2 == 0 ? WAY_NONE : (enum way)(i / 2 % WAY_COUNT), name);
+    }
+    printf("  returned %u, trapped %u, violations %u\n", kinds[HUSK_RETURNED], kinds[HUSK_TRAPPED],
+           kinds[HUSK_GUEST_VIOLATION]);
+    end();
+}
+
+/* Those that change most, ending in every way, followed by every way to a clean state. */
+TEST(each_ending_leaves_nothing) {
+    static const char *const names[] = {"general",        "xrstor",      "avx512",    "segments_0x00",
+                                        "null_then_base", "x87_pending", "flags_all", "fxrstor"};
+    begin(2);
+    for (unsigned ending = 0; ending < ENDING_COUNT; ending++) {
+        for (unsigned way = 0; way < WAY_COUNT; way++) {
+            for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+                if (ending == ENDING_SPIN && i > 1)
+                    continue; /* each takes its time */
+                char after[80];
+                attempt(names[i], ending, ~0ull);
+                look_at_exit(names[i]);
+                snprintf(after, sizeof after, "%s with ending %u", names[i], ending);
+                go_and_check((enum way)way, after);
+            }
+        }
+    }
+    const struct vcpu_part *parts;
+    size_t count = vcpu_parts(&parts);
+    for (size_t i = 0; i < count; i++) /* by this test or the one before */
+        CHECK_MSG(parts[i].kind != VCPU_CHANGES || was_changed[i],
+                  "nothing here changed %s: the suite does not test it", parts[i].name);
+    end();
+}
+
+static unsigned rounds_wanted(void) {
+    const char *text = getenv("HUSK_TEST_ROUNDS");
+    return text != NULL ? (unsigned)strtoul(text, NULL, 10) : 3000;
+}
+
+TEST(any_sequence_leaves_nothing) {
+    begin(3);
+    unsigned rounds = rounds_wanted();
+    for (unsigned round = 0; round < rounds; round++) {
+        char after[200] = "";
+        for (unsigned i = 0, count = 1 + (unsigned)(next_random() % 5); i < count; i++) {
+            const char *name = attempts_table[next_random() % attempts_count()].name;
+            enum attempt_ending ending = (enum attempt_ending)(next_random() % ENDING_COUNT);
+            if (ending == ENDING_SPIN && next_random() % 8 != 0)
+                ending = ENDING_RETURN;
+            struct husk_outcome outcome = attempt(name, ending, next_random());
+            size_t used = strlen(after);
+            snprintf(after + used, sizeof after - used, "%s%s (%u)", i > 0 ? ", " : "", name, ending);
+            if (outcome.is_poisoned && i + 1 < count)
+                CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.sandbox->image, &err), err);
+        }
+        go_and_check((enum way)(next_random() % WAY_COUNT), after);
+    }
+    end();
+}
+
+TEST_MAIN()
