@@ -66,7 +66,7 @@ static void apply_imports(husk_sandbox *sandbox) {
 
 /* Memory of a sandbox that was used before must become equal to the image; a fresh one is. */
 static int make_memory_equal(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes,
-                             struct husk_error *err) {
+                             bool is_load, struct husk_error *err) {
     const uint64_t start_ns = clock_ns(CLOCK_MONOTONIC);
     const bool was_used = sandbox->mapped != NULL || sandbox->is_broken;
     const bool had_vm = sandbox->vm != NULL;
@@ -82,13 +82,17 @@ static int make_memory_equal(husk_sandbox *sandbox, husk_image *image, const str
         engine_add(sandbox->engine, sandbox->stat_shard, STAT_restore_failures, was_used);
         return status;
     }
-    engine_count(sandbox->engine, sandbox->stat_shard, kind);
+    if (is_load) {
+        engine_count(sandbox->engine, sandbox->stat_shard, kind);
+        engine_add(sandbox->engine, sandbox->stat_shard, STAT_loads_from_snapshot, image->is_snapshot);
+    }
     if (!was_used)
         return 0;
     const uint64_t ns = clock_ns(CLOCK_MONOTONIC) - start_ns;
     engine_count(sandbox->engine, sandbox->stat_shard, STAT_restores);
-    engine_add(sandbox->engine, sandbox->stat_shard, STAT_restore_ns, ns);
-    engine_measure(sandbox->engine, HUSK_HISTOGRAM_RESTORE, ns);
+    if (kind != STAT_loads_in_place)
+        engine_count(sandbox->engine, sandbox->stat_shard, STAT_restores_rebuilt);
+    engine_measure(sandbox->engine, sandbox->stat_shard, HUSK_HISTOGRAM_RESTORE, ns);
     return 0;
 }
 
@@ -112,7 +116,7 @@ int sandbox_load(husk_sandbox *sandbox, husk_image *image, struct linkage *take_
     if (status == 0) {
         status = linkage_load_states(take_link, image, err);
         if (status == 0)
-            status = make_memory_equal(sandbox, image, &sizes, err);
+            status = make_memory_equal(sandbox, image, &sizes, true, err);
         if (status != 0)
             sizing_done(&sizes);
     }
@@ -122,6 +126,7 @@ int sandbox_load(husk_sandbox *sandbox, husk_image *image, struct linkage *take_
             sandbox_unload(sandbox);
         return status;
     }
+    engine_add(sandbox->engine, sandbox->stat_shard, STAT_unloads, sandbox->image != NULL);
     linkage_done(&sandbox->link);
     sizing_done(&sandbox->sizes);
     sandbox->link = *take_link;
@@ -269,11 +274,10 @@ int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct husk_e
     status =
         linkage_load_states(&sandbox->link, image, err); /* first: what a file says there can be refused */
     if (status == 0)
-        status = make_memory_equal(sandbox, image, &sizes, err);
+        status = make_memory_equal(sandbox, image, &sizes, false, err);
     if (status != 0) {
         sizing_done(&sizes);
-        sandbox->is_poisoned = true;
-        sandbox->poisoned_by = HUSK_GUEST_VIOLATION;
+        sandbox_poison(sandbox, POISON_RESTORE_FAILURE);
         return error_while(err, status, "restoring a sandbox");
     }
     sizing_done(&sandbox->sizes);

@@ -44,8 +44,9 @@ struct husk_sandbox {
     struct vm *vm;
     struct kicker kicker;
     struct hotset hotset;
-    bool has_failed_vm; /* running it failed, which no guest can cause: not for the pool */
-    bool is_broken;     /* a change of the machine failed half-way: it must be built again */
+    uint32_t hot_pages_counted; /* of this sandbox in the engine's STAT_hot_pages */
+    bool has_failed_vm;         /* running it failed, which no guest can cause: not for the pool */
+    bool is_broken;             /* a change of the machine failed half-way: it must be built again */
 
     /* The instance. NULL: nothing is loaded, and what `mapped` has is to be restored before it is used again. */
     husk_image *image;
@@ -68,6 +69,16 @@ int machine_build(husk_sandbox *sandbox, husk_image *image, const struct sizing 
                   struct husk_error *err);
 void machine_destroy(husk_sandbox *sandbox);
 
+/* The hot set has changed: after a load, a restore, and when its memory goes. */
+static inline void sandbox_count_hot(husk_sandbox *sandbox) {
+    const uint32_t count = sandbox->hotset.count;
+    if (count == sandbox->hot_pages_counted)
+        return;
+    engine_add(sandbox->engine, sandbox->stat_shard, STAT_hot_pages,
+               (uint64_t)count - sandbox->hot_pages_counted);
+    sandbox->hot_pages_counted = count;
+}
+
 /* restore.c. Make memory equal to an image, in place. */
 bool restore_is_possible(const husk_sandbox *sandbox, const husk_image *image, const struct sizing *sizes);
 int restore_in_place(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes,
@@ -79,6 +90,16 @@ void sandbox_unload(husk_sandbox *sandbox);
 void sandbox_destroy(husk_sandbox *sandbox);
 /* HUSK_E_STATE if a call is running, with the name of what cannot be done. */
 int sandbox_check_idle(const husk_sandbox *sandbox, const char *what, struct husk_error *err);
+
+/* run.c: from now on only a restore, an unload or freeing. Counted by its cause, unless it is poisoned already. */
+enum poison_cause {
+    POISON_DEADLINE,
+    POISON_INTERRUPT,
+    POISON_GUEST_VIOLATION,
+    POISON_VM_FAILURE,
+    POISON_RESTORE_FAILURE
+};
+void sandbox_poison(husk_sandbox *sandbox, enum poison_cause cause);
 
 /* run.c: must the running call end? For host functions of ours that wait (the kick signal ends a system call, and this says why). */
 bool sandbox_is_cut(const husk_sandbox *sandbox);

@@ -317,8 +317,7 @@ int husk_sandbox_snapshot(husk_sandbox *sandbox, husk_image **ret_snapshot, stru
     hotset_learn(&sandbox->hotset, &sandbox->arena, snapshot);
     const uint64_t ns = clock_ns(CLOCK_MONOTONIC) - start_ns;
     engine_count(sandbox->engine, sandbox->stat_shard, STAT_snapshots);
-    engine_add(sandbox->engine, sandbox->stat_shard, STAT_snapshot_ns, ns);
-    engine_measure(sandbox->engine, HUSK_HISTOGRAM_SNAPSHOT, ns);
+    engine_measure(sandbox->engine, sandbox->stat_shard, HUSK_HISTOGRAM_SNAPSHOT, ns);
     *ret_snapshot = snapshot;
     return 0;
 }
