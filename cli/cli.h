@@ -2,8 +2,8 @@
  * cli/cli.h: the husk command, which uses the public headers and nothing else of Husk.
  *
  * main.c picks a command; cmd_*.c are the commands; input.c reads wasm and image files, store.c compiles and
- * caches; typed.c turns text into typed values and back; report.c words errors, traps and JSON; units.c reads
- * durations and sizes.
+ * caches; typed.c turns text into typed values and back; report.c words errors, traps and JSON; stats.c words
+ * counters; units.c reads durations and sizes.
  */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
@@ -52,6 +52,9 @@ void json_text(FILE *out, const char *text);
 void put_name(FILE *out, const char *name, size_t count);
 /* Standard output may be a full disk: flush and check. Returns code, or CLI_ERROR. */
 int finish_output(const struct report *report, int code);
+
+/* ---- stats.c: some lines, "husk: …" ---- */
+void print_engine_stats(FILE *out, const husk_engine *engine);
 
 /* ---- units.c: false if the text is not understood ---- */
 bool parse_duration(const char *text,

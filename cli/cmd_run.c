@@ -390,10 +390,8 @@ static int call(struct run *run) {
 /* ---- All of it ---- */
 
 static void print_stats(const struct run *run) {
-    struct husk_stats stats;
     struct husk_image_info info;
     char memory[32];
-    husk_engine_stats(run->engine, &stats);
     husk_image_info(run->image, &info);
     format_bytes(husk_memory_bytes(run->sandbox, 0), memory, sizeof(memory));
     double ms = 1e6;
@@ -404,22 +402,18 @@ static void print_stats(const struct run *run) {
                                        : "compile",
             (double)(run->opened_ns - run->ready_ns) / ms, (double)(run->made_ns - run->opened_ns) / ms,
             run->called_ns ? (double)(run->called_ns - run->made_ns) / ms : 0.0);
-    fprintf(stderr,
-            "husk: %" PRIu64 " host calls, %" PRIu64 " memory growths, memory %s, code %" PRIu64
-            " bytes for %s\n",
-            stats.host_calls, stats.memory_grows, memory, info.text_bytes, info.target_cpu);
-    fprintf(stderr,
-            "husk: %" PRIu64 " calls, %" PRIu64 " snapshots (%" PRIu64 " pages), %" PRIu64
-            " restores (%" PRIu64 " pages), %" PRIu64 " VMs made\n",
-            stats.calls, stats.snapshots, stats.snapshot_pages, stats.restores, stats.restore_pages_copied,
-            stats.vms_made);
+    fprintf(stderr, "husk: memory %s, code %" PRIu64 " bytes for %s\n", memory, info.text_bytes,
+            info.target_cpu);
+    print_engine_stats(stderr, run->engine);
 }
 
 static int run_all(struct run *run) {
     struct husk_error err = {.offset = HUSK_NO_OFFSET};
     int code = CLI_OK;
+    struct husk_engine_options options = HUSK_ENGINE_OPTIONS_INIT;
+    options.measure_times = run->has_stats;
     run->started_ns = now_ns();
-    int status = husk_engine_new(NULL, &run->engine, &err);
+    int status = husk_engine_new(&options, &run->engine, &err);
     if (status)
         return report_error(&run->report, NULL, &err);
     run->ready_ns = now_ns();

@@ -41,7 +41,7 @@ const char help_run[] =
     "      --stack SIZE        native stack: 16K to 64M (default 1M)\n"
     "      --timeout TIME      end the guest after so much time: 500ms, 2s (no unit: seconds)\n"
     "      --cpu-timeout TIME  the same, in CPU time\n"
-    "      --stats             say on standard error what the steps took\n"
+    "      --stats             say on standard error what the steps took, and what was counted\n"
     "  -O LEVEL                compile with 0 … 3 (default 2)\n"
     "      --cpu NAME          compile for this CPU (default: this machine)\n"
     "      --no-cache          compile anew, and store nothing\n"

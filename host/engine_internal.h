@@ -12,49 +12,13 @@
 #include "vm.h"
 #include "watchdog.h"
 
-/* HUSK_STAT(name): rows of struct husk_stats, in its order. */
-#define HUSK_STAT_LIST(HUSK_STAT)                                                                            \
-    HUSK_STAT(sandboxes_made)                                                                                \
-    HUSK_STAT(sandboxes_freed)                                                                               \
-    HUSK_STAT(vms_made)                                                                                      \
-    HUSK_STAT(vms_freed)                                                                                     \
-    HUSK_STAT(calls)                                                                                         \
-    HUSK_STAT(host_calls)                                                                                    \
-    HUSK_STAT(memory_grows)                                                                                  \
-    HUSK_STAT(traps)                                                                                         \
-    HUSK_STAT(exits)                                                                                         \
-    HUSK_STAT(deadlines)                                                                                     \
-    HUSK_STAT(interrupts)                                                                                    \
-    HUSK_STAT(guest_violations)                                                                              \
-    HUSK_STAT(snapshots)                                                                                     \
-    HUSK_STAT(snapshot_pages)                                                                                \
-    HUSK_STAT(restores)                                                                                      \
-    HUSK_STAT(restore_failures)                                                                              \
-    HUSK_STAT(restore_pages_copied)                                                                          \
-    HUSK_STAT(restore_pages_aged)                                                                            \
-    HUSK_STAT(loads_in_place)                                                                                \
-    HUSK_STAT(loads_rebuilt)                                                                                 \
-    HUSK_STAT(loads_new_vm)                                                                                  \
-    HUSK_STAT(unloads)                                                                                       \
-    HUSK_STAT(pool_hits)                                                                                     \
-    HUSK_STAT(pool_misses)                                                                                   \
-    HUSK_STAT(pool_drops)                                                                                    \
-    HUSK_STAT(memory_images_made)                                                                            \
-    HUSK_STAT(memory_images_mapped)                                                                          \
-    HUSK_STAT(restore_ns)                                                                                    \
-    HUSK_STAT(snapshot_ns)
-
 enum engine_stat {
-#define STAT_ENUM(name) STAT_##name,
-    HUSK_STAT_LIST(STAT_ENUM)
-#undef STAT_ENUM
-        STAT_COUNT
-};
-
-/* Counters are spread over cache lines, so that sandboxes on different threads do not fight for one. */
-#define STAT_SHARDS 16
-struct stat_shard {
-    _Alignas(64) atomic_uint_least64_t values[STAT_COUNT];
+#define STAT(name, metric, label, help) STAT_##name,
+#include "stats.def"
+#undef STAT
+    STAT_COUNTERS,
+    STAT_hot_pages = STAT_COUNTERS, /* goes up and down */
+    STAT_COUNT
 };
 
 /* A histogram of husk.h, for many threads. */
@@ -63,12 +27,18 @@ struct duration_counts {
     atomic_uint_least64_t buckets[HUSK_HISTOGRAM_BUCKETS];
 };
 
+/* Counters are spread over cache lines, so that sandboxes on different threads do not fight for one. */
+#define STAT_SHARDS 16
+struct stat_shard {
+    _Alignas(64) atomic_uint_least64_t values[STAT_COUNT];
+    struct duration_counts durations[HUSK_HISTOGRAM_HOST_CALL + 1];
+};
+
 struct husk_engine {
     atomic_uint refs;
     struct pagemap pagemap;
     struct pool pool;
     bool measures_times;
-    struct duration_counts durations[HUSK_HISTOGRAM_HOST_CALL + 1];
     const struct vm_ops *ops;
     struct vm_backend *backend;
     void (*backend_free)(struct vm_backend *backend);
@@ -103,7 +73,7 @@ static inline void engine_add(husk_engine *engine, uint32_t shard, enum engine_s
 }
 
 /* stats.c */
-void engine_measure(husk_engine *engine, enum husk_histogram_kind kind, uint64_t ns);
+void engine_measure(husk_engine *engine, uint32_t shard, enum husk_histogram_kind kind, uint64_t ns);
 
 static inline void engine_count(husk_engine *engine, uint32_t shard, enum engine_stat stat) {
     atomic_fetch_add_explicit(&engine->stats[shard].values[stat], 1, memory_order_relaxed);

@@ -113,7 +113,8 @@ bool hostcall_serve(husk_sandbox *sandbox, struct call_frame *frame, struct husk
     const uint64_t start_ns = is_measured ? clock_ns(CLOCK_MONOTONIC) : 0;
     int status = func->fn(&caller, func->user, args, results);
     if (is_measured)
-        engine_measure(sandbox->engine, HUSK_HISTOGRAM_HOST_CALL, clock_ns(CLOCK_MONOTONIC) - start_ns);
+        engine_measure(sandbox->engine, sandbox->stat_shard, HUSK_HISTOGRAM_HOST_CALL,
+                       clock_ns(CLOCK_MONOTONIC) - start_ns);
     sandbox->values_used -= used;
     if (!caller_finish(&caller, func, status, results, outcome))
         return false;

@@ -141,6 +141,7 @@ static void memory_free(husk_sandbox *sandbox) {
     struct memory_set old = {sandbox->arena, sandbox->template, sandbox->space};
     memory_done(&old);
     hotset_done(&sandbox->hotset);
+    sandbox_count_hot(sandbox);
     husk_image_unref(sandbox->mapped);
     sandbox->arena = (struct arena){0};
     sandbox->template = NULL;
@@ -180,6 +181,7 @@ int machine_build(husk_sandbox *sandbox, husk_image *image, const struct sizing 
     if (status != 0)
         return status;
     hotset_prefill(&sandbox->hotset, &sandbox->arena, image);
+    sandbox_count_hot(sandbox);
     machine_change_end(sandbox);
     return 0;
 }

@@ -6,6 +6,7 @@
 #define HOST_POOL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,7 +17,8 @@
 struct pool {
     pthread_mutex_t lock;
     husk_sandbox **idle; /* oldest first; `max` of them fit */
-    uint32_t count, max;
+    uint32_t max;
+    atomic_uint count; /* statistics read it without the lock */
     bool is_closed;
 };
 

@@ -259,5 +259,7 @@ int restore_in_place(husk_sandbox *sandbox, husk_image *image, const struct sizi
     machine_change_end(sandbox);
     engine_add(sandbox->engine, sandbox->stat_shard, STAT_restore_pages_copied, counts.copied);
     engine_add(sandbox->engine, sandbox->stat_shard, STAT_restore_pages_aged, counts.aged);
+    engine_add(sandbox->engine, sandbox->stat_shard, STAT_restore_pages_hot, sandbox->hotset.count);
+    sandbox_count_hot(sandbox);
     return 0;
 }

@@ -18,15 +18,25 @@
 #define NESTED_STACK_GAP_BYTES 256u
 #define START_RFLAGS 0x3202u /* guest/entry.S */
 
-void sandbox_poison(husk_sandbox *sandbox, enum husk_outcome_kind kind) {
+void sandbox_poison(husk_sandbox *sandbox, enum poison_cause cause) {
+    static const struct {
+        enum engine_stat stat;
+        enum husk_outcome_kind kind;
+    } causes[] = {[POISON_DEADLINE] = {STAT_poisonings_deadline, HUSK_DEADLINE},
+                  [POISON_INTERRUPT] = {STAT_poisonings_interrupt, HUSK_INTERRUPTED},
+                  [POISON_GUEST_VIOLATION] = {STAT_poisonings_guest_violation, HUSK_GUEST_VIOLATION},
+                  [POISON_VM_FAILURE] = {STAT_poisonings_vm_failure, HUSK_GUEST_VIOLATION},
+                  [POISON_RESTORE_FAILURE] = {STAT_poisonings_restore_failure, HUSK_GUEST_VIOLATION}};
+    if (!sandbox->is_poisoned)
+        engine_count(sandbox->engine, sandbox->stat_shard, causes[cause].stat);
     sandbox->is_poisoned = true;
-    sandbox->poisoned_by = kind;
+    sandbox->poisoned_by = causes[cause].kind;
 }
 
 void outcome_violation(husk_sandbox *sandbox, struct husk_outcome *outcome, const char *format, ...) {
     outcome_begin(outcome, HUSK_GUEST_VIOLATION);
     outcome->is_poisoned = true;
-    sandbox_poison(sandbox, HUSK_GUEST_VIOLATION);
+    sandbox_poison(sandbox, POISON_GUEST_VIOLATION);
     va_list args;
     va_start(args, format);
     vsnprintf(outcome->message, sizeof outcome->message, format, args);
@@ -43,7 +53,7 @@ static void outcome_cut(husk_sandbox *sandbox, enum husk_outcome_kind kind, bool
     if (!did_run)
         return;
     outcome->is_poisoned = true;
-    sandbox_poison(sandbox, kind);
+    sandbox_poison(sandbox, kind == HUSK_DEADLINE ? POISON_DEADLINE : POISON_INTERRUPT);
     backtrace_fill(sandbox, outcome);
 }
 
@@ -161,7 +171,7 @@ static int run_until_end(husk_sandbox *sandbox, struct call_frame *frame, struct
         struct vm_exit exit;
         int status = sandbox->ops->run(sandbox->vm, &exit, err);
         if (status != 0) {
-            sandbox_poison(sandbox, HUSK_GUEST_VIOLATION);
+            sandbox_poison(sandbox, POISON_VM_FAILURE);
             sandbox->has_failed_vm = true;
             return error_while(err, status, "running the guest; the sandbox is poisoned");
         }
@@ -249,7 +259,8 @@ int run_call(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva, const
         set_start_regs(sandbox, thunk_gva, code_gva);
         status = run_until_end(sandbox, &frame, ret_outcome, err);
         if (is_measured)
-            engine_measure(sandbox->engine, HUSK_HISTOGRAM_CALL, clock_ns(CLOCK_MONOTONIC) - start_ns);
+            engine_measure(sandbox->engine, sandbox->stat_shard, HUSK_HISTOGRAM_CALL,
+                           clock_ns(CLOCK_MONOTONIC) - start_ns);
     }
     frame_leave(sandbox, &frame);
     if (status == 0)

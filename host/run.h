@@ -37,7 +37,6 @@ static inline void outcome_begin(struct husk_outcome *outcome, enum husk_outcome
 /* The guest did what no compiled module does. */
 void outcome_violation(husk_sandbox *sandbox, struct husk_outcome *outcome, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-void sandbox_poison(husk_sandbox *sandbox, enum husk_outcome_kind kind);
 
 /* hostcall.c: serve the host call that the mailbox describes. True: resume the guest. False: the call ended, see outcome. */
 bool hostcall_serve(husk_sandbox *sandbox, struct call_frame *frame, struct husk_outcome *outcome);

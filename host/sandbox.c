@@ -66,7 +66,7 @@ static void apply_imports(husk_sandbox *sandbox) {
 
 /* Memory of a sandbox that was used before must become equal to the image; a fresh one is. */
 static int make_memory_equal(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes,
-                             struct husk_error *err) {
+                             bool is_load, struct husk_error *err) {
     const uint64_t start_ns = clock_ns(CLOCK_MONOTONIC);
     const bool was_used = sandbox->mapped != NULL;
     const bool had_vm = sandbox->vm != NULL;
@@ -82,13 +82,17 @@ static int make_memory_equal(husk_sandbox *sandbox, husk_image *image, const str
         engine_add(sandbox->engine, sandbox->stat_shard, STAT_restore_failures, was_used);
         return status;
     }
-    engine_count(sandbox->engine, sandbox->stat_shard, kind);
+    if (is_load) {
+        engine_count(sandbox->engine, sandbox->stat_shard, kind);
+        engine_add(sandbox->engine, sandbox->stat_shard, STAT_loads_from_snapshot, image->is_snapshot);
+    }
     if (!was_used)
         return 0;
     const uint64_t ns = clock_ns(CLOCK_MONOTONIC) - start_ns;
     engine_count(sandbox->engine, sandbox->stat_shard, STAT_restores);
-    engine_add(sandbox->engine, sandbox->stat_shard, STAT_restore_ns, ns);
-    engine_measure(sandbox->engine, HUSK_HISTOGRAM_RESTORE, ns);
+    if (kind != STAT_loads_in_place)
+        engine_count(sandbox->engine, sandbox->stat_shard, STAT_restores_rebuilt);
+    engine_measure(sandbox->engine, sandbox->stat_shard, HUSK_HISTOGRAM_RESTORE, ns);
     return 0;
 }
 
@@ -113,7 +117,7 @@ int sandbox_load(husk_sandbox *sandbox, husk_image *image, struct linkage *take_
     if (status == 0) {
         status = linkage_check_states(take_link, image, err);
         if (status == 0)
-            status = make_memory_equal(sandbox, image, &sizes, err);
+            status = make_memory_equal(sandbox, image, &sizes, true, err);
         if (status != 0)
             sizing_done(&sizes);
     }
@@ -124,6 +128,7 @@ int sandbox_load(husk_sandbox *sandbox, husk_image *image, struct linkage *take_
         return status;
     }
     linkage_load_states(take_link, image);
+    engine_add(sandbox->engine, sandbox->stat_shard, STAT_unloads, sandbox->image != NULL);
     linkage_done(&sandbox->link);
     sizing_done(&sandbox->sizes);
     sandbox->link = *take_link;
@@ -257,8 +262,7 @@ int husk_sandbox_unload(husk_sandbox *sandbox, struct husk_error *err) {
 static int restore_failed(husk_sandbox *sandbox, bool has_changed, int status, struct husk_error *err) {
     if (!has_changed)
         return error_while(err, status, "restoring a sandbox; it is as it was");
-    sandbox->is_poisoned = true;
-    sandbox->poisoned_by = HUSK_GUEST_VIOLATION;
+    sandbox_poison(sandbox, POISON_RESTORE_FAILURE);
     return error_while(err, status,
                        "restoring a sandbox; it must be restored again, or loaded into, before it is called");
 }
@@ -283,7 +287,7 @@ int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct husk_e
     if (status != 0)
         return error_while(err, status, "restoring a sandbox; it is as it was");
     const uint32_t changes = sandbox->changes_begun;
-    status = make_memory_equal(sandbox, image, &sizes, err);
+    status = make_memory_equal(sandbox, image, &sizes, false, err);
     if (status != 0) {
         sizing_done(&sizes);
         return restore_failed(sandbox, sandbox->changes_begun != changes, status, err);

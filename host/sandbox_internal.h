@@ -44,7 +44,8 @@ struct husk_sandbox {
     struct vm *vm;
     struct kicker kicker;
     struct hotset hotset;
-    bool has_failed_vm; /* running it failed, which no guest can cause: not for the pool */
+    uint32_t hot_pages_counted; /* of this sandbox in the engine's STAT_hot_pages */
+    bool has_failed_vm;         /* running it failed, which no guest can cause: not for the pool */
     /* Changes of the machine that were begun since it was last whole: what fails before it begins one leaves this number as it was. Not
      * 0 between calls: a change failed half-way, and the machine must be built anew. */
     uint32_t changes_begun;
@@ -80,6 +81,16 @@ static inline bool machine_is_whole(const husk_sandbox *sandbox) {
     return sandbox->changes_begun == 0;
 }
 
+/* The hot set has changed: after a load, a restore, and when its memory goes. */
+static inline void sandbox_count_hot(husk_sandbox *sandbox) {
+    const uint32_t count = sandbox->hotset.count;
+    if (count == sandbox->hot_pages_counted)
+        return;
+    engine_add(sandbox->engine, sandbox->stat_shard, STAT_hot_pages,
+               (uint64_t)count - sandbox->hot_pages_counted);
+    sandbox->hot_pages_counted = count;
+}
+
 /* restore.c. Make memory equal to an image, in place. Fails as machine_build() does; only that can be tried then. */
 bool restore_is_possible(const husk_sandbox *sandbox, const husk_image *image, const struct sizing *sizes);
 int restore_in_place(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes,
@@ -96,6 +107,16 @@ int sandbox_check_idle(const husk_sandbox *sandbox, const char *what, struct hus
  * need not look at these pages for ever after. */
 int sandbox_span(const husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uint64_t count,
                  uint8_t **ret_span, struct husk_error *err);
+
+/* run.c: from now on only a restore, an unload or freeing. Counted by its cause, unless it is poisoned already. */
+enum poison_cause {
+    POISON_DEADLINE,
+    POISON_INTERRUPT,
+    POISON_GUEST_VIOLATION,
+    POISON_VM_FAILURE,
+    POISON_RESTORE_FAILURE
+};
+void sandbox_poison(husk_sandbox *sandbox, enum poison_cause cause);
 
 /* run.c: must the running call end? For host functions of ours that wait (the kick signal ends a system call, and this says why). */
 bool sandbox_is_cut(const husk_sandbox *sandbox);

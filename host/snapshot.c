@@ -21,16 +21,16 @@
  *   in a snapshot, and brought back   link.groups' states (linkage_save_states()), sizes.table_entries, arena: memories' contents and
  *                                     sizes, data
  *   nothing between two calls         mailbox and stack of the arena (zero), frame, depth, values_used, regs of the VM
- *   set anew by load and restore      mapped, image, template, hotset, start, owes_restored_call, is_poisoned, poisoned_by, is_broken
- *   not the instance's, unchanged     engine, ops, stat_shard, options, vm, kicker, space, has_failed_vm, is_interrupted; link's
- *                                     definitions; the limits in sizes; overlays are contents, and their mappings go
+ *   set anew by load and restore      mapped, image, template, hotset, start, owes_restored_call, is_poisoned, poisoned_by, changes_begun
+ *   not the instance's, unchanged     engine, ops, stat_shard, hot_pages_counted, options, vm, kicker, space, has_failed_vm,
+ *                                     is_interrupted; link's definitions; the limits in sizes; overlays are contents, and their mappings go
  *
  * The state of WASI has its own tripwire in wasi_state.c.
  */
 _Static_assert(sizeof(struct husk_sandbox) - sizeof(struct husk_sandbox_options) - sizeof(struct arena) -
                        sizeof(struct kicker) - sizeof(struct hotset) - sizeof(struct linkage) -
                        sizeof(struct sizing) ==
-                   104,
+                   112,
                "a new field of struct husk_sandbox");
 _Static_assert(sizeof(struct linkage) == 72 && sizeof(struct group_state) == 16, "a new field of linkage.h");
 _Static_assert(sizeof(struct sizing) == 56, "a new field of struct sizing");
@@ -338,8 +338,7 @@ int husk_sandbox_snapshot(husk_sandbox *sandbox, husk_image **ret_snapshot, stru
     hotset_learn(&sandbox->hotset, &sandbox->arena, snapshot);
     const uint64_t ns = clock_ns(CLOCK_MONOTONIC) - start_ns;
     engine_count(sandbox->engine, sandbox->stat_shard, STAT_snapshots);
-    engine_add(sandbox->engine, sandbox->stat_shard, STAT_snapshot_ns, ns);
-    engine_measure(sandbox->engine, HUSK_HISTOGRAM_SNAPSHOT, ns);
+    engine_measure(sandbox->engine, sandbox->stat_shard, HUSK_HISTOGRAM_SNAPSHOT, ns);
     *ret_snapshot = snapshot;
     return 0;
 }

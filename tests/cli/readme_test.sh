@@ -1,5 +1,5 @@
 # tests/cli/readme_test.sh: what the documents say is so: the README's C program is examples/hello.c, links lead to files, make
-# targets exist, and so do the options of husk that the first screen shows.
+# targets exist, so do functions, types, constants and metrics, and what they show of C compiles.
 . "${HUSK_SOURCE:-.}/tests/harness.sh"
 cd "$HUSK_SOURCE" || exit 1
 documents="README.md CONTRIBUTING.md SECURITY.md CHANGELOG.md $(echo docs/*.md)"
@@ -15,4 +15,45 @@ done < <(grep -H -o -E '\]\([^)#:]+[^):]*\)' $documents | sed -E 's/^([^:]*):\]\
 for target in $(grep -h -o -E '(^|`)make [a-z-]+' $documents | sed 's/.*make //' | sort -u); do
     check "there is a target $target" grep -q -E "^$target:" Makefile
 done
+
+# ---- names ----
+manuals=$(echo docs/man/*.1)
+# The headers without their comments: a name that only a comment has does not exist.
+awk -v RS='[*]/' '{ sub(/\/[*].*/, "") } 1' include/husk.h include/husk_compile.h >"$scratch/headers"
+grep -ohE '^HUSK_API[^(]*\(' "$scratch/headers" | grep -oE 'husk_[a-z0-9_]+' | sort -u >"$scratch/functions"
+check "functions were found" test "$(wc -l <"$scratch/functions")" -gt 60
+{
+    grep -ohE '\bhusk_[a-z0-9_]+' "$scratch/headers"
+    echo 'husk_compile' # the header's name
+    grep -ohE '"[a-z_]+"' host/stats.def host/stats.c | tr -d '"' | sed 's/^/husk_/' # metrics
+    # What the guest exports, what is not of the interface, and an example of a name.
+    printf '%s\n' husk_restored husk_image_note husk_bench husk_noun_verb
+} | sort -u >"$scratch/names"
+# shellcheck disable=SC2086
+for name in $(grep -ohE '\bhusk_[a-z0-9_]*[a-z0-9]\(' $documents $manuals | tr -d '(' | sort -u); do
+    [ "$name" = husk_restored ] || check "there is a function $name" grep -qx "$name" "$scratch/functions"
+done
+# shellcheck disable=SC2086
+for name in $(grep -ohE '\bhusk_[a-z0-9_]*[a-z0-9]' $documents $manuals | sort -u); do
+    check "there is a $name" grep -qx "$name" "$scratch/names"
+done
+{
+    grep -ohE '\bHUSK_[A-Z0-9_]+' "$scratch/headers"
+    sed -nE 's/.*HUSK_STATUS\(([A-Z_]+), [0-9]+.*/HUSK_E_\1/p' "$scratch/headers"
+    grep -rohE '\bHUSK_[A-Z0-9_]+' abi cli tests tools CMakeLists.txt Makefile # variables, options, the format
+} | sort -u >"$scratch/constants"
+# shellcheck disable=SC2086
+for name in $(grep -ohE '\bHUSK_[A-Z0-9_]*[A-Z0-9]' $documents $manuals | sort -u); do
+    check "there is a $name" grep -qx "$name" "$scratch/constants"
+done
+# Members of structs that docs/from-hyperlight.md names beside the other library's setters.
+for name in memory_max_bytes stack_bytes stdout_fd measure_times host_call_depth_max is_poisoned; do
+    check "from-hyperlight.md names $name" grep -q "$name" docs/from-hyperlight.md
+    check "there is a member $name" grep -qE "\b$name\b" "$scratch/headers"
+done
+
+# ---- C ----
+awk '/^```c$/ { inside = 1; next } /^```$/ { inside = 0 } inside' docs/from-hyperlight.md >"$scratch/hyperlight.c"
+check "from-hyperlight.md has a program" grep -q husk_sandbox_restore "$scratch/hyperlight.c"
+check "from-hyperlight.md's program compiles" cc -std=c11 -Wall -Wextra -Werror -fsyntax-only -Iinclude "$scratch/hyperlight.c"
 finish

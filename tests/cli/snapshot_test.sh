@@ -38,8 +38,14 @@ got=$("$husk" inspect ready.husk)
 contains "inspect: kind" "$got" "kind            snapshot"
 contains "inspect: memory" "$got" "memory_pages    3"
 contains "inspect: tables" "$got" "table_entries   5"
-contains "statistics" "$("$husk" run --stats --invoke next ready.husk 2>&1)" "0 snapshots (0 pages), 0 restores (0 pages), 1 VMs made"
-contains "statistics of a snapshot" "$("$husk" snapshot --stats app.wasm -o s.husk 2>&1)" " 1 snapshots ("
+got=$("$husk" run --stats --invoke next ready.husk 2>&1)
+contains "statistics: calls" "$got" "husk: 1 calls in "
+contains "statistics: snapshots" "$got" "husk: 0 snapshots (0 pages, "
+contains "statistics: restores" "$got" " 0 restores (0 pages copied, "
+contains "statistics: loads" "$got" "husk: loads: 0 in place, 0 rebuilt, 1 with a new VM (1 of snapshots); 0 unloads, 0 pool hits, 1 VMs made, 1 alive"
+same "statistics: nothing is poisoned" "$(grep -c poisoned <<<"$got")" 0
+contains "statistics of a snapshot" "$("$husk" snapshot --stats app.wasm -o s.husk 2>&1)" "husk: 1 snapshots (1 pages, 4 KiB) in "
+contains "statistics: poisoned" "$("$husk" run --stats --timeout 1s --invoke spin ready.husk 2>&1)" "husk: 1 poisoned by: deadline"
 
 # ---- A file like any other ----
 

@@ -170,7 +170,7 @@ TEST(a_restore_to_a_size_within_a_large_page_keeps_spans) {
         husk_engine_stats(lab.engine, &before);
         CHECK_OK(husk_sandbox_restore(lab.sandbox, i % 2 == 0 ? snapshot : lab.image, &lab.err), lab.err);
         husk_engine_stats(lab.engine, &after);
-        CHECK_EQ_U64(after.loads_rebuilt, before.loads_rebuilt);
+        CHECK_EQ_U64(after.restores_rebuilt, before.restores_rebuilt);
         const int pages = i % 2 == 0 ? 42 : 32;
         CHECK_EQ_U64(husk_memory_bytes(lab.sandbox, 0), (uint64_t)pages * HUSK_WASM_PAGE_SIZE);
         for (int32_t page = 0; page < pages; page++)

@@ -1,6 +1,6 @@
 /*
  * tests/kvm/uniqueness_test.c: husk_restored() gets fresh entropy exactly once after each restore or load of a snapshot, before the first
- * call; a function of that name and another type is left alone. And the counters and histograms that go with all this.
+ * call; a function of that name and another type is left alone.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -114,63 +114,6 @@ TEST(a_trap_in_it_is_the_calls) {
         CHECK_EQ_U64(lab.outcome.trap, HUSK_TRAP_UNREACHABLE);
     }
     husk_image_unref(snapshot);
-    wat_lab_close(&lab);
-}
-
-/* ---- Figures ---- */
-
-struct text {
-    char bytes[65536];
-    size_t count, pieces, fails_at;
-};
-
-static int text_write(void *user, const char *bytes, size_t count) {
-    struct text *text = user;
-    if (text->fails_at != 0 && ++text->pieces == text->fails_at)
-        return -77;
-    CHECK(text->count + count < sizeof text->bytes);
-    memcpy(text->bytes + text->count, bytes, count);
-    text->count += count;
-    text->bytes[text->count] = 0;
-    return 0;
-}
-
-TEST(counters_and_histograms_agree) {
-    SKIP_WITHOUT_COMPILER();
-    static struct text text;
-    struct wat_lab lab = {0};
-    struct husk_engine_options options = HUSK_ENGINE_OPTIONS_INIT;
-    struct husk_histogram histogram;
-    struct husk_stats stats;
-    husk_image *snapshot = NULL;
-    options.measure_times = true;
-    CHECK_OK(husk_engine_new(&options, &lab.engine, &lab.err), lab.err);
-    wat_lab_open(&lab, good_module, NULL);
-    for (int i = 0; i < 20; i++) {
-        call(&lab, lab.sandbox, "count");
-        CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
-        CHECK_OK(husk_sandbox_restore(lab.sandbox, snapshot, &lab.err), lab.err);
-        husk_image_unref(snapshot);
-    }
-    husk_engine_stats(lab.engine, &stats);
-    CHECK_EQ_U64(stats.restores, 20);
-    CHECK_EQ_U64(stats.snapshots, 20);
-    husk_engine_histogram(lab.engine, HUSK_HISTOGRAM_RESTORE, &histogram);
-    CHECK_EQ_U64(histogram.count, 20);
-    CHECK_EQ_U64(histogram.sum_ns, stats.restore_ns);
-    husk_engine_histogram(lab.engine, HUSK_HISTOGRAM_SNAPSHOT, &histogram);
-    CHECK_EQ_U64(histogram.count, 20);
-    CHECK_EQ_U64(histogram.sum_ns, stats.snapshot_ns);
-    husk_engine_histogram(lab.engine, HUSK_HISTOGRAM_CALL, &histogram);
-    CHECK_EQ_U64(histogram.count, stats.calls);
-    CHECK(histogram.sum_ns / histogram.count > 100);
-    CHECK_EQ_I64(husk_engine_prometheus(lab.engine, text_write, &text), 0);
-    CHECK_CONTAINS(text.bytes, "# TYPE husk_restores_total counter\nhusk_restores_total 20\n");
-    CHECK_CONTAINS(text.bytes, "husk_restore_seconds_count 20\n");
-    CHECK_CONTAINS(text.bytes, "husk_vms 1\n");
-    text = (struct text){.fails_at = 3};
-    CHECK_EQ_I64(husk_engine_prometheus(lab.engine, text_write, &text), -77);
-    CHECK_EQ_U64(text.pieces, 3);
     wat_lab_close(&lab);
 }
 

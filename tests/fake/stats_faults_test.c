@@ -1,0 +1,204 @@
+/*
+ * tests/fake/stats_faults_test.c: what is counted when the VM fails (a scripted one, whose named operation fails) or the kernel.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "fault_wraps.h"
+#include "guest_image.h"
+#include "harness.h"
+#include "husk.h"
+#include "mailbox.h"
+#include "ports.h"
+#include "vm_fake.h"
+
+static const char *failing; /* the operation; NULL: none */
+
+static bool fails(const char *what) {
+    return failing != NULL && strcmp(what, failing) == 0;
+}
+
+/* "grow" asks for one page. */
+static void guest_script(struct vm *vm, void *user, struct vm_exit *ret_exit) {
+    (void)user;
+    struct husk_mailbox *mailbox = fake_memory(vm, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES);
+    ret_exit->port = HUSK_PORT_CALL_DONE;
+    if (vm->regs.rdi != guest_gva(guest_grow) || vm->regs.rcx++ != 0)
+        return;
+    mailbox->service_op = HUSK_SERVICE_MEMORY_GROW;
+    mailbox->service_arg[0] = 0;
+    mailbox->service_arg[1] = 1;
+    ret_exit->port = HUSK_PORT_SERVICE;
+}
+
+static int host_nothing(husk_caller *caller, void *user, const struct husk_value *args,
+                        struct husk_value *results) {
+    (void)caller, (void)user, (void)args, (void)results;
+    return 0;
+}
+
+struct world {
+    struct vm_backend backend;
+    husk_engine *engine;
+    husk_image *image;
+    husk_imports *imports;
+    husk_sandbox *sandbox;
+    struct husk_error err;
+};
+
+static void world_make(struct world *world) {
+    static const husk_type i64_type = HUSK_I64;
+    const struct husk_functype type = {&i64_type, 1, &i64_type, 1};
+    size_t count;
+    uint8_t *bytes = guest_image_make(&count);
+    failing = NULL;
+    *world = (struct world){.backend = {.guest = guest_script, .fails = fails}};
+    CHECK_OK(fake_engine_new(&world->backend, &world->engine, &world->err), world->err);
+    CHECK_OK(husk_image_open_buffer(world->engine, bytes, count, true, &world->image, &world->err),
+             world->err);
+    CHECK_OK(husk_imports_new(world->engine, &world->imports, &world->err), world->err);
+    CHECK_OK(husk_imports_func(world->imports, "env", "host", &type, host_nothing, NULL, NULL, &world->err),
+             world->err);
+    CHECK_OK(
+        husk_sandbox_new(world->engine, world->image, world->imports, NULL, &world->sandbox, &world->err),
+        world->err);
+    free(bytes);
+}
+
+static void world_free(struct world *world) {
+    husk_sandbox_free(world->sandbox);
+    husk_imports_free(world->imports);
+    husk_image_unref(world->image);
+    husk_engine_free(world->engine);
+    CHECK_EQ_U64(world->backend.vms, 0);
+}
+
+static struct husk_stats stats_of(const struct world *world) {
+    struct husk_stats stats;
+    husk_engine_stats(world->engine, &stats);
+    return stats;
+}
+
+static int call_grow(struct world *world, husk_sandbox *sandbox) {
+    struct husk_value arg = {.type = HUSK_I64, .of.i64 = 1}, old;
+    struct husk_outcome outcome;
+    return husk_call(sandbox, "grow", &arg, 1, &old, 1, NULL, &outcome, &world->err);
+}
+
+TEST(a_vm_that_fails_poisons) {
+    struct world world;
+    world_make(&world);
+    failing = "run";
+    CHECK_STATUS(call_grow(&world, world.sandbox), HUSK_E_SYS);
+    CHECK_STATUS(call_grow(&world, world.sandbox), HUSK_E_POISONED);
+    struct husk_stats stats = stats_of(&world);
+    CHECK_EQ_U64(stats.poisonings_vm_failure, 1);
+    CHECK_EQ_U64(stats.poisonings_guest_violation, 0);
+    CHECK_EQ_U64(stats.guest_violations, 0);
+    CHECK_EQ_U64(stats.calls, 1);
+    husk_sandbox_free(world.sandbox); /* such a VM is not kept */
+    world.sandbox = NULL;
+    stats = stats_of(&world);
+    CHECK_EQ_U64(stats.vms, 0);
+    CHECK_EQ_U64(stats.pool_idle, 0);
+    world_free(&world);
+}
+
+/* A larger snapshot needs a memory slot, which is what fails: nothing has changed by then. */
+TEST(a_restore_that_changes_nothing_poisons_nobody) {
+    struct world world;
+    husk_sandbox *small = NULL;
+    husk_image *large = NULL;
+    world_make(&world);
+    CHECK_OK(husk_sandbox_new(world.engine, world.image, world.imports, NULL, &small, &world.err), world.err);
+    CHECK_OK(call_grow(&world, world.sandbox), world.err);
+    CHECK_OK(husk_sandbox_snapshot(world.sandbox, &large, &world.err), world.err);
+    failing = "set_slot";
+    CHECK_STATUS(husk_sandbox_restore(small, large, &world.err), HUSK_E_SYS);
+    CHECK_STATUS(husk_sandbox_restore(small, large, &world.err), HUSK_E_SYS);
+    struct husk_stats stats = stats_of(&world);
+    CHECK_EQ_U64(stats.restore_failures, 2);
+    CHECK_EQ_U64(stats.poisonings_restore_failure, 0);
+    CHECK_EQ_U64(stats.restores, 0);
+    failing = NULL;
+    CHECK_OK(husk_sandbox_restore(small, large, &world.err), world.err);
+    stats = stats_of(&world);
+    CHECK_EQ_U64(stats.restores, 1);
+    CHECK_EQ_U64(stats.restores_rebuilt, 0);
+    CHECK_EQ_U64(stats.restore_failures, 2);
+    CHECK_EQ_U64(stats.vms_made, 2);
+    husk_sandbox_free(small);
+    husk_image_unref(large);
+    world_free(&world);
+}
+
+/* Grown memory is unmapped, and then cannot be discarded; the machine is built anew by the one that succeeds. */
+TEST(a_restore_that_fails_half_way_poisons_once) {
+    struct world world;
+    world_make(&world);
+    CHECK_OK(call_grow(&world, world.sandbox), world.err);
+    for (int i = 0; i < 2; i++) {
+        fault_arm(FAULT_ONCE, 1, i == 0 ? "MADV_DONTNEED" : "mmap");
+        CHECK_STATUS(husk_sandbox_restore(world.sandbox, world.image, &world.err),
+                     i == 0 ? HUSK_E_SYS : HUSK_E_NOMEM);
+        fault_disarm();
+    }
+    struct husk_stats stats = stats_of(&world);
+    CHECK_EQ_U64(stats.restore_failures, 2);
+    CHECK_EQ_U64(stats.poisonings_restore_failure, 1);
+    CHECK_EQ_U64(stats.restores, 0);
+    CHECK_OK(husk_sandbox_restore(world.sandbox, world.image, &world.err), world.err);
+    stats = stats_of(&world);
+    CHECK_EQ_U64(stats.restores, 1);
+    CHECK_EQ_U64(stats.restores_rebuilt, 1);
+    CHECK_EQ_U64(stats.restore_failures, 2);
+    CHECK_EQ_U64(stats.vms_made, 1);
+    world_free(&world);
+}
+
+/* The instance is gone then, so nobody is poisoned. */
+TEST(a_load_that_fails_is_no_load) {
+    struct world world;
+    world_make(&world);
+    CHECK_OK(husk_sandbox_unload(world.sandbox, &world.err), world.err);
+    struct husk_stats before = stats_of(&world);
+    husk_image *other = NULL;
+    size_t count;
+    uint8_t *bytes = guest_image_make(&count);
+    CHECK_OK(husk_image_open_buffer(world.engine, bytes, count, true, &other, &world.err), world.err);
+    failing = "set_slot";
+    CHECK_STATUS(husk_sandbox_load(world.sandbox, other, world.imports, &world.err), HUSK_E_SYS);
+    failing = NULL;
+    struct husk_stats stats = stats_of(&world);
+    CHECK_EQ_U64(stats.restore_failures - before.restore_failures, 1);
+    CHECK_EQ_U64(stats.loads_rebuilt + stats.loads_in_place + stats.loads_new_vm, before.loads_new_vm);
+    CHECK_EQ_U64(stats.poisonings_restore_failure, 0);
+    CHECK_EQ_U64(stats.restores, before.restores);
+    CHECK_OK(husk_sandbox_load(world.sandbox, other, world.imports, &world.err), world.err);
+    stats = stats_of(&world);
+    CHECK_EQ_U64(stats.loads_rebuilt, 1);
+    CHECK_EQ_U64(stats.restores - before.restores, 1);
+    free(bytes);
+    husk_image_unref(other);
+    world_free(&world);
+}
+
+/* No VM: nothing was restored, nothing loaded, nobody is there. */
+TEST(a_sandbox_that_cannot_be_made) {
+    struct world world;
+    husk_sandbox *none = NULL;
+    world_make(&world);
+    failing = "create";
+    CHECK_STATUS(husk_sandbox_new(world.engine, world.image, world.imports, NULL, &none, &world.err),
+                 HUSK_E_SYS);
+    struct husk_stats stats = stats_of(&world);
+    CHECK_EQ_U64(stats.sandboxes, 1);
+    CHECK_EQ_U64(stats.sandboxes_made, 1);
+    CHECK_EQ_U64(stats.loads_new_vm, 1);
+    CHECK_EQ_U64(stats.pool_misses, 2);
+    CHECK_EQ_U64(stats.vms, 1);
+    CHECK_EQ_U64(stats.restore_failures, 0);
+    world_free(&world);
+}
+
+TEST_MAIN()

@@ -1,0 +1,33 @@
+/*
+ * tests/support/prometheus_text.h: a strict reader of Prometheus's text format 0.0.4, for what this project writes: every metric has HELP and
+ * TYPE before its samples, which stand together; names, labels and numbers are well-formed; counters end in _total;
+ * histograms have ascending bounds up to +Inf, counts that never fall, a sum and a count.
+ */
+#ifndef TESTS_SUPPORT_PROMETHEUS_TEXT_H
+#define TESTS_SUPPORT_PROMETHEUS_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PROMETHEUS_SAMPLES_MAX 512
+#define PROMETHEUS_NAME_MAX 80
+
+struct prometheus_sample {
+    char name[PROMETHEUS_NAME_MAX];
+    char labels[PROMETHEUS_NAME_MAX]; /* as written, without the braces */
+    double number;
+};
+
+struct prometheus_text {
+    struct prometheus_sample samples[PROMETHEUS_SAMPLES_MAX];
+    size_t samples_count;
+    char complaint[256]; /* what is wrong with the text */
+};
+
+bool prometheus_parse(const char *text, struct prometheus_text *ret_text);
+/* NULL: there is none. */
+const struct prometheus_sample *prometheus_find(const struct prometheus_text *text, const char *name,
+                                                const char *labels);
+
+#endif
