@@ -4,38 +4,59 @@
  *
  *   pool plugin.wasm FUNCTION [THREADS [SOCKET]] <requests      (guests/plugin.c)
  *
- * Answers go to standard output in the order of the requests; with SOCKET (a path, created) requests come from whoever connects to
- * it, one connection per worker at a time, and answers go back there. At the end: latencies, on standard error.
+ * Answers go to standard output in the order of the requests. With SOCKET (a path, created and removed; or 127.0.0.1:PORT) requests come from
+ * whoever connects to it, and answers go back there; each worker serves one connection at a time. A request that takes too long is cut off,
+ * and the next one finds a clean guest all the same. The end of the input, SIGINT or SIGTERM end the pool: what is being answered is
+ * answered, and latencies are printed on standard error.
  */
+#include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "example.h"
+#include "lines.h"
 
 #define THREADS_MAX 64
-#define LATENCIES_MAX 1000000
+#define LATENCIES_MAX 1000000 /* the last ones */
+#define REQUEST_NS_MAX 100000000u
+#define SILENCE_MS_MAX 30000 /* of a client, that a worker waits for */
 
 struct pool {
     husk_engine *engine;
     husk_imports *imports;
     husk_image *ready; /* the guest after its initialisation */
     const char *function;
-    int listener;         /* -1: requests are lines of standard input */
+    int listener;               /* -1: requests are lines of standard input */
+    pthread_mutex_t input_lock; /* of the next two */
+    struct lines input;
+    uint64_t next_request;
     pthread_mutex_t lock; /* of all below */
+    bool is_output_gone;
     pthread_cond_t answered;
-    uint64_t next_request, next_answer;
+    uint64_t next_answer;
     uint32_t *latencies_ns;
-    size_t latencies_count;
-    unsigned failures;
+    uint64_t requests_count, failures_count;
 };
+
+struct worker {
+    struct pool *pool;
+    husk_sandbox *sandbox;
+    pthread_t thread;
+};
+
+struct answer {
+    char *text; /* malloc()ed; NULL: no memory */
+    size_t count;
+};
+
+/* ---- One request ---- */
 
 static uint64_t now_ns(void) {
     struct timespec now;
@@ -43,100 +64,137 @@ static uint64_t now_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* One request in a clean state. The answer is malloc()ed: what the guest said, or why it said nothing. */
-static char *serve(struct pool *pool, husk_sandbox *sandbox, const char *request, size_t bytes) {
+static struct answer answer_error(const char *why) {
+    char text[600];
+    int count = snprintf(text, sizeof(text), "error: %s", why);
+    return (struct answer){strdup(text), count > 0 ? (size_t)count : 0};
+}
+
+static void count_request(struct pool *pool, uint64_t took_ns, bool is_good) {
+    pthread_mutex_lock(&pool->lock);
+    pool->latencies_ns[pool->requests_count++ % LATENCIES_MAX] =
+        (uint32_t)(took_ns < UINT32_MAX ? took_ns : UINT32_MAX);
+    pool->failures_count += !is_good;
+    pthread_mutex_unlock(&pool->lock);
+}
+
+/* In a clean state: what the guest says, or why it says nothing. */
+static struct answer serve(struct worker *worker, const char *request, size_t count) {
     struct husk_call_options limits = HUSK_CALL_OPTIONS_INIT;
     struct husk_outcome outcome;
     struct husk_error err;
+    struct answer answer = {0};
     void *result = NULL;
-    size_t result_bytes = 0;
-    limits.wall_ns = 100000000; /* 100 ms */
-    uint64_t start = now_ns();
-    int status = husk_sandbox_restore(sandbox, pool->ready, &err); /* heals one that was cut off, too */
+    limits.wall_ns = REQUEST_NS_MAX;
+    uint64_t start_ns = now_ns();
+    int status = husk_sandbox_restore(worker->sandbox, worker->pool->ready, &err); /* heals, too */
     if (!status)
-        status = husk_call_bytes(sandbox, pool->function, request, bytes, &result, &result_bytes, &limits,
-                                 &outcome, &err);
-    uint64_t took = now_ns() - start;
+        status = husk_call_bytes(worker->sandbox, worker->pool->function, request, count, &result,
+                                 &answer.count, &limits, &outcome, &err);
+    uint64_t took_ns = now_ns() - start_ns;
     bool is_good = !status && outcome.kind == HUSK_RETURNED;
+    count_request(worker->pool, took_ns, is_good);
+    if (!is_good) {
+        free(result);
+        return answer_error(status ? err.message : outcome.message);
+    }
+    answer.text = result;
+    for (size_t i = 0; i < answer.count; i++) /* one line, or the guest could answer for others */
+        if (answer.text[i] == '\n')
+            answer.text[i] = ' ';
+    return answer;
+}
+
+static struct answer answer_line(struct worker *worker, enum line_kind kind, const char *line, size_t count) {
+    if (kind == LINE_READ)
+        return serve(worker, line, count);
+    count_request(worker->pool, 0, false);
+    return answer_error("the request is too long");
+}
+
+/* ---- Standard input: whoever has the lock takes the next line; answers wait for their turn ---- */
+
+static void put_answer(struct pool *pool, uint64_t number, const struct answer *answer) {
     pthread_mutex_lock(&pool->lock);
-    if (pool->latencies_count < LATENCIES_MAX)
-        pool->latencies_ns[pool->latencies_count++] = (uint32_t)(took < UINT32_MAX ? took : UINT32_MAX);
-    pool->failures += !is_good;
+    while (pool->next_answer != number)
+        pthread_cond_wait(&pool->answered, &pool->lock);
+    const char *text = answer->text ? answer->text : "error: out of memory";
+    size_t count = answer->text ? answer->count : strlen(text);
+    if (fwrite(text, 1, count, stdout) != count || putchar('\n') == EOF || fflush(stdout) != 0) {
+        pool->is_output_gone = true;
+        stop_serving();
+    }
+    pool->next_answer++;
+    pthread_cond_broadcast(&pool->answered);
     pthread_mutex_unlock(&pool->lock);
-    if (is_good)
-        return result;
-    free(result);
-    char text[600];
-    snprintf(text, sizeof(text), "error: %s", status ? err.message : outcome.message);
-    return strdup(text);
 }
 
-static size_t line_bytes(const char *line, ssize_t count) {
-    return (size_t)count - (count > 0 && line[count - 1] == '\n');
-}
-
-/* Standard input: whoever has the lock takes the next line; answers wait for their turn. */
-static void serve_input(struct pool *pool, husk_sandbox *sandbox) {
-    char *line = NULL;
-    size_t room = 0;
+static void serve_input(struct worker *worker) {
+    struct pool *pool = worker->pool;
     for (;;) {
-        pthread_mutex_lock(&pool->lock);
-        ssize_t count = getline(&line, &room, stdin);
+        char *line = NULL;
+        size_t count = 0;
+        pthread_mutex_lock(&pool->input_lock);
+        enum line_kind kind = is_stopping() ? LINE_END : lines_next(&pool->input, &line, &count);
         uint64_t number = pool->next_request++;
-        pthread_mutex_unlock(&pool->lock);
-        if (count < 0)
-            break;
-        char *answer = serve(pool, sandbox, line, line_bytes(line, count));
-        pthread_mutex_lock(&pool->lock);
-        while (pool->next_answer != number)
-            pthread_cond_wait(&pool->answered, &pool->lock);
-        puts(answer ? answer : "error: out of memory");
-        pool->next_answer++;
-        pthread_cond_broadcast(&pool->answered);
-        pthread_mutex_unlock(&pool->lock);
-        free(answer);
+        pthread_mutex_unlock(&pool->input_lock);
+        if (kind == LINE_END)
+            return;
+        struct answer answer = answer_line(worker, kind, line, count);
+        put_answer(pool, number, &answer);
+        free(answer.text);
+        free(line);
     }
-    free(line);
 }
 
-/* A line "quit" ends the pool. */
-static void serve_socket(struct pool *pool, husk_sandbox *sandbox) {
-    char *line = NULL;
-    size_t room = 0;
-    bool has_quit = false;
-    while (!has_quit) {
-        int fd = accept(pool->listener, NULL, NULL);
-        FILE *stream = fd < 0 ? NULL : fdopen(fd, "r");
-        if (!stream)
+/* ---- Sockets ---- */
+
+static void serve_client(struct worker *worker, int fd) {
+    struct lines lines;
+    bool is_there = lines_init(&lines, fd);
+    lines.timeout_ms = SILENCE_MS_MAX;
+    lines.needs_newline = true;
+    while (is_there && !is_stopping()) {
+        char *line = NULL;
+        size_t count = 0;
+        enum line_kind kind = lines_next(&lines, &line, &count);
+        if (kind == LINE_END)
             break;
-        ssize_t count;
-        while (!has_quit && (count = getline(&line, &room, stream)) >= 0) {
-            has_quit = strcmp(line, "quit\n") == 0;
-            char *answer = has_quit ? strdup("bye") : serve(pool, sandbox, line, line_bytes(line, count));
-            dprintf(fd, "%s\n", answer ? answer : "error: out of memory");
-            free(answer);
+        struct answer answer = answer_line(worker, kind, line, count);
+        is_there = answer.text && lines_send(fd, answer.text, answer.count) && lines_send(fd, "\n", 1);
+        free(answer.text);
+        free(line);
+    }
+    lines_done(&lines);
+}
+
+static void serve_socket(struct worker *worker) {
+    struct pollfd polls[2] = {{.fd = stop_fd(), .events = POLLIN},
+                              {.fd = worker->pool->listener, .events = POLLIN}};
+    while (poll(polls, 2, -1) > 0 || errno == EINTR) {
+        if (polls[0].revents)
+            return;
+        int fd = accept(worker->pool->listener, NULL, NULL);
+        if (fd >= 0) {
+            serve_client(worker, fd);
+            close(fd);
+        } else if (errno !=
+                   EAGAIN) { /* another worker was faster; or, say, no descriptors: not in a busy loop */
+            nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
         }
-        fclose(stream);
     }
-    shutdown(pool->listener, SHUT_RDWR); /* wakes the other workers */
-    free(line);
 }
 
-static void *worker(void *argument) {
-    struct pool *pool = argument;
-    struct husk_error err;
-    husk_sandbox *sandbox = NULL;
-    if (husk_sandbox_new(pool->engine, pool->ready, pool->imports, NULL, &sandbox, &err) != 0) {
-        fprintf(stderr, "pool: %s\n", err.message);
-        exit(1);
-    }
-    if (pool->listener < 0)
-        serve_input(pool, sandbox);
+static void *work(void *argument) {
+    struct worker *worker = argument;
+    if (worker->pool->listener < 0)
+        serve_input(worker);
     else
-        serve_socket(pool, sandbox);
-    husk_sandbox_free(sandbox);
+        serve_socket(worker);
     return NULL;
 }
+
+/* ---- All of it ---- */
 
 static int compare(const void *a, const void *b) {
     uint32_t first = *(const uint32_t *)a, second = *(const uint32_t *)b;
@@ -145,85 +203,118 @@ static int compare(const void *a, const void *b) {
 
 static void print_latencies(const struct pool *pool) {
     static const double percents[] = {50, 90, 99, 99.9, 100};
-    size_t count = pool->latencies_count;
+    size_t count = pool->requests_count < LATENCIES_MAX ? (size_t)pool->requests_count : LATENCIES_MAX;
+    struct husk_stats stats;
+    husk_engine_stats(pool->engine, &stats);
+    fprintf(stderr,
+            "%" PRIu64 " requests, %" PRIu64 " failed, %" PRIu64 " cut off; %.1f pages restored each; ",
+            pool->requests_count, pool->failures_count, stats.poisonings_deadline,
+            stats.restores ? (double)stats.restore_pages_copied / (double)stats.restores : 0.0);
+    fputs(count ? "restore and call:" : "no latencies\n", stderr);
     qsort(pool->latencies_ns, count, sizeof(*pool->latencies_ns), compare);
-    fprintf(stderr, "%zu requests, %u failed; restore and call:", count, pool->failures);
     for (size_t i = 0; count > 0 && i < sizeof(percents) / sizeof(percents[0]); i++) {
-        size_t at = (size_t)((double)(count - 1) * percents[i] / 100.0);
-        fprintf(stderr, " %g%% %.1f us%s", percents[i], pool->latencies_ns[at] / 1e3, i < 4 ? "," : "\n");
+        size_t rank = (size_t)((double)count * percents[i] / 100.0 + 0.999999); /* so many are not slower */
+        fprintf(stderr, " %g%% %.1f us%s", percents[i], pool->latencies_ns[rank - 1] / 1e3,
+                percents[i] < 100 ? "," : "\n");
     }
-    if (count == 0)
-        fputs(" none\n", stderr);
 }
 
-/* Load, initialise, snapshot: what no request pays for. */
+static int fail(struct husk_error *err, int status, const char *what, const char *why) {
+    snprintf(err->message, sizeof(err->message), "%s%s", what, why);
+    return status;
+}
+
+/* What no request pays for: initialised once, by the start function or, as WASI's toolchains make libraries, by _initialize(). */
+static int initialise(struct pool *pool, husk_image *image, husk_sandbox *sandbox, struct husk_error *err) {
+    struct husk_outcome outcome;
+    struct husk_functype type;
+    husk_func func;
+    if (husk_image_func(image, pool->function, &func, &type, NULL) != 0)
+        return fail(err, HUSK_E_NOT_FOUND, "the module exports no function ", pool->function);
+    bool has_initialize = husk_image_func(image, "_initialize", &func, &type, NULL) == 0;
+    int status = has_initialize ? husk_call_func(sandbox, func, NULL, 0, NULL, 0, NULL, &outcome, err)
+                                : husk_sandbox_start(sandbox, NULL, &outcome, err);
+    if (!status && outcome.kind != HUSK_RETURNED)
+        return fail(err, HUSK_E_STATE, "initialising the module: ", outcome.message);
+    return status ? status : husk_sandbox_snapshot(sandbox, &pool->ready, err);
+}
+
 static int make_ready(struct pool *pool, const char *path, struct husk_error *err) {
     husk_sandbox *sandbox = NULL;
-    struct husk_outcome outcome = {.kind = HUSK_RETURNED};
+    int status = husk_engine_new(NULL, &pool->engine, err);
+    if (!status)
+        status = husk_imports_new(pool->engine, &pool->imports, err);
+    if (!status)
+        status = husk_imports_wasi(pool->imports, NULL, err);
+    if (status)
+        return status;
     husk_image *image = example_load(pool->engine, path);
-    if (!image) {
-        snprintf(err->message, sizeof(err->message), "there is nothing to serve with");
-        return HUSK_E_INVAL;
-    }
-    int status = husk_sandbox_new(pool->engine, image, pool->imports, NULL, &sandbox, err);
+    if (!image)
+        return fail(err, HUSK_E_INVAL, "there is nothing to serve with", "");
+    status = husk_sandbox_new(pool->engine, image, pool->imports, NULL, &sandbox, err);
     if (!status)
-        status = husk_call(sandbox, "_initialize", NULL, 0, NULL, 0, NULL, &outcome, err);
-    if (!status)
-        status = husk_sandbox_snapshot(sandbox, &pool->ready, err);
+        status = initialise(pool, image, sandbox, err);
     husk_sandbox_free(sandbox);
     husk_image_unref(image);
     return status;
 }
 
-static int listen_at(const char *path) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || strlen(path) >= sizeof(address.sun_path))
-        return -1;
-    strcpy(address.sun_path, path);
-    unlink(path);
-    return bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(fd, 64) == 0 ? fd : -1;
+static int run(struct pool *pool, size_t threads_count, struct husk_error *err) {
+    struct worker workers[THREADS_MAX] = {0};
+    size_t started = 0;
+    int status = 0;
+    for (size_t i = 0; i < threads_count && !status; i++) {
+        workers[i].pool = pool;
+        status = husk_sandbox_new(pool->engine, pool->ready, pool->imports, NULL, &workers[i].sandbox, err);
+    }
+    while (!status && started < threads_count &&
+           pthread_create(&workers[started].thread, NULL, work, &workers[started]) == 0)
+        started++;
+    if (!status && started == 0)
+        status = fail(err, HUSK_E_SYS, "no thread can be started", "");
+    for (size_t i = 0; i < started; i++)
+        pthread_join(workers[i].thread, NULL);
+    for (size_t i = 0; i < threads_count; i++)
+        husk_sandbox_free(workers[i].sandbox);
+    return status;
 }
 
 int main(int argc, char **argv) {
-    struct pool pool = {
-        .listener = -1, .lock = PTHREAD_MUTEX_INITIALIZER, .answered = PTHREAD_COND_INITIALIZER};
-    pthread_t threads[THREADS_MAX];
+    struct pool pool = {.listener = -1,
+                        .input_lock = PTHREAD_MUTEX_INITIALIZER,
+                        .lock = PTHREAD_MUTEX_INITIALIZER,
+                        .answered = PTHREAD_COND_INITIALIZER};
     struct husk_error err;
-    signal(SIGPIPE, SIG_IGN); /* a client that has gone */
-    if (argc < 3 || argc > 5) {
-        fprintf(stderr, "usage: pool plugin.wasm FUNCTION [THREADS [SOCKET]]\n");
+    char *end = "";
+    const char *place = argc > 4 ? argv[4] : NULL;
+    long threads_count = argc > 3 ? strtol(argv[3], &end, 10) : 2;
+    if (argc < 3 || argc > 5 || *end || threads_count < 1 || threads_count > THREADS_MAX) {
+        fprintf(stderr, "usage: pool plugin.wasm FUNCTION [THREADS [SOCKET]]   (1 to %d threads)\n",
+                THREADS_MAX);
         return 2;
     }
-    long count = argc > 3 ? strtol(argv[3], NULL, 10) : 2;
-    count = count < 1 ? 1 : count > THREADS_MAX ? THREADS_MAX : count;
     pool.function = argv[2];
     pool.latencies_ns = calloc(LATENCIES_MAX, sizeof(*pool.latencies_ns));
-    int status = pool.latencies_ns ? husk_engine_new(NULL, &pool.engine, &err) : HUSK_E_NOMEM;
+    int status = pool.latencies_ns && stop_init() && lines_init(&pool.input, STDIN_FILENO)
+                     ? make_ready(&pool, argv[1], &err)
+                     : fail(&err, HUSK_E_NOMEM, "out of memory or descriptors", "");
+    if (!status && place && (pool.listener = listen_at(place)) < 0)
+        status = fail(&err, HUSK_E_SYS, "there is nowhere to serve at", "");
     if (!status)
-        status = husk_imports_new(pool.engine, &pool.imports, &err);
-    if (!status)
-        status = husk_imports_wasi(pool.imports, NULL, &err);
-    if (!status)
-        status = make_ready(&pool, argv[1], &err);
-    if (status) {
-        fprintf(stderr, "pool: %s\n", status == HUSK_E_NOMEM ? "out of memory" : err.message);
-    } else if (argc > 4 && (pool.listener = listen_at(argv[4])) < 0) {
-        fprintf(stderr, "pool: cannot listen at %s\n", argv[4]);
-        status = HUSK_E_SYS;
-    }
-    for (long i = 0; !status && i < count; i++)
-        if (pthread_create(&threads[i], NULL, worker, &pool) != 0)
-            count = i;
-    for (long i = 0; !status && i < count; i++)
-        pthread_join(threads[i], NULL);
-    if (!status)
+        status = run(&pool, (size_t)threads_count, &err);
+    if (status)
+        fprintf(stderr, "pool: %s\n", err.message);
+    else
         print_latencies(&pool);
-    if (pool.listener >= 0)
+    if (pool.listener >= 0) {
+        if (listens_at_path(place))
+            unlink(place);
         close(pool.listener);
+    }
     husk_image_unref(pool.ready);
     husk_imports_free(pool.imports);
     husk_engine_free(pool.engine);
+    lines_done(&pool.input);
     free(pool.latencies_ns);
-    return status ? 1 : 0;
+    return status || pool.is_output_gone ? 1 : 0;
 }
