@@ -9,9 +9,7 @@
 \name\()_end:
     .endm
 
-    embed guest_entry_0, GUEST_ENTRY_0
-    embed guest_entry_1, GUEST_ENTRY_1
-    embed guest_entry_2, GUEST_ENTRY_2
+    embed guest_entry, GUEST_ENTRY
     embed guest_runtime_0, GUEST_RUNTIME_0
     embed guest_runtime_1, GUEST_RUNTIME_1
 

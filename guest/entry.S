@@ -7,15 +7,10 @@
  * The thunk reads the slots, calls the function and writes its results back to the slots; then OUT HUSK_PORT_CALL_DONE.
  * Whether RIP then stands at or after the OUT depends on the hypervisor: the host always sets RIP.
  *
- * Built three times, with HUSK_VECTOR 0 (SSE only), 1 (AVX), 2 (AVX-512): all vector state that the image may use is cleared, so that
- * nothing is left from one call to the next.
+ * The host comes here through its entry page (host/entry_page_x86_64.S), which has reset x87, vector and segment registers: it does so for
+ * hostile images, too, so it is not done again here.
  */
 #include "ports.h"
-
-    .section .rodata.husk, "a", @progbits
-    .balign 4
-husk.mxcsr:
-    .long 0x1f80 /* all exceptions masked, round to nearest, no flush to zero: what wasm wants (SDM vol. 1, 10.2.3) */
 
     .section .text.husk.entry, "ax", @progbits
     .globl husk.entry
@@ -26,23 +21,6 @@ husk.entry:
     .cfi_startproc
     .cfi_undefined rip /* the outermost frame */
     cld
-    fninit
-    ldmxcsr husk.mxcsr(%rip)
-#if HUSK_VECTOR >= 1
-    vzeroall /* zmm0…15 to their full width (SDM vol. 2, VZEROALL) */
-#else
-    .irp reg, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
-    pxor %xmm\reg, %xmm\reg
-    .endr
-#endif
-#if HUSK_VECTOR >= 2
-    .irp reg, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
-    vpxord %zmm\reg, %zmm\reg, %zmm\reg
-    .endr
-    .irp reg, 0, 1, 2, 3, 4, 5, 6, 7
-    kxorw %k\reg, %k\reg, %k\reg /* zero-extends to all 64 bits */
-    .endr
-#endif
     xorl %eax, %eax
     xorl %ebx, %ebx
     xorl %ecx, %ecx

@@ -11,9 +11,7 @@ enum {
 };
 
 #define EMBEDDED(name) extern const uint8_t name[], name##_end[]
-EMBEDDED(guest_entry_0);
-EMBEDDED(guest_entry_1);
-EMBEDDED(guest_entry_2);
+EMBEDDED(guest_entry);
 EMBEDDED(guest_runtime_0);
 EMBEDDED(guest_runtime_1);
 
@@ -22,12 +20,7 @@ static struct guest_object embedded(const uint8_t *start, const uint8_t *end) {
 }
 
 void guest_objects(uint64_t cpu_features, struct guest_object ret_objects[GUEST_OBJECTS_COUNT]) {
-    if ((cpu_features >> CPU_AVX512F & 1) != 0)
-        ret_objects[0] = embedded(guest_entry_2, guest_entry_2_end);
-    else if ((cpu_features >> CPU_AVX & 1) != 0)
-        ret_objects[0] = embedded(guest_entry_1, guest_entry_1_end);
-    else
-        ret_objects[0] = embedded(guest_entry_0, guest_entry_0_end);
+    ret_objects[0] = embedded(guest_entry, guest_entry_end);
     ret_objects[1] = (cpu_features >> CPU_AVX2 & 1) != 0 ? embedded(guest_runtime_1, guest_runtime_1_end)
                                                          : embedded(guest_runtime_0, guest_runtime_0_end);
 }

@@ -3,7 +3,7 @@
  * bcmp, strlen. Freestanding; linked into every image. Compiled code calls these for memory.copy and
  * memory.fill (after it has checked the range) and where LLVM recognises a loop (then a page fault in here is
  * the loop's out-of-bounds trap, so no function touches a byte outside its range, but for strlen, which stays
- * within the page). Built once for SSE (HUSK_VECTOR 0) and once with 32-byte vectors (1 and 2).
+ * within the page). Built once for SSE (HUSK_VECTOR 0) and once with 32-byte vectors (1).
  */
 #include <stddef.h>
 #include <stdint.h>

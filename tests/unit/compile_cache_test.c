@@ -184,7 +184,7 @@ TEST(a_full_disk) {
     char folder[64], path[512];
     struct husk_error warning;
     make_folder(folder);
-    if (mount("none", folder, "tmpfs", 0, "size=8k") != 0) {
+    if (mount("none", folder, "tmpfs", 0, "size=4k") != 0) {
         CHECK(rmdir(folder) == 0);
         SKIP("needs the right to mount a tiny tmpfs");
     }
