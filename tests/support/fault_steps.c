@@ -357,15 +357,6 @@ static bool run_step(struct fault_world *world, const struct step *step, enum fa
 
 /* ---- All of it ---- */
 
-/* ThreadSanitizer is slow, and here to look at threads: every few operations will do. */
-#if defined(__SANITIZE_THREAD__)
-#define STRIDE 5u
-#elif defined(__has_feature)
-#define STRIDE (__has_feature(thread_sanitizer) ? 5u : 1u)
-#else
-#define STRIDE 1u
-#endif
-
 void fault_steps_once(struct fault_world *world) {
     struct fault_counts counts = {0};
     for (size_t i = 0; i < STEPS; i++)
@@ -386,7 +377,7 @@ void fault_steps_run(const struct fault_lane *lane, enum fault_mode mode, struct
         struct fault_world world;
         const struct fault_usage before = fault_usage_now();
         fault_world_open(&world, lane);
-        for (unsigned nth = 1; run_step(&world, &steps[i], mode, nth, counts); nth += STRIDE) {
+        for (unsigned nth = 1; run_step(&world, &steps[i], mode, nth, counts); nth += FAULT_STRIDE) {
         }
         fault_world_close(&world);
         fault_check_usage(&before, steps[i].name, mode);

@@ -178,13 +178,20 @@ void fault_count(struct fault_counts *counts) {
 }
 
 void fault_counts_check(const struct fault_counts *counts, const char *const *names) {
-    for (; *names != NULL; names++) {
+    for (; *names != NULL && FAULT_STRIDE == 1; names++) { /* else not each operation had its turn */
         unsigned i = 0;
         while (i < counts->names_count && strcmp(counts->names[i], *names) != 0)
             i++;
         CHECK_MSG(i < counts->names_count, "%s was never made to fail; is the suite linked with --wrap?",
                   *names);
     }
+}
+
+void fault_counts_check_steps(const struct fault_counts *counts) {
+    CHECK_MSG(counts->unchanged * FAULT_STRIDE > 300 && counts->poisoned * FAULT_STRIDE > 20 &&
+                  counts->unloaded * FAULT_STRIDE > 20,
+              "%u failures changed nothing, %u poisoned, %u unloaded", counts->unchanged, counts->poisoned,
+              counts->unloaded);
 }
 
 void fault_counts_print(const struct fault_counts *counts, enum fault_mode mode) {
