@@ -114,6 +114,14 @@ run "host calls guest, guest calls host" "host_function host_function.wasm" "$bu
     "$build/examples/host_function.wasm"
 expect "a host function that fails is a trap in the guest, not a crash of the host" test "$status" = 0
 
+title "Serve requests from strangers, each from the same clean state: examples/pool.c, one request for each line of the text"
+run_pool() {
+    "$build/examples/pool" "$build/examples/plugin.wasm" shout 2 <"$work/text" >"$work/answers"
+}
+run "$(wc -l <"$work/text") requests, a clean state for each" "pool plugin.wasm shout 2 <text >answers" run_pool
+LC_ALL=C sed 's/.*/\U&!/' "$work/text" >"$work/expected"
+expect "every answer is right, and in order" cmp "$work/answers" "$work/expected"
+
 printf '\n%sWhat each step cost%s (whole processes, on %s)\n' "$bold" "$off" \
     "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)"
 printf '   %s\n' "${steps[@]}"
