@@ -186,6 +186,33 @@ void husk_image_unref(husk_image *image) {
         image_free(image);
 }
 
+/* Not by the hashes in the notes: an image is not trusted to say what it is. */
+static bool is_same_code(const husk_image *a, const husk_image *b) {
+    return a->text_file_bytes == b->text_file_bytes && a->rodata_file_bytes == b->rodata_file_bytes &&
+           a->rodata_gva == b->rodata_gva && a->note.entry_gva == b->note.entry_gva &&
+           a->note.resume_gva == b->note.resume_gva && a->note.init_gva == b->note.init_gva &&
+           a->note.init_thunk_gva == b->note.init_thunk_gva &&
+           memcmp(a->file->bytes + a->text_offset, b->file->bytes + b->text_offset, a->text_file_bytes) ==
+               0 &&
+           memcmp(a->file->bytes + a->rodata_offset, b->file->bytes + b->rodata_offset,
+                  a->rodata_file_bytes) == 0;
+}
+
+bool image_is_same_module(const husk_image *a, const husk_image *b) {
+    if (image_code(a) == image_code(b))
+        return true;
+    if (!is_same_code(a, b))
+        return false;
+    for (uint32_t i = 0; i < HUSK_ARR_MEMORY_SIZES; i++) {
+        const struct husk_image_array *one = &a->note.arrays[i], *other = &b->note.arrays[i];
+        if (one->count != other->count ||
+            memcmp(image_note_base(a) + one->offset, image_note_base(b) + other->offset,
+                   (size_t)one->count * one->elem_bytes) != 0)
+            return false;
+    }
+    return true;
+}
+
 struct husk_functype image_functype(const husk_image *image, uint32_t type_idx) {
     const struct husk_image_type *type = &image->types[type_idx];
     const husk_type *params = image->valtypes_public + type->valtypes_idx;

@@ -152,6 +152,13 @@ int image_runs_merge_layers(struct image_run *runs, uint32_t *count, const struc
 static inline const husk_image *image_code(const husk_image *image) {
     return image->code != NULL ? image->code : image;
 }
+/* The note's descriptor, to which the places of its arrays are relative. */
+static inline const uint8_t *image_note_base(const husk_image *image) {
+    return image->note_copy != NULL ? image->note_copy : image->file->bytes + image->note_offset;
+}
+
+/* image.c. Are these two of one module, compiled to the same code? True also where it was opened twice; what they hold in memory may differ. */
+bool image_is_same_module(const struct husk_image *a, const struct husk_image *b);
 
 /* image_read.c: segments, note, arrays' places and sizes. */
 int image_read(struct husk_image *image, struct husk_error *err);

@@ -162,8 +162,7 @@ static void add_array(struct buf *note, struct husk_image_array *array, const vo
 /* The arrays of the compiled image; they may overlap in its file, and here they do not. */
 static int add_compiled_arrays(const husk_image *image, struct husk_image_note *header, struct buf *note,
                                struct husk_error *err) {
-    const uint8_t *base =
-        image->note_copy != NULL ? image->note_copy : image->file->bytes + image->note_offset;
+    const uint8_t *base = image_note_base(image);
     uint64_t bytes = note->count + (LIMIT_HOT_PAGES + HUSK_MAX_MEMORIES + LIMIT_TABLES) * sizeof(uint64_t) +
                      LIMIT_HOST_STATE_BYTES; /* at most, with what a snapshot adds */
     for (uint32_t i = 0; i < HUSK_ARR_MEMORY_SIZES; i++) {

@@ -277,10 +277,14 @@ int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct husk_e
     if (sandbox->image == NULL)
         return error_set(err, HUSK_E_STATE,
                          "nothing is loaded, so nothing can be restored; husk_sandbox_load() loads");
-    if (image_code(sandbox->image) != image_code(image))
-        return error_set(err, HUSK_E_INVAL,
-                         "the image is not of the module that this sandbox holds; husk_sandbox_load() "
-                         "takes any");
+    status = check_engine(sandbox->engine, image, err);
+    if (status != 0)
+        return status;
+    if (!image_is_same_module(sandbox->image, image))
+        return error_set(
+            err, HUSK_E_INVAL,
+            "the image is not of the module that this sandbox holds, or was compiled in another way; "
+            "husk_sandbox_load() takes any");
     status = linkage_check_states(&sandbox->link, image, err);
     if (status == 0)
         status = sizing_init(&sizes, image, &sandbox->link, &sandbox->options, err);

@@ -82,9 +82,9 @@ int wasi_config_new(const struct husk_wasi_options *given, struct wasi_config **
         return status;
     }
     config->refs = 1;
-    wasi_fd_init(&config->fds[0], options->stdin_fd);
-    wasi_fd_init(&config->fds[1], options->stdout_fd);
-    wasi_fd_init(&config->fds[2], options->stderr_fd);
+    wasi_fd_init(&config->fds[0], 0, options->stdin_fd);
+    wasi_fd_init(&config->fds[1], 1, options->stdout_fd);
+    wasi_fd_init(&config->fds[2], 2, options->stderr_fd);
     config->random_seed = options->random_seed;
     *ret_config = config;
     return HUSK_OK;

@@ -43,6 +43,7 @@ struct wasi_fd {
     int host_fd;    /* -1: closed */
     uint16_t flags; /* WASI_FDFLAG_NONBLOCK, the only one that the guest can set */
     uint8_t filetype;
+    uint8_t stream; /* which of the configuration's fds it is, under whatever number */
     bool is_seekable;
     bool is_fifo;
     uint64_t rights;
@@ -128,7 +129,7 @@ static inline uint32_t wasi_arg32(const struct wasi_call *call, unsigned idx) {
 }
 
 /* ---- wasi_fd.c ---- */
-void wasi_fd_init(struct wasi_fd *fd, int host_fd);
+void wasi_fd_init(struct wasi_fd *fd, uint8_t stream, int host_fd);
 /* The open descriptor that the guest means by `fd`, if it has all of `rights`: else EBADF, ENOTCAPABLE. */
 uint16_t wasi_fd_get(const struct wasi_call *call, uint32_t fd, uint64_t rights, struct wasi_fd **ret_fd);
 

@@ -40,11 +40,12 @@ static uint8_t filetype_of(int host_fd, const struct stat *st) {
 /* A host descriptor that cannot be examined is closed to the guest. Rights follow the host's open mode,
  * whatever number the stream has. wasi-libc's isatty() is: a character device without the rights to seek
  * and tell; hence a terminal has none, and /dev/null (which can seek) has. */
-void wasi_fd_init(struct wasi_fd *fd, int host_fd) {
+void wasi_fd_init(struct wasi_fd *fd, uint8_t stream, int host_fd) {
     struct stat st;
     int open_flags = host_fd < 0 ? -1 : fcntl(host_fd, F_GETFL);
     memset(fd, 0, sizeof(*fd));
     fd->host_fd = -1;
+    fd->stream = stream;
     if (open_flags < 0 || fstat(host_fd, &st) != 0)
         return;
     int mode = open_flags & O_ACCMODE;

@@ -33,21 +33,16 @@ _Static_assert(sizeof(struct wasi_ctx) == 120 && sizeof(struct wasi_fd) == 24, "
 _Static_assert(sizeof(struct saved_state) == 80,
                "the saved state is part of image files: another STATE_FORMAT");
 
-static uint16_t stream_of(const struct wasi_ctx *ctx, const struct wasi_fd *fd) {
-    for (uint16_t i = 0; fd->host_fd >= 0 && i < WASI_FDS_MAX; i++)
-        if (ctx->config->fds[i].host_fd == fd->host_fd)
-            return i;
-    return STREAM_CLOSED;
-}
-
 void wasi_state_save(const struct wasi_ctx *ctx, struct buf *buf) {
     struct wasi_ctx now = *ctx; /* asking the time is a change */
     struct saved_state saved = {.format = STATE_FORMAT,
                                 .is_seeded = ctx->config->random_seed != 0,
                                 .random_state = ctx->random_state};
     for (unsigned i = 0; i < WASI_FDS_MAX; i++)
-        saved.fds[i] = (struct saved_fd){
-            .stream = stream_of(ctx, &ctx->fds[i]), .flags = ctx->fds[i].flags, .rights = ctx->fds[i].rights};
+        saved.fds[i] =
+            (struct saved_fd){.stream = ctx->fds[i].host_fd < 0 ? STREAM_CLOSED : ctx->fds[i].stream,
+                              .flags = ctx->fds[i].flags,
+                              .rights = ctx->fds[i].rights};
     (void)wasi_clock_now(&now, WASI_CLOCK_MONOTONIC, &saved.monotonic_ns);
     (void)wasi_clock_now(&now, WASI_CLOCK_PROCESS_CPUTIME, &saved.cpu_ns);
     buf_append(buf, &saved, sizeof(saved));

@@ -348,7 +348,8 @@ HUSK_API void husk_sandbox_free(husk_sandbox *sandbox);
 HUSK_API int husk_sandbox_snapshot(husk_sandbox *sandbox, husk_image **ret_snapshot, struct husk_error *err);
 
 /* Make the sandbox equal to an image of the module that it holds: the one it was loaded from, any snapshot of it, or a snapshot taken from
- * another sandbox of the same module. Heals a poisoned sandbox. Imports stay as linked. A restore that is rejected (HUSK_E_INVAL: another module;
+ * another sandbox of the same module, also after it was saved and opened again (the first restore to what was opened anew maps memory anew, and
+ * ends spans, as a load does). Heals a poisoned sandbox. Imports stay as linked. A restore that is rejected (HUSK_E_INVAL: another module;
  * HUSK_E_LIMIT: larger than this sandbox's limits; HUSK_E_STATE: a call is running, or nothing is loaded; HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION:
  * state of WASI's that a file has wrong), or that fails (HUSK_E_SYS, HUSK_E_NOMEM) before anything is changed, changes nothing; one that fails
  * half-way leaves the sandbox poisoned, and may be tried again. */

@@ -334,6 +334,74 @@ TEST(a_saved_snapshot_is_the_same) {
     scratch_close(&scratch);
 }
 
+/* A module is known by what it is, not by the file that it was opened from: a restore takes a snapshot that was saved and opened again, and
+ * the image that it was taken from once more. The first time memory is mapped anew, from then on it is copied back. */
+TEST(restored_to_what_was_opened_again) {
+    SKIP_WITHOUT_COMPILER();
+    struct state_lab lab;
+    struct state_copy copy;
+    struct scratch scratch;
+    struct husk_stats before, after;
+    scratch_open(&scratch);
+    state_open(&lab, NULL, NULL);
+    husk_image *snapshot = save_something(&lab, scratch.path), *opened = NULL,
+               *anew = state_image(lab.engine);
+    state_copy_take(lab.sandbox, &copy);
+    CHECK_OK(husk_image_open(lab.engine, scratch.path, true, &opened, &lab.err), lab.err);
+    husk_engine_stats(lab.engine, &before);
+    for (int round = 0; round < 3; round++) {
+        STATE_CALL(&lab, "fill", 0, 0x33, 65536);
+        STATE_CALL(&lab, "grow", 1);
+        CHECK_OK(husk_sandbox_restore(lab.sandbox, opened, &lab.err), lab.err);
+        state_copy_check(lab.sandbox, &copy, "restored from a file");
+    }
+    husk_engine_stats(lab.engine, &after);
+    CHECK_EQ_U64(after.restores - before.restores, 3);
+    CHECK_EQ_U64(after.restores_rebuilt - before.restores_rebuilt, 1);
+    CHECK_OK(husk_sandbox_restore(lab.sandbox, anew, &lab.err), lab.err);
+    CHECK_EQ_I64(STATE_CALL(&lab, "load", 100), 0x6c6c6568);
+    CHECK_EQ_I64(STATE_CALL(&lab, "size"), 2);
+    CHECK_OK(husk_sandbox_restore(lab.sandbox, snapshot, &lab.err), lab.err);
+    state_copy_check(lab.sandbox, &copy, "restored from memory");
+    husk_image_unref(anew);
+    husk_image_unref(opened);
+    husk_image_unref(snapshot);
+    state_copy_done(&copy);
+    state_close(&lab);
+    scratch_close(&scratch);
+}
+
+/* Other code of the same module, or another module with the same code, is another module. */
+TEST(restored_to_what_is_alike_only) {
+    SKIP_WITHOUT_COMPILER();
+    static const char *const texts[] = {
+        "(module (memory 1) (func (export \"f\") (result i32) i32.const 1))",
+        "(module (memory 1) (func (export \"f\") (result i32) i32.const 2))",   /* code */
+        "(module (memory 1) (func (export \"g\") (result i32) i32.const 1))",   /* names */
+        "(module (memory 1 2) (func (export \"f\") (result i32) i32.const 1))", /* limits */
+    };
+    struct husk_error err;
+    husk_engine *engine = NULL, *elsewhere = NULL;
+    husk_sandbox *sandbox = NULL;
+    CHECK_OK(husk_engine_new(NULL, &engine, &err), err);
+    CHECK_OK(husk_engine_new(NULL, &elsewhere, &err), err);
+    husk_image *image = wat_image_with(engine, texts[0], WAT_WORKER);
+    husk_image *foreign = wat_image_with(elsewhere, texts[0], WAT_WORKER);
+    CHECK_OK(husk_sandbox_new(engine, image, NULL, NULL, &sandbox, &err), err);
+    for (int i = 0; i < 4; i++) {
+        husk_image *other = wat_image_with(engine, texts[i], WAT_WORKER);
+        CHECK_STATUS(husk_sandbox_restore(sandbox, other, &err), i == 0 ? 0 : HUSK_E_INVAL);
+        husk_image_unref(other);
+    }
+    CHECK_STATUS(husk_sandbox_restore(sandbox, foreign, &err), HUSK_E_INVAL);
+    CHECK_CONTAINS(err.message, "another engine");
+    husk_sandbox_free(sandbox);
+    husk_image_unref(image);
+    husk_image_unref(foreign);
+    husk_engine_free(engine);
+    husk_engine_free(elsewhere);
+}
+
 TEST(a_compiled_image_can_be_saved) {
     SKIP_WITHOUT_COMPILER();
     struct state_lab lab;

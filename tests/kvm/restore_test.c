@@ -378,8 +378,6 @@ TEST(refused_restores_change_nothing) {
     struct state_lab lab;
     struct state_copy copy;
     state_open(&lab, NULL, NULL);
-    husk_image *other =
-        state_image(lab.engine); /* the same bytes, opened anew: for a restore another module, or the same */
     husk_image *foreign = wat_image_with(lab.engine, "(module (memory 1) (func (export \"f\")))", WAT_WORKER);
     STATE_CALL(&lab, "store", 300, 9);
     state_copy_take(lab.sandbox, &copy);
@@ -393,7 +391,6 @@ TEST(refused_restores_change_nothing) {
     CHECK_STATUS(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), HUSK_E_STATE);
     CHECK_OK(husk_sandbox_unload(lab.sandbox, &lab.err), lab.err); /* nothing loaded: nothing done */
     state_copy_done(&copy);
-    husk_image_unref(other);
     husk_image_unref(foreign);
     state_close(&lab);
 }

@@ -41,6 +41,7 @@ static const char module[] =
     "   (i32.add (i32.add (i32.load (i32.const 64)) (i32.load (i32.const 190000)))"
     "     (i32.add (call $twice (local.get 0)) (i32.add (table.size $own)"
     "       (i32.add (global.get $base) (i32.wrap_i64 (global.get $counter)))))))"
+    " (func (export \"close\") (param i32) (result i32) (call $close (local.get 0)))"
     " (func (export \"is_open\") (param i32) (result i32) (call $stat (local.get 0) (i32.const 2048))))";
 
 static int host_twice(husk_caller *caller, void *user, const struct husk_value *args,
@@ -169,6 +170,8 @@ TEST(a_file_goes_on_where_it_was) {
         CHECK_EQ_I64(call_on(&lab, fresh, "is_open", 2), 0);
         CHECK_EQ_U64(husk_memory_bytes(fresh, 0), 3 * 65536);
         call_on(&lab, fresh, "init", round);
+        CHECK_EQ_I64(call_on(&lab, fresh, "close", 2), 0); /* a restore opens it again */
+        CHECK_EQ_I64(call_on(&lab, fresh, "is_open", 2), 8);
         CHECK_OK(husk_sandbox_restore(fresh, image, &lab.wat.err), lab.wat.err);
     }
     husk_sandbox_free(fresh);

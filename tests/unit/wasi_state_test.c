@@ -76,6 +76,32 @@ TEST(descriptors_random_numbers_and_clocks_come_back) {
     close_guest(&second, other_fds);
 }
 
+/* One terminal or log for output and errors: with two files behind them later, each goes to its own. */
+TEST(streams_that_share_a_descriptor_are_told_apart) {
+    struct husk_wasi_options options = HUSK_WASI_OPTIONS_INIT;
+    struct wasi_guest first, second;
+    struct husk_error err;
+    int fds[3];
+    struct buf saved = {0};
+    open_guest(&second, fds, 0);
+    options.stdin_fd = options.stdout_fd = options.stderr_fd = fds[2];
+    wasi_guest_init(&first, &options);
+    wasi_state_save(&first.ctx, &saved);
+    CHECK_OK(load_checked(&second.ctx, saved.data, saved.count, &err), err);
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ_U64(second.ctx.fds[i].host_fd, fds[i]);
+    CHECK_EQ_U64(WASI_CALL(&first, fd_renumber, 2, 0),
+                 0); /* 0 is now the stream for errors, whatever is behind it */
+    buf_done(&saved);
+    wasi_state_save(&first.ctx, &saved);
+    CHECK_OK(load_checked(&second.ctx, saved.data, saved.count, &err), err);
+    CHECK_EQ_U64(second.ctx.fds[0].host_fd, fds[2]);
+    CHECK_EQ_U64(second.ctx.fds[2].host_fd, -1);
+    buf_done(&saved);
+    wasi_guest_done(&first);
+    close_guest(&second, fds);
+}
+
 /* A stream that the new set does not give stays closed. */
 TEST(only_what_is_given_is_opened) {
     struct wasi_guest first, second;
