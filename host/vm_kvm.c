@@ -18,6 +18,11 @@
 /* immediate_exit: any value but 0 makes KVM_RUN return at once; these two tell us who wants it. */
 enum { IMMEDIATE_NO = 0, IMMEDIATE_DRAIN = 1, IMMEDIATE_KICK = 2 };
 
+/* KVM_RUN answers EAGAIN when it wants to be called again. */
+#define AGAIN_MAX 100u
+/* One for each piece of an access to where no memory is, and one that ends. */
+#define FINISH_RUNS_MAX 8
+
 /* KVM exits that are newer than the oldest header we build with; api.rst section 5. */
 #define EXIT_NOTIFY 37
 #define EXIT_MEMORY_FAULT 39
@@ -136,8 +141,6 @@ static void vm_classify(struct vm *vm, struct vm_exit *exit) {
         exit_violation(exit, "read of port 0x%x", run->io.port);
     else
         exit_other(run, exit);
-    if (exit->kind == VM_EXIT_VIOLATION)
-        vm->where = VM_IN_MID_OP;
 }
 
 /* KVM_RUN was interrupted: by vm_kick() or by some signal of the embedder's. Which, does not matter. */
@@ -147,60 +150,66 @@ static void vm_kicked(struct vm *vm, struct vm_exit *exit) {
     vm->where = VM_ANYWHERE;
 }
 
-/* KVM finishes the instruction that a violation interrupted (an IN, a REP INS) before it looks at anything else, and that
- * writes registers or memory: let it do one repetition, to an address where nothing is mapped, and then set the wanted
- * registers again. (Not zero repetitions: then KVM never takes what it has read, and waits for ever.) */
+/*
+ * A violation may be half an instruction (an IN, a REP INS), which KVM finishes at the next KVM_RUN, before it looks at anything else:
+ * that writes registers, and memory at an address that it has already taken from them. So it is done here, while memory is still that of
+ * the guest that violated; whoever gets this VM afterwards gets it with nothing left to finish. One repetition is enough: KVM reads RCX
+ * anew. (Not zero: then it never takes what it has read, and waits for ever.)
+ */
 static int vm_finish_op(struct vm *vm, struct husk_error *err) {
     struct kvm_run *run = vm->run;
-    const struct kvm_regs wanted = run->s.regs.regs;
+    const struct kvm_regs stopped_at = run->s.regs.regs; /* for a backtrace */
     uint8_t expected = IMMEDIATE_NO;
     __atomic_compare_exchange_n(&run->immediate_exit, &expected, IMMEDIATE_DRAIN, false, __ATOMIC_SEQ_CST,
                                 __ATOMIC_SEQ_CST);
     run->s.regs.regs.rcx = 1;
-    run->s.regs.regs.rdi = 0;
+    run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
     int result = 0, sys_errno = 0;
-    for (int i = 0; i < 4 && result == 0; i++) {
+    for (int i = 0; i < FINISH_RUNS_MAX && result == 0; i++) {
         result = kvm_do_run(vm);
         sys_errno = errno;
+        run->kvm_dirty_regs = 0;
     }
     expected = IMMEDIATE_DRAIN;
     __atomic_compare_exchange_n(&run->immediate_exit, &expected, IMMEDIATE_NO, false, __ATOMIC_SEQ_CST,
                                 __ATOMIC_SEQ_CST);
-    if (result == 0 || sys_errno != EINTR)
-        return error_sys(err, result == 0 ? EBUSY : sys_errno, "KVM_RUN, to finish an instruction");
-    vm->has_unfinished_op = false;
-    run->s.regs.regs = wanted;
-    run->s.regs.sregs = vm->fresh_sregs;
-    run->kvm_dirty_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
-    memset(&run->s.regs.events, 0, sizeof run->s.regs.events);
-    return 0;
+    run->s.regs.regs = stopped_at;
+    vm->where = VM_ANYWHERE;
+    vm->has_unfinished_op = result == 0 || sys_errno != EINTR;
+    return vm->has_unfinished_op
+               ? error_sys(err, result == 0 ? EBUSY : sys_errno, "KVM_RUN, to finish an instruction")
+               : 0;
+}
+
+static int run_failed(struct vm *vm, int sys_errno, struct husk_error *err) {
+    vm->where = VM_ANYWHERE; /* it may have run, and an exception may be about to be delivered */
+    return error_sys(err, sys_errno,
+                     sys_errno == EFAULT
+                         ? "KVM_RUN: guest memory is gone (image file truncated, or out of memory)"
+                         : "KVM_RUN");
 }
 
 static int kvm_vm_run(struct vm *vm, struct vm_exit *ret_exit, struct husk_error *err) {
-    int status = vm->has_unfinished_op ? vm_finish_op(vm, err) : 0;
-    if (status == 0 && vm->has_stale_debug_regs)
-        status = kvm_x86_reset_debug_regs(vm, err);
+    if (vm->has_unfinished_op)
+        return error_set(err, HUSK_E_SYS,
+                         "this VM cannot run any more: KVM did not finish an instruction of its guest");
+    int status = vm->has_stale_debug_regs ? kvm_x86_reset_debug_regs(vm, err) : 0;
     if (status != 0)
         return status;
-    for (unsigned tries = 0;; tries++) {
-        if (kvm_do_run(vm) == 0) {
-            vm->run->kvm_dirty_regs = 0;
-            vm_classify(vm, ret_exit);
-            return 0;
-        }
-        int sys_errno = errno;
-        if (sys_errno == EINTR) {
-            vm->run->kvm_dirty_regs = 0;
-            vm_kicked(vm, ret_exit);
-            return 0;
-        }
-        if (sys_errno == EAGAIN && tries < 100)
-            continue;
-        if (sys_errno == EFAULT)
-            return error_sys(err, sys_errno,
-                             "KVM_RUN: guest memory is gone (image file truncated, or out of memory)");
-        return error_sys(err, sys_errno, "KVM_RUN");
+    int result, sys_errno = 0;
+    for (unsigned tries = 0; (result = kvm_do_run(vm)) != 0; tries++) {
+        sys_errno = errno;
+        if (sys_errno != EAGAIN || tries == AGAIN_MAX)
+            break;
     }
+    if (result != 0 && sys_errno != EINTR)
+        return run_failed(vm, sys_errno, err);
+    vm->run->kvm_dirty_regs = 0;
+    if (result != 0)
+        vm_kicked(vm, ret_exit);
+    else
+        vm_classify(vm, ret_exit);
+    return ret_exit->kind == VM_EXIT_VIOLATION ? vm_finish_op(vm, err) : 0;
 }
 
 static void kvm_vm_kick(struct vm *vm) {
@@ -210,9 +219,8 @@ static void kvm_vm_kick(struct vm *vm) {
 static void kvm_vm_set_space(struct vm *vm, gpa_t page_root, uint8_t *exception_stack_top) {
     vm->fresh_sregs.cr3 = page_root.v;
     vm->frame = (const struct sys_exception_frame *)(const void *)(exception_stack_top - sizeof *vm->frame);
-    /* The next set_regs then brings all system registers, wherever the guest stood. */
-    if (vm->where != VM_IN_MID_OP)
-        vm->where = VM_ANYWHERE;
+    vm->where =
+        VM_ANYWHERE; /* the next set_regs then brings all system registers, wherever the guest stood */
 }
 
 const struct vm_ops vm_kvm_ops = {

@@ -35,10 +35,9 @@ struct vm_backend {
 
 /* What the next run must know about how the guest stopped. */
 enum vm_where {
-    VM_IN_RING3,  /* new, or at one of our ports */
-    VM_IN_STUB,   /* an exception stub: ring 3's registers are in the exception frame */
-    VM_ANYWHERE,  /* kicked: ring 3, or somewhere in a stub */
-    VM_IN_MID_OP, /* violation: KVM may still have half an instruction to finish */
+    VM_IN_RING3, /* new, or at one of our ports */
+    VM_IN_STUB,  /* an exception stub: ring 3's registers are in the exception frame */
+    VM_ANYWHERE, /* kicked, a violation, or a run that failed: ring 3, or somewhere in a stub, perhaps with an exception to deliver */
 };
 
 struct vm {
@@ -46,8 +45,8 @@ struct vm {
     int vm_fd, vcpu_fd;
     struct kvm_run *run;
     enum vm_where where;
-    bool has_unfinished_op;    /* KVM must finish the instruction of a violation before set registers count */
-    bool has_stale_debug_regs; /* to be put back before the next run */
+    bool has_unfinished_op; /* KVM would not finish the instruction of a violation: it must never run again */
+    bool has_stale_debug_regs;               /* to be put back before the next run */
     const struct sys_exception_frame *frame; /* at the top of the exception stack */
     struct kvm_sregs fresh_sregs;            /* of a new VM */
 };

@@ -384,7 +384,6 @@ void kvm_x86_set_regs(struct vm *vm, const struct vm_regs *regs) {
         memset(&sync->events, 0, sizeof sync->events);
         vm->run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
         vm->has_stale_debug_regs |= may_have_stepped(vm);
-        vm->has_unfinished_op |= vm->where == VM_IN_MID_OP;
         vm->where = VM_IN_RING3;
     }
     memcpy(&sync->regs, regs, sizeof sync->regs);

@@ -8,10 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "harness.h"
 #include "husk.h"
 #include "sandbox_internal.h"
+#include "syspages.h"
 #include "vcpu_attempts.h"
 #include "vcpu_state.h"
 
@@ -185,12 +187,24 @@ static void go(enum way way) {
     }
 }
 
+static uint8_t *memory_now(void) {
+    void *span;
+    CHECK_OK(husk_memory_span(lab.sandbox, 0, 0, HUSK_WASM_PAGE_SIZE, &span, &err), err);
+    return span;
+}
+
+/* Memory, too: an instruction that a violation interrupted must not be finished in what the next guest has there. Not zeros, which is
+ * what an IN reads. */
 static void go_and_check(enum way way, const char *after) {
+    static uint8_t memory[HUSK_WASM_PAGE_SIZE];
     char when[160];
     go(way);
+    memset(memory_now() + (ATTEMPT_OUT_GVA - HUSK_MEM0_GVA) - 1024, 0x5a, 4096);
+    memcpy(memory, memory_now(), sizeof memory);
     record(lab.sandbox, &found);
     snprintf(when, sizeof when, "%s after %s", way_names[way], after);
     vcpu_state_check(&found, &clean, when);
+    CHECK_MSG(memcmp(memory, memory_now(), sizeof memory) == 0, "%s: memory was written", when);
 }
 
 /* What was seen changed by ring 3, per part. */
@@ -255,6 +269,24 @@ TEST(each_ending_leaves_nothing) {
     for (size_t i = 0; i < count; i++) /* by this test or the one before */
         CHECK_MSG(parts[i].kind != VCPU_CHANGES || was_changed[i],
                   "nothing here changed %s: the suite does not test it", parts[i].name);
+    end();
+}
+
+/* Where an exception cannot be delivered because its stack is not there: KVM_RUN may fail with it pending. */
+TEST(a_failed_run_leaves_nothing) {
+    begin(4);
+    for (unsigned way = WAY_RESTORE; way < WAY_POOL; way++) {
+        struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+        struct husk_outcome outcome;
+        options.wall_ns = 2000000000;
+        prepare(ENDING_UD2, ~0ull);
+        uint8_t *stack = sys_space_exception_stack_top(lab.sandbox->space) - HUSK_PAGE_SIZE;
+        CHECK(mprotect(stack, HUSK_PAGE_SIZE, PROT_NONE) == 0);
+        int status = husk_call(lab.sandbox, "general", NULL, 0, NULL, 0, &options, &outcome, &err);
+        CHECK(mprotect(stack, HUSK_PAGE_SIZE, PROT_READ | PROT_WRITE) == 0);
+        CHECK_MSG(status != 0 || outcome.kind != HUSK_RETURNED, "status %d", status);
+        go_and_check((enum way)way, "a run that failed");
+    }
     end();
 }
 

@@ -3,6 +3,7 @@
  * exception or a violation, what is harmless may end in any way that is not a way out; and the same VM must be able to run a
  * good program afterwards.
  */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 
 #include "harness.h"
 #include "ports.h"
+#include "vm_kvm.h"
 #include "vm_rig.h"
 #include "x86.h"
 
@@ -208,9 +210,84 @@ TEST(misdeeds_end_as_designed_and_the_vm_lives_on) {
             printf("  %s: kind %d vector %2u error 0x%x cr2 0x%llx %s\n", misdeed->name, exit.kind,
                    exit.vector, exit.error_code, (unsigned long long)exit.cr2, exit.detail);
         failures += !is_fine;
+        memset(rig.data, 0x5a, RIG_DATA_BYTES);
         check_vm_still_works();
+        for (size_t at = 0; at < RIG_DATA_BYTES; at++) /* what was interrupted is not finished in it */
+            CHECK_MSG(rig.data[at] == 0x5a, "%s: memory was written at 0x%zx", misdeed->name, at);
+        memset(rig.data, 0, RIG_DATA_BYTES);
     }
     CHECK_EQ_U64(failures, 0);
+    vm_rig_done(&rig);
+}
+
+/* ---- Runs that fail ---- */
+
+static unsigned fails_at; /* the n-th KVM_RUN from now on fails after it has run; 0: none */
+
+/* Not one that has an instruction to finish: then KVM_RUN has succeeded. */
+static bool is_in_mid_op(void) {
+    return rig.vm->run->exit_reason == KVM_EXIT_IO && rig.vm->run->io.direction == KVM_EXIT_IO_IN;
+}
+
+static int control_failing(int fd, unsigned long request, void *arg) {
+    int result = kvm_sys_linux.control(fd, request, arg);
+    if (request != KVM_RUN || fails_at == 0 || --fails_at != 0 || (result == 0 && is_in_mid_op()))
+        return result;
+    errno = EFAULT;
+    return -1;
+}
+
+static void rig_begin_failing(void) {
+    static struct kvm_sys failing;
+    rig_begin(0);
+    failing = kvm_sys_linux;
+    failing.control = control_failing;
+    rig.backend->sys = &failing;
+}
+
+RIG_CODE(code_where, "mov %cs, %ebx\n mov %ss, %ecx\n out %eax, $0x10");
+
+/* The guest stands in a stub in ring 0, or an exception is about to be delivered: the next program begins in ring 3 all the same. */
+TEST(a_run_that_failed_has_run) {
+    rig_begin_failing();
+    unsigned failures = 0;
+    for (size_t i = 0; i < sizeof misdeeds / sizeof misdeeds[0]; i++) {
+        const struct misdeed *misdeed = &misdeeds[i];
+        struct vm_exit exit;
+        struct vm_regs regs;
+        vm_rig_load(&rig, misdeed->code, (size_t)(misdeed->end - misdeed->code));
+        fails_at = 1;
+        const int status = vm_kvm_ops.run(rig.vm, &exit, &rig.err);
+        CHECK_MSG(status == HUSK_E_SYS || exit.kind == VM_EXIT_VIOLATION, "%s: status %d", misdeed->name,
+                  status);
+        failures += status != 0;
+        exit = RIG_RUN_CODE(&rig, code_where);
+        CHECK_MSG(exit.kind == VM_EXIT_PORT && exit.port == HUSK_PORT_CALL_DONE, "after %s: kind %d: %s",
+                  misdeed->name, exit.kind, exit.detail);
+        vm_kvm_ops.get_regs(rig.vm, &regs);
+        CHECK_MSG((regs.rbx & 3) == 3 && (regs.rcx & 3) == 3, "after %s: CS 0x%llx, SS 0x%llx", misdeed->name,
+                  (unsigned long long)regs.rbx, (unsigned long long)regs.rcx);
+    }
+    CHECK(failures > 30);
+    vm_rig_done(&rig);
+}
+
+/* An instruction that cannot be finished would be so at any later time, in whatever memory there is then. */
+TEST(a_vm_that_cannot_finish_an_instruction_never_runs_again) {
+    rig_begin_failing();
+    struct vm_exit exit;
+    RIG_LOAD(&rig, code_rep_ins);
+    fails_at = 2;
+    CHECK_STATUS(vm_kvm_ops.run(rig.vm, &exit, &rig.err), HUSK_E_SYS);
+    CHECK_CONTAINS(rig.err.message, "to finish an instruction");
+    memset(rig.data, 0x5a, RIG_DATA_BYTES);
+    for (int i = 0; i < 3; i++) {
+        RIG_LOAD(&rig, code_good);
+        CHECK_STATUS(vm_kvm_ops.run(rig.vm, &exit, &rig.err), HUSK_E_SYS);
+        CHECK_CONTAINS(rig.err.message, "cannot run any more");
+    }
+    for (size_t at = 0; at < RIG_DATA_BYTES; at++)
+        CHECK_EQ_U64(rig.data[at], 0x5a);
     vm_rig_done(&rig);
 }
 
