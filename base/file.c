@@ -6,16 +6,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "auto.h"
 #include "error.h"
+#include "signal_guard.h"
 
 static int too_large(const char *name, size_t limit, struct husk_error *err) {
     return error_set(err, HUSK_E_LIMIT, "%s is larger than the limit of %zu bytes", name, limit);
@@ -66,10 +69,24 @@ int file_read(const char *path, size_t limit, uint8_t **ret_bytes, size_t *ret_c
     return file_read_fd(fd, path, limit, ret_bytes, ret_count, err);
 }
 
-int file_write_all(int fd, const void *bytes, size_t count) {
-    const uint8_t *pos = bytes;
+/* What is left of `vecs` after `count` bytes of them; returns how many. */
+static size_t vecs_advance(struct iovec **vecs, size_t vecs_count, size_t count) {
+    while (vecs_count > 0 && count >= (*vecs)->iov_len) {
+        count -= (*vecs)->iov_len;
+        ++*vecs;
+        vecs_count--;
+    }
+    if (vecs_count > 0) {
+        (*vecs)->iov_base = (uint8_t *)(*vecs)->iov_base + count;
+        (*vecs)->iov_len -= count;
+    }
+    return vecs_count;
+}
+
+static int write_vecs(int fd, struct iovec *vecs, size_t count) {
+    count = vecs_advance(&vecs, count, 0); /* without empty ones there is always something to write */
     while (count > 0) {
-        ssize_t wrote = write(fd, pos, count);
+        ssize_t wrote = writev(fd, vecs, count < IOV_MAX ? (int)count : IOV_MAX);
         if (wrote < 0 && errno == EINTR)
             continue;
         if (wrote <= 0) {
@@ -77,18 +94,44 @@ int file_write_all(int fd, const void *bytes, size_t count) {
                 errno = EIO;
             return -1;
         }
-        pos += wrote;
-        count -= (size_t)wrote;
+        count = vecs_advance(&vecs, count, (size_t)wrote);
     }
     return 0;
 }
 
+int file_write_vecs(int fd, struct iovec *vecs, size_t count) {
+    struct signal_guard guard;
+    signal_guard_begin(&guard);
+    int rc = write_vecs(fd, vecs, count);
+    signal_guard_end(&guard, rc != 0 ? errno : 0);
+    return rc;
+}
+
+int file_write_all(int fd, const void *bytes, size_t count) {
+    struct iovec vec = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = count};
+    return file_write_vecs(fd, &vec, 1);
+}
+
 int file_set_size(int fd, uint64_t bytes) {
+    struct signal_guard guard;
     int rc;
+    signal_guard_begin(&guard);
     do
         rc = ftruncate(fd, (off_t)bytes);
     while (rc != 0 && errno == EINTR);
+    signal_guard_end(&guard, rc != 0 ? errno : 0);
     return rc;
+}
+
+ssize_t file_send(int fd, int src_fd, off_t *offset, size_t count) {
+    struct signal_guard guard;
+    ssize_t sent;
+    signal_guard_begin(&guard);
+    do
+        sent = sendfile(fd, src_fd, offset, count);
+    while (sent < 0 && errno == EINTR);
+    signal_guard_end(&guard, sent < 0 ? errno : 0);
+    return sent;
 }
 
 /* Copy [from, to) of src_fd to the same place of fd. */
@@ -96,9 +139,7 @@ static int copy_range(int src_fd, int fd, off_t from, off_t to) {
     if (lseek(fd, from, SEEK_SET) < 0)
         return -1;
     while (from < to) {
-        ssize_t sent = sendfile(fd, src_fd, &from, (size_t)(to - from));
-        if (sent < 0 && errno == EINTR)
-            continue;
+        ssize_t sent = file_send(fd, src_fd, &from, (size_t)(to - from));
         if (sent <= 0) {
             if (sent == 0)
                 errno = EIO; /* the source is shorter than it said */

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "husk.h"
 
@@ -14,10 +15,15 @@ int file_read_fd(int fd, const char *name, size_t limit, uint8_t **ret_bytes, si
                  struct husk_error *err);
 int file_read(const char *path, size_t limit, uint8_t **ret_bytes, size_t *ret_count, struct husk_error *err);
 
-/* All bytes, over short writes and EINTR. 0 or -1 with errno. */
+/* All bytes, over short writes and EINTR. 0 or -1 with errno. Nothing here that writes raises a signal (signal_guard.h). */
 int file_write_all(int fd, const void *bytes, size_t count);
+/* The same of any number of pieces, with few system calls. `vecs` is used up. */
+struct iovec;
+int file_write_vecs(int fd, struct iovec *vecs, size_t count);
 /* ftruncate() over EINTR. 0 or -1 with errno. */
 int file_set_size(int fd, uint64_t bytes);
+/* sendfile() over EINTR. */
+ssize_t file_send(int fd, int src_fd, off_t *offset, size_t count);
 
 /* A new file for a path, durable and all at once: begin, write to fd, commit. It is in the same folder, and has no name where the file
  * system can do that (O_TMPFILE), else a temporary one, PATH.<16 digits>.tmp, which only a killed process leaves behind. Mode 0666

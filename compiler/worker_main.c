@@ -64,6 +64,7 @@ static int limit(int resource, const char *what, uint64_t soft, uint64_t hard, s
 
 /* Soft CPU limit: SIGXCPU, which ends the process; hard: SIGKILL, should LLVM ever catch the former. */
 static int limits_set(const struct worker_request *request, struct husk_error *err) {
+    (void)signal(SIGXFSZ, SIG_IGN); /* a limit of the caller's (ulimit -f) is an error that is told */
     uint64_t seconds = request->cpu_limit_ns / 1000000000u + (request->cpu_limit_ns % 1000000000u != 0);
     int status = limit(RLIMIT_CPU, "CPU time", seconds, seconds + 2, err);
     if (status == 0 && !IS_SANITIZED)

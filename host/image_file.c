@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -61,9 +60,7 @@ static int copy_data_runs(int src_fd, int fd, off_t end) {
         if (lseek(fd, data, SEEK_SET) < 0)
             return -1;
         for (off_t from = data; from < hole;) {
-            ssize_t sent = sendfile(fd, src_fd, &from, (size_t)(hole - from));
-            if (sent < 0 && errno == EINTR)
-                continue;
+            ssize_t sent = file_send(fd, src_fd, &from, (size_t)(hole - from));
             if (sent < 0)
                 return -1;
             if (sent == 0)

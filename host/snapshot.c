@@ -3,9 +3,11 @@
  * written to a new file; for all others the snapshot has the runs that image has. So its cost follows what was written, and
  * snapshots of snapshots share layers.
  */
+#include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 
 #include "auto.h"
 #include "buf.h"
@@ -136,19 +138,31 @@ static uint32_t plan_layer(const husk_sandbox *sandbox, const struct page_list *
     return count;
 }
 
+/* The runs that have contents, one behind the other. */
+static int write_runs(const husk_sandbox *sandbox, const struct image_run *runs, const bool *is_zero_run,
+                      uint32_t count, int fd, bool *ret_is_empty, struct husk_error *err) {
+    auto_free struct iovec *vecs = calloc(count + 1u, sizeof *vecs);
+    size_t vecs_count = 0;
+    if (vecs == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for a snapshot");
+    for (uint32_t i = 0; i < count; i++) {
+        if (!is_zero_run[i])
+            vecs[vecs_count++] = (struct iovec){.iov_base = arena_hva_of(&sandbox->arena, runs[i].gva),
+                                                .iov_len = runs[i].bytes};
+    }
+    *ret_is_empty = vecs_count == 0;
+    if (file_write_vecs(fd, vecs, vecs_count) != 0)
+        return error_sys(err, errno, "cannot write the pages of a snapshot");
+    return 0;
+}
+
 static int write_layer(const husk_sandbox *sandbox, struct image_run *runs, const bool *is_zero_run,
                        uint32_t count, struct husk_error *err) {
     auto_fd fd = -1;
     bool is_empty = true;
     int status = image_file_memfd(&fd, err);
-    for (uint32_t i = 0; i < count && status == 0; i++) {
-        if (is_zero_run[i])
-            continue;
-        is_empty = false;
-        if (file_write_all(fd, arena_hva_of(&sandbox->arena, runs[i].gva), runs[i].bytes) != 0)
-            status = error_sys(err, errno, "cannot write %llu bytes of a snapshot",
-                               (unsigned long long)runs[i].bytes);
-    }
+    if (status == 0)
+        status = write_runs(sandbox, runs, is_zero_run, count, fd, &is_empty, err);
     struct image_file *file = NULL;
     if (status == 0 && !is_empty) {
         status = image_file_seal(fd, &file, err);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "file.h"
 #include "wasi.h"
 
 #define RIGHTS_ALWAYS                                                                                        \
@@ -239,7 +240,7 @@ uint16_t wasi_fd_filestat_set_size(struct wasi_call *call) {
         return wasi_err;
     if (call->args[1] > INT64_MAX)
         return WASI_EINVAL;
-    return ftruncate(fd->host_fd, (off_t)call->args[1]) == 0 ? WASI_SUCCESS : wasi_errno_of(errno);
+    return file_set_size(fd->host_fd, call->args[1]) == 0 ? WASI_SUCCESS : wasi_errno_of(errno);
 }
 
 static int time_to_set(uint32_t flags, uint32_t flag_set, uint32_t flag_now, uint64_t ns,

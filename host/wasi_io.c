@@ -8,17 +8,16 @@
  * blocking or not; their flags are the embedder's and stay as they are.
  *
  * Signals. Writing to a closed pipe or beyond the file size limit raises SIGPIPE or SIGXFSZ in this thread.
- * Sockets have MSG_NOSIGNAL; elsewhere the two are blocked in this thread around the write, and what the
- * write raised is taken back.
+ * Sockets have MSG_NOSIGNAL; elsewhere base/signal_guard.h keeps them from the process.
  */
 #include <errno.h>
 #include <limits.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "signal_guard.h"
 #include "wasi.h"
 
 #define WINDOW_VECS 64
@@ -144,26 +143,14 @@ static uint16_t read_all(const struct transfer *transfer, uint32_t *ret_done) {
 
 /* writev() or pwritev() whose signals do not get out. Returns -errno on failure. */
 static ssize_t write_guarded(const struct transfer *transfer, const struct iovec *vecs, int count) {
-    sigset_t guarded, before, pending;
-    sigemptyset(&guarded);
-    sigaddset(&guarded, SIGPIPE);
-    sigaddset(&guarded, SIGXFSZ);
-    pthread_sigmask(SIG_BLOCK, &guarded, &before);
-    sigpending(&pending); /* what is pending already is not ours to take */
+    struct signal_guard guard;
+    signal_guard_begin(&guard);
     int host_fd = transfer->fd->host_fd;
     ssize_t put = transfer->offset != NO_OFFSET ? pwritev(host_fd, vecs, count, transfer->offset)
                                                 : writev(host_fd, vecs, count);
     if (put < 0)
         put = -errno;
-    int raised = put == -EPIPE ? SIGPIPE : put == -EFBIG ? SIGXFSZ : 0;
-    if (raised && !sigismember(&pending, raised)) {
-        sigset_t one;
-        struct timespec now = {0};
-        sigemptyset(&one);
-        sigaddset(&one, raised);
-        (void)sigtimedwait(&one, NULL, &now); /* EAGAIN: ignored by the process, so nothing is pending */
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    signal_guard_end(&guard, put < 0 ? (int)-put : 0);
     return put;
 }
 

@@ -19,8 +19,9 @@
  *
  * Signals. While a call runs, the library may send HUSK_KICK_SIGNAL (SIGRTMIN + 6 unless husk_engine_options says otherwise) to the
  * calling thread, to end a call at its deadline. It installs a handler that does nothing. A thread's first call unblocks this signal in
- * that thread; a thread that blocks it again has calls that nothing can cut off. No other signal is touched, but that a WASI write blocks
- * SIGPIPE and SIGXFSZ in its own thread for its duration, and takes back the one that it raised: the guest gets an errno.
+ * that thread; a thread that blocks it again has calls that nothing can cut off. No other signal is touched, but that every write (a WASI
+ * write, a snapshot, a file) blocks SIGPIPE and SIGXFSZ in its own thread for its duration, and takes back the one that it raised: it is an
+ * error, or an errno for the guest.
  *
  * Processes. All descriptors are close-on-exec. A VM belongs to the process that made it: a child made by fork() has none of its parent's,
  * so calls there are refused (HUSK_E_STATE). It leaves alone what its parent made, and makes an engine of its own. The parent notices nothing.

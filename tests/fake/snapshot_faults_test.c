@@ -93,7 +93,7 @@ TEST(every_operation_may_fail) {
     fault_counts_check_steps(&counts);
     static const char *const names[] = {
         "malloc",        "calloc",       "realloc",      "mmap",   "mprotect",
-        "MADV_DONTNEED", "PAGEMAP_SCAN", "memfd_create", "write",  "ftruncate",
+        "MADV_DONTNEED", "PAGEMAP_SCAN", "memfd_create", "writev", "ftruncate",
         "lseek",         "fcntl",        "set_slot",     "create", NULL};
     fault_counts_check(&counts, names);
 }
@@ -107,8 +107,8 @@ TEST(everything_may_fail_from_some_moment_on) {
 }
 
 TEST(signals_and_short_transfers_are_no_failures) {
-    static const char *const interrupted[] = {"PAGEMAP_SCAN", "write", "ftruncate", NULL};
-    static const char *const shortened[] = {"write", NULL};
+    static const char *const interrupted[] = {"PAGEMAP_SCAN", "writev", "ftruncate", NULL};
+    static const char *const shortened[] = {"writev", NULL};
     struct fault_counts counts[2] = {{0}};
     fault_steps_run(&lane, FAULT_INTERRUPT, &counts[0]);
     fault_counts_print(&counts[0], FAULT_INTERRUPT);
@@ -129,10 +129,10 @@ TEST(without_pagemap_scan) {
 }
 
 TEST(saving_may_fail) {
-    static const char *const names[] = {"open",   "write",    "lseek", "ftruncate", "fsync",
+    static const char *const names[] = {"open",   "writev",   "lseek", "ftruncate", "fsync",
                                         "rename", "sendfile", "fstat", "getrandom", "malloc",
                                         "linkat", "fchmod",   NULL};
-    static const char *const interrupted[] = {"open", "write", "sendfile", "fsync", "ftruncate", NULL};
+    static const char *const interrupted[] = {"open", "writev", "sendfile", "fsync", "ftruncate", NULL};
     for (enum fault_mode mode = 0; mode < FAULT_MODES; mode++) {
         struct fault_counts counts = {0};
         fault_saves_run(&lane, mode, &counts);

@@ -110,7 +110,7 @@ TEST(every_operation_may_fail) {
                                         "MADV_DONTNEED",
                                         "PAGEMAP_SCAN",
                                         "memfd_create",
-                                        "write",
+                                        "writev",
                                         "ftruncate",
                                         "fcntl",
                                         "KVM_CREATE_VM",
@@ -137,7 +137,7 @@ TEST(everything_may_fail_from_some_moment_on) {
 
 TEST(signals_and_short_transfers_are_no_failures) {
     SKIP_WITHOUT_COMPILER();
-    static const char *const interrupted[] = {"KVM_CREATE_VM", "PAGEMAP_SCAN", "write", NULL};
+    static const char *const interrupted[] = {"KVM_CREATE_VM", "PAGEMAP_SCAN", "writev", NULL};
     for (enum fault_mode mode = FAULT_INTERRUPT; mode < FAULT_MODES; mode++) {
         struct fault_counts counts = {0};
         fault_steps_run(&lane, mode, &counts);

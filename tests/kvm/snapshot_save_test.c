@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "harness.h"
@@ -132,6 +133,49 @@ TEST(many_threads_save_snapshots_of_one_module) {
     }
     unlink(path);
     state_close(&lab);
+}
+
+/* ---- The process's file size limit ---- */
+
+/* It counts for anonymous files, too: an error, not the signal that would end the program. */
+TEST(the_file_size_limit_is_an_error) {
+    SKIP_WITHOUT_COMPILER();
+    struct state_lab lab;
+    struct state_copy copy;
+    struct rlimit before, small;
+    char path[64];
+    husk_image *snapshot = NULL, *opened = NULL;
+    husk_memory_image *memory_image = NULL;
+    husk_sandbox *clone = NULL;
+    temp_path(path);
+    state_open(&lab, NULL, NULL);
+    STATE_CALL(&lab, "store", 8, 4711);
+    CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
+    STATE_CALL(&lab, "fill", 0, 0x41, 2 * 65536);
+    state_copy_take(lab.sandbox, &copy);
+    void *bytes = calloc(1, 1 << 20);
+    CHECK(bytes != NULL && getrlimit(RLIMIT_FSIZE, &before) == 0);
+    small = (struct rlimit){.rlim_cur = 8192, .rlim_max = before.rlim_max};
+    CHECK(setrlimit(RLIMIT_FSIZE, &small) == 0);
+    int statuses[] = {
+        husk_sandbox_snapshot(lab.sandbox, &opened, &lab.err),
+        husk_sandbox_clone(lab.sandbox, &clone, &lab.err),
+        husk_memory_image_new(lab.sandbox, 0, 0, 65536, &memory_image, &lab.err),
+        husk_image_save(snapshot, path, &lab.err),
+        husk_image_open_buffer(lab.engine, bytes, 1 << 20, false, &opened, &lab.err),
+    };
+    CHECK(setrlimit(RLIMIT_FSIZE, &before) == 0);
+    for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++)
+        CHECK_MSG(statuses[i] == HUSK_E_SYS, "step %zu: status %d", i, statuses[i]);
+    CHECK(opened == NULL && clone == NULL && memory_image == NULL);
+    CHECK(state_copy_equal(lab.sandbox, &copy));
+    CHECK_OK(husk_sandbox_restore(lab.sandbox, snapshot, &lab.err), lab.err);
+    CHECK_EQ_I64(STATE_CALL(&lab, "load", 8), 4711);
+    free(bytes);
+    husk_image_unref(snapshot);
+    state_copy_done(&copy);
+    state_close(&lab);
+    unlink(path);
 }
 
 TEST_MAIN()

@@ -57,7 +57,7 @@ static void check_failed(struct fault_world *world, const struct save *save, str
     const bool is_last = strstr(err->message, "is complete and in its place") != NULL;
     CHECK_MSG(err->status == HUSK_E_SYS || err->status == HUSK_E_NOMEM, "%s: status %d: %s", when,
               err->status, err->message);
-    CHECK_MSG(strcmp(fault_name(), "write") != 0 || err->sys_errno == ENOSPC, "%s: errno %d", when,
+    CHECK_MSG(strcmp(fault_name(), "writev") != 0 || err->sys_errno == ENOSPC, "%s: errno %d", when,
               err->sys_errno);
     CHECK_MSG(!is_last || strcmp(fault_name(), "fsync") == 0, "%s: %s", when, err->message);
     CHECK_MSG(is_last || file_is_old(world, save->was_there), "%s: the old file is gone: %s", when,

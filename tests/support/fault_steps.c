@@ -214,7 +214,7 @@ static int probe(struct fault_world *world, husk_sandbox *sandbox) {
 static bool is_harmless(const char *name) {
     static const char *const names[] = {"malloc",        "calloc",          "realloc",        "strdup",
                                         "strndup",       "aligned_alloc",   "mprotect",       "memfd_create",
-                                        "ftruncate",     "write",           "lseek",          "pread",
+                                        "ftruncate",     "writev",          "lseek",          "pread",
                                         "fcntl",         "fstat",           "open",           "PAGEMAP_SCAN",
                                         "KVM_CREATE_VM", "KVM_CREATE_VCPU", "KVM_SET_CPUID2", "KVM_GET_SREGS",
                                         "KVM_SET_SREGS", "KVM_SET_XCRS",    "ioctl",          "create"};

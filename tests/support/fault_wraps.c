@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 const char *const fault_mode_names[FAULT_MODES] = {
     [FAULT_ONCE] = "fails",
@@ -249,7 +250,7 @@ int __real_linkat(int from_fd, const char *from, int to_fd, const char *to, int 
 int __real_fchmod(int fd, mode_t mode);
 int __real_rename(const char *from, const char *to);
 off_t __real_lseek(int fd, off_t offset, int whence);
-ssize_t __real_write(int fd, const void *bytes, size_t count);
+ssize_t __real_writev(int fd, const struct iovec *vecs, int count);
 ssize_t __real_pread(int fd, void *bytes, size_t count, off_t offset);
 ssize_t __real_sendfile(int to, int from, off_t *offset, size_t count);
 ssize_t __real_getrandom(void *bytes, size_t count, unsigned flags);
@@ -263,7 +264,7 @@ int __wrap_linkat(int from_fd, const char *from, int to_fd, const char *to, int 
 int __wrap_fchmod(int fd, mode_t mode);
 int __wrap_rename(const char *from, const char *to);
 off_t __wrap_lseek(int fd, off_t offset, int whence);
-ssize_t __wrap_write(int fd, const void *bytes, size_t count);
+ssize_t __wrap_writev(int fd, const struct iovec *vecs, int count);
 ssize_t __wrap_pread(int fd, void *bytes, size_t count, off_t offset);
 ssize_t __wrap_sendfile(int to, int from, off_t *offset, size_t count);
 ssize_t __wrap_getrandom(void *bytes, size_t count, unsigned flags);
@@ -331,9 +332,17 @@ static size_t share_of(const char *name, size_t count, int error) {
     return count;
 }
 
-ssize_t __wrap_write(int fd, const void *bytes, size_t count) {
-    const size_t share = share_of("write", count, ENOSPC);
-    return share == 0 && count != 0 ? -1 : __real_write(fd, bytes, share);
+ssize_t __wrap_writev(int fd, const struct iovec *vecs, int count) {
+    size_t total = 0;
+    for (int i = 0; i < count; i++)
+        total += vecs[i].iov_len;
+    const size_t share = share_of("writev", total, ENOSPC);
+    if (share == 0 && total != 0)
+        return -1;
+    if (share == total)
+        return __real_writev(fd, vecs, count);
+    const struct iovec part = {vecs[0].iov_base, share < vecs[0].iov_len ? share : vecs[0].iov_len};
+    return __real_writev(fd, &part, 1);
 }
 
 ssize_t __wrap_pread(int fd, void *bytes, size_t count, off_t offset) {

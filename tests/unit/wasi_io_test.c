@@ -163,7 +163,9 @@ TEST(the_file_size_limit_is_an_errno_and_no_signal) {
     small = (struct rlimit){.rlim_cur = 10, .rlim_max = before.rlim_max};
     CHECK(setrlimit(RLIMIT_FSIZE, &small) == 0);
     uint16_t first = put(&guest, 1, 100, 20), second = put(&guest, 1, 100, 20);
+    uint16_t third = WASI_CALL(&guest, fd_filestat_set_size, 1, 1000);
     CHECK(setrlimit(RLIMIT_FSIZE, &before) == 0);
+    CHECK_EQ_U64(third, WASI_EFBIG);
     CHECK_EQ_U64(first, 0);
     CHECK_EQ_U64(second, WASI_EFBIG);
     close(fd);
