@@ -26,7 +26,8 @@ int file_set_size(int fd, uint64_t bytes);
 ssize_t file_send(int fd, int src_fd, off_t *offset, size_t count);
 
 /* A new file for a path, durable and all at once: begin, write to fd, commit. It is in the same folder, and has no name where the file
- * system can do that (O_TMPFILE), else a temporary one, PATH.<16 digits>.tmp, which only a killed process leaves behind. Mode 0666
+ * system can do that (O_TMPFILE), else a temporary one, PATH.<16 hex digits>.tmp, which only a killed process leaves behind (with O_TMPFILE only one
+ * that is killed between naming it so and renaming it over a file that is there). Mode 0666
  * minus umask, or that of the regular file that is there. */
 struct file_replacement {
     const char *path; /* borrowed */

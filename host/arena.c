@@ -278,6 +278,19 @@ int arena_overlay_push(struct arena *arena, uint64_t gva_value, uint64_t bytes, 
     return 0;
 }
 
+void arena_overlay_settle(struct arena *arena) {
+    const uint32_t last = arena->overlays_count - 1;
+    const struct arena_overlay newest = arena->overlays[last];
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < last; i++) {
+        const struct arena_overlay *old = &arena->overlays[i];
+        if (old->gva < newest.gva || old->gva + old->bytes > newest.gva + newest.bytes)
+            arena->overlays[kept++] = *old;
+    }
+    arena->overlays[kept++] = newest;
+    arena->overlays_count = kept;
+}
+
 void arena_overlay_pop(struct arena *arena) {
     arena->overlays_count--;
 }

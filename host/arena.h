@@ -79,6 +79,8 @@ uint32_t arena_regions(const struct arena *arena, struct arena_region *ret_regio
 uint8_t *arena_hva_of(const struct arena *arena, uint64_t gva_value); /* NULL: in no region */
 /* Remember an overlay: HUSK_E_NOMEM, HUSK_E_LIMIT. */
 int arena_overlay_push(struct arena *arena, uint64_t gva_value, uint64_t bytes, struct husk_error *err);
+/* It is mapped: those that it covers are no more. */
+void arena_overlay_settle(struct arena *arena);
 void arena_overlay_pop(struct arena *arena);
 /* The guest address of a host address in the arena. */
 uint64_t arena_gva_of(const struct arena *arena, const uint8_t *hva);

@@ -71,6 +71,7 @@ int engine_new_on(const struct engine_backend *backend, const struct husk_engine
     engine->backend_free = backend->backend_free;
     engine->host_info = backend->host_info;
     engine->kick_signal = copy.kick_signal;
+    engine->process = process_number();
     engine->log = copy.log;
     engine->log_user = copy.log_user;
     *ret_engine = engine;
@@ -94,6 +95,15 @@ int husk_engine_new(const struct husk_engine_options *options, husk_engine **ret
     if (status != 0)
         vm_kvm_backend_free(backend.backend);
     return status;
+}
+
+int engine_check_process(const husk_engine *engine, struct husk_error *err) {
+    if (engine->process != process_number())
+        return error_set(
+            err, HUSK_E_STATE,
+            "the engine was made before this process was forked; its VMs are the parent's. Make an "
+            "engine here");
+    return 0;
 }
 
 husk_engine *engine_ref(husk_engine *engine) {

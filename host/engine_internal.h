@@ -44,6 +44,8 @@ struct husk_engine {
     void (*backend_free)(struct vm_backend *backend);
     struct husk_host_info host_info;
     int kick_signal;
+    uint64_t
+        process; /* that made the engine: its VMs, its threads and its view of memory are those of this process alone */
     husk_log_fn log;
     void *log_user;
     struct watchdog watchdog;
@@ -62,6 +64,9 @@ struct engine_backend {
 /* Takes over the backend on success only. */
 int engine_new_on(const struct engine_backend *backend, const struct husk_engine_options *options,
                   husk_engine **ret_engine, struct husk_error *err);
+/* HUSK_E_STATE in a child made by fork(). KVM would refuse to run its parent's VMs, but not before the child had changed the registers in the
+ * page that both share. */
+int engine_check_process(const husk_engine *engine, struct husk_error *err);
 husk_engine *engine_ref(husk_engine *engine);
 void engine_unref(husk_engine *engine);
 

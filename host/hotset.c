@@ -194,7 +194,7 @@ int hotset_restore(struct hotset *hotset, struct hot_counts *ret_counts, struct 
         bool was_written = copy(page->hva, page->source);
         page->age = was_written ? 0 : page->age + 1;
         counts.copied += was_written;
-        is_any_leaving |= page->age >= HOT_AGE_MAX;
+        is_any_leaving |= page->age >= HOT_AGE_MAX && !page->is_pinned;
     }
     int status = is_any_leaving ? discard_leaving(hotset, &counts.aged, err) : 0;
     if (status != 0)
@@ -256,6 +256,13 @@ int hotset_pin(struct hotset *hotset, const struct arena *arena, const husk_imag
     if (hotset->must_scan)
         unpin_all(hotset);
     return 0;
+}
+
+void hotset_unpin(struct hotset *hotset) {
+    if (hotset->must_scan || hotset->pinned_count > 0)
+        hotset->thread_id = 0; /* a last scan tells which of them are private */
+    unpin_all(hotset);
+    hotset->must_scan = false;
 }
 
 void hotset_prefill(struct hotset *hotset, const struct arena *arena, husk_image *image) {

@@ -57,6 +57,8 @@ int hotset_restore(struct hotset *hotset, struct hot_counts *ret_counts, struct 
  * from then on every restore scans. */
 int hotset_pin(struct hotset *hotset, const struct arena *arena, const husk_image *image, uint8_t *hva,
                uint64_t bytes, struct husk_error *err);
+/* All views have ended. */
+void hotset_unpin(struct hotset *hotset);
 /* Make pages private ahead of the first run: those that sandboxes of this image are known to write. */
 void hotset_prefill(struct hotset *hotset, const struct arena *arena, husk_image *image);
 /* Tell the image which pages the last run wrote: what two sandboxes in a row say is known of it. One that was never restored cannot tell a

@@ -38,11 +38,11 @@ static _Thread_local uint64_t thread_number;
 static _Thread_local uint64_t thread_unblocked;
 
 /* How many forks lie between the process that loaded the library and this one: a number that no ancestor of it has. */
-static uint64_t process_number;
+static uint64_t process_forks;
 
 /* In the child of a fork(), before anything else runs there. Its thread has another kernel number, too. */
 static void process_begin(void) {
-    process_number++;
+    process_forks++;
     thread_number = 0;
 }
 
@@ -57,7 +57,6 @@ static void process_prepare(void) {
 
 void kicker_init(struct kicker *kicker, const struct vm_ops *ops, struct vm *vm, int signal) {
     process_prepare();
-    kicker->process = process_number;
     kicker->vm = vm;
     kicker->signal = signal;
     atomic_store(&kicker->state, 0);
@@ -65,8 +64,9 @@ void kicker_init(struct kicker *kicker, const struct vm_ops *ops, struct vm *vm,
                      __ATOMIC_RELEASE); /* last: an empty sandbox may be interrupted while it is loaded */
 }
 
-bool kicker_is_of_this_process(const struct kicker *kicker) {
-    return kicker->process == process_number;
+uint64_t process_number(void) {
+    process_prepare();
+    return process_forks;
 }
 
 static void thread_prepare(int signal) {

@@ -20,7 +20,6 @@ struct kicker {
     const struct vm_ops *ops;
     struct vm *vm;
     int signal;
-    uint64_t process;            /* that made the VM, and alone can run it */
     atomic_uint_least64_t state; /* 0: nobody runs; else the thread's kernel number */
 };
 
@@ -29,9 +28,8 @@ struct kicker {
 int kick_signal_install(int signal, struct husk_error *err);
 
 void kicker_init(struct kicker *kicker, const struct vm_ops *ops, struct vm *vm, int signal);
-/* False in a child made by fork(): KVM would refuse to run the VM, but not before the child had changed the registers in the page that
- * it shares with its parent. */
-bool kicker_is_of_this_process(const struct kicker *kicker);
+/* Another one in a child made by fork(). To be asked for before the first fork that matters. */
+uint64_t process_number(void);
 /* The calling thread is about to run the VM; calls nest on the same thread. */
 void kicker_enter(struct kicker *kicker);
 void kicker_leave(struct kicker *kicker);

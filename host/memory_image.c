@@ -56,6 +56,7 @@ static int map_file(husk_sandbox *sandbox, uint8_t *hva, const struct image_file
         return error_sys(err, sys_errno, "cannot map a memory image of %llu bytes",
                          (unsigned long long)bytes);
     }
+    arena_overlay_settle(&sandbox->arena);
     hotset_forget(&sandbox->hotset, hva, bytes);
     return 0;
 }
@@ -123,7 +124,7 @@ int husk_memory_image_map(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr
 }
 
 uint64_t husk_memory_image_bytes(const husk_memory_image *image) {
-    return image->file->count;
+    return image != NULL ? image->file->count : 0;
 }
 
 void husk_memory_image_free(husk_memory_image *image) {

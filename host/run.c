@@ -19,18 +19,15 @@
 #define START_RFLAGS 0x3202u /* guest/entry.S */
 
 void sandbox_poison(husk_sandbox *sandbox, enum poison_cause cause) {
-    static const struct {
-        enum engine_stat stat;
-        enum husk_outcome_kind kind;
-    } causes[] = {[POISON_DEADLINE] = {STAT_poisonings_deadline, HUSK_DEADLINE},
-                  [POISON_INTERRUPT] = {STAT_poisonings_interrupt, HUSK_INTERRUPTED},
-                  [POISON_GUEST_VIOLATION] = {STAT_poisonings_guest_violation, HUSK_GUEST_VIOLATION},
-                  [POISON_VM_FAILURE] = {STAT_poisonings_vm_failure, HUSK_GUEST_VIOLATION},
-                  [POISON_RESTORE_FAILURE] = {STAT_poisonings_restore_failure, HUSK_GUEST_VIOLATION}};
+    static const enum engine_stat stats[] = {[POISON_DEADLINE] = STAT_poisonings_deadline,
+                                             [POISON_INTERRUPT] = STAT_poisonings_interrupt,
+                                             [POISON_GUEST_VIOLATION] = STAT_poisonings_guest_violation,
+                                             [POISON_VM_FAILURE] = STAT_poisonings_vm_failure,
+                                             [POISON_RESTORE_FAILURE] = STAT_poisonings_restore_failure};
     if (!sandbox->is_poisoned)
-        engine_count(sandbox->engine, sandbox->stat_shard, causes[cause].stat);
+        engine_count(sandbox->engine, sandbox->stat_shard, stats[cause]);
     sandbox->is_poisoned = true;
-    sandbox->poisoned_by = causes[cause].kind;
+    sandbox->poisoned_by = cause;
 }
 
 void outcome_violation(husk_sandbox *sandbox, struct husk_outcome *outcome, const char *format, ...) {
@@ -120,7 +117,9 @@ static bool resume_after_host(husk_sandbox *sandbox, struct call_frame *frame, s
     frame->was_nested = false;
     enum husk_outcome_kind kind;
     if (sandbox->is_poisoned) {
-        outcome_begin(outcome, sandbox->poisoned_by);
+        outcome_begin(outcome, sandbox->poisoned_by == POISON_DEADLINE    ? HUSK_DEADLINE
+                               : sandbox->poisoned_by == POISON_INTERRUPT ? HUSK_INTERRUPTED
+                                                                          : HUSK_GUEST_VIOLATION);
         outcome->is_poisoned = true;
         snprintf(outcome->message, sizeof outcome->message, "a call made by a host function was cut off");
         return false;
@@ -188,6 +187,10 @@ static int run_until_end(husk_sandbox *sandbox, struct call_frame *frame, struct
             break;
         }
     }
+    if (sandbox->is_poisoned &&
+        sandbox->poisoned_by == POISON_VM_FAILURE) /* no outcome is of the guest's making */
+        return error_set(err, HUSK_E_SYS,
+                         "a call made by a host function could not run the guest; the sandbox is poisoned");
     return 0;
 }
 
@@ -204,9 +207,8 @@ static void count_outcome(husk_sandbox *sandbox, enum husk_outcome_kind kind) {
 static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame, const struct call_limits *limits,
                        struct husk_error *err) {
     struct call_frame *parent = sandbox->frame;
-    if (!kicker_is_of_this_process(&sandbox->kicker))
-        return error_set(err, HUSK_E_STATE,
-                         "the sandbox was made before this process was forked; its VM is the parent's");
+    if (engine_check_process(sandbox->engine, err) != 0)
+        return HUSK_E_STATE;
     frame->parent = parent;
     frame->was_nested = false;
     hotset_written_here(&sandbox->hotset); /* first: the arguments are in the mailbox already */

@@ -129,6 +129,7 @@ int sandbox_load(husk_sandbox *sandbox, husk_image *image, struct linkage *take_
     }
     linkage_load_states(take_link, image);
     engine_add(sandbox->engine, sandbox->stat_shard, STAT_unloads, sandbox->image != NULL);
+    hotset_unpin(&sandbox->hotset);
     linkage_done(&sandbox->link);
     sizing_done(&sandbox->sizes);
     sandbox->link = *take_link;
@@ -142,6 +143,7 @@ void sandbox_unload(husk_sandbox *sandbox) {
         return;
     if (sandbox->mapped != NULL && machine_is_whole(sandbox))
         hotset_learn(&sandbox->hotset, &sandbox->arena, sandbox->mapped);
+    hotset_unpin(&sandbox->hotset);
     linkage_done(&sandbox->link);
     husk_image_unref(sandbox->image);
     sandbox->image = NULL;
@@ -153,7 +155,7 @@ int sandbox_check_idle(const husk_sandbox *sandbox, const char *what, struct hus
     if (sandbox->frame != NULL)
         return error_set(err, HUSK_E_STATE,
                          "%s is not possible from inside a host function: a call is running", what);
-    return 0;
+    return engine_check_process(sandbox->engine, err);
 }
 
 static int check_engine(const husk_engine *engine, const husk_image *image, struct husk_error *err) {
@@ -222,7 +224,9 @@ int husk_sandbox_new(husk_engine *engine, husk_image *image, const husk_imports 
     struct linkage link = {0};
     if (engine == NULL || ret_sandbox == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_new: a NULL argument");
-    int status = image == NULL ? 0 : check_engine(engine, image, err);
+    int status = engine_check_process(engine, err);
+    if (status == 0 && image != NULL)
+        status = check_engine(engine, image, err);
     if (status == 0)
         status = options_copy(options, &copy, err);
     if (status == 0 && image != NULL)

@@ -27,6 +27,15 @@ struct call_frame {
     struct vm_regs regs; /* at the host call that is being served */
 };
 
+/* Why nothing but a restore, an unload or freeing is possible. */
+enum poison_cause {
+    POISON_DEADLINE,
+    POISON_INTERRUPT,
+    POISON_GUEST_VIOLATION,
+    POISON_VM_FAILURE,
+    POISON_RESTORE_FAILURE
+};
+
 enum sandbox_start { SANDBOX_NOT_STARTED, SANDBOX_STARTED, SANDBOX_START_FAILED };
 
 struct husk_sandbox {
@@ -59,7 +68,7 @@ struct husk_sandbox {
     atomic_bool is_interrupted;
     enum sandbox_start start;
     bool is_poisoned;
-    enum husk_outcome_kind poisoned_by;
+    enum poison_cause poisoned_by;
     struct call_frame *frame; /* innermost running call, or NULL */
     uint32_t depth;
     uint32_t values_used; /* of link.values */
@@ -100,7 +109,7 @@ int restore_in_place(husk_sandbox *sandbox, husk_image *image, const struct sizi
 int sandbox_load(husk_sandbox *sandbox, husk_image *image, struct linkage *take_link, struct husk_error *err);
 void sandbox_unload(husk_sandbox *sandbox);
 void sandbox_destroy(husk_sandbox *sandbox);
-/* HUSK_E_STATE if a call is running, with the name of what cannot be done. */
+/* HUSK_E_STATE if a call is running, with the name of what cannot be done, or in a forked child. */
 int sandbox_check_idle(const husk_sandbox *sandbox, const char *what, struct husk_error *err);
 
 /* access.c: husk_memory_span() for ourselves: for this moment, and this thread, which is the one that made the running or last call. So restores
@@ -109,13 +118,6 @@ int sandbox_span(const husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, u
                  uint8_t **ret_span, struct husk_error *err);
 
 /* run.c: from now on only a restore, an unload or freeing. Counted by its cause, unless it is poisoned already. */
-enum poison_cause {
-    POISON_DEADLINE,
-    POISON_INTERRUPT,
-    POISON_GUEST_VIOLATION,
-    POISON_VM_FAILURE,
-    POISON_RESTORE_FAILURE
-};
 void sandbox_poison(husk_sandbox *sandbox, enum poison_cause cause);
 
 /* run.c: must the running call end? For host functions of ours that wait (the kick signal ends a system call, and this says why). */

@@ -344,7 +344,8 @@ HUSK_API void husk_sandbox_free(husk_sandbox *sandbox);
 
 /* Take a snapshot: the instance as it is now, immutable, independent of this sandbox's later life. Cost follows the pages written
  * since the image it was loaded from, not its size. Stack, mailbox and vCPU registers hold nothing between calls, and are zero in
- * every snapshot. Released with husk_image_unref(). The sandbox is not changed. HUSK_E_STATE (a call is running, nothing loaded),
+ * every snapshot. Released with husk_image_unref(). The sandbox is not changed. HUSK_E_STATE (a call is running; nothing is loaded; the module
+ * is not initialised: husk_sandbox_start(), or a first call, does that),
  * HUSK_E_POISONED, HUSK_E_NOMEM, HUSK_E_SYS. */
 HUSK_API int husk_sandbox_snapshot(husk_sandbox *sandbox, husk_image **ret_snapshot, struct husk_error *err);
 
@@ -392,15 +393,18 @@ HUSK_API bool husk_image_is_snapshot(const husk_image *image);
  * one; it may be released while it is mapped. Threads: an image may be used by any number of threads at once. */
 typedef struct husk_memory_image husk_memory_image;
 
-/* The range itself becomes copy-on-write over the image, too: later writes there never change the image. */
+/* The range as it is now, also of a poisoned sandbox, whose memory is in the middle of something. It becomes copy-on-write over the image
+ * itself: later writes there never change the image. HUSK_E_INVAL (alignment, NULL), HUSK_E_LIMIT (out of bounds of the memory; more than
+ * 1024 images are mapped in this sandbox, those that others cover not counted), HUSK_E_STATE (nothing is loaded), HUSK_E_SYS, HUSK_E_NOMEM;
+ * nothing has changed then. Threads: as all of a sandbox, by one at a time; while a call runs, by its host functions. */
 HUSK_API int husk_memory_image_new(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uint64_t bytes,
                                    husk_memory_image **ret_image, struct husk_error *err);
-/* [addr, addr + bytes) of memory mem_idx then reads as [offset, offset + bytes) of the image. HUSK_E_INVAL (alignment), HUSK_E_LIMIT (out
- * of bounds of the memory or of the image), HUSK_E_STATE (a call is running: allowed only from a host function of that very call). A restore takes the
- * mapping away again. */
+/* [addr, addr + bytes) of memory mem_idx then reads as [offset, offset + bytes) of the image. Errors and threads as above; HUSK_E_LIMIT also
+ * out of bounds of the image, HUSK_E_INVAL also for one of another engine. A restore takes the mapping away again. */
 HUSK_API int husk_memory_image_map(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr,
                                    const husk_memory_image *image, uint64_t offset, uint64_t bytes,
                                    struct husk_error *err);
+/* 0 for NULL. */
 HUSK_API uint64_t husk_memory_image_bytes(const husk_memory_image *image);
 HUSK_API void husk_memory_image_free(husk_memory_image *image);
 
@@ -414,7 +418,7 @@ enum husk_outcome_kind {
     HUSK_RETURNED, /* results are set */
     HUSK_TRAPPED,  /* trap, message, frames; the instance stays usable (core spec 4.4) */
     HUSK_EXITED,   /* proc_exit: exit_code; the instance stays usable */
-    HUSK_DEADLINE, /* cut off by a wall or CPU limit; poisoned */
+    HUSK_DEADLINE, /* cut off by a wall or CPU limit; poisoned, unless the limit had passed before the guest ran */
     HUSK_INTERRUPTED, /* husk_interrupt(); poisoned, unless it came before the guest ran (frames_count 0, is_poisoned false) */
     HUSK_GUEST_VIOLATION /* the guest's code did what no compiled module does; poisoned */
 };
@@ -545,7 +549,7 @@ struct husk_stats {
     uint64_t memory_images_made, memory_images_mapped;
     uint64_t snapshot_bytes, restore_bytes_copied; /* the pages above, in bytes */
     /* Sums of durations in nanoseconds; the histograms (husk_engine_histogram()) have the distribution. Calls and host calls
-     * only with husk_engine_options.measure_times; call_ns less host_call_ns is the guest's own time. */
+     * only with husk_engine_options.measure_times; call_ns less host_call_ns is the guest's own time, when no call is running. */
     uint64_t restore_ns, snapshot_ns, call_ns, host_call_ns;
     /* Not counts, but how many there are: sandboxes in use, sandboxes idle in the pool, VMs of both, pages in the hot sets of both: memory
      * that is kept private from one run to the next, as of the last load or restore of each. */

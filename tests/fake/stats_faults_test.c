@@ -18,11 +18,16 @@ static bool fails(const char *what) {
     return failing != NULL && strcmp(what, failing) == 0;
 }
 
-/* "grow" asks for one page. */
+/* "grow" asks for one page, "host" calls the host. */
 static void guest_script(struct vm *vm, void *user, struct vm_exit *ret_exit) {
     (void)user;
     struct husk_mailbox *mailbox = fake_memory(vm, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES);
     ret_exit->port = HUSK_PORT_CALL_DONE;
+    if (vm->regs.rdi == guest_gva(guest_host) && vm->regs.rcx++ == 0) {
+        mailbox->import_idx = 0;
+        ret_exit->port = HUSK_PORT_HOST_CALL;
+        return;
+    }
     if (vm->regs.rdi != guest_gva(guest_grow) || vm->regs.rcx++ != 0)
         return;
     mailbox->service_op = HUSK_SERVICE_MEMORY_GROW;
@@ -31,9 +36,18 @@ static void guest_script(struct vm *vm, void *user, struct vm_exit *ret_exit) {
     ret_exit->port = HUSK_PORT_SERVICE;
 }
 
-static int host_nothing(husk_caller *caller, void *user, const struct husk_value *args,
-                        struct husk_value *results) {
-    (void)caller, (void)user, (void)args, (void)results;
+/* A call of its own that the VM does not survive, and no word of it to the guest. */
+static int host_calls_in_vain(husk_caller *caller, void *user, const struct husk_value *args,
+                              struct husk_value *results) {
+    struct husk_value arg = {.type = HUSK_I64, .of.i64 = 1}, old;
+    struct husk_outcome outcome;
+    struct husk_error err;
+    (void)user, (void)args;
+    failing = "run";
+    CHECK_STATUS(husk_call(husk_caller_sandbox(caller), "grow", &arg, 1, &old, 1, NULL, &outcome, &err),
+                 HUSK_E_SYS);
+    failing = NULL;
+    results[0] = arg;
     return 0;
 }
 
@@ -57,8 +71,9 @@ static void world_make(struct world *world) {
     CHECK_OK(husk_image_open_buffer(world->engine, bytes, count, true, &world->image, &world->err),
              world->err);
     CHECK_OK(husk_imports_new(world->engine, &world->imports, &world->err), world->err);
-    CHECK_OK(husk_imports_func(world->imports, "env", "host", &type, host_nothing, NULL, NULL, &world->err),
-             world->err);
+    CHECK_OK(
+        husk_imports_func(world->imports, "env", "host", &type, host_calls_in_vain, NULL, NULL, &world->err),
+        world->err);
     CHECK_OK(
         husk_sandbox_new(world->engine, world->image, world->imports, NULL, &world->sandbox, &world->err),
         world->err);
@@ -101,6 +116,24 @@ TEST(a_vm_that_fails_poisons) {
     stats = stats_of(&world);
     CHECK_EQ_U64(stats.vms, 0);
     CHECK_EQ_U64(stats.pool_idle, 0);
+    world_free(&world);
+}
+
+/* The call around one that the VM did not survive has no outcome either: no guest did that. */
+TEST(a_vm_that_fails_in_a_nested_call) {
+    struct world world;
+    struct husk_value arg = {.type = HUSK_I64, .of.i64 = 1}, result;
+    struct husk_outcome outcome;
+    world_make(&world);
+    CHECK_STATUS(husk_call(world.sandbox, "host", &arg, 1, &result, 1, NULL, &outcome, &world.err),
+                 HUSK_E_SYS);
+    CHECK_CONTAINS(world.err.message, "a call made by a host function");
+    const struct husk_stats stats = stats_of(&world);
+    CHECK_EQ_U64(stats.poisonings_vm_failure, 1);
+    CHECK_EQ_U64(stats.poisonings_guest_violation, 0);
+    CHECK_EQ_U64(stats.guest_violations, 0);
+    CHECK_OK(husk_sandbox_restore(world.sandbox, world.image, &world.err), world.err);
+    CHECK_OK(call_grow(&world, world.sandbox), world.err);
     world_free(&world);
 }
 

@@ -71,6 +71,36 @@ TEST(a_restore_takes_it_away) {
     state_close(&lab);
 }
 
+/* One that covers others takes their place; of those that remain there may be so many. Each here leaves something of all before it. */
+TEST(as_many_as_there_may_be) {
+    SKIP_WITHOUT_COMPILER();
+    enum { MOST = 1024 /* husk.h */, PAGES = 512 };
+    struct state_lab lab;
+    state_open(&lab, NULL, NULL);
+    STATE_CALL(&lab, "grow", PAGES / 16 - 2);
+    STATE_CALL(&lab, "fill", 0, 0x44, 4 * 4096);
+    husk_memory_image *image = image_of(&lab, lab.sandbox, 0, 4 * 4096);
+    CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
+    STATE_CALL(&lab, "grow", PAGES / 16 - 2);
+    for (int i = 0; i < 2 * MOST; i++)
+        map(&lab, lab.sandbox, 0, image, 0, 4096);
+    int count = 0, status = 0;
+    for (uint64_t bytes = 4 * 4096; status == 0; bytes -= 4096) {
+        for (uint64_t at = 0; status == 0 && at + bytes <= PAGES * 4096; at += 4096, count += status == 0)
+            status = husk_memory_image_map(lab.sandbox, 0, at, image, 0, bytes, &lab.err);
+    }
+    CHECK_STATUS(status, HUSK_E_LIMIT);
+    CHECK_EQ_I64(count, MOST);
+    CHECK_EQ_I64(STATE_CALL(&lab, "load", PAGES * 4096 - 4), 0x44444444);
+    CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
+    CHECK_EQ_I64(STATE_CALL(&lab, "load", 4096), 0);
+    CHECK_EQ_I64(STATE_CALL(&lab, "load", 100), 0x6c6c6568);
+    map(&lab, lab.sandbox, 4096, image, 0, 4096);
+    CHECK_EQ_U64(husk_memory_image_bytes(NULL), 0);
+    husk_memory_image_free(image);
+    state_close(&lab);
+}
+
 TEST(a_snapshot_keeps_what_is_mapped) {
     SKIP_WITHOUT_COMPILER();
     struct state_lab lab;

@@ -147,6 +147,36 @@ TEST(spans_of_many_pages_are_restored_and_forgotten) {
     wat_lab_close(&lab);
 }
 
+/* They end with the instance: what was written through them is undone, and who has the VM next is not slower for them. */
+TEST(spans_end_when_the_instance_does) {
+    SKIP_WITHOUT_COMPILER();
+    struct wat_lab lab;
+    pthread_t thread;
+    void *span;
+    wat_lab_init(&lab);
+    wat_lab_open(&lab, module, NULL);
+    static struct writer writer;
+    writer = (struct writer){.lab = &lab};
+    atomic_store(&writer.wanted, 0);
+    for (unsigned i = 0; i < 4; i++) {
+        const uint64_t bytes = (i % 2 == 0 ? 1 : 100) * (uint64_t)HUSK_PAGE_SIZE;
+        CHECK_OK(husk_memory_span(lab.sandbox, 0, 0, bytes, &span, &lab.err), lab.err);
+        CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
+        writer.span = (uint8_t *)span + bytes - 8;
+        CHECK_EQ_I64(pthread_create(&thread, NULL, writer_main, &writer), 0);
+        writer_ask(&writer, 1);
+        atomic_store(&writer.wanted, -1);
+        pthread_join(thread, NULL);
+        atomic_store(&writer.wanted, 0);
+        if (i < 2)
+            CHECK_OK(husk_sandbox_unload(lab.sandbox, &lab.err), lab.err);
+        CHECK_OK(husk_sandbox_load(lab.sandbox, lab.image, NULL, &lab.err), lab.err);
+        CHECK_EQ_U64(*writer.span, 0);
+        CHECK(!lab.sandbox->hotset.must_scan && lab.sandbox->hotset.pinned_count == 0);
+    }
+    wat_lab_close(&lab);
+}
+
 /* Memory that grew in one large step is taken away in the middle of it, in place. */
 TEST(a_restore_to_a_size_within_a_large_page_keeps_spans) {
     SKIP_WITHOUT_COMPILER();
