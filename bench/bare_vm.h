@@ -10,7 +10,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* All zero but fds and pointers of a VM that is not open: see BARE_VM_CLOSED. */
 struct bare_vm {
     int kvm_fd, vm_fd, vcpu_fd;
     uint8_t *memory;
@@ -23,7 +22,7 @@ struct bare_vm {
 #define BARE_VM_FIRST 0x20000u
 
 /* memory_bytes: a multiple of 2 MiB, at most 1 GiB. pages: how many each run writes. logs_dirty: KVM keeps a dirty log. 0, or -1
- * with errno; bare_vm_close() in any case. */
+ * with errno; bare_vm_close() in any case. It may be opened again after that. */
 int bare_vm_open(struct bare_vm *vm, size_t memory_bytes, uint32_t pages, bool logs_dirty);
 void bare_vm_close(struct bare_vm *vm);
 /* One KVM_RUN, to the guest's `out` in ring 3. 0 or -1. */

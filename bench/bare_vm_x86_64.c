@@ -71,8 +71,11 @@ static int registers_set(const struct bare_vm *vm, uint32_t pages) {
                                                                                                           : 0;
 }
 
+static const struct bare_vm bare_vm_closed = {
+    .kvm_fd = -1, .vm_fd = -1, .vcpu_fd = -1, .memory = MAP_FAILED, .run = MAP_FAILED};
+
 int bare_vm_open(struct bare_vm *vm, size_t memory_bytes, uint32_t pages, bool logs_dirty) {
-    *vm = (struct bare_vm){.kvm_fd = -1, .vm_fd = -1, .vcpu_fd = -1, .memory = MAP_FAILED, .run = MAP_FAILED};
+    *vm = bare_vm_closed;
     vm->memory_bytes = memory_bytes;
     vm->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     if (vm->kvm_fd < 0) {
@@ -113,6 +116,7 @@ void bare_vm_close(struct bare_vm *vm) {
             close(fds[i]);
         }
     }
+    *vm = bare_vm_closed;
 }
 
 int bare_vm_run(struct bare_vm *vm) {

@@ -51,6 +51,9 @@ int op_open(struct snapshot_op *op, husk_engine *engine, husk_image *image);
 /* A VM without Husk; with pages, KVM keeps a dirty log of it. */
 int op_open_bare(struct snapshot_op *op);
 int op_bare(struct snapshot_op *op);
+/* The row's VM goes; another is made and run. */
+int op_bare_drop(struct snapshot_op *op);
+int op_bare_new(struct snapshot_op *op);
 int op_dirty_log(struct snapshot_op *op);
 void op_close(struct snapshot_op *op);
 

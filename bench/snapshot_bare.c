@@ -1,6 +1,6 @@
 /*
- * bench/snapshot_bare.c: the rows that stand beside Husk's: a KVM_RUN that does nothing, and a restore by KVM's dirty log, both in a VM
- * made without libhusk. The dirty log gets the best case: the guest is a loop of a few instructions, nothing else is restored, and
+ * bench/snapshot_bare.c: the rows that stand beside Husk's: a KVM_RUN that does nothing, making the VM for one, and a restore by KVM's dirty
+ * log, all in VMs made without libhusk. The dirty log gets the best case: the guest is a loop of a few instructions, nothing else is restored, and
  * the pages it names are copied from a buffer as large as the memory.
  */
 #include <errno.h>
@@ -44,6 +44,15 @@ int op_open_bare(struct snapshot_op *op) {
 
 int op_bare(struct snapshot_op *op) {
     return bare_vm_run(op->bare) == 0 ? 0 : bare_fail(op);
+}
+
+int op_bare_drop(struct snapshot_op *op) {
+    bare_vm_close(op->bare);
+    return 0;
+}
+
+int op_bare_new(struct snapshot_op *op) {
+    return bare_vm_open(op->bare, IDLE_BYTES, 0, false) == 0 ? op_bare(op) : bare_fail(op);
 }
 
 int op_dirty_log(struct snapshot_op *op) {

@@ -166,6 +166,8 @@ static const struct row rows[] = {
      op_restore_touch, NULL, ON_READY, PER_ROUND},
     {"new_no_pool", "new sandbox from the snapshot, no pool, call: 4 pages", 0, 4, NULL, drop, renew_touch,
      NULL, ON_NO_POOL, 4},
+    {"new_vm", "bare VM made and run once, without Husk", 0, 0, NULL, op_bare_drop, op_bare_new, NULL,
+     ON_BARE_VM, 4},
     {"load_other", "load another module into a used VM, empty call", 0, 0, NULL, NULL, load_other, NULL,
      ON_READY, 8},
     {"process", "a process per request: husk run on the saved snapshot, 4 pages", 0, 4, NULL, NULL,
