@@ -9,10 +9,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "auto.h"
@@ -37,9 +39,13 @@ static int memfd_seal(int fd, struct husk_error *err) {
     return 0;
 }
 
+/* And of ordinary pages: one of huge pages (hugetlbfs) can be sealed, too, and a write to a private mapping of it be a SIGBUS where there are
+ * no more of them. */
 static bool is_sealed(int fd) {
+    struct statfs fs;
     int seals = fcntl(fd, F_GET_SEALS);
-    return seals >= 0 && (seals & SEALS_NEEDED) == SEALS_NEEDED;
+    return seals >= 0 && (seals & SEALS_NEEDED) == SEALS_NEEDED && fstatfs(fd, &fs) == 0 &&
+           fs.f_type == TMPFS_MAGIC;
 }
 
 /* Holes stay holes: an image with a large sparse memory costs what is in it. Returns 0, or -1 with errno. */

@@ -466,4 +466,18 @@ TEST(descriptors) {
     free(bytes);
 }
 
+/* Sealed or not, it is not mapped: where there are no more huge pages, writing to a private mapping of it would be a SIGBUS. */
+TEST(a_file_of_huge_pages_is_copied_or_refused) {
+    struct husk_error err;
+    husk_image *image = NULL;
+    int fd = memfd_create("image", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB);
+    if (fd < 0 || ftruncate(fd, 2 << 20) != 0)
+        SKIP("the kernel has no files of huge pages");
+    CHECK_EQ_I64(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK), 0);
+    int status = husk_image_open_fd(NULL, fd, true, &image, &err);
+    CHECK_MSG(status == HUSK_E_BAD_IMAGE || strstr(err.message, "cannot copy the image") != NULL, "%d: %s",
+              status, err.message);
+    close(fd);
+}
+
 TEST_MAIN()
