@@ -32,6 +32,9 @@
 /* Names are copied to be NUL-terminated; ranges may overlap, so their sum is bounded by itself: this much more than
  * the file. */
 #define LIMIT_NAME_COPY_SLACK_BYTES (1u << 20)
+/* All names, also those that are used where they are: they may be parts of each other. The compiler writes equal ones once (the module of
+ * 100,000 imports), so it is much. */
+#define LIMIT_NAMES_SLACK_BYTES (64u << 20)
 /* HUSK_MAX_SLOTS of the mailbox is a little more. JS API: 1,000 parameters, 1,000 results. */
 #define LIMIT_ARITY 1000u
 

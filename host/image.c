@@ -95,16 +95,33 @@ static int check_cpu(const husk_image *image, struct husk_error *err) {
     return 0;
 }
 
+static void hash_zeros(struct sha256 *hash, uint64_t count) {
+    static const uint8_t zeros[65536];
+    for (uint64_t part; count > 0; count -= part) {
+        part = count < sizeof zeros ? count : sizeof zeros;
+        sha256_update(hash, zeros, part);
+    }
+}
+
+/* [from, to) of the file. A hole is not read: it would become memory. */
+static void hash_range(struct sha256 *hash, const struct image_file *file, uint64_t from, uint64_t to) {
+    uint64_t data, data_end;
+    for (; image_file_next_data(file, from, to, &data, &data_end); from = data_end) {
+        hash_zeros(hash, data - from);
+        sha256_update(hash, file->bytes + data, data_end - data);
+    }
+    hash_zeros(hash, to - from);
+}
+
 /* SHA-256 of the file with the hash's own field zero. */
 static int check_content(const husk_image *image, struct husk_error *err) {
-    static const uint8_t zero[SHA256_BYTES];
-    uint64_t at = image->note_offset + offsetof(struct husk_image_note, content_sha256);
+    const uint64_t at = image->note_offset + offsetof(struct husk_image_note, content_sha256);
     uint8_t digest[SHA256_BYTES];
     struct sha256 hash;
     sha256_init(&hash);
-    sha256_update(&hash, image->file->bytes, at);
-    sha256_update(&hash, zero, sizeof zero);
-    sha256_update(&hash, image->file->bytes + at + sizeof zero, image->file->count - at - sizeof zero);
+    hash_range(&hash, image->file, 0, at);
+    hash_zeros(&hash, sizeof digest);
+    hash_range(&hash, image->file, at + sizeof digest, image->file->count);
     sha256_final(&hash, digest);
     if (memcmp(digest, image->note.content_sha256, sizeof digest) != 0)
         return error_set(err, HUSK_E_BAD_IMAGE,

@@ -5,8 +5,10 @@
  * Not checked, because nothing here depends on it: that code addresses are function starts, that globals and tables do
  * not overlap, that the native code does what wasm would do. A lie there hurts the guest only.
  */
+#include <stdlib.h>
 #include <string.h>
 
+#include "auto.h"
 #include "error.h"
 #include "host_limits.h"
 #include "image_internal.h"
@@ -48,15 +50,24 @@ uint64_t image_data_u64(const struct husk_image *image, uint64_t gva_value) {
     return word;
 }
 
-/* As image_in_data(), but over any number of segments without a gap: a grown table has one more. */
-static bool is_all_data(const struct husk_image *image, uint64_t gva_value, uint64_t bytes) {
-    for (uint64_t at = gva_value; at < gva_value + bytes;) {
-        const struct image_segment *segment = data_segment_below(image, at);
-        if (segment == NULL || at - segment->gva >= segment->mem_bytes)
-            return false;
-        at = segment->gva + segment->mem_bytes;
+/* Where the data without a gap from each data segment on ends: a grown table has one more segment. The caller frees it. */
+static uint64_t *data_ends_make(const struct husk_image *image) {
+    const uint32_t count = image->data_segments_count;
+    uint64_t *ends = calloc(count + 1u, sizeof *ends);
+    for (uint32_t i = count; ends != NULL && i-- > 0;) {
+        ends[i] = image->segments[i].gva + image->segments[i].mem_bytes;
+        if (i + 1 < count && image->segments[i + 1].gva == ends[i])
+            ends[i] = ends[i + 1];
     }
-    return true;
+    return ends;
+}
+
+/* As image_in_data(), but over any number of segments without a gap. */
+static bool is_all_data(const struct husk_image *image, const uint64_t *data_ends, uint64_t gva_value,
+                        uint64_t bytes) {
+    const struct image_segment *segment = data_segment_below(image, gva_value);
+    return segment != NULL && gva_value - segment->gva < segment->mem_bytes &&
+           gva_value + bytes <= data_ends[segment - image->segments];
 }
 
 static bool is_type(uint32_t type) {
@@ -213,7 +224,8 @@ static int check_growth(const struct husk_image *image, uint32_t idx, uint64_t *
     return 0;
 }
 
-static int check_tables(const struct husk_image *image, struct husk_error *err) {
+static int check_each_table(const struct husk_image *image, const uint64_t *data_ends,
+                            struct husk_error *err) {
     uint64_t last_end = 0;
     for (uint32_t i = 0; i < image->tables_count; i++) {
         const struct husk_image_table *table = &image->tables[i];
@@ -226,7 +238,8 @@ static int check_tables(const struct husk_image *image, struct husk_error *err) 
         if (table->base_gva % 8 != 0 || table->base_gva < HUSK_DATA_GVA ||
             table->base_gva > HUSK_DATA_END_GVA || reserve_bytes > HUSK_DATA_END_GVA - table->base_gva)
             return bad_row(err, "table", i, "outside the data region");
-        if (image->table_sizes[i] > 0 && !is_all_data(image, table->base_gva, image->table_sizes[i] * 8))
+        if (image->table_sizes[i] > 0 &&
+            !is_all_data(image, data_ends, table->base_gva, image->table_sizes[i] * 8))
             return bad_row(err, "table", i, "its entries are outside the data");
         if (table->size_gva % 8 != 0 || !image_in_data(image, table->size_gva, 8))
             return bad_row(err, "table", i, "its size word is outside the data");
@@ -237,6 +250,13 @@ static int check_tables(const struct husk_image *image, struct husk_error *err) 
             return status;
     }
     return 0;
+}
+
+static int check_tables(const struct husk_image *image, struct husk_error *err) {
+    auto_free uint64_t *data_ends = data_ends_make(image);
+    if (data_ends == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory to check the image's tables");
+    return check_each_table(image, data_ends, err);
 }
 
 static int check_globals(const struct husk_image *image, struct husk_error *err) {

@@ -77,15 +77,17 @@ static int copy_data_runs(int src_fd, int fd, off_t end) {
     return 0;
 }
 
+/* Another open file description where that is possible: the caller's offset is not ours to move. */
+static int reopen(int fd) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int own = open(path, O_RDONLY | O_CLOEXEC);
+    return own >= 0 ? own : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
 static int copy_sealed(int src_fd, off_t end, int *ret_fd, struct husk_error *err) {
     auto_fd own = -1;
-    auto_fd source = -1;
-    /* Another open file description where that is possible: the caller's offset is not ours to move. */
-    char path[64];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", src_fd);
-    source = open(path, O_RDONLY | O_CLOEXEC);
-    if (source < 0)
-        source = fcntl(src_fd, F_DUPFD_CLOEXEC, 0);
+    auto_fd source = reopen(src_fd);
     if (source < 0)
         return error_sys(err, errno, "cannot duplicate the image's file descriptor");
     int status = image_file_memfd(&own, err);
@@ -148,7 +150,7 @@ int image_file_open(int fd, struct image_file **ret_file, struct husk_error *err
         return too_large((uint64_t)st.st_size, err);
     auto_fd own = -1;
     if (is_sealed(fd)) {
-        own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        own = reopen(fd);
         if (own < 0)
             return error_sys(err, errno, "cannot duplicate the image's file descriptor");
     } else {
@@ -189,4 +191,17 @@ void image_file_unref(struct image_file *file) {
     munmap((void *)(uintptr_t)file->bytes, (size_t)file->count);
     close(file->fd);
     free(file);
+}
+
+bool image_file_next_data(const struct image_file *file, uint64_t from, uint64_t to, uint64_t *ret_from,
+                          uint64_t *ret_to) {
+    if (from >= to)
+        return false;
+    off_t data = lseek(file->fd, (off_t)from, SEEK_DATA);
+    if (data < 0 && errno == ENXIO)
+        return false;
+    *ret_from = data < 0 ? from : (uint64_t)data; /* a file system without SEEK_DATA: all is data */
+    off_t hole = data < 0 ? -1 : lseek(file->fd, data, SEEK_HOLE);
+    *ret_to = hole < 0 || (uint64_t)hole > to ? to : (uint64_t)hole;
+    return *ret_from < to;
 }

@@ -133,6 +133,10 @@ int image_file_from_bytes(const void *bytes, size_t count, struct image_file **r
 /* An empty anonymous file to be filled by the caller; and that file, sealed and mapped (takes over fd on success). */
 int image_file_memfd(int *ret_fd, struct husk_error *err);
 int image_file_seal(int fd, struct image_file **ret_file, struct husk_error *err);
+/* The next piece of [from, to) that is no hole; false: there is none. Reading a hole through `bytes` would give it memory, for as long as the
+ * file is there. Threads: any (it moves an offset that nobody uses). */
+bool image_file_next_data(const struct image_file *file, uint64_t from, uint64_t to, uint64_t *ret_from,
+                          uint64_t *ret_to);
 struct image_file *image_file_ref(struct image_file *file);
 void image_file_unref(struct image_file *file); /* NULL is fine */
 
@@ -141,6 +145,11 @@ int image_runs_of_segments(struct husk_image *image, struct husk_error *err);
 void image_runs_free(struct image_run *runs, uint32_t count);
 /* The bytes that memory at a page starts with, or NULL: zeros. ret_bytes: how far this goes on in one piece. */
 const uint8_t *image_source(const struct husk_image *image, uint64_t gva_value, uint64_t *ret_bytes);
+/* Whole pages of [gva, gva + bytes) that are not zero, in ascending order, neighbours together; see image_file_next_data(). Ends with what
+ * `fn` returns if that is not 0. */
+typedef int (*image_contents_fn)(void *user, uint64_t gva_value, const uint8_t *contents, uint64_t bytes);
+int image_contents(const struct husk_image *image, uint64_t gva_value, uint64_t bytes, image_contents_fn fn,
+                   void *user);
 /* The runs to map: at most IMAGE_RUNS_MAPPED_MAX, or about one per memory. Threads: any. Borrowed. */
 int image_mapped_runs(struct husk_image *image, const struct image_run **ret_runs, uint32_t *ret_count,
                       struct husk_error *err);

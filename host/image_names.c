@@ -3,7 +3,8 @@
  * and exports sorted by name.
  *
  * A name that has a NUL behind it in the image already is used where it is; any other is copied. Ranges may overlap, so
- * the sum of the copies is not bounded by the file's size by itself: it is limited here.
+ * neither the copies nor the names are bounded by the file's size by themselves: both are limited here, for what looks at each name once
+ * (sorting, symbols) to be linear.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,14 +15,16 @@
 
 struct name_maker {
     const struct husk_image *image;
-    char *block; /* NULL in the first pass, which only counts */
-    uint64_t used;
+    char *block;          /* NULL in the first pass, which only counts */
+    uint64_t used;        /* of the block */
+    uint64_t names_bytes; /* of all names, wherever they are */
 };
 
 static struct image_name name_make(struct name_maker *maker, struct husk_image_str str) {
     const struct husk_image *image = maker->image;
     if (str.bytes == 0)
         return (struct image_name){"", 0};
+    maker->names_bytes += str.bytes;
     const char *text = (const char *)image->strings + str.offset;
     uint64_t end = (uint64_t)str.offset + str.bytes;
     if (end < image->strings_count && image->strings[end] == 0)
@@ -129,9 +132,10 @@ int image_names_make(struct husk_image *image, struct husk_error *err) {
         image->valtypes_public[i] = (husk_type)image->valtypes[i];
     struct name_maker maker = {.image = image};
     names_pass(image, &maker);
-    if (maker.used > image->file->count + LIMIT_NAME_COPY_SLACK_BYTES)
+    if (maker.used > image->file->count + LIMIT_NAME_COPY_SLACK_BYTES ||
+        maker.names_bytes > image->file->count + LIMIT_NAMES_SLACK_BYTES)
         return error_set(err, HUSK_E_BAD_IMAGE, "names of %llu bytes in a file of %llu bytes",
-                         (unsigned long long)maker.used, (unsigned long long)image->file->count);
+                         (unsigned long long)maker.names_bytes, (unsigned long long)image->file->count);
     image->names_block = malloc(maker.used + 1);
     if (image->names_block == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for the image's names");

@@ -36,8 +36,9 @@ int image_runs_of_segments(struct husk_image *image, struct husk_error *err) {
     return 0;
 }
 
-const uint8_t *image_source(const struct husk_image *image, uint64_t gva_value, uint64_t *ret_bytes) {
-    uint32_t low = 0, high = image->runs_count; /* the first run that ends behind the address */
+/* The first run that ends behind the address. */
+static uint32_t run_behind(const struct husk_image *image, uint64_t gva_value) {
+    uint32_t low = 0, high = image->runs_count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         if (image->runs[middle].gva + image->runs[middle].bytes <= gva_value)
@@ -45,33 +46,63 @@ const uint8_t *image_source(const struct husk_image *image, uint64_t gva_value, 
         else
             high = middle;
     }
-    const struct image_run *run = &image->runs[low];
-    if (low == image->runs_count || run->gva > gva_value) {
-        *ret_bytes = low == image->runs_count ? UINT64_MAX - gva_value : run->gva - gva_value;
+    return low;
+}
+
+const uint8_t *image_source(const struct husk_image *image, uint64_t gva_value, uint64_t *ret_bytes) {
+    const uint32_t idx = run_behind(image, gva_value);
+    const struct image_run *run = &image->runs[idx];
+    if (idx == image->runs_count || run->gva > gva_value) {
+        *ret_bytes = idx == image->runs_count ? UINT64_MAX - gva_value : run->gva - gva_value;
         return NULL;
     }
     *ret_bytes = run->gva + run->bytes - gva_value;
     return run->file->bytes + run->offset + (gva_value - run->gva);
 }
 
-/* The contents of one run, at the same distance in the flat file; zero pages stay holes. */
-static int copy_run(int fd, const struct image_run *run, uint64_t offset, struct husk_error *err) {
-    const uint8_t *bytes = run->file->bytes + run->offset;
-    for (uint64_t at = 0; at < run->bytes;) {
-        uint64_t end = at;
-        while (end < run->bytes && !page_is_zero(bytes + end))
+/* ---- contents, without holes and pages of zeros ---- */
+
+static int piece_contents(uint64_t gva_value, const uint8_t *bytes, uint64_t count, image_contents_fn fn,
+                          void *user) {
+    int status = 0;
+    for (uint64_t at = 0, end; at < count && status == 0; at = end) {
+        for (end = at; end < count && page_is_zero(bytes + end);)
             end += HUSK_PAGE_SIZE;
-        if (end == at) {
-            at += HUSK_PAGE_SIZE;
-            continue;
-        }
-        if (lseek(fd, (off_t)(offset + at), SEEK_SET) < 0 || file_write_all(fd, bytes + at, end - at) != 0)
-            return error_sys(err, errno, "cannot write %llu bytes of a snapshot",
-                             (unsigned long long)(end - at));
-        at = end;
+        for (at = end; end < count && !page_is_zero(bytes + end);)
+            end += HUSK_PAGE_SIZE;
+        if (end > at)
+            status = fn(user, gva_value + at, bytes + at, end - at);
     }
-    return 0;
+    return status;
 }
+
+/* [from, to): addresses in the run. Runs are whole pages in the file, but for the last one of a file that ends within a page. */
+static int run_contents(const struct image_run *run, uint64_t from, uint64_t to, image_contents_fn fn,
+                        void *user) {
+    const uint64_t end = run->offset + (to - run->gva);
+    uint64_t at = run->offset + (from - run->gva), data, data_end;
+    int status = 0;
+    for (; status == 0 && image_file_next_data(run->file, at, end, &data, &data_end); at = data_end)
+        status = piece_contents(run->gva + (data - run->offset), run->file->bytes + data, data_end - data, fn,
+                                user);
+    return status;
+}
+
+int image_contents(const struct husk_image *image, uint64_t gva_value, uint64_t bytes, image_contents_fn fn,
+                   void *user) {
+    const uint64_t end = gva_value + bytes;
+    int status = 0;
+    for (uint32_t i = run_behind(image, gva_value);
+         status == 0 && i < image->runs_count && image->runs[i].gva < end; i++) {
+        const struct image_run *run = &image->runs[i];
+        const uint64_t run_end = run->gva + run->bytes;
+        status = run_contents(run, run->gva > gva_value ? run->gva : gva_value, run_end < end ? run_end : end,
+                              fn, user);
+    }
+    return status;
+}
+
+/* ---- merging ---- */
 
 /* Runs of one flat file are at most so far apart: a hole costs nothing in the file, but pages of it that are read cost memory. It is
  * doubled while there are too many runs, for mappings are what other sandboxes of the process need, too. */
@@ -115,6 +146,22 @@ static uint32_t plan_flat(const struct husk_image *image, struct image_run *flat
     return count;
 }
 
+struct flat_file {
+    int fd;
+    const struct image_run *run; /* that the contents go to */
+    struct husk_error *err;
+};
+
+/* At the same distance from the run's start in the file; what is not written stays a hole. */
+static int put_flat(void *user, uint64_t gva_value, const uint8_t *contents, uint64_t bytes) {
+    const struct flat_file *file = user;
+    const uint64_t offset = file->run->offset + (gva_value - file->run->gva);
+    if (lseek(file->fd, (off_t)offset, SEEK_SET) < 0 || file_write_all(file->fd, contents, bytes) != 0)
+        return error_sys(file->err, errno, "cannot write %llu bytes of a snapshot",
+                         (unsigned long long)bytes);
+    return 0;
+}
+
 static int make_flat(const struct husk_image *image, struct image_run *flat, uint32_t *ret_count,
                      struct husk_error *err) {
     uint64_t file_bytes;
@@ -124,11 +171,9 @@ static int make_flat(const struct husk_image *image, struct image_run *flat, uin
     if (status == 0 && file_set_size(fd, file_bytes) != 0)
         status = error_sys(err, errno, "cannot make room for a snapshot of %llu bytes",
                            (unsigned long long)file_bytes);
-    for (uint32_t i = 0, at = 0; status == 0 && i < image->runs_count; i++) {
-        const struct image_run *run = &image->runs[i];
-        while (run->gva >= flat[at].gva + flat[at].bytes)
-            at++;
-        status = copy_run(fd, run, flat[at].offset + (run->gva - flat[at].gva), err);
+    for (uint32_t i = 0; status == 0 && i < count; i++) {
+        struct flat_file to = {fd, &flat[i], err};
+        status = image_contents(image, flat[i].gva, flat[i].bytes, put_flat, &to);
     }
     struct image_file *file = NULL;
     if (status == 0)

@@ -228,28 +228,21 @@ static int put_note(struct saver *saver, const struct buf *note) {
     return status != 0 ? status : saver_put(saver, saver->descriptor_offset, note->data, note->count);
 }
 
-/* Whole pages of memory; those of zeros stay holes. */
-static int put_pages(struct saver *saver, uint64_t offset, const uint8_t *bytes, uint64_t count) {
-    int status = 0;
-    for (uint64_t at = 0, end; at < count && status == 0; at = end) {
-        for (end = at; end < count && page_is_zero(bytes + end);)
-            end += HUSK_PAGE_SIZE;
-        for (at = end; end < count && !page_is_zero(bytes + end);)
-            end += HUSK_PAGE_SIZE;
-        status = saver_put(saver, offset + at, bytes + at, end - at);
-    }
-    return status;
+struct segment_place {
+    struct saver *saver;
+    const Elf64_Phdr *header;
+};
+
+static int put_contents(void *user, uint64_t gva_value, const uint8_t *contents, uint64_t bytes) {
+    const struct segment_place *place = user;
+    return saver_put(place->saver, place->header->p_offset + (gva_value - place->header->p_vaddr), contents,
+                     bytes);
 }
 
+/* Pages of zeros stay holes. */
 static int put_writable(struct saver *saver, const Elf64_Phdr *header) {
-    int status = 0;
-    for (uint64_t at = 0, bytes; at < header->p_filesz && status == 0; at += bytes) {
-        const uint8_t *source = image_source(saver->image, header->p_vaddr + at, &bytes);
-        bytes = bytes < header->p_filesz - at ? bytes : header->p_filesz - at;
-        if (source != NULL)
-            status = put_pages(saver, header->p_offset + at, source, bytes);
-    }
-    return status;
+    struct segment_place place = {saver, header};
+    return image_contents(saver->image, header->p_vaddr, header->p_filesz, put_contents, &place);
 }
 
 static int put_segments(struct saver *saver) {
