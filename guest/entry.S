@@ -2,7 +2,7 @@
  * guest/entry.S: how ring 3 is entered and left. The linker puts it at HUSK_TEXT_GVA, so that husk.entry = e_entry.
  *
  * A call, first or nested: the host writes the arguments to mailbox.call_slots and sets
- *   RIP = husk.entry   RDI = code address of the function   RSI = call thunk of its type
+ *   RIP = its entry page   R11 = husk.entry   RDI = code address of the function   RSI = call thunk of its type
  *   RSP = stack top, 16-byte aligned (nested: below the interrupted RSP, out of its red zone)   RFLAGS = 0x3202 (IOPL 3, IF)
  * The thunk reads the slots, calls the function and writes its results back to the slots; then OUT HUSK_PORT_CALL_DONE.
  * Whether RIP then stands at or after the OUT depends on the hypervisor: the host always sets RIP.

@@ -85,8 +85,7 @@ static bool caller_finish(struct husk_caller *caller, const struct linked_func *
     return false;
 }
 
-bool hostcall_serve(husk_sandbox *sandbox, struct call_frame *frame, struct husk_outcome *outcome) {
-    (void)frame;
+bool hostcall_serve(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     struct husk_mailbox *mailbox = sandbox->arena.mailbox;
     uint32_t idx = *(volatile uint32_t *)&mailbox->import_idx;
     if (idx >= sandbox->image->imported_count[HUSK_ABI_FUNC]) {

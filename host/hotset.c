@@ -23,7 +23,7 @@ void hotset_done(struct hotset *hotset) {
 }
 
 /* Threads are told apart by a number that is never given twice: an id of the system's may come back with another thread's
- * fault count. The counter is the library's one piece of mutable static data. */
+ * fault count. */
 static uint64_t thread_number(void) {
     static atomic_uint_least64_t next = 1;
     static _Thread_local uint64_t number;

@@ -61,7 +61,7 @@ int hotset_pin(struct hotset *hotset, const struct arena *arena, const husk_imag
 void hotset_unpin(struct hotset *hotset);
 /* Make pages private ahead of the first run: those that sandboxes of this image are known to write. */
 void hotset_prefill(struct hotset *hotset, const struct arena *arena, husk_image *image);
-/* Tell the image which pages the last run wrote: what two sandboxes in a row say is known of it. One that was never restored cannot tell a
+/* Tell the image which pages the run before the last restore wrote: what two sandboxes in a row say is known of it. One that was never restored cannot tell a
  * run from all that came before, and says only which pages each call needs: globals, mailbox, stack. */
 void hotset_learn(const struct hotset *hotset, const struct arena *arena, husk_image *image);
 

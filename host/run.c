@@ -140,7 +140,7 @@ static bool serve_port(husk_sandbox *sandbox, struct call_frame *frame, uint8_t 
     switch (port) {
     case HUSK_PORT_CALL_DONE: outcome_begin(outcome, HUSK_RETURNED); return false;
     case HUSK_PORT_HOST_CALL:
-        return hostcall_serve(sandbox, frame, outcome) && resume_after_host(sandbox, frame, outcome);
+        return hostcall_serve(sandbox, outcome) && resume_after_host(sandbox, frame, outcome);
     case HUSK_PORT_SERVICE: return serve_service(sandbox, outcome);
     default: outcome_violation(sandbox, outcome, "the guest wrote to port 0x%x", port); return false;
     }

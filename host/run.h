@@ -39,7 +39,7 @@ void outcome_violation(husk_sandbox *sandbox, struct husk_outcome *outcome, cons
     __attribute__((format(printf, 3, 4)));
 
 /* hostcall.c: serve the host call that the mailbox describes. True: resume the guest. False: the call ended, see outcome. */
-bool hostcall_serve(husk_sandbox *sandbox, struct call_frame *frame, struct husk_outcome *outcome);
+bool hostcall_serve(husk_sandbox *sandbox, struct husk_outcome *outcome);
 
 /* trap.c: what an exception in ring 3 means. */
 void trap_classify(husk_sandbox *sandbox, const struct vm_exit *exit, struct husk_outcome *outcome);

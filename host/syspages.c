@@ -310,9 +310,7 @@ int sys_space_attach(struct sys_space *space, const struct vm_ops *ops, struct v
     int status = 0;
     for (uint32_t i = 0; i < space->tables.chunks_count && status == 0; i++)
         status = space_set_slot(space, i, err);
-    if (status != 0)
-        space->ops = NULL; /* the VM is about to go: nothing to take back */
-    return status;
+    return status; /* also on failure the VM has some of them: see sys_space_detach() */
 }
 
 /* Another slot full of table pages, with room for pages_needed. */

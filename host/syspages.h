@@ -4,7 +4,8 @@
  *
  * A template is built once per opened image and describes its fixed mappings; a space is one sandbox's private
  * (copy-on-write) copy, to which mappings are added as memory and tables grow.
- * The one rule (design, section 4): while a VM exists an entry only goes from not-present to present.
+ * The one rule (design, section 4): while a VM exists an entry goes from not-present to present; back it goes only together with its backing
+ * (sys_space_unmap()).
  */
 #ifndef HOST_SYSPAGES_H
 #define HOST_SYSPAGES_H
@@ -47,10 +48,10 @@ int sys_space_new(struct sys_template *template, uint32_t slot_idx_base, struct 
 void sys_space_free(struct sys_space *space); /* after the VM is destroyed */
 gpa_t sys_space_page_root(const struct sys_space *space);
 uint8_t *sys_space_exception_stack_top(const struct sys_space *space); /* for vm_config */
-/* Give the VM the space's slots; once, after create and before the first run. */
+/* Give the VM the space's slots, before it runs with them. Some may be given when it fails. */
 int sys_space_attach(struct sys_space *space, const struct vm_ops *ops, struct vm *vm,
                      struct husk_error *err);
-/* Take the slots away again. */
+/* Take them away again, as many as were given. */
 int sys_space_detach(struct sys_space *space, struct husk_error *err);
 /* Map more (pages that are not mapped yet: HUSK_E_INVAL otherwise). Nothing is changed on failure. The guest sees it
  * from its next run on: no invalidation is needed, for x86 does not cache not-present entries (SDM vol. 3A, 4.10.2.3). */
