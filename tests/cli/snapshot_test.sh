@@ -26,6 +26,8 @@ contains "husk run has no -o" "$("$husk" run -o x app.wasm 2>&1)" "bad option -o
 need_kvm
 same "after a call" "$("$husk" snapshot app.wasm --invoke init 41 -o ready.husk 2>&1; echo $?)" 0
 same "goes on from there" "$("$husk" run --invoke next ready.husk)" "42:i32"
+same "the function behind the file" "$("$husk" run ready.husk --invoke next)" "42:i32"
+same "the function behind the file, in one word" "$("$husk" run ready.husk --invoke=next)" "42:i32"
 same "again from there" "$("$husk" run --invoke next ready.husk)" "42:i32"
 same "with the memory it had" "$("$husk" run --invoke size ready.husk)" "3:i32"
 same "a negative argument" "$("$husk" snapshot -o minus.husk --invoke init app.wasm -- -5 2>&1; echo $?)" 0
