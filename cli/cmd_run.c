@@ -175,6 +175,17 @@ static int take_trailing_invoke(struct run *run) {
     return CLI_OK;
 }
 
+static int check_snapshot_output(const struct run *run, const char *path) {
+    if (run->output)
+        return check_output(&run->report, path, run->output);
+    if (run->invoke && run->invoke[0] == '-')
+        return report_usage(&run->report,
+                            "where to? Name a file with -o FILE.husk ('%s' was taken for the function that "
+                            "--invoke wants)",
+                            run->invoke);
+    return report_usage(&run->report, "where to? Name a file with -o FILE.husk");
+}
+
 /* What follows the file is the program's, but for --invoke. CLI_OK and run->path NULL: help was asked for. */
 static int take_arguments(struct run *run, int argc, char **argv) {
     bool has_help = false, has_end = false;
@@ -183,8 +194,9 @@ static int take_arguments(struct run *run, int argc, char **argv) {
         return code;
     if (optind == argc)
         return report_usage(&run->report, "which file? Name a .wasm module or a .husk image");
-    if (run->is_snapshot && !run->output)
-        return report_usage(&run->report, "where to? Name a file with -o FILE.husk");
+    code = run->is_snapshot ? check_snapshot_output(run, argv[optind]) : CLI_OK;
+    if (code)
+        return code;
     run->words = argv + optind + 1;
     run->words_count = (size_t)(argc - optind - 1);
     if (!run->is_snapshot && !run->invoke && !has_end)

@@ -145,6 +145,19 @@ check "the image is an ELF file" sh -c "head -c 4 typed.husk | grep -q ELF"
 cp typed.wasm beside.wasm
 run "compile beside the input" 0 "$husk" compile -O0 beside.wasm
 check "compile beside the input" test -s beside.husk
+cp typed.wasm named.husk
+ln -s typed.wasm link.husk
+before=$(cksum <typed.wasm)
+run "compile onto the module" 2 "$husk" compile typed.wasm -o typed.wasm
+says "compile onto the module" "'typed.wasm' is the module itself"
+run "compile onto the module by a link" 2 "$husk" compile typed.wasm -o link.husk
+same "compile onto the module: it is as it was" "$(cksum <typed.wasm)" "$before"
+run "compile a module whose name ends in .husk" 2 "$husk" compile named.husk
+says "compile a module whose name ends in .husk" "'named.husk' is the module itself"
+same "compile a module whose name ends in .husk: it is as it was" "$(cksum <named.husk)" "$before"
+run "compile to standard output" 2 "$husk" compile typed.wasm -o -
+says "compile to standard output" "images go to files"
+check "compile to standard output: no file" test ! -e ./-
 run "compile for a portable CPU" 0 "$husk" compile --cpu x86-64-v2 typed.wasm -o portable.husk
 run "compile for a CPU that does not exist" 125 "$husk" compile --cpu no-such-cpu typed.wasm -o x.husk
 says "compile for a CPU that does not exist" "no-such-cpu"
