@@ -83,6 +83,9 @@ int input_load(const char *path, struct input *ret_input, struct husk_error *err
 void input_done(struct input *input);
 int input_open_image(const struct input *input, husk_engine *engine, bool verify, husk_image **ret_image,
                      struct husk_error *err);
+/* Refuses, as wrong usage, an output that no image is to be written to: standard output, and the module that is read. An image may be
+ * replaced by one that is made of it. */
+int check_output(const struct report *report, const char *input_path, const char *output);
 int cli_error(struct husk_error *err, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -63,17 +63,12 @@ static char *default_output(const char *input_path) {
     return path;
 }
 
-static int compile_all(struct compile *compile) {
+static int compile_to(struct compile *compile, const char *output) {
     struct husk_error err = {.offset = HUSK_NO_OFFSET};
     struct input input;
-    char *made = NULL;
-    const char *output = compile->output_path;
-    if (!output && strcmp(compile->input_path, "-") == 0)
-        return report_usage(&compile->report, "reading standard input: name the output with -o");
-    if (!output)
-        output = made = default_output(compile->input_path);
-    if (!output)
-        return report_usage(&compile->report, "out of memory");
+    int code = check_output(&compile->report, compile->input_path, output);
+    if (code)
+        return code;
     int status = input_load(compile->input_path, &input, &err);
     if (!status && input.kind == INPUT_IMAGE) {
         input_done(&input);
@@ -82,8 +77,18 @@ static int compile_all(struct compile *compile) {
         status = compile_input_to(&input, &compile->request, output, &err);
         input_done(&input);
     }
-    free(made);
     return status ? report_error(&compile->report, compile->input_path, &err) : CLI_OK;
+}
+
+static int compile_all(struct compile *compile) {
+    if (compile->output_path)
+        return compile_to(compile, compile->output_path);
+    if (strcmp(compile->input_path, "-") == 0)
+        return report_usage(&compile->report, "reading standard input: name the output with -o");
+    char *made = default_output(compile->input_path);
+    int code = made ? compile_to(compile, made) : report_usage(&compile->report, "out of memory");
+    free(made);
+    return code;
 }
 
 int cmd_compile(int argc, char **argv) {

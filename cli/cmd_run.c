@@ -130,30 +130,83 @@ static int take_option(struct run *run, int option, char **argv) {
     }
 }
 
-/* Options end at the file: what follows is the program's. CLI_OK and run->path NULL: help was asked for. */
-static int take_arguments(struct run *run, int argc, char **argv) {
-    int option;
-    opterr = 0;
+/* CLI_OK and *ret_has_help: help was asked for, and printed. */
+static int take_options(struct run *run, int argc, char **argv, bool *ret_has_help, bool *ret_has_end) {
     const char *letters = run->is_snapshot ? ":hO:o:" : "+:hO:"; /* no program: options may stand anywhere */
+    int option, at = optind;
+    opterr = 0;
     while ((option = getopt_long(argc, argv, letters, run_options, NULL)) != -1) {
         if (option == 'h') {
             fputs(run->is_snapshot ? help_snapshot : help_run, stdout);
+            *ret_has_help = true;
             return CLI_OK;
         }
         int code = take_option(run, option, argv);
         if (code)
             return code;
+        at = optind;
     }
+    *ret_has_end = optind != at; /* of what ends the options, only "--" is passed over */
+    return CLI_OK;
+}
+
+/* FILE --invoke FUNCTION ARGS…: the one option of husk run that may stand behind the file, and only directly behind it: any other word there
+ * is the program's. */
+static int take_trailing_invoke(struct run *run) {
+    static const char option[] = "--invoke";
+    const size_t bytes = sizeof(option) - 1;
+    size_t taken = 1;
+    if (run->words_count == 0 || strncmp(run->words[0], option, bytes) != 0)
+        return CLI_OK;
+    if (run->words[0][bytes] == '=') {
+        run->invoke = run->words[0] + bytes + 1;
+    } else if (run->words[0][bytes] != 0) {
+        return CLI_OK;
+    } else if (run->words_count == 1) {
+        return report_usage(&run->report,
+                            "which function? Name it behind --invoke (for the program's own --invoke: "
+                            "husk run -- FILE --invoke)");
+    } else {
+        run->invoke = run->words[1];
+        taken = 2;
+    }
+    run->words += taken;
+    run->words_count -= taken;
+    return CLI_OK;
+}
+
+static int check_snapshot_output(const struct run *run, const char *path) {
+    if (run->output)
+        return check_output(&run->report, path, run->output);
+    if (run->invoke && run->invoke[0] == '-')
+        return report_usage(&run->report,
+                            "where to? Name a file with -o FILE.husk ('%s' was taken for the function that "
+                            "--invoke wants)",
+                            run->invoke);
+    return report_usage(&run->report, "where to? Name a file with -o FILE.husk");
+}
+
+/* What follows the file is the program's, but for --invoke. CLI_OK and run->path NULL: help was asked for. */
+static int take_arguments(struct run *run, int argc, char **argv) {
+    bool has_help = false, has_end = false;
+    int code = take_options(run, argc, argv, &has_help, &has_end);
+    if (code || has_help)
+        return code;
     if (optind == argc)
         return report_usage(&run->report, "which file? Name a .wasm module or a .husk image");
-    if (run->is_snapshot && !run->output)
-        return report_usage(&run->report, "where to? Name a file with -o FILE.husk");
+    code = run->is_snapshot ? check_snapshot_output(run, argv[optind]) : CLI_OK;
+    if (code)
+        return code;
+    run->words = argv + optind + 1;
+    run->words_count = (size_t)(argc - optind - 1);
+    if (!run->is_snapshot && !run->invoke && !has_end)
+        code = take_trailing_invoke(run);
+    if (code)
+        return code;
     if (run->report.is_json && !run->invoke && !run->is_snapshot)
         return report_usage(&run->report,
                             "--json goes with --invoke (a program's standard output is its own)");
     run->path = argv[optind];
-    run->words = argv + optind + 1;
-    run->words_count = (size_t)(argc - optind - 1);
     return CLI_OK;
 }
 
@@ -245,10 +298,10 @@ static int error_no_function(const struct run *run, const char *name, struct hus
         at += written > 0 ? (size_t)written : 0;
     }
     if (!run->invoke)
-        return cli_error(
-            err, HUSK_E_NOT_FOUND,
-            "is not a program (it exports no _start); call one of its functions with --invoke: %s",
-            list[0] ? list : "it exports none");
+        return cli_error(err, HUSK_E_NOT_FOUND,
+                         "is not a program (it exports no _start); call one of its functions with --invoke "
+                         "FUNCTION, directly behind the file or, as all other options, before it: %s",
+                         list[0] ? list : "it exports none");
     return cli_error(err, HUSK_E_NOT_FOUND, "exports no function '%s'; it has: %s", name,
                      list[0] ? list : "none");
 }

@@ -26,10 +26,15 @@ const char help_husk[] =
 
 const char help_run[] =
     "usage: husk run [OPTIONS] FILE [ARGS…]\n"
+    "       husk run [OPTIONS] FILE --invoke FUNCTION [ARGS…]\n"
     "\n"
     "Run a WebAssembly program (WASI preview 1) in a virtual machine of its own. It gets ARGS, and husk's "
     "standard\n"
-    "input, output and error. A .wasm file is compiled once and cached. Options stand before FILE.\n"
+    "input, output and error. A .wasm file is compiled once and cached. Options stand before FILE; --invoke "
+    "may\n"
+    "also stand directly behind it. All other words there are ARGS, whatever they look like. A program whose "
+    "own\n"
+    "first argument is --invoke: husk run -- FILE --invoke.\n"
     "\n"
     "      --env NAME=VALUE    set an environment variable (repeatable); --env NAME passes on husk's own.\n"
     "                          The program gets no other variables\n"

@@ -70,9 +70,10 @@ static bool looks_like_wat(const uint8_t *bytes, size_t count) {
     return false;
 }
 
+static const uint8_t elf_magic[4] = {0x7f, 'E', 'L', 'F'};
+
 static int input_classify(struct input *input, struct husk_error *err) {
     static const uint8_t component[4] = {0x0d, 0, 1, 0};
-    static const uint8_t elf[4] = {0x7f, 'E', 'L', 'F'};
     const uint8_t *bytes = input->bytes;
     if (input->count == 0)
         return cli_error(err, HUSK_E_BAD_WASM, "is empty");
@@ -85,7 +86,7 @@ static int input_classify(struct input *input, struct husk_error *err) {
                 "(wasm-tools component unbundle), or build for wasm32-wasi (preview 1)");
         return HUSK_OK;
     }
-    if (input->count >= 4 && memcmp(bytes, elf, 4) == 0) {
+    if (input->count >= 4 && memcmp(bytes, elf_magic, 4) == 0) {
         input->kind = INPUT_IMAGE;
         return HUSK_OK;
     }
@@ -133,6 +134,36 @@ int input_load(const char *path, struct input *ret_input, struct husk_error *err
     else
         *ret_input = input;
     return status;
+}
+
+/* A regular file, by whatever names: hard and symbolic links, standard input. Not opened to see that: a pipe's writer would notice. */
+static bool is_same_file(const char *input_path, const char *path) {
+    struct stat a, b;
+    int rc = strcmp(input_path, "-") == 0 ? fstat(STDIN_FILENO, &a) : stat(input_path, &a);
+    return rc == 0 && S_ISREG(a.st_mode) && stat(path, &b) == 0 && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+}
+
+static bool starts_as_image(const char *path) {
+    uint8_t first[4];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool is_image = fd >= 0 && read(fd, first, 4) == 4 && memcmp(first, elf_magic, 4) == 0;
+    if (fd >= 0)
+        close(fd);
+    return is_image;
+}
+
+int check_output(const struct report *report, const char *input_path, const char *output) {
+    if (strcmp(output, "-") == 0)
+        return report_usage(report,
+                            "images go to files, which are written durably and as a whole, and not to "
+                            "standard output; a file of the name '-' is ./-");
+    if (is_same_file(input_path, output) && !starts_as_image(output))
+        return report_usage(report,
+                            "'%s' is the module itself, which the image would replace; name another "
+                            "file with -o FILE.husk",
+                            output);
+    return CLI_OK;
 }
 
 int input_open_image(const struct input *input, husk_engine *engine, bool verify, husk_image **ret_image,

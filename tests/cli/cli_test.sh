@@ -75,6 +75,9 @@ run "a time of nothing" 2 "$husk" run --timeout 0 typed.wasm
 run "an option without its argument" 2 "$husk" run --env
 run "a bad variable" 2 "$husk" run --env =x typed.wasm
 run "--json without --invoke" 2 "$husk" run --json typed.wasm
+run "--json after the file" 2 "$husk" run --json typed.wasm x --invoke i32
+run "--invoke after the file without a function" 2 "$husk" run typed.wasm --invoke
+says "--invoke after the file without a function" "which function?"
 run "two inputs" 2 "$husk" compile typed.wasm invalid.wasm
 run "doctor with an argument" 2 "$husk" doctor x
 "$husk" inspect typed.wasm >/dev/full 2>"$scratch/err"
@@ -142,6 +145,19 @@ check "the image is an ELF file" sh -c "head -c 4 typed.husk | grep -q ELF"
 cp typed.wasm beside.wasm
 run "compile beside the input" 0 "$husk" compile -O0 beside.wasm
 check "compile beside the input" test -s beside.husk
+cp typed.wasm named.husk
+ln -s typed.wasm link.husk
+before=$(cksum <typed.wasm)
+run "compile onto the module" 2 "$husk" compile typed.wasm -o typed.wasm
+says "compile onto the module" "'typed.wasm' is the module itself"
+run "compile onto the module by a link" 2 "$husk" compile typed.wasm -o link.husk
+same "compile onto the module: it is as it was" "$(cksum <typed.wasm)" "$before"
+run "compile a module whose name ends in .husk" 2 "$husk" compile named.husk
+says "compile a module whose name ends in .husk" "'named.husk' is the module itself"
+same "compile a module whose name ends in .husk: it is as it was" "$(cksum <named.husk)" "$before"
+run "compile to standard output" 2 "$husk" compile typed.wasm -o -
+says "compile to standard output" "images go to files"
+check "compile to standard output: no file" test ! -e ./-
 run "compile for a portable CPU" 0 "$husk" compile --cpu x86-64-v2 typed.wasm -o portable.husk
 run "compile for a CPU that does not exist" 125 "$husk" compile --cpu no-such-cpu typed.wasm -o x.husk
 says "compile for a CPU that does not exist" "no-such-cpu"
@@ -259,6 +275,25 @@ run "too few arguments" 2 "$husk" run --invoke i32 typed.wasm
 says "too few arguments" "takes 1 argument, not 0: (i32) -> i32"
 run "no such function" 125 "$husk" run --invoke nothing typed.wasm
 says "no such function" "it has: i32, i64"
+# --invoke behind the file: what follows FUNCTION are its arguments
+behind() { # NAME EXPECTED WORDS…
+    same "behind the file: $1" "$("$husk" run typed.wasm "${@:3}" 2>&1)" "$2"
+}
+behind "a function" 42:i32 --invoke i32 42
+behind "in one word" 42:i32 --invoke=i32 42
+behind "a negative argument" -5:i32 --invoke i32 -5
+behind "a negative float" -inf:f64 --invoke=f64 -inf
+run "behind the file: as JSON" 0 "$husk" run --json typed.wasm --invoke i32 -1
+same "behind the file: as JSON" "$out" '{"outcome":"returned","results":[{"type":"i32","value":-1}]}'
+run "behind the file: options are arguments" 2 "$husk" run typed.wasm --invoke i32 --json
+says "behind the file: options are arguments" "'--json' is not of type i32"
+run "behind the file: after --" 125 "$husk" run -- typed.wasm --invoke i32 1
+says "behind the file: after --" "exports no _start"
+run "behind the file: -- as an option's argument ends nothing" 0 "$husk" run --env -- typed.wasm --invoke i32 1
+run "behind the file: not in second place" 125 "$husk" run typed.wasm x --invoke i32
+run "behind the file: a longer word" 125 "$husk" run typed.wasm --invoked i32 1
+run "behind the file: the first one counts" 2 "$husk" run --invoke i32 typed.wasm --invoke i64
+says "behind the file: the first one counts" "takes 1 argument, not 2"
 run "results as JSON" 0 "$husk" run --json --invoke pair typed.wasm
 same "results as JSON" "$out" '{"outcome":"returned","results":[{"type":"i32","value":1},{"type":"i64","value":"-1"}]}'
 run "a NaN as JSON" 0 "$husk" run --json --invoke f64 typed.wasm nan
@@ -280,7 +315,7 @@ same "a memory limit" "$("$husk" run --max-memory 64K --invoke grow typed.wasm 1
 run "a memory limit below what the module needs" 125 "$husk" run --max-memory 4K --invoke grow typed.wasm 1
 run "not a program" 125 "$husk" run typed.wasm
 says "not a program" "exports no _start"
-says "not a program" "--invoke"
+says "not a program" "--invoke FUNCTION, directly behind the file"
 run "an image runs" 0 "$husk" run --invoke i32 portable.husk 5
 same "an image runs" "$out" 5:i32
 same "an image from a pipe" "$(cat portable.husk | "$husk" run --invoke i32 - 6 2>&1)" 6:i32
@@ -331,6 +366,8 @@ same "arguments" "$("$husk" run "$program" args one "two  three" --timeout)" "0:
 2: one
 3: two  three
 4: --timeout"
+run "a program's own --invoke" 2 "$husk" run -- "$program" --invoke args
+says "a program's own --invoke" "program: what is '--invoke'?"
 same "environment" "$("$husk" run --env NAME=a=b "$program" env NAME)" "NAME=a=b"
 same "environment: nothing by itself" "$("$husk" run "$program" env HOME)" "HOME=(not set)"
 same "environment: passed on" "$(PASSED=on "$husk" run --env PASSED --env NOT_SET_HERE "$program" env PASSED)" "PASSED=on"

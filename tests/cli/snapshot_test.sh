@@ -21,11 +21,31 @@ wat2wasm app.wat -o app.wasm
 echo text >ready.txt
 same "no output file: exit code" "$("$husk" snapshot app.wasm 2>/dev/null; echo $?)" 2
 contains "no output file" "$("$husk" snapshot app.wasm 2>&1)" "where to? Name a file with -o"
+contains "no output file: the function's name was forgotten" "$("$husk" snapshot app.wasm --invoke -o x.husk 2>&1)" "'-o' was taken for the function"
+refused_output() { # NAME PART ARGS…: wrong usage, says PART, and the module is as it was
+    local out before
+    before=$(cksum <app.wasm)
+    out=$("$husk" snapshot "${@:3}" 2>&1)
+    same "$1: exit code" $? 2
+    contains "$1" "$out" "$2"
+    same "$1: the module" "$(cksum <app.wasm)" "$before"
+}
+ln -s app.wasm app-link.husk
+ln app.wasm app-hard.husk
+refused_output "onto the module" "'app.wasm' is the module itself" app.wasm --invoke init 1 -o app.wasm
+refused_output "onto the module by another path" "is the module itself" app.wasm -o ./app.wasm
+refused_output "onto the module by a symbolic link" "is the module itself" app.wasm -o app-link.husk
+refused_output "onto the module by a hard link" "is the module itself" app.wasm -o app-hard.husk
+refused_output "onto the module that is standard input" "is the module itself" - -o app.wasm <app.wasm
+refused_output "onto standard output" "a file of the name '-' is ./-" app.wasm -o -
+same "onto standard output: no file" "$(ls -- ./- 2>/dev/null)" ""
 contains "help" "$("$husk" snapshot --help)" "usage: husk snapshot"
 contains "husk run has no -o" "$("$husk" run -o x app.wasm 2>&1)" "bad option -o"
 need_kvm
 same "after a call" "$("$husk" snapshot app.wasm --invoke init 41 -o ready.husk 2>&1; echo $?)" 0
 same "goes on from there" "$("$husk" run --invoke next ready.husk)" "42:i32"
+same "the function behind the file" "$("$husk" run ready.husk --invoke next)" "42:i32"
+same "the function behind the file, in one word" "$("$husk" run ready.husk --invoke=next)" "42:i32"
 same "again from there" "$("$husk" run --invoke next ready.husk)" "42:i32"
 same "with the memory it had" "$("$husk" run --invoke size ready.husk)" "3:i32"
 same "a negative argument" "$("$husk" snapshot -o minus.husk --invoke init app.wasm -- -5 2>&1; echo $?)" 0
@@ -66,6 +86,7 @@ fi
 "$husk" snapshot next.husk --invoke next -o gen2.husk
 "$husk" snapshot gen2.husk --invoke next -o gen3.husk
 same "generations do not grow" "$(stat -c %s gen3.husk)" "$(stat -c %s gen2.husk)"
+same "to a file with a strange name" "$("$husk" snapshot gen3.husk --invoke next -o ./-; "$husk" run --invoke next ./-)" "46:i32"
 same "onto itself" "$("$husk" snapshot gen3.husk --invoke next -o gen3.husk; "$husk" run --invoke next gen3.husk)" "46:i32"
 
 # ---- Refused: damaged, truncated, other versions, limits too small ----
@@ -163,6 +184,10 @@ fails() { # NAME PATH PART: 125, says PART, leaves nothing beside
 }
 mkdir folder
 mkfifo fifo
+cat app.wasm >fifo &
+same "a module from a named pipe" "$("$husk" snapshot fifo -o piped.husk; "$husk" run piped.husk --invoke next)" "101:i32"
+wait $!
+same "its writer" $? 0
 ln -s json.husk link
 before=$(cksum <json.husk)
 fails "no such folder" nowhere/x.husk "No such file or directory"
