@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <husk_compile.h>
@@ -27,21 +28,39 @@ static unsigned char *read_file(const char *path, size_t *ret_count) {
     return bytes;
 }
 
-husk_image *example_load(husk_engine *engine, const char *path) {
-    struct husk_error err;
-    husk_image *image = NULL;
+static int compile(husk_engine *engine, const char *path, husk_image **ret_image, struct husk_error *err) {
     size_t count = 0;
     int fd = -1;
     unsigned char *wasm = read_file(path, &count);
     if (!wasm) {
-        fprintf(stderr, "%s: cannot be read\n", path);
-        return NULL;
+        snprintf(err->message, sizeof(err->message), "cannot be read");
+        return HUSK_E_SYS;
     }
-    if (husk_compile(wasm, count, NULL, &fd, &err) != 0 ||
-        husk_image_open_fd(engine, fd, false, &image, &err) != 0)
-        fprintf(stderr, "%s: %s\n", path, err.message);
-    if (fd >= 0)
-        close(fd);
+    int status = husk_compile(wasm, count, NULL, &fd, err);
     free(wasm);
+    if (status)
+        return status;
+    status = husk_image_open_fd(engine, fd, false, ret_image, err);
+    close(fd);
+    return status;
+}
+
+/* Images and snapshots are ELF files. */
+static int is_image(const char *path) {
+    char first[4] = "";
+    FILE *file = fopen(path, "rb");
+    int is_elf = file && fread(first, 1, 4, file) == 4 && memcmp(first, "\177ELF", 4) == 0;
+    if (file)
+        fclose(file);
+    return is_elf;
+}
+
+husk_image *example_load(husk_engine *engine, const char *path) {
+    struct husk_error err;
+    husk_image *image = NULL;
+    int status = is_image(path) ? husk_image_open(engine, path, true, &image, &err)
+                                : compile(engine, path, &image, &err);
+    if (status)
+        fprintf(stderr, "%s: %s\n", path, err.message);
     return image;
 }

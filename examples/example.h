@@ -1,12 +1,12 @@
 /*
- * examples/example.h: what the larger examples share: from a .wasm file to an image.
+ * examples/example.h: what the larger examples share: from a .wasm or .husk file to an image.
  */
 #ifndef EXAMPLES_EXAMPLE_H
 #define EXAMPLES_EXAMPLE_H
 
 #include <husk.h>
 
-/* Reads and compiles a module. On failure prints why and returns NULL. */
+/* Reads and compiles a module, or opens an image or a snapshot (husk_image_is_snapshot()). On failure prints why and returns NULL. */
 husk_image *example_load(husk_engine *engine, const char *path);
 
 #endif

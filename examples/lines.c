@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,6 +201,12 @@ static int bind_to(const struct addrinfo *info, const char *place) {
     return fd;
 }
 
+static bool is_port(const char *text) {
+    char *end = NULL;
+    long port = strtol(text, &end, 10);
+    return text[0] >= '0' && text[0] <= '9' && *end == 0 && port <= UINT16_MAX;
+}
+
 /* host:port, [host]:port */
 static int listen_at_address(const char *place) {
     char host[128];
@@ -208,6 +215,8 @@ static int listen_at_address(const char *place) {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *info = NULL;
     const char *colon = strrchr(place, ':');
     const bool has_brackets = place[0] == '[' && colon[-1] == ']';
+    if (!is_port(colon + 1)) /* getaddrinfo() takes larger numbers, and other ports */
+        return complain(place, "the port must be a number from 0 to 65535", -1);
     snprintf(host, sizeof(host), "%.*s", (int)(colon - place) - 2 * has_brackets, place + has_brackets);
     int rc = colon == place ? EAI_NONAME : getaddrinfo(host, colon + 1, &hints, &info);
     if (rc != 0)

@@ -4,12 +4,14 @@
  *
  *   pool plugin.wasm FUNCTION [THREADS [SOCKET]] <requests      (guests/plugin.c)
  *
+ * Instead of a module it takes an image (husk compile), or a snapshot (husk snapshot), which has been initialised already.
  * Answers go to standard output in the order of the requests. With SOCKET (a path, created and removed; or 127.0.0.1:PORT) requests come from
  * whoever connects to it, and answers go back there; each worker serves one connection at a time. A request that takes too long is cut off,
  * and the next one finds a clean guest all the same. The end of the input, SIGINT or SIGTERM end the pool: what is being answered is
  * answered, and latencies are printed on standard error.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
@@ -38,7 +40,7 @@ struct pool {
     struct lines input;
     uint64_t next_request;
     pthread_mutex_t lock; /* of all below */
-    bool is_output_gone;
+    int output_errno;     /* why an answer could not be written; 0: they could */
     pthread_cond_t answered;
     uint64_t next_answer;
     uint32_t *latencies_ns;
@@ -121,7 +123,7 @@ static void put_answer(struct pool *pool, uint64_t number, const struct answer *
     const char *text = answer->text ? answer->text : "error: out of memory";
     size_t count = answer->text ? answer->count : strlen(text);
     if (fwrite(text, 1, count, stdout) != count || putchar('\n') == EOF || fflush(stdout) != 0) {
-        pool->is_output_gone = true;
+        pool->output_errno = pool->output_errno ? pool->output_errno : errno;
         stop_serving();
     }
     pool->next_answer++;
@@ -224,13 +226,32 @@ static int fail(struct husk_error *err, int status, const char *what, const char
     return status;
 }
 
+static int is_type(const struct husk_functype *type, husk_type first_result, size_t results_count) {
+    for (size_t i = 0; i < type->params_count; i++)
+        if (type->params[i] != HUSK_I32)
+            return 0;
+    return type->params_count == 2 && type->results_count == results_count &&
+           type->results[0] == first_result && type->results[results_count - 1] == first_result;
+}
+
+/* Said once, and not in answer to every request. */
+static int check_function(const struct pool *pool, const husk_image *image, struct husk_error *err) {
+    struct husk_functype type;
+    husk_func func;
+    if (husk_image_func(image, pool->function, &func, &type, NULL) != 0)
+        return fail(err, HUSK_E_NOT_FOUND, "the module exports no function ", pool->function);
+    if (is_type(&type, HUSK_I64, 1) || is_type(&type, HUSK_I32, 1) || is_type(&type, HUSK_I32, 2))
+        return 0;
+    return fail(err, HUSK_E_TYPE, pool->function,
+                " is no function from bytes to bytes, (i32, i32) -> i64, i32 or (i32, i32): see "
+                "husk_call_bytes()");
+}
+
 /* What no request pays for: initialised once, by the start function or, as WASI's toolchains make libraries, by _initialize(). */
 static int initialise(struct pool *pool, husk_image *image, husk_sandbox *sandbox, struct husk_error *err) {
     struct husk_outcome outcome;
     struct husk_functype type;
     husk_func func;
-    if (husk_image_func(image, pool->function, &func, &type, NULL) != 0)
-        return fail(err, HUSK_E_NOT_FOUND, "the module exports no function ", pool->function);
     bool has_initialize = husk_image_func(image, "_initialize", &func, &type, NULL) == 0;
     int status = has_initialize ? husk_call_func(sandbox, func, NULL, 0, NULL, 0, NULL, &outcome, err)
                                 : husk_sandbox_start(sandbox, NULL, &outcome, err);
@@ -239,8 +260,20 @@ static int initialise(struct pool *pool, husk_image *image, husk_sandbox *sandbo
     return status ? status : husk_sandbox_snapshot(sandbox, &pool->ready, err);
 }
 
-static int make_ready(struct pool *pool, const char *path, struct husk_error *err) {
+static int make_snapshot(struct pool *pool, husk_image *image, struct husk_error *err) {
     husk_sandbox *sandbox = NULL;
+    if (husk_image_is_snapshot(image)) { /* initialised before it was taken */
+        pool->ready = husk_image_ref(image);
+        return 0;
+    }
+    int status = husk_sandbox_new(pool->engine, image, pool->imports, NULL, &sandbox, err);
+    if (!status)
+        status = initialise(pool, image, sandbox, err);
+    husk_sandbox_free(sandbox);
+    return status;
+}
+
+static int make_ready(struct pool *pool, const char *path, struct husk_error *err) {
     int status = husk_engine_new(NULL, &pool->engine, err);
     if (!status)
         status = husk_imports_new(pool->engine, &pool->imports, err);
@@ -251,10 +284,9 @@ static int make_ready(struct pool *pool, const char *path, struct husk_error *er
     husk_image *image = example_load(pool->engine, path);
     if (!image)
         return fail(err, HUSK_E_INVAL, "there is nothing to serve with", "");
-    status = husk_sandbox_new(pool->engine, image, pool->imports, NULL, &sandbox, err);
+    status = check_function(pool, image, err);
     if (!status)
-        status = initialise(pool, image, sandbox, err);
-    husk_sandbox_free(sandbox);
+        status = make_snapshot(pool, image, err);
     husk_image_unref(image);
     return status;
 }
@@ -279,6 +311,13 @@ static int run(struct pool *pool, size_t threads_count, struct husk_error *err) 
     return status;
 }
 
+/* A stream that is closed must not become the number of a file that is opened here. What takes the place cannot be read or written. */
+static void reserve_standard_streams(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 int main(int argc, char **argv) {
     struct pool pool = {.listener = -1,
                         .input_lock = PTHREAD_MUTEX_INITIALIZER,
@@ -289,10 +328,11 @@ int main(int argc, char **argv) {
     const char *place = argc > 4 ? argv[4] : NULL;
     long threads_count = argc > 3 ? strtol(argv[3], &end, 10) : 2;
     if (argc < 3 || argc > 5 || *end || threads_count < 1 || threads_count > THREADS_MAX) {
-        fprintf(stderr, "usage: pool plugin.wasm FUNCTION [THREADS [SOCKET]]   (1 to %d threads)\n",
+        fprintf(stderr, "usage: pool plugin.wasm|.husk FUNCTION [THREADS [SOCKET]]   (1 to %d threads)\n",
                 THREADS_MAX);
         return 2;
     }
+    reserve_standard_streams();
     pool.function = argv[2];
     pool.latencies_ns = calloc(LATENCIES_MAX, sizeof(*pool.latencies_ns));
     int status = pool.latencies_ns && stop_init() && lines_init(&pool.input, STDIN_FILENO)
@@ -306,6 +346,8 @@ int main(int argc, char **argv) {
         fprintf(stderr, "pool: %s\n", err.message);
     else
         print_latencies(&pool);
+    if (pool.output_errno)
+        fprintf(stderr, "pool: the answers cannot be written: %s\n", strerror(pool.output_errno));
     if (pool.listener >= 0) {
         if (listens_at_path(place))
             unlink(place);
@@ -316,5 +358,5 @@ int main(int argc, char **argv) {
     husk_engine_free(pool.engine);
     lines_done(&pool.input);
     free(pool.latencies_ns);
-    return status || pool.is_output_gone ? 1 : 0;
+    return status || pool.output_errno ? 1 : 0;
 }

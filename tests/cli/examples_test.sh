@@ -38,9 +38,55 @@ same "pool: a missing file" "$("$examples/pool" nowhere.wasm shout 2>/dev/null <
 for threads in 0 65 x; do
     same "pool: $threads threads" "$("$examples/pool" "$examples/plugin.wasm" shout $threads 2>/dev/null </dev/null; echo $?)" 2
 done
+contains "pool: a function of another type" "$("$examples/pool" "$examples/plugin.wasm" malloc 2>&1 </dev/null; echo $?)" "pool: malloc is no function from bytes to bytes"
+for port in 65536 99999999999999999999 x "" -1 1x http; do
+    contains "pool: port '$port'" "$("$examples/pool" "$examples/plugin.wasm" shout 1 "127.0.0.1:$port" 2>&1 </dev/null; echo $?)" "the port must be a number from 0 to 65535"
+done
 contains "pool: for this machine alone" "$("$examples/pool" "$examples/plugin.wasm" shout 1 0.0.0.0:0 2>&1 </dev/null)" "only this machine may"
 : >"$scratch/file"
 contains "pool: not in a file's place" "$("$examples/pool" "$examples/plugin.wasm" shout 1 "$scratch/file" 2>&1 </dev/null)" "it is in use, or no socket"
+
+# Images, and snapshots, which are not initialised again.
+"$husk" compile "$examples/plugin.wasm" -o "$scratch/plugin.husk"
+"$husk" snapshot "$examples/plugin.wasm" -o "$scratch/ready.husk"
+for image in plugin ready; do
+    same "pool: $image.husk" "$(echo word | "$examples/pool" "$scratch/$image.husk" shout 1 2>/dev/null)" "WORD!"
+done
+printf X | dd of="$scratch/ready.husk" bs=1 seek=$(($(stat -c %s "$scratch/ready.husk") - 1)) conv=notrunc 2>/dev/null
+contains "pool: a damaged snapshot" "$("$examples/pool" "$scratch/ready.husk" shout 1 2>&1 </dev/null; echo $?)" "hash"
+same "plugin_host: an image" "$("$examples/plugin_host" "$scratch/plugin.husk" word | head -n 1)" "shout    WORD!"
+if command -v wat2wasm >/dev/null; then
+    # Every _initialize adds an "i" to the answer; a snapshot's was the only one.
+    cat >"$scratch/count.wat" <<'WAT'
+(module (memory (export "memory") 1) (global $n (mut i32) (i32.const 0))
+  (func (export "_initialize") global.get $n i32.const 1 i32.add global.set $n
+    (memory.fill (i32.const 0) (i32.const 105) (global.get $n)))
+  (func (export "malloc") (param i32) (result i32) i32.const 1024)
+  (func (export "how") (param i32 i32) (result i32 i32) i32.const 0 global.get $n)
+  (func (export "i64") (param i64) (result i64) local.get 0)
+  (func (export "third") (param i32 i32 i32) (result i64) i64.const 0)
+  (func (export "f64") (param i32 i32) (result i32 f64) i32.const 0 f64.const 0)
+  (func (export "none") (param i32 i32)))
+WAT
+    wat2wasm "$scratch/count.wat" -o "$scratch/count.wasm"
+    "$husk" snapshot "$scratch/count.wasm" -o "$scratch/count.husk"
+    for file in count.wasm count.husk; do
+        same "pool: $file is initialised once" "$(echo | "$examples/pool" "$scratch/$file" how 1 2>/dev/null)" "i"
+    done
+    for function in i64 third f64 none _initialize; do
+        contains "pool: the type of $function" "$("$examples/pool" "$scratch/count.wasm" $function 2>&1 </dev/null; echo $?)" "is no function from bytes to bytes"
+    done
+else
+    skip "pool: initialised once" "no wat2wasm (package wabt)"
+fi
+
+# Answers that cannot be written: why, and exit code 1.
+echo word | "$examples/pool" "$examples/plugin.wasm" shout 1 2>"$scratch/err" >/dev/full
+same "pool: a full disk: exit code" $? 1
+contains "pool: a full disk" "$(cat "$scratch/err")" "pool: the answers cannot be written: No space left on device"
+echo word | "$examples/pool" "$examples/plugin.wasm" shout 1 2>"$scratch/err" >&-
+same "pool: closed output: exit code" $? 1
+contains "pool: closed output" "$(cat "$scratch/err")" "pool: the answers cannot be written: Bad file descriptor"
 
 # Serves in the background at $1 until it is told to end; what it prints is in $scratch/served.
 pool_start() {
