@@ -2,6 +2,9 @@
  * tests/kvm/memory_image_test.c: memory images: copy-on-write on all sides, shared by many sandboxes, freed at any time, gone after a
  * restore, kept by a snapshot; and every misuse is an error that changes nothing.
  */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "harness.h"
@@ -45,6 +48,41 @@ TEST(is_copied_on_write_on_all_sides) {
     CHECK_EQ_I64(STATE_CALL_ON(&lab, second, "load", 65536 + 4), 0x11111111); /* freed while mapped */
     CHECK_EQ_I64(STATE_CALL(&lab, "load", 40960), 0x11111111);
     husk_sandbox_free(second);
+    state_close(&lab);
+}
+
+/* Memory that is the process's own: no page of a file, or a copy that was made when it was written. */
+static uint64_t own_kib(void) {
+    char line[128];
+    uint64_t kib = 0;
+    FILE *file = fopen("/proc/self/smaps_rollup", "re"); /* proc(5) */
+    CHECK(file != NULL);
+    while (fgets(line, sizeof line, file) != NULL) {
+        if (strncmp(line, "Anonymous:", 10) == 0)
+            kib = strtoull(line + 10, NULL, 10);
+    }
+    fclose(file);
+    return kib;
+}
+
+/* The original's range becomes copy-on-write, too: what the sandbox had written there is then the image's, once. */
+TEST(the_original_shares_it) {
+    SKIP_WITHOUT_COMPILER();
+    enum { KIB = 1024, SOME_KIB = 64 /* of the heap, say */ };
+    struct state_lab lab;
+    state_open(&lab, NULL, NULL);
+    STATE_CALL(&lab, "grow", KIB / 64);
+    STATE_CALL(&lab, "fill", 0, 0x77, KIB * 1024);
+    const uint64_t before = own_kib();
+    husk_memory_image *image = image_of(&lab, lab.sandbox, 0, KIB * 1024);
+    const uint64_t shared = own_kib();
+    CHECK_MSG(shared + KIB <= before + SOME_KIB, "%" PRIu64 " KiB of its own, %" PRIu64 " before", shared,
+              before);
+    CHECK_EQ_I64(STATE_CALL(&lab, "load", 65536), 0x77777777);
+    STATE_CALL(&lab, "store", 65536, 1);
+    CHECK_MSG(own_kib() <= shared + SOME_KIB, "%" PRIu64 " KiB of its own, %" PRIu64 " before", own_kib(),
+              shared);
+    husk_memory_image_free(image);
     state_close(&lab);
 }
 

@@ -5,6 +5,7 @@
  */
 #include <dirent.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@
 
 struct footprint {
     unsigned fds, maps;
-    uint64_t rss_kib;
+    uint64_t rss_kib, heap_bytes;
 };
 
 static unsigned count_lines(const char *path) {
@@ -29,7 +30,7 @@ static unsigned count_lines(const char *path) {
 }
 
 static struct footprint footprint_now(void) {
-    struct footprint now = {.maps = count_lines("/proc/self/maps")};
+    struct footprint now = {.maps = count_lines("/proc/self/maps"), .heap_bytes = mallinfo2().uordblks};
     DIR *dir = opendir("/proc/self/fd");
     CHECK(dir != NULL);
     while (readdir(dir) != NULL)
@@ -56,7 +57,10 @@ static void check_constant(const struct footprint *before, unsigned round) {
     CHECK_EQ_U64(now.fds, before->fds);
     CHECK_MSG(now.maps <= before->maps + (HARNESS_SANITIZED ? 40 : 8),
               "%u mappings after %u rounds, %u before", now.maps, round, before->maps);
-    CHECK_MSG(HARNESS_SANITIZED || now.rss_kib <= before->rss_kib + 8192,
+    CHECK_MSG(HARNESS_SANITIZED || now.heap_bytes <= before->heap_bytes + 2048,
+              "%" PRIu64 " bytes of heap in use after %u rounds, %" PRIu64 " before", now.heap_bytes, round,
+              before->heap_bytes);
+    CHECK_MSG(HARNESS_SANITIZED || now.rss_kib <= before->rss_kib + 1024,
               "%" PRIu64 " KiB resident after %u rounds, %" PRIu64 " before", now.rss_kib, round,
               before->rss_kib);
 }
@@ -78,7 +82,7 @@ TEST(everything_comes_back) {
     state_copy_take(lab.sandbox, &copies[1]);
     CHECK(!state_copy_equal(lab.sandbox, &copies[0]));
     struct footprint before = {0};
-    unsigned rounds = rounds_wanted();
+    const unsigned rounds = rounds_wanted(), warm = rounds < 600 ? rounds / 2 : 300;
     for (unsigned round = 0; round < rounds; round++) {
         unsigned target = state_random(&random) % 2;
         state_scramble(&lab, lab.sandbox, &random);
@@ -86,9 +90,9 @@ TEST(everything_comes_back) {
         char when[64];
         snprintf(when, sizeof when, "round %u, target %u", round, target);
         state_copy_check(lab.sandbox, &copies[target], when);
-        if (round == 300)
+        if (round == warm)
             before = footprint_now();
-        if (round > 300 && round % 500 == 0)
+        if (round > warm && (round % 100 == 0 || round == rounds - 1))
             check_constant(&before, round);
     }
     for (int i = 0; i < 2; i++) {

@@ -71,6 +71,12 @@ static void check_failed(struct fault_world *world, const struct save *save, str
     CHECK_MSG(run(world, save) == 0, "%s, again: %s", when, err->message);
 }
 
+/* First the contents, then the name or names, then the folder that they are in. */
+static bool is_durable(void) {
+    const char *done = fault_durable();
+    return strcmp(done, "fpd") == 0 || strcmp(done, "fppd") == 0;
+}
+
 static bool run_save(struct fault_world *world, const struct save *save, enum fault_mode mode, unsigned nth,
                      struct fault_counts *counts) {
     char when[256];
@@ -82,6 +88,8 @@ static bool run_save(struct fault_world *world, const struct save *save, enum fa
     snprintf(when, sizeof when, "saving, operation %u (%s) %s", nth, fault_name(), fault_mode_names[mode]);
     if (has_fired)
         fault_count(counts);
+    CHECK_MSG(status != 0 || is_durable(), "%s: the file is not certain to survive a crash: \"%s\"", when,
+              fault_durable());
     CHECK_MSG(status == 0 || (has_fired && mode <= FAULT_EVER), "%s: %s", when, world->err.message);
     if (status != 0)
         check_failed(world, save, counts, when);

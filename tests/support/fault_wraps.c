@@ -30,12 +30,16 @@ static const char *_Atomic armed_name;
 static const char *_Atomic fired_name = "";
 static atomic_long live_blocks, live_mapped;
 static atomic_uint wakes_count;
+static char durable[16]; /* only one thread saves */
+static size_t durable_count;
 
 void fault_arm(enum fault_mode mode, unsigned nth, const char *name) {
     atomic_store(&calls_count, 0);
     atomic_store(&armed_mode, (int)mode);
     atomic_store(&armed_name, name);
     atomic_store(&fired_name, "");
+    memset(durable, 0, sizeof durable);
+    durable_count = 0;
     atomic_store(&calls_nth, nth);
 }
 
@@ -57,6 +61,16 @@ long fault_live_blocks(void) {
 
 long fault_live_mapped(void) {
     return atomic_load(&live_mapped);
+}
+
+const char *fault_durable(void) {
+    return durable;
+}
+
+static int noted(char letter, int rc) {
+    if (rc == 0 && durable_count < sizeof durable - 1)
+        durable[durable_count++] = letter;
+    return rc;
 }
 
 unsigned fault_wakes(void) {
@@ -298,11 +312,14 @@ int __wrap_ftruncate(int fd, off_t bytes) {
 }
 
 int __wrap_fsync(int fd) {
-    return is_over("fsync", CAN_BE_INTERRUPTED, EIO) ? -1 : __real_fsync(fd);
+    struct stat st;
+    if (is_over("fsync", CAN_BE_INTERRUPTED, EIO))
+        return -1;
+    return noted(__real_fstat(fd, &st) == 0 && S_ISDIR(st.st_mode) ? 'd' : 'f', __real_fsync(fd));
 }
 
 int __wrap_linkat(int from_fd, const char *from, int to_fd, const char *to, int flags) {
-    return is_over("linkat", 0, EACCES) ? -1 : __real_linkat(from_fd, from, to_fd, to, flags);
+    return is_over("linkat", 0, EACCES) ? -1 : noted('p', __real_linkat(from_fd, from, to_fd, to, flags));
 }
 
 int __wrap_fchmod(int fd, mode_t mode) {
@@ -310,7 +327,7 @@ int __wrap_fchmod(int fd, mode_t mode) {
 }
 
 int __wrap_rename(const char *from, const char *to) {
-    return is_over("rename", 0, EACCES) ? -1 : __real_rename(from, to);
+    return is_over("rename", 0, EACCES) ? -1 : noted('p', __real_rename(from, to));
 }
 
 off_t __wrap_lseek(int fd, off_t offset, int whence) {

@@ -28,6 +28,10 @@ const char *fault_name(void);
 /* For a scripted VM (struct vm_backend.fails): is this operation to fail? */
 bool fault_next(const char *name);
 
+/* What makes a new file last, in the order in which it was done since fault_arm(), a letter for each success: f fsync() of a file, d of a
+ * folder; p: a file was put in its place, or got a name (rename(), linkat()). */
+const char *fault_durable(void);
+
 /* Heap blocks and mapped bytes that are in use now. */
 long fault_live_blocks(void);
 long fault_live_mapped(void);
