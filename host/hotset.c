@@ -191,6 +191,8 @@ int hotset_restore(struct hotset *hotset, struct hot_counts *ret_counts, struct 
         struct hot_page *page = &hotset->pages[i];
         if (i >= HOT_PAGES_MAX && !page->is_pinned)
             continue; /* about to be discarded */
+        if (i + 1 < hotset->count)
+            page_copy_prefetch(page[1].hva, page[1].source);
         bool was_written = copy(page->hva, page->source);
         page->age = was_written ? 0 : page->age + 1;
         counts.copied += was_written;
@@ -312,8 +314,8 @@ static uint32_t list_intersect(uint64_t *a, uint32_t a_count, const uint64_t *b,
     return count;
 }
 
-/* The pages ascend by guest address as they do by host address: regions ascend alike. Deliberately not the union of what all sandboxes wrote: one
- * large request would have every later sandbox start with its pages. */
+/* The pages ascend by guest address as they do by host address: regions ascend alike. Deliberately not the union of what all
+ * sandboxes wrote: one large request would have every later sandbox start with its pages. */
 void hotset_learn(const struct hotset *hotset, const struct arena *arena, husk_image *image) {
     uint32_t count;
     uint64_t *gvas = list_written(hotset, arena, &count);
