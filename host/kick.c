@@ -78,20 +78,26 @@ static void thread_prepare(int signal) {
     thread_unblocked |= 1ull << (signal & 63);
 }
 
-void kicker_enter(struct kicker *kicker) {
-    if (thread_number == 0 || (thread_unblocked & 1ull << (kicker->signal & 63)) == 0)
-        thread_prepare(kicker->signal);
+/* Returns whose turn it was. */
+static uint64_t kicker_switch(struct kicker *kicker, uint64_t thread) {
+    uint64_t before = atomic_load(&kicker->state) & ~KICKER_SENDING;
     /* Sequentially consistent: either the kicker sees us running, or we see what it left for us (the VM's sticky kick,
-     * the interrupt flag, the fired deadline), whose check comes after this store. */
-    atomic_store(&kicker->state, thread_number);
+     * the interrupt flag, the fired deadline), whose check comes after this exchange. */
+    while (!atomic_compare_exchange_weak(&kicker->state, &before, thread)) {
+        before &= ~KICKER_SENDING;
+        sched_yield(); /* a signal is being sent */
+    }
+    return before;
 }
 
-void kicker_leave(struct kicker *kicker) {
-    uint64_t expected = thread_number;
-    while (!atomic_compare_exchange_weak(&kicker->state, &expected, 0)) {
-        expected = thread_number;
-        sched_yield(); /* a signal to us is being sent */
-    }
+uint64_t kicker_enter(struct kicker *kicker) {
+    if (thread_number == 0 || (thread_unblocked & 1ull << (kicker->signal & 63)) == 0)
+        thread_prepare(kicker->signal);
+    return kicker_switch(kicker, thread_number);
+}
+
+void kicker_leave(struct kicker *kicker, uint64_t before) {
+    kicker_switch(kicker, before);
 }
 
 void kicker_kick(struct kicker *kicker) {

@@ -3,7 +3,7 @@
  *
  * A kick is two things: vm_ops.kick() (sticky in the VM: the next entry returns at once) and the kick signal to the
  * thread that is inside KVM_RUN now. `state` says which thread that is, so that no kick is sent to a thread that has left:
- * a call's end (kicker_leave) waits for a signal that is being sent, which takes as long as one tgkill().
+ * a call's start (kicker_enter) and end (kicker_leave) wait for a signal that is being sent, which takes as long as one tgkill().
  * The kicking side never waits: if somebody else is sending already, or nobody runs, there is nothing left to do.
  */
 #ifndef HOST_KICK_H
@@ -30,9 +30,10 @@ int kick_signal_install(int signal, struct husk_error *err);
 void kicker_init(struct kicker *kicker, const struct vm_ops *ops, struct vm *vm, int signal);
 /* Another one in a child made by fork(). To be asked for before the first fork that matters. */
 uint64_t process_number(void);
-/* The calling thread is about to run the VM; calls nest on the same thread. */
-void kicker_enter(struct kicker *kicker);
-void kicker_leave(struct kicker *kicker);
+/* The calling thread is about to run the VM. Calls nest, and a nested one may be made by another thread (a host function may have one
+ * of its own do it): returns which thread a kick went to until now, to be given back to kicker_leave(). */
+uint64_t kicker_enter(struct kicker *kicker);
+void kicker_leave(struct kicker *kicker, uint64_t before);
 void kicker_kick(struct kicker *kicker);
 
 #endif

@@ -223,9 +223,8 @@ static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame, const st
         if (status != 0)
             return status;
     }
-    if (parent == NULL) {
-        kicker_enter(&sandbox->kicker);
-    } else if (!parent->was_nested) {
+    frame->kicked_before = kicker_enter(&sandbox->kicker);
+    if (parent != NULL && !parent->was_nested) {
         sandbox->ops->get_regs(sandbox->vm, &parent->regs);
         parent->was_nested = true;
     }
@@ -237,8 +236,7 @@ static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame, const st
 static void frame_leave(husk_sandbox *sandbox, struct call_frame *frame) {
     if (frame->is_watched)
         watchdog_remove(&sandbox->engine->watchdog, &frame->watch);
-    if (frame->parent == NULL)
-        kicker_leave(&sandbox->kicker);
+    kicker_leave(&sandbox->kicker, frame->kicked_before);
     sandbox->frame = frame->parent;
     sandbox->depth--;
 }

@@ -22,6 +22,7 @@
 struct call_frame {
     struct call_frame *parent;
     struct watch watch;
+    uint64_t kicked_before; /* what kicker_enter() gave */
     bool is_watched;
     bool was_nested; /* a nested call ran while this one was in a host function: registers must be put back */
     struct vm_regs regs; /* at the host call that is being served */
