@@ -67,6 +67,10 @@ static const uint8_t *source_of(const husk_image *image, uint64_t gva_value) {
     return image_source(image, gva_value, &bytes);
 }
 
+static uint64_t gva_in(const struct arena_region *region, const uint8_t *hva) {
+    return region->gva + (uint64_t)(hva - region->hva);
+}
+
 /* Old pages below `hva` that the scan did not report are not private any more; only pinned ones stay. */
 static int take_old(struct gather *gather, const uint8_t *hva) {
     struct hotset *old = gather->hotset;
@@ -81,24 +85,40 @@ static int take_old(struct gather *gather, const uint8_t *hva) {
     return 0;
 }
 
-static int gather_run(void *user, uint8_t *hva, uint64_t bytes, struct husk_error *err) {
-    struct gather *gather = user;
+static int gather_page(struct gather *gather, uint8_t *hva, struct husk_error *err) {
     const struct hotset *old = gather->hotset;
-    for (uint8_t *at = hva; at < hva + bytes; at += PAGE_BYTES) {
-        if (take_old(gather, at) != 0)
-            return error_set(err, HUSK_E_NOMEM, "no memory for the list of written pages");
-        struct hot_page *page = hotset_append(&gather->next);
-        if (page == NULL)
-            return error_set(err, HUSK_E_NOMEM, "no memory for the list of written pages");
-        if (gather->old_idx < old->count && old->pages[gather->old_idx].hva == at)
-            *page = old->pages[gather->old_idx++];
-        else
-            *page = (struct hot_page){
-                .hva = at,
-                .source =
-                    source_of(gather->image, gather->region->gva + (uint64_t)(at - gather->region->hva))};
-    }
+    if (take_old(gather, hva) != 0)
+        return error_set(err, HUSK_E_NOMEM, "no memory for the list of written pages");
+    struct hot_page *page = hotset_append(&gather->next);
+    if (page == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for the list of written pages");
+    if (gather->old_idx < old->count && old->pages[gather->old_idx].hva == hva)
+        *page = old->pages[gather->old_idx++];
+    else
+        *page =
+            (struct hot_page){.hva = hva, .source = source_of(gather->image, gva_in(gather->region, hva))};
     return 0;
+}
+
+/* How much there is at `hva` that is zeros in the image, too: the kernel's page of zeros is nothing to restore there. */
+static uint64_t zeros_bytes(const struct gather *gather, const uint8_t *hva, uint64_t bytes_max) {
+    uint64_t bytes;
+    if (image_source(gather->image, gva_in(gather->region, hva), &bytes) != NULL)
+        return 0;
+    return bytes < bytes_max ? bytes : bytes_max;
+}
+
+static int gather_run(void *user, uint8_t *hva, uint64_t bytes, bool is_zero, struct husk_error *err) {
+    struct gather *gather = user;
+    const uint8_t *const end = hva + bytes;
+    int status = 0;
+    for (uint8_t *at = hva; at < end && status == 0;) {
+        const uint64_t skipped = is_zero ? zeros_bytes(gather, at, (uint64_t)(end - at)) : 0;
+        if (skipped == 0)
+            status = gather_page(gather, at, err);
+        at += skipped == 0 ? PAGE_BYTES : skipped;
+    }
+    return status;
 }
 
 static int gather_all(struct gather *gather, const struct arena *arena, const struct pagemap *pagemap,

@@ -61,18 +61,20 @@ static int scan_ranges(const struct pagemap *pagemap, uint8_t *hva, uint64_t byt
                            .end = (uintptr_t)hva + bytes,
                            .vec = (uintptr_t)regions,
                            .vec_len = REGIONS_MAX,
-                           .category_inverted = CATEGORY_FILE | CATEGORY_ZERO_PAGE,
-                           .category_mask = CATEGORY_FILE | CATEGORY_ZERO_PAGE,
+                           .category_inverted = CATEGORY_FILE,
+                           .category_mask = CATEGORY_FILE,
+                           .return_mask = CATEGORY_ZERO_PAGE,
                            .category_anyof_mask = CATEGORY_PRESENT | CATEGORY_SWAPPED};
     while (arg.start < arg.end) {
         int count = ioctl(pagemap->fd, PAGEMAP_SCAN_IOCTL, &arg);
         if (count < 0 && errno == EINTR)
             continue;
         if (count < 0)
-            return error_sys(err, errno, "PAGEMAP_SCAN");
+            return error_sys(err, errno, "cannot find out what the guest wrote (PAGEMAP_SCAN)");
         for (int i = 0; i < count; i++) {
             uint8_t *run = hva + (regions[i].start - (uintptr_t)hva);
-            int status = fn(user, run, regions[i].end - regions[i].start, err);
+            int status = fn(user, run, regions[i].end - regions[i].start,
+                            (regions[i].categories & CATEGORY_ZERO_PAGE) != 0, err);
             if (status != 0)
                 return status;
         }
@@ -98,7 +100,8 @@ static int read_entries(const struct pagemap *pagemap, uint8_t *hva, uint64_t by
         if (got < 0 && errno == EINTR)
             continue;
         if (got < (ssize_t)sizeof entries[0])
-            return error_sys(err, got < 0 ? errno : EIO, "reading /proc/self/pagemap");
+            return error_sys(err, got < 0 ? errno : EIO,
+                             "cannot find out what the guest wrote (reading /proc/self/pagemap)");
         uint64_t count = (uint64_t)got / sizeof entries[0];
         for (uint64_t i = 0; i < count; i++, page++) {
             bool is_private = entry_is_private(entries[i]);
@@ -107,7 +110,7 @@ static int read_entries(const struct pagemap *pagemap, uint8_t *hva, uint64_t by
             bool is_last = page + 1 == pages;
             if (run_pages == 0 || (is_private && !is_last))
                 continue;
-            int status = fn(user, hva + run_start * HUSK_PAGE_SIZE, run_pages * HUSK_PAGE_SIZE, err);
+            int status = fn(user, hva + run_start * HUSK_PAGE_SIZE, run_pages * HUSK_PAGE_SIZE, false, err);
             if (status != 0)
                 return status;
             run_pages = 0;

@@ -26,7 +26,7 @@ const char *wat_missing(const char *worker_path);
         }                                                                                                    \
     } while (0)
 
-/* An engine, an image, a set of imports and a sandbox. Zero-initialise; what is NULL is made by wat_lab_open(). */
+/* An engine, an image, a set of imports and a sandbox: wat_lab_init(), then wat_lab_open(). */
 struct wat_lab {
     husk_engine *engine;
     husk_image *image;
