@@ -149,35 +149,25 @@ static int copy_range(int src_fd, int fd, off_t from, off_t to) {
     return 0;
 }
 
-/* SEEK_DATA moves the source's offset: it is put back. */
-static int copy_sparse(int src_fd, int fd, uint64_t bytes) {
-    off_t end = (off_t)bytes, old = lseek(src_fd, 0, SEEK_CUR), pos = 0;
-    struct stat st;
-    if (fstat(src_fd, &st) != 0)
+int file_copy_data(int src_fd, int fd, uint64_t bytes) {
+    const off_t end = (off_t)bytes;
+    if (file_set_size(fd, bytes) != 0)
         return -1;
-    if (st.st_size < end) {
-        errno = EINVAL;
-        return -1;
-    }
-    if (old < 0 || file_set_size(fd, bytes) != 0)
-        return -1;
-    int rc = 0;
-    while (rc == 0 && pos < end) {
+    for (off_t pos = 0, hole; pos < end; pos = hole) {
         off_t data = lseek(src_fd, pos, SEEK_DATA);
-        if (data < 0 || data >= end) {
-            rc = data < 0 && errno != ENXIO ? -1 : 0; /* ENXIO: only a hole is left */
-            break;
-        }
-        off_t hole = lseek(src_fd, data, SEEK_HOLE);
-        if (hole < 0 || hole > end)
+        if (data < 0 && errno == ENXIO)
+            return 0; /* only a hole is left */
+        if (data < 0)
+            data = pos; /* a file system without SEEK_DATA */
+        if (data >= end)
+            return 0;
+        hole = lseek(src_fd, data, SEEK_HOLE);
+        if (hole <= data || hole > end)
             hole = end;
-        rc = copy_range(src_fd, fd, data, hole);
-        pos = hole;
+        if (copy_range(src_fd, fd, data, hole) != 0)
+            return -1;
     }
-    int saved_errno = errno;
-    lseek(src_fd, old, SEEK_SET);
-    errno = saved_errno;
-    return rc;
+    return 0;
 }
 
 /* The last part of a path; what is before it is the folder, with its slash. */
@@ -345,12 +335,28 @@ int file_replacement_commit(struct file_replacement *new, struct husk_error *err
     return 0;
 }
 
+static int copy_keeping_offset(int src_fd, int fd, uint64_t bytes) {
+    const off_t old = lseek(src_fd, 0, SEEK_CUR);
+    struct stat st;
+    if (old < 0 || fstat(src_fd, &st) != 0)
+        return -1;
+    if (st.st_size < (off_t)bytes) {
+        errno = EINVAL;
+        return -1;
+    }
+    const int rc = file_copy_data(src_fd, fd, bytes);
+    const int saved_errno = errno;
+    lseek(src_fd, old, SEEK_SET);
+    errno = saved_errno;
+    return rc;
+}
+
 int file_replace(const char *path, int src_fd, uint64_t bytes, struct husk_error *err) {
     struct file_replacement new;
     int status = file_replacement_begin(&new, path, err);
     if (status != 0)
         return status;
-    if (copy_sparse(src_fd, new.fd, bytes) != 0) {
+    if (copy_keeping_offset(src_fd, new.fd, bytes) != 0) {
         status = error_sys(err, errno, "cannot write %s", path);
         file_replacement_abort(&new);
         return status;

@@ -24,6 +24,9 @@ int file_write_vecs(int fd, struct iovec *vecs, size_t count);
 int file_set_size(int fd, uint64_t bytes);
 /* sendfile() over EINTR. */
 ssize_t file_send(int fd, int src_fd, off_t *offset, size_t count);
+/* The first `bytes` bytes of src_fd to the same place of fd, an empty file; holes stay holes. Moves both offsets. 0, or -1 with errno (EIO:
+ * src_fd got shorter meanwhile). */
+int file_copy_data(int src_fd, int fd, uint64_t bytes);
 
 /* A new file for a path, durable and all at once: begin, write to fd, commit. It is in the same folder, and has no name where the file
  * system can do that (O_TMPFILE), else a temporary one, PATH.<16 hex digits>.tmp, which only a killed process leaves behind (with O_TMPFILE only one

@@ -87,7 +87,7 @@ static enum line_kind lines_take(struct lines *lines, size_t stop, char **ret_li
     size_t count = stop - lines->start;
     char *line = malloc(count + 1);
     if (line == NULL)
-        return LINE_END;
+        return LINE_NO_MEMORY;
     memcpy(line, lines->bytes + lines->start, count);
     line[count] = 0;
     *ret_line = line;

@@ -26,7 +26,7 @@ struct lines {
     bool has_ended;
 };
 
-enum line_kind { LINE_END, LINE_READ, LINE_TOO_LONG };
+enum line_kind { LINE_END, LINE_READ, LINE_TOO_LONG, LINE_NO_MEMORY };
 
 /* False: no memory. */
 bool lines_init(struct lines *lines, int fd);

@@ -111,7 +111,7 @@ static struct answer answer_line(struct worker *worker, enum line_kind kind, con
     if (kind == LINE_READ)
         return serve(worker, line, count);
     count_request(worker->pool, 0, false);
-    return answer_error("the request is too long");
+    return answer_error(kind == LINE_TOO_LONG ? "the request is too long" : "out of memory");
 }
 
 /* ---- Standard input: whoever has the lock takes the next line; answers wait for their turn ---- */
@@ -138,7 +138,7 @@ static void serve_input(struct worker *worker) {
         size_t count = 0;
         pthread_mutex_lock(&pool->input_lock);
         enum line_kind kind = is_stopping() ? LINE_END : lines_next(&pool->input, &line, &count);
-        uint64_t number = pool->next_request++;
+        uint64_t number = kind == LINE_END ? 0 : pool->next_request++;
         pthread_mutex_unlock(&pool->input_lock);
         if (kind == LINE_END)
             return;

@@ -7,13 +7,14 @@
 #include <sys/mman.h>
 
 #include "error.h"
+#include "pages.h"
 
 /* Between the regions: a host-side overrun of one cannot reach the next. */
 #define GUARD_BYTES ((uint64_t)HUSK_PAGE_SIZE)
 
 static int make_accessible(uint8_t *hva, uint64_t bytes, struct husk_error *err) {
     if (bytes != 0 && mprotect(hva, bytes, PROT_READ | PROT_WRITE) != 0)
-        return error_sys(err, errno, "cannot make %llu bytes of guest memory accessible",
+        return error_sys(err, errno, "cannot make %llu bytes of guest memory accessible (" MAPPINGS_HINT ")",
                          (unsigned long long)bytes);
     return 0;
 }
@@ -33,7 +34,7 @@ static int map_runs(husk_image *image, uint8_t *hva, uint64_t gva_value, uint64_
         if (mmap(hva + (from - gva_value), to - from, PROT_READ | PROT_WRITE,
                  MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, run->file->fd,
                  (off_t)(run->offset + (from - run->gva))) == MAP_FAILED)
-            status = error_sys(err, errno, "cannot map the image");
+            status = error_sys(err, errno, "cannot map the image (" MAPPINGS_HINT ")");
     }
     return status;
 }
@@ -138,7 +139,7 @@ int arena_map_range(struct arena *arena, husk_image *image, uint64_t gva_value, 
         uint8_t *hva = region->hva + (gva_value - region->gva);
         if (mmap(hva, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
                  -1, 0) == MAP_FAILED)
-            return error_sys(err, errno, "cannot map zero pages over guest memory");
+            return error_sys(err, errno, "cannot map zero pages over guest memory (" MAPPINGS_HINT ")");
         forbid_huge_pages(hva, bytes);
         return map_runs(image, hva, gva_value, bytes, err);
     }

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "pages.h"
 #include "sandbox_internal.h"
 
 #define GROW_FAILED UINT64_MAX
@@ -76,9 +77,8 @@ uint64_t sandbox_table_grow(husk_sandbox *sandbox, uint64_t table_idx, uint64_t 
     if (delta_entries > sandbox->sizes.table_max_entries[table_idx] - old_entries ||
         delta_entries > sandbox->sizes.table_max_total - tables_total(sandbox))
         return GROW_FAILED;
-    const uint64_t mask = HUSK_PAGE_SIZE - 1;
-    uint64_t from = (table->base_gva + 8 * old_entries + mask) & ~mask;
-    uint64_t to = (table->base_gva + 8 * (old_entries + delta_entries) + mask) & ~mask;
+    uint64_t from = page_up(table->base_gva + 8 * old_entries);
+    uint64_t to = page_up(table->base_gva + 8 * (old_entries + delta_entries));
     struct husk_error err;
     if (map_more(sandbox, from, to - from, &err) != 0) {
         engine_log(sandbox->engine, HUSK_LOG_WARNING, "table.grow failed: %s", err.message);

@@ -14,6 +14,7 @@
 #include "engine_internal.h"
 #include "error.h"
 #include "image_internal.h"
+#include "pages.h"
 #include "sha256.h"
 
 static void image_free(husk_image *image) {
@@ -58,7 +59,7 @@ static int map_readonly(husk_image *image, struct husk_error *err) {
         void *place = image->ro_hva + (parts[i].gva - HUSK_TEXT_GVA);
         if (mmap(place, parts[i].bytes, PROT_READ, MAP_PRIVATE | MAP_FIXED, image->file->fd,
                  (off_t)parts[i].offset) == MAP_FAILED)
-            return error_sys(err, errno, "cannot map the image");
+            return error_sys(err, errno, "cannot map the image (" MAPPINGS_HINT ")");
     }
     return 0;
 }

@@ -12,6 +12,7 @@
 #include "error.h"
 #include "host_limits.h"
 #include "image_internal.h"
+#include "pages.h"
 
 static int bad_row(struct husk_error *err, const char *array, uint64_t idx, const char *what) {
     return error_set(err, HUSK_E_BAD_IMAGE, "%s %llu: %s", array, (unsigned long long)idx, what);
@@ -213,14 +214,13 @@ static int check_growth(const struct husk_image *image, uint32_t idx, uint64_t *
     const uint64_t entries = image->table_sizes[idx];
     if (table->reserve_entries == entries)
         return 0;
-    uint64_t used_end =
-        (table->base_gva + 8 * entries + HUSK_PAGE_SIZE - 1) & ~(uint64_t)(HUSK_PAGE_SIZE - 1);
+    uint64_t used_end = page_up(table->base_gva + 8 * entries);
     uint64_t end = table->base_gva + 8ull * table->reserve_entries;
     if (table->base_gva % HUSK_PAGE_SIZE != 0 || table->base_gva < *last_end)
         return bad_row(err, "table", idx, "growable tables must have pages of their own, in ascending order");
     if (end > used_end && !is_reserve_free(image, used_end, end))
         return bad_row(err, "table", idx, "its reserve overlaps other data");
-    *last_end = (end + HUSK_PAGE_SIZE - 1) & ~(uint64_t)(HUSK_PAGE_SIZE - 1);
+    *last_end = page_up(end);
     return 0;
 }
 

@@ -22,13 +22,16 @@
 #include "file.h"
 #include "host_limits.h"
 #include "image_internal.h"
+#include "pages.h"
 
 #define SEALS_NEEDED (F_SEAL_WRITE | F_SEAL_SHRINK)
 
 int image_file_memfd(int *ret_fd, struct husk_error *err) {
     int fd = memfd_create("husk-image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
-        return error_sys(err, errno, "cannot make an anonymous file for the image");
+        return error_sys(err, errno,
+                         "cannot make an anonymous file for an image (images and snapshots keep one or "
+                         "more descriptors open; `ulimit -n` is the limit)");
     *ret_fd = fd;
     return 0;
 }
@@ -48,35 +51,6 @@ static bool is_sealed(int fd) {
            fs.f_type == TMPFS_MAGIC;
 }
 
-/* Holes stay holes: an image with a large sparse memory costs what is in it. Returns 0, or -1 with errno. */
-static int copy_data_runs(int src_fd, int fd, off_t end) {
-    if (file_set_size(fd, (uint64_t)end) != 0)
-        return -1;
-    for (off_t pos = 0; pos < end;) {
-        off_t data = lseek(src_fd, pos, SEEK_DATA);
-        if (data < 0 && errno == ENXIO)
-            return 0; /* nothing but a hole is left */
-        if (data < 0)
-            data = pos; /* a file system without SEEK_DATA */
-        off_t hole = lseek(src_fd, data, SEEK_HOLE);
-        if (hole <= data || hole > end)
-            hole = end;
-        if (data >= end)
-            return 0;
-        if (lseek(fd, data, SEEK_SET) < 0)
-            return -1;
-        for (off_t from = data; from < hole;) {
-            ssize_t sent = file_send(fd, src_fd, &from, (size_t)(hole - from));
-            if (sent < 0)
-                return -1;
-            if (sent == 0)
-                return 0; /* it shrank while we copied: the rest is zero, and the checks judge the copy */
-        }
-        pos = hole;
-    }
-    return 0;
-}
-
 /* Another open file description where that is possible: the caller's offset is not ours to move. */
 static int reopen(int fd) {
     char path[64];
@@ -93,7 +67,7 @@ static int copy_sealed(int src_fd, off_t end, int *ret_fd, struct husk_error *er
     int status = image_file_memfd(&own, err);
     if (status != 0)
         return status;
-    if (copy_data_runs(source, own, end) != 0)
+    if (file_copy_data(source, own, (uint64_t)end) != 0)
         return error_sys(err, errno, "cannot copy the image");
     status = memfd_seal(own, err);
     if (status != 0)
@@ -118,7 +92,7 @@ static int map_sealed(int fd, struct image_file **ret_file, struct husk_error *e
     if (bytes == MAP_FAILED) {
         int sys_errno = errno;
         free(file);
-        return error_sys(err, sys_errno, "cannot map the image");
+        return error_sys(err, sys_errno, "cannot map the image (" MAPPINGS_HINT ")");
     }
     atomic_init(&file->refs, 1);
     file->fd = fd;

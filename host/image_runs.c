@@ -76,7 +76,7 @@ static int piece_contents(uint64_t gva_value, const uint8_t *bytes, uint64_t cou
     return status;
 }
 
-/* [from, to): addresses in the run. Runs are whole pages in the file, but for the last one of a file that ends within a page. */
+/* [from, to): addresses in the run. Runs are whole pages in the file. */
 static int run_contents(const struct image_run *run, uint64_t from, uint64_t to, image_contents_fn fn,
                         void *user) {
     const uint64_t end = run->offset + (to - run->gva);

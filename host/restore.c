@@ -15,13 +15,12 @@
 #include <sys/mman.h>
 
 #include "error.h"
+#include "pages.h"
 #include "sandbox_internal.h"
+#include "x86.h"
 
 /* More differing pieces than this are mapped as whole regions: a mapping costs some microseconds. */
 #define REBASE_PIECES_MAX 16u
-
-/* What a large page-table entry maps (SDM vol. 3A, 4.5). */
-#define LARGE_PAGE_BYTES 0x200000ull
 
 /* ---- what changes size ---- */
 
@@ -60,7 +59,7 @@ static bool find_kept(const husk_sandbox *sandbox, const struct size_change *cha
     const uint64_t end = change->gva + change->now_bytes, wanted = change->gva + change->wanted_bytes;
     uint64_t from = wanted;
     if (!sys_space_can_unmap(sandbox->space, gva(from), end - from))
-        from = wanted & ~(LARGE_PAGE_BYTES - 1);
+        from = wanted & ~(X86_LARGE_PAGE_BYTES - 1);
     if (from < change->gva || !sys_space_can_unmap(sandbox->space, gva(from), end - from))
         return false;
     *ret_bytes = from - change->gva;

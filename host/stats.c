@@ -93,7 +93,9 @@ __attribute__((format(printf, 2, 3))) static void text_put(struct text_writer *w
     va_start(args, format);
     int count = vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    int status = writer->write(writer->user, line, (size_t)count);
+    size_t bytes =
+        (size_t)count < sizeof line ? (size_t)count : sizeof line - 1; /* help is what we wrote, and short */
+    int status = writer->write(writer->user, line, bytes);
     if (status < 0)
         writer->status = status;
 }

@@ -15,6 +15,7 @@
 #include "error.h"
 #include "file.h"
 #include "layout.h"
+#include "pages.h"
 #include "syspages_layout.h"
 #include "syspages_tables.h"
 #include "vector_level.h"
@@ -161,7 +162,7 @@ static int count_pages(const struct page_mapping *mappings, size_t count, uint32
                        struct husk_error *err) {
     uint64_t *root = aligned_alloc(HUSK_PAGE_SIZE, HUSK_PAGE_SIZE);
     if (root == NULL)
-        return error_sys(err, ENOMEM, "page tables");
+        return error_sys(err, ENOMEM, "no memory for a sandbox's page tables");
     memset(root, 0, HUSK_PAGE_SIZE);
     struct page_tables empty = {0};
     tables_add_chunk(&empty, &(struct table_chunk){(uint8_t *)root, 0, 1, 1});
@@ -211,17 +212,17 @@ static int template_make(struct sys_template *template, const struct page_mappin
     template->bytes = (uint64_t)(SYS_FIXED_PAGES + pages) * HUSK_PAGE_SIZE;
     template->fd = memfd_create("husk-system-pages", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (template->fd < 0)
-        return error_sys(err, errno, "memfd for system pages");
+        return error_sys(err, errno, "cannot make an anonymous file for an image's page tables");
     if (file_set_size(template->fd, template->bytes) != 0)
-        return error_sys(err, errno, "memfd for system pages");
+        return error_sys(err, errno, "cannot make an anonymous file for an image's page tables");
     void *base = mmap(NULL, template->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, template->fd, 0);
     if (base == MAP_FAILED)
-        return error_sys(err, errno, "mapping the system pages");
+        return error_sys(err, errno, "cannot map a sandbox's page tables (" MAPPINGS_HINT ")");
     status = template_fill(template, base, mappings, count, err);
     munmap(base, template->bytes);
     if (status == 0 &&
         fcntl(template->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
-        return error_sys(err, errno, "sealing the system pages");
+        return error_sys(err, errno, "cannot seal an image's page tables");
     return status;
 }
 
@@ -229,7 +230,7 @@ int sys_template_new(uint64_t cpu_features, const struct page_mapping *mappings,
                      struct sys_template **ret_template, struct husk_error *err) {
     struct sys_template *template = calloc(1, sizeof *template);
     if (template == NULL)
-        return error_sys(err, ENOMEM, "system pages");
+        return error_sys(err, ENOMEM, "no memory for a sandbox's page tables");
     template->refs = 1;
     template->cpu_features = cpu_features;
     template->fd = -1;
@@ -259,13 +260,13 @@ int sys_space_new(struct sys_template *template, uint32_t slot_idx_base, struct 
                   struct husk_error *err) {
     struct sys_space *space = calloc(1, sizeof *space);
     if (space == NULL)
-        return error_sys(err, ENOMEM, "system pages");
+        return error_sys(err, ENOMEM, "no memory for a sandbox's page tables");
     void *base =
         mmap(NULL, template->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, template->fd, 0);
     if (base == MAP_FAILED) {
         int sys_errno = errno;
         free(space);
-        return error_sys(err, sys_errno, "mapping the system pages");
+        return error_sys(err, sys_errno, "cannot map a sandbox's page tables (" MAPPINGS_HINT ")");
     }
     space->template = sys_template_ref(template);
     space->base = base;
@@ -327,7 +328,7 @@ static int space_add_chunk(struct sys_space *space, uint32_t pages_needed, struc
     void *base =
         mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
-        return error_sys(err, errno, "memory for page tables");
+        return error_sys(err, errno, "cannot map a sandbox's page tables (" MAPPINGS_HINT ")");
     chunk.hva = base;
     tables_add_chunk(&space->tables, &chunk);
     int status = space->ops == NULL ? 0 : space_set_slot(space, idx, err);

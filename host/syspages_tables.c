@@ -14,7 +14,6 @@
 #include "layout.h"
 #include "x86.h"
 
-#define LARGE_PAGE_BYTES 0x200000ull
 #define GVA_LIMIT (1ull << 47) /* the lower canonical half */
 #define GPA_LIMIT (1ull << 40) /* the fewest physical bits that any supported host gives (QEMU's TCG) */
 
@@ -98,13 +97,13 @@ static bool step_next(const struct page_mapping *mapping, struct map_step *step)
     step->gva += step->bytes;
     step->gpa += step->bytes;
     uint64_t left = mapping->bytes - (step->gva - mapping->gva.v);
-    uint64_t to_boundary = LARGE_PAGE_BYTES - step->gva % LARGE_PAGE_BYTES;
+    uint64_t to_boundary = X86_LARGE_PAGE_BYTES - step->gva % X86_LARGE_PAGE_BYTES;
     step->bytes = left < to_boundary ? left : to_boundary;
     return left != 0;
 }
 
 static bool step_fits_large(const struct map_step *step) {
-    return step->bytes == LARGE_PAGE_BYTES && step->gpa % LARGE_PAGE_BYTES == 0;
+    return step->bytes == X86_LARGE_PAGE_BYTES && step->gpa % X86_LARGE_PAGE_BYTES == 0;
 }
 
 static int check_range(const struct page_mapping *mapping, struct husk_error *err) {
@@ -209,7 +208,7 @@ static uint64_t entry_at(const struct page_tables *tables, uint64_t gva_v, uint6
     uint64_t *entry = tables_find(tables, gva_v, LEVEL_PTE, &missing);
     *ret_entry = entry != NULL && (*entry & X86_PTE_PRESENT) ? entry : NULL;
     /* Bit 7 means "large" in a PDE only; the host never sets it (PAT) in a PTE. */
-    return *ret_entry != NULL && (*entry & X86_PTE_LARGE) ? LARGE_PAGE_BYTES : HUSK_PAGE_SIZE;
+    return *ret_entry != NULL && (*entry & X86_PTE_LARGE) ? X86_LARGE_PAGE_BYTES : HUSK_PAGE_SIZE;
 }
 
 bool tables_can_unmap(const struct page_tables *tables, uint64_t gva_v, uint64_t bytes) {

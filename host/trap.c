@@ -6,9 +6,7 @@
 #include <string.h>
 
 #include "run.h"
-
-enum { VECTOR_UD = 6, VECTOR_PF = 14 }; /* SDM vol. 3A, table 6-1 */
-#define PF_FETCH 0x10u                  /* error code: an instruction fetch (SDM vol. 3A, 4.7) */
+#include "x86.h"
 
 const char *trap_message(enum husk_trap trap) {
     switch ((int)trap) {
@@ -30,7 +28,7 @@ static void outcome_trap(husk_sandbox *sandbox, enum husk_trap trap, struct husk
 
 static void outcome_exception(husk_sandbox *sandbox, const struct vm_exit *exit, uint64_t rip,
                               struct husk_outcome *outcome) {
-    if (exit->vector == VECTOR_PF)
+    if (exit->vector == X86_VECTOR_PF)
         outcome_violation(sandbox, outcome,
                           "guest violation: code at 0x%llx touched 0x%llx (error code 0x%x)",
                           (unsigned long long)rip, (unsigned long long)exit->cr2, exit->error_code);
@@ -53,7 +51,7 @@ static uint32_t memory_of(const husk_sandbox *sandbox, uint64_t address) {
 static void classify_page_fault(husk_sandbox *sandbox, const struct vm_exit *exit, uint64_t rip,
                                 struct husk_outcome *outcome) {
     uint64_t stack_limit = HUSK_STACK_TOP_GVA - sandbox->arena.stack_bytes;
-    bool is_code = image_in_text(sandbox->image, rip, 1) && (exit->error_code & PF_FETCH) == 0;
+    bool is_code = image_in_text(sandbox->image, rip, 1) && (exit->error_code & X86_PF_FETCH) == 0;
     if (is_code && exit->cr2 >= HUSK_STACK_LOW_GVA && exit->cr2 < stack_limit) {
         outcome_trap(sandbox, HUSK_TRAP_CALL_STACK_EXHAUSTED, outcome);
         return;
@@ -91,9 +89,9 @@ void trap_classify(husk_sandbox *sandbox, const struct vm_exit *exit, struct hus
     struct vm_regs regs;
     sandbox->ops->get_regs(sandbox->vm, &regs);
     enum husk_trap trap;
-    if (exit->vector == VECTOR_PF)
+    if (exit->vector == X86_VECTOR_PF)
         classify_page_fault(sandbox, exit, regs.rip, outcome);
-    else if (exit->vector == VECTOR_UD && trap_site_kind(sandbox, regs.rip, &trap))
+    else if (exit->vector == X86_VECTOR_UD && trap_site_kind(sandbox, regs.rip, &trap))
         outcome_trap(sandbox, trap, outcome);
     else
         outcome_exception(sandbox, exit, regs.rip, outcome);

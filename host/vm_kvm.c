@@ -185,7 +185,8 @@ static int run_failed(struct vm *vm, int sys_errno, struct husk_error *err) {
     vm->where = VM_ANYWHERE; /* it may have run, and an exception may be about to be delivered */
     return error_sys(err, sys_errno,
                      sys_errno == EFAULT
-                         ? "KVM_RUN: guest memory is gone (image file truncated, or out of memory)"
+                         ? "KVM_RUN: a page of the guest cannot be had (out of memory, or at the "
+                           "control group's limit)"
                          : "KVM_RUN");
 }
 

@@ -22,7 +22,6 @@
 #define X86_CR4_SMAP (1ull << 21)
 
 /* MSR IA32_EFER: section 2.2.1. */
-#define X86_EFER_SCE (1ull << 0)
 #define X86_EFER_LME (1ull << 8)
 #define X86_EFER_LMA (1ull << 10)
 #define X86_EFER_NXE (1ull << 11)
@@ -40,7 +39,6 @@
 /* RFLAGS: section 2.3. */
 #define X86_RFLAGS_FIXED (1ull << 1)
 #define X86_RFLAGS_STATUS 0x8d5ull /* CF PF AF ZF SF OF */
-#define X86_RFLAGS_IF (1ull << 9)
 #define X86_RFLAGS_DF (1ull << 10)
 #define X86_RFLAGS_IOPL3 (3ull << 12)
 
@@ -54,6 +52,7 @@
 #define X86_PTE_NX (1ull << 63)
 #define X86_PTE_ADDRESS 0x000ffffffffff000ull
 #define X86_PTE_COUNT 512u /* entries of one table */
+#define X86_LARGE_PAGE_BYTES 0x200000ull
 
 /* Exception vectors: section 6.3.1. */
 enum x86_vector {
@@ -74,8 +73,6 @@ enum x86_vector {
 };
 
 /* Page-fault error code: section 4.7. */
-#define X86_PF_PRESENT (1u << 0)
-#define X86_PF_WRITE (1u << 1)
 #define X86_PF_USER (1u << 2)
 #define X86_PF_FETCH (1u << 4)
 

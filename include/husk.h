@@ -246,7 +246,7 @@ typedef struct husk_caller husk_caller;
 /* A host function. args: params_count values of the declared types. results: results_count values, preset to zero of the
  * declared types. Return 0, or a negative HUSK_E_… (or husk_caller_fail()) to end the guest's call with trap HUSK_TRAP_HOST_FUNCTION;
  * nothing is poisoned. Runs on the thread that made the call. It may call back into the guest (husk_call on
- * husk_caller_sandbox()), up to the limit on depth. */
+ * husk_caller_sandbox()), up to the limit on depth; or have another thread do so, if it waits for that. */
 typedef int (*husk_host_fn)(husk_caller *caller, void *user, const struct husk_value *args,
                             struct husk_value *results);
 
@@ -509,8 +509,8 @@ HUSK_API void husk_interrupt(husk_sandbox *sandbox);
 /* ---- Guest memory and globals ---------------------------------------------------------------------------------------- */
 
 /* A checked view of [addr, addr + count) of linear memory mem_idx: ret_span points into the sandbox's memory, and stays
- * valid until the sandbox is freed, unloaded, or loaded into (a restore keeps it, but for one that is tried
- * again after it failed half-way). Bytes that a restore puts out of bounds must not be used. It may be written from any thread, but not
+ * valid until the sandbox is freed, unloaded, or loaded into. A restore keeps it, but for the two that build the memory anew: the first
+ * one to an image of the same module that was opened another time, and one that is tried again after it failed half-way. Bytes that a restore puts out of bounds must not be used. It may be written from any thread, but not
  * while the sandbox is being restored. The guest can change it whenever it runs. HUSK_E_LIMIT if any byte is out of bounds. */
 HUSK_API int husk_memory_span(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uint64_t count,
                               void **ret_span, struct husk_error *err);
