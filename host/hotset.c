@@ -171,10 +171,8 @@ void hotset_forget(struct hotset *hotset, const uint8_t *hva, uint64_t bytes) {
 }
 
 void hotset_retarget(struct hotset *hotset, const struct arena *arena, const husk_image *image) {
-    for (uint32_t i = 0; i < hotset->count; i++) {
+    for (uint32_t i = 0; i < hotset->count; i++)
         hotset->pages[i].source = source_of(image, arena_gva_of(arena, hotset->pages[i].hva));
-        hotset->pages[i].age = 0;
-    }
 }
 
 /* ---- restoring ---- */

@@ -49,7 +49,8 @@ int hotset_update(struct hotset *hotset, const struct arena *arena, const husk_i
 void hotset_written_here(struct hotset *hotset);
 /* Drop the pages in [hva, hva + bytes) from the set, but for pinned ones: their mapping was replaced or discarded. */
 void hotset_forget(struct hotset *hotset, const uint8_t *hva, uint64_t bytes);
-/* Point every page at its contents in another image, for the arena's addresses. */
+/* Point every page at its contents in another image, for the arena's addresses. They keep their ages: who restores to two images in turn
+ * has history, too. */
 void hotset_retarget(struct hotset *hotset, const struct arena *arena, const husk_image *image);
 /* Copy back what differs; discard what has aged or is too much. */
 int hotset_restore(struct hotset *hotset, struct hot_counts *ret_counts, struct husk_error *err);

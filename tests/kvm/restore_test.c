@@ -265,23 +265,33 @@ TEST(twice_is_once) {
     state_close(&lab);
 }
 
-/* One request writes much, later ones little: the pages of the first leave the hot set, and are written anew after that. */
-TEST(history_ages_out) {
-    SKIP_WITHOUT_COMPILER();
-    struct state_lab lab;
+static void check_ages_out(struct state_lab *lab, husk_image *const targets[2]) {
     struct husk_stats before, after;
-    state_open(&lab, NULL, NULL);
-    STATE_CALL(&lab, "fill", 0, 1, 2 * 65536);
-    husk_engine_stats(lab.engine, &before);
+    STATE_CALL(lab, "fill", 0, 1, 2 * 65536);
+    husk_engine_stats(lab->engine, &before);
     for (int i = 0; i < 40; i++) {
-        CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
-        STATE_CALL(&lab, "store", 8, i + 1);
+        CHECK_OK(husk_sandbox_restore(lab->sandbox, targets[i % 2], &lab->err), lab->err);
+        STATE_CALL(lab, "store", 8, i + 1);
     }
-    husk_engine_stats(lab.engine, &after);
+    husk_engine_stats(lab->engine, &after);
     CHECK_MSG(after.restore_pages_aged - before.restore_pages_aged >= 25, "%" PRIu64 " pages left",
               after.restore_pages_aged - before.restore_pages_aged);
     CHECK_MSG(after.restore_pages_copied - before.restore_pages_copied < 32 + 40 * 6,
               "%" PRIu64 " pages copied", after.restore_pages_copied - before.restore_pages_copied);
+}
+
+/* One request writes much, later ones little: the pages of the first leave the hot set, and are written anew after that. */
+TEST(history_ages_out) {
+    SKIP_WITHOUT_COMPILER();
+    struct state_lab lab;
+    husk_image *snapshot = NULL;
+    state_open(&lab, NULL, NULL);
+    check_ages_out(&lab, (husk_image *[]){lab.image, lab.image});
+    CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
+    STATE_CALL(&lab, "store", 65536 + 4096, 1);
+    CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
+    check_ages_out(&lab, (husk_image *[]){lab.image, snapshot});
+    husk_image_unref(snapshot);
     STATE_CALL(&lab, "fill", 0, 2, 2 * 65536);
     CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
     CHECK_EQ_I64(STATE_CALL(&lab, "load", 65536), 0);
