@@ -1,4 +1,4 @@
-/* tests/kvm/deadline_test.c: wall and CPU limits, interrupts before, during and after calls, races between them. */
+/* tests/kvm/deadline_test.c: wall and CPU limits, and races between them and interrupts. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "guest_lab.h"
+#include "nested_call.h"
 #include "watchdog.h"
 
 #define MS 1000000ull
@@ -85,48 +86,9 @@ TEST(sleeping_costs_wall_time_but_no_cpu_time) {
     guest_lab_close(&lab);
 }
 
-struct inner_call {
-    husk_sandbox *sandbox;
-    uint64_t wall_ns;
-    struct husk_outcome outcome;
-    int status;
-};
-
-static void *spin_inside(void *argument) {
-    struct inner_call *inner = argument;
-    struct husk_error err;
-    struct husk_call_options options = limits(inner->wall_ns, 0);
-    inner->status = husk_call(inner->sandbox, "spin", NULL, 0, NULL, 0, &options, &inner->outcome, &err);
-    return NULL;
-}
-
-static int host_spins_inside(husk_caller *caller, void *user, const struct husk_value *args,
-                             struct husk_value *results) {
-    (void)args, (void)results;
-    struct inner_call *inner = user;
-    inner->sandbox = husk_caller_sandbox(caller);
-    spin_inside(inner);
-    return inner->status;
-}
-
-/* The same, made by another thread that the host function waits for: that one is inside KVM_RUN then. */
-static int host_has_another_thread_spin(husk_caller *caller, void *user, const struct husk_value *args,
-                                        struct husk_value *results) {
-    (void)args, (void)results;
-    struct inner_call *inner = user;
-    pthread_t thread;
-    inner->sandbox = husk_caller_sandbox(caller);
-    CHECK_EQ_I64(pthread_create(&thread, NULL, spin_inside, inner), 0);
-    pthread_join(thread, NULL);
-    return inner->status;
-}
-
-static const husk_host_fn spinning_hosts[] = {host_spins_inside, host_has_another_thread_spin};
-enum { SPINNING_HOSTS = sizeof spinning_hosts / sizeof spinning_hosts[0] };
-
 static void check_nested_limits(husk_host_fn host, uint64_t outer_ns, uint64_t inner_ns) {
     struct guest_lab lab;
-    struct inner_call inner = {.wall_ns = inner_ns};
+    struct nested_call inner = {.wall_ns = inner_ns};
     guest_lab_open(&lab, host, &inner, NULL);
     struct husk_value arg = {.type = HUSK_I64}, result;
     struct husk_call_options options = limits(outer_ns, 0);
@@ -139,10 +101,10 @@ static void check_nested_limits(husk_host_fn host, uint64_t outer_ns, uint64_t i
 
 TEST(limits_hold_for_nested_calls_on_any_thread) {
     SKIP_WITHOUT_KVM();
-    for (int i = 0; i < SPINNING_HOSTS; i++) {
-        check_nested_limits(spinning_hosts[i], 20 * MS, 0);
-        check_nested_limits(spinning_hosts[i], 0, 20 * MS);
-        check_nested_limits(spinning_hosts[i], 5000 * MS, 20 * MS);
+    for (int i = 0; i < NESTED_SPINS; i++) {
+        check_nested_limits(nested_spins[i], 20 * MS, 0);
+        check_nested_limits(nested_spins[i], 0, 20 * MS);
+        check_nested_limits(nested_spins[i], 5000 * MS, 20 * MS);
     }
 }
 
@@ -180,107 +142,6 @@ TEST(threads_that_block_all_signals_are_cut_off_too) {
     pthread_join(thread, NULL);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_DEADLINE);
     guest_lab_close(&lab);
-}
-
-TEST(an_early_interrupt_ends_the_next_call) {
-    SKIP_WITHOUT_KVM();
-    struct guest_lab lab;
-    guest_lab_open(&lab, NULL, NULL, NULL);
-    for (int i = 0; i < 10; i++) {
-        husk_interrupt(lab.sandbox);
-        husk_interrupt(lab.sandbox); /* two are one */
-        guest_run(lab.sandbox, "spin", NULL, &lab.outcome);
-        CHECK_EQ_U64(lab.outcome.kind, HUSK_INTERRUPTED);
-        CHECK(!lab.outcome.is_poisoned);
-        CHECK_EQ_U64(lab.outcome.frames_count, 0);
-        CHECK_EQ_I64(guest_call(lab.sandbox, "host", 4, &lab.outcome), 9);
-    }
-    guest_lab_close(&lab);
-}
-
-static void *interrupt_later(void *sandbox) {
-    usleep(20000);
-    husk_interrupt(sandbox);
-    return NULL;
-}
-
-TEST(an_interrupt_ends_a_running_call) {
-    SKIP_WITHOUT_KVM();
-    struct guest_lab lab;
-    pthread_t thread;
-    guest_lab_open(&lab, NULL, NULL, NULL);
-    CHECK_EQ_I64(pthread_create(&thread, NULL, interrupt_later, lab.sandbox), 0);
-    guest_run(lab.sandbox, "spin", NULL, &lab.outcome);
-    pthread_join(thread, NULL);
-    CHECK_EQ_U64(lab.outcome.kind, HUSK_INTERRUPTED);
-    CHECK(lab.outcome.is_poisoned);
-    guest_lab_close(&lab);
-}
-
-TEST(an_interrupt_ends_nested_calls_and_those_around_them) {
-    SKIP_WITHOUT_KVM();
-    for (int i = 0; i < SPINNING_HOSTS; i++) {
-        struct guest_lab lab;
-        struct inner_call inner = {0};
-        pthread_t thread;
-        guest_lab_open(&lab, spinning_hosts[i], &inner, NULL);
-        CHECK_EQ_I64(pthread_create(&thread, NULL, interrupt_later, lab.sandbox), 0);
-        guest_call(lab.sandbox, "host", 0, &lab.outcome);
-        pthread_join(thread, NULL);
-        CHECK_EQ_U64(inner.outcome.kind, HUSK_INTERRUPTED);
-        CHECK_EQ_U64(lab.outcome.kind, HUSK_INTERRUPTED);
-        CHECK(lab.outcome.is_poisoned);
-        guest_lab_close(&lab);
-    }
-}
-
-static int host_interrupts_itself(husk_caller *caller, void *user, const struct husk_value *args,
-                                  struct husk_value *results) {
-    (void)user, (void)args, (void)results;
-    struct husk_outcome outcome;
-    struct husk_error err;
-    husk_interrupt(husk_caller_sandbox(caller));
-    struct husk_value add[2] = {{.type = HUSK_I32}, {.type = HUSK_I32}}, sum;
-    int status = husk_call(husk_caller_sandbox(caller), "add", add, 2, &sum, 1, NULL, &outcome, &err);
-    CHECK(status == 0 && outcome.kind == HUSK_INTERRUPTED && !outcome.is_poisoned);
-    return 0;
-}
-
-/* The inner call did not run, so it poisons nothing; the outer one is in mid-call, and the request is for it, too. */
-TEST(an_interrupt_from_a_host_function) {
-    SKIP_WITHOUT_KVM();
-    struct guest_lab lab;
-    guest_lab_open(&lab, host_interrupts_itself, NULL, NULL);
-    guest_call(lab.sandbox, "host", 0, &lab.outcome);
-    CHECK_EQ_U64(lab.outcome.kind, HUSK_INTERRUPTED);
-    CHECK(lab.outcome.is_poisoned);
-    guest_lab_close(&lab);
-}
-
-static void embedders_handler(int number) {
-    (void)number;
-}
-
-TEST(the_kick_signal_can_be_chosen) {
-    SKIP_WITHOUT_KVM();
-    struct husk_engine_options options = HUSK_ENGINE_OPTIONS_INIT;
-    struct husk_error err;
-    husk_engine *engine = NULL;
-    struct sigaction action = {.sa_handler = embedders_handler}, now;
-    sigaction(SIGUSR1, &action, NULL);
-    options.kick_signal = SIGUSR1;
-    CHECK_STATUS(husk_engine_new(&options, &engine, &err), HUSK_E_INVAL);
-    CHECK_CONTAINS(err.message, "kick_signal");
-    sigaction(SIGUSR1, NULL, &now);
-    CHECK(now.sa_handler == embedders_handler);
-    options.kick_signal = SIGKILL;
-    CHECK_STATUS(husk_engine_new(&options, &engine, &err), HUSK_E_INVAL);
-    options.kick_signal = SIGUSR2;
-    for (int i = 0; i < 2; i++) {
-        CHECK_OK(husk_engine_new(&options, &engine, &err), err);
-        husk_engine_free(engine);
-    }
-    signal(SIGUSR1, SIG_DFL);
 }
 
 struct race {
