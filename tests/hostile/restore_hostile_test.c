@@ -158,12 +158,35 @@ static void call(husk_sandbox *sandbox, enum husk_outcome_kind kind, const char 
     CHECK_MSG(outcome.kind == kind, "%s: kind %d: %s", name, outcome.kind, outcome.message);
 }
 
+/* The kernel says so of CPUs whose FXSAVE and FXRSTOR leave the x87 pointers alone (X86_BUG_FXSAVE_LEAK); QEMU's is one. */
+static bool has_fxsave_leak(void) {
+    char line[4096];
+    FILE *file = fopen("/proc/cpuinfo", "re");
+    CHECK(file != NULL);
+    bool has_it = false;
+    while (!has_it && fgets(line, sizeof line, file) != NULL)
+        has_it = strncmp(line, "bugs", 4) == 0 && strstr(line, "fxsave_leak") != NULL;
+    fclose(file);
+    return has_it;
+}
+
+/* FNSAVE's pointers to the last instruction and operand (SDM vol. 1, figure 8-9). On such a CPU the kernel sets them to addresses of its own
+ * when it loads the state of whoever runs next, this guest in mid-call included. A guest's would be an address in its text. */
+static void forget_pointers_of_the_kernel(uint8_t *found) {
+    uint8_t *pointers = found + 0x100 + 12;
+    uint32_t fip;
+    memcpy(&fip, pointers, sizeof fip);
+    if (fip != 0 && fip - HUSK_TEXT_GVA >= 16 * HUSK_PAGE_SIZE && has_fxsave_leak())
+        memset(pointers, 0, 16);
+}
+
 /* What the recording image finds: two pages. */
 static void record(husk_sandbox *sandbox, uint8_t *found) {
     void *span;
     call(sandbox, HUSK_RETURNED, "record");
     CHECK_OK(husk_memory_span(sandbox, 0, 0, 2 * RECORD_BYTES, &span, &err), err);
     memcpy(found, span, 2 * RECORD_BYTES);
+    forget_pointers_of_the_kernel(found);
 }
 
 static void compare(const uint8_t *found, const uint8_t *expected, const char *name) {
