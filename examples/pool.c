@@ -44,7 +44,7 @@ struct pool {
     pthread_cond_t answered;
     uint64_t next_answer;
     uint32_t *latencies_ns;
-    uint64_t requests_count, failures_count;
+    uint64_t requests_count, failures_count, latencies_count;
 };
 
 struct worker {
@@ -72,10 +72,13 @@ static struct answer answer_error(const char *why) {
     return (struct answer){strdup(text), count > 0 ? (size_t)count : 0};
 }
 
+/* took_ns 0: it never came to a guest. */
 static void count_request(struct pool *pool, uint64_t took_ns, bool is_good) {
     pthread_mutex_lock(&pool->lock);
-    pool->latencies_ns[pool->requests_count++ % LATENCIES_MAX] =
-        (uint32_t)(took_ns < UINT32_MAX ? took_ns : UINT32_MAX);
+    if (took_ns > 0)
+        pool->latencies_ns[pool->latencies_count++ % LATENCIES_MAX] =
+            (uint32_t)(took_ns < UINT32_MAX ? took_ns : UINT32_MAX);
+    pool->requests_count++;
     pool->failures_count += !is_good;
     pthread_mutex_unlock(&pool->lock);
 }
@@ -205,13 +208,13 @@ static int compare(const void *a, const void *b) {
 
 static void print_latencies(const struct pool *pool) {
     static const double percents[] = {50, 90, 99, 99.9, 100};
-    size_t count = pool->requests_count < LATENCIES_MAX ? (size_t)pool->requests_count : LATENCIES_MAX;
+    size_t count = pool->latencies_count < LATENCIES_MAX ? (size_t)pool->latencies_count : LATENCIES_MAX;
     struct husk_stats stats;
     husk_engine_stats(pool->engine, &stats);
     fprintf(stderr,
             "%" PRIu64 " requests, %" PRIu64 " failed, %" PRIu64 " cut off; %.1f pages restored each; ",
             pool->requests_count, pool->failures_count, stats.poisonings_deadline,
-            stats.restores ? (double)stats.restore_pages_copied / (double)stats.restores : 0.0);
+            pool->latencies_count ? (double)stats.restore_pages_copied / (double)stats.restores : 0.0);
     fputs(count ? "restore and call:" : "no latencies\n", stderr);
     qsort(pool->latencies_ns, count, sizeof(*pool->latencies_ns), compare);
     for (size_t i = 0; count > 0 && i < sizeof(percents) / sizeof(percents[0]); i++) {

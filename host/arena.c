@@ -264,8 +264,15 @@ uint8_t *arena_hva_of(const struct arena *arena, uint64_t gva_value) {
     return NULL;
 }
 
+static bool is_covered(const struct arena_overlay *overlay, uint64_t gva_value, uint64_t bytes) {
+    return overlay->gva >= gva_value && overlay->gva + overlay->bytes <= gva_value + bytes;
+}
+
 int arena_overlay_push(struct arena *arena, uint64_t gva_value, uint64_t bytes, struct husk_error *err) {
-    if (arena->overlays_count == ARENA_OVERLAYS_MAX)
+    uint32_t count = arena->overlays_count;
+    for (uint32_t i = 0; count == ARENA_OVERLAYS_MAX && i < arena->overlays_count; i++)
+        count -= is_covered(&arena->overlays[i], gva_value, bytes);
+    if (count == ARENA_OVERLAYS_MAX)
         return error_set(err, HUSK_E_LIMIT,
                          "more than %u memory images are mapped in one sandbox; a restore takes them "
                          "away",
@@ -285,7 +292,7 @@ void arena_overlay_settle(struct arena *arena) {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < last; i++) {
         const struct arena_overlay *old = &arena->overlays[i];
-        if (old->gva < newest.gva || old->gva + old->bytes > newest.gva + newest.bytes)
+        if (!is_covered(old, newest.gva, newest.bytes))
             arena->overlays[kept++] = *old;
     }
     arena->overlays[kept++] = newest;

@@ -30,6 +30,8 @@ static int check_aligned(uint64_t addr, uint64_t offset, uint64_t bytes, struct 
 /* The range as it is in the arena. */
 static int find_range(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uint64_t bytes,
                       uint8_t **ret_hva, struct husk_error *err) {
+    if (engine_check_process(sandbox->engine, err) != 0)
+        return HUSK_E_STATE;
     if (sandbox->image == NULL)
         return error_set(err, HUSK_E_STATE, "nothing is loaded, so there is no linear memory");
     if (mem_idx >= sandbox->arena.memories_count)

@@ -160,7 +160,10 @@ int sandbox_check_idle(const husk_sandbox *sandbox, const char *what, struct hus
 
 static int check_engine(const husk_engine *engine, const husk_image *image, struct husk_error *err) {
     if (image->engine != engine)
-        return error_set(err, HUSK_E_INVAL, "the image was opened by another engine");
+        return error_set(err, HUSK_E_INVAL,
+                         image->engine == NULL
+                             ? "the image was opened without an engine, only to be looked at"
+                             : "the image was opened by another engine");
     return 0;
 }
 

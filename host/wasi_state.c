@@ -33,6 +33,12 @@ _Static_assert(sizeof(struct wasi_ctx) == 120 && sizeof(struct wasi_fd) == 24, "
 _Static_assert(sizeof(struct saved_state) == 80,
                "the saved state is part of image files: another STATE_FORMAT");
 
+/* What the guest left itself. A right that it never had is not one that it gave up: the next stream may have it (a file can be sought in, a
+ * pipe or terminal cannot). */
+static uint64_t rights_left(const struct wasi_ctx *ctx, const struct wasi_fd *fd) {
+    return fd->rights == ctx->config->fds[fd->stream].rights ? UINT64_MAX : fd->rights;
+}
+
 void wasi_state_save(const struct wasi_ctx *ctx, struct buf *buf) {
     struct wasi_ctx now = *ctx; /* asking the time is a change */
     struct saved_state saved = {.format = STATE_FORMAT,
@@ -42,7 +48,7 @@ void wasi_state_save(const struct wasi_ctx *ctx, struct buf *buf) {
         saved.fds[i] =
             (struct saved_fd){.stream = ctx->fds[i].host_fd < 0 ? STREAM_CLOSED : ctx->fds[i].stream,
                               .flags = ctx->fds[i].flags,
-                              .rights = ctx->fds[i].rights};
+                              .rights = rights_left(ctx, &ctx->fds[i])};
     (void)wasi_clock_now(&now, WASI_CLOCK_MONOTONIC, &saved.monotonic_ns);
     (void)wasi_clock_now(&now, WASI_CLOCK_PROCESS_CPUTIME, &saved.cpu_ns);
     buf_append(buf, &saved, sizeof(saved));

@@ -122,7 +122,8 @@ struct husk_value {
         double f64;
         uint8_t v128[16]; /* little-endian */
         uint64_t
-            ref; /* 0 is null. externref: the embedder's own handle; funcref: opaque, of this sandbox only */
+            ref; /* 0 is null. externref: the embedder's own handle, which comes back from a snapshot or its file as a number: do
+                  * not follow it unchecked; funcref: opaque, of this sandbox only */
     } of;
 };
 
@@ -149,7 +150,7 @@ struct husk_engine_options {
     int kick_signal;      /* SIGRTMIN + 6 */
     husk_log_fn log;      /* called from any thread of the library; NULL: no log */
     void *log_user;
-    int32_t pool_max;   /* idle VMs kept for new sandboxes; 0: the default, 8; -1: none */
+    int32_t pool_max; /* idle VMs kept for new sandboxes with the same options; 0: the default, 8; -1: none */
     bool measure_times; /* histograms of calls and host calls (two clock reads each) */
 };
 #define HUSK_ENGINE_OPTIONS_INIT                                                                             \
@@ -343,7 +344,7 @@ HUSK_API void husk_sandbox_free(husk_sandbox *sandbox);
  */
 
 /* Take a snapshot: the instance as it is now, immutable, independent of this sandbox's later life. Cost follows the pages written
- * since the image it was loaded from, not its size. Stack, mailbox and vCPU registers hold nothing between calls, and are zero in
+ * since the image it was loaded from and what memory images are mapped, not its size. Stack, mailbox and vCPU registers hold nothing between calls, and are zero in
  * every snapshot. Released with husk_image_unref(). The sandbox is not changed. HUSK_E_STATE (a call is running; nothing is loaded; the module
  * is not initialised: husk_sandbox_start(), or a first call, does that),
  * HUSK_E_POISONED, HUSK_E_NOMEM, HUSK_E_SYS. */
@@ -408,7 +409,8 @@ HUSK_API int husk_memory_image_map(husk_sandbox *sandbox, uint32_t mem_idx, uint
 HUSK_API uint64_t husk_memory_image_bytes(const husk_memory_image *image);
 HUSK_API void husk_memory_image_free(husk_memory_image *image);
 
-/* The pool: a freed sandbox's VM is kept, and a new sandbox takes it; see husk_engine_options.pool_max. Drop idle VMs until at most
+/* The pool: a freed sandbox's VM is kept, and a new sandbox with equal husk_sandbox_options takes it, preferably one that held the same
+ * image; see husk_engine_options.pool_max. Drop idle VMs until at most
  * `keep` are left. */
 HUSK_API void husk_engine_trim(husk_engine *engine, uint32_t keep);
 

@@ -146,7 +146,9 @@ TEST(what_a_nested_call_on_another_thread_wrote_is_undone) {
 static bool all_is_refused(struct state_lab *lab, husk_image *snapshot) {
     husk_image *taken = NULL;
     husk_sandbox *sandbox = NULL;
-    return husk_sandbox_new(lab->engine, snapshot, lab->imports, NULL, &sandbox, &lab->err) == HUSK_E_STATE &&
+    husk_memory_image *part = NULL;
+    return husk_memory_image_new(lab->sandbox, 0, 0, HUSK_PAGE_SIZE, &part, &lab->err) == HUSK_E_STATE &&
+           husk_sandbox_new(lab->engine, snapshot, lab->imports, NULL, &sandbox, &lab->err) == HUSK_E_STATE &&
            husk_sandbox_clone(lab->sandbox, &sandbox, &lab->err) == HUSK_E_STATE &&
            husk_sandbox_snapshot(lab->sandbox, &taken, &lab->err) == HUSK_E_STATE &&
            husk_sandbox_restore(lab->sandbox, snapshot, &lab->err) == HUSK_E_STATE &&

@@ -3,6 +3,7 @@
  * refused.
  */
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -100,6 +101,37 @@ TEST(streams_that_share_a_descriptor_are_told_apart) {
     buf_done(&saved);
     wasi_guest_done(&first);
     close_guest(&second, fds);
+}
+
+/* Taken with a pipe for standard input, and used with a file: it can be sought in. What the guest gave up stays away. */
+TEST(only_what_was_given_up_is_lost) {
+    struct husk_wasi_options options = HUSK_WASI_OPTIONS_INIT;
+    struct wasi_guest first, second;
+    struct husk_error err;
+    int pipes[2], null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    FILE *file = tmpfile();
+    CHECK(file != NULL && null_fd >= 0 && pipe(pipes) == 0);
+    options.stdout_fd = options.stderr_fd = null_fd;
+    options.stdin_fd = pipes[0];
+    wasi_guest_init(&first, &options);
+    options.stdin_fd = fileno(file);
+    wasi_guest_init(&second, &options);
+    const uint64_t rights = second.ctx.fds[0].rights;
+    CHECK((rights & WASI_RIGHT_FD_SEEK) != 0 && (first.ctx.fds[0].rights & WASI_RIGHT_FD_SEEK) == 0);
+    for (int i = 0; i < 2; i++) {
+        struct buf saved = {0};
+        wasi_state_save(&first.ctx, &saved);
+        CHECK_OK(load_checked(&second.ctx, saved.data, saved.count, &err), err);
+        CHECK_EQ_U64(second.ctx.fds[0].rights, i == 0 ? rights : WASI_RIGHT_FD_READ);
+        CHECK_EQ_U64(WASI_CALL(&first, fd_fdstat_set_rights, 0, WASI_RIGHT_FD_READ, 0), 0);
+        buf_done(&saved);
+    }
+    wasi_guest_done(&first);
+    wasi_guest_done(&second);
+    close(pipes[0]);
+    close(pipes[1]);
+    close(null_fd);
+    fclose(file);
 }
 
 /* A stream that the new set does not give stays closed. */
