@@ -123,7 +123,8 @@ int file_set_size(int fd, uint64_t bytes) {
     return rc;
 }
 
-ssize_t file_send(int fd, int src_fd, off_t *offset, size_t count) {
+/* sendfile() over EINTR. */
+static ssize_t send_range(int fd, int src_fd, off_t *offset, size_t count) {
     struct signal_guard guard;
     ssize_t sent;
     signal_guard_begin(&guard);
@@ -139,7 +140,7 @@ static int copy_range(int src_fd, int fd, off_t from, off_t to) {
     if (lseek(fd, from, SEEK_SET) < 0)
         return -1;
     while (from < to) {
-        ssize_t sent = file_send(fd, src_fd, &from, (size_t)(to - from));
+        ssize_t sent = send_range(fd, src_fd, &from, (size_t)(to - from));
         if (sent <= 0) {
             if (sent == 0)
                 errno = EIO; /* the source is shorter than it said */

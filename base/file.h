@@ -4,7 +4,6 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #include "husk.h"
 
@@ -22,8 +21,6 @@ struct iovec;
 int file_write_vecs(int fd, struct iovec *vecs, size_t count);
 /* ftruncate() over EINTR. 0 or -1 with errno. */
 int file_set_size(int fd, uint64_t bytes);
-/* sendfile() over EINTR. */
-ssize_t file_send(int fd, int src_fd, off_t *offset, size_t count);
 /* The first `bytes` bytes of src_fd to the same place of fd, an empty file; holes stay holes. Moves both offsets. 0, or -1 with errno (EIO:
  * src_fd got shorter meanwhile). */
 int file_copy_data(int src_fd, int fd, uint64_t bytes);
