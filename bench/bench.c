@@ -19,7 +19,7 @@ static const char usage[] =
     "  --kernel NAME     only this kernel\n"
     "  --rounds N        counted rounds per kernel (default 15)\n"
     "  --opt N           optimisation level of the kernels (default: the compiler's)\n"
-    "  --strict          keep every load (strict traps)\n"
+    "  --strict          compile with husk_compile_options.strict\n"
     "  --json FILE       JSON lines (default: none)\n"
     "  --scratch FOLDER  for images (default .)\n"
     "  --modules FOLDER  where the kernels' modules are\n"

@@ -121,7 +121,7 @@ int bench_load(const struct bench *bench, const char *name, husk_image **ret_ima
     size_t count;
     int fd;
     options.opt_level = bench->opt_level;
-    options.strict_traps = bench->is_strict;
+    options.strict = bench->is_strict;
     options.worker_path = bench->worker_path;
     snprintf(path, sizeof(path), "%s/%s.wasm", bench->wasm_dir, name);
     if (module_read(path, &wasm, &count) != 0) {

@@ -34,7 +34,7 @@ static void child_compile(const struct bench *bench, const struct module *module
     struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
     struct husk_error err;
     options.opt_level = opt_level;
-    options.strict_traps = bench->is_strict;
+    options.strict = bench->is_strict;
     options.worker_path = bench->worker_path;
     if (husk_compile_to_file(module->wasm, module->bytes, &options, path, &err) != 0) {
         bench_fail(module->name, &err);

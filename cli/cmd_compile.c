@@ -7,7 +7,7 @@
 
 #include "cli.h"
 
-enum { OPT_CPU = 256, OPT_STRICT_TRAPS, OPT_THREADS, OPT_JSON };
+enum { OPT_CPU = 256, OPT_STRICT, OPT_STRICT_TRAPS, OPT_THREADS, OPT_JSON };
 
 struct compile {
     struct report report;
@@ -20,6 +20,7 @@ static const struct option compile_options[] = {
     {"help", no_argument, NULL, 'h'},
     {"output", required_argument, NULL, 'o'},
     {"cpu", required_argument, NULL, OPT_CPU},
+    {"strict", no_argument, NULL, OPT_STRICT},
     {"strict-traps", no_argument, NULL, OPT_STRICT_TRAPS},
     {"threads", required_argument, NULL, OPT_THREADS},
     {"json", no_argument, NULL, OPT_JSON},
@@ -43,7 +44,8 @@ static int take_option(struct compile *compile, int option, char **argv) {
             return CLI_OK;
         return report_usage(&compile->report, "-O wants 0, 1, 2 or 3, not '%s'", optarg);
     case OPT_CPU: compile->request.options.cpu = optarg; return CLI_OK;
-    case OPT_STRICT_TRAPS: compile->request.options.strict_traps = true; return CLI_OK;
+    case OPT_STRICT: compile->request.options.strict = true; return CLI_OK;
+    case OPT_STRICT_TRAPS: return report_usage(&compile->report, "--strict-traps is now --strict");
     case OPT_THREADS: return take_threads(compile);
     case OPT_JSON: compile->report.is_json = true; return CLI_OK;
     default: return report_bad_option(&compile->report, argv);

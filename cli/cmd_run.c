@@ -47,6 +47,8 @@ enum {
     OPT_STATS,
     OPT_JSON,
     OPT_CPU,
+    OPT_STRICT,
+    OPT_STRICT_TRAPS,
     OPT_NO_CACHE,
     OPT_NO_VERIFY
 };
@@ -63,6 +65,8 @@ static const struct option run_options[] = {
     {"stats", no_argument, NULL, OPT_STATS},
     {"json", no_argument, NULL, OPT_JSON},
     {"cpu", required_argument, NULL, OPT_CPU},
+    {"strict", no_argument, NULL, OPT_STRICT},
+    {"strict-traps", no_argument, NULL, OPT_STRICT_TRAPS},
     {"no-cache", no_argument, NULL, OPT_NO_CACHE},
     {"no-verify", no_argument, NULL, OPT_NO_VERIFY},
     {NULL, 0, NULL, 0},
@@ -115,6 +119,8 @@ static int take_option(struct run *run, int option, char **argv) {
     case OPT_STATS: run->has_stats = true; return CLI_OK;
     case OPT_JSON: run->report.is_json = true; return CLI_OK;
     case OPT_CPU: run->compile.options.cpu = optarg; return CLI_OK;
+    case OPT_STRICT: run->compile.options.strict = true; return CLI_OK;
+    case OPT_STRICT_TRAPS: return report_usage(&run->report, "--strict-traps is now --strict");
     case OPT_NO_CACHE: run->compile.is_uncached = true; return CLI_OK;
     case OPT_NO_VERIFY: run->is_unverified = true; return CLI_OK;
     case 'o':

@@ -49,6 +49,7 @@ const char help_run[] =
     "      --stats             say on standard error what the steps took, and what was counted\n"
     "  -O LEVEL                compile with 0 … 3 (default 2)\n"
     "      --cpu NAME          compile for this CPU (default: this machine)\n"
+    "      --strict            compile with traps exactly as the standard has them: see husk-compile(1)\n"
     "      --no-cache          compile anew, and store nothing\n"
     "      --no-verify         do not compare an image with the hash of its content before\n"
     "  -h, --help\n" EXIT_CODES;
@@ -65,8 +66,8 @@ const char help_snapshot[] =
     "  -o, --output FILE       where to; written atomically\n"
     "      --invoke FUNCTION   then call this export with ARGS, as husk run does. Its results are not "
     "printed\n"
-    "      --env, --max-memory, --stack, --timeout, --cpu-timeout, --stats, --json, -O, --cpu, --no-cache,\n"
-    "      --no-verify         as for husk run\n"
+    "      --env, --max-memory, --stack, --timeout, --cpu-timeout, --stats, --json, -O, --cpu, --strict,\n"
+    "      --no-cache, --no-verify         as for husk run\n"
     "  -h, --help\n" EXIT_CODES;
 
 const char help_compile[] =
@@ -78,7 +79,7 @@ const char help_compile[] =
     "  -O LEVEL              0 (fast to compile) … 3 (default 2)\n"
     "      --cpu NAME        CPU to compile for: native (default), x86-64-v2 (any that husk supports),\n"
     "                        x86-64-v3, x86-64-v4, or an LLVM name such as znver3\n"
-    "      --strict-traps    keep every load, even where its value is provably unused\n"
+    "      --strict          traps exactly as the standard has them: see husk-compile(1). Slower\n"
     "      --threads N       at most N threads (default: one per core, up to 8)\n"
     "      --json            errors as JSON\n"
     "  -h, --help\n"

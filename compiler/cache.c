@@ -50,7 +50,7 @@ static int cache_key(const uint8_t wasm_sha256[SHA256_BYTES], const struct husk_
     int bytes = snprintf(
         text, sizeof text, "husk-cache %d husk %d.%d.%d format %d abi %d opt %d strict %d cpu %.64s %s\n",
         KEY_FORMAT, HUSK_VERSION_MAJOR, HUSK_VERSION_MINOR, HUSK_VERSION_PATCH, HUSK_IMAGE_FORMAT,
-        HUSK_ABI_VERSION, options->opt_level, options->strict_traps, options->cpu, cpu);
+        HUSK_ABI_VERSION, options->opt_level, options->strict, options->cpu, cpu);
     sha256_update(&hash, text, (size_t)bytes);
     sha256_update(&hash, wasm_sha256, SHA256_BYTES);
     int status = hash_worker(&hash, options, err);

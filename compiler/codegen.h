@@ -21,7 +21,7 @@ struct codegen_options {
     int opt_level;        /* 0 … 3 */
     const char *cpu;      /* LLVM name, resolved: never "native" */
     const char *features; /* LLVM feature string, e.g. "+avx2,-fma" */
-    bool strict_traps;
+    bool strict;
     uint32_t threads;
     void (*progress)(void *user, uint32_t done, uint32_t total); /* under a lock, from any thread */
     void *progress_user;

@@ -106,8 +106,8 @@ int lower_module_init(struct lower_module *lm, const struct plan *plan, const st
     lm->mod = LLVMModuleCreateWithNameInContext("wasm", lm->ctx);
     lm->builder = LLVMCreateBuilderInContext(lm->ctx);
     lm->tier = tier;
-    lm->all_loads_volatile = options->strict_traps || tier == LOWER_TIER_FAST;
-    lm->all_stores_volatile = options->strict_traps;
+    lm->all_loads_volatile = options->strict || tier == LOWER_TIER_FAST;
+    lm->all_stores_volatile = options->strict;
     module_set_types(lm);
     module_set_debug(lm);
     module_set_metadata(lm);

@@ -6,7 +6,7 @@
  *    trap). Such loads become volatile. "Needs" follows the value through arithmetic and phis to a store,
  *    call, branch, return or address, and does not count comparisons that always come out the same way (a
  *    byte is never 300). A load whose value is needed on some paths only may still be delayed to them;
- *    codegen_options.strict_traps keeps even those.
+ *    codegen_options.strict keeps even those.
  * 2. LLVM takes x + -0, x - 0, x * 1, x / 1 and a demotion of a promotion for x, which would pass a
  *    signalling NaN through (core spec 4.3.3: the result of arithmetic is a quiet one). A fence hides the
  *    operand; it costs no instruction.

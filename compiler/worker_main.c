@@ -133,7 +133,7 @@ static int compile(struct job *job, struct husk_error *err) {
     struct codegen_options options = {.opt_level = request->opt_level,
                                       .cpu = job->cpu,
                                       .features = job->features,
-                                      .strict_traps = request->strict_traps != 0,
+                                      .strict = request->strict != 0,
                                       .threads = request->threads,
                                       .progress = send_progress};
     status = codegen_run(job->plan, &options, &job->code, err);

@@ -26,7 +26,7 @@ struct worker_request {
     uint32_t request_bytes; /* sizeof: the wasm follows */
     int32_t opt_level;
     uint32_t threads;
-    uint32_t strict_traps;
+    uint32_t strict;
     uint64_t wasm_bytes;
     uint64_t cpu_limit_ns;
     uint64_t memory_limit_bytes;

@@ -63,7 +63,7 @@ static int write_job(struct worker *worker, const void *wasm, size_t count, stru
                                      .request_bytes = sizeof request,
                                      .opt_level = options->opt_level,
                                      .threads = options->threads,
-                                     .strict_traps = options->strict_traps,
+                                     .strict = options->strict,
                                      .wasm_bytes = count,
                                      .cpu_limit_ns = options->cpu_limit_ns,
                                      .memory_limit_bytes = options->memory_limit_bytes};

@@ -18,7 +18,7 @@ struct husk_compile_options {
     size_t size;
     int opt_level;               /* 0 … 3; -1 or the INIT macro: the default level, 2 */
     const char *cpu;             /* LLVM CPU name; NULL or "native": this machine; "x86-64-v2": portable */
-    bool strict_traps;           /* keep every load, even where its value is provably unused */
+    bool strict;                 /* traps exactly as the standard has them; slower */
     uint32_t threads;            /* 0: one per core, at most 8 */
     uint64_t cpu_limit_ns;       /* CPU time of the worker; 0: 10 minutes */
     uint64_t memory_limit_bytes; /* address space of the worker; 0: 8 GiB */

@@ -88,7 +88,7 @@ TEST(options_are_part_of_the_key) {
     CHECK(!compile_in(folder, &options, NULL));
     options.opt_level = 0;
     CHECK(!compile_in(folder, &options, NULL));
-    options.strict_traps = true;
+    options.strict = true;
     CHECK(!compile_in(folder, &options, NULL));
     options.cpu = "x86-64-v2";
     CHECK(!compile_in(folder, &options, NULL));
