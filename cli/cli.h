@@ -19,7 +19,7 @@
 /* Exit codes, documented in husk(1). A program's own exit code comes through unchanged (its low 8 bits). */
 enum cli_exit {
     CLI_OK = 0,
-    CLI_INVALID = 1, /* validate: the module is not valid; doctor: something is missing */
+    CLI_INVALID = 1, /* validate: the module is not valid; doctor: something needed is missing */
     CLI_USAGE = 2,
     CLI_TIMEOUT = 124,     /* as timeout(1) */
     CLI_ERROR = 125,       /* husk itself failed: file, compiler, KVM, … */
@@ -99,7 +99,10 @@ struct compile_result {
     bool was_cached;
     uint64_t ns;
 };
-/* The cache folder: $HUSK_CACHE_DIR, $XDG_CACHE_HOME/husk, ~/.cache/husk; false if there is none. */
+/* The cache folder: $HUSK_CACHE_DIR, $XDG_CACHE_HOME/husk, $HOME/.cache/husk; false if none of them is set to a folder. Deliberately
+ * not the home of the password file: where HOME is unset on purpose (services, containers), nothing is to be left behind there. */
+#define NO_CACHE_TEXT                                                                                        \
+    "no folder for compiled modules, so each run compiles anew: set HUSK_CACHE_DIR, XDG_CACHE_HOME or HOME"
 bool cache_dir(char *out, size_t out_bytes);
 /* -O N, --cpu NAME: fill in the request; false if the text is not understood. */
 bool parse_opt_level(const char *text, int *ret_level);

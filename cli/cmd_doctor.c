@@ -18,24 +18,30 @@ static const uint8_t probe_wasm[] = {0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0
 
 struct doctor {
     struct report report;
-    unsigned rows, failures;
+    unsigned rows, warnings, failures;
     husk_engine *engine;
     int image_fd;
 };
 
-static void row(struct doctor *doctor, const char *name, bool is_good, const char *text) {
+/* A row that is not good is a warning if husk works without it, else a failure. */
+enum verdict { ROW_OK, ROW_WARNING, ROW_MISSING };
+
+static void row(struct doctor *doctor, const char *name, enum verdict verdict, const char *text) {
+    static const char *const words[] = {"ok", "warning", "MISSING"};
+    static const char *const levels[] = {"ok", "warning", "missing"};
     if (doctor->report.is_json) {
-        printf("%s{\"check\":\"%s\",\"ok\":%s,\"text\":", doctor->rows ? "," : "", name,
-               is_good ? "true" : "false");
+        printf("%s{\"check\":\"%s\",\"ok\":%s,\"level\":\"%s\",\"text\":", doctor->rows ? "," : "", name,
+               verdict == ROW_OK ? "true" : "false", levels[verdict]);
         json_text(stdout, text);
         fputc('}', stdout);
     } else {
-        printf("%-8s %-10s ", is_good ? "ok" : "MISSING", name);
+        printf("%-8s %-10s ", words[verdict], name);
         put_name(stdout, text, strlen(text));
         fputc('\n', stdout);
     }
     doctor->rows++;
-    doctor->failures += !is_good;
+    doctor->warnings += verdict == ROW_WARNING;
+    doctor->failures += verdict == ROW_MISSING;
 }
 
 static const char *kvm_kind_name(enum husk_kvm_kind kind) {
@@ -58,8 +64,11 @@ static void check_features(struct doctor *doctor, const struct husk_host_info *i
         int written = snprintf(text + at, sizeof(text) - at, "%s%s", at ? " " : "", name);
         at += written > 0 ? (size_t)written : 0;
     }
-    row(doctor, "cpu", true, info->cpu_name);
-    row(doctor, "features", text[0] != 0, text);
+    row(doctor, "cpu", ROW_OK, info->cpu_name);
+    if (text[0])
+        row(doctor, "features", ROW_OK, text);
+    else
+        row(doctor, "features", ROW_WARNING, "none beyond plain x86-64: modules run, but slower");
 }
 
 static void check_kvm(struct doctor *doctor) {
@@ -67,7 +76,7 @@ static void check_kvm(struct doctor *doctor) {
     struct husk_host_info info;
     char text[256];
     if (husk_engine_new(NULL, &doctor->engine, &err) != 0) {
-        row(doctor, "kvm", false, err.message);
+        row(doctor, "kvm", ROW_MISSING, err.message);
         return;
     }
     husk_engine_host_info(doctor->engine, &info);
@@ -75,7 +84,7 @@ static void check_kvm(struct doctor *doctor) {
              info.kvm_api_version, info.memslots_max, info.has_sync_regs ? ", sync regs" : "",
              info.has_immediate_exit ? ", immediate exit" : "",
              info.has_readonly_mem ? ", read-only memory" : "", info.has_msr_filter ? ", MSR filter" : "");
-    row(doctor, "kvm", true, text);
+    row(doctor, "kvm", ROW_OK, text);
     check_features(doctor, &info);
 }
 
@@ -85,20 +94,20 @@ static void check_compiler(struct doctor *doctor) {
     char text[256];
     uint64_t start = now_ns();
     if (husk_compile(probe_wasm, sizeof(probe_wasm), &options, &doctor->image_fd, &err) != 0) {
-        row(doctor, "compiler", false, err.message);
+        row(doctor, "compiler", ROW_MISSING, err.message);
         return;
     }
     double ms = (double)(now_ns() - start) / 1e6;
     husk_image *image = NULL;
     struct husk_image_info info;
     if (husk_image_open_fd(NULL, doctor->image_fd, true, &image, &err) != 0) {
-        row(doctor, "compiler", false, err.message);
+        row(doctor, "compiler", ROW_MISSING, err.message);
         return;
     }
     husk_image_info(image, &info);
     snprintf(text, sizeof(text), "%s for %s; a small module takes %.0f ms", info.compiler, info.target_cpu,
              ms);
-    row(doctor, "compiler", true, text);
+    row(doctor, "compiler", ROW_OK, text);
     husk_image_unref(image);
 }
 
@@ -129,18 +138,18 @@ static void check_run(struct doctor *doctor) {
     char text[128];
     uint64_t ns = 0;
     if (!doctor->engine || doctor->image_fd < 0) {
-        row(doctor, "run", false, "not tried: see above");
+        row(doctor, "run", ROW_MISSING, "not tried: see above");
         return;
     }
     if (call_probe(doctor, &ns, &err) != 0) {
-        row(doctor, "run", false, err.message);
+        row(doctor, "run", ROW_MISSING, err.message);
         return;
     }
     snprintf(text, sizeof(text), "a module ran in a VM of its own; a call takes %.1f us", (double)ns / 1e3);
-    row(doctor, "run", true, text);
+    row(doctor, "run", ROW_OK, text);
 }
 
-/* A cache that does not work costs time, not results; it is shown as missing all the same. */
+/* Never ROW_MISSING: a cache that does not work costs time, not results. */
 static void check_cache(struct doctor *doctor) {
     struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
     struct husk_error err, warning = {0};
@@ -148,8 +157,7 @@ static void check_cache(struct doctor *doctor) {
     bool was_cached = false;
     int fd = -1;
     if (!cache_dir(dir, sizeof(dir))) {
-        row(doctor, "cache", false,
-            "no folder for compiled modules: set HOME, XDG_CACHE_HOME or HUSK_CACHE_DIR");
+        row(doctor, "cache", ROW_WARNING, NO_CACHE_TEXT);
         return;
     }
     if (doctor->image_fd < 0)
@@ -157,11 +165,20 @@ static void check_cache(struct doctor *doctor) {
     int status =
         husk_compile_cached(probe_wasm, sizeof(probe_wasm), &options, dir, &fd, &was_cached, &warning, &err);
     if (status)
-        row(doctor, "cache", false, err.message);
+        row(doctor, "cache", ROW_WARNING, err.message);
     else
-        row(doctor, "cache", warning.status == 0, warning.status ? warning.message : dir);
+        row(doctor, "cache", warning.status ? ROW_WARNING : ROW_OK, warning.status ? warning.message : dir);
     if (!status)
         close(fd);
+}
+
+static void print_summary(const struct doctor *doctor) {
+    if (doctor->report.is_json)
+        printf("],\"ok\":%s}\n", doctor->failures ? "false" : "true");
+    else if (doctor->failures)
+        puts("\nSomething is missing: see husk-doctor(1) for how to get it.");
+    else if (doctor->warnings)
+        puts("\nModules can be compiled and run; see husk-doctor(1) for the warnings.");
 }
 
 static void check_all(struct doctor *doctor) {
@@ -171,10 +188,7 @@ static void check_all(struct doctor *doctor) {
     check_compiler(doctor);
     check_run(doctor);
     check_cache(doctor);
-    if (doctor->report.is_json)
-        printf("],\"ok\":%s}\n", doctor->failures ? "false" : "true");
-    else if (doctor->failures)
-        puts("\nSomething is missing: see husk-doctor(1) for how to get it.");
+    print_summary(doctor);
     if (doctor->image_fd >= 0)
         close(doctor->image_fd);
     husk_engine_free(doctor->engine);

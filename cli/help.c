@@ -112,13 +112,14 @@ const char help_validate[] =
     "\n"
     "Exit codes: 0 all are valid; 1 one is not; 2 wrong usage; 125 one could not be read.\n";
 
-const char help_doctor[] = "usage: husk doctor [--json]\n"
-                           "\n"
-                           "Try everything that husk needs (KVM and what it can do, the compiler, a call in "
-                           "a VM, the cache) and say what\n"
-                           "is missing and how to get it.\n"
-                           "\n"
-                           "      --json    as JSON\n"
-                           "  -h, --help\n"
-                           "\n"
-                           "Exit codes: 0 all is well; 1 something is missing; 2 wrong usage.\n";
+const char help_doctor[] =
+    "usage: husk doctor [--json]\n"
+    "\n"
+    "Try everything that husk needs (KVM and what it can do, the compiler, a call in a VM, the cache) and\n"
+    "say what is missing and how to get it.\n"
+    "\n"
+    "      --json    as JSON\n"
+    "  -h, --help\n"
+    "\n"
+    "Exit codes: 0 modules can be compiled and run; 1 something is missing (a warning, such\n"
+    "as one about the cache, is not); 2 wrong usage.\n";

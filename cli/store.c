@@ -70,8 +70,11 @@ int compile_input(const struct report *report, const struct input *input, struct
     char dir[4096];
     uint64_t start = now_ns();
     int status;
+    bool is_cached = !request->is_uncached && cache_dir(dir, sizeof(dir));
+    if (!request->is_uncached && !is_cached)
+        (void)cli_error(&warning, HUSK_E_NOT_FOUND, "%s", NO_CACHE_TEXT);
     progress_begin(&progress, input, &request->options);
-    if (!request->is_uncached && cache_dir(dir, sizeof(dir)))
+    if (is_cached)
         status = husk_compile_cached(input->bytes, input->count, &request->options, dir, &result.fd,
                                      &result.was_cached, &warning, err);
     else

@@ -1,0 +1,68 @@
+# tests/cli/doctor_test.sh: husk doctor tells what is needed from what only makes husk faster: a cache that cannot be used is a warning,
+# a missing compiler or KVM is an error. And what husk run does where there is no place for a cache.
+. "${HUSK_SOURCE:-.}/tests/harness.sh"
+cd "$scratch" || exit 1
+unset HUSK_CACHE_DIR XDG_CACHE_HOME
+export HOME=$scratch/home
+has_kvm=0
+if [ -r /dev/kvm ] && [ -w /dev/kvm ]; then has_kvm=1; fi
+
+# doctor NAME COMMAND…: the exit code is 0 where there is KVM, else 1; $out is what it printed.
+doctor() {
+    local name=$1 code
+    shift
+    out=$("$@" 2>&1 </dev/null)
+    code=$?
+    same "$name: exit code" $code $((1 - has_kvm))
+}
+
+doctor "a usable cache" "$husk" doctor
+contains "a usable cache" "$out" "ok       cache      $HOME/.cache/husk"
+doctor "XDG_CACHE_HOME" env XDG_CACHE_HOME="$scratch/xdg" "$husk" doctor
+contains "XDG_CACHE_HOME" "$out" "ok       cache      $scratch/xdg/husk"
+doctor "a relative XDG_CACHE_HOME is ignored" env XDG_CACHE_HOME=xdg "$husk" doctor
+contains "a relative XDG_CACHE_HOME is ignored" "$out" "ok       cache      $HOME/.cache/husk"
+
+for home in -uHOME HOME= HOME=relative; do
+    doctor "no cache: $home" env "$home" "$husk" doctor
+    contains "no cache: $home" "$out" "warning  cache      no folder for compiled modules"
+    contains "no cache: what to do" "$out" "set HUSK_CACHE_DIR"
+    same "no cache: nothing is left behind" "$(ls)" "home
+xdg"
+done
+doctor "an empty environment" env -i "$husk" doctor
+contains "an empty environment" "$out" "ok       compiler"
+: >file
+doctor "a cache that cannot be made" env HUSK_CACHE_DIR="$scratch/file/cache" "$husk" doctor
+contains "a cache that cannot be made" "$out" "warning  cache      cannot make the cache folder $scratch/file/cache: Not a directory"
+doctor "as JSON" env -uHOME "$husk" doctor --json
+contains "as JSON" "$out" '{"check":"cache","ok":false,"level":"warning",'
+contains "as JSON: the compiler" "$out" '{"check":"compiler","ok":true,"level":"ok",'
+if [ $has_kvm = 1 ]; then
+    contains "as JSON: the whole" "$out" '],"ok":true}'
+    contains "the last line" "$(env -uHOME "$husk" doctor | tail -n 1)" "Modules can be compiled and run"
+    same "no warning, no last line" "$("$husk" doctor | grep -c husk-doctor)" 0
+fi
+
+prefix=$(sed -n 's/^CMAKE_INSTALL_PREFIX:PATH=//p' "$HUSK_BUILD/CMakeCache.txt")
+if [ -e "$prefix/libexec/husk/husk-compile-worker" ]; then
+    skip "no compiler" "husk is installed in $prefix, where every husk looks for its worker"
+else
+    mkdir -p lone/bin
+    cp "$husk" lone/bin
+    out=$(lone/bin/husk doctor 2>&1)
+    same "no compiler: exit code" $? 1
+    contains "no compiler" "$out" "MISSING  compiler"
+    contains "no compiler: the last line" "$out" "Something is missing"
+fi
+out=$("$husk" doctor --json >/dev/full 2>&1)
+same "nowhere to write: exit code" $? 125
+
+# husk run without a place for the cache: it runs, and says why every run takes that long.
+need_kvm
+printf '\0asm\1\0\0\0\1\5\1\x60\0\1\x7f\3\2\1\0\7\5\1\1f\0\0\xa\6\1\4\0\x41\x2a\xb' >answer.wasm # (func (export "f") (result i32) (i32.const 42))
+same "run: the result" "$(env -uHOME "$husk" run answer.wasm --invoke f 2>warning)" 42:i32
+contains "run: the warning" "$(cat warning)" "warning: the compiled module is not cached: no folder for compiled modules"
+same "run --no-cache does not warn" "$(env -uHOME "$husk" run --no-cache answer.wasm --invoke f 2>&1)" 42:i32
+same "run with a cache does not warn" "$("$husk" run answer.wasm --invoke f 2>&1)" 42:i32
+finish
