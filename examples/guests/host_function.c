@@ -1,7 +1,8 @@
 /*
  * A guest that uses what its host gives it: `host.price` looks a price up by name, `host.log` prints a line.
  *
- *   clang --target=wasm32 -O2 -nostdlib -Wl,--no-entry host_function.c -o host_function.wasm
+ *   clang --target=wasm32 -O2 -g -c host_function.c
+ *   clang --target=wasm32 -nostdlib -Wl,--no-entry host_function.o -o host_function.wasm
  */
 #define IMPORT(name) __attribute__((import_module("host"), import_name(name)))
 #define EXPORT(name) __attribute__((export_name(name)))

@@ -3,8 +3,9 @@
  * from `malloc`, calls the function with (address, length), takes the result as address | length << 32, and
  * gives both back to `free`.
  *
- *   clang --target=wasm32-wasi --sysroot=/usr -O2 -mexec-model=reactor \
- *       -Wl,--export=malloc,--export=free plugin.c -o plugin.wasm
+ *   clang --target=wasm32-wasi --sysroot=/usr -Wno-deprecated -O2 -g -c plugin.c
+ *   clang --target=wasm32-wasi --sysroot=/usr -Wno-deprecated -mexec-model=reactor \
+ *       -Wl,--export=malloc,--export=free plugin.o -o plugin.wasm
  */
 #include <ctype.h>
 #include <stdint.h>

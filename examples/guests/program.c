@@ -2,7 +2,9 @@
  * A program in C for WASI: what a command-line tool does: arguments, environment, standard streams, exit
  * code, and a few ways to go wrong on purpose. The tests of the command use it.
  *
- *   clang --target=wasm32-wasi --sysroot=/usr -O2 -g program.c -o program.wasm && husk run program.wasm args a b
+ *   clang --target=wasm32-wasi --sysroot=/usr -Wno-deprecated -O2 -g -c program.c
+ *   clang --target=wasm32-wasi --sysroot=/usr -Wno-deprecated program.o -o program.wasm
+ *   husk run program.wasm args a b
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
 need_kvm
 guest=$scratch/words.wasm
 for cxx in clang++-22 clang++-21 clang++-20 clang++-19 clang++; do
-    [ -s "$guest" ] || "$cxx" --target=wasm32-wasi --sysroot=/usr -Wno-deprecated $("$HUSK_SOURCE/tools/no-wasm-opt" "$cxx" 2>/dev/null) -O2 -fno-exceptions \
+    [ -s "$guest" ] || "$cxx" --target=wasm32-wasi --sysroot=/usr -Wno-deprecated "$("$HUSK_SOURCE/tools/no-wasm-opt")" -O2 -fno-exceptions \
         "$HUSK_SOURCE/examples/guests/words.cpp" -o "$guest" >>"$scratch/cxx.log" 2>&1
 done
 if ! [ -s "$guest" ]; then

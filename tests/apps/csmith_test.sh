@@ -14,7 +14,7 @@ if ! clang=$("$HUSK_SOURCE/tools/find-llvm-tool" clang 2>&1); then
     skip all "$clang"
     finish
 fi
-wasm_cc=("$clang" --target=wasm32-wasi --sysroot=/usr $("$HUSK_SOURCE/tools/no-wasm-opt" "$clang") "-fuse-ld=$(command -v "wasm-ld-${clang#clang-}")")
+wasm_cc=("$clang" --target=wasm32-wasi --sysroot=/usr "$("$HUSK_SOURCE/tools/no-wasm-opt")" "-fuse-ld=$(command -v "wasm-ld-${clang#clang-}")")
 flags=(-w -I"$headers")
 
 # Programs that do not end by themselves soon are made now and then: those prove nothing and are counted apart.
