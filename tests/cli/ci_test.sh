@@ -1,0 +1,50 @@
+# tests/cli/ci_test.sh: .ci/run with programs in the place of its stages: it adds up, says how long each stage took, and fails if one
+# did; and the table of docs/testing.md has just those stages, with a sum that leaves room below the limit.
+. "${HUSK_SOURCE:-.}/tests/harness.sh"
+tree=$scratch/tree
+mkdir -p "$tree/.ci" "$tree/tools" "$tree/bin"
+cp "$HUSK_SOURCE/.ci/run" "$tree/.ci"
+stub() { # FILE TEXT: a program
+    printf '#!/bin/sh\n%s\n' "$2" >"$tree/$1"
+    chmod +x "$tree/$1"
+}
+for tool in install-deps check-layers check-sizes source-files run-tidy; do stub tools/$tool 'exit 0'; done
+for program in cmake ninja clang-format; do stub bin/$program 'exit 0'; done
+stub tools/find-llvm-tool 'echo clang-22'
+stub tools/run-tests 'echo "5 passed, 0 failed, 1 skipped"'
+stub bin/make 'echo "$*: words"; echo "100 passed, ${MAKE_FAILED:-0} failed, 2 skipped"; exit "${MAKE_FAILED:-0}"'
+ci() { # NAME CODE: $out is what it printed
+    local code
+    out=$(PATH=$tree/bin:$PATH "$tree/.ci/run" 2>&1)
+    code=$?
+    same "$1: exit code" $code "$2"
+}
+ci "all pass" 0
+stages=$(sed -n 's/^=== \(.*\) (at [0-9]* s)$/\1/p' <<<"$out" | grep -vxE 'minutes|done')
+checks=$(grep -c . <<<"$stages")
+suites=$(grep -cE '^[0-9]+ passed' <<<"$out")
+check "there are stages" test "$checks" -gt 10
+same "the sum" "$(tail -n 1 <<<"$out" | grep -cE '^[0-9]+ passed, 0 failed, [0-9]+ skipped$')" 1
+check "suites are counted" test "$suites" -gt 4
+minutes=$(sed -n '/^=== minutes/,/^=== done/p' <<<"$out" | grep -E ' [0-9]+\.[0-9]$' | sed -E 's/ +[0-9.]+$//')
+same "each stage has its minutes" "$minutes" "$stages
+all"
+MAKE_FAILED=3 ci "a suite fails" 1
+contains "a suite fails" "$(tail -n 1 <<<"$out")" " passed, "
+check "failures are counted" test "$(tail -n 1 <<<"$out" | awk '{ print $3 }')" -ge 3
+stub tools/check-layers 'exit 1'
+ci "a check fails" 1
+contains "a check fails" "$out" "FAILED: layers"
+stub tools/check-layers 'exit 0'
+stub tools/run-tests 'exit 0'
+ci "a suite ends without a sum" 1
+contains "a suite ends without a sum" "$out" "ended without a sum"
+
+# The table: stage, what it is, minutes; the last row is their sum.
+table=$(sed -n '/^| stage |/,/^$/p' "$HUSK_SOURCE/docs/testing.md" | tail -n +3 | grep '^|')
+rows=$(awk -F ' *[|] *' '$2 != "all" { print $2 }' <<<"$table")
+same "docs/testing.md: the stages" "$rows" "$(sed 's/clang-22/clang/' <<<"$stages")"
+sum=$(awk -F ' *[|] *' '$2 != "all" { tenths += $4 * 10 } END { printf "%.1f", tenths / 10 }' <<<"$table")
+same "docs/testing.md: the sum" "$(awk -F ' *[|] *' '$2 == "all" { print $4 }' <<<"$table")" "$sum"
+check "docs/testing.md: $sum minutes are below 70" awk -v sum="$sum" 'BEGIN { exit !(sum > 5 && sum < 70) }'
+finish
