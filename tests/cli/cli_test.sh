@@ -187,7 +187,7 @@ if command -v objdump >/dev/null; then
 else
     skip "inspect --asm" "no objdump (package binutils)"
 fi
-run "inspect --asm without objdump" 125 env PATH=/nowhere "$husk" inspect --asm portable.husk
+run "inspect --asm without objdump" 125 env PATH=/proc/absent "$husk" inspect --asm portable.husk
 says "inspect --asm without objdump" "binutils"
 run "validate an image" 125 "$husk" validate portable.husk
 head -c 5000 portable.husk >cut.husk

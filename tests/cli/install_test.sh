@@ -37,7 +37,7 @@ same "shared libraries export the interface alone" \
 same "static libraries, too" "$(nm -g --defined-only "$lib/libhusk.a" "$lib/libhusk_compile.a" | awk 'NF == 3 {print $3}' | grep -v '^husk_')" ""
 
 # shellcheck disable=SC2046
-check "pkg-config: compile" cc "$HUSK_SOURCE/examples/hello.c" $(pkg-config --cflags --libs husk husk-compile) -o shared
+check "pkg-config: compile" eval "cc \"\$HUSK_SOURCE/examples/hello.c\" $(pkg-config --cflags --libs husk husk-compile) -o shared"
 ran "pkg-config: run" ./shared
 check "static: compile" cc "$HUSK_SOURCE/examples/hello.c" -I"$prefix/include" "$lib/libhusk_compile.a" "$lib/libhusk.a" \
     -pthread -ldl -o static
