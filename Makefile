@@ -78,7 +78,8 @@ lint: ## format, layers, sizes, clang-tidy
 	@tools/run-tidy $(BUILD)
 
 install: all ## library, headers, command, man pages to PREFIX (/usr/local); DESTDIR is honoured
-	@cmake --install $(BUILD) --prefix $(PREFIX)
+	@umask 022 && cmake --install $(BUILD) --prefix "$(PREFIX)" # all can read it, only its owner can write it
+	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || ! command -v ldconfig >/dev/null || ldconfig # programs find libhusk.so at once
 
 clean: ## remove what was built
 	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-fuzz $(BUILD)-static

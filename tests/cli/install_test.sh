@@ -11,6 +11,7 @@ if grep -qs '^HUSK_SANITIZE:STRING=.' "$HUSK_BUILD/CMakeCache.txt"; then
     skip all "a sanitizer build is not for installing"
     finish
 fi
+rm -f "$HUSK_BUILD/install_manifest.txt" # of another user, after sudo make install
 check "install" cmake --install "$HUSK_BUILD" --prefix "$prefix" >"$scratch/install.log"
 lib=$(dirname "$(find "$prefix" -name 'libhusk.so')")
 export PKG_CONFIG_PATH=$lib/pkgconfig LD_LIBRARY_PATH=$lib
