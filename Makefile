@@ -4,6 +4,8 @@ CMAKE_FLAGS ?=
 PREFIX ?= /usr/local
 LANES ?= unit fake kvm hostile fuzz cli spec apps
 
+unexport CDPATH # scripts ask `cd` for paths; with it, cd prints more
+
 .PHONY: all configure test test-unit test-spec test-apps test-hwkvm test-asan test-tsan bench demo fuzz format lint install clean help
 .DEFAULT_GOAL := all
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # make demo: the main job from beginning to end, on real text, saying what happens as it happens: tools/demo.sh BUILD-DIR
 set -euo pipefail
+unset CDPATH # else cd may print a folder
 source_dir=$(cd "$(dirname "$0")/.." && pwd)
 build=$(cd "${1:-$source_dir/build}" && pwd)
 husk=$build/husk

@@ -114,7 +114,7 @@ cd .. || exit 1
 
 if echo '#include <map>' | "clang++-$number" --target=wasm32-wasi --sysroot=/usr -Wno-deprecated -Werror -x c++ -fsyntax-only - 2>/dev/null; then
     follow "guests.md, C++" < <(block docs/guests.md "## C++")
-    same "guests.md, C++: the program" "$(echo a b a | husk run words.wasm | head -n 1)" "1 lines, 3 words, 6 bytes"
+    same "guests.md, C++: the program" "$(echo a b a | husk run -O0 words.wasm | head -n 1)" "1 lines, 3 words, 6 bytes"
     check "guests.md, C++: lines are kept" grep -qa debug_line words.wasm
 else
     skip "guests.md, C++" "no libc++ of this clang's version for wasm32-wasi (Debian: libc++-$number-dev-wasm32)"
