@@ -19,6 +19,11 @@ contains "a space in the path: a script" "$out" "unit/script                5 pa
 contains "a space in the path: a program has no arguments" "$out" "unit/program               0 passed"
 contains "a space in the path: a fuzz target has its inputs" "$out" "fuzz/thing_replay          7 passed"
 
+# With CDPATH, cd prints where it went; scripts take what they print for a path.
+out=$(cd "$tree" && CDPATH=$scratch:. tools/run-tests build unit 2>&1)
+same "CDPATH: the sum" "$(tail -n 1 <<<"$out")" "5 passed, 0 failed, 0 skipped"
+same "CDPATH: the list of sources" "$(cd "$HUSK_SOURCE" && CDPATH=$scratch:. tools/source-files | grep -vcE '\.[ch]$')" 0
+
 # ---- paths that must be absent ----
 # Below /proc, where nobody can make a folder; any other name can be there.
 found=$(grep -rnE "[\"'= ]/(nonexistent|nowhere|no-such|does-not-exist|missing)\b" "$HUSK_SOURCE/tests" --include='*.c' --include='*.sh' | grep -v '/portable_test.sh:')
