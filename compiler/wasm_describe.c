@@ -1,5 +1,5 @@
 /*
- * compiler/wasm_describe.c: husk_wasm_describe(): the imports and exports of a module as the public API shows
+ * compiler/wasm_describe.c: husk_wasm_describe() and husk_wasm_interface(): the imports and exports of a module as the public API shows
  * them.
  */
 #include <stdlib.h>
@@ -8,6 +8,7 @@
 #include "error.h"
 #include "husk_compile.h"
 #include "module.h"
+#include "name_text.h"
 
 struct name_buffer { /* names in the module have no NUL behind them */
     char *bytes;
@@ -144,6 +145,55 @@ static void describe_info(const struct wasm_module *module, struct husk_wasm_inf
                            memcmp(module->customs[i].name.data, ".debug_line", 11) == 0;
     if (name_bytes)
         memcpy(info->module_name, module->name.data, name_bytes);
+}
+
+/* Of a module that was not validated: every index that describe_kind() follows exists. */
+static bool index_exists(const struct wasm_module *module, enum wasm_kind kind, uint32_t idx) {
+    switch (kind) {
+    case WASM_KIND_FUNC:
+        return idx < module->funcs_count && module->funcs[idx].type_idx < module->types_count;
+    case WASM_KIND_TABLE: return idx < module->tables_count;
+    case WASM_KIND_MEMORY: return idx < module->memories_count;
+    case WASM_KIND_GLOBAL: return idx < module->globals_count;
+    }
+    return false;
+}
+
+static int check_interface(const struct wasm_module *module, struct husk_error *err) {
+    struct name_text shown;
+    for (uint32_t i = 0; i < module->imports_count; i++) {
+        const struct wasm_import *import = &module->imports[i];
+        if (!index_exists(module, import->kind, import->idx))
+            return error_at(err, HUSK_E_INVALID_WASM, import->name.offset,
+                            "the import \"%s\" has a type that does not exist",
+                            name_show(&shown, (const char *)import->name.data, import->name.count));
+    }
+    for (uint32_t i = 0; i < module->exports_count; i++) {
+        const struct wasm_export *export = &module->exports[i];
+        if (!index_exists(module, export->kind, export->idx))
+            return error_at(err, HUSK_E_INVALID_WASM, export->name.offset,
+                            "the export \"%s\" is something that does not exist, or has no type",
+                            name_show(&shown, (const char *)export->name.data, export->name.count));
+    }
+    return 0;
+}
+
+int husk_wasm_interface(const void *wasm, size_t count,
+                        void (*visit)(void *user, bool is_import, const struct husk_extern *item), void *user,
+                        struct husk_error *err) {
+    struct wasm_module *module = NULL;
+    if (!wasm || !visit)
+        return error_set(err, HUSK_E_INVAL, "husk_wasm_interface: a pointer is NULL");
+    int status = wasm_decode(wasm, count, &module, err);
+    if (!status)
+        status = check_interface(module, err);
+    if (!status) {
+        struct describer describer = {.module = module, .visit = visit, .user = user};
+        if (!describe_all(&describer))
+            status = error_set(err, HUSK_E_NOMEM, "out of memory for the names");
+    }
+    wasm_module_free(module);
+    return status;
 }
 
 int husk_wasm_describe(const void *wasm, size_t count,

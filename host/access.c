@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "name_text.h"
 #include "sandbox_internal.h"
 #include "values.h"
 
@@ -50,7 +51,7 @@ static const struct husk_image_global *global_find(const husk_sandbox *sandbox, 
     uint32_t idx = image_export_find(image, export_name, strlen(export_name));
     if (idx != UINT32_MAX && image->exports[idx].kind == HUSK_ABI_GLOBAL)
         return &image->globals[image->exports[idx].idx];
-    error_set(err, HUSK_E_NOT_FOUND, "the module exports no global named \"%.100s\"", export_name);
+    error_set(err, HUSK_E_NOT_FOUND, "the module exports no global named \"%s\"", NAME_SHOWN(export_name));
     return NULL;
 }
 
@@ -70,11 +71,12 @@ int husk_global_set(husk_sandbox *sandbox, const char *export_name, const struct
     if (global == NULL)
         return sandbox->image == NULL ? HUSK_E_STATE : HUSK_E_NOT_FOUND;
     if ((global->flags & HUSK_GLOBAL_MUTABLE) == 0)
-        return error_set(err, HUSK_E_TYPE, "the global \"%.100s\" cannot be changed: it is not mutable",
-                         export_name);
+        return error_set(err, HUSK_E_TYPE, "the global \"%s\" cannot be changed: it is not mutable",
+                         NAME_SHOWN(export_name));
     if (value->type != (husk_type)global->type)
-        return error_set(err, HUSK_E_TYPE, "the global \"%.100s\" is of type %s; %s given", export_name,
-                         husk_type_name((husk_type)global->type), husk_type_name(value->type));
+        return error_set(err, HUSK_E_TYPE, "the global \"%s\" is of type %s; %s given",
+                         NAME_SHOWN(export_name), husk_type_name((husk_type)global->type),
+                         husk_type_name(value->type));
     hotset_written_here(&sandbox->hotset);
     value_to_slot(value, (struct husk_slot *)(void *)arena_span(&sandbox->arena, global->gva,
                                                                 sizeof(struct husk_slot)));

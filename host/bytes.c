@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "name_text.h"
 #include "run.h"
 #include "values.h"
 
@@ -125,7 +126,7 @@ static int find_export(struct exchange *exchange, const char *name, husk_func *r
     char text[160];
     functype_format(&type, text, sizeof text);
     return error_set(exchange->err, HUSK_E_TYPE,
-                     "\"%.80s\" is %s; expected (i32, i32) -> i64, i32 or (i32, i32)", name, text);
+                     "\"%s\" is %s; expected (i32, i32) -> i64, i32 or (i32, i32)", NAME_SHOWN(name), text);
 }
 
 static int call_export(struct exchange *exchange, husk_func func, enum result_form form,
@@ -218,7 +219,7 @@ int husk_call_bytes(husk_sandbox *sandbox, const char *export_name, const void *
     size_t copy_count = 0;
     status = exchange_run(&exchange, export_name, bytes, count, &copy, &copy_count);
     if (status < 0)
-        return error_while(err, status, "calling \"%.100s\" with bytes", export_name);
+        return error_while(err, status, "calling \"%s\" with bytes", NAME_SHOWN(export_name));
     if (status == 0) {
         *ret_bytes = copy;
         *ret_count = copy_count;

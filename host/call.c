@@ -7,6 +7,7 @@
 #include <sys/random.h>
 
 #include "error.h"
+#include "name_text.h"
 #include "run.h"
 #include "values.h"
 
@@ -195,7 +196,7 @@ int husk_call(husk_sandbox *sandbox, const char *export_name, const struct husk_
         return status;
     status =
         husk_call_func(sandbox, func, args, args_count, results, results_count, options, ret_outcome, err);
-    return status != 0 ? error_while(err, status, "calling \"%.100s\"", export_name) : 0;
+    return status != 0 ? error_while(err, status, "calling \"%s\"", NAME_SHOWN(export_name)) : 0;
 }
 
 void husk_interrupt(husk_sandbox *sandbox) {

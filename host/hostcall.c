@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "name_text.h"
 #include "run.h"
 #include "values.h"
 
@@ -69,8 +70,8 @@ static bool caller_finish(struct husk_caller *caller, const struct linked_func *
         return false;
     }
     if (status != 0) {
-        snprintf(caller->message, sizeof caller->message, "host function \"%.80s.%.80s\" failed: %s",
-                 func->def->module, func->def->name, husk_status_text(status));
+        snprintf(caller->message, sizeof caller->message, "host function \"%s.%s\" failed: %s",
+                 NAME_SHOWN(func->def->module), NAME_SHOWN(func->def->name), husk_status_text(status));
         end_trap(sandbox, caller->message, outcome);
         return false;
     }
@@ -78,9 +79,8 @@ static bool caller_finish(struct husk_caller *caller, const struct linked_func *
     const struct husk_functype *type = func->type;
     if (values_check(type->results, type->results_count, results, type->results_count, "result", &err) == 0)
         return true;
-    snprintf(caller->message, sizeof caller->message,
-             "host function \"%.60s.%.60s\" gave a bad result: %.80s", func->def->module, func->def->name,
-             err.message);
+    snprintf(caller->message, sizeof caller->message, "host function \"%s.%s\" gave a bad result: %.80s",
+             NAME_SHOWN(func->def->module), NAME_SHOWN(func->def->name), err.message);
     end_trap(sandbox, caller->message, outcome);
     return false;
 }

@@ -14,6 +14,7 @@
 #include "engine_internal.h"
 #include "error.h"
 #include "image_internal.h"
+#include "name_text.h"
 #include "pages.h"
 #include "sha256.h"
 
@@ -330,9 +331,11 @@ int husk_image_func(const husk_image *image, const char *export_name, husk_func 
                     struct husk_functype *ret_type, struct husk_error *err) {
     uint32_t idx = image_export_find(image, export_name, strlen(export_name));
     if (idx == UINT32_MAX)
-        return error_set(err, HUSK_E_NOT_FOUND, "the module exports nothing named \"%.100s\"", export_name);
+        return error_set(err, HUSK_E_NOT_FOUND, "the module exports nothing named \"%s\"",
+                         NAME_SHOWN(export_name));
     if (image->exports[idx].kind != HUSK_ABI_FUNC)
-        return error_set(err, HUSK_E_NOT_FOUND, "the export \"%.100s\" is not a function", export_name);
+        return error_set(err, HUSK_E_NOT_FOUND, "the export \"%s\" is not a function",
+                         NAME_SHOWN(export_name));
     ret_func->idx = image->exports[idx].idx;
     if (ret_type != NULL)
         *ret_type = image_functype(image, image->funcs[ret_func->idx].type_idx);

@@ -12,6 +12,7 @@
 #include "error.h"
 #include "host_limits.h"
 #include "image_internal.h"
+#include "name_text.h"
 
 struct name_maker {
     const struct husk_image *image;
@@ -75,6 +76,7 @@ static int export_compare(const void *a, const void *b, void *context) {
 }
 
 static int sort_exports(struct husk_image *image, struct husk_error *err) {
+    struct name_text shown;
     for (uint32_t i = 0; i < image->exports_count; i++)
         image->exports_by_name[i] = i;
     if (image->exports_count > 1) /* glibc: merge sort, so no quadratic case for hostile names */
@@ -82,7 +84,8 @@ static int sort_exports(struct husk_image *image, struct husk_error *err) {
     for (uint32_t i = 1; i < image->exports_count; i++) {
         const struct image_name *name = &image->export_names[image->exports_by_name[i]];
         if (name_compare(&image->export_names[image->exports_by_name[i - 1]], name) == 0)
-            return error_set(err, HUSK_E_BAD_IMAGE, "two exports are named \"%.100s\"", name->text);
+            return error_set(err, HUSK_E_BAD_IMAGE, "two exports are named \"%s\"",
+                             name_show(&shown, name->text, name->bytes));
     }
     return 0;
 }

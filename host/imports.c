@@ -11,6 +11,7 @@
 #include "error.h"
 #include "host_limits.h"
 #include "layout.h"
+#include "name_text.h"
 #include "values.h"
 
 #define BUCKETS 256u
@@ -22,6 +23,7 @@ struct husk_imports {
     uint32_t *next; /* in the same bucket */
     uint32_t count, capacity;
     uint32_t buckets[BUCKETS];
+    enum husk_unknown unknown;
 };
 
 int import_group_new(const struct import_group_ops *ops, void *shared, struct import_group **ret_group,
@@ -196,14 +198,16 @@ static int def_new(const husk_imports *imports, const char *module, const char *
         return error_set(err, HUSK_E_INVAL, "an import definition needs a set, a module name and a name");
     struct import_def *def = calloc(1, sizeof *def);
     if (def == NULL)
-        return error_set(err, HUSK_E_NOMEM, "no memory for the definition of %.60s.%.60s", module, name);
+        return error_set(err, HUSK_E_NOMEM, "no memory for the definition of %s.%s", NAME_SHOWN(module),
+                         NAME_SHOWN(name));
     atomic_init(&def->refs, 1);
     def->kind = kind;
     def->module = strdup(module);
     def->name = strdup(name);
     if (def->module == NULL || def->name == NULL) {
         def_discard(def);
-        return error_set(err, HUSK_E_NOMEM, "no memory for the definition of %.60s.%.60s", module, name);
+        return error_set(err, HUSK_E_NOMEM, "no memory for the definition of %s.%s", NAME_SHOWN(module),
+                         NAME_SHOWN(name));
     }
     *ret_def = def;
     return 0;
@@ -221,19 +225,20 @@ static int def_finish(husk_imports *imports, struct import_def *def, int status,
 static int def_set_functype(struct import_def *def, const struct husk_functype *type,
                             struct husk_error *err) {
     if (type->params_count > LIMIT_ARITY || type->results_count > LIMIT_ARITY)
-        return error_set(err, HUSK_E_INVAL, "%.60s.%.60s: more than %u parameters or results", def->module,
-                         def->name, LIMIT_ARITY);
+        return error_set(err, HUSK_E_INVAL, "%s.%s: more than %u parameters or results",
+                         NAME_SHOWN(def->module), NAME_SHOWN(def->name), LIMIT_ARITY);
     def->types = calloc(type->params_count + type->results_count + 1, sizeof *def->types);
     if (def->types == NULL)
-        return error_set(err, HUSK_E_NOMEM, "no memory for the type of %.60s.%.60s", def->module, def->name);
+        return error_set(err, HUSK_E_NOMEM, "no memory for the type of %s.%s", NAME_SHOWN(def->module),
+                         NAME_SHOWN(def->name));
     if (type->params_count > 0)
         memcpy(def->types, type->params, type->params_count * sizeof *def->types);
     if (type->results_count > 0)
         memcpy(def->types + type->params_count, type->results, type->results_count * sizeof *def->types);
     for (size_t i = 0; i < type->params_count + type->results_count; i++) {
         if (!type_is_known(def->types[i]))
-            return error_set(err, HUSK_E_INVAL, "%.60s.%.60s: 0x%x is not a value type", def->module,
-                             def->name, (unsigned)def->types[i]);
+            return error_set(err, HUSK_E_INVAL, "%s.%s: 0x%x is not a value type", NAME_SHOWN(def->module),
+                             NAME_SHOWN(def->name), (unsigned)def->types[i]);
     }
     def->func = (struct husk_functype){.params = def->types,
                                        .params_count = type->params_count,
@@ -320,4 +325,46 @@ int husk_imports_table(husk_imports *imports, const char *module, const char *na
     def->min = min_entries;
     def->max = max_entries;
     return def_finish(imports, def, 0, err);
+}
+
+int husk_imports_unknown(husk_imports *imports, enum husk_unknown unknown, struct husk_error *err) {
+    if (imports == NULL || (unknown != HUSK_UNKNOWN_REFUSED && unknown != HUSK_UNKNOWN_TRAP))
+        return error_set(err, HUSK_E_INVAL, "husk_imports_unknown: no set, or an unknown choice");
+    imports->unknown = unknown;
+    return 0;
+}
+
+enum husk_unknown imports_unknown(const husk_imports *imports) {
+    return imports == NULL ? HUSK_UNKNOWN_REFUSED : imports->unknown;
+}
+
+static int stub_called(husk_caller *caller, void *user, const struct husk_value *args,
+                       struct husk_value *results) {
+    (void)args;
+    (void)results;
+    return husk_caller_fail(caller, "%s", (const char *)user);
+}
+
+int import_stub_new(const struct husk_extern *wanted, const char *message, struct import_def **ret_def,
+                    struct husk_error *err) {
+    struct import_def *def = calloc(1, sizeof *def);
+    if (def == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for a function that stands for an unknown import");
+    atomic_init(&def->refs, 1);
+    def->kind = HUSK_ABI_FUNC;
+    def->fn = stub_called;
+    def->user_free = free;
+    def->user = strdup(message);
+    def->module = strdup(wanted->module); /* up to a NUL: for messages only, nobody looks it up */
+    def->name = strdup(wanted->name);
+    int status = 0;
+    if (def->user == NULL || def->module == NULL || def->name == NULL)
+        status = error_set(err, HUSK_E_NOMEM, "no memory for a function that stands for an unknown import");
+    if (status == 0)
+        status = def_set_functype(def, &wanted->func, err);
+    if (status != 0)
+        import_def_unref(def);
+    else
+        *ret_def = def;
+    return status;
 }

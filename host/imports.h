@@ -83,8 +83,16 @@ void import_def_unref(struct import_def *def); /* NULL is fine */
 struct import_def *imports_find(const husk_imports *imports, const char *module, size_t module_bytes,
                                 const char *name, size_t name_bytes);
 
-/* imports_link.c: resolve every import of the image. ret_defs: one borrowed definition per import, in the image's order; the
- * caller's array of image_imports_count(image) pointers. HUSK_E_LINK names the first import that is missing or of another type. */
+/* NULL: refused. */
+enum husk_unknown imports_unknown(const husk_imports *imports);
+
+/* A definition that belongs to no set, of a function that ends the guest's call with this message (copied). */
+int import_stub_new(const struct husk_extern *wanted, const char *message, struct import_def **ret_def,
+                    struct husk_error *err);
+
+/* imports_link.c: resolve every import of the image. ret_defs: one definition per import, in the image's
+ * order, each with a reference that is the caller's (on failure those found so far); the array of
+ * image_imports_count(image) pointers, all NULL, is the caller's, too. HUSK_E_LINK names the imports that are missing, or the first of another type. */
 int imports_link(const husk_imports *imports, const husk_image *image, struct import_def **ret_defs,
                  struct husk_error *err);
 

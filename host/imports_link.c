@@ -1,16 +1,20 @@
 /*
  * host/imports_link.c: match an image's imports with a set's definitions, by name and type (core specification 2.0, section 3.2.7,
- * import matching). Nothing is changed here: a sandbox is made only once all of them match.
+ * import matching). Nothing is changed here: a sandbox is made only once all of them match, or have a function that traps in their place.
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "error.h"
 #include "image_internal.h"
 #include "imports.h"
+#include "name_text.h"
 #include "values.h"
 
 #define DESCRIPTION_BYTES 160
+#define NAME_PAIR_BYTES (2 * NAME_TEXT_BYTES + 4)
+#define MORE_BYTES 48 /* "; also unknown: ", " and 100000 more" */
 
 static const char *const kind_names[] = {"function", "table", "memory", "global"};
 
@@ -61,29 +65,101 @@ static bool type_matches(const struct husk_extern *have, const struct husk_exter
     return false;
 }
 
-static int link_one(const husk_imports *imports, const struct husk_extern *wanted,
-                    struct import_def **ret_def, struct husk_error *err) {
-    char wanted_text[DESCRIPTION_BYTES], have_text[DESCRIPTION_BYTES];
+/* "module.name" of an import, for messages. */
+static void format_name(const struct husk_extern *wanted, char *text, size_t text_bytes) {
+    struct name_text module, name;
+    snprintf(text, text_bytes, "\"%s.%s\"", name_show(&module, wanted->module, wanted->module_bytes),
+             name_show(&name, wanted->name, wanted->name_bytes));
+}
+
+static int error_unknown(const struct husk_extern *wanted, struct husk_error *err) {
+    char name[NAME_PAIR_BYTES], type[DESCRIPTION_BYTES];
+    format_name(wanted, name, sizeof name);
+    describe_extern(wanted, type);
+    return error_set(err, HUSK_E_LINK,
+                     "unknown import: the module needs %s %s, %s; nothing of that name was defined",
+                     kind_names[wanted->kind], name, type);
+}
+
+static int error_mismatch(const struct husk_extern *wanted, const struct husk_extern *have,
+                          struct husk_error *err) {
+    char name[NAME_PAIR_BYTES], wanted_type[DESCRIPTION_BYTES], have_type[DESCRIPTION_BYTES];
+    format_name(wanted, name, sizeof name);
+    describe_extern(wanted, wanted_type);
+    describe_extern(have, have_type);
+    return error_set(err, HUSK_E_LINK,
+                     "incompatible import type: the module needs %s %s, %s; what was defined is a %s, %s",
+                     kind_names[wanted->kind], name, wanted_type, kind_names[have->kind], have_type);
+}
+
+/* 0 with *ret_def NULL: unknown, and to be replaced by a function that traps. */
+static int find_match(const husk_imports *imports, const struct husk_extern *wanted,
+                      struct import_def **ret_def, struct husk_error *err) {
     struct import_def *def =
         imports_find(imports, wanted->module, wanted->module_bytes, wanted->name, wanted->name_bytes);
-    describe_extern(wanted, wanted_text);
+    *ret_def = def;
+    if (def == NULL && wanted->kind == HUSK_EXTERN_FUNC && imports_unknown(imports) == HUSK_UNKNOWN_TRAP)
+        return 0;
     if (def == NULL)
-        return error_set(err, HUSK_E_LINK,
-                         "unknown import: the module needs %s \"%.60s.%.60s\", %s; nothing of that name was "
-                         "defined",
-                         kind_names[wanted->kind], wanted->module, wanted->name, wanted_text);
+        return error_unknown(wanted, err);
     struct husk_extern have = def_extern(def);
-    if (have.kind == wanted->kind && type_matches(&have, wanted)) {
-        *ret_def = def;
+    if (have.kind == wanted->kind && type_matches(&have, wanted))
+        return 0;
+    return error_mismatch(wanted, &have, err);
+}
+
+int husk_imports_match(const husk_imports *imports, const struct husk_extern *item, struct husk_error *err) {
+    struct import_def *def = NULL;
+    if (item == NULL || item->module == NULL || item->name == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_imports_match: not an import");
+    return find_match(imports, item, &def, err);
+}
+
+static int link_one(const husk_imports *imports, const struct husk_extern *wanted,
+                    struct import_def **ret_def, struct husk_error *err) {
+    struct import_def *def = NULL;
+    int status = find_match(imports, wanted, &def, err);
+    if (status != 0)
+        return status;
+    if (def != NULL) {
+        *ret_def = import_def_ref(def);
         return 0;
     }
-    describe_extern(&have, have_text);
-    return error_set(
-        err, HUSK_E_LINK,
-        "incompatible import type: the module needs %s \"%.60s.%.60s\", %s; what was defined is a "
-        "%s, %s",
-        kind_names[wanted->kind], wanted->module, wanted->name, wanted_text, kind_names[have.kind],
-        have_text);
+    char name[NAME_PAIR_BYTES], message[NAME_PAIR_BYTES + 64];
+    format_name(wanted, name, sizeof name);
+    snprintf(message, sizeof message, "the module called the unknown import %s, which nobody defined", name);
+    return import_stub_new(wanted, message, ret_def, err);
+}
+
+/* Is it missing, rather than of another type? */
+static bool is_missing(const husk_imports *imports, const struct husk_extern *wanted) {
+    return imports_find(imports, wanted->module, wanted->module_bytes, wanted->name, wanted->name_bytes) ==
+               NULL &&
+           husk_imports_match(imports, wanted, NULL) != 0;
+}
+
+/* The message names the import `first`; the others that are missing are added, as many as fit. */
+static void add_missing(const husk_imports *imports, const husk_image *image, uint32_t first,
+                        struct husk_error *err) {
+    uint32_t unnamed = 0, named = 0;
+    size_t used = err == NULL ? 0 : strlen(err->message);
+    for (uint32_t i = first + 1; err != NULL && i < image->imports_count; i++) {
+        struct husk_extern wanted;
+        char name[NAME_PAIR_BYTES];
+        husk_image_import(image, i, &wanted);
+        if (!is_missing(imports, &wanted))
+            continue;
+        format_name(&wanted, name, sizeof name);
+        if (unnamed > 0 || used + strlen(name) + MORE_BYTES > sizeof err->message) {
+            unnamed++;
+            continue;
+        }
+        snprintf(err->message + used, sizeof err->message - used, "%s%s",
+                 named++ == 0 ? "; also unknown: " : ", ", name);
+        used += strlen(err->message + used);
+    }
+    if (unnamed > 0)
+        snprintf(err->message + used, sizeof err->message - used, " and %u more", unnamed);
 }
 
 int imports_link(const husk_imports *imports, const husk_image *image, struct import_def **ret_defs,
@@ -92,8 +168,11 @@ int imports_link(const husk_imports *imports, const husk_image *image, struct im
         struct husk_extern wanted;
         husk_image_import(image, i, &wanted);
         int status = link_one(imports, &wanted, &ret_defs[i], err);
-        if (status != 0)
-            return status;
+        if (status == 0)
+            continue;
+        if (status == HUSK_E_LINK && is_missing(imports, &wanted))
+            add_missing(imports, image, i, err);
+        return status;
     }
     return 0;
 }

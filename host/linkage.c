@@ -97,6 +97,8 @@ int linkage_init(struct linkage *linkage, const husk_image *image, const husk_im
     int status = imports_link(imports, image, found, err);
     if (status == 0)
         status = linkage_make(linkage, image, found, depth_max, err);
+    for (uint32_t i = 0; i < image->imports_count; i++)
+        import_def_unref(found[i]); /* the linkage has references of its own */
     free(found);
     if (status != 0)
         linkage_done(linkage);

@@ -100,6 +100,15 @@ struct husk_error {
 HUSK_API const char *husk_status_name(int status);
 HUSK_API const char *husk_status_text(int status);
 
+/* A name from a module (struct husk_extern, struct husk_frame) for a person or a terminal, as all
+ * messages of this library show names: on one line, and with nothing that is not seen. As in a string
+ * of the text format: \\ and \" stand for a backslash and a quotation mark, and \hh for each byte of
+ * control characters, white space other than U+0020, zero-width, bidirectional and other ignorable
+ * characters, and what is not UTF-8. Letters that look alike are not told apart.
+ * Writes at most out_bytes - 1 bytes, never half an escape or character, and a NUL; out may be NULL if
+ * out_bytes is 0. Returns the bytes of the whole, without the NUL. Any thread. */
+HUSK_API size_t husk_name_escape(const char *name, size_t name_bytes, char *out, size_t out_bytes);
+
 /* ---- Values ------------------------------------------------------------------------------------------------------- */
 
 /* Numbers as in the wasm binary format (core specification 2.0, section 5.3). */
@@ -268,6 +277,21 @@ HUSK_API int husk_imports_table(husk_imports *imports, const char *module, const
                                 husk_type elem_type, uint64_t min_entries, uint64_t max_entries,
                                 struct husk_error *err);
 
+/* What becomes of imports that the set does not define when a sandbox is made or loaded. REFUSED, the
+ * default: HUSK_E_LINK. TRAP: a function of the type that the module declares takes its place, which ends
+ * the guest's call with HUSK_TRAP_HOST_FUNCTION and a message that names the import; a module that never
+ * calls it runs. Unknown globals, memories and tables stay refused, because every value that could be
+ * made up for them would let the module compute something else. So do imports that the set defines with
+ * another type. */
+enum husk_unknown { HUSK_UNKNOWN_REFUSED, HUSK_UNKNOWN_TRAP };
+HUSK_API int husk_imports_unknown(husk_imports *imports, enum husk_unknown unknown, struct husk_error *err);
+
+/* Would this import of a module be linked? For modules that are not compiled yet, with
+ * husk_wasm_interface() of husk_compile.h. `imports` may be NULL. HUSK_E_LINK: it is missing or of another
+ * type; the message says which. HUSK_E_INVAL: `item` is NULL or no import. */
+HUSK_API int husk_imports_match(const husk_imports *imports, const struct husk_extern *item,
+                                struct husk_error *err);
+
 /* WASI preview 1 (wasi_snapshot_preview1 and, for old toolchains, wasi_unstable). */
 struct husk_wasi_options {
     size_t size;
@@ -305,7 +329,7 @@ struct husk_sandbox_options {
     { .size = sizeof(struct husk_sandbox_options) }
 
 /* A fresh instance of the image in a VM of its own. No guest code runs yet. `imports` may be NULL; what it defines is
- * resolved now (the set may be freed afterwards). HUSK_E_LINK names the import that is missing or of another type.
+ * resolved now (the set may be freed afterwards). HUSK_E_LINK names the imports that are missing, or one of another type.
  * `image` may be a snapshot. NULL: an empty sandbox, to be loaded later (husk_sandbox_load()). */
 HUSK_API int husk_sandbox_new(husk_engine *engine, husk_image *image, const husk_imports *imports,
                               const struct husk_sandbox_options *options, husk_sandbox **ret_sandbox,

@@ -57,6 +57,15 @@ HUSK_API int husk_wasm_describe(const void *wasm, size_t count,
                                 void (*visit)(void *user, bool is_import, const struct husk_extern *item),
                                 void *user, struct husk_wasm_info *ret_info, struct husk_error *err);
 
+/* The imports and exports alone, as husk_wasm_describe() shows them, at a small part of its cost: the
+ * sections are decoded, and function bodies not looked at. So a module that passes need not be valid;
+ * husk_compile() finds that. HUSK_E_INVALID_WASM only if an import or export has a type, or is something,
+ * that does not exist; else HUSK_E_BAD_WASM, HUSK_E_UNSUPPORTED, HUSK_E_LIMIT, HUSK_E_NOMEM, before
+ * anything is visited. With husk_imports_match() it tells what a module lacks before it is compiled. */
+HUSK_API int husk_wasm_interface(const void *wasm, size_t count,
+                                 void (*visit)(void *user, bool is_import, const struct husk_extern *item),
+                                 void *user, struct husk_error *err);
+
 /* Write a module as text, close to the text format, with the byte offset of every instruction. `write` gets pieces of UTF-8
  * text and returns 0 to go on; another number ends the printing and is returned. The module need not be valid, but must be well-formed:
  * errors of husk_validate() other than HUSK_E_INVALID_WASM. */

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "name_text.h"
 #include "read.h"
 
 #define PIECE_MAX 256 /* longest text of one print_format() */
@@ -32,18 +33,12 @@ void print_format(struct printer *printer, const char *format, ...) {
     }
 }
 
-/* Control characters of ASCII and Latin-1 (U+0080 to U+009F, in UTF-8 c2 80 to c2 9f), quotes and backslashes. */
-static bool needs_escape(const struct wasm_bytes *name, uint32_t i) {
-    uint8_t byte = name->data[i];
-    bool is_c1_lead = byte == 0xc2 && i + 1 < name->count && name->data[i + 1] < 0xa0;
-    bool is_c1_tail = i > 0 && name->data[i - 1] == 0xc2 && byte >= 0x80 && byte < 0xa0;
-    return byte < 0x20 || byte == 0x7f || byte == '"' || byte == '\\' || is_c1_lead || is_c1_tail;
-}
-
 void print_name(struct printer *printer, struct wasm_bytes name) {
+    char character[13];
     print_format(printer, "\"");
-    for (uint32_t i = 0; i < name.count; i++) {
-        print_format(printer, needs_escape(&name, i) ? "\\%02x" : "%c", name.data[i]);
+    for (uint32_t i = 0; i < name.count;) {
+        i += (uint32_t)name_escape_character((const char *)name.data + i, name.count - i, character);
+        print_format(printer, "%s", character);
     }
     print_format(printer, "\"");
 }

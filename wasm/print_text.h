@@ -17,7 +17,7 @@ struct printer {
 
 void print_format(struct printer *printer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void print_flush(struct printer *printer);
-/* In quotes; what could confuse a terminal is escaped. */
+/* In quotes, escaped as husk_name_escape() does. */
 void print_name(struct printer *printer, struct wasm_bytes name);
 /* The instruction with its immediates, without offset or newline. */
 void print_instr(struct printer *printer, const struct wasm_instr *instr);
