@@ -13,27 +13,19 @@
 /* One husk_call_bytes() in progress. */
 struct exchange {
     husk_sandbox *sandbox;
-    uint64_t wall_end_ns, cpu_end_ns;
+    struct call_limits limits; /* of the whole */
     struct husk_outcome *outcome;
     struct husk_error *err;
 };
 
 enum result_form { RESULT_PACKED_I64, RESULT_POINTER_TO_PAIR, RESULT_TWO_I32 };
 
-static uint64_t time_left(uint64_t end, uint64_t now) {
-    return end > now ? end - now : 1;
-}
-
-/* Call with the time that is left of the whole. 0: returned. 1: ended otherwise (see the outcome). Else a status. */
+/* 0: returned. 1: ended otherwise (see the outcome). Else a status. */
 static int exchange_call(struct exchange *exchange, husk_func func, const struct husk_value *args,
                          size_t args_count, struct husk_value *results, size_t results_count) {
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
-    if (exchange->wall_end_ns != UINT64_MAX)
-        options.wall_ns = time_left(exchange->wall_end_ns, clock_ns(CLOCK_MONOTONIC));
-    if (exchange->cpu_end_ns != UINT64_MAX)
-        options.cpu_ns = time_left(exchange->cpu_end_ns, clock_ns(CLOCK_THREAD_CPUTIME_ID));
-    int status = husk_call_func(exchange->sandbox, func, args, args_count, results, results_count, &options,
-                                exchange->outcome, exchange->err);
+    const struct call_values values = {args, args_count, results, results_count};
+    int status =
+        call_within(exchange->sandbox, func, &values, &exchange->limits, exchange->outcome, exchange->err);
     return status != 0 ? status : exchange->outcome->kind == HUSK_RETURNED ? 0 : 1;
 }
 
@@ -206,15 +198,10 @@ int husk_call_bytes(husk_sandbox *sandbox, const char *export_name, const void *
     if (sandbox == NULL || export_name == NULL || ret_bytes == NULL || ret_count == NULL ||
         ret_outcome == NULL || (bytes == NULL && count > 0))
         return error_set(err, HUSK_E_INVAL, "husk_call_bytes: a NULL argument");
-    struct call_limits limits;
-    int status = call_limits_make(options, &limits, err);
+    struct exchange exchange = {.sandbox = sandbox, .outcome = ret_outcome, .err = err};
+    int status = call_limits_make(options, &exchange.limits, err);
     if (status != 0)
         return status;
-    struct exchange exchange = {.sandbox = sandbox,
-                                .wall_end_ns = limits.wall_end_ns,
-                                .cpu_end_ns = limits.cpu_end_ns,
-                                .outcome = ret_outcome,
-                                .err = err};
     char *copy = NULL;
     size_t copy_count = 0;
     status = exchange_run(&exchange, export_name, bytes, count, &copy, &copy_count);

@@ -24,6 +24,8 @@ int call_limits_make(const struct husk_call_options *options, struct call_limits
     if (options->size < sizeof(size_t))
         return error_set(err, HUSK_E_INVAL, "husk_call_options.size is not set (use HUSK_CALL_OPTIONS_INIT)");
     memcpy(&copy, options, options->size < sizeof copy ? options->size : sizeof copy);
+    ret_limits->wall_ns = copy.wall_ns;
+    ret_limits->cpu_ns = copy.cpu_ns;
     if (copy.wall_ns != 0)
         ret_limits->wall_end_ns = end_after(clock_ns(CLOCK_MONOTONIC), copy.wall_ns);
     if (copy.cpu_ns != 0) {
@@ -136,6 +138,61 @@ static int restored_run(husk_sandbox *sandbox, const struct call_limits *limits,
     return status != 0 ? error_while(err, status, "calling husk_restored()") : 0;
 }
 
+/* What has to run before the call itself; 0 and another outcome than HUSK_RETURNED: it must not be made. */
+static int prepare_run(husk_sandbox *sandbox, const struct call_limits *limits,
+                       struct husk_outcome *ret_outcome, struct husk_error *err) {
+    int status = 0;
+    outcome_begin(ret_outcome, HUSK_RETURNED);
+    if (sandbox->frame != NULL)
+        return 0; /* a nested call: the one around it did that */
+    if (sandbox->start == SANDBOX_NOT_STARTED)
+        status = start_run(sandbox, limits, ret_outcome, err);
+    if (status == 0 && ret_outcome->kind == HUSK_RETURNED && sandbox->owes_restored_call)
+        status = restored_run(sandbox, limits, ret_outcome, err);
+    return status;
+}
+
+static int check_call(const husk_sandbox *sandbox, husk_func func, const struct call_values *values,
+                      struct husk_error *err) {
+    int status = check_state(sandbox, err);
+    if (status == 0)
+        status = check_func(sandbox, func, err);
+    if (status != 0)
+        return status;
+    struct husk_functype type = image_functype(sandbox->image, sandbox->image->funcs[func.idx].type_idx);
+    status = values_check(type.params, type.params_count, values->args, values->args_count, "argument", err);
+    if (status == 0 && values->results_count != type.results_count)
+        status = error_set(err, HUSK_E_TYPE, "room for %zu results given; the function has %zu",
+                           values->results_count, type.results_count);
+    return status;
+}
+
+static int call_checked(husk_sandbox *sandbox, husk_func func, const struct call_values *values,
+                        const struct call_limits *limits, struct husk_outcome *ret_outcome,
+                        struct husk_error *err) {
+    int status = prepare_run(sandbox, limits, ret_outcome, err);
+    if (status != 0 || ret_outcome->kind != HUSK_RETURNED)
+        return status;
+    const struct husk_image_func *row = &sandbox->image->funcs[func.idx];
+    const struct husk_image_type *thunks = &sandbox->image->types[row->type_idx];
+    struct husk_slot *slots = sandbox->arena.mailbox->call_slots;
+    for (size_t i = 0; i < values->args_count; i++)
+        value_to_slot(&values->args[i], &slots[i]);
+    status = run_call(sandbox, thunks->thunk_gva, row->code_gva, limits, ret_outcome, err);
+    if (status != 0 || ret_outcome->kind != HUSK_RETURNED)
+        return status;
+    struct husk_functype type = image_functype(sandbox->image, row->type_idx);
+    for (size_t i = 0; i < values->results_count; i++)
+        values->results[i] = value_from_slot(type.results[i], &slots[i]);
+    return 0;
+}
+
+int call_within(husk_sandbox *sandbox, husk_func func, const struct call_values *values,
+                const struct call_limits *limits, struct husk_outcome *ret_outcome, struct husk_error *err) {
+    int status = check_call(sandbox, func, values, err);
+    return status != 0 ? status : call_checked(sandbox, func, values, limits, ret_outcome, err);
+}
+
 int husk_call_func(husk_sandbox *sandbox, husk_func func, const struct husk_value *args, size_t args_count,
                    struct husk_value *results, size_t results_count, const struct husk_call_options *options,
                    struct husk_outcome *ret_outcome, struct husk_error *err) {
@@ -143,42 +200,11 @@ int husk_call_func(husk_sandbox *sandbox, husk_func func, const struct husk_valu
     if (sandbox == NULL || ret_outcome == NULL || (args == NULL && args_count > 0) ||
         (results == NULL && results_count > 0))
         return error_set(err, HUSK_E_INVAL, "husk_call: a NULL argument");
-    int status = check_state(sandbox, err);
-    if (status == 0)
-        status = check_func(sandbox, func, err);
-    if (status != 0)
-        return status;
-    const husk_image *image = sandbox->image;
-    const struct husk_image_func *row = &image->funcs[func.idx];
-    struct husk_functype type = image_functype(image, row->type_idx);
-    status = values_check(type.params, type.params_count, args, args_count, "argument", err);
-    if (status == 0 && results_count != type.results_count)
-        status = error_set(err, HUSK_E_TYPE, "room for %zu results given; the function has %zu",
-                           results_count, type.results_count);
+    const struct call_values values = {args, args_count, results, results_count};
+    int status = check_call(sandbox, func, &values, err);
     if (status == 0)
         status = call_limits_make(options, &limits, err);
-    if (status == 0 && sandbox->start == SANDBOX_NOT_STARTED && sandbox->frame == NULL) {
-        status = start_run(sandbox, &limits, ret_outcome, err);
-        if (status == 0 && ret_outcome->kind != HUSK_RETURNED)
-            return 0;
-    }
-    if (status == 0 && sandbox->owes_restored_call && sandbox->frame == NULL) {
-        status = restored_run(sandbox, &limits, ret_outcome, err);
-        if (status == 0 && ret_outcome->kind != HUSK_RETURNED)
-            return 0;
-    }
-    if (status != 0)
-        return status;
-    struct husk_slot *slots = sandbox->arena.mailbox->call_slots;
-    for (size_t i = 0; i < args_count; i++)
-        value_to_slot(&args[i], &slots[i]);
-    status =
-        run_call(sandbox, image->types[row->type_idx].thunk_gva, row->code_gva, &limits, ret_outcome, err);
-    if (status != 0 || ret_outcome->kind != HUSK_RETURNED)
-        return status;
-    for (size_t i = 0; i < results_count; i++)
-        results[i] = value_from_slot(type.results[i], &slots[i]);
-    return 0;
+    return status != 0 ? status : call_checked(sandbox, func, &values, &limits, ret_outcome, err);
 }
 
 int husk_call(husk_sandbox *sandbox, const char *export_name, const struct husk_value *args,

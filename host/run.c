@@ -9,6 +9,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "error.h"
 #include "ports.h"
@@ -41,26 +42,56 @@ void outcome_violation(husk_sandbox *sandbox, struct husk_outcome *outcome, cons
     backtrace_fill(sandbox, outcome);
 }
 
+/* 300 ms, 1.5 s: in the largest unit that gives at least 1. */
+static void format_duration(uint64_t ns, char *text, size_t text_bytes) {
+    static const struct {
+        const char *name;
+        double ns;
+    } units[] = {{"s", 1e9}, {"ms", 1e6}, {"us", 1e3}, {"ns", 1}};
+    size_t i = 0;
+    while (i + 1 < sizeof units / sizeof units[0] && (double)ns < units[i].ns)
+        i++;
+    snprintf(text, text_bytes, "%.10g %s", (double)ns / units[i].ns, units[i].name);
+}
+
+/* Whose deadline it is that has passed: this call's, or one's around it; NULL: nobody's. */
+static const struct watch *watch_due(const husk_sandbox *sandbox) {
+    for (const struct call_frame *frame = sandbox->frame; frame != NULL; frame = frame->parent)
+        if (frame->is_watched && atomic_load(&frame->watch.is_due))
+            return &frame->watch;
+    return NULL;
+}
+
+static void format_limit(const struct watch *watch, char text[CUT_LIMIT_BYTES]) {
+    char duration[32];
+    format_duration(watch->is_due_by_cpu ? watch->cpu_ns : watch->wall_ns, duration, sizeof duration);
+    snprintf(text, CUT_LIMIT_BYTES, ": %s limit of %s", watch->is_due_by_cpu ? "CPU" : "wall", duration);
+}
+
 static void outcome_cut(husk_sandbox *sandbox, enum husk_outcome_kind kind, bool did_run,
                         struct husk_outcome *outcome) {
+    char limit[CUT_LIMIT_BYTES] = "";
+    if (kind == HUSK_DEADLINE)
+        format_limit(watch_due(sandbox), limit);
     outcome_begin(outcome, kind);
-    snprintf(outcome->message, sizeof outcome->message, "%s%s",
+    snprintf(outcome->message, sizeof outcome->message, "%s%s%s",
              kind == HUSK_DEADLINE ? "the call's time limit was reached" : "the call was interrupted",
-             did_run ? "" : " before the guest ran");
+             did_run ? "" : " before the guest ran", limit);
     if (!did_run)
         return;
     outcome->is_poisoned = true;
     sandbox_poison(sandbox, kind == HUSK_DEADLINE ? POISON_DEADLINE : POISON_INTERRUPT);
     backtrace_fill(sandbox, outcome);
+    /* The calls around it end, too, and say the same. */
+    for (struct call_frame *frame = sandbox->frame->parent; frame != NULL; frame = frame->parent)
+        memcpy(frame->cut_limit, limit, sizeof limit);
 }
 
 /* Must this call end? A call inside another one ends when that must end. */
 static bool is_cut(const husk_sandbox *sandbox, enum husk_outcome_kind *ret_kind) {
-    for (const struct call_frame *frame = sandbox->frame; frame != NULL; frame = frame->parent) {
-        if (frame->is_watched && atomic_load(&frame->watch.is_due)) {
-            *ret_kind = HUSK_DEADLINE;
-            return true;
-        }
+    if (watch_due(sandbox) != NULL) {
+        *ret_kind = HUSK_DEADLINE;
+        return true;
     }
     if (atomic_load(&sandbox->is_interrupted)) {
         *ret_kind = HUSK_INTERRUPTED;
@@ -121,7 +152,8 @@ static bool resume_after_host(husk_sandbox *sandbox, struct call_frame *frame, s
                                : sandbox->poisoned_by == POISON_INTERRUPT ? HUSK_INTERRUPTED
                                                                           : HUSK_GUEST_VIOLATION);
         outcome->is_poisoned = true;
-        snprintf(outcome->message, sizeof outcome->message, "a call made by a host function was cut off");
+        snprintf(outcome->message, sizeof outcome->message, "a call made by a host function was cut off%s",
+                 frame->cut_limit);
         return false;
     }
     frame->regs.rip = sandbox->image->note.resume_gva;
@@ -211,6 +243,7 @@ static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame, const st
         return HUSK_E_STATE;
     frame->parent = parent;
     frame->was_nested = false;
+    frame->cut_limit[0] = 0;
     hotset_written_here(&sandbox->hotset); /* first: the arguments are in the mailbox already */
     frame->is_watched = limits->wall_end_ns != UINT64_MAX || limits->cpu_end_ns != UINT64_MAX;
     if (frame->is_watched) {
@@ -218,6 +251,9 @@ static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame, const st
         frame->watch.wall_end_ns = limits->wall_end_ns;
         frame->watch.cpu_end_ns = limits->cpu_end_ns;
         frame->watch.cpu_clock = limits->cpu_clock;
+        frame->watch.wall_ns = limits->wall_ns;
+        frame->watch.cpu_ns = limits->cpu_ns;
+        frame->watch.is_due_by_cpu = false;
         atomic_init(&frame->watch.is_due, false);
         int status = watchdog_add(&sandbox->engine->watchdog, &frame->watch, err);
         if (status != 0)

@@ -12,11 +12,24 @@ struct call_limits {
     uint64_t wall_end_ns; /* CLOCK_MONOTONIC; UINT64_MAX: none */
     uint64_t cpu_end_ns;  /* of cpu_clock; UINT64_MAX: none */
     clockid_t cpu_clock;
+    uint64_t wall_ns, cpu_ns; /* what the caller asked for, for messages */
+};
+
+/* Arguments and room for results. */
+struct call_values {
+    const struct husk_value *args;
+    size_t args_count;
+    struct husk_value *results;
+    size_t results_count;
 };
 
 /* call.c: the options' limits, from now on; `options` may be NULL. Clocks are read only for limits that are set. */
 int call_limits_make(const struct husk_call_options *options, struct call_limits *ret_limits,
                      struct husk_error *err);
+
+/* call.c: husk_call_func() with limits that were made before, for what calls several times on one budget. */
+int call_within(husk_sandbox *sandbox, husk_func func, const struct call_values *values,
+                const struct call_limits *limits, struct husk_outcome *ret_outcome, struct husk_error *err);
 
 /* Call code_gva by its thunk; arguments and results are in the mailbox's call slots. Returns 0 with the outcome, or a status
  * if the VM itself failed (then the sandbox is poisoned). */

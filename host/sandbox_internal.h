@@ -19,13 +19,16 @@
 #include "sizing.h"
 
 /* A running call. Nested calls (guest → host function → guest) form a chain. */
+#define CUT_LIMIT_BYTES 64u /* ": CPU limit of 1.234567891e+10 s" */
+
 struct call_frame {
     struct call_frame *parent;
     struct watch watch;
     uint64_t kicked_before; /* what kicker_enter() gave */
     bool is_watched;
     bool was_nested; /* a nested call ran while this one was in a host function: registers must be put back */
-    struct vm_regs regs; /* at the host call that is being served */
+    struct vm_regs regs;             /* at the host call that is being served */
+    char cut_limit[CUT_LIMIT_BYTES]; /* ": limit" whose passing cut off a call inside this one; or "" */
 };
 
 /* Why nothing but a restore, an unload or freeing is possible. */

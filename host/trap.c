@@ -8,6 +8,10 @@
 #include "run.h"
 #include "x86.h"
 
+#define FOUR_GIB (1ull << 32)
+#define GUEST_STACK_NEAR_BYTES (64ull << 20) /* frames of that size are rare */
+#define GUEST_STACK_OFFSET_BYTES 65536ull    /* from the stack pointer to a local variable */
+
 const char *trap_message(enum husk_trap trap) {
     switch ((int)trap) {
 #define HUSK_TRAP(name, number, text)                                                                        \
@@ -48,6 +52,29 @@ static uint32_t memory_of(const husk_sandbox *sandbox, uint64_t address) {
     return address >= base && address - base < HUSK_MEM_WINDOW_BYTES ? (uint32_t)idx : UINT32_MAX;
 }
 
+/* Compilers of C and the like keep a stack in the memory, which grows down from a global of the module. Where that
+ * global has passed 0, addresses wrap around, to just below 4 GiB, or just above with the offset of an instruction.
+ * Other causes (an index below 0 from a null pointer) are less common. */
+static bool is_below_guest_stack(const husk_sandbox *sandbox, uint64_t address) {
+    const husk_image *image = sandbox->image;
+    bool has_stack_pointer = false;
+    for (uint32_t i = 0; i < image->globals_count && !has_stack_pointer; i++)
+        has_stack_pointer =
+            image->globals[i].type == HUSK_I32 && (image->globals[i].flags & HUSK_GLOBAL_MUTABLE) != 0;
+    return has_stack_pointer && address >= FOUR_GIB - GUEST_STACK_NEAR_BYTES &&
+           address < FOUR_GIB + GUEST_STACK_OFFSET_BYTES;
+}
+
+static void describe_access(const husk_sandbox *sandbox, uint32_t mem_idx, uint64_t address, char *text,
+                            size_t text_bytes) {
+    snprintf(text, text_bytes, ": address 0x%llx; the memory has %llu bytes%s", (unsigned long long)address,
+             (unsigned long long)sandbox->arena.memories[mem_idx].bytes,
+             is_below_guest_stack(sandbox, address)
+                 ? "; so near to 4 GiB, the guest's own stack may have overflowed (larger: "
+                   "-Wl,-z,stack-size=BYTES at link time)"
+                 : "");
+}
+
 static void classify_page_fault(husk_sandbox *sandbox, const struct vm_exit *exit, uint64_t rip,
                                 struct husk_outcome *outcome) {
     uint64_t stack_limit = HUSK_STACK_TOP_GVA - sandbox->arena.stack_bytes;
@@ -65,10 +92,8 @@ static void classify_page_fault(husk_sandbox *sandbox, const struct vm_exit *exi
     }
     outcome_trap(sandbox, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS, outcome);
     size_t used = strlen(outcome->message);
-    snprintf(outcome->message + used, sizeof outcome->message - used,
-             ": address 0x%llx; the memory has %llu bytes",
-             (unsigned long long)(exit->cr2 - husk_mem_gva(mem_idx)),
-             (unsigned long long)sandbox->arena.memories[mem_idx].bytes);
+    describe_access(sandbox, mem_idx, exit->cr2 - husk_mem_gva(mem_idx), outcome->message + used,
+                    sizeof outcome->message - used);
 }
 
 /* `ud1l imm(%eax), %eax`: 67 0f b9 40 imm8 (abi/trap.def). Read from the image, which the guest cannot change. */

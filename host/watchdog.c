@@ -42,6 +42,7 @@ static uint64_t watchdog_scan(struct watchdog *watchdog, uint64_t now) {
             continue;
         uint64_t due = watch_due_ns(watch, now);
         if (due <= now) {
+            watch->is_due_by_cpu = watch->wall_end_ns > now;
             atomic_store(&watch->is_due, true);
             kicker_kick(watch->kicker);
         } else if (due < next) {

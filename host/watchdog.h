@@ -25,7 +25,9 @@ struct watch {
     uint64_t wall_end_ns; /* CLOCK_MONOTONIC; UINT64_MAX: no limit */
     uint64_t cpu_end_ns;  /* of cpu_clock; UINT64_MAX: no limit */
     clockid_t cpu_clock;
-    atomic_bool is_due; /* set before the kick */
+    uint64_t wall_ns, cpu_ns; /* the limits as the caller gave them, for messages */
+    bool is_due_by_cpu;       /* which of the two; set before is_due */
+    atomic_bool is_due;       /* set before the kick */
 };
 
 struct watchdog {
