@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 static void error_format(struct husk_error *err, int status, int sys_errno, uint64_t offset,
                          const char *format, va_list args) {
@@ -56,6 +57,10 @@ int error_sys(struct husk_error *err, int sys_errno, const char *format, ...) {
     va_end(args);
     const char *text = strerrordesc_np(sys_errno); /* unlike strerror(), safe from any thread */
     error_append(err, ": %s", text != NULL ? text : "unknown error");
+    struct rlimit limit;
+    if (sys_errno == EFBIG && getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+        error_append(err, " (this process has a file size limit of %llu bytes, see ulimit -f)",
+                     (unsigned long long)limit.rlim_cur);
     return status;
 }
 

@@ -14,7 +14,8 @@ int error_set(struct husk_error *err, int status, const char *format, ...)
 /* With a byte offset in the input. */
 int error_at(struct husk_error *err, int status, uint64_t offset, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-/* With errno, whose text is appended (": No space left on device"). Status HUSK_E_NOMEM if sys_errno is
+/* With errno, whose text is appended (": No space left on device"); for EFBIG with the limit of
+ * RLIMIT_FSIZE, if there is one: it holds for anonymous files, too. Status HUSK_E_NOMEM if sys_errno is
  * ENOMEM, else HUSK_E_SYS. */
 int error_sys(struct husk_error *err, int sys_errno, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -21,8 +21,9 @@ enum cli_exit {
     CLI_OK = 0,
     CLI_INVALID = 1, /* validate: the module is not valid; doctor: something needed is missing */
     CLI_USAGE = 2,
-    CLI_TIMEOUT = 124,     /* as timeout(1) */
-    CLI_ERROR = 125,       /* husk itself failed: file, compiler, KVM, … */
+    CLI_UNSUPPORTED = 3, /* validate: the module needs what husk does not support, or is beyond its limits */
+    CLI_TIMEOUT = 124,   /* as timeout(1) */
+    CLI_ERROR = 125,     /* husk itself failed: file, compiler, KVM, … */
     CLI_INTERRUPTED = 130, /* 128 + SIGINT; or 128 + the signal that it was */
     CLI_TRAP = 134,        /* 128 + SIGABRT: what a native program that aborts gives a shell */
     CLI_VIOLATION = 139    /* 128 + SIGSEGV: the image did what no compiled module does */
@@ -40,6 +41,7 @@ struct report {
 };
 /* "husk COMMAND: message"; returns CLI_ERROR. */
 int report_error(const struct report *report, const char *path, const struct husk_error *err);
+void report_warning(const struct report *report, const char *what, const struct husk_error *cause);
 int report_usage(const struct report *report, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The option that getopt_long() did not understand. */
 int report_bad_option(const struct report *report, char **argv);
@@ -48,10 +50,14 @@ int report_outcome(const struct report *report, const struct husk_outcome *outco
 /* A JSON string of `count` bytes, quoted and escaped; bytes that are not UTF-8 become U+FFFD. */
 void json_string(FILE *out, const char *text, size_t count);
 void json_text(FILE *out, const char *text);
-/* A name for people: control characters and what is not UTF-8 are escaped, for it goes to a terminal. */
+/* A name from a module, as husk_name_escape() shows it. */
 void put_name(FILE *out, const char *name, size_t count);
-/* Standard output may be a full disk: flush and check. Returns code, or CLI_ERROR. */
+/* A message or a path: the same, but backslashes and quotation marks stay. Names in messages are escaped already. */
+void put_text(FILE *out, const char *text);
+/* Standard output may be a full disk: flush and check. Returns code, or CLI_ERROR. Does not return if nobody reads it any more. */
 int finish_output(const struct report *report, int code);
+/* Nobody reads standard output any more (husk … | head): quietly, as other programs end then, whether the signal is ignored or not. */
+void end_by_sigpipe(void) __attribute__((noreturn));
 
 /* ---- stats.c: some lines, "husk: …" ---- */
 void print_engine_stats(FILE *out, const husk_engine *engine);
@@ -89,6 +95,26 @@ int check_output(const struct report *report, const char *input_path, const char
 int cli_error(struct husk_error *err, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* ---- externs.c ---- */
+void extern_text(FILE *out, const struct husk_extern *item); /* a line, indented */
+void extern_json(FILE *out, const struct husk_extern *item); /* an object */
+/* Imports (they have a module) and exports of one file. */
+struct externs {
+    struct husk_extern **items;
+    size_t count;
+};
+/* Of an image; image NULL: of the module in input->bytes, which is decoded and not validated. */
+int externs_load(struct externs *ret_externs, const struct input *input, const husk_image *image,
+                 struct husk_error *err);
+void externs_done(struct externs *externs);
+/* The exported function of this name, or NULL. */
+const struct husk_extern *externs_func(const struct externs *externs, const char *name, size_t count);
+/* The names of exported functions, as many as fit: "a, b and 5 more"; "" if there are none. */
+void externs_list_funcs(const struct externs *externs, char *out, size_t out_bytes);
+#define LIST_MORE_BYTES 32 /* of these, for " and 100000 more" */
+/* A name as inspect prints it: undo \\, \" and \hh. out has room for strlen(text) + 1 bytes; a NUL is added. False: another escape. */
+bool parse_name(const char *text, char *out, size_t *ret_count);
+
 /* ---- store.c ---- */
 struct compile_request {
     struct husk_compile_options options;
@@ -106,6 +132,9 @@ struct compile_result {
 bool cache_dir(char *out, size_t out_bytes);
 /* -O N, --cpu NAME: fill in the request; false if the text is not understood. */
 bool parse_opt_level(const char *text, int *ret_level);
+/* --compile-cpu-limit TIME, --compile-memory-limit SIZE: getopt_long()'s numbers for them, and taking one. */
+enum { OPT_COMPILE_CPU_LIMIT = 512, OPT_COMPILE_MEMORY_LIMIT };
+int take_compile_limit(const struct report *report, struct compile_request *request, int option);
 /* Compile with a progress line on a terminal. A cache that cannot be used is a warning. */
 int compile_input(const struct report *report, const struct input *input, struct compile_request *request,
                   struct compile_result *ret_result, struct husk_error *err);

@@ -23,6 +23,8 @@ static const struct option compile_options[] = {
     {"strict", no_argument, NULL, OPT_STRICT},
     {"strict-traps", no_argument, NULL, OPT_STRICT_TRAPS},
     {"threads", required_argument, NULL, OPT_THREADS},
+    {"compile-cpu-limit", required_argument, NULL, OPT_COMPILE_CPU_LIMIT},
+    {"compile-memory-limit", required_argument, NULL, OPT_COMPILE_MEMORY_LIMIT},
     {"json", no_argument, NULL, OPT_JSON},
     {NULL, 0, NULL, 0},
 };
@@ -46,6 +48,8 @@ static int take_option(struct compile *compile, int option, char **argv) {
     case OPT_CPU: compile->request.options.cpu = optarg; return CLI_OK;
     case OPT_STRICT: compile->request.options.strict = true; return CLI_OK;
     case OPT_STRICT_TRAPS: return report_usage(&compile->report, "--strict-traps is now --strict");
+    case OPT_COMPILE_CPU_LIMIT:
+    case OPT_COMPILE_MEMORY_LIMIT: return take_compile_limit(&compile->report, &compile->request, option);
     case OPT_THREADS: return take_threads(compile);
     case OPT_JSON: compile->report.is_json = true; return CLI_OK;
     default: return report_bad_option(&compile->report, argv);
@@ -121,12 +125,28 @@ static const struct option validate_options[] = {
     {NULL, 0, NULL, 0},
 };
 
-static bool is_verdict(int status) {
-    return status == HUSK_E_BAD_WASM || status == HUSK_E_INVALID_WASM || status == HUSK_E_UNSUPPORTED ||
-           status == HUSK_E_LIMIT;
+/* What a status says of the module: CLI_ERROR if nothing. */
+static int verdict(int status) {
+    switch (status) {
+    case HUSK_OK: return CLI_OK;
+    case HUSK_E_UNSUPPORTED:
+    case HUSK_E_LIMIT: return CLI_UNSUPPORTED;
+    case HUSK_E_BAD_WASM:
+    case HUSK_E_BAD_IMAGE: /* a native program */
+    case HUSK_E_INVALID_WASM: return CLI_INVALID;
+    default: return CLI_ERROR;
+    }
 }
 
-/* 0: valid; 1: not; CLI_ERROR: could not be read. */
+/* Of several files the worst counts: not read, not valid, not supported, valid. */
+static int worse(int a, int b) {
+    static const int order[] = {CLI_ERROR, CLI_INVALID, CLI_UNSUPPORTED};
+    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
+        if (a == order[i] || b == order[i])
+            return order[i];
+    return CLI_OK;
+}
+
 static int validate_one(const struct report *report, const char *path) {
     struct husk_error err = {.offset = HUSK_NO_OFFSET};
     struct input input;
@@ -140,7 +160,7 @@ static int validate_one(const struct report *report, const char *path) {
     }
     if (status) {
         report_error(report, path, &err);
-        return is_verdict(status) ? CLI_INVALID : CLI_ERROR;
+        return verdict(status);
     }
     if (report->is_json) {
         fputs("{\"file\":", stdout);
@@ -166,9 +186,7 @@ int cmd_validate(int argc, char **argv) {
     if (optind == argc)
         return report_usage(&report, "which file?");
     for (int i = optind; i < argc; i++) {
-        int one = validate_one(&report, argv[i]);
-        if (one > code)
-            code = one;
+        code = worse(code, validate_one(&report, argv[i]));
     }
     return finish_output(&report, code);
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,82 +40,17 @@ static const struct option inspect_options[] = {
 
 /* ---- Imports and exports ---- */
 
-static const char *kind_name(enum husk_extern_kind kind) {
-    switch (kind) {
-    case HUSK_EXTERN_FUNC: return "func";
-    case HUSK_EXTERN_TABLE: return "table";
-    case HUSK_EXTERN_MEMORY: return "memory";
-    case HUSK_EXTERN_GLOBAL: return "global";
-    }
-    return "?";
-}
-
-static void extern_text(const struct husk_extern *item) {
-    printf("  %-6s ", kind_name(item->kind));
-    if (item->module) {
-        put_name(stdout, item->module, item->module_bytes);
-        fputc('.', stdout);
-    }
-    put_name(stdout, item->name, item->name_bytes);
-    fputs(": ", stdout);
-    switch (item->kind) {
-    case HUSK_EXTERN_FUNC: print_functype(stdout, &item->func); break;
-    case HUSK_EXTERN_GLOBAL:
-        printf("%s%s", item->is_mutable ? "mut " : "", husk_type_name(item->type));
-        break;
-    case HUSK_EXTERN_TABLE: printf("%s, ", husk_type_name(item->type)); /* fall through */
-    case HUSK_EXTERN_MEMORY:
-        printf("%" PRIu64, item->min);
-        if (item->has_max)
-            printf(" to %" PRIu64, item->max);
-        fputs(item->kind == HUSK_EXTERN_MEMORY ? " pages of 64 KiB" : " entries", stdout);
-        break;
-    }
-    fputc('\n', stdout);
-}
-
-static void types_json(const char *key, const husk_type *types, size_t count) {
-    printf(",\"%s\":[", key);
-    for (size_t i = 0; i < count; i++)
-        printf("%s\"%s\"", i ? "," : "", husk_type_name(types[i]));
-    fputc(']', stdout);
-}
-
-static void extern_json(const struct husk_extern *item) {
-    printf("{\"kind\":\"%s\"", kind_name(item->kind));
-    if (item->module) {
-        fputs(",\"module\":", stdout);
-        json_string(stdout, item->module, item->module_bytes);
-    }
-    fputs(",\"name\":", stdout);
-    json_string(stdout, item->name, item->name_bytes);
-    if (item->kind == HUSK_EXTERN_FUNC) {
-        types_json("params", item->func.params, item->func.params_count);
-        types_json("results", item->func.results, item->func.results_count);
-    } else if (item->kind == HUSK_EXTERN_GLOBAL) {
-        printf(",\"type\":\"%s\",\"mutable\":%s", husk_type_name(item->type),
-               item->is_mutable ? "true" : "false");
-    } else {
-        if (item->kind == HUSK_EXTERN_TABLE)
-            printf(",\"type\":\"%s\"", husk_type_name(item->type));
-        printf(",\"min\":%" PRIu64, item->min);
-        if (item->has_max)
-            printf(",\"max\":%" PRIu64, item->max);
-    }
-    fputc('}', stdout);
-}
-
 static void list_item(struct inspect *inspect, bool is_import, const struct husk_extern *item) {
     if (is_import != inspect->is_listing_imports)
         return;
     if (inspect->report.is_json) {
         if (inspect->listed)
             fputc(',', stdout);
-        extern_json(item);
+        extern_json(stdout, item);
     } else {
         if (!inspect->listed)
             puts(is_import ? "imports" : "exports");
-        extern_text(item);
+        extern_text(stdout, item);
     }
     inspect->listed++;
 }
@@ -220,9 +156,12 @@ static int inspect_module(struct inspect *inspect, const struct input *input, st
     return status;
 }
 
+/* No HUSK_E_…: finish_output() says it. */
+#define STDOUT_FAILED 1
+
 static int write_stdout(void *user, const char *text, size_t count) {
     (void)user;
-    return fwrite(text, 1, count, stdout) == count ? 0 : HUSK_E_SYS;
+    return fwrite(text, 1, count, stdout) == count ? 0 : STDOUT_FAILED;
 }
 
 /* ---- Images ---- */
@@ -285,21 +224,36 @@ static int inspect_image(struct inspect *inspect, const struct input *input, str
 
 /* ---- Disassembly ---- */
 
+/* With SIGPIPE as at the start, so that a reader that has gone ends it quietly. 0, or an errno. */
+static int spawn_objdump(const char *program, char *path, pid_t *ret_pid) {
+    char *args[] = {(char *)(uintptr_t)program, "-d", "--no-show-raw-insn", path, NULL};
+    posix_spawnattr_t attributes;
+    sigset_t pipe;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    int number = posix_spawnattr_init(&attributes);
+    if (number)
+        return number;
+    number = posix_spawnattr_setsigdefault(&attributes, &pipe);
+    if (!number)
+        number = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+    if (!number)
+        number = posix_spawnp(ret_pid, program, NULL, &attributes, args, environ);
+    posix_spawnattr_destroy(&attributes);
+    return number;
+}
+
 /* An image is an ELF file: objdump reads it. A module is compiled first. */
 static int run_objdump(int fd, struct husk_error *err) {
-    static char *const programs[] = {"objdump", "llvm-objdump", "llvm-objdump-22"};
+    static const char *const programs[] = {"objdump", "llvm-objdump", "llvm-objdump-22"};
     char path[64];
     int number = ENOENT, exit_status = 0;
     pid_t pid = -1;
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd); /* spawned with fd open: not O_CLOEXEC */
     fflush(stdout);
-    for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]) && pid < 0; i++) {
-        char *args[] = {programs[i], "-d", "--no-show-raw-insn", path, NULL};
-        number = posix_spawnp(&pid, programs[i], NULL, NULL, args, environ);
-        if (number != 0)
-            pid = -1;
-    }
-    if (pid < 0)
+    for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]) && number != 0; i++)
+        number = spawn_objdump(programs[i], path, &pid);
+    if (number != 0)
         return cli_error(err, HUSK_E_NOT_FOUND,
                          "--asm needs objdump, which cannot be started (%s); install binutils",
                          strerror(number));
@@ -308,6 +262,8 @@ static int run_objdump(int fd, struct husk_error *err) {
             return cli_error(err, HUSK_E_SYS, "cannot wait for objdump: %s", strerror(errno));
     if (WIFEXITED(exit_status) && WEXITSTATUS(exit_status) == 0)
         return HUSK_OK;
+    if (WIFSIGNALED(exit_status) && WTERMSIG(exit_status) == SIGPIPE)
+        end_by_sigpipe();
     return cli_error(err, HUSK_E_SYS, "objdump failed");
 }
 
@@ -377,7 +333,7 @@ static int inspect_file(struct inspect *inspect) {
         status = inspect_input(inspect, &input, &err);
         input_done(&input);
     }
-    return status ? report_error(&inspect->report, inspect->path, &err) : CLI_OK;
+    return status < 0 ? report_error(&inspect->report, inspect->path, &err) : CLI_OK;
 }
 
 int cmd_inspect(int argc, char **argv) {

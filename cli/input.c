@@ -54,23 +54,24 @@ static int read_up_to(int fd, size_t wanted, struct input *input, size_t *capaci
     return HUSK_OK;
 }
 
-/* The text format starts with a parenthesis, after blanks and comments. */
-static bool looks_like_wat(const uint8_t *bytes, size_t count) {
-    size_t at = 0;
-    while (at < count) {
-        if (bytes[at] == ' ' || bytes[at] == '\t' || bytes[at] == '\n' || bytes[at] == '\r') {
-            at++;
-        } else if (at + 1 < count && bytes[at] == ';' && bytes[at + 1] == ';') {
-            const uint8_t *newline = memchr(bytes + at, '\n', count - at);
-            at = newline ? (size_t)(newline - bytes) : count;
-        } else {
-            return bytes[at] == '(';
-        }
-    }
-    return false;
+static const uint8_t elf_magic[4] = {0x7f, 'E', 'L', 'F'};
+
+/* Images are ELF executables for x86-64 at a fixed place: bytes 4 (class), 16 (type) and 18 (machine). */
+static bool is_image_header(const uint8_t *bytes) {
+    return bytes[4] == 2 && bytes[16] == 2 && bytes[17] == 0 && bytes[18] == 62 && bytes[19] == 0;
 }
 
-static const uint8_t elf_magic[4] = {0x7f, 'E', 'L', 'F'};
+/* The decoder knows what people give by mistake. */
+static int foreign_error(const struct input *input, struct husk_error *err) {
+    static const char prefix[] = "magic header not detected: this is ";
+    struct husk_error decoder_err;
+    husk_validate(input->bytes, input->count, &decoder_err);
+    if (strncmp(decoder_err.message, prefix, sizeof(prefix) - 1) != 0 ||
+        strstr(decoder_err.message, "not WebAssembly (") != NULL)
+        return cli_error(err, HUSK_E_BAD_WASM,
+                         "is neither a wasm module (starts with \"\\0asm\") nor a husk image");
+    return cli_error(err, HUSK_E_BAD_WASM, "is %s", decoder_err.message + sizeof(prefix) - 1);
+}
 
 static int input_classify(struct input *input, struct husk_error *err) {
     static const uint8_t component[4] = {0x0d, 0, 1, 0};
@@ -88,13 +89,13 @@ static int input_classify(struct input *input, struct husk_error *err) {
     }
     if (input->count >= 4 && memcmp(bytes, elf_magic, 4) == 0) {
         input->kind = INPUT_IMAGE;
+        if (input->count >= 20 && !is_image_header(bytes))
+            return cli_error(err, HUSK_E_BAD_IMAGE,
+                             "is a native program, library or object file (ELF), neither a wasm module nor a "
+                             "husk image");
         return HUSK_OK;
     }
-    if (looks_like_wat(bytes, input->count))
-        return cli_error(err, HUSK_E_BAD_WASM,
-                         "looks like WebAssembly text; convert it with: wat2wasm FILE.wat");
-    return cli_error(err, HUSK_E_BAD_WASM,
-                     "is neither a wasm module (starts with \"\\0asm\") nor a husk image");
+    return foreign_error(input, err);
 }
 
 /* The first bytes say what it is; the rest is read if it is needed: image files are mapped, not read. */

@@ -2,49 +2,61 @@
  * cli/report.c: how errors, traps and results are worded, as text on standard error or as JSON on standard
  * output.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 
-/* Bytes of the UTF-8 sequence at text, or 0 (The Unicode Standard, table 3-7). */
-static size_t utf8_bytes(const unsigned char *text, size_t count) {
+/* Bytes of the UTF-8 sequence at text, or 0; *ret_code_point (The Unicode Standard, table 3-7). */
+static size_t utf8_bytes(const unsigned char *text, size_t count, uint32_t *ret_code_point) {
+    static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
     unsigned char first = text[0];
-    size_t bytes = first < 0x80   ? 1
-                   : first < 0xc2 ? 0
-                   : first < 0xe0 ? 2
-                   : first < 0xf0 ? 3
-                   : first < 0xf5 ? 4
-                                  : 0;
-    if (bytes == 0 || bytes > count)
+    size_t bytes = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    if (bytes == 0 || bytes > count || first > 0xf4)
         return 0;
-    for (size_t i = 1; i < bytes; i++)
+    uint32_t code = bytes == 1 ? first : first & (0x7fu >> bytes);
+    for (size_t i = 1; i < bytes; i++) {
         if ((text[i] & 0xc0) != 0x80)
             return 0;
-    if (first == 0xe0 && text[1] < 0xa0)
+        code = code << 6 | (text[i] & 0x3fu);
+    }
+    if (code < least[bytes] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
         return 0;
-    if (first == 0xed && text[1] > 0x9f)
-        return 0;
-    if (first == 0xf0 && text[1] < 0x90)
-        return 0;
-    if (first == 0xf4 && text[1] > 0x8f)
-        return 0;
+    *ret_code_point = code;
     return bytes;
+}
+
+/* Does this character show itself? Quotation marks and backslashes do. */
+static bool is_seen(const unsigned char *text, size_t bytes) {
+    char escaped[16];
+    return *text == '"' || *text == '\\' ||
+           husk_name_escape((const char *)text, bytes, escaped, sizeof(escaped)) == bytes;
+}
+
+static void json_escape(FILE *out, uint32_t code_point) {
+    if (code_point >= 0x10000) {
+        fprintf(out, "\\u%04x", 0xd800 + ((code_point - 0x10000) >> 10));
+        code_point = 0xdc00 + ((code_point - 0x10000) & 0x3ff);
+    }
+    fprintf(out, "\\u%04x", code_point);
 }
 
 void json_string(FILE *out, const char *text, size_t count) {
     fputc('"', out);
     for (size_t i = 0; i < count;) {
         const unsigned char *at = (const unsigned char *)text + i;
-        size_t bytes = utf8_bytes(at, count - i);
-        if (bytes == 0)
-            fputs("\\ufffd", out);
+        uint32_t code_point = 0xfffd;
+        size_t bytes = utf8_bytes(at, count - i, &code_point);
+        if (bytes == 0 || !is_seen(at, bytes))
+            json_escape(out, code_point);
         else if (*at == '"' || *at == '\\')
             fprintf(out, "\\%c", *at);
-        else if (*at < 0x20 || *at == 0x7f)
-            fprintf(out, "\\u%04x", *at);
         else
             fwrite(at, 1, bytes, out);
         i += bytes ? bytes : 1;
@@ -59,19 +71,30 @@ void json_text(FILE *out, const char *text) {
         fputs("null", out);
 }
 
-void put_name(FILE *out, const char *name, size_t count) {
+/* Character by character: one may become four escapes. */
+static void put_escaped(FILE *out, const char *text, size_t count, bool is_name) {
     for (size_t i = 0; i < count;) {
-        const unsigned char *at = (const unsigned char *)name + i;
-        size_t bytes = utf8_bytes(at, count - i);
-        bool is_control =
-            *at < 0x20 || *at == 0x7f || (bytes == 2 && at[0] == 0xc2 && at[1] < 0xa0); /* C0, DEL, C1 */
-        if (bytes == 0 || is_control)
-            for (size_t k = 0; k < (bytes ? bytes : 1); k++)
-                fprintf(out, "\\%02x", at[k]);
+        char escaped[16];
+        uint32_t code_point;
+        size_t bytes = utf8_bytes((const unsigned char *)text + i, count - i, &code_point);
+        if (bytes == 0)
+            bytes = 1;
+        husk_name_escape(text + i, bytes, escaped, sizeof(escaped));
+        bool is_quoting = text[i] == '"' || text[i] == '\\';
+        if (is_quoting && !is_name)
+            fputc(text[i], out);
         else
-            fwrite(at, 1, bytes, out);
-        i += bytes ? bytes : 1;
+            fputs(escaped, out);
+        i += bytes;
     }
+}
+
+void put_name(FILE *out, const char *name, size_t count) {
+    put_escaped(out, name, count, true);
+}
+
+void put_text(FILE *out, const char *text) {
+    put_escaped(out, text, strlen(text), false);
 }
 
 int report_error(const struct report *report, const char *path, const struct husk_error *err) {
@@ -89,10 +112,10 @@ int report_error(const struct report *report, const char *path, const struct hus
     }
     fprintf(stderr, "husk %s: ", report->command);
     if (path) {
-        put_name(stderr, path, strlen(path));
+        put_text(stderr, path);
         fputs(": ", stderr);
     }
-    put_name(stderr, err->message, strlen(err->message));
+    put_text(stderr, err->message);
     bool says_where = strstr(err->message, "at offset 0x") != NULL; /* the wasm validator's messages do */
     if (err->offset != HUSK_NO_OFFSET && !says_where)
         fprintf(stderr, " (at offset %#" PRIx64 ")", err->offset);
@@ -100,12 +123,20 @@ int report_error(const struct report *report, const char *path, const struct hus
     return CLI_ERROR;
 }
 
+void report_warning(const struct report *report, const char *what, const struct husk_error *cause) {
+    fprintf(stderr, "husk %s: warning: %s: ", report->command, what);
+    put_text(stderr, cause->message);
+    fputc('\n', stderr);
+}
+
 int report_usage(const struct report *report, const char *format, ...) {
     va_list args;
-    fprintf(stderr, "husk %s: ", report->command);
+    char text[2048];
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(text, sizeof(text), format, args);
     va_end(args);
+    fprintf(stderr, "husk %s: ", report->command);
+    put_text(stderr, text);
     fprintf(stderr, "\nTry 'husk %s --help'.\n", report->command);
     return CLI_USAGE;
 }
@@ -147,7 +178,7 @@ static int outcome_code(const struct husk_outcome *outcome) {
 
 static void frame_json(const struct husk_frame *frame) {
     printf("{\"func\":%" PRIu32 ",\"name\":", frame->func_idx);
-    json_text(stdout, frame->func_name ? frame->func_name : "");
+    json_string(stdout, frame->func_name ? frame->func_name : "", frame->func_name_bytes);
     if (frame->wasm_offset != HUSK_NO_OFFSET)
         printf(",\"offset\":%" PRIu64, frame->wasm_offset);
     if (frame->file) {
@@ -155,6 +186,8 @@ static void frame_json(const struct husk_frame *frame) {
         json_text(stdout, frame->file);
         printf(",\"line\":%" PRIu32 ",\"column\":%" PRIu32, frame->line, frame->column);
     }
+    if (frame->repeats)
+        printf(",\"repeats\":%" PRIu32, frame->repeats);
     fputs("}", stdout);
 }
 
@@ -175,18 +208,22 @@ static void outcome_json(const struct husk_outcome *outcome) {
     printf("],\"frames_total\":%" PRIu32 "}\n", outcome->frames_total);
 }
 
-/* 2: fib(func 12) at 0x1f3 (fib.c:14:3) */
-static void frame_text(uint32_t idx, const struct husk_frame *frame) {
-    fprintf(stderr, "  %2" PRIu32 ": ", idx);
-    if (frame->func_name && frame->func_name[0])
-        put_name(stderr, frame->func_name, strlen(frame->func_name));
+static void frame_name(const struct husk_frame *frame) {
+    if (frame->func_name && frame->func_name_bytes)
+        put_name(stderr, frame->func_name, frame->func_name_bytes);
     else
         fprintf(stderr, "<func %" PRIu32 ">", frame->func_idx);
+}
+
+/* 2: fib at 0x1f3 (fib.c:14:3) */
+static void frame_text(uint32_t number, const struct husk_frame *frame) {
+    fprintf(stderr, "  %2" PRIu32 ": ", number);
+    frame_name(frame);
     if (frame->wasm_offset != HUSK_NO_OFFSET && frame->wasm_offset != 0) /* 0: an imported function */
         fprintf(stderr, " at %#" PRIx64, frame->wasm_offset);
     if (frame->file) {
         fputs(" (", stderr);
-        put_name(stderr, frame->file, strlen(frame->file));
+        put_text(stderr, frame->file);
         if (frame->line)
             fprintf(stderr, ":%" PRIu32, frame->line);
         if (frame->line && frame->column)
@@ -194,6 +231,54 @@ static void frame_text(uint32_t idx, const struct husk_frame *frame) {
         fputs(")", stderr);
     }
     fputc('\n', stderr);
+}
+
+static bool is_same_frame(const struct husk_frame *a, const struct husk_frame *b) {
+    return a->func_idx == b->func_idx && a->wasm_offset == b->wasm_offset && a->repeats == 0 &&
+           b->repeats == 0;
+}
+
+/* How many of the frames from `at` on are the `period` frames at `at`, over and over; these included. */
+static uint32_t run_of(const struct husk_outcome *outcome, uint32_t at, uint32_t period) {
+    uint32_t end = at + period;
+    while (end < outcome->frames_count &&
+           is_same_frame(&outcome->frames[end], &outcome->frames[end - period]))
+        end++;
+    return (end - at) / period * period;
+}
+
+/* Functions that call each other in a circle of at most 8: shown once, if the circle is run through three times. Returns how many of the
+ * listed frames that were, at least 1. */
+static uint32_t frames_text(const struct husk_outcome *outcome, uint32_t at, uint32_t number) {
+    uint32_t period = 1;
+    while (period <= 8 && (at + period > outcome->frames_count || run_of(outcome, at, period) < 3 * period))
+        period++;
+    if (period > 8) {
+        const struct husk_frame *frame = &outcome->frames[at];
+        frame_text(number, frame);
+        if (frame->repeats) {
+            fprintf(stderr, "      … %" PRIu32 " more of ", frame->repeats);
+            frame_name(frame);
+            fputc('\n', stderr);
+        }
+        return 1;
+    }
+    uint32_t count = run_of(outcome, at, period);
+    for (uint32_t i = 0; i < period; i++)
+        frame_text(number + i, &outcome->frames[at + i]);
+    fprintf(stderr, "      … %" PRIu32 " more of the same %" PRIu32 "\n", count - period, period);
+    return count;
+}
+
+static void backtrace_text(const struct husk_outcome *outcome) {
+    uint32_t number = 0;
+    for (uint32_t at = 0; at < outcome->frames_count;) {
+        uint32_t next = at + frames_text(outcome, at, number);
+        for (; at < next; at++)
+            number += 1 + outcome->frames[at].repeats;
+    }
+    if (outcome->frames_total > number)
+        fprintf(stderr, "  … %" PRIu32 " more\n", outcome->frames_total - number);
 }
 
 int report_outcome(const struct report *report, const struct husk_outcome *outcome) {
@@ -204,18 +289,39 @@ int report_outcome(const struct report *report, const struct husk_outcome *outco
     if (outcome->kind == HUSK_RETURNED || outcome->kind == HUSK_EXITED)
         return outcome_code(outcome);
     fprintf(stderr, "husk %s: %s", report->command, outcome->kind == HUSK_TRAPPED ? "trap: " : "");
-    put_name(stderr, outcome->message, strlen(outcome->message));
+    put_text(stderr, outcome->message);
     fputc('\n', stderr);
-    for (uint32_t i = 0; i < outcome->frames_count; i++)
-        frame_text(i, &outcome->frames[i]);
-    if (outcome->frames_total > outcome->frames_count)
-        fprintf(stderr, "  … %" PRIu32 " more\n", outcome->frames_total - outcome->frames_count);
+    backtrace_text(outcome);
     return outcome_code(outcome);
 }
 
+void end_by_sigpipe(void) {
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    sigset_t pipe;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    (void)sigaction(SIGPIPE, &action, NULL);
+    (void)sigprocmask(SIG_UNBLOCK, &pipe, NULL);
+    (void)raise(SIGPIPE);
+    _exit(128 + SIGPIPE);
+}
+
+/* A pipe or socket without a reader, now; stdio does not keep the errno of a write that failed. */
+static bool has_no_reader(int fd) {
+    struct pollfd state = {.fd = fd, .events = POLLOUT};
+    return poll(&state, 1, 0) == 1 && (state.revents & POLLERR) != 0;
+}
+
 int finish_output(const struct report *report, int code) {
+    errno = 0;
     if (fflush(stdout) == 0 && !ferror(stdout))
         return code;
-    fprintf(stderr, "husk %s: cannot write to standard output\n", report->command);
+    int number = errno; /* 0: an earlier write failed */
+    if (has_no_reader(STDOUT_FILENO))
+        end_by_sigpipe();
+    fprintf(stderr, "husk %s: cannot write to standard output%s%s\n", report->command, number ? ": " : "",
+            number == EFBIG ? "the file size limit (ulimit -f) is reached"
+            : number        ? strerror(number)
+                            : "");
     return CLI_ERROR;
 }

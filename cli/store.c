@@ -1,6 +1,7 @@
 /*
  * cli/store.c: compiling modules, with the cache and with a progress line when it takes longer than a moment.
  */
+#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -35,6 +36,18 @@ bool parse_opt_level(const char *text, int *ret_level) {
     return true;
 }
 
+int take_compile_limit(const struct report *report, struct compile_request *request, int option) {
+    struct husk_compile_options *options = &request->options;
+    if (option == OPT_COMPILE_CPU_LIMIT) {
+        if (parse_duration(optarg, &options->cpu_limit_ns) && options->cpu_limit_ns > 0)
+            return CLI_OK;
+        return report_usage(report, "--compile-cpu-limit wants a time such as 30m or 3600, not '%s'", optarg);
+    }
+    if (parse_size(optarg, &options->memory_limit_bytes) && options->memory_limit_bytes > 0)
+        return CLI_OK;
+    return report_usage(report, "--compile-memory-limit wants a size such as 16G, not '%s'", optarg);
+}
+
 static void progress_show(void *user, uint32_t done, uint32_t total) {
     struct progress *progress = user;
     uint64_t now = now_ns();
@@ -43,7 +56,7 @@ static void progress_show(void *user, uint32_t done, uint32_t total) {
     progress->shown_ns = now + PROGRESS_EVERY_NS;
     progress->is_shown = true;
     fputs("\r\033[Khusk: compiling ", stderr);
-    put_name(stderr, progress->path, strlen(progress->path));
+    put_text(stderr, progress->path);
     fprintf(stderr, ": %u of %u functions", (unsigned)done, (unsigned)total);
     fflush(stderr);
 }
@@ -83,8 +96,7 @@ int compile_input(const struct report *report, const struct input *input, struct
     if (status)
         return status;
     if (warning.status && !report->is_json)
-        fprintf(stderr, "husk %s: warning: the compiled module is not cached: %s\n", report->command,
-                warning.message);
+        report_warning(report, "the compiled module is not cached", &warning);
     result.ns = now_ns() - start;
     *ret_result = result;
     return HUSK_OK;

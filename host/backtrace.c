@@ -55,19 +55,38 @@ static void find_line(const husk_image *image, struct husk_frame *frame) {
     frame->column = row->column;
 }
 
-static void add_frame(const husk_image *image, const struct husk_image_code_row *row,
+/* Is it the same as the frame before it, and that one listed? Deep recursion must not hide what called it. */
+static bool repeats_last(const struct husk_image_code_row *row, const struct husk_outcome *outcome,
+                         uint32_t listed_count) {
+    if (listed_count == 0 || listed_count != outcome->frames_total)
+        return false;
+    const struct husk_frame *last = &outcome->frames[outcome->frames_count - 1];
+    return row->func_idx != HUSK_FUNC_INIT && last->func_idx == row->func_idx &&
+           last->wasm_offset == row->wasm_offset;
+}
+
+/* listed_count: the frames that outcome->frames stands for. */
+static void add_frame(const husk_image *image, const struct husk_image_code_row *row, uint32_t *listed_count,
                       struct husk_outcome *outcome) {
+    const bool is_repeat = repeats_last(row, outcome, *listed_count);
     outcome->frames_total++;
-    if (outcome->frames_count == HUSK_FRAMES_MAX)
+    if (!is_repeat && outcome->frames_count == HUSK_FRAMES_MAX)
         return;
+    ++*listed_count;
+    if (is_repeat) {
+        outcome->frames[outcome->frames_count - 1].repeats++;
+        return;
+    }
     struct husk_frame *frame = &outcome->frames[outcome->frames_count++];
     *frame = (struct husk_frame){.func_idx = row->func_idx, .func_name = "", .wasm_offset = row->wasm_offset};
     if (row->func_idx == HUSK_FUNC_INIT) {
         frame->func_name = "(initialisation)";
+        frame->func_name_bytes = strlen(frame->func_name);
         frame->wasm_offset = HUSK_NO_OFFSET;
         return;
     }
     frame->func_name = image->func_names[row->func_idx].text;
+    frame->func_name_bytes = image->func_names[row->func_idx].bytes;
     if (row->func_idx < image->imported_count[HUSK_ABI_FUNC])
         frame->wasm_offset = HUSK_NO_OFFSET; /* the stub of a host function */
     else
@@ -89,6 +108,7 @@ void backtrace_fill(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     const struct husk_image_code_row *code = NULL;
     const struct husk_image_unwind_row *row = NULL;
     struct vm_regs regs;
+    uint32_t listed_count = 0;
     sandbox->ops->get_regs(sandbox->vm, &regs);
     uint64_t pc = regs.rip, rsp = regs.rsp, rbp = regs.rbp, last_look = 0;
     for (uint32_t steps = 0; steps < LIMIT_BACKTRACE_FRAMES; steps++) {
@@ -100,7 +120,7 @@ void backtrace_fill(husk_sandbox *sandbox, struct husk_outcome *outcome) {
             last_look = look;
         }
         if (code != NULL && code->func_idx != HUSK_FUNC_RUNTIME) /* memcpy and so on: the caller counts */
-            add_frame(image, code, outcome);
+            add_frame(image, code, &listed_count, outcome);
         if (row == NULL || row->cfa_offset == 0)
             break;
         uint64_t cfa = (row->cfa_base != 0 ? rbp : rsp) + row->cfa_offset;

@@ -327,17 +327,23 @@ void husk_image_info(const husk_image *image, struct husk_image_info *ret_info) 
         ret_info->table_entries += image->table_sizes[i];
 }
 
-int husk_image_func(const husk_image *image, const char *export_name, husk_func *ret_func,
-                    struct husk_functype *ret_type, struct husk_error *err) {
-    uint32_t idx = image_export_find(image, export_name, strlen(export_name));
+int husk_image_func_n(const husk_image *image, const char *name, size_t name_bytes, husk_func *ret_func,
+                      struct husk_functype *ret_type, struct husk_error *err) {
+    struct name_text shown;
+    uint32_t idx = image_export_find(image, name, name_bytes);
     if (idx == UINT32_MAX)
         return error_set(err, HUSK_E_NOT_FOUND, "the module exports nothing named \"%s\"",
-                         NAME_SHOWN(export_name));
+                         name_show(&shown, name, name_bytes));
     if (image->exports[idx].kind != HUSK_ABI_FUNC)
         return error_set(err, HUSK_E_NOT_FOUND, "the export \"%s\" is not a function",
-                         NAME_SHOWN(export_name));
+                         name_show(&shown, name, name_bytes));
     ret_func->idx = image->exports[idx].idx;
     if (ret_type != NULL)
         *ret_type = image_functype(image, image->funcs[ret_func->idx].type_idx);
     return 0;
+}
+
+int husk_image_func(const husk_image *image, const char *export_name, husk_func *ret_func,
+                    struct husk_functype *ret_type, struct husk_error *err) {
+    return husk_image_func_n(image, export_name, strlen(export_name), ret_func, ret_type, err);
 }

@@ -467,10 +467,13 @@ enum husk_trap {
 /* One frame of a backtrace, innermost first. Strings live as long as the image. */
 struct husk_frame {
     uint32_t func_idx;
-    const char *func_name; /* "" if the module does not name it */
-    uint64_t wasm_offset;  /* byte offset in the module, or HUSK_NO_OFFSET */
-    const char *file;      /* NULL if not known */
-    uint32_t line, column; /* 0 if not known */
+    const char *func_name;  /* "" if the module does not name it; husk_name_escape() makes it printable */
+    size_t func_name_bytes; /* without the NUL behind it; the name may hold more NULs */
+    uint64_t wasm_offset;   /* byte offset in the module, or HUSK_NO_OFFSET */
+    const char *file;       /* NULL if not known */
+    uint32_t line, column;  /* 0 if not known */
+    uint32_t
+        repeats; /* so many frames behind this one are the same function at the same place, and not listed */
 };
 
 #define HUSK_FRAMES_MAX 32
@@ -482,7 +485,7 @@ struct husk_outcome {
     int32_t exit_code;
     bool is_poisoned;
     uint32_t frames_count; /* in frames */
-    uint32_t frames_total; /* on the guest's stack; may be more, and is at most 100,000 */
+    uint32_t frames_total; /* on the guest's stack, repeats included; may be more, and is at most 100,000 */
     char message[256];     /* what happened, one line, NUL-terminated */
     struct husk_frame frames[HUSK_FRAMES_MAX];
 };
@@ -515,6 +518,9 @@ typedef struct husk_func {
 } husk_func;
 HUSK_API int husk_image_func(const husk_image *image, const char *export_name, husk_func *ret_func,
                              struct husk_functype *ret_type, struct husk_error *err);
+/* The same by a name of name_bytes bytes, which may hold NULs. */
+HUSK_API int husk_image_func_n(const husk_image *image, const char *name, size_t name_bytes,
+                               husk_func *ret_func, struct husk_functype *ret_type, struct husk_error *err);
 HUSK_API int husk_call_func(husk_sandbox *sandbox, husk_func func, const struct husk_value *args,
                             size_t args_count, struct husk_value *results, size_t results_count,
                             const struct husk_call_options *options, struct husk_outcome *ret_outcome,

@@ -141,6 +141,11 @@ static int decoder_header(struct decoder *decoder, struct wasm_bytes wasm) {
     static const uint8_t version[4] = {1, 0, 0, 0};
     static const uint8_t component[4] = {0x0d, 0, 1, 0};
     if (wasm.count < HEADER_BYTES || memcmp(wasm.data, magic, sizeof(magic)) != 0) {
+        const char *foreign = wasm_foreign_kind(wasm);
+        if (foreign != NULL) {
+            return error_at(decoder->err, HUSK_E_BAD_WASM, 0, "magic header not detected: this is %s",
+                            foreign);
+        }
         bool is_cut =
             wasm.count < HEADER_BYTES && memcmp(wasm.data, magic, wasm.count < 4 ? wasm.count : 4) == 0;
         return wasm_error(decoder->err, HUSK_E_BAD_WASM, is_cut ? wasm.count : 0,

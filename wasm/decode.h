@@ -41,6 +41,9 @@ int decoder_code(struct decoder *decoder);
 /* decode_names.c: names of the module and its functions. A bad name section is never an error: what cannot be read has no name. */
 void decoder_names(struct decoder *decoder);
 
+/* foreign.c: a file that is no module, in words that continue "this is"; NULL: nothing that is known. */
+const char *wasm_foreign_kind(struct wasm_bytes file);
+
 /* decode_types.c */
 int decoder_read_global_type(struct decoder *decoder, struct wasm_global *global);
 

@@ -357,7 +357,7 @@ if ! [ -f "$program" ]; then
 fi
 run "hello" 0 "$husk" run "$program"
 same "hello" "$out" "hello, world"
-same "arguments" "$("$husk" run "$program" args one "two  three" --timeout)" "0: $program
+same "arguments" "$("$husk" run "$program" args one "two  three" --timeout)" "0: program.wasm
 1: args
 2: one
 3: two  three

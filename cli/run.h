@@ -1,0 +1,43 @@
+/*
+ * cli/run.h: one husk run or husk snapshot, from its command line (run_options.c) to its end (cmd_run.c).
+ */
+#ifndef CLI_RUN_H
+#define CLI_RUN_H
+
+#include "cli.h"
+
+struct run {
+    struct report report;
+    const char *path;
+    const char *invoke; /* as it was given; NULL: _start; of a snapshot: only what initialises the module */
+    char *func_name;    /* of --invoke, its escapes undone */
+    size_t func_name_bytes;
+    const char *argv0; /* NULL: the file's name */
+    enum husk_unknown unknown_imports;
+    bool is_snapshot;
+    const char *output; /* of a snapshot */
+    bool has_stats;
+    bool is_unverified;
+    char **words; /* after the file: the program's arguments, or the function's */
+    size_t words_count;
+    const char **env;
+    size_t env_count;
+    struct compile_request compile;
+    struct husk_sandbox_options sandbox_options;
+    struct husk_call_options call_options;
+    /* on the way */
+    struct compile_result compiled;
+    bool was_compiled;
+    struct externs externs;  /* of the module or image */
+    struct husk_value *args; /* for --invoke */
+    husk_engine *engine;
+    husk_imports *imports;
+    husk_image *image;
+    husk_sandbox *sandbox;
+    uint64_t started_ns, ready_ns, opened_ns, made_ns, called_ns;
+};
+
+/* run_options.c: the command line. CLI_OK and run->path NULL: help was asked for, and printed. */
+int run_take_arguments(struct run *run, int argc, char **argv);
+
+#endif

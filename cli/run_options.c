@@ -1,0 +1,237 @@
+/*
+ * cli/run_options.c: the command line of husk run and husk snapshot.
+ */
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "run.h"
+
+enum {
+    OPT_ENV = 256,
+    OPT_INVOKE,
+    OPT_MAX_MEMORY,
+    OPT_STACK,
+    OPT_TIMEOUT,
+    OPT_CPU_TIMEOUT,
+    OPT_STATS,
+    OPT_JSON,
+    OPT_CPU,
+    OPT_STRICT,
+    OPT_STRICT_TRAPS,
+    OPT_NO_CACHE,
+    OPT_NO_VERIFY,
+    OPT_ARGV0,
+    OPT_UNKNOWN_IMPORTS
+};
+
+static const struct option run_options[] = {
+    {"help", no_argument, NULL, 'h'},
+    {"argv0", required_argument, NULL, OPT_ARGV0},
+    {"compile-cpu-limit", required_argument, NULL, OPT_COMPILE_CPU_LIMIT},
+    {"compile-memory-limit", required_argument, NULL, OPT_COMPILE_MEMORY_LIMIT},
+    {"unknown-imports", required_argument, NULL, OPT_UNKNOWN_IMPORTS},
+    {"env", required_argument, NULL, OPT_ENV},
+    {"invoke", required_argument, NULL, OPT_INVOKE},
+    {"output", required_argument, NULL, 'o'}, /* husk snapshot only */
+    {"max-memory", required_argument, NULL, OPT_MAX_MEMORY},
+    {"stack", required_argument, NULL, OPT_STACK},
+    {"timeout", required_argument, NULL, OPT_TIMEOUT},
+    {"cpu-timeout", required_argument, NULL, OPT_CPU_TIMEOUT},
+    {"stats", no_argument, NULL, OPT_STATS},
+    {"json", no_argument, NULL, OPT_JSON},
+    {"cpu", required_argument, NULL, OPT_CPU},
+    {"strict", no_argument, NULL, OPT_STRICT},
+    {"strict-traps", no_argument, NULL, OPT_STRICT_TRAPS},
+    {"no-cache", no_argument, NULL, OPT_NO_CACHE},
+    {"no-verify", no_argument, NULL, OPT_NO_VERIFY},
+    {NULL, 0, NULL, 0},
+};
+
+/* Where the variable of this name is, or env_count. */
+static size_t find_env(const struct run *run, const char *name, size_t name_bytes) {
+    size_t i = 0;
+    while (i < run->env_count &&
+           (strncmp(run->env[i], name, name_bytes) != 0 || run->env[i][name_bytes] != '='))
+        i++;
+    return i;
+}
+
+/* husk's own, whole: "NAME=value", which outlives us. NULL: not set. */
+static const char *own_env(const char *name, size_t name_bytes) {
+    extern char **environ;
+    for (char **row = environ; *row; row++)
+        if (strncmp(*row, name, name_bytes) == 0 && (*row)[name_bytes] == '=')
+            return *row;
+    return NULL;
+}
+
+/* NAME=value, or NAME: as in husk's own environment. The last one of a name counts. */
+static int add_env(struct run *run, const char *text) {
+    const char **grown = realloc(run->env, (run->env_count + 1) * sizeof(*grown));
+    if (!grown)
+        return report_usage(&run->report, "out of memory");
+    run->env = grown;
+    if (text[0] == '=' || text[0] == 0)
+        return report_usage(&run->report, "--env wants NAME=value, not '%s'", text);
+    size_t name_bytes = strcspn(text, "=");
+    size_t at = find_env(run, text, name_bytes);
+    const char *row = text[name_bytes] == '=' ? text : own_env(text, name_bytes);
+    if (row) {
+        run->env[at] = row;
+        run->env_count += at == run->env_count;
+    } else if (at < run->env_count) { /* not set here: not set there */
+        memmove(&run->env[at], &run->env[at + 1], (run->env_count - at - 1) * sizeof(*grown));
+        run->env_count--;
+    }
+    return CLI_OK;
+}
+
+static int take_size(const struct run *run, const char *option, uint64_t *ret_bytes) {
+    if (parse_size(optarg, ret_bytes) && *ret_bytes > 0)
+        return CLI_OK;
+    return report_usage(&run->report, "%s wants a size such as 64M, not '%s'", option, optarg);
+}
+
+static int take_duration(const struct run *run, const char *option, uint64_t *ret_ns) {
+    if (parse_duration(optarg, ret_ns) && *ret_ns > 0)
+        return CLI_OK;
+    return report_usage(&run->report, "%s wants a time such as 500ms or 2s, not '%s'", option, optarg);
+}
+
+static int take_unknown_imports(struct run *run) {
+    if (strcmp(optarg, "trap") == 0)
+        run->unknown_imports = HUSK_UNKNOWN_TRAP;
+    else if (strcmp(optarg, "refuse") == 0)
+        run->unknown_imports = HUSK_UNKNOWN_REFUSED;
+    else
+        return report_usage(&run->report, "--unknown-imports wants trap or refuse, not '%s'", optarg);
+    return CLI_OK;
+}
+
+/* The function's name without its escapes. */
+static int take_invoke(struct run *run) {
+    run->func_name = malloc(strlen(run->invoke) + 1);
+    if (!run->func_name)
+        return report_usage(&run->report, "out of memory");
+    if (parse_name(run->invoke, run->func_name, &run->func_name_bytes))
+        return CLI_OK;
+    return report_usage(&run->report,
+                        "--invoke: '%s' is not a name as husk inspect prints them: a backslash is written "
+                        "\\\\, any other byte can be \\hh, as in a\\00b",
+                        run->invoke);
+}
+
+static int take_option(struct run *run, int option, char **argv) {
+    switch (option) {
+    case OPT_ENV: return add_env(run, optarg);
+    case OPT_INVOKE: run->invoke = optarg; return CLI_OK;
+    case OPT_MAX_MEMORY: return take_size(run, "--max-memory", &run->sandbox_options.memory_max_bytes);
+    case OPT_STACK: return take_size(run, "--stack", &run->sandbox_options.stack_bytes);
+    case OPT_TIMEOUT: return take_duration(run, "--timeout", &run->call_options.wall_ns);
+    case OPT_CPU_TIMEOUT: return take_duration(run, "--cpu-timeout", &run->call_options.cpu_ns);
+    case OPT_STATS: run->has_stats = true; return CLI_OK;
+    case OPT_JSON: run->report.is_json = true; return CLI_OK;
+    case OPT_CPU: run->compile.options.cpu = optarg; return CLI_OK;
+    case OPT_STRICT: run->compile.options.strict = true; return CLI_OK;
+    case OPT_STRICT_TRAPS: return report_usage(&run->report, "--strict-traps is now --strict");
+    case OPT_COMPILE_CPU_LIMIT:
+    case OPT_COMPILE_MEMORY_LIMIT: return take_compile_limit(&run->report, &run->compile, option);
+    case OPT_ARGV0: run->argv0 = optarg; return CLI_OK;
+    case OPT_UNKNOWN_IMPORTS: return take_unknown_imports(run);
+    case OPT_NO_CACHE: run->compile.is_uncached = true; return CLI_OK;
+    case OPT_NO_VERIFY: run->is_unverified = true; return CLI_OK;
+    case 'o':
+        if (!run->is_snapshot)
+            return report_bad_option(&run->report, argv);
+        run->output = optarg;
+        return CLI_OK;
+    case 'O':
+        if (parse_opt_level(optarg, &run->compile.options.opt_level))
+            return CLI_OK;
+        return report_usage(&run->report, "-O wants 0, 1, 2 or 3, not '%s'", optarg);
+    default: return report_bad_option(&run->report, argv);
+    }
+}
+
+/* CLI_OK and *ret_has_help: help was asked for, and printed. */
+static int take_options(struct run *run, int argc, char **argv, bool *ret_has_help, bool *ret_has_end) {
+    const char *letters = run->is_snapshot ? ":hO:o:" : "+:hO:"; /* no program: options may stand anywhere */
+    int option, at = optind;
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, letters, run_options, NULL)) != -1) {
+        if (option == 'h') {
+            fputs(run->is_snapshot ? help_snapshot : help_run, stdout);
+            *ret_has_help = true;
+            return CLI_OK;
+        }
+        int code = take_option(run, option, argv);
+        if (code)
+            return code;
+        at = optind;
+    }
+    *ret_has_end = optind != at; /* of what ends the options, only "--" is passed over */
+    return CLI_OK;
+}
+
+/* FILE --invoke FUNCTION ARGS…: the one option of husk run that may stand behind the file, and only directly behind it: any other word there
+ * is the program's. */
+static int take_trailing_invoke(struct run *run) {
+    static const char option[] = "--invoke";
+    const size_t bytes = sizeof(option) - 1;
+    size_t taken = 1;
+    if (run->words_count == 0 || strncmp(run->words[0], option, bytes) != 0)
+        return CLI_OK;
+    if (run->words[0][bytes] == '=') {
+        run->invoke = run->words[0] + bytes + 1;
+    } else if (run->words[0][bytes] != 0) {
+        return CLI_OK;
+    } else if (run->words_count == 1) {
+        return report_usage(&run->report,
+                            "which function? Name it behind --invoke (for the program's own --invoke: "
+                            "husk run -- FILE --invoke)");
+    } else {
+        run->invoke = run->words[1];
+        taken = 2;
+    }
+    run->words += taken;
+    run->words_count -= taken;
+    return CLI_OK;
+}
+
+static int check_snapshot_output(const struct run *run, const char *path) {
+    if (run->output)
+        return check_output(&run->report, path, run->output);
+    if (run->invoke && run->invoke[0] == '-')
+        return report_usage(&run->report,
+                            "where to? Name a file with -o FILE.husk ('%s' was taken for the function that "
+                            "--invoke wants)",
+                            run->invoke);
+    return report_usage(&run->report, "where to? Name a file with -o FILE.husk");
+}
+
+/* What follows the file is the program's, but for --invoke. */
+int run_take_arguments(struct run *run, int argc, char **argv) {
+    bool has_help = false, has_end = false;
+    int code = take_options(run, argc, argv, &has_help, &has_end);
+    if (code || has_help)
+        return code;
+    if (optind == argc)
+        return report_usage(&run->report, "which file? Name a .wasm module or a .husk image");
+    code = run->is_snapshot ? check_snapshot_output(run, argv[optind]) : CLI_OK;
+    if (code)
+        return code;
+    run->words = argv + optind + 1;
+    run->words_count = (size_t)(argc - optind - 1);
+    if (!run->is_snapshot && !run->invoke && !has_end)
+        code = take_trailing_invoke(run);
+    if (!code && run->invoke)
+        code = take_invoke(run);
+    if (code)
+        return code;
+    if (run->report.is_json && !run->invoke && !run->is_snapshot)
+        return report_usage(&run->report,
+                            "--json goes with --invoke (a program's standard output is its own)");
+    run->path = argv[optind];
+    return CLI_OK;
+}
