@@ -40,8 +40,13 @@ const char help_run[] =
     "                          The program gets no other variables\n"
     "      --invoke FUNCTION   call this export instead of _start. ARGS are its arguments, by its types:\n"
     "                          42, -1, 0xff; 2.5, 0x1p-3, inf, nan, nan:0x1; null. Results are printed\n"
-    "                          one a line, as 42:i32\n"
+    "                          one a line, as 42:i32. The name as husk inspect prints it: a\\00b\n"
     "      --json              with --invoke: results, traps and errors as one JSON object\n"
+    "      --argv0 NAME        the program's first argument (default: the file's name, without its folder)\n"
+    "      --unknown-imports trap\n"
+    "                          functions that the module imports and husk does not have end the program "
+    "when\n"
+    "                          they are called. Default: refuse the module\n"
     "      --max-memory SIZE   limit of all linear memories together: 64M, 1G\n"
     "      --stack SIZE        native stack: 16K to 64M (default 1M)\n"
     "      --timeout TIME      end the guest after so much time: 500ms, 2s (no unit: seconds)\n"
@@ -50,6 +55,8 @@ const char help_run[] =
     "  -O LEVEL                compile with 0 … 3 (default 2)\n"
     "      --cpu NAME          compile for this CPU (default: this machine)\n"
     "      --strict            compile with traps exactly as the standard has them: see husk-compile(1)\n"
+    "      --compile-cpu-limit TIME, --compile-memory-limit SIZE\n"
+    "                          what the compiler may use (default 10m of CPU time, 8G)\n"
     "      --no-cache          compile anew, and store nothing\n"
     "      --no-verify         do not compare an image with the hash of its content before\n"
     "  -h, --help\n" EXIT_CODES;
@@ -66,8 +73,9 @@ const char help_snapshot[] =
     "  -o, --output FILE       where to; written atomically\n"
     "      --invoke FUNCTION   then call this export with ARGS, as husk run does. Its results are not "
     "printed\n"
-    "      --env, --max-memory, --stack, --timeout, --cpu-timeout, --stats, --json, -O, --cpu, --strict,\n"
-    "      --no-cache, --no-verify         as for husk run\n"
+    "      --argv0, --compile-cpu-limit, --compile-memory-limit, --cpu, --cpu-timeout, --env, --json,\n"
+    "      --max-memory, --no-cache, --no-verify, -O, --stack, --stats, --strict, --timeout,\n"
+    "      --unknown-imports   as for husk run\n"
     "  -h, --help\n" EXIT_CODES;
 
 const char help_compile[] =
@@ -81,6 +89,8 @@ const char help_compile[] =
     "                        x86-64-v3, x86-64-v4, or an LLVM name such as znver3\n"
     "      --strict          traps exactly as the standard has them: see husk-compile(1). Slower\n"
     "      --threads N       at most N threads (default: one per core, up to 8)\n"
+    "      --compile-cpu-limit TIME, --compile-memory-limit SIZE\n"
+    "                        what the compiler may use (default 10m of CPU time, 8G)\n"
     "      --json            errors as JSON\n"
     "  -h, --help\n"
     "\n"
@@ -94,6 +104,7 @@ const char help_inspect[] =
     "\n"
     "      --wasm      the module's instructions as text, with byte offsets\n"
     "      --asm       the compiled code (needs objdump; a module is compiled first)\n"
+    "      --verify    check an image against its hash (the default)\n"
     "      --no-verify show an image although its content does not match its hash\n"
     "      --json      as JSON\n"
     "  -h, --help\n"
@@ -110,7 +121,8 @@ const char help_validate[] =
     "      --json    one JSON object per file\n"
     "  -h, --help\n"
     "\n"
-    "Exit codes: 0 all are valid; 1 one is not; 2 wrong usage; 125 one could not be read.\n";
+    "Exit codes: 0 all can be compiled; 1 one is not valid; 2 wrong usage; 3 one uses what husk does not\n"
+    "support, or is beyond its limits; 125 one could not be read. Of several, the first of 125, 1, 3.\n";
 
 const char help_doctor[] =
     "usage: husk doctor [--json]\n"

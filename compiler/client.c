@@ -16,6 +16,8 @@
 
 #define DEFAULT_OPT_LEVEL 2
 #define DEFAULT_CPU_LIMIT_NS (600ull * 1000000000u)
+#define CPU_LIMIT_MAX_NS                                                                                     \
+    1000000000000000000ull /* 31 years; ten times that is a deadline that must not overflow */
 #define DEFAULT_MEMORY_LIMIT_BYTES (8ull << 30)
 #define THREADS_DEFAULT_MAX 8
 #define THREADS_MAX 256
@@ -60,7 +62,9 @@ int client_options(const struct husk_compile_options *options, struct husk_compi
     full.opt_level = full.opt_level == -1 ? DEFAULT_OPT_LEVEL : full.opt_level;
     full.cpu = full.cpu == NULL ? "native" : full.cpu;
     full.threads = full.threads == 0 ? default_threads() : full.threads;
-    full.cpu_limit_ns = full.cpu_limit_ns == 0 ? DEFAULT_CPU_LIMIT_NS : full.cpu_limit_ns;
+    full.cpu_limit_ns = full.cpu_limit_ns == 0                 ? DEFAULT_CPU_LIMIT_NS
+                        : full.cpu_limit_ns > CPU_LIMIT_MAX_NS ? CPU_LIMIT_MAX_NS
+                                                               : full.cpu_limit_ns;
     full.memory_limit_bytes =
         full.memory_limit_bytes == 0 ? DEFAULT_MEMORY_LIMIT_BYTES : full.memory_limit_bytes;
     *ret_options = full;

@@ -8,6 +8,7 @@
 
 #include "codegen_internal.h"
 #include "error.h"
+#include "needs.h"
 
 /* Chunks: big enough that LLVM's fixed cost per module (about 2 ms) does not count, small enough to share
  * out evenly. */
@@ -235,7 +236,7 @@ int codegen_scan(const struct plan *plan, const struct codegen_options *options,
         chunks_done(&chunks);
     }
     free(seen);
-    return status;
+    return wasm_error_needs(wasm->wasm, status, err);
 }
 
 void chunks_done(struct chunks *chunks) {

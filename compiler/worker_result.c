@@ -35,14 +35,15 @@ static bool says_out_of_memory(const char *text) {
 static int time_error(const struct husk_compile_options *options, const char *what, struct husk_error *err) {
     return error_set(
         err, HUSK_E_TIMEOUT,
-        "compiling took more than %.3g seconds of %s: try a lower optimisation level or a higher limit",
+        "compiling took more than %.6g seconds of %s: try a lower optimisation level or a higher limit "
+        "(husk: --compile-cpu-limit; libhusk_compile: cpu_limit_ns)",
         (double)options->cpu_limit_ns / 1e9, what);
 }
 
 int worker_memory_error(const struct husk_compile_options *options, struct husk_error *err) {
     return error_set(err, HUSK_E_LIMIT,
                      "the compiler needed more than its %llu MiB of memory: try a lower optimisation level "
-                     "or a higher limit",
+                     "or a higher limit (husk: --compile-memory-limit; libhusk_compile: memory_limit_bytes)",
                      (unsigned long long)(options->memory_limit_bytes >> 20));
 }
 
@@ -51,12 +52,20 @@ int worker_death_error(const struct worker_death *death, const struct husk_compi
     char line[200];
     telling_line(death->stderr_text, line);
     if (death->is_over_wall_limit)
-        return error_set(err, HUSK_E_TIMEOUT, "the compiler did not finish in time and was ended");
+        return error_set(
+            err, HUSK_E_TIMEOUT,
+            "the compiler used too little of its CPU time (%.6g seconds) in 10 times as long, and was ended",
+            (double)options->cpu_limit_ns / 1e9);
     if (death->wait_status == -1)
         return error_set(err, HUSK_E_COMPILER, "the compiler ended without a result%s%s",
                          line[0] != 0 ? ": " : "", line);
     int number = WIFSIGNALED(death->wait_status) ? WTERMSIG(death->wait_status) : 0;
     bool used_its_time = death->cpu_ns >= options->cpu_limit_ns;
+    if (number == SIGXCPU && death->cpu_ns + 1000000000u < options->cpu_limit_ns)
+        return error_set(err, HUSK_E_TIMEOUT,
+                         "the compiler was ended after %.3g seconds by a limit on CPU time that this process "
+                         "has itself (ulimit -t)",
+                         (double)death->cpu_ns / 1e9);
     if (number == SIGXCPU || (number == SIGKILL && used_its_time))
         return time_error(options, "CPU time", err);
     if (says_out_of_memory(death->stderr_text))

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "needs.h"
 
 #define HEADER_BYTES 8
 #define SECTION_CUSTOM 0
@@ -220,7 +221,7 @@ int wasm_decode(const void *wasm, size_t count, struct wasm_module **ret_module,
     }
     if (status != 0) {
         wasm_arena_free(decoder.arena);
-        return status;
+        return wasm_error_needs(bytes, status, err);
     }
     *ret_module = decoder.module;
     return 0;

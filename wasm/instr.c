@@ -21,24 +21,26 @@ static const struct code_row code_rows[768] = {
 #undef OP
 };
 
-struct later_row {
-    uint32_t code;
-    uint8_t prefix;
-    const char *text, *proposal;
-};
-
-static const struct later_row later_rows[] = {
-#define LATER(prefix, code, text, proposal) {code, prefix, text, proposal},
+static const struct wasm_later later_rows[] = {
+#define LATER(prefix, code, text, lebs, proposal) {code, prefix, lebs, text, proposal},
 #include "later.def"
 #undef LATER
 };
 
-static int op_unknown(struct wasm_reader *reader, uint64_t offset, uint8_t prefix, uint32_t code) {
+const struct wasm_later *wasm_later_find(uint8_t prefix, uint32_t code) {
     for (size_t i = 0; i < sizeof(later_rows) / sizeof(later_rows[0]); i++) {
         if (later_rows[i].prefix == prefix && later_rows[i].code == code) {
-            return wasm_error(reader->err, HUSK_E_UNSUPPORTED, offset, "uses %s (%s), not supported yet",
-                              later_rows[i].proposal, later_rows[i].text);
+            return &later_rows[i];
         }
+    }
+    return NULL;
+}
+
+static int op_unknown(struct wasm_reader *reader, uint64_t offset, uint8_t prefix, uint32_t code) {
+    const struct wasm_later *later = wasm_later_find(prefix, code);
+    if (later != NULL) {
+        return wasm_error(reader->err, HUSK_E_UNSUPPORTED, offset, "uses %s (%s), not supported yet",
+                          later->proposal, later->text);
     }
     if (prefix != 0) {
         return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "illegal opcode 0x%02x 0x%02x", prefix, code);

@@ -222,13 +222,12 @@ const char *wasm_type_name(uint8_t type) {
     }
 }
 
-int wasm_bad_type(struct wasm_reader *reader, uint64_t offset, uint8_t byte, const char *what) {
-    const char *proposal = NULL;
+const char *wasm_type_proposal(uint8_t byte) {
     switch (byte) {
     case 0x63:
-    case 0x64: proposal = "typed function references"; break;
+    case 0x64: return "typed function references";
     case 0x69:
-    case 0x74: proposal = "exception handling"; break;
+    case 0x74: return "exception handling";
     case 0x6a:
     case 0x6b:
     case 0x6c:
@@ -236,8 +235,15 @@ int wasm_bad_type(struct wasm_reader *reader, uint64_t offset, uint8_t byte, con
     case 0x6e:
     case 0x71:
     case 0x72:
-    case 0x73: proposal = "garbage collection"; break;
-    default: return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "malformed %s 0x%02x", what, byte);
+    case 0x73: return "garbage collection";
+    default: return NULL;
+    }
+}
+
+int wasm_bad_type(struct wasm_reader *reader, uint64_t offset, uint8_t byte, const char *what) {
+    const char *proposal = wasm_type_proposal(byte);
+    if (proposal == NULL) {
+        return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "malformed %s 0x%02x", what, byte);
     }
     return wasm_error(reader->err, HUSK_E_UNSUPPORTED, offset, "uses %s (type 0x%02x), not supported yet",
                       proposal, byte);

@@ -49,6 +49,8 @@ int wasm_read_valtype(struct wasm_reader *reader, uint8_t *ret_type);
 int wasm_read_reftype(struct wasm_reader *reader, uint8_t *ret_type);
 /* The error for a byte that is no value type: names the proposal if it is a later one's type. */
 int wasm_bad_type(struct wasm_reader *reader, uint64_t offset, uint8_t byte, const char *what);
+/* The later proposal that this type is of, or NULL. */
+const char *wasm_type_proposal(uint8_t byte);
 /* "i32", …, "unknown" for WASM_BOTTOM. */
 const char *wasm_type_name(uint8_t type);
 
@@ -61,6 +63,14 @@ static inline bool wasm_is_reftype(uint8_t type) {
 static inline bool wasm_is_valtype(uint8_t type) {
     return (type >= WASM_V128 && type <= WASM_I32) || wasm_is_reftype(type);
 }
+
+/* An instruction of later.def; NULL: this is none. */
+struct wasm_later {
+    uint32_t code;
+    uint8_t prefix, lebs_count;
+    const char *text, *proposal;
+};
+const struct wasm_later *wasm_later_find(uint8_t prefix, uint32_t code);
 
 /* wasm_read_instr() without the copy: on failure `instr` holds whatever was read so far. */
 int wasm_read_instr_into(struct wasm_reader *reader, struct wasm_instr *instr);

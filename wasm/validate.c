@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "needs.h"
 #include "validate.h"
 
 static int error_index(struct validator *validator, uint64_t offset, const char *what, uint32_t idx) {
@@ -282,5 +283,5 @@ int wasm_validate_features(struct wasm_module *module, const struct wasm_feature
 
 int wasm_validate(struct wasm_module *module, struct husk_error *err) {
     static const struct wasm_features all = {.multi_memory = true, .extended_const = true};
-    return wasm_validate_features(module, &all, err);
+    return wasm_error_needs(module->wasm, wasm_validate_features(module, &all, err), err);
 }

@@ -92,7 +92,7 @@ says "an invalid module" "invalid.wasm: "
 says "an invalid module" "at offset 0x"
 run "a truncated module" 1 "$husk" validate cut.wasm
 says "a truncated module" "at offset 0x"
-run "a component" 1 "$husk" validate component.wasm
+run "a component" 3 "$husk" validate component.wasm
 says "a component" "component"
 run "text" 1 "$husk" validate text.wat
 says "text" "wat2wasm"
