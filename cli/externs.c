@@ -24,7 +24,7 @@ static const char *kind_name(enum husk_extern_kind kind) {
 static void put_part(FILE *out, const char *name, size_t count, const char *separators) {
     bool is_quoted = count == 0;
     for (size_t i = 0; i < count; i++)
-        is_quoted |= (unsigned char)name[i] <= ' ' || strchr(separators, name[i]) != NULL;
+        is_quoted |= name[i] && strchr(separators, name[i]) != NULL;
     fputs(is_quoted ? "\"" : "", out);
     put_name(out, name, count);
     fputs(is_quoted ? "\"" : "", out);
@@ -33,10 +33,10 @@ static void put_part(FILE *out, const char *name, size_t count, const char *sepa
 void extern_text(FILE *out, const struct husk_extern *item) {
     fprintf(out, "  %-6s ", kind_name(item->kind));
     if (item->module) {
-        put_part(out, item->module, item->module_bytes, ".:\"\\");
+        put_part(out, item->module, item->module_bytes, " .:");
         fputc('.', out);
     }
-    put_part(out, item->name, item->name_bytes, ":\"\\");
+    put_part(out, item->name, item->name_bytes, " :");
     fputs(": ", out);
     switch (item->kind) {
     case HUSK_EXTERN_FUNC: print_functype(out, &item->func); break;

@@ -9,6 +9,8 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -312,6 +314,14 @@ static bool has_no_reader(int fd) {
     return poll(&state, 1, 0) == 1 && (state.revents & POLLERR) != 0;
 }
 
+/* Is standard output a file that has reached this process's limit? */
+static bool is_at_size_limit(int fd) {
+    struct rlimit limit;
+    struct stat st;
+    return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && fstat(fd, &st) == 0 &&
+           S_ISREG(st.st_mode) && (rlim_t)st.st_size >= limit.rlim_cur;
+}
+
 int finish_output(const struct report *report, int code) {
     errno = 0;
     if (fflush(stdout) == 0 && !ferror(stdout))
@@ -319,9 +329,10 @@ int finish_output(const struct report *report, int code) {
     int number = errno; /* 0: an earlier write failed */
     if (has_no_reader(STDOUT_FILENO))
         end_by_sigpipe();
-    fprintf(stderr, "husk %s: cannot write to standard output%s%s\n", report->command, number ? ": " : "",
-            number == EFBIG ? "the file size limit (ulimit -f) is reached"
-            : number        ? strerror(number)
-                            : "");
+    const char *why = number ? strerror(number) : NULL;
+    if (is_at_size_limit(STDOUT_FILENO))
+        why = "the file size limit of this process is reached (ulimit -f)";
+    fprintf(stderr, "husk %s: cannot write to standard output%s%s\n", report->command, why ? ": " : "",
+            why ? why : "");
     return CLI_ERROR;
 }
