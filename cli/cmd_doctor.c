@@ -36,7 +36,7 @@ static void row(struct doctor *doctor, const char *name, enum verdict verdict, c
         fputc('}', stdout);
     } else {
         printf("%-8s %-10s ", words[verdict], name);
-        put_name(stdout, text, strlen(text));
+        put_text(stdout, text);
         fputc('\n', stdout);
     }
     doctor->rows++;

@@ -23,6 +23,7 @@ struct inspect {
     struct report report;
     enum inspect_mode mode;
     bool is_unverified;
+    struct compile_request compile; /* for --asm */
     const char *path;
     bool is_listing_imports; /* while listing: which of the two */
     size_t listed;
@@ -33,6 +34,8 @@ static const struct option inspect_options[] = {
     {"wasm", no_argument, NULL, OPT_WASM},
     {"asm", no_argument, NULL, OPT_ASM},
     {"json", no_argument, NULL, OPT_JSON},
+    {"compile-cpu-limit", required_argument, NULL, OPT_COMPILE_CPU_LIMIT},
+    {"compile-memory-limit", required_argument, NULL, OPT_COMPILE_MEMORY_LIMIT},
     {"verify", no_argument, NULL, OPT_VERIFY},
     {"no-verify", no_argument, NULL, OPT_NO_VERIFY},
     {NULL, 0, NULL, 0},
@@ -267,12 +270,10 @@ static int run_objdump(int fd, struct husk_error *err) {
     return cli_error(err, HUSK_E_SYS, "objdump failed");
 }
 
-static int image_fd(const struct inspect *inspect, const struct input *input, int *ret_fd,
-                    struct husk_error *err) {
-    struct compile_request request = {.options = HUSK_COMPILE_OPTIONS_INIT};
+static int image_fd(struct inspect *inspect, const struct input *input, int *ret_fd, struct husk_error *err) {
     struct compile_result result;
     if (input->kind == INPUT_WASM) {
-        int status = compile_input(&inspect->report, input, &request, &result, err);
+        int status = compile_input(&inspect->report, input, &inspect->compile, &result, err);
         if (!status)
             *ret_fd = result.fd;
         return status;
@@ -337,8 +338,9 @@ static int inspect_file(struct inspect *inspect) {
 }
 
 int cmd_inspect(int argc, char **argv) {
-    struct inspect inspect = {.report = {.command = "inspect"}};
-    int option;
+    struct inspect inspect = {.report = {.command = "inspect"},
+                              .compile = {.options = HUSK_COMPILE_OPTIONS_INIT}};
+    int option, code = CLI_OK;
     opterr = 0;
     while ((option = getopt_long(argc, argv, ":h", inspect_options, NULL)) != -1) {
         switch (option) {
@@ -348,8 +350,14 @@ int cmd_inspect(int argc, char **argv) {
         case OPT_JSON: inspect.report.is_json = true; break;
         case OPT_VERIFY: inspect.is_unverified = false; break;
         case OPT_NO_VERIFY: inspect.is_unverified = true; break;
+        case OPT_COMPILE_CPU_LIMIT:
+        case OPT_COMPILE_MEMORY_LIMIT:
+            code = take_compile_limit(&inspect.report, &inspect.compile, option);
+            break;
         default: return report_bad_option(&inspect.report, argv);
         }
+        if (code)
+            return code;
     }
     if (argc - optind != 1)
         return report_usage(&inspect.report, "one file is wanted, not %d", argc - optind);

@@ -56,6 +56,16 @@ static void missing_json(const struct run *run, size_t missing) {
     fputs("]}}\n", stdout);
 }
 
+/* Made by a compiler for a linker (tool conventions: Linking.md). */
+static bool is_object_file(const struct run *run) {
+    for (size_t i = 0; i < run->externs.count; i++) {
+        const struct husk_extern *item = run->externs.items[i];
+        if (item->module && strcmp(item->module, "env") == 0 && strcmp(item->name, "__linear_memory") == 0)
+            return true;
+    }
+    return false;
+}
+
 static void missing_text(const struct run *run, size_t missing) {
     struct husk_error err;
     bool has_func = false, has_other = false;
@@ -70,6 +80,10 @@ static void missing_text(const struct run *run, size_t missing) {
         extern_text(stderr, item);
         has_func |= item->kind == HUSK_EXTERN_FUNC;
         has_other |= item->kind != HUSK_EXTERN_FUNC;
+    }
+    if (is_object_file(run)) {
+        fputs("It is an object file: link it first (clang without -c, or wasm-ld).\n", stderr);
+        return;
     }
     if (has_func && !has_other && run->unknown_imports == HUSK_UNKNOWN_REFUSED)
         fputs("With --unknown-imports trap it runs until it calls one. ", stderr);

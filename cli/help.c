@@ -104,6 +104,8 @@ const char help_inspect[] =
     "\n"
     "      --wasm      the module's instructions as text, with byte offsets\n"
     "      --asm       the compiled code (needs objdump; a module is compiled first)\n"
+    "      --compile-cpu-limit TIME, --compile-memory-limit SIZE\n"
+    "                  with --asm: what the compiler may use (default 10m of CPU time, 8G)\n"
     "      --verify    check an image against its hash (the default)\n"
     "      --no-verify show an image although its content does not match its hash\n"
     "      --json      as JSON\n"

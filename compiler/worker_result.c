@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "client.h"
@@ -32,7 +33,14 @@ static bool says_out_of_memory(const char *text) {
     return false;
 }
 
+/* The worker's limit is the lower one of the options' and of this process's own, which it inherits. */
 static int time_error(const struct husk_compile_options *options, const char *what, struct husk_error *err) {
+    struct rlimit own;
+    if (getrlimit(RLIMIT_CPU, &own) == 0 && own.rlim_cur < options->cpu_limit_ns / 1000000000u)
+        return error_set(
+            err, HUSK_E_TIMEOUT,
+            "compiling took more than the %llu seconds of %s that this process may use (ulimit -t)",
+            (unsigned long long)own.rlim_cur, what);
     return error_set(
         err, HUSK_E_TIMEOUT,
         "compiling took more than %.6g seconds of %s: try a lower optimisation level or a higher limit "
@@ -61,11 +69,6 @@ int worker_death_error(const struct worker_death *death, const struct husk_compi
                          line[0] != 0 ? ": " : "", line);
     int number = WIFSIGNALED(death->wait_status) ? WTERMSIG(death->wait_status) : 0;
     bool used_its_time = death->cpu_ns >= options->cpu_limit_ns;
-    if (number == SIGXCPU && death->cpu_ns + 1000000000u < options->cpu_limit_ns)
-        return error_set(err, HUSK_E_TIMEOUT,
-                         "the compiler was ended after %.3g seconds by a limit on CPU time that this process "
-                         "has itself (ulimit -t)",
-                         (double)death->cpu_ns / 1e9);
     if (number == SIGXCPU || (number == SIGKILL && used_its_time))
         return time_error(options, "CPU time", err);
     if (says_out_of_memory(death->stderr_text))

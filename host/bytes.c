@@ -23,9 +23,8 @@ enum result_form { RESULT_PACKED_I64, RESULT_POINTER_TO_PAIR, RESULT_TWO_I32 };
 /* 0: returned. 1: ended otherwise (see the outcome). Else a status. */
 static int exchange_call(struct exchange *exchange, husk_func func, const struct husk_value *args,
                          size_t args_count, struct husk_value *results, size_t results_count) {
-    const struct call_values values = {args, args_count, results, results_count};
-    int status =
-        call_within(exchange->sandbox, func, &values, &exchange->limits, exchange->outcome, exchange->err);
+    const struct call_request request = {func, args, args_count, results, results_count, &exchange->limits};
+    int status = call_within(exchange->sandbox, &request, exchange->outcome, exchange->err);
     return status != 0 ? status : exchange->outcome->kind == HUSK_RETURNED ? 0 : 1;
 }
 

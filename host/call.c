@@ -152,45 +152,46 @@ static int prepare_run(husk_sandbox *sandbox, const struct call_limits *limits,
     return status;
 }
 
-static int check_call(const husk_sandbox *sandbox, husk_func func, const struct call_values *values,
+static int check_call(const husk_sandbox *sandbox, const struct call_request *request,
                       struct husk_error *err) {
     int status = check_state(sandbox, err);
     if (status == 0)
-        status = check_func(sandbox, func, err);
+        status = check_func(sandbox, request->func, err);
     if (status != 0)
         return status;
-    struct husk_functype type = image_functype(sandbox->image, sandbox->image->funcs[func.idx].type_idx);
-    status = values_check(type.params, type.params_count, values->args, values->args_count, "argument", err);
-    if (status == 0 && values->results_count != type.results_count)
+    const struct husk_image_func *row = &sandbox->image->funcs[request->func.idx];
+    struct husk_functype type = image_functype(sandbox->image, row->type_idx);
+    status =
+        values_check(type.params, type.params_count, request->args, request->args_count, "argument", err);
+    if (status == 0 && request->results_count != type.results_count)
         status = error_set(err, HUSK_E_TYPE, "room for %zu results given; the function has %zu",
-                           values->results_count, type.results_count);
+                           request->results_count, type.results_count);
     return status;
 }
 
-static int call_checked(husk_sandbox *sandbox, husk_func func, const struct call_values *values,
-                        const struct call_limits *limits, struct husk_outcome *ret_outcome,
-                        struct husk_error *err) {
-    int status = prepare_run(sandbox, limits, ret_outcome, err);
+static int call_checked(husk_sandbox *sandbox, const struct call_request *request,
+                        struct husk_outcome *ret_outcome, struct husk_error *err) {
+    int status = prepare_run(sandbox, request->limits, ret_outcome, err);
     if (status != 0 || ret_outcome->kind != HUSK_RETURNED)
         return status;
-    const struct husk_image_func *row = &sandbox->image->funcs[func.idx];
-    const struct husk_image_type *thunks = &sandbox->image->types[row->type_idx];
+    const struct husk_image_func *row = &sandbox->image->funcs[request->func.idx];
+    const uint64_t thunk_gva = sandbox->image->types[row->type_idx].thunk_gva;
     struct husk_slot *slots = sandbox->arena.mailbox->call_slots;
-    for (size_t i = 0; i < values->args_count; i++)
-        value_to_slot(&values->args[i], &slots[i]);
-    status = run_call(sandbox, thunks->thunk_gva, row->code_gva, limits, ret_outcome, err);
+    for (size_t i = 0; i < request->args_count; i++)
+        value_to_slot(&request->args[i], &slots[i]);
+    status = run_call(sandbox, thunk_gva, row->code_gva, request->limits, ret_outcome, err);
     if (status != 0 || ret_outcome->kind != HUSK_RETURNED)
         return status;
     struct husk_functype type = image_functype(sandbox->image, row->type_idx);
-    for (size_t i = 0; i < values->results_count; i++)
-        values->results[i] = value_from_slot(type.results[i], &slots[i]);
+    for (size_t i = 0; i < request->results_count; i++)
+        request->results[i] = value_from_slot(type.results[i], &slots[i]);
     return 0;
 }
 
-int call_within(husk_sandbox *sandbox, husk_func func, const struct call_values *values,
-                const struct call_limits *limits, struct husk_outcome *ret_outcome, struct husk_error *err) {
-    int status = check_call(sandbox, func, values, err);
-    return status != 0 ? status : call_checked(sandbox, func, values, limits, ret_outcome, err);
+int call_within(husk_sandbox *sandbox, const struct call_request *request, struct husk_outcome *ret_outcome,
+                struct husk_error *err) {
+    int status = check_call(sandbox, request, err);
+    return status != 0 ? status : call_checked(sandbox, request, ret_outcome, err);
 }
 
 int husk_call_func(husk_sandbox *sandbox, husk_func func, const struct husk_value *args, size_t args_count,
@@ -200,11 +201,11 @@ int husk_call_func(husk_sandbox *sandbox, husk_func func, const struct husk_valu
     if (sandbox == NULL || ret_outcome == NULL || (args == NULL && args_count > 0) ||
         (results == NULL && results_count > 0))
         return error_set(err, HUSK_E_INVAL, "husk_call: a NULL argument");
-    const struct call_values values = {args, args_count, results, results_count};
-    int status = check_call(sandbox, func, &values, err);
+    const struct call_request request = {func, args, args_count, results, results_count, &limits};
+    int status = check_call(sandbox, &request, err);
     if (status == 0)
         status = call_limits_make(options, &limits, err);
-    return status != 0 ? status : call_checked(sandbox, func, &values, &limits, ret_outcome, err);
+    return status != 0 ? status : call_checked(sandbox, &request, ret_outcome, err);
 }
 
 int husk_call(husk_sandbox *sandbox, const char *export_name, const struct husk_value *args,

@@ -15,12 +15,13 @@ struct call_limits {
     uint64_t wall_ns, cpu_ns; /* what the caller asked for, for messages */
 };
 
-/* Arguments and room for results. */
-struct call_values {
+struct call_request {
+    husk_func func;
     const struct husk_value *args;
     size_t args_count;
     struct husk_value *results;
     size_t results_count;
+    const struct call_limits *limits;
 };
 
 /* call.c: the options' limits, from now on; `options` may be NULL. Clocks are read only for limits that are set. */
@@ -28,8 +29,8 @@ int call_limits_make(const struct husk_call_options *options, struct call_limits
                      struct husk_error *err);
 
 /* call.c: husk_call_func() with limits that were made before, for what calls several times on one budget. */
-int call_within(husk_sandbox *sandbox, husk_func func, const struct call_values *values,
-                const struct call_limits *limits, struct husk_outcome *ret_outcome, struct husk_error *err);
+int call_within(husk_sandbox *sandbox, const struct call_request *request, struct husk_outcome *ret_outcome,
+                struct husk_error *err);
 
 /* Call code_gva by its thunk; arguments and results are in the mailbox's call slots. Returns 0 with the outcome, or a status
  * if the VM itself failed (then the sandbox is poisoned). */

@@ -220,6 +220,9 @@ says "a memory that is not there" "memory env.memory: 1 pages"
 says_not "a memory that is not there" "--unknown-imports"
 run "WASI of another type" 125 "$husk" run --unknown-imports trap wrong.wasm
 says "WASI of another type" "func   wasi_snapshot_preview1.proc_exit: (i64) -> ()"
+make_wasm object '(module (import "env" "__linear_memory" (memory 0)) (import "env" "puts" (func (param i32) (result i32))))'
+run "an object file" 125 "$husk" run object.wasm
+says "an object file" "It is an object file: link it first"
 run "a choice that is none" 2 "$husk" run --unknown-imports ignore imports.wasm
 
 # ---- functions that are not there, and arguments that do not fit, before anything is compiled ----
@@ -308,12 +311,9 @@ cat >stack.c <<'C'
 #include <stdio.h>
 int main(void) { char b[65536]; size_t n; while ((n = fread(b, 1, sizeof b, stdin)) > 0) fwrite(b, 1, n, stdout); return 0; }
 C
-clang=""
-for name in clang-22 clang-21 clang-20 clang-19 clang; do
-    [ -n "$clang" ] || ! command -v "$name" >/dev/null || clang=$name
-done
-wasm_cc=("${clang:-clang}" --target=wasm32-wasi --sysroot=/usr -O2 -Wno-deprecated)
-[ -z "$clang" ] || wasm_cc+=($("$HUSK_SOURCE/tools/no-wasm-opt" "$clang" 2>/dev/null))
+clang=$("$HUSK_SOURCE/tools/find-llvm-tool" clang 2>/dev/null) || clang=clang
+# shellcheck disable=SC2207
+wasm_cc=("$clang" --target=wasm32-wasi --sysroot=/usr -O2 -Wno-deprecated $("$HUSK_SOURCE/tools/no-wasm-opt" "$clang" 2>/dev/null))
 linker=$(command -v "wasm-ld-${clang#clang-}") && wasm_cc+=("-fuse-ld=$linker")
 if "${wasm_cc[@]}" stack.c -o stack.wasm 2>/dev/null; then
     run "64 KiB on a stack of 64 KiB" 134 sh -c "echo hello | '$husk' run stack.wasm"
