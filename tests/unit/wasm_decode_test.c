@@ -351,7 +351,7 @@ TEST(names_cannot_reach_the_terminal) {
     CHECK_OK(wasm_decode(wasm.data, wasm.count, &module, &err), err);
     struct wasm_print_options options = {.write = text_append, .user = &text};
     CHECK_OK(wasm_print(module, &options, &err), err);
-    CHECK_CONTAINS(text.data, "(module \"a\\1b\\22\\c2\\9bb\"");
+    CHECK_CONTAINS(text.data, "(module \"a\\1b\\\"\\c2\\9bb\"");
     wasm_module_free(module);
     free(wasm.data);
     free(subsections.data);
