@@ -176,17 +176,15 @@ static int compile_module(struct run *run, const struct input *input, struct hus
 
 /* *ret_code: the file is as it should be, and cannot be run in this way, which was said. */
 static int open_input(struct run *run, struct husk_error *err, int *ret_code) {
-    struct input input;
-    int status = input_load(run->path, &input, err);
-    if (status)
-        return status;
-    if (input.kind == INPUT_IMAGE)
-        status = input_open_image(&input, run->engine, !run->is_unverified, &run->image, err);
+    struct input *input = &run->input;
+    int status = HUSK_OK;
+    if (input->kind == INPUT_IMAGE)
+        status = input_open_image(input, run->engine, !run->is_unverified, &run->image, err);
     if (!status)
-        status = check_externs(run, &input, err, ret_code);
-    if (!status && !*ret_code && input.kind == INPUT_WASM)
-        status = compile_module(run, &input, err);
-    input_done(&input);
+        status = check_externs(run, input, err, ret_code);
+    if (!status && !*ret_code && input->kind == INPUT_WASM)
+        status = compile_module(run, input, err);
+    input_done(input);
     run->opened_ns = now_ns();
     return status;
 }
@@ -198,6 +196,8 @@ static int make_sandbox(struct run *run) {
     int status = make_imports(run, &err);
     if (!status)
         status = open_input(run, &err, &code);
+    else
+        input_done(&run->input);
     if (!status && !code)
         status = husk_sandbox_new(run->engine, run->image, run->imports, &run->sandbox_options, &run->sandbox,
                                   &err);
@@ -368,10 +368,15 @@ static int run_all(struct run *run) {
     int code = CLI_OK;
     struct husk_engine_options options = HUSK_ENGINE_OPTIONS_INIT;
     options.measure_times = run->has_stats;
-    run->started_ns = now_ns();
-    int status = husk_engine_new(&options, &run->engine, &err);
+    int status = input_load(run->path, &run->input, &err); /* first: a wrong file is wrong without KVM, too */
     if (status)
+        return report_error(&run->report, run->path, &err);
+    run->started_ns = now_ns();
+    status = husk_engine_new(&options, &run->engine, &err);
+    if (status) {
+        input_done(&run->input);
         return report_error(&run->report, NULL, &err);
+    }
     run->ready_ns = now_ns();
     code = make_sandbox(run);
     if (!code)

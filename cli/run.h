@@ -28,6 +28,7 @@ struct run {
     /* on the way */
     struct compile_result compiled;
     bool was_compiled;
+    struct input input;
     struct externs externs;  /* of the module or image */
     struct husk_value *args; /* for --invoke */
     husk_engine *engine;

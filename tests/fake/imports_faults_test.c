@@ -71,4 +71,35 @@ TEST(a_set_has_one_wasi_whatever_fails) {
     husk_engine_free(engine);
 }
 
+static bool make_stub(unsigned nth) {
+    static const husk_type types[] = {HUSK_I32, HUSK_I64};
+    const struct husk_extern wanted = {
+        .kind = HUSK_EXTERN_FUNC,
+        .module = "env",
+        .module_bytes = 3,
+        .name = "f",
+        .name_bytes = 1,
+        .func = {.params = types, .params_count = 1, .results = types + 1, .results_count = 1}};
+    struct husk_error err = {0};
+    struct import_def *def = NULL;
+    long blocks = fault_live_blocks();
+    fault_arm(FAULT_ONCE, nth, NULL);
+    int status = import_stub_new(&wanted, "the module called it", &def, &err);
+    fault_disarm();
+    const bool has_fired = fault_has_fired();
+    CHECK_EQ_I64(status, has_fired ? HUSK_E_NOMEM : 0);
+    CHECK((def == NULL) == has_fired);
+    import_def_unref(def);
+    CHECK_MSG(fault_live_blocks() == blocks, "allocation %u leaves blocks", nth);
+    return has_fired;
+}
+
+TEST(a_function_for_an_unknown_import_is_made_whole_or_not_at_all) {
+    unsigned nth = 1;
+    CHECK(!make_stub(FAULT_NEVER));
+    while (make_stub(nth))
+        nth++;
+    CHECK_EQ_U64(nth, 6); /* the definition, its message, two names, the type */
+}
+
 TEST_MAIN()
