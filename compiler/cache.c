@@ -25,14 +25,17 @@
 /* Which compiler: its version is not known without starting it, but another build is another file. */
 static int hash_worker(struct sha256 *hash, const struct husk_compile_options *options,
                        struct husk_error *err) {
-    auto_free char *path = NULL;
+    struct worker_program program;
     struct stat st;
     char text[160];
-    int status = worker_locate(options->worker_path, &path, err);
+    int status = worker_locate(options->worker_path, &program, err);
     if (status != 0)
         return status;
-    if (stat(path, &st) != 0)
-        return error_sys(err, errno, "cannot look at the compiler %s", path);
+    if (fstat(program.fd, &st) != 0)
+        status = error_sys(err, errno, "cannot look at the compiler %s", program.path);
+    worker_program_done(&program);
+    if (status != 0)
+        return status;
     int bytes = snprintf(text, sizeof text, "worker %lld %lld.%09ld\n", (long long)st.st_size,
                          (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
     sha256_update(hash, text, (size_t)bytes);

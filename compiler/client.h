@@ -13,9 +13,14 @@
 int client_options(const struct husk_compile_options *options, struct husk_compile_options *ret_options,
                    struct husk_error *err);
 
-/* worker_path.c: the worker program; *ret_path is malloc()ed. HUSK_E_NOT_FOUND names the places that were
- * looked at. */
-int worker_locate(const char *wanted, char **ret_path, struct husk_error *err);
+/* worker_path.c: the worker program. HUSK_E_NOT_FOUND names the places that were looked at, or
+ * says why the program that was found is not to be trusted. */
+struct worker_program {
+    char *path; /* malloc()ed, absolute, without symbolic links */
+    int fd;     /* O_PATH */
+};
+int worker_locate(const char *wanted, struct worker_program *ret_program, struct husk_error *err);
+void worker_program_done(struct worker_program *program);
 
 /* worker_run.c: compile in a worker process. `options` as client_options() made them. */
 int worker_run(const void *wasm, size_t count, const struct husk_compile_options *options, int *ret_fd,
@@ -32,6 +37,13 @@ int worker_death_error(const struct worker_death *death, const struct husk_compi
                        struct husk_error *err);
 /* The worker ran into its memory limit. */
 int worker_memory_error(const struct husk_compile_options *options, struct husk_error *err);
+/* A result that is an error, which may come from a worker that was taken over. Returns a
+ * negative status in any case. */
+struct worker_message;
+int worker_result_error(const struct worker_message *result, const struct husk_compile_options *options,
+                        struct husk_error *err);
+/* The largest image that a worker may write. */
+uint64_t worker_image_limit(const struct husk_compile_options *options);
 
 /* image_verify.c: is this file a whole image of this module and of this library's format? Reads all of it
  * (content hash). */

@@ -14,9 +14,6 @@
 #include "codegen_internal.h"
 #include "error.h"
 
-#define THREAD_STACK_BYTES (256u << 20) /* LLVM's passes recurse; address space only, until used */
-#define THREADS_MAX 64
-
 struct job_queue {
     const struct plan *plan;
     const struct codegen_options *options;
@@ -123,12 +120,12 @@ static void queue_note(struct job_queue *queue, uint32_t chunk_idx, int status,
     pthread_mutex_unlock(&queue->lock);
 }
 
-static void *queue_work(void *arg) {
+static void queue_work(void *arg) {
     struct job_queue *queue = arg;
     for (;;) {
         uint32_t idx = atomic_fetch_add(&queue->next, 1);
         if (idx >= queue->chunks->chunks_count)
-            return NULL;
+            return;
         struct husk_error err = {0};
         int status = chunk_compile(queue, &queue->chunks->chunks[idx], &queue->objects[idx], &err);
         queue_note(queue, idx, status, &err);
@@ -138,24 +135,15 @@ static void *queue_work(void *arg) {
 }
 
 static int queue_run(struct job_queue *queue, struct husk_error *err) {
-    pthread_t threads[THREADS_MAX];
-    pthread_attr_t attributes;
-    uint32_t wanted = queue->options->threads == 0 ? 1 : queue->options->threads;
-    uint32_t started = 0;
-    if (wanted > queue->chunks->chunks_count)
-        wanted = queue->chunks->chunks_count;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, THREAD_STACK_BYTES);
-    int failed = 0;
-    while (started < wanted && started < THREADS_MAX && failed == 0) {
-        failed = pthread_create(&threads[started], &attributes, queue_work, queue);
-        started += failed == 0;
+    struct crew *own = NULL;
+    uint32_t wanted = queue->options->threads, chunks_count = queue->chunks->chunks_count;
+    if (queue->options->crew == NULL) {
+        int status = crew_new(wanted < chunks_count ? wanted : chunks_count, &own, err);
+        if (status != 0)
+            return status;
     }
-    pthread_attr_destroy(&attributes);
-    for (uint32_t i = 0; i < started; i++)
-        pthread_join(threads[i], NULL);
-    if (started == 0 && wanted > 0)
-        return error_sys(err, failed, "cannot start a compiler thread");
+    crew_run(own != NULL ? own : queue->options->crew, queue_work, queue);
+    crew_free(own);
     if (queue->status != 0 && err != NULL)
         *err = queue->err;
     return queue->status;

@@ -15,6 +15,7 @@
 #ifndef COMPILER_CODEGEN_H
 #define COMPILER_CODEGEN_H
 
+#include "crew.h"
 #include "plan.h"
 
 struct codegen_options {
@@ -22,7 +23,8 @@ struct codegen_options {
     const char *cpu;      /* LLVM name, resolved: never "native" */
     const char *features; /* LLVM feature string, e.g. "+avx2,-fma" */
     bool strict;
-    uint32_t threads;
+    struct crew *crew; /* crew.h: the threads that compile; NULL: one is started for this run */
+    uint32_t threads;  /* how many then */
     void (*progress)(void *user, uint32_t done, uint32_t total); /* under a lock, from any thread */
     void *progress_user;
 };
@@ -36,6 +38,10 @@ struct codegen_result {
     struct codegen_object *objects;
     uint32_t objects_count;
 };
+
+/* LLVM's set-up, once per process; codegen_run() does it if it was not done. A process that
+ * gives up rights does it before. */
+void codegen_llvm_init(void);
 
 /* HUSK_E_UNSUPPORTED (SIMD, by name and offset), HUSK_E_LIMIT, HUSK_E_NOMEM, HUSK_E_COMPILER. LLVM's own fatal errors abort the process. */
 int codegen_run(const struct plan *plan, const struct codegen_options *options,

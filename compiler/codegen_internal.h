@@ -40,7 +40,6 @@ int codegen_scan(const struct plan *plan, const struct codegen_options *options,
 void chunks_done(struct chunks *chunks);
 
 /* codegen_passes.c */
-void codegen_llvm_init(void);
 LLVMTargetMachineRef codegen_machine_new(const struct codegen_options *options, enum lower_tier tier);
 int codegen_optimise(struct lower_module *lm, LLVMTargetMachineRef machine,
                      const struct codegen_options *options, enum lower_tier tier);

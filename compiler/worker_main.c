@@ -1,11 +1,14 @@
 /*
- * compiler/worker_main.c: husk-compile-worker, the process in which a module is compiled: decode, validate,
- * plan, generate code, link, write the image. LLVM may abort, crash or never end on hostile input; here that
- * is one dead process, which client.c turns into an error. Limits are set before the first byte of input is
- * looked at. Not a program for people: worker_proto.h is its interface.
+ * compiler/worker_main.c: husk-compile-worker, the process in which a module is compiled: decode,
+ * validate, plan, generate code, link, write the image. LLVM may abort, crash or never end on
+ * hostile input; here that is one dead process, which client.c turns into an error. Hostile input
+ * may also take LLVM over: limits are set and the process is closed in (contain.h) before the first
+ * byte of the module is looked at. The request, which is read before, is the client's. Not a
+ * program for people: worker_proto.h is its interface.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,14 +20,20 @@
 #include <unistd.h>
 
 #include "codegen.h"
+#include "contain.h"
+#include "crew.h"
 #include "error.h"
 #include "file.h"
 #include "image_write.h"
 #include "linker.h"
 #include "plan.h"
+#include "sanitized.h"
 #include "worker_proto.h"
 
 #define OPEN_FILES_MAX 64
+/* Of threads that are started before the module is read: no more than its bytes are likely to
+ * keep busy, and their stacks take at most half of the memory. */
+#define WASM_BYTES_PER_THREAD 16384u
 
 struct job {
     struct worker_request request;
@@ -33,6 +42,7 @@ struct job {
     struct plan *plan;
     char *cpu, *features;
     uint64_t feature_bits;
+    struct crew *crew;
     struct codegen_result code;
     struct linked linked;
     char compiler[96];
@@ -53,22 +63,17 @@ static int limit(int resource, const char *what, uint64_t soft, uint64_t hard, s
     return 0;
 }
 
-/* Address- and ThreadSanitizer reserve terabytes of address space: such builds cannot be limited in it. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define IS_SANITIZED 1
-#elif defined(__has_feature)
-#define IS_SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
-#else
-#define IS_SANITIZED 0
-#endif
-
 /* Soft CPU limit: SIGXCPU, which ends the process; hard: SIGKILL, should LLVM ever catch the former. */
 static int limits_set(const struct worker_request *request, struct husk_error *err) {
-    (void)signal(SIGXFSZ, SIG_IGN); /* a limit of the caller's (ulimit -f) is an error that is told */
+    (void)signal(SIGXFSZ, SIG_IGN); /* an image that is too large is an error that is told */
     uint64_t seconds = request->cpu_limit_ns / 1000000000u + (request->cpu_limit_ns % 1000000000u != 0);
     int status = limit(RLIMIT_CPU, "CPU time", seconds, seconds + 2, err);
+    /* Address- and ThreadSanitizer reserve terabytes of address space. */
     if (status == 0 && !IS_SANITIZED)
         status = limit(RLIMIT_AS, "memory", request->memory_limit_bytes, request->memory_limit_bytes, err);
+    if (status == 0) /* the image is in memory, too, and not in this process's address space */
+        status =
+            limit(RLIMIT_FSIZE, "the image", request->image_limit_bytes, request->image_limit_bytes, err);
     if (status == 0)
         status = limit(RLIMIT_CORE, "core files", 0, 0, err);
     if (status == 0)
@@ -76,10 +81,36 @@ static int limits_set(const struct worker_request *request, struct husk_error *e
     return status;
 }
 
-/* The client may die at any time: then nobody wants the image. */
+/* The client may die at any time: then nobody wants the image. It may have died before the
+ * signal was asked for: then nobody has the other end of the pipe. */
 static void attach_to_client(void) {
+    struct pollfd status_pipe = {.fd = WORKER_FD_STATUS};
+    prctl(PR_SET_NAME, WORKER_PROGRAM);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (poll(&status_pipe, 1, 0) > 0 && (status_pipe.revents & POLLERR) != 0)
+        _exit(1);
+    (void)close_range(WORKER_FD_PROGRAM, ~0u, 0);
+}
+
+/* Everything that needs more than memory: LLVM's look at the CPU, threads. Then the process is
+ * closed in. */
+static int prepare(struct job *job, struct husk_error *err) {
+    const struct worker_request *request = &job->request;
+    int status = codegen_target(request->cpu, &job->cpu, &job->features, &job->feature_bits, err);
+    if (status != 0)
+        return status;
+    codegen_llvm_init();
+    contain_begin();
+    uint64_t by_size = request->wasm_bytes / WASM_BYTES_PER_THREAD + 1;
+    uint64_t by_memory = request->memory_limit_bytes / 2 / CREW_STACK_BYTES;
+    uint64_t threads = request->threads;
+    threads = threads < by_size ? threads : by_size;
+    threads = threads < by_memory ? threads : by_memory;
+    status = crew_new((uint32_t)threads, &job->crew, err);
+    if (status != 0)
+        return status;
+    status = contain_close(err);
+    return request->allow_uncontained != 0 ? 0 : status;
 }
 
 /* ---- messages ------------------------------------------------------------------------------------------ */
@@ -126,15 +157,13 @@ static int compile(struct job *job, struct husk_error *err) {
         status = wasm_validate(job->module, err);
     if (status == 0)
         status = plan_new(job->module, &job->plan, err);
-    if (status == 0)
-        status = codegen_target(request->cpu, &job->cpu, &job->features, &job->feature_bits, err);
     if (status != 0)
         return status;
     struct codegen_options options = {.opt_level = request->opt_level,
                                       .cpu = job->cpu,
                                       .features = job->features,
                                       .strict = request->strict != 0,
-                                      .threads = request->threads,
+                                      .crew = job->crew,
                                       .progress = send_progress};
     status = codegen_run(job->plan, &options, &job->code, err);
     if (status == 0)
@@ -169,6 +198,8 @@ int main(void) {
     result.status = read_request(&job, &result.error);
     if (result.status == 0)
         result.status = limits_set(&job.request, &result.error);
+    if (result.status == 0)
+        result.status = prepare(&job, &result.error);
     if (result.status == 0)
         result.status = map_wasm(&job, &result.error);
     if (result.status == 0)

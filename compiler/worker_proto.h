@@ -15,10 +15,11 @@
 #define WORKER_FD_INPUT 3
 #define WORKER_FD_OUTPUT 4
 #define WORKER_FD_STATUS 5
-#define WORKER_FD_COUNT 6
+#define WORKER_FD_PROGRAM 6 /* the worker's own program, by which it was started; it closes it first of all */
+#define WORKER_FD_COUNT 7
 
 #define WORKER_MAGIC 0x4b524f57 /* "WORK" */
-#define WORKER_VERSION 1
+#define WORKER_VERSION 2
 
 struct worker_request {
     uint32_t magic;
@@ -27,9 +28,12 @@ struct worker_request {
     int32_t opt_level;
     uint32_t threads;
     uint32_t strict;
+    uint32_t allow_uncontained;
+    uint32_t reserved; /* 0 */
     uint64_t wasm_bytes;
     uint64_t cpu_limit_ns;
     uint64_t memory_limit_bytes;
+    uint64_t image_limit_bytes;
     char cpu[64]; /* LLVM name, or "native" */
 };
 

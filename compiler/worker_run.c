@@ -1,8 +1,10 @@
 /*
- * compiler/worker_run.c: starts husk-compile-worker, feeds it one job and waits for the result, from the
- * client's side. The worker inherits exactly its three descriptors and a stderr that is read here; it gets no
- * environment, and a process group of its own, so that ^C ends the client in its own way (and the worker with
- * it, by PR_SET_PDEATHSIG).
+ * compiler/worker_run.c: starts husk-compile-worker, feeds it one job and waits for the result,
+ * from the client's side. The worker inherits exactly its descriptors (worker_proto.h) and a stderr
+ * that is read here; it gets no environment, and a process group of its own, so that ^C ends the
+ * client in its own way (and the worker with it, by PR_SET_PDEATHSIG). It closes itself in
+ * (contain.h). Here nothing depends on that: it may say and do what it likes, close its pipes or
+ * never stop writing to them; it is waited for until its limit, and then the whole group is killed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +17,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,13 +29,19 @@
 #include "worker_proto.h"
 
 #define STDERR_BYTES_MAX 8192
+#define READS_PER_ROUND 256 /* more than a full pipe holds; then the clock is looked at again */
+
+/* Linux 6.9, pidfd_send_signal(2). */
+#define SIGNAL_PROCESS_GROUP 4u
 
 struct worker {
     const struct husk_compile_options *options;
     int input_fd, output_fd;
     int status_fd, stderr_fd;               /* our ends */
     int worker_status_fd, worker_stderr_fd; /* the worker's */
+    struct worker_program program;
     pid_t pid;
+    int pid_fd;                    /* -1: this system has none */
     uint64_t deadline_ns;          /* wall clock, monotonic */
     struct worker_message message; /* being read */
     size_t message_bytes;
@@ -65,17 +74,22 @@ static int write_job(struct worker *worker, const void *wasm, size_t count, stru
                                      .threads = options->threads,
                                      .strict = options->strict,
                                      .wasm_bytes = count,
+                                     .allow_uncontained = options->allow_uncontained,
                                      .cpu_limit_ns = options->cpu_limit_ns,
-                                     .memory_limit_bytes = options->memory_limit_bytes};
+                                     .memory_limit_bytes = options->memory_limit_bytes,
+                                     .image_limit_bytes = worker_image_limit(options)};
     if (snprintf(request.cpu, sizeof request.cpu, "%s", options->cpu) >= (int)sizeof request.cpu)
         return error_set(err, HUSK_E_INVAL, "no CPU has a name as long as \"%.80s…\"", options->cpu);
-    worker->input_fd = memfd_create("husk-wasm", MFD_CLOEXEC);
+    worker->input_fd = memfd_create("husk-wasm", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     worker->output_fd = memfd_create("husk-image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (worker->input_fd < 0 || worker->output_fd < 0)
         return error_sys(err, errno, "cannot make an anonymous file");
     if (file_write_all(worker->input_fd, &request, sizeof request) != 0 ||
         file_write_all(worker->input_fd, wasm, count) != 0)
         return error_sys(err, errno, "cannot hand the module to the compiler");
+    /* A worker cannot fill memory through its input. */
+    if (fcntl(worker->input_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
+        return error_sys(err, errno, "cannot seal the module");
     return 0;
 }
 
@@ -95,8 +109,8 @@ static int open_pipes(struct worker *worker, struct husk_error *err) {
     return 0;
 }
 
-/* dup2() onto 2 … 5 must not hit a descriptor that is still to be duplicated: all of ours move above them
- * first. */
+/* dup2() onto 2 … 6 must not hit a descriptor that is still to be duplicated: all of ours move
+ * above them first. */
 static int move_up(int *fd, struct husk_error *err) {
     if (*fd >= WORKER_FD_COUNT)
         return 0;
@@ -121,6 +135,8 @@ static int file_actions(struct worker *worker, posix_spawn_file_actions_t *actio
     if (rc == 0)
         rc = posix_spawn_file_actions_adddup2(actions, worker->worker_status_fd, WORKER_FD_STATUS);
     if (rc == 0)
+        rc = posix_spawn_file_actions_adddup2(actions, worker->program.fd, WORKER_FD_PROGRAM);
+    if (rc == 0)
         rc = posix_spawn_file_actions_addclosefrom_np(actions, WORKER_FD_COUNT);
     return rc;
 }
@@ -140,35 +156,53 @@ static int spawn_attributes(posix_spawnattr_t *attributes) {
     return rc;
 }
 
-static int spawn(struct worker *worker, const char *path, struct husk_error *err) {
-    int *const fds[] = {&worker->input_fd, &worker->output_fd, &worker->worker_status_fd,
-                        &worker->worker_stderr_fd};
-    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
-        int status = move_up(fds[i], err);
-        if (status != 0)
-            return status;
-    }
+/* The program that was checked is the one that runs, by its descriptor. It is not O_CLOEXEC: a
+ * script's interpreter opens it once more. By its path where there is no /proc. */
+static int spawn_program(struct worker *worker, const posix_spawn_file_actions_t *actions,
+                         const posix_spawnattr_t *attributes) {
+    char by_fd[32], *argv[] = {worker->program.path, NULL}, *envp[] = {NULL};
+    snprintf(by_fd, sizeof by_fd, "/proc/self/fd/%d", WORKER_FD_PROGRAM);
+    int rc = posix_spawn(&worker->pid, by_fd, actions, attributes, argv, envp);
+    if (rc == ENOENT)
+        rc = posix_spawn(&worker->pid, worker->program.path, actions, attributes, argv, envp);
+    return rc;
+}
+
+static int spawn_with(struct worker *worker) {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
-    char *argv[] = {(char *)(uintptr_t)path, NULL}, *envp[] = {NULL};
-    if (posix_spawn_file_actions_init(&actions) != 0)
-        return error_set(err, HUSK_E_NOMEM, "no memory to start the compiler");
-    int rc = posix_spawnattr_init(&attributes);
+    int rc = posix_spawn_file_actions_init(&actions);
+    if (rc != 0)
+        return rc;
+    rc = posix_spawnattr_init(&attributes);
     if (rc == 0) {
         rc = file_actions(worker, &actions);
         if (rc == 0)
             rc = spawn_attributes(&attributes);
         if (rc == 0)
-            rc = posix_spawn(&worker->pid, path, &actions, &attributes, argv, envp);
+            rc = spawn_program(worker, &actions, &attributes);
         posix_spawnattr_destroy(&attributes);
     }
     posix_spawn_file_actions_destroy(&actions);
+    return rc;
+}
+
+static int spawn(struct worker *worker, struct husk_error *err) {
+    int *const fds[] = {&worker->input_fd, &worker->output_fd, &worker->worker_status_fd,
+                        &worker->worker_stderr_fd, &worker->program.fd};
+    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
+        int status = move_up(fds[i], err);
+        if (status != 0)
+            return status;
+    }
+    int rc = spawn_with(worker);
     close_fd(&worker->worker_status_fd);
     close_fd(&worker->worker_stderr_fd);
     if (rc != 0) {
         worker->pid = -1;
-        return error_sys(err, rc, "cannot start the compiler %s", path);
+        return error_sys(err, rc, "cannot start the compiler %s", worker->program.path);
     }
+    worker->pid_fd = (int)syscall(SYS_pidfd_open, worker->pid, 0); /* O_CLOEXEC by itself */
     return 0;
 }
 
@@ -176,18 +210,18 @@ static int spawn(struct worker *worker, const char *path, struct husk_error *err
 
 static void take_message(struct worker *worker) {
     const struct worker_message *message = &worker->message;
-    if (message->kind == WORKER_PROGRESS && worker->options->progress != NULL)
+    if (message->kind == WORKER_PROGRESS && worker->options->progress != NULL &&
+        message->done <= message->total)
         worker->options->progress(worker->options->progress_user, message->done, message->total);
     if (message->kind == WORKER_RESULT) {
         worker->result = *message;
-        worker->result.error.message[sizeof worker->result.error.message - 1] = 0;
         worker->has_result = true;
     }
 }
 
 /* False at the end of the pipe. */
 static bool read_status(struct worker *worker) {
-    for (;;) {
+    for (int i = 0; i < READS_PER_ROUND; i++) {
         ssize_t got = read(worker->status_fd, (uint8_t *)&worker->message + worker->message_bytes,
                            sizeof worker->message - worker->message_bytes);
         if (got < 0)
@@ -200,11 +234,12 @@ static bool read_status(struct worker *worker) {
             take_message(worker);
         }
     }
+    return true;
 }
 
 /* The first kilobytes are kept, the rest is read away so that the worker never blocks. */
 static bool read_stderr(struct worker *worker) {
-    for (;;) {
+    for (int i = 0; i < READS_PER_ROUND; i++) {
         char bytes[1024];
         ssize_t got = read(worker->stderr_fd, bytes, sizeof bytes);
         if (got < 0)
@@ -215,28 +250,44 @@ static bool read_stderr(struct worker *worker) {
         memcpy(worker->stderr_text + worker->stderr_bytes, bytes, kept);
         worker->stderr_bytes += kept;
     }
+    return true;
 }
 
+/* Until the worker is dead, has closed its pipes, or is out of time. A process that it left
+ * behind may hold the pipes open. */
 static void listen_to(struct worker *worker) {
-    while (worker->status_fd >= 0 || worker->stderr_fd >= 0) {
-        struct pollfd fds[2] = {{.fd = worker->status_fd, .events = POLLIN},
-                                {.fd = worker->stderr_fd, .events = POLLIN}};
+    bool is_dead = false;
+    while (!is_dead && (worker->status_fd >= 0 || worker->stderr_fd >= 0)) {
+        struct pollfd fds[3] = {{.fd = worker->status_fd, .events = POLLIN},
+                                {.fd = worker->stderr_fd, .events = POLLIN},
+                                {.fd = worker->pid_fd, .events = POLLIN}};
         uint64_t now = now_ns();
         if (now >= worker->deadline_ns) {
             worker->is_over_wall_limit = true;
             return;
         }
         uint64_t left_ms = (worker->deadline_ns - now) / 1000000 + 1;
-        if (poll(fds, 2, left_ms > 60000 ? 60000 : (int)left_ms) < 0)
-            continue; /* EINTR; the other errors cannot be */
-        if (fds[0].revents != 0 && !read_status(worker))
+        if (poll(fds, 3, left_ms > 60000 ? 60000 : (int)left_ms) < 0)
+            continue;                  /* EINTR; the other errors cannot be */
+        is_dead = fds[2].revents != 0; /* then a round reads all that the pipes hold */
+        if ((fds[0].revents != 0 || (is_dead && worker->status_fd >= 0)) && !read_status(worker))
             close_fd(&worker->status_fd);
-        if (fds[1].revents != 0 && !read_stderr(worker))
+        if ((fds[1].revents != 0 || (is_dead && worker->stderr_fd >= 0)) && !read_stderr(worker))
             close_fd(&worker->stderr_fd);
     }
 }
 
 /* ---- after --------------------------------------------------------------------------------------------- */
+
+/* The worker and whatever it started and left in its group. One that has exited already keeps
+ * its exit status. */
+static void kill_group(const struct worker *worker) {
+    if (worker->pid_fd >= 0 &&
+        syscall(SYS_pidfd_send_signal, worker->pid_fd, SIGKILL, NULL, SIGNAL_PROCESS_GROUP) == 0)
+        return;
+    if (worker->pid_fd < 0 || errno != ESRCH)
+        kill(-worker->pid, SIGKILL); /* not waited for yet: the number is still its own */
+}
 
 /* The process is gone afterwards in any case. -1: unknown, because the embedder ignores SIGCHLD or waits
  * for all children itself. */
@@ -245,8 +296,7 @@ static struct worker_death reap(struct worker *worker) {
     struct rusage usage = {0};
     int wait_status = 0;
     pid_t pid;
-    if (worker->is_over_wall_limit)
-        kill(worker->pid, SIGKILL);
+    kill_group(worker);
     do {
         pid = wait4(worker->pid, &wait_status, 0, &usage);
     } while (pid < 0 && errno == EINTR);
@@ -259,21 +309,6 @@ static struct worker_death reap(struct worker *worker) {
     worker->stderr_text[worker->stderr_bytes] = 0;
     death.stderr_text = worker->stderr_text;
     return death;
-}
-
-/* In the worker, lack of memory (or of address space for a thread's stack: EAGAIN) means its limit, not
- * the machine's. */
-static int take_error(const struct worker *worker, struct husk_error *err) {
-    const struct worker_message *result = &worker->result;
-    int sys_errno = result->error.sys_errno;
-    if (result->status == HUSK_E_NOMEM ||
-        (result->status == HUSK_E_SYS && (sys_errno == EAGAIN || sys_errno == ENOMEM)))
-        return worker_memory_error(worker->options, err);
-    if (err != NULL) {
-        *err = result->error;
-        err->status = result->status;
-    }
-    return result->status;
 }
 
 /* The image is made immutable, so that libhusk may map it. */
@@ -292,11 +327,10 @@ static int take_image(struct worker *worker, int *ret_fd, uint64_t *ret_bytes, s
     return 0;
 }
 
-static int run(struct worker *worker, const char *path, int *ret_fd, uint64_t *ret_bytes,
-               struct husk_error *err) {
+static int run(struct worker *worker, int *ret_fd, uint64_t *ret_bytes, struct husk_error *err) {
     int status = open_pipes(worker, err);
     if (status == 0)
-        status = spawn(worker, path, err);
+        status = spawn(worker, err);
     if (status != 0)
         return status;
     /* CPU time is the real limit; this one ends a worker that hangs without using any. */
@@ -306,16 +340,12 @@ static int run(struct worker *worker, const char *path, int *ret_fd, uint64_t *r
     if (!worker->has_result)
         return worker_death_error(&death, worker->options, err);
     if (worker->result.status != 0)
-        return take_error(worker, err);
+        return worker_result_error(&worker->result, worker->options, err);
     return take_image(worker, ret_fd, ret_bytes, err);
 }
 
 int worker_run(const void *wasm, size_t count, const struct husk_compile_options *options, int *ret_fd,
                uint64_t *ret_bytes, struct husk_error *err) {
-    auto_free char *path = NULL;
-    int status = worker_locate(options->worker_path, &path, err);
-    if (status != 0)
-        return status;
     struct worker worker = {.options = options,
                             .input_fd = -1,
                             .output_fd = -1,
@@ -323,15 +353,21 @@ int worker_run(const void *wasm, size_t count, const struct husk_compile_options
                             .stderr_fd = -1,
                             .worker_status_fd = -1,
                             .worker_stderr_fd = -1,
-                            .pid = -1};
+                            .pid = -1,
+                            .pid_fd = -1};
+    int status = worker_locate(options->worker_path, &worker.program, err);
+    if (status != 0)
+        return status;
     status = write_job(&worker, wasm, count, err);
     if (status == 0)
-        status = run(&worker, path, ret_fd, ret_bytes, err);
+        status = run(&worker, ret_fd, ret_bytes, err);
+    worker_program_done(&worker.program);
     close_fd(&worker.input_fd);
     close_fd(&worker.output_fd);
     close_fd(&worker.status_fd);
     close_fd(&worker.stderr_fd);
     close_fd(&worker.worker_status_fd);
     close_fd(&worker.worker_stderr_fd);
+    close_fd(&worker.pid_fd);
     return status;
 }

@@ -1,9 +1,11 @@
 /*
  * husk_compile.h: WebAssembly bytes to image files (libhusk-compile).
  *
- * The library itself does not link LLVM: compiling happens in a child process (the program `husk-compile-worker`) with limits on CPU
- * time, memory and files, so that a crash or a blow-up in there is an error here. Programs that only run images need none of this.
- * All functions may be called from any thread.
+ * The library itself does not link LLVM: compiling happens in a child process (the program
+ * `husk-compile-worker`) with limits on CPU time, memory and files, so that a crash or a blow-up in
+ * there is an error here. Before it looks at the module that process closes itself in
+ * (docs/trust.md): a module that takes LLVM over reaches no file, socket or process. Programs that
+ * only run images need none of this. All functions may be called from any thread.
  */
 #ifndef HUSK_COMPILE_H
 #define HUSK_COMPILE_H
@@ -21,11 +23,17 @@ struct husk_compile_options {
     bool strict;                 /* traps exactly as the standard has them; slower */
     uint32_t threads;            /* 0: one per core, at most 8 */
     uint64_t cpu_limit_ns;       /* CPU time of the worker; 0: 10 minutes */
-    uint64_t memory_limit_bytes; /* address space of the worker; 0: 8 GiB */
-    const char *worker_path;     /* NULL: beside the library or where `make install` put it */
+    uint64_t memory_limit_bytes; /* address space of the worker, and size of the image; 0: 8 GiB */
+    /* NULL: where `make install` put it, else relative to the library or program. In any case
+     * others may not be able to write it or its folder: HUSK_E_NOT_FOUND says so. */
+    const char *worker_path;
     void (*progress)(void *user, uint32_t done,
                      uint32_t total); /* functions compiled; from the calling thread */
     void *progress_user;
+    /* Compile even where the kernel (or a sandbox around this process) has no seccomp filters.
+     * Then a module that takes LLVM over has this user's rights: for trusted modules. false:
+     * HUSK_E_SYS there. Where there are filters it changes nothing. */
+    bool allow_uncontained;
 };
 #define HUSK_COMPILE_OPTIONS_INIT                                                                            \
     { .size = sizeof(struct husk_compile_options), .opt_level = -1 }

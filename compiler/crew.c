@@ -1,0 +1,97 @@
+/* compiler/crew.c: see crew.h. A round is one crew_run(): its number goes up, and each thread
+ * works once per number. */
+#include "crew.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "error.h"
+
+#define THREADS_MAX 64u
+
+struct crew {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    pthread_t threads[THREADS_MAX];
+    uint32_t threads_count, ready_count;
+    uint32_t round;
+    uint32_t busy_count; /* threads that have not finished this round */
+    bool is_over;
+    void (*work)(void *arg);
+    void *arg;
+};
+
+static void *crew_thread(void *arg) {
+    struct crew *crew = arg;
+    pthread_mutex_lock(&crew->lock);
+    crew->ready_count++;
+    pthread_cond_broadcast(&crew->changed);
+    for (uint32_t done_round = 0;;) {
+        while (!crew->is_over && crew->round == done_round)
+            pthread_cond_wait(&crew->changed, &crew->lock);
+        if (crew->is_over)
+            break;
+        done_round = crew->round;
+        pthread_mutex_unlock(&crew->lock);
+        crew->work(crew->arg);
+        pthread_mutex_lock(&crew->lock);
+        if (--crew->busy_count == 0)
+            pthread_cond_broadcast(&crew->changed);
+    }
+    pthread_mutex_unlock(&crew->lock);
+    return NULL;
+}
+
+int crew_new(uint32_t wanted, struct crew **ret_crew, struct husk_error *err) {
+    struct crew *crew = calloc(1, sizeof *crew);
+    if (crew == NULL)
+        return error_set(err, HUSK_E_NOMEM, "out of memory");
+    pthread_attr_t attributes;
+    pthread_mutex_init(&crew->lock, NULL);
+    pthread_cond_init(&crew->changed, NULL);
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, CREW_STACK_BYTES);
+    int failed = 0;
+    do {
+        failed = pthread_create(&crew->threads[crew->threads_count], &attributes, crew_thread, crew);
+        crew->threads_count += failed == 0;
+    } while (failed == 0 && crew->threads_count < wanted && crew->threads_count < THREADS_MAX);
+    pthread_attr_destroy(&attributes);
+    if (crew->threads_count == 0) {
+        crew_free(crew);
+        return error_sys(err, failed, "cannot start a compiler thread");
+    }
+    pthread_mutex_lock(&crew->lock);
+    while (crew->ready_count < crew->threads_count) /* what a thread does to start may not be allowed later */
+        pthread_cond_wait(&crew->changed, &crew->lock);
+    pthread_mutex_unlock(&crew->lock);
+    *ret_crew = crew;
+    return 0;
+}
+
+void crew_run(struct crew *crew, void (*work)(void *arg), void *arg) {
+    pthread_mutex_lock(&crew->lock);
+    crew->work = work;
+    crew->arg = arg;
+    crew->busy_count = crew->threads_count;
+    crew->round++;
+    pthread_cond_broadcast(&crew->changed);
+    while (crew->busy_count > 0)
+        pthread_cond_wait(&crew->changed, &crew->lock);
+    pthread_mutex_unlock(&crew->lock);
+}
+
+void crew_free(struct crew *crew) {
+    if (crew == NULL)
+        return;
+    pthread_mutex_lock(&crew->lock);
+    crew->is_over = true;
+    pthread_cond_broadcast(&crew->changed);
+    pthread_mutex_unlock(&crew->lock);
+    for (uint32_t i = 0; i < crew->threads_count; i++)
+        pthread_join(crew->threads[i], NULL);
+    pthread_cond_destroy(&crew->changed);
+    pthread_mutex_destroy(&crew->lock);
+    free(crew);
+}
