@@ -1,5 +1,5 @@
 # What `cmake --install` puts where: headers, libraries, the command and its worker, pkg-config and CMake packages, man pages.
-# (The worker installs itself, in compiler/CMakeLists.txt: its path is compiled into libhusk_compile.)
+# (The worker installs itself, in compiler/CMakeLists.txt.)
 include(CMakePackageConfigHelpers)
 
 # A static library as one object whose internal symbols are local: libhusk's own names cannot clash with its embedder's. husk_merge(NAME
@@ -34,6 +34,29 @@ if(TARGET husk_compile_shared)
 endif()
 if(TARGET husk_cli)
   install(TARGETS husk_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+# Whatever starts the worker learns where it is: the prefix is known only now.
+set(husk_starters "")
+if(TARGET husk_compile_shared)
+  list(APPEND husk_starters ${CMAKE_INSTALL_LIBDIR}/libhusk_compile.a
+    ${CMAKE_INSTALL_LIBDIR}/libhusk_compile.so.${PROJECT_VERSION})
+endif()
+if(TARGET husk_cli)
+  list(APPEND husk_starters ${CMAKE_INSTALL_BINDIR}/husk)
+endif()
+if(husk_starters)
+  install(CODE "
+    get_filename_component(prefix \"\${CMAKE_INSTALL_PREFIX}\" ABSOLUTE)
+    get_filename_component(folder \"${CMAKE_INSTALL_LIBEXECDIR}/husk\" ABSOLUTE BASE_DIR \"\${prefix}\")
+    set(files \"\")
+    foreach(file ${husk_starters})
+      get_filename_component(file \"\${file}\" ABSOLUTE BASE_DIR \"\${prefix}\")
+      list(APPEND files \"\$ENV{DESTDIR}\${file}\")
+    endforeach()
+    execute_process(COMMAND \"${CMAKE_SOURCE_DIR}/tools/set-worker-folder\" \"\${folder}\" \${files} RESULT_VARIABLE failed)
+    if(failed)
+      message(FATAL_ERROR \"the installed files do not know where husk-compile-worker is\")
+    endif()")
 endif()
 file(GLOB husk_man_pages ${CMAKE_SOURCE_DIR}/docs/man/*.1)
 install(FILES ${husk_man_pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)

@@ -54,10 +54,11 @@ static int limit(int resource, const char *what, uint64_t soft, uint64_t hard, s
     struct rlimit old, wanted = {.rlim_cur = soft, .rlim_max = hard};
     if (getrlimit((__rlimit_resource_t)resource, &old) != 0)
         return error_sys(err, errno, "cannot read the limit on %s", what);
-    if (old.rlim_max != RLIM_INFINITY && wanted.rlim_max > old.rlim_max)
-        wanted.rlim_max = old.rlim_max; /* a tighter limit from outside stays */
-    if (wanted.rlim_cur > wanted.rlim_max)
-        wanted.rlim_cur = wanted.rlim_max;
+    /* A tighter limit from outside stays. RLIM_INFINITY is the largest number. */
+    if (wanted.rlim_max > old.rlim_max)
+        wanted.rlim_max = old.rlim_max;
+    if (wanted.rlim_cur > old.rlim_cur)
+        wanted.rlim_cur = old.rlim_cur;
     if (setrlimit((__rlimit_resource_t)resource, &wanted) != 0)
         return error_sys(err, errno, "cannot limit %s", what);
     return 0;

@@ -126,6 +126,20 @@ static int check(int fd, const char *what, const char *path, const char *own, st
         path, what, wrong, (unsigned)st.st_uid, (unsigned)st.st_gid, (unsigned)st.st_mode & 07777);
 }
 
+/* Whoever may write the folder of a symbolic link chooses what is started, if only among what is
+ * trusted. */
+static int check_named_folder(const char *path, const char *own, struct husk_error *err) {
+    char folder[PATH_BYTES];
+    const char *slash = strrchr(path, '/');
+    if (snprintf(folder, sizeof folder, "%.*s/", slash != NULL ? (int)(slash - path) : 1,
+                 slash != NULL ? path : ".") >= PATH_BYTES)
+        return error_set(err, HUSK_E_NOT_FOUND, "the path of the compiler worker is too long");
+    auto_fd fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return error_sys(err, errno, "cannot look at %s", folder);
+    return check(fd, "folder", path, own, err);
+}
+
 /* `path` is absolute and has no symbolic links. */
 static int open_checked(const char *path, const char *own, int *ret_fd, struct husk_error *err) {
     char folder[PATH_BYTES];
@@ -153,11 +167,14 @@ int worker_locate(const char *wanted, struct worker_program *ret_program, struct
                          wanted);
     if (wanted == NULL && !find(own, found))
         return not_found(own, err);
-    struct worker_program program = {.path = realpath(wanted != NULL ? wanted : found, NULL), .fd = -1};
+    const char *named = wanted != NULL ? wanted : found;
+    int status = check_named_folder(named, own, err);
+    if (status != 0)
+        return status;
+    struct worker_program program = {.path = realpath(named, NULL), .fd = -1};
     if (program.path == NULL)
-        return error_sys(err, errno, "cannot look at the compiler worker %s",
-                         wanted != NULL ? wanted : found);
-    int status = open_checked(program.path, own, &program.fd, err);
+        return error_sys(err, errno, "cannot look at the compiler worker %s", named);
+    status = open_checked(program.path, own, &program.fd, err);
     if (status == 0)
         *ret_program = program;
     else

@@ -7,7 +7,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -55,8 +58,6 @@ static timer_t timer_id;
 static siginfo_t queued = {.si_code = SI_QUEUE};
 static int pair[2];
 static long page[1024] __attribute__((aligned(4096)));
-
-#define THREAD_FLAGS (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM)
 
 /* Each is one system call; it has reached something if it returns 0 or more. */
 static const struct attack {
@@ -206,6 +207,16 @@ static bool thread_reaches(const void *arg) {
     return reached;
 }
 
+static void *nothing(void *arg) {
+    return arg;
+}
+
+static bool new_thread_reaches(const void *arg) {
+    pthread_t thread;
+    (void)arg;
+    return pthread_create(&thread, NULL, nothing, NULL) == 0;
+}
+
 static void close_in(void) {
     contain_begin();
     if (crew_new(2, &crew, NULL) != 0 || contain_close(NULL) != 0)
@@ -298,6 +309,8 @@ TEST(other_doors) {
     CHECK(verdict_of("int 0x80", in_child(true, int80_reaches, NULL)) == REFUSED);
     CHECK(verdict_of("x32", in_child(true, x32_reaches, NULL)) == REFUSED);
     CHECK(verdict_of("an unknown call", in_child(true, unknown_reaches, NULL)) == REFUSED);
+    CHECK(verdict_of("a new thread", in_child(false, new_thread_reaches, NULL)) == REACHED);
+    CHECK(verdict_of("a new thread", in_child(true, new_thread_reaches, NULL)) == REFUSED);
     CHECK(verdict_of("a thread", in_child(false, thread_reaches, NULL)) == REACHED);
     CHECK(verdict_of("a thread", in_child(true, thread_reaches, NULL)) == REFUSED);
     clean_up();
@@ -457,6 +470,41 @@ TEST(the_real_worker_is_closed_in) {
     }
     CHECK_MSG(looker.threads > 0, "the worker was never seen");
     CHECK_EQ_U64(looker.good, looker.threads);
+}
+
+/* As on a kernel without seccomp filters: a sandbox around this process refuses them. */
+static bool compiles_without_seccomp(const void *arg) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_seccomp, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = sizeof code / sizeof code[0], .filter = code};
+    struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
+    struct husk_error err;
+    int fd = -1;
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        _exit(92);
+    options.allow_uncontained = *(const bool *)arg;
+    int status = husk_compile(small_wasm, sizeof small_wasm, &options, &fd, &err);
+    if (status != 0 && (status != HUSK_E_SYS || strstr(err.message, "allow_uncontained") == NULL ||
+                        strstr(err.message, "cannot be contained") == NULL)) {
+        printf("status %d: %s\n", status, err.message);
+        fflush(NULL);
+        _exit(93);
+    }
+    return status == 0;
+}
+
+TEST(a_kernel_that_cannot_contain_it) {
+    need_seccomp();
+    if (access(WORKER, X_OK) != 0)
+        SKIP("built without the compiler (HUSK_COMPILER=OFF)");
+    const bool no = false, yes = true;
+    CHECK(verdict_of("refused", in_child(false, compiles_without_seccomp, &no)) == REFUSED);
+    CHECK(verdict_of("allowed", in_child(false, compiles_without_seccomp, &yes)) == REACHED);
 }
 
 TEST_MAIN()
