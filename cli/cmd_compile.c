@@ -7,7 +7,7 @@
 
 #include "cli.h"
 
-enum { OPT_CPU = 256, OPT_STRICT, OPT_STRICT_TRAPS, OPT_THREADS, OPT_JSON };
+enum { OPT_CPU = 256, OPT_STRICT, OPT_STRICT_TRAPS, OPT_THREADS, OPT_JSON, OPT_ALLOW_UNCONTAINED };
 
 struct compile {
     struct report report;
@@ -26,6 +26,7 @@ static const struct option compile_options[] = {
     {"compile-cpu-limit", required_argument, NULL, OPT_COMPILE_CPU_LIMIT},
     {"compile-memory-limit", required_argument, NULL, OPT_COMPILE_MEMORY_LIMIT},
     {"json", no_argument, NULL, OPT_JSON},
+    {"allow-uncontained-compiler", no_argument, NULL, OPT_ALLOW_UNCONTAINED},
     {NULL, 0, NULL, 0},
 };
 
@@ -52,6 +53,7 @@ static int take_option(struct compile *compile, int option, char **argv) {
     case OPT_COMPILE_MEMORY_LIMIT: return take_compile_limit(&compile->report, &compile->request, option);
     case OPT_THREADS: return take_threads(compile);
     case OPT_JSON: compile->report.is_json = true; return CLI_OK;
+    case OPT_ALLOW_UNCONTAINED: compile->request.options.allow_uncontained = true; return CLI_OK;
     default: return report_bad_option(&compile->report, argv);
     }
 }

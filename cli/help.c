@@ -59,6 +59,8 @@ const char help_run[] =
     "                          what the compiler may use (default 10m of CPU time, 8G)\n"
     "      --no-cache          compile anew, and store nothing\n"
     "      --no-verify         do not compare an image with the hash of its content before\n"
+    "      --allow-uncontained-compiler\n"
+    "                          compile even where the kernel cannot confine the compiler's process\n"
     "  -h, --help\n" EXIT_CODES;
 
 const char help_snapshot[] =
@@ -73,7 +75,8 @@ const char help_snapshot[] =
     "  -o, --output FILE       where to; written atomically\n"
     "      --invoke FUNCTION   then call this export with ARGS, as husk run does. Its results are not "
     "printed\n"
-    "      --argv0, --compile-cpu-limit, --compile-memory-limit, --cpu, --cpu-timeout, --env, --json,\n"
+    "      --allow-uncontained-compiler, --argv0, --compile-cpu-limit,\n"
+    "      --compile-memory-limit, --cpu, --cpu-timeout, --env, --json,\n"
     "      --max-memory, --no-cache, --no-verify, -O, --stack, --stats, --strict, --timeout,\n"
     "      --unknown-imports   as for husk run\n"
     "  -h, --help\n" EXIT_CODES;
@@ -92,6 +95,8 @@ const char help_compile[] =
     "      --compile-cpu-limit TIME, --compile-memory-limit SIZE\n"
     "                        what the compiler may use (default 10m of CPU time, 8G)\n"
     "      --json            errors as JSON\n"
+    "      --allow-uncontained-compiler\n"
+    "                        compile even where the kernel cannot confine the compiler's process\n"
     "  -h, --help\n"
     "\n"
     "Exit codes: 0; 2 wrong usage; 125 failed.\n";

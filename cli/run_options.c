@@ -22,7 +22,8 @@ enum {
     OPT_NO_CACHE,
     OPT_NO_VERIFY,
     OPT_ARGV0,
-    OPT_UNKNOWN_IMPORTS
+    OPT_UNKNOWN_IMPORTS,
+    OPT_ALLOW_UNCONTAINED
 };
 
 static const struct option run_options[] = {
@@ -45,6 +46,7 @@ static const struct option run_options[] = {
     {"strict-traps", no_argument, NULL, OPT_STRICT_TRAPS},
     {"no-cache", no_argument, NULL, OPT_NO_CACHE},
     {"no-verify", no_argument, NULL, OPT_NO_VERIFY},
+    {"allow-uncontained-compiler", no_argument, NULL, OPT_ALLOW_UNCONTAINED},
     {NULL, 0, NULL, 0},
 };
 
@@ -141,6 +143,7 @@ static int take_option(struct run *run, int option, char **argv) {
     case OPT_UNKNOWN_IMPORTS: return take_unknown_imports(run);
     case OPT_NO_CACHE: run->compile.is_uncached = true; return CLI_OK;
     case OPT_NO_VERIFY: run->is_unverified = true; return CLI_OK;
+    case OPT_ALLOW_UNCONTAINED: run->compile.options.allow_uncontained = true; return CLI_OK;
     case 'o':
         if (!run->is_snapshot)
             return report_bad_option(&run->report, argv);
