@@ -170,6 +170,7 @@ run "compile an image" 125 "$husk" compile typed.husk -o x.husk
 says "compile an image" "already"
 mkdir -p lone/bin
 cp "$husk" lone/bin
+check "a program that knows another place" "$HUSK_SOURCE/tools/set-worker-folder" "$PWD/lone/libexec/husk" lone/bin/husk
 run "compile where the worker is missing" 125 lone/bin/husk compile typed.wasm -o x.husk
 says "compile where the worker is missing" "husk-compile-worker"
 run "inspect an image" 0 "$husk" inspect --verify portable.husk

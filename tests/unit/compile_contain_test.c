@@ -472,22 +472,36 @@ TEST(the_real_worker_is_closed_in) {
     CHECK_EQ_U64(looker.good, looker.threads);
 }
 
-/* As on a kernel without seccomp filters: a sandbox around this process refuses them. */
-static bool compiles_without_seccomp(const void *arg) {
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_seccomp, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = {.len = sizeof code / sizeof code[0], .filter = code};
-    struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
-    struct husk_error err;
-    int fd = -1;
+/* A sandbox around this process, in which these system calls fail: for what kernels lack. */
+struct lack {
+    unsigned calls[4]; /* 0: no more */
+    int number;        /* errno */
+    bool allow_uncontained;
+};
+
+static void forbid(const struct lack *lack) {
+    struct sock_filter code[10] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr))};
+    unsigned short count = 1;
+    for (size_t i = 0; i < 4 && lack->calls[i] != 0; i++) {
+        code[count++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, lack->calls[i], 0, 1);
+        code[count++] =
+            (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)lack->number);
+    }
+    code[count++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    struct sock_fprog program = {.len = count, .filter = code};
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
         _exit(92);
-    options.allow_uncontained = *(const bool *)arg;
+}
+
+/* Compiled, or refused for want of containment. */
+static bool compiles_with(const void *arg) {
+    const struct lack *lack = arg;
+    struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
+    struct husk_error err;
+    int fd = -1;
+    forbid(lack);
+    options.allow_uncontained = lack->allow_uncontained;
     int status = husk_compile(small_wasm, sizeof small_wasm, &options, &fd, &err);
     if (status != 0 && (status != HUSK_E_SYS || strstr(err.message, "allow_uncontained") == NULL ||
                         strstr(err.message, "cannot be contained") == NULL)) {
@@ -502,9 +516,24 @@ TEST(a_kernel_that_cannot_contain_it) {
     need_seccomp();
     if (access(WORKER, X_OK) != 0)
         SKIP("built without the compiler (HUSK_COMPILER=OFF)");
-    const bool no = false, yes = true;
-    CHECK(verdict_of("refused", in_child(false, compiles_without_seccomp, &no)) == REFUSED);
-    CHECK(verdict_of("allowed", in_child(false, compiles_without_seccomp, &yes)) == REACHED);
+    struct lack lack = {.calls = {SYS_seccomp}, .number = ENOSYS};
+    CHECK(verdict_of("refused", in_child(false, compiles_with, &lack)) == REFUSED);
+    lack.allow_uncontained = true;
+    CHECK(verdict_of("allowed", in_child(false, compiles_with, &lack)) == REACHED);
+}
+
+/* Without Landlock, signals to groups through pidfds, or pidfds: seccomp is enough. */
+TEST(kernels_with_less) {
+    need_seccomp();
+    if (access(WORKER, X_OK) != 0)
+        SKIP("built without the compiler (HUSK_COMPILER=OFF)");
+    const struct lack lacks[] = {{{444, 445, 446}, ENOSYS, false},
+                                 {{444, 445, 446}, EOPNOTSUPP, false},
+                                 {{SYS_capset}, EPERM, false},
+                                 {{SYS_pidfd_send_signal}, EINVAL, false},
+                                 {{SYS_pidfd_send_signal, SYS_pidfd_open}, ENOSYS, false}};
+    for (size_t i = 0; i < sizeof lacks / sizeof lacks[0]; i++)
+        CHECK(verdict_of("a kernel with less", in_child(false, compiles_with, &lacks[i])) == REACHED);
 }
 
 TEST_MAIN()
