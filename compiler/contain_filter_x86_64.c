@@ -55,7 +55,7 @@ static const unsigned allowed[] = {
     SYS_clock_gettime, SYS_gettimeofday, SYS_clock_nanosleep, SYS_nanosleep, SYS_time, SYS_getrandom,
     SYS_sysinfo};
 
-static const struct {
+static const struct refusal {
     unsigned call;
     unsigned answer; /* errno */
 } refused[] = {

@@ -63,7 +63,8 @@ int crew_new(uint32_t wanted, struct crew **ret_crew, struct husk_error *err) {
         return error_sys(err, failed, "cannot start a compiler thread");
     }
     pthread_mutex_lock(&crew->lock);
-    while (crew->ready_count < crew->threads_count) /* what a thread does to start may not be allowed later */
+    /* What a thread does to start may not be allowed later. */
+    while (crew->ready_count < crew->threads_count)
         pthread_cond_wait(&crew->changed, &crew->lock);
     pthread_mutex_unlock(&crew->lock);
     *ret_crew = crew;

@@ -1,8 +1,9 @@
 /*
- * compiler/worker_proto.h: what the client library and the worker process say to each other. The worker gets
- * three descriptors: an input file (struct worker_request, then the wasm bytes), an empty output file for the
- * image, and a pipe for struct worker_message. Its stderr is read by the client too: LLVM reports its fatal
- * errors there. Both sides are built together.
+ * compiler/worker_proto.h: what the client library and the worker process say to each other. The
+ * worker gets these descriptors: an input file (struct worker_request, then the wasm bytes), an
+ * empty output file for the image, a pipe for struct worker_message, and its own program. Its
+ * stderr is read by the client too: LLVM reports its fatal errors there. Both sides are built
+ * together.
  */
 #ifndef COMPILER_WORKER_PROTO_H
 #define COMPILER_WORKER_PROTO_H

@@ -214,7 +214,7 @@ static void *nothing(void *arg) {
 static bool new_thread_reaches(const void *arg) {
     pthread_t thread;
     (void)arg;
-    return pthread_create(&thread, NULL, nothing, NULL) == 0;
+    return pthread_create(&thread, NULL, nothing, NULL) == 0 && pthread_join(thread, NULL) == 0;
 }
 
 static void close_in(void) {
@@ -310,7 +310,8 @@ TEST(other_doors) {
     CHECK(verdict_of("x32", in_child(true, x32_reaches, NULL)) == REFUSED);
     CHECK(verdict_of("an unknown call", in_child(true, unknown_reaches, NULL)) == REFUSED);
     CHECK(verdict_of("a new thread", in_child(false, new_thread_reaches, NULL)) == REACHED);
-    CHECK(verdict_of("a new thread", in_child(true, new_thread_reaches, NULL)) == REFUSED);
+    if (!HARNESS_SANITIZED) /* their pthread_create() waits for a thread that never comes */
+        CHECK(verdict_of("a new thread", in_child(true, new_thread_reaches, NULL)) == REFUSED);
     CHECK(verdict_of("a thread", in_child(false, thread_reaches, NULL)) == REACHED);
     CHECK(verdict_of("a thread", in_child(true, thread_reaches, NULL)) == REFUSED);
     clean_up();
