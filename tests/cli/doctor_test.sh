@@ -44,17 +44,13 @@ if [ $has_kvm = 1 ]; then
     same "no warning, no last line" "$("$husk" doctor | grep -c husk-doctor)" 0
 fi
 
-prefix=$(sed -n 's/^CMAKE_INSTALL_PREFIX:PATH=//p' "$HUSK_BUILD/CMakeCache.txt")
-if [ -e "$prefix/libexec/husk/husk-compile-worker" ]; then
-    skip "no compiler" "husk is installed in $prefix, where every husk looks for its worker"
-else
-    mkdir -p lone/bin
-    cp "$husk" lone/bin
-    out=$(lone/bin/husk doctor 2>&1)
-    same "no compiler: exit code" $? 1
-    contains "no compiler" "$out" "MISSING  compiler"
-    contains "no compiler: the last line" "$out" "Something is missing"
-fi
+mkdir -p lone/bin
+cp "$husk" lone/bin
+check "a program that knows another place" "$HUSK_SOURCE/tools/set-worker-folder" "$PWD/lone/libexec/husk" lone/bin/husk
+out=$(lone/bin/husk doctor 2>&1)
+same "no compiler: exit code" $? 1
+contains "no compiler" "$out" "MISSING  compiler"
+contains "no compiler: the last line" "$out" "Something is missing"
 out=$("$husk" doctor --json >/dev/full 2>&1)
 same "nowhere to write: exit code" $? 125
 
