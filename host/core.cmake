@@ -30,9 +30,12 @@ list(APPEND HUSK_HOST_SOURCES
     restore.c
     run.c
     sandbox.c
+    sandbox_wait.c
     sizing.c
     snapshot.c
     stats.c
     trap.c
     values.c
+    wait_entry_x86_64.S
+    wait_x86_64.c
     watchdog.c)

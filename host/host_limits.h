@@ -41,6 +41,10 @@
 /* Frames that a backtrace walks at most: husk.h promises it. */
 #define LIMIT_BACKTRACE_FRAMES 100000u
 
+/* How long a call with a CPU limit alone may wait in WASI: so many times that limit, and this at least: husk.h promises both. */
+#define LIMIT_WAIT_FACTOR 10u
+#define LIMIT_WAIT_MIN_NS 1000000000ull
+
 #define LIMIT_TABLE_ENTRIES_DEFAULT 1000000u
 #define LIMIT_HOST_CALL_DEPTH_DEFAULT 16u
 /* A nested call needs a few KiB of the embedder's own stack. */

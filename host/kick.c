@@ -10,24 +10,20 @@
 #include <unistd.h>
 
 #include "error.h"
-
-static void handle_kick(int signal) {
-    (void)signal; /* arriving is all it has to do: KVM_RUN returns with EINTR */
-}
+#include "wait.h"
 
 int kick_signal_install(int signal, struct husk_error *err) {
-    struct sigaction old, action = {.sa_handler = handle_kick, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
+    struct sigaction old;
     if (sigaction(signal, NULL, &old) != 0)
         return error_sys(err, errno, "cannot examine signal %d", signal);
-    bool is_free = (old.sa_flags & SA_SIGINFO) == 0 &&
-                   (old.sa_handler == SIG_DFL || old.sa_handler == SIG_IGN || old.sa_handler == handle_kick);
-    if (!is_free)
+    const bool is_unused =
+        (old.sa_flags & SA_SIGINFO) == 0 && (old.sa_handler == SIG_DFL || old.sa_handler == SIG_IGN);
+    if (!is_unused && !wait_is_handler(&old))
         return error_set(err, HUSK_E_INVAL,
                          "signal %d is used by this process already; choose another in "
                          "husk_engine_options.kick_signal",
                          signal);
-    if (sigaction(signal, &action, NULL) != 0)
+    if (wait_signal_install(signal) != 0)
         return error_sys(err, errno, "cannot install the handler of signal %d", signal);
     return 0;
 }
@@ -110,6 +106,6 @@ void kicker_kick(struct kicker *kicker) {
         return;
     if (!atomic_compare_exchange_strong(&kicker->state, &thread, thread | KICKER_SENDING))
         return; /* it left, or another kick is on its way */
-    syscall(SYS_tgkill, getpid(), (pid_t)thread, kicker->signal);
+    wait_signal_thread((long)thread, kicker->signal);
     atomic_store(&kicker->state, thread);
 }

@@ -1,5 +1,5 @@
 /*
- * host/kick.h: getting a thread out of KVM_RUN from another thread.
+ * host/kick.h: getting a thread out of KVM_RUN, or out of a system call that waits (wait.h), from another thread.
  *
  * A kick is two things: vm_ops.kick() (sticky in the VM: the next entry returns at once) and the kick signal to the
  * thread that is inside KVM_RUN now. `state` says which thread that is, so that no kick is sent to a thread that has left:
@@ -23,8 +23,8 @@ struct kicker {
     atomic_uint_least64_t state; /* 0: nobody runs; else the thread's kernel number */
 };
 
-/* A handler that does nothing (without SA_RESTART KVM_RUN would not return anyway; with it other calls go on). Refuses a
- * signal that somebody else handles: HUSK_E_INVAL. */
+/* The handler: KVM_RUN returns with EINTR, system calls made by wait_syscall() end (wait.h), others go on. Refuses a signal that somebody
+ * else handles: HUSK_E_INVAL. */
 int kick_signal_install(int signal, struct husk_error *err);
 
 void kicker_init(struct kicker *kicker, const struct vm_ops *ops, struct vm *vm, int signal);

@@ -68,14 +68,22 @@ static void format_limit(const struct watch *watch, char text[CUT_LIMIT_BYTES]) 
     snprintf(text, CUT_LIMIT_BYTES, ": %s limit of %s", watch->is_due_by_cpu ? "CPU" : "wall", duration);
 }
 
+static const char *cut_reason(const struct watch *due) {
+    if (due == NULL)
+        return "the call was interrupted";
+    if (due->has_waited)
+        return "the call waited longer than its CPU limit allows; a limit of wall time allows more";
+    return "the call's time limit was reached";
+}
+
 static void outcome_cut(husk_sandbox *sandbox, enum husk_outcome_kind kind, bool did_run,
                         struct husk_outcome *outcome) {
     char limit[CUT_LIMIT_BYTES] = "";
-    if (kind == HUSK_DEADLINE)
-        format_limit(watch_due(sandbox), limit);
+    const struct watch *due = kind == HUSK_DEADLINE ? watch_due(sandbox) : NULL;
+    if (due != NULL)
+        format_limit(due, limit);
     outcome_begin(outcome, kind);
-    snprintf(outcome->message, sizeof outcome->message, "%s%s%s",
-             kind == HUSK_DEADLINE ? "the call's time limit was reached" : "the call was interrupted",
+    snprintf(outcome->message, sizeof outcome->message, "%s%s%s", cut_reason(due),
              did_run ? "" : " before the guest ran", limit);
     if (!did_run)
         return;
@@ -255,6 +263,9 @@ static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame, const st
         frame->watch.cpu_ns = limits->cpu_ns;
         frame->watch.is_due_by_cpu = false;
         atomic_init(&frame->watch.is_due, false);
+        frame->watch.wait_left_ns = limits->wait_ns;
+        atomic_init(&frame->watch.wait_end_ns, UINT64_MAX);
+        frame->watch.has_waited = false;
         int status = watchdog_add(&sandbox->engine->watchdog, &frame->watch, err);
         if (status != 0)
             return status;

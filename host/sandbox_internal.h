@@ -124,8 +124,11 @@ int sandbox_span(const husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, u
 /* run.c: from now on only a restore, an unload or freeing. Counted by its cause, unless it is poisoned already. */
 void sandbox_poison(husk_sandbox *sandbox, enum poison_cause cause);
 
-/* run.c: must the running call end? For host functions of ours that wait (the kick signal ends a system call, and this says why). */
+/* run.c: must the running call end? */
 bool sandbox_is_cut(const husk_sandbox *sandbox);
+
+/* sandbox_wait.c: wait_syscall() for host functions of ours, which ends when the running call must. On the thread that runs it. */
+long sandbox_syscall(husk_sandbox *sandbox, long number, const long args[6]);
 
 /* grow.c: the guest's memory.grow and table.grow. Returns the old size, or UINT64_MAX. */
 uint64_t sandbox_memory_grow(husk_sandbox *sandbox, uint64_t mem_idx, uint64_t delta_pages);

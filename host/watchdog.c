@@ -34,6 +34,11 @@ static uint64_t watch_due_ns(const struct watch *watch, uint64_t now) {
     return due;
 }
 
+/* Deliberately not part of watch_due_ns(): a thread that begins to wait tells nobody, so this is no moment to wake for. */
+static bool watch_has_waited(const struct watch *watch, uint64_t now) {
+    return atomic_load(&watch->wait_end_ns) <= now;
+}
+
 /* Kick whoever is due; returns when to look again. */
 static uint64_t watchdog_scan(struct watchdog *watchdog, uint64_t now) {
     uint64_t next = UINT64_MAX;
@@ -41,7 +46,9 @@ static uint64_t watchdog_scan(struct watchdog *watchdog, uint64_t now) {
         if (atomic_load_explicit(&watch->is_due, memory_order_relaxed))
             continue;
         uint64_t due = watch_due_ns(watch, now);
-        if (due <= now) {
+        if (due > now)
+            watch->has_waited = watch_has_waited(watch, now);
+        if (due <= now || watch->has_waited) {
             watch->is_due_by_cpu = watch->wall_end_ns > now;
             atomic_store(&watch->is_due, true);
             kicker_kick(watch->kicker);

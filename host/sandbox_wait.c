@@ -1,0 +1,45 @@
+/*
+ * host/sandbox_wait.c: system calls that wait, made for the guest (WASI): they end with the running call's deadline or an interrupt. If a
+ * call has a CPU limit alone, the time is counted: waiting needs no CPU time, and would never end (watchdog.h).
+ */
+#include "sandbox_internal.h"
+#include "wait.h"
+
+static bool is_cut(void *sandbox) {
+    return sandbox_is_cut(sandbox);
+}
+
+static bool counts_waits(const struct call_frame *frame) {
+    return frame->is_watched && frame->watch.wait_left_ns != UINT64_MAX;
+}
+
+/* Returns when, or 0: no call counts it. A call around this one waits, too. */
+static uint64_t wait_begin(husk_sandbox *sandbox) {
+    uint64_t now = 0;
+    for (struct call_frame *frame = sandbox->frame; frame != NULL; frame = frame->parent) {
+        if (!counts_waits(frame))
+            continue;
+        now = now == 0 ? clock_ns(CLOCK_MONOTONIC) : now;
+        const uint64_t left = frame->watch.wait_left_ns;
+        atomic_store(&frame->watch.wait_end_ns, left > UINT64_MAX - now ? UINT64_MAX : now + left);
+    }
+    return now;
+}
+
+static void wait_end(husk_sandbox *sandbox, uint64_t begin_ns) {
+    const uint64_t took = clock_ns(CLOCK_MONOTONIC) - begin_ns;
+    for (struct call_frame *frame = sandbox->frame; frame != NULL; frame = frame->parent) {
+        if (!counts_waits(frame))
+            continue;
+        atomic_store(&frame->watch.wait_end_ns, UINT64_MAX);
+        frame->watch.wait_left_ns -= took < frame->watch.wait_left_ns ? took : frame->watch.wait_left_ns;
+    }
+}
+
+long sandbox_syscall(husk_sandbox *sandbox, long number, const long args[6]) {
+    const uint64_t begin_ns = wait_begin(sandbox);
+    const long result = wait_syscall(is_cut, sandbox, number, args);
+    if (begin_ns != 0)
+        wait_end(sandbox, begin_ns);
+    return result;
+}
