@@ -71,6 +71,10 @@ int wasi_config_new(const struct husk_wasi_options *given, struct wasi_config **
     if (given)
         memcpy(&copy, given, given->size < sizeof(copy) ? given->size : sizeof(copy));
     const struct husk_wasi_options *options = &copy;
+    const uint32_t rights = options->stdin_rights | options->stdout_rights | options->stderr_rights;
+    if ((rights & ~(uint32_t)(HUSK_WASI_SEEK | HUSK_WASI_RESIZE | HUSK_WASI_BOTH_WAYS)) != 0)
+        return error_set(err, HUSK_E_INVAL, "husk_wasi_options: rights 0x%x; only HUSK_WASI_… are possible",
+                         rights);
     struct wasi_config *config = calloc(1, sizeof(*config));
     if (!config)
         return error_set(err, HUSK_E_NOMEM, "out of memory for the WASI configuration");
@@ -82,9 +86,9 @@ int wasi_config_new(const struct husk_wasi_options *given, struct wasi_config **
         return status;
     }
     config->refs = 1;
-    wasi_fd_init(&config->fds[0], 0, options->stdin_fd);
-    wasi_fd_init(&config->fds[1], 1, options->stdout_fd);
-    wasi_fd_init(&config->fds[2], 2, options->stderr_fd);
+    wasi_fd_init(&config->fds[0], 0, options->stdin_fd, options->stdin_rights);
+    wasi_fd_init(&config->fds[1], 1, options->stdout_fd, options->stdout_rights);
+    wasi_fd_init(&config->fds[2], 2, options->stderr_fd, options->stderr_rights);
     config->random_seed = options->random_seed;
     *ret_config = config;
     return HUSK_OK;

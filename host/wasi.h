@@ -20,11 +20,11 @@
 #include "wasi_abi.h"
 
 /* Limits on what a guest can ask for in one call. */
-#define WASI_FDS_MAX 3       /* the standard streams */
-#define WASI_IOVECS_MAX 1024 /* wasi-libc's IOV_MAX; more is EINVAL, as in POSIX */
-#define WASI_TRANSFER_MAX_BYTES                                                                              \
-    (64u << 20)            /* per read or write: the rest is a short count. Bounds the time in the kernel */
-#define WASI_POLL_MAX 1024 /* subscriptions; more is EINVAL */
+#define WASI_FDS_MAX 3                      /* the standard streams */
+#define WASI_IOVECS_MAX 1024                /* wasi-libc's IOV_MAX; more is EINVAL, as in POSIX */
+#define WASI_TRANSFER_MAX_BYTES (64u << 20) /* per read or write: the rest is a short count */
+#define WASI_PIECE_BYTES (1u << 20) /* per system call: a file system need not listen to a kick meanwhile */
+#define WASI_POLL_MAX 1024          /* subscriptions; more is EINVAL */
 #define WASI_STRINGS_MAX_BYTES                                                                               \
     (16u << 20) /* all arguments, or all of the environment: refused when the set is made */
 #define WASI_STRINGS_MAX_COUNT (1u << 20)
@@ -40,13 +40,14 @@ struct wasi_strings {
 /* One guest descriptor. host_fd is borrowed: never closed, and its file status flags, which others share,
  * never changed. */
 struct wasi_fd {
-    int host_fd;    /* -1: closed */
-    uint16_t flags; /* WASI_FDFLAG_NONBLOCK, the only one that the guest can set */
-    uint8_t filetype;
-    uint8_t stream; /* which of the configuration's fds it is, under whatever number */
-    bool is_seekable;
-    bool is_fifo;
+    int host_fd;               /* -1: closed */
+    uint16_t flags;            /* WASI_FDFLAG_NONBLOCK, the only one that the guest can set */
+    uint8_t filetype;          /* as the guest sees it */
+    uint8_t stream;            /* which of the configuration's fds it is, under whatever number */
+    bool is_seekable;          /* and the guest may know */
+    bool is_socket, is_stream; /* what it is: a stream becomes ready, a file always is */
     uint64_t rights;
+    uint64_t kept; /* what the guest left itself; UINT64_MAX: it has given up nothing */
 };
 
 /* What husk_wasi_options said; immutable, shared by all sandboxes of an import set. */
@@ -73,9 +74,9 @@ struct wasi_ctx {
 struct wasi_host_ops {
     /* [addr, addr + count) of the guest's memory 0, or NULL if any byte is outside. count 0: any non-NULL. */
     void *(*span)(void *host, uint32_t addr, uint64_t count);
-    /* ppoll() that also ends when the call is to be cut off (deadline, interrupt). timeout_ns UINT64_MAX:
-     * none. Returns what poll() returns, or -1 with errno EINTR if the call is cut off (and only then). */
-    int (*wait)(void *host, struct pollfd *fds, nfds_t count, uint64_t timeout_ns);
+    /* One system call that may wait, by the kernel's conventions: returns -errno on failure. Ends when the call is to be cut off: -EINTR,
+     * with nothing done, which may have another cause, too. Whatever can wait for the world goes through here. */
+    long (*syscall)(void *host, long number, const long args[6]);
     /* Is the call to be cut off? Asked in long loops. */
     bool (*is_cut)(void *host);
 };
@@ -128,10 +129,20 @@ static inline uint32_t wasi_arg32(const struct wasi_call *call, unsigned idx) {
     return (uint32_t)call->args[idx];
 }
 
+/* ---- wasi_wait.c: waiting for the world ---- */
+/* ops->syscall(), again if a signal that is not about this call ended it: -EINTR means that the call is to be cut off. */
+long wasi_syscall(const struct wasi_call *call, long number, const long args[6]);
+#define WASI_SYSCALL(call, number, ...) wasi_syscall(call, number, (const long[6]){__VA_ARGS__})
+/* poll(). timeout_ns UINT64_MAX: none. Returns how many are ready, or -errno; -EINTR: as above. */
+int wasi_wait(const struct wasi_call *call, struct pollfd *fds, nfds_t count, uint64_t timeout_ns);
+
 /* ---- wasi_fd.c ---- */
-void wasi_fd_init(struct wasi_fd *fd, uint8_t stream, int host_fd);
+/* given: HUSK_WASI_… of husk_wasi_options. */
+void wasi_fd_init(struct wasi_fd *fd, uint8_t stream, int host_fd, uint32_t given);
 /* The open descriptor that the guest means by `fd`, if it has all of `rights`: else EBADF, ENOTCAPABLE. */
 uint16_t wasi_fd_get(const struct wasi_call *call, uint32_t fd, uint64_t rights, struct wasi_fd **ret_fd);
+/* The same of argument 0, for what needs a position: ESPIPE if it has none. */
+uint16_t wasi_fd_get_seekable(const struct wasi_call *call, uint64_t rights, struct wasi_fd **ret_fd);
 
 /* ---- wasi_state.c: what a snapshot keeps ---- */
 struct buf;

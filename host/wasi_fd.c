@@ -8,17 +8,18 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-#include "file.h"
+#include "signal_guard.h"
 #include "wasi.h"
 
 #define RIGHTS_ALWAYS                                                                                        \
     (WASI_RIGHT_FD_FDSTAT_SET_FLAGS | WASI_RIGHT_FD_FILESTAT_GET | WASI_RIGHT_POLL_FD_READWRITE)
-#define RIGHTS_WRITE (WASI_RIGHT_FD_WRITE | WASI_RIGHT_FD_SYNC | WASI_RIGHT_FD_DATASYNC)
 #define RIGHTS_SEEK (WASI_RIGHT_FD_SEEK | WASI_RIGHT_FD_TELL | WASI_RIGHT_FD_ADVISE)
-#define RIGHTS_FILE_WRITE                                                                                    \
+#define RIGHTS_RESIZE                                                                                        \
     (WASI_RIGHT_FD_ALLOCATE | WASI_RIGHT_FD_FILESTAT_SET_SIZE | WASI_RIGHT_FD_FILESTAT_SET_TIMES)
+#define RIGHTS_SYNC (WASI_RIGHT_FD_SYNC | WASI_RIGHT_FD_DATASYNC)
 
 static uint8_t filetype_of(int host_fd, const struct stat *st) {
     int type = 0;
@@ -38,31 +39,48 @@ static uint8_t filetype_of(int host_fd, const struct stat *st) {
     return WASI_FILETYPE_SOCKET_STREAM;
 }
 
-/* A host descriptor that cannot be examined is closed to the guest. Rights follow the host's open mode,
- * whatever number the stream has. wasi-libc's isatty() is: a character device without the rights to seek
- * and tell; hence a terminal has none, and /dev/null (which can seek) has. */
-void wasi_fd_init(struct wasi_fd *fd, uint8_t stream, int host_fd) {
+/* What is behind the descriptor. By its role alone a stream looks like a pipe to the guest, whatever it is, with two exceptions: a terminal
+ * is one to talk to, and a socket is written as messages. wasi-libc's isatty() is: a character device without the rights to seek and tell;
+ * so /dev/null must not be shown as one. */
+static void fd_examine(struct wasi_fd *fd, const struct stat *st, bool may_seek) {
+    const bool is_terminal = isatty(fd->host_fd);
+    const bool can_seek = !is_terminal && lseek(fd->host_fd, 0, SEEK_CUR) >= 0;
+    fd->filetype = filetype_of(fd->host_fd, st);
+    fd->is_socket = S_ISSOCK(st->st_mode);
+    fd->is_stream = !S_ISREG(st->st_mode) && !S_ISBLK(st->st_mode) && !can_seek;
+    fd->is_seekable = can_seek && may_seek;
+    if (!is_terminal && !fd->is_socket && !fd->is_seekable)
+        fd->filetype = WASI_FILETYPE_UNKNOWN;
+}
+
+/* Standard input reads, the others write; the rest only if it was asked for, and never more than the host's open mode allows. */
+static uint64_t rights_of(const struct wasi_fd *fd, bool is_file, int mode, uint32_t given) {
+    const bool is_input = fd->stream == 0, has_both = (given & HUSK_WASI_BOTH_WAYS) != 0;
+    uint64_t rights = RIGHTS_ALWAYS;
+    if (mode != O_WRONLY && (is_input || has_both))
+        rights |= WASI_RIGHT_FD_READ;
+    if (mode != O_RDONLY && (!is_input || has_both))
+        rights |= WASI_RIGHT_FD_WRITE;
+    if (fd->is_seekable)
+        rights |= RIGHTS_SEEK;
+    if ((given & HUSK_WASI_RESIZE) != 0 && (rights & WASI_RIGHT_FD_WRITE) != 0)
+        rights |= RIGHTS_SYNC | (is_file ? RIGHTS_RESIZE : 0);
+    return rights;
+}
+
+/* A host descriptor that cannot be examined is closed to the guest. */
+void wasi_fd_init(struct wasi_fd *fd, uint8_t stream, int host_fd, uint32_t given) {
     struct stat st;
     int open_flags = host_fd < 0 ? -1 : fcntl(host_fd, F_GETFL);
     memset(fd, 0, sizeof(*fd));
     fd->host_fd = -1;
     fd->stream = stream;
-    if (open_flags < 0 || fstat(host_fd, &st) != 0)
+    fd->kept = UINT64_MAX;
+    if (open_flags < 0 || (open_flags & O_PATH) != 0 || fstat(host_fd, &st) != 0)
         return;
-    int mode = open_flags & O_ACCMODE;
     fd->host_fd = host_fd;
-    fd->filetype = filetype_of(host_fd, &st);
-    fd->is_fifo = S_ISFIFO(st.st_mode);
-    fd->is_seekable = !isatty(host_fd) && lseek(host_fd, 0, SEEK_CUR) >= 0;
-    fd->rights = RIGHTS_ALWAYS;
-    if (mode != O_WRONLY)
-        fd->rights |= WASI_RIGHT_FD_READ;
-    if (mode != O_RDONLY)
-        fd->rights |= RIGHTS_WRITE;
-    if (fd->is_seekable)
-        fd->rights |= RIGHTS_SEEK;
-    if (fd->is_seekable && mode != O_RDONLY && fd->filetype == WASI_FILETYPE_REGULAR_FILE)
-        fd->rights |= RIGHTS_FILE_WRITE;
+    fd_examine(fd, &st, (given & HUSK_WASI_SEEK) != 0);
+    fd->rights = rights_of(fd, S_ISREG(st.st_mode), open_flags & O_ACCMODE, given);
 }
 
 uint16_t wasi_fd_get(const struct wasi_call *call, uint32_t fd, uint64_t rights, struct wasi_fd **ret_fd) {
@@ -74,15 +92,13 @@ uint16_t wasi_fd_get(const struct wasi_call *call, uint32_t fd, uint64_t rights,
     return WASI_SUCCESS;
 }
 
-/* As wasi_fd_get(), for what needs a position: ESPIPE comes before the question of rights. */
-static uint16_t fd_get_seekable(const struct wasi_call *call, uint64_t rights, struct wasi_fd **ret_fd) {
+uint16_t wasi_fd_get_seekable(const struct wasi_call *call, uint64_t rights, struct wasi_fd **ret_fd) {
     struct wasi_fd *fd = NULL;
-    uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), 0, &fd);
-    if (wasi_err)
+    uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), rights, ret_fd);
+    if (wasi_err != WASI_ENOTCAPABLE)
         return wasi_err;
-    if (!fd->is_seekable)
-        return WASI_ESPIPE;
-    return wasi_fd_get(call, wasi_arg32(call, 0), rights, ret_fd);
+    (void)wasi_fd_get(call, wasi_arg32(call, 0), 0, &fd);
+    return fd->is_seekable ? WASI_ENOTCAPABLE : WASI_ESPIPE;
 }
 
 uint16_t wasi_fd_close(struct wasi_call *call) {
@@ -132,7 +148,7 @@ uint16_t wasi_fd_seek(struct wasi_call *call) {
     int whence = whence_of(call, wasi_arg32(call, 2));
     int64_t offset = (int64_t)call->args[1];
     bool is_tell = whence == SEEK_CUR && offset == 0;
-    uint16_t wasi_err = fd_get_seekable(call, is_tell ? WASI_RIGHT_FD_TELL : WASI_RIGHT_FD_SEEK, &fd);
+    uint16_t wasi_err = wasi_fd_get_seekable(call, is_tell ? WASI_RIGHT_FD_TELL : WASI_RIGHT_FD_SEEK, &fd);
     if (wasi_err)
         return wasi_err;
     if (whence < 0)
@@ -142,14 +158,15 @@ uint16_t wasi_fd_seek(struct wasi_call *call) {
 
 uint16_t wasi_fd_tell(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
-    uint16_t wasi_err = fd_get_seekable(call, WASI_RIGHT_FD_TELL, &fd);
+    uint16_t wasi_err = wasi_fd_get_seekable(call, WASI_RIGHT_FD_TELL, &fd);
     return wasi_err ? wasi_err : fd_position(call, fd, 0, SEEK_CUR, call->args[1]);
 }
 
 /* ---- Attributes ---- */
 
+/* How a log was opened is not the guest's affair, unless it may move about in it. */
 static uint16_t fdflags_of(const struct wasi_fd *fd) {
-    int open_flags = fcntl(fd->host_fd, F_GETFL);
+    int open_flags = fd->is_seekable ? fcntl(fd->host_fd, F_GETFL) : -1;
     return (uint16_t)(fd->flags | (open_flags >= 0 && (open_flags & O_APPEND) ? WASI_FDFLAG_APPEND : 0));
 }
 
@@ -193,6 +210,8 @@ uint16_t wasi_fd_fdstat_set_rights(struct wasi_call *call) {
         return wasi_err;
     if ((call->args[1] & ~fd->rights) || call->args[2])
         return WASI_ENOTCAPABLE;
+    if (call->args[1] != fd->rights)
+        fd->kept &= call->args[1];
     fd->rights = call->args[1];
     return WASI_SUCCESS;
 }
@@ -201,7 +220,7 @@ static uint64_t timespec_ns(struct timespec ts) {
     return ts.tv_sec < 0 ? 0 : (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* Of pipes, terminals and sockets the guest learns the kind only: their numbers and times are the host's
+/* The guest learns the kind only, but of a file that it may move about in: numbers, times, and how much others wrote to a log are the host's
  * affair. */
 uint16_t wasi_fd_filestat_get(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
@@ -215,10 +234,10 @@ uint16_t wasi_fd_filestat_get(struct wasi_call *call) {
     void *span = wasi_span(call, call->args[1], bytes);
     if (!span)
         return WASI_EFAULT;
-    if (fstat(fd->host_fd, &st) != 0)
-        return wasi_errno_of(errno);
     out[16] = fd->filetype;
     if (fd->filetype == WASI_FILETYPE_REGULAR_FILE) {
+        if (fstat(fd->host_fd, &st) != 0)
+            return wasi_errno_of(errno);
         memcpy(out, &st.st_dev, 8);
         memcpy(out + 8, &st.st_ino, 8);
         nlink = st.st_nlink;
@@ -240,7 +259,11 @@ uint16_t wasi_fd_filestat_set_size(struct wasi_call *call) {
         return wasi_err;
     if (call->args[1] > INT64_MAX)
         return WASI_EINVAL;
-    return file_set_size(fd->host_fd, call->args[1]) == 0 ? WASI_SUCCESS : wasi_errno_of(errno);
+    struct signal_guard guard;
+    signal_guard_begin(&guard);
+    const int number = (int)-WASI_SYSCALL(call, SYS_ftruncate, fd->host_fd, (long)call->args[1]);
+    signal_guard_end(&guard, number);
+    return wasi_errno_of(number);
 }
 
 static int time_to_set(uint32_t flags, uint32_t flag_set, uint32_t flag_now, uint64_t ns,
@@ -267,7 +290,7 @@ uint16_t wasi_fd_filestat_set_times(struct wasi_call *call) {
         time_to_set(flags, WASI_FSTFLAG_ATIM, WASI_FSTFLAG_ATIM_NOW, call->args[1], &times[0]) ||
         time_to_set(flags, WASI_FSTFLAG_MTIM, WASI_FSTFLAG_MTIM_NOW, call->args[2], &times[1]))
         return WASI_EINVAL;
-    return futimens(fd->host_fd, times) == 0 ? WASI_SUCCESS : wasi_errno_of(errno);
+    return wasi_errno_of((int)-WASI_SYSCALL(call, SYS_utimensat, fd->host_fd, 0, (long)times, 0));
 }
 
 /* ---- Hints and syncing ---- */
@@ -277,7 +300,7 @@ uint16_t wasi_fd_advise(struct wasi_call *call) {
                                   POSIX_FADV_WILLNEED, POSIX_FADV_DONTNEED,   POSIX_FADV_NOREUSE};
     struct wasi_fd *fd = NULL;
     uint32_t advice = wasi_arg32(call, 3);
-    uint16_t wasi_err = fd_get_seekable(call, WASI_RIGHT_FD_ADVISE, &fd);
+    uint16_t wasi_err = wasi_fd_get_seekable(call, WASI_RIGHT_FD_ADVISE, &fd);
     if (wasi_err)
         return wasi_err;
     if (advice >= sizeof(advices) / sizeof(advices[0]) || call->args[1] > INT64_MAX ||
@@ -291,13 +314,13 @@ uint16_t wasi_fd_advise(struct wasi_call *call) {
  * allocate. */
 uint16_t wasi_fd_allocate(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
-    uint16_t wasi_err = fd_get_seekable(call, WASI_RIGHT_FD_ALLOCATE, &fd);
+    uint16_t wasi_err = wasi_fd_get_seekable(call, WASI_RIGHT_FD_ALLOCATE, &fd);
     if (wasi_err)
         return wasi_err;
     if (call->args[1] > INT64_MAX || call->args[2] > INT64_MAX || call->args[2] == 0)
         return WASI_EINVAL;
-    int status = fallocate(fd->host_fd, 0, (off_t)call->args[1], (off_t)call->args[2]);
-    return status == 0 ? WASI_SUCCESS : wasi_errno_of(errno);
+    return wasi_errno_of(
+        (int)-WASI_SYSCALL(call, SYS_fallocate, fd->host_fd, 0, (long)call->args[1], (long)call->args[2]));
 }
 
 uint16_t wasi_fd_sync(struct wasi_call *call) {
@@ -305,7 +328,7 @@ uint16_t wasi_fd_sync(struct wasi_call *call) {
     uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), WASI_RIGHT_FD_SYNC, &fd);
     if (wasi_err)
         return wasi_err;
-    return fsync(fd->host_fd) == 0 ? WASI_SUCCESS : wasi_errno_of(errno);
+    return wasi_errno_of((int)-WASI_SYSCALL(call, SYS_fsync, fd->host_fd));
 }
 
 uint16_t wasi_fd_datasync(struct wasi_call *call) {
@@ -313,5 +336,5 @@ uint16_t wasi_fd_datasync(struct wasi_call *call) {
     uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), WASI_RIGHT_FD_DATASYNC, &fd);
     if (wasi_err)
         return wasi_err;
-    return fdatasync(fd->host_fd) == 0 ? WASI_SUCCESS : wasi_errno_of(errno);
+    return wasi_errno_of((int)-WASI_SYSCALL(call, SYS_fdatasync, fd->host_fd));
 }

@@ -3,11 +3,8 @@
  * functions, as one group (imports.h) whose state per sandbox is a struct wasi_ctx; each call goes to
  * wasi_dispatch() with a way to guest memory.
  */
-#include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "error.h"
 #include "imports.h"
@@ -27,37 +24,12 @@ static bool host_is_cut(void *host) {
     return sandbox_is_cut(host);
 }
 
-/* Waits with the kick signal let in by ppoll() alone, and looks whether the call is cut off before: a kick
- * that comes between the look and the wait is pending, and ends the wait at once. */
-static int wait_unblocked(husk_sandbox *sandbox, struct pollfd *fds, nfds_t count, uint64_t end_ns) {
-    sigset_t kick, before, during;
-    int ready = -1, number = EINTR;
-    sigemptyset(&kick);
-    sigaddset(&kick, sandbox->engine->kick_signal);
-    pthread_sigmask(SIG_BLOCK, &kick, &before);
-    during = before;
-    sigdelset(&during, sandbox->engine->kick_signal);
-    while (ready < 0 && number == EINTR && !sandbox_is_cut(sandbox)) {
-        uint64_t now = clock_ns(CLOCK_MONOTONIC), rest = end_ns > now ? end_ns - now : 0;
-        struct timespec timeout = {.tv_sec = (time_t)(rest / 1000000000u),
-                                   .tv_nsec = (long)(rest % 1000000000u)};
-        ready = ppoll(fds, count, end_ns == UINT64_MAX ? NULL : &timeout, &during);
-        number = errno;
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    errno = number;
-    return ready;
+static long host_syscall(void *host, long number, const long args[6]) {
+    return sandbox_syscall(host, number, args);
 }
 
-static int host_wait(void *host, struct pollfd *fds, nfds_t count, uint64_t timeout_ns) {
-    uint64_t now = clock_ns(CLOCK_MONOTONIC);
-    int ready = poll(fds, count, 0); /* mostly something is ready, or nobody wants to wait */
-    if (ready > 0 || timeout_ns == 0 || (ready < 0 && errno != EINTR))
-        return ready;
-    return wait_unblocked(host, fds, count, timeout_ns > UINT64_MAX - now ? UINT64_MAX : now + timeout_ns);
-}
-
-static const struct wasi_host_ops sandbox_ops = {.span = host_span, .wait = host_wait, .is_cut = host_is_cut};
+static const struct wasi_host_ops sandbox_ops = {
+    .span = host_span, .syscall = host_syscall, .is_cut = host_is_cut};
 
 /* ---- Calls ---- */
 

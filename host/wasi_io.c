@@ -1,11 +1,12 @@
 /*
  * host/wasi_io.c: reading and writing the guest's descriptors, straight from and to guest memory.
  *
- * Blocking. A transfer must end when the call is cut off (deadline, interrupt), and the signal that does it
- * can come just before the system call. So the thread never sleeps in read() or write(): it waits in
- * ops->wait(), which cannot miss the signal, until the descriptor is ready, and moves no more than what then
- * goes without waiting (PIPE_BUF bytes for pipes and terminals; MSG_DONTWAIT for sockets). Descriptors may be
- * blocking or not; their flags are the embedder's and stay as they are.
+ * Blocking. A transfer must end when the call is cut off (deadline, interrupt). Deliberately not by waiting in poll() until the descriptor
+ * is ready: whoever shares a pipe can fill or drain it meanwhile, and POLLOUT promises no more room than for PIPE_BUF bytes, of a terminal
+ * not even that. The thread waits in the read or write itself, which a kick ends (ops->syscall()). Descriptors may be blocking or not; their
+ * flags are the embedder's and stay as they are. If the embedder's is not blocking, the thread waits until it is ready and tries again.
+ *
+ * Pieces. A file system may look at no signal before it is done, so there is an end to what one system call does.
  *
  * Signals. Writing to a closed pipe or beyond the file size limit raises SIGPIPE or SIGXFSZ in this thread.
  * Sockets have MSG_NOSIGNAL; elsewhere base/signal_guard.h keeps them from the process.
@@ -14,31 +15,34 @@
 #include <limits.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #include "signal_guard.h"
 #include "wasi.h"
 
-#define WINDOW_VECS 64
-#define NO_OFFSET (-1)
+#define NO_OFFSET UINT64_MAX
 
 struct transfer {
     struct wasi_call *call;
     struct wasi_fd *fd;
-    off_t offset; /* pread, pwrite; else NO_OFFSET */
+    bool is_write;
+    uint64_t offset; /* pread, pwrite: of the next byte; else NO_OFFSET */
     uint64_t total;
-    int count;
+    int first, count; /* vecs[first] is the next one */
     struct iovec vecs[WASI_IOVECS_MAX];
 };
 
-static bool is_stream(const struct wasi_fd *fd) {
-    return fd->filetype != WASI_FILETYPE_REGULAR_FILE && fd->filetype != WASI_FILETYPE_BLOCK_DEVICE &&
-           !fd->is_seekable;
-}
+/* The next piece of a transfer: vecs[first] and so on. */
+struct piece {
+    int count;
+    uint64_t bytes;
+    size_t withheld; /* of the last vector: beyond the piece */
+};
 
-static bool is_socket(const struct wasi_fd *fd) {
-    return fd->filetype == WASI_FILETYPE_SOCKET_STREAM || fd->filetype == WASI_FILETYPE_SOCKET_DGRAM;
+/* The guest wants EAGAIN rather than to wait. */
+static bool is_impatient(const struct transfer *transfer) {
+    return transfer->fd->is_stream && (transfer->fd->flags & WASI_FDFLAG_NONBLOCK) != 0;
 }
 
 /* Copies the guest's iovec array and checks every range; empty ones are dropped, and what is over the
@@ -68,157 +72,156 @@ static uint16_t transfer_init(struct transfer *transfer, uint64_t iovs_addr, uin
     return WASI_SUCCESS;
 }
 
-/* Up to limit bytes from byte `done` on. Returns the number of vectors. */
-static int transfer_window(const struct transfer *transfer, uint64_t done, size_t limit,
-                           struct iovec *ret_window) {
-    int count = 0;
-    for (int i = 0; i < transfer->count && count < WINDOW_VECS && limit > 0; i++) {
-        struct iovec vec = transfer->vecs[i];
-        if (done >= vec.iov_len) {
-            done -= vec.iov_len;
-            continue;
-        }
-        vec.iov_base = (char *)vec.iov_base + done;
-        vec.iov_len -= done;
-        if (vec.iov_len > limit)
-            vec.iov_len = limit;
-        done = 0;
-        limit -= vec.iov_len;
-        ret_window[count++] = vec;
+/* ---- Pieces ---- */
+
+static uint64_t piece_limit(const struct transfer *transfer) {
+    if (transfer->fd->is_socket)
+        return WASI_TRANSFER_MAX_BYTES;                          /* a datagram is one message */
+    return is_impatient(transfer) ? PIPE_BUF : WASI_PIECE_BYTES; /* POLLOUT promises a pipe's PIPE_BUF */
+}
+
+static void piece_begin(struct transfer *transfer, struct piece *piece) {
+    const uint64_t limit = piece_limit(transfer);
+    *piece = (struct piece){0};
+    while (transfer->first + piece->count < transfer->count && piece->bytes < limit)
+        piece->bytes += transfer->vecs[transfer->first + piece->count++].iov_len;
+    if (piece->bytes > limit) {
+        piece->withheld = (size_t)(piece->bytes - limit);
+        transfer->vecs[transfer->first + piece->count - 1].iov_len -= piece->withheld;
+        piece->bytes = limit;
     }
-    return count;
 }
 
-/* Until the stream is ready. EAGAIN if the guest asked not to wait, EINTR if the call is cut off. */
-static uint16_t wait_ready(const struct transfer *transfer, short events) {
-    const struct wasi_call *call = transfer->call;
-    struct pollfd pollfd = {.fd = transfer->fd->host_fd, .events = events};
-    uint64_t timeout_ns = transfer->fd->flags & WASI_FDFLAG_NONBLOCK ? 0 : UINT64_MAX;
-    int ready = call->ops->wait(call->host, &pollfd, 1, timeout_ns);
-    if (ready < 0)
-        return wasi_errno_of(errno);
-    return ready == 0 ? WASI_EAGAIN : WASI_SUCCESS; /* POLLERR, POLLHUP: the transfer will say what it is */
-}
-
-/* After a failed transfer: shall it be tried again? A ready stream may be drained by another reader before
- * us. */
-static bool should_retry(const struct transfer *transfer, int host_errno) {
-    if (host_errno == EINTR)
-        return !transfer->call->ops->is_cut(transfer->call->host);
-    return host_errno == EAGAIN && is_stream(transfer->fd) && !(transfer->fd->flags & WASI_FDFLAG_NONBLOCK);
-}
-
-/* ---- Reading ---- */
-
-static ssize_t read_once(const struct transfer *transfer) {
-    const struct wasi_fd *fd = transfer->fd;
+static void piece_end(struct transfer *transfer, const struct piece *piece, size_t moved) {
+    transfer->vecs[transfer->first + piece->count - 1].iov_len += piece->withheld;
     if (transfer->offset != NO_OFFSET)
-        return preadv(fd->host_fd, transfer->vecs, transfer->count, transfer->offset);
-    if (!is_socket(fd))
-        return readv(fd->host_fd, transfer->vecs, transfer->count);
-    struct msghdr message = {.msg_iov = (struct iovec *)transfer->vecs,
-                             .msg_iovlen = (size_t)transfer->count};
-    return recvmsg(fd->host_fd, &message, MSG_DONTWAIT);
-}
-
-static uint16_t read_all(const struct transfer *transfer, uint32_t *ret_done) {
-    while (transfer->total > 0) {
-        uint16_t wasi_err = is_stream(transfer->fd) ? wait_ready(transfer, POLLIN) : WASI_SUCCESS;
-        if (wasi_err)
-            return wasi_err;
-        ssize_t got = read_once(transfer);
-        if (got >= 0) {
-            *ret_done = (uint32_t)got;
-            return WASI_SUCCESS;
-        }
-        int host_errno = errno;
-        if (!should_retry(transfer, host_errno))
-            return wasi_errno_of(host_errno);
+        transfer->offset += moved;
+    while (moved > 0) {
+        struct iovec *vec = &transfer->vecs[transfer->first];
+        const size_t bytes = moved < vec->iov_len ? moved : vec->iov_len;
+        vec->iov_base = (char *)vec->iov_base + bytes;
+        vec->iov_len -= bytes;
+        moved -= bytes;
+        transfer->first += vec->iov_len == 0;
     }
-    *ret_done = 0;
-    return WASI_SUCCESS;
 }
 
-/* ---- Writing ---- */
+/* ---- System calls. Each returns the count, or -errno; -EINTR: the call is to be cut off. ---- */
 
-/* writev() or pwritev() whose signals do not get out. Returns -errno on failure. */
-static ssize_t write_guarded(const struct transfer *transfer, const struct iovec *vecs, int count) {
+static long transfer_message(const struct transfer *transfer, int count) {
+    struct msghdr message = {.msg_iov = (struct iovec *)transfer->vecs, .msg_iovlen = (size_t)count};
+    const int flags = MSG_DONTWAIT | (transfer->is_write ? MSG_NOSIGNAL : 0);
+    return WASI_SYSCALL(transfer->call, transfer->is_write ? SYS_sendmsg : SYS_recvmsg, transfer->fd->host_fd,
+                        (long)&message, flags);
+}
+
+/* Pipes of older kernels, and terminals, know no RWF_NOWAIT: then whoever shares one can make an impatient guest wait. */
+static long transfer_impatient(const struct transfer *transfer, const struct iovec *vecs, int count) {
+    const long number = transfer->is_write ? SYS_pwritev2 : SYS_preadv2;
+    const long moved =
+        WASI_SYSCALL(transfer->call, number, transfer->fd->host_fd, (long)vecs, count, -1, -1, RWF_NOWAIT);
+    if (moved != -EOPNOTSUPP)
+        return moved;
+    return WASI_SYSCALL(transfer->call, transfer->is_write ? SYS_writev : SYS_readv, transfer->fd->host_fd,
+                        (long)vecs, count);
+}
+
+static long transfer_vecs(const struct transfer *transfer, int count) {
+    const struct iovec *vecs = &transfer->vecs[transfer->first];
+    const int host_fd = transfer->fd->host_fd;
+    if (is_impatient(transfer))
+        return transfer_impatient(transfer, vecs, count);
+    if (transfer->offset == NO_OFFSET)
+        return WASI_SYSCALL(transfer->call, transfer->is_write ? SYS_writev : SYS_readv, host_fd, (long)vecs,
+                            count);
+    return WASI_SYSCALL(transfer->call, transfer->is_write ? SYS_pwritev : SYS_preadv, host_fd, (long)vecs,
+                        count, (long)transfer->offset, 0);
+}
+
+/* A pipe whose reader goes away in the middle of a write raises SIGPIPE, and tells what was written before. */
+static long transfer_piece(const struct transfer *transfer, const struct piece *piece) {
     struct signal_guard guard;
+    if (transfer->fd->is_socket)
+        return transfer_message(transfer, piece->count);
+    if (!transfer->is_write)
+        return transfer_vecs(transfer, piece->count);
     signal_guard_begin(&guard);
-    int host_fd = transfer->fd->host_fd;
-    ssize_t put = transfer->offset != NO_OFFSET ? pwritev(host_fd, vecs, count, transfer->offset)
-                                                : writev(host_fd, vecs, count);
-    if (put < 0)
-        put = -errno;
-    signal_guard_end(&guard, put < 0 ? (int)-put : 0);
-    return put;
+    const long moved = transfer_vecs(transfer, piece->count);
+    signal_guard_end(&guard, moved < 0 ? (int)-moved : (uint64_t)moved < piece->bytes ? EPIPE : 0);
+    return moved;
 }
 
-static ssize_t write_once(const struct transfer *transfer, uint64_t done) {
-    struct iovec window[WINDOW_VECS];
-    if (is_socket(transfer->fd)) { /* at once: a datagram is one message */
-        struct msghdr message = {.msg_iov = (struct iovec *)transfer->vecs,
-                                 .msg_iovlen = (size_t)transfer->count};
-        ssize_t put = sendmsg(transfer->fd->host_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-        return put < 0 ? -errno : put;
-    }
-    if (!is_stream(transfer->fd))
-        return write_guarded(transfer, transfer->vecs, transfer->count);
-    int count = transfer_window(transfer, done, PIPE_BUF, window);
-    return write_guarded(transfer, window, count);
+/* ---- A whole transfer ---- */
+
+/* Until the stream is ready; POLLERR, POLLHUP: the transfer will say what it is. */
+static long wait_ready(const struct transfer *transfer, uint64_t timeout_ns) {
+    struct pollfd pollfd = {.fd = transfer->fd->host_fd, .events = transfer->is_write ? POLLOUT : POLLIN};
+    const int ready = wasi_wait(transfer->call, &pollfd, 1, timeout_ns);
+    return ready == 0 ? -EAGAIN : ready;
 }
 
-/* Streams: until all is written, the call is cut off, or the guest asked not to wait; others: what one
- * call writes. */
-static uint16_t write_all(const struct transfer *transfer, uint32_t *ret_done) {
-    uint64_t done = 0;
-    uint16_t wasi_err = WASI_SUCCESS;
-    bool is_piecewise = is_stream(transfer->fd) && !is_socket(transfer->fd);
+/* A stream that is ready may be filled or drained by somebody else before us: then all over again. Every round looks whether the call is
+ * cut off. */
+static long transfer_once(struct transfer *transfer, uint64_t *ret_bytes) {
+    const bool waits = transfer->fd->is_stream && !is_impatient(transfer);
+    long moved = is_impatient(transfer) ? wait_ready(transfer, 0) : 0;
+    struct piece piece;
+    if (moved < 0)
+        return moved;
+    do {
+        piece_begin(transfer, &piece);
+        moved = transfer_piece(transfer, &piece);
+        piece_end(transfer, &piece, moved < 0 ? 0 : (size_t)moved);
+        if (moved != -EAGAIN || !waits)
+            break;
+        moved = wait_ready(transfer, UINT64_MAX);
+    } while (moved >= 0);
+    *ret_bytes = piece.bytes;
+    return moved;
+}
+
+/* Reads end with what a stream has, writes to one when all is written; a file's with a short count. */
+static bool is_over(const struct transfer *transfer, long moved, uint64_t piece_bytes) {
+    if (transfer->fd->is_socket || moved == 0)
+        return true;
+    return transfer->fd->is_stream ? !transfer->is_write : (uint64_t)moved < piece_bytes;
+}
+
+static uint16_t transfer_all(struct transfer *transfer, uint32_t *ret_done) {
+    uint64_t done = 0, piece_bytes = 0;
     while (done < transfer->total) {
-        wasi_err = is_stream(transfer->fd) ? wait_ready(transfer, POLLOUT) : WASI_SUCCESS;
-        if (wasi_err)
-            break;
-        ssize_t put = write_once(transfer, done);
-        if (put < 0 && should_retry(transfer, (int)-put))
-            continue;
-        if (put < 0) {
-            wasi_err = wasi_errno_of((int)-put);
-            break;
-        }
-        done += (uint64_t)put;
-        if (!is_piecewise)
+        const long moved = transfer_once(transfer, &piece_bytes);
+        if (moved < 0 && done == 0)
+            return wasi_errno_of((int)-moved);
+        if (moved < 0)
+            break; /* a short count; what stopped it comes with the next transfer */
+        done += (uint64_t)moved;
+        if (is_over(transfer, moved, piece_bytes))
             break;
     }
-    if (wasi_err && done == 0)
-        return wasi_err;
-    *ret_done = (uint32_t)done; /* a short count; what stopped it comes with the next write */
+    *ret_done = (uint32_t)done;
     return WASI_SUCCESS;
 }
 
 /* ---- Functions: (fd, iovs, iovs_count[, offset], ret_count) ---- */
 
 static uint16_t transfer_run(struct wasi_call *call, uint64_t right, bool is_positioned) {
-    struct transfer transfer = {.call = call, .offset = NO_OFFSET};
+    struct transfer transfer = {.call = call, .is_write = right == WASI_RIGHT_FD_WRITE, .offset = NO_OFFSET};
     uint64_t out = call->args[is_positioned ? 4 : 3];
     uint32_t done = 0;
-    uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), 0, &transfer.fd);
-    if (wasi_err)
-        return wasi_err;
-    if (is_positioned && !transfer.fd->is_seekable)
-        return WASI_ESPIPE;
-    wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), right | (is_positioned ? WASI_RIGHT_FD_SEEK : 0),
-                           &transfer.fd);
+    uint16_t wasi_err = is_positioned ? wasi_fd_get_seekable(call, right | WASI_RIGHT_FD_SEEK, &transfer.fd)
+                                      : wasi_fd_get(call, wasi_arg32(call, 0), right, &transfer.fd);
     if (wasi_err)
         return wasi_err;
     if (is_positioned && call->args[3] > INT64_MAX)
         return WASI_EINVAL;
     if (is_positioned)
-        transfer.offset = (off_t)call->args[3];
+        transfer.offset = call->args[3];
     wasi_err = transfer_init(&transfer, call->args[1], wasi_arg32(call, 2));
     if (!wasi_err && !wasi_span(call, out, 4))
         wasi_err = WASI_EFAULT;
     if (!wasi_err)
-        wasi_err = right == WASI_RIGHT_FD_READ ? read_all(&transfer, &done) : write_all(&transfer, &done);
+        wasi_err = transfer_all(&transfer, &done);
     return wasi_err ? wasi_err : wasi_put_u32(call, out, done);
 }
 

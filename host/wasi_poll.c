@@ -1,6 +1,6 @@
 /*
  * host/wasi_poll.c: poll_oneoff: wait for the first of several clocks and descriptors. All subscriptions are
- * copied before anything is done (the events may be written over them). Waiting is ops->wait(), which ends
+ * copied before anything is done (the events may be written over them). Waiting is wasi_wait(), which ends
  * with the call's deadline.
  */
 #include <errno.h>
@@ -155,9 +155,9 @@ static void events_collect(struct poll_set *set) {
  * realtime clock). */
 static uint16_t poll_run(struct poll_set *set) {
     while (set->events_count == 0) {
-        int ready = set->call->ops->wait(set->call->host, set->pollfds, set->count, wait_ns(set));
+        int ready = wasi_wait(set->call, set->pollfds, set->count, wait_ns(set));
         if (ready < 0)
-            return wasi_errno_of(errno);
+            return wasi_errno_of(-ready);
         events_collect(set);
     }
     return WASI_SUCCESS;

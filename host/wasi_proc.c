@@ -1,10 +1,9 @@
 /*
  * host/wasi_proc.c: arguments, environment, random bytes, exit.
  */
-#include <errno.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/random.h>
+#include <sys/syscall.h>
 
 #include "wasi.h"
 
@@ -57,13 +56,12 @@ static void random_fill_seeded(struct wasi_ctx *ctx, uint8_t *out, size_t count)
     }
 }
 
-static uint16_t random_fill_kernel(uint8_t *out, size_t count) {
+/* The kernel waits if the machine has just been started. */
+static uint16_t random_fill_kernel(const struct wasi_call *call, uint8_t *out, size_t count) {
     for (size_t at = 0; at < count;) {
-        ssize_t got = getrandom(out + at, count - at, 0);
-        if (got < 0 && errno == EINTR)
-            continue;
+        long got = WASI_SYSCALL(call, SYS_getrandom, (long)(out + at), (long)(count - at), 0);
         if (got < 0)
-            return wasi_errno_of(errno);
+            return wasi_errno_of((int)-got);
         at += (size_t)got;
     }
     return WASI_SUCCESS;
@@ -82,7 +80,7 @@ uint16_t wasi_random_get(struct wasi_call *call) {
         if (call->ctx->config->random_seed)
             random_fill_seeded(call->ctx, out + at, chunk);
         else
-            wasi_err = random_fill_kernel(out + at, chunk);
+            wasi_err = random_fill_kernel(call, out + at, chunk);
         if (wasi_err)
             return wasi_err;
         at += chunk;

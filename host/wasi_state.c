@@ -17,7 +17,9 @@ struct saved_fd {
     uint16_t stream; /* index of struct wasi_config's fds; STREAM_CLOSED */
     uint16_t flags;
     uint32_t pad;
-    uint64_t rights;
+    /* Rights that the guest left itself; all ones if it gave up none. A right that the stream never had is not one that it gave up: the
+     * next stream may have it (a file can be sought in, a pipe cannot; the next embedder may give more rights). */
+    uint64_t kept;
 };
 
 /* Little-endian, as the host: images are for x86-64. */
@@ -29,15 +31,9 @@ struct saved_state {
 
 /* A new field of the state: can the guest see it? Then it is saved (in a new format), checked, brought back by apply_saved(), made
  * fresh by wasi_ctx_reset(), and in tests/unit/wasi_state_test.c. */
-_Static_assert(sizeof(struct wasi_ctx) == 120 && sizeof(struct wasi_fd) == 24, "a new field of WASI's state");
+_Static_assert(sizeof(struct wasi_ctx) == 144 && sizeof(struct wasi_fd) == 32, "a new field of WASI's state");
 _Static_assert(sizeof(struct saved_state) == 80,
                "the saved state is part of image files: another STATE_FORMAT");
-
-/* What the guest left itself. A right that it never had is not one that it gave up: the next stream may have it (a file can be sought in, a
- * pipe or terminal cannot). */
-static uint64_t rights_left(const struct wasi_ctx *ctx, const struct wasi_fd *fd) {
-    return fd->rights == ctx->config->fds[fd->stream].rights ? UINT64_MAX : fd->rights;
-}
 
 void wasi_state_save(const struct wasi_ctx *ctx, struct buf *buf) {
     struct wasi_ctx now = *ctx; /* asking the time is a change */
@@ -48,7 +44,7 @@ void wasi_state_save(const struct wasi_ctx *ctx, struct buf *buf) {
         saved.fds[i] =
             (struct saved_fd){.stream = ctx->fds[i].host_fd < 0 ? STREAM_CLOSED : ctx->fds[i].stream,
                               .flags = ctx->fds[i].flags,
-                              .rights = rights_left(ctx, &ctx->fds[i])};
+                              .kept = ctx->fds[i].kept};
     (void)wasi_clock_now(&now, WASI_CLOCK_MONOTONIC, &saved.monotonic_ns);
     (void)wasi_clock_now(&now, WASI_CLOCK_PROCESS_CPUTIME, &saved.cpu_ns);
     buf_append(buf, &saved, sizeof(saved));
@@ -84,7 +80,8 @@ static void apply_saved(struct wasi_ctx *ctx, const struct saved_state *saved) {
         }
         ctx->fds[i] = ctx->config->fds[fd->stream];
         ctx->fds[i].flags = fd->flags;
-        ctx->fds[i].rights &= fd->rights;
+        ctx->fds[i].kept = fd->kept;
+        ctx->fds[i].rights &= fd->kept;
     }
     if (saved->is_seeded && ctx->config->random_seed != 0)
         ctx->random_state = saved->random_state;

@@ -18,8 +18,10 @@
  * means the default.
  *
  * Signals. While a call runs, the library may send HUSK_KICK_SIGNAL (SIGRTMIN + 6 unless husk_engine_options says otherwise) to the
- * calling thread, to end a call at its deadline. It installs a handler that does nothing. A thread's first call unblocks this signal in
- * that thread; a thread that blocks it again has calls that nothing can cut off. No other signal is touched, but that every write (a WASI
+ * calling thread, to end a call at its deadline. The handler that it installs ends what the guest waits for, and nothing else: a system
+ * call of a host function goes on, as far as the kernel restarts any. A host function that waits blocks its call at its own risk: deadlines
+ * and interrupts end the call when it returns. A thread's first call unblocks this signal in that thread; a thread that blocks it again has
+ * calls that nothing can cut off. No other signal is touched, but that every write (a WASI
  * write, a snapshot, a file) blocks SIGPIPE and SIGXFSZ in its own thread for its duration, and takes back the one that it raised: it is an
  * error, or an errno for the guest.
  *
@@ -292,7 +294,26 @@ HUSK_API int husk_imports_unknown(husk_imports *imports, enum husk_unknown unkno
 HUSK_API int husk_imports_match(const husk_imports *imports, const struct husk_extern *item,
                                 struct husk_error *err);
 
-/* WASI preview 1 (wasi_snapshot_preview1 and, for old toolchains, wasi_unstable). */
+/*
+ * WASI preview 1 (wasi_snapshot_preview1 and, for old toolchains, wasi_unstable): arguments, environment, clocks, random numbers and three
+ * streams. Nothing can be opened.
+ *
+ * Rights. A stream has a role: the guest can read standard input, and write standard output and standard error; it can wait for them.
+ * Whatever is behind a descriptor looks like a pipe to the guest, unless it is a terminal or a socket, even if it is a file. More must be
+ * given, and reaches as far as the descriptor's open mode.
+ *
+ * Waiting. A read, write, poll or sleep ends at the call's deadline or at husk_interrupt(), whatever is behind the descriptor, blocking or
+ * not, shared with other sandboxes or processes or not. The flags of the descriptors stay as they are. The one exception: the kernel lets
+ * nobody out of a few waits (of a file system over a network that does not answer, of a disk); docs/trust.md says which.
+ */
+enum husk_wasi_rights {
+    /* Of a file: seek, read or write at a position (in the stream's direction), advise; see its kind, size and times. */
+    HUSK_WASI_SEEK = 1,
+    /* Of what is written: sync; of a file also: set its size and times, allocate. */
+    HUSK_WASI_RESIZE = 2,
+    /* Read and write: a terminal, a socket, a file. */
+    HUSK_WASI_BOTH_WAYS = 4
+};
 struct husk_wasi_options {
     size_t size;
     const char *const *args; /* args[0] is the program name; copied */
@@ -301,9 +322,11 @@ struct husk_wasi_options {
     size_t env_count;
     int stdin_fd, stdout_fd, stderr_fd; /* borrowed, examined now; -1: closed to the guest */
     uint64_t random_seed;               /* 0: from the kernel; otherwise a reproducible sequence */
+    uint32_t stdin_rights, stdout_rights, stderr_rights; /* HUSK_WASI_…, or'ed; 0: by role */
 };
 #define HUSK_WASI_OPTIONS_INIT                                                                               \
     { .size = sizeof(struct husk_wasi_options), .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1 }
+/* `options` may be NULL: no streams. HUSK_E_INVAL, HUSK_E_LIMIT (arguments or environment over 16 MiB), HUSK_E_NOMEM. */
 HUSK_API int husk_imports_wasi(husk_imports *imports, const struct husk_wasi_options *options,
                                struct husk_error *err);
 
@@ -493,7 +516,10 @@ struct husk_outcome {
 struct husk_call_options {
     size_t size;
     uint64_t wall_ns; /* from the start of the call; 0: no limit. Granularity about 1 ms: never early */
-    uint64_t cpu_ns;  /* CPU time of the calling thread during the call; 0: no limit */
+    /* CPU time of the calling thread during the call; 0: no limit. Waiting uses none: so with cpu_ns and without wall_ns, what the guest waits
+     * in WASI functions may take ten times cpu_ns altogether, but one second at least; then the call ends with HUSK_DEADLINE, too. wall_ns
+     * replaces that rule; UINT64_MAX there allows to wait for ever. */
+    uint64_t cpu_ns;
 };
 #define HUSK_CALL_OPTIONS_INIT                                                                               \
     { .size = sizeof(struct husk_call_options) }

@@ -3,12 +3,18 @@
  */
 #include "wasi_guest.h"
 
-#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
+
+#include "wait.h"
+
+#define GUEST_KICK_SIGNAL (SIGRTMIN + 6)
 
 static void *guest_span(void *host, uint32_t addr, uint64_t count) {
     struct wasi_guest *guest = host;
@@ -17,31 +23,46 @@ static void *guest_span(void *host, uint32_t addr, uint64_t count) {
     return guest->memory + addr;
 }
 
-static int guest_wait(void *host, struct pollfd *fds, nfds_t count, uint64_t timeout_ns) {
-    struct wasi_guest *guest = host;
-    uint64_t cut_ns = guest->cut_after_ms < 0 ? UINT64_MAX : (uint64_t)guest->cut_after_ms * 1000000u;
-    uint64_t least = timeout_ns < cut_ns ? timeout_ns : cut_ns;
-    struct timespec ts = {.tv_sec = (time_t)(least / 1000000000u), .tv_nsec = (long)(least % 1000000000u)};
-    int ready = ppoll(fds, count, least == UINT64_MAX ? NULL : &ts, NULL);
-    if (ready != 0 || timeout_ns <= cut_ns)
-        return ready;
-    guest->is_cut = true;
-    errno = EINTR;
-    return -1;
+static uint64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 static bool guest_is_cut(void *host) {
-    return ((struct wasi_guest *)host)->is_cut;
+    struct wasi_guest *guest = host;
+    guest->is_cut = guest->is_cut || now_ns() >= guest->cut_ns;
+    return guest->is_cut;
+}
+
+static long guest_syscall(void *host, long number, const long args[6]) {
+    return wait_syscall(guest_is_cut, host, number, args);
 }
 
 static const struct wasi_host_ops guest_ops = {
-    .span = guest_span, .wait = guest_wait, .is_cut = guest_is_cut};
+    .span = guest_span, .syscall = guest_syscall, .is_cut = guest_is_cut};
+
+/* A kick at cut_ns, once: as the watchdog's, to this thread. */
+static void kick_begin(struct wasi_guest *guest, timer_t *ret_timer) {
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = GUEST_KICK_SIGNAL};
+    event._sigev_un._tid = (pid_t)syscall(SYS_gettid);
+    guest->cut_ns = now_ns() + (uint64_t)guest->cut_after_ms * 1000000u;
+    struct itimerspec at = {.it_value = {.tv_sec = (time_t)(guest->cut_ns / 1000000000u),
+                                         .tv_nsec = (long)(guest->cut_ns % 1000000000u)}};
+    if (wait_signal_install(GUEST_KICK_SIGNAL) != 0 ||
+        timer_create(CLOCK_MONOTONIC, &event, ret_timer) != 0 ||
+        timer_settime(*ret_timer, TIMER_ABSTIME, &at, NULL) != 0) {
+        fprintf(stderr, "wasi_guest: no timer\n");
+        abort();
+    }
+}
 
 void wasi_guest_init(struct wasi_guest *guest, const struct husk_wasi_options *options) {
     struct wasi_config *config = NULL;
     struct husk_error err;
     memset(guest, 0, sizeof(*guest));
     guest->cut_after_ms = -1;
+    guest->cut_ns = UINT64_MAX;
     uint8_t *pages = mmap(NULL, GUEST_BYTES + 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED || mprotect(pages, GUEST_BYTES, PROT_READ | PROT_WRITE) != 0 ||
         wasi_config_new(options, &config, &err) != 0) {
@@ -64,7 +85,14 @@ uint16_t wasi_guest_call(struct wasi_guest *guest, uint32_t func_id, const uint6
                              .host = guest,
                              .args = args,
                              .is_unstable = guest->is_unstable};
+    timer_t timer;
+    const bool is_timed = guest->cut_after_ms >= 0;
+    if (is_timed)
+        kick_begin(guest, &timer);
     uint16_t wasi_err = wasi_dispatch(&call, func_id);
+    if (is_timed)
+        timer_delete(timer);
+    guest->cut_ns = UINT64_MAX;
     guest->has_exited = call.has_exited;
     guest->exit_code = call.exit_code;
     return wasi_err;

@@ -12,7 +12,8 @@
 struct wasi_guest {
     uint8_t *memory; /* GUEST_BYTES */
     struct wasi_ctx ctx;
-    int cut_after_ms; /* -1: never; else waiting ends as cut off after so long */
+    int cut_after_ms; /* -1: never; else a call is cut off after so long, with a signal */
+    uint64_t cut_ns;  /* of the running call */
     bool is_cut;
     uint32_t exit_code;
     bool has_exited;

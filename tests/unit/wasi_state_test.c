@@ -115,6 +115,7 @@ TEST(only_what_was_given_up_is_lost) {
     options.stdin_fd = pipes[0];
     wasi_guest_init(&first, &options);
     options.stdin_fd = fileno(file);
+    options.stdin_rights = HUSK_WASI_SEEK;
     wasi_guest_init(&second, &options);
     const uint64_t rights = second.ctx.fds[0].rights;
     CHECK((rights & WASI_RIGHT_FD_SEEK) != 0 && (first.ctx.fds[0].rights & WASI_RIGHT_FD_SEEK) == 0);
@@ -131,6 +132,36 @@ TEST(only_what_was_given_up_is_lost) {
     close(pipes[0]);
     close(pipes[1]);
     close(null_fd);
+    fclose(file);
+}
+
+/* Gives up seeking where it may seek, goes through a set in which it may not, and comes back to one in which it might. */
+TEST(what_was_given_up_is_not_had_again) {
+    struct husk_wasi_options options = HUSK_WASI_OPTIONS_INIT;
+    struct wasi_guest files, by_role;
+    struct husk_error err;
+    struct buf saved = {0};
+    FILE *file = tmpfile();
+    CHECK(file != NULL);
+    options.stdin_fd = fileno(file);
+    wasi_guest_init(&by_role, &options);
+    options.stdin_rights = HUSK_WASI_SEEK;
+    wasi_guest_init(&files, &options);
+    const uint64_t rights = files.ctx.fds[0].rights & ~WASI_RIGHT_FD_SEEK;
+    CHECK_EQ_U64(WASI_CALL(&files, fd_fdstat_set_rights, 0, rights, 0), 0);
+    wasi_state_save(&files.ctx, &saved);
+    CHECK_OK(load_checked(&by_role.ctx, saved.data, saved.count, &err), err);
+    buf_done(&saved);
+    CHECK_EQ_U64(by_role.ctx.fds[0].rights & WASI_RIGHT_FD_SEEK, 0);
+    CHECK((by_role.ctx.fds[0].rights & WASI_RIGHT_FD_READ) != 0);
+    wasi_state_save(&by_role.ctx, &saved);
+    CHECK_OK(load_checked(&files.ctx, NULL, 0, &err), err);
+    CHECK((files.ctx.fds[0].rights & WASI_RIGHT_FD_SEEK) != 0);
+    CHECK_OK(load_checked(&files.ctx, saved.data, saved.count, &err), err);
+    CHECK_EQ_U64(files.ctx.fds[0].rights, rights);
+    buf_done(&saved);
+    wasi_guest_done(&files);
+    wasi_guest_done(&by_role);
     fclose(file);
 }
 
