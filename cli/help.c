@@ -50,7 +50,8 @@ const char help_run[] =
     "      --max-memory SIZE   limit of all linear memories together: 64M, 1G\n"
     "      --stack SIZE        native stack: 16K to 64M (default 1M)\n"
     "      --timeout TIME      end the guest after so much time: 500ms, 2s (no unit: seconds)\n"
-    "      --cpu-timeout TIME  the same, in CPU time\n"
+    "      --cpu-timeout TIME  the same, in CPU time; waiting may take ten times as long, or 1s\n"
+    "      --seek              standard streams that are files have a position: fseek, ftell, their size\n"
     "      --stats             say on standard error what the steps took, and what was counted\n"
     "  -O LEVEL                compile with 0 … 3 (default 2)\n"
     "      --cpu NAME          compile for this CPU (default: this machine)\n"
@@ -75,10 +76,12 @@ const char help_snapshot[] =
     "  -o, --output FILE       where to; written atomically\n"
     "      --invoke FUNCTION   then call this export with ARGS, as husk run does. Its results are not "
     "printed\n"
-    "      --allow-uncontained-compiler, --argv0, --compile-cpu-limit,\n"
-    "      --compile-memory-limit, --cpu, --cpu-timeout, --env, --json,\n"
-    "      --max-memory, --no-cache, --no-verify, -O, --stack, --stats, --strict, --timeout,\n"
-    "      --unknown-imports   as for husk run\n"
+    "      --allow-uncontained-compiler, --argv0, --compile-cpu-limit, --compile-memory-limit, --cpu,
+"
+    "      --cpu-timeout, --env, --json, --max-memory, --no-cache, --no-verify, -O, --seek, --stack,
+"
+    "      --stats, --strict, --timeout, --unknown-imports   as for husk run
+"
     "  -h, --help\n" EXIT_CODES;
 
 const char help_compile[] =

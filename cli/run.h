@@ -22,6 +22,7 @@ struct run {
     size_t words_count;
     const char **env;
     size_t env_count;
+    uint32_t stream_rights; /* enum husk_wasi_rights, of all three streams */
     struct compile_request compile;
     struct husk_sandbox_options sandbox_options;
     struct husk_call_options call_options;

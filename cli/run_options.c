@@ -23,7 +23,8 @@ enum {
     OPT_NO_VERIFY,
     OPT_ARGV0,
     OPT_UNKNOWN_IMPORTS,
-    OPT_ALLOW_UNCONTAINED
+    OPT_ALLOW_UNCONTAINED,
+    OPT_SEEK
 };
 
 static const struct option run_options[] = {
@@ -47,6 +48,7 @@ static const struct option run_options[] = {
     {"no-cache", no_argument, NULL, OPT_NO_CACHE},
     {"no-verify", no_argument, NULL, OPT_NO_VERIFY},
     {"allow-uncontained-compiler", no_argument, NULL, OPT_ALLOW_UNCONTAINED},
+    {"seek", no_argument, NULL, OPT_SEEK},
     {NULL, 0, NULL, 0},
 };
 
@@ -135,6 +137,7 @@ static int take_option(struct run *run, int option, char **argv) {
     case OPT_STATS: run->has_stats = true; return CLI_OK;
     case OPT_JSON: run->report.is_json = true; return CLI_OK;
     case OPT_CPU: run->compile.options.cpu = optarg; return CLI_OK;
+    case OPT_SEEK: run->stream_rights = HUSK_WASI_SEEK; return CLI_OK;
     case OPT_STRICT: run->compile.options.strict = true; return CLI_OK;
     case OPT_STRICT_TRAPS: return report_usage(&run->report, "--strict-traps is now --strict");
     case OPT_COMPILE_CPU_LIMIT:
