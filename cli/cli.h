@@ -132,9 +132,14 @@ struct compile_result {
 bool cache_dir(char *out, size_t out_bytes);
 /* -O N, --cpu NAME: fill in the request; false if the text is not understood. */
 bool parse_opt_level(const char *text, int *ret_level);
-/* --compile-cpu-limit TIME, --compile-memory-limit SIZE: getopt_long()'s numbers for them, and taking one. */
-enum { OPT_COMPILE_CPU_LIMIT = 512, OPT_COMPILE_MEMORY_LIMIT };
-int take_compile_limit(const struct report *report, struct compile_request *request, int option);
+/* What every command that compiles takes: getopt_long()'s rows for it, and taking one. */
+enum { OPT_COMPILE_CPU_LIMIT = 512, OPT_COMPILE_MEMORY_LIMIT, OPT_ALLOW_UNCONTAINED };
+#define COMPILE_OPTION_ROWS                                                                                  \
+    {"allow-uncontained-compiler", no_argument, NULL, OPT_ALLOW_UNCONTAINED},                                \
+        {"compile-cpu-limit", required_argument, NULL, OPT_COMPILE_CPU_LIMIT}, {                             \
+        "compile-memory-limit", required_argument, NULL, OPT_COMPILE_MEMORY_LIMIT                            \
+    }
+int take_compile_option(const struct report *report, struct compile_request *request, int option);
 /* Compile with a progress line on a terminal. A cache that cannot be used is a warning. */
 int compile_input(const struct report *report, const struct input *input, struct compile_request *request,
                   struct compile_result *ret_result, struct husk_error *err);

@@ -7,7 +7,7 @@
 
 #include "cli.h"
 
-enum { OPT_CPU = 256, OPT_STRICT, OPT_STRICT_TRAPS, OPT_THREADS, OPT_JSON, OPT_ALLOW_UNCONTAINED };
+enum { OPT_CPU = 256, OPT_STRICT, OPT_STRICT_TRAPS, OPT_THREADS, OPT_JSON };
 
 struct compile {
     struct report report;
@@ -23,10 +23,8 @@ static const struct option compile_options[] = {
     {"strict", no_argument, NULL, OPT_STRICT},
     {"strict-traps", no_argument, NULL, OPT_STRICT_TRAPS},
     {"threads", required_argument, NULL, OPT_THREADS},
-    {"compile-cpu-limit", required_argument, NULL, OPT_COMPILE_CPU_LIMIT},
-    {"compile-memory-limit", required_argument, NULL, OPT_COMPILE_MEMORY_LIMIT},
+    COMPILE_OPTION_ROWS,
     {"json", no_argument, NULL, OPT_JSON},
-    {"allow-uncontained-compiler", no_argument, NULL, OPT_ALLOW_UNCONTAINED},
     {NULL, 0, NULL, 0},
 };
 
@@ -49,11 +47,11 @@ static int take_option(struct compile *compile, int option, char **argv) {
     case OPT_CPU: compile->request.options.cpu = optarg; return CLI_OK;
     case OPT_STRICT: compile->request.options.strict = true; return CLI_OK;
     case OPT_STRICT_TRAPS: return report_usage(&compile->report, "--strict-traps is now --strict");
+    case OPT_ALLOW_UNCONTAINED:
     case OPT_COMPILE_CPU_LIMIT:
-    case OPT_COMPILE_MEMORY_LIMIT: return take_compile_limit(&compile->report, &compile->request, option);
+    case OPT_COMPILE_MEMORY_LIMIT: return take_compile_option(&compile->report, &compile->request, option);
     case OPT_THREADS: return take_threads(compile);
     case OPT_JSON: compile->report.is_json = true; return CLI_OK;
-    case OPT_ALLOW_UNCONTAINED: compile->request.options.allow_uncontained = true; return CLI_OK;
     default: return report_bad_option(&compile->report, argv);
     }
 }

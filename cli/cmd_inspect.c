@@ -34,8 +34,7 @@ static const struct option inspect_options[] = {
     {"wasm", no_argument, NULL, OPT_WASM},
     {"asm", no_argument, NULL, OPT_ASM},
     {"json", no_argument, NULL, OPT_JSON},
-    {"compile-cpu-limit", required_argument, NULL, OPT_COMPILE_CPU_LIMIT},
-    {"compile-memory-limit", required_argument, NULL, OPT_COMPILE_MEMORY_LIMIT},
+    COMPILE_OPTION_ROWS,
     {"verify", no_argument, NULL, OPT_VERIFY},
     {"no-verify", no_argument, NULL, OPT_NO_VERIFY},
     {NULL, 0, NULL, 0},
@@ -350,9 +349,10 @@ int cmd_inspect(int argc, char **argv) {
         case OPT_JSON: inspect.report.is_json = true; break;
         case OPT_VERIFY: inspect.is_unverified = false; break;
         case OPT_NO_VERIFY: inspect.is_unverified = true; break;
+        case OPT_ALLOW_UNCONTAINED:
         case OPT_COMPILE_CPU_LIMIT:
         case OPT_COMPILE_MEMORY_LIMIT:
-            code = take_compile_limit(&inspect.report, &inspect.compile, option);
+            code = take_compile_option(&inspect.report, &inspect.compile, option);
             break;
         default: return report_bad_option(&inspect.report, argv);
         }

@@ -76,12 +76,9 @@ const char help_snapshot[] =
     "  -o, --output FILE       where to; written atomically\n"
     "      --invoke FUNCTION   then call this export with ARGS, as husk run does. Its results are not "
     "printed\n"
-    "      --allow-uncontained-compiler, --argv0, --compile-cpu-limit, --compile-memory-limit, --cpu,
-"
-    "      --cpu-timeout, --env, --json, --max-memory, --no-cache, --no-verify, -O, --seek, --stack,
-"
-    "      --stats, --strict, --timeout, --unknown-imports   as for husk run
-"
+    "      --allow-uncontained-compiler, --argv0, --compile-cpu-limit, --compile-memory-limit, --cpu,\n"
+    "      --cpu-timeout, --env, --json, --max-memory, --no-cache, --no-verify, -O, --seek, --stack,\n"
+    "      --stats, --strict, --timeout, --unknown-imports   as for husk run\n"
     "  -h, --help\n" EXIT_CODES;
 
 const char help_compile[] =
@@ -114,6 +111,8 @@ const char help_inspect[] =
     "      --asm       the compiled code (needs objdump; a module is compiled first)\n"
     "      --compile-cpu-limit TIME, --compile-memory-limit SIZE\n"
     "                  with --asm: what the compiler may use (default 10m of CPU time, 8G)\n"
+    "      --allow-uncontained-compiler\n"
+    "                  with --asm: even where the kernel cannot confine the compiler's process\n"
     "      --verify    check an image against its hash (the default)\n"
     "      --no-verify show an image although its content does not match its hash\n"
     "      --json      as JSON\n"

@@ -23,15 +23,13 @@ enum {
     OPT_NO_VERIFY,
     OPT_ARGV0,
     OPT_UNKNOWN_IMPORTS,
-    OPT_ALLOW_UNCONTAINED,
     OPT_SEEK
 };
 
 static const struct option run_options[] = {
     {"help", no_argument, NULL, 'h'},
     {"argv0", required_argument, NULL, OPT_ARGV0},
-    {"compile-cpu-limit", required_argument, NULL, OPT_COMPILE_CPU_LIMIT},
-    {"compile-memory-limit", required_argument, NULL, OPT_COMPILE_MEMORY_LIMIT},
+    COMPILE_OPTION_ROWS,
     {"unknown-imports", required_argument, NULL, OPT_UNKNOWN_IMPORTS},
     {"env", required_argument, NULL, OPT_ENV},
     {"invoke", required_argument, NULL, OPT_INVOKE},
@@ -47,7 +45,6 @@ static const struct option run_options[] = {
     {"strict-traps", no_argument, NULL, OPT_STRICT_TRAPS},
     {"no-cache", no_argument, NULL, OPT_NO_CACHE},
     {"no-verify", no_argument, NULL, OPT_NO_VERIFY},
-    {"allow-uncontained-compiler", no_argument, NULL, OPT_ALLOW_UNCONTAINED},
     {"seek", no_argument, NULL, OPT_SEEK},
     {NULL, 0, NULL, 0},
 };
@@ -140,13 +137,13 @@ static int take_option(struct run *run, int option, char **argv) {
     case OPT_SEEK: run->stream_rights = HUSK_WASI_SEEK; return CLI_OK;
     case OPT_STRICT: run->compile.options.strict = true; return CLI_OK;
     case OPT_STRICT_TRAPS: return report_usage(&run->report, "--strict-traps is now --strict");
+    case OPT_ALLOW_UNCONTAINED:
     case OPT_COMPILE_CPU_LIMIT:
-    case OPT_COMPILE_MEMORY_LIMIT: return take_compile_limit(&run->report, &run->compile, option);
+    case OPT_COMPILE_MEMORY_LIMIT: return take_compile_option(&run->report, &run->compile, option);
     case OPT_ARGV0: run->argv0 = optarg; return CLI_OK;
     case OPT_UNKNOWN_IMPORTS: return take_unknown_imports(run);
     case OPT_NO_CACHE: run->compile.is_uncached = true; return CLI_OK;
     case OPT_NO_VERIFY: run->is_unverified = true; return CLI_OK;
-    case OPT_ALLOW_UNCONTAINED: run->compile.options.allow_uncontained = true; return CLI_OK;
     case 'o':
         if (!run->is_snapshot)
             return report_bad_option(&run->report, argv);

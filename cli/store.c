@@ -36,8 +36,12 @@ bool parse_opt_level(const char *text, int *ret_level) {
     return true;
 }
 
-int take_compile_limit(const struct report *report, struct compile_request *request, int option) {
+int take_compile_option(const struct report *report, struct compile_request *request, int option) {
     struct husk_compile_options *options = &request->options;
+    if (option == OPT_ALLOW_UNCONTAINED) {
+        options->allow_uncontained = true;
+        return CLI_OK;
+    }
     if (option == OPT_COMPILE_CPU_LIMIT) {
         if (parse_duration(optarg, &options->cpu_limit_ns) && options->cpu_limit_ns > 0)
             return CLI_OK;
