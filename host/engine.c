@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "engine_internal.h"
 #include "error.h"
@@ -39,6 +40,19 @@ static int options_copy(const struct husk_engine_options *options, struct husk_e
     return 0;
 }
 
+static int engine_open_parts(husk_engine *engine, struct husk_error *err) {
+    if (getrandom(&engine->entry_ticket, sizeof engine->entry_ticket, 0) !=
+        (ssize_t)sizeof engine->entry_ticket)
+        return error_sys(err, errno, "no entropy for an engine");
+    engine->pagemap.fd = -1;
+    int status = pagemap_open(&engine->pagemap, err);
+    if (status == 0)
+        status = watchdog_init(&engine->watchdog, err);
+    if (status != 0)
+        pagemap_close(&engine->pagemap);
+    return status;
+}
+
 int engine_new_on(const struct engine_backend *backend, const struct husk_engine_options *options,
                   husk_engine **ret_engine, struct husk_error *err) {
     struct husk_engine_options copy = {0};
@@ -52,12 +66,8 @@ int engine_new_on(const struct engine_backend *backend, const struct husk_engine
     if (engine == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for an engine");
     memset(engine, 0, sizeof *engine);
-    engine->pagemap.fd = -1;
-    status = pagemap_open(&engine->pagemap, err);
-    if (status == 0)
-        status = watchdog_init(&engine->watchdog, err);
+    status = engine_open_parts(engine, err);
     if (status != 0) {
-        pagemap_close(&engine->pagemap);
         free(engine);
         return status;
     }
@@ -70,6 +80,7 @@ int engine_new_on(const struct engine_backend *backend, const struct husk_engine
     engine->backend = backend->backend;
     engine->backend_free = backend->backend_free;
     engine->host_info = backend->host_info;
+    engine->entry = backend->entry;
     engine->kick_signal = copy.kick_signal;
     engine->process = process_number();
     engine->log = copy.log;
@@ -91,6 +102,7 @@ int husk_engine_new(const struct husk_engine_options *options, husk_engine **ret
     if (status != 0)
         return status;
     vm_kvm_host_info(backend.backend, &backend.host_info);
+    backend.entry = vm_kvm_entry(backend.backend);
     status = engine_new_on(&backend, options, ret_engine, err);
     if (status != 0)
         vm_kvm_backend_free(backend.backend);

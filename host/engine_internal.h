@@ -43,6 +43,8 @@ struct husk_engine {
     struct vm_backend *backend;
     void (*backend_free)(struct vm_backend *backend);
     struct husk_host_info host_info;
+    enum vm_entry entry;
+    uint64_t entry_ticket; /* no guest knows it: run.c, entry_page_x86_64.S */
     int kick_signal;
     uint64_t
         process; /* that made the engine: its VMs, its threads and its view of memory are those of this process alone */
@@ -59,6 +61,7 @@ struct engine_backend {
     struct vm_backend *backend;
     void (*backend_free)(struct vm_backend *backend); /* may be NULL */
     struct husk_host_info host_info;
+    enum vm_entry entry;
 };
 
 /* Takes over the backend on success only. */

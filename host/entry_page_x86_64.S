@@ -2,13 +2,25 @@
  * host/entry_page_x86_64.S: where every call enters ring 3. A page that the host makes and the guest can only read and execute, so
  * what is reset here is reset for a hostile image, too: all that ring 3 can have changed and the host does not set at every call
  * (general registers, RFLAGS) or when a run ended in any way but by one of our ports (system and debug registers).
- * That is why neither a restore nor giving a VM to somebody else needs a vCPU ioctl.
+ * That is why neither a restore nor giving a VM to somebody else needs a vCPU ioctl. (KVM_SET_XSAVE would be one at every call, and KVM
+ * takes no component that the VM was not granted, while on kvm-pvm ring 3 has all of the host's.)
  *
- * In: RIP = the page, R11 = the image's entry (guest/entry.S), other registers as that wants them. RAX, RDX and R11 are lost.
- * Two variants, of which syspages.c takes the one that fits: with XRSTOR where the VM has an XCR0, and without.
+ * In: RIP = the page, R10 = the ticket, R11 = the image's entry (guest/entry.S), other registers as that wants them. RAX, RCX, RDX, R10
+ * and R11 are lost. The ticket is a number that no guest knows. It is gone when the guest runs, so whoever finds it in R10 at an exit
+ * knows that the guest did not (run.c).
+ * Three variants: enum vm_entry (vm.h) says which one fits.
  */
 #define USER_DS 0x2b /* SYS_USER_DS, host/syspages_layout.h */
 #define MXCSR_RESET 0x1f80
+
+    /* Protection keys first: ring 3 may have taken away its own right to read, and XRSTOR, which resets PKRU, too, reads memory. Nothing
+     * above it may. Fetching instructions needs no such right (SDM vol. 3A, section 4.6.2). */
+    .macro reset_pkru
+    xorl %eax, %eax
+    xorl %ecx, %ecx
+    xorl %edx, %edx
+    wrpkru
+    .endm
 
     /* FS and GS have bases, which WRFSBASE sets where ring 3 runs with the host's CR4: on kvm-pvm. A null selector would leave them (AMD;
      * APM vol. 3, CPUID Fn8000_0021_EAX: NullSelectorClearsBase), the host kernel's __USER_DS clears them. Elsewhere the GDT is ours and
@@ -24,11 +36,14 @@
     movl %eax, %gs
     .endm
 
-    .macro entry_page name, has_xsave
+    .macro entry_page name, has_xsave, has_pkru
     .globl \name, \name\()_end
     .hidden \name, \name\()_end
     .balign 64
 \name:
+    .if \has_pkru
+    reset_pkru
+    .endif
     reset_segments
     fninit /* some CPUs' XRSTOR leaves the last instruction's and operand's addresses */
     .if \has_xsave
@@ -48,7 +63,9 @@
     .endr
     .endif
     xorl %eax, %eax
+    xorl %ecx, %ecx
     xorl %edx, %edx
+    xorl %r10d, %r10d /* from here on nothing can fail but the guest's own first instruction */
     jmp *%r11
     .balign 64
 1:  /* An XSAVE area in which every component is in its initial state: SDM vol. 1, sections 13.4 and 13.8. Only MXCSR has no such bit. */
@@ -60,7 +77,8 @@
     .endm
 
     .section .rodata.husk_entry_page, "a", @progbits
-    entry_page entry_page_sse, 0
-    entry_page entry_page_xsave, 1
+    entry_page entry_page_sse, 0, 0
+    entry_page entry_page_xsave, 1, 0
+    entry_page entry_page_pkru, 1, 1
 
     .section .note.GNU-stack, "", @progbits

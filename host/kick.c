@@ -53,11 +53,17 @@ static void process_prepare(void) {
 
 void kicker_init(struct kicker *kicker, const struct vm_ops *ops, struct vm *vm, int signal) {
     process_prepare();
-    kicker->vm = vm;
+    kicker->ops = ops;
     kicker->signal = signal;
     atomic_store(&kicker->state, 0);
-    __atomic_store_n(&kicker->ops, ops,
-                     __ATOMIC_RELEASE); /* last: an empty sandbox may be interrupted while it is loaded */
+    atomic_store(&kicker->vm, vm); /* last: an empty sandbox may be interrupted while it is loaded */
+}
+
+/* Who counted itself before the exchange may use the old VM, and is waited for; who did so after it takes the new one. */
+void kicker_set_vm(struct kicker *kicker, struct vm *vm) {
+    atomic_store(&kicker->vm, vm);
+    while (atomic_load(&kicker->kicking) != 0)
+        sched_yield();
 }
 
 uint64_t process_number(void) {
@@ -97,10 +103,13 @@ void kicker_leave(struct kicker *kicker, uint64_t before) {
 }
 
 void kicker_kick(struct kicker *kicker) {
-    const struct vm_ops *ops = __atomic_load_n(&kicker->ops, __ATOMIC_ACQUIRE);
-    if (ops == NULL)
+    atomic_fetch_add(&kicker->kicking, 1);
+    struct vm *vm = atomic_load(&kicker->vm);
+    if (vm != NULL)
+        kicker->ops->kick(vm);
+    atomic_fetch_sub(&kicker->kicking, 1);
+    if (vm == NULL)
         return; /* an empty sandbox has no VM yet; the request waits in its flag */
-    ops->kick(kicker->vm);
     uint64_t thread = atomic_load(&kicker->state);
     if (thread == 0 || (thread & KICKER_SENDING) != 0)
         return;

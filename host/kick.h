@@ -18,7 +18,8 @@
 
 struct kicker {
     const struct vm_ops *ops;
-    struct vm *vm;
+    struct vm *_Atomic vm; /* NULL: none yet */
+    atomic_uint kicking;   /* those that are about to use `vm` */
     int signal;
     atomic_uint_least64_t state; /* 0: nobody runs; else the thread's kernel number */
 };
@@ -28,6 +29,8 @@ struct kicker {
 int kick_signal_install(int signal, struct husk_error *err);
 
 void kicker_init(struct kicker *kicker, const struct vm_ops *ops, struct vm *vm, int signal);
+/* From now on kicks go to this VM. Afterwards nobody uses the one before, which may be destroyed. */
+void kicker_set_vm(struct kicker *kicker, struct vm *vm);
 /* Another one in a child made by fork(). To be asked for before the first fork that matters. */
 uint64_t process_number(void);
 /* The calling thread is about to run the VM. Calls nest, and a nested one may be made by another thread (a host function may have one

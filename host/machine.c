@@ -45,8 +45,7 @@ static int template_make(const husk_sandbox *sandbox, const husk_image *image, c
     if (mappings == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for the list of mappings");
     size_t count = list_mappings(image, sizes, sandbox->options.stack_bytes, mappings);
-    int status =
-        sys_template_new(sandbox->engine->host_info.cpu_features, mappings, count, ret_template, err);
+    int status = sys_template_new(sandbox->engine->entry, mappings, count, ret_template, err);
     free(mappings);
     return status;
 }
@@ -116,17 +115,52 @@ static int memory_make(const husk_sandbox *sandbox, husk_image *image, const str
     return status;
 }
 
-static int vm_make(husk_sandbox *sandbox, const struct memory_set *set, struct husk_error *err) {
+static int vm_create(const husk_sandbox *sandbox, const struct sys_space *space, struct vm **ret_vm,
+                     struct husk_error *err) {
     husk_engine *engine = sandbox->engine;
     struct vm_config config = {.cpu_features = engine->host_info.cpu_features,
-                               .page_root = sys_space_page_root(set->space),
-                               .exception_stack_top = sys_space_exception_stack_top(set->space)};
-    int status = sandbox->ops->create(engine->backend, &config, &sandbox->vm, err);
-    if (status != 0)
-        return status;
-    engine_count(engine, sandbox->stat_shard, STAT_vms_made);
-    kicker_init(&sandbox->kicker, sandbox->ops, sandbox->vm, engine->kick_signal);
-    return 0;
+                               .page_root = sys_space_page_root(space),
+                               .exception_stack_top = sys_space_exception_stack_top(space)};
+    int status = sandbox->ops->create(engine->backend, &config, ret_vm, err);
+    if (status == 0)
+        engine_count(engine, sandbox->stat_shard, STAT_vms_made);
+    return status;
+}
+
+static int vm_make(husk_sandbox *sandbox, const struct memory_set *set, struct husk_error *err) {
+    int status = vm_create(sandbox, set->space, &sandbox->vm, err);
+    if (status == 0)
+        kicker_init(&sandbox->kicker, sandbox->ops, sandbox->vm, sandbox->engine->kick_signal);
+    return status;
+}
+
+static void vm_destroy(const husk_sandbox *sandbox, struct vm *vm) {
+    if (vm == NULL)
+        return;
+    sandbox->ops->destroy(vm);
+    engine_count(sandbox->engine, sandbox->stat_shard, STAT_vms_freed);
+}
+
+int machine_renew(husk_sandbox *sandbox, struct husk_error *err) {
+    struct vm *spoiled = sandbox->vm, *fresh = NULL;
+    const uint32_t slots = sandbox->arena.next_slot;
+    int status = vm_create(sandbox, sandbox->space, &fresh, err);
+    if (status == 0) {
+        sandbox->arena.next_slot = ARENA_SLOT_MEMORIES;
+        status = arena_attach(&sandbox->arena, sandbox->mapped, sandbox->ops, fresh, err);
+        if (status == 0)
+            status = sys_space_attach(sandbox->space, sandbox->ops, fresh, err);
+        if (status != 0) { /* the old one has its slots still; only the space must know it again */
+            sandbox->arena.next_slot = slots;
+            (void)sys_space_attach(sandbox->space, sandbox->ops, spoiled, NULL);
+        }
+    }
+    if (status == 0) {
+        sandbox->vm = fresh;
+        kicker_set_vm(&sandbox->kicker, fresh);
+    }
+    vm_destroy(sandbox, status == 0 ? spoiled : fresh);
+    return status;
 }
 
 /* The VM lets go of the memory that it has; then it can be freed. */
@@ -188,10 +222,7 @@ int machine_build(husk_sandbox *sandbox, husk_image *image, const struct sizing 
 
 /* The VM goes before the memory that it has as slots. */
 void machine_destroy(husk_sandbox *sandbox) {
-    if (sandbox->vm != NULL) {
-        sandbox->ops->destroy(sandbox->vm);
-        engine_count(sandbox->engine, sandbox->stat_shard, STAT_vms_freed);
-    }
+    vm_destroy(sandbox, sandbox->vm);
     sandbox->vm = NULL;
     memory_free(sandbox);
 }

@@ -125,6 +125,7 @@ static void set_start_regs(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t c
     if (parent != NULL)
         rsp = (parent->regs.rsp - NESTED_STACK_GAP_BYTES) & ~15ull;
     struct vm_regs regs = {.rip = SYS_ENTRY_GVA,
+                           .r10 = sandbox->engine->entry_ticket,
                            .r11 = sandbox->image->note.entry_gva,
                            .rdi = code_gva,
                            .rsi = thunk_gva,
@@ -203,12 +204,48 @@ static bool serve_kick(husk_sandbox *sandbox, bool is_first_run, struct husk_out
     return false;
 }
 
+/* Did the run end in the entry page before that let the guest go? Then the machine is at fault, whoever had it before. A guest that jumps
+ * there cannot look like it: the entry page takes the ticket away before it leaves, and no guest ever sees it. */
+static bool has_failed_on_entry(const husk_sandbox *sandbox, const struct vm_exit *exit) {
+    if (exit->kind != VM_EXIT_EXCEPTION && exit->kind != VM_EXIT_VIOLATION)
+        return false;
+    struct vm_regs regs;
+    sandbox->ops->get_regs(sandbox->vm, &regs);
+    return regs.rip - SYS_ENTRY_GVA < HUSK_PAGE_SIZE && regs.r10 == sandbox->engine->entry_ticket;
+}
+
+/* No instruction of the guest ran, so the call begins anew in another VM. Once: a second one that fails is no tenant's doing. */
+static int begin_anew(husk_sandbox *sandbox, const struct vm_exit *exit, bool *is_second,
+                      struct husk_error *err) {
+    struct vm_regs regs;
+    char what[sizeof exit->detail + 32];
+    snprintf(what, sizeof what, "%s", exit->detail);
+    if (exit->kind == VM_EXIT_EXCEPTION)
+        snprintf(what, sizeof what, "CPU exception %u (error code 0x%x)", exit->vector, exit->error_code);
+    if (*is_second)
+        return error_set(err, HUSK_E_SYS, "two VMs failed before they let the guest go: %s", what);
+    *is_second = true;
+    engine_log(sandbox->engine, HUSK_LOG_WARNING,
+               "a VM failed before it let the guest go, and is replaced: %s", what);
+    sandbox->ops->get_regs(sandbox->vm, &regs);
+    int status = machine_renew(sandbox, err);
+    if (status != 0)
+        return error_while(err, status, "replacing a VM that failed before it let the guest go (%s)", what);
+    set_start_regs(sandbox, regs.rsi, regs.rdi);
+    return 0;
+}
+
 static int run_until_end(husk_sandbox *sandbox, struct call_frame *frame, struct husk_outcome *outcome,
                          struct husk_error *err) {
-    bool is_first_run = true;
+    bool is_first_run = true, was_renewed = false;
     for (bool goes_on = true; goes_on; is_first_run = false) {
         struct vm_exit exit;
         int status = sandbox->ops->run(sandbox->vm, &exit, err);
+        if (status == 0 && has_failed_on_entry(sandbox, &exit)) {
+            status = begin_anew(sandbox, &exit, &was_renewed, err);
+            is_first_run = true;
+            exit.kind = VM_EXIT_KICKED; /* a kick may have gone to the old one */
+        }
         if (status != 0) {
             sandbox_poison(sandbox, POISON_VM_FAILURE);
             sandbox->has_failed_vm = true;

@@ -83,6 +83,9 @@ struct husk_sandbox {
 int machine_build(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes,
                   struct husk_error *err);
 void machine_destroy(husk_sandbox *sandbox);
+/* Another VM in the place of one that cannot run any more, over the same memory, also in the middle of a call. All is as it was if it
+ * fails. Kicks of the old one are lost: look at the flags. */
+int machine_renew(husk_sandbox *sandbox, struct husk_error *err);
 /* The line between what leaves everything as it was when it fails and what does not. */
 static inline void machine_change_begin(husk_sandbox *sandbox) {
     sandbox->changes_begun++;

@@ -18,7 +18,6 @@
 #include "pages.h"
 #include "syspages_layout.h"
 #include "syspages_tables.h"
-#include "vector_level.h"
 #include "x86.h"
 
 /* Table pages of the template that are free for growth: enough for some GiB before a space needs a further slot. */
@@ -29,7 +28,7 @@ struct sys_template {
     uint32_t refs;
     int fd;
     uint64_t bytes;
-    uint64_t cpu_features;     /* of the VMs that will use it */
+    enum vm_entry entry;
     struct page_tables tables; /* chunks[0].hva is NULL: every space has its own */
 };
 
@@ -117,23 +116,26 @@ static void fill_stub(uint8_t *stub, unsigned vector) {
 }
 
 /* entry_page_x86_64.S */
-extern const uint8_t entry_page_sse[], entry_page_sse_end[], entry_page_xsave[], entry_page_xsave_end[];
+extern const uint8_t entry_page_sse[], entry_page_sse_end[], entry_page_xsave[], entry_page_xsave_end[],
+    entry_page_pkru[], entry_page_pkru_end[];
 
-static void fill_entry_page(uint8_t *page, uint64_t cpu_features) {
-    bool has_xsave = vector_level_of(cpu_features) >= VECTOR_AVX;
-    const uint8_t *code = has_xsave ? entry_page_xsave : entry_page_sse;
-    const uint8_t *end = has_xsave ? entry_page_xsave_end : entry_page_sse_end;
+static void fill_entry_page(uint8_t *page, enum vm_entry entry) {
+    static const struct {
+        const uint8_t *code, *end;
+    } variants[] = {[VM_ENTRY_SSE] = {entry_page_sse, entry_page_sse_end},
+                    [VM_ENTRY_XSAVE] = {entry_page_xsave, entry_page_xsave_end},
+                    [VM_ENTRY_PKRU] = {entry_page_pkru, entry_page_pkru_end}};
     memset(page, 0xcc, HUSK_PAGE_SIZE);
-    memcpy(page, code, (size_t)(end - code));
+    memcpy(page, variants[entry].code, (size_t)(variants[entry].end - variants[entry].code));
 }
 
-static void fill_fixed_pages(uint8_t *base, uint64_t cpu_features) {
+static void fill_fixed_pages(uint8_t *base, enum vm_entry entry) {
     fill_gdt((uint64_t *)(void *)(base + SYS_GDT_OFFSET));
     fill_tss(base + SYS_TSS_OFFSET);
     fill_idt((uint64_t *)(void *)(base + SYS_IDT_OFFSET));
     for (unsigned vector = 0; vector < HUSK_EXCEPTION_VECTORS; vector++)
         fill_stub(base + HUSK_PAGE_SIZE + (size_t)vector * SYS_STUB_BYTES, vector);
-    fill_entry_page(base + (SYS_ENTRY_GVA - SYS_TABLES_GVA), cpu_features);
+    fill_entry_page(base + (SYS_ENTRY_GVA - SYS_TABLES_GVA), entry);
 }
 
 static const struct page_mapping fixed_mappings[SYS_FIXED_PAGES] = {
@@ -184,7 +186,7 @@ static int count_pages(const struct page_mapping *mappings, size_t count, uint32
 /* Fill the memfd's pages at `base`. */
 static int template_fill(struct sys_template *template, uint8_t *base, const struct page_mapping *mappings,
                          size_t count, struct husk_error *err) {
-    fill_fixed_pages(base, template->cpu_features);
+    fill_fixed_pages(base, template->entry);
     struct page_tables *tables = &template->tables;
     tables->chunks[0].hva = base + SYS_FIXED_PAGES * HUSK_PAGE_SIZE;
     tables->chunks[0].pages_used = 1;
@@ -226,13 +228,13 @@ static int template_make(struct sys_template *template, const struct page_mappin
     return status;
 }
 
-int sys_template_new(uint64_t cpu_features, const struct page_mapping *mappings, size_t count,
+int sys_template_new(enum vm_entry entry, const struct page_mapping *mappings, size_t count,
                      struct sys_template **ret_template, struct husk_error *err) {
     struct sys_template *template = calloc(1, sizeof *template);
     if (template == NULL)
         return error_sys(err, ENOMEM, "no memory for a sandbox's page tables");
     template->refs = 1;
-    template->cpu_features = cpu_features;
+    template->entry = entry;
     template->fd = -1;
     int status = template_make(template, mappings, count, err);
     if (status != 0) {

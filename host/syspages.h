@@ -35,8 +35,8 @@ struct sys_space;
 
 /* Mappings must not overlap one another or the system pages (HUSK_E_INVAL). Where gva and gpa are both aligned to 2 MiB
  * and the mapping covers 2 MiB, one large entry maps it. */
-/* cpu_features: of the VMs that will use it (the entry page resets the vector registers they have). */
-int sys_template_new(uint64_t cpu_features, const struct page_mapping *mappings, size_t count,
+/* entry: vm_kvm_entry() of the VMs that will use it. */
+int sys_template_new(enum vm_entry entry, const struct page_mapping *mappings, size_t count,
                      struct sys_template **ret_template, struct husk_error *err);
 struct sys_template *sys_template_ref(struct sys_template *template);
 void sys_template_unref(struct sys_template *template);

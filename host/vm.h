@@ -24,6 +24,13 @@ struct vm_regs { /* the guest's general registers, in KVM's order */
 
 #define VM_SLOT_READONLY 1u
 
+/* The entry page (entry_page_x86_64.S) that fits a backend's VMs: by what ring 3 can execute there, which is not always what it was granted. */
+enum vm_entry {
+    VM_ENTRY_SSE,   /* there is no XCR0 */
+    VM_ENTRY_XSAVE, /* XRSTOR works */
+    VM_ENTRY_PKRU   /* and so does WRPKRU */
+};
+
 enum vm_exit_kind {
     VM_EXIT_PORT, /* ring 3 did OUT to one of our ports: .port */
     VM_EXIT_EXCEPTION, /* an exception stub reported: .vector, .error_code, .cr2, and regs of the interrupted code */
@@ -81,5 +88,6 @@ extern const struct vm_ops vm_kvm_ops;
 int vm_kvm_backend_new(const char *kvm_path, struct vm_backend **ret_backend, struct husk_error *err);
 void vm_kvm_backend_free(struct vm_backend *backend);
 void vm_kvm_host_info(const struct vm_backend *backend, struct husk_host_info *ret_info);
+enum vm_entry vm_kvm_entry(const struct vm_backend *backend);
 
 #endif

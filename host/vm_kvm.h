@@ -27,7 +27,8 @@ struct vm_backend {
     int api_version;
     enum husk_kvm_kind kind;
     bool has_sync_regs, has_immediate_exit, has_readonly_mem, has_msr_filter, has_tss_addr, has_identity_map;
-    uint64_t cpu_features;        /* abi/cpu_features.def: those that work in a guest */
+    uint64_t cpu_features; /* abi/cpu_features.def: those that work in a guest */
+    enum vm_entry entry;
     bool has_xsave;               /* the guest has an XCR0 of its own */
     struct kvm_cpuid2 *supported; /* KVM_GET_SUPPORTED_CPUID */
     uint64_t cr4_optional;        /* SMEP, …: those that this host takes */
@@ -69,7 +70,13 @@ int kvm_x86_reset_debug_regs(struct vm *vm, struct husk_error *err);
 /* After a KVM_EXIT_IO that was an OUT: one of our ports, an exception, or a violation. */
 void kvm_x86_port_exit(struct vm *vm, struct vm_exit *exit);
 
-/* vm_kvm_selftest.c: which of these abi/cpu_features.def bits work in a guest. */
+/* Instructions of the entry page, beside the bits of abi/cpu_features.def. */
+#define PROBE_XRSTOR (1ull << 62)
+#define PROBE_WRPKRU (1ull << 63)
+/* Those that the CPU has, where it is not certain whether a guest has them: on kvm-pvm CR4 and XCR0 are the host kernel's. */
+uint64_t kvm_x86_entry_probes(const struct vm_backend *backend);
+
+/* vm_kvm_selftest.c: which of these abi/cpu_features.def and PROBE_ bits work in a guest. */
 int kvm_selftest_features(struct vm_backend *backend, uint64_t candidates, uint64_t *ret_works,
                           struct husk_error *err);
 

@@ -208,6 +208,25 @@ uint64_t kvm_x86_host_features(void) {
     return features;
 }
 
+uint64_t kvm_x86_entry_probes(const struct vm_backend *backend) {
+    struct kvm_cpuid_entry2 base, extended = {0};
+    cpuid_native(1, 0, &base);
+    const bool has_osxsave = (base.ecx >> 27 & 1) != 0;
+    cpuid_native(0, 0, &base); /* the highest leaf */
+    if (base.eax >= 7)
+        cpuid_native(7, 0, &extended);
+    const bool has_ospke = (extended.ecx >> 4 & 1) != 0;
+    uint64_t probes = 0;
+    if (has_osxsave && !features_need_avx(backend->cpu_features))
+        probes |= PROBE_XRSTOR;
+    /* PKU is listed where CR4.PKE is the guest's own (ours has none); but do not trust it where ring 3 may run with the host's. */
+    const bool is_own_cr4 = cpuid_bit(backend->supported, 7, 2, 3) &&
+                            (backend->kind == HUSK_KVM_VMX || backend->kind == HUSK_KVM_SVM);
+    if (has_ospke && !is_own_cr4)
+        probes |= PROBE_WRPKRU;
+    return probes;
+}
+
 void vm_kvm_host_info(const struct vm_backend *backend, struct husk_host_info *ret_info) {
     struct husk_host_info info = {
         .kvm_kind = backend->kind,

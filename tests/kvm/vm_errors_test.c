@@ -182,7 +182,7 @@ static int whole_life(struct whole *whole) {
         {HUSK_TEXT_GVA}, {HUSK_TEXT_GVA}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_EXEC};
     int status = kvm_backend_new_with(&faulty_sys, NULL, &whole->backend, &err);
     if (status == 0)
-        status = sys_template_new(whole->backend->cpu_features, &text, 1, &whole->template, &err);
+        status = sys_template_new(whole->backend->entry, &text, 1, &whole->template, &err);
     if (status == 0)
         status = sys_space_new(whole->template, 1, &whole->space, &err);
     if (status != 0)
@@ -266,7 +266,7 @@ TEST(features_that_the_host_lacks_are_refused) {
     const struct page_mapping mapping = {{HUSK_TEXT_GVA}, {HUSK_TEXT_GVA}, HUSK_PAGE_SIZE, PAGE_READ};
     struct sys_template *template;
     struct sys_space *space;
-    CHECK_OK(sys_template_new(0, &mapping, 1, &template, &err), err);
+    CHECK_OK(sys_template_new(VM_ENTRY_SSE, &mapping, 1, &template, &err), err);
     CHECK_OK(sys_space_new(template, 0, &space, &err), err);
     const struct vm_config config = {.cpu_features = 1ull << 63,
                                      .page_root = sys_space_page_root(space),

@@ -295,9 +295,20 @@ TRY(xrstor_bad_header, EVERYTHING; movq $1, ATTEMPT_XSAVE_GVA + 536; xrstor ATTE
 TRY(xrstor_bad_mxcsr, EVERYTHING; movl $-1, ATTEMPT_XSAVE_GVA + 24; xrstor ATTEMPT_XSAVE_GVA)
 TRY(xrstor_unmapped, EVERYTHING; xrstor 0x77777740)
 TRY(xrstors, EVERYTHING; xrstors ATTEMPT_XSAVE_GVA)
+TRY(xrstor_of_host, xor %ecx, %ecx; xgetbv; movl %eax, ATTEMPT_XSAVE_GVA + 512; andl $~0x60000, ATTEMPT_XSAVE_GVA + 512; /* but AMX's */
+    movl %edx, ATTEMPT_XSAVE_GVA + 516; EVERYTHING; xrstor ATTEMPT_XSAVE_GVA)
 TRY(xsave, EVERYTHING; xsave ATTEMPT_OUT_GVA)
 TRY(xsavec, EVERYTHING; xsavec ATTEMPT_OUT_GVA)
 TRY(xsaves, EVERYTHING; xsaves ATTEMPT_OUT_GVA)
+
+/* ---- Protection keys. Without the right to read, the ending cannot be read either: a page fault ---- */
+
+#define NO_KEYS xor %ecx, %ecx; xor %edx, %edx
+TRY(wrpkru_ones, NO_KEYS; mov $-1, %eax; wrpkru)
+TRY(wrpkru_ones_done, NO_KEYS; mov $-1, %eax; wrpkru; out %eax, $HUSK_PORT_CALL_DONE)
+TRY(wrpkru_ones_host_call, NO_KEYS; mov $-1, %eax; wrpkru; out %eax, $HUSK_PORT_HOST_CALL; out %eax, $HUSK_PORT_CALL_DONE)
+TRY(wrpkru_no_write, NO_KEYS; mov $2, %eax; wrpkru)
+TRY(wrpkru_random, mov ATTEMPT_GENERAL_GVA, %eax; NO_KEYS; wrpkru; out %eax, $HUSK_PORT_CALL_DONE)
 TRY(avx, .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15; vmovups ATTEMPT_GENERAL_GVA + 4 * \n, %ymm\n; .endr)
 TRY(avx_vzeroupper, vmovups ATTEMPT_GENERAL_GVA, %ymm7; vzeroupper)
     .macro load_zmm

@@ -126,7 +126,8 @@ static void add_xsave_parts(const struct vm *vm) {
     struct kvm_xcrs xcrs = {0};
     vcpu_get(vm, KVM_GET_XCRS, &xcrs, "KVM_GET_XCRS");
     const uint64_t xcr0 = xcrs.nr_xcrs > 0 ? xcrs.xcrs[0].value : 0;
-    static const char *const names[] = {[2] = "ymm_high", [5] = "opmask", [6] = "zmm_high", [7] = "zmm16_31"};
+    static const char *const names[] = {
+        [2] = "ymm_high", [5] = "opmask", [6] = "zmm_high", [7] = "zmm16_31", [9] = "pkru"};
     for (unsigned i = 2; i < 63; i++) {
         unsigned bytes = 0, offset = 0, flags = 0, unused = 0;
         if (__get_cpuid_count(0xd, i, &bytes, &offset, &flags, &unused) == 0 || bytes == 0 ||

@@ -31,7 +31,7 @@ void vm_rig_init(struct vm_rig *rig, uint64_t cpu_features) {
     rig->data = rig_memory(RIG_DATA_BYTES);
     rig->stack = rig_memory(RIG_STACK_BYTES);
     CHECK_OK(vm_kvm_backend_new("/dev/kvm", &rig->backend, &rig->err), rig->err);
-    CHECK_OK(sys_template_new(cpu_features, mappings, sizeof mappings / sizeof mappings[0], &rig->template,
+    CHECK_OK(sys_template_new(VM_ENTRY_SSE, mappings, sizeof mappings / sizeof mappings[0], &rig->template,
                               &rig->err),
              rig->err);
     CHECK_OK(sys_space_new(rig->template, RIG_SLOT_SPACE, &rig->space, &rig->err), rig->err);

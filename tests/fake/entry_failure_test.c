@@ -1,0 +1,238 @@
+/*
+ * tests/fake/entry_failure_test.c: VMs that fail inside the entry page (scripted ones), that is, before their guest runs: whoever had
+ * the machine before spoiled it, or it broke. The call goes on in another VM, or is the library's error; the failed VM never gets to the
+ * pool, and no guest is blamed. A guest that jumps to the entry page is.
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "guest_image.h"
+#include "harness.h"
+#include "mailbox.h"
+#include "ports.h"
+#include "syspages_layout.h"
+#include "vm_fake.h"
+#include "x86.h"
+
+static struct {
+    struct vm_backend backend;
+    husk_engine *engine;
+    husk_image *image;
+    husk_imports *imports;
+    husk_sandbox *sandbox;
+    unsigned failing_vms; /* the first ones; each fails on every entry */
+    enum vm_exit_kind how;
+    bool fails_to_create, fails_to_attach;
+    unsigned made_vms; /* the newest one is the one that runs */
+    struct husk_outcome outcome;
+} lab;
+static struct husk_error err;
+
+static bool fails(const char *what) {
+    if (what[0] == 's')
+        return lab.fails_to_attach;
+    if (what[0] != 'c')
+        return false;
+    lab.made_vms += !lab.fails_to_create;
+    return lab.fails_to_create;
+}
+
+static void fail_on_entry(struct vm *vm, struct vm_exit *ret_exit) {
+    vm->regs.rip = SYS_ENTRY_GVA + 20;
+    ret_exit->kind = lab.how;
+    ret_exit->vector = X86_VECTOR_PF;
+    ret_exit->error_code = 0x25; /* a protection key's */
+}
+
+/* "add" adds, "host" calls the host, "trap" jumps to the entry page, where it faults. */
+static void guest_script(struct vm *vm, void *user, struct vm_exit *ret_exit) {
+    (void)user;
+    struct husk_mailbox *mailbox = fake_memory(vm, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES);
+    if (lab.made_vms <= lab.failing_vms && vm->regs.rip == SYS_ENTRY_GVA) {
+        fail_on_entry(vm, ret_exit);
+        return;
+    }
+    vm->regs.r10 = 0; /* the entry page does */
+    ret_exit->port = HUSK_PORT_CALL_DONE;
+    if (vm->regs.rdi == guest_gva(guest_trap)) {
+        fail_on_entry(vm, ret_exit);
+    } else if (vm->regs.rdi == guest_gva(guest_host) && vm->regs.rcx++ == 0) {
+        mailbox->import_idx = 0;
+        ret_exit->port = HUSK_PORT_HOST_CALL;
+    } else if (vm->regs.rdi == guest_gva(guest_add)) {
+        int32_t sum = *(int32_t *)(void *)mailbox->call_slots[0].bytes +
+                      *(int32_t *)(void *)mailbox->call_slots[1].bytes;
+        *(int32_t *)(void *)mailbox->call_slots[0].bytes = sum;
+    }
+    vm->regs.rip = HUSK_TEXT_GVA;
+}
+
+static int add(void) {
+    struct husk_value sum = {.type = HUSK_I32},
+                      args[2] = {{.type = HUSK_I32, .of.i32 = 40}, {.type = HUSK_I32, .of.i32 = 2}};
+    int status = husk_call(lab.sandbox, "add", args, 2, &sum, 1, NULL, &lab.outcome, &err);
+    if (status == 0 && lab.outcome.kind == HUSK_RETURNED)
+        CHECK_EQ_I64(sum.of.i32, 42);
+    return status;
+}
+
+static struct husk_stats stats(void) {
+    struct husk_stats all;
+    husk_engine_stats(lab.engine, &all);
+    return all;
+}
+
+/* The VM that the sandbox has breaks while a host function runs. */
+static int host_adds(husk_caller *caller, void *user, const struct husk_value *args,
+                     struct husk_value *results) {
+    (void)caller, (void)user, (void)args;
+    lab.failing_vms = 1;
+    CHECK_OK(add(), err);
+    CHECK(lab.outcome.kind == HUSK_RETURNED);
+    results[0] = (struct husk_value){.type = HUSK_I64, .of.i64 = 7};
+    return 0;
+}
+
+static void make_sandbox(void) {
+    CHECK_OK(husk_sandbox_new(lab.engine, lab.image, lab.imports, NULL, &lab.sandbox, &err), err);
+}
+
+static void begin(unsigned failing_vms, enum vm_exit_kind how) {
+    static const husk_type i64_type = HUSK_I64;
+    const struct husk_functype type = {&i64_type, 1, &i64_type, 1};
+    lab.backend = (struct vm_backend){.guest = guest_script, .fails = fails};
+    lab.failing_vms = failing_vms;
+    lab.how = how;
+    lab.fails_to_create = lab.fails_to_attach = false;
+    lab.made_vms = 0;
+    CHECK_OK(fake_engine_new(&lab.backend, &lab.engine, &err), err);
+    size_t count;
+    uint8_t *bytes = guest_image_make(&count);
+    CHECK_OK(husk_image_open_buffer(lab.engine, bytes, count, true, &lab.image, &err), err);
+    free(bytes);
+    CHECK_OK(husk_imports_new(lab.engine, &lab.imports, &err), err);
+    CHECK_OK(husk_imports_func(lab.imports, "env", "host", &type, host_adds, NULL, NULL, &err), err);
+    make_sandbox();
+}
+
+static void end(void) {
+    CHECK_EQ_U64(stats().vms_made, stats().vms_freed + lab.backend.vms);
+    husk_sandbox_free(lab.sandbox);
+    husk_imports_free(lab.imports);
+    husk_image_unref(lab.image);
+    husk_engine_free(lab.engine);
+    CHECK_EQ_U64(lab.backend.vms, 0);
+}
+
+TEST(the_call_goes_on_in_another_vm) {
+    for (int i = 0; i < 2; i++) {
+        begin(1, i == 0 ? VM_EXIT_EXCEPTION : VM_EXIT_VIOLATION);
+        CHECK_OK(add(), err);
+        CHECK_EQ_I64(lab.outcome.kind, HUSK_RETURNED);
+        CHECK_EQ_U64(lab.backend.vms, 1);
+        CHECK_EQ_U64(stats().vms_made, 2);
+        CHECK_EQ_U64(stats().guest_violations, 0);
+        CHECK_OK(add(), err);
+        CHECK_EQ_U64(stats().vms_made, 2);
+        husk_sandbox_free(lab.sandbox); /* the one that works is worth keeping */
+        make_sandbox();
+        CHECK_EQ_U64(stats().pool_hits, 1);
+        CHECK_OK(add(), err);
+        end();
+    }
+}
+
+TEST(two_failures_are_an_error_and_nobodys_violation) {
+    begin(2, VM_EXIT_EXCEPTION);
+    CHECK_STATUS(add(), HUSK_E_SYS);
+    CHECK_CONTAINS(err.message, "CPU exception 14");
+    CHECK_STATUS(add(), HUSK_E_POISONED);
+    CHECK_EQ_U64(stats().guest_violations, 0);
+    CHECK_EQ_U64(stats().poisonings_guest_violation, 0);
+    CHECK_EQ_U64(stats().poisonings_vm_failure, 1);
+    CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &err), err);
+    CHECK_OK(add(), err); /* in the third */
+    CHECK_EQ_I64(lab.outcome.kind, HUSK_RETURNED);
+    CHECK_EQ_U64(lab.made_vms, 3);
+    end();
+}
+
+TEST(what_failed_never_gets_to_the_pool) {
+    begin(2, VM_EXIT_VIOLATION);
+    CHECK_STATUS(add(), HUSK_E_SYS);
+    husk_sandbox_free(lab.sandbox);
+    CHECK_EQ_U64(lab.backend.vms, 0);
+    lab.failing_vms = 0;
+    make_sandbox();
+    CHECK_EQ_U64(stats().pool_hits, 0);
+    CHECK_OK(add(), err);
+    end();
+}
+
+TEST(no_other_vm_is_to_be_had) {
+    for (int i = 0; i < 2; i++) {
+        begin(1, VM_EXIT_EXCEPTION);
+        lab.fails_to_create = i == 0;
+        lab.fails_to_attach = i == 1;
+        CHECK_STATUS(add(), HUSK_E_SYS);
+        CHECK_CONTAINS(err.message, "replacing a VM");
+        CHECK_EQ_U64(lab.backend.vms, 1);
+        CHECK_EQ_U64(stats().guest_violations, 0);
+        lab.fails_to_create = lab.fails_to_attach = false;
+        CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &err), err);
+        CHECK_OK(add(), err);
+        CHECK_EQ_I64(lab.outcome.kind, HUSK_RETURNED);
+        end();
+    }
+}
+
+/* The outer call goes on in the VM that the inner one brought. */
+TEST(a_nested_call_goes_on_in_another_vm) {
+    begin(0, VM_EXIT_EXCEPTION);
+    struct husk_value arg = {.type = HUSK_I64}, result = {.type = HUSK_I64};
+    CHECK_OK(husk_call(lab.sandbox, "host", &arg, 1, &result, 1, NULL, &lab.outcome, &err), err);
+    CHECK_EQ_I64(lab.outcome.kind, HUSK_RETURNED);
+    CHECK_EQ_U64(lab.made_vms, 2);
+    CHECK_EQ_U64(lab.backend.vms, 1);
+    end();
+}
+
+static void *interrupts(void *arg) {
+    const bool *is_over = arg;
+    while (!__atomic_load_n(is_over, __ATOMIC_RELAXED))
+        husk_interrupt(lab.sandbox);
+    return NULL;
+}
+
+/* Another thread kicks the VM that is being replaced. */
+TEST(interrupts_while_vms_are_replaced) {
+    begin(1, VM_EXIT_EXCEPTION);
+    bool is_over = false;
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, interrupts, &is_over) == 0);
+    unsigned replaced = 0;
+    for (int i = 0; i < 100000 && replaced < 200; i++) {
+        const unsigned before = lab.made_vms;
+        lab.failing_vms = before;
+        CHECK_OK(add(), err);
+        CHECK(!lab.outcome.is_poisoned);
+        CHECK(lab.outcome.kind == HUSK_RETURNED || lab.outcome.kind == HUSK_INTERRUPTED);
+        replaced += lab.made_vms - before;
+    }
+    __atomic_store_n(&is_over, true, __ATOMIC_RELAXED);
+    CHECK(pthread_join(thread, NULL) == 0);
+    printf("  VMs replaced: %u\n", replaced);
+    CHECK_EQ_U64(lab.backend.vms, 1);
+    end();
+}
+
+TEST(a_guest_that_jumps_to_the_entry_page_is_to_blame) {
+    begin(0, VM_EXIT_EXCEPTION);
+    CHECK_OK(husk_call(lab.sandbox, "trap", NULL, 0, NULL, 0, NULL, &lab.outcome, &err), err);
+    CHECK_EQ_I64(lab.outcome.kind, HUSK_GUEST_VIOLATION);
+    CHECK_EQ_U64(stats().vms_made, 1);
+    end();
+}
+
+TEST_MAIN()
