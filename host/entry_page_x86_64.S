@@ -16,10 +16,13 @@
     /* Protection keys first: ring 3 may have taken away its own right to read, and XRSTOR, which resets PKRU, too, reads memory. Nothing
      * above it may. Fetching instructions needs no such right (SDM vol. 3A, section 4.6.2). */
     .macro reset_pkru
-    xorl %eax, %eax
     xorl %ecx, %ecx
-    xorl %edx, %edx
+    rdpkru /* EDX = 0. To look is cheaper than to write, and it is 0 after every guest that we compiled */
+    testl %eax, %eax
+    jz 2f
+    xorl %eax, %eax
     wrpkru
+2:
     .endm
 
     /* FS and GS have bases, which WRFSBASE sets where ring 3 runs with the host's CR4: on kvm-pvm. A null selector would leave them (AMD;

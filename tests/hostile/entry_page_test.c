@@ -5,6 +5,7 @@
  */
 #include <asm/prctl.h>
 #include <cpuid.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "harness.h"
@@ -102,18 +104,36 @@ static void check_reset(const struct trial *trial, const char *what) {
     CHECK_MSG(trial->lost_registers == 0, "%s: RAX, RCX, RDX or R10 (the ticket) has a value", what);
 }
 
+static int child_main(void *arg) {
+    run_trial(arg);
+    return 0;
+}
+
+/* In a process of its own that shares memory: the C library has not registered it for restartable sequences (rseq(2)), which the kernel would
+ * write to memory when it interrupts it, where there is no right to write. */
+static void run_apart(struct trial *trial) {
+    const size_t stack_bytes = 65536;
+    uint8_t *stack = malloc(stack_bytes);
+    CHECK(stack != NULL);
+    sigset_t all, old;
+    sigfillset(&all);
+    CHECK(sigprocmask(SIG_SETMASK, &all, &old) == 0);
+    pid_t child = clone(child_main, stack + stack_bytes, CLONE_VM | SIGCHLD, trial);
+    int status = 0;
+    const bool has_ended = child > 0 && waitpid(child, &status, 0) == child;
+    CHECK(sigprocmask(SIG_SETMASK, &old, NULL) == 0);
+    CHECK_MSG(has_ended && status == 0, "the entry page ended its process: wait status 0x%x", status);
+    free(stack);
+}
+
 static void run(struct trial *trial, const uint8_t *code, const uint8_t *end) {
     uint8_t *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(page != MAP_FAILED && end - code <= 4096);
     memcpy(page, code, (size_t)(end - code));
     CHECK(mprotect(page, 4096, PROT_READ | PROT_EXEC) == 0);
     trial->code = (uintptr_t)page;
-    sigset_t all, old;
-    sigfillset(&all);
     CHECK(syscall(SYS_arch_prctl, ARCH_GET_FS, &trial->fs_base) == 0);
-    CHECK(sigprocmask(SIG_SETMASK, &all, &old) == 0);
-    run_trial(trial);
-    CHECK(sigprocmask(SIG_SETMASK, &old, NULL) == 0);
+    run_apart(trial);
     munmap(page, 4096);
 }
 
