@@ -1,6 +1,7 @@
 /*
  * host/backtrace.c: backtraces. The guest's stack is walked by the image's unwind rows; it is read through checked spans, every
- * frame must lie above the one before, and the walk is bounded, so that a hostile stack costs bounded time and nothing else.
+ * frame must lie above the one before, and the walk is bounded in frames and in look-ups, so that a hostile stack costs less than a millisecond
+ * and nothing else.
  */
 #include <string.h>
 
@@ -26,6 +27,7 @@ const struct husk_image_code_row *code_row_find(const husk_image *image, uint64_
     return row != NULL && row->func_idx != HUSK_FUNC_NONE ? row : NULL;
 }
 
+/* Of an address in the text. */
 static const struct husk_image_unwind_row *unwind_row_find(const husk_image *image, uint64_t code_gva) {
     uint32_t low = 0, high = image->unwind_rows_count;
     while (low < high) {
@@ -35,7 +37,7 @@ static const struct husk_image_unwind_row *unwind_row_find(const husk_image *ima
         else
             high = middle;
     }
-    return low == 0 || !image_in_text(image, code_gva, 1) ? NULL : &image->unwind_rows[low - 1];
+    return low == 0 ? NULL : &image->unwind_rows[low - 1];
 }
 
 static void find_line(const husk_image *image, struct husk_frame *frame) {
@@ -103,24 +105,60 @@ static bool read_stack(const husk_sandbox *sandbox, uint64_t gva_value, uint64_t
     return true;
 }
 
+/* What the image says of an address. */
+struct place {
+    const struct husk_image_code_row *code; /* NULL: no function's */
+    const struct husk_image_unwind_row *row;
+};
+
+/* The places looked up so far, by address: a recursion comes from few. An address of 0 is a free slot: 0 is not in the text. */
+#define PLACE_SLOTS (2u * LIMIT_BACKTRACE_PLACES)
+struct places {
+    uint32_t count;
+    uint64_t addresses[PLACE_SLOTS];
+    struct place found[PLACE_SLOTS];
+};
+
+/* NULL: there were too many. */
+static const struct place *place_at(struct places *places, const husk_image *image, uint64_t address) {
+    static const struct place nowhere = {NULL, NULL};
+    if (!image_in_text(image, address, 1))
+        return &nowhere;
+    uint32_t slot = (uint32_t)(address * 0x9e3779b97f4a7c15 >> 32) % PLACE_SLOTS; /* Fibonacci hashing */
+    while (places->addresses[slot] != 0 && places->addresses[slot] != address)
+        slot = (slot + 1) % PLACE_SLOTS;
+    if (places->addresses[slot] == 0) {
+        if (places->count++ == LIMIT_BACKTRACE_PLACES)
+            return NULL;
+        places->addresses[slot] = address;
+        places->found[slot] = (struct place){code_row_find(image, address), unwind_row_find(image, address)};
+    }
+    return &places->found[slot];
+}
+
 void backtrace_fill(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     const husk_image *image = sandbox->image;
-    const struct husk_image_code_row *code = NULL;
-    const struct husk_image_unwind_row *row = NULL;
+    const struct place *place = NULL;
+    struct places places;
     struct vm_regs regs;
-    uint32_t listed_count = 0;
+    uint32_t listed_count = 0, work = 0;
+    places.count = 0;
+    memset(places.addresses, 0, sizeof places.addresses);
     sandbox->ops->get_regs(sandbox->vm, &regs);
     uint64_t pc = regs.rip, rsp = regs.rsp, rbp = regs.rbp, last_look = 0;
-    for (uint32_t steps = 0; steps < LIMIT_BACKTRACE_FRAMES; steps++) {
+    for (uint32_t steps = 0; work < LIMIT_BACKTRACE_FRAMES; steps++) {
         /* A return address may be the first byte behind the calling function: look one byte before it. */
-        uint64_t look = steps == 0 ? pc : pc - 1;
-        if (steps == 0 || look != last_look) { /* deep recursion comes from one place */
-            code = code_row_find(image, look);
-            row = unwind_row_find(image, look);
-            last_look = look;
-        }
-        if (code != NULL && code->func_idx != HUSK_FUNC_RUNTIME) /* memcpy and so on: the caller counts */
-            add_frame(image, code, &listed_count, outcome);
+        const uint64_t look = steps == 0 ? pc : pc - 1;
+        work += place != NULL && look == last_look ? 1 : LIMIT_BACKTRACE_FRAMES_PER_MOVE;
+        if (place == NULL || look != last_look) /* deep recursion comes from one place */
+            place = place_at(&places, image, look);
+        if (place == NULL)
+            break;
+        last_look = look;
+        const struct husk_image_unwind_row *row = place->row;
+        if (place->code != NULL &&
+            place->code->func_idx != HUSK_FUNC_RUNTIME) /* memcpy …: the caller counts */
+            add_frame(image, place->code, &listed_count, outcome);
         if (row == NULL || row->cfa_offset == 0)
             break;
         uint64_t cfa = (row->cfa_base != 0 ? rbp : rsp) + row->cfa_offset;
