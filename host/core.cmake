@@ -11,6 +11,7 @@ list(APPEND HUSK_HOST_SOURCES
     hotset.c
     image.c
     image_check.c
+    image_costs.c
     image_file.c
     image_layers.c
     image_names.c

@@ -12,6 +12,16 @@
 #define LIMIT_PROGRAM_HEADERS 0xfe00u
 /* The note: names, tables and line rows; offsets in it are 32 bits. */
 #define LIMIT_NOTE_BYTES (1u << 30)
+/* Holes of a sparse file: in the note, where a copy may have made some of zeros that are there. */
+#define LIMIT_NOTE_HOLE_BYTES (16u << 20)
+/* In what is hashed: a large table with one entry at its end; and what a saved snapshot may have (image_save.c: NEAR_BYTES_MAX). */
+#define LIMIT_HASHED_HOLE_BYTES (256ull << 20)
+#define LIMIT_HASHED_HOLE_BYTES_PER_PAGE (16ull << 20)
+/* A hole in the read-only half is left out of its mapping if it has so much: fewer mappings, and of each page of the file at most so much is
+ * memory. */
+#define LIMIT_MAPPED_HOLE_BYTES (64u << 10)
+/* Zeros of the data region that need no reason: image_costs.c. */
+#define LIMIT_DATA_SLACK_BYTES (128u << 10)
 /* wasm implementation limits of browsers (JS API, section 9): 1,000,000 functions, types, imports, exports, globals. */
 #define LIMIT_FUNCS 2000000u
 #define LIMIT_TYPES 1000000u

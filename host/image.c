@@ -13,6 +13,7 @@
 #include "auto.h"
 #include "engine_internal.h"
 #include "error.h"
+#include "host_limits.h"
 #include "image_internal.h"
 #include "name_text.h"
 #include "pages.h"
@@ -44,25 +45,42 @@ static void image_free(husk_image *image) {
     free(image);
 }
 
+/* A part of the read-only half whose contents are at [offset, …) of the file. Holes are not mapped from there: pages of it that a guest reads
+ * would become memory; what is below them are zeros for nothing. */
+static int map_readonly_part(uint8_t *hva, const struct image_file *file, uint64_t offset, uint64_t bytes,
+                             struct husk_error *err) {
+    const uint64_t end = offset + bytes;
+    uint64_t at = offset, from, to, next, next_end;
+    if (mprotect(hva, bytes, PROT_READ) != 0)
+        return error_sys(err, errno, "cannot map the image (" MAPPINGS_HINT ")");
+    bool has_data = image_file_next_data(file, at, end, &from, &to);
+    while (has_data) {
+        has_data = image_file_next_data(file, to, end, &next, &next_end);
+        if (has_data && next - to < LIMIT_MAPPED_HOLE_BYTES) {
+            to = next_end;
+            continue;
+        }
+        at = from & ~(uint64_t)(HUSK_PAGE_SIZE - 1);
+        if (mmap(hva + (at - offset), page_up(to) - at, PROT_READ, MAP_PRIVATE | MAP_FIXED, file->fd,
+                 (off_t)at) == MAP_FAILED)
+            return error_sys(err, errno, "cannot map the image (" MAPPINGS_HINT ")");
+        from = next;
+        to = next_end;
+    }
+    return 0;
+}
+
 /* Text and rodata in one host mapping at the distances they have in the guest: one memory slot for both. */
 static int map_readonly(husk_image *image, struct husk_error *err) {
     void *base = mmap(NULL, image->ro_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
         return error_sys(err, errno, "cannot reserve address space for the image");
     image->ro_hva = base;
-    struct {
-        uint64_t gva, bytes, offset;
-    } parts[2] = {{HUSK_TEXT_GVA, image->text_bytes, image->text_offset},
-                  {image->rodata_gva, image->rodata_bytes, image->rodata_offset}};
-    for (int i = 0; i < 2; i++) {
-        if (parts[i].bytes == 0)
-            continue;
-        void *place = image->ro_hva + (parts[i].gva - HUSK_TEXT_GVA);
-        if (mmap(place, parts[i].bytes, PROT_READ, MAP_PRIVATE | MAP_FIXED, image->file->fd,
-                 (off_t)parts[i].offset) == MAP_FAILED)
-            return error_sys(err, errno, "cannot map the image (" MAPPINGS_HINT ")");
-    }
-    return 0;
+    int status = map_readonly_part(image->ro_hva, image->file, image->text_offset, image->text_bytes, err);
+    if (status == 0 && image->rodata_bytes != 0)
+        status = map_readonly_part(image->ro_hva + (image->rodata_gva - HUSK_TEXT_GVA), image->file,
+                                   image->rodata_offset, image->rodata_bytes, err);
+    return status;
 }
 
 static int check_cpu(const husk_image *image, struct husk_error *err) {
@@ -120,6 +138,9 @@ static int check_content(const husk_image *image, struct husk_error *err) {
     const uint64_t at = image->note_offset + offsetof(struct husk_image_note, content_sha256);
     uint8_t digest[SHA256_BYTES];
     struct sha256 hash;
+    int status = image_check_hash_cost(image, err);
+    if (status != 0)
+        return status;
     sha256_init(&hash);
     hash_range(&hash, image->file, 0, at);
     hash_zeros(&hash, sizeof digest);
@@ -161,6 +182,7 @@ static int image_open_file(husk_engine *engine, struct image_file *file, bool ve
         image_free(image);
         return status;
     }
+    image->data_excess_bytes = image_data_excess(image);
     *ret_image = image;
     return 0;
 }
@@ -205,16 +227,45 @@ void husk_image_unref(husk_image *image) {
         image_free(image);
 }
 
+/* Text or rodata: where it is mapped, and where its contents are in the file. */
+struct readonly_part {
+    const struct image_file *file;
+    const uint8_t *hva;
+    uint64_t offset, bytes;
+};
+
+/* Where `a` has data. */
+static bool is_data_equal(const struct readonly_part *a, const struct readonly_part *b) {
+    uint64_t from = a->offset, data, data_end;
+    for (; image_file_next_data(a->file, from, a->offset + a->bytes, &data, &data_end); from = data_end)
+        if (memcmp(a->hva + (data - a->offset), b->hva + (data - a->offset), data_end - data) != 0)
+            return false;
+    return true;
+}
+
+/* What is a hole in both is not looked at. */
+static bool is_part_equal(const struct readonly_part *a, const struct readonly_part *b) {
+    return a->bytes == b->bytes && is_data_equal(a, b) && is_data_equal(b, a);
+}
+
+static struct readonly_part text_of(const husk_image *image) {
+    return (struct readonly_part){image->file, image->ro_hva, image->text_offset, image->text_file_bytes};
+}
+
+static struct readonly_part rodata_of(const husk_image *image) {
+    const uint64_t distance = image->rodata_bytes != 0 ? image->rodata_gva - HUSK_TEXT_GVA : 0;
+    return (struct readonly_part){image->file, image->ro_hva + distance, image->rodata_offset,
+                                  image->rodata_file_bytes};
+}
+
 /* Not by the hashes in the notes: an image is not trusted to say what it is. */
 static bool is_same_code(const husk_image *a, const husk_image *b) {
-    return a->text_file_bytes == b->text_file_bytes && a->rodata_file_bytes == b->rodata_file_bytes &&
-           a->rodata_gva == b->rodata_gva && a->note.entry_gva == b->note.entry_gva &&
+    const struct readonly_part text_a = text_of(a), text_b = text_of(b);
+    const struct readonly_part rodata_a = rodata_of(a), rodata_b = rodata_of(b);
+    return a->rodata_gva == b->rodata_gva && a->note.entry_gva == b->note.entry_gva &&
            a->note.resume_gva == b->note.resume_gva && a->note.init_gva == b->note.init_gva &&
-           a->note.init_thunk_gva == b->note.init_thunk_gva &&
-           memcmp(a->file->bytes + a->text_offset, b->file->bytes + b->text_offset, a->text_file_bytes) ==
-               0 &&
-           memcmp(a->file->bytes + a->rodata_offset, b->file->bytes + b->rodata_offset,
-                  a->rodata_file_bytes) == 0;
+           a->note.init_thunk_gva == b->note.init_thunk_gva && is_part_equal(&text_a, &text_b) &&
+           is_part_equal(&rodata_a, &rodata_b);
 }
 
 bool image_is_same_module(const husk_image *a, const husk_image *b) {

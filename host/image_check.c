@@ -43,10 +43,13 @@ bool image_in_data(const struct husk_image *image, uint64_t gva_value, uint64_t 
 }
 
 uint64_t image_data_u64(const struct husk_image *image, uint64_t gva_value) {
-    uint64_t word = 0, bytes;
+    uint64_t word = 0, bytes, from, to;
     const uint64_t in_page = gva_value % HUSK_PAGE_SIZE;
     const uint8_t *page = image_source(image, gva_value - in_page, &bytes);
-    if (page != NULL)
+    if (page == NULL)
+        return 0;
+    const uint64_t offset = (uint64_t)(page - image->file->bytes);
+    if (image_file_next_data(image->file, offset, offset + HUSK_PAGE_SIZE, &from, &to)) /* a hole stays one */
         memcpy(&word, page + in_page, sizeof word);
     return word;
 }

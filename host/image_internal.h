@@ -94,6 +94,7 @@ struct husk_image {
     uint64_t text_bytes, rodata_gva, rodata_bytes; /* page multiples; text starts at HUSK_TEXT_GVA */
     uint64_t text_offset, rodata_offset;           /* in the file */
     uint64_t text_file_bytes, rodata_file_bytes;   /* as the program headers say */
+    uint64_t data_excess_bytes;                    /* image_data_excess() */
 
     /* the note; pointers into the file's bytes, or into note_copy if the file has them misaligned */
     uint8_t *note_copy;
@@ -137,6 +138,14 @@ int image_file_seal(int fd, struct image_file **ret_file, struct husk_error *err
  * file is there. Threads: any (it moves an offset that nobody uses). */
 bool image_file_next_data(const struct image_file *file, uint64_t from, uint64_t to, uint64_t *ret_from,
                           uint64_t *ret_to);
+/* image_costs.c. How much of [from, to) is no hole. */
+uint64_t image_file_data_bytes(const struct image_file *file, uint64_t from, uint64_t to);
+/* HUSK_E_BAD_IMAGE: reading the note, or hashing the file, would cost more than what the file has allows. */
+int image_check_note_holes(const struct husk_image *image, uint64_t offset, uint64_t bytes,
+                           struct husk_error *err);
+int image_check_hash_cost(const struct husk_image *image, struct husk_error *err);
+/* Bytes of zeros in the data region that nothing in the image accounts for. They count as linear memory (sizing.c). */
+uint64_t image_data_excess(const struct husk_image *image);
 struct image_file *image_file_ref(struct image_file *file);
 void image_file_unref(struct image_file *file); /* NULL is fine */
 

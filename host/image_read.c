@@ -302,11 +302,14 @@ static int read_note(struct husk_image *image, const Elf64_Ehdr *header, uint64_
                      struct husk_error *err) {
     if (bytes < offsetof(struct husk_image_note, arrays) || bytes > LIMIT_NOTE_BYTES)
         return error_at(err, HUSK_E_BAD_IMAGE, offset, "a note of %llu bytes", (unsigned long long)bytes);
+    int status = image_check_note_holes(image, offset, bytes, err);
+    if (status != 0)
+        return status;
     const uint8_t *base = image->file->bytes + offset;
     memcpy(&image->note, base, bytes < sizeof image->note ? bytes : sizeof image->note);
     image->note_offset = offset;
     image->note_total_bytes = bytes;
-    int status = check_note_header(image, offset, header, err);
+    status = check_note_header(image, offset, header, err);
     if (status == 0 && image->note.note_bytes > bytes)
         status = error_at(err, HUSK_E_BAD_IMAGE, offset, "a note of %llu bytes", (unsigned long long)bytes);
     if (status == 0) /* what the file does not have is empty */

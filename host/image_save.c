@@ -245,8 +245,20 @@ static int put_writable(struct saver *saver, const Elf64_Phdr *header) {
     return image_contents(saver->image, header->p_vaddr, header->p_filesz, put_contents, &place);
 }
 
-static int put_segments(struct saver *saver) {
+/* Text or rodata. Holes stay holes: through the file's mapping they would become memory. */
+static int put_readonly(struct saver *saver, const Elf64_Phdr *header) {
     const husk_image *image = saver->image;
+    const uint64_t start = (header->p_flags & PF_X) != 0 ? image->text_offset : image->rodata_offset;
+    uint64_t from = start, data, data_end;
+    int status = 0;
+    for (; status == 0 && image_file_next_data(image->file, from, start + header->p_filesz, &data, &data_end);
+         from = data_end)
+        status =
+            saver_put(saver, header->p_offset + (data - start), image->file->bytes + data, data_end - data);
+    return status;
+}
+
+static int put_segments(struct saver *saver) {
     int status = 0;
     for (uint32_t i = 0; i < saver->headers_count && status == 0; i++) {
         Elf64_Phdr *header = &saver->headers[i];
@@ -257,10 +269,7 @@ static int put_segments(struct saver *saver) {
         if ((header->p_flags & PF_W) != 0)
             status = put_writable(saver, header);
         else
-            status = saver_put(saver, header->p_offset,
-                               image->file->bytes + ((header->p_flags & PF_X) != 0 ? image->text_offset
-                                                                                   : image->rodata_offset),
-                               header->p_filesz);
+            status = put_readonly(saver, header);
     }
     return status;
 }

@@ -45,8 +45,24 @@ static int size_memories(struct sizing *sizing, const husk_image *image, const s
     }
     if (total > sizing->memory_max_bytes)
         return error_set(
-            err, HUSK_E_LIMIT, "the %s starts with %llu bytes of linear memory; memory_max_bytes is %llu",
-            name_of(image), (unsigned long long)total, (unsigned long long)sizing->memory_max_bytes);
+            err, HUSK_E_LIMIT, "the %s starts with %llu bytes of linear memory; memory_max_bytes is %llu%s",
+            name_of(image), (unsigned long long)total, (unsigned long long)sizing->memory_max_bytes,
+            image->data_excess_bytes != 0 ? ", less what the image's data region has" : "");
+    return 0;
+}
+
+/* What the data region has without a reason is memory like any other. It is never given back, so the limit shrinks by it. */
+static int charge_data(struct sizing *sizing, const husk_image *image, uint64_t limit,
+                       struct husk_error *err) {
+    sizing->memory_max_bytes = UINT64_MAX;
+    if (limit == 0)
+        return 0;
+    if (image->data_excess_bytes > limit)
+        return error_set(err, HUSK_E_LIMIT,
+                         "the image's data region has %llu bytes more than its tables and globals need and "
+                         "its file has; memory_max_bytes, which they count against, is %llu",
+                         (unsigned long long)image->data_excess_bytes, (unsigned long long)limit);
+    sizing->memory_max_bytes = limit - image->data_excess_bytes;
     return 0;
 }
 
@@ -130,8 +146,9 @@ int sizing_init(struct sizing *sizing, const husk_image *image, const struct lin
     int status = arrays_new(sizing, image, err);
     if (status != 0)
         return status;
-    sizing->memory_max_bytes = limits->memory_max_bytes != 0 ? limits->memory_max_bytes : UINT64_MAX;
-    status = size_memories(sizing, image, linkage, err);
+    status = charge_data(sizing, image, limits->memory_max_bytes, err);
+    if (status == 0)
+        status = size_memories(sizing, image, linkage, err);
     if (status == 0)
         status = size_tables(sizing, image, linkage, limits->table_max_entries, err);
     if (status != 0)

@@ -39,7 +39,7 @@ _Static_assert(sizeof(struct sizing) == 56, "a new field of struct sizing");
 _Static_assert(sizeof(struct arena) == 88 && sizeof(struct arena_memory) == 32, "a new field of arena.h");
 /* What a snapshot has of its own is filled in below and freed by image_free(); what it shares is copied by snapshot_alloc(). */
 _Static_assert(offsetof(struct husk_image, file) == 240, "a new field of an image's own");
-_Static_assert(sizeof(struct husk_image) - offsetof(struct husk_image, file) == 800,
+_Static_assert(sizeof(struct husk_image) - offsetof(struct husk_image, file) == 808,
                "a new field that snapshots share with their image: is it constant from opening on?");
 
 /* ---- which pages ---- */

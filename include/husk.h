@@ -197,7 +197,8 @@ typedef struct husk_image husk_image;
 /* Open an image that husk_compile() or husk_image_save() wrote. Everything in it is checked; it may come from anyone. `fd` is duplicated.
  * verify: compare the content hash first, which finds any damage and says so: about 1 ms per MiB. Pass true for files; false where your
  * program made the bytes itself a moment ago. Without it nothing is less safe for the host, but what is damaged may compute something
- * else than the module. The hash is no signature: who changes a file on purpose makes a new one.
+ * else than the module. The hash is no signature: who changes a file on purpose makes a new one. A sparse file with more holes than any image
+ * has is not verified: HUSK_E_BAD_IMAGE.
  * engine NULL: to look at it only (husk_image_info and the like; no sandbox can be made), where there is no KVM, too.
  * HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION, HUSK_E_CPU, HUSK_E_SYS, HUSK_E_NOMEM. */
 HUSK_API int husk_image_open(husk_engine *engine, const char *path, bool verify, husk_image **ret_image,
@@ -341,8 +342,9 @@ HUSK_API int husk_caller_exit(husk_caller *caller, int32_t exit_code);
 
 struct husk_sandbox_options {
     size_t size;
-    uint64_t
-        memory_max_bytes; /* all linear memories together; default: what the module declares (at most 4 GiB each) */
+    /* All linear memories together; default: what the module declares (at most 4 GiB each). Zeros of an image's data region count, too, beyond
+     * what its tables and globals need, as many bytes as its file has, and 128 KiB: hardly any module has such. */
+    uint64_t memory_max_bytes;
     uint64_t
         table_max_entries; /* all tables together; default 1,000,000, or what the module (not a snapshot of it) starts with if that is more */
     uint64_t stack_bytes;  /* native stack; default 1 MiB, 16 KiB … 64 MiB */
