@@ -24,22 +24,27 @@
 
 static const char *const pipeline_ssa = "function(sroa)";
 
-static const char *const pipelines[4] = {
-    [1] = "function<eager-inv>("
-          "early-cse<memssa>,simplifycfg," IC ",loop-mssa(loop-rotate,licm),gvn,simplifycfg," IC ")",
-    [2] = "function<eager-inv>("
-          "early-cse<memssa>,simplifycfg," IC ",loop-mssa(loop-rotate,licm,simple-loop-unswitch),simplifycfg,"
-          "loop(indvars,loop-deletion,loop-unroll-full),gvn," IC ",bdce,dse,simplifycfg,"
-          "loop-vectorize,slp-vectorizer,vector-combine,"
-          "loop-unroll<O2>,early-cse," IC ",loop-mssa(licm),adce,simplifycfg)",
-    [3] =
-        "function<eager-inv>("
-        "early-cse<memssa>,simplifycfg," IC ",jump-threading,correlated-propagation,simplifycfg,reassociate,"
-        "loop-mssa(loop-rotate,licm,simple-loop-unswitch),simplifycfg," IC ","
-        "loop(indvars,loop-deletion,loop-unroll-full),sroa,mldst-motion,gvn,sccp,bdce," IC ","
-        "jump-threading,correlated-propagation,adce,dse,loop-mssa(licm),simplifycfg," IC ","
-        "loop-vectorize,loop-load-elim," IC ",simplifycfg,slp-vectorizer,vector-combine," IC
-        ",loop-unroll<O2>," IC ",loop-mssa(licm),simplifycfg)",
+/* Up to the vectoriser, and from it on: lower_hide_widths() runs in between, and no pass that could undo it
+ * (instcombine) before the last one that assumes and checks (loop-vectorize, loop-load-elim). */
+static const char *const pipelines[4][2] = {
+    [1] = {"function<eager-inv>("
+           "early-cse<memssa>,simplifycfg," IC ",loop-mssa(loop-rotate,licm),gvn,simplifycfg," IC ")"},
+    [2] = {"function<eager-inv>("
+           "early-cse<memssa>,simplifycfg," IC
+           ",loop-mssa(loop-rotate,licm,simple-loop-unswitch),simplifycfg,"
+           "loop(indvars,loop-deletion,loop-unroll-full),gvn," IC ",bdce,dse,simplifycfg)",
+           "function<eager-inv>("
+           "loop-vectorize,slp-vectorizer,vector-combine,"
+           "loop-unroll<O2>,early-cse," IC ",loop-mssa(licm),adce,simplifycfg)"},
+    [3] = {"function<eager-inv>("
+           "early-cse<memssa>,simplifycfg," IC
+           ",jump-threading,correlated-propagation,simplifycfg,reassociate,"
+           "loop-mssa(loop-rotate,licm,simple-loop-unswitch),simplifycfg," IC ","
+           "loop(indvars,loop-deletion,loop-unroll-full),sroa,mldst-motion,gvn,sccp,bdce," IC ","
+           "jump-threading,correlated-propagation,adce,dse,loop-mssa(licm),simplifycfg," IC ")",
+           "function<eager-inv>("
+           "loop-vectorize,loop-load-elim," IC ",simplifycfg,slp-vectorizer,vector-combine," IC
+           ",loop-unroll<O2>," IC ",loop-mssa(licm),simplifycfg)"},
 };
 
 static void llvm_init_once(void) {
@@ -109,5 +114,10 @@ int codegen_optimise(struct lower_module *lm, LLVMTargetMachineRef machine,
     if (status != 0)
         return status;
     lower_protect(lm);
-    return passes_run(lm, pipelines[options->opt_level], machine, options);
+    const char *const *pipeline = pipelines[options->opt_level];
+    status = passes_run(lm, pipeline[0], machine, options);
+    if (status != 0 || pipeline[1] == NULL)
+        return status;
+    lower_hide_widths(lm);
+    return passes_run(lm, pipeline[1], machine, options);
 }

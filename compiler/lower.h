@@ -106,6 +106,10 @@ int lower_init(struct lower_module *lm);
  * volatile, and float operations that would let a signalling NaN through get a fence. */
 void lower_protect(struct lower_module *lm);
 
+/* lower_widths.c: right before the loop vectoriser: leave it one width of extended counters, that of
+ * addresses, because it confuses the run-time checks of different ones. */
+void lower_hide_widths(struct lower_module *lm);
+
 /* ---- symbols and types: lower_module.c
  * ------------------------------------------------------------------------------ */
 
