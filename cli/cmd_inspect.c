@@ -178,6 +178,7 @@ static void inspect_image_rows(struct inspect *inspect, const husk_image *image,
     row_text(inspect, "name", info.module_name);
     row_text(inspect, "compiler", info.compiler);
     row_u64(inspect, "opt_level", (uint64_t)info.opt_level);
+    row_bool(inspect, "strict", info.is_strict);
     row_text(inspect, "cpu", info.target_cpu);
     row_features(inspect, info.cpu_features);
     row_text(inspect, "wasm_sha256", hash);

@@ -207,7 +207,8 @@ static void outcome_json(const struct husk_outcome *outcome) {
             fputs(",", stdout);
         frame_json(&outcome->frames[i]);
     }
-    printf("],\"frames_total\":%" PRIu32 "}\n", outcome->frames_total);
+    printf("],\"frames_total\":%" PRIu32 ",\"state_is_exact\":%s}\n", outcome->frames_total,
+           outcome->state_is_exact ? "true" : "false");
 }
 
 static void frame_name(const struct husk_frame *frame) {

@@ -147,7 +147,8 @@ static void fill_header(struct note_writer *writer) {
                                               .format = HUSK_IMAGE_FORMAT,
                                               .abi = HUSK_ABI_VERSION,
                                               .cpu_features = input->cpu_features,
-                                              .flags = input->plan->needs_init ? HUSK_IMAGE_NEEDS_INIT : 0,
+                                              .flags = (input->plan->needs_init ? HUSK_IMAGE_NEEDS_INIT : 0) |
+                                                       (input->is_strict ? HUSK_IMAGE_STRICT : 0),
                                               .entry_gva = linked->entry_gva,
                                               .resume_gva = linked->resume_gva,
                                               .init_gva = linked->init_gva,

@@ -14,6 +14,7 @@ struct image_input {
     const struct linked *linked;
     uint64_t cpu_features; /* bits of abi/cpu_features.def */
     int opt_level;
+    bool is_strict; /* HUSK_IMAGE_STRICT */
     const char *target_cpu;
     const char *compiler; /* name and versions */
 };

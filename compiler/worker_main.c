@@ -180,6 +180,7 @@ static int write_image(struct job *job, uint64_t *ret_bytes, struct husk_error *
                                 .linked = &job->linked,
                                 .cpu_features = job->feature_bits,
                                 .opt_level = job->request.opt_level,
+                                .is_strict = job->request.strict != 0 || job->request.opt_level == 0,
                                 .target_cpu = job->cpu,
                                 .compiler = job->compiler};
     return image_write(&input, WORKER_FD_OUTPUT, ret_bytes, err);

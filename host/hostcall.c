@@ -42,6 +42,7 @@ int husk_caller_exit(husk_caller *caller, int32_t exit_code) {
 static void end_trap(husk_sandbox *sandbox, const char *message, struct husk_outcome *outcome) {
     outcome_begin(outcome, HUSK_TRAPPED);
     outcome->trap = HUSK_TRAP_HOST_FUNCTION;
+    outcome->state_is_exact = true;
     snprintf(outcome->message, sizeof outcome->message, "%s", message);
     backtrace_fill(sandbox, outcome);
 }

@@ -362,7 +362,8 @@ void husk_image_info(const husk_image *image, struct husk_image_info *ret_info) 
                                    .tables_count = image->tables_count,
                                    .globals_count = image->globals_count,
                                    .needs_init = (image->note.flags & HUSK_IMAGE_NEEDS_INIT) != 0,
-                                   .has_lines = image->lines_count != 0};
+                                   .has_lines = image->lines_count != 0,
+                                   .is_strict = (image->note.flags & HUSK_IMAGE_STRICT) != 0};
     memcpy(info.wasm_sha256, image->note.wasm_sha256, sizeof info.wasm_sha256);
     for (uint32_t i = 0; i < image->runs_count; i++) {
         if (image->runs[i].gva < HUSK_DATA_END_GVA)

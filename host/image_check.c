@@ -93,7 +93,7 @@ static int check_header(const struct husk_image *image, struct husk_error *err) 
         return bad_row(err, "note", 0, "the dispatcher's addresses are outside the text");
     if (!is_code_or_zero(image, note->init_gva) || !is_code_or_zero(image, note->init_thunk_gva))
         return bad_row(err, "note", 0, "the init function is outside the text");
-    if ((note->flags & ~(HUSK_IMAGE_NEEDS_INIT | HUSK_IMAGE_SNAPSHOT)) != 0)
+    if ((note->flags & ~(HUSK_IMAGE_NEEDS_INIT | HUSK_IMAGE_SNAPSHOT | HUSK_IMAGE_STRICT)) != 0)
         return bad_row(err, "note", 0, "unknown flags");
     if ((note->flags & HUSK_IMAGE_NEEDS_INIT) != 0 && image->is_snapshot)
         return bad_row(err, "note", 0, "a snapshot that still needs initialisation");

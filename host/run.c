@@ -85,6 +85,7 @@ static void outcome_cut(husk_sandbox *sandbox, enum husk_outcome_kind kind, bool
     outcome_begin(outcome, kind);
     snprintf(outcome->message, sizeof outcome->message, "%s%s%s", cut_reason(due),
              did_run ? "" : " before the guest ran", limit);
+    outcome->state_is_exact = !did_run;
     if (!did_run)
         return;
     outcome->is_poisoned = true;

@@ -23,9 +23,12 @@ const char *trap_message(enum husk_trap trap) {
     }
 }
 
-static void outcome_trap(husk_sandbox *sandbox, enum husk_trap trap, struct husk_outcome *outcome) {
+/* was_asked_for: by an instruction for it. LLVM knows nothing of page faults: it may have dropped or delayed stores before one. */
+static void outcome_trap(husk_sandbox *sandbox, enum husk_trap trap, bool was_asked_for,
+                         struct husk_outcome *outcome) {
     outcome_begin(outcome, HUSK_TRAPPED);
     outcome->trap = trap;
+    outcome->state_is_exact = was_asked_for || (sandbox->image->note.flags & HUSK_IMAGE_STRICT) != 0;
     snprintf(outcome->message, sizeof outcome->message, "%s", trap_message(trap));
     backtrace_fill(sandbox, outcome);
 }
@@ -80,7 +83,7 @@ static void classify_page_fault(husk_sandbox *sandbox, const struct vm_exit *exi
     uint64_t stack_limit = HUSK_STACK_TOP_GVA - sandbox->arena.stack_bytes;
     bool is_code = image_in_text(sandbox->image, rip, 1) && (exit->error_code & X86_PF_FETCH) == 0;
     if (is_code && exit->cr2 >= HUSK_STACK_LOW_GVA && exit->cr2 < stack_limit) {
-        outcome_trap(sandbox, HUSK_TRAP_CALL_STACK_EXHAUSTED, outcome);
+        outcome_trap(sandbox, HUSK_TRAP_CALL_STACK_EXHAUSTED, false, outcome);
         return;
     }
     uint32_t mem_idx = memory_of(sandbox, exit->cr2);
@@ -90,7 +93,7 @@ static void classify_page_fault(husk_sandbox *sandbox, const struct vm_exit *exi
         outcome_exception(sandbox, exit, rip, outcome);
         return;
     }
-    outcome_trap(sandbox, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS, outcome);
+    outcome_trap(sandbox, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS, false, outcome);
     size_t used = strlen(outcome->message);
     describe_access(sandbox, mem_idx, exit->cr2 - husk_mem_gva(mem_idx), outcome->message + used,
                     sizeof outcome->message - used);
@@ -117,7 +120,7 @@ void trap_classify(husk_sandbox *sandbox, const struct vm_exit *exit, struct hus
     if (exit->vector == X86_VECTOR_PF)
         classify_page_fault(sandbox, exit, regs.rip, outcome);
     else if (exit->vector == X86_VECTOR_UD && trap_site_kind(sandbox, regs.rip, &trap))
-        outcome_trap(sandbox, trap, outcome);
+        outcome_trap(sandbox, trap, true, outcome);
     else
         outcome_exception(sandbox, exit, regs.rip, outcome);
 }

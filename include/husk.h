@@ -243,6 +243,7 @@ struct husk_image_info {
     uint64_t functions_count, types_count, memories_count, tables_count, globals_count;
     bool needs_init; /* husk_sandbox_start() will run guest code */
     bool has_lines;  /* backtraces name source lines */
+    bool is_strict;  /* every trap is exact: husk_compile_options.strict or level 0; what the image says */
     uint64_t memory_pages,
         table_entries; /* of all together, as an instance starts: of a snapshot, as it was then */
 };
@@ -503,12 +504,31 @@ struct husk_frame {
 
 #define HUSK_FRAMES_MAX 32
 
-/* How a call ended. Caller-owned; needs no cleanup. */
+/*
+ * How a call ended. Caller-owned; needs no cleanup.
+ *
+ * Is the guest's state as the standard has it (core spec 4.4) when the call did not return? state_is_exact is
+ *
+ *   true for exits, failed host functions, and traps that code asks for: unreachable, division, conversion, tables, indirect calls, bulk
+ *     instructions. All that came before is in memories, globals and tables, and nothing that came after. In an image of the default mode
+ *     this holds as long as no access of the same call was out of bounds before: one whose value nothing needs may have been dropped
+ *     or delayed, without a trap.
+ *   false for loads and stores out of bounds and for stack exhaustion in such an image: nothing outside the memory was reached, but stores
+ *     before may be missing or, more rarely, later ones be done.
+ *   true for all traps in an image compiled with husk_compile_options.strict or at level 0.
+ *   false for deadlines, interrupts and violations, unless the guest had not run yet.
+ *
+ * Exact or not, what the guest's own code would have done later is not done: locks stay locked, and a C or Rust guest's stack pointer, a
+ * global, stays where the call had moved it, so that each such call costs stack for good. After anything but HUSK_RETURNED, call
+ * husk_sandbox_restore() before the next call; it costs about a microsecond.
+ */
 struct husk_outcome {
     enum husk_outcome_kind kind;
     enum husk_trap trap;
     int32_t exit_code;
     bool is_poisoned;
+    bool
+        state_is_exact; /* memories, globals and tables hold all that came before the end, and nothing else: see above */
     uint32_t frames_count; /* in frames */
     /* Counted on the guest's stack, repeats included. The walk takes less than a millisecond whatever the guest left there: it ends at 65,536
      * frames of one place, at 8,192 that change places, or at the 129th place. There may be more. */
