@@ -1,7 +1,7 @@
 /*
  * compiler/codegen_passes.c: LLVM's set-up and the pass pipelines. A pipeline is text for LLVMRunPasses.
  *
- * SROA comes first and alone: lower_protect() wants locals in SSA form and everything else untouched. No
+ * SROA comes first and alone: lower_keep_loads() and lower_quiet_nans() want locals in SSA form and everything else untouched. No
  * inlining (the module's own compiler has done it, and backtraces stay exact), no function-attrs (it would let LLVM drop calls whose only
  * effect is a trap), no loop-idiom (its memset would fault in the runtime). vector-combine after the
  * vectoriser: guests come with loops that clang has unrolled, and it undoes the shuffles that vectorising
@@ -52,8 +52,12 @@ static void llvm_init_once(void) {
     LLVMInitializeX86Target();
     LLVMInitializeX86TargetMC();
     LLVMInitializeX86AsmPrinter();
-    static const char *const args[] = {"husk", "-align-loops=32", "-enable-misched=0", "-post-RA-scheduler=0",
-                                       "-indvars-widen-indvars=false"};
+    static const char *const args[] = {"husk",
+                                       "-align-loops=32",
+                                       "-enable-misched=0",
+                                       "-post-RA-scheduler=0",
+                                       "-indvars-widen-indvars=false",
+                                       "-x86-cmov-converter-force-mem-operand=false"};
     LLVMParseCommandLineOptions(sizeof(args) / sizeof(args[0]), args, "");
 }
 
@@ -113,11 +117,14 @@ int codegen_optimise(struct lower_module *lm, LLVMTargetMachineRef machine,
     int status = passes_run(lm, pipeline_ssa, machine, options);
     if (status != 0)
         return status;
-    lower_protect(lm);
+    lower_keep_loads(lm);
+    lower_quiet_nans(lm);
     const char *const *pipeline = pipelines[options->opt_level];
     status = passes_run(lm, pipeline[0], machine, options);
-    if (status != 0 || pipeline[1] == NULL)
-        return status;
-    lower_hide_widths(lm);
-    return passes_run(lm, pipeline[1], machine, options);
+    if (status == 0 && pipeline[1] != NULL) {
+        lower_hide_widths(lm);
+        status = passes_run(lm, pipeline[1], machine, options);
+    }
+    lower_traps_finish(lm);
+    return status;
 }

@@ -52,7 +52,6 @@ enum lower_intrinsic {
     LOWER_COPYSIGN,
     LOWER_FPTOSI_SAT,
     LOWER_FPTOUI_SAT,
-    LOWER_FENCE,
     LOWER_UBSANTRAP,
     LOWER_INTRINSICS_COUNT
 };
@@ -79,14 +78,14 @@ struct lower_module {
     LLVMValueRef unlikely; /* branch weights: the first successor is not taken */
     LLVMAttributeRef nomerge;
     enum lower_tier tier;
-    bool all_loads_volatile, all_stores_volatile;
+    bool
+        is_strict; /* what may trap is neither dropped nor moved: every access is volatile. Always so in the fast tier */
     bool *table_may_change; /* per table: its size is not a constant */
     struct lower_row rows[WASM_OP_COUNT];
     struct husk_error *err;
     int status;
 };
 
-/* all_loads_volatile etc. follow from options and tier. */
 int lower_module_init(struct lower_module *lm, const struct plan *plan, const struct codegen_options *options,
                       enum lower_tier tier, struct husk_error *err);
 void lower_module_done(struct lower_module *lm);
@@ -101,10 +100,13 @@ int lower_import_stub(struct lower_module *lm, uint32_t func_idx);
 int lower_thunk(struct lower_module *lm, uint32_t type_idx);
 int lower_init(struct lower_module *lm);
 
-/* lower_strict.c: with locals in SSA form, keep what the optimiser must not lose: loads whose value nothing
- * needs become
- * volatile, and float operations that would let a signalling NaN through get a fence. */
-void lower_protect(struct lower_module *lm);
+/* Both with locals in SSA form, before anything else is optimised.
+ * lower_strict.c: loads whose value nothing needs become volatile, so that their trap is not lost.
+ * lower_nan.c: float operations that would let a signalling NaN through get a fence. */
+void lower_keep_loads(struct lower_module *lm);
+void lower_quiet_nans(struct lower_module *lm);
+/* lower_trap.c: behind all optimisation: traps become the instruction that traps. */
+void lower_traps_finish(struct lower_module *lm);
 
 /* lower_widths.c: right before the loop vectoriser: leave it one width of extended counters, that of
  * addresses, because it confuses the run-time checks of different ones. */
@@ -191,7 +193,7 @@ LLVMValueRef lower_local(struct lower_func *lf, uint32_t local_idx);
 LLVMValueRef lower_alloca(struct lower_func *lf, LLVMTypeRef type, uint32_t count);
 int lower_fail(struct lower_func *lf, int status, const char *what);
 
-/* Trap with a kind of abi/trap.def if the i1 is true; without a condition, the code that follows is
+/* lower_trap.c: trap with a kind of abi/trap.def if the i1 is true; without a condition, the code that follows is
  * unreachable. */
 void lower_trap_if(struct lower_func *lf, LLVMValueRef condition, uint8_t kind);
 void lower_trap(struct lower_func *lf, uint8_t kind);
@@ -199,6 +201,13 @@ void lower_trap(struct lower_func *lf, uint8_t kind);
 LLVMValueRef lower_truth(struct lower_func *lf, LLVMValueRef value);
 LLVMValueRef lower_from_truth(struct lower_func *lf, LLVMValueRef bit);
 LLVMValueRef lower_zext64(struct lower_func *lf, LLVMValueRef value);
+/* Of memories, globals, tables, and what is left of segments: all that a trap must leave behind as it was. */
+LLVMValueRef lower_state_load(struct lower_func *lf, LLVMTypeRef type, LLVMValueRef pointer);
+LLVMValueRef lower_state_store(struct lower_func *lf, LLVMValueRef value, LLVMValueRef pointer);
+/* The same of a memset, memcpy or memmove. */
+void lower_state_bulk(struct lower_func *lf, LLVMValueRef call);
+/* lower_nan.c: the same value, but no constant. */
+LLVMValueRef lower_fence(struct lower_func *lf, LLVMValueRef value);
 LLVMValueRef lower_intrinsic_call(struct lower_func *lf, enum lower_intrinsic intrinsic,
                                   LLVMTypeRef *overloads, LLVMValueRef *args, uint32_t args_count);
 

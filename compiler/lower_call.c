@@ -113,7 +113,7 @@ static void trap_unless_type(struct lower_func *lf, LLVMValueRef id, const struc
 static LLVMValueRef load_half(struct lower_func *lf, LLVMValueRef slot, uint32_t offset) {
     LLVMValueRef index = lower_const_i64(lf->lm, offset);
     LLVMValueRef half = LLVMBuildGEP2(lf->builder, lf->lm->i8, slot, &index, 1, "");
-    return LLVMBuildLoad2(lf->builder, lf->lm->i32, half, "");
+    return lower_state_load(lf, lf->lm->i32, half);
 }
 
 static void emit_call_indirect(struct lower_func *lf, const struct wasm_instr *instr,

@@ -1,7 +1,7 @@
 /*
  * compiler/lower_float.c: f32 and f64 arithmetic (core spec 4.3.3). Plain LLVM operations without fast-math
  * flags; the fences that keep LLVM from passing a signalling NaN through are added later, in SSA form
- * (lower_strict.c).
+ * (lower_nan.c).
  */
 #include "lower.h"
 
@@ -15,11 +15,27 @@ static void emit_const(struct lower_func *lf, const struct wasm_instr *instr, co
         lower_push(lf, LLVMConstBitCast(lower_const_i64(lm, instr->u64), lm->f64));
 }
 
+static bool is_constant_nan(LLVMValueRef value) {
+    LLVMBool loses;
+    double number = LLVMIsAConstantFP(value) != NULL ? LLVMConstRealGetDouble(value, &loses) : 0;
+    return number != number;
+}
+
+/* The builder folds constants, and takes NaN * 1 for the same NaN, signalling or not. */
+static LLVMValueRef build_arithmetic(struct lower_func *lf, LLVMOpcode opcode, LLVMValueRef left,
+                                     LLVMValueRef right) {
+    if (is_constant_nan(left))
+        left = lower_fence(lf, left);
+    if (is_constant_nan(right))
+        right = lower_fence(lf, right);
+    return LLVMBuildBinOp(lf->builder, opcode, left, right, "");
+}
+
 static void emit_binary(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
     (void)instr;
     LLVMValueRef right = lower_pop(lf);
     LLVMValueRef left = lower_pop(lf);
-    lower_push(lf, LLVMBuildBinOp(lf->builder, (LLVMOpcode)row->arg, left, right, ""));
+    lower_push(lf, build_arithmetic(lf, (LLVMOpcode)row->arg, left, right));
 }
 
 static void emit_negate(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
@@ -57,7 +73,7 @@ static void emit_min_max(struct lower_func *lf, const struct wasm_instr *instr, 
     LLVMValueRef extreme = lower_intrinsic_call(lf, (enum lower_intrinsic)row->arg, &type, args, 2);
     LLVMSetFastMathFlags(extreme, LLVMFastMathNoNaNs);
     LLVMValueRef has_nan = LLVMBuildFCmp(lf->builder, LLVMRealUNO, args[0], args[1], "");
-    LLVMValueRef sum = LLVMBuildFAdd(lf->builder, args[0], args[1], "");
+    LLVMValueRef sum = build_arithmetic(lf, LLVMFAdd, args[0], args[1]);
     lower_push(lf, LLVMBuildSelect(lf->builder, has_nan, sum, extreme, ""));
 }
 

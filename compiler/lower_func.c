@@ -94,30 +94,6 @@ LLVMValueRef lower_intrinsic_call(struct lower_func *lf, enum lower_intrinsic in
     return LLVMBuildCall2(lf->builder, LLVMGlobalGetValueType(fn), fn, args, args_count, "");
 }
 
-void lower_trap(struct lower_func *lf, uint8_t kind) {
-    lower_locate(lf);
-    LLVMValueRef number = LLVMConstInt(lf->lm->i8, kind, false);
-    LLVMValueRef call = lower_intrinsic_call(lf, LOWER_UBSANTRAP, NULL, &number, 1);
-    LLVMAddCallSiteAttribute(call, LOWER_ATTRIBUTES, lf->lm->nomerge);
-    LLVMBuildUnreachable(lf->builder);
-    lf->is_reachable = false;
-}
-
-void lower_trap_if(struct lower_func *lf, LLVMValueRef condition, uint8_t kind) {
-    if (LLVMIsAConstantInt(condition) && LLVMConstIntGetZExtValue(condition) == 0)
-        return;
-    LLVMBasicBlockRef trap = lower_new_block(lf, "trap");
-    LLVMBasicBlockRef next = lower_new_block(lf, "");
-    LLVMBasicBlockRef current = LLVMGetInsertBlock(lf->builder);
-    LLVMValueRef branch = LLVMBuildCondBr(lf->builder, condition, trap, next);
-    LLVMSetMetadata(branch, lf->lm->prof_kind, lf->lm->unlikely);
-    LLVMPositionBuilderAtEnd(lf->builder, trap);
-    lower_trap(lf, kind);
-    lf->is_reachable = true;
-    LLVMMoveBasicBlockAfter(next, current);
-    LLVMPositionBuilderAtEnd(lf->builder, next);
-}
-
 LLVMValueRef lower_truth(struct lower_func *lf, LLVMValueRef value) {
     if (LLVMIsAZExtInst(value)) {
         LLVMValueRef bit = LLVMGetOperand(value, 0);
@@ -133,6 +109,25 @@ LLVMValueRef lower_from_truth(struct lower_func *lf, LLVMValueRef bit) {
 
 LLVMValueRef lower_zext64(struct lower_func *lf, LLVMValueRef value) {
     return LLVMBuildZExt(lf->builder, value, lf->lm->i64, "");
+}
+
+LLVMValueRef lower_state_load(struct lower_func *lf, LLVMTypeRef type, LLVMValueRef pointer) {
+    LLVMValueRef load = LLVMBuildLoad2(lf->builder, type, pointer, "");
+    LLVMSetVolatile(load, lf->lm->is_strict);
+    return load;
+}
+
+LLVMValueRef lower_state_store(struct lower_func *lf, LLVMValueRef value, LLVMValueRef pointer) {
+    LLVMValueRef store = LLVMBuildStore(lf->builder, value, pointer);
+    LLVMSetVolatile(store, lf->lm->is_strict);
+    return store;
+}
+
+/* FastISel leaves volatile ones to the slow selector, and moves none. */
+void lower_state_bulk(struct lower_func *lf, LLVMValueRef call) {
+    const unsigned is_volatile_idx = 3;
+    if (lf->lm->is_strict && lf->lm->tier != LOWER_TIER_FAST)
+        LLVMSetOperand(call, is_volatile_idx, LLVMConstInt(lf->lm->i1, 1, false));
 }
 
 int lower_expr(struct lower_func *lf, struct wasm_bytes code) {
@@ -251,13 +246,13 @@ static void emit_global_get(struct lower_func *lf, const struct wasm_instr *inst
                             const struct lower_row *row) {
     (void)row;
     LLVMTypeRef type = lower_type(lf->lm, lf->lm->wasm->globals[instr->idx].type);
-    lower_push(lf, LLVMBuildLoad2(lf->builder, type, global_slot(lf, instr->idx), ""));
+    lower_push(lf, lower_state_load(lf, type, global_slot(lf, instr->idx)));
 }
 
 static void emit_global_set(struct lower_func *lf, const struct wasm_instr *instr,
                             const struct lower_row *row) {
     (void)row;
-    LLVMBuildStore(lf->builder, lower_pop(lf), global_slot(lf, instr->idx));
+    lower_state_store(lf, lower_pop(lf), global_slot(lf, instr->idx));
 }
 
 static void emit_drop(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {

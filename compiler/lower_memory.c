@@ -54,9 +54,8 @@ static void emit_load(struct lower_func *lf, const struct wasm_instr *instr, con
     struct lower_module *lm = lf->lm;
     LLVMTypeRef type = lower_letter_type(lm, row->result);
     LLVMTypeRef narrow = row->arg == 0 ? type : LLVMIntTypeInContext(lm->ctx, row->arg);
-    LLVMValueRef load = LLVMBuildLoad2(lf->builder, narrow, access_pointer(lf, instr), "");
+    LLVMValueRef load = lower_state_load(lf, narrow, access_pointer(lf, instr));
     LLVMSetAlignment(load, 1);
-    LLVMSetVolatile(load, lm->all_loads_volatile);
     lower_push(lf, row->arg == 0 ? load : LLVMBuildCast(lf->builder, (LLVMOpcode)row->arg2, load, type, ""));
 }
 
@@ -65,9 +64,8 @@ static void emit_store(struct lower_func *lf, const struct wasm_instr *instr, co
     LLVMValueRef value = lower_pop(lf);
     if (row->arg != 0)
         value = LLVMBuildTrunc(lf->builder, value, LLVMIntTypeInContext(lm->ctx, row->arg), "");
-    LLVMValueRef store = LLVMBuildStore(lf->builder, value, access_pointer(lf, instr));
+    LLVMValueRef store = lower_state_store(lf, value, access_pointer(lf, instr));
     LLVMSetAlignment(store, 1);
-    LLVMSetVolatile(store, lm->all_stores_volatile);
 }
 
 /* ---- sizes --------------------------------------------------------------------------------------------- */
@@ -132,7 +130,7 @@ static void emit_fill(struct lower_func *lf, const struct wasm_instr *instr, con
     dest.start = lower_zext64(lf, lower_pop(lf));
     trap_if_outside(lf, &dest);
     lower_locate(lf);
-    LLVMBuildMemSet(lf->builder, span_pointer(lf, &dest), byte, dest.count, 1);
+    lower_state_bulk(lf, LLVMBuildMemSet(lf->builder, span_pointer(lf, &dest), byte, dest.count, 1));
 }
 
 static void emit_copy(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
@@ -145,7 +143,8 @@ static void emit_copy(struct lower_func *lf, const struct wasm_instr *instr, con
     trap_if_outside(lf, &source);
     trap_if_outside(lf, &dest);
     lower_locate(lf);
-    LLVMBuildMemMove(lf->builder, span_pointer(lf, &dest), 1, span_pointer(lf, &source), 1, dest.count);
+    LLVMValueRef from = span_pointer(lf, &source);
+    lower_state_bulk(lf, LLVMBuildMemMove(lf->builder, span_pointer(lf, &dest), 1, from, 1, dest.count));
 }
 
 static LLVMValueRef data_size_slot(struct lower_func *lf, uint32_t data_idx) {
@@ -164,7 +163,7 @@ void lower_memory_init_range(struct lower_func *lf, uint32_t data_idx, const str
     LLVMValueRef bytes = lower_linker_symbol(lm, "i0.d", data_idx);
     LLVMValueRef from = LLVMBuildGEP2(lf->builder, lm->i8, bytes, &source, 1, "");
     lower_locate(lf);
-    LLVMBuildMemCpy(lf->builder, span_pointer(lf, dest), 1, from, 1, dest->count);
+    lower_state_bulk(lf, LLVMBuildMemCpy(lf->builder, span_pointer(lf, dest), 1, from, 1, dest->count));
 }
 
 static void emit_init(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
@@ -177,7 +176,7 @@ static void emit_init(struct lower_func *lf, const struct wasm_instr *instr, con
 }
 
 void lower_data_drop(struct lower_func *lf, uint32_t data_idx) {
-    LLVMBuildStore(lf->builder, lower_const_i64(lf->lm, 0), data_size_slot(lf, data_idx));
+    lower_state_store(lf, lower_const_i64(lf->lm, 0), data_size_slot(lf, data_idx));
 }
 
 static void emit_data_drop(struct lower_func *lf, const struct wasm_instr *instr,

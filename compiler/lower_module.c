@@ -34,7 +34,6 @@ static const char *const intrinsic_names[LOWER_INTRINSICS_COUNT] = {
     [LOWER_COPYSIGN] = "llvm.copysign",
     [LOWER_FPTOSI_SAT] = "llvm.fptosi.sat",
     [LOWER_FPTOUI_SAT] = "llvm.fptoui.sat",
-    [LOWER_FENCE] = "llvm.arithmetic.fence",
     [LOWER_UBSANTRAP] = "llvm.ubsantrap",
 };
 
@@ -106,8 +105,7 @@ int lower_module_init(struct lower_module *lm, const struct plan *plan, const st
     lm->mod = LLVMModuleCreateWithNameInContext("wasm", lm->ctx);
     lm->builder = LLVMCreateBuilderInContext(lm->ctx);
     lm->tier = tier;
-    lm->all_loads_volatile = options->strict || tier == LOWER_TIER_FAST;
-    lm->all_stores_volatile = options->strict;
+    lm->is_strict = options->strict || tier == LOWER_TIER_FAST;
     module_set_types(lm);
     module_set_debug(lm);
     module_set_metadata(lm);

@@ -54,13 +54,13 @@ static LLVMValueRef checked_entry(struct lower_func *lf, uint32_t table_idx) {
 static void emit_get(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
     (void)row;
     LLVMValueRef entry = checked_entry(lf, instr->idx);
-    lower_push(lf, LLVMBuildLoad2(lf->builder, lf->lm->i64, entry, ""));
+    lower_push(lf, lower_state_load(lf, lf->lm->i64, entry));
 }
 
 static void emit_set(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
     (void)row;
     LLVMValueRef value = lower_pop(lf);
-    LLVMBuildStore(lf->builder, value, checked_entry(lf, instr->idx));
+    lower_state_store(lf, value, checked_entry(lf, instr->idx));
 }
 
 static void emit_size(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
@@ -84,7 +84,7 @@ static void fill_entries(struct lower_func *lf, LLVMValueRef pointer, LLVMValueR
     LLVMAddIncoming(index, &zero, &before, 1);
     LLVMBuildCondBr(lf->builder, LLVMBuildICmp(lf->builder, LLVMIntULT, index, count, ""), body, after);
     lower_enter_block(lf, body);
-    LLVMBuildStore(lf->builder, value, entry_pointer(lf, pointer, index));
+    lower_state_store(lf, value, entry_pointer(lf, pointer, index));
     LLVMValueRef next = LLVMBuildAdd(lf->builder, index, lower_const_i64(lm, 1), "");
     LLVMAddIncoming(index, &next, &body, 1);
     LLVMBuildBr(lf->builder, head);
@@ -125,7 +125,8 @@ static void emit_copy(struct lower_func *lf, const struct wasm_instr *instr, con
     trap_if_outside(lf, &dest);
     LLVMValueRef bytes = count_bytes(lf, dest.count);
     lower_locate(lf);
-    LLVMBuildMemMove(lf->builder, span_pointer(lf, &dest), 8, span_pointer(lf, &source), 8, bytes);
+    LLVMValueRef from = span_pointer(lf, &source);
+    lower_state_bulk(lf, LLVMBuildMemMove(lf->builder, span_pointer(lf, &dest), 8, from, 8, bytes));
 }
 
 /* ---- element segments ---------------------------------------------------------------------------------- */
@@ -147,7 +148,7 @@ void lower_table_init_range(struct lower_func *lf, uint32_t elem_idx, const stru
     LLVMValueRef from = entry_pointer(lf, lower_elem_base(lf, elem_idx), source);
     LLVMValueRef bytes = count_bytes(lf, dest->count);
     lower_locate(lf);
-    LLVMBuildMemCpy(lf->builder, span_pointer(lf, dest), 8, from, 8, bytes);
+    lower_state_bulk(lf, LLVMBuildMemCpy(lf->builder, span_pointer(lf, dest), 8, from, 8, bytes));
 }
 
 static void emit_init(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
@@ -160,7 +161,7 @@ static void emit_init(struct lower_func *lf, const struct wasm_instr *instr, con
 }
 
 void lower_elem_drop(struct lower_func *lf, uint32_t elem_idx) {
-    LLVMBuildStore(lf->builder, lower_const_i64(lf->lm, 0), elem_size_slot(lf, elem_idx));
+    lower_state_store(lf, lower_const_i64(lf->lm, 0), elem_size_slot(lf, elem_idx));
 }
 
 static void emit_elem_drop(struct lower_func *lf, const struct wasm_instr *instr,
