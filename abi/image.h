@@ -84,8 +84,9 @@ struct husk_image_str {
  * memory. Mailbox and stack are zero. */
 #define HUSK_IMAGE_SNAPSHOT 2u
 
-/* Every access is made, in order: a trap leaves the state as the standard has it (husk_compile_options.strict, or level 0). Libhusk only
- * passes it on, in outcomes: an image that lies here misleads nobody but its own users. */
+/* Every access is made, in order: a trap leaves the state as the standard has it
+ * (husk_compile_options.strict, or level 0). Libhusk only passes it on, in outcomes: an image
+ * that lies here misleads nobody but its own users. */
 #define HUSK_IMAGE_STRICT 4u
 
 struct husk_image_note {

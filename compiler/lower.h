@@ -78,8 +78,7 @@ struct lower_module {
     LLVMValueRef unlikely; /* branch weights: the first successor is not taken */
     LLVMAttributeRef nomerge;
     enum lower_tier tier;
-    bool
-        is_strict; /* what may trap is neither dropped nor moved: every access is volatile. Always so in the fast tier */
+    bool is_strict;         /* every access of state is volatile; always so in the fast tier */
     bool *table_may_change; /* per table: its size is not a constant */
     struct lower_row rows[WASM_OP_COUNT];
     struct husk_error *err;
@@ -193,15 +192,16 @@ LLVMValueRef lower_local(struct lower_func *lf, uint32_t local_idx);
 LLVMValueRef lower_alloca(struct lower_func *lf, LLVMTypeRef type, uint32_t count);
 int lower_fail(struct lower_func *lf, int status, const char *what);
 
-/* lower_trap.c: trap with a kind of abi/trap.def if the i1 is true; without a condition, the code that follows is
- * unreachable. */
+/* lower_trap.c: trap with a kind of abi/trap.def if the i1 is true; without a condition, the
+ * code that follows is unreachable. */
 void lower_trap_if(struct lower_func *lf, LLVMValueRef condition, uint8_t kind);
 void lower_trap(struct lower_func *lf, uint8_t kind);
 /* An i32 used as a truth value. */
 LLVMValueRef lower_truth(struct lower_func *lf, LLVMValueRef value);
 LLVMValueRef lower_from_truth(struct lower_func *lf, LLVMValueRef bit);
 LLVMValueRef lower_zext64(struct lower_func *lf, LLVMValueRef value);
-/* Of memories, globals, tables, and what is left of segments: all that a trap must leave behind as it was. */
+/* Of memories, globals, tables, and what is left of segments: all that a trap must leave behind
+ * as it was. */
 LLVMValueRef lower_state_load(struct lower_func *lf, LLVMTypeRef type, LLVMValueRef pointer);
 LLVMValueRef lower_state_store(struct lower_func *lf, LLVMValueRef value, LLVMValueRef pointer);
 /* The same of a memset, memcpy or memmove. */

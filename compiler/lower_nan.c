@@ -1,10 +1,12 @@
 /*
- * compiler/lower_nan.c: no signalling NaN gets through arithmetic (core spec 4.3.3: the result is a quiet one). Runs with
- * lower_strict.c, in SSA form.
+ * compiler/lower_nan.c: no signalling NaN gets through arithmetic (core spec 4.3.3: the result is a
+ * quiet one). Runs with lower_strict.c, in SSA form.
  *
- * LLVM takes x + -0, x - 0, x * 1, x / 1 and a demotion of a promotion for x, and x * -1 for -x. So where x may be a signalling
- * NaN, the other operand must never become such a constant. A fence hides it, and costs no instruction; but LLVM vectorises no loop with a fence in it. So constants get theirs in the entry block, if they reach the operand by
- * phis and selects or through memory, and no fence is made where x cannot be a signalling NaN.
+ * LLVM takes x + -0, x - 0, x * 1, x / 1 and a demotion of a promotion for x, and x * -1 for -x. So
+ * where x may be a signalling NaN, the other operand must never become such a constant. A fence
+ * hides it, and costs no instruction; but LLVM vectorises no loop with a fence in it. So constants
+ * get theirs in the entry block, if they reach the operand by phis and selects or through memory,
+ * and no fence is made where x cannot be a signalling NaN.
  */
 #include <string.h>
 
@@ -33,7 +35,8 @@ static bool walk_enter(struct walk *walk, LLVMValueRef value) {
 /* Constants that make an operation return its other operand. */
 enum identity { IDENTITY_ZERO, IDENTITY_ONE };
 
-/* Operands that come from memory, where LLVM may know what is: bits of the masks are 1 << identity. */
+/* Operands that come from memory, where LLVM may know what is: bits of the masks are 1 <<
+ * identity. */
 struct quiet {
     struct lower_module *lm;
     LLVMValueRef fn;
@@ -52,8 +55,8 @@ static void set_attribute(struct lower_module *lm, LLVMValueRef call, const char
     LLVMAddCallSiteAttribute(call, LOWER_ATTRIBUTES, LLVMCreateEnumAttribute(lm->ctx, kind, 0));
 }
 
-/* The same value, of which LLVM knows nothing: empty assembler in its register. Deliberately not llvm.arithmetic.fence,
- * through which LLVM sees that a value is zero. */
+/* The same value, of which LLVM knows nothing: empty assembler in its register. Deliberately not
+ * llvm.arithmetic.fence, through which LLVM sees that a value is zero. */
 static LLVMValueRef fence(struct lower_module *lm, LLVMValueRef value) {
     LLVMTypeRef type = LLVMTypeOf(value);
     LLVMTypeRef functype = LLVMFunctionType(type, &type, 1, false);
@@ -246,7 +249,8 @@ static void note_converted(struct quiet *quiet, LLVMValueRef value, enum identit
         *(is_bits ? &quiet->floats_read : &quiet->integers_read) |= 1u << identity;
 }
 
-/* Adds a zero that LLVM does not know. A fence of the sum would keep loops that count with it from being vectorised. */
+/* Adds a zero that LLVM does not know. A fence of the sum would keep loops that count with it
+ * from being vectorised. */
 static void hide_integer(struct quiet *quiet, LLVMValueRef user) {
     LLVMBuilderRef builder = quiet->lm->builder;
     LLVMValueRef value = LLVMGetOperand(user, 0);

@@ -1,12 +1,13 @@
 /*
- * compiler/lower_strict.c: loads that the optimiser must not lose. Runs between SROA, which puts locals in SSA form, and
- * every pass that simplifies (codegen_passes.c).
+ * compiler/lower_strict.c: loads that the optimiser must not lose. Runs between SROA, which puts
+ * locals in SSA form, and every pass that simplifies (codegen_passes.c).
  *
- * A load whose value nothing needs would be deleted, and its trap with it (core spec 4.4.7: any load may trap). Such loads
- * become volatile. The search follows a value through arithmetic and phis to a store, call, branch, return or address, and
- * keeps track of the bits that depend on the load: a mask, a shift, a remainder of 1 or a comparison that always comes out
- * the same way may leave none. It sees what it can see cheaply: LLVM may know better, and a load whose value is needed on
- * some paths only may be delayed to them. codegen_options.strict keeps those, too.
+ * A load whose value nothing needs would be deleted, and its trap with it (core spec 4.4.7: any
+ * load may trap). Such loads become volatile. The search follows a value through arithmetic and
+ * phis to a store, call, branch, return or address, and keeps track of the bits that depend on the
+ * load: a mask, a shift, a remainder of 1 or a comparison that always comes out the same way may
+ * leave none. It sees what it can see cheaply: LLVM may know better, and a load whose value is
+ * needed on some paths only may be delayed to them. codegen_options.strict keeps those, too.
  */
 #include "lower.h"
 

@@ -1,11 +1,13 @@
 /*
- * compiler/lower_trap.c: the traps that code asks for: unreachable, division, conversion, tables, indirect calls, bulk
- * instructions. They must be exact at every level: all that came before is in memory, globals and tables (core spec 4.4).
+ * compiler/lower_trap.c: the traps that code asks for: unreachable, division, conversion, tables,
+ * indirect calls, bulk instructions. They must be exact at every level: all that came before is in
+ * memory, globals and tables (core spec 4.4).
  *
- * LLVM says of llvm.ubsantrap that it touches inaccessible memory only, so a store before it may be deleted or sunk. While
- * LLVM optimises, a trap is therefore a call of husk.trap, a function without a body that may read all memory: stores stay in
- * front of it, and it is in nobody's way otherwise. Right before code is emitted lower_traps_finish() makes the one
- * instruction of it. The fast tier is not optimised and has llvm.ubsantrap from the start.
+ * LLVM says of llvm.ubsantrap that it touches inaccessible memory only, so a store before it may be
+ * deleted or sunk. While LLVM optimises, a trap is therefore a call of husk.trap, a function
+ * without a body that may read all memory: stores stay in front of it, and it is in nobody's way
+ * otherwise. Right before code is emitted lower_traps_finish() makes the one instruction of it. The
+ * fast tier is not optimised and has llvm.ubsantrap from the start.
  */
 #include "lower.h"
 
@@ -18,7 +20,8 @@ static void add_attribute(struct lower_module *lm, LLVMValueRef fn, const char *
     LLVMAddAttributeAtIndex(fn, LOWER_ATTRIBUTES, LLVMCreateEnumAttribute(lm->ctx, kind, 0));
 }
 
-/* memory(read). Its encoding differs between versions of LLVM, and is not public: taken from an intrinsic that has it. */
+/* memory(read). Its encoding differs between versions of LLVM, and is not public: taken from an
+ * intrinsic that has it. */
 static void add_memory_read(struct lower_module *lm, LLVMValueRef fn) {
     unsigned id = LLVMLookupIntrinsicID(READING_INTRINSIC, sizeof(READING_INTRINSIC) - 1);
     LLVMValueRef reading = LLVMGetIntrinsicDeclaration(lm->mod, id, &lm->i64, 1);

@@ -38,8 +38,8 @@ int call_within(husk_sandbox *sandbox, const struct call_request *request, struc
 int run_call(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva, const struct call_limits *limits,
              struct husk_outcome *ret_outcome, struct husk_error *err);
 
-/* An outcome without message, trap and frames. The state is exact where the guest gave up control by itself; who knows better
- * sets it. Deliberately not a memset: the struct is large. */
+/* An outcome without message, trap and frames. The state is exact where the guest gave up
+ * control by itself; who knows better sets it. Deliberately not a memset: the struct is large. */
 static inline void outcome_begin(struct husk_outcome *outcome, enum husk_outcome_kind kind) {
     outcome->kind = kind;
     outcome->state_is_exact = kind == HUSK_RETURNED || kind == HUSK_EXITED;

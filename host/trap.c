@@ -23,7 +23,8 @@ const char *trap_message(enum husk_trap trap) {
     }
 }
 
-/* was_asked_for: by an instruction for it. LLVM knows nothing of page faults: it may have dropped or delayed stores before one. */
+/* was_asked_for: by an instruction for it. LLVM knows nothing of page faults: it may have
+ * dropped or delayed stores before one. */
 static void outcome_trap(husk_sandbox *sandbox, enum husk_trap trap, bool was_asked_for,
                          struct husk_outcome *outcome) {
     outcome_begin(outcome, HUSK_TRAPPED);

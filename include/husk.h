@@ -257,10 +257,13 @@ typedef struct husk_sandbox husk_sandbox;
 /* What a host function gets to reach the calling guest; valid during that call only. */
 typedef struct husk_caller husk_caller;
 
-/* A host function. args: params_count values of the declared types. results: results_count values, preset to zero of the
- * declared types. Return 0, or a negative HUSK_E_… (or husk_caller_fail()) to end the guest's call with trap HUSK_TRAP_HOST_FUNCTION;
- * nothing is poisoned. Runs on the thread that made the call. It may call back into the guest (husk_call on
- * husk_caller_sandbox()), up to the limit on depth; or have another thread do so, if it waits for that. */
+/* A host function. args: params_count values of the declared types. results: results_count
+ * values, preset to zero of the declared types. Return 0, or a negative HUSK_E_… (or
+ * husk_caller_fail()) to end the guest's call with trap HUSK_TRAP_HOST_FUNCTION; nothing is
+ * poisoned, and nothing unwound: what the guest's functions held of their own stack is not given
+ * back (see struct husk_outcome; a restore does it). Runs on the thread that made the call. It
+ * may call back into the guest (husk_call on husk_caller_sandbox()), up to the limit on depth;
+ * or have another thread do so, if it waits for that. */
 typedef int (*husk_host_fn)(husk_caller *caller, void *user, const struct husk_value *args,
                             struct husk_value *results);
 
@@ -468,8 +471,8 @@ HUSK_API void husk_engine_trim(husk_engine *engine, uint32_t keep);
 
 enum husk_outcome_kind {
     HUSK_RETURNED, /* results are set */
-    HUSK_TRAPPED,  /* trap, message, frames; the instance stays usable (core spec 4.4) */
-    HUSK_EXITED,   /* proc_exit: exit_code; the instance stays usable */
+    HUSK_TRAPPED, /* trap, message, frames; the instance stays usable (core spec 4.4), but see state_is_exact */
+    HUSK_EXITED, /* proc_exit: exit_code; the instance stays usable, but nothing was unwound */
     HUSK_DEADLINE, /* cut off by a wall or CPU limit; poisoned, unless the limit had passed before the guest ran */
     HUSK_INTERRUPTED, /* husk_interrupt(); poisoned, unless it came before the guest ran (frames_count 0, is_poisoned false) */
     HUSK_GUEST_VIOLATION /* the guest's code did what no compiled module does; poisoned */
@@ -507,20 +510,25 @@ struct husk_frame {
 /*
  * How a call ended. Caller-owned; needs no cleanup.
  *
- * Is the guest's state as the standard has it (core spec 4.4) when the call did not return? state_is_exact is
+ * Is the guest's state as the standard has it (core spec 4.4) when the call did not return?
+ * state_is_exact is
  *
- *   true for exits, failed host functions, and traps that code asks for: unreachable, division, conversion, tables, indirect calls, bulk
- *     instructions. All that came before is in memories, globals and tables, and nothing that came after. In an image of the default mode
- *     this holds as long as no access of the same call was out of bounds before: one whose value nothing needs may have been dropped
- *     or delayed, without a trap.
- *   false for loads and stores out of bounds and for stack exhaustion in such an image: nothing outside the memory was reached, but stores
- *     before may be missing or, more rarely, later ones be done.
+ *   true for exits, failed host functions, and traps that code asks for: unreachable, division,
+ *     conversion, tables, indirect calls, bulk instructions. All that came before is in memories,
+ *     globals and tables, and nothing that came after. In an image of the default mode this holds
+ *     as long as no access of the same call was out of bounds before: one whose value nothing needs
+ *     may have been dropped or delayed, without a trap; accesses of calls that its host functions
+ *     made count, too.
+ *   false for loads and stores out of bounds and for stack exhaustion in such an image: nothing
+ *     outside the memory was reached, but stores before may be missing or, more rarely, later ones
+ *     be done.
  *   true for all traps in an image compiled with husk_compile_options.strict or at level 0.
  *   false for deadlines, interrupts and violations, unless the guest had not run yet.
  *
- * Exact or not, what the guest's own code would have done later is not done: locks stay locked, and a C or Rust guest's stack pointer, a
- * global, stays where the call had moved it, so that each such call costs stack for good. After anything but HUSK_RETURNED, call
- * husk_sandbox_restore() before the next call; it costs about a microsecond.
+ * Exact or not, what the guest's own code would have done later is not done: locks stay locked, and
+ * a C or Rust guest's stack pointer, a global, stays where the call had moved it, so that each such
+ * call costs stack for good. After anything but HUSK_RETURNED, call husk_sandbox_restore() before
+ * the next call; it costs about a microsecond.
  */
 struct husk_outcome {
     enum husk_outcome_kind kind;

@@ -16,11 +16,20 @@
 extern "C" {
 #endif
 
+/*
+ * strict: traps exactly as in the standard (core spec 4.4): every load and store is done, in
+ * program order, and after any trap memories, globals and tables hold all that came before, and
+ * nothing else. Loops are not vectorised, which then take 2 to 8 times as long; the rest is as
+ * fast. Level 0 is always so. Otherwise (the default mode) LLVM may drop a load or store out of
+ * bounds whose value nothing needs, and may have dropped or delayed other stores when one traps, or
+ * when the stack is exhausted. It never reaches anything outside the guest's memory. Traps that
+ * code asks for are exact in both modes: see struct husk_outcome, state_is_exact.
+ */
 struct husk_compile_options {
     size_t size;
     int opt_level;               /* 0 … 3; -1 or the INIT macro: the default level, 2 */
     const char *cpu;             /* LLVM CPU name; NULL or "native": this machine; "x86-64-v2": portable */
-    bool strict;                 /* traps exactly as the standard has them; slower */
+    bool strict;                 /* traps exactly as in the standard; see above */
     uint32_t threads;            /* 0: one per core, at most 8 */
     uint64_t cpu_limit_ns;       /* CPU time of the worker; 0: 10 minutes */
     uint64_t memory_limit_bytes; /* address space of the worker, and size of the image; 0: 8 GiB */

@@ -1,15 +1,17 @@
 /*
- * tests/kvm/traps_bounds_test.c: accesses out of bounds and stack exhaustion (docs/validation.md, "Traps"). At level 0 and in strict
- * images each of them traps, before anything that comes later, and all that came before is there. In the default mode nothing is
- * reached outside the memory, but LLVM may drop an access whose value nothing needs, or delay stores; the outcome says so.
+ * tests/kvm/traps_bounds_test.c: accesses out of bounds and stack exhaustion (docs/validation.md,
+ * "Traps"). At level 0 and in strict images each of them traps, before anything that comes later,
+ * and all that came before is there. In the default mode nothing is reached outside the memory, but
+ * LLVM may drop an access whose value nothing needs, or delay stores; the outcome says so.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "levels.h"
 
-/* Functions of missed_traps.wat that the default mode may miss: another trap comes first, or the value is needed on another path only,
- * or a later store replaces the first. Deliberately not the arithmetic ones (or_ones, rem_1, …): those count as unneeded. */
+/* Functions of missed_traps.wat that the default mode may miss: another trap comes first, or the
+ * value is needed on another path only, or a later store replaces the first. Deliberately not
+ * the arithmetic ones (or_ones, rem_1, …): those count as unneeded. */
 static const char *const may_be_missed[] = {"select_other",     "if_unused_path",   "loop_zero_trips",
                                             "then_div_by_zero", "then_unreachable", "then_global_set",
                                             "store_twice",      "store_both_ways",  "load_then_div_const",
@@ -167,8 +169,8 @@ TEST(a_guest_that_notes_its_steps) {
     wat_lab_close(&lab);
 }
 
-/* The guest's own check must not be deleted because of an access that the default mode may drop: whether the load traps or not,
- * nothing but the check's own trap or result may come out. */
+/* The guest's own check must not be deleted because of an access that the default mode may drop:
+ * whether the load traps or not, nothing but the check's own trap or result may come out. */
 TEST(no_check_of_the_guests_is_lost) {
     SKIP_WITHOUT_LEVELS();
     static const char *const wat =

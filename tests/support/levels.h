@@ -30,7 +30,8 @@ uint8_t *level_wasm(const char *name, size_t *ret_count);
 /* Image and sandbox of a lab that was wat_lab_init()ed: those of the module at this level. */
 void level_open(struct wat_lab *lab, const struct level *level, const uint8_t *wasm, size_t count);
 void level_close(struct wat_lab *lab);
-/* Calls with the first arguments of args, as many as the export takes; gives its result, or 0 if it has none or did not return. */
+/* Calls with the first arguments of args, as many as the export takes; gives its result, or 0 if
+ * it has none or did not return. */
 int64_t level_call(struct wat_lab *lab, const char *name, const int32_t *args);
 /* The instance as it was in the beginning. */
 void level_restore(struct wat_lab *lab);
