@@ -6,7 +6,7 @@ LANES ?= unit fake kvm hostile fuzz cli spec apps
 
 unexport CDPATH # scripts ask `cd` for paths; with it, cd prints more
 
-.PHONY: all configure test test-unit test-spec test-apps test-hwkvm test-asan test-tsan bench demo fuzz format lint install clean help
+.PHONY: all configure test test-unit test-spec test-apps test-hwkvm test-diff test-asan test-tsan bench demo fuzz format lint install clean help
 .DEFAULT_GOAL := all
 
 all: configure ## build the library, the compiler, the command (build/husk) and the tests
@@ -41,6 +41,11 @@ test-hwkvm: ## KVM tests and the spec suite on hardware-style KVM, emulated by Q
 	@tools/install-deps build test hwkvm
 	@$(MAKE) --no-print-directory all
 	@tools/run-tests $(BUILD) hwkvm
+
+test-diff: ## Husk against V8 and Wasmtime: real and random modules, DIFF_SECONDS long (300)
+	@HUSK_BUILD=$(BUILD) tools/install-deps build test diff
+	@$(MAKE) --no-print-directory all
+	@HUSK_BUILD=$(BUILD) tests/diff/run-diff
 
 test-asan: ## all but apps, with AddressSanitizer and UndefinedBehaviorSanitizer
 	@tools/install-deps build test

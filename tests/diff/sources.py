@@ -1,0 +1,66 @@
+"""The makers of random modules. Each makes a job from a seed alone, so that the seed is all that it takes to make it again."""
+import os
+import pathlib
+import random
+import shutil
+import subprocess
+import sys
+
+import engines
+
+# What Husk accepts. Not reference types: older versions of wasm-opt make modules with them that the standard does not allow.
+FEATURES = ["bulk-memory", "sign-ext", "nontrapping-float-to-int", "mutable-globals", "multivalue"]
+
+
+class Maker:
+    """name: in reports; in_bounds: whether no load or store of its modules leaves its memory."""
+
+    def __init__(self, name, in_bounds, make):
+        self.name, self.in_bounds, self.make = name, in_bounds, make
+
+    def job(self, seed, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "input.wasm"
+        origin = self.make(seed, path, self.in_bounds)
+        calls = pathlib.Path(f"{path}.calls")
+        return engines.Job(f"{self.name}-{seed}", path, seed, calls if calls.exists() else None, self.in_bounds, origin=origin)
+
+
+def run(command):
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    if done.returncode != 0:
+        raise engines.Failed(f"{pathlib.Path(command[0]).name} ended with status {done.returncode}: {done.stderr.strip()[-400:]}")
+
+
+def make_ttf(seed, path, in_bounds):
+    """wasm-opt translates random bytes to a valid module. --denan: no NaN gets anywhere, so that its bits, which are open, cannot tell."""
+    rng = random.Random(seed)
+    noise = path.with_suffix(".noise")
+    noise.write_bytes(rng.randbytes(rng.choice([300, 1000, 3000, 6000, 12000])))
+    command = ["wasm-opt", "-ttf", str(noise), "-o", str(path), "--denan", *[f"--enable-{f}" for f in FEATURES]]
+    command += ["--no-fuzz-oob"] if in_bounds else []
+    command += rng.choice([[], [], ["-O2"], ["-O3"], ["--flatten"]])
+    run(command)
+    return f"wasm-opt -ttf, {' '.join(command[5:])}"
+
+
+def generated(program):
+    def make(seed, path, in_bounds):
+        command = [sys.executable, str(engines.HERE / program), str(seed), str(path)]
+        command += [] if in_bounds else ["--out-of-bounds"]
+        run(command)
+        return " ".join([f"tests/diff/{program}", str(seed), "OUT.wasm", *command[4:]])
+
+    return make
+
+
+def makers():
+    result = []
+    if shutil.which("wasm-opt") is not None:
+        result += [Maker("ttf", True, make_ttf), Maker("ttf-oob", False, make_ttf)]
+    for program in ("gen-loops", "gen-traps"):
+        if (engines.HERE / program).exists():
+            name = program.partition("-")[2]
+            result += [Maker(name, True, generated(program)), Maker(f"{name}-oob", False, generated(program))]
+    return result
