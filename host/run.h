@@ -12,7 +12,7 @@ struct call_limits {
     uint64_t wall_end_ns; /* CLOCK_MONOTONIC; UINT64_MAX: none */
     uint64_t cpu_end_ns;  /* of cpu_clock; UINT64_MAX: none */
     clockid_t cpu_clock;
-    uint64_t wait_ns; /* waiting in WASI, from now on; UINT64_MAX: no limit */
+    uint64_t wait_ns;         /* waiting in WASI, from now on; UINT64_MAX: no limit */
     uint64_t wall_ns, cpu_ns; /* what the caller asked for, for messages */
 };
 

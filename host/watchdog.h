@@ -27,7 +27,7 @@ struct watch {
     clockid_t cpu_clock;
     uint64_t wall_ns, cpu_ns; /* the limits as the caller gave them, for messages */
     bool is_due_by_cpu;       /* which of the two; set before is_due */
-    atomic_bool is_due; /* set before the kick */
+    atomic_bool is_due;       /* set before the kick */
     /* A call with a CPU limit alone uses no CPU time while it waits in WASI. wait_left_ns: how long it may still do so, altogether;
      * UINT64_MAX: without end. The calling thread's. wait_end_ns: when the present wait uses it up (CLOCK_MONOTONIC); UINT64_MAX: it does
      * not wait. Looked at whenever the CPU clock is, so noticed too late by at most the CPU limit. has_waited: that was why; set
