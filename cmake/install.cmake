@@ -3,8 +3,8 @@
 include(CMakePackageConfigHelpers)
 
 # A static library as one object whose internal symbols are local: libhusk's own names cannot clash with its embedder's. husk_merge(NAME
-# OUTPUT library…): NAME.a from the objects of the libraries. What both libraries have of the public interface (the names of
-# errors) is weak, so that a program can link both.
+# OUTPUT library…): NAME.a from the objects of the libraries. What both libraries have of the public interface (husk_base's
+# part of it) is weak, so that a program can link both.
 function(husk_merge name)
   set(archives "")
   foreach(lib ${ARGN})
@@ -15,7 +15,8 @@ function(husk_merge name)
   file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/install)
   add_custom_command(OUTPUT ${archive} DEPENDS ${ARGN} VERBATIM
     COMMAND ${CMAKE_LINKER} -r --whole-archive ${archives} -o ${object}
-    COMMAND ${CMAKE_OBJCOPY} --localize-hidden --weaken-symbol=husk_status_name --weaken-symbol=husk_status_text ${object}
+    COMMAND ${CMAKE_OBJCOPY} --localize-hidden --weaken-symbol=husk_status_name --weaken-symbol=husk_status_text
+            --weaken-symbol=husk_name_escape ${object}
     COMMAND ${CMAKE_COMMAND} -E rm -f ${archive}
     COMMAND ${CMAKE_AR} rcs ${archive} ${object})
   add_custom_target(install_${name} ALL DEPENDS ${archive})

@@ -118,8 +118,10 @@ static int passes_run(struct lower_module *lm, const char *passes, LLVMTargetMac
 
 int codegen_optimise(struct lower_module *lm, LLVMTargetMachineRef machine,
                      const struct codegen_options *options, enum lower_tier tier) {
-    if (tier == LOWER_TIER_FAST)
+    if (tier == LOWER_TIER_FAST) {
+        lower_quiet_nans(lm); /* the instruction selector folds x * 1, too */
         return 0;
+    }
     int status = passes_run(lm, pipeline_ssa, machine, options);
     if (status != 0)
         return status;

@@ -388,6 +388,8 @@ void lower_quiet_nans(struct lower_module *lm) {
     for (LLVMValueRef fn = LLVMGetFirstFunction(lm->mod); fn != NULL; fn = LLVMGetNextFunction(fn)) {
         struct quiet quiet = {.lm = lm, .fn = fn};
         for_each_instruction(&quiet, guard_instruction);
+        if (lm->tier == LOWER_TIER_FAST)
+            continue;        /* nobody looks through memory there */
         unsigned before = 0; /* what is written may have been read, too */
         while ((quiet.floats_read | quiet.integers_read) != before) {
             before = quiet.floats_read | quiet.integers_read;

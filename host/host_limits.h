@@ -50,7 +50,7 @@
 
 /* Frames that a backtrace walks at most: husk.h promises it. 5 ns each, if it was called from where the one before was; else it counts for
  * eight: then the place is looked for among those that were seen. */
-#define LIMIT_BACKTRACE_FRAMES 65536u
+#define LIMIT_BACKTRACE_FRAMES 100000u
 #define LIMIT_BACKTRACE_FRAMES_PER_MOVE 8u
 /* And addresses that it looks up in the image's rows, each once: up to a microsecond, if every step of the two searches misses the caches.
  * Four times the frames that an outcome shows; a deep recursion comes from few places. */

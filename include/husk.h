@@ -538,8 +538,8 @@ struct husk_outcome {
     bool
         state_is_exact; /* memories, globals and tables hold all that came before the end, and nothing else: see above */
     uint32_t frames_count; /* in frames */
-    /* Counted on the guest's stack, repeats included. The walk takes less than a millisecond whatever the guest left there: it ends at 65,536
-     * frames of one place, at 8,192 that change places, or at the 129th place. There may be more. */
+    /* Counted on the guest's stack, repeats included. The walk takes about a millisecond at most, whatever the guest left there: it ends at
+     * 100,000 frames of one place, at 12,500 that change places, or at the 129th place. There may be more. */
     uint32_t frames_total;
     char message[256]; /* what happened, one line, NUL-terminated */
     struct husk_frame frames[HUSK_FRAMES_MAX];
