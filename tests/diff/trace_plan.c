@@ -99,7 +99,7 @@ size_t plan_types(const char *text, int *types, size_t max) {
     size_t count = 0;
     while (strcmp(text, "-") != 0 && count < max) {
         size_t bytes = strcspn(text, ",");
-        types[count++] = value_type(text, bytes);
+        types[count++] = (int)value_type(text, bytes);
         if (text[bytes] == '\0')
             break;
         text += bytes + 1;
