@@ -20,9 +20,10 @@ cat >guest.wat <<'WAT'
   (func (export "set") (table.set 0 (i32.const 2) (ref.func $nop))))
 WAT
 cat >miss.wat <<'WAT'
-(module (memory 1) (func (export "f") (param i32) (result i32) (i32.store (local.get 0) (i32.load (local.get 0))) (i32.const 7)))
+(module (memory 1) (func (export "f") (param i32 i32) (result i32) (local i32) (local.set 2 (i32.load (local.get 0)))
+  (block (block (block (br_table 0 1 2 (local.get 1))) (return (local.get 2))) (return (i32.const 7))) (i32.const 8)))
 WAT
-echo 'f i32:65536' >miss.calls
+echo 'f i32:65536 i32:1' >miss.calls
 wat2wasm guest.wat -o guest.wasm && wat2wasm miss.wat -o miss.wasm
 check_module() { # ARGS…
     "$HUSK_SOURCE/tests/diff/check" "$@" 2>&1
