@@ -32,14 +32,17 @@ struct kernel_sigaction {
 };
 
 /* A full queue of signals refuses a real-time signal that tgkill() sends (RLIMIT_SIGPENDING, which all processes of a user share). One that
- * says that it comes from kill() gets through without its siginfo, which nobody reads. */
+ * says that it comes from kill() gets through without its siginfo, which nobody reads; a thread may say so to itself alone, to another it
+ * must be kill(). That is sent to the process, but a thread's number makes it prefer that thread: it is interrupted, which is enough for
+ * KVM_RUN. The handler may run in a thread that takes the signal first; a thread that waits then goes on waiting. */
 UNSANITIZED void wait_signal_thread(long thread, int signal) {
     const int saved_errno = errno;
     const pid_t process = getpid();
     if (syscall(SYS_tgkill, process, thread, signal) != 0 && errno == EAGAIN) {
         siginfo_t info = {.si_signo = signal, .si_code = SI_USER};
         info.si_pid = process;
-        (void)syscall(SYS_rt_tgsigqueueinfo, process, thread, signal, &info);
+        if (syscall(SYS_rt_tgsigqueueinfo, process, thread, signal, &info) != 0)
+            (void)syscall(SYS_kill, thread, signal);
     }
     errno = saved_errno;
 }
