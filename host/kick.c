@@ -82,11 +82,11 @@ static void thread_prepare(int signal) {
 
 /* Returns whose turn it was. */
 static uint64_t kicker_switch(struct kicker *kicker, uint64_t thread) {
-    uint64_t before = atomic_load(&kicker->state) & ~KICKER_SENDING;
+    uint64_t before = atomic_load(&kicker->state) & KICKER_THREAD;
     /* Sequentially consistent: either the kicker sees us running, or we see what it left for us (the VM's sticky kick,
      * the interrupt flag, the fired deadline), whose check comes after this exchange. */
     while (!atomic_compare_exchange_weak(&kicker->state, &before, thread)) {
-        before &= ~KICKER_SENDING;
+        before &= KICKER_THREAD;
         sched_yield(); /* a signal is being sent */
     }
     return before;
@@ -110,11 +110,11 @@ void kicker_kick(struct kicker *kicker) {
     atomic_fetch_sub(&kicker->kicking, 1);
     if (vm == NULL)
         return; /* an empty sandbox has no VM yet; the request waits in its flag */
-    uint64_t thread = atomic_load(&kicker->state);
-    if (thread == 0 || (thread & KICKER_SENDING) != 0)
-        return;
-    if (!atomic_compare_exchange_strong(&kicker->state, &thread, thread | KICKER_SENDING))
-        return; /* it left, or another kick is on its way */
-    wait_signal_thread((long)thread, kicker->signal);
-    atomic_store(&kicker->state, thread);
+    uint64_t state = atomic_load(&kicker->state);
+    do
+        if ((state & KICKER_THREAD) == 0)
+            return; /* whoever enters looks at the flag */
+    while (!atomic_compare_exchange_weak(&kicker->state, &state, state + KICKER_SENDING));
+    wait_signal_thread((long)(state & KICKER_THREAD), kicker->signal);
+    atomic_fetch_sub(&kicker->state, KICKER_SENDING);
 }

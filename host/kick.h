@@ -3,8 +3,9 @@
  *
  * A kick is two things: vm_ops.kick() (sticky in the VM: the next entry returns at once) and the kick signal to the
  * thread that is inside KVM_RUN now. `state` says which thread that is, so that no kick is sent to a thread that has left:
- * a call's start (kicker_enter) and end (kicker_leave) wait for a signal that is being sent, which takes as long as one tgkill().
- * The kicking side never waits: if somebody else is sending already, or nobody runs, there is nothing left to do.
+ * a call's start (kicker_enter) and end (kicker_leave) wait for signals that are being sent, which takes as long as one tgkill().
+ * The kicking side never waits. Each kick sends a signal of its own: another's, which is under way, may have been taken already, before
+ * the flag of this one could be seen.
  */
 #ifndef HOST_KICK_H
 #define HOST_KICK_H
@@ -14,7 +15,9 @@
 #include "husk.h"
 #include "vm.h"
 
-#define KICKER_SENDING (1ull << 63) /* or'ed to the thread's number while a signal is under way */
+/* Added to the thread's number for each signal that is under way. Thread numbers are far below (PID_MAX_LIMIT). */
+#define KICKER_SENDING (1ull << 32)
+#define KICKER_THREAD (KICKER_SENDING - 1)
 
 struct kicker {
     const struct vm_ops *ops;
