@@ -9,6 +9,8 @@
 #define NS_PER_SECOND 1000000000ull
 /* Entries that are due within this time of each other share a wake-up; CPU clocks are looked at no more often. */
 #define GRANULARITY_NS 500000ull
+/* From the first kick to the second one. */
+#define KICK_PAUSE_NS 10000000ull
 
 uint64_t clock_ns(clockid_t clock) {
     struct timespec now;
@@ -39,22 +41,40 @@ static bool watch_has_waited(const struct watch *watch, uint64_t now) {
     return atomic_load(&watch->wait_end_ns) <= now;
 }
 
+/* Is it due for the first time? If not, *ret_next is when it can be. */
+static bool watch_becomes_due(struct watch *watch, uint64_t now, uint64_t *ret_next) {
+    *ret_next = watch_due_ns(watch, now);
+    if (*ret_next > now)
+        watch->has_waited = watch_has_waited(watch, now);
+    if (*ret_next > now && !watch->has_waited)
+        return false;
+    watch->is_due_by_cpu = watch->wall_end_ns > now;
+    watch->kick_pause_ns = KICK_PAUSE_NS;
+    return true;
+}
+
+static bool watch_is_kicked_again(struct watch *watch, uint64_t now, uint64_t *ret_next) {
+    *ret_next = watch->kick_again_ns;
+    if (*ret_next > now)
+        return false;
+    watch->kick_pause_ns = add_sat(watch->kick_pause_ns, watch->kick_pause_ns);
+    return true;
+}
+
 /* Kick whoever is due; returns when to look again. */
 static uint64_t watchdog_scan(struct watchdog *watchdog, uint64_t now) {
     uint64_t next = UINT64_MAX;
     for (struct watch *watch = watchdog->watches.next; watch != &watchdog->watches; watch = watch->next) {
-        if (atomic_load_explicit(&watch->is_due, memory_order_relaxed))
-            continue;
-        uint64_t due = watch_due_ns(watch, now);
-        if (due > now)
-            watch->has_waited = watch_has_waited(watch, now);
-        if (due <= now || watch->has_waited) {
-            watch->is_due_by_cpu = watch->wall_end_ns > now;
+        uint64_t watch_next;
+        bool is_kicked = atomic_load_explicit(&watch->is_due, memory_order_relaxed)
+                             ? watch_is_kicked_again(watch, now, &watch_next)
+                             : watch_becomes_due(watch, now, &watch_next);
+        if (is_kicked) {
+            watch_next = watch->kick_again_ns = add_sat(now, watch->kick_pause_ns);
             atomic_store(&watch->is_due, true);
             kicker_kick(watch->kicker);
-        } else if (due < next) {
-            next = due;
         }
+        next = watch_next < next ? watch_next : next;
     }
     if (next != UINT64_MAX && next < now + GRANULARITY_NS)
         next = now + GRANULARITY_NS;
