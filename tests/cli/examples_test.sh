@@ -90,6 +90,7 @@ contains "pool: closed output" "$(cat "$scratch/err")" "pool: the answers cannot
 
 # Serves in the background at $1 until it is told to end; what it prints is in $scratch/served.
 pool_start() {
+    : >"$scratch/served" # no "listening at" of the one before
     "$examples/pool" "$examples/plugin.wasm" shout 2 "$1" 2>"$scratch/served" </dev/null &
     pool_pid=$!
     until grep -q '^listening at ' "$scratch/served" || ! kill -0 $pool_pid 2>/dev/null; do
