@@ -319,8 +319,12 @@ uint16_t wasi_fd_allocate(struct wasi_call *call) {
         return wasi_err;
     if (call->args[1] > INT64_MAX || call->args[2] > INT64_MAX || call->args[2] == 0)
         return WASI_EINVAL;
-    return wasi_errno_of(
-        (int)-WASI_SYSCALL(call, SYS_fallocate, fd->host_fd, 0, (long)call->args[1], (long)call->args[2]));
+    struct signal_guard guard; /* beyond RLIMIT_FSIZE it is a signal, too */
+    signal_guard_begin(&guard);
+    const int number =
+        (int)-WASI_SYSCALL(call, SYS_fallocate, fd->host_fd, 0, (long)call->args[1], (long)call->args[2]);
+    signal_guard_end(&guard, number);
+    return wasi_errno_of(number);
 }
 
 uint16_t wasi_fd_sync(struct wasi_call *call) {

@@ -3,8 +3,10 @@
  * HUSK_WASI_SEEK, _RESIZE and _BOTH_WAYS adds.
  */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -197,6 +199,31 @@ TEST(each_stream_has_options_of_its_own) {
     CHECK_EQ_U64(rights_shown(&guest, 2), ALWAYS | WASI_RIGHT_FD_WRITE | RESIZES | SYNCS);
     CHECK_EQ_U64(WASI_CALL(&guest, fd_allocate, 2, 0, 100), 0); /* needs no right to seek */
     CHECK_EQ_U64(WASI_CALL(&guest, fd_allocate, 1, 0, 100), WASI_ENOTCAPABLE);
+    wasi_guest_done(&guest);
+    close(fd);
+}
+
+/* RLIMIT_FSIZE is what keeps a guest with HUSK_WASI_RESIZE from filling the disk: it must not end the process. The default action would. */
+TEST(the_file_size_limit_is_an_errno) {
+    struct wasi_guest guest;
+    struct rlimit before, small;
+    sigset_t pending;
+    int fd = log_open(O_RDWR);
+    guest_on(&guest, fd, HUSK_WASI_SEEK | HUSK_WASI_RESIZE);
+    CHECK(getrlimit(RLIMIT_FSIZE, &before) == 0);
+    small = (struct rlimit){.rlim_cur = 4096, .rlim_max = before.rlim_max};
+    CHECK(setrlimit(RLIMIT_FSIZE, &small) == 0);
+    const uint16_t allocated = WASI_CALL(&guest, fd_allocate, 1, 0, 1u << 20);
+    const uint16_t resized = WASI_CALL(&guest, fd_filestat_set_size, 1, 1u << 20);
+    memcpy(guest.memory + 100, "mine", 4);
+    wasi_guest_iovec(&guest, 8, 100, 4);
+    const uint16_t written = WASI_CALL(&guest, fd_pwrite, 1, 8, 1, 1u << 20, 0);
+    sigpending(&pending);
+    CHECK(setrlimit(RLIMIT_FSIZE, &before) == 0);
+    CHECK_MSG(allocated == WASI_EFBIG || allocated == WASI_ENOTSUP, "fd_allocate: %u", allocated);
+    CHECK_EQ_U64(resized, WASI_EFBIG);
+    CHECK_EQ_U64(written, WASI_EFBIG);
+    CHECK(sigismember(&pending, SIGXFSZ) == 0);
     wasi_guest_done(&guest);
     close(fd);
 }
