@@ -1,7 +1,7 @@
 /*
  * host/wait_entry_x86_64.S: the system call that a kick can take back. See wait.h; the handler in wait_x86_64.c knows the labels.
  *
- * long wait_entry(const volatile int *is_kicked, long number, const long args[6])
+ * long wait_entry(const volatile uint64_t *kicked_by, long number, const long args[6])
  *
  * Between wait_entry_begin and wait_entry_end the handler may move RIP to wait_entry_kicked. Nothing on the stack and no register that
  * is the caller's changes there. Once the SYSCALL is done, RIP is wait_entry_end: its result counts.
@@ -26,7 +26,7 @@ wait_entry:
     movq 32(%rcx), %r8
     movq 40(%rcx), %r9
 wait_entry_begin:
-    cmpl $0, (%r11)
+    cmpq $0, (%r11)
     jne wait_entry_kicked
     syscall /* destroys RCX and R11, which a restarted one does not need */
 wait_entry_end:

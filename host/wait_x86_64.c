@@ -10,7 +10,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-long wait_entry(const volatile int *is_kicked, long number, const long args[6]);
+long wait_entry(const volatile uint64_t *kicked_by, long number, const long args[6]);
 extern const char wait_entry_begin[], wait_entry_end[], wait_entry_kicked[];
 
 /* The handler runs at any instruction, so no sanitizer may put its own code into it. */
@@ -20,8 +20,10 @@ extern const char wait_entry_begin[], wait_entry_end[], wait_entry_kicked[];
 #define UNSANITIZED __attribute__((no_sanitize_thread, no_sanitize_address, no_sanitize_undefined))
 #endif
 
-/* Between this thread and the handler that interrupts it. kicked_by: the signal, or 0. */
-static _Thread_local volatile int is_waiting, kicked_by;
+/* Between this thread and the handler that interrupts it. kicked_by: bit n: signal n + 1, as in the kernel's sets. A thread can get those
+ * of several engines, if a host function of one calls another's guest. */
+static _Thread_local volatile int is_waiting;
+static _Thread_local volatile uint64_t kicked_by;
 
 /* What the kernel keeps of a signal (arch/x86/include/uapi/asm/signal.h). */
 struct kernel_sigaction {
@@ -51,7 +53,7 @@ UNSANITIZED static void handle_kick(int signal, siginfo_t *info, void *context) 
     ucontext_t *interrupted = context;
     greg_t *rip = &interrupted->uc_mcontext.gregs[REG_RIP];
     (void)info;
-    kicked_by = signal;
+    kicked_by |= 1ull << (signal - 1);
     if (!is_waiting)
         return; /* in KVM_RUN, or on the way: somebody looks at the flag before this thread waits */
     if (*rip >= (greg_t)(uintptr_t)wait_entry_begin && *rip < (greg_t)(uintptr_t)wait_entry_end) {
@@ -97,11 +99,9 @@ long wait_syscall(bool (*is_cut)(void *user), void *user, long number, const lon
     const long result = is_cut(user) ? -EINTR : wait_entry(&kicked_by, number, args);
     atomic_signal_fence(memory_order_seq_cst);
     is_waiting = 0;
-    if (kicked_by != 0) { /* the handler may have blocked it */
-        sigset_t kick;
-        sigemptyset(&kick);
-        sigaddset(&kick, kicked_by);
-        pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
+    if (kicked_by != 0) { /* the handler may have blocked them */
+        const uint64_t kicks = kicked_by;
+        (void)syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &kicks, NULL, sizeof kicks);
     }
     return result;
 }

@@ -145,6 +145,28 @@ TEST(a_kick_that_interrupts_another_handler_ends_the_wait) {
     check_every_step(0);
 }
 
+/* Two engines may have a signal each, and a host function of one call the other's guest: then both signals come to one thread. */
+static bool is_cut_twice(void *user) {
+    (void)user;
+    const long self = syscall(SYS_gettid);
+    wait_signal_thread(self, KICK + 1);
+    wait_signal_thread(self, KICK);
+    return false;
+}
+
+TEST(kicks_of_two_engines_leave_neither_blocked) {
+    sigset_t mask;
+    char byte;
+    world_open();
+    CHECK(wait_signal_install(KICK + 1) == 0);
+    const long args[6] = {world.pipe_fds[0], (long)&byte, 1};
+    CHECK_EQ_I64(wait_syscall(is_cut_twice, NULL, SYS_read, args), -EINTR);
+    pthread_sigmask(SIG_SETMASK, NULL, &mask);
+    CHECK(sigismember(&mask, KICK) == 0 && sigismember(&mask, KICK + 1) == 0);
+    signal(KICK + 1, SIG_DFL);
+    world_close();
+}
+
 /* ---- In the system call ---- */
 
 static void on_user_signal(int signal, siginfo_t *info, void *context) {
