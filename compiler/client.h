@@ -31,6 +31,7 @@ struct worker_death {
     int wait_status;         /* of waitpid(); -1 if unknown */
     uint64_t cpu_ns;         /* CPU time it used */
     bool is_over_wall_limit; /* killed by us */
+    bool was_contained;      /* it had closed itself in */
     const char *stderr_text; /* what it said */
 };
 int worker_death_error(const struct worker_death *death, const struct husk_compile_options *options,

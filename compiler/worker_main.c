@@ -93,6 +93,21 @@ static void attach_to_client(void) {
     (void)close_range(WORKER_FD_PROGRAM, ~0u, 0);
 }
 
+/* ---- messages ------------------------------------------------------------------------------------------ */
+
+static void send_message(const struct worker_message *message) {
+    if (file_write_all(WORKER_FD_STATUS, message, sizeof *message) != 0)
+        _exit(1); /* nobody listens */
+}
+
+static void send_progress(void *user, uint32_t done, uint32_t total) {
+    (void)user;
+    struct worker_message message = {.kind = WORKER_PROGRESS, .done = done, .total = total};
+    send_message(&message);
+}
+
+/* ---- closing in ---------------------------------------------------------------------------------------- */
+
 /* Everything that needs more than memory: LLVM's look at the CPU, threads. Then the process is
  * closed in. */
 static int prepare(struct job *job, struct husk_error *err) {
@@ -111,20 +126,11 @@ static int prepare(struct job *job, struct husk_error *err) {
     if (status != 0)
         return status;
     status = contain_close(err);
+    if (status == 0) {
+        const struct worker_message contained = {.kind = WORKER_CONTAINED};
+        send_message(&contained);
+    }
     return request->allow_uncontained != 0 ? 0 : status;
-}
-
-/* ---- messages ------------------------------------------------------------------------------------------ */
-
-static void send_message(const struct worker_message *message) {
-    if (file_write_all(WORKER_FD_STATUS, message, sizeof *message) != 0)
-        _exit(1); /* nobody listens */
-}
-
-static void send_progress(void *user, uint32_t done, uint32_t total) {
-    (void)user;
-    struct worker_message message = {.kind = WORKER_PROGRESS, .done = done, .total = total};
-    send_message(&message);
 }
 
 /* ---- the job ------------------------------------------------------------------------------------------- */

@@ -20,7 +20,7 @@
 #define WORKER_FD_COUNT 7
 
 #define WORKER_MAGIC 0x4b524f57 /* "WORK" */
-#define WORKER_VERSION 2
+#define WORKER_VERSION 3
 
 struct worker_request {
     uint32_t magic;
@@ -38,7 +38,11 @@ struct worker_request {
     char cpu[64]; /* LLVM name, or "native" */
 };
 
-enum worker_message_kind { WORKER_PROGRESS = 1, WORKER_RESULT = 2 };
+enum worker_message_kind {
+    WORKER_PROGRESS = 1,
+    WORKER_RESULT = 2,
+    WORKER_CONTAINED = 3 /* the first one, once the filter is ours: of no use to who lies later */
+};
 
 struct worker_message {
     uint32_t kind;

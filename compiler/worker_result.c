@@ -134,6 +134,12 @@ int worker_death_error(const struct worker_death *death, const struct husk_compi
         return time_error(options, "CPU time", err);
     if (says_out_of_memory(death->stderr_text))
         return worker_memory_error(options, err);
+    if (number == SIGSYS && !death->was_contained)
+        return error_set(
+            err, HUSK_E_SYS,
+            "a seccomp filter around this program ended the compiler's process while it started: let that "
+            "filter allow (or refuse with an errno) seccomp and landlock_*, SystemCallFilter=@sandbox in "
+            "systemd");
     if (number == SIGSYS)
         return error_set(
             err, HUSK_E_COMPILER,

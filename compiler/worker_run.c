@@ -46,7 +46,7 @@ struct worker {
     struct worker_message message; /* being read */
     size_t message_bytes;
     struct worker_message result;
-    bool has_result;
+    bool has_result, was_contained;
     char stderr_text[STDERR_BYTES_MAX + 1];
     size_t stderr_bytes;
     bool is_over_wall_limit;
@@ -213,6 +213,7 @@ static void take_message(struct worker *worker) {
     if (message->kind == WORKER_PROGRESS && worker->options->progress != NULL &&
         message->done <= message->total)
         worker->options->progress(worker->options->progress_user, message->done, message->total);
+    worker->was_contained |= message->kind == WORKER_CONTAINED;
     if (message->kind == WORKER_RESULT) {
         worker->result = *message;
         worker->has_result = true;
@@ -292,7 +293,9 @@ static void kill_group(const struct worker *worker) {
 /* The process is gone afterwards in any case. -1: unknown, because the embedder ignores SIGCHLD or waits
  * for all children itself. */
 static struct worker_death reap(struct worker *worker) {
-    struct worker_death death = {.wait_status = -1, .is_over_wall_limit = worker->is_over_wall_limit};
+    struct worker_death death = {.wait_status = -1,
+                                 .is_over_wall_limit = worker->is_over_wall_limit,
+                                 .was_contained = worker->was_contained};
     struct rusage usage = {0};
     int wait_status = 0;
     pid_t pid;

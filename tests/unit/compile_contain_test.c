@@ -476,7 +476,7 @@ TEST(the_real_worker_is_closed_in) {
 /* A sandbox around this process, in which these system calls fail: for what kernels lack. */
 struct lack {
     unsigned calls[4]; /* 0: no more */
-    int number;        /* errno */
+    int number;        /* errno; 0: the attempt is death */
     bool allow_uncontained;
 };
 
@@ -485,8 +485,9 @@ static void forbid(const struct lack *lack) {
     unsigned short count = 1;
     for (size_t i = 0; i < 4 && lack->calls[i] != 0; i++) {
         code[count++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, lack->calls[i], 0, 1);
-        code[count++] =
-            (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)lack->number);
+        code[count++] = (struct sock_filter)BPF_STMT(
+            BPF_RET | BPF_K,
+            lack->number == 0 ? SECCOMP_RET_KILL_PROCESS : SECCOMP_RET_ERRNO | (unsigned)lack->number);
     }
     code[count++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
     struct sock_fprog program = {.len = count, .filter = code};
@@ -521,6 +522,26 @@ TEST(a_kernel_that_cannot_contain_it) {
     CHECK(verdict_of("refused", in_child(false, compiles_with, &lack)) == REFUSED);
     lack.allow_uncontained = true;
     CHECK(verdict_of("allowed", in_child(false, compiles_with, &lack)) == REACHED);
+}
+
+/* Whose filter it was must not be mistaken: the module is not to blame. */
+static bool is_blamed_on_the_sandbox(const void *arg) {
+    struct husk_error err;
+    int fd = -1;
+    forbid(arg);
+    return husk_compile(small_wasm, sizeof small_wasm, NULL, &fd, &err) == HUSK_E_SYS &&
+           strstr(err.message, "filter around this program") != NULL &&
+           strstr(err.message, "@sandbox") != NULL;
+}
+
+TEST(a_sandbox_that_kills_for_the_attempt) {
+    need_seccomp();
+    if (access(WORKER, X_OK) != 0)
+        SKIP("built without the compiler (HUSK_COMPILER=OFF)");
+    const struct lack lacks[] = {{.calls = {SYS_seccomp}}, {.calls = {444, 445, 446}}};
+    for (size_t i = 0; i < sizeof lacks / sizeof lacks[0]; i++)
+        CHECK(verdict_of("killed by another's filter",
+                         in_child(false, is_blamed_on_the_sandbox, &lacks[i])) == REACHED);
 }
 
 /* Without Landlock, signals to groups through pidfds, or pidfds: seccomp is enough. */

@@ -189,9 +189,13 @@ TEST(the_whole_group_is_killed) {
     fake_remove(&fake);
 }
 
-static int compile_with_message(const struct worker_message *message, struct husk_error *err) {
+/* A worker that says this, and then does that. */
+static int compile_with_message(const struct worker_message *message, const char *end,
+                                struct husk_error *err) {
     struct fake fake;
-    fake_make(&fake, "cat \"$file\" >&5; exit 0");
+    char script[80];
+    snprintf(script, sizeof script, "cat \"$file\" >&5; %s", end);
+    fake_make(&fake, script);
     int fd = open(fake.file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     CHECK(fd >= 0 && file_write_all(fd, message, sizeof *message) == 0);
     close(fd);
@@ -203,28 +207,31 @@ static int compile_with_message(const struct worker_message *message, struct hus
 TEST(lies_are_put_in_order) {
     struct worker_message message = {.kind = WORKER_RESULT, .status = 7};
     struct husk_error err;
-    CHECK_STATUS(compile_with_message(&message, &err), HUSK_E_COMPILER);
+    CHECK_STATUS(compile_with_message(&message, "exit 0", &err), HUSK_E_COMPILER);
     CHECK_CONTAINS(err.message, "nonsense");
     message.status = -12345;
-    CHECK_STATUS(compile_with_message(&message, &err), HUSK_E_COMPILER);
+    CHECK_STATUS(compile_with_message(&message, "exit 0", &err), HUSK_E_COMPILER);
     message.status = HUSK_E_INVALID_WASM;
     memset(message.error.message, 'x', sizeof message.error.message); /* no NUL */
     memcpy(message.error.message, "bad \033[2J\302\233K", 11);
-    CHECK_STATUS(compile_with_message(&message, &err), HUSK_E_INVALID_WASM);
+    CHECK_STATUS(compile_with_message(&message, "exit 0", &err), HUSK_E_INVALID_WASM);
     CHECK_CONTAINS(err.message, "bad ?[2J?");
     CHECK(strchr(err.message, '\033') == NULL && strlen(err.message) == sizeof err.message - 1);
     message = (struct worker_message){.kind = WORKER_RESULT, .image_bytes = 4096};
-    CHECK_STATUS(compile_with_message(&message, &err), HUSK_E_COMPILER); /* there is no image */
+    CHECK_STATUS(compile_with_message(&message, "exit 0", &err), HUSK_E_COMPILER); /* there is no image */
     CHECK_CONTAINS(err.message, "incomplete image");
 }
 
 /* The system call that ends a contained worker that was taken over. */
 TEST(a_forbidden_call_is_named) {
+    const struct worker_message contained = {.kind = WORKER_CONTAINED};
     struct fake fake;
     struct husk_error err;
-    fake_make(&fake, "kill -SYS $$");
-    CHECK_STATUS(compile_with(fake.path, &err), HUSK_E_COMPILER);
+    CHECK_STATUS(compile_with_message(&contained, "kill -SYS $$", &err), HUSK_E_COMPILER);
     CHECK_CONTAINS(err.message, "taken it over");
+    fake_make(&fake, "kill -SYS $$"); /* not contained yet: somebody else's filter */
+    CHECK_STATUS(compile_with(fake.path, &err), HUSK_E_SYS);
+    CHECK_CONTAINS(err.message, "filter around this program");
     fake_remove(&fake);
 }
 
