@@ -2,9 +2,11 @@
  * works once per number. */
 #include "crew.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "error.h"
 
@@ -43,6 +45,23 @@ static void *crew_thread(void *arg) {
     return NULL;
 }
 
+/* EAGAIN means both: no address space for the stack, and no thread more. */
+static bool has_room_for_stack(void) {
+    void *stack = mmap(NULL, CREW_STACK_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (stack == MAP_FAILED)
+        return false;
+    munmap(stack, CREW_STACK_BYTES);
+    return true;
+}
+
+static int no_thread(int number, struct husk_error *err) {
+    if (number == EAGAIN && has_room_for_stack())
+        return error_set(err, HUSK_E_LIMIT,
+                         "cannot start a compiler thread: this user, or the container, has as many processes "
+                         "and threads as it may (ulimit -u; pids.max of the cgroup)");
+    return error_sys(err, number, "cannot start a compiler thread");
+}
+
 int crew_new(uint32_t wanted, struct crew **ret_crew, struct husk_error *err) {
     struct crew *crew = calloc(1, sizeof *crew);
     if (crew == NULL)
@@ -60,7 +79,7 @@ int crew_new(uint32_t wanted, struct crew **ret_crew, struct husk_error *err) {
     pthread_attr_destroy(&attributes);
     if (crew->threads_count == 0) {
         crew_free(crew);
-        return error_sys(err, failed, "cannot start a compiler thread");
+        return no_thread(failed, err);
     }
     pthread_mutex_lock(&crew->lock);
     /* What a thread does to start may not be allowed later. */

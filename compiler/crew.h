@@ -14,8 +14,8 @@
 
 struct crew;
 
-/* Up to `wanted` threads (at least one, at most 64); fewer if no more can be had. HUSK_E_SYS
- * (not even one), HUSK_E_NOMEM. */
+/* Up to `wanted` threads (at least one, at most 64); fewer if no more can be had. HUSK_E_SYS,
+ * HUSK_E_LIMIT (not even one), HUSK_E_NOMEM. */
 int crew_new(uint32_t wanted, struct crew **ret_crew, struct husk_error *err);
 /* Every thread of the crew calls work(arg) once; returns when all have come back. One caller at
  * a time. */

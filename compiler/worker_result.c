@@ -70,7 +70,14 @@ static int time_error(const struct husk_compile_options *options, const char *wh
         (double)options->cpu_limit_ns / 1e9, what);
 }
 
+/* The worker's limit is the lower one of both, as that on CPU time. */
 int worker_memory_error(const struct husk_compile_options *options, struct husk_error *err) {
+    struct rlimit own;
+    if (getrlimit(RLIMIT_AS, &own) == 0 && own.rlim_cur < options->memory_limit_bytes)
+        return error_set(err, HUSK_E_LIMIT,
+                         "the compiler needed more than the %llu MiB of address space that this process may "
+                         "use: raise that limit (ulimit -v)",
+                         (unsigned long long)(own.rlim_cur >> 20));
     return error_set(err, HUSK_E_LIMIT,
                      "the compiler needed more than its %llu MiB of memory: try a lower optimisation level "
                      "or a higher limit (husk: --compile-memory-limit; libhusk_compile: memory_limit_bytes)",
