@@ -144,9 +144,10 @@ int worker_death_error(const struct worker_death *death, const struct husk_compi
     if (number == SIGSYS && !death->was_contained)
         return error_set(
             err, HUSK_E_SYS,
-            "a seccomp filter around this program ended the compiler's process while it started: let that "
-            "filter allow (or refuse with an errno) seccomp and landlock_*, SystemCallFilter=@sandbox in "
-            "systemd");
+            "a seccomp filter around this program ended the compiler's process while it started: that filter "
+            "must allow, or refuse with an errno, seccomp, landlock_create_ruleset and "
+            "landlock_restrict_self "
+            "(in systemd: SystemCallFilter=)");
     if (number == SIGSYS)
         return error_set(
             err, HUSK_E_COMPILER,

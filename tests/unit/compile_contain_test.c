@@ -531,7 +531,7 @@ static bool is_blamed_on_the_sandbox(const void *arg) {
     forbid(arg);
     return husk_compile(small_wasm, sizeof small_wasm, NULL, &fd, &err) == HUSK_E_SYS &&
            strstr(err.message, "filter around this program") != NULL &&
-           strstr(err.message, "@sandbox") != NULL;
+           strstr(err.message, "landlock_") != NULL;
 }
 
 TEST(a_sandbox_that_kills_for_the_attempt) {
