@@ -188,31 +188,29 @@ static bool serve_port(husk_sandbox *sandbox, struct call_frame *frame, uint8_t 
     }
 }
 
+/* Did the run end in the entry page before that let the guest go? A guest that jumps there cannot look like it: the entry page takes the
+ * ticket away before it leaves, and no guest ever sees it. */
+static bool is_before_guest(const husk_sandbox *sandbox) {
+    struct vm_regs regs;
+    sandbox->ops->get_regs(sandbox->vm, &regs);
+    return regs.rip - SYS_ENTRY_GVA < HUSK_PAGE_SIZE && regs.r10 == sandbox->engine->entry_ticket;
+}
+
 /* A kicked run: by a deadline or an interrupt, or by a kick that came too late for its call, or by an unrelated signal. */
-static bool serve_kick(husk_sandbox *sandbox, bool is_first_run, struct husk_outcome *outcome) {
+static bool serve_kick(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     enum husk_outcome_kind kind;
     if (!is_cut(sandbox, &kind))
         return true;
-    bool did_run = true;
-    if (is_first_run) {
-        struct vm_regs regs;
-        sandbox->ops->get_regs(sandbox->vm, &regs);
-        did_run = regs.rip != SYS_ENTRY_GVA || sandbox->frame->parent != NULL;
-    }
+    const bool did_run = !is_before_guest(sandbox) || sandbox->frame->parent != NULL;
     if (kind == HUSK_INTERRUPTED)
         consume_interrupt(sandbox);
     outcome_cut(sandbox, kind, did_run, outcome);
     return false;
 }
 
-/* Did the run end in the entry page before that let the guest go? Then the machine is at fault, whoever had it before. A guest that jumps
- * there cannot look like it: the entry page takes the ticket away before it leaves, and no guest ever sees it. */
+/* Then the machine is at fault, whoever had it before. */
 static bool has_failed_on_entry(const husk_sandbox *sandbox, const struct vm_exit *exit) {
-    if (exit->kind != VM_EXIT_EXCEPTION && exit->kind != VM_EXIT_VIOLATION)
-        return false;
-    struct vm_regs regs;
-    sandbox->ops->get_regs(sandbox->vm, &regs);
-    return regs.rip - SYS_ENTRY_GVA < HUSK_PAGE_SIZE && regs.r10 == sandbox->engine->entry_ticket;
+    return (exit->kind == VM_EXIT_EXCEPTION || exit->kind == VM_EXIT_VIOLATION) && is_before_guest(sandbox);
 }
 
 /* No instruction of the guest ran, so the call begins anew in another VM. Once: a second one that fails is no tenant's doing. */
@@ -238,13 +236,12 @@ static int begin_anew(husk_sandbox *sandbox, const struct vm_exit *exit, bool *i
 
 static int run_until_end(husk_sandbox *sandbox, struct call_frame *frame, struct husk_outcome *outcome,
                          struct husk_error *err) {
-    bool is_first_run = true, was_renewed = false;
-    for (bool goes_on = true; goes_on; is_first_run = false) {
+    bool was_renewed = false;
+    for (bool goes_on = true; goes_on;) {
         struct vm_exit exit;
         int status = sandbox->ops->run(sandbox->vm, &exit, err);
         if (status == 0 && has_failed_on_entry(sandbox, &exit)) {
             status = begin_anew(sandbox, &exit, &was_renewed, err);
-            is_first_run = true;
             exit.kind = VM_EXIT_KICKED; /* a kick may have gone to the old one */
         }
         if (status != 0) {
@@ -254,7 +251,7 @@ static int run_until_end(husk_sandbox *sandbox, struct call_frame *frame, struct
         }
         switch (exit.kind) {
         case VM_EXIT_PORT: goes_on = serve_port(sandbox, frame, exit.port, outcome); break;
-        case VM_EXIT_KICKED: goes_on = serve_kick(sandbox, is_first_run, outcome); break;
+        case VM_EXIT_KICKED: goes_on = serve_kick(sandbox, outcome); break;
         case VM_EXIT_EXCEPTION:
             trap_classify(sandbox, &exit, outcome);
             goes_on = false;

@@ -25,7 +25,8 @@ static struct {
     unsigned failing_vms; /* the first ones; each fails on every entry */
     enum vm_exit_kind how;
     bool fails_to_create, fails_to_attach;
-    unsigned made_vms; /* the newest one is the one that runs */
+    unsigned made_vms;       /* the newest one is the one that runs */
+    unsigned interrupted_vm; /* which of them is interrupted before it lets the guest go; 0: none */
     struct husk_outcome outcome;
 } lab;
 static struct husk_error err;
@@ -52,6 +53,11 @@ static void guest_script(struct vm *vm, void *user, struct vm_exit *ret_exit) {
     struct husk_mailbox *mailbox = fake_memory(vm, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES);
     if (lab.made_vms <= lab.failing_vms && vm->regs.rip == SYS_ENTRY_GVA) {
         fail_on_entry(vm, ret_exit);
+        return;
+    }
+    if (lab.made_vms == lab.interrupted_vm && vm->regs.rip == SYS_ENTRY_GVA) {
+        husk_interrupt(lab.sandbox);
+        ret_exit->kind = VM_EXIT_KICKED;
         return;
     }
     vm->regs.r10 = 0; /* the entry page does */
@@ -106,7 +112,7 @@ static void begin(unsigned failing_vms, enum vm_exit_kind how) {
     lab.failing_vms = failing_vms;
     lab.how = how;
     lab.fails_to_create = lab.fails_to_attach = false;
-    lab.made_vms = 0;
+    lab.made_vms = lab.interrupted_vm = 0;
     CHECK_OK(fake_engine_new(&lab.backend, &lab.engine, &err), err);
     size_t count;
     uint8_t *bytes = guest_image_make(&count);
@@ -227,6 +233,19 @@ TEST(interrupts_while_vms_are_replaced) {
     CHECK(pthread_join(thread, NULL) == 0);
     printf("  VMs replaced: %u\n", replaced);
     CHECK_EQ_U64(lab.backend.vms, 1);
+    end();
+}
+
+/* Nor had the guest run there: nothing is poisoned. */
+TEST(an_interrupt_in_the_second_vm_comes_before_the_guest_ran) {
+    begin(1, VM_EXIT_EXCEPTION);
+    lab.interrupted_vm = 2;
+    CHECK_OK(add(), err);
+    CHECK_EQ_I64(lab.outcome.kind, HUSK_INTERRUPTED);
+    CHECK(!lab.outcome.is_poisoned && lab.outcome.state_is_exact);
+    lab.interrupted_vm = 0;
+    CHECK_OK(add(), err);
+    CHECK_EQ_I64(lab.outcome.kind, HUSK_RETURNED);
     end();
 }
 
