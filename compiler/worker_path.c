@@ -92,11 +92,14 @@ static int not_found(const char *own, struct husk_error *err) {
 
 /* A group of the owner's own has the owner's number (the convention of useradd(8) and of
  * pam_umask(8)'s usergroups, which makes files writable by it); unless an access control list
- * says that the group's bits stand for others, too. */
+ * says that the group's bits stand for others, too, or nobody can tell (there is no /proc). */
 static bool is_private_group(int fd, const struct stat *st) {
     char path[64];
+    if (st->st_gid != st->st_uid)
+        return false;
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    return st->st_gid == st->st_uid && getxattr(path, "system.posix_acl_access", NULL, 0) <= 0;
+    const ssize_t bytes = getxattr(path, "system.posix_acl_access", NULL, 0);
+    return bytes == 0 || (bytes < 0 && (errno == ENODATA || errno == EOPNOTSUPP));
 }
 
 /* NULL, or what is wrong. */

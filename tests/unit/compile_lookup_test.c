@@ -5,12 +5,18 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -117,6 +123,50 @@ TEST(groups) {
     check_started(&fake, fake.path);
     CHECK(chown(fake.folder, 0, STRANGER) == 0 && chmod(fake.folder, 0770) == 0);
     check_refused(&fake, fake.path, "its folder: its group may write it");
+    fake_remove(&fake);
+}
+
+/* As without /proc. */
+static void forbid_getxattr(void) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getxattr, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOENT),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = sizeof code / sizeof code[0], .filter = code};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        _exit(92);
+}
+
+/* A list that cannot be looked for may be there. */
+TEST(a_group_that_may_have_an_access_control_list) {
+    struct fake fake;
+    struct stat st;
+    int status = -1;
+    if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) < 0)
+        SKIP("this kernel has no seccomp filters");
+    fake_make(&fake, "echo started >\"$file\"; exit 3");
+    CHECK(chmod(fake.path, 0770) == 0 && stat(fake.path, &st) == 0);
+    if (st.st_uid != st.st_gid) {
+        fake_remove(&fake);
+        SKIP("this user's group has another number");
+    }
+    check_started(&fake, fake.path);
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct husk_error err;
+        forbid_getxattr();
+        _exit(compile_with(fake.path, &err) == HUSK_E_NOT_FOUND &&
+                      strstr(err.message, "its group may write it") != NULL
+                  ? 0
+                  : 1);
+    }
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+    CHECK_EQ_I64(status, 0);
+    CHECK(access(fake.file, F_OK) != 0);
     fake_remove(&fake);
 }
 
