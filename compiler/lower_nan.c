@@ -19,7 +19,7 @@
 struct walk {
     LLVMValueRef met[WALK_MAX];
     uint32_t count;
-    bool is_full;
+    bool is_full, constants_are_stored;
 };
 
 static bool walk_enter(struct walk *walk, LLVMValueRef value) {
@@ -32,8 +32,13 @@ static bool walk_enter(struct walk *walk, LLVMValueRef value) {
     return !walk->is_full;
 }
 
-/* Constants that make an operation return its other operand. */
-enum identity { IDENTITY_ZERO, IDENTITY_ONE };
+/* Constants that make an operation return its other operand; or of which LLVM could compute one of
+ * those: numbers of few digits. Others would have to be hidden, too, but cost registers where a
+ * function writes many (nbody: 12 % more instructions), and give exactly 0 or 1 by x - x and x / x
+ * only. */
+enum identity { IDENTITY_ZERO, IDENTITY_ONE, IDENTITY_PART, IDENTITIES_COUNT };
+
+#define HIDDEN_MAX 16
 
 /* Operands that come from memory, where LLVM may know what is: bits of the masks are 1 <<
  * identity. */
@@ -41,6 +46,10 @@ struct quiet {
     struct lower_module *lm;
     LLVMValueRef fn;
     unsigned floats_read, integers_read; /* integers: to be converted */
+    bool is_demoted_read;                /* a double from memory is made a float */
+    bool is_at_writes;
+    LLVMValueRef constants[HIDDEN_MAX], hidden[HIDDEN_MAX];
+    uint32_t hidden_count;
 };
 
 static bool is_float(LLVMValueRef value) {
@@ -73,20 +82,41 @@ LLVMValueRef lower_fence(struct lower_func *lf, LLVMValueRef value) {
     return fence(lf->lm, value);
 }
 
-/* A constant is hidden at the function's start, where every loop has it for nothing. */
-static void hide_operand(struct quiet *quiet, LLVMValueRef user, unsigned idx) {
-    LLVMValueRef value = LLVMGetOperand(user, idx), place = user;
-    LLVMBasicBlockRef from = LLVMIsAPHINode(user) ? LLVMGetIncomingBlock(user, idx) : NULL;
-    if (LLVMIsConstant(value))
-        place = LLVMGetBasicBlockTerminator(LLVMGetEntryBasicBlock(quiet->fn));
-    else if (from != NULL)
-        place = LLVMGetBasicBlockTerminator(from);
+/* A constant, hidden at the function's start, where every loop has it for nothing; once, or a
+ * function with many would keep a register or stack slot for each. */
+static LLVMValueRef hidden_constant(struct quiet *quiet, LLVMValueRef constant) {
+    for (uint32_t i = 0; i < quiet->hidden_count && i < HIDDEN_MAX; i++)
+        if (quiet->constants[i] == constant)
+            return quiet->hidden[i];
+    LLVMPositionBuilderBefore(quiet->lm->builder,
+                              LLVMGetBasicBlockTerminator(LLVMGetEntryBasicBlock(quiet->fn)));
+    uint32_t idx = quiet->hidden_count++ % HIDDEN_MAX;
+    quiet->constants[idx] = constant;
+    quiet->hidden[idx] = fence(quiet->lm, constant);
+    return quiet->hidden[idx];
+}
+
+/* The fast tier keeps no value in a register from one block to the next: there, it is hidden where
+ * it is used. */
+static LLVMValueRef hidden_at(struct quiet *quiet, LLVMValueRef place, LLVMValueRef value) {
+    if (LLVMIsConstant(value) && quiet->lm->tier != LOWER_TIER_FAST)
+        return hidden_constant(quiet, value);
     LLVMPositionBuilderBefore(quiet->lm->builder, place);
-    value = fence(quiet->lm, value);
+    return fence(quiet->lm, value);
+}
+
+static void hide_operand(struct quiet *quiet, LLVMValueRef user, unsigned idx) {
+    if (!LLVMIsAPHINode(user)) {
+        LLVMSetOperand(user, idx, hidden_at(quiet, user, LLVMGetOperand(user, idx)));
+        return;
+    }
+    LLVMBasicBlockRef from = LLVMGetIncomingBlock(user, idx);
+    LLVMValueRef end = LLVMGetBasicBlockTerminator(from);
+    LLVMValueRef value = hidden_at(quiet, end, LLVMGetOperand(user, idx));
     LLVMSetOperand(user, idx, value);
-    for (unsigned i = 0; from != NULL && i < LLVMCountIncoming(user); i++)
-        if (LLVMGetIncomingBlock(user, i) ==
-            from) /* a switch may have several edges there: all bring the same */
+    /* a switch may have several edges there: all bring the same */
+    for (unsigned i = 0; LLVMGetNumSuccessors(end) > 1 && i < LLVMCountIncoming(user); i++)
+        if (LLVMGetIncomingBlock(user, i) == from)
             LLVMSetOperand(user, i, value);
 }
 
@@ -102,12 +132,16 @@ static unsigned constant_bits(struct lower_module *lm, LLVMValueRef value, uint6
     return LLVMGetIntTypeWidth(LLVMTypeOf(value));
 }
 
-/* Of an f32: +-0, or +-1. */
+/* Of an f32: +-0, or +-1, or at most 8 digits (binary). */
 static bool is_identity32(uint64_t bits, enum identity identity) {
+    if (identity == IDENTITY_PART)
+        return (bits & 0xffff) == 0;
     return (bits & 0x7fffffff) == (identity == IDENTITY_ZERO ? 0 : 0x3f800000);
 }
 
 static bool is_identity64(uint64_t bits, enum identity identity) {
+    if (identity == IDENTITY_PART)
+        return (bits & 0x1fffffffffff) == 0;
     return (bits & 0x7fffffffffffffff) == (identity == IDENTITY_ZERO ? 0 : 0x3ff0000000000000);
 }
 
@@ -117,7 +151,8 @@ static bool holds_identity(const struct quiet *quiet, LLVMValueRef constant, enu
     unsigned width = constant_bits(quiet->lm, constant, &bits);
     uint64_t minus_one = width >= 64 ? UINT64_MAX : ((uint64_t)1 << width) - 1;
     if (width != 0 && (quiet->integers_read >> identity & 1) != 0 &&
-        (identity == IDENTITY_ZERO ? bits == 0 : bits == 1 || bits == minus_one))
+        (identity == IDENTITY_ZERO ? bits == 0
+                                   : identity == IDENTITY_ONE && (bits == 1 || bits == minus_one)))
         return true;
     if ((quiet->floats_read >> identity & 1) == 0)
         return false;
@@ -144,7 +179,9 @@ static bool is_sign_change(struct lower_module *lm, LLVMValueRef call) {
     return id != 0 && (id == lm->intrinsic_ids[LOWER_FABS] || id == lm->intrinsic_ids[LOWER_COPYSIGN]);
 }
 
-/* May the bits be those of a signalling NaN? Arithmetic makes none, if this file does its work. */
+/* May the bits be those of a signalling NaN? Arithmetic makes none, if this file does its work. A
+ * promotion's counts: if LLVM takes arithmetic on it for nothing, and then meets a demotion, it
+ * takes both for nothing. */
 static bool may_signal(struct lower_module *lm, struct walk *walk, LLVMValueRef value) {
     if (LLVMIsAConstantFP(value) != NULL) {
         LLVMBool loses;
@@ -161,7 +198,6 @@ static bool may_signal(struct lower_module *lm, struct walk *walk, LLVMValueRef 
     case LLVMFSub:
     case LLVMFMul:
     case LLVMFDiv:
-    case LLVMFPExt:
     case LLVMFPTrunc:
     case LLVMSIToFP:
     case LLVMUIToFP: return false;
@@ -171,6 +207,7 @@ static bool may_signal(struct lower_module *lm, struct walk *walk, LLVMValueRef 
         count = 1;
         break;
     case LLVMFNeg:
+    case LLVMFPExt:
     case LLVMPHI: break;
     case LLVMSelect: first = 1; break;
     default: return true;
@@ -204,9 +241,12 @@ static bool all_may_fold(struct lower_module *lm, struct walk *walk, LLVMValueRe
     return true;
 }
 
-/* May LLVM find out that it is a constant, by whatever it does to loops and branches? */
+/* May LLVM find out that it is a constant, by whatever it does to loops and branches? Of a load:
+ * if `constants_are_stored`. */
 static bool may_fold(struct lower_module *lm, struct walk *walk, LLVMValueRef value) {
     if (LLVMIsConstant(value) || LLVMIsACmpInst(value))
+        return true;
+    if (LLVMIsALoadInst(value) && walk->constants_are_stored)
         return true;
     if (!is_float(value) && is_compared(value, 2))
         return true;
@@ -247,6 +287,21 @@ static void note_converted(struct quiet *quiet, LLVMValueRef value, enum identit
         value = LLVMGetOperand(value, 0);
     if (LLVMIsALoadInst(value))
         *(is_bits ? &quiet->floats_read : &quiet->integers_read) |= 1u << identity;
+}
+
+/* A float that is made of an integer that is computed. LLVM knows so much about those (known bits,
+ * ranges, x - x) that each may turn out to be a constant. */
+static bool is_of_computed_integer(LLVMValueRef value) {
+    if (!LLVMIsACastInst(value) || is_float(LLVMGetOperand(value, 0)))
+        return false;
+    while (LLVMIsACastInst(value))
+        value = LLVMGetOperand(value, 0);
+    return LLVMIsABinaryOperator(value) || intrinsic_of(value) != 0 || is_float(value);
+}
+
+/* By arithmetic on what is in memory. */
+static bool is_computed_float(LLVMValueRef value) {
+    return !LLVMIsACastInst(value) || is_float(LLVMGetOperand(value, 0));
 }
 
 /* Adds a zero that LLVM does not know. A fence of the sum would keep loops that count with it
@@ -296,10 +351,12 @@ static void guard(struct quiet *quiet, struct walk *walk, LLVMValueRef user, uns
     } else if (LLVMGetInstructionOpcode(value) == LLVMFNeg || is_sign_change(quiet->lm, value)) {
         guard_operands(quiet, walk, value, 0, 1, identity);
     } else {
-        struct walk inner = {.count = 0};
+        struct walk inner = {.count = 0}, loaded = {.constants_are_stored = true};
         note_converted(quiet, value, identity);
-        if (may_fold(quiet->lm, &inner, value))
+        if (may_fold(quiet->lm, &inner, value) || is_of_computed_integer(value))
             unfold(quiet, user, idx, UNFOLD_DEPTH_MAX);
+        else if (!quiet->is_at_writes && is_computed_float(value) && may_fold(quiet->lm, &loaded, value))
+            quiet->floats_read |= 1u << IDENTITY_PART;
     }
 }
 
@@ -312,18 +369,20 @@ static void guard_arithmetic(struct quiet *quiet, LLVMValueRef instruction, enum
 }
 
 /* A value that may be a promotion's result, as it came. */
-static bool is_promoted(struct walk *walk, LLVMValueRef value) {
+static bool is_promoted(struct quiet *quiet, struct walk *walk, LLVMValueRef value) {
     if (LLVMIsAInstruction(value) == NULL)
         return false;
     LLVMOpcode opcode = LLVMGetInstructionOpcode(value);
     if (opcode == LLVMFPExt)
         return true;
-    if (opcode != LLVMFNeg && opcode != LLVMSelect && opcode != LLVMPHI && opcode != LLVMCall)
+    quiet->is_demoted_read = quiet->is_demoted_read || opcode == LLVMLoad;
+    if (opcode != LLVMFNeg && opcode != LLVMSelect && opcode != LLVMPHI && opcode != LLVMCall &&
+        opcode != LLVMBitCast)
         return false;
     if (!walk_enter(walk, value))
         return walk->is_full;
     for (int i = 0; i < LLVMGetNumOperands(value); i++)
-        if (is_promoted(walk, LLVMGetOperand(value, (unsigned)i)))
+        if (is_promoted(quiet, walk, LLVMGetOperand(value, (unsigned)i)))
             return true;
     return false;
 }
@@ -341,7 +400,7 @@ static void guard_instruction(struct quiet *quiet, LLVMValueRef instruction) {
             guard_operands(quiet, &walk, instruction, 0, 2, IDENTITY_ONE);
         break;
     case LLVMFPTrunc:
-        if (is_promoted(&walk, LLVMGetOperand(instruction, 0)))
+        if (is_promoted(quiet, &walk, LLVMGetOperand(instruction, 0)))
             hide_operand(quiet, instruction, 0);
         break;
     default: break;
@@ -350,30 +409,64 @@ static void guard_instruction(struct quiet *quiet, LLVMValueRef instruction) {
 
 /* ---- through memory ------------------------------------------------------------------------------------ */
 
+/* A variable that counts: were its start hidden, LLVM could count no more. */
+static bool is_counter(LLVMValueRef phi) {
+    for (unsigned i = 0; i < LLVMCountIncoming(phi); i++) {
+        LLVMValueRef next = LLVMGetIncomingValue(phi, i);
+        if (LLVMIsABinaryOperator(next) && (LLVMGetOperand(next, 0) == phi || LLVMGetOperand(next, 1) == phi))
+            return true;
+    }
+    return false;
+}
+
+/* An integer that is written: a constant, or one of several. */
+static void guard_bits(struct quiet *quiet, struct walk *walk, LLVMValueRef user, unsigned idx,
+                       enum identity identity) {
+    LLVMValueRef value = LLVMGetOperand(user, idx);
+    if (LLVMIsConstant(value)) {
+        if (holds_identity(quiet, value, identity))
+            hide_operand(quiet, user, idx);
+        return;
+    }
+    bool is_select = LLVMIsASelectInst(value) != NULL;
+    if ((!is_select && (LLVMIsAPHINode(value) == NULL || is_counter(value))) || !walk_enter(walk, value))
+        return;
+    for (int i = is_select ? 1 : 0; i < LLVMGetNumOperands(value); i++)
+        guard_bits(quiet, walk, value, (unsigned)i, identity);
+}
+
+static void guard_memset(struct quiet *quiet, LLVMValueRef memset, enum identity identity) {
+    LLVMValueRef byte = LLVMGetOperand(memset, 1);
+    if (LLVMIsAConstantInt(byte) == NULL)
+        return;
+    bool is_zeroing = (LLVMConstIntGetZExtValue(byte) & 0x7f) == 0;
+    if (identity == IDENTITY_PART || (is_zeroing && identity == IDENTITY_ZERO) ||
+        holds_identity(quiet, byte, identity))
+        hide_operand(quiet, memset, 1);
+}
+
 /* LLVM takes what is read for what was written: a store's operand 0, a memset's operand 1. */
 static void guard_write(struct quiet *quiet, LLVMValueRef instruction, enum identity identity) {
-    unsigned idx = LLVMIsAStoreInst(instruction) ? 0 : 1;
-    if (idx == 1 && !LLVMIsAMemSetInst(instruction))
-        return;
-    LLVMValueRef value = LLVMGetOperand(instruction, idx);
     struct walk walk = {.count = 0};
-    if (LLVMIsAConstantInt(value) != NULL) {
-        bool is_zeroing =
-            idx == 1 && identity == IDENTITY_ZERO && (LLVMConstIntGetZExtValue(value) & 0x7f) == 0;
-        if (is_zeroing || holds_identity(quiet, value, identity))
-            hide_operand(quiet, instruction, idx);
-    } else if (LLVMIsAConstantFP(value) != NULL) {
-        if (holds_identity(quiet, value, identity))
-            hide_operand(quiet, instruction, idx);
-    } else if (is_float(value)) {
-        guard(quiet, &walk, instruction, idx, identity);
-    }
+    if (LLVMIsAMemSetInst(instruction))
+        guard_memset(quiet, instruction, identity);
+    if (LLVMIsAStoreInst(instruction) == NULL)
+        return;
+    LLVMValueRef value = LLVMGetOperand(instruction, 0);
+    if (!is_float(value) || LLVMIsConstant(value))
+        guard_bits(quiet, &walk, instruction, 0, identity);
+    else
+        guard(quiet, &walk, instruction, 0, identity);
 }
 
 static void guard_writes(struct quiet *quiet, LLVMValueRef instruction) {
-    for (int identity = IDENTITY_ZERO; identity <= IDENTITY_ONE; identity++)
+    struct walk walk = {.count = 0};
+    for (int identity = IDENTITY_ZERO; identity < IDENTITIES_COUNT; identity++)
         if (((quiet->floats_read | quiet->integers_read) >> identity & 1) != 0)
             guard_write(quiet, instruction, (enum identity)identity);
+    if (quiet->is_demoted_read && LLVMIsAStoreInst(instruction) &&
+        is_promoted(quiet, &walk, LLVMGetOperand(instruction, 0)))
+        hide_operand(quiet, instruction, 0);
 }
 
 static void for_each_instruction(struct quiet *quiet, void (*visit)(struct quiet *, LLVMValueRef)) {
@@ -389,8 +482,9 @@ void lower_quiet_nans(struct lower_module *lm) {
         struct quiet quiet = {.lm = lm, .fn = fn};
         for_each_instruction(&quiet, guard_instruction);
         if (lm->tier == LOWER_TIER_FAST)
-            continue;        /* nobody looks through memory there */
-        unsigned before = 0; /* what is written may have been read, too */
+            continue; /* nobody looks through memory there */
+        quiet.is_at_writes = true;
+        unsigned before = quiet.is_demoted_read ? ~0u : 0; /* what is written may have been read, too */
         while ((quiet.floats_read | quiet.integers_read) != before) {
             before = quiet.floats_read | quiet.integers_read;
             for_each_instruction(&quiet, guard_writes);
