@@ -1,7 +1,7 @@
 /*
  * husk_trace.c: runs a plan (plan.py) on Husk at several levels and writes a trace of each: husk_trace MODULE PLAN OUT LEVEL…
  *
- * A level is O0, O1, O2, O3 or strict (O2 with the option strict). The trace of a level goes to OUT.LEVEL. The plan is the one that V8's run
+ * A level is O0 to O3, strict (O2 with the option strict), strict1 or strict3. The trace of a level goes to OUT.LEVEL. The plan is the one that V8's run
  * annotated: it says where an instance is fresh, and which calls to skip or to cut off early.
  * HUSK_TRACE_DUMP=STEP:FILE writes memory 0 after that step. HUSK_TRACE_FAULT=NAME makes Husk do wrong, to show that this is noticed: stub
  * (what stubs return), memory (a byte of it), strict (the level strict is not).
@@ -239,11 +239,15 @@ static void run_steps(struct run *run) {
     }
 }
 
+static bool is_strict_level(const char *level) {
+    return strncmp(level, "strict", 6) == 0;
+}
+
 static int compile_level(const char *level, const char *module, size_t bytes, int *ret_fd) {
     struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
     struct husk_error err = {0};
-    options.strict = strcmp(level, "strict") == 0 && !has_fault("strict");
-    options.opt_level = level[0] == 'O' ? level[1] - '0' : 2;
+    options.strict = is_strict_level(level) && !has_fault("strict");
+    options.opt_level = level[0] == 'O' ? level[1] - '0' : level[6] != 0 ? level[6] - '0' : 2;
     options.cpu_limit_ns = COMPILE_CPU_NS;
     options.threads = 1;
     int status = husk_compile(module, bytes, &options, ret_fd, &err);
@@ -287,7 +291,7 @@ static int run_levels(struct run *run, const char *module, size_t bytes, char **
         char path[4096];
         int fd = -1;
         snprintf(path, sizeof path, "%s.%s", argv[3], *level);
-        run->is_strict = strcmp(*level, "strict") == 0;
+        run->is_strict = is_strict_level(*level);
         result = compile_level(*level, module, bytes, &fd);
         if (result != 0)
             break;
