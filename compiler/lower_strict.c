@@ -15,6 +15,7 @@
 #define VALUES_MAX 128
 #define STEPS_MAX 1024
 #define DEPTH_MAX 5
+#define SUCCESSORS_MAX 64
 
 struct followed {
     LLVMValueRef value;
@@ -203,6 +204,9 @@ static uint64_t binary_bits(LLVMValueRef user, LLVMOpcode opcode, LLVMValueRef v
 }
 
 static uint64_t select_bits(LLVMValueRef user, LLVMValueRef value, uint64_t bits) {
+    uint64_t choice;
+    if (get_constant(LLVMGetOperand(user, 0), &choice) && LLVMGetOperand(user, choice != 0 ? 1 : 2) != value)
+        return 0;
     if (LLVMGetOperand(user, 0) != value)
         return bits;
     return LLVMGetOperand(user, 1) == LLVMGetOperand(user, 2) ? 0 : UINT64_MAX;
@@ -265,15 +269,33 @@ static bool is_written_back(LLVMValueRef store, LLVMValueRef value) {
            is_same_address(LLVMGetOperand(store, 1), LLVMGetOperand(value, 0), DEPTH_MAX);
 }
 
+static LLVMBasicBlockRef behind_empty(LLVMBasicBlockRef block) {
+    LLVMValueRef first = LLVMGetFirstInstruction(block);
+    bool is_empty = LLVMIsABranchInst(first) && LLVMGetNumSuccessors(first) == 1;
+    return is_empty ? LLVMGetSuccessor(first, 0) : block;
+}
+
+/* Whichever way it takes, it comes to the same place, and nothing there asks from where. */
+static bool leads_one_way(LLVMValueRef branch) {
+    LLVMBasicBlockRef place = behind_empty(LLVMGetSuccessor(branch, 0));
+    unsigned count = LLVMGetNumSuccessors(branch);
+    if (count > SUCCESSORS_MAX || LLVMIsAPHINode(LLVMGetFirstInstruction(place)))
+        return false;
+    for (unsigned i = 1; i < count; i++)
+        if (behind_empty(LLVMGetSuccessor(branch, i)) != place)
+            return false;
+    return true;
+}
+
 static bool is_end(LLVMValueRef user, LLVMValueRef value) {
     switch (LLVMGetInstructionOpcode(user)) {
     case LLVMCall: return !is_pure_intrinsic(user);
     case LLVMStore: return !is_written_back(user, value);
     case LLVMLoad: /* as an address: that load's own trap needs it */
     case LLVMRet:
-    case LLVMBr:
-    case LLVMSwitch:
     case LLVMUnreachable: return true;
+    case LLVMBr:
+    case LLVMSwitch: return !leads_one_way(user);
     default: return false;
     }
 }

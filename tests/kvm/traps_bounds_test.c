@@ -54,7 +54,7 @@ TEST(no_access_out_of_bounds_is_missed) {
                       levels[i].name, item.name);
             level_restore(&lab);
         }
-        CHECK_EQ_U64(funcs, 27);
+        CHECK_EQ_U64(funcs, 30);
         level_close(&lab);
     }
     free(wasm);
