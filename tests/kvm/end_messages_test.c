@@ -14,17 +14,19 @@ static void check_limit(uint64_t wall_ns, uint64_t cpu_ns, const char *expected)
     wat_lab_open(&lab, SPIN, NULL);
     CHECK_OK(husk_call(lab.sandbox, "spin", NULL, 0, NULL, 0, &options, &lab.outcome, &lab.err), lab.err);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_DEADLINE);
-    CHECK_STR(lab.outcome.message, expected);
+    /* on a slow machine the limit may pass before the guest runs, and the message says that in between */
+    CHECK_CONTAINS(lab.outcome.message, "the call's time limit was reached");
+    CHECK_CONTAINS(lab.outcome.message, expected);
     wat_lab_close(&lab);
 }
 
 TEST(a_deadline_says_which_limit_and_how_much) {
     SKIP_WITHOUT_COMPILER();
-    check_limit(30000000, 0, "the call's time limit was reached: wall limit of 30 ms");
-    check_limit(1500000, 0, "the call's time limit was reached: wall limit of 1.5 ms");
-    check_limit(0, 20000000, "the call's time limit was reached: CPU limit of 20 ms");
-    check_limit(3600000000000, 20000000, "the call's time limit was reached: CPU limit of 20 ms");
-    check_limit(50000000, 1000000000000, "the call's time limit was reached: wall limit of 50 ms");
+    check_limit(30000000, 0, ": wall limit of 30 ms");
+    check_limit(1500000, 0, ": wall limit of 1.5 ms");
+    check_limit(0, 20000000, ": CPU limit of 20 ms");
+    check_limit(3600000000000, 20000000, ": CPU limit of 20 ms");
+    check_limit(50000000, 1000000000000, ": wall limit of 50 ms");
 }
 
 TEST(a_limit_that_passed_before_the_guest_ran_is_named_too) {
