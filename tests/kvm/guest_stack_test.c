@@ -22,20 +22,6 @@ static const char *const wat =
     "  (global.set $sp (i32.add (local.get $sp) (i32.const 4096))))"
     " (func (export \"call\") (param i32) (result i32) (call $frame (local.get 0)) (i32.const 7)))";
 
-static int fail(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
-    (void)user;
-    (void)args;
-    (void)results;
-    return husk_caller_fail(caller, "no");
-}
-
-static int leave(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
-    (void)user;
-    (void)args;
-    (void)results;
-    return husk_caller_exit(caller, 3);
-}
-
 static void call(struct wat_lab *lab, int how) {
     struct husk_value arg = value_i32(how), result;
     CHECK_OK(wat_call(lab, "call", &arg, 1, &result, 1), lab->err);
@@ -58,8 +44,8 @@ TEST(a_restore_gives_it_back) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
     wat_lab_init(&lab);
-    wat_lab_func(&lab, "fail", ">", fail, NULL);
-    wat_lab_func(&lab, "leave", ">", leave, NULL);
+    wat_lab_func(&lab, "fail", ">", wat_host_fail, NULL);
+    wat_lab_func(&lab, "leave", ">", wat_host_leave, NULL);
     wat_lab_open(&lab, wat, NULL);
     for (int how = 1; how <= 3; how++) {
         for (int i = 0; i < 16; i++) {

@@ -157,20 +157,6 @@ static uint8_t *make_module(size_t *ret_count) {
     return wasm;
 }
 
-static int fail(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
-    (void)user;
-    (void)args;
-    (void)results;
-    return husk_caller_fail(caller, "no");
-}
-
-static int leave(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
-    (void)user;
-    (void)args;
-    (void)results;
-    return husk_caller_exit(caller, 3);
-}
-
 static void check_end(struct wat_lab *lab, const struct level *level, const char *name,
                       const struct trap *trap) {
     enum husk_outcome_kind kind = trap->trap == HUSK_TRAP_NONE ? HUSK_EXITED : HUSK_TRAPPED;
@@ -209,8 +195,8 @@ TEST(every_write_before_and_none_after) {
     uint8_t *wasm = make_module(&count);
     struct husk_value zero = value_i64(0);
     wat_lab_init(&lab);
-    wat_lab_func(&lab, "fail", ">", fail, NULL);
-    wat_lab_func(&lab, "leave", ">", leave, NULL);
+    wat_lab_func(&lab, "fail", ">", wat_host_fail, NULL);
+    wat_lab_func(&lab, "leave", ">", wat_host_leave, NULL);
     CHECK_OK(husk_imports_global(lab.imports, "env", "global", true, &zero, &lab.err), lab.err);
     for (int i = 0; i < LEVELS_COUNT; i++) {
         if (levels[i].is_strict && levels[i].opt_level != 2)

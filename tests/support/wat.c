@@ -112,3 +112,19 @@ int64_t wat_call_i32(struct wat_lab *lab, const char *name, int32_t argument) {
     CHECK_MSG(lab->outcome.kind == HUSK_RETURNED, "%s: %s", name, lab->outcome.message);
     return result.of.i32;
 }
+
+int wat_host_fail(husk_caller *caller, void *user, const struct husk_value *args,
+                  struct husk_value *results) {
+    (void)user;
+    (void)args;
+    (void)results;
+    return husk_caller_fail(caller, "no");
+}
+
+int wat_host_leave(husk_caller *caller, void *user, const struct husk_value *args,
+                   struct husk_value *results) {
+    (void)user;
+    (void)args;
+    (void)results;
+    return husk_caller_exit(caller, 3);
+}

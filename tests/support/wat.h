@@ -45,6 +45,10 @@ void wat_lab_close(struct wat_lab *lab);
 
 /* Types as letters, as in "iIfF>i" (v v128, c funcref, e externref), for husk_imports_func(). */
 void wat_lab_func(struct wat_lab *lab, const char *name, const char *types, husk_host_fn fn, void *user);
+/* Host functions that end the guest's call: one fails with the message "no", one exits with code 3. */
+int wat_host_fail(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results);
+int wat_host_leave(husk_caller *caller, void *user, const struct husk_value *args,
+                   struct husk_value *results);
 
 static inline struct husk_value value_i32(int32_t number) {
     return (struct husk_value){.type = HUSK_I32, .of.i32 = number};
