@@ -38,15 +38,19 @@ struct cap_row {
     bool is_count;
     const char *name;
     const char *why;
-    const char *since; /* Linux version on x86 */
+    const char *since; /* Linux version on x86; NULL: KVM has it wherever Linux uses XSAVE */
 };
+
+#define NO_XSAVE                                                                                             \
+    "the CPU has no XSAVE, or a hypervisor below hides it, or the kernel does not use it (option noxsave; "  \
+    "sizes that contradict each other). See xsave in /proc/cpuinfo and x86/fpu in the kernel's log"
 
 static const struct cap_row needed_caps[] = {
     {KVM_CAP_USER_MEMORY, 1, false, "KVM_CAP_USER_MEMORY", "guest memory", "2.6.25"},
     {KVM_CAP_SYNC_MMU, 1, false, "KVM_CAP_SYNC_MMU", "copy-on-write guest memory", "2.6.27"},
     {KVM_CAP_EXT_CPUID, 1, false, "KVM_CAP_EXT_CPUID", "hiding CPU features", "2.6.26"},
     {KVM_CAP_DEBUGREGS, 1, false, "KVM_CAP_DEBUGREGS", "resetting debug registers", "2.6.35"},
-    {KVM_CAP_XCRS, 1, false, "KVM_CAP_XCRS", "AVX in the guest", "2.6.36"},
+    {KVM_CAP_XCRS, 1, false, "KVM_CAP_XCRS", "AVX in the guest", NULL},
     {KVM_CAP_READONLY_MEM, 1, false, "KVM_CAP_READONLY_MEM", "code that the guest cannot write", "3.8"},
     {KVM_CAP_IMMEDIATE_EXIT, 1, false, "KVM_CAP_IMMEDIATE_EXIT", "ending calls at a deadline", "4.12"},
     {KVM_CAP_SYNC_REGS, KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS, false,
@@ -60,6 +64,8 @@ int kvm_caps_check(int (*query)(void *user, unsigned cap), void *user, struct hu
         int answer = query(user, row->cap);
         bool is_enough =
             answer > 0 && (row->is_count ? answer >= row->bits : (answer & row->bits) == row->bits);
+        if (!is_enough && row->since == NULL)
+            return error_set(err, HUSK_E_KVM_CAP, "KVM lacks %s (%s) here: " NO_XSAVE, row->name, row->why);
         if (!is_enough)
             return error_set(
                 err, HUSK_E_KVM_CAP,

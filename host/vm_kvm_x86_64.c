@@ -332,7 +332,11 @@ static int vcpu_set_xcr0(const struct vm *vm, uint64_t features, struct husk_err
     return 0;
 }
 
-static const struct kvm_regs fresh_regs = {.rflags = X86_RFLAGS_FIXED | X86_RFLAGS_IOPL3};
+/* IF means nothing to a guest, which has no interrupt controller. It is set because VMX refuses to enter a guest with IF clear and STI's
+ * shadow over the next instruction (SDM vol. 3C, section 27.3.1.5), which ring 3 can leave behind: IOPL is 3. */
+#define RFLAGS_RING3 (X86_RFLAGS_FIXED | X86_RFLAGS_IF | X86_RFLAGS_IOPL3)
+
+static const struct kvm_regs fresh_regs = {.rflags = RFLAGS_RING3};
 
 int kvm_x86_vcpu_setup(struct vm *vm, const struct vm_config *config, struct husk_error *err) {
     uint64_t missing = config->cpu_features & ~vm->backend->cpu_features;
@@ -383,7 +387,7 @@ void kvm_x86_get_regs(const struct vm *vm, struct vm_regs *ret_regs) {
 }
 
 static uint64_t rflags_for_ring3(uint64_t rflags) {
-    return (rflags & (X86_RFLAGS_STATUS | X86_RFLAGS_DF)) | X86_RFLAGS_FIXED | X86_RFLAGS_IOPL3;
+    return (rflags & (X86_RFLAGS_STATUS | X86_RFLAGS_DF)) | RFLAGS_RING3;
 }
 
 /* The exception stub that the guest stands in, if it does. */
@@ -400,7 +404,8 @@ void kvm_x86_set_regs(struct vm *vm, const struct vm_regs *regs) {
     struct kvm_sync_regs *sync = &vm->run->s.regs;
     if (vm->where != VM_IN_RING3) {
         sync->sregs = vm->fresh_sregs;
-        memset(&sync->events, 0, sizeof sync->events);
+        sync->events =
+            (struct kvm_vcpu_events){.flags = KVM_VCPUEVENT_VALID_SHADOW}; /* none pending, no shadow */
         vm->run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
         vm->has_stale_debug_regs |= may_have_stepped(vm);
         vm->where = VM_IN_RING3;

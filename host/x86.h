@@ -39,6 +39,7 @@
 /* RFLAGS: section 2.3. */
 #define X86_RFLAGS_FIXED (1ull << 1)
 #define X86_RFLAGS_STATUS 0x8d5ull /* CF PF AF ZF SF OF */
+#define X86_RFLAGS_IF (1ull << 9)
 #define X86_RFLAGS_DF (1ull << 10)
 #define X86_RFLAGS_IOPL3 (3ull << 12)
 

@@ -25,6 +25,7 @@ static struct {
     unsigned failing_vms; /* the first ones; each fails on every entry */
     enum vm_exit_kind how;
     bool fails_to_create, fails_to_attach;
+    unsigned left_debugs;    /* debug exceptions that the machine still has for the next entries */
     unsigned made_vms;       /* the newest one is the one that runs */
     unsigned interrupted_vm; /* which of them is interrupted before it lets the guest go; 0: none */
     struct husk_outcome outcome;
@@ -53,6 +54,11 @@ static void guest_script(struct vm *vm, void *user, struct vm_exit *ret_exit) {
     struct husk_mailbox *mailbox = fake_memory(vm, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES);
     if (lab.made_vms <= lab.failing_vms && vm->regs.rip == SYS_ENTRY_GVA) {
         fail_on_entry(vm, ret_exit);
+        return;
+    }
+    if (lab.left_debugs > 0 && vm->regs.rip == SYS_ENTRY_GVA) {
+        lab.left_debugs--;
+        *ret_exit = (struct vm_exit){.kind = VM_EXIT_EXCEPTION, .vector = X86_VECTOR_DB};
         return;
     }
     if (lab.made_vms == lab.interrupted_vm && vm->regs.rip == SYS_ENTRY_GVA) {
@@ -112,7 +118,7 @@ static void begin(unsigned failing_vms, enum vm_exit_kind how) {
     lab.failing_vms = failing_vms;
     lab.how = how;
     lab.fails_to_create = lab.fails_to_attach = false;
-    lab.made_vms = lab.interrupted_vm = 0;
+    lab.left_debugs = lab.made_vms = lab.interrupted_vm = 0;
     CHECK_OK(fake_engine_new(&lab.backend, &lab.engine, &err), err);
     size_t count;
     uint8_t *bytes = guest_image_make(&count);
@@ -148,6 +154,22 @@ TEST(the_call_goes_on_in_another_vm) {
         CHECK_OK(add(), err);
         end();
     }
+}
+
+/* Taking it is all that it needs; one that comes again is a broken VM. */
+TEST(a_debug_exception_of_the_guest_before_costs_no_vm) {
+    begin(0, VM_EXIT_EXCEPTION);
+    for (unsigned lefts = 1; lefts <= 2; lefts++) {
+        lab.left_debugs = lefts;
+        CHECK_OK(add(), err);
+        CHECK_EQ_I64(lab.outcome.kind, HUSK_RETURNED);
+        CHECK_EQ_U64(stats().vms_made, lefts);
+        CHECK_EQ_U64(stats().guest_violations, 0);
+    }
+    lab.left_debugs = 3;
+    CHECK_STATUS(add(), HUSK_E_SYS);
+    CHECK_CONTAINS(err.message, "CPU exception 1 ");
+    end();
 }
 
 TEST(two_failures_are_an_error_and_nobodys_violation) {

@@ -88,8 +88,17 @@ static struct husk_outcome call(husk_sandbox *sandbox, const char *name, enum li
     return outcome;
 }
 
+/* Bochs lets no interrupt end a guest that has cleared IF, so nothing would end this one. (VMX does: SDM vol. 3C, section 26.2.) */
+static bool would_hang(const char *name, enum attempt_ending ending) {
+    const char *emulated = getenv("HUSK_TEST_EMULATED"); /* tools/run-hwkvm */
+    return ending == ENDING_SPIN && emulated != NULL && strcmp(emulated, "intel") == 0 &&
+           (strcmp(name, "cli") == 0 || strcmp(name, "flags_none") == 0);
+}
+
 /* An attempt: it ends by itself, unless it shall not. */
 static struct husk_outcome attempt(const char *name, enum attempt_ending ending, uint64_t components) {
+    if (would_hang(name, ending))
+        ending = ENDING_RETURN;
     prepare(ending, components);
     return call(lab.sandbox, name, ending == ENDING_SPIN ? LIMIT_SOON : LIMIT_LATE);
 }
