@@ -37,5 +37,5 @@ while read -r named host expression; do
     check "$named is a suite" test -e "$HUSK_SOURCE/tests/${named}_test.c" -o -e "$HUSK_SOURCE/tests/${named}_test.sh" -o "${named%%/*}" = spec
     check "$named: host $host" test "$host" = pvm -o "$host" = svm -o "$host" = vmx -o "$host" = any
     check "$named: $expression" test -n "$expression"
-done < <(grep -v '^#' "$HUSK_SOURCE/tests/kernel-messages.list")
+done < <(grep -v -e '^#' -e '^$' "$HUSK_SOURCE/tests/kernel-messages.list")
 finish
