@@ -86,9 +86,9 @@ int wasi_config_new(const struct husk_wasi_options *given, struct wasi_config **
         return status;
     }
     config->refs = 1;
-    wasi_fd_init(&config->fds[0], 0, options->stdin_fd, options->stdin_rights);
-    wasi_fd_init(&config->fds[1], 1, options->stdout_fd, options->stdout_rights);
-    wasi_fd_init(&config->fds[2], 2, options->stderr_fd, options->stderr_rights);
+    wasi_host_fd_init(&config->streams[0], 0, options->stdin_fd, options->stdin_rights);
+    wasi_host_fd_init(&config->streams[1], 1, options->stdout_fd, options->stdout_rights);
+    wasi_host_fd_init(&config->streams[2], 2, options->stderr_fd, options->stderr_rights);
     config->random_seed = options->random_seed;
     *ret_config = config;
     return HUSK_OK;
@@ -106,15 +106,21 @@ void wasi_config_unref(struct wasi_config *config) {
 
 /* ---- Context ---- */
 
-void wasi_ctx_init(struct wasi_ctx *ctx, struct wasi_config *config) {
-    memset(ctx, 0, sizeof(*ctx));
+int wasi_ctx_init(struct wasi_ctx *ctx, struct wasi_config *config, struct husk_error *err) {
+    memset(ctx, 0, sizeof *ctx);
+    if (wasi_fds_reserve(&ctx->fds, WASI_STREAMS) != 0)
+        return error_set(err, HUSK_E_NOMEM, "no memory for a sandbox's descriptors");
     ctx->config = wasi_config_ref(config);
     wasi_ctx_reset(ctx);
+    return 0;
 }
 
 void wasi_ctx_reset(struct wasi_ctx *ctx) {
     struct timespec now = {0};
-    memcpy(ctx->fds, ctx->config->fds, sizeof(ctx->fds));
+    wasi_fds_clear(&ctx->fds);
+    for (uint32_t i = 0; i < WASI_STREAMS; i++)
+        if (ctx->config->streams[i].ops != NULL)
+            wasi_fds_put(&ctx->fds, i, &ctx->config->streams[i]);
     ctx->random_state = ctx->config->random_seed;
     (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail with this clock */
     ctx->monotonic_base_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
@@ -123,6 +129,7 @@ void wasi_ctx_reset(struct wasi_ctx *ctx) {
 }
 
 void wasi_ctx_done(struct wasi_ctx *ctx) {
+    wasi_fds_done(&ctx->fds);
     wasi_config_unref(ctx->config);
     ctx->config = NULL;
 }

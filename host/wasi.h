@@ -18,10 +18,9 @@
 
 #include "husk.h"
 #include "wasi_abi.h"
+#include "wasi_fd.h"
 
-/* Limits on what a guest can ask for in one call. */
-#define WASI_FDS_MAX 3                      /* the standard streams */
-#define WASI_IOVECS_MAX 1024                /* wasi-libc's IOV_MAX; more is EINVAL, as in POSIX */
+/* Limits on what a guest can ask for in one call; more in wasi_fd.h. */
 #define WASI_TRANSFER_MAX_BYTES (64u << 20) /* per read or write: the rest is a short count */
 #define WASI_PIECE_BYTES (1u << 20) /* per system call: a file system need not listen to a kick meanwhile */
 #define WASI_POLL_MAX 1024          /* subscriptions; more is EINVAL */
@@ -37,31 +36,18 @@ struct wasi_strings {
     uint32_t count;
 };
 
-/* One guest descriptor. host_fd is borrowed: never closed, and its file status flags, which others share,
- * never changed. */
-struct wasi_fd {
-    int host_fd;               /* -1: closed */
-    uint16_t flags;            /* WASI_FDFLAG_NONBLOCK, the only one that the guest can set */
-    uint8_t filetype;          /* as the guest sees it */
-    uint8_t stream;            /* which of the configuration's fds it is, under whatever number */
-    bool is_seekable;          /* and the guest may know */
-    bool is_socket, is_stream; /* what it is: a stream becomes ready, a file always is */
-    uint64_t rights;
-    uint64_t kept; /* what the guest left itself; UINT64_MAX: it has given up nothing */
-};
-
 /* What husk_wasi_options said; immutable, shared by all sandboxes of an import set. */
 struct wasi_config {
     uint32_t refs; /* atomic */
     struct wasi_strings args, env;
-    struct wasi_fd fds[WASI_FDS_MAX]; /* as every sandbox starts: examined once */
+    struct wasi_fd streams[WASI_STREAMS]; /* as every sandbox starts: examined once */
     uint64_t random_seed;
 };
 
 /* The state of one sandbox. A snapshot carries all of it but config (wasi_state.c). */
 struct wasi_ctx {
     struct wasi_config *config;
-    struct wasi_fd fds[WASI_FDS_MAX];
+    struct wasi_fds fds;   /* with room for the streams */
     uint64_t random_state; /* if config->random_seed */
     uint64_t
         monotonic_base_ns; /* the guest's monotonic clock starts here: it does not learn the host's uptime */
@@ -110,9 +96,9 @@ int wasi_config_new(const struct husk_wasi_options *options, struct wasi_config 
                     struct husk_error *err);
 struct wasi_config *wasi_config_ref(struct wasi_config *config);
 void wasi_config_unref(struct wasi_config *config);
-/* Cannot fail; wasi_ctx_done() drops the config. */
-void wasi_ctx_init(struct wasi_ctx *ctx, struct wasi_config *config);
-/* As new. */
+/* HUSK_E_NOMEM. wasi_ctx_done() closes all, and drops the context's reference to the config. */
+int wasi_ctx_init(struct wasi_ctx *ctx, struct wasi_config *config, struct husk_error *err);
+/* As new. Cannot fail. */
 void wasi_ctx_reset(struct wasi_ctx *ctx);
 void wasi_ctx_done(struct wasi_ctx *ctx);
 extern const struct wasi_func wasi_funcs[WASI_FUNCS_COUNT];
@@ -137,8 +123,6 @@ long wasi_syscall(const struct wasi_call *call, long number, const long args[6])
 int wasi_wait(const struct wasi_call *call, struct pollfd *fds, nfds_t count, uint64_t timeout_ns);
 
 /* ---- wasi_fd.c ---- */
-/* given: HUSK_WASI_… of husk_wasi_options. */
-void wasi_fd_init(struct wasi_fd *fd, uint8_t stream, int host_fd, uint32_t given);
 /* The open descriptor that the guest means by `fd`, if it has all of `rights`: else EBADF, ENOTCAPABLE. */
 uint16_t wasi_fd_get(const struct wasi_call *call, uint32_t fd, uint64_t rights, struct wasi_fd **ret_fd);
 /* The same of argument 0, for what needs a position: ESPIPE if it has none. */

@@ -78,7 +78,11 @@ static int group_state_new(void *shared, void **ret_state, struct husk_error *er
     struct wasi_ctx *ctx = malloc(sizeof(*ctx));
     if (!ctx)
         return error_set(err, HUSK_E_NOMEM, "no memory for a sandbox's WASI state");
-    wasi_ctx_init(ctx, shared);
+    int status = wasi_ctx_init(ctx, shared, err);
+    if (status != 0) {
+        free(ctx);
+        return status;
+    }
     *ret_state = ctx;
     return 0;
 }

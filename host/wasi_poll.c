@@ -3,13 +3,9 @@
  * copied before anything is done (the events may be written over them). Waiting is wasi_wait(), which ends
  * with the call's deadline.
  */
-#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "wasi.h"
 
@@ -69,7 +65,7 @@ static void subscription_fd(struct poll_set *set, uint32_t idx, uint32_t fd) {
     sub->error = wasi_fd_get(set->call, fd, right | WASI_RIGHT_POLL_FD_READWRITE, &sub->fd);
     if (sub->error)
         return;
-    set->pollfds[idx].fd = sub->fd->host_fd;
+    set->pollfds[idx].fd = sub->fd->ops->poll_fd(sub->fd);
     set->pollfds[idx].events = sub->tag == WASI_EVENT_FD_READ ? POLLIN : POLLOUT;
 }
 
@@ -114,21 +110,9 @@ static void event_put(struct poll_set *set, const struct subscription *sub, uint
     memcpy(event + 24, &flags, 2);
 }
 
-/* What can be read at once; for writing, what POLLOUT promises of a pipe. */
+/* For writing, what POLLOUT promises of a pipe. */
 static uint64_t ready_bytes(const struct subscription *sub) {
-    struct stat st;
-    int available = 0;
-    if (sub->tag == WASI_EVENT_FD_WRITE)
-        return PIPE_BUF;
-    if (sub->fd->filetype == WASI_FILETYPE_REGULAR_FILE) {
-        off_t at = lseek(sub->fd->host_fd, 0, SEEK_CUR);
-        if (at < 0 || fstat(sub->fd->host_fd, &st) != 0 || st.st_size < at)
-            return 0;
-        return (uint64_t)(st.st_size - at);
-    }
-    if (ioctl(sub->fd->host_fd, FIONREAD, &available) != 0 || available < 0)
-        return 0;
-    return (uint64_t)available;
+    return sub->tag == WASI_EVENT_FD_WRITE ? PIPE_BUF : sub->fd->ops->readable_bytes(sub->fd);
 }
 
 static void events_collect(struct poll_set *set) {

@@ -25,26 +25,29 @@ struct saved_fd {
 /* Little-endian, as the host: images are for x86-64. */
 struct saved_state {
     uint32_t format, is_seeded;
-    struct saved_fd fds[WASI_FDS_MAX];
+    struct saved_fd fds[WASI_STREAMS];
     uint64_t random_state, monotonic_ns, cpu_ns;
 };
 
 /* A new field of the state: can the guest see it? Then it is saved (in a new format), checked, brought back by apply_saved(), made
  * fresh by wasi_ctx_reset(), and in tests/unit/wasi_state_test.c. */
-_Static_assert(sizeof(struct wasi_ctx) == 144 && sizeof(struct wasi_fd) == 32, "a new field of WASI's state");
+_Static_assert(sizeof(struct wasi_ctx) == 64 && sizeof(struct wasi_fd) == 40, "a new field of WASI's state");
 _Static_assert(sizeof(struct saved_state) == 80,
                "the saved state is part of image files: another STATE_FORMAT");
+
+static struct saved_fd saved_fd_of(const struct wasi_fd *fd) {
+    if (fd == NULL)
+        return (struct saved_fd){.stream = STREAM_CLOSED, .kept = UINT64_MAX};
+    return (struct saved_fd){.stream = fd->stream, .flags = fd->flags, .kept = fd->kept};
+}
 
 void wasi_state_save(const struct wasi_ctx *ctx, struct buf *buf) {
     struct wasi_ctx now = *ctx; /* asking the time is a change */
     struct saved_state saved = {.format = STATE_FORMAT,
                                 .is_seeded = ctx->config->random_seed != 0,
                                 .random_state = ctx->random_state};
-    for (unsigned i = 0; i < WASI_FDS_MAX; i++)
-        saved.fds[i] =
-            (struct saved_fd){.stream = ctx->fds[i].host_fd < 0 ? STREAM_CLOSED : ctx->fds[i].stream,
-                              .flags = ctx->fds[i].flags,
-                              .kept = ctx->fds[i].kept};
+    for (unsigned i = 0; i < WASI_STREAMS; i++)
+        saved.fds[i] = saved_fd_of(wasi_fds_at(&ctx->fds, i));
     (void)wasi_clock_now(&now, WASI_CLOCK_MONOTONIC, &saved.monotonic_ns);
     (void)wasi_clock_now(&now, WASI_CLOCK_PROCESS_CPUTIME, &saved.cpu_ns);
     buf_append(buf, &saved, sizeof(saved));
@@ -55,9 +58,9 @@ static int check_saved(const struct saved_state *saved, struct husk_error *err) 
         return error_set(err, HUSK_E_IMAGE_VERSION,
                          "the snapshot's WASI state has format %u; this is a husk for format %u",
                          saved->format, STATE_FORMAT);
-    for (unsigned i = 0; i < WASI_FDS_MAX; i++) {
+    for (unsigned i = 0; i < WASI_STREAMS; i++) {
         const struct saved_fd *fd = &saved->fds[i];
-        if ((fd->stream >= WASI_FDS_MAX && fd->stream != STREAM_CLOSED) ||
+        if ((fd->stream >= WASI_STREAMS && fd->stream != STREAM_CLOSED) ||
             (fd->flags & ~WASI_FDFLAG_NONBLOCK) != 0)
             return error_set(err, HUSK_E_BAD_IMAGE,
                              "the snapshot's WASI state is damaged: descriptor %u is stream %u with flags "
@@ -72,16 +75,16 @@ static int check_saved(const struct saved_state *saved, struct husk_error *err) 
 
 /* Rights are those of the stream that is given now, and never more than were left. */
 static void apply_saved(struct wasi_ctx *ctx, const struct saved_state *saved) {
-    for (unsigned i = 0; i < WASI_FDS_MAX; i++) {
-        const struct saved_fd *fd = &saved->fds[i];
-        if (fd->stream == STREAM_CLOSED || ctx->config->fds[fd->stream].host_fd < 0) {
-            ctx->fds[i].host_fd = -1;
+    wasi_fds_clear(&ctx->fds);
+    for (unsigned i = 0; i < WASI_STREAMS; i++) {
+        const struct saved_fd *saved_fd = &saved->fds[i];
+        if (saved_fd->stream == STREAM_CLOSED || ctx->config->streams[saved_fd->stream].ops == NULL)
             continue;
-        }
-        ctx->fds[i] = ctx->config->fds[fd->stream];
-        ctx->fds[i].flags = fd->flags;
-        ctx->fds[i].kept = fd->kept;
-        ctx->fds[i].rights &= fd->kept;
+        struct wasi_fd fd = ctx->config->streams[saved_fd->stream];
+        fd.flags = saved_fd->flags;
+        fd.kept = saved_fd->kept;
+        fd.rights &= saved_fd->kept;
+        wasi_fds_put(&ctx->fds, i, &fd);
     }
     if (saved->is_seeded && ctx->config->random_seed != 0)
         ctx->random_state = saved->random_state;

@@ -18,12 +18,32 @@ struct fault_state {
     struct state_copy copy;
     uint64_t table_entries;
     bool has_wasi, is_poisoned, owes_restored_call;
-    struct wasi_ctx wasi;
+    struct wasi_ctx wasi; /* its descriptors are here: */
+    struct wasi_fd wasi_rows[WASI_STREAMS];
     enum sandbox_start start;
 };
 
 static const struct wasi_ctx *wasi_of(const husk_sandbox *sandbox) {
     return sandbox->link.groups_count > 0 ? sandbox->link.groups[0].state : NULL;
+}
+
+static void wasi_copy(struct fault_state *state, const struct wasi_ctx *wasi) {
+    CHECK(wasi->fds.count <= WASI_STREAMS);
+    memcpy(&state->wasi, wasi, sizeof state->wasi);
+    memcpy(state->wasi_rows, wasi->fds.rows, wasi->fds.count * sizeof *wasi->fds.rows);
+    state->wasi.fds.rows = state->wasi_rows;
+}
+
+static bool fds_are_same(const struct wasi_ctx *wasi, const struct fault_state *state) {
+    return wasi->fds.count == state->wasi.fds.count &&
+           memcmp(wasi->fds.rows, state->wasi_rows, wasi->fds.count * sizeof *wasi->fds.rows) == 0;
+}
+
+static bool wasi_is_same(const struct wasi_ctx *wasi, const struct fault_state *state) {
+    struct wasi_ctx now;
+    memcpy(&now, wasi, sizeof now);
+    now.fds.rows = state->wasi.fds.rows;
+    return memcmp(&now, &state->wasi, sizeof now) == 0 && fds_are_same(wasi, state);
 }
 
 struct fault_state *fault_state_of(const husk_sandbox *sandbox) {
@@ -36,7 +56,7 @@ struct fault_state *fault_state_of(const husk_sandbox *sandbox) {
     state->table_entries = sandbox->image->tables_count > 0 ? sandbox->sizes.table_entries[0] : 0;
     state->has_wasi = wasi_of(sandbox) != NULL;
     if (state->has_wasi)
-        memcpy(&state->wasi, wasi_of(sandbox), sizeof state->wasi);
+        wasi_copy(state, wasi_of(sandbox));
     state->start = sandbox->start;
     state->is_poisoned = sandbox->is_poisoned;
     state->owes_restored_call = sandbox->owes_restored_call;
@@ -69,7 +89,7 @@ bool fault_is_same(const husk_sandbox *sandbox, const struct fault_state *state)
     return fault_is_copy(sandbox, state) && sandbox->start == state->start &&
            sandbox->is_poisoned == state->is_poisoned &&
            sandbox->owes_restored_call == state->owes_restored_call &&
-           (!state->has_wasi || memcmp(wasi_of(sandbox), &state->wasi, sizeof state->wasi) == 0);
+           (!state->has_wasi || wasi_is_same(wasi_of(sandbox), state));
 }
 
 void fault_check_holds(struct fault_world *world, husk_sandbox *sandbox, enum fault_holds holds,
@@ -81,8 +101,7 @@ void fault_check_holds(struct fault_world *world, husk_sandbox *sandbox, enum fa
     CHECK(!sandbox->is_poisoned);
     const struct wasi_ctx *wasi = wasi_of(sandbox);
     CHECK(state->has_wasi == (wasi != NULL));
-    for (int fd = 0; wasi != NULL && fd < WASI_FDS_MAX; fd++)
-        CHECK_MSG(wasi->fds[fd].host_fd == state->wasi.fds[fd].host_fd, "%s: WASI's descriptors", when);
+    CHECK_MSG(wasi == NULL || fds_are_same(wasi, state), "%s: WASI's descriptors", when);
     CHECK_MSG(wasi == NULL || wasi->random_state == state->wasi.random_state, "%s: WASI's random numbers",
               when);
     if (world->lane->look != NULL)

@@ -65,12 +65,11 @@ void wasi_guest_init(struct wasi_guest *guest, const struct husk_wasi_options *o
     guest->cut_ns = UINT64_MAX;
     uint8_t *pages = mmap(NULL, GUEST_BYTES + 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED || mprotect(pages, GUEST_BYTES, PROT_READ | PROT_WRITE) != 0 ||
-        wasi_config_new(options, &config, &err) != 0) {
+        wasi_config_new(options, &config, &err) != 0 || wasi_ctx_init(&guest->ctx, config, &err) != 0) {
         fprintf(stderr, "wasi_guest_init failed\n");
         abort();
     }
     guest->memory = pages;
-    wasi_ctx_init(&guest->ctx, config);
     wasi_config_unref(config);
 }
 

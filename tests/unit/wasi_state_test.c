@@ -30,6 +30,17 @@ static void close_guest(struct wasi_guest *guest, int fds[3]) {
         close(fds[i]);
 }
 
+/* -1: closed. */
+static int host_fd(const struct wasi_guest *guest, uint32_t number) {
+    const struct wasi_fd *fd = wasi_fds_at(&guest->ctx.fds, number);
+    return fd != NULL ? fd->host_fd : -1;
+}
+
+static uint64_t rights_of(const struct wasi_guest *guest, uint32_t number) {
+    const struct wasi_fd *fd = wasi_fds_at(&guest->ctx.fds, number);
+    return fd != NULL ? fd->rights : 0;
+}
+
 static int load_checked(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count, struct husk_error *err) {
     int status = wasi_state_check(bytes, count, err);
     if (status == 0)
@@ -58,19 +69,19 @@ TEST(descriptors_random_numbers_and_clocks_come_back) {
     for (int i = 0; i < 2; i++) {
         struct wasi_guest *guest = both[i];
         CHECK_OK(load_checked(&guest->ctx, saved.data, saved.count, &err), err);
-        CHECK_EQ_U64(guest->ctx.fds[0].host_fd, -1);
-        CHECK_EQ_U64(guest->ctx.fds[1].host_fd, i == 0 ? fds[2] : other_fds[2]);
-        CHECK_EQ_U64(guest->ctx.fds[1].flags, WASI_FDFLAG_NONBLOCK);
-        CHECK_EQ_U64(guest->ctx.fds[1].rights, WASI_RIGHT_FD_WRITE);
-        CHECK_EQ_U64(guest->ctx.fds[2].host_fd, -1);
+        CHECK_EQ_U64(host_fd(guest, 0), -1);
+        CHECK_EQ_U64(host_fd(guest, 1), i == 0 ? fds[2] : other_fds[2]);
+        CHECK_EQ_U64(wasi_fds_at(&guest->ctx.fds, 1)->flags, WASI_FDFLAG_NONBLOCK);
+        CHECK_EQ_U64(rights_of(guest, 1), WASI_RIGHT_FD_WRITE);
+        CHECK_EQ_U64(host_fd(guest, 2), -1);
         CHECK_EQ_U64(WASI_CALL(guest, random_get, 0, 32), 0);
         CHECK_MEM(guest->memory, expected, 32);
         CHECK_EQ_U64(WASI_CALL(guest, clock_time_get, WASI_CLOCK_MONOTONIC, 0, 64), 0);
         CHECK(wasi_guest_u64(guest, 64) >= 20000000 && wasi_guest_u64(guest, 64) < 20000000000ull);
         CHECK_OK(load_checked(&guest->ctx, NULL, 0, &err), err); /* as new */
-        CHECK_EQ_U64(guest->ctx.fds[0].host_fd, i == 0 ? fds[0] : other_fds[0]);
-        CHECK_EQ_U64(guest->ctx.fds[1].flags, 0);
-        CHECK(guest->ctx.fds[2].rights != 0);
+        CHECK_EQ_U64(host_fd(guest, 0), i == 0 ? fds[0] : other_fds[0]);
+        CHECK_EQ_U64(wasi_fds_at(&guest->ctx.fds, 1)->flags, 0);
+        CHECK(rights_of(guest, 2) != 0);
     }
     buf_done(&saved);
     close_guest(&first, fds);
@@ -89,15 +100,15 @@ TEST(streams_that_share_a_descriptor_are_told_apart) {
     wasi_guest_init(&first, &options);
     wasi_state_save(&first.ctx, &saved);
     CHECK_OK(load_checked(&second.ctx, saved.data, saved.count, &err), err);
-    for (int i = 0; i < 3; i++)
-        CHECK_EQ_U64(second.ctx.fds[i].host_fd, fds[i]);
+    for (uint32_t i = 0; i < 3; i++)
+        CHECK_EQ_U64(host_fd(&second, i), fds[i]);
     CHECK_EQ_U64(WASI_CALL(&first, fd_renumber, 2, 0),
                  0); /* 0 is now the stream for errors, whatever is behind it */
     buf_done(&saved);
     wasi_state_save(&first.ctx, &saved);
     CHECK_OK(load_checked(&second.ctx, saved.data, saved.count, &err), err);
-    CHECK_EQ_U64(second.ctx.fds[0].host_fd, fds[2]);
-    CHECK_EQ_U64(second.ctx.fds[2].host_fd, -1);
+    CHECK_EQ_U64(host_fd(&second, 0), fds[2]);
+    CHECK_EQ_U64(host_fd(&second, 2), -1);
     buf_done(&saved);
     wasi_guest_done(&first);
     close_guest(&second, fds);
@@ -117,13 +128,13 @@ TEST(only_what_was_given_up_is_lost) {
     options.stdin_fd = fileno(file);
     options.stdin_rights = HUSK_WASI_SEEK;
     wasi_guest_init(&second, &options);
-    const uint64_t rights = second.ctx.fds[0].rights;
-    CHECK((rights & WASI_RIGHT_FD_SEEK) != 0 && (first.ctx.fds[0].rights & WASI_RIGHT_FD_SEEK) == 0);
+    const uint64_t rights = rights_of(&second, 0);
+    CHECK((rights & WASI_RIGHT_FD_SEEK) != 0 && (rights_of(&first, 0) & WASI_RIGHT_FD_SEEK) == 0);
     for (int i = 0; i < 2; i++) {
         struct buf saved = {0};
         wasi_state_save(&first.ctx, &saved);
         CHECK_OK(load_checked(&second.ctx, saved.data, saved.count, &err), err);
-        CHECK_EQ_U64(second.ctx.fds[0].rights, i == 0 ? rights : WASI_RIGHT_FD_READ);
+        CHECK_EQ_U64(rights_of(&second, 0), i == 0 ? rights : WASI_RIGHT_FD_READ);
         CHECK_EQ_U64(WASI_CALL(&first, fd_fdstat_set_rights, 0, WASI_RIGHT_FD_READ, 0), 0);
         buf_done(&saved);
     }
@@ -147,18 +158,18 @@ TEST(what_was_given_up_is_not_had_again) {
     wasi_guest_init(&by_role, &options);
     options.stdin_rights = HUSK_WASI_SEEK;
     wasi_guest_init(&files, &options);
-    const uint64_t rights = files.ctx.fds[0].rights & ~WASI_RIGHT_FD_SEEK;
+    const uint64_t rights = rights_of(&files, 0) & ~WASI_RIGHT_FD_SEEK;
     CHECK_EQ_U64(WASI_CALL(&files, fd_fdstat_set_rights, 0, rights, 0), 0);
     wasi_state_save(&files.ctx, &saved);
     CHECK_OK(load_checked(&by_role.ctx, saved.data, saved.count, &err), err);
     buf_done(&saved);
-    CHECK_EQ_U64(by_role.ctx.fds[0].rights & WASI_RIGHT_FD_SEEK, 0);
-    CHECK((by_role.ctx.fds[0].rights & WASI_RIGHT_FD_READ) != 0);
+    CHECK_EQ_U64(rights_of(&by_role, 0) & WASI_RIGHT_FD_SEEK, 0);
+    CHECK((rights_of(&by_role, 0) & WASI_RIGHT_FD_READ) != 0);
     wasi_state_save(&by_role.ctx, &saved);
     CHECK_OK(load_checked(&files.ctx, NULL, 0, &err), err);
-    CHECK((files.ctx.fds[0].rights & WASI_RIGHT_FD_SEEK) != 0);
+    CHECK((rights_of(&files, 0) & WASI_RIGHT_FD_SEEK) != 0);
     CHECK_OK(load_checked(&files.ctx, saved.data, saved.count, &err), err);
-    CHECK_EQ_U64(files.ctx.fds[0].rights, rights);
+    CHECK_EQ_U64(rights_of(&files, 0), rights);
     buf_done(&saved);
     wasi_guest_done(&files);
     wasi_guest_done(&by_role);
@@ -175,8 +186,8 @@ TEST(only_what_is_given_is_opened) {
     wasi_guest_init(&second, NULL);
     wasi_state_save(&first.ctx, &saved);
     CHECK_OK(load_checked(&second.ctx, saved.data, saved.count, &err), err);
-    for (int i = 0; i < 3; i++)
-        CHECK_EQ_U64(second.ctx.fds[i].host_fd, -1);
+    for (uint32_t i = 0; i < 3; i++)
+        CHECK_EQ_U64(host_fd(&second, i), -1);
     buf_done(&saved);
     wasi_guest_done(&second);
     close_guest(&first, fds);
@@ -190,7 +201,7 @@ TEST(hostile_bytes_are_refused_or_harmless) {
     uint64_t random = 1;
     open_guest(&guest, fds, 0);
     wasi_state_save(&guest.ctx, &saved);
-    const uint64_t rights[3] = {guest.ctx.fds[0].rights, guest.ctx.fds[1].rights, guest.ctx.fds[2].rights};
+    const uint64_t rights[3] = {rights_of(&guest, 0), rights_of(&guest, 1), rights_of(&guest, 2)};
     for (size_t count = 0; count < saved.count; count++)
         CHECK_STATUS(wasi_state_check(saved.data, count, &err), HUSK_E_BAD_IMAGE);
     unsigned refused = 0;
@@ -205,12 +216,12 @@ TEST(hostile_bytes_are_refused_or_harmless) {
         int status = load_checked(&guest.ctx, bytes, saved.count, &err);
         CHECK(status == 0 || status == HUSK_E_BAD_IMAGE || status == HUSK_E_IMAGE_VERSION);
         refused += status != 0;
-        for (int fd = 0; fd < 3; fd++) {
-            int host_fd = guest.ctx.fds[fd].host_fd, stream = 0;
-            while (stream < 3 && fds[stream] != host_fd)
+        for (uint32_t fd = 0; fd < 3; fd++) {
+            int behind = host_fd(&guest, fd), stream = 0;
+            while (stream < 3 && fds[stream] != behind)
                 stream++;
-            CHECK(host_fd == -1 || stream < 3);
-            CHECK(host_fd == -1 || (guest.ctx.fds[fd].rights & ~rights[stream]) == 0);
+            CHECK(behind == -1 || stream < 3);
+            CHECK(behind == -1 || (rights_of(&guest, fd) & ~rights[stream]) == 0);
         }
         free(bytes);
     }
