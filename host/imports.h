@@ -23,11 +23,14 @@ struct import_group_ops {
     /* A fresh state for one sandbox. `shared` is the group's; it outlives every state. */
     int (*state_new)(void *shared, void **ret_state, struct husk_error *err);
     void (*state_free)(void *state); /* NULL is fine */
-    /* What of the state a guest can observe and a snapshot must bring back: appended to the buffer; looked at (the bytes are hostile:
-     * they may come from a file); and brought back from bytes that were found good. `bytes` NULL: made fresh. Loading cannot fail, so
-     * that it can come after what can. All three NULL: there is no such state. */
+    /* What of the state a guest can observe and a snapshot must bring back. All three NULL: nothing.
+     * save: append it to the buffer.
+     * check: can these bytes be brought back? They are hostile, for they may come from a file. Makes
+     *   room in the state for what they say, and changes nothing else.
+     * load: bring it back from bytes that were checked on this state; NULL: make it fresh. It cannot
+     *   fail, so that it can come after what can. */
     void (*state_save)(const void *state, struct buf *buf);
-    int (*state_check)(const uint8_t *bytes, size_t count, struct husk_error *err);
+    int (*state_check)(void *state, const uint8_t *bytes, size_t count, struct husk_error *err);
     void (*state_load)(void *state, const uint8_t *bytes, size_t count);
     void (*shared_free)(
         void *shared); /* once no set and no sandbox refers to the group any more; may be NULL */

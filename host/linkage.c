@@ -143,12 +143,13 @@ static const uint8_t *find_record(const husk_image *image, const char *name, siz
 
 int linkage_check_states(const struct linkage *linkage, const husk_image *image, struct husk_error *err) {
     for (uint32_t i = 0; i < linkage->groups_count; i++) {
-        const struct import_group_ops *ops = linkage->groups[i].group->ops;
+        const struct group_state *group = &linkage->groups[i];
+        const struct import_group_ops *ops = group->group->ops;
         if (ops->state_check == NULL)
             continue;
         size_t bytes = 0;
         const uint8_t *state = find_record(image, ops->name, &bytes);
-        int status = ops->state_check(state, bytes, err);
+        int status = ops->state_check(group->state, state, bytes, err);
         if (status != 0)
             return error_while(err, status, "bringing back the state of %s", ops->name);
     }

@@ -41,7 +41,8 @@ int linkage_copy(struct linkage *linkage, const struct linkage *from, const husk
                  uint32_t depth_max, struct husk_error *err);
 void linkage_done(struct linkage *linkage); /* a zeroed or half-made one is fine */
 
-/* Can the group states be brought to what the image says? HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION. Nothing is changed. */
+/* Can the group states be brought to what the image says? HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION, HUSK_E_NOMEM.
+ * Nothing that a guest can see is changed. */
 int linkage_check_states(const struct linkage *linkage, const husk_image *image, struct husk_error *err);
 /* Bring them to it: as saved in a snapshot, or fresh. The image was checked. */
 void linkage_load_states(struct linkage *linkage, const husk_image *image);

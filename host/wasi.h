@@ -1,12 +1,12 @@
 /*
- * host/wasi.h: WASI preview 1 without the VM. The guest's memory and the wish to stop are reached through
- * struct wasi_host_ops, so that all of it runs in unit tests with a plain buffer; wasi_imports.c connects it
- * to sandboxes.
+ * host/wasi.h: WASI preview 1 without the VM. The guest's memory and the wish to stop are reached
+ * through struct wasi_host_ops, so that all of it runs in unit tests with a plain buffer;
+ * wasi_imports.c connects it to sandboxes.
  *
- * Flow: guest → host call → wasi_imports.c → wasi_dispatch() → wasi_<name>() → errno back to the guest. Every
- * guest pointer goes through wasi_span() with its length, every structure is copied once, every count has a
- * limit below. Results' addresses are checked before the operation is done, so that a bad pointer loses no
- * data.
+ * Flow: guest → host call → wasi_imports.c → wasi_dispatch() → wasi_<name>() → errno back to the
+ * guest. Every guest pointer goes through wasi_span() with its length, every structure is copied
+ * once, every count has a limit below. Results' addresses are checked before the operation is done,
+ * so that a bad pointer loses no data.
  */
 #ifndef HOST_WASI_H
 #define HOST_WASI_H
@@ -47,21 +47,22 @@ struct wasi_config {
 /* The state of one sandbox. A snapshot carries all of it but config (wasi_state.c). */
 struct wasi_ctx {
     struct wasi_config *config;
-    struct wasi_fds fds;   /* with room for the streams */
-    uint64_t random_state; /* if config->random_seed */
-    uint64_t
-        monotonic_base_ns; /* the guest's monotonic clock starts here: it does not learn the host's uptime */
-    uint64_t cpu_total_ns; /* CPU clocks: CPU time of the calling thread, */
-    uint64_t cpu_last_ns;  /*   added up between queries from the same thread */
+    struct wasi_fds fds;        /* with room for the streams */
+    uint64_t random_state;      /* if config->random_seed */
+    uint64_t monotonic_base_ns; /* the guest's clock starts here: the host's uptime is hidden */
+    uint64_t cpu_total_ns;      /* CPU clocks: CPU time of the calling thread, */
+    uint64_t cpu_last_ns;       /*   added up between queries from the same thread */
     int32_t cpu_last_tid;
 };
 
 /* What a handler needs from the side that runs the guest. */
 struct wasi_host_ops {
-    /* [addr, addr + count) of the guest's memory 0, or NULL if any byte is outside. count 0: any non-NULL. */
+    /* [addr, addr + count) of the guest's memory 0, or NULL if any byte is outside. count 0: any
+     * non-NULL. */
     void *(*span)(void *host, uint32_t addr, uint64_t count);
-    /* One system call that may wait, by the kernel's conventions: returns -errno on failure. Ends when the call is to be cut off: -EINTR,
-     * with nothing done, which may have another cause, too. Whatever can wait for the world goes through here. */
+    /* One system call that may wait, by the kernel's conventions: returns -errno on failure. Ends
+     * when the call is to be cut off: -EINTR, with nothing done, which may have another cause, too.
+     * Whatever can wait for the world goes through here. */
     long (*syscall)(void *host, long number, const long args[6]);
     /* Is the call to be cut off? Asked in long loops. */
     bool (*is_cut)(void *host);
@@ -116,14 +117,16 @@ static inline uint32_t wasi_arg32(const struct wasi_call *call, unsigned idx) {
 }
 
 /* ---- wasi_wait.c: waiting for the world ---- */
-/* ops->syscall(), again if a signal that is not about this call ended it: -EINTR means that the call is to be cut off. */
+/* ops->syscall(), again if a signal that is not about this call ended it: -EINTR means that the
+ * call is to be cut off. */
 long wasi_syscall(const struct wasi_call *call, long number, const long args[6]);
 #define WASI_SYSCALL(call, number, ...) wasi_syscall(call, number, (const long[6]){__VA_ARGS__})
 /* poll(). timeout_ns UINT64_MAX: none. Returns how many are ready, or -errno; -EINTR: as above. */
 int wasi_wait(const struct wasi_call *call, struct pollfd *fds, nfds_t count, uint64_t timeout_ns);
 
 /* ---- wasi_fd.c ---- */
-/* The open descriptor that the guest means by `fd`, if it has all of `rights`: else EBADF, ENOTCAPABLE. */
+/* The open descriptor that the guest means by `fd`, if it has all of `rights`: else EBADF,
+ * ENOTCAPABLE. */
 uint16_t wasi_fd_get(const struct wasi_call *call, uint32_t fd, uint64_t rights, struct wasi_fd **ret_fd);
 /* The same of argument 0, for what needs a position: ESPIPE if it has none. */
 uint16_t wasi_fd_get_seekable(const struct wasi_call *call, uint64_t rights, struct wasi_fd **ret_fd);
@@ -131,10 +134,11 @@ uint16_t wasi_fd_get_seekable(const struct wasi_call *call, uint64_t rights, str
 /* ---- wasi_state.c: what a snapshot keeps ---- */
 struct buf;
 void wasi_state_save(const struct wasi_ctx *ctx, struct buf *buf);
-/* The bytes may come from anyone: HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION. NULL is fine. */
-int wasi_state_check(const uint8_t *bytes, size_t count, struct husk_error *err);
-/* From bytes that were checked; NULL: as new. */
-void wasi_state_load(struct wasi_ctx *ctx, const uint8_t *bytes);
+/* The bytes may come from anyone: HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION. NULL is fine. Makes room
+ * in the context for what they say (HUSK_E_NOMEM), and changes nothing else. */
+int wasi_state_check(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count, struct husk_error *err);
+/* From bytes that were checked on this context; NULL: as new. Cannot fail. */
+void wasi_state_load(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count);
 
 /* ---- wasi_clock.c: host time of a clock as the guest sees it ---- */
 uint16_t wasi_clock_now(struct wasi_ctx *ctx, uint32_t clock, uint64_t *ret_ns);

@@ -1,7 +1,7 @@
 /*
- * host/wasi_imports.c: connects WASI's handlers (wasi.h) to sandboxes: husk_imports_wasi() defines the
- * functions, as one group (imports.h) whose state per sandbox is a struct wasi_ctx; each call goes to
- * wasi_dispatch() with a way to guest memory.
+ * host/wasi_imports.c: connects WASI's handlers (wasi.h) to sandboxes: husk_imports_wasi() defines
+ * the functions, as one group (imports.h) whose state per sandbox is a struct wasi_ctx; each call
+ * goes to wasi_dispatch() with a way to guest memory.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -52,7 +52,8 @@ static int call_function(husk_caller *caller, struct wasi_ctx *ctx, uint32_t fun
     return 0;
 }
 
-/* One host function per row and module name, for a host function is not told which import called it. */
+/* One host function per row and module name, for a host function is not told which import called
+ * it. */
 #define WASI_FUNC(name, params, has_result, in_unstable)                                                     \
     static int call_##name(husk_caller *caller, void *user, const struct husk_value *args,                   \
                            struct husk_value *results) {                                                     \
@@ -98,9 +99,12 @@ static void group_state_save(const void *state, struct buf *buf) {
     wasi_state_save(state, buf);
 }
 
+static int group_state_check(void *state, const uint8_t *bytes, size_t count, struct husk_error *err) {
+    return wasi_state_check(state, bytes, count, err);
+}
+
 static void group_state_load(void *state, const uint8_t *bytes, size_t count) {
-    (void)count; /* was checked */
-    wasi_state_load(state, bytes);
+    wasi_state_load(state, bytes, count);
 }
 
 static void group_shared_free(void *shared) {
@@ -111,7 +115,7 @@ static const struct import_group_ops group_ops = {.name = "wasi",
                                                   .state_new = group_state_new,
                                                   .state_free = group_state_free,
                                                   .state_save = group_state_save,
-                                                  .state_check = wasi_state_check,
+                                                  .state_check = group_state_check,
                                                   .state_load = group_state_load,
                                                   .shared_free = group_shared_free};
 
@@ -138,8 +142,8 @@ static int define_all(husk_imports *imports, struct import_group *group, struct 
     return status;
 }
 
-/* All of them or none: functions of two groups in one set would be two states in one sandbox, and a snapshot has one of each name. So
- * a second call replaces the whole of the first one's. */
+/* All of them or none: functions of two groups in one set would be two states in one sandbox, and a
+ * snapshot has one of each name. So a second call replaces the whole of the first one's. */
 int husk_imports_wasi(husk_imports *imports, const struct husk_wasi_options *options,
                       struct husk_error *err) {
     struct wasi_config *config = NULL;

@@ -1,114 +1,225 @@
 /*
- * host/wasi_state.c: what of a sandbox's WASI state goes into a snapshot: which standard streams are open, under which numbers, with which
- * flags and rights; a seeded generator's position; the clocks that belong to the instance. Not in it: arguments, environment and
- * the streams themselves, which are the embedder's and come with the set of imports that the snapshot is loaded with.
+ * host/wasi_state.c: what of a sandbox's WASI state goes into a snapshot: which standard streams
+ * are open, under which numbers, with which flags and rights; a seeded generator's position; the
+ * clocks that belong to the instance. Not in it: arguments, environment and the streams themselves,
+ * which are the embedder's and come with the set of imports that the snapshot is loaded with.
+ *
+ * The bytes are a struct saved_state and its rows, little-endian as the host: images are for
+ * x86-64. Version 1 had three rows of another form; it is read as if it were of this version.
  */
+#include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
 #include "buf.h"
 #include "error.h"
 #include "wasi.h"
 
-#define STATE_FORMAT 1u
-#define STREAM_CLOSED 0xffffu
+#define STATE_VERSION 2u
+#define ADVICE "; use the husk that took it, or take it again with this one"
 
-struct saved_fd {
-    uint16_t stream; /* index of struct wasi_config's fds; STREAM_CLOSED */
-    uint16_t flags;
-    uint32_t pad;
-    /* Rights that the guest left itself; all ones if it gave up none. A right that the stream never had is not one that it gave up: the
-     * next stream may have it (a file can be sought in, a pipe cannot; the next embedder may give more rights). */
-    uint64_t kept;
+/* A new kind of descriptor has a new number: a husk that does not know it refuses the snapshot. */
+enum saved_kind {
+    SAVED_STREAM = 1 /* of struct wasi_config */
 };
 
-/* Little-endian, as the host: images are for x86-64. */
 struct saved_state {
-    uint32_t format, is_seeded;
-    struct saved_fd fds[WASI_STREAMS];
+    uint32_t version, is_seeded;
+    uint32_t fds_count; /* struct saved_fd, by ascending number; what has none is closed */
+    uint32_t pad;       /* 0 */
     uint64_t random_state, monotonic_ns, cpu_ns;
 };
 
-/* A new field of the state: can the guest see it? Then it is saved (in a new format), checked, brought back by apply_saved(), made
- * fresh by wasi_ctx_reset(), and in tests/unit/wasi_state_test.c. */
-_Static_assert(sizeof(struct wasi_ctx) == 64 && sizeof(struct wasi_fd) == 40, "a new field of WASI's state");
-_Static_assert(sizeof(struct saved_state) == 80,
-               "the saved state is part of image files: another STATE_FORMAT");
+struct saved_fd {
+    uint32_t number;
+    uint16_t kind, flags;
+    uint32_t stream;     /* SAVED_STREAM: which one */
+    uint32_t body_bytes; /* of the kind's own, behind this row: streams have none */
+    /* All ones, less the rights that the guest gave up. A right that the stream never had was not
+     * given up: the next stream may have it (a file can be sought in, a pipe cannot). */
+    uint64_t kept;
+};
 
-static struct saved_fd saved_fd_of(const struct wasi_fd *fd) {
-    if (fd == NULL)
-        return (struct saved_fd){.stream = STREAM_CLOSED, .kept = UINT64_MAX};
-    return (struct saved_fd){.stream = fd->stream, .flags = fd->flags, .kept = fd->kept};
-}
+#define V1_CLOSED 0xffffu
+
+struct saved_v1 {
+    uint32_t version, is_seeded;
+    struct saved_fd_v1 {
+        uint16_t stream, flags; /* V1_CLOSED: closed */
+        uint32_t pad;
+        uint64_t kept;
+    } fds[3]; /* by number */
+    uint64_t random_state, monotonic_ns, cpu_ns;
+};
+
+/* A new field of the state: can the guest see it? Then it is saved (in a new version), checked,
+ * brought back by wasi_state_load(), made fresh by wasi_ctx_reset(), and in
+ * tests/unit/wasi_state_test.c. */
+_Static_assert(sizeof(struct wasi_ctx) == 64 && sizeof(struct wasi_fd) == 40, "a new field of WASI's state");
+_Static_assert(sizeof(struct saved_state) == 40 && sizeof(struct saved_fd) == 24 &&
+                   sizeof(struct saved_v1) == 80,
+               "the saved state is part of image files: another STATE_VERSION");
+
+/* Saved bytes as this version has them. */
+struct reader {
+    struct saved_state state;
+    const uint8_t *rows;
+    size_t rows_bytes;
+    struct saved_fd room[3]; /* for rows of version 1 */
+};
 
 void wasi_state_save(const struct wasi_ctx *ctx, struct buf *buf) {
     struct wasi_ctx now = *ctx; /* asking the time is a change */
-    struct saved_state saved = {.format = STATE_FORMAT,
+    struct saved_state saved = {.version = STATE_VERSION,
                                 .is_seeded = ctx->config->random_seed != 0,
                                 .random_state = ctx->random_state};
-    for (unsigned i = 0; i < WASI_STREAMS; i++)
-        saved.fds[i] = saved_fd_of(wasi_fds_at(&ctx->fds, i));
+    for (uint32_t i = 0; i < ctx->fds.count; i++)
+        saved.fds_count += wasi_fds_at(&ctx->fds, i) != NULL;
     (void)wasi_clock_now(&now, WASI_CLOCK_MONOTONIC, &saved.monotonic_ns);
     (void)wasi_clock_now(&now, WASI_CLOCK_PROCESS_CPUTIME, &saved.cpu_ns);
-    buf_append(buf, &saved, sizeof(saved));
+    buf_append(buf, &saved, sizeof saved);
+    for (uint32_t i = 0; i < ctx->fds.count; i++) {
+        const struct wasi_fd *fd = wasi_fds_at(&ctx->fds, i);
+        if (fd == NULL)
+            continue;
+        const struct saved_fd row = {
+            .number = i, .kind = SAVED_STREAM, .flags = fd->flags, .stream = fd->stream, .kept = fd->kept};
+        buf_append(buf, &row, sizeof row);
+    }
 }
 
-static int check_saved(const struct saved_state *saved, struct husk_error *err) {
-    if (saved->format != STATE_FORMAT || saved->is_seeded > 1)
-        return error_set(err, HUSK_E_IMAGE_VERSION,
-                         "the snapshot's WASI state has format %u; this is a husk for format %u",
-                         saved->format, STATE_FORMAT);
-    for (unsigned i = 0; i < WASI_STREAMS; i++) {
-        const struct saved_fd *fd = &saved->fds[i];
-        if ((fd->stream >= WASI_STREAMS && fd->stream != STREAM_CLOSED) ||
-            (fd->flags & ~WASI_FDFLAG_NONBLOCK) != 0)
-            return error_set(err, HUSK_E_BAD_IMAGE,
-                             "the snapshot's WASI state is damaged: descriptor %u is stream %u with flags "
-                             "0x%x",
-                             i, fd->stream, fd->flags);
+/* ---- Reading ---- */
+
+static void read_v1(struct reader *reader, const uint8_t *bytes) {
+    struct saved_v1 old;
+    uint32_t count = 0;
+    memcpy(&old, bytes, sizeof old);
+    for (uint32_t i = 0; i < 3; i++) {
+        const struct saved_fd_v1 *fd = &old.fds[i];
+        if (fd->stream != V1_CLOSED)
+            reader->room[count++] = (struct saved_fd){.number = i,
+                                                      .kind = SAVED_STREAM,
+                                                      .flags = fd->flags,
+                                                      .stream = fd->stream,
+                                                      .kept = fd->kept};
     }
-    if ((saved->monotonic_ns | saved->cpu_ns) >> 63 != 0)
-        return error_set(err, HUSK_E_BAD_IMAGE,
-                         "the snapshot's WASI state is damaged: its clocks run for 292 years");
+    reader->state = (struct saved_state){.version = STATE_VERSION,
+                                         .is_seeded = old.is_seeded,
+                                         .fds_count = count,
+                                         .random_state = old.random_state,
+                                         .monotonic_ns = old.monotonic_ns,
+                                         .cpu_ns = old.cpu_ns};
+    reader->rows = (const uint8_t *)reader->room;
+    reader->rows_bytes = count * sizeof *reader->room;
+}
+
+/* false: too short for its version. An unknown version is read as far as its number. */
+static bool reader_init(struct reader *reader, const uint8_t *bytes, size_t count) {
+    uint32_t version = 0;
+    if (count < sizeof version)
+        return false;
+    memcpy(&version, bytes, sizeof version);
+    *reader = (struct reader){.state.version = version};
+    if (version == 1) {
+        if (count != sizeof(struct saved_v1))
+            return false;
+        read_v1(reader, bytes);
+    } else if (version == STATE_VERSION) {
+        if (count < sizeof reader->state)
+            return false;
+        memcpy(&reader->state, bytes, sizeof reader->state);
+        reader->rows = bytes + sizeof reader->state;
+        reader->rows_bytes = count - sizeof reader->state;
+    }
+    return true;
+}
+
+/* false: there is no row of this index. */
+static bool reader_row(const struct reader *reader, uint32_t idx, struct saved_fd *ret_row) {
+    if (idx >= reader->rows_bytes / sizeof *ret_row)
+        return false;
+    memcpy(ret_row, reader->rows + (size_t)idx * sizeof *ret_row, sizeof *ret_row);
+    return true;
+}
+
+static int damaged(struct husk_error *err, const char *what, uint64_t value) {
+    return error_set(err, HUSK_E_BAD_IMAGE, "the snapshot's WASI state is damaged: %s (%" PRIu64 ")", what,
+                     value);
+}
+
+/* ret_numbers: all are below. */
+static int check_fds(const struct reader *reader, uint32_t *ret_numbers, struct husk_error *err) {
+    uint32_t numbers = 0;
+    struct saved_fd fd;
+    for (uint32_t i = 0; i < reader->state.fds_count; i++) {
+        if (!reader_row(reader, i, &fd))
+            return damaged(err, "it ends within its descriptors", i);
+        if (fd.kind != SAVED_STREAM)
+            return error_set(err, HUSK_E_IMAGE_VERSION,
+                             "the snapshot's WASI descriptor %u is of kind %u, which this husk "
+                             "does not know" ADVICE,
+                             fd.number, fd.kind);
+        if (fd.number < numbers || fd.number >= WASI_FDS_MAX)
+            return damaged(err, "descriptors out of order, or too many", fd.number);
+        if (fd.stream >= WASI_STREAMS || (fd.flags & ~WASI_FDFLAG_NONBLOCK) != 0 || fd.body_bytes != 0)
+            return damaged(err, "stream, flags or size of a descriptor", fd.number);
+        numbers = fd.number + 1;
+    }
+    if (reader->rows_bytes != reader->state.fds_count * sizeof fd)
+        return damaged(err, "it goes on behind its descriptors", reader->rows_bytes);
+    *ret_numbers = numbers;
     return 0;
 }
 
-/* Rights are those of the stream that is given now, and never more than were left. */
-static void apply_saved(struct wasi_ctx *ctx, const struct saved_state *saved) {
-    wasi_fds_clear(&ctx->fds);
-    for (unsigned i = 0; i < WASI_STREAMS; i++) {
-        const struct saved_fd *saved_fd = &saved->fds[i];
-        if (saved_fd->stream == STREAM_CLOSED || ctx->config->streams[saved_fd->stream].ops == NULL)
-            continue;
-        struct wasi_fd fd = ctx->config->streams[saved_fd->stream];
-        fd.flags = saved_fd->flags;
-        fd.kept = saved_fd->kept;
-        fd.rights &= saved_fd->kept;
-        wasi_fds_put(&ctx->fds, i, &fd);
-    }
-    if (saved->is_seeded && ctx->config->random_seed != 0)
-        ctx->random_state = saved->random_state;
-    ctx->monotonic_base_ns -=
-        saved->monotonic_ns; /* goes on where it was; unsigned, as the subtraction when it is read */
-    ctx->cpu_total_ns = saved->cpu_ns;
+static int check_state(const struct saved_state *state, struct husk_error *err) {
+    if (state->version != STATE_VERSION || state->is_seeded > 1)
+        return error_set(err, HUSK_E_IMAGE_VERSION,
+                         "the snapshot's WASI state has version %u; this husk reads versions 1 to %u" ADVICE,
+                         state->version, STATE_VERSION);
+    if (state->pad != 0)
+        return damaged(err, "padding", state->pad);
+    if ((state->monotonic_ns | state->cpu_ns) >> 63 != 0)
+        return damaged(err, "its clocks run for 292 years", state->monotonic_ns | state->cpu_ns);
+    return 0;
 }
 
-int wasi_state_check(const uint8_t *bytes, size_t count, struct husk_error *err) {
-    struct saved_state saved;
+int wasi_state_check(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count, struct husk_error *err) {
+    struct reader reader;
+    uint32_t numbers = 0;
     if (bytes == NULL)
         return 0;
-    if (count != sizeof(saved))
-        return error_set(err, HUSK_E_BAD_IMAGE, "the snapshot's WASI state has %zu bytes, not %zu", count,
-                         sizeof(saved));
-    memcpy(&saved, bytes, sizeof(saved));
-    return check_saved(&saved, err);
+    if (!reader_init(&reader, bytes, count))
+        return damaged(err, "it has another size", count);
+    int status = check_state(&reader.state, err);
+    if (status == 0)
+        status = check_fds(&reader, &numbers, err);
+    if (status == 0 && wasi_fds_reserve(&ctx->fds, numbers) != 0)
+        status = error_set(err, HUSK_E_NOMEM, "no memory for %u descriptors", numbers);
+    return status;
 }
 
-void wasi_state_load(struct wasi_ctx *ctx, const uint8_t *bytes) {
-    struct saved_state saved;
-    wasi_ctx_reset(ctx);
-    if (bytes == NULL)
+/* Rights are those of the stream that is given now, and never more than were left. */
+static void load_fd(struct wasi_ctx *ctx, const struct saved_fd *saved) {
+    struct wasi_fd fd = ctx->config->streams[saved->stream];
+    if (fd.ops == NULL)
         return;
-    memcpy(&saved, bytes, sizeof(saved));
-    apply_saved(ctx, &saved);
+    fd.flags = saved->flags;
+    fd.kept = saved->kept;
+    fd.rights &= saved->kept;
+    wasi_fds_put(&ctx->fds, saved->number, &fd);
+}
+
+void wasi_state_load(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count) {
+    struct reader reader;
+    struct saved_fd fd;
+    wasi_ctx_reset(ctx);
+    if (bytes == NULL || !reader_init(&reader, bytes, count))
+        return;
+    wasi_fds_clear(&ctx->fds);
+    for (uint32_t i = 0; reader_row(&reader, i, &fd); i++)
+        load_fd(ctx, &fd);
+    if (reader.state.is_seeded && ctx->config->random_seed != 0)
+        ctx->random_state = reader.state.random_state;
+    /* Goes on where it was; unsigned, as the subtraction when it is read. */
+    ctx->monotonic_base_ns -= reader.state.monotonic_ns;
+    ctx->cpu_total_ns = reader.state.cpu_ns;
 }

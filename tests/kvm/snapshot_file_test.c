@@ -456,7 +456,8 @@ TEST(host_state_that_is_damaged) {
     memcpy(&note, lab.bytes + note_at(&lab), sizeof note);
     CHECK(note.arrays[HUSK_ARR_HOST_STATE].count > 0);
     uint8_t *state = lab.bytes + note_at(&lab) + note.arrays[HUSK_ARR_HOST_STATE].offset;
-    uint8_t *rows[] = {state + 4, state + 16, state + 24}; /* its size; its format; the first stream */
+    uint8_t *rows[] = {state + 4, state + 16,
+                       state + 16 + 40 + 8}; /* its size; its version; the first stream */
     static const int statuses[] = {HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION, HUSK_E_BAD_IMAGE};
     for (int i = 0; i < 3; i++) {
         husk_image *image = NULL;

@@ -67,7 +67,7 @@ void guest_image_build(struct image_builder *builder) {
     builder_export(builder, "g", HUSK_ABI_GLOBAL, 0);
 }
 
-/* A record of host state; see wasi_state.c: format, seeded, three descriptors of (stream, flags, rights), generator, two clocks. */
+/* A record of host state; see wasi_state.c: version 1, seeded, three descriptors of (stream, flags, rights), generator, two clocks. */
 static void add_wasi_state(struct image_builder *builder) {
     const struct husk_image_host_state record = {.name_bytes = 4, .state_bytes = 80};
     const uint64_t words[10] = {1 | 1ull << 32, 0, UINT64_MAX, 1,    UINT64_MAX,

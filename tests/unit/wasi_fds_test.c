@@ -1,7 +1,7 @@
 /*
- * tests/unit/wasi_fds_test.c: the table of a guest's descriptors: growing, holes, limit, no memory; and a
- * kind of descriptor that has nothing of the host's behind it, used through WASI's functions. realloc() is
- * the test's own (--wrap).
+ * tests/unit/wasi_fds_test.c: the table of a guest's descriptors: growing, holes, limit, no memory;
+ * and a kind of descriptor that has nothing of the host's behind it, used through WASI's functions.
+ * realloc() is the test's own (--wrap).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -125,6 +125,32 @@ TEST(a_context_without_memory) {
     CHECK_STATUS(status, HUSK_E_NOMEM);
     CHECK_EQ_U64(config->refs, 1);
     wasi_config_unref(config);
+}
+
+/* A snapshot with the number 900, for which there is no room: refused, and nothing has changed. */
+TEST(a_saved_state_without_memory) {
+    static const uint8_t saved[] =
+        "\x02\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+        "\x84\x03\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff";
+    struct husk_wasi_options options = HUSK_WASI_OPTIONS_INIT;
+    struct wasi_guest guest;
+    struct husk_error err;
+    options.stdin_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    wasi_guest_init(&guest, &options);
+    const uint32_t capacity = guest.ctx.fds.capacity;
+    no_memory = true;
+    const int status = wasi_state_check(&guest.ctx, saved, sizeof saved - 1, &err);
+    no_memory = false;
+    CHECK_STATUS(status, HUSK_E_NOMEM);
+    CHECK(guest.ctx.fds.capacity == capacity && wasi_fds_at(&guest.ctx.fds, 0) != NULL);
+    CHECK_OK(wasi_state_check(&guest.ctx, saved, sizeof saved - 1, &err), err);
+    CHECK(wasi_fds_at(&guest.ctx.fds, 0) != NULL && wasi_fds_at(&guest.ctx.fds, 900) == NULL);
+    no_memory = true; /* what was checked needs none */
+    wasi_state_load(&guest.ctx, saved, sizeof saved - 1);
+    no_memory = false;
+    CHECK(wasi_fds_at(&guest.ctx.fds, 0) == NULL && wasi_fds_at(&guest.ctx.fds, 900) != NULL);
+    wasi_guest_done(&guest);
+    close(options.stdin_fd);
 }
 
 /* ---- A kind without the host: 26 letters, with a position ---- */

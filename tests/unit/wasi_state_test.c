@@ -1,6 +1,6 @@
 /*
- * tests/unit/wasi_state_test.c: what a snapshot keeps of a sandbox's WASI state, and that no bytes of a file can do more than be
- * refused.
+ * tests/unit/wasi_state_test.c: what a snapshot keeps of a sandbox's WASI state, and that no bytes
+ * of a file can do more than be refused.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -42,9 +42,9 @@ static uint64_t rights_of(const struct wasi_guest *guest, uint32_t number) {
 }
 
 static int load_checked(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count, struct husk_error *err) {
-    int status = wasi_state_check(bytes, count, err);
+    int status = wasi_state_check(ctx, bytes, count, err);
     if (status == 0)
-        wasi_state_load(ctx, bytes);
+        wasi_state_load(ctx, bytes, count);
     return status;
 }
 
@@ -88,7 +88,8 @@ TEST(descriptors_random_numbers_and_clocks_come_back) {
     close_guest(&second, other_fds);
 }
 
-/* One terminal or log for output and errors: with two files behind them later, each goes to its own. */
+/* One terminal or log for output and errors: with two files behind them later, each goes to its
+ * own. */
 TEST(streams_that_share_a_descriptor_are_told_apart) {
     struct husk_wasi_options options = HUSK_WASI_OPTIONS_INIT;
     struct wasi_guest first, second;
@@ -114,7 +115,8 @@ TEST(streams_that_share_a_descriptor_are_told_apart) {
     close_guest(&second, fds);
 }
 
-/* Taken with a pipe for standard input, and used with a file: it can be sought in. What the guest gave up stays away. */
+/* Taken with a pipe for standard input, and used with a file: it can be sought in. What the guest
+ * gave up stays away. */
 TEST(only_what_was_given_up_is_lost) {
     struct husk_wasi_options options = HUSK_WASI_OPTIONS_INIT;
     struct wasi_guest first, second;
@@ -146,7 +148,8 @@ TEST(only_what_was_given_up_is_lost) {
     fclose(file);
 }
 
-/* Gives up seeking where it may seek, goes through a set in which it may not, and comes back to one in which it might. */
+/* Gives up seeking where it may seek, goes through a set in which it may not, and comes back to one
+ * in which it might. */
 TEST(what_was_given_up_is_not_had_again) {
     struct husk_wasi_options options = HUSK_WASI_OPTIONS_INIT;
     struct wasi_guest files, by_role;
@@ -193,6 +196,116 @@ TEST(only_what_is_given_is_opened) {
     close_guest(&first, fds);
 }
 
+/* ---- Bytes as they are in files ---- */
+
+/* Of version 1, from tests/golden/v1-snapshot.husk: descriptors 0 and 1 are open, 2 is closed. */
+static const uint8_t version_1[] = "\x01\0\0\0\0\0\0\0"
+                                   "\0\0\0\0\0\0\0\0\xae\0\x20\x08\0\0\0\0"
+                                   "\x01\0\0\0\0\0\0\0\xfd\x01\xe0\x08\0\0\0\0"
+                                   "\xff\xff\0\0\0\0\0\0\xfd\x01\xe0\x08\0\0\0\0"
+                                   "\0\0\0\0\0\0\0\0\xfa\x2f\x0d\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
+/* Of version 2: 1 is stream 2, not blocking, and may only be written; 900 is stream 0. */
+static const uint8_t version_2[] = "\x02\0\0\0\x01\0\0\0"
+                                   "\x02\0\0\0\0\0\0\0"
+                                   "\x78\x56\x34\x12\0\0\0\0\xfa\x2f\x0d\0\0\0\0\0\x10\0\0\0\0\0\0\0"
+                                   "\x01\0\0\0\x01\0\x04\0\x02\0\0\0\0\0\0\0\x40\0\0\0\0\0\0\0"
+                                   "\x84\x03\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff";
+
+TEST(version_1_is_read) {
+    struct wasi_guest guest;
+    struct husk_error err;
+    int fds[3];
+    CHECK_EQ_U64(sizeof version_1, 80 + 1);
+    open_guest(&guest, fds, 7);
+    CHECK_EQ_U64(WASI_CALL(&guest, fd_close, 1), 0);
+    CHECK_OK(load_checked(&guest.ctx, version_1, 80, &err), err);
+    CHECK_EQ_U64(host_fd(&guest, 0), fds[0]);
+    CHECK_EQ_U64(host_fd(&guest, 1), fds[1]);
+    CHECK_EQ_U64(host_fd(&guest, 2), -1);
+    CHECK_EQ_U64(wasi_fds_at(&guest.ctx.fds, 1)->kept, 0x8e001fd);
+    CHECK_EQ_U64(guest.ctx.random_state, 7); /* it had no seed */
+    CHECK_EQ_U64(WASI_CALL(&guest, clock_time_get, WASI_CLOCK_MONOTONIC, 0, 64), 0);
+    CHECK(wasi_guest_u64(&guest, 64) >= 0xd2ffa);
+    uint8_t bytes[80];
+    memcpy(bytes, version_1, sizeof bytes);
+    bytes[4] = 1;     /* seeded, */
+    bytes[56] = 0x55; /* its position; */
+    bytes[26] = 4;    /* 1 does not block; */
+    bytes[40] = 0;    /* 2 is stream 0 */
+    bytes[41] = 0;
+    CHECK_OK(load_checked(&guest.ctx, bytes, 80, &err), err);
+    CHECK_EQ_U64(guest.ctx.random_state, 0x55);
+    CHECK_EQ_U64(wasi_fds_at(&guest.ctx.fds, 1)->flags, WASI_FDFLAG_NONBLOCK);
+    CHECK_EQ_U64(host_fd(&guest, 2), fds[0]);
+    bytes[40] = 3;
+    CHECK_STATUS(wasi_state_check(&guest.ctx, bytes, 80, &err), HUSK_E_BAD_IMAGE);
+    close_guest(&guest, fds);
+}
+
+/* Whoever changes the layout makes another version. */
+TEST(version_2_is_read_and_written) {
+    struct wasi_guest guest;
+    struct husk_error err;
+    struct buf saved = {0};
+    int fds[3];
+    const size_t count = sizeof version_2 - 1;
+    CHECK_EQ_U64(count, 40 + 2 * 24);
+    open_guest(&guest, fds, 7);
+    CHECK_OK(load_checked(&guest.ctx, version_2, count, &err), err);
+    CHECK_EQ_U64(host_fd(&guest, 0), -1);
+    CHECK_EQ_U64(host_fd(&guest, 1), fds[2]);
+    CHECK_EQ_U64(wasi_fds_at(&guest.ctx.fds, 1)->flags, WASI_FDFLAG_NONBLOCK);
+    CHECK_EQ_U64(rights_of(&guest, 1), WASI_RIGHT_FD_WRITE);
+    CHECK_EQ_U64(host_fd(&guest, 900), fds[0]);
+    CHECK_EQ_U64(guest.ctx.random_state, 0x12345678);
+    CHECK_EQ_U64(guest.ctx.cpu_total_ns, 16);
+    wasi_state_save(&guest.ctx, &saved);
+    CHECK_EQ_U64(saved.count, count);
+    CHECK_MEM(saved.data, version_2, 24);
+    CHECK_MEM(saved.data + 40, version_2 + 40, count - 40); /* between them: the clocks */
+    CHECK_OK(load_checked(&guest.ctx, NULL, 0, &err), err);
+    CHECK_EQ_U64(host_fd(&guest, 900), -1);
+    CHECK_EQ_U64(host_fd(&guest, 0), fds[0]);
+    buf_done(&saved);
+    close_guest(&guest, fds);
+}
+
+TEST(others_are_refused_by_name) {
+    static const struct {
+        size_t at;
+        uint8_t value;
+        int status;
+        const char *text;
+    } rows[] = {
+        {0, 3, HUSK_E_IMAGE_VERSION, "has version 3; this husk reads versions 1 to 2; use the husk that"},
+        {0, 0, HUSK_E_IMAGE_VERSION, "version 0"},
+        {44, 2, HUSK_E_IMAGE_VERSION, "descriptor 1 is of kind 2"},
+        {12, 1, HUSK_E_BAD_IMAGE, "padding"},
+        {8, 3, HUSK_E_BAD_IMAGE, "ends within its descriptors (2)"},
+        {8, 1, HUSK_E_BAD_IMAGE, "goes on behind"},
+        {46, 1, HUSK_E_BAD_IMAGE, "of a descriptor (1)"}, /* flags, */
+        {48, 3, HUSK_E_BAD_IMAGE, "of a descriptor (1)"}, /* stream, */
+        {52, 8, HUSK_E_BAD_IMAGE, "of a descriptor (1)"}, /* body */
+        {65, 4, HUSK_E_BAD_IMAGE, "too many (1156)"},     /* 0x484 */
+        {31, 0x80, HUSK_E_BAD_IMAGE, "292 years"},
+    };
+    struct wasi_guest guest;
+    struct husk_error err;
+    uint8_t bytes[sizeof version_2 - 1];
+    wasi_guest_init(&guest, NULL);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        memcpy(bytes, version_2, sizeof bytes);
+        bytes[rows[i].at] = rows[i].value;
+        CHECK_STATUS(wasi_state_check(&guest.ctx, bytes, sizeof bytes, &err), rows[i].status);
+        CHECK_CONTAINS(err.message, rows[i].text);
+    }
+    memcpy(bytes, version_2, sizeof bytes);
+    memcpy(bytes + 64, bytes + 40, 24); /* a number twice */
+    CHECK_STATUS(wasi_state_check(&guest.ctx, bytes, sizeof bytes, &err), HUSK_E_BAD_IMAGE);
+    wasi_guest_done(&guest);
+}
+
 TEST(hostile_bytes_are_refused_or_harmless) {
     struct wasi_guest guest;
     struct husk_error err;
@@ -203,7 +316,7 @@ TEST(hostile_bytes_are_refused_or_harmless) {
     wasi_state_save(&guest.ctx, &saved);
     const uint64_t rights[3] = {rights_of(&guest, 0), rights_of(&guest, 1), rights_of(&guest, 2)};
     for (size_t count = 0; count < saved.count; count++)
-        CHECK_STATUS(wasi_state_check(saved.data, count, &err), HUSK_E_BAD_IMAGE);
+        CHECK_STATUS(wasi_state_check(&guest.ctx, saved.data, count, &err), HUSK_E_BAD_IMAGE);
     unsigned refused = 0;
     for (int i = 0; i < 20000; i++) {
         uint8_t *bytes = malloc(saved.count);
