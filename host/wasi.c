@@ -1,5 +1,6 @@
 /*
- * host/wasi.c: WASI's configuration (shared), context (per sandbox) and the table from names to handlers.
+ * host/wasi.c: WASI's configuration (shared), context (per sandbox) and the table from names to
+ * handlers.
  */
 #include "wasi.h"
 

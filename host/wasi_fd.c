@@ -1,6 +1,7 @@
 /*
- * host/wasi_fd.c: the guest's descriptors and what can be asked of them, all but reading and writing
- * (wasi_io.c): number, rights and arguments are checked here; the kind of descriptor does it (wasi_fd.h).
+ * host/wasi_fd.c: the guest's descriptors and what can be asked of them, all but reading and
+ * writing (wasi_io.c): number, rights and arguments are checked here; the kind of descriptor does
+ * it (wasi_fd.h).
  */
 #include <fcntl.h>
 #include <string.h>
@@ -109,8 +110,8 @@ uint16_t wasi_fd_fdstat_get(struct wasi_call *call) {
     return WASI_SUCCESS;
 }
 
-/* Only NONBLOCK can change, and only for this guest: the others are flags of the open file, which is the
- * embedder's. */
+/* Only NONBLOCK can change, and only for this guest: the others are flags of the open file, which
+ * is the embedder's. */
 uint16_t wasi_fd_fdstat_set_flags(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     uint32_t flags = wasi_arg32(call, 1);
@@ -143,8 +144,8 @@ static uint64_t timespec_ns(struct timespec ts) {
     return ts.tv_sec < 0 ? 0 : (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* The guest learns the kind only, but of a file that it may move about in: numbers, times, and how much others wrote to a log are the host's
- * affair. */
+/* The guest learns the kind only, but of a file that it may move about in: numbers, times, and how
+ * much others wrote to a log are the host's affair. */
 uint16_t wasi_fd_filestat_get(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     struct stat st;

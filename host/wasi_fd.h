@@ -1,11 +1,12 @@
 /*
- * host/wasi_fd.h: a guest's descriptors: what one is, what each kind can do, and the table of numbers.
+ * host/wasi_fd.h: a guest's descriptors: what one is, what each kind can do, and the table of
+ * numbers.
  *
  * Flow: number → wasi_fds_at() → struct wasi_fd → its ops. The handlers (wasi_fd.c, wasi_io.c,
- * wasi_poll.c) check numbers, rights and guest memory; the kinds (wasi_host_fd.c, wasi_host_io.c) do
- * the work. A kind knows nothing of the guest's ABI: it returns host errnos, and bounds nothing that
- * the handlers have checked. None of this locks: a table belongs to one sandbox, and one thread at a
- * time runs that.
+ * wasi_poll.c) check numbers, rights and guest memory; the kinds (wasi_host_fd.c, wasi_host_io.c)
+ * do the work. A kind knows nothing of the guest's ABI: it returns host errnos, and bounds nothing
+ * that the handlers have checked. None of this locks: a table belongs to one sandbox, and one
+ * thread at a time runs that.
  */
 #ifndef HOST_WASI_FD_H
 #define HOST_WASI_FD_H
@@ -38,8 +39,8 @@ struct wasi_transfer {
 /*
  * What a kind of descriptor can do. Returns are by the kernel's conventions: -errno on failure.
  * -EINTR, with nothing done: the call is to be cut off. Whatever can wait for the world waits in
- * wasi_syscall() or wasi_wait(). NULL: descriptors of this kind never have the right that leads here;
- * for close(): there is nothing to give back.
+ * wasi_syscall() or wasi_wait(). NULL: descriptors of this kind never have the right that leads
+ * here; for close(): there is nothing to give back.
  */
 struct wasi_fd_ops {
     /* Returns the count of bytes; a short one if something stopped the transfer later. */
@@ -86,7 +87,8 @@ struct wasi_fds {
 void wasi_fds_done(struct wasi_fds *fds);
 /* Closes all; the room stays. */
 void wasi_fds_clear(struct wasi_fds *fds);
-/* Room for the numbers below `count`. Returns 0, -EMFILE beyond WASI_FDS_MAX, or -ENOMEM: unchanged. */
+/* Room for the numbers below `count`. Returns 0, -EMFILE beyond WASI_FDS_MAX, or -ENOMEM:
+ * unchanged. */
 int wasi_fds_reserve(struct wasi_fds *fds, uint32_t count);
 /* The open descriptor of this number, until the table grows; or NULL. */
 struct wasi_fd *wasi_fds_at(const struct wasi_fds *fds, uint32_t number);
@@ -101,8 +103,8 @@ void wasi_fds_move(struct wasi_fds *fds, uint32_t from, uint32_t to);
 
 /* ---- wasi_host_fd.c: descriptors of the host, which the embedder gives ---- */
 
-/* Examines `host_fd`, which is borrowed. given: HUSK_WASI_… of husk_wasi_options. One that is -1, or
- * that cannot be examined, is closed to the guest. */
+/* Examines `host_fd`, which is borrowed. given: HUSK_WASI_… of husk_wasi_options. One that is -1,
+ * or that cannot be examined, is closed to the guest. */
 void wasi_host_fd_init(struct wasi_fd *fd, uint8_t stream, int host_fd, uint32_t given);
 
 /* ---- wasi_host_io.c: wasi_fd_ops.transfer of each kind ---- */

@@ -1,7 +1,7 @@
 /*
- * host/wasi_host_fd.c: descriptors of the host that the embedder gives to a guest: files (and devices
- * that can seek), streams (pipes, terminals) and sockets. They are borrowed: closing one of the
- * guest's closes nothing of the embedder's. How they are read and written is in wasi_host_io.c.
+ * host/wasi_host_fd.c: descriptors of the host that the embedder gives to a guest: files (and
+ * devices that can seek), streams (pipes, terminals) and sockets. They are borrowed: closing one of
+ * the guest's closes nothing of the embedder's. How they are read and written is in wasi_host_io.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -48,7 +48,7 @@ static int host_resize(const struct wasi_call *call, const struct wasi_fd *fd, i
     return guarded_syscall(call, SYS_ftruncate, (const long[6]){fd->host_fd, bytes});
 }
 
-/* Deliberately not posix_fallocate(): it writes every block where the file system cannot allocate. */
+/* Deliberately not posix_fallocate(): it writes every block where a file system cannot allocate. */
 static int host_allocate(const struct wasi_call *call, const struct wasi_fd *fd, int64_t offset,
                          int64_t bytes) {
     return guarded_syscall(call, SYS_fallocate, (const long[6]){fd->host_fd, 0, offset, bytes});
@@ -124,8 +124,8 @@ static uint8_t filetype_of(int host_fd, const struct stat *st) {
 }
 
 /* By its role alone a stream looks like a pipe to the guest, whatever it is, with two exceptions: a
- * terminal is one to talk to, and a socket is written as messages. wasi-libc's isatty() is: a character
- * device without the rights to seek and tell; so /dev/null must not be shown as one. */
+ * terminal is one to talk to, and a socket is written as messages. wasi-libc's isatty() is: a
+ * character device without the rights to seek and tell; so /dev/null must not be shown as one. */
 static void fd_examine(struct wasi_fd *fd, const struct stat *st, bool may_seek) {
     const bool is_terminal = isatty(fd->host_fd), is_socket = S_ISSOCK(st->st_mode);
     const bool can_seek = !is_terminal && lseek(fd->host_fd, 0, SEEK_CUR) >= 0;
@@ -136,8 +136,8 @@ static void fd_examine(struct wasi_fd *fd, const struct stat *st, bool may_seek)
         is_terminal || is_socket || fd->is_seekable ? filetype_of(fd->host_fd, st) : WASI_FILETYPE_UNKNOWN;
 }
 
-/* Standard input reads, the others write; the rest only if it was asked for, and never more than the
- * host's open mode allows. */
+/* Standard input reads, the others write; the rest only if it was asked for, and never more than
+ * the host's open mode allows. */
 static uint64_t rights_of(const struct wasi_fd *fd, bool is_regular, int mode, uint32_t given) {
     const bool is_input = fd->stream == 0, has_both = (given & HUSK_WASI_BOTH_WAYS) != 0;
     uint64_t rights = RIGHTS_ALWAYS;

@@ -1,12 +1,12 @@
 /*
- * host/wasi_host_io.c: reading and writing descriptors of the host, straight from and to guest memory.
+ * host/wasi_host_io.c: reading and writing the host's descriptors, straight from and to guest memory.
  *
  * Blocking. A transfer must end when the call is cut off (deadline, interrupt). Deliberately not by
- * waiting in poll() until the descriptor is ready: whoever shares a pipe can fill or drain it meanwhile,
- * and POLLOUT promises no more room than for PIPE_BUF bytes, of a terminal not even that. The thread
- * waits in the read or write itself, which a kick ends (ops->syscall()). Descriptors may be blocking or
- * not; their flags are the embedder's and stay as they are. If the embedder's is not blocking, the
- * thread waits until it is ready and tries again.
+ * waiting in poll() until the descriptor is ready: whoever shares a pipe can fill or drain it
+ * meanwhile, and POLLOUT promises no more room than for PIPE_BUF bytes, of a terminal not even
+ * that. The thread waits in the read or write itself, which a kick ends (ops->syscall()).
+ * Descriptors may be blocking or not; their flags are the embedder's and stay as they are. If the
+ * embedder's is not blocking, the thread waits until it is ready and tries again.
  *
  * Pieces. A file system may look at no signal before it is done, so one system call moves a piece.
  *
@@ -116,8 +116,8 @@ static long wait_ready(const struct wasi_transfer *transfer, uint64_t timeout_ns
     return ready == 0 ? -EAGAIN : ready;
 }
 
-/* A stream that is ready may be filled or drained by somebody else before us: then all over again. Every
- * round looks whether the call is cut off. */
+/* A stream that is ready may be filled or drained by somebody else before us: then all over again.
+ * Every round looks whether the call is cut off. */
 static long transfer_once(struct wasi_transfer *transfer, const struct manner *manner, uint64_t *ret_bytes) {
     const bool waits = manner->is_stream && !manner->is_impatient;
     long moved = manner->is_impatient ? wait_ready(transfer, 0) : 0;
@@ -136,7 +136,7 @@ static long transfer_once(struct wasi_transfer *transfer, const struct manner *m
     return moved;
 }
 
-/* What stops a transfer after its first piece comes with the next one: this one has a short count. */
+/* What stops a transfer after its first piece is told by the next one: this one has a short count. */
 static long transfer_all(struct wasi_transfer *transfer, const struct manner *manner) {
     uint64_t done = 0, piece_bytes = 0;
     while (done < transfer->total) {
@@ -157,7 +157,7 @@ long wasi_file_transfer(struct wasi_transfer *transfer) {
     return transfer_all(transfer, &manner);
 }
 
-/* Reads end with what a stream has, writes when all is written. POLLOUT promises a pipe's PIPE_BUF. */
+/* A read takes what there is, a write writes all. POLLOUT promises a pipe's PIPE_BUF. */
 long wasi_stream_transfer(struct wasi_transfer *transfer) {
     const bool is_impatient = (transfer->fd->flags & WASI_FDFLAG_NONBLOCK) != 0;
     const struct manner manner = {.move = is_impatient ? move_now : move_here,

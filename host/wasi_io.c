@@ -1,13 +1,13 @@
 /*
- * host/wasi_io.c: fd_read, fd_write, fd_pread, fd_pwrite: vectors are copied and checked here, and moved
- * by the kind of descriptor (wasi_fd_ops.transfer).
+ * host/wasi_io.c: fd_read, fd_write, fd_pread, fd_pwrite: vectors are copied and checked here, and
+ * moved by the kind of descriptor (wasi_fd_ops.transfer).
  */
 #include <string.h>
 
 #include "wasi.h"
 
-/* Copies the guest's iovec array and checks every range; empty ones are dropped, and what is over the
- * limit is cut off. */
+/* Copies the guest's iovec array and checks every range; empty ones are dropped, and what is over
+ * the limit is cut off. */
 static uint16_t transfer_init(struct wasi_transfer *transfer, uint64_t iovs_addr, uint32_t iovs_count) {
     const struct wasi_call *call = transfer->call;
     transfer->total = 0;

@@ -1,7 +1,8 @@
 /*
  * host/wasi_path.c: files and directories, and sockets of one's own, which a guest is not given: no
- * descriptor is a directory, so every path function fails as the standard wants it: EBADF for a descriptor
- * that is not open, ENOTCAPABLE for one that has no right to paths. The path itself is not looked at.
+ * descriptor is a directory, so every path function fails as the standard wants it: EBADF for a
+ * descriptor that is not open, ENOTCAPABLE for one that has no right to paths. The path itself is
+ * not looked at.
  */
 #include "wasi.h"
 
@@ -68,8 +69,8 @@ uint16_t wasi_path_unlink_file(struct wasi_call *call) {
     return refuse(call, 0, WASI_ENOTCAPABLE);
 }
 
-/* A standard stream that is a socket is read and written with fd_read and fd_write; it stays the host's to
- * shut down. */
+/* A standard stream that is a socket is read and written with fd_read and fd_write; it stays the
+ * host's to shut down. */
 static uint16_t refuse_socket(const struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), 0, &fd);
