@@ -6,7 +6,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "error.h"
 
@@ -117,14 +116,12 @@ int wasi_ctx_init(struct wasi_ctx *ctx, struct wasi_config *config, struct husk_
 }
 
 void wasi_ctx_reset(struct wasi_ctx *ctx) {
-    struct timespec now = {0};
     wasi_fds_clear(&ctx->fds);
     for (uint32_t i = 0; i < WASI_STREAMS; i++)
         if (ctx->config->streams[i].ops != NULL)
             wasi_fds_put(&ctx->fds, i, &ctx->config->streams[i]);
     ctx->random_state = ctx->config->random_seed;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail with this clock */
-    ctx->monotonic_base_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    ctx->monotonic_base_ns = wasi_host_ns(CLOCK_MONOTONIC);
     ctx->cpu_total_ns = ctx->cpu_last_ns = 0;
     ctx->cpu_last_tid = 0;
 }

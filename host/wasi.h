@@ -116,6 +116,15 @@ static inline uint32_t wasi_arg32(const struct wasi_call *call, unsigned idx) {
     return (uint32_t)call->args[idx];
 }
 
+/* Times before 1970 are 0. */
+static inline uint64_t wasi_ns_of(struct timespec ts) {
+    return ts.tv_sec < 0 ? 0 : (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static inline struct timespec wasi_timespec_of(uint64_t ns) {
+    return (struct timespec){.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
+}
+
 /* ---- wasi_wait.c: waiting for the world ---- */
 /* ops->syscall(), again if a signal that is not about this call ended it: -EINTR means that the
  * call is to be cut off. */
@@ -128,6 +137,8 @@ int wasi_wait(const struct wasi_call *call, struct pollfd *fds, nfds_t count, ui
 /* The open descriptor that the guest means by `fd`, if it has all of `rights`: else EBADF,
  * ENOTCAPABLE. */
 uint16_t wasi_fd_get(const struct wasi_call *call, uint32_t fd, uint64_t rights, struct wasi_fd **ret_fd);
+/* The same, of the number in argument `arg`. */
+uint16_t wasi_fd_arg(const struct wasi_call *call, unsigned arg, uint64_t rights, struct wasi_fd **ret_fd);
 /* The same of argument 0, for what needs a position: ESPIPE if it has none. */
 uint16_t wasi_fd_get_seekable(const struct wasi_call *call, uint64_t rights, struct wasi_fd **ret_fd);
 
@@ -140,7 +151,9 @@ int wasi_state_check(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count, s
 /* From bytes that were checked on this context; NULL: as new. Cannot fail. */
 void wasi_state_load(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count);
 
-/* ---- wasi_clock.c: host time of a clock as the guest sees it ---- */
+/* ---- wasi_clock.c ---- */
+uint64_t wasi_host_ns(clockid_t clock);
+/* Host time of a clock as the guest sees it. EINVAL: there is no such clock. */
 uint16_t wasi_clock_now(struct wasi_ctx *ctx, uint32_t clock, uint64_t *ret_ns);
 
 /* ---- handlers ---- */

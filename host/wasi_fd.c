@@ -19,18 +19,22 @@ uint16_t wasi_fd_get(const struct wasi_call *call, uint32_t fd, uint64_t rights,
     return WASI_SUCCESS;
 }
 
+uint16_t wasi_fd_arg(const struct wasi_call *call, unsigned arg, uint64_t rights, struct wasi_fd **ret_fd) {
+    return wasi_fd_get(call, wasi_arg32(call, arg), rights, ret_fd);
+}
+
 uint16_t wasi_fd_get_seekable(const struct wasi_call *call, uint64_t rights, struct wasi_fd **ret_fd) {
     struct wasi_fd *fd = NULL;
-    uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), rights, ret_fd);
+    uint16_t wasi_err = wasi_fd_arg(call, 0, rights, ret_fd);
     if (wasi_err != WASI_ENOTCAPABLE)
         return wasi_err;
-    (void)wasi_fd_get(call, wasi_arg32(call, 0), 0, &fd);
+    (void)wasi_fd_arg(call, 0, 0, &fd);
     return fd->is_seekable ? WASI_ENOTCAPABLE : WASI_ESPIPE;
 }
 
 uint16_t wasi_fd_close(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
-    uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), 0, &fd);
+    uint16_t wasi_err = wasi_fd_arg(call, 0, 0, &fd);
     if (wasi_err)
         return wasi_err;
     wasi_fds_close(&call->ctx->fds, wasi_arg32(call, 0));
@@ -39,9 +43,9 @@ uint16_t wasi_fd_close(struct wasi_call *call) {
 
 uint16_t wasi_fd_renumber(struct wasi_call *call) {
     struct wasi_fd *from = NULL, *to = NULL;
-    uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), 0, &from);
+    uint16_t wasi_err = wasi_fd_arg(call, 0, 0, &from);
     if (!wasi_err)
-        wasi_err = wasi_fd_get(call, wasi_arg32(call, 1), 0, &to);
+        wasi_err = wasi_fd_arg(call, 1, 0, &to);
     if (wasi_err)
         return wasi_err;
     wasi_fds_move(&call->ctx->fds, wasi_arg32(call, 0), wasi_arg32(call, 1));
@@ -96,7 +100,7 @@ static uint16_t fdflags_of(const struct wasi_fd *fd) {
 
 uint16_t wasi_fd_fdstat_get(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
-    uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), 0, &fd);
+    uint16_t wasi_err = wasi_fd_arg(call, 0, 0, &fd);
     if (wasi_err)
         return wasi_err;
     uint8_t *out = wasi_span(call, call->args[1], WASI_FDSTAT_BYTES);
@@ -115,7 +119,7 @@ uint16_t wasi_fd_fdstat_get(struct wasi_call *call) {
 uint16_t wasi_fd_fdstat_set_flags(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     uint32_t flags = wasi_arg32(call, 1);
-    uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), WASI_RIGHT_FD_FDSTAT_SET_FLAGS, &fd);
+    uint16_t wasi_err = wasi_fd_arg(call, 0, WASI_RIGHT_FD_FDSTAT_SET_FLAGS, &fd);
     if (wasi_err)
         return wasi_err;
     if (flags & ~WASI_FDFLAGS_ALL)
@@ -129,7 +133,7 @@ uint16_t wasi_fd_fdstat_set_flags(struct wasi_call *call) {
 /* Rights can be given up, never gained. */
 uint16_t wasi_fd_fdstat_set_rights(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
-    uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), 0, &fd);
+    uint16_t wasi_err = wasi_fd_arg(call, 0, 0, &fd);
     if (wasi_err)
         return wasi_err;
     if ((call->args[1] & ~fd->rights) || call->args[2])
@@ -140,10 +144,6 @@ uint16_t wasi_fd_fdstat_set_rights(struct wasi_call *call) {
     return WASI_SUCCESS;
 }
 
-static uint64_t timespec_ns(struct timespec ts) {
-    return ts.tv_sec < 0 ? 0 : (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 /* The guest learns the kind only, but of a file that it may move about in: numbers, times, and how
  * much others wrote to a log are the host's affair. */
 uint16_t wasi_fd_filestat_get(struct wasi_call *call) {
@@ -152,7 +152,7 @@ uint16_t wasi_fd_filestat_get(struct wasi_call *call) {
     uint8_t out[WASI_FILESTAT_BYTES] = {0};
     uint64_t nlink = 1, rows[4] = {0}; /* size, atim, mtim, ctim */
     size_t bytes = call->is_unstable ? WASI_FILESTAT0_BYTES : WASI_FILESTAT_BYTES;
-    uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), WASI_RIGHT_FD_FILESTAT_GET, &fd);
+    uint16_t wasi_err = wasi_fd_arg(call, 0, WASI_RIGHT_FD_FILESTAT_GET, &fd);
     if (wasi_err)
         return wasi_err;
     void *span = wasi_span(call, call->args[1], bytes);
@@ -167,9 +167,9 @@ uint16_t wasi_fd_filestat_get(struct wasi_call *call) {
         memcpy(out + 8, &st.st_ino, 8);
         nlink = st.st_nlink;
         rows[0] = (uint64_t)st.st_size;
-        rows[1] = timespec_ns(st.st_atim);
-        rows[2] = timespec_ns(st.st_mtim);
-        rows[3] = timespec_ns(st.st_ctim);
+        rows[1] = wasi_ns_of(st.st_atim);
+        rows[2] = wasi_ns_of(st.st_mtim);
+        rows[3] = wasi_ns_of(st.st_ctim);
     }
     memcpy(out + (call->is_unstable ? 20 : 24), &nlink, call->is_unstable ? 4 : 8);
     memcpy(out + (call->is_unstable ? 24 : 32), rows, sizeof(rows));
@@ -179,7 +179,7 @@ uint16_t wasi_fd_filestat_get(struct wasi_call *call) {
 
 uint16_t wasi_fd_filestat_set_size(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
-    uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), WASI_RIGHT_FD_FILESTAT_SET_SIZE, &fd);
+    uint16_t wasi_err = wasi_fd_arg(call, 0, WASI_RIGHT_FD_FILESTAT_SET_SIZE, &fd);
     if (wasi_err)
         return wasi_err;
     if (call->args[1] > INT64_MAX)
@@ -191,8 +191,7 @@ static int time_to_set(uint32_t flags, uint32_t flag_set, uint32_t flag_now, uin
                        struct timespec *ret_ts) {
     if ((flags & flag_set) && (flags & flag_now))
         return -1;
-    ret_ts->tv_sec = (time_t)(ns / 1000000000u);
-    ret_ts->tv_nsec = (long)(ns % 1000000000u);
+    *ret_ts = wasi_timespec_of(ns);
     if (flags & flag_now)
         ret_ts->tv_nsec = UTIME_NOW;
     if (!(flags & (flag_set | flag_now)))
@@ -204,7 +203,7 @@ uint16_t wasi_fd_filestat_set_times(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     struct timespec times[2];
     uint32_t flags = wasi_arg32(call, 3);
-    uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), WASI_RIGHT_FD_FILESTAT_SET_TIMES, &fd);
+    uint16_t wasi_err = wasi_fd_arg(call, 0, WASI_RIGHT_FD_FILESTAT_SET_TIMES, &fd);
     if (wasi_err)
         return wasi_err;
     if ((flags & ~WASI_FSTFLAGS_ALL) ||
@@ -243,7 +242,7 @@ uint16_t wasi_fd_allocate(struct wasi_call *call) {
 
 static uint16_t sync_run(const struct wasi_call *call, uint64_t right) {
     struct wasi_fd *fd = NULL;
-    uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), right, &fd);
+    uint16_t wasi_err = wasi_fd_arg(call, 0, right, &fd);
     return wasi_err ? wasi_err : wasi_errno_of(-fd->ops->sync(call, fd, right == WASI_RIGHT_FD_DATASYNC));
 }
 

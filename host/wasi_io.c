@@ -40,7 +40,7 @@ static uint16_t transfer_run(struct wasi_call *call, uint64_t right, bool is_pos
         .call = call, .is_write = right == WASI_RIGHT_FD_WRITE, .offset = WASI_NO_OFFSET};
     uint64_t out = call->args[is_positioned ? 4 : 3];
     uint16_t wasi_err = is_positioned ? wasi_fd_get_seekable(call, right | WASI_RIGHT_FD_SEEK, &transfer.fd)
-                                      : wasi_fd_get(call, wasi_arg32(call, 0), right, &transfer.fd);
+                                      : wasi_fd_arg(call, 0, right, &transfer.fd);
     if (wasi_err)
         return wasi_err;
     if (is_positioned && call->args[3] > INT64_MAX)

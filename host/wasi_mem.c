@@ -12,20 +12,20 @@ void *wasi_span(const struct wasi_call *call, uint64_t addr, uint64_t count) {
     return call->ops->span(call->host, (uint32_t)addr, count);
 }
 
-uint16_t wasi_put_u32(const struct wasi_call *call, uint64_t addr, uint32_t value) {
-    void *span = wasi_span(call, addr, sizeof(value));
+static uint16_t put(const struct wasi_call *call, uint64_t addr, const void *value, size_t bytes) {
+    void *span = wasi_span(call, addr, bytes);
     if (!span)
         return WASI_EFAULT;
-    memcpy(span, &value, sizeof(value));
+    memcpy(span, value, bytes);
     return WASI_SUCCESS;
 }
 
+uint16_t wasi_put_u32(const struct wasi_call *call, uint64_t addr, uint32_t value) {
+    return put(call, addr, &value, sizeof value);
+}
+
 uint16_t wasi_put_u64(const struct wasi_call *call, uint64_t addr, uint64_t value) {
-    void *span = wasi_span(call, addr, sizeof(value));
-    if (!span)
-        return WASI_EFAULT;
-    memcpy(span, &value, sizeof(value));
-    return WASI_SUCCESS;
+    return put(call, addr, &value, sizeof value);
 }
 
 uint16_t wasi_errno_of(int host_errno) {

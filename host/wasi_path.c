@@ -8,7 +8,7 @@
 
 static uint16_t refuse(const struct wasi_call *call, unsigned fd_arg, uint16_t wasi_errno_if_open) {
     struct wasi_fd *fd = NULL;
-    uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, fd_arg), 0, &fd);
+    uint16_t wasi_err = wasi_fd_arg(call, fd_arg, 0, &fd);
     return wasi_err ? wasi_err : wasi_errno_if_open;
 }
 
@@ -73,7 +73,7 @@ uint16_t wasi_path_unlink_file(struct wasi_call *call) {
  * host's to shut down. */
 static uint16_t refuse_socket(const struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
-    uint16_t wasi_err = wasi_fd_get(call, wasi_arg32(call, 0), 0, &fd);
+    uint16_t wasi_err = wasi_fd_arg(call, 0, 0, &fd);
     if (wasi_err)
         return wasi_err;
     bool is_socket =

@@ -19,23 +19,16 @@ long wasi_syscall(const struct wasi_call *call, long number, const long args[6])
     return result;
 }
 
-static uint64_t monotonic_ns(void) {
-    struct timespec now = {0};
-    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail with this clock */
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 int wasi_wait(const struct wasi_call *call, struct pollfd *fds, nfds_t count, uint64_t timeout_ns) {
     int ready = poll(fds, count, 0); /* mostly something is ready, or nobody wants to wait */
     if (ready > 0 || timeout_ns == 0 || (ready < 0 && errno != EINTR))
         return ready < 0 ? -errno : ready;
-    const uint64_t begin = monotonic_ns();
+    const uint64_t begin = wasi_host_ns(CLOCK_MONOTONIC);
     const uint64_t end = timeout_ns > UINT64_MAX - begin ? UINT64_MAX : begin + timeout_ns;
     long result;
     do {
-        uint64_t now = monotonic_ns(), rest = end > now ? end - now : 0;
-        struct timespec timeout = {.tv_sec = (time_t)(rest / 1000000000u),
-                                   .tv_nsec = (long)(rest % 1000000000u)};
+        uint64_t now = wasi_host_ns(CLOCK_MONOTONIC), rest = end > now ? end - now : 0;
+        struct timespec timeout = wasi_timespec_of(rest);
         const long args[6] = {(long)fds, (long)count, end == UINT64_MAX ? 0 : (long)&timeout, 0,
                               KERNEL_SIGSET_BYTES};
         result = call->ops->syscall(call->host, SYS_ppoll, args);
