@@ -10,6 +10,8 @@
 #include <string.h>
 
 #define ROWS_MIN 4u /* the first allocation: the streams, and one more */
+_Static_assert(WASI_FDS_MAX >= ROWS_MIN && (WASI_FDS_MAX & (WASI_FDS_MAX - 1)) == 0,
+               "doubling ends at the limit");
 
 void wasi_fds_done(struct wasi_fds *fds) {
     wasi_fds_clear(fds);
@@ -32,8 +34,6 @@ int wasi_fds_reserve(struct wasi_fds *fds, uint32_t count) {
     uint32_t capacity = fds->capacity > 0 ? fds->capacity : ROWS_MIN;
     while (capacity < count)
         capacity *= 2;
-    if (capacity > WASI_FDS_MAX)
-        capacity = WASI_FDS_MAX;
     struct wasi_fd *rows = realloc(fds->rows, capacity * sizeof *rows);
     if (rows == NULL)
         return -ENOMEM;
