@@ -48,6 +48,7 @@ TEXT_OF(text_record_avx512, SAVE_GENERAL EACH_32("vmovups %zmm\\n, 0x40000200 + 
 
 #define SMASH_STACK "mov $512, %ecx\n 1: push %rax\n loop 1b\n add $4096, %rsp\n"
 #define SMASH_MEMORY "mov $0x40000000, %edi\n mov $0x2000, %ecx\n rep stosq\n"
+/* IF is left set: Bochs lets nothing interrupt a guest that clears it and spins (vcpu_state_test.c clears it). */
 #define SMASH_REST                                                                                           \
     "movabs $0xc0ffeec0ffeec0ff, %rax\n" SMASH_STACK SMASH_MEMORY                                            \
     "mov %rax, %rbx\n mov %rax, %rdx\n mov %rax, %rsi\n mov %rax, %rdi\n mov %rax, %rbp\n mov %rax, %r8\n"   \
@@ -55,7 +56,7 @@ TEXT_OF(text_record_avx512, SAVE_GENERAL EACH_32("vmovups %zmm\\n, 0x40000200 + 
     "mov %rax, %r15\n fninit\n fldpi\n fldpi\n fldl2e\n pushq $0x0c7f\n fldcw (%rsp)\n pop %rcx\n"           \
     "pushq $0x7f80 + 0x3f\n ldmxcsr (%rsp)\n pop %rcx\n movq %rax, %mm3\n movq %rax, %mm7\n"                 \
     "xor %ecx, %ecx\n mov %ecx, %ds\n mov %ecx, %es\n mov %ecx, %fs\n mov %ecx, %gs\n"                       \
-    "pushq $0x40cd5\n popfq\n mov %rax, %rcx\n"
+    "pushq $0x40ed5\n popfq\n mov %rax, %rcx\n"
 #define SMASH                                                                                                \
     "movabs $0xc0ffeec0ffeec0ff, %rax\n" EACH_16("movq %rax, %xmm\\n\n punpcklqdq %xmm\\n, %xmm\\n")         \
         SMASH_REST
