@@ -9,30 +9,9 @@
 #include "husk.h"
 #include "pagemap.h"
 #include "pool.h"
+#include "stats.h"
 #include "vm.h"
 #include "watchdog.h"
-
-enum engine_stat {
-#define STAT(name, metric, label, help) STAT_##name,
-#include "stats.def"
-#undef STAT
-    STAT_COUNTERS,
-    STAT_hot_pages = STAT_COUNTERS, /* goes up and down */
-    STAT_COUNT
-};
-
-/* A histogram of husk.h, for many threads. */
-struct duration_counts {
-    atomic_uint_least64_t sum_ns;
-    atomic_uint_least64_t buckets[HUSK_HISTOGRAM_BUCKETS];
-};
-
-/* Counters are spread over cache lines, so that sandboxes on different threads do not fight for one. */
-#define STAT_SHARDS 16
-struct stat_shard {
-    _Alignas(64) atomic_uint_least64_t values[STAT_COUNT];
-    struct duration_counts durations[HUSK_HISTOGRAM_HOST_CALL + 1];
-};
 
 struct husk_engine {
     atomic_uint refs;
@@ -51,8 +30,7 @@ struct husk_engine {
     husk_log_fn log;
     void *log_user;
     struct watchdog watchdog;
-    atomic_uint next_shard;
-    struct stat_shard stats[STAT_SHARDS];
+    struct stats stats;
 };
 
 /* Where an engine's VMs come from; tests put in a fake. */
@@ -75,16 +53,5 @@ void engine_unref(husk_engine *engine);
 
 void engine_log(const husk_engine *engine, enum husk_log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-
-static inline void engine_add(husk_engine *engine, uint32_t shard, enum engine_stat stat, uint64_t count) {
-    atomic_fetch_add_explicit(&engine->stats[shard].values[stat], count, memory_order_relaxed);
-}
-
-/* stats.c */
-void engine_measure(husk_engine *engine, uint32_t shard, enum husk_histogram_kind kind, uint64_t ns);
-
-static inline void engine_count(husk_engine *engine, uint32_t shard, enum engine_stat stat) {
-    atomic_fetch_add_explicit(&engine->stats[shard].values[stat], 1, memory_order_relaxed);
-}
 
 #endif

@@ -56,7 +56,7 @@ uint64_t sandbox_memory_grow(husk_sandbox *sandbox, uint64_t mem_idx, uint64_t d
     }
     memory->bytes += delta_bytes;
     write_size(sandbox, sandbox->image->memories[idx].size_gva, old_pages + delta_pages);
-    engine_count(sandbox->engine, sandbox->stat_shard, STAT_memory_grows);
+    stat_count(sandbox->stats, STAT_memory_grows);
     return old_pages;
 }
 

@@ -107,14 +107,13 @@ bool hostcall_serve(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     struct husk_caller caller;
     caller.sandbox = sandbox;
     caller.end = CALLER_GOES_ON;
-    engine_count(sandbox->engine, sandbox->stat_shard, STAT_host_calls);
+    stat_count(sandbox->stats, STAT_host_calls);
     sandbox->values_used += used;
     const bool is_measured = sandbox->engine->measures_times;
     const uint64_t start_ns = is_measured ? clock_ns(CLOCK_MONOTONIC) : 0;
     int status = func->fn(&caller, func->user, args, results);
     if (is_measured)
-        engine_measure(sandbox->engine, sandbox->stat_shard, HUSK_HISTOGRAM_HOST_CALL,
-                       clock_ns(CLOCK_MONOTONIC) - start_ns);
+        stat_measure(sandbox->stats, HUSK_HISTOGRAM_HOST_CALL, clock_ns(CLOCK_MONOTONIC) - start_ns);
     sandbox->values_used -= used;
     if (!caller_finish(&caller, func, status, results, outcome))
         return false;

@@ -123,7 +123,7 @@ static int vm_create(const husk_sandbox *sandbox, const struct sys_space *space,
                                .exception_stack_top = sys_space_exception_stack_top(space)};
     int status = sandbox->ops->create(engine->backend, &config, ret_vm, err);
     if (status == 0)
-        engine_count(engine, sandbox->stat_shard, STAT_vms_made);
+        stat_count(sandbox->stats, STAT_vms_made);
     return status;
 }
 
@@ -138,7 +138,7 @@ static void vm_destroy(const husk_sandbox *sandbox, struct vm *vm) {
     if (vm == NULL)
         return;
     sandbox->ops->destroy(vm);
-    engine_count(sandbox->engine, sandbox->stat_shard, STAT_vms_freed);
+    stat_count(sandbox->stats, STAT_vms_freed);
 }
 
 int machine_renew(husk_sandbox *sandbox, struct husk_error *err) {

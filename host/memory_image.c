@@ -98,7 +98,7 @@ int husk_memory_image_new(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr
         husk_memory_image_free(image);
         return status;
     }
-    engine_count(sandbox->engine, sandbox->stat_shard, STAT_memory_images_made);
+    stat_count(sandbox->stats, STAT_memory_images_made);
     *ret_image = image;
     return 0;
 }
@@ -121,7 +121,7 @@ int husk_memory_image_map(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr
     if (status == 0)
         status = map_file(sandbox, hva, image->file, offset, bytes, err);
     if (status == 0)
-        engine_count(sandbox->engine, sandbox->stat_shard, STAT_memory_images_mapped);
+        stat_count(sandbox->stats, STAT_memory_images_mapped);
     return status;
 }
 

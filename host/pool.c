@@ -60,7 +60,7 @@ void pool_put(struct pool *pool, husk_sandbox *sandbox) {
     }
     pthread_mutex_unlock(&pool->lock);
     if (dropped != NULL) {
-        engine_count(engine, dropped->stat_shard, STAT_pool_drops);
+        stat_count(dropped->stats, STAT_pool_drops);
         if (dropped != sandbox)
             engine_ref(engine); /* its own was dropped when it was put in */
         sandbox_destroy(dropped);

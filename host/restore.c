@@ -256,9 +256,9 @@ int restore_in_place(husk_sandbox *sandbox, husk_image *image, const struct sizi
     if (status != 0)
         return status;
     machine_change_end(sandbox);
-    engine_add(sandbox->engine, sandbox->stat_shard, STAT_restore_pages_copied, counts.copied);
-    engine_add(sandbox->engine, sandbox->stat_shard, STAT_restore_pages_aged, counts.aged);
-    engine_add(sandbox->engine, sandbox->stat_shard, STAT_restore_pages_hot, sandbox->hotset.count);
+    stat_add(sandbox->stats, STAT_restore_pages_copied, counts.copied);
+    stat_add(sandbox->stats, STAT_restore_pages_aged, counts.aged);
+    stat_add(sandbox->stats, STAT_restore_pages_hot, sandbox->hotset.count);
     sandbox_count_hot(sandbox);
     return 0;
 }

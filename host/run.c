@@ -27,7 +27,7 @@ void sandbox_poison(husk_sandbox *sandbox, enum poison_cause cause) {
                                              [POISON_VM_FAILURE] = STAT_poisonings_vm_failure,
                                              [POISON_RESTORE_FAILURE] = STAT_poisonings_restore_failure};
     if (!sandbox->is_poisoned)
-        engine_count(sandbox->engine, sandbox->stat_shard, stats[cause]);
+        stat_count(sandbox->stats, stats[cause]);
     sandbox->is_poisoned = true;
     sandbox->poisoned_by = cause;
 }
@@ -303,7 +303,7 @@ static void count_outcome(husk_sandbox *sandbox, enum husk_outcome_kind kind) {
                                              [HUSK_INTERRUPTED] = STAT_interrupts,
                                              [HUSK_GUEST_VIOLATION] = STAT_guest_violations};
     if (kind != HUSK_RETURNED)
-        engine_count(sandbox->engine, sandbox->stat_shard, stats[kind]);
+        stat_count(sandbox->stats, stats[kind]);
 }
 
 static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame, const struct call_limits *limits,
@@ -357,7 +357,7 @@ int run_call(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva, const
     int status = frame_enter(sandbox, &frame, limits, err);
     if (status != 0)
         return status;
-    engine_count(sandbox->engine, sandbox->stat_shard, STAT_calls);
+    stat_count(sandbox->stats, STAT_calls);
     if (is_cut(sandbox, &kind)) {
         if (kind == HUSK_INTERRUPTED)
             consume_interrupt(sandbox);
@@ -368,8 +368,7 @@ int run_call(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva, const
         set_start_regs(sandbox, thunk_gva, code_gva);
         status = run_until_end(sandbox, &frame, ret_outcome, err);
         if (is_measured)
-            engine_measure(sandbox->engine, sandbox->stat_shard, HUSK_HISTOGRAM_CALL,
-                           clock_ns(CLOCK_MONOTONIC) - start_ns);
+            stat_measure(sandbox->stats, HUSK_HISTOGRAM_CALL, clock_ns(CLOCK_MONOTONIC) - start_ns);
     }
     frame_leave(sandbox, &frame);
     if (status == 0)

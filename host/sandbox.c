@@ -79,20 +79,20 @@ static int make_memory_equal(husk_sandbox *sandbox, husk_image *image, const str
         status = machine_build(sandbox, image, sizes, err);
     }
     if (status != 0) {
-        engine_add(sandbox->engine, sandbox->stat_shard, STAT_restore_failures, was_used);
+        stat_add(sandbox->stats, STAT_restore_failures, was_used);
         return status;
     }
     if (is_load) {
-        engine_count(sandbox->engine, sandbox->stat_shard, kind);
-        engine_add(sandbox->engine, sandbox->stat_shard, STAT_loads_from_snapshot, image->is_snapshot);
+        stat_count(sandbox->stats, kind);
+        stat_add(sandbox->stats, STAT_loads_from_snapshot, image->is_snapshot);
     }
     if (!was_used)
         return 0;
     const uint64_t ns = clock_ns(CLOCK_MONOTONIC) - start_ns;
-    engine_count(sandbox->engine, sandbox->stat_shard, STAT_restores);
+    stat_count(sandbox->stats, STAT_restores);
     if (kind != STAT_loads_in_place)
-        engine_count(sandbox->engine, sandbox->stat_shard, STAT_restores_rebuilt);
-    engine_measure(sandbox->engine, sandbox->stat_shard, HUSK_HISTOGRAM_RESTORE, ns);
+        stat_count(sandbox->stats, STAT_restores_rebuilt);
+    stat_measure(sandbox->stats, HUSK_HISTOGRAM_RESTORE, ns);
     return 0;
 }
 
@@ -128,7 +128,7 @@ int sandbox_load(husk_sandbox *sandbox, husk_image *image, struct linkage *take_
         return status;
     }
     linkage_load_states(take_link, image);
-    engine_add(sandbox->engine, sandbox->stat_shard, STAT_unloads, sandbox->image != NULL);
+    stat_add(sandbox->stats, STAT_unloads, sandbox->image != NULL);
     hotset_unpin(&sandbox->hotset);
     linkage_done(&sandbox->link);
     sizing_done(&sandbox->sizes);
@@ -148,7 +148,7 @@ void sandbox_unload(husk_sandbox *sandbox) {
     husk_image_unref(sandbox->image);
     sandbox->image = NULL;
     sandbox->is_poisoned = false;
-    engine_count(sandbox->engine, sandbox->stat_shard, STAT_unloads);
+    stat_count(sandbox->stats, STAT_unloads);
 }
 
 int sandbox_check_idle(const husk_sandbox *sandbox, const char *what, struct husk_error *err) {
@@ -191,8 +191,7 @@ static husk_sandbox *sandbox_alloc(husk_engine *engine, const struct husk_sandbo
     sandbox->engine = engine_ref(engine);
     sandbox->ops = engine->ops;
     sandbox->options = *options;
-    sandbox->stat_shard =
-        atomic_fetch_add_explicit(&engine->next_shard, 1, memory_order_relaxed) % STAT_SHARDS;
+    sandbox->stats = stats_next_shard(&engine->stats);
     atomic_init(&sandbox->is_interrupted, false);
     return sandbox;
 }
@@ -209,13 +208,13 @@ static int sandbox_new(husk_engine *engine, husk_image *image, struct linkage *t
         return error_set(err, HUSK_E_NOMEM, "no memory for a sandbox");
     }
     atomic_store(&sandbox->is_interrupted, false); /* what came for the one who had it before */
-    engine_count(engine, sandbox->stat_shard, pool_stat);
+    stat_count(sandbox->stats, pool_stat);
     int status = image == NULL ? 0 : sandbox_load(sandbox, image, take_link, err);
     if (status != 0) {
         sandbox_release(sandbox);
         return error_while(err, status, "making a sandbox");
     }
-    engine_count(engine, sandbox->stat_shard, STAT_sandboxes_made);
+    stat_count(sandbox->stats, STAT_sandboxes_made);
     *ret_sandbox = sandbox;
     return 0;
 }
@@ -327,7 +326,7 @@ int husk_sandbox_clone(husk_sandbox *sandbox, husk_sandbox **ret_clone, struct h
 void husk_sandbox_free(husk_sandbox *sandbox) {
     if (sandbox == NULL)
         return;
-    engine_count(sandbox->engine, sandbox->stat_shard, STAT_sandboxes_freed);
+    stat_count(sandbox->stats, STAT_sandboxes_freed);
     sandbox_unload(sandbox);
     sandbox_release(sandbox);
 }

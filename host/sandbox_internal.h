@@ -45,7 +45,7 @@ enum sandbox_start { SANDBOX_NOT_STARTED, SANDBOX_STARTED, SANDBOX_START_FAILED 
 struct husk_sandbox {
     husk_engine *engine; /* parked in the pool: not referenced */
     const struct vm_ops *ops;
-    uint32_t stat_shard;
+    struct stat_shard *stats;            /* of the engine's */
     struct husk_sandbox_options options; /* every field set */
 
     /* The machine (machine.c): memory, page tables, VM. `mapped` is the image that the arena lies over; NULL: there is no memory, perhaps
@@ -102,8 +102,7 @@ static inline void sandbox_count_hot(husk_sandbox *sandbox) {
     const uint32_t count = sandbox->hotset.count;
     if (count == sandbox->hot_pages_counted)
         return;
-    engine_add(sandbox->engine, sandbox->stat_shard, STAT_hot_pages,
-               (uint64_t)count - sandbox->hot_pages_counted);
+    stat_add(sandbox->stats, STAT_hot_pages, (uint64_t)count - sandbox->hot_pages_counted);
     sandbox->hot_pages_counted = count;
 }
 

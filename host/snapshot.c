@@ -24,7 +24,7 @@
  *                                     sizes, data
  *   nothing between two calls         mailbox and stack of the arena (zero), frame, depth, values_used, regs of the VM
  *   set anew by load and restore      mapped, image, template, hotset, start, owes_restored_call, is_poisoned, poisoned_by, changes_begun
- *   not the instance's, unchanged     engine, ops, stat_shard, hot_pages_counted, options, vm, kicker, space, has_failed_vm,
+ *   not the instance's, unchanged     engine, ops, stats, hot_pages_counted, options, vm, kicker, space, has_failed_vm,
  *                                     is_interrupted; link's definitions; the limits in sizes; overlays are contents, and their mappings go
  *
  * The state of WASI has its own tripwire in wasi_state.c.
@@ -313,7 +313,7 @@ static int snapshot_fill(husk_sandbox *sandbox, husk_image *snapshot, struct hus
     if (status == 0)
         status = make_runs(sandbox, &list, snapshot, err);
     if (status == 0)
-        engine_add(sandbox->engine, sandbox->stat_shard, STAT_snapshot_pages, list.count);
+        stat_add(sandbox->stats, STAT_snapshot_pages, list.count);
     free(list.pages);
     return status;
 }
@@ -351,8 +351,8 @@ int husk_sandbox_snapshot(husk_sandbox *sandbox, husk_image **ret_snapshot, stru
     }
     hotset_learn(&sandbox->hotset, &sandbox->arena, snapshot);
     const uint64_t ns = clock_ns(CLOCK_MONOTONIC) - start_ns;
-    engine_count(sandbox->engine, sandbox->stat_shard, STAT_snapshots);
-    engine_measure(sandbox->engine, sandbox->stat_shard, HUSK_HISTOGRAM_SNAPSHOT, ns);
+    stat_count(sandbox->stats, STAT_snapshots);
+    stat_measure(sandbox->stats, HUSK_HISTOGRAM_SNAPSHOT, ns);
     *ret_snapshot = snapshot;
     return 0;
 }

@@ -13,14 +13,14 @@
 static uint64_t stat_sum(const husk_engine *engine, enum engine_stat stat) {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < STAT_SHARDS; i++)
-        sum += atomic_load_explicit(&engine->stats[i].values[stat], memory_order_relaxed);
+        sum += atomic_load_explicit(&engine->stats.shards[i].values[stat], memory_order_relaxed);
     return sum;
 }
 
 static uint64_t duration_sum_ns(const husk_engine *engine, enum husk_histogram_kind kind) {
     uint64_t sum_ns = 0;
     for (uint32_t i = 0; i < STAT_SHARDS; i++)
-        sum_ns += atomic_load_explicit(&engine->stats[i].durations[kind].sum_ns, memory_order_relaxed);
+        sum_ns += atomic_load_explicit(&engine->stats.shards[i].durations[kind].sum_ns, memory_order_relaxed);
     return sum_ns;
 }
 
@@ -55,8 +55,8 @@ static unsigned bucket_of(uint64_t ns) {
     return bucket < HUSK_HISTOGRAM_BUCKETS ? bucket : HUSK_HISTOGRAM_BUCKETS - 1;
 }
 
-void engine_measure(husk_engine *engine, uint32_t shard, enum husk_histogram_kind kind, uint64_t ns) {
-    struct duration_counts *counts = &engine->stats[shard].durations[kind];
+void stat_measure(struct stat_shard *shard, enum husk_histogram_kind kind, uint64_t ns) {
+    struct duration_counts *counts = &shard->durations[kind];
     atomic_fetch_add_explicit(&counts->sum_ns, ns, memory_order_relaxed);
     atomic_fetch_add_explicit(&counts->buckets[bucket_of(ns)], 1, memory_order_relaxed);
 }
@@ -65,7 +65,7 @@ void husk_engine_histogram(const husk_engine *engine, enum husk_histogram_kind k
                            struct husk_histogram *ret_histogram) {
     struct husk_histogram histogram = {.sum_ns = duration_sum_ns(engine, kind)};
     for (uint32_t i = 0; i < STAT_SHARDS; i++) {
-        const struct duration_counts *counts = &engine->stats[i].durations[kind];
+        const struct duration_counts *counts = &engine->stats.shards[i].durations[kind];
         for (unsigned k = 0; k < HUSK_HISTOGRAM_BUCKETS; k++)
             histogram.buckets[k] += atomic_load_explicit(&counts->buckets[k], memory_order_relaxed);
     }

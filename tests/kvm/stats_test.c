@@ -422,7 +422,7 @@ TEST(bounds_of_histograms) {
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct husk_histogram before, after;
         husk_engine_histogram(lab.engine, HUSK_HISTOGRAM_SNAPSHOT, &before);
-        engine_measure(lab.engine, (uint32_t)i % STAT_SHARDS, HUSK_HISTOGRAM_SNAPSHOT, rows[i].ns);
+        stat_measure(&lab.engine->stats.shards[i % STAT_SHARDS], HUSK_HISTOGRAM_SNAPSHOT, rows[i].ns);
         husk_engine_histogram(lab.engine, HUSK_HISTOGRAM_SNAPSHOT, &after);
         CHECK_MSG(after.buckets[rows[i].bucket] == before.buckets[rows[i].bucket] + 1, "%" PRIu64 " ns",
                   rows[i].ns);
