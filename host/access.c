@@ -10,9 +10,9 @@ int sandbox_span(const husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, u
                  uint8_t **ret_span, struct husk_error *err) {
     if (sandbox->image == NULL)
         return error_set(err, HUSK_E_STATE, "nothing is loaded, so there is no linear memory");
-    if (mem_idx >= sandbox->arena.memories_count)
+    if (mem_idx >= sandbox->machine->arena.memories_count)
         return error_set(err, HUSK_E_LIMIT, "the module has no memory %u", mem_idx);
-    const struct arena_memory *memory = &sandbox->arena.memories[mem_idx];
+    const struct arena_memory *memory = &sandbox->machine->arena.memories[mem_idx];
     if (count > memory->bytes || addr > memory->bytes - count)
         return error_set(err, HUSK_E_LIMIT,
                          "[%llu, %llu + %llu) is outside of memory %u, which has %llu bytes",
@@ -28,15 +28,16 @@ int husk_memory_span(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uin
     int status = sandbox_span(sandbox, mem_idx, addr, count, &span, err);
     /* The embedder may write there from any thread: a restore must not rely on its own thread's faults. */
     if (status == 0 && count != 0)
-        status = hotset_pin(&sandbox->hotset, &sandbox->arena, sandbox->mapped, span, count, err);
+        status = hotset_pin(&sandbox->machine->hotset, &sandbox->machine->arena, sandbox->machine->mapped,
+                            span, count, err);
     if (status == 0)
         *ret_span = span;
     return status;
 }
 
 uint64_t husk_memory_bytes(const husk_sandbox *sandbox, uint32_t mem_idx) {
-    return sandbox->image != NULL && mem_idx < sandbox->arena.memories_count
-               ? sandbox->arena.memories[mem_idx].bytes
+    return sandbox->image != NULL && mem_idx < sandbox->machine->arena.memories_count
+               ? sandbox->machine->arena.memories[mem_idx].bytes
                : 0;
 }
 
@@ -60,7 +61,7 @@ int husk_global_get(husk_sandbox *sandbox, const char *export_name, struct husk_
     const struct husk_image_global *global = global_find(sandbox, export_name, err);
     if (global == NULL)
         return sandbox->image == NULL ? HUSK_E_STATE : HUSK_E_NOT_FOUND;
-    const void *place = arena_span(&sandbox->arena, global->gva, sizeof(struct husk_slot));
+    const void *place = arena_span(&sandbox->machine->arena, global->gva, sizeof(struct husk_slot));
     *ret_value = value_from_slot((husk_type)global->type, place);
     return 0;
 }
@@ -77,8 +78,8 @@ int husk_global_set(husk_sandbox *sandbox, const char *export_name, const struct
         return error_set(err, HUSK_E_TYPE, "the global \"%s\" is of type %s; %s given",
                          NAME_SHOWN(export_name), husk_type_name((husk_type)global->type),
                          husk_type_name(value->type));
-    hotset_written_here(&sandbox->hotset);
-    value_to_slot(value, (struct husk_slot *)(void *)arena_span(&sandbox->arena, global->gva,
+    hotset_written_here(&sandbox->machine->hotset);
+    value_to_slot(value, (struct husk_slot *)(void *)arena_span(&sandbox->machine->arena, global->gva,
                                                                 sizeof(struct husk_slot)));
     return 0;
 }

@@ -98,7 +98,7 @@ static void add_frame(const husk_image *image, const struct husk_image_code_row 
 static bool read_stack(const husk_sandbox *sandbox, uint64_t gva_value, uint64_t *ret_word) {
     if (gva_value < HUSK_STACK_LOW_GVA || gva_value >= HUSK_STACK_TOP_GVA)
         return false;
-    const uint8_t *place = arena_span(&sandbox->arena, gva_value, sizeof *ret_word);
+    const uint8_t *place = arena_span(&sandbox->machine->arena, gva_value, sizeof *ret_word);
     if (place == NULL)
         return false;
     memcpy(ret_word, place, sizeof *ret_word);
@@ -144,7 +144,7 @@ void backtrace_fill(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     uint32_t listed_count = 0, work = 0;
     places.count = 0;
     memset(places.addresses, 0, sizeof places.addresses);
-    sandbox->ops->get_regs(sandbox->vm, &regs);
+    machine_get_regs(sandbox->machine, &regs);
     uint64_t pc = regs.rip, rsp = regs.rsp, rbp = regs.rbp, last_look = 0;
     for (uint32_t steps = 0; work < LIMIT_BACKTRACE_FRAMES; steps++) {
         /* A return address may be the first byte behind the calling function: look one byte before it. */

@@ -57,10 +57,10 @@ static int check_state(const husk_sandbox *sandbox, struct husk_error *err) {
     if (sandbox->start == SANDBOX_START_FAILED)
         return error_set(err, HUSK_E_STATE,
                          "the module's initialisation did not succeed, so nothing in it can be called");
-    if (sandbox->depth > sandbox->options.host_call_depth_max)
+    if (sandbox->depth > sandbox->machine->limits.host_call_depth_max)
         return error_set(err, HUSK_E_LIMIT,
                          "more than %u nested calls from host functions (host_call_depth_max)",
-                         sandbox->options.host_call_depth_max);
+                         sandbox->machine->limits.host_call_depth_max);
     return 0;
 }
 
@@ -138,7 +138,7 @@ static int restored_run(husk_sandbox *sandbox, const struct call_limits *limits,
     if (getrandom(entropy, sizeof entropy, 0) != (ssize_t)sizeof entropy)
         return error_sys(err, errno, "no entropy for husk_restored()");
     for (int i = 0; i < 2; i++)
-        memcpy(&sandbox->arena.mailbox->call_slots[i], &entropy[i], sizeof entropy[i]);
+        memcpy(&sandbox->machine->arena.mailbox->call_slots[i], &entropy[i], sizeof entropy[i]);
     const struct husk_image_func *row = &image->funcs[func.idx];
     int status =
         run_call(sandbox, image->types[row->type_idx].thunk_gva, row->code_gva, limits, ret_outcome, err);
@@ -185,7 +185,7 @@ static int call_checked(husk_sandbox *sandbox, const struct call_request *reques
         return status;
     const struct husk_image_func *row = &sandbox->image->funcs[request->func.idx];
     const uint64_t thunk_gva = sandbox->image->types[row->type_idx].thunk_gva;
-    struct husk_slot *slots = sandbox->arena.mailbox->call_slots;
+    struct husk_slot *slots = sandbox->machine->arena.mailbox->call_slots;
     for (size_t i = 0; i < request->args_count; i++)
         value_to_slot(&request->args[i], &slots[i]);
     status = run_call(sandbox, thunk_gva, row->code_gva, request->limits, ret_outcome, err);
@@ -237,5 +237,5 @@ int husk_call(husk_sandbox *sandbox, const char *export_name, const struct husk_
 
 void husk_interrupt(husk_sandbox *sandbox) {
     atomic_store(&sandbox->is_interrupted, true);
-    kicker_kick(&sandbox->kicker);
+    kicker_kick(&sandbox->machine->kicker);
 }

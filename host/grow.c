@@ -10,86 +10,78 @@
 
 #define GROW_FAILED UINT64_MAX
 
-static int map_more(husk_sandbox *sandbox, uint64_t gva_value, uint64_t bytes, struct husk_error *err) {
-    if (bytes == 0)
-        return 0;
-    struct page_mapping mapping = {.gva = gva(gva_value),
-                                   .gpa = gpa_of_gva(gva(gva_value)),
-                                   .bytes = bytes,
-                                   .prot = PAGE_READ | PAGE_WRITE};
-    return sys_space_map(sandbox->space, &mapping, err);
-}
-
 /* Sizes are the guest's to read: its copy is written, never read back. */
-static void write_size(husk_sandbox *sandbox, uint32_t gva_value, uint64_t size) {
-    memcpy(arena_span(&sandbox->arena, gva_value, sizeof size), &size, sizeof size);
+static void write_size(struct machine *machine, uint32_t gva_value, uint64_t size) {
+    memcpy(arena_span(&machine->arena, gva_value, sizeof size), &size, sizeof size);
 }
 
-static uint64_t memories_total_bytes(const husk_sandbox *sandbox) {
+static uint64_t memories_total_bytes(const struct machine *machine) {
     uint64_t total = 0;
-    for (uint32_t i = 0; i < sandbox->arena.memories_count; i++)
-        total += sandbox->arena.memories[i].bytes;
+    for (uint32_t i = 0; i < machine->arena.memories_count; i++)
+        total += machine->arena.memories[i].bytes;
     return total;
 }
 
 uint64_t sandbox_memory_grow(husk_sandbox *sandbox, uint64_t mem_idx, uint64_t delta_pages) {
     if (mem_idx >= sandbox->image->memories_count)
         return GROW_FAILED;
+    struct machine *machine = sandbox->machine;
     uint32_t idx = (uint32_t)mem_idx;
-    struct arena_memory *memory = &sandbox->arena.memories[idx];
+    struct arena_memory *memory = &machine->arena.memories[idx];
     uint64_t old_pages = memory->bytes / HUSK_WASM_PAGE_SIZE;
     if (delta_pages == 0)
         return old_pages;
-    if (delta_pages > sandbox->sizes.memory_max_pages[idx] - old_pages)
+    if (delta_pages > machine->sizes.memory_max_pages[idx] - old_pages)
         return GROW_FAILED;
     uint64_t delta_bytes = delta_pages * HUSK_WASM_PAGE_SIZE;
-    if (delta_bytes > sandbox->sizes.memory_max_bytes - memories_total_bytes(sandbox))
+    if (delta_bytes > machine->sizes.memory_max_bytes - memories_total_bytes(machine))
         return GROW_FAILED;
     struct husk_error err;
     int status =
-        arena_cover(&sandbox->arena, idx, memory->bytes + delta_bytes, sandbox->ops, sandbox->vm, &err);
+        arena_cover(&machine->arena, idx, memory->bytes + delta_bytes, machine->ops, machine->vm, &err);
     if (status == 0)
-        status = map_more(sandbox, husk_mem_gva(idx) + memory->bytes, delta_bytes, &err);
+        status = machine_map(machine, husk_mem_gva(idx) + memory->bytes, delta_bytes, &err);
     if (status != 0) {
         engine_log(sandbox->engine, HUSK_LOG_WARNING, "memory.grow failed: %s", err.message);
         return GROW_FAILED;
     }
     memory->bytes += delta_bytes;
-    write_size(sandbox, sandbox->image->memories[idx].size_gva, old_pages + delta_pages);
+    write_size(machine, sandbox->image->memories[idx].size_gva, old_pages + delta_pages);
     stat_count(sandbox->stats, STAT_memory_grows);
     return old_pages;
 }
 
-static uint64_t tables_total(const husk_sandbox *sandbox) {
+static uint64_t tables_total(const struct machine *machine) {
     uint64_t total = 0;
-    for (uint32_t i = 0; i < sandbox->image->tables_count; i++)
-        total += sandbox->sizes.table_entries[i];
+    for (uint32_t i = 0; i < machine->mapped->tables_count; i++)
+        total += machine->sizes.table_entries[i];
     return total;
 }
 
 uint64_t sandbox_table_grow(husk_sandbox *sandbox, uint64_t table_idx, uint64_t delta_entries) {
     if (table_idx >= sandbox->image->tables_count)
         return GROW_FAILED;
+    struct machine *machine = sandbox->machine;
     const struct husk_image_table *table = &sandbox->image->tables[table_idx];
-    uint64_t old_entries = sandbox->sizes.table_entries[table_idx];
+    uint64_t old_entries = machine->sizes.table_entries[table_idx];
     if (delta_entries == 0)
         return old_entries;
-    if (delta_entries > sandbox->sizes.table_max_entries[table_idx] - old_entries ||
-        delta_entries > sandbox->sizes.table_max_total - tables_total(sandbox))
+    if (delta_entries > machine->sizes.table_max_entries[table_idx] - old_entries ||
+        delta_entries > machine->sizes.table_max_total - tables_total(machine))
         return GROW_FAILED;
     uint64_t from = page_up(table->base_gva + 8 * old_entries);
     uint64_t to = page_up(table->base_gva + 8 * (old_entries + delta_entries));
     struct husk_error err;
-    if (map_more(sandbox, from, to - from, &err) != 0) {
+    if (machine_map(machine, from, to - from, &err) != 0) {
         engine_log(sandbox->engine, HUSK_LOG_WARNING, "table.grow failed: %s", err.message);
         return GROW_FAILED;
     }
-    sandbox->sizes.table_entries[table_idx] = old_entries + delta_entries;
+    machine->sizes.table_entries[table_idx] = old_entries + delta_entries;
     /* The old last page may hold what a misbehaving guest wrote beyond the old end; null is what was promised. Pages that
      * were not mapped until now are zero. */
     uint64_t old_end = table->base_gva + 8 * old_entries;
     uint64_t stale_bytes = from - old_end < 8 * delta_entries ? from - old_end : 8 * delta_entries;
-    memset(arena_span(&sandbox->arena, old_end, stale_bytes), 0, stale_bytes);
-    write_size(sandbox, table->size_gva, old_entries + delta_entries);
+    memset(arena_span(&machine->arena, old_end, stale_bytes), 0, stale_bytes);
+    write_size(machine, table->size_gva, old_entries + delta_entries);
     return old_entries;
 }

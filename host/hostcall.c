@@ -61,7 +61,7 @@ static bool caller_finish(struct husk_caller *caller, const struct linked_func *
         return true; /* a nested call was cut off; resume_after_host() ends this one */
     /* The guest's registers, for the backtrace: those of the host call, not of a nested call. */
     if (sandbox->frame->was_nested && (caller->end != CALLER_GOES_ON || status != 0))
-        sandbox->ops->set_regs(sandbox->vm, &sandbox->frame->regs);
+        machine_set_regs(sandbox->machine, &sandbox->frame->regs);
     if (caller->end == CALLER_EXITED) {
         end_exit(caller->exit_code, outcome);
         return false;
@@ -87,7 +87,7 @@ static bool caller_finish(struct husk_caller *caller, const struct linked_func *
 }
 
 bool hostcall_serve(husk_sandbox *sandbox, struct husk_outcome *outcome) {
-    struct husk_mailbox *mailbox = sandbox->arena.mailbox;
+    struct husk_mailbox *mailbox = sandbox->machine->arena.mailbox;
     uint32_t idx = *(volatile uint32_t *)&mailbox->import_idx;
     if (idx >= sandbox->image->imported_count[HUSK_ABI_FUNC]) {
         outcome_violation(sandbox, outcome, "the guest called host function %u, which does not exist", idx);

@@ -1,13 +1,13 @@
 /*
- * host/machine.c: the machine under an instance: memory (arena), page tables (sys_space) and the VM that has both as slots.
- * Loading another module builds memory and page tables anew and gives them to the VM that is there; a VM is created only
- * where there is none.
+ * host/machine.c: see machine.h. Loading another module builds memory and page tables anew and gives them to the VM that is there; a VM is
+ * created only where there is none.
  */
+#include "machine.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "error.h"
-#include "sandbox_internal.h"
 
 static void add_mapping(struct page_mapping *mappings, size_t *count, uint64_t gva_value, uint64_t bytes,
                         uint32_t prot) {
@@ -38,21 +38,21 @@ static size_t list_mappings(const husk_image *image, const struct sizing *sizes,
     return count;
 }
 
-static int template_make(const husk_sandbox *sandbox, const husk_image *image, const struct sizing *sizes,
+static int template_make(const struct machine *machine, const husk_image *image, const struct sizing *sizes,
                          struct sys_template **ret_template, struct husk_error *err) {
     size_t most = 4u + image->data_segments_count + image->tables_count + image->memories_count;
     struct page_mapping *mappings = calloc(most, sizeof *mappings);
     if (mappings == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for the list of mappings");
-    size_t count = list_mappings(image, sizes, sandbox->options.stack_bytes, mappings);
-    int status = sys_template_new(sandbox->engine->entry, mappings, count, ret_template, err);
+    size_t count = list_mappings(image, sizes, machine->limits.stack_bytes, mappings);
+    int status = sys_template_new(machine->engine->entry, mappings, count, ret_template, err);
     free(mappings);
     return status;
 }
 
-static bool has_default_sizes(const husk_sandbox *sandbox, const husk_image *image,
+static bool has_default_sizes(const struct machine *machine, const husk_image *image,
                               const struct sizing *sizes) {
-    if (sandbox->options.stack_bytes != HUSK_STACK_DEFAULT_BYTES)
+    if (machine->limits.stack_bytes != HUSK_STACK_DEFAULT_BYTES)
         return false;
     for (uint32_t i = 0; i < image->memories_count; i++) {
         if (sizes->memory_bytes[i] != image->memory_sizes[i] * HUSK_WASM_PAGE_SIZE)
@@ -66,14 +66,14 @@ static bool has_default_sizes(const husk_sandbox *sandbox, const husk_image *ima
 }
 
 /* Sandboxes with the default sizes share one template per image; others get their own. */
-static int template_get(const husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes,
+static int template_get(const struct machine *machine, husk_image *image, const struct sizing *sizes,
                         struct sys_template **ret_template, struct husk_error *err) {
-    if (!has_default_sizes(sandbox, image, sizes))
-        return template_make(sandbox, image, sizes, ret_template, err);
+    if (!has_default_sizes(machine, image, sizes))
+        return template_make(machine, image, sizes, ret_template, err);
     pthread_mutex_lock(&image->template_lock);
     int status = image->default_template != NULL
                      ? 0
-                     : template_make(sandbox, image, sizes, &image->default_template, err);
+                     : template_make(machine, image, sizes, &image->default_template, err);
     if (status == 0)
         *ret_template = sys_template_ref(image->default_template);
     pthread_mutex_unlock(&image->template_lock);
@@ -93,19 +93,19 @@ static void memory_done(struct memory_set *set) {
     arena_done(&set->arena);
 }
 
-static int memory_make(const husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes,
+static int memory_make(const struct machine *machine, husk_image *image, const struct sizing *sizes,
                        struct memory_set *ret_set, struct husk_error *err) {
     uint64_t reserve[HUSK_MAX_MEMORIES];
     for (uint32_t i = 0; i < image->memories_count; i++)
         reserve[i] = sizes->memory_max_pages[i] * HUSK_WASM_PAGE_SIZE;
     struct arena_sizes arena_sizes = {.data_bytes = sizes->data_bytes,
-                                      .stack_bytes = sandbox->options.stack_bytes,
+                                      .stack_bytes = machine->limits.stack_bytes,
                                       .memory_bytes = sizes->memory_bytes,
                                       .memory_reserve_bytes = reserve};
     struct memory_set set = {0};
     int status = arena_init(&set.arena, image, &arena_sizes, err);
     if (status == 0)
-        status = template_get(sandbox, image, sizes, &set.template, err);
+        status = template_get(machine, image, sizes, &set.template, err);
     if (status == 0)
         status = sys_space_new(set.template, ARENA_SLOT_SYS, &set.space, err);
     if (status != 0)
@@ -115,114 +115,144 @@ static int memory_make(const husk_sandbox *sandbox, husk_image *image, const str
     return status;
 }
 
-static int vm_create(const husk_sandbox *sandbox, const struct sys_space *space, struct vm **ret_vm,
+void machine_count_hot(struct machine *machine) {
+    const uint32_t count = machine->hotset.count;
+    if (count == machine->hot_pages_counted)
+        return;
+    stat_add(machine->stats, STAT_hot_pages, (uint64_t)count - machine->hot_pages_counted);
+    machine->hot_pages_counted = count;
+}
+
+static int vm_create(const struct machine *machine, const struct sys_space *space, struct vm **ret_vm,
                      struct husk_error *err) {
-    husk_engine *engine = sandbox->engine;
+    husk_engine *engine = machine->engine;
     struct vm_config config = {.cpu_features = engine->host_info.cpu_features,
                                .page_root = sys_space_page_root(space),
                                .exception_stack_top = sys_space_exception_stack_top(space)};
-    int status = sandbox->ops->create(engine->backend, &config, ret_vm, err);
+    int status = machine->ops->create(engine->backend, &config, ret_vm, err);
     if (status == 0)
-        stat_count(sandbox->stats, STAT_vms_made);
+        stat_count(machine->stats, STAT_vms_made);
     return status;
 }
 
-static int vm_make(husk_sandbox *sandbox, const struct memory_set *set, struct husk_error *err) {
-    int status = vm_create(sandbox, set->space, &sandbox->vm, err);
+static int vm_make(struct machine *machine, const struct memory_set *set, struct husk_error *err) {
+    int status = vm_create(machine, set->space, &machine->vm, err);
     if (status == 0)
-        kicker_init(&sandbox->kicker, sandbox->ops, sandbox->vm, sandbox->engine->kick_signal);
+        kicker_init(&machine->kicker, machine->ops, machine->vm, machine->engine->kick_signal);
     return status;
 }
 
-static void vm_destroy(const husk_sandbox *sandbox, struct vm *vm) {
+static void vm_destroy(const struct machine *machine, struct vm *vm) {
     if (vm == NULL)
         return;
-    sandbox->ops->destroy(vm);
-    stat_count(sandbox->stats, STAT_vms_freed);
+    machine->ops->destroy(vm);
+    stat_count(machine->stats, STAT_vms_freed);
 }
 
-int machine_renew(husk_sandbox *sandbox, struct husk_error *err) {
-    struct vm *spoiled = sandbox->vm, *fresh = NULL;
-    const uint32_t slots = sandbox->arena.next_slot;
-    int status = vm_create(sandbox, sandbox->space, &fresh, err);
+int machine_renew(struct machine *machine, struct husk_error *err) {
+    struct vm *spoiled = machine->vm, *fresh = NULL;
+    const uint32_t slots = machine->arena.next_slot;
+    int status = vm_create(machine, machine->space, &fresh, err);
     if (status == 0) {
-        sandbox->arena.next_slot = ARENA_SLOT_MEMORIES;
-        status = arena_attach(&sandbox->arena, sandbox->mapped, sandbox->ops, fresh, err);
+        machine->arena.next_slot = ARENA_SLOT_MEMORIES;
+        status = arena_attach(&machine->arena, machine->mapped, machine->ops, fresh, err);
         if (status == 0)
-            status = sys_space_attach(sandbox->space, sandbox->ops, fresh, err);
+            status = sys_space_attach(machine->space, machine->ops, fresh, err);
         if (status != 0) { /* the old one has its slots still; only the space must know it again */
-            sandbox->arena.next_slot = slots;
-            (void)sys_space_attach(sandbox->space, sandbox->ops, spoiled, NULL);
+            machine->arena.next_slot = slots;
+            (void)sys_space_attach(machine->space, machine->ops, spoiled, NULL);
         }
     }
     if (status == 0) {
-        sandbox->vm = fresh;
-        kicker_set_vm(&sandbox->kicker, fresh);
+        machine->vm = fresh;
+        kicker_set_vm(&machine->kicker, fresh);
     }
-    vm_destroy(sandbox, status == 0 ? spoiled : fresh);
+    vm_destroy(machine, status == 0 ? spoiled : fresh);
     return status;
 }
 
 /* The VM lets go of the memory that it has; then it can be freed. */
-static int memory_detach(husk_sandbox *sandbox, struct husk_error *err) {
-    if (sandbox->vm == NULL || sandbox->space == NULL)
+static int memory_detach(struct machine *machine, struct husk_error *err) {
+    if (machine->vm == NULL || machine->space == NULL)
         return 0;
-    int status = arena_detach(&sandbox->arena, sandbox->ops, sandbox->vm, err);
-    return status != 0 ? status : sys_space_detach(sandbox->space, err);
+    int status = arena_detach(&machine->arena, machine->ops, machine->vm, err);
+    return status != 0 ? status : sys_space_detach(machine->space, err);
 }
 
-static void memory_free(husk_sandbox *sandbox) {
-    struct memory_set old = {sandbox->arena, sandbox->template, sandbox->space};
+static void memory_free(struct machine *machine) {
+    struct memory_set old = {machine->arena, machine->template, machine->space};
     memory_done(&old);
-    hotset_done(&sandbox->hotset);
-    sandbox_count_hot(sandbox);
-    husk_image_unref(sandbox->mapped);
-    sandbox->arena = (struct arena){0};
-    sandbox->template = NULL;
-    sandbox->space = NULL;
-    sandbox->mapped = NULL;
+    hotset_done(&machine->hotset);
+    machine_count_hot(machine);
+    husk_image_unref(machine->mapped);
+    machine->arena = (struct arena){0};
+    machine->template = NULL;
+    machine->space = NULL;
+    machine->mapped = NULL;
 }
 
-static int memory_attach(husk_sandbox *sandbox, husk_image *image, struct husk_error *err) {
-    sandbox->ops->set_space(sandbox->vm, sys_space_page_root(sandbox->space),
-                            sys_space_exception_stack_top(sandbox->space));
-    int status = arena_attach(&sandbox->arena, image, sandbox->ops, sandbox->vm, err);
-    return status != 0 ? status : sys_space_attach(sandbox->space, sandbox->ops, sandbox->vm, err);
+static int memory_attach(struct machine *machine, husk_image *image, struct husk_error *err) {
+    machine->ops->set_space(machine->vm, sys_space_page_root(machine->space),
+                            sys_space_exception_stack_top(machine->space));
+    int status = arena_attach(&machine->arena, image, machine->ops, machine->vm, err);
+    return status != 0 ? status : sys_space_attach(machine->space, machine->ops, machine->vm, err);
 }
 
-int machine_build(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes,
+int machine_build(struct machine *machine, husk_image *image, const struct sizing *sizes,
                   struct husk_error *err) {
     struct memory_set set = {0};
-    int status = memory_make(sandbox, image, sizes, &set, err);
-    if (status == 0 && sandbox->vm == NULL)
-        status = vm_make(sandbox, &set, err);
+    int status = memory_make(machine, image, sizes, &set, err);
+    if (status == 0 && machine->vm == NULL)
+        status = vm_make(machine, &set, err);
     if (status != 0) {
         memory_done(&set);
         return status;
     }
-    machine_change_begin(sandbox);
-    status = memory_detach(sandbox, err);
+    machine_change_begin(machine);
+    status = memory_detach(machine, err);
     if (status != 0) {
         memory_done(&set);
         return status;
     }
-    memory_free(sandbox);
-    sandbox->arena = set.arena;
-    sandbox->template = set.template;
-    sandbox->space = set.space;
-    sandbox->mapped = husk_image_ref(image);
-    status = memory_attach(sandbox, image, err);
+    memory_free(machine);
+    machine->arena = set.arena;
+    machine->template = set.template;
+    machine->space = set.space;
+    machine->mapped = husk_image_ref(image);
+    status = memory_attach(machine, image, err);
     if (status != 0)
         return status;
-    hotset_prefill(&sandbox->hotset, &sandbox->arena, image);
-    sandbox_count_hot(sandbox);
-    machine_change_end(sandbox);
+    hotset_prefill(&machine->hotset, &machine->arena, image);
+    machine_count_hot(machine);
+    machine_change_end(machine);
     return 0;
 }
 
+int machine_map(struct machine *machine, uint64_t gva_value, uint64_t bytes, struct husk_error *err) {
+    const struct page_mapping mapping = {.gva = gva(gva_value),
+                                         .gpa = gpa_of_gva(gva(gva_value)),
+                                         .bytes = bytes,
+                                         .prot = PAGE_READ | PAGE_WRITE};
+    return bytes == 0 ? 0 : sys_space_map(machine->space, &mapping, err);
+}
+
+struct machine *machine_new(husk_engine *engine, const struct husk_sandbox_options *limits) {
+    struct machine *machine = calloc(1, sizeof *machine);
+    if (machine == NULL)
+        return NULL;
+    machine->engine = engine;
+    machine->ops = engine->ops;
+    machine->stats = stats_next_shard(&engine->stats);
+    machine->limits = *limits;
+    return machine;
+}
+
 /* The VM goes before the memory that it has as slots. */
-void machine_destroy(husk_sandbox *sandbox) {
-    vm_destroy(sandbox, sandbox->vm);
-    sandbox->vm = NULL;
-    memory_free(sandbox);
+void machine_free(struct machine *machine) {
+    if (machine == NULL)
+        return;
+    vm_destroy(machine, machine->vm);
+    memory_free(machine);
+    sizing_done(&machine->sizes);
+    free(machine);
 }

@@ -34,9 +34,9 @@ static int find_range(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, ui
         return HUSK_E_STATE;
     if (sandbox->image == NULL)
         return error_set(err, HUSK_E_STATE, "nothing is loaded, so there is no linear memory");
-    if (mem_idx >= sandbox->arena.memories_count)
+    if (mem_idx >= sandbox->machine->arena.memories_count)
         return error_set(err, HUSK_E_LIMIT, "the module has no memory %u", mem_idx);
-    const struct arena_memory *memory = &sandbox->arena.memories[mem_idx];
+    const struct arena_memory *memory = &sandbox->machine->arena.memories[mem_idx];
     if (bytes > memory->bytes || addr > memory->bytes - bytes)
         return error_set(
             err, HUSK_E_LIMIT, "[0x%llx, + 0x%llx) is outside of memory %u, which has 0x%llx bytes",
@@ -45,21 +45,21 @@ static int find_range(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, ui
     return 0;
 }
 
-static int map_file(husk_sandbox *sandbox, uint8_t *hva, const struct image_file *file, uint64_t offset,
+static int map_file(struct machine *machine, uint8_t *hva, const struct image_file *file, uint64_t offset,
                     uint64_t bytes, struct husk_error *err) {
-    uint64_t gva_value = arena_gva_of(&sandbox->arena, hva);
-    int status = arena_overlay_push(&sandbox->arena, gva_value, bytes, err);
+    uint64_t gva_value = arena_gva_of(&machine->arena, hva);
+    int status = arena_overlay_push(&machine->arena, gva_value, bytes, err);
     if (status != 0)
         return status;
     if (mmap(hva, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file->fd,
              (off_t)offset) == MAP_FAILED) {
         int sys_errno = errno;
-        arena_overlay_pop(&sandbox->arena);
+        arena_overlay_pop(&machine->arena);
         return error_sys(err, sys_errno, "cannot map a memory image of %llu bytes",
                          (unsigned long long)bytes);
     }
-    arena_overlay_settle(&sandbox->arena);
-    hotset_forget(&sandbox->hotset, hva, bytes);
+    arena_overlay_settle(&machine->arena);
+    hotset_forget(&machine->hotset, hva, bytes);
     return 0;
 }
 
@@ -93,7 +93,7 @@ int husk_memory_image_new(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr
     image->engine = engine_ref(sandbox->engine);
     status = copy_to_file(hva, bytes, &image->file, err);
     if (status == 0)
-        status = map_file(sandbox, hva, image->file, 0, bytes, err);
+        status = map_file(sandbox->machine, hva, image->file, 0, bytes, err);
     if (status != 0) {
         husk_memory_image_free(image);
         return status;
@@ -119,7 +119,7 @@ int husk_memory_image_map(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr
     if (status == 0)
         status = find_range(sandbox, mem_idx, addr, bytes, &hva, err);
     if (status == 0)
-        status = map_file(sandbox, hva, image->file, offset, bytes, err);
+        status = map_file(sandbox->machine, hva, image->file, offset, bytes, err);
     if (status == 0)
         stat_count(sandbox->stats, STAT_memory_images_mapped);
     return status;

@@ -1,6 +1,6 @@
 /*
- * host/pool.h: an engine's idle VMs. A freed sandbox is unloaded and kept here as it is, dirty; whoever takes it loads it, which
- * is when the restore that was put off is done. Bounded: the one that was put in first makes room.
+ * host/pool.h: an engine's idle machines (machine.h). A freed sandbox's machine is kept here as it is, dirty; whoever takes it makes it equal to
+ * an image, which is when the restore that was put off is done. Bounded: the one that was put in first makes room.
  */
 #ifndef HOST_POOL_H
 #define HOST_POOL_H
@@ -14,9 +14,11 @@
 
 #define POOL_DEFAULT_MAX 8u
 
+struct machine;
+
 struct pool {
     pthread_mutex_t lock;
-    husk_sandbox **idle; /* oldest first; `max` of them fit */
+    struct machine **idle; /* oldest first; `max` of them fit */
     uint32_t max;
     atomic_uint count; /* statistics read it without the lock */
     bool is_closed;
@@ -27,10 +29,10 @@ void pool_done(struct pool *pool); /* of a closed pool */
 /* Free all that is idle and take no more. */
 void pool_close(struct pool *pool);
 
-/* Keep an unloaded sandbox; its engine reference is dropped while it is here. Frees it, or another, if there is no room. */
-void pool_put(struct pool *pool, husk_sandbox *sandbox);
-/* An idle sandbox with these options, best one that holds this image's memory; NULL if there is none. */
-husk_sandbox *pool_take(struct pool *pool, const husk_image *image,
-                        const struct husk_sandbox_options *options);
+/* Keep a machine that nobody uses. Frees it, or another, if there is no room. */
+void pool_put(struct pool *pool, struct machine *machine);
+/* An idle machine with these limits, best one that holds this image's memory; NULL if there is none. */
+struct machine *pool_take(struct pool *pool, const husk_image *image,
+                          const struct husk_sandbox_options *limits);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * host/restore.c: make a sandbox's memory equal to an image again, in place: no mapping and no VM is changed on the hot path.
+ * host/restore.c: make a machine's memory equal to an image again, in place: no mapping and no VM is changed on the hot path.
  *
  *   1. find the pages that were written since the last time (none of it if no fault was taken since); get what 2 needs
  *   ---- up to here a failure leaves everything as it was, from here on the machine is in pieces until 4 is done ----
@@ -15,8 +15,8 @@
 #include <sys/mman.h>
 
 #include "error.h"
+#include "machine.h"
 #include "pages.h"
-#include "sandbox_internal.h"
 #include "x86.h"
 
 /* More differing pieces than this are mapped as whole regions: a mapping costs some microseconds. */
@@ -29,57 +29,58 @@ struct size_change {
 };
 
 /* One memory, or one table: pages that the guest can reach now, and those that it must reach. */
-static struct size_change memory_change(const husk_sandbox *sandbox, const struct sizing *sizes,
+static struct size_change memory_change(const struct machine *machine, const struct sizing *sizes,
                                         uint32_t idx) {
-    return (struct size_change){husk_mem_gva(idx), sandbox->arena.memories[idx].bytes,
+    return (struct size_change){husk_mem_gva(idx), machine->arena.memories[idx].bytes,
                                 sizes->memory_bytes[idx]};
 }
 
-static struct size_change table_change(const husk_sandbox *sandbox, const struct sizing *sizes,
+static struct size_change table_change(const struct machine *machine, const struct sizing *sizes,
                                        uint32_t idx) {
-    const struct husk_image_table *table = &sandbox->mapped->tables[idx];
+    const struct husk_image_table *table = &machine->mapped->tables[idx];
     uint64_t base = table->base_gva & ~(uint64_t)(HUSK_PAGE_SIZE - 1);
-    uint64_t now = page_up(table->base_gva + 8 * sandbox->sizes.table_entries[idx]);
+    uint64_t now = page_up(table->base_gva + 8 * machine->sizes.table_entries[idx]);
     uint64_t wanted = page_up(table->base_gva + 8 * sizes->table_entries[idx]);
     return (struct size_change){base, now - base, wanted - base};
 }
 
-static uint32_t changes_count(const husk_sandbox *sandbox) {
-    return sandbox->mapped->memories_count + sandbox->mapped->tables_count;
+static uint32_t changes_count(const struct machine *machine) {
+    return machine->mapped->memories_count + machine->mapped->tables_count;
 }
 
-static struct size_change change_at(const husk_sandbox *sandbox, const struct sizing *sizes, uint32_t idx) {
-    uint32_t memories = sandbox->mapped->memories_count;
-    return idx < memories ? memory_change(sandbox, sizes, idx) : table_change(sandbox, sizes, idx - memories);
+static struct size_change change_at(const struct machine *machine, const struct sizing *sizes, uint32_t idx) {
+    uint32_t memories = machine->mapped->memories_count;
+    return idx < memories ? memory_change(machine, sizes, idx) : table_change(machine, sizes, idx - memories);
 }
 
 /* How much can stay mapped: what is wanted, or less if that ends within a large page-table entry, which goes as a whole. resize() maps
  * the difference anew. */
-static bool find_kept(const husk_sandbox *sandbox, const struct size_change *change, uint64_t *ret_bytes) {
+static bool find_kept(const struct machine *machine, const struct size_change *change, uint64_t *ret_bytes) {
     const uint64_t end = change->gva + change->now_bytes, wanted = change->gva + change->wanted_bytes;
     uint64_t from = wanted;
-    if (!sys_space_can_unmap(sandbox->space, gva(from), end - from))
+    if (!sys_space_can_unmap(machine->space, gva(from), end - from))
         from = wanted & ~(X86_LARGE_PAGE_BYTES - 1);
-    if (from < change->gva || !sys_space_can_unmap(sandbox->space, gva(from), end - from))
+    if (from < change->gva || !sys_space_can_unmap(machine->space, gva(from), end - from))
         return false;
     *ret_bytes = from - change->gva;
     return true;
 }
 
-bool restore_is_possible(const husk_sandbox *sandbox, const husk_image *image, const struct sizing *sizes) {
-    const struct arena *arena = &sandbox->arena;
-    if (!machine_is_whole(sandbox) || sandbox->mapped == NULL ||
-        image_code(sandbox->mapped) != image_code(image) || sizes->data_bytes != arena->data_bytes ||
-        sandbox->sizes.table_entries == NULL)
+static bool restore_is_possible(const struct machine *machine, const husk_image *image,
+                                const struct sizing *sizes) {
+    const struct arena *arena = &machine->arena;
+    if (!machine_is_whole(machine) || machine->mapped == NULL ||
+        image_code(machine->mapped) != image_code(image) || sizes->data_bytes != arena->data_bytes ||
+        machine->sizes.table_entries == NULL)
         return false;
     for (uint32_t i = 0; i < arena->memories_count; i++) {
         if (arena->memories[i].reserve_bytes != sizes->memory_max_pages[i] * HUSK_WASM_PAGE_SIZE)
             return false;
     }
-    for (uint32_t i = 0; i < changes_count(sandbox); i++) {
-        struct size_change change = change_at(sandbox, sizes, i);
+    for (uint32_t i = 0; i < changes_count(machine); i++) {
+        struct size_change change = change_at(machine, sizes, i);
         uint64_t kept_bytes;
-        if (change.now_bytes > change.wanted_bytes && !find_kept(sandbox, &change, &kept_bytes))
+        if (change.now_bytes > change.wanted_bytes && !find_kept(machine, &change, &kept_bytes))
             return false;
     }
     return true;
@@ -87,96 +88,92 @@ bool restore_is_possible(const husk_sandbox *sandbox, const husk_image *image, c
 
 /* Before rebase(), so that it finds room for the image's contents. What is covered only is nothing to the guest: no page-table entry
  * leads to it. */
-static int cover_memories(husk_sandbox *sandbox, const struct sizing *sizes, struct husk_error *err) {
+static int cover_memories(struct machine *machine, const struct sizing *sizes, struct husk_error *err) {
     int status = 0;
-    for (uint32_t i = 0; i < sandbox->arena.memories_count && status == 0; i++)
-        status = arena_cover(&sandbox->arena, i, sizes->memory_bytes[i], sandbox->ops, sandbox->vm, err);
+    for (uint32_t i = 0; i < machine->arena.memories_count && status == 0; i++)
+        status = arena_cover(&machine->arena, i, sizes->memory_bytes[i], machine->ops, machine->vm, err);
     return status;
 }
 
-static int grow(husk_sandbox *sandbox, const struct size_change *change, struct husk_error *err) {
-    uint64_t from = change->gva + change->now_bytes;
-    struct page_mapping mapping = {.gva = gva(from),
-                                   .gpa = gpa_of_gva(gva(from)),
-                                   .bytes = change->wanted_bytes - change->now_bytes,
-                                   .prot = PAGE_READ | PAGE_WRITE};
-    return sys_space_map(sandbox->space, &mapping, err);
+static int grow(struct machine *machine, const struct size_change *change, struct husk_error *err) {
+    return machine_map(machine, change->gva + change->now_bytes, change->wanted_bytes - change->now_bytes,
+                       err);
 }
 
 /* What lies below the discarded pages is the image's contents, or zero pages beyond its size (rebase() saw to that). */
-static int shrink(husk_sandbox *sandbox, struct size_change *change, struct husk_error *err) {
+static int shrink(struct machine *machine, struct size_change *change, struct husk_error *err) {
     uint64_t kept_bytes = 0;
-    if (!find_kept(sandbox, change, &kept_bytes))
+    if (!find_kept(machine, change, &kept_bytes))
         return error_set(err, HUSK_E_LIMIT, "memory at 0x%llx cannot be taken away in place",
                          (unsigned long long)change->gva);
     uint64_t from = change->gva + kept_bytes, bytes = change->now_bytes - kept_bytes;
-    uint8_t *hva = arena_span(&sandbox->arena, from, bytes);
-    sys_space_unmap(sandbox->space, gva(from), bytes);
+    uint8_t *hva = arena_span(&machine->arena, from, bytes);
+    sys_space_unmap(machine->space, gva(from), bytes);
     if (arena_discard(hva, bytes) != 0)
         return error_sys(err, errno, "cannot discard %llu bytes of grown memory", (unsigned long long)bytes);
-    hotset_forget(&sandbox->hotset, hva, bytes);
+    hotset_forget(&machine->hotset, hva, bytes);
     change->now_bytes = kept_bytes;
-    return change->now_bytes < change->wanted_bytes ? grow(sandbox, change, err) : 0;
+    return change->now_bytes < change->wanted_bytes ? grow(machine, change, err) : 0;
 }
 
-static int resize(husk_sandbox *sandbox, const struct sizing *sizes, struct husk_error *err) {
+static int resize(struct machine *machine, const struct sizing *sizes, struct husk_error *err) {
     int status = 0;
-    for (uint32_t i = 0; i < changes_count(sandbox) && status == 0; i++) {
-        struct size_change change = change_at(sandbox, sizes, i);
+    for (uint32_t i = 0; i < changes_count(machine) && status == 0; i++) {
+        struct size_change change = change_at(machine, sizes, i);
         if (change.now_bytes > change.wanted_bytes)
-            status = shrink(sandbox, &change, err);
+            status = shrink(machine, &change, err);
         else if (change.now_bytes < change.wanted_bytes)
-            status = grow(sandbox, &change, err);
+            status = grow(machine, &change, err);
         if (status != 0)
             return status;
-        if (i < sandbox->arena.memories_count)
-            sandbox->arena.memories[i].bytes = change.wanted_bytes;
+        if (i < machine->arena.memories_count)
+            machine->arena.memories[i].bytes = change.wanted_bytes;
         else
-            sandbox->sizes.table_entries[i - sandbox->arena.memories_count] =
-                sizes->table_entries[i - sandbox->arena.memories_count];
+            machine->sizes.table_entries[i - machine->arena.memories_count] =
+                sizes->table_entries[i - machine->arena.memories_count];
     }
     return 0;
 }
 
 /* ---- another image than the one that is mapped ---- */
 
-typedef int (*piece_fn)(husk_sandbox *sandbox, husk_image *image, uint64_t gva_value, uint64_t bytes,
+typedef int (*piece_fn)(struct machine *machine, husk_image *image, uint64_t gva_value, uint64_t bytes,
                         struct husk_error *err);
 
-static int remap_piece(husk_sandbox *sandbox, husk_image *image, uint64_t gva_value, uint64_t bytes,
+static int remap_piece(struct machine *machine, husk_image *image, uint64_t gva_value, uint64_t bytes,
                        struct husk_error *err) {
-    int status = arena_map_range(&sandbox->arena, image, gva_value, bytes, err);
+    int status = arena_map_range(&machine->arena, image, gva_value, bytes, err);
     if (status == 0)
-        hotset_forget(&sandbox->hotset, arena_hva_of(&sandbox->arena, gva_value), bytes);
+        hotset_forget(&machine->hotset, arena_hva_of(&machine->arena, gva_value), bytes);
     return status;
 }
 
 /* Every piece of a region whose contents come from elsewhere in the two images. `fn` NULL: only count. */
-static int differing_pieces(husk_sandbox *sandbox, husk_image *image, const struct arena_region *region,
+static int differing_pieces(struct machine *machine, husk_image *image, const struct arena_region *region,
                             piece_fn fn, uint32_t *count, struct husk_error *err) {
     const uint64_t end = region->gva + region->bytes;
     int status = 0;
     for (uint64_t at = region->gva; at < end && status == 0;) {
         uint64_t old_bytes, new_bytes;
-        const uint8_t *old_source = image_source(sandbox->mapped, at, &old_bytes);
+        const uint8_t *old_source = image_source(machine->mapped, at, &old_bytes);
         const uint8_t *new_source = image_source(image, at, &new_bytes);
         uint64_t bytes = old_bytes < new_bytes ? old_bytes : new_bytes;
         bytes = bytes < end - at ? bytes : end - at;
         if (old_source != new_source) {
             ++*count;
             if (fn != NULL)
-                status = fn(sandbox, image, at, bytes, err);
+                status = fn(machine, image, at, bytes, err);
         }
         at += bytes;
     }
     return status;
 }
 
-static uint32_t count_pieces(husk_sandbox *sandbox, husk_image *image) {
+static uint32_t count_pieces(struct machine *machine, husk_image *image) {
     struct arena_region regions[ARENA_REGIONS_MAX];
-    uint32_t regions_count = arena_regions(&sandbox->arena, regions), pieces = 0;
+    uint32_t regions_count = arena_regions(&machine->arena, regions), pieces = 0;
     for (uint32_t i = 0; i < regions_count; i++)
-        differing_pieces(sandbox, image, &regions[i], NULL, &pieces, NULL);
+        differing_pieces(machine, image, &regions[i], NULL, &pieces, NULL);
     return pieces;
 }
 
@@ -187,78 +184,107 @@ static int make_mappable(husk_image *image, struct husk_error *err) {
     return image_mapped_runs(image, &runs, &count, err);
 }
 
-static int rebase(husk_sandbox *sandbox, husk_image *image, struct husk_error *err) {
+static int rebase(struct machine *machine, husk_image *image, struct husk_error *err) {
     struct arena_region regions[ARENA_REGIONS_MAX];
-    const uint32_t regions_count = arena_regions(&sandbox->arena, regions);
-    const uint32_t pieces = count_pieces(sandbox, image);
+    const uint32_t regions_count = arena_regions(&machine->arena, regions);
+    const uint32_t pieces = count_pieces(machine, image);
     int status = 0;
     for (uint32_t i = 0; i < regions_count && status == 0; i++) {
         uint32_t in_region = 0;
-        differing_pieces(sandbox, image, &regions[i], NULL, &in_region, NULL);
+        differing_pieces(machine, image, &regions[i], NULL, &in_region, NULL);
         if (in_region == 0)
             continue;
         status = pieces <= REBASE_PIECES_MAX
-                     ? differing_pieces(sandbox, image, &regions[i], remap_piece, &in_region, err)
-                     : remap_piece(sandbox, image, regions[i].gva, regions[i].bytes, err);
+                     ? differing_pieces(machine, image, &regions[i], remap_piece, &in_region, err)
+                     : remap_piece(machine, image, regions[i].gva, regions[i].bytes, err);
     }
     if (status != 0)
         return status;
-    hotset_retarget(&sandbox->hotset, &sandbox->arena, image);
-    husk_image_unref(sandbox->mapped);
-    sandbox->mapped = husk_image_ref(image);
+    hotset_retarget(&machine->hotset, &machine->arena, image);
+    husk_image_unref(machine->mapped);
+    machine->mapped = husk_image_ref(image);
     return 0;
 }
 
 /* Memory images that were mapped into linear memory give way to the image. */
-static int drop_overlays(husk_sandbox *sandbox, struct husk_error *err) {
+static int drop_overlays(struct machine *machine, struct husk_error *err) {
     int status = 0;
-    while (sandbox->arena.overlays_count > 0 && status == 0) {
-        const struct arena_overlay *overlay = &sandbox->arena.overlays[sandbox->arena.overlays_count - 1];
-        status = remap_piece(sandbox, sandbox->mapped, overlay->gva, overlay->bytes, err);
+    while (machine->arena.overlays_count > 0 && status == 0) {
+        const struct arena_overlay *overlay = &machine->arena.overlays[machine->arena.overlays_count - 1];
+        status = remap_piece(machine, machine->mapped, overlay->gva, overlay->bytes, err);
         if (status == 0)
-            arena_overlay_pop(&sandbox->arena);
+            arena_overlay_pop(&machine->arena);
     }
     return status;
 }
 
 /* All that can fail without having changed anything that the guest, or the next restore, can see. */
-static int prepare(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes,
+static int prepare(struct machine *machine, husk_image *image, const struct sizing *sizes,
                    struct husk_error *err) {
     int status =
-        hotset_update(&sandbox->hotset, &sandbox->arena, sandbox->mapped, &sandbox->engine->pagemap, err);
+        hotset_update(&machine->hotset, &machine->arena, machine->mapped, &machine->engine->pagemap, err);
     if (status == 0)
-        status = cover_memories(sandbox, sizes, err);
-    if (status == 0 && sandbox->arena.overlays_count > 0)
-        status = make_mappable(sandbox->mapped, err);
-    if (status == 0 && sandbox->mapped != image && count_pieces(sandbox, image) > 0)
+        status = cover_memories(machine, sizes, err);
+    if (status == 0 && machine->arena.overlays_count > 0)
+        status = make_mappable(machine->mapped, err);
+    if (status == 0 && machine->mapped != image && count_pieces(machine, image) > 0)
         status = make_mappable(image, err);
     return status;
 }
 
-static int change(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes,
+static int change(struct machine *machine, husk_image *image, const struct sizing *sizes,
                   struct hot_counts *ret_counts, struct husk_error *err) {
-    int status = drop_overlays(sandbox, err);
-    if (status == 0 && sandbox->mapped != image)
-        status = rebase(sandbox, image, err);
+    int status = drop_overlays(machine, err);
+    if (status == 0 && machine->mapped != image)
+        status = rebase(machine, image, err);
     if (status == 0)
-        status = resize(sandbox, sizes, err);
-    return status != 0 ? status : hotset_restore(&sandbox->hotset, ret_counts, err);
+        status = resize(machine, sizes, err);
+    return status != 0 ? status : hotset_restore(&machine->hotset, ret_counts, err);
 }
 
-int restore_in_place(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes,
-                     struct husk_error *err) {
+static int restore_in_place(struct machine *machine, husk_image *image, const struct sizing *sizes,
+                            struct husk_error *err) {
     struct hot_counts counts = {0};
-    int status = prepare(sandbox, image, sizes, err);
+    int status = prepare(machine, image, sizes, err);
     if (status != 0)
         return status;
-    machine_change_begin(sandbox);
-    status = change(sandbox, image, sizes, &counts, err);
+    machine_change_begin(machine);
+    status = change(machine, image, sizes, &counts, err);
     if (status != 0)
         return status;
-    machine_change_end(sandbox);
-    stat_add(sandbox->stats, STAT_restore_pages_copied, counts.copied);
-    stat_add(sandbox->stats, STAT_restore_pages_aged, counts.aged);
-    stat_add(sandbox->stats, STAT_restore_pages_hot, sandbox->hotset.count);
-    sandbox_count_hot(sandbox);
+    machine_change_end(machine);
+    stat_add(machine->stats, STAT_restore_pages_copied, counts.copied);
+    stat_add(machine->stats, STAT_restore_pages_aged, counts.aged);
+    stat_add(machine->stats, STAT_restore_pages_hot, machine->hotset.count);
+    machine_count_hot(machine);
+    return 0;
+}
+
+int machine_make_equal(struct machine *machine, husk_image *image, struct sizing *take_sizes, bool is_load,
+                       struct husk_error *err) {
+    const uint64_t start_ns = clock_ns(CLOCK_MONOTONIC);
+    const bool was_used = machine->mapped != NULL;
+    const bool had_vm = machine->vm != NULL;
+    const bool is_in_place = restore_is_possible(machine, image, take_sizes);
+    int status = is_in_place ? restore_in_place(machine, image, take_sizes, err)
+                             : machine_build(machine, image, take_sizes, err);
+    if (status != 0) {
+        stat_add(machine->stats, STAT_restore_failures, was_used);
+        return status;
+    }
+    sizing_done(&machine->sizes);
+    machine->sizes = *take_sizes;
+    if (is_load) {
+        stat_count(machine->stats, is_in_place ? STAT_loads_in_place
+                                   : had_vm    ? STAT_loads_rebuilt
+                                               : STAT_loads_new_vm);
+        stat_add(machine->stats, STAT_loads_from_snapshot, image->is_snapshot);
+    }
+    if (!was_used)
+        return 0; /* fresh memory is equal to the image; nothing was restored */
+    stat_count(machine->stats, STAT_restores);
+    if (!is_in_place)
+        stat_count(machine->stats, STAT_restores_rebuilt);
+    stat_measure(machine->stats, HUSK_HISTOGRAM_RESTORE, clock_ns(CLOCK_MONOTONIC) - start_ns);
     return 0;
 }

@@ -133,12 +133,12 @@ static void set_start_regs(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t c
                            .rsi = thunk_gva,
                            .rsp = rsp,
                            .rflags = START_RFLAGS};
-    sandbox->ops->set_regs(sandbox->vm, &regs);
+    machine_set_regs(sandbox->machine, &regs);
 }
 
 /* Copies what the guest asks for once. */
 static bool serve_service(husk_sandbox *sandbox, struct husk_outcome *outcome) {
-    volatile struct husk_mailbox *mailbox = sandbox->arena.mailbox;
+    volatile struct husk_mailbox *mailbox = sandbox->machine->arena.mailbox;
     uint32_t op = mailbox->service_op;
     uint64_t idx = mailbox->service_arg[0], delta = mailbox->service_arg[1];
     switch (op) {
@@ -168,7 +168,7 @@ static bool resume_after_host(husk_sandbox *sandbox, struct call_frame *frame, s
         return false;
     }
     frame->regs.rip = sandbox->image->note.resume_gva;
-    sandbox->ops->set_regs(sandbox->vm, &frame->regs);
+    machine_set_regs(sandbox->machine, &frame->regs);
     if (!is_cut(sandbox, &kind))
         return true;
     if (kind == HUSK_INTERRUPTED)
@@ -193,7 +193,7 @@ static bool serve_port(husk_sandbox *sandbox, struct call_frame *frame, uint8_t 
  * ticket away before it leaves, and no guest ever sees it. */
 static bool is_before_guest(const husk_sandbox *sandbox) {
     struct vm_regs regs;
-    sandbox->ops->get_regs(sandbox->vm, &regs);
+    machine_get_regs(sandbox->machine, &regs);
     return regs.rip - SYS_ENTRY_GVA < HUSK_PAGE_SIZE && regs.r10 == sandbox->engine->entry_ticket;
 }
 
@@ -224,7 +224,7 @@ struct entries {
  * at every exit on an instruction that is single-stepped, and an emulator may be what is below KVM. */
 static bool is_left_debug(const husk_sandbox *sandbox, const struct vm_exit *exit) {
     struct vm_regs regs;
-    sandbox->ops->get_regs(sandbox->vm, &regs);
+    machine_get_regs(sandbox->machine, &regs);
     return exit->kind == VM_EXIT_EXCEPTION && exit->vector == X86_VECTOR_DB && regs.rip == SYS_ENTRY_GVA;
 }
 
@@ -240,7 +240,7 @@ static int machine_replace(husk_sandbox *sandbox, const struct vm_exit *exit, bo
     *was_renewed = true;
     engine_log(sandbox->engine, HUSK_LOG_WARNING,
                "a VM failed before it let the guest go, and is replaced: %s", what);
-    int status = machine_renew(sandbox, err);
+    int status = machine_renew(sandbox->machine, err);
     return status == 0
                ? 0
                : error_while(err, status, "replacing a VM that failed before it let the guest go (%s)", what);
@@ -251,7 +251,7 @@ static int begin_anew(husk_sandbox *sandbox, const struct vm_exit *exit, struct 
                       struct husk_error *err) {
     struct vm_regs regs;
     int status = 0;
-    sandbox->ops->get_regs(sandbox->vm, &regs);
+    machine_get_regs(sandbox->machine, &regs);
     if (!entries->was_debug && is_left_debug(sandbox, exit))
         entries->was_debug = true;
     else
@@ -266,14 +266,14 @@ static int run_until_end(husk_sandbox *sandbox, struct call_frame *frame, struct
     struct entries entries = {false, false};
     for (bool goes_on = true; goes_on;) {
         struct vm_exit exit;
-        int status = sandbox->ops->run(sandbox->vm, &exit, err);
+        int status = machine_run(sandbox->machine, &exit, err);
         if (status == 0 && has_failed_on_entry(sandbox, &exit)) {
             status = begin_anew(sandbox, &exit, &entries, err);
             exit.kind = VM_EXIT_KICKED; /* a kick may have gone to the old one */
         }
         if (status != 0) {
             sandbox_poison(sandbox, POISON_VM_FAILURE);
-            sandbox->has_failed_vm = true;
+            sandbox->machine->has_failed_vm = true;
             return error_while(err, status, "running the guest; the sandbox is poisoned");
         }
         switch (exit.kind) {
@@ -314,10 +314,10 @@ static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame, const st
     frame->parent = parent;
     frame->was_nested = false;
     frame->cut_limit[0] = 0;
-    hotset_written_here(&sandbox->hotset); /* first: the arguments are in the mailbox already */
+    hotset_written_here(&sandbox->machine->hotset); /* first: the arguments are in the mailbox already */
     frame->is_watched = limits->wall_end_ns != UINT64_MAX || limits->cpu_end_ns != UINT64_MAX;
     if (frame->is_watched) {
-        frame->watch.kicker = &sandbox->kicker;
+        frame->watch.kicker = &sandbox->machine->kicker;
         frame->watch.wall_end_ns = limits->wall_end_ns;
         frame->watch.cpu_end_ns = limits->cpu_end_ns;
         frame->watch.cpu_clock = limits->cpu_clock;
@@ -332,9 +332,9 @@ static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame, const st
         if (status != 0)
             return status;
     }
-    frame->kicked_before = kicker_enter(&sandbox->kicker);
+    frame->kicked_before = kicker_enter(&sandbox->machine->kicker);
     if (parent != NULL && !parent->was_nested) {
-        sandbox->ops->get_regs(sandbox->vm, &parent->regs);
+        machine_get_regs(sandbox->machine, &parent->regs);
         parent->was_nested = true;
     }
     sandbox->frame = frame;
@@ -345,7 +345,7 @@ static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame, const st
 static void frame_leave(husk_sandbox *sandbox, struct call_frame *frame) {
     if (frame->is_watched)
         watchdog_remove(&sandbox->engine->watchdog, &frame->watch);
-    kicker_leave(&sandbox->kicker, frame->kicked_before);
+    kicker_leave(&sandbox->machine->kicker, frame->kicked_before);
     sandbox->frame = frame->parent;
     sandbox->depth--;
 }

@@ -1,11 +1,11 @@
 /*
  * host/sandbox.c: making, loading, unloading, restoring and freeing sandboxes. All ways to load go through sandbox_load(): everything
- * is validated and linked first; then memory is made equal to the image, in place (restore.c) if it holds the same module and
+ * is validated and linked first; then the machine's memory is made equal to the image, in place (restore.c) if it holds the same module and
  * by building it anew (machine.c) if not; then what was made is exchanged. No guest code runs here.
  *
- *   unload: the instance goes, its memory stays, dirty (image NULL, mapped not)
+ *   unload: the instance goes, its memory stays in the machine, dirty
  *   load:   the one place where dirty memory is restored, exactly once
- *   free:   unload, and into the pool
+ *   free:   unload; the machine goes to the pool
  */
 #include "sandbox_internal.h"
 
@@ -41,8 +41,8 @@ static int options_copy(const struct husk_sandbox_options *options, struct husk_
 }
 
 /* Only if it is not so already: an untouched page stays shared with the image. */
-static void write_word(husk_sandbox *sandbox, uint32_t gva_value, uint64_t word) {
-    void *place = arena_span(&sandbox->arena, gva_value, sizeof word);
+static void write_word(struct machine *machine, uint32_t gva_value, uint64_t word) {
+    void *place = arena_span(&machine->arena, gva_value, sizeof word);
     if (memcmp(place, &word, sizeof word) != 0)
         memcpy(place, &word, sizeof word);
 }
@@ -50,50 +50,19 @@ static void write_word(husk_sandbox *sandbox, uint32_t gva_value, uint64_t word)
 /* A snapshot has all of this in its memory. */
 static void apply_imports(husk_sandbox *sandbox) {
     const husk_image *image = sandbox->image;
+    struct machine *machine = sandbox->machine;
     for (uint32_t i = 0; i < image->memories_count; i++)
-        write_word(sandbox, image->memories[i].size_gva,
-                   sandbox->arena.memories[i].bytes / HUSK_WASM_PAGE_SIZE);
+        write_word(machine, image->memories[i].size_gva,
+                   machine->arena.memories[i].bytes / HUSK_WASM_PAGE_SIZE);
     for (uint32_t i = 0; i < image->tables_count; i++)
-        write_word(sandbox, image->tables[i].size_gva, sandbox->sizes.table_entries[i]);
+        write_word(machine, image->tables[i].size_gva, machine->sizes.table_entries[i]);
     for (uint32_t i = 0; i < image->imports_count; i++) {
         const struct husk_image_import *import = &image->imports[i];
         if (import->kind != HUSK_ABI_GLOBAL)
             continue;
-        void *place = arena_span(&sandbox->arena, image->globals[import->idx].gva, sizeof(struct husk_slot));
+        void *place = arena_span(&machine->arena, image->globals[import->idx].gva, sizeof(struct husk_slot));
         value_to_slot(&sandbox->link.defs[i]->value, place);
     }
-}
-
-/* Memory of a sandbox that was used before must become equal to the image; a fresh one is. */
-static int make_memory_equal(husk_sandbox *sandbox, husk_image *image, const struct sizing *sizes,
-                             bool is_load, struct husk_error *err) {
-    const uint64_t start_ns = clock_ns(CLOCK_MONOTONIC);
-    const bool was_used = sandbox->mapped != NULL;
-    const bool had_vm = sandbox->vm != NULL;
-    enum engine_stat kind = !had_vm ? STAT_loads_new_vm : STAT_loads_rebuilt;
-    int status;
-    if (restore_is_possible(sandbox, image, sizes)) {
-        kind = STAT_loads_in_place;
-        status = restore_in_place(sandbox, image, sizes, err);
-    } else {
-        status = machine_build(sandbox, image, sizes, err);
-    }
-    if (status != 0) {
-        stat_add(sandbox->stats, STAT_restore_failures, was_used);
-        return status;
-    }
-    if (is_load) {
-        stat_count(sandbox->stats, kind);
-        stat_add(sandbox->stats, STAT_loads_from_snapshot, image->is_snapshot);
-    }
-    if (!was_used)
-        return 0;
-    const uint64_t ns = clock_ns(CLOCK_MONOTONIC) - start_ns;
-    stat_count(sandbox->stats, STAT_restores);
-    if (kind != STAT_loads_in_place)
-        stat_count(sandbox->stats, STAT_restores_rebuilt);
-    stat_measure(sandbox->stats, HUSK_HISTOGRAM_RESTORE, ns);
-    return 0;
 }
 
 /* The instance is as the image says: no call has run. */
@@ -108,47 +77,47 @@ static void instance_begin(husk_sandbox *sandbox, husk_image *image) {
         apply_imports(sandbox);
 }
 
-/* Takes over the linkage, also on failure. What was loaded stays so if it fails before anything is changed, and is unloaded otherwise. */
-int sandbox_load(husk_sandbox *sandbox, husk_image *image, struct linkage *take_link,
-                 struct husk_error *err) {
-    struct sizing sizes;
-    const uint32_t changes = sandbox->changes_begun;
-    int status = sizing_init(&sizes, image, take_link, &sandbox->options, err);
-    if (status == 0) {
-        status = linkage_check_states(take_link, image, err);
-        if (status == 0)
-            status = make_memory_equal(sandbox, image, &sizes, true, err);
-        if (status != 0)
-            sizing_done(&sizes);
-    }
-    if (status != 0) {
-        linkage_done(take_link);
-        if (sandbox->changes_begun != changes)
-            sandbox_unload(sandbox);
-        return status;
-    }
-    linkage_load_states(take_link, image);
-    stat_add(sandbox->stats, STAT_unloads, sandbox->image != NULL);
-    hotset_unpin(&sandbox->hotset);
-    linkage_done(&sandbox->link);
-    sizing_done(&sandbox->sizes);
-    sandbox->link = *take_link;
-    sandbox->sizes = sizes;
-    instance_begin(sandbox, image);
-    return 0;
-}
-
-void sandbox_unload(husk_sandbox *sandbox) {
+static void sandbox_unload(husk_sandbox *sandbox) {
     if (sandbox->image == NULL)
         return;
-    if (sandbox->mapped != NULL && machine_is_whole(sandbox))
-        hotset_learn(&sandbox->hotset, &sandbox->arena, sandbox->mapped);
-    hotset_unpin(&sandbox->hotset);
+    struct machine *machine = sandbox->machine;
+    if (machine->mapped != NULL && machine_is_whole(machine))
+        hotset_learn(&machine->hotset, &machine->arena, machine->mapped);
+    hotset_unpin(&machine->hotset);
     linkage_done(&sandbox->link);
     husk_image_unref(sandbox->image);
     sandbox->image = NULL;
     sandbox->is_poisoned = false;
     stat_count(sandbox->stats, STAT_unloads);
+}
+
+/* Takes over the linkage, also on failure. What was loaded stays so if it fails before anything is changed, and is unloaded otherwise. */
+static int sandbox_load(husk_sandbox *sandbox, husk_image *image, struct linkage *take_link,
+                        struct husk_error *err) {
+    struct machine *machine = sandbox->machine;
+    struct sizing sizes;
+    const uint32_t changes = machine->changes_begun;
+    int status = sizing_init(&sizes, image, take_link, &machine->limits, err);
+    if (status == 0) {
+        status = linkage_check_states(take_link, image, err);
+        if (status == 0)
+            status = machine_make_equal(machine, image, &sizes, true, err);
+        if (status != 0)
+            sizing_done(&sizes);
+    }
+    if (status != 0) {
+        linkage_done(take_link);
+        if (machine->changes_begun != changes)
+            sandbox_unload(sandbox);
+        return status;
+    }
+    linkage_load_states(take_link, image);
+    stat_add(sandbox->stats, STAT_unloads, sandbox->image != NULL);
+    hotset_unpin(&machine->hotset);
+    linkage_done(&sandbox->link);
+    sandbox->link = *take_link;
+    instance_begin(sandbox, image);
+    return 0;
 }
 
 int sandbox_check_idle(const husk_sandbox *sandbox, const char *what, struct husk_error *err) {
@@ -167,51 +136,50 @@ static int check_engine(const husk_engine *engine, const husk_image *image, stru
     return 0;
 }
 
-void sandbox_destroy(husk_sandbox *sandbox) {
-    machine_destroy(sandbox);
-    linkage_done(&sandbox->link);
-    sizing_done(&sandbox->sizes);
-    husk_image_unref(sandbox->image);
+/* Nothing is loaded. A machine is worth keeping, whatever failed, unless it was running its VM. */
+static void sandbox_destroy(husk_sandbox *sandbox) {
+    struct machine *machine = sandbox->machine;
+    if (machine->vm == NULL || machine->has_failed_vm)
+        machine_free(machine);
+    else
+        pool_put(&sandbox->engine->pool, machine);
     engine_unref(sandbox->engine);
     free(sandbox);
 }
 
-/* Nothing is loaded. A VM is worth keeping, whatever failed, unless it was running the VM itself. */
-static void sandbox_release(husk_sandbox *sandbox) {
-    if (sandbox->vm == NULL || sandbox->has_failed_vm)
-        sandbox_destroy(sandbox);
-    else
-        pool_put(&sandbox->engine->pool, sandbox);
-}
-
-static husk_sandbox *sandbox_alloc(husk_engine *engine, const struct husk_sandbox_options *options) {
+/* Over an idle machine, best one that holds this image's memory, or a new one. */
+static husk_sandbox *sandbox_alloc(husk_engine *engine, const husk_image *image,
+                                   const struct husk_sandbox_options *limits) {
     husk_sandbox *sandbox = calloc(1, sizeof *sandbox);
     if (sandbox == NULL)
         return NULL;
+    struct machine *machine = pool_take(&engine->pool, image, limits);
+    const enum engine_stat pool_stat = machine != NULL ? STAT_pool_hits : STAT_pool_misses;
+    if (machine == NULL)
+        machine = machine_new(engine, limits);
+    if (machine == NULL) {
+        free(sandbox);
+        return NULL;
+    }
     sandbox->engine = engine_ref(engine);
-    sandbox->ops = engine->ops;
-    sandbox->options = *options;
-    sandbox->stats = stats_next_shard(&engine->stats);
+    sandbox->machine = machine;
+    sandbox->stats = machine->stats;
     atomic_init(&sandbox->is_interrupted, false);
+    stat_count(sandbox->stats, pool_stat);
     return sandbox;
 }
 
 static int sandbox_new(husk_engine *engine, husk_image *image, struct linkage *take_link,
-                       const struct husk_sandbox_options *options, husk_sandbox **ret_sandbox,
+                       const struct husk_sandbox_options *limits, husk_sandbox **ret_sandbox,
                        struct husk_error *err) {
-    husk_sandbox *sandbox = pool_take(&engine->pool, image, options);
-    enum engine_stat pool_stat = sandbox != NULL ? STAT_pool_hits : STAT_pool_misses;
-    if (sandbox == NULL)
-        sandbox = sandbox_alloc(engine, options);
+    husk_sandbox *sandbox = sandbox_alloc(engine, image, limits);
     if (sandbox == NULL) {
         linkage_done(take_link);
         return error_set(err, HUSK_E_NOMEM, "no memory for a sandbox");
     }
-    atomic_store(&sandbox->is_interrupted, false); /* what came for the one who had it before */
-    stat_count(sandbox->stats, pool_stat);
     int status = image == NULL ? 0 : sandbox_load(sandbox, image, take_link, err);
     if (status != 0) {
-        sandbox_release(sandbox);
+        sandbox_destroy(sandbox);
         return error_while(err, status, "making a sandbox");
     }
     stat_count(sandbox->stats, STAT_sandboxes_made);
@@ -247,7 +215,7 @@ int husk_sandbox_load(husk_sandbox *sandbox, husk_image *image, const husk_impor
     if (status == 0)
         status = check_engine(sandbox->engine, image, err);
     if (status == 0)
-        status = linkage_init(&link, image, imports, sandbox->options.host_call_depth_max, err);
+        status = linkage_init(&link, image, imports, sandbox->machine->limits.host_call_depth_max, err);
     if (status == 0)
         status = sandbox_load(sandbox, image, &link, err);
     if (status != 0)
@@ -293,18 +261,16 @@ int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct husk_e
             "husk_sandbox_load() takes any");
     status = linkage_check_states(&sandbox->link, image, err);
     if (status == 0)
-        status = sizing_init(&sizes, image, &sandbox->link, &sandbox->options, err);
+        status = sizing_init(&sizes, image, &sandbox->link, &sandbox->machine->limits, err);
     if (status != 0)
         return error_while(err, status, "restoring a sandbox; it is as it was");
-    const uint32_t changes = sandbox->changes_begun;
-    status = make_memory_equal(sandbox, image, &sizes, false, err);
+    const uint32_t changes = sandbox->machine->changes_begun;
+    status = machine_make_equal(sandbox->machine, image, &sizes, false, err);
     if (status != 0) {
         sizing_done(&sizes);
-        return restore_failed(sandbox, sandbox->changes_begun != changes, status, err);
+        return restore_failed(sandbox, sandbox->machine->changes_begun != changes, status, err);
     }
     linkage_load_states(&sandbox->link, image);
-    sizing_done(&sandbox->sizes);
-    sandbox->sizes = sizes;
     instance_begin(sandbox, image);
     return 0;
 }
@@ -316,9 +282,10 @@ int husk_sandbox_clone(husk_sandbox *sandbox, husk_sandbox **ret_clone, struct h
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_clone: a NULL argument");
     int status = husk_sandbox_snapshot(sandbox, &snapshot, err);
     if (status == 0)
-        status = linkage_copy(&link, &sandbox->link, snapshot, sandbox->options.host_call_depth_max, err);
+        status =
+            linkage_copy(&link, &sandbox->link, snapshot, sandbox->machine->limits.host_call_depth_max, err);
     if (status == 0)
-        status = sandbox_new(sandbox->engine, snapshot, &link, &sandbox->options, ret_clone, err);
+        status = sandbox_new(sandbox->engine, snapshot, &link, &sandbox->machine->limits, ret_clone, err);
     husk_image_unref(snapshot);
     return status != 0 ? error_while(err, status, "cloning a sandbox") : 0;
 }
@@ -328,5 +295,5 @@ void husk_sandbox_free(husk_sandbox *sandbox) {
         return;
     stat_count(sandbox->stats, STAT_sandboxes_freed);
     sandbox_unload(sandbox);
-    sandbox_release(sandbox);
+    sandbox_destroy(sandbox);
 }

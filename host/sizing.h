@@ -5,8 +5,10 @@
 #ifndef HOST_SIZING_H
 #define HOST_SIZING_H
 
-#include "linkage.h"
+#include "image_internal.h"
 #include "pages.h"
+
+struct linkage;
 
 struct sizing {
     uint64_t *memory_bytes;     /* initial, by memory */

@@ -24,16 +24,17 @@
  *                                     sizes, data
  *   nothing between two calls         mailbox and stack of the arena (zero), frame, depth, values_used, regs of the VM
  *   set anew by load and restore      mapped, image, template, hotset, start, owes_restored_call, is_poisoned, poisoned_by, changes_begun
- *   not the instance's, unchanged     engine, ops, stats, hot_pages_counted, options, vm, kicker, space, has_failed_vm,
+ *   not the instance's, unchanged     engine, machine, ops, stats, hot_pages_counted, limits, vm, kicker, space, has_failed_vm,
  *                                     is_interrupted; link's definitions; the limits in sizes; overlays are contents, and their mappings go
  *
  * The state of WASI has its own tripwire in wasi_state.c.
  */
-_Static_assert(sizeof(struct husk_sandbox) - sizeof(struct husk_sandbox_options) - sizeof(struct arena) -
-                       sizeof(struct kicker) - sizeof(struct hotset) - sizeof(struct linkage) -
-                       sizeof(struct sizing) ==
-                   112,
+_Static_assert(sizeof(struct husk_sandbox) - sizeof(struct linkage) == 64,
                "a new field of struct husk_sandbox");
+_Static_assert(sizeof(struct machine) - sizeof(struct husk_sandbox_options) - sizeof(struct sizing) -
+                       sizeof(struct arena) - sizeof(struct kicker) - sizeof(struct hotset) ==
+                   72,
+               "a new field of struct machine");
 _Static_assert(sizeof(struct linkage) == 72 && sizeof(struct group_state) == 16, "a new field of linkage.h");
 _Static_assert(sizeof(struct sizing) == 56, "a new field of struct sizing");
 _Static_assert(sizeof(struct arena) == 88 && sizeof(struct arena_memory) == 32, "a new field of arena.h");
@@ -69,16 +70,16 @@ static bool differs(const husk_image *image, uint64_t gva_value, const uint8_t *
 }
 
 /* Stack and mailbox hold nothing between calls; memory beyond its size is nobody's. */
-static bool is_kept(const husk_sandbox *sandbox, uint64_t gva_value) {
+static bool is_kept(const struct machine *machine, uint64_t gva_value) {
     if (gva_value >= HUSK_MAILBOX_GVA && gva_value < HUSK_MEM0_GVA)
         return false;
-    return arena_span(&sandbox->arena, gva_value, HUSK_PAGE_SIZE) != NULL;
+    return arena_span(&machine->arena, gva_value, HUSK_PAGE_SIZE) != NULL;
 }
 
-static int list_page(husk_sandbox *sandbox, struct page_list *list, const uint8_t *page,
+static int list_page(struct machine *machine, struct page_list *list, const uint8_t *page,
                      struct husk_error *err) {
-    uint64_t gva_value = arena_gva_of(&sandbox->arena, page);
-    if (!is_kept(sandbox, gva_value) || !differs(sandbox->mapped, gva_value, page))
+    uint64_t gva_value = arena_gva_of(&machine->arena, page);
+    if (!is_kept(machine, gva_value) || !differs(machine->mapped, gva_value, page))
         return 0;
     return list_add(list, page, err);
 }
@@ -100,18 +101,18 @@ static void list_sort(struct page_list *list) {
     list->count = kept;
 }
 
-static int list_changed(husk_sandbox *sandbox, struct page_list *list, struct husk_error *err) {
+static int list_changed(struct machine *machine, struct page_list *list, struct husk_error *err) {
     int status =
-        hotset_update(&sandbox->hotset, &sandbox->arena, sandbox->mapped, &sandbox->engine->pagemap, err);
-    for (uint32_t i = 0; status == 0 && i < sandbox->hotset.count; i++)
-        status = list_page(sandbox, list, sandbox->hotset.pages[i].hva, err);
-    for (uint32_t i = 0; status == 0 && i < sandbox->arena.overlays_count; i++) {
-        const struct arena_overlay *overlay = &sandbox->arena.overlays[i];
-        const uint8_t *hva = arena_hva_of(&sandbox->arena, overlay->gva);
+        hotset_update(&machine->hotset, &machine->arena, machine->mapped, &machine->engine->pagemap, err);
+    for (uint32_t i = 0; status == 0 && i < machine->hotset.count; i++)
+        status = list_page(machine, list, machine->hotset.pages[i].hva, err);
+    for (uint32_t i = 0; status == 0 && i < machine->arena.overlays_count; i++) {
+        const struct arena_overlay *overlay = &machine->arena.overlays[i];
+        const uint8_t *hva = arena_hva_of(&machine->arena, overlay->gva);
         for (uint64_t at = 0; status == 0 && at < overlay->bytes; at += HUSK_PAGE_SIZE)
-            status = list_page(sandbox, list, hva + at, err);
+            status = list_page(machine, list, hva + at, err);
     }
-    if (status == 0 && sandbox->arena.overlays_count > 0)
+    if (status == 0 && machine->arena.overlays_count > 0)
         list_sort(list);
     return status;
 }
@@ -119,12 +120,12 @@ static int list_changed(husk_sandbox *sandbox, struct page_list *list, struct hu
 /* ---- the new layer ---- */
 
 /* Runs of neighbouring pages; a run of zeros has no file and hides what the base has there. */
-static uint32_t plan_layer(const husk_sandbox *sandbox, const struct page_list *list, struct image_run *runs,
-                           bool *is_zero_run) {
+static uint32_t plan_layer(const struct machine *machine, const struct page_list *list,
+                           struct image_run *runs, bool *is_zero_run) {
     uint32_t count = 0;
     uint64_t offset = 0;
     for (uint32_t i = 0; i < list->count; i++) {
-        uint64_t gva_value = arena_gva_of(&sandbox->arena, list->pages[i]);
+        uint64_t gva_value = arena_gva_of(&machine->arena, list->pages[i]);
         bool is_zero = page_is_zero(list->pages[i]);
         struct image_run *last = count > 0 ? &runs[count - 1] : NULL;
         if (last != NULL && last->gva + last->bytes == gva_value && is_zero_run[count - 1] == is_zero) {
@@ -139,7 +140,7 @@ static uint32_t plan_layer(const husk_sandbox *sandbox, const struct page_list *
 }
 
 /* The runs that have contents, one behind the other. */
-static int write_runs(const husk_sandbox *sandbox, const struct image_run *runs, const bool *is_zero_run,
+static int write_runs(const struct machine *machine, const struct image_run *runs, const bool *is_zero_run,
                       uint32_t count, int fd, bool *ret_is_empty, struct husk_error *err) {
     auto_free struct iovec *vecs = calloc(count + 1u, sizeof *vecs);
     size_t vecs_count = 0;
@@ -147,7 +148,7 @@ static int write_runs(const husk_sandbox *sandbox, const struct image_run *runs,
         return error_set(err, HUSK_E_NOMEM, "no memory for a snapshot");
     for (uint32_t i = 0; i < count; i++) {
         if (!is_zero_run[i])
-            vecs[vecs_count++] = (struct iovec){.iov_base = arena_hva_of(&sandbox->arena, runs[i].gva),
+            vecs[vecs_count++] = (struct iovec){.iov_base = arena_hva_of(&machine->arena, runs[i].gva),
                                                 .iov_len = runs[i].bytes};
     }
     *ret_is_empty = vecs_count == 0;
@@ -156,13 +157,13 @@ static int write_runs(const husk_sandbox *sandbox, const struct image_run *runs,
     return 0;
 }
 
-static int write_layer(const husk_sandbox *sandbox, struct image_run *runs, const bool *is_zero_run,
+static int write_layer(const struct machine *machine, struct image_run *runs, const bool *is_zero_run,
                        uint32_t count, struct husk_error *err) {
     auto_fd fd = -1;
     bool is_empty = true;
     int status = image_file_memfd(&fd, err);
     if (status == 0)
-        status = write_runs(sandbox, runs, is_zero_run, count, fd, &is_empty, err);
+        status = write_runs(machine, runs, is_zero_run, count, fd, &is_empty, err);
     struct image_file *file = NULL;
     if (status == 0 && !is_empty) {
         status = image_file_seal(fd, &file, err);
@@ -207,22 +208,22 @@ static uint32_t merge_runs(const husk_image *base, const struct image_run *layer
     return count;
 }
 
-static int make_runs(husk_sandbox *sandbox, const struct page_list *list, husk_image *snapshot,
+static int make_runs(struct machine *machine, const struct page_list *list, husk_image *snapshot,
                      struct husk_error *err) {
     auto_free struct image_run *layer = calloc(list->count + 1u, sizeof *layer);
     auto_free bool *is_zero_run = calloc(list->count + 1u, sizeof *is_zero_run);
-    struct image_run *merged = calloc(2u * list->count + sandbox->mapped->runs_count + 1u, sizeof *merged);
+    struct image_run *merged = calloc(2u * list->count + machine->mapped->runs_count + 1u, sizeof *merged);
     if (layer == NULL || is_zero_run == NULL || merged == NULL) {
         free(merged);
         return error_set(err, HUSK_E_NOMEM, "no memory for a snapshot");
     }
-    uint32_t count = plan_layer(sandbox, list, layer, is_zero_run);
-    int status = write_layer(sandbox, layer, is_zero_run, count, err);
+    uint32_t count = plan_layer(machine, list, layer, is_zero_run);
+    int status = write_layer(machine, layer, is_zero_run, count, err);
     if (status != 0) {
         free(merged);
         return status;
     }
-    snapshot->runs_count = merge_runs(sandbox->mapped, layer, count, merged);
+    snapshot->runs_count = merge_runs(machine->mapped, layer, count, merged);
     snapshot->runs = merged;
     for (uint32_t i = 0; i < count; i++)
         image_file_unref(layer[i].file);
@@ -232,8 +233,8 @@ static int make_runs(husk_sandbox *sandbox, const struct page_list *list, husk_i
 /* ---- everything else ---- */
 
 /* The segments of data that the guest can reach: the compiled image's, and what tables have grown since: one each, however long the chain. */
-static int make_segments(const husk_sandbox *sandbox, husk_image *snapshot, struct husk_error *err) {
-    const husk_image *image = image_code(sandbox->image);
+static int make_segments(const struct machine *machine, husk_image *snapshot, struct husk_error *err) {
+    const husk_image *image = image_code(machine->mapped);
     struct image_segment *segments =
         calloc((size_t)image->data_segments_count + image->tables_count + 1, sizeof *segments);
     if (segments == NULL)
@@ -242,7 +243,7 @@ static int make_segments(const husk_sandbox *sandbox, husk_image *snapshot, stru
     memcpy(segments, image->segments, count * sizeof *segments);
     for (uint32_t i = 0; i < image->tables_count; i++) {
         uint64_t from = page_up(image->tables[i].base_gva + 8 * image->table_sizes[i]);
-        uint64_t to = page_up(image->tables[i].base_gva + 8 * sandbox->sizes.table_entries[i]);
+        uint64_t to = page_up(image->tables[i].base_gva + 8 * machine->sizes.table_entries[i]);
         if (from >= to)
             continue;
         uint32_t place = count++;
@@ -255,16 +256,16 @@ static int make_segments(const husk_sandbox *sandbox, husk_image *snapshot, stru
     return 0;
 }
 
-static int make_sizes(const husk_sandbox *sandbox, husk_image *snapshot, struct husk_error *err) {
-    const husk_image *image = sandbox->image;
+static int make_sizes(const struct machine *machine, husk_image *snapshot, struct husk_error *err) {
+    const husk_image *image = machine->mapped;
     snapshot->sizes =
         calloc((size_t)image->memories_count + image->tables_count + 1, sizeof *snapshot->sizes);
     if (snapshot->sizes == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for a snapshot");
     for (uint32_t i = 0; i < image->memories_count; i++)
-        snapshot->sizes[i] = sandbox->arena.memories[i].bytes / HUSK_WASM_PAGE_SIZE;
+        snapshot->sizes[i] = machine->arena.memories[i].bytes / HUSK_WASM_PAGE_SIZE;
     for (uint32_t i = 0; i < image->tables_count; i++)
-        snapshot->sizes[image->memories_count + i] = sandbox->sizes.table_entries[i];
+        snapshot->sizes[image->memories_count + i] = machine->sizes.table_entries[i];
     snapshot->memory_sizes = snapshot->sizes;
     snapshot->table_sizes = snapshot->sizes + image->memories_count;
     return 0;
@@ -303,15 +304,15 @@ static husk_image *snapshot_alloc(husk_image *image) {
 
 static int snapshot_fill(husk_sandbox *sandbox, husk_image *snapshot, struct husk_error *err) {
     struct page_list list = {0};
-    int status = make_segments(sandbox, snapshot, err);
+    int status = make_segments(sandbox->machine, snapshot, err);
     if (status == 0)
-        status = make_sizes(sandbox, snapshot, err);
+        status = make_sizes(sandbox->machine, snapshot, err);
     if (status == 0)
         status = make_host_state(sandbox, snapshot, err);
     if (status == 0)
-        status = list_changed(sandbox, &list, err);
+        status = list_changed(sandbox->machine, &list, err);
     if (status == 0)
-        status = make_runs(sandbox, &list, snapshot, err);
+        status = make_runs(sandbox->machine, &list, snapshot, err);
     if (status == 0)
         stat_add(sandbox->stats, STAT_snapshot_pages, list.count);
     free(list.pages);
@@ -349,7 +350,7 @@ int husk_sandbox_snapshot(husk_sandbox *sandbox, husk_image **ret_snapshot, stru
         husk_image_unref(snapshot);
         return error_while(err, status, "taking a snapshot");
     }
-    hotset_learn(&sandbox->hotset, &sandbox->arena, snapshot);
+    hotset_learn(&sandbox->machine->hotset, &sandbox->machine->arena, snapshot);
     const uint64_t ns = clock_ns(CLOCK_MONOTONIC) - start_ns;
     stat_count(sandbox->stats, STAT_snapshots);
     stat_measure(sandbox->stats, HUSK_HISTOGRAM_SNAPSHOT, ns);

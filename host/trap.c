@@ -72,7 +72,7 @@ static bool is_below_guest_stack(const husk_sandbox *sandbox, uint64_t address) 
 static void describe_access(const husk_sandbox *sandbox, uint32_t mem_idx, uint64_t address, char *text,
                             size_t text_bytes) {
     snprintf(text, text_bytes, ": address 0x%llx; the memory has %llu bytes%s", (unsigned long long)address,
-             (unsigned long long)sandbox->arena.memories[mem_idx].bytes,
+             (unsigned long long)sandbox->machine->arena.memories[mem_idx].bytes,
              is_below_guest_stack(sandbox, address)
                  ? "; so near to 4 GiB, the guest's own stack may have overflowed (larger: "
                    "-Wl,-z,stack-size=BYTES at link time)"
@@ -81,15 +81,15 @@ static void describe_access(const husk_sandbox *sandbox, uint32_t mem_idx, uint6
 
 static void classify_page_fault(husk_sandbox *sandbox, const struct vm_exit *exit, uint64_t rip,
                                 struct husk_outcome *outcome) {
-    uint64_t stack_limit = HUSK_STACK_TOP_GVA - sandbox->arena.stack_bytes;
+    uint64_t stack_limit = HUSK_STACK_TOP_GVA - sandbox->machine->arena.stack_bytes;
     bool is_code = image_in_text(sandbox->image, rip, 1) && (exit->error_code & X86_PF_FETCH) == 0;
     if (is_code && exit->cr2 >= HUSK_STACK_LOW_GVA && exit->cr2 < stack_limit) {
         outcome_trap(sandbox, HUSK_TRAP_CALL_STACK_EXHAUSTED, false, outcome);
         return;
     }
     uint32_t mem_idx = memory_of(sandbox, exit->cr2);
-    bool is_beyond =
-        mem_idx != UINT32_MAX && exit->cr2 - husk_mem_gva(mem_idx) >= sandbox->arena.memories[mem_idx].bytes;
+    bool is_beyond = mem_idx != UINT32_MAX &&
+                     exit->cr2 - husk_mem_gva(mem_idx) >= sandbox->machine->arena.memories[mem_idx].bytes;
     if (!is_code || !is_beyond || code_row_find(sandbox->image, rip) == NULL) {
         outcome_exception(sandbox, exit, rip, outcome);
         return;
@@ -116,7 +116,7 @@ static bool trap_site_kind(const husk_sandbox *sandbox, uint64_t rip, enum husk_
 
 void trap_classify(husk_sandbox *sandbox, const struct vm_exit *exit, struct husk_outcome *outcome) {
     struct vm_regs regs;
-    sandbox->ops->get_regs(sandbox->vm, &regs);
+    machine_get_regs(sandbox->machine, &regs);
     enum husk_trap trap;
     if (exit->vector == X86_VECTOR_PF)
         classify_page_fault(sandbox, exit, regs.rip, outcome);

@@ -280,7 +280,7 @@ static void many_tables(struct image_builder *builder) {
 
 static uint64_t *entry_of(const husk_sandbox *sandbox, uint32_t table_idx, uint64_t entry_idx) {
     uint8_t *span =
-        arena_span(&sandbox->arena, sandbox->image->tables[table_idx].base_gva + 8 * entry_idx, 8);
+        arena_span(&sandbox->machine->arena, sandbox->image->tables[table_idx].base_gva + 8 * entry_idx, 8);
     CHECK(span != NULL);
     return (uint64_t *)(void *)span;
 }
@@ -304,11 +304,11 @@ TEST(thousands_of_grown_tables) {
     husk_sandbox *fresh = sandbox_of(&lab, opened);
     for (int round = 0; round < 2; round++) {
         for (uint32_t i = 0; i < TABLES; i++) {
-            CHECK_EQ_U64(fresh->sizes.table_entries[i], 1 + i % 7);
+            CHECK_EQ_U64(fresh->machine->sizes.table_entries[i], 1 + i % 7);
             CHECK_EQ_U64(*entry_of(fresh, i, i % 7), i);
             *entry_of(fresh, i, i % 7) = 0;
         }
-        CHECK_EQ_U64(fresh->sizes.table_entries[TABLES], 1112);
+        CHECK_EQ_U64(fresh->machine->sizes.table_entries[TABLES], 1112);
         CHECK_EQ_U64(*entry_of(fresh, TABLES, 511), 511);
         CHECK_EQ_U64(*entry_of(fresh, TABLES, 1111), 1111);
         CHECK_EQ_U64(sandbox_table_grow(fresh, TABLES, 400), 1112);

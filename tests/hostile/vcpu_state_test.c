@@ -40,7 +40,7 @@ static int at_entry(husk_caller *caller, void *user, const struct husk_value *ar
                     struct husk_value *results) {
     (void)user, (void)args, (void)results;
     if (lab.wanted != NULL)
-        vcpu_state_take(husk_caller_sandbox(caller)->vm, lab.wanted);
+        vcpu_state_take(husk_caller_sandbox(caller)->machine->vm, lab.wanted);
     return 0;
 }
 
@@ -223,7 +223,7 @@ static bool was_changed[4096];
 static void look_at_exit(const char *name) {
     const struct vcpu_part *parts;
     size_t count = vcpu_parts(&parts);
-    vcpu_state_take(lab.sandbox->vm, &found);
+    vcpu_state_take(lab.sandbox->machine->vm, &found);
     for (size_t i = 0; i < count; i++) {
         bool is_equal = vcpu_part_equal(&parts[i], &found, &clean);
         was_changed[i] |= !is_equal;
@@ -289,7 +289,7 @@ TEST(a_failed_run_leaves_nothing) {
         struct husk_outcome outcome;
         options.wall_ns = 2000000000;
         prepare(ENDING_UD2, ~0ull);
-        uint8_t *stack = sys_space_exception_stack_top(lab.sandbox->space) - HUSK_PAGE_SIZE;
+        uint8_t *stack = sys_space_exception_stack_top(lab.sandbox->machine->space) - HUSK_PAGE_SIZE;
         CHECK(mprotect(stack, HUSK_PAGE_SIZE, PROT_NONE) == 0);
         int status = husk_call(lab.sandbox, "general", NULL, 0, NULL, 0, &options, &outcome, &err);
         CHECK(mprotect(stack, HUSK_PAGE_SIZE, PROT_READ | PROT_WRITE) == 0);

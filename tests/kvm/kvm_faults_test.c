@@ -84,7 +84,7 @@ static void scramble(struct fault_world *world, husk_sandbox *sandbox, unsigned 
 
 /* Sizes as the host has them, all of memory there, and nothing behind it. */
 static void look(struct fault_world *world, husk_sandbox *sandbox) {
-    const uint64_t bytes = sandbox->arena.memories[0].bytes;
+    const uint64_t bytes = sandbox->machine->arena.memories[0].bytes;
     struct husk_value beyond = value_i64((int64_t)bytes), word;
     call(world, sandbox, "read", (int64_t)bytes - 8);
     CHECK_OK(husk_call(sandbox, "read", &beyond, 1, &word, 1, NULL, &world->outcome, &world->err),
@@ -93,7 +93,7 @@ static void look(struct fault_world *world, husk_sandbox *sandbox) {
     if (sandbox->image->tables_count == 0)
         return;
     CHECK_EQ_U64(call(world, sandbox, "size", 0), bytes / HUSK_WASM_PAGE_SIZE);
-    CHECK_EQ_U64(call(world, sandbox, "tsize", 0), sandbox->sizes.table_entries[0]);
+    CHECK_EQ_U64(call(world, sandbox, "tsize", 0), sandbox->machine->sizes.table_entries[0]);
     call(world, sandbox, "last", 0);
     CHECK_EQ_I64(call(world, sandbox, "restored", 0), sandbox->image->is_snapshot);
 }
@@ -181,14 +181,14 @@ static void check_call_failed(struct fault_world *world, const struct fault_stat
 /* Growth fails for the guest (-1) and changes nothing. */
 static void check_call_done(struct fault_world *world, const char *name, int64_t result, int64_t expected,
                             const char *when) {
-    const uint64_t bytes = world->sandbox->arena.memories[0].bytes;
+    const uint64_t bytes = world->sandbox->machine->arena.memories[0].bytes;
     CHECK_MSG(world->outcome.kind == HUSK_RETURNED, "%s: %s", when, world->outcome.message);
     CHECK_MSG(result == expected || (strstr(name, "grow") != NULL && result == -1) ||
                   strcmp(name, "draw") == 0,
               "%s: %lld", when, (long long)result);
     CHECK_EQ_I64(call(world, world->sandbox, "restored", 0), 1);
     CHECK_EQ_U64(call(world, world->sandbox, "size", 0), bytes / HUSK_WASM_PAGE_SIZE);
-    CHECK_EQ_U64(call(world, world->sandbox, "tsize", 0), world->sandbox->sizes.table_entries[0]);
+    CHECK_EQ_U64(call(world, world->sandbox, "tsize", 0), world->sandbox->machine->sizes.table_entries[0]);
     call(world, world->sandbox, "read", (int64_t)bytes - 8);
 }
 

@@ -127,7 +127,7 @@ static unsigned canaries_in(const uint8_t *bytes, uint64_t count) {
 /* All of the arena that is accessible. */
 static unsigned canaries_reachable(const husk_sandbox *sandbox) {
     struct arena_region regions[ARENA_REGIONS_MAX];
-    uint32_t count = arena_regions(&sandbox->arena, regions);
+    uint32_t count = arena_regions(&sandbox->machine->arena, regions);
     unsigned found = 0;
     for (uint32_t i = 0; i < count; i++)
         found += canaries_in(regions[i].hva, regions[i].bytes);

@@ -142,8 +142,8 @@ TEST(spans_of_many_pages_are_restored_and_forgotten) {
     pthread_join(thread, NULL);
     for (int i = 0; i < 12; i++)
         CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
-    CHECK_MSG(lab.sandbox->hotset.count < 20, "%u pages are compared by every restore",
-              lab.sandbox->hotset.count);
+    CHECK_MSG(lab.sandbox->machine->hotset.count < 20, "%u pages are compared by every restore",
+              lab.sandbox->machine->hotset.count);
     wat_lab_close(&lab);
 }
 
@@ -172,7 +172,7 @@ TEST(spans_end_when_the_instance_does) {
             CHECK_OK(husk_sandbox_unload(lab.sandbox, &lab.err), lab.err);
         CHECK_OK(husk_sandbox_load(lab.sandbox, lab.image, NULL, &lab.err), lab.err);
         CHECK_EQ_U64(*writer.span, 0);
-        CHECK(!lab.sandbox->hotset.must_scan && lab.sandbox->hotset.pinned_count == 0);
+        CHECK(!lab.sandbox->machine->hotset.must_scan && lab.sandbox->machine->hotset.pinned_count == 0);
     }
     wat_lab_close(&lab);
 }

@@ -174,7 +174,8 @@ TEST(a_fork_changes_nothing_for_the_parent) {
         if (child == 0) {
             struct husk_value args[2] = {value_i32(4096), value_i32(666)};
             int status = husk_call(lab.sandbox, "store", args, 2, NULL, 0, NULL, &lab.outcome, &lab.err);
-            memset(lab.sandbox->arena.memories[0].hva, 0x66, lab.sandbox->arena.memories[0].bytes);
+            memset(lab.sandbox->machine->arena.memories[0].hva, 0x66,
+                   lab.sandbox->machine->arena.memories[0].bytes);
             _exit(status == HUSK_E_STATE && all_is_refused(&lab, snapshot) ? 0 : 1);
         }
         CHECK(child > 0);
@@ -265,13 +266,13 @@ TEST(buffers_of_the_library_age_out) {
     wat_lab_init(&lab);
     CHECK_OK(husk_imports_wasi(lab.imports, &wasi, &lab.err), lab.err);
     wat_lab_open(&lab, touching_module, NULL);
-    const struct hotset *hotset = &lab.sandbox->hotset;
+    const struct hotset *hotset = &lab.sandbox->machine->hotset;
     for (int32_t at = HUSK_PAGE_SIZE; at < (int32_t)sizeof bytes; at += 3 * (int32_t)HUSK_PAGE_SIZE) {
         CHECK_EQ_I64(wat_call_i32(&lab, "random", at), 0);
         wat_call_i32(&lab, "next", at + (int32_t)HUSK_PAGE_SIZE);
         echo(&lab, bytes, 100);
         CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
-        CHECK_MEM(lab.sandbox->arena.memories[0].hva + at, zeros, 2 * HUSK_PAGE_SIZE);
+        CHECK_MEM(lab.sandbox->machine->arena.memories[0].hva + at, zeros, 2 * HUSK_PAGE_SIZE);
     }
     echo(&lab, bytes, sizeof bytes);
     for (int i = 0; i < 20; i++) {

@@ -275,8 +275,8 @@ static uint64_t copied_after(struct world *world, int32_t pages) {
     uint64_t before = world->before.restore_pages_copied, hot_before = world->before.restore_pages_hot;
     restore(world, world->lab.image);
     read_stats(world);
-    CHECK_EQ_U64(world->before.restore_pages_hot - hot_before, world->lab.sandbox->hotset.count);
-    CHECK_EQ_U64(world->before.hot_pages, world->lab.sandbox->hotset.count);
+    CHECK_EQ_U64(world->before.restore_pages_hot - hot_before, world->lab.sandbox->machine->hotset.count);
+    CHECK_EQ_U64(world->before.hot_pages, world->lab.sandbox->machine->hotset.count);
     CHECK_EQ_U64(world->before.restore_bytes_copied, world->before.restore_pages_copied * HUSK_PAGE_SIZE);
     return world->before.restore_pages_copied - before;
 }
@@ -289,7 +289,7 @@ TEST(pages_copied_and_aged) {
     for (unsigned i = 0; i < 2 * HOT_AGE_MAX;
          i++) /* what the first calls wrote and later ones do not, leaves */
         copied_after(&world, 1);
-    const uint64_t one = copied_after(&world, 1), hot = world.lab.sandbox->hotset.count;
+    const uint64_t one = copied_after(&world, 1), hot = world.lab.sandbox->machine->hotset.count;
     CHECK_EQ_U64(copied_after(&world, 1), one);
     uint64_t aged = world.before.restore_pages_aged;
     CHECK_EQ_U64(copied_after(&world, 21), one + 20);
@@ -338,7 +338,8 @@ TEST(hot_pages_of_all_sandboxes) {
         STATE_CALL_ON(lab, second, "store", i * PAGE_I32, 1);
     CHECK_OK(husk_sandbox_restore(second, lab->image, &lab->err), lab->err);
     read_stats(&world);
-    const uint64_t first_pages = lab->sandbox->hotset.count, second_pages = second->hotset.count;
+    const uint64_t first_pages = lab->sandbox->machine->hotset.count,
+                   second_pages = second->machine->hotset.count;
     CHECK(first_pages >= 10 && second_pages >= 5);
     CHECK_EQ_U64(world.before.hot_pages, first_pages + second_pages);
     husk_sandbox_free(second);
@@ -349,7 +350,7 @@ TEST(hot_pages_of_all_sandboxes) {
     CHECK_EQ_U64(world.before.hot_pages, first_pages);
     second = state_sandbox(lab, lab->image); /* starts with the pages that were learned */
     read_stats(&world);
-    CHECK_EQ_U64(world.before.hot_pages, first_pages + second->hotset.count);
+    CHECK_EQ_U64(world.before.hot_pages, first_pages + second->machine->hotset.count);
     husk_sandbox_free(second);
     state_close(lab);
 }

@@ -42,9 +42,9 @@ static void serve(struct wat_lab *lab, husk_image *image, int32_t pages) {
 }
 
 static bool starts_with(const struct wat_lab *lab, int32_t page) {
-    const uint8_t *hva = lab->sandbox->arena.memories[0].hva + (size_t)page * HUSK_WASM_PAGE_SIZE;
-    for (uint32_t i = 0; i < lab->sandbox->hotset.count; i++) {
-        if (lab->sandbox->hotset.pages[i].hva == hva)
+    const uint8_t *hva = lab->sandbox->machine->arena.memories[0].hva + (size_t)page * HUSK_WASM_PAGE_SIZE;
+    for (uint32_t i = 0; i < lab->sandbox->machine->hotset.count; i++) {
+        if (lab->sandbox->machine->hotset.pages[i].hva == hva)
             return true;
     }
     return false;
@@ -76,8 +76,8 @@ TEST(one_large_request_is_not_for_all) {
     CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
     renew(&lab, lab.image);
     CHECK(starts_with(&lab, 9) && !starts_with(&lab, 500));
-    CHECK_MSG(lab.sandbox->hotset.count < 20, "a new sandbox starts with %u pages",
-              lab.sandbox->hotset.count);
+    CHECK_MSG(lab.sandbox->machine->hotset.count < 20, "a new sandbox starts with %u pages",
+              lab.sandbox->machine->hotset.count);
     wat_lab_close(&lab);
 }
 
@@ -90,9 +90,9 @@ TEST(what_an_initialisation_wrote_is_shared) {
     write_pages(&lab, 100, 800);
     CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
     renew(&lab, snapshot);
-    CHECK_MSG(lab.sandbox->hotset.count < 10, "a new sandbox starts with %u pages",
-              lab.sandbox->hotset.count);
-    CHECK(lab.sandbox->hotset.count > 0); /* the mailbox, which each call needs */
+    CHECK_MSG(lab.sandbox->machine->hotset.count < 10, "a new sandbox starts with %u pages",
+              lab.sandbox->machine->hotset.count);
+    CHECK(lab.sandbox->machine->hotset.count > 0); /* the mailbox, which each call needs */
     for (int i = 0; i < 3; i++) {
         serve(&lab, snapshot, 10);
         renew(&lab, snapshot);

@@ -45,7 +45,7 @@ static void replace_by_zero_page(int fd, uint8_t *page) {
 
 /* Not husk_memory_span(), which has every restore look at its pages. */
 static uint8_t *memory_of(husk_sandbox *sandbox) {
-    return sandbox->arena.memories[0].hva;
+    return sandbox->machine->arena.memories[0].hva;
 }
 
 static bool is_full_of(const uint8_t *page, uint8_t value) {

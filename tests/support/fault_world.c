@@ -53,7 +53,7 @@ struct fault_state *fault_state_of(const husk_sandbox *sandbox) {
     if (sandbox->image == NULL)
         return state;
     state_copy_take(sandbox, &state->copy);
-    state->table_entries = sandbox->image->tables_count > 0 ? sandbox->sizes.table_entries[0] : 0;
+    state->table_entries = sandbox->image->tables_count > 0 ? sandbox->machine->sizes.table_entries[0] : 0;
     state->has_wasi = wasi_of(sandbox) != NULL;
     if (state->has_wasi)
         wasi_copy(state, wasi_of(sandbox));
@@ -80,7 +80,7 @@ bool fault_state_is_poisoned(const struct fault_state *state) {
 
 bool fault_is_copy(const husk_sandbox *sandbox, const struct fault_state *state) {
     return state_copy_equal(sandbox, &state->copy) &&
-           (state->table_entries == 0 || sandbox->sizes.table_entries[0] == state->table_entries);
+           (state->table_entries == 0 || sandbox->machine->sizes.table_entries[0] == state->table_entries);
 }
 
 bool fault_is_same(const husk_sandbox *sandbox, const struct fault_state *state) {
@@ -96,7 +96,7 @@ void fault_check_holds(struct fault_world *world, husk_sandbox *sandbox, enum fa
                        const char *when) {
     const struct fault_state *state = world->states[holds];
     state_copy_check(sandbox, &state->copy, when);
-    CHECK_MSG(state->table_entries == 0 || sandbox->sizes.table_entries[0] == state->table_entries,
+    CHECK_MSG(state->table_entries == 0 || sandbox->machine->sizes.table_entries[0] == state->table_entries,
               "%s: the table has another size", when);
     CHECK(!sandbox->is_poisoned);
     const struct wasi_ctx *wasi = wasi_of(sandbox);

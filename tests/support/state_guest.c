@@ -137,7 +137,7 @@ static uint8_t *copy_bytes(const uint8_t *bytes, uint64_t count) {
 
 /* The data region up to what the tables have now: beyond is nobody's. */
 void state_copy_take(const husk_sandbox *sandbox, struct state_copy *ret_copy) {
-    const struct arena *arena = &sandbox->arena;
+    const struct arena *arena = &sandbox->machine->arena;
     ret_copy->data_bytes = arena->data_bytes;
     ret_copy->data = copy_bytes(arena->data, arena->data_bytes);
     ret_copy->memory_bytes = arena->memories[0].bytes;
@@ -150,7 +150,7 @@ void state_copy_done(struct state_copy *copy) {
 }
 
 bool state_copy_equal(const husk_sandbox *sandbox, const struct state_copy *copy) {
-    const struct arena *arena = &sandbox->arena;
+    const struct arena *arena = &sandbox->machine->arena;
     return arena->data_bytes == copy->data_bytes && arena->memories[0].bytes == copy->memory_bytes &&
            memcmp(arena->data, copy->data, copy->data_bytes) == 0 &&
            memcmp(arena->memories[0].hva, copy->memory, copy->memory_bytes) == 0;
@@ -172,7 +172,7 @@ static void check_same(const uint8_t *got, const uint8_t *expected, uint64_t cou
 }
 
 void state_copy_check(const husk_sandbox *sandbox, const struct state_copy *copy, const char *when) {
-    const struct arena *arena = &sandbox->arena;
+    const struct arena *arena = &sandbox->machine->arena;
     CHECK_EQ_U64(arena->memories[0].bytes, copy->memory_bytes);
     CHECK_EQ_U64(arena->data_bytes, copy->data_bytes);
     check_same(arena->data, copy->data, copy->data_bytes, "data", when);
