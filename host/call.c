@@ -57,7 +57,7 @@ static int check_state(const husk_sandbox *sandbox, struct husk_error *err) {
     if (sandbox->start == SANDBOX_START_FAILED)
         return error_set(err, HUSK_E_STATE,
                          "the module's initialisation did not succeed, so nothing in it can be called");
-    if (sandbox->depth > sandbox->machine->limits.host_call_depth_max)
+    if (sandbox->calls.depth > sandbox->machine->limits.host_call_depth_max)
         return error_set(err, HUSK_E_LIMIT,
                          "more than %u nested calls from host functions (host_call_depth_max)",
                          sandbox->machine->limits.host_call_depth_max);
@@ -90,7 +90,7 @@ int husk_sandbox_start(husk_sandbox *sandbox, const struct husk_call_options *op
     if (sandbox == NULL || ret_outcome == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_start: a NULL argument");
     int status = check_state(sandbox, err);
-    if (status == 0 && sandbox->frame != NULL)
+    if (status == 0 && sandbox->calls.frame != NULL)
         status = error_set(err, HUSK_E_STATE, "a host function cannot start the sandbox that called it");
     if (status == 0)
         status = call_limits_make(options, &limits, err);
@@ -152,7 +152,7 @@ static int prepare_run(husk_sandbox *sandbox, const struct call_limits *limits,
                        struct husk_outcome *ret_outcome, struct husk_error *err) {
     int status = 0;
     outcome_begin(ret_outcome, HUSK_RETURNED);
-    if (sandbox->frame != NULL)
+    if (sandbox->calls.frame != NULL)
         return 0; /* a nested call: the one around it did that */
     if (sandbox->start == SANDBOX_NOT_STARTED)
         status = start_run(sandbox, limits, ret_outcome, err);
@@ -236,6 +236,6 @@ int husk_call(husk_sandbox *sandbox, const char *export_name, const struct husk_
 }
 
 void husk_interrupt(husk_sandbox *sandbox) {
-    atomic_store(&sandbox->is_interrupted, true);
+    atomic_store(&sandbox->calls.is_interrupted, true);
     kicker_kick(&sandbox->machine->kicker);
 }

@@ -60,8 +60,8 @@ static bool caller_finish(struct husk_caller *caller, const struct linked_func *
     if (sandbox->is_poisoned)
         return true; /* a nested call was cut off; resume_after_host() ends this one */
     /* The guest's registers, for the backtrace: those of the host call, not of a nested call. */
-    if (sandbox->frame->was_nested && (caller->end != CALLER_GOES_ON || status != 0))
-        machine_set_regs(sandbox->machine, &sandbox->frame->regs);
+    if (sandbox->calls.frame->was_nested && (caller->end != CALLER_GOES_ON || status != 0))
+        machine_set_regs(sandbox->machine, &sandbox->calls.frame->regs);
     if (caller->end == CALLER_EXITED) {
         end_exit(caller->exit_code, outcome);
         return false;
@@ -95,7 +95,7 @@ bool hostcall_serve(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     }
     const struct linked_func *func = &sandbox->link.linked[idx];
     const struct husk_functype *type = func->type;
-    struct husk_value *args = sandbox->link.values + sandbox->values_used;
+    struct husk_value *args = sandbox->link.values + sandbox->calls.values_used;
     struct husk_value *results = args + type->params_count;
     uint32_t used = (uint32_t)(type->params_count + type->results_count);
     for (size_t i = 0; i < type->params_count; i++)
@@ -108,13 +108,13 @@ bool hostcall_serve(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     caller.sandbox = sandbox;
     caller.end = CALLER_GOES_ON;
     stat_count(sandbox->stats, STAT_host_calls);
-    sandbox->values_used += used;
+    sandbox->calls.values_used += used;
     const bool is_measured = sandbox->engine->measures_times;
     const uint64_t start_ns = is_measured ? clock_ns(CLOCK_MONOTONIC) : 0;
     int status = func->fn(&caller, func->user, args, results);
     if (is_measured)
         stat_measure(sandbox->stats, HUSK_HISTOGRAM_HOST_CALL, clock_ns(CLOCK_MONOTONIC) - start_ns);
-    sandbox->values_used -= used;
+    sandbox->calls.values_used -= used;
     if (!caller_finish(&caller, func, status, results, outcome))
         return false;
     for (size_t i = 0; i < type->results_count; i++)

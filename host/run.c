@@ -20,18 +20,6 @@
 #define NESTED_STACK_GAP_BYTES 256u
 #define START_RFLAGS 0x3202u /* guest/entry.S */
 
-void sandbox_poison(husk_sandbox *sandbox, enum poison_cause cause) {
-    static const enum engine_stat stats[] = {[POISON_DEADLINE] = STAT_poisonings_deadline,
-                                             [POISON_INTERRUPT] = STAT_poisonings_interrupt,
-                                             [POISON_GUEST_VIOLATION] = STAT_poisonings_guest_violation,
-                                             [POISON_VM_FAILURE] = STAT_poisonings_vm_failure,
-                                             [POISON_RESTORE_FAILURE] = STAT_poisonings_restore_failure};
-    if (!sandbox->is_poisoned)
-        stat_count(sandbox->stats, stats[cause]);
-    sandbox->is_poisoned = true;
-    sandbox->poisoned_by = cause;
-}
-
 void outcome_violation(husk_sandbox *sandbox, struct husk_outcome *outcome, const char *format, ...) {
     outcome_begin(outcome, HUSK_GUEST_VIOLATION);
     outcome->is_poisoned = true;
@@ -55,14 +43,6 @@ static void format_duration(uint64_t ns, char *text, size_t text_bytes) {
     snprintf(text, text_bytes, "%.10g %s", (double)ns / units[i].ns, units[i].name);
 }
 
-/* Whose deadline it is that has passed: this call's, or one's around it; NULL: nobody's. */
-static const struct watch *watch_due(const husk_sandbox *sandbox) {
-    for (const struct call_frame *frame = sandbox->frame; frame != NULL; frame = frame->parent)
-        if (frame->is_watched && atomic_load(&frame->watch.is_due))
-            return &frame->watch;
-    return NULL;
-}
-
 static void format_limit(const struct watch *watch, char text[CUT_LIMIT_BYTES]) {
     char duration[32];
     format_duration(watch->is_due_by_cpu ? watch->cpu_ns : watch->wall_ns, duration, sizeof duration);
@@ -77,52 +57,41 @@ static const char *cut_reason(const struct watch *due) {
     return "the call's time limit was reached";
 }
 
-static void outcome_cut(husk_sandbox *sandbox, enum husk_outcome_kind kind, bool did_run,
+/* due: the deadline that has passed; NULL: husk_interrupt() was called. */
+static void outcome_cut(husk_sandbox *sandbox, const struct watch *due, bool did_run,
                         struct husk_outcome *outcome) {
     char limit[CUT_LIMIT_BYTES] = "";
-    const struct watch *due = kind == HUSK_DEADLINE ? watch_due(sandbox) : NULL;
     if (due != NULL)
         format_limit(due, limit);
-    outcome_begin(outcome, kind);
+    outcome_begin(outcome, due != NULL ? HUSK_DEADLINE : HUSK_INTERRUPTED);
     snprintf(outcome->message, sizeof outcome->message, "%s%s%s", cut_reason(due),
              did_run ? "" : " before the guest ran", limit);
     outcome->state_is_exact = !did_run;
     if (!did_run)
         return;
     outcome->is_poisoned = true;
-    sandbox_poison(sandbox, kind == HUSK_DEADLINE ? POISON_DEADLINE : POISON_INTERRUPT);
+    sandbox_poison(sandbox, due != NULL ? POISON_DEADLINE : POISON_INTERRUPT);
     backtrace_fill(sandbox, outcome);
     /* The calls around it end, too, and say the same. */
-    for (struct call_frame *frame = sandbox->frame->parent; frame != NULL; frame = frame->parent)
+    for (struct call_frame *frame = sandbox->calls.frame->parent; frame != NULL; frame = frame->parent)
         memcpy(frame->cut_limit, limit, sizeof limit);
 }
 
-/* Must this call end? A call inside another one ends when that must end. */
-static bool is_cut(const husk_sandbox *sandbox, enum husk_outcome_kind *ret_kind) {
-    if (watch_due(sandbox) != NULL) {
-        *ret_kind = HUSK_DEADLINE;
-        return true;
-    }
-    if (atomic_load(&sandbox->is_interrupted)) {
-        *ret_kind = HUSK_INTERRUPTED;
-        return true;
-    }
-    return false;
-}
-
-bool sandbox_is_cut(const husk_sandbox *sandbox) {
-    enum husk_outcome_kind kind;
-    return is_cut(sandbox, &kind);
-}
-
-/* The outermost call takes the request; an inner one leaves it for the calls around it, which must end, too. */
-static void consume_interrupt(husk_sandbox *sandbox) {
-    if (sandbox->frame->parent == NULL)
-        atomic_store(&sandbox->is_interrupted, false);
+/* Must the innermost call end, by a deadline or an interrupt? Then the outcome says so. The outermost call takes the interrupt; an inner
+ * one leaves it for the calls around it, which must end, too. */
+static bool cut_off(husk_sandbox *sandbox, bool did_run, struct husk_outcome *outcome) {
+    struct call_state *calls = &sandbox->calls;
+    const struct watch *due = calls_due(calls);
+    if (due == NULL && !atomic_load(&calls->is_interrupted))
+        return false;
+    if (due == NULL && calls->frame->parent == NULL)
+        atomic_store(&calls->is_interrupted, false);
+    outcome_cut(sandbox, due, did_run, outcome);
+    return true;
 }
 
 static void set_start_regs(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva) {
-    const struct call_frame *parent = sandbox->frame->parent;
+    const struct call_frame *parent = sandbox->calls.frame->parent;
     uint64_t rsp = HUSK_STACK_TOP_GVA;
     if (parent != NULL)
         rsp = (parent->regs.rsp - NESTED_STACK_GAP_BYTES) & ~15ull;
@@ -157,7 +126,6 @@ static bool resume_after_host(husk_sandbox *sandbox, struct call_frame *frame, s
     if (!frame->was_nested)
         return true;
     frame->was_nested = false;
-    enum husk_outcome_kind kind;
     if (sandbox->is_poisoned) {
         outcome_begin(outcome, sandbox->poisoned_by == POISON_DEADLINE    ? HUSK_DEADLINE
                                : sandbox->poisoned_by == POISON_INTERRUPT ? HUSK_INTERRUPTED
@@ -169,12 +137,7 @@ static bool resume_after_host(husk_sandbox *sandbox, struct call_frame *frame, s
     }
     frame->regs.rip = sandbox->image->note.resume_gva;
     machine_set_regs(sandbox->machine, &frame->regs);
-    if (!is_cut(sandbox, &kind))
-        return true;
-    if (kind == HUSK_INTERRUPTED)
-        consume_interrupt(sandbox);
-    outcome_cut(sandbox, kind, true, outcome);
-    return false;
+    return !cut_off(sandbox, true, outcome);
 }
 
 /* True: go on running. False: the call ended. */
@@ -199,14 +162,8 @@ static bool is_before_guest(const husk_sandbox *sandbox) {
 
 /* A kicked run: by a deadline or an interrupt, or by a kick that came too late for its call, or by an unrelated signal. */
 static bool serve_kick(husk_sandbox *sandbox, struct husk_outcome *outcome) {
-    enum husk_outcome_kind kind;
-    if (!is_cut(sandbox, &kind))
-        return true;
-    const bool did_run = !is_before_guest(sandbox) || sandbox->frame->parent != NULL;
-    if (kind == HUSK_INTERRUPTED)
-        consume_interrupt(sandbox);
-    outcome_cut(sandbox, kind, did_run, outcome);
-    return false;
+    const bool did_run = !is_before_guest(sandbox) || sandbox->calls.frame->parent != NULL;
+    return !cut_off(sandbox, did_run, outcome);
 }
 
 /* Then the machine is at fault, whoever had it before. */
@@ -308,7 +265,7 @@ static void count_outcome(husk_sandbox *sandbox, enum husk_outcome_kind kind) {
 
 static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame, const struct call_limits *limits,
                        struct husk_error *err) {
-    struct call_frame *parent = sandbox->frame;
+    struct call_frame *parent = sandbox->calls.frame;
     if (engine_check_process(sandbox->engine, err) != 0)
         return HUSK_E_STATE;
     frame->parent = parent;
@@ -337,8 +294,8 @@ static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame, const st
         machine_get_regs(sandbox->machine, &parent->regs);
         parent->was_nested = true;
     }
-    sandbox->frame = frame;
-    sandbox->depth++;
+    sandbox->calls.frame = frame;
+    sandbox->calls.depth++;
     return 0;
 }
 
@@ -346,23 +303,18 @@ static void frame_leave(husk_sandbox *sandbox, struct call_frame *frame) {
     if (frame->is_watched)
         watchdog_remove(&sandbox->engine->watchdog, &frame->watch);
     kicker_leave(&sandbox->machine->kicker, frame->kicked_before);
-    sandbox->frame = frame->parent;
-    sandbox->depth--;
+    sandbox->calls.frame = frame->parent;
+    sandbox->calls.depth--;
 }
 
 int run_call(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva, const struct call_limits *limits,
              struct husk_outcome *ret_outcome, struct husk_error *err) {
     struct call_frame frame;
-    enum husk_outcome_kind kind;
     int status = frame_enter(sandbox, &frame, limits, err);
     if (status != 0)
         return status;
     stat_count(sandbox->stats, STAT_calls);
-    if (is_cut(sandbox, &kind)) {
-        if (kind == HUSK_INTERRUPTED)
-            consume_interrupt(sandbox);
-        outcome_cut(sandbox, kind, false, ret_outcome);
-    } else {
+    if (!cut_off(sandbox, false, ret_outcome)) {
         const bool is_measured = sandbox->engine->measures_times;
         const uint64_t start_ns = is_measured ? clock_ns(CLOCK_MONOTONIC) : 0;
         set_start_regs(sandbox, thunk_gva, code_gva);

@@ -120,8 +120,20 @@ static int sandbox_load(husk_sandbox *sandbox, husk_image *image, struct linkage
     return 0;
 }
 
+void sandbox_poison(husk_sandbox *sandbox, enum poison_cause cause) {
+    static const enum engine_stat stats[] = {[POISON_DEADLINE] = STAT_poisonings_deadline,
+                                             [POISON_INTERRUPT] = STAT_poisonings_interrupt,
+                                             [POISON_GUEST_VIOLATION] = STAT_poisonings_guest_violation,
+                                             [POISON_VM_FAILURE] = STAT_poisonings_vm_failure,
+                                             [POISON_RESTORE_FAILURE] = STAT_poisonings_restore_failure};
+    if (!sandbox->is_poisoned)
+        stat_count(sandbox->stats, stats[cause]);
+    sandbox->is_poisoned = true;
+    sandbox->poisoned_by = cause;
+}
+
 int sandbox_check_idle(const husk_sandbox *sandbox, const char *what, struct husk_error *err) {
-    if (sandbox->frame != NULL)
+    if (sandbox->calls.frame != NULL)
         return error_set(err, HUSK_E_STATE,
                          "%s is not possible from inside a host function: a call is running", what);
     return engine_check_process(sandbox->engine, err);
@@ -164,7 +176,7 @@ static husk_sandbox *sandbox_alloc(husk_engine *engine, const husk_image *image,
     sandbox->engine = engine_ref(engine);
     sandbox->machine = machine;
     sandbox->stats = machine->stats;
-    atomic_init(&sandbox->is_interrupted, false);
+    atomic_init(&sandbox->calls.is_interrupted, false);
     stat_count(sandbox->stats, pool_stat);
     return sandbox;
 }

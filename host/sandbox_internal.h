@@ -3,28 +3,14 @@
  * runs them, hostcall.c and grow.c serve the guest, trap.c and backtrace.c say how a call ended; snapshot.c takes snapshots; access.c and
  * bytes.c are for the embedder.
  *
- * Used by one thread at a time, except `is_interrupted` and the machine's kicker.
+ * Used by one thread at a time, except `calls.is_interrupted` and the machine's kicker.
  */
 #ifndef HOST_SANDBOX_INTERNAL_H
 #define HOST_SANDBOX_INTERNAL_H
 
-#include <stdatomic.h>
-
+#include "call_state.h"
 #include "linkage.h"
 #include "machine.h"
-
-/* A running call. Nested calls (guest → host function → guest) form a chain. */
-#define CUT_LIMIT_BYTES 64u /* ": CPU limit of 1.234567891e+10 s" */
-
-struct call_frame {
-    struct call_frame *parent;
-    struct watch watch;
-    uint64_t kicked_before; /* what kicker_enter() gave */
-    bool is_watched;
-    bool was_nested; /* a nested call ran while this one was in a host function: registers must be put back */
-    struct vm_regs regs;             /* at the host call that is being served */
-    char cut_limit[CUT_LIMIT_BYTES]; /* ": limit" whose passing cut off a call inside this one; or "" */
-};
 
 /* Why nothing but a restore, an unload or freeing is possible. */
 enum poison_cause {
@@ -47,29 +33,27 @@ struct husk_sandbox {
     struct linkage link;
     bool owes_restored_call; /* husk_restored() is to be called before the next call */
 
-    atomic_bool is_interrupted;
     enum sandbox_start start;
     bool is_poisoned;
     enum poison_cause poisoned_by;
-    struct call_frame *frame; /* innermost running call, or NULL */
-    uint32_t depth;
-    uint32_t values_used; /* of link.values */
+    struct call_state calls;
 };
 
 /* sandbox.c */
 /* HUSK_E_STATE if a call is running, with the name of what cannot be done, or in a forked child. */
 int sandbox_check_idle(const husk_sandbox *sandbox, const char *what, struct husk_error *err);
+/* From now on only a restore, an unload or freeing. Counted by its cause, unless it is poisoned already. */
+void sandbox_poison(husk_sandbox *sandbox, enum poison_cause cause);
+
+/* Must the running call end? A call inside another one ends when that must end. */
+static inline bool sandbox_is_cut(const husk_sandbox *sandbox) {
+    return calls_due(&sandbox->calls) != NULL || atomic_load(&sandbox->calls.is_interrupted);
+}
 
 /* access.c: husk_memory_span() for ourselves: for this moment, and this thread, which is the one that made the running or last call. So restores
  * need not look at these pages for ever after. */
 int sandbox_span(const husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uint64_t count,
                  uint8_t **ret_span, struct husk_error *err);
-
-/* run.c: from now on only a restore, an unload or freeing. Counted by its cause, unless it is poisoned already. */
-void sandbox_poison(husk_sandbox *sandbox, enum poison_cause cause);
-
-/* run.c: must the running call end? */
-bool sandbox_is_cut(const husk_sandbox *sandbox);
 
 /* sandbox_wait.c: wait_syscall() for host functions of ours, which ends when the running call must. On the thread that runs it. */
 long sandbox_syscall(husk_sandbox *sandbox, long number, const long args[6]);

@@ -16,7 +16,7 @@ static bool counts_waits(const struct call_frame *frame) {
 /* Returns when, or 0: no call counts it. A call around this one waits, too. */
 static uint64_t wait_begin(husk_sandbox *sandbox) {
     uint64_t now = 0;
-    for (struct call_frame *frame = sandbox->frame; frame != NULL; frame = frame->parent) {
+    for (struct call_frame *frame = sandbox->calls.frame; frame != NULL; frame = frame->parent) {
         if (!counts_waits(frame))
             continue;
         now = now == 0 ? clock_ns(CLOCK_MONOTONIC) : now;
@@ -28,7 +28,7 @@ static uint64_t wait_begin(husk_sandbox *sandbox) {
 
 static void wait_end(husk_sandbox *sandbox, uint64_t begin_ns) {
     const uint64_t took = clock_ns(CLOCK_MONOTONIC) - begin_ns;
-    for (struct call_frame *frame = sandbox->frame; frame != NULL; frame = frame->parent) {
+    for (struct call_frame *frame = sandbox->calls.frame; frame != NULL; frame = frame->parent) {
         if (!counts_waits(frame))
             continue;
         atomic_store(&frame->watch.wait_end_ns, UINT64_MAX);
