@@ -3,10 +3,11 @@
  * frame must lie above the one before, and the walk is bounded in frames and in look-ups, so that a hostile stack costs less than a millisecond
  * and nothing else.
  */
+#include "backtrace.h"
+
 #include <string.h>
 
 #include "host_limits.h"
-#include "run.h"
 
 /* The last row at or below the address; rows are sorted by it. NULL: none. */
 static const struct husk_image_code_row *code_row_below(const husk_image *image, uint64_t code_gva) {

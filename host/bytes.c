@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "call.h"
 #include "error.h"
 #include "name_text.h"
-#include "run.h"
 #include "values.h"
 
 /* One husk_call_bytes() in progress. */

@@ -2,6 +2,8 @@
  * host/call.c: typed calls. Everything is checked before the guest runs; arguments go to the mailbox, run.c runs, results
  * come back. The first call runs the module's initialisation if nobody has.
  */
+#include "call.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/random.h>
@@ -9,7 +11,7 @@
 #include "error.h"
 #include "host_limits.h"
 #include "name_text.h"
-#include "run.h"
+#include "outcome.h"
 #include "values.h"
 
 static uint64_t end_after(uint64_t now, uint64_t count) {

@@ -25,6 +25,7 @@ list(APPEND HUSK_HOST_SOURCES
     linkage.c
     machine.c
     memory_image.c
+    outcome.c
     page_copy_x86_64.c
     pagemap.c
     pool.c

@@ -2,13 +2,15 @@
  * host/hostcall.c: a host call: index and arguments come from the mailbox (copied once, then checked), the embedder's
  * function runs, its results go back. A function that fails ends the guest's call with a trap; nothing is poisoned.
  */
+#include "hostcall.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "error.h"
 #include "name_text.h"
-#include "run.h"
+#include "outcome.h"
 #include "values.h"
 
 enum caller_end { CALLER_GOES_ON, CALLER_FAILED, CALLER_EXITED };
@@ -39,20 +41,6 @@ int husk_caller_exit(husk_caller *caller, int32_t exit_code) {
     return HUSK_E_STATE;
 }
 
-static void end_trap(husk_sandbox *sandbox, const char *message, struct husk_outcome *outcome) {
-    outcome_begin(outcome, HUSK_TRAPPED);
-    outcome->trap = HUSK_TRAP_HOST_FUNCTION;
-    outcome->state_is_exact = true;
-    snprintf(outcome->message, sizeof outcome->message, "%s", message);
-    backtrace_fill(sandbox, outcome);
-}
-
-static void end_exit(int32_t exit_code, struct husk_outcome *outcome) {
-    outcome_begin(outcome, HUSK_EXITED);
-    outcome->exit_code = exit_code;
-    snprintf(outcome->message, sizeof outcome->message, "the program exited with code %d", exit_code);
-}
-
 /* What the function's return means; true: its results count. */
 static bool caller_finish(struct husk_caller *caller, const struct linked_func *func, int status,
                           const struct husk_value *results, struct husk_outcome *outcome) {
@@ -63,17 +51,17 @@ static bool caller_finish(struct husk_caller *caller, const struct linked_func *
     if (sandbox->calls.frame->was_nested && (caller->end != CALLER_GOES_ON || status != 0))
         machine_set_regs(sandbox->machine, &sandbox->calls.frame->regs);
     if (caller->end == CALLER_EXITED) {
-        end_exit(caller->exit_code, outcome);
+        outcome_exit(caller->exit_code, outcome);
         return false;
     }
     if (caller->end == CALLER_FAILED) {
-        end_trap(sandbox, caller->message, outcome);
+        outcome_trap(sandbox, HUSK_TRAP_HOST_FUNCTION, true, caller->message, outcome);
         return false;
     }
     if (status != 0) {
         snprintf(caller->message, sizeof caller->message, "host function \"%s.%s\" failed: %s",
                  NAME_SHOWN(func->def->module), NAME_SHOWN(func->def->name), husk_status_text(status));
-        end_trap(sandbox, caller->message, outcome);
+        outcome_trap(sandbox, HUSK_TRAP_HOST_FUNCTION, true, caller->message, outcome);
         return false;
     }
     struct husk_error err;
@@ -82,7 +70,7 @@ static bool caller_finish(struct husk_caller *caller, const struct linked_func *
         return true;
     snprintf(caller->message, sizeof caller->message, "host function \"%s.%s\" gave a bad result: %.80s",
              NAME_SHOWN(func->def->module), NAME_SHOWN(func->def->name), err.message);
-    end_trap(sandbox, caller->message, outcome);
+    outcome_trap(sandbox, HUSK_TRAP_HOST_FUNCTION, true, caller->message, outcome);
     return false;
 }
 

@@ -2,17 +2,20 @@
  * host/trap.c: CPU exceptions in ring 3 → wasm traps (core specification 2.0, section 4.4), by where the code is (code map),
  * where it reached (CR2) and, for trap sites, what the instruction says.
  */
+#include "trap.h"
+
 #include <stdio.h>
 #include <string.h>
 
-#include "run.h"
+#include "backtrace.h"
+#include "outcome.h"
 #include "x86.h"
 
 #define FOUR_GIB (1ull << 32)
 #define GUEST_STACK_NEAR_BYTES (64ull << 20) /* frames of that size are rare */
 #define GUEST_STACK_OFFSET_BYTES 65536ull    /* from the stack pointer to a local variable */
 
-const char *trap_message(enum husk_trap trap) {
+static const char *trap_message(enum husk_trap trap) {
     switch ((int)trap) {
 #define HUSK_TRAP(name, number, text)                                                                        \
     case number:                                                                                             \
@@ -23,15 +26,10 @@ const char *trap_message(enum husk_trap trap) {
     }
 }
 
-/* was_asked_for: by an instruction for it. LLVM knows nothing of page faults: it may have
- * dropped or delayed stores before one. */
-static void outcome_trap(husk_sandbox *sandbox, enum husk_trap trap, bool was_asked_for,
-                         struct husk_outcome *outcome) {
-    outcome_begin(outcome, HUSK_TRAPPED);
-    outcome->trap = trap;
-    outcome->state_is_exact = was_asked_for || (sandbox->image->note.flags & HUSK_IMAGE_STRICT) != 0;
-    snprintf(outcome->message, sizeof outcome->message, "%s", trap_message(trap));
-    backtrace_fill(sandbox, outcome);
+/* A page fault. LLVM knows nothing of those: it may have dropped or delayed stores before one. */
+static void outcome_fault(husk_sandbox *sandbox, enum husk_trap trap, struct husk_outcome *outcome) {
+    const bool is_strict = (sandbox->image->note.flags & HUSK_IMAGE_STRICT) != 0;
+    outcome_trap(sandbox, trap, is_strict, trap_message(trap), outcome);
 }
 
 static void outcome_exception(husk_sandbox *sandbox, const struct vm_exit *exit, uint64_t rip,
@@ -84,7 +82,7 @@ static void classify_page_fault(husk_sandbox *sandbox, const struct vm_exit *exi
     uint64_t stack_limit = HUSK_STACK_TOP_GVA - sandbox->machine->arena.stack_bytes;
     bool is_code = image_in_text(sandbox->image, rip, 1) && (exit->error_code & X86_PF_FETCH) == 0;
     if (is_code && exit->cr2 >= HUSK_STACK_LOW_GVA && exit->cr2 < stack_limit) {
-        outcome_trap(sandbox, HUSK_TRAP_CALL_STACK_EXHAUSTED, false, outcome);
+        outcome_fault(sandbox, HUSK_TRAP_CALL_STACK_EXHAUSTED, outcome);
         return;
     }
     uint32_t mem_idx = memory_of(sandbox, exit->cr2);
@@ -94,7 +92,7 @@ static void classify_page_fault(husk_sandbox *sandbox, const struct vm_exit *exi
         outcome_exception(sandbox, exit, rip, outcome);
         return;
     }
-    outcome_trap(sandbox, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS, false, outcome);
+    outcome_fault(sandbox, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS, outcome);
     size_t used = strlen(outcome->message);
     describe_access(sandbox, mem_idx, exit->cr2 - husk_mem_gva(mem_idx), outcome->message + used,
                     sizeof outcome->message - used);
@@ -121,7 +119,7 @@ void trap_classify(husk_sandbox *sandbox, const struct vm_exit *exit, struct hus
     if (exit->vector == X86_VECTOR_PF)
         classify_page_fault(sandbox, exit, regs.rip, outcome);
     else if (exit->vector == X86_VECTOR_UD && trap_site_kind(sandbox, regs.rip, &trap))
-        outcome_trap(sandbox, trap, true, outcome);
+        outcome_trap(sandbox, trap, true, trap_message(trap), outcome);
     else
         outcome_exception(sandbox, exit, regs.rip, outcome);
 }

@@ -1,0 +1,24 @@
+/* host/call.h: typed calls on limits that were made before, for what calls several times on one budget. */
+#ifndef HOST_CALL_H
+#define HOST_CALL_H
+
+#include "run.h"
+
+struct call_request {
+    husk_func func;
+    const struct husk_value *args;
+    size_t args_count;
+    struct husk_value *results;
+    size_t results_count;
+    const struct call_limits *limits;
+};
+
+/* The options' limits, from now on; `options` may be NULL. Clocks are read only for limits that are set. */
+int call_limits_make(const struct husk_call_options *options, struct call_limits *ret_limits,
+                     struct husk_error *err);
+
+/* husk_call_func() within limits. */
+int call_within(husk_sandbox *sandbox, const struct call_request *request, struct husk_outcome *ret_outcome,
+                struct husk_error *err);
+
+#endif

@@ -1,0 +1,9 @@
+/* host/trap.h: what an exception in ring 3 means. */
+#ifndef HOST_TRAP_H
+#define HOST_TRAP_H
+
+#include "sandbox_internal.h"
+
+void trap_classify(husk_sandbox *sandbox, const struct vm_exit *exit, struct husk_outcome *outcome);
+
+#endif
