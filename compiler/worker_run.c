@@ -19,11 +19,11 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "auto.h"
 #include "client.h"
+#include "clock.h"
 #include "error.h"
 #include "file.h"
 #include "worker_proto.h"
@@ -51,12 +51,6 @@ struct worker {
     size_t stderr_bytes;
     bool is_over_wall_limit;
 };
-
-static uint64_t now_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 static void close_fd(int *fd) {
     auto_close_fd(fd);
@@ -262,7 +256,7 @@ static void listen_to(struct worker *worker) {
         struct pollfd fds[3] = {{.fd = worker->status_fd, .events = POLLIN},
                                 {.fd = worker->stderr_fd, .events = POLLIN},
                                 {.fd = worker->pid_fd, .events = POLLIN}};
-        uint64_t now = now_ns();
+        uint64_t now = clock_ns(CLOCK_MONOTONIC);
         if (now >= worker->deadline_ns) {
             worker->is_over_wall_limit = true;
             return;
@@ -337,7 +331,7 @@ static int run(struct worker *worker, int *ret_fd, uint64_t *ret_bytes, struct h
     if (status != 0)
         return status;
     /* CPU time is the real limit; this one ends a worker that hangs without using any. */
-    worker->deadline_ns = now_ns() + 60000000000u + 10 * worker->options->cpu_limit_ns;
+    worker->deadline_ns = clock_ns(CLOCK_MONOTONIC) + 60000000000u + 10 * worker->options->cpu_limit_ns;
     listen_to(worker);
     struct worker_death death = reap(worker);
     if (!worker->has_result)

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "clock.h"
 #include "error.h"
 #include "host_limits.h"
 #include "name_text.h"

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "clock.h"
 #include "error.h"
 #include "machine.h"
 #include "pages.h"

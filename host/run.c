@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 
+#include "clock.h"
 #include "error.h"
 #include "hostcall.h"
 #include "outcome.h"

@@ -11,6 +11,7 @@
 
 #include "auto.h"
 #include "buf.h"
+#include "clock.h"
 #include "error.h"
 #include "file.h"
 #include "pages.h"

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "error.h"
 
 /* ---- Configuration ---- */
@@ -121,7 +122,7 @@ void wasi_ctx_reset(struct wasi_ctx *ctx) {
         if (ctx->config->streams[i].ops != NULL)
             wasi_fds_put(&ctx->fds, i, &ctx->config->streams[i]);
     ctx->random_state = ctx->config->random_seed;
-    ctx->monotonic_base_ns = wasi_host_ns(CLOCK_MONOTONIC);
+    ctx->monotonic_base_ns = clock_ns(CLOCK_MONOTONIC);
     ctx->cpu_total_ns = ctx->cpu_last_ns = 0;
     ctx->cpu_last_tid = 0;
 }

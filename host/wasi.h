@@ -116,15 +116,6 @@ static inline uint32_t wasi_arg32(const struct wasi_call *call, unsigned idx) {
     return (uint32_t)call->args[idx];
 }
 
-/* Times before 1970 are 0. */
-static inline uint64_t wasi_ns_of(struct timespec ts) {
-    return ts.tv_sec < 0 ? 0 : (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-static inline struct timespec wasi_timespec_of(uint64_t ns) {
-    return (struct timespec){.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
-}
-
 /* ---- wasi_wait.c: waiting for the world ---- */
 /* ops->syscall(), again if a signal that is not about this call ended it: -EINTR means that the
  * call is to be cut off. */
@@ -152,7 +143,6 @@ int wasi_state_check(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count, s
 void wasi_state_load(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count);
 
 /* ---- wasi_clock.c ---- */
-uint64_t wasi_host_ns(clockid_t clock);
 /* Host time of a clock as the guest sees it. EINVAL: there is no such clock. */
 uint16_t wasi_clock_now(struct wasi_ctx *ctx, uint32_t clock, uint64_t *ret_ns);
 

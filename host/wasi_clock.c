@@ -7,17 +7,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "wasi.h"
-
-uint64_t wasi_host_ns(clockid_t clock) {
-    struct timespec ts = {0};
-    (void)clock_gettime(clock, &ts); /* cannot fail with the clocks used here */
-    return wasi_ns_of(ts);
-}
 
 static uint64_t cpu_ns(struct wasi_ctx *ctx) {
     int32_t tid = (int32_t)syscall(SYS_gettid);
-    uint64_t now = wasi_host_ns(CLOCK_THREAD_CPUTIME_ID);
+    uint64_t now = clock_ns(CLOCK_THREAD_CPUTIME_ID);
     /* A thread id may be reused by a new thread, whose clock is behind. */
     if (tid == ctx->cpu_last_tid && now >= ctx->cpu_last_ns)
         ctx->cpu_total_ns += now - ctx->cpu_last_ns;
@@ -28,9 +23,9 @@ static uint64_t cpu_ns(struct wasi_ctx *ctx) {
 
 uint16_t wasi_clock_now(struct wasi_ctx *ctx, uint32_t clock, uint64_t *ret_ns) {
     switch (clock) {
-    case WASI_CLOCK_REALTIME: *ret_ns = wasi_host_ns(CLOCK_REALTIME); return WASI_SUCCESS;
+    case WASI_CLOCK_REALTIME: *ret_ns = clock_ns(CLOCK_REALTIME); return WASI_SUCCESS;
     case WASI_CLOCK_MONOTONIC:
-        *ret_ns = wasi_host_ns(CLOCK_MONOTONIC) - ctx->monotonic_base_ns;
+        *ret_ns = clock_ns(CLOCK_MONOTONIC) - ctx->monotonic_base_ns;
         return WASI_SUCCESS;
     case WASI_CLOCK_PROCESS_CPUTIME:
     case WASI_CLOCK_THREAD_CPUTIME: *ret_ns = cpu_ns(ctx); return WASI_SUCCESS;
@@ -46,7 +41,7 @@ uint16_t wasi_clock_res_get(struct wasi_call *call) {
     if (clock >= sizeof(host_clocks) / sizeof(host_clocks[0]))
         return WASI_EINVAL;
     (void)clock_getres(host_clocks[clock], &resolution);
-    return wasi_put_u64(call, call->args[1], wasi_ns_of(resolution));
+    return wasi_put_u64(call, call->args[1], clock_ns_of(resolution));
 }
 
 /* The precision (argument 1) is the lag that the caller would accept; there is none. */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "wasi.h"
 
 uint16_t wasi_fd_get(const struct wasi_call *call, uint32_t fd, uint64_t rights, struct wasi_fd **ret_fd) {
@@ -167,9 +168,9 @@ uint16_t wasi_fd_filestat_get(struct wasi_call *call) {
         memcpy(out + 8, &st.st_ino, 8);
         nlink = st.st_nlink;
         rows[0] = (uint64_t)st.st_size;
-        rows[1] = wasi_ns_of(st.st_atim);
-        rows[2] = wasi_ns_of(st.st_mtim);
-        rows[3] = wasi_ns_of(st.st_ctim);
+        rows[1] = clock_ns_of(st.st_atim);
+        rows[2] = clock_ns_of(st.st_mtim);
+        rows[3] = clock_ns_of(st.st_ctim);
     }
     memcpy(out + (call->is_unstable ? 20 : 24), &nlink, call->is_unstable ? 4 : 8);
     memcpy(out + (call->is_unstable ? 24 : 32), rows, sizeof(rows));
@@ -191,7 +192,7 @@ static int time_to_set(uint32_t flags, uint32_t flag_set, uint32_t flag_now, uin
                        struct timespec *ret_ts) {
     if ((flags & flag_set) && (flags & flag_now))
         return -1;
-    *ret_ts = wasi_timespec_of(ns);
+    *ret_ts = clock_timespec(ns);
     if (flags & flag_now)
         ret_ts->tv_nsec = UTIME_NOW;
     if (!(flags & (flag_set | flag_now)))

@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/syscall.h>
-#include <time.h>
 
+#include "clock.h"
 #include "wasi.h"
 
 #define KERNEL_SIGSET_BYTES 8
@@ -23,12 +23,12 @@ int wasi_wait(const struct wasi_call *call, struct pollfd *fds, nfds_t count, ui
     int ready = poll(fds, count, 0); /* mostly something is ready, or nobody wants to wait */
     if (ready > 0 || timeout_ns == 0 || (ready < 0 && errno != EINTR))
         return ready < 0 ? -errno : ready;
-    const uint64_t begin = wasi_host_ns(CLOCK_MONOTONIC);
+    const uint64_t begin = clock_ns(CLOCK_MONOTONIC);
     const uint64_t end = timeout_ns > UINT64_MAX - begin ? UINT64_MAX : begin + timeout_ns;
     long result;
     do {
-        uint64_t now = wasi_host_ns(CLOCK_MONOTONIC), rest = end > now ? end - now : 0;
-        struct timespec timeout = wasi_timespec_of(rest);
+        uint64_t now = clock_ns(CLOCK_MONOTONIC), rest = end > now ? end - now : 0;
+        struct timespec timeout = clock_timespec(rest);
         const long args[6] = {(long)fds, (long)count, end == UINT64_MAX ? 0 : (long)&timeout, 0,
                               KERNEL_SIGSET_BYTES};
         result = call->ops->syscall(call->host, SYS_ppoll, args);

@@ -4,20 +4,13 @@
 #include <errno.h>
 #include <signal.h>
 
+#include "clock.h"
 #include "error.h"
 
-#define NS_PER_SECOND 1000000000ull
 /* Entries that are due within this time of each other share a wake-up; CPU clocks are looked at no more often. */
 #define GRANULARITY_NS 500000ull
 /* From the first kick to the second one. */
 #define KICK_PAUSE_NS 10000000ull
-
-uint64_t clock_ns(clockid_t clock) {
-    struct timespec now;
-    if (clock_gettime(clock, &now) != 0)
-        return 0;
-    return (uint64_t)now.tv_sec * NS_PER_SECOND + (uint64_t)now.tv_nsec;
-}
 
 static uint64_t add_sat(uint64_t a, uint64_t b) {
     return a > UINT64_MAX - b ? UINT64_MAX : a + b;
@@ -95,8 +88,7 @@ static void *watchdog_main(void *argument) {
             pthread_cond_wait(&watchdog->wake, &watchdog->lock);
             continue;
         }
-        struct timespec until = {.tv_sec = (time_t)(watchdog->wake_ns / NS_PER_SECOND),
-                                 .tv_nsec = (long)(watchdog->wake_ns % NS_PER_SECOND)};
+        const struct timespec until = clock_timespec(watchdog->wake_ns);
         pthread_cond_timedwait(&watchdog->wake, &watchdog->lock, &until);
     }
     pthread_mutex_unlock(&watchdog->lock);

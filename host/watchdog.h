@@ -57,6 +57,4 @@ void watchdog_done(struct watchdog *watchdog); /* stops the thread; no entries m
 int watchdog_add(struct watchdog *watchdog, struct watch *watch, struct husk_error *err);
 void watchdog_remove(struct watchdog *watchdog, struct watch *watch);
 
-uint64_t clock_ns(clockid_t clock);
-
 #endif

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "fault_wraps.h"
 #include "guest_image.h"
 #include "harness.h"

@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "harness.h"
 #include "husk.h"
 #include "image_builder.h"
@@ -81,12 +81,6 @@ static husk_image *image_make(husk_engine *engine) {
     return image;
 }
 
-static uint64_t now_ns(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
-}
-
 TEST(a_walk_is_bounded_in_frames_and_in_searches) {
     SKIP_WITHOUT_KVM();
     static const struct {
@@ -102,10 +96,10 @@ TEST(a_walk_is_bounded_in_frames_and_in_searches) {
     husk_image *image = image_make(engine);
     CHECK_OK(husk_sandbox_new(engine, image, NULL, NULL, &sandbox, &err), err);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        const uint64_t start_ns = now_ns();
+        const uint64_t start_ns = clock_ns(CLOCK_MONOTONIC);
         CHECK_OK(husk_call(sandbox, rows[i].name, NULL, 0, NULL, 0, NULL, &outcome, &err), err);
         printf("  %s: %u frames; %u us with the call\n", rows[i].name, outcome.frames_total,
-               (unsigned)((now_ns() - start_ns) / 1000));
+               (unsigned)((clock_ns(CLOCK_MONOTONIC) - start_ns) / 1000));
         CHECK_EQ_I64(outcome.kind, HUSK_GUEST_VIOLATION);
         CHECK_EQ_U64(outcome.frames_count, rows[i].listed);
         CHECK_MSG(outcome.frames_total >= rows[i].least && outcome.frames_total <= rows[i].most, "%u frames",

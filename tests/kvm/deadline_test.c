@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "guest_lab.h"
 #include "nested_call.h"
 #include "watchdog.h"

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "guest_lab.h"
 #include "watchdog.h"
 

@@ -9,9 +9,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "wait.h"
 
 #define GUEST_KICK_SIGNAL (SIGRTMIN + 6)
@@ -23,15 +23,9 @@ static void *guest_span(void *host, uint32_t addr, uint64_t count) {
     return guest->memory + addr;
 }
 
-static uint64_t now_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 static bool guest_is_cut(void *host) {
     struct wasi_guest *guest = host;
-    guest->is_cut = guest->is_cut || now_ns() >= guest->cut_ns;
+    guest->is_cut = guest->is_cut || clock_ns(CLOCK_MONOTONIC) >= guest->cut_ns;
     return guest->is_cut;
 }
 
@@ -46,7 +40,7 @@ static const struct wasi_host_ops guest_ops = {
 static void kick_begin(struct wasi_guest *guest, timer_t *ret_timer) {
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = GUEST_KICK_SIGNAL};
     event._sigev_un._tid = (pid_t)syscall(SYS_gettid);
-    guest->cut_ns = now_ns() + (uint64_t)guest->cut_after_ms * 1000000u;
+    guest->cut_ns = clock_ns(CLOCK_MONOTONIC) + (uint64_t)guest->cut_after_ms * 1000000u;
     struct itimerspec at = {.it_value = {.tv_sec = (time_t)(guest->cut_ns / 1000000000u),
                                          .tv_nsec = (long)(guest->cut_ns % 1000000000u)}};
     if (wait_signal_install(GUEST_KICK_SIGNAL) != 0 ||

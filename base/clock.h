@@ -1,0 +1,27 @@
+/* base/clock.h: time in nanoseconds. */
+#ifndef BASE_CLOCK_H
+#define BASE_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+#define CLOCK_NS_PER_SECOND UINT64_C(1000000000)
+
+/* Times before 1970 are 0. */
+static inline uint64_t clock_ns_of(struct timespec time) {
+    return time.tv_sec < 0 ? 0 : (uint64_t)time.tv_sec * CLOCK_NS_PER_SECOND + (uint64_t)time.tv_nsec;
+}
+
+static inline struct timespec clock_timespec(uint64_t ns) {
+    return (struct timespec){.tv_sec = (time_t)(ns / CLOCK_NS_PER_SECOND),
+                             .tv_nsec = (long)(ns % CLOCK_NS_PER_SECOND)};
+}
+
+/* 0: it cannot be read, as the CPU clock of a thread that has ended. */
+static inline uint64_t clock_ns(clockid_t clock) {
+    struct timespec now = {0};
+    (void)clock_gettime(clock, &now);
+    return clock_ns_of(now);
+}
+
+#endif
