@@ -5,6 +5,7 @@ list(APPEND HUSK_HOST_SOURCES
     backtrace.c
     bytes.c
     call.c
+    caller.c
     engine.c
     grow.c
     hostcall.c
@@ -33,7 +34,7 @@ list(APPEND HUSK_HOST_SOURCES
     run.c
     sandbox.c
     sandbox_wait.c
-    sizing.c
+    sizing_make.c
     snapshot.c
     stats.c
     trap.c

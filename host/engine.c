@@ -134,12 +134,16 @@ void engine_unref(husk_engine *engine) {
     free(engine);
 }
 
-/* Idle sandboxes hold images, and those the engine: the pool is emptied and closed before the caller's share goes. */
+/* Idle machines hold images, and those the engine: the pool is emptied and closed before the caller's share goes. */
 void husk_engine_free(husk_engine *engine) {
     if (engine == NULL)
         return;
     pool_close(&engine->pool);
     engine_unref(engine);
+}
+
+void husk_engine_trim(husk_engine *engine, uint32_t keep) {
+    pool_trim(&engine->pool, keep);
 }
 
 void husk_engine_host_info(const husk_engine *engine, struct husk_host_info *ret_info) {

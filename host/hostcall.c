@@ -4,43 +4,15 @@
  */
 #include "hostcall.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "caller.h"
 #include "clock.h"
 #include "error.h"
 #include "name_text.h"
 #include "outcome.h"
 #include "values.h"
-
-enum caller_end { CALLER_GOES_ON, CALLER_FAILED, CALLER_EXITED };
-
-struct husk_caller {
-    husk_sandbox *sandbox;
-    enum caller_end end;
-    int32_t exit_code;
-    char message[sizeof(((struct husk_outcome *)0)->message)];
-};
-
-husk_sandbox *husk_caller_sandbox(husk_caller *caller) {
-    return caller->sandbox;
-}
-
-int husk_caller_fail(husk_caller *caller, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    vsnprintf(caller->message, sizeof caller->message, format, args);
-    va_end(args);
-    caller->end = CALLER_FAILED;
-    return HUSK_E_STATE;
-}
-
-int husk_caller_exit(husk_caller *caller, int32_t exit_code) {
-    caller->end = CALLER_EXITED;
-    caller->exit_code = exit_code;
-    return HUSK_E_STATE;
-}
 
 /* What the function's return means; true: its results count. */
 static bool caller_finish(struct husk_caller *caller, const struct linked_func *func, int status,

@@ -17,7 +17,6 @@
 #include "host_limits.h"
 #include "pages.h"
 #include "sha256.h"
-#include "sizing.h"
 
 /* ---- the segments ---- */
 

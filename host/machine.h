@@ -1,7 +1,8 @@
 /*
  * host/machine.h: what stands under an instance, and what the pool keeps: memory (arena), page tables (sys_space), the VM that has both as
  * slots, and what is known of the memory's pages. A machine knows images and sizes; it knows no imports, no calls and no tenant.
- * machine.c builds it, restore.c makes its memory equal to an image in place, pool.c keeps it between two sandboxes.
+ * machine.c builds it, restore.c makes its memory equal to an image in place. Between two sandboxes it is in the pool as it was left; whoever
+ * takes it makes it equal to an image, which is when the restore that was put off is done.
  *
  * Used by one thread at a time, except `kicker`.
  */
@@ -41,9 +42,12 @@ struct machine {
     uint32_t changes_begun;
 };
 
-/* Without memory and VM: machine_make_equal() makes them. NULL: out of memory. */
-struct machine *machine_new(husk_engine *engine, const struct husk_sandbox_options *limits);
-void machine_free(struct machine *machine);
+/* An idle machine with these limits, best one that holds this image's memory (which may be NULL); else a new one, without memory and VM.
+ * NULL: out of memory. */
+struct machine *machine_take(husk_engine *engine, const husk_image *image,
+                             const struct husk_sandbox_options *limits);
+/* Nobody uses it any more: into the pool, dirty, or freed. */
+void machine_put(struct machine *machine);
 
 /* restore.c. Make memory equal to an image of these sizes: in place, if it lies over the same module; else by building it anew. Takes over the
  * sizes on success. A failure leaves everything as it was, or (changes_begun says so) the machine in pieces: then only a load is possible.

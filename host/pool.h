@@ -1,6 +1,6 @@
 /*
- * host/pool.h: an engine's idle machines (machine.h). A freed sandbox's machine is kept here as it is, dirty; whoever takes it makes it equal to
- * an image, which is when the restore that was put off is done. Bounded: the one that was put in first makes room.
+ * host/pool.h: an engine's idle machines (machine.h), as they were left. Bounded: the one that was put in first makes room. The pool knows
+ * no more of a machine than how to free it; what suits whom is said by machine.c.
  */
 #ifndef HOST_POOL_H
 #define HOST_POOL_H
@@ -9,8 +9,6 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-
-#include "husk.h"
 
 #define POOL_DEFAULT_MAX 8u
 
@@ -22,17 +20,23 @@ struct pool {
     uint32_t max;
     atomic_uint count; /* statistics read it without the lock */
     bool is_closed;
+    void (*free_machine)(struct machine *machine); /* of those in it */
 };
 
 void pool_init(struct pool *pool, uint32_t max);
 void pool_done(struct pool *pool); /* of a closed pool */
+/* Free all but the last `keep`. */
+void pool_trim(struct pool *pool, uint32_t keep);
 /* Free all that is idle and take no more. */
 void pool_close(struct pool *pool);
 
-/* Keep a machine that nobody uses. Frees it, or another, if there is no room. */
-void pool_put(struct pool *pool, struct machine *machine);
-/* An idle machine with these limits, best one that holds this image's memory; NULL if there is none. */
-struct machine *pool_take(struct pool *pool, const husk_image *image,
-                          const struct husk_sandbox_options *limits);
+/* Returns the machine that there is no room for: this one or another, the caller's to free; or NULL. */
+struct machine *pool_put(struct pool *pool, struct machine *machine,
+                         void (*free_machine)(struct machine *machine));
+/* What a machine is worth to whoever asks: POOL_BEST at most; -1: nothing. */
+#define POOL_BEST 2
+typedef int (*pool_suits_fn)(const struct machine *machine, const void *wanted);
+/* The best machine, of equals the one put in last; NULL if none suits. */
+struct machine *pool_take(struct pool *pool, pool_suits_fn suits, const void *wanted);
 
 #endif

@@ -14,6 +14,8 @@
 
 #include "error.h"
 #include "host_limits.h"
+#include "pages.h"
+#include "sizing_make.h"
 #include "values.h"
 
 static int options_copy(const struct husk_sandbox_options *options, struct husk_sandbox_options *ret_copy,
@@ -97,7 +99,7 @@ static int sandbox_load(husk_sandbox *sandbox, husk_image *image, struct linkage
     struct machine *machine = sandbox->machine;
     struct sizing sizes;
     const uint32_t changes = machine->changes_begun;
-    int status = sizing_init(&sizes, image, take_link, &machine->limits, err);
+    int status = sizing_make(&sizes, image, take_link, &machine->limits, err);
     if (status == 0) {
         status = linkage_check_states(take_link, image, err);
         if (status == 0)
@@ -148,42 +150,32 @@ static int check_engine(const husk_engine *engine, const husk_image *image, stru
     return 0;
 }
 
-/* Nothing is loaded. A machine is worth keeping, whatever failed, unless it was running its VM. */
+/* Nothing is loaded. */
 static void sandbox_destroy(husk_sandbox *sandbox) {
-    struct machine *machine = sandbox->machine;
-    if (machine->vm == NULL || machine->has_failed_vm)
-        machine_free(machine);
-    else
-        pool_put(&sandbox->engine->pool, machine);
+    machine_put(sandbox->machine);
     engine_unref(sandbox->engine);
     free(sandbox);
 }
 
-/* Over an idle machine, best one that holds this image's memory, or a new one. */
 static husk_sandbox *sandbox_alloc(husk_engine *engine, const husk_image *image,
                                    const struct husk_sandbox_options *limits) {
     husk_sandbox *sandbox = calloc(1, sizeof *sandbox);
     if (sandbox == NULL)
         return NULL;
-    struct machine *machine = pool_take(&engine->pool, image, limits);
-    const enum engine_stat pool_stat = machine != NULL ? STAT_pool_hits : STAT_pool_misses;
-    if (machine == NULL)
-        machine = machine_new(engine, limits);
-    if (machine == NULL) {
+    sandbox->machine = machine_take(engine, image, limits);
+    if (sandbox->machine == NULL) {
         free(sandbox);
         return NULL;
     }
     sandbox->engine = engine_ref(engine);
-    sandbox->machine = machine;
-    sandbox->stats = machine->stats;
+    sandbox->stats = sandbox->machine->stats;
     atomic_init(&sandbox->calls.is_interrupted, false);
-    stat_count(sandbox->stats, pool_stat);
     return sandbox;
 }
 
-static int sandbox_new(husk_engine *engine, husk_image *image, struct linkage *take_link,
-                       const struct husk_sandbox_options *limits, husk_sandbox **ret_sandbox,
-                       struct husk_error *err) {
+int sandbox_new(husk_engine *engine, husk_image *image, struct linkage *take_link,
+                const struct husk_sandbox_options *limits, husk_sandbox **ret_sandbox,
+                struct husk_error *err) {
     husk_sandbox *sandbox = sandbox_alloc(engine, image, limits);
     if (sandbox == NULL) {
         linkage_done(take_link);
@@ -273,7 +265,7 @@ int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct husk_e
             "husk_sandbox_load() takes any");
     status = linkage_check_states(&sandbox->link, image, err);
     if (status == 0)
-        status = sizing_init(&sizes, image, &sandbox->link, &sandbox->machine->limits, err);
+        status = sizing_make(&sizes, image, &sandbox->link, &sandbox->machine->limits, err);
     if (status != 0)
         return error_while(err, status, "restoring a sandbox; it is as it was");
     const uint32_t changes = sandbox->machine->changes_begun;
@@ -285,21 +277,6 @@ int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct husk_e
     linkage_load_states(&sandbox->link, image);
     instance_begin(sandbox, image);
     return 0;
-}
-
-int husk_sandbox_clone(husk_sandbox *sandbox, husk_sandbox **ret_clone, struct husk_error *err) {
-    husk_image *snapshot = NULL;
-    struct linkage link;
-    if (sandbox == NULL || ret_clone == NULL)
-        return error_set(err, HUSK_E_INVAL, "husk_sandbox_clone: a NULL argument");
-    int status = husk_sandbox_snapshot(sandbox, &snapshot, err);
-    if (status == 0)
-        status =
-            linkage_copy(&link, &sandbox->link, snapshot, sandbox->machine->limits.host_call_depth_max, err);
-    if (status == 0)
-        status = sandbox_new(sandbox->engine, snapshot, &link, &sandbox->machine->limits, ret_clone, err);
-    husk_image_unref(snapshot);
-    return status != 0 ? error_while(err, status, "cloning a sandbox") : 0;
 }
 
 void husk_sandbox_free(husk_sandbox *sandbox) {

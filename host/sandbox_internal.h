@@ -39,7 +39,10 @@ struct husk_sandbox {
     struct call_state calls;
 };
 
-/* sandbox.c */
+/* sandbox.c. With the image loaded, if there is one; takes over its linkage, also on failure. `limits`: every field set. */
+int sandbox_new(husk_engine *engine, husk_image *image, struct linkage *take_link,
+                const struct husk_sandbox_options *limits, husk_sandbox **ret_sandbox,
+                struct husk_error *err);
 /* HUSK_E_STATE if a call is running, with the name of what cannot be done, or in a forked child. */
 int sandbox_check_idle(const husk_sandbox *sandbox, const char *what, struct husk_error *err);
 /* From now on only a restore, an unload or freeing. Counted by its cause, unless it is poisoned already. */

@@ -1,14 +1,11 @@
 /*
- * host/sizing.h: how large everything of an instance is and may become: the image's sizes, the definitions of imported memories and
- * tables, and the sandbox's limits, put together and checked before anything is made.
+ * host/sizing.h: how large everything of an instance is, and may become. sizing_make.c puts it together.
  */
 #ifndef HOST_SIZING_H
 #define HOST_SIZING_H
 
-#include "image_internal.h"
-#include "pages.h"
-
-struct linkage;
+#include <stdint.h>
+#include <stdlib.h>
 
 struct sizing {
     uint64_t *memory_bytes;     /* initial, by memory */
@@ -20,9 +17,9 @@ struct sizing {
     uint64_t data_bytes;       /* of the data region, with what the tables may grow into */
 };
 
-/* HUSK_E_LIMIT: the image starts with more than the limits allow. */
-int sizing_init(struct sizing *sizing, const husk_image *image, const struct linkage *linkage,
-                const struct husk_sandbox_options *limits, struct husk_error *err);
-void sizing_done(struct sizing *sizing); /* zeroed is fine */
+static inline void sizing_done(struct sizing *sizing) { /* zeroed is fine */
+    free(sizing->memory_bytes);                         /* the one block of all arrays */
+    *sizing = (struct sizing){0};
+}
 
 #endif

@@ -359,6 +359,21 @@ int husk_sandbox_snapshot(husk_sandbox *sandbox, husk_image **ret_snapshot, stru
     return 0;
 }
 
+int husk_sandbox_clone(husk_sandbox *sandbox, husk_sandbox **ret_clone, struct husk_error *err) {
+    husk_image *snapshot = NULL;
+    struct linkage link;
+    if (sandbox == NULL || ret_clone == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_sandbox_clone: a NULL argument");
+    int status = husk_sandbox_snapshot(sandbox, &snapshot, err);
+    if (status == 0)
+        status =
+            linkage_copy(&link, &sandbox->link, snapshot, sandbox->machine->limits.host_call_depth_max, err);
+    if (status == 0)
+        status = sandbox_new(sandbox->engine, snapshot, &link, &sandbox->machine->limits, ret_clone, err);
+    husk_image_unref(snapshot);
+    return status != 0 ? error_while(err, status, "cloning a sandbox") : 0;
+}
+
 bool husk_image_is_snapshot(const husk_image *image) {
     return image->is_snapshot;
 }

@@ -1,11 +1,11 @@
-/* host/sizing.c: see sizing.h. */
-#include "sizing.h"
+/* host/sizing_make.c: see sizing_make.h. */
+#include "sizing_make.h"
 
 #include <stdlib.h>
 
 #include "error.h"
 #include "host_limits.h"
-#include "linkage.h"
+#include "pages.h"
 
 static uint64_t min_u64(uint64_t a, uint64_t b) {
     return a < b ? a : b;
@@ -141,7 +141,7 @@ static int size_tables(struct sizing *sizing, const husk_image *image, const str
     return 0;
 }
 
-int sizing_init(struct sizing *sizing, const husk_image *image, const struct linkage *linkage,
+int sizing_make(struct sizing *sizing, const husk_image *image, const struct linkage *linkage,
                 const struct husk_sandbox_options *limits, struct husk_error *err) {
     *sizing = (struct sizing){0};
     int status = arrays_new(sizing, image, err);
@@ -155,9 +155,4 @@ int sizing_init(struct sizing *sizing, const husk_image *image, const struct lin
     if (status != 0)
         sizing_done(sizing);
     return status;
-}
-
-void sizing_done(struct sizing *sizing) {
-    free(sizing->memory_bytes); /* the one block of all arrays */
-    *sizing = (struct sizing){0};
 }

@@ -1,0 +1,16 @@
+/* host/caller.h: what a host function has of the call that it serves. hostcall.c makes one for each host call. */
+#ifndef HOST_CALLER_H
+#define HOST_CALLER_H
+
+#include "husk.h"
+
+enum caller_end { CALLER_GOES_ON, CALLER_FAILED, CALLER_EXITED };
+
+struct husk_caller {
+    husk_sandbox *sandbox;
+    enum caller_end end;
+    int32_t exit_code;
+    char message[sizeof(((struct husk_outcome *)0)->message)];
+};
+
+#endif

@@ -1,0 +1,15 @@
+/*
+ * host/sizing_make.h: the image's sizes, the definitions of imported memories and tables, and the sandbox's limits, put together and
+ * checked before anything is made.
+ */
+#ifndef HOST_SIZING_MAKE_H
+#define HOST_SIZING_MAKE_H
+
+#include "linkage.h"
+#include "sizing.h"
+
+/* HUSK_E_LIMIT: the image starts with more than the limits allow. */
+int sizing_make(struct sizing *sizing, const husk_image *image, const struct linkage *linkage,
+                const struct husk_sandbox_options *limits, struct husk_error *err);
+
+#endif
