@@ -25,7 +25,7 @@ check "functions were found" test "$(wc -l <"$scratch/functions")" -gt 60
 {
     grep -ohE '\bhusk_[a-z0-9_]+' "$scratch/headers"
     echo 'husk_compile' # the header's name
-    grep -ohE '"[a-z_]+"' host/stats.def host/stats.c | tr -d '"' | sed 's/^/husk_/' # metrics
+    grep -ohE '"[a-z_]+"' host/engine/stats.def host/engine/stats.c | tr -d '"' | sed 's/^/husk_/' # metrics
     # What the guest exports, what is not of the interface, and an example of a name.
     printf '%s\n' husk_restored husk_image_note husk_bench husk_trace husk_noun_verb
 } | sort -u >"$scratch/names"

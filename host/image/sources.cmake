@@ -1,0 +1,12 @@
+# Images: reading, checking, layers, saving.
+set(sources
+    image.c
+    image_check.c
+    image_costs.c
+    image_file.c
+    image_layers.c
+    image_names.c
+    image_read.c
+    image_runs.c
+    image_save.c
+    image_sections.c)

@@ -1,0 +1,13 @@
+# Sandboxes: imports, sizes, snapshots, growth.
+set(sources
+    access.c
+    caller.c
+    grow.c
+    imports.c
+    imports_link.c
+    linkage.c
+    memory_image.c
+    sandbox.c
+    sizing_make.c
+    snapshot.c
+    values.c)

@@ -1,0 +1,14 @@
+# Virtual machines, what the host maps for ring 0, kicks and deadlines.
+set(sources
+    cpu_names.c
+    entry_page_x86_64.S
+    kick.c
+    syspages.c
+    syspages_tables.c
+    vm_kvm.c
+    vm_kvm_caps.c
+    vm_kvm_selftest.c
+    vm_kvm_x86_64.c
+    wait_entry_x86_64.S
+    wait_x86_64.c
+    watchdog.c)
