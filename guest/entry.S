@@ -7,7 +7,7 @@
  * The thunk reads the slots, calls the function and writes its results back to the slots; then OUT HUSK_PORT_CALL_DONE.
  * Whether RIP then stands at or after the OUT depends on the hypervisor: the host always sets RIP.
  *
- * The host comes here through its entry page (host/entry_page_x86_64.S), which has reset x87, vector and segment registers: it does so for
+ * The host comes here through its entry page (host/vm/entry_page_x86_64.S), which has reset x87, vector and segment registers: it does so for
  * hostile images, too, so it is not done again here.
  */
 #include "ports.h"

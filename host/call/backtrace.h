@@ -1,4 +1,4 @@
-/* host/backtrace.h: where the guest was when its call ended. */
+/* host/call/backtrace.h: where the guest was when its call ended. */
 #ifndef HOST_BACKTRACE_H
 #define HOST_BACKTRACE_H
 

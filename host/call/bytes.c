@@ -1,5 +1,5 @@
 /*
- * host/bytes.c: bytes in, bytes out, over the module's exported allocator. Every pointer and length that the guest gives is
+ * host/call/bytes.c: bytes in, bytes out, over the module's exported allocator. Every pointer and length that the guest gives is
  * checked against its memory before it is used; a guest that lies gets HUSK_E_GUEST.
  */
 #include <stdlib.h>

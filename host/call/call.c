@@ -1,5 +1,5 @@
 /*
- * host/call.c: typed calls. Everything is checked before the guest runs; arguments go to the mailbox, run.c runs, results
+ * host/call/call.c: typed calls. Everything is checked before the guest runs; arguments go to the mailbox, run.c runs, results
  * come back. The first call runs the module's initialisation if nobody has.
  */
 #include "call.h"

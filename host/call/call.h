@@ -1,4 +1,4 @@
-/* host/call.h: typed calls on limits that were made before, for what calls several times on one budget. */
+/* host/call/call.h: typed calls on limits that were made before, for what calls several times on one budget. */
 #ifndef HOST_CALL_H
 #define HOST_CALL_H
 

@@ -1,5 +1,5 @@
 /*
- * host/hostcall.c: a host call: index and arguments come from the mailbox (copied once, then checked), the embedder's
+ * host/call/hostcall.c: a host call: index and arguments come from the mailbox (copied once, then checked), the embedder's
  * function runs, its results go back. A function that fails ends the guest's call with a trap; nothing is poisoned.
  */
 #include "hostcall.h"

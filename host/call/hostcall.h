@@ -1,4 +1,4 @@
-/* host/hostcall.h: calls of host functions by the guest. */
+/* host/call/hostcall.h: calls of host functions by the guest. */
 #ifndef HOST_HOSTCALL_H
 #define HOST_HOSTCALL_H
 

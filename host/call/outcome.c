@@ -1,4 +1,4 @@
-/* host/outcome.c: see outcome.h. */
+/* host/call/outcome.c: see outcome.h. */
 #include "outcome.h"
 
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /*
- * host/outcome.h: how a call ends, as the embedder sees it: outcomes and their messages. Below the run loop, host calls and traps, which
+ * host/call/outcome.h: how a call ends, as the embedder sees it: outcomes and their messages. Below the run loop, host calls and traps, which
  * say that it ended.
  */
 #ifndef HOST_OUTCOME_H

@@ -1,5 +1,5 @@
 /*
- * host/run.h: running the guest. call.c (typed calls) → run_call() → [KVM_RUN → exit]… → outcome. Inside: hostcall.c for host
+ * host/call/run.h: running the guest. call.c (typed calls) → run_call() → [KVM_RUN → exit]… → outcome. Inside: hostcall.c for host
  * calls, grow.c for services, trap.c for exceptions; outcome.c and backtrace.c for how it ended.
  */
 #ifndef HOST_RUN_H

@@ -1,5 +1,5 @@
 /*
- * host/sandbox_wait.c: system calls that wait, made for the guest (WASI): they end with the running call's deadline or an interrupt. If a
+ * host/call/sandbox_wait.c: system calls that wait, made for the guest (WASI): they end with the running call's deadline or an interrupt. If a
  * call has a CPU limit alone, the time is counted: waiting needs no CPU time, and would never end (watchdog.h).
  */
 #include "clock.h"

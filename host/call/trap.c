@@ -1,5 +1,5 @@
 /*
- * host/trap.c: CPU exceptions in ring 3 → wasm traps (core specification 2.0, section 4.4), by where the code is (code map),
+ * host/call/trap.c: CPU exceptions in ring 3 → wasm traps (core specification 2.0, section 4.4), by where the code is (code map),
  * where it reached (CR2) and, for trap sites, what the instruction says.
  */
 #include "trap.h"

@@ -1,4 +1,4 @@
-/* host/trap.h: what an exception in ring 3 means. */
+/* host/call/trap.h: what an exception in ring 3 means. */
 #ifndef HOST_TRAP_H
 #define HOST_TRAP_H
 

@@ -1,5 +1,5 @@
 /*
- * host/engine.c: the process-wide part: the VM backend, the watchdog, the kick signal's handler, counters, the log.
+ * host/engine/engine.c: the process-wide part: the VM backend, the watchdog, the kick signal's handler, counters, the log.
  * Reference-counted: images, imports and sandboxes hold it.
  */
 #include <errno.h>

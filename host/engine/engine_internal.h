@@ -1,5 +1,5 @@
 /*
- * host/engine_internal.h: the engine as the rest of libhusk sees it: the VM backend, the watchdog, counters, the log.
+ * host/engine/engine_internal.h: the engine as the rest of libhusk sees it: the VM backend, the watchdog, counters, the log.
  */
 #ifndef HOST_ENGINE_INTERNAL_H
 #define HOST_ENGINE_INTERNAL_H

@@ -1,5 +1,5 @@
 /*
- * host/host_limits.h: the largest counts that libhusk accepts, each with its reason. An image with more of something is
+ * host/engine/host_limits.h: the largest counts that libhusk accepts, each with its reason. An image with more of something is
  * HUSK_E_BAD_IMAGE; an option with more is HUSK_E_INVAL or HUSK_E_LIMIT.
  */
 #ifndef HOST_LIMITS_H

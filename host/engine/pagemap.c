@@ -1,5 +1,5 @@
 /*
- * host/pagemap.c: see pagemap.h. Kernel: Documentation/admin-guide/mm/pagemap.rst.
+ * host/engine/pagemap.c: see pagemap.h. Kernel: Documentation/admin-guide/mm/pagemap.rst.
  */
 #include "pagemap.h"
 

@@ -1,5 +1,5 @@
 /*
- * host/pagemap.h: which pages of this process are private, that is, written since they were mapped. This is how a restore
+ * host/engine/pagemap.h: which pages of this process are private, that is, written since they were mapped. This is how a restore
  * finds what a run has changed without the guest's or KVM's help: a copy-on-write page is private exactly once it was written, whoever
  * wrote it.
  */

@@ -1,4 +1,4 @@
-/* host/pool.c: see pool.h. */
+/* host/engine/pool.c: see pool.h. */
 #include "pool.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /*
- * host/pool.h: an engine's idle machines (machine.h), as they were left. Bounded: the one that was put in first makes room. The pool knows
+ * host/engine/pool.h: an engine's idle machines (machine.h), as they were left. Bounded: the one that was put in first makes room. The pool knows
  * no more of a machine than how to free it; what suits whom is said by machine.c.
  */
 #ifndef HOST_POOL_H

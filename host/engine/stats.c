@@ -1,5 +1,5 @@
 /*
- * host/stats.c: counters and histograms as the embedder reads them: as structs and as Prometheus text. Nobody is stopped for
+ * host/engine/stats.c: counters and histograms as the embedder reads them: as structs and as Prometheus text. Nobody is stopped for
  * reading, so rows may be a moment apart.
  */
 #include <inttypes.h>

@@ -1,4 +1,4 @@
-/* host/access.c: what the embedder may look at and change between and during calls: linear memory by checked span, exported globals. */
+/* host/instance/access.c: what the embedder may look at and change between and during calls: linear memory by checked span, exported globals. */
 #include <string.h>
 
 #include "error.h"

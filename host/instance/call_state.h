@@ -1,5 +1,5 @@
 /*
- * host/call_state.h: the calls that run in a sandbox. A nested call (guest → host function → guest) has a frame of its own; frames form a
+ * host/instance/call_state.h: the calls that run in a sandbox. A nested call (guest → host function → guest) has a frame of its own; frames form a
  * chain. Between two calls nothing is here, except an interrupt that was asked for.
  */
 #ifndef HOST_CALL_STATE_H

@@ -1,4 +1,4 @@
-/* host/caller.c: see caller.h. */
+/* host/instance/caller.c: see caller.h. */
 #include "caller.h"
 
 #include <stdarg.h>

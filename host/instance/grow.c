@@ -1,5 +1,5 @@
 /*
- * host/grow.c: memory.grow and table.grow. The guest asks through a service exit; only the host can map pages. Whether a
+ * host/instance/grow.c: memory.grow and table.grow. The guest asks through a service exit; only the host can map pages. Whether a
  * request within the limits succeeds does not depend on chance: failure is -1 for the guest, as the standard allows
  * (core specification 2.0, section 4.4.7), and is logged when the host itself was out of something.
  */

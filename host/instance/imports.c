@@ -1,5 +1,5 @@
 /*
- * host/imports.c: sets of definitions that modules may import; see imports.h. A set is a list with hash chains; the
+ * host/instance/imports.c: sets of definitions that modules may import; see imports.h. A set is a list with hash chains; the
  * definitions are shared with the sandboxes that linked them.
  */
 #include "imports.h"

@@ -1,5 +1,5 @@
 /*
- * host/imports.h: what the host gives a module. A set (husk_imports) holds reference-counted definitions; linking
+ * host/instance/imports.h: what the host gives a module. A set (husk_imports) holds reference-counted definitions; linking
  * (imports_link.c) resolves an image's imports to them, and a sandbox then holds the definitions it uses, so that the set may be
  * freed or changed afterwards.
  *

@@ -1,4 +1,4 @@
-/* host/linkage.c: see linkage.h. */
+/* host/instance/linkage.c: see linkage.h. */
 #include "linkage.h"
 
 #include <stdlib.h>

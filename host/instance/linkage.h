@@ -1,5 +1,5 @@
 /*
- * host/linkage.h: what a sandbox has of the host's side for the module it holds: resolved imports, the states of import
+ * host/instance/linkage.h: what a sandbox has of the host's side for the module it holds: resolved imports, the states of import
  * groups (WASI), room for host calls. Made before anything of the sandbox is changed, exchanged as a whole.
  */
 #ifndef HOST_LINKAGE_H

@@ -1,5 +1,5 @@
 /*
- * host/memory_image.c: a range of linear memory as an object that can be mapped copy-on-write into any sandbox. It is a sealed file
+ * host/instance/memory_image.c: a range of linear memory as an object that can be mapped copy-on-write into any sandbox. It is a sealed file
  * like an image's; a sandbox remembers where one is mapped (arena overlays), so that a restore brings the image's own
  * contents back. A mapping holds the file itself: freeing an image that is mapped somewhere is safe.
  */

@@ -1,5 +1,5 @@
 /*
- * host/sandbox_internal.h: one instance in a machine of its own (machine.h). sandbox.c makes, loads and frees it; call.c starts calls, run.c
+ * host/instance/sandbox_internal.h: one instance in a machine of its own (machine.h). sandbox.c makes, loads and frees it; call.c starts calls, run.c
  * runs them, hostcall.c and grow.c serve the guest, trap.c and backtrace.c say how a call ended; snapshot.c takes snapshots; access.c and
  * bytes.c are for the embedder.
  *

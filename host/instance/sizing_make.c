@@ -1,4 +1,4 @@
-/* host/sizing_make.c: see sizing_make.h. */
+/* host/instance/sizing_make.c: see sizing_make.h. */
 #include "sizing_make.h"
 
 #include <stdlib.h>

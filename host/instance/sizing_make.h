@@ -1,5 +1,5 @@
 /*
- * host/sizing_make.h: the image's sizes, the definitions of imported memories and tables, and the sandbox's limits, put together and
+ * host/instance/sizing_make.h: the image's sizes, the definitions of imported memories and tables, and the sandbox's limits, put together and
  * checked before anything is made.
  */
 #ifndef HOST_SIZING_MAKE_H

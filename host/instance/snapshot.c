@@ -1,5 +1,5 @@
 /*
- * host/snapshot.c: an image of a sandbox as it is between two calls. The pages that differ from the image it was loaded from are
+ * host/instance/snapshot.c: an image of a sandbox as it is between two calls. The pages that differ from the image it was loaded from are
  * written to a new file; for all others the snapshot has the runs that image has. So its cost follows what was written, and
  * snapshots of snapshots share layers.
  */

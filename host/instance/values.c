@@ -1,4 +1,4 @@
-/* host/values.c: see values.h. */
+/* host/instance/values.c: see values.h. */
 #include "values.h"
 
 #include <stdio.h>

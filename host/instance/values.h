@@ -1,4 +1,4 @@
-/* host/values.h: husk_value <-> 16-byte mailbox slots (abi/mailbox.h). */
+/* host/instance/values.h: husk_value <-> 16-byte mailbox slots (abi/mailbox.h). */
 #ifndef HOST_VALUES_H
 #define HOST_VALUES_H
 

@@ -1,4 +1,4 @@
-/* host/arena.c: see arena.h. */
+/* host/memory/arena.c: see arena.h. */
 #include "arena.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /*
- * host/arena.h: one sandbox's private memory: a contiguous reservation of host addresses,
+ * host/memory/arena.h: one sandbox's private memory: a contiguous reservation of host addresses,
  *
  *   data | guard | mailbox | guard | stack | guard | memory 0 | guard | memory 1 | …
  *

@@ -1,4 +1,4 @@
-/* host/hotset.c: see hotset.h. */
+/* host/memory/hotset.c: see hotset.h. */
 #include "hotset.h"
 
 #include <errno.h>

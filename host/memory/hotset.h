@@ -1,5 +1,5 @@
 /*
- * host/hotset.h: the pages that a sandbox's runs have written since its memory was mapped: the ones that a restore copies back.
+ * host/memory/hotset.h: the pages that a sandbox's runs have written since its memory was mapped: the ones that a restore copies back.
  *
  * They stay private between restores (design, section 6): unmapping 256 pages and taking the faults again costs a
  * millisecond on kvm-pvm, copying them 30 us. A page that a restore finds unchanged several times in a row is discarded

@@ -1,5 +1,5 @@
 /*
- * host/machine.h: what stands under an instance, and what the pool keeps: memory (arena), page tables (sys_space), the VM that has both as
+ * host/memory/machine.h: what stands under an instance, and what the pool keeps: memory (arena), page tables (sys_space), the VM that has both as
  * slots, and what is known of the memory's pages. A machine knows images and sizes; it knows no imports, no calls and no tenant.
  * machine.c builds it, restore.c makes its memory equal to an image in place. Between two sandboxes it is in the pool as it was left; whoever
  * takes it makes it equal to an image, which is when the restore that was put off is done.

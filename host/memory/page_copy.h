@@ -1,5 +1,5 @@
 /*
- * host/page_copy.h: making one page equal to its source, writing no more of it than differs: what leaves the first-level cache here is
+ * host/memory/page_copy.h: making one page equal to its source, writing no more of it than differs: what leaves the first-level cache here is
  * missed by the next call, and a page that was equal stays clean.
  */
 #ifndef HOST_PAGE_COPY_H

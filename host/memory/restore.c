@@ -1,5 +1,5 @@
 /*
- * host/restore.c: make a machine's memory equal to an image again, in place: no mapping and no VM is changed on the hot path.
+ * host/memory/restore.c: make a machine's memory equal to an image again, in place: no mapping and no VM is changed on the hot path.
  *
  *   1. find the pages that were written since the last time (none of it if no fault was taken since); get what 2 needs
  *   ---- up to here a failure leaves everything as it was, from here on the machine is in pieces until 4 is done ----

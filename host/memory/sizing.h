@@ -1,5 +1,5 @@
 /*
- * host/sizing.h: how large everything of an instance is, and may become. sizing_make.c puts it together.
+ * host/memory/sizing.h: how large everything of an instance is, and may become. sizing_make.c puts it together.
  */
 #ifndef HOST_SIZING_H
 #define HOST_SIZING_H

@@ -1,5 +1,5 @@
 /*
- * host/cpu_names.c: the public names of abi/cpu_features.def.
+ * host/vm/cpu_names.c: the public names of abi/cpu_features.def.
  */
 #include "husk.h"
 

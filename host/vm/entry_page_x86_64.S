@@ -1,5 +1,5 @@
 /*
- * host/entry_page_x86_64.S: where every call enters ring 3. A page that the host makes and the guest can only read and execute, so
+ * host/vm/entry_page_x86_64.S: where every call enters ring 3. A page that the host makes and the guest can only read and execute, so
  * what is reset here is reset for a hostile image, too: all that ring 3 can have changed and the host does not set at every call
  * (general registers, RFLAGS) or when a run ended in any way but by one of our ports (system and debug registers).
  * That is why neither a restore nor giving a VM to somebody else needs a vCPU ioctl. (KVM_SET_XSAVE would be one at every call, and KVM
@@ -10,7 +10,7 @@
  * knows that the guest did not (run.c).
  * Three variants: enum vm_entry (vm.h) says which one fits.
  */
-#define USER_DS 0x2b /* SYS_USER_DS, host/syspages_layout.h */
+#define USER_DS 0x2b /* SYS_USER_DS, host/vm/syspages_layout.h */
 #define MXCSR_RESET 0x1f80
 
     /* Protection keys first: ring 3 may have taken away its own right to read, and XRSTOR, which resets PKRU, too, reads memory. Nothing

@@ -1,4 +1,4 @@
-/* host/kick.c: see kick.h. */
+/* host/vm/kick.c: see kick.h. */
 #include "kick.h"
 
 #include <errno.h>

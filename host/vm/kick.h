@@ -1,5 +1,5 @@
 /*
- * host/kick.h: getting a thread out of KVM_RUN, or out of a system call that waits (wait.h), from another thread.
+ * host/vm/kick.h: getting a thread out of KVM_RUN, or out of a system call that waits (wait.h), from another thread.
  *
  * A kick is two things: vm_ops.kick() (sticky in the VM: the next entry returns at once) and the kick signal to the
  * thread that is inside KVM_RUN now. `state` says which thread that is, so that no kick is sent to a thread that has left:

@@ -1,4 +1,4 @@
-/* host/pages.h: small things about pages that several files of libhusk ask. */
+/* host/vm/pages.h: small things about pages that several files of libhusk ask. */
 #ifndef HOST_PAGES_H
 #define HOST_PAGES_H
 

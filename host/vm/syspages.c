@@ -1,5 +1,5 @@
 /*
- * host/syspages.c: the system pages of host/syspages_layout.h. A template is a sealed memfd, made once per opened image; a
+ * host/vm/syspages.c: the system pages of host/vm/syspages_layout.h. A template is a sealed memfd, made once per opened image; a
  * space maps it privately, so that a thousand sandboxes share what none of them changed. Page tables must still be
  * writable memory for the hypervisor: on AMD a nested walk of a guest page table counts as a write (APM vol. 2, 15.25.5).
  */

@@ -1,5 +1,5 @@
 /*
- * host/syspages_layout.h: where the system pages lie, and the descriptors in them. Shared by what makes them
+ * host/vm/syspages_layout.h: where the system pages lie, and the descriptors in them. Shared by what makes them
  * (syspages.c) and what loads the vCPU's registers from them (vm_kvm_x86_64.c).
  *
  *   gva 0x100000  gpa 0xc0000000  GDT, TSS with I/O bitmap, IDT   supervisor, read-only, no-execute
@@ -28,7 +28,8 @@
 #define SYS_STUBS_GVA (HUSK_SYS_GVA + 0x1000ull)
 #define SYS_STACK_GVA (HUSK_SYS_GVA + 0x2000ull)
 #define SYS_STACK_TOP_GVA (SYS_STACK_GVA + HUSK_PAGE_SIZE)
-#define SYS_ENTRY_GVA (HUSK_SYS_GVA + 0x3000ull) /* host/entry_page_x86_64.S; the VM starts every call here */
+#define SYS_ENTRY_GVA                                                                                        \
+    (HUSK_SYS_GVA + 0x3000ull) /* host/vm/entry_page_x86_64.S; the VM starts every call here */
 #define SYS_FIXED_PAGES 4u
 
 /* Within the tables page. */

@@ -1,5 +1,5 @@
 /*
- * host/syspages_tables.c: building 4-level page tables (SDM vol. 3A, section 4.5) in pages that syspages.c provides.
+ * host/vm/syspages_tables.c: building 4-level page tables (SDM vol. 3A, section 4.5) in pages that syspages.c provides.
  *
  * A mapping is walked in steps of at most one 2 MiB region. A region that is covered completely, has no table yet and lies
  * equally aligned in guest-physical memory becomes one large entry; everything else 4 KiB entries. tables_check() makes

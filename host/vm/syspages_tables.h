@@ -1,5 +1,5 @@
 /*
- * host/syspages_tables.h: page tables of one address space, in host memory that is (or will be) guest-physical memory.
+ * host/vm/syspages_tables.h: page tables of one address space, in host memory that is (or will be) guest-physical memory.
  * Used by syspages.c alone. Entries only ever go from not-present to present, but for tables_unmap(), whose caller
  * discards the backing of the pages (a stale translation on a shadow-paging host outlives any flush), accessed and dirty bits are preset so that the CPU never writes an entry.
  */

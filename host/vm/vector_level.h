@@ -1,5 +1,5 @@
 /*
- * host/vector_level.h: which vector registers a set of CPU features (abi/cpu_features.def) brings with it. Decides XCR0 and whether
+ * host/vm/vector_level.h: which vector registers a set of CPU features (abi/cpu_features.def) brings with it. Decides XCR0 and whether
  * there is one (vm_kvm_x86_64.c), and so whether the entry page can use XRSTOR (entry_page_x86_64.S).
  */
 #ifndef HOST_VECTOR_LEVEL_H

@@ -1,9 +1,9 @@
 /*
- * host/vm.h: a virtual machine with one vCPU, as the run loop sees it; the only door to the hypervisor. vm_kvm.c is the real
+ * host/vm/vm.h: a virtual machine with one vCPU, as the run loop sees it; the only door to the hypervisor. vm_kvm.c is the real
  * backend, vm_fake.c (tests) plays scripted exits and makes the n-th operation fail.
  *
  * A VM knows nothing of wasm: memory slots, registers, run, exits. All guest code runs in ring 3 in long mode with the
- * descriptor tables and page tables of host/syspages.h.
+ * descriptor tables and page tables of host/vm/syspages.h.
  */
 #ifndef HOST_VM_H
 #define HOST_VM_H
@@ -84,7 +84,7 @@ struct vm_ops {
 
 extern const struct vm_ops vm_kvm_ops;
 
-/* host/vm_kvm.c: HUSK_E_NO_KVM, HUSK_E_KVM_CAP with messages that say what to do. */
+/* host/vm/vm_kvm.c: HUSK_E_NO_KVM, HUSK_E_KVM_CAP with messages that say what to do. */
 int vm_kvm_backend_new(const char *kvm_path, struct vm_backend **ret_backend, struct husk_error *err);
 void vm_kvm_backend_free(struct vm_backend *backend);
 void vm_kvm_host_info(const struct vm_backend *backend, struct husk_host_info *ret_info);

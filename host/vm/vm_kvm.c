@@ -1,5 +1,5 @@
 /*
- * host/vm_kvm.c: a VM with one vCPU on Linux KVM, and its run loop: enter the guest, turn the way it came out into struct
+ * host/vm/vm_kvm.c: a VM with one vCPU on Linux KVM, and its run loop: enter the guest, turn the way it came out into struct
  * vm_exit. One KVM_RUN per run and no other vCPU ioctl: registers travel in the shared struct kvm_run.
  */
 #include "vm_kvm.h"

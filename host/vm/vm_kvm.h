@@ -1,5 +1,5 @@
 /*
- * host/vm_kvm.h: what the files of the KVM backend share: vm_kvm.c (VM, run loop), vm_kvm_caps.c (opening KVM, what it can
+ * host/vm/vm_kvm.h: what the files of the KVM backend share: vm_kvm.c (VM, run loop), vm_kvm_caps.c (opening KVM, what it can
  * do), vm_kvm_x86_64.c (CPUID, control registers, exceptions). Linux: Documentation/virt/kvm/api.rst.
  */
 #ifndef HOST_VM_KVM_H

@@ -1,5 +1,5 @@
 /*
- * host/vm_kvm_caps.c: opening /dev/kvm and finding out what this host's KVM can do. Everything that can be missing is its
+ * host/vm/vm_kvm_caps.c: opening /dev/kvm and finding out what this host's KVM can do. Everything that can be missing is its
  * own message, saying what to do about it.
  */
 #include <errno.h>

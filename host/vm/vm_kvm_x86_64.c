@@ -1,5 +1,5 @@
 /*
- * host/vm_kvm_x86_64.c: what of the KVM backend is x86-64: the CPU that the guest sees, its control registers, and how ring
+ * host/vm/vm_kvm_x86_64.c: what of the KVM backend is x86-64: the CPU that the guest sees, its control registers, and how ring
  * 3's registers are found and set when the CPU stands in a ring-0 exception stub.
  */
 #include <errno.h>
@@ -286,7 +286,7 @@ int kvm_x86_vm_setup(struct vm *vm, struct husk_error *err) {
     return backend->has_msr_filter ? vm_deny_msrs(vm, err) : 0;
 }
 
-/* A 64-bit segment as KVM wants it: the descriptor of host/syspages.c, unpacked. */
+/* A 64-bit segment as KVM wants it: the descriptor of host/vm/syspages.c, unpacked. */
 static struct kvm_segment segment(uint16_t selector, bool is_code) {
     return (struct kvm_segment){.limit = 0xffffffff,
                                 .selector = selector,

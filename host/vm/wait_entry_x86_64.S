@@ -1,5 +1,5 @@
 /*
- * host/wait_entry_x86_64.S: the system call that a kick can take back. See wait.h; the handler in wait_x86_64.c knows the labels.
+ * host/vm/wait_entry_x86_64.S: the system call that a kick can take back. See wait.h; the handler in wait_x86_64.c knows the labels.
  *
  * long wait_entry(const volatile uint64_t *kicked_by, long number, const long args[6])
  *

@@ -1,4 +1,4 @@
-/* host/wait_x86_64.c: see wait.h. The system call itself is in wait_entry_x86_64.S. */
+/* host/vm/wait_x86_64.c: see wait.h. The system call itself is in wait_entry_x86_64.S. */
 #include "wait.h"
 
 #include <errno.h>

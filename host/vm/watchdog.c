@@ -1,4 +1,4 @@
-/* host/watchdog.c: see watchdog.h. */
+/* host/vm/watchdog.c: see watchdog.h. */
 #include "watchdog.h"
 
 #include <errno.h>

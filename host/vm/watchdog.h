@@ -1,5 +1,5 @@
 /*
- * host/watchdog.h: deadlines of running calls. One thread per engine, started when the first call with a deadline is made.
+ * host/vm/watchdog.h: deadlines of running calls. One thread per engine, started when the first call with a deadline is made.
  *
  * A call puts its entry in a list under a lock, and takes it out when it ends. The thread sleeps until the earliest
  * moment at which an entry can be due, and no later entry wakes it unless it is due before that: a caller that makes

@@ -1,5 +1,5 @@
 /*
- * host/x86.h: the x86-64 architecture's own numbers, as far as this library uses them. Intel SDM vol. 3A, AMD APM vol. 2.
+ * host/vm/x86.h: the x86-64 architecture's own numbers, as far as this library uses them. Intel SDM vol. 3A, AMD APM vol. 2.
  */
 #ifndef HOST_X86_H
 #define HOST_X86_H

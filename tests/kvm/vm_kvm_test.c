@@ -1,5 +1,5 @@
 /*
- * tests/kvm/vm_kvm_test.c: host/vm_kvm*.c and host/syspages*.c against the real KVM: ports, exceptions, resuming,
+ * tests/kvm/vm_kvm_test.c: host/vm/vm_kvm*.c and host/vm/syspages*.c against the real KVM: ports, exceptions, resuming,
  * registers, growth, protection. Guest code is a few instructions each, in assembler.
  */
 #include <fcntl.h>

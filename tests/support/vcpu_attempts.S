@@ -30,7 +30,7 @@ attempts_table:
     .endr
 
 attempts_text:
-attempts_entry: /* rdi: function, rsi: thunk. The NOP: see host/vm.h about redirecting to an OUT */
+attempts_entry: /* rdi: function, rsi: thunk. The NOP: see host/vm/vm.h about redirecting to an OUT */
     nop
     out %eax, $HUSK_PORT_HOST_CALL
     cld

@@ -23,7 +23,7 @@
     }
 
 #define BY_HOST "the host sets it at every call"
-#define BY_ENTRY_PAGE "the entry page resets it (host/entry_page_x86_64.S)"
+#define BY_ENTRY_PAGE "the entry page resets it (host/vm/entry_page_x86_64.S)"
 #define AFTER_OTHER_EXITS                                                                                    \
     "the host sets it after an exit that was not one of our ports; at those it is the same always"
 #define RING0_ONLY "only ring 0 can write it"

@@ -27,7 +27,7 @@ struct vm_rig {
 };
 
 /* Assembler in the middle of a C file: guest code `name`, to give to vm_rig_load. Position-independent. The NOP keeps an OUT
- * from being the first instruction: host/vm.h forbids to redirect to the OUT that the guest stands at. */
+ * from being the first instruction: host/vm/vm.h forbids to redirect to the OUT that the guest stands at. */
 #define RIG_CODE(name, code)                                                                                 \
     __asm__(".pushsection .rodata\n" #name ":\n nop\n" code "\n" #name "_end:\n.popsection\n");              \
     extern const uint8_t name[], name##_end[]
