@@ -7,7 +7,7 @@
  *   3. take away what grew, add what is missing
  *   4. copy the hot pages back
  *
- * Memory that is taken away goes by the rule of the design's section 4: page-table entries are cleared and the backing discarded
+ * Memory that is taken away goes by the rule of syspages.h: page-table entries are cleared and the backing discarded
  * in one step, because on a shadow-paging host a translation lives until the kernel's MMU notifier drops it.
  */
 #include <errno.h>

@@ -28,8 +28,8 @@
 #define SYS_STUBS_GVA (HUSK_SYS_GVA + 0x1000ull)
 #define SYS_STACK_GVA (HUSK_SYS_GVA + 0x2000ull)
 #define SYS_STACK_TOP_GVA (SYS_STACK_GVA + HUSK_PAGE_SIZE)
-#define SYS_ENTRY_GVA                                                                                        \
-    (HUSK_SYS_GVA + 0x3000ull) /* host/vm/entry_page_x86_64.S; the VM starts every call here */
+/* host/vm/entry_page_x86_64.S; the VM starts every call here */
+#define SYS_ENTRY_GVA (HUSK_SYS_GVA + 0x3000ull)
 #define SYS_FIXED_PAGES 4u
 
 /* Within the tables page. */
