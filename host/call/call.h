@@ -1,4 +1,5 @@
-/* host/call/call.h: typed calls on limits that were made before, for what calls several times on one budget. */
+/* host/call/call.h: typed calls on limits that were made before, for what calls several times on
+ * one budget. */
 #ifndef HOST_CALL_H
 #define HOST_CALL_H
 
@@ -13,7 +14,8 @@ struct call_request {
     const struct call_limits *limits;
 };
 
-/* The options' limits, from now on; `options` may be NULL. Clocks are read only for limits that are set. */
+/* The options' limits, from now on; `options` may be NULL. Clocks are read only for limits that are
+ * set. */
 int call_limits_make(const struct husk_call_options *options, struct call_limits *ret_limits,
                      struct husk_error *err);
 

@@ -4,7 +4,8 @@
 
 #include "sandbox_internal.h"
 
-/* Serve the host call that the mailbox describes. True: resume the guest. False: the call ended, see outcome. */
+/* Serve the host call that the mailbox describes. True: resume the guest. False: the call ended,
+ * see outcome. */
 bool hostcall_serve(husk_sandbox *sandbox, struct husk_outcome *outcome);
 
 #endif

@@ -22,8 +22,9 @@
 #define NESTED_STACK_GAP_BYTES 256u
 #define START_RFLAGS 0x3202u /* guest/entry.S */
 
-/* Must the innermost call end, by a deadline or an interrupt? Then the outcome says so. The outermost call takes the interrupt; an inner
- * one leaves it for the calls around it, which must end, too. */
+/* Must the innermost call end, by a deadline or an interrupt? Then the outcome says so. The
+ * outermost call takes the interrupt; an inner one leaves it for the calls around it, which must
+ * end, too. */
 static bool cut_off(husk_sandbox *sandbox, bool did_run, struct husk_outcome *outcome) {
     struct call_state *calls = &sandbox->calls;
     const struct watch *due = calls_due(calls);

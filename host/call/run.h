@@ -1,6 +1,7 @@
 /*
- * host/call/run.h: running the guest. call.c (typed calls) → run_call() → [KVM_RUN → exit]… → outcome. Inside: hostcall.c for host
- * calls, grow.c for services, trap.c for exceptions; outcome.c and backtrace.c for how it ended.
+ * host/call/run.h: running the guest. call.c (typed calls) → run_call() → [KVM_RUN → exit]… →
+ * outcome. Inside: hostcall.c for host calls, grow.c for services, trap.c for exceptions; outcome.c
+ * and backtrace.c for how it ended.
  */
 #ifndef HOST_RUN_H
 #define HOST_RUN_H
@@ -16,8 +17,8 @@ struct call_limits {
     uint64_t wall_ns, cpu_ns; /* what the caller asked for, for messages */
 };
 
-/* Call code_gva by its thunk; arguments and results are in the mailbox's call slots. Returns 0 with the outcome, or a status
- * if the VM itself failed (then the sandbox is poisoned). */
+/* Call code_gva by its thunk; arguments and results are in the mailbox's call slots. Returns 0 with
+ * the outcome, or a status if the VM itself failed (then the sandbox is poisoned). */
 int run_call(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva, const struct call_limits *limits,
              struct husk_outcome *ret_outcome, struct husk_error *err);
 

@@ -1,6 +1,7 @@
 /*
- * host/engine/pool.h: an engine's idle machines (machine.h), as they were left. Bounded: the one that was put in first makes room. The pool knows
- * no more of a machine than how to free it; what suits whom is said by machine.c.
+ * host/engine/pool.h: an engine's idle machines (machine.h), as they were left. Bounded: the one
+ * that was put in first makes room. The pool knows no more of a machine than how to free it; what
+ * suits whom is said by machine.c.
  */
 #ifndef HOST_POOL_H
 #define HOST_POOL_H
@@ -30,7 +31,8 @@ void pool_trim(struct pool *pool, uint32_t keep);
 /* Free all that is idle and take no more. */
 void pool_close(struct pool *pool);
 
-/* Returns the machine that there is no room for: this one or another, the caller's to free; or NULL. */
+/* Returns the machine that there is no room for: this one or another, the caller's to free; or
+ * NULL. */
 struct machine *pool_put(struct pool *pool, struct machine *machine,
                          void (*free_machine)(struct machine *machine));
 /* What a machine is worth to whoever asks: POOL_BEST at most; -1: nothing. */

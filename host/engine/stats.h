@@ -1,6 +1,7 @@
 /*
- * host/engine/stats.h: counters and histograms of an engine. They are spread over shards, each on cache lines of its own, so that sandboxes on
- * different threads do not fight for one line. stats.c sums the shards up when the embedder reads them.
+ * host/engine/stats.h: counters and histograms of an engine. They are spread over shards, each on
+ * cache lines of its own, so that sandboxes on different threads do not fight for one line. stats.c
+ * sums the shards up when the embedder reads them.
  */
 #ifndef HOST_STATS_H
 #define HOST_STATS_H

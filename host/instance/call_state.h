@@ -1,6 +1,7 @@
 /*
- * host/instance/call_state.h: the calls that run in a sandbox. A nested call (guest → host function → guest) has a frame of its own; frames form a
- * chain. Between two calls nothing is here, except an interrupt that was asked for.
+ * host/instance/call_state.h: the calls that run in a sandbox. A nested call (guest → host function
+ * → guest) has a frame of its own; frames form a chain. Between two calls nothing is here, except
+ * an interrupt that was asked for.
  */
 #ifndef HOST_CALL_STATE_H
 #define HOST_CALL_STATE_H
@@ -17,9 +18,11 @@ struct call_frame {
     struct watch watch;
     uint64_t kicked_before; /* what kicker_enter() gave */
     bool is_watched;
-    bool was_nested; /* a nested call ran while this one was in a host function: registers must be put back */
-    struct vm_regs regs;             /* at the host call that is being served */
-    char cut_limit[CUT_LIMIT_BYTES]; /* ": limit" whose passing cut off a call inside this one; or "" */
+    /* A nested call ran while this one was in a host function: registers must be put back. */
+    bool was_nested;
+    struct vm_regs regs; /* at the host call that is being served */
+    /* ": limit" whose passing cut off a call inside this one; or "". */
+    char cut_limit[CUT_LIMIT_BYTES];
 };
 
 struct call_state {
@@ -29,7 +32,7 @@ struct call_state {
     atomic_bool is_interrupted; /* set by any thread: the running call must end, or the next one */
 };
 
-/* Whose deadline it is that has passed: the innermost call's, or one's around it; NULL: nobody's. */
+/* Whose deadline has passed: the innermost call's, or one's around it; NULL: nobody's. */
 static inline const struct watch *calls_due(const struct call_state *calls) {
     for (const struct call_frame *frame = calls->frame; frame != NULL; frame = frame->parent)
         if (frame->is_watched && atomic_load(&frame->watch.is_due))

@@ -1,6 +1,7 @@
 /*
- * host/instance/sandbox_internal.h: one instance in a machine of its own (machine.h). sandbox.c makes, loads and frees it; call.c starts calls, run.c
- * runs them, hostcall.c and grow.c serve the guest, trap.c and backtrace.c say how a call ended; snapshot.c takes snapshots; access.c and
+ * host/instance/sandbox_internal.h: one instance in a machine of its own (machine.h). sandbox.c
+ * makes, loads and frees it; call.c starts calls, run.c runs them, hostcall.c and grow.c serve the
+ * guest, trap.c and backtrace.c say how a call ended; snapshot.c takes snapshots; access.c and
  * bytes.c are for the embedder.
  *
  * Used by one thread at a time, except `calls.is_interrupted` and the machine's kicker.
@@ -28,7 +29,8 @@ struct husk_sandbox {
     struct machine *machine; /* owned; the same one from husk_sandbox_new() on */
     struct stat_shard *stats;
 
-    /* The instance. NULL: nothing is loaded, and the machine's memory is to be made equal to an image before it is used again. */
+    /* The instance. NULL: nothing is loaded, and the machine's memory is to be made equal to an
+     * image before it is used again. */
     husk_image *image;
     struct linkage link;
     bool owes_restored_call; /* husk_restored() is to be called before the next call */
@@ -39,13 +41,15 @@ struct husk_sandbox {
     struct call_state calls;
 };
 
-/* sandbox.c. With the image loaded, if there is one; takes over its linkage, also on failure. `limits`: every field set. */
+/* sandbox.c. With the image loaded, if there is one; takes over its linkage, also on failure.
+ * `limits`: every field set. */
 int sandbox_new(husk_engine *engine, husk_image *image, struct linkage *take_link,
                 const struct husk_sandbox_options *limits, husk_sandbox **ret_sandbox,
                 struct husk_error *err);
 /* HUSK_E_STATE if a call is running, with the name of what cannot be done, or in a forked child. */
 int sandbox_check_idle(const husk_sandbox *sandbox, const char *what, struct husk_error *err);
-/* From now on only a restore, an unload or freeing. Counted by its cause, unless it is poisoned already. */
+/* From now on only a restore, an unload or freeing. Counted by its cause, unless it is poisoned
+ * already. */
 void sandbox_poison(husk_sandbox *sandbox, enum poison_cause cause);
 
 /* Must the running call end? A call inside another one ends when that must end. */
@@ -53,12 +57,13 @@ static inline bool sandbox_is_cut(const husk_sandbox *sandbox) {
     return calls_due(&sandbox->calls) != NULL || atomic_load(&sandbox->calls.is_interrupted);
 }
 
-/* access.c: husk_memory_span() for ourselves: for this moment, and this thread, which is the one that made the running or last call. So restores
- * need not look at these pages for ever after. */
+/* access.c: husk_memory_span() for ourselves: for this moment, and this thread, which is the one
+ * that made the running or last call. So restores need not look at these pages for ever after. */
 int sandbox_span(const husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uint64_t count,
                  uint8_t **ret_span, struct husk_error *err);
 
-/* sandbox_wait.c: wait_syscall() for host functions of ours, which ends when the running call must. On the thread that runs it. */
+/* sandbox_wait.c: wait_syscall() for host functions of ours, which ends when the running call must.
+ * On the thread that runs it. */
 long sandbox_syscall(husk_sandbox *sandbox, long number, const long args[6]);
 
 /* grow.c: the guest's memory.grow and table.grow. Returns the old size, or UINT64_MAX. */

@@ -1,8 +1,10 @@
 /*
- * host/memory/machine.h: what stands under an instance, and what the pool keeps: memory (arena), page tables (sys_space), the VM that has both as
- * slots, and what is known of the memory's pages. A machine knows images and sizes; it knows no imports, no calls and no tenant.
- * machine.c builds it, restore.c makes its memory equal to an image in place. Between two sandboxes it is in the pool as it was left; whoever
- * takes it makes it equal to an image, which is when the restore that was put off is done.
+ * host/memory/machine.h: what stands under an instance, and what the pool keeps: memory (arena),
+ * page tables (sys_space), the VM that has both as slots, and what is known of the memory's pages.
+ * A machine knows images and sizes; it knows no imports, no calls and no tenant. machine.c builds
+ * it, restore.c makes its memory equal to an image in place. Between two sandboxes it is in the
+ * pool as it was left; whoever takes it makes it equal to an image, which is when the restore that
+ * was put off is done.
  *
  * Used by one thread at a time, except `kicker`.
  */
@@ -17,18 +19,18 @@
 #include "sizing.h"
 
 struct machine {
-    husk_engine *
-        engine; /* borrowed: whoever uses the machine holds the engine, and the pool is emptied before it goes */
+    /* Borrowed: whoever uses the machine holds the engine, and the pool is emptied before it goes. */
+    husk_engine *engine;
     const struct vm_ops *ops;
     struct stat_shard *stats; /* of the engine's */
-    struct husk_sandbox_options
-        limits; /* every field set; the pool gives it to sandboxes with equal ones only */
+    /* Every field set; the pool gives the machine to sandboxes with equal ones only. */
+    struct husk_sandbox_options limits;
 
-    /* The image that the arena lies over; NULL: there is no memory, perhaps no VM yet. What was written since then is in the hot set,
-     * or will be found. */
+    /* The image that the arena lies over; NULL: there is no memory, perhaps no VM yet. What was
+     * written since then is in the hot set, or will be found. */
     husk_image *mapped;
-    struct sizing
-        sizes; /* of what is mapped: tables' entries as they are now, and what everything may grow to */
+    /* Of what is mapped: tables' entries as they are now, and what everything may grow to. */
+    struct sizing sizes;
     struct arena arena;
     struct sys_template *template;
     struct sys_space *space;
@@ -37,32 +39,35 @@ struct machine {
     struct hotset hotset;
     uint32_t hot_pages_counted; /* of this machine in the engine's STAT_hot_pages */
     bool has_failed_vm;         /* running it failed, which no guest can cause: not for the pool */
-    /* Changes that were begun since the machine was last whole: what fails before it begins one leaves this number as it was. Not
-     * 0 between calls: a change failed half-way, and the machine must be built anew. */
+    /* Changes that were begun since the machine was last whole: what fails before it begins one
+     * leaves this number as it was. Not 0 between calls: a change failed half-way, and the machine
+     * must be built anew. */
     uint32_t changes_begun;
 };
 
-/* An idle machine with these limits, best one that holds this image's memory (which may be NULL); else a new one, without memory and VM.
- * NULL: out of memory. */
+/* An idle machine with these limits, best one that holds this image's memory (which may be NULL);
+ * else a new one, without memory and VM. NULL: out of memory. */
 struct machine *machine_take(husk_engine *engine, const husk_image *image,
                              const struct husk_sandbox_options *limits);
 /* Nobody uses it any more: into the pool, dirty, or freed. */
 void machine_put(struct machine *machine);
 
-/* restore.c. Make memory equal to an image of these sizes: in place, if it lies over the same module; else by building it anew. Takes over the
- * sizes on success. A failure leaves everything as it was, or (changes_begun says so) the machine in pieces: then only a load is possible.
+/* restore.c. Make memory equal to an image of these sizes: in place, if it lies over the same
+ * module; else by building it anew. Takes over the sizes on success. A failure leaves everything as
+ * it was, or (changes_begun says so) the machine in pieces: then only a load is possible.
  * `is_load`: for the counters; it is a restore otherwise. */
 int machine_make_equal(struct machine *machine, husk_image *image, struct sizing *take_sizes, bool is_load,
                        struct husk_error *err);
 
-/* Replace memory and page tables by fresh ones over the image, in the VM if there is one (else in a new one). Fails with everything as it
- * was, or in the middle of a change; then it can be tried again. */
+/* Replace memory and page tables by fresh ones over the image, in the VM if there is one (else in a
+ * new one). Fails with everything as it was, or in the middle of a change; then it can be tried
+ * again. */
 int machine_build(struct machine *machine, husk_image *image, const struct sizing *sizes,
                   struct husk_error *err);
-/* Another VM in the place of one that cannot run any more, over the same memory, also in the middle of a call. All is as it was if it
- * fails. Kicks of the old one are lost: look at the flags. */
+/* Another VM in the place of one that cannot run any more, over the same memory, also in the middle
+ * of a call. All is as it was if it fails. Kicks of the old one are lost: look at the flags. */
 int machine_renew(struct machine *machine, struct husk_error *err);
-/* Give the guest more pages to read and write, in the arena already: memory or a table that grows. */
+/* Give the guest more pages of the arena to read and write: memory or a table that grows. */
 int machine_map(struct machine *machine, uint64_t gva_value, uint64_t bytes, struct husk_error *err);
 /* The hot set has changed: after a load, a restore, and when its memory goes. */
 void machine_count_hot(struct machine *machine);

@@ -1,4 +1,5 @@
-# tests/unit/layers_test.sh: tools/check-layers finds an include in the wrong direction, in a small tree of its own.
+# tests/unit/layers_test.sh: tools/check-layers finds an include in the wrong direction, in a small
+# tree of its own.
 . "${HUSK_SOURCE:-.}/tests/harness.sh"
 check "the tree as it is passes" "$HUSK_SOURCE/tools/check-layers"
 
