@@ -1,5 +1,5 @@
 /*
- * host/wasi.c: WASI's configuration (shared), context (per sandbox) and the table from names to
+ * host/wasi/wasi.c: WASI's configuration (shared), context (per sandbox) and the table from names to
  * handlers.
  */
 #include "wasi.h"

@@ -1,5 +1,5 @@
 /*
- * host/wasi.h: WASI preview 1 without the VM. The guest's memory and the wish to stop are reached
+ * host/wasi/wasi.h: WASI preview 1 without the VM. The guest's memory and the wish to stop are reached
  * through struct wasi_host_ops, so that all of it runs in unit tests with a plain buffer;
  * wasi_imports.c connects it to sandboxes.
  *

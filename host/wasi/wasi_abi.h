@@ -1,5 +1,5 @@
 /*
- * host/wasi_abi.h: numbers and layouts of WASI preview 1, from the standard's witx files:
+ * host/wasi/wasi_abi.h: numbers and layouts of WASI preview 1, from the standard's witx files:
  * phases/snapshot/witx ("wasi_snapshot_preview1") and phases/old/snapshot_0/witx ("wasi_unstable").
  * Structures are given by offsets, because they are read from and written to guest memory byte by byte.
  */

@@ -1,5 +1,5 @@
 /*
- * host/wasi_clock.c: clocks. The monotonic clock starts near zero with the sandbox, and the CPU
+ * host/wasi/wasi_clock.c: clocks. The monotonic clock starts near zero with the sandbox, and the CPU
  * clocks (WASI's "process" and "thread" are the same to a guest: one vCPU) count the CPU time of
  * the thread that makes the calls, so that the guest learns neither the host's uptime nor what else
  * the process did. A sandbox that moved to another thread goes on where it was.

@@ -1,5 +1,5 @@
 /*
- * host/wasi_fd.c: the guest's descriptors and what can be asked of them, all but reading and
+ * host/wasi/wasi_fd.c: the guest's descriptors and what can be asked of them, all but reading and
  * writing (wasi_io.c): number, rights and arguments are checked here; the kind of descriptor does
  * it (wasi_fd.h).
  */

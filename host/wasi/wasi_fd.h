@@ -1,5 +1,5 @@
 /*
- * host/wasi_fd.h: a guest's descriptors: what one is, what each kind can do, and the table of
+ * host/wasi/wasi_fd.h: a guest's descriptors: what one is, what each kind can do, and the table of
  * numbers.
  *
  * Flow: number → wasi_fds_at() → struct wasi_fd → its ops. The handlers (wasi_fd.c, wasi_io.c,

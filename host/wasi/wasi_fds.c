@@ -1,5 +1,5 @@
 /*
- * host/wasi_fds.c: the table of a guest's descriptors; see wasi_fd.h. It grows with the highest
+ * host/wasi/wasi_fds.c: the table of a guest's descriptors; see wasi_fd.h. It grows with the highest
  * number in use, up to WASI_FDS_MAX. A number is free if its row is closed: closing leaves a hole,
  * which the next descriptor gets, as in POSIX.
  */

@@ -1,5 +1,5 @@
 /*
- * host/wasi_host_fd.c: descriptors of the host that the embedder gives to a guest: files (and
+ * host/wasi/wasi_host_fd.c: descriptors of the host that the embedder gives to a guest: files (and
  * devices that can seek), streams (pipes, terminals) and sockets. They are borrowed: closing one of
  * the guest's closes nothing of the embedder's. How they are read and written is in wasi_host_io.c.
  */

@@ -1,5 +1,5 @@
 /*
- * host/wasi_host_io.c: reading and writing the host's descriptors, straight from and to guest memory.
+ * host/wasi/wasi_host_io.c: reading and writing the host's descriptors, straight from and to guest memory.
  *
  * Blocking. A transfer must end when the call is cut off (deadline, interrupt). Deliberately not by
  * waiting in poll() until the descriptor is ready: whoever shares a pipe can fill or drain it

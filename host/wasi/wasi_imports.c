@@ -1,5 +1,5 @@
 /*
- * host/wasi_imports.c: connects WASI's handlers (wasi.h) to sandboxes: husk_imports_wasi() defines
+ * host/wasi/wasi_imports.c: connects WASI's handlers (wasi.h) to sandboxes: husk_imports_wasi() defines
  * the functions, as one group (imports.h) whose state per sandbox is a struct wasi_ctx; each call
  * goes to wasi_dispatch() with a way to guest memory.
  */

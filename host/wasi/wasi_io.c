@@ -1,5 +1,5 @@
 /*
- * host/wasi_io.c: fd_read, fd_write, fd_pread, fd_pwrite: vectors are copied and checked here, and
+ * host/wasi/wasi_io.c: fd_read, fd_write, fd_pread, fd_pwrite: vectors are copied and checked here, and
  * moved by the kind of descriptor (wasi_fd_ops.transfer).
  */
 #include <string.h>

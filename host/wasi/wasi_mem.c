@@ -1,5 +1,5 @@
 /*
- * host/wasi_mem.c: the one door from WASI handlers to guest memory, and errno numbers.
+ * host/wasi/wasi_mem.c: the one door from WASI handlers to guest memory, and errno numbers.
  */
 #include <errno.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /*
- * host/wasi_path.c: files and directories, and sockets of one's own, which a guest is not given: no
+ * host/wasi/wasi_path.c: files and directories, and sockets of one's own, which a guest is not given: no
  * descriptor is a directory, so every path function fails as the standard wants it: EBADF for a
  * descriptor that is not open, ENOTCAPABLE for one that has no right to paths. The path itself is
  * not looked at.

@@ -1,5 +1,5 @@
 /*
- * host/wasi_poll.c: poll_oneoff: wait for the first of several clocks and descriptors. All
+ * host/wasi/wasi_poll.c: poll_oneoff: wait for the first of several clocks and descriptors. All
  * subscriptions are copied before anything is done (the events may be written over them). Waiting
  * is wasi_wait(), which ends with the call's deadline.
  */

@@ -1,5 +1,5 @@
 /*
- * host/wasi_proc.c: arguments, environment, random bytes, exit.
+ * host/wasi/wasi_proc.c: arguments, environment, random bytes, exit.
  */
 #include <sched.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /*
- * host/wasi_state.c: what of a sandbox's WASI state goes into a snapshot: which standard streams
+ * host/wasi/wasi_state.c: what of a sandbox's WASI state goes into a snapshot: which standard streams
  * are open, under which numbers, with which flags and rights; a seeded generator's position; the
  * clocks that belong to the instance. Not in it: arguments, environment and the streams themselves,
  * which are the embedder's and come with the set of imports that the snapshot is loaded with.

@@ -1,5 +1,5 @@
 /*
- * host/wasi_wait.c: waiting for the world on behalf of a guest, until what it waits for comes or
+ * host/wasi/wasi_wait.c: waiting for the world on behalf of a guest, until what it waits for comes or
  * the call is to be cut off.
  */
 #include <errno.h>
