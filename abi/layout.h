@@ -48,7 +48,7 @@
 #define HUSK_MEM_STRIDE 0x400000000
 /* What one memory reserves: 32-bit index + 32-bit static offset + the widest access, rounded up. */
 #define HUSK_MEM_WINDOW_BYTES 0x200010000
-/* 64 memories: with the guest-physical layout of host/paging this stays under 40 physical bits (QEMU's TCG). */
+/* 64 memories: with the guest-physical layout of host/vm/syspages.h this stays under 40 physical bits (QEMU's TCG). */
 #define HUSK_MAX_MEMORIES 64
 #define HUSK_MAX_MEM_PAGES 65536 /* wasm pages: 4 GiB */
 

@@ -1,5 +1,5 @@
 /*
- * host/image.c: opening images, and what the public API says of them. The work is done in image_file.c (bytes),
+ * host/image/image.c: opening images, and what the public API says of them. The work is done in image_file.c (bytes),
  * image_read.c and image_check.c (checks), image_names.c (names).
  */
 #include <errno.h>

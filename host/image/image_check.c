@@ -1,5 +1,5 @@
 /*
- * host/image_check.c: every row of the note's arrays, once, when the image is opened; the rest of libhusk relies on it and
+ * host/image/image_check.c: every row of the note's arrays, once, when the image is opened; the rest of libhusk relies on it and
  * checks nothing of it again. Time is linear in the file's size.
  *
  * Not checked, because nothing here depends on it: that code addresses are function starts, that globals and tables do

@@ -1,5 +1,5 @@
 /*
- * host/image_costs.c: what an image makes the host spend beyond what its file has. A file may have holes, and segments more memory than
+ * host/image/image_costs.c: what an image makes the host spend beyond what its file has. A file may have holes, and segments more memory than
  * bytes: both say much and have nothing. Memory and time follow the bytes that are there, or a limit of the embedder's, or one that is here.
  */
 #include "error.h"

@@ -1,5 +1,5 @@
 /*
- * host/image_file.c: the bytes of an image file, made immutable before anybody looks at them.
+ * host/image/image_file.c: the bytes of an image file, made immutable before anybody looks at them.
  *
  * A file on disk can change or shrink under a mapping: a changed byte would undo every check, and a page beyond a new
  * end kills the process that touches it (SIGBUS), be it the vCPU's thread or a host function that reads guest memory.

@@ -1,5 +1,5 @@
 /*
- * host/image_internal.h: an opened image. image_file.c makes its bytes immutable, image_read.c finds and checks the ELF
+ * host/image/image_internal.h: an opened image. image_file.c makes its bytes immutable, image_read.c finds and checks the ELF
  * segments and the note's arrays, image_check.c checks every row, image_names.c copies names, image.c is the public face.
  *
  * After opening, everything here is constant except what is made when first needed (template, flat runs) or learned (hot pages), under its

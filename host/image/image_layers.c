@@ -1,5 +1,5 @@
 /*
- * host/image_layers.c: how many files a snapshot refers to. Each layer is a descriptor and a mapping of the process, so a snapshot of a long chain
+ * host/image/image_layers.c: how many files a snapshot refers to. Each layer is a descriptor and a mapping of the process, so a snapshot of a long chain
  * (snapshot.c) has a file of its own with what is in the smaller ones.
  */
 #include <errno.h>

@@ -1,5 +1,5 @@
 /*
- * host/image_names.c: what the public API shows of a checked image: NUL-terminated names, types as arrays of husk_type,
+ * host/image/image_names.c: what the public API shows of a checked image: NUL-terminated names, types as arrays of husk_type,
  * and exports sorted by name.
  *
  * A name that has a NUL behind it in the image already is used where it is; any other is copied. Ranges may overlap, so

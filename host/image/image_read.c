@@ -1,5 +1,5 @@
 /*
- * host/image_read.c: from bytes to segments and arrays. ELF header, program headers (System V gABI ch. 4-5) and the husk
+ * host/image/image_read.c: from bytes to segments and arrays. ELF header, program headers (System V gABI ch. 4-5) and the husk
  * note; every offset and size is checked here, the contents of the arrays' rows in image_check.c.
  *
  * The bytes are hostile but constant (image_file.c), so they are read in place.

@@ -1,5 +1,5 @@
 /*
- * host/image_runs.c: where the contents of an image's writable memory come from. A compiled image has the runs of its file; a snapshot
+ * host/image/image_runs.c: where the contents of an image's writable memory come from. A compiled image has the runs of its file; a snapshot
  * (snapshot.c) has its own pages and, for the others, the runs of the image it was taken over: layers share files.
  *
  * Many runs are cheap to have and dear to map, so an image that is going to be mapped is made flat once, if it is not already.

@@ -1,5 +1,5 @@
 /*
- * host/image_save.c: an image as a file of its own. One that was opened from bytes is those bytes. A snapshot becomes an ELF file like the
+ * host/image/image_save.c: an image as a file of its own. One that was opened from bytes is those bytes. A snapshot becomes an ELF file like the
  * compiler's: text and rodata of the compiled image, data and memories as they were, its note with the arrays of a snapshot behind
  * the others, and section headers and symbols for people's tools (image_sections.c).
  *

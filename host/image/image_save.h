@@ -1,5 +1,5 @@
 /*
- * host/image_save.h: between image_save.c, which writes a snapshot's file, and image_sections.c, which adds what people's tools want.
+ * host/image/image_save.h: between image_save.c, which writes a snapshot's file, and image_sections.c, which adds what people's tools want.
  */
 #ifndef HOST_IMAGE_SAVE_H
 #define HOST_IMAGE_SAVE_H

@@ -1,5 +1,5 @@
 /*
- * host/image_sections.c: section headers and symbols of a saved snapshot, for readelf, objdump, gdb and perf; libhusk does not look at
+ * host/image/image_sections.c: section headers and symbols of a saved snapshot, for readelf, objdump, gdb and perf; libhusk does not look at
  * them. One section per segment, named as the compiler's are (image-format.md), so that a debugger can read the memory.
  */
 #include <stdio.h>

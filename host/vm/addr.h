@@ -1,5 +1,5 @@
 /*
- * host/addr.h: address kinds are types, so that a wrong one does not compile. Host addresses are plain `uint8_t *hva`.
+ * host/vm/addr.h: address kinds are types, so that a wrong one does not compile. Host addresses are plain `uint8_t *hva`.
  */
 #ifndef HOST_ADDR_H
 #define HOST_ADDR_H

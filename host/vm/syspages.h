@@ -1,5 +1,5 @@
 /*
- * host/syspages.h: the pages that only ring 0 may touch, made by the host and never read from a file: GDT, IDT, TSS with
+ * host/vm/syspages.h: the pages that only ring 0 may touch, made by the host and never read from a file: GDT, IDT, TSS with
  * its I/O bitmap, exception stubs and stack, page tables.
  *
  * A template is built once per opened image and describes its fixed mappings; a space is one sandbox's private
@@ -58,7 +58,7 @@ int sys_space_detach(struct sys_space *space, struct husk_error *err);
 int sys_space_map(struct sys_space *space, const struct page_mapping *mapping, struct husk_error *err);
 
 /* Where guest-physical memory lies. Below HUSK_MEM0_GVA: the same as virtual. Linear memory i: (i + 1) * 4 GiB. System pages and page tables:
- * from 0xc0000000 up to 0xf0000000 (host/syspages_layout.h). */
+ * from 0xc0000000 up to 0xf0000000 (host/vm/syspages_layout.h). */
 gpa_t gpa_of_gva(gva_t gva);
 
 /* Take [gva, gva + bytes) away again: everything in it must be mapped, and whole (no part of a 2 MiB entry: see
