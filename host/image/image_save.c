@@ -202,16 +202,6 @@ static int make_note(const husk_image *image, struct buf *note, struct husk_erro
 
 /* ---- writing ---- */
 
-int saver_put(struct saver *saver, uint64_t offset, const void *bytes, uint64_t count) {
-    if (count == 0)
-        return 0;
-    if (lseek(saver->fd, (off_t)offset, SEEK_SET) < 0 || file_write_all(saver->fd, bytes, count) != 0)
-        return error_sys(saver->err, errno, "cannot write %llu bytes of an image", (unsigned long long)count);
-    if (offset + count > saver->end)
-        saver->end = offset + count;
-    return 0;
-}
-
 static int put_note(struct saver *saver, const struct buf *note) {
     static const char name[8] = HUSK_NOTE_NAME; /* and its NUL, padded */
     const Elf64_Nhdr nhdr = {

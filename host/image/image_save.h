@@ -19,6 +19,7 @@ struct saver {
     struct husk_error *err;
 };
 
+/* image_sections.c, as what both files use may not be in the one that uses the other. */
 int saver_put(struct saver *saver, uint64_t offset, const void *bytes, uint64_t count);
 /* Section headers and symbols at the end of the file. Fills in the ELF header's fields about them. */
 int saver_put_sections(struct saver *saver, Elf64_Ehdr *ehdr);

@@ -2,12 +2,25 @@
  * host/image/image_sections.c: section headers and symbols of a saved snapshot, for readelf, objdump, gdb and perf; libhusk does not look at
  * them. One section per segment, named as the compiler's are (image-format.md), so that a debugger can read the memory.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "buf.h"
 #include "error.h"
+#include "file.h"
 #include "image_save.h"
+
+int saver_put(struct saver *saver, uint64_t offset, const void *bytes, uint64_t count) {
+    if (count == 0)
+        return 0;
+    if (lseek(saver->fd, (off_t)offset, SEEK_SET) < 0 || file_write_all(saver->fd, bytes, count) != 0)
+        return error_sys(saver->err, errno, "cannot write %llu bytes of an image", (unsigned long long)count);
+    if (offset + count > saver->end)
+        saver->end = offset + count;
+    return 0;
+}
 
 struct sections {
     struct buf rows, names; /* Elf64_Shdr; section names */
