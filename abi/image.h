@@ -16,6 +16,8 @@
 
 #include <stdint.h>
 
+#include "valtype.h"
+
 #define HUSK_NOTE_NAME "husk"
 #define HUSK_NOTE_TYPE 0x4b535548              /* "HUSK" */
 #define HUSK_IMAGE_MAGIC 0x31474d494b535548ull /* "HUSKIMG1" */
@@ -23,13 +25,9 @@
 
 /* Value types, encoded as in the wasm binary format (core spec 2.0, section 5.3). */
 enum husk_abi_type {
-    HUSK_ABI_I32 = 0x7f,
-    HUSK_ABI_I64 = 0x7e,
-    HUSK_ABI_F32 = 0x7d,
-    HUSK_ABI_F64 = 0x7c,
-    HUSK_ABI_V128 = 0x7b,
-    HUSK_ABI_FUNCREF = 0x70,
-    HUSK_ABI_EXTERNREF = 0x6f,
+#define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, bytes) HUSK_ABI_##name = (byte),
+#include "valtype.def"
+#undef HUSK_VALTYPE
 };
 
 /* Kinds of imports and exports, as in the wasm binary format (section 5.5.5). */

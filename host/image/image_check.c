@@ -74,11 +74,6 @@ static bool is_all_data(const struct husk_image *image, const uint64_t *data_end
            gva_value + bytes <= data_ends[segment - image->segments];
 }
 
-static bool is_type(uint32_t type) {
-    return (type >= HUSK_ABI_V128 && type <= HUSK_ABI_I32) || type == HUSK_ABI_FUNCREF ||
-           type == HUSK_ABI_EXTERNREF;
-}
-
 static bool in_strings(const struct husk_image *image, struct husk_image_str str) {
     return str.bytes <= image->strings_count && str.offset <= image->strings_count - str.bytes;
 }
@@ -107,7 +102,7 @@ static int check_header(const struct husk_image *image, struct husk_error *err) 
 
 static int check_types(const struct husk_image *image, struct husk_error *err) {
     for (uint32_t i = 0; i < image->valtypes_count; i++) {
-        if (!is_type(image->valtypes[i]))
+        if (valtype_from_byte(image->valtypes[i]) == VALTYPE_NONE)
             return bad_row(err, "value type", i, "no such type");
     }
     for (uint32_t i = 0; i < image->types_count; i++) {
@@ -233,7 +228,7 @@ static int check_each_table(const struct husk_image *image, const uint64_t *data
     for (uint32_t i = 0; i < image->tables_count; i++) {
         const struct husk_image_table *table = &image->tables[i];
         uint64_t reserve_bytes = (uint64_t)table->reserve_entries * 8;
-        if (table->elem_type != HUSK_ABI_FUNCREF && table->elem_type != HUSK_ABI_EXTERNREF)
+        if (!valtype_is_ref(valtype_from_byte(table->elem_type)))
             return bad_row(err, "table", i, "not of references");
         if (table->min_entries > table->max_entries || table->max_entries > UINT32_MAX ||
             image->table_sizes[i] < table->min_entries || image->table_sizes[i] > table->reserve_entries)
@@ -265,7 +260,7 @@ static int check_tables(const struct husk_image *image, struct husk_error *err) 
 static int check_globals(const struct husk_image *image, struct husk_error *err) {
     for (uint32_t i = 0; i < image->globals_count; i++) {
         const struct husk_image_global *global = &image->globals[i];
-        if (!is_type(global->type))
+        if (valtype_from_byte(global->type) == VALTYPE_NONE)
             return bad_row(err, "global", i, "no such type");
         if (global->gva % 16 != 0 || !image_in_data(image, global->gva, 16))
             return bad_row(err, "global", i, "outside the data");

@@ -8,15 +8,13 @@
 
 const char *husk_type_name(husk_type type) {
     switch (type) {
-    case HUSK_I32: return "i32";
-    case HUSK_I64: return "i64";
-    case HUSK_F32: return "f32";
-    case HUSK_F64: return "f64";
-    case HUSK_V128: return "v128";
-    case HUSK_FUNCREF: return "funcref";
-    case HUSK_EXTERNREF: return "externref";
-    default: return "?";
+#define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, bytes)                                        \
+    case HUSK_##name:                                                                                        \
+        return text;
+#include "valtype.def"
+#undef HUSK_VALTYPE
     }
+    return "?";
 }
 
 bool type_is_known(husk_type type) {
@@ -24,13 +22,13 @@ bool type_is_known(husk_type type) {
 }
 
 void value_to_slot(const struct husk_value *value, struct husk_slot *slot) {
-    switch (value->type) {
-    case HUSK_I32:
-    case HUSK_F32:
-        memcpy(slot->bytes, &value->of.i32, 4); /* bits, so that a NaN's payload is kept */
+    switch (value->type) { /* bits, so that a NaN's payload is kept */
+#define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, value_bytes)                                  \
+    case HUSK_##name:                                                                                        \
+        memcpy(slot->bytes, &value->of, value_bytes);                                                        \
         break;
-    case HUSK_V128: memcpy(slot->bytes, value->of.v128, 16); break;
-    default: memcpy(slot->bytes, &value->of.i64, 8); break;
+#include "valtype.def"
+#undef HUSK_VALTYPE
     }
 }
 
@@ -39,10 +37,12 @@ struct husk_value value_from_slot(husk_type type, const struct husk_slot *slot) 
     memset(&value, 0, sizeof value);
     value.type = type;
     switch (type) {
-    case HUSK_I32:
-    case HUSK_F32: memcpy(&value.of.i32, slot->bytes, 4); break;
-    case HUSK_V128: memcpy(value.of.v128, slot->bytes, 16); break;
-    default: memcpy(&value.of.i64, slot->bytes, 8); break;
+#define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, value_bytes)                                  \
+    case HUSK_##name:                                                                                        \
+        memcpy(&value.of, slot->bytes, value_bytes);                                                         \
+        break;
+#include "valtype.def"
+#undef HUSK_VALTYPE
     }
     return value;
 }

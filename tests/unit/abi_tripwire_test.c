@@ -12,6 +12,7 @@
 #include "layout.h"
 #include "mailbox.h"
 #include "ports.h"
+#include "valtype.h"
 
 #define SAME(name, number) CHECK_MSG((uint64_t)(name) == (uint64_t)(number), #name " is not " #number)
 
@@ -215,6 +216,25 @@ TEST(statuses) {
     CHECK_EQ_I64(HUSK_E_GUEST, -20);
 }
 
+/* There and back for every row of valtype.def, and nothing else is a type. */
+TEST(value_types_convert) {
+    uint32_t found = 0;
+    for (uint32_t number = 0; number < 0x1000; number++) {
+        valtype_t type = valtype_from_byte(number);
+        found += type != VALTYPE_NONE;
+        CHECK_EQ_U64(valtype_to_byte(type), type != VALTYPE_NONE ? number : 0);
+    }
+    CHECK_EQ_U64(found, 7);
+    CHECK_EQ_U64(valtype_from_byte(HUSK_V128), 5);
+    CHECK_EQ_U64(valtype_from_byte(HUSK_EXTERNREF), 0x111);
+    CHECK_EQ_U64(valtype_from_letter('F'), VALTYPE_F64);
+    CHECK_EQ_U64(valtype_from_letter('>'), VALTYPE_NONE);
+    CHECK(valtype_is_ref(0x110) && valtype_is_ref(0x111) && !valtype_is_ref(VALTYPE_V128));
+    CHECK_STR(valtype_name(0x110), "funcref");
+    CHECK_STR(valtype_name(VALTYPE_FUNCREF), "unknown"); /* not nullable: has no short name */
+    CHECK_STR(valtype_name(VALTYPE_NONE), "unknown");
+}
+
 TEST(types_and_kinds) {
     SAME(HUSK_ABI_I32, 0x7f);
     SAME(HUSK_ABI_I64, 0x7e);
@@ -223,6 +243,15 @@ TEST(types_and_kinds) {
     SAME(HUSK_ABI_V128, 0x7b);
     SAME(HUSK_ABI_FUNCREF, 0x70);
     SAME(HUSK_ABI_EXTERNREF, 0x6f);
+    SAME(VALTYPE_I32, 1);
+    SAME(VALTYPE_I64, 2);
+    SAME(VALTYPE_F32, 3);
+    SAME(VALTYPE_F64, 4);
+    SAME(VALTYPE_V128, 5);
+    SAME(VALTYPE_FUNCREF, 16);
+    SAME(VALTYPE_EXTERNREF, 17);
+    SAME(VALTYPE_NULLABLE, 0x100);
+    SAME(VALTYPE_IDX_SHIFT, 12);
     SAME(HUSK_I32, 0x7f);
     SAME(HUSK_I64, 0x7e);
     SAME(HUSK_F32, 0x7d);
