@@ -126,10 +126,6 @@ static int scan_body(const struct wasm_module *wasm, const struct wasm_func *fun
     return 0;
 }
 
-static bool types_have_v128(const uint8_t *types, uint32_t count) {
-    return count > 0 && memchr(types, WASM_V128, count) != NULL;
-}
-
 static bool locals_have_v128(const struct wasm_func *func) {
     for (uint32_t i = 0; i < func->local_runs_count; i++)
         if (func->local_runs[i].type == WASM_V128)
@@ -142,12 +138,9 @@ static int scan_types(const struct wasm_module *wasm, struct husk_error *err) {
     for (uint32_t i = 0; i < wasm->globals_count; i++)
         if (wasm->globals[i].type == WASM_V128)
             return refuse("v128", wasm->globals[i].init.offset, err);
-    for (uint32_t i = 0; i < wasm->types_count; i++) {
-        const struct wasm_functype *type = &wasm->types[i];
-        if (types_have_v128(type->params, type->params_count) ||
-            types_have_v128(type->results, type->results_count))
+    for (uint32_t i = 0; i < wasm->types_count; i++)
+        if (wasm_functype_has(&wasm->types[i], WASM_V128))
             return refuse("v128 in a function type", HUSK_NO_OFFSET, err);
-    }
     return 0;
 }
 

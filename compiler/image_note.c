@@ -35,6 +35,13 @@ static struct husk_image_str add_bytes(struct note_writer *writer, struct wasm_b
     return add_string(writer, bytes.data, bytes.count);
 }
 
+static void add_valtypes(struct buf *valtypes, const valtype_t *types, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t byte = valtype_to_byte(types[i]);
+        buf_append(valtypes, &byte, 1);
+    }
+}
+
 static void add_types(struct note_writer *writer) {
     struct buf *valtypes = &writer->arrays[HUSK_ARR_VALTYPES];
     for (uint32_t i = 0; i < writer->module->types_count; i++) {
@@ -43,8 +50,8 @@ static void add_types(struct note_writer *writer) {
                                       .params_count = type->params_count,
                                       .results_count = type->results_count,
                                       .thunk_gva = writer->input->linked->thunk_gva[i]};
-        buf_append(valtypes, type->params, type->params_count);
-        buf_append(valtypes, type->results, type->results_count);
+        add_valtypes(valtypes, type->params, type->params_count);
+        add_valtypes(valtypes, type->results, type->results_count);
         buf_append(&writer->arrays[HUSK_ARR_TYPES], &row, sizeof row);
     }
 }
@@ -121,7 +128,7 @@ static void add_tables(struct note_writer *writer) {
         struct husk_image_table row = {.min_entries = table->limits.min,
                                        .max_entries = has_max ? table->limits.max : UINT32_MAX,
                                        .flags = table->limits.has_max ? HUSK_LIMIT_HAS_MAX : 0,
-                                       .elem_type = table->elem_type,
+                                       .elem_type = valtype_to_byte(table->elem_type),
                                        .base_gva = plan->tables[i].base_gva,
                                        .reserve_entries = plan->tables[i].reserve_entries,
                                        .size_gva = plan->tables[i].size_gva};
@@ -133,7 +140,7 @@ static void add_globals(struct note_writer *writer) {
     for (uint32_t i = 0; i < writer->module->globals_count; i++) {
         const struct wasm_global *global = &writer->module->globals[i];
         struct husk_image_global row = {.gva = writer->input->plan->global_gva[i],
-                                        .type = global->type,
+                                        .type = valtype_to_byte(global->type),
                                         .flags = global->is_mutable ? HUSK_GLOBAL_MUTABLE : 0};
         buf_append(&writer->arrays[HUSK_ARR_GLOBALS], &row, sizeof row);
     }

@@ -31,8 +31,8 @@ struct lower_row {
     lower_emit_fn emit;
     uint32_t arg; /* whatever emit wants: an LLVM opcode, a predicate, an intrinsic */
     uint32_t arg2;
-    char operand; /* type letters of the signature (opcode.def), filled in by lower_ops.c; 0: none */
-    char result;
+    valtype_t operand; /* types of the signature (opcode.def), filled in by lower_ops.c; 0: none */
+    valtype_t result;
 };
 
 enum lower_intrinsic {
@@ -114,8 +114,7 @@ void lower_hide_widths(struct lower_module *lm);
 /* ---- symbols and types: lower_module.c
  * ------------------------------------------------------------------------------ */
 
-LLVMTypeRef lower_type(const struct lower_module *lm, uint8_t wasm_type);
-LLVMTypeRef lower_letter_type(const struct lower_module *lm, char letter);
+LLVMTypeRef lower_type(const struct lower_module *lm, valtype_t type);
 /* Results of a function type: none, one value, a structure of up to LOWER_STRUCT_RESULTS, or else memory
  * that the caller
  * gives as the first parameter (16 bytes each). */
@@ -150,7 +149,8 @@ struct lower_frame {
     bool has_else;
     uint32_t stack_height; /* of the operand stack below the block's parameters */
     uint32_t params_count, results_count;
-    const uint8_t *params, *results;
+    const valtype_t *params, *results;
+    valtype_t result;         /* of one result a copy: `results` may point into an instruction */
     LLVMBasicBlockRef label;  /* where a branch goes; NULL until the first one (except loops) */
     LLVMValueRef *label_phis; /* one per label value */
     LLVMBasicBlockRef else_block;
@@ -170,7 +170,7 @@ struct lower_func {
     LLVMValueRef call_area;    /* alloca for callees' results in memory */
     uint32_t call_area_count;
     LLVMValueRef *locals; /* allocas, made when first used */
-    uint8_t *local_types;
+    valtype_t *local_types;
     uint32_t locals_count;
     LLVMValueRef *stack;
     uint32_t stack_count, stack_cap;

@@ -165,7 +165,7 @@ static LLVMValueRef slot_pointer(struct lower_module *lm, uint32_t slots_offset,
     return lower_mailbox_field(lm, slots_offset + idx * HUSK_SLOT_BYTES);
 }
 
-static void push_slots(struct lower_func *lf, uint32_t slots_offset, const uint8_t *types, uint32_t count) {
+static void push_slots(struct lower_func *lf, uint32_t slots_offset, const valtype_t *types, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
         LLVMTypeRef type = lower_type(lf->lm, types[i]);
         lower_push(lf, LLVMBuildLoad2(lf->builder, type, slot_pointer(lf->lm, slots_offset, i), ""));

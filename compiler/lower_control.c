@@ -59,6 +59,7 @@ void lower_frame_push(struct lower_func *lf, enum lower_frame_kind kind, const s
     frame->results_count = type->results_count;
     frame->params = type->params;
     frame->results = type->results;
+    frame->result = type->results_count == 1 ? type->results[0] : VALTYPE_NONE;
     frame->stack_height = lf->stack_count - type->params_count;
 }
 
@@ -70,12 +71,17 @@ static uint32_t label_arity(const struct lower_frame *frame) {
     return frame->kind == LOWER_LOOP ? frame->params_count : frame->results_count;
 }
 
+static valtype_t label_type(const struct lower_frame *frame, uint32_t idx) {
+    if (frame->kind == LOWER_LOOP)
+        return frame->params[idx];
+    return frame->results_count == 1 ? frame->result : frame->results[idx];
+}
+
 /* The label's block, made on the first branch to it. */
 static LLVMBasicBlockRef label_block(struct lower_func *lf, struct lower_frame *frame) {
     if (frame->label != NULL)
         return frame->label;
     uint32_t count = label_arity(frame);
-    const uint8_t *types = frame->kind == LOWER_LOOP ? frame->params : frame->results;
     frame->label_phis = malloc((count + 1u) * sizeof(*frame->label_phis));
     if (frame->label_phis == NULL) {
         lower_fail(lf, HUSK_E_NOMEM, "out of memory");
@@ -85,7 +91,7 @@ static LLVMBasicBlockRef label_block(struct lower_func *lf, struct lower_frame *
     LLVMBasicBlockRef current = LLVMGetInsertBlock(lf->builder);
     LLVMPositionBuilderAtEnd(lf->builder, frame->label);
     for (uint32_t i = 0; i < count; i++)
-        frame->label_phis[i] = LLVMBuildPhi(lf->builder, lower_type(lf->lm, types[i]), "");
+        frame->label_phis[i] = LLVMBuildPhi(lf->builder, lower_type(lf->lm, label_type(frame, i)), "");
     LLVMPositionBuilderAtEnd(lf->builder, current);
     return frame->label;
 }
@@ -147,19 +153,9 @@ static void emit_unreachable(struct lower_func *lf, const struct wasm_instr *ins
     lower_trap(lf, TRAP_UNREACHABLE);
 }
 
-/* A type as an array of one that outlives the frame. */
-static const uint8_t *single_type(uint8_t type) {
-    static const uint8_t all[] = {WASM_I32,  WASM_I64,     WASM_F32,      WASM_F64,
-                                  WASM_V128, WASM_FUNCREF, WASM_EXTERNREF};
-    return memchr(all, type, sizeof(all));
-}
-
 static struct lower_frame *frame_open(struct lower_func *lf, enum lower_frame_kind kind,
                                       const struct wasm_instr *instr) {
-    uint8_t scratch[2] = {0, 0};
-    struct wasm_functype type = wasm_block_functype(lf->lm->wasm, &instr->block, scratch);
-    if (!instr->block.is_index)
-        type.results = single_type(instr->block.result);
+    struct wasm_functype type = wasm_block_functype(lf->lm->wasm, &instr->block);
     lower_frame_push(lf, kind, &type);
     return lf->status == 0 ? frame_at(lf, 0) : NULL;
 }

@@ -56,20 +56,20 @@ static void emit_trunc(struct lower_func *lf, const struct wasm_instr *instr, co
     LLVMValueRef value = lower_pop(lf);
     trap_unless_in_range(lf, value, bounds);
     LLVMOpcode opcode = bounds->is_signed ? LLVMFPToSI : LLVMFPToUI;
-    lower_push(lf, LLVMBuildCast(lf->builder, opcode, value, lower_letter_type(lf->lm, row->result), ""));
+    lower_push(lf, LLVMBuildCast(lf->builder, opcode, value, lower_type(lf->lm, row->result), ""));
 }
 
 static void emit_trunc_sat(struct lower_func *lf, const struct wasm_instr *instr,
                            const struct lower_row *row) {
     (void)instr;
-    LLVMTypeRef types[2] = {lower_letter_type(lf->lm, row->result), lower_letter_type(lf->lm, row->operand)};
+    LLVMTypeRef types[2] = {lower_type(lf->lm, row->result), lower_type(lf->lm, row->operand)};
     LLVMValueRef value = lower_pop(lf);
     lower_push(lf, lower_intrinsic_call(lf, (enum lower_intrinsic)row->arg, types, &value, 1));
 }
 
 static void emit_cast(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
     (void)instr;
-    LLVMTypeRef type = lower_letter_type(lf->lm, row->result);
+    LLVMTypeRef type = lower_type(lf->lm, row->result);
     lower_push(lf, LLVMBuildCast(lf->builder, (LLVMOpcode)row->arg, lower_pop(lf), type, ""));
 }
 

@@ -46,7 +46,7 @@ static void emit_negate(struct lower_func *lf, const struct wasm_instr *instr, c
 
 static void emit_unary(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
     (void)instr;
-    LLVMTypeRef type = lower_letter_type(lf->lm, row->operand);
+    LLVMTypeRef type = lower_type(lf->lm, row->operand);
     LLVMValueRef value = lower_pop(lf);
     lower_push(lf, lower_intrinsic_call(lf, (enum lower_intrinsic)row->arg, &type, &value, 1));
 }
@@ -54,7 +54,7 @@ static void emit_unary(struct lower_func *lf, const struct wasm_instr *instr, co
 static void emit_copysign(struct lower_func *lf, const struct wasm_instr *instr,
                           const struct lower_row *row) {
     (void)instr;
-    LLVMTypeRef type = lower_letter_type(lf->lm, row->operand);
+    LLVMTypeRef type = lower_type(lf->lm, row->operand);
     LLVMValueRef args[2];
     args[1] = lower_pop(lf);
     args[0] = lower_pop(lf);
@@ -66,7 +66,7 @@ static void emit_copysign(struct lower_func *lf, const struct wasm_instr *instr,
  * their sum is the result, a quiet NaN, and the intrinsic need not look for one. */
 static void emit_min_max(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
     (void)instr;
-    LLVMTypeRef type = lower_letter_type(lf->lm, row->operand);
+    LLVMTypeRef type = lower_type(lf->lm, row->operand);
     LLVMValueRef args[2];
     args[1] = lower_pop(lf);
     args[0] = lower_pop(lf);

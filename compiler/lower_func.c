@@ -188,15 +188,15 @@ int lower_func_end(struct lower_func *lf) {
 static int func_set_locals(struct lower_func *lf, const struct wasm_func *func) {
     lf->locals_count = func->locals_count;
     lf->locals = calloc(func->locals_count + 1u, sizeof(*lf->locals));
-    lf->local_types = calloc(func->locals_count + 1u, 1);
+    lf->local_types = calloc(func->locals_count + 1u, sizeof(*lf->local_types));
     if (lf->locals == NULL || lf->local_types == NULL)
         return lower_fail(lf, HUSK_E_NOMEM, "out of memory");
     uint32_t used = lf->type->params_count;
     if (used > 0)
-        memcpy(lf->local_types, lf->type->params, used);
+        memcpy(lf->local_types, lf->type->params, used * sizeof(*lf->local_types));
     for (uint32_t i = 0; i < func->local_runs_count; i++) {
-        memset(lf->local_types + used, func->local_runs[i].type, func->local_runs[i].count);
-        used += func->local_runs[i].count;
+        for (uint32_t left = func->local_runs[i].count; left > 0; left--)
+            lf->local_types[used++] = func->local_runs[i].type;
     }
     return 0;
 }

@@ -9,8 +9,8 @@
 
 /* The value of a constant expression, computed with the code of ordinary instructions. */
 static LLVMValueRef const_value(struct lower_func *lf, struct wasm_bytes expr) {
-    static const uint8_t one_result[1] = {WASM_I32}; /* only the number of results counts: nothing branches */
-    struct wasm_functype type = {.results = one_result, .results_count = 1};
+    static const valtype_t one_result = WASM_I32; /* only the number of results counts: nothing branches */
+    struct wasm_functype type = {.results = &one_result, .results_count = 1};
     lower_frame_push(lf, LOWER_BODY, &type);
     if (lower_expr(lf, expr) != 0)
         return NULL;

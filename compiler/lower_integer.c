@@ -6,7 +6,7 @@
 #include "lower_trap.h"
 
 static LLVMTypeRef operand_type(struct lower_func *lf, const struct lower_row *row) {
-    return lower_letter_type(lf->lm, row->operand);
+    return lower_type(lf->lm, row->operand);
 }
 
 static void emit_const(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
@@ -27,7 +27,7 @@ static void emit_binary(struct lower_func *lf, const struct wasm_instr *instr, c
 static void emit_shift(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
     (void)instr;
     LLVMTypeRef type = operand_type(lf, row);
-    LLVMValueRef mask = LLVMConstInt(type, row->operand == 'i' ? 31 : 63, false);
+    LLVMValueRef mask = LLVMConstInt(type, row->operand == WASM_I32 ? 31 : 63, false);
     LLVMValueRef count = LLVMBuildAnd(lf->builder, lower_pop(lf), mask, "");
     LLVMValueRef value = lower_pop(lf);
     lower_push(lf, LLVMBuildBinOp(lf->builder, (LLVMOpcode)row->arg, value, count, ""));
@@ -60,7 +60,7 @@ static void emit_div_s(struct lower_func *lf, const struct wasm_instr *instr, co
     LLVMValueRef divisor = lf->stack[lf->stack_count - 1];
     LLVMValueRef dividend = lf->stack[lf->stack_count - 2];
     LLVMValueRef lowest =
-        LLVMConstInt(type, row->operand == 'i' ? (uint64_t)INT32_MIN : (uint64_t)INT64_MIN, true);
+        LLVMConstInt(type, row->operand == WASM_I32 ? (uint64_t)INT32_MIN : (uint64_t)INT64_MIN, true);
     trap_if_zero(lf, divisor);
     LLVMValueRef minus_one = LLVMBuildICmp(lf->builder, LLVMIntEQ, divisor, LLVMConstAllOnes(type), "");
     LLVMValueRef is_lowest = LLVMBuildICmp(lf->builder, LLVMIntEQ, dividend, lowest, "");
@@ -117,7 +117,7 @@ static void emit_extend_within(struct lower_func *lf, const struct wasm_instr *i
 
 static void emit_cast(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
     (void)instr;
-    LLVMTypeRef type = lower_letter_type(lf->lm, row->result);
+    LLVMTypeRef type = lower_type(lf->lm, row->result);
     lower_push(lf, LLVMBuildCast(lf->builder, (LLVMOpcode)row->arg, lower_pop(lf), type, ""));
 }
 

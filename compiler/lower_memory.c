@@ -52,7 +52,7 @@ static LLVMValueRef access_pointer(struct lower_func *lf, const struct wasm_inst
 /* arg: bits that are read, 0 = the whole value; arg2: LLVMSExt or LLVMZExt */
 static void emit_load(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
     struct lower_module *lm = lf->lm;
-    LLVMTypeRef type = lower_letter_type(lm, row->result);
+    LLVMTypeRef type = lower_type(lm, row->result);
     LLVMTypeRef narrow = row->arg == 0 ? type : LLVMIntTypeInContext(lm->ctx, row->arg);
     LLVMValueRef load = lower_state_load(lf, narrow, access_pointer(lf, instr));
     LLVMSetAlignment(load, 1);

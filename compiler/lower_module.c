@@ -138,22 +138,18 @@ LLVMValueRef lower_const_i64(const struct lower_module *lm, uint64_t value) {
     return LLVMConstInt(lm->i64, value, false);
 }
 
-LLVMTypeRef lower_type(const struct lower_module *lm, uint8_t wasm_type) {
-    switch (wasm_type) {
-    case WASM_I32: return lm->i32;
-    case WASM_F32: return lm->f32;
-    case WASM_F64: return lm->f64;
-    default: return lm->i64; /* references are 64 bits wide */
+LLVMTypeRef lower_type(const struct lower_module *lm, valtype_t type) {
+    switch (valtype_kind(type)) {
+    case VALTYPE_I32: return lm->i32;
+    case VALTYPE_F32: return lm->f32;
+    case VALTYPE_F64: return lm->f64;
+    case VALTYPE_I64:
+    case VALTYPE_FUNCREF:
+    case VALTYPE_EXTERNREF: return lm->i64;
+    case VALTYPE_NONE:
+    case VALTYPE_V128: break; /* refused by codegen_scan.c */
     }
-}
-
-LLVMTypeRef lower_letter_type(const struct lower_module *lm, char letter) {
-    switch (letter) {
-    case 'i': return lm->i32;
-    case 'f': return lm->f32;
-    case 'F': return lm->f64;
-    default: return lm->i64;
-    }
+    return NULL;
 }
 
 bool lower_results_in_memory(const struct wasm_functype *type) {

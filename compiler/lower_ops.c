@@ -14,14 +14,10 @@ static const struct lower_rows *const all_rows[] = {
 static void row_set_types(struct lower_row *row) {
     const char *sig = wasm_opinfo(row->op)->sig;
     const char *arrow = strchr(sig, '>');
-    row->operand = 0;
-    row->result = 0;
     if (arrow == NULL)
         return;
-    if (arrow != sig)
-        row->operand = sig[0];
-    if (arrow[1] != '@' && arrow[1] != '#')
-        row->result = arrow[1];
+    row->operand = valtype_from_letter(sig[0]); /* of '>', '@', '#' and the end: none */
+    row->result = valtype_from_letter(arrow[1]);
 }
 
 void lower_ops_join(struct lower_row *ret_rows) {

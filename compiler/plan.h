@@ -55,7 +55,7 @@ void plan_free(struct plan *plan);
 /* The value of a constant expression if it needs nothing but constants and earlier static globals. ref.func gives the function index in ret_func_idx
  * (and *ret_is_func). False: not static. */
 struct plan_const {
-    uint8_t type;
+    valtype_t type;
     bool is_func; /* a non-null funcref: func_idx counts */
     uint32_t func_idx;
     uint64_t bits; /* i32 f32: low 32; null references: 0 */

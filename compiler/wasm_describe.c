@@ -50,9 +50,9 @@ static bool describe_func(struct describer *describer, uint32_t idx, struct husk
         describer->types_capacity = total;
     }
     for (uint32_t i = 0; i < type->params_count; i++)
-        types[i] = (husk_type)type->params[i];
+        types[i] = (husk_type)valtype_to_byte(type->params[i]);
     for (uint32_t i = 0; i < type->results_count; i++)
-        types[type->params_count + i] = (husk_type)type->results[i];
+        types[type->params_count + i] = (husk_type)valtype_to_byte(type->results[i]);
     *ret_type =
         (struct husk_functype){types, type->params_count, types + type->params_count, type->results_count};
     return true;
@@ -73,7 +73,7 @@ static bool describe_kind(struct describer *describer, enum wasm_kind kind, uint
     case WASM_KIND_FUNC: item->kind = HUSK_EXTERN_FUNC; return describe_func(describer, idx, &item->func);
     case WASM_KIND_TABLE:
         item->kind = HUSK_EXTERN_TABLE;
-        item->type = (husk_type)module->tables[idx].elem_type;
+        item->type = (husk_type)valtype_to_byte(module->tables[idx].elem_type);
         describe_limits(&module->tables[idx].limits, item);
         return true;
     case WASM_KIND_MEMORY:
@@ -82,7 +82,7 @@ static bool describe_kind(struct describer *describer, enum wasm_kind kind, uint
         return true;
     case WASM_KIND_GLOBAL:
         item->kind = HUSK_EXTERN_GLOBAL;
-        item->type = (husk_type)module->globals[idx].type;
+        item->type = (husk_type)valtype_to_byte(module->globals[idx].type);
         item->is_mutable = module->globals[idx].is_mutable;
         return true;
     }

@@ -10,15 +10,19 @@
 
 /* ---- types -------------------------------------------------------------------------------------------------------- */
 
-/* A vector of value types: one byte each with the numbers that struct wasm_functype uses, so it points into the wasm. */
-static int read_types(struct wasm_reader *reader, uint32_t limit, const char *what, const uint8_t **ret_types,
+static int read_types(struct decoder *decoder, uint32_t limit, const char *what, const valtype_t **ret_types,
                       uint32_t *ret_count) {
     uint32_t count = 0;
-    int status = wasm_read_count(reader, 1, limit, what, &count);
-    const uint8_t *types = reader->pos;
+    int status = wasm_read_count(&decoder->reader, 1, limit, what, &count);
+    if (status != 0) {
+        return status;
+    }
+    valtype_t *types = wasm_arena_alloc(decoder->arena, count, sizeof(*types));
+    if (types == NULL) {
+        return decoder_nomem(decoder);
+    }
     for (uint32_t i = 0; status == 0 && i < count; i++) {
-        uint8_t type = 0;
-        status = wasm_read_valtype(reader, &type);
+        status = wasm_read_valtype(&decoder->reader, &types[i]);
     }
     if (status == 0) {
         *ret_types = types;
@@ -27,7 +31,8 @@ static int read_types(struct wasm_reader *reader, uint32_t limit, const char *wh
     return status;
 }
 
-static int read_functype(struct wasm_reader *reader, struct wasm_functype *type) {
+static int read_functype(struct decoder *decoder, struct wasm_functype *type) {
+    struct wasm_reader *reader = &decoder->reader;
     uint64_t offset = wasm_reader_offset(reader);
     uint8_t form = 0;
     int status = wasm_read_byte(reader, "type", &form);
@@ -39,14 +44,18 @@ static int read_functype(struct wasm_reader *reader, struct wasm_functype *type)
                           form);
     }
     if (status == 0) {
-        status =
-            read_types(reader, WASM_LIMIT_PARAMS, "number of parameters", &type->params, &type->params_count);
+        status = read_types(decoder, WASM_LIMIT_PARAMS, "number of parameters", &type->params,
+                            &type->params_count);
     }
     if (status == 0) {
-        status =
-            read_types(reader, WASM_LIMIT_RESULTS, "number of results", &type->results, &type->results_count);
+        status = read_types(decoder, WASM_LIMIT_RESULTS, "number of results", &type->results,
+                            &type->results_count);
     }
     return status;
+}
+
+static int types_compare(const valtype_t *a, const valtype_t *b, uint32_t count) {
+    return memcmp(a, b, count * sizeof(*a));
 }
 
 /* Orders types by structure, and equal ones by index. */
@@ -59,17 +68,17 @@ static int type_compare(const void *left, const void *right) {
     if (a->results_count != b->results_count) {
         return a->results_count < b->results_count ? -1 : 1;
     }
-    int order = memcmp(a->params, b->params, a->params_count);
+    int order = types_compare(a->params, b->params, a->params_count);
     if (order == 0) {
-        order = memcmp(a->results, b->results, a->results_count);
+        order = types_compare(a->results, b->results, a->results_count);
     }
     return order != 0 ? order : (a > b) - (a < b);
 }
 
 static bool type_equal(const struct wasm_functype *a, const struct wasm_functype *b) {
     return a->params_count == b->params_count && a->results_count == b->results_count &&
-           memcmp(a->params, b->params, a->params_count) == 0 &&
-           memcmp(a->results, b->results, a->results_count) == 0;
+           types_compare(a->params, b->params, a->params_count) == 0 &&
+           types_compare(a->results, b->results, a->results_count) == 0;
 }
 
 /* By sorting: a hash table would let a hostile module choose its collisions. */
@@ -104,7 +113,7 @@ int decoder_types(struct decoder *decoder) {
         return decoder_nomem(decoder);
     }
     for (uint32_t i = 0; status == 0 && i < count; i++) {
-        status = read_functype(&decoder->reader, &module->types[i]);
+        status = read_functype(decoder, &module->types[i]);
     }
     module->types_count = count;
     return status != 0 ? status : types_canonicalise(decoder);

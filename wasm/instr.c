@@ -87,9 +87,10 @@ static int read_blocktype(struct wasm_reader *reader, struct wasm_instr *instr) 
     uint64_t offset = wasm_reader_offset(reader);
     if (reader->pos < reader->end) {
         uint8_t byte = *reader->pos;
-        if (byte == 0x40 || wasm_is_valtype(byte)) {
+        valtype_t result = valtype_from_byte(byte);
+        if (byte == 0x40 || result != VALTYPE_NONE) {
             reader->pos++;
-            instr->block = (struct wasm_blocktype){.result = byte == 0x40 ? 0 : byte};
+            instr->block = (struct wasm_blocktype){.result = result};
             return 0;
         }
         if (byte > 0x40 && byte < 0x80) {
@@ -128,17 +129,12 @@ static int read_br_table(struct wasm_reader *reader, struct wasm_instr *instr) {
 static int read_select_type(struct wasm_reader *reader, struct wasm_instr *instr) {
     uint64_t offset = wasm_reader_offset(reader);
     uint32_t count = 0;
-    uint8_t type = 0;
     int status = wasm_read_u32(reader, "number of select types", &count);
     if (status == 0 && count != 1) {
         return wasm_error(reader->err, HUSK_E_INVALID_WASM, offset,
                           "invalid result arity: select with %u types", count);
     }
-    if (status == 0) {
-        status = wasm_read_valtype(reader, &type);
-    }
-    instr->type = type;
-    return status;
+    return status != 0 ? status : wasm_read_valtype(reader, &instr->type);
 }
 
 /* Bit 6 of the alignment: a memory index follows (multi-memory). */

@@ -3,8 +3,9 @@
  * No LLVM, no KVM, no globals; the input is hostile. Core specification 2.0, section 5.5 (binary format, modules), plus the
  * finished additions multi-memory and extended constant expressions.
  *
- * Everything is owned by the module's arena; byte ranges (bodies, names, segment data) point into the caller's wasm bytes,
- * which must outlive the module. Index spaces have imports first. All offsets count from the start of the module.
+ * Everything is owned by the module's arena: types, indices and all other arrays are decoded. Only ranges of bytes (bodies,
+ * constant expressions, names, segment data) point into the caller's wasm bytes, which must outlive the module. Index spaces
+ * have imports first. All offsets count from the start of the module.
  */
 #ifndef WASM_MODULE_H
 #define WASM_MODULE_H
@@ -14,16 +15,15 @@
 #include <stdint.h>
 
 #include "husk.h"
+#include "valtype.h"
 
-enum wasm_type { /* encodings of the binary format; same numbers as abi/image.h and husk.h */
-                 WASM_I32 = 0x7f,
-                 WASM_I64 = 0x7e,
-                 WASM_F32 = 0x7d,
-                 WASM_F64 = 0x7c,
-                 WASM_V128 = 0x7b,
-                 WASM_FUNCREF = 0x70,
-                 WASM_EXTERNREF = 0x6f,
-                 WASM_BOTTOM = 0x00 /* validator only: unknown type in unreachable code */
+/* Codes of abi/valtype.h. */
+enum wasm_type {
+    WASM_BOTTOM = 0, /* validator only: unknown type in unreachable code */
+#define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, bytes)                                        \
+    WASM_##name = VALTYPE_CODE(kind, nullable),
+#include "valtype.def"
+#undef HUSK_VALTYPE
 };
 
 struct wasm_bytes {
@@ -33,8 +33,8 @@ struct wasm_bytes {
 };
 
 struct wasm_functype {
-    const uint8_t *params; /* enum wasm_type */
-    const uint8_t *results;
+    const valtype_t *params;
+    const valtype_t *results;
     uint32_t params_count;
     uint32_t results_count;
     uint32_t canonical_idx; /* lowest type index with the same structure */
@@ -61,7 +61,7 @@ struct wasm_export {
 
 struct wasm_local_run { /* `count` locals of one type, as the body declares them */
     uint32_t count;
-    uint8_t type;
+    valtype_t type;
 };
 
 struct wasm_func {
@@ -79,7 +79,7 @@ struct wasm_func {
 
 struct wasm_table {
     struct wasm_limits limits;
-    uint8_t elem_type;
+    valtype_t elem_type;
     bool is_import;
     uint64_t offset; /* of its type, as in the next ones; for messages */
 };
@@ -91,7 +91,7 @@ struct wasm_memory {
 };
 
 struct wasm_global {
-    uint8_t type;
+    valtype_t type;
     bool is_mutable;
     bool is_import;
     struct wasm_bytes init; /* constant expression including `end`; empty for imports */
@@ -101,7 +101,7 @@ enum wasm_segment_mode { WASM_SEGMENT_ACTIVE, WASM_SEGMENT_PASSIVE, WASM_SEGMENT
 
 struct wasm_elem {
     enum wasm_segment_mode mode;
-    uint8_t elem_type;
+    valtype_t elem_type;
     uint32_t table_idx;
     uint64_t segment_offset;        /* of the segment in the module */
     struct wasm_bytes offset;       /* constant expression (active) */
@@ -165,13 +165,13 @@ int wasm_validate_features(struct wasm_module *module, const struct wasm_feature
                            struct husk_error *err);
 
 /* The type at a local index, for validated functions: walks the runs. (The lowering keeps an array of its own.) */
-uint8_t wasm_local_type(const struct wasm_module *module, const struct wasm_func *func, uint32_t local_idx);
+valtype_t wasm_local_type(const struct wasm_module *module, const struct wasm_func *func, uint32_t local_idx);
 
 /* ---- instructions: wasm/opcode.def, one row each ------------------------------------------------------------------ */
 
 /*
  * OP(NAME, prefix, code, "text", IMM, "signature", FEATURE)
- *   prefix 0, 0xfc or 0xfd; IMM one of the kinds below; signature "ii>i" with i I f F v = i32 i64 f32 f64 v128, or "*" where the
+ *   prefix 0, 0xfc or 0xfd; IMM one of the kinds below; signature "ii>i" with the letters of abi/valtype.def, or "*" where the
  *   validator has a rule of its own. After it: "@n" = accesses 1 << n bytes of memory (the natural alignment); "#n" = n lanes.
  *   FEATURE: enum wasm_feature (a later proposal = more rows).
  */
@@ -238,8 +238,8 @@ uint32_t wasm_op_access_log2(enum wasm_op op);
 uint32_t wasm_op_lanes(enum wasm_op op);
 
 struct wasm_blocktype {
-    bool is_index;  /* type_idx counts; otherwise no parameters and 0 or 1 result */
-    uint8_t result; /* enum wasm_type, 0 for none */
+    bool is_index;    /* type_idx counts; otherwise no parameters and 0 or 1 result */
+    valtype_t result; /* 0: none */
     uint32_t type_idx;
 };
 
@@ -252,7 +252,7 @@ struct wasm_memarg {
 struct wasm_instr {
     enum wasm_op op;
     uint64_t offset; /* of the opcode in the module */
-    uint8_t type;
+    valtype_t type;
     uint8_t lane;
     uint32_t idx, idx2;
     union {
@@ -284,8 +284,10 @@ int wasm_read_instr(struct wasm_reader *reader, struct wasm_instr *ret_instr);
 /* The next label of a br_table: `labels` is advanced. */
 int wasm_read_label(struct wasm_bytes *labels, uint32_t *ret_depth);
 
-/* The type of a block as a function type; the one-result form uses `scratch` (2 bytes). */
-struct wasm_functype wasm_block_functype(const struct wasm_module *module, const struct wasm_blocktype *block,
-                                         uint8_t *scratch);
+/* The type of a block as a function type; in the one-result form it points to block->result. */
+struct wasm_functype wasm_block_functype(const struct wasm_module *module,
+                                         const struct wasm_blocktype *block);
+/* Is `type` among the parameters or results? */
+bool wasm_functype_has(const struct wasm_functype *functype, valtype_t type);
 
 #endif

@@ -78,9 +78,10 @@ static void skip_bytes(struct walk *walk, uint64_t count) {
 
 static void walk_type(struct walk *walk) {
     uint8_t byte = next_byte(walk);
-    if (byte == WASM_V128) {
+    valtype_t type = valtype_from_byte(byte);
+    if (type == WASM_V128) {
         found(walk, NEED_SIMD);
-    } else if (!wasm_is_valtype(byte)) {
+    } else if (type == VALTYPE_NONE) {
         found(walk, wasm_type_proposal(byte));
     }
     if (byte == 0x63 || byte == 0x64) { /* (ref null? heap type): an index, or a type in one byte */

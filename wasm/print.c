@@ -10,11 +10,11 @@ static const char *const kind_names[] = {"func", "table", "memory", "global"};
 
 /* ---- pieces ------------------------------------------------------------------------------------------------------- */
 
-static void print_types(struct printer *printer, const char *word, const uint8_t *types, uint32_t count) {
+static void print_types(struct printer *printer, const char *word, const valtype_t *types, uint32_t count) {
     if (count != 0) {
         print_format(printer, " (%s", word);
         for (uint32_t i = 0; i < count; i++) {
-            print_format(printer, " %s", wasm_type_name(types[i]));
+            print_format(printer, " %s", valtype_name(types[i]));
         }
         print_format(printer, ")");
     }
@@ -60,12 +60,12 @@ static void print_entity(struct printer *printer, const struct wasm_module *modu
     case WASM_KIND_FUNC: print_functype(printer, module, module->funcs[idx].type_idx); break;
     case WASM_KIND_TABLE:
         print_limits(printer, &module->tables[idx].limits);
-        print_format(printer, " %s", wasm_type_name(module->tables[idx].elem_type));
+        print_format(printer, " %s", valtype_name(module->tables[idx].elem_type));
         break;
     case WASM_KIND_MEMORY: print_limits(printer, &module->memories[idx].limits); break;
     case WASM_KIND_GLOBAL:
         print_format(printer, module->globals[idx].is_mutable ? " (mut %s)" : " %s",
-                     wasm_type_name(module->globals[idx].type));
+                     valtype_name(module->globals[idx].type));
         break;
     }
 }
@@ -130,7 +130,7 @@ static int print_elem(struct printer *printer, const struct wasm_elem *elem, str
     } else if (elem->mode == WASM_SEGMENT_DECLARATIVE) {
         print_format(printer, " declare");
     }
-    print_format(printer, " %s", elem->exprs != NULL ? wasm_type_name(elem->elem_type) : "func");
+    print_format(printer, " %s", elem->exprs != NULL ? valtype_name(elem->elem_type) : "func");
     for (uint32_t i = 0; status == 0 && i < elem->count; i++) {
         if (elem->exprs != NULL) {
             status = print_expr(printer, elem->exprs[i], err);
@@ -205,7 +205,7 @@ static int print_func(struct printer *printer, const struct wasm_module *module,
     print_functype(printer, module, func->type_idx);
     for (uint32_t i = 0; i < func->local_runs_count; i++) {
         const struct wasm_local_run *run = &func->local_runs[i];
-        print_format(printer, run->count == 1 ? " (local %s)" : " (local %s x %u)", wasm_type_name(run->type),
+        print_format(printer, run->count == 1 ? " (local %s)" : " (local %s x %u)", valtype_name(run->type),
                      run->count);
     }
     print_format(printer, ") ;; %u bytes at 0x%llx\n", func->code.count,

@@ -49,7 +49,7 @@ static void print_blocktype(struct printer *printer, const struct wasm_blocktype
     if (block->is_index) {
         print_format(printer, " (type %u)", block->type_idx);
     } else if (block->result != 0) {
-        print_format(printer, " (result %s)", wasm_type_name(block->result));
+        print_format(printer, " (result %s)", valtype_name(block->result));
     }
 }
 
@@ -130,7 +130,7 @@ static void print_imm(struct printer *printer, const struct wasm_instr *instr) {
         print_format(printer, " %u", instr->lane);
         break;
     case WASM_IMM_LANE: print_format(printer, " %u", instr->lane); break;
-    case WASM_IMM_SELECT_T: print_format(printer, " (result %s)", wasm_type_name(instr->type)); break;
+    case WASM_IMM_SELECT_T: print_format(printer, " (result %s)", valtype_name(instr->type)); break;
     case WASM_IMM_REFTYPE: print_format(printer, instr->type == WASM_FUNCREF ? " func" : " extern"); break;
     case WASM_IMM_I32: print_format(printer, " %d", instr->i32); break;
     case WASM_IMM_I64: print_format(printer, " %lld", (long long)instr->i64); break;

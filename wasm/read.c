@@ -209,19 +209,6 @@ int wasm_read_name(struct wasm_reader *reader, const char *what, struct wasm_byt
 
 /* ---- types ------------------------------------------------------------------------------------------------------- */
 
-const char *wasm_type_name(uint8_t type) {
-    switch (type) {
-    case WASM_I32: return "i32";
-    case WASM_I64: return "i64";
-    case WASM_F32: return "f32";
-    case WASM_F64: return "f64";
-    case WASM_V128: return "v128";
-    case WASM_FUNCREF: return "funcref";
-    case WASM_EXTERNREF: return "externref";
-    default: return "unknown";
-    }
-}
-
 const char *wasm_type_proposal(uint8_t byte) {
     switch (byte) {
     case 0x63:
@@ -249,26 +236,24 @@ int wasm_bad_type(struct wasm_reader *reader, uint64_t offset, uint8_t byte, con
                       proposal, byte);
 }
 
-int wasm_read_valtype(struct wasm_reader *reader, uint8_t *ret_type) {
-    uint8_t type = 0;
-    int status = wasm_read_byte(reader, "value type", &type);
-    if (status == 0 && !wasm_is_valtype(type)) {
-        return wasm_bad_type(reader, wasm_reader_offset(reader) - 1, type, "value type");
+static int read_type(struct wasm_reader *reader, bool is_ref, const char *what, valtype_t *ret_type) {
+    uint8_t byte = 0;
+    int status = wasm_read_byte(reader, what, &byte);
+    if (status != 0) {
+        return status;
     }
-    if (status == 0) {
-        *ret_type = type;
+    valtype_t type = valtype_from_byte(byte);
+    if (type == VALTYPE_NONE || (is_ref && !valtype_is_ref(type))) {
+        return wasm_bad_type(reader, wasm_reader_offset(reader) - 1, byte, what);
     }
-    return status;
+    *ret_type = type;
+    return 0;
 }
 
-int wasm_read_reftype(struct wasm_reader *reader, uint8_t *ret_type) {
-    uint8_t type = 0;
-    int status = wasm_read_byte(reader, "reference type", &type);
-    if (status == 0 && !wasm_is_reftype(type)) {
-        return wasm_bad_type(reader, wasm_reader_offset(reader) - 1, type, "reference type");
-    }
-    if (status == 0) {
-        *ret_type = type;
-    }
-    return status;
+int wasm_read_valtype(struct wasm_reader *reader, valtype_t *ret_type) {
+    return read_type(reader, false, "value type", ret_type);
+}
+
+int wasm_read_reftype(struct wasm_reader *reader, valtype_t *ret_type) {
+    return read_type(reader, true, "reference type", ret_type);
 }

@@ -45,24 +45,14 @@ int wasm_read_name(struct wasm_reader *reader, const char *what, struct wasm_byt
 int wasm_read_count(struct wasm_reader *reader, size_t min_bytes, uint32_t limit, const char *what,
                     uint32_t *ret_count);
 
-int wasm_read_valtype(struct wasm_reader *reader, uint8_t *ret_type);
-int wasm_read_reftype(struct wasm_reader *reader, uint8_t *ret_type);
+int wasm_read_valtype(struct wasm_reader *reader, valtype_t *ret_type);
+int wasm_read_reftype(struct wasm_reader *reader, valtype_t *ret_type);
 /* The error for a byte that is no value type: names the proposal if it is a later one's type. */
 int wasm_bad_type(struct wasm_reader *reader, uint64_t offset, uint8_t byte, const char *what);
 /* The later proposal that this type is of, or NULL. */
 const char *wasm_type_proposal(uint8_t byte);
-/* "i32", …, "unknown" for WASM_BOTTOM. */
-const char *wasm_type_name(uint8_t type);
 
 bool wasm_is_utf8(const uint8_t *data, size_t count);
-
-static inline bool wasm_is_reftype(uint8_t type) {
-    return type == WASM_FUNCREF || type == WASM_EXTERNREF;
-}
-
-static inline bool wasm_is_valtype(uint8_t type) {
-    return (type >= WASM_V128 && type <= WASM_I32) || wasm_is_reftype(type);
-}
 
 /* An instruction of later.def; NULL: this is none. */
 struct wasm_later {

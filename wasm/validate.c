@@ -15,13 +15,21 @@ static int error_index(struct validator *validator, uint64_t offset, const char 
 
 /* ---- types, functions, tables, memories ------------------------------------------------------------------------------ */
 
+bool wasm_functype_has(const struct wasm_functype *functype, valtype_t type) {
+    bool has = false;
+    for (uint32_t i = 0; i < functype->params_count; i++) {
+        has |= functype->params[i] == type;
+    }
+    for (uint32_t i = 0; i < functype->results_count; i++) {
+        has |= functype->results[i] == type;
+    }
+    return has;
+}
+
 static int validate_types(struct validator *validator) {
     struct wasm_module *module = validator->module;
     for (uint32_t i = 0; i < module->types_count && !module->uses_simd; i++) {
-        const struct wasm_functype *type = &module->types[i];
-        module->uses_simd =
-            (type->params_count != 0 && memchr(type->params, WASM_V128, type->params_count) != NULL) ||
-            (type->results_count != 0 && memchr(type->results, WASM_V128, type->results_count) != NULL);
+        module->uses_simd = wasm_functype_has(&module->types[i], WASM_V128);
     }
     return 0;
 }
@@ -121,8 +129,8 @@ static int validate_elem_target(struct validator *validator, const struct wasm_e
     }
     if (module->tables[elem->table_idx].elem_type != elem->elem_type) {
         return wasm_error(validator->err, HUSK_E_INVALID_WASM, elem->offset.offset,
-                          "type mismatch: elements of %s for table %u of %s", wasm_type_name(elem->elem_type),
-                          elem->table_idx, wasm_type_name(module->tables[elem->table_idx].elem_type));
+                          "type mismatch: elements of %s for table %u of %s", valtype_name(elem->elem_type),
+                          elem->table_idx, valtype_name(module->tables[elem->table_idx].elem_type));
     }
     return validate_const_expr(validator, elem->offset, WASM_I32);
 }

@@ -11,7 +11,6 @@
 struct frame {       /* one open block; frames[0] is the function or the constant expression itself */
     enum wasm_op op; /* BLOCK, LOOP, IF or ELSE */
     bool is_unreachable;
-    uint8_t scratch[2]; /* for wasm_block_functype() */
     struct wasm_blocktype block;
     uint32_t height; /* of the operand stack at its start */
 };
@@ -25,7 +24,7 @@ struct validator {
     struct husk_error *err; /* may be NULL */
     struct wasm_reader reader;
     struct wasm_instr instr; /* the current one */
-    uint8_t *stack;          /* operand types */
+    valtype_t *stack;        /* operand types */
     uint32_t stack_count, stack_cap;
     struct frame *frames;
     uint32_t frames_count, frames_cap;
@@ -33,22 +32,23 @@ struct validator {
     uint32_t const_globals_count; /* globals that a constant expression may see */
     uint32_t *run_ends;           /* per run of func: index of the first local after it */
     uint32_t run_ends_cap;
-    uint8_t locals_flat[LOCALS_FLAT];
+    valtype_t locals_flat[LOCALS_FLAT];
 };
 
 /* validate_stack.c: operand and control stacks. The errors name validator->instr. */
 int stack_grow(struct validator *validator, uint32_t count);
-int stack_mismatch(struct validator *validator, uint8_t expected); /* the error for a wrong or missing top */
-int stack_pop_any(struct validator *validator, uint8_t *ret_type);
-int stack_pop_types(struct validator *validator, const uint8_t *types, uint32_t count);
-int stack_check_types(struct validator *validator, const uint8_t *types, uint32_t count); /* pops nothing */
-int stack_push_types(struct validator *validator, const uint8_t *types, uint32_t count);
+int stack_mismatch(struct validator *validator,
+                   valtype_t expected); /* the error for a wrong or missing top */
+int stack_pop_any(struct validator *validator, valtype_t *ret_type);
+int stack_pop_types(struct validator *validator, const valtype_t *types, uint32_t count);
+int stack_check_types(struct validator *validator, const valtype_t *types, uint32_t count); /* pops nothing */
+int stack_push_types(struct validator *validator, const valtype_t *types, uint32_t count);
 void stack_set_unreachable(struct validator *validator);
 int frame_push(struct validator *validator, enum wasm_op op, const struct wasm_blocktype *block);
 int frame_pop(struct validator *validator, struct frame *ret_frame);
-struct wasm_functype frame_type(struct validator *validator, struct frame *frame);
+struct wasm_functype frame_type(const struct validator *validator, const struct frame *frame);
 
-static inline int stack_push(struct validator *validator, uint8_t type) {
+static inline int stack_push(struct validator *validator, valtype_t type) {
     if (validator->stack_count == validator->stack_cap) {
         int status = stack_grow(validator, 1);
         if (status != 0) {
@@ -59,10 +59,10 @@ static inline int stack_push(struct validator *validator, uint8_t type) {
     return 0;
 }
 
-static inline int stack_pop(struct validator *validator, uint8_t expected) {
+static inline int stack_pop(struct validator *validator, valtype_t expected) {
     const struct frame *frame = &validator->frames[validator->frames_count - 1];
     if (validator->stack_count > frame->height) {
-        uint8_t type = validator->stack[validator->stack_count - 1];
+        valtype_t type = validator->stack[validator->stack_count - 1];
         if (type == expected || type == WASM_BOTTOM) {
             validator->stack_count--;
             return 0;
@@ -80,7 +80,7 @@ int validate_special(struct validator *validator);
 /* validate_code.c: bodies and constant expressions. */
 int validate_func(struct validator *validator, const struct wasm_func *func);
 /* Marks the functions that ref.func names in it as declared. */
-int validate_const_expr(struct validator *validator, struct wasm_bytes expr, uint8_t type);
+int validate_const_expr(struct validator *validator, struct wasm_bytes expr, valtype_t type);
 
 /* An error at the current instruction. */
 #define validator_error(validator, status, ...)                                                              \

@@ -7,16 +7,6 @@
 #include "error.h"
 #include "validate.h"
 
-static uint8_t sig_type(char letter) {
-    switch (letter) {
-    case 'i': return WASM_I32;
-    case 'I': return WASM_I64;
-    case 'f': return WASM_F32;
-    case 'F': return WASM_F64;
-    default: return WASM_V128;
-    }
-}
-
 static int validate_signature(struct validator *validator, const char *sig) {
     uint32_t params_count = 0;
     int status = 0;
@@ -24,11 +14,11 @@ static int validate_signature(struct validator *validator, const char *sig) {
         params_count++;
     }
     for (uint32_t i = params_count; status == 0 && i > 0; i--) {
-        status = stack_pop(validator, sig_type(sig[i - 1]));
+        status = stack_pop(validator, valtype_from_letter(sig[i - 1]));
     }
     char result = sig[params_count + 1];
     if (status == 0 && result != '\0' && result != '@' && result != '#') {
-        status = stack_push(validator, sig_type(result));
+        status = stack_push(validator, valtype_from_letter(result));
     }
     return status;
 }
@@ -171,7 +161,7 @@ static int validate_expr(struct validator *validator, struct wasm_bytes expr,
     return status;
 }
 
-int validate_const_expr(struct validator *validator, struct wasm_bytes expr, uint8_t type) {
+int validate_const_expr(struct validator *validator, struct wasm_bytes expr, valtype_t type) {
     struct wasm_blocktype block = {.result = type};
     validator->func = NULL;
     return validate_expr(validator, expr, &block);
@@ -212,7 +202,8 @@ int validate_func(struct validator *validator, const struct wasm_func *func) {
     return status != 0 ? status : validate_expr(validator, func->code, &block);
 }
 
-uint8_t wasm_local_type(const struct wasm_module *module, const struct wasm_func *func, uint32_t local_idx) {
+valtype_t wasm_local_type(const struct wasm_module *module, const struct wasm_func *func,
+                          uint32_t local_idx) {
     const struct wasm_functype *type = &module->types[func->type_idx];
     if (local_idx < type->params_count) {
         return type->params[local_idx];

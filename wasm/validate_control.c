@@ -5,9 +5,10 @@
 
 #include "validate.h"
 
-static bool types_equal(const uint8_t *left, uint32_t left_count, const uint8_t *right,
+static bool types_equal(const valtype_t *left, uint32_t left_count, const valtype_t *right,
                         uint32_t right_count) {
-    return left_count == right_count && (left_count == 0 || memcmp(left, right, left_count) == 0);
+    return left_count == right_count &&
+           (left_count == 0 || memcmp(left, right, left_count * sizeof(*left)) == 0);
 }
 
 static int validate_block(struct validator *validator) {
@@ -18,8 +19,7 @@ static int validate_block(struct validator *validator) {
             return status;
         }
     }
-    uint8_t scratch[2];
-    struct wasm_functype type = wasm_block_functype(validator->module, &instr->block, scratch);
+    struct wasm_functype type = wasm_block_functype(validator->module, &instr->block);
     int status = instr->op == WASM_OP_IF ? stack_pop(validator, WASM_I32) : 0;
     if (status == 0) {
         status = stack_pop_types(validator, type.params, type.params_count);
@@ -64,7 +64,7 @@ static int validate_end(struct validator *validator) {
 }
 
 /* What a branch to the label takes: a loop's parameters, any other block's results. */
-static int label_types(struct validator *validator, uint32_t depth, const uint8_t **ret_types,
+static int label_types(struct validator *validator, uint32_t depth, const valtype_t **ret_types,
                        uint32_t *ret_count) {
     int status = check_index(validator, "label", depth, validator->frames_count);
     if (status != 0) {
@@ -79,7 +79,7 @@ static int label_types(struct validator *validator, uint32_t depth, const uint8_
 }
 
 static int validate_br(struct validator *validator) {
-    const uint8_t *types = NULL;
+    const valtype_t *types = NULL;
     uint32_t count = 0;
     int status = label_types(validator, validator->instr.idx, &types, &count);
     if (status == 0) {
@@ -92,7 +92,7 @@ static int validate_br(struct validator *validator) {
 }
 
 static int validate_br_if(struct validator *validator) {
-    const uint8_t *types = NULL;
+    const valtype_t *types = NULL;
     uint32_t count = 0;
     int status = label_types(validator, validator->instr.idx, &types, &count);
     if (status == 0) {
@@ -112,7 +112,7 @@ static int validate_br_table(struct validator *validator) {
     uint32_t checked_depth = UINT32_MAX; /* runs of one target are the rule: check it once */
     int status = stack_pop(validator, WASM_I32);
     for (uint32_t i = 0; status == 0 && i <= targets_count; i++) {
-        const uint8_t *types = NULL;
+        const valtype_t *types = NULL;
         uint32_t count = 0;
         uint32_t depth = 0;
         status = wasm_read_label(&labels, &depth);
@@ -171,7 +171,7 @@ static int validate_call_indirect(struct validator *validator) {
     if (status == 0 && module->tables[table_idx].elem_type != WASM_FUNCREF) {
         return validator_error(validator, HUSK_E_INVALID_WASM,
                                "type mismatch: call_indirect needs a table of funcref, table %u holds %s",
-                               table_idx, wasm_type_name(module->tables[table_idx].elem_type));
+                               table_idx, valtype_name(module->tables[table_idx].elem_type));
     }
     if (status == 0) {
         status = stack_pop(validator, WASM_I32);

@@ -15,14 +15,14 @@ int check_index(struct validator *validator, const char *what, uint32_t idx, uin
 /* ---- parametric --------------------------------------------------------------------------------------------------- */
 
 static int validate_drop(struct validator *validator) {
-    uint8_t type = 0;
+    valtype_t type = 0;
     return stack_pop_any(validator, &type);
 }
 
 /* Without a type: numbers and vectors only, and both operands alike as far as they are known. */
 static int validate_select(struct validator *validator) {
-    uint8_t second = 0;
-    uint8_t first = 0;
+    valtype_t second = 0;
+    valtype_t first = 0;
     int status = stack_pop(validator, WASM_I32);
     if (status == 0) {
         status = stack_pop_any(validator, &second);
@@ -33,21 +33,21 @@ static int validate_select(struct validator *validator) {
     if (status != 0) {
         return status;
     }
-    if (wasm_is_reftype(first) || wasm_is_reftype(second)) {
+    if (valtype_is_ref(first) || valtype_is_ref(second)) {
         return validator_error(
             validator, HUSK_E_INVALID_WASM,
             "type mismatch: select without a type takes numbers and vectors, the stack holds %s",
-            wasm_type_name(wasm_is_reftype(second) ? second : first));
+            valtype_name(valtype_is_ref(second) ? second : first));
     }
     if (first != second && first != WASM_BOTTOM && second != WASM_BOTTOM) {
         return validator_error(validator, HUSK_E_INVALID_WASM, "type mismatch: select between %s and %s",
-                               wasm_type_name(first), wasm_type_name(second));
+                               valtype_name(first), valtype_name(second));
     }
     return stack_push(validator, first == WASM_BOTTOM ? second : first);
 }
 
 static int validate_select_t(struct validator *validator) {
-    uint8_t type = validator->instr.type;
+    valtype_t type = validator->instr.type;
     int status = stack_pop(validator, WASM_I32);
     if (status == 0) {
         status = stack_pop(validator, type);
@@ -61,12 +61,12 @@ static int validate_select_t(struct validator *validator) {
 /* ---- references --------------------------------------------------------------------------------------------------- */
 
 static int validate_ref_is_null(struct validator *validator) {
-    uint8_t type = 0;
+    valtype_t type = 0;
     int status = stack_pop_any(validator, &type);
-    if (status == 0 && type != WASM_BOTTOM && !wasm_is_reftype(type)) {
+    if (status == 0 && type != WASM_BOTTOM && !valtype_is_ref(type)) {
         return validator_error(validator, HUSK_E_INVALID_WASM,
                                "type mismatch: ref.is_null needs a reference, the stack holds %s",
-                               wasm_type_name(type));
+                               valtype_name(type));
     }
     return status != 0 ? status : stack_push(validator, WASM_I32);
 }
@@ -92,7 +92,7 @@ static int validate_ref_func(struct validator *validator) {
 
 /* ---- variables ---------------------------------------------------------------------------------------------------- */
 
-static uint8_t local_type(const struct validator *validator, uint32_t local_idx) {
+static valtype_t local_type(const struct validator *validator, uint32_t local_idx) {
     if (local_idx < LOCALS_FLAT) {
         return validator->locals_flat[local_idx];
     }
@@ -120,7 +120,7 @@ static int validate_local(struct validator *validator) {
     if (status != 0) {
         return status;
     }
-    uint8_t type = local_type(validator, local_idx);
+    valtype_t type = local_type(validator, local_idx);
     if (validator->instr.op != WASM_OP_LOCAL_GET) {
         status = stack_pop(validator, type);
     }
@@ -155,7 +155,7 @@ static int validate_global_set(struct validator *validator) {
 
 /* ---- tables ------------------------------------------------------------------------------------------------------- */
 
-static int validate_table_access(struct validator *validator, uint8_t type) {
+static int validate_table_access(struct validator *validator, valtype_t type) {
     int status = 0;
     switch (validator->instr.op) {
     case WASM_OP_TABLE_GET:
@@ -188,7 +188,7 @@ static int validate_table(struct validator *validator) {
 
 /* table.init and table.copy: source and destination hold the same type; both take three i32. */
 static int validate_table_copy(struct validator *validator) {
-    static const uint8_t operands[3] = {WASM_I32, WASM_I32, WASM_I32};
+    static const valtype_t operands[3] = {WASM_I32, WASM_I32, WASM_I32};
     const struct wasm_module *module = validator->module;
     const struct wasm_instr *instr = &validator->instr;
     bool is_init = instr->op == WASM_OP_TABLE_INIT;
@@ -202,11 +202,11 @@ static int validate_table_copy(struct validator *validator) {
     if (status != 0) {
         return status;
     }
-    uint8_t source = is_init ? module->elems[source_idx].elem_type : module->tables[source_idx].elem_type;
-    uint8_t table = module->tables[table_idx].elem_type;
+    valtype_t source = is_init ? module->elems[source_idx].elem_type : module->tables[source_idx].elem_type;
+    valtype_t table = module->tables[table_idx].elem_type;
     if (source != table) {
         return validator_error(validator, HUSK_E_INVALID_WASM, "type mismatch: %s from %s to a table of %s",
-                               wasm_opinfo(instr->op)->text, wasm_type_name(source), wasm_type_name(table));
+                               wasm_opinfo(instr->op)->text, valtype_name(source), valtype_name(table));
     }
     return stack_pop_types(validator, operands, 3);
 }

@@ -19,7 +19,7 @@ int stack_grow(struct validator *validator, uint32_t count) {
         cap *= 2;
     }
     if (cap > validator->stack_cap) {
-        uint8_t *stack = realloc(validator->stack, cap);
+        valtype_t *stack = realloc(validator->stack, cap * sizeof(*stack));
         if (stack == NULL) {
             return error_set(validator->err, HUSK_E_NOMEM, "out of memory while validating");
         }
@@ -29,20 +29,20 @@ int stack_grow(struct validator *validator, uint32_t count) {
     return 0;
 }
 
-int stack_mismatch(struct validator *validator, uint8_t expected) {
+int stack_mismatch(struct validator *validator, valtype_t expected) {
     const char *text = wasm_opinfo(validator->instr.op)->text;
     const struct frame *frame = &validator->frames[validator->frames_count - 1];
     if (validator->stack_count == frame->height) {
         return validator_error(validator, HUSK_E_INVALID_WASM,
                                "type mismatch: %s needs %s, the stack is empty", text,
-                               wasm_type_name(expected));
+                               valtype_name(expected));
     }
     return validator_error(validator, HUSK_E_INVALID_WASM, "type mismatch: %s needs %s, the stack holds %s",
-                           text, wasm_type_name(expected),
-                           wasm_type_name(validator->stack[validator->stack_count - 1]));
+                           text, valtype_name(expected),
+                           valtype_name(validator->stack[validator->stack_count - 1]));
 }
 
-int stack_pop_any(struct validator *validator, uint8_t *ret_type) {
+int stack_pop_any(struct validator *validator, valtype_t *ret_type) {
     const struct frame *frame = &validator->frames[validator->frames_count - 1];
     if (validator->stack_count > frame->height) {
         *ret_type = validator->stack[--validator->stack_count];
@@ -59,12 +59,12 @@ int stack_pop_any(struct validator *validator, uint8_t *ret_type) {
 
 /* Equal, as far as the stack's types are known. In blocks of 16, which compilers turn into vector instructions: a hostile br_table
  * has 65,520 labels of 1,000 types each. */
-static bool types_match(const uint8_t *stack, const uint8_t *types, uint32_t count) {
+static bool types_match(const valtype_t *stack, const valtype_t *types, uint32_t count) {
     uint32_t i = 0;
     for (; count - i >= 16; i += 16) {
-        uint8_t differences = 0;
+        uint32_t differences = 0;
         for (uint32_t k = i; k < i + 16; k++) {
-            differences |= (uint8_t)((stack[k] != types[k]) & (stack[k] != WASM_BOTTOM));
+            differences |= (uint32_t)((stack[k] != types[k]) & (stack[k] != WASM_BOTTOM));
         }
         if (differences != 0) {
             return false;
@@ -78,7 +78,7 @@ static bool types_match(const uint8_t *stack, const uint8_t *types, uint32_t cou
     return true;
 }
 
-int stack_pop_types(struct validator *validator, const uint8_t *types, uint32_t count) {
+int stack_pop_types(struct validator *validator, const valtype_t *types, uint32_t count) {
     const struct frame *frame = &validator->frames[validator->frames_count - 1];
     uint32_t available = validator->stack_count - frame->height;
     uint32_t known = count < available ? count : available;
@@ -95,14 +95,14 @@ int stack_pop_types(struct validator *validator, const uint8_t *types, uint32_t 
 }
 
 /* What is popped may differ from `types` where the stack holds unknown values; it stays as it was. */
-int stack_check_types(struct validator *validator, const uint8_t *types, uint32_t count) {
+int stack_check_types(struct validator *validator, const valtype_t *types, uint32_t count) {
     uint32_t stack_count = validator->stack_count;
     int status = stack_pop_types(validator, types, count);
     validator->stack_count = stack_count;
     return status;
 }
 
-int stack_push_types(struct validator *validator, const uint8_t *types, uint32_t count) {
+int stack_push_types(struct validator *validator, const valtype_t *types, uint32_t count) {
     if (count > validator->stack_cap - validator->stack_count) {
         int status = stack_grow(validator, count);
         if (status != 0) {
@@ -110,7 +110,7 @@ int stack_push_types(struct validator *validator, const uint8_t *types, uint32_t
         }
     }
     if (count != 0) {
-        memcpy(validator->stack + validator->stack_count, types, count);
+        memcpy(validator->stack + validator->stack_count, types, count * sizeof(*types));
         validator->stack_count += count;
     }
     return 0;
@@ -124,18 +124,18 @@ void stack_set_unreachable(struct validator *validator) {
 
 /* ---- frames ------------------------------------------------------------------------------------------------------- */
 
-struct wasm_functype wasm_block_functype(const struct wasm_module *module, const struct wasm_blocktype *block,
-                                         uint8_t *scratch) {
+struct wasm_functype wasm_block_functype(const struct wasm_module *module,
+                                         const struct wasm_blocktype *block) {
     if (block->is_index) {
         return module->types[block->type_idx];
     }
-    scratch[0] = block->result;
-    return (struct wasm_functype){
-        .params = scratch, .results = scratch, .results_count = block->result != 0 ? 1 : 0};
+    return (struct wasm_functype){.params = &block->result,
+                                  .results = &block->result,
+                                  .results_count = block->result != VALTYPE_NONE ? 1 : 0};
 }
 
-struct wasm_functype frame_type(struct validator *validator, struct frame *frame) {
-    return wasm_block_functype(validator->module, &frame->block, frame->scratch);
+struct wasm_functype frame_type(const struct validator *validator, const struct frame *frame) {
+    return wasm_block_functype(validator->module, &frame->block);
 }
 
 int frame_push(struct validator *validator, enum wasm_op op, const struct wasm_blocktype *block) {

@@ -74,6 +74,22 @@ TEST(equal_types_share_a_canonical_index) {
     free(wasm.data);
 }
 
+/* Decoded, not pointers into the module's bytes. */
+TEST(types_do_not_change_with_the_bytes) {
+    struct bytes wasm = {0};
+    struct wasm_module *module = NULL;
+    struct husk_error err = {0};
+    put_header(&wasm);
+    PUT(&wasm, 1, 8, 1, 0x60, 3, 0x7f, 0x7b, 0x70, 1, 0x6f);
+    CHECK_OK(wasm_decode(wasm.data, wasm.count, &module, &err), err);
+    memset(wasm.data, 0x7c, wasm.count);
+    static const valtype_t params[3] = {WASM_I32, WASM_V128, WASM_FUNCREF};
+    CHECK_MEM(module->types[0].params, params, sizeof(params));
+    CHECK_EQ_U64(module->types[0].results[0], WASM_EXTERNREF);
+    wasm_module_free(module);
+    free(wasm.data);
+}
+
 /* A name section: garbage in it loses names, never the module. */
 static void name_section(const struct bytes *subsections, struct bytes *ret_wasm) {
     struct bytes custom = {0};
