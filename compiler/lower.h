@@ -21,15 +21,11 @@
 #include "plan.h"
 
 struct lower_func;
-struct lower_row;
-
-typedef void (*lower_emit_fn)(struct lower_func *lf, const struct wasm_instr *instr,
-                              const struct lower_row *row);
 
 struct lower_row {
-    uint16_t op; /* enum wasm_op */
-    lower_emit_fn emit;
-    uint32_t arg; /* whatever emit wants: an LLVM opcode, a predicate, an intrinsic */
+    uint16_t op;                         /* enum wasm_op */
+    void (*emit)(struct lower_func *lf); /* for lf->instr, by lf->row */
+    uint32_t arg;                        /* whatever emit wants: an LLVM opcode, a predicate, an intrinsic */
     uint32_t arg2;
     valtype_t operand; /* types of the signature (opcode.def), filled in by lower_ops.c; 0: none */
     valtype_t result;
@@ -177,7 +173,8 @@ struct lower_func {
     struct lower_frame *frames;
     uint32_t frames_count, frames_cap;
     bool is_reachable;
-    uint64_t offset; /* of the instruction in hand */
+    struct wasm_instr instr; /* the one in hand; before the first, only its offset counts: the body's */
+    const struct lower_row *row;
     uint64_t stamp;
     int status;
 };
@@ -222,7 +219,7 @@ int lower_expr(struct lower_func *lf, struct wasm_bytes code);
 void lower_frame_push(struct lower_func *lf, enum lower_frame_kind kind, const struct wasm_functype *type);
 void lower_frames_free(struct lower_func *lf);
 void lower_return(struct lower_func *lf);
-bool lower_skip_dead(struct lower_func *lf, const struct wasm_instr *instr);
+bool lower_skip_dead(struct lower_func *lf);
 
 /* lower_call.c: the call itself; pops nothing, pushes the results. */
 void lower_call_value(struct lower_func *lf, const struct wasm_functype *type, LLVMValueRef callee,

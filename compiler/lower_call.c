@@ -78,11 +78,10 @@ static void call_from_stack(struct lower_func *lf, const struct wasm_functype *t
     free(args);
 }
 
-static void emit_call(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)row;
+static void emit_call(struct lower_func *lf) {
     const struct wasm_module *wasm = lf->lm->wasm;
-    const struct wasm_functype *type = &wasm->types[wasm->funcs[instr->idx].type_idx];
-    call_from_stack(lf, type, lower_func_symbol(lf->lm, instr->idx));
+    const struct wasm_functype *type = &wasm->types[wasm->funcs[lf->instr.idx].type_idx];
+    call_from_stack(lf, type, lower_func_symbol(lf->lm, lf->instr.idx));
 }
 
 static uint64_t type_id(const struct wasm_functype *type) {
@@ -116,15 +115,14 @@ static LLVMValueRef load_half(struct lower_func *lf, LLVMValueRef slot, uint32_t
     return lower_state_load(lf, lf->lm->i32, half);
 }
 
-static void emit_call_indirect(struct lower_func *lf, const struct wasm_instr *instr,
-                               const struct lower_row *row) {
-    (void)row;
+static void emit_call_indirect(struct lower_func *lf) {
     struct lower_module *lm = lf->lm;
-    const struct wasm_functype *type = &lm->wasm->types[instr->idx];
+    const struct wasm_functype *type = &lm->wasm->types[lf->instr.idx];
     LLVMValueRef index = lower_zext64(lf, lower_pop(lf));
-    LLVMValueRef size = lower_table_size(lf, instr->idx2);
+    LLVMValueRef size = lower_table_size(lf, lf->instr.idx2);
     lower_trap_if(lf, LLVMBuildICmp(lf->builder, LLVMIntUGE, index, size, ""), TRAP_UNDEFINED_ELEMENT);
-    LLVMValueRef slot = LLVMBuildGEP2(lf->builder, lm->i64, lower_table_base(lf, instr->idx2), &index, 1, "");
+    LLVMValueRef slot =
+        LLVMBuildGEP2(lf->builder, lm->i64, lower_table_base(lf, lf->instr.idx2), &index, 1, "");
     trap_unless_type(lf, load_half(lf, slot, 4), type);
     LLVMValueRef address = lower_zext64(lf, load_half(lf, slot, 0));
     call_from_stack(lf, type, LLVMBuildIntToPtr(lf->builder, address, lm->ptr, ""));
@@ -137,23 +135,15 @@ LLVMValueRef lower_func_ref(struct lower_func *lf, uint32_t func_idx) {
     return LLVMBuildOr(lf->builder, address, lower_const_i64(lm, type_id(type) << 32), "");
 }
 
-static void emit_ref_func(struct lower_func *lf, const struct wasm_instr *instr,
-                          const struct lower_row *row) {
-    (void)row;
-    lower_push(lf, lower_func_ref(lf, instr->idx));
+static void emit_ref_func(struct lower_func *lf) {
+    lower_push(lf, lower_func_ref(lf, lf->instr.idx));
 }
 
-static void emit_ref_null(struct lower_func *lf, const struct wasm_instr *instr,
-                          const struct lower_row *row) {
-    (void)instr;
-    (void)row;
+static void emit_ref_null(struct lower_func *lf) {
     lower_push(lf, lower_const_i64(lf->lm, 0));
 }
 
-static void emit_ref_is_null(struct lower_func *lf, const struct wasm_instr *instr,
-                             const struct lower_row *row) {
-    (void)instr;
-    (void)row;
+static void emit_ref_is_null(struct lower_func *lf) {
     LLVMValueRef ref = lower_pop(lf);
     lower_push(
         lf, lower_from_truth(lf, LLVMBuildICmp(lf->builder, LLVMIntEQ, ref, lower_const_i64(lf->lm, 0), "")));

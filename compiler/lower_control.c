@@ -140,34 +140,26 @@ void lower_return(struct lower_func *lf) {
 
 /* ---- instructions -------------------------------------------------------------------------------------- */
 
-static void emit_nop(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
+static void emit_nop(struct lower_func *lf) {
     (void)lf;
-    (void)instr;
-    (void)row;
 }
 
-static void emit_unreachable(struct lower_func *lf, const struct wasm_instr *instr,
-                             const struct lower_row *row) {
-    (void)instr;
-    (void)row;
+static void emit_unreachable(struct lower_func *lf) {
     lower_trap(lf, TRAP_UNREACHABLE);
 }
 
-static struct lower_frame *frame_open(struct lower_func *lf, enum lower_frame_kind kind,
-                                      const struct wasm_instr *instr) {
-    struct wasm_functype type = wasm_block_functype(lf->lm->wasm, &instr->block);
+static struct lower_frame *frame_open(struct lower_func *lf, enum lower_frame_kind kind) {
+    struct wasm_functype type = wasm_block_functype(lf->lm->wasm, &lf->instr.block);
     lower_frame_push(lf, kind, &type);
     return lf->status == 0 ? frame_at(lf, 0) : NULL;
 }
 
-static void emit_block(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)row;
-    frame_open(lf, LOWER_BLOCK, instr);
+static void emit_block(struct lower_func *lf) {
+    frame_open(lf, LOWER_BLOCK);
 }
 
-static void emit_loop(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)row;
-    struct lower_frame *frame = frame_open(lf, LOWER_LOOP, instr);
+static void emit_loop(struct lower_func *lf) {
+    struct lower_frame *frame = frame_open(lf, LOWER_LOOP);
     if (frame == NULL)
         return;
     branch_to(lf, frame);
@@ -178,10 +170,9 @@ static void emit_loop(struct lower_func *lf, const struct wasm_instr *instr, con
         memcpy(lf->stack + frame->stack_height, frame->label_phis, frame->params_count * sizeof(*lf->stack));
 }
 
-static void emit_if(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)row;
+static void emit_if(struct lower_func *lf) {
     LLVMValueRef condition = lower_truth(lf, lower_pop(lf));
-    struct lower_frame *frame = frame_open(lf, LOWER_IF, instr);
+    struct lower_frame *frame = frame_open(lf, LOWER_IF);
     if (frame == NULL)
         return;
     frame->else_params = values_copy(lf, frame->params_count);
@@ -201,9 +192,7 @@ static void frame_enter_else(struct lower_func *lf, struct lower_frame *frame) {
     lf->is_reachable = true;
 }
 
-static void emit_else(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)instr;
-    (void)row;
+static void emit_else(struct lower_func *lf) {
     struct lower_frame *frame = frame_at(lf, 0);
     if (frame->is_dead)
         return;
@@ -229,9 +218,7 @@ static void frame_enter_end(struct lower_func *lf, struct lower_frame *frame) {
     lf->is_reachable = true;
 }
 
-static void emit_end(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)instr;
-    (void)row;
+static void emit_end(struct lower_func *lf) {
     struct lower_frame *frame = frame_at(lf, 0);
     if (!frame->is_dead) {
         if (frame->kind == LOWER_IF && !frame->has_else) {
@@ -250,9 +237,9 @@ static void emit_end(struct lower_func *lf, const struct wasm_instr *instr, cons
 /* True if the instruction lies in unreachable code and is done with. `else` and `end` of blocks that were
  * opened in
  * reachable code are not: their other branch, or what follows, may be reachable. */
-bool lower_skip_dead(struct lower_func *lf, const struct wasm_instr *instr) {
+bool lower_skip_dead(struct lower_func *lf) {
     struct wasm_functype none = {0};
-    switch (instr->op) {
+    switch (lf->instr.op) {
     case WASM_OP_BLOCK:
     case WASM_OP_LOOP:
     case WASM_OP_IF: lower_frame_push(lf, LOWER_BLOCK, &none); return true;
@@ -262,16 +249,14 @@ bool lower_skip_dead(struct lower_func *lf, const struct wasm_instr *instr) {
     }
 }
 
-static void emit_br(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)row;
-    branch_to(lf, frame_at(lf, instr->idx));
+static void emit_br(struct lower_func *lf) {
+    branch_to(lf, frame_at(lf, lf->instr.idx));
     lf->is_reachable = false;
 }
 
-static void emit_br_if(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)row;
+static void emit_br_if(struct lower_func *lf) {
     LLVMValueRef condition = lower_truth(lf, lower_pop(lf));
-    struct lower_frame *frame = frame_at(lf, instr->idx);
+    struct lower_frame *frame = frame_at(lf, lf->instr.idx);
     LLVMBasicBlockRef label = label_block(lf, frame);
     LLVMBasicBlockRef next = lower_new_block(lf, "");
     label_add_edge(lf, frame, LLVMGetInsertBlock(lf->builder));
@@ -298,11 +283,9 @@ static LLVMBasicBlockRef table_target(struct lower_func *lf, uint32_t depth) {
     return between;
 }
 
-static void emit_br_table(struct lower_func *lf, const struct wasm_instr *instr,
-                          const struct lower_row *row) {
-    (void)row;
-    struct wasm_bytes labels = instr->br_table.labels;
-    uint32_t count = instr->br_table.count;
+static void emit_br_table(struct lower_func *lf) {
+    struct wasm_bytes labels = lf->instr.br_table.labels;
+    uint32_t count = lf->instr.br_table.count;
     uint32_t depth = 0;
     LLVMValueRef index = lower_pop(lf);
     lf->stamp++;
@@ -328,9 +311,7 @@ static void emit_br_table(struct lower_func *lf, const struct wasm_instr *instr,
     lf->is_reachable = false;
 }
 
-static void emit_return(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)instr;
-    (void)row;
+static void emit_return(struct lower_func *lf) {
     lower_return(lf);
 }
 

@@ -50,27 +50,23 @@ static void trap_unless_in_range(struct lower_func *lf, LLVMValueRef value, cons
 }
 
 /* arg: index in trunc_rows */
-static void emit_trunc(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)instr;
-    const struct trunc_row *bounds = &trunc_rows[row->arg];
+static void emit_trunc(struct lower_func *lf) {
+    const struct trunc_row *bounds = &trunc_rows[lf->row->arg];
     LLVMValueRef value = lower_pop(lf);
     trap_unless_in_range(lf, value, bounds);
     LLVMOpcode opcode = bounds->is_signed ? LLVMFPToSI : LLVMFPToUI;
-    lower_push(lf, LLVMBuildCast(lf->builder, opcode, value, lower_type(lf->lm, row->result), ""));
+    lower_push(lf, LLVMBuildCast(lf->builder, opcode, value, lower_type(lf->lm, lf->row->result), ""));
 }
 
-static void emit_trunc_sat(struct lower_func *lf, const struct wasm_instr *instr,
-                           const struct lower_row *row) {
-    (void)instr;
-    LLVMTypeRef types[2] = {lower_type(lf->lm, row->result), lower_type(lf->lm, row->operand)};
+static void emit_trunc_sat(struct lower_func *lf) {
+    LLVMTypeRef types[2] = {lower_type(lf->lm, lf->row->result), lower_type(lf->lm, lf->row->operand)};
     LLVMValueRef value = lower_pop(lf);
-    lower_push(lf, lower_intrinsic_call(lf, (enum lower_intrinsic)row->arg, types, &value, 1));
+    lower_push(lf, lower_intrinsic_call(lf, (enum lower_intrinsic)lf->row->arg, types, &value, 1));
 }
 
-static void emit_cast(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)instr;
-    LLVMTypeRef type = lower_type(lf->lm, row->result);
-    lower_push(lf, LLVMBuildCast(lf->builder, (LLVMOpcode)row->arg, lower_pop(lf), type, ""));
+static void emit_cast(struct lower_func *lf) {
+    LLVMTypeRef type = lower_type(lf->lm, lf->row->result);
+    lower_push(lf, LLVMBuildCast(lf->builder, (LLVMOpcode)lf->row->arg, lower_pop(lf), type, ""));
 }
 
 static const struct lower_row convert_rows[] = {

@@ -5,14 +5,13 @@
  */
 #include "lower.h"
 
-static void emit_const(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)row;
+static void emit_const(struct lower_func *lf) {
     struct lower_module *lm = lf->lm;
     /* by bits: a number would lose a NaN's payload */
-    if (instr->op == WASM_OP_F32_CONST)
-        lower_push(lf, LLVMConstBitCast(lower_const_i32(lm, instr->u32), lm->f32));
+    if (lf->instr.op == WASM_OP_F32_CONST)
+        lower_push(lf, LLVMConstBitCast(lower_const_i32(lm, lf->instr.u32), lm->f32));
     else
-        lower_push(lf, LLVMConstBitCast(lower_const_i64(lm, instr->u64), lm->f64));
+        lower_push(lf, LLVMConstBitCast(lower_const_i64(lm, lf->instr.u64), lm->f64));
 }
 
 static bool is_constant_nan(LLVMValueRef value) {
@@ -31,30 +30,24 @@ static LLVMValueRef build_arithmetic(struct lower_func *lf, LLVMOpcode opcode, L
     return LLVMBuildBinOp(lf->builder, opcode, left, right, "");
 }
 
-static void emit_binary(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)instr;
+static void emit_binary(struct lower_func *lf) {
     LLVMValueRef right = lower_pop(lf);
     LLVMValueRef left = lower_pop(lf);
-    lower_push(lf, build_arithmetic(lf, (LLVMOpcode)row->arg, left, right));
+    lower_push(lf, build_arithmetic(lf, (LLVMOpcode)lf->row->arg, left, right));
 }
 
-static void emit_negate(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)instr;
-    (void)row;
+static void emit_negate(struct lower_func *lf) {
     lower_push(lf, LLVMBuildFNeg(lf->builder, lower_pop(lf), ""));
 }
 
-static void emit_unary(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)instr;
-    LLVMTypeRef type = lower_type(lf->lm, row->operand);
+static void emit_unary(struct lower_func *lf) {
+    LLVMTypeRef type = lower_type(lf->lm, lf->row->operand);
     LLVMValueRef value = lower_pop(lf);
-    lower_push(lf, lower_intrinsic_call(lf, (enum lower_intrinsic)row->arg, &type, &value, 1));
+    lower_push(lf, lower_intrinsic_call(lf, (enum lower_intrinsic)lf->row->arg, &type, &value, 1));
 }
 
-static void emit_copysign(struct lower_func *lf, const struct wasm_instr *instr,
-                          const struct lower_row *row) {
-    (void)instr;
-    LLVMTypeRef type = lower_type(lf->lm, row->operand);
+static void emit_copysign(struct lower_func *lf) {
+    LLVMTypeRef type = lower_type(lf->lm, lf->row->operand);
     LLVMValueRef args[2];
     args[1] = lower_pop(lf);
     args[0] = lower_pop(lf);
@@ -64,25 +57,23 @@ static void emit_copysign(struct lower_func *lf, const struct wasm_instr *instr,
 /* llvm.minimum orders -0 below +0 as wasm wants, but passes a signalling NaN through on x86: with a NaN
  * among the operands
  * their sum is the result, a quiet NaN, and the intrinsic need not look for one. */
-static void emit_min_max(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)instr;
-    LLVMTypeRef type = lower_type(lf->lm, row->operand);
+static void emit_min_max(struct lower_func *lf) {
+    LLVMTypeRef type = lower_type(lf->lm, lf->row->operand);
     LLVMValueRef args[2];
     args[1] = lower_pop(lf);
     args[0] = lower_pop(lf);
-    LLVMValueRef extreme = lower_intrinsic_call(lf, (enum lower_intrinsic)row->arg, &type, args, 2);
+    LLVMValueRef extreme = lower_intrinsic_call(lf, (enum lower_intrinsic)lf->row->arg, &type, args, 2);
     LLVMSetFastMathFlags(extreme, LLVMFastMathNoNaNs);
     LLVMValueRef has_nan = LLVMBuildFCmp(lf->builder, LLVMRealUNO, args[0], args[1], "");
     LLVMValueRef sum = build_arithmetic(lf, LLVMFAdd, args[0], args[1]);
     lower_push(lf, LLVMBuildSelect(lf->builder, has_nan, sum, extreme, ""));
 }
 
-static void emit_compare(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)instr;
+static void emit_compare(struct lower_func *lf) {
     LLVMValueRef right = lower_pop(lf);
     LLVMValueRef left = lower_pop(lf);
-    lower_push(
-        lf, lower_from_truth(lf, LLVMBuildFCmp(lf->builder, (LLVMRealPredicate)row->arg, left, right, "")));
+    lower_push(lf, lower_from_truth(
+                       lf, LLVMBuildFCmp(lf->builder, (LLVMRealPredicate)lf->row->arg, left, right, "")));
 }
 
 #define BOTH(name, function, argument)                                                                       \

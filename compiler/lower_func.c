@@ -16,7 +16,7 @@
 
 int lower_fail(struct lower_func *lf, int status, const char *what) {
     if (lf->status == 0)
-        lf->status = error_at(lf->lm->err, status, lf->offset, "%s", what);
+        lf->status = error_at(lf->lm->err, status, lf->instr.offset, "%s", what);
     return lf->status;
 }
 
@@ -54,7 +54,7 @@ void lower_locate(struct lower_func *lf) {
     if (lf->di_scope == NULL)
         return;
     LLVMMetadataRef location =
-        LLVMDIBuilderCreateDebugLocation(lf->lm->ctx, (unsigned)lf->offset, 0, lf->di_scope, NULL);
+        LLVMDIBuilderCreateDebugLocation(lf->lm->ctx, (unsigned)lf->instr.offset, 0, lf->di_scope, NULL);
     LLVMSetCurrentDebugLocation2(lf->builder, location);
 }
 
@@ -132,21 +132,20 @@ void lower_state_bulk(struct lower_func *lf, LLVMValueRef call) {
 
 int lower_expr(struct lower_func *lf, struct wasm_bytes code) {
     struct wasm_reader reader;
-    struct wasm_instr instr;
     wasm_reader_init(&reader, code, NULL);
     while (lf->frames_count > 0 && lf->status == 0) {
-        if (wasm_read_instr(&reader, &instr) != 0)
+        if (wasm_read_instr(&reader, &lf->instr) != 0)
             return lower_fail(lf, HUSK_E_COMPILER, "an instruction of a validated body could not be read");
-        lf->offset = instr.offset;
-        if (!lf->is_reachable && lower_skip_dead(lf, &instr))
+        if (!lf->is_reachable && lower_skip_dead(lf))
             continue;
-        const struct lower_row *row = &lf->lm->rows[instr.op];
-        if (row->emit == NULL) {
+        lf->row = &lf->lm->rows[lf->instr.op];
+        if (lf->row->emit == NULL) {
             char what[96];
-            snprintf(what, sizeof(what), "uses %s, which is not supported yet", wasm_opinfo(instr.op)->text);
+            snprintf(what, sizeof(what), "uses %s, which is not supported yet",
+                     wasm_opinfo(lf->instr.op)->text);
             return lower_fail(lf, HUSK_E_UNSUPPORTED, what);
         }
-        row->emit(lf, &instr, row);
+        lf->row->emit(lf);
         LLVMSetCurrentDebugLocation2(lf->builder, NULL);
     }
     return lf->status;
@@ -157,7 +156,7 @@ int lower_func_begin(struct lower_func *lf, struct lower_module *lm, LLVMValueRe
     lf->lm = lm;
     lf->builder = lm->builder;
     lf->fn = fn;
-    lf->offset = offset;
+    lf->instr.offset = offset;
     lf->is_reachable = true;
     lower_func_attributes(lm, fn);
     size_t name_bytes;
@@ -221,19 +220,16 @@ int lower_function(struct lower_module *lm, uint32_t func_idx) {
 /* ---- locals, globals, parametric instructions (core spec 4.4.3, 4.4.4)
  * ---------------------------------------------- */
 
-static void emit_local_get(struct lower_func *lf, const struct wasm_instr *instr,
-                           const struct lower_row *row) {
-    (void)row;
-    LLVMValueRef slot = lower_local(lf, instr->idx);
-    LLVMTypeRef type = lower_type(lf->lm, lf->local_types[instr->idx]);
+static void emit_local_get(struct lower_func *lf) {
+    LLVMValueRef slot = lower_local(lf, lf->instr.idx);
+    LLVMTypeRef type = lower_type(lf->lm, lf->local_types[lf->instr.idx]);
     lower_push(lf, LLVMBuildLoad2(lf->builder, type, slot, ""));
 }
 
-static void emit_local_set(struct lower_func *lf, const struct wasm_instr *instr,
-                           const struct lower_row *row) {
+static void emit_local_set(struct lower_func *lf) {
     LLVMValueRef value = lower_pop(lf);
-    LLVMBuildStore(lf->builder, value, lower_local(lf, instr->idx));
-    if (row->arg) /* tee */
+    LLVMBuildStore(lf->builder, value, lower_local(lf, lf->instr.idx));
+    if (lf->row->arg) /* tee */
         lower_push(lf, value);
 }
 
@@ -242,28 +238,20 @@ static LLVMValueRef global_slot(struct lower_func *lf, uint32_t global_idx) {
     return lower_absolute(lm, "i0.g", global_idx, lm->i64, lm->plan->global_gva[global_idx]);
 }
 
-static void emit_global_get(struct lower_func *lf, const struct wasm_instr *instr,
-                            const struct lower_row *row) {
-    (void)row;
-    LLVMTypeRef type = lower_type(lf->lm, lf->lm->wasm->globals[instr->idx].type);
-    lower_push(lf, lower_state_load(lf, type, global_slot(lf, instr->idx)));
+static void emit_global_get(struct lower_func *lf) {
+    LLVMTypeRef type = lower_type(lf->lm, lf->lm->wasm->globals[lf->instr.idx].type);
+    lower_push(lf, lower_state_load(lf, type, global_slot(lf, lf->instr.idx)));
 }
 
-static void emit_global_set(struct lower_func *lf, const struct wasm_instr *instr,
-                            const struct lower_row *row) {
-    (void)row;
-    lower_state_store(lf, lower_pop(lf), global_slot(lf, instr->idx));
+static void emit_global_set(struct lower_func *lf) {
+    lower_state_store(lf, lower_pop(lf), global_slot(lf, lf->instr.idx));
 }
 
-static void emit_drop(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)instr;
-    (void)row;
+static void emit_drop(struct lower_func *lf) {
     lower_pop(lf);
 }
 
-static void emit_select(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)instr;
-    (void)row;
+static void emit_select(struct lower_func *lf) {
     LLVMValueRef condition = lower_truth(lf, lower_pop(lf));
     LLVMValueRef otherwise = lower_pop(lf);
     LLVMValueRef then = lower_pop(lf);

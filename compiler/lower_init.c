@@ -101,7 +101,7 @@ int lower_init(struct lower_module *lm) {
     init_elems(&lf);
     init_datas(&lf);
     if (lm->wasm->has_start && lf.status == 0) {
-        lf.offset = 0;
+        lf.instr.offset = 0;
         lower_call_value(&lf, &nothing, lower_func_symbol(lm, lm->wasm->start_func_idx), NULL);
     }
     if (lf.status == 0)

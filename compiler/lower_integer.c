@@ -5,42 +5,38 @@
 #include "lower.h"
 #include "lower_trap.h"
 
-static LLVMTypeRef operand_type(struct lower_func *lf, const struct lower_row *row) {
-    return lower_type(lf->lm, row->operand);
+static LLVMTypeRef operand_type(struct lower_func *lf) {
+    return lower_type(lf->lm, lf->row->operand);
 }
 
-static void emit_const(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)row;
-    if (instr->op == WASM_OP_I32_CONST)
-        lower_push(lf, lower_const_i32(lf->lm, (uint32_t)instr->i32));
+static void emit_const(struct lower_func *lf) {
+    if (lf->instr.op == WASM_OP_I32_CONST)
+        lower_push(lf, lower_const_i32(lf->lm, (uint32_t)lf->instr.i32));
     else
-        lower_push(lf, lower_const_i64(lf->lm, (uint64_t)instr->i64));
+        lower_push(lf, lower_const_i64(lf->lm, (uint64_t)lf->instr.i64));
 }
 
-static void emit_binary(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)instr;
+static void emit_binary(struct lower_func *lf) {
     LLVMValueRef right = lower_pop(lf);
     LLVMValueRef left = lower_pop(lf);
-    lower_push(lf, LLVMBuildBinOp(lf->builder, (LLVMOpcode)row->arg, left, right, ""));
+    lower_push(lf, LLVMBuildBinOp(lf->builder, (LLVMOpcode)lf->row->arg, left, right, ""));
 }
 
-static void emit_shift(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)instr;
-    LLVMTypeRef type = operand_type(lf, row);
-    LLVMValueRef mask = LLVMConstInt(type, row->operand == WASM_I32 ? 31 : 63, false);
+static void emit_shift(struct lower_func *lf) {
+    LLVMTypeRef type = operand_type(lf);
+    LLVMValueRef mask = LLVMConstInt(type, lf->row->operand == WASM_I32 ? 31 : 63, false);
     LLVMValueRef count = LLVMBuildAnd(lf->builder, lower_pop(lf), mask, "");
     LLVMValueRef value = lower_pop(lf);
-    lower_push(lf, LLVMBuildBinOp(lf->builder, (LLVMOpcode)row->arg, value, count, ""));
+    lower_push(lf, LLVMBuildBinOp(lf->builder, (LLVMOpcode)lf->row->arg, value, count, ""));
 }
 
 /* fshl and fshr take their count modulo the width, as wasm does. */
-static void emit_rotate(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)instr;
-    LLVMTypeRef type = operand_type(lf, row);
+static void emit_rotate(struct lower_func *lf) {
+    LLVMTypeRef type = operand_type(lf);
     LLVMValueRef count = lower_pop(lf);
     LLVMValueRef value = lower_pop(lf);
     LLVMValueRef args[3] = {value, value, count};
-    lower_push(lf, lower_intrinsic_call(lf, (enum lower_intrinsic)row->arg, &type, args, 3));
+    lower_push(lf, lower_intrinsic_call(lf, (enum lower_intrinsic)lf->row->arg, &type, args, 3));
 }
 
 static void trap_if_zero(struct lower_func *lf, LLVMValueRef divisor) {
@@ -48,31 +44,30 @@ static void trap_if_zero(struct lower_func *lf, LLVMValueRef divisor) {
     lower_trap_if(lf, LLVMBuildICmp(lf->builder, LLVMIntEQ, divisor, zero, ""), TRAP_INTEGER_DIVIDE_BY_ZERO);
 }
 
-static void emit_div_u(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
+static void emit_div_u(struct lower_func *lf) {
     LLVMValueRef divisor = lf->stack[lf->stack_count - 1];
     trap_if_zero(lf, divisor);
     lower_locate(lf);
-    emit_binary(lf, instr, row);
+    emit_binary(lf);
 }
 
-static void emit_div_s(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    LLVMTypeRef type = operand_type(lf, row);
+static void emit_div_s(struct lower_func *lf) {
+    LLVMTypeRef type = operand_type(lf);
     LLVMValueRef divisor = lf->stack[lf->stack_count - 1];
     LLVMValueRef dividend = lf->stack[lf->stack_count - 2];
     LLVMValueRef lowest =
-        LLVMConstInt(type, row->operand == WASM_I32 ? (uint64_t)INT32_MIN : (uint64_t)INT64_MIN, true);
+        LLVMConstInt(type, lf->row->operand == WASM_I32 ? (uint64_t)INT32_MIN : (uint64_t)INT64_MIN, true);
     trap_if_zero(lf, divisor);
     LLVMValueRef minus_one = LLVMBuildICmp(lf->builder, LLVMIntEQ, divisor, LLVMConstAllOnes(type), "");
     LLVMValueRef is_lowest = LLVMBuildICmp(lf->builder, LLVMIntEQ, dividend, lowest, "");
     lower_trap_if(lf, LLVMBuildAnd(lf->builder, minus_one, is_lowest, ""), TRAP_INTEGER_OVERFLOW);
     lower_locate(lf);
-    emit_binary(lf, instr, row);
+    emit_binary(lf);
 }
 
 /* x rem -1 is 0, but idiv faults on the lowest x: divide by 1 instead, which also gives 0. */
-static void emit_rem_s(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)instr;
-    LLVMTypeRef type = operand_type(lf, row);
+static void emit_rem_s(struct lower_func *lf) {
+    LLVMTypeRef type = operand_type(lf);
     LLVMValueRef divisor = lower_pop(lf);
     LLVMValueRef dividend = lower_pop(lf);
     trap_if_zero(lf, divisor);
@@ -82,43 +77,37 @@ static void emit_rem_s(struct lower_func *lf, const struct wasm_instr *instr, co
     lower_push(lf, LLVMBuildSRem(lf->builder, dividend, safe, ""));
 }
 
-static void emit_compare(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)instr;
+static void emit_compare(struct lower_func *lf) {
     LLVMValueRef right = lower_pop(lf);
     LLVMValueRef left = lower_pop(lf);
-    lower_push(lf,
-               lower_from_truth(lf, LLVMBuildICmp(lf->builder, (LLVMIntPredicate)row->arg, left, right, "")));
+    lower_push(lf, lower_from_truth(
+                       lf, LLVMBuildICmp(lf->builder, (LLVMIntPredicate)lf->row->arg, left, right, "")));
 }
 
-static void emit_eqz(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)instr;
+static void emit_eqz(struct lower_func *lf) {
     LLVMValueRef value = lower_pop(lf);
-    LLVMValueRef zero = LLVMConstNull(operand_type(lf, row));
+    LLVMValueRef zero = LLVMConstNull(operand_type(lf));
     lower_push(lf, lower_from_truth(lf, LLVMBuildICmp(lf->builder, LLVMIntEQ, value, zero, "")));
 }
 
 /* arg2: takes a second operand that says whether zero is poison; it never is. */
-static void emit_count_bits(struct lower_func *lf, const struct wasm_instr *instr,
-                            const struct lower_row *row) {
-    (void)instr;
-    LLVMTypeRef type = operand_type(lf, row);
+static void emit_count_bits(struct lower_func *lf) {
+    LLVMTypeRef type = operand_type(lf);
     LLVMValueRef args[2] = {lower_pop(lf), LLVMConstNull(lf->lm->i1)};
-    lower_push(lf, lower_intrinsic_call(lf, (enum lower_intrinsic)row->arg, &type, args, row->arg2 ? 2 : 1));
+    lower_push(
+        lf, lower_intrinsic_call(lf, (enum lower_intrinsic)lf->row->arg, &type, args, lf->row->arg2 ? 2 : 1));
 }
 
 /* arg: the width of the signed value within the operand. */
-static void emit_extend_within(struct lower_func *lf, const struct wasm_instr *instr,
-                               const struct lower_row *row) {
-    (void)instr;
-    LLVMTypeRef narrow = LLVMIntTypeInContext(lf->lm->ctx, row->arg);
+static void emit_extend_within(struct lower_func *lf) {
+    LLVMTypeRef narrow = LLVMIntTypeInContext(lf->lm->ctx, lf->row->arg);
     LLVMValueRef value = LLVMBuildTrunc(lf->builder, lower_pop(lf), narrow, "");
-    lower_push(lf, LLVMBuildSExt(lf->builder, value, operand_type(lf, row), ""));
+    lower_push(lf, LLVMBuildSExt(lf->builder, value, operand_type(lf), ""));
 }
 
-static void emit_cast(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)instr;
-    LLVMTypeRef type = lower_type(lf->lm, row->result);
-    lower_push(lf, LLVMBuildCast(lf->builder, (LLVMOpcode)row->arg, lower_pop(lf), type, ""));
+static void emit_cast(struct lower_func *lf) {
+    LLVMTypeRef type = lower_type(lf->lm, lf->row->result);
+    lower_push(lf, LLVMBuildCast(lf->builder, (LLVMOpcode)lf->row->arg, lower_pop(lf), type, ""));
 }
 
 #define BOTH(name, function, argument)                                                                       \

@@ -43,28 +43,29 @@ LLVMValueRef lower_memory_pointer(struct lower_func *lf, uint32_t memory_idx, LL
     return LLVMBuildGEPWithNoWrapFlags(lf->builder, lm->i8, pointer, &distance, 1, "", LLVMGEPFlagNUW);
 }
 
-static LLVMValueRef access_pointer(struct lower_func *lf, const struct wasm_instr *instr) {
+static LLVMValueRef access_pointer(struct lower_func *lf) {
     LLVMValueRef index = lower_zext64(lf, lower_pop(lf));
     lower_locate(lf);
-    return lower_memory_pointer(lf, instr->mem.memory_idx, index, instr->mem.offset);
+    return lower_memory_pointer(lf, lf->instr.mem.memory_idx, index, lf->instr.mem.offset);
 }
 
 /* arg: bits that are read, 0 = the whole value; arg2: LLVMSExt or LLVMZExt */
-static void emit_load(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
+static void emit_load(struct lower_func *lf) {
     struct lower_module *lm = lf->lm;
-    LLVMTypeRef type = lower_type(lm, row->result);
-    LLVMTypeRef narrow = row->arg == 0 ? type : LLVMIntTypeInContext(lm->ctx, row->arg);
-    LLVMValueRef load = lower_state_load(lf, narrow, access_pointer(lf, instr));
+    LLVMTypeRef type = lower_type(lm, lf->row->result);
+    LLVMTypeRef narrow = lf->row->arg == 0 ? type : LLVMIntTypeInContext(lm->ctx, lf->row->arg);
+    LLVMValueRef load = lower_state_load(lf, narrow, access_pointer(lf));
     LLVMSetAlignment(load, 1);
-    lower_push(lf, row->arg == 0 ? load : LLVMBuildCast(lf->builder, (LLVMOpcode)row->arg2, load, type, ""));
+    lower_push(lf, lf->row->arg == 0 ? load
+                                     : LLVMBuildCast(lf->builder, (LLVMOpcode)lf->row->arg2, load, type, ""));
 }
 
-static void emit_store(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
+static void emit_store(struct lower_func *lf) {
     struct lower_module *lm = lf->lm;
     LLVMValueRef value = lower_pop(lf);
-    if (row->arg != 0)
-        value = LLVMBuildTrunc(lf->builder, value, LLVMIntTypeInContext(lm->ctx, row->arg), "");
-    LLVMValueRef store = lower_state_store(lf, value, access_pointer(lf, instr));
+    if (lf->row->arg != 0)
+        value = LLVMBuildTrunc(lf->builder, value, LLVMIntTypeInContext(lm->ctx, lf->row->arg), "");
+    LLVMValueRef store = lower_state_store(lf, value, access_pointer(lf));
     LLVMSetAlignment(store, 1);
 }
 
@@ -81,9 +82,8 @@ static LLVMValueRef memory_bytes(struct lower_func *lf, uint32_t memory_idx) {
     return LLVMBuildShl(lf->builder, memory_pages(lf, memory_idx), lower_const_i64(lf->lm, 16), "");
 }
 
-static void emit_size(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)row;
-    lower_push(lf, LLVMBuildTrunc(lf->builder, memory_pages(lf, instr->idx), lf->lm->i32, ""));
+static void emit_size(struct lower_func *lf) {
+    lower_push(lf, LLVMBuildTrunc(lf->builder, memory_pages(lf, lf->instr.idx), lf->lm->i32, ""));
 }
 
 LLVMValueRef lower_service(struct lower_func *lf, uint32_t op, uint32_t idx, LLVMValueRef delta64) {
@@ -97,10 +97,9 @@ LLVMValueRef lower_service(struct lower_func *lf, uint32_t op, uint32_t idx, LLV
 }
 
 /* ~0 for a failure becomes -1. */
-static void emit_grow(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)row;
+static void emit_grow(struct lower_func *lf) {
     LLVMValueRef delta = lower_zext64(lf, lower_pop(lf));
-    LLVMValueRef old = lower_service(lf, HUSK_SERVICE_MEMORY_GROW, instr->idx, delta);
+    LLVMValueRef old = lower_service(lf, HUSK_SERVICE_MEMORY_GROW, lf->instr.idx, delta);
     lower_push(lf, LLVMBuildTrunc(lf->builder, old, lf->lm->i32, ""));
 }
 
@@ -122,9 +121,8 @@ static LLVMValueRef span_pointer(struct lower_func *lf, const struct lower_span 
     return lower_memory_pointer(lf, span->idx, span->start, 0);
 }
 
-static void emit_fill(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)row;
-    struct lower_span dest = {.idx = instr->idx};
+static void emit_fill(struct lower_func *lf) {
+    struct lower_span dest = {.idx = lf->instr.idx};
     dest.count = lower_zext64(lf, lower_pop(lf));
     LLVMValueRef byte = LLVMBuildTrunc(lf->builder, lower_pop(lf), lf->lm->i8, "");
     dest.start = lower_zext64(lf, lower_pop(lf));
@@ -133,10 +131,9 @@ static void emit_fill(struct lower_func *lf, const struct wasm_instr *instr, con
     lower_state_bulk(lf, LLVMBuildMemSet(lf->builder, span_pointer(lf, &dest), byte, dest.count, 1));
 }
 
-static void emit_copy(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)row;
-    struct lower_span dest = {.idx = instr->idx};
-    struct lower_span source = {.idx = instr->idx2};
+static void emit_copy(struct lower_func *lf) {
+    struct lower_span dest = {.idx = lf->instr.idx};
+    struct lower_span source = {.idx = lf->instr.idx2};
     dest.count = source.count = lower_zext64(lf, lower_pop(lf));
     source.start = lower_zext64(lf, lower_pop(lf));
     dest.start = lower_zext64(lf, lower_pop(lf));
@@ -166,23 +163,20 @@ void lower_memory_init_range(struct lower_func *lf, uint32_t data_idx, const str
     lower_state_bulk(lf, LLVMBuildMemCpy(lf->builder, span_pointer(lf, dest), 1, from, 1, dest->count));
 }
 
-static void emit_init(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)row;
-    struct lower_span dest = {.idx = instr->idx2};
+static void emit_init(struct lower_func *lf) {
+    struct lower_span dest = {.idx = lf->instr.idx2};
     dest.count = lower_zext64(lf, lower_pop(lf));
     LLVMValueRef source = lower_zext64(lf, lower_pop(lf));
     dest.start = lower_zext64(lf, lower_pop(lf));
-    lower_memory_init_range(lf, instr->idx, &dest, source);
+    lower_memory_init_range(lf, lf->instr.idx, &dest, source);
 }
 
 void lower_data_drop(struct lower_func *lf, uint32_t data_idx) {
     lower_state_store(lf, lower_const_i64(lf->lm, 0), data_size_slot(lf, data_idx));
 }
 
-static void emit_data_drop(struct lower_func *lf, const struct wasm_instr *instr,
-                           const struct lower_row *row) {
-    (void)row;
-    lower_data_drop(lf, instr->idx);
+static void emit_data_drop(struct lower_func *lf) {
+    lower_data_drop(lf, lf->instr.idx);
 }
 
 static const struct lower_row memory_rows[] = {

@@ -51,21 +51,18 @@ static LLVMValueRef checked_entry(struct lower_func *lf, uint32_t table_idx) {
     return entry_pointer(lf, lower_table_base(lf, table_idx), index);
 }
 
-static void emit_get(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)row;
-    LLVMValueRef entry = checked_entry(lf, instr->idx);
+static void emit_get(struct lower_func *lf) {
+    LLVMValueRef entry = checked_entry(lf, lf->instr.idx);
     lower_push(lf, lower_state_load(lf, lf->lm->i64, entry));
 }
 
-static void emit_set(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)row;
+static void emit_set(struct lower_func *lf) {
     LLVMValueRef value = lower_pop(lf);
-    lower_state_store(lf, value, checked_entry(lf, instr->idx));
+    lower_state_store(lf, value, checked_entry(lf, lf->instr.idx));
 }
 
-static void emit_size(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)row;
-    LLVMValueRef size = lower_table_size(lf, instr->idx);
+static void emit_size(struct lower_func *lf) {
+    LLVMValueRef size = lower_table_size(lf, lf->instr.idx);
     lower_push(lf, LLVMBuildTrunc(lf->builder, size, lf->lm->i32, ""));
 }
 
@@ -91,9 +88,8 @@ static void fill_entries(struct lower_func *lf, LLVMValueRef pointer, LLVMValueR
     lower_enter_block(lf, after);
 }
 
-static void emit_fill(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)row;
-    struct lower_span dest = {.idx = instr->idx};
+static void emit_fill(struct lower_func *lf) {
+    struct lower_span dest = {.idx = lf->instr.idx};
     dest.count = lower_zext64(lf, lower_pop(lf));
     LLVMValueRef value = lower_pop(lf);
     dest.start = lower_zext64(lf, lower_pop(lf));
@@ -102,22 +98,20 @@ static void emit_fill(struct lower_func *lf, const struct wasm_instr *instr, con
 }
 
 /* The host grows the table with nulls; the initial value is written here. On failure nothing is. */
-static void emit_grow(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)row;
+static void emit_grow(struct lower_func *lf) {
     struct lower_module *lm = lf->lm;
     LLVMValueRef delta = lower_zext64(lf, lower_pop(lf));
     LLVMValueRef value = lower_pop(lf);
-    LLVMValueRef old = lower_service(lf, HUSK_SERVICE_TABLE_GROW, instr->idx, delta);
+    LLVMValueRef old = lower_service(lf, HUSK_SERVICE_TABLE_GROW, lf->instr.idx, delta);
     LLVMValueRef failed = LLVMBuildICmp(lf->builder, LLVMIntEQ, old, LLVMConstAllOnes(lm->i64), "");
     LLVMValueRef count = LLVMBuildSelect(lf->builder, failed, lower_const_i64(lm, 0), delta, "");
-    fill_entries(lf, entry_pointer(lf, lower_table_base(lf, instr->idx), old), value, count);
+    fill_entries(lf, entry_pointer(lf, lower_table_base(lf, lf->instr.idx), old), value, count);
     lower_push(lf, LLVMBuildTrunc(lf->builder, old, lm->i32, ""));
 }
 
-static void emit_copy(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)row;
-    struct lower_span dest = {.idx = instr->idx};
-    struct lower_span source = {.idx = instr->idx2};
+static void emit_copy(struct lower_func *lf) {
+    struct lower_span dest = {.idx = lf->instr.idx};
+    struct lower_span source = {.idx = lf->instr.idx2};
     dest.count = source.count = lower_zext64(lf, lower_pop(lf));
     source.start = lower_zext64(lf, lower_pop(lf));
     dest.start = lower_zext64(lf, lower_pop(lf));
@@ -151,23 +145,20 @@ void lower_table_init_range(struct lower_func *lf, uint32_t elem_idx, const stru
     lower_state_bulk(lf, LLVMBuildMemCpy(lf->builder, span_pointer(lf, dest), 8, from, 8, bytes));
 }
 
-static void emit_init(struct lower_func *lf, const struct wasm_instr *instr, const struct lower_row *row) {
-    (void)row;
-    struct lower_span dest = {.idx = instr->idx2};
+static void emit_init(struct lower_func *lf) {
+    struct lower_span dest = {.idx = lf->instr.idx2};
     dest.count = lower_zext64(lf, lower_pop(lf));
     LLVMValueRef source = lower_zext64(lf, lower_pop(lf));
     dest.start = lower_zext64(lf, lower_pop(lf));
-    lower_table_init_range(lf, instr->idx, &dest, source);
+    lower_table_init_range(lf, lf->instr.idx, &dest, source);
 }
 
 void lower_elem_drop(struct lower_func *lf, uint32_t elem_idx) {
     lower_state_store(lf, lower_const_i64(lf->lm, 0), elem_size_slot(lf, elem_idx));
 }
 
-static void emit_elem_drop(struct lower_func *lf, const struct wasm_instr *instr,
-                           const struct lower_row *row) {
-    (void)row;
-    lower_elem_drop(lf, instr->idx);
+static void emit_elem_drop(struct lower_func *lf) {
+    lower_elem_drop(lf, lf->instr.idx);
 }
 
 static const struct lower_row table_rows[] = {
