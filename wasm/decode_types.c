@@ -8,6 +8,8 @@
 #include "decode.h"
 #include "error.h"
 
+_Static_assert(WASM_LIMIT_TYPES <= 1u << (32 - VALTYPE_IDX_SHIFT), "every type index fits a code");
+
 /* ---- types -------------------------------------------------------------------------------------------------------- */
 
 static int read_types(struct decoder *decoder, uint32_t limit, const char *what, const valtype_t **ret_types,
