@@ -112,6 +112,10 @@ int file_write_all(int fd, const void *bytes, size_t count) {
     return file_write_vecs(fd, &vec, 1);
 }
 
+int file_write_at(int fd, uint64_t offset, const void *bytes, size_t count) {
+    return lseek(fd, (off_t)offset, SEEK_SET) < 0 ? -1 : file_write_all(fd, bytes, count);
+}
+
 int file_set_size(int fd, uint64_t bytes) {
     struct signal_guard guard;
     int rc;

@@ -19,6 +19,8 @@ int file_write_all(int fd, const void *bytes, size_t count);
 /* The same of any number of pieces, with few system calls. `vecs` is used up. */
 struct iovec;
 int file_write_vecs(int fd, struct iovec *vecs, size_t count);
+/* file_write_all() from this offset on; the file's own is moved. */
+int file_write_at(int fd, uint64_t offset, const void *bytes, size_t count);
 /* ftruncate() over EINTR. 0 or -1 with errno. */
 int file_set_size(int fd, uint64_t bytes);
 /* The first `bytes` bytes of src_fd to the same place of fd, an empty file; holes stay holes. Moves both offsets. 0, or -1 with errno (EIO:

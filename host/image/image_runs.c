@@ -156,7 +156,7 @@ struct flat_file {
 static int put_flat(void *user, uint64_t gva_value, const uint8_t *contents, uint64_t bytes) {
     const struct flat_file *file = user;
     const uint64_t offset = file->run->offset + (gva_value - file->run->gva);
-    if (lseek(file->fd, (off_t)offset, SEEK_SET) < 0 || file_write_all(file->fd, contents, bytes) != 0)
+    if (file_write_at(file->fd, offset, contents, bytes) != 0)
         return error_sys(file->err, errno, "cannot write %llu bytes of a snapshot",
                          (unsigned long long)bytes);
     return 0;

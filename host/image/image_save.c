@@ -1,22 +1,20 @@
 /*
  * host/image/image_save.c: an image as a file of its own. One that was opened from bytes is those bytes. A snapshot becomes an ELF file like the
  * compiler's: text and rodata of the compiled image, data and memories as they were, its note with the arrays of a snapshot behind
- * the others, and section headers and symbols for people's tools (image_sections.c).
+ * the others, and section headers and symbols for people's tools (base/elf_writer.h).
  *
  * What is saved can be opened: what would break a limit of the reader is merged (segments) or refused before anything is written.
  */
-#include "image_save.h"
-
-#include <errno.h>
+#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "buf.h"
+#include "elf_writer.h"
 #include "error.h"
 #include "file.h"
 #include "host_limits.h"
+#include "image_internal.h"
 #include "pages.h"
-#include "sha256.h"
 
 /* ---- the segments ---- */
 
@@ -30,20 +28,15 @@
 /* What the segments may have in the file: all but 4 GiB of what the reader takes, for note, symbols and headers. */
 #define CONTENTS_BYTES_MAX (LIMIT_IMAGE_BYTES - (4ull << 30))
 
-static void add_load(struct buf *headers, uint32_t flags, uint64_t gva_value, uint64_t file_bytes,
+static void add_load(struct buf *loads, uint32_t flags, uint64_t gva_value, uint64_t file_bytes,
                      uint64_t mem_bytes) {
-    const Elf64_Phdr header = {.p_type = PT_LOAD,
-                               .p_flags = flags,
-                               .p_vaddr = gva_value,
-                               .p_paddr = gva_value,
-                               .p_filesz = file_bytes,
-                               .p_memsz = mem_bytes,
-                               .p_align = HUSK_PAGE_SIZE};
-    buf_append(headers, &header, sizeof header);
+    const Elf64_Phdr load = {
+        .p_flags = flags, .p_vaddr = gva_value, .p_filesz = file_bytes, .p_memsz = mem_bytes};
+    buf_append(loads, &load, sizeof load);
 }
 
-static Elf64_Phdr *last_load(const struct buf *headers) {
-    return (Elf64_Phdr *)(void *)(headers->data + headers->count) - 1;
+static Elf64_Phdr *last_load(const struct buf *loads) {
+    return (Elf64_Phdr *)(void *)(loads->data + loads->count) - 1;
 }
 
 static uint64_t run_end(const struct image_run *run) {
@@ -52,31 +45,31 @@ static uint64_t run_end(const struct image_run *run) {
 
 /* Neighbours become one: a table's first pages and those that it has grown into. So there is a hole between any two, and at most one
  * for every two pages of the region. */
-static void plan_data(const husk_image *image, struct buf *headers) {
+static void plan_data(const husk_image *image, struct buf *loads) {
     uint64_t end = 0;
-    for (uint32_t i = 0; i < image->data_segments_count && !headers->failed; i++) {
+    for (uint32_t i = 0; i < image->data_segments_count && !loads->failed; i++) {
         const struct image_segment *segment = &image->segments[i];
         if (segment->mem_bytes == 0)
             continue;
         if (segment->gva == end)
-            last_load(headers)->p_memsz += segment->mem_bytes;
+            last_load(loads)->p_memsz += segment->mem_bytes;
         else
-            add_load(headers, PF_R | PF_W, segment->gva, 0, segment->mem_bytes);
+            add_load(loads, PF_R | PF_W, segment->gva, 0, segment->mem_bytes);
         end = segment->gva + segment->mem_bytes;
     }
 }
 
 /* How much of each data segment is in the file: up to the last run in it. Both ascend; a run may reach over several segments. */
-static void fill_data(const husk_image *image, struct buf *headers, size_t first) {
-    Elf64_Phdr *loads = (Elf64_Phdr *)(void *)headers->data;
-    const size_t count = headers->count / sizeof *loads;
+static void fill_data(const husk_image *image, struct buf *loads, size_t first) {
+    Elf64_Phdr *rows = (Elf64_Phdr *)(void *)loads->data;
+    const size_t count = loads->count / sizeof *rows;
     uint32_t run_idx = 0;
     for (size_t i = first; i < count; i++) {
-        const uint64_t from = loads[i].p_vaddr, to = from + loads[i].p_memsz;
+        const uint64_t from = rows[i].p_vaddr, to = from + rows[i].p_memsz;
         while (run_idx < image->runs_count && image->runs[run_idx].gva < to) {
             const struct image_run *run = &image->runs[run_idx];
             if (run_end(run) > from)
-                loads[i].p_filesz = (run_end(run) < to ? run_end(run) : to) - from;
+                rows[i].p_filesz = (run_end(run) < to ? run_end(run) : to) - from;
             if (run_end(run) > to)
                 break;
             run_idx++;
@@ -85,46 +78,46 @@ static void fill_data(const husk_image *image, struct buf *headers, size_t first
 }
 
 /* All of the memory, so that tools see its size: the first segment may have nothing in the file. */
-static void plan_memory(const husk_image *image, uint32_t mem_idx, uint64_t near_bytes, struct buf *headers) {
+static void plan_memory(const husk_image *image, uint32_t mem_idx, uint64_t near_bytes, struct buf *loads) {
     const uint64_t from = husk_mem_gva(mem_idx);
     const uint64_t to = from + image->memory_sizes[mem_idx] * HUSK_WASM_PAGE_SIZE;
     if (from == to)
         return;
-    add_load(headers, PF_R | PF_W, from, 0, to - from);
-    for (uint32_t i = 0; i < image->runs_count && !headers->failed; i++) {
+    add_load(loads, PF_R | PF_W, from, 0, to - from);
+    for (uint32_t i = 0; i < image->runs_count && !loads->failed; i++) {
         const struct image_run *run = &image->runs[i];
         if (run_end(run) <= from || run->gva >= to)
             continue;
-        Elf64_Phdr *load = last_load(headers);
+        Elf64_Phdr *load = last_load(loads);
         if (run->gva - (load->p_vaddr + load->p_filesz) > near_bytes) {
             load->p_memsz = run->gva - load->p_vaddr;
-            add_load(headers, PF_R | PF_W, run->gva, 0, to - run->gva);
-            load = last_load(headers);
+            add_load(loads, PF_R | PF_W, run->gva, 0, to - run->gva);
+            load = last_load(loads);
         }
         load->p_filesz = run_end(run) - load->p_vaddr;
     }
 }
 
-static void plan_memories(const husk_image *image, struct buf *headers) {
-    const size_t before = headers->count;
+static void plan_memories(const husk_image *image, struct buf *loads) {
+    const size_t before = loads->count;
     for (uint64_t near_bytes = NEAR_BYTES_MIN; near_bytes <= NEAR_BYTES_MAX; near_bytes *= 2) {
-        headers->count = before;
+        loads->count = before;
         for (uint32_t i = 0; i < image->memories_count; i++)
-            plan_memory(image, i, near_bytes, headers);
-        if ((headers->count - before) / sizeof(Elf64_Phdr) <= MEMORY_SEGMENTS_FEW)
+            plan_memory(image, i, near_bytes, loads);
+        if ((loads->count - before) / sizeof(Elf64_Phdr) <= MEMORY_SEGMENTS_FEW)
             return;
     }
 }
 
-static int check_plan(const struct buf *headers, struct husk_error *err) {
-    const Elf64_Phdr *rows = (const Elf64_Phdr *)(const void *)headers->data;
-    const size_t count = headers->count / sizeof *rows;
+static int check_plan(const struct buf *loads, struct husk_error *err) {
+    const Elf64_Phdr *rows = (const Elf64_Phdr *)(const void *)loads->data;
+    const size_t count = loads->count / sizeof *rows;
     uint64_t bytes = 0;
-    if (headers->failed)
+    if (loads->failed)
         return error_set(err, HUSK_E_NOMEM, "no memory to save a snapshot");
-    if (count > LIMIT_PROGRAM_HEADERS) /* cannot be: see plan_data() and plan_memories() */
-        return error_set(err, HUSK_E_LIMIT, "the snapshot has %zu segments; a file can have %u", count,
-                         LIMIT_PROGRAM_HEADERS);
+    if (count >= LIMIT_PROGRAM_HEADERS) /* cannot be: see plan_data() and plan_memories() */
+        return error_set(err, HUSK_E_LIMIT, "the snapshot has %zu segments and a note; a file can have %u",
+                         count, LIMIT_PROGRAM_HEADERS);
     for (size_t i = 0; i < count; i++)
         bytes += page_up(rows[i].p_filesz);
     if (bytes > CONTENTS_BYTES_MAX)
@@ -134,18 +127,18 @@ static int check_plan(const struct buf *headers, struct husk_error *err) {
     return 0;
 }
 
-static int plan_headers(const husk_image *image, struct buf *headers, struct husk_error *err) {
-    const Elf64_Phdr note = {.p_type = PT_NOTE, .p_flags = PF_R, .p_align = 8};
-    buf_append(headers, &note, sizeof note);
-    add_load(headers, PF_R | PF_X, HUSK_TEXT_GVA, image->text_file_bytes, image->text_file_bytes);
+/* Elf64_Phdr rows with flags, address and sizes: text, rodata, data, memories. They ascend by
+ * address. */
+static int plan_loads(const husk_image *image, struct buf *loads, struct husk_error *err) {
+    add_load(loads, PF_R | PF_X, HUSK_TEXT_GVA, image->text_file_bytes, image->text_file_bytes);
     if (image->rodata_bytes != 0)
-        add_load(headers, PF_R, image->rodata_gva, image->rodata_file_bytes, image->rodata_file_bytes);
-    const size_t data_first = headers->count / sizeof(Elf64_Phdr);
-    plan_data(image, headers);
-    if (!headers->failed)
-        fill_data(image, headers, data_first);
-    plan_memories(image, headers);
-    return check_plan(headers, err);
+        add_load(loads, PF_R, image->rodata_gva, image->rodata_file_bytes, image->rodata_file_bytes);
+    const size_t data_first = loads->count / sizeof(Elf64_Phdr);
+    plan_data(image, loads);
+    if (!loads->failed)
+        fill_data(image, loads, data_first);
+    plan_memories(image, loads);
+    return check_plan(loads, err);
 }
 
 /* ---- the note ---- */
@@ -202,141 +195,132 @@ static int make_note(const husk_image *image, struct buf *note, struct husk_erro
 
 /* ---- writing ---- */
 
-static int put_note(struct saver *saver, const struct buf *note) {
-    static const char name[8] = HUSK_NOTE_NAME; /* and its NUL, padded */
-    const Elf64_Nhdr nhdr = {
-        .n_namesz = sizeof HUSK_NOTE_NAME, .n_descsz = (uint32_t)note->count, .n_type = HUSK_NOTE_TYPE};
-    const uint64_t start = (saver->end + 7) & ~7ull;
-    saver->descriptor_offset = (start + sizeof nhdr + sizeof name + 7) & ~7ull;
-    Elf64_Phdr *header = &saver->headers[0];
-    header->p_offset = start;
-    header->p_filesz = header->p_memsz = saver->descriptor_offset + note->count - start;
-    int status = saver_put(saver, start, &nhdr, sizeof nhdr);
-    if (status == 0)
-        status = saver_put(saver, start + sizeof nhdr, name, sizeof name);
-    return status != 0 ? status : saver_put(saver, saver->descriptor_offset, note->data, note->count);
-}
+struct saver {
+    const husk_image *image;
+    struct elf_writer elf;
+};
 
-struct segment_place {
+/* A segment that has its place in the file. */
+struct saved_load {
     struct saver *saver;
-    const Elf64_Phdr *header;
+    const Elf64_Phdr *load;
+    uint64_t offset;
 };
 
 static int put_contents(void *user, uint64_t gva_value, const uint8_t *contents, uint64_t bytes) {
-    const struct segment_place *place = user;
-    return saver_put(place->saver, place->header->p_offset + (gva_value - place->header->p_vaddr), contents,
-                     bytes);
-}
-
-/* Pages of zeros stay holes. */
-static int put_writable(struct saver *saver, const Elf64_Phdr *header) {
-    struct segment_place place = {saver, header};
-    return image_contents(saver->image, header->p_vaddr, header->p_filesz, put_contents, &place);
+    const struct saved_load *saved = user;
+    return elf_writer_put(&saved->saver->elf, saved->offset + (gva_value - saved->load->p_vaddr), contents,
+                          bytes);
 }
 
 /* Text or rodata. Holes stay holes: through the file's mapping they would become memory. */
-static int put_readonly(struct saver *saver, const Elf64_Phdr *header) {
-    const husk_image *image = saver->image;
-    const uint64_t start = (header->p_flags & PF_X) != 0 ? image->text_offset : image->rodata_offset;
+static int put_readonly(const struct saved_load *saved) {
+    const husk_image *image = saved->saver->image;
+    const uint64_t start = (saved->load->p_flags & PF_X) != 0 ? image->text_offset : image->rodata_offset;
+    const uint64_t end = start + saved->load->p_filesz;
     uint64_t from = start, data, data_end;
     int status = 0;
-    for (; status == 0 && image_file_next_data(image->file, from, start + header->p_filesz, &data, &data_end);
-         from = data_end)
-        status =
-            saver_put(saver, header->p_offset + (data - start), image->file->bytes + data, data_end - data);
+    for (; status == 0 && image_file_next_data(image->file, from, end, &data, &data_end); from = data_end)
+        status = elf_writer_put(&saved->saver->elf, saved->offset + (data - start), image->file->bytes + data,
+                                data_end - data);
     return status;
 }
 
-static int put_segments(struct saver *saver) {
+/* .data, .data.1, …; .memory.I, .memory.I.1, …: as the compiler names them (image-format.md), so
+ * that a debugger can read the memory. */
+static void writable_name(const Elf64_Phdr *load, char name[48], uint32_t *part_idx) {
+    const bool is_data = load->p_vaddr < HUSK_DATA_END_GVA;
+    const uint64_t mem_idx =
+        load->p_vaddr < HUSK_MEM1_BASE_GVA ? 0 : (load->p_vaddr - HUSK_MEM1_BASE_GVA) / HUSK_MEM_STRIDE;
+    const bool is_first =
+        is_data ? load->p_vaddr == HUSK_DATA_GVA : load->p_vaddr == husk_mem_gva((uint32_t)mem_idx);
+    const Elf64_Phdr *before = load - 1; /* text comes before all of them */
+    *part_idx = is_first || before->p_vaddr < HUSK_DATA_GVA ? 0 : *part_idx + 1;
+    int bytes = is_data ? snprintf(name, 48, ".data") : snprintf(name, 48, ".memory.%u", (uint32_t)mem_idx);
+    if (*part_idx != 0)
+        snprintf(name + bytes, 48 - (size_t)bytes, ".%u", *part_idx);
+}
+
+static int put_segments(struct saver *saver, const struct buf *loads) {
+    const Elf64_Phdr *rows = (const Elf64_Phdr *)(const void *)loads->data;
+    uint32_t part_idx = 0;
     int status = 0;
-    for (uint32_t i = 0; i < saver->headers_count && status == 0; i++) {
-        Elf64_Phdr *header = &saver->headers[i];
-        if (header->p_type != PT_LOAD)
-            continue;
-        header->p_offset = page_up(saver->end);
-        saver->end = header->p_offset + header->p_filesz;
-        if ((header->p_flags & PF_W) != 0)
-            status = put_writable(saver, header);
-        else
-            status = put_readonly(saver, header);
+    for (size_t i = 0; i < loads->count / sizeof *rows && status == 0; i++) {
+        const Elf64_Phdr *load = &rows[i];
+        struct saved_load saved = {.saver = saver, .load = load};
+        char name[48];
+        if ((load->p_flags & PF_W) == 0) {
+            saved.offset =
+                elf_writer_load(&saver->elf, (load->p_flags & PF_X) != 0 ? ".text" : ".rodata", load);
+            status = put_readonly(&saved);
+        } else { /* pages of zeros stay holes */
+            writable_name(load, name, &part_idx);
+            saved.offset = elf_writer_load(&saver->elf, name, load);
+            status = image_contents(saver->image, load->p_vaddr, load->p_filesz, put_contents, &saved);
+        }
     }
     return status;
 }
 
-static int put_headers(struct saver *saver) {
-    Elf64_Ehdr ehdr = {.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
-                       .e_type = ET_EXEC,
-                       .e_machine = EM_X86_64,
-                       .e_version = EV_CURRENT,
-                       .e_entry = saver->image->note.entry_gva,
-                       .e_phoff = sizeof ehdr,
-                       .e_ehsize = sizeof ehdr,
-                       .e_phentsize = sizeof(Elf64_Phdr),
-                       .e_phnum = (uint16_t)saver->headers_count};
-    int status = saver_put_sections(saver, &ehdr);
-    if (status == 0)
-        status = saver_put(saver, 0, &ehdr, sizeof ehdr);
-    return status != 0
-               ? status
-               : saver_put(saver, sizeof ehdr, saver->headers, saver->headers_count * sizeof(Elf64_Phdr));
-}
-
-/* SHA-256 of the whole file with the hash's field zero, as it is now. Read, not mapped: others may change the file. */
-static int put_hash(struct saver *saver) {
-    struct sha256 hash;
-    uint8_t bytes[16384], digest[SHA256_BYTES];
-    sha256_init(&hash);
-    for (uint64_t at = 0; at < saver->end;) {
-        ssize_t got = pread(saver->fd, bytes, sizeof bytes, (off_t)at);
-        if (got < 0 && errno == EINTR)
+static void add_symbols(struct saver *saver) {
+    const husk_image *image = saver->image;
+    for (uint32_t i = 0; i < image->funcs_count; i++) {
+        const struct husk_image_func *func = &image->funcs[i];
+        char number[32];
+        const char *name = image->func_names[i].text;
+        if (func->code_gva == 0)
             continue;
-        if (got <= 0)
-            return error_sys(saver->err, got < 0 ? errno : EIO, "cannot read an image back");
-        sha256_update(&hash, bytes, (size_t)got);
-        at += (uint64_t)got;
+        if (name[0] == 0) {
+            snprintf(number, sizeof number, "func.%u", i);
+            name = number;
+        }
+        elf_writer_symbol(&saver->elf, name, strlen(name), func->code_gva, func->code_bytes);
     }
-    sha256_final(&hash, digest);
-    return saver_put(saver, saver->descriptor_offset + offsetof(struct husk_image_note, content_sha256),
-                     digest, sizeof digest);
 }
 
-static int put_all(struct saver *saver, const struct buf *note) {
-    int status = put_note(saver, note);
+static int put_all(struct saver *saver, const struct buf *loads, const struct buf *descriptor) {
+    const struct elf_note note = {.name = HUSK_NOTE_NAME,
+                                  .type = HUSK_NOTE_TYPE,
+                                  .alignment = 8,
+                                  .descriptor = descriptor->data,
+                                  .descriptor_bytes = descriptor->count};
+    const size_t headers_count = 1 + loads->count / sizeof(Elf64_Phdr);
+    int status = elf_writer_note(&saver->elf, (uint32_t)headers_count, &note);
     if (status == 0)
-        status = put_segments(saver);
-    if (status == 0)
-        status = put_headers(saver);
-    return status != 0 ? status : put_hash(saver);
-}
-
-static int save_to(const char *path, struct saver *saver, const struct buf *note) {
-    struct file_replacement new;
-    int status = file_replacement_begin(&new, path, saver->err);
+        status = put_segments(saver, loads);
     if (status != 0)
         return status;
-    saver->fd = new.fd;
-    status = put_all(saver, note);
+    add_symbols(saver);
+    status = elf_writer_finish(&saver->elf, saver->image->note.entry_gva);
+    return status != 0 ? status
+                       : elf_writer_hash(&saver->elf, offsetof(struct husk_image_note, content_sha256));
+}
+
+static int save_to(const char *path, const husk_image *image, const struct buf *loads,
+                   const struct buf *descriptor, struct husk_error *err) {
+    struct file_replacement new;
+    int status = file_replacement_begin(&new, path, err);
+    if (status != 0)
+        return status;
+    struct saver saver = {.image = image};
+    elf_writer_init(&saver.elf, new.fd, HUSK_PAGE_SIZE, err);
+    status = put_all(&saver, loads, descriptor);
+    elf_writer_done(&saver.elf);
     if (status == 0)
-        return file_replacement_commit(&new, saver->err);
+        return file_replacement_commit(&new, err);
     file_replacement_abort(&new);
     return status;
 }
 
 static int save_snapshot(const husk_image *image, const char *path, struct husk_error *err) {
-    struct buf headers = {0}, note = {0};
-    int status = plan_headers(image, &headers, err);
+    struct buf loads = {0}, descriptor = {0};
+    int status = plan_loads(image, &loads, err);
     if (status == 0)
-        status = make_note(image, &note, err);
-    if (status == 0) {
-        struct saver saver = {.image = image,
-                              .end = sizeof(Elf64_Ehdr) + headers.count,
-                              .headers = (Elf64_Phdr *)(void *)headers.data,
-                              .headers_count = (uint32_t)(headers.count / sizeof(Elf64_Phdr)),
-                              .err = err};
-        status = save_to(path, &saver, &note);
-    }
-    buf_done(&headers);
-    buf_done(&note);
+        status = make_note(image, &descriptor, err);
+    if (status == 0)
+        status = save_to(path, image, &loads, &descriptor, err);
+    buf_done(&loads);
+    buf_done(&descriptor);
     return status;
 }
 

@@ -8,5 +8,4 @@ set(sources
     image_names.c
     image_read.c
     image_runs.c
-    image_save.c
-    image_sections.c)
+    image_save.c)
