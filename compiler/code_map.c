@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "error.h"
+#include "rows.h"
 
 struct code_line {
     uint32_t gva;
@@ -38,20 +39,14 @@ static int line_order(const void *left, const void *right) {
     return a->order < b->order ? -1 : a->order > b->order;
 }
 
-/* The function whose body holds the offset; bodies ascend. `otherwise` if none does. */
+/* The function whose body holds the offset; bodies ascend, behind the empty ones of
+ * imports. `otherwise` if none does. */
 static uint32_t func_of_offset(const struct wasm_module *module, uint32_t wasm_offset, uint32_t otherwise) {
-    uint32_t low = module->imported_funcs_count, high = module->funcs_count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        const struct wasm_func *func = &module->funcs[middle];
-        if (wasm_offset < func->body_offset)
-            high = middle;
-        else if (wasm_offset >= func->code.offset + func->code.count)
-            low = middle + 1;
-        else
-            return middle;
-    }
-    return otherwise;
+    const struct wasm_func *func =
+        rows_last_up_to(ROWS(module->funcs, module->funcs_count, body_offset), wasm_offset);
+    return func != NULL && wasm_offset < func->code.offset + func->code.count
+               ? (uint32_t)(func - module->funcs)
+               : otherwise;
 }
 
 struct code_mapper {

@@ -4,6 +4,8 @@
  */
 #include "validate.h"
 
+#include "rows.h"
+
 int check_index(struct validator *validator, const char *what, uint32_t idx, uint32_t count) {
     if (idx < count) {
         return 0;
@@ -101,17 +103,11 @@ static valtype_t local_type(const struct validator *validator, uint32_t local_id
     if (local_idx < type->params_count) {
         return type->params[local_idx];
     }
-    uint32_t low = 0; /* the first run that ends after local_idx */
-    uint32_t high = func->local_runs_count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (validator->run_ends[middle] > local_idx) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    return func->local_runs[low].type;
+    const struct rows ends = {.first = validator->run_ends,
+                              .count = func->local_runs_count,
+                              .row_bytes = sizeof(uint32_t),
+                              .key_bytes = sizeof(uint32_t)};
+    return func->local_runs[rows_up_to(&ends, local_idx)].type; /* the first run that ends after it */
 }
 
 static int validate_local(struct validator *validator) {

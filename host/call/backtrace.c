@@ -8,51 +8,26 @@
 #include <string.h>
 
 #include "host_limits.h"
-
-/* The last row at or below the address; rows are sorted by it. NULL: none. */
-static const struct husk_image_code_row *code_row_below(const husk_image *image, uint64_t code_gva) {
-    uint32_t low = 0, high = image->code_rows_count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (image->code_rows[middle].code_gva <= code_gva)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low == 0 ? NULL : &image->code_rows[low - 1];
-}
+#include "rows.h"
 
 const struct husk_image_code_row *code_row_find(const husk_image *image, uint64_t code_gva) {
+    if (!image_in_text(image, code_gva, 1))
+        return NULL;
     const struct husk_image_code_row *row =
-        image_in_text(image, code_gva, 1) ? code_row_below(image, code_gva) : NULL;
+        rows_last_up_to(ROWS(image->code_rows, image->code_rows_count, code_gva), code_gva);
     return row != NULL && row->func_idx != HUSK_FUNC_NONE ? row : NULL;
 }
 
 /* Of an address in the text. */
 static const struct husk_image_unwind_row *unwind_row_find(const husk_image *image, uint64_t code_gva) {
-    uint32_t low = 0, high = image->unwind_rows_count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (image->unwind_rows[middle].code_gva <= code_gva)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low == 0 ? NULL : &image->unwind_rows[low - 1];
+    return rows_last_up_to(ROWS(image->unwind_rows, image->unwind_rows_count, code_gva), code_gva);
 }
 
 static void find_line(const husk_image *image, struct husk_frame *frame) {
-    uint32_t low = 0, high = image->lines_count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (image->lines[middle].wasm_offset <= frame->wasm_offset)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low == 0 || image->lines[low - 1].file_idx == UINT32_MAX)
+    const struct husk_image_line_row *row =
+        rows_last_up_to(ROWS(image->lines, image->lines_count, wasm_offset), frame->wasm_offset);
+    if (row == NULL || row->file_idx == UINT32_MAX)
         return;
-    const struct husk_image_line_row *row = &image->lines[low - 1];
     frame->file = image->file_names[row->file_idx].text;
     frame->line = row->line;
     frame->column = row->column;

@@ -13,6 +13,7 @@
 #include "host_limits.h"
 #include "image_internal.h"
 #include "pages.h"
+#include "rows.h"
 
 static int bad_row(struct husk_error *err, const char *array, uint64_t idx, const char *what) {
     return error_set(err, HUSK_E_BAD_IMAGE, "%s %llu: %s", array, (unsigned long long)idx, what);
@@ -25,15 +26,7 @@ bool image_in_text(const struct husk_image *image, uint64_t gva_value, uint64_t 
 
 /* The last data segment that starts at or below the address, or NULL. */
 static const struct image_segment *data_segment_below(const struct husk_image *image, uint64_t gva_value) {
-    uint32_t low = 0, high = image->data_segments_count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (image->segments[middle].gva <= gva_value)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low == 0 ? NULL : &image->segments[low - 1];
+    return rows_last_up_to(ROWS(image->segments, image->data_segments_count, gva), gva_value);
 }
 
 bool image_in_data(const struct husk_image *image, uint64_t gva_value, uint64_t bytes) {

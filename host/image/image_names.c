@@ -90,21 +90,21 @@ static int sort_exports(struct husk_image *image, struct husk_error *err) {
     return 0;
 }
 
+struct export_key {
+    const struct husk_image *image;
+    struct image_name name;
+};
+
+static int export_key_compare(const void *key, const void *export_idx) {
+    const struct export_key *wanted = key;
+    return name_compare(&wanted->name, &wanted->image->export_names[*(const uint32_t *)export_idx]);
+}
+
 uint32_t image_export_find(const struct husk_image *image, const char *name, size_t name_bytes) {
-    struct image_name wanted = {name, name_bytes};
-    uint32_t low = 0, high = image->exports_count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        uint32_t idx = image->exports_by_name[middle];
-        int order = name_compare(&wanted, &image->export_names[idx]);
-        if (order == 0)
-            return idx;
-        if (order < 0)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return UINT32_MAX;
+    const struct export_key wanted = {image, {name, name_bytes}};
+    const uint32_t *found =
+        bsearch(&wanted, image->exports_by_name, image->exports_count, sizeof *found, export_key_compare);
+    return found == NULL ? UINT32_MAX : *found;
 }
 
 /* calloc(0) may give NULL: ask for one more. */

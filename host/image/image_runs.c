@@ -14,6 +14,7 @@
 #include "file.h"
 #include "image_internal.h"
 #include "pages.h"
+#include "rows.h"
 
 void image_runs_free(struct image_run *runs, uint32_t count) {
     for (uint32_t i = 0; runs != NULL && i < count; i++)
@@ -36,17 +37,13 @@ int image_runs_of_segments(struct husk_image *image, struct husk_error *err) {
     return 0;
 }
 
-/* The first run that ends behind the address. */
+/* The first run that ends behind the address. Runs do not overlap. */
 static uint32_t run_behind(const struct husk_image *image, uint64_t gva_value) {
-    uint32_t low = 0, high = image->runs_count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (image->runs[middle].gva + image->runs[middle].bytes <= gva_value)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
+    const uint32_t count = rows_up_to(ROWS(image->runs, image->runs_count, gva), gva_value);
+    if (count == 0)
+        return 0;
+    const struct image_run *last = &image->runs[count - 1];
+    return last->gva + last->bytes > gva_value ? count - 1 : count;
 }
 
 const uint8_t *image_source(const struct husk_image *image, uint64_t gva_value, uint64_t *ret_bytes) {

@@ -10,6 +10,7 @@
 
 #include "error.h"
 #include "page_copy.h"
+#include "rows.h"
 
 #define PAGE_BYTES ((uint64_t)HUSK_PAGE_SIZE)
 /* To compare these costs as much as a scan. */
@@ -226,21 +227,8 @@ int hotset_restore(struct hotset *hotset, struct hot_counts *ret_counts, struct 
 
 /* ---- knowing pages before a scan finds them ---- */
 
-/* The place of a page in the set; the page itself may be missing. */
-static uint32_t page_place(const struct hotset *hotset, const uint8_t *hva) {
-    uint32_t low = 0, high = hotset->count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (hotset->pages[middle].hva < hva)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
 static int page_add(struct hotset *hotset, uint8_t *hva, const uint8_t *source, struct hot_page **ret_page) {
-    uint32_t place = page_place(hotset, hva);
+    uint32_t place = rows_below(ROWS(hotset->pages, hotset->count, hva), (uintptr_t)hva);
     if (place == hotset->count || hotset->pages[place].hva != hva) {
         if (hotset_append(hotset) == NULL)
             return HUSK_E_NOMEM;
