@@ -155,21 +155,21 @@ void arena_done(struct arena *arena) {
 }
 
 static gpa_t memory_gpa(uint32_t mem_idx, uint64_t offset) {
-    return gpa(gpa_of_gva(gva(husk_mem_gva(mem_idx))).v + offset);
+    return gpa(gpa_of_gva(husk_mem_gva(mem_idx)).v + offset);
 }
 
 int arena_attach(struct arena *arena, const husk_image *image, const struct vm_ops *ops, struct vm *vm,
                  struct husk_error *err) {
-    int status = ops->set_slot(vm, ARENA_SLOT_READONLY, gpa_of_gva(gva(HUSK_TEXT_GVA)), image->ro_hva,
+    int status = ops->set_slot(vm, ARENA_SLOT_READONLY, gpa_of_gva(HUSK_TEXT_GVA), image->ro_hva,
                                image->ro_bytes, VM_SLOT_READONLY, err);
     if (status == 0 && arena->data_bytes != 0)
-        status = ops->set_slot(vm, ARENA_SLOT_DATA, gpa_of_gva(gva(HUSK_DATA_GVA)), arena->data,
-                               arena->data_bytes, 0, err);
+        status = ops->set_slot(vm, ARENA_SLOT_DATA, gpa_of_gva(HUSK_DATA_GVA), arena->data, arena->data_bytes,
+                               0, err);
     if (status == 0)
-        status = ops->set_slot(vm, ARENA_SLOT_MAILBOX, gpa_of_gva(gva(HUSK_MAILBOX_GVA)),
+        status = ops->set_slot(vm, ARENA_SLOT_MAILBOX, gpa_of_gva(HUSK_MAILBOX_GVA),
                                (uint8_t *)arena->mailbox, HUSK_MBOX_BYTES, 0, err);
     if (status == 0)
-        status = ops->set_slot(vm, ARENA_SLOT_STACK, gpa_of_gva(gva(HUSK_STACK_TOP_GVA - arena->stack_bytes)),
+        status = ops->set_slot(vm, ARENA_SLOT_STACK, gpa_of_gva(HUSK_STACK_TOP_GVA - arena->stack_bytes),
                                arena->stack, arena->stack_bytes, 0, err);
     for (uint32_t i = 0; status == 0 && i < arena->memories_count; i++) {
         struct arena_memory *memory = &arena->memories[i];

@@ -14,8 +14,8 @@ static void add_mapping(struct page_mapping *mappings, size_t *count, uint64_t g
                         uint32_t prot) {
     if (bytes == 0)
         return;
-    mappings[(*count)++] = (struct page_mapping){
-        .gva = gva(gva_value), .gpa = gpa_of_gva(gva(gva_value)), .bytes = bytes, .prot = prot};
+    mappings[(*count)++] =
+        (struct page_mapping){.gva = gva_value, .gpa = gpa_of_gva(gva_value), .bytes = bytes, .prot = prot};
 }
 
 /* The page mappings that an instance of these sizes starts with. */
@@ -230,10 +230,8 @@ int machine_build(struct machine *machine, husk_image *image, const struct sizin
 }
 
 int machine_map(struct machine *machine, uint64_t gva_value, uint64_t bytes, struct husk_error *err) {
-    const struct page_mapping mapping = {.gva = gva(gva_value),
-                                         .gpa = gpa_of_gva(gva(gva_value)),
-                                         .bytes = bytes,
-                                         .prot = PAGE_READ | PAGE_WRITE};
+    const struct page_mapping mapping = {
+        .gva = gva_value, .gpa = gpa_of_gva(gva_value), .bytes = bytes, .prot = PAGE_READ | PAGE_WRITE};
     return bytes == 0 ? 0 : sys_space_map(machine->space, &mapping, err);
 }
 

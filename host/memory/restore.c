@@ -59,9 +59,9 @@ static struct size_change change_at(const struct machine *machine, const struct 
 static bool find_kept(const struct machine *machine, const struct size_change *change, uint64_t *ret_bytes) {
     const uint64_t end = change->gva + change->now_bytes, wanted = change->gva + change->wanted_bytes;
     uint64_t from = wanted;
-    if (!sys_space_can_unmap(machine->space, gva(from), end - from))
+    if (!sys_space_can_unmap(machine->space, from, end - from))
         from = wanted & ~(X86_LARGE_PAGE_BYTES - 1);
-    if (from < change->gva || !sys_space_can_unmap(machine->space, gva(from), end - from))
+    if (from < change->gva || !sys_space_can_unmap(machine->space, from, end - from))
         return false;
     *ret_bytes = from - change->gva;
     return true;
@@ -109,7 +109,7 @@ static int shrink(struct machine *machine, struct size_change *change, struct hu
                          (unsigned long long)change->gva);
     uint64_t from = change->gva + kept_bytes, bytes = change->now_bytes - kept_bytes;
     uint8_t *hva = arena_span(&machine->arena, from, bytes);
-    sys_space_unmap(machine->space, gva(from), bytes);
+    sys_space_unmap(machine->space, from, bytes);
     if (arena_discard(hva, bytes) != 0)
         return error_sys(err, errno, "cannot discard %llu bytes of grown memory", (unsigned long long)bytes);
     hotset_forget(&machine->hotset, hva, bytes);

@@ -1,5 +1,6 @@
 /*
- * host/vm/addr.h: address kinds are types, so that a wrong one does not compile. Host addresses are plain `uint8_t *hva`.
+ * host/vm/addr.h: guest-physical addresses are a type, so that no other address gets in their place. A
+ * guest-virtual one is a plain `uint64_t gva`, a host one a `uint8_t *hva`.
  */
 #ifndef HOST_ADDR_H
 #define HOST_ADDR_H
@@ -8,14 +9,8 @@
 
 typedef struct {
     uint64_t v;
-} gva_t; /* guest-virtual */
-typedef struct {
-    uint64_t v;
-} gpa_t; /* guest-physical */
+} gpa_t;
 
-static inline gva_t gva(uint64_t v) {
-    return (gva_t){v};
-}
 static inline gpa_t gpa(uint64_t v) {
     return (gpa_t){v};
 }

@@ -41,13 +41,13 @@ struct sys_space {
     struct vm *vm;
 };
 
-gpa_t gpa_of_gva(gva_t gva) {
+gpa_t gpa_of_gva(uint64_t gva) {
     const uint64_t window = 0x100000000ull;
-    if (gva.v < HUSK_MEM0_GVA)
-        return gpa(gva.v);
-    if (gva.v < HUSK_MEM1_BASE_GVA)
-        return gpa(window + (gva.v - HUSK_MEM0_GVA));
-    uint64_t offset = gva.v - HUSK_MEM1_BASE_GVA;
+    if (gva < HUSK_MEM0_GVA)
+        return gpa(gva);
+    if (gva < HUSK_MEM1_BASE_GVA)
+        return gpa(window + (gva - HUSK_MEM0_GVA));
+    uint64_t offset = gva - HUSK_MEM1_BASE_GVA;
     return gpa((offset / HUSK_MEM_STRIDE + 1) * window + offset % HUSK_MEM_STRIDE);
 }
 
@@ -139,23 +139,23 @@ static void fill_fixed_pages(uint8_t *base, enum vm_entry entry) {
 }
 
 static const struct page_mapping fixed_mappings[SYS_FIXED_PAGES] = {
-    {{SYS_TABLES_GVA}, {SYS_GPA}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_SUPERVISOR},
-    {{SYS_STUBS_GVA}, {SYS_GPA + 0x1000}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_EXEC | PAGE_SUPERVISOR},
-    {{SYS_STACK_GVA}, {SYS_GPA + 0x2000}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_WRITE | PAGE_SUPERVISOR},
-    {{SYS_ENTRY_GVA}, {SYS_GPA + 0x3000}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_EXEC},
+    {SYS_TABLES_GVA, {SYS_GPA}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_SUPERVISOR},
+    {SYS_STUBS_GVA, {SYS_GPA + 0x1000}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_EXEC | PAGE_SUPERVISOR},
+    {SYS_STACK_GVA, {SYS_GPA + 0x2000}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_WRITE | PAGE_SUPERVISOR},
+    {SYS_ENTRY_GVA, {SYS_GPA + 0x3000}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_EXEC},
 };
 
 /* What every user mapping must respect besides tables_check(). */
 static int check_user_mapping(const struct page_mapping *mapping, struct husk_error *err) {
     if (mapping->prot & ~(uint32_t)(PAGE_READ | PAGE_WRITE | PAGE_EXEC))
         return error_set(err, HUSK_E_INVAL, "mapping at 0x%llx has unknown protection bits 0x%x",
-                         (unsigned long long)mapping->gva.v, mapping->prot);
-    if (mapping->gva.v < HUSK_SYS_END_GVA)
+                         (unsigned long long)mapping->gva, mapping->prot);
+    if (mapping->gva < HUSK_SYS_END_GVA)
         return error_set(err, HUSK_E_INVAL, "mapping at 0x%llx would reach into the system pages",
-                         (unsigned long long)mapping->gva.v);
+                         (unsigned long long)mapping->gva);
     if (mapping->gpa.v < SYS_GPA_END && mapping->gpa.v + mapping->bytes > SYS_GPA)
         return error_set(err, HUSK_E_INVAL, "mapping at 0x%llx would show the system pages to the guest",
-                         (unsigned long long)mapping->gva.v);
+                         (unsigned long long)mapping->gva);
     return 0;
 }
 
@@ -354,12 +354,12 @@ int sys_space_map(struct sys_space *space, const struct page_mapping *mapping, s
     return status;
 }
 
-bool sys_space_can_unmap(const struct sys_space *space, gva_t gva, uint64_t bytes) {
-    return tables_can_unmap(&space->tables, gva.v, bytes);
+bool sys_space_can_unmap(const struct sys_space *space, uint64_t gva, uint64_t bytes) {
+    return tables_can_unmap(&space->tables, gva, bytes);
 }
 
-void sys_space_unmap(struct sys_space *space, gva_t gva, uint64_t bytes) {
-    tables_unmap(&space->tables, gva.v, bytes);
+void sys_space_unmap(struct sys_space *space, uint64_t gva, uint64_t bytes) {
+    tables_unmap(&space->tables, gva, bytes);
 }
 
 int sys_space_detach(struct sys_space *space, struct husk_error *err) {

@@ -24,7 +24,7 @@ enum page_prot {
 }; /* user pages; W and X together are refused */
 
 struct page_mapping {
-    gva_t gva;
+    uint64_t gva;
     gpa_t gpa;
     uint64_t bytes;
     uint32_t prot; /* of enum page_prot; PAGE_READ at least */
@@ -59,12 +59,12 @@ int sys_space_map(struct sys_space *space, const struct page_mapping *mapping, s
 
 /* Where guest-physical memory lies. Below HUSK_MEM0_GVA: the same as virtual. Linear memory i: (i + 1) * 4 GiB. System pages and page tables:
  * from 0xc0000000 up to 0xf0000000 (host/vm/syspages_layout.h). */
-gpa_t gpa_of_gva(gva_t gva);
+gpa_t gpa_of_gva(uint64_t gva);
 
 /* Take [gva, gva + bytes) away again: everything in it must be mapped, and whole (no part of a 2 MiB entry: see
  * sys_space_can_unmap()). In the same step, before the VM runs again, the caller must discard the backing of these pages
  * (madvise(MADV_DONTNEED) or mmap(MAP_FIXED) over it), which is what drops the translations. */
-bool sys_space_can_unmap(const struct sys_space *space, gva_t gva, uint64_t bytes);
-void sys_space_unmap(struct sys_space *space, gva_t gva, uint64_t bytes);
+bool sys_space_can_unmap(const struct sys_space *space, uint64_t gva, uint64_t bytes);
+void sys_space_unmap(struct sys_space *space, uint64_t gva, uint64_t bytes);
 
 #endif

@@ -90,13 +90,13 @@ struct map_step {
 };
 
 static struct map_step step_first(const struct page_mapping *mapping) {
-    return (struct map_step){.gva = mapping->gva.v, .gpa = mapping->gpa.v};
+    return (struct map_step){.gva = mapping->gva, .gpa = mapping->gpa.v};
 }
 
 static bool step_next(const struct page_mapping *mapping, struct map_step *step) {
     step->gva += step->bytes;
     step->gpa += step->bytes;
-    uint64_t left = mapping->bytes - (step->gva - mapping->gva.v);
+    uint64_t left = mapping->bytes - (step->gva - mapping->gva);
     uint64_t to_boundary = X86_LARGE_PAGE_BYTES - step->gva % X86_LARGE_PAGE_BYTES;
     step->bytes = left < to_boundary ? left : to_boundary;
     return left != 0;
@@ -107,20 +107,20 @@ static bool step_fits_large(const struct map_step *step) {
 }
 
 static int check_range(const struct page_mapping *mapping, struct husk_error *err) {
-    uint64_t all = mapping->gva.v | mapping->gpa.v | mapping->bytes;
+    uint64_t all = mapping->gva | mapping->gpa.v | mapping->bytes;
     if (all % HUSK_PAGE_SIZE != 0 || mapping->bytes == 0)
         return error_set(err, HUSK_E_INVAL, "mapping at 0x%llx is empty or not page-aligned",
-                         (unsigned long long)mapping->gva.v);
-    if (mapping->bytes > GVA_LIMIT || mapping->gva.v > GVA_LIMIT - mapping->bytes ||
+                         (unsigned long long)mapping->gva);
+    if (mapping->bytes > GVA_LIMIT || mapping->gva > GVA_LIMIT - mapping->bytes ||
         mapping->bytes > GPA_LIMIT || mapping->gpa.v > GPA_LIMIT - mapping->bytes)
         return error_set(err, HUSK_E_INVAL, "mapping at 0x%llx of 0x%llx bytes is beyond the address space",
-                         (unsigned long long)mapping->gva.v, (unsigned long long)mapping->bytes);
+                         (unsigned long long)mapping->gva, (unsigned long long)mapping->bytes);
     if (!(mapping->prot & PAGE_READ))
         return error_set(err, HUSK_E_INVAL, "mapping at 0x%llx is not readable",
-                         (unsigned long long)mapping->gva.v);
+                         (unsigned long long)mapping->gva);
     if ((mapping->prot & PAGE_WRITE) && (mapping->prot & PAGE_EXEC))
         return error_set(err, HUSK_E_INVAL, "mapping at 0x%llx would be writable and executable",
-                         (unsigned long long)mapping->gva.v);
+                         (unsigned long long)mapping->gva);
     return 0;
 }
 

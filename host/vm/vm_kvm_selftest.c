@@ -90,8 +90,8 @@ static int selftest_make(struct selftest *test, struct vm_backend *backend, stru
         return error_sys(err, errno, "memory for the start-up self-test");
     test->memory = memory;
     const struct page_mapping mappings[] = {
-        {{TEST_CODE_GVA}, {TEST_CODE_GVA}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_EXEC},
-        {{TEST_DATA_GVA}, {TEST_DATA_GVA}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_WRITE},
+        {TEST_CODE_GVA, {TEST_CODE_GVA}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_EXEC},
+        {TEST_DATA_GVA, {TEST_DATA_GVA}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_WRITE},
     };
     int status = sys_template_new(VM_ENTRY_SSE, mappings, 2, &test->template, err);
     if (status == 0)

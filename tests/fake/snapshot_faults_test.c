@@ -26,7 +26,7 @@ static void guest_script(struct vm *vm, void *user, struct vm_exit *ret_exit) {
     } else if (vm->regs.rdi == guest_gva(guest_add)) {
         memcpy(&a, mailbox->call_slots[0].bytes, 4);
         memcpy(&b, mailbox->call_slots[1].bytes, 4);
-        uint8_t *memory = fake_memory(vm, gpa_of_gva(gva(HUSK_MEM0_GVA)).v + b * HUSK_PAGE_SIZE, 4);
+        uint8_t *memory = fake_memory(vm, gpa_of_gva(HUSK_MEM0_GVA).v + b * HUSK_PAGE_SIZE, 4);
         CHECK(memory != NULL);
         memcpy(memory, &a, 4);
     }

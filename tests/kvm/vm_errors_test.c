@@ -179,8 +179,7 @@ static int whole_call(struct whole *whole, uint64_t offset, enum vm_exit_kind ki
 
 /* From opening KVM to a debug exception and one call after it; the first failure ends it. */
 static int whole_life(struct whole *whole) {
-    const struct page_mapping text = {
-        {HUSK_TEXT_GVA}, {HUSK_TEXT_GVA}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_EXEC};
+    const struct page_mapping text = {HUSK_TEXT_GVA, {HUSK_TEXT_GVA}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_EXEC};
     int status = kvm_backend_new_with(&faulty_sys, NULL, &whole->backend, &err);
     if (status == 0)
         status = sys_template_new(whole->backend->entry, &text, 1, &whole->template, &err);
@@ -264,7 +263,7 @@ TEST(features_that_the_host_lacks_are_refused) {
     SKIP_WITHOUT_KVM();
     struct vm_backend *backend;
     CHECK_OK(vm_kvm_backend_new(NULL, &backend, &err), err);
-    const struct page_mapping mapping = {{HUSK_TEXT_GVA}, {HUSK_TEXT_GVA}, HUSK_PAGE_SIZE, PAGE_READ};
+    const struct page_mapping mapping = {HUSK_TEXT_GVA, {HUSK_TEXT_GVA}, HUSK_PAGE_SIZE, PAGE_READ};
     struct sys_template *template;
     struct sys_space *space;
     CHECK_OK(sys_template_new(VM_ENTRY_SSE, &mapping, 1, &template, &err), err);

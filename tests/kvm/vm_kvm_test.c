@@ -179,7 +179,7 @@ TEST(after_an_exception_the_instruction_can_run_again) {
     uint8_t *more = anonymous(HUSK_PAGE_SIZE);
     memset(more, 0x5a, 8);
     const struct page_mapping mapping = {
-        {RIG_DATA_GVA + 0x10000}, {RIG_DATA_GVA + 0x10000}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_WRITE};
+        RIG_DATA_GVA + 0x10000, {RIG_DATA_GVA + 0x10000}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_WRITE};
     CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, mapping.gpa, more, HUSK_PAGE_SIZE, 0, &rig.err), rig.err);
     CHECK_OK(sys_space_map(rig.space, &mapping, &rig.err), rig.err);
     const struct vm_regs again = rig_regs();
@@ -201,7 +201,7 @@ static struct vm_exit read_at(uint64_t gva_v) {
 }
 
 static int map_more(uint64_t gva_v, uint64_t bytes, uint32_t prot) {
-    const struct page_mapping mapping = {gva(gva_v), gpa_of_gva(gva(gva_v)), bytes, prot};
+    const struct page_mapping mapping = {gva_v, gpa_of_gva(gva_v), bytes, prot};
     return sys_space_map(rig.space, &mapping, &rig.err);
 }
 
@@ -210,8 +210,7 @@ TEST(memory_grows_in_steps) {
     rig_begin(0);
     const uint64_t bytes = 64 << 20;
     uint8_t *memory = anonymous(bytes);
-    CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, gpa_of_gva(gva(HUSK_MEM0_GVA)), memory, bytes, 0, &rig.err),
-             rig.err);
+    CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, gpa_of_gva(HUSK_MEM0_GVA), memory, bytes, 0, &rig.err), rig.err);
     static const uint64_t steps[] = {0x10000, 0x10000, 0x1e0000, 0x200000, 0x410000, 0x1f0000, 0x1000000};
     uint64_t size = 0;
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
@@ -235,7 +234,7 @@ TEST(page_tables_grow_into_further_slots) {
     const uint64_t bytes = 1ull << 30;
     uint8_t *memory = anonymous(bytes);
     const uint64_t base = husk_mem_gva(1);
-    CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, gpa_of_gva(gva(base)), memory, bytes, 0, &rig.err), rig.err);
+    CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, gpa_of_gva(base), memory, bytes, 0, &rig.err), rig.err);
     for (uint64_t at = 0; at < bytes; at += 0x200000) { /* a 4 KiB entry in each 2 MiB: 512 tables */
         CHECK_OK(map_more(base + at, HUSK_PAGE_SIZE, PAGE_READ | PAGE_WRITE), rig.err);
         if (at % (bytes / 16) != 0)
@@ -253,7 +252,7 @@ TEST(the_last_memory_is_within_the_physical_address_space) {
     rig_begin(0);
     const uint64_t top = husk_mem_gva(HUSK_MAX_MEMORIES - 1) + (4ull << 30) - 0x200000;
     uint8_t *memory = anonymous(0x200000);
-    CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, gpa_of_gva(gva(top)), memory, 0x200000, 0, &rig.err), rig.err);
+    CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, gpa_of_gva(top), memory, 0x200000, 0, &rig.err), rig.err);
     CHECK_OK(map_more(top, 0x200000, PAGE_READ | PAGE_WRITE), rig.err);
     memory[0x1ffff8] = 0x77;
     struct vm_exit exit = read_at(top + 0x1ffff8);
@@ -279,12 +278,12 @@ TEST(bad_mappings_are_refused_and_change_nothing) {
     CHECK_CONTAINS(rig.err.message, "mapped already");
     CHECK_STATUS(map_more(RIG_DATA_GVA - 0x1000, 0x200000, rw), HUSK_E_INVAL);
     const struct page_mapping bad[] = {
-        {{HUSK_MEM0_GVA}, {0xc0000000}, 0x1000, PAGE_READ},    /* would show the system pages */
-        {{HUSK_MEM0_GVA}, {0xbffff000}, 0x2000, PAGE_READ},    /* would reach into them */
-        {{1ull << 47}, {0}, 0x1000, PAGE_READ},                /* not canonical */
-        {{HUSK_MEM0_GVA}, {1ull << 40}, 0x1000, PAGE_READ},    /* beyond the physical address space */
-        {{HUSK_MEM0_GVA}, {0}, 0xfffffffffffff000, PAGE_READ}, /* wraps */
-        {{0xfffffffffffff000}, {0}, 0x2000, PAGE_READ},        /* wraps */
+        {HUSK_MEM0_GVA, {0xc0000000}, 0x1000, PAGE_READ},    /* would show the system pages */
+        {HUSK_MEM0_GVA, {0xbffff000}, 0x2000, PAGE_READ},    /* would reach into them */
+        {1ull << 47, {0}, 0x1000, PAGE_READ},                /* not canonical */
+        {HUSK_MEM0_GVA, {1ull << 40}, 0x1000, PAGE_READ},    /* beyond the physical address space */
+        {HUSK_MEM0_GVA, {0}, 0xfffffffffffff000, PAGE_READ}, /* wraps */
+        {0xfffffffffffff000, {0}, 0x2000, PAGE_READ},        /* wraps */
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         CHECK_STATUS(sys_space_map(rig.space, &bad[i], &rig.err), HUSK_E_INVAL);
@@ -306,9 +305,9 @@ static struct vm_exit write_at(uint64_t gva_v) {
 TEST(a_read_only_slot_is_not_written) {
     rig_begin(0);
     uint8_t *memory = anonymous(0x1000);
-    CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, gpa_of_gva(gva(HUSK_MEM0_GVA)), memory, 0x1000, VM_SLOT_READONLY,
-                                 &rig.err),
-             rig.err);
+    CHECK_OK(
+        vm_kvm_ops.set_slot(rig.vm, 3, gpa_of_gva(HUSK_MEM0_GVA), memory, 0x1000, VM_SLOT_READONLY, &rig.err),
+        rig.err);
     CHECK_OK(map_more(HUSK_MEM0_GVA, 0x1000, PAGE_READ | PAGE_WRITE), rig.err);
     struct vm_exit exit = read_at(HUSK_MEM0_GVA);
     check_port(&exit, HUSK_PORT_CALL_DONE);
@@ -337,7 +336,7 @@ TEST(a_page_without_memory_is_a_violation) {
 TEST(memory_whose_backing_is_discarded_reads_as_zero) {
     rig_begin(0);
     uint8_t *memory = anonymous(0x10000);
-    CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, gpa_of_gva(gva(HUSK_MEM0_GVA)), memory, 0x10000, 0, &rig.err),
+    CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, gpa_of_gva(HUSK_MEM0_GVA), memory, 0x10000, 0, &rig.err),
              rig.err);
     CHECK_OK(map_more(HUSK_MEM0_GVA, 0x10000, PAGE_READ | PAGE_WRITE), rig.err);
     struct vm_exit exit = write_at(HUSK_MEM0_GVA + 0x2000);

@@ -23,9 +23,9 @@ void vm_rig_init(struct vm_rig *rig, uint64_t cpu_features) {
     memset(rig, 0, sizeof *rig);
     const uint64_t stack_gva = HUSK_STACK_TOP_GVA - RIG_STACK_BYTES;
     const struct page_mapping mappings[] = {
-        {{RIG_TEXT_GVA}, {RIG_TEXT_GVA}, RIG_TEXT_BYTES, PAGE_READ | PAGE_EXEC},
-        {{RIG_DATA_GVA}, {RIG_DATA_GVA}, RIG_DATA_BYTES, PAGE_READ | PAGE_WRITE},
-        {{stack_gva}, {stack_gva}, RIG_STACK_BYTES, PAGE_READ | PAGE_WRITE},
+        {RIG_TEXT_GVA, {RIG_TEXT_GVA}, RIG_TEXT_BYTES, PAGE_READ | PAGE_EXEC},
+        {RIG_DATA_GVA, {RIG_DATA_GVA}, RIG_DATA_BYTES, PAGE_READ | PAGE_WRITE},
+        {stack_gva, {stack_gva}, RIG_STACK_BYTES, PAGE_READ | PAGE_WRITE},
     };
     rig->text = rig_memory(RIG_TEXT_BYTES);
     rig->data = rig_memory(RIG_DATA_BYTES);
