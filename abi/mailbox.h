@@ -6,12 +6,12 @@
  * externref 8, v128 16. The bytes above the value are undefined. References: 0 is null; a funcref is
  * (canonical type id << 32) | code address (abi/image.h); an externref is the embedder's 64-bit handle.
  *
- * Call (host -> guest): the host writes the arguments to call.slots, sets the registers (guest/entry.S says which)
- * and runs; the guest overwrites call.slots with the results and does OUT HUSK_PORT_CALL_DONE.
- * Host call (guest -> host): the import stub writes host.import_idx and the arguments to host.slots, does
- * OUT HUSK_PORT_HOST_CALL; the host overwrites host.slots with the results and resumes.
- * While a host function runs it may call back into the guest: the host has copied host.slots before, and
- * call.slots are free (the outer call has read its arguments and not yet written its results).
+ * Call (host -> guest): the host writes the arguments to call_slots, sets the registers (guest/entry.S says which)
+ * and runs; the guest overwrites call_slots with the results and does OUT HUSK_PORT_CALL_DONE.
+ * Host call (guest -> host): the import stub writes import_idx and the arguments to host_slots, does
+ * OUT HUSK_PORT_HOST_CALL; the host overwrites host_slots with the results and resumes.
+ * While a host function runs it may call back into the guest: the host has copied host_slots before, and
+ * call_slots are free (the outer call has read its arguments and not yet written its results).
  */
 #ifndef HUSK_ABI_MAILBOX_H
 #define HUSK_ABI_MAILBOX_H

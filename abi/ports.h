@@ -6,9 +6,9 @@
 #ifndef HUSK_ABI_PORTS_H
 #define HUSK_ABI_PORTS_H
 
-#define HUSK_PORT_CALL_DONE 0x10 /* the dispatcher is parked; results are in mailbox.call.slots */
-#define HUSK_PORT_HOST_CALL 0x11 /* mailbox.host.import_idx and .slots are set; results come back in .slots */
-#define HUSK_PORT_SERVICE 0x12   /* mailbox.service is set (abi/mailbox.h) */
+#define HUSK_PORT_CALL_DONE 0x10 /* the dispatcher is parked; results are in mailbox.call_slots */
+#define HUSK_PORT_HOST_CALL 0x11 /* mailbox.import_idx and .host_slots are set; results come back there */
+#define HUSK_PORT_SERVICE 0x12   /* mailbox.service_op and .service_arg are set (abi/mailbox.h) */
 #define HUSK_PORT_EXCEPTION 0x80 /* + vector 0..31: an exception stub; the frame is on the exception stack */
 #define HUSK_EXCEPTION_VECTORS 32
 

@@ -52,8 +52,7 @@ struct plan {
 int plan_new(const struct wasm_module *module, struct plan **ret_plan, struct husk_error *err);
 void plan_free(struct plan *plan);
 
-/* The value of a constant expression if it needs nothing but constants and earlier static globals. ref.func gives the function index in ret_func_idx
- * (and *ret_is_func). False: not static. */
+/* The value of a constant expression if it needs nothing but constants and earlier static globals. False: not static. */
 struct plan_const {
     valtype_t type;
     bool is_func; /* a non-null funcref: func_idx counts */

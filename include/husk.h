@@ -17,13 +17,15 @@
  * Versioning. Option structs start with `size`: set it to sizeof (use the HUSK_…_INIT macros); zero in every other field
  * means the default.
  *
- * Signals. While a call runs, the library may send HUSK_KICK_SIGNAL (SIGRTMIN + 6 unless husk_engine_options says otherwise) to the
- * calling thread, to end a call at its deadline. The handler that it installs ends what the guest waits for, and nothing else: a system
- * call of a host function goes on, as far as the kernel restarts any. A host function that waits blocks its call at its own risk: deadlines
- * and interrupts end the call when it returns. A thread's first call unblocks this signal in that thread; a thread that blocks it again has
- * calls that nothing can cut off. No other signal is touched, but that every write (a WASI
- * write, a snapshot, a file) blocks SIGPIPE and SIGXFSZ in its own thread for its duration, and takes back the one that it raised: it is an
- * error, or an errno for the guest.
+ * Signals. While a call runs, the library may send its kick signal (SIGRTMIN + 6 unless
+ * husk_engine_options.kick_signal says otherwise) to the calling thread, to end a call at its
+ * deadline. The handler that it installs ends what the guest waits for, and nothing else: a system
+ * call of a host function goes on, as far as the kernel restarts any. A host function that waits
+ * blocks its call at its own risk: deadlines and interrupts end the call when it returns. A
+ * thread's first call unblocks this signal in that thread; a thread that blocks it again has calls
+ * that nothing can cut off. No other signal is touched, but that every write (a WASI write, a
+ * snapshot, a file) blocks SIGPIPE and SIGXFSZ in its own thread for its duration, and takes back
+ * the one that it raised: it is an error, or an errno for the guest.
  *
  * Processes. All descriptors are close-on-exec. A VM belongs to the process that made it: a child made by fork() has none of its parent's,
  * so calls there are refused (HUSK_E_STATE). It leaves alone what its parent made, and makes an engine of its own. The parent notices nothing.
@@ -624,14 +626,16 @@ struct husk_stats {
     uint64_t poisonings_deadline, poisonings_interrupt, poisonings_guest_violation, poisonings_vm_failure,
         poisonings_restore_failure;
     uint64_t snapshots, snapshot_pages; /* pages that snapshots wrote */
-    /* Making used memory equal to an image: by husk_sandbox_restore(), or put off by an unload and done by a load. rebuilt: those of
-     * them that mapped new memory instead of copying pages back. */
+    /* Making used memory equal to an image: by husk_sandbox_restore(), or put off by an unload and
+     * done by a load. restores_rebuilt: those of them that mapped new memory instead of copying
+     * pages back. */
     uint64_t restores, restores_rebuilt, restore_failures;
     uint64_t restore_pages_copied, restore_pages_aged; /* aged: found unchanged too often, discarded */
     uint64_t
         restore_pages_hot; /* sizes of the hot set after each, summed up: over `restores`, what one looks at */
-    /* Loads, those of new sandboxes and clones included: into memory mapped on the same module (a restore in place); into a used VM with
-     * new memory; with a new VM. from_snapshot: those of these whose image was a snapshot. */
+    /* Loads, those of new sandboxes and clones included: into memory mapped on the same module (a
+     * restore in place); into a used VM with new memory; with a new VM. loads_from_snapshot: those
+     * of these whose image was a snapshot. */
     uint64_t loads_in_place, loads_rebuilt, loads_new_vm, loads_from_snapshot;
     uint64_t unloads; /* instances dropped: by husk_sandbox_unload(), a load over them, husk_sandbox_free() */
     uint64_t pool_hits, pool_misses,

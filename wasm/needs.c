@@ -42,7 +42,7 @@ static void found(struct walk *walk, const char *name) {
     }
 }
 
-/* 0 behind the end, where is_lost() is true. */
+/* 0 behind the end, where is_at_end() is true. */
 static uint8_t next_byte(struct walk *walk) {
     uint8_t byte = 0;
     if (wasm_read_byte(&walk->reader, "", &byte) != 0) {

@@ -95,7 +95,7 @@ int import_stub_new(const struct husk_extern *wanted, const char *message, struc
 
 /* imports_link.c: resolve every import of the image. ret_defs: one definition per import, in the image's
  * order, each with a reference that is the caller's (on failure those found so far); the array of
- * image_imports_count(image) pointers, all NULL, is the caller's, too. HUSK_E_LINK names the imports that are missing, or the first of another type. */
+ * husk_image_imports_count(image) pointers, all NULL, is the caller's, too. HUSK_E_LINK names the imports that are missing, or the first of another type. */
 int imports_link(const husk_imports *imports, const husk_image *image, struct import_def **ret_defs,
                  struct husk_error *err);
 

@@ -1,9 +1,10 @@
 /*
  * host/memory/hotset.h: the pages that a sandbox's runs have written since its memory was mapped: the ones that a restore copies back.
  *
- * They stay private between restores (design, section 6): unmapping 256 pages and taking the faults again costs a
- * millisecond on kvm-pvm, copying them 30 us. A page that a restore finds unchanged several times in a row is discarded
- * and leaves the set, so that one big request does not tax all later ones.
+ * They stay private between restores (docs/snapshots.md): unmapping 256 pages and taking the faults
+ * again costs a millisecond on kvm-pvm, copying them 30 us. A page that a restore finds unchanged
+ * several times in a row is discarded and leaves the set, so that one big request does not tax all
+ * later ones.
  */
 #ifndef HOST_HOTSET_H
 #define HOST_HOTSET_H

@@ -4,8 +4,8 @@
  *
  * A template is built once per opened image and describes its fixed mappings; a space is one sandbox's private
  * (copy-on-write) copy, to which mappings are added as memory and tables grow.
- * The one rule (design, section 4): while a VM exists an entry goes from not-present to present; back it goes only together with its backing
- * (sys_space_unmap()).
+ * The one rule: while a VM exists, an entry goes from not-present to present. It goes back only
+ * together with its backing (sys_space_unmap()).
  */
 #ifndef HOST_SYSPAGES_H
 #define HOST_SYSPAGES_H

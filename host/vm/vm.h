@@ -34,7 +34,7 @@ enum vm_entry {
 enum vm_exit_kind {
     VM_EXIT_PORT, /* ring 3 did OUT to one of our ports: .port */
     VM_EXIT_EXCEPTION, /* an exception stub reported: .vector, .error_code, .cr2, and regs of the interrupted code */
-    VM_EXIT_KICKED,   /* vm_kick() or a signal; the guest may simply be run again */
+    VM_EXIT_KICKED,   /* vm_ops.kick() or a signal; the guest may simply be run again */
     VM_EXIT_VIOLATION /* anything else: .detail says what */
 };
 

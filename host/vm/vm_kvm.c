@@ -143,7 +143,7 @@ static void vm_classify(struct vm *vm, struct vm_exit *exit) {
         exit_other(run, exit);
 }
 
-/* KVM_RUN was interrupted: by vm_kick() or by some signal of the embedder's. Which, does not matter. */
+/* KVM_RUN was interrupted: by kvm_vm_kick() or by some signal of the embedder's. Which, does not matter. */
 static void vm_kicked(struct vm *vm, struct vm_exit *exit) {
     __atomic_store_n(&vm->run->immediate_exit, IMMEDIATE_NO, __ATOMIC_SEQ_CST);
     *exit = (struct vm_exit){.kind = VM_EXIT_KICKED};

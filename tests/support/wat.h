@@ -59,7 +59,7 @@ static inline struct husk_value value_i64(int64_t number) {
 
 /* Calls that must return, of one or no argument and one or no result. */
 int64_t wat_call_i32(struct wat_lab *lab, const char *name, int32_t argument);
-/* A call of an i32 (or nothing, if has_argument is false); the outcome is in the lab. Returns the status. */
+/* Any call; the outcome is in the lab. Returns the status. */
 int wat_call(struct wat_lab *lab, const char *name, const struct husk_value *args, size_t args_count,
              struct husk_value *results, size_t results_count);
 
