@@ -5,7 +5,6 @@
  * is left out.
  */
 #include "lower.h"
-#include "mailbox.h"
 
 /* The value of a constant expression, computed with the code of ordinary instructions. */
 static LLVMValueRef const_value(struct lower_func *lf, struct wasm_bytes expr) {

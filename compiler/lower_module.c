@@ -15,7 +15,6 @@
 #include "error.h"
 #include "layout.h"
 #include "lower.h"
-#include "mailbox.h"
 
 static const char *const intrinsic_names[LOWER_INTRINSICS_COUNT] = {
     [LOWER_CTLZ] = "llvm.ctlz",

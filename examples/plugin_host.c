@@ -4,7 +4,6 @@
  *
  *   plugin_host plugin.wasm "some text"      (guests/plugin.c)
  */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

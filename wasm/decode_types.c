@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "decode.h"
-#include "error.h"
 
 _Static_assert(WASM_LIMIT_TYPES <= 1u << (32 - VALTYPE_IDX_SHIFT), "every type index fits a code");
 

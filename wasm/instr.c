@@ -4,7 +4,6 @@
  */
 #include <string.h>
 
-#include "error.h"
 #include "limits.h"
 #include "read.h"
 

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "error.h"
-#include "limits.h"
 
 int wasm_error(struct husk_error *err, int status, uint64_t offset, const char *format, ...) {
     if (err == NULL) {

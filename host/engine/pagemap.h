@@ -7,7 +7,6 @@
 #define HOST_PAGEMAP_H
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 #include "husk.h"

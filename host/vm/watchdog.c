@@ -1,7 +1,6 @@
 /* host/vm/watchdog.c: see watchdog.h. */
 #include "watchdog.h"
 
-#include <errno.h>
 #include <signal.h>
 
 #include "clock.h"

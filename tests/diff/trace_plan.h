@@ -2,9 +2,7 @@
 #ifndef TRACE_PLAN_H
 #define TRACE_PLAN_H
 
-#include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 /* Words of one line; they point into the plan's text. */
 struct plan_line {

@@ -11,8 +11,6 @@
 #include "harness.h"
 #include "husk.h"
 #include "image_builder.h"
-#include "mailbox.h"
-#include "ports.h"
 
 /* A whole text segment: dispatcher, thunk, the host call, a good function, then the hostile one. */
 #define OFFSET_ENTRY 0u

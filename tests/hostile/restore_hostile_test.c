@@ -10,8 +10,6 @@
 #include "harness.h"
 #include "husk.h"
 #include "image_builder.h"
-#include "mailbox.h"
-#include "ports.h"
 
 #define OFFSET_ENTRY 0u
 #define OFFSET_THUNK 16u

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "guest_image.h"
 #include "guest_lab.h"
 
 struct usage {

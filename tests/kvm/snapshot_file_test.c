@@ -11,7 +11,6 @@
 #include "file.h"
 #include "harness.h"
 #include "image.h"
-#include "layout.h"
 #include "sha256.h"
 #include "wat.h"
 

@@ -9,7 +9,6 @@
 
 #include "guest_lab.h"
 #include "harness.h"
-#include "prometheus_text.h"
 #include "sandbox_internal.h"
 #include "state_guest.h"
 

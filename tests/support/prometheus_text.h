@@ -8,7 +8,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 #define PROMETHEUS_SAMPLES_MAX 512
 #define PROMETHEUS_NAME_MAX 80
