@@ -7,7 +7,7 @@ folders=$("$HUSK_SOURCE/tools/check-layers" table | sed -n 's/^| `\([a-z/]*\)\/`
 cd "$scratch" || exit 1
 mkdir -p tools docs
 cp "$HUSK_SOURCE/tools/check-layers" tools/
-tools/check-layers table >docs/architecture.md
+tools/check-layers table | tee README.md >docs/architecture.md
 for folder in $folders; do
     mkdir -p "$folder"
     : >"$folder/of_${folder##*/}.h"
@@ -40,5 +40,5 @@ contains "a file in no folder of host" "$(includes host/a.c '')" "host/a.c: belo
 contains "LLVM is the compiler's" "$(includes wasm/a.c '#include <llvm-c/Core.h>')" "only compiler/ may know LLVM"
 contains "KVM is the host's" "$(includes cli/a.c '#include <linux/kvm.h>')" "only host/"
 sed -i 1,3d docs/architecture.md
-contains "another table in the documents" "$(tools/check-layers)" 'docs/architecture.md: "Folders" is not'
+contains "another table in the documents" "$(tools/check-layers)" "docs/architecture.md: its table of folders is not"
 finish
