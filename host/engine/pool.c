@@ -27,10 +27,11 @@ void pool_trim(struct pool *pool, uint32_t keep) {
     for (;;) {
         pthread_mutex_lock(&pool->lock);
         struct machine *machine = pool->count > keep ? pool_remove(pool, 0) : NULL;
+        void (*const free_machine)(struct machine *) = pool->free_machine;
         pthread_mutex_unlock(&pool->lock);
         if (machine == NULL)
             return;
-        pool->free_machine(machine);
+        free_machine(machine);
     }
 }
 
