@@ -284,7 +284,31 @@ static void backtrace_text(const struct husk_outcome *outcome) {
         fprintf(stderr, "  … %" PRIu32 " more\n", outcome->frames_total - number);
 }
 
+#define REPORT_SECONDS_MAX 2
+
+static volatile sig_atomic_t code_if_blocked;
+
+static void leave_unreported(int signal) {
+    (void)signal;
+    _exit(code_if_blocked);
+}
+
+/* The guest may have filled the pipe or terminal that the report goes to, and nobody may ever read it: a time limit holds for the report,
+ * too. */
+static void limit_report(int code) {
+    struct sigaction action = {.sa_handler = leave_unreported};
+    sigset_t alarm_signal;
+    code_if_blocked = code;
+    sigemptyset(&alarm_signal);
+    sigaddset(&alarm_signal, SIGALRM);
+    (void)sigaction(SIGALRM, &action, NULL);
+    (void)sigprocmask(SIG_UNBLOCK, &alarm_signal, NULL);
+    (void)alarm(REPORT_SECONDS_MAX);
+}
+
 int report_outcome(const struct report *report, const struct husk_outcome *outcome) {
+    if (outcome->kind == HUSK_DEADLINE || outcome->kind == HUSK_INTERRUPTED)
+        limit_report(outcome_code(outcome));
     if (report->is_json) {
         outcome_json(outcome);
         return outcome_code(outcome);

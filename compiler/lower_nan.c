@@ -360,12 +360,31 @@ static void guard(struct quiet *quiet, struct walk *walk, LLVMValueRef user, uns
     }
 }
 
+/* Strict: whatever LLVM may find out about an operand, it never is one of its constants. */
+static void hide_unless_other_constant(struct quiet *quiet, LLVMValueRef user, unsigned idx,
+                                       enum identity identity) {
+    LLVMValueRef value = LLVMGetOperand(user, idx);
+    if (!LLVMIsConstant(value) || is_identity(quiet->lm, value, identity))
+        hide_operand(quiet, user, idx);
+}
+
 static void guard_arithmetic(struct quiet *quiet, LLVMValueRef instruction, enum identity identity) {
     for (unsigned i = 0; i < 2; i++) {
         struct walk other = {.count = 0}, walk = {.count = 0};
-        if (may_signal(quiet->lm, &other, LLVMGetOperand(instruction, 1 - i)))
+        if (!may_signal(quiet->lm, &other, LLVMGetOperand(instruction, 1 - i)))
+            continue;
+        if (quiet->lm->is_strict)
+            hide_unless_other_constant(quiet, instruction, i, identity);
+        else
             guard(quiet, &walk, instruction, i, identity);
     }
+}
+
+/* Where x == 1 was found true, LLVM takes x for 1; it makes that of x <= 1 and x >= 1, too. (Not so of 0, of which there are two.) */
+static bool may_show_one(LLVMValueRef compare) {
+    const LLVMRealPredicate predicate = LLVMGetFCmpPredicate(compare);
+    return predicate == LLVMRealOEQ || predicate == LLVMRealUNE || predicate == LLVMRealOLE ||
+           predicate == LLVMRealOGE;
 }
 
 /* A value that may be a promotion's result, as it came. */
@@ -394,9 +413,8 @@ static void guard_instruction(struct quiet *quiet, LLVMValueRef instruction) {
     case LLVMFSub: guard_arithmetic(quiet, instruction, IDENTITY_ZERO); break;
     case LLVMFMul:
     case LLVMFDiv: guard_arithmetic(quiet, instruction, IDENTITY_ONE); break;
-    case LLVMFCmp: /* where x == 1 was found true, LLVM takes x for 1; it does not for 0, of which there are two */
-        if (LLVMGetFCmpPredicate(instruction) == LLVMRealOEQ ||
-            LLVMGetFCmpPredicate(instruction) == LLVMRealUNE)
+    case LLVMFCmp:
+        if (may_show_one(instruction))
             guard_operands(quiet, &walk, instruction, 0, 2, IDENTITY_ONE);
         break;
     case LLVMFPTrunc:
