@@ -63,5 +63,14 @@ ends() { # NAME CODE TEXT COMMAND…
 ends "a limit ends a write that nobody reads" 124 "time limit" "$husk" run --timeout 300ms streams.husk --invoke flood
 rm pipe && mkfifo pipe
 ends "a limit ends a read that nobody answers" 124 "time limit" "$husk" run --timeout 300ms streams.husk --invoke listen
+
+# The report goes where the guest wrote: it has its time, and then nobody waits for a reader.
+rm pipe && mkfifo pipe
+timeout -k 1 30 "$husk" run --timeout 300ms streams.husk --invoke flood <>pipe 1<>pipe 2>&1
+same "a limit ends the report that nobody reads: exit code" $? 124
+rm pipe && mkfifo pipe
+timeout -k 1 30 "$husk" run --json --timeout 300ms streams.husk --invoke flood <>pipe 1<>pipe
+same "so with --json: exit code" $? 124
+rm pipe && mkfifo pipe
 ends "so does a CPU limit alone" 124 "CPU limit" "$husk" run --cpu-timeout 100ms streams.husk --invoke listen
 finish
