@@ -40,7 +40,7 @@ test-apps: ## real programs: Lua, SQLite, bzip2; random programs against native 
 test-hwkvm: ## KVM tests and the spec suite on hardware-style KVM, emulated by QEMU
 	@tools/install-deps build test hwkvm
 	@$(MAKE) --no-print-directory all
-	@TEST_LIMIT=$${TEST_LIMIT:-1800} tools/run-tests $(BUILD) hwkvm
+	@TEST_LIMIT=$${TEST_LIMIT:-2700} tools/run-tests $(BUILD) hwkvm
 
 test-diff: ## Husk against V8 and Wasmtime: real and random modules, DIFF_SECONDS long (300)
 	@HUSK_BUILD=$(BUILD) tools/install-deps build test diff

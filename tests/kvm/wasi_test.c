@@ -323,6 +323,11 @@ static void waits_done(struct world *world, int empty[2], int full[2]) {
     }
 }
 
+/* Long enough for the guest to have begun to wait; an emulated CPU takes its time (tools/run-hwkvm). */
+static uint64_t until_it_waits_ns(void) {
+    return getenv("HUSK_TEST_EMULATED") != NULL ? 500000000 : 20000000;
+}
+
 TEST(a_deadline_ends_a_wait) {
     SKIP_WITHOUT_KVM();
     for (int way = 0; way < 3; way++) {
@@ -333,7 +338,7 @@ TEST(a_deadline_ends_a_wait) {
         uint64_t args[4];
         waits_world(&world, empty, full);
         const char *name = prepare_wait(&world, way, args);
-        call_with(world.sandbox, name, args, 20000000, &outcome, &wasi_err);
+        call_with(world.sandbox, name, args, until_it_waits_ns(), &outcome, &wasi_err);
         CHECK_MSG(outcome.kind == HUSK_DEADLINE, "%s: %s", name, outcome.message);
         CHECK(outcome.is_poisoned);
         waits_done(&world, empty, full);
@@ -341,7 +346,7 @@ TEST(a_deadline_ends_a_wait) {
 }
 
 static void *interrupt_later(void *sandbox) {
-    struct timespec pause = {.tv_nsec = 20000000};
+    struct timespec pause = {.tv_nsec = (long)until_it_waits_ns()};
     nanosleep(&pause, NULL);
     husk_interrupt(sandbox);
     return NULL;
