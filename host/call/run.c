@@ -120,10 +120,8 @@ struct entries {
 /* A debug exception that the guest before left pending: VMX keeps it in the VMCS, where no ioctl reaches it. It comes at the first instruction,
  * and then it is gone. Ring 3 should not be able to (only an exit right after MOV SS saves one: SDM vol. 3C, section 28.3.4), but Bochs 2.7 saves one
  * at every exit on an instruction that is single-stepped, and an emulator may be what is below KVM. */
-static bool is_left_debug(const husk_sandbox *sandbox, const struct vm_exit *exit) {
-    struct vm_regs regs;
-    machine_get_regs(sandbox->machine, &regs);
-    return exit->kind == VM_EXIT_EXCEPTION && exit->vector == X86_VECTOR_DB && regs.rip == SYS_ENTRY_GVA;
+static bool is_left_debug(const struct vm_exit *exit, uint64_t rip) {
+    return exit->kind == VM_EXIT_EXCEPTION && exit->vector == X86_VECTOR_DB && rip == SYS_ENTRY_GVA;
 }
 
 /* For a second VM that fails no tenant is to blame. */
@@ -150,7 +148,7 @@ static int begin_anew(husk_sandbox *sandbox, const struct vm_exit *exit, struct 
     struct vm_regs regs;
     int status = 0;
     machine_get_regs(sandbox->machine, &regs);
-    if (!entries->was_debug && is_left_debug(sandbox, exit))
+    if (!entries->was_debug && is_left_debug(exit, regs.rip))
         entries->was_debug = true;
     else
         status = machine_replace(sandbox, exit, &entries->was_renewed, err);
