@@ -12,15 +12,7 @@
 
 #include "harness.h"
 #include "husk_compile.h"
-
-/* (module (func (export "f") (result i32) (i32.const 42))) */
-static const uint8_t small_wasm[] = {0, 'a', 's', 'm', 1, 0, 0,   0, 1, 5,  1, 0x60, 0, 1, 0x7f, 3,  2,
-                                     1, 0,   7,   5,   1, 1, 'f', 0, 0, 10, 6, 1,    4, 0, 0x41, 42, 0x0b};
-
-static void need_compiler(void) {
-    if (access(HUSK_TEST_BUILD_DIR "/husk-compile-worker", X_OK) != 0)
-        SKIP("built without the compiler (HUSK_COMPILER=OFF)");
-}
+#include "small_module.h"
 
 static void make_folder(char folder[64]) {
     strcpy(folder, "/tmp/husk-cache-XXXXXX");
@@ -65,7 +57,7 @@ static bool compile_in(const char *folder, const struct husk_compile_options *op
 }
 
 TEST(miss_then_hit) {
-    need_compiler();
+    need_worker();
     char folder[64], deep[100], path[512];
     struct husk_error warning;
     make_folder(folder);
@@ -81,7 +73,7 @@ TEST(miss_then_hit) {
 }
 
 TEST(options_are_part_of_the_key) {
-    need_compiler();
+    need_worker();
     char folder[64], path[512];
     make_folder(folder);
     struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
@@ -112,7 +104,7 @@ static void damage(const char *path, off_t offset) {
 }
 
 TEST(damaged_entries_are_made_again) {
-    need_compiler();
+    need_worker();
     char folder[64], path[512];
     struct stat st;
     make_folder(folder);
@@ -137,7 +129,7 @@ TEST(damaged_entries_are_made_again) {
 }
 
 TEST(processes_at_once) {
-    need_compiler();
+    need_worker();
     char folder[64], path[512];
     make_folder(folder);
     for (int i = 0; i < 6; i++) {
@@ -161,7 +153,7 @@ TEST(processes_at_once) {
 }
 
 TEST(folders_that_cannot_be_written) {
-    need_compiler();
+    need_worker();
     struct husk_error warning, err;
     int fd = -1;
     CHECK(!compile_in("/proc/self/husk", NULL, &warning));
@@ -180,7 +172,7 @@ TEST(folders_that_cannot_be_written) {
 }
 
 TEST(a_full_disk) {
-    need_compiler();
+    need_worker();
     char folder[64], path[512];
     struct husk_error warning;
     make_folder(folder);

@@ -34,8 +34,9 @@
 #include "crew.h"
 #include "harness.h"
 #include "husk_compile.h"
+#include "small_module.h"
+#include "syscall_filter.h"
 
-#define WORKER HUSK_TEST_BUILD_DIR "/husk-compile-worker"
 #define ADDRESS(pointer) ((long)(pointer))
 
 /* Stand for what is known only when the test runs. */
@@ -449,14 +450,9 @@ static void look_at_the_worker(void *user, uint32_t done, uint32_t total) {
         closedir(tasks);
 }
 
-/* (module (func (export "f") (result i32) (i32.const 42))) */
-static const uint8_t small_wasm[] = {0, 'a', 's', 'm', 1, 0, 0,   0, 1, 5,  1, 0x60, 0, 1, 0x7f, 3,  2,
-                                     1, 0,   7,   5,   1, 1, 'f', 0, 0, 10, 6, 1,    4, 0, 0x41, 42, 0x0b};
-
 TEST(the_real_worker_is_closed_in) {
     need_seccomp();
-    if (access(WORKER, X_OK) != 0)
-        SKIP("built without the compiler (HUSK_COMPILER=OFF)");
+    need_worker();
     if (access("/proc/thread-self/children", R_OK) != 0)
         SKIP("this kernel does not list children");
     struct looker looker = {0};
@@ -490,10 +486,7 @@ static void forbid(const struct lack *lack) {
             lack->number == 0 ? SECCOMP_RET_KILL_PROCESS : SECCOMP_RET_ERRNO | (unsigned)lack->number);
     }
     code[count++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
-    struct sock_fprog program = {.len = count, .filter = code};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-        _exit(92);
+    syscall_filter_install(code, count);
 }
 
 /* Compiled, or refused for want of containment. */
@@ -516,8 +509,7 @@ static bool compiles_with(const void *arg) {
 
 TEST(a_kernel_that_cannot_contain_it) {
     need_seccomp();
-    if (access(WORKER, X_OK) != 0)
-        SKIP("built without the compiler (HUSK_COMPILER=OFF)");
+    need_worker();
     struct lack lack = {.calls = {SYS_seccomp}, .number = ENOSYS};
     CHECK(verdict_of("refused", in_child(false, compiles_with, &lack)) == REFUSED);
     lack.allow_uncontained = true;
@@ -536,8 +528,7 @@ static bool is_blamed_on_the_sandbox(const void *arg) {
 
 TEST(a_sandbox_that_kills_for_the_attempt) {
     need_seccomp();
-    if (access(WORKER, X_OK) != 0)
-        SKIP("built without the compiler (HUSK_COMPILER=OFF)");
+    need_worker();
     const struct lack lacks[] = {{.calls = {SYS_seccomp}}, {.calls = {444, 445, 446}}};
     for (size_t i = 0; i < sizeof lacks / sizeof lacks[0]; i++)
         CHECK(verdict_of("killed by another's filter",
@@ -547,8 +538,7 @@ TEST(a_sandbox_that_kills_for_the_attempt) {
 /* Without Landlock, signals to groups through pidfds, or pidfds: seccomp is enough. */
 TEST(kernels_with_less) {
     need_seccomp();
-    if (access(WORKER, X_OK) != 0)
-        SKIP("built without the compiler (HUSK_COMPILER=OFF)");
+    need_worker();
     const struct lack lacks[] = {{{444, 445, 446}, ENOSYS, false},
                                  {{444, 445, 446}, EOPNOTSUPP, false},
                                  {{SYS_capset}, EPERM, false},

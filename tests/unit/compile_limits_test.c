@@ -18,16 +18,11 @@
 #include "harness.h"
 #include "husk_compile.h"
 #include "sanitized.h"
+#include "small_module.h"
+#include "syscall_filter.h"
 
-#define WORKER HUSK_TEST_BUILD_DIR "/husk-compile-worker"
-
-/* (module (func (export "f") (result i32) (i32.const 42))) */
-static const uint8_t small_wasm[] = {0, 'a', 's', 'm', 1, 0, 0,   0, 1, 5,  1, 0x60, 0, 1, 0x7f, 3,  2,
-                                     1, 0,   7,   5,   1, 1, 'f', 0, 0, 10, 6, 1,    4, 0, 0x41, 42, 0x0b};
-
-static void need_worker(void) {
-    if (access(WORKER, X_OK) != 0)
-        SKIP("built without the compiler (HUSK_COMPILER=OFF)");
+static void need_worker_and_filters(void) {
+    need_worker();
     if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) < 0)
         SKIP("this kernel has no seccomp filters");
 }
@@ -64,15 +59,12 @@ static void no_threads(void) {
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EAGAIN),
     };
-    struct sock_fprog program = {.len = sizeof code / sizeof code[0], .filter = code};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-        _exit(92);
+    syscall_filter_install(code, sizeof code / sizeof code[0]);
 }
 
 TEST(too_many_processes_are_not_too_little_memory) {
     struct husk_error err;
-    need_worker();
+    need_worker_and_filters();
     compile_under(no_threads, &err);
     CHECK_STATUS(err.status, HUSK_E_LIMIT);
     CHECK_CONTAINS(err.message, "ulimit -u");
@@ -88,7 +80,7 @@ static void little_address_space(void) {
 
 TEST(address_space_is_the_limit_that_counts) {
     struct husk_error err;
-    need_worker();
+    need_worker_and_filters();
     if (IS_SANITIZED)
         SKIP("sanitizers reserve terabytes of address space");
     compile_under(little_address_space, &err);

@@ -24,13 +24,10 @@
 #include "harness.h"
 #include "husk_compile.h"
 #include "worker_proto.h"
+#include "small_module.h"
+#include "syscall_filter.h"
 
-#define WORKER HUSK_TEST_BUILD_DIR "/husk-compile-worker"
 #define STRANGER 12345
-
-/* (module (func (export "f") (result i32) (i32.const 42))) */
-static const uint8_t small_wasm[] = {0, 'a', 's', 'm', 1, 0, 0,   0, 1, 5,  1, 0x60, 0, 1, 0x7f, 3,  2,
-                                     1, 0,   7,   5,   1, 1, 'f', 0, 0, 10, 6, 1,    4, 0, 0x41, 42, 0x0b};
 
 /* A script in the worker's place, in a folder of its own. */
 struct fake {
@@ -134,10 +131,7 @@ static void forbid_getxattr(void) {
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOENT),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
-    struct sock_fprog program = {.len = sizeof code / sizeof code[0], .filter = code};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-        _exit(92);
+    syscall_filter_install(code, sizeof code / sizeof code[0]);
 }
 
 /* A list that cannot be looked for may be there. */
@@ -315,8 +309,7 @@ static uint8_t *wasm_with_data(size_t *ret_count) {
 /* The caller's own limit stays, and is named; it was put on the worker's output before the
  * module was read. */
 TEST(the_image_has_a_limit) {
-    if (access(WORKER, X_OK) != 0)
-        SKIP("built without the compiler (HUSK_COMPILER=OFF)");
+    need_worker();
     struct husk_error err;
     struct rlimit before, tight;
     size_t count;

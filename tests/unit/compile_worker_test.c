@@ -14,17 +14,7 @@
 
 #include "harness.h"
 #include "husk_compile.h"
-
-#define WORKER HUSK_TEST_BUILD_DIR "/husk-compile-worker"
-
-/* (module (func (export "f") (result i32) (i32.const 42))) */
-static const uint8_t small_wasm[] = {0, 'a', 's', 'm', 1, 0, 0,   0, 1, 5,  1, 0x60, 0, 1, 0x7f, 3,  2,
-                                     1, 0,   7,   5,   1, 1, 'f', 0, 0, 10, 6, 1,    4, 0, 0x41, 42, 0x0b};
-
-static void need_compiler(void) {
-    if (access(WORKER, X_OK) != 0)
-        SKIP("built without the compiler (HUSK_COMPILER=OFF)");
-}
+#include "small_module.h"
 
 static int open_fds(void) {
     DIR *folder = opendir("/proc/self/fd");
@@ -37,7 +27,7 @@ static int open_fds(void) {
 }
 
 TEST(an_image_comes_out) {
-    need_compiler();
+    need_worker();
     struct husk_error err;
     int fd = -1;
     CHECK_OK(husk_compile(small_wasm, sizeof small_wasm, NULL, &fd, &err), err);
@@ -56,7 +46,7 @@ static void count_progress(void *user, uint32_t done, uint32_t total) {
 }
 
 TEST(every_level_and_progress) {
-    need_compiler();
+    need_worker();
     struct husk_error err;
     for (int level = 0; level <= 3; level++) {
         struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
@@ -89,7 +79,7 @@ TEST(bad_options) {
 }
 
 TEST(unknown_cpu) {
-    need_compiler();
+    need_worker();
     struct husk_error err;
     int fd = -1;
     char long_name[200];
@@ -104,7 +94,7 @@ TEST(unknown_cpu) {
 }
 
 TEST(bad_wasm_keeps_its_offset) {
-    need_compiler();
+    need_worker();
     struct husk_error err;
     int fd = -1;
     uint8_t bad[sizeof small_wasm];
@@ -190,7 +180,7 @@ TEST(the_worker_inherits_nothing) {
 
 /* Low descriptors that are free in the client must not confuse the hand-over to 3, 4 and 5. */
 TEST(standard_descriptors_closed) {
-    need_compiler();
+    need_worker();
     struct husk_error err = {0};
     int saved[3], fd = -1;
     for (int i = 0; i < 3; i++)
@@ -208,7 +198,7 @@ TEST(standard_descriptors_closed) {
 }
 
 TEST(children_of_the_embedder_ignored) {
-    need_compiler();
+    need_worker();
     struct husk_error err;
     int fd = -1;
     signal(SIGCHLD, SIG_IGN); /* then waitpid() has nothing to tell */
@@ -248,7 +238,7 @@ static uint8_t *big_wasm(uint32_t accesses, size_t *ret_count) {
 }
 
 TEST(out_of_time) {
-    need_compiler();
+    need_worker();
     struct husk_error err;
     struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
     size_t count;
@@ -261,7 +251,7 @@ TEST(out_of_time) {
 }
 
 TEST(out_of_memory) {
-    need_compiler();
+    need_worker();
     if (HARNESS_SANITIZED)
         SKIP("sanitizers need more address space than the limits that are tested");
     struct husk_error err;
@@ -281,7 +271,7 @@ TEST(out_of_memory) {
 }
 
 TEST(to_a_file) {
-    need_compiler();
+    need_worker();
     struct husk_error err;
     char folder[] = "/tmp/husk-compile-XXXXXX", path[64];
     struct stat st;
@@ -299,7 +289,7 @@ TEST(to_a_file) {
 }
 
 TEST(nothing_is_leaked) {
-    need_compiler();
+    need_worker();
     struct husk_error err;
     int before = open_fds();
     for (int i = 0; i < 10; i++) {
