@@ -1,6 +1,6 @@
 /*
  * tests/kvm/loops_test.c: loops whose counter is narrower than their addresses, at every level. LLVM's
- * vectoriser assumes of both that they do not wrap, and must check both (compiler/lower_widths.c).
+ * vectoriser assumes of both that they do not wrap, and must check both (compiler/lower/lower_widths.c).
  *
  * Every loop adds 1 to one byte more of a zeroed memory in each iteration, at p + DESTINATION, until p is $m
  * or its condition does not hold. So the sum of the bytes is the number of iterations, which the condition

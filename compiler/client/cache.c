@@ -1,0 +1,147 @@
+/*
+ * compiler/client/cache.c: husk_compile_cached(): images kept in a folder under the hash of everything that decides
+ * what they are. Entries are complete or absent (file_replace() renames), so processes need no lock: two that
+ * miss at once both compile, and the later rename wins. Nothing that goes wrong with the folder costs the
+ * result.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "auto.h"
+#include "client.h"
+#include "error.h"
+#include "file.h"
+#include "image.h"
+#include "layout.h"
+#include "sha256.h"
+
+#define KEY_FORMAT 1 /* of what goes into the key */
+
+/* Which compiler: its version is not known without starting it, but another build is another file. */
+static int hash_worker(struct sha256 *hash, const struct husk_compile_options *options,
+                       struct husk_error *err) {
+    struct worker_program program;
+    struct stat st;
+    char text[160];
+    int status = worker_locate(options->worker_path, &program, err);
+    if (status != 0)
+        return status;
+    if (fstat(program.fd, &st) != 0)
+        status = error_sys(err, errno, "cannot look at the compiler %s", program.path);
+    worker_program_done(&program);
+    if (status != 0)
+        return status;
+    int bytes = snprintf(text, sizeof text, "worker %lld %lld.%09ld\n", (long long)st.st_size,
+                         (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+    sha256_update(hash, text, (size_t)bytes);
+    return 0;
+}
+
+static int cache_key(const uint8_t wasm_sha256[SHA256_BYTES], const struct husk_compile_options *options,
+                     char ret_hex[2 * SHA256_BYTES + 1], struct husk_error *err) {
+    struct sha256 hash;
+    uint8_t digest[SHA256_BYTES];
+    char cpu[96] = "", text[256];
+    if (strcmp(options->cpu, "native") == 0)
+        cpu_identity(cpu);
+    sha256_init(&hash);
+    int bytes = snprintf(
+        text, sizeof text, "husk-cache %d husk %d.%d.%d format %d abi %d opt %d strict %d cpu %.64s %s\n",
+        KEY_FORMAT, HUSK_VERSION_MAJOR, HUSK_VERSION_MINOR, HUSK_VERSION_PATCH, HUSK_IMAGE_FORMAT,
+        HUSK_ABI_VERSION, options->opt_level, options->strict, options->cpu, cpu);
+    sha256_update(&hash, text, (size_t)bytes);
+    sha256_update(&hash, wasm_sha256, SHA256_BYTES);
+    int status = hash_worker(&hash, options, err);
+    if (status != 0)
+        return status;
+    sha256_final(&hash, digest);
+    sha256_hex(digest, ret_hex);
+    return 0;
+}
+
+/* mkdir -p, for this user only: images are code that this user will run. */
+static int make_folders(const char *path, struct husk_error *err) {
+    auto_free char *part = strdup(path);
+    if (part == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for a path");
+    for (char *slash = strchr(part + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = 0;
+        if (mkdir(part, 0700) != 0 && errno != EEXIST)
+            return error_sys(err, errno, "cannot make the cache folder %s", part);
+        *slash = '/';
+    }
+    if (mkdir(part, 0700) != 0 && errno != EEXIST)
+        return error_sys(err, errno, "cannot make the cache folder %s", part);
+    return 0;
+}
+
+/* The entry, checked; -1 if there is none or it is damaged. */
+static int open_entry(const char *path, const uint8_t wasm_sha256[SHA256_BYTES]) {
+    auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 || !image_verify(fd, wasm_sha256))
+        return -1;
+    return take_fd(&fd);
+}
+
+static void warn(struct husk_error *ret_warning, const struct husk_error *cause) {
+    if (ret_warning != NULL) {
+        *ret_warning = *cause;
+        error_while(ret_warning, cause->status,
+                    "caching the compiled module; it will be compiled again next time");
+    }
+}
+
+static void store_entry(const char *folder, const char *path, int fd, uint64_t bytes,
+                        struct husk_error *ret_warning) {
+    struct husk_error cause;
+    struct stat st;
+    int status = make_folders(folder, &cause);
+    if (status == 0 && lstat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        (void)unlink(path); /* nobody's entry, and file_replace() refuses to replace it */
+    if (status == 0)
+        status = file_replace(path, fd, bytes, &cause);
+    if (status != 0)
+        warn(ret_warning, &cause);
+}
+
+int husk_compile_cached(const void *wasm, size_t count, const struct husk_compile_options *options,
+                        const char *cache_dir, int *ret_fd, bool *ret_was_cached,
+                        struct husk_error *ret_warning, struct husk_error *err) {
+    struct husk_compile_options full;
+    uint8_t wasm_sha256[SHA256_BYTES];
+    char key[2 * SHA256_BYTES + 1];
+    uint64_t bytes = 0;
+    if (wasm == NULL || cache_dir == NULL || cache_dir[0] == 0 || ret_fd == NULL)
+        return error_set(err, HUSK_E_INVAL, "no module, no cache folder or no place for the result");
+    if (ret_warning != NULL)
+        *ret_warning = (struct husk_error){.offset = HUSK_NO_OFFSET};
+    int status = client_options(options, &full, err);
+    if (status != 0)
+        return status;
+    sha256_bytes(wasm, count, wasm_sha256);
+    status = cache_key(wasm_sha256, &full, key, err);
+    if (status != 0)
+        return status;
+    size_t room = strlen(cache_dir) + sizeof key + 16;
+    auto_free char *path = malloc(room);
+    if (path == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for a path");
+    snprintf(path, room, "%s/%s.husk", cache_dir, key);
+    auto_fd fd = open_entry(path, wasm_sha256);
+    bool was_cached = fd >= 0;
+    if (!was_cached) {
+        status = worker_run(wasm, count, &full, &fd, &bytes, err);
+        if (status != 0)
+            return status;
+        store_entry(cache_dir, path, fd, bytes, ret_warning);
+    }
+    if (ret_was_cached != NULL)
+        *ret_was_cached = was_cached;
+    *ret_fd = take_fd(&fd);
+    return 0;
+}

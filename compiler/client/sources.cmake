@@ -1,0 +1,11 @@
+# What is linked into an embedder: starts the worker and checks what it made.
+set(sources
+    cache.c
+    client.c
+    cpu_identity.c
+    image_verify.c
+    wasm_describe.c
+    wasm_print_api.c
+    worker_path.c
+    worker_result.c
+    worker_run.c)

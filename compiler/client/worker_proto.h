@@ -1,0 +1,58 @@
+/*
+ * compiler/client/worker_proto.h: what the client library and the worker process say to each other. The
+ * worker gets these descriptors: an input file (struct worker_request, then the wasm bytes), an
+ * empty output file for the image, a pipe for struct worker_message, and its own program. Its
+ * stderr is read by the client too: LLVM reports its fatal errors there. Both sides are built
+ * together.
+ */
+#ifndef COMPILER_WORKER_PROTO_H
+#define COMPILER_WORKER_PROTO_H
+
+#include <stdint.h>
+
+#include "husk.h"
+
+#define WORKER_PROGRAM "husk-compile-worker"
+#define WORKER_FD_INPUT 3
+#define WORKER_FD_OUTPUT 4
+#define WORKER_FD_STATUS 5
+#define WORKER_FD_PROGRAM 6 /* the worker's own program, by which it was started; it closes it first of all */
+#define WORKER_FD_COUNT 7
+
+#define WORKER_MAGIC 0x4b524f57 /* "WORK" */
+#define WORKER_VERSION 3
+
+struct worker_request {
+    uint32_t magic;
+    uint32_t version;
+    uint32_t request_bytes; /* sizeof: the wasm follows */
+    int32_t opt_level;
+    uint32_t threads;
+    uint32_t strict;
+    uint32_t allow_uncontained;
+    uint32_t reserved; /* 0 */
+    uint64_t wasm_bytes;
+    uint64_t cpu_limit_ns;
+    uint64_t memory_limit_bytes;
+    uint64_t image_limit_bytes;
+    char cpu[64]; /* LLVM name, or "native" */
+};
+
+enum worker_message_kind {
+    WORKER_PROGRESS = 1,
+    WORKER_RESULT = 2,
+    WORKER_CONTAINED = 3 /* the first one, once the filter is ours: of no use to who lies later */
+};
+
+struct worker_message {
+    uint32_t kind;
+    uint32_t done, total; /* WORKER_PROGRESS: functions */
+    int32_t status;       /* WORKER_RESULT: 0 or error.status */
+    uint64_t image_bytes; /* WORKER_RESULT */
+    struct husk_error error;
+};
+
+/* Linux's PIPE_BUF, pipe(7). */
+_Static_assert(sizeof(struct worker_message) <= 4096, "written in one piece, also by several threads");
+
+#endif

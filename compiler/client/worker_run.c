@@ -1,0 +1,370 @@
+/*
+ * compiler/client/worker_run.c: starts husk-compile-worker, feeds it one job and waits for the result,
+ * from the client's side. The worker inherits exactly its descriptors (worker_proto.h) and a stderr
+ * that is read here; it gets no environment, and a process group of its own, so that ^C ends the
+ * client in its own way (and the worker with it, by PR_SET_PDEATHSIG). It closes itself in
+ * (contain.h). Here nothing depends on that: it may say and do what it likes, close its pipes or
+ * never stop writing to them; it is waited for until its limit, and then the whole group is killed.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "auto.h"
+#include "client.h"
+#include "clock.h"
+#include "error.h"
+#include "file.h"
+#include "worker_proto.h"
+
+#define STDERR_BYTES_MAX 8192
+#define READS_PER_ROUND 256 /* more than a full pipe holds; then the clock is looked at again */
+
+/* Linux 6.9, pidfd_send_signal(2). */
+#define SIGNAL_PROCESS_GROUP 4u
+
+struct worker {
+    const struct husk_compile_options *options;
+    int input_fd, output_fd;
+    int status_fd, stderr_fd;               /* our ends */
+    int worker_status_fd, worker_stderr_fd; /* the worker's */
+    struct worker_program program;
+    pid_t pid;
+    int pid_fd;                    /* -1: this system has none */
+    uint64_t deadline_ns;          /* wall clock, monotonic */
+    struct worker_message message; /* being read */
+    size_t message_bytes;
+    struct worker_message result;
+    bool has_result, was_contained;
+    char stderr_text[STDERR_BYTES_MAX + 1];
+    size_t stderr_bytes;
+    bool is_over_wall_limit;
+};
+
+static void close_fd(int *fd) {
+    auto_close_fd(fd);
+    *fd = -1;
+}
+
+/* ---- before -------------------------------------------------------------------------------------------- */
+
+static int write_job(struct worker *worker, const void *wasm, size_t count, struct husk_error *err) {
+    const struct husk_compile_options *options = worker->options;
+    struct worker_request request = {.magic = WORKER_MAGIC,
+                                     .version = WORKER_VERSION,
+                                     .request_bytes = sizeof request,
+                                     .opt_level = options->opt_level,
+                                     .threads = options->threads,
+                                     .strict = options->strict,
+                                     .wasm_bytes = count,
+                                     .allow_uncontained = options->allow_uncontained,
+                                     .cpu_limit_ns = options->cpu_limit_ns,
+                                     .memory_limit_bytes = options->memory_limit_bytes,
+                                     .image_limit_bytes = worker_image_limit(options)};
+    if (snprintf(request.cpu, sizeof request.cpu, "%s", options->cpu) >= (int)sizeof request.cpu)
+        return error_set(err, HUSK_E_INVAL, "no CPU has a name as long as \"%.80s…\"", options->cpu);
+    worker->input_fd = memfd_create("husk-wasm", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    worker->output_fd = memfd_create("husk-image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (worker->input_fd < 0 || worker->output_fd < 0)
+        return error_sys(err, errno, "cannot make an anonymous file");
+    if (file_write_all(worker->input_fd, &request, sizeof request) != 0 ||
+        file_write_all(worker->input_fd, wasm, count) != 0)
+        return error_sys(err, errno, "cannot hand the module to the compiler");
+    /* A worker cannot fill memory through its input. */
+    if (fcntl(worker->input_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
+        return error_sys(err, errno, "cannot seal the module");
+    return 0;
+}
+
+static int open_pipes(struct worker *worker, struct husk_error *err) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return error_sys(err, errno, "cannot make a pipe to the compiler");
+    worker->status_fd = ends[0];
+    worker->worker_status_fd = ends[1];
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return error_sys(err, errno, "cannot make a pipe to the compiler");
+    worker->stderr_fd = ends[0];
+    worker->worker_stderr_fd = ends[1];
+    if (fcntl(worker->status_fd, F_SETFL, O_NONBLOCK) != 0 ||
+        fcntl(worker->stderr_fd, F_SETFL, O_NONBLOCK) != 0)
+        return error_sys(err, errno, "cannot make a pipe to the compiler");
+    return 0;
+}
+
+/* dup2() onto 2 … 6 must not hit a descriptor that is still to be duplicated: all of ours move
+ * above them first. */
+static int move_up(int *fd, struct husk_error *err) {
+    if (*fd >= WORKER_FD_COUNT)
+        return 0;
+    int moved = fcntl(*fd, F_DUPFD_CLOEXEC, WORKER_FD_COUNT);
+    if (moved < 0)
+        return error_sys(err, errno, "cannot start the compiler");
+    close(*fd);
+    *fd = moved;
+    return 0;
+}
+
+static int file_actions(struct worker *worker, posix_spawn_file_actions_t *actions) {
+    int rc = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    if (rc == 0)
+        rc = posix_spawn_file_actions_addopen(actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+    if (rc == 0)
+        rc = posix_spawn_file_actions_adddup2(actions, worker->worker_stderr_fd, STDERR_FILENO);
+    if (rc == 0)
+        rc = posix_spawn_file_actions_adddup2(actions, worker->input_fd, WORKER_FD_INPUT);
+    if (rc == 0)
+        rc = posix_spawn_file_actions_adddup2(actions, worker->output_fd, WORKER_FD_OUTPUT);
+    if (rc == 0)
+        rc = posix_spawn_file_actions_adddup2(actions, worker->worker_status_fd, WORKER_FD_STATUS);
+    if (rc == 0)
+        rc = posix_spawn_file_actions_adddup2(actions, worker->program.fd, WORKER_FD_PROGRAM);
+    if (rc == 0)
+        rc = posix_spawn_file_actions_addclosefrom_np(actions, WORKER_FD_COUNT);
+    return rc;
+}
+
+static int spawn_attributes(posix_spawnattr_t *attributes) {
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    int rc = posix_spawnattr_setpgroup(attributes, 0);
+    if (rc == 0)
+        rc = posix_spawnattr_setsigmask(attributes, &none);
+    if (rc == 0)
+        rc = posix_spawnattr_setsigdefault(attributes, &all);
+    if (rc == 0)
+        rc = posix_spawnattr_setflags(
+            attributes, (short)(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF));
+    return rc;
+}
+
+/* The program that was checked is the one that runs, by its descriptor. It is not O_CLOEXEC: a
+ * script's interpreter opens it once more. By its path where there is no /proc. */
+static int spawn_program(struct worker *worker, const posix_spawn_file_actions_t *actions,
+                         const posix_spawnattr_t *attributes) {
+    char by_fd[32], *argv[] = {worker->program.path, NULL}, *envp[] = {NULL};
+    snprintf(by_fd, sizeof by_fd, "/proc/self/fd/%d", WORKER_FD_PROGRAM);
+    int rc = posix_spawn(&worker->pid, by_fd, actions, attributes, argv, envp);
+    if (rc == ENOENT)
+        rc = posix_spawn(&worker->pid, worker->program.path, actions, attributes, argv, envp);
+    return rc;
+}
+
+static int spawn_with(struct worker *worker) {
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    int rc = posix_spawn_file_actions_init(&actions);
+    if (rc != 0)
+        return rc;
+    rc = posix_spawnattr_init(&attributes);
+    if (rc == 0) {
+        rc = file_actions(worker, &actions);
+        if (rc == 0)
+            rc = spawn_attributes(&attributes);
+        if (rc == 0)
+            rc = spawn_program(worker, &actions, &attributes);
+        posix_spawnattr_destroy(&attributes);
+    }
+    posix_spawn_file_actions_destroy(&actions);
+    return rc;
+}
+
+static int spawn(struct worker *worker, struct husk_error *err) {
+    int *const fds[] = {&worker->input_fd, &worker->output_fd, &worker->worker_status_fd,
+                        &worker->worker_stderr_fd, &worker->program.fd};
+    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
+        int status = move_up(fds[i], err);
+        if (status != 0)
+            return status;
+    }
+    int rc = spawn_with(worker);
+    close_fd(&worker->worker_status_fd);
+    close_fd(&worker->worker_stderr_fd);
+    if (rc != 0) {
+        worker->pid = -1;
+        return error_sys(err, rc, "cannot start the compiler %s", worker->program.path);
+    }
+    worker->pid_fd = (int)syscall(SYS_pidfd_open, worker->pid, 0); /* O_CLOEXEC by itself */
+    return 0;
+}
+
+/* ---- during -------------------------------------------------------------------------------------------- */
+
+static void take_message(struct worker *worker) {
+    const struct worker_message *message = &worker->message;
+    if (message->kind == WORKER_PROGRESS && worker->options->progress != NULL &&
+        message->done <= message->total)
+        worker->options->progress(worker->options->progress_user, message->done, message->total);
+    worker->was_contained |= message->kind == WORKER_CONTAINED;
+    if (message->kind == WORKER_RESULT) {
+        worker->result = *message;
+        worker->has_result = true;
+    }
+}
+
+/* False at the end of the pipe. */
+static bool read_status(struct worker *worker) {
+    for (int i = 0; i < READS_PER_ROUND; i++) {
+        ssize_t got = read(worker->status_fd, (uint8_t *)&worker->message + worker->message_bytes,
+                           sizeof worker->message - worker->message_bytes);
+        if (got < 0)
+            return errno == EINTR || errno == EAGAIN;
+        if (got == 0)
+            return false;
+        worker->message_bytes += (size_t)got;
+        if (worker->message_bytes == sizeof worker->message) {
+            worker->message_bytes = 0;
+            take_message(worker);
+        }
+    }
+    return true;
+}
+
+/* The first kilobytes are kept, the rest is read away so that the worker never blocks. */
+static bool read_stderr(struct worker *worker) {
+    for (int i = 0; i < READS_PER_ROUND; i++) {
+        char bytes[1024];
+        ssize_t got = read(worker->stderr_fd, bytes, sizeof bytes);
+        if (got < 0)
+            return errno == EINTR || errno == EAGAIN;
+        if (got == 0)
+            return false;
+        size_t room = STDERR_BYTES_MAX - worker->stderr_bytes, kept = (size_t)got < room ? (size_t)got : room;
+        memcpy(worker->stderr_text + worker->stderr_bytes, bytes, kept);
+        worker->stderr_bytes += kept;
+    }
+    return true;
+}
+
+/* Until the worker is dead, has closed its pipes, or is out of time. A process that it left
+ * behind may hold the pipes open. */
+static void listen_to(struct worker *worker) {
+    bool is_dead = false;
+    while (!is_dead && (worker->status_fd >= 0 || worker->stderr_fd >= 0)) {
+        struct pollfd fds[3] = {{.fd = worker->status_fd, .events = POLLIN},
+                                {.fd = worker->stderr_fd, .events = POLLIN},
+                                {.fd = worker->pid_fd, .events = POLLIN}};
+        uint64_t now = clock_ns(CLOCK_MONOTONIC);
+        if (now >= worker->deadline_ns) {
+            worker->is_over_wall_limit = true;
+            return;
+        }
+        uint64_t left_ms = (worker->deadline_ns - now) / 1000000 + 1;
+        if (poll(fds, 3, left_ms > 60000 ? 60000 : (int)left_ms) < 0)
+            continue;                  /* EINTR; the other errors cannot be */
+        is_dead = fds[2].revents != 0; /* then a round reads all that the pipes hold */
+        if ((fds[0].revents != 0 || (is_dead && worker->status_fd >= 0)) && !read_status(worker))
+            close_fd(&worker->status_fd);
+        if ((fds[1].revents != 0 || (is_dead && worker->stderr_fd >= 0)) && !read_stderr(worker))
+            close_fd(&worker->stderr_fd);
+    }
+}
+
+/* ---- after --------------------------------------------------------------------------------------------- */
+
+/* The worker and whatever it started and left in its group. One that has exited already keeps
+ * its exit status. */
+static void kill_group(const struct worker *worker) {
+    if (worker->pid_fd >= 0 &&
+        syscall(SYS_pidfd_send_signal, worker->pid_fd, SIGKILL, NULL, SIGNAL_PROCESS_GROUP) == 0)
+        return;
+    if (worker->pid_fd < 0 || errno != ESRCH)
+        kill(-worker->pid, SIGKILL); /* not waited for yet: the number is still its own */
+}
+
+/* The process is gone afterwards in any case. -1: unknown, because the embedder ignores SIGCHLD or waits
+ * for all children itself. */
+static struct worker_death reap(struct worker *worker) {
+    struct worker_death death = {.wait_status = -1,
+                                 .is_over_wall_limit = worker->is_over_wall_limit,
+                                 .was_contained = worker->was_contained};
+    struct rusage usage = {0};
+    int wait_status = 0;
+    pid_t pid;
+    kill_group(worker);
+    do {
+        pid = wait4(worker->pid, &wait_status, 0, &usage);
+    } while (pid < 0 && errno == EINTR);
+    if (pid == worker->pid) {
+        death.wait_status = wait_status;
+        death.cpu_ns = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000u +
+                       (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000u;
+    }
+    worker->pid = -1;
+    worker->stderr_text[worker->stderr_bytes] = 0;
+    death.stderr_text = worker->stderr_text;
+    return death;
+}
+
+/* The image is made immutable, so that libhusk may map it. */
+static int take_image(struct worker *worker, int *ret_fd, uint64_t *ret_bytes, struct husk_error *err) {
+    struct stat st;
+    if (fstat(worker->output_fd, &st) != 0)
+        return error_sys(err, errno, "cannot read the compiled image");
+    if ((uint64_t)st.st_size != worker->result.image_bytes)
+        return error_set(err, HUSK_E_COMPILER, "the compiler wrote an incomplete image");
+    if (fcntl(worker->output_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
+        return error_sys(err, errno, "cannot seal the compiled image");
+    if (lseek(worker->output_fd, 0, SEEK_SET) != 0)
+        return error_sys(err, errno, "cannot read the compiled image");
+    *ret_bytes = worker->result.image_bytes;
+    *ret_fd = take_fd(&worker->output_fd);
+    return 0;
+}
+
+static int run(struct worker *worker, int *ret_fd, uint64_t *ret_bytes, struct husk_error *err) {
+    int status = open_pipes(worker, err);
+    if (status == 0)
+        status = spawn(worker, err);
+    if (status != 0)
+        return status;
+    /* CPU time is the real limit; this one ends a worker that hangs without using any. */
+    worker->deadline_ns = clock_ns(CLOCK_MONOTONIC) + 60000000000u + 10 * worker->options->cpu_limit_ns;
+    listen_to(worker);
+    struct worker_death death = reap(worker);
+    if (!worker->has_result)
+        return worker_death_error(&death, worker->options, err);
+    if (worker->result.status != 0)
+        return worker_result_error(&worker->result, worker->options, err);
+    return take_image(worker, ret_fd, ret_bytes, err);
+}
+
+int worker_run(const void *wasm, size_t count, const struct husk_compile_options *options, int *ret_fd,
+               uint64_t *ret_bytes, struct husk_error *err) {
+    struct worker worker = {.options = options,
+                            .input_fd = -1,
+                            .output_fd = -1,
+                            .status_fd = -1,
+                            .stderr_fd = -1,
+                            .worker_status_fd = -1,
+                            .worker_stderr_fd = -1,
+                            .pid = -1,
+                            .pid_fd = -1};
+    int status = worker_locate(options->worker_path, &worker.program, err);
+    if (status != 0)
+        return status;
+    status = write_job(&worker, wasm, count, err);
+    if (status == 0)
+        status = run(&worker, ret_fd, ret_bytes, err);
+    worker_program_done(&worker.program);
+    close_fd(&worker.input_fd);
+    close_fd(&worker.output_fd);
+    close_fd(&worker.status_fd);
+    close_fd(&worker.stderr_fd);
+    close_fd(&worker.worker_status_fd);
+    close_fd(&worker.worker_stderr_fd);
+    close_fd(&worker.pid_fd);
+    return status;
+}

@@ -1,0 +1,55 @@
+/*
+ * compiler/image/image_write.h: plan + linked code → image file (abi/image.h). Last step of a compile, in the
+ * worker. image_note.c makes the note, image_data.c the initial bytes of data region and memories,
+ * wasm_lines.c the source lines.
+ */
+#ifndef COMPILER_IMAGE_WRITE_H
+#define COMPILER_IMAGE_WRITE_H
+
+#include "buf.h"
+#include "linker.h"
+
+struct image_input {
+    const struct plan *plan;
+    const struct linked *linked;
+    uint64_t cpu_features; /* bits of abi/cpu_features.def */
+    int opt_level;
+    bool is_strict; /* HUSK_IMAGE_STRICT */
+    const char *target_cpu;
+    const char *compiler; /* name and versions */
+};
+
+/* Write the image to an empty file (holes where a memory is zero). HUSK_E_LIMIT, HUSK_E_NOMEM, HUSK_E_SYS
+ * (the file), HUSK_E_COMPILER. */
+int image_write(const struct image_input *input, int fd, uint64_t *ret_bytes, struct husk_error *err);
+
+/* ---- parts, for image_write.c ---- */
+
+/* The note's descriptor; content_sha256 is zero. */
+int image_note_make(const struct image_input *input, struct buf *note, struct husk_error *err);
+
+/* HUSK_ARR_FILES and HUSK_ARR_LINES from the module's DWARF, strings appended to `strings`. Without or
+ * with unusable DWARF both stay empty: that is never an error of the compile. HUSK_E_NOMEM. */
+int wasm_lines_read(const struct wasm_module *module, struct buf *strings, struct buf *files,
+                    struct buf *lines, struct husk_error *err);
+
+/* The initial bytes of [HUSK_DATA_GVA, HUSK_DATA_GVA + count): globals, sizes, elements, tables. Pages
+ * that stay zero are not touched. */
+struct image_data {
+    uint8_t *bytes;
+    uint64_t count;
+};
+int image_data_make(const struct image_input *input, struct image_data *ret_data, struct husk_error *err);
+
+/* An initialised range of a memory, page multiples; ascending and apart. */
+struct image_range {
+    uint64_t start, end;
+};
+/* Which ranges of memory mem_idx static data segments fill, small gaps included: struct
+ * image_range[] */
+int image_memory_ranges(const struct image_input *input, uint32_t mem_idx, struct buf *ranges,
+                        struct husk_error *err);
+/* Where a static data segment goes. */
+uint64_t image_segment_offset(const struct image_input *input, uint32_t data_idx);
+
+#endif

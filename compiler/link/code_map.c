@@ -1,0 +1,101 @@
+/*
+ * compiler/link/code_map.c: LLVM's line table ("line" = offset in the module) + symbols → code rows; see
+ * code_map.h. LLVM inlines, so the function of a row is the one whose body holds the offset, not the one
+ * whose symbol holds the address.
+ */
+#include "code_map.h"
+
+#include <stdlib.h>
+
+#include "error.h"
+#include "rows.h"
+
+struct code_line {
+    uint32_t gva;
+    uint32_t wasm_offset;
+    uint32_t order; /* of appearance: of two rows at one address the later holds */
+};
+
+static int add_line(void *user, const struct dwarf_row *row, struct husk_error *err) {
+    struct buf *lines = user;
+    (void)err;
+    if (row->is_end || row->line == 0 || row->address > UINT32_MAX)
+        return 0; /* line 0: code that belongs to no instruction; it takes the one before it */
+    struct code_line line = {.gva = (uint32_t)row->address, .wasm_offset = row->line};
+    line.order = (uint32_t)(lines->count / sizeof line);
+    buf_append(lines, &line, sizeof line);
+    return 0;
+}
+
+int code_map_read(const struct dwarf_line_input *input, struct buf *lines, struct husk_error *err) {
+    const struct dwarf_sink sink = {.user = lines, .row = add_line};
+    return dwarf_line_read(input, &sink, err);
+}
+
+static int line_order(const void *left, const void *right) {
+    const struct code_line *a = left, *b = right;
+    if (a->gva != b->gva)
+        return a->gva < b->gva ? -1 : 1;
+    return a->order < b->order ? -1 : a->order > b->order;
+}
+
+/* The function whose body holds the offset; bodies ascend, behind the empty ones of
+ * imports. `otherwise` if none does. */
+static uint32_t func_of_offset(const struct wasm_module *module, uint32_t wasm_offset, uint32_t otherwise) {
+    const struct wasm_func *func =
+        rows_last_up_to(ROWS(module->funcs, module->funcs_count, body_offset), wasm_offset);
+    return func != NULL && wasm_offset < func->code.offset + func->code.count
+               ? (uint32_t)(func - module->funcs)
+               : otherwise;
+}
+
+struct code_mapper {
+    const struct wasm_module *module;
+    struct buf *rows;
+    struct husk_image_code_row last;
+    bool has_last;
+};
+
+static void emit(struct code_mapper *mapper, uint32_t gva, uint32_t func_idx, uint32_t wasm_offset) {
+    struct husk_image_code_row row = {.code_gva = gva, .func_idx = func_idx, .wasm_offset = wasm_offset};
+    if (mapper->has_last && mapper->last.func_idx == func_idx && mapper->last.wasm_offset == wasm_offset)
+        return;
+    if (mapper->has_last && mapper->last.code_gva == gva)
+        mapper->rows->count -= sizeof row; /* replaces what began at the same place */
+    buf_append(mapper->rows, &row, sizeof row);
+    mapper->last = row;
+    mapper->has_last = true;
+}
+
+/* The rows of one function; *line is the first line row not before it. */
+static void map_symbol(struct code_mapper *mapper, const struct link_symbol *symbol,
+                       const struct code_line **line, const struct code_line *end) {
+    uint32_t func_idx = HUSK_FUNC_INIT, first_offset = 0, limit = symbol->gva + symbol->bytes;
+    if (symbol->kind == LINK_FUNC) {
+        func_idx = symbol->idx;
+        first_offset = (uint32_t)mapper->module->funcs[symbol->idx].body_offset;
+    }
+    while (*line < end && (*line)->gva < symbol->gva)
+        (*line)++;
+    emit(mapper, symbol->gva, func_idx, first_offset);
+    for (; *line < end && (*line)->gva < limit; (*line)++)
+        emit(mapper, (*line)->gva, func_of_offset(mapper->module, (*line)->wasm_offset, func_idx),
+             (*line)->wasm_offset);
+    emit(mapper, limit, HUSK_FUNC_NONE, 0);
+}
+
+int code_map_build(const struct wasm_module *module, const struct linked *linked, struct buf *lines,
+                   uint32_t runtime_start, uint32_t runtime_end, struct buf *rows, struct husk_error *err) {
+    struct code_mapper mapper = {.module = module, .rows = rows};
+    size_t count = lines->count / sizeof(struct code_line);
+    if (count > 0)
+        qsort(lines->data, count, sizeof(struct code_line), line_order);
+    const struct code_line *line = (const struct code_line *)(const void *)lines->data, *end = line + count;
+    emit(&mapper, linked->entry_gva, HUSK_FUNC_NONE, 0);
+    emit(&mapper, runtime_start, HUSK_FUNC_RUNTIME, 0);
+    emit(&mapper, runtime_end, HUSK_FUNC_NONE, 0);
+    for (uint32_t i = 0; i < linked->symbols_count; i++)
+        if (linked->symbols[i].kind == LINK_FUNC || linked->symbols[i].kind == LINK_INIT)
+            map_symbol(&mapper, &linked->symbols[i], &line, end);
+    return lines->failed || rows->failed ? error_set(err, HUSK_E_NOMEM, "no memory for the code map") : 0;
+}

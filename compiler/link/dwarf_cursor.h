@@ -1,0 +1,83 @@
+/*
+ * compiler/link/dwarf_cursor.h: reading numbers out of DWARF and .eh_frame bytes. A read past the end gives 0 and
+ * sets `failed`, so that a parser looks once per record.
+ */
+#ifndef COMPILER_DWARF_CURSOR_H
+#define COMPILER_DWARF_CURSOR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+struct cursor {
+    const uint8_t *pos, *end;
+    bool failed;
+};
+
+static inline size_t cursor_left(const struct cursor *cursor) {
+    return (size_t)(cursor->end - cursor->pos);
+}
+
+/* The next `count` bytes, or NULL. */
+static inline const uint8_t *cursor_skip(struct cursor *cursor, uint64_t count) {
+    if (count > cursor_left(cursor)) {
+        cursor->failed = true;
+        cursor->pos = cursor->end;
+        return NULL;
+    }
+    const uint8_t *start = cursor->pos;
+    cursor->pos += count;
+    return start;
+}
+
+/* Little-endian, 1 … 8 bytes. */
+static inline uint64_t cursor_uint(struct cursor *cursor, size_t bytes) {
+    uint64_t value = 0;
+    const uint8_t *start = cursor_skip(cursor, bytes);
+    if (start != NULL)
+        memcpy(&value, start, bytes);
+    return value;
+}
+
+static inline uint64_t cursor_uleb(struct cursor *cursor) {
+    uint64_t value = 0;
+    for (unsigned shift = 0;; shift += 7) {
+        const uint8_t *byte = cursor_skip(cursor, 1);
+        if (byte == NULL)
+            return 0;
+        if (shift < 64)
+            value |= (uint64_t)(*byte & 0x7f) << shift;
+        if ((*byte & 0x80) == 0)
+            return value;
+    }
+}
+
+static inline int64_t cursor_sleb(struct cursor *cursor) {
+    uint64_t value = 0;
+    for (unsigned shift = 0;;) {
+        const uint8_t *byte = cursor_skip(cursor, 1);
+        if (byte == NULL)
+            return 0;
+        if (shift < 64)
+            value |= (uint64_t)(*byte & 0x7f) << shift;
+        shift += 7;
+        if ((*byte & 0x80) == 0)
+            return (int64_t)(shift < 64 && (*byte & 0x40) != 0 ? value | ~(uint64_t)0 << shift : value);
+    }
+}
+
+/* A NUL-terminated string, or NULL. */
+static inline const char *cursor_string(struct cursor *cursor) {
+    const uint8_t *start = cursor->pos;
+    const uint8_t *nul = cursor_left(cursor) == 0 ? NULL : memchr(start, 0, cursor_left(cursor));
+    if (nul == NULL) {
+        cursor->failed = true;
+        cursor->pos = cursor->end;
+        return NULL;
+    }
+    cursor->pos = nul + 1;
+    return (const char *)start;
+}
+
+#endif

@@ -1,0 +1,56 @@
+/*
+ * compiler/lower/codegen.h: valid wasm + plan → x86-64 ELF relocatable objects in memory, by LLVM. Runs in the worker process only.
+ *
+ * Symbols, all hidden. Defined by the objects:
+ *   i0.f<idx>   function (imported ones: a stub that makes the host call), internal calling convention of codegen's choice
+ *   i0.t<canonical type idx>   call thunk, void(i64 code_address), C convention: reads mailbox.call_slots, calls, writes results
+ *   i0.init     deferred initialisation and the start call, type () -> (); if plan->needs_init
+ * Defined by the linker: i0.d<idx> (bytes of a data segment), and everything of the guest runtime (guest/): husk.hostcall, husk.service,
+ *   memcpy memmove memset memcmp bcmp.
+ * Defined as absolute symbols: i0.mem (HUSK_MEM0_GVA), i0.g<idx> (global slots), i0.tab<idx>, i0.tabsize<idx>, i0.memsize<idx>,
+ *   i0.dsize<idx>, i0.e<idx>, i0.esize<idx> (plan.h), husk.mailbox (HUSK_MAILBOX_GVA).
+ * Debug line tables: file "wasm", line = byte offset of the instruction in the module (DWARF 5, line tables only; lines are 32 bits).
+ * .eh_frame is emitted for every function (uwtable), frame pointers are not kept.
+ */
+#ifndef COMPILER_CODEGEN_H
+#define COMPILER_CODEGEN_H
+
+#include "crew.h"
+#include "plan.h"
+
+struct codegen_options {
+    int opt_level;        /* 0 … 3 */
+    const char *cpu;      /* LLVM name, resolved: never "native" */
+    const char *features; /* LLVM feature string, e.g. "+avx2,-fma" */
+    bool strict;
+    struct crew *crew; /* crew.h: the threads that compile; NULL: one is started for this run */
+    uint32_t threads;  /* how many then */
+    void (*progress)(void *user, uint32_t done, uint32_t total); /* under a lock, from any thread */
+    void *progress_user;
+};
+
+struct codegen_object {
+    uint8_t *elf; /* malloc()ed */
+    size_t bytes;
+};
+
+struct codegen_result {
+    struct codegen_object *objects;
+    uint32_t objects_count;
+};
+
+/* LLVM's set-up, once per process; codegen_run() does it if it was not done. A process that
+ * gives up rights does it before. */
+void codegen_llvm_init(void);
+
+/* HUSK_E_UNSUPPORTED (SIMD, by name and offset), HUSK_E_LIMIT, HUSK_E_NOMEM, HUSK_E_COMPILER. LLVM's own fatal errors abort the process. */
+int codegen_run(const struct plan *plan, const struct codegen_options *options,
+                struct codegen_result *ret_result, struct husk_error *err);
+void codegen_result_free(struct codegen_result *result);
+
+/* The host's CPU name and feature string, restricted to abi/cpu_features.def; and the feature bits that a cpu + features stand for. */
+int codegen_target(const char *cpu, char **ret_cpu, char **ret_features, uint64_t *ret_feature_bits,
+                   struct husk_error *err);
+const char *codegen_llvm_version(void);
+
+#endif

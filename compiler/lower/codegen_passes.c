@@ -1,0 +1,138 @@
+/*
+ * compiler/lower/codegen_passes.c: LLVM's set-up and the pass pipelines. A pipeline is text for
+ * LLVMRunPasses.
+ *
+ * SROA comes first and alone: lower_keep_loads() and lower_quiet_nans() want locals in SSA form and
+ * everything else untouched. No inlining (the module's own compiler has done it, and backtraces
+ * stay exact), no function-attrs (it would let LLVM drop calls whose only effect is a trap), no
+ * loop-idiom (its memset would fault in the runtime). vector-combine after the vectoriser: guests
+ * come with loops that clang has unrolled, and it undoes the shuffles that vectorising those makes
+ * (matmul: 2.9 → 1.0 of native). Level 3 unrolls by O2's thresholds: O3's unroll vectorised loops
+ * completely, and LLVM selects poor code for the long blocks of illegally wide vectors (matmul: 5
+ * times native).
+ *
+ * Traps must stay exact (lower_trap.c), so x86's cmov converter must not put a folded load behind a
+ * branch: -x86-cmov-converter-force-mem-operand=false.
+ */
+#include <llvm-c/Support.h>
+#include <llvm-c/Target.h>
+#include <llvm-c/TargetMachine.h>
+#include <llvm-c/Transforms/PassBuilder.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "codegen_internal.h"
+#include "error.h"
+
+#define TRIPLE "x86_64-unknown-linux-gnu"
+#define IC "instcombine<no-verify-fixpoint>"
+
+static const char *const pipeline_ssa = "function(sroa)";
+
+/* Up to the vectoriser, and from it on: lower_hide_widths() runs in between, and no pass that could undo it
+ * (instcombine) before the last one that assumes and checks (loop-vectorize, loop-load-elim). */
+static const char *const pipelines[4][2] = {
+    [1] = {"function<eager-inv>("
+           "early-cse<memssa>,simplifycfg," IC ",loop-mssa(loop-rotate,licm),gvn,simplifycfg," IC ")"},
+    [2] = {"function<eager-inv>("
+           "early-cse<memssa>,simplifycfg," IC
+           ",loop-mssa(loop-rotate,licm,simple-loop-unswitch),simplifycfg,"
+           "loop(indvars,loop-deletion,loop-unroll-full),gvn," IC ",bdce,dse,simplifycfg)",
+           "function<eager-inv>("
+           "loop-vectorize,slp-vectorizer,vector-combine,"
+           "loop-unroll<O2>,early-cse," IC ",loop-mssa(licm),adce,simplifycfg)"},
+    [3] = {"function<eager-inv>("
+           "early-cse<memssa>,simplifycfg," IC
+           ",jump-threading,correlated-propagation,simplifycfg,reassociate,"
+           "loop-mssa(loop-rotate,licm,simple-loop-unswitch),simplifycfg," IC ","
+           "loop(indvars,loop-deletion,loop-unroll-full),sroa,mldst-motion,gvn,sccp,bdce," IC ","
+           "jump-threading,correlated-propagation,adce,dse,loop-mssa(licm),simplifycfg," IC ")",
+           "function<eager-inv>("
+           "loop-vectorize,loop-load-elim," IC ",simplifycfg,slp-vectorizer,vector-combine," IC
+           ",loop-unroll<O2>," IC ",loop-mssa(licm),simplifycfg)"},
+};
+
+static void llvm_init_once(void) {
+    LLVMInitializeX86TargetInfo();
+    LLVMInitializeX86Target();
+    LLVMInitializeX86TargetMC();
+    LLVMInitializeX86AsmPrinter();
+    static const char *const args[] = {"husk",
+                                       "-align-loops=32",
+                                       "-enable-misched=0",
+                                       "-post-RA-scheduler=0",
+                                       "-indvars-widen-indvars=false",
+                                       "-x86-cmov-converter-force-mem-operand=false"};
+    LLVMParseCommandLineOptions(sizeof(args) / sizeof(args[0]), args, "");
+}
+
+void codegen_llvm_init(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, llvm_init_once);
+}
+
+static LLVMCodeGenOptLevel machine_level(int opt_level, enum lower_tier tier) {
+    if (tier == LOWER_TIER_FAST)
+        return LLVMCodeGenLevelNone;
+    static const LLVMCodeGenOptLevel levels[4] = {LLVMCodeGenLevelNone, LLVMCodeGenLevelLess,
+                                                  LLVMCodeGenLevelDefault, LLVMCodeGenLevelAggressive};
+    return levels[opt_level];
+}
+
+/* Small code model, static relocations: everything that code refers to lies below 2 GiB (abi/layout.h). */
+LLVMTargetMachineRef codegen_machine_new(const struct codegen_options *options, enum lower_tier tier) {
+    LLVMTargetRef target;
+    char *message = NULL;
+    if (LLVMGetTargetFromTriple(TRIPLE, &target, &message)) {
+        LLVMDisposeMessage(message);
+        return NULL;
+    }
+    LLVMTargetMachineOptionsRef settings = LLVMCreateTargetMachineOptions();
+    LLVMTargetMachineOptionsSetCPU(settings, options->cpu);
+    LLVMTargetMachineOptionsSetFeatures(settings, options->features);
+    LLVMTargetMachineOptionsSetCodeGenOptLevel(settings, machine_level(options->opt_level, tier));
+    LLVMTargetMachineOptionsSetRelocMode(settings, LLVMRelocStatic);
+    LLVMTargetMachineOptionsSetCodeModel(settings, LLVMCodeModelSmall);
+    LLVMTargetMachineRef machine = LLVMCreateTargetMachineWithOptions(target, TRIPLE, settings);
+    LLVMDisposeTargetMachineOptions(settings);
+    return machine;
+}
+
+static int passes_run(struct lower_module *lm, const char *passes, LLVMTargetMachineRef machine,
+                      const struct codegen_options *options) {
+    LLVMPassBuilderOptionsRef settings = LLVMCreatePassBuilderOptions();
+    LLVMPassBuilderOptionsSetLoopVectorization(settings, options->opt_level >= 2);
+    LLVMPassBuilderOptionsSetSLPVectorization(settings, options->opt_level >= 2);
+    LLVMPassBuilderOptionsSetLoopInterleaving(settings, options->opt_level >= 2);
+    LLVMPassBuilderOptionsSetLoopUnrolling(settings, options->opt_level >= 2);
+    LLVMErrorRef error = LLVMRunPasses(lm->mod, passes, machine, settings);
+    LLVMDisposePassBuilderOptions(settings);
+    if (error == NULL)
+        return 0;
+    char *message = LLVMGetErrorMessage(error);
+    int status = error_set(lm->err, HUSK_E_COMPILER, "LLVM's passes failed: %s", message);
+    LLVMDisposeErrorMessage(message);
+    return status;
+}
+
+int codegen_optimise(struct lower_module *lm, LLVMTargetMachineRef machine,
+                     const struct codegen_options *options, enum lower_tier tier) {
+    if (tier == LOWER_TIER_FAST) {
+        lower_quiet_nans(lm); /* the instruction selector folds x * 1, too */
+        return 0;
+    }
+    int status = passes_run(lm, pipeline_ssa, machine, options);
+    if (status != 0)
+        return status;
+    lower_keep_loads(lm);
+    lower_quiet_nans(lm);
+    const char *const *pipeline = pipelines[options->opt_level];
+    status = passes_run(lm, pipeline[0], machine, options);
+    if (status == 0 && pipeline[1] != NULL) {
+        lower_hide_widths(lm);
+        status = passes_run(lm, pipeline[1], machine, options);
+    }
+    lower_traps_finish(lm);
+    return status;
+}

@@ -1,0 +1,238 @@
+/*
+ * compiler/lower/codegen_scan.c: looks at every function before any is lowered: refuses instructions and types
+ * that the lowering does not know, finds the functions that are too big for the optimiser, and cuts the
+ * module into chunks.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "codegen_internal.h"
+#include "error.h"
+#include "needs.h"
+
+/* Chunks: big enough that LLVM's fixed cost per module (about 2 ms) does not count, small enough to share
+ * out evenly. */
+#define CHUNK_BYTES_FULL 65536
+#define CHUNK_BYTES_FAST 262144
+
+/* Beyond these a function gets FastISel: passes that are quadratic in them would take minutes. Measured with
+ * generated functions. */
+#define FULL_BODY_BYTES_MAX 200000
+#define FULL_BLOCK_ACCESSES_MAX 2000
+#define FULL_LABELS_MAX 20000
+#define FULL_BLOCKS_MAX 7000
+#define FULL_CALL_VALUES_MAX 50000
+/* Divisions and truncations: InstCombine asks every condition on the divisor at each of them. */
+#define FULL_CHECK_BLOCKS_MAX 4000
+#define FULL_LOCALS_MAX 5000
+#define FULL_LOCALS_TIMES_BLOCKS_MAX 8000000u
+
+struct scan {
+    uint64_t blocks, labels, check_blocks;
+    uint64_t call_values; /* arguments and results of all calls */
+    uint32_t block_accesses, block_accesses_max;
+};
+
+static int refuse(const char *text, uint64_t offset, struct husk_error *err) {
+    return error_at(err, HUSK_E_UNSUPPORTED, offset, "uses SIMD (%s), which is not supported yet", text);
+}
+
+/* A check makes blocks, too: for its trap, and for what follows. */
+static uint32_t check_blocks(enum wasm_op op) {
+    switch (op) {
+    case WASM_OP_I32_DIV_S:
+    case WASM_OP_I64_DIV_S: return 4;
+    case WASM_OP_I32_TRUNC_F32_S:
+    case WASM_OP_I32_TRUNC_F32_U:
+    case WASM_OP_I32_TRUNC_F64_S:
+    case WASM_OP_I32_TRUNC_F64_U:
+    case WASM_OP_I64_TRUNC_F32_S:
+    case WASM_OP_I64_TRUNC_F32_U:
+    case WASM_OP_I64_TRUNC_F64_S:
+    case WASM_OP_I64_TRUNC_F64_U: return 4;
+    case WASM_OP_I32_DIV_U:
+    case WASM_OP_I64_DIV_U:
+    case WASM_OP_I32_REM_S:
+    case WASM_OP_I64_REM_S:
+    case WASM_OP_I32_REM_U:
+    case WASM_OP_I64_REM_U: return 2;
+    default: return 0;
+    }
+}
+
+static void scan_call(struct scan *scan, const struct wasm_functype *type) {
+    scan->call_values += (uint64_t)type->params_count + type->results_count;
+}
+
+static void scan_instr(struct scan *scan, const struct wasm_module *wasm, const struct wasm_instr *instr) {
+    scan->check_blocks += check_blocks(instr->op);
+    switch (wasm_opinfo(instr->op)->imm) {
+    case WASM_IMM_MEMARG:
+    case WASM_IMM_MEMORY:
+    case WASM_IMM_GLOBAL:
+        if (++scan->block_accesses > scan->block_accesses_max)
+            scan->block_accesses_max = scan->block_accesses;
+        break;
+    case WASM_IMM_BR_TABLE:
+        scan->labels += instr->br_table.count + 1u;
+        scan->block_accesses = 0;
+        scan->blocks++;
+        break;
+    case WASM_IMM_BLOCKTYPE:
+    case WASM_IMM_LABEL:
+        scan->block_accesses = 0;
+        scan->blocks++;
+        break;
+    case WASM_IMM_FUNC:
+        if (instr->op == WASM_OP_CALL)
+            scan_call(scan, &wasm->types[wasm->funcs[instr->idx].type_idx]);
+        break;
+    case WASM_IMM_CALL_INDIRECT:
+        scan_call(scan, &wasm->types[instr->idx]);
+        scan->blocks += 4;
+        break;
+    case WASM_IMM_TABLE:
+    case WASM_IMM_TABLE2:
+    case WASM_IMM_TABLE_INIT:
+    case WASM_IMM_MEMORY2:
+    case WASM_IMM_MEMORY_INIT: scan->blocks += 4; break;
+    default: break;
+    }
+}
+
+static bool scan_is_huge(const struct scan *scan, const struct wasm_func *func) {
+    return func->code.count > FULL_BODY_BYTES_MAX || scan->block_accesses_max > FULL_BLOCK_ACCESSES_MAX ||
+           scan->labels > FULL_LABELS_MAX || scan->blocks > FULL_BLOCKS_MAX ||
+           scan->call_values > FULL_CALL_VALUES_MAX || scan->check_blocks > FULL_CHECK_BLOCKS_MAX ||
+           func->locals_count > FULL_LOCALS_MAX ||
+           func->locals_count * scan->blocks > FULL_LOCALS_TIMES_BLOCKS_MAX;
+}
+
+static int scan_body(const struct wasm_module *wasm, const struct wasm_func *func, bool *ret_is_huge,
+                     struct husk_error *err) {
+    struct scan scan = {0};
+    struct wasm_reader reader;
+    struct wasm_instr instr;
+    wasm_reader_init(&reader, func->code, err);
+    while (reader.pos < reader.end) {
+        int status = wasm_read_instr(&reader, &instr);
+        if (status != 0)
+            return status;
+        if (wasm_opinfo(instr.op)->feature == WASM_FEATURE_SIMD)
+            return refuse(wasm_opinfo(instr.op)->text, instr.offset, err);
+        scan_instr(&scan, wasm, &instr);
+    }
+    *ret_is_huge = scan_is_huge(&scan, func);
+    return 0;
+}
+
+static bool locals_have_v128(const struct wasm_func *func) {
+    for (uint32_t i = 0; i < func->local_runs_count; i++)
+        if (func->local_runs[i].type == WASM_V128)
+            return true;
+    return false;
+}
+
+/* v128 in types: only in those that something uses. */
+static int scan_types(const struct wasm_module *wasm, struct husk_error *err) {
+    for (uint32_t i = 0; i < wasm->globals_count; i++)
+        if (wasm->globals[i].type == WASM_V128)
+            return refuse("v128", wasm->globals[i].init.offset, err);
+    for (uint32_t i = 0; i < wasm->types_count; i++)
+        if (wasm_functype_has(&wasm->types[i], WASM_V128))
+            return refuse("v128 in a function type", HUSK_NO_OFFSET, err);
+    return 0;
+}
+
+static void item_add(struct chunks *chunks, struct item item) {
+    chunks->items[chunks->items_count++] = item;
+}
+
+static int scan_funcs(const struct plan *plan, int opt_level, struct chunks *chunks, struct husk_error *err) {
+    const struct wasm_module *wasm = plan->module;
+    for (uint32_t i = 0; i < wasm->funcs_count; i++) {
+        const struct wasm_func *func = &wasm->funcs[i];
+        bool is_huge = false;
+        struct item item = {.kind = ITEM_IMPORT_STUB, .idx = i, .weight = 64, .tier = LOWER_TIER_FULL};
+        if (!func->is_import) {
+            if (locals_have_v128(func))
+                return refuse("v128", func->body_offset, err);
+            int status = scan_body(wasm, func, &is_huge, err);
+            if (status != 0)
+                return status;
+            item.kind = ITEM_FUNC;
+            item.weight = func->code.count + 16;
+        }
+        if (is_huge || opt_level == 0)
+            item.tier = LOWER_TIER_FAST;
+        item_add(chunks, item);
+    }
+    return 0;
+}
+
+/* A thunk for each type of a function that can be called from outside or as a value, and the init function. */
+static void scan_thunks(const struct plan *plan, int opt_level, struct chunks *chunks, bool *seen) {
+    const struct wasm_module *wasm = plan->module;
+    enum lower_tier tier = opt_level == 0 ? LOWER_TIER_FAST : LOWER_TIER_FULL;
+    for (uint32_t i = 0; i < wasm->funcs_count; i++) {
+        uint32_t type_idx = wasm->types[wasm->funcs[i].type_idx].canonical_idx;
+        if (seen[type_idx])
+            continue;
+        seen[type_idx] = true;
+        uint32_t weight =
+            64 + 16 * (wasm->types[type_idx].params_count + wasm->types[type_idx].results_count);
+        item_add(chunks, (struct item){.kind = ITEM_THUNK, .idx = type_idx, .weight = weight, .tier = tier});
+    }
+    if (plan->needs_init)
+        item_add(chunks, (struct item){.kind = ITEM_INIT, .weight = 1024, .tier = LOWER_TIER_FAST});
+}
+
+/* Next fit, in order of the items, one open chunk per tier. */
+static void chunks_cut(struct chunks *chunks, enum lower_tier tier, uint32_t bytes_max) {
+    uint64_t bytes = 0;
+    struct chunk *open = NULL;
+    for (uint32_t i = 0; i < chunks->items_count; i++) {
+        if (chunks->items[i].tier != tier)
+            continue;
+        if (open == NULL || bytes + chunks->items[i].weight > bytes_max) {
+            open = &chunks->chunks[chunks->chunks_count++];
+            *open = (struct chunk){.tier = tier, .first = i};
+            bytes = 0;
+        }
+        bytes += chunks->items[i].weight;
+        open->count = i + 1 - open->first; /* items of the other tier in between are passed over */
+        open->funcs_count += chunks->items[i].kind == ITEM_FUNC;
+    }
+}
+
+int codegen_scan(const struct plan *plan, const struct codegen_options *options, struct chunks *ret_chunks,
+                 struct husk_error *err) {
+    const struct wasm_module *wasm = plan->module;
+    struct chunks chunks = {0};
+    size_t items_max = (size_t)wasm->funcs_count + wasm->types_count + 1;
+    chunks.items = calloc(items_max, sizeof(*chunks.items));
+    chunks.chunks = calloc(items_max, sizeof(*chunks.chunks));
+    bool *seen = calloc(wasm->types_count + 1u, sizeof(bool));
+    int status = 0;
+    if (chunks.items == NULL || chunks.chunks == NULL || seen == NULL)
+        status = error_set(err, HUSK_E_NOMEM, "out of memory");
+    if (status == 0)
+        status = scan_funcs(plan, options->opt_level, &chunks, err);
+    if (status == 0)
+        status = scan_types(wasm, err);
+    if (status == 0) {
+        scan_thunks(plan, options->opt_level, &chunks, seen);
+        chunks_cut(&chunks, LOWER_TIER_FULL, CHUNK_BYTES_FULL);
+        chunks_cut(&chunks, LOWER_TIER_FAST, CHUNK_BYTES_FAST);
+        *ret_chunks = chunks;
+    } else {
+        chunks_done(&chunks);
+    }
+    free(seen);
+    return wasm_error_needs(wasm->wasm, status, err);
+}
+
+void chunks_done(struct chunks *chunks) {
+    free(chunks->items);
+    free(chunks->chunks);
+}

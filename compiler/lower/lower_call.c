@@ -1,0 +1,209 @@
+/*
+ * compiler/lower/lower_call.c: direct and indirect calls (core spec 4.4.8), and what connects functions with the
+ * host: import stubs and call thunks, which move values between registers and the mailbox (abi/mailbox.h).
+ *
+ * A funcref is (canonical type index + 1) << 32 | code address, so that an indirect call is a bounds check,
+ * one load and one compare. Null is 0 and has no valid type.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lower.h"
+#include "lower_trap.h"
+#include "mailbox.h"
+
+/* ---- calls --------------------------------------------------------------------------------------------- */
+
+static LLVMValueRef call_area(struct lower_func *lf, uint32_t count) {
+    if (lf->call_area_count < count) {
+        lf->call_area = lower_alloca(lf, lf->lm->i64, count * (LOWER_RESULT_BYTES / 8));
+        LLVMSetAlignment(lf->call_area, LOWER_RESULT_BYTES);
+        lf->call_area_count = count;
+    }
+    return lf->call_area;
+}
+
+static void push_from_memory(struct lower_func *lf, const struct wasm_functype *type, LLVMValueRef area) {
+    for (uint32_t i = 0; i < type->results_count; i++) {
+        LLVMValueRef index = lower_const_i64(lf->lm, (uint64_t)i * LOWER_RESULT_BYTES);
+        LLVMValueRef slot = LLVMBuildGEP2(lf->builder, lf->lm->i8, area, &index, 1, "");
+        lower_push(lf, LLVMBuildLoad2(lf->builder, lower_type(lf->lm, type->results[i]), slot, ""));
+    }
+}
+
+static void push_results(struct lower_func *lf, const struct wasm_functype *type, LLVMValueRef call,
+                         LLVMValueRef area) {
+    if (area != NULL) {
+        push_from_memory(lf, type, area);
+    } else if (type->results_count == 1) {
+        lower_push(lf, call);
+    } else {
+        for (uint32_t i = 0; i < type->results_count; i++)
+            lower_push(lf, LLVMBuildExtractValue(lf->builder, call, i, ""));
+    }
+}
+
+void lower_call_value(struct lower_func *lf, const struct wasm_functype *type, LLVMValueRef callee,
+                      const LLVMValueRef *args) {
+    LLVMValueRef *all = malloc((type->params_count + 1u) * sizeof(*all));
+    if (all == NULL) {
+        lower_fail(lf, HUSK_E_NOMEM, "out of memory");
+        return;
+    }
+    LLVMValueRef area = lower_results_in_memory(type) ? call_area(lf, type->results_count) : NULL;
+    uint32_t count = 0;
+    if (area != NULL)
+        all[count++] = area;
+    for (uint32_t i = 0; i < type->params_count; i++)
+        all[count++] = args[i];
+    lower_locate(lf);
+    LLVMValueRef call = LLVMBuildCall2(lf->builder, lower_functype(lf->lm, type), callee, all, count, "");
+    LLVMSetInstructionCallConv(call, LOWER_CALL_CONV);
+    free(all);
+    push_results(lf, type, call, area);
+}
+
+static void call_from_stack(struct lower_func *lf, const struct wasm_functype *type, LLVMValueRef callee) {
+    lf->stack_count -= type->params_count;
+    LLVMValueRef *args = malloc((type->params_count + 1u) * sizeof(*args));
+    if (args == NULL) {
+        lower_fail(lf, HUSK_E_NOMEM, "out of memory");
+        return;
+    }
+    if (type->params_count > 0)
+        memcpy(args, lf->stack + lf->stack_count, type->params_count * sizeof(*args));
+    lower_call_value(lf, type, callee, args);
+    free(args);
+}
+
+static void emit_call(struct lower_func *lf) {
+    const struct wasm_module *wasm = lf->lm->wasm;
+    const struct wasm_functype *type = &wasm->types[wasm->funcs[lf->instr.idx].type_idx];
+    call_from_stack(lf, type, lower_func_symbol(lf->lm, lf->instr.idx));
+}
+
+static uint64_t type_id(const struct wasm_functype *type) {
+    return (uint64_t)type->canonical_idx + 1;
+}
+
+/* Not the wanted type: null or something else? Off the fast path. */
+static void trap_unless_type(struct lower_func *lf, LLVMValueRef id, const struct wasm_functype *type) {
+    struct lower_module *lm = lf->lm;
+    LLVMValueRef wanted = lower_const_i32(lm, (uint32_t)type_id(type));
+    LLVMValueRef differs = LLVMBuildICmp(lf->builder, LLVMIntNE, id, wanted, "");
+    LLVMBasicBlockRef mismatch = lower_new_block(lf, "");
+    LLVMBasicBlockRef next = lower_new_block(lf, "");
+    LLVMBasicBlockRef current = LLVMGetInsertBlock(lf->builder);
+    LLVMValueRef branch = LLVMBuildCondBr(lf->builder, differs, mismatch, next);
+    LLVMSetMetadata(branch, lm->prof_kind, lm->unlikely);
+    LLVMPositionBuilderAtEnd(lf->builder, mismatch);
+    LLVMValueRef is_null = LLVMBuildICmp(lf->builder, LLVMIntEQ, id, lower_const_i32(lm, 0), "");
+    lower_trap_if(lf, is_null, TRAP_UNINITIALIZED_ELEMENT);
+    lower_trap(lf, TRAP_INDIRECT_CALL_TYPE_MISMATCH);
+    lf->is_reachable = true;
+    LLVMMoveBasicBlockAfter(next, current);
+    LLVMPositionBuilderAtEnd(lf->builder, next);
+}
+
+/* Half of a table's entry: the type id is compared in memory, where LLVM would test the whole word with
+ * 64-bit constants. */
+static LLVMValueRef load_half(struct lower_func *lf, LLVMValueRef slot, uint32_t offset) {
+    LLVMValueRef index = lower_const_i64(lf->lm, offset);
+    LLVMValueRef half = LLVMBuildGEP2(lf->builder, lf->lm->i8, slot, &index, 1, "");
+    return lower_state_load(lf, lf->lm->i32, half);
+}
+
+static void emit_call_indirect(struct lower_func *lf) {
+    struct lower_module *lm = lf->lm;
+    const struct wasm_functype *type = &lm->wasm->types[lf->instr.idx];
+    LLVMValueRef index = lower_zext64(lf, lower_pop(lf));
+    LLVMValueRef size = lower_table_size(lf, lf->instr.idx2);
+    lower_trap_if(lf, LLVMBuildICmp(lf->builder, LLVMIntUGE, index, size, ""), TRAP_UNDEFINED_ELEMENT);
+    LLVMValueRef slot =
+        LLVMBuildGEP2(lf->builder, lm->i64, lower_table_base(lf, lf->instr.idx2), &index, 1, "");
+    trap_unless_type(lf, load_half(lf, slot, 4), type);
+    LLVMValueRef address = lower_zext64(lf, load_half(lf, slot, 0));
+    call_from_stack(lf, type, LLVMBuildIntToPtr(lf->builder, address, lm->ptr, ""));
+}
+
+LLVMValueRef lower_func_ref(struct lower_func *lf, uint32_t func_idx) {
+    struct lower_module *lm = lf->lm;
+    const struct wasm_functype *type = &lm->wasm->types[lm->wasm->funcs[func_idx].type_idx];
+    LLVMValueRef address = LLVMConstPtrToInt(lower_func_symbol(lm, func_idx), lm->i64);
+    return LLVMBuildOr(lf->builder, address, lower_const_i64(lm, type_id(type) << 32), "");
+}
+
+static void emit_ref_func(struct lower_func *lf) {
+    lower_push(lf, lower_func_ref(lf, lf->instr.idx));
+}
+
+static void emit_ref_null(struct lower_func *lf) {
+    lower_push(lf, lower_const_i64(lf->lm, 0));
+}
+
+static void emit_ref_is_null(struct lower_func *lf) {
+    LLVMValueRef ref = lower_pop(lf);
+    lower_push(
+        lf, lower_from_truth(lf, LLVMBuildICmp(lf->builder, LLVMIntEQ, ref, lower_const_i64(lf->lm, 0), "")));
+}
+
+/* ---- stubs and thunks ---------------------------------------------------------------------------------- */
+
+static LLVMValueRef slot_pointer(struct lower_module *lm, uint32_t slots_offset, uint32_t idx) {
+    return lower_mailbox_field(lm, slots_offset + idx * HUSK_SLOT_BYTES);
+}
+
+static void push_slots(struct lower_func *lf, uint32_t slots_offset, const valtype_t *types, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        LLVMTypeRef type = lower_type(lf->lm, types[i]);
+        lower_push(lf, LLVMBuildLoad2(lf->builder, type, slot_pointer(lf->lm, slots_offset, i), ""));
+    }
+}
+
+/* An imported function's stub: arguments to the mailbox, out to the host, results from the mailbox. */
+int lower_import_stub(struct lower_module *lm, uint32_t func_idx) {
+    struct lower_func lf;
+    const struct wasm_functype *type = &lm->wasm->types[lm->wasm->funcs[func_idx].type_idx];
+    lower_func_begin(&lf, lm, lower_func_symbol(lm, func_idx), 0);
+    lf.type = type;
+    uint32_t first = lower_results_in_memory(type) ? 1 : 0;
+    lf.results_area = first == 1 ? LLVMGetParam(lf.fn, 0) : NULL;
+    for (uint32_t i = 0; i < type->params_count; i++)
+        LLVMBuildStore(lf.builder, LLVMGetParam(lf.fn, first + i), slot_pointer(lm, HUSK_MBOX_HOST_SLOTS, i));
+    LLVMBuildStore(lf.builder, lower_const_i32(lm, func_idx), lower_mailbox_field(lm, HUSK_MBOX_IMPORT_IDX));
+    lower_locate(&lf);
+    LLVMBuildCall2(lf.builder, lm->hostcall_type, lower_runtime_func(lm, "husk.hostcall"), NULL, 0, "");
+    push_slots(&lf, HUSK_MBOX_HOST_SLOTS, type->results, type->results_count);
+    lower_return(&lf);
+    return lower_func_end(&lf);
+}
+
+/* The call thunk of a type: void(i64 code_address) by the C convention, for the dispatcher. */
+int lower_thunk(struct lower_module *lm, uint32_t type_idx) {
+    struct lower_func lf;
+    char name[32];
+    const struct wasm_functype *type = &lm->wasm->types[type_idx];
+    snprintf(name, sizeof(name), "i0.t%" PRIu32, type_idx);
+    LLVMValueRef fn = LLVMAddFunction(lm->mod, name, LLVMFunctionType(lm->void_type, &lm->i64, 1, false));
+    LLVMSetVisibility(fn, LLVMHiddenVisibility);
+    lower_func_begin(&lf, lm, fn, 0);
+    lf.type = type;
+    push_slots(&lf, HUSK_MBOX_CALL_SLOTS, type->params, type->params_count);
+    LLVMValueRef callee = LLVMBuildIntToPtr(lf.builder, LLVMGetParam(fn, 0), lm->ptr, "");
+    call_from_stack(&lf, type, callee);
+    for (uint32_t i = 0; i < type->results_count && lf.status == 0; i++)
+        LLVMBuildStore(lf.builder, lf.stack[i], slot_pointer(lm, HUSK_MBOX_CALL_SLOTS, i));
+    LLVMBuildRetVoid(lf.builder);
+    return lower_func_end(&lf);
+}
+
+static const struct lower_row call_rows[] = {
+    {.op = WASM_OP_CALL, .emit = emit_call},
+    {.op = WASM_OP_CALL_INDIRECT, .emit = emit_call_indirect},
+    {.op = WASM_OP_REF_NULL, .emit = emit_ref_null},
+    {.op = WASM_OP_REF_IS_NULL, .emit = emit_ref_is_null},
+    {.op = WASM_OP_REF_FUNC, .emit = emit_ref_func},
+};
+const struct lower_rows lower_call_rows = {call_rows, sizeof(call_rows) / sizeof(call_rows[0])};

@@ -1,0 +1,213 @@
+/*
+ * compiler/lower/lower_memory.c: linear memory (core spec 4.4.7). A load or store is not checked: what lies beyond
+ * the memory is not mapped (abi/layout.h reserves index + offset + width), and the page fault is the trap.
+ * Bulk instructions check their whole range first: they must trap before they write anything.
+ *
+ * An address is GEP @i0.mem, zext(index), then GEP nuw by the offset. Deliberately no inbounds (wasm
+ * addresses wander) and no alignment (wasm's is a hint), and never an addition in 32 bits. LLVM folds symbol
+ * + constant below 16 MiB only; far offsets and the fast tier (lower_module.c) get an integer base that
+ * includes the offset.
+ */
+#include "layout.h"
+#include "lower.h"
+#include "lower_trap.h"
+#include "mailbox.h"
+
+#define FOLDED_OFFSET_MAX 0x1000000u
+
+static LLVMValueRef pointer_of(struct lower_func *lf, uint64_t address) {
+    return LLVMConstIntToPtr(lower_const_i64(lf->lm, address), lf->lm->ptr);
+}
+
+/* The memory's base as a pointer, moved by a constant. */
+static LLVMValueRef memory_base(struct lower_func *lf, uint32_t memory_idx, uint64_t offset) {
+    uint64_t gva = husk_mem_gva(memory_idx);
+    if (memory_idx != 0 || offset >= FOLDED_OFFSET_MAX || lf->lm->tier == LOWER_TIER_FAST)
+        return pointer_of(lf, gva + offset);
+    LLVMValueRef symbol = lower_absolute(lf->lm, "i0.mem", UINT32_MAX, lf->lm->bytes, gva);
+    LLVMValueRef index = lower_const_i64(lf->lm, offset);
+    return offset == 0 ? symbol : LLVMConstGEP2(lf->lm->i8, symbol, &index, 1);
+}
+
+LLVMValueRef lower_memory_pointer(struct lower_func *lf, uint32_t memory_idx, LLVMValueRef index64,
+                                  uint64_t offset) {
+    struct lower_module *lm = lf->lm;
+    if (LLVMIsAConstantInt(index64))
+        return memory_base(lf, memory_idx, LLVMConstIntGetZExtValue(index64) + offset);
+    bool is_far = offset >= FOLDED_OFFSET_MAX || lm->tier == LOWER_TIER_FAST;
+    LLVMValueRef base = memory_base(lf, memory_idx, is_far ? offset : 0);
+    LLVMValueRef pointer = LLVMBuildGEP2(lf->builder, lm->i8, base, &index64, 1, "");
+    if (offset == 0 || is_far)
+        return pointer;
+    LLVMValueRef distance = lower_const_i64(lm, offset);
+    return LLVMBuildGEPWithNoWrapFlags(lf->builder, lm->i8, pointer, &distance, 1, "", LLVMGEPFlagNUW);
+}
+
+static LLVMValueRef access_pointer(struct lower_func *lf) {
+    LLVMValueRef index = lower_zext64(lf, lower_pop(lf));
+    lower_locate(lf);
+    return lower_memory_pointer(lf, lf->instr.mem.memory_idx, index, lf->instr.mem.offset);
+}
+
+/* arg: bits that are read, 0 = the whole value; arg2: LLVMSExt or LLVMZExt */
+static void emit_load(struct lower_func *lf) {
+    struct lower_module *lm = lf->lm;
+    LLVMTypeRef type = lower_type(lm, lf->row->result);
+    LLVMTypeRef narrow = lf->row->arg == 0 ? type : LLVMIntTypeInContext(lm->ctx, lf->row->arg);
+    LLVMValueRef load = lower_state_load(lf, narrow, access_pointer(lf));
+    LLVMSetAlignment(load, 1);
+    lower_push(lf, lf->row->arg == 0 ? load
+                                     : LLVMBuildCast(lf->builder, (LLVMOpcode)lf->row->arg2, load, type, ""));
+}
+
+static void emit_store(struct lower_func *lf) {
+    struct lower_module *lm = lf->lm;
+    LLVMValueRef value = lower_pop(lf);
+    if (lf->row->arg != 0)
+        value = LLVMBuildTrunc(lf->builder, value, LLVMIntTypeInContext(lm->ctx, lf->row->arg), "");
+    LLVMValueRef store = lower_state_store(lf, value, access_pointer(lf));
+    LLVMSetAlignment(store, 1);
+}
+
+/* ---- sizes --------------------------------------------------------------------------------------------- */
+
+static LLVMValueRef memory_pages(struct lower_func *lf, uint32_t memory_idx) {
+    struct lower_module *lm = lf->lm;
+    LLVMValueRef slot =
+        lower_absolute(lm, "i0.memsize", memory_idx, lm->i64, lm->plan->mem_size_gva[memory_idx]);
+    return LLVMBuildLoad2(lf->builder, lm->i64, slot, "");
+}
+
+static LLVMValueRef memory_bytes(struct lower_func *lf, uint32_t memory_idx) {
+    return LLVMBuildShl(lf->builder, memory_pages(lf, memory_idx), lower_const_i64(lf->lm, 16), "");
+}
+
+static void emit_size(struct lower_func *lf) {
+    lower_push(lf, LLVMBuildTrunc(lf->builder, memory_pages(lf, lf->instr.idx), lf->lm->i32, ""));
+}
+
+LLVMValueRef lower_service(struct lower_func *lf, uint32_t op, uint32_t idx, LLVMValueRef delta64) {
+    struct lower_module *lm = lf->lm;
+    LLVMBuildStore(lf->builder, lower_const_i32(lm, op), lower_mailbox_field(lm, HUSK_MBOX_SERVICE_OP));
+    LLVMBuildStore(lf->builder, lower_const_i64(lm, idx), lower_mailbox_field(lm, HUSK_MBOX_SERVICE_ARG));
+    LLVMBuildStore(lf->builder, delta64, lower_mailbox_field(lm, HUSK_MBOX_SERVICE_ARG + 8));
+    lower_locate(lf);
+    LLVMBuildCall2(lf->builder, lm->hostcall_type, lower_runtime_func(lm, "husk.service"), NULL, 0, "");
+    return LLVMBuildLoad2(lf->builder, lm->i64, lower_mailbox_field(lm, HUSK_MBOX_SERVICE_RET), "");
+}
+
+/* ~0 for a failure becomes -1. */
+static void emit_grow(struct lower_func *lf) {
+    LLVMValueRef delta = lower_zext64(lf, lower_pop(lf));
+    LLVMValueRef old = lower_service(lf, HUSK_SERVICE_MEMORY_GROW, lf->instr.idx, delta);
+    lower_push(lf, LLVMBuildTrunc(lf->builder, old, lf->lm->i32, ""));
+}
+
+/* ---- bulk instructions --------------------------------------------------------------------------------- */
+
+/* start and count come from 32 bits: their sum does not wrap. */
+static LLVMValueRef range_is_outside(struct lower_func *lf, LLVMValueRef start, LLVMValueRef count,
+                                     LLVMValueRef size) {
+    LLVMValueRef end = LLVMBuildAdd(lf->builder, start, count, "");
+    return LLVMBuildICmp(lf->builder, LLVMIntUGT, end, size, "");
+}
+
+static void trap_if_outside(struct lower_func *lf, const struct lower_span *span) {
+    LLVMValueRef outside = range_is_outside(lf, span->start, span->count, memory_bytes(lf, span->idx));
+    lower_trap_if(lf, outside, TRAP_MEMORY_OUT_OF_BOUNDS);
+}
+
+static LLVMValueRef span_pointer(struct lower_func *lf, const struct lower_span *span) {
+    return lower_memory_pointer(lf, span->idx, span->start, 0);
+}
+
+static void emit_fill(struct lower_func *lf) {
+    struct lower_span dest = {.idx = lf->instr.idx};
+    dest.count = lower_zext64(lf, lower_pop(lf));
+    LLVMValueRef byte = LLVMBuildTrunc(lf->builder, lower_pop(lf), lf->lm->i8, "");
+    dest.start = lower_zext64(lf, lower_pop(lf));
+    trap_if_outside(lf, &dest);
+    lower_locate(lf);
+    lower_state_bulk(lf, LLVMBuildMemSet(lf->builder, span_pointer(lf, &dest), byte, dest.count, 1));
+}
+
+static void emit_copy(struct lower_func *lf) {
+    struct lower_span dest = {.idx = lf->instr.idx};
+    struct lower_span source = {.idx = lf->instr.idx2};
+    dest.count = source.count = lower_zext64(lf, lower_pop(lf));
+    source.start = lower_zext64(lf, lower_pop(lf));
+    dest.start = lower_zext64(lf, lower_pop(lf));
+    trap_if_outside(lf, &source);
+    trap_if_outside(lf, &dest);
+    lower_locate(lf);
+    LLVMValueRef from = span_pointer(lf, &source);
+    lower_state_bulk(lf, LLVMBuildMemMove(lf->builder, span_pointer(lf, &dest), 1, from, 1, dest.count));
+}
+
+static LLVMValueRef data_size_slot(struct lower_func *lf, uint32_t data_idx) {
+    struct lower_module *lm = lf->lm;
+    return lower_absolute(lm, "i0.dsize", data_idx, lm->i64, lm->plan->datas[data_idx].size_gva);
+}
+
+void lower_memory_init_range(struct lower_func *lf, uint32_t data_idx, const struct lower_span *dest,
+                             LLVMValueRef source) {
+    struct lower_module *lm = lf->lm;
+    LLVMValueRef size = LLVMBuildLoad2(lf->builder, lm->i64, data_size_slot(lf, data_idx), "");
+    lower_trap_if(lf, range_is_outside(lf, source, dest->count, size), TRAP_MEMORY_OUT_OF_BOUNDS);
+    trap_if_outside(lf, dest);
+    if (!lm->plan->datas[data_idx].has_symbol)
+        return; /* its size is 0 from the start: nothing but the checks is left */
+    LLVMValueRef bytes = lower_linker_symbol(lm, "i0.d", data_idx);
+    LLVMValueRef from = LLVMBuildGEP2(lf->builder, lm->i8, bytes, &source, 1, "");
+    lower_locate(lf);
+    lower_state_bulk(lf, LLVMBuildMemCpy(lf->builder, span_pointer(lf, dest), 1, from, 1, dest->count));
+}
+
+static void emit_init(struct lower_func *lf) {
+    struct lower_span dest = {.idx = lf->instr.idx2};
+    dest.count = lower_zext64(lf, lower_pop(lf));
+    LLVMValueRef source = lower_zext64(lf, lower_pop(lf));
+    dest.start = lower_zext64(lf, lower_pop(lf));
+    lower_memory_init_range(lf, lf->instr.idx, &dest, source);
+}
+
+void lower_data_drop(struct lower_func *lf, uint32_t data_idx) {
+    lower_state_store(lf, lower_const_i64(lf->lm, 0), data_size_slot(lf, data_idx));
+}
+
+static void emit_data_drop(struct lower_func *lf) {
+    lower_data_drop(lf, lf->instr.idx);
+}
+
+static const struct lower_row memory_rows[] = {
+    {.op = WASM_OP_I32_LOAD, .emit = emit_load},
+    {.op = WASM_OP_I64_LOAD, .emit = emit_load},
+    {.op = WASM_OP_F32_LOAD, .emit = emit_load},
+    {.op = WASM_OP_F64_LOAD, .emit = emit_load},
+    {.op = WASM_OP_I32_LOAD8_S, .emit = emit_load, .arg = 8, .arg2 = LLVMSExt},
+    {.op = WASM_OP_I32_LOAD8_U, .emit = emit_load, .arg = 8, .arg2 = LLVMZExt},
+    {.op = WASM_OP_I32_LOAD16_S, .emit = emit_load, .arg = 16, .arg2 = LLVMSExt},
+    {.op = WASM_OP_I32_LOAD16_U, .emit = emit_load, .arg = 16, .arg2 = LLVMZExt},
+    {.op = WASM_OP_I64_LOAD8_S, .emit = emit_load, .arg = 8, .arg2 = LLVMSExt},
+    {.op = WASM_OP_I64_LOAD8_U, .emit = emit_load, .arg = 8, .arg2 = LLVMZExt},
+    {.op = WASM_OP_I64_LOAD16_S, .emit = emit_load, .arg = 16, .arg2 = LLVMSExt},
+    {.op = WASM_OP_I64_LOAD16_U, .emit = emit_load, .arg = 16, .arg2 = LLVMZExt},
+    {.op = WASM_OP_I64_LOAD32_S, .emit = emit_load, .arg = 32, .arg2 = LLVMSExt},
+    {.op = WASM_OP_I64_LOAD32_U, .emit = emit_load, .arg = 32, .arg2 = LLVMZExt},
+    {.op = WASM_OP_I32_STORE, .emit = emit_store},
+    {.op = WASM_OP_I64_STORE, .emit = emit_store},
+    {.op = WASM_OP_F32_STORE, .emit = emit_store},
+    {.op = WASM_OP_F64_STORE, .emit = emit_store},
+    {.op = WASM_OP_I32_STORE8, .emit = emit_store, .arg = 8},
+    {.op = WASM_OP_I32_STORE16, .emit = emit_store, .arg = 16},
+    {.op = WASM_OP_I64_STORE8, .emit = emit_store, .arg = 8},
+    {.op = WASM_OP_I64_STORE16, .emit = emit_store, .arg = 16},
+    {.op = WASM_OP_I64_STORE32, .emit = emit_store, .arg = 32},
+    {.op = WASM_OP_MEMORY_SIZE, .emit = emit_size},
+    {.op = WASM_OP_MEMORY_GROW, .emit = emit_grow},
+    {.op = WASM_OP_MEMORY_FILL, .emit = emit_fill},
+    {.op = WASM_OP_MEMORY_COPY, .emit = emit_copy},
+    {.op = WASM_OP_MEMORY_INIT, .emit = emit_init},
+    {.op = WASM_OP_DATA_DROP, .emit = emit_data_drop},
+};
+const struct lower_rows lower_memory_rows = {memory_rows, sizeof(memory_rows) / sizeof(memory_rows[0])};

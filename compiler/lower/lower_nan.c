@@ -1,0 +1,511 @@
+/*
+ * compiler/lower/lower_nan.c: no signalling NaN gets through arithmetic (core spec 4.3.3: the result is a
+ * quiet one). Runs with lower_strict.c, in SSA form.
+ *
+ * LLVM takes x + -0, x - 0, x * 1, x / 1 and a demotion of a promotion for x, and x * -1 for -x. So
+ * where x may be a signalling NaN, the other operand must never become such a constant. A fence
+ * hides it, and costs no instruction; but LLVM vectorises no loop with a fence in it. So constants
+ * get theirs in the entry block, if they reach the operand by phis and selects or through memory,
+ * and no fence is made where x cannot be a signalling NaN.
+ */
+#include <string.h>
+
+#include "lower.h"
+
+#define WALK_MAX 32
+#define UNFOLD_DEPTH_MAX 8
+
+/* The values that a search has met: loops end it. Full: the caller assumes the worst. */
+struct walk {
+    LLVMValueRef met[WALK_MAX];
+    uint32_t count;
+    bool is_full, constants_are_stored;
+};
+
+static bool walk_enter(struct walk *walk, LLVMValueRef value) {
+    for (uint32_t i = 0; i < walk->count; i++)
+        if (walk->met[i] == value)
+            return false;
+    walk->is_full = walk->is_full || walk->count == WALK_MAX;
+    if (!walk->is_full)
+        walk->met[walk->count++] = value;
+    return !walk->is_full;
+}
+
+/* Constants that make an operation return its other operand; or of which LLVM could compute one of
+ * those: numbers of few digits. Others would have to be hidden, too, but cost registers where a
+ * function writes many (nbody: 12 % more instructions), and give exactly 0 or 1 by x - x and x / x
+ * only. */
+enum identity { IDENTITY_ZERO, IDENTITY_ONE, IDENTITY_PART, IDENTITIES_COUNT };
+
+#define HIDDEN_MAX 16
+
+/* Operands that come from memory, where LLVM may know what is: bits of the masks are 1 <<
+ * identity. */
+struct quiet {
+    struct lower_module *lm;
+    LLVMValueRef fn;
+    unsigned floats_read, integers_read; /* integers: to be converted */
+    bool is_demoted_read;                /* a double from memory is made a float */
+    bool is_at_writes;
+    LLVMValueRef constants[HIDDEN_MAX], hidden[HIDDEN_MAX];
+    uint32_t hidden_count;
+};
+
+static bool is_float(LLVMValueRef value) {
+    LLVMTypeKind kind = LLVMGetTypeKind(LLVMTypeOf(value));
+    return kind == LLVMFloatTypeKind || kind == LLVMDoubleTypeKind;
+}
+
+/* ---- fences -------------------------------------------------------------------------------------------- */
+
+static void set_attribute(struct lower_module *lm, LLVMValueRef call, const char *name, size_t bytes) {
+    unsigned kind = LLVMGetEnumAttributeKindForName(name, bytes);
+    LLVMAddCallSiteAttribute(call, LOWER_ATTRIBUTES, LLVMCreateEnumAttribute(lm->ctx, kind, 0));
+}
+
+/* The same value, of which LLVM knows nothing: empty assembler in its register. Deliberately not
+ * llvm.arithmetic.fence, through which LLVM sees that a value is zero. */
+static LLVMValueRef fence(struct lower_module *lm, LLVMValueRef value) {
+    LLVMTypeRef type = LLVMTypeOf(value);
+    LLVMTypeRef functype = LLVMFunctionType(type, &type, 1, false);
+    LLVMValueRef nothing = LLVMGetInlineAsm(functype, "", 0, is_float(value) ? "=x,0" : "=r,0", 4, false,
+                                            false, LLVMInlineAsmDialectATT, false);
+    LLVMValueRef call = LLVMBuildCall2(lm->builder, functype, nothing, &value, 1, "");
+    set_attribute(lm, call, "memory", 6); /* 0: none */
+    set_attribute(lm, call, "nounwind", 8);
+    set_attribute(lm, call, "willreturn", 10);
+    return call;
+}
+
+LLVMValueRef lower_fence(struct lower_func *lf, LLVMValueRef value) {
+    return fence(lf->lm, value);
+}
+
+/* A constant, hidden at the function's start, where every loop has it for nothing; once, or a
+ * function with many would keep a register or stack slot for each. */
+static LLVMValueRef hidden_constant(struct quiet *quiet, LLVMValueRef constant) {
+    for (uint32_t i = 0; i < quiet->hidden_count && i < HIDDEN_MAX; i++)
+        if (quiet->constants[i] == constant)
+            return quiet->hidden[i];
+    LLVMPositionBuilderBefore(quiet->lm->builder,
+                              LLVMGetBasicBlockTerminator(LLVMGetEntryBasicBlock(quiet->fn)));
+    uint32_t idx = quiet->hidden_count++ % HIDDEN_MAX;
+    quiet->constants[idx] = constant;
+    quiet->hidden[idx] = fence(quiet->lm, constant);
+    return quiet->hidden[idx];
+}
+
+/* The fast tier keeps no value in a register from one block to the next: there, it is hidden where
+ * it is used. */
+static LLVMValueRef hidden_at(struct quiet *quiet, LLVMValueRef place, LLVMValueRef value) {
+    if (LLVMIsConstant(value) && quiet->lm->tier != LOWER_TIER_FAST)
+        return hidden_constant(quiet, value);
+    LLVMPositionBuilderBefore(quiet->lm->builder, place);
+    return fence(quiet->lm, value);
+}
+
+static void hide_operand(struct quiet *quiet, LLVMValueRef user, unsigned idx) {
+    if (!LLVMIsAPHINode(user)) {
+        LLVMSetOperand(user, idx, hidden_at(quiet, user, LLVMGetOperand(user, idx)));
+        return;
+    }
+    LLVMBasicBlockRef from = LLVMGetIncomingBlock(user, idx);
+    LLVMValueRef end = LLVMGetBasicBlockTerminator(from);
+    LLVMValueRef value = hidden_at(quiet, end, LLVMGetOperand(user, idx));
+    LLVMSetOperand(user, idx, value);
+    /* a switch may have several edges there: all bring the same */
+    for (unsigned i = 0; LLVMGetNumSuccessors(end) > 1 && i < LLVMCountIncoming(user); i++)
+        if (LLVMGetIncomingBlock(user, i) == from)
+            LLVMSetOperand(user, i, value);
+}
+
+/* ---- what a value may be ------------------------------------------------------------------------------- */
+
+/* A constant's bits, as a number of that many bits; 0 bits: neither an integer nor a float. */
+static unsigned constant_bits(struct lower_module *lm, LLVMValueRef value, uint64_t *ret_bits) {
+    if (LLVMIsAConstantFP(value) != NULL)
+        value = LLVMConstBitCast(value, LLVMTypeOf(value) == lm->f32 ? lm->i32 : lm->i64);
+    if (LLVMIsAConstantInt(value) == NULL)
+        return 0;
+    *ret_bits = LLVMConstIntGetZExtValue(value);
+    return LLVMGetIntTypeWidth(LLVMTypeOf(value));
+}
+
+/* Of an f32: +-0, or +-1, or at most 8 digits (binary). */
+static bool is_identity32(uint64_t bits, enum identity identity) {
+    if (identity == IDENTITY_PART)
+        return (bits & 0xffff) == 0;
+    return (bits & 0x7fffffff) == (identity == IDENTITY_ZERO ? 0 : 0x3f800000);
+}
+
+static bool is_identity64(uint64_t bits, enum identity identity) {
+    if (identity == IDENTITY_PART)
+        return (bits & 0x1fffffffffff) == 0;
+    return (bits & 0x7fffffffffffffff) == (identity == IDENTITY_ZERO ? 0 : 0x3ff0000000000000);
+}
+
+/* Could what is read from memory where this constant was written be the identity? */
+static bool holds_identity(const struct quiet *quiet, LLVMValueRef constant, enum identity identity) {
+    uint64_t bits;
+    unsigned width = constant_bits(quiet->lm, constant, &bits);
+    uint64_t minus_one = width >= 64 ? UINT64_MAX : ((uint64_t)1 << width) - 1;
+    if (width != 0 && (quiet->integers_read >> identity & 1) != 0 &&
+        (identity == IDENTITY_ZERO ? bits == 0
+                                   : identity == IDENTITY_ONE && (bits == 1 || bits == minus_one)))
+        return true;
+    if ((quiet->floats_read >> identity & 1) == 0)
+        return false;
+    if (width == 64)
+        return is_identity64(bits, identity) || is_identity32(bits & 0xffffffff, identity) ||
+               is_identity32(bits >> 32, identity);
+    return width == 32 && is_identity32(bits, identity);
+}
+
+static bool is_identity(struct lower_module *lm, LLVMValueRef constant, enum identity identity) {
+    uint64_t bits;
+    unsigned width = constant_bits(lm, constant, &bits);
+    return width == 32 ? is_identity32(bits, identity) : width == 64 && is_identity64(bits, identity);
+}
+
+static unsigned intrinsic_of(LLVMValueRef value) {
+    LLVMValueRef callee = LLVMIsACallInst(value) ? LLVMGetCalledValue(value) : NULL;
+    return callee != NULL && LLVMIsAFunction(callee) ? LLVMGetIntrinsicID(callee) : 0;
+}
+
+/* Does it change nothing but the sign? */
+static bool is_sign_change(struct lower_module *lm, LLVMValueRef call) {
+    unsigned id = intrinsic_of(call);
+    return id != 0 && (id == lm->intrinsic_ids[LOWER_FABS] || id == lm->intrinsic_ids[LOWER_COPYSIGN]);
+}
+
+/* May the bits be those of a signalling NaN? Arithmetic makes none, if this file does its work. A
+ * promotion's counts: if LLVM takes arithmetic on it for nothing, and then meets a demotion, it
+ * takes both for nothing. */
+static bool may_signal(struct lower_module *lm, struct walk *walk, LLVMValueRef value) {
+    if (LLVMIsAConstantFP(value) != NULL) {
+        LLVMBool loses;
+        double number = LLVMConstRealGetDouble(value, &loses);
+        return number != number;
+    }
+    if (LLVMIsAInstruction(value) == NULL)
+        return true;
+    if (!walk_enter(walk, value))
+        return walk->is_full;
+    int first = 0, count = LLVMGetNumOperands(value);
+    switch (LLVMGetInstructionOpcode(value)) {
+    case LLVMFAdd:
+    case LLVMFSub:
+    case LLVMFMul:
+    case LLVMFDiv:
+    case LLVMFPTrunc:
+    case LLVMSIToFP:
+    case LLVMUIToFP: return false;
+    case LLVMCall:
+        if (!is_sign_change(lm, value))
+            return intrinsic_of(value) == 0;
+        count = 1;
+        break;
+    case LLVMFNeg:
+    case LLVMFPExt:
+    case LLVMPHI: break;
+    case LLVMSelect: first = 1; break;
+    default: return true;
+    }
+    for (int i = first; i < count; i++)
+        if (may_signal(lm, walk, LLVMGetOperand(value, (unsigned)i)))
+            return true;
+    return false;
+}
+
+/* Where an integer, or what a step or two made of it, is compared, LLVM may know it on one side. */
+static bool is_compared(LLVMValueRef value, int depth) {
+    int uses_left = 16;
+    for (LLVMUseRef use = LLVMGetFirstUse(value); use != NULL; use = LLVMGetNextUse(use)) {
+        LLVMValueRef user = LLVMGetUser(use);
+        if (uses_left-- == 0 || LLVMIsAICmpInst(user) || LLVMIsASwitchInst(user))
+            return true;
+        bool is_step = LLVMIsACastInst(user) || LLVMIsABinaryOperator(user);
+        if (depth > 0 && is_step && !is_float(user) && is_compared(user, depth - 1))
+            return true;
+    }
+    return false;
+}
+
+static bool may_fold(struct lower_module *lm, struct walk *walk, LLVMValueRef value);
+
+static bool all_may_fold(struct lower_module *lm, struct walk *walk, LLVMValueRef value, int count) {
+    for (int i = 0; i < count; i++)
+        if (!may_fold(lm, walk, LLVMGetOperand(value, (unsigned)i)))
+            return false;
+    return true;
+}
+
+/* May LLVM find out that it is a constant, by whatever it does to loops and branches? Of a load:
+ * if `constants_are_stored`. */
+static bool may_fold(struct lower_module *lm, struct walk *walk, LLVMValueRef value) {
+    if (LLVMIsConstant(value) || LLVMIsACmpInst(value))
+        return true;
+    if (LLVMIsALoadInst(value) && walk->constants_are_stored)
+        return true;
+    if (!is_float(value) && is_compared(value, 2))
+        return true;
+    if (LLVMIsAInstruction(value) == NULL)
+        return false;
+    if (!walk_enter(walk, value))
+        return walk->is_full;
+    int count = LLVMGetNumOperands(value);
+    if (LLVMIsAPHINode(value) || LLVMIsASelectInst(value)) {
+        for (int i = LLVMIsAPHINode(value) ? 0 : 1; i < count; i++)
+            if (may_fold(lm, walk, LLVMGetOperand(value, (unsigned)i)))
+                return true;
+        return false;
+    }
+    if (LLVMIsACallInst(value)) {
+        unsigned id = intrinsic_of(value);
+        return id != 0 && all_may_fold(lm, walk, value, count - 1);
+    }
+    bool is_computed = LLVMIsACastInst(value) || LLVMIsABinaryOperator(value) || LLVMIsAUnaryOperator(value);
+    return is_computed && all_may_fold(lm, walk, value, count);
+}
+
+/* ---- guarding operands --------------------------------------------------------------------------------- */
+
+static void guard(struct quiet *quiet, struct walk *walk, LLVMValueRef user, unsigned idx,
+                  enum identity identity);
+
+static void guard_operands(struct quiet *quiet, struct walk *walk, LLVMValueRef value, int first, int end,
+                           enum identity identity) {
+    for (int i = first; i < end; i++)
+        guard(quiet, walk, value, (unsigned)i, identity);
+}
+
+/* A float that was made of an integer in memory. */
+static void note_converted(struct quiet *quiet, LLVMValueRef value, enum identity identity) {
+    bool is_bits = LLVMIsABitCastInst(value) != NULL;
+    while (LLVMIsACastInst(value))
+        value = LLVMGetOperand(value, 0);
+    if (LLVMIsALoadInst(value))
+        *(is_bits ? &quiet->floats_read : &quiet->integers_read) |= 1u << identity;
+}
+
+/* A float that is made of an integer that is computed. LLVM knows so much about those (known bits,
+ * ranges, x - x) that each may turn out to be a constant. */
+static bool is_of_computed_integer(LLVMValueRef value) {
+    if (!LLVMIsACastInst(value) || is_float(LLVMGetOperand(value, 0)))
+        return false;
+    while (LLVMIsACastInst(value))
+        value = LLVMGetOperand(value, 0);
+    return LLVMIsABinaryOperator(value) || intrinsic_of(value) != 0 || is_float(value);
+}
+
+/* By arithmetic on what is in memory. */
+static bool is_computed_float(LLVMValueRef value) {
+    return !LLVMIsACastInst(value) || is_float(LLVMGetOperand(value, 0));
+}
+
+/* Adds a zero that LLVM does not know. A fence of the sum would keep loops that count with it
+ * from being vectorised. */
+static void hide_integer(struct quiet *quiet, LLVMValueRef user) {
+    LLVMBuilderRef builder = quiet->lm->builder;
+    LLVMValueRef value = LLVMGetOperand(user, 0);
+    LLVMPositionBuilderBefore(builder, LLVMGetBasicBlockTerminator(LLVMGetEntryBasicBlock(quiet->fn)));
+    LLVMValueRef zero = fence(quiet->lm, LLVMConstNull(LLVMTypeOf(value)));
+    LLVMPositionBuilderBefore(builder, user);
+    LLVMSetOperand(user, 0, LLVMBuildAdd(builder, value, zero, ""));
+}
+
+/* An operand that may fold no longer does: one constant or integer that it is made of is hidden. */
+static void unfold(struct quiet *quiet, LLVMValueRef user, unsigned idx, int depth) {
+    LLVMValueRef value = LLVMGetOperand(user, idx);
+    bool is_computed = LLVMIsACastInst(value) || LLVMIsABinaryOperator(value);
+    if (!is_computed || depth == 0) {
+        hide_operand(quiet, user, idx);
+        return;
+    }
+    LLVMValueRef first = LLVMGetOperand(value, 0);
+    bool is_whole = LLVMGetTypeKind(LLVMTypeOf(first)) == LLVMIntegerTypeKind;
+    if (LLVMIsACastInst(value) && is_whole && !LLVMIsConstant(first))
+        hide_integer(quiet, value);
+    else
+        unfold(quiet, value, LLVMIsConstant(first) && LLVMIsABinaryOperator(value) ? 1 : 0, depth - 1);
+}
+
+/* Sees to it that LLVM never takes the operand for the identity. */
+static void guard(struct quiet *quiet, struct walk *walk, LLVMValueRef user, unsigned idx,
+                  enum identity identity) {
+    LLVMValueRef value = LLVMGetOperand(user, idx);
+    bool is_identity_now = is_identity(quiet->lm, value, identity);
+    if (LLVMIsAInstruction(value) == NULL && !is_identity_now)
+        return; /* another constant, or a parameter */
+    if (!is_identity_now && !walk_enter(walk, value) && !walk->is_full)
+        return;
+    if (is_identity_now || walk->is_full) {
+        hide_operand(quiet, user, idx);
+    } else if (LLVMIsALoadInst(value)) {
+        quiet->floats_read |= 1u << identity;
+    } else if (LLVMIsAPHINode(value)) {
+        guard_operands(quiet, walk, value, 0, LLVMGetNumOperands(value), identity);
+    } else if (LLVMIsASelectInst(value)) {
+        guard_operands(quiet, walk, value, 1, 3, identity);
+    } else if (LLVMGetInstructionOpcode(value) == LLVMFNeg || is_sign_change(quiet->lm, value)) {
+        guard_operands(quiet, walk, value, 0, 1, identity);
+    } else {
+        struct walk inner = {.count = 0}, loaded = {.constants_are_stored = true};
+        note_converted(quiet, value, identity);
+        if (may_fold(quiet->lm, &inner, value) || is_of_computed_integer(value))
+            unfold(quiet, user, idx, UNFOLD_DEPTH_MAX);
+        else if (!quiet->is_at_writes && is_computed_float(value) && may_fold(quiet->lm, &loaded, value))
+            quiet->floats_read |= 1u << IDENTITY_PART;
+    }
+}
+
+/* Strict: whatever LLVM may find out about an operand, it never is one of its constants. */
+static void hide_unless_other_constant(struct quiet *quiet, LLVMValueRef user, unsigned idx,
+                                       enum identity identity) {
+    LLVMValueRef value = LLVMGetOperand(user, idx);
+    if (!LLVMIsConstant(value) || is_identity(quiet->lm, value, identity))
+        hide_operand(quiet, user, idx);
+}
+
+static void guard_arithmetic(struct quiet *quiet, LLVMValueRef instruction, enum identity identity) {
+    for (unsigned i = 0; i < 2; i++) {
+        struct walk other = {.count = 0}, walk = {.count = 0};
+        if (!may_signal(quiet->lm, &other, LLVMGetOperand(instruction, 1 - i)))
+            continue;
+        if (quiet->lm->is_strict)
+            hide_unless_other_constant(quiet, instruction, i, identity);
+        else
+            guard(quiet, &walk, instruction, i, identity);
+    }
+}
+
+/* Where x == 1 was found true, LLVM takes x for 1; it makes that of x <= 1 and x >= 1, too. (Not so of 0, of which there are two.) */
+static bool may_show_one(LLVMValueRef compare) {
+    const LLVMRealPredicate predicate = LLVMGetFCmpPredicate(compare);
+    return predicate == LLVMRealOEQ || predicate == LLVMRealUNE || predicate == LLVMRealOLE ||
+           predicate == LLVMRealOGE;
+}
+
+/* A value that may be a promotion's result, as it came. */
+static bool is_promoted(struct quiet *quiet, struct walk *walk, LLVMValueRef value) {
+    if (LLVMIsAInstruction(value) == NULL)
+        return false;
+    LLVMOpcode opcode = LLVMGetInstructionOpcode(value);
+    if (opcode == LLVMFPExt)
+        return true;
+    quiet->is_demoted_read = quiet->is_demoted_read || opcode == LLVMLoad;
+    if (opcode != LLVMFNeg && opcode != LLVMSelect && opcode != LLVMPHI && opcode != LLVMCall &&
+        opcode != LLVMBitCast)
+        return false;
+    if (!walk_enter(walk, value))
+        return walk->is_full;
+    for (int i = 0; i < LLVMGetNumOperands(value); i++)
+        if (is_promoted(quiet, walk, LLVMGetOperand(value, (unsigned)i)))
+            return true;
+    return false;
+}
+
+static void guard_instruction(struct quiet *quiet, LLVMValueRef instruction) {
+    struct walk walk = {.count = 0};
+    switch (LLVMGetInstructionOpcode(instruction)) {
+    case LLVMFAdd:
+    case LLVMFSub: guard_arithmetic(quiet, instruction, IDENTITY_ZERO); break;
+    case LLVMFMul:
+    case LLVMFDiv: guard_arithmetic(quiet, instruction, IDENTITY_ONE); break;
+    case LLVMFCmp:
+        if (may_show_one(instruction))
+            guard_operands(quiet, &walk, instruction, 0, 2, IDENTITY_ONE);
+        break;
+    case LLVMFPTrunc:
+        if (is_promoted(quiet, &walk, LLVMGetOperand(instruction, 0)))
+            hide_operand(quiet, instruction, 0);
+        break;
+    default: break;
+    }
+}
+
+/* ---- through memory ------------------------------------------------------------------------------------ */
+
+/* A variable that counts: were its start hidden, LLVM could count no more. */
+static bool is_counter(LLVMValueRef phi) {
+    for (unsigned i = 0; i < LLVMCountIncoming(phi); i++) {
+        LLVMValueRef next = LLVMGetIncomingValue(phi, i);
+        if (LLVMIsABinaryOperator(next) && (LLVMGetOperand(next, 0) == phi || LLVMGetOperand(next, 1) == phi))
+            return true;
+    }
+    return false;
+}
+
+/* An integer that is written: a constant, or one of several. */
+static void guard_bits(struct quiet *quiet, struct walk *walk, LLVMValueRef user, unsigned idx,
+                       enum identity identity) {
+    LLVMValueRef value = LLVMGetOperand(user, idx);
+    if (LLVMIsConstant(value)) {
+        if (holds_identity(quiet, value, identity))
+            hide_operand(quiet, user, idx);
+        return;
+    }
+    bool is_select = LLVMIsASelectInst(value) != NULL;
+    if ((!is_select && (LLVMIsAPHINode(value) == NULL || is_counter(value))) || !walk_enter(walk, value))
+        return;
+    for (int i = is_select ? 1 : 0; i < LLVMGetNumOperands(value); i++)
+        guard_bits(quiet, walk, value, (unsigned)i, identity);
+}
+
+static void guard_memset(struct quiet *quiet, LLVMValueRef memset, enum identity identity) {
+    LLVMValueRef byte = LLVMGetOperand(memset, 1);
+    if (LLVMIsAConstantInt(byte) == NULL)
+        return;
+    bool is_zeroing = (LLVMConstIntGetZExtValue(byte) & 0x7f) == 0;
+    if (identity == IDENTITY_PART || (is_zeroing && identity == IDENTITY_ZERO) ||
+        holds_identity(quiet, byte, identity))
+        hide_operand(quiet, memset, 1);
+}
+
+/* LLVM takes what is read for what was written: a store's operand 0, a memset's operand 1. */
+static void guard_write(struct quiet *quiet, LLVMValueRef instruction, enum identity identity) {
+    struct walk walk = {.count = 0};
+    if (LLVMIsAMemSetInst(instruction))
+        guard_memset(quiet, instruction, identity);
+    if (LLVMIsAStoreInst(instruction) == NULL)
+        return;
+    LLVMValueRef value = LLVMGetOperand(instruction, 0);
+    if (!is_float(value) || LLVMIsConstant(value))
+        guard_bits(quiet, &walk, instruction, 0, identity);
+    else
+        guard(quiet, &walk, instruction, 0, identity);
+}
+
+static void guard_writes(struct quiet *quiet, LLVMValueRef instruction) {
+    struct walk walk = {.count = 0};
+    for (int identity = IDENTITY_ZERO; identity < IDENTITIES_COUNT; identity++)
+        if (((quiet->floats_read | quiet->integers_read) >> identity & 1) != 0)
+            guard_write(quiet, instruction, (enum identity)identity);
+    if (quiet->is_demoted_read && LLVMIsAStoreInst(instruction) &&
+        is_promoted(quiet, &walk, LLVMGetOperand(instruction, 0)))
+        hide_operand(quiet, instruction, 0);
+}
+
+static void for_each_instruction(struct quiet *quiet, void (*visit)(struct quiet *, LLVMValueRef)) {
+    for (LLVMBasicBlockRef block = LLVMGetFirstBasicBlock(quiet->fn); block != NULL;
+         block = LLVMGetNextBasicBlock(block))
+        for (LLVMValueRef at = LLVMGetFirstInstruction(block); at != NULL; at = LLVMGetNextInstruction(at))
+            visit(quiet, at);
+}
+
+void lower_quiet_nans(struct lower_module *lm) {
+    LLVMSetCurrentDebugLocation2(lm->builder, NULL);
+    for (LLVMValueRef fn = LLVMGetFirstFunction(lm->mod); fn != NULL; fn = LLVMGetNextFunction(fn)) {
+        struct quiet quiet = {.lm = lm, .fn = fn};
+        for_each_instruction(&quiet, guard_instruction);
+        if (lm->tier == LOWER_TIER_FAST)
+            continue; /* nobody looks through memory there */
+        quiet.is_at_writes = true;
+        unsigned before = quiet.is_demoted_read ? ~0u : 0; /* what is written may have been read, too */
+        while ((quiet.floats_read | quiet.integers_read) != before) {
+            before = quiet.floats_read | quiet.integers_read;
+            for_each_instruction(&quiet, guard_writes);
+        }
+    }
+}

@@ -1,0 +1,23 @@
+# Lowering and code generation, by LLVM; and the threads that do it.
+set(sources
+    codegen.c
+    codegen_passes.c
+    codegen_scan.c
+    crew.c
+    lower_call.c
+    lower_control.c
+    lower_convert.c
+    lower_emit.c
+    lower_float.c
+    lower_func.c
+    lower_init.c
+    lower_integer.c
+    lower_memory.c
+    lower_module.c
+    lower_nan.c
+    lower_ops.c
+    lower_strict.c
+    lower_table.c
+    lower_trap.c
+    lower_widths.c
+    target.c)

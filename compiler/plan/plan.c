@@ -1,0 +1,368 @@
+/*
+ * compiler/plan/plan.c: valid module → struct plan: an address for everything that an instance keeps in its data
+ * region, and which initial values are known now. First step of a compile; lowering and image writing read
+ * the plan.
+ *
+ * The data region, from HUSK_DATA_GVA:
+ *   globals, 16 bytes each | size words, 8 bytes each: memories, tables, element segments, data segments |
+ *   elements of segments that are needed at run time | tables that cannot grow |
+ *   (page) tables that can, each on pages of its own
+ *
+ * What a growable table reserves: its declared maximum if that is small (PLAN_SMALL_ENTRIES); the others
+ * share what the small ones leave of PLAN_GROW_BYTES equally, and get no less than their minimum and no more
+ * than their maximum. table.grow beyond the reserve fails, as the standard allows.
+ */
+#include "plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+#include "layout.h"
+
+#define PLAN_SMALL_ENTRIES 65536u
+#define PLAN_GROW_BYTES (128u << 20)
+#define PLAN_CONST_DEPTH                                                                                     \
+    256                     /* operands of a constant expression; deeper ones are left to the init function */
+#define PLAN_FEW_DATAS 1024 /* each may have a segment of its own in the image */
+#define PLAN_SPREAD_BYTES (64u << 20)
+#define PAGE_ENTRIES (HUSK_PAGE_SIZE / 8)
+
+/* What plan.h shows, and the values of static globals, which later initialisers may refer to. */
+struct plan_full {
+    struct plan plan;
+    struct plan_const *global_values;
+};
+
+static const struct plan_const *global_value(const struct plan *plan, uint32_t global_idx) {
+    const struct plan_full *full = (const struct plan_full *)(const void *)plan;
+    return plan->global_is_static[global_idx] ? &full->global_values[global_idx] : NULL;
+}
+
+/* ---- constant expressions ------------------------------------------------------------------------------ */
+
+struct const_stack {
+    struct plan_const values[PLAN_CONST_DEPTH];
+    uint32_t count;
+};
+
+static bool const_push(struct const_stack *stack, const struct plan_const *value) {
+    if (stack->count == PLAN_CONST_DEPTH)
+        return false;
+    stack->values[stack->count++] = *value;
+    return true;
+}
+
+/* add, sub, mul of i32 and i64 (extended constant expressions). */
+static bool const_binary(struct const_stack *stack, enum wasm_op op) {
+    if (stack->count < 2)
+        return false;
+    stack->count--;
+    const struct plan_const *right = &stack->values[stack->count];
+    struct plan_const *left = &stack->values[stack->count - 1];
+    switch (op) {
+    case WASM_OP_I32_ADD:
+    case WASM_OP_I64_ADD: left->bits += right->bits; break;
+    case WASM_OP_I32_SUB:
+    case WASM_OP_I64_SUB: left->bits -= right->bits; break;
+    default: left->bits *= right->bits; break;
+    }
+    if (left->type == WASM_I32)
+        left->bits &= UINT32_MAX;
+    return true;
+}
+
+static bool const_step(const struct plan *plan, const struct wasm_instr *instr, struct const_stack *stack) {
+    struct plan_const value = {0};
+    const struct plan_const *known;
+    switch (instr->op) {
+    case WASM_OP_I32_CONST:
+        value = (struct plan_const){.type = WASM_I32, .bits = (uint32_t)instr->i32};
+        break;
+    case WASM_OP_I64_CONST:
+        value = (struct plan_const){.type = WASM_I64, .bits = (uint64_t)instr->i64};
+        break;
+    case WASM_OP_F32_CONST: value = (struct plan_const){.type = WASM_F32, .bits = instr->u32}; break;
+    case WASM_OP_F64_CONST: value = (struct plan_const){.type = WASM_F64, .bits = instr->u64}; break;
+    case WASM_OP_V128_CONST:
+        value.type = WASM_V128;
+        memcpy(value.v128, instr->v128, sizeof value.v128);
+        break;
+    case WASM_OP_REF_NULL: value.type = instr->type; break;
+    case WASM_OP_REF_FUNC:
+        value = (struct plan_const){.type = WASM_FUNCREF, .is_func = true, .func_idx = instr->idx};
+        break;
+    case WASM_OP_GLOBAL_GET:
+        known = global_value(plan, instr->idx);
+        if (known == NULL)
+            return false;
+        value = *known;
+        break;
+    case WASM_OP_I32_ADD:
+    case WASM_OP_I32_SUB:
+    case WASM_OP_I32_MUL:
+    case WASM_OP_I64_ADD:
+    case WASM_OP_I64_SUB:
+    case WASM_OP_I64_MUL: return const_binary(stack, instr->op);
+    default: return false;
+    }
+    return const_push(stack, &value);
+}
+
+bool plan_const_eval(const struct plan *plan, struct wasm_bytes expr, struct plan_const *ret_value) {
+    struct const_stack stack;
+    struct wasm_reader reader;
+    stack.count = 0;
+    wasm_reader_init(&reader, expr, NULL);
+    for (;;) {
+        struct wasm_instr instr;
+        if (wasm_read_instr(&reader, &instr) != 0)
+            return false;
+        if (instr.op == WASM_OP_END)
+            break;
+        if (!const_step(plan, &instr, &stack))
+            return false;
+    }
+    if (stack.count != 1)
+        return false;
+    *ret_value = stack.values[0];
+    return true;
+}
+
+static void plan_globals(struct plan_full *full) {
+    struct plan *plan = &full->plan;
+    const struct wasm_module *module = plan->module;
+    for (uint32_t i = module->imported_globals_count; i < module->globals_count; i++) {
+        plan->global_is_static[i] = plan_const_eval(plan, module->globals[i].init, &full->global_values[i]);
+        plan->needs_init |= !plan->global_is_static[i];
+    }
+}
+
+/* ---- what the image writer can apply ------------------------------------------------------------------- */
+
+/* Does an active segment with this constant offset and length lie within `limit`? */
+static bool segment_fits(const struct plan *plan, struct wasm_bytes offset, uint64_t count, uint64_t limit) {
+    struct plan_const value;
+    if (!plan_const_eval(plan, offset, &value))
+        return false;
+    return count <= limit && value.bits <= limit - count;
+}
+
+static bool elem_is_known(const struct plan *plan, const struct wasm_elem *elem) {
+    struct plan_const value;
+    if (elem->func_idxs != NULL)
+        return true;
+    for (uint32_t i = 0; i < elem->count; i++)
+        if (!plan_const_eval(plan, elem->exprs[i], &value))
+            return false;
+    return true;
+}
+
+/* Are there so many data segments, spread so widely, that their place in the image would be mostly zeros? (An image has
+ * a limited number of segments; what lies between must be in the file.) Then the init function copies them. */
+static bool datas_are_scattered(const struct plan *plan) {
+    const struct wasm_module *module = plan->module;
+    uint64_t total = 0, low[HUSK_MAX_MEMORIES], high[HUSK_MAX_MEMORIES] = {0}, spread = 0;
+    if (module->datas_count <= PLAN_FEW_DATAS)
+        return false;
+    memset(low, 0xff, sizeof low);
+    for (uint32_t i = 0; i < module->datas_count; i++) {
+        const struct wasm_data *data = &module->datas[i];
+        struct plan_const offset;
+        if (data->mode != WASM_SEGMENT_ACTIVE || !plan_const_eval(plan, data->offset, &offset))
+            continue;
+        uint32_t memory = data->memory_idx;
+        total += data->bytes.count;
+        low[memory] = offset.bits < low[memory] ? offset.bits : low[memory];
+        high[memory] = offset.bits > high[memory] ? offset.bits : high[memory];
+    }
+    for (uint32_t i = 0; i < module->memories_count; i++)
+        spread += high[i] > low[i] ? high[i] - low[i] : 0;
+    return spread > PLAN_SPREAD_BYTES + 64 * total;
+}
+
+static void plan_segments(struct plan *plan) {
+    const struct wasm_module *module = plan->module;
+    bool elems_static = true, datas_static = true;
+    for (uint32_t i = 0; i < module->elems_count; i++) {
+        const struct wasm_elem *elem = &module->elems[i];
+        plan->elems[i].is_static = elem->mode == WASM_SEGMENT_DECLARATIVE || elem_is_known(plan, elem);
+        if (elem->mode == WASM_SEGMENT_ACTIVE) {
+            elems_static =
+                elems_static && plan->elems[i].is_static &&
+                segment_fits(plan, elem->offset, elem->count, module->tables[elem->table_idx].limits.min);
+            plan->elems[i].is_static = elems_static;
+        }
+        plan->needs_init |= !plan->elems[i].is_static;
+    }
+    datas_static = elems_static && !datas_are_scattered(plan);
+    for (uint32_t i = 0; i < module->datas_count; i++) {
+        const struct wasm_data *data = &module->datas[i];
+        if (data->mode == WASM_SEGMENT_ACTIVE) {
+            uint64_t limit = module->memories[data->memory_idx].limits.min * HUSK_WASM_PAGE_SIZE;
+            datas_static = datas_static && segment_fits(plan, data->offset, data->bytes.count, limit);
+            plan->datas[i].is_static = datas_static;
+            plan->needs_init |= !datas_static;
+        }
+        plan->datas[i].has_symbol = !plan->datas[i].is_static;
+    }
+}
+
+/* ---- addresses ----------------------------------------------------------------------------------------- */
+
+static bool table_is_growable(const struct wasm_table *table) {
+    return table->is_import || !table->limits.has_max || table->limits.max > table->limits.min;
+}
+
+static uint64_t table_max(const struct wasm_table *table) {
+    return table->limits.has_max && table->limits.max < UINT32_MAX ? table->limits.max : UINT32_MAX;
+}
+
+static uint64_t pages_up(uint64_t entries) {
+    return entries == 0 ? PAGE_ENTRIES : (entries + PAGE_ENTRIES - 1) / PAGE_ENTRIES * PAGE_ENTRIES;
+}
+
+/* Entries that each big growable table may reserve. */
+static uint64_t table_share(const struct wasm_module *module) {
+    uint64_t room = PLAN_GROW_BYTES / 8, big_count = 0;
+    for (uint32_t i = 0; i < module->tables_count; i++) {
+        const struct wasm_table *table = &module->tables[i];
+        if (!table_is_growable(table))
+            continue;
+        uint64_t small = table_max(table) <= PLAN_SMALL_ENTRIES ? pages_up(table_max(table)) : 0;
+        big_count += small == 0;
+        room -= small < room ? small : room;
+    }
+    return big_count == 0 ? 0 : room / big_count / PAGE_ENTRIES * PAGE_ENTRIES;
+}
+
+static uint64_t table_reserve(const struct wasm_table *table, uint64_t share) {
+    uint64_t max = table_max(table), min = table->limits.min;
+    if (!table_is_growable(table) || max <= PLAN_SMALL_ENTRIES)
+        return max > min ? max : min;
+    uint64_t reserve = share > PAGE_ENTRIES ? share : PAGE_ENTRIES;
+    reserve = reserve > min ? reserve : min;
+    return reserve < max ? reserve : max;
+}
+
+/* Elements that must be there at run time: passive segments, and active ones that the init function
+ * copies. */
+static bool elem_needs_room(const struct plan *plan, uint32_t elem_idx) {
+    enum wasm_segment_mode mode = plan->module->elems[elem_idx].mode;
+    return mode == WASM_SEGMENT_PASSIVE || (mode == WASM_SEGMENT_ACTIVE && !plan->elems[elem_idx].is_static);
+}
+
+/* Hands out addresses; `end` may run over the region, which is looked at once, at the end (64 bits do not
+ * overflow). */
+struct placer {
+    uint64_t end;
+};
+
+static uint32_t place(struct placer *placer, uint64_t bytes, uint64_t alignment) {
+    uint64_t start = (placer->end + alignment - 1) & ~(alignment - 1);
+    placer->end = start + bytes;
+    return (uint32_t)start;
+}
+
+static void place_words(struct plan *plan, struct placer *placer) {
+    const struct wasm_module *module = plan->module;
+    for (uint32_t i = 0; i < module->globals_count; i++)
+        plan->global_gva[i] = place(placer, 16, 16);
+    for (uint32_t i = 0; i < module->memories_count; i++)
+        plan->mem_size_gva[i] = place(placer, 8, 8);
+    for (uint32_t i = 0; i < module->tables_count; i++)
+        plan->tables[i].size_gva = place(placer, 8, 8);
+    for (uint32_t i = 0; i < module->elems_count; i++)
+        plan->elems[i].size_gva = place(placer, 8, 8);
+    for (uint32_t i = 0; i < module->datas_count; i++)
+        plan->datas[i].size_gva = place(placer, 8, 8);
+}
+
+static void place_tables(struct plan *plan, struct placer *placer) {
+    const struct wasm_module *module = plan->module;
+    uint64_t share = table_share(module);
+    for (int growable = 0; growable < 2; growable++) {
+        if (growable == 1)
+            plan->fixed_end_gva = (uint32_t)placer->end;
+        for (uint32_t i = 0; i < module->tables_count; i++) {
+            const struct wasm_table *table = &module->tables[i];
+            if (table_is_growable(table) != growable)
+                continue;
+            uint64_t reserve = table_reserve(table, share);
+            plan->tables[i].reserve_entries = (uint32_t)reserve;
+            plan->tables[i].base_gva = growable ? place(placer, pages_up(reserve) * 8, HUSK_PAGE_SIZE)
+                                                : place(placer, reserve * 8, 16);
+        }
+    }
+}
+
+static int plan_place(struct plan *plan, struct husk_error *err) {
+    const struct wasm_module *module = plan->module;
+    struct placer placer = {.end = HUSK_DATA_GVA};
+    place_words(plan, &placer);
+    for (uint32_t i = 0; i < module->elems_count; i++)
+        plan->elems[i].base_gva =
+            place(&placer, elem_needs_room(plan, i) ? 8 * (uint64_t)module->elems[i].count : 0, 8);
+    place_tables(plan, &placer);
+    if (placer.end > HUSK_DATA_END_GVA)
+        return error_set(err, HUSK_E_LIMIT,
+                         "the module's %u globals, %u tables and %u element segments need %llu MiB; an "
+                         "instance has %u MiB for them",
+                         module->globals_count, module->tables_count, module->elems_count,
+                         (unsigned long long)((placer.end - HUSK_DATA_GVA) >> 20),
+                         (HUSK_DATA_END_GVA - HUSK_DATA_GVA) >> 20);
+    plan->data_end_gva = (uint32_t)placer.end;
+    return 0;
+}
+
+/* ---- making and freeing -------------------------------------------------------------------------------- */
+
+static bool plan_allocate(struct plan_full *full) {
+    struct plan *plan = &full->plan;
+    const struct wasm_module *module = plan->module;
+    /* + 1: calloc(0) may return NULL */
+    plan->global_gva = calloc((size_t)module->globals_count + 1, sizeof plan->global_gva[0]);
+    plan->global_is_static = calloc((size_t)module->globals_count + 1, sizeof plan->global_is_static[0]);
+    full->global_values = calloc((size_t)module->globals_count + 1, sizeof full->global_values[0]);
+    plan->mem_size_gva = calloc((size_t)module->memories_count + 1, sizeof plan->mem_size_gva[0]);
+    plan->tables = calloc((size_t)module->tables_count + 1, sizeof plan->tables[0]);
+    plan->elems = calloc((size_t)module->elems_count + 1, sizeof plan->elems[0]);
+    plan->datas = calloc((size_t)module->datas_count + 1, sizeof plan->datas[0]);
+    return plan->global_gva != NULL && plan->global_is_static != NULL && full->global_values != NULL &&
+           plan->mem_size_gva != NULL && plan->tables != NULL && plan->elems != NULL && plan->datas != NULL;
+}
+
+int plan_new(const struct wasm_module *module, struct plan **ret_plan, struct husk_error *err) {
+    struct plan_full *full = calloc(1, sizeof *full);
+    if (full == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory to plan the instance");
+    full->plan.module = module;
+    if (!plan_allocate(full)) {
+        plan_free(&full->plan);
+        return error_set(err, HUSK_E_NOMEM, "no memory to plan the instance");
+    }
+    full->plan.needs_init = module->has_start;
+    plan_globals(full);
+    plan_segments(&full->plan);
+    int status = plan_place(&full->plan, err);
+    if (status != 0) {
+        plan_free(&full->plan);
+        return status;
+    }
+    *ret_plan = &full->plan;
+    return 0;
+}
+
+void plan_free(struct plan *plan) {
+    if (plan == NULL)
+        return;
+    struct plan_full *full = (struct plan_full *)(void *)plan;
+    free(plan->global_gva);
+    free(plan->global_is_static);
+    free(full->global_values);
+    free(plan->mem_size_gva);
+    free(plan->tables);
+    free(plan->elems);
+    free(plan->datas);
+    free(full);
+}

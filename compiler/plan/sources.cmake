@@ -1,0 +1,3 @@
+# The plan: where everything of an instance lies.
+set(sources
+    plan.c)
