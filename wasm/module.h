@@ -284,8 +284,8 @@ int wasm_read_instr(struct wasm_reader *reader, struct wasm_instr *ret_instr);
 /* The next label of a br_table: `labels` is advanced. */
 int wasm_read_label(struct wasm_bytes *labels, uint32_t *ret_depth);
 
-/* The type of a block as a function type; in the one-result form it points to block->result. */
-struct wasm_functype wasm_block_functype(const struct wasm_module *module,
+/* The type of a block as a function type: one of `types`; in the one-result form it points to block->result. */
+struct wasm_functype wasm_block_functype(const struct wasm_functype *types,
                                          const struct wasm_blocktype *block);
 /* Is `type` among the parameters or results? */
 bool wasm_functype_has(const struct wasm_functype *functype, valtype_t type);

@@ -19,7 +19,7 @@ static int validate_block(struct validator *validator) {
             return status;
         }
     }
-    struct wasm_functype type = wasm_block_functype(validator->module, &instr->block);
+    struct wasm_functype type = wasm_block_functype(validator->module->types, &instr->block);
     int status = instr->op == WASM_OP_IF ? stack_pop(validator, WASM_I32) : 0;
     if (status == 0) {
         status = stack_pop_types(validator, type.params, type.params_count);

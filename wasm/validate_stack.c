@@ -124,10 +124,10 @@ void stack_set_unreachable(struct validator *validator) {
 
 /* ---- frames ------------------------------------------------------------------------------------------------------- */
 
-struct wasm_functype wasm_block_functype(const struct wasm_module *module,
+struct wasm_functype wasm_block_functype(const struct wasm_functype *types,
                                          const struct wasm_blocktype *block) {
     if (block->is_index) {
-        return module->types[block->type_idx];
+        return types[block->type_idx];
     }
     return (struct wasm_functype){.params = &block->result,
                                   .results = &block->result,
@@ -135,7 +135,7 @@ struct wasm_functype wasm_block_functype(const struct wasm_module *module,
 }
 
 struct wasm_functype frame_type(const struct validator *validator, const struct frame *frame) {
-    return wasm_block_functype(validator->module, &frame->block);
+    return wasm_block_functype(validator->module->types, &frame->block);
 }
 
 int frame_push(struct validator *validator, enum wasm_op op, const struct wasm_blocktype *block) {

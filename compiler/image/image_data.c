@@ -32,23 +32,24 @@ static void put_u64(struct data_writer *writer, uint32_t gva, uint64_t value) {
 }
 
 static int funcref(const struct data_writer *writer, uint32_t func_idx, uint64_t *ret_value) {
-    const struct wasm_module *module = writer->input->plan->module;
     uint32_t code_gva = writer->input->linked->func_gva[func_idx];
     if (code_gva == 0)
         return error_set(writer->err, HUSK_E_COMPILER, "function %u is referred to but was not generated",
                          func_idx);
-    uint64_t type_id = (uint64_t)module->types[module->funcs[func_idx].type_idx].canonical_idx + 1;
+    uint64_t type_id = program_type_id(program_func_type_idx(writer->input->plan->program, func_idx));
     *ret_value = type_id << 32 | code_gva;
     return 0;
 }
 
 static int put_globals(struct data_writer *writer) {
     const struct plan *plan = writer->input->plan;
-    for (uint32_t i = 0; i < plan->module->globals_count; i++) {
+    const struct program *program = plan->program;
+    for (uint32_t i = 0; i < program->globals_count; i++) {
+        const struct program_instance *instance = program_instance(program, program->globals[i]);
         struct plan_const value;
         if (!plan->global_is_static[i])
             continue;
-        if (!plan_const_eval(plan, plan->module->globals[i].init, &value))
+        if (!plan_const_eval(plan, instance, program_global(program, i)->init, &value))
             return error_set(writer->err, HUSK_E_COMPILER, "global %u lost its value", i);
         if (value.is_func) {
             int status = funcref(writer, value.func_idx, &value.bits);
@@ -65,29 +66,31 @@ static int put_globals(struct data_writer *writer) {
 
 static void put_sizes(struct data_writer *writer) {
     const struct plan *plan = writer->input->plan;
-    const struct wasm_module *module = plan->module;
-    for (uint32_t i = 0; i < module->memories_count; i++)
-        put_u64(writer, plan->mem_size_gva[i], module->memories[i].limits.min);
-    for (uint32_t i = 0; i < module->tables_count; i++)
-        put_u64(writer, plan->tables[i].size_gva, module->tables[i].limits.min);
-    for (uint32_t i = 0; i < module->elems_count; i++) {
-        enum wasm_segment_mode mode = module->elems[i].mode;
+    const struct program *program = plan->program;
+    for (uint32_t i = 0; i < program->memories_count; i++)
+        put_u64(writer, plan->mem_size_gva[i], program_memory(program, i)->limits.min);
+    for (uint32_t i = 0; i < program->tables_count; i++)
+        put_u64(writer, plan->tables[i].size_gva, program_table(program, i)->limits.min);
+    for (uint32_t i = 0; i < program->elems_count; i++) {
+        const struct wasm_elem *elem = program_elem(program, i);
+        enum wasm_segment_mode mode = elem->mode;
         bool is_there =
             mode == WASM_SEGMENT_PASSIVE || (mode == WASM_SEGMENT_ACTIVE && !plan->elems[i].is_static);
-        put_u64(writer, plan->elems[i].size_gva, is_there ? module->elems[i].count : 0);
+        put_u64(writer, plan->elems[i].size_gva, is_there ? elem->count : 0);
     }
-    for (uint32_t i = 0; i < module->datas_count; i++)
+    for (uint32_t i = 0; i < program->datas_count; i++)
         put_u64(writer, plan->datas[i].size_gva,
-                plan->datas[i].has_symbol ? module->datas[i].bytes.count : 0);
+                plan->datas[i].has_symbol ? program_data(program, i)->bytes.count : 0);
 }
 
 /* The elements of a segment, all known, to an array of uint64_t. */
-static int put_elems(struct data_writer *writer, const struct wasm_elem *elem, uint32_t gva) {
+static int put_elems(struct data_writer *writer, const struct program_instance *instance,
+                     const struct wasm_elem *elem, uint32_t gva) {
     for (uint32_t i = 0; i < elem->count; i++) {
         struct plan_const value = {.is_func = true};
         if (elem->func_idxs != NULL)
-            value.func_idx = elem->func_idxs[i];
-        else if (!plan_const_eval(writer->input->plan, elem->exprs[i], &value))
+            value.func_idx = instance->funcs[elem->func_idxs[i]];
+        else if (!plan_const_eval(writer->input->plan, instance, elem->exprs[i], &value))
             return error_set(writer->err, HUSK_E_COMPILER, "an element segment lost its value");
         uint64_t bits = 0; /* what is not a function is null here */
         if (value.is_func) {
@@ -102,18 +105,20 @@ static int put_elems(struct data_writer *writer, const struct wasm_elem *elem, u
 
 static int put_segments(struct data_writer *writer) {
     const struct plan *plan = writer->input->plan;
-    for (uint32_t i = 0; i < plan->module->elems_count; i++) {
-        const struct wasm_elem *elem = &plan->module->elems[i];
+    const struct program *program = plan->program;
+    for (uint32_t i = 0; i < program->elems_count; i++) {
+        const struct program_instance *instance = program_instance(program, program->elems[i]);
+        const struct wasm_elem *elem = program_elem(program, i);
         if (!plan->elems[i].is_static || elem->mode == WASM_SEGMENT_DECLARATIVE || elem->count == 0)
             continue;
         uint32_t gva = plan->elems[i].base_gva;
         if (elem->mode == WASM_SEGMENT_ACTIVE) {
             struct plan_const offset;
-            if (!plan_const_eval(plan, elem->offset, &offset))
+            if (!plan_const_eval(plan, instance, elem->offset, &offset))
                 return error_set(writer->err, HUSK_E_COMPILER, "an element segment lost its offset");
-            gva = plan->tables[elem->table_idx].base_gva + 8 * (uint32_t)offset.bits;
+            gva = plan->tables[instance->tables[elem->table_idx]].base_gva + 8 * (uint32_t)offset.bits;
         }
-        int status = put_elems(writer, elem, gva);
+        int status = put_elems(writer, instance, elem, gva);
         if (status != 0)
             return status;
     }
@@ -141,10 +146,18 @@ int image_data_make(const struct image_input *input, struct image_data *ret_data
 
 /* ---- linear memories ----------------------------------------------------------------------------------- */
 
+bool image_fills_memory(const struct image_input *input, uint32_t data_idx, uint32_t mem_idx) {
+    const struct program *program = input->plan->program;
+    const struct wasm_data *data = program_data(program, data_idx);
+    return input->plan->datas[data_idx].is_static && data->mode == WASM_SEGMENT_ACTIVE &&
+           program_instance(program, program->datas[data_idx])->memories[data->memory_idx] == mem_idx;
+}
+
 uint64_t image_segment_offset(const struct image_input *input, uint32_t data_idx) {
+    const struct program *program = input->plan->program;
     struct plan_const offset = {0};
-    plan_const_eval(input->plan, input->plan->module->datas[data_idx].offset,
-                    &offset); /* static: it has a value */
+    plan_const_eval(input->plan, program_instance(program, program->datas[data_idx]),
+                    program_data(program, data_idx)->offset, &offset); /* static: it has a value */
     return offset.bits;
 }
 
@@ -180,12 +193,12 @@ static size_t merge_ranges(struct image_range *list, size_t count, uint64_t gap)
 
 int image_memory_ranges(const struct image_input *input, uint32_t mem_idx, struct buf *ranges,
                         struct husk_error *err) {
-    const struct plan *plan = input->plan;
-    for (uint32_t i = 0; i < plan->module->datas_count; i++) {
-        const struct wasm_data *data = &plan->module->datas[i];
-        if (!plan->datas[i].is_static || data->mode != WASM_SEGMENT_ACTIVE || data->memory_idx != mem_idx)
+    const struct program *program = input->plan->program;
+    for (uint32_t i = 0; i < program->datas_count; i++) {
+        if (!image_fills_memory(input, i, mem_idx))
             continue;
-        struct image_range range = segment_range(image_segment_offset(input, i), data->bytes);
+        struct image_range range =
+            segment_range(image_segment_offset(input, i), program_data(program, i)->bytes);
         if (range.end > range.start)
             buf_append(ranges, &range, sizeof range);
     }

@@ -17,7 +17,7 @@ _Static_assert((int)HUSK_ABI_FUNC == (int)WASM_KIND_FUNC && (int)HUSK_ABI_TABLE 
 
 struct note_writer {
     const struct image_input *input;
-    const struct wasm_module *module;
+    const struct program *program;
     struct husk_image_note header;
     struct buf arrays[HUSK_ARR_COUNT];
 };
@@ -44,8 +44,8 @@ static void add_valtypes(struct buf *valtypes, const valtype_t *types, uint32_t 
 
 static void add_types(struct note_writer *writer) {
     struct buf *valtypes = &writer->arrays[HUSK_ARR_VALTYPES];
-    for (uint32_t i = 0; i < writer->module->types_count; i++) {
-        const struct wasm_functype *type = &writer->module->types[i];
+    for (uint32_t i = 0; i < writer->program->types_count; i++) {
+        const struct wasm_functype *type = &writer->program->types[i];
         struct husk_image_type row = {.valtypes_idx = (uint32_t)valtypes->count,
                                       .params_count = type->params_count,
                                       .results_count = type->results_count,
@@ -58,10 +58,10 @@ static void add_types(struct note_writer *writer) {
 
 /* The first export of each function, for those without a name of their own: index + 1 into the exports, by
  * function. */
-static uint32_t *exports_by_func(const struct wasm_module *module) {
-    uint32_t *by_func = calloc((size_t)module->funcs_count + 1, sizeof by_func[0]);
-    for (uint32_t i = 0; by_func != NULL && i < module->exports_count; i++) {
-        const struct wasm_export *export = &module->exports[i];
+static uint32_t *exports_by_func(const struct program *program) {
+    uint32_t *by_func = calloc((size_t)program->funcs_count + 1, sizeof by_func[0]);
+    for (uint32_t i = 0; by_func != NULL && i < program->exports_count; i++) {
+        const struct wasm_export *export = &program->exports[i];
         if (export->kind == WASM_KIND_FUNC && by_func[export->idx] == 0)
             by_func[export->idx] = i + 1;
     }
@@ -69,20 +69,20 @@ static uint32_t *exports_by_func(const struct wasm_module *module) {
 }
 
 static int add_funcs(struct note_writer *writer, struct husk_error *err) {
-    const struct wasm_module *module = writer->module;
-    uint32_t *by_func = exports_by_func(module);
+    const struct program *program = writer->program;
+    uint32_t *by_func = exports_by_func(program);
     if (by_func == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for function names");
-    for (uint32_t i = 0; i < module->funcs_count; i++) {
-        const struct wasm_func *func = &module->funcs[i];
-        struct husk_image_func row = {.type_idx = module->types[func->type_idx].canonical_idx,
+    for (uint32_t i = 0; i < program->funcs_count; i++) {
+        const struct wasm_func *func = program_func(program, i);
+        struct husk_image_func row = {.type_idx = program_func_type_idx(program, i),
                                       .code_gva = writer->input->linked->func_gva[i],
                                       .code_bytes = writer->input->linked->func_bytes[i],
                                       .wasm_offset = func->is_import ? 0 : (uint32_t)func->body_offset};
         if (func->name.count > 0)
             row.name = add_bytes(writer, func->name);
         else if (by_func[i] != 0)
-            row.name = add_bytes(writer, module->exports[by_func[i] - 1].name);
+            row.name = add_bytes(writer, program->exports[by_func[i] - 1].name);
         buf_append(&writer->arrays[HUSK_ARR_FUNCS], &row, sizeof row);
     }
     free(by_func);
@@ -90,17 +90,17 @@ static int add_funcs(struct note_writer *writer, struct husk_error *err) {
 }
 
 static void add_imports_exports(struct note_writer *writer) {
-    const struct wasm_module *module = writer->module;
-    for (uint32_t i = 0; i < module->imports_count; i++) {
-        const struct wasm_import *import = &module->imports[i];
+    const struct program *program = writer->program;
+    for (uint32_t i = 0; i < program->imports_count; i++) {
+        const struct wasm_import *import = &program->imports[i];
         struct husk_image_import row = {.module = add_bytes(writer, import->module),
                                         .name = add_bytes(writer, import->name),
                                         .kind = (uint32_t)import->kind,
                                         .idx = import->idx};
         buf_append(&writer->arrays[HUSK_ARR_IMPORTS], &row, sizeof row);
     }
-    for (uint32_t i = 0; i < module->exports_count; i++) {
-        const struct wasm_export *export = &module->exports[i];
+    for (uint32_t i = 0; i < program->exports_count; i++) {
+        const struct wasm_export *export = &program->exports[i];
         struct husk_image_export row = {
             .name = add_bytes(writer, export->name), .kind = (uint32_t) export->kind, .idx = export->idx};
         buf_append(&writer->arrays[HUSK_ARR_EXPORTS], &row, sizeof row);
@@ -109,8 +109,8 @@ static void add_imports_exports(struct note_writer *writer) {
 
 static void add_memories(struct note_writer *writer) {
     const struct plan *plan = writer->input->plan;
-    for (uint32_t i = 0; i < writer->module->memories_count; i++) {
-        const struct wasm_limits *limits = &writer->module->memories[i].limits;
+    for (uint32_t i = 0; i < writer->program->memories_count; i++) {
+        const struct wasm_limits *limits = &program_memory(writer->program, i)->limits;
         bool has_max = limits->has_max && limits->max < HUSK_MAX_MEM_PAGES;
         struct husk_image_memory row = {.min_pages = limits->min,
                                         .max_pages = has_max ? limits->max : HUSK_MAX_MEM_PAGES,
@@ -122,8 +122,8 @@ static void add_memories(struct note_writer *writer) {
 
 static void add_tables(struct note_writer *writer) {
     const struct plan *plan = writer->input->plan;
-    for (uint32_t i = 0; i < writer->module->tables_count; i++) {
-        const struct wasm_table *table = &writer->module->tables[i];
+    for (uint32_t i = 0; i < writer->program->tables_count; i++) {
+        const struct wasm_table *table = program_table(writer->program, i);
         bool has_max = table->limits.has_max && table->limits.max < UINT32_MAX;
         struct husk_image_table row = {.min_entries = table->limits.min,
                                        .max_entries = has_max ? table->limits.max : UINT32_MAX,
@@ -137,8 +137,8 @@ static void add_tables(struct note_writer *writer) {
 }
 
 static void add_globals(struct note_writer *writer) {
-    for (uint32_t i = 0; i < writer->module->globals_count; i++) {
-        const struct wasm_global *global = &writer->module->globals[i];
+    for (uint32_t i = 0; i < writer->program->globals_count; i++) {
+        const struct wasm_global *global = program_global(writer->program, i);
         struct husk_image_global row = {.gva = writer->input->plan->global_gva[i],
                                         .type = valtype_to_byte(global->type),
                                         .flags = global->is_mutable ? HUSK_GLOBAL_MUTABLE : 0};
@@ -161,10 +161,10 @@ static void fill_header(struct note_writer *writer) {
                                               .init_gva = linked->init_gva,
                                               .init_thunk_gva = linked->init_thunk_gva,
                                               .opt_level = (uint32_t)input->opt_level};
-    sha256_bytes(writer->module->wasm.data, writer->module->wasm.count, writer->header.wasm_sha256);
+    sha256_bytes(writer->program->input.data, writer->program->input.count, writer->header.wasm_sha256);
     writer->header.compiler = add_string(writer, input->compiler, strlen(input->compiler));
     writer->header.target_cpu = add_string(writer, input->target_cpu, strlen(input->target_cpu));
-    writer->header.module_name = add_bytes(writer, writer->module->name);
+    writer->header.module_name = add_bytes(writer, program_main(writer->program)->name);
 }
 
 /* The header, then the arrays, each at a multiple of 8. */
@@ -212,7 +212,7 @@ static int assemble(struct note_writer *writer, struct buf *note, struct husk_er
 }
 
 int image_note_make(const struct image_input *input, struct buf *note, struct husk_error *err) {
-    struct note_writer writer = {.input = input, .module = input->plan->module};
+    struct note_writer writer = {.input = input, .program = input->plan->program};
     const struct linked *linked = input->linked;
     fill_header(&writer);
     add_types(&writer);
@@ -226,7 +226,7 @@ int image_note_make(const struct image_input *input, struct buf *note, struct hu
     buf_append(&writer.arrays[HUSK_ARR_UNWIND], linked->unwind_rows,
                linked->unwind_rows_count * sizeof linked->unwind_rows[0]);
     if (status == 0)
-        status = wasm_lines_read(writer.module, &writer.arrays[HUSK_ARR_STRINGS],
+        status = wasm_lines_read(program_main(writer.program)->module, &writer.arrays[HUSK_ARR_STRINGS],
                                  &writer.arrays[HUSK_ARR_FILES], &writer.arrays[HUSK_ARR_LINES], err);
     if (status == 0)
         status = assemble(&writer, note, err);

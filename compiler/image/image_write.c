@@ -74,8 +74,8 @@ static int write_data(struct image_file *file, const struct image_data *data) {
     int status = 0;
     if (plan->fixed_end_gva > HUSK_DATA_GVA)
         status = write_data_part(file, data, ".data", HUSK_DATA_GVA, plan->fixed_end_gva - HUSK_DATA_GVA);
-    for (uint32_t i = 0; i < plan->module->tables_count && status == 0; i++) {
-        uint64_t bytes = 8 * plan->module->tables[i].limits.min;
+    for (uint32_t i = 0; i < plan->program->tables_count && status == 0; i++) {
+        uint64_t bytes = 8 * program_table(plan->program, i)->limits.min;
         char name[32];
         if (plan->tables[i].base_gva < plan->fixed_end_gva || bytes == 0)
             continue;
@@ -88,14 +88,14 @@ static int write_data(struct image_file *file, const struct image_data *data) {
     return status;
 }
 
-/* Segments are written in the module's order, each to the range that holds it: later ones overwrite
+/* Segments are written in the program's order, each to the range that holds it: later ones overwrite
  * earlier ones. */
 static int write_memory_bytes(struct image_file *file, uint32_t mem_idx, const struct image_range *ranges,
                               const uint64_t *offsets, size_t count) {
-    const struct plan *plan = file->input->plan;
-    for (uint32_t i = 0; i < plan->module->datas_count; i++) {
-        const struct wasm_data *data = &plan->module->datas[i];
-        if (!plan->datas[i].is_static || data->mode != WASM_SEGMENT_ACTIVE || data->memory_idx != mem_idx)
+    const struct program *program = file->input->plan->program;
+    for (uint32_t i = 0; i < program->datas_count; i++) {
+        const struct wasm_data *data = program_data(program, i);
+        if (!image_fills_memory(file->input, i, mem_idx))
             continue;
         uint64_t start = image_segment_offset(file->input, i), end = start + data->bytes.count;
         for (size_t k = 0; k < count; k++) { /* zeros at a segment's ends may lie outside every range */
@@ -114,7 +114,7 @@ static int write_memory_bytes(struct image_file *file, uint32_t mem_idx, const s
 
 /* One segment per initialised range, the last (or only) one up to the memory's initial size. */
 static int write_memory(struct image_file *file, uint32_t mem_idx) {
-    uint64_t size = file->input->plan->module->memories[mem_idx].limits.min * HUSK_WASM_PAGE_SIZE;
+    uint64_t size = program_memory(file->input->plan->program, mem_idx)->limits.min * HUSK_WASM_PAGE_SIZE;
     uint64_t base = husk_mem_gva(mem_idx);
     struct buf list = {0};
     int status = image_memory_ranges(file->input, mem_idx, &list, file->err);
@@ -153,7 +153,6 @@ static int write_memory(struct image_file *file, uint32_t mem_idx) {
 /* ---- the file ------------------------------------------------------------------------------------------ */
 
 static void add_symbol(struct image_file *file, const struct link_symbol *symbol) {
-    const struct wasm_module *module = file->input->plan->module;
     char text[64] = "husk.init";
     const void *name = text;
     if (symbol->kind == LINK_RUNTIME)
@@ -163,9 +162,10 @@ static void add_symbol(struct image_file *file, const struct link_symbol *symbol
     else if (symbol->kind == LINK_FUNC)
         snprintf(text, sizeof text, "func.%u", symbol->idx);
     size_t bytes = strlen(name);
-    if (symbol->kind == LINK_FUNC && module->funcs[symbol->idx].name.count > 0) {
-        name = module->funcs[symbol->idx].name.data;
-        bytes = module->funcs[symbol->idx].name.count;
+    if (symbol->kind == LINK_FUNC) {
+        struct wasm_bytes own = program_func(file->input->plan->program, symbol->idx)->name;
+        name = own.count > 0 ? own.data : name;
+        bytes = own.count > 0 ? own.count : bytes;
     }
     elf_writer_symbol(&file->elf, name, bytes, symbol->gva, symbol->bytes);
 }
@@ -173,10 +173,10 @@ static void add_symbol(struct image_file *file, const struct link_symbol *symbol
 /* How many program headers there will be at most. */
 static uint32_t headers_max(const struct image_input *input) {
     const struct plan *plan = input->plan;
-    uint64_t count = 4 + (uint64_t)plan->module->tables_count;
-    for (uint32_t i = 0; i < plan->module->datas_count; i++)
+    uint64_t count = 4 + (uint64_t)plan->program->tables_count;
+    for (uint32_t i = 0; i < plan->program->datas_count; i++)
         count += plan->datas[i].is_static;
-    count += plan->module->memories_count;
+    count += plan->program->memories_count;
     const uint32_t most = PROGRAM_HEADERS_MAX + 2 * HUSK_MAX_MEMORIES;
     return count < most ? (uint32_t)count : most;
 }
@@ -206,7 +206,7 @@ static int write_all(struct image_file *file) {
     if (status == 0)
         status = write_data(file, &data);
     free(data.bytes);
-    for (uint32_t i = 0; i < file->input->plan->module->memories_count && status == 0; i++)
+    for (uint32_t i = 0; i < file->input->plan->program->memories_count && status == 0; i++)
         status = write_memory(file, i);
     for (uint32_t i = 0; i < linked->symbols_count && status == 0; i++)
         add_symbol(file, &linked->symbols[i]);

@@ -49,6 +49,8 @@ struct image_range {
  * image_range[] */
 int image_memory_ranges(const struct image_input *input, uint32_t mem_idx, struct buf *ranges,
                         struct husk_error *err);
+/* Is the data segment static, and memory mem_idx its memory? */
+bool image_fills_memory(const struct image_input *input, uint32_t data_idx, uint32_t mem_idx);
 /* Where a static data segment goes. */
 uint64_t image_segment_offset(const struct image_input *input, uint32_t data_idx);
 

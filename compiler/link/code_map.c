@@ -1,7 +1,7 @@
 /*
  * compiler/link/code_map.c: LLVM's line table ("line" = offset in the module) + symbols → code rows; see
- * code_map.h. LLVM inlines, so the function of a row is the one whose body holds the offset, not the one
- * whose symbol holds the address.
+ * code_map.h. The function of a row is the one whose body holds the offset, not the one whose symbol holds the
+ * address: so inlined code is its own function's.
  */
 #include "code_map.h"
 
@@ -39,18 +39,20 @@ static int line_order(const void *left, const void *right) {
     return a->order < b->order ? -1 : a->order > b->order;
 }
 
-/* The function whose body holds the offset; bodies ascend, behind the empty ones of
+/* The function of the instance whose body holds the offset; bodies ascend, behind the empty ones of
  * imports. `otherwise` if none does. */
-static uint32_t func_of_offset(const struct wasm_module *module, uint32_t wasm_offset, uint32_t otherwise) {
+static uint32_t func_of_offset(const struct program_instance *instance, uint32_t wasm_offset,
+                               uint32_t otherwise) {
+    const struct wasm_module *module = instance->module;
     const struct wasm_func *func =
         rows_last_up_to(ROWS(module->funcs, module->funcs_count, body_offset), wasm_offset);
     return func != NULL && wasm_offset < func->code.offset + func->code.count
-               ? (uint32_t)(func - module->funcs)
+               ? instance->funcs[func - module->funcs]
                : otherwise;
 }
 
 struct code_mapper {
-    const struct wasm_module *module;
+    const struct program *program;
     struct buf *rows;
     struct husk_image_code_row last;
     bool has_last;
@@ -67,26 +69,31 @@ static void emit(struct code_mapper *mapper, uint32_t gva, uint32_t func_idx, ui
     mapper->has_last = true;
 }
 
-/* The rows of one function; *line is the first line row not before it. */
+/* The rows of one function; *line is the first line row not before it. Nothing is inlined into the init
+ * function. */
 static void map_symbol(struct code_mapper *mapper, const struct link_symbol *symbol,
                        const struct code_line **line, const struct code_line *end) {
     uint32_t func_idx = HUSK_FUNC_INIT, first_offset = 0, limit = symbol->gva + symbol->bytes;
+    const struct program_instance *instance = NULL;
     if (symbol->kind == LINK_FUNC) {
         func_idx = symbol->idx;
-        first_offset = (uint32_t)mapper->module->funcs[symbol->idx].body_offset;
+        first_offset = (uint32_t)program_func(mapper->program, func_idx)->body_offset;
+        instance = program_instance(mapper->program, mapper->program->funcs[func_idx]);
     }
     while (*line < end && (*line)->gva < symbol->gva)
         (*line)++;
     emit(mapper, symbol->gva, func_idx, first_offset);
-    for (; *line < end && (*line)->gva < limit; (*line)++)
-        emit(mapper, (*line)->gva, func_of_offset(mapper->module, (*line)->wasm_offset, func_idx),
-             (*line)->wasm_offset);
+    for (; *line < end && (*line)->gva < limit; (*line)++) {
+        uint32_t wasm_offset = (*line)->wasm_offset;
+        uint32_t row_idx = instance == NULL ? func_idx : func_of_offset(instance, wasm_offset, func_idx);
+        emit(mapper, (*line)->gva, row_idx, wasm_offset);
+    }
     emit(mapper, limit, HUSK_FUNC_NONE, 0);
 }
 
-int code_map_build(const struct wasm_module *module, const struct linked *linked, struct buf *lines,
+int code_map_build(const struct program *program, const struct linked *linked, struct buf *lines,
                    uint32_t runtime_start, uint32_t runtime_end, struct buf *rows, struct husk_error *err) {
-    struct code_mapper mapper = {.module = module, .rows = rows};
+    struct code_mapper mapper = {.program = program, .rows = rows};
     size_t count = lines->count / sizeof(struct code_line);
     if (count > 0)
         qsort(lines->data, count, sizeof(struct code_line), line_order);

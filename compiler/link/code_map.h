@@ -12,7 +12,7 @@ int code_map_read(const struct dwarf_line_input *input, struct buf *lines, struc
 /* Rows of abi/image.h from all lines and the linked symbols (sorted by address): struct
  * husk_image_code_row[] appended to `rows`. [runtime_start, runtime_end) are the runtime's memory
  * functions. */
-int code_map_build(const struct wasm_module *module, const struct linked *linked, struct buf *lines,
+int code_map_build(const struct program *program, const struct linked *linked, struct buf *lines,
                    uint32_t runtime_start, uint32_t runtime_end, struct buf *rows, struct husk_error *err);
 
 #endif

@@ -119,13 +119,13 @@ static int place_all(struct linker *linker, enum place wanted, uint64_t *end) {
 
 /* Passive segments, and active ones that the init function copies, lie in rodata. */
 static void place_datas(struct linker *linker) {
-    const struct wasm_module *module = linker->plan->module;
-    for (uint32_t i = 0; i < module->datas_count; i++) {
+    const struct program *program = linker->plan->program;
+    for (uint32_t i = 0; i < program->datas_count; i++) {
         if (!linker->plan->datas[i].has_symbol)
             continue;
         uint64_t start = (linker->rodata_end + 15) & ~(uint64_t)15;
         linker->data_gva[i] = (uint32_t)start;
-        linker->rodata_end = start + module->datas[i].bytes.count;
+        linker->rodata_end = start + program_data(program, i)->bytes.count;
     }
 }
 
@@ -170,9 +170,18 @@ static int copy_section(struct linker *linker, struct elfobj_section *section) {
     return 0;
 }
 
+static void copy_datas(struct linker *linker) {
+    const struct program *program = linker->plan->program;
+    for (uint32_t i = 0; i < program->datas_count; i++) {
+        struct wasm_bytes bytes = program_data(program, i)->bytes;
+        if (linker->plan->datas[i].has_symbol && bytes.count > 0)
+            memcpy(linker->out->rodata + (linker->data_gva[i] - linker->rodata_start), bytes.data,
+                   bytes.count);
+    }
+}
+
 static int copy_sections(struct linker *linker) {
     struct linked *out = linker->out;
-    const struct wasm_module *module = linker->plan->module;
     out->text_bytes = linker->text_end - HUSK_TEXT_GVA;
     out->rodata_gva = (uint32_t)linker->rodata_start;
     out->rodata_bytes = linker->rodata_end - linker->rodata_start;
@@ -187,10 +196,7 @@ static int copy_sections(struct linker *linker) {
             if (status != 0)
                 return status;
         }
-    for (uint32_t i = 0; i < module->datas_count; i++)
-        if (linker->plan->datas[i].has_symbol && module->datas[i].bytes.count > 0)
-            memcpy(out->rodata + (linker->data_gva[i] - linker->rodata_start), module->datas[i].bytes.data,
-                   module->datas[i].bytes.count);
+    copy_datas(linker);
     return 0;
 }
 
@@ -221,18 +227,18 @@ static int define_symbols(struct linker *linker, const struct elfobj *obj) {
 
 /* Files a function symbol where the image's tables want it. */
 static void note_function(struct linker *linker, const char *name, struct link_symbol *symbol) {
-    const struct wasm_module *module = linker->plan->module;
+    const struct program *program = linker->plan->program;
     char kind[8] = "";
     uint32_t idx = 0;
     bool is_indexed = symbol_split(name, kind, &idx);
     symbol->kind = LINK_RUNTIME;
     symbol->name = name;
     symbol->idx = idx;
-    if (is_indexed && strcmp(kind, "f") == 0 && idx < module->funcs_count) {
+    if (is_indexed && strcmp(kind, "f") == 0 && idx < program->funcs_count) {
         symbol->kind = LINK_FUNC;
         linker->out->func_gva[idx] = symbol->gva;
         linker->out->func_bytes[idx] = symbol->bytes;
-    } else if (is_indexed && strcmp(kind, "t") == 0 && idx < module->types_count) {
+    } else if (is_indexed && strcmp(kind, "t") == 0 && idx < program->types_count) {
         symbol->kind = LINK_THUNK;
         linker->out->thunk_gva[idx] = symbol->gva;
     } else if (strcmp(name, "i0.init") == 0) {
@@ -266,12 +272,12 @@ static int symbol_order(const void *left, const void *right) {
 }
 
 static int collect_symbols(struct linker *linker) {
-    const struct wasm_module *module = linker->plan->module;
+    const struct program *program = linker->plan->program;
     struct linked *out = linker->out;
     struct buf list = {0};
-    out->func_gva = calloc((size_t)module->funcs_count + 1, sizeof out->func_gva[0]);
-    out->func_bytes = calloc((size_t)module->funcs_count + 1, sizeof out->func_bytes[0]);
-    out->thunk_gva = calloc((size_t)module->types_count + 1, sizeof out->thunk_gva[0]);
+    out->func_gva = calloc((size_t)program->funcs_count + 1, sizeof out->func_gva[0]);
+    out->func_bytes = calloc((size_t)program->funcs_count + 1, sizeof out->func_bytes[0]);
+    out->thunk_gva = calloc((size_t)program->types_count + 1, sizeof out->thunk_gva[0]);
     int status =
         out->func_gva == NULL || out->func_bytes == NULL || out->thunk_gva == NULL ? no_memory(linker) : 0;
     for (uint32_t i = 0; i < linker->objs_count && status == 0; i++) {
@@ -305,8 +311,8 @@ static int symbol_address(struct linker *linker, const struct elfobj *obj, uint3
     if (local_address(obj, symbol, ret_address) || symbols_find(&linker->symbols, name, ret_address) ||
         symbol_absolute(linker->plan, name, ret_address))
         return 0;
-    if (symbol_split(name, kind, &idx) && strcmp(kind, "d") == 0 && idx < linker->plan->module->datas_count &&
-        linker->plan->datas[idx].has_symbol) {
+    if (symbol_split(name, kind, &idx) && strcmp(kind, "d") == 0 &&
+        idx < linker->plan->program->datas_count && linker->plan->datas[idx].has_symbol) {
         *ret_address = linker->data_gva[idx];
         return 0;
     }
@@ -402,7 +408,7 @@ static int make_tables(struct linker *linker) {
     struct buf lines = {0}, unwind = {0}, rows = {0};
     int status = read_tables(linker, &lines, &unwind);
     if (status == 0)
-        status = code_map_build(linker->plan->module, out, &lines, (uint32_t)linker->runtime_start,
+        status = code_map_build(linker->plan->program, out, &lines, (uint32_t)linker->runtime_start,
                                 (uint32_t)linker->runtime_end, &rows, linker->err);
     buf_done(&lines);
     if (status != 0) {
@@ -456,7 +462,7 @@ int link_objects(const struct plan *plan, const struct codegen_object *objects, 
                  uint64_t cpu_features, struct linked *ret_linked, struct husk_error *err) {
     struct linked linked = {0};
     struct linker linker = {.plan = plan, .out = &linked, .err = err};
-    linker.data_gva = calloc((size_t)plan->module->datas_count + 1, sizeof linker.data_gva[0]);
+    linker.data_gva = calloc((size_t)plan->program->datas_count + 1, sizeof linker.data_gva[0]);
     int status = linker.data_gva == NULL ? no_memory(&linker) : 0;
     if (status == 0)
         status = open_objects(&linker, objects, objects_count, cpu_features);

@@ -14,7 +14,7 @@ struct link_symbol {
     uint32_t gva;
     uint32_t bytes;
     enum link_symbol_kind kind;
-    uint32_t idx;     /* LINK_FUNC: function; LINK_THUNK: canonical type */
+    uint32_t idx;     /* LINK_FUNC: function; LINK_THUNK: type; flat (program.h), as in the arrays below */
     const char *name; /* LINK_RUNTIME; static storage */
 };
 

@@ -97,7 +97,7 @@ static uint64_t symbol_of_kind(const struct plan *plan, enum absolute_kind kind,
 }
 
 bool symbol_absolute(const struct plan *plan, const char *name, uint64_t *ret_value) {
-    const struct wasm_module *module = plan->module;
+    const struct program *program = plan->program;
     char kind[8];
     uint32_t idx;
     if (strcmp(name, "i0.mem") == 0) {
@@ -113,10 +113,10 @@ bool symbol_absolute(const struct plan *plan, const char *name, uint64_t *ret_va
     const struct {
         const char *kind;
         uint32_t count;
-    } kinds[] = {{"mem", module->memories_count},     {"g", module->globals_count},
-                 {"tab", module->tables_count},       {"tabsize", module->tables_count},
-                 {"memsize", module->memories_count}, {"dsize", module->datas_count},
-                 {"e", module->elems_count},          {"esize", module->elems_count}};
+    } kinds[] = {{"mem", program->memories_count},     {"g", program->globals_count},
+                 {"tab", program->tables_count},       {"tabsize", program->tables_count},
+                 {"memsize", program->memories_count}, {"dsize", program->datas_count},
+                 {"e", program->elems_count},          {"esize", program->elems_count}};
     size_t i = 0;
     while (i < sizeof kinds / sizeof kinds[0] && strcmp(kinds[i].kind, kind) != 0)
         i++;

@@ -1,7 +1,7 @@
 /*
- * compiler/lower/codegen.h: valid wasm + plan → x86-64 ELF relocatable objects in memory, by LLVM. Runs in the worker process only.
+ * compiler/lower/codegen.h: plan of valid modules → x86-64 ELF relocatable objects in memory, by LLVM. Runs in the worker process only.
  *
- * Symbols, all hidden. Defined by the objects:
+ * Symbols, all hidden; indices are flat (program.h). Defined by the objects:
  *   i0.f<idx>   function (imported ones: a stub that makes the host call), internal calling convention of codegen's choice
  *   i0.t<canonical type idx>   call thunk, void(i64 code_address), C convention: reads mailbox.call_slots, calls, writes results
  *   i0.init     deferred initialisation and the start call, type () -> (); if plan->needs_init
@@ -9,7 +9,7 @@
  *   memcpy memmove memset memcmp bcmp.
  * Defined as absolute symbols: i0.mem (HUSK_MEM0_GVA), i0.g<idx> (global slots), i0.tab<idx>, i0.tabsize<idx>, i0.memsize<idx>,
  *   i0.dsize<idx>, i0.e<idx>, i0.esize<idx> (plan.h), husk.mailbox (HUSK_MAILBOX_GVA).
- * Debug line tables: file "wasm", line = byte offset of the instruction in the module (DWARF 5, line tables only; lines are 32 bits).
+ * Debug line tables: file "wasm", line = byte offset of the instruction in its module (DWARF 5, line tables only; lines are 32 bits).
  * .eh_frame is emitted for every function (uwtable), frame pointers are not kept.
  */
 #ifndef COMPILER_CODEGEN_H

@@ -1,5 +1,5 @@
 /*
- * compiler/lower/codegen_internal.h: shared by codegen*.c: how a module is cut into chunks, and how one chunk
+ * compiler/lower/codegen_internal.h: shared by codegen*.c: how a program is cut into chunks, and how one chunk
  * becomes an object.
  */
 #ifndef COMPILER_CODEGEN_INTERNAL_H
@@ -14,7 +14,7 @@ enum item_kind { ITEM_FUNC, ITEM_IMPORT_STUB, ITEM_THUNK, ITEM_INIT };
 
 struct item {
     enum item_kind kind;
-    uint32_t idx;
+    uint32_t idx;    /* function, or type of a thunk: flat (program.h) */
     uint32_t weight; /* about the bytes of wasm it stands for */
     enum lower_tier tier;
 };
@@ -32,9 +32,9 @@ struct chunks {
     uint32_t chunks_count;
 };
 
-/* codegen_scan.c: reads every body once: refuses what cannot be lowered, and cuts the module into chunks.
+/* codegen_scan.c: reads every body once: refuses what cannot be lowered, and cuts the program into chunks.
  * The cut depends on
- * the module and the level alone, so that the output does not depend on the number of threads. */
+ * the program and the level alone, so that the output does not depend on the number of threads. */
 int codegen_scan(const struct plan *plan, const struct codegen_options *options, struct chunks *ret_chunks,
                  struct husk_error *err);
 void chunks_done(struct chunks *chunks);

@@ -1,7 +1,7 @@
 /*
  * compiler/lower/codegen_scan.c: looks at every function before any is lowered: refuses instructions and types
  * that the lowering does not know, finds the functions that are too big for the optimiser, and cuts the
- * module into chunks.
+ * program into chunks.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -64,7 +64,7 @@ static void scan_call(struct scan *scan, const struct wasm_functype *type) {
     scan->call_values += (uint64_t)type->params_count + type->results_count;
 }
 
-static void scan_instr(struct scan *scan, const struct wasm_module *wasm, const struct wasm_instr *instr) {
+static void scan_instr(struct scan *scan, const struct program *program, const struct wasm_instr *instr) {
     scan->check_blocks += check_blocks(instr->op);
     switch (wasm_opinfo(instr->op)->imm) {
     case WASM_IMM_MEMARG:
@@ -85,10 +85,10 @@ static void scan_instr(struct scan *scan, const struct wasm_module *wasm, const 
         break;
     case WASM_IMM_FUNC:
         if (instr->op == WASM_OP_CALL)
-            scan_call(scan, &wasm->types[wasm->funcs[instr->idx].type_idx]);
+            scan_call(scan, program_func_type(program, instr->idx));
         break;
     case WASM_IMM_CALL_INDIRECT:
-        scan_call(scan, &wasm->types[instr->idx]);
+        scan_call(scan, &program->types[instr->idx]);
         scan->blocks += 4;
         break;
     case WASM_IMM_TABLE:
@@ -108,19 +108,20 @@ static bool scan_is_huge(const struct scan *scan, const struct wasm_func *func) 
            func->locals_count * scan->blocks > FULL_LOCALS_TIMES_BLOCKS_MAX;
 }
 
-static int scan_body(const struct wasm_module *wasm, const struct wasm_func *func, bool *ret_is_huge,
+static int scan_body(const struct program *program, uint32_t func_idx, bool *ret_is_huge,
                      struct husk_error *err) {
+    const struct wasm_func *func = program_func(program, func_idx);
     struct scan scan = {0};
     struct wasm_reader reader;
     struct wasm_instr instr;
     wasm_reader_init(&reader, func->code, err);
     while (reader.pos < reader.end) {
-        int status = wasm_read_instr(&reader, &instr);
+        int status = program_read_instr(program_instance(program, program->funcs[func_idx]), &reader, &instr);
         if (status != 0)
             return status;
         if (wasm_opinfo(instr.op)->feature == WASM_FEATURE_SIMD)
             return refuse(wasm_opinfo(instr.op)->text, instr.offset, err);
-        scan_instr(&scan, wasm, &instr);
+        scan_instr(&scan, program, &instr);
     }
     *ret_is_huge = scan_is_huge(&scan, func);
     return 0;
@@ -148,39 +149,52 @@ static void item_add(struct chunks *chunks, struct item item) {
     chunks->items[chunks->items_count++] = item;
 }
 
-static int scan_funcs(const struct plan *plan, int opt_level, struct chunks *chunks, struct husk_error *err) {
-    const struct wasm_module *wasm = plan->module;
-    for (uint32_t i = 0; i < wasm->funcs_count; i++) {
-        const struct wasm_func *func = &wasm->funcs[i];
-        bool is_huge = false;
-        struct item item = {.kind = ITEM_IMPORT_STUB, .idx = i, .weight = 64, .tier = LOWER_TIER_FULL};
-        if (!func->is_import) {
-            if (locals_have_v128(func))
-                return refuse("v128", func->body_offset, err);
-            int status = scan_body(wasm, func, &is_huge, err);
-            if (status != 0)
-                return status;
-            item.kind = ITEM_FUNC;
-            item.weight = func->code.count + 16;
-        }
-        if (is_huge || opt_level == 0)
-            item.tier = LOWER_TIER_FAST;
-        item_add(chunks, item);
+static int scan_func(const struct program *program, uint32_t func_idx, int opt_level, struct chunks *chunks,
+                     struct husk_error *err) {
+    const struct wasm_func *func = program_func(program, func_idx);
+    struct item item = {.kind = ITEM_IMPORT_STUB, .idx = func_idx, .weight = 64};
+    bool is_huge = false;
+    if (!func->is_import) {
+        if (locals_have_v128(func))
+            return refuse("v128", func->body_offset, err);
+        int status = scan_body(program, func_idx, &is_huge, err);
+        if (status != 0)
+            return status;
+        item.kind = ITEM_FUNC;
+        item.weight = func->code.count + 16;
+    }
+    item.tier = is_huge || opt_level == 0 ? LOWER_TIER_FAST : LOWER_TIER_FULL;
+    item_add(chunks, item);
+    return 0;
+}
+
+static int scan_program(const struct program *program, int opt_level, struct chunks *chunks,
+                        struct husk_error *err) {
+    for (uint32_t i = 0; i < program->funcs_count; i++) {
+        int status = scan_func(program, i, opt_level, chunks, err);
+        if (status != 0)
+            return wasm_error_needs(program_instance(program, program->funcs[i])->module->wasm, status, err);
+    }
+    for (uint32_t i = 0; i < program->instances_count; i++) {
+        const struct wasm_module *module = program->instances[i].module;
+        int status = scan_types(module, err);
+        if (status != 0)
+            return wasm_error_needs(module->wasm, status, err);
     }
     return 0;
 }
 
 /* A thunk for each type of a function that can be called from outside or as a value, and the init function. */
 static void scan_thunks(const struct plan *plan, int opt_level, struct chunks *chunks, bool *seen) {
-    const struct wasm_module *wasm = plan->module;
+    const struct program *program = plan->program;
     enum lower_tier tier = opt_level == 0 ? LOWER_TIER_FAST : LOWER_TIER_FULL;
-    for (uint32_t i = 0; i < wasm->funcs_count; i++) {
-        uint32_t type_idx = wasm->types[wasm->funcs[i].type_idx].canonical_idx;
+    for (uint32_t i = 0; i < program->funcs_count; i++) {
+        uint32_t type_idx = program_func_type_idx(program, i);
         if (seen[type_idx])
             continue;
         seen[type_idx] = true;
-        uint32_t weight =
-            64 + 16 * (wasm->types[type_idx].params_count + wasm->types[type_idx].results_count);
+        const struct wasm_functype *type = &program->types[type_idx];
+        uint32_t weight = 64 + 16 * (type->params_count + type->results_count);
         item_add(chunks, (struct item){.kind = ITEM_THUNK, .idx = type_idx, .weight = weight, .tier = tier});
     }
     if (plan->needs_init)
@@ -207,19 +221,17 @@ static void chunks_cut(struct chunks *chunks, enum lower_tier tier, uint32_t byt
 
 int codegen_scan(const struct plan *plan, const struct codegen_options *options, struct chunks *ret_chunks,
                  struct husk_error *err) {
-    const struct wasm_module *wasm = plan->module;
+    const struct program *program = plan->program;
     struct chunks chunks = {0};
-    size_t items_max = (size_t)wasm->funcs_count + wasm->types_count + 1;
+    size_t items_max = (size_t)program->funcs_count + program->types_count + 1;
     chunks.items = calloc(items_max, sizeof(*chunks.items));
     chunks.chunks = calloc(items_max, sizeof(*chunks.chunks));
-    bool *seen = calloc(wasm->types_count + 1u, sizeof(bool));
+    bool *seen = calloc(program->types_count + 1u, sizeof(bool));
     int status = 0;
     if (chunks.items == NULL || chunks.chunks == NULL || seen == NULL)
         status = error_set(err, HUSK_E_NOMEM, "out of memory");
     if (status == 0)
-        status = scan_funcs(plan, options->opt_level, &chunks, err);
-    if (status == 0)
-        status = scan_types(wasm, err);
+        status = scan_program(program, options->opt_level, &chunks, err);
     if (status == 0) {
         scan_thunks(plan, options->opt_level, &chunks, seen);
         chunks_cut(&chunks, LOWER_TIER_FULL, CHUNK_BYTES_FULL);
@@ -229,7 +241,7 @@ int codegen_scan(const struct plan *plan, const struct codegen_options *options,
         chunks_done(&chunks);
     }
     free(seen);
-    return wasm_error_needs(wasm->wasm, status, err);
+    return status;
 }
 
 void chunks_done(struct chunks *chunks) {

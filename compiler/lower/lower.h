@@ -1,6 +1,6 @@
 /*
  * compiler/lower/lower.h: validated wasm → LLVM IR, shared by lower_*.c. One struct lower_module is one LLVM
- * module: a chunk of the wasm module's functions, or its stubs, thunks and init function. One struct
+ * module: a chunk of the program's functions, or its stubs, thunks and init function. One struct
  * lower_func is one function while it is made.
  *
  * Each lower_*.c lists the instructions it knows as rows {opcode, function, argument}; lower_ops.c joins
@@ -17,7 +17,6 @@
 #include <stdint.h>
 
 #include "codegen.h"
-#include "module.h"
 #include "plan.h"
 
 struct lower_func;
@@ -60,7 +59,7 @@ enum lower_tier {
 
 struct lower_module {
     const struct plan *plan;
-    const struct wasm_module *wasm;
+    const struct program *program; /* all indices are flat (program.h) */
     LLVMContextRef ctx;
     LLVMModuleRef mod;
     LLVMBuilderRef builder;
@@ -160,6 +159,7 @@ struct lower_func {
     struct lower_module *lm;
     LLVMBuilderRef builder;
     LLVMValueRef fn;
+    const struct program_instance *instance; /* whose code it is; stubs and thunks have none */
     const struct wasm_functype *type;
     LLVMBasicBlockRef entry; /* allocas and their first values; gets its terminator at the end */
     LLVMMetadataRef di_scope;

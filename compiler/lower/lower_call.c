@@ -2,7 +2,7 @@
  * compiler/lower/lower_call.c: direct and indirect calls (core spec 4.4.8), and what connects functions with the
  * host: import stubs and call thunks, which move values between registers and the mailbox (abi/mailbox.h).
  *
- * A funcref is (canonical type index + 1) << 32 | code address, so that an indirect call is a bounds check,
+ * A funcref is program_type_id() << 32 | code address, so that an indirect call is a bounds check,
  * one load and one compare. Null is 0 and has no valid type.
  */
 #include <inttypes.h>
@@ -79,19 +79,14 @@ static void call_from_stack(struct lower_func *lf, const struct wasm_functype *t
 }
 
 static void emit_call(struct lower_func *lf) {
-    const struct wasm_module *wasm = lf->lm->wasm;
-    const struct wasm_functype *type = &wasm->types[wasm->funcs[lf->instr.idx].type_idx];
+    const struct wasm_functype *type = program_func_type(lf->lm->program, lf->instr.idx);
     call_from_stack(lf, type, lower_func_symbol(lf->lm, lf->instr.idx));
 }
 
-static uint64_t type_id(const struct wasm_functype *type) {
-    return (uint64_t)type->canonical_idx + 1;
-}
-
 /* Not the wanted type: null or something else? Off the fast path. */
-static void trap_unless_type(struct lower_func *lf, LLVMValueRef id, const struct wasm_functype *type) {
+static void trap_unless_type(struct lower_func *lf, LLVMValueRef id, uint32_t type_idx) {
     struct lower_module *lm = lf->lm;
-    LLVMValueRef wanted = lower_const_i32(lm, (uint32_t)type_id(type));
+    LLVMValueRef wanted = lower_const_i32(lm, program_type_id(type_idx));
     LLVMValueRef differs = LLVMBuildICmp(lf->builder, LLVMIntNE, id, wanted, "");
     LLVMBasicBlockRef mismatch = lower_new_block(lf, "");
     LLVMBasicBlockRef next = lower_new_block(lf, "");
@@ -117,22 +112,22 @@ static LLVMValueRef load_half(struct lower_func *lf, LLVMValueRef slot, uint32_t
 
 static void emit_call_indirect(struct lower_func *lf) {
     struct lower_module *lm = lf->lm;
-    const struct wasm_functype *type = &lm->wasm->types[lf->instr.idx];
     LLVMValueRef index = lower_zext64(lf, lower_pop(lf));
     LLVMValueRef size = lower_table_size(lf, lf->instr.idx2);
     lower_trap_if(lf, LLVMBuildICmp(lf->builder, LLVMIntUGE, index, size, ""), TRAP_UNDEFINED_ELEMENT);
     LLVMValueRef slot =
         LLVMBuildGEP2(lf->builder, lm->i64, lower_table_base(lf, lf->instr.idx2), &index, 1, "");
-    trap_unless_type(lf, load_half(lf, slot, 4), type);
+    trap_unless_type(lf, load_half(lf, slot, 4), lf->instr.idx);
     LLVMValueRef address = lower_zext64(lf, load_half(lf, slot, 0));
-    call_from_stack(lf, type, LLVMBuildIntToPtr(lf->builder, address, lm->ptr, ""));
+    LLVMValueRef callee = LLVMBuildIntToPtr(lf->builder, address, lm->ptr, "");
+    call_from_stack(lf, &lm->program->types[lf->instr.idx], callee);
 }
 
 LLVMValueRef lower_func_ref(struct lower_func *lf, uint32_t func_idx) {
     struct lower_module *lm = lf->lm;
-    const struct wasm_functype *type = &lm->wasm->types[lm->wasm->funcs[func_idx].type_idx];
+    uint64_t type_id = program_type_id(program_func_type_idx(lm->program, func_idx));
     LLVMValueRef address = LLVMConstPtrToInt(lower_func_symbol(lm, func_idx), lm->i64);
-    return LLVMBuildOr(lf->builder, address, lower_const_i64(lm, type_id(type) << 32), "");
+    return LLVMBuildOr(lf->builder, address, lower_const_i64(lm, type_id << 32), "");
 }
 
 static void emit_ref_func(struct lower_func *lf) {
@@ -165,7 +160,7 @@ static void push_slots(struct lower_func *lf, uint32_t slots_offset, const valty
 /* An imported function's stub: arguments to the mailbox, out to the host, results from the mailbox. */
 int lower_import_stub(struct lower_module *lm, uint32_t func_idx) {
     struct lower_func lf;
-    const struct wasm_functype *type = &lm->wasm->types[lm->wasm->funcs[func_idx].type_idx];
+    const struct wasm_functype *type = program_func_type(lm->program, func_idx);
     lower_func_begin(&lf, lm, lower_func_symbol(lm, func_idx), 0);
     lf.type = type;
     uint32_t first = lower_results_in_memory(type) ? 1 : 0;
@@ -184,7 +179,7 @@ int lower_import_stub(struct lower_module *lm, uint32_t func_idx) {
 int lower_thunk(struct lower_module *lm, uint32_t type_idx) {
     struct lower_func lf;
     char name[32];
-    const struct wasm_functype *type = &lm->wasm->types[type_idx];
+    const struct wasm_functype *type = &lm->program->types[type_idx];
     snprintf(name, sizeof(name), "i0.t%" PRIu32, type_idx);
     LLVMValueRef fn = LLVMAddFunction(lm->mod, name, LLVMFunctionType(lm->void_type, &lm->i64, 1, false));
     LLVMSetVisibility(fn, LLVMHiddenVisibility);

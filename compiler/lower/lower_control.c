@@ -149,7 +149,7 @@ static void emit_unreachable(struct lower_func *lf) {
 }
 
 static struct lower_frame *frame_open(struct lower_func *lf, enum lower_frame_kind kind) {
-    struct wasm_functype type = wasm_block_functype(lf->lm->wasm, &lf->instr.block);
+    struct wasm_functype type = wasm_block_functype(lf->lm->program->types, &lf->instr.block);
     lower_frame_push(lf, kind, &type);
     return lf->status == 0 ? frame_at(lf, 0) : NULL;
 }

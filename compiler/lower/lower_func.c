@@ -14,7 +14,7 @@ int lower_expr(struct lower_func *lf, struct wasm_bytes code) {
     struct wasm_reader reader;
     wasm_reader_init(&reader, code, NULL);
     while (lf->frames_count > 0 && lf->status == 0) {
-        if (wasm_read_instr(&reader, &lf->instr) != 0)
+        if (program_read_instr(lf->instance, &reader, &lf->instr) != 0)
             return lower_fail(lf, HUSK_E_COMPILER, "an instruction of a validated body could not be read");
         if (!lf->is_reachable && lower_skip_dead(lf))
             continue;
@@ -82,9 +82,10 @@ static int func_set_locals(struct lower_func *lf, const struct wasm_func *func) 
 
 int lower_function(struct lower_module *lm, uint32_t func_idx) {
     struct lower_func lf;
-    const struct wasm_func *func = &lm->wasm->funcs[func_idx];
-    const struct wasm_functype *type = &lm->wasm->types[func->type_idx];
+    const struct wasm_func *func = program_func(lm->program, func_idx);
+    const struct wasm_functype *type = program_func_type(lm->program, func_idx);
     lower_func_begin(&lf, lm, lower_func_symbol(lm, func_idx), func->body_offset);
+    lf.instance = program_instance(lm->program, lm->program->funcs[func_idx]);
     lf.type = type;
     if (lower_results_in_memory(type))
         lf.results_area = LLVMGetParam(lf.fn, 0);
@@ -119,7 +120,7 @@ static LLVMValueRef global_slot(struct lower_func *lf, uint32_t global_idx) {
 }
 
 static void emit_global_get(struct lower_func *lf) {
-    LLVMTypeRef type = lower_type(lf->lm, lf->lm->wasm->globals[lf->instr.idx].type);
+    LLVMTypeRef type = lower_type(lf->lm, program_global(lf->lm->program, lf->instr.idx)->type);
     lower_push(lf, lower_state_load(lf, type, global_slot(lf, lf->instr.idx)));
 }
 

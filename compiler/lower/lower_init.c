@@ -1,7 +1,7 @@
 /*
  * compiler/lower/lower_init.c: i0.init, what instantiation has to do at run time because it depends on imports or
- * because its traps are the instance's (core spec 4.5.4): globals, values of element segments, then active
- * segments in order, then the start function. What the image writer has applied already (plan.h: is_static)
+ * because its traps are the instance's (core spec 4.5.4), for one instance after the other: globals, values of
+ * element segments, then active segments in order, then the start function. What the image writer has applied already (plan.h: is_static)
  * is left out.
  */
 #include "lower.h"
@@ -18,26 +18,29 @@ static LLVMValueRef const_value(struct lower_func *lf, struct wasm_bytes expr) {
 
 static void init_globals(struct lower_func *lf) {
     struct lower_module *lm = lf->lm;
-    for (uint32_t i = 0; i < lm->wasm->globals_count; i++) {
-        if (lm->wasm->globals[i].is_import || lm->plan->global_is_static[i])
+    const struct wasm_module *module = lf->instance->module;
+    for (uint32_t i = 0; i < module->globals_count; i++) {
+        uint32_t global_idx = lf->instance->globals[i];
+        if (module->globals[i].is_import || lm->plan->global_is_static[global_idx])
             continue;
-        LLVMValueRef value = const_value(lf, lm->wasm->globals[i].init);
+        LLVMValueRef value = const_value(lf, module->globals[i].init);
         if (value == NULL)
             return;
-        LLVMBuildStore(lf->builder, value, lower_absolute(lm, "i0.g", i, lm->i64, lm->plan->global_gva[i]));
+        uint32_t gva = lm->plan->global_gva[global_idx];
+        LLVMBuildStore(lf->builder, value, lower_absolute(lm, "i0.g", global_idx, lm->i64, gva));
     }
 }
 
 static LLVMValueRef elem_value(struct lower_func *lf, const struct wasm_elem *elem, uint32_t idx) {
     if (elem->func_idxs != NULL)
-        return lower_func_ref(lf, elem->func_idxs[idx]);
+        return lower_func_ref(lf, lf->instance->funcs[elem->func_idxs[idx]]);
     return const_value(lf, elem->exprs[idx]);
 }
 
 /* The references of a segment, into its array. */
 static void init_elem_values(struct lower_func *lf, uint32_t elem_idx) {
     struct lower_module *lm = lf->lm;
-    const struct wasm_elem *elem = &lm->wasm->elems[elem_idx];
+    const struct wasm_elem *elem = program_elem(lm->program, elem_idx);
     LLVMValueRef base = lower_elem_base(lf, elem_idx);
     for (uint32_t i = 0; i < elem->count; i++) {
         LLVMValueRef value = elem_value(lf, elem, i);
@@ -49,11 +52,11 @@ static void init_elem_values(struct lower_func *lf, uint32_t elem_idx) {
 }
 
 static void init_active_elem(struct lower_func *lf, uint32_t elem_idx) {
-    const struct wasm_elem *elem = &lf->lm->wasm->elems[elem_idx];
+    const struct wasm_elem *elem = program_elem(lf->lm->program, elem_idx);
     LLVMValueRef offset = const_value(lf, elem->offset);
     if (offset == NULL)
         return;
-    struct lower_span dest = {.idx = elem->table_idx};
+    struct lower_span dest = {.idx = lf->instance->tables[elem->table_idx]};
     dest.start = lower_zext64(lf, offset);
     dest.count = lower_const_i64(lf->lm, elem->count);
     lower_table_init_range(lf, elem_idx, &dest, lower_const_i64(lf->lm, 0));
@@ -61,48 +64,58 @@ static void init_active_elem(struct lower_func *lf, uint32_t elem_idx) {
 }
 
 static void init_elems(struct lower_func *lf) {
-    const struct wasm_module *wasm = lf->lm->wasm;
-    for (uint32_t i = 0; i < wasm->elems_count && lf->status == 0; i++) {
-        if (!lf->lm->plan->elems[i].is_static && wasm->elems[i].mode != WASM_SEGMENT_DECLARATIVE)
+    const struct wasm_module *module = lf->instance->module;
+    const struct plan_elem *plans = lf->lm->plan->elems;
+    uint32_t first = lf->instance->elems_first, end = first + module->elems_count;
+    for (uint32_t i = first; i < end && lf->status == 0; i++) {
+        if (!plans[i].is_static && module->elems[i - first].mode != WASM_SEGMENT_DECLARATIVE)
             init_elem_values(lf, i);
     }
-    for (uint32_t i = 0; i < wasm->elems_count && lf->status == 0; i++) {
-        if (!lf->lm->plan->elems[i].is_static && wasm->elems[i].mode == WASM_SEGMENT_ACTIVE)
+    for (uint32_t i = first; i < end && lf->status == 0; i++) {
+        if (!plans[i].is_static && module->elems[i - first].mode == WASM_SEGMENT_ACTIVE)
             init_active_elem(lf, i);
     }
 }
 
 static void init_datas(struct lower_func *lf) {
-    const struct wasm_module *wasm = lf->lm->wasm;
-    for (uint32_t i = 0; i < wasm->datas_count && lf->status == 0; i++) {
-        const struct wasm_data *data = &wasm->datas[i];
-        if (lf->lm->plan->datas[i].is_static || data->mode != WASM_SEGMENT_ACTIVE)
+    const struct wasm_module *module = lf->instance->module;
+    for (uint32_t i = 0; i < module->datas_count && lf->status == 0; i++) {
+        const struct wasm_data *data = &module->datas[i];
+        uint32_t data_idx = lf->instance->datas_first + i;
+        if (lf->lm->plan->datas[data_idx].is_static || data->mode != WASM_SEGMENT_ACTIVE)
             continue;
         LLVMValueRef offset = const_value(lf, data->offset);
         if (offset == NULL)
             return;
-        struct lower_span dest = {.idx = data->memory_idx};
+        struct lower_span dest = {.idx = lf->instance->memories[data->memory_idx]};
         dest.start = lower_zext64(lf, offset);
         dest.count = lower_const_i64(lf->lm, data->bytes.count);
-        lower_memory_init_range(lf, i, &dest, lower_const_i64(lf->lm, 0));
-        lower_data_drop(lf, i);
+        lower_memory_init_range(lf, data_idx, &dest, lower_const_i64(lf->lm, 0));
+        lower_data_drop(lf, data_idx);
+    }
+}
+
+static void init_instance(struct lower_func *lf, const struct program_instance *instance) {
+    static const struct wasm_functype nothing = {0};
+    lf->instance = instance;
+    init_globals(lf);
+    init_elems(lf);
+    init_datas(lf);
+    if (instance->module->has_start && lf->status == 0) {
+        uint32_t start_idx = instance->funcs[instance->module->start_func_idx];
+        lf->instr.offset = 0;
+        lower_call_value(lf, &nothing, lower_func_symbol(lf->lm, start_idx), NULL);
     }
 }
 
 int lower_init(struct lower_module *lm) {
     struct lower_func lf;
-    static const struct wasm_functype nothing = {0};
     LLVMValueRef fn = LLVMAddFunction(lm->mod, "i0.init", LLVMFunctionType(lm->void_type, NULL, 0, false));
     LLVMSetVisibility(fn, LLVMHiddenVisibility);
     LLVMSetFunctionCallConv(fn, LOWER_CALL_CONV);
     lower_func_begin(&lf, lm, fn, 0);
-    init_globals(&lf);
-    init_elems(&lf);
-    init_datas(&lf);
-    if (lm->wasm->has_start && lf.status == 0) {
-        lf.instr.offset = 0;
-        lower_call_value(&lf, &nothing, lower_func_symbol(lm, lm->wasm->start_func_idx), NULL);
-    }
+    for (uint32_t i = 0; i < lm->program->instances_count; i++)
+        init_instance(&lf, &lm->program->instances[i]);
     if (lf.status == 0)
         LLVMBuildRetVoid(lf.builder);
     return lower_func_end(&lf);

@@ -77,15 +77,16 @@ static void module_set_metadata(struct lower_module *lm) {
     lm->nomerge = LLVMCreateEnumAttribute(lm->ctx, LLVMGetEnumAttributeKindForName("nomerge", 7), 0);
 }
 
-/* A table's size is a constant if nothing in the module can grow it and nobody else has it. */
+/* A table's size is a constant if nothing in the program can grow it and nobody else has it. */
 static int module_find_fixed_tables(struct lower_module *lm) {
-    const struct wasm_module *wasm = lm->wasm;
-    lm->table_may_change = calloc(wasm->tables_count + 1u, sizeof(bool));
+    const struct program *program = lm->program;
+    lm->table_may_change = calloc(program->tables_count + 1u, sizeof(bool));
     if (lm->table_may_change == NULL)
         return error_set(lm->err, HUSK_E_NOMEM, "out of memory");
-    for (uint32_t i = 0; i < wasm->tables_count; i++) {
-        const struct wasm_limits *limits = &wasm->tables[i].limits;
-        lm->table_may_change[i] = wasm->tables[i].is_import || !limits->has_max || limits->max != limits->min;
+    for (uint32_t i = 0; i < program->tables_count; i++) {
+        const struct wasm_table *table = program_table(program, i);
+        lm->table_may_change[i] =
+            table->is_import || !table->limits.has_max || table->limits.max != table->limits.min;
     }
     return 0;
 }
@@ -94,7 +95,7 @@ int lower_module_init(struct lower_module *lm, const struct plan *plan, const st
                       enum lower_tier tier, struct husk_error *err) {
     memset(lm, 0, sizeof(*lm));
     lm->plan = plan;
-    lm->wasm = plan->module;
+    lm->program = plan->program;
     lm->err = err;
     int status = module_find_fixed_tables(lm);
     if (status != 0)
@@ -210,8 +211,7 @@ LLVMValueRef lower_func_symbol(struct lower_module *lm, uint32_t func_idx) {
     LLVMValueRef fn = LLVMGetNamedFunction(lm->mod, name);
     if (fn != NULL)
         return fn;
-    const struct wasm_functype *type = &lm->wasm->types[lm->wasm->funcs[func_idx].type_idx];
-    fn = LLVMAddFunction(lm->mod, name, lower_functype(lm, type));
+    fn = LLVMAddFunction(lm->mod, name, lower_functype(lm, program_func_type(lm->program, func_idx)));
     LLVMSetVisibility(fn, LLVMHiddenVisibility);
     LLVMSetFunctionCallConv(fn, LOWER_CALL_CONV);
     return fn;

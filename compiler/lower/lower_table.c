@@ -15,7 +15,7 @@ LLVMValueRef lower_table_base(struct lower_func *lf, uint32_t table_idx) {
 LLVMValueRef lower_table_size(struct lower_func *lf, uint32_t table_idx) {
     struct lower_module *lm = lf->lm;
     if (!lm->table_may_change[table_idx])
-        return lower_const_i64(lm, lm->wasm->tables[table_idx].limits.min);
+        return lower_const_i64(lm, program_table(lm->program, table_idx)->limits.min);
     LLVMValueRef slot =
         lower_absolute(lm, "i0.tabsize", table_idx, lm->i64, lm->plan->tables[table_idx].size_gva);
     return LLVMBuildLoad2(lf->builder, lm->i64, slot, "");

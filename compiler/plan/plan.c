@@ -1,7 +1,6 @@
 /*
- * compiler/plan/plan.c: valid module → struct plan: an address for everything that an instance keeps in its data
- * region, and which initial values are known now. First step of a compile; lowering and image writing read
- * the plan.
+ * compiler/plan/plan.c: program → struct plan: an address for everything that it keeps in its data region, and
+ * which initial values are known now. Lowering and image writing read the plan.
  *
  * The data region, from HUSK_DATA_GVA:
  *   globals, 16 bytes each | size words, 8 bytes each: memories, tables, element segments, data segments |
@@ -109,14 +108,15 @@ static bool const_step(const struct plan *plan, const struct wasm_instr *instr, 
     return const_push(stack, &value);
 }
 
-bool plan_const_eval(const struct plan *plan, struct wasm_bytes expr, struct plan_const *ret_value) {
+bool plan_const_eval(const struct plan *plan, const struct program_instance *instance, struct wasm_bytes expr,
+                     struct plan_const *ret_value) {
     struct const_stack stack;
     struct wasm_reader reader;
     stack.count = 0;
     wasm_reader_init(&reader, expr, NULL);
     for (;;) {
         struct wasm_instr instr;
-        if (wasm_read_instr(&reader, &instr) != 0)
+        if (program_read_instr(instance, &reader, &instr) != 0)
             return false;
         if (instr.op == WASM_OP_END)
             break;
@@ -131,9 +131,13 @@ bool plan_const_eval(const struct plan *plan, struct wasm_bytes expr, struct pla
 
 static void plan_globals(struct plan_full *full) {
     struct plan *plan = &full->plan;
-    const struct wasm_module *module = plan->module;
-    for (uint32_t i = module->imported_globals_count; i < module->globals_count; i++) {
-        plan->global_is_static[i] = plan_const_eval(plan, module->globals[i].init, &full->global_values[i]);
+    const struct program *program = plan->program;
+    for (uint32_t i = 0; i < program->globals_count; i++) {
+        const struct wasm_global *global = program_global(program, i);
+        if (global->is_import)
+            continue;
+        plan->global_is_static[i] = plan_const_eval(plan, program_instance(program, program->globals[i]),
+                                                    global->init, &full->global_values[i]);
         plan->needs_init |= !plan->global_is_static[i];
     }
 }
@@ -141,19 +145,21 @@ static void plan_globals(struct plan_full *full) {
 /* ---- what the image writer can apply ------------------------------------------------------------------- */
 
 /* Does an active segment with this constant offset and length lie within `limit`? */
-static bool segment_fits(const struct plan *plan, struct wasm_bytes offset, uint64_t count, uint64_t limit) {
+static bool segment_fits(const struct plan *plan, const struct program_instance *instance,
+                         struct wasm_bytes offset, uint64_t count, uint64_t limit) {
     struct plan_const value;
-    if (!plan_const_eval(plan, offset, &value))
+    if (!plan_const_eval(plan, instance, offset, &value))
         return false;
     return count <= limit && value.bits <= limit - count;
 }
 
-static bool elem_is_known(const struct plan *plan, const struct wasm_elem *elem) {
+static bool elem_is_known(const struct plan *plan, const struct program_instance *instance,
+                          const struct wasm_elem *elem) {
     struct plan_const value;
     if (elem->func_idxs != NULL)
         return true;
     for (uint32_t i = 0; i < elem->count; i++)
-        if (!plan_const_eval(plan, elem->exprs[i], &value))
+        if (!plan_const_eval(plan, instance, elem->exprs[i], &value))
             return false;
     return true;
 }
@@ -161,48 +167,58 @@ static bool elem_is_known(const struct plan *plan, const struct wasm_elem *elem)
 /* Are there so many data segments, spread so widely, that their place in the image would be mostly zeros? (An image has
  * a limited number of segments; what lies between must be in the file.) Then the init function copies them. */
 static bool datas_are_scattered(const struct plan *plan) {
-    const struct wasm_module *module = plan->module;
+    const struct program *program = plan->program;
     uint64_t total = 0, low[HUSK_MAX_MEMORIES], high[HUSK_MAX_MEMORIES] = {0}, spread = 0;
-    if (module->datas_count <= PLAN_FEW_DATAS)
+    if (program->datas_count <= PLAN_FEW_DATAS)
         return false;
     memset(low, 0xff, sizeof low);
-    for (uint32_t i = 0; i < module->datas_count; i++) {
-        const struct wasm_data *data = &module->datas[i];
+    for (uint32_t i = 0; i < program->datas_count; i++) {
+        const struct program_instance *instance = program_instance(program, program->datas[i]);
+        const struct wasm_data *data = program_data(program, i);
         struct plan_const offset;
-        if (data->mode != WASM_SEGMENT_ACTIVE || !plan_const_eval(plan, data->offset, &offset))
+        if (data->mode != WASM_SEGMENT_ACTIVE || !plan_const_eval(plan, instance, data->offset, &offset))
             continue;
-        uint32_t memory = data->memory_idx;
+        uint32_t memory = instance->memories[data->memory_idx];
         total += data->bytes.count;
         low[memory] = offset.bits < low[memory] ? offset.bits : low[memory];
         high[memory] = offset.bits > high[memory] ? offset.bits : high[memory];
     }
-    for (uint32_t i = 0; i < module->memories_count; i++)
+    for (uint32_t i = 0; i < program->memories_count; i++)
         spread += high[i] > low[i] ? high[i] - low[i] : 0;
     return spread > PLAN_SPREAD_BYTES + 64 * total;
 }
 
-static void plan_segments(struct plan *plan) {
-    const struct wasm_module *module = plan->module;
-    bool elems_static = true, datas_static = true;
-    for (uint32_t i = 0; i < module->elems_count; i++) {
-        const struct wasm_elem *elem = &module->elems[i];
-        plan->elems[i].is_static = elem->mode == WASM_SEGMENT_DECLARATIVE || elem_is_known(plan, elem);
+/* True if all active ones are static. */
+static bool plan_elems(struct plan *plan) {
+    const struct program *program = plan->program;
+    bool are_static = true;
+    for (uint32_t i = 0; i < program->elems_count; i++) {
+        const struct program_instance *instance = program_instance(program, program->elems[i]);
+        const struct wasm_elem *elem = program_elem(program, i);
+        bool is_static = elem->mode == WASM_SEGMENT_DECLARATIVE || elem_is_known(plan, instance, elem);
         if (elem->mode == WASM_SEGMENT_ACTIVE) {
-            elems_static =
-                elems_static && plan->elems[i].is_static &&
-                segment_fits(plan, elem->offset, elem->count, module->tables[elem->table_idx].limits.min);
-            plan->elems[i].is_static = elems_static;
+            uint64_t limit = program_table(program, instance->tables[elem->table_idx])->limits.min;
+            are_static =
+                are_static && is_static && segment_fits(plan, instance, elem->offset, elem->count, limit);
+            is_static = are_static;
         }
-        plan->needs_init |= !plan->elems[i].is_static;
+        plan->elems[i].is_static = is_static;
+        plan->needs_init |= !is_static;
     }
-    datas_static = elems_static && !datas_are_scattered(plan);
-    for (uint32_t i = 0; i < module->datas_count; i++) {
-        const struct wasm_data *data = &module->datas[i];
+    return are_static;
+}
+
+static void plan_datas(struct plan *plan, bool are_static) {
+    const struct program *program = plan->program;
+    for (uint32_t i = 0; i < program->datas_count; i++) {
+        const struct program_instance *instance = program_instance(program, program->datas[i]);
+        const struct wasm_data *data = program_data(program, i);
         if (data->mode == WASM_SEGMENT_ACTIVE) {
-            uint64_t limit = module->memories[data->memory_idx].limits.min * HUSK_WASM_PAGE_SIZE;
-            datas_static = datas_static && segment_fits(plan, data->offset, data->bytes.count, limit);
-            plan->datas[i].is_static = datas_static;
-            plan->needs_init |= !datas_static;
+            const struct wasm_memory *memory = program_memory(program, instance->memories[data->memory_idx]);
+            are_static = are_static && segment_fits(plan, instance, data->offset, data->bytes.count,
+                                                    memory->limits.min * HUSK_WASM_PAGE_SIZE);
+            plan->datas[i].is_static = are_static;
+            plan->needs_init |= !are_static;
         }
         plan->datas[i].has_symbol = !plan->datas[i].is_static;
     }
@@ -223,10 +239,10 @@ static uint64_t pages_up(uint64_t entries) {
 }
 
 /* Entries that each big growable table may reserve. */
-static uint64_t table_share(const struct wasm_module *module) {
+static uint64_t table_share(const struct program *program) {
     uint64_t room = PLAN_GROW_BYTES / 8, big_count = 0;
-    for (uint32_t i = 0; i < module->tables_count; i++) {
-        const struct wasm_table *table = &module->tables[i];
+    for (uint32_t i = 0; i < program->tables_count; i++) {
+        const struct wasm_table *table = program_table(program, i);
         if (!table_is_growable(table))
             continue;
         uint64_t small = table_max(table) <= PLAN_SMALL_ENTRIES ? pages_up(table_max(table)) : 0;
@@ -248,7 +264,7 @@ static uint64_t table_reserve(const struct wasm_table *table, uint64_t share) {
 /* Elements that must be there at run time: passive segments, and active ones that the init function
  * copies. */
 static bool elem_needs_room(const struct plan *plan, uint32_t elem_idx) {
-    enum wasm_segment_mode mode = plan->module->elems[elem_idx].mode;
+    enum wasm_segment_mode mode = program_elem(plan->program, elem_idx)->mode;
     return mode == WASM_SEGMENT_PASSIVE || (mode == WASM_SEGMENT_ACTIVE && !plan->elems[elem_idx].is_static);
 }
 
@@ -265,27 +281,27 @@ static uint32_t place(struct placer *placer, uint64_t bytes, uint64_t alignment)
 }
 
 static void place_words(struct plan *plan, struct placer *placer) {
-    const struct wasm_module *module = plan->module;
-    for (uint32_t i = 0; i < module->globals_count; i++)
+    const struct program *program = plan->program;
+    for (uint32_t i = 0; i < program->globals_count; i++)
         plan->global_gva[i] = place(placer, 16, 16);
-    for (uint32_t i = 0; i < module->memories_count; i++)
+    for (uint32_t i = 0; i < program->memories_count; i++)
         plan->mem_size_gva[i] = place(placer, 8, 8);
-    for (uint32_t i = 0; i < module->tables_count; i++)
+    for (uint32_t i = 0; i < program->tables_count; i++)
         plan->tables[i].size_gva = place(placer, 8, 8);
-    for (uint32_t i = 0; i < module->elems_count; i++)
+    for (uint32_t i = 0; i < program->elems_count; i++)
         plan->elems[i].size_gva = place(placer, 8, 8);
-    for (uint32_t i = 0; i < module->datas_count; i++)
+    for (uint32_t i = 0; i < program->datas_count; i++)
         plan->datas[i].size_gva = place(placer, 8, 8);
 }
 
 static void place_tables(struct plan *plan, struct placer *placer) {
-    const struct wasm_module *module = plan->module;
-    uint64_t share = table_share(module);
+    const struct program *program = plan->program;
+    uint64_t share = table_share(program);
     for (int growable = 0; growable < 2; growable++) {
         if (growable == 1)
             plan->fixed_end_gva = (uint32_t)placer->end;
-        for (uint32_t i = 0; i < module->tables_count; i++) {
-            const struct wasm_table *table = &module->tables[i];
+        for (uint32_t i = 0; i < program->tables_count; i++) {
+            const struct wasm_table *table = program_table(program, i);
             if (table_is_growable(table) != growable)
                 continue;
             uint64_t reserve = table_reserve(table, share);
@@ -297,18 +313,18 @@ static void place_tables(struct plan *plan, struct placer *placer) {
 }
 
 static int plan_place(struct plan *plan, struct husk_error *err) {
-    const struct wasm_module *module = plan->module;
+    const struct program *program = plan->program;
     struct placer placer = {.end = HUSK_DATA_GVA};
     place_words(plan, &placer);
-    for (uint32_t i = 0; i < module->elems_count; i++)
+    for (uint32_t i = 0; i < program->elems_count; i++)
         plan->elems[i].base_gva =
-            place(&placer, elem_needs_room(plan, i) ? 8 * (uint64_t)module->elems[i].count : 0, 8);
+            place(&placer, elem_needs_room(plan, i) ? 8 * (uint64_t)program_elem(program, i)->count : 0, 8);
     place_tables(plan, &placer);
     if (placer.end > HUSK_DATA_END_GVA)
         return error_set(err, HUSK_E_LIMIT,
                          "the module's %u globals, %u tables and %u element segments need %llu MiB; an "
                          "instance has %u MiB for them",
-                         module->globals_count, module->tables_count, module->elems_count,
+                         program->globals_count, program->tables_count, program->elems_count,
                          (unsigned long long)((placer.end - HUSK_DATA_GVA) >> 20),
                          (HUSK_DATA_END_GVA - HUSK_DATA_GVA) >> 20);
     plan->data_end_gva = (uint32_t)placer.end;
@@ -319,31 +335,33 @@ static int plan_place(struct plan *plan, struct husk_error *err) {
 
 static bool plan_allocate(struct plan_full *full) {
     struct plan *plan = &full->plan;
-    const struct wasm_module *module = plan->module;
+    const struct program *program = plan->program;
     /* + 1: calloc(0) may return NULL */
-    plan->global_gva = calloc((size_t)module->globals_count + 1, sizeof plan->global_gva[0]);
-    plan->global_is_static = calloc((size_t)module->globals_count + 1, sizeof plan->global_is_static[0]);
-    full->global_values = calloc((size_t)module->globals_count + 1, sizeof full->global_values[0]);
-    plan->mem_size_gva = calloc((size_t)module->memories_count + 1, sizeof plan->mem_size_gva[0]);
-    plan->tables = calloc((size_t)module->tables_count + 1, sizeof plan->tables[0]);
-    plan->elems = calloc((size_t)module->elems_count + 1, sizeof plan->elems[0]);
-    plan->datas = calloc((size_t)module->datas_count + 1, sizeof plan->datas[0]);
+    plan->global_gva = calloc((size_t)program->globals_count + 1, sizeof plan->global_gva[0]);
+    plan->global_is_static = calloc((size_t)program->globals_count + 1, sizeof plan->global_is_static[0]);
+    full->global_values = calloc((size_t)program->globals_count + 1, sizeof full->global_values[0]);
+    plan->mem_size_gva = calloc((size_t)program->memories_count + 1, sizeof plan->mem_size_gva[0]);
+    plan->tables = calloc((size_t)program->tables_count + 1, sizeof plan->tables[0]);
+    plan->elems = calloc((size_t)program->elems_count + 1, sizeof plan->elems[0]);
+    plan->datas = calloc((size_t)program->datas_count + 1, sizeof plan->datas[0]);
     return plan->global_gva != NULL && plan->global_is_static != NULL && full->global_values != NULL &&
            plan->mem_size_gva != NULL && plan->tables != NULL && plan->elems != NULL && plan->datas != NULL;
 }
 
-int plan_new(const struct wasm_module *module, struct plan **ret_plan, struct husk_error *err) {
+int plan_new(const struct program *program, struct plan **ret_plan, struct husk_error *err) {
     struct plan_full *full = calloc(1, sizeof *full);
     if (full == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory to plan the instance");
-    full->plan.module = module;
+    full->plan.program = program;
     if (!plan_allocate(full)) {
         plan_free(&full->plan);
         return error_set(err, HUSK_E_NOMEM, "no memory to plan the instance");
     }
-    full->plan.needs_init = module->has_start;
+    for (uint32_t i = 0; i < program->instances_count; i++)
+        full->plan.needs_init |= program->instances[i].module->has_start;
     plan_globals(full);
-    plan_segments(&full->plan);
+    bool elems_are_static = plan_elems(&full->plan);
+    plan_datas(&full->plan, elems_are_static && !datas_are_scattered(&full->plan));
     int status = plan_place(&full->plan, err);
     if (status != 0) {
         plan_free(&full->plan);

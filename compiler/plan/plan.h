@@ -1,5 +1,5 @@
 /*
- * compiler/plan/plan.h: where everything of an instance lies, decided before any code is generated, so that globals, tables,
+ * compiler/plan/plan.h: where everything of a program lies, decided before any code is generated, so that globals, tables,
  * sizes and segment state are constants in the code. plan.c makes it; lowering reads it; image writing fills the bytes in.
  *
  * An item is "static" if the image writer can apply it now (its value or offset is a constant, and it fits the declared minimum); the rest is
@@ -10,11 +10,11 @@
 #ifndef COMPILER_PLAN_H
 #define COMPILER_PLAN_H
 
-#include "module.h"
+#include "program.h"
 
 struct plan_table {
     uint32_t
-        base_gva; /* uint64_t[reserve_entries]: funcref = canonical type id << 32 | code address; 0 null */
+        base_gva; /* uint64_t[reserve_entries]: funcref = program_type_id() << 32 | code address; 0 null */
     uint32_t reserve_entries;
     uint32_t size_gva; /* uint64_t */
 };
@@ -35,10 +35,10 @@ struct plan_data {
 };
 
 struct plan {
-    const struct wasm_module *module;
-    uint32_t *global_gva;   /* 16-byte slots */
-    bool *global_is_static; /* imported ones: false, and nothing to do in init */
-    uint32_t *mem_size_gva; /* uint64_t, wasm pages */
+    const struct program *program; /* all indices are flat */
+    uint32_t *global_gva;          /* 16-byte slots */
+    bool *global_is_static;        /* imported ones: false, and nothing to do in init */
+    uint32_t *mem_size_gva;        /* uint64_t, wasm pages */
     struct plan_table *tables;
     struct plan_elem *elems;
     struct plan_data *datas;
@@ -48,11 +48,11 @@ struct plan {
     bool needs_init;       /* "i0.init" must exist: something is not static, or there is a start function */
 };
 
-/* HUSK_E_LIMIT (too many or too large tables, globals, segments for the data region), HUSK_E_NOMEM. The module must be valid and outlive it. */
-int plan_new(const struct wasm_module *module, struct plan **ret_plan, struct husk_error *err);
+/* HUSK_E_LIMIT (too many or too large tables, globals, segments for the data region), HUSK_E_NOMEM. The program must outlive it. */
+int plan_new(const struct program *program, struct plan **ret_plan, struct husk_error *err);
 void plan_free(struct plan *plan);
 
-/* The value of a constant expression if it needs nothing but constants and earlier static globals. False: not static. */
+/* The value of an instance's constant expression if it needs nothing but constants and earlier static globals. False: not static. */
 struct plan_const {
     valtype_t type;
     bool is_func; /* a non-null funcref: func_idx counts */
@@ -60,6 +60,7 @@ struct plan_const {
     uint64_t bits; /* i32 f32: low 32; null references: 0 */
     uint8_t v128[16];
 };
-bool plan_const_eval(const struct plan *plan, struct wasm_bytes expr, struct plan_const *ret_value);
+bool plan_const_eval(const struct plan *plan, const struct program_instance *instance, struct wasm_bytes expr,
+                     struct plan_const *ret_value);
 
 #endif

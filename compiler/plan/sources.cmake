@@ -1,3 +1,4 @@
-# The plan: where everything of an instance lies.
+# The program, and where everything of it lies.
 set(sources
-    plan.c)
+    plan.c
+    program.c)

@@ -39,6 +39,7 @@ struct job {
     struct worker_request request;
     const uint8_t *wasm;
     struct wasm_module *module;
+    struct program *program;
     struct plan *plan;
     char *cpu, *features;
     uint64_t feature_bits;
@@ -163,7 +164,9 @@ static int compile(struct job *job, struct husk_error *err) {
     if (status == 0)
         status = wasm_validate(job->module, err);
     if (status == 0)
-        status = plan_new(job->module, &job->plan, err);
+        status = program_from_module(job->module, &job->program, err);
+    if (status == 0)
+        status = plan_new(job->program, &job->plan, err);
     if (status != 0)
         return status;
     struct codegen_options options = {.opt_level = request->opt_level,

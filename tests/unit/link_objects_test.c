@@ -20,6 +20,7 @@ struct fixture {
     struct wasm_global global;
     struct wasm_data data;
     struct wasm_module module;
+    struct program *program;
     struct plan *plan;
 };
 
@@ -45,7 +46,13 @@ static void fixture_init(struct fixture *f) {
                                      .globals_count = 1,
                                      .datas = &f->data,
                                      .datas_count = 1};
-    CHECK_OK(plan_new(&f->module, &f->plan, &err), err);
+    CHECK_OK(program_from_module(&f->module, &f->program, &err), err);
+    CHECK_OK(plan_new(f->program, &f->plan, &err), err);
+}
+
+static void fixture_done(struct fixture *f) {
+    plan_free(f->plan);
+    program_free(f->program);
 }
 
 static int link_one(const struct fixture *f, const struct object_maker *maker, struct linked *ret_linked,
@@ -110,7 +117,7 @@ TEST(every_relocation_kind) {
     CHECK(linked.resume_gva > linked.entry_gva && linked.resume_gva < f0_gva);
     CHECK_EQ_U64(linked.rodata_gva % HUSK_PAGE_SIZE, 0);
     linked_done(&linked);
-    plan_free(f.plan);
+    fixture_done(&f);
 }
 
 /* One relocation of this kind that must be refused. */
@@ -125,7 +132,7 @@ static void check_refused(const char *symbol, uint64_t offset, uint32_t kind, in
     maker_rela(&maker, offset, maker_symbol(&maker, symbol, 0, 0, 0), kind, addend);
     CHECK_STATUS(link_one(&f, &maker, &linked, &err), HUSK_E_COMPILER);
     CHECK_CONTAINS(err.message, message);
-    plan_free(f.plan);
+    fixture_done(&f);
 }
 
 TEST(relocations_that_do_not_fit_or_exist) {
@@ -163,7 +170,7 @@ TEST(sections_and_symbols_that_must_not_be) {
     struct object_maker no_init = {.text_bytes = 64};
     CHECK_STATUS(link_one(&f, &no_init, &linked, &err), HUSK_E_COMPILER);
     CHECK_CONTAINS(err.message, "no init function");
-    plan_free(f.plan);
+    fixture_done(&f);
 }
 
 TEST(tables_cover_the_code) {
@@ -196,7 +203,7 @@ TEST(tables_cover_the_code) {
     CHECK_EQ_U64(linked.unwind_rows[0].cfa_offset, 0);
     CHECK_EQ_U64(linked.unwind_rows[1].cfa_offset, 8);
     linked_done(&linked);
-    plan_free(f.plan);
+    fixture_done(&f);
 }
 
 /* The runtime's own object is a real one, with .eh_frame and many relocations. */
@@ -245,7 +252,7 @@ TEST(damaged_objects) {
         link_damaged(&f, copy, guest[0].bytes);
     }
     free(copy);
-    plan_free(f.plan);
+    fixture_done(&f);
 }
 
 TEST_MAIN()

@@ -12,11 +12,19 @@
     { .data = (const uint8_t[]){__VA_ARGS__, 0x0b}, .count = sizeof((const uint8_t[]){__VA_ARGS__, 0x0b}) }
 #define I32(n) EXPR(0x41, n)
 
+static struct program *program; /* of the plan in hand */
+
 static struct plan *plan_of(const struct wasm_module *module) {
     struct plan *plan = NULL;
     struct husk_error err;
-    CHECK_OK(plan_new(module, &plan, &err), err);
+    CHECK_OK(program_from_module(module, &program, &err), err);
+    CHECK_OK(plan_new(program, &plan, &err), err);
     return plan;
+}
+
+static void plan_done(struct plan *plan) {
+    plan_free(plan);
+    program_free(program);
 }
 
 static struct wasm_table table(uint64_t min, uint64_t max, bool has_max) {
@@ -61,7 +69,7 @@ TEST(everything_has_a_place_of_its_own) {
     CHECK(plan->tables[2].base_gva >= plan->tables[1].base_gva + 8ull * plan->tables[1].reserve_entries);
     CHECK(plan->data_end_gva <= HUSK_DATA_END_GVA);
     CHECK(!plan->needs_init);
-    plan_free(plan);
+    plan_done(plan);
 }
 
 TEST(constants_are_evaluated) {
@@ -77,18 +85,18 @@ TEST(constants_are_evaluated) {
         .globals = globals, .globals_count = 6, .imported_globals_count = 1, .funcs_count = 8};
     struct plan *plan = plan_of(&module);
     struct plan_const value;
-    CHECK(plan_const_eval(plan, globals[1].init, &value));
+    CHECK(plan_const_eval(plan, &program->instances[0], globals[1].init, &value));
     CHECK_EQ_U64(value.bits, 0xfffffffe);
-    CHECK(plan_const_eval(plan, globals[2].init, &value));
+    CHECK(plan_const_eval(plan, &program->instances[0], globals[2].init, &value));
     CHECK_EQ_U64(value.bits, 1);
-    CHECK(plan_const_eval(plan, globals[3].init, &value));
+    CHECK(plan_const_eval(plan, &program->instances[0], globals[3].init, &value));
     CHECK_EQ_U64(value.bits, 0xfffffffe);
     CHECK(!plan->global_is_static[0] && plan->global_is_static[3] && !plan->global_is_static[4]);
-    CHECK(!plan_const_eval(plan, globals[4].init, &value));
-    CHECK(plan_const_eval(plan, globals[5].init, &value));
+    CHECK(!plan_const_eval(plan, &program->instances[0], globals[4].init, &value));
+    CHECK(plan_const_eval(plan, &program->instances[0], globals[5].init, &value));
     CHECK(value.is_func && value.func_idx == 7);
     CHECK(plan->needs_init);
-    plan_free(plan);
+    plan_done(plan);
 }
 
 /* From the first segment that must wait on, all later ones of its kind wait; and data waits for elements. */
@@ -120,12 +128,12 @@ TEST(order_of_segments_is_kept) {
           plan->elems[3].is_static);
     CHECK(!plan->datas[0].is_static && plan->datas[0].has_symbol && plan->datas[1].has_symbol);
     CHECK(plan->needs_init);
-    plan_free(plan);
+    plan_done(plan);
     module.elems_count = 1;
     plan = plan_of(&module);
     CHECK(plan->elems[0].is_static && plan->datas[0].is_static && !plan->datas[0].has_symbol);
     CHECK(!plan->needs_init);
-    plan_free(plan);
+    plan_done(plan);
 }
 
 TEST(segment_ends_are_exact) {
@@ -134,16 +142,16 @@ TEST(segment_ends_are_exact) {
     struct wasm_module module = {.memories = memories, .memories_count = 1, .datas = &data, .datas_count = 1};
     struct plan *plan = plan_of(&module);
     CHECK(plan->datas[0].is_static); /* nothing at the very end is in bounds */
-    plan_free(plan);
+    plan_done(plan);
     data.bytes.count = 1;
     plan = plan_of(&module);
     CHECK(!plan->datas[0].is_static);
-    plan_free(plan);
+    plan_done(plan);
     data.bytes.count = 0;
     data.offset = (struct wasm_bytes)I32(0x7f); /* -1: 4 GiB - 1 */
     plan = plan_of(&module);
     CHECK(!plan->datas[0].is_static);
-    plan_free(plan);
+    plan_done(plan);
 }
 
 TEST(too_much_for_the_region) {
@@ -155,18 +163,21 @@ TEST(too_much_for_the_region) {
     for (int i = 0; i < TABLES; i++)
         tables[i] = table(1, 0, false);
     struct wasm_module module = {.tables = tables, .tables_count = TABLES};
-    CHECK_STATUS(plan_new(&module, &plan, &err), HUSK_E_LIMIT);
+    CHECK_OK(program_from_module(&module, &program, &err), err);
+    CHECK_STATUS(plan_new(program, &plan, &err), HUSK_E_LIMIT);
     CHECK_CONTAINS(err.message, "70000 tables");
     CHECK(plan == NULL);
+    program_free(program);
     module.tables_count = 4;
     tables[0] = table(10000000, 0, false);
     plan = plan_of(&module);
     CHECK(plan->tables[0].reserve_entries >= 10000000);
     for (int i = 1; i < 4; i++)
         CHECK(plan->tables[i].reserve_entries >= 4000000);
-    plan_free(plan);
+    plan_done(plan);
     free(tables);
     plan_free(NULL);
+    program_free(NULL);
 }
 
 /* As deep as no real module's: left to the init function rather than evaluated with unbounded memory. */
@@ -184,7 +195,7 @@ TEST(deep_constant_expressions_wait) {
     struct wasm_module module = {.globals = &global, .globals_count = 1};
     struct plan *plan = plan_of(&module);
     CHECK(!plan->global_is_static[0] && plan->needs_init);
-    plan_free(plan);
+    plan_done(plan);
 }
 
 /* An image of gigabytes of zeros helps nobody: many segments far apart are left to the init function. */
@@ -208,7 +219,7 @@ TEST(scattered_data_waits) {
         struct plan *plan = plan_of(&module);
         CHECK(plan->datas[DATAS - 1].is_static == (spacing == 1000));
         CHECK(plan->needs_init == (spacing != 1000));
-        plan_free(plan);
+        plan_done(plan);
     }
 }
 

@@ -1,0 +1,134 @@
+/* compiler/plan/program.c: see program.h. */
+#include "program.h"
+
+#include "arena.h"
+#include "error.h"
+
+static uint32_t largest(const uint32_t *counts, size_t count) {
+    uint32_t most = 0;
+    for (size_t i = 0; i < count; i++)
+        most = counts[i] > most ? counts[i] : most;
+    return most;
+}
+
+/* All maps of the only instance say the same, so that one array serves them all; and one all definitions. */
+static bool instance_map(struct program *program, struct program_instance *instance) {
+    const struct wasm_module *module = instance->module;
+    const uint32_t counts[] = {module->funcs_count,   module->tables_count, module->memories_count,
+                               module->globals_count, module->elems_count,  module->datas_count};
+    uint32_t most = largest(counts, sizeof counts / sizeof counts[0]);
+    uint32_t *same = wasm_arena_alloc(program->arena, most, sizeof same[0]);
+    uint32_t *types = wasm_arena_alloc(program->arena, module->types_count, sizeof types[0]);
+    struct program_def *defs = wasm_arena_alloc(program->arena, most, sizeof defs[0]);
+    if (same == NULL || types == NULL || defs == NULL)
+        return false;
+    for (uint32_t i = 0; i < most; i++) {
+        same[i] = i;
+        defs[i].idx = i;
+    }
+    for (uint32_t i = 0; i < module->types_count; i++)
+        types[i] = module->types[i].canonical_idx;
+    instance->types = types;
+    instance->funcs = instance->tables = instance->memories = instance->globals = same;
+    program->funcs = program->tables = program->memories = program->globals = defs;
+    program->elems = program->datas = defs;
+    return true;
+}
+
+int program_from_module(const struct wasm_module *module, struct program **ret_program,
+                        struct husk_error *err) {
+    struct wasm_arena *arena = wasm_arena_new();
+    struct program *program = arena == NULL ? NULL : wasm_arena_alloc(arena, 1, sizeof *program);
+    struct program_instance *instance = program == NULL ? NULL : wasm_arena_alloc(arena, 1, sizeof *instance);
+    if (instance != NULL) {
+        *instance = (struct program_instance){.module = module, .name = module->name};
+        *program = (struct program){.instances = instance,
+                                    .types = module->types,
+                                    .imports = module->imports,
+                                    .exports = module->exports,
+                                    .instances_count = 1,
+                                    .types_count = module->types_count,
+                                    .funcs_count = module->funcs_count,
+                                    .tables_count = module->tables_count,
+                                    .memories_count = module->memories_count,
+                                    .globals_count = module->globals_count,
+                                    .elems_count = module->elems_count,
+                                    .datas_count = module->datas_count,
+                                    .imports_count = module->imports_count,
+                                    .exports_count = module->exports_count,
+                                    .input = module->wasm,
+                                    .arena = arena};
+    }
+    if (instance == NULL || !instance_map(program, instance)) {
+        wasm_arena_free(arena);
+        return error_set(err, HUSK_E_NOMEM, "no memory for the program's index spaces");
+    }
+    *ret_program = program;
+    return 0;
+}
+
+void program_free(struct program *program) {
+    if (program != NULL)
+        wasm_arena_free(program->arena);
+}
+
+/* ---- instructions -------------------------------------------------------------------------------------- */
+
+enum space {
+    SPACE_NONE,
+    SPACE_TYPES,
+    SPACE_FUNCS,
+    SPACE_TABLES,
+    SPACE_MEMORIES,
+    SPACE_GLOBALS,
+    SPACE_ELEMS,
+    SPACE_DATAS
+};
+
+/* What idx and idx2 of an instruction count, by its immediates; those that are not here count nothing that an
+ * instance has. */
+static const struct immediate_spaces {
+    uint8_t idx, idx2; /* enum space */
+} immediate_spaces[WASM_IMM_SHUFFLE + 1] = {
+    [WASM_IMM_FUNC] = {SPACE_FUNCS, SPACE_NONE},
+    [WASM_IMM_CALL_INDIRECT] = {SPACE_TYPES, SPACE_TABLES},
+    [WASM_IMM_GLOBAL] = {SPACE_GLOBALS, SPACE_NONE},
+    [WASM_IMM_TABLE] = {SPACE_TABLES, SPACE_NONE},
+    [WASM_IMM_TABLE2] = {SPACE_TABLES, SPACE_TABLES},
+    [WASM_IMM_TABLE_INIT] = {SPACE_ELEMS, SPACE_TABLES},
+    [WASM_IMM_ELEM] = {SPACE_ELEMS, SPACE_NONE},
+    [WASM_IMM_MEMORY] = {SPACE_MEMORIES, SPACE_NONE},
+    [WASM_IMM_MEMORY2] = {SPACE_MEMORIES, SPACE_MEMORIES},
+    [WASM_IMM_MEMORY_INIT] = {SPACE_DATAS, SPACE_MEMORIES},
+    [WASM_IMM_DATA] = {SPACE_DATAS, SPACE_NONE},
+};
+
+static uint32_t flat_idx(const struct program_instance *instance, enum space space, uint32_t idx) {
+    switch (space) {
+    case SPACE_NONE: break;
+    case SPACE_TYPES: return instance->types[idx];
+    case SPACE_FUNCS: return instance->funcs[idx];
+    case SPACE_TABLES: return instance->tables[idx];
+    case SPACE_MEMORIES: return instance->memories[idx];
+    case SPACE_GLOBALS: return instance->globals[idx];
+    case SPACE_ELEMS: return instance->elems_first + idx;
+    case SPACE_DATAS: return instance->datas_first + idx;
+    }
+    return idx;
+}
+
+int program_read_instr(const struct program_instance *instance, struct wasm_reader *reader,
+                       struct wasm_instr *ret_instr) {
+    int status = wasm_read_instr(reader, ret_instr);
+    if (status != 0)
+        return status;
+    enum wasm_imm imm = (enum wasm_imm)wasm_opinfo(ret_instr->op)->imm;
+    struct immediate_spaces spaces = immediate_spaces[imm];
+    ret_instr->idx = flat_idx(instance, (enum space)spaces.idx, ret_instr->idx);
+    ret_instr->idx2 = flat_idx(instance, (enum space)spaces.idx2, ret_instr->idx2);
+    if (imm == WASM_IMM_MEMARG || imm == WASM_IMM_MEMARG_LANE)
+        ret_instr->mem.memory_idx = instance->memories[ret_instr->mem.memory_idx];
+    if (imm == WASM_IMM_BLOCKTYPE && ret_instr->block.is_index)
+        ret_instr->block.type_idx = instance->types[ret_instr->block.type_idx];
+    return 0;
+}
