@@ -380,11 +380,15 @@ static void guard_arithmetic(struct quiet *quiet, LLVMValueRef instruction, enum
     }
 }
 
-/* Where x == 1 was found true, LLVM takes x for 1; it makes that of x <= 1 and x >= 1, too. (Not so of 0, of which there are two.) */
-static bool may_show_one(LLVMValueRef compare) {
+/* Where x == 1 was found true, LLVM takes x for 1; it makes that of x <= 1 and x >= 1, too. (Not so of 0, of
+ * which there are two.) In strict mode x is hidden where it is used, whatever is known of it. */
+static void guard_compare(struct quiet *quiet, LLVMValueRef compare) {
+    struct walk walk = {.count = 0};
     const LLVMRealPredicate predicate = LLVMGetFCmpPredicate(compare);
-    return predicate == LLVMRealOEQ || predicate == LLVMRealUNE || predicate == LLVMRealOLE ||
-           predicate == LLVMRealOGE;
+    bool may_show_one = predicate == LLVMRealOEQ || predicate == LLVMRealUNE || predicate == LLVMRealOLE ||
+                        predicate == LLVMRealOGE;
+    if (may_show_one && !quiet->lm->is_strict)
+        guard_operands(quiet, &walk, compare, 0, 2, IDENTITY_ONE);
 }
 
 /* A value that may be a promotion's result, as it came. */
@@ -413,10 +417,7 @@ static void guard_instruction(struct quiet *quiet, LLVMValueRef instruction) {
     case LLVMFSub: guard_arithmetic(quiet, instruction, IDENTITY_ZERO); break;
     case LLVMFMul:
     case LLVMFDiv: guard_arithmetic(quiet, instruction, IDENTITY_ONE); break;
-    case LLVMFCmp:
-        if (may_show_one(instruction))
-            guard_operands(quiet, &walk, instruction, 0, 2, IDENTITY_ONE);
-        break;
+    case LLVMFCmp: guard_compare(quiet, instruction); break;
     case LLVMFPTrunc:
         if (is_promoted(quiet, &walk, LLVMGetOperand(instruction, 0)))
             hide_operand(quiet, instruction, 0);
