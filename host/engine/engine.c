@@ -71,9 +71,10 @@ int engine_new_on(const struct engine_backend *backend, const struct husk_engine
         free(engine);
         return status;
     }
-    pool_init(&engine->pool, copy.pool_max == 0  ? POOL_DEFAULT_MAX
-                             : copy.pool_max < 0 ? 0
-                                                 : (uint32_t)copy.pool_max);
+    pthread_mutex_init(&engine->pool.lock, NULL);
+    engine->pool.max = copy.pool_max == 0  ? POOL_DEFAULT_MAX
+                       : copy.pool_max < 0 ? 0
+                                           : (uint32_t)copy.pool_max;
     engine->measures_times = copy.measure_times;
     atomic_init(&engine->refs, 1);
     engine->ops = backend->ops;
@@ -128,22 +129,10 @@ void engine_unref(husk_engine *engine) {
         return;
     watchdog_done(&engine->watchdog);
     pagemap_close(&engine->pagemap);
-    pool_done(&engine->pool);
+    pthread_mutex_destroy(&engine->pool.lock);
     if (engine->backend_free != NULL)
         engine->backend_free(engine->backend);
     free(engine);
-}
-
-/* Idle machines hold images, and those the engine: the pool is emptied and closed before the caller's share goes. */
-void husk_engine_free(husk_engine *engine) {
-    if (engine == NULL)
-        return;
-    pool_close(&engine->pool);
-    engine_unref(engine);
-}
-
-void husk_engine_trim(husk_engine *engine, uint32_t keep) {
-    pool_trim(&engine->pool, keep);
 }
 
 void husk_engine_host_info(const husk_engine *engine, struct husk_host_info *ret_info) {

@@ -4,14 +4,24 @@
 #ifndef HOST_ENGINE_INTERNAL_H
 #define HOST_ENGINE_INTERNAL_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "husk.h"
 #include "pagemap.h"
-#include "pool.h"
 #include "stats.h"
 #include "vm.h"
 #include "watchdog.h"
+
+#define POOL_DEFAULT_MAX 8u
+
+/* Idle machines. The engine only keeps the list; host/memory/pool.c puts in and takes out. */
+struct pool {
+    pthread_mutex_t lock;
+    struct machine *newest; /* under the lock */
+    uint32_t max;           /* under the lock; 0 from husk_engine_free() on */
+    atomic_uint count;      /* statistics read it without the lock */
+};
 
 struct husk_engine {
     atomic_uint refs;

@@ -1,6 +1,5 @@
-# The process-wide object: backend, pool, counters, log.
+# The process-wide object: backend, counters, log.
 set(sources
     engine.c
     pagemap.c
-    pool.c
     stats.c)

@@ -235,7 +235,7 @@ int machine_map(struct machine *machine, uint64_t gva_value, uint64_t bytes, str
     return bytes == 0 ? 0 : sys_space_map(machine->space, &mapping, err);
 }
 
-static struct machine *machine_new(husk_engine *engine, const struct husk_sandbox_options *limits) {
+struct machine *machine_new(husk_engine *engine, const struct husk_sandbox_options *limits) {
     struct machine *machine = calloc(1, sizeof *machine);
     if (machine == NULL)
         return NULL;
@@ -247,60 +247,9 @@ static struct machine *machine_new(husk_engine *engine, const struct husk_sandbo
 }
 
 /* The VM goes before the memory that it has as slots. */
-static void machine_free(struct machine *machine) {
+void machine_free(struct machine *machine) {
     vm_destroy(machine, machine->vm);
     memory_free(machine);
     sizing_done(&machine->sizes);
     free(machine);
-}
-
-/* ---- between two sandboxes ---- */
-
-struct wanted {
-    const husk_image *image;
-    const struct husk_sandbox_options *limits;
-};
-
-/* `size` is what the caller was compiled with. */
-static bool has_limits(const struct machine *machine, const struct husk_sandbox_options *limits) {
-    const struct husk_sandbox_options *own = &machine->limits;
-    return own->memory_max_bytes == limits->memory_max_bytes &&
-           own->table_max_entries == limits->table_max_entries && own->stack_bytes == limits->stack_bytes &&
-           own->host_call_depth_max == limits->host_call_depth_max;
-}
-
-/* Best: holds this very image; 1: one of the same module; 0: another; -1: of no use. */
-static int machine_suits(const struct machine *machine, const void *argument) {
-    const struct wanted *wanted = argument;
-    if (!has_limits(machine, wanted->limits))
-        return -1;
-    if (machine->mapped == NULL || wanted->image == NULL)
-        return 0;
-    return machine->mapped == wanted->image ? POOL_BEST
-                                            : image_code(machine->mapped) == image_code(wanted->image);
-}
-
-struct machine *machine_take(husk_engine *engine, const husk_image *image,
-                             const struct husk_sandbox_options *limits) {
-    const struct wanted wanted = {image, limits};
-    struct machine *machine = pool_take(&engine->pool, machine_suits, &wanted);
-    const enum engine_stat stat = machine != NULL ? STAT_pool_hits : STAT_pool_misses;
-    if (machine == NULL)
-        machine = machine_new(engine, limits);
-    if (machine != NULL)
-        stat_count(machine->stats, stat);
-    return machine;
-}
-
-/* It is worth keeping, whatever failed, unless that was running its VM. */
-void machine_put(struct machine *machine) {
-    if (machine->vm == NULL || machine->has_failed_vm) {
-        machine_free(machine);
-        return;
-    }
-    struct machine *dropped = pool_put(&machine->engine->pool, machine, machine_free);
-    if (dropped != NULL) {
-        stat_count(dropped->stats, STAT_pool_drops);
-        machine_free(dropped);
-    }
 }

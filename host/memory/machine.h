@@ -3,7 +3,7 @@
  * page tables (sys_space), the VM that has both as slots, and what is known of the memory's pages.
  * A machine knows images and sizes; it knows no imports, no calls and no tenant. machine.c builds
  * it, restore.c makes its memory equal to an image in place. Between two sandboxes it is in the
- * pool as it was left; whoever takes it makes it equal to an image, which is when the restore that
+ * engine's pool (pool.c) as it was left; whoever takes it makes it equal to an image, which is when the restore that
  * was put off is done.
  *
  * Used by one thread at a time, except `kicker`.
@@ -43,14 +43,18 @@ struct machine {
      * leaves this number as it was. Not 0 between calls: a change failed half-way, and the machine
      * must be built anew. */
     uint32_t changes_begun;
+    struct machine *next_idle; /* in the pool: an older one */
 };
 
-/* An idle machine with these limits, best one that holds this image's memory (which may be NULL);
+/* pool.c. An idle machine with these limits, best one that holds this image's memory (which may be NULL);
  * else a new one, without memory and VM. NULL: out of memory. */
 struct machine *machine_take(husk_engine *engine, const husk_image *image,
                              const struct husk_sandbox_options *limits);
 /* Nobody uses it any more: into the pool, dirty, or freed. */
 void machine_put(struct machine *machine);
+/* machine.c. For pool.c only: one without memory and VM (NULL: out of memory), and its end. */
+struct machine *machine_new(husk_engine *engine, const struct husk_sandbox_options *limits);
+void machine_free(struct machine *machine);
 
 /* restore.c. Make memory equal to an image of these sizes: in place, if it lies over the same
  * module; else by building it anew. Takes over the sizes on success. A failure leaves everything as

@@ -1,7 +1,8 @@
-# Machines: memory, page tables, restore.
+# Machines: memory, page tables, restore; the pool of idle ones.
 set(sources
     arena.c
     hotset.c
     machine.c
     page_copy_x86_64.c
+    pool.c
     restore.c)
