@@ -20,7 +20,7 @@
 #include "pages.h"
 #include "x86.h"
 
-/* More differing pieces than this are mapped as whole regions: a mapping costs some microseconds. */
+/* With more differing pieces than this, regions are mapped as a whole: a mapping costs some microseconds. */
 #define REBASE_PIECES_MAX 16u
 
 /* ---- what changes size ---- */
@@ -138,44 +138,48 @@ static int resize(struct machine *machine, const struct sizing *sizes, struct hu
 
 /* ---- another image than the one that is mapped ---- */
 
-typedef int (*piece_fn)(struct machine *machine, husk_image *image, uint64_t gva_value, uint64_t bytes,
-                        struct husk_error *err);
+/* What comes from elsewhere in the two images: to be mapped anew. */
+struct pieces {
+    struct piece {
+        uint64_t gva, bytes;
+    } rows[REBASE_PIECES_MAX + ARENA_REGIONS_MAX];
+    uint32_t count;
+};
 
-static int remap_piece(struct machine *machine, husk_image *image, uint64_t gva_value, uint64_t bytes,
-                       struct husk_error *err) {
-    int status = arena_map_range(&machine->arena, image, gva_value, bytes, err);
-    if (status == 0)
-        hotset_forget(&machine->hotset, arena_hva_of(&machine->arena, gva_value), bytes);
-    return status;
-}
-
-/* Every piece of a region whose contents come from elsewhere in the two images. `fn` NULL: only count. */
-static int differing_pieces(struct machine *machine, husk_image *image, const struct arena_region *region,
-                            piece_fn fn, uint32_t *count, struct husk_error *err) {
-    const uint64_t end = region->gva + region->bytes;
-    int status = 0;
-    for (uint64_t at = region->gva; at < end && status == 0;) {
-        uint64_t old_bytes, new_bytes;
-        const uint8_t *old_source = image_source(machine->mapped, at, &old_bytes);
-        const uint8_t *new_source = image_source(image, at, &new_bytes);
-        uint64_t bytes = old_bytes < new_bytes ? old_bytes : new_bytes;
-        bytes = bytes < end - at ? bytes : end - at;
-        if (old_source != new_source) {
-            ++*count;
-            if (fn != NULL)
-                status = fn(machine, image, at, bytes, err);
-        }
-        at += bytes;
-    }
-    return status;
-}
-
-static uint32_t count_pieces(struct machine *machine, husk_image *image) {
+/* The one walk over both images. A region whose pieces are too many is one piece. */
+static void list_differing(const struct machine *machine, const husk_image *image,
+                           struct pieces *ret_pieces) {
     struct arena_region regions[ARENA_REGIONS_MAX];
-    uint32_t regions_count = arena_regions(&machine->arena, regions), pieces = 0;
-    for (uint32_t i = 0; i < regions_count; i++)
-        differing_pieces(machine, image, &regions[i], NULL, &pieces, NULL);
-    return pieces;
+    const uint32_t regions_count = arena_regions(&machine->arena, regions);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < regions_count; i++) {
+        const uint64_t end = regions[i].gva + regions[i].bytes;
+        const uint32_t first = count;
+        for (uint64_t at = regions[i].gva, bytes; at < end; at += bytes) {
+            uint64_t old_bytes, new_bytes;
+            const uint8_t *old_source = image_source(machine->mapped, at, &old_bytes);
+            const uint8_t *new_source = image_source(image, at, &new_bytes);
+            bytes = old_bytes < new_bytes ? old_bytes : new_bytes;
+            bytes = bytes < end - at ? bytes : end - at;
+            if (old_source == new_source)
+                continue;
+            if (count >= REBASE_PIECES_MAX) {
+                count = first;
+                at = regions[i].gva;
+                bytes = regions[i].bytes;
+            }
+            ret_pieces->rows[count++] = (struct piece){at, bytes};
+        }
+    }
+    ret_pieces->count = count;
+}
+
+static int remap_piece(struct machine *machine, husk_image *image, struct piece piece,
+                       struct husk_error *err) {
+    int status = arena_map_range(&machine->arena, image, piece.gva, piece.bytes, err);
+    if (status == 0)
+        hotset_forget(&machine->hotset, arena_hva_of(&machine->arena, piece.gva), piece.bytes);
+    return status;
 }
 
 /* Merging layers can fail, and must not do so between two mappings. */
@@ -185,20 +189,11 @@ static int make_mappable(husk_image *image, struct husk_error *err) {
     return image_mapped_runs(image, &runs, &count, err);
 }
 
-static int rebase(struct machine *machine, husk_image *image, struct husk_error *err) {
-    struct arena_region regions[ARENA_REGIONS_MAX];
-    const uint32_t regions_count = arena_regions(&machine->arena, regions);
-    const uint32_t pieces = count_pieces(machine, image);
+static int rebase(struct machine *machine, husk_image *image, const struct pieces *pieces,
+                  struct husk_error *err) {
     int status = 0;
-    for (uint32_t i = 0; i < regions_count && status == 0; i++) {
-        uint32_t in_region = 0;
-        differing_pieces(machine, image, &regions[i], NULL, &in_region, NULL);
-        if (in_region == 0)
-            continue;
-        status = pieces <= REBASE_PIECES_MAX
-                     ? differing_pieces(machine, image, &regions[i], remap_piece, &in_region, err)
-                     : remap_piece(machine, image, regions[i].gva, regions[i].bytes, err);
-    }
+    for (uint32_t i = 0; i < pieces->count && status == 0; i++)
+        status = remap_piece(machine, image, pieces->rows[i], err);
     if (status != 0)
         return status;
     hotset_retarget(&machine->hotset, &machine->arena, image);
@@ -212,7 +207,7 @@ static int drop_overlays(struct machine *machine, struct husk_error *err) {
     int status = 0;
     while (machine->arena.overlays_count > 0 && status == 0) {
         const struct arena_overlay *overlay = &machine->arena.overlays[machine->arena.overlays_count - 1];
-        status = remap_piece(machine, machine->mapped, overlay->gva, overlay->bytes, err);
+        status = remap_piece(machine, machine->mapped, (struct piece){overlay->gva, overlay->bytes}, err);
         if (status == 0)
             arena_overlay_pop(&machine->arena);
     }
@@ -221,36 +216,39 @@ static int drop_overlays(struct machine *machine, struct husk_error *err) {
 
 /* All that can fail without having changed anything that the guest, or the next restore, can see. */
 static int prepare(struct machine *machine, husk_image *image, const struct sizing *sizes,
-                   struct husk_error *err) {
+                   struct pieces *ret_pieces, struct husk_error *err) {
+    ret_pieces->count = 0;
     int status =
         hotset_update(&machine->hotset, &machine->arena, machine->mapped, &machine->engine->pagemap, err);
     if (status == 0)
         status = cover_memories(machine, sizes, err);
     if (status == 0 && machine->arena.overlays_count > 0)
         status = make_mappable(machine->mapped, err);
-    if (status == 0 && machine->mapped != image && count_pieces(machine, image) > 0)
-        status = make_mappable(image, err);
-    return status;
+    if (status != 0 || machine->mapped == image)
+        return status;
+    list_differing(machine, image, ret_pieces);
+    return ret_pieces->count > 0 ? make_mappable(image, err) : 0;
 }
 
 static int change(struct machine *machine, husk_image *image, const struct sizing *sizes,
-                  struct hot_counts *ret_counts, struct husk_error *err) {
+                  const struct pieces *pieces, struct husk_error *err) {
     int status = drop_overlays(machine, err);
     if (status == 0 && machine->mapped != image)
-        status = rebase(machine, image, err);
-    if (status == 0)
-        status = resize(machine, sizes, err);
-    return status != 0 ? status : hotset_restore(&machine->hotset, ret_counts, err);
+        status = rebase(machine, image, pieces, err);
+    return status != 0 ? status : resize(machine, sizes, err);
 }
 
 static int restore_in_place(struct machine *machine, husk_image *image, const struct sizing *sizes,
                             struct husk_error *err) {
     struct hot_counts counts = {0};
-    int status = prepare(machine, image, sizes, err);
+    struct pieces pieces;
+    int status = prepare(machine, image, sizes, &pieces, err);
     if (status != 0)
         return status;
     machine_change_begin(machine);
-    status = change(machine, image, sizes, &counts, err);
+    status = change(machine, image, sizes, &pieces, err);
+    if (status == 0)
+        status = hotset_restore(&machine->hotset, &counts, err);
     if (status != 0)
         return status;
     machine_change_end(machine);
