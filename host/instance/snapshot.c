@@ -19,7 +19,7 @@
 
 /*
  * Every field of an instance and its machine is one of these. Who adds one decides which, brings it back in restore.c and sandbox.c, adds it to
- * the table of docs/snapshots.md and to the comparisons of tests/kvm/restore_test.c, and then changes the number here.
+ * the table of docs/snapshots.md and to the comparisons of tests/kvm/snapshots/restore_test.c, and then changes the number here.
  *
  *   in a snapshot, and brought back   link.groups' states (linkage_save_states()), sizes.table_entries, arena: memories' contents and
  *                                     sizes, data

@@ -18,7 +18,7 @@ uint8_t *level_wasm(const char *name, size_t *ret_count) {
     uint8_t *text = NULL;
     size_t count = 0;
     struct husk_error err;
-    snprintf(path, sizeof path, "%s/tests/kvm/wat/%s.wat", HUSK_TEST_SOURCE_DIR, name);
+    snprintf(path, sizeof path, "%s/tests/kvm/code/wat/%s.wat", HUSK_TEST_SOURCE_DIR, name);
     CHECK_OK(file_read(path, 1u << 20, &text, &count, &err), err);
     char *terminated = realloc(text, count + 1);
     CHECK(terminated != NULL);

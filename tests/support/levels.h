@@ -25,7 +25,7 @@ extern const struct level levels[LEVELS_COUNT];
         }                                                                                                    \
     } while (0)
 
-/* tests/kvm/wat/<name>.wat, malloc()ed wasm. */
+/* tests/kvm/code/wat/<name>.wat, malloc()ed wasm. */
 uint8_t *level_wasm(const char *name, size_t *ret_count);
 /* Image and sandbox of a lab that was wat_lab_init()ed: those of the module at this level. */
 void level_open(struct wat_lab *lab, const struct level *level, const uint8_t *wasm, size_t count);

@@ -1,0 +1,151 @@
+/* tests/kvm/snapshots/image_write_golden_test.c: image files of earlier days still open, say the same about
+ * themselves, and run. See tests/golden. */
+#include <string.h>
+#include <unistd.h>
+
+#include "harness.h"
+#include "husk.h"
+
+#define TINY HUSK_TEST_SOURCE_DIR "/tests/golden/v1-tiny.husk"
+#define SNAPSHOT HUSK_TEST_SOURCE_DIR "/tests/golden/v1-snapshot.husk"
+
+TEST(tiny_opens) {
+    struct husk_error err;
+    struct husk_image_info info;
+    husk_image *image = NULL;
+    CHECK_OK(husk_image_open(NULL, TINY, true, &image, &err), err);
+    husk_image_info(image, &info);
+    CHECK_STR(info.module_name, "tiny");
+    CHECK_STR(info.target_cpu, "x86-64-v2");
+    CHECK_EQ_U64(info.functions_count, 6);
+    CHECK_EQ_U64(husk_image_imports_count(image), 1);
+    CHECK_EQ_U64(husk_image_exports_count(image), 5);
+    husk_func func;
+    struct husk_functype type;
+    CHECK_OK(husk_image_func(image, "answer", &func, &type, &err), err);
+    CHECK(type.params_count == 1 && type.results_count == 1);
+    husk_image_unref(image);
+}
+
+static int add_one(husk_caller *caller, void *user, const struct husk_value *args,
+                   struct husk_value *results) {
+    (void)caller;
+    (void)user;
+    results[0].of.i32 = args[0].of.i32 + 1;
+    return 0;
+}
+
+static struct husk_outcome outcome;
+
+static int32_t call(husk_sandbox *sandbox, const char *name, const int32_t *argument) {
+    struct husk_error err;
+    struct husk_value arg = {.type = HUSK_I32, .of.i32 = argument != NULL ? *argument : 0}, result;
+    CHECK_OK(husk_call(sandbox, name, &arg, argument != NULL, &result, 1, NULL, &outcome, &err), err);
+    return outcome.kind == HUSK_RETURNED ? result.of.i32 : -1;
+}
+
+TEST(tiny_runs) {
+    SKIP_WITHOUT_KVM();
+    struct husk_error err;
+    husk_engine *engine = NULL;
+    husk_image *image = NULL;
+    husk_imports *imports = NULL;
+    husk_sandbox *sandbox = NULL;
+    const husk_type i32 = HUSK_I32;
+    const struct husk_functype unary = {
+        .params = &i32, .params_count = 1, .results = &i32, .results_count = 1};
+    CHECK_OK(husk_engine_new(NULL, &engine, &err), err);
+    CHECK_OK(husk_image_open(engine, TINY, true, &image, &err), err);
+    CHECK_OK(husk_imports_new(engine, &imports, &err), err);
+    CHECK_OK(husk_imports_func(imports, "env", "add_one", &unary, add_one, NULL, NULL, &err), err);
+    CHECK_OK(husk_sandbox_new(engine, image, imports, NULL, &sandbox, &err), err);
+    const int32_t number = 50, offset = 5;
+    CHECK_EQ_I64(call(sandbox, "answer", &number), 101);
+    CHECK_EQ_I64(call(sandbox, "byte", &offset), 'n');
+    call(sandbox, "trap", NULL);
+    CHECK_EQ_U64(outcome.kind, HUSK_TRAPPED);
+    CHECK_EQ_U64(outcome.trap, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
+    CHECK_EQ_U64(outcome.frames_count, 2);
+    CHECK_STR(outcome.frames[0].func_name, "deep");
+    struct husk_value calls;
+    CHECK_OK(husk_global_get(sandbox, "calls", &calls, &err), err);
+    CHECK_EQ_I64(calls.of.i32, 1);
+    husk_sandbox_free(sandbox);
+    husk_imports_free(imports);
+    husk_image_unref(image);
+    husk_engine_free(engine);
+}
+
+/* Saved after init(41): memory and a table had grown, segments were dropped, a descriptor was closed. */
+TEST(snapshot_opens) {
+    struct husk_error err;
+    struct husk_image_info info;
+    husk_image *image = NULL;
+    CHECK_OK(husk_image_open(NULL, SNAPSHOT, true, &image, &err), err);
+    CHECK(husk_image_is_snapshot(image));
+    husk_image_info(image, &info);
+    CHECK_STR(info.module_name, "snapshot");
+    CHECK_EQ_U64(info.memory_pages, 3);
+    CHECK_EQ_U64(info.table_entries, 1203 + 4);
+    CHECK(!info.needs_init);
+    husk_image_unref(image);
+}
+
+static int64_t golden_call(husk_sandbox *sandbox, const char *name, int32_t argument, husk_type type,
+                           size_t results_count) {
+    static const char *const without[] = {"size", "next", "passive"};
+    struct husk_error err;
+    struct husk_value arg = {.type = HUSK_I32, .of.i32 = argument}, result = {.type = type};
+    size_t args_count = 1;
+    for (size_t i = 0; i < sizeof without / sizeof without[0]; i++)
+        args_count = strcmp(name, without[i]) == 0 ? 0 : args_count;
+    CHECK_OK(husk_call(sandbox, name, &arg, args_count, &result, results_count, NULL, &outcome, &err), err);
+    return type == HUSK_I64 ? result.of.i64 : result.of.i32;
+}
+
+static void check_golden_snapshot(husk_sandbox *sandbox) {
+    static const struct {
+        const char *name;
+        int32_t argument, result;
+    } calls[] = {{"load", 64, 64},    {"load", 1064, 41}, {"load", 5000, 0x646c6f67}, {"load", 150000, 41},
+                 {"load", 149996, 0}, {"size", 0, 1206},  {"call", 700, 2},           {"call", 1202, 3},
+                 {"is_open", 1, 0},   {"is_open", 2, 8}};
+    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+        int64_t result = golden_call(sandbox, calls[i].name, calls[i].argument, HUSK_I32, 1);
+        CHECK_MSG(outcome.kind == HUSK_RETURNED && result == calls[i].result, "%s(%d): %lld", calls[i].name,
+                  calls[i].argument, (long long)result);
+    }
+    CHECK_EQ_I64(golden_call(sandbox, "next", 0, HUSK_I64, 1), 42);
+    golden_call(sandbox, "call", 0, HUSK_I32, 1);
+    CHECK_EQ_U64(outcome.trap, HUSK_TRAP_UNINITIALIZED_ELEMENT);
+    golden_call(sandbox, "passive", 0, HUSK_I32, 0);
+    CHECK_EQ_U64(outcome.kind, HUSK_TRAPPED);
+    golden_call(sandbox, "load", 3 * 65536 - 3, HUSK_I32, 1);
+    CHECK_EQ_U64(outcome.trap, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
+}
+
+TEST(snapshot_runs) {
+    SKIP_WITHOUT_KVM();
+    struct husk_error err;
+    struct husk_wasi_options wasi = HUSK_WASI_OPTIONS_INIT;
+    husk_engine *engine = NULL;
+    husk_image *image = NULL;
+    husk_imports *imports = NULL;
+    husk_sandbox *sandbox = NULL;
+    wasi.stdout_fd = STDOUT_FILENO;
+    wasi.stderr_fd = STDERR_FILENO;
+    CHECK_OK(husk_engine_new(NULL, &engine, &err), err);
+    CHECK_OK(husk_image_open(engine, SNAPSHOT, true, &image, &err), err);
+    CHECK_OK(husk_imports_new(engine, &imports, &err), err);
+    CHECK_OK(husk_imports_wasi(imports, &wasi, &err), err);
+    CHECK_OK(husk_sandbox_new(engine, image, imports, NULL, &sandbox, &err), err);
+    check_golden_snapshot(sandbox);
+    CHECK_OK(husk_sandbox_restore(sandbox, image, &err), err);
+    check_golden_snapshot(sandbox);
+    husk_sandbox_free(sandbox);
+    husk_imports_free(imports);
+    husk_image_unref(image);
+    husk_engine_free(engine);
+}
+
+TEST_MAIN()

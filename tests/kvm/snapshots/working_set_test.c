@@ -1,0 +1,105 @@
+/*
+ * tests/kvm/snapshots/working_set_test.c: which pages a new sandbox starts with: those that sandboxes of its image write each time, and not those that one
+ * of them wrote once, nor those that were written before the snapshot was taken.
+ */
+#include <string.h>
+
+#include "harness.h"
+#include "layout.h"
+#include "sandbox_internal.h"
+#include "wat.h"
+
+static const char module[] =
+    "(module (memory (export \"memory\") 1024)"
+    " (func (export \"store\") (param i32) (result i32) local.get 0 i32.const 4711 i32.store local.get 0))";
+
+static void open_without_pool(struct wat_lab *lab) {
+    struct husk_engine_options options = HUSK_ENGINE_OPTIONS_INIT;
+    options.pool_max = -1;
+    memset(lab, 0, sizeof *lab);
+    CHECK_OK(husk_engine_new(&options, &lab->engine, &lab->err), lab->err);
+    wat_lab_open(lab, module, NULL);
+}
+
+static void write_pages(struct wat_lab *lab, int32_t first, int32_t count) {
+    for (int32_t i = first; i < first + count; i++)
+        wat_call_i32(lab, "store", i * (int32_t)HUSK_WASM_PAGE_SIZE);
+}
+
+/* Another sandbox instead of the one that is there. */
+static void renew(struct wat_lab *lab, husk_image *image) {
+    husk_sandbox_free(lab->sandbox);
+    lab->sandbox = NULL;
+    CHECK_OK(husk_sandbox_new(lab->engine, image, NULL, NULL, &lab->sandbox, &lab->err), lab->err);
+}
+
+/* Some requests that write the first pages, each from the image. */
+static void serve(struct wat_lab *lab, husk_image *image, int32_t pages) {
+    for (int i = 0; i < 4; i++) {
+        write_pages(lab, 0, pages);
+        CHECK_OK(husk_sandbox_restore(lab->sandbox, image, &lab->err), lab->err);
+    }
+}
+
+static bool starts_with(const struct wat_lab *lab, int32_t page) {
+    const uint8_t *hva = lab->sandbox->machine->arena.memories[0].hva + (size_t)page * HUSK_WASM_PAGE_SIZE;
+    for (uint32_t i = 0; i < lab->sandbox->machine->hotset.count; i++) {
+        if (lab->sandbox->machine->hotset.pages[i].hva == hva)
+            return true;
+    }
+    return false;
+}
+
+TEST(what_each_request_writes_is_there) {
+    SKIP_WITHOUT_COMPILER();
+    struct wat_lab lab;
+    open_without_pool(&lab);
+    for (int i = 0; i < 3; i++) {
+        serve(&lab, lab.image, 10);
+        renew(&lab, lab.image);
+        CHECK(starts_with(&lab, 0) && starts_with(&lab, 9) && !starts_with(&lab, 10));
+    }
+    wat_lab_close(&lab);
+}
+
+TEST(one_large_request_is_not_for_all) {
+    SKIP_WITHOUT_COMPILER();
+    struct wat_lab lab;
+    open_without_pool(&lab);
+    serve(&lab, lab.image, 10);
+    renew(&lab, lab.image);
+    write_pages(&lab, 0, 900); /* and small ones after it */
+    serve(&lab, lab.image, 10);
+    renew(&lab, lab.image);
+    CHECK(starts_with(&lab, 9) && !starts_with(&lab, 500));
+    write_pages(&lab, 0, 900); /* and none after it */
+    CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
+    renew(&lab, lab.image);
+    CHECK(starts_with(&lab, 9) && !starts_with(&lab, 500));
+    CHECK_MSG(lab.sandbox->machine->hotset.count < 20, "a new sandbox starts with %u pages",
+              lab.sandbox->machine->hotset.count);
+    wat_lab_close(&lab);
+}
+
+/* What was written before a snapshot is in it, and need not be private in all that are made from it. */
+TEST(what_an_initialisation_wrote_is_shared) {
+    SKIP_WITHOUT_COMPILER();
+    struct wat_lab lab;
+    husk_image *snapshot = NULL;
+    open_without_pool(&lab);
+    write_pages(&lab, 100, 800);
+    CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
+    renew(&lab, snapshot);
+    CHECK_MSG(lab.sandbox->machine->hotset.count < 10, "a new sandbox starts with %u pages",
+              lab.sandbox->machine->hotset.count);
+    CHECK(lab.sandbox->machine->hotset.count > 0); /* the mailbox, which each call needs */
+    for (int i = 0; i < 3; i++) {
+        serve(&lab, snapshot, 10);
+        renew(&lab, snapshot);
+    }
+    CHECK(starts_with(&lab, 9) && !starts_with(&lab, 200));
+    husk_image_unref(snapshot);
+    wat_lab_close(&lab);
+}
+
+TEST_MAIN()
