@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "husk.h"
+
 struct code_range {
     uint32_t first, last;
 };

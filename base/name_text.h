@@ -6,7 +6,7 @@
 #ifndef BASE_NAME_TEXT_H
 #define BASE_NAME_TEXT_H
 
-#include "husk.h"
+#include <stddef.h>
 
 #define NAME_TEXT_BYTES 88u /* with the NUL; two of them and a type fit a message */
 

@@ -11,7 +11,6 @@
 #include <stdio.h>
 
 #include "husk.h"
-#include "husk_compile.h"
 
 struct bench {
     husk_engine *engine;

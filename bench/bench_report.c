@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "husk_compile.h"
 
 uint64_t bench_now_ns(void) {
     struct timespec now;

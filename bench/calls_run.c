@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bench.h"
+#include "husk_compile.h"
 
 enum { SAMPLES_MAX = 4000, HOST_CALLS = 10, NEST_DEPTH = 4, TRAP_DEPTH = 20 };
 

@@ -10,6 +10,7 @@
 
 #include "bench.h"
 #include "generate.h"
+#include "husk_compile.h"
 
 enum { GENERATED_FUNCTIONS = 2000 };
 

@@ -3,7 +3,6 @@
  */
 #include "lines.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <poll.h>

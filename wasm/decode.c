@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "error.h"
+#include "limits.h"
 #include "needs.h"
+#include "read.h"
 
 #define HEADER_BYTES 8
 #define SECTION_CUSTOM 0

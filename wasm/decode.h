@@ -6,8 +6,7 @@
 #define WASM_DECODE_H
 
 #include "arena.h"
-#include "limits.h"
-#include "read.h"
+#include "module.h"
 
 struct decoder {
     struct wasm_module *module;

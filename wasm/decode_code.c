@@ -3,6 +3,8 @@
  * Locals stay run-length encoded, so that five bytes cannot ask for gigabytes.
  */
 #include "decode.h"
+#include "limits.h"
+#include "read.h"
 
 static uint32_t params_count(const struct wasm_module *module, uint32_t type_idx) {
     return type_idx < module->types_count ? module->types[type_idx].params_count

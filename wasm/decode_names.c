@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "decode.h"
+#include "limits.h"
+#include "read.h"
 
 #define SUBSECTION_MODULE 0
 #define SUBSECTION_FUNCS 1

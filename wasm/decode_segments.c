@@ -3,6 +3,8 @@
  * (core specification 2.0, sections 5.5.9, 5.5.12, 5.5.14, 5.5.15).
  */
 #include "decode.h"
+#include "limits.h"
+#include "read.h"
 
 /* Finds the end of an expression by reading its instructions; what they are is the validator's business. */
 static int read_expr(struct decoder *decoder, struct wasm_bytes *ret_expr) {

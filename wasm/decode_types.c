@@ -6,6 +6,9 @@
 #include <string.h>
 
 #include "decode.h"
+#include "layout.h"
+#include "limits.h"
+#include "read.h"
 
 _Static_assert(WASM_LIMIT_TYPES <= 1u << (32 - VALTYPE_IDX_SHIFT), "every type index fits a code");
 

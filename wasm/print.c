@@ -4,7 +4,6 @@
 #include "print.h"
 
 #include "print_text.h"
-#include "read.h"
 
 static const char *const kind_names[] = {"func", "table", "memory", "global"};
 

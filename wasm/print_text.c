@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "name_text.h"
-#include "read.h"
 
 #define PIECE_MAX 256 /* longest text of one print_format() */
 

@@ -6,7 +6,10 @@
 #include <string.h>
 
 #include "error.h"
+#include "layout.h"
+#include "limits.h"
 #include "needs.h"
+#include "read.h"
 #include "validate.h"
 
 static int error_index(struct validator *validator, uint64_t offset, const char *what, uint32_t idx) {

@@ -5,7 +5,6 @@
 #ifndef WASM_VALIDATE_H
 #define WASM_VALIDATE_H
 
-#include "limits.h"
 #include "read.h"
 
 struct frame {       /* one open block; frames[0] is the function or the constant expression itself */

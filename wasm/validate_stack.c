@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "limits.h"
 #include "validate.h"
 
 int stack_grow(struct validator *validator, uint32_t count) {

@@ -8,7 +8,10 @@
 #include <string.h>
 
 #include "host_limits.h"
+#include "image_internal.h"
+#include "layout.h"
 #include "rows.h"
+#include "sandbox_internal.h"
 
 const struct husk_image_code_row *code_row_find(const husk_image *image, uint64_t code_gva) {
     if (!image_in_text(image, code_gva, 1))

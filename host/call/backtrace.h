@@ -2,7 +2,8 @@
 #ifndef HOST_BACKTRACE_H
 #define HOST_BACKTRACE_H
 
-#include "sandbox_internal.h"
+#include "husk.h"
+#include "image.h"
 
 /* The guest's stack, from the VM's present registers. */
 void backtrace_fill(husk_sandbox *sandbox, struct husk_outcome *outcome);

@@ -8,6 +8,7 @@
 #include "call.h"
 #include "error.h"
 #include "name_text.h"
+#include "sandbox_internal.h"
 #include "values.h"
 
 /* One husk_call_bytes() in progress. */

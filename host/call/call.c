@@ -11,8 +11,10 @@
 #include "clock.h"
 #include "error.h"
 #include "host_limits.h"
+#include "image_internal.h"
 #include "name_text.h"
 #include "outcome.h"
+#include "sandbox_internal.h"
 #include "values.h"
 
 static uint64_t end_after(uint64_t now, uint64_t count) {

@@ -9,9 +9,11 @@
 
 #include "caller.h"
 #include "clock.h"
-#include "error.h"
+#include "image.h"
+#include "image_internal.h"
 #include "name_text.h"
 #include "outcome.h"
+#include "sandbox_internal.h"
 #include "values.h"
 
 /* What the function's return means; true: its results count. */

@@ -2,7 +2,7 @@
 #ifndef HOST_HOSTCALL_H
 #define HOST_HOSTCALL_H
 
-#include "sandbox_internal.h"
+#include "husk.h"
 
 /* Serve the host call that the mailbox describes. True: resume the guest. False: the call ended,
  * see outcome. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "backtrace.h"
+#include "sandbox_internal.h"
 
 void outcome_exit(int32_t exit_code, struct husk_outcome *outcome) {
     outcome_begin(outcome, HUSK_EXITED);

@@ -5,7 +5,9 @@
 #ifndef HOST_OUTCOME_H
 #define HOST_OUTCOME_H
 
-#include "sandbox_internal.h"
+#include "call_state.h"
+#include "husk.h"
+#include "watchdog.h"
 
 /* An outcome without message, trap and frames. The state is exact where the guest gave up
  * control by itself; who knows better sets it. Deliberately not a memset: the struct is large. */

@@ -6,7 +6,10 @@
 #ifndef HOST_RUN_H
 #define HOST_RUN_H
 
-#include "sandbox_internal.h"
+#include <stdint.h>
+#include <time.h>
+
+#include "husk.h"
 
 /* When a call must end; absolute, so that start and call share one budget. */
 struct call_limits {

@@ -8,7 +8,10 @@
 #include <string.h>
 
 #include "backtrace.h"
+#include "image_internal.h"
+#include "layout.h"
 #include "outcome.h"
+#include "sandbox_internal.h"
 #include "x86.h"
 
 #define FOUR_GIB (1ull << 32)

@@ -2,7 +2,8 @@
 #ifndef HOST_TRAP_H
 #define HOST_TRAP_H
 
-#include "sandbox_internal.h"
+#include "husk.h"
+#include "vm.h"
 
 void trap_classify(husk_sandbox *sandbox, const struct vm_exit *exit, struct husk_outcome *outcome);
 

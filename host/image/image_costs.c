@@ -5,6 +5,7 @@
 #include "error.h"
 #include "host_limits.h"
 #include "image_internal.h"
+#include "layout.h"
 
 uint64_t image_file_data_bytes(const struct image_file *file, uint64_t from, uint64_t to) {
     uint64_t total = 0, data, data_end;

@@ -13,7 +13,6 @@
 
 #include "husk.h"
 #include "image.h"
-#include "layout.h"
 #include "syspages.h"
 
 /* One PT_LOAD that the guest may write: data, or a part of a linear memory. Pages from file_bytes on are zero. */

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "image_internal.h"
 #include "name_text.h"
 #include "sandbox_internal.h"
 #include "values.h"

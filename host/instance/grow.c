@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "image_internal.h"
 #include "pages.h"
 #include "sandbox_internal.h"
 

@@ -10,6 +10,7 @@
 #include "engine_internal.h"
 #include "error.h"
 #include "host_limits.h"
+#include "image.h"
 #include "layout.h"
 #include "name_text.h"
 #include "values.h"

@@ -13,7 +13,6 @@
 #include <stdatomic.h>
 
 #include "husk.h"
-#include "image.h"
 
 struct buf;
 

@@ -6,6 +6,7 @@
 
 #include "buf.h"
 #include "error.h"
+#include "image_internal.h"
 
 /* calloc(0) may give NULL: ask for one more. */
 static void *array_new(size_t count, size_t elem_bytes) {

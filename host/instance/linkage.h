@@ -5,7 +5,6 @@
 #ifndef HOST_LINKAGE_H
 #define HOST_LINKAGE_H
 
-#include "image_internal.h"
 #include "imports.h"
 
 /* A host function as linked: what a host call needs, without looking into the definition. */

@@ -10,6 +10,7 @@
 #include "auto.h"
 #include "error.h"
 #include "file.h"
+#include "image_internal.h"
 #include "sandbox_internal.h"
 
 struct husk_memory_image {

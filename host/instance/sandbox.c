@@ -15,6 +15,7 @@
 
 #include "error.h"
 #include "host_limits.h"
+#include "image_internal.h"
 #include "pages.h"
 #include "sizing_make.h"
 #include "values.h"

@@ -5,6 +5,7 @@
 
 #include "error.h"
 #include "host_limits.h"
+#include "image_internal.h"
 #include "pages.h"
 
 static uint64_t min_u64(uint64_t a, uint64_t b) {

@@ -14,6 +14,7 @@
 #include "clock.h"
 #include "error.h"
 #include "file.h"
+#include "image_internal.h"
 #include "pages.h"
 #include "sandbox_internal.h"
 

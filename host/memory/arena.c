@@ -3,10 +3,10 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #include "error.h"
+#include "image_internal.h"
 #include "pages.h"
 
 /* Between the regions: a host-side overrun of one cannot reach the next. */

@@ -12,8 +12,9 @@
 #ifndef HOST_ARENA_H
 #define HOST_ARENA_H
 
-#include "image_internal.h"
+#include "layout.h"
 #include "mailbox.h"
+#include "syspages.h"
 #include "vm.h"
 
 /* Memory slots of a sandbox's VM. */

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "error.h"
+#include "image_internal.h"
 #include "page_copy.h"
 #include "rows.h"
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "image_internal.h"
 #include "pages.h"
 
 static void add_mapping(struct page_mapping *mappings, size_t *count, uint64_t gva_value, uint64_t bytes,

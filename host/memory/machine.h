@@ -14,7 +14,6 @@
 #include "arena.h"
 #include "engine_internal.h"
 #include "hotset.h"
-#include "image_internal.h"
 #include "kick.h"
 #include "sizing.h"
 

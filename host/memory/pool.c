@@ -4,6 +4,7 @@
  * machine; the engine knows no more of a machine than its name, so the two public functions that
  * free machines stand here.
  */
+#include "image_internal.h"
 #include "machine.h"
 
 /* ---- in: the newest first ---- */

@@ -11,11 +11,10 @@
  * in one step, because on a shadow-paging host a translation lives until the kernel's MMU notifier drops it.
  */
 #include <errno.h>
-#include <string.h>
-#include <sys/mman.h>
 
 #include "clock.h"
 #include "error.h"
+#include "image_internal.h"
 #include "machine.h"
 #include "pages.h"
 #include "x86.h"

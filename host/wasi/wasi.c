@@ -9,6 +9,7 @@
 
 #include "clock.h"
 #include "error.h"
+#include "wasi_abi.h"
 
 /* ---- Configuration ---- */
 

@@ -17,7 +17,6 @@
 #include <stdint.h>
 
 #include "husk.h"
-#include "wasi_abi.h"
 #include "wasi_fd.h"
 
 /* Limits on what a guest can ask for in one call; more in wasi_fd.h. */

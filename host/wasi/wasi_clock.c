@@ -9,6 +9,7 @@
 
 #include "clock.h"
 #include "wasi.h"
+#include "wasi_abi.h"
 
 static uint64_t cpu_ns(struct wasi_ctx *ctx) {
     int32_t tid = (int32_t)syscall(SYS_gettid);

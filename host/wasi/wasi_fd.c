@@ -5,10 +5,10 @@
  */
 #include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "clock.h"
 #include "wasi.h"
+#include "wasi_abi.h"
 
 uint16_t wasi_fd_get(const struct wasi_call *call, uint32_t fd, uint64_t rights, struct wasi_fd **ret_fd) {
     struct wasi_fd *found = wasi_fds_at(&call->ctx->fds, fd);

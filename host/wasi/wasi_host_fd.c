@@ -12,6 +12,7 @@
 
 #include "signal_guard.h"
 #include "wasi.h"
+#include "wasi_abi.h"
 
 /* ---- Operations ---- */
 

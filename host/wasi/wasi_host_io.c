@@ -20,6 +20,7 @@
 
 #include "signal_guard.h"
 #include "wasi.h"
+#include "wasi_abi.h"
 
 /* The next piece of a transfer: vecs[first] and so on. */
 struct piece {

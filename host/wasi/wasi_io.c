@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "wasi.h"
+#include "wasi_abi.h"
 
 /* Copies the guest's iovec array and checks every range; empty ones are dropped, and what is over
  * the limit is cut off. */

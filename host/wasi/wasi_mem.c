@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "wasi.h"
+#include "wasi_abi.h"
 
 void *wasi_span(const struct wasi_call *call, uint64_t addr, uint64_t count) {
     if (addr > UINT32_MAX || count > (UINT64_C(1) << 32))

@@ -5,6 +5,7 @@
  * not looked at.
  */
 #include "wasi.h"
+#include "wasi_abi.h"
 
 static uint16_t refuse(const struct wasi_call *call, unsigned fd_arg, uint16_t wasi_errno_if_open) {
     struct wasi_fd *fd = NULL;

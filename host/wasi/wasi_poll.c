@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "wasi.h"
+#include "wasi_abi.h"
 
 #define NEVER_NS UINT64_MAX
 

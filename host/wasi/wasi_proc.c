@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 
 #include "wasi.h"
+#include "wasi_abi.h"
 
 #define RANDOM_CHUNK_BYTES 4096u /* between two looks at the deadline */
 

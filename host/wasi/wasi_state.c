@@ -13,6 +13,7 @@
 #include "buf.h"
 #include "error.h"
 #include "wasi.h"
+#include "wasi_abi.h"
 
 #define STATE_VERSION 2u
 #define ADVICE "; use the husk that took it, or take it again with this one"

@@ -3,7 +3,6 @@
  * the call is to be cut off.
  */
 #include <errno.h>
-#include <signal.h>
 #include <sys/syscall.h>
 
 #include "clock.h"

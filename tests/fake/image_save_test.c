@@ -13,6 +13,7 @@
 #include "guest_image.h"
 #include "harness.h"
 #include "husk.h"
+#include "image_internal.h"
 #include "pages.h"
 #include "sandbox_internal.h"
 #include "vm_fake.h"

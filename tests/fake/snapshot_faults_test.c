@@ -5,8 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine_internal.h"
 #include "fault_steps.h"
 #include "guest_image.h"
+#include "harness.h"
+#include "layout.h"
 #include "mailbox.h"
 #include "ports.h"
 #include "syspages.h"

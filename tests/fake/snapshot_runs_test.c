@@ -5,12 +5,12 @@
 #include <elf.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "guest_image.h"
 #include "harness.h"
 #include "husk.h"
-#include "sandbox_internal.h"
+#include "image_internal.h"
+#include "layout.h"
 #include "vm_fake.h"
 
 #define PAGES 128u /* of 4 KiB, of the module's memory */

@@ -11,6 +11,7 @@
 
 #include "guest_image.h"
 #include "husk.h"
+#include "layout.h"
 #include "mailbox.h"
 #include "ports.h"
 #include "vm_fake.h"

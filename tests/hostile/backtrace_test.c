@@ -12,6 +12,7 @@
 #include "harness.h"
 #include "husk.h"
 #include "image_builder.h"
+#include "layout.h"
 
 #define PLACES 20000u
 #define PLACES_OFFSET 0x200u /* in the text: two bytes each */

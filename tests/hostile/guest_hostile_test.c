@@ -11,6 +11,7 @@
 #include "harness.h"
 #include "husk.h"
 #include "image_builder.h"
+#include "layout.h"
 
 /* A whole text segment: dispatcher, thunk, the host call, a good function, then the hostile one. */
 #define OFFSET_ENTRY 0u

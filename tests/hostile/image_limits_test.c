@@ -14,6 +14,7 @@
 #include "harness.h"
 #include "husk.h"
 #include "image_internal.h"
+#include "layout.h"
 
 #define MIB (1u << 20)
 #define RODATA_BYTES (16u * MIB)

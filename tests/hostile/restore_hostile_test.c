@@ -10,6 +10,7 @@
 #include "harness.h"
 #include "husk.h"
 #include "image_builder.h"
+#include "layout.h"
 
 #define OFFSET_ENTRY 0u
 #define OFFSET_THUNK 16u

@@ -12,6 +12,7 @@
 #include "harness.h"
 #include "husk.h"
 #include "image_builder.h"
+#include "layout.h"
 
 /* In memory 0. */
 #define MASK_OFFSET 0x0u     /* for EDX:EAX of XRSTOR; PKRU */

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "fault_steps.h"
+#include "harness.h"
 
 static const char old_text[] = "what was there before";
 

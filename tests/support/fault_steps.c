@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "harness.h"
+#include "image_internal.h"
 #include "sandbox_internal.h"
 
 /* ---- How a step finds the sandbox ---- */

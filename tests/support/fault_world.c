@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "harness.h"
+#include "image_internal.h"
 #include "sandbox_internal.h"
 #include "state_guest.h"
 #include "wasi.h"

@@ -6,7 +6,6 @@
 #define TESTS_SUPPORT_FAULT_WORLD_H
 
 #include "fault_wraps.h"
-#include "harness.h"
 #include "husk.h"
 
 struct fault_world;

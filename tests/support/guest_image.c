@@ -4,6 +4,8 @@
 #include <elf.h>
 #include <string.h>
 
+#include "layout.h"
+
 uint32_t guest_gva(const uint8_t *label) {
     return (uint32_t)(HUSK_TEXT_GVA + (uint32_t)(label - guest_code_start));
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "guest_image.h"
+#include "harness.h"
 
 static int host_doubles(husk_caller *caller, void *user, const struct husk_value *args,
                         struct husk_value *results) {

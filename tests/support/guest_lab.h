@@ -5,7 +5,6 @@
 #ifndef TESTS_SUPPORT_GUEST_LAB_H
 #define TESTS_SUPPORT_GUEST_LAB_H
 
-#include "harness.h"
 #include "husk.h"
 
 struct guest_lab {

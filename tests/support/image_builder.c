@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "image.h"
+#include "layout.h"
 #include "sha256.h"
 
 static const uint32_t row_bytes_of[HUSK_ARR_COUNT] = {

@@ -7,7 +7,6 @@
 
 #include "buf.h"
 #include "image.h"
-#include "layout.h"
 
 #define BUILDER_SEGMENTS_MAX 16
 

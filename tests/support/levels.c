@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "file.h"
+#include "husk_compile.h"
 
 const struct level levels[LEVELS_COUNT] = {
     {"-O0", 0, false, true},         {"-O1", 1, false, false},        {"-O2", 2, false, false},

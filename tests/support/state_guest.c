@@ -3,9 +3,10 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "harness.h"
 #include "sandbox_internal.h"
+#include "wat.h"
 
 static const char module_text[] =
     "(module (import \"env\" \"host\" (func $host (param i32) (result i32)))"

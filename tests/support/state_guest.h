@@ -7,7 +7,7 @@
 #ifndef TESTS_SUPPORT_STATE_GUEST_H
 #define TESTS_SUPPORT_STATE_GUEST_H
 
-#include "wat.h"
+#include "husk.h"
 
 #define STATE_MEMORY_PAGES 2u
 #define STATE_TABLE_ENTRIES 8u

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "image_builder.h"
+#include "layout.h"
 
 static uint32_t gva_of(const uint8_t *label) {
     return (uint32_t)(HUSK_TEXT_GVA + (uint32_t)(label - attempts_text));

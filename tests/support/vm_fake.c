@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "engine_internal.h"
 #include "error.h"
 
 static bool fake_fails(const struct vm_backend *backend, const char *what) {

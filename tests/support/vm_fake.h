@@ -5,7 +5,6 @@
 #ifndef TESTS_SUPPORT_VM_FAKE_H
 #define TESTS_SUPPORT_VM_FAKE_H
 
-#include "engine_internal.h"
 #include "vm.h"
 
 struct fake_slot {

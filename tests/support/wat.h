@@ -7,7 +7,6 @@
 
 #include "harness.h"
 #include "husk.h"
-#include "husk_compile.h"
 
 /* malloc()ed wasm; ends the test if wat2wasm refuses the text. */
 uint8_t *wat_to_wasm(const char *wat, size_t *ret_count);

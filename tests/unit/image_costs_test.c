@@ -11,6 +11,7 @@
 #include "host_limits.h"
 #include "husk.h"
 #include "image_builder.h"
+#include "layout.h"
 
 static int open_built(struct image_builder *builder, struct husk_error *err) {
     size_t count;

@@ -14,6 +14,8 @@
 #include "guest_image.h"
 #include "harness.h"
 #include "husk.h"
+#include "image.h"
+#include "layout.h"
 
 /* Everything the public API can say of an image; under a sanitizer this reads every name and type. */
 static size_t look_at(const husk_image *image) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "harness.h"
+#include "husk.h"
 
 static void check_escape(const char *name, size_t count, const char *expected) {
     char out[256];

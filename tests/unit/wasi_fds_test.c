@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "wasi_abi.h"
 #include "wasi_guest.h"
 
 void *__real_realloc(void *memory, size_t bytes);

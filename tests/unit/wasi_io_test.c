@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "wasi_abi.h"
 #include "wasi_guest.h"
 
 static int temp_file(void) {

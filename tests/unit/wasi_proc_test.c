@@ -7,6 +7,7 @@
 
 #include "clock.h"
 #include "harness.h"
+#include "wasi_abi.h"
 #include "wasi_guest.h"
 
 TEST(has_all_46_functions) {

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "wasi_abi.h"
 #include "wasi_guest.h"
 
 #define ALWAYS (WASI_RIGHT_FD_FDSTAT_SET_FLAGS | WASI_RIGHT_FD_FILESTAT_GET | WASI_RIGHT_POLL_FD_READWRITE)

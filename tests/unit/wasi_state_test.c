@@ -10,6 +10,7 @@
 
 #include "buf.h"
 #include "harness.h"
+#include "wasi_abi.h"
 #include "wasi_guest.h"
 
 static void open_guest(struct wasi_guest *guest, int fds[3], uint64_t seed) {

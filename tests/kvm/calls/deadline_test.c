@@ -7,8 +7,8 @@
 
 #include "clock.h"
 #include "guest_lab.h"
+#include "harness.h"
 #include "nested_call.h"
-#include "watchdog.h"
 
 #define MS 1000000ull
 

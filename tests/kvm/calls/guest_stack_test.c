@@ -3,7 +3,6 @@
  * call which does not return never gives back what it took (husk.h, struct husk_outcome). A restore
  * does.
  */
-#include <string.h>
 
 #include "wat.h"
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "guest_lab.h"
+#include "harness.h"
 #include "nested_call.h"
 
 TEST(an_early_interrupt_ends_the_next_call) {

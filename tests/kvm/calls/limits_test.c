@@ -1,7 +1,6 @@
 /* tests/kvm/calls/limits_test.c: memory, table and stack limits of sandboxes, and options that make no sense. */
 #include <string.h>
 
-#include "guest_lab.h"
 #include "wat.h"
 
 static const char wat[] =

@@ -10,7 +10,7 @@
 
 #include "clock.h"
 #include "guest_lab.h"
-#include "watchdog.h"
+#include "harness.h"
 
 #define MS 1000000ull
 #define ALARM_SECONDS 60

@@ -1,8 +1,8 @@
 /* tests/kvm/calls/threads_test.c: sandboxes are independent: threads with one each, and one that moves from thread to thread. */
 #include <pthread.h>
-#include <stdlib.h>
 
 #include "guest_lab.h"
+#include "harness.h"
 
 enum { THREADS = 8, CALLS = 300 };
 

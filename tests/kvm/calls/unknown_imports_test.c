@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "husk_compile.h"
 #include "ready_image.h"
 #include "wat.h"
 

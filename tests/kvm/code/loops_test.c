@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "husk_compile.h"
 #include "ready_image.h"
 #include "wat.h"
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "fault_steps.h"
+#include "image_internal.h"
 #include "layout.h"
 #include "sandbox_internal.h"
 #include "wat.h"

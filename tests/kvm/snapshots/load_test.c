@@ -8,12 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "file.h"
 #include "harness.h"
 #include "state_guest.h"
+#include "wat.h"
 
 static uint64_t restores(const struct state_lab *lab) {
     struct husk_stats stats;

@@ -9,6 +9,7 @@
 
 #include "harness.h"
 #include "state_guest.h"
+#include "wat.h"
 
 static husk_memory_image *image_of(struct state_lab *lab, husk_sandbox *sandbox, uint64_t addr,
                                    uint64_t bytes) {

@@ -8,6 +8,7 @@
 #include "harness.h"
 #include "sandbox_internal.h"
 #include "state_guest.h"
+#include "wat.h"
 
 static struct husk_stats stats_of(const struct state_lab *lab) {
     struct husk_stats stats;

@@ -13,6 +13,7 @@
 
 #include "harness.h"
 #include "state_guest.h"
+#include "wat.h"
 
 struct footprint {
     unsigned fds, maps;

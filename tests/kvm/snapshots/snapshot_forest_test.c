@@ -6,11 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine_internal.h"
 #include "harness.h"
 #include "helper_thread.h"
 #include "layout.h"
-#include "sandbox_internal.h"
 #include "state_guest.h"
+#include "wat.h"
 
 static unsigned rounds_wanted(void) {
     const char *text = getenv("HUSK_TEST_ROUNDS");

@@ -10,6 +10,7 @@
 
 #include "harness.h"
 #include "image_internal.h"
+#include "layout.h"
 #include "wat.h"
 
 #define MEMORY_BYTES (64ull << 20)

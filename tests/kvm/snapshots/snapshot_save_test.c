@@ -10,6 +10,7 @@
 
 #include "harness.h"
 #include "state_guest.h"
+#include "wat.h"
 
 static void temp_path(char path[64]) {
     strcpy(path, "/tmp/husk-save-XXXXXX");

@@ -13,6 +13,7 @@
 #include "layout.h"
 #include "sandbox_internal.h"
 #include "state_guest.h"
+#include "wat.h"
 
 /* ---- Limits that a snapshot must not get around ---- */
 

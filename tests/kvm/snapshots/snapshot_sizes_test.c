@@ -8,6 +8,7 @@
 #include "harness.h"
 #include "layout.h"
 #include "state_guest.h"
+#include "wat.h"
 
 static unsigned rounds_wanted(void) {
     const char *text = getenv("HUSK_TEST_ROUNDS");

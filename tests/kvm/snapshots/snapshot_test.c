@@ -5,12 +5,12 @@
 #include <dirent.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "harness.h"
-#include "sandbox_internal.h"
+#include "image_internal.h"
 #include "state_guest.h"
+#include "wat.h"
 
 static husk_image *snapshot_of(struct state_lab *lab, husk_sandbox *sandbox) {
     husk_image *snapshot = NULL;

@@ -11,6 +11,7 @@
 #include "harness.h"
 #include "layout.h"
 #include "state_guest.h"
+#include "wat.h"
 
 static unsigned rounds_wanted(void) {
     const char *text = getenv("HUSK_TEST_ROUNDS");

@@ -2,8 +2,6 @@
  * tests/kvm/snapshots/uniqueness_test.c: husk_restored() gets fresh entropy exactly once after each restore or load of a snapshot, before the first
  * call; a function of that name and another type is left alone.
  */
-#include <stdlib.h>
-#include <string.h>
 
 #include "harness.h"
 #include "wat.h"

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "guest_lab.h"
+#include "harness.h"
 
 struct usage {
     long fds, maps, rss_kib;

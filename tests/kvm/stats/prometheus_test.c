@@ -3,14 +3,15 @@
  */
 #include <inttypes.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "engine_internal.h"
 #include "harness.h"
 #include "layout.h"
 #include "prometheus_text.h"
 #include "state_guest.h"
+#include "wat.h"
 
 struct page {
     char bytes[65536];

@@ -3,7 +3,6 @@
  * text is well-formed and has the same numbers.
  */
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,6 +10,7 @@
 #include "harness.h"
 #include "sandbox_internal.h"
 #include "state_guest.h"
+#include "wat.h"
 
 #define PAGE_I32 ((int32_t)HUSK_PAGE_SIZE)
 

@@ -8,10 +8,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "harness.h"
-#include "mailbox.h"
 #include "ports.h"
 #include "vm_rig.h"
 #include "x86.h"

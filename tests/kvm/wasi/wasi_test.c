@@ -14,6 +14,7 @@
 #include "harness.h"
 #include "ready_image.h"
 #include "wasi.h"
+#include "wasi_abi.h"
 
 /* ---- A module that imports what it is told to ---- */
 

@@ -15,7 +15,6 @@
 
 #include "clock.h"
 #include "wat.h"
-#include "watchdog.h"
 
 #define MS 1000000ull
 #define TENANTS 2
