@@ -169,60 +169,84 @@ TEST(a_snapshot_keeps_what_is_mapped) {
     state_close(&lab);
 }
 
+enum { SIDES = 3, IMAGES = 4, SIDE_PAGES = 32 };
+
+/* Sandboxes and memory images, and beside each what must be in it. */
+struct copies {
+    struct state_lab lab;
+    husk_sandbox *sides[SIDES];
+    husk_memory_image *images[IMAGES];
+    uint8_t model[SIDES][SIDE_PAGES * 4096], contents[IMAGES][SIDE_PAGES * 4096];
+    uint64_t random;
+};
+
+static uint64_t below(struct copies *copies, uint64_t limit) {
+    return state_random(&copies->random) % limit;
+}
+
+static void side_clear(struct copies *copies, uint64_t side) {
+    state_value(&copies->lab, copies->sides[side], "fill", STATE_ARGS(0, 0, SIDE_PAGES * 4096));
+    memset(copies->model[side], 0, sizeof copies->model[side]);
+}
+
+static void side_fill(struct copies *copies, uint64_t side, uint64_t page, uint64_t pages) {
+    int32_t byte = (int32_t)below(copies, 256);
+    state_value(&copies->lab, copies->sides[side], "fill",
+                STATE_ARGS((int32_t)page * 4096 + 5, byte, (int32_t)pages * 4096 - 9));
+    memset(copies->model[side] + page * 4096 + 5, byte, pages * 4096 - 9);
+}
+
+static void side_take(struct copies *copies, uint64_t side, uint64_t which, uint64_t page, uint64_t pages) {
+    husk_memory_image_free(copies->images[which]);
+    copies->images[which] = image_of(&copies->lab, copies->sides[side], page * 4096, pages * 4096);
+    memcpy(copies->contents[which], copies->model[side] + page * 4096, pages * 4096);
+}
+
+static void side_map(struct copies *copies, uint64_t side, uint64_t which, uint64_t page) {
+    struct husk_error *err = &copies->lab.err;
+    uint64_t most = husk_memory_image_bytes(copies->images[which]) / 4096, offset = below(copies, most);
+    most = most - offset < SIDE_PAGES - page ? most - offset : SIDE_PAGES - page;
+    int status = husk_memory_image_map(copies->sides[side], 0, page * 4096, copies->images[which],
+                                       offset * 4096, most * 4096, err);
+    if (status == HUSK_E_LIMIT) { /* as many mappings as there may be: start anew */
+        CHECK_OK(husk_sandbox_restore(copies->sides[side], copies->lab.image, err), *err);
+        side_clear(copies, side);
+        return;
+    }
+    CHECK_OK(status, *err);
+    memcpy(copies->model[side] + page * 4096, copies->contents[which] + offset * 4096, most * 4096);
+}
+
 /* At random: sandboxes, images, places; against a model that is plain memory. */
 TEST(behaves_like_copies) {
     SKIP_WITHOUT_COMPILER();
-    enum { SIDES = 3, IMAGES = 4, PAGES = 32 };
-    static uint8_t model[SIDES][PAGES * 4096], contents[IMAGES][PAGES * 4096];
-    struct state_lab lab;
-    husk_sandbox *sides[SIDES];
-    husk_memory_image *images[IMAGES] = {0};
-    uint64_t random = 6;
-    state_open(&lab, NULL, NULL);
-    for (int i = 0; i < SIDES; i++) {
-        sides[i] = state_sandbox(&lab, lab.image);
-        state_run(&lab, sides[i], "fill", STATE_ARGS(0, 0, PAGES * 4096));
-        memset(model[i], 0, sizeof model[i]);
+    static struct copies copies = {.random = 6};
+    state_open(&copies.lab, NULL, NULL);
+    for (uint64_t i = 0; i < SIDES; i++) {
+        copies.sides[i] = state_sandbox(&copies.lab, copies.lab.image);
+        side_clear(&copies, i);
     }
     for (int round = 0; round < 1500; round++) {
-        uint64_t side = state_random(&random) % SIDES, which = state_random(&random) % IMAGES;
-        uint64_t page = state_random(&random) % PAGES, pages = 1 + state_random(&random) % (PAGES - page);
-        uint64_t action = state_random(&random) % 4;
-        if (action == 0) {
-            int32_t byte = (int32_t)(state_random(&random) % 256);
-            state_value(&lab, sides[side], "fill",
-                        STATE_ARGS((int32_t)page * 4096 + 5, byte, (int32_t)pages * 4096 - 9));
-            memset(model[side] + page * 4096 + 5, byte, pages * 4096 - 9);
-        } else if (action == 1) {
-            husk_memory_image_free(images[which]);
-            images[which] = image_of(&lab, sides[side], page * 4096, pages * 4096);
-            memcpy(contents[which], model[side] + page * 4096, pages * 4096);
-        } else if (images[which] != NULL) {
-            uint64_t most = husk_memory_image_bytes(images[which]) / 4096,
-                     offset = state_random(&random) % most;
-            most = most - offset < PAGES - page ? most - offset : PAGES - page;
-            int status = husk_memory_image_map(sides[side], 0, page * 4096, images[which], offset * 4096,
-                                               most * 4096, &lab.err);
-            if (status == HUSK_E_LIMIT) { /* as many mappings as there may be: start anew */
-                CHECK_OK(husk_sandbox_restore(sides[side], lab.image, &lab.err), lab.err);
-                state_value(&lab, sides[side], "fill", STATE_ARGS(0, 0, PAGES * 4096));
-                memset(model[side], 0, sizeof model[side]);
-                continue;
-            }
-            CHECK_OK(status, lab.err);
-            memcpy(model[side] + page * 4096, contents[which] + offset * 4096, most * 4096);
-        }
+        uint64_t side = below(&copies, SIDES), which = below(&copies, IMAGES);
+        uint64_t page = below(&copies, SIDE_PAGES), pages = 1 + below(&copies, SIDE_PAGES - page);
+        uint64_t action = below(&copies, 4);
+        if (action == 0)
+            side_fill(&copies, side, page, pages);
+        else if (action == 1)
+            side_take(&copies, side, which, page, pages);
+        else if (copies.images[which] != NULL)
+            side_map(&copies, side, which, page);
         struct state_copy copy;
-        state_copy_take(sides[side], &copy);
-        CHECK_MSG(memcmp(copy.memory, model[side], sizeof model[side]) == 0, "round %d, action %d", round,
-                  (int)action);
+        state_copy_take(copies.sides[side], &copy);
+        CHECK_MSG(memcmp(copy.memory, copies.model[side], sizeof copies.model[side]) == 0,
+                  "round %d, action %d", round, (int)action);
         state_copy_done(&copy);
     }
     for (int i = 0; i < IMAGES; i++)
-        husk_memory_image_free(images[i]);
+        husk_memory_image_free(copies.images[i]);
     for (int i = 0; i < SIDES; i++)
-        husk_sandbox_free(sides[i]);
-    state_close(&lab);
+        husk_sandbox_free(copies.sides[i]);
+    state_close(&copies.lab);
 }
 
 TEST(misuse_is_an_error) {
