@@ -3,8 +3,8 @@
  * page tables (sys_space), the VM that has both as slots, and what is known of the memory's pages.
  * A machine knows images and sizes; it knows no imports, no calls and no tenant. machine.c builds
  * it, restore.c makes its memory equal to an image in place. Between two sandboxes it is in the
- * engine's pool (pool.c) as it was left; whoever takes it makes it equal to an image, which is when the restore that
- * was put off is done.
+ * engine's pool (pool.c) as it was left; whoever takes it makes it equal to an image, which is when
+ * the restore that was put off is done.
  *
  * Used by one thread at a time, except `kicker`.
  */
