@@ -77,7 +77,8 @@ int engine_new_on(const struct engine_backend *backend, const struct husk_engine
                                            : (uint32_t)copy.pool_max;
     engine->measures_times = copy.measure_times;
     atomic_init(&engine->refs, 1);
-    engine->ops = backend->ops;
+    engine->vm_ops = backend->vm_ops;
+    engine->vcpu_ops = backend->vcpu_ops;
     engine->backend = backend->backend;
     engine->backend_free = backend->backend_free;
     engine->host_info = backend->host_info;
@@ -98,7 +99,8 @@ int husk_engine_new(const struct husk_engine_options *options, husk_engine **ret
     int status = options_copy(options, &copy, err);
     if (status != 0)
         return status;
-    struct engine_backend backend = {.ops = &vm_kvm_ops, .backend_free = vm_kvm_backend_free};
+    struct engine_backend backend = {
+        .vm_ops = &vm_kvm_ops, .vcpu_ops = &vcpu_kvm_ops, .backend_free = vm_kvm_backend_free};
     status = vm_kvm_backend_new(copy.kvm_path != NULL ? copy.kvm_path : "/dev/kvm", &backend.backend, err);
     if (status != 0)
         return status;

@@ -28,7 +28,8 @@ struct husk_engine {
     struct pagemap pagemap;
     struct pool pool;
     bool measures_times;
-    const struct vm_ops *ops;
+    const struct vm_ops *vm_ops;
+    const struct vcpu_ops *vcpu_ops;
     struct vm_backend *backend;
     void (*backend_free)(struct vm_backend *backend);
     struct husk_host_info host_info;
@@ -45,7 +46,8 @@ struct husk_engine {
 
 /* Where an engine's VMs come from; tests put in a fake. */
 struct engine_backend {
-    const struct vm_ops *ops;
+    const struct vm_ops *vm_ops;
+    const struct vcpu_ops *vcpu_ops;
     struct vm_backend *backend;
     void (*backend_free)(struct vm_backend *backend); /* may be NULL */
     struct husk_host_info host_info;

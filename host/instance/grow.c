@@ -39,7 +39,7 @@ uint64_t sandbox_memory_grow(husk_sandbox *sandbox, uint64_t mem_idx, uint64_t d
         return GROW_FAILED;
     struct husk_error err;
     int status =
-        arena_cover(&machine->arena, idx, memory->bytes + delta_bytes, machine->ops, machine->vm, &err);
+        arena_cover(&machine->arena, idx, memory->bytes + delta_bytes, machine->vm_ops, machine->vm, &err);
     if (status == 0)
         status = machine_map(machine, husk_mem_gva(idx) + memory->bytes, delta_bytes, &err);
     if (status != 0) {

@@ -125,59 +125,70 @@ void machine_count_hot(struct machine *machine) {
     machine->hot_pages_counted = count;
 }
 
-static int vm_create(const struct machine *machine, const struct sys_space *space, struct vm **ret_vm,
-                     struct husk_error *err) {
-    husk_engine *engine = machine->engine;
-    struct vm_config config = {.cpu_features = engine->host_info.cpu_features,
-                               .page_root = sys_space_page_root(space),
-                               .exception_stack_top = sys_space_exception_stack_top(space)};
-    int status = machine->ops->create(engine->backend, &config, ret_vm, err);
-    if (status == 0)
-        stat_count(machine->stats, STAT_vms_made);
-    return status;
-}
-
-static int vm_make(struct machine *machine, const struct memory_set *set, struct husk_error *err) {
-    int status = vm_create(machine, set->space, &machine->vm, err);
-    if (status == 0)
-        kicker_init(&machine->kicker, machine->ops, machine->vm, machine->engine->kick_signal);
-    return status;
-}
-
-static void vm_destroy(const struct machine *machine, struct vm *vm) {
+static void vm_destroy(const struct machine *machine, struct vm *vm, struct vcpu *vcpu) {
     if (vm == NULL)
         return;
-    machine->ops->destroy(vm);
+    machine->vcpu_ops->destroy(vcpu);
+    machine->vm_ops->destroy(vm);
     stat_count(machine->stats, STAT_vms_freed);
 }
 
-int machine_renew(struct machine *machine, struct husk_error *err) {
-    struct vm *spoiled = machine->vm, *fresh = NULL;
-    const uint32_t slots = machine->arena.next_slot;
-    int status = vm_create(machine, machine->space, &fresh, err);
-    if (status == 0) {
-        machine->arena.next_slot = ARENA_SLOT_MEMORIES;
-        status = arena_attach(&machine->arena, machine->mapped, machine->ops, fresh, err);
-        if (status == 0)
-            status = sys_space_attach(machine->space, machine->ops, fresh, err);
-        if (status != 0) { /* the old one has its slots still; only the space must know it again */
-            machine->arena.next_slot = slots;
-            (void)sys_space_attach(machine->space, machine->ops, spoiled, NULL);
-        }
+static int vm_create(const struct machine *machine, const struct sys_space *space, struct vm **ret_vm,
+                     struct vcpu **ret_vcpu, struct husk_error *err) {
+    husk_engine *engine = machine->engine;
+    struct vcpu_config config = {.cpu_features = engine->host_info.cpu_features,
+                                 .page_root = sys_space_page_root(space),
+                                 .exception_stack_top = sys_space_exception_stack_top(space)};
+    struct vm *vm;
+    int status = machine->vm_ops->create(engine->backend, &vm, err);
+    if (status != 0)
+        return status;
+    status = machine->vcpu_ops->create(vm, &config, ret_vcpu, err);
+    if (status != 0) {
+        machine->vm_ops->destroy(vm);
+        return status;
     }
-    if (status == 0) {
-        machine->vm = fresh;
-        kicker_set_vm(&machine->kicker, fresh);
-    }
-    vm_destroy(machine, status == 0 ? spoiled : fresh);
+    stat_count(machine->stats, STAT_vms_made);
+    *ret_vm = vm;
+    return 0;
+}
+
+static int vm_make(struct machine *machine, const struct memory_set *set, struct husk_error *err) {
+    int status = vm_create(machine, set->space, &machine->vm, &machine->vcpu, err);
+    if (status == 0)
+        kicker_init(&machine->kicker, machine->vcpu_ops, machine->vcpu, machine->engine->kick_signal);
     return status;
+}
+
+int machine_renew(struct machine *machine, struct husk_error *err) {
+    struct vm *spoiled_vm = machine->vm, *fresh_vm;
+    struct vcpu *spoiled_vcpu = machine->vcpu, *fresh_vcpu;
+    const uint32_t slots = machine->arena.next_slot;
+    int status = vm_create(machine, machine->space, &fresh_vm, &fresh_vcpu, err);
+    if (status != 0)
+        return status;
+    machine->arena.next_slot = ARENA_SLOT_MEMORIES;
+    status = arena_attach(&machine->arena, machine->mapped, machine->vm_ops, fresh_vm, err);
+    if (status == 0)
+        status = sys_space_attach(machine->space, machine->vm_ops, fresh_vm, err);
+    if (status != 0) { /* the old one has its slots still; only the space must know it again */
+        machine->arena.next_slot = slots;
+        (void)sys_space_attach(machine->space, machine->vm_ops, spoiled_vm, NULL);
+        vm_destroy(machine, fresh_vm, fresh_vcpu);
+        return status;
+    }
+    machine->vm = fresh_vm;
+    machine->vcpu = fresh_vcpu;
+    kicker_set_vcpu(&machine->kicker, fresh_vcpu);
+    vm_destroy(machine, spoiled_vm, spoiled_vcpu);
+    return 0;
 }
 
 /* The VM lets go of the memory that it has; then it can be freed. */
 static int memory_detach(struct machine *machine, struct husk_error *err) {
     if (machine->vm == NULL || machine->space == NULL)
         return 0;
-    int status = arena_detach(&machine->arena, machine->ops, machine->vm, err);
+    int status = arena_detach(&machine->arena, machine->vm_ops, machine->vm, err);
     return status != 0 ? status : sys_space_detach(machine->space, err);
 }
 
@@ -194,10 +205,10 @@ static void memory_free(struct machine *machine) {
 }
 
 static int memory_attach(struct machine *machine, husk_image *image, struct husk_error *err) {
-    machine->ops->set_space(machine->vm, sys_space_page_root(machine->space),
-                            sys_space_exception_stack_top(machine->space));
-    int status = arena_attach(&machine->arena, image, machine->ops, machine->vm, err);
-    return status != 0 ? status : sys_space_attach(machine->space, machine->ops, machine->vm, err);
+    machine->vcpu_ops->set_space(machine->vcpu, sys_space_page_root(machine->space),
+                                 sys_space_exception_stack_top(machine->space));
+    int status = arena_attach(&machine->arena, image, machine->vm_ops, machine->vm, err);
+    return status != 0 ? status : sys_space_attach(machine->space, machine->vm_ops, machine->vm, err);
 }
 
 int machine_build(struct machine *machine, husk_image *image, const struct sizing *sizes,
@@ -241,7 +252,8 @@ struct machine *machine_new(husk_engine *engine, const struct husk_sandbox_optio
     if (machine == NULL)
         return NULL;
     machine->engine = engine;
-    machine->ops = engine->ops;
+    machine->vm_ops = engine->vm_ops;
+    machine->vcpu_ops = engine->vcpu_ops;
     machine->stats = stats_next_shard(&engine->stats);
     machine->limits = *limits;
     return machine;
@@ -249,7 +261,7 @@ struct machine *machine_new(husk_engine *engine, const struct husk_sandbox_optio
 
 /* The VM goes before the memory that it has as slots. */
 void machine_free(struct machine *machine) {
-    vm_destroy(machine, machine->vm);
+    vm_destroy(machine, machine->vm, machine->vcpu);
     memory_free(machine);
     sizing_done(&machine->sizes);
     free(machine);

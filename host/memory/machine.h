@@ -20,7 +20,8 @@
 struct machine {
     /* Borrowed: whoever uses the machine holds the engine, and the pool is emptied before it goes. */
     husk_engine *engine;
-    const struct vm_ops *ops;
+    const struct vm_ops *vm_ops;
+    const struct vcpu_ops *vcpu_ops;
     struct stat_shard *stats; /* of the engine's */
     /* Every field set; the pool gives the machine to sandboxes with equal ones only. */
     struct husk_sandbox_options limits;
@@ -33,7 +34,8 @@ struct machine {
     struct arena arena;
     struct sys_template *template;
     struct sys_space *space;
-    struct vm *vm;
+    struct vm *vm; /* NULL: none yet, and no vCPU */
+    struct vcpu *vcpu;
     struct kicker kicker;
     struct hotset hotset;
     uint32_t hot_pages_counted; /* of this machine in the engine's STAT_hot_pages */
@@ -88,13 +90,13 @@ static inline bool machine_is_whole(const struct machine *machine) {
 
 /* As the operations of vm.h. */
 static inline void machine_get_regs(const struct machine *machine, struct vm_regs *ret_regs) {
-    machine->ops->get_regs(machine->vm, ret_regs);
+    machine->vcpu_ops->get_regs(machine->vcpu, ret_regs);
 }
 static inline void machine_set_regs(struct machine *machine, const struct vm_regs *regs) {
-    machine->ops->set_regs(machine->vm, regs);
+    machine->vcpu_ops->set_regs(machine->vcpu, regs);
 }
 static inline int machine_run(struct machine *machine, struct vm_exit *ret_exit, struct husk_error *err) {
-    return machine->ops->run(machine->vm, ret_exit, err);
+    return machine->vcpu_ops->run(machine->vcpu, ret_exit, err);
 }
 
 #endif

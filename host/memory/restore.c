@@ -91,7 +91,7 @@ static bool restore_is_possible(const struct machine *machine, const husk_image 
 static int cover_memories(struct machine *machine, const struct sizing *sizes, struct husk_error *err) {
     int status = 0;
     for (uint32_t i = 0; i < machine->arena.memories_count && status == 0; i++)
-        status = arena_cover(&machine->arena, i, sizes->memory_bytes[i], machine->ops, machine->vm, err);
+        status = arena_cover(&machine->arena, i, sizes->memory_bytes[i], machine->vm_ops, machine->vm, err);
     return status;
 }
 

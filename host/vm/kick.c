@@ -51,17 +51,17 @@ static void process_prepare(void) {
     pthread_once(&once, process_watch);
 }
 
-void kicker_init(struct kicker *kicker, const struct vm_ops *ops, struct vm *vm, int signal) {
+void kicker_init(struct kicker *kicker, const struct vcpu_ops *ops, struct vcpu *vcpu, int signal) {
     process_prepare();
     kicker->ops = ops;
     kicker->signal = signal;
     atomic_store(&kicker->state, 0);
-    atomic_store(&kicker->vm, vm); /* last: an empty sandbox may be interrupted while it is loaded */
+    atomic_store(&kicker->vcpu, vcpu); /* last: an empty sandbox may be interrupted while it is loaded */
 }
 
-/* Who counted itself before the exchange may use the old VM, and is waited for; who did so after it takes the new one. */
-void kicker_set_vm(struct kicker *kicker, struct vm *vm) {
-    atomic_store(&kicker->vm, vm);
+/* Who counted itself before the exchange may use the old vCPU, and is waited for; who did so after it takes the new one. */
+void kicker_set_vcpu(struct kicker *kicker, struct vcpu *vcpu) {
+    atomic_store(&kicker->vcpu, vcpu);
     while (atomic_load(&kicker->kicking) != 0)
         sched_yield();
 }
@@ -83,7 +83,7 @@ static void thread_prepare(int signal) {
 /* Returns whose turn it was. */
 static uint64_t kicker_switch(struct kicker *kicker, uint64_t thread) {
     uint64_t before = atomic_load(&kicker->state) & KICKER_THREAD;
-    /* Sequentially consistent: either the kicker sees us running, or we see what it left for us (the VM's sticky kick,
+    /* Sequentially consistent: either the kicker sees us running, or we see what it left for us (the vCPU's sticky kick,
      * the interrupt flag, the fired deadline), whose check comes after this exchange. */
     while (!atomic_compare_exchange_weak(&kicker->state, &before, thread)) {
         before &= KICKER_THREAD;
@@ -104,12 +104,12 @@ void kicker_leave(struct kicker *kicker, uint64_t before) {
 
 void kicker_kick(struct kicker *kicker) {
     atomic_fetch_add(&kicker->kicking, 1);
-    struct vm *vm = atomic_load(&kicker->vm);
-    if (vm != NULL)
-        kicker->ops->kick(vm);
+    struct vcpu *vcpu = atomic_load(&kicker->vcpu);
+    if (vcpu != NULL)
+        kicker->ops->kick(vcpu);
     atomic_fetch_sub(&kicker->kicking, 1);
-    if (vm == NULL)
-        return; /* an empty sandbox has no VM yet; the request waits in its flag */
+    if (vcpu == NULL)
+        return; /* an empty sandbox has no vCPU yet; the request waits in its flag */
     uint64_t state = atomic_load(&kicker->state);
     do
         if ((state & KICKER_THREAD) == 0)

@@ -5,6 +5,8 @@ set(sources
     kick.c
     syspages.c
     syspages_tables.c
+    vcpu_kvm.c
+    vcpu_kvm_x86_64.c
     vm_kvm.c
     vm_kvm_caps.c
     vm_kvm_selftest.c

@@ -5,7 +5,10 @@
 #ifndef HOST_VECTOR_LEVEL_H
 #define HOST_VECTOR_LEVEL_H
 
+#include <stdbool.h>
 #include <stdint.h>
+
+#include "x86.h"
 
 enum vector_level { VECTOR_SSE, VECTOR_AVX, VECTOR_AVX512 };
 
@@ -22,6 +25,20 @@ static inline enum vector_level vector_level_of(uint64_t features) {
     if (features >> FEATURE_AVX512F != 0)
         return VECTOR_AVX512;
     return (features & avx) != 0 ? VECTOR_AVX : VECTOR_SSE;
+}
+
+static inline bool features_need_avx(uint64_t features) {
+    return vector_level_of(features) >= VECTOR_AVX;
+}
+
+/* Which state components the guest gets: SDM vol. 1, section 13.3. */
+static inline uint64_t features_xcr0(uint64_t features) {
+    uint64_t xcr0 = X86_XCR0_X87 | X86_XCR0_SSE;
+    if (features_need_avx(features))
+        xcr0 |= X86_XCR0_AVX;
+    if (vector_level_of(features) == VECTOR_AVX512)
+        xcr0 |= X86_XCR0_AVX512;
+    return xcr0;
 }
 
 #endif

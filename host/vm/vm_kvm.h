@@ -1,6 +1,7 @@
 /*
- * host/vm/vm_kvm.h: what the files of the KVM backend share: vm_kvm.c (VM, run loop), vm_kvm_caps.c (opening KVM, what it can
- * do), vm_kvm_x86_64.c (CPUID, control registers, exceptions). Linux: Documentation/virt/kvm/api.rst.
+ * host/vm/vm_kvm.h: what the files of the KVM backend share: vm_kvm_caps.c (opening KVM, what it can do), vm_kvm.c and
+ * vm_kvm_x86_64.c (VM, CPUID), vcpu_kvm.c and vcpu_kvm_x86_64.c (run loop, registers, exceptions). Linux:
+ * Documentation/virt/kvm/api.rst.
  */
 #ifndef HOST_VM_KVM_H
 #define HOST_VM_KVM_H
@@ -43,13 +44,18 @@ enum vm_where {
 
 struct vm {
     const struct vm_backend *backend;
-    int vm_fd, vcpu_fd;
+    int vm_fd;
+};
+
+struct vcpu {
+    const struct vm_backend *backend; /* the VM's */
+    int vcpu_fd;
     struct kvm_run *run;
     enum vm_where where;
     bool has_unfinished_op; /* KVM would not finish the instruction of a violation: it must never run again */
     bool has_stale_debug_regs;               /* to be put back before the next run */
     const struct sys_exception_frame *frame; /* at the top of the exception stack */
-    struct kvm_sregs fresh_sregs;            /* of a new VM */
+    struct kvm_sregs fresh_sregs;            /* of a new vCPU */
 };
 
 /* vm_kvm_caps.c. One row per thing that KVM must have; `query` answers KVM_CHECK_EXTENSION. */
@@ -63,12 +69,16 @@ int kvm_x86_supported(struct vm_backend *backend,
                       struct husk_error *err);               /* CPUID, cpu_features, cr4_optional */
 uint64_t kvm_x86_host_features(void);                        /* of this CPU, whatever KVM says */
 int kvm_x86_vm_setup(struct vm *vm, struct husk_error *err); /* after KVM_CREATE_VM */
-int kvm_x86_vcpu_setup(struct vm *vm, const struct vm_config *config, struct husk_error *err);
-void kvm_x86_get_regs(const struct vm *vm, struct vm_regs *ret_regs);
-void kvm_x86_set_regs(struct vm *vm, const struct vm_regs *regs);
-int kvm_x86_reset_debug_regs(struct vm *vm, struct husk_error *err);
+/* The vCPU shows these features and no others. */
+int kvm_x86_set_cpuid(const struct vcpu *vcpu, uint64_t features, struct husk_error *err);
+
+/* vcpu_kvm_x86_64.c */
+int kvm_x86_vcpu_setup(struct vcpu *vcpu, const struct vcpu_config *config, struct husk_error *err);
+void kvm_x86_get_regs(const struct vcpu *vcpu, struct vm_regs *ret_regs);
+void kvm_x86_set_regs(struct vcpu *vcpu, const struct vm_regs *regs);
+int kvm_x86_reset_debug_regs(struct vcpu *vcpu, struct husk_error *err);
 /* After a KVM_EXIT_IO that was an OUT: one of our ports, an exception, or a violation. */
-void kvm_x86_port_exit(struct vm *vm, struct vm_exit *exit);
+void kvm_x86_port_exit(struct vcpu *vcpu, struct vm_exit *exit);
 
 /* Instructions of the entry page, beside the bits of abi/cpu_features.def. */
 #define PROBE_XRSTOR (1ull << 62)
@@ -108,23 +118,23 @@ static inline int kvm_do_set_tss_addr(const struct vm *vm, unsigned long addr) {
 static inline int kvm_do_set_identity_map_addr(const struct vm *vm, __u64 *addr) {
     return vm->backend->sys->control(vm->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, addr);
 }
-static inline int kvm_do_set_cpuid(const struct vm *vm, struct kvm_cpuid2 *cpuid) {
-    return vm->backend->sys->control(vm->vcpu_fd, KVM_SET_CPUID2, cpuid);
+static inline int kvm_do_set_cpuid(const struct vcpu *vcpu, struct kvm_cpuid2 *cpuid) {
+    return vcpu->backend->sys->control(vcpu->vcpu_fd, KVM_SET_CPUID2, cpuid);
 }
-static inline int kvm_do_get_sregs(const struct vm *vm, struct kvm_sregs *sregs) {
-    return vm->backend->sys->control(vm->vcpu_fd, KVM_GET_SREGS, sregs);
+static inline int kvm_do_get_sregs(const struct vcpu *vcpu, struct kvm_sregs *sregs) {
+    return vcpu->backend->sys->control(vcpu->vcpu_fd, KVM_GET_SREGS, sregs);
 }
-static inline int kvm_do_set_sregs(const struct vm *vm, struct kvm_sregs *sregs) {
-    return vm->backend->sys->control(vm->vcpu_fd, KVM_SET_SREGS, sregs);
+static inline int kvm_do_set_sregs(const struct vcpu *vcpu, struct kvm_sregs *sregs) {
+    return vcpu->backend->sys->control(vcpu->vcpu_fd, KVM_SET_SREGS, sregs);
 }
-static inline int kvm_do_set_debugregs(const struct vm *vm, struct kvm_debugregs *debugregs) {
-    return vm->backend->sys->control(vm->vcpu_fd, KVM_SET_DEBUGREGS, debugregs);
+static inline int kvm_do_set_debugregs(const struct vcpu *vcpu, struct kvm_debugregs *debugregs) {
+    return vcpu->backend->sys->control(vcpu->vcpu_fd, KVM_SET_DEBUGREGS, debugregs);
 }
-static inline int kvm_do_set_xcrs(const struct vm *vm, struct kvm_xcrs *xcrs) {
-    return vm->backend->sys->control(vm->vcpu_fd, KVM_SET_XCRS, xcrs);
+static inline int kvm_do_set_xcrs(const struct vcpu *vcpu, struct kvm_xcrs *xcrs) {
+    return vcpu->backend->sys->control(vcpu->vcpu_fd, KVM_SET_XCRS, xcrs);
 }
-static inline int kvm_do_run(const struct vm *vm) {
-    return vm->backend->sys->control(vm->vcpu_fd, KVM_RUN, NULL);
+static inline int kvm_do_run(const struct vcpu *vcpu) {
+    return vcpu->backend->sys->control(vcpu->vcpu_fd, KVM_RUN, NULL);
 }
 
 #endif

@@ -74,9 +74,11 @@ struct selftest {
     struct sys_template *template;
     struct sys_space *space;
     struct vm *vm;
+    struct vcpu *vcpu;
 };
 
 static void selftest_done(struct selftest *test) {
+    vcpu_kvm_ops.destroy(test->vcpu);
     vm_kvm_ops.destroy(test->vm);
     sys_space_free(test->space);
     sys_template_unref(test->template);
@@ -98,10 +100,12 @@ static int selftest_make(struct selftest *test, struct vm_backend *backend, stru
         status = sys_space_new(test->template, 2, &test->space, err);
     if (status != 0)
         return status;
-    const struct vm_config config = {.cpu_features = backend->cpu_features,
-                                     .page_root = sys_space_page_root(test->space),
-                                     .exception_stack_top = sys_space_exception_stack_top(test->space)};
-    status = vm_kvm_ops.create(backend, &config, &test->vm, err);
+    const struct vcpu_config config = {.cpu_features = backend->cpu_features,
+                                       .page_root = sys_space_page_root(test->space),
+                                       .exception_stack_top = sys_space_exception_stack_top(test->space)};
+    status = vm_kvm_ops.create(backend, &test->vm, err);
+    if (status == 0)
+        status = vcpu_kvm_ops.create(test->vm, &config, &test->vcpu, err);
     if (status == 0)
         status = sys_space_attach(test->space, &vm_kvm_ops, test->vm, err);
     for (uint32_t i = 0; i < 2 && status == 0; i++)
@@ -122,12 +126,12 @@ static int selftest_try(struct selftest *test, size_t sample_idx, bool *ret_work
     const uint8_t *code = samples[sample_idx].code;
     memcpy(test->memory, code, (size_t)(samples[sample_idx].end - code));
     const struct vm_regs regs = {.rip = TEST_CODE_GVA, .rsp = TEST_RSP};
-    vm_kvm_ops.set_regs(test->vm, &regs);
+    vcpu_kvm_ops.set_regs(test->vcpu, &regs);
     struct vm_exit exit = {.kind = VM_EXIT_KICKED};
     int status = 0;
     /* A signal of the embedder's may fall into it. */
     for (int tries = 0; tries < 100 && status == 0; tries++) {
-        status = vm_kvm_ops.run(test->vm, &exit, err);
+        status = vcpu_kvm_ops.run(test->vcpu, &exit, err);
         if (exit.kind != VM_EXIT_KICKED && !(exit.kind == VM_EXIT_PORT && exit.port == HUSK_PORT_HOST_CALL))
             break;
         clear_vectors();

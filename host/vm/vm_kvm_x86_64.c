@@ -1,6 +1,6 @@
 /*
- * host/vm/vm_kvm_x86_64.c: what of the KVM backend is x86-64: the CPU that the guest sees, its control registers, and how ring
- * 3's registers are found and set when the CPU stands in a ring-0 exception stub.
+ * host/vm/vm_kvm_x86_64.c: what of a VM on KVM is x86-64: the CPU that its guest sees, and what KVM must know before there is
+ * a vCPU.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "error.h"
-#include "syspages_layout.h"
 #include "vector_level.h"
 #include "vm_kvm.h"
 #include "x86.h"
@@ -34,20 +33,6 @@ static const struct feature_row feature_rows[] = {
 };
 
 #define FEATURE_ROWS (sizeof feature_rows / sizeof feature_rows[0])
-
-static bool features_need_avx(uint64_t features) {
-    return vector_level_of(features) >= VECTOR_AVX;
-}
-
-/* Which state components the guest gets: SDM vol. 1, section 13.3. */
-static uint64_t features_xcr0(uint64_t features) {
-    uint64_t xcr0 = X86_XCR0_X87 | X86_XCR0_SSE;
-    if (features_need_avx(features))
-        xcr0 |= X86_XCR0_AVX;
-    if (vector_level_of(features) == VECTOR_AVX512)
-        xcr0 |= X86_XCR0_AVX512;
-    return xcr0;
-}
 
 /* The bits of a leaf that every guest sees, besides the features its image uses: what long mode and our control
  * registers need. CPUID: SDM vol. 2A. */
@@ -130,12 +115,12 @@ static struct kvm_cpuid2 *cpuid_alloc(void) {
     return cpuid;
 }
 
-static int vcpu_set_cpuid(const struct vm *vm, uint64_t features, struct husk_error *err) {
+int kvm_x86_set_cpuid(const struct vcpu *vcpu, uint64_t features, struct husk_error *err) {
     struct kvm_cpuid2 *cpuid = cpuid_alloc();
     if (cpuid == NULL)
         return error_sys(err, ENOMEM, "CPUID table");
     cpuid->nent = 0;
-    const struct kvm_cpuid2 *supported = vm->backend->supported;
+    const struct kvm_cpuid2 *supported = vcpu->backend->supported;
     for (uint32_t i = 0; i < supported->nent; i++) {
         struct kvm_cpuid_entry2 mask;
         const struct kvm_cpuid_entry2 *entry = &supported->entries[i];
@@ -147,7 +132,7 @@ static int vcpu_set_cpuid(const struct vm *vm, uint64_t features, struct husk_er
             *cpuid_reg(shown, reg) &= *cpuid_reg(&mask, reg);
     }
     int status = 0;
-    if (kvm_do_set_cpuid(vm, cpuid) != 0)
+    if (kvm_do_set_cpuid(vcpu, cpuid) != 0)
         status = error_sys(err, errno, "KVM_SET_CPUID2");
     free(cpuid);
     return status;
@@ -248,7 +233,7 @@ void vm_kvm_host_info(const struct vm_backend *backend, struct husk_host_info *r
     *ret_info = info;
 }
 
-/* ---- VM and vCPU ---- */
+/* ---- VM ---- */
 
 /* Every MSR access ends the run instead of reaching KVM. Ring 3 cannot do any; this is a second door behind the first. */
 static int vm_deny_msrs(struct vm *vm, struct husk_error *err) {
@@ -284,181 +269,4 @@ int kvm_x86_vm_setup(struct vm *vm, struct husk_error *err) {
             return error_sys(err, errno, "KVM_CAP_DISABLE_QUIRKS2");
     }
     return backend->has_msr_filter ? vm_deny_msrs(vm, err) : 0;
-}
-
-/* A 64-bit segment as KVM wants it: the descriptor of host/vm/syspages.c, unpacked. */
-static struct kvm_segment segment(uint16_t selector, bool is_code) {
-    return (struct kvm_segment){.limit = 0xffffffff,
-                                .selector = selector,
-                                .type = is_code ? 0xb : 0x3,
-                                .present = 1,
-                                .dpl = selector & 3,
-                                .db = !is_code,
-                                .s = 1,
-                                .l = is_code,
-                                .g = 1};
-}
-
-static void sregs_fill(struct kvm_sregs *sregs, const struct vm_config *config,
-                       const struct vm_backend *backend) {
-    const struct kvm_segment data = segment(SYS_USER_DS, false);
-    sregs->cs = segment(SYS_USER_CS, true);
-    sregs->ds = sregs->es = sregs->fs = sregs->gs = sregs->ss = data;
-    sregs->tr = (struct kvm_segment){.base = SYS_TABLES_GVA + SYS_TSS_OFFSET,
-                                     .limit = SYS_TSS_BYTES - 1,
-                                     .selector = SYS_TSS_SELECTOR,
-                                     .type = 0xb, /* busy 64-bit TSS */
-                                     .present = 1};
-    sregs->ldt = (struct kvm_segment){.unusable = 1};
-    sregs->gdt = (struct kvm_dtable){.base = SYS_TABLES_GVA + SYS_GDT_OFFSET, .limit = SYS_GDT_BYTES - 1};
-    sregs->idt = (struct kvm_dtable){.base = SYS_TABLES_GVA + SYS_IDT_OFFSET, .limit = SYS_IDT_BYTES - 1};
-    sregs->cr0 = X86_CR0_PE | X86_CR0_MP | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP | X86_CR0_PG;
-    sregs->cr2 = 0;
-    sregs->cr3 = config->page_root.v;
-    sregs->cr4 = X86_CR4_PAE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | backend->cr4_optional;
-    if (backend->has_xsave && features_need_avx(config->cpu_features))
-        sregs->cr4 |= X86_CR4_OSXSAVE;
-    sregs->cr8 = 0;
-    sregs->efer = X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE; /* no SCE: SYSCALL is #UD */
-    memset(sregs->interrupt_bitmap, 0, sizeof sregs->interrupt_bitmap);
-}
-
-static int vcpu_set_xcr0(const struct vm *vm, uint64_t features, struct husk_error *err) {
-    if (!vm->backend->has_xsave || !features_need_avx(features))
-        return 0; /* without CR4.OSXSAVE there is no XCR0 */
-    struct kvm_xcrs xcrs = {.nr_xcrs = 1, .xcrs = {{.xcr = 0, .value = features_xcr0(features)}}};
-    if (kvm_do_set_xcrs(vm, &xcrs) != 0)
-        return error_sys(err, errno, "KVM_SET_XCRS");
-    return 0;
-}
-
-/* IF means nothing to a guest, which has no interrupt controller. It is set because VMX refuses to enter a guest with IF clear and STI's
- * shadow over the next instruction (SDM vol. 3C, section 27.3.1.5), which ring 3 can leave behind: IOPL is 3. */
-#define RFLAGS_RING3 (X86_RFLAGS_FIXED | X86_RFLAGS_IF | X86_RFLAGS_IOPL3)
-
-static const struct kvm_regs fresh_regs = {.rflags = RFLAGS_RING3};
-
-int kvm_x86_vcpu_setup(struct vm *vm, const struct vm_config *config, struct husk_error *err) {
-    uint64_t missing = config->cpu_features & ~vm->backend->cpu_features;
-    if (missing != 0)
-        return error_set(err, HUSK_E_CPU, "this machine's KVM lacks CPU features (bits 0x%llx)",
-                         (unsigned long long)missing);
-    int status = vcpu_set_cpuid(vm, config->cpu_features, err);
-    if (status != 0)
-        return status;
-    struct kvm_sregs *sregs = &vm->fresh_sregs;
-    if (kvm_do_get_sregs(vm, sregs) != 0)
-        return error_sys(err, errno, "KVM_GET_SREGS");
-    sregs_fill(sregs, config, vm->backend);
-    if (kvm_do_set_sregs(vm, sregs) != 0)
-        return error_sys(err, errno, "KVM_SET_SREGS");
-    status = vcpu_set_xcr0(vm, config->cpu_features, err);
-    vm->run->s.regs.regs = fresh_regs;
-    vm->run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
-    return status;
-}
-
-/* ---- Registers and exceptions ---- */
-
-_Static_assert(sizeof(struct vm_regs) == sizeof(struct kvm_regs) &&
-                   offsetof(struct vm_regs, rsp) == offsetof(struct kvm_regs, rsp) &&
-                   offsetof(struct vm_regs, r15) == offsetof(struct kvm_regs, r15) &&
-                   offsetof(struct vm_regs, rip) == offsetof(struct kvm_regs, rip) &&
-                   offsetof(struct vm_regs, rflags) == offsetof(struct kvm_regs, rflags),
-               "vm_regs must have KVM's order");
-
-static bool is_in_stubs(uint64_t rip) {
-    return rip >= SYS_STUBS_GVA && rip < SYS_STUBS_GVA + HUSK_PAGE_SIZE;
-}
-
-static bool frame_is_ring3(const struct sys_exception_frame *frame) {
-    return (frame->cs & 3) == 3;
-}
-
-void kvm_x86_get_regs(const struct vm *vm, struct vm_regs *ret_regs) {
-    memcpy(ret_regs, &vm->run->s.regs.regs, sizeof *ret_regs);
-    bool is_in_stub = vm->where == VM_IN_STUB ||
-                      (vm->where != VM_IN_RING3 && is_in_stubs(ret_regs->rip) && frame_is_ring3(vm->frame));
-    if (!is_in_stub)
-        return;
-    ret_regs->rip = vm->frame->rip;
-    ret_regs->rsp = vm->frame->rsp;
-    ret_regs->rflags = vm->frame->rflags;
-}
-
-static uint64_t rflags_for_ring3(uint64_t rflags) {
-    return (rflags & (X86_RFLAGS_STATUS | X86_RFLAGS_DF)) | RFLAGS_RING3;
-}
-
-/* The exception stub that the guest stands in, if it does. */
-static uint64_t stub_vector(const struct vm *vm) {
-    return (vm->run->s.regs.regs.rip - SYS_STUBS_GVA) / SYS_STUB_BYTES;
-}
-
-/* Ring 3 cannot reach debug registers, but single-stepping itself leaves a bit in DR6. */
-static bool may_have_stepped(const struct vm *vm) {
-    return vm->where != VM_IN_STUB || stub_vector(vm) == X86_VECTOR_DB;
-}
-
-void kvm_x86_set_regs(struct vm *vm, const struct vm_regs *regs) {
-    struct kvm_sync_regs *sync = &vm->run->s.regs;
-    if (vm->where != VM_IN_RING3) {
-        sync->sregs = vm->fresh_sregs;
-        sync->events =
-            (struct kvm_vcpu_events){.flags = KVM_VCPUEVENT_VALID_SHADOW}; /* none pending, no shadow */
-        vm->run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
-        vm->has_stale_debug_regs |= may_have_stepped(vm);
-        vm->where = VM_IN_RING3;
-    }
-    memcpy(&sync->regs, regs, sizeof sync->regs);
-    sync->regs.rflags = rflags_for_ring3(regs->rflags);
-    vm->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
-}
-
-int kvm_x86_reset_debug_regs(struct vm *vm, struct husk_error *err) {
-    struct kvm_debugregs fresh = {.dr6 = X86_DR6_RESET, .dr7 = X86_DR7_RESET};
-    if (kvm_do_set_debugregs(vm, &fresh) != 0)
-        return error_sys(err, errno, "KVM_SET_DEBUGREGS");
-    vm->has_stale_debug_regs = false;
-    return 0;
-}
-
-static void port_violation(struct vm_exit *exit, const char *what, unsigned number) {
-    exit->kind = VM_EXIT_VIOLATION;
-    snprintf(exit->detail, sizeof exit->detail, "%s %u", what, number);
-}
-
-static void exception_exit(struct vm *vm, unsigned vector, struct vm_exit *exit) {
-    /* Ring 3 can do this OUT too, but it cannot be at a stub's address. */
-    if (stub_vector(vm) != vector) {
-        port_violation(exit, "write to exception port", HUSK_PORT_EXCEPTION + vector);
-        return;
-    }
-    if (!frame_is_ring3(vm->frame)) {
-        port_violation(exit, "exception inside an exception stub, vector", vector);
-        return;
-    }
-    const uint64_t *below_frame = (const uint64_t *)(const void *)vm->frame;
-    exit->kind = VM_EXIT_EXCEPTION;
-    exit->vector = (uint8_t)vector;
-    if (vector_has_error_code(vector))
-        exit->error_code = (uint32_t)below_frame[-1];
-    if (vector == X86_VECTOR_PF)
-        exit->cr2 = below_frame[-2];
-    vm->where = VM_IN_STUB;
-}
-
-void kvm_x86_port_exit(struct vm *vm, struct vm_exit *exit) {
-    const unsigned port = vm->run->io.port;
-    if (port - HUSK_PORT_EXCEPTION < HUSK_EXCEPTION_VECTORS) {
-        exception_exit(vm, port - HUSK_PORT_EXCEPTION, exit);
-        return;
-    }
-    bool is_ours = port == HUSK_PORT_CALL_DONE || port == HUSK_PORT_HOST_CALL || port == HUSK_PORT_SERVICE;
-    if (!is_ours || vm->run->io.size != 4 || vm->run->io.count != 1) {
-        port_violation(exit, "write to port", port);
-        return;
-    }
-    exit->port = (uint8_t)port;
-    vm->where = VM_IN_RING3;
 }

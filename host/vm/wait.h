@@ -2,7 +2,7 @@
  * host/vm/wait.h: system calls that wait for the world, and that a kick ends. wasi_*.c → sandbox_syscall() → wait_syscall().
  *
  * A kick is a signal to the thread that runs a call, sent after a flag that says why (kick.h). For KVM_RUN that is enough, because
- * vm_ops.kick() is sticky. Any other system call could be entered just after the signal came, and then wait for ever. So:
+ * vcpu_ops.kick() is sticky. Any other system call could be entered just after the signal came, and then wait for ever. So:
  *
  *   flag looked at ─► [ "did a signal come?" ─► SYSCALL ] ─► result
  *

@@ -41,44 +41,44 @@ static bool fails(const char *what) {
     return lab.fails_to_create;
 }
 
-static void fail_on_entry(struct vm *vm, struct vm_exit *ret_exit) {
-    vm->regs.rip = SYS_ENTRY_GVA + 20;
+static void fail_on_entry(struct vcpu *vcpu, struct vm_exit *ret_exit) {
+    vcpu->regs.rip = SYS_ENTRY_GVA + 20;
     ret_exit->kind = lab.how;
     ret_exit->vector = X86_VECTOR_PF;
     ret_exit->error_code = 0x25; /* a protection key's */
 }
 
 /* "add" adds, "host" calls the host, "trap" jumps to the entry page, where it faults. */
-static void guest_script(struct vm *vm, void *user, struct vm_exit *ret_exit) {
+static void guest_script(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit) {
     (void)user;
-    struct husk_mailbox *mailbox = fake_memory(vm, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES);
-    if (lab.made_vms <= lab.failing_vms && vm->regs.rip == SYS_ENTRY_GVA) {
-        fail_on_entry(vm, ret_exit);
+    struct husk_mailbox *mailbox = fake_memory(vcpu->vm, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES);
+    if (lab.made_vms <= lab.failing_vms && vcpu->regs.rip == SYS_ENTRY_GVA) {
+        fail_on_entry(vcpu, ret_exit);
         return;
     }
-    if (lab.left_debugs > 0 && vm->regs.rip == SYS_ENTRY_GVA) {
+    if (lab.left_debugs > 0 && vcpu->regs.rip == SYS_ENTRY_GVA) {
         lab.left_debugs--;
         *ret_exit = (struct vm_exit){.kind = VM_EXIT_EXCEPTION, .vector = X86_VECTOR_DB};
         return;
     }
-    if (lab.made_vms == lab.interrupted_vm && vm->regs.rip == SYS_ENTRY_GVA) {
+    if (lab.made_vms == lab.interrupted_vm && vcpu->regs.rip == SYS_ENTRY_GVA) {
         husk_interrupt(lab.sandbox);
         ret_exit->kind = VM_EXIT_KICKED;
         return;
     }
-    vm->regs.r10 = 0; /* the entry page does */
+    vcpu->regs.r10 = 0; /* the entry page does */
     ret_exit->port = HUSK_PORT_CALL_DONE;
-    if (vm->regs.rdi == guest_gva(guest_trap)) {
-        fail_on_entry(vm, ret_exit);
-    } else if (vm->regs.rdi == guest_gva(guest_host) && vm->regs.rcx++ == 0) {
+    if (vcpu->regs.rdi == guest_gva(guest_trap)) {
+        fail_on_entry(vcpu, ret_exit);
+    } else if (vcpu->regs.rdi == guest_gva(guest_host) && vcpu->regs.rcx++ == 0) {
         mailbox->import_idx = 0;
         ret_exit->port = HUSK_PORT_HOST_CALL;
-    } else if (vm->regs.rdi == guest_gva(guest_add)) {
+    } else if (vcpu->regs.rdi == guest_gva(guest_add)) {
         int32_t sum = *(int32_t *)(void *)mailbox->call_slots[0].bytes +
                       *(int32_t *)(void *)mailbox->call_slots[1].bytes;
         *(int32_t *)(void *)mailbox->call_slots[0].bytes = sum;
     }
-    vm->regs.rip = HUSK_TEXT_GVA;
+    vcpu->regs.rip = HUSK_TEXT_GVA;
 }
 
 static int add(void) {

@@ -20,8 +20,8 @@
 
 /* ---- A sandbox whose guest does nothing; the test writes its memory and grows its tables ---- */
 
-static void guest_nothing(struct vm *vm, void *user, struct vm_exit *ret_exit) {
-    (void)vm, (void)user, (void)ret_exit;
+static void guest_nothing(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit) {
+    (void)vcpu, (void)user, (void)ret_exit;
 }
 
 static int host_nothing(husk_caller *caller, void *user, const struct husk_value *args,

@@ -10,8 +10,8 @@
 #include "imports.h"
 #include "vm_fake.h"
 
-static void guest_nothing(struct vm *vm, void *user, struct vm_exit *ret_exit) {
-    (void)vm, (void)user, (void)ret_exit;
+static void guest_nothing(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit) {
+    (void)vcpu, (void)user, (void)ret_exit;
 }
 
 static const struct import_group *group_of(const husk_imports *imports, const char *module,

@@ -20,16 +20,16 @@
 #include "vm_fake.h"
 
 /* The guest of the script, by the function that the dispatcher is to call (rdi). */
-static void guest_script(struct vm *vm, void *user, struct vm_exit *ret_exit) {
+static void guest_script(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit) {
     (void)user;
-    struct husk_mailbox *mailbox = fake_memory(vm, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES);
-    uint64_t function = vm->regs.rdi, step = vm->regs.rcx++;
+    struct husk_mailbox *mailbox = fake_memory(vcpu->vm, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES);
+    uint64_t function = vcpu->regs.rdi, step = vcpu->regs.rcx++;
     ret_exit->port = HUSK_PORT_CALL_DONE;
     if (function == guest_gva(guest_host) && step == 0) {
         mailbox->import_idx = 0;
         memcpy(mailbox->host_slots[0].bytes, mailbox->call_slots[0].bytes, 16);
         ret_exit->port = HUSK_PORT_HOST_CALL;
-        vm->regs.rdi = function;
+        vcpu->regs.rdi = function;
     } else if (function == guest_gva(guest_host)) {
         memcpy(mailbox->call_slots[0].bytes, mailbox->host_slots[0].bytes, 16);
     } else if (function == guest_gva(guest_grow) && step == 0) {

@@ -16,20 +16,20 @@
 #include "vm_fake.h"
 
 /* "add" writes its first argument to the page of linear memory that its second names, too. */
-static void guest_script(struct vm *vm, void *user, struct vm_exit *ret_exit) {
+static void guest_script(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit) {
     (void)user;
-    struct husk_mailbox *mailbox = fake_memory(vm, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES);
+    struct husk_mailbox *mailbox = fake_memory(vcpu->vm, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES);
     uint32_t a, b;
     ret_exit->port = HUSK_PORT_CALL_DONE;
-    if (vm->regs.rdi == guest_gva(guest_grow) && vm->regs.rcx++ == 0) {
+    if (vcpu->regs.rdi == guest_gva(guest_grow) && vcpu->regs.rcx++ == 0) {
         mailbox->service_op = HUSK_SERVICE_MEMORY_GROW;
         mailbox->service_arg[0] = 0;
         mailbox->service_arg[1] = 1;
         ret_exit->port = HUSK_PORT_SERVICE;
-    } else if (vm->regs.rdi == guest_gva(guest_add)) {
+    } else if (vcpu->regs.rdi == guest_gva(guest_add)) {
         memcpy(&a, mailbox->call_slots[0].bytes, 4);
         memcpy(&b, mailbox->call_slots[1].bytes, 4);
-        uint8_t *memory = fake_memory(vm, gpa_of_gva(HUSK_MEM0_GVA).v + b * HUSK_PAGE_SIZE, 4);
+        uint8_t *memory = fake_memory(vcpu->vm, gpa_of_gva(HUSK_MEM0_GVA).v + b * HUSK_PAGE_SIZE, 4);
         CHECK(memory != NULL);
         memcpy(memory, &a, 4);
     }

@@ -20,16 +20,16 @@ static bool fails(const char *what) {
 }
 
 /* "grow" asks for one page, "host" calls the host. */
-static void guest_script(struct vm *vm, void *user, struct vm_exit *ret_exit) {
+static void guest_script(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit) {
     (void)user;
-    struct husk_mailbox *mailbox = fake_memory(vm, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES);
+    struct husk_mailbox *mailbox = fake_memory(vcpu->vm, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES);
     ret_exit->port = HUSK_PORT_CALL_DONE;
-    if (vm->regs.rdi == guest_gva(guest_host) && vm->regs.rcx++ == 0) {
+    if (vcpu->regs.rdi == guest_gva(guest_host) && vcpu->regs.rcx++ == 0) {
         mailbox->import_idx = 0;
         ret_exit->port = HUSK_PORT_HOST_CALL;
         return;
     }
-    if (vm->regs.rdi != guest_gva(guest_grow) || vm->regs.rcx++ != 0)
+    if (vcpu->regs.rdi != guest_gva(guest_grow) || vcpu->regs.rcx++ != 0)
         return;
     mailbox->service_op = HUSK_SERVICE_MEMORY_GROW;
     mailbox->service_arg[0] = 0;

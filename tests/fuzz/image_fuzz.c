@@ -28,9 +28,9 @@ static uint8_t next_byte(struct script *script) {
     return script->at < script->size ? script->data[script->at++] : 0;
 }
 
-static void guest(struct vm *vm, void *user, struct vm_exit *ret_exit) {
+static void guest(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit) {
     struct script *script = user;
-    struct husk_mailbox *mailbox = fake_memory(vm, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES);
+    struct husk_mailbox *mailbox = fake_memory(vcpu->vm, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES);
     static const uint8_t ports[] = {HUSK_PORT_CALL_DONE, HUSK_PORT_HOST_CALL, HUSK_PORT_SERVICE,
                                     HUSK_PORT_SERVICE};
     uint8_t what = next_byte(script);
@@ -45,9 +45,9 @@ static void guest(struct vm *vm, void *user, struct vm_exit *ret_exit) {
     mailbox->service_arg[1] = number;
     ret_exit->vector = what & 0x40 ? 14 : 6;
     ret_exit->cr2 = what & 0x20 ? HUSK_MEM0_GVA + number * 64 : HUSK_STACK_TOP_GVA - number * 4096;
-    vm->regs.rip = HUSK_TEXT_GVA + (number & 0x3ff);
-    vm->regs.rsp = HUSK_STACK_TOP_GVA - (number >> 8) * 8;
-    vm->regs.rbp = HUSK_STACK_TOP_GVA - (number & 0xff) * 8;
+    vcpu->regs.rip = HUSK_TEXT_GVA + (number & 0x3ff);
+    vcpu->regs.rsp = HUSK_STACK_TOP_GVA - (number >> 8) * 8;
+    vcpu->regs.rbp = HUSK_STACK_TOP_GVA - (number & 0xff) * 8;
 }
 
 static int host(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {

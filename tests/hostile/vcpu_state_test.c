@@ -40,7 +40,7 @@ static int at_entry(husk_caller *caller, void *user, const struct husk_value *ar
                     struct husk_value *results) {
     (void)user, (void)args, (void)results;
     if (lab.wanted != NULL)
-        vcpu_state_take(husk_caller_sandbox(caller)->machine->vm, lab.wanted);
+        vcpu_state_take(husk_caller_sandbox(caller)->machine->vcpu, lab.wanted);
     return 0;
 }
 
@@ -223,7 +223,7 @@ static bool was_changed[4096];
 static void look_at_exit(const char *name) {
     const struct vcpu_part *parts;
     size_t count = vcpu_parts(&parts);
-    vcpu_state_take(lab.sandbox->machine->vm, &found);
+    vcpu_state_take(lab.sandbox->machine->vcpu, &found);
     for (size_t i = 0; i < count; i++) {
         bool is_equal = vcpu_part_equal(&parts[i], &found, &clean);
         was_changed[i] |= !is_equal;

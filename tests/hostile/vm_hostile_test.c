@@ -32,7 +32,7 @@ static void check_vm_still_works(void) {
     CHECK_MSG(exit.kind == VM_EXIT_PORT && exit.port == HUSK_PORT_CALL_DONE, "kind %d: %s", exit.kind,
               exit.detail);
     struct vm_regs regs;
-    vm_kvm_ops.get_regs(rig.vm, &regs);
+    vcpu_kvm_ops.get_regs(rig.vcpu, &regs);
     CHECK_EQ_U64(regs.rbx, 0x77);
 }
 
@@ -226,7 +226,7 @@ static unsigned fails_at; /* the n-th KVM_RUN from now on fails after it has run
 
 /* Not one that has an instruction to finish: then KVM_RUN has succeeded. */
 static bool is_in_mid_op(void) {
-    return rig.vm->run->exit_reason == KVM_EXIT_IO && rig.vm->run->io.direction == KVM_EXIT_IO_IN;
+    return rig.vcpu->run->exit_reason == KVM_EXIT_IO && rig.vcpu->run->io.direction == KVM_EXIT_IO_IN;
 }
 
 static int control_failing(int fd, unsigned long request, void *arg) {
@@ -257,14 +257,14 @@ TEST(a_run_that_failed_has_run) {
         struct vm_regs regs;
         vm_rig_load(&rig, misdeed->code, (size_t)(misdeed->end - misdeed->code));
         fails_at = 1;
-        const int status = vm_kvm_ops.run(rig.vm, &exit, &rig.err);
+        const int status = vcpu_kvm_ops.run(rig.vcpu, &exit, &rig.err);
         CHECK_MSG(status == HUSK_E_SYS || exit.kind == VM_EXIT_VIOLATION, "%s: status %d", misdeed->name,
                   status);
         failures += status != 0;
         exit = RIG_RUN_CODE(&rig, code_where);
         CHECK_MSG(exit.kind == VM_EXIT_PORT && exit.port == HUSK_PORT_CALL_DONE, "after %s: kind %d: %s",
                   misdeed->name, exit.kind, exit.detail);
-        vm_kvm_ops.get_regs(rig.vm, &regs);
+        vcpu_kvm_ops.get_regs(rig.vcpu, &regs);
         CHECK_MSG((regs.rbx & 3) == 3 && (regs.rcx & 3) == 3, "after %s: CS 0x%llx, SS 0x%llx", misdeed->name,
                   (unsigned long long)regs.rbx, (unsigned long long)regs.rcx);
     }
@@ -278,12 +278,12 @@ TEST(a_vm_that_cannot_finish_an_instruction_never_runs_again) {
     struct vm_exit exit;
     RIG_LOAD(&rig, code_rep_ins);
     fails_at = 2;
-    CHECK_STATUS(vm_kvm_ops.run(rig.vm, &exit, &rig.err), HUSK_E_SYS);
+    CHECK_STATUS(vcpu_kvm_ops.run(rig.vcpu, &exit, &rig.err), HUSK_E_SYS);
     CHECK_CONTAINS(rig.err.message, "to finish an instruction");
     memset(rig.data, 0x5a, RIG_DATA_BYTES);
     for (int i = 0; i < 3; i++) {
         RIG_LOAD(&rig, code_good);
-        CHECK_STATUS(vm_kvm_ops.run(rig.vm, &exit, &rig.err), HUSK_E_SYS);
+        CHECK_STATUS(vcpu_kvm_ops.run(rig.vcpu, &exit, &rig.err), HUSK_E_SYS);
         CHECK_CONTAINS(rig.err.message, "cannot run any more");
     }
     for (size_t at = 0; at < RIG_DATA_BYTES; at++)
@@ -379,9 +379,9 @@ TEST(random_code_ends) {
             if (exit.kind == VM_EXIT_VIOLATION || exit.kind == VM_EXIT_KICKED)
                 break;
             struct vm_regs regs;
-            vm_kvm_ops.get_regs(rig.vm, &regs);
+            vcpu_kvm_ops.get_regs(rig.vcpu, &regs);
             regs.rip = RIG_TEXT_GVA + (regs.rip + 1) % sizeof code; /* on from there, with its registers */
-            vm_kvm_ops.set_regs(rig.vm, &regs);
+            vcpu_kvm_ops.set_regs(rig.vcpu, &regs);
         }
     }
     CHECK(setitimer(ITIMER_REAL, &never, NULL) == 0);

@@ -111,8 +111,8 @@ static struct vcpu_part parts[sizeof fixed_parts / sizeof fixed_parts[0] + 64 + 
 static size_t parts_count;
 static struct kvm_msrs *msrs; /* those that can be read, with their place in `parts` */
 
-static void vcpu_get(const struct vm *vm, unsigned long request, void *to, const char *what) {
-    if (ioctl(vm->vcpu_fd, request, to) < 0)
+static void vcpu_get(const struct vcpu *vcpu, unsigned long request, void *to, const char *what) {
+    if (ioctl(vcpu->vcpu_fd, request, to) < 0)
         FAIL("%s: %s", what, strerror(errno));
 }
 
@@ -122,9 +122,9 @@ static void add_part(const struct vcpu_part *part) {
 }
 
 /* The state components behind the XSAVE header, where CPUID leaf 0xd says: SDM vol. 1, section 13.2. */
-static void add_xsave_parts(const struct vm *vm) {
+static void add_xsave_parts(const struct vcpu *vcpu) {
     struct kvm_xcrs xcrs = {0};
-    vcpu_get(vm, KVM_GET_XCRS, &xcrs, "KVM_GET_XCRS");
+    vcpu_get(vcpu, KVM_GET_XCRS, &xcrs, "KVM_GET_XCRS");
     const uint64_t xcr0 = xcrs.nr_xcrs > 0 ? xcrs.xcrs[0].value : 0;
     static const char *const names[] = {
         [2] = "ymm_high", [5] = "opmask", [6] = "zmm_high", [7] = "zmm16_31", [9] = "pkru"};
@@ -170,12 +170,12 @@ static void add_msr(uint32_t index) {
 }
 
 /* Those of KVM_GET_MSR_INDEX_LIST that this vCPU has. */
-static void add_msrs(const struct vm *vm) {
+static void add_msrs(const struct vcpu *vcpu) {
     struct kvm_msr_list *list = calloc(1, sizeof *list + VCPU_MSRS_MAX * sizeof list->indices[0]);
     msrs = calloc(1, sizeof *msrs + VCPU_MSRS_MAX * sizeof msrs->entries[0]);
     CHECK(list != NULL && msrs != NULL);
     list->nmsrs = VCPU_MSRS_MAX;
-    if (ioctl(vm->backend->kvm_fd, KVM_GET_MSR_INDEX_LIST, list) != 0)
+    if (ioctl(vcpu->backend->kvm_fd, KVM_GET_MSR_INDEX_LIST, list) != 0)
         FAIL("KVM_GET_MSR_INDEX_LIST: %s", strerror(errno));
     for (uint32_t i = 0; i < list->nmsrs; i++) {
         union {
@@ -183,17 +183,17 @@ static void add_msrs(const struct vm *vm) {
             uint8_t bytes[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
         } one = {.msrs = {.nmsrs = 1}};
         one.msrs.entries[0].index = list->indices[i];
-        if (ioctl(vm->vcpu_fd, KVM_GET_MSRS, &one) == 1)
+        if (ioctl(vcpu->vcpu_fd, KVM_GET_MSRS, &one) == 1)
             add_msr(list->indices[i]);
     }
     free(list);
 }
 
-static void parts_make(const struct vm *vm) {
+static void parts_make(const struct vcpu *vcpu) {
     for (size_t i = 0; i < sizeof fixed_parts / sizeof fixed_parts[0]; i++)
         add_part(&fixed_parts[i]);
-    add_xsave_parts(vm);
-    add_msrs(vm);
+    add_xsave_parts(vcpu);
+    add_msrs(vcpu);
 }
 
 size_t vcpu_parts(const struct vcpu_part **ret_parts) {
@@ -201,27 +201,27 @@ size_t vcpu_parts(const struct vcpu_part **ret_parts) {
     return parts_count;
 }
 
-static void take_xsave(const struct vm *vm, uint8_t *to) {
-    int bytes = ioctl(vm->vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
+static void take_xsave(const struct vcpu *vcpu, uint8_t *to) {
+    int bytes = ioctl(vcpu->backend->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
     CHECK_MSG(bytes <= (int)VCPU_XSAVE_BYTES, "the XSAVE area has %d bytes", bytes);
     if (bytes > (int)sizeof(struct kvm_xsave))
-        vcpu_get(vm, KVM_GET_XSAVE2, to, "KVM_GET_XSAVE2");
+        vcpu_get(vcpu, KVM_GET_XSAVE2, to, "KVM_GET_XSAVE2");
     else
-        vcpu_get(vm, KVM_GET_XSAVE, to, "KVM_GET_XSAVE");
+        vcpu_get(vcpu, KVM_GET_XSAVE, to, "KVM_GET_XSAVE");
 }
 
-void vcpu_state_take(const struct vm *vm, struct vcpu_state *ret_state) {
+void vcpu_state_take(const struct vcpu *vcpu, struct vcpu_state *ret_state) {
     if (parts_count == 0)
-        parts_make(vm);
+        parts_make(vcpu);
     memset(ret_state, 0, sizeof *ret_state);
-    vcpu_get(vm, KVM_GET_REGS, &ret_state->regs, "KVM_GET_REGS");
-    vcpu_get(vm, KVM_GET_SREGS, &ret_state->sregs, "KVM_GET_SREGS");
-    vcpu_get(vm, KVM_GET_DEBUGREGS, &ret_state->debugregs, "KVM_GET_DEBUGREGS");
-    vcpu_get(vm, KVM_GET_XCRS, &ret_state->xcrs, "KVM_GET_XCRS");
-    vcpu_get(vm, KVM_GET_VCPU_EVENTS, &ret_state->events, "KVM_GET_VCPU_EVENTS");
-    vcpu_get(vm, KVM_GET_MP_STATE, &ret_state->mp_state, "KVM_GET_MP_STATE");
-    take_xsave(vm, ret_state->xsave);
-    int count = ioctl(vm->vcpu_fd, KVM_GET_MSRS, msrs);
+    vcpu_get(vcpu, KVM_GET_REGS, &ret_state->regs, "KVM_GET_REGS");
+    vcpu_get(vcpu, KVM_GET_SREGS, &ret_state->sregs, "KVM_GET_SREGS");
+    vcpu_get(vcpu, KVM_GET_DEBUGREGS, &ret_state->debugregs, "KVM_GET_DEBUGREGS");
+    vcpu_get(vcpu, KVM_GET_XCRS, &ret_state->xcrs, "KVM_GET_XCRS");
+    vcpu_get(vcpu, KVM_GET_VCPU_EVENTS, &ret_state->events, "KVM_GET_VCPU_EVENTS");
+    vcpu_get(vcpu, KVM_GET_MP_STATE, &ret_state->mp_state, "KVM_GET_MP_STATE");
+    take_xsave(vcpu, ret_state->xsave);
+    int count = ioctl(vcpu->vcpu_fd, KVM_GET_MSRS, msrs);
     CHECK_MSG(count == (int)msrs->nmsrs, "KVM_GET_MSRS: %d of %u", count, msrs->nmsrs);
     for (uint32_t i = 0; i < msrs->nmsrs; i++)
         ret_state->msrs[i] = msrs->entries[i].data;

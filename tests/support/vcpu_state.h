@@ -41,7 +41,7 @@ struct vcpu_part {
 /* Rows, the MSRs of this host included; made with the first vcpu_state_take(). */
 size_t vcpu_parts(const struct vcpu_part **ret_parts);
 /* The vCPU's thread takes it, between two runs. Ends the test on failure. */
-void vcpu_state_take(const struct vm *vm, struct vcpu_state *ret_state);
+void vcpu_state_take(const struct vcpu *vcpu, struct vcpu_state *ret_state);
 bool vcpu_part_equal(const struct vcpu_part *part, const struct vcpu_state *a, const struct vcpu_state *b);
 /* Ends the test, with the part's name and both values, if any part differs. */
 void vcpu_state_check(const struct vcpu_state *got, const struct vcpu_state *expected, const char *when);

@@ -5,14 +5,13 @@
 
 #include "engine_internal.h"
 #include "error.h"
+#include "harness.h"
 
 static bool fake_fails(const struct vm_backend *backend, const char *what) {
     return backend->fails != NULL && backend->fails(what);
 }
 
-static int fake_create(struct vm_backend *backend, const struct vm_config *config, struct vm **ret_vm,
-                       struct husk_error *err) {
-    (void)config;
+static int fake_create(struct vm_backend *backend, struct vm **ret_vm, struct husk_error *err) {
     if (fake_fails(backend, "create"))
         return error_set(err, HUSK_E_SYS, "injected: create");
     struct vm *vm = calloc(1, sizeof *vm);
@@ -27,6 +26,7 @@ static int fake_create(struct vm_backend *backend, const struct vm_config *confi
 static void fake_destroy(struct vm *vm) {
     if (vm == NULL)
         return;
+    CHECK(!vm->has_vcpu);
     vm->backend->vms--;
     free(vm);
 }
@@ -40,42 +40,68 @@ static int fake_set_slot(struct vm *vm, uint32_t slot_idx, gpa_t at, uint8_t *hv
     return 0;
 }
 
-static void fake_get_regs(const struct vm *vm, struct vm_regs *ret_regs) {
-    *ret_regs = vm->regs;
-}
+const struct vm_ops vm_fake_ops = {.create = fake_create, .destroy = fake_destroy, .set_slot = fake_set_slot};
 
-static void fake_set_regs(struct vm *vm, const struct vm_regs *regs) {
-    vm->regs = *regs;
-}
+/* ---- vCPU ---- */
 
-static int fake_run(struct vm *vm, struct vm_exit *ret_exit, struct husk_error *err) {
-    if (fake_fails(vm->backend, "run"))
-        return error_set(err, HUSK_E_SYS, "injected: run");
-    vm->backend->runs++;
-    *ret_exit = (struct vm_exit){.kind = VM_EXIT_PORT};
-    if (__atomic_exchange_n(&vm->is_kicked, false, __ATOMIC_SEQ_CST))
-        ret_exit->kind = VM_EXIT_KICKED;
-    else
-        vm->backend->guest(vm, vm->backend->user, ret_exit);
+static int fake_vcpu_create(struct vm *vm, const struct vcpu_config *config, struct vcpu **ret_vcpu,
+                            struct husk_error *err) {
+    (void)config;
+    CHECK(!vm->has_vcpu);
+    if (fake_fails(vm->backend, "vcpu"))
+        return error_set(err, HUSK_E_SYS, "injected: vcpu");
+    struct vcpu *vcpu = calloc(1, sizeof *vcpu);
+    if (vcpu == NULL)
+        return error_set(err, HUSK_E_NOMEM, "injected: no memory");
+    vcpu->vm = vm;
+    vm->has_vcpu = true;
+    *ret_vcpu = vcpu;
     return 0;
 }
 
-static void fake_kick(struct vm *vm) {
-    __atomic_store_n(&vm->is_kicked, true, __ATOMIC_SEQ_CST);
+static void fake_vcpu_destroy(struct vcpu *vcpu) {
+    if (vcpu == NULL)
+        return;
+    vcpu->vm->has_vcpu = false;
+    free(vcpu);
 }
 
-static void fake_set_space(struct vm *vm, gpa_t page_root, uint8_t *exception_stack_top) {
-    (void)vm, (void)page_root, (void)exception_stack_top;
+static void fake_get_regs(const struct vcpu *vcpu, struct vm_regs *ret_regs) {
+    *ret_regs = vcpu->regs;
 }
 
-const struct vm_ops vm_fake_ops = {.create = fake_create,
-                                   .destroy = fake_destroy,
-                                   .set_slot = fake_set_slot,
-                                   .get_regs = fake_get_regs,
-                                   .set_regs = fake_set_regs,
-                                   .run = fake_run,
-                                   .kick = fake_kick,
-                                   .set_space = fake_set_space};
+static void fake_set_regs(struct vcpu *vcpu, const struct vm_regs *regs) {
+    vcpu->regs = *regs;
+}
+
+static int fake_run(struct vcpu *vcpu, struct vm_exit *ret_exit, struct husk_error *err) {
+    struct vm_backend *backend = vcpu->vm->backend;
+    if (fake_fails(backend, "run"))
+        return error_set(err, HUSK_E_SYS, "injected: run");
+    backend->runs++;
+    *ret_exit = (struct vm_exit){.kind = VM_EXIT_PORT};
+    if (__atomic_exchange_n(&vcpu->is_kicked, false, __ATOMIC_SEQ_CST))
+        ret_exit->kind = VM_EXIT_KICKED;
+    else
+        backend->guest(vcpu, backend->user, ret_exit);
+    return 0;
+}
+
+static void fake_kick(struct vcpu *vcpu) {
+    __atomic_store_n(&vcpu->is_kicked, true, __ATOMIC_SEQ_CST);
+}
+
+static void fake_set_space(struct vcpu *vcpu, gpa_t page_root, uint8_t *exception_stack_top) {
+    (void)vcpu, (void)page_root, (void)exception_stack_top;
+}
+
+const struct vcpu_ops vcpu_fake_ops = {.create = fake_vcpu_create,
+                                       .destroy = fake_vcpu_destroy,
+                                       .get_regs = fake_get_regs,
+                                       .set_regs = fake_set_regs,
+                                       .run = fake_run,
+                                       .kick = fake_kick,
+                                       .set_space = fake_set_space};
 
 void *fake_memory(const struct vm *vm, uint64_t gpa_value, uint64_t bytes) {
     for (size_t i = 0; i < FAKE_SLOTS; i++) {
@@ -87,7 +113,7 @@ void *fake_memory(const struct vm *vm, uint64_t gpa_value, uint64_t bytes) {
 }
 
 int fake_engine_new(struct vm_backend *backend, husk_engine **ret_engine, struct husk_error *err) {
-    struct engine_backend engine = {.ops = &vm_fake_ops, .backend = backend};
+    struct engine_backend engine = {.vm_ops = &vm_fake_ops, .vcpu_ops = &vcpu_fake_ops, .backend = backend};
     engine.host_info.cpu_features = UINT64_MAX;
     return engine_new_on(&engine, NULL, ret_engine, err);
 }

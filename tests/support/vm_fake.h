@@ -1,5 +1,5 @@
 /*
- * tests/support/vm_fake.h: a vm_ops without a hypervisor. The "guest" is a C function that looks at the registers and the guest's
+ * tests/support/vm_fake.h: vm_ops and vcpu_ops without a hypervisor. The "guest" is a C function that looks at the registers and the guest's
  * memory and says how the run ends; creating, slots and runs can be made to fail.
  */
 #ifndef TESTS_SUPPORT_VM_FAKE_H
@@ -16,20 +16,26 @@ struct fake_slot {
 
 struct vm {
     struct vm_backend *backend;
-    struct vm_regs regs;
     struct fake_slot slots[FAKE_SLOTS];
+    bool has_vcpu;
+};
+
+struct vcpu {
+    struct vm *vm;
+    struct vm_regs regs;
     bool is_kicked;
 };
 
 struct vm_backend {
     /* One run; returns the exit. */
-    void (*guest)(struct vm *vm, void *user, struct vm_exit *ret_exit);
+    void (*guest)(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit);
     void *user;
     bool (*fails)(const char *what); /* asked before every operation; may be NULL */
     unsigned vms, runs;
 };
 
 extern const struct vm_ops vm_fake_ops;
+extern const struct vcpu_ops vcpu_fake_ops;
 
 /* Guest memory by guest-physical address (= virtual, below linear memory), or NULL. */
 void *fake_memory(const struct vm *vm, uint64_t gpa, uint64_t bytes);

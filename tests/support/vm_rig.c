@@ -37,10 +37,11 @@ void vm_rig_init(struct vm_rig *rig, uint64_t cpu_features) {
     CHECK_OK(sys_space_new(rig->template, RIG_SLOT_SPACE, &rig->space, &rig->err), rig->err);
     struct husk_host_info info;
     vm_kvm_host_info(rig->backend, &info);
-    const struct vm_config config = {.cpu_features = cpu_features & info.cpu_features,
-                                     .page_root = sys_space_page_root(rig->space),
-                                     .exception_stack_top = sys_space_exception_stack_top(rig->space)};
-    CHECK_OK(vm_kvm_ops.create(rig->backend, &config, &rig->vm, &rig->err), rig->err);
+    const struct vcpu_config config = {.cpu_features = cpu_features & info.cpu_features,
+                                       .page_root = sys_space_page_root(rig->space),
+                                       .exception_stack_top = sys_space_exception_stack_top(rig->space)};
+    CHECK_OK(vm_kvm_ops.create(rig->backend, &rig->vm, &rig->err), rig->err);
+    CHECK_OK(vcpu_kvm_ops.create(rig->vm, &config, &rig->vcpu, &rig->err), rig->err);
     CHECK_OK(sys_space_attach(rig->space, &vm_kvm_ops, rig->vm, &rig->err), rig->err);
     rig_slot(rig, 0, RIG_TEXT_GVA, rig->text, RIG_TEXT_BYTES, VM_SLOT_READONLY);
     rig_slot(rig, 1, RIG_DATA_GVA, rig->data, RIG_DATA_BYTES, 0);
@@ -48,6 +49,7 @@ void vm_rig_init(struct vm_rig *rig, uint64_t cpu_features) {
 }
 
 void vm_rig_done(struct vm_rig *rig) {
+    vcpu_kvm_ops.destroy(rig->vcpu);
     vm_kvm_ops.destroy(rig->vm);
     sys_space_free(rig->space);
     sys_template_unref(rig->template);
@@ -63,11 +65,11 @@ void vm_rig_load(struct vm_rig *rig, const uint8_t *code, size_t bytes) {
     memcpy(rig->text, code, bytes);
     memset(rig->text + bytes, 0xcc, RIG_TEXT_BYTES - bytes);
     const struct vm_regs regs = {.rip = RIG_TEXT_GVA, .rsp = HUSK_STACK_TOP_GVA - 256};
-    vm_kvm_ops.set_regs(rig->vm, &regs);
+    vcpu_kvm_ops.set_regs(rig->vcpu, &regs);
 }
 
 struct vm_exit vm_rig_run(struct vm_rig *rig) {
     struct vm_exit exit;
-    CHECK_OK(vm_kvm_ops.run(rig->vm, &exit, &rig->err), rig->err);
+    CHECK_OK(vcpu_kvm_ops.run(rig->vcpu, &exit, &rig->err), rig->err);
     return exit;
 }

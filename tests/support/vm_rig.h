@@ -22,6 +22,7 @@ struct vm_rig {
     struct sys_template *template;
     struct sys_space *space;
     struct vm *vm;
+    struct vcpu *vcpu;
     uint8_t *text, *data, *stack; /* host addresses */
     struct husk_error err;
 };

@@ -13,8 +13,8 @@
 
 static atomic_int vm_kicks, signals;
 
-static void count_vm_kick(struct vm *vm) {
-    (void)vm;
+static void count_vm_kick(struct vcpu *vcpu) {
+    (void)vcpu;
     atomic_fetch_add(&vm_kicks, 1);
 }
 
@@ -23,7 +23,7 @@ static void count_signal(int signal) {
     atomic_fetch_add(&signals, 1);
 }
 
-static const struct vm_ops counting_ops = {.kick = count_vm_kick};
+static const struct vcpu_ops counting_ops = {.kick = count_vm_kick};
 
 static void kicker_open(struct kicker *kicker) {
     const struct sigaction action = {.sa_handler = count_signal};
@@ -31,8 +31,8 @@ static void kicker_open(struct kicker *kicker) {
     atomic_store(&vm_kicks, 0);
     atomic_store(&signals, 0);
     memset(kicker, 0, sizeof *kicker);
-    kicker_init(kicker, &counting_ops, (struct vm *)(void *)&vm_kicks,
-                KICK); /* a VM that nobody looks into */
+    kicker_init(kicker, &counting_ops, (struct vcpu *)(void *)&vm_kicks,
+                KICK); /* a vCPU that nobody looks into */
 }
 
 /* A signal that a thread sends to itself has come when the system call returns. */

@@ -163,15 +163,16 @@ struct whole {
     struct sys_template *template;
     struct sys_space *space;
     struct vm *vm;
+    struct vcpu *vcpu;
     uint8_t *text;
 };
 
 /* One call at code + offset, which must end so. */
 static int whole_call(struct whole *whole, uint64_t offset, enum vm_exit_kind kind) {
     const struct vm_regs regs = {.rip = HUSK_TEXT_GVA + offset, .rsp = HUSK_STACK_TOP_GVA};
-    vm_kvm_ops.set_regs(whole->vm, &regs);
+    vcpu_kvm_ops.set_regs(whole->vcpu, &regs);
     struct vm_exit exit = {.kind = VM_EXIT_VIOLATION};
-    int status = vm_kvm_ops.run(whole->vm, &exit, &err);
+    int status = vcpu_kvm_ops.run(whole->vcpu, &exit, &err);
     if (status == 0)
         CHECK_EQ_U64(exit.kind, kind);
     return status;
@@ -187,10 +188,12 @@ static int whole_life(struct whole *whole) {
         status = sys_space_new(whole->template, 1, &whole->space, &err);
     if (status != 0)
         return status;
-    const struct vm_config config = {.cpu_features = whole->backend->cpu_features,
-                                     .page_root = sys_space_page_root(whole->space),
-                                     .exception_stack_top = sys_space_exception_stack_top(whole->space)};
-    status = vm_kvm_ops.create(whole->backend, &config, &whole->vm, &err);
+    const struct vcpu_config config = {.cpu_features = whole->backend->cpu_features,
+                                       .page_root = sys_space_page_root(whole->space),
+                                       .exception_stack_top = sys_space_exception_stack_top(whole->space)};
+    status = vm_kvm_ops.create(whole->backend, &whole->vm, &err);
+    if (status == 0)
+        status = vcpu_kvm_ops.create(whole->vm, &config, &whole->vcpu, &err);
     if (status == 0)
         status =
             vm_kvm_ops.set_slot(whole->vm, 0, text.gpa, whole->text, HUSK_PAGE_SIZE, VM_SLOT_READONLY, &err);
@@ -203,6 +206,7 @@ static int whole_life(struct whole *whole) {
 }
 
 static void whole_end(struct whole *whole) {
+    vcpu_kvm_ops.destroy(whole->vcpu);
     vm_kvm_ops.destroy(whole->vm);
     sys_space_free(whole->space);
     sys_template_unref(whole->template);
@@ -268,12 +272,15 @@ TEST(features_that_the_host_lacks_are_refused) {
     struct sys_space *space;
     CHECK_OK(sys_template_new(VM_ENTRY_SSE, &mapping, 1, &template, &err), err);
     CHECK_OK(sys_space_new(template, 0, &space, &err), err);
-    const struct vm_config config = {.cpu_features = 1ull << 63,
-                                     .page_root = sys_space_page_root(space),
-                                     .exception_stack_top = sys_space_exception_stack_top(space)};
-    struct vm *vm = NULL;
-    CHECK_STATUS(vm_kvm_ops.create(backend, &config, &vm, &err), HUSK_E_CPU);
-    CHECK(vm == NULL);
+    const struct vcpu_config config = {.cpu_features = 1ull << 63,
+                                       .page_root = sys_space_page_root(space),
+                                       .exception_stack_top = sys_space_exception_stack_top(space)};
+    struct vm *vm;
+    struct vcpu *vcpu = NULL;
+    CHECK_OK(vm_kvm_ops.create(backend, &vm, &err), err);
+    CHECK_STATUS(vcpu_kvm_ops.create(vm, &config, &vcpu, &err), HUSK_E_CPU);
+    CHECK(vcpu == NULL);
+    vm_kvm_ops.destroy(vm);
     sys_space_free(space);
     sys_template_unref(template);
     vm_kvm_backend_free(backend);

@@ -1,5 +1,5 @@
 /*
- * tests/kvm/vm/vm_kick_test.c: vm_ops.kick against the real KVM: before a run, during one, in every phase of an exception. A guest
+ * tests/kvm/vm/vm_kick_test.c: vcpu_ops.kick against the real KVM: before a run, during one, in every phase of an exception. A guest
  * must never hold the host's thread, and a kick must not disturb what runs afterwards.
  */
 #include <pthread.h>
@@ -32,7 +32,7 @@ static void check_exception(const struct vm_exit *exit, unsigned vector) {
 
 static struct vm_regs rig_regs(void) {
     struct vm_regs regs;
-    vm_kvm_ops.get_regs(rig.vm, &regs);
+    vcpu_kvm_ops.get_regs(rig.vcpu, &regs);
     return regs;
 }
 
@@ -45,7 +45,7 @@ RIG_CODE(code_read, "mov $0x1111, %eax\n mov $0x2222, %ecx\n stc\n mov (%rdi), %
 static struct vm_exit read_at(uint64_t gva_v) {
     RIG_LOAD(&rig, code_read);
     const struct vm_regs in = {.rip = RIG_TEXT_GVA, .rsp = HUSK_STACK_TOP_GVA, .rdi = gva_v};
-    vm_kvm_ops.set_regs(rig.vm, &in);
+    vcpu_kvm_ops.set_regs(rig.vcpu, &in);
     return vm_rig_run(&rig);
 }
 
@@ -68,7 +68,7 @@ struct kicker {
 static void *kicker_main(void *arg) {
     const struct kicker *kicker = arg;
     usleep(kicker->delay_us);
-    vm_kvm_ops.kick(rig.vm);
+    vcpu_kvm_ops.kick(rig.vcpu);
     pthread_kill(kicker->target, KICK_SIGNAL);
     return NULL;
 }
@@ -106,15 +106,15 @@ TEST(a_kick_ends_an_endless_loop_and_it_can_go_on) {
 TEST(a_kick_before_a_run_is_not_lost_and_counts_once) {
     rig_begin(0);
     RIG_LOAD(&rig, code_ports);
-    vm_kvm_ops.kick(rig.vm);
-    vm_kvm_ops.kick(rig.vm);
+    vcpu_kvm_ops.kick(rig.vcpu);
+    vcpu_kvm_ops.kick(rig.vcpu);
     struct vm_exit exit = vm_rig_run(&rig);
     CHECK_EQ_U64(exit.kind, VM_EXIT_KICKED);
     CHECK_EQ_U64(rig_regs().rip, RIG_TEXT_GVA);
     exit = vm_rig_run(&rig);
     check_port(&exit, HUSK_PORT_CALL_DONE);
     /* Also between a port exit and its resumption: the OUT is over, and done once. */
-    vm_kvm_ops.kick(rig.vm);
+    vcpu_kvm_ops.kick(rig.vcpu);
     exit = vm_rig_run(&rig);
     CHECK_EQ_U64(exit.kind, VM_EXIT_KICKED);
     exit = vm_rig_run(&rig);
@@ -126,19 +126,19 @@ TEST(a_kick_after_an_exception_is_harmless) {
     rig_begin(0);
     RIG_LOAD(&rig, code_read);
     const struct vm_regs in = {.rip = RIG_TEXT_GVA, .rsp = HUSK_STACK_TOP_GVA - 64, .rdi = 0x50000000};
-    vm_kvm_ops.set_regs(rig.vm, &in);
+    vcpu_kvm_ops.set_regs(rig.vcpu, &in);
     struct vm_exit exit = vm_rig_run(&rig);
     check_exception(&exit, X86_VECTOR_PF);
-    vm_kvm_ops.kick(rig.vm);
+    vcpu_kvm_ops.kick(rig.vcpu);
     exit = vm_rig_run(&rig);
     CHECK_EQ_U64(exit.kind, VM_EXIT_KICKED);
     struct vm_regs again = rig_regs();
     CHECK_EQ_U64(again.rip, RIG_TEXT_GVA + CODE_READ_FAULT_OFFSET); /* ring 3's, not the stub's */
-    vm_kvm_ops.set_regs(rig.vm, &again);
+    vcpu_kvm_ops.set_regs(rig.vcpu, &again);
     exit = vm_rig_run(&rig);
     check_exception(&exit, X86_VECTOR_PF);
     CHECK_EQ_U64(exit.cr2, 0x50000000);
-    vm_kvm_ops.kick(rig.vm);
+    vcpu_kvm_ops.kick(rig.vcpu);
     exit = vm_rig_run(&rig);
     CHECK_EQ_U64(exit.kind, VM_EXIT_KICKED);
     exit = RIG_RUN_CODE(&rig, code_ports); /* set after the kick */
@@ -157,7 +157,7 @@ TEST(kicks_during_an_exception_storm) {
         while (exit.kind == VM_EXIT_EXCEPTION) {
             CHECK_EQ_U64(exit.cr2, 0x50000000);
             const struct vm_regs again = rig_regs();
-            vm_kvm_ops.set_regs(rig.vm, &again);
+            vcpu_kvm_ops.set_regs(rig.vcpu, &again);
             exit = vm_rig_run(&rig); /* again and again */
         }
         CHECK(pthread_join(kicker.thread, NULL) == 0);

@@ -42,7 +42,7 @@ static uint8_t *anonymous(size_t bytes) {
 
 static struct vm_regs rig_regs(void) {
     struct vm_regs regs;
-    vm_kvm_ops.get_regs(rig.vm, &regs);
+    vcpu_kvm_ops.get_regs(rig.vcpu, &regs);
     return regs;
 }
 
@@ -86,7 +86,7 @@ TEST(all_registers_travel_both_ways) {
                                .r14 = 15,
                                .r15 = 0xfedcba9876543210,
                                .rip = RIG_TEXT_GVA};
-    vm_kvm_ops.set_regs(rig.vm, &in);
+    vcpu_kvm_ops.set_regs(rig.vcpu, &in);
     struct vm_exit exit = vm_rig_run(&rig);
     check_port(&exit, HUSK_PORT_CALL_DONE);
     const struct vm_regs out = rig_regs();
@@ -128,7 +128,7 @@ TEST(a_page_fault_reports_address_error_code_and_registers) {
     rig_begin(0);
     RIG_LOAD(&rig, code_read);
     const struct vm_regs in = {.rip = RIG_TEXT_GVA, .rsp = HUSK_STACK_TOP_GVA - 64, .rdi = 0x123456789a8};
-    vm_kvm_ops.set_regs(rig.vm, &in);
+    vcpu_kvm_ops.set_regs(rig.vcpu, &in);
     struct vm_exit exit = vm_rig_run(&rig);
     check_exception(&exit, X86_VECTOR_PF);
     CHECK_EQ_U64(exit.cr2, 0x123456789a8);
@@ -148,7 +148,7 @@ TEST(after_an_exception_the_host_can_go_on_elsewhere) {
     RIG_LOAD(&rig, code_read);
     const struct vm_regs in = {.rip = RIG_TEXT_GVA, .rsp = HUSK_STACK_TOP_GVA - 64, .rdi = 0x50000000};
     for (int i = 0; i < 20; i++) {
-        vm_kvm_ops.set_regs(rig.vm, &in);
+        vcpu_kvm_ops.set_regs(rig.vcpu, &in);
         struct vm_exit exit = vm_rig_run(&rig);
         check_exception(&exit, X86_VECTOR_PF);
         CHECK_EQ_U64(exit.cr2, 0x50000000);
@@ -158,7 +158,7 @@ TEST(after_an_exception_the_host_can_go_on_elsewhere) {
     past.rip += 3;
     past.rax = 0xabcd;
     past.rsp = HUSK_STACK_TOP_GVA - 128;
-    vm_kvm_ops.set_regs(rig.vm, &past);
+    vcpu_kvm_ops.set_regs(rig.vcpu, &past);
     CHECK_EQ_U64(rig_regs().rip, past.rip);
     struct vm_exit exit = vm_rig_run(&rig);
     check_port(&exit, HUSK_PORT_CALL_DONE);
@@ -171,7 +171,7 @@ TEST(after_an_exception_the_instruction_can_run_again) {
     rig_begin(0);
     RIG_LOAD(&rig, code_read);
     const struct vm_regs in = {.rip = RIG_TEXT_GVA, .rsp = HUSK_STACK_TOP_GVA, .rdi = RIG_DATA_GVA + 0x10000};
-    vm_kvm_ops.set_regs(rig.vm, &in);
+    vcpu_kvm_ops.set_regs(rig.vcpu, &in);
     struct vm_exit exit = vm_rig_run(&rig);
     check_exception(&exit, X86_VECTOR_PF);
     uint8_t *more = anonymous(HUSK_PAGE_SIZE);
@@ -181,7 +181,7 @@ TEST(after_an_exception_the_instruction_can_run_again) {
     CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, mapping.gpa, more, HUSK_PAGE_SIZE, 0, &rig.err), rig.err);
     CHECK_OK(sys_space_map(rig.space, &mapping, &rig.err), rig.err);
     const struct vm_regs again = rig_regs();
-    vm_kvm_ops.set_regs(rig.vm, &again);
+    vcpu_kvm_ops.set_regs(rig.vcpu, &again);
     exit = vm_rig_run(&rig);
     check_port(&exit, HUSK_PORT_CALL_DONE);
     CHECK_EQ_U64(rig_regs().rax, 0x5a5a5a5a5a5a5a5a);
@@ -194,7 +194,7 @@ TEST(after_an_exception_the_instruction_can_run_again) {
 static struct vm_exit read_at(uint64_t gva_v) {
     RIG_LOAD(&rig, code_read);
     const struct vm_regs in = {.rip = RIG_TEXT_GVA, .rsp = HUSK_STACK_TOP_GVA, .rdi = gva_v};
-    vm_kvm_ops.set_regs(rig.vm, &in);
+    vcpu_kvm_ops.set_regs(rig.vcpu, &in);
     return vm_rig_run(&rig);
 }
 
@@ -295,7 +295,7 @@ RIG_CODE(code_write, "movb $1, (%rdi)\n out %eax, $0x10");
 static struct vm_exit write_at(uint64_t gva_v) {
     RIG_LOAD(&rig, code_write);
     const struct vm_regs in = {.rip = RIG_TEXT_GVA, .rsp = HUSK_STACK_TOP_GVA, .rdi = gva_v};
-    vm_kvm_ops.set_regs(rig.vm, &in);
+    vcpu_kvm_ops.set_regs(rig.vcpu, &in);
     return vm_rig_run(&rig);
 }
 
@@ -398,7 +398,7 @@ TEST(vector_registers_survive_exits) {
 
 static void *run_in_thread(void *arg) {
     struct vm_exit exit = {0};
-    int status = vm_kvm_ops.run(rig.vm, &exit, NULL);
+    int status = vcpu_kvm_ops.run(rig.vcpu, &exit, NULL);
     *(bool *)arg = status == 0 && exit.kind == VM_EXIT_PORT;
     return NULL;
 }
