@@ -38,15 +38,10 @@ uint64_t sandbox_memory_grow(husk_sandbox *sandbox, uint64_t mem_idx, uint64_t d
     if (delta_bytes > machine->sizes.memory_max_bytes - memories_total_bytes(machine))
         return GROW_FAILED;
     struct husk_error err;
-    int status =
-        arena_cover(&machine->arena, idx, memory->bytes + delta_bytes, machine->vm_ops, machine->vm, &err);
-    if (status == 0)
-        status = machine_map(machine, husk_mem_gva(idx) + memory->bytes, delta_bytes, &err);
-    if (status != 0) {
+    if (machine_grow(machine, idx, delta_bytes, &err) != 0) {
         engine_log(sandbox->engine, HUSK_LOG_WARNING, "memory.grow failed: %s", err.message);
         return GROW_FAILED;
     }
-    memory->bytes += delta_bytes;
     write_size(machine, sandbox->image->memories[idx].size_gva, old_pages + delta_pages);
     stat_count(sandbox->stats, STAT_memory_grows);
     return old_pages;

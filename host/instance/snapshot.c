@@ -25,8 +25,8 @@
  *   in a snapshot, and brought back   link.groups' states (linkage_save_states()), sizes.table_entries, arena: memories' contents and
  *                                     sizes, data
  *   nothing between two calls         mailbox and stack of the arena (zero), calls, regs of the vCPU
- *   set anew by load and restore      mapped, image, template, hotset, start, owes_restored_call, is_poisoned, poisoned_by, changes_begun
- *   not the instance's, unchanged     engine, machine, vm_ops, vcpu_ops, stats, hot_pages_counted, limits, vm, vcpu, kicker, space, has_failed_vm, next_idle,
+ *   set anew by load and restore      mapped, image, hotset, start, owes_restored_call, is_poisoned, poisoned_by, changes_begun
+ *   not the instance's, unchanged     engine, machine, vcpu_ops, stats, hot_pages_counted, limits, vm, vcpu, kicker, tables, next_slot, has_failed_vm, next_idle,
  *                                     calls.is_interrupted; link's definitions; the limits in sizes; overlays are contents, and their mappings go
  *
  * The state of WASI has its own tripwire in wasi_state.c.
@@ -35,7 +35,7 @@ _Static_assert(sizeof(struct husk_sandbox) - sizeof(struct linkage) == 72 && siz
                "a new field of struct husk_sandbox");
 _Static_assert(sizeof(struct machine) - sizeof(struct husk_sandbox_options) - sizeof(struct sizing) -
                        sizeof(struct arena) - sizeof(struct kicker) - sizeof(struct hotset) ==
-                   96,
+                   80,
                "a new field of struct machine");
 _Static_assert(sizeof(struct linkage) == 72 && sizeof(struct group_state) == 16, "a new field of linkage.h");
 _Static_assert(sizeof(struct sizing) == 56, "a new field of struct sizing");

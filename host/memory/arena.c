@@ -71,7 +71,6 @@ static void place_regions(struct arena *arena, const struct arena_sizes *sizes) 
     arena->stack = place;
     arena->stack_bytes = sizes->stack_bytes;
     place_memories(arena, sizes, place + sizes->stack_bytes + GUARD_BYTES);
-    arena->next_slot = ARENA_SLOT_MEMORIES;
 }
 
 uint32_t arena_regions(const struct arena *arena, struct arena_region *ret_regions) {
@@ -154,48 +153,9 @@ void arena_done(struct arena *arena) {
     *arena = (struct arena){0};
 }
 
-static gpa_t memory_gpa(uint32_t mem_idx, uint64_t offset) {
-    return gpa(gpa_of_gva(husk_mem_gva(mem_idx)).v + offset);
-}
-
-int arena_attach(struct arena *arena, const husk_image *image, const struct vm_ops *ops, struct vm *vm,
-                 struct husk_error *err) {
-    int status = ops->set_slot(vm, ARENA_SLOT_READONLY, gpa_of_gva(HUSK_TEXT_GVA), image->ro_hva,
-                               image->ro_bytes, VM_SLOT_READONLY, err);
-    if (status == 0 && arena->data_bytes != 0)
-        status = ops->set_slot(vm, ARENA_SLOT_DATA, gpa_of_gva(HUSK_DATA_GVA), arena->data, arena->data_bytes,
-                               0, err);
-    if (status == 0)
-        status = ops->set_slot(vm, ARENA_SLOT_MAILBOX, gpa_of_gva(HUSK_MAILBOX_GVA),
-                               (uint8_t *)arena->mailbox, HUSK_MBOX_BYTES, 0, err);
-    if (status == 0)
-        status = ops->set_slot(vm, ARENA_SLOT_STACK, gpa_of_gva(HUSK_STACK_TOP_GVA - arena->stack_bytes),
-                               arena->stack, arena->stack_bytes, 0, err);
-    for (uint32_t i = 0; status == 0 && i < arena->memories_count; i++) {
-        struct arena_memory *memory = &arena->memories[i];
-        if (memory->covered_bytes != 0)
-            status = ops->set_slot(vm, arena->next_slot++, memory_gpa(i, 0), memory->hva,
-                                   memory->covered_bytes, 0, err);
-    }
-    return status;
-}
-
-int arena_detach(struct arena *arena, const struct vm_ops *ops, struct vm *vm, struct husk_error *err) {
-    int status = 0;
-    for (uint32_t slot = 0; slot < arena->next_slot && status == 0; slot++) {
-        bool is_ours = slot < ARENA_SLOT_SYS || slot >= ARENA_SLOT_MEMORIES;
-        bool is_used = slot != ARENA_SLOT_DATA || arena->data_bytes != 0;
-        if (is_ours && is_used)
-            status = ops->set_slot(vm, slot, gpa(0), NULL, 0, 0, err);
-    }
-    return status;
-}
-
-int arena_cover(struct arena *arena, uint32_t mem_idx, uint64_t bytes, const struct vm_ops *ops,
-                struct vm *vm, struct husk_error *err) {
-    struct arena_memory *memory = &arena->memories[mem_idx];
-    if (bytes <= memory->covered_bytes)
-        return 0;
+int arena_make_room(struct arena *arena, uint32_t mem_idx, uint64_t bytes, uint64_t *ret_more_bytes,
+                    struct husk_error *err) {
+    const struct arena_memory *memory = &arena->memories[mem_idx];
     if (bytes > memory->reserve_bytes)
         return error_set(err, HUSK_E_LIMIT, "memory %u cannot have %llu bytes", mem_idx,
                          (unsigned long long)bytes);
@@ -204,17 +164,11 @@ int arena_cover(struct arena *arena, uint32_t mem_idx, uint64_t bytes, const str
         target = bytes;
     if (target > memory->reserve_bytes)
         target = memory->reserve_bytes;
-    uint64_t from = memory->covered_bytes;
-    int status = make_accessible(memory->hva + from, target - from, err);
-    if (status != 0)
-        return status;
-    status = ops->set_slot(vm, arena->next_slot, memory_gpa(mem_idx, from), memory->hva + from, target - from,
-                           0, err);
-    if (status != 0)
-        return status;
-    arena->next_slot++;
-    memory->covered_bytes = target;
-    return 0;
+    const uint64_t more_bytes = target - memory->covered_bytes;
+    int status = make_accessible(memory->hva + memory->covered_bytes, more_bytes, err);
+    if (status == 0)
+        *ret_more_bytes = more_bytes;
+    return status;
 }
 
 /* Newer (5.18) than the oldest kernel headers we build with. */

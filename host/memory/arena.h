@@ -4,33 +4,21 @@
  *   data | guard | mailbox | guard | stack | guard | memory 0 | guard | memory 1 | …
  *
  * Private (copy-on-write) over the image file where the image has bytes, anonymous zero pages elsewhere; what a memory
- * does not use yet is inaccessible. Guest-physical slots cover the same pieces; a memory gets one slot for its initial size and
- * more as it grows, each doubling what is covered, so that a sandbox does not pay for its maximum.
+ * does not use yet is inaccessible. How the guest gets to it: machine_space.c.
  *
  * arena_span() is the only way from a guest address to a host pointer, and it takes the length.
  */
 #ifndef HOST_ARENA_H
 #define HOST_ARENA_H
 
+#include "husk.h"
 #include "layout.h"
 #include "mailbox.h"
-#include "syspages.h"
-#include "vm.h"
-
-/* Memory slots of a sandbox's VM. */
-enum arena_slot {
-    ARENA_SLOT_READONLY,
-    ARENA_SLOT_DATA,
-    ARENA_SLOT_MAILBOX,
-    ARENA_SLOT_STACK,
-    ARENA_SLOT_SYS,                                            /* SYS_SPACE_SLOTS_MAX of them */
-    ARENA_SLOT_MEMORIES = ARENA_SLOT_SYS + SYS_SPACE_SLOTS_MAX /* and all further ones */
-};
 
 struct arena_memory {
     uint8_t *hva;
     uint64_t bytes;         /* current size: what the guest sees */
-    uint64_t covered_bytes; /* accessible here and in a slot; >= bytes */
+    uint64_t covered_bytes; /* accessible here, and the VM's; >= bytes */
     uint64_t reserve_bytes;
 };
 
@@ -52,7 +40,6 @@ struct arena {
     uint64_t stack_bytes;
     struct arena_memory *memories;
     uint32_t memories_count;
-    uint32_t next_slot;
     struct arena_overlay *overlays;
     uint32_t overlays_count;
 };
@@ -85,17 +72,13 @@ void arena_overlay_settle(struct arena *arena);
 void arena_overlay_pop(struct arena *arena);
 /* The guest address of a host address in the arena. */
 uint64_t arena_gva_of(const struct arena *arena, const uint8_t *hva);
-/* Give the VM its slots; once. */
-int arena_attach(struct arena *arena, const husk_image *image, const struct vm_ops *ops, struct vm *vm,
-                 struct husk_error *err);
-/* Take all slots away again; the VM must not run before it was given others. */
-int arena_detach(struct arena *arena, const struct vm_ops *ops, struct vm *vm, struct husk_error *err);
 /* Lay the image's contents over [gva, gva + bytes) of one region anew: private, shared with the image again. */
 int arena_map_range(struct arena *arena, husk_image *image, uint64_t gva_value, uint64_t bytes,
                     struct husk_error *err);
-/* Make the first `bytes` of a memory accessible and covered by slots. Its size does not change. */
-int arena_cover(struct arena *arena, uint32_t mem_idx, uint64_t bytes, const struct vm_ops *ops,
-                struct vm *vm, struct husk_error *err);
+/* Make at least the first `bytes` of a memory, which has fewer, accessible. Returns how many bytes are to be added to
+ * covered_bytes, by the caller: its size and what is covered do not change. */
+int arena_make_room(struct arena *arena, uint32_t mem_idx, uint64_t bytes, uint64_t *ret_more_bytes,
+                    struct husk_error *err);
 
 /* Discard private pages: what is mapped below them shows again. 0 or -1 with errno. */
 int arena_discard(uint8_t *hva, uint64_t bytes);

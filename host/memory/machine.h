@@ -2,9 +2,17 @@
  * host/memory/machine.h: what stands under an instance, and what the pool keeps: memory (arena),
  * page tables (sys_space), the VM that has both as slots, and what is known of the memory's pages.
  * A machine knows images and sizes; it knows no imports, no calls and no tenant. machine.c builds
- * it, restore.c makes its memory equal to an image in place. Between two sandboxes it is in the
- * engine's pool (pool.c) as it was left; whoever takes it makes it equal to an image, which is when
- * the restore that was put off is done.
+ * it, restore.c makes its memory equal to an image in place, machine_space.c has page tables, slots
+ * and the VM. Between two sandboxes it is in the engine's pool (pool.c) as it was left; whoever takes
+ * it makes it equal to an image, which is when the restore that was put off is done.
+ *
+ * The folders above see an address space and what runs in it, and may use these alone:
+ *   map and unmap   machine_make_equal() to an image; machine_grow(), machine_map() add zero pages.
+ *                   Pages are taken away, and rights are given, by machine_make_equal() only
+ *   run             machine_set_regs(), machine_run(), machine_get_regs(), machine_renew(), `kicker`
+ *   host pointers   arena_span()
+ * They do not know VM, memory slots and page tables (tools/check-layers), so another hypervisor or
+ * a process may stand behind these functions.
  *
  * Used by one thread at a time, except `kicker`.
  */
@@ -20,7 +28,6 @@
 struct machine {
     /* Borrowed: whoever uses the machine holds the engine, and the pool is emptied before it goes. */
     husk_engine *engine;
-    const struct vm_ops *vm_ops;
     const struct vcpu_ops *vcpu_ops;
     struct stat_shard *stats; /* of the engine's */
     /* Every field set; the pool gives the machine to sandboxes with equal ones only. */
@@ -32,14 +39,14 @@ struct machine {
     /* Of what is mapped: tables' entries as they are now, and what everything may grow to. */
     struct sizing sizes;
     struct arena arena;
-    struct sys_template *template;
-    struct sys_space *space;
-    struct vm *vm; /* NULL: none yet, and no vCPU */
+    struct sys_space *tables; /* this and the next three: machine_space.c's */
+    struct vm *vm;            /* NULL: none yet, and no vCPU */
     struct vcpu *vcpu;
+    uint32_t next_slot;         /* of the VM */
+    uint32_t hot_pages_counted; /* of this machine in the engine's STAT_hot_pages */
     struct kicker kicker;
     struct hotset hotset;
-    uint32_t hot_pages_counted; /* of this machine in the engine's STAT_hot_pages */
-    bool has_failed_vm;         /* running it failed, which no guest can cause: not for the pool */
+    bool has_failed_vm; /* running it failed, which no guest can cause: not for the pool */
     /* Changes that were begun since the machine was last whole: what fails before it begins one
      * leaves this number as it was. Not 0 between calls: a change failed half-way, and the machine
      * must be built anew. */
@@ -72,7 +79,9 @@ int machine_build(struct machine *machine, husk_image *image, const struct sizin
 /* Another VM in the place of one that cannot run any more, over the same memory, also in the middle
  * of a call. All is as it was if it fails. Kicks of the old one are lost: look at the flags. */
 int machine_renew(struct machine *machine, struct husk_error *err);
-/* Give the guest more pages of the arena to read and write: memory or a table that grows. */
+/* A memory grows by so many bytes, a multiple of the page size and within what it may grow to. */
+int machine_grow(struct machine *machine, uint32_t mem_idx, uint64_t bytes, struct husk_error *err);
+/* Give the guest more pages of the arena to read and write: a table that grows. */
 int machine_map(struct machine *machine, uint64_t gva_value, uint64_t bytes, struct husk_error *err);
 /* The hot set has changed: after a load, a restore, and when its memory goes. */
 void machine_count_hot(struct machine *machine);

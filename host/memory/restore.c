@@ -15,9 +15,8 @@
 #include "clock.h"
 #include "error.h"
 #include "image_internal.h"
-#include "machine.h"
+#include "machine_space.h"
 #include "pages.h"
-#include "x86.h"
 
 /* With more differing pieces than this, regions are mapped as a whole: a mapping costs some microseconds. */
 #define REBASE_PIECES_MAX 16u
@@ -58,9 +57,7 @@ static struct size_change change_at(const struct machine *machine, const struct 
 static bool find_kept(const struct machine *machine, const struct size_change *change, uint64_t *ret_bytes) {
     const uint64_t end = change->gva + change->now_bytes, wanted = change->gva + change->wanted_bytes;
     uint64_t from = wanted;
-    if (!sys_space_can_unmap(machine->space, from, end - from))
-        from = wanted & ~(X86_LARGE_PAGE_BYTES - 1);
-    if (from < change->gva || !sys_space_can_unmap(machine->space, from, end - from))
+    if (!machine_can_unmap(machine, &from, end) || from < change->gva)
         return false;
     *ret_bytes = from - change->gva;
     return true;
@@ -91,7 +88,7 @@ static bool restore_is_possible(const struct machine *machine, const husk_image 
 static int cover_memories(struct machine *machine, const struct sizing *sizes, struct husk_error *err) {
     int status = 0;
     for (uint32_t i = 0; i < machine->arena.memories_count && status == 0; i++)
-        status = arena_cover(&machine->arena, i, sizes->memory_bytes[i], machine->vm_ops, machine->vm, err);
+        status = machine_cover(machine, i, sizes->memory_bytes[i], err);
     return status;
 }
 
@@ -107,11 +104,9 @@ static int shrink(struct machine *machine, struct size_change *change, struct hu
         return error_set(err, HUSK_E_LIMIT, "memory at 0x%llx cannot be taken away in place",
                          (unsigned long long)change->gva);
     uint64_t from = change->gva + kept_bytes, bytes = change->now_bytes - kept_bytes;
-    uint8_t *hva = arena_span(&machine->arena, from, bytes);
-    sys_space_unmap(machine->space, from, bytes);
-    if (arena_discard(hva, bytes) != 0)
-        return error_sys(err, errno, "cannot discard %llu bytes of grown memory", (unsigned long long)bytes);
-    hotset_forget(&machine->hotset, hva, bytes);
+    int status = machine_unmap(machine, from, bytes, err);
+    if (status != 0)
+        return status;
     change->now_bytes = kept_bytes;
     return change->now_bytes < change->wanted_bytes ? grow(machine, change, err) : 0;
 }

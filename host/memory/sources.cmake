@@ -3,6 +3,7 @@ set(sources
     arena.c
     hotset.c
     machine.c
+    machine_space.c
     page_copy_x86_64.c
     pool.c
     restore.c)

@@ -354,8 +354,10 @@ int sys_space_map(struct sys_space *space, const struct page_mapping *mapping, s
     return status;
 }
 
-bool sys_space_can_unmap(const struct sys_space *space, uint64_t gva, uint64_t bytes) {
-    return tables_can_unmap(&space->tables, gva, bytes);
+bool sys_space_can_unmap(const struct sys_space *space, uint64_t *from, uint64_t end) {
+    if (!tables_can_unmap(&space->tables, *from, end - *from))
+        *from &= ~(X86_LARGE_PAGE_BYTES - 1);
+    return tables_can_unmap(&space->tables, *from, end - *from);
 }
 
 void sys_space_unmap(struct sys_space *space, uint64_t gva, uint64_t bytes) {

@@ -289,7 +289,7 @@ TEST(a_failed_run_leaves_nothing) {
         struct husk_outcome outcome;
         options.wall_ns = 2000000000;
         prepare(ENDING_UD2, ~0ull);
-        uint8_t *stack = sys_space_exception_stack_top(lab.sandbox->machine->space) - HUSK_PAGE_SIZE;
+        uint8_t *stack = sys_space_exception_stack_top(lab.sandbox->machine->tables) - HUSK_PAGE_SIZE;
         CHECK(mprotect(stack, HUSK_PAGE_SIZE, PROT_NONE) == 0);
         int status = husk_call(lab.sandbox, "general", NULL, 0, NULL, 0, &options, &outcome, &err);
         CHECK(mprotect(stack, HUSK_PAGE_SIZE, PROT_READ | PROT_WRITE) == 0);
