@@ -17,9 +17,9 @@
 #include "outcome.h"
 #include "ports.h"
 #include "sandbox_internal.h"
-#include "syspages_layout.h"
+#include "syspages_layout_x86_64.h"
 #include "trap.h"
-#include "x86.h"
+#include "cpu_x86_64.h"
 
 /* Below the interrupted RSP there may be a red zone (System V ABI, 3.2.2: 128 bytes). */
 #define NESTED_STACK_GAP_BYTES 256u

@@ -12,7 +12,7 @@
 #include "layout.h"
 #include "outcome.h"
 #include "sandbox_internal.h"
-#include "x86.h"
+#include "cpu_x86_64.h"
 
 #define FOUR_GIB (1ull << 32)
 #define GUEST_STACK_NEAR_BYTES (64ull << 20) /* frames of that size are rare */

@@ -10,7 +10,7 @@
  * knows that the guest did not (run.c).
  * Three variants: enum vm_entry (vm.h) says which one fits.
  */
-#define USER_DS 0x2b /* SYS_USER_DS, host/vm/syspages_layout.h */
+#define USER_DS 0x2b /* SYS_USER_DS, host/vm/syspages_layout_x86_64.h */
 #define MXCSR_RESET 0x1f80
 
     /* Protection keys first: ring 3 may have taken away its own right to read, and XRSTOR, which resets PKRU, too, reads memory. Nothing
@@ -27,7 +27,7 @@
 
     /* FS and GS have bases, which WRFSBASE sets where ring 3 runs with the host's CR4: on kvm-pvm. A null selector would leave them (AMD;
      * APM vol. 3, CPUID Fn8000_0021_EAX: NullSelectorClearsBase), the host kernel's __USER_DS clears them. Elsewhere the GDT is ours and
-     * has no such descriptor (syspages.c), and nothing can have set a base: null does. */
+     * has no such descriptor (syspages_x86_64.c), and nothing can have set a base: null does. */
     .macro reset_segments
     movl $USER_DS, %eax
     xorl %edx, %edx

@@ -3,13 +3,13 @@ set(sources
     cpu_names.c
     entry_page_x86_64.S
     kick.c
-    syspages.c
-    syspages_tables.c
+    syspages_tables_x86_64.c
+    syspages_x86_64.c
     vcpu_kvm.c
     vcpu_kvm_x86_64.c
     vm_kvm.c
     vm_kvm_caps.c
-    vm_kvm_selftest.c
+    vm_kvm_selftest_x86_64.c
     vm_kvm_x86_64.c
     wait_entry_x86_64.S
     wait_x86_64.c

@@ -58,7 +58,7 @@ int sys_space_detach(struct sys_space *space, struct husk_error *err);
 int sys_space_map(struct sys_space *space, const struct page_mapping *mapping, struct husk_error *err);
 
 /* Where guest-physical memory lies. Below HUSK_MEM0_GVA: the same as virtual. Linear memory i: (i + 1) * 4 GiB. System pages and page tables:
- * from 0xc0000000 up to 0xf0000000 (host/vm/syspages_layout.h). */
+ * from 0xc0000000 up to 0xf0000000 (host/vm/syspages_layout_x86_64.h). */
 gpa_t gpa_of_gva(uint64_t gva);
 
 /* Can [*from, end) be taken away: is everything in it mapped, and whole? *from goes down to where a large entry begins if it lies

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "error.h"
-#include "syspages_layout.h"
+#include "syspages_layout_x86_64.h"
 #include "vm_kvm.h"
 
 /* immediate_exit: any value but 0 makes KVM_RUN return at once; these two tell us who wants it. */

@@ -7,12 +7,12 @@
 #include <string.h>
 
 #include "error.h"
-#include "syspages_layout.h"
-#include "vector_level.h"
+#include "syspages_layout_x86_64.h"
+#include "vector_level_x86_64.h"
 #include "vm_kvm.h"
-#include "x86.h"
+#include "cpu_x86_64.h"
 
-/* A 64-bit segment as KVM wants it: the descriptor of host/vm/syspages.c, unpacked. */
+/* A 64-bit segment as KVM wants it: the descriptor of host/vm/syspages_x86_64.c, unpacked. */
 static struct kvm_segment segment(uint16_t selector, bool is_code) {
     return (struct kvm_segment){.limit = 0xffffffff,
                                 .selector = selector,

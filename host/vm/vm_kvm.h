@@ -86,7 +86,7 @@ void kvm_x86_port_exit(struct vcpu *vcpu, struct vm_exit *exit);
 /* Those that the CPU has, where it is not certain whether a guest has them: on kvm-pvm CR4 and XCR0 are the host kernel's. */
 uint64_t kvm_x86_entry_probes(const struct vm_backend *backend);
 
-/* vm_kvm_selftest.c: which of these abi/cpu_features.def and PROBE_ bits work in a guest. */
+/* vm_kvm_selftest_x86_64.c: which of these abi/cpu_features.def and PROBE_ bits work in a guest. */
 int kvm_selftest_features(struct vm_backend *backend, uint64_t candidates, uint64_t *ret_works,
                           struct husk_error *err);
 

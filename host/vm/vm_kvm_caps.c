@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "error.h"
-#include "vector_level.h"
+#include "vector_level_x86_64.h"
 #include "vm_kvm.h"
 
 #define KVM_API_VERSION_EXPECTED 12 /* the only one since Linux 2.6.22; api.rst 4.1 */

@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "error.h"
-#include "vector_level.h"
+#include "vector_level_x86_64.h"
 #include "vm_kvm.h"
-#include "x86.h"
+#include "cpu_x86_64.h"
 
 /* Where KVM on VMX keeps its pages for real mode, which we never enter; above everything of ours. api.rst 4.35, 4.36. */
 #define KVM_IDENTITY_MAP_GPA 0xfffbc000ull

@@ -12,9 +12,9 @@
 #include "harness.h"
 #include "mailbox.h"
 #include "ports.h"
-#include "syspages_layout.h"
+#include "syspages_layout_x86_64.h"
 #include "vm_fake.h"
-#include "x86.h"
+#include "cpu_x86_64.h"
 
 static struct {
     struct vm_backend backend;

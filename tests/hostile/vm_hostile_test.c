@@ -13,7 +13,7 @@
 #include "ports.h"
 #include "vm_kvm.h"
 #include "vm_rig.h"
-#include "x86.h"
+#include "cpu_x86_64.h"
 
 static struct vm_rig rig;
 

@@ -9,7 +9,7 @@
 #include "harness.h"
 #include "ports.h"
 #include "vm_rig.h"
-#include "x86.h"
+#include "cpu_x86_64.h"
 
 static struct vm_rig rig;
 

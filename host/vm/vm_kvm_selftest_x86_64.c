@@ -1,5 +1,5 @@
 /*
- * host/vm/vm_kvm_selftest.c: which CPU features really work in the guest. Where KVM's list of supported CPUID bits and the
+ * host/vm/vm_kvm_selftest_x86_64.c: which CPU features really work in the guest. Where KVM's list of supported CPUID bits and the
  * host CPU agree there is nothing to find out. kvm-pvm, which runs ring 3 directly on the CPU, lists almost none: there
  * a VM is made and one instruction of each feature tried; vector state must also survive an exit.
  */

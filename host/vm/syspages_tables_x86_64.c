@@ -1,18 +1,18 @@
 /*
- * host/vm/syspages_tables.c: building 4-level page tables (SDM vol. 3A, section 4.5) in pages that syspages.c provides.
+ * host/vm/syspages_tables_x86_64.c: building 4-level page tables (SDM vol. 3A, section 4.5) in pages that syspages_x86_64.c provides.
  *
  * A mapping is walked in steps of at most one 2 MiB region. A region that is covered completely, has no table yet and lies
  * equally aligned in guest-physical memory becomes one large entry; everything else 4 KiB entries. tables_check() makes
  * the same walk without writing, so that tables_map() cannot run out of pages half-way.
  */
-#include "syspages_tables.h"
+#include "syspages_tables_x86_64.h"
 
 #include <assert.h>
 #include <string.h>
 
 #include "error.h"
 #include "layout.h"
-#include "x86.h"
+#include "cpu_x86_64.h"
 
 #define GVA_LIMIT (1ull << 47) /* the lower canonical half */
 #define GPA_LIMIT (1ull << 40) /* the fewest physical bits that any supported host gives (QEMU's TCG) */

@@ -1,6 +1,6 @@
 /*
- * host/vm/syspages_layout.h: where the system pages lie, and the descriptors in them. Shared by what makes them
- * (syspages.c) and what loads the vCPU's registers from them (vm_kvm_x86_64.c).
+ * host/vm/syspages_layout_x86_64.h: where the system pages lie, and the descriptors in them. Shared by what makes them
+ * (syspages_x86_64.c) and what loads the vCPU's registers from them (vcpu_kvm_x86_64.c).
  *
  *   gva 0x100000  gpa 0xc0000000  GDT, TSS with I/O bitmap, IDT   supervisor, read-only, no-execute
  *   gva 0x101000  gpa 0xc0001000  exception stubs                 supervisor, read-only, executable
@@ -10,10 +10,10 @@
  *   (no gva)      … 0xf0000000    further page tables as mappings are added
  *
  * The selectors are those of 64-bit Linux on purpose: kvm-pvm runs ring 3 natively only with its host kernel's own
- * __USER_CS and __USER_DS, and with its GDT. Ours has no descriptor for ring 3 (syspages.c).
+ * __USER_CS and __USER_DS, and with its GDT. Ours has no descriptor for ring 3 (syspages_x86_64.c).
  */
-#ifndef HOST_SYSPAGES_LAYOUT_H
-#define HOST_SYSPAGES_LAYOUT_H
+#ifndef HOST_SYSPAGES_LAYOUT_X86_64_H
+#define HOST_SYSPAGES_LAYOUT_X86_64_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,10 +1,10 @@
 /*
- * host/vm/syspages_tables.h: page tables of one address space, in host memory that is (or will be) guest-physical memory.
- * Used by syspages.c alone. Entries only ever go from not-present to present, but for tables_unmap(), whose caller
+ * host/vm/syspages_tables_x86_64.h: page tables of one address space, in host memory that is (or will be) guest-physical memory.
+ * Used by syspages_x86_64.c alone. Entries only ever go from not-present to present, but for tables_unmap(), whose caller
  * discards the backing of the pages (a stale translation on a shadow-paging host outlives any flush), accessed and dirty bits are preset so that the CPU never writes an entry.
  */
-#ifndef HOST_SYSPAGES_TABLES_H
-#define HOST_SYSPAGES_TABLES_H
+#ifndef HOST_SYSPAGES_TABLES_X86_64_H
+#define HOST_SYSPAGES_TABLES_X86_64_H
 
 #include <stdbool.h>
 

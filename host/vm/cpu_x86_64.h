@@ -1,8 +1,8 @@
 /*
- * host/vm/x86.h: the x86-64 architecture's own numbers, as far as this library uses them. Intel SDM vol. 3A, AMD APM vol. 2.
+ * host/vm/cpu_x86_64.h: the x86-64 architecture's own numbers, as far as this library uses them. Intel SDM vol. 3A, AMD APM vol. 2.
  */
-#ifndef HOST_X86_H
-#define HOST_X86_H
+#ifndef HOST_CPU_X86_64_H
+#define HOST_CPU_X86_64_H
 
 /* Control registers: SDM vol. 3A, section 2.5. */
 #define X86_CR0_PE (1ull << 0)

@@ -1,14 +1,14 @@
 /*
- * host/vm/vector_level.h: which vector registers a set of CPU features (abi/cpu_features.def) brings with it. Decides XCR0 and whether
+ * host/vm/vector_level_x86_64.h: which vector registers a set of CPU features (abi/cpu_features.def) brings with it. Decides XCR0 and whether
  * there is one (vm_kvm_x86_64.c), and so whether the entry page can use XRSTOR (entry_page_x86_64.S).
  */
-#ifndef HOST_VECTOR_LEVEL_H
-#define HOST_VECTOR_LEVEL_H
+#ifndef HOST_VECTOR_LEVEL_X86_64_H
+#define HOST_VECTOR_LEVEL_X86_64_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "x86.h"
+#include "cpu_x86_64.h"
 
 enum vector_level { VECTOR_SSE, VECTOR_AVX, VECTOR_AVX512 };
 

@@ -1,5 +1,5 @@
 /*
- * host/vm/syspages.c: the system pages of host/vm/syspages_layout.h. A template is a sealed memfd, made once per opened image; a
+ * host/vm/syspages_x86_64.c: the system pages of host/vm/syspages_layout_x86_64.h. A template is a sealed memfd, made once per opened image; a
  * space maps it privately, so that a thousand sandboxes share what none of them changed. Page tables must still be
  * writable memory for the hypervisor: on AMD a nested walk of a guest page table counts as a write (APM vol. 2, 15.25.5).
  */
@@ -16,9 +16,9 @@
 #include "file.h"
 #include "layout.h"
 #include "pages.h"
-#include "syspages_layout.h"
-#include "syspages_tables.h"
-#include "x86.h"
+#include "syspages_layout_x86_64.h"
+#include "syspages_tables_x86_64.h"
+#include "cpu_x86_64.h"
 
 /* Table pages of the template that are free for growth: enough for some GiB before a space needs a further slot. */
 #define SPARE_PAGES 16u
