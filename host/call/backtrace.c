@@ -1,12 +1,13 @@
 /*
- * host/call/backtrace.c: backtraces. The guest's stack is walked by the image's unwind rows; it is read through checked spans, every
- * frame must lie above the one before, and the walk is bounded in frames and in look-ups, so that a hostile stack costs less than a millisecond
- * and nothing else.
+ * host/call/backtrace.c: backtraces. The guest's stack is walked by the image's unwind rows; it is read through checked
+ * spans, every frame must lie above the one before (guest_code.h), and the walk is bounded in frames and in look-ups, so that
+ * a hostile stack costs less than a millisecond and nothing else.
  */
 #include "backtrace.h"
 
 #include <string.h>
 
+#include "guest_code.h"
 #include "host_limits.h"
 #include "image_internal.h"
 #include "layout.h"
@@ -74,16 +75,6 @@ static void add_frame(const husk_image *image, const struct husk_image_code_row 
         find_line(image, frame);
 }
 
-static bool read_stack(const husk_sandbox *sandbox, uint64_t gva_value, uint64_t *ret_word) {
-    if (gva_value < HUSK_STACK_LOW_GVA || gva_value >= HUSK_STACK_TOP_GVA)
-        return false;
-    const uint8_t *place = arena_span(&sandbox->machine->arena, gva_value, sizeof *ret_word);
-    if (place == NULL)
-        return false;
-    memcpy(ret_word, place, sizeof *ret_word);
-    return true;
-}
-
 /* What the image says of an address. */
 struct place {
     const struct husk_image_code_row *code; /* NULL: no function's */
@@ -119,32 +110,24 @@ void backtrace_fill(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     const husk_image *image = sandbox->image;
     const struct place *place = NULL;
     struct places places;
-    struct vm_regs regs;
     uint32_t listed_count = 0, work = 0;
     places.count = 0;
     memset(places.addresses, 0, sizeof places.addresses);
-    machine_get_regs(sandbox->machine, &regs);
-    uint64_t pc = regs.rip, rsp = regs.rsp, rbp = regs.rbp, last_look = 0;
+    struct code_frame frame = code_frame_now(sandbox);
+    uint64_t last_look = 0;
     for (uint32_t steps = 0; work < LIMIT_BACKTRACE_FRAMES; steps++) {
         /* A return address may be the first byte behind the calling function: look one byte before it. */
-        const uint64_t look = steps == 0 ? pc : pc - 1;
+        const uint64_t look = steps == 0 ? frame.pc : frame.pc - 1;
         work += place != NULL && look == last_look ? 1 : LIMIT_BACKTRACE_FRAMES_PER_MOVE;
         if (place == NULL || look != last_look) /* deep recursion comes from one place */
             place = place_at(&places, image, look);
         if (place == NULL)
             break;
         last_look = look;
-        const struct husk_image_unwind_row *row = place->row;
         if (place->code != NULL &&
             place->code->func_idx != HUSK_FUNC_RUNTIME) /* memcpy …: the caller counts */
             add_frame(image, place->code, &listed_count, outcome);
-        if (row == NULL || row->cfa_offset == 0)
+        if (!code_frame_leave(sandbox, place->row, &frame))
             break;
-        uint64_t cfa = (row->cfa_base != 0 ? rbp : rsp) + row->cfa_offset;
-        if (cfa <= rsp || !read_stack(sandbox, cfa - 8, &pc))
-            break;
-        if (row->rbp_offset != 0 && !read_stack(sandbox, cfa - row->rbp_offset, &rbp))
-            break;
-        rsp = cfa;
     }
 }

@@ -1,5 +1,6 @@
 /*
- * host/call/run.c: the run loop. One KVM_RUN per call and no other system call on the way, unless the guest asks for something.
+ * host/call/run.c: the run loop. One run of the vCPU per call and no other system call on the way, unless the guest asks for
+ * something.
  *
  * A call can be cut off by a deadline (its own, or that of a call around it) or by husk_interrupt(). Both leave a flag and
  * kick the VM; the flag is looked at after the thread has said that it runs (kicker_enter) and whenever a run was kicked, so
@@ -17,13 +18,7 @@
 #include "outcome.h"
 #include "ports.h"
 #include "sandbox_internal.h"
-#include "syspages_layout_x86_64.h"
 #include "trap.h"
-#include "cpu_x86_64.h"
-
-/* Below the interrupted RSP there may be a red zone (System V ABI, 3.2.2: 128 bytes). */
-#define NESTED_STACK_GAP_BYTES 256u
-#define START_RFLAGS 0x3202u /* guest/entry.S */
 
 /* Must the innermost call end, by a deadline or an interrupt? Then the outcome says so. The
  * outermost call takes the interrupt; an inner one leaves it for the calls around it, which must
@@ -39,18 +34,17 @@ static bool cut_off(husk_sandbox *sandbox, bool did_run, struct husk_outcome *ou
     return true;
 }
 
-static void set_start_regs(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva) {
-    const struct call_frame *parent = sandbox->calls.frame->parent;
-    uint64_t rsp = HUSK_STACK_TOP_GVA;
-    if (parent != NULL)
-        rsp = (parent->regs.rsp - NESTED_STACK_GAP_BYTES) & ~15ull;
-    struct vm_regs regs = {.rip = SYS_ENTRY_GVA,
-                           .r10 = sandbox->engine->entry_ticket,
-                           .r11 = sandbox->image->note.entry_gva,
-                           .rdi = code_gva,
-                           .rsi = thunk_gva,
-                           .rsp = rsp,
-                           .rflags = START_RFLAGS};
+/* The innermost call's. */
+static void set_start_regs(husk_sandbox *sandbox) {
+    const struct call_frame *frame = sandbox->calls.frame, *parent = frame->parent;
+    const struct vm_start start = {.ticket = sandbox->engine->entry_ticket,
+                                   .entry_gva = sandbox->image->note.entry_gva,
+                                   .thunk_gva = frame->thunk_gva,
+                                   .code_gva = frame->code_gva,
+                                   .stack_gva = parent != NULL ? vm_regs_free_stack(&parent->regs)
+                                                               : HUSK_STACK_TOP_GVA};
+    struct vm_regs regs;
+    vm_regs_start(&start, &regs);
     machine_set_regs(sandbox->machine, &regs);
 }
 
@@ -79,7 +73,7 @@ static bool resume_after_host(husk_sandbox *sandbox, struct call_frame *frame, s
         outcome_cut_inside(sandbox, frame, outcome);
         return false;
     }
-    frame->regs.rip = sandbox->image->note.resume_gva;
+    vm_regs_set_pc(&frame->regs, sandbox->image->note.resume_gva);
     machine_set_regs(sandbox->machine, &frame->regs);
     return !cut_off(sandbox, true, outcome);
 }
@@ -96,12 +90,11 @@ static bool serve_port(husk_sandbox *sandbox, struct call_frame *frame, uint8_t 
     }
 }
 
-/* Did the run end in the entry page before that let the guest go? A guest that jumps there cannot look like it: the entry page takes the
- * ticket away before it leaves, and no guest ever sees it. */
+/* Did the run end before the entry page let the guest go? */
 static bool is_before_guest(const husk_sandbox *sandbox) {
     struct vm_regs regs;
     machine_get_regs(sandbox->machine, &regs);
-    return regs.rip - SYS_ENTRY_GVA < HUSK_PAGE_SIZE && regs.r10 == sandbox->engine->entry_ticket;
+    return vm_regs_are_before_guest(&regs, sandbox->engine->entry_ticket);
 }
 
 /* A kicked run: by a deadline or an interrupt, or by a kick that came too late for its call, or by an unrelated signal. */
@@ -123,8 +116,11 @@ struct entries {
 /* A debug exception that the guest before left pending: VMX keeps it in the VMCS, where no ioctl reaches it. It comes at the first instruction,
  * and then it is gone. Ring 3 should not be able to (only an exit right after MOV SS saves one: SDM vol. 3C, section 28.3.4), but Bochs 2.7 saves one
  * at every exit on an instruction that is single-stepped, and an emulator may be what is below KVM. */
-static bool is_left_debug(const struct vm_exit *exit, uint64_t rip) {
-    return exit->kind == VM_EXIT_EXCEPTION && exit->vector == X86_VECTOR_DB && rip == SYS_ENTRY_GVA;
+static bool is_left_debug(const husk_sandbox *sandbox, const struct vm_exit *exit) {
+    struct vm_regs regs;
+    machine_get_regs(sandbox->machine, &regs);
+    return exit->kind == VM_EXIT_EXCEPTION && exit->fault.kind == VM_FAULT_DEBUG &&
+           vm_regs_are_at_start(&regs);
 }
 
 /* For a second VM that fails no tenant is to blame. */
@@ -133,7 +129,8 @@ static int machine_replace(husk_sandbox *sandbox, const struct vm_exit *exit, bo
     char what[sizeof exit->detail + 32];
     snprintf(what, sizeof what, "%s", exit->detail);
     if (exit->kind == VM_EXIT_EXCEPTION)
-        snprintf(what, sizeof what, "CPU exception %u (error code 0x%x)", exit->vector, exit->error_code);
+        snprintf(what, sizeof what, "CPU exception %u (error code 0x%x)", exit->fault.number,
+                 exit->fault.code);
     if (*was_renewed)
         return error_set(err, HUSK_E_SYS, "two VMs failed before they let the guest go: %s", what);
     *was_renewed = true;
@@ -148,15 +145,13 @@ static int machine_replace(husk_sandbox *sandbox, const struct vm_exit *exit, bo
 /* No instruction of the guest ran, so the call begins anew, in another VM if this one is at fault. */
 static int begin_anew(husk_sandbox *sandbox, const struct vm_exit *exit, struct entries *entries,
                       struct husk_error *err) {
-    struct vm_regs regs;
     int status = 0;
-    machine_get_regs(sandbox->machine, &regs);
-    if (!entries->was_debug && is_left_debug(exit, regs.rip))
+    if (!entries->was_debug && is_left_debug(sandbox, exit))
         entries->was_debug = true;
     else
         status = machine_replace(sandbox, exit, &entries->was_renewed, err);
     if (status == 0)
-        set_start_regs(sandbox, regs.rsi, regs.rdi);
+        set_start_regs(sandbox);
     return status;
 }
 
@@ -179,7 +174,7 @@ static int run_until_end(husk_sandbox *sandbox, struct call_frame *frame, struct
         case VM_EXIT_PORT: goes_on = serve_port(sandbox, frame, exit.port, outcome); break;
         case VM_EXIT_KICKED: goes_on = serve_kick(sandbox, outcome); break;
         case VM_EXIT_EXCEPTION:
-            trap_classify(sandbox, &exit, outcome);
+            trap_classify(sandbox, &exit.fault, outcome);
             goes_on = false;
             break;
         case VM_EXIT_VIOLATION:
@@ -252,6 +247,8 @@ static void frame_leave(husk_sandbox *sandbox, struct call_frame *frame) {
 int run_call(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva, const struct call_limits *limits,
              struct husk_outcome *ret_outcome, struct husk_error *err) {
     struct call_frame frame;
+    frame.thunk_gva = thunk_gva;
+    frame.code_gva = code_gva;
     int status = frame_enter(sandbox, &frame, limits, err);
     if (status != 0)
         return status;
@@ -259,7 +256,7 @@ int run_call(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva, const
     if (!cut_off(sandbox, false, ret_outcome)) {
         const bool is_measured = sandbox->engine->measures_times;
         const uint64_t start_ns = is_measured ? clock_ns(CLOCK_MONOTONIC) : 0;
-        set_start_regs(sandbox, thunk_gva, code_gva);
+        set_start_regs(sandbox);
         status = run_until_end(sandbox, &frame, ret_outcome, err);
         if (is_measured)
             stat_measure(sandbox->stats, HUSK_HISTOGRAM_CALL, clock_ns(CLOCK_MONOTONIC) - start_ns);

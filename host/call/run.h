@@ -1,5 +1,5 @@
 /*
- * host/call/run.h: running the guest. call.c (typed calls) → run_call() → [KVM_RUN → exit]… →
+ * host/call/run.h: running the guest. call.c (typed calls) → run_call() → [vCPU runs → exit]… →
  * outcome. Inside: hostcall.c for host calls, grow.c for services, trap.c for exceptions; outcome.c
  * and backtrace.c for how it ended.
  */

@@ -3,6 +3,7 @@ set(sources
     backtrace.c
     bytes.c
     call.c
+    guest_code_x86_64.c
     hostcall.c
     outcome.c
     run.c

@@ -1,6 +1,6 @@
 /*
- * host/call/trap.c: CPU exceptions in ring 3 → wasm traps (core specification 2.0, section 4.4), by where the code is (code map),
- * where it reached (CR2) and, for trap sites, what the instruction says.
+ * host/call/trap.c: CPU exceptions of the guest → wasm traps (core specification 2.0, section 4.4), by where the code is (code
+ * map), where it reached and, for trap sites, what the instruction says (guest_code.h).
  */
 #include "trap.h"
 
@@ -8,11 +8,11 @@
 #include <string.h>
 
 #include "backtrace.h"
+#include "guest_code.h"
 #include "image_internal.h"
 #include "layout.h"
 #include "outcome.h"
 #include "sandbox_internal.h"
-#include "cpu_x86_64.h"
 
 #define FOUR_GIB (1ull << 32)
 #define GUEST_STACK_NEAR_BYTES (64ull << 20) /* frames of that size are rare */
@@ -35,15 +35,15 @@ static void outcome_fault(husk_sandbox *sandbox, enum husk_trap trap, struct hus
     outcome_trap(sandbox, trap, is_strict, trap_message(trap), outcome);
 }
 
-static void outcome_exception(husk_sandbox *sandbox, const struct vm_exit *exit, uint64_t rip,
+static void outcome_exception(husk_sandbox *sandbox, const struct vm_fault *fault, uint64_t pc,
                               struct husk_outcome *outcome) {
-    if (exit->vector == X86_VECTOR_PF)
+    if (fault->kind == VM_FAULT_PAGE)
         outcome_violation(sandbox, outcome,
                           "guest violation: code at 0x%llx touched 0x%llx (error code 0x%x)",
-                          (unsigned long long)rip, (unsigned long long)exit->cr2, exit->error_code);
+                          (unsigned long long)pc, (unsigned long long)fault->address, fault->code);
     else
         outcome_violation(sandbox, outcome, "guest violation: CPU exception %u at 0x%llx (error code 0x%x)",
-                          exit->vector, (unsigned long long)rip, exit->error_code);
+                          fault->number, (unsigned long long)pc, fault->code);
 }
 
 /* The memory whose window an address is in, or UINT32_MAX. */
@@ -80,49 +80,44 @@ static void describe_access(const husk_sandbox *sandbox, uint32_t mem_idx, uint6
                  : "");
 }
 
-static void classify_page_fault(husk_sandbox *sandbox, const struct vm_exit *exit, uint64_t rip,
+static void classify_page_fault(husk_sandbox *sandbox, const struct vm_fault *fault, uint64_t pc,
                                 struct husk_outcome *outcome) {
     uint64_t stack_limit = HUSK_STACK_TOP_GVA - sandbox->machine->arena.stack_bytes;
-    bool is_code = image_in_text(sandbox->image, rip, 1) && (exit->error_code & X86_PF_FETCH) == 0;
-    if (is_code && exit->cr2 >= HUSK_STACK_LOW_GVA && exit->cr2 < stack_limit) {
+    bool is_code = image_in_text(sandbox->image, pc, 1) && !fault->is_fetch;
+    if (is_code && fault->address >= HUSK_STACK_LOW_GVA && fault->address < stack_limit) {
         outcome_fault(sandbox, HUSK_TRAP_CALL_STACK_EXHAUSTED, outcome);
         return;
     }
-    uint32_t mem_idx = memory_of(sandbox, exit->cr2);
-    bool is_beyond = mem_idx != UINT32_MAX &&
-                     exit->cr2 - husk_mem_gva(mem_idx) >= sandbox->machine->arena.memories[mem_idx].bytes;
-    if (!is_code || !is_beyond || code_row_find(sandbox->image, rip) == NULL) {
-        outcome_exception(sandbox, exit, rip, outcome);
+    uint32_t mem_idx = memory_of(sandbox, fault->address);
+    bool is_beyond = mem_idx != UINT32_MAX && fault->address - husk_mem_gva(mem_idx) >=
+                                                  sandbox->machine->arena.memories[mem_idx].bytes;
+    if (!is_code || !is_beyond || code_row_find(sandbox->image, pc) == NULL) {
+        outcome_exception(sandbox, fault, pc, outcome);
         return;
     }
     outcome_fault(sandbox, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS, outcome);
     size_t used = strlen(outcome->message);
-    describe_access(sandbox, mem_idx, exit->cr2 - husk_mem_gva(mem_idx), outcome->message + used,
+    describe_access(sandbox, mem_idx, fault->address - husk_mem_gva(mem_idx), outcome->message + used,
                     sizeof outcome->message - used);
 }
 
-/* `ud1l imm(%eax), %eax`: 67 0f b9 40 imm8 (abi/trap.def). Read from the image, which the guest cannot change. */
-static bool trap_site_kind(const husk_sandbox *sandbox, uint64_t rip, enum husk_trap *ret_trap) {
-    static const uint8_t opcode[] = {0x67, 0x0f, 0xb9, 0x40};
-    const husk_image *image = sandbox->image;
-    if (!image_in_text(image, rip, sizeof opcode + 1))
+static bool trap_site_kind(const husk_sandbox *sandbox, uint64_t pc, enum husk_trap *ret_trap) {
+    uint8_t number;
+    if (!code_trap_site(sandbox->image, pc, &number) || trap_message((enum husk_trap)number) == NULL)
         return false;
-    const uint8_t *bytes = image->ro_hva + (rip - HUSK_TEXT_GVA);
-    if (memcmp(bytes, opcode, sizeof opcode) != 0 ||
-        trap_message((enum husk_trap)bytes[sizeof opcode]) == NULL)
-        return false;
-    *ret_trap = (enum husk_trap)bytes[sizeof opcode];
+    *ret_trap = (enum husk_trap)number;
     return *ret_trap != HUSK_TRAP_HOST_FUNCTION;
 }
 
-void trap_classify(husk_sandbox *sandbox, const struct vm_exit *exit, struct husk_outcome *outcome) {
+void trap_classify(husk_sandbox *sandbox, const struct vm_fault *fault, struct husk_outcome *outcome) {
     struct vm_regs regs;
     machine_get_regs(sandbox->machine, &regs);
+    const uint64_t pc = vm_regs_pc(&regs);
     enum husk_trap trap;
-    if (exit->vector == X86_VECTOR_PF)
-        classify_page_fault(sandbox, exit, regs.rip, outcome);
-    else if (exit->vector == X86_VECTOR_UD && trap_site_kind(sandbox, regs.rip, &trap))
+    if (fault->kind == VM_FAULT_PAGE)
+        classify_page_fault(sandbox, fault, pc, outcome);
+    else if (fault->kind == VM_FAULT_INSTRUCTION && trap_site_kind(sandbox, pc, &trap))
         outcome_trap(sandbox, trap, true, trap_message(trap), outcome);
     else
-        outcome_exception(sandbox, exit, regs.rip, outcome);
+        outcome_exception(sandbox, fault, pc, outcome);
 }

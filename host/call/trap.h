@@ -5,6 +5,6 @@
 #include "husk.h"
 #include "vm.h"
 
-void trap_classify(husk_sandbox *sandbox, const struct vm_exit *exit, struct husk_outcome *outcome);
+void trap_classify(husk_sandbox *sandbox, const struct vm_fault *fault, struct husk_outcome *outcome);
 
 #endif

@@ -8,13 +8,14 @@
 
 #include <stdatomic.h>
 
-#include "vm.h"
+#include "vm_exit.h"
 #include "watchdog.h"
 
 #define CUT_LIMIT_BYTES 64u /* ": CPU limit of 1.234567891e+10 s" */
 
 struct call_frame {
     struct call_frame *parent;
+    uint64_t thunk_gva, code_gva; /* what is called */
     struct watch watch;
     uint64_t kicked_before; /* what kicker_enter() gave */
     bool is_watched;

@@ -7,8 +7,8 @@
  *
  * In: RIP = the page, R10 = the ticket, R11 = the image's entry (guest/entry.S), other registers as that wants them. RAX, RCX, RDX, R10
  * and R11 are lost. The ticket is a number that no guest knows. It is gone when the guest runs, so whoever finds it in R10 at an exit
- * knows that the guest did not (run.c).
- * Three variants: enum vm_entry (vm.h) says which one fits.
+ * knows that the guest did not (vm_regs_are_before_guest()).
+ * Three variants: enum vm_entry (regs_x86_64.h) says which one fits.
  */
 #define USER_DS 0x2b /* SYS_USER_DS, host/vm/syspages_layout_x86_64.h */
 #define MXCSR_RESET 0x1f80

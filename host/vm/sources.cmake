@@ -3,6 +3,7 @@ set(sources
     cpu_names.c
     entry_page_x86_64.S
     kick.c
+    regs_x86_64.c
     syspages_tables_x86_64.c
     syspages_x86_64.c
     vcpu_kvm.c

@@ -66,7 +66,6 @@ static int kvm_vcpu_create(struct vm *vm, const struct vcpu_config *config, stru
         kvm_vcpu_destroy(vcpu);
         return error_while(err, status, "creating a virtual machine");
     }
-    vcpu->run->kvm_valid_regs = KVM_SYNC_X86_REGS;
     *ret_vcpu = vcpu;
     return 0;
 }
@@ -126,9 +125,8 @@ static void vcpu_kicked(struct vcpu *vcpu, struct vm_exit *exit) {
 
 /*
  * A violation may be half an instruction (an IN, a REP INS), which KVM finishes at the next KVM_RUN, before it looks at anything else:
- * that writes registers, and memory at an address that it has already taken from them. So it is done here, while memory is still that of
- * the guest that violated; whoever gets this VM afterwards gets it with nothing left to finish. One repetition is enough: KVM reads RCX
- * anew. (Not zero: then it never takes what it has read, and waits for ever.)
+ * that writes registers, and memory at an address that it has already taken from them. So it is done here, while memory is
+ * still that of the guest that violated; whoever gets this VM afterwards gets it with nothing left to finish.
  */
 static int vcpu_finish_op(struct vcpu *vcpu, struct husk_error *err) {
     struct kvm_run *run = vcpu->run;
@@ -136,8 +134,7 @@ static int vcpu_finish_op(struct vcpu *vcpu, struct husk_error *err) {
     uint8_t expected = IMMEDIATE_NO;
     __atomic_compare_exchange_n(&run->immediate_exit, &expected, IMMEDIATE_DRAIN, false, __ATOMIC_SEQ_CST,
                                 __ATOMIC_SEQ_CST);
-    run->s.regs.regs.rcx = 1;
-    run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
+    kvm_x86_repeat_once(vcpu);
     int result = 0, sys_errno = 0;
     for (int i = 0; i < FINISH_RUNS_MAX && result == 0; i++) {
         result = kvm_do_run(vcpu);

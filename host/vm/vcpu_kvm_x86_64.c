@@ -80,7 +80,7 @@ int kvm_x86_vcpu_setup(struct vcpu *vcpu, const struct vcpu_config *config, stru
         return error_sys(err, errno, "KVM_SET_SREGS");
     status = vcpu_set_xcr0(vcpu, config->cpu_features, err);
     vcpu->run->s.regs.regs = fresh_regs;
-    vcpu->run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
+    vcpu->run->kvm_valid_regs = vcpu->run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
     return status;
 }
 
@@ -148,9 +148,25 @@ int kvm_x86_reset_debug_regs(struct vcpu *vcpu, struct husk_error *err) {
     return 0;
 }
 
+/* One repetition is enough to finish an instruction: KVM reads RCX anew. (Not zero: then it never takes what it has read, and
+ * waits for ever.) */
+void kvm_x86_repeat_once(struct vcpu *vcpu) {
+    vcpu->run->s.regs.regs.rcx = 1;
+    vcpu->run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
+}
+
 static void port_violation(struct vm_exit *exit, const char *what, unsigned number) {
     exit->kind = VM_EXIT_VIOLATION;
     snprintf(exit->detail, sizeof exit->detail, "%s %u", what, number);
+}
+
+static enum vm_fault_kind fault_kind(unsigned vector) {
+    switch (vector) {
+    case X86_VECTOR_PF: return VM_FAULT_PAGE;
+    case X86_VECTOR_UD: return VM_FAULT_INSTRUCTION;
+    case X86_VECTOR_DB: return VM_FAULT_DEBUG;
+    default: return VM_FAULT_OTHER;
+    }
 }
 
 static void exception_exit(struct vcpu *vcpu, unsigned vector, struct vm_exit *exit) {
@@ -165,11 +181,13 @@ static void exception_exit(struct vcpu *vcpu, unsigned vector, struct vm_exit *e
     }
     const uint64_t *below_frame = (const uint64_t *)(const void *)vcpu->frame;
     exit->kind = VM_EXIT_EXCEPTION;
-    exit->vector = (uint8_t)vector;
+    exit->fault = (struct vm_fault){.kind = fault_kind(vector), .number = (uint8_t)vector};
     if (vector_has_error_code(vector))
-        exit->error_code = (uint32_t)below_frame[-1];
-    if (vector == X86_VECTOR_PF)
-        exit->cr2 = below_frame[-2];
+        exit->fault.code = (uint32_t)below_frame[-1];
+    if (vector == X86_VECTOR_PF) {
+        exit->fault.is_fetch = (exit->fault.code & X86_PF_FETCH) != 0;
+        exit->fault.address = below_frame[-2];
+    }
     vcpu->where = VM_IN_STUB;
 }
 

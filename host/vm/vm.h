@@ -14,39 +14,13 @@
 
 #include "addr.h"
 #include "husk.h"
+#include "vm_exit.h"
 
 struct vm;         /* one virtual machine; the backend's own */
 struct vcpu;       /* its virtual CPU; the backend's own */
 struct vm_backend; /* process-wide: the open /dev/kvm and what it can do */
 
-struct vm_regs { /* the guest's general registers, in KVM's order */
-    uint64_t rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, r8, r9, r10, r11, r12, r13, r14, r15, rip, rflags;
-};
-
 #define VM_SLOT_READONLY 1u
-
-/* The entry page (entry_page_x86_64.S) that fits a backend's VMs: by what ring 3 can execute there, which is not always what it was granted. */
-enum vm_entry {
-    VM_ENTRY_SSE,   /* there is no XCR0 */
-    VM_ENTRY_XSAVE, /* XRSTOR works */
-    VM_ENTRY_PKRU   /* and so does WRPKRU */
-};
-
-enum vm_exit_kind {
-    VM_EXIT_PORT, /* ring 3 did OUT to one of our ports: .port */
-    VM_EXIT_EXCEPTION, /* an exception stub reported: .vector, .error_code, .cr2, and regs of the interrupted code */
-    VM_EXIT_KICKED,   /* vcpu_ops.kick() or a signal; the guest may simply be run again */
-    VM_EXIT_VIOLATION /* anything else: .detail says what */
-};
-
-struct vm_exit {
-    enum vm_exit_kind kind;
-    uint8_t port;
-    uint8_t vector;
-    uint32_t error_code; /* of the exception; 0 if it has none */
-    uint64_t cr2;        /* #PF */
-    char detail[96];
-};
 
 struct vcpu_config {
     uint64_t

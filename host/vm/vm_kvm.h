@@ -77,6 +77,7 @@ int kvm_x86_vcpu_setup(struct vcpu *vcpu, const struct vcpu_config *config, stru
 void kvm_x86_get_regs(const struct vcpu *vcpu, struct vm_regs *ret_regs);
 void kvm_x86_set_regs(struct vcpu *vcpu, const struct vm_regs *regs);
 int kvm_x86_reset_debug_regs(struct vcpu *vcpu, struct husk_error *err);
+void kvm_x86_repeat_once(struct vcpu *vcpu);
 /* After a KVM_EXIT_IO that was an OUT: one of our ports, an exception, or a violation. */
 void kvm_x86_port_exit(struct vcpu *vcpu, struct vm_exit *exit);
 
@@ -86,9 +87,8 @@ void kvm_x86_port_exit(struct vcpu *vcpu, struct vm_exit *exit);
 /* Those that the CPU has, where it is not certain whether a guest has them: on kvm-pvm CR4 and XCR0 are the host kernel's. */
 uint64_t kvm_x86_entry_probes(const struct vm_backend *backend);
 
-/* vm_kvm_selftest_x86_64.c: which of these abi/cpu_features.def and PROBE_ bits work in a guest. */
-int kvm_selftest_features(struct vm_backend *backend, uint64_t candidates, uint64_t *ret_works,
-                          struct husk_error *err);
+/* vm_kvm_selftest_x86_64.c. Find out what works in a guest although it is not listed: cpu_features, and the entry page. */
+int kvm_x86_try_out(struct vm_backend *backend, struct husk_error *err);
 
 /* Typed ioctls: a wrong struct does not compile. 0 or a value, or -1 with errno. */
 static inline int kvm_do_create_vm(const struct vm_backend *backend) {

@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "error.h"
-#include "vector_level_x86_64.h"
 #include "vm_kvm.h"
 
 #define KVM_API_VERSION_EXPECTED 12 /* the only one since Linux 2.6.22; api.rst 4.1 */
@@ -135,22 +134,6 @@ static int backend_open(struct vm_backend *backend, const char *path, struct hus
     return 0;
 }
 
-static int backend_try_out(struct vm_backend *backend, struct husk_error *err) {
-    const uint64_t listed = backend->cpu_features, probes = kvm_x86_entry_probes(backend);
-    const uint64_t unlisted = (kvm_x86_host_features() & ~listed) | probes;
-    uint64_t works = 0;
-    int status = unlisted != 0 ? kvm_selftest_features(backend, unlisted, &works, err) : 0;
-    if (status != 0)
-        return status;
-    backend->cpu_features |= works & ~probes;
-    const bool has_xsave =
-        (works & PROBE_XRSTOR) != 0 || vector_level_of(backend->cpu_features) >= VECTOR_AVX;
-    backend->entry = (works & PROBE_WRPKRU) != 0 && has_xsave ? VM_ENTRY_PKRU
-                     : has_xsave                              ? VM_ENTRY_XSAVE
-                                                              : VM_ENTRY_SSE;
-    return 0;
-}
-
 static int backend_probe(struct vm_backend *backend, struct husk_error *err) {
     int status = kvm_caps_check(backend_query, backend, err);
     if (status != 0)
@@ -170,7 +153,7 @@ static int backend_probe(struct vm_backend *backend, struct husk_error *err) {
     backend->run_bytes = (size_t)run_bytes;
     backend->kind = kvm_kind_detect();
     status = kvm_x86_supported(backend, err);
-    return status == 0 ? backend_try_out(backend, err) : status;
+    return status == 0 ? kvm_x86_try_out(backend, err) : status;
 }
 
 int kvm_backend_new_with(const struct kvm_sys *sys, const char *kvm_path, struct vm_backend **ret_backend,

@@ -11,6 +11,7 @@
 #include "layout.h"
 #include "ports.h"
 #include "syspages.h"
+#include "vector_level_x86_64.h"
 #include "vm_kvm.h"
 
 /* Two pages of guest memory: code, and data with the stack pointer in its middle. */
@@ -141,8 +142,8 @@ static int selftest_try(struct selftest *test, size_t sample_idx, bool *ret_work
     return status;
 }
 
-int kvm_selftest_features(struct vm_backend *backend, uint64_t candidates, uint64_t *ret_works,
-                          struct husk_error *err) {
+static int selftest_features(struct vm_backend *backend, uint64_t candidates, uint64_t *ret_works,
+                             struct husk_error *err) {
     struct selftest test = {0};
     uint64_t works = 0;
     int status = selftest_make(&test, backend, err);
@@ -156,5 +157,21 @@ int kvm_selftest_features(struct vm_backend *backend, uint64_t candidates, uint6
     if (status != 0)
         return error_while(err, status, "trying out the CPU's features");
     *ret_works = works;
+    return 0;
+}
+
+int kvm_x86_try_out(struct vm_backend *backend, struct husk_error *err) {
+    const uint64_t listed = backend->cpu_features, probes = kvm_x86_entry_probes(backend);
+    const uint64_t unlisted = (kvm_x86_host_features() & ~listed) | probes;
+    uint64_t works = 0;
+    int status = unlisted != 0 ? selftest_features(backend, unlisted, &works, err) : 0;
+    if (status != 0)
+        return status;
+    backend->cpu_features |= works & ~probes;
+    const bool has_xsave =
+        (works & PROBE_XRSTOR) != 0 || vector_level_of(backend->cpu_features) >= VECTOR_AVX;
+    backend->entry = (works & PROBE_WRPKRU) != 0 && has_xsave ? VM_ENTRY_PKRU
+                     : has_xsave                              ? VM_ENTRY_XSAVE
+                                                              : VM_ENTRY_SSE;
     return 0;
 }

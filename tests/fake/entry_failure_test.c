@@ -44,8 +44,8 @@ static bool fails(const char *what) {
 static void fail_on_entry(struct vcpu *vcpu, struct vm_exit *ret_exit) {
     vcpu->regs.rip = SYS_ENTRY_GVA + 20;
     ret_exit->kind = lab.how;
-    ret_exit->vector = X86_VECTOR_PF;
-    ret_exit->error_code = 0x25; /* a protection key's */
+    ret_exit->fault = (struct vm_fault){
+        .kind = VM_FAULT_PAGE, .number = X86_VECTOR_PF, .code = 0x25 /* a protection key's */};
 }
 
 /* "add" adds, "host" calls the host, "trap" jumps to the entry page, where it faults. */
@@ -58,7 +58,8 @@ static void guest_script(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit
     }
     if (lab.left_debugs > 0 && vcpu->regs.rip == SYS_ENTRY_GVA) {
         lab.left_debugs--;
-        *ret_exit = (struct vm_exit){.kind = VM_EXIT_EXCEPTION, .vector = X86_VECTOR_DB};
+        *ret_exit = (struct vm_exit){.kind = VM_EXIT_EXCEPTION,
+                                     .fault = {.kind = VM_FAULT_DEBUG, .number = X86_VECTOR_DB}};
         return;
     }
     if (lab.made_vms == lab.interrupted_vm && vcpu->regs.rip == SYS_ENTRY_GVA) {

@@ -43,8 +43,8 @@ static void guest(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit) {
     mailbox->service_op = what >> 4 & 3;
     mailbox->service_arg[0] = what >> 7;
     mailbox->service_arg[1] = number;
-    ret_exit->vector = what & 0x40 ? 14 : 6;
-    ret_exit->cr2 = what & 0x20 ? HUSK_MEM0_GVA + number * 64 : HUSK_STACK_TOP_GVA - number * 4096;
+    ret_exit->fault.kind = what & 0x40 ? VM_FAULT_PAGE : VM_FAULT_INSTRUCTION;
+    ret_exit->fault.address = what & 0x20 ? HUSK_MEM0_GVA + number * 64 : HUSK_STACK_TOP_GVA - number * 4096;
     vcpu->regs.rip = HUSK_TEXT_GVA + (number & 0x3ff);
     vcpu->regs.rsp = HUSK_STACK_TOP_GVA - (number >> 8) * 8;
     vcpu->regs.rbp = HUSK_STACK_TOP_GVA - (number & 0xff) * 8;

@@ -204,11 +204,12 @@ TEST(misdeeds_end_as_designed_and_the_vm_lives_on) {
         const struct misdeed *misdeed = &misdeeds[i];
         vm_rig_load(&rig, misdeed->code, (size_t)(misdeed->end - misdeed->code));
         const struct vm_exit exit = vm_rig_run(&rig);
-        bool is_fine = exit.kind == VM_EXIT_EXCEPTION ? misdeed->vector < 0 || exit.vector == misdeed->vector
-                                                      : exit.kind == VM_EXIT_VIOLATION && misdeed->vector < 0;
+        bool is_fine = exit.kind == VM_EXIT_EXCEPTION
+                           ? misdeed->vector < 0 || exit.fault.number == misdeed->vector
+                           : exit.kind == VM_EXIT_VIOLATION && misdeed->vector < 0;
         if (!is_fine)
             printf("  %s: kind %d vector %2u error 0x%x cr2 0x%llx %s\n", misdeed->name, exit.kind,
-                   exit.vector, exit.error_code, (unsigned long long)exit.cr2, exit.detail);
+                   exit.fault.number, exit.fault.code, (unsigned long long)exit.fault.address, exit.detail);
         failures += !is_fine;
         memset(rig.data, 0x5a, RIG_DATA_BYTES);
         check_vm_still_works();

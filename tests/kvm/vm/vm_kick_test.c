@@ -21,13 +21,13 @@ static void rig_begin(uint64_t cpu_features) {
 static void check_port(const struct vm_exit *exit, unsigned port) {
     CHECK_MSG(exit->kind == VM_EXIT_PORT && exit->port == port,
               "expected port 0x%x; kind %d port 0x%x vector %u: %s", port, exit->kind, exit->port,
-              exit->vector, exit->detail);
+              exit->fault.number, exit->detail);
 }
 
 static void check_exception(const struct vm_exit *exit, unsigned vector) {
-    CHECK_MSG(exit->kind == VM_EXIT_EXCEPTION && exit->vector == vector,
+    CHECK_MSG(exit->kind == VM_EXIT_EXCEPTION && exit->fault.number == vector,
               "expected exception %u; kind %d port 0x%x vector %u: %s", vector, exit->kind, exit->port,
-              exit->vector, exit->detail);
+              exit->fault.number, exit->detail);
 }
 
 static struct vm_regs rig_regs(void) {
@@ -137,7 +137,7 @@ TEST(a_kick_after_an_exception_is_harmless) {
     vcpu_kvm_ops.set_regs(rig.vcpu, &again);
     exit = vm_rig_run(&rig);
     check_exception(&exit, X86_VECTOR_PF);
-    CHECK_EQ_U64(exit.cr2, 0x50000000);
+    CHECK_EQ_U64(exit.fault.address, 0x50000000);
     vcpu_kvm_ops.kick(rig.vcpu);
     exit = vm_rig_run(&rig);
     CHECK_EQ_U64(exit.kind, VM_EXIT_KICKED);
@@ -155,7 +155,7 @@ TEST(kicks_during_an_exception_storm) {
         struct kicker kicker;
         kicker_start(&kicker, 500 + 137 * i);
         while (exit.kind == VM_EXIT_EXCEPTION) {
-            CHECK_EQ_U64(exit.cr2, 0x50000000);
+            CHECK_EQ_U64(exit.fault.address, 0x50000000);
             const struct vm_regs again = rig_regs();
             vcpu_kvm_ops.set_regs(rig.vcpu, &again);
             exit = vm_rig_run(&rig); /* again and again */

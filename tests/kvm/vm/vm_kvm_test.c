@@ -24,13 +24,13 @@ static void rig_begin(uint64_t cpu_features) {
 static void check_port(const struct vm_exit *exit, unsigned port) {
     CHECK_MSG(exit->kind == VM_EXIT_PORT && exit->port == port,
               "expected port 0x%x; kind %d port 0x%x vector %u: %s", port, exit->kind, exit->port,
-              exit->vector, exit->detail);
+              exit->fault.number, exit->detail);
 }
 
 static void check_exception(const struct vm_exit *exit, unsigned vector) {
-    CHECK_MSG(exit->kind == VM_EXIT_EXCEPTION && exit->vector == vector,
+    CHECK_MSG(exit->kind == VM_EXIT_EXCEPTION && exit->fault.number == vector,
               "expected exception %u; kind %d port 0x%x vector %u: %s", vector, exit->kind, exit->port,
-              exit->vector, exit->detail);
+              exit->fault.number, exit->detail);
 }
 
 static uint8_t *anonymous(size_t bytes) {
@@ -131,8 +131,9 @@ TEST(a_page_fault_reports_address_error_code_and_registers) {
     vcpu_kvm_ops.set_regs(rig.vcpu, &in);
     struct vm_exit exit = vm_rig_run(&rig);
     check_exception(&exit, X86_VECTOR_PF);
-    CHECK_EQ_U64(exit.cr2, 0x123456789a8);
-    CHECK_EQ_U64(exit.error_code, X86_PF_USER);
+    CHECK_EQ_U64(exit.fault.address, 0x123456789a8);
+    CHECK_EQ_U64(exit.fault.code, X86_PF_USER);
+    CHECK(exit.fault.kind == VM_FAULT_PAGE && !exit.fault.is_fetch);
     const struct vm_regs out = rig_regs();
     CHECK_EQ_U64(out.rip, RIG_TEXT_GVA + CODE_READ_FAULT_OFFSET);
     CHECK_EQ_U64(out.rsp, HUSK_STACK_TOP_GVA - 64);
@@ -151,7 +152,7 @@ TEST(after_an_exception_the_host_can_go_on_elsewhere) {
         vcpu_kvm_ops.set_regs(rig.vcpu, &in);
         struct vm_exit exit = vm_rig_run(&rig);
         check_exception(&exit, X86_VECTOR_PF);
-        CHECK_EQ_U64(exit.cr2, 0x50000000);
+        CHECK_EQ_U64(exit.fault.address, 0x50000000);
     }
     /* Past the faulting instruction, with other registers: `out` is next. */
     struct vm_regs past = rig_regs();
@@ -220,7 +221,7 @@ TEST(memory_grows_in_steps) {
         CHECK_EQ_U64(rig_regs().rax, size);
         exit = read_at(HUSK_MEM0_GVA + size);
         check_exception(&exit, X86_VECTOR_PF);
-        CHECK_EQ_U64(exit.cr2, HUSK_MEM0_GVA + size);
+        CHECK_EQ_U64(exit.fault.address, HUSK_MEM0_GVA + size);
     }
     vm_rig_done(&rig);
     munmap(memory, bytes);

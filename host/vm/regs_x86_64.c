@@ -1,0 +1,30 @@
+/* host/vm/regs_x86_64.c: see regs_x86_64.h. */
+#include "regs_x86_64.h"
+
+#include "syspages_layout_x86_64.h"
+
+/* Below the interrupted RSP there may be a red zone (System V ABI, 3.2.2: 128 bytes). */
+#define NESTED_STACK_GAP_BYTES 256u
+#define START_RFLAGS 0x3202u /* guest/entry.S */
+
+void vm_regs_start(const struct vm_start *start, struct vm_regs *ret_regs) {
+    *ret_regs = (struct vm_regs){.rip = SYS_ENTRY_GVA,
+                                 .r10 = start->ticket,
+                                 .r11 = start->entry_gva,
+                                 .rdi = start->code_gva,
+                                 .rsi = start->thunk_gva,
+                                 .rsp = start->stack_gva,
+                                 .rflags = START_RFLAGS};
+}
+
+bool vm_regs_are_before_guest(const struct vm_regs *regs, uint64_t ticket) {
+    return regs->rip - SYS_ENTRY_GVA < HUSK_PAGE_SIZE && regs->r10 == ticket;
+}
+
+bool vm_regs_are_at_start(const struct vm_regs *regs) {
+    return regs->rip == SYS_ENTRY_GVA;
+}
+
+uint64_t vm_regs_free_stack(const struct vm_regs *regs) {
+    return (regs->rsp - NESTED_STACK_GAP_BYTES) & ~15ull;
+}
