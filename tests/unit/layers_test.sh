@@ -52,6 +52,20 @@ for folder in wasm compiler/link compiler/worker; do
 done
 same "the lowering does" "$(includes compiler/lower/a.c '#include <llvm-c/Core.h>')" ""
 contains "KVM is the host's" "$(includes cli/a.c '#include <linux/kvm.h>')" "only host/"
+behind="what stands behind host/memory/machine.h"
+for line in '#include "vm.h"' '#include "syspages.h"' 'struct vm *vm;' 'const struct vcpu_ops *ops;' \
+    'struct sys_space *space;' 'gpa_t at = gpa_of_gva(0);' 'run(sandbox->machine->vcpu);'; do
+    contains "not above machines: $line" "$(includes host/call/a.c "$line")" "host/call/a.c:1: $behind"
+done
+same "machines have VMs" "$(includes host/memory/a.c 'struct vm *vm;')" ""
+same "another struct" "$(includes host/call/a.c 'struct vm_regs regs;')" ""
+same "a comment may name a VM" "$(includes host/call/a.c '/* struct vm */')" ""
+contains "KVM is host/vm's" "$(includes host/memory/a.c 'kvm_do_run(vcpu);')" "may name KVM"
+same "the engine opens it" "$(includes host/engine/engine.c 'vm_kvm_backend_new(path);')" ""
+for line in '#include "cpu_x86_64.h"' 'x = X86_VECTOR_PF;' 'pc = regs.rip;' 'regs->r10 = 0;'; do
+    contains "x86-64 has files of its own: $line" "$(includes host/call/a.c "$line")" "may know x86-64"
+done
+same "they know it" "$(includes host/call/a_x86_64.c 'pc = regs.rip;')" ""
 sed -i 1,3d docs/architecture.md
 contains "another table in the documents" "$(tools/check-layers)" "docs/architecture.md: its table of folders is not"
 finish
