@@ -1,7 +1,8 @@
 /*
- * host/call/backtrace.c: backtraces. The guest's stack is walked by the image's unwind rows; it is read through checked
- * spans, every frame must lie above the one before (guest_code.h), and the walk is bounded in frames and in look-ups, so that
- * a hostile stack costs less than a millisecond and nothing else.
+ * host/call/backtrace.c: backtraces. The guest's stack is walked by the image's unwind rows; it is
+ * read through checked spans, every frame must lie above the one before (guest_code.h), and the
+ * walk is bounded in frames and in look-ups, so that a hostile stack costs less than a millisecond
+ * and nothing else.
  */
 #include "backtrace.h"
 

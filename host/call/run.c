@@ -1,10 +1,11 @@
 /*
- * host/call/run.c: the run loop. One run of the vCPU per call and no other system call on the way, unless the guest asks for
- * something.
+ * host/call/run.c: the run loop. One run of the vCPU per call and no other system call on the way,
+ * unless the guest asks for something.
  *
- * A call can be cut off by a deadline (its own, or that of a call around it) or by husk_interrupt(). Both leave a flag and
- * kick the VM; the flag is looked at after the thread has said that it runs (kicker_enter) and whenever a run was kicked, so
- * neither order of events loses one.
+ * A call can be cut off by a deadline (its own, or that of a call around it) or by
+ * husk_interrupt(). Both leave a flag and kick the VM; the flag is looked at after the thread has
+ * said that it runs (kicker_enter) and whenever a run was kicked, so neither order of events loses
+ * one.
  */
 #include "run.h"
 

@@ -75,8 +75,8 @@ uint64_t arena_gva_of(const struct arena *arena, const uint8_t *hva);
 /* Lay the image's contents over [gva, gva + bytes) of one region anew: private, shared with the image again. */
 int arena_map_range(struct arena *arena, husk_image *image, uint64_t gva_value, uint64_t bytes,
                     struct husk_error *err);
-/* Make at least the first `bytes` of a memory, which has fewer, accessible. Returns how many bytes are to be added to
- * covered_bytes, by the caller: its size and what is covered do not change. */
+/* Make at least the first `bytes` of a memory, which has fewer, accessible. Returns how many bytes
+ * are to be added to covered_bytes, by the caller: its size and what is covered do not change. */
 int arena_make_room(struct arena *arena, uint32_t mem_idx, uint64_t bytes, uint64_t *ret_more_bytes,
                     struct husk_error *err);
 

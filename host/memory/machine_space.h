@@ -1,6 +1,6 @@
 /*
- * host/memory/machine_space.h: what machine.c and restore.c ask of a machine's address space, besides machine.h: page tables,
- * slots and the VM are made, exchanged and freed here.
+ * host/memory/machine_space.h: what machine.c and restore.c ask of a machine's address space,
+ * besides machine.h: page tables, slots and the VM are made, exchanged and freed here.
  */
 #ifndef HOST_MACHINE_SPACE_H
 #define HOST_MACHINE_SPACE_H
@@ -17,12 +17,14 @@ void machine_vm_free(struct machine *machine); /* before the memory that it has 
 int machine_attach(struct machine *machine, struct husk_error *err);
 /* The VM lets go of the memory that it has, as much as was given; then it can be freed. */
 int machine_detach(struct machine *machine, struct husk_error *err);
-/* Make the first `bytes` of a memory accessible to the host, and the VM's. The guest cannot reach more than before. */
+/* Make the first `bytes` of a memory accessible to the host, and the VM's. The guest cannot reach
+ * more than before. */
 int machine_cover(struct machine *machine, uint32_t mem_idx, uint64_t bytes, struct husk_error *err);
-/* Can the guest's pages [*from, end) be taken away? *from may become less: some pages go only together. */
+/* Can the guest's pages [*from, end) be taken away? *from may become less: some pages go only
+ * together. */
 bool machine_can_unmap(const struct machine *machine, uint64_t *from, uint64_t end);
-/* Take away what machine_can_unmap() allowed: page-table entries and the private pages behind them, in one step (syspages.h). What lies
- * below those shows again. */
+/* Take away what machine_can_unmap() allowed: page-table entries and the private pages behind them,
+ * in one step (syspages.h). What lies below those shows again. */
 int machine_unmap(struct machine *machine, uint64_t gva_value, uint64_t bytes, struct husk_error *err);
 
 #endif

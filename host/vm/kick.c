@@ -59,7 +59,8 @@ void kicker_init(struct kicker *kicker, const struct vcpu_ops *ops, struct vcpu 
     atomic_store(&kicker->vcpu, vcpu); /* last: an empty sandbox may be interrupted while it is loaded */
 }
 
-/* Who counted itself before the exchange may use the old vCPU, and is waited for; who did so after it takes the new one. */
+/* Who counted itself before the exchange may use the old vCPU, and is waited for; who did so after
+ * it takes the new one. */
 void kicker_set_vcpu(struct kicker *kicker, struct vcpu *vcpu) {
     atomic_store(&kicker->vcpu, vcpu);
     while (atomic_load(&kicker->kicking) != 0)
@@ -83,8 +84,9 @@ static void thread_prepare(int signal) {
 /* Returns whose turn it was. */
 static uint64_t kicker_switch(struct kicker *kicker, uint64_t thread) {
     uint64_t before = atomic_load(&kicker->state) & KICKER_THREAD;
-    /* Sequentially consistent: either the kicker sees us running, or we see what it left for us (the vCPU's sticky kick,
-     * the interrupt flag, the fired deadline), whose check comes after this exchange. */
+    /* Sequentially consistent: either the kicker sees us running, or we see what it left for us
+     * (the vCPU's sticky kick, the interrupt flag, the fired deadline), whose check comes after
+     * this exchange. */
     while (!atomic_compare_exchange_weak(&kicker->state, &before, thread)) {
         before &= KICKER_THREAD;
         sched_yield(); /* a signal is being sent */

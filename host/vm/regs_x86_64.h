@@ -1,6 +1,6 @@
 /*
- * host/vm/regs_x86_64.h: the guest's registers, and how a call begins with them. Files that are not x86-64's keep them and
- * hand them on, and know only the functions here.
+ * host/vm/regs_x86_64.h: the guest's registers, and how a call begins with them. Files that are not
+ * x86-64's keep them and hand them on, and know only the functions here.
  */
 #ifndef HOST_REGS_X86_64_H
 #define HOST_REGS_X86_64_H
@@ -12,8 +12,8 @@ struct vm_regs { /* the general ones, in KVM's order */
     uint64_t rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, r8, r9, r10, r11, r12, r13, r14, r15, rip, rflags;
 };
 
-/* The entry page (entry_page_x86_64.S) that fits a backend's VMs: by what ring 3 can execute there, which is not always what it
- * was granted. */
+/* The entry page (entry_page_x86_64.S) that fits a backend's VMs: by what ring 3 can execute there,
+ * which is not always what it was granted. */
 enum vm_entry {
     VM_ENTRY_SSE,   /* there is no XCR0 */
     VM_ENTRY_XSAVE, /* XRSTOR works */
@@ -29,8 +29,9 @@ struct vm_start {
 };
 
 void vm_regs_start(const struct vm_start *start, struct vm_regs *ret_regs);
-/* Is it the entry page that was interrupted, before it let the guest go? A guest that jumps there cannot look like it: the
- * entry page takes the ticket away before it leaves, and no guest ever sees it. */
+/* Is it the entry page that was interrupted, before it let the guest go? A guest that jumps there
+ * cannot look like it: the entry page takes the ticket away before it leaves, and no guest ever
+ * sees it. */
 bool vm_regs_are_before_guest(const struct vm_regs *regs, uint64_t ticket);
 /* Has not even the entry page run? */
 bool vm_regs_are_at_start(const struct vm_regs *regs);

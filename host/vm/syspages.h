@@ -61,11 +61,12 @@ int sys_space_map(struct sys_space *space, const struct page_mapping *mapping, s
  * from 0xc0000000 up to 0xf0000000 (host/vm/syspages_layout_x86_64.h). */
 gpa_t gpa_of_gva(uint64_t gva);
 
-/* Can [*from, end) be taken away: is everything in it mapped, and whole? *from goes down to where a large entry begins if it lies
- * within one. */
+/* Can [*from, end) be taken away: is everything in it mapped, and whole? *from goes down to where a
+ * large entry begins if it lies within one. */
 bool sys_space_can_unmap(const struct sys_space *space, uint64_t *from, uint64_t end);
-/* Take away what sys_space_can_unmap() allowed. In the same step, before the VM runs again, the caller must discard the backing of these pages
- * (madvise(MADV_DONTNEED) or mmap(MAP_FIXED) over it), which is what drops the translations. */
+/* Take away what sys_space_can_unmap() allowed. In the same step, before the VM runs again, the
+ * caller must discard the backing of these pages (madvise(MADV_DONTNEED) or mmap(MAP_FIXED) over
+ * it), which is what drops the translations. */
 void sys_space_unmap(struct sys_space *space, uint64_t gva, uint64_t bytes);
 
 #endif

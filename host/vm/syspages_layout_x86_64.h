@@ -37,8 +37,8 @@
 #define SYS_GDT_BYTES 0x50u
 #define SYS_TSS_OFFSET 0x100u
 #define SYS_TSS_HEAD_BYTES 0x68u /* SDM vol. 3A, figure 7-11 */
-/* One bit per port 0..255 and the byte of ones that must follow (SDM vol. 1, section 18.5.2). Ports above are beyond the
- * TSS limit, that is, forbidden. */
+/* One bit per port 0..255 and the byte of ones that must follow (SDM vol. 1, section 18.5.2). Ports
+ * above are beyond the TSS limit, that is, forbidden. */
 #define SYS_TSS_BYTES (SYS_TSS_HEAD_BYTES + 32u + 1u)
 #define SYS_IDT_OFFSET 0x400u
 #define SYS_IDT_BYTES (16u * HUSK_EXCEPTION_VECTORS)
@@ -51,8 +51,9 @@
 
 #define SYS_STUB_BYTES 32u /* distance between two stubs */
 
-/* What the CPU pushes on the exception stack, upwards from SYS_STACK_TOP_GVA - sizeof (SDM vol. 3A, section 6.14.2). An error code
- * lies just below it; for #PF the stub pushes CR2 below that. While a stub runs, ring 3's registers are here. */
+/* What the CPU pushes on the exception stack, upwards from SYS_STACK_TOP_GVA - sizeof (SDM vol. 3A,
+ * section 6.14.2). An error code lies just below it; for #PF the stub pushes CR2 below that. While
+ * a stub runs, ring 3's registers are here. */
 struct sys_exception_frame {
     uint64_t rip, cs, rflags, rsp, ss;
 };

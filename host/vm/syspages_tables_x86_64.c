@@ -1,9 +1,11 @@
 /*
- * host/vm/syspages_tables_x86_64.c: building 4-level page tables (SDM vol. 3A, section 4.5) in pages that syspages_x86_64.c provides.
+ * host/vm/syspages_tables_x86_64.c: building 4-level page tables (SDM vol. 3A, section 4.5) in
+ * pages that syspages_x86_64.c provides.
  *
- * A mapping is walked in steps of at most one 2 MiB region. A region that is covered completely, has no table yet and lies
- * equally aligned in guest-physical memory becomes one large entry; everything else 4 KiB entries. tables_check() makes
- * the same walk without writing, so that tables_map() cannot run out of pages half-way.
+ * A mapping is walked in steps of at most one 2 MiB region. A region that is covered completely,
+ * has no table yet and lies equally aligned in guest-physical memory becomes one large entry;
+ * everything else 4 KiB entries. tables_check() makes the same walk without writing, so that
+ * tables_map() cannot run out of pages half-way.
  */
 #include "syspages_tables_x86_64.h"
 
@@ -43,7 +45,8 @@ static uint64_t *tables_root(const struct page_tables *tables) {
     return (uint64_t *)(void *)tables->chunks[0].hva;
 }
 
-/* The table that an entry points to. The entry is the host's own, so the address is always in a chunk. */
+/* The table that an entry points to. The entry is the host's own, so the address is always in a
+ * chunk. */
 static uint64_t *tables_of_entry(const struct page_tables *tables, uint64_t entry) {
     uint64_t addr = entry & X86_PTE_ADDRESS;
     for (uint32_t i = 0; i < tables->chunks_count; i++) {
@@ -66,8 +69,9 @@ static uint64_t tables_take_page(struct page_tables *tables) {
     return 0;
 }
 
-/* The entry for gva_v at `level`, or NULL if a table above it is missing; ret_missing_level is then that table's level. A large
- * entry above counts as found: *ret_missing_level is set to -1 and its entry is returned. */
+/* The entry for gva_v at `level`, or NULL if a table above it is missing; ret_missing_level is then
+ * that table's level. A large entry above counts as found: *ret_missing_level is set to -1 and its
+ * entry is returned. */
 static uint64_t *tables_find(const struct page_tables *tables, uint64_t gva_v, int level,
                              int *ret_missing_level) {
     uint64_t *table = tables_root(tables);
@@ -142,7 +146,8 @@ int tables_check(const struct page_tables *tables, const struct page_mapping *ma
     int status = check_range(mapping, err);
     if (status != 0)
         return status;
-    /* Which table at each level was counted last: the walk ascends, so one number per level is memory enough. */
+    /* Which table at each level was counted last: the walk ascends, so one number per level is
+     * memory enough. */
     uint64_t counted[LEVEL_PML4E];
     memset(counted, 0xff, sizeof counted);
     uint32_t needed = 0;
@@ -202,7 +207,8 @@ void tables_map(struct page_tables *tables, const struct page_mapping *mapping) 
     }
 }
 
-/* Step through the present entries of a range: `entry` covers [*gva_v, *gva_v + bytes returned). NULL entry: not mapped. */
+/* Step through the present entries of a range: `entry` covers [*gva_v, *gva_v + bytes returned).
+ * NULL entry: not mapped. */
 static uint64_t entry_at(const struct page_tables *tables, uint64_t gva_v, uint64_t **ret_entry) {
     int missing;
     uint64_t *entry = tables_find(tables, gva_v, LEVEL_PTE, &missing);

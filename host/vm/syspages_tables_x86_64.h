@@ -1,7 +1,9 @@
 /*
- * host/vm/syspages_tables_x86_64.h: page tables of one address space, in host memory that is (or will be) guest-physical memory.
- * Used by syspages_x86_64.c alone. Entries only ever go from not-present to present, but for tables_unmap(), whose caller
- * discards the backing of the pages (a stale translation on a shadow-paging host outlives any flush), accessed and dirty bits are preset so that the CPU never writes an entry.
+ * host/vm/syspages_tables_x86_64.h: page tables of one address space, in host memory that is (or
+ * will be) guest-physical memory. Used by syspages_x86_64.c alone. Entries only ever go from
+ * not-present to present, but for tables_unmap(), whose caller discards the backing of the pages (a
+ * stale translation on a shadow-paging host outlives any flush), accessed and dirty bits are preset
+ * so that the CPU never writes an entry.
  */
 #ifndef HOST_SYSPAGES_TABLES_X86_64_H
 #define HOST_SYSPAGES_TABLES_X86_64_H
@@ -12,7 +14,8 @@
 
 #define PAGE_SUPERVISOR 8u /* beside enum page_prot: not for ring 3 */
 
-/* A run of table pages: contiguous in host and in guest-physical memory, zeroed, handed out in order. */
+/* A run of table pages: contiguous in host and in guest-physical memory, zeroed, handed out in
+ * order. */
 struct table_chunk {
     uint8_t *hva;
     uint64_t gpa;

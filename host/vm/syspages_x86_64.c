@@ -1,7 +1,8 @@
 /*
- * host/vm/syspages_x86_64.c: the system pages of host/vm/syspages_layout_x86_64.h. A template is a sealed memfd, made once per opened image; a
- * space maps it privately, so that a thousand sandboxes share what none of them changed. Page tables must still be
- * writable memory for the hypervisor: on AMD a nested walk of a guest page table counts as a write (APM vol. 2, 15.25.5).
+ * host/vm/syspages_x86_64.c: the system pages of host/vm/syspages_layout_x86_64.h. A template is a
+ * sealed memfd, made once per opened image; a space maps it privately, so that a thousand sandboxes
+ * share what none of them changed. Page tables must still be writable memory for the hypervisor: on
+ * AMD a nested walk of a guest page table counts as a write (APM vol. 2, 15.25.5).
  */
 #include "syspages.h"
 
@@ -20,7 +21,8 @@
 #include "syspages_tables_x86_64.h"
 #include "cpu_x86_64.h"
 
-/* Table pages of the template that are free for growth: enough for some GiB before a space needs a further slot. */
+/* Table pages of the template that are free for growth: enough for some GiB before a space needs a
+ * further slot. */
 #define SPARE_PAGES 16u
 #define FIRST_CHUNK_PAGES 128u /* of further slots; each one has twice as many as the one before */
 
@@ -51,15 +53,17 @@ gpa_t gpa_of_gva(uint64_t gva) {
     return gpa((offset / HUSK_MEM_STRIDE + 1) * window + offset % HUSK_MEM_STRIDE);
 }
 
-/* A code or data segment descriptor of ring 0: SDM vol. 3A, section 3.4.5. In 64-bit mode only type, DPL, P and L count. */
+/* A code or data segment descriptor of ring 0: SDM vol. 3A, section 3.4.5. In 64-bit mode only
+ * type, DPL, P and L count. */
 static uint64_t descriptor_segment(unsigned type, bool is_code) {
     uint64_t access = type | 0x10u | 0x80u; /* S, P */
     uint64_t flags = is_code ? 0xau : 0xcu; /* G with L, or G with D/B */
     return 0xffffull | access << 40 | 0xfull << 48 | flags << 52;
 }
 
-/* No descriptor for ring 3: the host loads its segments, and it has no use for others. On kvm-pvm an IRET of ring 3 is emulated, and takes
- * any of its descriptors for CS and SS: one for data as CS, and the VM was in 32-bit mode, for the next call, too. */
+/* No descriptor for ring 3: the host loads its segments, and it has no use for others. On kvm-pvm
+ * an IRET of ring 3 is emulated, and takes any of its descriptors for CS and SS: one for data as
+ * CS, and the VM was in 32-bit mode, for the next call, too. */
 static void fill_gdt(uint64_t *gdt) {
     const unsigned code = 0xb, data = 0x3; /* accessed is preset: the CPU never writes the GDT */
     const uint64_t tss = SYS_TABLES_GVA + SYS_TSS_OFFSET;
@@ -71,7 +75,8 @@ static void fill_gdt(uint64_t *gdt) {
     gdt[SYS_TSS_SELECTOR / 8 + 1] = tss >> 32;
 }
 
-/* SDM vol. 3A, section 7.7: RSP0 and IST1 are the exception stack; the I/O bitmap allows ring 3's ports. */
+/* SDM vol. 3A, section 7.7: RSP0 and IST1 are the exception stack; the I/O bitmap allows ring 3's
+ * ports. */
 static void fill_tss(uint8_t *tss) {
     const uint64_t stack_top = SYS_STACK_TOP_GVA;
     memcpy(tss + 0x04, &stack_top, sizeof stack_top);
@@ -98,8 +103,9 @@ static void fill_idt(uint64_t *idt) {
     }
 }
 
-/* All the code there is in ring 0. A page fault's CR2 is pushed, because reading it from outside is a system call of its own. A stub ends
- * with its OUT: the host sets all registers anew (behind it is INT3, which would be an exception in ring 0, that is, a violation). */
+/* All the code there is in ring 0. A page fault's CR2 is pushed, because reading it from outside is
+ * a system call of its own. A stub ends with its OUT: the host sets all registers anew (behind it
+ * is INT3, which would be an exception in ring 0, that is, a violation). */
 static void fill_stub(uint8_t *stub, unsigned vector) {
     static const uint8_t push_cr2[] = {
         0x50,                   /* push %rax */
@@ -159,7 +165,8 @@ static int check_user_mapping(const struct page_mapping *mapping, struct husk_er
     return 0;
 }
 
-/* An upper bound of the table pages that all mappings need: each one's need against empty tables. */
+/* An upper bound of the table pages that all mappings need: each one's need against empty
+ * tables. */
 static int count_pages(const struct page_mapping *mappings, size_t count, uint32_t *ret_pages,
                        struct husk_error *err) {
     uint64_t *root = aligned_alloc(HUSK_PAGE_SIZE, HUSK_PAGE_SIZE);

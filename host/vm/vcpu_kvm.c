@@ -1,6 +1,7 @@
 /*
- * host/vm/vcpu_kvm.c: the vCPU of a VM on Linux KVM, and its run loop: enter the guest, turn the way it came out into struct
- * vm_exit. One KVM_RUN per run and no other vCPU ioctl: registers travel in the shared struct kvm_run.
+ * host/vm/vcpu_kvm.c: the vCPU of a VM on Linux KVM, and its run loop: enter the guest, turn the
+ * way it came out into struct vm_exit. One KVM_RUN per run and no other vCPU ioctl: registers
+ * travel in the shared struct kvm_run.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -116,7 +117,8 @@ static void vcpu_classify(struct vcpu *vcpu, struct vm_exit *exit) {
         exit_other(run, exit);
 }
 
-/* KVM_RUN was interrupted: by kvm_vcpu_kick() or by some signal of the embedder's. Which, does not matter. */
+/* KVM_RUN was interrupted: by kvm_vcpu_kick() or by some signal of the embedder's. Which, does not
+ * matter. */
 static void vcpu_kicked(struct vcpu *vcpu, struct vm_exit *exit) {
     __atomic_store_n(&vcpu->run->immediate_exit, IMMEDIATE_NO, __ATOMIC_SEQ_CST);
     *exit = (struct vm_exit){.kind = VM_EXIT_KICKED};
@@ -124,9 +126,10 @@ static void vcpu_kicked(struct vcpu *vcpu, struct vm_exit *exit) {
 }
 
 /*
- * A violation may be half an instruction (an IN, a REP INS), which KVM finishes at the next KVM_RUN, before it looks at anything else:
- * that writes registers, and memory at an address that it has already taken from them. So it is done here, while memory is
- * still that of the guest that violated; whoever gets this VM afterwards gets it with nothing left to finish.
+ * A violation may be half an instruction (an IN, a REP INS), which KVM finishes at the next
+ * KVM_RUN, before it looks at anything else: that writes registers, and memory at an address that
+ * it has already taken from them. So it is done here, while memory is still that of the guest that
+ * violated; whoever gets this VM afterwards gets it with nothing left to finish.
  */
 static int vcpu_finish_op(struct vcpu *vcpu, struct husk_error *err) {
     struct kvm_run *run = vcpu->run;

@@ -1,6 +1,6 @@
 /*
- * host/vm/vcpu_kvm_x86_64.c: what of a vCPU on KVM is x86-64: its control registers, and how ring 3's registers are found and
- * set when the CPU stands in a ring-0 exception stub.
+ * host/vm/vcpu_kvm_x86_64.c: what of a vCPU on KVM is x86-64: its control registers, and how ring
+ * 3's registers are found and set when the CPU stands in a ring-0 exception stub.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -58,8 +58,9 @@ static int vcpu_set_xcr0(const struct vcpu *vcpu, uint64_t features, struct husk
     return 0;
 }
 
-/* IF means nothing to a guest, which has no interrupt controller. It is set because VMX refuses to enter a guest with IF clear and STI's
- * shadow over the next instruction (SDM vol. 3C, section 27.3.1.5), which ring 3 can leave behind: IOPL is 3. */
+/* IF means nothing to a guest, which has no interrupt controller. It is set because VMX refuses to
+ * enter a guest with IF clear and STI's shadow over the next instruction (SDM vol. 3C, section
+ * 27.3.1.5), which ring 3 can leave behind: IOPL is 3. */
 #define RFLAGS_RING3 (X86_RFLAGS_FIXED | X86_RFLAGS_IF | X86_RFLAGS_IOPL3)
 
 static const struct kvm_regs fresh_regs = {.rflags = RFLAGS_RING3};
@@ -148,8 +149,8 @@ int kvm_x86_reset_debug_regs(struct vcpu *vcpu, struct husk_error *err) {
     return 0;
 }
 
-/* One repetition is enough to finish an instruction: KVM reads RCX anew. (Not zero: then it never takes what it has read, and
- * waits for ever.) */
+/* One repetition is enough to finish an instruction: KVM reads RCX anew. (Not zero: then it never
+ * takes what it has read, and waits for ever.) */
 void kvm_x86_repeat_once(struct vcpu *vcpu) {
     vcpu->run->s.regs.regs.rcx = 1;
     vcpu->run->kvm_dirty_regs = KVM_SYNC_X86_REGS;

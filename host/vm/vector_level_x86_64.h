@@ -1,6 +1,7 @@
 /*
- * host/vm/vector_level_x86_64.h: which vector registers a set of CPU features (abi/cpu_features.def) brings with it. Decides XCR0 and whether
- * there is one (vm_kvm_x86_64.c), and so whether the entry page can use XRSTOR (entry_page_x86_64.S).
+ * host/vm/vector_level_x86_64.h: which vector registers a set of CPU features
+ * (abi/cpu_features.def) brings with it. Decides XCR0 and whether there is one (vm_kvm_x86_64.c),
+ * and so whether the entry page can use XRSTOR (entry_page_x86_64.S).
  */
 #ifndef HOST_VECTOR_LEVEL_X86_64_H
 #define HOST_VECTOR_LEVEL_X86_64_H
@@ -18,7 +19,8 @@ enum {
 #undef HUSK_CPU_FEATURE
 };
 
-/* AVX: instructions that are VEX-encoded and use the upper halves. AVX-512: all from its foundation on. */
+/* AVX: instructions that are VEX-encoded and use the upper halves. AVX-512: all from its foundation
+ * on. */
 static inline enum vector_level vector_level_of(uint64_t features) {
     const uint64_t avx =
         1ull << FEATURE_AVX | 1ull << FEATURE_FMA | 1ull << FEATURE_F16C | 1ull << FEATURE_AVX2;

@@ -1,9 +1,9 @@
 /*
- * host/vm/vm.h: a virtual machine and its one vCPU; the only door to the hypervisor. vm_kvm.h has the real backend, vm_fake.c
- * (tests) plays scripted exits and makes the n-th operation fail.
+ * host/vm/vm.h: a virtual machine and its one vCPU; the only door to the hypervisor. vm_kvm.h has
+ * the real backend, vm_fake.c (tests) plays scripted exits and makes the n-th operation fail.
  *
- * Neither knows wasm: a VM has memory slots, a vCPU has registers, runs and exits. All guest code runs in ring 3 in long mode
- * with the descriptor tables and page tables of host/vm/syspages.h.
+ * Neither knows wasm: a VM has memory slots, a vCPU has registers, runs and exits. All guest code
+ * runs in ring 3 in long mode with the descriptor tables and page tables of host/vm/syspages.h.
  */
 #ifndef HOST_VM_H
 #define HOST_VM_H
@@ -30,8 +30,8 @@ struct vcpu_config {
     uint8_t *exception_stack_top;
 };
 
-/* Calls on one VM and its vCPU come from one thread at a time, except kick. Every function that can fail returns 0 or a negative
- * HUSK_E… and fills err. */
+/* Calls on one VM and its vCPU come from one thread at a time, except kick. Every function that can
+ * fail returns 0 or a negative HUSK_E… and fills err. */
 struct vm_ops {
     int (*create)(struct vm_backend *backend, struct vm **ret_vm, struct husk_error *err);
     void (*destroy)(struct vm *vm); /* after its vCPU; NULL is fine */
@@ -45,14 +45,16 @@ struct vcpu_ops {
     int (*create)(struct vm *vm, const struct vcpu_config *config, struct vcpu **ret_vcpu,
                   struct husk_error *err);
     void (*destroy)(struct vcpu *vcpu); /* NULL is fine */
-    /* The registers as of the last exit / for the next run; no system call on the way (KVM_CAP_SYNC_REGS). After
-     * VM_EXIT_EXCEPTION they are the interrupted code's. After VM_EXIT_PORT rip is at the OUT or after it, depending on the
-     * hypervisor: whoever resumes sets nothing, and whoever redirects sets rip to an address that is not that OUT's (KVM would
-     * take it for a resumption, and skip the OUT).
-     * set_regs always means ring 3, whatever the exit was; after any but VM_EXIT_PORT it also puts the segments, control and debug
-     * registers and pending events back to those of a new vCPU. Of rflags only the status flags and DF are taken. After
-     * VM_EXIT_EXCEPTION registers must be set before the next run (those of get_regs: the instruction runs again); otherwise, if
-     * nothing is set, the next run goes on where the guest was. */
+    /* The registers as of the last exit / for the next run; no system call on the way
+     * (KVM_CAP_SYNC_REGS). After VM_EXIT_EXCEPTION they are the interrupted code's. After
+     * VM_EXIT_PORT rip is at the OUT or after it, depending on the hypervisor: whoever resumes sets
+     * nothing, and whoever redirects sets rip to an address that is not that OUT's (KVM would take
+     * it for a resumption, and skip the OUT). set_regs always means ring 3, whatever the exit was;
+     * after any but VM_EXIT_PORT it also puts the segments, control and debug registers and pending
+     * events back to those of a new vCPU. Of rflags only the status flags and DF are taken. After
+     * VM_EXIT_EXCEPTION registers must be set before the next run (those of get_regs: the
+     * instruction runs again); otherwise, if nothing is set, the next run goes on where the guest
+     * was. */
     void (*get_regs)(const struct vcpu *vcpu, struct vm_regs *ret_regs);
     void (*set_regs)(struct vcpu *vcpu, const struct vm_regs *regs);
     /* Run until the next exit. An error means the VM itself failed (HUSK_E_SYS), never the guest. */

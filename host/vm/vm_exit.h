@@ -1,6 +1,6 @@
 /*
- * host/vm/vm_exit.h: how a run of the guest ends. With the registers (regs_x86_64.h) all that the folders above host/memory see
- * of a vCPU, by way of host/memory/machine.h.
+ * host/vm/vm_exit.h: how a run of the guest ends. With the registers (regs_x86_64.h) all that the
+ * folders above host/memory see of a vCPU, by way of host/memory/machine.h.
  */
 #ifndef HOST_VM_EXIT_H
 #define HOST_VM_EXIT_H
@@ -29,7 +29,8 @@ struct vm_fault {
     enum vm_fault_kind kind;
     bool is_fetch;    /* VM_FAULT_PAGE: of an instruction */
     uint64_t address; /* VM_FAULT_PAGE */
-    /* For messages: the architecture's number of the exception, and its error code, 0 if it has none. */
+    /* For messages: the architecture's number of the exception, and its error code, 0 if it has
+     * none. */
     uint8_t number;
     uint32_t code;
 };

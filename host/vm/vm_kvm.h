@@ -1,7 +1,7 @@
 /*
- * host/vm/vm_kvm.h: what the files of the KVM backend share: vm_kvm_caps.c (opening KVM, what it can do), vm_kvm.c and
- * vm_kvm_x86_64.c (VM, CPUID), vcpu_kvm.c and vcpu_kvm_x86_64.c (run loop, registers, exceptions). Linux:
- * Documentation/virt/kvm/api.rst.
+ * host/vm/vm_kvm.h: what the files of the KVM backend share: vm_kvm_caps.c (opening KVM, what it
+ * can do), vm_kvm.c and vm_kvm_x86_64.c (VM, CPUID), vcpu_kvm.c and vcpu_kvm_x86_64.c (run loop,
+ * registers, exceptions). Linux: Documentation/virt/kvm/api.rst.
  */
 #ifndef HOST_VM_KVM_H
 #define HOST_VM_KVM_H
@@ -87,7 +87,8 @@ void kvm_x86_port_exit(struct vcpu *vcpu, struct vm_exit *exit);
 /* Those that the CPU has, where it is not certain whether a guest has them: on kvm-pvm CR4 and XCR0 are the host kernel's. */
 uint64_t kvm_x86_entry_probes(const struct vm_backend *backend);
 
-/* vm_kvm_selftest_x86_64.c. Find out what works in a guest although it is not listed: cpu_features, and the entry page. */
+/* vm_kvm_selftest_x86_64.c. Find out what works in a guest although it is not listed: cpu_features,
+ * and the entry page. */
 int kvm_x86_try_out(struct vm_backend *backend, struct husk_error *err);
 
 /* Typed ioctls: a wrong struct does not compile. 0 or a value, or -1 with errno. */

@@ -1,7 +1,8 @@
 /*
- * host/vm/vm_kvm_selftest_x86_64.c: which CPU features really work in the guest. Where KVM's list of supported CPUID bits and the
- * host CPU agree there is nothing to find out. kvm-pvm, which runs ring 3 directly on the CPU, lists almost none: there
- * a VM is made and one instruction of each feature tried; vector state must also survive an exit.
+ * host/vm/vm_kvm_selftest_x86_64.c: which CPU features really work in the guest. Where KVM's list
+ * of supported CPUID bits and the host CPU agree there is nothing to find out. kvm-pvm, which runs
+ * ring 3 directly on the CPU, lists almost none: there a VM is made and one instruction of each
+ * feature tried; vector state must also survive an exit.
  */
 #include <errno.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /*
- * host/vm/vm_kvm_x86_64.c: what of a VM on KVM is x86-64: the CPU that its guest sees, and what KVM must know before there is
- * a vCPU.
+ * host/vm/vm_kvm_x86_64.c: what of a VM on KVM is x86-64: the CPU that its guest sees, and what KVM
+ * must know before there is a vCPU.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
 /*
- * tests/support/vm_fake.h: vm_ops and vcpu_ops without a hypervisor. The "guest" is a C function that looks at the registers and the guest's
- * memory and says how the run ends; creating, slots and runs can be made to fail.
+ * tests/support/vm_fake.h: vm_ops and vcpu_ops without a hypervisor. The "guest" is a C function
+ * that looks at the registers and the guest's memory and says how the run ends; creating, slots and
+ * runs can be made to fail.
  */
 #ifndef TESTS_SUPPORT_VM_FAKE_H
 #define TESTS_SUPPORT_VM_FAKE_H

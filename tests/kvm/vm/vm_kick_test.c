@@ -1,6 +1,7 @@
 /*
- * tests/kvm/vm/vm_kick_test.c: vcpu_ops.kick against the real KVM: before a run, during one, in every phase of an exception. A guest
- * must never hold the host's thread, and a kick must not disturb what runs afterwards.
+ * tests/kvm/vm/vm_kick_test.c: vcpu_ops.kick against the real KVM: before a run, during one, in every
+ * phase of an exception. A guest must never hold the host's thread, and a kick must not disturb
+ * what runs afterwards.
  */
 #include <pthread.h>
 #include <signal.h>
