@@ -3,7 +3,7 @@
 #define HOST_TRAP_H
 
 #include "husk.h"
-#include "vm.h"
+#include "vm_exit.h"
 
 void trap_classify(husk_sandbox *sandbox, const struct vm_fault *fault, struct husk_outcome *outcome);
 
