@@ -16,24 +16,26 @@
 #include "sandbox_internal.h"
 
 const struct husk_image_code_row *code_row_find(const husk_image *image, uint64_t code_gva) {
-    if (!image_in_text(image, code_gva, 1))
+    if (!image_in_text(image->code, code_gva, 1))
         return NULL;
     const struct husk_image_code_row *row =
-        rows_last_up_to(ROWS(image->code_rows, image->code_rows_count, code_gva), code_gva);
+        rows_last_up_to(ROWS(image->code->code_rows, image->code->code_rows_count, code_gva), code_gva);
     return row != NULL && row->func_idx != HUSK_FUNC_NONE ? row : NULL;
 }
 
 /* Of an address in the text. */
 static const struct husk_image_unwind_row *unwind_row_find(const husk_image *image, uint64_t code_gva) {
-    return rows_last_up_to(ROWS(image->unwind_rows, image->unwind_rows_count, code_gva), code_gva);
+    return rows_last_up_to(ROWS(image->code->unwind_rows, image->code->unwind_rows_count, code_gva),
+                           code_gva);
 }
 
 static void find_line(const husk_image *image, struct husk_frame *frame) {
+    const struct image_code *code = image->code;
     const struct husk_image_line_row *row =
-        rows_last_up_to(ROWS(image->lines, image->lines_count, wasm_offset), frame->wasm_offset);
+        rows_last_up_to(ROWS(code->lines, code->lines_count, wasm_offset), frame->wasm_offset);
     if (row == NULL || row->file_idx == UINT32_MAX)
         return;
-    frame->file = image->file_names[row->file_idx].text;
+    frame->file = code->file_names[row->file_idx].text;
     frame->line = row->line;
     frame->column = row->column;
 }
@@ -51,6 +53,7 @@ static bool repeats_last(const struct husk_image_code_row *row, const struct hus
 /* listed_count: the frames that outcome->frames stands for. */
 static void add_frame(const husk_image *image, const struct husk_image_code_row *row, uint32_t *listed_count,
                       struct husk_outcome *outcome) {
+    const struct image_code *code = image->code;
     const bool is_repeat = repeats_last(row, outcome, *listed_count);
     outcome->frames_total++;
     if (!is_repeat && outcome->frames_count == HUSK_FRAMES_MAX)
@@ -68,9 +71,9 @@ static void add_frame(const husk_image *image, const struct husk_image_code_row 
         frame->wasm_offset = HUSK_NO_OFFSET;
         return;
     }
-    frame->func_name = image->func_names[row->func_idx].text;
-    frame->func_name_bytes = image->func_names[row->func_idx].bytes;
-    if (row->func_idx < image->imported_count[HUSK_ABI_FUNC])
+    frame->func_name = code->func_names[row->func_idx].text;
+    frame->func_name_bytes = code->func_names[row->func_idx].bytes;
+    if (row->func_idx < code->imported_count[HUSK_ABI_FUNC])
         frame->wasm_offset = HUSK_NO_OFFSET; /* the stub of a host function */
     else
         find_line(image, frame);
@@ -93,7 +96,7 @@ struct places {
 /* NULL: there were too many. */
 static const struct place *place_at(struct places *places, const husk_image *image, uint64_t address) {
     static const struct place nowhere = {NULL, NULL};
-    if (!image_in_text(image, address, 1))
+    if (!image_in_text(image->code, address, 1))
         return &nowhere;
     uint32_t slot = (uint32_t)(address * 0x9e3779b97f4a7c15 >> 32) % PLACE_SLOTS; /* Fibonacci hashing */
     while (places->addresses[slot] != 0 && places->addresses[slot] != address)

@@ -72,7 +72,7 @@ static int check_state(const husk_sandbox *sandbox, struct husk_error *err) {
 /* Returns 0 with an outcome; the sandbox may be called only if that is HUSK_RETURNED. */
 static int start_run(husk_sandbox *sandbox, const struct call_limits *limits,
                      struct husk_outcome *ret_outcome, struct husk_error *err) {
-    const struct husk_image_note *note = &sandbox->image->note;
+    const struct husk_image_note *note = &sandbox->image->code->note;
     if ((note->flags & HUSK_IMAGE_NEEDS_INIT) == 0) {
         sandbox->start = SANDBOX_STARTED;
         outcome_begin(ret_outcome, HUSK_RETURNED);
@@ -109,11 +109,11 @@ int husk_sandbox_start(husk_sandbox *sandbox, const struct husk_call_options *op
 }
 
 static int check_func(const husk_sandbox *sandbox, husk_func func, struct husk_error *err) {
-    const husk_image *image = sandbox->image;
-    if (func.idx >= image->funcs_count)
+    const struct image_code *code = sandbox->image->code;
+    if (func.idx >= code->funcs_count)
         return error_set(err, HUSK_E_NOT_FOUND, "function %u does not exist; the module has %u", func.idx,
-                         image->funcs_count);
-    if (image->funcs[func.idx].code_gva == 0 || image->types[image->funcs[func.idx].type_idx].thunk_gva == 0)
+                         code->funcs_count);
+    if (code->funcs[func.idx].code_gva == 0 || code->types[code->funcs[func.idx].type_idx].thunk_gva == 0)
         return error_set(err, HUSK_E_NOT_FOUND,
                          "function %u cannot be called from outside: the module does not export it",
                          func.idx);
@@ -144,9 +144,9 @@ static int restored_run(husk_sandbox *sandbox, const struct call_limits *limits,
         return error_sys(err, errno, "no entropy for husk_restored()");
     for (int i = 0; i < 2; i++)
         memcpy(&sandbox->machine->arena.mailbox->call_slots[i], &entropy[i], sizeof entropy[i]);
-    const struct husk_image_func *row = &image->funcs[func.idx];
-    int status =
-        run_call(sandbox, image->types[row->type_idx].thunk_gva, row->code_gva, limits, ret_outcome, err);
+    const struct husk_image_func *row = &image->code->funcs[func.idx];
+    int status = run_call(sandbox, image->code->types[row->type_idx].thunk_gva, row->code_gva, limits,
+                          ret_outcome, err);
     if (status == 0 && ret_outcome->kind == HUSK_RETURNED)
         sandbox->owes_restored_call = false; /* what was cut off may not have taken the entropy */
     return status != 0 ? error_while(err, status, "calling husk_restored()") : 0;
@@ -173,8 +173,8 @@ static int check_call(const husk_sandbox *sandbox, const struct call_request *re
         status = check_func(sandbox, request->func, err);
     if (status != 0)
         return status;
-    const struct husk_image_func *row = &sandbox->image->funcs[request->func.idx];
-    struct husk_functype type = image_functype(sandbox->image, row->type_idx);
+    const struct husk_image_func *row = &sandbox->image->code->funcs[request->func.idx];
+    struct husk_functype type = image_functype(sandbox->image->code, row->type_idx);
     status =
         values_check(type.params, type.params_count, request->args, request->args_count, "argument", err);
     if (status == 0 && request->results_count != type.results_count)
@@ -188,15 +188,15 @@ static int call_checked(husk_sandbox *sandbox, const struct call_request *reques
     int status = prepare_run(sandbox, request->limits, ret_outcome, err);
     if (status != 0 || ret_outcome->kind != HUSK_RETURNED)
         return status;
-    const struct husk_image_func *row = &sandbox->image->funcs[request->func.idx];
-    const uint64_t thunk_gva = sandbox->image->types[row->type_idx].thunk_gva;
+    const struct husk_image_func *row = &sandbox->image->code->funcs[request->func.idx];
+    const uint64_t thunk_gva = sandbox->image->code->types[row->type_idx].thunk_gva;
     struct husk_slot *slots = sandbox->machine->arena.mailbox->call_slots;
     for (size_t i = 0; i < request->args_count; i++)
         value_to_slot(&request->args[i], &slots[i]);
     status = run_call(sandbox, thunk_gva, row->code_gva, request->limits, ret_outcome, err);
     if (status != 0 || ret_outcome->kind != HUSK_RETURNED)
         return status;
-    struct husk_functype type = image_functype(sandbox->image, row->type_idx);
+    struct husk_functype type = image_functype(sandbox->image->code, row->type_idx);
     for (size_t i = 0; i < request->results_count; i++)
         request->results[i] = value_from_slot(type.results[i], &slots[i]);
     return 0;

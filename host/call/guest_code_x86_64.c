@@ -9,9 +9,9 @@
 /* `ud1l imm(%eax), %eax`: 67 0f b9 40 imm8 (abi/trap.def). */
 bool code_trap_site(const husk_image *image, uint64_t code_gva, uint8_t *ret_number) {
     static const uint8_t opcode[] = {0x67, 0x0f, 0xb9, 0x40};
-    if (!image_in_text(image, code_gva, sizeof opcode + 1))
+    if (!image_in_text(image->code, code_gva, sizeof opcode + 1))
         return false;
-    const uint8_t *bytes = image->ro_hva + (code_gva - HUSK_TEXT_GVA);
+    const uint8_t *bytes = image->code->ro_hva + (code_gva - HUSK_TEXT_GVA);
     if (memcmp(bytes, opcode, sizeof opcode) != 0)
         return false;
     *ret_number = bytes[sizeof opcode];

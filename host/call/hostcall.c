@@ -52,7 +52,7 @@ static bool caller_finish(struct husk_caller *caller, const struct linked_func *
 bool hostcall_serve(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     struct husk_mailbox *mailbox = sandbox->machine->arena.mailbox;
     uint32_t idx = *(volatile uint32_t *)&mailbox->import_idx;
-    if (idx >= sandbox->image->imported_count[HUSK_ABI_FUNC]) {
+    if (idx >= sandbox->image->code->imported_count[HUSK_ABI_FUNC]) {
         outcome_violation(sandbox, outcome, "the guest called host function %u, which does not exist", idx);
         return false;
     }

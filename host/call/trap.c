@@ -32,7 +32,7 @@ static const char *trap_message(enum husk_trap trap) {
 
 /* A page fault. LLVM knows nothing of those: it may have dropped or delayed stores before one. */
 static void outcome_fault(husk_sandbox *sandbox, enum husk_trap trap, struct husk_outcome *outcome) {
-    const bool is_strict = (sandbox->image->note.flags & HUSK_IMAGE_STRICT) != 0;
+    const bool is_strict = (sandbox->image->flags & HUSK_IMAGE_STRICT) != 0;
     outcome_trap(sandbox, trap, is_strict, trap_message(trap), outcome);
 }
 
@@ -52,7 +52,7 @@ static uint32_t memory_of(const husk_sandbox *sandbox, uint64_t address) {
     uint64_t idx = 0;
     if (address >= HUSK_MEM1_BASE_GVA)
         idx = (address - HUSK_MEM1_BASE_GVA) / HUSK_MEM_STRIDE;
-    if (idx >= sandbox->image->memories_count)
+    if (idx >= sandbox->image->code->memories_count)
         return UINT32_MAX;
     uint64_t base = husk_mem_gva((uint32_t)idx);
     return address >= base && address - base < HUSK_MEM_WINDOW_BYTES ? (uint32_t)idx : UINT32_MAX;
@@ -63,10 +63,11 @@ static uint32_t memory_of(const husk_sandbox *sandbox, uint64_t address) {
  * Other causes (an index below 0 from a null pointer) are less common. */
 static bool is_below_guest_stack(const husk_sandbox *sandbox, uint64_t address) {
     const husk_image *image = sandbox->image;
+    const struct image_code *code = image->code;
     bool has_stack_pointer = false;
-    for (uint32_t i = 0; i < image->globals_count && !has_stack_pointer; i++)
+    for (uint32_t i = 0; i < code->globals_count && !has_stack_pointer; i++)
         has_stack_pointer =
-            image->globals[i].type == HUSK_I32 && (image->globals[i].flags & HUSK_GLOBAL_MUTABLE) != 0;
+            code->globals[i].type == HUSK_I32 && (code->globals[i].flags & HUSK_GLOBAL_MUTABLE) != 0;
     return has_stack_pointer && address >= FOUR_GIB - GUEST_STACK_NEAR_BYTES &&
            address < FOUR_GIB + GUEST_STACK_OFFSET_BYTES;
 }
@@ -84,7 +85,7 @@ static void describe_access(const husk_sandbox *sandbox, uint32_t mem_idx, uint6
 static void classify_page_fault(husk_sandbox *sandbox, const struct vm_fault *fault, uint64_t pc,
                                 struct husk_outcome *outcome) {
     uint64_t stack_limit = HUSK_STACK_TOP_GVA - sandbox->machine->arena.stack_bytes;
-    bool is_code = image_in_text(sandbox->image, pc, 1) && !fault->is_fetch;
+    bool is_code = image_in_text(sandbox->image->code, pc, 1) && !fault->is_fetch;
     if (is_code && fault->address >= HUSK_STACK_LOW_GVA && fault->address < stack_limit) {
         outcome_fault(sandbox, HUSK_TRAP_CALL_STACK_EXHAUSTED, outcome);
         return;

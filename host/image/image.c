@@ -18,28 +18,60 @@
 #include "pages.h"
 #include "sha256.h"
 
-static void image_free(husk_image *image) {
-    if (image == NULL)
+static struct image_code *code_ref(struct image_code *code) {
+    atomic_fetch_add_explicit(&code->refs, 1, memory_order_relaxed);
+    return code;
+}
+
+static void code_unref(struct image_code *code) {
+    if (atomic_fetch_sub_explicit(&code->refs, 1, memory_order_acq_rel) != 1)
         return;
+    image_names_done(code);
+    if (code->ro_hva != NULL)
+        munmap(code->ro_hva, code->ro_bytes);
+    free(code->segments);
+    free(code->sizes);
+    free(code->note_copy);
+    image_file_unref(code->file);
+    free(code);
+}
+
+/* Takes over the file, also on failure. */
+static struct image_code *code_new(struct image_file *file) {
+    struct image_code *code = calloc(1, sizeof *code);
+    if (code == NULL) {
+        image_file_unref(file);
+        return NULL;
+    }
+    atomic_init(&code->refs, 1);
+    code->file = file;
+    return code;
+}
+
+husk_image *image_new(husk_engine *engine, struct image_code *code) {
+    husk_image *image = calloc(1, sizeof *image);
+    if (image == NULL)
+        return NULL;
+    atomic_init(&image->refs, 1);
+    pthread_mutex_init(&image->template_lock, NULL);
+    pthread_mutex_init(&image->flatten_lock, NULL);
+    image->engine = engine != NULL ? engine_ref(engine) : NULL;
+    image->code = code_ref(code);
+    return image;
+}
+
+static void image_free(husk_image *image) {
     sys_template_unref(image->default_template);
     pthread_mutex_destroy(&image->template_lock);
     pthread_mutex_destroy(&image->flatten_lock);
     image_runs_free(image->runs, image->runs_count);
     image_runs_free(image->flat_runs, image->flat_runs_count);
-    free(image->segments);
-    free(image->sizes);
-    free(image->host_state_own);
+    free(image->own_segments);
+    free(image->own_sizes);
+    free(image->own_host_state);
     free(image->hot_gvas);
     free(image->seen_gvas);
-    if (image->code != NULL) { /* the rest is its */
-        husk_image_unref(image->code);
-    } else {
-        image_names_done(image);
-        if (image->ro_hva != NULL)
-            munmap(image->ro_hva, image->ro_bytes);
-        free(image->note_copy);
-        image_file_unref(image->file);
-    }
+    code_unref(image->code);
     engine_unref(image->engine);
     free(image);
 }
@@ -70,19 +102,20 @@ static int map_readonly_part(uint8_t *hva, const struct image_file *file, uint64
 }
 
 /* Text and rodata in one host mapping at the distances they have in the guest: one memory slot for both. */
-static int map_readonly(husk_image *image, struct husk_error *err) {
-    void *base = mmap(NULL, image->ro_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+static int map_readonly(struct image_code *code, struct husk_error *err) {
+    void *base = mmap(NULL, code->ro_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
         return error_sys(err, errno, "cannot reserve address space for the image");
-    image->ro_hva = base;
-    int status = map_readonly_part(image->ro_hva, image->file, image->text_offset, image->text_bytes, err);
-    if (status == 0 && image->rodata_bytes != 0)
-        status = map_readonly_part(image->ro_hva + (image->rodata_gva - HUSK_TEXT_GVA), image->file,
-                                   image->rodata_offset, image->rodata_bytes, err);
+    code->ro_hva = base;
+    int status = map_readonly_part(code->ro_hva, code->file, code->text_offset, code->text_bytes, err);
+    if (status == 0 && code->rodata_bytes != 0)
+        status = map_readonly_part(code->ro_hva + (code->rodata_gva - HUSK_TEXT_GVA), code->file,
+                                   code->rodata_offset, code->rodata_bytes, err);
     return status;
 }
 
 static int check_cpu(const husk_image *image, struct husk_error *err) {
+    const struct image_code *code = image->code;
     static const struct {
         const char *name;
         uint64_t bit;
@@ -93,7 +126,7 @@ static int check_cpu(const husk_image *image, struct husk_error *err) {
     };
     uint64_t known = 0, missing = 0;
     if (image->engine != NULL) /* without an engine nothing will be run */
-        missing = image->note.cpu_features & ~image->engine->host_info.cpu_features;
+        missing = code->note.cpu_features & ~image->engine->host_info.cpu_features;
     char list[200] = "";
     for (size_t i = 0; i < sizeof features / sizeof features[0]; i++) {
         known |= features[i].bit;
@@ -102,10 +135,10 @@ static int check_cpu(const husk_image *image, struct husk_error *err) {
         size_t used = strlen(list);
         snprintf(list + used, sizeof list - used, "%s%s", used > 0 ? ", " : "", features[i].name);
     }
-    if ((image->note.cpu_features & ~known) != 0)
+    if ((code->note.cpu_features & ~known) != 0)
         return error_set(err, HUSK_E_CPU,
                          "the image needs CPU features that this version does not know (bits 0x%llx)",
-                         (unsigned long long)(image->note.cpu_features & ~known));
+                         (unsigned long long)(code->note.cpu_features & ~known));
     if (missing != 0)
         return error_set(err, HUSK_E_CPU,
                          "this CPU lacks %s, which the image was compiled for; compile the module "
@@ -133,55 +166,81 @@ static void hash_range(struct sha256 *hash, const struct image_file *file, uint6
 }
 
 /* SHA-256 of the file with the hash's own field zero. */
-static int check_content(const husk_image *image, struct husk_error *err) {
-    const uint64_t at = image->note_offset + offsetof(struct husk_image_note, content_sha256);
+static int check_content(const struct image_code *code, struct husk_error *err) {
+    const uint64_t at = code->note_offset + offsetof(struct husk_image_note, content_sha256);
     uint8_t digest[SHA256_BYTES];
     struct sha256 hash;
-    int status = image_check_hash_cost(image, err);
+    int status = image_check_hash_cost(code, err);
     if (status != 0)
         return status;
     sha256_init(&hash);
-    hash_range(&hash, image->file, 0, at);
+    hash_range(&hash, code->file, 0, at);
     hash_zeros(&hash, sizeof digest);
-    hash_range(&hash, image->file, at + sizeof digest, image->file->count);
+    hash_range(&hash, code->file, at + sizeof digest, code->file->count);
     sha256_final(&hash, digest);
-    if (memcmp(digest, image->note.content_sha256, sizeof digest) != 0)
+    if (memcmp(digest, code->note.content_sha256, sizeof digest) != 0)
         return error_set(err, HUSK_E_BAD_IMAGE,
                          "the image's contents do not match its hash: the file was damaged or changed");
     return 0;
 }
 
-/* Takes over the file, also on failure. */
-static int image_open_file(husk_engine *engine, struct image_file *file, bool verify, husk_image **ret_image,
-                           struct husk_error *err) {
-    husk_image *image = calloc(1, sizeof *image);
-    if (image == NULL) {
-        image_file_unref(file);
-        return error_set(err, HUSK_E_NOMEM, "no memory for an image");
-    }
-    atomic_init(&image->refs, 1);
-    pthread_mutex_init(&image->template_lock, NULL);
-    pthread_mutex_init(&image->flatten_lock, NULL);
-    image->engine = engine != NULL ? engine_ref(engine) : NULL;
-    image->file = file;
-    int status = image_read(image, err);
+/* Of a new image: what its code's file says. */
+static int image_fill(husk_image *image, struct husk_error *err) {
+    const struct image_code *code = image->code;
+    image->is_file = true;
+    image->is_snapshot = (code->note.flags & HUSK_IMAGE_SNAPSHOT) != 0;
+    image->flags = code->note.flags;
+    image->memory_sizes = code->memory_sizes;
+    image->table_sizes = code->table_sizes;
+    image->host_state = code->host_state;
+    image->host_state_count = code->host_state_count;
+    image->segments = code->segments;
+    image->segments_count = code->segments_count;
+    image->data_segments_count = code->data_segments_count;
+    image->hot_gvas = calloc(code->hot_pages_count + 1u, sizeof *image->hot_gvas);
+    if (image->hot_gvas == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for the image's hot pages");
+    memcpy(image->hot_gvas, code->hot_pages, code->hot_pages_count * sizeof *image->hot_gvas);
+    image->hot_count = code->hot_pages_count;
+    return image_runs_of_segments(image, err);
+}
+
+/* Nobody else has the image yet, so its code may be changed. */
+static int image_open_steps(husk_image *image, bool verify, struct husk_error *err) {
+    struct image_code *code = image->code;
+    int status = image_read(code, err);
     if (status == 0 && verify) /* first: what damage there is, is called that */
-        status = check_content(image, err);
+        status = check_content(code, err);
     if (status == 0)
-        status = image_runs_of_segments(image, err);
+        status = image_fill(image, err);
     if (status == 0)
         status = image_check(image, err);
     if (status == 0)
         status = check_cpu(image, err);
     if (status == 0)
-        status = image_names_make(image, err);
+        status = image_names_make(code, err);
     if (status == 0)
-        status = map_readonly(image, err);
+        status = map_readonly(code, err);
+    if (status == 0)
+        code->data_excess_bytes = image_data_excess(code);
+    return status;
+}
+
+/* Takes over the file, also on failure. */
+static int image_open_file(husk_engine *engine, struct image_file *file, bool verify, husk_image **ret_image,
+                           struct husk_error *err) {
+    struct image_code *code = code_new(file);
+    if (code == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for an image");
+    husk_image *image = image_new(engine, code);
+    code_unref(code);
+    if (image == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for an image");
+    int status = image_open_steps(image, verify, err);
     if (status != 0) {
         image_free(image);
         return status;
     }
-    image->data_excess_bytes = image_data_excess(image);
     *ret_image = image;
     return 0;
 }
@@ -247,18 +306,18 @@ static bool is_part_equal(const struct readonly_part *a, const struct readonly_p
     return a->bytes == b->bytes && is_data_equal(a, b) && is_data_equal(b, a);
 }
 
-static struct readonly_part text_of(const husk_image *image) {
-    return (struct readonly_part){image->file, image->ro_hva, image->text_offset, image->text_file_bytes};
+static struct readonly_part text_of(const struct image_code *code) {
+    return (struct readonly_part){code->file, code->ro_hva, code->text_offset, code->text_file_bytes};
 }
 
-static struct readonly_part rodata_of(const husk_image *image) {
-    const uint64_t distance = image->rodata_bytes != 0 ? image->rodata_gva - HUSK_TEXT_GVA : 0;
-    return (struct readonly_part){image->file, image->ro_hva + distance, image->rodata_offset,
-                                  image->rodata_file_bytes};
+static struct readonly_part rodata_of(const struct image_code *code) {
+    const uint64_t distance = code->rodata_bytes != 0 ? code->rodata_gva - HUSK_TEXT_GVA : 0;
+    return (struct readonly_part){code->file, code->ro_hva + distance, code->rodata_offset,
+                                  code->rodata_file_bytes};
 }
 
 /* Not by the hashes in the notes: an image is not trusted to say what it is. */
-static bool is_same_code(const husk_image *a, const husk_image *b) {
+static bool is_same_code(const struct image_code *a, const struct image_code *b) {
     const struct readonly_part text_a = text_of(a), text_b = text_of(b);
     const struct readonly_part rodata_a = rodata_of(a), rodata_b = rodata_of(b);
     return a->rodata_gva == b->rodata_gva && a->note.entry_gva == b->note.entry_gva &&
@@ -267,24 +326,25 @@ static bool is_same_code(const husk_image *a, const husk_image *b) {
            is_part_equal(&rodata_a, &rodata_b);
 }
 
-bool image_is_same_module(const husk_image *a, const husk_image *b) {
-    if (image_code(a) == image_code(b))
+bool image_is_same_module(const husk_image *one, const husk_image *other) {
+    const struct image_code *a = one->code, *b = other->code;
+    if (a == b)
         return true;
     if (!is_same_code(a, b))
         return false;
     for (uint32_t i = 0; i < HUSK_ARR_MEMORY_SIZES; i++) {
-        const struct husk_image_array *one = &a->note.arrays[i], *other = &b->note.arrays[i];
-        if (one->count != other->count ||
-            memcmp(image_note_base(a) + one->offset, image_note_base(b) + other->offset,
-                   (size_t)one->count * one->elem_bytes) != 0)
+        const struct husk_image_array *rows_a = &a->note.arrays[i], *rows_b = &b->note.arrays[i];
+        if (rows_a->count != rows_b->count ||
+            memcmp(image_note_base(a) + rows_a->offset, image_note_base(b) + rows_b->offset,
+                   (size_t)rows_a->count * rows_a->elem_bytes) != 0)
             return false;
     }
     return true;
 }
 
-struct husk_functype image_functype(const husk_image *image, uint32_t type_idx) {
-    const struct husk_image_type *type = &image->types[type_idx];
-    const husk_type *params = image->valtypes_public + type->valtypes_idx;
+struct husk_functype image_functype(const struct image_code *code, uint32_t type_idx) {
+    const struct husk_image_type *type = &code->types[type_idx];
+    const husk_type *params = code->valtypes_public + type->valtypes_idx;
     return (struct husk_functype){.params = params,
                                   .params_count = type->params_count,
                                   .results = params + type->params_count,
@@ -292,78 +352,81 @@ struct husk_functype image_functype(const husk_image *image, uint32_t type_idx) 
 }
 
 size_t husk_image_imports_count(const husk_image *image) {
-    return image->imports_count;
+    return image->code->imports_count;
 }
 
 size_t husk_image_exports_count(const husk_image *image) {
-    return image->exports_count;
+    return image->code->exports_count;
 }
 
-static void extern_describe(const husk_image *image, uint32_t kind, uint32_t idx,
+static void extern_describe(const struct image_code *code, uint32_t kind, uint32_t idx,
                             struct husk_extern *ret_extern) {
     static const enum husk_extern_kind kinds[] = {HUSK_EXTERN_FUNC, HUSK_EXTERN_TABLE, HUSK_EXTERN_MEMORY,
                                                   HUSK_EXTERN_GLOBAL};
     ret_extern->kind = kinds[kind];
     ret_extern->idx = idx;
     switch (kind) {
-    case HUSK_ABI_FUNC: ret_extern->func = image_functype(image, image->funcs[idx].type_idx); break;
+    case HUSK_ABI_FUNC: ret_extern->func = image_functype(code, code->funcs[idx].type_idx); break;
     case HUSK_ABI_TABLE:
-        ret_extern->min = image->tables[idx].min_entries;
-        ret_extern->max = image->tables[idx].max_entries;
-        ret_extern->has_max = (image->tables[idx].flags & HUSK_LIMIT_HAS_MAX) != 0;
-        ret_extern->type = (husk_type)image->tables[idx].elem_type;
+        ret_extern->min = code->tables[idx].min_entries;
+        ret_extern->max = code->tables[idx].max_entries;
+        ret_extern->has_max = (code->tables[idx].flags & HUSK_LIMIT_HAS_MAX) != 0;
+        ret_extern->type = (husk_type)code->tables[idx].elem_type;
         break;
     case HUSK_ABI_MEMORY:
-        ret_extern->min = image->memories[idx].min_pages;
-        ret_extern->max = image->memories[idx].max_pages;
-        ret_extern->has_max = (image->memories[idx].flags & HUSK_LIMIT_HAS_MAX) != 0;
+        ret_extern->min = code->memories[idx].min_pages;
+        ret_extern->max = code->memories[idx].max_pages;
+        ret_extern->has_max = (code->memories[idx].flags & HUSK_LIMIT_HAS_MAX) != 0;
         break;
     default:
-        ret_extern->type = (husk_type)image->globals[idx].type;
-        ret_extern->is_mutable = (image->globals[idx].flags & HUSK_GLOBAL_MUTABLE) != 0;
+        ret_extern->type = (husk_type)code->globals[idx].type;
+        ret_extern->is_mutable = (code->globals[idx].flags & HUSK_GLOBAL_MUTABLE) != 0;
         break;
     }
 }
 
 int husk_image_import(const husk_image *image, size_t idx, struct husk_extern *ret_extern) {
-    if (idx >= image->imports_count)
+    const struct image_code *code = image->code;
+    if (idx >= code->imports_count)
         return HUSK_E_INVAL;
-    struct husk_extern result = {.module = image->import_modules[idx].text,
-                                 .module_bytes = image->import_modules[idx].bytes,
-                                 .name = image->import_names[idx].text,
-                                 .name_bytes = image->import_names[idx].bytes};
-    extern_describe(image, image->imports[idx].kind, image->imports[idx].idx, &result);
+    struct husk_extern result = {.module = code->import_modules[idx].text,
+                                 .module_bytes = code->import_modules[idx].bytes,
+                                 .name = code->import_names[idx].text,
+                                 .name_bytes = code->import_names[idx].bytes};
+    extern_describe(code, code->imports[idx].kind, code->imports[idx].idx, &result);
     *ret_extern = result;
     return 0;
 }
 
 int husk_image_export(const husk_image *image, size_t idx, struct husk_extern *ret_extern) {
-    if (idx >= image->exports_count)
+    const struct image_code *code = image->code;
+    if (idx >= code->exports_count)
         return HUSK_E_INVAL;
-    struct husk_extern result = {.name = image->export_names[idx].text,
-                                 .name_bytes = image->export_names[idx].bytes};
-    extern_describe(image, image->exports[idx].kind, image->exports[idx].idx, &result);
+    struct husk_extern result = {.name = code->export_names[idx].text,
+                                 .name_bytes = code->export_names[idx].bytes};
+    extern_describe(code, code->exports[idx].kind, code->exports[idx].idx, &result);
     *ret_extern = result;
     return 0;
 }
 
 void husk_image_info(const husk_image *image, struct husk_image_info *ret_info) {
-    struct husk_image_info info = {.target_cpu = image->target_cpu.text,
-                                   .compiler = image->compiler.text,
-                                   .module_name = image->module_name.text,
-                                   .cpu_features = image->note.cpu_features,
-                                   .opt_level = (int)image->note.opt_level,
-                                   .text_bytes = image->text_file_bytes,
-                                   .rodata_bytes = image->rodata_file_bytes,
-                                   .functions_count = image->funcs_count,
-                                   .types_count = image->types_count,
-                                   .memories_count = image->memories_count,
-                                   .tables_count = image->tables_count,
-                                   .globals_count = image->globals_count,
-                                   .needs_init = (image->note.flags & HUSK_IMAGE_NEEDS_INIT) != 0,
-                                   .has_lines = image->lines_count != 0,
-                                   .is_strict = (image->note.flags & HUSK_IMAGE_STRICT) != 0};
-    memcpy(info.wasm_sha256, image->note.wasm_sha256, sizeof info.wasm_sha256);
+    const struct image_code *code = image->code;
+    struct husk_image_info info = {.target_cpu = code->target_cpu.text,
+                                   .compiler = code->compiler.text,
+                                   .module_name = code->module_name.text,
+                                   .cpu_features = code->note.cpu_features,
+                                   .opt_level = (int)code->note.opt_level,
+                                   .text_bytes = code->text_file_bytes,
+                                   .rodata_bytes = code->rodata_file_bytes,
+                                   .functions_count = code->funcs_count,
+                                   .types_count = code->types_count,
+                                   .memories_count = code->memories_count,
+                                   .tables_count = code->tables_count,
+                                   .globals_count = code->globals_count,
+                                   .needs_init = (image->flags & HUSK_IMAGE_NEEDS_INIT) != 0,
+                                   .has_lines = code->lines_count != 0,
+                                   .is_strict = (image->flags & HUSK_IMAGE_STRICT) != 0};
+    memcpy(info.wasm_sha256, code->note.wasm_sha256, sizeof info.wasm_sha256);
     for (uint32_t i = 0; i < image->runs_count; i++) {
         if (image->runs[i].gva < HUSK_DATA_END_GVA)
             info.data_bytes += image->runs[i].bytes;
@@ -372,25 +435,26 @@ void husk_image_info(const husk_image *image, struct husk_image_info *ret_info) 
     }
     *ret_info = info;
     ret_info->memory_pages = ret_info->table_entries = 0;
-    for (uint32_t i = 0; i < image->memories_count; i++)
+    for (uint32_t i = 0; i < code->memories_count; i++)
         ret_info->memory_pages += image->memory_sizes[i];
-    for (uint32_t i = 0; i < image->tables_count; i++)
+    for (uint32_t i = 0; i < code->tables_count; i++)
         ret_info->table_entries += image->table_sizes[i];
 }
 
 int husk_image_func_n(const husk_image *image, const char *name, size_t name_bytes, husk_func *ret_func,
                       struct husk_functype *ret_type, struct husk_error *err) {
+    const struct image_code *code = image->code;
     struct name_text shown;
     uint32_t idx = image_export_find(image, name, name_bytes);
     if (idx == UINT32_MAX)
         return error_set(err, HUSK_E_NOT_FOUND, "the module exports nothing named \"%s\"",
                          name_show(&shown, name, name_bytes));
-    if (image->exports[idx].kind != HUSK_ABI_FUNC)
+    if (code->exports[idx].kind != HUSK_ABI_FUNC)
         return error_set(err, HUSK_E_NOT_FOUND, "the export \"%s\" is not a function",
                          name_show(&shown, name, name_bytes));
-    ret_func->idx = image->exports[idx].idx;
+    ret_func->idx = code->exports[idx].idx;
     if (ret_type != NULL)
-        *ret_type = image_functype(image, image->funcs[ret_func->idx].type_idx);
+        *ret_type = image_functype(code, code->funcs[ret_func->idx].type_idx);
     return 0;
 }
 

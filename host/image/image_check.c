@@ -19,9 +19,9 @@ static int bad_row(struct husk_error *err, const char *array, uint64_t idx, cons
     return error_set(err, HUSK_E_BAD_IMAGE, "%s %llu: %s", array, (unsigned long long)idx, what);
 }
 
-bool image_in_text(const struct husk_image *image, uint64_t gva_value, uint64_t bytes) {
-    return gva_value >= HUSK_TEXT_GVA && bytes <= image->text_file_bytes &&
-           gva_value - HUSK_TEXT_GVA <= image->text_file_bytes - bytes;
+bool image_in_text(const struct image_code *code, uint64_t gva_value, uint64_t bytes) {
+    return gva_value >= HUSK_TEXT_GVA && bytes <= code->text_file_bytes &&
+           gva_value - HUSK_TEXT_GVA <= code->text_file_bytes - bytes;
 }
 
 /* The last data segment that starts at or below the address, or NULL. */
@@ -41,8 +41,9 @@ uint64_t image_data_u64(const struct husk_image *image, uint64_t gva_value) {
     const uint8_t *page = image_source(image, gva_value - in_page, &bytes);
     if (page == NULL)
         return 0;
-    const uint64_t offset = (uint64_t)(page - image->file->bytes);
-    if (image_file_next_data(image->file, offset, offset + HUSK_PAGE_SIZE, &from, &to)) /* a hole stays one */
+    const uint64_t offset = (uint64_t)(page - image->code->file->bytes);
+    if (image_file_next_data(image->code->file, offset, offset + HUSK_PAGE_SIZE, &from,
+                             &to)) /* a hole stays one */
         memcpy(&word, page + in_page, sizeof word);
     return word;
 }
@@ -67,102 +68,102 @@ static bool is_all_data(const struct husk_image *image, const uint64_t *data_end
            gva_value + bytes <= data_ends[segment - image->segments];
 }
 
-static bool in_strings(const struct husk_image *image, struct husk_image_str str) {
-    return str.bytes <= image->strings_count && str.offset <= image->strings_count - str.bytes;
+static bool in_strings(const struct image_code *code, struct husk_image_str str) {
+    return str.bytes <= code->strings_count && str.offset <= code->strings_count - str.bytes;
 }
 
-static bool is_code_or_zero(const struct husk_image *image, uint32_t gva_value) {
-    return gva_value == 0 || image_in_text(image, gva_value, 1);
+static bool is_code_or_zero(const struct image_code *code, uint32_t gva_value) {
+    return gva_value == 0 || image_in_text(code, gva_value, 1);
 }
 
-static int check_header(const struct husk_image *image, struct husk_error *err) {
-    const struct husk_image_note *note = &image->note;
-    if (!image_in_text(image, note->entry_gva, 1) || !image_in_text(image, note->resume_gva, 1))
+static int check_header(const struct image_code *code, struct husk_error *err) {
+    const struct husk_image_note *note = &code->note;
+    if (!image_in_text(code, note->entry_gva, 1) || !image_in_text(code, note->resume_gva, 1))
         return bad_row(err, "note", 0, "the dispatcher's addresses are outside the text");
-    if (!is_code_or_zero(image, note->init_gva) || !is_code_or_zero(image, note->init_thunk_gva))
+    if (!is_code_or_zero(code, note->init_gva) || !is_code_or_zero(code, note->init_thunk_gva))
         return bad_row(err, "note", 0, "the init function is outside the text");
     if ((note->flags & ~(HUSK_IMAGE_NEEDS_INIT | HUSK_IMAGE_SNAPSHOT | HUSK_IMAGE_STRICT)) != 0)
         return bad_row(err, "note", 0, "unknown flags");
-    if ((note->flags & HUSK_IMAGE_NEEDS_INIT) != 0 && image->is_snapshot)
+    if ((note->flags & HUSK_IMAGE_NEEDS_INIT) != 0 && (note->flags & HUSK_IMAGE_SNAPSHOT) != 0)
         return bad_row(err, "note", 0, "a snapshot that still needs initialisation");
     if ((note->flags & HUSK_IMAGE_NEEDS_INIT) != 0 && (note->init_gva == 0 || note->init_thunk_gva == 0))
         return bad_row(err, "note", 0, "needs initialisation, but has no init function");
-    if (!in_strings(image, note->compiler) || !in_strings(image, note->target_cpu) ||
-        !in_strings(image, note->module_name))
+    if (!in_strings(code, note->compiler) || !in_strings(code, note->target_cpu) ||
+        !in_strings(code, note->module_name))
         return bad_row(err, "note", 0, "a name outside the strings");
     return 0;
 }
 
-static int check_types(const struct husk_image *image, struct husk_error *err) {
-    for (uint32_t i = 0; i < image->valtypes_count; i++) {
-        if (valtype_from_byte(image->valtypes[i]) == VALTYPE_NONE)
+static int check_types(const struct image_code *code, struct husk_error *err) {
+    for (uint32_t i = 0; i < code->valtypes_count; i++) {
+        if (valtype_from_byte(code->valtypes[i]) == VALTYPE_NONE)
             return bad_row(err, "value type", i, "no such type");
     }
-    for (uint32_t i = 0; i < image->types_count; i++) {
-        const struct husk_image_type *type = &image->types[i];
+    for (uint32_t i = 0; i < code->types_count; i++) {
+        const struct husk_image_type *type = &code->types[i];
         if (type->params_count > LIMIT_ARITY || type->results_count > LIMIT_ARITY)
             return bad_row(err, "type", i, "more than 1,000 parameters or results");
         uint32_t count = type->params_count + type->results_count;
-        if (count > image->valtypes_count || type->valtypes_idx > image->valtypes_count - count)
+        if (count > code->valtypes_count || type->valtypes_idx > code->valtypes_count - count)
             return bad_row(err, "type", i, "outside the value types");
-        if (!is_code_or_zero(image, type->thunk_gva))
+        if (!is_code_or_zero(code, type->thunk_gva))
             return bad_row(err, "type", i, "its thunk is outside the text");
     }
     return 0;
 }
 
-static int check_funcs(const struct husk_image *image, struct husk_error *err) {
-    for (uint32_t i = 0; i < image->funcs_count; i++) {
-        const struct husk_image_func *func = &image->funcs[i];
-        if (func->type_idx >= image->types_count)
+static int check_funcs(const struct image_code *code, struct husk_error *err) {
+    for (uint32_t i = 0; i < code->funcs_count; i++) {
+        const struct husk_image_func *func = &code->funcs[i];
+        if (func->type_idx >= code->types_count)
             return bad_row(err, "function", i, "no such type");
-        if (func->code_gva != 0 && !image_in_text(image, func->code_gva, func->code_bytes))
+        if (func->code_gva != 0 && !image_in_text(code, func->code_gva, func->code_bytes))
             return bad_row(err, "function", i, "its code is outside the text");
-        if (!in_strings(image, func->name))
+        if (!in_strings(code, func->name))
             return bad_row(err, "function", i, "its name is outside the strings");
     }
     return 0;
 }
 
 /* How many there are in an index space; imports fill the first of each. */
-static uint32_t kind_count(const struct husk_image *image, uint32_t kind) {
+static uint32_t kind_count(const struct image_code *code, uint32_t kind) {
     switch (kind) {
-    case HUSK_ABI_FUNC: return image->funcs_count;
-    case HUSK_ABI_TABLE: return image->tables_count;
-    case HUSK_ABI_MEMORY: return image->memories_count;
-    case HUSK_ABI_GLOBAL: return image->globals_count;
+    case HUSK_ABI_FUNC: return code->funcs_count;
+    case HUSK_ABI_TABLE: return code->tables_count;
+    case HUSK_ABI_MEMORY: return code->memories_count;
+    case HUSK_ABI_GLOBAL: return code->globals_count;
     default: return 0;
     }
 }
 
-static int check_imports(struct husk_image *image, struct husk_error *err) {
-    for (uint32_t i = 0; i < image->imports_count; i++) {
-        const struct husk_image_import *import = &image->imports[i];
-        if (import->kind > HUSK_ABI_GLOBAL || import->idx >= kind_count(image, import->kind))
+static int check_imports(struct image_code *code, struct husk_error *err) {
+    for (uint32_t i = 0; i < code->imports_count; i++) {
+        const struct husk_image_import *import = &code->imports[i];
+        if (import->kind > HUSK_ABI_GLOBAL || import->idx >= kind_count(code, import->kind))
             return bad_row(err, "import", i, "no such function, table, memory or global");
-        if (import->idx != image->imported_count[import->kind])
+        if (import->idx != code->imported_count[import->kind])
             return bad_row(err, "import", i, "imports must come first in their index space, in order");
-        image->imported_count[import->kind]++;
-        if (!in_strings(image, import->module) || !in_strings(image, import->name))
+        code->imported_count[import->kind]++;
+        if (!in_strings(code, import->module) || !in_strings(code, import->name))
             return bad_row(err, "import", i, "its name is outside the strings");
     }
     return 0;
 }
 
-static int check_exports(const struct husk_image *image, struct husk_error *err) {
-    for (uint32_t i = 0; i < image->exports_count; i++) {
-        const struct husk_image_export *export = &image->exports[i];
-        if (export->kind > HUSK_ABI_GLOBAL || export->idx >= kind_count(image, export->kind))
+static int check_exports(const struct image_code *code, struct husk_error *err) {
+    for (uint32_t i = 0; i < code->exports_count; i++) {
+        const struct husk_image_export *export = &code->exports[i];
+        if (export->kind > HUSK_ABI_GLOBAL || export->idx >= kind_count(code, export->kind))
             return bad_row(err, "export", i, "no such function, table, memory or global");
-        if (!in_strings(image, export->name))
+        if (!in_strings(code, export->name))
             return bad_row(err, "export", i, "its name is outside the strings");
     }
     return 0;
 }
 
 static int check_memories(const struct husk_image *image, struct husk_error *err) {
-    for (uint32_t i = 0; i < image->memories_count; i++) {
-        const struct husk_image_memory *memory = &image->memories[i];
+    for (uint32_t i = 0; i < image->code->memories_count; i++) {
+        const struct husk_image_memory *memory = &image->code->memories[i];
         if (memory->max_pages > HUSK_MAX_MEM_PAGES || memory->min_pages > memory->max_pages)
             return bad_row(err, "memory", i, "impossible limits");
         if (memory->size_gva % 8 != 0 || !image_in_data(image, memory->size_gva, 8))
@@ -183,7 +184,7 @@ static int check_memory_segments(const struct husk_image *image, struct husk_err
         uint64_t mem_idx = 0;
         if (segment->gva >= HUSK_MEM1_BASE_GVA)
             mem_idx = (segment->gva - HUSK_MEM1_BASE_GVA) / HUSK_MEM_STRIDE;
-        if (mem_idx >= image->memories_count || segment->gva < husk_mem_gva((uint32_t)mem_idx))
+        if (mem_idx >= image->code->memories_count || segment->gva < husk_mem_gva((uint32_t)mem_idx))
             return bad_row(err, "segment", i, "not in any memory");
         uint64_t offset = segment->gva - husk_mem_gva((uint32_t)mem_idx);
         uint64_t size = image->memory_sizes[mem_idx] * HUSK_WASM_PAGE_SIZE;
@@ -201,7 +202,7 @@ static bool is_reserve_free(const struct husk_image *image, uint64_t from, uint6
 
 static int check_growth(const struct husk_image *image, uint32_t idx, uint64_t *last_end,
                         struct husk_error *err) {
-    const struct husk_image_table *table = &image->tables[idx];
+    const struct husk_image_table *table = &image->code->tables[idx];
     const uint64_t entries = image->table_sizes[idx];
     if (table->reserve_entries == entries)
         return 0;
@@ -218,8 +219,8 @@ static int check_growth(const struct husk_image *image, uint32_t idx, uint64_t *
 static int check_each_table(const struct husk_image *image, const uint64_t *data_ends,
                             struct husk_error *err) {
     uint64_t last_end = 0;
-    for (uint32_t i = 0; i < image->tables_count; i++) {
-        const struct husk_image_table *table = &image->tables[i];
+    for (uint32_t i = 0; i < image->code->tables_count; i++) {
+        const struct husk_image_table *table = &image->code->tables[i];
         uint64_t reserve_bytes = (uint64_t)table->reserve_entries * 8;
         if (!valtype_is_ref(valtype_from_byte(table->elem_type)))
             return bad_row(err, "table", i, "not of references");
@@ -251,8 +252,8 @@ static int check_tables(const struct husk_image *image, struct husk_error *err) 
 }
 
 static int check_globals(const struct husk_image *image, struct husk_error *err) {
-    for (uint32_t i = 0; i < image->globals_count; i++) {
-        const struct husk_image_global *global = &image->globals[i];
+    for (uint32_t i = 0; i < image->code->globals_count; i++) {
+        const struct husk_image_global *global = &image->code->globals[i];
         if (valtype_from_byte(global->type) == VALTYPE_NONE)
             return bad_row(err, "global", i, "no such type");
         if (global->gva % 16 != 0 || !image_in_data(image, global->gva, 16))
@@ -261,34 +262,34 @@ static int check_globals(const struct husk_image *image, struct husk_error *err)
     return 0;
 }
 
-static int check_code_rows(const struct husk_image *image, struct husk_error *err) {
+static int check_code_rows(const struct image_code *code, struct husk_error *err) {
     uint64_t last = 0;
-    for (uint32_t i = 0; i < image->code_rows_count; i++) {
-        const struct husk_image_code_row *row = &image->code_rows[i];
-        if (row->func_idx < HUSK_FUNC_RUNTIME && row->func_idx >= image->funcs_count)
+    for (uint32_t i = 0; i < code->code_rows_count; i++) {
+        const struct husk_image_code_row *row = &code->code_rows[i];
+        if (row->func_idx < HUSK_FUNC_RUNTIME && row->func_idx >= code->funcs_count)
             return bad_row(err, "code row", i, "no such function");
         if (row->code_gva < last)
             return bad_row(err, "code row", i, "out of order");
         last = row->code_gva;
     }
     last = 0;
-    for (uint32_t i = 0; i < image->unwind_rows_count; i++) {
-        if (image->unwind_rows[i].code_gva < last)
+    for (uint32_t i = 0; i < code->unwind_rows_count; i++) {
+        if (code->unwind_rows[i].code_gva < last)
             return bad_row(err, "unwind row", i, "out of order");
-        last = image->unwind_rows[i].code_gva;
+        last = code->unwind_rows[i].code_gva;
     }
     return 0;
 }
 
-static int check_lines(const struct husk_image *image, struct husk_error *err) {
-    for (uint32_t i = 0; i < image->files_count; i++) {
-        if (!in_strings(image, image->files[i]))
+static int check_lines(const struct image_code *code, struct husk_error *err) {
+    for (uint32_t i = 0; i < code->files_count; i++) {
+        if (!in_strings(code, code->files[i]))
             return bad_row(err, "source file", i, "its name is outside the strings");
     }
     uint64_t last = 0;
-    for (uint32_t i = 0; i < image->lines_count; i++) {
-        const struct husk_image_line_row *row = &image->lines[i];
-        if (row->file_idx != UINT32_MAX && row->file_idx >= image->files_count)
+    for (uint32_t i = 0; i < code->lines_count; i++) {
+        const struct husk_image_line_row *row = &code->lines[i];
+        if (row->file_idx != UINT32_MAX && row->file_idx >= code->files_count)
             return bad_row(err, "line row", i, "no such file");
         if (row->wasm_offset < last)
             return bad_row(err, "line row", i, "out of order");
@@ -343,16 +344,17 @@ static int check_host_state(const struct husk_image *image, struct husk_error *e
                : bad_row(err, "host state", count, "the record does not lie in the host state");
 }
 
-int image_check(struct husk_image *image, struct husk_error *err) {
-    int status = check_header(image, err);
+int image_check(const struct husk_image *image, struct husk_error *err) {
+    struct image_code *code = image->code;
+    int status = check_header(code, err);
     if (status == 0)
-        status = check_types(image, err);
+        status = check_types(code, err);
     if (status == 0)
-        status = check_funcs(image, err);
+        status = check_funcs(code, err);
     if (status == 0)
-        status = check_imports(image, err);
+        status = check_imports(code, err);
     if (status == 0)
-        status = check_exports(image, err);
+        status = check_exports(code, err);
     if (status == 0)
         status = check_memories(image, err);
     if (status == 0)
@@ -362,9 +364,9 @@ int image_check(struct husk_image *image, struct husk_error *err) {
     if (status == 0)
         status = check_globals(image, err);
     if (status == 0)
-        status = check_code_rows(image, err);
+        status = check_code_rows(code, err);
     if (status == 0)
-        status = check_lines(image, err);
+        status = check_lines(code, err);
     if (status == 0)
         status = check_hot_pages(image, err);
     if (status == 0)

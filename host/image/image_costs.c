@@ -15,9 +15,9 @@ uint64_t image_file_data_bytes(const struct image_file *file, uint64_t from, uin
 }
 
 /* Every row of the note is read, and the note stays mapped: its holes would become memory. */
-int image_check_note_holes(const struct husk_image *image, uint64_t offset, uint64_t bytes,
+int image_check_note_holes(const struct image_code *code, uint64_t offset, uint64_t bytes,
                            struct husk_error *err) {
-    const uint64_t holes = bytes - image_file_data_bytes(image->file, offset, offset + bytes);
+    const uint64_t holes = bytes - image_file_data_bytes(code->file, offset, offset + bytes);
     if (holes <= LIMIT_NOTE_HOLE_BYTES)
         return 0;
     return error_at(err, HUSK_E_BAD_IMAGE, offset,
@@ -25,8 +25,8 @@ int image_check_note_holes(const struct husk_image *image, uint64_t offset, uint
                     (unsigned long long)holes);
 }
 
-int image_check_hash_cost(const struct husk_image *image, struct husk_error *err) {
-    const struct image_file *file = image->file;
+int image_check_hash_cost(const struct image_code *code, struct husk_error *err) {
+    const struct image_file *file = code->file;
     const uint64_t data = image_file_data_bytes(file, 0, file->count), holes = file->count - data;
     const uint64_t pages = data / HUSK_PAGE_SIZE + 1;
     if (holes <= LIMIT_HASHED_HOLE_BYTES + pages * LIMIT_HASHED_HOLE_BYTES_PER_PAGE)
@@ -38,11 +38,11 @@ int image_check_hash_cost(const struct husk_image *image, struct husk_error *err
 }
 
 /* Pages of zeros of the data segments: a guest that writes to them makes each sandbox spend so much. */
-static uint64_t data_zero_bytes(const struct husk_image *image) {
+static uint64_t data_zero_bytes(const struct image_code *code) {
     uint64_t zeros = 0;
-    for (uint32_t i = 0; i < image->data_segments_count; i++) {
-        const struct image_segment *segment = &image->segments[i];
-        zeros += segment->mem_bytes - image_file_data_bytes(image->file, segment->file_offset,
+    for (uint32_t i = 0; i < code->data_segments_count; i++) {
+        const struct image_segment *segment = &code->segments[i];
+        zeros += segment->mem_bytes - image_file_data_bytes(code->file, segment->file_offset,
                                                             segment->file_offset + segment->file_bytes);
     }
     return zeros;
@@ -50,12 +50,12 @@ static uint64_t data_zero_bytes(const struct husk_image *image) {
 
 /* Table entries have a limit of their own; a global or a size word is less than its row in the note. For what the compiler has there
  * besides (which segments were dropped, element segments, the rest of a page) as much again as the file has is enough. */
-uint64_t image_data_excess(const struct husk_image *image) {
-    const uint64_t words = image->memories_count + (uint64_t)image->tables_count;
-    uint64_t expected = 16ull * image->globals_count + 8 * words + LIMIT_DATA_SLACK_BYTES;
-    for (uint32_t i = 0; i < image->tables_count; i++)
-        expected += 8 * image->table_sizes[i];
-    expected += image_file_data_bytes(image->file, 0, image->file->count);
-    const uint64_t zeros = data_zero_bytes(image);
+uint64_t image_data_excess(const struct image_code *code) {
+    const uint64_t words = code->memories_count + (uint64_t)code->tables_count;
+    uint64_t expected = 16ull * code->globals_count + 8 * words + LIMIT_DATA_SLACK_BYTES;
+    for (uint32_t i = 0; i < code->tables_count; i++)
+        expected += 8 * code->table_sizes[i];
+    expected += image_file_data_bytes(code->file, 0, code->file->count);
+    const uint64_t zeros = data_zero_bytes(code);
     return zeros > expected ? zeros - expected : 0;
 }

@@ -51,40 +51,10 @@ struct image_name {
     size_t bytes;
 };
 
-/* Two halves: what each image and each snapshot has for itself; and, from `file` on, what the snapshots of a compiled image have from it,
- * constant from opening on, and copied by snapshot_alloc() as it stands. A new field goes into the half where that is true of it. */
-struct husk_image {
+/* What never changes from opening on: the file, its text, its note, and what is made of them. Shared by
+ * the image that was opened and all snapshots of it in memory: their sandboxes differ in memory only. */
+struct image_code {
     atomic_uint refs;
-    husk_engine *engine;
-    husk_image *code; /* snapshots in memory: the compiled image, whose text and note these are; else NULL */
-    bool is_snapshot;
-
-    struct image_run *runs; /* ascending, not overlapping */
-    uint32_t runs_count;
-    struct image_run *
-        flat_runs; /* the same contents in few runs, if there are many: made when first mapped, under the lock */
-    uint32_t flat_runs_count;
-    pthread_mutex_t flatten_lock;
-    const uint64_t *memory_sizes; /* wasm pages, by memory */
-    const uint64_t *table_sizes;  /* entries, by table */
-    uint64_t *sizes;              /* owned: what these two point to, unless the note has them */
-    const uint8_t *host_state;    /* records, see abi/image.h */
-    uint8_t *host_state_own;
-    uint32_t host_state_count;
-
-    struct image_segment *segments; /* ascending by gva, not overlapping: data first, then the memories */
-    uint32_t segments_count, data_segments_count;
-
-    /* the fixed mappings of a sandbox with default sizes; made when first needed, under the lock */
-    pthread_mutex_t template_lock;
-    struct sys_template *default_template;
-
-    /* pages that sandboxes of this image are known to write, and what the last of them wrote; ascending; under template_lock */
-    uint64_t *hot_gvas, *seen_gvas;
-    uint32_t hot_count, seen_count;
-
-    /* ---- from the compiled image; `code`, if there is one, owns it ---- */
-
     struct image_file *file;
 
     /* the read-only half, mapped once for all sandboxes: [HUSK_TEXT_GVA, HUSK_TEXT_GVA + ro_bytes) */
@@ -93,13 +63,15 @@ struct husk_image {
     uint64_t text_bytes, rodata_gva, rodata_bytes; /* page multiples; text starts at HUSK_TEXT_GVA */
     uint64_t text_offset, rodata_offset;           /* in the file */
     uint64_t text_file_bytes, rodata_file_bytes;   /* as the program headers say */
-    uint64_t data_excess_bytes;                    /* image_data_excess() */
+
+    struct image_segment *segments; /* ascending by gva, not overlapping: data first, then the memories */
+    uint32_t segments_count, data_segments_count;
+    uint64_t data_excess_bytes; /* image_data_excess() */
 
     /* the note; pointers into the file's bytes, or into note_copy if the file has them misaligned */
     uint8_t *note_copy;
-    uint64_t note_total_bytes;   /* of the descriptor */
-    uint64_t note_offset;        /* of the note's descriptor in the file */
-    struct husk_image_note note; /* of a snapshot: with its own flags */
+    uint64_t note_offset; /* of the note's descriptor in the file */
+    struct husk_image_note note;
     const uint8_t *strings;
     const uint8_t *valtypes;
     const struct husk_image_type *types;
@@ -113,10 +85,15 @@ struct husk_image {
     const struct husk_image_unwind_row *unwind_rows;
     const struct husk_image_str *files;
     const struct husk_image_line_row *lines;
+    const uint8_t *host_state; /* of a snapshot's file, as the next */
+    const uint64_t *hot_pages;
     uint32_t strings_count, valtypes_count, types_count, funcs_count, imports_count, exports_count,
         memories_count, tables_count, globals_count, code_rows_count, unwind_rows_count, files_count,
-        lines_count;
-    uint32_t imported_count[4]; /* by enum husk_abi_kind */
+        lines_count, host_state_count, hot_pages_count;
+    const uint64_t *memory_sizes; /* wasm pages, by memory: as declared, or as the snapshot's file has them */
+    const uint64_t *table_sizes;  /* entries, by table */
+    uint64_t *sizes;              /* owned: what these two point to, unless the note has them */
+    uint32_t imported_count[4];   /* by enum husk_abi_kind */
 
     /* made by image_names.c */
     husk_type *valtypes_public; /* husk_functype points into it */
@@ -124,6 +101,43 @@ struct husk_image {
     struct image_name *func_names, *file_names, *import_modules, *import_names, *export_names;
     struct image_name compiler, target_cpu, module_name;
     uint32_t *exports_by_name; /* indexes, sorted by name */
+};
+
+/* What an instance starts as. The image of a file has all of this from its code; a snapshot in memory has its
+ * own. */
+struct husk_image {
+    atomic_uint refs;
+    husk_engine *engine;
+    struct image_code *code; /* referenced */
+    bool is_snapshot;
+    bool is_file;   /* it is what its code's file says; else a snapshot that was taken in this process */
+    uint32_t flags; /* HUSK_IMAGE_… */
+
+    struct image_run *runs; /* ascending, not overlapping */
+    uint32_t runs_count;
+    /* the same contents in few runs, if there are many: made when first mapped, under the lock */
+    struct image_run *flat_runs;
+    uint32_t flat_runs_count;
+    pthread_mutex_t flatten_lock;
+    const uint64_t *memory_sizes; /* wasm pages, by memory */
+    const uint64_t *table_sizes;  /* entries, by table */
+    const uint8_t *host_state;    /* records, see abi/image.h */
+    uint32_t host_state_count;
+    const struct image_segment *segments; /* as the code's; of a snapshot in memory the data's alone */
+    uint32_t segments_count, data_segments_count;
+    /* owned by a snapshot in memory: what the pointers above point to */
+    uint64_t *own_sizes;
+    uint8_t *own_host_state;
+    struct image_segment *own_segments;
+
+    /* the fixed mappings of a sandbox with default sizes; made when first needed, under the lock */
+    pthread_mutex_t template_lock;
+    struct sys_template *default_template;
+
+    /* pages that sandboxes of this image are known to write, and what the last of them wrote; ascending; under
+     * template_lock */
+    uint64_t *hot_gvas, *seen_gvas;
+    uint32_t hot_count, seen_count;
 };
 
 /* image_file.c. A sealed copy of the file, or the file itself if it is sealed already. */
@@ -140,11 +154,11 @@ bool image_file_next_data(const struct image_file *file, uint64_t from, uint64_t
 /* image_costs.c. How much of [from, to) is no hole. */
 uint64_t image_file_data_bytes(const struct image_file *file, uint64_t from, uint64_t to);
 /* HUSK_E_BAD_IMAGE: reading the note, or hashing the file, would cost more than what the file has allows. */
-int image_check_note_holes(const struct husk_image *image, uint64_t offset, uint64_t bytes,
+int image_check_note_holes(const struct image_code *code, uint64_t offset, uint64_t bytes,
                            struct husk_error *err);
-int image_check_hash_cost(const struct husk_image *image, struct husk_error *err);
+int image_check_hash_cost(const struct image_code *code, struct husk_error *err);
 /* Bytes of zeros in the data region that nothing in the image accounts for. They count as linear memory (sizing.c). */
-uint64_t image_data_excess(const struct husk_image *image);
+uint64_t image_data_excess(const struct image_code *code);
 struct image_file *image_file_ref(struct image_file *file);
 void image_file_unref(struct image_file *file); /* NULL is fine */
 
@@ -165,22 +179,21 @@ int image_mapped_runs(struct husk_image *image, const struct image_run **ret_run
  * Fails with the runs as they were. */
 int image_runs_merge_layers(struct image_run *runs, uint32_t *count, const struct image_file *base,
                             struct husk_error *err);
-/* The compiled image that this is, or is a snapshot of: sandboxes of two images with the same one differ in memory only. */
-static inline const husk_image *image_code(const husk_image *image) {
-    return image->code != NULL ? image->code : image;
-}
 /* The note's descriptor, to which the places of its arrays are relative. */
-static inline const uint8_t *image_note_base(const husk_image *image) {
-    return image->note_copy != NULL ? image->note_copy : image->file->bytes + image->note_offset;
+static inline const uint8_t *image_note_base(const struct image_code *code) {
+    return code->note_copy != NULL ? code->note_copy : code->file->bytes + code->note_offset;
 }
 
-/* image.c. Are these two of one module, compiled to the same code? True also where it was opened twice; what they hold in memory may differ. */
+/* image.c. A new image with this code and nothing of its own yet: free it with husk_image_unref(). References
+ * both; engine may be NULL. NULL: out of memory. */
+husk_image *image_new(husk_engine *engine, struct image_code *code);
+/* Are these two of one module, compiled to the same code? True also where it was opened twice; what they hold in memory may differ. */
 bool image_is_same_module(const struct husk_image *a, const struct husk_image *b);
 
 /* image_read.c: segments, note, arrays' places and sizes. */
-int image_read(struct husk_image *image, struct husk_error *err);
+int image_read(struct image_code *code, struct husk_error *err);
 /* image_check.c: every row of every array. */
-int image_check(struct husk_image *image, struct husk_error *err);
+int image_check(const struct husk_image *image, struct husk_error *err);
 /* One record of host state (abi/image.h). The one at *at, which then moves to the next; false at the end. */
 struct image_record {
     const char *name; /* not NUL-terminated */
@@ -189,17 +202,17 @@ struct image_record {
 };
 bool image_record_next(const struct husk_image *image, uint32_t *at, struct image_record *ret_record);
 /* image_names.c: NUL-terminated names, public types, the index of exports. */
-int image_names_make(struct husk_image *image, struct husk_error *err);
-void image_names_done(struct husk_image *image);
+int image_names_make(struct image_code *code, struct husk_error *err);
+void image_names_done(struct image_code *code);
 
 /* [gva, gva + bytes) lies in the text segment / in one data segment. */
-bool image_in_text(const struct husk_image *image, uint64_t gva_value, uint64_t bytes);
+bool image_in_text(const struct image_code *code, uint64_t gva_value, uint64_t bytes);
 bool image_in_data(const struct husk_image *image, uint64_t gva_value, uint64_t bytes);
 
 /* The image's own bytes at a data address (which was checked); zero beyond the file's part. */
 uint64_t image_data_u64(const struct husk_image *image, uint64_t gva_value);
 
-struct husk_functype image_functype(const struct husk_image *image, uint32_t type_idx);
+struct husk_functype image_functype(const struct image_code *code, uint32_t type_idx);
 /* UINT32_MAX if there is none. */
 uint32_t image_export_find(const struct husk_image *image, const char *name, size_t name_bytes);
 

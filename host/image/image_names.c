@@ -15,20 +15,20 @@
 #include "name_text.h"
 
 struct name_maker {
-    const struct husk_image *image;
+    const struct image_code *code;
     char *block;          /* NULL in the first pass, which only counts */
     uint64_t used;        /* of the block */
     uint64_t names_bytes; /* of all names, wherever they are */
 };
 
 static struct image_name name_make(struct name_maker *maker, struct husk_image_str str) {
-    const struct husk_image *image = maker->image;
+    const struct image_code *code = maker->code;
     if (str.bytes == 0)
         return (struct image_name){"", 0};
     maker->names_bytes += str.bytes;
-    const char *text = (const char *)image->strings + str.offset;
+    const char *text = (const char *)code->strings + str.offset;
     uint64_t end = (uint64_t)str.offset + str.bytes;
-    if (end < image->strings_count && image->strings[end] == 0)
+    if (end < code->strings_count && code->strings[end] == 0)
         return (struct image_name){text, str.bytes};
     char *copy = NULL;
     if (maker->block != NULL) {
@@ -40,25 +40,25 @@ static struct image_name name_make(struct name_maker *maker, struct husk_image_s
     return (struct image_name){copy, str.bytes};
 }
 
-static void names_pass(struct husk_image *image, struct name_maker *maker) {
-    for (uint32_t i = 0; i < image->funcs_count; i++)
-        image->func_names[i] = name_make(maker, image->funcs[i].name);
-    for (uint32_t i = 0; i < image->files_count; i++)
-        image->file_names[i] = name_make(maker, image->files[i]);
-    for (uint32_t i = 0; i < image->imports_count; i++) {
-        image->import_modules[i] = name_make(maker, image->imports[i].module);
-        image->import_names[i] = name_make(maker, image->imports[i].name);
+static void names_pass(struct image_code *code, struct name_maker *maker) {
+    for (uint32_t i = 0; i < code->funcs_count; i++)
+        code->func_names[i] = name_make(maker, code->funcs[i].name);
+    for (uint32_t i = 0; i < code->files_count; i++)
+        code->file_names[i] = name_make(maker, code->files[i]);
+    for (uint32_t i = 0; i < code->imports_count; i++) {
+        code->import_modules[i] = name_make(maker, code->imports[i].module);
+        code->import_names[i] = name_make(maker, code->imports[i].name);
     }
-    for (uint32_t i = 0; i < image->exports_count; i++)
-        image->export_names[i] = name_make(maker, image->exports[i].name);
-    for (uint32_t i = 0; i < image->imports_count; i++) { /* backtraces name host functions, too */
-        const struct husk_image_import *import = &image->imports[i];
-        if (import->kind == HUSK_ABI_FUNC && image->funcs[import->idx].name.bytes == 0)
-            image->func_names[import->idx] = image->import_names[i];
+    for (uint32_t i = 0; i < code->exports_count; i++)
+        code->export_names[i] = name_make(maker, code->exports[i].name);
+    for (uint32_t i = 0; i < code->imports_count; i++) { /* backtraces name host functions, too */
+        const struct husk_image_import *import = &code->imports[i];
+        if (import->kind == HUSK_ABI_FUNC && code->funcs[import->idx].name.bytes == 0)
+            code->func_names[import->idx] = code->import_names[i];
     }
-    image->compiler = name_make(maker, image->note.compiler);
-    image->target_cpu = name_make(maker, image->note.target_cpu);
-    image->module_name = name_make(maker, image->note.module_name);
+    code->compiler = name_make(maker, code->note.compiler);
+    code->target_cpu = name_make(maker, code->note.target_cpu);
+    code->module_name = name_make(maker, code->note.module_name);
 }
 
 static int name_compare(const struct image_name *a, const struct image_name *b) {
@@ -70,20 +70,19 @@ static int name_compare(const struct image_name *a, const struct image_name *b) 
 }
 
 static int export_compare(const void *a, const void *b, void *context) {
-    const struct husk_image *image = context;
-    return name_compare(&image->export_names[*(const uint32_t *)a],
-                        &image->export_names[*(const uint32_t *)b]);
+    const struct image_code *code = context;
+    return name_compare(&code->export_names[*(const uint32_t *)a], &code->export_names[*(const uint32_t *)b]);
 }
 
-static int sort_exports(struct husk_image *image, struct husk_error *err) {
+static int sort_exports(struct image_code *code, struct husk_error *err) {
     struct name_text shown;
-    for (uint32_t i = 0; i < image->exports_count; i++)
-        image->exports_by_name[i] = i;
-    if (image->exports_count > 1) /* glibc: merge sort, so no quadratic case for hostile names */
-        qsort_r(image->exports_by_name, image->exports_count, sizeof(uint32_t), export_compare, image);
-    for (uint32_t i = 1; i < image->exports_count; i++) {
-        const struct image_name *name = &image->export_names[image->exports_by_name[i]];
-        if (name_compare(&image->export_names[image->exports_by_name[i - 1]], name) == 0)
+    for (uint32_t i = 0; i < code->exports_count; i++)
+        code->exports_by_name[i] = i;
+    if (code->exports_count > 1) /* glibc: merge sort, so no quadratic case for hostile names */
+        qsort_r(code->exports_by_name, code->exports_count, sizeof(uint32_t), export_compare, code);
+    for (uint32_t i = 1; i < code->exports_count; i++) {
+        const struct image_name *name = &code->export_names[code->exports_by_name[i]];
+        if (name_compare(&code->export_names[code->exports_by_name[i - 1]], name) == 0)
             return error_set(err, HUSK_E_BAD_IMAGE, "two exports are named \"%s\"",
                              name_show(&shown, name->text, name->bytes));
     }
@@ -91,19 +90,20 @@ static int sort_exports(struct husk_image *image, struct husk_error *err) {
 }
 
 struct export_key {
-    const struct husk_image *image;
+    const struct image_code *code;
     struct image_name name;
 };
 
 static int export_key_compare(const void *key, const void *export_idx) {
     const struct export_key *wanted = key;
-    return name_compare(&wanted->name, &wanted->image->export_names[*(const uint32_t *)export_idx]);
+    return name_compare(&wanted->name, &wanted->code->export_names[*(const uint32_t *)export_idx]);
 }
 
 uint32_t image_export_find(const struct husk_image *image, const char *name, size_t name_bytes) {
-    const struct export_key wanted = {image, {name, name_bytes}};
+    const struct image_code *code = image->code;
+    const struct export_key wanted = {code, {name, name_bytes}};
     const uint32_t *found =
-        bsearch(&wanted, image->exports_by_name, image->exports_count, sizeof *found, export_key_compare);
+        bsearch(&wanted, code->exports_by_name, code->exports_count, sizeof *found, export_key_compare);
     return found == NULL ? UINT32_MAX : *found;
 }
 
@@ -112,48 +112,48 @@ static void *array_new(size_t count, size_t elem_bytes) {
     return calloc(count + 1, elem_bytes);
 }
 
-static int arrays_new(struct husk_image *image, struct husk_error *err) {
-    image->valtypes_public = array_new(image->valtypes_count, sizeof *image->valtypes_public);
-    image->func_names = array_new(image->funcs_count, sizeof *image->func_names);
-    image->file_names = array_new(image->files_count, sizeof *image->file_names);
-    image->import_modules = array_new(image->imports_count, sizeof *image->import_modules);
-    image->import_names = array_new(image->imports_count, sizeof *image->import_names);
-    image->export_names = array_new(image->exports_count, sizeof *image->export_names);
-    image->exports_by_name = array_new(image->exports_count, sizeof *image->exports_by_name);
-    if (image->valtypes_public == NULL || image->func_names == NULL || image->file_names == NULL ||
-        image->import_modules == NULL || image->import_names == NULL || image->export_names == NULL ||
-        image->exports_by_name == NULL)
+static int arrays_new(struct image_code *code, struct husk_error *err) {
+    code->valtypes_public = array_new(code->valtypes_count, sizeof *code->valtypes_public);
+    code->func_names = array_new(code->funcs_count, sizeof *code->func_names);
+    code->file_names = array_new(code->files_count, sizeof *code->file_names);
+    code->import_modules = array_new(code->imports_count, sizeof *code->import_modules);
+    code->import_names = array_new(code->imports_count, sizeof *code->import_names);
+    code->export_names = array_new(code->exports_count, sizeof *code->export_names);
+    code->exports_by_name = array_new(code->exports_count, sizeof *code->exports_by_name);
+    if (code->valtypes_public == NULL || code->func_names == NULL || code->file_names == NULL ||
+        code->import_modules == NULL || code->import_names == NULL || code->export_names == NULL ||
+        code->exports_by_name == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for the image's names");
     return 0;
 }
 
-int image_names_make(struct husk_image *image, struct husk_error *err) {
-    int status = arrays_new(image, err);
+int image_names_make(struct image_code *code, struct husk_error *err) {
+    int status = arrays_new(code, err);
     if (status != 0)
         return status;
-    for (uint32_t i = 0; i < image->valtypes_count; i++)
-        image->valtypes_public[i] = (husk_type)image->valtypes[i];
-    struct name_maker maker = {.image = image};
-    names_pass(image, &maker);
-    if (maker.used > image->file->count + LIMIT_NAME_COPY_SLACK_BYTES ||
-        maker.names_bytes > image->file->count + LIMIT_NAMES_SLACK_BYTES)
+    for (uint32_t i = 0; i < code->valtypes_count; i++)
+        code->valtypes_public[i] = (husk_type)code->valtypes[i];
+    struct name_maker maker = {.code = code};
+    names_pass(code, &maker);
+    if (maker.used > code->file->count + LIMIT_NAME_COPY_SLACK_BYTES ||
+        maker.names_bytes > code->file->count + LIMIT_NAMES_SLACK_BYTES)
         return error_set(err, HUSK_E_BAD_IMAGE, "names of %llu bytes in a file of %llu bytes",
-                         (unsigned long long)maker.names_bytes, (unsigned long long)image->file->count);
-    image->names_block = malloc(maker.used + 1);
-    if (image->names_block == NULL)
+                         (unsigned long long)maker.names_bytes, (unsigned long long)code->file->count);
+    code->names_block = malloc(maker.used + 1);
+    if (code->names_block == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for the image's names");
-    maker = (struct name_maker){.image = image, .block = image->names_block};
-    names_pass(image, &maker);
-    return sort_exports(image, err);
+    maker = (struct name_maker){.code = code, .block = code->names_block};
+    names_pass(code, &maker);
+    return sort_exports(code, err);
 }
 
-void image_names_done(struct husk_image *image) {
-    free(image->valtypes_public);
-    free(image->func_names);
-    free(image->file_names);
-    free(image->import_modules);
-    free(image->import_names);
-    free(image->export_names);
-    free(image->exports_by_name);
-    free(image->names_block);
+void image_names_done(struct image_code *code) {
+    free(code->valtypes_public);
+    free(code->func_names);
+    free(code->file_names);
+    free(code->import_modules);
+    free(code->import_names);
+    free(code->export_names);
+    free(code->exports_by_name);
+    free(code->names_block);
 }

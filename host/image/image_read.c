@@ -15,16 +15,16 @@
 
 #define PAGE_MASK_BYTES ((uint64_t)HUSK_PAGE_SIZE - 1)
 
-static bool in_file(const struct husk_image *image, uint64_t offset, uint64_t bytes) {
-    return bytes <= image->file->count && offset <= image->file->count - bytes;
+static bool in_file(const struct image_code *code, uint64_t offset, uint64_t bytes) {
+    return bytes <= code->file->count && offset <= code->file->count - bytes;
 }
 
-static int check_elf_header(const struct husk_image *image, Elf64_Ehdr *ret_header, struct husk_error *err) {
+static int check_elf_header(const struct image_code *code, Elf64_Ehdr *ret_header, struct husk_error *err) {
     Elf64_Ehdr header;
-    if (image->file->count < sizeof header)
+    if (code->file->count < sizeof header)
         return error_at(err, HUSK_E_BAD_IMAGE, 0, "not an image: %llu bytes are too few for an ELF header",
-                        (unsigned long long)image->file->count);
-    memcpy(&header, image->file->bytes, sizeof header);
+                        (unsigned long long)code->file->count);
+    memcpy(&header, code->file->bytes, sizeof header);
     if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) {
         if (memcmp(header.e_ident, "\0asm", 4) == 0)
             return error_at(err, HUSK_E_BAD_IMAGE, 0,
@@ -41,7 +41,7 @@ static int check_elf_header(const struct husk_image *image, Elf64_Ehdr *ret_head
     if (header.e_phnum == 0 || header.e_phnum > LIMIT_PROGRAM_HEADERS)
         return error_at(err, HUSK_E_BAD_IMAGE, offsetof(Elf64_Ehdr, e_phnum),
                         "%u program headers; expected 1 to %u", header.e_phnum, LIMIT_PROGRAM_HEADERS);
-    if (!in_file(image, header.e_phoff, (uint64_t)header.e_phnum * sizeof(Elf64_Phdr)))
+    if (!in_file(code, header.e_phoff, (uint64_t)header.e_phnum * sizeof(Elf64_Phdr)))
         return error_at(err, HUSK_E_BAD_IMAGE, offsetof(Elf64_Ehdr, e_phoff),
                         "program headers beyond the file's end: it is truncated or damaged");
     *ret_header = header;
@@ -54,7 +54,7 @@ static int bad_segment(struct husk_error *err, uint64_t at, const Elf64_Phdr *ph
 }
 
 /* Text comes first and once, rodata at most once after it. */
-static int add_readonly(struct husk_image *image, const Elf64_Phdr *ph, uint64_t at, struct husk_error *err) {
+static int add_readonly(struct image_code *code, const Elf64_Phdr *ph, uint64_t at, struct husk_error *err) {
     if (ph->p_memsz != ph->p_filesz)
         return bad_segment(err, at, ph, "read-only, but not all of it is in the file");
     if (ph->p_vaddr < HUSK_TEXT_GVA || ph->p_memsz > HUSK_TEXT_END_GVA - HUSK_TEXT_GVA ||
@@ -62,26 +62,26 @@ static int add_readonly(struct husk_image *image, const Elf64_Phdr *ph, uint64_t
         return bad_segment(err, at, ph, "outside the text region");
     uint64_t bytes = page_up(ph->p_memsz);
     if (ph->p_flags == (PF_R | PF_X)) {
-        if (ph->p_vaddr != HUSK_TEXT_GVA || image->text_bytes != 0)
+        if (ph->p_vaddr != HUSK_TEXT_GVA || code->text_bytes != 0)
             return bad_segment(err, at, ph,
                                "there must be one executable segment, at the start of the text region");
-        image->text_bytes = bytes;
-        image->text_file_bytes = ph->p_filesz;
-        image->text_offset = ph->p_offset;
-        image->ro_bytes = bytes;
+        code->text_bytes = bytes;
+        code->text_file_bytes = ph->p_filesz;
+        code->text_offset = ph->p_offset;
+        code->ro_bytes = bytes;
         return 0;
     }
-    if (image->text_bytes == 0 || image->rodata_bytes != 0)
+    if (code->text_bytes == 0 || code->rodata_bytes != 0)
         return bad_segment(err, at, ph, "there must be at most one read-only segment, after the text");
-    image->rodata_gva = ph->p_vaddr;
-    image->rodata_bytes = bytes;
-    image->rodata_file_bytes = ph->p_filesz;
-    image->rodata_offset = ph->p_offset;
-    image->ro_bytes = ph->p_vaddr + bytes - HUSK_TEXT_GVA;
+    code->rodata_gva = ph->p_vaddr;
+    code->rodata_bytes = bytes;
+    code->rodata_file_bytes = ph->p_filesz;
+    code->rodata_offset = ph->p_offset;
+    code->ro_bytes = ph->p_vaddr + bytes - HUSK_TEXT_GVA;
     return 0;
 }
 
-static int add_writable(struct husk_image *image, const Elf64_Phdr *ph, uint64_t at, struct husk_error *err) {
+static int add_writable(struct image_code *code, const Elf64_Phdr *ph, uint64_t at, struct husk_error *err) {
     if (((ph->p_filesz | ph->p_memsz) & PAGE_MASK_BYTES) != 0)
         return bad_segment(err, at, ph, "the size is not a multiple of the page size");
     bool is_data = ph->p_vaddr >= HUSK_DATA_GVA && ph->p_vaddr < HUSK_DATA_END_GVA;
@@ -89,38 +89,38 @@ static int add_writable(struct husk_image *image, const Elf64_Phdr *ph, uint64_t
         return bad_segment(err, at, ph, "does not fit the data region");
     if (!is_data && ph->p_vaddr < HUSK_MEM0_GVA)
         return bad_segment(err, at, ph, "writable, but neither data nor linear memory");
-    image->segments[image->segments_count++] = (struct image_segment){.gva = ph->p_vaddr,
-                                                                      .file_offset = ph->p_offset,
-                                                                      .file_bytes = ph->p_filesz,
-                                                                      .mem_bytes = ph->p_memsz};
+    code->segments[code->segments_count++] = (struct image_segment){.gva = ph->p_vaddr,
+                                                                    .file_offset = ph->p_offset,
+                                                                    .file_bytes = ph->p_filesz,
+                                                                    .mem_bytes = ph->p_memsz};
     if (is_data)
-        image->data_segments_count = image->segments_count;
+        code->data_segments_count = code->segments_count;
     return 0;
 }
 
-static int add_load(struct husk_image *image, const Elf64_Phdr *ph, uint64_t at, struct husk_error *err) {
+static int add_load(struct image_code *code, const Elf64_Phdr *ph, uint64_t at, struct husk_error *err) {
     if (((ph->p_vaddr | ph->p_offset) & PAGE_MASK_BYTES) != 0)
         return bad_segment(err, at, ph, "address and file offset must be multiples of the page size");
     if (ph->p_filesz > ph->p_memsz)
         return bad_segment(err, at, ph, "more bytes in the file than in memory");
-    if (!in_file(image, ph->p_offset, ph->p_filesz))
+    if (!in_file(code, ph->p_offset, ph->p_filesz))
         return bad_segment(err, at, ph, "reaches beyond the file's end: the file is truncated or damaged");
     if (ph->p_memsz > UINT64_MAX / 2 || ph->p_vaddr > UINT64_MAX / 2)
         return bad_segment(err, at, ph, "impossible address or size");
     if ((ph->p_flags & (PF_R | PF_W | PF_X)) == (PF_R | PF_W))
-        return add_writable(image, ph, at, err);
+        return add_writable(code, ph, at, err);
     if (ph->p_flags == (PF_R | PF_X) || ph->p_flags == PF_R)
-        return add_readonly(image, ph, at, err);
+        return add_readonly(code, ph, at, err);
     return bad_segment(err, at, ph, "its permissions must be R, RX or RW");
 }
 
 /* Find the husk note's descriptor in one PT_NOTE segment (gABI ch. 5, "Note Section"). */
-static bool note_find(const struct husk_image *image, const Elf64_Phdr *ph, uint64_t *ret_offset,
+static bool note_find(const struct image_code *code, const Elf64_Phdr *ph, uint64_t *ret_offset,
                       uint64_t *ret_bytes) {
-    if (!in_file(image, ph->p_offset, ph->p_filesz))
+    if (!in_file(code, ph->p_offset, ph->p_filesz))
         return false;
     uint64_t align = ph->p_align == 8 ? 8 : 4;
-    const uint8_t *bytes = image->file->bytes + ph->p_offset;
+    const uint8_t *bytes = code->file->bytes + ph->p_offset;
     uint64_t pos = 0, name_bytes = sizeof HUSK_NOTE_NAME;
     for (uint32_t notes = 0; notes < 64 && ph->p_filesz - pos >= sizeof(Elf64_Nhdr); notes++) {
         Elf64_Nhdr header;
@@ -141,29 +141,29 @@ static bool note_find(const struct husk_image *image, const Elf64_Phdr *ph, uint
     return false;
 }
 
-static int read_segments(struct husk_image *image, const Elf64_Ehdr *header, uint64_t *ret_note_offset,
+static int read_segments(struct image_code *code, const Elf64_Ehdr *header, uint64_t *ret_note_offset,
                          uint64_t *ret_note_bytes, struct husk_error *err) {
-    image->segments = calloc(header->e_phnum, sizeof *image->segments);
-    if (image->segments == NULL)
+    code->segments = calloc(header->e_phnum, sizeof *code->segments);
+    if (code->segments == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for the image's segments");
     uint64_t end = 0;
     bool has_note = false;
     for (uint32_t i = 0; i < header->e_phnum; i++) {
         uint64_t at = header->e_phoff + i * sizeof(Elf64_Phdr);
         Elf64_Phdr ph;
-        memcpy(&ph, image->file->bytes + at, sizeof ph);
+        memcpy(&ph, code->file->bytes + at, sizeof ph);
         if (ph.p_type == PT_NOTE && !has_note)
-            has_note = note_find(image, &ph, ret_note_offset, ret_note_bytes);
+            has_note = note_find(code, &ph, ret_note_offset, ret_note_bytes);
         if (ph.p_type != PT_LOAD || ph.p_memsz == 0)
             continue;
-        int status = add_load(image, &ph, at, err);
+        int status = add_load(code, &ph, at, err);
         if (status != 0)
             return status;
         if (ph.p_vaddr < end)
             return bad_segment(err, at, &ph, "segments must ascend and not overlap");
         end = page_up(ph.p_vaddr + ph.p_memsz);
     }
-    if (image->text_bytes == 0)
+    if (code->text_bytes == 0)
         return error_at(err, HUSK_E_BAD_IMAGE, header->e_phoff, "no executable segment");
     if (!has_note)
         return error_at(err, HUSK_E_BAD_IMAGE, header->e_phoff,
@@ -183,9 +183,9 @@ static int bad_version(const struct husk_image_note *note, uint64_t offset, stru
                     is_newer ? "a newer husk: use that" : "an older husk: use that");
 }
 
-static int check_note_header(const struct husk_image *image, uint64_t offset, const Elf64_Ehdr *header,
+static int check_note_header(const struct image_code *code, uint64_t offset, const Elf64_Ehdr *header,
                              struct husk_error *err) {
-    const struct husk_image_note *note = &image->note;
+    const struct husk_image_note *note = &code->note;
     if (note->magic != HUSK_IMAGE_MAGIC)
         return error_at(err, HUSK_E_BAD_IMAGE, offset, "the husk note has no magic number");
     if (note->format != HUSK_IMAGE_FORMAT || note->abi != HUSK_ABI_VERSION)
@@ -246,11 +246,11 @@ static int check_array(const struct husk_image_array *array, const struct array_
     return 0;
 }
 
-static void set_arrays(struct husk_image *image, const uint8_t *base) {
-    const struct husk_image_array *arrays = image->note.arrays;
+static void set_arrays(struct image_code *code, const uint8_t *base) {
+    const struct husk_image_array *arrays = code->note.arrays;
 #define SET_ARRAY(field, id)                                                                                 \
-    image->field = (const void *)(base + arrays[id].offset);                                                 \
-    image->field##_count = arrays[id].count
+    code->field = (const void *)(base + arrays[id].offset);                                                  \
+    code->field##_count = arrays[id].count
     SET_ARRAY(strings, HUSK_ARR_STRINGS);
     SET_ARRAY(valtypes, HUSK_ARR_VALTYPES);
     SET_ARRAY(types, HUSK_ARR_TYPES);
@@ -265,85 +265,78 @@ static void set_arrays(struct husk_image *image, const uint8_t *base) {
     SET_ARRAY(files, HUSK_ARR_FILES);
     SET_ARRAY(lines, HUSK_ARR_LINES);
     SET_ARRAY(host_state, HUSK_ARR_HOST_STATE);
+    SET_ARRAY(hot_pages, HUSK_ARR_HOT_PAGES);
 #undef SET_ARRAY
 }
 
 /* A compiled image starts with what the module declares. */
-static int declare_sizes(struct husk_image *image, struct husk_error *err) {
-    image->sizes = calloc((size_t)image->memories_count + image->tables_count + 1, sizeof *image->sizes);
-    if (image->sizes == NULL)
+static int declare_sizes(struct image_code *code, struct husk_error *err) {
+    code->sizes = calloc((size_t)code->memories_count + code->tables_count + 1, sizeof *code->sizes);
+    if (code->sizes == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for the image's sizes");
-    for (uint32_t i = 0; i < image->memories_count; i++)
-        image->sizes[i] = image->memories[i].min_pages;
-    for (uint32_t i = 0; i < image->tables_count; i++)
-        image->sizes[image->memories_count + i] = image->tables[i].min_entries;
-    image->memory_sizes = image->sizes;
-    image->table_sizes = image->sizes + image->memories_count;
+    for (uint32_t i = 0; i < code->memories_count; i++)
+        code->sizes[i] = code->memories[i].min_pages;
+    for (uint32_t i = 0; i < code->tables_count; i++)
+        code->sizes[code->memories_count + i] = code->tables[i].min_entries;
+    code->memory_sizes = code->sizes;
+    code->table_sizes = code->sizes + code->memories_count;
     return 0;
 }
 
-static int use_sizes_of_note(struct husk_image *image, const uint8_t *base, struct husk_error *err) {
-    const struct husk_image_array *arrays = image->note.arrays;
-    if (arrays[HUSK_ARR_MEMORY_SIZES].count != image->memories_count ||
-        arrays[HUSK_ARR_TABLE_SIZES].count != image->tables_count)
+static int use_sizes_of_note(struct image_code *code, const uint8_t *base, struct husk_error *err) {
+    const struct husk_image_array *arrays = code->note.arrays;
+    if (arrays[HUSK_ARR_MEMORY_SIZES].count != code->memories_count ||
+        arrays[HUSK_ARR_TABLE_SIZES].count != code->tables_count)
         return error_set(err, HUSK_E_BAD_IMAGE, "a snapshot must say the size of every memory and table");
-    image->memory_sizes = (const void *)(base + arrays[HUSK_ARR_MEMORY_SIZES].offset);
-    image->table_sizes = (const void *)(base + arrays[HUSK_ARR_TABLE_SIZES].offset);
-    const struct husk_image_array *hot = &arrays[HUSK_ARR_HOT_PAGES];
-    image->hot_gvas = calloc(hot->count + 1u, sizeof *image->hot_gvas);
-    if (image->hot_gvas == NULL)
-        return error_set(err, HUSK_E_NOMEM, "no memory for the image's hot pages");
-    memcpy(image->hot_gvas, base + hot->offset, hot->count * sizeof *image->hot_gvas);
-    image->hot_count = hot->count;
+    code->memory_sizes = (const void *)(base + arrays[HUSK_ARR_MEMORY_SIZES].offset);
+    code->table_sizes = (const void *)(base + arrays[HUSK_ARR_TABLE_SIZES].offset);
     return 0;
 }
 
-static int read_note(struct husk_image *image, const Elf64_Ehdr *header, uint64_t offset, uint64_t bytes,
+static int read_note(struct image_code *code, const Elf64_Ehdr *header, uint64_t offset, uint64_t bytes,
                      struct husk_error *err) {
     if (bytes < offsetof(struct husk_image_note, arrays) || bytes > LIMIT_NOTE_BYTES)
         return error_at(err, HUSK_E_BAD_IMAGE, offset, "a note of %llu bytes", (unsigned long long)bytes);
-    int status = image_check_note_holes(image, offset, bytes, err);
+    int status = image_check_note_holes(code, offset, bytes, err);
     if (status != 0)
         return status;
-    const uint8_t *base = image->file->bytes + offset;
-    memcpy(&image->note, base, bytes < sizeof image->note ? bytes : sizeof image->note);
-    image->note_offset = offset;
-    image->note_total_bytes = bytes;
-    status = check_note_header(image, offset, header, err);
-    if (status == 0 && image->note.note_bytes > bytes)
+    const uint8_t *base = code->file->bytes + offset;
+    memcpy(&code->note, base, bytes < sizeof code->note ? bytes : sizeof code->note);
+    code->note_offset = offset;
+    status = check_note_header(code, offset, header, err);
+    if (status == 0 && code->note.note_bytes > bytes)
         status = error_at(err, HUSK_E_BAD_IMAGE, offset, "a note of %llu bytes", (unsigned long long)bytes);
     if (status == 0) /* what the file does not have is empty */
-        memset((uint8_t *)&image->note + image->note.note_bytes, 0,
-               sizeof image->note - image->note.note_bytes);
+        memset((uint8_t *)&code->note + code->note.note_bytes, 0, sizeof code->note - code->note.note_bytes);
     for (uint32_t i = 0; status == 0 && i < HUSK_ARR_COUNT; i++) {
         uint64_t at = offset + offsetof(struct husk_image_note, arrays) + i * sizeof(struct husk_image_array);
-        status = check_array(&image->note.arrays[i], &array_rules[i], bytes, at, err);
+        status = check_array(&code->note.arrays[i], &array_rules[i], bytes, at, err);
     }
     if (status != 0)
         return status;
     if (((uintptr_t)base & 7) != 0) { /* a note with 4-byte alignment: rows are read as structs */
-        image->note_copy = malloc(bytes);
-        if (image->note_copy == NULL)
+        code->note_copy = malloc(bytes);
+        if (code->note_copy == NULL)
             return error_set(err, HUSK_E_NOMEM, "no memory for the image's note");
-        memcpy(image->note_copy, base, bytes);
-        base = image->note_copy;
+        memcpy(code->note_copy, base, bytes);
+        base = code->note_copy;
     }
     for (uint32_t i = 0; i < HUSK_ARR_COUNT; i++) {
-        if (image->note.arrays[i].count == 0)
-            image->note.arrays[i].offset = 0; /* not looked at; keep the pointer inside */
+        if (code->note.arrays[i].count == 0)
+            code->note.arrays[i].offset = 0; /* not looked at; keep the pointer inside */
     }
-    set_arrays(image, base);
-    image->is_snapshot = (image->note.flags & HUSK_IMAGE_SNAPSHOT) != 0;
-    return image->is_snapshot ? use_sizes_of_note(image, base, err) : declare_sizes(image, err);
+    set_arrays(code, base);
+    return (code->note.flags & HUSK_IMAGE_SNAPSHOT) != 0 ? use_sizes_of_note(code, base, err)
+                                                         : declare_sizes(code, err);
 }
 
-int image_read(struct husk_image *image, struct husk_error *err) {
+int image_read(struct image_code *code, struct husk_error *err) {
     Elf64_Ehdr header = {0};
     uint64_t note_offset = 0, note_bytes = 0;
-    int status = check_elf_header(image, &header, err);
+    int status = check_elf_header(code, &header, err);
     if (status == 0)
-        status = read_segments(image, &header, &note_offset, &note_bytes, err);
+        status = read_segments(code, &header, &note_offset, &note_bytes, err);
     if (status == 0)
-        status = read_note(image, &header, note_offset, note_bytes, err);
+        status = read_note(code, &header, note_offset, note_bytes, err);
     return status;
 }

@@ -29,7 +29,7 @@ int image_runs_of_segments(struct husk_image *image, struct husk_error *err) {
         if (segment->file_bytes != 0)
             image->runs[image->runs_count++] = (struct image_run){.gva = segment->gva,
                                                                   .bytes = segment->file_bytes,
-                                                                  .file = image_file_ref(image->file),
+                                                                  .file = image_file_ref(image->code->file),
                                                                   .offset = segment->file_offset};
     }
     return 0;

@@ -102,7 +102,7 @@ static void plan_memories(const husk_image *image, struct buf *loads) {
     const size_t before = loads->count;
     for (uint64_t near_bytes = NEAR_BYTES_MIN; near_bytes <= NEAR_BYTES_MAX; near_bytes *= 2) {
         loads->count = before;
-        for (uint32_t i = 0; i < image->memories_count; i++)
+        for (uint32_t i = 0; i < image->code->memories_count; i++)
             plan_memory(image, i, near_bytes, loads);
         if ((loads->count - before) / sizeof(Elf64_Phdr) <= MEMORY_SEGMENTS_FEW)
             return;
@@ -130,9 +130,10 @@ static int check_plan(const struct buf *loads, struct husk_error *err) {
 /* Elf64_Phdr rows with flags, address and sizes: text, rodata, data, memories. They ascend by
  * address. */
 static int plan_loads(const husk_image *image, struct buf *loads, struct husk_error *err) {
-    add_load(loads, PF_R | PF_X, HUSK_TEXT_GVA, image->text_file_bytes, image->text_file_bytes);
-    if (image->rodata_bytes != 0)
-        add_load(loads, PF_R, image->rodata_gva, image->rodata_file_bytes, image->rodata_file_bytes);
+    const struct image_code *code = image->code;
+    add_load(loads, PF_R | PF_X, HUSK_TEXT_GVA, code->text_file_bytes, code->text_file_bytes);
+    if (code->rodata_bytes != 0)
+        add_load(loads, PF_R, code->rodata_gva, code->rodata_file_bytes, code->rodata_file_bytes);
     const size_t data_first = loads->count / sizeof(Elf64_Phdr);
     plan_data(image, loads);
     if (!loads->failed)
@@ -154,11 +155,11 @@ static void add_array(struct buf *note, struct husk_image_array *array, const vo
 /* The arrays of the compiled image; they may overlap in its file, and here they do not. */
 static int add_compiled_arrays(const husk_image *image, struct husk_image_note *header, struct buf *note,
                                struct husk_error *err) {
-    const uint8_t *base = image_note_base(image);
+    const uint8_t *base = image_note_base(image->code);
     uint64_t bytes = note->count + (LIMIT_HOT_PAGES + HUSK_MAX_MEMORIES + LIMIT_TABLES) * sizeof(uint64_t) +
                      LIMIT_HOST_STATE_BYTES; /* at most, with what a snapshot adds */
     for (uint32_t i = 0; i < HUSK_ARR_MEMORY_SIZES; i++) {
-        const struct husk_image_array *array = &image->note.arrays[i];
+        const struct husk_image_array *array = &image->code->note.arrays[i];
         bytes += (uint64_t)array->count * array->elem_bytes + 8;
         if (array->count != 0 && bytes > LIMIT_NOTE_BYTES)
             return error_set(err, HUSK_E_LIMIT, "the image's note is too large for the note of a snapshot");
@@ -168,7 +169,9 @@ static int add_compiled_arrays(const husk_image *image, struct husk_image_note *
 }
 
 static int make_note(const husk_image *image, struct buf *note, struct husk_error *err) {
-    struct husk_image_note header = image->note;
+    const struct image_code *code = image->code;
+    struct husk_image_note header = code->note;
+    header.flags = image->flags;
     header.note_bytes = sizeof header;
     memset(header.content_sha256, 0, sizeof header.content_sha256);
     buf_append(note, &header, sizeof header);
@@ -180,8 +183,8 @@ static int make_note(const husk_image *image, struct buf *note, struct husk_erro
                          image->host_state_count, LIMIT_HOST_STATE_BYTES);
     struct husk_image_array *arrays = header.arrays;
     const uint32_t word = sizeof(uint64_t);
-    add_array(note, &arrays[HUSK_ARR_MEMORY_SIZES], image->memory_sizes, image->memories_count, word);
-    add_array(note, &arrays[HUSK_ARR_TABLE_SIZES], image->table_sizes, image->tables_count, word);
+    add_array(note, &arrays[HUSK_ARR_MEMORY_SIZES], image->memory_sizes, code->memories_count, word);
+    add_array(note, &arrays[HUSK_ARR_TABLE_SIZES], image->table_sizes, code->tables_count, word);
     add_array(note, &arrays[HUSK_ARR_HOST_STATE], image->host_state, image->host_state_count, 1);
     pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&image->template_lock;
     pthread_mutex_lock(lock); /* sandboxes that are unloaded meanwhile add to the hot pages */
@@ -216,12 +219,13 @@ static int put_contents(void *user, uint64_t gva_value, const uint8_t *contents,
 /* Text or rodata. Holes stay holes: through the file's mapping they would become memory. */
 static int put_readonly(const struct saved_load *saved) {
     const husk_image *image = saved->saver->image;
-    const uint64_t start = (saved->load->p_flags & PF_X) != 0 ? image->text_offset : image->rodata_offset;
+    const struct image_code *code = image->code;
+    const uint64_t start = (saved->load->p_flags & PF_X) != 0 ? code->text_offset : code->rodata_offset;
     const uint64_t end = start + saved->load->p_filesz;
     uint64_t from = start, data, data_end;
     int status = 0;
-    for (; status == 0 && image_file_next_data(image->file, from, end, &data, &data_end); from = data_end)
-        status = elf_writer_put(&saved->saver->elf, saved->offset + (data - start), image->file->bytes + data,
+    for (; status == 0 && image_file_next_data(code->file, from, end, &data, &data_end); from = data_end)
+        status = elf_writer_put(&saved->saver->elf, saved->offset + (data - start), code->file->bytes + data,
                                 data_end - data);
     return status;
 }
@@ -264,10 +268,11 @@ static int put_segments(struct saver *saver, const struct buf *loads) {
 
 static void add_symbols(struct saver *saver) {
     const husk_image *image = saver->image;
-    for (uint32_t i = 0; i < image->funcs_count; i++) {
-        const struct husk_image_func *func = &image->funcs[i];
+    const struct image_code *code = image->code;
+    for (uint32_t i = 0; i < code->funcs_count; i++) {
+        const struct husk_image_func *func = &code->funcs[i];
         char number[32];
-        const char *name = image->func_names[i].text;
+        const char *name = code->func_names[i].text;
         if (func->code_gva == 0)
             continue;
         if (name[0] == 0) {
@@ -291,7 +296,7 @@ static int put_all(struct saver *saver, const struct buf *loads, const struct bu
     if (status != 0)
         return status;
     add_symbols(saver);
-    status = elf_writer_finish(&saver->elf, saver->image->note.entry_gva);
+    status = elf_writer_finish(&saver->elf, saver->image->code->note.entry_gva);
     return status != 0 ? status
                        : elf_writer_hash(&saver->elf, offsetof(struct husk_image_note, content_sha256));
 }
@@ -327,7 +332,7 @@ static int save_snapshot(const husk_image *image, const char *path, struct husk_
 int husk_image_save(const husk_image *image, const char *path, struct husk_error *err) {
     if (image == NULL || path == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_image_save: a NULL argument");
-    int status = image->code == NULL ? file_replace(path, image->file->fd, image->file->count, err)
-                                     : save_snapshot(image, path, err);
+    int status = image->is_file ? file_replace(path, image->code->file->fd, image->code->file->count, err)
+                                : save_snapshot(image, path, err);
     return status != 0 ? error_while(err, status, "saving an image to %s", path) : 0;
 }

@@ -50,9 +50,10 @@ static const struct husk_image_global *global_find(const husk_sandbox *sandbox, 
         error_set(err, HUSK_E_STATE, "nothing is loaded, so there are no globals");
         return NULL;
     }
+    const struct image_code *code = image->code;
     uint32_t idx = image_export_find(image, export_name, strlen(export_name));
-    if (idx != UINT32_MAX && image->exports[idx].kind == HUSK_ABI_GLOBAL)
-        return &image->globals[image->exports[idx].idx];
+    if (idx != UINT32_MAX && code->exports[idx].kind == HUSK_ABI_GLOBAL)
+        return &code->globals[code->exports[idx].idx];
     error_set(err, HUSK_E_NOT_FOUND, "the module exports no global named \"%s\"", NAME_SHOWN(export_name));
     return NULL;
 }

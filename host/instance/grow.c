@@ -24,7 +24,7 @@ static uint64_t memories_total_bytes(const struct machine *machine) {
 }
 
 uint64_t sandbox_memory_grow(husk_sandbox *sandbox, uint64_t mem_idx, uint64_t delta_pages) {
-    if (mem_idx >= sandbox->image->memories_count)
+    if (mem_idx >= sandbox->image->code->memories_count)
         return GROW_FAILED;
     struct machine *machine = sandbox->machine;
     uint32_t idx = (uint32_t)mem_idx;
@@ -42,23 +42,23 @@ uint64_t sandbox_memory_grow(husk_sandbox *sandbox, uint64_t mem_idx, uint64_t d
         engine_log(sandbox->engine, HUSK_LOG_WARNING, "memory.grow failed: %s", err.message);
         return GROW_FAILED;
     }
-    write_size(machine, sandbox->image->memories[idx].size_gva, old_pages + delta_pages);
+    write_size(machine, sandbox->image->code->memories[idx].size_gva, old_pages + delta_pages);
     stat_count(sandbox->stats, STAT_memory_grows);
     return old_pages;
 }
 
 static uint64_t tables_total(const struct machine *machine) {
     uint64_t total = 0;
-    for (uint32_t i = 0; i < machine->mapped->tables_count; i++)
+    for (uint32_t i = 0; i < machine->mapped->code->tables_count; i++)
         total += machine->sizes.table_entries[i];
     return total;
 }
 
 uint64_t sandbox_table_grow(husk_sandbox *sandbox, uint64_t table_idx, uint64_t delta_entries) {
-    if (table_idx >= sandbox->image->tables_count)
+    if (table_idx >= sandbox->image->code->tables_count)
         return GROW_FAILED;
     struct machine *machine = sandbox->machine;
-    const struct husk_image_table *table = &sandbox->image->tables[table_idx];
+    const struct husk_image_table *table = &sandbox->image->code->tables[table_idx];
     uint64_t old_entries = machine->sizes.table_entries[table_idx];
     if (delta_entries == 0)
         return old_entries;

@@ -143,7 +143,7 @@ static void add_missing(const husk_imports *imports, const husk_image *image, ui
                         struct husk_error *err) {
     uint32_t unnamed = 0, named = 0;
     size_t used = err == NULL ? 0 : strlen(err->message);
-    for (uint32_t i = first + 1; err != NULL && i < image->imports_count; i++) {
+    for (uint32_t i = first + 1; err != NULL && i < image->code->imports_count; i++) {
         struct husk_extern wanted;
         char name[NAME_PAIR_BYTES];
         husk_image_import(image, i, &wanted);
@@ -164,7 +164,7 @@ static void add_missing(const husk_imports *imports, const husk_image *image, ui
 
 int imports_link(const husk_imports *imports, const husk_image *image, struct import_def **ret_defs,
                  struct husk_error *err) {
-    for (uint32_t i = 0; i < image->imports_count; i++) {
+    for (uint32_t i = 0; i < image->code->imports_count; i++) {
         struct husk_extern wanted;
         husk_image_import(image, i, &wanted);
         int status = link_one(imports, &wanted, &ret_defs[i], err);

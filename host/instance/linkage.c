@@ -14,12 +14,13 @@ static void *array_new(size_t count, size_t elem_bytes) {
 }
 
 static int arrays_new(struct linkage *linkage, const husk_image *image, struct husk_error *err) {
-    linkage->defs_count = image->imports_count;
-    linkage->defs = array_new(image->imports_count, sizeof *linkage->defs);
-    linkage->memory_defs = array_new(image->imported_count[HUSK_ABI_MEMORY], sizeof *linkage->memory_defs);
-    linkage->table_defs = array_new(image->imported_count[HUSK_ABI_TABLE], sizeof *linkage->table_defs);
-    linkage->linked = array_new(image->imported_count[HUSK_ABI_FUNC], sizeof *linkage->linked);
-    linkage->groups = array_new(image->imports_count, sizeof *linkage->groups);
+    const struct image_code *code = image->code;
+    linkage->defs_count = code->imports_count;
+    linkage->defs = array_new(code->imports_count, sizeof *linkage->defs);
+    linkage->memory_defs = array_new(code->imported_count[HUSK_ABI_MEMORY], sizeof *linkage->memory_defs);
+    linkage->table_defs = array_new(code->imported_count[HUSK_ABI_TABLE], sizeof *linkage->table_defs);
+    linkage->linked = array_new(code->imported_count[HUSK_ABI_FUNC], sizeof *linkage->linked);
+    linkage->groups = array_new(code->imports_count, sizeof *linkage->groups);
     if (linkage->defs == NULL || linkage->memory_defs == NULL || linkage->table_defs == NULL ||
         linkage->linked == NULL || linkage->groups == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory to link the imports");
@@ -28,9 +29,9 @@ static int arrays_new(struct linkage *linkage, const husk_image *image, struct h
 
 /* Takes a reference to each of `found`. */
 static void take_defs(struct linkage *linkage, const husk_image *image, struct import_def *const *found) {
-    for (uint32_t i = 0; i < image->imports_count; i++) {
+    for (uint32_t i = 0; i < image->code->imports_count; i++) {
         const struct import_def *def = linkage->defs[i] = import_def_ref(found[i]);
-        uint32_t idx = image->imports[i].idx;
+        uint32_t idx = image->code->imports[i].idx;
         if (def->kind == HUSK_ABI_FUNC)
             linkage->linked[idx] =
                 (struct linked_func){.fn = def->fn, .user = def->user, .type = &def->func, .def = def};
@@ -45,7 +46,7 @@ static void take_defs(struct linkage *linkage, const husk_image *image, struct i
 static int make_values(struct linkage *linkage, const husk_image *image, uint32_t depth_max,
                        struct husk_error *err) {
     uint64_t arity = 0;
-    for (uint32_t i = 0; i < image->imported_count[HUSK_ABI_FUNC]; i++) {
+    for (uint32_t i = 0; i < image->code->imported_count[HUSK_ABI_FUNC]; i++) {
         const struct husk_functype *type = linkage->linked[i].type;
         uint64_t count = type->params_count + type->results_count;
         arity = count > arity ? count : arity;
@@ -59,7 +60,7 @@ static int make_values(struct linkage *linkage, const husk_image *image, uint32_
 
 /* One state per group, however many of its functions are linked. */
 static int make_states(struct linkage *linkage, const husk_image *image, struct husk_error *err) {
-    for (uint32_t i = 0; i < image->imported_count[HUSK_ABI_FUNC]; i++) {
+    for (uint32_t i = 0; i < image->code->imported_count[HUSK_ABI_FUNC]; i++) {
         struct import_group *group = linkage->linked[i].def->group;
         if (group == NULL)
             continue;
@@ -92,13 +93,13 @@ static int linkage_make(struct linkage *linkage, const husk_image *image, struct
 int linkage_init(struct linkage *linkage, const husk_image *image, const husk_imports *imports,
                  uint32_t depth_max, struct husk_error *err) {
     *linkage = (struct linkage){0};
-    struct import_def **found = array_new(image->imports_count, sizeof *found);
+    struct import_def **found = array_new(image->code->imports_count, sizeof *found);
     if (found == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory to link the imports");
     int status = imports_link(imports, image, found, err);
     if (status == 0)
         status = linkage_make(linkage, image, found, depth_max, err);
-    for (uint32_t i = 0; i < image->imports_count; i++)
+    for (uint32_t i = 0; i < image->code->imports_count; i++)
         import_def_unref(found[i]); /* the linkage has references of its own */
     free(found);
     if (status != 0)

@@ -54,17 +54,18 @@ static void write_word(struct machine *machine, uint32_t gva_value, uint64_t wor
 /* A snapshot has all of this in its memory. */
 static void apply_imports(husk_sandbox *sandbox) {
     const husk_image *image = sandbox->image;
+    const struct image_code *code = image->code;
     struct machine *machine = sandbox->machine;
-    for (uint32_t i = 0; i < image->memories_count; i++)
-        write_word(machine, image->memories[i].size_gva,
+    for (uint32_t i = 0; i < code->memories_count; i++)
+        write_word(machine, code->memories[i].size_gva,
                    machine->arena.memories[i].bytes / HUSK_WASM_PAGE_SIZE);
-    for (uint32_t i = 0; i < image->tables_count; i++)
-        write_word(machine, image->tables[i].size_gva, machine->sizes.table_entries[i]);
-    for (uint32_t i = 0; i < image->imports_count; i++) {
-        const struct husk_image_import *import = &image->imports[i];
+    for (uint32_t i = 0; i < code->tables_count; i++)
+        write_word(machine, code->tables[i].size_gva, machine->sizes.table_entries[i]);
+    for (uint32_t i = 0; i < code->imports_count; i++) {
+        const struct husk_image_import *import = &code->imports[i];
         if (import->kind != HUSK_ABI_GLOBAL)
             continue;
-        void *place = arena_span(&machine->arena, image->globals[import->idx].gva, sizeof(struct husk_slot));
+        void *place = arena_span(&machine->arena, code->globals[import->idx].gva, sizeof(struct husk_slot));
         value_to_slot(&sandbox->link.defs[i]->value, place);
     }
 }

@@ -17,26 +17,28 @@ static const char *name_of(const husk_image *image) {
 }
 
 static int arrays_new(struct sizing *sizing, const husk_image *image, struct husk_error *err) {
-    uint64_t *words = calloc(2 * ((size_t)image->memories_count + image->tables_count) + 1, sizeof *words);
+    const struct image_code *code = image->code;
+    uint64_t *words = calloc(2 * ((size_t)code->memories_count + code->tables_count) + 1, sizeof *words);
     if (words == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for a sandbox");
     sizing->memory_bytes = words;
-    sizing->memory_max_pages = sizing->memory_bytes + image->memories_count;
-    sizing->table_entries = sizing->memory_max_pages + image->memories_count;
-    sizing->table_max_entries = sizing->table_entries + image->tables_count;
+    sizing->memory_max_pages = sizing->memory_bytes + code->memories_count;
+    sizing->table_entries = sizing->memory_max_pages + code->memories_count;
+    sizing->table_max_entries = sizing->table_entries + code->tables_count;
     return 0;
 }
 
 /* The image's size; a compiled image's imported memories have that of their definition. */
 static int size_memories(struct sizing *sizing, const husk_image *image, const struct linkage *linkage,
                          struct husk_error *err) {
+    const struct image_code *code = image->code;
     uint64_t total = 0;
-    for (uint32_t i = 0; i < image->memories_count; i++) {
+    for (uint32_t i = 0; i < code->memories_count; i++) {
         const struct import_def *def =
-            i < image->imported_count[HUSK_ABI_MEMORY] ? linkage->memory_defs[i] : NULL;
+            i < code->imported_count[HUSK_ABI_MEMORY] ? linkage->memory_defs[i] : NULL;
         uint64_t pages = def != NULL && !image->is_snapshot ? def->min : image->memory_sizes[i];
         uint64_t max_pages =
-            def != NULL ? min_u64(def->max, HUSK_MAX_MEM_PAGES) : image->memories[i].max_pages;
+            def != NULL ? min_u64(def->max, HUSK_MAX_MEM_PAGES) : code->memories[i].max_pages;
         if (pages > max_pages)
             return error_set(err, HUSK_E_LIMIT,
                              "memory %u has %llu pages in the snapshot; the import given allows %llu", i,
@@ -49,22 +51,23 @@ static int size_memories(struct sizing *sizing, const husk_image *image, const s
         return error_set(
             err, HUSK_E_LIMIT, "the %s starts with %llu bytes of linear memory; memory_max_bytes is %llu%s",
             name_of(image), (unsigned long long)total, (unsigned long long)sizing->memory_max_bytes,
-            image->data_excess_bytes != 0 ? ", less what the image's data region has" : "");
+            code->data_excess_bytes != 0 ? ", less what the image's data region has" : "");
     return 0;
 }
 
 /* What the data region has without a reason is memory like any other. It is never given back, so the limit shrinks by it. */
 static int charge_data(struct sizing *sizing, const husk_image *image, uint64_t limit,
                        struct husk_error *err) {
+    const struct image_code *code = image->code;
     sizing->memory_max_bytes = UINT64_MAX;
     if (limit == 0)
         return 0;
-    if (image->data_excess_bytes > limit)
+    if (code->data_excess_bytes > limit)
         return error_set(err, HUSK_E_LIMIT,
                          "the image's data region has %llu bytes more than its tables and globals need and "
                          "its file has; memory_max_bytes, which they count against, is %llu",
-                         (unsigned long long)image->data_excess_bytes, (unsigned long long)limit);
-    sizing->memory_max_bytes = limit - image->data_excess_bytes;
+                         (unsigned long long)code->data_excess_bytes, (unsigned long long)limit);
+    sizing->memory_max_bytes = limit - code->data_excess_bytes;
     return 0;
 }
 
@@ -75,16 +78,17 @@ struct table_totals {
 
 static int initial_tables(struct sizing *sizing, const husk_image *image, const struct linkage *linkage,
                           struct table_totals *ret_totals, struct husk_error *err) {
+    const struct image_code *code = image->code;
     struct table_totals totals = {0};
-    for (uint32_t i = 0; i < image->tables_count; i++) {
+    for (uint32_t i = 0; i < code->tables_count; i++) {
         const struct import_def *def =
-            i < image->imported_count[HUSK_ABI_TABLE] ? linkage->table_defs[i] : NULL;
-        uint64_t start = def != NULL ? def->min : image->tables[i].min_entries;
+            i < code->imported_count[HUSK_ABI_TABLE] ? linkage->table_defs[i] : NULL;
+        uint64_t start = def != NULL ? def->min : code->tables[i].min_entries;
         uint64_t entries = image->is_snapshot ? image->table_sizes[i] : start;
-        if (entries > image->tables[i].reserve_entries)
+        if (entries > code->tables[i].reserve_entries)
             return error_set(err, HUSK_E_LIMIT,
                              "imported table %u starts with %llu entries; the image has room for %u", i,
-                             (unsigned long long)entries, image->tables[i].reserve_entries);
+                             (unsigned long long)entries, code->tables[i].reserve_entries);
         if (def != NULL && entries > def->max)
             return error_set(err, HUSK_E_LIMIT,
                              "table %u has %llu entries in the snapshot; the import given allows %llu", i,
@@ -99,9 +103,9 @@ static int initial_tables(struct sizing *sizing, const husk_image *image, const 
 
 static uint64_t table_max(const struct sizing *sizing, const husk_image *image, const struct linkage *linkage,
                           uint32_t idx) {
-    const struct husk_image_table *table = &image->tables[idx];
+    const struct husk_image_table *table = &image->code->tables[idx];
     const struct import_def *def =
-        idx < image->imported_count[HUSK_ABI_TABLE] ? linkage->table_defs[idx] : NULL;
+        idx < image->code->imported_count[HUSK_ABI_TABLE] ? linkage->table_defs[idx] : NULL;
     uint64_t max = def != NULL ? def->max : table->max_entries;
     max = min_u64(max, min_u64(table->reserve_entries, sizing->table_max_total));
     return max < sizing->table_entries[idx] ? sizing->table_entries[idx] : max;
@@ -133,9 +137,9 @@ static int size_tables(struct sizing *sizing, const husk_image *image, const str
         status = limit_tables(sizing, image, &totals, limit, err);
     if (status != 0)
         return status;
-    for (uint32_t i = 0; i < image->tables_count; i++) {
+    for (uint32_t i = 0; i < image->code->tables_count; i++) {
         sizing->table_max_entries[i] = table_max(sizing, image, linkage, i);
-        uint64_t end = page_up(image->tables[i].base_gva + 8 * sizing->table_max_entries[i]);
+        uint64_t end = page_up(image->code->tables[i].base_gva + 8 * sizing->table_max_entries[i]);
         data_end = end > data_end ? end : data_end;
     }
     sizing->data_bytes = page_up(data_end - HUSK_DATA_GVA);

@@ -40,10 +40,8 @@ _Static_assert(sizeof(struct machine) - sizeof(struct husk_sandbox_options) - si
 _Static_assert(sizeof(struct linkage) == 72 && sizeof(struct group_state) == 16, "a new field of linkage.h");
 _Static_assert(sizeof(struct sizing) == 56, "a new field of struct sizing");
 _Static_assert(sizeof(struct arena) == 88 && sizeof(struct arena_memory) == 32, "a new field of arena.h");
-/* What a snapshot has of its own is filled in below and freed by image_free(); what it shares is copied by snapshot_alloc(). */
-_Static_assert(offsetof(struct husk_image, file) == 240, "a new field of an image's own");
-_Static_assert(sizeof(struct husk_image) - offsetof(struct husk_image, file) == 808,
-               "a new field that snapshots share with their image: is it constant from opening on?");
+/* Filled in below, or empty; freed by image_free(). */
+_Static_assert(sizeof(struct husk_image) == 248, "a new field of an image's own");
 
 /* ---- which pages ---- */
 
@@ -229,14 +227,14 @@ static int make_runs(struct machine *machine, const struct page_list *list, husk
     snapshot->runs = merged;
     for (uint32_t i = 0; i < count; i++)
         image_file_unref(layer[i].file);
-    return image_runs_merge_layers(merged, &snapshot->runs_count, snapshot->file, err);
+    return image_runs_merge_layers(merged, &snapshot->runs_count, snapshot->code->file, err);
 }
 
 /* ---- everything else ---- */
 
 /* The segments of data that the guest can reach: the compiled image's, and what tables have grown since: one each, however long the chain. */
 static int make_segments(const struct machine *machine, husk_image *snapshot, struct husk_error *err) {
-    const husk_image *image = image_code(machine->mapped);
+    const struct image_code *image = machine->mapped->code;
     struct image_segment *segments =
         calloc((size_t)image->data_segments_count + image->tables_count + 1, sizeof *segments);
     if (segments == NULL)
@@ -253,23 +251,24 @@ static int make_segments(const struct machine *machine, husk_image *snapshot, st
             segments[place] = segments[place - 1];
         segments[place] = (struct image_segment){.gva = from, .mem_bytes = to - from};
     }
+    snapshot->own_segments = segments;
     snapshot->segments = segments;
     snapshot->segments_count = snapshot->data_segments_count = count;
     return 0;
 }
 
 static int make_sizes(const struct machine *machine, husk_image *snapshot, struct husk_error *err) {
-    const husk_image *image = machine->mapped;
-    snapshot->sizes =
-        calloc((size_t)image->memories_count + image->tables_count + 1, sizeof *snapshot->sizes);
-    if (snapshot->sizes == NULL)
+    const struct image_code *image = machine->mapped->code;
+    uint64_t *sizes = calloc((size_t)image->memories_count + image->tables_count + 1, sizeof *sizes);
+    if (sizes == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for a snapshot");
     for (uint32_t i = 0; i < image->memories_count; i++)
-        snapshot->sizes[i] = machine->arena.memories[i].bytes / HUSK_WASM_PAGE_SIZE;
+        sizes[i] = machine->arena.memories[i].bytes / HUSK_WASM_PAGE_SIZE;
     for (uint32_t i = 0; i < image->tables_count; i++)
-        snapshot->sizes[image->memories_count + i] = machine->sizes.table_entries[i];
-    snapshot->memory_sizes = snapshot->sizes;
-    snapshot->table_sizes = snapshot->sizes + image->memories_count;
+        sizes[image->memories_count + i] = machine->sizes.table_entries[i];
+    snapshot->own_sizes = sizes;
+    snapshot->memory_sizes = sizes;
+    snapshot->table_sizes = sizes + image->memories_count;
     return 0;
 }
 
@@ -280,32 +279,16 @@ static int make_host_state(const husk_sandbox *sandbox, husk_image *snapshot, st
         buf_done(&buf);
         return status;
     }
-    snapshot->host_state_own = buf.data;
+    snapshot->own_host_state = buf.data;
     snapshot->host_state = buf.data;
     snapshot->host_state_count = (uint32_t)buf.count;
     return 0;
 }
 
-/* The compiled image's half is copied: it does not change while others use that image. What a snapshot has of its own starts empty. */
-static husk_image *snapshot_alloc(husk_image *image) {
-    husk_image *code = image->code != NULL ? image->code : image;
-    husk_image *snapshot = calloc(1, sizeof *snapshot);
-    if (snapshot == NULL)
-        return NULL;
-    const size_t own_bytes = offsetof(struct husk_image, file);
-    memcpy((uint8_t *)snapshot + own_bytes, (const uint8_t *)code + own_bytes, sizeof *snapshot - own_bytes);
-    snapshot->note.flags = (code->note.flags & ~HUSK_IMAGE_NEEDS_INIT) | HUSK_IMAGE_SNAPSHOT;
-    atomic_init(&snapshot->refs, 1);
-    pthread_mutex_init(&snapshot->template_lock, NULL);
-    pthread_mutex_init(&snapshot->flatten_lock, NULL);
-    snapshot->engine = engine_ref(code->engine);
-    snapshot->code = husk_image_ref(code);
-    snapshot->is_snapshot = true;
-    return snapshot;
-}
-
 static int snapshot_fill(husk_sandbox *sandbox, husk_image *snapshot, struct husk_error *err) {
     struct page_list list = {0};
+    snapshot->is_snapshot = true;
+    snapshot->flags = (sandbox->image->flags & ~HUSK_IMAGE_NEEDS_INIT) | HUSK_IMAGE_SNAPSHOT;
     int status = make_segments(sandbox->machine, snapshot, err);
     if (status == 0)
         status = make_sizes(sandbox->machine, snapshot, err);
@@ -331,7 +314,7 @@ static int check_can_snapshot(const husk_sandbox *sandbox, struct husk_error *er
         return error_set(
             err, HUSK_E_POISONED,
             "the sandbox was cut off in mid-call, or a restore failed half-way; restore it first");
-    bool needs_init = (sandbox->image->note.flags & HUSK_IMAGE_NEEDS_INIT) != 0;
+    bool needs_init = (sandbox->image->flags & HUSK_IMAGE_NEEDS_INIT) != 0;
     if (sandbox->start == SANDBOX_START_FAILED || (sandbox->start == SANDBOX_NOT_STARTED && needs_init))
         return error_set(err, HUSK_E_STATE, "the module is not initialised; husk_sandbox_start() does it");
     return 0;
@@ -344,7 +327,7 @@ int husk_sandbox_snapshot(husk_sandbox *sandbox, husk_image **ret_snapshot, stru
     if (status != 0)
         return status;
     const uint64_t start_ns = clock_ns(CLOCK_MONOTONIC);
-    husk_image *snapshot = snapshot_alloc(sandbox->image);
+    husk_image *snapshot = image_new(sandbox->engine, sandbox->image->code);
     if (snapshot == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for a snapshot");
     status = snapshot_fill(sandbox, snapshot, err);

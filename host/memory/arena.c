@@ -41,7 +41,7 @@ static int map_runs(husk_image *image, uint8_t *hva, uint64_t gva_value, uint64_
 
 static uint64_t total_bytes(const husk_image *image, const struct arena_sizes *sizes) {
     uint64_t total = sizes->data_bytes + HUSK_MBOX_BYTES + sizes->stack_bytes + 3 * GUARD_BYTES;
-    for (uint32_t i = 0; i < image->memories_count; i++)
+    for (uint32_t i = 0; i < image->code->memories_count; i++)
         total += sizes->memory_reserve_bytes[i] + GUARD_BYTES;
     return total;
 }
@@ -101,10 +101,10 @@ uint64_t arena_gva_of(const struct arena *arena, const uint8_t *hva) {
 
 int arena_init(struct arena *arena, husk_image *image, const struct arena_sizes *sizes,
                struct husk_error *err) {
-    arena->memories = calloc(image->memories_count + 1u, sizeof *arena->memories);
+    arena->memories = calloc(image->code->memories_count + 1u, sizeof *arena->memories);
     if (arena->memories == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for a sandbox");
-    arena->memories_count = image->memories_count;
+    arena->memories_count = image->code->memories_count;
     uint64_t total = total_bytes(image, sizes);
     void *base = mmap(NULL, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)

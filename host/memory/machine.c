@@ -24,7 +24,7 @@ static void memory_done(struct memory_set *set) {
 static int memory_make(const struct machine *machine, husk_image *image, const struct sizing *sizes,
                        struct memory_set *ret_set, struct husk_error *err) {
     uint64_t reserve[HUSK_MAX_MEMORIES];
-    for (uint32_t i = 0; i < image->memories_count; i++)
+    for (uint32_t i = 0; i < image->code->memories_count; i++)
         reserve[i] = sizes->memory_max_pages[i] * HUSK_WASM_PAGE_SIZE;
     struct arena_sizes arena_sizes = {.data_bytes = sizes->data_bytes,
                                       .stack_bytes = machine->limits.stack_bytes,

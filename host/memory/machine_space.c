@@ -36,25 +36,25 @@ static size_t list_mappings(const husk_image *image, const struct sizing *sizes,
                             struct page_mapping *mappings) {
     const uint32_t rw = PAGE_READ | PAGE_WRITE;
     size_t count = 0;
-    add_mapping(mappings, &count, HUSK_TEXT_GVA, image->text_bytes, PAGE_READ | PAGE_EXEC);
-    add_mapping(mappings, &count, image->rodata_gva, image->rodata_bytes, PAGE_READ);
+    add_mapping(mappings, &count, HUSK_TEXT_GVA, image->code->text_bytes, PAGE_READ | PAGE_EXEC);
+    add_mapping(mappings, &count, image->code->rodata_gva, image->code->rodata_bytes, PAGE_READ);
     for (uint32_t i = 0; i < image->data_segments_count; i++)
         add_mapping(mappings, &count, image->segments[i].gva, image->segments[i].mem_bytes, rw);
-    for (uint32_t i = 0; i < image->tables_count; i++) { /* imported ones may start larger than declared */
-        uint64_t from = page_up(image->tables[i].base_gva + 8 * image->table_sizes[i]);
-        uint64_t to = page_up(image->tables[i].base_gva + 8 * sizes->table_entries[i]);
+    for (uint32_t i = 0; i < image->code->tables_count; i++) { /* imported ones may start larger than declared */
+        uint64_t from = page_up(image->code->tables[i].base_gva + 8 * image->table_sizes[i]);
+        uint64_t to = page_up(image->code->tables[i].base_gva + 8 * sizes->table_entries[i]);
         add_mapping(mappings, &count, from, to - from, rw);
     }
     add_mapping(mappings, &count, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES, rw);
     add_mapping(mappings, &count, HUSK_STACK_TOP_GVA - stack_bytes, stack_bytes, rw);
-    for (uint32_t i = 0; i < image->memories_count; i++)
+    for (uint32_t i = 0; i < image->code->memories_count; i++)
         add_mapping(mappings, &count, husk_mem_gva(i), sizes->memory_bytes[i], rw);
     return count;
 }
 
 static int template_make(const struct machine *machine, const husk_image *image, const struct sizing *sizes,
                          struct sys_template **ret_template, struct husk_error *err) {
-    size_t most = 4u + image->data_segments_count + image->tables_count + image->memories_count;
+    size_t most = 4u + image->data_segments_count + image->code->tables_count + image->code->memories_count;
     struct page_mapping *mappings = calloc(most, sizeof *mappings);
     if (mappings == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for the list of mappings");
@@ -68,11 +68,11 @@ static bool has_default_sizes(const struct machine *machine, const husk_image *i
                               const struct sizing *sizes) {
     if (machine->limits.stack_bytes != HUSK_STACK_DEFAULT_BYTES)
         return false;
-    for (uint32_t i = 0; i < image->memories_count; i++) {
+    for (uint32_t i = 0; i < image->code->memories_count; i++) {
         if (sizes->memory_bytes[i] != image->memory_sizes[i] * HUSK_WASM_PAGE_SIZE)
             return false;
     }
-    for (uint32_t i = 0; i < image->tables_count; i++) {
+    for (uint32_t i = 0; i < image->code->tables_count; i++) {
         if (sizes->table_entries[i] != image->table_sizes[i])
             return false;
     }
@@ -136,7 +136,7 @@ static int set_slot(const struct machine *machine, struct vm *vm, uint32_t slot,
 /* A VM that has none. Some may be given when it fails. */
 static int give_slots(struct machine *machine, struct vm *vm, struct husk_error *err) {
     const husk_image *image = machine->mapped;
-    const struct arena_region readonly = {image->ro_hva, HUSK_TEXT_GVA, image->ro_bytes};
+    const struct arena_region readonly = {image->code->ro_hva, HUSK_TEXT_GVA, image->code->ro_bytes};
     struct arena_region regions[ARENA_REGIONS_MAX];
     const uint32_t count = arena_regions(&machine->arena, regions);
     machine->next_slot = SLOT_REGIONS;

@@ -83,7 +83,7 @@ static int machine_suits(const struct machine *machine, const husk_image *image,
         return 0;
     if (machine->mapped == NULL || image == NULL)
         return 1;
-    return machine->mapped == image ? SUITS_BEST : 1 + (image_code(machine->mapped) == image_code(image));
+    return machine->mapped == image ? SUITS_BEST : 1 + (machine->mapped->code == image->code);
 }
 
 /* Of equals the one that was put in last: it is the warmest. */

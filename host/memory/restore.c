@@ -36,7 +36,7 @@ static struct size_change memory_change(const struct machine *machine, const str
 
 static struct size_change table_change(const struct machine *machine, const struct sizing *sizes,
                                        uint32_t idx) {
-    const struct husk_image_table *table = &machine->mapped->tables[idx];
+    const struct husk_image_table *table = &machine->mapped->code->tables[idx];
     uint64_t base = table->base_gva & ~(uint64_t)(HUSK_PAGE_SIZE - 1);
     uint64_t now = page_up(table->base_gva + 8 * machine->sizes.table_entries[idx]);
     uint64_t wanted = page_up(table->base_gva + 8 * sizes->table_entries[idx]);
@@ -44,11 +44,11 @@ static struct size_change table_change(const struct machine *machine, const stru
 }
 
 static uint32_t changes_count(const struct machine *machine) {
-    return machine->mapped->memories_count + machine->mapped->tables_count;
+    return machine->mapped->code->memories_count + machine->mapped->code->tables_count;
 }
 
 static struct size_change change_at(const struct machine *machine, const struct sizing *sizes, uint32_t idx) {
-    uint32_t memories = machine->mapped->memories_count;
+    uint32_t memories = machine->mapped->code->memories_count;
     return idx < memories ? memory_change(machine, sizes, idx) : table_change(machine, sizes, idx - memories);
 }
 
@@ -66,9 +66,8 @@ static bool find_kept(const struct machine *machine, const struct size_change *c
 static bool restore_is_possible(const struct machine *machine, const husk_image *image,
                                 const struct sizing *sizes) {
     const struct arena *arena = &machine->arena;
-    if (!machine_is_whole(machine) || machine->mapped == NULL ||
-        image_code(machine->mapped) != image_code(image) || sizes->data_bytes != arena->data_bytes ||
-        machine->sizes.table_entries == NULL)
+    if (!machine_is_whole(machine) || machine->mapped == NULL || machine->mapped->code != image->code ||
+        sizes->data_bytes != arena->data_bytes || machine->sizes.table_entries == NULL)
         return false;
     for (uint32_t i = 0; i < arena->memories_count; i++) {
         if (arena->memories[i].reserve_bytes != sizes->memory_max_pages[i] * HUSK_WASM_PAGE_SIZE)

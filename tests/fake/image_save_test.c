@@ -281,8 +281,8 @@ static void many_tables(struct image_builder *builder) {
 }
 
 static uint64_t *entry_of(const husk_sandbox *sandbox, uint32_t table_idx, uint64_t entry_idx) {
-    uint8_t *span =
-        arena_span(&sandbox->machine->arena, sandbox->image->tables[table_idx].base_gva + 8 * entry_idx, 8);
+    uint8_t *span = arena_span(&sandbox->machine->arena,
+                               sandbox->image->code->tables[table_idx].base_gva + 8 * entry_idx, 8);
     CHECK(span != NULL);
     return (uint64_t *)(void *)span;
 }

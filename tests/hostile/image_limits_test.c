@@ -92,7 +92,7 @@ static husk_image *open_sparse(struct image_builder *builder, bool verify) {
 /* Memory that the file has. */
 static uint64_t spent_bytes(const husk_image *image) {
     struct stat st;
-    CHECK(fstat(image->file->fd, &st) == 0);
+    CHECK(fstat(image->code->file->fd, &st) == 0);
     return (uint64_t)st.st_blocks * 512;
 }
 
@@ -251,7 +251,7 @@ TEST(growing_finds_what_the_data_region_left) {
     husk_sandbox *sandbox = NULL;
     begin();
     CHECK_OK(make_with_data(64 * MIB, 0, &image, &sandbox), err);
-    const uint64_t excess = image->data_excess_bytes;
+    const uint64_t excess = image->code->data_excess_bytes;
     CHECK(excess > 63 * MIB && excess < 64 * MIB);
     husk_sandbox_free(sandbox);
     husk_image_unref(image);

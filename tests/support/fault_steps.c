@@ -318,7 +318,7 @@ static void check_heals(struct fault_world *world, const struct step *step, stru
         CHECK_OK(husk_sandbox_unload(world->sandbox, &world->err), world->err);
         CHECK_MSG(step_load_other(world) == 0, "%s, then unload and load: %s", when, world->err.message);
         fault_check_holds(world, world->sandbox, HOLDS_OTHER, when);
-    } else if (is_loaded && image_code(world->sandbox->image) == image_code(world->snapshot)) {
+    } else if (is_loaded && world->sandbox->image->code == world->snapshot->code) {
         CHECK_MSG(step_restore_snapshot(world) == 0, "%s, then a restore: %s", when, world->err.message);
         fault_check_holds(world, world->sandbox, HOLDS_SNAPSHOT, when);
     }

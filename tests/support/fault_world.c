@@ -55,7 +55,8 @@ struct fault_state *fault_state_of(const husk_sandbox *sandbox) {
     if (sandbox->image == NULL)
         return state;
     state_copy_take(sandbox, &state->copy);
-    state->table_entries = sandbox->image->tables_count > 0 ? sandbox->machine->sizes.table_entries[0] : 0;
+    state->table_entries =
+        sandbox->image->code->tables_count > 0 ? sandbox->machine->sizes.table_entries[0] : 0;
     state->has_wasi = wasi_of(sandbox) != NULL;
     if (state->has_wasi)
         wasi_copy(state, wasi_of(sandbox));

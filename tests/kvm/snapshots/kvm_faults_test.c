@@ -91,7 +91,7 @@ static void look(struct fault_world *world, husk_sandbox *sandbox) {
     CHECK_OK(husk_call(sandbox, "read", &beyond, 1, &word, 1, NULL, &world->outcome, &world->err),
              world->err);
     CHECK_EQ_I64(world->outcome.trap, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
-    if (sandbox->image->tables_count == 0)
+    if (sandbox->image->code->tables_count == 0)
         return;
     CHECK_EQ_U64(call(world, sandbox, "size", 0), bytes / HUSK_WASM_PAGE_SIZE);
     CHECK_EQ_U64(call(world, sandbox, "tsize", 0), sandbox->machine->sizes.table_entries[0]);

@@ -50,9 +50,9 @@ static husk_image *save_and_open(struct wat_lab *lab, husk_image *snapshot, cons
     husk_image *opened = NULL;
     CHECK_OK(husk_image_save(snapshot, path, &lab->err), lab->err);
     CHECK_OK(husk_image_open(lab->engine, path, true, &opened, &lab->err), lab->err);
-    CHECK(opened->file->count > MEMORY_BYTES / 2);
-    CHECK_MSG(kept_bytes(opened->file->fd) < BYTES_MAX, "verifying filled holes: %llu KiB are kept",
-              (unsigned long long)kept_bytes(opened->file->fd) / 1024);
+    CHECK(opened->code->file->count > MEMORY_BYTES / 2);
+    CHECK_MSG(kept_bytes(opened->code->file->fd) < BYTES_MAX, "verifying filled holes: %llu KiB are kept",
+              (unsigned long long)kept_bytes(opened->code->file->fd) / 1024);
     return opened;
 }
 
@@ -75,12 +75,12 @@ TEST(holes_stay_holes) {
     CHECK_OK(husk_sandbox_snapshot(sandbox, &second, &lab.err), lab.err);
     husk_sandbox_free(sandbox);
     sandbox = NULL;
-    const uint64_t before = kept_bytes(opened->file->fd);
+    const uint64_t before = kept_bytes(opened->code->file->fd);
     CHECK_OK(husk_sandbox_new(lab.engine, second, NULL, NULL, &sandbox, &lab.err), lab.err);
     CHECK(second->flat_runs_count > 0); /* the layers were merged */
     CHECK(kept_bytes(second->flat_runs[0].file->fd) < BYTES_MAX);
     husk_image *again = save_and_open(&lab, second, path);
-    CHECK_EQ_U64(kept_bytes(opened->file->fd), before);
+    CHECK_EQ_U64(kept_bytes(opened->code->file->fd), before);
     check_places(&lab, sandbox, 0);
     check_places(&lab, sandbox, HUSK_PAGE_SIZE);
     husk_sandbox_free(sandbox);
