@@ -1,15 +1,30 @@
 /*
- * abi/image.h: the image file. An ELF64 x86-64 ET_EXEC file (System V gABI ch. 4-5) that is the complete address space
- * of a fresh instance. The compiler writes it, libhusk reads it, and the reader trusts no byte of it.
+ * abi/image.h: the image file. An ELF64 x86-64 ET_EXEC file (System V gABI ch. 4-5) that is the complete address
+ * space of a fresh instance. The compiler writes it, libhusk reads it, and the reader trusts no byte of it.
  *
- * Program headers: PT_LOAD for text (R X), rodata (R), data (R W; the fixed part first, then one per growable table whose
- * initial size is not 0), linear memories (R W; p_filesz = initialised bytes, p_memsz = initial size); offsets and
- * addresses are multiples of HUSK_PAGE_SIZE, p_filesz and p_memsz of a data or memory segment too. p_filesz may be 0. Mailbox and stack are not in a
- * compiled image (all zero). e_entry is the dispatcher (guest/entry.S). One PT_NOTE, name "husk", type HUSK_NOTE_TYPE,
- * whose descriptor starts with struct husk_image_note; all offsets in the note count from the descriptor's start.
+ * Program headers: PT_LOAD for text (R X), rodata (R), data (R W; the fixed part first, then one per growable
+ * table whose initial size is not 0), linear memories (R W; p_filesz = initialised bytes, p_memsz = initial
+ * size); offsets and addresses are multiples of HUSK_PAGE_SIZE, p_filesz and p_memsz of a data or memory segment
+ * too. p_filesz may be 0. Mailbox and stack are not in an image (all zero). e_entry is the dispatcher
+ * (guest/entry.S). One PT_NOTE, name "husk", type HUSK_NOTE_TYPE, whose descriptor is
+ *
+ *   struct husk_image_header
+ *   header.records_count times struct husk_image_record: the table of records
+ *   the records' rows, each record's at a multiple of 8
+ *
  * Section headers and .symtab exist for people's tools only; the reader does not look at them.
  *
- * An image can hold several linked instances: entities carry an instance index (0 for now).
+ * How the format grows without breaking anything:
+ *   A new record has a new name. A reader that does not know it skips it if it is HUSK_RECORD_SKIPPABLE, and else
+ *   refuses the image by the record's name.
+ *   A new field is appended to a row, and zero means what the absence of the field meant. A reader takes rows that
+ *   are longer than it knows if what is behind is zero, and else refuses; rows that are shorter (of an older
+ *   writer, but no shorter than in the first version of the format) it takes as if zeros followed. Header and table
+ *   of records grow in the same way. All fields are 4 or 8 bytes, or arrays of bytes as long; so are rows.
+ *   A new flag or a new kind is refused by older readers. Whoever adds to a row, or a record without which the
+ *   image would mean something else, changes neither HUSK_IMAGE_FORMAT nor HUSK_ABI_VERSION.
+ * HUSK_IMAGE_FORMAT changes only if these rules do. HUSK_ABI_VERSION changes with the layout of the address space,
+ * the mailbox or the ports.
  */
 #ifndef HUSK_ABI_IMAGE_H
 #define HUSK_ABI_IMAGE_H
@@ -21,11 +36,12 @@
 #define HUSK_NOTE_NAME "husk"
 #define HUSK_NOTE_TYPE 0x4b535548              /* "HUSK" */
 #define HUSK_IMAGE_MAGIC 0x31474d494b535548ull /* "HUSKIMG1" */
-#define HUSK_IMAGE_FORMAT 1
+#define HUSK_IMAGE_FORMAT 2
 
-/* Value types, encoded as in the wasm binary format (core spec 2.0, section 5.3). */
+/* Codes of value types, for programs that write images by hand. */
 enum husk_abi_type {
-#define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, bytes) HUSK_ABI_##name = (byte),
+#define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, bytes)                                        \
+    HUSK_ABI_##name = VALTYPE_CODE(kind, nullable),
 #include "valtype.def"
 #undef HUSK_VALTYPE
 };
@@ -33,33 +49,23 @@ enum husk_abi_type {
 /* Kinds of imports and exports, as in the wasm binary format (section 5.5.5). */
 enum husk_abi_kind { HUSK_ABI_FUNC = 0, HUSK_ABI_TABLE = 1, HUSK_ABI_MEMORY = 2, HUSK_ABI_GLOBAL = 3 };
 
-/* One array in the note. elem_bytes lets an older reader refuse, and a newer one extend, a row. */
-struct husk_image_array {
-    uint32_t offset; /* from the descriptor's start, a multiple of 8 */
-    uint32_t count;  /* elements */
-    uint32_t elem_bytes;
-    uint32_t pad;
+enum husk_image_record_id { /* for programs; in the file it is the name that counts */
+#define HUSK_IMAGE_RECORD(id, name, row, first_bytes, flags) HUSK_REC_##id,
+#include "image_records.def"
+#undef HUSK_IMAGE_RECORD
+                            HUSK_REC_COUNT
 };
 
-enum husk_image_array_id {
-    HUSK_ARR_STRINGS,      /* bytes; names refer to it by (offset, length); UTF-8, may hold NUL */
-    HUSK_ARR_VALTYPES,     /* uint8_t enum husk_abi_type; types refer to ranges of it */
-    HUSK_ARR_TYPES,        /* struct husk_image_type: canonical function types; type id = index + 1 */
-    HUSK_ARR_FUNCS,        /* struct husk_image_func: all functions, imported ones first */
-    HUSK_ARR_IMPORTS,      /* struct husk_image_import */
-    HUSK_ARR_EXPORTS,      /* struct husk_image_export */
-    HUSK_ARR_MEMORIES,     /* struct husk_image_memory, imported ones first */
-    HUSK_ARR_TABLES,       /* struct husk_image_table, imported ones first */
-    HUSK_ARR_GLOBALS,      /* struct husk_image_global, imported ones first */
-    HUSK_ARR_CODE_MAP,     /* struct husk_image_code_row, ascending by code_gva: where traps may happen */
-    HUSK_ARR_UNWIND,       /* struct husk_image_unwind_row, ascending by code_gva */
-    HUSK_ARR_FILES,        /* struct husk_image_str: source file names, from the module's DWARF */
-    HUSK_ARR_LINES,        /* struct husk_image_line_row, ascending by wasm_offset */
-    HUSK_ARR_MEMORY_SIZES, /* snapshots: uint64_t, current size of every memory in wasm pages */
-    HUSK_ARR_TABLE_SIZES,  /* snapshots: uint64_t, current size of every table in entries */
-    HUSK_ARR_HOST_STATE,   /* snapshots: bytes; records of struct husk_image_host_state */
-    HUSK_ARR_HOT_PAGES, /* snapshots: uint64_t, ascending: pages that its sandboxes are known to write (may be empty) */
-    HUSK_ARR_COUNT
+#define HUSK_RECORD_NAME_BYTES 24
+#define HUSK_RECORD_SKIPPABLE 1u /* without it the image means the same */
+
+/* One record of the note: an array of rows. */
+struct husk_image_record {
+    char name[HUSK_RECORD_NAME_BYTES]; /* printable ASCII, then NULs, one at least */
+    uint32_t flags;                    /* HUSK_RECORD_… */
+    uint32_t row_bytes;
+    uint64_t offset; /* of the first row, from the descriptor's start; a multiple of 8 */
+    uint64_t count;  /* rows */
 };
 
 /* What a family of host functions (WASI) keeps for the instance. The name, then the state's bytes follow, each padded with zeros to
@@ -70,7 +76,7 @@ struct husk_image_host_state {
 };
 
 struct husk_image_str {
-    uint32_t offset; /* in HUSK_ARR_STRINGS */
+    uint32_t offset; /* in "strings" */
     uint32_t bytes;
 };
 
@@ -78,7 +84,7 @@ struct husk_image_str {
     1u /* init_gva must run before the first call (start function, segments that
                                     depend on imports, …); it takes and returns nothing and may trap */
 
-/* An instance as it was between two calls: initialisation is done, sizes are those of HUSK_ARR_…_SIZES, and the segments hold its
+/* An instance as it was between two calls: initialisation is done, sizes are those of the records for them, and the segments hold its
  * memory. Mailbox and stack are zero. */
 #define HUSK_IMAGE_SNAPSHOT 2u
 
@@ -87,28 +93,33 @@ struct husk_image_str {
  * that lies here misleads nobody but its own users. */
 #define HUSK_IMAGE_STRICT 4u
 
-struct husk_image_note {
+/* magic, format and abi are where they are in every format. */
+struct husk_image_header {
     uint64_t magic;
-    uint32_t note_bytes; /* sizeof(struct husk_image_note) */
-    uint16_t format;     /* HUSK_IMAGE_FORMAT */
-    uint16_t abi;        /* HUSK_ABI_VERSION */
+    uint32_t header_bytes; /* of this structure: the table of records begins behind it */
+    uint16_t format;       /* HUSK_IMAGE_FORMAT */
+    uint16_t abi;          /* HUSK_ABI_VERSION */
     uint8_t wasm_sha256[32];
     uint8_t content_sha256[32]; /* SHA-256 of the whole file with this field zero */
-    uint64_t cpu_features;      /* bits of abi/cpu_features.def */
-    uint32_t flags;             /* HUSK_IMAGE_… */
-    uint32_t entry_gva;         /* = e_entry: the dispatcher */
-    uint32_t resume_gva;        /* where a host call resumes after a nested call */
-    uint32_t init_gva;          /* 0, or the init function (called like a function of type () -> ()) */
-    uint32_t init_thunk_gva;    /* call thunk of type () -> () for it */
+    uint32_t records_count;
+    uint32_t record_bytes; /* of a row of the table of records */
+};
+
+struct husk_image_module {
+    uint64_t cpu_features;   /* bits of abi/cpu_features.def */
+    uint32_t flags;          /* HUSK_IMAGE_… */
+    uint32_t entry_gva;      /* = e_entry: the dispatcher */
+    uint32_t resume_gva;     /* where a host call resumes after a nested call */
+    uint32_t init_gva;       /* 0, or the init function (called like a function of type () -> ()) */
+    uint32_t init_thunk_gva; /* call thunk of type () -> () for it */
     uint32_t opt_level;
-    struct husk_image_str compiler;    /* e.g. "husk 0.1.0 LLVM 22.1.8" */
-    struct husk_image_str target_cpu;  /* e.g. "znver3", "x86-64-v2" */
-    struct husk_image_str module_name; /* from the name section, or empty */
-    struct husk_image_array arrays[HUSK_ARR_COUNT];
+    struct husk_image_str compiler;   /* e.g. "husk 0.1.0 LLVM 22.1.8" */
+    struct husk_image_str target_cpu; /* e.g. "znver3", "x86-64-v2" */
+    struct husk_image_str name;       /* from the name section, or empty */
 };
 
 struct husk_image_type {
-    uint32_t valtypes_idx; /* params, then results, in HUSK_ARR_VALTYPES */
+    uint32_t valtypes_idx; /* params, then results, in "valtypes" */
     uint32_t params_count;
     uint32_t results_count;
     uint32_t
@@ -116,22 +127,20 @@ struct husk_image_type {
 };
 
 struct husk_image_func {
-    uint32_t type_idx; /* in HUSK_ARR_TYPES */
+    uint32_t type_idx; /* in "types" */
     uint32_t code_gva; /* for an import: its stub. 0 if the function was never needed as a value or callee */
     uint32_t code_bytes;
     uint32_t wasm_offset;       /* of the body in the module; 0 for an import */
     struct husk_image_str name; /* name section, else export name, else empty */
-    uint32_t instance;
-    uint32_t pad;
+    uint32_t instance;          /* here and below: 0, until an image can have several */
 };
 
 struct husk_image_import {
     struct husk_image_str module;
     struct husk_image_str name;
     uint32_t kind; /* enum husk_abi_kind */
-    uint32_t idx;  /* index into FUNCS, TABLES, MEMORIES or GLOBALS */
+    uint32_t idx;  /* index into "funcs", "tables", "memories" or "globals" */
     uint32_t instance;
-    uint32_t pad;
 };
 
 struct husk_image_export {
@@ -139,7 +148,6 @@ struct husk_image_export {
     uint32_t kind;
     uint32_t idx;
     uint32_t instance;
-    uint32_t pad;
 };
 
 #define HUSK_LIMIT_HAS_MAX 1u
@@ -150,14 +158,14 @@ struct husk_image_memory {
     uint32_t flags;     /* HUSK_LIMIT_… */
     uint32_t size_gva;  /* uint64_t in data: the current size in wasm pages; the host writes it on growth */
     uint32_t instance;
-    uint32_t pad;
+    uint32_t zero;
 };
 
 struct husk_image_table {
     uint64_t min_entries;
     uint64_t max_entries; /* as declared; UINT32_MAX if none */
     uint32_t flags;
-    uint32_t elem_type; /* enum husk_abi_type */
+    uint32_t elem_type; /* abi/valtype.h */
     uint32_t
         base_gva; /* uint64_t[reserve_entries] in data (mapped up to the initial size; grown by the host) */
     uint32_t reserve_entries;
@@ -168,8 +176,8 @@ struct husk_image_table {
 #define HUSK_GLOBAL_MUTABLE 1u
 
 struct husk_image_global {
-    uint32_t gva; /* value in data, 16-byte slot. An imported global: the host writes it before init */
-    uint32_t type;
+    uint32_t gva;  /* value in data, 16-byte slot. An imported global: the host writes it before init */
+    uint32_t type; /* abi/valtype.h */
     uint32_t flags;
     uint32_t instance;
 };
@@ -205,17 +213,18 @@ struct husk_image_unwind_row {
 
 struct husk_image_line_row {
     uint32_t wasm_offset; /* from the start of the module */
-    uint32_t file_idx;    /* in HUSK_ARR_FILES; UINT32_MAX ends a range */
+    uint32_t file_idx;    /* in "source_files"; UINT32_MAX ends a range */
     uint32_t line;        /* 1-based; 0 unknown */
     uint32_t column;
 };
 
-_Static_assert(sizeof(struct husk_image_array) == 16, "image format");
-_Static_assert(sizeof(struct husk_image_note) == 136 + 16 * HUSK_ARR_COUNT, "image format");
+_Static_assert(sizeof(struct husk_image_record) == 48, "image format");
+_Static_assert(sizeof(struct husk_image_header) == 88, "image format");
+_Static_assert(sizeof(struct husk_image_module) == 56, "image format");
 _Static_assert(sizeof(struct husk_image_type) == 16, "image format");
-_Static_assert(sizeof(struct husk_image_func) == 32, "image format");
-_Static_assert(sizeof(struct husk_image_import) == 32, "image format");
-_Static_assert(sizeof(struct husk_image_export) == 24, "image format");
+_Static_assert(sizeof(struct husk_image_func) == 28, "image format");
+_Static_assert(sizeof(struct husk_image_import) == 28, "image format");
+_Static_assert(sizeof(struct husk_image_export) == 20, "image format");
 _Static_assert(sizeof(struct husk_image_memory) == 32, "image format");
 _Static_assert(sizeof(struct husk_image_table) == 40, "image format");
 _Static_assert(sizeof(struct husk_image_global) == 16, "image format");

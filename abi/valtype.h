@@ -1,5 +1,6 @@
 /*
- * abi/valtype.h: a value type as a 32-bit code, which decoding makes of the binary format. Types are equal if their codes are.
+ * abi/valtype.h: a value type as a 32-bit code, which decoding makes of the binary format, and which images have.
+ * Types are equal if their codes are.
  *
  *   bits 0-7    kind: a row of abi/valtype.def; 0: no type
  *   bit  8      nullable (references only)
@@ -37,7 +38,7 @@ static inline bool valtype_is_ref(valtype_t type) {
     return valtype_kind(type) >= VALTYPE_KIND_REFS;
 }
 
-/* The code of a type that the binary format, an image or husk.h has as this number; 0: of none. */
+/* The code of a type that the binary format or husk.h has as this number; 0: of none. */
 static inline valtype_t valtype_from_byte(uint32_t number) {
     switch (number) {
 #define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, bytes)                                        \
@@ -49,8 +50,7 @@ static inline valtype_t valtype_from_byte(uint32_t number) {
     return VALTYPE_NONE;
 }
 
-/* The other way: images and the public husk_type have numbers of the binary format, not codes. Everything that goes there is
- * converted here. 0: no type. */
+/* The other way, for the public husk_type. 0: no type. */
 static inline uint8_t valtype_to_byte(valtype_t type) {
     switch (type) {
 #define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, bytes)                                        \

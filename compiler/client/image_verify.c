@@ -57,15 +57,17 @@ static bool content_matches(int fd, uint64_t bytes, uint64_t hash_offset,
 }
 
 bool image_verify(int fd, const uint8_t wasm_sha256[32]) {
-    struct husk_image_note note;
+    struct husk_image_header header;
     struct stat st;
     uint64_t offset;
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size > CLIENT_IMAGE_BYTES_MAX ||
-        !find_note(fd, &offset) || !read_at(fd, &note, sizeof note, offset))
+        !find_note(fd, &offset) || !read_at(fd, &header, sizeof header, offset))
         return false;
-    if (note.magic != HUSK_IMAGE_MAGIC || note.format != HUSK_IMAGE_FORMAT || note.abi != HUSK_ABI_VERSION ||
-        memcmp(note.wasm_sha256, wasm_sha256, sizeof note.wasm_sha256) != 0)
+    if (header.magic != HUSK_IMAGE_MAGIC || header.format != HUSK_IMAGE_FORMAT ||
+        header.abi != HUSK_ABI_VERSION ||
+        memcmp(header.wasm_sha256, wasm_sha256, sizeof header.wasm_sha256) != 0)
         return false;
     return content_matches(fd, (uint64_t)st.st_size,
-                           offset + offsetof(struct husk_image_note, content_sha256), note.content_sha256);
+                           offset + offsetof(struct husk_image_header, content_sha256),
+                           header.content_sha256);
 }

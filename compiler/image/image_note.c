@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "image_records.h"
 #include "image_write.h"
 #include "layout.h"
 #include "sha256.h"
@@ -18,12 +19,11 @@ _Static_assert((int)HUSK_ABI_FUNC == (int)WASM_KIND_FUNC && (int)HUSK_ABI_TABLE 
 struct note_writer {
     const struct image_input *input;
     const struct program *program;
-    struct husk_image_note header;
-    struct buf arrays[HUSK_ARR_COUNT];
+    struct buf records[HUSK_REC_COUNT]; /* rows */
 };
 
 static struct husk_image_str add_string(struct note_writer *writer, const void *text, size_t bytes) {
-    struct buf *strings = &writer->arrays[HUSK_ARR_STRINGS];
+    struct buf *strings = &writer->records[HUSK_REC_STRINGS];
     struct husk_image_str str = {.offset = (uint32_t)strings->count, .bytes = (uint32_t)bytes};
     if (bytes == 0 || strings->count + bytes > NOTE_BYTES_MAX) /* too long: refused as a whole in the end */
         str = (struct husk_image_str){0};
@@ -35,24 +35,17 @@ static struct husk_image_str add_bytes(struct note_writer *writer, struct wasm_b
     return add_string(writer, bytes.data, bytes.count);
 }
 
-static void add_valtypes(struct buf *valtypes, const valtype_t *types, uint32_t count) {
-    for (uint32_t i = 0; i < count; i++) {
-        uint8_t byte = valtype_to_byte(types[i]);
-        buf_append(valtypes, &byte, 1);
-    }
-}
-
 static void add_types(struct note_writer *writer) {
-    struct buf *valtypes = &writer->arrays[HUSK_ARR_VALTYPES];
+    struct buf *valtypes = &writer->records[HUSK_REC_VALTYPES];
     for (uint32_t i = 0; i < writer->program->types_count; i++) {
         const struct wasm_functype *type = &writer->program->types[i];
-        struct husk_image_type row = {.valtypes_idx = (uint32_t)valtypes->count,
+        struct husk_image_type row = {.valtypes_idx = (uint32_t)(valtypes->count / sizeof(valtype_t)),
                                       .params_count = type->params_count,
                                       .results_count = type->results_count,
                                       .thunk_gva = writer->input->linked->thunk_gva[i]};
-        add_valtypes(valtypes, type->params, type->params_count);
-        add_valtypes(valtypes, type->results, type->results_count);
-        buf_append(&writer->arrays[HUSK_ARR_TYPES], &row, sizeof row);
+        buf_append(valtypes, type->params, type->params_count * sizeof type->params[0]);
+        buf_append(valtypes, type->results, type->results_count * sizeof type->results[0]);
+        buf_append(&writer->records[HUSK_REC_TYPES], &row, sizeof row);
     }
 }
 
@@ -83,7 +76,7 @@ static int add_funcs(struct note_writer *writer, struct husk_error *err) {
             row.name = add_bytes(writer, func->name);
         else if (by_func[i] != 0)
             row.name = add_bytes(writer, program->exports[by_func[i] - 1].name);
-        buf_append(&writer->arrays[HUSK_ARR_FUNCS], &row, sizeof row);
+        buf_append(&writer->records[HUSK_REC_FUNCS], &row, sizeof row);
     }
     free(by_func);
     return 0;
@@ -97,13 +90,13 @@ static void add_imports_exports(struct note_writer *writer) {
                                         .name = add_bytes(writer, import->name),
                                         .kind = (uint32_t)import->kind,
                                         .idx = import->idx};
-        buf_append(&writer->arrays[HUSK_ARR_IMPORTS], &row, sizeof row);
+        buf_append(&writer->records[HUSK_REC_IMPORTS], &row, sizeof row);
     }
     for (uint32_t i = 0; i < program->exports_count; i++) {
         const struct wasm_export *export = &program->exports[i];
         struct husk_image_export row = {
             .name = add_bytes(writer, export->name), .kind = (uint32_t) export->kind, .idx = export->idx};
-        buf_append(&writer->arrays[HUSK_ARR_EXPORTS], &row, sizeof row);
+        buf_append(&writer->records[HUSK_REC_EXPORTS], &row, sizeof row);
     }
 }
 
@@ -116,7 +109,7 @@ static void add_memories(struct note_writer *writer) {
                                         .max_pages = has_max ? limits->max : HUSK_MAX_MEM_PAGES,
                                         .flags = limits->has_max ? HUSK_LIMIT_HAS_MAX : 0,
                                         .size_gva = plan->mem_size_gva[i]};
-        buf_append(&writer->arrays[HUSK_ARR_MEMORIES], &row, sizeof row);
+        buf_append(&writer->records[HUSK_REC_MEMORIES], &row, sizeof row);
     }
 }
 
@@ -128,11 +121,11 @@ static void add_tables(struct note_writer *writer) {
         struct husk_image_table row = {.min_entries = table->limits.min,
                                        .max_entries = has_max ? table->limits.max : UINT32_MAX,
                                        .flags = table->limits.has_max ? HUSK_LIMIT_HAS_MAX : 0,
-                                       .elem_type = valtype_to_byte(table->elem_type),
+                                       .elem_type = table->elem_type,
                                        .base_gva = plan->tables[i].base_gva,
                                        .reserve_entries = plan->tables[i].reserve_entries,
                                        .size_gva = plan->tables[i].size_gva};
-        buf_append(&writer->arrays[HUSK_ARR_TABLES], &row, sizeof row);
+        buf_append(&writer->records[HUSK_REC_TABLES], &row, sizeof row);
     }
 }
 
@@ -140,97 +133,68 @@ static void add_globals(struct note_writer *writer) {
     for (uint32_t i = 0; i < writer->program->globals_count; i++) {
         const struct wasm_global *global = program_global(writer->program, i);
         struct husk_image_global row = {.gva = writer->input->plan->global_gva[i],
-                                        .type = valtype_to_byte(global->type),
+                                        .type = global->type,
                                         .flags = global->is_mutable ? HUSK_GLOBAL_MUTABLE : 0};
-        buf_append(&writer->arrays[HUSK_ARR_GLOBALS], &row, sizeof row);
+        buf_append(&writer->records[HUSK_REC_GLOBALS], &row, sizeof row);
     }
 }
 
-static void fill_header(struct note_writer *writer) {
+static void add_module(struct note_writer *writer) {
     const struct image_input *input = writer->input;
     const struct linked *linked = input->linked;
-    writer->header = (struct husk_image_note){.magic = HUSK_IMAGE_MAGIC,
-                                              .note_bytes = sizeof(struct husk_image_note),
-                                              .format = HUSK_IMAGE_FORMAT,
-                                              .abi = HUSK_ABI_VERSION,
-                                              .cpu_features = input->cpu_features,
-                                              .flags = (input->plan->needs_init ? HUSK_IMAGE_NEEDS_INIT : 0) |
-                                                       (input->is_strict ? HUSK_IMAGE_STRICT : 0),
-                                              .entry_gva = linked->entry_gva,
-                                              .resume_gva = linked->resume_gva,
-                                              .init_gva = linked->init_gva,
-                                              .init_thunk_gva = linked->init_thunk_gva,
-                                              .opt_level = (uint32_t)input->opt_level};
-    sha256_bytes(writer->program->input.data, writer->program->input.count, writer->header.wasm_sha256);
-    writer->header.compiler = add_string(writer, input->compiler, strlen(input->compiler));
-    writer->header.target_cpu = add_string(writer, input->target_cpu, strlen(input->target_cpu));
-    writer->header.module_name = add_bytes(writer, program_main(writer->program)->name);
+    struct husk_image_module row = {.cpu_features = input->cpu_features,
+                                    .flags = (input->plan->needs_init ? HUSK_IMAGE_NEEDS_INIT : 0) |
+                                             (input->is_strict ? HUSK_IMAGE_STRICT : 0),
+                                    .entry_gva = linked->entry_gva,
+                                    .resume_gva = linked->resume_gva,
+                                    .init_gva = linked->init_gva,
+                                    .init_thunk_gva = linked->init_thunk_gva,
+                                    .opt_level = (uint32_t)input->opt_level};
+    row.compiler = add_string(writer, input->compiler, strlen(input->compiler));
+    row.target_cpu = add_string(writer, input->target_cpu, strlen(input->target_cpu));
+    row.name = add_bytes(writer, program_main(writer->program)->name);
+    buf_append(&writer->records[HUSK_REC_MODULE], &row, sizeof row);
 }
 
-/* The header, then the arrays, each at a multiple of 8. */
-static int assemble(struct note_writer *writer, struct buf *note, struct husk_error *err) {
-    static const uint32_t elem_bytes[HUSK_ARR_COUNT] = {
-        [HUSK_ARR_STRINGS] = 1,
-        [HUSK_ARR_VALTYPES] = 1,
-        [HUSK_ARR_TYPES] = sizeof(struct husk_image_type),
-        [HUSK_ARR_FUNCS] = sizeof(struct husk_image_func),
-        [HUSK_ARR_IMPORTS] = sizeof(struct husk_image_import),
-        [HUSK_ARR_EXPORTS] = sizeof(struct husk_image_export),
-        [HUSK_ARR_MEMORIES] = sizeof(struct husk_image_memory),
-        [HUSK_ARR_TABLES] = sizeof(struct husk_image_table),
-        [HUSK_ARR_GLOBALS] = sizeof(struct husk_image_global),
-        [HUSK_ARR_CODE_MAP] = sizeof(struct husk_image_code_row),
-        [HUSK_ARR_UNWIND] = sizeof(struct husk_image_unwind_row),
-        [HUSK_ARR_FILES] = sizeof(struct husk_image_str),
-        [HUSK_ARR_LINES] = sizeof(struct husk_image_line_row),
-        [HUSK_ARR_MEMORY_SIZES] = sizeof(uint64_t), /* these four are of snapshots only: empty here */
-        [HUSK_ARR_TABLE_SIZES] = sizeof(uint64_t),
-        [HUSK_ARR_HOST_STATE] = 1,
-        [HUSK_ARR_HOT_PAGES] = sizeof(uint64_t),
-    };
-    uint64_t offset = sizeof writer->header;
-    for (int i = 0; i < HUSK_ARR_COUNT; i++) {
-        const struct buf *array = &writer->arrays[i];
-        if (array->failed)
+static int assemble(const struct note_writer *writer, struct buf *note, struct husk_error *err) {
+    struct image_record_rows records[HUSK_REC_COUNT];
+    uint8_t wasm_sha256[SHA256_BYTES];
+    for (uint32_t i = 0; i < HUSK_REC_COUNT; i++) {
+        const struct buf *rows = &writer->records[i];
+        if (rows->failed)
             return error_set(err, HUSK_E_NOMEM, "no memory for the image's note");
-        writer->header.arrays[i] =
-            (struct husk_image_array){.offset = (uint32_t)offset,
-                                      .count = (uint32_t)(array->count / elem_bytes[i]),
-                                      .elem_bytes = elem_bytes[i]};
-        offset = (offset + array->count + 7) & ~(uint64_t)7;
-        if (offset > NOTE_BYTES_MAX)
-            return error_set(err, HUSK_E_LIMIT,
-                             "the module's names and tables need an image note of more than %u MiB",
-                             NOTE_BYTES_MAX >> 20);
+        records[i] = (struct image_record_rows){rows->data, rows->count / image_record_kinds[i].row_bytes};
     }
-    buf_append(note, &writer->header, sizeof writer->header);
-    for (int i = 0; i < HUSK_ARR_COUNT; i++) {
-        buf_append(note, writer->arrays[i].data, writer->arrays[i].count);
-        buf_align(note, 8);
-    }
+    if (image_records_bytes(records) > NOTE_BYTES_MAX)
+        return error_set(err, HUSK_E_LIMIT,
+                         "the module's names and tables need an image note of more than %u MiB",
+                         NOTE_BYTES_MAX >> 20);
+    sha256_bytes(writer->program->input.data, writer->program->input.count, wasm_sha256);
+    image_records_write(note, wasm_sha256, records);
     return note->failed ? error_set(err, HUSK_E_NOMEM, "no memory for the image's note") : 0;
 }
 
 int image_note_make(const struct image_input *input, struct buf *note, struct husk_error *err) {
     struct note_writer writer = {.input = input, .program = input->plan->program};
     const struct linked *linked = input->linked;
-    fill_header(&writer);
+    add_module(&writer);
     add_types(&writer);
     int status = add_funcs(&writer, err);
     add_imports_exports(&writer);
     add_memories(&writer);
     add_tables(&writer);
     add_globals(&writer);
-    buf_append(&writer.arrays[HUSK_ARR_CODE_MAP], linked->code_rows,
+    buf_append(&writer.records[HUSK_REC_CODE_MAP], linked->code_rows,
                linked->code_rows_count * sizeof linked->code_rows[0]);
-    buf_append(&writer.arrays[HUSK_ARR_UNWIND], linked->unwind_rows,
+    buf_append(&writer.records[HUSK_REC_UNWIND], linked->unwind_rows,
                linked->unwind_rows_count * sizeof linked->unwind_rows[0]);
     if (status == 0)
-        status = wasm_lines_read(program_main(writer.program)->module, &writer.arrays[HUSK_ARR_STRINGS],
-                                 &writer.arrays[HUSK_ARR_FILES], &writer.arrays[HUSK_ARR_LINES], err);
+        status =
+            wasm_lines_read(program_main(writer.program)->module, &writer.records[HUSK_REC_STRINGS],
+                            &writer.records[HUSK_REC_SOURCE_FILES], &writer.records[HUSK_REC_LINES], err);
     if (status == 0)
         status = assemble(&writer, note, err);
-    for (int i = 0; i < HUSK_ARR_COUNT; i++)
-        buf_done(&writer.arrays[i]);
+    for (uint32_t i = 0; i < HUSK_REC_COUNT; i++)
+        buf_done(&writer.records[i]);
     return status;
 }

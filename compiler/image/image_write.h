@@ -28,7 +28,7 @@ int image_write(const struct image_input *input, int fd, uint64_t *ret_bytes, st
 /* The note's descriptor; content_sha256 is zero. */
 int image_note_make(const struct image_input *input, struct buf *note, struct husk_error *err);
 
-/* HUSK_ARR_FILES and HUSK_ARR_LINES from the module's DWARF, strings appended to `strings`. Without or
+/* HUSK_REC_SOURCE_FILES and HUSK_REC_LINES from the module's DWARF, strings appended to `strings`. Without or
  * with unusable DWARF both stay empty: that is never an error of the compile. HUSK_E_NOMEM. */
 int wasm_lines_read(const struct wasm_module *module, struct buf *strings, struct buf *files,
                     struct buf *lines, struct husk_error *err);

@@ -72,13 +72,13 @@ static int check_state(const husk_sandbox *sandbox, struct husk_error *err) {
 /* Returns 0 with an outcome; the sandbox may be called only if that is HUSK_RETURNED. */
 static int start_run(husk_sandbox *sandbox, const struct call_limits *limits,
                      struct husk_outcome *ret_outcome, struct husk_error *err) {
-    const struct husk_image_note *note = &sandbox->image->code->note;
-    if ((note->flags & HUSK_IMAGE_NEEDS_INIT) == 0) {
+    const struct husk_image_module *module = &sandbox->image->code->module;
+    if ((sandbox->image->flags & HUSK_IMAGE_NEEDS_INIT) == 0) {
         sandbox->start = SANDBOX_STARTED;
         outcome_begin(ret_outcome, HUSK_RETURNED);
         return 0;
     }
-    int status = run_call(sandbox, note->init_thunk_gva, note->init_gva, limits, ret_outcome, err);
+    int status = run_call(sandbox, module->init_thunk_gva, module->init_gva, limits, ret_outcome, err);
     if (status != 0)
         return error_while(err, status, "initialising the module");
     if (ret_outcome->kind == HUSK_RETURNED)

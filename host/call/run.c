@@ -39,7 +39,7 @@ static bool cut_off(husk_sandbox *sandbox, bool did_run, struct husk_outcome *ou
 static void set_start_regs(husk_sandbox *sandbox) {
     const struct call_frame *frame = sandbox->calls.frame, *parent = frame->parent;
     const struct vm_start start = {.ticket = sandbox->engine->entry_ticket,
-                                   .entry_gva = sandbox->image->code->note.entry_gva,
+                                   .entry_gva = sandbox->image->code->module.entry_gva,
                                    .thunk_gva = frame->thunk_gva,
                                    .code_gva = frame->code_gva,
                                    .stack_gva = parent != NULL ? vm_regs_free_stack(&parent->regs)
@@ -74,7 +74,7 @@ static bool resume_after_host(husk_sandbox *sandbox, struct call_frame *frame, s
         outcome_cut_inside(sandbox, frame, outcome);
         return false;
     }
-    vm_regs_set_pc(&frame->regs, sandbox->image->code->note.resume_gva);
+    vm_regs_set_pc(&frame->regs, sandbox->image->code->module.resume_gva);
     machine_set_regs(sandbox->machine, &frame->regs);
     return !cut_off(sandbox, true, outcome);
 }

@@ -67,7 +67,7 @@ static bool is_below_guest_stack(const husk_sandbox *sandbox, uint64_t address) 
     bool has_stack_pointer = false;
     for (uint32_t i = 0; i < code->globals_count && !has_stack_pointer; i++)
         has_stack_pointer =
-            code->globals[i].type == HUSK_I32 && (code->globals[i].flags & HUSK_GLOBAL_MUTABLE) != 0;
+            code->globals[i].type == HUSK_ABI_I32 && (code->globals[i].flags & HUSK_GLOBAL_MUTABLE) != 0;
     return has_stack_pointer && address >= FOUR_GIB - GUEST_STACK_NEAR_BYTES &&
            address < FOUR_GIB + GUEST_STACK_OFFSET_BYTES;
 }

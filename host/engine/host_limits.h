@@ -10,8 +10,10 @@
 /* Text, rodata, some per memory (a saved snapshot: 256), one data segment per growable table. Tables have pages of their own, so no
  * more than every other one of the data region's 65,536 pages starts a segment. Each can have a section: SHN_LORESERVE is 0xff00. */
 #define LIMIT_PROGRAM_HEADERS 0xfe00u
-/* The note: names, tables and line rows; offsets in it are 32 bits. */
+/* The note: names, tables and line rows. */
 #define LIMIT_NOTE_BYTES (1u << 30)
+/* In it, also those that are skipped; there are 18. */
+#define LIMIT_RECORDS 1000u
 /* Holes of a sparse file: in the note, where a copy may have made some of zeros that are there. */
 #define LIMIT_NOTE_HOLE_BYTES (16u << 20)
 /* In what is hashed: a large table with one entry at its end; and what a saved snapshot may have (image_save.c: NEAR_BYTES_MAX). */

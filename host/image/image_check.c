@@ -1,5 +1,5 @@
 /*
- * host/image/image_check.c: every row of the note's arrays, once, when the image is opened; the rest of libhusk relies on it and
+ * host/image/image_check.c: every row of the note's records, once, when the image is opened; the rest of libhusk relies on it and
  * checks nothing of it again. Time is linear in the file's size.
  *
  * Not checked, because nothing here depends on it: that code addresses are function starts, that globals and tables do
@@ -17,6 +17,15 @@
 
 static int bad_row(struct husk_error *err, const char *array, uint64_t idx, const char *what) {
     return error_set(err, HUSK_E_BAD_IMAGE, "%s %llu: %s", array, (unsigned long long)idx, what);
+}
+
+/* What only a newer husk writes: unknown flags, entities of a second instance. */
+static int check_known(struct husk_error *err, const char *array, uint64_t idx, uint32_t unknown) {
+    if (unknown == 0)
+        return 0;
+    return error_set(err, HUSK_E_IMAGE_VERSION,
+                     "%s %llu: a flag or an instance (0x%x) that this husk does not know" IMAGE_IS_NEWER,
+                     array, (unsigned long long)idx, unknown);
 }
 
 bool image_in_text(const struct image_code *code, uint64_t gva_value, uint64_t bytes) {
@@ -76,27 +85,54 @@ static bool is_code_or_zero(const struct image_code *code, uint32_t gva_value) {
     return gva_value == 0 || image_in_text(code, gva_value, 1);
 }
 
+static int check_all_known(const struct image_code *code, struct husk_error *err) {
+    const uint32_t flags = HUSK_IMAGE_NEEDS_INIT | HUSK_IMAGE_SNAPSHOT | HUSK_IMAGE_STRICT;
+    int status = check_known(err, "module", 0, code->module.flags & ~flags);
+    for (uint32_t i = 0; i < code->funcs_count && status == 0; i++)
+        status = check_known(err, "function", i, code->funcs[i].instance);
+    for (uint32_t i = 0; i < code->imports_count && status == 0; i++)
+        status = check_known(err, "import", i, code->imports[i].instance);
+    for (uint32_t i = 0; i < code->exports_count && status == 0; i++)
+        status = check_known(err, "export", i, code->exports[i].instance);
+    for (uint32_t i = 0; i < code->memories_count && status == 0; i++)
+        status = check_known(err, "memory", i,
+                             (code->memories[i].flags & ~HUSK_LIMIT_HAS_MAX) | code->memories[i].instance |
+                                 code->memories[i].zero);
+    for (uint32_t i = 0; i < code->tables_count && status == 0; i++)
+        status = check_known(err, "table", i,
+                             (code->tables[i].flags & ~HUSK_LIMIT_HAS_MAX) | code->tables[i].instance);
+    for (uint32_t i = 0; i < code->globals_count && status == 0; i++)
+        status = check_known(err, "global", i,
+                             (code->globals[i].flags & ~HUSK_GLOBAL_MUTABLE) | code->globals[i].instance);
+    return status;
+}
+
 static int check_header(const struct image_code *code, struct husk_error *err) {
-    const struct husk_image_note *note = &code->note;
-    if (!image_in_text(code, note->entry_gva, 1) || !image_in_text(code, note->resume_gva, 1))
-        return bad_row(err, "note", 0, "the dispatcher's addresses are outside the text");
-    if (!is_code_or_zero(code, note->init_gva) || !is_code_or_zero(code, note->init_thunk_gva))
-        return bad_row(err, "note", 0, "the init function is outside the text");
-    if ((note->flags & ~(HUSK_IMAGE_NEEDS_INIT | HUSK_IMAGE_SNAPSHOT | HUSK_IMAGE_STRICT)) != 0)
-        return bad_row(err, "note", 0, "unknown flags");
-    if ((note->flags & HUSK_IMAGE_NEEDS_INIT) != 0 && (note->flags & HUSK_IMAGE_SNAPSHOT) != 0)
-        return bad_row(err, "note", 0, "a snapshot that still needs initialisation");
-    if ((note->flags & HUSK_IMAGE_NEEDS_INIT) != 0 && (note->init_gva == 0 || note->init_thunk_gva == 0))
-        return bad_row(err, "note", 0, "needs initialisation, but has no init function");
-    if (!in_strings(code, note->compiler) || !in_strings(code, note->target_cpu) ||
-        !in_strings(code, note->module_name))
-        return bad_row(err, "note", 0, "a name outside the strings");
+    const struct husk_image_module *module = &code->module;
+    if (module->entry_gva != code->elf_entry)
+        return bad_row(err, "module", 0, "its dispatcher is not the ELF header's entry point");
+    if (!image_in_text(code, module->entry_gva, 1) || !image_in_text(code, module->resume_gva, 1))
+        return bad_row(err, "module", 0, "the dispatcher's addresses are outside the text");
+    if (!is_code_or_zero(code, module->init_gva) || !is_code_or_zero(code, module->init_thunk_gva))
+        return bad_row(err, "module", 0, "the init function is outside the text");
+    if ((module->flags & HUSK_IMAGE_NEEDS_INIT) != 0 && (module->flags & HUSK_IMAGE_SNAPSHOT) != 0)
+        return bad_row(err, "module", 0, "a snapshot that still needs initialisation");
+    if ((module->flags & HUSK_IMAGE_NEEDS_INIT) != 0 &&
+        (module->init_gva == 0 || module->init_thunk_gva == 0))
+        return bad_row(err, "module", 0, "needs initialisation, but has no init function");
+    if (!in_strings(code, module->compiler) || !in_strings(code, module->target_cpu) ||
+        !in_strings(code, module->name))
+        return bad_row(err, "module", 0, "a name outside the strings");
     return 0;
+}
+
+static bool is_valtype(valtype_t type) {
+    return valtype_to_byte(type) != 0;
 }
 
 static int check_types(const struct image_code *code, struct husk_error *err) {
     for (uint32_t i = 0; i < code->valtypes_count; i++) {
-        if (valtype_from_byte(code->valtypes[i]) == VALTYPE_NONE)
+        if (!is_valtype(code->valtypes[i]))
             return bad_row(err, "value type", i, "no such type");
     }
     for (uint32_t i = 0; i < code->types_count; i++) {
@@ -222,7 +258,7 @@ static int check_each_table(const struct husk_image *image, const uint64_t *data
     for (uint32_t i = 0; i < image->code->tables_count; i++) {
         const struct husk_image_table *table = &image->code->tables[i];
         uint64_t reserve_bytes = (uint64_t)table->reserve_entries * 8;
-        if (!valtype_is_ref(valtype_from_byte(table->elem_type)))
+        if (!is_valtype(table->elem_type) || !valtype_is_ref(table->elem_type))
             return bad_row(err, "table", i, "not of references");
         if (table->min_entries > table->max_entries || table->max_entries > UINT32_MAX ||
             image->table_sizes[i] < table->min_entries || image->table_sizes[i] > table->reserve_entries)
@@ -254,7 +290,7 @@ static int check_tables(const struct husk_image *image, struct husk_error *err) 
 static int check_globals(const struct husk_image *image, struct husk_error *err) {
     for (uint32_t i = 0; i < image->code->globals_count; i++) {
         const struct husk_image_global *global = &image->code->globals[i];
-        if (valtype_from_byte(global->type) == VALTYPE_NONE)
+        if (!is_valtype(global->type))
             return bad_row(err, "global", i, "no such type");
         if (global->gva % 16 != 0 || !image_in_data(image, global->gva, 16))
             return bad_row(err, "global", i, "outside the data");
@@ -312,7 +348,7 @@ static int check_hot_pages(const struct husk_image *image, struct husk_error *er
     return 0;
 }
 
-bool image_record_next(const struct husk_image *image, uint32_t *at, struct image_record *ret_record) {
+bool image_state_next(const struct husk_image *image, uint32_t *at, struct image_state *ret_state) {
     struct husk_image_host_state row;
     uint64_t left = image->host_state_count - *at;
     if (left < sizeof row)
@@ -324,10 +360,10 @@ bool image_record_next(const struct husk_image *image, uint32_t *at, struct imag
     if (row.name_bytes == 0 || name_room > left || state_room > left - name_room)
         return false;
     const uint8_t *name = image->host_state + *at + sizeof row;
-    *ret_record = (struct image_record){.name = (const char *)name,
-                                        .name_bytes = row.name_bytes,
-                                        .state = name + name_room,
-                                        .state_bytes = row.state_bytes};
+    *ret_state = (struct image_state){.name = (const char *)name,
+                                      .name_bytes = row.name_bytes,
+                                      .state = name + name_room,
+                                      .state_bytes = row.state_bytes};
     *at += (uint32_t)(sizeof row + name_room + state_room);
     return true;
 }
@@ -335,9 +371,9 @@ bool image_record_next(const struct husk_image *image, uint32_t *at, struct imag
 /* Records up to the end: a damaged one would else be taken for none, and the instance start with fresh state. What is in them, the
  * families of host functions check when they bring it back. */
 static int check_host_state(const struct husk_image *image, struct husk_error *err) {
-    struct image_record record;
+    struct image_state state;
     uint32_t at = 0, count = 0;
-    while (image_record_next(image, &at, &record))
+    while (image_state_next(image, &at, &state))
         count++;
     return at == image->host_state_count
                ? 0
@@ -346,7 +382,9 @@ static int check_host_state(const struct husk_image *image, struct husk_error *e
 
 int image_check(const struct husk_image *image, struct husk_error *err) {
     struct image_code *code = image->code;
-    int status = check_header(code, err);
+    int status = check_all_known(code, err);
+    if (status == 0)
+        status = check_header(code, err);
     if (status == 0)
         status = check_types(code, err);
     if (status == 0)

@@ -1,6 +1,6 @@
 /*
  * host/image/image_internal.h: an opened image. image_file.c makes its bytes immutable, image_read.c finds and checks the ELF
- * segments and the note's arrays, image_check.c checks every row, image_names.c copies names, image.c is the public face.
+ * segments, image_records.c the note's records, image_check.c checks every row, image_names.c copies names, image.c is the public face.
  *
  * After opening, everything here is constant except what is made when first needed (template, flat runs) or learned (hot pages), under its
  * lock; so any number of threads may read it.
@@ -51,6 +51,13 @@ struct image_name {
     size_t bytes;
 };
 
+/* The rows of a record of the note: in the file's bytes, or a copy. */
+struct image_rows {
+    const void *rows; /* as long as this version knows them; never NULL */
+    uint32_t count;
+    void *copy; /* owned; NULL: none was needed */
+};
+
 /* What never changes from opening on: the file, its text, its note, and what is made of them. Shared by
  * the image that was opened and all snapshots of it in memory: their sandboxes differ in memory only. */
 struct image_code {
@@ -68,12 +75,14 @@ struct image_code {
     uint32_t segments_count, data_segments_count;
     uint64_t data_excess_bytes; /* image_data_excess() */
 
-    /* the note; pointers into the file's bytes, or into note_copy if the file has them misaligned */
-    uint8_t *note_copy;
-    uint64_t note_offset; /* of the note's descriptor in the file */
-    struct husk_image_note note;
+    uint64_t note_offset, note_bytes; /* the note's descriptor in the file */
+    uint64_t elf_entry;               /* as the ELF header says */
+    struct husk_image_header header;
+    struct husk_image_module module;
+    struct image_rows records[HUSK_REC_COUNT];
+    /* the same as what they are */
     const uint8_t *strings;
-    const uint8_t *valtypes;
+    const valtype_t *valtypes;
     const struct husk_image_type *types;
     const struct husk_image_func *funcs;
     const struct husk_image_import *imports;
@@ -134,11 +143,17 @@ struct husk_image {
     pthread_mutex_t template_lock;
     struct sys_template *default_template;
 
-    /* pages that sandboxes of this image are known to write, and what the last of them wrote; ascending; under
-     * template_lock */
+    /* pages that sandboxes of this image are known to write, and what the last of them wrote; ascending; NULL: not
+     * known yet; under template_lock */
     uint64_t *hot_gvas, *seen_gvas;
     uint32_t hot_count, seen_count;
 };
+
+/* The end of a HUSK_E_IMAGE_VERSION message. */
+#define IMAGE_OTHER_HUSK                                                                                     \
+    "use that husk, or compile the module again with this one (and take its snapshot again)"
+#define IMAGE_IS_NEWER ". The image is of a newer husk: " IMAGE_OTHER_HUSK
+#define IMAGE_IS_OLDER ". The image is of an older husk: " IMAGE_OTHER_HUSK
 
 /* image_file.c. A sealed copy of the file, or the file itself if it is sealed already. */
 int image_file_open(int fd, struct image_file **ret_file, struct husk_error *err);
@@ -179,28 +194,27 @@ int image_mapped_runs(struct husk_image *image, const struct image_run **ret_run
  * Fails with the runs as they were. */
 int image_runs_merge_layers(struct image_run *runs, uint32_t *count, const struct image_file *base,
                             struct husk_error *err);
-/* The note's descriptor, to which the places of its arrays are relative. */
-static inline const uint8_t *image_note_base(const struct image_code *code) {
-    return code->note_copy != NULL ? code->note_copy : code->file->bytes + code->note_offset;
-}
-
 /* image.c. A new image with this code and nothing of its own yet: free it with husk_image_unref(). References
  * both; engine may be NULL. NULL: out of memory. */
 husk_image *image_new(husk_engine *engine, struct image_code *code);
 /* Are these two of one module, compiled to the same code? True also where it was opened twice; what they hold in memory may differ. */
 bool image_is_same_module(const struct husk_image *a, const struct husk_image *b);
 
-/* image_read.c: segments, note, arrays' places and sizes. */
+/* image_read.c: segments, and the header of the note. */
 int image_read(struct image_code *code, struct husk_error *err);
-/* image_check.c: every row of every array. */
+/* image_records.c. HUSK_E_IMAGE_VERSION: there is something in the note that this version does not know. */
+int image_header_read(struct image_code *code, struct husk_error *err);
+int image_records_read(struct image_code *code, struct husk_error *err);
+void image_records_done(struct image_code *code);
+/* image_check.c: every row of every record. */
 int image_check(const struct husk_image *image, struct husk_error *err);
 /* One record of host state (abi/image.h). The one at *at, which then moves to the next; false at the end. */
-struct image_record {
+struct image_state {
     const char *name; /* not NUL-terminated */
     const uint8_t *state;
     uint32_t name_bytes, state_bytes;
 };
-bool image_record_next(const struct husk_image *image, uint32_t *at, struct image_record *ret_record);
+bool image_state_next(const struct husk_image *image, uint32_t *at, struct image_state *ret_state);
 /* image_names.c: NUL-terminated names, public types, the index of exports. */
 int image_names_make(struct image_code *code, struct husk_error *err);
 void image_names_done(struct image_code *code);

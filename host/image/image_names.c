@@ -56,9 +56,9 @@ static void names_pass(struct image_code *code, struct name_maker *maker) {
         if (import->kind == HUSK_ABI_FUNC && code->funcs[import->idx].name.bytes == 0)
             code->func_names[import->idx] = code->import_names[i];
     }
-    code->compiler = name_make(maker, code->note.compiler);
-    code->target_cpu = name_make(maker, code->note.target_cpu);
-    code->module_name = name_make(maker, code->note.module_name);
+    code->compiler = name_make(maker, code->module.compiler);
+    code->target_cpu = name_make(maker, code->module.target_cpu);
+    code->module_name = name_make(maker, code->module.name);
 }
 
 static int name_compare(const struct image_name *a, const struct image_name *b) {
@@ -132,7 +132,7 @@ int image_names_make(struct image_code *code, struct husk_error *err) {
     if (status != 0)
         return status;
     for (uint32_t i = 0; i < code->valtypes_count; i++)
-        code->valtypes_public[i] = (husk_type)code->valtypes[i];
+        code->valtypes_public[i] = (husk_type)valtype_to_byte(code->valtypes[i]);
     struct name_maker maker = {.code = code};
     names_pass(code, &maker);
     if (maker.used > code->file->count + LIMIT_NAME_COPY_SLACK_BYTES ||

@@ -14,6 +14,7 @@
 #include "file.h"
 #include "host_limits.h"
 #include "image_internal.h"
+#include "image_records.h"
 #include "pages.h"
 
 /* ---- the segments ---- */
@@ -144,56 +145,31 @@ static int plan_loads(const husk_image *image, struct buf *loads, struct husk_er
 
 /* ---- the note ---- */
 
-static void add_array(struct buf *note, struct husk_image_array *array, const void *rows, uint32_t count,
-                      uint32_t elem_bytes) {
-    buf_align(note, 8);
-    *array =
-        (struct husk_image_array){.offset = (uint32_t)note->count, .count = count, .elem_bytes = elem_bytes};
-    buf_append(note, rows, (size_t)elem_bytes * count);
-}
-
-/* The arrays of the compiled image; they may overlap in its file, and here they do not. */
-static int add_compiled_arrays(const husk_image *image, struct husk_image_note *header, struct buf *note,
-                               struct husk_error *err) {
-    const uint8_t *base = image_note_base(image->code);
-    uint64_t bytes = note->count + (LIMIT_HOT_PAGES + HUSK_MAX_MEMORIES + LIMIT_TABLES) * sizeof(uint64_t) +
-                     LIMIT_HOST_STATE_BYTES; /* at most, with what a snapshot adds */
-    for (uint32_t i = 0; i < HUSK_ARR_MEMORY_SIZES; i++) {
-        const struct husk_image_array *array = &image->code->note.arrays[i];
-        bytes += (uint64_t)array->count * array->elem_bytes + 8;
-        if (array->count != 0 && bytes > LIMIT_NOTE_BYTES)
-            return error_set(err, HUSK_E_LIMIT, "the image's note is too large for the note of a snapshot");
-        add_array(note, &header->arrays[i], base + array->offset, array->count, array->elem_bytes);
-    }
-    return 0;
-}
-
+/* What the compiled image has, with the flags of a snapshot, and what the snapshot has of its own. */
 static int make_note(const husk_image *image, struct buf *note, struct husk_error *err) {
     const struct image_code *code = image->code;
-    struct husk_image_note header = code->note;
-    header.flags = image->flags;
-    header.note_bytes = sizeof header;
-    memset(header.content_sha256, 0, sizeof header.content_sha256);
-    buf_append(note, &header, sizeof header);
-    int status = add_compiled_arrays(image, &header, note, err);
-    if (status != 0)
-        return status;
+    struct husk_image_module module = code->module;
+    struct image_record_rows records[HUSK_REC_COUNT];
+    module.flags = image->flags;
+    for (uint32_t i = 0; i < HUSK_REC_COUNT; i++)
+        records[i] = (struct image_record_rows){code->records[i].rows, code->records[i].count};
+    records[HUSK_REC_MODULE].rows = &module;
+    records[HUSK_REC_MEMORY_SIZES] = (struct image_record_rows){image->memory_sizes, code->memories_count};
+    records[HUSK_REC_TABLE_SIZES] = (struct image_record_rows){image->table_sizes, code->tables_count};
+    records[HUSK_REC_HOST_STATE] = (struct image_record_rows){image->host_state, image->host_state_count};
     if (image->host_state_count > LIMIT_HOST_STATE_BYTES)
         return error_set(err, HUSK_E_LIMIT, "host functions keep %u bytes of state; a file can have %u",
                          image->host_state_count, LIMIT_HOST_STATE_BYTES);
-    struct husk_image_array *arrays = header.arrays;
-    const uint32_t word = sizeof(uint64_t);
-    add_array(note, &arrays[HUSK_ARR_MEMORY_SIZES], image->memory_sizes, code->memories_count, word);
-    add_array(note, &arrays[HUSK_ARR_TABLE_SIZES], image->table_sizes, code->tables_count, word);
-    add_array(note, &arrays[HUSK_ARR_HOST_STATE], image->host_state, image->host_state_count, 1);
     pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&image->template_lock;
     pthread_mutex_lock(lock); /* sandboxes that are unloaded meanwhile add to the hot pages */
-    add_array(note, &arrays[HUSK_ARR_HOT_PAGES], image->hot_gvas, image->hot_count, word);
+    records[HUSK_REC_HOT_PAGES] = (struct image_record_rows){image->hot_gvas, image->hot_count};
+    const bool fits = image_records_bytes(records) <= LIMIT_NOTE_BYTES;
+    if (fits)
+        image_records_write(note, code->header.wasm_sha256, records);
     pthread_mutex_unlock(lock);
-    if (note->failed)
-        return error_set(err, HUSK_E_NOMEM, "no memory for a snapshot's note");
-    memcpy(note->data, &header, sizeof header);
-    return 0;
+    if (!fits)
+        return error_set(err, HUSK_E_LIMIT, "the image's note is too large for the note of a snapshot");
+    return note->failed ? error_set(err, HUSK_E_NOMEM, "no memory for a snapshot's note") : 0;
 }
 
 /* ---- writing ---- */
@@ -296,9 +272,9 @@ static int put_all(struct saver *saver, const struct buf *loads, const struct bu
     if (status != 0)
         return status;
     add_symbols(saver);
-    status = elf_writer_finish(&saver->elf, saver->image->code->note.entry_gva);
+    status = elf_writer_finish(&saver->elf, saver->image->code->module.entry_gva);
     return status != 0 ? status
-                       : elf_writer_hash(&saver->elf, offsetof(struct husk_image_note, content_sha256));
+                       : elf_writer_hash(&saver->elf, offsetof(struct husk_image_header, content_sha256));
 }
 
 static int save_to(const char *path, const husk_image *image, const struct buf *loads,

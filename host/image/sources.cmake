@@ -6,6 +6,8 @@ set(sources
     image_file.c
     image_layers.c
     image_names.c
+    image_open.c
     image_read.c
+    image_records.c
     image_runs.c
     image_save.c)

@@ -64,7 +64,7 @@ int husk_global_get(husk_sandbox *sandbox, const char *export_name, struct husk_
     if (global == NULL)
         return sandbox->image == NULL ? HUSK_E_STATE : HUSK_E_NOT_FOUND;
     const void *place = arena_span(&sandbox->machine->arena, global->gva, sizeof(struct husk_slot));
-    *ret_value = value_from_slot((husk_type)global->type, place);
+    *ret_value = value_from_slot((husk_type)valtype_to_byte(global->type), place);
     return 0;
 }
 
@@ -76,9 +76,9 @@ int husk_global_set(husk_sandbox *sandbox, const char *export_name, const struct
     if ((global->flags & HUSK_GLOBAL_MUTABLE) == 0)
         return error_set(err, HUSK_E_TYPE, "the global \"%s\" cannot be changed: it is not mutable",
                          NAME_SHOWN(export_name));
-    if (value->type != (husk_type)global->type)
+    if (value->type != (husk_type)valtype_to_byte(global->type))
         return error_set(err, HUSK_E_TYPE, "the global \"%s\" is of type %s; %s given",
-                         NAME_SHOWN(export_name), husk_type_name((husk_type)global->type),
+                         NAME_SHOWN(export_name), husk_type_name((husk_type)valtype_to_byte(global->type)),
                          husk_type_name(value->type));
     hotset_written_here(&sandbox->machine->hotset);
     value_to_slot(value, (struct husk_slot *)(void *)arena_span(&sandbox->machine->arena, global->gva,

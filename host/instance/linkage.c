@@ -132,9 +132,9 @@ void linkage_done(struct linkage *linkage) {
 
 /* The saved state of a group: NULL if there is none. One of each name: a set has no two groups of a family (wasi_imports.c). */
 static const uint8_t *find_record(const husk_image *image, const char *name, size_t *ret_bytes) {
-    struct image_record record;
+    struct image_state record;
     uint32_t at = 0;
-    while (image_record_next(image, &at, &record)) {
+    while (image_state_next(image, &at, &record)) {
         if (record.name_bytes == strlen(name) && memcmp(record.name, name, record.name_bytes) == 0) {
             *ret_bytes = record.state_bytes;
             return record.state;

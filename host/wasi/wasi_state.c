@@ -5,7 +5,7 @@
  * which are the embedder's and come with the set of imports that the snapshot is loaded with.
  *
  * The bytes are a struct saved_state and its rows, little-endian as the host: images are for
- * x86-64. Version 1 had three rows of another form; it is read as if it were of this version.
+ * x86-64. (Version 1 was in images of format 1 only, which are refused as a whole.)
  */
 #include <inttypes.h>
 #include <string.h>
@@ -40,32 +40,18 @@ struct saved_fd {
     uint64_t kept;
 };
 
-#define V1_CLOSED 0xffffu
-
-struct saved_v1 {
-    uint32_t version, is_seeded;
-    struct saved_fd_v1 {
-        uint16_t stream, flags; /* V1_CLOSED: closed */
-        uint32_t pad;
-        uint64_t kept;
-    } fds[3]; /* by number */
-    uint64_t random_state, monotonic_ns, cpu_ns;
-};
-
 /* A new field of the state: can the guest see it? Then it is saved (in a new version), checked,
  * brought back by wasi_state_load(), made fresh by wasi_ctx_reset(), and in
  * tests/unit/wasi_state_test.c. */
 _Static_assert(sizeof(struct wasi_ctx) == 64 && sizeof(struct wasi_fd) == 40, "a new field of WASI's state");
-_Static_assert(sizeof(struct saved_state) == 40 && sizeof(struct saved_fd) == 24 &&
-                   sizeof(struct saved_v1) == 80,
+_Static_assert(sizeof(struct saved_state) == 40 && sizeof(struct saved_fd) == 24,
                "the saved state is part of image files: another STATE_VERSION");
 
-/* Saved bytes as this version has them. */
+/* Saved bytes. */
 struct reader {
     struct saved_state state;
     const uint8_t *rows;
     size_t rows_bytes;
-    struct saved_fd room[3]; /* for rows of version 1 */
 };
 
 void wasi_state_save(const struct wasi_ctx *ctx, struct buf *buf) {
@@ -90,29 +76,6 @@ void wasi_state_save(const struct wasi_ctx *ctx, struct buf *buf) {
 
 /* ---- Reading ---- */
 
-static void read_v1(struct reader *reader, const uint8_t *bytes) {
-    struct saved_v1 old;
-    uint32_t count = 0;
-    memcpy(&old, bytes, sizeof old);
-    for (uint32_t i = 0; i < 3; i++) {
-        const struct saved_fd_v1 *fd = &old.fds[i];
-        if (fd->stream != V1_CLOSED)
-            reader->room[count++] = (struct saved_fd){.number = i,
-                                                      .kind = SAVED_STREAM,
-                                                      .flags = fd->flags,
-                                                      .stream = fd->stream,
-                                                      .kept = fd->kept};
-    }
-    reader->state = (struct saved_state){.version = STATE_VERSION,
-                                         .is_seeded = old.is_seeded,
-                                         .fds_count = count,
-                                         .random_state = old.random_state,
-                                         .monotonic_ns = old.monotonic_ns,
-                                         .cpu_ns = old.cpu_ns};
-    reader->rows = (const uint8_t *)reader->room;
-    reader->rows_bytes = count * sizeof *reader->room;
-}
-
 /* false: too short for its version. An unknown version is read as far as its number. */
 static bool reader_init(struct reader *reader, const uint8_t *bytes, size_t count) {
     uint32_t version = 0;
@@ -120,17 +83,13 @@ static bool reader_init(struct reader *reader, const uint8_t *bytes, size_t coun
         return false;
     memcpy(&version, bytes, sizeof version);
     *reader = (struct reader){.state.version = version};
-    if (version == 1) {
-        if (count != sizeof(struct saved_v1))
-            return false;
-        read_v1(reader, bytes);
-    } else if (version == STATE_VERSION) {
-        if (count < sizeof reader->state)
-            return false;
-        memcpy(&reader->state, bytes, sizeof reader->state);
-        reader->rows = bytes + sizeof reader->state;
-        reader->rows_bytes = count - sizeof reader->state;
-    }
+    if (version != STATE_VERSION)
+        return true;
+    if (count < sizeof reader->state)
+        return false;
+    memcpy(&reader->state, bytes, sizeof reader->state);
+    reader->rows = bytes + sizeof reader->state;
+    reader->rows_bytes = count - sizeof reader->state;
     return true;
 }
 
@@ -174,7 +133,7 @@ static int check_fds(const struct reader *reader, uint32_t *ret_numbers, struct 
 static int check_state(const struct saved_state *state, struct husk_error *err) {
     if (state->version != STATE_VERSION || state->is_seeded > 1)
         return error_set(err, HUSK_E_IMAGE_VERSION,
-                         "the snapshot's WASI state has version %u; this husk reads versions 1 to %u" ADVICE,
+                         "the snapshot's WASI state has version %u; this husk reads version %u" ADVICE,
                          state->version, STATE_VERSION);
     if (state->pad != 0)
         return damaged(err, "padding", state->pad);

@@ -27,7 +27,7 @@ check "functions were found" test "$(wc -l <"$scratch/functions")" -gt 60
     echo 'husk_compile' # the header's name
     grep -ohE '"[a-z_]+"' host/engine/stats.def host/engine/stats.c | tr -d '"' | sed 's/^/husk_/' # metrics
     # What the guest exports, what is not of the interface, and an example of a name.
-    printf '%s\n' husk_restored husk_image_note husk_bench husk_trace husk_noun_verb
+    printf '%s\n' husk_restored husk_image_header husk_bench husk_trace husk_noun_verb
 } | sort -u >"$scratch/names"
 # shellcheck disable=SC2086
 for name in $(grep -ohE '\bhusk_[a-z0-9_]*[a-z0-9]\(' $documents $manuals | tr -d '(' | sort -u); do

@@ -122,9 +122,9 @@ refused "truncated: message" short.husk "truncated"
 note=$(grep -abo HUSKIMG1 ready.husk | head -n 1 | cut -d: -f1)
 if [ -n "$note" ]; then
     patch ready.husk newer.husk $((note + 12)) '\x63'
-    refused "of a newer format" newer.husk "image format 99, ABI 1; this husk reads format 1, ABI 1. The image is of a newer husk"
+    refused "of a newer format" newer.husk "image format 99, ABI 1; this husk reads format 2, ABI 1. The image is of a newer husk"
     patch ready.husk newer.husk $((note + 14)) '\x02'
-    refused "of a newer ABI" newer.husk "image format 1, ABI 2"
+    refused "of a newer ABI" newer.husk "image format 2, ABI 2"
     patch ready.husk older.husk $((note + 14)) '\x00'
     refused "of an older ABI" older.husk "of an older husk"
 else

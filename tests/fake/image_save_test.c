@@ -134,10 +134,10 @@ static unsigned loads_in(const struct lab *lab, uint64_t from, uint64_t to, bool
 static void large_memories(struct image_builder *builder, uint32_t count) {
     guest_image_build(builder);
     struct husk_image_memory memory = {.max_pages = HUSK_MAX_MEM_PAGES, .min_pages = HUSK_MAX_MEM_PAGES};
-    buf_done(&builder->arrays[HUSK_ARR_MEMORIES]);
+    buf_done(&builder->records[HUSK_REC_MEMORIES]);
     for (uint32_t i = 0; i < count; i++) {
         memory.size_gva = HUSK_DATA_GVA + 64 + 8 * i;
-        builder_row(builder, HUSK_ARR_MEMORIES, &memory, sizeof memory);
+        builder_row(builder, HUSK_REC_MEMORIES, &memory, sizeof memory);
         builder_word(builder, memory.size_gva, HUSK_MAX_MEM_PAGES);
     }
 }
@@ -276,7 +276,7 @@ static void many_tables(struct image_builder *builder) {
             table.reserve_entries = 3 * 512;
             builder_word(builder, table.size_gva, 512);
         }
-        builder_row(builder, HUSK_ARR_TABLES, &table, sizeof table);
+        builder_row(builder, HUSK_REC_TABLES, &table, sizeof table);
     }
 }
 

@@ -46,8 +46,8 @@ static uint8_t *make_image(size_t *ret_count) {
     struct husk_image_memory memory = {
         .min_pages = PAGES / 16, .max_pages = 64, .size_gva = HUSK_DATA_GVA + 64};
     guest_image_build(&builder);
-    buf_done(&builder.arrays[HUSK_ARR_MEMORIES]);
-    builder_row(&builder, HUSK_ARR_MEMORIES, &memory, sizeof memory);
+    buf_done(&builder.records[HUSK_REC_MEMORIES]);
+    builder_row(&builder, HUSK_REC_MEMORIES, &memory, sizeof memory);
     builder_word(&builder, memory.size_gva, memory.min_pages);
     buf_done(&builder.segments[--builder.segments_count].bytes);
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {

@@ -47,8 +47,8 @@ static void add_place(struct image_builder *builder, uint32_t code_gva, uint32_t
     const struct husk_image_unwind_row unwind = {.code_gva = code_gva, .cfa_offset = 8};
     const struct husk_image_code_row code = {
         .code_gva = code_gva, .func_idx = func_idx, .wasm_offset = wasm_offset};
-    builder_row(builder, HUSK_ARR_UNWIND, &unwind, sizeof unwind);
-    builder_row(builder, HUSK_ARR_CODE_MAP, &code, sizeof code);
+    builder_row(builder, HUSK_REC_UNWIND, &unwind, sizeof unwind);
+    builder_row(builder, HUSK_REC_CODE_MAP, &code, sizeof code);
 }
 
 static husk_image *image_make(husk_engine *engine) {
@@ -59,8 +59,8 @@ static husk_image *image_make(husk_engine *engine) {
     CHECK(bt_text_end - bt_text <= (ptrdiff_t)PLACES_OFFSET);
     memcpy(text, bt_text, (size_t)(bt_text_end - bt_text));
     builder_init(&builder);
-    builder.note.entry_gva = HUSK_TEXT_GVA;
-    builder.note.resume_gva = gva_of(bt_resume);
+    builder.module.entry_gva = HUSK_TEXT_GVA;
+    builder.module.resume_gva = gva_of(bt_resume);
     builder_segment(&builder, HUSK_TEXT_GVA, PF_R | PF_X, text, sizeof text, sizeof text);
     builder_segment(&builder, HUSK_DATA_GVA, PF_R | PF_W, zeros, sizeof zeros, sizeof zeros);
     const uint32_t type = builder_type(&builder, ">", gva_of(bt_thunk));

@@ -224,18 +224,18 @@ static void add_functions(struct image_builder *builder, uint32_t text_bytes) {
         builder_export(builder, names[i], HUSK_ABI_FUNC, func);
         struct husk_image_code_row code = {
             .code_gva = HUSK_TEXT_GVA + offsets[i], .func_idx = func, .wasm_offset = 100 + i};
-        builder_row(builder, HUSK_ARR_CODE_MAP, &code, sizeof code);
+        builder_row(builder, HUSK_REC_CODE_MAP, &code, sizeof code);
     }
     struct husk_image_code_row last = {.code_gva = HUSK_TEXT_GVA + text_bytes, .func_idx = HUSK_FUNC_NONE};
-    builder_row(builder, HUSK_ARR_CODE_MAP, &last, sizeof last);
+    builder_row(builder, HUSK_REC_CODE_MAP, &last, sizeof last);
 }
 
 static husk_sandbox *sandbox_of(const struct row *row) {
     static const uint8_t zeros[HUSK_PAGE_SIZE];
     struct image_builder builder;
     builder_init(&builder);
-    builder.note.entry_gva = HUSK_TEXT_GVA + OFFSET_ENTRY;
-    builder.note.resume_gva = HUSK_TEXT_GVA + OFFSET_RESUME;
+    builder.module.entry_gva = HUSK_TEXT_GVA + OFFSET_ENTRY;
+    builder.module.resume_gva = HUSK_TEXT_GVA + OFFSET_RESUME;
     size_t text_bytes = (size_t)(row->end - row->text);
     builder_segment(&builder, HUSK_TEXT_GVA, PF_R | PF_X, row->text, text_bytes, text_bytes);
     builder_segment(&builder, HUSK_DATA_GVA, PF_R | PF_W, zeros, sizeof zeros, sizeof zeros);
@@ -243,7 +243,7 @@ static husk_sandbox *sandbox_of(const struct row *row) {
     add_functions(&builder, (uint32_t)text_bytes);
     struct husk_image_memory memory = {
         .min_pages = 1, .max_pages = 3, .flags = HUSK_LIMIT_HAS_MAX, .size_gva = HUSK_DATA_GVA};
-    builder_row(&builder, HUSK_ARR_MEMORIES, &memory, sizeof memory);
+    builder_row(&builder, HUSK_REC_MEMORIES, &memory, sizeof memory);
     builder_word(&builder, HUSK_DATA_GVA, 1);
     size_t count;
     uint8_t *bytes = builder_finish(&builder, &count);

@@ -103,8 +103,8 @@ static void build_touch(struct image_builder *builder) {
     rodata[1] = 1; /* a hole in the middle */
     rodata[RODATA_BYTES - HUSK_PAGE_SIZE] = 7;
     builder_init(builder);
-    builder->note.entry_gva = HUSK_TEXT_GVA;
-    builder->note.resume_gva = gva_of(il_resume);
+    builder->module.entry_gva = HUSK_TEXT_GVA;
+    builder->module.resume_gva = gva_of(il_resume);
     const size_t text_bytes = (size_t)(il_text_end - il_text);
     builder_segment(builder, HUSK_TEXT_GVA, PF_R | PF_X, il_text, text_bytes, text_bytes);
     builder_segment(builder, HUSK_TEXT_GVA + HUSK_PAGE_SIZE, PF_R, rodata, RODATA_BYTES, RODATA_BYTES);
@@ -159,7 +159,7 @@ TEST(size_words_in_holes_stay_there) {
                                                .elem_type = HUSK_ABI_FUNCREF,
                                                .base_gva = HUSK_DATA_GVA,
                                                .size_gva = (uint32_t)(start + i * HUSK_PAGE_SIZE)};
-        builder_row(&builder, HUSK_ARR_TABLES, &table, sizeof table);
+        builder_row(&builder, HUSK_REC_TABLES, &table, sizeof table);
     }
     struct builder_segment memory = builder.segments[builder.segments_count - 1];
     CHECK(memory.gva == HUSK_MEM0_GVA);
@@ -184,7 +184,7 @@ TEST(holes_of_the_note_are_refused) {
     begin();
     guest_image_build(&builder);
     for (unsigned i = 0; i < 32; i++)
-        buf_append(&builder.arrays[HUSK_ARR_STRINGS], zeros, sizeof zeros);
+        buf_append(&builder.records[HUSK_REC_STRINGS], zeros, sizeof zeros);
     int fd = sparse_file(&builder);
     CHECK_STATUS(husk_image_open_fd(engine, fd, false, &image, &err), HUSK_E_BAD_IMAGE);
     CHECK_CONTAINS(err.message, "hole");

@@ -122,8 +122,8 @@ static husk_image *image_of(const struct text *text) {
     static const uint8_t zeros[HUSK_PAGE_SIZE];
     struct image_builder builder;
     builder_init(&builder);
-    builder.note.entry_gva = HUSK_TEXT_GVA + OFFSET_ENTRY;
-    builder.note.resume_gva = HUSK_TEXT_GVA + OFFSET_RESUME;
+    builder.module.entry_gva = HUSK_TEXT_GVA + OFFSET_ENTRY;
+    builder.module.resume_gva = HUSK_TEXT_GVA + OFFSET_RESUME;
     size_t text_bytes = (size_t)(text->end - text->start);
     builder_segment(&builder, HUSK_TEXT_GVA, PF_R | PF_X, text->start, text_bytes, text_bytes);
     builder_segment(&builder, HUSK_DATA_GVA, PF_R | PF_W, zeros, sizeof zeros, sizeof zeros);
@@ -133,13 +133,13 @@ static husk_image *image_of(const struct text *text) {
     builder_export(&builder, "code", HUSK_ABI_FUNC, func);
     struct husk_image_code_row code = {
         .code_gva = HUSK_TEXT_GVA + OFFSET_CODE, .func_idx = func, .wasm_offset = 1};
-    builder_row(&builder, HUSK_ARR_CODE_MAP, &code, sizeof code);
+    builder_row(&builder, HUSK_REC_CODE_MAP, &code, sizeof code);
     struct husk_image_code_row last = {.code_gva = HUSK_TEXT_GVA + (uint32_t)text_bytes,
                                        .func_idx = HUSK_FUNC_NONE};
-    builder_row(&builder, HUSK_ARR_CODE_MAP, &last, sizeof last);
+    builder_row(&builder, HUSK_REC_CODE_MAP, &last, sizeof last);
     struct husk_image_memory memory = {
         .min_pages = 1, .max_pages = 3, .flags = HUSK_LIMIT_HAS_MAX, .size_gva = HUSK_DATA_GVA};
-    builder_row(&builder, HUSK_ARR_MEMORIES, &memory, sizeof memory);
+    builder_row(&builder, HUSK_REC_MEMORIES, &memory, sizeof memory);
     builder_word(&builder, HUSK_DATA_GVA, 1);
     size_t count;
     uint8_t *bytes = builder_finish(&builder, &count);

@@ -76,8 +76,8 @@ static husk_image *image_make(uint64_t tag) {
     static const uint8_t zeros[HUSK_PAGE_SIZE];
     struct image_builder builder;
     builder_init(&builder);
-    builder.note.entry_gva = HUSK_TEXT_GVA;
-    builder.note.resume_gva = gva_of(xcr0_resume);
+    builder.module.entry_gva = HUSK_TEXT_GVA;
+    builder.module.resume_gva = gva_of(xcr0_resume);
     const size_t text_bytes = (size_t)(xcr0_text_end - xcr0_text);
     builder_segment(&builder, HUSK_TEXT_GVA, PF_R | PF_X, xcr0_text, text_bytes, text_bytes);
     builder_word(&builder, gva_of(xcr0_tag), tag);
@@ -86,7 +86,7 @@ static husk_image *image_make(uint64_t tag) {
     builder_segment(&builder, HUSK_MEM0_GVA, PF_R | PF_W, zeros, sizeof zeros, HUSK_WASM_PAGE_SIZE);
     struct husk_image_memory memory = {
         .min_pages = 1, .max_pages = 1, .flags = HUSK_LIMIT_HAS_MAX, .size_gva = HUSK_DATA_GVA};
-    builder_row(&builder, HUSK_ARR_MEMORIES, &memory, sizeof memory);
+    builder_row(&builder, HUSK_REC_MEMORIES, &memory, sizeof memory);
     const uint32_t type = builder_type(&builder, ">", gva_of(xcr0_thunk));
     builder_func(&builder, type, 0, 0, "");
     builder_import(&builder, "env", "host", HUSK_ABI_FUNC, 0);

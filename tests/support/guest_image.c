@@ -30,10 +30,10 @@ static void add_functions(struct image_builder *builder) {
         builder_export(builder, funcs[i].name, HUSK_ABI_FUNC, func);
         struct husk_image_code_row row = {
             .code_gva = guest_gva(funcs[i].code), .func_idx = func, .wasm_offset = 100 * func};
-        builder_row(builder, HUSK_ARR_CODE_MAP, &row, sizeof row);
+        builder_row(builder, HUSK_REC_CODE_MAP, &row, sizeof row);
     }
     struct husk_image_code_row end = {.code_gva = HUSK_TEXT_GVA + code_bytes, .func_idx = HUSK_FUNC_NONE};
-    builder_row(builder, HUSK_ARR_CODE_MAP, &end, sizeof end);
+    builder_row(builder, HUSK_REC_CODE_MAP, &end, sizeof end);
 }
 
 /* Where every call stands: (from here on, CFA = rsp + offset). */
@@ -43,13 +43,13 @@ static void add_unwind(struct image_builder *builder) {
         {guest_gva(guest_thunk) + 1, 0, 16, 0},   {guest_gva(guest_add), 0, 8, 0},
         {guest_gva(guest_host) + 1, 0, 16, 0},    {guest_gva(guest_spin), 0, 8, 0},
         {guest_gva(guest_recurse) + 4, 0, 32, 0}, {guest_gva(guest_read), 0, 8, 0}};
-    builder_row(builder, HUSK_ARR_UNWIND, rows, sizeof rows);
+    builder_row(builder, HUSK_REC_UNWIND, rows, sizeof rows);
 }
 
 void guest_image_build(struct image_builder *builder) {
     builder_init(builder);
-    builder->note.entry_gva = guest_gva(guest_entry);
-    builder->note.resume_gva = guest_gva(guest_resume);
+    builder->module.entry_gva = guest_gva(guest_entry);
+    builder->module.resume_gva = guest_gva(guest_resume);
     size_t code_bytes = (size_t)(guest_code_end - guest_code_start);
     builder_segment(builder, HUSK_TEXT_GVA, PF_R | PF_X, guest_code_start, code_bytes, code_bytes);
     static const uint8_t zeros[HUSK_PAGE_SIZE];
@@ -60,11 +60,11 @@ void guest_image_build(struct image_builder *builder) {
     add_unwind(builder);
     struct husk_image_memory memory = {
         .min_pages = 1, .max_pages = 3, .flags = HUSK_LIMIT_HAS_MAX, .size_gva = MEMORY_SIZE_GVA};
-    builder_row(builder, HUSK_ARR_MEMORIES, &memory, sizeof memory);
+    builder_row(builder, HUSK_REC_MEMORIES, &memory, sizeof memory);
     builder_word(builder, MEMORY_SIZE_GVA, 1);
     builder_export(builder, "memory", HUSK_ABI_MEMORY, 0);
     struct husk_image_global global = {.gva = GLOBAL_GVA, .type = HUSK_ABI_I64, .flags = HUSK_GLOBAL_MUTABLE};
-    builder_row(builder, HUSK_ARR_GLOBALS, &global, sizeof global);
+    builder_row(builder, HUSK_REC_GLOBALS, &global, sizeof global);
     builder_word(builder, GLOBAL_GVA, 7);
     builder_export(builder, "g", HUSK_ABI_GLOBAL, 0);
 }
@@ -74,35 +74,35 @@ static void add_wasi_state(struct image_builder *builder) {
     const struct husk_image_host_state record = {.name_bytes = 4, .state_bytes = 80};
     const uint64_t words[10] = {1 | 1ull << 32, 0, UINT64_MAX, 1,    UINT64_MAX,
                                 0xffff,         0, 0x1234567,  1000, 2000};
-    builder_row(builder, HUSK_ARR_HOST_STATE, &record, sizeof record);
-    builder_row(builder, HUSK_ARR_HOST_STATE, "wasi\0\0\0", 8);
-    builder_row(builder, HUSK_ARR_HOST_STATE, words, sizeof words);
+    builder_row(builder, HUSK_REC_HOST_STATE, &record, sizeof record);
+    builder_row(builder, HUSK_REC_HOST_STATE, "wasi\0\0\0", 8);
+    builder_row(builder, HUSK_REC_HOST_STATE, words, sizeof words);
 }
 
 void guest_snapshot_build(struct image_builder *builder) {
     guest_image_build(builder);
-    builder->note.flags = HUSK_IMAGE_SNAPSHOT;
+    builder->module.flags = HUSK_IMAGE_SNAPSHOT;
     struct husk_image_import import = {.kind = HUSK_ABI_FUNC};
     import.module = builder_string(builder, "wasi_snapshot_preview1");
     import.name = builder_string(builder, "clock_time_get");
-    memcpy(builder->arrays[HUSK_ARR_IMPORTS].data, &import, sizeof import);
-    struct husk_image_func *first = (void *)builder->arrays[HUSK_ARR_FUNCS].data;
+    memcpy(builder->records[HUSK_REC_IMPORTS].data, &import, sizeof import);
+    struct husk_image_func *first = (void *)builder->records[HUSK_REC_FUNCS].data;
     first->type_idx = builder_type(builder, "iIi>i", 0);
     const struct husk_image_table table = {.max_entries = 1024,
                                            .elem_type = HUSK_ABI_FUNCREF,
                                            .base_gva = HUSK_DATA_GVA + 0x10000,
                                            .reserve_entries = 1024,
                                            .size_gva = HUSK_DATA_GVA + 64};
-    builder_row(builder, HUSK_ARR_TABLES, &table, sizeof table);
+    builder_row(builder, HUSK_REC_TABLES, &table, sizeof table);
     struct builder_segment memory = builder->segments[--builder->segments_count];
     builder_segment(builder, table.base_gva, PF_R | PF_W, NULL, 0, 2 * HUSK_PAGE_SIZE);
     memory.mem_bytes = 2 * HUSK_WASM_PAGE_SIZE;
     builder->segments[builder->segments_count++] = memory;
     const uint64_t memory_pages = 2, table_entries = 600;
     const uint64_t hot_pages[] = {HUSK_DATA_GVA, HUSK_MEM0_GVA, HUSK_MEM0_GVA + 5 * HUSK_PAGE_SIZE};
-    builder_row(builder, HUSK_ARR_MEMORY_SIZES, &memory_pages, sizeof memory_pages);
-    builder_row(builder, HUSK_ARR_TABLE_SIZES, &table_entries, sizeof table_entries);
-    builder_row(builder, HUSK_ARR_HOT_PAGES, hot_pages, sizeof hot_pages);
+    builder_row(builder, HUSK_REC_MEMORY_SIZES, &memory_pages, sizeof memory_pages);
+    builder_row(builder, HUSK_REC_TABLE_SIZES, &table_entries, sizeof table_entries);
+    builder_row(builder, HUSK_REC_HOT_PAGES, hot_pages, sizeof hot_pages);
     add_wasi_state(builder);
 }
 

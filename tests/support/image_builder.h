@@ -17,8 +17,9 @@ struct builder_segment {
 };
 
 struct image_builder {
-    struct husk_image_note note; /* may be changed before builder_finish(); arrays are filled in by it */
-    struct buf arrays[HUSK_ARR_COUNT];
+    struct husk_image_module module;    /* may be changed before builder_finish() */
+    struct buf records[HUSK_REC_COUNT]; /* rows; of HUSK_REC_MODULE only what there is beside `module` */
+    void (*change_note)(struct buf *descriptor); /* if not NULL: called before it is put into the file */
     struct builder_segment segments[BUILDER_SEGMENTS_MAX];
     uint32_t segments_count;
     uint32_t note_align; /* 8, or 4 as other tools write notes */
@@ -28,8 +29,8 @@ void builder_init(struct image_builder *builder);
 void builder_done(struct image_builder *builder);
 
 struct husk_image_str builder_string(struct image_builder *builder, const char *text);
-/* Append a row to an array; returns its index. */
-uint32_t builder_row(struct image_builder *builder, enum husk_image_array_id array, const void *row,
+/* Append a row to a record; returns its index. */
+uint32_t builder_row(struct image_builder *builder, enum husk_image_record_id id, const void *row,
                      size_t row_bytes);
 /* Types as letters: "iIfF>i": i32 i64 f32 f64, v v128, c funcref, e externref. */
 uint32_t builder_type(struct image_builder *builder, const char *types, uint32_t thunk_gva);
@@ -43,6 +44,15 @@ void builder_segment(struct image_builder *builder, uint64_t gva, uint32_t flags
                      size_t count, uint64_t mem_bytes);
 /* A little-endian word in a segment's bytes. */
 void builder_word(struct image_builder *builder, uint64_t gva, uint64_t word);
+
+/* ---- images that are there ---- */
+
+/* The note's descriptor in a file, or NULL. */
+uint8_t *image_note_find(uint8_t *bytes, size_t count);
+/* The rows of a record, or NULL: it is not there. ret_count: rows; may be NULL. */
+void *image_note_rows(uint8_t *descriptor, enum husk_image_record_id id, uint64_t *ret_count);
+/* As if the file had been written as it is now: its hash is right. */
+void image_hash_again(uint8_t *bytes, size_t count);
 
 /* The file; its content hash is right. malloc()ed, never NULL (aborts when out of memory: a test's helper). */
 uint8_t *builder_finish(struct image_builder *builder, size_t *ret_count);

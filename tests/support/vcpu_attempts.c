@@ -16,7 +16,7 @@ static void add_function(struct image_builder *builder, uint32_t type, uint32_t 
     uint32_t func = builder_func(builder, type, code_gva, 1, name);
     builder_export(builder, name, HUSK_ABI_FUNC, func);
     struct husk_image_code_row row = {.code_gva = code_gva, .func_idx = func, .wasm_offset = func};
-    builder_row(builder, HUSK_ARR_CODE_MAP, &row, sizeof row);
+    builder_row(builder, HUSK_REC_CODE_MAP, &row, sizeof row);
 }
 
 static void add_functions(struct image_builder *builder) {
@@ -27,15 +27,15 @@ static void add_functions(struct image_builder *builder) {
     for (const struct attempt_row *row = attempts_table; row < attempts_table_end; row++)
         add_function(builder, type, (uint32_t)(HUSK_TEXT_GVA + row->offset), row->name);
     struct husk_image_code_row last = {.code_gva = gva_of(attempts_text_end), .func_idx = HUSK_FUNC_NONE};
-    builder_row(builder, HUSK_ARR_CODE_MAP, &last, sizeof last);
+    builder_row(builder, HUSK_REC_CODE_MAP, &last, sizeof last);
 }
 
 uint8_t *attempts_image_make(uint8_t tag, size_t *ret_count) {
     static const uint8_t zeros[HUSK_PAGE_SIZE];
     struct image_builder builder;
     builder_init(&builder);
-    builder.note.entry_gva = gva_of(attempts_entry);
-    builder.note.resume_gva = gva_of(attempts_resume);
+    builder.module.entry_gva = gva_of(attempts_entry);
+    builder.module.resume_gva = gva_of(attempts_resume);
     size_t text_bytes = (size_t)(attempts_text_end - attempts_text);
     builder_segment(&builder, HUSK_TEXT_GVA, PF_R | PF_X, attempts_text, text_bytes, text_bytes);
     builder.segments[0].bytes.data[attempts_thunk - attempts_text - 1] = tag;
@@ -44,7 +44,7 @@ uint8_t *attempts_image_make(uint8_t tag, size_t *ret_count) {
     add_functions(&builder);
     struct husk_image_memory memory = {
         .min_pages = 1, .max_pages = 1, .flags = HUSK_LIMIT_HAS_MAX, .size_gva = HUSK_DATA_GVA};
-    builder_row(&builder, HUSK_ARR_MEMORIES, &memory, sizeof memory);
+    builder_row(&builder, HUSK_REC_MEMORIES, &memory, sizeof memory);
     builder_word(&builder, HUSK_DATA_GVA, 1);
     uint8_t *bytes = builder_finish(&builder, ret_count);
     builder_done(&builder);

@@ -9,6 +9,7 @@
 
 #include "husk.h"
 #include "image.h"
+#include "image_records.h"
 #include "layout.h"
 #include "mailbox.h"
 #include "ports.h"
@@ -18,7 +19,7 @@
 
 TEST(versions) {
     SAME(HUSK_ABI_VERSION, 1);
-    SAME(HUSK_IMAGE_FORMAT, 1);
+    SAME(HUSK_IMAGE_FORMAT, 2);
     SAME(HUSK_IMAGE_MAGIC, 0x31474d494b535548ull);
     CHECK(memcmp(&(uint64_t){HUSK_IMAGE_MAGIC}, "HUSKIMG1", 8) == 0);
     SAME(HUSK_NOTE_TYPE, 0x4b535548);
@@ -236,13 +237,13 @@ TEST(value_types_convert) {
 }
 
 TEST(types_and_kinds) {
-    SAME(HUSK_ABI_I32, 0x7f);
-    SAME(HUSK_ABI_I64, 0x7e);
-    SAME(HUSK_ABI_F32, 0x7d);
-    SAME(HUSK_ABI_F64, 0x7c);
-    SAME(HUSK_ABI_V128, 0x7b);
-    SAME(HUSK_ABI_FUNCREF, 0x70);
-    SAME(HUSK_ABI_EXTERNREF, 0x6f);
+    SAME(HUSK_ABI_I32, 1);
+    SAME(HUSK_ABI_I64, 2);
+    SAME(HUSK_ABI_F32, 3);
+    SAME(HUSK_ABI_F64, 4);
+    SAME(HUSK_ABI_V128, 5);
+    SAME(HUSK_ABI_FUNCREF, 0x110);
+    SAME(HUSK_ABI_EXTERNREF, 0x111);
     SAME(VALTYPE_I32, 1);
     SAME(VALTYPE_I64, 2);
     SAME(VALTYPE_F32, 3);
@@ -274,55 +275,63 @@ TEST(types_and_kinds) {
     SAME(HUSK_IMAGE_STRICT, 4);
 }
 
+TEST(image_records) {
+    static const struct {
+        const char *name;
+        uint32_t row_bytes, first_bytes, flags;
+    } expected[] = {{"module", 56, 56, 0},     {"strings", 1, 1, 0},        {"valtypes", 4, 4, 0},
+                    {"types", 16, 16, 0},      {"funcs", 28, 28, 0},        {"imports", 28, 28, 0},
+                    {"exports", 20, 20, 0},    {"memories", 32, 32, 0},     {"tables", 40, 40, 0},
+                    {"globals", 16, 16, 0},    {"code_map", 12, 12, 0},     {"unwind_x86_64", 16, 16, 0},
+                    {"source_files", 8, 8, 1}, {"source_lines", 16, 16, 1}, {"memory_sizes", 8, 8, 0},
+                    {"table_sizes", 8, 8, 0},  {"host_state", 1, 1, 0},     {"hot_pages", 8, 8, 1}};
+    SAME(HUSK_REC_COUNT, sizeof expected / sizeof expected[0]);
+    for (uint32_t i = 0; i < HUSK_REC_COUNT; i++) {
+        CHECK_STR(image_record_kinds[i].name, expected[i].name);
+        CHECK_EQ_U64(image_record_kinds[i].row_bytes, expected[i].row_bytes);
+        CHECK_EQ_U64(image_record_kinds[i].first_bytes, expected[i].first_bytes);
+        CHECK_EQ_U64(image_record_kinds[i].flags, expected[i].flags);
+    }
+    SAME(HUSK_RECORD_SKIPPABLE, 1);
+    SAME(HUSK_RECORD_NAME_BYTES, 24);
+}
+
 TEST(image_note) {
-    SAME(HUSK_ARR_STRINGS, 0);
-    SAME(HUSK_ARR_VALTYPES, 1);
-    SAME(HUSK_ARR_TYPES, 2);
-    SAME(HUSK_ARR_FUNCS, 3);
-    SAME(HUSK_ARR_IMPORTS, 4);
-    SAME(HUSK_ARR_EXPORTS, 5);
-    SAME(HUSK_ARR_MEMORIES, 6);
-    SAME(HUSK_ARR_TABLES, 7);
-    SAME(HUSK_ARR_GLOBALS, 8);
-    SAME(HUSK_ARR_CODE_MAP, 9);
-    SAME(HUSK_ARR_UNWIND, 10);
-    SAME(HUSK_ARR_FILES, 11);
-    SAME(HUSK_ARR_LINES, 12);
-    SAME(HUSK_ARR_MEMORY_SIZES, 13);
-    SAME(HUSK_ARR_TABLE_SIZES, 14);
-    SAME(HUSK_ARR_HOST_STATE, 15);
-    SAME(HUSK_ARR_HOT_PAGES, 16);
-    SAME(HUSK_ARR_COUNT, 17);
-    SAME(offsetof(struct husk_image_note, magic), 0);
-    SAME(offsetof(struct husk_image_note, note_bytes), 8);
-    SAME(offsetof(struct husk_image_note, format), 12);
-    SAME(offsetof(struct husk_image_note, abi), 14);
-    SAME(offsetof(struct husk_image_note, wasm_sha256), 16);
-    SAME(offsetof(struct husk_image_note, content_sha256), 48);
-    SAME(offsetof(struct husk_image_note, cpu_features), 80);
-    SAME(offsetof(struct husk_image_note, flags), 88);
-    SAME(offsetof(struct husk_image_note, entry_gva), 92);
-    SAME(offsetof(struct husk_image_note, resume_gva), 96);
-    SAME(offsetof(struct husk_image_note, init_gva), 100);
-    SAME(offsetof(struct husk_image_note, init_thunk_gva), 104);
-    SAME(offsetof(struct husk_image_note, opt_level), 108);
-    SAME(offsetof(struct husk_image_note, compiler), 112);
-    SAME(offsetof(struct husk_image_note, target_cpu), 120);
-    SAME(offsetof(struct husk_image_note, module_name), 128);
-    SAME(offsetof(struct husk_image_note, arrays), 136);
-    SAME(sizeof(struct husk_image_note), 408);
+    SAME(offsetof(struct husk_image_header, magic), 0);
+    SAME(offsetof(struct husk_image_header, header_bytes), 8);
+    SAME(offsetof(struct husk_image_header, format), 12);
+    SAME(offsetof(struct husk_image_header, abi), 14);
+    SAME(offsetof(struct husk_image_header, wasm_sha256), 16);
+    SAME(offsetof(struct husk_image_header, content_sha256), 48);
+    SAME(offsetof(struct husk_image_header, records_count), 80);
+    SAME(offsetof(struct husk_image_header, record_bytes), 84);
+    SAME(sizeof(struct husk_image_header), 88);
+    SAME(offsetof(struct husk_image_record, flags), 24);
+    SAME(offsetof(struct husk_image_record, row_bytes), 28);
+    SAME(offsetof(struct husk_image_record, offset), 32);
+    SAME(offsetof(struct husk_image_record, count), 40);
+    SAME(sizeof(struct husk_image_record), 48);
+    SAME(offsetof(struct husk_image_module, cpu_features), 0);
+    SAME(offsetof(struct husk_image_module, flags), 8);
+    SAME(offsetof(struct husk_image_module, entry_gva), 12);
+    SAME(offsetof(struct husk_image_module, resume_gva), 16);
+    SAME(offsetof(struct husk_image_module, init_gva), 20);
+    SAME(offsetof(struct husk_image_module, init_thunk_gva), 24);
+    SAME(offsetof(struct husk_image_module, opt_level), 28);
+    SAME(offsetof(struct husk_image_module, compiler), 32);
+    SAME(offsetof(struct husk_image_module, target_cpu), 40);
+    SAME(offsetof(struct husk_image_module, name), 48);
 }
 
 TEST(image_rows) {
     SAME(sizeof(struct husk_image_str), 8);
-    SAME(sizeof(struct husk_image_array), 16);
     SAME(sizeof(struct husk_image_type), 16);
-    SAME(sizeof(struct husk_image_func), 32);
+    SAME(sizeof(struct husk_image_func), 28);
     SAME(offsetof(struct husk_image_func, name), 16);
     SAME(offsetof(struct husk_image_func, instance), 24);
-    SAME(sizeof(struct husk_image_import), 32);
+    SAME(sizeof(struct husk_image_import), 28);
     SAME(offsetof(struct husk_image_import, kind), 16);
-    SAME(sizeof(struct husk_image_export), 24);
+    SAME(sizeof(struct husk_image_export), 20);
     SAME(offsetof(struct husk_image_export, kind), 8);
     SAME(sizeof(struct husk_image_memory), 32);
     SAME(offsetof(struct husk_image_memory, flags), 16);

@@ -13,7 +13,8 @@
 
 #include "harness.h"
 #include "husk_compile.h"
-#include "image.h"
+#include "image_builder.h"
+#include "image_records.h"
 #include "layout.h"
 #include "wat.h"
 
@@ -21,8 +22,8 @@ struct file {
     int fd;
     uint8_t *bytes;
     size_t count;
-    struct husk_image_note note;
-    const uint8_t *note_bytes;
+    struct husk_image_module module;
+    uint8_t *note;
 };
 
 static struct file compile_with(const uint8_t *wasm, size_t count, int opt_level, uint32_t threads) {
@@ -41,8 +42,8 @@ static struct file compile_with(const uint8_t *wasm, size_t count, int opt_level
     const Elf64_Ehdr *header = (const Elf64_Ehdr *)(const void *)file.bytes;
     const Elf64_Phdr *first = (const Elf64_Phdr *)(const void *)(file.bytes + header->e_phoff);
     CHECK_EQ_U64(first->p_type, PT_NOTE);
-    file.note_bytes = file.bytes + first->p_offset + 20;
-    memcpy(&file.note, file.note_bytes, sizeof file.note);
+    file.note = file.bytes + first->p_offset + 20;
+    memcpy(&file.module, image_note_rows(file.note, HUSK_REC_MODULE, NULL), sizeof file.module);
     return file;
 }
 
@@ -82,10 +83,11 @@ static uint64_t initial(const struct file *file, uint64_t gva, size_t count) {
     return value;
 }
 
-static const void *row(const struct file *file, enum husk_image_array_id id, uint32_t idx) {
-    const struct husk_image_array *array = &file->note.arrays[id];
-    CHECK(idx < array->count);
-    return file->note_bytes + array->offset + idx * array->elem_bytes;
+static const void *row(const struct file *file, enum husk_image_record_id id, uint32_t idx) {
+    uint64_t count = 0;
+    const uint8_t *rows = image_note_rows(file->note, id, &count);
+    CHECK(idx < count);
+    return rows + idx * image_record_kinds[id].row_bytes;
 }
 
 TEST(initial_memory) {
@@ -101,7 +103,7 @@ TEST(initial_memory) {
     CHECK_EQ_U64(initial(&file, HUSK_MEM0_GVA + 13107196, 4), 0x7473616c);
     CHECK(segment_at(&file, HUSK_MEM0_GVA + 200 * 65536) == NULL);
     CHECK_MSG(file.count < 300000, "gaps of megabytes are not in the file, which has %zu bytes", file.count);
-    CHECK((file.note.flags & HUSK_IMAGE_NEEDS_INIT) == 0);
+    CHECK((file.module.flags & HUSK_IMAGE_NEEDS_INIT) == 0);
     file_close(&file);
 }
 
@@ -113,13 +115,13 @@ TEST(globals_tables_and_sizes) {
                                " (global i32 (i32.const -7))"
                                " (elem (table $t) (i32.const 1) func $a $b) (elem func $b) (data \"passive\")"
                                " (func $a) (func $b (param i32)))");
-    const struct husk_image_global *g1 = row(&file, HUSK_ARR_GLOBALS, 1),
-                                   *g2 = row(&file, HUSK_ARR_GLOBALS, 2);
-    const struct husk_image_global *g3 = row(&file, HUSK_ARR_GLOBALS, 3),
-                                   *g4 = row(&file, HUSK_ARR_GLOBALS, 4);
-    const struct husk_image_func *a = row(&file, HUSK_ARR_FUNCS, 0), *b = row(&file, HUSK_ARR_FUNCS, 1);
-    const struct husk_image_table *t = row(&file, HUSK_ARR_TABLES, 0);
-    const struct husk_image_memory *memory = row(&file, HUSK_ARR_MEMORIES, 0);
+    const struct husk_image_global *g1 = row(&file, HUSK_REC_GLOBALS, 1),
+                                   *g2 = row(&file, HUSK_REC_GLOBALS, 2);
+    const struct husk_image_global *g3 = row(&file, HUSK_REC_GLOBALS, 3),
+                                   *g4 = row(&file, HUSK_REC_GLOBALS, 4);
+    const struct husk_image_func *a = row(&file, HUSK_REC_FUNCS, 0), *b = row(&file, HUSK_REC_FUNCS, 1);
+    const struct husk_image_table *t = row(&file, HUSK_REC_TABLES, 0);
+    const struct husk_image_memory *memory = row(&file, HUSK_REC_MEMORIES, 0);
     CHECK_EQ_U64(initial(&file, g1->gva, 8), 0x1122334455667788);
     CHECK_EQ_U64(initial(&file, g2->gva, 8), 0x3fc00000);
     CHECK_EQ_U64(g2->flags, HUSK_GLOBAL_MUTABLE);
@@ -141,11 +143,11 @@ TEST(globals_tables_and_sizes) {
 
 TEST(what_must_wait_is_marked) {
     struct file start = compile("(module (func $s) (start $s))");
-    CHECK((start.note.flags & HUSK_IMAGE_NEEDS_INIT) != 0 && start.note.init_gva != 0 &&
-          start.note.init_thunk_gva != 0);
+    CHECK((start.module.flags & HUSK_IMAGE_NEEDS_INIT) != 0 && start.module.init_gva != 0 &&
+          start.module.init_thunk_gva != 0);
     file_close(&start);
     struct file beyond = compile("(module (memory 1) (data (i32.const 65530) \"too long\"))");
-    CHECK((beyond.note.flags & HUSK_IMAGE_NEEDS_INIT) != 0);
+    CHECK((beyond.module.flags & HUSK_IMAGE_NEEDS_INIT) != 0);
     CHECK_EQ_U64(initial(&beyond, HUSK_MEM0_GVA + 65530, 4), 0);
     file_close(&beyond);
 }

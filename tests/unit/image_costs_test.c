@@ -34,7 +34,7 @@ static void add_ends(struct image_builder *builder, uint32_t string_bytes, uint3
     for (uint32_t i = 0; i < count; i++) {
         const struct husk_image_export row = {.name = {all.offset + i, all.bytes - i},
                                               .kind = HUSK_ABI_MEMORY};
-        builder_row(builder, HUSK_ARR_EXPORTS, &row, sizeof row);
+        builder_row(builder, HUSK_REC_EXPORTS, &row, sizeof row);
     }
     free(text);
 }
@@ -95,7 +95,7 @@ static int open_with_tables(uint64_t entries, struct husk_error *err) {
     size_t count, larger_count;
     guest_image_build(&builder);
     for (unsigned i = 0; i < LIMIT_TABLES; i++)
-        builder_row(&builder, HUSK_ARR_TABLES, &table, sizeof table);
+        builder_row(&builder, HUSK_REC_TABLES, &table, sizeof table);
     builder_word(&builder, size_gva, entries);
     uint8_t *bytes = builder_finish(&builder, &count);
     uint8_t *larger = with_segments(bytes, count, &larger_count);

@@ -91,9 +91,9 @@ TEST(notes_with_four_byte_alignment) {
 
 /* ---- one thing wrong ---- */
 
-static void *row(struct image_builder *builder, enum husk_image_array_id array, size_t idx,
+static void *row(struct image_builder *builder, enum husk_image_record_id array, size_t idx,
                  size_t row_bytes) {
-    return builder->arrays[array].data + idx * row_bytes;
+    return builder->records[array].data + idx * row_bytes;
 }
 #define ROW(array, type, idx) ((struct type *)row(b, array, idx, sizeof(struct type)))
 
@@ -101,45 +101,49 @@ static void *row(struct image_builder *builder, enum husk_image_array_id array, 
     static void wrong_##name(struct image_builder *b) {                                                      \
         change;                                                                                              \
     }
-WRONG(magic, b->note.magic++)
-WRONG(note_bytes, b->note.note_bytes += 8)
-WRONG(format, b->note.format++)
-WRONG(abi, b->note.abi++)
-WRONG(flags, b->note.flags = 0x80)
-WRONG(entry, b->note.entry_gva = 0x1000)
-WRONG(resume, b->note.resume_gva = HUSK_TEXT_GVA + 0x100000)
-WRONG(init, b->note.init_gva = 5)
-WRONG(no_init, b->note.flags = HUSK_IMAGE_NEEDS_INIT)
-WRONG(cpu, b->note.cpu_features = 1ull << 63)
-WRONG(compiler_name, b->note.compiler.offset = UINT32_MAX)
-WRONG(module_name, b->note.module_name.bytes = UINT32_MAX)
-WRONG(valtype, b->arrays[HUSK_ARR_VALTYPES].data[0] = 0x11)
-WRONG(type_range, ROW(HUSK_ARR_TYPES, husk_image_type, 0)->valtypes_idx = UINT32_MAX)
-WRONG(type_params, ROW(HUSK_ARR_TYPES, husk_image_type, 0)->params_count = 1001)
-WRONG(type_results, ROW(HUSK_ARR_TYPES, husk_image_type, 0)->results_count = UINT32_MAX)
-WRONG(type_thunk, ROW(HUSK_ARR_TYPES, husk_image_type, 0)->thunk_gva = 1)
-WRONG(func_type, ROW(HUSK_ARR_FUNCS, husk_image_func, 1)->type_idx = 1000)
-WRONG(func_code, ROW(HUSK_ARR_FUNCS, husk_image_func, 1)->code_bytes = UINT32_MAX)
-WRONG(func_name, ROW(HUSK_ARR_FUNCS, husk_image_func, 1)->name.offset = 0xfffffff0)
-WRONG(import_kind, ROW(HUSK_ARR_IMPORTS, husk_image_import, 0)->kind = 4)
-WRONG(import_idx, ROW(HUSK_ARR_IMPORTS, husk_image_import, 0)->idx = 1)
-WRONG(import_name, ROW(HUSK_ARR_IMPORTS, husk_image_import, 0)->name.bytes = 1u << 30)
-WRONG(export_kind, ROW(HUSK_ARR_EXPORTS, husk_image_export, 0)->kind = 17)
-WRONG(export_idx, ROW(HUSK_ARR_EXPORTS, husk_image_export, 0)->idx = 100)
+WRONG(flags, b->module.flags = 0x80)
+WRONG(func_instance, ROW(HUSK_REC_FUNCS, husk_image_func, 1)->instance = 1)
+WRONG(import_instance, ROW(HUSK_REC_IMPORTS, husk_image_import, 0)->instance = 1)
+WRONG(export_instance, ROW(HUSK_REC_EXPORTS, husk_image_export, 2)->instance = 1)
+WRONG(memory_instance, ROW(HUSK_REC_MEMORIES, husk_image_memory, 0)->instance = 1)
+WRONG(memory_flags, ROW(HUSK_REC_MEMORIES, husk_image_memory, 0)->flags |= 2)
+WRONG(memory_zero, ROW(HUSK_REC_MEMORIES, husk_image_memory, 0)->zero = 16)
+WRONG(global_flags, ROW(HUSK_REC_GLOBALS, husk_image_global, 0)->flags |= 0x100)
+WRONG(global_instance, ROW(HUSK_REC_GLOBALS, husk_image_global, 0)->instance = 7)
+WRONG(entry, b->module.entry_gva = 0x1000)
+WRONG(resume, b->module.resume_gva = HUSK_TEXT_GVA + 0x100000)
+WRONG(init, b->module.init_gva = 5)
+WRONG(no_init, b->module.flags = HUSK_IMAGE_NEEDS_INIT)
+WRONG(cpu, b->module.cpu_features = 1ull << 63)
+WRONG(compiler_name, b->module.compiler.offset = UINT32_MAX)
+WRONG(module_name, b->module.name.bytes = UINT32_MAX)
+WRONG(valtype, b->records[HUSK_REC_VALTYPES].data[0] = 0x7f)
+WRONG(type_range, ROW(HUSK_REC_TYPES, husk_image_type, 0)->valtypes_idx = UINT32_MAX)
+WRONG(type_params, ROW(HUSK_REC_TYPES, husk_image_type, 0)->params_count = 1001)
+WRONG(type_results, ROW(HUSK_REC_TYPES, husk_image_type, 0)->results_count = UINT32_MAX)
+WRONG(type_thunk, ROW(HUSK_REC_TYPES, husk_image_type, 0)->thunk_gva = 1)
+WRONG(func_type, ROW(HUSK_REC_FUNCS, husk_image_func, 1)->type_idx = 1000)
+WRONG(func_code, ROW(HUSK_REC_FUNCS, husk_image_func, 1)->code_bytes = UINT32_MAX)
+WRONG(func_name, ROW(HUSK_REC_FUNCS, husk_image_func, 1)->name.offset = 0xfffffff0)
+WRONG(import_kind, ROW(HUSK_REC_IMPORTS, husk_image_import, 0)->kind = 4)
+WRONG(import_idx, ROW(HUSK_REC_IMPORTS, husk_image_import, 0)->idx = 1)
+WRONG(import_name, ROW(HUSK_REC_IMPORTS, husk_image_import, 0)->name.bytes = 1u << 30)
+WRONG(export_kind, ROW(HUSK_REC_EXPORTS, husk_image_export, 0)->kind = 17)
+WRONG(export_idx, ROW(HUSK_REC_EXPORTS, husk_image_export, 0)->idx = 100)
 WRONG(export_twice,
-      ROW(HUSK_ARR_EXPORTS, husk_image_export, 0)->name = ROW(HUSK_ARR_EXPORTS, husk_image_export, 1)->name)
-WRONG(memory_max, ROW(HUSK_ARR_MEMORIES, husk_image_memory, 0)->max_pages = 65537)
-WRONG(memory_min, ROW(HUSK_ARR_MEMORIES, husk_image_memory, 0)->min_pages = 4)
+      ROW(HUSK_REC_EXPORTS, husk_image_export, 0)->name = ROW(HUSK_REC_EXPORTS, husk_image_export, 1)->name)
+WRONG(memory_max, ROW(HUSK_REC_MEMORIES, husk_image_memory, 0)->max_pages = 65537)
+WRONG(memory_min, ROW(HUSK_REC_MEMORIES, husk_image_memory, 0)->min_pages = 4)
 WRONG(memory_word,
-      ROW(HUSK_ARR_MEMORIES, husk_image_memory, 0)->size_gva = HUSK_DATA_GVA + 2 * HUSK_PAGE_SIZE)
-WRONG(memory_word_align, ROW(HUSK_ARR_MEMORIES, husk_image_memory, 0)->size_gva = HUSK_DATA_GVA + 4)
+      ROW(HUSK_REC_MEMORIES, husk_image_memory, 0)->size_gva = HUSK_DATA_GVA + 2 * HUSK_PAGE_SIZE)
+WRONG(memory_word_align, ROW(HUSK_REC_MEMORIES, husk_image_memory, 0)->size_gva = HUSK_DATA_GVA + 4)
 WRONG(memory_word_value, builder_word(b, HUSK_DATA_GVA, 2))
-WRONG(global_type, ROW(HUSK_ARR_GLOBALS, husk_image_global, 0)->type = 0)
-WRONG(global_place, ROW(HUSK_ARR_GLOBALS, husk_image_global, 0)->gva = HUSK_MAILBOX_GVA)
-WRONG(global_align, ROW(HUSK_ARR_GLOBALS, husk_image_global, 0)->gva = HUSK_DATA_GVA + 8)
-WRONG(code_row_func, ROW(HUSK_ARR_CODE_MAP, husk_image_code_row, 0)->func_idx = 1000)
-WRONG(code_row_order, ROW(HUSK_ARR_CODE_MAP, husk_image_code_row, 0)->code_gva = UINT32_MAX)
-WRONG(unwind_order, ROW(HUSK_ARR_UNWIND, husk_image_unwind_row, 0)->code_gva = UINT32_MAX)
+WRONG(global_type, ROW(HUSK_REC_GLOBALS, husk_image_global, 0)->type = 0)
+WRONG(global_place, ROW(HUSK_REC_GLOBALS, husk_image_global, 0)->gva = HUSK_MAILBOX_GVA)
+WRONG(global_align, ROW(HUSK_REC_GLOBALS, husk_image_global, 0)->gva = HUSK_DATA_GVA + 8)
+WRONG(code_row_func, ROW(HUSK_REC_CODE_MAP, husk_image_code_row, 0)->func_idx = 1000)
+WRONG(code_row_order, ROW(HUSK_REC_CODE_MAP, husk_image_code_row, 0)->code_gva = UINT32_MAX)
+WRONG(unwind_order, ROW(HUSK_REC_UNWIND, husk_image_unwind_row, 0)->code_gva = UINT32_MAX)
 WRONG(text_place, b->segments[0].gva += HUSK_PAGE_SIZE)
 WRONG(text_flags, b->segments[0].flags = PF_R | PF_W | PF_X)
 WRONG(text_bss, b->segments[0].mem_bytes += 1)
@@ -165,9 +169,11 @@ static struct husk_image_table good_table(void) {
     static void wrong_table_##name(struct image_builder *b) {                                                \
         struct husk_image_table t = good_table();                                                            \
         change;                                                                                              \
-        builder_row(b, HUSK_ARR_TABLES, &t, sizeof t);                                                       \
+        builder_row(b, HUSK_REC_TABLES, &t, sizeof t);                                                       \
     }
 WRONG_TABLE(type, t.elem_type = HUSK_ABI_I32)
+WRONG_TABLE(flags, t.flags |= 4)
+WRONG_TABLE(instance, t.instance = 1)
 WRONG_TABLE(limits, t.min_entries = 11)
 WRONG_TABLE(reserve, (t.min_entries = 2, t.reserve_entries = 1))
 WRONG_TABLE(place, t.base_gva = 8)
@@ -185,12 +191,20 @@ struct wrong {
 static const struct wrong wrongs[] = {
 #define ROW_OF(name, part)                                                                                   \
     { #name, wrong_##name, HUSK_E_BAD_IMAGE, part }
-    {"format", wrong_format, HUSK_E_IMAGE_VERSION, "compile the module again"},
-    {"abi", wrong_abi, HUSK_E_IMAGE_VERSION, "ABI"},
+#define NEWER(name, part)                                                                                    \
+    { #name, wrong_##name, HUSK_E_IMAGE_VERSION, part ": a flag or an instance (0x" }
     {"cpu", wrong_cpu, HUSK_E_CPU, "CPU"},
-    ROW_OF(magic, "magic"),
-    ROW_OF(note_bytes, "note"),
-    ROW_OF(flags, "flags"),
+    NEWER(flags, "module 0"),
+    NEWER(func_instance, "function 1"),
+    NEWER(import_instance, "import 0"),
+    NEWER(export_instance, "export 2"),
+    NEWER(memory_instance, "memory 0"),
+    NEWER(memory_flags, "memory 0"),
+    NEWER(memory_zero, "memory 0"),
+    NEWER(global_flags, "global 0"),
+    NEWER(global_instance, "global 0"),
+    NEWER(table_flags, "table 0"),
+    NEWER(table_instance, "table 0"),
     ROW_OF(entry, "dispatcher"),
     ROW_OF(resume, "dispatcher"),
     ROW_OF(init, "init"),
@@ -270,42 +284,36 @@ TEST(one_thing_wrong) {
 /* ---- one thing wrong with a snapshot ---- */
 
 #define WORD(array, idx) (*(uint64_t *)row(b, array, idx, sizeof(uint64_t)))
-#define STATE_WORD(idx) (((uint32_t *)row(b, HUSK_ARR_HOST_STATE, 0, 1))[idx])
+#define STATE_WORD(idx) (((uint32_t *)row(b, HUSK_REC_HOST_STATE, 0, 1))[idx])
 
-WRONG(snapshot_format, b->note.format = HUSK_IMAGE_FORMAT - 1)
-WRONG(snapshot_abi, b->note.abi = HUSK_ABI_VERSION - 1)
-WRONG(snapshot_init, (b->note.flags |= HUSK_IMAGE_NEEDS_INIT, b->note.init_gva = HUSK_TEXT_GVA,
-                      b->note.init_thunk_gva = HUSK_TEXT_GVA))
-WRONG(no_memory_sizes, b->arrays[HUSK_ARR_MEMORY_SIZES].count = 0)
-WRONG(no_table_sizes, b->arrays[HUSK_ARR_TABLE_SIZES].count = 0)
-WRONG(more_memory_sizes, builder_row(b, HUSK_ARR_MEMORY_SIZES, &(uint64_t){1}, 8))
-WRONG(memory_above_max, WORD(HUSK_ARR_MEMORY_SIZES, 0) = 4)
-WRONG(memory_below_min, WORD(HUSK_ARR_MEMORY_SIZES, 0) = 0)
-WRONG(memory_wild, WORD(HUSK_ARR_MEMORY_SIZES, 0) = UINT64_MAX)
-WRONG(memory_below_segment, WORD(HUSK_ARR_MEMORY_SIZES, 0) = 1)
-WRONG(table_above_reserve, WORD(HUSK_ARR_TABLE_SIZES, 0) = 1025)
-WRONG(table_wild, WORD(HUSK_ARR_TABLE_SIZES, 0) = UINT64_MAX / 8 + 2)
-WRONG(table_above_data, WORD(HUSK_ARR_TABLE_SIZES, 0) = 1024 + 1)
+WRONG(snapshot_init, (b->module.flags |= HUSK_IMAGE_NEEDS_INIT, b->module.init_gva = HUSK_TEXT_GVA,
+                      b->module.init_thunk_gva = HUSK_TEXT_GVA))
+WRONG(no_memory_sizes, b->records[HUSK_REC_MEMORY_SIZES].count = 0)
+WRONG(no_table_sizes, b->records[HUSK_REC_TABLE_SIZES].count = 0)
+WRONG(more_memory_sizes, builder_row(b, HUSK_REC_MEMORY_SIZES, &(uint64_t){1}, 8))
+WRONG(memory_above_max, WORD(HUSK_REC_MEMORY_SIZES, 0) = 4)
+WRONG(memory_below_min, WORD(HUSK_REC_MEMORY_SIZES, 0) = 0)
+WRONG(memory_wild, WORD(HUSK_REC_MEMORY_SIZES, 0) = UINT64_MAX)
+WRONG(memory_below_segment, WORD(HUSK_REC_MEMORY_SIZES, 0) = 1)
+WRONG(table_above_reserve, WORD(HUSK_REC_TABLE_SIZES, 0) = 1025)
+WRONG(table_wild, WORD(HUSK_REC_TABLE_SIZES, 0) = UINT64_MAX / 8 + 2)
+WRONG(table_above_data, WORD(HUSK_REC_TABLE_SIZES, 0) = 1024 + 1)
 WRONG(table_not_all_there, b->segments[2].mem_bytes = HUSK_PAGE_SIZE)
-WRONG(hot_page_align, WORD(HUSK_ARR_HOT_PAGES, 1) += 8)
-WRONG(hot_page_text, WORD(HUSK_ARR_HOT_PAGES, 0) = HUSK_TEXT_GVA)
-WRONG(hot_page_order, WORD(HUSK_ARR_HOT_PAGES, 2) = HUSK_MEM0_GVA)
-WRONG(hot_page_many, buf_append_zeros(&b->arrays[HUSK_ARR_HOT_PAGES], 8 * 16384))
+WRONG(hot_page_align, WORD(HUSK_REC_HOT_PAGES, 1) += 8)
+WRONG(hot_page_text, WORD(HUSK_REC_HOT_PAGES, 0) = HUSK_TEXT_GVA)
+WRONG(hot_page_order, WORD(HUSK_REC_HOT_PAGES, 2) = HUSK_MEM0_GVA)
+WRONG(hot_page_many, buf_append_zeros(&b->records[HUSK_REC_HOT_PAGES], 8 * 16384))
 WRONG(state_name_long, STATE_WORD(0) = 200)
 WRONG(state_name_wild, STATE_WORD(0) = UINT32_MAX)
 WRONG(state_name_empty, STATE_WORD(0) = 0)
 WRONG(state_long, STATE_WORD(1) = 81)
 WRONG(state_wild, STATE_WORD(1) = UINT32_MAX)
 WRONG(state_short, STATE_WORD(1) = 72)
-WRONG(state_cut, b->arrays[HUSK_ARR_HOST_STATE].count -= 1)
-WRONG(state_tail, buf_append_zeros(&b->arrays[HUSK_ARR_HOST_STATE], 4))
-WRONG(state_second, builder_row(b, HUSK_ARR_HOST_STATE, &(uint64_t){1}, 8))
+WRONG(state_cut, b->records[HUSK_REC_HOST_STATE].count -= 1)
+WRONG(state_tail, buf_append_zeros(&b->records[HUSK_REC_HOST_STATE], 4))
+WRONG(state_second, builder_row(b, HUSK_REC_HOST_STATE, &(uint64_t){1}, 8))
 
 static const struct wrong snapshot_wrongs[] = {
-    {"format", wrong_snapshot_format, HUSK_E_IMAGE_VERSION, "an older husk"},
-    {"newer format", wrong_format, HUSK_E_IMAGE_VERSION, "a newer husk"},
-    {"abi", wrong_snapshot_abi, HUSK_E_IMAGE_VERSION, "an older husk"},
-    {"newer abi", wrong_abi, HUSK_E_IMAGE_VERSION, "a newer husk"},
     {"cpu", wrong_cpu, HUSK_E_CPU, "CPU"},
     ROW_OF(snapshot_init, "a snapshot that still needs"),
     ROW_OF(no_memory_sizes, "size of every memory and table"),
@@ -322,7 +330,7 @@ static const struct wrong snapshot_wrongs[] = {
     ROW_OF(hot_page_align, "hot page 1"),
     ROW_OF(hot_page_text, "hot page 0"),
     ROW_OF(hot_page_order, "hot page 2"),
-    ROW_OF(hot_page_many, "hot pages"),
+    ROW_OF(hot_page_many, "hot_pages"),
     ROW_OF(state_name_long, "host state 0"),
     ROW_OF(state_name_wild, "host state 0"),
     ROW_OF(state_name_empty, "host state 0"),

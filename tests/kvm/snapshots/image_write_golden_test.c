@@ -1,13 +1,14 @@
 /* tests/kvm/snapshots/image_write_golden_test.c: image files of earlier days still open, say the same about
- * themselves, and run. See tests/golden. */
+ * themselves, and run; or they are refused, and the message says what to do. See tests/golden. */
 #include <string.h>
 #include <unistd.h>
 
 #include "harness.h"
 #include "husk.h"
 
-#define TINY HUSK_TEST_SOURCE_DIR "/tests/golden/v1-tiny.husk"
-#define SNAPSHOT HUSK_TEST_SOURCE_DIR "/tests/golden/v1-snapshot.husk"
+#define GOLDEN HUSK_TEST_SOURCE_DIR "/tests/golden/"
+#define TINY GOLDEN "v2-tiny.husk"
+#define SNAPSHOT GOLDEN "v2-snapshot.husk"
 
 TEST(tiny_opens) {
     struct husk_error err;
@@ -146,6 +147,18 @@ TEST(snapshot_runs) {
     husk_imports_free(imports);
     husk_image_unref(image);
     husk_engine_free(engine);
+}
+
+TEST(format_1_is_refused) {
+    static const char *const paths[] = {GOLDEN "v1-tiny.husk", GOLDEN "v1-snapshot.husk"};
+    for (size_t i = 0; i < 4; i++) {
+        struct husk_error err;
+        husk_image *image = NULL;
+        CHECK_STATUS(husk_image_open(NULL, paths[i / 2], i % 2 != 0, &image, &err), HUSK_E_IMAGE_VERSION);
+        CHECK_CONTAINS(err.message, "image format 1, ABI 1; this husk reads format 2, ABI 1");
+        CHECK_CONTAINS(err.message, "of an older husk: use that husk, or compile the module again");
+        CHECK(image == NULL);
+    }
 }
 
 TEST_MAIN()

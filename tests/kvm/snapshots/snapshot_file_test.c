@@ -10,8 +10,8 @@
 
 #include "file.h"
 #include "harness.h"
-#include "image.h"
-#include "sha256.h"
+#include "image_builder.h"
+#include "image_records.h"
 #include "wat.h"
 
 /* ---- A module that imports one of each kind ---- */
@@ -252,22 +252,8 @@ TEST(limits_that_are_too_small) {
 
 /* ---- Other bytes ---- */
 
-static size_t note_at(const struct lab *lab) {
-    const uint64_t magic = HUSK_IMAGE_MAGIC;
-    for (size_t at = 0; at + sizeof(struct husk_image_note) <= lab->count; at += 8)
-        if (memcmp(lab->bytes + at, &magic, sizeof magic) == 0)
-            return at;
-    CHECK_MSG(false, "no note in the file");
-    return 0;
-}
-
-/* As if it had been written so. */
-static void hash_again(struct lab *lab) {
-    uint8_t *place = lab->bytes + note_at(lab) + offsetof(struct husk_image_note, content_sha256);
-    uint8_t digest[SHA256_BYTES];
-    memset(place, 0, sizeof digest);
-    sha256_bytes(lab->bytes, lab->count, digest);
-    memcpy(place, digest, sizeof digest);
+static void *record(const struct lab *lab, enum husk_image_record_id id, uint64_t *ret_count) {
+    return image_note_rows(image_note_find(lab->bytes, lab->count), id, ret_count);
 }
 
 static int open_bytes(struct lab *lab, husk_engine *engine, husk_image **ret_image) {
@@ -279,10 +265,10 @@ TEST(cpu_features_that_are_missing) {
     SKIP_WITHOUT_COMPILER();
     struct lab lab;
     struct husk_host_info host;
-    struct husk_image_note note;
     husk_image *image = NULL;
     unsigned missing = 0, unknown = 63;
     lab_open(&lab);
+    struct husk_image_module *properties = record(&lab, HUSK_REC_MODULE, NULL);
     husk_engine_host_info(lab.wat.engine, &host);
     while (missing < 64 &&
            ((host.cpu_features >> missing & 1) != 0 || husk_cpu_feature_name(missing) == NULL))
@@ -291,12 +277,9 @@ TEST(cpu_features_that_are_missing) {
         const unsigned bit = i == 0 ? unknown : missing;
         if (bit == 64)
             continue; /* this CPU has all that there are */
-        const size_t at = note_at(&lab);
-        memcpy(&note, lab.bytes + at, sizeof note);
-        const uint64_t before = note.cpu_features;
-        note.cpu_features |= 1ull << bit;
-        memcpy(lab.bytes + at, &note, sizeof note);
-        hash_again(&lab);
+        const uint64_t before = properties->cpu_features;
+        properties->cpu_features |= 1ull << bit;
+        image_hash_again(lab.bytes, lab.count);
         CHECK_STATUS(open_bytes(&lab, lab.wat.engine, &image), HUSK_E_CPU);
         CHECK_CONTAINS(lab.wat.err.message, i == 0 ? "does not know" : husk_cpu_feature_name(bit));
         if (i == 1) {
@@ -304,10 +287,9 @@ TEST(cpu_features_that_are_missing) {
             CHECK_OK(open_bytes(&lab, NULL, &image), lab.wat.err); /* to look at it */
             husk_image_unref(image);
         }
-        note.cpu_features = before;
-        memcpy(lab.bytes + at, &note, sizeof note);
+        properties->cpu_features = before;
     }
-    hash_again(&lab);
+    image_hash_again(lab.bytes, lab.count);
     CHECK_OK(open_bytes(&lab, lab.wat.engine, &image), lab.wat.err);
     husk_image_unref(image);
     lab_close(&lab);
@@ -366,7 +348,6 @@ TEST(damage_anywhere) {
     SKIP_WITHOUT_COMPILER();
     struct lab lab;
     Elf64_Ehdr ehdr;
-    struct husk_image_note note;
     husk_image *image = NULL;
     lab_open(&lab);
     memcpy(&ehdr, lab.bytes, sizeof ehdr);
@@ -378,13 +359,15 @@ TEST(damage_anywhere) {
         flip_in(&lab, at, sizeof header);
         flip_in(&lab, header.p_offset, header.p_filesz);
     }
-    const size_t at = note_at(&lab);
-    memcpy(&note, lab.bytes + at, sizeof note);
-    flip_in(&lab, at, offsetof(struct husk_image_note, arrays));
-    for (unsigned i = 0; i < HUSK_ARR_COUNT; i++) {
-        flip_in(&lab, at + offsetof(struct husk_image_note, arrays) + i * sizeof note.arrays[0],
-                sizeof note.arrays[0]);
-        flip_in(&lab, at + note.arrays[i].offset, (size_t)note.arrays[i].count * note.arrays[i].elem_bytes);
+    const size_t note_at = (size_t)(image_note_find(lab.bytes, lab.count) - lab.bytes);
+    flip_in(&lab, note_at, sizeof(struct husk_image_header));
+    for (uint32_t i = 0; i < HUSK_REC_COUNT; i++) {
+        uint64_t rows_count = 0;
+        uint8_t *rows = record(&lab, i, &rows_count);
+        flip_in(&lab, note_at + sizeof(struct husk_image_header) + i * sizeof(struct husk_image_record),
+                sizeof(struct husk_image_record));
+        if (rows != NULL)
+            flip_in(&lab, (size_t)(rows - lab.bytes), rows_count * image_record_kinds[i].row_bytes);
     }
     flip_in(&lab, ehdr.e_shoff, lab.count - ehdr.e_shoff);
     CHECK_OK(open_bytes(&lab, lab.wat.engine, &image), lab.wat.err); /* every byte is back */
@@ -423,18 +406,16 @@ TEST(truncated_anywhere) {
 TEST(sizes_that_lie) {
     SKIP_WITHOUT_COMPILER();
     struct lab lab;
-    struct husk_image_note note;
     husk_image *image = NULL;
     lab_open(&lab);
-    memcpy(&note, lab.bytes + note_at(&lab), sizeof note);
-    uint8_t *sizes = lab.bytes + note_at(&lab) + note.arrays[HUSK_ARR_MEMORY_SIZES].offset;
+    uint8_t *sizes = record(&lab, HUSK_REC_MEMORY_SIZES, NULL);
     const uint64_t more = 16, beyond = 17;
     memcpy(sizes, &beyond, 8);
-    hash_again(&lab);
+    image_hash_again(lab.bytes, lab.count);
     CHECK_STATUS(open_bytes(&lab, lab.wat.engine, &image), HUSK_E_BAD_IMAGE);
     CHECK_CONTAINS(lab.wat.err.message, "memory 0: its size is outside its limits");
     memcpy(sizes, &more, 8);
-    hash_again(&lab);
+    image_hash_again(lab.bytes, lab.count);
     CHECK_OK(open_bytes(&lab, lab.wat.engine, &image), lab.wat.err);
     husk_sandbox *fresh = NULL;
     CHECK_OK(husk_sandbox_new(lab.wat.engine, image, lab.wat.imports, NULL, &fresh, &lab.wat.err),
@@ -450,11 +431,9 @@ TEST(sizes_that_lie) {
 TEST(host_state_that_is_damaged) {
     SKIP_WITHOUT_COMPILER();
     struct lab lab;
-    struct husk_image_note note;
     lab_open(&lab);
-    memcpy(&note, lab.bytes + note_at(&lab), sizeof note);
-    CHECK(note.arrays[HUSK_ARR_HOST_STATE].count > 0);
-    uint8_t *state = lab.bytes + note_at(&lab) + note.arrays[HUSK_ARR_HOST_STATE].offset;
+    uint8_t *state = record(&lab, HUSK_REC_HOST_STATE, NULL);
+    CHECK(state != NULL);
     uint8_t *rows[] = {state + 4, state + 16,
                        state + 16 + 40 + 8}; /* its size; its version; the first stream */
     static const int statuses[] = {HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION, HUSK_E_BAD_IMAGE};
@@ -463,7 +442,7 @@ TEST(host_state_that_is_damaged) {
         husk_sandbox *fresh = NULL;
         const uint8_t before = *rows[i];
         *rows[i] = 77;
-        hash_again(&lab);
+        image_hash_again(lab.bytes, lab.count);
         int status = open_bytes(&lab, lab.wat.engine, &image);
         if (status == 0) {
             status = husk_sandbox_load(lab.wat.sandbox, image, lab.wat.imports, &lab.wat.err);

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "harness.h"
-#include "image.h"
+#include "image_builder.h"
 #include "layout.h"
 #include "sandbox_internal.h"
 #include "wat.h"
@@ -257,18 +257,6 @@ static struct file_bytes read_file(const char *path) {
     return result;
 }
 
-static uint8_t *find_note(const struct file_bytes *file) {
-    const uint64_t magic = HUSK_IMAGE_MAGIC;
-    for (size_t at = 0; at + sizeof(struct husk_image_note) <= file->count; at += 4) {
-        struct husk_image_note note;
-        memcpy(&note, file->bytes + at, sizeof note);
-        if (note.magic == magic && note.arrays[HUSK_ARR_HOT_PAGES].count >= 2)
-            return file->bytes + at;
-    }
-    CHECK_MSG(false, "no note with hot pages in the file");
-    return NULL;
-}
-
 TEST(hot_pages_of_a_file_are_checked) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
@@ -284,10 +272,9 @@ TEST(hot_pages_of_a_file_are_checked) {
     CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
     CHECK_OK(husk_image_save(snapshot, path, &lab.err), lab.err);
     struct file_bytes file = read_file(path);
-    uint8_t *note_bytes = find_note(&file);
-    struct husk_image_note note;
-    memcpy(&note, note_bytes, sizeof note);
-    uint8_t *hot = note_bytes + note.arrays[HUSK_ARR_HOT_PAGES].offset;
+    uint64_t hot_count = 0;
+    uint8_t *hot = image_note_rows(image_note_find(file.bytes, file.count), HUSK_REC_HOT_PAGES, &hot_count);
+    CHECK(hot_count >= 2);
     uint64_t rows[2], last = HUSK_MEM0_GVA + 32ull * HUSK_WASM_PAGE_SIZE - 8;
     CHECK_OK(husk_image_open_buffer(lab.engine, file.bytes, file.count, true, &opened, &lab.err), lab.err);
     husk_image_unref(opened);
