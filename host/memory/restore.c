@@ -182,11 +182,17 @@ static int make_mappable(husk_image *image, struct husk_error *err) {
     return image_mapped_runs(image, &runs, &count, err);
 }
 
-static int rebase(struct machine *machine, husk_image *image, const struct pieces *pieces,
-                  struct husk_error *err) {
-    int status = 0;
-    for (uint32_t i = 0; i < pieces->count && status == 0; i++)
-        status = remap_piece(machine, image, pieces->rows[i], err);
+/* Deliberately not inlined: its arrays would move what every restore touches 3 KiB down the stack. */
+__attribute__((noinline)) static int rebase(struct machine *machine, husk_image *image,
+                                            struct husk_error *err) {
+    struct pieces pieces;
+    list_differing(machine, image, &pieces);
+    int status = pieces.count > 0 ? make_mappable(image, err) : 0;
+    if (status != 0)
+        return status;
+    machine_change_begin(machine);
+    for (uint32_t i = 0; i < pieces.count && status == 0; i++)
+        status = remap_piece(machine, image, pieces.rows[i], err);
     if (status != 0)
         return status;
     hotset_retarget(&machine->hotset, &machine->arena, image);
@@ -209,37 +215,28 @@ static int drop_overlays(struct machine *machine, struct husk_error *err) {
 
 /* All that can fail without having changed anything that the guest, or the next restore, can see. */
 static int prepare(struct machine *machine, husk_image *image, const struct sizing *sizes,
-                   struct pieces *ret_pieces, struct husk_error *err) {
-    ret_pieces->count = 0;
+                   struct husk_error *err) {
     int status =
         hotset_update(&machine->hotset, &machine->arena, machine->mapped, &machine->engine->pagemap, err);
     if (status == 0)
         status = cover_memories(machine, sizes, err);
     if (status == 0 && machine->arena.overlays_count > 0)
-        status = make_mappable(machine->mapped, err);
-    if (status != 0 || machine->mapped == image)
-        return status;
-    list_differing(machine, image, ret_pieces);
-    return ret_pieces->count > 0 ? make_mappable(image, err) : 0;
-}
-
-static int change(struct machine *machine, husk_image *image, const struct sizing *sizes,
-                  const struct pieces *pieces, struct husk_error *err) {
-    int status = drop_overlays(machine, err);
-    if (status == 0 && machine->mapped != image)
-        status = rebase(machine, image, pieces, err);
-    return status != 0 ? status : resize(machine, sizes, err);
+        status = make_mappable(image, err);
+    return status;
 }
 
 static int restore_in_place(struct machine *machine, husk_image *image, const struct sizing *sizes,
                             struct husk_error *err) {
     struct hot_counts counts = {0};
-    struct pieces pieces;
-    int status = prepare(machine, image, sizes, &pieces, err);
+    int status = prepare(machine, image, sizes, err);
+    if (status == 0 && machine->mapped != image)
+        status = rebase(machine, image, err);
     if (status != 0)
         return status;
     machine_change_begin(machine);
-    status = change(machine, image, sizes, &pieces, err);
+    status = drop_overlays(machine, err);
+    if (status == 0)
+        status = resize(machine, sizes, err);
     if (status == 0)
         status = hotset_restore(&machine->hotset, &counts, err);
     if (status != 0)
