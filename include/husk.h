@@ -1,7 +1,9 @@
 /*
  * husk.h: run untrusted WebAssembly, every instance in a virtual machine of its own.
  *
- *   engine (process-wide: /dev/kvm, watchdog) ── image (compiled module, immutable, shared) ── sandbox (one instance, one VM)
+ *   engine (process-wide: /dev/kvm, watchdog)
+ *      └── image (compiled module, immutable, shared)
+ *             └── sandbox (one instance, one VM)
  *
  * Status. Functions return 0 or a negative HUSK_E… number, and fill the caller's struct husk_error if it is not NULL. On
  * failure outputs are untouched and nothing is leaked. A wasm trap, an exit, a deadline are not errors: they are outcomes
@@ -383,7 +385,8 @@ HUSK_API void husk_sandbox_free(husk_sandbox *sandbox);
  *        │                                              │  │
  *        └── husk_sandbox_load: the one restore that ───┼──┘
  *            the unload put off is done here            │
- *                                                       └── call is cut off ──► POISONED (restore, unload or load heals)
+ *                                                       └── call is cut off ──► POISONED
+ *                                                           (restore, unload or load heals)
  *
  * When something fails, it has changed nothing: the sandbox is still EMPTY, DIRTY, LOADED (and every byte of it as it was) or POISONED.
  * But memory is made equal to an image in several steps, and what the system refuses in the middle of that (HUSK_E_SYS, HUSK_E_NOMEM; the

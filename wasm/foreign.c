@@ -14,7 +14,7 @@ struct foreign {
 };
 
 #define FOREIGN(offset, bytes, text)                                                                         \
-    { offset, sizeof(bytes) - 1, bytes, text }
+    { offset, sizeof bytes - 1, bytes, text }
 
 static const struct foreign foreigns[] = {
     FOREIGN(0, "\x28\xb5\x2f\xfd", "a zstd-compressed file; decompress it first: zstd -d FILE"),

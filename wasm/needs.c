@@ -26,7 +26,7 @@ static const struct need {
     {"wide arithmetic", "clang -mno-wide-arithmetic"},
     {"custom page sizes", NULL},
 };
-#define NEEDS_COUNT (sizeof(needs) / sizeof(needs[0]))
+#define NEEDS_COUNT (sizeof needs / sizeof needs[0])
 #define NEED_SIMD "SIMD"
 
 struct walk {

@@ -23,7 +23,7 @@ static const struct feature features[] = {
 #include "cpu_features.def"
 #undef HUSK_CPU_FEATURE
 };
-#define FEATURES_COUNT (sizeof(features) / sizeof(features[0]))
+#define FEATURES_COUNT (sizeof features / sizeof features[0])
 
 #define V2 0x3fu /* sse3 … cx16 */
 #define V3 (V2 | 1u << 6 | 1u << 7 | 1u << 8 | 1u << 9 | 1u << 10 | 1u << 11 | 1u << 12 | 1u << 13)

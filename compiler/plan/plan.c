@@ -3,8 +3,10 @@
  * which initial values are known now. Lowering and image writing read the plan.
  *
  * The data region, from HUSK_DATA_GVA:
- *   globals, 16 bytes each | size words, 8 bytes each: memories, tables, element segments, data segments |
- *   elements of segments that are needed at run time | tables that cannot grow |
+ *   globals, 16 bytes each
+ *   size words, 8 bytes each: memories, tables, element segments, data segments
+ *   elements of segments that are needed at run time
+ *   tables that cannot grow
  *   (page) tables that can, each on pages of its own
  *
  * What a growable table reserves: its declared maximum if that is small (PLAN_SMALL_ENTRIES); the others

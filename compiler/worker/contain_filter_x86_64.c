@@ -59,11 +59,11 @@ static const struct refusal {
     unsigned call;
     unsigned answer; /* errno */
 } refused[] = {
-    /* glibc's malloc looks for /proc/sys/vm/overcommit_memory, its fstat() is newfstatat() */
+    /* glibc's malloc looks for /proc/sys/vm/overcommit_memory, its fstat() is newfstatat(), isatty() an ioctl();
+     * F_SETOWN would send signals; prctl() names threads and mappings */
     {SYS_openat, EACCES}, {SYS_open, EACCES},   {SYS_newfstatat, EACCES}, {SYS_stat, EACCES},
-    {SYS_statx, EACCES},  {SYS_access, EACCES}, {SYS_readlink, EACCES},   {SYS_ioctl, ENOTTY}, /* isatty() */
-    {SYS_fcntl, EPERM},  /* F_SETOWN would send signals */
-    {SYS_prctl, EINVAL}, /* names of threads and mappings */
+    {SYS_statx, EACCES},  {SYS_access, EACCES}, {SYS_readlink, EACCES},   {SYS_ioctl, ENOTTY},
+    {SYS_fcntl, EPERM},   {SYS_prctl, EINVAL},
 };
 
 static const unsigned futex_ops[] = {FUTEX_WAIT_BITSET, FUTEX_WAKE,        FUTEX_WAIT,   FUTEX_REQUEUE,

@@ -2,10 +2,11 @@
  * host/memory/restore.c: make a machine's memory equal to an image again, in place: no mapping and no VM is changed on the hot path.
  *
  *   1. find the pages that were written since the last time (none of it if no fault was taken since); get what 2 needs
- *   ---- up to here a failure leaves everything as it was, from here on the machine is in pieces until 4 is done ----
  *   2. another image than the one mapped: lay the pieces that differ over the arena anew
  *   3. take away what grew, add what is missing
  *   4. copy the hot pages back
+ *
+ * A failure in 1 leaves everything as it was. From 2 on the machine is in pieces until 4 is done.
  *
  * Memory that is taken away goes by the rule of syspages.h: page-table entries are cleared and the backing discarded
  * in one step, because on a shadow-paging host a translation lives until the kernel's MMU notifier drops it.

@@ -6,7 +6,7 @@
  *   gva 0x101000  gpa 0xc0001000  exception stubs                 supervisor, read-only, executable
  *   gva 0x102000  gpa 0xc0002000  exception stack                 supervisor, writable, no-execute
  *   gva 0x103000  gpa 0xc0003000  entry page                      ring 3: read-only, executable
- *   (no gva)      gpa 0xc0004000  page tables: PML4 first. Nothing in the guest maps them: only the host writes them
+ *   (no gva)      gpa 0xc0004000  page tables: PML4 first; only the host writes them
  *   (no gva)      … 0xf0000000    further page tables as mappings are added
  *
  * The selectors are those of 64-bit Linux on purpose: kvm-pvm runs ring 3 natively only with its host kernel's own

@@ -6,10 +6,11 @@
  *   husk-spec-pack-1 NAME
  *   judged LINE passed|failed TEXT           judged by spec_pack already
  *   skipped LINE text|links|simd             out of scope, and why
- *   module LINE NAME TEXT BYTES              also assert_unlinkable, assert_uninstantiable (TEXT: why); image follows
+ *   module LINE NAME TEXT BYTES              TEXT: why; an image follows; also assert_unlinkable,
+ *                                            assert_uninstantiable
  *   nomodule LINE NAME TEXT                  did not compile: a failure, and so is every use of it
  *   assert_return LINE invoke|get MODULE FIELD VALUES(args) VALUES(expected)    also action
- *   assert_trap LINE invoke|get MODULE FIELD VALUES(args) TEXT                  also assert_exhaustion
+ *   assert_trap LINE invoke|get MODULE FIELD VALUES(args) TEXT    also assert_exhaustion
  *   end
  */
 #ifndef SPEC_PACK_H

@@ -39,80 +39,33 @@ static int see_file(void *user, const char *folder, const char *name, uint32_t *
     return 0;
 }
 
-/* clang-format off: tables of bytes, a row for each record */
+/* Tables of bytes, a row for each record. */
+/* clang-format off */
 /* Version 4: folder "dir", file "a.c"; rows at 0x10 line 7, 0x14 line 9 (special opcode), end at 0x20. */
 static const uint8_t line_v4[] = {
-    58,
-    0,
-    0,
-    0,
-    4,
-    0,
-    35,
-    0,
-    0,
-    0, /* unit and header length, version */
-    1,
-    1,
-    1,
-    0xfb,
-    14,
-    13, /* min length, ops, is_stmt, line base -5, range 14, opcode base 13 */
-    0,
-    1,
-    1,
-    1,
-    1,
-    0,
-    0,
-    0,
-    1,
-    0,
-    0,
-    1,
-    'd',
-    'i',
-    'r',
-    0,
-    0, /* folders */
-    'a',
-    '.',
-    'c',
-    0,
-    1,
-    0,
-    0,
-    0, /* files */
-    0,
-    0,
-    0,
-    0, /* the header may be longer than what is known of it */
-    0,
-    5,
-    2,
-    0x10,
-    0,
-    0,
-    0, /* set address */
-    3,
-    6,
-    1,                     /* advance line 6, copy */
-    13 + (2 + 5) + 14 * 4, /* address + 4, line + 2 */
-    2,
-    12,
-    0,
-    1,
-    1,  /* advance pc 12, end of sequence */
-    11, /* set_epilogue_begin: known and without operands */
+    58, 0, 0, 0, 4, 0, 35, 0, 0, 0, /* unit and header length, version */
+    1, 1, 1, 0xfb, 14, 13,          /* min length, ops, is_stmt, line base -5, range, opcode base */
+    0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1,
+    'd', 'i', 'r', 0, 0,            /* folders */
+    'a', '.', 'c', 0, 1, 0, 0, 0,   /* files */
+    0, 0, 0, 0,                     /* the header may be longer than what is known of it */
+    0, 5, 2, 0x10, 0, 0, 0,         /* set address */
+    3, 6, 1,                        /* advance line 6, copy */
+    13 + (2 + 5) + 14 * 4,          /* address + 4, line + 2 */
+    2, 12, 0, 1, 1,                 /* advance pc 12, end of sequence */
+    11,                             /* set_epilogue_begin: known and without operands */
 };
 
 /* Version 5 with strings in .debug_line_str and an MD5: file 0 = file 1 = "b.c" in folder "/src". */
 static const uint8_t line_v5[] = {
-    92, 0, 0,    0, 5,    0, 4,    0, 67, 0,    0,  0,  1,  1,  1,  0xfb, 14, 13, 0, 1, 1, 1, 1,
-    0,  0, 0,    1, 0,    0, 1,    1, 1,  0x1f, 1,  0,  0,  0,  0, /* one folder: line_strp 0 */
-    3,  1, 0x1f, 2, 0x0b, 5, 0x1e, 1, 5,  0,    0,  0,  0, /* path line_strp, folder data1, md5 data16 */
-    1,  2, 3,    4, 5,    6, 7,    8, 9,  10,   11, 12, 13, 14, 15, 16,   0,  0,  0, 0, 0, 0, 0,
-    0,  0, 0,    0, 0,    0, 5,    2, 0,  1,    0,  0,  4,  0,  5,  3,    1,  2,  4, 0, 1, 1, /* address 0x100, file 0, column 3, copy; end at + 4 */
+    92, 0, 0, 0, 5, 0, 4, 0, 67, 0, 0, 0, 1, 1, 1, 0xfb, 14, 13,
+    0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1,
+    1, 1, 0x1f, 1, 0, 0, 0, 0,        /* one folder: line_strp 0 */
+    3, 1, 0x1f, 2, 0x0b, 5, 0x1e,     /* path line_strp, folder data1, md5 data16 */
+    1, 5, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    0, 5, 2, 0, 1, 0, 0,              /* address 0x100 */
+    4, 0, 5, 3, 1, 2, 4, 0, 1, 1,     /* file 0, column 3, copy; end at + 4 */
 };
 /* clang-format on */
 static const char line_str[] = "/src\0b.c";

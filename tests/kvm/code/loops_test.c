@@ -84,7 +84,7 @@ static const struct loop loops[] = {
 };
 
 #define DESTINATION 82176
-#define LOOPS_COUNT (sizeof(loops) / sizeof(loops[0]))
+#define LOOPS_COUNT (sizeof loops / sizeof loops[0])
 
 /* Two functions of each loop: $m and the condition in a branch each, and both in one. */
 static char *loops_wat(void) {
