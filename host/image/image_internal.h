@@ -172,7 +172,7 @@ uint64_t image_file_data_bytes(const struct image_file *file, uint64_t from, uin
 int image_check_note_holes(const struct image_code *code, uint64_t offset, uint64_t bytes,
                            struct husk_error *err);
 int image_check_hash_cost(const struct image_code *code, struct husk_error *err);
-/* Bytes of zeros in the data region that nothing in the image accounts for. They count as linear memory (sizing.c). */
+/* Bytes of zeros in the data region that nothing in the image accounts for. They count as linear memory (sizing_make.c). */
 uint64_t image_data_excess(const struct image_code *code);
 struct image_file *image_file_ref(struct image_file *file);
 void image_file_unref(struct image_file *file); /* NULL is fine */

@@ -2,7 +2,7 @@
  * tests/support/state_guest.h: a module that has every kind of state that a snapshot must bring back (memory, globals, tables, growth,
  * dropped segments), functions that change each of it, and copies of the whole of it to compare.
  *
- *   state_open → state_call… / state_scramble → state_copy_take … state_copy_check → state_close
+ *   state_open → state_value… / state_scramble → state_copy_take … state_copy_check → state_close
  */
 #ifndef TESTS_SUPPORT_STATE_GUEST_H
 #define TESTS_SUPPORT_STATE_GUEST_H

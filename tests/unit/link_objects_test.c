@@ -71,6 +71,14 @@ static uint64_t read_text(const struct linked *linked, uint64_t gva, size_t byte
     return value;
 }
 
+static bool has_runtime_func(const struct linked *linked, const char *name, uint64_t gva) {
+    for (uint32_t i = 0; i < linked->symbols_count; i++)
+        if (linked->symbols[i].gva == gva && linked->symbols[i].kind == LINK_RUNTIME &&
+            strcmp(linked->symbols[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 TEST(every_relocation_kind) {
     struct fixture f;
     struct object_maker maker = {
@@ -105,11 +113,7 @@ TEST(every_relocation_kind) {
     uint64_t constant = f0_gva + 20 + (uint64_t)(int64_t)(int32_t)read_text(&linked, f0_gva + 16, 4);
     CHECK_MEM(linked.rodata + (constant - linked.rodata_gva), "constant", 8);
     uint64_t copy_gva = f0_gva + 24 + (uint64_t)(int64_t)(int32_t)read_text(&linked, f0_gva + 20, 4);
-    bool found = false;
-    for (uint32_t i = 0; i < linked.symbols_count; i++)
-        found |= linked.symbols[i].gva == copy_gva && linked.symbols[i].kind == LINK_RUNTIME &&
-                 strcmp(linked.symbols[i].name, "memcpy") == 0;
-    CHECK(found);
+    CHECK(has_runtime_func(&linked, "memcpy", copy_gva));
     CHECK_EQ_U64(read_text(&linked, f0_gva + 24, 4), f.plan->global_gva[0]);
     CHECK_EQ_U64(f0_gva + 32 + (uint64_t)(int64_t)(int32_t)read_text(&linked, f0_gva + 28, 4),
                  f.plan->mem_size_gva[0]);
