@@ -76,12 +76,13 @@ format: ## rewrite the sources as .clang-format says
 	@tools/install-deps ci
 	@tools/source-files | xargs clang-format -i
 
-lint: ## format, layers, sizes, clang-tidy
+lint: ## format, style, layers, sizes, clang-tidy
 	@tools/install-deps build ci
 	@$(MAKE) --no-print-directory configure
 	@tools/source-files | xargs clang-format --dry-run -Werror
 	@tools/check-layers
 	@tools/check-sizes
+	@tools/check-style
 	@tools/run-tidy $(BUILD)
 
 install: all ## library, headers, command, man pages to PREFIX (/usr/local); DESTDIR is honoured

@@ -1,12 +1,14 @@
 /*
- * abi/image.h: the image file. An ELF64 x86-64 ET_EXEC file (System V gABI ch. 4-5) that is the complete address
- * space of a fresh instance. The compiler writes it, libhusk reads it, and the reader trusts no byte of it.
+ * abi/image.h: the image file. An ELF64 x86-64 ET_EXEC file (System V gABI ch. 4-5) that is the
+ * complete address space of a fresh instance. The compiler writes it, libhusk reads it, and the
+ * reader trusts no byte of it.
  *
- * Program headers: PT_LOAD for text (R X), rodata (R), data (R W; the fixed part first, then one per growable
- * table whose initial size is not 0), linear memories (R W; p_filesz = initialised bytes, p_memsz = initial
- * size); offsets and addresses are multiples of HUSK_PAGE_SIZE, p_filesz and p_memsz of a data or memory segment
- * too. p_filesz may be 0. Mailbox and stack are not in an image (all zero). e_entry is the dispatcher
- * (guest/entry.S). One PT_NOTE, name "husk", type HUSK_NOTE_TYPE, whose descriptor is
+ * Program headers: PT_LOAD for text (R X), rodata (R), data (R W; the fixed part first, then one
+ * per growable table whose initial size is not 0), linear memories (R W; p_filesz = initialised
+ * bytes, p_memsz = initial size); offsets and addresses are multiples of HUSK_PAGE_SIZE, p_filesz
+ * and p_memsz of a data or memory segment too. p_filesz may be 0. Mailbox and stack are not in an
+ * image (all zero). e_entry is the dispatcher (guest/entry.S). One PT_NOTE, name "husk", type
+ * HUSK_NOTE_TYPE, whose descriptor is
  *
  *   struct husk_image_header
  *   header.records_count times struct husk_image_record: the table of records
@@ -15,16 +17,18 @@
  * Section headers and .symtab exist for people's tools only; the reader does not look at them.
  *
  * How the format grows without breaking anything:
- *   A new record has a new name. A reader that does not know it skips it if it is HUSK_RECORD_SKIPPABLE, and else
- *   refuses the image by the record's name.
- *   A new field is appended to a row, and zero means what the absence of the field meant. A reader takes rows that
- *   are longer than it knows if what is behind is zero, and else refuses; rows that are shorter (of an older
- *   writer, but no shorter than in the first version of the format) it takes as if zeros followed. Header and table
- *   of records grow in the same way. All fields are 4 or 8 bytes, or arrays of bytes as long; so are rows.
- *   A new flag or a new kind is refused by older readers. Whoever adds to a row, or a record without which the
- *   image would mean something else, changes neither HUSK_IMAGE_FORMAT nor HUSK_ABI_VERSION.
- * HUSK_IMAGE_FORMAT changes only if these rules do. HUSK_ABI_VERSION changes with the layout of the address space,
- * the mailbox or the ports.
+ *   A new record has a new name. A reader that does not know it skips it if it is
+ *   HUSK_RECORD_SKIPPABLE, and else refuses the image by the record's name.
+ *   A new field is appended to a row, and zero means what the absence of the field meant. A reader
+ *   takes rows that are longer than it knows if what is behind is zero, and else refuses; rows that
+ *   are shorter (of an older writer, but no shorter than in the first version of the format) it
+ *   takes as if zeros followed. Header and table of records grow in the same way. All fields are 4
+ *   or 8 bytes, or arrays of bytes as long; so are rows.
+ *   A new flag or a new kind is refused by older readers. Whoever adds to a row, or a record
+ *   without which the image would mean something else, changes neither HUSK_IMAGE_FORMAT nor
+ *   HUSK_ABI_VERSION.
+ * HUSK_IMAGE_FORMAT changes only if these rules do. HUSK_ABI_VERSION changes with the layout of the
+ * address space, the mailbox or the ports.
  */
 #ifndef HUSK_ABI_IMAGE_H
 #define HUSK_ABI_IMAGE_H
@@ -40,14 +44,19 @@
 
 /* Codes of value types, for programs that write images by hand. */
 enum husk_abi_type {
-#define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, bytes)                                        \
+#define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, bytes)                              \
     HUSK_ABI_##name = VALTYPE_CODE(kind, nullable),
 #include "valtype.def"
 #undef HUSK_VALTYPE
 };
 
 /* Kinds of imports and exports, as in the wasm binary format (section 5.5.5). */
-enum husk_abi_kind { HUSK_ABI_FUNC = 0, HUSK_ABI_TABLE = 1, HUSK_ABI_MEMORY = 2, HUSK_ABI_GLOBAL = 3 };
+enum husk_abi_kind {
+    HUSK_ABI_FUNC = 0,
+    HUSK_ABI_TABLE = 1,
+    HUSK_ABI_MEMORY = 2,
+    HUSK_ABI_GLOBAL = 3
+};
 
 enum husk_image_record_id { /* for programs; in the file it is the name that counts */
 #define HUSK_IMAGE_RECORD(id, name, row, first_bytes, flags) HUSK_REC_##id,
@@ -68,8 +77,8 @@ struct husk_image_record {
     uint64_t count;  /* rows */
 };
 
-/* What a family of host functions (WASI) keeps for the instance. The name, then the state's bytes follow, each padded with zeros to
- * a multiple of 8; then the next record. */
+/* What a family of host functions (WASI) keeps for the instance. The name, then the state's bytes
+ * follow, each padded with zeros to a multiple of 8; then the next record. */
 struct husk_image_host_state {
     uint32_t name_bytes;
     uint32_t state_bytes;
@@ -80,12 +89,12 @@ struct husk_image_str {
     uint32_t bytes;
 };
 
-#define HUSK_IMAGE_NEEDS_INIT                                                                                \
-    1u /* init_gva must run before the first call (start function, segments that
-                                    depend on imports, …); it takes and returns nothing and may trap */
+/* init_gva must run before the first call (start function, segments that depend on imports, …); it
+ * takes and returns nothing and may trap */
+#define HUSK_IMAGE_NEEDS_INIT 1u
 
-/* An instance as it was between two calls: initialisation is done, sizes are those of the records for them, and the segments hold its
- * memory. Mailbox and stack are zero. */
+/* An instance as it was between two calls: initialisation is done, sizes are those of the records
+ * for them, and the segments hold its memory. Mailbox and stack are zero. */
 #define HUSK_IMAGE_SNAPSHOT 2u
 
 /* Every access is made, in order: a trap leaves the state as the standard has it
@@ -122,13 +131,14 @@ struct husk_image_type {
     uint32_t valtypes_idx; /* params, then results, in "valtypes" */
     uint32_t params_count;
     uint32_t results_count;
-    uint32_t
-        thunk_gva; /* call thunk: reads call_slots, calls the function, writes call_slots; 0 if none was needed */
+    /* call thunk: reads call_slots, calls the function, writes call_slots; 0 if none was needed */
+    uint32_t thunk_gva;
 };
 
 struct husk_image_func {
     uint32_t type_idx; /* in "types" */
-    uint32_t code_gva; /* for an import: its stub. 0 if the function was never needed as a value or callee */
+    /* for an import: its stub. 0 if the function was never needed as a value or callee */
+    uint32_t code_gva;
     uint32_t code_bytes;
     uint32_t wasm_offset;       /* of the body in the module; 0 for an import */
     struct husk_image_str name; /* name section, else export name, else empty */
@@ -156,7 +166,8 @@ struct husk_image_memory {
     uint64_t min_pages; /* wasm pages, as declared */
     uint64_t max_pages; /* as declared; HUSK_MAX_MEM_PAGES if none */
     uint32_t flags;     /* HUSK_LIMIT_… */
-    uint32_t size_gva;  /* uint64_t in data: the current size in wasm pages; the host writes it on growth */
+    /* uint64_t in data: the current size in wasm pages; the host writes it on growth */
+    uint32_t size_gva;
     uint32_t instance;
     uint32_t zero;
 };
@@ -166,8 +177,8 @@ struct husk_image_table {
     uint64_t max_entries; /* as declared; UINT32_MAX if none */
     uint32_t flags;
     uint32_t elem_type; /* abi/valtype.h */
-    uint32_t
-        base_gva; /* uint64_t[reserve_entries] in data (mapped up to the initial size; grown by the host) */
+    /* uint64_t[reserve_entries] in data (mapped up to the initial size; grown by the host) */
+    uint32_t base_gva;
     uint32_t reserve_entries;
     uint32_t size_gva; /* uint64_t in data: the current size in entries */
     uint32_t instance;
@@ -176,34 +187,37 @@ struct husk_image_table {
 #define HUSK_GLOBAL_MUTABLE 1u
 
 struct husk_image_global {
-    uint32_t gva;  /* value in data, 16-byte slot. An imported global: the host writes it before init */
+    /* value in data, 16-byte slot. An imported global: the host writes it before init */
+    uint32_t gva;
     uint32_t type; /* abi/valtype.h */
     uint32_t flags;
     uint32_t instance;
 };
 
-/* A table that can grow (reserve_entries > min_entries, or imported) has pages of its own: base_gva is a page's start, and
- * [base, base + 8 * min_entries) rounded up to pages is mapped at first; the other pages of the reserve are the host's to
- * map. Other tables lie in the fixed part. */
+/* A table that can grow (reserve_entries > min_entries, or imported) has pages of its own: base_gva
+ * is a page's start, and [base, base + 8 * min_entries) rounded up to pages is mapped at first; the
+ * other pages of the reserve are the host's to map. Other tables lie in the fixed part. */
 
-#define HUSK_FUNC_NONE 0xffffffffu /* code row: no trap may come from here (runtime, padding, thunks) */
-#define HUSK_FUNC_INIT                                                                                       \
-    0xfffffffeu /* code row: the init function, which is not one of the module's functions */
+/* code row: no trap may come from here (runtime, padding, thunks) */
+#define HUSK_FUNC_NONE 0xffffffffu
+/* code row: the init function, which is not one of the module's functions */
+#define HUSK_FUNC_INIT 0xfffffffeu
 
-/* Code row: memcpy, memset and so on, into which the compiler turns loops over linear memory, too: a #PF on linear memory is an
- * out-of-bounds trap of the calling frame. */
+/* Code row: memcpy, memset and so on, into which the compiler turns loops over linear memory, too:
+ * a #PF on linear memory is an out-of-bounds trap of the calling frame. */
 #define HUSK_FUNC_RUNTIME 0xfffffffdu
 
-/* Code from code_gva up to the next row's: from this wasm offset of this function. func_idx HUSK_FUNC_NONE ends a
- * range. A #PF in the stack's guard is a trap wherever the code is: the runtime and thunks push, too. */
+/* Code from code_gva up to the next row's: from this wasm offset of this function. func_idx
+ * HUSK_FUNC_NONE ends a range. A #PF in the stack's guard is a trap wherever the code is: the
+ * runtime and thunks push, too. */
 struct husk_image_code_row {
     uint32_t code_gva;
     uint32_t func_idx;
     uint32_t wasm_offset; /* from the start of the module */
 };
 
-/* How to leave a frame: CFA = (cfa_base ? rbp : rsp) + cfa_offset; return address at CFA - 8; if rbp_offset != 0, the
- * caller's rbp is at CFA - rbp_offset. cfa_offset 0: no frame here, stop. */
+/* How to leave a frame: CFA = (cfa_base ? rbp : rsp) + cfa_offset; return address at CFA - 8; if
+ * rbp_offset != 0, the caller's rbp is at CFA - rbp_offset. cfa_offset 0: no frame here, stop. */
 struct husk_image_unwind_row {
     uint32_t code_gva;
     uint32_t cfa_base; /* 0 rsp, 1 rbp */

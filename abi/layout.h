@@ -1,16 +1,17 @@
 /*
  * abi/layout.h: the guest address space, drawn once.
  *
- * Every address here is guest-virtual (gva) and a constant: compiled code holds them as displacements,
- * the host builds page tables for them, and image files name them in their program headers.
- * Freestanding and usable from assembler: only #defines outside the __ASSEMBLER__ guard.
+ * Every address here is guest-virtual (gva) and a constant: compiled code holds them as
+ * displacements, the host builds page tables for them, and image files name them in their program
+ * headers. Freestanding and usable from assembler: only #defines outside the __ASSEMBLER__ guard.
  *
  *   0x0000_0000     unmapped
  *   0x0010_0000     system pages, supervisor only (made by the host, never in a file)
  *   0x0040_0000     image text RX, then rodata R
  *   0x2000_0000     image data RW NX: globals, sizes, segment state, tables
  *   0x3000_0000     mailbox RW NX (abi/mailbox.h)
- *   0x3800_0000     stack RW NX, grows down from HUSK_STACK_TOP_GVA; everything below its limit is unmapped
+ *   0x3800_0000     stack RW NX, grows down from HUSK_STACK_TOP_GVA; everything below its limit is
+ *                   unmapped
  *   0x4000_0000     linear memory 0, then unmapped up to 8 GiB + 64 KiB above its base
  *   0x10_0000_0000  + i * 16 GiB: linear memory i, for i >= 1
  *
@@ -36,7 +37,8 @@
 
 #define HUSK_MAILBOX_GVA 0x30000000
 
-/* The stack occupies [HUSK_STACK_TOP_GVA - size, HUSK_STACK_TOP_GVA). The rest of the region is the guard. */
+/* The stack occupies [HUSK_STACK_TOP_GVA - size, HUSK_STACK_TOP_GVA). The rest of the region is the
+ * guard. */
 #define HUSK_STACK_LOW_GVA 0x38000000
 #define HUSK_STACK_TOP_GVA 0x3f000000
 #define HUSK_STACK_DEFAULT_BYTES 0x100000
@@ -48,7 +50,8 @@
 #define HUSK_MEM_STRIDE 0x400000000
 /* What one memory reserves: 32-bit index + 32-bit static offset + the widest access, rounded up. */
 #define HUSK_MEM_WINDOW_BYTES 0x200010000
-/* 64 memories: with the guest-physical layout of host/vm/syspages.h this stays under 40 physical bits (QEMU's TCG). */
+/* 64 memories: with the guest-physical layout of host/vm/syspages.h this stays under 40 physical
+ * bits (QEMU's TCG). */
 #define HUSK_MAX_MEMORIES 64
 #define HUSK_MAX_MEM_PAGES 65536 /* wasm pages: 4 GiB */
 
@@ -56,8 +59,9 @@
 #include <stdint.h>
 
 static inline uint64_t husk_mem_gva(uint32_t mem_idx) {
-    return mem_idx == 0 ? (uint64_t)HUSK_MEM0_GVA
-                        : (uint64_t)HUSK_MEM1_BASE_GVA + (uint64_t)mem_idx * (uint64_t)HUSK_MEM_STRIDE;
+    return mem_idx == 0
+               ? (uint64_t)HUSK_MEM0_GVA
+               : (uint64_t)HUSK_MEM1_BASE_GVA + (uint64_t)mem_idx * (uint64_t)HUSK_MEM_STRIDE;
 }
 #endif
 #endif

@@ -1,6 +1,6 @@
 /*
- * base/auto.h: variables that clean up after themselves (gcc's and clang's cleanup attribute), and how to
- * keep their value on success: `*ret_fd = take_fd(&fd);`.
+ * base/auto.h: variables that clean up after themselves (gcc's and clang's cleanup attribute), and
+ * how to keep their value on success: `*ret_fd = take_fd(&fd);`.
  */
 #ifndef BASE_AUTO_H
 #define BASE_AUTO_H

@@ -1,6 +1,6 @@
 /*
- * base/buf.h: a growable byte buffer. A failed allocation is remembered (`failed`) and makes later writes do
- * nothing, so that a writer checks once, at its end.
+ * base/buf.h: a growable byte buffer. A failed allocation is remembered (`failed`) and makes later
+ * writes do nothing, so that a writer checks once, at its end.
  */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H

@@ -9,7 +9,8 @@
 
 /* Times before 1970 are 0. */
 static inline uint64_t clock_ns_of(struct timespec time) {
-    return time.tv_sec < 0 ? 0 : (uint64_t)time.tv_sec * CLOCK_NS_PER_SECOND + (uint64_t)time.tv_nsec;
+    return time.tv_sec < 0 ? 0
+                           : (uint64_t)time.tv_sec * CLOCK_NS_PER_SECOND + (uint64_t)time.tv_nsec;
 }
 
 static inline struct timespec clock_timespec(uint64_t ns) {

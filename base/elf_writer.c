@@ -34,7 +34,8 @@ static void add_section(struct elf_writer *writer, const char *name, Elf64_Shdr 
     buf_append(&writer->sections, &section, sizeof section);
 }
 
-void elf_writer_init(struct elf_writer *writer, int fd, uint32_t page_bytes, struct husk_error *err) {
+void elf_writer_init(struct elf_writer *writer, int fd, uint32_t page_bytes,
+                     struct husk_error *err) {
     *writer = (struct elf_writer){.fd = fd, .page_bytes = page_bytes, .err = err};
     add_section(writer, "", (Elf64_Shdr){0});
     buf_append_zeros(&writer->symbols, sizeof(Elf64_Sym));
@@ -60,8 +61,9 @@ int elf_writer_put(struct elf_writer *writer, uint64_t offset, const void *bytes
 /* The bytes before the descriptor; returns how many. */
 static size_t make_note_head(const struct elf_note *note, uint8_t head[NOTE_HEAD_BYTES_MAX]) {
     const size_t name_bytes = strlen(note->name) + 1;
-    const Elf64_Nhdr header = {
-        .n_namesz = (uint32_t)name_bytes, .n_descsz = (uint32_t)note->descriptor_bytes, .n_type = note->type};
+    const Elf64_Nhdr header = {.n_namesz = (uint32_t)name_bytes,
+                               .n_descsz = (uint32_t)note->descriptor_bytes,
+                               .n_type = note->type};
     memset(head, 0, NOTE_HEAD_BYTES_MAX);
     memcpy(head, &header, sizeof header);
     memcpy(head + sizeof header, note->name, name_bytes);
@@ -90,12 +92,13 @@ int elf_writer_note(struct elf_writer *writer, uint32_t headers_max, const struc
                              .sh_addralign = note->alignment});
     writer->end = segment.p_offset + bytes;
     int status = elf_writer_put(writer, segment.p_offset, head, head_bytes);
-    return status != 0
-               ? status
-               : elf_writer_put(writer, writer->descriptor_offset, note->descriptor, note->descriptor_bytes);
+    return status != 0 ? status
+                       : elf_writer_put(writer, writer->descriptor_offset, note->descriptor,
+                                        note->descriptor_bytes);
 }
 
-uint64_t elf_writer_load(struct elf_writer *writer, const char *section_name, const Elf64_Phdr *load) {
+uint64_t elf_writer_load(struct elf_writer *writer, const char *section_name,
+                         const Elf64_Phdr *load) {
     Elf64_Phdr header = *load;
     header.p_type = PT_LOAD;
     header.p_offset = take_room(writer, load->p_filesz, writer->page_bytes);
@@ -154,14 +157,15 @@ int elf_writer_finish(struct elf_writer *writer, uint64_t entry_gva) {
     const Elf64_Shdr symtab = {.sh_type = SHT_SYMTAB,
                                .sh_size = writer->symbols.count,
                                .sh_link = sections_count(writer) + 1u, /* .strtab */
-                               .sh_info =
-                                   (uint32_t)(writer->symbols.count / sizeof(Elf64_Sym)), /* all are local */
+                               /* all are local */
+                               .sh_info = (uint32_t)(writer->symbols.count / sizeof(Elf64_Sym)),
                                .sh_addralign = 8,
                                .sh_entsize = sizeof(Elf64_Sym)};
     const uint64_t symbols_at = add_table(writer, ".symtab", symtab);
-    const uint64_t symbol_names_at = add_table(writer, ".strtab", strings_of(writer->symbol_names.count));
-    const uint64_t section_names_at =
-        add_table(writer, ".shstrtab", strings_of(writer->section_names.count + sizeof ".shstrtab"));
+    const uint64_t symbol_names_at =
+        add_table(writer, ".strtab", strings_of(writer->symbol_names.count));
+    const uint64_t section_names_at = add_table(
+        writer, ".shstrtab", strings_of(writer->section_names.count + sizeof ".shstrtab"));
     const Elf64_Ehdr header = {
         .e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
         .e_type = ET_EXEC,
@@ -186,10 +190,10 @@ int elf_writer_finish(struct elf_writer *writer, uint64_t entry_gva) {
                   {header.e_shoff, &writer->sections}};
     int status = 0;
     for (size_t i = 0; i < sizeof tables / sizeof tables[0] && status == 0; i++)
-        status =
-            tables[i].table->failed
-                ? error_set(writer->err, HUSK_E_NOMEM, "no memory for the headers of an image")
-                : elf_writer_put(writer, tables[i].offset, tables[i].table->data, tables[i].table->count);
+        status = tables[i].table->failed
+                     ? error_set(writer->err, HUSK_E_NOMEM, "no memory for the headers of an image")
+                     : elf_writer_put(writer, tables[i].offset, tables[i].table->data,
+                                      tables[i].table->count);
     return status != 0 ? status : elf_writer_put(writer, 0, &header, sizeof header);
 }
 
@@ -209,5 +213,6 @@ int elf_writer_hash(struct elf_writer *writer, size_t descriptor_offset) {
         at += (uint64_t)got;
     }
     sha256_final(&hash, digest);
-    return elf_writer_put(writer, writer->descriptor_offset + descriptor_offset, digest, sizeof digest);
+    return elf_writer_put(writer, writer->descriptor_offset + descriptor_offset, digest,
+                          sizeof digest);
 }

@@ -28,7 +28,8 @@ struct elf_writer {
     struct husk_error *err; /* of all that fails; may be NULL */
 };
 
-void elf_writer_init(struct elf_writer *writer, int fd, uint32_t page_bytes, struct husk_error *err);
+void elf_writer_init(struct elf_writer *writer, int fd, uint32_t page_bytes,
+                     struct husk_error *err);
 void elf_writer_done(struct elf_writer *writer);
 
 struct elf_note {
@@ -44,7 +45,8 @@ int elf_writer_note(struct elf_writer *writer, uint32_t headers_max, const struc
 /* A PT_LOAD segment at the end of the file and the section that shows it. Only flags, address and
  * sizes of `load` are used. Returns the segment's offset in the file; the caller puts its bytes
  * there, and the others are zero. */
-uint64_t elf_writer_load(struct elf_writer *writer, const char *section_name, const Elf64_Phdr *load);
+uint64_t elf_writer_load(struct elf_writer *writer, const char *section_name,
+                         const Elf64_Phdr *load);
 /* Write bytes of a segment. HUSK_E_SYS. */
 int elf_writer_put(struct elf_writer *writer, uint64_t offset, const void *bytes, size_t count);
 /* A function of the executable segment. A NUL in its name is written as '?'. Dropped once there are

@@ -1,6 +1,6 @@
 /*
- * base/error.c: fills struct husk_error; no allocation, no globals. Names and texts of statuses come from the
- * one list in husk.h.
+ * base/error.c: fills struct husk_error; no allocation, no globals. Names and texts of statuses
+ * come from the one list in husk.h.
  */
 #include "error.h"
 
@@ -38,8 +38,8 @@ int error_at(struct husk_error *err, int status, uint64_t offset, const char *fo
     return status;
 }
 
-__attribute__((format(printf, 2, 3))) static void error_append(struct husk_error *err, const char *format,
-                                                               ...) {
+__attribute__((format(printf, 2, 3))) static void error_append(struct husk_error *err,
+                                                               const char *format, ...) {
     size_t used = strlen(err->message);
     va_list args;
     va_start(args, format);
@@ -58,7 +58,8 @@ int error_sys(struct husk_error *err, int sys_errno, const char *format, ...) {
     const char *text = strerrordesc_np(sys_errno); /* unlike strerror(), safe from any thread */
     error_append(err, ": %s", text != NULL ? text : "unknown error");
     struct rlimit limit;
-    if (sys_errno == EFBIG && getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+    if (sys_errno == EFBIG && getrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+        limit.rlim_cur != RLIM_INFINITY)
         error_append(err, " (this process has a file size limit of %llu bytes, see ulimit -f)",
                      (unsigned long long)limit.rlim_cur);
     return status;
@@ -79,7 +80,7 @@ int error_while(struct husk_error *err, int status, const char *format, ...) {
 const char *husk_status_name(int status) {
     switch (status) {
     case HUSK_OK: return "HUSK_OK";
-#define STATUS_NAME(name, number, text)                                                                      \
+#define STATUS_NAME(name, number, text)                                                            \
     case HUSK_E_##name: return "HUSK_E_" #name;
         HUSK_STATUS_LIST(STATUS_NAME)
 #undef STATUS_NAME
@@ -90,7 +91,7 @@ const char *husk_status_name(int status) {
 const char *husk_status_text(int status) {
     switch (status) {
     case HUSK_OK: return "no error";
-#define STATUS_TEXT(name, number, text)                                                                      \
+#define STATUS_TEXT(name, number, text)                                                            \
     case HUSK_E_##name: return text;
         HUSK_STATUS_LIST(STATUS_TEXT)
 #undef STATUS_TEXT

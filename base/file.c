@@ -1,6 +1,6 @@
 /*
- * base/file.c: whole-file reading with a limit, and atomic durable replacement. Used for wasm input, images
- * and the cache.
+ * base/file.c: whole-file reading with a limit, and atomic durable replacement. Used for wasm
+ * input, images and the cache.
  */
 #include "file.h"
 
@@ -50,7 +50,8 @@ int file_read_fd(int fd, const char *name, size_t limit, uint8_t **ret_bytes, si
         if (count == capacity) {
             uint8_t *more = realloc(bytes, 2 * capacity + 1);
             if (more == NULL)
-                return error_set(err, HUSK_E_NOMEM, "no memory to read %s (%zu bytes)", name, 2 * capacity);
+                return error_set(err, HUSK_E_NOMEM, "no memory to read %s (%zu bytes)", name,
+                                 2 * capacity);
             bytes = more;
             capacity *= 2;
         }
@@ -84,7 +85,8 @@ static size_t vecs_advance(struct iovec **vecs, size_t vecs_count, size_t count)
 }
 
 static int write_vecs(int fd, struct iovec *vecs, size_t count) {
-    count = vecs_advance(&vecs, count, 0); /* without empty ones there is always something to write */
+    /* without empty ones there is always something to write */
+    count = vecs_advance(&vecs, count, 0);
     while (count > 0) {
         ssize_t wrote = writev(fd, vecs, count < IOV_MAX ? (int)count : IOV_MAX);
         if (wrote < 0 && errno == EINTR)
@@ -189,12 +191,13 @@ static char *folder_of(const char *path) {
     return folder;
 }
 
-/* What is not a regular file would be lost: rename() puts a file in the place of a device or of a symbolic link (/dev/null,
- * /dev/stdout), and says nothing. ret_mode: the permissions that are there now, or 0. */
+/* What is not a regular file would be lost: rename() puts a file in the place of a device or of a
+ * symbolic link (/dev/null, /dev/stdout), and says nothing. ret_mode: the permissions that are
+ * there now, or 0. */
 static int check_target(const char *path, mode_t *ret_mode, struct husk_error *err) {
     struct stat st;
     *ret_mode = 0;
-    if (*base_of(path) == 0)
+    if (*base_of(path) == '\0')
         return error_set(err, HUSK_E_INVAL, "\"%s\" does not name a file", path);
     if (lstat(path, &st) != 0)
         return errno == ENOENT ? 0 : error_sys(err, errno, "cannot replace %s", path);
@@ -202,17 +205,20 @@ static int check_target(const char *path, mode_t *ret_mode, struct husk_error *e
         return error_sys(err, EISDIR, "cannot replace %s", path);
     if (!S_ISREG(st.st_mode))
         return error_set(err, HUSK_E_INVAL,
-                         "%s is %s, which is not replaced by a file; name a new or a regular one", path,
+                         "%s is %s, which is not replaced by a file; name a new or a regular one",
+                         path,
                          S_ISLNK(st.st_mode) ? "a symbolic link" : "a device, pipe or socket");
     *ret_mode = st.st_mode & 0777;
     return 0;
 }
 
-/* Call `make` with new names beside `path` until one is not taken; ret_temp is malloc()ed. Returns what `make` returned: less than 0
- * is failure, with errno. */
-static int temp_named(const char *path, int (*make)(int fd, const char *temp), int fd, char **ret_temp) {
+/* Call `make` with new names beside `path` until one is not taken; ret_temp is malloc()ed. Returns
+ * what `make` returned: less than 0 is failure, with errno. */
+static int temp_named(const char *path, int (*make)(int fd, const char *temp), int fd,
+                      char **ret_temp) {
     const size_t folder_bytes = (size_t)(base_of(path) - path), base_bytes = strlen(base_of(path));
-    const size_t kept_bytes = folder_bytes + (base_bytes < 200 ? base_bytes : 200); /* of NAME_MAX 255 */
+    /* of NAME_MAX 255 */
+    const size_t kept_bytes = folder_bytes + (base_bytes < 200 ? base_bytes : 200);
     const size_t room = kept_bytes + 32;
     auto_free char *temp = malloc(room);
     if (temp == NULL)
@@ -245,8 +251,9 @@ static int make_link(int fd, const char *temp) {
     return linkat(AT_FDCWD, source, AT_FDCWD, temp, AT_SYMLINK_FOLLOW);
 }
 
-/* In the folder, but without a name: whatever ends this process before it is whole, nothing is left behind. -1 where the file system
- * cannot do that, or where there is no /proc to name it by later. */
+/* In the folder, but without a name: whatever ends this process before it is whole, nothing is left
+ * behind. -1 where the file system cannot do that, or where there is no /proc to name it by
+ * later. */
 static int open_unnamed(const char *folder) {
     char link[64];
     struct stat st;
@@ -255,7 +262,8 @@ static int open_unnamed(const char *folder) {
     return fd >= 0 && lstat(link, &st) == 0 ? take_fd(&fd) : -1;
 }
 
-int file_replacement_begin(struct file_replacement *ret_new, const char *path, struct husk_error *err) {
+int file_replacement_begin(struct file_replacement *ret_new, const char *path,
+                           struct husk_error *err) {
     struct file_replacement new = {.path = path, .fd = -1};
     mode_t mode = 0;
     int status = check_target(path, &mode, err);
@@ -287,7 +295,8 @@ void file_replacement_abort(struct file_replacement *new) {
     *new = (struct file_replacement){.fd = -1};
 }
 
-/* The folder that the file will be in, to be synced. Opened before anything is replaced: only the sync itself can then fail after that. */
+/* The folder that the file will be in, to be synced. Opened before anything is replaced: only the
+ * sync itself can then fail after that. */
 static int folder_open(const char *path, int *ret_fd, struct husk_error *err) {
     auto_free char *folder = folder_of(path);
     if (folder == NULL)
@@ -307,7 +316,8 @@ static int sync_fd(int fd) {
     return rc;
 }
 
-/* Only rename() replaces: a file without a name gets its own at once if that is free, and else another one to be renamed from. */
+/* Only rename() replaces: a file without a name gets its own at once if that is free, and else
+ * another one to be renamed from. */
 static int put_in_place(struct file_replacement *new) {
     if (new->temp == NULL) {
         if (make_link(new->fd, new->path) == 0)
@@ -333,10 +343,12 @@ int file_replacement_commit(struct file_replacement *new, struct husk_error *err
     file_replacement_abort(new);
     if (status != 0)
         return status;
-    /* The rename itself must survive a crash. Some file systems cannot sync a folder: then there is nothing more to do. */
+    /* The rename itself must survive a crash. Some file systems cannot sync a folder: then there is
+     * nothing more to do. */
     if (sync_fd(folder) != 0 && errno != EINVAL && errno != EROFS)
-        return error_sys(err, errno,
-                         "%s is complete and in its place, but a crash of the machine may undo that", path);
+        return error_sys(
+            err, errno, "%s is complete and in its place, but a crash of the machine may undo that",
+            path);
     return 0;
 }
 

@@ -6,13 +6,14 @@
 #include "layout.h"
 
 const struct image_record_kind image_record_kinds[HUSK_REC_COUNT] = {
-#define HUSK_IMAGE_RECORD(id, name, row, first_bytes, flags) {name, sizeof(row), first_bytes, flags},
+#define HUSK_IMAGE_RECORD(id, name, type, first_bytes, flags)                                      \
+    {name, sizeof(type), first_bytes, flags},
 #include "image_records.def"
 #undef HUSK_IMAGE_RECORD
 };
 
-#define HUSK_IMAGE_RECORD(id, name, row, first_bytes, flags)                                                 \
-    _Static_assert(sizeof(row) >= (first_bytes) && sizeof(name) <= HUSK_RECORD_NAME_BYTES, name);
+#define HUSK_IMAGE_RECORD(id, name, type, first_bytes, flags)                                      \
+    _Static_assert(sizeof(type) >= (first_bytes) && sizeof name <= HUSK_RECORD_NAME_BYTES, name);
 #include "image_records.def"
 #undef HUSK_IMAGE_RECORD
 
@@ -29,8 +30,8 @@ static uint32_t records_count(const struct image_record_rows records[HUSK_REC_CO
 }
 
 uint64_t image_records_bytes(const struct image_record_rows records[HUSK_REC_COUNT]) {
-    uint64_t bytes =
-        sizeof(struct husk_image_header) + records_count(records) * sizeof(struct husk_image_record);
+    uint64_t bytes = sizeof(struct husk_image_header) +
+                     records_count(records) * sizeof(struct husk_image_record);
     for (uint32_t i = 0; i < HUSK_REC_COUNT; i++)
         bytes += rows_bytes(&records[i], i);
     return bytes;
@@ -49,8 +50,10 @@ void image_records_write(struct buf *note, const uint8_t wasm_sha256[32],
     buf_append(note, &header, sizeof header);
     for (uint32_t i = 0; i < HUSK_REC_COUNT; i++) {
         const struct image_record_kind *kind = &image_record_kinds[i];
-        struct husk_image_record record = {
-            .flags = kind->flags, .row_bytes = kind->row_bytes, .offset = offset, .count = records[i].count};
+        struct husk_image_record record = {.flags = kind->flags,
+                                           .row_bytes = kind->row_bytes,
+                                           .offset = offset,
+                                           .count = records[i].count};
         if (record.count == 0)
             continue;
         memcpy(record.name, kind->name, strlen(kind->name));

@@ -1,6 +1,6 @@
 /*
- * base/image_records.h: the descriptor of an image's note (abi/image.h) as compiler and host write it: header, table
- * of records, rows. Who reads it is host/image/image_records.c.
+ * base/image_records.h: the descriptor of an image's note (abi/image.h) as compiler and host write
+ * it: header, table of records, rows. Who reads it is host/image/image_records.c.
  */
 #ifndef BASE_IMAGE_RECORDS_H
 #define BASE_IMAGE_RECORDS_H
@@ -26,8 +26,8 @@ struct image_record_rows {
 
 /* How long a descriptor with these records will be. */
 uint64_t image_records_bytes(const struct image_record_rows records[HUSK_REC_COUNT]);
-/* Append it; records without rows are left out. `wasm_sha256`: of the module; the hash of the file stays zero. `note`
- * must be empty. Out of memory: note->failed. */
+/* Append it; records without rows are left out. `wasm_sha256`: of the module; the hash of the file
+ * stays zero. `note` must be empty. Out of memory: note->failed. */
 void image_records_write(struct buf *note, const uint8_t wasm_sha256[32],
                          const struct image_record_rows records[HUSK_REC_COUNT]);
 

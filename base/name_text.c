@@ -1,5 +1,6 @@
 /*
- * base/name_text.c: husk_name_escape(), the one way in which names are shown, and its short form for messages; see name_text.h.
+ * base/name_text.c: husk_name_escape(), the one way in which names are shown, and its short form
+ * for messages; see name_text.h.
  */
 #include "name_text.h"
 
@@ -13,8 +14,8 @@ struct code_range {
 };
 
 /* Not seen, or seen as something else: controls, white space other than U+0020, and
- * Default_Ignorable_Code_Point, which has the zero-width and the bidirectional ones (Unicode Character
- * Database 15: PropList.txt, DerivedCoreProperties.txt). Ascending. */
+ * Default_Ignorable_Code_Point, which has the zero-width and the bidirectional ones (Unicode
+ * Character Database 15: PropList.txt, DerivedCoreProperties.txt). Ascending. */
 static const struct code_range unseen[] = {
     {0x0000, 0x001f},   {0x007f, 0x00a0},   {0x00ad, 0x00ad},   {0x034f, 0x034f}, {0x061c, 0x061c},
     {0x115f, 0x1160},   {0x1680, 0x1680},   {0x17b4, 0x17b5},   {0x180b, 0x180f}, {0x2000, 0x200f},
@@ -34,7 +35,11 @@ static bool is_unseen(uint32_t code_point) {
 static size_t utf8_sequence(const uint8_t *text, size_t count, uint32_t *ret_code_point) {
     static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
     const uint8_t first = text[0];
-    const size_t bytes = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    const size_t bytes = first < 0x80   ? 1
+                         : first < 0xc2 ? 0
+                         : first < 0xe0 ? 2
+                         : first < 0xf0 ? 3
+                                        : 4;
     if (bytes == 0 || bytes > count || first > 0xf4)
         return 0;
     uint32_t code_point = bytes == 1 ? first : first & (0x7fu >> bytes);
@@ -43,7 +48,8 @@ static size_t utf8_sequence(const uint8_t *text, size_t count, uint32_t *ret_cod
             return 0;
         code_point = code_point << 6 | (text[i] & 0x3fu);
     }
-    if (code_point < least[bytes] || code_point > 0x10ffff || (code_point >= 0xd800 && code_point < 0xe000))
+    if (code_point < least[bytes] || code_point > 0x10ffff ||
+        (code_point >= 0xd800 && code_point < 0xe000))
         return 0;
     *ret_code_point = code_point;
     return bytes;

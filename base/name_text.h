@@ -1,7 +1,7 @@
 /*
  * base/name_text.h: names from modules and files in messages. A name is hostile text: it may hold
- * control characters, characters that are not seen or turn the line around, NULs, and bytes that are no
- * UTF-8. husk_name_escape() (husk.h) says how they are shown.
+ * control characters, characters that are not seen or turn the line around, NULs, and bytes that
+ * are no UTF-8. husk_name_escape() (husk.h) says how they are shown.
  */
 #ifndef BASE_NAME_TEXT_H
 #define BASE_NAME_TEXT_H
@@ -20,8 +20,8 @@ const char *name_show(struct name_text *buffer, const char *name, size_t name_by
 const char *name_show_str(struct name_text *buffer, const char *name);
 #define NAME_SHOWN(name) name_show_str(&(struct name_text){{0}}, (name))
 
-/* The first character of a name, which is not empty: escaped, if it needs that, with a NUL. Returns how
- * many bytes of the name it is. */
+/* The first character of a name, which is not empty: escaped, if it needs that, with a NUL. Returns
+ * how many bytes of the name it is. */
 size_t name_escape_character(const char *name, size_t name_bytes, char ret_text[13]);
 
 #endif

@@ -17,11 +17,11 @@ struct rows {
 };
 
 /* The rows of an array by a field; they live as long as the block. */
-#define ROWS(array, rows_count, field)                                                                       \
-    (&(const struct rows){.first = (array),                                                                  \
-                          .count = (rows_count),                                                             \
-                          .row_bytes = sizeof *(array),                                                      \
-                          .key_offset = offsetof(__typeof__(*(array)), field),                               \
+#define ROWS(array, rows_count, field)                                                             \
+    (&(const struct rows){.first = (array),                                                        \
+                          .count = (rows_count),                                                   \
+                          .row_bytes = sizeof *(array),                                            \
+                          .key_offset = offsetof(__typeof__(*(array)), field),                     \
                           .key_bytes = sizeof(array)->field})
 
 /* How many rows have a smaller key: the first place for a row with this one. */

@@ -1,6 +1,7 @@
 /*
- * base/sha256.c: SHA-256 (FIPS 180-4). Names image contents, wasm modules and cache entries. Uses the CPU's
- * SHA instructions where they exist, since every image opened with verification is hashed whole.
+ * base/sha256.c: SHA-256 (FIPS 180-4). Names image contents, wasm modules and cache entries. Uses
+ * the CPU's SHA instructions where they exist, since every image opened with verification is hashed
+ * whole.
  */
 #include "sha256.h"
 
@@ -59,7 +60,8 @@ static void sha256_blocks_plain(uint32_t state[8], const uint8_t *blocks, size_t
 }
 
 #if defined(__x86_64__)
-/* Intel SDM vol. 2: SHA256RNDS2 works on the state as {A,B,E,F} and {C,D,G,H}, two rounds a time. */
+/* Intel SDM vol. 2: SHA256RNDS2 works on the state as {A,B,E,F} and {C,D,G,H}, two rounds a
+ * time. */
 __attribute__((target("sha,sse4.1,ssse3"))) static void
 sha256_blocks_ni(uint32_t state[8], const uint8_t *blocks, size_t count) {
     const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0bll, 0x0405060700010203ll);
@@ -68,11 +70,12 @@ sha256_blocks_ni(uint32_t state[8], const uint8_t *blocks, size_t count) {
     for (; count > 0; count--, blocks += 64) {
         __m128i abef_old = abef, cdgh_old = cdgh, m[4];
         for (int i = 0; i < 4; i++)
-            m[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(const void *)(blocks + 16 * i)), swap);
+            m[i] = _mm_shuffle_epi8(
+                _mm_loadu_si128((const __m128i *)(const void *)(blocks + 16 * i)), swap);
         for (int i = 0; i < 16; i++) {
             __m128i *w = &m[i & 3];
-            __m128i wk =
-                _mm_add_epi32(*w, _mm_loadu_si128((const __m128i *)(const void *)(sha256_k + 4 * i)));
+            __m128i wk = _mm_add_epi32(
+                *w, _mm_loadu_si128((const __m128i *)(const void *)(sha256_k + 4 * i)));
             cdgh = _mm_sha256rnds2_epu32(cdgh, abef, wk);
             abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(wk, 0x0e));
             const __m128i *w1 = &m[(i + 1) & 3], *w2 = &m[(i + 2) & 3], *w3 = &m[(i + 3) & 3];
@@ -106,7 +109,8 @@ static bool cpu_has_sha(void) {
 
 static void sha256_blocks(uint32_t state[8], const uint8_t *blocks, size_t count) {
 #if defined(__x86_64__)
-    if (count >= 4 && cpu_has_sha()) { /* CPUID may trap in a VM (some microseconds): not for small inputs */
+    /* CPUID may trap in a VM (some microseconds): not for small inputs */
+    if (count >= 4 && cpu_has_sha()) {
         sha256_blocks_ni(state, blocks, count);
         return;
     }

@@ -21,7 +21,8 @@ void signal_guard_end(const struct signal_guard *guard, int host_errno) {
         sigset_t one;
         sigemptyset(&one);
         sigaddset(&one, raised);
-        (void)sigtimedwait(&one, NULL, &now); /* EAGAIN: ignored by the process, so nothing is pending */
+        /* EAGAIN: ignored by the process, so nothing is pending */
+        (void)sigtimedwait(&one, NULL, &now);
     }
     pthread_sigmask(SIG_SETMASK, &guard->before, NULL);
     errno = saved_errno;

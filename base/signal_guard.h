@@ -1,7 +1,8 @@
 /*
- * base/signal_guard.h: writing without the signals of writing. A write beyond the file size limit (RLIMIT_FSIZE) raises SIGXFSZ, one to a pipe
- * that nobody reads SIGPIPE, and either ends a process that did not expect it. A library reports an errno instead: the two are
- * blocked in this thread meanwhile, and the one that was raised is taken back.
+ * base/signal_guard.h: writing without the signals of writing. A write beyond the file size limit
+ * (RLIMIT_FSIZE) raises SIGXFSZ, one to a pipe that nobody reads SIGPIPE, and either ends a process
+ * that did not expect it. A library reports an errno instead: the two are blocked in this thread
+ * meanwhile, and the one that was raised is taken back.
  */
 #ifndef BASE_SIGNAL_GUARD_H
 #define BASE_SIGNAL_GUARD_H

@@ -1,6 +1,6 @@
 /*
- * bench/bench.c: husk_bench, the command line of the benchmarks. Runs the parts one after the other; exits 1 if anything failed or a
- * kernel's result differed between native and sandbox.
+ * bench/bench.c: husk_bench, the command line of the benchmarks. Runs the parts one after the
+ * other; exits 1 if anything failed or a kernel's result differed between native and sandbox.
  */
 #include <getopt.h>
 #include <stdlib.h>
@@ -13,8 +13,8 @@
 
 static const char usage[] =
     "usage: husk_bench [options] [module.wasm…]\n"
-    "Kernels natively and in a sandbox, what calls cost, what restores cost, how fast modules compile (the "
-    "named ones too).\n"
+    "Kernels natively and in a sandbox, what calls cost, what restores cost, how fast modules "
+    "compile (the named ones too).\n"
     "  --parts LIST      of kernels,calls,floor,compile,snapshots (default: all)\n"
     "  --kernel NAME     only this kernel\n"
     "  --rounds N        counted rounds per kernel (default 15)\n"
@@ -26,7 +26,13 @@ static const char usage[] =
     "  --worker FILE     the compiler's worker program\n"
     "  --revision TEXT   what is measured, for the JSON lines\n";
 
-enum part { PART_KERNELS = 1, PART_CALLS = 2, PART_FLOOR = 4, PART_COMPILE = 8, PART_SNAPSHOTS = 16 };
+enum part {
+    PART_KERNELS = 1,
+    PART_CALLS = 2,
+    PART_FLOOR = 4,
+    PART_COMPILE = 8,
+    PART_SNAPSHOTS = 16
+};
 
 static const char *kvm_kind_name(enum husk_kvm_kind kind) {
     switch (kind) {
@@ -47,16 +53,15 @@ int bench_machine(const struct bench *bench, const char *revision) {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     husk_engine_host_info(bench->engine, &info);
     if (uname(&os) != 0 || gmtime_r(&now, &utc) == NULL ||
-        strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%SZ", &utc) == 0) {
+        strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &utc) == 0)
         return -1;
-    }
-    printf("husk %s (%s), %s\n%s, %ld cores, Linux %s, KVM kind: %s\n", husk_version(), revision, date,
-           info.cpu_name, cores, os.release, kvm_kind_name(info.kvm_kind));
+    printf("husk %s (%s), %s\n%s, %ld cores, Linux %s, KVM kind: %s\n", husk_version(), revision,
+           date, info.cpu_name, cores, os.release, kvm_kind_name(info.kvm_kind));
     const char *const pairs[][2] = {
         {"version", husk_version()}, {"revision", revision}, {"date", date},
         {"cpu", info.cpu_name},      {"kernel", os.release}, {"kvm", kvm_kind_name(info.kvm_kind)}};
     fputs("{\"bench\":\"machine\"", bench->json);
-    for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
         fprintf(bench->json, ",\"%s\":", pairs[i][0]);
         json_string(bench->json, pairs[i][1]);
     }
@@ -70,12 +75,10 @@ static unsigned parts_parse(char *list) {
     char *rest = NULL;
     for (char *name = strtok_r(list, ",", &rest); name != NULL; name = strtok_r(NULL, ",", &rest)) {
         unsigned before = parts;
-        for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++)
             parts |= strcmp(name, names[i]) == 0 ? 1u << i : 0;
-        }
-        if (parts == before) {
+        if (parts == before)
             return 0;
-        }
     }
     return parts;
 }
@@ -98,7 +101,7 @@ static bool option_take(struct settings *settings, int option, char *value) {
     const char **texts[] = {
         ['k'] = &bench->only_kernel, ['j'] = &settings->json_path, ['d'] = &bench->scratch_dir,
         ['m'] = &bench->wasm_dir,    ['w'] = &bench->worker_path,  ['v'] = &settings->revision};
-    if ((size_t)option < sizeof(texts) / sizeof(texts[0]) && texts[option] != NULL) {
+    if ((size_t)option < sizeof texts / sizeof texts[0] && texts[option] != NULL) {
         *texts[option] = value;
         return true;
     }
@@ -114,30 +117,28 @@ static bool option_take(struct settings *settings, int option, char *value) {
 static int parts_run(const struct settings *settings) {
     const struct bench *bench = &settings->bench;
     int result = bench_machine(bench, settings->revision);
-    if ((settings->parts & PART_FLOOR) != 0) {
+    if ((settings->parts & PART_FLOOR) != 0)
         result |= bench_floor(bench);
-    }
-    if ((settings->parts & PART_CALLS) != 0) {
+    if ((settings->parts & PART_CALLS) != 0)
         result |= bench_calls(bench);
-    }
-    if ((settings->parts & PART_SNAPSHOTS) != 0) {
+    if ((settings->parts & PART_SNAPSHOTS) != 0)
         result |= bench_snapshots(bench);
-    }
-    if ((settings->parts & PART_KERNELS) != 0) {
+    if ((settings->parts & PART_KERNELS) != 0)
         result |= bench_kernels(bench);
-    }
-    if ((settings->parts & PART_COMPILE) != 0) {
+    if ((settings->parts & PART_COMPILE) != 0)
         result |= bench_compile(bench);
-    }
     return result;
 }
 
 int main(int argc, char **argv) {
-    struct settings settings = {
-        .bench = {.wasm_dir = HUSK_BENCH_WASM_DIR, .scratch_dir = ".", .rounds = 15, .opt_level = -1},
-        .parts = PART_KERNELS | PART_CALLS | PART_FLOOR | PART_COMPILE | PART_SNAPSHOTS,
-        .revision = "unknown",
-        .json_path = "/dev/null"};
+    struct settings settings = {.bench = {.wasm_dir = HUSK_BENCH_WASM_DIR,
+                                          .scratch_dir = ".",
+                                          .rounds = 15,
+                                          .opt_level = -1},
+                                .parts = PART_KERNELS | PART_CALLS | PART_FLOOR | PART_COMPILE |
+                                         PART_SNAPSHOTS,
+                                .revision = "unknown",
+                                .json_path = "/dev/null"};
     struct husk_error err;
     for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;) {
         if (!option_take(&settings, option, optarg)) {

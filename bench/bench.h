@@ -1,6 +1,6 @@
 /*
- * bench/bench.h: what the parts of husk_bench share: options, time, percentiles, and the two outputs (a table for people on
- * stdout, one JSON object per line for programs in a file).
+ * bench/bench.h: what the parts of husk_bench share: options, time, percentiles, and the two
+ * outputs (a table for people on stdout, one JSON object per line for programs in a file).
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -32,7 +32,8 @@ struct spread {
 };
 
 uint64_t bench_now_ns(void);
-/* CPU time of this thread, the guest's included: what is left of a busy machine's noise is shared caches and cores. */
+/* CPU time of this thread, the guest's included: what is left of a busy machine's noise is shared
+ * caches and cores. */
 uint64_t bench_cpu_ns(void);
 /* Sorts the samples. count must not be 0. */
 struct spread spread_of(double *samples, size_t count);

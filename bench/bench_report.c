@@ -1,5 +1,6 @@
 /*
- * bench/bench_report.c: time, percentiles, JSON pieces, failures and files, for the parts of husk_bench.
+ * bench/bench_report.c: time, percentiles, JSON pieces, failures and files, for the parts of
+ * husk_bench.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,15 +33,15 @@ static int double_compare(const void *a, const void *b) {
 }
 
 struct spread spread_of(double *samples, size_t count) {
-    qsort(samples, count, sizeof(*samples), double_compare);
-    return (struct spread){samples[count / 10], samples[count / 2], samples[count - 1 - count / 10]};
+    qsort(samples, count, sizeof *samples, double_compare);
+    return (struct spread){samples[count / 10], samples[count / 2],
+                           samples[count - 1 - count / 10]};
 }
 
 double geomean_of(const double *values, size_t count) {
     double logs = 0;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         logs += log(values[i]);
-    }
     return exp(logs / (double)count);
 }
 
@@ -51,15 +52,14 @@ void json_spread(FILE *json, const char *name, struct spread spread) {
 
 void json_string(FILE *json, const char *text) {
     fputc('"', json);
-    for (; *text != 0; text++) {
+    for (; *text != '\0'; text++) {
         unsigned char c = (unsigned char)*text;
-        if (c == '"' || c == '\\') {
+        if (c == '"' || c == '\\')
             fprintf(json, "\\%c", c);
-        } else if (c < 0x20) {
+        else if (c < 0x20)
             fprintf(json, "\\u%04x", c);
-        } else {
+        else
             fputc(c, json);
-        }
     }
     fputc('"', json);
 }
@@ -71,18 +71,17 @@ int bench_fail(const char *what, const struct husk_error *err) {
 
 int bench_fail_outcome(const char *what, int status, const struct husk_outcome *outcome,
                        const struct husk_error *err) {
-    if (status != 0) {
+    if (status != 0)
         return bench_fail(what, err);
-    }
-    fprintf(stderr, "husk_bench: %s: the call ended otherwise than expected: %s\n", what, outcome->message);
+    fprintf(stderr, "husk_bench: %s: the call ended otherwise than expected: %s\n", what,
+            outcome->message);
     return -1;
 }
 
 static int module_read_fd(int fd, uint8_t **ret_bytes, size_t *ret_count) {
     struct stat st;
-    if (fstat(fd, &st) != 0) {
+    if (fstat(fd, &st) != 0)
         return -1;
-    }
     size_t count = (size_t)st.st_size;
     uint8_t *bytes = malloc(count + 1);
     size_t done = 0;
@@ -94,9 +93,8 @@ static int module_read_fd(int fd, uint8_t **ret_bytes, size_t *ret_count) {
         }
         done += (size_t)got;
     }
-    if (bytes == NULL) {
+    if (bytes == NULL)
         return -1;
-    }
     *ret_bytes = bytes;
     *ret_count = count;
     return 0;
@@ -105,12 +103,10 @@ static int module_read_fd(int fd, uint8_t **ret_bytes, size_t *ret_count) {
 int module_read(const char *path, uint8_t **ret_bytes, size_t *ret_count) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     int result = fd < 0 ? -1 : module_read_fd(fd, ret_bytes, ret_count);
-    if (result != 0) {
+    if (result != 0)
         fprintf(stderr, "husk_bench: cannot read %s: %s\n", path, strerror(errno));
-    }
-    if (fd >= 0) {
+    if (fd >= 0)
         close(fd);
-    }
     return result;
 }
 
@@ -124,15 +120,13 @@ int bench_load(const struct bench *bench, const char *name, husk_image **ret_ima
     options.opt_level = bench->opt_level;
     options.strict = bench->is_strict;
     options.worker_path = bench->worker_path;
-    snprintf(path, sizeof(path), "%s/%s.wasm", bench->wasm_dir, name);
-    if (module_read(path, &wasm, &count) != 0) {
+    snprintf(path, sizeof path, "%s/%s.wasm", bench->wasm_dir, name);
+    if (module_read(path, &wasm, &count) != 0)
         return -1;
-    }
     int status = husk_compile(wasm, count, &options, &fd, &err);
     free(wasm);
-    if (status != 0) {
+    if (status != 0)
         return bench_fail(path, &err);
-    }
     status = husk_image_open_fd(bench->engine, fd, false, ret_image, &err);
     close(fd);
     return status == 0 ? 0 : bench_fail(path, &err);

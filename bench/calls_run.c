@@ -1,6 +1,7 @@
 /*
- * bench/calls_run.c: what the smallest things cost: opening an image, making and freeing a sandbox, a call, a host call, a call
- * back into the guest, growing memory, a trap. Every row is many samples of one operation.
+ * bench/calls_run.c: what the smallest things cost: opening an image, making and freeing a sandbox,
+ * a call, a host call, a call back into the guest, growing memory, a trap. Every row is many
+ * samples of one operation.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,8 @@ struct calls {
     husk_func empty, add, host_calls, nested, grow, trap;
 };
 
-/* Does the operation once and gives its time in µs; negative after a failure that has been reported. */
+/* Does the operation once and gives its time in µs; negative after a failure that has been
+ * reported. */
 typedef double (*sample_fn)(struct calls *calls);
 
 struct row {
@@ -41,11 +43,11 @@ static int host_nest(husk_caller *caller, void *user, const struct husk_value *a
     const struct calls *calls = user;
     struct husk_outcome outcome;
     struct husk_error err;
-    int status =
-        husk_call_func(husk_caller_sandbox(caller), calls->nested, args, 1, results, 1, NULL, &outcome, &err);
-    if (status != 0 || outcome.kind != HUSK_RETURNED) {
-        return husk_caller_fail(caller, "nested call: %s", status != 0 ? err.message : outcome.message);
-    }
+    int status = husk_call_func(husk_caller_sandbox(caller), calls->nested, args, 1, results, 1,
+                                NULL, &outcome, &err);
+    if (status != 0 || outcome.kind != HUSK_RETURNED)
+        return husk_caller_fail(caller, "nested call: %s",
+                                status != 0 ? err.message : outcome.message);
     return 0;
 }
 
@@ -57,12 +59,11 @@ static double call_time(struct calls *calls, husk_func func, const int32_t *arg,
     struct husk_outcome outcome;
     struct husk_error err;
     uint64_t start = bench_now_ns();
-    int status =
-        husk_call_func(calls->sandbox, func, &value, arg != NULL, &result, has_result, NULL, &outcome, &err);
+    int status = husk_call_func(calls->sandbox, func, &value, arg != NULL, &result, has_result,
+                                NULL, &outcome, &err);
     uint64_t end = bench_now_ns();
-    if (status != 0 || outcome.kind != kind) {
+    if (status != 0 || outcome.kind != kind)
         return bench_fail_outcome("call", status, &outcome, &err);
-    }
     return (double)(end - start) / 1e3;
 }
 
@@ -71,7 +72,8 @@ static double sample_empty(struct calls *calls) {
 }
 
 static double sample_named(struct calls *calls) {
-    struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = 20}, {.type = HUSK_I32, .of.i32 = 22}};
+    struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = 20},
+                                 {.type = HUSK_I32, .of.i32 = 22}};
     struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
     struct husk_value result;
     struct husk_outcome outcome;
@@ -80,19 +82,20 @@ static double sample_named(struct calls *calls) {
     uint64_t start = bench_now_ns();
     int status = husk_call(calls->sandbox, "add", args, 2, &result, 1, &options, &outcome, &err);
     uint64_t end = bench_now_ns();
-    if (status != 0 || outcome.kind != HUSK_RETURNED || result.of.i32 != 42) {
+    if (status != 0 || outcome.kind != HUSK_RETURNED || result.of.i32 != 42)
         return bench_fail_outcome("add", status, &outcome, &err);
-    }
     return (double)(end - start) / 1e3;
 }
 
-/* Few calls per sample, so that a busy machine seldom takes the CPU away in one; less a call that makes none. */
+/* Few calls per sample, so that a busy machine seldom takes the CPU away in one; less a call that
+ * makes none. */
 static double sample_host_call(struct calls *calls) {
     const int32_t none = 0;
     const int32_t count = HOST_CALLS;
     double without = call_time(calls, calls->host_calls, &none, true, HUSK_RETURNED);
     double with = call_time(calls, calls->host_calls, &count, true, HUSK_RETURNED);
-    return without < 0 || with < 0 ? -1 : (with > without ? with - without : 0) / (double)HOST_CALLS;
+    return without < 0 || with < 0 ? -1
+                                   : (with > without ? with - without : 0) / (double)HOST_CALLS;
 }
 
 static double sample_nested(struct calls *calls) {
@@ -106,14 +109,15 @@ static double sample_trap(struct calls *calls) {
     return call_time(calls, calls->trap, &depth, true, HUSK_TRAPPED);
 }
 
-/* By one wasm page. Shrinking is impossible, so each sample has a sandbox of its own; only the grown call is timed. */
+/* By one wasm page. Shrinking is impossible, so each sample has a sandbox of its own; only the
+ * grown call is timed. */
 static double sample_grow(struct calls *calls) {
     struct husk_error err;
     struct calls own = *calls;
     int32_t pages = 1;
-    if (husk_sandbox_new(calls->bench->engine, calls->image, calls->imports, NULL, &own.sandbox, &err) != 0) {
+    if (husk_sandbox_new(calls->bench->engine, calls->image, calls->imports, NULL, &own.sandbox,
+                         &err) != 0)
         return bench_fail("sandbox", &err);
-    }
     double us = call_time(&own, own.empty, NULL, false, HUSK_RETURNED);
     us = us < 0 ? us : call_time(&own, own.grow, &pages, true, HUSK_RETURNED);
     husk_sandbox_free(own.sandbox);
@@ -128,18 +132,18 @@ static double life_time(struct calls *calls, enum life life) {
     struct calls own = *calls;
     uint64_t at[4];
     at[0] = bench_now_ns();
-    if (husk_sandbox_new(calls->bench->engine, calls->image, calls->imports, NULL, &own.sandbox, &err) != 0) {
+    if (husk_sandbox_new(calls->bench->engine, calls->image, calls->imports, NULL, &own.sandbox,
+                         &err) != 0)
         return bench_fail("sandbox", &err);
-    }
     at[1] = bench_now_ns();
     double us = call_time(&own, own.empty, NULL, false, HUSK_RETURNED);
     at[2] = bench_now_ns();
     husk_sandbox_free(own.sandbox);
     at[3] = bench_now_ns();
-    if (us < 0) {
+    if (us < 0)
         return us;
-    }
-    return life == LIFE_ALL ? (double)(at[3] - at[0]) / 1e3 : (double)(at[life + 1] - at[life]) / 1e3;
+    return life == LIFE_ALL ? (double)(at[3] - at[0]) / 1e3
+                            : (double)(at[life + 1] - at[life]) / 1e3;
 }
 
 static double sample_new(struct calls *calls) {
@@ -162,13 +166,12 @@ static double sample_open(struct calls *calls) {
     struct husk_error err;
     husk_image *image;
     char path[4096];
-    snprintf(path, sizeof(path), "%s/micro.husk", calls->bench->scratch_dir);
+    snprintf(path, sizeof path, "%s/micro.husk", calls->bench->scratch_dir);
     uint64_t start = bench_now_ns();
     int status = husk_image_open(calls->bench->engine, path, false, &image, &err);
     uint64_t end = bench_now_ns();
-    if (status != 0) {
+    if (status != 0)
         return bench_fail(path, &err);
-    }
     husk_image_unref(image);
     return (double)(end - start) / 1e3;
 }
@@ -189,16 +192,13 @@ static const struct row rows[] = {
 
 static int row_run(struct calls *calls, const struct row *row) {
     static double samples[SAMPLES_MAX];
-    for (uint32_t i = 0; i < 10; i++) {
-        if (row->sample(calls) < 0) {
+    for (uint32_t i = 0; i < 10; i++)
+        if (row->sample(calls) < 0)
             return -1;
-        }
-    }
     for (uint32_t i = 0; i < row->samples; i++) {
         samples[i] = row->sample(calls);
-        if (samples[i] < 0) {
+        if (samples[i] < 0)
             return -1;
-        }
     }
     struct spread us = spread_of(samples, row->samples);
     printf("  %-56s %9.2f %9.2f %9.2f\n", row->text, us.p10, us.p50, us.p90);
@@ -215,12 +215,12 @@ static int imports_make(struct calls *calls, struct husk_error *err) {
     const struct husk_functype add_type = {two, 2, two, 1};
     const struct husk_functype nest_type = {two, 1, two, 1};
     int status = husk_imports_new(calls->bench->engine, &calls->imports, err);
-    if (status == 0) {
-        status = husk_imports_func(calls->imports, "bench", "host", &add_type, host_add, NULL, NULL, err);
-    }
-    if (status == 0) {
-        status = husk_imports_func(calls->imports, "bench", "nest", &nest_type, host_nest, calls, NULL, err);
-    }
+    if (status == 0)
+        status = husk_imports_func(calls->imports, "bench", "host", &add_type, host_add, NULL, NULL,
+                                   err);
+    if (status == 0)
+        status = husk_imports_func(calls->imports, "bench", "nest", &nest_type, host_nest, calls,
+                                   NULL, err);
     return status;
 }
 
@@ -228,14 +228,14 @@ static int funcs_find(struct calls *calls, struct husk_error *err) {
     const struct {
         const char *name;
         husk_func *func;
-    } wanted[] = {{"empty", &calls->empty},   {"add", &calls->add},   {"host_calls", &calls->host_calls},
-                  {"nested", &calls->nested}, {"grow", &calls->grow}, {"trap", &calls->trap}};
+    } wanted[] = {
+        {"empty", &calls->empty},   {"add", &calls->add},   {"host_calls", &calls->host_calls},
+        {"nested", &calls->nested}, {"grow", &calls->grow}, {"trap", &calls->trap}};
     struct husk_functype type;
-    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
         int status = husk_image_func(calls->image, wanted[i].name, wanted[i].func, &type, err);
-        if (status != 0) {
+        if (status != 0)
             return status;
-        }
     }
     return 0;
 }
@@ -247,12 +247,11 @@ static int image_write(const struct bench *bench, struct husk_error *err) {
     char path[4096];
     uint8_t *wasm;
     size_t count;
-    snprintf(path, sizeof(path), "%s/micro.wasm", bench->wasm_dir);
-    if (module_read(path, &wasm, &count) != 0) {
+    snprintf(path, sizeof path, "%s/micro.wasm", bench->wasm_dir);
+    if (module_read(path, &wasm, &count) != 0)
         return err->status;
-    }
     options.worker_path = bench->worker_path;
-    snprintf(path, sizeof(path), "%s/micro.husk", bench->scratch_dir);
+    snprintf(path, sizeof path, "%s/micro.husk", bench->scratch_dir);
     int status = husk_compile_to_file(wasm, count, &options, path, err);
     free(wasm);
     return status;
@@ -262,18 +261,18 @@ int bench_calls(const struct bench *bench) {
     struct calls calls = {.bench = bench};
     struct husk_error err;
     int result = -1;
-    if (bench_load(bench, "micro", &calls.image) != 0) {
+    if (bench_load(bench, "micro", &calls.image) != 0)
         return -1;
-    }
-    if (imports_make(&calls, &err) != 0 || funcs_find(&calls, &err) != 0 || image_write(bench, &err) != 0 ||
-        husk_sandbox_new(bench->engine, calls.image, calls.imports, NULL, &calls.sandbox, &err) != 0) {
+    if (imports_make(&calls, &err) != 0 || funcs_find(&calls, &err) != 0 ||
+        image_write(bench, &err) != 0 ||
+        husk_sandbox_new(bench->engine, calls.image, calls.imports, NULL, &calls.sandbox, &err) !=
+            0) {
         bench_fail("calls", &err);
     } else {
         printf("\ncalls: µs each\n  %-56s %9s %9s %9s\n", "", "p10", "median", "p90");
         result = 0;
-        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
             result |= row_run(&calls, &rows[i]);
-        }
     }
     husk_sandbox_free(calls.sandbox);
     husk_imports_free(calls.imports);

@@ -1,6 +1,6 @@
 /*
- * bench/compile_run.c: what compiling costs. Each compilation happens in a child of its own, so that its CPU time and peak memory, and
- * those of the worker it starts, can be told apart (wait4).
+ * bench/compile_run.c: what compiling costs. Each compilation happens in a child of its own, so
+ * that its CPU time and peak memory, and those of the worker it starts, can be told apart (wait4).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -48,9 +48,8 @@ static int image_text(const struct bench *bench, const char *path, uint64_t *ret
     struct husk_image_info info;
     struct husk_error err;
     husk_image *image;
-    if (husk_image_open(bench->engine, path, false, &image, &err) != 0) {
+    if (husk_image_open(bench->engine, path, false, &image, &err) != 0)
         return bench_fail(path, &err);
-    }
     husk_image_info(image, &info);
     *ret_bytes = info.text_bytes;
     husk_image_unref(image);
@@ -62,7 +61,7 @@ static int compile_measure(const struct bench *bench, const struct module *modul
     char path[4096];
     struct rusage usage;
     int status;
-    snprintf(path, sizeof(path), "%s/compile.O%d.husk", bench->scratch_dir, opt_level);
+    snprintf(path, sizeof path, "%s/compile.O%d.husk", bench->scratch_dir, opt_level);
     fflush(NULL);
     uint64_t start = bench_now_ns();
     pid_t child = fork();
@@ -70,10 +69,10 @@ static int compile_measure(const struct bench *bench, const struct module *modul
         perror("husk_bench: fork");
         return -1;
     }
-    if (child == 0) {
+    if (child == 0)
         child_compile(bench, module, opt_level, path);
-    }
-    if (wait4(child, &status, 0, &usage) != child || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+    if (wait4(child, &status, 0, &usage) != child || !WIFEXITED(status) ||
+        WEXITSTATUS(status) != 0) {
         fprintf(stderr, "husk_bench: compiling %s at -O%d failed\n", module->name, opt_level);
         return -1;
     }
@@ -87,18 +86,19 @@ static int compile_measure(const struct bench *bench, const struct module *modul
 
 static int module_report(const struct bench *bench, const struct module *module, int opt_level) {
     struct cost cost;
-    if (compile_measure(bench, module, opt_level, &cost) != 0) {
+    if (compile_measure(bench, module, opt_level, &cost) != 0)
         return -1;
-    }
     double mb = (double)module->bytes / 1e6;
     double code_ratio = (double)cost.text_bytes / (double)module->bytes;
-    printf("  %-16s -O%d %8.2f MB %8.2f %8.2f %9.1f %9.2f %9.2f %9.2f\n", module->name, opt_level, mb,
-           cost.cpu_s, cost.wall_s, cost.peak_mib, cost.cpu_s / mb, cost.peak_mib / mb, code_ratio);
+    printf("  %-16s -O%d %8.2f MB %8.2f %8.2f %9.1f %9.2f %9.2f %9.2f\n", module->name, opt_level,
+           mb, cost.cpu_s, cost.wall_s, cost.peak_mib, cost.cpu_s / mb, cost.peak_mib / mb,
+           code_ratio);
     fflush(stdout);
     fputs("{\"bench\":\"compile\",\"name\":", bench->json);
     json_string(bench->json, module->name);
     fprintf(bench->json,
-            ",\"opt_level\":%d,\"wasm_bytes\":%zu,\"cpu_s\":%.4g,\"wall_s\":%.4g,\"peak_mib\":%.4g,\"text_"
+            ",\"opt_level\":%d,\"wasm_bytes\":%zu,\"cpu_s\":%.4g,\"wall_s\":%.4g,\"peak_mib\":%.4g,"
+            "\"text_"
             "bytes\":%llu}\n",
             opt_level, module->bytes, cost.cpu_s, cost.wall_s, cost.peak_mib,
             (unsigned long long)cost.text_bytes);
@@ -108,18 +108,18 @@ static int module_report(const struct bench *bench, const struct module *module,
 static int module_measure(const struct bench *bench, const struct module *module) {
     int result = 0;
     static const int levels[] = {0, 2};
-    for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
+    for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++)
         result |= module_report(bench, module, levels[i]);
-    }
     return result;
 }
 
 int bench_compile(const struct bench *bench) {
     struct module module = {.name = "generated"};
     int result = 0;
-    printf("\ncompile: seconds and MiB; per MB of wasm: CPU seconds, peak MiB, MB of machine code\n");
-    printf("  %-16s %3s %11s %8s %8s %9s %9s %9s %9s\n", "module", "", "wasm", "CPU s", "wall s", "peak MiB",
-           "CPU s/MB", "MiB/MB", "code/MB");
+    printf(
+        "\ncompile: seconds and MiB; per MB of wasm: CPU seconds, peak MiB, MB of machine code\n");
+    printf("  %-16s %3s %11s %8s %8s %9s %9s %9s %9s\n", "module", "", "wasm", "CPU s", "wall s",
+           "peak MiB", "CPU s/MB", "MiB/MB", "code/MB");
     if (generate_module(GENERATED_FUNCTIONS, &module.wasm, &module.bytes) != 0) {
         fprintf(stderr, "husk_bench: out of memory\n");
         return -1;

@@ -1,5 +1,6 @@
 /*
- * bench/floor.c: the floor under every call: the same KVM_RUN without Husk, of a VM whose only code is `out; jmp`.
+ * bench/floor.c: the floor under every call: the same KVM_RUN without Husk, of a VM whose only code
+ * is `out; jmp`.
  */
 #include <errno.h>
 #include <string.h>
@@ -30,7 +31,8 @@ int bench_floor(const struct bench *bench) {
         fprintf(stderr, "husk_bench: floor: the bare VM did not run: %s\n", strerror(errno));
     } else {
         struct spread us = spread_of(samples, SAMPLES);
-        printf("\nfloor: a bare KVM_RUN to an `out` in ring 3 and back: %.2f / %.2f / %.2f µs (p10 / median "
+        printf("\nfloor: a bare KVM_RUN to an `out` in ring 3 and back: %.2f / %.2f / %.2f µs (p10 "
+               "/ median "
                "/ p90)\n",
                us.p10, us.p50, us.p90);
         fprintf(bench->json, "{\"bench\":\"floor\",\"name\":\"kvm_run\",\"samples\":%d,", SAMPLES);

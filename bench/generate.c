@@ -1,5 +1,6 @@
 /*
- * bench/generate.c: writes the generated module of the compile benchmark (WebAssembly core specification 2.0, section 5).
+ * bench/generate.c: writes the generated module of the compile benchmark (WebAssembly core
+ * specification 2.0, section 5).
  */
 #include "generate.h"
 
@@ -27,34 +28,31 @@ static void byte_put(struct bytes *bytes, uint8_t byte) {
 }
 
 static void op_put(struct bytes *bytes, size_t count, const uint8_t *ops) {
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         byte_put(bytes, ops[i]);
-    }
 }
-#define PUT(bytes, ...) op_put(bytes, sizeof((const uint8_t[]){__VA_ARGS__}), (const uint8_t[]){__VA_ARGS__})
+#define PUT(bytes, ...)                                                                            \
+    op_put(bytes, sizeof((const uint8_t[]){__VA_ARGS__}), (const uint8_t[]){__VA_ARGS__})
 
 static void u32_put(struct bytes *bytes, uint32_t value) {
-    for (; value >= 128; value >>= 7) {
+    for (; value >= 128; value >>= 7)
         byte_put(bytes, (uint8_t)(value | 128));
-    }
     byte_put(bytes, (uint8_t)value);
 }
 
 /* A signed LEB of a value below 2^30. */
 static void const_put(struct bytes *bytes, uint32_t value) {
     byte_put(bytes, 0x41); /* i32.const */
-    for (; value >= 64; value >>= 7) {
+    for (; value >= 64; value >>= 7)
         byte_put(bytes, (uint8_t)(value | 128));
-    }
     byte_put(bytes, (uint8_t)value);
 }
 
 static void section_put(struct bytes *module, uint8_t id, struct bytes *content) {
     byte_put(module, id);
     u32_put(module, (uint32_t)content->count);
-    for (size_t i = 0; i < content->count; i++) {
+    for (size_t i = 0; i < content->count; i++)
         byte_put(module, content->at[i]);
-    }
     module->has_failed |= content->has_failed;
     free(content->at);
     *content = (struct bytes){0};
@@ -65,12 +63,13 @@ static uint32_t random_next(uint32_t *seed) {
     return *seed >> 8;
 }
 
-/* local.get a; local.get b; binary operator; local.set c. Locals 0-1: parameters; 2-5: variables; 6: the loop's counter. */
+/* local.get a; local.get b; binary operator; local.set c. Locals 0-1: parameters; 2-5: variables;
+ * 6: the loop's counter. */
 static void statement_arithmetic(struct bytes *code, uint32_t *seed) {
     static const uint8_t operators[] = {0x6a, 0x6b, 0x6c, 0x71, 0x72, 0x73, 0x74, 0x76, 0x48, 0x4f};
     uint8_t a = (uint8_t)(random_next(seed) % 6), b = (uint8_t)(random_next(seed) % 6);
     uint8_t target = (uint8_t)(2 + random_next(seed) % 4);
-    PUT(code, 0x20, a, 0x20, b, operators[random_next(seed) % sizeof(operators)], 0x21, target);
+    PUT(code, 0x20, a, 0x20, b, operators[random_next(seed) % sizeof operators], 0x21, target);
 }
 
 static void statement_memory(struct bytes *code, uint32_t *seed) {
@@ -98,9 +97,8 @@ static void statement_branch(struct bytes *code, uint32_t *seed) {
 }
 
 static void statement_call(struct bytes *code, uint32_t func_idx, uint32_t *seed) {
-    if (func_idx == 0) {
+    if (func_idx == 0)
         return;
-    }
     PUT(code, 0x20, (uint8_t)(random_next(seed) % 6), 0x20, (uint8_t)(random_next(seed) % 6), 0x10);
     u32_put(code, random_next(seed) % func_idx);
     PUT(code, 0x21, (uint8_t)(2 + random_next(seed) % 4));
@@ -145,9 +143,8 @@ int generate_module(uint32_t functions_count, uint8_t **ret_wasm, size_t *ret_co
     PUT(&content, 1, 0x60, 2, 0x7f, 0x7f, 1, 0x7f);
     section_put(&module, 1, &content);
     u32_put(&content, functions_count);
-    for (uint32_t i = 0; i < functions_count; i++) {
+    for (uint32_t i = 0; i < functions_count; i++)
         byte_put(&content, 0);
-    }
     section_put(&module, 3, &content);
     PUT(&content, 1, 0, 2); /* one memory of at least two pages: 0xfffc + 1000 + 4 bytes fit */
     section_put(&module, 5, &content);
@@ -155,9 +152,8 @@ int generate_module(uint32_t functions_count, uint8_t **ret_wasm, size_t *ret_co
     u32_put(&content, functions_count - 1);
     section_put(&module, 7, &content);
     u32_put(&content, functions_count);
-    for (uint32_t i = 0; i < functions_count; i++) {
+    for (uint32_t i = 0; i < functions_count; i++)
         function_put(&content, i, &seed);
-    }
     section_put(&module, 10, &content);
     if (module.has_failed) {
         free(module.at);

@@ -1,7 +1,8 @@
 /*
- * bench/kernels_run.c: every kernel natively and in a sandbox, in one process, turn by turn, so that whatever slows the machine
- * down for a while slows both. Times are CPU time of the thread, on which the guest runs as well. The ratio is the median of
- * the rounds' ratios. Checksums must agree in every round.
+ * bench/kernels_run.c: every kernel natively and in a sandbox, in one process, turn by turn, so
+ * that whatever slows the machine down for a while slows both. Times are CPU time of the thread, on
+ * which the guest runs as well. The ratio is the median of the rounds' ratios. Checksums must agree
+ * in every round.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -21,13 +22,16 @@ struct kernel {
 };
 
 static const struct kernel kernels[] = {
-#define HUSK_KERNEL(kernel_name, kernel_n, kernel_group)                                                     \
-    {.name = #kernel_name, .group = (kernel_group), .n = (kernel_n), .native = kernel_##kernel_name},
+#define HUSK_KERNEL(kernel_name, kernel_n, kernel_group)                                           \
+    {.name = #kernel_name,                                                                         \
+     .group = (kernel_group),                                                                      \
+     .n = (kernel_n),                                                                              \
+     .native = kernel_##kernel_name},
 #include "kernels.def"
 #undef HUSK_KERNEL
 };
 
-enum { KERNELS_COUNT = sizeof(kernels) / sizeof(kernels[0]), ROUNDS_MAX = 1000 };
+enum { KERNELS_COUNT = sizeof kernels / sizeof kernels[0], ROUNDS_MAX = 1000 };
 
 struct kernel_times {
     double native_ms[ROUNDS_MAX], husk_ms[ROUNDS_MAX], ratio[ROUNDS_MAX];
@@ -44,26 +48,26 @@ static int sandbox_run(husk_sandbox *sandbox, husk_func func, const struct kerne
     struct husk_outcome outcome;
     struct husk_error err;
     int status = husk_call_func(sandbox, func, &arg, 1, &result, 1, NULL, &outcome, &err);
-    if (status != 0 || outcome.kind != HUSK_RETURNED) {
+    if (status != 0 || outcome.kind != HUSK_RETURNED)
         return bench_fail_outcome(kernel->name, status, &outcome, &err);
-    }
     *ret_sum = (uint64_t)result.of.i64;
     return 0;
 }
 
-static int round_run(const struct kernel *kernel, husk_sandbox *sandbox, husk_func func, double *ret_ms) {
+static int round_run(const struct kernel *kernel, husk_sandbox *sandbox, husk_func func,
+                     double *ret_ms) {
     uint64_t start = bench_cpu_ns();
     uint64_t native_sum = kernel->native(kernel->n);
     uint64_t middle = bench_cpu_ns();
     uint64_t husk_sum;
-    if (sandbox_run(sandbox, func, kernel, &husk_sum) != 0) {
+    if (sandbox_run(sandbox, func, kernel, &husk_sum) != 0)
         return -1;
-    }
     ret_ms[1] = (double)(bench_cpu_ns() - middle) / 1e6;
     ret_ms[0] = (double)(middle - start) / 1e6;
     if (native_sum != husk_sum) {
         fprintf(stderr,
-                "husk_bench: %s: wrong result: native %016" PRIx64 ", in the sandbox %016" PRIx64 "\n",
+                "husk_bench: %s: wrong result: native %016" PRIx64 ", in the sandbox %016" PRIx64
+                "\n",
                 kernel->name, native_sum, husk_sum);
         return -1;
     }
@@ -75,13 +79,11 @@ static int rounds_run(const struct bench *bench, const struct kernel *kernel, hu
                       husk_func func, struct kernel_result *ret_result) {
     static struct kernel_times times;
     double ms[2];
-    if (round_run(kernel, sandbox, func, ms) != 0) {
+    if (round_run(kernel, sandbox, func, ms) != 0)
         return -1;
-    }
     for (uint32_t i = 0; i < bench->rounds; i++) {
-        if (round_run(kernel, sandbox, func, ms) != 0) {
+        if (round_run(kernel, sandbox, func, ms) != 0)
             return -1;
-        }
         times.native_ms[i] = ms[0];
         times.husk_ms[i] = ms[1];
         times.ratio[i] = ms[1] / ms[0];
@@ -99,16 +101,14 @@ static int kernel_measure(const struct bench *bench, const struct kernel *kernel
     husk_sandbox *sandbox = NULL;
     struct husk_functype type;
     husk_func func;
-    if (bench_load(bench, kernel->name, &image) != 0) {
+    if (bench_load(bench, kernel->name, &image) != 0)
         return -1;
-    }
     int result = -1;
     if (husk_image_func(image, "run", &func, &type, &err) != 0 ||
-        husk_sandbox_new(bench->engine, image, NULL, NULL, &sandbox, &err) != 0) {
+        husk_sandbox_new(bench->engine, image, NULL, NULL, &sandbox, &err) != 0)
         bench_fail(kernel->name, &err);
-    } else {
+    else
         result = rounds_run(bench, kernel, sandbox, func, ret_result);
-    }
     husk_sandbox_free(sandbox);
     husk_image_unref(image);
     return result;
@@ -116,10 +116,12 @@ static int kernel_measure(const struct bench *bench, const struct kernel *kernel
 
 static void kernel_report(const struct bench *bench, const struct kernel *kernel,
                           const struct kernel_result *result) {
-    printf("  %-12s %-11s %9.2f %9.2f %8.3f  %.3f-%.3f\n", kernel->name, kernel->group, result->native_ms.p50,
-           result->husk_ms.p50, result->ratio.p50, result->ratio.p10, result->ratio.p90);
+    printf("  %-12s %-11s %9.2f %9.2f %8.3f  %.3f-%.3f\n", kernel->name, kernel->group,
+           result->native_ms.p50, result->husk_ms.p50, result->ratio.p50, result->ratio.p10,
+           result->ratio.p90);
     fflush(stdout);
-    fprintf(bench->json, "{\"bench\":\"kernel\",\"name\":\"%s\",\"group\":\"%s\",\"n\":%u,\"rounds\":%u,",
+    fprintf(bench->json,
+            "{\"bench\":\"kernel\",\"name\":\"%s\",\"group\":\"%s\",\"n\":%u,\"rounds\":%u,",
             kernel->name, kernel->group, kernel->n, bench->rounds);
     json_spread(bench->json, "native_ms", result->native_ms);
     fputc(',', bench->json);
@@ -136,15 +138,15 @@ int bench_kernels(const struct bench *bench) {
         fprintf(stderr, "husk_bench: between 1 and %d rounds\n", ROUNDS_MAX);
         return -1;
     }
-    printf("\nkernels, -O%d, %u rounds: CPU ms (median), ratio husk / native (median, p10-p90; lower is "
+    printf("\nkernels, -O%d, %u rounds: CPU ms (median), ratio husk / native (median, p10-p90; "
+           "lower is "
            "better)\n",
            bench->opt_level < 0 ? 2 : bench->opt_level, bench->rounds);
     printf("  %-12s %-11s %9s %9s %8s\n", "kernel", "group", "native", "husk", "ratio");
     for (size_t i = 0; i < KERNELS_COUNT; i++) {
         struct kernel_result result;
-        if (bench->only_kernel != NULL && strcmp(bench->only_kernel, kernels[i].name) != 0) {
+        if (bench->only_kernel != NULL && strcmp(bench->only_kernel, kernels[i].name) != 0)
             continue;
-        }
         if (kernel_measure(bench, &kernels[i], &result) != 0) {
             failed++;
             continue;
@@ -156,8 +158,9 @@ int bench_kernels(const struct bench *bench) {
         double geomean = geomean_of(ratios, ratios_count);
         printf("  %-12s %-11s %9s %9s %8.3f  over %zu kernels\n", "geomean", "", "", "", geomean,
                ratios_count);
-        fprintf(bench->json, "{\"bench\":\"kernels\",\"geomean\":%.6g,\"count\":%zu,\"failed\":%zu}\n",
-                geomean, ratios_count, failed);
+        fprintf(bench->json,
+                "{\"bench\":\"kernels\",\"geomean\":%.6g,\"count\":%zu,\"failed\":%zu}\n", geomean,
+                ratios_count, failed);
     }
     return failed == 0 && ratios_count != 0 ? 0 : -1;
 }

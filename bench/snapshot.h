@@ -1,5 +1,6 @@
 /*
- * bench/snapshot.h: what the files of the snapshot benchmarks share: operations that are timed side by side, in rounds.
+ * bench/snapshot.h: what the files of the snapshot benchmarks share: operations that are timed side
+ * by side, in rounds.
  */
 #ifndef BENCH_SNAPSHOT_H
 #define BENCH_SNAPSHOT_H
@@ -12,7 +13,8 @@ struct snapshot_op;
 /* Each returns 0, or -1 after saying why. */
 typedef int (*snapshot_op_fn)(struct snapshot_op *op);
 
-/* One row. `ready` is done before each round, `before` and `after` around each sample; only `run` is timed. */
+/* One row. `ready` is done before each round, `before` and `after` around each sample; only `run`
+ * is timed. */
 struct snapshot_op {
     const char *name, *text;
     double limit; /* × the first row; 0: none */
@@ -38,8 +40,10 @@ struct snapshot_op {
 
 /* Run all of them in turns. Fills us, ratio (to the first row) and call_ratio (to the second). */
 int ops_run(struct snapshot_op *const *ops, size_t count, uint32_t rounds);
-/* Table and JSON lines, under a title; the first two rows are the bare KVM_RUN and the empty call. */
-void ops_print(const struct bench *bench, const char *title, struct snapshot_op *const *ops, size_t count);
+/* Table and JSON lines, under a title; the first two rows are the bare KVM_RUN and the empty
+ * call. */
+void ops_print(const struct bench *bench, const char *title, struct snapshot_op *const *ops,
+               size_t count);
 
 /* A call that must return. */
 int op_call(struct snapshot_op *op, husk_func func, uint32_t pages);
@@ -58,9 +62,11 @@ int op_dirty_log(struct snapshot_op *op);
 void op_close(struct snapshot_op *op);
 
 /* A snapshot of a pages module with `mib` MiB of memory, every page of it written. */
-int image_filled(const struct bench *bench, husk_engine *engine, uint32_t mib, husk_image **ret_image);
+int image_filled(const struct bench *bench, husk_engine *engine, uint32_t mib,
+                 husk_image **ret_image);
 /* A module of the micro folder in any engine. */
-int image_load(const struct bench *bench, husk_engine *engine, const char *name, husk_image **ret_image);
+int image_load(const struct bench *bench, husk_engine *engine, const char *name,
+               husk_image **ret_image);
 
 /* A point of the plot. */
 struct plot_point {

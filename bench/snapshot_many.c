@@ -1,6 +1,6 @@
 /*
- * bench/snapshot_many.c: what snapshots of instances of several sizes cost, restores among many live sandboxes, and the memory of a
- * thousand parked ones.
+ * bench/snapshot_many.c: what snapshots of instances of several sizes cost, restores among many
+ * live sandboxes, and the memory of a thousand parked ones.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,8 @@ enum { SNAPSHOT_PAGES = 64, SNAPSHOT_ROUNDS = 20, SNAPSHOT_PER_ROUND = 10, SIZES
 
 static int snapshot_take(struct snapshot_op *op) {
     struct husk_error err;
-    return husk_sandbox_snapshot(op->sandbox, &op->made, &err) == 0 ? 0 : bench_fail(op->name, &err);
+    return husk_sandbox_snapshot(op->sandbox, &op->made, &err) == 0 ? 0
+                                                                    : bench_fail(op->name, &err);
 }
 
 static int snapshot_drop(struct snapshot_op *op) {
@@ -25,20 +26,23 @@ static int snapshot_drop(struct snapshot_op *op) {
 static int sizes_open(const struct bench *bench, struct snapshot_op *ops, husk_image **images) {
     static const uint32_t sizes[SIZES] = {1, 4, 16, 64};
     static char texts[2 * SIZES][64], names[2 * SIZES][32];
-    ops[0] = (struct snapshot_op){
-        .name = "kvm_run_sizes", .text = "bare KVM_RUN, without Husk", .run = op_bare, .per_round = 20};
-    ops[1] = (struct snapshot_op){
-        .name = "call_sizes", .text = "call of an empty function", .run = op_empty, .per_round = 20};
+    ops[0] = (struct snapshot_op){.name = "kvm_run_sizes",
+                                  .text = "bare KVM_RUN, without Husk",
+                                  .run = op_bare,
+                                  .per_round = 20};
+    ops[1] = (struct snapshot_op){.name = "call_sizes",
+                                  .text = "call of an empty function",
+                                  .run = op_empty,
+                                  .per_round = 20};
     for (uint32_t i = 0; i < SIZES; i++) {
-        if (image_filled(bench, bench->engine, sizes[i], &images[i]) != 0) {
+        if (image_filled(bench, bench->engine, sizes[i], &images[i]) != 0)
             return -1;
-        }
         uint32_t scattered = ((sizes[i] << 8) - 64) / SNAPSHOT_PAGES;
         for (uint32_t k = 0; k < 2; k++) {
             uint32_t at = 2 * i + k;
-            snprintf(names[at], sizeof(names[at]), "snapshot_%u_%s", sizes[i],
+            snprintf(names[at], sizeof names[at], "snapshot_%u_%s", sizes[i],
                      k == 0 ? "together" : "scattered");
-            snprintf(texts[at], sizeof(texts[at]), "snapshot, 64 written pages %s of %u MiB",
+            snprintf(texts[at], sizeof texts[at], "snapshot, 64 written pages %s of %u MiB",
                      k == 0 ? "together" : "scattered", sizes[i]);
             ops[2 + at] = (struct snapshot_op){.name = names[at],
                                                .text = texts[at],
@@ -48,9 +52,8 @@ static int sizes_open(const struct bench *bench, struct snapshot_op *ops, husk_i
                                                .run = snapshot_take,
                                                .after = snapshot_drop,
                                                .per_round = SNAPSHOT_PER_ROUND};
-            if (op_open(&ops[2 + at], bench->engine, images[i]) != 0) {
+            if (op_open(&ops[2 + at], bench->engine, images[i]) != 0)
                 return -1;
-            }
         }
     }
     return op_open_bare(&ops[0]) != 0 ? -1 : op_open(&ops[1], bench->engine, images[0]);
@@ -58,25 +61,20 @@ static int sizes_open(const struct bench *bench, struct snapshot_op *ops, husk_i
 
 int snapshot_sizes(const struct bench *bench) {
     enum { OPS = 2 * SIZES + 2 };
-    struct snapshot_op *all = calloc(OPS, sizeof(*all)), *ops[OPS];
+    struct snapshot_op *all = calloc(OPS, sizeof *all), *ops[OPS];
     husk_image *images[SIZES] = {NULL};
-    if (all == NULL) {
+    if (all == NULL)
         return -1;
-    }
-    for (int i = 0; i < OPS; i++) {
+    for (int i = 0; i < OPS; i++)
         ops[i] = &all[i];
-    }
     int result = sizes_open(bench, all, images);
     result = result != 0 ? result : ops_run(ops, OPS, SNAPSHOT_ROUNDS);
-    if (result == 0) {
+    if (result == 0)
         ops_print(bench, "snapshots", ops, OPS);
-    }
-    for (int i = 0; i < OPS; i++) {
+    for (int i = 0; i < OPS; i++)
         op_close(&all[i]);
-    }
-    for (int i = 0; i < SIZES; i++) {
+    for (int i = 0; i < SIZES; i++)
         husk_image_unref(images[i]);
-    }
     free(all);
     return result;
 }
@@ -90,18 +88,18 @@ struct live {
     struct snapshot_op op; /* whose sandbox is each of them in turn */
     husk_sandbox *sandboxes[LIVE_MAX];
     uint32_t count;
-    /* One that is served again and again while the others are idle; each in turn; each in turn, but an empty call without a restore. */
-    double same[LIVE_STEPS][LIVE_ROUNDS], turns[LIVE_STEPS][LIVE_ROUNDS], calls[LIVE_STEPS][LIVE_ROUNDS];
+    /* One that is served again and again while the others are idle; each in turn; each in turn, but
+     * an empty call without a restore. */
+    double same[LIVE_STEPS][LIVE_ROUNDS], turns[LIVE_STEPS][LIVE_ROUNDS],
+        calls[LIVE_STEPS][LIVE_ROUNDS];
 };
 
 static int live_grow(struct live *live, uint32_t count) {
     struct husk_error err;
-    for (; live->count < count; live->count++) {
-        if (husk_sandbox_new(live->op.engine, live->op.image, NULL, NULL, &live->sandboxes[live->count],
-                             &err) != 0) {
+    for (; live->count < count; live->count++)
+        if (husk_sandbox_new(live->op.engine, live->op.image, NULL, NULL,
+                             &live->sandboxes[live->count], &err) != 0)
             return bench_fail("live sandboxes", &err);
-        }
-    }
     return 0;
 }
 
@@ -112,12 +110,10 @@ static int live_measure(struct live *live, snapshot_op_fn run, bool in_turn, dou
     for (uint32_t i = 0; i < warming + LIVE_SAMPLES; i++) {
         live->op.sandbox = live->sandboxes[in_turn ? i % live->count : 0];
         uint64_t start = bench_now_ns();
-        if (run(&live->op) != 0) {
+        if (run(&live->op) != 0)
             return -1;
-        }
-        if (i >= warming) {
+        if (i >= warming)
             samples[i - warming] = (double)(bench_now_ns() - start) / 1e3;
-        }
     }
     *ret_us = spread_of(samples, LIVE_SAMPLES).p50;
     return 0;
@@ -127,24 +123,29 @@ static int live_round(struct live *live, uint32_t round) {
     int result = 0;
     for (uint32_t step = 0; step < LIVE_STEPS && result == 0; step++) {
         result = live_grow(live, live_counts[step]);
-        result = result != 0 ? result : live_measure(live, op_empty, true, &live->calls[step][round]);
-        result = result != 0 ? result : live_measure(live, op_restore_touch, true, &live->turns[step][round]);
-        result = result != 0 ? result : live_measure(live, op_restore_touch, false, &live->same[step][round]);
+        result =
+            result != 0 ? result : live_measure(live, op_empty, true, &live->calls[step][round]);
+        result = result != 0
+                     ? result
+                     : live_measure(live, op_restore_touch, true, &live->turns[step][round]);
+        result = result != 0
+                     ? result
+                     : live_measure(live, op_restore_touch, false, &live->same[step][round]);
     }
-    while (live->count > 0) {
+    while (live->count > 0)
         husk_sandbox_free(live->sandboxes[--live->count]);
-    }
     return result;
 }
 
 static void live_print(const struct bench *bench, struct live *live) {
     double first = 0;
-    printf(
-        "\nrestore, call that writes 16 pages, among live sandboxes: µs, medians of %d rounds. The same one "
-        "again and again, the others idle (limit: 1.30 × with 1);\n"
-        "each in turn, where caches hold another's memory, beside an empty call without a restore in turn\n"
-        "  %-10s %12s %7s %18s %22s\n",
-        LIVE_ROUNDS, "sandboxes", "the same", "ratio", "restore in turn", "empty call in turn");
+    printf("\nrestore, call that writes 16 pages, among live sandboxes: µs, medians of %d rounds. "
+           "The same one "
+           "again and again, the others idle (limit: 1.30 × with 1);\n"
+           "each in turn, where caches hold another's memory, beside an empty call without a "
+           "restore in turn\n"
+           "  %-10s %12s %7s %18s %22s\n",
+           LIVE_ROUNDS, "sandboxes", "the same", "ratio", "restore in turn", "empty call in turn");
     for (uint32_t step = 0; step < LIVE_STEPS; step++) {
         double same = spread_of(live->same[step], LIVE_ROUNDS).p50;
         double turns = spread_of(live->turns[step], LIVE_ROUNDS).p50;
@@ -167,7 +168,7 @@ static int engine_of_pool(int32_t pool_max, husk_engine **ret_engine) {
 }
 
 int snapshot_live(const struct bench *bench) {
-    struct live *live = calloc(1, sizeof(*live));
+    struct live *live = calloc(1, sizeof *live);
     husk_engine *engine = NULL;
     husk_image *image = NULL;
     int result = live == NULL ? -1 : engine_of_pool(-1, &engine);
@@ -178,12 +179,10 @@ int snapshot_live(const struct bench *bench) {
         result = op_open(&live->op, engine, image);
         op_close(&live->op);
     }
-    for (uint32_t round = 0; round < LIVE_ROUNDS && result == 0; round++) {
+    for (uint32_t round = 0; round < LIVE_ROUNDS && result == 0; round++)
         result = live_round(live, round);
-    }
-    if (result == 0) {
+    if (result == 0)
         live_print(bench, live);
-    }
     husk_image_unref(image);
     husk_engine_free(engine);
     free(live);
@@ -204,15 +203,14 @@ static double file_kib(const char *path, const char *key) {
     char line[256];
     double kib = 0;
     FILE *file = fopen(path, "re");
-    while (file != NULL && fgets(line, sizeof(line), file) != NULL) {
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
         if (strncmp(line, key, strlen(key)) == 0) {
             kib = strtod(line + strlen(key), NULL);
             break;
         }
     }
-    if (file != NULL) {
+    if (file != NULL)
         fclose(file);
-    }
     return kib;
 }
 
@@ -230,8 +228,8 @@ static struct memory_use memory_now(void) {
     return use;
 }
 
-static void parked_print(const struct bench *bench, const struct memory_use *a, const struct memory_use *b,
-                         uint32_t count) {
+static void parked_print(const struct bench *bench, const struct memory_use *a,
+                         const struct memory_use *b, uint32_t count) {
     const struct {
         const char *name, *text;
         double before, after;
@@ -243,21 +241,22 @@ static void parked_print(const struct bench *bench, const struct memory_use *a, 
         {"kvm_tables", "page tables of KVM (SecPageTables), machine-wide", a->machine_kernel_tables,
          b->machine_kernel_tables},
         {"percpu", "per-CPU memory, machine-wide", a->machine_percpu, b->machine_percpu},
-        {"machine", "all memory in use but page cache, machine-wide", a->machine_used, b->machine_used}};
+        {"machine", "all memory in use but page cache, machine-wide", a->machine_used,
+         b->machine_used}};
     const double limit = PARKED_PAGES * 4 + 64;
-    printf(
-        "\nmemory of %u sandboxes parked from one snapshot, each had a call that wrote %d pages: KiB each\n",
-        count, PARKED_PAGES);
-    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+    printf("\nmemory of %u sandboxes parked from one snapshot, each had a call that wrote %d "
+           "pages: KiB each\n",
+           count, PARKED_PAGES);
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         double each = (lines[i].after - lines[i].before) / count;
         printf("  %-52s %9.1f", lines[i].text, each);
-        if (i == 0) {
+        if (i == 0)
             printf("  limit %.0f %s", limit, each <= limit ? "ok" : "OVER");
-        }
         putchar('\n');
-        fprintf(bench->json,
-                "{\"bench\":\"snapshot_memory\",\"name\":\"%s\",\"sandboxes\":%u,\"kib_each\":%.5g}\n",
-                lines[i].name, count, each);
+        fprintf(
+            bench->json,
+            "{\"bench\":\"snapshot_memory\",\"name\":\"%s\",\"sandboxes\":%u,\"kib_each\":%.5g}\n",
+            lines[i].name, count, each);
     }
 }
 
@@ -279,7 +278,7 @@ static int park(struct snapshot_op *op, husk_sandbox **sandboxes, uint32_t *ret_
 }
 
 int snapshot_parked(const struct bench *bench) {
-    struct snapshot_op *op = calloc(1, sizeof(*op));
+    struct snapshot_op *op = calloc(1, sizeof *op);
     husk_sandbox **sandboxes = calloc(PARKED, sizeof(husk_sandbox *));
     husk_engine *engine = NULL;
     husk_image *image = NULL;
@@ -294,13 +293,11 @@ int snapshot_parked(const struct bench *bench) {
         husk_engine_trim(engine, 0);
         struct memory_use before = memory_now();
         result = result != 0 ? result : park(op, sandboxes, &count);
-        for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t i = 0; i < count; i++)
             husk_sandbox_free(sandboxes[i]);
-        }
         struct memory_use after = memory_now();
-        if (result == 0) {
+        if (result == 0)
             parked_print(bench, &before, &after, count);
-        }
     }
     husk_image_unref(image);
     husk_engine_free(engine);

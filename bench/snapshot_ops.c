@@ -1,6 +1,7 @@
 /*
- * bench/snapshot_ops.c: runs the operations of the snapshot benchmarks in turns and prints them. Each round takes some samples of every
- * operation, so a noisy moment of the machine is everybody's; ratios are between medians of the same round.
+ * bench/snapshot_ops.c: runs the operations of the snapshot benchmarks in turns and prints them.
+ * Each round takes some samples of every operation, so a noisy moment of the machine is
+ * everybody's; ratios are between medians of the same round.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +11,9 @@
 #include "snapshot.h"
 
 int op_call(struct snapshot_op *op, husk_func func, uint32_t pages) {
-    struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = (int32_t)pages},
-                                 {.type = HUSK_I32, .of.i32 = op->stride != 0 ? (int32_t)op->stride : 1}};
+    struct husk_value args[2] = {
+        {.type = HUSK_I32, .of.i32 = (int32_t)pages},
+        {.type = HUSK_I32, .of.i32 = op->stride != 0 ? (int32_t)op->stride : 1}};
     struct husk_outcome outcome;
     struct husk_error err;
     size_t args_count = func.idx == op->empty.idx ? 0 : 2;
@@ -31,9 +33,8 @@ int op_empty(struct snapshot_op *op) {
 }
 
 int op_restore_touch(struct snapshot_op *op) {
-    if (op_restore(op) != 0) {
+    if (op_restore(op) != 0)
         return -1;
-    }
     return op->pages == 0 ? op_empty(op) : op_call(op, op->touch, op->pages);
 }
 
@@ -43,9 +44,8 @@ int op_open(struct snapshot_op *op, husk_engine *engine, husk_image *image) {
     op->image = image;
     if (husk_image_func(image, "empty", &op->empty, NULL, &err) != 0 ||
         husk_image_func(image, "touch", &op->touch, NULL, &err) != 0 ||
-        husk_sandbox_new(engine, image, NULL, NULL, &op->sandbox, &err) != 0) {
+        husk_sandbox_new(engine, image, NULL, NULL, &op->sandbox, &err) != 0)
         return bench_fail(op->name, &err);
-    }
     return 0;
 }
 
@@ -70,9 +70,8 @@ static uint64_t minor_faults(void) {
 }
 
 static int sample_take(struct snapshot_op *op, bool is_counted) {
-    if (op->before != NULL && op->before(op) != 0) {
+    if (op->before != NULL && op->before(op) != 0)
         return -1;
-    }
     uint64_t faults = minor_faults();
     uint64_t start = bench_now_ns();
     int result = op->run(op);
@@ -88,16 +87,13 @@ static int sample_take(struct snapshot_op *op, bool is_counted) {
 static int round_take(struct snapshot_op *op, double *ret_us) {
     double copy[64];
     uint32_t first = op->samples_count;
-    if (op->ready != NULL && op->ready(op) != 0) {
+    if (op->ready != NULL && op->ready(op) != 0)
         return -1;
-    }
     uint32_t warming = op->per_round < 8 ? 1 : 2;
-    for (uint32_t i = 0; i < warming + op->per_round; i++) {
-        if (sample_take(op, i >= warming) != 0) {
+    for (uint32_t i = 0; i < warming + op->per_round; i++)
+        if (sample_take(op, i >= warming) != 0)
             return -1;
-        }
-    }
-    memcpy(copy, &op->samples[first], op->per_round * sizeof(copy[0]));
+    memcpy(copy, &op->samples[first], op->per_round * sizeof copy[0]);
     *ret_us = spread_of(copy, op->per_round).p50;
     return 0;
 }
@@ -105,9 +101,8 @@ static int round_take(struct snapshot_op *op, double *ret_us) {
 /* Median of the rounds' ratios: what is noise in a round is in both. */
 static struct spread ratio_to(const struct snapshot_op *op, const struct snapshot_op *base) {
     double ratios[SERIES_ROUNDS_MAX];
-    for (uint32_t i = 0; i < op->rounds_count; i++) {
+    for (uint32_t i = 0; i < op->rounds_count; i++)
         ratios[i] = op->rounds[i] / base->rounds[i];
-    }
     return spread_of(ratios, op->rounds_count);
 }
 
@@ -115,12 +110,10 @@ int ops_run(struct snapshot_op *const *ops, size_t count, uint32_t rounds) {
     for (uint32_t round = 0; round < rounds && round < SERIES_ROUNDS_MAX; round++) {
         for (size_t i = 0; i < count; i++) {
             struct snapshot_op *op = ops[i];
-            if (op->samples_count + op->per_round > SERIES_SAMPLES_MAX) {
+            if (op->samples_count + op->per_round > SERIES_SAMPLES_MAX)
                 continue;
-            }
-            if (round_take(op, &op->rounds[op->rounds_count]) != 0) {
+            if (round_take(op, &op->rounds[op->rounds_count]) != 0)
                 return -1;
-            }
             op->rounds_count++;
         }
     }
@@ -132,22 +125,23 @@ int ops_run(struct snapshot_op *const *ops, size_t count, uint32_t rounds) {
     return 0;
 }
 
-void ops_print(const struct bench *bench, const char *title, struct snapshot_op *const *ops, size_t count) {
-    printf(
-        "\n%s: µs; medians of the rounds' ratios to the first row (× run) and to the second (× call); limit: "
-        "of × run; faults: page faults per sample\n"
-        "  %-62s %9s %9s %9s %7s %7s %6s %7s\n",
-        title, "", "p10", "median", "p90", "× run", "× call", "limit", "faults");
+void ops_print(const struct bench *bench, const char *title, struct snapshot_op *const *ops,
+               size_t count) {
+    printf("\n%s: µs; medians of the rounds' ratios to the first row (× run) and to the second (× "
+           "call); limit: "
+           "of × run; faults: page faults per sample\n"
+           "  %-62s %9s %9s %9s %7s %7s %6s %7s\n",
+           title, "", "p10", "median", "p90", "× run", "× call", "limit", "faults");
     for (size_t i = 0; i < count; i++) {
         const struct snapshot_op *op = ops[i];
         double faults = (double)op->faults / (double)op->samples_count;
-        printf("  %-62s %9.2f %9.2f %9.2f %7.3f %7.3f ", op->text, op->us.p10, op->us.p50, op->us.p90,
-               op->ratio.p50, op->call_ratio.p50);
-        if (op->limit > 0) {
-            printf("%6.2f %7.2f %s\n", op->limit, faults, op->ratio.p50 <= op->limit ? "ok" : "OVER");
-        } else {
+        printf("  %-62s %9.2f %9.2f %9.2f %7.3f %7.3f ", op->text, op->us.p10, op->us.p50,
+               op->us.p90, op->ratio.p50, op->call_ratio.p50);
+        if (op->limit > 0)
+            printf("%6.2f %7.2f %s\n", op->limit, faults,
+                   op->ratio.p50 <= op->limit ? "ok" : "OVER");
+        else
             printf("%6s %7.2f\n", "", faults);
-        }
         fprintf(bench->json, "{\"bench\":\"snapshot\",\"name\":\"%s\",\"samples\":%u,", op->name,
                 op->samples_count);
         json_spread(bench->json, "us", op->us);
@@ -160,31 +154,30 @@ void ops_print(const struct bench *bench, const char *title, struct snapshot_op 
     fflush(stdout);
 }
 
-int image_load(const struct bench *bench, husk_engine *engine, const char *name, husk_image **ret_image) {
+int image_load(const struct bench *bench, husk_engine *engine, const char *name,
+               husk_image **ret_image) {
     struct bench own = *bench;
     own.engine = engine;
     return bench_load(&own, name, ret_image);
 }
 
-int image_filled(const struct bench *bench, husk_engine *engine, uint32_t mib, husk_image **ret_image) {
+int image_filled(const struct bench *bench, husk_engine *engine, uint32_t mib,
+                 husk_image **ret_image) {
     struct husk_value arg = {.type = HUSK_I32, .of.i32 = (int32_t)mib};
     struct husk_value result = {.type = HUSK_I32, .of.i32 = 0};
     struct husk_outcome outcome;
     struct husk_error err;
     husk_image *image;
     husk_sandbox *sandbox = NULL;
-    if (image_load(bench, engine, "pages", &image) != 0) {
+    if (image_load(bench, engine, "pages", &image) != 0)
         return -1;
-    }
     int status = husk_sandbox_new(engine, image, NULL, NULL, &sandbox, &err);
-    if (status == 0) {
+    if (status == 0)
         status = husk_call(sandbox, "fill", &arg, 1, &result, 1, NULL, &outcome, &err);
-    }
-    if (status == 0 && (outcome.kind != HUSK_RETURNED || (uint32_t)result.of.i32 != mib)) {
+    if (status == 0 && (outcome.kind != HUSK_RETURNED || (uint32_t)result.of.i32 != mib))
         status = bench_fail_outcome("fill", 0, &outcome, &err);
-    } else if (status == 0) {
+    else if (status == 0)
         status = husk_sandbox_snapshot(sandbox, ret_image, &err);
-    }
     husk_sandbox_free(sandbox);
     husk_image_unref(image);
     return status == 0 ? 0 : bench_fail("filled image", &err);

@@ -17,7 +17,8 @@ static double x_of(const struct axes *axes, double pages) {
 }
 
 static double y_of(const struct axes *axes, double us) {
-    return (double)BOTTOM - (double)(BOTTOM - TOP) * log(us / axes->y_min) / log(axes->y_max / axes->y_min);
+    return (double)BOTTOM -
+           (double)(BOTTOM - TOP) * log(us / axes->y_min) / log(axes->y_max / axes->y_min);
 }
 
 static void grid_write(FILE *svg, const struct axes *axes) {
@@ -28,30 +29,32 @@ static void grid_write(FILE *svg, const struct axes *axes) {
                 "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%g</text>\n",
                 LEFT, y, RIGHT, y, LEFT - 8, y + 4, us);
     }
-    for (double pages = 1; pages <= axes->x_max; pages *= 4) {
-        fprintf(svg, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%g</text>\n", x_of(axes, pages),
-                BOTTOM + 20, pages);
-    }
+    for (double pages = 1; pages <= axes->x_max; pages *= 4)
+        fprintf(svg, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%g</text>\n",
+                x_of(axes, pages), BOTTOM + 20, pages);
     fprintf(svg,
             "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">pages written by the call</text>\n"
             "<text x=\"%d\" y=\"%d\">µs, median</text>\n",
             (LEFT + RIGHT) / 2, BOTTOM + 42, LEFT - 50, TOP - 12);
 }
 
-static void series_write(FILE *svg, const struct axes *axes, const struct plot_series *series, size_t row) {
-    fprintf(svg, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"2\" points=\"", series->color);
-    for (size_t i = 0; i < series->count; i++) {
-        fprintf(svg, "%.1f,%.1f ", x_of(axes, series->points[i].pages), y_of(axes, series->points[i].us));
-    }
+static void series_write(FILE *svg, const struct axes *axes, const struct plot_series *series,
+                         size_t row) {
+    fprintf(svg, "<polyline fill=\"none\" stroke=\"%s\" stroke-width=\"2\" points=\"",
+            series->color);
+    for (size_t i = 0; i < series->count; i++)
+        fprintf(svg, "%.1f,%.1f ", x_of(axes, series->points[i].pages),
+                y_of(axes, series->points[i].us));
     fputs("\"/>\n", svg);
-    for (size_t i = 0; i < series->count; i++) {
+    for (size_t i = 0; i < series->count; i++)
         fprintf(svg, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\" fill=\"%s\"/>\n",
-                x_of(axes, series->points[i].pages), y_of(axes, series->points[i].us), series->color);
-    }
+                x_of(axes, series->points[i].pages), y_of(axes, series->points[i].us),
+                series->color);
     fprintf(svg,
             "<line x1=\"90\" y1=\"%zu\" x2=\"114\" y2=\"%zu\" stroke=\"%s\" stroke-width=\"2\"/>"
             "<text x=\"120\" y=\"%zu\">%s</text>\n",
-            TOP + 16 + 20 * row, TOP + 16 + 20 * row, series->color, TOP + 20 + 20 * row, series->name);
+            TOP + 16 + 20 * row, TOP + 16 + 20 * row, series->color, TOP + 20 + 20 * row,
+            series->name);
 }
 
 /* Powers of two around all values. */
@@ -76,18 +79,19 @@ int plot_write(const char *path, const struct plot_series *series, size_t count,
         perror(path);
         return -1;
     }
-    fputs("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 640 390\" font-family=\"sans-serif\" "
-          "font-size=\"12\" fill=\"#333\">\n<rect width=\"640\" height=\"390\" fill=\"#fff\"/>\n",
+    fputs("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 640 390\" "
+          "font-family=\"sans-serif\" font-size=\"12\" fill=\"#333\">\n<rect width=\"640\" "
+          "height=\"390\" fill=\"#fff\"/>\n",
           svg);
     grid_write(svg, &axes);
     double y = y_of(&axes, bare_us);
     fprintf(svg,
-            "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" stroke=\"#666\" stroke-dasharray=\"5 4\"/>"
+            "<line x1=\"%d\" y1=\"%.1f\" x2=\"%d\" y2=\"%.1f\" stroke=\"#666\" "
+            "stroke-dasharray=\"5 4\"/>"
             "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">bare KVM_RUN</text>\n",
             LEFT, y, RIGHT, y, RIGHT, y + 15);
-    for (size_t s = 0; s < count; s++) {
+    for (size_t s = 0; s < count; s++)
         series_write(svg, &axes, &series[s], s);
-    }
     fputs("</svg>\n", svg);
     if (fclose(svg) != 0) {
         perror(path);

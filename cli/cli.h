@@ -1,9 +1,9 @@
 /*
  * cli/cli.h: the husk command, which uses the public headers and nothing else of Husk.
  *
- * main.c picks a command; cmd_*.c are the commands; input.c reads wasm and image files, store.c compiles and
- * caches; typed.c turns text into typed values and back; report.c words errors, traps and JSON; stats.c words
- * counters; units.c reads durations and sizes.
+ * main.c picks a command; cmd_*.c are the commands; input.c reads wasm and image files, store.c
+ * compiles and caches; typed.c turns text into typed values and back; report.c words errors, traps
+ * and JSON; stats.c words counters; units.c reads durations and sizes.
  */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
@@ -16,14 +16,16 @@
 #include "husk.h"
 #include "husk_compile.h"
 
-/* Exit codes, documented in husk(1). A program's own exit code comes through unchanged (its low 8 bits). */
+/* Exit codes, documented in husk(1). A program's own exit code comes through unchanged (its low 8
+ * bits). */
 enum cli_exit {
     CLI_OK = 0,
     CLI_INVALID = 1, /* validate: the module is not valid; doctor: something needed is missing */
     CLI_USAGE = 2,
-    CLI_UNSUPPORTED = 3, /* validate: the module needs what husk does not support, or is beyond its limits */
-    CLI_TIMEOUT = 124,   /* as timeout(1) */
-    CLI_ERROR = 125,     /* husk itself failed: file, compiler, KVM, … */
+    /* validate: the module needs what husk does not support, or is beyond its limits */
+    CLI_UNSUPPORTED = 3,
+    CLI_TIMEOUT = 124,     /* as timeout(1) */
+    CLI_ERROR = 125,       /* husk itself failed: file, compiler, KVM, … */
     CLI_INTERRUPTED = 130, /* 128 + SIGINT; or 128 + the signal that it was */
     CLI_TRAP = 134,        /* 128 + SIGABRT: what a native program that aborts gives a shell */
     CLI_VIOLATION = 139    /* 128 + SIGSEGV: the image did what no compiled module does */
@@ -42,7 +44,8 @@ struct report {
 /* "husk COMMAND: message"; returns CLI_ERROR. */
 int report_error(const struct report *report, const char *path, const struct husk_error *err);
 void report_warning(const struct report *report, const char *what, const struct husk_error *cause);
-int report_usage(const struct report *report, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int report_usage(const struct report *report, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /* The option that getopt_long() did not understand. */
 int report_bad_option(const struct report *report, char **argv);
 /* How a call ended, other than by returning. Returns the exit code. */
@@ -52,11 +55,14 @@ void json_string(FILE *out, const char *text, size_t count);
 void json_text(FILE *out, const char *text);
 /* A name from a module, as husk_name_escape() shows it. */
 void put_name(FILE *out, const char *name, size_t count);
-/* A message or a path: the same, but backslashes and quotation marks stay. Names in messages are escaped already. */
+/* A message or a path: the same, but backslashes and quotation marks stay. Names in messages are
+ * escaped already. */
 void put_text(FILE *out, const char *text);
-/* Standard output may be a full disk: flush and check. Returns code, or CLI_ERROR. Does not return if nobody reads it any more. */
+/* Standard output may be a full disk: flush and check. Returns code, or CLI_ERROR. Does not return
+ * if nobody reads it any more. */
 int finish_output(const struct report *report, int code);
-/* Nobody reads standard output any more (husk … | head): quietly, as other programs end then, whether the signal is ignored or not. */
+/* Nobody reads standard output any more (husk … | head): quietly, as other programs end then,
+ * whether the signal is ignored or not. */
 void end_by_sigpipe(void) __attribute__((noreturn));
 
 /* ---- stats.c: some lines, "husk: …" ---- */
@@ -87,10 +93,10 @@ struct input {
 /* Read a file ("-": standard input) and see what it is. err says what is wrong and what to do. */
 int input_load(const char *path, struct input *ret_input, struct husk_error *err);
 void input_done(struct input *input);
-int input_open_image(const struct input *input, husk_engine *engine, bool verify, husk_image **ret_image,
-                     struct husk_error *err);
-/* Refuses, as wrong usage, an output that no image is to be written to: standard output, and the module that is read. An image may be
- * replaced by one that is made of it. */
+int input_open_image(const struct input *input, husk_engine *engine, bool verify,
+                     husk_image **ret_image, struct husk_error *err);
+/* Refuses, as wrong usage, an output that no image is to be written to: standard output, and the
+ * module that is read. An image may be replaced by one that is made of it. */
 int check_output(const struct report *report, const char *input_path, const char *output);
 int cli_error(struct husk_error *err, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -108,11 +114,13 @@ int externs_load(struct externs *ret_externs, const struct input *input, const h
                  struct husk_error *err);
 void externs_done(struct externs *externs);
 /* The exported function of this name, or NULL. */
-const struct husk_extern *externs_func(const struct externs *externs, const char *name, size_t count);
+const struct husk_extern *externs_func(const struct externs *externs, const char *name,
+                                       size_t count);
 /* The names of exported functions, as many as fit: "a, b and 5 more"; "" if there are none. */
 void externs_list_funcs(const struct externs *externs, char *out, size_t out_bytes);
 #define LIST_MORE_BYTES 32 /* of these, for " and 100000 more" */
-/* A name as inspect prints it: undo \\, \" and \hh. out has room for strlen(text) + 1 bytes; a NUL is added. False: another escape. */
+/* A name as inspect prints it: undo \\, \" and \hh. out has room for strlen(text) + 1 bytes; a NUL
+ * is added. False: another escape. */
 bool parse_name(const char *text, char *out, size_t *ret_count);
 
 /* ---- store.c ---- */
@@ -125,24 +133,27 @@ struct compile_result {
     bool was_cached;
     uint64_t ns;
 };
-/* The cache folder: $HUSK_CACHE_DIR, $XDG_CACHE_HOME/husk, $HOME/.cache/husk; false if none of them is set to a folder. Deliberately
- * not the home of the password file: where HOME is unset on purpose (services, containers), nothing is to be left behind there. */
-#define NO_CACHE_TEXT                                                                                        \
-    "no folder for compiled modules, so each run compiles anew: set HUSK_CACHE_DIR, XDG_CACHE_HOME or HOME"
+/* The cache folder: $HUSK_CACHE_DIR, $XDG_CACHE_HOME/husk, $HOME/.cache/husk; false if none of them
+ * is set to a folder. Deliberately not the home of the password file: where HOME is unset on
+ * purpose (services, containers), nothing is to be left behind there. */
+#define NO_CACHE_TEXT                                                                              \
+    "no folder for compiled modules, so each run compiles anew: set HUSK_CACHE_DIR, "              \
+    "XDG_CACHE_HOME or HOME"
 bool cache_dir(char *out, size_t out_bytes);
 /* -O N, --cpu NAME: fill in the request; false if the text is not understood. */
 bool parse_opt_level(const char *text, int *ret_level);
 /* What every command that compiles takes: getopt_long()'s rows for it, and taking one. */
 enum { OPT_COMPILE_CPU_LIMIT = 512, OPT_COMPILE_MEMORY_LIMIT, OPT_ALLOW_UNCONTAINED };
-#define COMPILE_OPTION_ROWS                                                                                  \
-    {"allow-uncontained-compiler", no_argument, NULL, OPT_ALLOW_UNCONTAINED},                                \
-        {"compile-cpu-limit", required_argument, NULL, OPT_COMPILE_CPU_LIMIT}, {                             \
-        "compile-memory-limit", required_argument, NULL, OPT_COMPILE_MEMORY_LIMIT                            \
+#define COMPILE_OPTION_ROWS                                                                        \
+    {"allow-uncontained-compiler", no_argument, NULL, OPT_ALLOW_UNCONTAINED},                      \
+        {"compile-cpu-limit", required_argument, NULL, OPT_COMPILE_CPU_LIMIT}, {                   \
+        "compile-memory-limit", required_argument, NULL, OPT_COMPILE_MEMORY_LIMIT                  \
     }
 int take_compile_option(const struct report *report, struct compile_request *request, int option);
 /* Compile with a progress line on a terminal. A cache that cannot be used is a warning. */
-int compile_input(const struct report *report, const struct input *input, struct compile_request *request,
-                  struct compile_result *ret_result, struct husk_error *err);
+int compile_input(const struct report *report, const struct input *input,
+                  struct compile_request *request, struct compile_result *ret_result,
+                  struct husk_error *err);
 /* The same, to a file. */
 int compile_input_to(const struct input *input, struct compile_request *request, const char *path,
                      struct husk_error *err);
@@ -156,7 +167,7 @@ int cmd_validate(int argc, char **argv);
 int cmd_doctor(int argc, char **argv);
 
 /* ---- help.c ---- */
-extern const char help_husk[], help_run[], help_snapshot[], help_compile[], help_inspect[], help_validate[],
-    help_doctor[];
+extern const char help_husk[], help_run[], help_snapshot[], help_compile[], help_inspect[],
+    help_validate[], help_doctor[];
 
 #endif

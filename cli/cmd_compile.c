@@ -31,8 +31,9 @@ static const struct option compile_options[] = {
 static int take_threads(struct compile *compile) {
     char *end = NULL;
     unsigned long threads = strtoul(optarg, &end, 10);
-    if (optarg[0] < '0' || optarg[0] > '9' || *end || threads > 64)
-        return report_usage(&compile->report, "--threads wants a number up to 64, not '%s'", optarg);
+    if (optarg[0] < '0' || optarg[0] > '9' || *end != '\0' || threads > 64)
+        return report_usage(&compile->report, "--threads wants a number up to 64, not '%s'",
+                            optarg);
     compile->request.options.threads = (uint32_t)threads;
     return CLI_OK;
 }
@@ -49,7 +50,8 @@ static int take_option(struct compile *compile, int option, char **argv) {
     case OPT_STRICT_TRAPS: return report_usage(&compile->report, "--strict-traps is now --strict");
     case OPT_ALLOW_UNCONTAINED:
     case OPT_COMPILE_CPU_LIMIT:
-    case OPT_COMPILE_MEMORY_LIMIT: return take_compile_option(&compile->report, &compile->request, option);
+    case OPT_COMPILE_MEMORY_LIMIT:
+        return take_compile_option(&compile->report, &compile->request, option);
     case OPT_THREADS: return take_threads(compile);
     case OPT_JSON: compile->report.is_json = true; return CLI_OK;
     default: return report_bad_option(&compile->report, argv);
@@ -59,10 +61,11 @@ static int take_option(struct compile *compile, int option, char **argv) {
 /* prog.wasm → prog.husk, in the current folder's terms: beside the input. */
 static char *default_output(const char *input_path) {
     const char *slash = strrchr(input_path, '/'), *dot = strrchr(input_path, '.');
-    size_t stem = dot && (!slash || dot > slash + 1) && dot != input_path ? (size_t)(dot - input_path)
-                                                                          : strlen(input_path);
+    size_t stem = dot != NULL && (slash == NULL || dot > slash + 1) && dot != input_path
+                      ? (size_t)(dot - input_path)
+                      : strlen(input_path);
     char *path = malloc(stem + 6);
-    if (!path)
+    if (path == NULL)
         return NULL;
     memcpy(path, input_path, stem);
     memcpy(path + stem, ".husk", 6);
@@ -73,26 +76,27 @@ static int compile_to(struct compile *compile, const char *output) {
     struct husk_error err = {.offset = HUSK_NO_OFFSET};
     struct input input;
     int code = check_output(&compile->report, compile->input_path, output);
-    if (code)
+    if (code != 0)
         return code;
     int status = input_load(compile->input_path, &input, &err);
-    if (!status && input.kind == INPUT_IMAGE) {
+    if (status == 0 && input.kind == INPUT_IMAGE) {
         input_done(&input);
         status = cli_error(&err, HUSK_E_INVAL, "is a husk image already");
-    } else if (!status) {
+    } else if (status == 0) {
         status = compile_input_to(&input, &compile->request, output, &err);
         input_done(&input);
     }
-    return status ? report_error(&compile->report, compile->input_path, &err) : CLI_OK;
+    return status != 0 ? report_error(&compile->report, compile->input_path, &err) : CLI_OK;
 }
 
 static int compile_all(struct compile *compile) {
-    if (compile->output_path)
+    if (compile->output_path != NULL)
         return compile_to(compile, compile->output_path);
     if (strcmp(compile->input_path, "-") == 0)
         return report_usage(&compile->report, "reading standard input: name the output with -o");
     char *made = default_output(compile->input_path);
-    int code = made ? compile_to(compile, made) : report_usage(&compile->report, "out of memory");
+    int code =
+        made != NULL ? compile_to(compile, made) : report_usage(&compile->report, "out of memory");
     free(made);
     return code;
 }
@@ -108,7 +112,7 @@ int cmd_compile(int argc, char **argv) {
             return finish_output(&compile.report, CLI_OK);
         }
         int code = take_option(&compile, option, argv);
-        if (code)
+        if (code != 0)
             return code;
     }
     if (argc - optind != 1)
@@ -141,13 +145,14 @@ static int verdict(int status) {
 /* Of several files the worst counts: not read, not valid, not supported, valid. */
 static int worse(int a, int b) {
     static const int order[] = {CLI_ERROR, CLI_INVALID, CLI_UNSUPPORTED};
-    for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
+    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
         if (a == order[i] || b == order[i])
             return order[i];
     return CLI_OK;
 }
 
-/* SIMD is of WebAssembly 2.0, so a module with it is valid; but it is refused when it is compiled. */
+/* SIMD is of WebAssembly 2.0, so a module with it is valid; but it is refused when it is
+ * compiled. */
 static void report_valid(const struct report *report, const char *path, bool has_simd) {
     if (report->is_json) {
         fputs("{\"file\":", stdout);
@@ -156,8 +161,8 @@ static void report_valid(const struct report *report, const char *path, bool has
     } else if (has_simd) {
         fprintf(stderr, "husk %s: ", report->command);
         put_text(stderr, path);
-        fputs(": is valid, but uses SIMD, which is not supported yet: build it without (clang -mno-simd128, "
-              "rustc -Ctarget-feature=-simd128)\n",
+        fputs(": is valid, but uses SIMD, which is not supported yet: build it without (clang "
+              "-mno-simd128, rustc -Ctarget-feature=-simd128)\n",
               stderr);
     }
 }
@@ -168,14 +173,15 @@ static int validate_one(const struct report *report, const char *path) {
     struct input input;
     struct husk_wasm_info info = {0};
     int status = input_load(path, &input, &err);
-    if (!status && input.kind == INPUT_IMAGE) {
-        status = cli_error(&err, HUSK_E_INVAL, "is a husk image, not a module; husk inspect reads those");
+    if (status == 0 && input.kind == INPUT_IMAGE) {
+        status = cli_error(&err, HUSK_E_INVAL,
+                           "is a husk image, not a module; husk inspect reads those");
         input_done(&input);
-    } else if (!status) {
+    } else if (status == 0) {
         status = husk_wasm_describe(input.bytes, input.count, NULL, NULL, &info, &err);
         input_done(&input);
     }
-    if (status) {
+    if (status != 0) {
         report_error(report, path, &err);
         return verdict(status);
     }
@@ -198,8 +204,7 @@ int cmd_validate(int argc, char **argv) {
     }
     if (optind == argc)
         return report_usage(&report, "which file?");
-    for (int i = optind; i < argc; i++) {
+    for (int i = optind; i < argc; i++)
         code = worse(code, validate_one(&report, argv[i]));
-    }
     return finish_output(&report, code);
 }

@@ -1,7 +1,7 @@
 /*
- * cli/cmd_doctor.c: husk doctor: can this machine compile and run modules, and if not, what is missing and
- * how to get it. Every row is found by doing the thing, down to compiling a small module and calling it in a
- * VM.
+ * cli/cmd_doctor.c: husk doctor: can this machine compile and run modules, and if not, what is
+ * missing and how to get it. Every row is found by doing the thing, down to compiling a small
+ * module and calling it in a VM.
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -30,8 +30,9 @@ static void row(struct doctor *doctor, const char *name, enum verdict verdict, c
     static const char *const words[] = {"ok", "warning", "MISSING"};
     static const char *const levels[] = {"ok", "warning", "missing"};
     if (doctor->report.is_json) {
-        printf("%s{\"check\":\"%s\",\"ok\":%s,\"level\":\"%s\",\"text\":", doctor->rows ? "," : "", name,
-               verdict == ROW_OK ? "true" : "false", levels[verdict]);
+        printf("%s{\"check\":\"%s\",\"ok\":%s,\"level\":\"%s\",\"text\":",
+               doctor->rows != 0 ? "," : "", name, verdict == ROW_OK ? "true" : "false",
+               levels[verdict]);
         json_text(stdout, text);
         fputc('}', stdout);
     } else {
@@ -57,15 +58,15 @@ static const char *kvm_kind_name(enum husk_kvm_kind kind) {
 static void check_features(struct doctor *doctor, const struct husk_host_info *info) {
     char text[512] = "";
     size_t at = 0;
-    for (unsigned bit = 0; bit < 64 && at < sizeof(text); bit++) {
-        const char *name = info->cpu_features >> bit & 1 ? husk_cpu_feature_name(bit) : NULL;
-        if (!name)
+    for (unsigned bit = 0; bit < 64 && at < sizeof text; bit++) {
+        const char *name = (info->cpu_features >> bit & 1) != 0 ? husk_cpu_feature_name(bit) : NULL;
+        if (name == NULL)
             continue;
-        int written = snprintf(text + at, sizeof(text) - at, "%s%s", at ? " " : "", name);
+        int written = snprintf(text + at, sizeof text - at, "%s%s", at != 0 ? " " : "", name);
         at += written > 0 ? (size_t)written : 0;
     }
     row(doctor, "cpu", ROW_OK, info->cpu_name);
-    if (text[0])
+    if (text[0] != '\0')
         row(doctor, "features", ROW_OK, text);
     else
         row(doctor, "features", ROW_WARNING, "none beyond plain x86-64: modules run, but slower");
@@ -80,10 +81,12 @@ static void check_kvm(struct doctor *doctor) {
         return;
     }
     husk_engine_host_info(doctor->engine, &info);
-    snprintf(text, sizeof(text), "%s, API %d, %" PRIu32 " memory slots%s%s%s%s", kvm_kind_name(info.kvm_kind),
-             info.kvm_api_version, info.memslots_max, info.has_sync_regs ? ", sync regs" : "",
+    snprintf(text, sizeof text, "%s, API %d, %" PRIu32 " memory slots%s%s%s%s",
+             kvm_kind_name(info.kvm_kind), info.kvm_api_version, info.memslots_max,
+             info.has_sync_regs ? ", sync regs" : "",
              info.has_immediate_exit ? ", immediate exit" : "",
-             info.has_readonly_mem ? ", read-only memory" : "", info.has_msr_filter ? ", MSR filter" : "");
+             info.has_readonly_mem ? ", read-only memory" : "",
+             info.has_msr_filter ? ", MSR filter" : "");
     row(doctor, "kvm", ROW_OK, text);
     check_features(doctor, &info);
 }
@@ -91,15 +94,15 @@ static void check_kvm(struct doctor *doctor) {
 /* Contained, and only if that fails without: then it is the containment that is missing. */
 static int compile_probe(struct doctor *doctor, struct husk_error *err) {
     struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
-    if (husk_compile(probe_wasm, sizeof(probe_wasm), &options, &doctor->image_fd, err) == 0) {
+    if (husk_compile(probe_wasm, sizeof probe_wasm, &options, &doctor->image_fd, err) == 0) {
         row(doctor, "contained", ROW_OK,
             "the compiler's process reaches no files, sockets or processes (seccomp)");
-        return HUSK_OK;
+        return 0;
     }
     struct husk_error refusal = *err;
     options.allow_uncontained = true;
-    int status = husk_compile(probe_wasm, sizeof(probe_wasm), &options, &doctor->image_fd, err);
-    if (!status)
+    int status = husk_compile(probe_wasm, sizeof probe_wasm, &options, &doctor->image_fd, err);
+    if (status == 0)
         row(doctor, "contained", ROW_MISSING, refusal.message);
     return status;
 }
@@ -120,8 +123,8 @@ static void check_compiler(struct doctor *doctor) {
         return;
     }
     husk_image_info(image, &info);
-    snprintf(text, sizeof(text), "%s for %s; a small module takes %.0f ms", info.compiler, info.target_cpu,
-             ms);
+    snprintf(text, sizeof text, "%s for %s; a small module takes %.0f ms", info.compiler,
+             info.target_cpu, ms);
     row(doctor, "compiler", ROW_OK, text);
     husk_image_unref(image);
 }
@@ -132,16 +135,16 @@ static int call_probe(struct doctor *doctor, uint64_t *ret_ns, struct husk_error
     struct husk_outcome outcome;
     struct husk_value result = {.type = HUSK_I32};
     int status = husk_image_open_fd(doctor->engine, doctor->image_fd, false, &image, err);
-    if (!status)
+    if (status == 0)
         status = husk_sandbox_new(doctor->engine, image, NULL, NULL, &sandbox, err);
-    for (int i = 0; i < 2 && !status; i++) { /* the second call is the one that is timed */
+    for (int i = 0; i < 2 && status == 0; i++) { /* the second call is the one that is timed */
         uint64_t start = now_ns();
         status = husk_call(sandbox, "answer", NULL, 0, &result, 1, NULL, &outcome, err);
         *ret_ns = now_ns() - start;
     }
-    if (!status && outcome.kind != HUSK_RETURNED)
+    if (status == 0 && outcome.kind != HUSK_RETURNED)
         status = cli_error(err, HUSK_E_STATE, "%s", outcome.message);
-    if (!status && result.of.i32 != 42)
+    if (status == 0 && result.of.i32 != 42)
         status = cli_error(err, HUSK_E_STATE, "a module returned %d, not 42", result.of.i32);
     husk_sandbox_free(sandbox);
     husk_image_unref(image);
@@ -152,7 +155,7 @@ static void check_run(struct doctor *doctor) {
     struct husk_error err;
     char text[128];
     uint64_t ns = 0;
-    if (!doctor->engine || doctor->image_fd < 0) {
+    if (doctor->engine == NULL || doctor->image_fd < 0) {
         row(doctor, "run", ROW_MISSING, "not tried: see above");
         return;
     }
@@ -160,7 +163,8 @@ static void check_run(struct doctor *doctor) {
         row(doctor, "run", ROW_MISSING, err.message);
         return;
     }
-    snprintf(text, sizeof(text), "a module ran in a VM of its own; a call takes %.1f us", (double)ns / 1e3);
+    snprintf(text, sizeof text, "a module ran in a VM of its own; a call takes %.1f us",
+             (double)ns / 1e3);
     row(doctor, "run", ROW_OK, text);
 }
 
@@ -171,28 +175,29 @@ static void check_cache(struct doctor *doctor) {
     char dir[4096];
     bool was_cached = false;
     int fd = -1;
-    if (!cache_dir(dir, sizeof(dir))) {
+    if (!cache_dir(dir, sizeof dir)) {
         row(doctor, "cache", ROW_WARNING, NO_CACHE_TEXT);
         return;
     }
     if (doctor->image_fd < 0)
         return; /* said already */
-    int status =
-        husk_compile_cached(probe_wasm, sizeof(probe_wasm), &options, dir, &fd, &was_cached, &warning, &err);
-    if (status)
+    int status = husk_compile_cached(probe_wasm, sizeof probe_wasm, &options, dir, &fd, &was_cached,
+                                     &warning, &err);
+    if (status != 0)
         row(doctor, "cache", ROW_WARNING, err.message);
     else
-        row(doctor, "cache", warning.status ? ROW_WARNING : ROW_OK, warning.status ? warning.message : dir);
-    if (!status)
+        row(doctor, "cache", warning.status != 0 ? ROW_WARNING : ROW_OK,
+            warning.status != 0 ? warning.message : dir);
+    if (status == 0)
         close(fd);
 }
 
 static void print_summary(const struct doctor *doctor) {
     if (doctor->report.is_json)
-        printf("],\"ok\":%s}\n", doctor->failures ? "false" : "true");
-    else if (doctor->failures)
+        printf("],\"ok\":%s}\n", doctor->failures != 0 ? "false" : "true");
+    else if (doctor->failures != 0)
         puts("\nSomething is missing: see husk-doctor(1) for how to get it.");
-    else if (doctor->warnings)
+    else if (doctor->warnings != 0)
         puts("\nModules can be compiled and run; see husk-doctor(1) for the warnings.");
 }
 
@@ -227,5 +232,5 @@ int cmd_doctor(int argc, char **argv) {
     if (optind != argc)
         return report_usage(&doctor.report, "no arguments are wanted");
     check_all(&doctor);
-    return finish_output(&doctor.report, doctor.failures ? CLI_INVALID : CLI_OK);
+    return finish_output(&doctor.report, doctor.failures != 0 ? CLI_INVALID : CLI_OK);
 }

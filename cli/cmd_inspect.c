@@ -46,11 +46,11 @@ static void list_item(struct inspect *inspect, bool is_import, const struct husk
     if (is_import != inspect->is_listing_imports)
         return;
     if (inspect->report.is_json) {
-        if (inspect->listed)
+        if (inspect->listed != 0)
             fputc(',', stdout);
         extern_json(stdout, item);
     } else {
-        if (!inspect->listed)
+        if (inspect->listed == 0)
             puts(is_import ? "imports" : "exports");
         extern_text(stdout, item);
     }
@@ -118,11 +118,11 @@ static void end(const struct inspect *inspect) {
 static void row_features(const struct inspect *inspect, uint64_t features) {
     char text[512] = "";
     size_t at = 0;
-    for (unsigned bit = 0; bit < 64 && at < sizeof(text); bit++) {
-        const char *name = features >> bit & 1 ? husk_cpu_feature_name(bit) : NULL;
-        if (!name)
+    for (unsigned bit = 0; bit < 64 && at < sizeof text; bit++) {
+        const char *name = (features >> bit & 1) != 0 ? husk_cpu_feature_name(bit) : NULL;
+        if (name == NULL)
             continue;
-        int written = snprintf(text + at, sizeof(text) - at, "%s%s", at ? " " : "", name);
+        int written = snprintf(text + at, sizeof text - at, "%s%s", at != 0 ? " " : "", name);
         at += written > 0 ? (size_t)written : 0;
     }
     row_text(inspect, "cpu_features", text);
@@ -130,10 +130,11 @@ static void row_features(const struct inspect *inspect, uint64_t features) {
 
 /* ---- Modules ---- */
 
-static int inspect_module(struct inspect *inspect, const struct input *input, struct husk_error *err) {
+static int inspect_module(struct inspect *inspect, const struct input *input,
+                          struct husk_error *err) {
     struct husk_wasm_info info;
     int status = husk_wasm_describe(input->bytes, input->count, NULL, NULL, &info, err);
-    if (status)
+    if (status != 0)
         return status;
     begin(inspect, "module");
     row_text(inspect, "name", info.module_name);
@@ -149,7 +150,7 @@ static int inspect_module(struct inspect *inspect, const struct input *input, st
     row_bool(inspect, "names", info.has_names);
     row_bool(inspect, "source_lines", info.has_dwarf);
     row_bool(inspect, "simd", info.uses_simd);
-    for (int is_imports = 1; !status && is_imports >= 0; is_imports--) {
+    for (int is_imports = 1; status == 0 && is_imports >= 0; is_imports--) {
         list_begin(inspect, is_imports);
         status = husk_wasm_describe(input->bytes, input->count, visit_item, inspect, &info, err);
         list_end(inspect);
@@ -168,7 +169,8 @@ static int write_stdout(void *user, const char *text, size_t count) {
 
 /* ---- Images ---- */
 
-static void inspect_image_rows(struct inspect *inspect, const husk_image *image, uint64_t file_bytes) {
+static void inspect_image_rows(struct inspect *inspect, const husk_image *image,
+                               uint64_t file_bytes) {
     struct husk_image_info info;
     char hash[65];
     husk_image_info(image, &info);
@@ -214,15 +216,16 @@ static void inspect_image_items(struct inspect *inspect, const husk_image *image
 }
 
 /* Without an engine: an image can be looked at where it cannot be run. */
-static int inspect_image(struct inspect *inspect, const struct input *input, struct husk_error *err) {
+static int inspect_image(struct inspect *inspect, const struct input *input,
+                         struct husk_error *err) {
     husk_image *image = NULL;
     int status = input_open_image(input, NULL, !inspect->is_unverified, &image, err);
-    if (status)
+    if (status != 0)
         return status;
     inspect_image_rows(inspect, image, input->count);
     inspect_image_items(inspect, image);
     husk_image_unref(image);
-    return HUSK_OK;
+    return 0;
 }
 
 /* ---- Disassembly ---- */
@@ -235,12 +238,12 @@ static int spawn_objdump(const char *program, char *path, pid_t *ret_pid) {
     sigemptyset(&pipe);
     sigaddset(&pipe, SIGPIPE);
     int number = posix_spawnattr_init(&attributes);
-    if (number)
+    if (number != 0)
         return number;
     number = posix_spawnattr_setsigdefault(&attributes, &pipe);
-    if (!number)
+    if (number == 0)
         number = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
-    if (!number)
+    if (number == 0)
         number = posix_spawnp(ret_pid, program, NULL, &attributes, args, environ);
     posix_spawnattr_destroy(&attributes);
     return number;
@@ -252,9 +255,9 @@ static int run_objdump(int fd, struct husk_error *err) {
     char path[64];
     int number = ENOENT, exit_status = 0;
     pid_t pid = -1;
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd); /* spawned with fd open: not O_CLOEXEC */
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd); /* spawned with fd open: not O_CLOEXEC */
     fflush(stdout);
-    for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]) && number != 0; i++)
+    for (size_t i = 0; i < sizeof programs / sizeof programs[0] && number != 0; i++)
         number = spawn_objdump(programs[i], path, &pid);
     if (number != 0)
         return cli_error(err, HUSK_E_NOT_FOUND,
@@ -264,42 +267,46 @@ static int run_objdump(int fd, struct husk_error *err) {
         if (errno != EINTR)
             return cli_error(err, HUSK_E_SYS, "cannot wait for objdump: %s", strerror(errno));
     if (WIFEXITED(exit_status) && WEXITSTATUS(exit_status) == 0)
-        return HUSK_OK;
+        return 0;
     if (WIFSIGNALED(exit_status) && WTERMSIG(exit_status) == SIGPIPE)
         end_by_sigpipe();
     return cli_error(err, HUSK_E_SYS, "objdump failed");
 }
 
-static int image_fd(struct inspect *inspect, const struct input *input, int *ret_fd, struct husk_error *err) {
+static int image_fd(struct inspect *inspect, const struct input *input, int *ret_fd,
+                    struct husk_error *err) {
     struct compile_result result;
     if (input->kind == INPUT_WASM) {
         int status = compile_input(&inspect->report, input, &inspect->compile, &result, err);
-        if (!status)
+        if (status == 0)
             *ret_fd = result.fd;
         return status;
     }
     if (input->fd >= 0) {
         *ret_fd = dup(input->fd);
-        return *ret_fd < 0 ? cli_error(err, HUSK_E_SYS, "cannot duplicate a descriptor: %s", strerror(errno))
-                           : HUSK_OK;
+        return *ret_fd < 0 ? cli_error(err, HUSK_E_SYS, "cannot duplicate a descriptor: %s",
+                                       strerror(errno))
+                           : 0;
     }
     FILE *copy = tmpfile();
-    if (!copy || fwrite(input->bytes, 1, input->count, copy) != input->count || fflush(copy) != 0) {
+    if (copy == NULL || fwrite(input->bytes, 1, input->count, copy) != input->count ||
+        fflush(copy) != 0) {
         int number = errno;
-        if (copy)
+        if (copy != NULL)
             fclose(copy);
         return cli_error(err, HUSK_E_SYS, "cannot write a temporary file: %s", strerror(number));
     }
     *ret_fd = dup(fileno(copy));
     fclose(copy);
-    return *ret_fd < 0 ? cli_error(err, HUSK_E_SYS, "cannot duplicate a descriptor: %s", strerror(errno))
-                       : HUSK_OK;
+    return *ret_fd < 0
+               ? cli_error(err, HUSK_E_SYS, "cannot duplicate a descriptor: %s", strerror(errno))
+               : 0;
 }
 
 static int inspect_asm(struct inspect *inspect, const struct input *input, struct husk_error *err) {
     int fd = -1;
     int status = image_fd(inspect, input, &fd, err);
-    if (status)
+    if (status != 0)
         return status;
     int inherited = dup(fd); /* without O_CLOEXEC */
     close(fd);
@@ -312,13 +319,15 @@ static int inspect_asm(struct inspect *inspect, const struct input *input, struc
 
 /* ---- The command ---- */
 
-static int inspect_input(struct inspect *inspect, const struct input *input, struct husk_error *err) {
+static int inspect_input(struct inspect *inspect, const struct input *input,
+                         struct husk_error *err) {
     switch (inspect->mode) {
     case MODE_ASM: return inspect_asm(inspect, input, err);
     case MODE_WASM:
         if (input->kind == INPUT_IMAGE)
-            return cli_error(err, HUSK_E_INVAL,
-                             "is an image, which does not contain the wasm; --wasm needs the module");
+            return cli_error(
+                err, HUSK_E_INVAL,
+                "is an image, which does not contain the wasm; --wasm needs the module");
         return husk_wasm_print(input->bytes, input->count, write_stdout, NULL, err);
     case MODE_SUMMARY: break;
     }
@@ -330,7 +339,7 @@ static int inspect_file(struct inspect *inspect) {
     struct husk_error err = {.offset = HUSK_NO_OFFSET};
     struct input input;
     int status = input_load(inspect->path, &input, &err);
-    if (!status) {
+    if (status == 0) {
         status = inspect_input(inspect, &input, &err);
         input_done(&input);
     }
@@ -357,7 +366,7 @@ int cmd_inspect(int argc, char **argv) {
             break;
         default: return report_bad_option(&inspect.report, argv);
         }
-        if (code)
+        if (code != 0)
             return code;
     }
     if (argc - optind != 1)

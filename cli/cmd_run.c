@@ -1,6 +1,7 @@
 /*
- * cli/cmd_run.c: husk run: a module or image as a program, or one of its functions; and husk snapshot: the same up to a point, and
- * then the state is written to a file. Whatever can be refused by the imports and exports alone is refused before anything is compiled.
+ * cli/cmd_run.c: husk run: a module or image as a program, or one of its functions; and husk
+ * snapshot: the same up to a point, and then the state is written to a file. Whatever can be
+ * refused by the imports and exports alone is refused before anything is compiled.
  */
 #include <inttypes.h>
 #include <signal.h>
@@ -15,15 +16,15 @@
 static int make_imports(struct run *run, struct husk_error *err) {
     struct husk_wasi_options wasi = HUSK_WASI_OPTIONS_INIT;
     const char *slash = strrchr(run->path, '/');
-    const char **args = calloc(run->words_count + 1, sizeof(*args));
-    if (!args)
+    const char **args = calloc(run->words_count + 1, sizeof *args);
+    if (args == NULL)
         return cli_error(err, HUSK_E_NOMEM, "out of memory");
     /* Not the path: where the file is on this machine is not the guest's business. */
-    args[0] = run->argv0 ? run->argv0 : slash ? slash + 1 : run->path;
+    args[0] = run->argv0 != NULL ? run->argv0 : slash != NULL ? slash + 1 : run->path;
     for (size_t i = 0; i < run->words_count; i++)
         args[i + 1] = run->words[i];
     wasi.args = args;
-    wasi.args_count = run->invoke ? 1 : run->words_count + 1;
+    wasi.args_count = run->invoke != NULL ? 1 : run->words_count + 1;
     wasi.env = run->env;
     wasi.env_count = run->env_count;
     wasi.stdin_fd = standard_stream(STDIN_FILENO);
@@ -31,9 +32,9 @@ static int make_imports(struct run *run, struct husk_error *err) {
     wasi.stderr_fd = standard_stream(STDERR_FILENO);
     wasi.stdin_rights = wasi.stdout_rights = wasi.stderr_rights = run->stream_rights;
     int status = husk_imports_new(run->engine, &run->imports, err);
-    if (!status)
+    if (status == 0)
         status = husk_imports_wasi(run->imports, &wasi, err);
-    if (!status)
+    if (status == 0)
         status = husk_imports_unknown(run->imports, run->unknown_imports, err);
     free(args);
     return status;
@@ -44,11 +45,11 @@ static void missing_json(const struct run *run, size_t missing) {
     bool is_first = true;
     fputs("{\"error\":{\"status\":\"HUSK_E_LINK\",\"file\":", stdout);
     json_text(stdout, run->path);
-    printf(",\"message\":\"the module needs %zu imports that husk %s does not give\",\"imports\":[", missing,
-           run->report.command);
+    printf(",\"message\":\"the module needs %zu imports that husk %s does not give\",\"imports\":[",
+           missing, run->report.command);
     for (size_t i = 0; i < run->externs.count; i++) {
         const struct husk_extern *item = run->externs.items[i];
-        if (!item->module || husk_imports_match(run->imports, item, &err) != HUSK_E_LINK)
+        if (item->module == NULL || husk_imports_match(run->imports, item, &err) != HUSK_E_LINK)
             continue;
         fputs(is_first ? "" : ",", stdout);
         extern_json(stdout, item);
@@ -61,7 +62,8 @@ static void missing_json(const struct run *run, size_t missing) {
 static bool is_object_file(const struct run *run) {
     for (size_t i = 0; i < run->externs.count; i++) {
         const struct husk_extern *item = run->externs.items[i];
-        if (item->module && strcmp(item->module, "env") == 0 && strcmp(item->name, "__linear_memory") == 0)
+        if (item->module != NULL && strcmp(item->module, "env") == 0 &&
+            strcmp(item->name, "__linear_memory") == 0)
             return true;
     }
     return false;
@@ -72,11 +74,12 @@ static void missing_text(const struct run *run, size_t missing) {
     bool has_func = false, has_other = false;
     fprintf(stderr, "husk %s: ", run->report.command);
     put_text(stderr, run->path);
-    fprintf(stderr, ": needs %zu import%s that husk %s does not give, which is WASI preview 1 only:\n",
+    fprintf(stderr,
+            ": needs %zu import%s that husk %s does not give, which is WASI preview 1 only:\n",
             missing, missing == 1 ? "" : "s", run->report.command);
     for (size_t i = 0; i < run->externs.count; i++) {
         const struct husk_extern *item = run->externs.items[i];
-        if (!item->module || husk_imports_match(run->imports, item, &err) != HUSK_E_LINK)
+        if (item->module == NULL || husk_imports_match(run->imports, item, &err) != HUSK_E_LINK)
             continue;
         extern_text(stderr, item);
         has_func |= item->kind == HUSK_EXTERN_FUNC;
@@ -96,18 +99,18 @@ static int check_imports(const struct run *run) {
     struct husk_error err;
     size_t missing = 0;
     for (size_t i = 0; i < run->externs.count; i++)
-        missing += run->externs.items[i]->module &&
+        missing += run->externs.items[i]->module != NULL &&
                    husk_imports_match(run->imports, run->externs.items[i], &err) == HUSK_E_LINK;
-    if (missing && run->report.is_json)
+    if (missing != 0 && run->report.is_json)
         missing_json(run, missing);
-    else if (missing)
+    else if (missing != 0)
         missing_text(run, missing);
-    return missing ? CLI_ERROR : CLI_OK;
+    return missing != 0 ? CLI_ERROR : CLI_OK;
 }
 
 static int parse_args(struct run *run, const struct husk_functype *type) {
-    run->args = calloc(type->params_count + 1, sizeof(*run->args));
-    if (!run->args)
+    run->args = calloc(type->params_count + 1, sizeof *run->args);
+    if (run->args == NULL)
         return report_usage(&run->report, "out of memory");
     if (type->params_count != run->words_count) {
         fprintf(stderr, "husk %s: ", run->report.command);
@@ -128,8 +131,8 @@ static int parse_args(struct run *run, const struct husk_functype *type) {
 }
 
 static const struct husk_extern *find_func(const struct run *run) {
-    return run->invoke ? externs_func(&run->externs, run->func_name, run->func_name_bytes)
-                       : externs_func(&run->externs, "_start", 6);
+    return run->invoke != NULL ? externs_func(&run->externs, run->func_name, run->func_name_bytes)
+                               : externs_func(&run->externs, "_start", 6);
 }
 
 /* The function that is to be called, and what it is to be called with. */
@@ -137,38 +140,40 @@ static int check_exports(struct run *run) {
     struct husk_error err;
     char list[320];
     const struct husk_extern *func = find_func(run);
-    if (run->is_snapshot && !run->invoke)
+    if (run->is_snapshot && run->invoke == NULL)
         return CLI_OK;
-    if (func)
-        return run->invoke ? parse_args(run, &func->func) : CLI_OK;
-    externs_list_funcs(&run->externs, list, sizeof(list));
-    if (!run->invoke)
-        cli_error(&err, HUSK_E_NOT_FOUND,
-                  "is not a program (it exports no _start); call one of its functions with --invoke "
-                  "FUNCTION, directly behind the file or, as all other options, before it: %s",
-                  list[0] ? list : "it exports none");
+    if (func != NULL)
+        return run->invoke != NULL ? parse_args(run, &func->func) : CLI_OK;
+    externs_list_funcs(&run->externs, list, sizeof list);
+    if (run->invoke == NULL)
+        cli_error(
+            &err, HUSK_E_NOT_FOUND,
+            "is not a program (it exports no _start); call one of its functions with --invoke "
+            "FUNCTION, directly behind the file or, as all other options, before it: %s",
+            list[0] != '\0' ? list : "it exports none");
     else
         cli_error(&err, HUSK_E_NOT_FOUND, "exports no function '%.100s'; it has: %s", run->invoke,
-                  list[0] ? list : "none");
+                  list[0] != '\0' ? list : "none");
     return report_error(&run->report, run->path, &err);
 }
 
-static int check_externs(struct run *run, const struct input *input, struct husk_error *err, int *ret_code) {
+static int check_externs(struct run *run, const struct input *input, struct husk_error *err,
+                         int *ret_code) {
     int status = externs_load(&run->externs, input, run->image, err);
-    if (status)
+    if (status != 0)
         return status;
     *ret_code = check_imports(run);
-    if (!*ret_code)
+    if (*ret_code == 0)
         *ret_code = check_exports(run);
-    return HUSK_OK;
+    return 0;
 }
 
 /* ---- From the file to a sandbox ---- */
 
 static int compile_module(struct run *run, const struct input *input, struct husk_error *err) {
     int status = compile_input(&run->report, input, &run->compile, &run->compiled, err);
-    run->was_compiled = status == HUSK_OK;
-    if (!status)
+    run->was_compiled = status == 0;
+    if (status == 0)
         status = husk_image_open_fd(run->engine, run->compiled.fd, false, &run->image, err);
     if (run->was_compiled)
         close(run->compiled.fd);
@@ -178,12 +183,12 @@ static int compile_module(struct run *run, const struct input *input, struct hus
 /* *ret_code: the file is as it should be, and cannot be run in this way, which was said. */
 static int open_input(struct run *run, struct husk_error *err, int *ret_code) {
     struct input *input = &run->input;
-    int status = HUSK_OK;
+    int status = 0;
     if (input->kind == INPUT_IMAGE)
         status = input_open_image(input, run->engine, !run->is_unverified, &run->image, err);
-    if (!status)
+    if (status == 0)
         status = check_externs(run, input, err, ret_code);
-    if (!status && !*ret_code && input->kind == INPUT_WASM)
+    if (status == 0 && *ret_code == 0 && input->kind == INPUT_WASM)
         status = compile_module(run, input, err);
     input_done(input);
     run->opened_ns = now_ns();
@@ -195,15 +200,15 @@ static int make_sandbox(struct run *run) {
     struct husk_error err = {.offset = HUSK_NO_OFFSET};
     int code = CLI_OK;
     int status = make_imports(run, &err);
-    if (!status)
+    if (status == 0)
         status = open_input(run, &err, &code);
     else
         input_done(&run->input);
-    if (!status && !code)
-        status = husk_sandbox_new(run->engine, run->image, run->imports, &run->sandbox_options, &run->sandbox,
-                                  &err);
+    if (status == 0 && code == 0)
+        status = husk_sandbox_new(run->engine, run->image, run->imports, &run->sandbox_options,
+                                  &run->sandbox, &err);
     run->made_ns = now_ns();
-    return status ? report_error(&run->report, run->path, &err) : code;
+    return status != 0 ? report_error(&run->report, run->path, &err) : code;
 }
 
 /* ---- Ctrl-C ---- */
@@ -214,7 +219,7 @@ static volatile sig_atomic_t interrupted_by;
 /* The first signal ends the guest's call, the second (SA_RESETHAND) husk. */
 static void on_interrupt(int signal) {
     interrupted_by = signal;
-    if (interrupted_sandbox)
+    if (interrupted_sandbox != NULL)
         husk_interrupt(interrupted_sandbox);
 }
 
@@ -222,28 +227,31 @@ static void on_interrupt(int signal) {
 static void watch_interrupts(husk_sandbox *sandbox) {
     static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
     struct sigaction before, action = {.sa_flags = (int)SA_RESETHAND};
-    action.sa_handler = sandbox ? on_interrupt : SIG_DFL;
+    action.sa_handler = sandbox != NULL ? on_interrupt : SIG_DFL;
     sigemptyset(&action.sa_mask);
     interrupted_sandbox = sandbox;
-    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
         if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
             (void)sigaction(signals[i], &action, NULL);
 }
 
 /* ---- Calling ---- */
 
-/* A library that WASI's toolchains make ("reactor") wants _initialize to be called once, before anything
- * else. */
+/* A library that WASI's toolchains make ("reactor") wants _initialize to be called once, before
+ * anything else. */
 static int initialize(struct run *run, struct husk_outcome *outcome, struct husk_error *err) {
     husk_func func;
     struct husk_functype type;
     outcome->kind = HUSK_RETURNED;
     if (husk_image_is_snapshot(run->image)) /* that happened before it was taken */
-        return HUSK_OK;
+        return 0;
     if (husk_image_func(run->image, "_initialize", &func, &type, NULL) != 0)
-        return run->invoke ? HUSK_OK : husk_sandbox_start(run->sandbox, &run->call_options, outcome, err);
-    if (type.params_count || type.results_count || (run->invoke && strcmp(run->invoke, "_initialize") == 0))
-        return HUSK_OK;
+        return run->invoke != NULL
+                   ? 0
+                   : husk_sandbox_start(run->sandbox, &run->call_options, outcome, err);
+    if (type.params_count != 0 || type.results_count != 0 ||
+        (run->invoke != NULL && strcmp(run->invoke, "_initialize") == 0))
+        return 0;
     return husk_call_func(run->sandbox, func, NULL, 0, NULL, 0, &run->call_options, outcome, err);
 }
 
@@ -252,7 +260,7 @@ static void print_results(const struct run *run, const struct husk_value *result
         fputs("{\"outcome\":\"returned\",\"results\":[", stdout);
     for (size_t i = 0; i < count; i++) {
         if (run->report.is_json) {
-            if (i)
+            if (i != 0)
                 fputs(",", stdout);
             print_value_json(stdout, &results[i]);
         } else {
@@ -268,10 +276,10 @@ static int save(struct run *run) {
     husk_image *snapshot = NULL;
     struct husk_error err;
     int status = husk_sandbox_snapshot(run->sandbox, &snapshot, &err);
-    if (!status)
+    if (status == 0)
         status = husk_image_save(snapshot, run->output, &err);
     husk_image_unref(snapshot);
-    if (status)
+    if (status != 0)
         return report_error(&run->report, run->path, &err);
     if (run->report.is_json) {
         fputs("{\"outcome\":\"returned\",\"snapshot\":", stdout);
@@ -281,17 +289,19 @@ static int save(struct run *run) {
     return CLI_OK;
 }
 
-/* A program that exits is over: even with code 0 there is no snapshot, and whoever asked for one must know. */
+/* A program that exits is over: even with code 0 there is no snapshot, and whoever asked for one
+ * must know. */
 static int report_no_snapshot(const struct run *run, const struct husk_outcome *outcome) {
     int code = report_outcome(&run->report, outcome);
-    if (outcome->kind == HUSK_INTERRUPTED && interrupted_by)
+    if (outcome->kind == HUSK_INTERRUPTED && interrupted_by != 0)
         return 128 + interrupted_by;
     if (outcome->kind != HUSK_EXITED)
         return code;
     if (!run->report.is_json)
-        fprintf(stderr, "husk snapshot: the program exited with code %d: there is no snapshot of it\n",
+        fprintf(stderr,
+                "husk snapshot: the program exited with code %d: there is no snapshot of it\n",
                 (int)outcome->exit_code);
-    return code ? code : CLI_ERROR;
+    return code != 0 ? code : CLI_ERROR;
 }
 
 /* husk snapshot without --invoke: what an instance does before anybody calls it. */
@@ -302,22 +312,22 @@ static int initialize_and_save(struct run *run) {
     int status = initialize(run, &outcome, &err);
     run->called_ns = now_ns();
     watch_interrupts(NULL);
-    if (status)
+    if (status != 0)
         return report_error(&run->report, run->path, &err);
     return outcome.kind == HUSK_RETURNED ? save(run) : report_no_snapshot(run, &outcome);
 }
 
 /* After a call that ended somehow. */
-static int finish_call(struct run *run, const struct husk_outcome *outcome, const struct husk_value *results,
-                       size_t results_count) {
+static int finish_call(struct run *run, const struct husk_outcome *outcome,
+                       const struct husk_value *results, size_t results_count) {
     int code = CLI_OK;
     if (run->is_snapshot)
         return outcome->kind == HUSK_RETURNED ? save(run) : report_no_snapshot(run, outcome);
-    if (outcome->kind == HUSK_RETURNED && run->invoke)
+    if (outcome->kind == HUSK_RETURNED && run->invoke != NULL)
         print_results(run, results, results_count);
     else if (outcome->kind != HUSK_RETURNED)
         code = report_outcome(&run->report, outcome);
-    return outcome->kind == HUSK_INTERRUPTED && interrupted_by ? 128 + interrupted_by : code;
+    return outcome->kind == HUSK_INTERRUPTED && interrupted_by != 0 ? 128 + interrupted_by : code;
 }
 
 /* Runs the call that everything was prepared for. */
@@ -327,19 +337,21 @@ static int call(struct run *run) {
     struct husk_outcome outcome = {.kind = HUSK_RETURNED};
     struct husk_error err;
     husk_func func;
-    struct husk_value *results = calloc(type->results_count + 1, sizeof(*results));
-    int status = results ? husk_image_func_n(run->image, item->name, item->name_bytes, &func, NULL, &err)
-                         : cli_error(&err, HUSK_E_NOMEM, "out of memory");
+    struct husk_value *results = calloc(type->results_count + 1, sizeof *results);
+    int status = results != NULL ? husk_image_func_n(run->image, item->name, item->name_bytes,
+                                                     &func, NULL, &err)
+                                 : cli_error(&err, HUSK_E_NOMEM, "out of memory");
     watch_interrupts(run->sandbox);
-    if (!status && run->invoke)
+    if (status == 0 && run->invoke != NULL)
         status = initialize(run, &outcome, &err);
-    if (!status && outcome.kind == HUSK_RETURNED)
-        status = husk_call_func(run->sandbox, func, run->args, run->invoke ? type->params_count : 0, results,
+    if (status == 0 && outcome.kind == HUSK_RETURNED)
+        status = husk_call_func(run->sandbox, func, run->args,
+                                run->invoke != NULL ? type->params_count : 0, results,
                                 type->results_count, &run->call_options, &outcome, &err);
     run->called_ns = now_ns();
     watch_interrupts(NULL);
-    int code = status ? report_error(&run->report, run->path, &err)
-                      : finish_call(run, &outcome, results, type->results_count);
+    int code = status != 0 ? report_error(&run->report, run->path, &err)
+                           : finish_call(run, &outcome, results, type->results_count);
     free(results);
     return code;
 }
@@ -350,15 +362,16 @@ static void print_stats(const struct run *run) {
     struct husk_image_info info;
     char memory[32];
     husk_image_info(run->image, &info);
-    format_bytes(husk_memory_bytes(run->sandbox, 0), memory, sizeof(memory));
+    format_bytes(husk_memory_bytes(run->sandbox, 0), memory, sizeof memory);
     double ms = 1e6;
     fprintf(stderr, "husk: KVM %.3f ms, %s %.3f ms, sandbox %.3f ms, run %.3f ms\n",
             (double)(run->ready_ns - run->started_ns) / ms,
             !run->was_compiled         ? "open"
             : run->compiled.was_cached ? "load from the cache"
                                        : "compile",
-            (double)(run->opened_ns - run->ready_ns) / ms, (double)(run->made_ns - run->opened_ns) / ms,
-            run->called_ns ? (double)(run->called_ns - run->made_ns) / ms : 0.0);
+            (double)(run->opened_ns - run->ready_ns) / ms,
+            (double)(run->made_ns - run->opened_ns) / ms,
+            run->called_ns != 0 ? (double)(run->called_ns - run->made_ns) / ms : 0.0);
     fprintf(stderr, "husk: memory %s, code %" PRIu64 " bytes for %s\n", memory, info.text_bytes,
             info.target_cpu);
     print_engine_stats(stderr, run->engine);
@@ -369,20 +382,21 @@ static int run_all(struct run *run) {
     int code = CLI_OK;
     struct husk_engine_options options = HUSK_ENGINE_OPTIONS_INIT;
     options.measure_times = run->has_stats;
-    int status = input_load(run->path, &run->input, &err); /* first: a wrong file is wrong without KVM, too */
-    if (status)
+    /* first: a wrong file is wrong without KVM, too */
+    int status = input_load(run->path, &run->input, &err);
+    if (status != 0)
         return report_error(&run->report, run->path, &err);
     run->started_ns = now_ns();
     status = husk_engine_new(&options, &run->engine, &err);
-    if (status) {
+    if (status != 0) {
         input_done(&run->input);
         return report_error(&run->report, NULL, &err);
     }
     run->ready_ns = now_ns();
     code = make_sandbox(run);
-    if (!code)
-        code = run->is_snapshot && !run->invoke ? initialize_and_save(run) : call(run);
-    if (run->has_stats && run->sandbox)
+    if (code == 0)
+        code = run->is_snapshot && run->invoke == NULL ? initialize_and_save(run) : call(run);
+    if (run->has_stats && run->sandbox != NULL)
         print_stats(run);
     husk_sandbox_free(run->sandbox);
     husk_imports_free(run->imports);
@@ -398,7 +412,7 @@ static int run_or_snapshot(int argc, char **argv, bool is_snapshot) {
                       .sandbox_options = HUSK_SANDBOX_OPTIONS_INIT,
                       .call_options = HUSK_CALL_OPTIONS_INIT};
     int code = run_take_arguments(&run, argc, argv);
-    if (!code && run.path)
+    if (code == 0 && run.path != NULL)
         code = run_all(&run);
     externs_done(&run.externs);
     free(run.args);

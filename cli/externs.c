@@ -1,6 +1,6 @@
 /*
- * cli/externs.c: imports and exports: how they are written, and those of one file, found by name, as they are before anything is
- * compiled.
+ * cli/externs.c: imports and exports: how they are written, and those of one file, found by name,
+ * as they are before anything is compiled.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -24,7 +24,7 @@ static const char *kind_name(enum husk_extern_kind kind) {
 static void put_part(FILE *out, const char *name, size_t count, const char *separators) {
     bool is_quoted = count == 0;
     for (size_t i = 0; i < count; i++)
-        is_quoted |= name[i] && strchr(separators, name[i]) != NULL;
+        is_quoted |= name[i] != '\0' && strchr(separators, name[i]) != NULL;
     fputs(is_quoted ? "\"" : "", out);
     put_name(out, name, count);
     fputs(is_quoted ? "\"" : "", out);
@@ -32,7 +32,7 @@ static void put_part(FILE *out, const char *name, size_t count, const char *sepa
 
 void extern_text(FILE *out, const struct husk_extern *item) {
     fprintf(out, "  %-6s ", kind_name(item->kind));
-    if (item->module) {
+    if (item->module != NULL) {
         put_part(out, item->module, item->module_bytes, " .:");
         fputc('.', out);
     }
@@ -57,13 +57,13 @@ void extern_text(FILE *out, const struct husk_extern *item) {
 static void types_json(FILE *out, const char *key, const husk_type *types, size_t count) {
     fprintf(out, ",\"%s\":[", key);
     for (size_t i = 0; i < count; i++)
-        fprintf(out, "%s\"%s\"", i ? "," : "", husk_type_name(types[i]));
+        fprintf(out, "%s\"%s\"", i != 0 ? "," : "", husk_type_name(types[i]));
     fputc(']', out);
 }
 
 void extern_json(FILE *out, const struct husk_extern *item) {
     fprintf(out, "{\"kind\":\"%s\"", kind_name(item->kind));
-    if (item->module) {
+    if (item->module != NULL) {
         fputs(",\"module\":", out);
         json_string(out, item->module, item->module_bytes);
     }
@@ -97,24 +97,24 @@ struct collector {
 static struct husk_extern *extern_copy(const struct husk_extern *item) {
     size_t types_count =
         item->kind == HUSK_EXTERN_FUNC ? item->func.params_count + item->func.results_count : 0;
-    size_t module_bytes = item->module ? item->module_bytes + 1 : 0;
-    struct husk_extern *copy =
-        malloc(sizeof(*copy) + types_count * sizeof(husk_type) + module_bytes + item->name_bytes + 1);
-    if (!copy)
+    size_t module_bytes = item->module != NULL ? item->module_bytes + 1 : 0;
+    struct husk_extern *copy = malloc(sizeof *copy + types_count * sizeof(husk_type) +
+                                      module_bytes + item->name_bytes + 1);
+    if (copy == NULL)
         return NULL;
     *copy = *item;
     husk_type *types = (husk_type *)(copy + 1);
     char *text = (char *)(types + types_count);
-    if (types_count) {
+    if (types_count != 0) {
         copy->func.params = types;
         copy->func.results = types + item->func.params_count;
-        if (item->func.params_count)
-            memcpy(types, item->func.params, item->func.params_count * sizeof(*types));
-        if (item->func.results_count)
+        if (item->func.params_count != 0)
+            memcpy(types, item->func.params, item->func.params_count * sizeof *types);
+        if (item->func.results_count != 0)
             memcpy(types + item->func.params_count, item->func.results,
-                   item->func.results_count * sizeof(*types));
+                   item->func.results_count * sizeof *types);
     }
-    if (item->module)
+    if (item->module != NULL)
         copy->module = memcpy(text, item->module, module_bytes);
     copy->name = memcpy(text + module_bytes, item->name, item->name_bytes + 1);
     return copy;
@@ -127,16 +127,16 @@ static void collect(void *user, bool is_import, const struct husk_extern *item) 
     if (collector->is_out_of_memory)
         return;
     if (externs->count == collector->capacity) {
-        size_t capacity = collector->capacity ? collector->capacity * 2 : 64;
-        struct husk_extern **grown = realloc(externs->items, capacity * sizeof(*grown));
+        size_t capacity = collector->capacity != 0 ? collector->capacity * 2 : 64;
+        struct husk_extern **grown = realloc(externs->items, capacity * sizeof *grown);
         collector->is_out_of_memory = grown == NULL;
-        if (!grown)
+        if (grown == NULL)
             return;
         externs->items = grown;
         collector->capacity = capacity;
     }
     struct husk_extern *copy = extern_copy(item);
-    if (copy)
+    if (copy != NULL)
         externs->items[externs->count++] = copy;
     collector->is_out_of_memory = copy == NULL;
 }
@@ -155,14 +155,14 @@ int externs_load(struct externs *ret_externs, const struct input *input, const h
                  struct husk_error *err) {
     struct externs externs = {0};
     struct collector collector = {.externs = &externs};
-    int status = HUSK_OK;
-    if (image)
+    int status = 0;
+    if (image != NULL)
         collect_image(&collector, image);
     else
         status = husk_wasm_interface(input->bytes, input->count, collect, &collector, err);
-    if (!status && collector.is_out_of_memory)
+    if (status == 0 && collector.is_out_of_memory)
         status = cli_error(err, HUSK_E_NOMEM, "out of memory for the names of imports and exports");
-    if (status)
+    if (status != 0)
         externs_done(&externs);
     else
         *ret_externs = externs;
@@ -176,10 +176,11 @@ void externs_done(struct externs *externs) {
     *externs = (struct externs){0};
 }
 
-const struct husk_extern *externs_func(const struct externs *externs, const char *name, size_t count) {
+const struct husk_extern *externs_func(const struct externs *externs, const char *name,
+                                       size_t count) {
     for (size_t i = 0; i < externs->count; i++) {
         const struct husk_extern *item = externs->items[i];
-        if (!item->module && item->kind == HUSK_EXTERN_FUNC && item->name_bytes == count &&
+        if (item->module == NULL && item->kind == HUSK_EXTERN_FUNC && item->name_bytes == count &&
             memcmp(item->name, name, count) == 0)
             return item;
     }
@@ -191,17 +192,18 @@ void externs_list_funcs(const struct externs *externs, char *out, size_t out_byt
     out[0] = 0;
     for (size_t i = 0; i < externs->count; i++) {
         const struct husk_extern *item = externs->items[i];
-        if (item->module || item->kind != HUSK_EXTERN_FUNC)
+        if (item->module != NULL || item->kind != HUSK_EXTERN_FUNC)
             continue;
         funcs++;
         size_t needed = husk_name_escape(item->name, item->name_bytes, NULL, 0) + 2;
         if (listed + 1 != funcs || at + needed + LIST_MORE_BYTES > out_bytes)
             continue;
-        at += (size_t)snprintf(out + at, out_bytes - at, "%s", listed++ ? ", " : "");
+        at += (size_t)snprintf(out + at, out_bytes - at, "%s", listed++ != 0 ? ", " : "");
         at += husk_name_escape(item->name, item->name_bytes, out + at, out_bytes - at);
     }
     if (listed < funcs)
-        snprintf(out + at, out_bytes - at, "%s%zu more", listed ? " and " : "", funcs - listed);
+        snprintf(out + at, out_bytes - at, "%s%zu more", listed != 0 ? " and " : "",
+                 funcs - listed);
 }
 
 /* ---- Names as people type them ---- */
@@ -215,7 +217,7 @@ static int hex_digit(char c) {
 
 bool parse_name(const char *text, char *out, size_t *ret_count) {
     size_t count = 0;
-    for (const char *at = text; *at; at++) {
+    for (const char *at = text; *at != '\0'; at++) {
         if (*at != '\\') {
             out[count++] = *at;
         } else if (at[1] == '\\' || at[1] == '"') {

@@ -1,6 +1,6 @@
 /*
- * cli/input.c: reading what the user named, and telling what it is: a wasm module, an image, or something
- * else, with the message that helps.
+ * cli/input.c: reading what the user named, and telling what it is: a wasm module, an image, or
+ * something else, with the message that helps.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,14 +12,15 @@
 
 #include "cli.h"
 
-#define INPUT_MAX_BYTES (UINT64_C(1) << 30) /* of what is read into memory; no engine takes larger modules */
-#define FIRST_BYTES 65536u                  /* enough to see what it is */
+/* of what is read into memory; no engine takes larger modules */
+#define INPUT_MAX_BYTES (UINT64_C(1) << 30)
+#define FIRST_BYTES 65536u /* enough to see what it is */
 
 int cli_error(struct husk_error *err, int status, const char *format, ...) {
     va_list args;
     *err = (struct husk_error){.status = status, .offset = HUSK_NO_OFFSET};
     va_start(args, format);
-    vsnprintf(err->message, sizeof(err->message), format, args);
+    vsnprintf(err->message, sizeof err->message, format, args);
     va_end(args);
     return status;
 }
@@ -32,12 +33,13 @@ static int error_errno(struct husk_error *err, const char *what) {
 }
 
 /* Until there are `wanted` bytes or the file ends; pipes too. */
-static int read_up_to(int fd, size_t wanted, struct input *input, size_t *capacity, struct husk_error *err) {
+static int read_up_to(int fd, size_t wanted, struct input *input, size_t *capacity,
+                      struct husk_error *err) {
     while (input->count < wanted) {
         if (input->count == *capacity) {
-            size_t larger = *capacity ? *capacity * 2 : FIRST_BYTES;
+            size_t larger = *capacity != 0 ? *capacity * 2 : FIRST_BYTES;
             uint8_t *grown = realloc(input->bytes, larger);
-            if (!grown)
+            if (grown == NULL)
                 return cli_error(err, HUSK_E_NOMEM, "out of memory for %zu bytes", larger);
             input->bytes = grown;
             *capacity = larger;
@@ -48,15 +50,16 @@ static int read_up_to(int fd, size_t wanted, struct input *input, size_t *capaci
         if (got < 0)
             return error_errno(err, "cannot read");
         if (got == 0)
-            return HUSK_OK;
+            return 0;
         input->count += (size_t)got;
     }
-    return HUSK_OK;
+    return 0;
 }
 
 static const uint8_t elf_magic[4] = {0x7f, 'E', 'L', 'F'};
 
-/* Images are ELF executables for x86-64 at a fixed place: bytes 4 (class), 16 (type) and 18 (machine). */
+/* Images are ELF executables for x86-64 at a fixed place: bytes 4 (class), 16 (type) and 18
+ * (machine). */
 static bool is_image_header(const uint8_t *bytes) {
     return bytes[4] == 2 && bytes[16] == 2 && bytes[17] == 0 && bytes[18] == 62 && bytes[19] == 0;
 }
@@ -66,11 +69,11 @@ static int foreign_error(const struct input *input, struct husk_error *err) {
     static const char prefix[] = "magic header not detected: this is ";
     struct husk_error decoder_err;
     husk_validate(input->bytes, input->count, &decoder_err);
-    if (strncmp(decoder_err.message, prefix, sizeof(prefix) - 1) != 0 ||
+    if (strncmp(decoder_err.message, prefix, sizeof prefix - 1) != 0 ||
         strstr(decoder_err.message, "not WebAssembly (") != NULL)
         return cli_error(err, HUSK_E_BAD_WASM,
                          "is neither a wasm module (starts with \"\\0asm\") nor a husk image");
-    return cli_error(err, HUSK_E_BAD_WASM, "is %s", decoder_err.message + sizeof(prefix) - 1);
+    return cli_error(err, HUSK_E_BAD_WASM, "is %s", decoder_err.message + sizeof prefix - 1);
 }
 
 static int input_classify(struct input *input, struct husk_error *err) {
@@ -85,20 +88,21 @@ static int input_classify(struct input *input, struct husk_error *err) {
                 err, HUSK_E_UNSUPPORTED,
                 "is a WebAssembly component; only core modules can be run. Extract its core module "
                 "(wasm-tools component unbundle), or build for wasm32-wasi (preview 1)");
-        return HUSK_OK;
+        return 0;
     }
     if (input->count >= 4 && memcmp(bytes, elf_magic, 4) == 0) {
         input->kind = INPUT_IMAGE;
         if (input->count >= 20 && !is_image_header(bytes))
             return cli_error(err, HUSK_E_BAD_IMAGE,
-                             "is a native program, library or object file (ELF), neither a wasm module nor a "
-                             "husk image");
-        return HUSK_OK;
+                             "is a native program, library or object file (ELF), neither a wasm "
+                             "module nor a husk image");
+        return 0;
     }
     return foreign_error(input, err);
 }
 
-/* The first bytes say what it is; the rest is read if it is needed: image files are mapped, not read. */
+/* The first bytes say what it is; the rest is read if it is needed: image files are mapped, not
+ * read. */
 static int input_read(int fd, struct input *input, struct husk_error *err) {
     struct stat st;
     size_t capacity = 0;
@@ -107,17 +111,17 @@ static int input_read(int fd, struct input *input, struct husk_error *err) {
     if (S_ISDIR(st.st_mode))
         return cli_error(err, HUSK_E_INVAL, "is a directory; name a .wasm or .husk file");
     int status = read_up_to(fd, FIRST_BYTES, input, &capacity, err);
-    if (!status)
+    if (status == 0)
         status = input_classify(input, err);
-    if (status)
+    if (status != 0)
         return status;
     if (input->kind == INPUT_IMAGE && S_ISREG(st.st_mode)) {
         input->fd = dup(fd);
         input->count = (size_t)st.st_size;
-        return input->fd < 0 ? error_errno(err, "cannot duplicate a descriptor") : HUSK_OK;
+        return input->fd < 0 ? error_errno(err, "cannot duplicate a descriptor") : 0;
     }
     status = read_up_to(fd, INPUT_MAX_BYTES + 1, input, &capacity, err);
-    if (!status && input->count > INPUT_MAX_BYTES)
+    if (status == 0 && input->count > INPUT_MAX_BYTES)
         return cli_error(err, HUSK_E_INVAL, "is larger than 1 GiB");
     return status;
 }
@@ -130,14 +134,15 @@ int input_load(const char *path, struct input *ret_input, struct husk_error *err
     int status = input_read(fd, &input, err);
     if (fd != STDIN_FILENO)
         close(fd);
-    if (status)
+    if (status != 0)
         input_done(&input);
     else
         *ret_input = input;
     return status;
 }
 
-/* A regular file, by whatever names: hard and symbolic links, standard input. Not opened to see that: a pipe's writer would notice. */
+/* A regular file, by whatever names: hard and symbolic links, standard input. Not opened to see
+ * that: a pipe's writer would notice. */
 static bool is_same_file(const char *input_path, const char *path) {
     struct stat a, b;
     int rc = strcmp(input_path, "-") == 0 ? fstat(STDIN_FILENO, &a) : stat(input_path, &a);
@@ -156,19 +161,18 @@ static bool starts_as_image(const char *path) {
 
 int check_output(const struct report *report, const char *input_path, const char *output) {
     if (strcmp(output, "-") == 0)
-        return report_usage(report,
-                            "images go to files, which are written durably and as a whole, and not to "
-                            "standard output; a file of the name '-' is ./-");
+        return report_usage(report, "images go to files, which are written durably and as a whole, "
+                                    "and not to standard output; a file of the name '-' is ./-");
     if (is_same_file(input_path, output) && !starts_as_image(output))
         return report_usage(report,
-                            "'%s' is the module itself, which the image would replace; name another "
-                            "file with -o FILE.husk",
+                            "'%s' is the module itself, which the image would replace; name "
+                            "another file with -o FILE.husk",
                             output);
     return CLI_OK;
 }
 
-int input_open_image(const struct input *input, husk_engine *engine, bool verify, husk_image **ret_image,
-                     struct husk_error *err) {
+int input_open_image(const struct input *input, husk_engine *engine, bool verify,
+                     husk_image **ret_image, struct husk_error *err) {
     if (input->fd >= 0)
         return husk_image_open_fd(engine, input->fd, verify, ret_image, err);
     return husk_image_open_buffer(engine, input->bytes, input->count, verify, ret_image, err);

@@ -31,7 +31,7 @@ static const struct command commands[] = {
 static const struct report report_main = {.command = "help"};
 
 static const struct command *find_command(const char *name) {
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
         if (strcmp(commands[i].name, name) == 0)
             return &commands[i];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
@@ -52,9 +52,9 @@ static int no_such_command(const char *name) {
 
 static int cmd_help(int argc, char **argv) {
     const struct command *command = argc > 1 ? find_command(argv[1]) : NULL;
-    if (argc > 1 && !command)
+    if (argc > 1 && command == NULL)
         return no_such_command(argv[1]);
-    fputs(command ? command->help : help_husk, stdout);
+    fputs(command != NULL ? command->help : help_husk, stdout);
     return finish_output(&report_main, CLI_OK);
 }
 
@@ -67,8 +67,8 @@ static int cmd_version(int argc, char **argv) {
 
 static bool was_closed[STDERR_FILENO + 1];
 
-/* A standard stream that is closed must not become the number of a file that is opened here: the guest, and messages, would write to it.
- * What takes the place cannot be read or written either. */
+/* A standard stream that is closed must not become the number of a file that is opened here: the
+ * guest, and messages, would write to it. What takes the place cannot be read or written either. */
 static void reserve_standard_streams(void) {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
         was_closed[fd] = fcntl(fd, F_GETFD) < 0;
@@ -83,12 +83,12 @@ int standard_stream(int fd) {
 
 int main(int argc, char **argv) {
     reserve_standard_streams();
-    (void)signal(SIGXFSZ,
-                 SIG_IGN); /* a file that may not become so large (ulimit -f) is an error that is told */
+    /* a file that may not become so large (ulimit -f) is an error that is told */
+    (void)signal(SIGXFSZ, SIG_IGN);
     if (argc < 2) {
         fputs(help_husk, stderr);
         return CLI_USAGE;
     }
     const struct command *command = find_command(argv[1]);
-    return command ? command->run(argc - 1, argv + 1) : no_such_command(argv[1]);
+    return command != NULL ? command->run(argc - 1, argv + 1) : no_such_command(argv[1]);
 }

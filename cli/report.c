@@ -1,6 +1,6 @@
 /*
- * cli/report.c: how errors, traps and results are worded, as text on standard error or as JSON on standard
- * output.
+ * cli/report.c: how errors, traps and results are worded, as text on standard error or as JSON on
+ * standard output.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -38,7 +38,7 @@ static size_t utf8_bytes(const unsigned char *text, size_t count, uint32_t *ret_
 static bool is_seen(const unsigned char *text, size_t bytes) {
     char escaped[16];
     return *text == '"' || *text == '\\' ||
-           husk_name_escape((const char *)text, bytes, escaped, sizeof(escaped)) == bytes;
+           husk_name_escape((const char *)text, bytes, escaped, sizeof escaped) == bytes;
 }
 
 static void json_escape(FILE *out, uint32_t code_point) {
@@ -61,13 +61,13 @@ void json_string(FILE *out, const char *text, size_t count) {
             fprintf(out, "\\%c", *at);
         else
             fwrite(at, 1, bytes, out);
-        i += bytes ? bytes : 1;
+        i += bytes != 0 ? bytes : 1;
     }
     fputc('"', out);
 }
 
 void json_text(FILE *out, const char *text) {
-    if (text)
+    if (text != NULL)
         json_string(out, text, strlen(text));
     else
         fputs("null", out);
@@ -81,7 +81,7 @@ static void put_escaped(FILE *out, const char *text, size_t count, bool is_name)
         size_t bytes = utf8_bytes((const unsigned char *)text + i, count - i, &code_point);
         if (bytes == 0)
             bytes = 1;
-        husk_name_escape(text + i, bytes, escaped, sizeof(escaped));
+        husk_name_escape(text + i, bytes, escaped, sizeof escaped);
         bool is_quoting = text[i] == '"' || text[i] == '\\';
         if (is_quoting && !is_name)
             fputc(text[i], out);
@@ -107,18 +107,19 @@ int report_error(const struct report *report, const char *path, const struct hus
         json_text(stdout, err->message);
         if (err->offset != HUSK_NO_OFFSET)
             printf(",\"offset\":%" PRIu64, err->offset);
-        if (err->sys_errno)
+        if (err->sys_errno != 0)
             printf(",\"errno\":%d", err->sys_errno);
         fputs("}}\n", stdout);
         return CLI_ERROR;
     }
     fprintf(stderr, "husk %s: ", report->command);
-    if (path) {
+    if (path != NULL) {
         put_text(stderr, path);
         fputs(": ", stderr);
     }
     put_text(stderr, err->message);
-    bool says_where = strstr(err->message, "at offset 0x") != NULL; /* the wasm validator's messages do */
+    /* the wasm validator's messages do */
+    bool says_where = strstr(err->message, "at offset 0x") != NULL;
     if (err->offset != HUSK_NO_OFFSET && !says_where)
         fprintf(stderr, " (at offset %#" PRIx64 ")", err->offset);
     fputc('\n', stderr);
@@ -135,7 +136,7 @@ int report_usage(const struct report *report, const char *format, ...) {
     va_list args;
     char text[2048];
     va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
     fprintf(stderr, "husk %s: ", report->command);
     put_text(stderr, text);
@@ -143,8 +144,8 @@ int report_usage(const struct report *report, const char *format, ...) {
     return CLI_USAGE;
 }
 
-/* getopt's two complaints: ':' an argument is missing, '?' unknown; opterr is 0 and the option string
- * starts with "+:". */
+/* getopt's two complaints: ':' an argument is missing, '?' unknown; opterr is 0 and the option
+ * string starts with "+:". */
 int report_bad_option(const struct report *report, char **argv) {
     const char *word = argv[optind - 1];
     if (optopt > 0 && optopt < 128 && word[0] == '-' && word[1] != '-')
@@ -180,15 +181,15 @@ static int outcome_code(const struct husk_outcome *outcome) {
 
 static void frame_json(const struct husk_frame *frame) {
     printf("{\"func\":%" PRIu32 ",\"name\":", frame->func_idx);
-    json_string(stdout, frame->func_name ? frame->func_name : "", frame->func_name_bytes);
+    json_string(stdout, frame->func_name != NULL ? frame->func_name : "", frame->func_name_bytes);
     if (frame->wasm_offset != HUSK_NO_OFFSET)
         printf(",\"offset\":%" PRIu64, frame->wasm_offset);
-    if (frame->file) {
+    if (frame->file != NULL) {
         fputs(",\"file\":", stdout);
         json_text(stdout, frame->file);
         printf(",\"line\":%" PRIu32 ",\"column\":%" PRIu32, frame->line, frame->column);
     }
-    if (frame->repeats)
+    if (frame->repeats != 0)
         printf(",\"repeats\":%" PRIu32, frame->repeats);
     fputs("}", stdout);
 }
@@ -203,7 +204,7 @@ static void outcome_json(const struct husk_outcome *outcome) {
     json_text(stdout, outcome->message);
     fputs(",\"frames\":[", stdout);
     for (uint32_t i = 0; i < outcome->frames_count; i++) {
-        if (i)
+        if (i != 0)
             fputs(",", stdout);
         frame_json(&outcome->frames[i]);
     }
@@ -212,7 +213,7 @@ static void outcome_json(const struct husk_outcome *outcome) {
 }
 
 static void frame_name(const struct husk_frame *frame) {
-    if (frame->func_name && frame->func_name_bytes)
+    if (frame->func_name != NULL && frame->func_name_bytes != 0)
         put_name(stderr, frame->func_name, frame->func_name_bytes);
     else
         fprintf(stderr, "<func %" PRIu32 ">", frame->func_idx);
@@ -222,14 +223,15 @@ static void frame_name(const struct husk_frame *frame) {
 static void frame_text(uint32_t number, const struct husk_frame *frame) {
     fprintf(stderr, "  %2" PRIu32 ": ", number);
     frame_name(frame);
-    if (frame->wasm_offset != HUSK_NO_OFFSET && frame->wasm_offset != 0) /* 0: an imported function */
+    /* 0: an imported function */
+    if (frame->wasm_offset != HUSK_NO_OFFSET && frame->wasm_offset != 0)
         fprintf(stderr, " at %#" PRIx64, frame->wasm_offset);
-    if (frame->file) {
+    if (frame->file != NULL) {
         fputs(" (", stderr);
         put_text(stderr, frame->file);
-        if (frame->line)
+        if (frame->line != 0)
             fprintf(stderr, ":%" PRIu32, frame->line);
-        if (frame->line && frame->column)
+        if (frame->line != 0 && frame->column != 0)
             fprintf(stderr, ":%" PRIu32, frame->column);
         fputs(")", stderr);
     }
@@ -241,7 +243,8 @@ static bool is_same_frame(const struct husk_frame *a, const struct husk_frame *b
            b->repeats == 0;
 }
 
-/* How many of the frames from `at` on are the `period` frames at `at`, over and over; these included. */
+/* How many of the frames from `at` on are the `period` frames at `at`, over and over; these
+ * included. */
 static uint32_t run_of(const struct husk_outcome *outcome, uint32_t at, uint32_t period) {
     uint32_t end = at + period;
     while (end < outcome->frames_count &&
@@ -250,16 +253,17 @@ static uint32_t run_of(const struct husk_outcome *outcome, uint32_t at, uint32_t
     return (end - at) / period * period;
 }
 
-/* Functions that call each other in a circle of at most 8: shown once, if the circle is run through three times. Returns how many of the
- * listed frames that were, at least 1. */
+/* Functions that call each other in a circle of at most 8: shown once, if the circle is run through
+ * three times. Returns how many of the listed frames that were, at least 1. */
 static uint32_t frames_text(const struct husk_outcome *outcome, uint32_t at, uint32_t number) {
     uint32_t period = 1;
-    while (period <= 8 && (at + period > outcome->frames_count || run_of(outcome, at, period) < 3 * period))
+    while (period <= 8 &&
+           (at + period > outcome->frames_count || run_of(outcome, at, period) < 3 * period))
         period++;
     if (period > 8) {
         const struct husk_frame *frame = &outcome->frames[at];
         frame_text(number, frame);
-        if (frame->repeats) {
+        if (frame->repeats != 0) {
             fprintf(stderr, "      … %" PRIu32 " more of ", frame->repeats);
             frame_name(frame);
             fputc('\n', stderr);
@@ -293,8 +297,8 @@ static void leave_unreported(int signal) {
     _exit(code_if_blocked);
 }
 
-/* The guest may have filled the pipe or terminal that the report goes to, and nobody may ever read it: a time limit holds for the report,
- * too. */
+/* The guest may have filled the pipe or terminal that the report goes to, and nobody may ever read
+ * it: a time limit holds for the report, too. */
 static void limit_report(int code) {
     struct sigaction action = {.sa_handler = leave_unreported};
     sigset_t alarm_signal;
@@ -343,21 +347,21 @@ static bool has_no_reader(int fd) {
 static bool is_at_size_limit(int fd) {
     struct rlimit limit;
     struct stat st;
-    return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && fstat(fd, &st) == 0 &&
-           S_ISREG(st.st_mode) && (rlim_t)st.st_size >= limit.rlim_cur;
+    return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+           fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (rlim_t)st.st_size >= limit.rlim_cur;
 }
 
 int finish_output(const struct report *report, int code) {
     errno = 0;
-    if (fflush(stdout) == 0 && !ferror(stdout))
+    if (fflush(stdout) == 0 && ferror(stdout) == 0)
         return code;
     int number = errno; /* 0: an earlier write failed */
     if (has_no_reader(STDOUT_FILENO))
         end_by_sigpipe();
-    const char *why = number ? strerror(number) : NULL;
+    const char *why = number != 0 ? strerror(number) : NULL;
     if (is_at_size_limit(STDOUT_FILENO))
         why = "the file size limit of this process is reached (ulimit -f)";
-    fprintf(stderr, "husk %s: cannot write to standard output%s%s\n", report->command, why ? ": " : "",
-            why ? why : "");
+    fprintf(stderr, "husk %s: cannot write to standard output%s%s\n", report->command,
+            why != NULL ? ": " : "", why != NULL ? why : "");
     return CLI_ERROR;
 }

@@ -1,5 +1,6 @@
 /*
- * cli/run.h: one husk run or husk snapshot, from its command line (run_options.c) to its end (cmd_run.c).
+ * cli/run.h: one husk run or husk snapshot, from its command line (run_options.c) to its end
+ * (cmd_run.c).
  */
 #ifndef CLI_RUN_H
 #define CLI_RUN_H
@@ -9,8 +10,9 @@
 struct run {
     struct report report;
     const char *path;
-    const char *invoke; /* as it was given; NULL: _start; of a snapshot: only what initialises the module */
-    char *func_name;    /* of --invoke, its escapes undone */
+    /* as it was given; NULL: _start; of a snapshot: only what initialises the module */
+    const char *invoke;
+    char *func_name; /* of --invoke, its escapes undone */
     size_t func_name_bytes;
     const char *argv0; /* NULL: the file's name */
     enum husk_unknown unknown_imports;

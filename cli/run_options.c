@@ -61,7 +61,7 @@ static size_t find_env(const struct run *run, const char *name, size_t name_byte
 /* husk's own, whole: "NAME=value", which outlives us. NULL: not set. */
 static const char *own_env(const char *name, size_t name_bytes) {
     extern char **environ;
-    for (char **row = environ; *row; row++)
+    for (char **row = environ; *row != NULL; row++)
         if (strncmp(*row, name, name_bytes) == 0 && (*row)[name_bytes] == '=')
             return *row;
     return NULL;
@@ -69,20 +69,20 @@ static const char *own_env(const char *name, size_t name_bytes) {
 
 /* NAME=value, or NAME: as in husk's own environment. The last one of a name counts. */
 static int add_env(struct run *run, const char *text) {
-    const char **grown = realloc(run->env, (run->env_count + 1) * sizeof(*grown));
-    if (!grown)
+    const char **grown = realloc(run->env, (run->env_count + 1) * sizeof *grown);
+    if (grown == NULL)
         return report_usage(&run->report, "out of memory");
     run->env = grown;
-    if (text[0] == '=' || text[0] == 0)
+    if (text[0] == '=' || text[0] == '\0')
         return report_usage(&run->report, "--env wants NAME=value, not '%s'", text);
     size_t name_bytes = strcspn(text, "=");
     size_t at = find_env(run, text, name_bytes);
     const char *row = text[name_bytes] == '=' ? text : own_env(text, name_bytes);
-    if (row) {
+    if (row != NULL) {
         run->env[at] = row;
         run->env_count += at == run->env_count;
     } else if (at < run->env_count) { /* not set here: not set there */
-        memmove(&run->env[at], &run->env[at + 1], (run->env_count - at - 1) * sizeof(*grown));
+        memmove(&run->env[at], &run->env[at + 1], (run->env_count - at - 1) * sizeof *grown);
         run->env_count--;
     }
     return CLI_OK;
@@ -97,7 +97,8 @@ static int take_size(const struct run *run, const char *option, uint64_t *ret_by
 static int take_duration(const struct run *run, const char *option, uint64_t *ret_ns) {
     if (parse_duration(optarg, ret_ns) && *ret_ns > 0)
         return CLI_OK;
-    return report_usage(&run->report, "%s wants a time such as 500ms or 2s, not '%s'", option, optarg);
+    return report_usage(&run->report, "%s wants a time such as 500ms or 2s, not '%s'", option,
+                        optarg);
 }
 
 static int take_unknown_imports(struct run *run) {
@@ -106,28 +107,31 @@ static int take_unknown_imports(struct run *run) {
     else if (strcmp(optarg, "refuse") == 0)
         run->unknown_imports = HUSK_UNKNOWN_REFUSED;
     else
-        return report_usage(&run->report, "--unknown-imports wants trap or refuse, not '%s'", optarg);
+        return report_usage(&run->report, "--unknown-imports wants trap or refuse, not '%s'",
+                            optarg);
     return CLI_OK;
 }
 
 /* The function's name without its escapes. */
 static int take_invoke(struct run *run) {
     run->func_name = malloc(strlen(run->invoke) + 1);
-    if (!run->func_name)
+    if (run->func_name == NULL)
         return report_usage(&run->report, "out of memory");
     if (parse_name(run->invoke, run->func_name, &run->func_name_bytes))
         return CLI_OK;
-    return report_usage(&run->report,
-                        "--invoke: '%s' is not a name as husk inspect prints them: a backslash is written "
-                        "\\\\, any other byte can be \\hh, as in a\\00b",
-                        run->invoke);
+    return report_usage(
+        &run->report,
+        "--invoke: '%s' is not a name as husk inspect prints them: a backslash is written "
+        "\\\\, any other byte can be \\hh, as in a\\00b",
+        run->invoke);
 }
 
 static int take_option(struct run *run, int option, char **argv) {
     switch (option) {
     case OPT_ENV: return add_env(run, optarg);
     case OPT_INVOKE: run->invoke = optarg; return CLI_OK;
-    case OPT_MAX_MEMORY: return take_size(run, "--max-memory", &run->sandbox_options.memory_max_bytes);
+    case OPT_MAX_MEMORY:
+        return take_size(run, "--max-memory", &run->sandbox_options.memory_max_bytes);
     case OPT_STACK: return take_size(run, "--stack", &run->sandbox_options.stack_bytes);
     case OPT_TIMEOUT: return take_duration(run, "--timeout", &run->call_options.wall_ns);
     case OPT_CPU_TIMEOUT: return take_duration(run, "--cpu-timeout", &run->call_options.cpu_ns);
@@ -158,8 +162,10 @@ static int take_option(struct run *run, int option, char **argv) {
 }
 
 /* CLI_OK and *ret_has_help: help was asked for, and printed. */
-static int take_options(struct run *run, int argc, char **argv, bool *ret_has_help, bool *ret_has_end) {
-    const char *letters = run->is_snapshot ? ":hO:o:" : "+:hO:"; /* no program: options may stand anywhere */
+static int take_options(struct run *run, int argc, char **argv, bool *ret_has_help,
+                        bool *ret_has_end) {
+    /* no program: options may stand anywhere */
+    const char *letters = run->is_snapshot ? ":hO:o:" : "+:hO:";
     int option, at = optind;
     opterr = 0;
     while ((option = getopt_long(argc, argv, letters, run_options, NULL)) != -1) {
@@ -169,7 +175,7 @@ static int take_options(struct run *run, int argc, char **argv, bool *ret_has_he
             return CLI_OK;
         }
         int code = take_option(run, option, argv);
-        if (code)
+        if (code != 0)
             return code;
         at = optind;
     }
@@ -177,22 +183,21 @@ static int take_options(struct run *run, int argc, char **argv, bool *ret_has_he
     return CLI_OK;
 }
 
-/* FILE --invoke FUNCTION ARGS…: the one option of husk run that may stand behind the file, and only directly behind it: any other word there
- * is the program's. */
+/* FILE --invoke FUNCTION ARGS…: the one option of husk run that may stand behind the file, and only
+ * directly behind it: any other word there is the program's. */
 static int take_trailing_invoke(struct run *run) {
     static const char option[] = "--invoke";
-    const size_t bytes = sizeof(option) - 1;
+    const size_t bytes = sizeof option - 1;
     size_t taken = 1;
     if (run->words_count == 0 || strncmp(run->words[0], option, bytes) != 0)
         return CLI_OK;
     if (run->words[0][bytes] == '=') {
         run->invoke = run->words[0] + bytes + 1;
-    } else if (run->words[0][bytes] != 0) {
+    } else if (run->words[0][bytes] != '\0') {
         return CLI_OK;
     } else if (run->words_count == 1) {
-        return report_usage(&run->report,
-                            "which function? Name it behind --invoke (for the program's own --invoke: "
-                            "husk run -- FILE --invoke)");
+        return report_usage(&run->report, "which function? Name it behind --invoke (for the "
+                                          "program's own --invoke: husk run -- FILE --invoke)");
     } else {
         run->invoke = run->words[1];
         taken = 2;
@@ -203,13 +208,14 @@ static int take_trailing_invoke(struct run *run) {
 }
 
 static int check_snapshot_output(const struct run *run, const char *path) {
-    if (run->output)
+    if (run->output != NULL)
         return check_output(&run->report, path, run->output);
-    if (run->invoke && run->invoke[0] == '-')
-        return report_usage(&run->report,
-                            "where to? Name a file with -o FILE.husk ('%s' was taken for the function that "
-                            "--invoke wants)",
-                            run->invoke);
+    if (run->invoke != NULL && run->invoke[0] == '-')
+        return report_usage(
+            &run->report,
+            "where to? Name a file with -o FILE.husk ('%s' was taken for the function that "
+            "--invoke wants)",
+            run->invoke);
     return report_usage(&run->report, "where to? Name a file with -o FILE.husk");
 }
 
@@ -217,22 +223,22 @@ static int check_snapshot_output(const struct run *run, const char *path) {
 int run_take_arguments(struct run *run, int argc, char **argv) {
     bool has_help = false, has_end = false;
     int code = take_options(run, argc, argv, &has_help, &has_end);
-    if (code || has_help)
+    if (code != 0 || has_help)
         return code;
     if (optind == argc)
         return report_usage(&run->report, "which file? Name a .wasm module or a .husk image");
     code = run->is_snapshot ? check_snapshot_output(run, argv[optind]) : CLI_OK;
-    if (code)
+    if (code != 0)
         return code;
     run->words = argv + optind + 1;
     run->words_count = (size_t)(argc - optind - 1);
-    if (!run->is_snapshot && !run->invoke && !has_end)
+    if (!run->is_snapshot && run->invoke == NULL && !has_end)
         code = take_trailing_invoke(run);
-    if (!code && run->invoke)
+    if (code == 0 && run->invoke != NULL)
         code = take_invoke(run);
-    if (code)
+    if (code != 0)
         return code;
-    if (run->report.is_json && !run->invoke && !run->is_snapshot)
+    if (run->report.is_json && run->invoke == NULL && !run->is_snapshot)
         return report_usage(&run->report,
                             "--json goes with --invoke (a program's standard output is its own)");
     run->path = argv[optind];

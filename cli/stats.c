@@ -18,7 +18,7 @@ static void print_poisonings(FILE *out, const struct husk_stats *stats) {
                 {"guest violation", stats->poisonings_guest_violation},
                 {"failure of the VM", stats->poisonings_vm_failure},
                 {"failed restore", stats->poisonings_restore_failure}};
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (rows[i].count != 0)
             fprintf(out, "husk: %" PRIu64 " poisoned by: %s\n", rows[i].count, rows[i].cause);
 }
@@ -27,24 +27,25 @@ void print_engine_stats(FILE *out, const husk_engine *engine) {
     struct husk_stats stats;
     char written[32], copied[32];
     husk_engine_stats(engine, &stats);
-    format_bytes(stats.snapshot_bytes, written, sizeof(written));
-    format_bytes(stats.restore_bytes_copied, copied, sizeof(copied));
+    format_bytes(stats.snapshot_bytes, written, sizeof written);
+    format_bytes(stats.restore_bytes_copied, copied, sizeof copied);
     fprintf(out,
-            "husk: %" PRIu64 " calls in %.3f ms (guest %.3f ms, %" PRIu64 " host calls %.3f ms), %" PRIu64
-            " memory growths\n",
-            stats.calls, ms_of(stats.call_ns), ms_of(stats.call_ns - stats.host_call_ns), stats.host_calls,
-            ms_of(stats.host_call_ns), stats.memory_grows);
+            "husk: %" PRIu64 " calls in %.3f ms (guest %.3f ms, %" PRIu64
+            " host calls %.3f ms), %" PRIu64 " memory growths\n",
+            stats.calls, ms_of(stats.call_ns), ms_of(stats.call_ns - stats.host_call_ns),
+            stats.host_calls, ms_of(stats.host_call_ns), stats.memory_grows);
     fprintf(out,
-            "husk: %" PRIu64 " snapshots (%" PRIu64 " pages, %s) in %.3f ms, %" PRIu64 " restores (%" PRIu64
-            " pages copied, %s, %" PRIu64 " aged out) in %.3f ms, hot set %" PRIu64 " pages\n",
-            stats.snapshots, stats.snapshot_pages, written, ms_of(stats.snapshot_ns), stats.restores,
-            stats.restore_pages_copied, copied, stats.restore_pages_aged, ms_of(stats.restore_ns),
-            stats.hot_pages);
+            "husk: %" PRIu64 " snapshots (%" PRIu64 " pages, %s) in %.3f ms, %" PRIu64
+            " restores (%" PRIu64 " pages copied, %s, %" PRIu64
+            " aged out) in %.3f ms, hot set %" PRIu64 " pages\n",
+            stats.snapshots, stats.snapshot_pages, written, ms_of(stats.snapshot_ns),
+            stats.restores, stats.restore_pages_copied, copied, stats.restore_pages_aged,
+            ms_of(stats.restore_ns), stats.hot_pages);
     fprintf(out,
-            "husk: loads: %" PRIu64 " in place, %" PRIu64 " rebuilt, %" PRIu64 " with a new VM (%" PRIu64
-            " of snapshots); %" PRIu64 " unloads, %" PRIu64 " pool hits, %" PRIu64 " VMs made, %" PRIu64
-            " alive\n",
-            stats.loads_in_place, stats.loads_rebuilt, stats.loads_new_vm, stats.loads_from_snapshot,
-            stats.unloads, stats.pool_hits, stats.vms_made, stats.vms);
+            "husk: loads: %" PRIu64 " in place, %" PRIu64 " rebuilt, %" PRIu64
+            " with a new VM (%" PRIu64 " of snapshots); %" PRIu64 " unloads, %" PRIu64
+            " pool hits, %" PRIu64 " VMs made, %" PRIu64 " alive\n",
+            stats.loads_in_place, stats.loads_rebuilt, stats.loads_new_vm,
+            stats.loads_from_snapshot, stats.unloads, stats.pool_hits, stats.vms_made, stats.vms);
     print_poisonings(out, &stats);
 }

@@ -1,5 +1,6 @@
 /*
- * cli/store.c: compiling modules, with the cache and with a progress line when it takes longer than a moment.
+ * cli/store.c: compiling modules, with the cache and with a progress line when it takes longer than
+ * a moment.
  */
 #include <getopt.h>
 #include <stdlib.h>
@@ -18,19 +19,21 @@ struct progress {
 };
 
 bool cache_dir(char *out, size_t out_bytes) {
-    const char *own = getenv("HUSK_CACHE_DIR"), *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    const char *own = getenv("HUSK_CACHE_DIR"), *xdg = getenv("XDG_CACHE_HOME"),
+               *home = getenv("HOME");
     int written = -1;
-    if (own && own[0])
+    if (own != NULL && own[0] != '\0')
         written = snprintf(out, out_bytes, "%s", own);
-    else if (xdg && xdg[0] == '/') /* others are to be ignored (XDG Base Directory Specification) */
+    else if (xdg != NULL && xdg[0] == '/')
+        /* others are to be ignored (XDG Base Directory Specification) */
         written = snprintf(out, out_bytes, "%s/husk", xdg);
-    else if (home && home[0] == '/')
+    else if (home != NULL && home[0] == '/')
         written = snprintf(out, out_bytes, "%s/.cache/husk", home);
     return written > 0 && (size_t)written < out_bytes;
 }
 
 bool parse_opt_level(const char *text, int *ret_level) {
-    if (text[0] < '0' || text[0] > '3' || text[1])
+    if (text[0] < '0' || text[0] > '3' || text[1] != '\0')
         return false;
     *ret_level = text[0] - '0';
     return true;
@@ -45,11 +48,13 @@ int take_compile_option(const struct report *report, struct compile_request *req
     if (option == OPT_COMPILE_CPU_LIMIT) {
         if (parse_duration(optarg, &options->cpu_limit_ns) && options->cpu_limit_ns > 0)
             return CLI_OK;
-        return report_usage(report, "--compile-cpu-limit wants a time such as 30m or 3600, not '%s'", optarg);
+        return report_usage(
+            report, "--compile-cpu-limit wants a time such as 30m or 3600, not '%s'", optarg);
     }
     if (parse_size(optarg, &options->memory_limit_bytes) && options->memory_limit_bytes > 0)
         return CLI_OK;
-    return report_usage(report, "--compile-memory-limit wants a size such as 16G, not '%s'", optarg);
+    return report_usage(report, "--compile-memory-limit wants a size such as 16G, not '%s'",
+                        optarg);
 }
 
 static void progress_show(void *user, uint32_t done, uint32_t total) {
@@ -79,15 +84,16 @@ static void progress_end(const struct progress *progress) {
         fputs("\r\033[K", stderr);
 }
 
-int compile_input(const struct report *report, const struct input *input, struct compile_request *request,
-                  struct compile_result *ret_result, struct husk_error *err) {
+int compile_input(const struct report *report, const struct input *input,
+                  struct compile_request *request, struct compile_result *ret_result,
+                  struct husk_error *err) {
     struct compile_result result = {.fd = -1};
     struct husk_error warning = {0};
     struct progress progress;
     char dir[4096];
     uint64_t start = now_ns();
     int status;
-    bool is_cached = !request->is_uncached && cache_dir(dir, sizeof(dir));
+    bool is_cached = !request->is_uncached && cache_dir(dir, sizeof dir);
     if (!request->is_uncached && !is_cached)
         (void)cli_error(&warning, HUSK_E_NOT_FOUND, "%s", NO_CACHE_TEXT);
     progress_begin(&progress, input, &request->options);
@@ -97,13 +103,13 @@ int compile_input(const struct report *report, const struct input *input, struct
     else
         status = husk_compile(input->bytes, input->count, &request->options, &result.fd, err);
     progress_end(&progress);
-    if (status)
+    if (status != 0)
         return status;
-    if (warning.status && !report->is_json)
+    if (warning.status != 0 && !report->is_json)
         report_warning(report, "the compiled module is not cached", &warning);
     result.ns = now_ns() - start;
     *ret_result = result;
-    return HUSK_OK;
+    return 0;
 }
 
 int compile_input_to(const struct input *input, struct compile_request *request, const char *path,

@@ -1,7 +1,7 @@
 /*
- * cli/typed.c: typed values as text. Integers: decimal or 0x…, signed or unsigned reading. Floats: what
- * strtod() takes, `inf`, `nan`, and `nan:0x…` with the payload, as in the text format of wasm. References:
- * `null`, and for externref a number.
+ * cli/typed.c: typed values as text. Integers: decimal or 0x…, signed or unsigned reading. Floats:
+ * what strtod() takes, `inf`, `nan`, and `nan:0x…` with the payload, as in the text format of wasm.
+ * References: `null`, and for externref a number.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -27,7 +27,7 @@ static bool parse_int(const char *text, unsigned bits, uint64_t *ret_value) {
         return false;
     errno = 0;
     uint64_t magnitude = strtoull(digits, &end, base);
-    if (errno || *end || (base == 16 && end == digits + 1))
+    if (errno != 0 || *end != '\0' || (base == 16 && end == digits + 1))
         return false;
     if (is_negative ? magnitude > UINT64_C(1) << (bits - 1) : magnitude > max)
         return false;
@@ -41,13 +41,13 @@ static bool parse_nan(const char *text, uint64_t canonical, uint64_t max, uint64
     if (strncmp(text, "nan", 3) != 0)
         return false;
     *ret_payload = canonical;
-    if (text[3] == 0)
+    if (text[3] == '\0')
         return true;
-    if (strncmp(text + 3, ":0x", 3) != 0 || text[6] == 0)
+    if (strncmp(text + 3, ":0x", 3) != 0 || text[6] == '\0')
         return false;
     errno = 0;
     *ret_payload = strtoull(text + 4, &end, 16);
-    return !errno && !*end && *ret_payload >= 1 && *ret_payload <= max;
+    return errno == 0 && *end == '\0' && *ret_payload >= 1 && *ret_payload <= max;
 }
 
 static bool parse_float(const char *text, struct husk_value *value) {
@@ -55,8 +55,8 @@ static bool parse_float(const char *text, struct husk_value *value) {
     const char *digits = text + (text[0] == '-' || text[0] == '+');
     uint64_t payload = 0;
     char *end = NULL;
-    if (parse_nan(digits, is_f32 ? F32_CANONICAL : F64_CANONICAL, is_f32 ? F32_PAYLOAD : F64_PAYLOAD,
-                  &payload)) {
+    if (parse_nan(digits, is_f32 ? F32_CANONICAL : F64_CANONICAL,
+                  is_f32 ? F32_PAYLOAD : F64_PAYLOAD, &payload)) {
         uint32_t bits32 = 0x7f800000u | (uint32_t)payload | (is_negative ? 0x80000000u : 0);
         uint64_t bits64 = 0x7ff0000000000000u | payload | (is_negative ? UINT64_C(1) << 63 : 0);
         if (is_f32)
@@ -65,14 +65,14 @@ static bool parse_float(const char *text, struct husk_value *value) {
             memcpy(&value->of.f64, &bits64, 8);
         return true;
     }
-    if (digits[0] == 0 || digits[0] == 'n' || digits[0] == 'N' || digits[0] == '-' || digits[0] == '+' ||
-        digits[0] == ' ')
+    if (digits[0] == '\0' || digits[0] == 'n' || digits[0] == 'N' || digits[0] == '-' ||
+        digits[0] == '+' || digits[0] == ' ')
         return false;
     if (is_f32)
         value->of.f32 = strtof(text, &end); /* rounded once, unlike (float)strtod() */
     else
         value->of.f64 = strtod(text, &end);
-    return *end == 0;
+    return *end == '\0';
 }
 
 static bool parse_ref(const char *text, struct husk_value *value) {
@@ -85,7 +85,7 @@ bool parse_value(const char *text, husk_type type, struct husk_value *ret_value)
     struct husk_value value;
     uint64_t bits = 0;
     bool is_good = false;
-    memset(&value, 0, sizeof(value));
+    memset(&value, 0, sizeof value);
     value.type = type;
     switch (type) {
     case HUSK_I32:
@@ -117,7 +117,7 @@ static void format_float(const struct husk_value *value, char *out, size_t out_b
         memcpy(&bits32, &value->of.f32, 4);
         memcpy(&bits64, &value->of.f64, 8);
         uint64_t payload = is_f32 ? bits32 & F32_PAYLOAD : bits64 & F64_PAYLOAD;
-        const char *sign = (is_f32 ? bits32 >> 31 : bits64 >> 63) ? "-" : "";
+        const char *sign = (is_f32 ? bits32 >> 31 : bits64 >> 63) != 0 ? "-" : "";
         if (payload == (is_f32 ? F32_CANONICAL : F64_CANONICAL))
             snprintf(out, out_bytes, "%snan", sign);
         else
@@ -156,24 +156,24 @@ static void format_value(const struct husk_value *value, char *out, size_t out_b
 
 void print_value(FILE *out, const struct husk_value *value) {
     char text[64];
-    format_value(value, text, sizeof(text));
+    format_value(value, text, sizeof text);
     fprintf(out, "%s:%s", text, husk_type_name(value->type));
 }
 
-/* Numbers that JSON readers keep exactly are numbers; i64, NaN, infinities, vectors and references are
- * strings. */
+/* Numbers that JSON readers keep exactly are numbers; i64, NaN, infinities, vectors and references
+ * are strings. */
 void print_value_json(FILE *out, const struct husk_value *value) {
     char text[64];
-    format_value(value, text, sizeof(text));
+    format_value(value, text, sizeof text);
     bool is_float = value->type == HUSK_F32 || value->type == HUSK_F64;
-    bool is_number = value->type == HUSK_I32 || (is_float && !strpbrk(text, "in"));
-    fprintf(out, "{\"type\":\"%s\",\"value\":%s%s%s}", husk_type_name(value->type), is_number ? "" : "\"",
-            text, is_number ? "" : "\"");
+    bool is_number = value->type == HUSK_I32 || (is_float && strpbrk(text, "in") == NULL);
+    fprintf(out, "{\"type\":\"%s\",\"value\":%s%s%s}", husk_type_name(value->type),
+            is_number ? "" : "\"", text, is_number ? "" : "\"");
 }
 
 static void print_types(FILE *out, const husk_type *types, size_t count) {
     for (size_t i = 0; i < count; i++)
-        fprintf(out, "%s%s", i ? ", " : "", husk_type_name(types[i]));
+        fprintf(out, "%s%s", i != 0 ? ", " : "", husk_type_name(types[i]));
 }
 
 void print_functype(FILE *out, const struct husk_functype *type) {

@@ -18,18 +18,19 @@ struct unit {
 static const struct unit durations[] = {{"", 1000000000},     {"ns", 1},         {"us", 1000},
                                         {"ms", 1000000},      {"s", 1000000000}, {"m", 60000000000},
                                         {"h", 3600000000000}, {NULL, 0}};
-static const struct unit sizes[] = {{"", 1},           {"K", 1u << 10}, {"KiB", 1u << 10}, {"M", 1u << 20},
-                                    {"MiB", 1u << 20}, {"G", 1u << 30}, {"GiB", 1u << 30}, {NULL, 0}};
+static const struct unit sizes[] = {{"", 1},           {"K", 1u << 10},   {"KiB", 1u << 10},
+                                    {"M", 1u << 20},   {"MiB", 1u << 20}, {"G", 1u << 30},
+                                    {"GiB", 1u << 30}, {NULL, 0}};
 
 static bool parse_units(const char *text, const struct unit *units, uint64_t *ret_value) {
     char *end = NULL;
-    if (!isdigit((unsigned char)text[0]) && text[0] != '.')
+    if ((isdigit((unsigned char)text[0])) == 0 && text[0] != '.')
         return false; /* no signs, no "inf" */
     errno = 0;
     double number = strtod(text, &end);
-    if (errno || end == text)
+    if (errno != 0 || end == text)
         return false;
-    for (const struct unit *unit = units; unit->name; unit++) {
+    for (const struct unit *unit = units; unit->name != NULL; unit++) {
         if (strcmp(end, unit->name) != 0)
             continue;
         double value = number * (double)unit->factor;
@@ -57,8 +58,8 @@ void format_bytes(uint64_t bytes, char *out, size_t out_bytes) {
         value /= 1024;
         i++;
     }
-    snprintf(out, out_bytes, i == 0 || value == (double)(uint64_t)value ? "%.0f %s" : "%.1f %s", value,
-             names[i]);
+    snprintf(out, out_bytes, i == 0 || value == (double)(uint64_t)value ? "%.0f %s" : "%.1f %s",
+             value, names[i]);
 }
 
 uint64_t now_ns(void) {

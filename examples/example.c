@@ -14,31 +14,32 @@ static unsigned char *read_file(const char *path, size_t *ret_count) {
     FILE *file = fopen(path, "rb");
     unsigned char *bytes = NULL;
     long size = -1;
-    if (file && fseek(file, 0, SEEK_END) == 0)
+    if (file != NULL && fseek(file, 0, SEEK_END) == 0)
         size = ftell(file);
     if (size >= 0 && fseek(file, 0, SEEK_SET) == 0)
         bytes = malloc((size_t)size + 1);
-    if (bytes && fread(bytes, 1, (size_t)size, file) != (size_t)size) {
+    if (bytes != NULL && fread(bytes, 1, (size_t)size, file) != (size_t)size) {
         free(bytes);
         bytes = NULL;
     }
-    if (file)
+    if (file != NULL)
         fclose(file);
     *ret_count = (size_t)size;
     return bytes;
 }
 
-static int compile(husk_engine *engine, const char *path, husk_image **ret_image, struct husk_error *err) {
+static int compile(husk_engine *engine, const char *path, husk_image **ret_image,
+                   struct husk_error *err) {
     size_t count = 0;
     int fd = -1;
     unsigned char *wasm = read_file(path, &count);
-    if (!wasm) {
-        snprintf(err->message, sizeof(err->message), "cannot be read");
+    if (wasm == NULL) {
+        snprintf(err->message, sizeof err->message, "cannot be read");
         return HUSK_E_SYS;
     }
     int status = husk_compile(wasm, count, NULL, &fd, err);
     free(wasm);
-    if (status)
+    if (status != 0)
         return status;
     status = husk_image_open_fd(engine, fd, false, ret_image, err);
     close(fd);
@@ -49,8 +50,8 @@ static int compile(husk_engine *engine, const char *path, husk_image **ret_image
 static int is_image(const char *path) {
     char first[4] = "";
     FILE *file = fopen(path, "rb");
-    int is_elf = file && fread(first, 1, 4, file) == 4 && memcmp(first, "\177ELF", 4) == 0;
-    if (file)
+    int is_elf = file != NULL && fread(first, 1, 4, file) == 4 && memcmp(first, "\177ELF", 4) == 0;
+    if (file != NULL)
         fclose(file);
     return is_elf;
 }
@@ -58,9 +59,9 @@ static int is_image(const char *path) {
 husk_image *example_load(husk_engine *engine, const char *path) {
     struct husk_error err;
     husk_image *image = NULL;
-    int status = is_image(path) ? husk_image_open(engine, path, true, &image, &err)
-                                : compile(engine, path, &image, &err);
-    if (status)
+    int status = is_image(path) != 0 ? husk_image_open(engine, path, true, &image, &err)
+                                     : compile(engine, path, &image, &err);
+    if (status != 0)
         fprintf(stderr, "%s: %s\n", path, err.message);
     return image;
 }

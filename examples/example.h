@@ -6,7 +6,8 @@
 
 #include <husk.h>
 
-/* Reads and compiles a module, or opens an image or a snapshot (husk_image_is_snapshot()). On failure prints why and returns NULL. */
+/* Reads and compiles a module, or opens an image or a snapshot (husk_image_is_snapshot()). On
+ * failure prints why and returns NULL. */
 husk_image *example_load(husk_engine *engine, const char *path);
 
 #endif

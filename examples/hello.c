@@ -10,10 +10,10 @@
 #include <husk_compile.h>
 
 /* (module (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add)) */
-static const unsigned char wasm[] = {0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, 0x01, 0x07, 0x01,
-                                     0x60, 0x02, 0x7f, 0x7f, 0x01, 0x7f, 0x03, 0x02, 0x01, 0x00, 0x07,
-                                     0x07, 0x01, 0x03, 0x61, 0x64, 0x64, 0x00, 0x00, 0x0a, 0x09, 0x01,
-                                     0x07, 0x00, 0x20, 0x00, 0x20, 0x01, 0x6a, 0x0b};
+static const unsigned char wasm[] = {
+    0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, 0x01, 0x07, 0x01, 0x60, 0x02, 0x7f,
+    0x7f, 0x01, 0x7f, 0x03, 0x02, 0x01, 0x00, 0x07, 0x07, 0x01, 0x03, 0x61, 0x64, 0x64,
+    0x00, 0x00, 0x0a, 0x09, 0x01, 0x07, 0x00, 0x20, 0x00, 0x20, 0x01, 0x6a, 0x0b};
 
 static int fail(const struct husk_error *err) {
     fprintf(stderr, "hello: %s\n", err->message);
@@ -26,12 +26,14 @@ int main(void) {
     husk_image *image = NULL;
     husk_sandbox *sandbox = NULL;
     struct husk_outcome outcome;
-    struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = 19}, {.type = HUSK_I32, .of.i32 = 23}}, sum;
+    struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = 19},
+                                 {.type = HUSK_I32, .of.i32 = 23}},
+                      sum;
     int fd = -1;
 
     if (husk_engine_new(NULL, &engine, &err) != 0)
         return fail(&err);
-    if (husk_compile(wasm, sizeof(wasm), NULL, &fd, &err) != 0)
+    if (husk_compile(wasm, sizeof wasm, NULL, &fd, &err) != 0)
         return fail(&err);
     if (husk_image_open_fd(engine, fd, false, &image, &err) != 0)
         return fail(&err);

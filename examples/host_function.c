@@ -1,6 +1,6 @@
 /*
- * host_function.c: a guest calls functions of its host, with checked access to the guest's memory, and what
- * happens when a host function fails.
+ * host_function.c: a guest calls functions of its host, with checked access to the guest's memory,
+ * and what happens when a host function fails.
  *
  *   host_function host_function.wasm      (guests/host_function.c)
  */
@@ -15,14 +15,17 @@ struct shop {
     int questions;
 };
 
-/* A string that the guest passes as (address, length): never trusted, so a span, which is checked. */
-static int guest_string(husk_caller *caller, const struct husk_value *args, char *out, size_t out_bytes) {
+/* A string that the guest passes as (address, length): never trusted, so a span, which is
+ * checked. */
+static int guest_string(husk_caller *caller, const struct husk_value *args, char *out,
+                        size_t out_bytes) {
     void *span = NULL;
     struct husk_error err;
     uint32_t count = (uint32_t)args[1].of.i32;
     if (count >= out_bytes)
         return husk_caller_fail(caller, "a string of %u bytes is too long", count);
-    if (husk_memory_span(husk_caller_sandbox(caller), 0, (uint32_t)args[0].of.i32, count, &span, &err) != 0)
+    if (husk_memory_span(husk_caller_sandbox(caller), 0, (uint32_t)args[0].of.i32, count, &span,
+                         &err) != 0)
         return husk_caller_fail(caller, "a string outside of memory: %s", err.message);
     memcpy(out, span, count);
     out[count] = 0;
@@ -33,8 +36,8 @@ static int shop_price(husk_caller *caller, void *user, const struct husk_value *
                       struct husk_value *results) {
     struct shop *shop = user;
     char article[32];
-    int status = guest_string(caller, args, article, sizeof(article));
-    if (status)
+    int status = guest_string(caller, args, article, sizeof article);
+    if (status != 0)
         return status;
     shop->questions++;
     for (int i = 0; i < 2; i++) {
@@ -51,8 +54,8 @@ static int shop_log(husk_caller *caller, void *user, const struct husk_value *ar
     char text[128];
     (void)user;
     (void)results;
-    int status = guest_string(caller, args, text, sizeof(text));
-    if (!status)
+    int status = guest_string(caller, args, text, sizeof text);
+    if (status == 0)
         printf("guest says: %s\n", text);
     return status;
 }
@@ -60,8 +63,9 @@ static int shop_log(husk_caller *caller, void *user, const struct husk_value *ar
 static int define_shop(husk_imports *imports, struct shop *shop, struct husk_error *err) {
     static const husk_type string[] = {HUSK_I32, HUSK_I32}, price[] = {HUSK_F64};
     struct husk_functype price_type = {string, 2, price, 1}, log_type = {string, 2, NULL, 0};
-    int status = husk_imports_func(imports, "host", "price", &price_type, shop_price, shop, NULL, err);
-    if (!status)
+    int status =
+        husk_imports_func(imports, "host", "price", &price_type, shop_price, shop, NULL, err);
+    if (status == 0)
         status = husk_imports_func(imports, "host", "log", &log_type, shop_log, shop, NULL, err);
     return status;
 }
@@ -69,19 +73,20 @@ static int define_shop(husk_imports *imports, struct shop *shop, struct husk_err
 /* A call that did not return has left things half-done: on the guest's own stack, for one, which
  * is a part of its memory. Restoring to the image costs about a microsecond. */
 static int use_shop(husk_sandbox *sandbox, husk_image *image, struct husk_error *err) {
-    struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = 3}, {.type = HUSK_I32, .of.i32 = 4}}, total;
+    struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = 3}, {.type = HUSK_I32, .of.i32 = 4}},
+                      total;
     struct husk_outcome outcome;
     int status = husk_call(sandbox, "total", args, 2, &total, 1, NULL, &outcome, err);
-    if (status)
+    if (status != 0)
         return status;
     printf("3 apples and 4 pears: %.2f\n", total.of.f64);
     status = husk_call(sandbox, "total_of_plums", args, 1, &total, 1, NULL, &outcome, err);
-    if (status)
+    if (status != 0)
         return status;
     printf("plums: %s%s\n", outcome.kind == HUSK_TRAPPED ? "trap: " : "", outcome.message);
     if (outcome.kind != HUSK_RETURNED)
         status = husk_sandbox_restore(sandbox, image, err);
-    if (status)
+    if (status != 0)
         return status;
     return husk_call(sandbox, "total", args, 2, &total, 1, NULL, &outcome, err);
 }
@@ -101,20 +106,20 @@ int main(int argc, char **argv) {
         return 1;
     }
     husk_image *image = example_load(engine, argv[1]);
-    int status = image ? husk_imports_new(engine, &imports, &err) : HUSK_E_INVAL;
-    if (!status)
+    int status = image != NULL ? husk_imports_new(engine, &imports, &err) : HUSK_E_INVAL;
+    if (status == 0)
         status = define_shop(imports, &shop, &err);
-    if (!status)
+    if (status == 0)
         status = husk_sandbox_new(engine, image, imports, NULL, &sandbox, &err);
-    if (!status)
+    if (status == 0)
         status = use_shop(sandbox, image, &err);
-    if (status && image)
+    if (status != 0 && image != NULL)
         fprintf(stderr, "host_function: %s\n", err.message);
-    if (!status)
+    if (status == 0)
         printf("prices asked for: %d\n", shop.questions);
     husk_sandbox_free(sandbox);
     husk_imports_free(imports);
     husk_image_unref(image);
     husk_engine_free(engine);
-    return status ? 1 : 0;
+    return status != 0 ? 1 : 0;
 }

@@ -68,7 +68,8 @@ void lines_done(struct lines *lines) {
 
 /* Reads some more behind `end`; there is room. */
 static void lines_fill(struct lines *lines) {
-    struct pollfd polls[2] = {{.fd = stop_pipe[0], .events = POLLIN}, {.fd = lines->fd, .events = POLLIN}};
+    struct pollfd polls[2] = {{.fd = stop_pipe[0], .events = POLLIN},
+                              {.fd = lines->fd, .events = POLLIN}};
     int ready = poll(polls, 2, lines->timeout_ms);
     if (ready < 0 && errno == EINTR)
         return;
@@ -82,7 +83,8 @@ static void lines_fill(struct lines *lines) {
 }
 
 /* Takes [start, stop). */
-static enum line_kind lines_take(struct lines *lines, size_t stop, char **ret_line, size_t *ret_count) {
+static enum line_kind lines_take(struct lines *lines, size_t stop, char **ret_line,
+                                 size_t *ret_count) {
     size_t count = stop - lines->start;
     char *line = malloc(count + 1);
     if (line == NULL)
@@ -123,7 +125,7 @@ enum line_kind lines_next(struct lines *lines, char **ret_line, size_t *ret_coun
 
 bool lines_send(int socket, const char *bytes, size_t count) {
     const struct timeval patience = {.tv_sec = SEND_SECONDS_MAX};
-    (void)setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+    (void)setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     while (count > 0) {
         ssize_t sent = send(socket, bytes, count, MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR)
@@ -151,7 +153,8 @@ static bool is_left_over(const struct sockaddr_un *address) {
     if (lstat(address->sun_path, &st) != 0 || !S_ISSOCK(st.st_mode))
         return false;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool is_refused = fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof(*address)) != 0 &&
+    bool is_refused = fd >= 0 &&
+                      connect(fd, (const struct sockaddr *)address, sizeof *address) != 0 &&
                       errno == ECONNREFUSED;
     if (fd >= 0)
         close(fd);
@@ -160,7 +163,7 @@ static bool is_left_over(const struct sockaddr_un *address) {
 
 static int listen_at_path(const char *path) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof(address.sun_path))
+    if (strlen(path) >= sizeof address.sun_path)
         return complain(path, "the path is too long for a socket", -1);
     strcpy(address.sun_path, path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -169,10 +172,11 @@ static int listen_at_path(const char *path) {
     if (is_left_over(&address))
         unlink(path);
     mode_t before = umask(077); /* for this user alone */
-    int rc = bind(fd, (const struct sockaddr *)&address, sizeof(address));
+    int rc = bind(fd, (const struct sockaddr *)&address, sizeof address);
     umask(before);
     if (rc != 0)
-        return complain(path, errno == EADDRINUSE ? "it is in use, or no socket" : strerror(errno), fd);
+        return complain(path, errno == EADDRINUSE ? "it is in use, or no socket" : strerror(errno),
+                        fd);
     if (listen(fd, 64) != 0)
         return complain(path, strerror(errno), fd);
     fprintf(stderr, "listening at %s\n", path);
@@ -181,7 +185,8 @@ static int listen_at_path(const char *path) {
 
 static bool is_loopback(const struct sockaddr *address) {
     if (address->sa_family == AF_INET6)
-        return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)(const void *)address)->sin6_addr);
+        return IN6_IS_ADDR_LOOPBACK(
+                   &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr) != 0;
     return address->sa_family == AF_INET &&
            ntohl(((const struct sockaddr_in *)(const void *)address)->sin_addr.s_addr) >> 24 == 127;
 }
@@ -189,12 +194,13 @@ static bool is_loopback(const struct sockaddr *address) {
 static int bind_to(const struct addrinfo *info, const char *place) {
     const int on = 1;
     if (!is_loopback(info->ai_addr))
-        return complain(place, "whoever connects may use the guest: only this machine may (127.0.0.1, ::1)",
-                        -1);
+        return complain(
+            place, "whoever connects may use the guest: only this machine may (127.0.0.1, ::1)",
+            -1);
     int fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return complain(place, strerror(errno), fd);
-    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(fd, info->ai_addr, info->ai_addrlen) != 0 || listen(fd, 64) != 0)
         return complain(place, strerror(errno), fd);
     return fd;
@@ -203,20 +209,22 @@ static int bind_to(const struct addrinfo *info, const char *place) {
 static bool is_port(const char *text) {
     char *end = NULL;
     long port = strtol(text, &end, 10);
-    return text[0] >= '0' && text[0] <= '9' && *end == 0 && port <= UINT16_MAX;
+    return text[0] >= '0' && text[0] <= '9' && *end == '\0' && port <= UINT16_MAX;
 }
 
 /* host:port, [host]:port */
 static int listen_at_address(const char *place) {
     char host[128];
-    struct sockaddr_in6 bound = {0}; /* large enough for both families; the port is at one place in both */
-    socklen_t bound_bytes = sizeof(bound);
+    /* large enough for both families; the port is at one place in both */
+    struct sockaddr_in6 bound = {0};
+    socklen_t bound_bytes = sizeof bound;
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *info = NULL;
     const char *colon = strrchr(place, ':');
     const bool has_brackets = place[0] == '[' && colon[-1] == ']';
     if (!is_port(colon + 1)) /* getaddrinfo() takes larger numbers, and other ports */
         return complain(place, "the port must be a number from 0 to 65535", -1);
-    snprintf(host, sizeof(host), "%.*s", (int)(colon - place) - 2 * has_brackets, place + has_brackets);
+    snprintf(host, sizeof host, "%.*s", (int)(colon - place) - 2 * has_brackets,
+             place + has_brackets);
     int rc = colon == place ? EAI_NONAME : getaddrinfo(host, colon + 1, &hints, &info);
     if (rc != 0)
         return complain(place, gai_strerror(rc), -1);

@@ -1,6 +1,6 @@
 /*
- * examples/lines.h: what a server of lines needs: a place to listen at; lines from a descriptor that nobody can make it wait for or
- * grow without limit; and a way to be asked to end.
+ * examples/lines.h: what a server of lines needs: a place to listen at; lines from a descriptor
+ * that nobody can make it wait for or grow without limit; and a way to be asked to end.
  */
 #ifndef EXAMPLES_LINES_H
 #define EXAMPLES_LINES_H
@@ -8,8 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* SIGINT, SIGTERM or stop_serving() ask everybody to end: then there are no more lines, and stop_fd() is readable. A second signal
- * ends the process. False: no descriptors. */
+/* SIGINT, SIGTERM or stop_serving() ask everybody to end: then there are no more lines, and
+ * stop_fd() is readable. A second signal ends the process. False: no descriptors. */
 bool stop_init(void);
 void stop_serving(void);
 bool is_stopping(void);
@@ -21,7 +21,8 @@ struct lines {
     int fd;
     int timeout_ms;     /* of silence, then there are no more; -1: none */
     bool needs_newline; /* a last line without one is not a line: its sender was cut off */
-    char *bytes;        /* LINE_BYTES_MAX of them: [start, end) are read, and have no newline before `seen` */
+    /* LINE_BYTES_MAX of them: [start, end) are read, and have no newline before `seen` */
+    char *bytes;
     size_t start, seen, end;
     bool has_ended;
 };
@@ -37,8 +38,8 @@ enum line_kind lines_next(struct lines *lines, char **ret_line, size_t *ret_coun
 /* All of it, or false. A client that does not read is given up after some seconds. */
 bool lines_send(int socket, const char *bytes, size_t count);
 
-/* Listen at a path, or at HOST:PORT of this machine alone (port 0: any; says which on standard error). Prints what is wrong, and
- * returns -1. A path is to be unlinked after use. */
+/* Listen at a path, or at HOST:PORT of this machine alone (port 0: any; says which on standard
+ * error). Prints what is wrong, and returns -1. A path is to be unlinked after use. */
 int listen_at(const char *place);
 /* Is that a path? */
 bool listens_at_path(const char *place);

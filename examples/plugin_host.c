@@ -1,6 +1,6 @@
 /*
- * plugin_host.c: an application whose plug-ins are functions from a string to a string. Every plug-in gets a
- * time and a memory limit; whatever it does, the application goes on.
+ * plugin_host.c: an application whose plug-ins are functions from a string to a string. Every
+ * plug-in gets a time and a memory limit; whatever it does, the application goes on.
  *
  *   plugin_host plugin.wasm "some text"      (guests/plugin.c)
  */
@@ -18,10 +18,12 @@ struct plugins {
     husk_imports *imports;
 };
 
-static int sandbox_make(const struct plugins *plugins, husk_sandbox **ret_sandbox, struct husk_error *err) {
+static int sandbox_make(const struct plugins *plugins, husk_sandbox **ret_sandbox,
+                        struct husk_error *err) {
     struct husk_sandbox_options options = HUSK_SANDBOX_OPTIONS_INIT;
     options.memory_max_bytes = 16u << 20;
-    return husk_sandbox_new(plugins->engine, plugins->image, plugins->imports, &options, ret_sandbox, err);
+    return husk_sandbox_new(plugins->engine, plugins->image, plugins->imports, &options,
+                            ret_sandbox, err);
 }
 
 /* A sandbox for each call: no call sees what another left behind. */
@@ -34,12 +36,12 @@ static void plugin_call(const struct plugins *plugins, const char *function, con
     size_t result_bytes = 0;
     limits.wall_ns = 100000000; /* 100 ms */
     int status = sandbox_make(plugins, &sandbox, &err);
-    if (!status) /* what the toolchain's start-up code wants to have run once */
+    if (status == 0) /* what the toolchain's start-up code wants to have run once */
         status = husk_call(sandbox, "_initialize", NULL, 0, NULL, 0, &limits, &outcome, &err);
-    if (!status && outcome.kind == HUSK_RETURNED)
-        status = husk_call_bytes(sandbox, function, text, strlen(text), &result, &result_bytes, &limits,
-                                 &outcome, &err);
-    if (status)
+    if (status == 0 && outcome.kind == HUSK_RETURNED)
+        status = husk_call_bytes(sandbox, function, text, strlen(text), &result, &result_bytes,
+                                 &limits, &outcome, &err);
+    if (status != 0)
         printf("%-8s error: %s\n", function, err.message);
     else if (outcome.kind == HUSK_RETURNED)
         printf("%-8s %.*s\n", function, (int)result_bytes, (const char *)result);
@@ -57,17 +59,17 @@ int main(int argc, char **argv) {
         return 2;
     }
     int status = husk_engine_new(NULL, &plugins.engine, &err);
-    if (!status)
+    if (status == 0)
         status = husk_imports_new(plugins.engine, &plugins.imports, &err);
-    if (!status)
+    if (status == 0)
         status = husk_imports_wasi(plugins.imports, NULL, &err); /* no arguments, no descriptors */
-    if (status)
+    if (status != 0)
         fprintf(stderr, "plugin_host: %s\n", err.message);
     else
         plugins.image = example_load(plugins.engine, argv[1]);
-    for (size_t i = 0; plugins.image && i < sizeof(functions) / sizeof(functions[0]); i++)
+    for (size_t i = 0; plugins.image != NULL && i < sizeof functions / sizeof functions[0]; i++)
         plugin_call(&plugins, functions[i], argv[2]);
-    int code = plugins.image ? 0 : 1;
+    int code = plugins.image != NULL ? 0 : 1;
     husk_image_unref(plugins.image);
     husk_imports_free(plugins.imports);
     husk_engine_free(plugins.engine);

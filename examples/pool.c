@@ -1,14 +1,17 @@
 /*
- * pool.c: a worker pool: every request (a line) is answered by a guest that starts from the same clean state, initialised once. Each
- * worker has one sandbox; between requests it is restored, which costs the pages that the request wrote.
+ * pool.c: a worker pool: every request (a line) is answered by a guest that starts from the same
+ * clean state, initialised once. Each worker has one sandbox; between requests it is restored,
+ * which costs the pages that the request wrote.
  *
  *   pool plugin.wasm FUNCTION [THREADS [SOCKET]] <requests      (guests/plugin.c)
  *
- * Instead of a module it takes an image (husk compile), or a snapshot (husk snapshot), which has been initialised already.
- * Answers go to standard output in the order of the requests. With SOCKET (a path, created and removed; or 127.0.0.1:PORT) requests come from
- * whoever connects to it, and answers go back there; each worker serves one connection at a time. A request that takes too long is cut off,
- * and the next one finds a clean guest all the same. The end of the input, SIGINT or SIGTERM end the pool: what is being answered is
- * answered, and latencies are printed on standard error.
+ * Instead of a module it takes an image (husk compile), or a snapshot (husk snapshot), which has
+ * been initialised already. Answers go to standard output in the order of the requests. With SOCKET
+ * (a path, created and removed; or 127.0.0.1:PORT) requests come from whoever connects to it, and
+ * answers go back there; each worker serves one connection at a time. A request that takes too long
+ * is cut off, and the next one finds a clean guest all the same. The end of the input, SIGINT or
+ * SIGTERM end the pool: what is being answered is answered, and latencies are printed on standard
+ * error.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -68,7 +71,7 @@ static uint64_t now_ns(void) {
 
 static struct answer answer_error(const char *why) {
     char text[600];
-    int count = snprintf(text, sizeof(text), "error: %s", why);
+    int count = snprintf(text, sizeof text, "error: %s", why);
     return (struct answer){strdup(text), count > 0 ? (size_t)count : 0};
 }
 
@@ -93,15 +96,15 @@ static struct answer serve(struct worker *worker, const char *request, size_t co
     limits.wall_ns = REQUEST_NS_MAX;
     uint64_t start_ns = now_ns();
     int status = husk_sandbox_restore(worker->sandbox, worker->pool->ready, &err); /* heals, too */
-    if (!status)
+    if (status == 0)
         status = husk_call_bytes(worker->sandbox, worker->pool->function, request, count, &result,
                                  &answer.count, &limits, &outcome, &err);
     uint64_t took_ns = now_ns() - start_ns;
-    bool is_good = !status && outcome.kind == HUSK_RETURNED;
+    bool is_good = status == 0 && outcome.kind == HUSK_RETURNED;
     count_request(worker->pool, took_ns, is_good);
     if (!is_good) {
         free(result);
-        return answer_error(status ? err.message : outcome.message);
+        return answer_error(status != 0 ? err.message : outcome.message);
     }
     answer.text = result;
     for (size_t i = 0; i < answer.count; i++) /* one line, or the guest could answer for others */
@@ -110,23 +113,25 @@ static struct answer serve(struct worker *worker, const char *request, size_t co
     return answer;
 }
 
-static struct answer answer_line(struct worker *worker, enum line_kind kind, const char *line, size_t count) {
+static struct answer answer_line(struct worker *worker, enum line_kind kind, const char *line,
+                                 size_t count) {
     if (kind == LINE_READ)
         return serve(worker, line, count);
     count_request(worker->pool, 0, false);
     return answer_error(kind == LINE_TOO_LONG ? "the request is too long" : "out of memory");
 }
 
-/* ---- Standard input: whoever has the lock takes the next line; answers wait for their turn ---- */
+/* ---- Standard input: whoever has the lock takes the next line; answers wait for their turn
+ * ---- */
 
 static void put_answer(struct pool *pool, uint64_t number, const struct answer *answer) {
     pthread_mutex_lock(&pool->lock);
     while (pool->next_answer != number)
         pthread_cond_wait(&pool->answered, &pool->lock);
-    const char *text = answer->text ? answer->text : "error: out of memory";
-    size_t count = answer->text ? answer->count : strlen(text);
+    const char *text = answer->text != NULL ? answer->text : "error: out of memory";
+    size_t count = answer->text != NULL ? answer->count : strlen(text);
     if (fwrite(text, 1, count, stdout) != count || putchar('\n') == EOF || fflush(stdout) != 0) {
-        pool->output_errno = pool->output_errno ? pool->output_errno : errno;
+        pool->output_errno = pool->output_errno != 0 ? pool->output_errno : errno;
         stop_serving();
     }
     pool->next_answer++;
@@ -166,7 +171,8 @@ static void serve_client(struct worker *worker, int fd) {
         if (kind == LINE_END)
             break;
         struct answer answer = answer_line(worker, kind, line, count);
-        is_there = answer.text && lines_send(fd, answer.text, answer.count) && lines_send(fd, "\n", 1);
+        is_there = answer.text != NULL && lines_send(fd, answer.text, answer.count) &&
+                   lines_send(fd, "\n", 1);
         free(answer.text);
         free(line);
     }
@@ -177,14 +183,14 @@ static void serve_socket(struct worker *worker) {
     struct pollfd polls[2] = {{.fd = stop_fd(), .events = POLLIN},
                               {.fd = worker->pool->listener, .events = POLLIN}};
     while (poll(polls, 2, -1) > 0 || errno == EINTR) {
-        if (polls[0].revents)
+        if (polls[0].revents != 0)
             return;
         int fd = accept(worker->pool->listener, NULL, NULL);
         if (fd >= 0) {
             serve_client(worker, fd);
             close(fd);
-        } else if (errno !=
-                   EAGAIN) { /* another worker was faster; or, say, no descriptors: not in a busy loop */
+        } else if (errno != EAGAIN) {
+            /* another worker was faster; or, say, no descriptors: not in a busy loop */
             nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
         }
     }
@@ -208,24 +214,28 @@ static int compare(const void *a, const void *b) {
 
 static void print_latencies(const struct pool *pool) {
     static const double percents[] = {50, 90, 99, 99.9, 100};
-    size_t count = pool->latencies_count < LATENCIES_MAX ? (size_t)pool->latencies_count : LATENCIES_MAX;
+    size_t count =
+        pool->latencies_count < LATENCIES_MAX ? (size_t)pool->latencies_count : LATENCIES_MAX;
     struct husk_stats stats;
     husk_engine_stats(pool->engine, &stats);
     fprintf(stderr,
-            "%" PRIu64 " requests, %" PRIu64 " failed, %" PRIu64 " cut off; %.1f pages restored each; ",
+            "%" PRIu64 " requests, %" PRIu64 " failed, %" PRIu64
+            " cut off; %.1f pages restored each; ",
             pool->requests_count, pool->failures_count, stats.poisonings_deadline,
-            pool->latencies_count ? (double)stats.restore_pages_copied / (double)stats.restores : 0.0);
-    fputs(count ? "restore and call:" : "no latencies\n", stderr);
-    qsort(pool->latencies_ns, count, sizeof(*pool->latencies_ns), compare);
-    for (size_t i = 0; count > 0 && i < sizeof(percents) / sizeof(percents[0]); i++) {
-        size_t rank = (size_t)((double)count * percents[i] / 100.0 + 0.999999); /* so many are not slower */
+            pool->latencies_count != 0 ? (double)stats.restore_pages_copied / (double)stats.restores
+                                       : 0.0);
+    fputs(count != 0 ? "restore and call:" : "no latencies\n", stderr);
+    qsort(pool->latencies_ns, count, sizeof *pool->latencies_ns, compare);
+    for (size_t i = 0; count > 0 && i < sizeof percents / sizeof percents[0]; i++) {
+        /* so many are not slower */
+        size_t rank = (size_t)((double)count * percents[i] / 100.0 + 0.999999);
         fprintf(stderr, " %g%% %.1f us%s", percents[i], pool->latencies_ns[rank - 1] / 1e3,
                 percents[i] < 100 ? "," : "\n");
     }
 }
 
 static int fail(struct husk_error *err, int status, const char *what, const char *why) {
-    snprintf(err->message, sizeof(err->message), "%s%s", what, why);
+    snprintf(err->message, sizeof err->message, "%s%s", what, why);
     return status;
 }
 
@@ -238,29 +248,34 @@ static int is_type(const struct husk_functype *type, husk_type first_result, siz
 }
 
 /* Said once, and not in answer to every request. */
-static int check_function(const struct pool *pool, const husk_image *image, struct husk_error *err) {
+static int check_function(const struct pool *pool, const husk_image *image,
+                          struct husk_error *err) {
     struct husk_functype type;
     husk_func func;
     if (husk_image_func(image, pool->function, &func, &type, NULL) != 0)
         return fail(err, HUSK_E_NOT_FOUND, "the module exports no function ", pool->function);
-    if (is_type(&type, HUSK_I64, 1) || is_type(&type, HUSK_I32, 1) || is_type(&type, HUSK_I32, 2))
+    if (is_type(&type, HUSK_I64, 1) != 0 || is_type(&type, HUSK_I32, 1) != 0 ||
+        is_type(&type, HUSK_I32, 2) != 0)
         return 0;
     return fail(err, HUSK_E_TYPE, pool->function,
                 " is no function from bytes to bytes, (i32, i32) -> i64, i32 or (i32, i32): see "
                 "husk_call_bytes()");
 }
 
-/* What no request pays for: initialised once, by the start function or, as WASI's toolchains make libraries, by _initialize(). */
-static int initialise(struct pool *pool, husk_image *image, husk_sandbox *sandbox, struct husk_error *err) {
+/* What no request pays for: initialised once, by the start function or, as WASI's toolchains make
+ * libraries, by _initialize(). */
+static int initialise(struct pool *pool, husk_image *image, husk_sandbox *sandbox,
+                      struct husk_error *err) {
     struct husk_outcome outcome;
     struct husk_functype type;
     husk_func func;
     bool has_initialize = husk_image_func(image, "_initialize", &func, &type, NULL) == 0;
-    int status = has_initialize ? husk_call_func(sandbox, func, NULL, 0, NULL, 0, NULL, &outcome, err)
-                                : husk_sandbox_start(sandbox, NULL, &outcome, err);
-    if (!status && outcome.kind != HUSK_RETURNED)
+    int status = has_initialize
+                     ? husk_call_func(sandbox, func, NULL, 0, NULL, 0, NULL, &outcome, err)
+                     : husk_sandbox_start(sandbox, NULL, &outcome, err);
+    if (status == 0 && outcome.kind != HUSK_RETURNED)
         return fail(err, HUSK_E_STATE, "initialising the module: ", outcome.message);
-    return status ? status : husk_sandbox_snapshot(sandbox, &pool->ready, err);
+    return status != 0 ? status : husk_sandbox_snapshot(sandbox, &pool->ready, err);
 }
 
 static int make_snapshot(struct pool *pool, husk_image *image, struct husk_error *err) {
@@ -270,7 +285,7 @@ static int make_snapshot(struct pool *pool, husk_image *image, struct husk_error
         return 0;
     }
     int status = husk_sandbox_new(pool->engine, image, pool->imports, NULL, &sandbox, err);
-    if (!status)
+    if (status == 0)
         status = initialise(pool, image, sandbox, err);
     husk_sandbox_free(sandbox);
     return status;
@@ -278,17 +293,17 @@ static int make_snapshot(struct pool *pool, husk_image *image, struct husk_error
 
 static int make_ready(struct pool *pool, const char *path, struct husk_error *err) {
     int status = husk_engine_new(NULL, &pool->engine, err);
-    if (!status)
+    if (status == 0)
         status = husk_imports_new(pool->engine, &pool->imports, err);
-    if (!status)
+    if (status == 0)
         status = husk_imports_wasi(pool->imports, NULL, err);
-    if (status)
+    if (status != 0)
         return status;
     husk_image *image = example_load(pool->engine, path);
-    if (!image)
+    if (image == NULL)
         return fail(err, HUSK_E_INVAL, "there is nothing to serve with", "");
     status = check_function(pool, image, err);
-    if (!status)
+    if (status == 0)
         status = make_snapshot(pool, image, err);
     husk_image_unref(image);
     return status;
@@ -298,14 +313,15 @@ static int run(struct pool *pool, size_t threads_count, struct husk_error *err) 
     struct worker workers[THREADS_MAX] = {0};
     size_t started = 0;
     int status = 0;
-    for (size_t i = 0; i < threads_count && !status; i++) {
+    for (size_t i = 0; i < threads_count && status == 0; i++) {
         workers[i].pool = pool;
-        status = husk_sandbox_new(pool->engine, pool->ready, pool->imports, NULL, &workers[i].sandbox, err);
+        status = husk_sandbox_new(pool->engine, pool->ready, pool->imports, NULL,
+                                  &workers[i].sandbox, err);
     }
-    while (!status && started < threads_count &&
+    while (status == 0 && started < threads_count &&
            pthread_create(&workers[started].thread, NULL, work, &workers[started]) == 0)
         started++;
-    if (!status && started == 0)
+    if (status == 0 && started == 0)
         status = fail(err, HUSK_E_SYS, "no thread can be started", "");
     for (size_t i = 0; i < started; i++)
         pthread_join(workers[i].thread, NULL);
@@ -314,7 +330,8 @@ static int run(struct pool *pool, size_t threads_count, struct husk_error *err) 
     return status;
 }
 
-/* A stream that is closed must not become the number of a file that is opened here. What takes the place cannot be read or written. */
+/* A stream that is closed must not become the number of a file that is opened here. What takes the
+ * place cannot be read or written. */
 static void reserve_standard_streams(void) {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
         if (fcntl(fd, F_GETFD) < 0)
@@ -330,26 +347,27 @@ int main(int argc, char **argv) {
     char *end = "";
     const char *place = argc > 4 ? argv[4] : NULL;
     long threads_count = argc > 3 ? strtol(argv[3], &end, 10) : 2;
-    if (argc < 3 || argc > 5 || *end || threads_count < 1 || threads_count > THREADS_MAX) {
-        fprintf(stderr, "usage: pool plugin.wasm|.husk FUNCTION [THREADS [SOCKET]]   (1 to %d threads)\n",
+    if (argc < 3 || argc > 5 || *end != '\0' || threads_count < 1 || threads_count > THREADS_MAX) {
+        fprintf(stderr,
+                "usage: pool plugin.wasm|.husk FUNCTION [THREADS [SOCKET]]   (1 to %d threads)\n",
                 THREADS_MAX);
         return 2;
     }
     reserve_standard_streams();
     pool.function = argv[2];
-    pool.latencies_ns = calloc(LATENCIES_MAX, sizeof(*pool.latencies_ns));
-    int status = pool.latencies_ns && stop_init() && lines_init(&pool.input, STDIN_FILENO)
+    pool.latencies_ns = calloc(LATENCIES_MAX, sizeof *pool.latencies_ns);
+    int status = pool.latencies_ns != NULL && stop_init() && lines_init(&pool.input, STDIN_FILENO)
                      ? make_ready(&pool, argv[1], &err)
                      : fail(&err, HUSK_E_NOMEM, "out of memory or descriptors", "");
-    if (!status && place && (pool.listener = listen_at(place)) < 0)
+    if (status == 0 && place != NULL && (pool.listener = listen_at(place)) < 0)
         status = fail(&err, HUSK_E_SYS, "there is nowhere to serve at", "");
-    if (!status)
+    if (status == 0)
         status = run(&pool, (size_t)threads_count, &err);
-    if (status)
+    if (status != 0)
         fprintf(stderr, "pool: %s\n", err.message);
     else
         print_latencies(&pool);
-    if (pool.output_errno)
+    if (pool.output_errno != 0)
         fprintf(stderr, "pool: the answers cannot be written: %s\n", strerror(pool.output_errno));
     if (pool.listener >= 0) {
         if (listens_at_path(place))
@@ -361,5 +379,5 @@ int main(int argc, char **argv) {
     husk_engine_free(pool.engine);
     lines_done(&pool.input);
     free(pool.latencies_ns);
-    return status || pool.output_errno ? 1 : 0;
+    return status != 0 || pool.output_errno != 0 ? 1 : 0;
 }

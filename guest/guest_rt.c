@@ -1,6 +1,6 @@
 /*
- * guest/guest_rt.c: picks the embedded objects of the guest runtime (guest/embed.S) by the image's CPU
- * features. The first of them holds the dispatcher.
+ * guest/guest_rt.c: picks the embedded objects of the guest runtime (guest/embed.S) by the image's
+ * CPU features. The first of them holds the dispatcher.
  */
 #include "guest_rt.h"
 
@@ -21,6 +21,7 @@ static struct guest_object embedded(const uint8_t *start, const uint8_t *end) {
 
 void guest_objects(uint64_t cpu_features, struct guest_object ret_objects[GUEST_OBJECTS_COUNT]) {
     ret_objects[0] = embedded(guest_entry, guest_entry_end);
-    ret_objects[1] = (cpu_features >> CPU_AVX2 & 1) != 0 ? embedded(guest_runtime_1, guest_runtime_1_end)
-                                                         : embedded(guest_runtime_0, guest_runtime_0_end);
+    ret_objects[1] = (cpu_features >> CPU_AVX2 & 1) != 0
+                         ? embedded(guest_runtime_1, guest_runtime_1_end)
+                         : embedded(guest_runtime_0, guest_runtime_0_end);
 }

@@ -27,10 +27,10 @@ extern "C" {
  */
 struct husk_compile_options {
     size_t size;
-    int opt_level;               /* 0 … 3; -1 or the INIT macro: the default level, 2 */
-    const char *cpu;             /* LLVM CPU name; NULL or "native": this machine; "x86-64-v2": portable */
-    bool strict;                 /* traps exactly as in the standard; see above */
-    uint32_t threads;            /* 0: one per core, at most 8 */
+    int opt_level;    /* 0 … 3; -1 or the INIT macro: the default level, 2 */
+    const char *cpu;  /* LLVM CPU name; NULL or "native": this machine; "x86-64-v2": portable */
+    bool strict;      /* traps exactly as in the standard; see above */
+    uint32_t threads; /* 0: one per core, at most 8 */
     uint64_t cpu_limit_ns;       /* CPU time of the worker; 0: 10 minutes */
     uint64_t memory_limit_bytes; /* address space of the worker, and size of the image; 0: 8 GiB */
     /* NULL: where `make install` put it, else relative to the library or program. In any case
@@ -44,21 +44,22 @@ struct husk_compile_options {
      * HUSK_E_SYS there. Where there are filters it changes nothing. */
     bool allow_uncontained;
 };
-#define HUSK_COMPILE_OPTIONS_INIT                                                                            \
+#define HUSK_COMPILE_OPTIONS_INIT                                                                  \
     { .size = sizeof(struct husk_compile_options), .opt_level = -1 }
 
 /* Is this a wasm binary (starts with "\0asm")? */
 HUSK_API bool husk_is_wasm(const void *bytes, size_t count);
 
 /* Decode and validate (core specification 2.0, sections 3 and 5), without compiling.
- * HUSK_E_BAD_WASM, HUSK_E_INVALID_WASM, HUSK_E_UNSUPPORTED, HUSK_E_LIMIT with err->offset, HUSK_E_NOMEM. */
+ * HUSK_E_BAD_WASM, HUSK_E_INVALID_WASM, HUSK_E_UNSUPPORTED, HUSK_E_LIMIT with err->offset,
+ * HUSK_E_NOMEM. */
 HUSK_API int husk_validate(const void *wasm, size_t count, struct husk_error *err);
 
 /* ---- Looking into a module, without compiling ---- */
 
 struct husk_wasm_info {
-    uint64_t types_count, funcs_count, tables_count, memories_count,
-        globals_count; /* imported ones included */
+    /* imported ones included */
+    uint64_t types_count, funcs_count, tables_count, memories_count, globals_count;
     uint64_t elems_count, datas_count, customs_count;
     uint64_t code_bytes, data_bytes; /* function bodies, data segments */
     bool has_start;                  /* a start function */
@@ -68,45 +69,53 @@ struct husk_wasm_info {
     char module_name[128]; /* from the name section, cut to fit; or "" */
 };
 
-/* Decode and validate, then call visit once per import and export, in the module's order. What `item` points to is valid
- * during the call only. visit may be NULL. Errors of husk_validate(). */
-HUSK_API int husk_wasm_describe(const void *wasm, size_t count,
-                                void (*visit)(void *user, bool is_import, const struct husk_extern *item),
-                                void *user, struct husk_wasm_info *ret_info, struct husk_error *err);
+/* Decode and validate, then call visit once per import and export, in the module's order. What
+ * `item` points to is valid during the call only. visit may be NULL. Errors of husk_validate(). */
+HUSK_API int
+husk_wasm_describe(const void *wasm, size_t count,
+                   void (*visit)(void *user, bool is_import, const struct husk_extern *item),
+                   void *user, struct husk_wasm_info *ret_info, struct husk_error *err);
 
-/* The imports and exports alone, as husk_wasm_describe() shows them, at a small part of its cost: the
- * sections are decoded, and function bodies not looked at. So a module that passes need not be valid;
- * husk_compile() finds that. HUSK_E_INVALID_WASM only if an import or export has a type, or is something,
- * that does not exist; else HUSK_E_BAD_WASM, HUSK_E_UNSUPPORTED, HUSK_E_LIMIT, HUSK_E_NOMEM, before
- * anything is visited. With husk_imports_match() it tells what a module lacks before it is compiled. */
+/* The imports and exports alone, as husk_wasm_describe() shows them, at a small part of its cost:
+ * the sections are decoded, and function bodies not looked at. So a module that passes need not be
+ * valid; husk_compile() finds that. HUSK_E_INVALID_WASM only if an import or export has a type, or
+ * is something, that does not exist; else HUSK_E_BAD_WASM, HUSK_E_UNSUPPORTED, HUSK_E_LIMIT,
+ * HUSK_E_NOMEM, before anything is visited. With husk_imports_match() it tells what a module lacks
+ * before it is compiled. */
 HUSK_API int husk_wasm_interface(const void *wasm, size_t count,
-                                 void (*visit)(void *user, bool is_import, const struct husk_extern *item),
+                                 void (*visit)(void *user, bool is_import,
+                                               const struct husk_extern *item),
                                  void *user, struct husk_error *err);
 
-/* Write a module as text, close to the text format, with the byte offset of every instruction. `write` gets pieces of UTF-8
- * text and returns 0 to go on; another number ends the printing and is returned. The module need not be valid, but must be well-formed:
- * errors of husk_validate() other than HUSK_E_INVALID_WASM. */
+/* Write a module as text, close to the text format, with the byte offset of every instruction.
+ * `write` gets pieces of UTF-8 text and returns 0 to go on; another number ends the printing and is
+ * returned. The module need not be valid, but must be well-formed: errors of husk_validate() other
+ * than HUSK_E_INVALID_WASM. */
 HUSK_API int husk_wasm_print(const void *wasm, size_t count,
                              int (*write)(void *user, const char *text, size_t count), void *user,
                              struct husk_error *err);
 
 /* ---- Compiling ---- */
 
-/* Compile to an image in an anonymous file (memfd): *ret_fd is the caller's, positioned at 0, O_CLOEXEC.
- * Errors of husk_validate(), and HUSK_E_COMPILER, HUSK_E_TIMEOUT, HUSK_E_SYS. */
-HUSK_API int husk_compile(const void *wasm, size_t count, const struct husk_compile_options *options,
-                          int *ret_fd, struct husk_error *err);
+/* Compile to an image in an anonymous file (memfd): *ret_fd is the caller's, positioned at 0,
+ * O_CLOEXEC. Errors of husk_validate(), and HUSK_E_COMPILER, HUSK_E_TIMEOUT, HUSK_E_SYS. */
+HUSK_API int husk_compile(const void *wasm, size_t count,
+                          const struct husk_compile_options *options, int *ret_fd,
+                          struct husk_error *err);
 
 /* Compile to a file, written atomically (temporary file beside it, fsync, rename). */
-HUSK_API int husk_compile_to_file(const void *wasm, size_t count, const struct husk_compile_options *options,
-                                  const char *path, struct husk_error *err);
+HUSK_API int husk_compile_to_file(const void *wasm, size_t count,
+                                  const struct husk_compile_options *options, const char *path,
+                                  struct husk_error *err);
 
-/* As husk_compile(), through a cache folder (made if it does not exist; the caller chooses it, e.g. $XDG_CACHE_HOME/husk). The key is the hash
- * of the wasm, the options that matter, the CPU and the compiler's version. Safe for concurrent processes. A full disk or an unwritable
- * folder costs the caching, never the result: *ret_warning (may be NULL) then tells why. */
-HUSK_API int husk_compile_cached(const void *wasm, size_t count, const struct husk_compile_options *options,
-                                 const char *cache_dir, int *ret_fd, bool *ret_was_cached,
-                                 struct husk_error *ret_warning, struct husk_error *err);
+/* As husk_compile(), through a cache folder (made if it does not exist; the caller chooses it, e.g.
+ * $XDG_CACHE_HOME/husk). The key is the hash of the wasm, the options that matter, the CPU and the
+ * compiler's version. Safe for concurrent processes. A full disk or an unwritable folder costs the
+ * caching, never the result: *ret_warning (may be NULL) then tells why. */
+HUSK_API int husk_compile_cached(const void *wasm, size_t count,
+                                 const struct husk_compile_options *options, const char *cache_dir,
+                                 int *ret_fd, bool *ret_was_cached, struct husk_error *ret_warning,
+                                 struct husk_error *err);
 
 #ifdef __cplusplus
 }

@@ -1,7 +1,8 @@
 /*
- * tests/fuzz_replay.c: runs a fuzz target (LLVMFuzzerTestOneInput) without libFuzzer, as a normal test: every file of the
- * folders and files named on the command line, then a fixed number of mutations of them from a fixed seed, so that a run is
- * reproducible. A crash, a sanitizer report or a time-out of the run is the failure; there is nothing else to check here.
+ * tests/fuzz_replay.c: runs a fuzz target (LLVMFuzzerTestOneInput) without libFuzzer, as a normal
+ * test: every file of the folders and files named on the command line, then a fixed number of
+ * mutations of them from a fixed seed, so that a run is reproducible. A crash, a sanitizer report
+ * or a time-out of the run is the failure; there is nothing else to check here.
  */
 #include <dirent.h>
 #include <stdint.h>
@@ -42,7 +43,7 @@ static int add_file(const char *path) {
         return -1;
     }
     uint8_t *data = malloc(INPUT_BYTES_MAX);
-    struct input *grown = realloc(inputs, (inputs_count + 1) * sizeof(*inputs));
+    struct input *grown = realloc(inputs, (inputs_count + 1) * sizeof *inputs);
     if (data == NULL || grown == NULL) {
         free(data);
         inputs = grown != NULL ? grown : inputs;
@@ -67,19 +68,17 @@ static int add_path(const char *path) {
         perror(path);
         return -1;
     }
-    if (!S_ISDIR(info.st_mode)) {
+    if (!S_ISDIR(info.st_mode))
         return add_file(path);
-    }
     struct dirent **entries = NULL;
     int count = scandir(path, &entries, NULL, alphasort);
     int status = count < 0 ? -1 : 0;
     for (int i = 0; i < count; i++) {
         char child[4096];
-        int length = snprintf(child, sizeof(child), "%s/%s", path, entries[i]->d_name);
-        if (entries[i]->d_name[0] != '.' && length > 0 && (size_t)length < sizeof(child) &&
-            add_path(child) != 0) {
+        int length = snprintf(child, sizeof child, "%s/%s", path, entries[i]->d_name);
+        if (entries[i]->d_name[0] != '.' && length > 0 && (size_t)length < sizeof child &&
+            add_path(child) != 0)
             status = -1;
-        }
         free(entries[i]);
     }
     free(entries);
@@ -88,9 +87,8 @@ static int add_path(const char *path) {
 
 /* One random edit in place; may shorten the input. */
 static size_t mutate(uint8_t *data, size_t bytes) {
-    if (bytes == 0) {
+    if (bytes == 0)
         return 0;
-    }
     size_t at = random_below(bytes);
     switch (random_below(5)) {
     case 0: data[at] ^= (uint8_t)(1u << random_below(8)); return bytes;
@@ -110,14 +108,12 @@ static int run_mutations(unsigned count) {
     for (unsigned i = 0; i < count; i++) {
         const struct input *input = &inputs[random_below(inputs_count)];
         uint8_t *copy = malloc(input->bytes != 0 ? input->bytes : 1);
-        if (copy == NULL) {
+        if (copy == NULL)
             return -1;
-        }
         memcpy(copy, input->data, input->bytes);
         size_t bytes = input->bytes;
-        for (size_t edits = 1 + random_below(4); edits > 0; edits--) {
+        for (size_t edits = 1 + random_below(4); edits > 0; edits--)
             bytes = mutate(copy, bytes);
-        }
         (void)LLVMFuzzerTestOneInput(copy, bytes);
         free(copy);
     }
@@ -133,25 +129,22 @@ int main(int argc, char **argv) {
         first = 3;
     }
     int status = 0;
-    for (int i = first; i < argc; i++) {
+    for (int i = first; i < argc; i++)
         status |= add_path(argv[i]);
-    }
     if (inputs_count == 0) {
         puts("no inputs");
         status = -1;
     }
-    for (size_t i = 0; i < inputs_count; i++) {
+    for (size_t i = 0; i < inputs_count; i++)
         (void)LLVMFuzzerTestOneInput(inputs[i].data, inputs[i].bytes);
-    }
-    if (inputs_count != 0) {
+    if (inputs_count != 0)
         status |= run_mutations(mutations);
-    }
-    for (size_t i = 0; i < inputs_count; i++) {
+    for (size_t i = 0; i < inputs_count; i++)
         free(inputs[i].data);
-    }
     /* One test per input, and one for all mutations. */
     printf("%u mutations\n%s: %zu passed, %d failed, 0 skipped\n", mutations,
-           slash != NULL ? slash + 1 : argv[0], status == 0 ? inputs_count + 1 : 0, status == 0 ? 0 : 1);
+           slash != NULL ? slash + 1 : argv[0], status == 0 ? inputs_count + 1 : 0,
+           status == 0 ? 0 : 1);
     free(inputs);
     return status == 0 ? 0 : 1;
 }

@@ -5,9 +5,10 @@
  *   TEST(reads_an_empty_file) { CHECK(...); CHECK_EQ_U64(a, b); CHECK_STR(text, "expected"); }
  *   TEST_MAIN()
  *
- * Tests run in the order of the file. A failed CHECK prints file:line and ends its test (in a thread other than the test's
- * own it only records the failure). `suite_test NAME…` runs the tests whose names contain one of the words; `--list` lists them.
- * The last line is `suite: N passed, N failed, N skipped`; the exit code is 1 if a test failed.
+ * Tests run in the order of the file. A failed CHECK prints file:line and ends its test (in a
+ * thread other than the test's own it only records the failure). `suite_test NAME…` runs the tests
+ * whose names contain one of the words; `--list` lists them. The last line is `suite: N passed, N
+ * failed, N skipped`; the exit code is 1 if a test failed.
  */
 #ifndef TESTS_HARNESS_H
 #define TESTS_HARNESS_H
@@ -16,7 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* With AddressSanitizer or ThreadSanitizer: freed memory is held back, mappings and address space are used without us, all is slower. */
+/* With AddressSanitizer or ThreadSanitizer: freed memory is held back, mappings and address space
+ * are used without us, all is slower. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define HARNESS_SANITIZED 1
 #elif defined(__has_feature)
@@ -35,67 +37,74 @@ void harness_add(struct harness_test *test);
 int harness_main(int argc, char **argv);
 
 /* End the test: failed or skipped. They return only in threads that are not the test's own. */
-void harness_fail(const char *file, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void harness_fail(const char *file, int line, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 void harness_skip(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-void harness_check_u64(const char *file, int line, const char *what, uint64_t got, uint64_t expected);
+void harness_check_u64(const char *file, int line, const char *what, uint64_t got,
+                       uint64_t expected);
 void harness_check_i64(const char *file, int line, const char *what, int64_t got, int64_t expected);
-void harness_check_str(const char *file, int line, const char *what, const char *got, const char *expected);
-void harness_check_contains(const char *file, int line, const char *what, const char *text, const char *part);
-void harness_check_mem(const char *file, int line, const void *got, const void *expected, size_t count);
+void harness_check_str(const char *file, int line, const char *what, const char *got,
+                       const char *expected);
+void harness_check_contains(const char *file, int line, const char *what, const char *text,
+                            const char *part);
+void harness_check_mem(const char *file, int line, const void *got, const void *expected,
+                       size_t count);
 
 /* NULL if this process can open /dev/kvm, else the reason in words. */
 const char *harness_kvm_missing(void);
 
-#define TEST(test_name)                                                                                      \
-    static void test_name(void);                                                                             \
-    __attribute__((constructor)) static void test_name##_add(void) {                                         \
-        static struct harness_test test = {#test_name, test_name, NULL};                                     \
-        harness_add(&test);                                                                                  \
-    }                                                                                                        \
+#define TEST(test_name)                                                                            \
+    static void test_name(void);                                                                   \
+    __attribute__((constructor)) static void test_name##_add(void) {                               \
+        static struct harness_test test = {#test_name, test_name, NULL};                           \
+        harness_add(&test);                                                                        \
+    }                                                                                              \
     static void test_name(void)
 
-#define TEST_MAIN()                                                                                          \
-    int main(int argc, char **argv) {                                                                        \
-        return harness_main(argc, argv);                                                                     \
+#define TEST_MAIN()                                                                                \
+    int main(int argc, char **argv) {                                                              \
+        return harness_main(argc, argv);                                                           \
     }
 
-#define CHECK(cond)                                                                                          \
-    do {                                                                                                     \
-        if (!(cond)) {                                                                                       \
-            harness_fail(__FILE__, __LINE__, "CHECK(%s)", #cond);                                            \
-        }                                                                                                    \
+#define CHECK(cond)                                                                                \
+    do {                                                                                           \
+        if (!(cond)) {                                                                             \
+            harness_fail(__FILE__, __LINE__, "CHECK(%s)", #cond);                                  \
+        }                                                                                          \
     } while (0)
 /* With a message of one's own. */
-#define CHECK_MSG(cond, ...)                                                                                 \
-    do {                                                                                                     \
-        if (!(cond)) {                                                                                       \
-            harness_fail(__FILE__, __LINE__, __VA_ARGS__);                                                   \
-        }                                                                                                    \
+#define CHECK_MSG(cond, ...)                                                                       \
+    do {                                                                                           \
+        if (!(cond)) {                                                                             \
+            harness_fail(__FILE__, __LINE__, __VA_ARGS__);                                         \
+        }                                                                                          \
     } while (0)
 #define FAIL(...) harness_fail(__FILE__, __LINE__, __VA_ARGS__)
-#define CHECK_EQ_U64(got, expected)                                                                          \
+#define CHECK_EQ_U64(got, expected)                                                                \
     harness_check_u64(__FILE__, __LINE__, #got, (uint64_t)(got), (uint64_t)(expected))
-#define CHECK_EQ_I64(got, expected)                                                                          \
+#define CHECK_EQ_I64(got, expected)                                                                \
     harness_check_i64(__FILE__, __LINE__, #got, (int64_t)(got), (int64_t)(expected))
 #define CHECK_STR(got, expected) harness_check_str(__FILE__, __LINE__, #got, got, expected)
 #define CHECK_CONTAINS(text, part) harness_check_contains(__FILE__, __LINE__, #text, text, part)
 #define CHECK_MEM(got, expected, count) harness_check_mem(__FILE__, __LINE__, got, expected, count)
-/* A husk call that must succeed / must fail with this status; `err` is the struct husk_error that it filled. */
-#define CHECK_OK(call, err)                                                                                  \
-    do {                                                                                                     \
-        int check_status = (call);                                                                           \
-        if (check_status != 0) {                                                                             \
-            harness_fail(__FILE__, __LINE__, "%s: status %d: %s", #call, check_status, (err).message);       \
-        }                                                                                                    \
+/* A husk call that must succeed / must fail with this status; `err` is the struct husk_error that
+ * it filled. */
+#define CHECK_OK(call, err)                                                                        \
+    do {                                                                                           \
+        int check_status = (call);                                                                 \
+        if (check_status != 0) {                                                                   \
+            harness_fail(__FILE__, __LINE__, "%s: status %d: %s", #call, check_status,             \
+                         (err).message);                                                           \
+        }                                                                                          \
     } while (0)
 #define CHECK_STATUS(call, expected) CHECK_EQ_I64(call, expected)
 #define SKIP(...) harness_skip(__VA_ARGS__)
-#define SKIP_WITHOUT_KVM()                                                                                   \
-    do {                                                                                                     \
-        if (harness_kvm_missing() != NULL) {                                                                 \
-            harness_skip("%s", harness_kvm_missing());                                                       \
-        }                                                                                                    \
+#define SKIP_WITHOUT_KVM()                                                                         \
+    do {                                                                                           \
+        if (harness_kvm_missing() != NULL) {                                                       \
+            harness_skip("%s", harness_kvm_missing());                                             \
+        }                                                                                          \
     } while (0)
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * wasm/arena.c: a list of zeroed chunks; small requests share a chunk, large ones get one of their own.
+ * wasm/arena.c: a list of zeroed chunks; small requests share a chunk, large ones get one of their
+ * own.
  */
 #include "arena.h"
 
@@ -27,9 +28,8 @@ struct wasm_arena *wasm_arena_new(void) {
 }
 
 void wasm_arena_free(struct wasm_arena *arena) {
-    if (arena == NULL) {
+    if (arena == NULL)
         return;
-    }
     for (struct chunk *chunk = arena->chunks; chunk != NULL;) {
         struct chunk *next = chunk->next;
         free(chunk);
@@ -39,9 +39,8 @@ void wasm_arena_free(struct wasm_arena *arena) {
 }
 
 static struct chunk *chunk_add(struct wasm_arena *arena, size_t bytes) {
-    if (bytes > SIZE_MAX - sizeof(struct chunk)) {
+    if (bytes > SIZE_MAX - sizeof(struct chunk))
         return NULL;
-    }
     struct chunk *chunk = calloc(1, sizeof(struct chunk) + bytes);
     if (chunk != NULL) {
         chunk->next = arena->chunks;
@@ -53,9 +52,8 @@ static struct chunk *chunk_add(struct wasm_arena *arena, size_t bytes) {
 void *wasm_arena_alloc(struct wasm_arena *arena, size_t count, size_t elem_bytes) {
     const size_t align = alignof(max_align_t);
     size_t bytes = 0;
-    if (__builtin_mul_overflow(count, elem_bytes, &bytes) || bytes > SIZE_MAX - align) {
+    if (__builtin_mul_overflow(count, elem_bytes, &bytes) || bytes > SIZE_MAX - align)
         return NULL;
-    }
     bytes = (bytes + align - 1) / align * align;
     if (bytes >= LARGE_BYTES) {
         struct chunk *large = chunk_add(arena, bytes);
@@ -63,9 +61,8 @@ void *wasm_arena_alloc(struct wasm_arena *arena, size_t count, size_t elem_bytes
     }
     if (bytes > arena->left || arena->pos == NULL) {
         struct chunk *chunk = chunk_add(arena, CHUNK_BYTES);
-        if (chunk == NULL) {
+        if (chunk == NULL)
             return NULL;
-        }
         arena->pos = chunk->bytes;
         arena->left = CHUNK_BYTES;
     }
@@ -75,11 +72,10 @@ void *wasm_arena_alloc(struct wasm_arena *arena, size_t count, size_t elem_bytes
     return result;
 }
 
-void *wasm_arena_extend(struct wasm_arena *arena, const void *old, size_t old_count, size_t new_count,
-                        size_t elem_bytes) {
+void *wasm_arena_extend(struct wasm_arena *arena, const void *old, size_t old_count,
+                        size_t new_count, size_t elem_bytes) {
     void *array = wasm_arena_alloc(arena, new_count, elem_bytes);
-    if (array != NULL && old_count != 0) {
+    if (array != NULL && old_count != 0)
         memcpy(array, old, old_count * elem_bytes);
-    }
     return array;
 }

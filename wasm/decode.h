@@ -1,6 +1,7 @@
 /*
- * wasm/decode.h: shared by the files of the decoder (decode*.c), nobody else's business. decode.c walks the sections and calls one
- * decoder_… function for each, which reads exactly the contents of its section from decoder->reader.
+ * wasm/decode.h: shared by the files of the decoder (decode*.c), nobody else's business. decode.c
+ * walks the sections and calls one decoder_… function for each, which reads exactly the contents of
+ * its section from decoder->reader.
  */
 #ifndef WASM_DECODE_H
 #define WASM_DECODE_H
@@ -37,23 +38,26 @@ int decoder_data_count(struct decoder *decoder);
 /* decode_code.c */
 int decoder_code(struct decoder *decoder);
 
-/* decode_names.c: names of the module and its functions. A bad name section is never an error: what cannot be read has no name. */
+/* decode_names.c: names of the module and its functions. A bad name section is never an error: what
+ * cannot be read has no name. */
 void decoder_names(struct decoder *decoder);
 
-/* foreign.c: a file that is no module, in words that continue "this is"; NULL: nothing that is known. */
+/* foreign.c: a file that is no module, in words that continue "this is"; NULL: nothing that is
+ * known. */
 const char *wasm_foreign_kind(struct wasm_bytes file);
 
 /* decode_types.c */
 int decoder_read_global_type(struct decoder *decoder, struct wasm_global *global);
 
 /* A larger zeroed array with the old one's elements; NULL: no memory. */
-void *decoder_extend(struct decoder *decoder, const void *old, uint32_t old_count, uint32_t new_count,
-                     size_t elem_bytes);
-/* The same, for arrays that grow by one: copies only when count is 0 or a power of two, else returns `old`. */
+void *decoder_extend(struct decoder *decoder, const void *old, uint32_t old_count,
+                     uint32_t new_count, size_t elem_bytes);
+/* The same, for arrays that grow by one: copies only when count is 0 or a power of two, else
+ * returns `old`. */
 void *decoder_push(struct decoder *decoder, void *old, uint32_t count, size_t elem_bytes);
 int decoder_nomem(struct decoder *decoder);
 /* Refuses old_count + new_count above limit. */
-int decoder_check_total(struct decoder *decoder, uint32_t old_count, uint32_t new_count, uint32_t limit,
-                        const char *what);
+int decoder_check_total(struct decoder *decoder, uint32_t old_count, uint32_t new_count,
+                        uint32_t limit, const char *what);
 
 #endif

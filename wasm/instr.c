@@ -1,6 +1,7 @@
 /*
- * wasm/instr.c: reads one instruction of an expression (core specification 2.0, section 5.4). Used by the decoder to find the
- * end of constant expressions, by the validator, the lowering and the printer. Checks the form only, never the indices.
+ * wasm/instr.c: reads one instruction of an expression (core specification 2.0, section 5.4). Used
+ * by the decoder to find the end of constant expressions, by the validator, the lowering and the
+ * printer. Checks the form only, never the indices.
  */
 #include <string.h>
 
@@ -14,7 +15,7 @@ struct code_row {
 
 #define CODE_ROW(prefix, code) (((prefix) == 0 ? 0 : (prefix) == 0xfc ? 256 : 512) + (code))
 static const struct code_row code_rows[768] = {
-#define OP(name, prefix, code, text, imm, sig, feature)                                                      \
+#define OP(name, prefix, code, text, imm, sig, feature)                                            \
     [CODE_ROW(prefix, code)] = {WASM_OP_##name + 1, WASM_IMM_##imm},
 #include "opcode.def"
 #undef OP
@@ -27,23 +28,20 @@ static const struct wasm_later later_rows[] = {
 };
 
 const struct wasm_later *wasm_later_find(uint8_t prefix, uint32_t code) {
-    for (size_t i = 0; i < sizeof(later_rows) / sizeof(later_rows[0]); i++) {
-        if (later_rows[i].prefix == prefix && later_rows[i].code == code) {
+    for (size_t i = 0; i < sizeof later_rows / sizeof later_rows[0]; i++)
+        if (later_rows[i].prefix == prefix && later_rows[i].code == code)
             return &later_rows[i];
-        }
-    }
     return NULL;
 }
 
 static int op_unknown(struct wasm_reader *reader, uint64_t offset, uint8_t prefix, uint32_t code) {
     const struct wasm_later *later = wasm_later_find(prefix, code);
-    if (later != NULL) {
-        return wasm_error(reader->err, HUSK_E_UNSUPPORTED, offset, "uses %s (%s), not supported yet",
-                          later->proposal, later->text);
-    }
-    if (prefix != 0) {
-        return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "illegal opcode 0x%02x 0x%02x", prefix, code);
-    }
+    if (later != NULL)
+        return wasm_error(reader->err, HUSK_E_UNSUPPORTED, offset,
+                          "uses %s (%s), not supported yet", later->proposal, later->text);
+    if (prefix != 0)
+        return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "illegal opcode 0x%02x 0x%02x",
+                          prefix, code);
     return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "illegal opcode 0x%02x", code);
 }
 
@@ -52,35 +50,30 @@ static int read_prefixed_op(struct wasm_reader *reader, uint64_t offset, uint8_t
                             const struct code_row **ret_row) {
     uint32_t code = 0;
     int status = wasm_read_u32(reader, "opcode", &code);
-    if (status != 0) {
+    if (status != 0)
         return status;
-    }
     bool has_rows = (prefix == 0xfc || prefix == 0xfd) && code < 256;
-    if (!has_rows || code_rows[CODE_ROW(prefix, code)].op_plus_1 == 0) {
+    if (!has_rows || code_rows[CODE_ROW(prefix, code)].op_plus_1 == 0)
         return op_unknown(reader, offset, prefix, code);
-    }
     *ret_row = &code_rows[CODE_ROW(prefix, code)];
     return 0;
 }
 
 static int read_op(struct wasm_reader *reader, const struct code_row **ret_row) {
     uint64_t offset = wasm_reader_offset(reader);
-    if (reader->pos == reader->end) {
+    if (reader->pos == reader->end)
         return wasm_error(reader->err, HUSK_E_BAD_WASM, offset,
                           "unexpected end: the expression has no end instruction");
-    }
     uint8_t code = *reader->pos++;
-    if (code >= 0xfb && code <= 0xfe) {
+    if (code >= 0xfb && code <= 0xfe)
         return read_prefixed_op(reader, offset, code, ret_row);
-    }
-    if (code_rows[code].op_plus_1 == 0) {
+    if (code_rows[code].op_plus_1 == 0)
         return op_unknown(reader, offset, 0, code);
-    }
     *ret_row = &code_rows[code];
     return 0;
 }
 
-/* ---- immediates --------------------------------------------------------------------------------------------------- */
+/* ---- immediates ---- */
 
 static int read_blocktype(struct wasm_reader *reader, struct wasm_instr *instr) {
     uint64_t offset = wasm_reader_offset(reader);
@@ -92,18 +85,15 @@ static int read_blocktype(struct wasm_reader *reader, struct wasm_instr *instr) 
             instr->block = (struct wasm_blocktype){.result = result};
             return 0;
         }
-        if (byte > 0x40 && byte < 0x80) {
+        if (byte > 0x40 && byte < 0x80)
             return wasm_bad_type(reader, offset, byte, "block type");
-        }
     }
     int64_t type_idx = 0;
     int status = wasm_read_s33(reader, "block type", &type_idx);
-    if (status != 0) {
+    if (status != 0)
         return status;
-    }
-    if (type_idx < 0) {
+    if (type_idx < 0)
         return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "malformed block type");
-    }
     instr->block = (struct wasm_blocktype){.is_index = true, .type_idx = (uint32_t)type_idx};
     return 0;
 }
@@ -111,15 +101,16 @@ static int read_blocktype(struct wasm_reader *reader, struct wasm_instr *instr) 
 static int read_br_table(struct wasm_reader *reader, struct wasm_instr *instr) {
     uint32_t count = 0;
     uint32_t label = 0;
-    int status = wasm_read_count(reader, 1, WASM_LIMIT_BR_TABLE, "number of br_table targets", &count);
+    int status =
+        wasm_read_count(reader, 1, WASM_LIMIT_BR_TABLE, "number of br_table targets", &count);
     const uint8_t *start = reader->pos;
     uint64_t offset = wasm_reader_offset(reader);
-    for (uint32_t i = 0; status == 0 && i <= count; i++) {
+    for (uint32_t i = 0; status == 0 && i <= count; i++)
         status = wasm_read_u32(reader, "br_table target", &label);
-    }
     if (status == 0) {
         instr->br_table.count = count;
-        instr->br_table.labels = (struct wasm_bytes){start, (uint32_t)(reader->pos - start), offset};
+        instr->br_table.labels =
+            (struct wasm_bytes){start, (uint32_t)(reader->pos - start), offset};
     }
     return status;
 }
@@ -129,10 +120,9 @@ static int read_select_type(struct wasm_reader *reader, struct wasm_instr *instr
     uint64_t offset = wasm_reader_offset(reader);
     uint32_t count = 0;
     int status = wasm_read_u32(reader, "number of select types", &count);
-    if (status == 0 && count != 1) {
+    if (status == 0 && count != 1)
         return wasm_error(reader->err, HUSK_E_INVALID_WASM, offset,
                           "invalid result arity: select with %u types", count);
-    }
     return status != 0 ? status : wasm_read_valtype(reader, &instr->type);
 }
 
@@ -143,36 +133,32 @@ static int read_memarg(struct wasm_reader *reader, struct wasm_instr *instr) {
     uint32_t memory_idx = 0;
     uint32_t mem_offset = 0;
     int status = wasm_read_u32(reader, "alignment", &flags);
-    if (status != 0) {
+    if (status != 0)
         return status;
-    }
     bool has_memory = reader->multi_memory && (flags & 0x40) != 0;
-    if ((has_memory ? flags & ~0x40u : flags) >= 32) {
-        return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "malformed memop flags 0x%x", flags);
-    }
-    if (has_memory) {
+    if ((has_memory ? flags & ~0x40u : flags) >= 32)
+        return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "malformed memop flags 0x%x",
+                          flags);
+    if (has_memory)
         status = wasm_read_u32(reader, "memory index", &memory_idx);
-    }
-    if (status == 0) {
+    if (status == 0)
         status = wasm_read_u32(reader, "memory offset", &mem_offset);
-    }
     instr->mem = (struct wasm_memarg){memory_idx, flags & 0x1f, mem_offset};
     return status;
 }
 
 static int read_memory_idx(struct wasm_reader *reader, uint32_t *ret_idx) {
-    if (!reader->multi_memory && reader->pos < reader->end && *reader->pos != 0) {
-        return wasm_error(reader->err, HUSK_E_BAD_WASM, wasm_reader_offset(reader), "zero byte expected");
-    }
+    if (!reader->multi_memory && reader->pos < reader->end && *reader->pos != 0)
+        return wasm_error(reader->err, HUSK_E_BAD_WASM, wasm_reader_offset(reader),
+                          "zero byte expected");
     return wasm_read_u32(reader, "memory index", ret_idx);
 }
 
 static int read_raw(struct wasm_reader *reader, uint32_t count, void *ret_value) {
     struct wasm_bytes bytes;
     int status = wasm_read_bytes(reader, count, "constant", &bytes);
-    if (status == 0) {
+    if (status == 0)
         memcpy(ret_value, bytes.data, count); /* little-endian, as the machine is */
-    }
     return status;
 }
 
@@ -225,7 +211,8 @@ static int read_imm(struct wasm_reader *reader, enum wasm_imm imm, struct wasm_i
     case WASM_IMM_MEMORY: return read_memory_idx(reader, &instr->idx);
     case WASM_IMM_MEMORY2: return read_two_memories(reader, instr);
     case WASM_IMM_MEMORY_INIT: return read_memory_init(reader, instr);
-    case WASM_IMM_TABLE_INIT: return read_two(reader, "element segment index", "table index", instr);
+    case WASM_IMM_TABLE_INIT:
+        return read_two(reader, "element segment index", "table index", instr);
     case WASM_IMM_TABLE2: return read_two(reader, "table index", "table index", instr);
     case WASM_IMM_REFTYPE: return wasm_read_reftype(reader, &instr->type);
     case WASM_IMM_I32: return wasm_read_s32(reader, "i32 constant", &instr->i32);
@@ -256,9 +243,8 @@ int wasm_read_instr_into(struct wasm_reader *reader, struct wasm_instr *instr) {
     instr->idx2 = 0;
     const struct code_row *row = &code_rows[0];
     int status = read_op(reader, &row);
-    if (status != 0) {
+    if (status != 0)
         return status;
-    }
     instr->op = (enum wasm_op)(row->op_plus_1 - 1);
     return read_imm(reader, (enum wasm_imm)row->imm, instr);
 }
@@ -266,9 +252,8 @@ int wasm_read_instr_into(struct wasm_reader *reader, struct wasm_instr *instr) {
 int wasm_read_instr(struct wasm_reader *reader, struct wasm_instr *ret_instr) {
     struct wasm_instr instr = {.op = WASM_OP_NOP};
     int status = wasm_read_instr_into(reader, &instr);
-    if (status == 0) {
+    if (status == 0)
         *ret_instr = instr;
-    }
     return status;
 }
 

@@ -1,11 +1,13 @@
 /*
- * wasm/module.h: a decoded WebAssembly module, as decode.c makes it and the validator and the compiler read it.
- * No LLVM, no KVM, no globals; the input is hostile. Core specification 2.0, section 5.5 (binary format, modules), plus the
- * finished additions multi-memory and extended constant expressions.
+ * wasm/module.h: a decoded WebAssembly module, as decode.c makes it and the validator and the
+ * compiler read it. No LLVM, no KVM, no globals; the input is hostile. Core specification 2.0,
+ * section 5.5 (binary format, modules), plus the finished additions multi-memory and extended
+ * constant expressions.
  *
- * Everything is owned by the module's arena: types, indices and all other arrays are decoded. Only ranges of bytes (bodies,
- * constant expressions, names, segment data) point into the caller's wasm bytes, which must outlive the module. Index spaces
- * have imports first. All offsets count from the start of the module.
+ * Everything is owned by the module's arena: types, indices and all other arrays are decoded. Only
+ * ranges of bytes (bodies, constant expressions, names, segment data) point into the caller's wasm
+ * bytes, which must outlive the module. Index spaces have imports first. All offsets count from the
+ * start of the module.
  */
 #ifndef WASM_MODULE_H
 #define WASM_MODULE_H
@@ -20,7 +22,7 @@
 /* Codes of abi/valtype.h. */
 enum wasm_type {
     WASM_BOTTOM = 0, /* validator only: unknown type in unreachable code */
-#define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, bytes)                                        \
+#define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, bytes)                              \
     WASM_##name = VALTYPE_CODE(kind, nullable),
 #include "valtype.def"
 #undef HUSK_VALTYPE
@@ -67,10 +69,10 @@ struct wasm_local_run { /* `count` locals of one type, as the body declares them
 struct wasm_func {
     uint32_t type_idx;
     bool is_import;
-    bool
-        is_declared; /* may be the target of ref.func: occurs in an element segment, export, or global initialiser */
-    struct wasm_bytes code;                  /* expression, after the locals, including the final `end` */
-    uint64_t body_offset;                    /* of the body (its size field's end) */
+    /* may be the target of ref.func: occurs in an element segment, export, or global initialiser */
+    bool is_declared;
+    struct wasm_bytes code; /* expression, after the locals, including the final `end` */
+    uint64_t body_offset;   /* of the body (its size field's end) */
     const struct wasm_local_run *local_runs; /* not including parameters */
     uint32_t local_runs_count;
     uint32_t locals_count;  /* parameters included */
@@ -135,44 +137,54 @@ struct wasm_module {
     struct wasm_custom *customs; /* all custom sections, in order ("name", ".debug_line", …) */
     uint32_t types_count, funcs_count, tables_count, memories_count, globals_count, imports_count,
         exports_count, elems_count, datas_count, customs_count;
-    uint32_t imported_funcs_count, imported_tables_count, imported_memories_count, imported_globals_count;
+    uint32_t imported_funcs_count, imported_tables_count, imported_memories_count,
+        imported_globals_count;
     bool has_start;
     uint32_t start_func_idx;
     uint64_t start_offset;
     bool has_data_count;
-    uint64_t code_section_offset; /* of the code section's contents: what wasm DWARF addresses count from */
-    struct wasm_bytes name;       /* module name, from the name section */
-    bool uses_simd;               /* set by the validator: some function or type has v128 */
+    /* of the code section's contents: what wasm DWARF addresses count from */
+    uint64_t code_section_offset;
+    struct wasm_bytes name; /* module name, from the name section */
+    bool uses_simd;         /* set by the validator: some function or type has v128 */
     struct wasm_arena *arena;
 };
 
-/* Decode: structure, counts, LEBs, UTF-8, limits of wasm/limits.h; function bodies are not looked into.
- * HUSK_E_BAD_WASM, HUSK_E_UNSUPPORTED, HUSK_E_LIMIT (all with the byte offset), HUSK_E_NOMEM. */
-int wasm_decode(const void *wasm, size_t count, struct wasm_module **ret_module, struct husk_error *err);
+/* Decode: structure, counts, LEBs, UTF-8, limits of wasm/limits.h; function bodies are not looked
+ * into. HUSK_E_BAD_WASM, HUSK_E_UNSUPPORTED, HUSK_E_LIMIT (all with the byte offset),
+ * HUSK_E_NOMEM. */
+int wasm_decode(const void *wasm, size_t count, struct wasm_module **ret_module,
+                struct husk_error *err);
 void wasm_module_free(struct wasm_module *module);
 
-/* Validate the module and every body (section 3). Errors as above and HUSK_E_INVALID_WASM. Malformed instructions (the
- * binary format of bodies) are found here too: HUSK_E_BAD_WASM. Sets module->uses_simd and funcs[].is_declared. */
+/* Validate the module and every body (section 3). Errors as above and HUSK_E_INVALID_WASM.
+ * Malformed instructions (the binary format of bodies) are found here too: HUSK_E_BAD_WASM. Sets
+ * module->uses_simd and funcs[].is_declared. */
 int wasm_validate(struct wasm_module *module, struct husk_error *err);
 
-/* What wasm_validate() accepts beyond WebAssembly 2.0. With all false it is the standard's 2.0 to the letter, for its test suite. */
+/* What wasm_validate() accepts beyond WebAssembly 2.0. With all false it is the standard's 2.0 to
+ * the letter, for its test suite. */
 struct wasm_features {
     bool multi_memory;
-    bool
-        extended_const; /* in constant expressions: i32 and i64 add, sub, mul; global.get of earlier immutable globals of the module itself */
+    /* in constant expressions: i32 and i64 add, sub, mul; global.get of earlier immutable globals
+     * of the module itself */
+    bool extended_const;
 };
 int wasm_validate_features(struct wasm_module *module, const struct wasm_features *features,
                            struct husk_error *err);
 
-/* The type at a local index, for validated functions: walks the runs. (The lowering keeps an array of its own.) */
-valtype_t wasm_local_type(const struct wasm_module *module, const struct wasm_func *func, uint32_t local_idx);
+/* The type at a local index, for validated functions: walks the runs. (The lowering keeps an array
+ * of its own.) */
+valtype_t wasm_local_type(const struct wasm_module *module, const struct wasm_func *func,
+                          uint32_t local_idx);
 
-/* ---- instructions: wasm/opcode.def, one row each ------------------------------------------------------------------ */
+/* ---- instructions: wasm/opcode.def, one row each ---- */
 
 /*
  * OP(NAME, prefix, code, "text", IMM, "signature", FEATURE)
- *   prefix 0, 0xfc or 0xfd; IMM one of the kinds below; signature "ii>i" with the letters of abi/valtype.def, or "*" where the
- *   validator has a rule of its own. After it: "@n" = accesses 1 << n bytes of memory (the natural alignment); "#n" = n lanes.
+ *   prefix 0, 0xfc or 0xfd; IMM one of the kinds below; signature "ii>i" with the letters of
+ *   abi/valtype.def, or "*" where the validator has a rule of its own. After it: "@n" = accesses 1
+ *   << n bytes of memory (the natural alignment); "#n" = n lanes.
  *   FEATURE: enum wasm_feature (a later proposal = more rows).
  */
 enum wasm_feature {
@@ -233,7 +245,8 @@ extern const struct wasm_opinfo wasm_opinfos[WASM_OP_COUNT];
 static inline const struct wasm_opinfo *wasm_opinfo(enum wasm_op op) {
     return &wasm_opinfos[op];
 }
-/* log2 of the natural alignment of a memory access ("@n"), and the lane count ("#n"); 0 if the row has none. */
+/* log2 of the natural alignment of a memory access ("@n"), and the lane count ("#n"); 0 if the row
+ * has none. */
 uint32_t wasm_op_access_log2(enum wasm_op op);
 uint32_t wasm_op_lanes(enum wasm_op op);
 
@@ -284,7 +297,8 @@ int wasm_read_instr(struct wasm_reader *reader, struct wasm_instr *ret_instr);
 /* The next label of a br_table: `labels` is advanced. */
 int wasm_read_label(struct wasm_bytes *labels, uint32_t *ret_depth);
 
-/* The type of a block as a function type: one of `types`; in the one-result form it points to block->result. */
+/* The type of a block as a function type: one of `types`; in the one-result form it points to
+ * block->result. */
 struct wasm_functype wasm_block_functype(const struct wasm_functype *types,
                                          const struct wasm_blocktype *block);
 /* Is `type` among the parameters or results? */

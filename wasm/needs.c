@@ -1,6 +1,7 @@
 /*
- * wasm/needs.c: see needs.h. A walk over a module that was refused, so what it meets may be unknown or wrong: a section or a function
- * body that cannot be followed any more is left, and the next one begun, whose place is known. Beside the flow: only for messages.
+ * wasm/needs.c: see needs.h. A walk over a module that was refused, so what it meets may be unknown
+ * or wrong: a section or a function body that cannot be followed any more is left, and the next one
+ * begun, whose place is known. Beside the flow: only for messages.
  */
 #include "needs.h"
 
@@ -10,7 +11,8 @@
 
 #include "read.h"
 
-/* In the order of messages: what is met most often first. Names as in later.def and wasm_type_proposal(). */
+/* In the order of messages: what is met most often first. Names as in later.def and
+ * wasm_type_proposal(). */
 static const struct need {
     const char *name;
     const char *without; /* how to build without it; NULL: nothing known */
@@ -35,19 +37,16 @@ struct walk {
 };
 
 static void found(struct walk *walk, const char *name) {
-    for (size_t i = 0; name != NULL && i < NEEDS_COUNT; i++) {
-        if (strcmp(needs[i].name, name) == 0) {
+    for (size_t i = 0; name != NULL && i < NEEDS_COUNT; i++)
+        if (strcmp(needs[i].name, name) == 0)
             walk->found |= 1u << i;
-        }
-    }
 }
 
 /* 0 behind the end, where is_at_end() is true. */
 static uint8_t next_byte(struct walk *walk) {
     uint8_t byte = 0;
-    if (wasm_read_byte(&walk->reader, "", &byte) != 0) {
+    if (wasm_read_byte(&walk->reader, "", &byte) != 0)
         walk->reader.end = walk->reader.pos;
-    }
     return byte;
 }
 
@@ -57,9 +56,8 @@ static uint64_t next_leb(struct walk *walk) {
     for (unsigned shift = 0; shift < 70; shift += 7) {
         uint8_t byte = next_byte(walk);
         value |= shift < 64 ? (uint64_t)(byte & 0x7f) << shift : 0;
-        if (byte < 0x80) {
+        if (byte < 0x80)
             return value;
-        }
     }
     walk->reader.end = walk->reader.pos;
     return 0;
@@ -74,16 +72,15 @@ static void skip_bytes(struct walk *walk, uint64_t count) {
     walk->reader.pos += count < left ? count : left;
 }
 
-/* ---- types -------------------------------------------------------------------------------------------------------- */
+/* ---- types ---- */
 
 static void walk_type(struct walk *walk) {
     uint8_t byte = next_byte(walk);
     valtype_t type = valtype_from_byte(byte);
-    if (type == WASM_V128) {
+    if (type == WASM_V128)
         found(walk, NEED_SIMD);
-    } else if (type == VALTYPE_NONE) {
+    else if (type == VALTYPE_NONE)
         found(walk, wasm_type_proposal(byte));
-    }
     if (byte == 0x63 || byte == 0x64) { /* (ref null? heap type): an index, or a type in one byte */
         uint8_t heap = is_at_end(walk) ? 0 : *walk->reader.pos;
         found(walk, wasm_type_proposal(heap));
@@ -92,37 +89,30 @@ static void walk_type(struct walk *walk) {
 }
 
 static void walk_field(struct walk *walk) {
-    if (!is_at_end(walk) && (*walk->reader.pos == 0x77 || *walk->reader.pos == 0x78)) {
+    if (!is_at_end(walk) && (*walk->reader.pos == 0x77 || *walk->reader.pos == 0x78))
         (void)next_byte(walk); /* i16, i8 */
-    } else {
+    else
         walk_type(walk);
-    }
     (void)next_byte(walk); /* mutability */
 }
 
 /* One function, struct or array type, with its supertypes before it. */
 static void walk_composite(struct walk *walk) {
     uint8_t form = next_byte(walk);
-    if (form != 0x60) {
+    if (form != 0x60)
         found(walk, "garbage collection");
-    }
     if (form == 0x4f || form == 0x50) {
-        for (uint64_t i = next_leb(walk); i > 0 && !is_at_end(walk); i--) {
+        for (uint64_t i = next_leb(walk); i > 0 && !is_at_end(walk); i--)
             (void)next_leb(walk);
-        }
         form = next_byte(walk);
     }
-    for (int list = 0; form == 0x60 && list < 2; list++) {
-        for (uint64_t i = next_leb(walk); i > 0 && !is_at_end(walk); i--) {
+    for (int list = 0; form == 0x60 && list < 2; list++)
+        for (uint64_t i = next_leb(walk); i > 0 && !is_at_end(walk); i--)
             walk_type(walk);
-        }
-    }
-    if (form == 0x5e) {
+    if (form == 0x5e)
         walk_field(walk);
-    }
-    for (uint64_t i = form == 0x5f ? next_leb(walk) : 0; i > 0 && !is_at_end(walk); i--) {
+    for (uint64_t i = form == 0x5f ? next_leb(walk) : 0; i > 0 && !is_at_end(walk); i--)
         walk_field(walk);
-    }
 }
 
 static void walk_types(struct walk *walk) {
@@ -133,9 +123,8 @@ static void walk_types(struct walk *walk) {
             found(walk, "garbage collection");
             count = next_leb(walk);
         }
-        for (; count > 0 && !is_at_end(walk); count--) {
+        for (; count > 0 && !is_at_end(walk); count--)
             walk_composite(walk);
-        }
     }
 }
 
@@ -144,16 +133,16 @@ static void walk_limits(struct walk *walk) {
     found(walk, (flags & 2) != 0 ? "threads" : NULL);
     found(walk, (flags & 4) != 0 ? "memory64" : NULL);
     found(walk, (flags & 8) != 0 ? "custom page sizes" : NULL);
-    for (int i = 1 + (flags & 1) + ((flags & 8) != 0); i > 0; i--) {
+    for (int i = 1 + (flags & 1) + ((flags & 8) != 0); i > 0; i--)
         (void)next_leb(walk);
-    }
 }
 
 static void walk_table(struct walk *walk) {
     bool has_init = !is_at_end(walk) && *walk->reader.pos == 0x40;
     if (has_init) {
         found(walk, "typed function references");
-        walk->reader.end = walk->reader.pos; /* an expression follows the type: the rest is not looked at */
+        /* an expression follows the type: the rest is not looked at */
+        walk->reader.end = walk->reader.pos;
         return;
     }
     walk_type(walk);
@@ -180,7 +169,7 @@ static void walk_import(struct walk *walk) {
     }
 }
 
-/* ---- code --------------------------------------------------------------------------------------------------------- */
+/* ---- code ---- */
 
 static void walk_catches(struct walk *walk) {
     for (uint64_t i = next_leb(walk); i > 0 && !is_at_end(walk); i--) {
@@ -198,12 +187,10 @@ static void walk_later(struct walk *walk, uint8_t prefix, uint32_t code, uint8_t
         walk_type(walk);
         lebs_count = 0;
     }
-    for (; lebs_count > 0; lebs_count--) {
+    for (; lebs_count > 0; lebs_count--)
         (void)next_leb(walk);
-    }
-    if (is_try && code == 0x1f) {
+    if (is_try && code == 0x1f)
         walk_catches(walk);
-    }
 }
 
 /* False: it cannot be followed. */
@@ -218,15 +205,15 @@ static bool walk_instr(struct walk *walk) {
     walk->reader.pos = start;
     uint8_t prefix = next_byte(walk);
     uint32_t code = prefix;
-    if (prefix >= 0xfb && prefix <= 0xfe) {
+    if (prefix >= 0xfb && prefix <= 0xfe)
         code = (uint32_t)next_leb(walk);
-    } else {
+    else
         prefix = 0;
-    }
     const struct wasm_later *later = wasm_later_find(prefix, code);
     if (later == NULL) { /* a known one with an immediate of a later proposal, or nonsense */
-        found(walk, status == HUSK_E_UNSUPPORTED && !is_at_end(walk) ? wasm_type_proposal(*walk->reader.pos)
-                                                                     : NULL);
+        found(walk, status == HUSK_E_UNSUPPORTED && !is_at_end(walk)
+                        ? wasm_type_proposal(*walk->reader.pos)
+                        : NULL);
         return false;
     }
     found(walk, later->proposal);
@@ -237,9 +224,8 @@ static bool walk_instr(struct walk *walk) {
 static void walk_bodies(struct walk *walk) {
     for (uint64_t i = next_leb(walk); i > 0 && !is_at_end(walk); i--) {
         uint64_t size = next_leb(walk);
-        if (size > wasm_reader_left(&walk->reader)) {
+        if (size > wasm_reader_left(&walk->reader))
             return;
-        }
         struct walk body = *walk;
         body.reader.end = body.reader.pos + size;
         for (uint64_t runs = next_leb(&body); runs > 0 && !is_at_end(&body); runs--) {
@@ -255,20 +241,17 @@ static void walk_bodies(struct walk *walk) {
 
 /* A vector of things that are read one like the other; stops where one cannot be followed. */
 static void walk_vector(struct walk *walk, void (*one)(struct walk *)) {
-    for (uint64_t i = next_leb(walk); i > 0 && !is_at_end(walk); i--) {
+    for (uint64_t i = next_leb(walk); i > 0 && !is_at_end(walk); i--)
         one(walk);
-    }
 }
 
 /* A global's type and its constant expression. */
 static void walk_global(struct walk *walk) {
     walk_type(walk);
     (void)next_byte(walk);
-    while (!is_at_end(walk) && *walk->reader.pos != 0x0b) {
-        if (!walk_instr(walk)) {
+    while (!is_at_end(walk) && *walk->reader.pos != 0x0b)
+        if (!walk_instr(walk))
             walk->reader.end = walk->reader.pos;
-        }
-    }
     (void)next_byte(walk);
 }
 
@@ -293,9 +276,8 @@ static uint32_t walk_module(struct wasm_bytes wasm) {
     while (!is_at_end(&whole)) {
         uint8_t id = next_byte(&whole);
         uint64_t size = next_leb(&whole);
-        if (size > wasm_reader_left(&whole.reader)) {
+        if (size > wasm_reader_left(&whole.reader))
             break;
-        }
         struct walk section = whole;
         section.reader.end = section.reader.pos + size;
         walk_section(&section, id);
@@ -305,20 +287,20 @@ static uint32_t walk_module(struct wasm_bytes wasm) {
     return whole.found;
 }
 
-/* ---- the message -------------------------------------------------------------------------------------------------- */
+/* ---- the message ---- */
 
-__attribute__((format(printf, 2, 3))) static void append(struct husk_error *err, const char *format, ...) {
+__attribute__((format(printf, 2, 3))) static void append(struct husk_error *err, const char *format,
+                                                         ...) {
     size_t used = strlen(err->message);
     va_list args;
     va_start(args, format);
-    vsnprintf(err->message + used, sizeof(err->message) - used, format, args);
+    vsnprintf(err->message + used, sizeof err->message - used, format, args);
     va_end(args);
 }
 
 int wasm_error_needs(struct wasm_bytes wasm, int status, struct husk_error *err) {
-    if (status != HUSK_E_UNSUPPORTED || err == NULL) {
+    if (status != HUSK_E_UNSUPPORTED || err == NULL)
         return status;
-    }
     uint32_t bits = walk_module(wasm);
     const char *separator = "; the module needs ";
     for (size_t i = 0; i < NEEDS_COUNT; i++) {

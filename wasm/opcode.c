@@ -1,11 +1,11 @@
 /*
- * wasm/opcode.c: the table of instructions made from opcode.def. Read by the instruction reader, the validator, the lowering
- * and the printer.
+ * wasm/opcode.c: the table of instructions made from opcode.def. Read by the instruction reader,
+ * the validator, the lowering and the printer.
  */
 #include "module.h"
 
 const struct wasm_opinfo wasm_opinfos[WASM_OP_COUNT] = {
-#define OP(name, prefix, code, text, imm, sig, feature)                                                      \
+#define OP(name, prefix, code, text, imm, sig, feature)                                            \
     [WASM_OP_##name] = {text, sig, prefix, code, WASM_IMM_##imm, WASM_FEATURE_##feature},
 #include "opcode.def"
 #undef OP
@@ -13,13 +13,11 @@ const struct wasm_opinfo wasm_opinfos[WASM_OP_COUNT] = {
 
 /* The decimal number behind `mark` in a signature. */
 static uint32_t sig_number(const char *sig, char mark) {
-    while (*sig != '\0' && *sig != mark) {
+    while (*sig != '\0' && *sig != mark)
         sig++;
-    }
     uint32_t number = 0;
-    for (const char *digit = *sig == mark ? sig + 1 : sig; *digit >= '0' && *digit <= '9'; digit++) {
+    for (const char *digit = *sig == mark ? sig + 1 : sig; *digit >= '0' && *digit <= '9'; digit++)
         number = number * 10 + (uint32_t)(*digit - '0');
-    }
     return number;
 }
 

@@ -1,5 +1,6 @@
 /*
- * wasm/print.c: a decoded module as text: types, imports, …, segments, functions (wasm/print.h). Beside the flow: tools use it.
+ * wasm/print.c: a decoded module as text: types, imports, …, segments, functions (wasm/print.h).
+ * Beside the flow: tools use it.
  */
 #include "print.h"
 
@@ -7,22 +8,24 @@
 
 static const char *const kind_names[] = {"func", "table", "memory", "global"};
 
-/* ---- pieces ------------------------------------------------------------------------------------------------------- */
+/* ---- pieces ---- */
 
-static void print_types(struct printer *printer, const char *word, const valtype_t *types, uint32_t count) {
+static void print_types(struct printer *printer, const char *word, const valtype_t *types,
+                        uint32_t count) {
     if (count != 0) {
         print_format(printer, " (%s", word);
-        for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t i = 0; i < count; i++)
             print_format(printer, " %s", valtype_name(types[i]));
-        }
         print_format(printer, ")");
     }
 }
 
-static void print_functype(struct printer *printer, const struct wasm_module *module, uint32_t type_idx) {
+static void print_functype(struct printer *printer, const struct wasm_module *module,
+                           uint32_t type_idx) {
     print_format(printer, " (type %u)", type_idx);
     if (type_idx < module->types_count) {
-        print_types(printer, "param", module->types[type_idx].params, module->types[type_idx].params_count);
+        print_types(printer, "param", module->types[type_idx].params,
+                    module->types[type_idx].params_count);
         print_types(printer, "result", module->types[type_idx].results,
                     module->types[type_idx].results_count);
     }
@@ -30,9 +33,8 @@ static void print_functype(struct printer *printer, const struct wasm_module *mo
 
 static void print_limits(struct printer *printer, const struct wasm_limits *limits) {
     print_format(printer, " %llu", (unsigned long long)limits->min);
-    if (limits->has_max) {
+    if (limits->has_max)
         print_format(printer, " %llu", (unsigned long long)limits->max);
-    }
 }
 
 /* A constant expression in one line, without its end. */
@@ -53,8 +55,8 @@ static int print_expr(struct printer *printer, struct wasm_bytes expr, struct hu
 }
 
 /* The type of one entity, as imports and definitions show it. */
-static void print_entity(struct printer *printer, const struct wasm_module *module, enum wasm_kind kind,
-                         uint32_t idx) {
+static void print_entity(struct printer *printer, const struct wasm_module *module,
+                         enum wasm_kind kind, uint32_t idx) {
     switch (kind) {
     case WASM_KIND_FUNC: print_functype(printer, module, module->funcs[idx].type_idx); break;
     case WASM_KIND_TABLE:
@@ -69,7 +71,7 @@ static void print_entity(struct printer *printer, const struct wasm_module *modu
     }
 }
 
-/* ---- sections ----------------------------------------------------------------------------------------------------- */
+/* ---- sections ---- */
 
 static int print_declarations(struct printer *printer, const struct wasm_module *module,
                               struct husk_error *err) {
@@ -100,7 +102,8 @@ static int print_declarations(struct printer *printer, const struct wasm_module 
         print_format(printer, ")\n");
     }
     int status = 0;
-    for (uint32_t i = module->imported_globals_count; status == 0 && i < module->globals_count; i++) {
+    for (uint32_t i = module->imported_globals_count; status == 0 && i < module->globals_count;
+         i++) {
         print_format(printer, "  (global %u", i);
         print_entity(printer, module, WASM_KIND_GLOBAL, i);
         status = print_expr(printer, module->globals[i].init, err);
@@ -116,12 +119,12 @@ static void print_exports(struct printer *printer, const struct wasm_module *mod
         print_name(printer, export->name);
         print_format(printer, " (%s %u))\n", kind_names[export->kind], export->idx);
     }
-    if (module->has_start) {
+    if (module->has_start)
         print_format(printer, "  (start %u)\n", module->start_func_idx);
-    }
 }
 
-static int print_elem(struct printer *printer, const struct wasm_elem *elem, struct husk_error *err) {
+static int print_elem(struct printer *printer, const struct wasm_elem *elem,
+                      struct husk_error *err) {
     int status = 0;
     if (elem->mode == WASM_SEGMENT_ACTIVE) {
         print_format(printer, " (table %u)", elem->table_idx);
@@ -130,17 +133,16 @@ static int print_elem(struct printer *printer, const struct wasm_elem *elem, str
         print_format(printer, " declare");
     }
     print_format(printer, " %s", elem->exprs != NULL ? valtype_name(elem->elem_type) : "func");
-    for (uint32_t i = 0; status == 0 && i < elem->count; i++) {
-        if (elem->exprs != NULL) {
+    for (uint32_t i = 0; status == 0 && i < elem->count; i++)
+        if (elem->exprs != NULL)
             status = print_expr(printer, elem->exprs[i], err);
-        } else {
+        else
             print_format(printer, " %u", elem->func_idxs[i]);
-        }
-    }
     return status;
 }
 
-static int print_segments(struct printer *printer, const struct wasm_module *module, struct husk_error *err) {
+static int print_segments(struct printer *printer, const struct wasm_module *module,
+                          struct husk_error *err) {
     int status = 0;
     for (uint32_t i = 0; status == 0 && i < module->elems_count; i++) {
         print_format(printer, "  (elem %u", i);
@@ -166,28 +168,28 @@ static int print_segments(struct printer *printer, const struct wasm_module *mod
     return status;
 }
 
-/* ---- functions ---------------------------------------------------------------------------------------------------- */
+/* ---- functions ---- */
 
 #define INDENT_MAX 32u /* levels; deeper code stays at this column */
 
-static int print_body(struct printer *printer, const struct wasm_func *func, struct husk_error *err) {
+static int print_body(struct printer *printer, const struct wasm_func *func,
+                      struct husk_error *err) {
     struct wasm_reader reader;
     wasm_reader_init(&reader, func->code, err);
     uint32_t depth = 1;
     while (printer->status == 0 && reader.pos != reader.end) {
         struct wasm_instr instr;
         int status = wasm_read_instr(&reader, &instr);
-        if (status != 0) {
+        if (status != 0)
             return status;
-        }
         bool closes = instr.op == WASM_OP_END || instr.op == WASM_OP_ELSE;
         depth -= closes && depth > 0 ? 1 : 0;
         print_format(printer, "    %06llx  %*s", (unsigned long long)instr.offset,
                      (int)(2 * (depth < INDENT_MAX ? depth : INDENT_MAX)), "");
         print_instr(printer, &instr);
         print_format(printer, "\n");
-        bool opens = instr.op == WASM_OP_BLOCK || instr.op == WASM_OP_LOOP || instr.op == WASM_OP_IF ||
-                     instr.op == WASM_OP_ELSE;
+        bool opens = instr.op == WASM_OP_BLOCK || instr.op == WASM_OP_LOOP ||
+                     instr.op == WASM_OP_IF || instr.op == WASM_OP_ELSE;
         depth += opens ? 1 : 0;
     }
     return 0;
@@ -204,8 +206,8 @@ static int print_func(struct printer *printer, const struct wasm_module *module,
     print_functype(printer, module, func->type_idx);
     for (uint32_t i = 0; i < func->local_runs_count; i++) {
         const struct wasm_local_run *run = &func->local_runs[i];
-        print_format(printer, run->count == 1 ? " (local %s)" : " (local %s x %u)", valtype_name(run->type),
-                     run->count);
+        print_format(printer, run->count == 1 ? " (local %s)" : " (local %s x %u)",
+                     valtype_name(run->type), run->count);
     }
     print_format(printer, ") ;; %u bytes at 0x%llx\n", func->code.count,
                  (unsigned long long)func->code.offset);
@@ -227,12 +229,10 @@ int wasm_print(const struct wasm_module *module, const struct wasm_print_options
         print_exports(&printer, module);
         status = print_segments(&printer, module, err);
     }
-    for (uint32_t i = module->imported_funcs_count; status == 0 && i < module->funcs_count; i++) {
+    for (uint32_t i = module->imported_funcs_count; status == 0 && i < module->funcs_count; i++)
         status = print_func(&printer, module, i, err);
-    }
-    if (status == 0) {
+    if (status == 0)
         print_format(&printer, ")\n");
-    }
     print_flush(&printer);
     return status != 0 ? status : printer.status;
 }

@@ -1,13 +1,15 @@
 /*
- * wasm/print.h: a decoded module as text, for people: a summary, and the functions as one instruction a line with its byte offset.
- * Close to the standard's text format, but linear, and not meant to be parsed again.
+ * wasm/print.h: a decoded module as text, for people: a summary, and the functions as one
+ * instruction a line with its byte offset. Close to the standard's text format, but linear, and not
+ * meant to be parsed again.
  */
 #ifndef WASM_PRINT_H
 #define WASM_PRINT_H
 
 #include "module.h"
 
-/* Gets pieces of UTF-8; control characters of names come escaped. Returns 0 to go on; anything else ends printing. */
+/* Gets pieces of UTF-8; control characters of names come escaped. Returns 0 to go on; anything else
+ * ends printing. */
 typedef int (*wasm_print_write)(void *user, const char *text, size_t count);
 
 struct wasm_print_options {
@@ -16,8 +18,8 @@ struct wasm_print_options {
     void *user;
 };
 
-/* The module need not be valid: indices are printed as they are. What `write` returned if not 0; HUSK_E_BAD_WASM for a malformed body, printed
- * up to there. */
+/* The module need not be valid: indices are printed as they are. What `write` returned if not 0;
+ * HUSK_E_BAD_WASM for a malformed body, printed up to there. */
 int wasm_print(const struct wasm_module *module, const struct wasm_print_options *options,
                struct husk_error *err);
 

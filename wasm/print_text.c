@@ -1,5 +1,6 @@
 /*
- * wasm/print_text.c: buffered text, names, instructions for print.c. Names are hostile: they are valid UTF-8, but may hold anything.
+ * wasm/print_text.c: buffered text, names, instructions for print.c. Names are hostile: they are
+ * valid UTF-8, but may hold anything.
  */
 #include "print_text.h"
 
@@ -13,92 +14,82 @@
 #define PIECE_MAX 256 /* longest text of one print_format() */
 
 void print_flush(struct printer *printer) {
-    if (printer->status == 0 && printer->used != 0) {
+    if (printer->status == 0 && printer->used != 0)
         printer->status = printer->write(printer->user, printer->buffer, printer->used);
-    }
     printer->used = 0;
 }
 
 void print_format(struct printer *printer, const char *format, ...) {
-    if (sizeof(printer->buffer) - printer->used < PIECE_MAX) {
+    if (sizeof printer->buffer - printer->used < PIECE_MAX)
         print_flush(printer);
-    }
     va_list args;
     va_start(args, format);
     int count = vsnprintf(printer->buffer + printer->used, PIECE_MAX, format, args);
     va_end(args);
-    if (count > 0) {
+    if (count > 0)
         printer->used += (size_t)count < PIECE_MAX ? (size_t)count : PIECE_MAX - 1;
-    }
 }
 
 void print_name(struct printer *printer, struct wasm_bytes name) {
     char character[13];
     print_format(printer, "\"");
     for (uint32_t i = 0; i < name.count;) {
-        i += (uint32_t)name_escape_character((const char *)name.data + i, name.count - i, character);
+        i +=
+            (uint32_t)name_escape_character((const char *)name.data + i, name.count - i, character);
         print_format(printer, "%s", character);
     }
     print_format(printer, "\"");
 }
 
-/* ---- immediates --------------------------------------------------------------------------------------------------- */
+/* ---- immediates ---- */
 
 static void print_blocktype(struct printer *printer, const struct wasm_blocktype *block) {
-    if (block->is_index) {
+    if (block->is_index)
         print_format(printer, " (type %u)", block->type_idx);
-    } else if (block->result != 0) {
+    else if (block->result != 0)
         print_format(printer, " (result %s)", valtype_name(block->result));
-    }
 }
 
 static void print_br_table(struct printer *printer, const struct wasm_instr *instr) {
     struct wasm_bytes labels = instr->br_table.labels;
     uint32_t depth = 0;
-    while (labels.count != 0 && wasm_read_label(&labels, &depth) == 0) {
+    while (labels.count != 0 && wasm_read_label(&labels, &depth) == 0)
         print_format(printer, " %u", depth);
-    }
 }
 
 static void print_memarg(struct printer *printer, const struct wasm_instr *instr) {
-    if (instr->mem.memory_idx != 0) {
+    if (instr->mem.memory_idx != 0)
         print_format(printer, " (memory %u)", instr->mem.memory_idx);
-    }
-    if (instr->mem.offset != 0) {
+    if (instr->mem.offset != 0)
         print_format(printer, " offset=%llu", (unsigned long long)instr->mem.offset);
-    }
-    if (instr->mem.align_log2 != wasm_op_access_log2(instr->op)) {
+    if (instr->mem.align_log2 != wasm_op_access_log2(instr->op))
         print_format(printer, " align=%llu", 1ull << instr->mem.align_log2);
-    }
 }
 
 static void print_f32(struct printer *printer, uint32_t bits) {
     float value = 0;
-    memcpy(&value, &bits, sizeof(value));
-    if (isnan(value)) {
+    memcpy(&value, &bits, sizeof value);
+    if (isnan(value))
         print_format(printer, " %snan:0x%x", bits >> 31 != 0 ? "-" : "", bits & 0x7fffffu);
-    } else {
+    else
         print_format(printer, " %.9g", (double)value);
-    }
 }
 
 static void print_f64(struct printer *printer, uint64_t bits) {
     double value = 0;
-    memcpy(&value, &bits, sizeof(value));
-    if (isnan(value)) {
+    memcpy(&value, &bits, sizeof value);
+    if (isnan(value))
         print_format(printer, " %snan:0x%llx", bits >> 63 != 0 ? "-" : "",
                      (unsigned long long)(bits & 0xfffffffffffffull));
-    } else {
+    else
         print_format(printer, " %.17g", value);
-    }
 }
 
 static void print_v128(struct printer *printer, const struct wasm_instr *instr) {
     bool is_shuffle = wasm_opinfo(instr->op)->imm == WASM_IMM_SHUFFLE;
     print_format(printer, is_shuffle ? "" : " i8x16");
-    for (size_t i = 0; i < 16; i++) {
+    for (size_t i = 0; i < 16; i++)
         print_format(printer, is_shuffle ? " %u" : " 0x%02x", instr->v128[i]);
-    }
 }
 
 static void print_imm(struct printer *printer, const struct wasm_instr *instr) {
@@ -113,11 +104,12 @@ static void print_imm(struct printer *printer, const struct wasm_instr *instr) {
     case WASM_IMM_TABLE:
     case WASM_IMM_DATA:
     case WASM_IMM_ELEM: print_format(printer, " %u", instr->idx); break;
-    case WASM_IMM_CALL_INDIRECT: print_format(printer, " %u (type %u)", instr->idx2, instr->idx); break;
+    case WASM_IMM_CALL_INDIRECT:
+        print_format(printer, " %u (type %u)", instr->idx2, instr->idx);
+        break;
     case WASM_IMM_MEMORY:
-        if (instr->idx != 0) {
+        if (instr->idx != 0)
             print_format(printer, " %u", instr->idx);
-        }
         break;
     case WASM_IMM_MEMORY2:
     case WASM_IMM_TABLE2: print_format(printer, " %u %u", instr->idx, instr->idx2); break;
@@ -130,7 +122,9 @@ static void print_imm(struct printer *printer, const struct wasm_instr *instr) {
         break;
     case WASM_IMM_LANE: print_format(printer, " %u", instr->lane); break;
     case WASM_IMM_SELECT_T: print_format(printer, " (result %s)", valtype_name(instr->type)); break;
-    case WASM_IMM_REFTYPE: print_format(printer, instr->type == WASM_FUNCREF ? " func" : " extern"); break;
+    case WASM_IMM_REFTYPE:
+        print_format(printer, instr->type == WASM_FUNCREF ? " func" : " extern");
+        break;
     case WASM_IMM_I32: print_format(printer, " %d", instr->i32); break;
     case WASM_IMM_I64: print_format(printer, " %lld", (long long)instr->i64); break;
     case WASM_IMM_F32: print_f32(printer, instr->u32); break;

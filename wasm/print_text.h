@@ -15,7 +15,8 @@ struct printer {
     char buffer[4096];
 };
 
-void print_format(struct printer *printer, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void print_format(struct printer *printer, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 void print_flush(struct printer *printer);
 /* In quotes, escaped as husk_name_escape() does. */
 void print_name(struct printer *printer, struct wasm_bytes name);

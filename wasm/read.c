@@ -1,5 +1,6 @@
 /*
- * wasm/read.c: bytes, LEB128 integers, names and value types of the binary format (core specification 2.0, sections 5.1 to 5.3).
+ * wasm/read.c: bytes, LEB128 integers, names and value types of the binary format (core
+ * specification 2.0, sections 5.1 to 5.3).
  */
 #include "read.h"
 
@@ -10,33 +11,33 @@
 #include "error.h"
 
 int wasm_error(struct husk_error *err, int status, uint64_t offset, const char *format, ...) {
-    if (err == NULL) {
+    if (err == NULL)
         return status;
-    }
     char text[400];
     va_list args;
     va_start(args, format);
-    (void)vsnprintf(text, sizeof(text), format, args);
+    (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
     return error_at(err, status, offset, "%s at offset 0x%llx", text, (unsigned long long)offset);
 }
 
 static int read_end(struct wasm_reader *reader, const char *what) {
-    return wasm_error(reader->err, HUSK_E_BAD_WASM, reader->offset + (uint64_t)(reader->end - reader->start),
+    return wasm_error(reader->err, HUSK_E_BAD_WASM,
+                      reader->offset + (uint64_t)(reader->end - reader->start),
                       "unexpected end in %s", what);
 }
 
 int wasm_read_byte(struct wasm_reader *reader, const char *what, uint8_t *ret_byte) {
-    if (reader->pos == reader->end) {
+    if (reader->pos == reader->end)
         return read_end(reader, what);
-    }
     *ret_byte = *reader->pos++;
     return 0;
 }
 
 /*
- * Section 5.2.2: at most ceil(bits / 7) bytes, and the bits of the last one that do not fit must be zero, or copies of the sign.
- * Shorter than necessary is impossible, longer than necessary is allowed up to that many bytes.
+ * Section 5.2.2: at most ceil(bits / 7) bytes, and the bits of the last one that do not fit must be
+ * zero, or copies of the sign. Shorter than necessary is impossible, longer than necessary is
+ * allowed up to that many bytes.
  */
 static int read_leb(struct wasm_reader *reader, uint32_t bits, bool is_signed, const char *what,
                     uint64_t *ret_value) {
@@ -45,28 +46,24 @@ static int read_leb(struct wasm_reader *reader, uint32_t bits, bool is_signed, c
     uint32_t shift = 0;
     const uint8_t *pos = reader->pos;
     do {
-        if (pos == reader->end) {
+        if (pos == reader->end)
             return read_end(reader, what);
-        }
         byte = *pos++;
         value |= (uint64_t)(byte & 0x7f) << shift;
         if (shift + 7 >= bits) { /* the last byte there may be */
-            if ((byte & 0x80) != 0) {
+            if ((byte & 0x80) != 0)
                 return wasm_error(reader->err, HUSK_E_BAD_WASM, wasm_reader_offset(reader),
                                   "%s: integer representation too long", what);
-            }
             uint32_t unused = (byte & 0x7fu) >> (bits - shift - (is_signed ? 1 : 0));
             uint32_t all_ones = 0x7fu >> (bits - shift - (is_signed ? 1 : 0));
-            if (unused != 0 && !(is_signed && unused == all_ones)) {
+            if (unused != 0 && !(is_signed && unused == all_ones))
                 return wasm_error(reader->err, HUSK_E_BAD_WASM, wasm_reader_offset(reader),
                                   "%s: integer too large", what);
-            }
         }
         shift += 7;
     } while ((byte & 0x80) != 0);
-    if (is_signed && shift < 64 && (byte & 0x40) != 0) {
+    if (is_signed && shift < 64 && (byte & 0x40) != 0)
         value |= ~UINT64_C(0) << shift;
-    }
     reader->pos = pos;
     *ret_value = value;
     return 0;
@@ -75,9 +72,8 @@ static int read_leb(struct wasm_reader *reader, uint32_t bits, bool is_signed, c
 int wasm_read_leb_u32(struct wasm_reader *reader, const char *what, uint32_t *ret_value) {
     uint64_t value = 0;
     int status = read_leb(reader, 32, false, what, &value);
-    if (status == 0) {
+    if (status == 0)
         *ret_value = (uint32_t)value;
-    }
     return status;
 }
 
@@ -85,21 +81,20 @@ int wasm_read_u64(struct wasm_reader *reader, const char *what, uint64_t *ret_va
     return read_leb(reader, 64, false, what, ret_value);
 }
 
-static int read_signed(struct wasm_reader *reader, uint32_t bits, const char *what, int64_t *ret_value) {
+static int read_signed(struct wasm_reader *reader, uint32_t bits, const char *what,
+                       int64_t *ret_value) {
     uint64_t value = 0;
     int status = read_leb(reader, bits, true, what, &value);
-    if (status == 0) {
+    if (status == 0)
         *ret_value = (int64_t)value;
-    }
     return status;
 }
 
 int wasm_read_s32(struct wasm_reader *reader, const char *what, int32_t *ret_value) {
     int64_t value = 0;
     int status = read_signed(reader, 32, what, &value);
-    if (status == 0) {
+    if (status == 0)
         *ret_value = (int32_t)value;
-    }
     return status;
 }
 
@@ -113,11 +108,10 @@ int wasm_read_s64(struct wasm_reader *reader, const char *what, int64_t *ret_val
 
 int wasm_read_bytes(struct wasm_reader *reader, uint32_t count, const char *what,
                     struct wasm_bytes *ret_bytes) {
-    if (count > wasm_reader_left(reader)) {
+    if (count > wasm_reader_left(reader))
         return wasm_error(reader->err, HUSK_E_BAD_WASM, wasm_reader_offset(reader),
                           "length out of bounds: %s needs %u bytes, %zu are left", what, count,
                           wasm_reader_left(reader));
-    }
     *ret_bytes = (struct wasm_bytes){reader->pos, count, wasm_reader_offset(reader)};
     reader->pos += count;
     return 0;
@@ -128,34 +122,29 @@ int wasm_read_count(struct wasm_reader *reader, size_t min_bytes, uint32_t limit
     uint64_t offset = wasm_reader_offset(reader);
     uint32_t count = 0;
     int status = wasm_read_u32(reader, what, &count);
-    if (status != 0) {
+    if (status != 0)
         return status;
-    }
-    if (count > wasm_reader_left(reader) / min_bytes) {
+    if (count > wasm_reader_left(reader) / min_bytes)
         return wasm_error(reader->err, HUSK_E_BAD_WASM, offset,
                           "unexpected end: %s is %u, but only %zu bytes are left", what, count,
                           wasm_reader_left(reader));
-    }
-    if (count > limit) {
-        return wasm_error(reader->err, HUSK_E_LIMIT, offset, "%s is %u, the limit is %u", what, count, limit);
-    }
+    if (count > limit)
+        return wasm_error(reader->err, HUSK_E_LIMIT, offset, "%s is %u, the limit is %u", what,
+                          count, limit);
     *ret_count = count;
     return 0;
 }
 
-/* ---- names ------------------------------------------------------------------------------------------------------- */
+/* ---- names ---- */
 
 /* Bytes of the sequence that starts with `lead`, 0 if none does. RFC 3629, section 4. */
 static uint32_t utf8_length(uint8_t lead) {
-    if (lead < 0x80) {
+    if (lead < 0x80)
         return 1;
-    }
-    if (lead >= 0xc2 && lead <= 0xdf) {
+    if (lead >= 0xc2 && lead <= 0xdf)
         return 2;
-    }
-    if ((lead & 0xf0) == 0xe0) {
+    if ((lead & 0xf0) == 0xe0)
         return 3;
-    }
     return lead >= 0xf0 && lead <= 0xf4 ? 4 : 0;
 }
 
@@ -173,17 +162,13 @@ static bool utf8_second_ok(uint8_t lead, uint8_t second) {
 bool wasm_is_utf8(const uint8_t *data, size_t count) {
     for (size_t i = 0; i < count;) {
         uint32_t length = utf8_length(data[i]);
-        if (length == 0 || length > count - i) {
+        if (length == 0 || length > count - i)
             return false;
-        }
-        if (length > 1 && !utf8_second_ok(data[i], data[i + 1])) {
+        if (length > 1 && !utf8_second_ok(data[i], data[i + 1]))
             return false;
-        }
-        for (uint32_t k = 2; k < length; k++) {
-            if ((data[i + k] & 0xc0) != 0x80) {
+        for (uint32_t k = 2; k < length; k++)
+            if ((data[i + k] & 0xc0) != 0x80)
                 return false;
-            }
-        }
         i += length;
     }
     return true;
@@ -193,20 +178,18 @@ int wasm_read_name(struct wasm_reader *reader, const char *what, struct wasm_byt
     uint32_t count = 0;
     struct wasm_bytes name = {0};
     int status = wasm_read_u32(reader, what, &count);
-    if (status == 0) {
+    if (status == 0)
         status = wasm_read_bytes(reader, count, what, &name);
-    }
-    if (status != 0) {
+    if (status != 0)
         return status;
-    }
-    if (!wasm_is_utf8(name.data, name.count)) {
-        return wasm_error(reader->err, HUSK_E_BAD_WASM, name.offset, "%s: malformed UTF-8 encoding", what);
-    }
+    if (!wasm_is_utf8(name.data, name.count))
+        return wasm_error(reader->err, HUSK_E_BAD_WASM, name.offset, "%s: malformed UTF-8 encoding",
+                          what);
     *ret_name = name;
     return 0;
 }
 
-/* ---- types ------------------------------------------------------------------------------------------------------- */
+/* ---- types ---- */
 
 const char *wasm_type_proposal(uint8_t byte) {
     switch (byte) {
@@ -228,23 +211,21 @@ const char *wasm_type_proposal(uint8_t byte) {
 
 int wasm_bad_type(struct wasm_reader *reader, uint64_t offset, uint8_t byte, const char *what) {
     const char *proposal = wasm_type_proposal(byte);
-    if (proposal == NULL) {
+    if (proposal == NULL)
         return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "malformed %s 0x%02x", what, byte);
-    }
-    return wasm_error(reader->err, HUSK_E_UNSUPPORTED, offset, "uses %s (type 0x%02x), not supported yet",
-                      proposal, byte);
+    return wasm_error(reader->err, HUSK_E_UNSUPPORTED, offset,
+                      "uses %s (type 0x%02x), not supported yet", proposal, byte);
 }
 
-static int read_type(struct wasm_reader *reader, bool is_ref, const char *what, valtype_t *ret_type) {
+static int read_type(struct wasm_reader *reader, bool is_ref, const char *what,
+                     valtype_t *ret_type) {
     uint8_t byte = 0;
     int status = wasm_read_byte(reader, what, &byte);
-    if (status != 0) {
+    if (status != 0)
         return status;
-    }
     valtype_t type = valtype_from_byte(byte);
-    if (type == VALTYPE_NONE || (is_ref && !valtype_is_ref(type))) {
+    if (type == VALTYPE_NONE || (is_ref && !valtype_is_ref(type)))
         return wasm_bad_type(reader, wasm_reader_offset(reader) - 1, byte, what);
-    }
     *ret_type = type;
     return 0;
 }

@@ -1,7 +1,8 @@
 /*
- * wasm/read.h: the smallest pieces of the binary format (core specification 2.0, sections 5.1 to 5.3): bytes, LEB128 integers,
- * names, value types. Shared by the section decoder and the instruction reader. Every function returns 0 or a status with the reader's
- * error filled, and leaves its output alone on failure. `what` names the thing for the message ("type index").
+ * wasm/read.h: the smallest pieces of the binary format (core specification 2.0, sections 5.1 to
+ * 5.3): bytes, LEB128 integers, names, value types. Shared by the section decoder and the
+ * instruction reader. Every function returns 0 or a status with the reader's error filled, and
+ * leaves its output alone on failure. `what` names the thing for the message ("type index").
  */
 #ifndef WASM_READ_H
 #define WASM_READ_H
@@ -40,8 +41,8 @@ int wasm_read_bytes(struct wasm_reader *reader, uint32_t count, const char *what
                     struct wasm_bytes *ret_bytes);
 /* A length and that many bytes of UTF-8. */
 int wasm_read_name(struct wasm_reader *reader, const char *what, struct wasm_bytes *ret_name);
-/* A count of things that take at least min_bytes each: more than the rest of the bytes can hold is refused here, so that
- * nothing is ever allocated for a count that lies. */
+/* A count of things that take at least min_bytes each: more than the rest of the bytes can hold is
+ * refused here, so that nothing is ever allocated for a count that lies. */
 int wasm_read_count(struct wasm_reader *reader, size_t min_bytes, uint32_t limit, const char *what,
                     uint32_t *ret_count);
 

@@ -1,6 +1,7 @@
 /*
- * wasm/validate.c: the second step from bytes to an instance: everything in a module that is not inside a body (core specification 2.0,
- * sections 3.2 and 3.4), then the bodies. Nothing is compiled that has not passed here.
+ * wasm/validate.c: the second step from bytes to an instance: everything in a module that is not
+ * inside a body (core specification 2.0, sections 3.2 and 3.4), then the bodies. Nothing is
+ * compiled that has not passed here.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,59 +13,52 @@
 #include "read.h"
 #include "validate.h"
 
-static int error_index(struct validator *validator, uint64_t offset, const char *what, uint32_t idx) {
+static int error_index(struct validator *validator, uint64_t offset, const char *what,
+                       uint32_t idx) {
     return wasm_error(validator->err, HUSK_E_INVALID_WASM, offset, "unknown %s %u", what, idx);
 }
 
-/* ---- types, functions, tables, memories ------------------------------------------------------------------------------ */
+/* ---- types, functions, tables, memories ---- */
 
 bool wasm_functype_has(const struct wasm_functype *functype, valtype_t type) {
     bool has = false;
-    for (uint32_t i = 0; i < functype->params_count; i++) {
+    for (uint32_t i = 0; i < functype->params_count; i++)
         has |= functype->params[i] == type;
-    }
-    for (uint32_t i = 0; i < functype->results_count; i++) {
+    for (uint32_t i = 0; i < functype->results_count; i++)
         has |= functype->results[i] == type;
-    }
     return has;
 }
 
 static int validate_types(struct validator *validator) {
     struct wasm_module *module = validator->module;
-    for (uint32_t i = 0; i < module->types_count && !module->uses_simd; i++) {
+    for (uint32_t i = 0; i < module->types_count && !module->uses_simd; i++)
         module->uses_simd = wasm_functype_has(&module->types[i], WASM_V128);
-    }
     return 0;
 }
 
 /* Where a function is declared, for messages: its import or its body. */
 static uint64_t func_offset(const struct wasm_module *module, uint32_t func_idx) {
-    for (uint32_t i = 0; func_idx < module->imported_funcs_count && i < module->imports_count; i++) {
-        if (module->imports[i].kind == WASM_KIND_FUNC && module->imports[i].idx == func_idx) {
+    for (uint32_t i = 0; func_idx < module->imported_funcs_count && i < module->imports_count; i++)
+        if (module->imports[i].kind == WASM_KIND_FUNC && module->imports[i].idx == func_idx)
             return module->imports[i].module.offset;
-        }
-    }
     return module->funcs[func_idx].body_offset;
 }
 
 static int validate_func_types(struct validator *validator) {
     const struct wasm_module *module = validator->module;
-    for (uint32_t i = 0; i < module->funcs_count; i++) {
-        if (module->funcs[i].type_idx >= module->types_count) {
+    for (uint32_t i = 0; i < module->funcs_count; i++)
+        if (module->funcs[i].type_idx >= module->types_count)
             return wasm_error(validator->err, HUSK_E_INVALID_WASM, func_offset(module, i),
                               "unknown type %u of function %u", module->funcs[i].type_idx, i);
-        }
-    }
     return 0;
 }
 
-static int validate_limits(struct validator *validator, const struct wasm_limits *limits, uint64_t offset,
-                           const char *what) {
-    if (limits->has_max && limits->min > limits->max) {
+static int validate_limits(struct validator *validator, const struct wasm_limits *limits,
+                           uint64_t offset, const char *what) {
+    if (limits->has_max && limits->min > limits->max)
         return wasm_error(validator->err, HUSK_E_INVALID_WASM, offset,
                           "size minimum must not be greater than maximum: %s of %llu to %llu", what,
                           (unsigned long long)limits->min, (unsigned long long)limits->max);
-    }
     return 0;
 }
 
@@ -74,11 +68,10 @@ static int validate_tables(struct validator *validator) {
     for (uint32_t i = 0; status == 0 && i < module->tables_count; i++) {
         const struct wasm_table *table = &module->tables[i];
         status = validate_limits(validator, &table->limits, table->offset, "table");
-        if (status == 0 && table->limits.min > WASM_LIMIT_TABLE_ENTRIES) {
+        if (status == 0 && table->limits.min > WASM_LIMIT_TABLE_ENTRIES)
             return wasm_error(validator->err, HUSK_E_LIMIT, table->offset,
-                              "table of %llu entries, the limit is %u", (unsigned long long)table->limits.min,
-                              WASM_LIMIT_TABLE_ENTRIES);
-        }
+                              "table of %llu entries, the limit is %u",
+                              (unsigned long long)table->limits.min, WASM_LIMIT_TABLE_ENTRIES);
     }
     return status;
 }
@@ -86,23 +79,22 @@ static int validate_tables(struct validator *validator) {
 static int validate_memories(struct validator *validator) {
     const struct wasm_module *module = validator->module;
     int status = 0;
-    if (module->memories_count > 1 && !validator->features->multi_memory) {
+    if (module->memories_count > 1 && !validator->features->multi_memory)
         return wasm_error(validator->err, HUSK_E_INVALID_WASM, module->memories[1].offset,
                           "multiple memories: %u", module->memories_count);
-    }
     for (uint32_t i = 0; status == 0 && i < module->memories_count; i++) {
         const struct wasm_memory *memory = &module->memories[i];
-        if (memory->limits.min > HUSK_MAX_MEM_PAGES || memory->limits.max > HUSK_MAX_MEM_PAGES) {
+        if (memory->limits.min > HUSK_MAX_MEM_PAGES || memory->limits.max > HUSK_MAX_MEM_PAGES)
             return wasm_error(validator->err, HUSK_E_INVALID_WASM, memory->offset,
                               "memory size must be at most 65536 pages (4GiB), not %llu to %llu",
-                              (unsigned long long)memory->limits.min, (unsigned long long)memory->limits.max);
-        }
+                              (unsigned long long)memory->limits.min,
+                              (unsigned long long)memory->limits.max);
         status = validate_limits(validator, &memory->limits, memory->offset, "memory");
     }
     return status;
 }
 
-/* ---- globals and segments ----------------------------------------------------------------------------------------- */
+/* ---- globals and segments ---- */
 
 static int validate_globals(struct validator *validator) {
     struct wasm_module *module = validator->module;
@@ -115,41 +107,38 @@ static int validate_globals(struct validator *validator) {
                 validator->features->extended_const ? i : module->imported_globals_count;
             status = validate_const_expr(validator, global->init, global->type);
         }
-        if (status != 0) {
+        if (status != 0)
             return error_while(validator->err, status, "validating global %u", i);
-        }
     }
-    validator->const_globals_count =
-        validator->features->extended_const ? module->globals_count : module->imported_globals_count;
+    validator->const_globals_count = validator->features->extended_const
+                                         ? module->globals_count
+                                         : module->imported_globals_count;
     return status;
 }
 
 /* The active mode: a table of the right type and an i32 offset. */
 static int validate_elem_target(struct validator *validator, const struct wasm_elem *elem) {
     const struct wasm_module *module = validator->module;
-    if (elem->table_idx >= module->tables_count) {
+    if (elem->table_idx >= module->tables_count)
         return error_index(validator, elem->offset.offset, "table", elem->table_idx);
-    }
-    if (module->tables[elem->table_idx].elem_type != elem->elem_type) {
+    if (module->tables[elem->table_idx].elem_type != elem->elem_type)
         return wasm_error(validator->err, HUSK_E_INVALID_WASM, elem->offset.offset,
-                          "type mismatch: elements of %s for table %u of %s", valtype_name(elem->elem_type),
-                          elem->table_idx, valtype_name(module->tables[elem->table_idx].elem_type));
-    }
+                          "type mismatch: elements of %s for table %u of %s",
+                          valtype_name(elem->elem_type), elem->table_idx,
+                          valtype_name(module->tables[elem->table_idx].elem_type));
     return validate_const_expr(validator, elem->offset, WASM_I32);
 }
 
 static int validate_elem(struct validator *validator, const struct wasm_elem *elem) {
     struct wasm_module *module = validator->module;
     int status = elem->mode == WASM_SEGMENT_ACTIVE ? validate_elem_target(validator, elem) : 0;
-    for (uint32_t i = 0; status == 0 && i < elem->count; i++) {
-        if (elem->exprs != NULL) {
+    for (uint32_t i = 0; status == 0 && i < elem->count; i++)
+        if (elem->exprs != NULL)
             status = validate_const_expr(validator, elem->exprs[i], elem->elem_type);
-        } else if (elem->func_idxs[i] < module->funcs_count) {
+        else if (elem->func_idxs[i] < module->funcs_count)
             module->funcs[elem->func_idxs[i]].is_declared = true;
-        } else {
+        else
             status = error_index(validator, elem->segment_offset, "function", elem->func_idxs[i]);
-        }
-    }
     return status;
 }
 
@@ -157,9 +146,8 @@ static int validate_elems(struct validator *validator) {
     const struct wasm_module *module = validator->module;
     for (uint32_t i = 0; i < module->elems_count; i++) {
         int status = validate_elem(validator, &module->elems[i]);
-        if (status != 0) {
+        if (status != 0)
             return error_while(validator->err, status, "validating element segment %u", i);
-        }
     }
     return 0;
 }
@@ -169,35 +157,31 @@ static int validate_datas(struct validator *validator) {
     for (uint32_t i = 0; i < module->datas_count; i++) {
         const struct wasm_data *data = &module->datas[i];
         int status = 0;
-        if (data->mode == WASM_SEGMENT_ACTIVE) {
+        if (data->mode == WASM_SEGMENT_ACTIVE)
             status = data->memory_idx < module->memories_count
                          ? validate_const_expr(validator, data->offset, WASM_I32)
                          : error_index(validator, data->offset.offset, "memory", data->memory_idx);
-        }
-        if (status != 0) {
+        if (status != 0)
             return error_while(validator->err, status, "validating data segment %u", i);
-        }
     }
     return 0;
 }
 
-/* ---- start and exports -------------------------------------------------------------------------------------------- */
+/* ---- start and exports ---- */
 
 static int validate_start(struct validator *validator) {
     const struct wasm_module *module = validator->module;
-    if (!module->has_start) {
+    if (!module->has_start)
         return 0;
-    }
-    if (module->start_func_idx >= module->funcs_count) {
+    if (module->start_func_idx >= module->funcs_count)
         return error_index(validator, module->start_offset, "function", module->start_func_idx);
-    }
-    const struct wasm_functype *type = &module->types[module->funcs[module->start_func_idx].type_idx];
-    if (type->params_count != 0 || type->results_count != 0) {
+    const struct wasm_functype *type =
+        &module->types[module->funcs[module->start_func_idx].type_idx];
+    if (type->params_count != 0 || type->results_count != 0)
         return wasm_error(
             validator->err, HUSK_E_INVALID_WASM, module->start_offset,
             "start function %u must take and return nothing, but has %u parameters and %u results",
             module->start_func_idx, type->params_count, type->results_count);
-    }
     return 0;
 }
 
@@ -206,21 +190,18 @@ static int validate_export(struct validator *validator, const struct wasm_export
     struct wasm_module *module = validator->module;
     const uint32_t counts[] = {module->funcs_count, module->tables_count, module->memories_count,
                                module->globals_count};
-    if (export->idx >= counts[export->kind]) {
+    if (export->idx >= counts[export->kind])
         return error_index(validator, export->name.offset, kind_names[export->kind], export->idx);
-    }
-    if (export->kind == WASM_KIND_FUNC) {
+    if (export->kind == WASM_KIND_FUNC)
         module->funcs[export->idx].is_declared = true;
-    }
     return 0;
 }
 
 static int export_compare(const void *left, const void *right) {
     const struct wasm_export *a = *(const struct wasm_export *const *)left;
     const struct wasm_export *b = *(const struct wasm_export *const *)right;
-    if (a->name.count != b->name.count) {
+    if (a->name.count != b->name.count)
         return a->name.count < b->name.count ? -1 : 1;
-    }
     int order = memcmp(a->name.data, b->name.data, a->name.count);
     return order != 0 ? order : (a > b) - (a < b);
 }
@@ -230,23 +211,20 @@ static int validate_export_names(struct validator *validator) {
     const struct wasm_module *module = validator->module;
     const struct wasm_export **sorted =
         calloc((size_t)module->exports_count + 1, sizeof(const struct wasm_export *));
-    if (sorted == NULL) {
+    if (sorted == NULL)
         return error_set(validator->err, HUSK_E_NOMEM, "out of memory while validating");
-    }
-    for (uint32_t i = 0; i < module->exports_count; i++) {
+    for (uint32_t i = 0; i < module->exports_count; i++)
         sorted[i] = &module->exports[i];
-    }
     qsort(sorted, module->exports_count, sizeof(const struct wasm_export *), export_compare);
     int status = 0;
     for (uint32_t i = 1; status == 0 && i < module->exports_count; i++) {
         const struct wasm_bytes *name = &sorted[i]->name;
         if (name->count == sorted[i - 1]->name.count &&
-            memcmp(name->data, sorted[i - 1]->name.data, name->count) == 0) {
-            status =
-                wasm_error(validator->err, HUSK_E_INVALID_WASM, name->offset,
-                           "duplicate export name: exports %zu and %zu",
-                           (size_t)(sorted[i - 1] - module->exports), (size_t)(sorted[i] - module->exports));
-        }
+            memcmp(name->data, sorted[i - 1]->name.data, name->count) == 0)
+            status = wasm_error(validator->err, HUSK_E_INVALID_WASM, name->offset,
+                                "duplicate export name: exports %zu and %zu",
+                                (size_t)(sorted[i - 1] - module->exports),
+                                (size_t)(sorted[i] - module->exports));
     }
     free(sorted);
     return status;
@@ -255,37 +233,35 @@ static int validate_export_names(struct validator *validator) {
 static int validate_exports(struct validator *validator) {
     const struct wasm_module *module = validator->module;
     int status = 0;
-    for (uint32_t i = 0; status == 0 && i < module->exports_count; i++) {
+    for (uint32_t i = 0; status == 0 && i < module->exports_count; i++)
         status = validate_export(validator, &module->exports[i]);
-    }
     return status != 0 ? status : validate_export_names(validator);
 }
 
-/* ---- bodies ------------------------------------------------------------------------------------------------------- */
+/* ---- bodies ---- */
 
 static int validate_funcs(struct validator *validator) {
     const struct wasm_module *module = validator->module;
     for (uint32_t i = module->imported_funcs_count; i < module->funcs_count; i++) {
         int status = validate_func(validator, &module->funcs[i]);
-        if (status != 0) {
+        if (status != 0)
             return error_while(validator->err, status, "validating function %u", i);
-        }
     }
     return 0;
 }
 
 int wasm_validate_features(struct wasm_module *module, const struct wasm_features *features,
                            struct husk_error *err) {
-    /* In this order: function types before anything that uses them, everything that declares functions before the bodies. */
+    /* In this order: function types before anything that uses them, everything that declares
+     * functions before the bodies. */
     static int (*const steps[])(struct validator *) = {
         validate_types, validate_func_types, validate_tables, validate_memories, validate_globals,
         validate_elems, validate_datas,      validate_start,  validate_exports,  validate_funcs,
     };
     struct validator validator = {.module = module, .features = features, .err = err};
     int status = stack_grow(&validator, 1); /* so that its address is never NULL */
-    for (size_t i = 0; status == 0 && i < sizeof(steps) / sizeof(steps[0]); i++) {
+    for (size_t i = 0; status == 0 && i < sizeof steps / sizeof steps[0]; i++)
         status = steps[i](&validator);
-    }
     free(validator.stack);
     free(validator.frames);
     free(validator.run_ends);

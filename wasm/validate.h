@@ -1,21 +1,22 @@
 /*
- * wasm/validate.h: shared by the files of the validator (validate*.c), nobody else's business. The algorithm is that of the core
- * specification 2.0, appendix "Validation Algorithm": a stack of operand types and a stack of control frames, no recursion.
+ * wasm/validate.h: shared by the files of the validator (validate*.c), nobody else's business. The
+ * algorithm is that of the core specification 2.0, appendix "Validation Algorithm": a stack of
+ * operand types and a stack of control frames, no recursion.
  */
 #ifndef WASM_VALIDATE_H
 #define WASM_VALIDATE_H
 
 #include "read.h"
 
-struct frame {       /* one open block; frames[0] is the function or the constant expression itself */
+struct frame { /* one open block; frames[0] is the function or the constant expression itself */
     enum wasm_op op; /* BLOCK, LOOP, IF or ELSE */
     bool is_unreachable;
     struct wasm_blocktype block;
     uint32_t height; /* of the operand stack at its start */
 };
 
-#define LOCALS_FLAT                                                                                          \
-    128 /* locals whose type is looked up in an array; the rest by binary search in the runs */
+/* locals whose type is looked up in an array; the rest by binary search in the runs */
+#define LOCALS_FLAT 128
 
 struct validator {
     struct wasm_module *module;
@@ -40,7 +41,8 @@ int stack_mismatch(struct validator *validator,
                    valtype_t expected); /* the error for a wrong or missing top */
 int stack_pop_any(struct validator *validator, valtype_t *ret_type);
 int stack_pop_types(struct validator *validator, const valtype_t *types, uint32_t count);
-int stack_check_types(struct validator *validator, const valtype_t *types, uint32_t count); /* pops nothing */
+/* pops nothing */
+int stack_check_types(struct validator *validator, const valtype_t *types, uint32_t count);
 int stack_push_types(struct validator *validator, const valtype_t *types, uint32_t count);
 void stack_set_unreachable(struct validator *validator);
 int frame_push(struct validator *validator, enum wasm_op op, const struct wasm_blocktype *block);
@@ -50,9 +52,8 @@ struct wasm_functype frame_type(const struct validator *validator, const struct 
 static inline int stack_push(struct validator *validator, valtype_t type) {
     if (validator->stack_count == validator->stack_cap) {
         int status = stack_grow(validator, 1);
-        if (status != 0) {
+        if (status != 0)
             return status;
-        }
     }
     validator->stack[validator->stack_count++] = type;
     return 0;
@@ -72,7 +73,8 @@ static inline int stack_pop(struct validator *validator, valtype_t expected) {
     return stack_mismatch(validator, expected);
 }
 
-/* validate_control.c and validate_ops.c: instructions with a rule of their own ("*" in opcode.def). */
+/* validate_control.c and validate_ops.c: instructions with a rule of their own ("*" in
+ * opcode.def). */
 int validate_control(struct validator *validator);
 int validate_special(struct validator *validator);
 
@@ -82,7 +84,7 @@ int validate_func(struct validator *validator, const struct wasm_func *func);
 int validate_const_expr(struct validator *validator, struct wasm_bytes expr, valtype_t type);
 
 /* An error at the current instruction. */
-#define validator_error(validator, status, ...)                                                              \
+#define validator_error(validator, status, ...)                                                    \
     wasm_error((validator)->err, status, (validator)->instr.offset, __VA_ARGS__)
 
 /* validate_ops.c: indices of the current instruction. */

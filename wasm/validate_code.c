@@ -1,6 +1,7 @@
 /*
- * wasm/validate_code.c: runs the validator over one body or one constant expression. Most instructions are validated by their row in
- * opcode.def alone: immediates by kind, types by signature. The others are in validate_control.c and validate_ops.c.
+ * wasm/validate_code.c: runs the validator over one body or one constant expression. Most
+ * instructions are validated by their row in opcode.def alone: immediates by kind, types by
+ * signature. The others are in validate_control.c and validate_ops.c.
  */
 #include <stdlib.h>
 
@@ -10,20 +11,17 @@
 static int validate_signature(struct validator *validator, const char *sig) {
     uint32_t params_count = 0;
     int status = 0;
-    while (sig[params_count] != '>') {
+    while (sig[params_count] != '>')
         params_count++;
-    }
-    for (uint32_t i = params_count; status == 0 && i > 0; i--) {
+    for (uint32_t i = params_count; status == 0 && i > 0; i--)
         status = stack_pop(validator, valtype_from_letter(sig[i - 1]));
-    }
     char result = sig[params_count + 1];
-    if (status == 0 && result != '\0' && result != '@' && result != '#') {
+    if (status == 0 && result != '\0' && result != '@' && result != '#')
         status = stack_push(validator, valtype_from_letter(result));
-    }
     return status;
 }
 
-/* ---- immediates of the instructions that have a signature ---------------------------------------------------------- */
+/* ---- immediates of the instructions that have a signature ---- */
 
 static int validate_memory(struct validator *validator, uint32_t memory_idx) {
     return check_index(validator, "memory", memory_idx, validator->module->memories_count);
@@ -33,38 +31,37 @@ static int validate_memarg(struct validator *validator) {
     const struct wasm_instr *instr = &validator->instr;
     uint32_t natural = wasm_op_access_log2(instr->op);
     int status = validate_memory(validator, instr->mem.memory_idx);
-    if (status == 0 && instr->mem.align_log2 > natural) {
+    if (status == 0 && instr->mem.align_log2 > natural)
         return validator_error(
             validator, HUSK_E_INVALID_WASM,
             "alignment must not be larger than natural: %s has 2^%u, the access is 2^%u bytes",
             wasm_opinfo(instr->op)->text, instr->mem.align_log2, natural);
-    }
     return status;
 }
 
 static int validate_lane(struct validator *validator, uint8_t lane, uint32_t lanes) {
-    if (lane >= lanes) {
-        return validator_error(validator, HUSK_E_INVALID_WASM, "invalid lane index %u: %s has %u lanes", lane,
+    if (lane >= lanes)
+        return validator_error(validator, HUSK_E_INVALID_WASM,
+                               "invalid lane index %u: %s has %u lanes", lane,
                                wasm_opinfo(validator->instr.op)->text, lanes);
-    }
     return 0;
 }
 
 static int validate_shuffle(struct validator *validator) {
     int status = 0;
-    for (uint32_t i = 0; status == 0 && i < 16; i++) {
+    for (uint32_t i = 0; status == 0 && i < 16; i++)
         status = validate_lane(validator, validator->instr.v128[i], 32);
-    }
     return status;
 }
 
-/* The data count section exists so that bodies can be checked before the data is seen (section 5.5.16). */
+/* The data count section exists so that bodies can be checked before the data is seen (section
+ * 5.5.16). */
 static int validate_data_idx(struct validator *validator) {
-    if (!validator->module->has_data_count) {
+    if (!validator->module->has_data_count)
         return validator_error(validator, HUSK_E_BAD_WASM, "data count section required by %s",
                                wasm_opinfo(validator->instr.op)->text);
-    }
-    return check_index(validator, "data segment", validator->instr.idx, validator->module->datas_count);
+    return check_index(validator, "data segment", validator->instr.idx,
+                       validator->module->datas_count);
 }
 
 static int validate_immediate(struct validator *validator, uint8_t imm) {
@@ -74,7 +71,8 @@ static int validate_immediate(struct validator *validator, uint8_t imm) {
     case WASM_IMM_MEMARG: return validate_memarg(validator);
     case WASM_IMM_MEMARG_LANE:
         status = validate_memarg(validator);
-        return status != 0 ? status : validate_lane(validator, instr->lane, wasm_op_lanes(instr->op));
+        return status != 0 ? status
+                           : validate_lane(validator, instr->lane, wasm_op_lanes(instr->op));
     case WASM_IMM_LANE: return validate_lane(validator, instr->lane, wasm_op_lanes(instr->op));
     case WASM_IMM_SHUFFLE: return validate_shuffle(validator);
     case WASM_IMM_MEMORY: return validate_memory(validator, instr->idx);
@@ -87,29 +85,27 @@ static int validate_immediate(struct validator *validator, uint8_t imm) {
     case WASM_IMM_DATA: return validate_data_idx(validator);
     case WASM_IMM_ELEM:
         return check_index(validator, "elem segment", instr->idx, validator->module->elems_count);
-    case WASM_IMM_TABLE: return check_index(validator, "table", instr->idx, validator->module->tables_count);
+    case WASM_IMM_TABLE:
+        return check_index(validator, "table", instr->idx, validator->module->tables_count);
     default: return 0;
     }
 }
 
 static int validate_instr(struct validator *validator) {
     const struct wasm_opinfo *info = wasm_opinfo(validator->instr.op);
-    if (info->feature == WASM_FEATURE_SIMD) {
+    if (info->feature == WASM_FEATURE_SIMD)
         validator->module->uses_simd = true;
-    }
-    if (info->sig[0] == '*') {
+    if (info->sig[0] == '*')
         return validate_special(validator);
-    }
     if (info->imm != WASM_IMM_NONE) {
         int status = validate_immediate(validator, info->imm);
-        if (status != 0) {
+        if (status != 0)
             return status;
-        }
     }
     return validate_signature(validator, info->sig);
 }
 
-/* ---- expressions -------------------------------------------------------------------------------------------------- */
+/* ---- expressions ---- */
 
 /* Section 3.3.10, and extended constant expressions. */
 static bool is_const_op(enum wasm_op op, const struct wasm_features *features) {
@@ -145,19 +141,16 @@ static int validate_expr(struct validator *validator, struct wasm_bytes expr,
     while (status == 0 && validator->frames_count != 0) {
         status = wasm_read_instr_into(&validator->reader, &validator->instr);
         if (status == 0 && validator->func == NULL &&
-            !is_const_op(validator->instr.op, validator->features)) {
+            !is_const_op(validator->instr.op, validator->features))
             return validator_error(validator, HUSK_E_INVALID_WASM,
                                    "constant expression required: %s is not allowed in one",
                                    wasm_opinfo(validator->instr.op)->text);
-        }
-        if (status == 0) {
+        if (status == 0)
             status = validate_instr(validator);
-        }
     }
-    if (status == 0 && validator->reader.pos != validator->reader.end) {
+    if (status == 0 && validator->reader.pos != validator->reader.end)
         return wasm_error(validator->err, HUSK_E_BAD_WASM, wasm_reader_offset(&validator->reader),
                           "unexpected content after the last end of the expression");
-    }
     return status;
 }
 
@@ -171,26 +164,24 @@ int validate_const_expr(struct validator *validator, struct wasm_bytes expr, val
 static int locals_prepare(struct validator *validator, const struct wasm_func *func,
                           const struct wasm_functype *type) {
     if (func->local_runs_count > validator->run_ends_cap) {
-        uint32_t *run_ends = realloc(validator->run_ends, func->local_runs_count * sizeof(*run_ends));
-        if (run_ends == NULL) {
+        uint32_t *run_ends =
+            realloc(validator->run_ends, func->local_runs_count * sizeof *run_ends);
+        if (run_ends == NULL)
             return error_set(validator->err, HUSK_E_NOMEM, "out of memory while validating");
-        }
         validator->run_ends = run_ends;
         validator->run_ends_cap = func->local_runs_count;
     }
     uint32_t local_idx = 0;
-    for (; local_idx < type->params_count && local_idx < LOCALS_FLAT; local_idx++) {
+    for (; local_idx < type->params_count && local_idx < LOCALS_FLAT; local_idx++)
         validator->locals_flat[local_idx] = type->params[local_idx];
-    }
     uint32_t end = type->params_count;
     for (uint32_t i = 0; i < func->local_runs_count; i++) {
         const struct wasm_local_run *run = &func->local_runs[i];
         end += run->count;
         validator->run_ends[i] = end;
         validator->module->uses_simd |= run->type == WASM_V128;
-        for (; local_idx < end && local_idx < LOCALS_FLAT; local_idx++) {
+        for (; local_idx < end && local_idx < LOCALS_FLAT; local_idx++)
             validator->locals_flat[local_idx] = run->type;
-        }
     }
     return 0;
 }
@@ -205,13 +196,11 @@ int validate_func(struct validator *validator, const struct wasm_func *func) {
 valtype_t wasm_local_type(const struct wasm_module *module, const struct wasm_func *func,
                           uint32_t local_idx) {
     const struct wasm_functype *type = &module->types[func->type_idx];
-    if (local_idx < type->params_count) {
+    if (local_idx < type->params_count)
         return type->params[local_idx];
-    }
     uint32_t left = local_idx - type->params_count;
     uint32_t i = 0;
-    while (left >= func->local_runs[i].count) {
+    while (left >= func->local_runs[i].count)
         left -= func->local_runs[i++].count;
-    }
     return func->local_runs[i].type;
 }

@@ -8,40 +8,35 @@
 static bool types_equal(const valtype_t *left, uint32_t left_count, const valtype_t *right,
                         uint32_t right_count) {
     return left_count == right_count &&
-           (left_count == 0 || memcmp(left, right, left_count * sizeof(*left)) == 0);
+           (left_count == 0 || memcmp(left, right, left_count * sizeof *left) == 0);
 }
 
 static int validate_block(struct validator *validator) {
     const struct wasm_instr *instr = &validator->instr;
     if (instr->block.is_index) {
-        int status = check_index(validator, "type", instr->block.type_idx, validator->module->types_count);
-        if (status != 0) {
+        int status =
+            check_index(validator, "type", instr->block.type_idx, validator->module->types_count);
+        if (status != 0)
             return status;
-        }
     }
     struct wasm_functype type = wasm_block_functype(validator->module->types, &instr->block);
     int status = instr->op == WASM_OP_IF ? stack_pop(validator, WASM_I32) : 0;
-    if (status == 0) {
+    if (status == 0)
         status = stack_pop_types(validator, type.params, type.params_count);
-    }
-    if (status == 0) {
+    if (status == 0)
         status = frame_push(validator, instr->op, &instr->block);
-    }
     return status != 0 ? status : stack_push_types(validator, type.params, type.params_count);
 }
 
 static int validate_else(struct validator *validator) {
     struct frame frame;
-    if (validator->frames[validator->frames_count - 1].op != WASM_OP_IF) {
+    if (validator->frames[validator->frames_count - 1].op != WASM_OP_IF)
         return validator_error(validator, HUSK_E_BAD_WASM, "END opcode expected: else without if");
-    }
     int status = frame_pop(validator, &frame);
-    if (status == 0) {
+    if (status == 0)
         status = frame_push(validator, WASM_OP_ELSE, &frame.block);
-    }
-    if (status != 0) {
+    if (status != 0)
         return status;
-    }
     struct wasm_functype type = frame_type(validator, &frame);
     return stack_push_types(validator, type.params, type.params_count);
 }
@@ -49,27 +44,26 @@ static int validate_else(struct validator *validator) {
 static int validate_end(struct validator *validator) {
     struct frame frame;
     int status = frame_pop(validator, &frame);
-    if (status != 0) {
+    if (status != 0)
         return status;
-    }
     struct wasm_functype type = frame_type(validator, &frame);
     if (frame.op == WASM_OP_IF &&
-        !types_equal(type.params, type.params_count, type.results, type.results_count)) {
+        !types_equal(type.params, type.params_count, type.results, type.results_count))
         return validator_error(validator, HUSK_E_INVALID_WASM,
-                               "type mismatch: an if without else must return what it takes, but has %u "
-                               "parameters and %u results",
+                               "type mismatch: an if without else must return what it takes, but "
+                               "has %u parameters and %u results",
                                type.params_count, type.results_count);
-    }
-    return validator->frames_count != 0 ? stack_push_types(validator, type.results, type.results_count) : 0;
+    return validator->frames_count != 0
+               ? stack_push_types(validator, type.results, type.results_count)
+               : 0;
 }
 
 /* What a branch to the label takes: a loop's parameters, any other block's results. */
 static int label_types(struct validator *validator, uint32_t depth, const valtype_t **ret_types,
                        uint32_t *ret_count) {
     int status = check_index(validator, "label", depth, validator->frames_count);
-    if (status != 0) {
+    if (status != 0)
         return status;
-    }
     struct frame *frame = &validator->frames[validator->frames_count - 1 - depth];
     struct wasm_functype type = frame_type(validator, frame);
     bool is_loop = frame->op == WASM_OP_LOOP;
@@ -82,12 +76,10 @@ static int validate_br(struct validator *validator) {
     const valtype_t *types = NULL;
     uint32_t count = 0;
     int status = label_types(validator, validator->instr.idx, &types, &count);
-    if (status == 0) {
+    if (status == 0)
         status = stack_pop_types(validator, types, count);
-    }
-    if (status == 0) {
+    if (status == 0)
         stack_set_unreachable(validator);
-    }
     return status;
 }
 
@@ -95,12 +87,10 @@ static int validate_br_if(struct validator *validator) {
     const valtype_t *types = NULL;
     uint32_t count = 0;
     int status = label_types(validator, validator->instr.idx, &types, &count);
-    if (status == 0) {
+    if (status == 0)
         status = stack_pop(validator, WASM_I32);
-    }
-    if (status == 0) {
+    if (status == 0)
         status = stack_pop_types(validator, types, count);
-    }
     return status != 0 ? status : stack_push_types(validator, types, count);
 }
 
@@ -116,34 +106,29 @@ static int validate_br_table(struct validator *validator) {
         uint32_t count = 0;
         uint32_t depth = 0;
         status = wasm_read_label(&labels, &depth);
-        if (status != 0 || depth == checked_depth) {
+        if (status != 0 || depth == checked_depth)
             continue;
-        }
         checked_depth = depth;
         status = label_types(validator, depth, &types, &count);
-        if (status == 0 && i > 0 && count != arity) {
-            return validator_error(
-                validator, HUSK_E_INVALID_WASM,
-                "type mismatch: the targets of br_table take different numbers of values: %u and %u", arity,
-                count);
-        }
+        if (status == 0 && i > 0 && count != arity)
+            return validator_error(validator, HUSK_E_INVALID_WASM,
+                                   "type mismatch: the targets of br_table take different numbers "
+                                   "of values: %u and %u",
+                                   arity, count);
         arity = count;
-        if (status == 0) {
+        if (status == 0)
             status = stack_check_types(validator, types, count);
-        }
     }
-    if (status == 0) {
+    if (status == 0)
         stack_set_unreachable(validator);
-    }
     return status;
 }
 
 static int validate_return(struct validator *validator) {
     struct wasm_functype type = frame_type(validator, &validator->frames[0]);
     int status = stack_pop_types(validator, type.results, type.results_count);
-    if (status == 0) {
+    if (status == 0)
         stack_set_unreachable(validator);
-    }
     return status;
 }
 
@@ -165,17 +150,15 @@ static int validate_call_indirect(struct validator *validator) {
     uint32_t type_idx = validator->instr.idx;
     uint32_t table_idx = validator->instr.idx2;
     int status = check_index(validator, "type", type_idx, module->types_count);
-    if (status == 0) {
+    if (status == 0)
         status = check_index(validator, "table", table_idx, module->tables_count);
-    }
-    if (status == 0 && module->tables[table_idx].elem_type != WASM_FUNCREF) {
-        return validator_error(validator, HUSK_E_INVALID_WASM,
-                               "type mismatch: call_indirect needs a table of funcref, table %u holds %s",
-                               table_idx, valtype_name(module->tables[table_idx].elem_type));
-    }
-    if (status == 0) {
+    if (status == 0 && module->tables[table_idx].elem_type != WASM_FUNCREF)
+        return validator_error(
+            validator, HUSK_E_INVALID_WASM,
+            "type mismatch: call_indirect needs a table of funcref, table %u holds %s", table_idx,
+            valtype_name(module->tables[table_idx].elem_type));
+    if (status == 0)
         status = stack_pop(validator, WASM_I32);
-    }
     return status != 0 ? status : validate_call_type(validator, type_idx);
 }
 

@@ -1,20 +1,20 @@
 /*
- * wasm/validate_ops.c: instructions whose types depend on the module or the stack: variables, tables, references, drop, select
- * (core specification 2.0, sections 3.3.2 to 3.3.6).
+ * wasm/validate_ops.c: instructions whose types depend on the module or the stack: variables,
+ * tables, references, drop, select (core specification 2.0, sections 3.3.2 to 3.3.6).
  */
 #include "validate.h"
 
 #include "rows.h"
 
 int check_index(struct validator *validator, const char *what, uint32_t idx, uint32_t count) {
-    if (idx < count) {
+    if (idx < count)
         return 0;
-    }
-    return validator_error(validator, HUSK_E_INVALID_WASM, "unknown %s %u: %s names it, there are %u", what,
-                           idx, wasm_opinfo(validator->instr.op)->text, count);
+    return validator_error(validator, HUSK_E_INVALID_WASM,
+                           "unknown %s %u: %s names it, there are %u", what, idx,
+                           wasm_opinfo(validator->instr.op)->text, count);
 }
 
-/* ---- parametric --------------------------------------------------------------------------------------------------- */
+/* ---- parametric ---- */
 
 static int validate_drop(struct validator *validator) {
     valtype_t type = 0;
@@ -26,50 +26,43 @@ static int validate_select(struct validator *validator) {
     valtype_t second = 0;
     valtype_t first = 0;
     int status = stack_pop(validator, WASM_I32);
-    if (status == 0) {
+    if (status == 0)
         status = stack_pop_any(validator, &second);
-    }
-    if (status == 0) {
+    if (status == 0)
         status = stack_pop_any(validator, &first);
-    }
-    if (status != 0) {
+    if (status != 0)
         return status;
-    }
-    if (valtype_is_ref(first) || valtype_is_ref(second)) {
+    if (valtype_is_ref(first) || valtype_is_ref(second))
         return validator_error(
             validator, HUSK_E_INVALID_WASM,
             "type mismatch: select without a type takes numbers and vectors, the stack holds %s",
             valtype_name(valtype_is_ref(second) ? second : first));
-    }
-    if (first != second && first != WASM_BOTTOM && second != WASM_BOTTOM) {
-        return validator_error(validator, HUSK_E_INVALID_WASM, "type mismatch: select between %s and %s",
-                               valtype_name(first), valtype_name(second));
-    }
+    if (first != second && first != WASM_BOTTOM && second != WASM_BOTTOM)
+        return validator_error(validator, HUSK_E_INVALID_WASM,
+                               "type mismatch: select between %s and %s", valtype_name(first),
+                               valtype_name(second));
     return stack_push(validator, first == WASM_BOTTOM ? second : first);
 }
 
 static int validate_select_t(struct validator *validator) {
     valtype_t type = validator->instr.type;
     int status = stack_pop(validator, WASM_I32);
-    if (status == 0) {
+    if (status == 0)
         status = stack_pop(validator, type);
-    }
-    if (status == 0) {
+    if (status == 0)
         status = stack_pop(validator, type);
-    }
     return status != 0 ? status : stack_push(validator, type);
 }
 
-/* ---- references --------------------------------------------------------------------------------------------------- */
+/* ---- references ---- */
 
 static int validate_ref_is_null(struct validator *validator) {
     valtype_t type = 0;
     int status = stack_pop_any(validator, &type);
-    if (status == 0 && type != WASM_BOTTOM && !valtype_is_ref(type)) {
+    if (status == 0 && type != WASM_BOTTOM && !valtype_is_ref(type))
         return validator_error(validator, HUSK_E_INVALID_WASM,
                                "type mismatch: ref.is_null needs a reference, the stack holds %s",
                                valtype_name(type));
-    }
     return status != 0 ? status : stack_push(validator, WASM_I32);
 }
 
@@ -78,63 +71,58 @@ static int validate_ref_func(struct validator *validator) {
     struct wasm_module *module = validator->module;
     uint32_t func_idx = validator->instr.idx;
     int status = check_index(validator, "function", func_idx, module->funcs_count);
-    if (status != 0) {
+    if (status != 0)
         return status;
-    }
-    if (validator->func == NULL) {
+    if (validator->func == NULL)
         module->funcs[func_idx].is_declared = true;
-    } else if (!module->funcs[func_idx].is_declared) {
+    else if (!module->funcs[func_idx].is_declared)
         return validator_error(
             validator, HUSK_E_INVALID_WASM,
             "undeclared function reference: function %u is in no element segment, export or global",
             func_idx);
-    }
     return stack_push(validator, WASM_FUNCREF);
 }
 
-/* ---- variables ---------------------------------------------------------------------------------------------------- */
+/* ---- variables ---- */
 
 static valtype_t local_type(const struct validator *validator, uint32_t local_idx) {
-    if (local_idx < LOCALS_FLAT) {
+    if (local_idx < LOCALS_FLAT)
         return validator->locals_flat[local_idx];
-    }
     const struct wasm_func *func = validator->func;
     const struct wasm_functype *type = &validator->module->types[func->type_idx];
-    if (local_idx < type->params_count) {
+    if (local_idx < type->params_count)
         return type->params[local_idx];
-    }
     const struct rows ends = {.first = validator->run_ends,
                               .count = func->local_runs_count,
                               .row_bytes = sizeof(uint32_t),
                               .key_bytes = sizeof(uint32_t)};
-    return func->local_runs[rows_up_to(&ends, local_idx)].type; /* the first run that ends after it */
+    /* the first run that ends after it */
+    return func->local_runs[rows_up_to(&ends, local_idx)].type;
 }
 
 static int validate_local(struct validator *validator) {
     uint32_t local_idx = validator->instr.idx;
     int status = check_index(validator, "local", local_idx, validator->func->locals_count);
-    if (status != 0) {
+    if (status != 0)
         return status;
-    }
     valtype_t type = local_type(validator, local_idx);
-    if (validator->instr.op != WASM_OP_LOCAL_GET) {
+    if (validator->instr.op != WASM_OP_LOCAL_GET)
         status = stack_pop(validator, type);
-    }
-    return status != 0 || validator->instr.op == WASM_OP_LOCAL_SET ? status : stack_push(validator, type);
+    return status != 0 || validator->instr.op == WASM_OP_LOCAL_SET ? status
+                                                                   : stack_push(validator, type);
 }
 
-/* Constant expressions see imported (or, beyond 2.0, earlier) and immutable globals only (section 3.3.10, and the contexts of
- * section 3.4.10). */
+/* Constant expressions see imported (or, beyond 2.0, earlier) and immutable globals only (section
+ * 3.3.10, and the contexts of section 3.4.10). */
 static int validate_global_get(struct validator *validator) {
     const struct wasm_module *module = validator->module;
     uint32_t global_idx = validator->instr.idx;
     bool is_const = validator->func == NULL;
     int status = check_index(validator, "global", global_idx,
                              is_const ? validator->const_globals_count : module->globals_count);
-    if (status == 0 && is_const && module->globals[global_idx].is_mutable) {
+    if (status == 0 && is_const && module->globals[global_idx].is_mutable)
         return validator_error(validator, HUSK_E_INVALID_WASM,
                                "constant expression required: global %u is mutable", global_idx);
-    }
     return status != 0 ? status : stack_push(validator, module->globals[global_idx].type);
 }
 
@@ -142,14 +130,13 @@ static int validate_global_set(struct validator *validator) {
     const struct wasm_module *module = validator->module;
     uint32_t global_idx = validator->instr.idx;
     int status = check_index(validator, "global", global_idx, module->globals_count);
-    if (status == 0 && !module->globals[global_idx].is_mutable) {
-        return validator_error(validator, HUSK_E_INVALID_WASM, "global is immutable: global.set of global %u",
-                               global_idx);
-    }
+    if (status == 0 && !module->globals[global_idx].is_mutable)
+        return validator_error(validator, HUSK_E_INVALID_WASM,
+                               "global is immutable: global.set of global %u", global_idx);
     return status != 0 ? status : stack_pop(validator, module->globals[global_idx].type);
 }
 
-/* ---- tables ------------------------------------------------------------------------------------------------------- */
+/* ---- tables ---- */
 
 static int validate_table_access(struct validator *validator, valtype_t type) {
     int status = 0;
@@ -162,15 +149,13 @@ static int validate_table_access(struct validator *validator, valtype_t type) {
         return status != 0 ? status : stack_pop(validator, WASM_I32);
     case WASM_OP_TABLE_GROW:
         status = stack_pop(validator, WASM_I32);
-        if (status == 0) {
+        if (status == 0)
             status = stack_pop(validator, type);
-        }
         return status != 0 ? status : stack_push(validator, WASM_I32);
     default: /* table.fill */
         status = stack_pop(validator, WASM_I32);
-        if (status == 0) {
+        if (status == 0)
             status = stack_pop(validator, type);
-        }
         return status != 0 ? status : stack_pop(validator, WASM_I32);
     }
 }
@@ -178,8 +163,9 @@ static int validate_table_access(struct validator *validator, valtype_t type) {
 static int validate_table(struct validator *validator) {
     const struct wasm_module *module = validator->module;
     int status = check_index(validator, "table", validator->instr.idx, module->tables_count);
-    return status != 0 ? status
-                       : validate_table_access(validator, module->tables[validator->instr.idx].elem_type);
+    return status != 0
+               ? status
+               : validate_table_access(validator, module->tables[validator->instr.idx].elem_type);
 }
 
 /* table.init and table.copy: source and destination hold the same type; both take three i32. */
@@ -191,19 +177,18 @@ static int validate_table_copy(struct validator *validator) {
     uint32_t table_idx = is_init ? instr->idx2 : instr->idx;
     uint32_t source_idx = is_init ? instr->idx : instr->idx2;
     int status = check_index(validator, "table", table_idx, module->tables_count);
-    if (status == 0) {
+    if (status == 0)
         status = is_init ? check_index(validator, "elem segment", source_idx, module->elems_count)
                          : check_index(validator, "table", source_idx, module->tables_count);
-    }
-    if (status != 0) {
+    if (status != 0)
         return status;
-    }
-    valtype_t source = is_init ? module->elems[source_idx].elem_type : module->tables[source_idx].elem_type;
+    valtype_t source =
+        is_init ? module->elems[source_idx].elem_type : module->tables[source_idx].elem_type;
     valtype_t table = module->tables[table_idx].elem_type;
-    if (source != table) {
-        return validator_error(validator, HUSK_E_INVALID_WASM, "type mismatch: %s from %s to a table of %s",
-                               wasm_opinfo(instr->op)->text, valtype_name(source), valtype_name(table));
-    }
+    if (source != table)
+        return validator_error(
+            validator, HUSK_E_INVALID_WASM, "type mismatch: %s from %s to a table of %s",
+            wasm_opinfo(instr->op)->text, valtype_name(source), valtype_name(table));
     return stack_pop_types(validator, operands, 3);
 }
 

@@ -1,5 +1,5 @@
-/* bench/kernels/alloc.c: a small allocator (size classes with free lists over a bump arena) under binary trees that are built
- * and freed, n rounds. */
+/* bench/kernels/alloc.c: a small allocator (size classes with free lists over a bump arena) under
+ * binary trees that are built and freed, n rounds. */
 #include "kernel.h"
 
 enum { CLASS_COUNT = 8, CLASS_BYTES = 16, DEPTH = 11 };
@@ -26,9 +26,8 @@ static void *cell_alloc(size_t bytes) {
         return cell;
     }
     size_t rounded = (class_idx + 1) * CLASS_BYTES;
-    if (rounded > sizeof(arena) - arena_used) {
+    if (rounded > sizeof arena - arena_used)
         __builtin_trap();
-    }
     void *at = arena + arena_used;
     arena_used += rounded;
     return at;
@@ -59,7 +58,7 @@ static void tree_free(struct tree *tree) {
     if (tree != NULL) {
         tree_free(tree->left);
         tree_free(tree->right);
-        cell_free(tree, sizeof(*tree) + tree->extra_bytes);
+        cell_free(tree, sizeof *tree + tree->extra_bytes);
     }
 }
 
@@ -67,7 +66,7 @@ KERNEL(alloc) {
     uint32_t seed = 53;
     uint64_t sum = SUM_START;
     arena_used = 0;
-    __builtin_memset(free_lists, 0, sizeof(free_lists));
+    __builtin_memset(free_lists, 0, sizeof free_lists);
     for (uint32_t round = 0; round < n; round++) {
         struct tree *kept = tree_new(DEPTH - 2, &seed);
         struct tree *tree = tree_new(DEPTH, &seed);

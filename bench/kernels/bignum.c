@@ -1,4 +1,5 @@
-/* bench/kernels/bignum.c: modular exponentiation of 512-bit numbers (Montgomery) on 32-bit limbs: 64-bit multiply and carry chains. */
+/* bench/kernels/bignum.c: modular exponentiation of 512-bit numbers (Montgomery) on 32-bit limbs:
+ * 64-bit multiply and carry chains. */
 #include "kernel.h"
 
 enum { LIMBS = 16 };
@@ -8,15 +9,13 @@ static number modulus;
 static uint32_t modulus_inverse; /* -1 / modulus mod 2^32 */
 
 static void modulus_make(uint32_t *seed) {
-    for (int i = 0; i < LIMBS; i++) {
+    for (int i = 0; i < LIMBS; i++)
         modulus[i] = rng_next(seed);
-    }
     modulus[0] |= 1;
     modulus[LIMBS - 1] |= 0x80000000u;
     uint32_t inverse = 1;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 5; i++)
         inverse *= 2 - modulus[0] * inverse;
-    }
     modulus_inverse = 0 - inverse;
 }
 
@@ -29,9 +28,8 @@ static void reduce(uint32_t *to, uint32_t carry) {
         difference[i] = (uint32_t)d;
         borrow = d >> 63;
     }
-    if (carry != 0 || borrow == 0) {
-        __builtin_memcpy(to, difference, sizeof(difference));
-    }
+    if (carry != 0 || borrow == 0)
+        __builtin_memcpy(to, difference, sizeof difference);
 }
 
 static void multiply(uint32_t *to, const uint32_t *a, const uint32_t *b) {
@@ -74,14 +72,12 @@ KERNEL(bignum) {
     for (uint32_t round = 0; round < n; round++) {
         for (uint32_t bit = 0; bit < 512; bit++) {
             multiply(power, power, power);
-            if ((rng_next(&seed) & 1) != 0) {
+            if ((rng_next(&seed) & 1) != 0)
                 multiply(power, power, base);
-            }
         }
     }
     uint64_t sum = SUM_START;
-    for (int i = 0; i < LIMBS; i++) {
+    for (int i = 0; i < LIMBS; i++)
         sum = sum_mix(sum, power[i]);
-    }
     return sum;
 }

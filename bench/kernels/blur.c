@@ -1,4 +1,5 @@
-/* bench/kernels/blur.c: a 3 × 3 box blur of an 8-bit picture, back and forth, n times. Widening byte arithmetic. */
+/* bench/kernels/blur.c: a 3 × 3 box blur of an 8-bit picture, back and forth, n times. Widening
+ * byte arithmetic. */
 #include "kernel.h"
 
 enum { WIDTH = 512, HEIGHT = 256 };
@@ -8,10 +9,9 @@ static void picture_blur(uint8_t (*to)[WIDTH], uint8_t (*from)[WIDTH]) {
     for (int row = 1; row < HEIGHT - 1; row++) {
         for (int column = 1; column < WIDTH - 1; column++) {
             uint32_t total = 0;
-            for (int dy = -1; dy <= 1; dy++) {
+            for (int dy = -1; dy <= 1; dy++)
                 total += (uint32_t)from[row + dy][column - 1] + from[row + dy][column] +
                          from[row + dy][column + 1];
-            }
             to[row][column] = (uint8_t)((total * 7282u) >> 16);
         }
     }
@@ -25,14 +25,11 @@ KERNEL(blur) {
             pictures[1][row][column] = pictures[0][row][column];
         }
     }
-    for (uint32_t round = 0; round < n; round++) {
+    for (uint32_t round = 0; round < n; round++)
         picture_blur(pictures[(round + 1) & 1], pictures[round & 1]);
-    }
     uint64_t sum = SUM_START;
-    for (int row = 0; row < HEIGHT; row++) {
-        for (int column = 0; column < WIDTH; column++) {
+    for (int row = 0; row < HEIGHT; row++)
+        for (int column = 0; column < WIDTH; column++)
             sum = sum_mix(sum, pictures[n & 1][row][column]);
-        }
-    }
     return sum;
 }

@@ -1,4 +1,5 @@
-/* bench/kernels/chase.c: a linked list in random order over 1 MiB, followed n times round: dependent loads and nothing else. */
+/* bench/kernels/chase.c: a linked list in random order over 1 MiB, followed n times round:
+ * dependent loads and nothing else. */
 #include "kernel.h"
 
 struct node {
@@ -21,9 +22,8 @@ static void list_make(void) {
         order[i] = order[k];
         order[k] = swap;
     }
-    for (uint32_t i = 0; i < COUNT_OF(nodes); i++) {
+    for (uint32_t i = 0; i < COUNT_OF(nodes); i++)
         nodes[order[i]].next = &nodes[order[(i + 1) % COUNT_OF(nodes)]];
-    }
 }
 
 KERNEL(chase) {

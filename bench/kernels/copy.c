@@ -1,12 +1,12 @@
-/* bench/kernels/copy.c: copies, moves and fills of mixed sizes, the short ones by hand-written loops, as codecs do. */
+/* bench/kernels/copy.c: copies, moves and fills of mixed sizes, the short ones by hand-written
+ * loops, as codecs do. */
 #include "kernel.h"
 
 static uint8_t from[262144], to[262144];
 
 static void bytes_copy(uint8_t *d, const uint8_t *s, uint32_t count) {
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i++)
         d[i] = s[i];
-    }
 }
 
 static void words_reverse(uint8_t *d, const uint8_t *s, uint32_t count) {
@@ -20,9 +20,8 @@ static void words_reverse(uint8_t *d, const uint8_t *s, uint32_t count) {
 
 KERNEL(copy) {
     uint32_t seed = 5;
-    for (size_t i = 0; i < sizeof(from); i++) {
+    for (size_t i = 0; i < sizeof from; i++)
         from[i] = (uint8_t)rng_next(&seed);
-    }
     for (uint32_t round = 0; round < n; round++) {
         uint32_t r = rng_next(&seed);
         uint32_t count = (r & 15) == 0 ? r >> 16 : (r >> 20) & 255;
@@ -35,7 +34,7 @@ KERNEL(copy) {
         }
     }
     uint64_t sum = SUM_START;
-    for (size_t i = 0; i < sizeof(to); i += 8) {
+    for (size_t i = 0; i < sizeof to; i += 8) {
         uint64_t word;
         __builtin_memcpy(&word, to + i, 8);
         sum = sum_mix(sum, word);

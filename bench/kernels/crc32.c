@@ -1,4 +1,5 @@
-/* bench/kernels/crc32.c: CRC-32 of n times 64 KiB, four tables at a time, and popcounts and bit scans of the same words. */
+/* bench/kernels/crc32.c: CRC-32 of n times 64 KiB, four tables at a time, and popcounts and bit
+ * scans of the same words. */
 #include "kernel.h"
 
 static uint32_t tables[4][256];
@@ -7,9 +8,8 @@ static uint32_t words[16384];
 static void tables_make(void) {
     for (uint32_t i = 0; i < 256; i++) {
         uint32_t crc = i;
-        for (int bit = 0; bit < 8; bit++) {
+        for (int bit = 0; bit < 8; bit++)
             crc = (crc >> 1) ^ (0xedb88320u & (0u - (crc & 1)));
-        }
         tables[0][i] = crc;
     }
     for (uint32_t i = 0; i < 256; i++) {
@@ -23,9 +23,8 @@ static void tables_make(void) {
 KERNEL(crc32) {
     uint32_t seed = 7;
     tables_make();
-    for (size_t i = 0; i < COUNT_OF(words); i++) {
+    for (size_t i = 0; i < COUNT_OF(words); i++)
         words[i] = rng_next(&seed);
-    }
     uint32_t crc = ~0u;
     uint32_t bits = 0;
     for (uint32_t round = 0; round < n; round++) {

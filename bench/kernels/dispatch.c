@@ -1,4 +1,5 @@
-/* bench/kernels/dispatch.c: objects with tables of functions, called in an order that cannot be predicted from the code. */
+/* bench/kernels/dispatch.c: objects with tables of functions, called in an order that cannot be
+ * predicted from the code. */
 #include "kernel.h"
 
 struct shape;
@@ -42,8 +43,10 @@ static uint64_t ring_area(const struct shape *shape) {
     return outer - (uint64_t)shape->b * shape->b / 4;
 }
 
-static const struct shape_ops kinds[4] = {
-    {square_area, square_grow}, {box_area, box_grow}, {disc_area, disc_grow}, {ring_area, box_grow}};
+static const struct shape_ops kinds[4] = {{square_area, square_grow},
+                                          {box_area, box_grow},
+                                          {disc_area, disc_grow},
+                                          {ring_area, box_grow}};
 static struct shape shapes[1024];
 
 KERNEL(dispatch) {

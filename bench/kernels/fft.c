@@ -1,4 +1,5 @@
-/* bench/kernels/fft.c: radix-2 complex FFT of 4096 points in f64, forward and back, n times. Strided loads, own sine tables. */
+/* bench/kernels/fft.c: radix-2 complex FFT of 4096 points in f64, forward and back, n times.
+ * Strided loads, own sine tables. */
 #include "kernel.h"
 
 enum { POINTS = 4096, BITS = 12 };
@@ -22,9 +23,8 @@ static void tables_make(void) {
 static void points_reorder(void) {
     for (uint32_t i = 0; i < POINTS; i++) {
         uint32_t k = 0;
-        for (int bit = 0; bit < BITS; bit++) {
+        for (int bit = 0; bit < BITS; bit++)
             k |= ((i >> bit) & 1) << (BITS - 1 - bit);
-        }
         if (k > i) {
             double swap = re[i];
             re[i] = re[k];
@@ -70,8 +70,7 @@ KERNEL(fft) {
         }
     }
     uint64_t sum = SUM_START;
-    for (int i = 0; i < POINTS; i++) {
+    for (int i = 0; i < POINTS; i++)
         sum = sum_mix_f64(sum_mix_f64(sum, re[i]), im[i]);
-    }
     return sum;
 }

@@ -6,9 +6,8 @@ static __attribute__((noinline)) uint32_t fib(uint32_t i) {
 }
 
 static __attribute__((noinline)) uint32_t ackermann(uint32_t m, uint32_t i) {
-    if (m == 0) {
+    if (m == 0)
         return i + 1;
-    }
     return i == 0 ? ackermann(m - 1, 1) : ackermann(m - 1, ackermann(m, i - 1));
 }
 

@@ -1,4 +1,5 @@
-/* bench/kernels/hash.c: an open-addressing hash table of 64-bit keys: inserts, look-ups and deletions, n rounds. */
+/* bench/kernels/hash.c: an open-addressing hash table of 64-bit keys: inserts, look-ups and
+ * deletions, n rounds. */
 #include "kernel.h"
 
 enum { SLOTS = 1 << 15 };
@@ -17,15 +18,14 @@ static uint32_t key_home(uint64_t key) {
 /* The key's slot, or the free slot where it belongs. */
 static struct slot *slot_find(uint64_t key) {
     uint32_t at = key_home(key);
-    while (slots[at].key != 0 && slots[at].key != key) {
+    while (slots[at].key != 0 && slots[at].key != key)
         at = (at + 1) & (SLOTS - 1);
-    }
     return &slots[at];
 }
 
 static uint64_t round_run(uint32_t round, uint32_t *seed) {
     uint64_t sum = 0;
-    __builtin_memset(slots, 0, sizeof(slots));
+    __builtin_memset(slots, 0, sizeof slots);
     for (uint32_t i = 0; i < SLOTS / 2; i++) {
         uint64_t key = (rng_next(seed) % 40000) + 1;
         struct slot *slot = slot_find(key << 7);
@@ -43,8 +43,7 @@ static uint64_t round_run(uint32_t round, uint32_t *seed) {
 KERNEL(hash) {
     uint32_t seed = 23;
     uint64_t sum = SUM_START;
-    for (uint32_t round = 0; round < n; round++) {
+    for (uint32_t round = 0; round < n; round++)
         sum = sum_mix(sum, round_run(round, &seed));
-    }
     return sum;
 }

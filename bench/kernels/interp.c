@@ -1,4 +1,5 @@
-/* bench/kernels/interp.c: a small register machine that interprets a loop: one big switch, unpredictable indirect jumps. */
+/* bench/kernels/interp.c: a small register machine that interprets a loop: one big switch,
+ * unpredictable indirect jumps. */
 #include "kernel.h"
 
 enum op {
@@ -71,12 +72,10 @@ static uint32_t program_run(const struct instruction *code, uint32_t *r) {
 
 KERNEL(interp) {
     uint32_t registers[16] = {n};
-    for (uint32_t i = 0; i < COUNT_OF(heap); i++) {
+    for (uint32_t i = 0; i < COUNT_OF(heap); i++)
         heap[i] = i * 2654435761u;
-    }
     uint64_t sum = sum_mix(SUM_START, program_run(program, registers));
-    for (uint32_t i = 0; i < COUNT_OF(heap); i++) {
+    for (uint32_t i = 0; i < COUNT_OF(heap); i++)
         sum = sum_mix(sum, heap[i]);
-    }
     return sum;
 }

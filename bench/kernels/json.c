@@ -1,4 +1,5 @@
-/* bench/kernels/json.c: a JSON text is written once, then parsed n times by recursive descent into a checksum. */
+/* bench/kernels/json.c: a JSON text is written once, then parsed n times by recursive descent into
+ * a checksum. */
 #include "kernel.h"
 
 enum { TEXT_BYTES = 65536 };
@@ -11,9 +12,8 @@ struct parser {
 };
 
 static char *text_put(char *to, const char *from) {
-    while (*from != 0) {
+    while (*from != '\0')
         *to++ = *from++;
-    }
     return to;
 }
 
@@ -24,9 +24,8 @@ static char *number_put(char *to, uint32_t number) {
         digits[count++] = (char)('0' + number % 10);
         number /= 10;
     } while (number != 0);
-    while (count > 0) {
+    while (count > 0)
         *to++ = digits[--count];
-    }
     return to;
 }
 
@@ -40,26 +39,23 @@ static void text_make(void) {
         to = number_put(text_put(to, "."), r & 1023);
         to = text_put(to, (r & 4) != 0 ? ", \"name\": \"caf\\u00e9 \\\"bar\\\"\""
                                        : ", \"name\": \"plain words here\"");
-        to = text_put(to,
-                      (r & 8) != 0 ? ", \"tags\": [true, null, [1, 2, 3]]},\n  " : ", \"ok\": false},\n  ");
+        to = text_put(to, (r & 8) != 0 ? ", \"tags\": [true, null, [1, 2, 3]]},\n  "
+                                       : ", \"ok\": false},\n  ");
     }
     *text_put(to, "0] }") = 0;
 }
 
 static void space_skip(struct parser *p) {
-    while (*p->at == ' ' || *p->at == '\n' || *p->at == '\t' || *p->at == '\r') {
+    while (*p->at == ' ' || *p->at == '\n' || *p->at == '\t' || *p->at == '\r')
         p->at++;
-    }
 }
 
 static void string_parse(struct parser *p) {
     for (p->at++; *p->at != '"'; p->at++) {
-        if (*p->at == 0) {
+        if (*p->at == '\0')
             return;
-        }
-        if (*p->at == '\\') {
+        if (*p->at == '\\')
             p->at++;
-        }
         p->sum = sum_mix(p->sum, (uint8_t)*p->at);
     }
     p->at++;
@@ -69,9 +65,8 @@ static void number_parse(struct parser *p) {
     int is_negative = *p->at == '-';
     double value = 0, scale = 1;
     p->at += is_negative;
-    for (; *p->at >= '0' && *p->at <= '9'; p->at++) {
+    for (; *p->at >= '0' && *p->at <= '9'; p->at++)
         value = value * 10 + (*p->at - '0');
-    }
     if (*p->at == '.') {
         for (p->at++; *p->at >= '0' && *p->at <= '9'; p->at++) {
             scale /= 10;
@@ -86,7 +81,7 @@ static void value_parse(struct parser *p);
 static void list_parse(struct parser *p, char end) {
     p->at++;
     space_skip(p);
-    while (*p->at != end && *p->at != 0) {
+    while (*p->at != end && *p->at != '\0') {
         if (end == '}') {
             string_parse(p);
             space_skip(p);

@@ -1,7 +1,8 @@
 /*
- * bench/kernels/kernel.h: what the kernels share. A kernel is one file of plain, freestanding C: it is built natively into
- * husk_bench as kernel_<name>(), and to wasm with the export "run". Both return a checksum of all they computed, so that
- * no work can be optimised away and the two can be compared.
+ * bench/kernels/kernel.h: what the kernels share. A kernel is one file of plain, freestanding C: it
+ * is built natively into husk_bench as kernel_<name>(), and to wasm with the export "run". Both
+ * return a checksum of all they computed, so that no work can be optimised away and the two can be
+ * compared.
  */
 #ifndef BENCH_KERNEL_H
 #define BENCH_KERNEL_H
@@ -16,8 +17,8 @@
 #endif
 
 /* KERNEL(name) { … uses n … } defines uint64_t kernel_<name>(uint32_t n). */
-#define KERNEL(name)                                                                                         \
-    KERNEL_ATTR uint64_t kernel_##name(uint32_t n);                                                          \
+#define KERNEL(name)                                                                               \
+    KERNEL_ATTR uint64_t kernel_##name(uint32_t n);                                                \
     uint64_t kernel_##name(uint32_t n)
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))

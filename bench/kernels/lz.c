@@ -1,4 +1,5 @@
-/* bench/kernels/lz.c: an LZ77 compressor with a hash of four bytes and its decompressor, checked against the input, n rounds. */
+/* bench/kernels/lz.c: an LZ77 compressor with a hash of four bytes and its decompressor, checked
+ * against the input, n rounds. */
 #include "kernel.h"
 
 enum { INPUT_BYTES = 65536, HASH_BITS = 12, MATCH_MIN = 4 };
@@ -17,16 +18,15 @@ static void input_make(void) {
         uint32_t r = rng_next(&seed);
         uint32_t count = (r & 31) + 1;
         uint32_t back = (r >> 8) % (i + 1);
-        for (; count > 0 && i < INPUT_BYTES; count--, i++) {
-            input[i] = (r >> 29) < 5 && back > 0 ? input[i - back] : (uint8_t)(rng_next(&seed) & 31);
-        }
+        for (; count > 0 && i < INPUT_BYTES; count--, i++)
+            input[i] =
+                (r >> 29) < 5 && back > 0 ? input[i - back] : (uint8_t)(rng_next(&seed) & 31);
     }
 }
 
 static uint8_t *count_put(uint8_t *to, uint32_t count) {
-    for (; count >= 128; count >>= 7) {
+    for (; count >= 128; count >>= 7)
         *to++ = (uint8_t)(count | 128);
-    }
     *to++ = (uint8_t)count;
     return to;
 }
@@ -47,7 +47,7 @@ static const uint8_t *count_get(const uint8_t *from, uint32_t *ret_count) {
 static uint32_t input_pack(void) {
     uint8_t *to = packed;
     uint32_t literals_at = 0;
-    __builtin_memset(last_at, 0, sizeof(last_at));
+    __builtin_memset(last_at, 0, sizeof last_at);
     for (uint32_t at = 0; at + MATCH_MIN < INPUT_BYTES;) {
         uint32_t hash = (word_at(input + at) * 2654435761u) >> (32 - HASH_BITS);
         uint32_t before = last_at[hash];
@@ -57,9 +57,8 @@ static uint32_t input_pack(void) {
             continue;
         }
         uint32_t from = before - 1, length = MATCH_MIN;
-        while (at + length < INPUT_BYTES && input[from + length] == input[at + length]) {
+        while (at + length < INPUT_BYTES && input[from + length] == input[at + length])
             length++;
-        }
         to = count_put(to, at - literals_at);
         __builtin_memcpy(to, input + literals_at, at - literals_at);
         to = count_put(count_put(to + (at - literals_at), length), at - from);
@@ -77,14 +76,12 @@ static void output_unpack(uint32_t packed_bytes) {
     for (uint32_t at = 0; from < end;) {
         uint32_t literals, length, distance;
         from = count_get(from, &literals);
-        for (uint32_t i = 0; i < literals; i++) {
+        for (uint32_t i = 0; i < literals; i++)
             output[at + i] = from[i];
-        }
         at += literals;
         from = count_get(count_get(from + literals, &length), &distance);
-        for (uint32_t i = 0; i < length; i++) {
+        for (uint32_t i = 0; i < length; i++)
             output[at + i] = output[at + i - distance];
-        }
         at += length;
     }
 }

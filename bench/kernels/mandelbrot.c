@@ -1,4 +1,5 @@
-/* bench/kernels/mandelbrot.c: escape times over an n × n grid. f64 in a tight loop with a data-dependent exit. */
+/* bench/kernels/mandelbrot.c: escape times over an n × n grid. f64 in a tight loop with a
+ * data-dependent exit. */
 #include "kernel.h"
 
 static uint32_t escape_time(double cx, double cy) {
@@ -6,9 +7,8 @@ static uint32_t escape_time(double cx, double cy) {
     uint32_t count = 0;
     while (count < 200) {
         double x2 = x * x, y2 = y * y;
-        if (x2 + y2 > 4.0) {
+        if (x2 + y2 > 4.0)
             break;
-        }
         y = 2 * x * y + cy;
         x = x2 - y2 + cx;
         count++;

@@ -1,4 +1,5 @@
-/* bench/kernels/matmul_f64.c: 192 × 192 f64 matrices multiplied n times, row order (i, k, j): the inner loop vectorises. */
+/* bench/kernels/matmul_f64.c: 192 × 192 f64 matrices multiplied n times, row order (i, k, j): the
+ * inner loop vectorises. */
 #include "kernel.h"
 
 enum { SIZE = 192 };
@@ -19,23 +20,19 @@ static void matrices_multiply(void) {
     for (int i = 0; i < SIZE; i++) {
         for (int k = 0; k < SIZE; k++) {
             double factor = a[i][k];
-            for (int j = 0; j < SIZE; j++) {
+            for (int j = 0; j < SIZE; j++)
                 c[i][j] += factor * b[k][j];
-            }
         }
     }
 }
 
 KERNEL(matmul_f64) {
     matrices_make();
-    for (uint32_t round = 0; round < n; round++) {
+    for (uint32_t round = 0; round < n; round++)
         matrices_multiply();
-    }
     uint64_t sum = SUM_START;
-    for (int i = 0; i < SIZE; i++) {
-        for (int j = 0; j < SIZE; j++) {
+    for (int i = 0; i < SIZE; i++)
+        for (int j = 0; j < SIZE; j++)
             sum = sum_mix_f64(sum, c[i][j]);
-        }
-    }
     return sum;
 }

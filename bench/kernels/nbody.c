@@ -1,4 +1,5 @@
-/* bench/kernels/nbody.c: five bodies under gravity, n steps. Scalar f64 with divisions and square roots. */
+/* bench/kernels/nbody.c: five bodies under gravity, n steps. Scalar f64 with divisions and square
+ * roots. */
 #include "kernel.h"
 
 struct body {
@@ -12,9 +13,8 @@ static void bodies_make(void) {
     for (size_t i = 0; i < COUNT_OF(bodies); i++) {
         double *fields[6] = {&bodies[i].x,  &bodies[i].y,  &bodies[i].z,
                              &bodies[i].vx, &bodies[i].vy, &bodies[i].vz};
-        for (int f = 0; f < 6; f++) {
+        for (int f = 0; f < 6; f++)
             *fields[f] = ((double)(rng_next(&seed) % 20000) - 10000.0) / (f < 3 ? 500.0 : 8000.0);
-        }
         bodies[i].mass = i == 0 ? 39.0 : 0.01 * (double)(i + 1);
     }
 }
@@ -34,11 +34,9 @@ static void bodies_pull(struct body *a, struct body *b, double dt) {
 KERNEL(nbody) {
     bodies_make();
     for (uint32_t step = 0; step < n; step++) {
-        for (size_t i = 0; i < COUNT_OF(bodies); i++) {
-            for (size_t k = i + 1; k < COUNT_OF(bodies); k++) {
+        for (size_t i = 0; i < COUNT_OF(bodies); i++)
+            for (size_t k = i + 1; k < COUNT_OF(bodies); k++)
                 bodies_pull(&bodies[i], &bodies[k], 0.001);
-            }
-        }
         for (size_t i = 0; i < COUNT_OF(bodies); i++) {
             bodies[i].x += 0.001 * bodies[i].vx;
             bodies[i].y += 0.001 * bodies[i].vy;
@@ -46,8 +44,7 @@ KERNEL(nbody) {
         }
     }
     uint64_t sum = SUM_START;
-    for (size_t i = 0; i < COUNT_OF(bodies); i++) {
+    for (size_t i = 0; i < COUNT_OF(bodies); i++)
         sum = sum_mix_f64(sum_mix_f64(sum_mix_f64(sum, bodies[i].x), bodies[i].y), bodies[i].z);
-    }
     return sum;
 }

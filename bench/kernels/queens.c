@@ -1,10 +1,10 @@
-/* bench/kernels/queens.c: all solutions of the n queens problem by bit masks: recursion with few live values. */
+/* bench/kernels/queens.c: all solutions of the n queens problem by bit masks: recursion with few
+ * live values. */
 #include "kernel.h"
 
 static uint32_t solutions_count(uint32_t all, uint32_t columns, uint32_t left, uint32_t right) {
-    if (columns == all) {
+    if (columns == all)
         return 1;
-    }
     uint32_t count = 0;
     for (uint32_t open = all & ~(columns | left | right); open != 0; open &= open - 1) {
         uint32_t bit = open & (0 - open);

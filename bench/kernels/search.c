@@ -1,26 +1,26 @@
-/* bench/kernels/search.c: a text is searched for words by skipping (Horspool), by brute force and by counting lines. */
+/* bench/kernels/search.c: a text is searched for words by skipping (Horspool), by brute force and
+ * by counting lines. */
 #include "kernel.h"
 
 static char text[131072];
-static const char *const words[] = {"serpentine", "lantern", "quartz", "a long phrase that is not there"};
+static const char *const words[] = {"serpentine", "lantern", "quartz",
+                                    "a long phrase that is not there"};
 static const char syllables[16][4] = {"ser", "pen", "ti", "ne ", "lan", "te",  "rn ", "qua",
                                       "rt",  "z ",  "a ", "on",  "\n",  "ed ", "il",  "mo"};
 
 static uint32_t text_length(const char *at) {
     uint32_t count = 0;
-    while (at[count] != 0) {
+    while (at[count] != '\0')
         count++;
-    }
     return count;
 }
 
 static uint32_t text_make(void) {
     uint32_t seed = 59, at = 0;
-    while (at < sizeof(text) - 8) {
+    while (at < sizeof text - 8) {
         const char *syllable = syllables[rng_next(&seed) >> 28];
-        for (; *syllable != 0; syllable++) {
+        for (; *syllable != '\0'; syllable++)
             text[at++] = *syllable;
-        }
     }
     text[at] = 0;
     return at;
@@ -28,17 +28,15 @@ static uint32_t text_make(void) {
 
 static uint32_t find_skipping(const char *word, uint32_t word_length, uint32_t length) {
     uint32_t skips[256], found = 0;
-    for (int i = 0; i < 256; i++) {
+    for (int i = 0; i < 256; i++)
         skips[i] = word_length;
-    }
-    for (uint32_t i = 0; i + 1 < word_length; i++) {
+    for (uint32_t i = 0; i + 1 < word_length; i++)
         skips[(uint8_t)word[i]] = word_length - 1 - i;
-    }
-    for (uint32_t at = 0; at + word_length <= length; at += skips[(uint8_t)text[at + word_length - 1]]) {
+    for (uint32_t at = 0; at + word_length <= length;
+         at += skips[(uint8_t)text[at + word_length - 1]]) {
         uint32_t i = word_length;
-        while (i > 0 && text[at + i - 1] == word[i - 1]) {
+        while (i > 0 && text[at + i - 1] == word[i - 1])
             i--;
-        }
         found += i == 0;
     }
     return found;
@@ -48,19 +46,17 @@ static uint32_t find_plainly(const char *word, uint32_t length) {
     uint32_t found = 0;
     for (uint32_t at = 0; at < length; at++) {
         uint32_t i = 0;
-        while (word[i] != 0 && text[at + i] == word[i]) {
+        while (word[i] != '\0' && text[at + i] == word[i])
             i++;
-        }
-        found += word[i] == 0;
+        found += word[i] == '\0';
     }
     return found;
 }
 
 static uint32_t lines_count(uint32_t length) {
     uint32_t lines = 0;
-    for (uint32_t i = 0; i < length; i++) {
+    for (uint32_t i = 0; i < length; i++)
         lines += text[i] == '\n';
-    }
     return lines;
 }
 

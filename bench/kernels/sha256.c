@@ -1,4 +1,5 @@
-/* bench/kernels/sha256.c: SHA-256 (FIPS 180-4) of n times 64 KiB. 32-bit rotates, adds and a message schedule. */
+/* bench/kernels/sha256.c: SHA-256 (FIPS 180-4) of n times 64 KiB. 32-bit rotates, adds and a
+ * message schedule. */
 #include "kernel.h"
 
 static const uint32_t round_constants[64] = {
@@ -18,10 +19,9 @@ static inline uint32_t rotr(uint32_t x, unsigned count) {
 }
 
 static void schedule_make(const uint8_t *block, uint32_t *w) {
-    for (int i = 0; i < 16; i++) {
+    for (int i = 0; i < 16; i++)
         w[i] = (uint32_t)block[4 * i] << 24 | (uint32_t)block[4 * i + 1] << 16 |
                (uint32_t)block[4 * i + 2] << 8 | (uint32_t)block[4 * i + 3];
-    }
     for (int i = 16; i < 64; i++) {
         uint32_t s0 = rotr(w[i - 15], 7) ^ rotr(w[i - 15], 18) ^ (w[i - 15] >> 3);
         uint32_t s1 = rotr(w[i - 2], 17) ^ rotr(w[i - 2], 19) ^ (w[i - 2] >> 10);
@@ -35,8 +35,8 @@ static void block_add(uint32_t *state, const uint8_t *block) {
     uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
     uint32_t e = state[4], f = state[5], g = state[6], h = state[7];
     for (int i = 0; i < 64; i++) {
-        uint32_t t1 =
-            h + (rotr(e, 6) ^ rotr(e, 11) ^ rotr(e, 25)) + ((e & f) ^ (~e & g)) + round_constants[i] + w[i];
+        uint32_t t1 = h + (rotr(e, 6) ^ rotr(e, 11) ^ rotr(e, 25)) + ((e & f) ^ (~e & g)) +
+                      round_constants[i] + w[i];
         uint32_t t2 = (rotr(a, 2) ^ rotr(a, 13) ^ rotr(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
         h = g;
         g = f;
@@ -48,26 +48,21 @@ static void block_add(uint32_t *state, const uint8_t *block) {
         a = t1 + t2;
     }
     const uint32_t add[8] = {a, b, c, d, e, f, g, h};
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 8; i++)
         state[i] += add[i];
-    }
 }
 
 KERNEL(sha256) {
     uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                          0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
     uint32_t seed = 1;
-    for (size_t i = 0; i < sizeof(data); i++) {
+    for (size_t i = 0; i < sizeof data; i++)
         data[i] = (uint8_t)rng_next(&seed);
-    }
-    for (uint32_t round = 0; round < n; round++) {
-        for (size_t at = 0; at < sizeof(data); at += 64) {
+    for (uint32_t round = 0; round < n; round++)
+        for (size_t at = 0; at < sizeof data; at += 64)
             block_add(state, data + at);
-        }
-    }
     uint64_t sum = SUM_START;
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 8; i++)
         sum = sum_mix(sum, state[i]);
-    }
     return sum;
 }

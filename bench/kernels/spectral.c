@@ -1,4 +1,5 @@
-/* bench/kernels/spectral.c: largest singular value of an infinite matrix's corner by power iteration: f64 divisions, vectorisable. */
+/* bench/kernels/spectral.c: largest singular value of an infinite matrix's corner by power
+ * iteration: f64 divisions, vectorisable. */
 #include "kernel.h"
 
 enum { SIZE = 256 };
@@ -10,9 +11,8 @@ static double element(uint32_t i, uint32_t k) {
 static void multiply(const double *from, double *to) {
     for (uint32_t i = 0; i < SIZE; i++) {
         double total = 0;
-        for (uint32_t k = 0; k < SIZE; k++) {
+        for (uint32_t k = 0; k < SIZE; k++)
             total += element(i, k) * from[k];
-        }
         to[i] = total;
     }
 }
@@ -20,18 +20,16 @@ static void multiply(const double *from, double *to) {
 static void multiply_transposed(const double *from, double *to) {
     for (uint32_t i = 0; i < SIZE; i++) {
         double total = 0;
-        for (uint32_t k = 0; k < SIZE; k++) {
+        for (uint32_t k = 0; k < SIZE; k++)
             total += element(k, i) * from[k];
-        }
         to[i] = total;
     }
 }
 
 KERNEL(spectral) {
     static double u[SIZE], v[SIZE], w[SIZE];
-    for (int i = 0; i < SIZE; i++) {
+    for (int i = 0; i < SIZE; i++)
         u[i] = 1;
-    }
     for (uint32_t round = 0; round < n; round++) {
         multiply(u, w);
         multiply_transposed(w, v);

@@ -1,5 +1,6 @@
 /*
- * bench/micro/initialised.c: a module with 1 MiB of initialised memory, of which a call writes a few pages.
+ * bench/micro/initialised.c: a module with 1 MiB of initialised memory, of which a call writes a
+ * few pages.
  */
 #include <stdint.h>
 
@@ -14,7 +15,6 @@ void empty(void) {
 
 EXPORT(touch) void touch(int32_t count, int32_t stride);
 void touch(int32_t count, int32_t stride) {
-    for (int32_t i = 0; i < count; i++) {
+    for (int32_t i = 0; i < count; i++)
         *(volatile uint32_t *)&words[(uint32_t)(i * stride) * PAGE_WORDS % WORDS] += 1;
-    }
 }

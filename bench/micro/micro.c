@@ -1,5 +1,6 @@
 /*
- * bench/micro/micro.c: a module of small exports for the call benchmarks: nothing to do, a host call, a call back, growth, a trap.
+ * bench/micro/micro.c: a module of small exports for the call benchmarks: nothing to do, a host
+ * call, a call back, growth, a trap.
  */
 #include <stdint.h>
 
@@ -22,9 +23,8 @@ int32_t add(int32_t a, int32_t b) {
 EXPORT(host_calls) int32_t host_calls(int32_t count);
 int32_t host_calls(int32_t count) {
     int32_t total = 0;
-    for (int32_t i = 0; i < count; i++) {
+    for (int32_t i = 0; i < count; i++)
         total = host_add(total, i);
-    }
     return total;
 }
 
@@ -41,8 +41,7 @@ int32_t grow(int32_t pages) {
 
 EXPORT(trap) int32_t trap(int32_t depth);
 int32_t trap(int32_t depth) {
-    if (depth == 0) {
+    if (depth == 0)
         __builtin_trap();
-    }
     return trap(depth - 1) + 1;
 }

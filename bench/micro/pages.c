@@ -1,5 +1,6 @@
 /*
- * bench/micro/pages.c: a module that writes as many pages as it is told, for the snapshot benchmarks.
+ * bench/micro/pages.c: a module that writes as many pages as it is told, for the snapshot
+ * benchmarks.
  */
 #include <stdint.h>
 
@@ -10,7 +11,8 @@ EXPORT(empty) void empty(void);
 void empty(void) {
 }
 
-/* One word in each of `count` pages, `stride` pages apart, at an offset that differs from page to page. */
+/* One word in each of `count` pages, `stride` pages apart, at an offset that differs from page to
+ * page. */
 EXPORT(touch) void touch(int32_t count, int32_t stride);
 void touch(int32_t count, int32_t stride) {
     uint32_t at = FIRST;
@@ -20,17 +22,16 @@ void touch(int32_t count, int32_t stride) {
     }
 }
 
-/* 1 MiB of memory becomes `mib` MiB, none of whose pages from FIRST on is zero. Returns the size in MiB. */
+/* 1 MiB of memory becomes `mib` MiB, none of whose pages from FIRST on is zero. Returns the size in
+ * MiB. */
 EXPORT(fill) int32_t fill(int32_t mib);
 int32_t fill(int32_t mib) {
     uintptr_t have = __builtin_wasm_memory_size(0);
     uintptr_t want = (uintptr_t)mib * 16;
-    if (want > have && __builtin_wasm_memory_grow(0, want - have) == (uintptr_t)-1) {
+    if (want > have && __builtin_wasm_memory_grow(0, want - have) == (uintptr_t)-1)
         return -1;
-    }
     uintptr_t bytes = __builtin_wasm_memory_size(0) << 16;
-    for (uintptr_t at = FIRST; at < bytes; at += 8) {
+    for (uintptr_t at = FIRST; at < bytes; at += 8)
         *(volatile uint64_t *)at = 0x9e3779b97f4a7c15u * (at + 1);
-    }
     return (int32_t)(bytes >> 20);
 }

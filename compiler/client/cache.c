@@ -1,8 +1,8 @@
 /*
- * compiler/client/cache.c: husk_compile_cached(): images kept in a folder under the hash of everything that decides
- * what they are. Entries are complete or absent (file_replace() renames), so processes need no lock: two that
- * miss at once both compile, and the later rename wins. Nothing that goes wrong with the folder costs the
- * result.
+ * compiler/client/cache.c: husk_compile_cached(): images kept in a folder under the hash of
+ * everything that decides what they are. Entries are complete or absent (file_replace() renames),
+ * so processes need no lock: two that miss at once both compile, and the later rename wins. Nothing
+ * that goes wrong with the folder costs the result.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +22,8 @@
 
 #define KEY_FORMAT 1 /* of what goes into the key */
 
-/* Which compiler: its version is not known without starting it, but another build is another file. */
+/* Which compiler: its version is not known without starting it, but another build is another
+ * file. */
 static int hash_worker(struct sha256 *hash, const struct husk_compile_options *options,
                        struct husk_error *err) {
     struct worker_program program;
@@ -42,8 +43,9 @@ static int hash_worker(struct sha256 *hash, const struct husk_compile_options *o
     return 0;
 }
 
-static int cache_key(const uint8_t wasm_sha256[SHA256_BYTES], const struct husk_compile_options *options,
-                     char ret_hex[2 * SHA256_BYTES + 1], struct husk_error *err) {
+static int cache_key(const uint8_t wasm_sha256[SHA256_BYTES],
+                     const struct husk_compile_options *options, char ret_hex[2 * SHA256_BYTES + 1],
+                     struct husk_error *err) {
     struct sha256 hash;
     uint8_t digest[SHA256_BYTES];
     char cpu[96] = "", text[256];
@@ -51,8 +53,9 @@ static int cache_key(const uint8_t wasm_sha256[SHA256_BYTES], const struct husk_
         cpu_identity(cpu);
     sha256_init(&hash);
     int bytes = snprintf(
-        text, sizeof text, "husk-cache %d husk %d.%d.%d format %d abi %d opt %d strict %d cpu %.64s %s\n",
-        KEY_FORMAT, HUSK_VERSION_MAJOR, HUSK_VERSION_MINOR, HUSK_VERSION_PATCH, HUSK_IMAGE_FORMAT,
+        text, sizeof text,
+        "husk-cache %d husk %d.%d.%d format %d abi %d opt %d strict %d cpu %.64s %s\n", KEY_FORMAT,
+        HUSK_VERSION_MAJOR, HUSK_VERSION_MINOR, HUSK_VERSION_PATCH, HUSK_IMAGE_FORMAT,
         HUSK_ABI_VERSION, options->opt_level, options->strict, options->cpu, cpu);
     sha256_update(&hash, text, (size_t)bytes);
     sha256_update(&hash, wasm_sha256, SHA256_BYTES);
@@ -116,8 +119,9 @@ int husk_compile_cached(const void *wasm, size_t count, const struct husk_compil
     uint8_t wasm_sha256[SHA256_BYTES];
     char key[2 * SHA256_BYTES + 1];
     uint64_t bytes = 0;
-    if (wasm == NULL || cache_dir == NULL || cache_dir[0] == 0 || ret_fd == NULL)
-        return error_set(err, HUSK_E_INVAL, "no module, no cache folder or no place for the result");
+    if (wasm == NULL || cache_dir == NULL || cache_dir[0] == '\0' || ret_fd == NULL)
+        return error_set(err, HUSK_E_INVAL,
+                         "no module, no cache folder or no place for the result");
     if (ret_warning != NULL)
         *ret_warning = (struct husk_error){.offset = HUSK_NO_OFFSET};
     int status = client_options(options, &full, err);

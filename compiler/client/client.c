@@ -1,6 +1,6 @@
 /*
- * compiler/client/client.c: the functions of husk_compile.h, but for the cache (cache.c). Links no LLVM:
- * worker_run.c starts the process that does.
+ * compiler/client/client.c: the functions of husk_compile.h, but for the cache (cache.c). Links no
+ * LLVM: worker_run.c starts the process that does.
  */
 #include <sched.h>
 #include <stdlib.h>
@@ -15,8 +15,8 @@
 
 #define DEFAULT_OPT_LEVEL 2
 #define DEFAULT_CPU_LIMIT_NS (600ull * 1000000000u)
-#define CPU_LIMIT_MAX_NS                                                                                     \
-    1000000000000000000ull /* 31 years; ten times that is a deadline that must not overflow */
+/* 31 years; ten times that is a deadline that must not overflow */
+#define CPU_LIMIT_MAX_NS 1000000000000000000ull
 #define DEFAULT_MEMORY_LIMIT_BYTES (8ull << 30)
 #define THREADS_DEFAULT_MAX 8
 #define THREADS_MAX 256
@@ -43,18 +43,20 @@ static uint32_t default_threads(void) {
     return count < 1 ? 1 : count > THREADS_DEFAULT_MAX ? THREADS_DEFAULT_MAX : (uint32_t)count;
 }
 
-int client_options(const struct husk_compile_options *options, struct husk_compile_options *ret_options,
-                   struct husk_error *err) {
+int client_options(const struct husk_compile_options *options,
+                   struct husk_compile_options *ret_options, struct husk_error *err) {
     struct husk_compile_options full = HUSK_COMPILE_OPTIONS_INIT;
     if (options != NULL) {
-        if (options->size < offsetof(struct husk_compile_options, opt_level) + sizeof options->opt_level ||
+        if (options->size <
+                offsetof(struct husk_compile_options, opt_level) + sizeof options->opt_level ||
             options->size > 4096)
-            return error_set(err, HUSK_E_INVAL, "options of size %zu: use HUSK_COMPILE_OPTIONS_INIT",
-                             options->size);
+            return error_set(err, HUSK_E_INVAL,
+                             "options of size %zu: use HUSK_COMPILE_OPTIONS_INIT", options->size);
         memcpy(&full, options, options->size < sizeof full ? options->size : sizeof full);
     }
     if (full.opt_level < -1 || full.opt_level > 3)
-        return error_set(err, HUSK_E_INVAL, "optimisation level %d; there are 0 to 3, and -1 for the default",
+        return error_set(err, HUSK_E_INVAL,
+                         "optimisation level %d; there are 0 to 3, and -1 for the default",
                          full.opt_level);
     if (full.threads > THREADS_MAX)
         return error_set(err, HUSK_E_INVAL, "%u threads; at most %u", full.threads, THREADS_MAX);
@@ -70,8 +72,8 @@ int client_options(const struct husk_compile_options *options, struct husk_compi
     return 0;
 }
 
-int husk_compile(const void *wasm, size_t count, const struct husk_compile_options *options, int *ret_fd,
-                 struct husk_error *err) {
+int husk_compile(const void *wasm, size_t count, const struct husk_compile_options *options,
+                 int *ret_fd, struct husk_error *err) {
     struct husk_compile_options full;
     uint64_t bytes;
     if (wasm == NULL || ret_fd == NULL)

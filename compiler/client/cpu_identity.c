@@ -1,7 +1,7 @@
 /*
- * compiler/client/cpu_identity.c: names this machine's CPU for the cache key: vendor, family, model and the features
- * of abi/cpu_features.def, from CPUID (Intel SDM vol. 2A). Two machines with the same name get the same code
- * from "native".
+ * compiler/client/cpu_identity.c: names this machine's CPU for the cache key: vendor, family, model
+ * and the features of abi/cpu_features.def, from CPUID (Intel SDM vol. 2A). Two machines with the
+ * same name get the same code from "native".
  */
 #include <cpuid.h>
 #include <stdio.h>
@@ -20,7 +20,7 @@ void cpu_identity(char ret_text[96]) {
     __get_cpuid(0, &other, &vendor[0], &vendor[2], &vendor[1]);
     __get_cpuid(1, &signature, &other, &other, &other);
     uint64_t features = 0;
-#define HUSK_CPU_FEATURE(name, bit, llvm_name, leaf, subleaf, reg, reg_bit)                                  \
+#define HUSK_CPU_FEATURE(name, bit, llvm_name, leaf, subleaf, reg, reg_bit)                        \
     features |= (uint64_t)has_feature(leaf, subleaf, reg, reg_bit) << (bit);
 #include "cpu_features.def"
 #undef HUSK_CPU_FEATURE

@@ -1,6 +1,7 @@
 /*
- * compiler/client/image_verify.c: is a file from the cache what was put there? Format, module and content hash. This
- * only guards against damage; what an image may do is libhusk's business, which trusts none.
+ * compiler/client/image_verify.c: is a file from the cache what was put there? Format, module and
+ * content hash. This only guards against damage; what an image may do is libhusk's business, which
+ * trusts none.
  */
 #include <elf.h>
 #include <stdlib.h>
@@ -60,8 +61,9 @@ bool image_verify(int fd, const uint8_t wasm_sha256[32]) {
     struct husk_image_header header;
     struct stat st;
     uint64_t offset;
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size > CLIENT_IMAGE_BYTES_MAX ||
-        !find_note(fd, &offset) || !read_at(fd, &header, sizeof header, offset))
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) ||
+        (uint64_t)st.st_size > CLIENT_IMAGE_BYTES_MAX || !find_note(fd, &offset) ||
+        !read_at(fd, &header, sizeof header, offset))
         return false;
     if (header.magic != HUSK_IMAGE_MAGIC || header.format != HUSK_IMAGE_FORMAT ||
         header.abi != HUSK_ABI_VERSION ||

@@ -1,6 +1,6 @@
 /*
- * compiler/client/wasm_describe.c: husk_wasm_describe() and husk_wasm_interface(): the imports and exports of a module as the public API shows
- * them.
+ * compiler/client/wasm_describe.c: husk_wasm_describe() and husk_wasm_interface(): the imports and
+ * exports of a module as the public API shows them.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -27,24 +27,26 @@ struct describer {
 static const char *name_copy(struct name_buffer *buffer, struct wasm_bytes name) {
     if ((size_t)name.count + 1 > buffer->capacity) {
         char *grown = realloc(buffer->bytes, (size_t)name.count + 1);
-        if (!grown)
+        if (grown == NULL)
             return NULL;
         buffer->bytes = grown;
         buffer->capacity = (size_t)name.count + 1;
     }
-    if (name.count)
+    if (name.count != 0)
         memcpy(buffer->bytes, name.data, name.count);
     buffer->bytes[name.count] = 0;
     return buffer->bytes;
 }
 
-static bool describe_func(struct describer *describer, uint32_t idx, struct husk_functype *ret_type) {
-    const struct wasm_functype *type = &describer->module->types[describer->module->funcs[idx].type_idx];
+static bool describe_func(struct describer *describer, uint32_t idx,
+                          struct husk_functype *ret_type) {
+    const struct wasm_functype *type =
+        &describer->module->types[describer->module->funcs[idx].type_idx];
     size_t total = (size_t)type->params_count + type->results_count;
     husk_type *types = describer->types;
-    if (!types || total > describer->types_capacity) {
-        types = realloc(types, (total + 1) * sizeof(*types)); /* never zero bytes */
-        if (!types)
+    if (types == NULL || total > describer->types_capacity) {
+        types = realloc(types, (total + 1) * sizeof *types); /* never zero bytes */
+        if (types == NULL)
             return false;
         describer->types = types;
         describer->types_capacity = total;
@@ -53,8 +55,8 @@ static bool describe_func(struct describer *describer, uint32_t idx, struct husk
         types[i] = (husk_type)valtype_to_byte(type->params[i]);
     for (uint32_t i = 0; i < type->results_count; i++)
         types[type->params_count + i] = (husk_type)valtype_to_byte(type->results[i]);
-    *ret_type =
-        (struct husk_functype){types, type->params_count, types + type->params_count, type->results_count};
+    *ret_type = (struct husk_functype){types, type->params_count, types + type->params_count,
+                                       type->results_count};
     return true;
 }
 
@@ -70,7 +72,9 @@ static bool describe_kind(struct describer *describer, enum wasm_kind kind, uint
     const struct wasm_module *module = describer->module;
     item->idx = idx;
     switch (kind) {
-    case WASM_KIND_FUNC: item->kind = HUSK_EXTERN_FUNC; return describe_func(describer, idx, &item->func);
+    case WASM_KIND_FUNC:
+        item->kind = HUSK_EXTERN_FUNC;
+        return describe_func(describer, idx, &item->func);
     case WASM_KIND_TABLE:
         item->kind = HUSK_EXTERN_TABLE;
         item->type = (husk_type)valtype_to_byte(module->tables[idx].elem_type);
@@ -90,10 +94,12 @@ static bool describe_kind(struct describer *describer, enum wasm_kind kind, uint
 }
 
 static bool describe_import(struct describer *describer, const struct wasm_import *import) {
-    struct husk_extern item = {.module_bytes = import->module.count, .name_bytes = import->name.count};
+    struct husk_extern item = {.module_bytes = import->module.count,
+                               .name_bytes = import->name.count};
     item.module = name_copy(&describer->from, import->module);
     item.name = name_copy(&describer->name, import->name);
-    if (!item.module || !item.name || !describe_kind(describer, import->kind, import->idx, &item))
+    if (item.module == NULL || item.name == NULL ||
+        !describe_kind(describer, import->kind, import->idx, &item))
         return false;
     describer->visit(describer->user, true, &item);
     return true;
@@ -102,7 +108,7 @@ static bool describe_import(struct describer *describer, const struct wasm_impor
 static bool describe_export(struct describer *describer, const struct wasm_export *export) {
     struct husk_extern item = {.name_bytes = export->name.count};
     item.name = name_copy(&describer->name, export->name);
-    if (!item.name || !describe_kind(describer, export->kind, export->idx, &item))
+    if (item.name == NULL || !describe_kind(describer, export->kind, export->idx, &item))
         return false;
     describer->visit(describer->user, false, &item);
     return true;
@@ -122,8 +128,9 @@ static bool describe_all(struct describer *describer) {
 }
 
 static void describe_info(const struct wasm_module *module, struct husk_wasm_info *info) {
-    size_t name_bytes =
-        module->name.count < sizeof(info->module_name) ? module->name.count : sizeof(info->module_name) - 1;
+    size_t name_bytes = module->name.count < sizeof info->module_name
+                            ? module->name.count
+                            : sizeof info->module_name - 1;
     *info = (struct husk_wasm_info){.types_count = module->types_count,
                                     .funcs_count = module->funcs_count,
                                     .tables_count = module->tables_count,
@@ -143,7 +150,7 @@ static void describe_info(const struct wasm_module *module, struct husk_wasm_inf
     for (uint32_t i = 0; i < module->customs_count; i++)
         info->has_dwarf |= module->customs[i].name.count == 11 &&
                            memcmp(module->customs[i].name.data, ".debug_line", 11) == 0;
-    if (name_bytes)
+    if (name_bytes != 0)
         memcpy(info->module_name, module->name.data, name_bytes);
 }
 
@@ -179,15 +186,15 @@ static int check_interface(const struct wasm_module *module, struct husk_error *
 }
 
 int husk_wasm_interface(const void *wasm, size_t count,
-                        void (*visit)(void *user, bool is_import, const struct husk_extern *item), void *user,
-                        struct husk_error *err) {
+                        void (*visit)(void *user, bool is_import, const struct husk_extern *item),
+                        void *user, struct husk_error *err) {
     struct wasm_module *module = NULL;
-    if (!wasm || !visit)
+    if (wasm == NULL || visit == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_wasm_interface: a pointer is NULL");
     int status = wasm_decode(wasm, count, &module, err);
-    if (!status)
+    if (status == 0)
         status = check_interface(module, err);
-    if (!status) {
+    if (status == 0) {
         struct describer describer = {.module = module, .visit = visit, .user = user};
         if (!describe_all(&describer))
             status = error_set(err, HUSK_E_NOMEM, "out of memory for the names");
@@ -197,22 +204,22 @@ int husk_wasm_interface(const void *wasm, size_t count,
 }
 
 int husk_wasm_describe(const void *wasm, size_t count,
-                       void (*visit)(void *user, bool is_import, const struct husk_extern *item), void *user,
-                       struct husk_wasm_info *ret_info, struct husk_error *err) {
+                       void (*visit)(void *user, bool is_import, const struct husk_extern *item),
+                       void *user, struct husk_wasm_info *ret_info, struct husk_error *err) {
     struct wasm_module *module = NULL;
     struct husk_wasm_info info;
-    if (!wasm || !ret_info)
+    if (wasm == NULL || ret_info == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_wasm_describe: a pointer is NULL");
     int status = wasm_decode(wasm, count, &module, err);
-    if (!status)
+    if (status == 0)
         status = wasm_validate(module, err);
-    if (!status) {
+    if (status == 0) {
         struct describer describer = {.module = module, .visit = visit, .user = user};
         describe_info(module, &info);
-        if (visit && !describe_all(&describer))
+        if (visit != NULL && !describe_all(&describer))
             status = error_set(err, HUSK_E_NOMEM, "out of memory for the names");
     }
-    if (!status)
+    if (status == 0)
         *ret_info = info;
     wasm_module_free(module);
     return status;

@@ -1,18 +1,20 @@
 /*
- * compiler/client/wasm_print_api.c: husk_wasm_print(): the door from the public API to wasm/print.h.
+ * compiler/client/wasm_print_api.c: husk_wasm_print(): the door from the public API to
+ * wasm/print.h.
  */
 #include "error.h"
 #include "husk_compile.h"
 #include "print.h"
 
-int husk_wasm_print(const void *wasm, size_t count, int (*write)(void *user, const char *text, size_t count),
-                    void *user, struct husk_error *err) {
+int husk_wasm_print(const void *wasm, size_t count,
+                    int (*write)(void *user, const char *text, size_t count), void *user,
+                    struct husk_error *err) {
     struct wasm_module *module = NULL;
     struct wasm_print_options options = {.with_code = true, .write = write, .user = user};
-    if (!wasm || !write)
+    if (wasm == NULL || write == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_wasm_print: a pointer is NULL");
     int status = wasm_decode(wasm, count, &module, err);
-    if (!status)
+    if (status == 0)
         status = wasm_print(module, &options, err);
     wasm_module_free(module);
     return status;

@@ -1,7 +1,7 @@
 /*
- * compiler/client/worker_path.c: finds husk-compile-worker and opens it: where the caller says; else where
- * it was installed (or built, in a build folder); else relative to the program or shared library
- * that this code is in, for an installation that was moved.
+ * compiler/client/worker_path.c: finds husk-compile-worker and opens it: where the caller says;
+ * else where it was installed (or built, in a build folder); else relative to the program or shared
+ * library that this code is in, for an installation that was moved.
  *
  * Whatever it is, it is started with this process's rights. So a worker that somebody else could
  * have put there is refused, not passed over: its owner, and that of its folder, must be root, this
@@ -31,8 +31,7 @@
 #define MARK "husk-compile-worker is in:"
 static const volatile char own_place[1024] = MARK HUSK_WORKER_FOLDER;
 
-/* ---- where
- * --------------------------------------------------------------------------------------------- */
+/* ---- where ---- */
 
 static void built_in_folder(char folder[PATH_BYTES]) {
     size_t i = 0;
@@ -47,7 +46,8 @@ static void own_file(char path[PATH_BYTES]) {
     Dl_info info;
     struct link_map *map = NULL;
     ssize_t bytes;
-    if (dladdr1((const void *)(uintptr_t)&worker_locate, &info, (void **)&map, RTLD_DL_LINKMAP) != 0 &&
+    if (dladdr1((const void *)(uintptr_t)&worker_locate, &info, (void **)&map, RTLD_DL_LINKMAP) !=
+            0 &&
         map != NULL && map->l_name[0] == '/')
         bytes = snprintf(path, PATH_BYTES, "%s", map->l_name);
     else
@@ -70,8 +70,8 @@ static bool find(const char *own, char path[PATH_BYTES]) {
         return true;
     const char *slash = strrchr(own, '/');
     for (size_t i = 0; slash != NULL && i < sizeof places / sizeof places[0]; i++)
-        if (snprintf(path, PATH_BYTES, "%.*s%s/" WORKER_PROGRAM, (int)(slash - own), own, places[i]) <
-                PATH_BYTES &&
+        if (snprintf(path, PATH_BYTES, "%.*s%s/" WORKER_PROGRAM, (int)(slash - own), own,
+                     places[i]) < PATH_BYTES &&
             is_program(path))
             return true;
     return false;
@@ -84,11 +84,10 @@ static int not_found(const char *own, struct husk_error *err) {
                      "the compiler (" WORKER_PROGRAM
                      ") is neither in %s nor near %s: install Husk with its compiler, or "
                      "set worker_path",
-                     folder, own[0] != 0 ? own : "this program");
+                     folder, own[0] != '\0' ? own : "this program");
 }
 
-/* ---- whose
- * --------------------------------------------------------------------------------------------- */
+/* ---- whose ---- */
 
 /* A group of the owner's own has the owner's number (the convention of useradd(8) and of
  * pam_umask(8)'s usergroups, which makes files writable by it); unless an access control list
@@ -108,7 +107,7 @@ static const char *distrust(int fd, const char *own, struct stat *ret_st) {
     if (fstat(fd, ret_st) != 0)
         return "it cannot be looked at";
     if (ret_st->st_uid != 0 && ret_st->st_uid != geteuid() &&
-        (own[0] == 0 || stat(own, &code) != 0 || code.st_uid != ret_st->st_uid))
+        (own[0] == '\0' || stat(own, &code) != 0 || code.st_uid != ret_st->st_uid))
         return "it belongs to another user";
     if ((ret_st->st_mode & S_IWOTH) != 0)
         return "everybody may write it";
@@ -117,16 +116,18 @@ static const char *distrust(int fd, const char *own, struct stat *ret_st) {
     return NULL;
 }
 
-static int check(int fd, const char *what, const char *path, const char *own, struct husk_error *err) {
+static int check(int fd, const char *what, const char *path, const char *own,
+                 struct husk_error *err) {
     struct stat st = {0};
     const char *wrong = distrust(fd, own, &st);
     if (wrong == NULL)
         return 0;
-    return error_set(
-        err, HUSK_E_NOT_FOUND,
-        "the compiler worker %s is not started, because somebody else could have put it there: its %s: %s "
-        "(owner %u, group %u, mode %03o); chown it, chmod go-w it, or install Husk elsewhere",
-        path, what, wrong, (unsigned)st.st_uid, (unsigned)st.st_gid, (unsigned)st.st_mode & 07777);
+    return error_set(err, HUSK_E_NOT_FOUND,
+                     "the compiler worker %s is not started, because somebody else could have put "
+                     "it there: its %s: %s (owner %u, group %u, mode %03o); chown it, chmod go-w "
+                     "it, or install Husk elsewhere",
+                     path, what, wrong, (unsigned)st.st_uid, (unsigned)st.st_gid,
+                     (unsigned)st.st_mode & 07777);
 }
 
 /* Whoever may write the folder of a symbolic link chooses what is started, if only among what is
@@ -166,8 +167,8 @@ int worker_locate(const char *wanted, struct worker_program *ret_program, struct
     char own[PATH_BYTES], found[PATH_BYTES];
     own_file(own);
     if (wanted != NULL && !is_program(wanted))
-        return error_set(err, HUSK_E_NOT_FOUND, "the compiler worker %s does not exist or may not be run",
-                         wanted);
+        return error_set(err, HUSK_E_NOT_FOUND,
+                         "the compiler worker %s does not exist or may not be run", wanted);
     if (wanted == NULL && !find(own, found))
         return not_found(own, err);
     const char *named = wanted != NULL ? wanted : found;

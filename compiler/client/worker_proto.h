@@ -1,6 +1,6 @@
 /*
- * compiler/client/worker_proto.h: what the client library and the worker process say to each other. The
- * worker gets these descriptors: an input file (struct worker_request, then the wasm bytes), an
+ * compiler/client/worker_proto.h: what the client library and the worker process say to each other.
+ * The worker gets these descriptors: an input file (struct worker_request, then the wasm bytes), an
  * empty output file for the image, a pipe for struct worker_message, and its own program. Its
  * stderr is read by the client too: LLVM reports its fatal errors there. Both sides are built
  * together.
@@ -16,7 +16,8 @@
 #define WORKER_FD_INPUT 3
 #define WORKER_FD_OUTPUT 4
 #define WORKER_FD_STATUS 5
-#define WORKER_FD_PROGRAM 6 /* the worker's own program, by which it was started; it closes it first of all */
+/* the worker's own program, by which it was started; it closes it first of all */
+#define WORKER_FD_PROGRAM 6
 #define WORKER_FD_COUNT 7
 
 #define WORKER_MAGIC 0x4b524f57 /* "WORK" */
@@ -53,6 +54,7 @@ struct worker_message {
 };
 
 /* Linux's PIPE_BUF, pipe(7). */
-_Static_assert(sizeof(struct worker_message) <= 4096, "written in one piece, also by several threads");
+_Static_assert(sizeof(struct worker_message) <= 4096,
+               "written in one piece, also by several threads");
 
 #endif

@@ -1,8 +1,8 @@
 /*
- * compiler/client/worker_run.c: starts husk-compile-worker, feeds it one job and waits for the result,
- * from the client's side. The worker inherits exactly its descriptors (worker_proto.h) and a stderr
- * that is read here; it gets no environment, and a process group of its own, so that ^C ends the
- * client in its own way (and the worker with it, by PR_SET_PDEATHSIG). It closes itself in
+ * compiler/client/worker_run.c: starts husk-compile-worker, feeds it one job and waits for the
+ * result, from the client's side. The worker inherits exactly its descriptors (worker_proto.h) and
+ * a stderr that is read here; it gets no environment, and a process group of its own, so that ^C
+ * ends the client in its own way (and the worker with it, by PR_SET_PDEATHSIG). It closes itself in
  * (contain.h). Here nothing depends on that: it may say and do what it likes, close its pipes or
  * never stop writing to them; it is waited for until its limit, and then the whole group is killed.
  */
@@ -57,9 +57,10 @@ static void close_fd(int *fd) {
     *fd = -1;
 }
 
-/* ---- before -------------------------------------------------------------------------------------------- */
+/* ---- before ---- */
 
-static int write_job(struct worker *worker, const void *wasm, size_t count, struct husk_error *err) {
+static int write_job(struct worker *worker, const void *wasm, size_t count,
+                     struct husk_error *err) {
     const struct husk_compile_options *options = worker->options;
     struct worker_request request = {.magic = WORKER_MAGIC,
                                      .version = WORKER_VERSION,
@@ -73,7 +74,8 @@ static int write_job(struct worker *worker, const void *wasm, size_t count, stru
                                      .memory_limit_bytes = options->memory_limit_bytes,
                                      .image_limit_bytes = worker_image_limit(options)};
     if (snprintf(request.cpu, sizeof request.cpu, "%s", options->cpu) >= (int)sizeof request.cpu)
-        return error_set(err, HUSK_E_INVAL, "no CPU has a name as long as \"%.80s…\"", options->cpu);
+        return error_set(err, HUSK_E_INVAL, "no CPU has a name as long as \"%.80s…\"",
+                         options->cpu);
     worker->input_fd = memfd_create("husk-wasm", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     worker->output_fd = memfd_create("husk-image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (worker->input_fd < 0 || worker->output_fd < 0)
@@ -82,7 +84,8 @@ static int write_job(struct worker *worker, const void *wasm, size_t count, stru
         file_write_all(worker->input_fd, wasm, count) != 0)
         return error_sys(err, errno, "cannot hand the module to the compiler");
     /* A worker cannot fill memory through its input. */
-    if (fcntl(worker->input_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
+    if (fcntl(worker->input_fd, F_ADD_SEALS,
+              F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
         return error_sys(err, errno, "cannot seal the module");
     return 0;
 }
@@ -146,7 +149,8 @@ static int spawn_attributes(posix_spawnattr_t *attributes) {
         rc = posix_spawnattr_setsigdefault(attributes, &all);
     if (rc == 0)
         rc = posix_spawnattr_setflags(
-            attributes, (short)(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF));
+            attributes,
+            (short)(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF));
     return rc;
 }
 
@@ -200,7 +204,7 @@ static int spawn(struct worker *worker, struct husk_error *err) {
     return 0;
 }
 
-/* ---- during -------------------------------------------------------------------------------------------- */
+/* ---- during ---- */
 
 static void take_message(struct worker *worker) {
     const struct worker_message *message = &worker->message;
@@ -241,7 +245,8 @@ static bool read_stderr(struct worker *worker) {
             return errno == EINTR || errno == EAGAIN;
         if (got == 0)
             return false;
-        size_t room = STDERR_BYTES_MAX - worker->stderr_bytes, kept = (size_t)got < room ? (size_t)got : room;
+        size_t room = STDERR_BYTES_MAX - worker->stderr_bytes,
+               kept = (size_t)got < room ? (size_t)got : room;
         memcpy(worker->stderr_text + worker->stderr_bytes, bytes, kept);
         worker->stderr_bytes += kept;
     }
@@ -272,7 +277,7 @@ static void listen_to(struct worker *worker) {
     }
 }
 
-/* ---- after --------------------------------------------------------------------------------------------- */
+/* ---- after ---- */
 
 /* The worker and whatever it started and left in its group. One that has exited already keeps
  * its exit status. */
@@ -284,8 +289,8 @@ static void kill_group(const struct worker *worker) {
         kill(-worker->pid, SIGKILL); /* not waited for yet: the number is still its own */
 }
 
-/* The process is gone afterwards in any case. -1: unknown, because the embedder ignores SIGCHLD or waits
- * for all children itself. */
+/* The process is gone afterwards in any case. -1: unknown, because the embedder ignores SIGCHLD or
+ * waits for all children itself. */
 static struct worker_death reap(struct worker *worker) {
     struct worker_death death = {.wait_status = -1,
                                  .is_over_wall_limit = worker->is_over_wall_limit,
@@ -309,13 +314,15 @@ static struct worker_death reap(struct worker *worker) {
 }
 
 /* The image is made immutable, so that libhusk may map it. */
-static int take_image(struct worker *worker, int *ret_fd, uint64_t *ret_bytes, struct husk_error *err) {
+static int take_image(struct worker *worker, int *ret_fd, uint64_t *ret_bytes,
+                      struct husk_error *err) {
     struct stat st;
     if (fstat(worker->output_fd, &st) != 0)
         return error_sys(err, errno, "cannot read the compiled image");
     if ((uint64_t)st.st_size != worker->result.image_bytes)
         return error_set(err, HUSK_E_COMPILER, "the compiler wrote an incomplete image");
-    if (fcntl(worker->output_fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
+    if (fcntl(worker->output_fd, F_ADD_SEALS,
+              F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
         return error_sys(err, errno, "cannot seal the compiled image");
     if (lseek(worker->output_fd, 0, SEEK_SET) != 0)
         return error_sys(err, errno, "cannot read the compiled image");
@@ -331,7 +338,8 @@ static int run(struct worker *worker, int *ret_fd, uint64_t *ret_bytes, struct h
     if (status != 0)
         return status;
     /* CPU time is the real limit; this one ends a worker that hangs without using any. */
-    worker->deadline_ns = clock_ns(CLOCK_MONOTONIC) + 60000000000u + 10 * worker->options->cpu_limit_ns;
+    worker->deadline_ns =
+        clock_ns(CLOCK_MONOTONIC) + 60000000000u + 10 * worker->options->cpu_limit_ns;
     listen_to(worker);
     struct worker_death death = reap(worker);
     if (!worker->has_result)
@@ -341,8 +349,8 @@ static int run(struct worker *worker, int *ret_fd, uint64_t *ret_bytes, struct h
     return take_image(worker, ret_fd, ret_bytes, err);
 }
 
-int worker_run(const void *wasm, size_t count, const struct husk_compile_options *options, int *ret_fd,
-               uint64_t *ret_bytes, struct husk_error *err) {
+int worker_run(const void *wasm, size_t count, const struct husk_compile_options *options,
+               int *ret_fd, uint64_t *ret_bytes, struct husk_error *err) {
     struct worker worker = {.options = options,
                             .input_fd = -1,
                             .output_fd = -1,

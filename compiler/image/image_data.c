@@ -1,6 +1,7 @@
 /*
- * compiler/image/image_data.c: the initial state of an instance: everything that the plan calls static, applied in
- * the order of the standard (core specification 2.0, section 4.5.4). See image_write.h.
+ * compiler/image/image_data.c: the initial state of an instance: everything that the plan calls
+ * static, applied in the order of the standard (core specification 2.0, section 4.5.4). See
+ * image_write.h.
  */
 #include "image_write.h"
 
@@ -10,8 +11,8 @@
 #include "error.h"
 #include "layout.h"
 
-/* Zero ranges up to this size are written out rather than given a segment of their own. More if a memory
- * would get more segments than this: then its file has holes. */
+/* Zero ranges up to this size are written out rather than given a segment of their own. More if a
+ * memory would get more segments than this: then its file has holes. */
 #define RANGE_GAP_BYTES (64u << 10)
 #define RANGES_MAX 1024
 
@@ -34,9 +35,10 @@ static void put_u64(struct data_writer *writer, uint32_t gva, uint64_t value) {
 static int funcref(const struct data_writer *writer, uint32_t func_idx, uint64_t *ret_value) {
     uint32_t code_gva = writer->input->linked->func_gva[func_idx];
     if (code_gva == 0)
-        return error_set(writer->err, HUSK_E_COMPILER, "function %u is referred to but was not generated",
-                         func_idx);
-    uint64_t type_id = program_type_id(program_func_type_idx(writer->input->plan->program, func_idx));
+        return error_set(writer->err, HUSK_E_COMPILER,
+                         "function %u is referred to but was not generated", func_idx);
+    uint64_t type_id =
+        program_type_id(program_func_type_idx(writer->input->plan->program, func_idx));
     *ret_value = type_id << 32 | code_gva;
     return 0;
 }
@@ -74,8 +76,8 @@ static void put_sizes(struct data_writer *writer) {
     for (uint32_t i = 0; i < program->elems_count; i++) {
         const struct wasm_elem *elem = program_elem(program, i);
         enum wasm_segment_mode mode = elem->mode;
-        bool is_there =
-            mode == WASM_SEGMENT_PASSIVE || (mode == WASM_SEGMENT_ACTIVE && !plan->elems[i].is_static);
+        bool is_there = mode == WASM_SEGMENT_PASSIVE ||
+                        (mode == WASM_SEGMENT_ACTIVE && !plan->elems[i].is_static);
         put_u64(writer, plan->elems[i].size_gva, is_there ? elem->count : 0);
     }
     for (uint32_t i = 0; i < program->datas_count; i++)
@@ -115,8 +117,10 @@ static int put_segments(struct data_writer *writer) {
         if (elem->mode == WASM_SEGMENT_ACTIVE) {
             struct plan_const offset;
             if (!plan_const_eval(plan, instance, elem->offset, &offset))
-                return error_set(writer->err, HUSK_E_COMPILER, "an element segment lost its offset");
-            gva = plan->tables[instance->tables[elem->table_idx]].base_gva + 8 * (uint32_t)offset.bits;
+                return error_set(writer->err, HUSK_E_COMPILER,
+                                 "an element segment lost its offset");
+            gva = plan->tables[instance->tables[elem->table_idx]].base_gva +
+                  8 * (uint32_t)offset.bits;
         }
         int status = put_elems(writer, instance, elem, gva);
         if (status != 0)
@@ -125,7 +129,8 @@ static int put_segments(struct data_writer *writer) {
     return 0;
 }
 
-int image_data_make(const struct image_input *input, struct image_data *ret_data, struct husk_error *err) {
+int image_data_make(const struct image_input *input, struct image_data *ret_data,
+                    struct husk_error *err) {
     struct data_writer writer = {.input = input, .err = err};
     writer.data.count = input->plan->data_end_gva - HUSK_DATA_GVA;
     writer.data.bytes = calloc(1, writer.data.count + 1);
@@ -144,13 +149,14 @@ int image_data_make(const struct image_input *input, struct image_data *ret_data
     return 0;
 }
 
-/* ---- linear memories ----------------------------------------------------------------------------------- */
+/* ---- linear memories ---- */
 
 bool image_fills_memory(const struct image_input *input, uint32_t data_idx, uint32_t mem_idx) {
     const struct program *program = input->plan->program;
     const struct wasm_data *data = program_data(program, data_idx);
     return input->plan->datas[data_idx].is_static && data->mode == WASM_SEGMENT_ACTIVE &&
-           program_instance(program, program->datas[data_idx])->memories[data->memory_idx] == mem_idx;
+           program_instance(program, program->datas[data_idx])->memories[data->memory_idx] ==
+               mem_idx;
 }
 
 uint64_t image_segment_offset(const struct image_input *input, uint32_t data_idx) {
@@ -179,15 +185,15 @@ static struct image_range segment_range(uint64_t offset, struct wasm_bytes bytes
                                                      : (offset + last + mask) & ~mask};
 }
 
-/* Sorted ranges, at least one; those no farther apart than `gap` become one. Returns how many are left. */
+/* Sorted ranges, at least one; those no farther apart than `gap` become one. Returns how many are
+ * left. */
 static size_t merge_ranges(struct image_range *list, size_t count, uint64_t gap) {
     size_t kept = 0;
-    for (size_t i = 1; i < count; i++) {
+    for (size_t i = 1; i < count; i++)
         if (list[i].start > list[kept].end + gap)
             list[++kept] = list[i];
         else if (list[i].end > list[kept].end)
             list[kept].end = list[i].end;
-    }
     return kept + 1;
 }
 

@@ -1,5 +1,5 @@
-/* compiler/image/image_note.c: the "husk" note of an image: everything that the host must know about the
- * instance. See abi/image.h. */
+/* compiler/image/image_note.c: the "husk" note of an image: everything that the host must know
+ * about the instance. See abi/image.h. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +9,8 @@
 #include "layout.h"
 #include "sha256.h"
 
-_Static_assert((int)HUSK_ABI_FUNC == (int)WASM_KIND_FUNC && (int)HUSK_ABI_TABLE == (int)WASM_KIND_TABLE &&
+_Static_assert((int)HUSK_ABI_FUNC == (int)WASM_KIND_FUNC &&
+                   (int)HUSK_ABI_TABLE == (int)WASM_KIND_TABLE &&
                    (int)HUSK_ABI_MEMORY == (int)WASM_KIND_MEMORY &&
                    (int)HUSK_ABI_GLOBAL == (int)WASM_KIND_GLOBAL,
                "kinds are copied as they are");
@@ -22,10 +23,12 @@ struct note_writer {
     struct buf records[HUSK_REC_COUNT]; /* rows */
 };
 
-static struct husk_image_str add_string(struct note_writer *writer, const void *text, size_t bytes) {
+static struct husk_image_str add_string(struct note_writer *writer, const void *text,
+                                        size_t bytes) {
     struct buf *strings = &writer->records[HUSK_REC_STRINGS];
     struct husk_image_str str = {.offset = (uint32_t)strings->count, .bytes = (uint32_t)bytes};
-    if (bytes == 0 || strings->count + bytes > NOTE_BYTES_MAX) /* too long: refused as a whole in the end */
+    /* too long: refused as a whole in the end */
+    if (bytes == 0 || strings->count + bytes > NOTE_BYTES_MAX)
         str = (struct husk_image_str){0};
     buf_append(strings, text, bytes);
     return str;
@@ -39,7 +42,8 @@ static void add_types(struct note_writer *writer) {
     struct buf *valtypes = &writer->records[HUSK_REC_VALTYPES];
     for (uint32_t i = 0; i < writer->program->types_count; i++) {
         const struct wasm_functype *type = &writer->program->types[i];
-        struct husk_image_type row = {.valtypes_idx = (uint32_t)(valtypes->count / sizeof(valtype_t)),
+        struct husk_image_type row = {.valtypes_idx =
+                                          (uint32_t)(valtypes->count / sizeof(valtype_t)),
                                       .params_count = type->params_count,
                                       .results_count = type->results_count,
                                       .thunk_gva = writer->input->linked->thunk_gva[i]};
@@ -49,8 +53,8 @@ static void add_types(struct note_writer *writer) {
     }
 }
 
-/* The first export of each function, for those without a name of their own: index + 1 into the exports, by
- * function. */
+/* The first export of each function, for those without a name of their own: index + 1 into the
+ * exports, by function. */
 static uint32_t *exports_by_func(const struct program *program) {
     uint32_t *by_func = calloc((size_t)program->funcs_count + 1, sizeof by_func[0]);
     for (uint32_t i = 0; by_func != NULL && i < program->exports_count; i++) {
@@ -71,7 +75,8 @@ static int add_funcs(struct note_writer *writer, struct husk_error *err) {
         struct husk_image_func row = {.type_idx = program_func_type_idx(program, i),
                                       .code_gva = writer->input->linked->func_gva[i],
                                       .code_bytes = writer->input->linked->func_bytes[i],
-                                      .wasm_offset = func->is_import ? 0 : (uint32_t)func->body_offset};
+                                      .wasm_offset =
+                                          func->is_import ? 0 : (uint32_t)func->body_offset};
         if (func->name.count > 0)
             row.name = add_bytes(writer, func->name);
         else if (by_func[i] != 0)
@@ -94,8 +99,9 @@ static void add_imports_exports(struct note_writer *writer) {
     }
     for (uint32_t i = 0; i < program->exports_count; i++) {
         const struct wasm_export *export = &program->exports[i];
-        struct husk_image_export row = {
-            .name = add_bytes(writer, export->name), .kind = (uint32_t) export->kind, .idx = export->idx};
+        struct husk_image_export row = {.name = add_bytes(writer, export->name),
+                                        .kind = (uint32_t) export->kind,
+                                        .idx = export->idx};
         buf_append(&writer->records[HUSK_REC_EXPORTS], &row, sizeof row);
     }
 }
@@ -163,7 +169,8 @@ static int assemble(const struct note_writer *writer, struct buf *note, struct h
         const struct buf *rows = &writer->records[i];
         if (rows->failed)
             return error_set(err, HUSK_E_NOMEM, "no memory for the image's note");
-        records[i] = (struct image_record_rows){rows->data, rows->count / image_record_kinds[i].row_bytes};
+        records[i] =
+            (struct image_record_rows){rows->data, rows->count / image_record_kinds[i].row_bytes};
     }
     if (image_records_bytes(records) > NOTE_BYTES_MAX)
         return error_set(err, HUSK_E_LIMIT,
@@ -189,9 +196,9 @@ int image_note_make(const struct image_input *input, struct buf *note, struct hu
     buf_append(&writer.records[HUSK_REC_UNWIND], linked->unwind_rows,
                linked->unwind_rows_count * sizeof linked->unwind_rows[0]);
     if (status == 0)
-        status =
-            wasm_lines_read(program_main(writer.program)->module, &writer.records[HUSK_REC_STRINGS],
-                            &writer.records[HUSK_REC_SOURCE_FILES], &writer.records[HUSK_REC_LINES], err);
+        status = wasm_lines_read(
+            program_main(writer.program)->module, &writer.records[HUSK_REC_STRINGS],
+            &writer.records[HUSK_REC_SOURCE_FILES], &writer.records[HUSK_REC_LINES], err);
     if (status == 0)
         status = assemble(&writer, note, err);
     for (uint32_t i = 0; i < HUSK_REC_COUNT; i++)

@@ -1,5 +1,6 @@
 /*
- * compiler/image/image_write.c: lays the image file out and writes it (base/elf_writer.h); see image_write.h.
+ * compiler/image/image_write.c: lays the image file out and writes it (base/elf_writer.h); see
+ * image_write.h.
  */
 #include "image_write.h"
 
@@ -27,7 +28,7 @@ static size_t headers_count(const struct image_file *file) {
     return file->elf.headers.count / sizeof(Elf64_Phdr);
 }
 
-/* ---- segments ------------------------------------------------------------------------------------------ */
+/* ---- segments ---- */
 
 static int write_code(struct image_file *file) {
     const struct linked *linked = file->input->linked;
@@ -36,7 +37,8 @@ static int write_code(struct image_file *file) {
                              .p_vaddr = HUSK_TEXT_GVA,
                              .p_filesz = linked->text_bytes,
                              .p_memsz = linked->text_bytes};
-    int status = elf_writer_put(elf, elf_writer_load(elf, ".text", &text), linked->text, linked->text_bytes);
+    int status =
+        elf_writer_put(elf, elf_writer_load(elf, ".text", &text), linked->text, linked->text_bytes);
     if (status != 0 || linked->rodata_bytes == 0)
         return status;
     const Elf64_Phdr rodata = {.p_flags = PF_R,
@@ -63,8 +65,10 @@ static int write_data_part(struct image_file *file, const struct image_data *dat
                            uint32_t gva, uint64_t bytes) {
     const uint8_t *start = data->bytes + (gva - HUSK_DATA_GVA);
     uint64_t used = trimmed(start, bytes);
-    Elf64_Phdr header = {
-        .p_flags = PF_R | PF_W, .p_vaddr = gva, .p_filesz = page_up(used), .p_memsz = page_up(bytes)};
+    Elf64_Phdr header = {.p_flags = PF_R | PF_W,
+                         .p_vaddr = gva,
+                         .p_filesz = page_up(used),
+                         .p_memsz = page_up(bytes)};
     return elf_writer_put(&file->elf, elf_writer_load(&file->elf, name, &header), start, used);
 }
 
@@ -73,7 +77,8 @@ static int write_data(struct image_file *file, const struct image_data *data) {
     const struct plan *plan = file->input->plan;
     int status = 0;
     if (plan->fixed_end_gva > HUSK_DATA_GVA)
-        status = write_data_part(file, data, ".data", HUSK_DATA_GVA, plan->fixed_end_gva - HUSK_DATA_GVA);
+        status = write_data_part(file, data, ".data", HUSK_DATA_GVA,
+                                 plan->fixed_end_gva - HUSK_DATA_GVA);
     for (uint32_t i = 0; i < plan->program->tables_count && status == 0; i++) {
         uint64_t bytes = 8 * program_table(plan->program, i)->limits.min;
         char name[32];
@@ -88,17 +93,19 @@ static int write_data(struct image_file *file, const struct image_data *data) {
     return status;
 }
 
-/* Segments are written in the program's order, each to the range that holds it: later ones overwrite
- * earlier ones. */
-static int write_memory_bytes(struct image_file *file, uint32_t mem_idx, const struct image_range *ranges,
-                              const uint64_t *offsets, size_t count) {
+/* Segments are written in the program's order, each to the range that holds it: later ones
+ * overwrite earlier ones. */
+static int write_memory_bytes(struct image_file *file, uint32_t mem_idx,
+                              const struct image_range *ranges, const uint64_t *offsets,
+                              size_t count) {
     const struct program *program = file->input->plan->program;
     for (uint32_t i = 0; i < program->datas_count; i++) {
         const struct wasm_data *data = program_data(program, i);
         if (!image_fills_memory(file->input, i, mem_idx))
             continue;
         uint64_t start = image_segment_offset(file->input, i), end = start + data->bytes.count;
-        for (size_t k = 0; k < count; k++) { /* zeros at a segment's ends may lie outside every range */
+        /* zeros at a segment's ends may lie outside every range */
+        for (size_t k = 0; k < count; k++) {
             uint64_t from = start > ranges[k].start ? start : ranges[k].start;
             uint64_t to = end < ranges[k].end ? end : ranges[k].end;
             if (from >= to)
@@ -114,7 +121,8 @@ static int write_memory_bytes(struct image_file *file, uint32_t mem_idx, const s
 
 /* One segment per initialised range, the last (or only) one up to the memory's initial size. */
 static int write_memory(struct image_file *file, uint32_t mem_idx) {
-    uint64_t size = program_memory(file->input->plan->program, mem_idx)->limits.min * HUSK_WASM_PAGE_SIZE;
+    uint64_t size =
+        program_memory(file->input->plan->program, mem_idx)->limits.min * HUSK_WASM_PAGE_SIZE;
     uint64_t base = husk_mem_gva(mem_idx);
     struct buf list = {0};
     int status = image_memory_ranges(file->input, mem_idx, &list, file->err);
@@ -150,7 +158,7 @@ static int write_memory(struct image_file *file, uint32_t mem_idx) {
     return status;
 }
 
-/* ---- the file ------------------------------------------------------------------------------------------ */
+/* ---- the file ---- */
 
 static void add_symbol(struct image_file *file, const struct link_symbol *symbol) {
     char text[64] = "husk.init";
@@ -212,11 +220,13 @@ static int write_all(struct image_file *file) {
         add_symbol(file, &linked->symbols[i]);
     if (status == 0)
         status = elf_writer_finish(&file->elf, linked->entry_gva);
-    return status != 0 ? status
-                       : elf_writer_hash(&file->elf, offsetof(struct husk_image_header, content_sha256));
+    return status != 0
+               ? status
+               : elf_writer_hash(&file->elf, offsetof(struct husk_image_header, content_sha256));
 }
 
-int image_write(const struct image_input *input, int fd, uint64_t *ret_bytes, struct husk_error *err) {
+int image_write(const struct image_input *input, int fd, uint64_t *ret_bytes,
+                struct husk_error *err) {
     struct image_file file = {.input = input, .err = err};
     elf_writer_init(&file.elf, fd, HUSK_PAGE_SIZE, err);
     int status = write_all(&file);

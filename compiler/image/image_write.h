@@ -1,7 +1,7 @@
 /*
- * compiler/image/image_write.h: plan + linked code → image file (abi/image.h). Last step of a compile, in the
- * worker. image_note.c makes the note, image_data.c the initial bytes of data region and memories,
- * wasm_lines.c the source lines.
+ * compiler/image/image_write.h: plan + linked code → image file (abi/image.h). Last step of a
+ * compile, in the worker. image_note.c makes the note, image_data.c the initial bytes of data
+ * region and memories, wasm_lines.c the source lines.
  */
 #ifndef COMPILER_IMAGE_WRITE_H
 #define COMPILER_IMAGE_WRITE_H
@@ -19,27 +19,30 @@ struct image_input {
     const char *compiler; /* name and versions */
 };
 
-/* Write the image to an empty file (holes where a memory is zero). HUSK_E_LIMIT, HUSK_E_NOMEM, HUSK_E_SYS
- * (the file), HUSK_E_COMPILER. */
-int image_write(const struct image_input *input, int fd, uint64_t *ret_bytes, struct husk_error *err);
+/* Write the image to an empty file (holes where a memory is zero). HUSK_E_LIMIT, HUSK_E_NOMEM,
+ * HUSK_E_SYS (the file), HUSK_E_COMPILER. */
+int image_write(const struct image_input *input, int fd, uint64_t *ret_bytes,
+                struct husk_error *err);
 
 /* ---- parts, for image_write.c ---- */
 
 /* The note's descriptor; content_sha256 is zero. */
 int image_note_make(const struct image_input *input, struct buf *note, struct husk_error *err);
 
-/* HUSK_REC_SOURCE_FILES and HUSK_REC_LINES from the module's DWARF, strings appended to `strings`. Without or
- * with unusable DWARF both stay empty: that is never an error of the compile. HUSK_E_NOMEM. */
+/* HUSK_REC_SOURCE_FILES and HUSK_REC_LINES from the module's DWARF, strings appended to `strings`.
+ * Without or with unusable DWARF both stay empty: that is never an error of the compile.
+ * HUSK_E_NOMEM. */
 int wasm_lines_read(const struct wasm_module *module, struct buf *strings, struct buf *files,
                     struct buf *lines, struct husk_error *err);
 
-/* The initial bytes of [HUSK_DATA_GVA, HUSK_DATA_GVA + count): globals, sizes, elements, tables. Pages
- * that stay zero are not touched. */
+/* The initial bytes of [HUSK_DATA_GVA, HUSK_DATA_GVA + count): globals, sizes, elements, tables.
+ * Pages that stay zero are not touched. */
 struct image_data {
     uint8_t *bytes;
     uint64_t count;
 };
-int image_data_make(const struct image_input *input, struct image_data *ret_data, struct husk_error *err);
+int image_data_make(const struct image_input *input, struct image_data *ret_data,
+                    struct husk_error *err);
 
 /* An initialised range of a memory, page multiples; ascending and apart. */
 struct image_range {

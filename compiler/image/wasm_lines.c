@@ -1,7 +1,8 @@
 /*
- * compiler/image/wasm_lines.c: the module's own DWARF (custom sections .debug_line, .debug_line_str, .debug_str) →
- * source lines by wasm offset. DWARF for WebAssembly, "Code addresses": they count from the start of the code
- * section's contents. Hostile like the rest of the module; what is malformed only costs the lines.
+ * compiler/image/wasm_lines.c: the module's own DWARF (custom sections .debug_line,
+ * .debug_line_str, .debug_str) → source lines by wasm offset. DWARF for WebAssembly, "Code
+ * addresses": they count from the start of the code section's contents. Hostile like the rest of
+ * the module; what is malformed only costs the lines.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,8 @@
 #include "error.h"
 #include "image_write.h"
 
-#define LINES_MAX (16u << 20) /* rows of 16 bytes; a source of this size has no readable backtraces anyway */
+/* rows of 16 bytes; a source of this size has no readable backtraces anyway */
+#define LINES_MAX (16u << 20)
 #define FILES_MAX (1u << 20)
 
 struct line_reader {
@@ -28,7 +30,8 @@ struct sorted_row {
 /* The newest files are looked at first: units repeat the same few. */
 static bool same_file(const struct line_reader *reader, const char *path, size_t bytes,
                       uint32_t *ret_file_id) {
-    const struct husk_image_str *files = (const struct husk_image_str *)(const void *)reader->files->data;
+    const struct husk_image_str *files =
+        (const struct husk_image_str *)(const void *)reader->files->data;
     uint32_t count = (uint32_t)(reader->files->count / sizeof files[0]);
     for (uint32_t back = 1; back <= count && back <= 64; back++) {
         struct husk_image_str file = files[count - back];
@@ -48,7 +51,8 @@ static int add_file(void *user, const char *folder, const char *name, uint32_t *
     size_t bytes = name_bytes + (is_joined ? folder_bytes + 1 : 0);
     uint32_t file_id = (uint32_t)(reader->files->count / sizeof(struct husk_image_str));
     if (file_id >= FILES_MAX || bytes > 65536 || reader->strings->count > UINT32_MAX / 4)
-        return error_set(err, HUSK_E_LIMIT, "too many or too long file names in the module's DWARF");
+        return error_set(err, HUSK_E_LIMIT,
+                         "too many or too long file names in the module's DWARF");
     char *path = buf_extend(reader->strings, bytes);
     if (path == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for source file names");
@@ -68,7 +72,8 @@ static int add_file(void *user, const char *folder, const char *name, uint32_t *
     return 0;
 }
 
-/* Functions that the linker dropped keep their rows, at addresses outside the code section: those go. */
+/* Functions that the linker dropped keep their rows, at addresses outside the code section: those
+ * go. */
 static int add_row(void *user, const struct dwarf_row *row, struct husk_error *err) {
     struct line_reader *reader = user;
     uint64_t offset = row->address + reader->module->code_section_offset;
@@ -87,8 +92,8 @@ static int add_row(void *user, const struct dwarf_row *row, struct husk_error *e
     return 0;
 }
 
-/* By offset; at one offset an end comes first (the next sequence begins there), then the order of the
- * program. */
+/* By offset; at one offset an end comes first (the next sequence begins there), then the order of
+ * the program. */
 static int row_order(const void *left, const void *right) {
     const struct sorted_row *a = left, *b = right;
     if (a->row.wasm_offset != b->row.wasm_offset)
@@ -109,8 +114,8 @@ static void keep_rows(struct line_reader *reader, struct buf *lines) {
     for (size_t i = 0; i < count; i++) {
         if (i + 1 < count && rows[i + 1].row.wasm_offset == rows[i].row.wasm_offset)
             continue;
-        if (last != NULL && last->file_idx == rows[i].row.file_idx && last->line == rows[i].row.line &&
-            last->column == rows[i].row.column)
+        if (last != NULL && last->file_idx == rows[i].row.file_idx &&
+            last->line == rows[i].row.line && last->column == rows[i].row.column)
             continue;
         buf_append(lines, &rows[i].row, sizeof rows[i].row);
         last = &rows[i].row;
@@ -120,7 +125,8 @@ static void keep_rows(struct line_reader *reader, struct buf *lines) {
 static struct dwarf_bytes custom_section(const struct wasm_module *module, const char *name) {
     for (uint32_t i = 0; i < module->customs_count; i++) {
         const struct wasm_custom *custom = &module->customs[i];
-        if (custom->name.count == strlen(name) && memcmp(custom->name.data, name, custom->name.count) == 0)
+        if (custom->name.count == strlen(name) &&
+            memcmp(custom->name.data, name, custom->name.count) == 0)
             return (struct dwarf_bytes){.data = custom->bytes.data, .count = custom->bytes.count};
     }
     return (struct dwarf_bytes){0};

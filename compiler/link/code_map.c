@@ -1,7 +1,7 @@
 /*
- * compiler/link/code_map.c: LLVM's line table ("line" = offset in the module) + symbols → code rows; see
- * code_map.h. The function of a row is the one whose body holds the offset, not the one whose symbol holds the
- * address: so inlined code is its own function's.
+ * compiler/link/code_map.c: LLVM's line table ("line" = offset in the module) + symbols → code
+ * rows; see code_map.h. The function of a row is the one whose body holds the offset, not the one
+ * whose symbol holds the address: so inlined code is its own function's.
  */
 #include "code_map.h"
 
@@ -58,9 +58,12 @@ struct code_mapper {
     bool has_last;
 };
 
-static void emit(struct code_mapper *mapper, uint32_t gva, uint32_t func_idx, uint32_t wasm_offset) {
-    struct husk_image_code_row row = {.code_gva = gva, .func_idx = func_idx, .wasm_offset = wasm_offset};
-    if (mapper->has_last && mapper->last.func_idx == func_idx && mapper->last.wasm_offset == wasm_offset)
+static void emit(struct code_mapper *mapper, uint32_t gva, uint32_t func_idx,
+                 uint32_t wasm_offset) {
+    struct husk_image_code_row row = {
+        .code_gva = gva, .func_idx = func_idx, .wasm_offset = wasm_offset};
+    if (mapper->has_last && mapper->last.func_idx == func_idx &&
+        mapper->last.wasm_offset == wasm_offset)
         return;
     if (mapper->has_last && mapper->last.code_gva == gva)
         mapper->rows->count -= sizeof row; /* replaces what began at the same place */
@@ -69,8 +72,8 @@ static void emit(struct code_mapper *mapper, uint32_t gva, uint32_t func_idx, ui
     mapper->has_last = true;
 }
 
-/* The rows of one function; *line is the first line row not before it. Nothing is inlined into the init
- * function. */
+/* The rows of one function; *line is the first line row not before it. Nothing is inlined into the
+ * init function. */
 static void map_symbol(struct code_mapper *mapper, const struct link_symbol *symbol,
                        const struct code_line **line, const struct code_line *end) {
     uint32_t func_idx = HUSK_FUNC_INIT, first_offset = 0, limit = symbol->gva + symbol->bytes;
@@ -85,24 +88,29 @@ static void map_symbol(struct code_mapper *mapper, const struct link_symbol *sym
     emit(mapper, symbol->gva, func_idx, first_offset);
     for (; *line < end && (*line)->gva < limit; (*line)++) {
         uint32_t wasm_offset = (*line)->wasm_offset;
-        uint32_t row_idx = instance == NULL ? func_idx : func_of_offset(instance, wasm_offset, func_idx);
+        uint32_t row_idx =
+            instance == NULL ? func_idx : func_of_offset(instance, wasm_offset, func_idx);
         emit(mapper, (*line)->gva, row_idx, wasm_offset);
     }
     emit(mapper, limit, HUSK_FUNC_NONE, 0);
 }
 
 int code_map_build(const struct program *program, const struct linked *linked, struct buf *lines,
-                   uint32_t runtime_start, uint32_t runtime_end, struct buf *rows, struct husk_error *err) {
+                   uint32_t runtime_start, uint32_t runtime_end, struct buf *rows,
+                   struct husk_error *err) {
     struct code_mapper mapper = {.program = program, .rows = rows};
     size_t count = lines->count / sizeof(struct code_line);
     if (count > 0)
         qsort(lines->data, count, sizeof(struct code_line), line_order);
-    const struct code_line *line = (const struct code_line *)(const void *)lines->data, *end = line + count;
+    const struct code_line *line = (const struct code_line *)(const void *)lines->data,
+                           *end = line + count;
     emit(&mapper, linked->entry_gva, HUSK_FUNC_NONE, 0);
     emit(&mapper, runtime_start, HUSK_FUNC_RUNTIME, 0);
     emit(&mapper, runtime_end, HUSK_FUNC_NONE, 0);
     for (uint32_t i = 0; i < linked->symbols_count; i++)
         if (linked->symbols[i].kind == LINK_FUNC || linked->symbols[i].kind == LINK_INIT)
             map_symbol(&mapper, &linked->symbols[i], &line, end);
-    return lines->failed || rows->failed ? error_set(err, HUSK_E_NOMEM, "no memory for the code map") : 0;
+    return lines->failed || rows->failed
+               ? error_set(err, HUSK_E_NOMEM, "no memory for the code map")
+               : 0;
 }

@@ -1,5 +1,5 @@
-/* compiler/link/code_map.h: which wasm offset of which function is at which address: for traps and backtraces.
- * Used by linker.c. */
+/* compiler/link/code_map.h: which wasm offset of which function is at which address: for traps and
+ * backtraces. Used by linker.c. */
 #ifndef COMPILER_CODE_MAP_H
 #define COMPILER_CODE_MAP_H
 
@@ -13,6 +13,7 @@ int code_map_read(const struct dwarf_line_input *input, struct buf *lines, struc
  * husk_image_code_row[] appended to `rows`. [runtime_start, runtime_end) are the runtime's memory
  * functions. */
 int code_map_build(const struct program *program, const struct linked *linked, struct buf *lines,
-                   uint32_t runtime_start, uint32_t runtime_end, struct buf *rows, struct husk_error *err);
+                   uint32_t runtime_start, uint32_t runtime_end, struct buf *rows,
+                   struct husk_error *err);
 
 #endif

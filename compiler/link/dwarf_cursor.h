@@ -1,6 +1,6 @@
 /*
- * compiler/link/dwarf_cursor.h: reading numbers out of DWARF and .eh_frame bytes. A read past the end gives 0 and
- * sets `failed`, so that a parser looks once per record.
+ * compiler/link/dwarf_cursor.h: reading numbers out of DWARF and .eh_frame bytes. A read past the
+ * end gives 0 and sets `failed`, so that a parser looks once per record.
  */
 #ifndef COMPILER_DWARF_CURSOR_H
 #define COMPILER_DWARF_CURSOR_H
@@ -63,7 +63,8 @@ static inline int64_t cursor_sleb(struct cursor *cursor) {
             value |= (uint64_t)(*byte & 0x7f) << shift;
         shift += 7;
         if ((*byte & 0x80) == 0)
-            return (int64_t)(shift < 64 && (*byte & 0x40) != 0 ? value | ~(uint64_t)0 << shift : value);
+            return (int64_t)(shift < 64 && (*byte & 0x40) != 0 ? value | ~(uint64_t)0 << shift
+                                                               : value);
     }
 }
 

@@ -1,5 +1,5 @@
-/* compiler/link/dwarf_line.c: DWARF line number programs; see dwarf_line.h. Section numbers are those of DWARF
- * 5. */
+/* compiler/link/dwarf_line.c: DWARF line number programs; see dwarf_line.h. Section numbers are
+ * those of DWARF 5. */
 #include "dwarf_line.h"
 
 #include <stdlib.h>
@@ -8,8 +8,8 @@
 #include "dwarf_cursor.h"
 #include "error.h"
 
-/* 7.5.6: the forms that occur in line tables; 7.22: line number standard and extended opcodes; 6.2.4.1:
- * content types. */
+/* 7.5.6: the forms that occur in line tables; 7.22: line number standard and extended opcodes;
+ * 6.2.4.1: content types. */
 enum {
     FORM_DATA2 = 5,
     FORM_DATA4 = 6,
@@ -58,7 +58,8 @@ static int malformed(struct husk_error *err, const char *what) {
 }
 
 static const char *table_string(struct dwarf_bytes table, uint64_t offset) {
-    if (offset >= table.count || memchr(table.data + offset, 0, table.count - (size_t)offset) == NULL)
+    if (offset >= table.count ||
+        memchr(table.data + offset, 0, table.count - (size_t)offset) == NULL)
         return NULL;
     return (const char *)table.data + offset;
 }
@@ -83,7 +84,7 @@ static void add_folder(struct unit *unit, const char *folder) {
     buf_append(&unit->folders, &folder, sizeof folder);
 }
 
-/* ---- tables of files: version 4 and version 5 ---------------------------------------------------------- */
+/* ---- tables of files: version 4 and version 5 ---- */
 
 static int read_tables_4(struct unit *unit) {
     add_folder(unit, ""); /* 0: the compilation's folder, which this section does not know */
@@ -91,7 +92,7 @@ static int read_tables_4(struct unit *unit) {
         const char *folder = cursor_string(&unit->cursor);
         if (folder == NULL)
             return malformed(unit->err, "unterminated folder table");
-        if (*folder == 0)
+        if (*folder == '\0')
             break;
         add_folder(unit, folder);
     }
@@ -100,7 +101,7 @@ static int read_tables_4(struct unit *unit) {
         const char *name = cursor_string(&unit->cursor);
         if (name == NULL)
             return malformed(unit->err, "unterminated file table");
-        if (*name == 0)
+        if (*name == '\0')
             break;
         uint64_t folder_idx = cursor_uleb(&unit->cursor);
         cursor_uleb(&unit->cursor); /* modification time */
@@ -116,7 +117,8 @@ struct entry {
 };
 
 /* One attribute of an entry (6.2.4.1). False: a form that does not occur here. */
-static bool read_attribute(struct unit *unit, uint64_t content, uint64_t form, struct entry *entry) {
+static bool read_attribute(struct unit *unit, uint64_t content, uint64_t form,
+                           struct entry *entry) {
     struct cursor *cursor = &unit->cursor;
     uint64_t number = 0;
     const char *text = NULL;
@@ -125,7 +127,9 @@ static bool read_attribute(struct unit *unit, uint64_t content, uint64_t form, s
     case FORM_LINE_STRP:
         text = table_string(unit->input->line_str, cursor_uint(cursor, unit->is_64 ? 8 : 4));
         break;
-    case FORM_STRP: text = table_string(unit->input->str, cursor_uint(cursor, unit->is_64 ? 8 : 4)); break;
+    case FORM_STRP:
+        text = table_string(unit->input->str, cursor_uint(cursor, unit->is_64 ? 8 : 4));
+        break;
     case FORM_UDATA: number = cursor_uleb(cursor); break;
     case FORM_DATA1: number = cursor_uint(cursor, 1); break;
     case FORM_DATA2: number = cursor_uint(cursor, 2); break;
@@ -173,7 +177,7 @@ static int read_table_5(struct unit *unit, bool is_files) {
     return 0;
 }
 
-/* ---- header (6.2.4) ------------------------------------------------------------------------------------ */
+/* ---- header (6.2.4) ---- */
 
 static int read_header(struct unit *unit) {
     struct cursor *cursor = &unit->cursor;
@@ -210,7 +214,7 @@ static int read_header(struct unit *unit) {
     return status;
 }
 
-/* ---- program (6.2.5) ----------------------------------------------------------------------------------- */
+/* ---- program (6.2.5) ---- */
 
 struct machine {
     uint64_t address;
@@ -222,7 +226,8 @@ struct machine {
 static int emit_row(struct unit *unit, const struct machine *state, bool is_end) {
     struct dwarf_row row = {.address = state->address, .file_id = UINT32_MAX, .is_end = is_end};
     if (state->file < unit->files.count / sizeof row.file_id)
-        memcpy(&row.file_id, unit->files.data + state->file * sizeof row.file_id, sizeof row.file_id);
+        memcpy(&row.file_id, unit->files.data + state->file * sizeof row.file_id,
+               sizeof row.file_id);
     row.line = state->line > UINT32_MAX ? 0 : (uint32_t)state->line;
     row.column = state->column > UINT32_MAX ? 0 : (uint32_t)state->column;
     return unit->sink->row(unit->sink->user, &row, unit->err);
@@ -255,7 +260,8 @@ static int run_standard(struct unit *unit, struct machine *state, unsigned opcod
     case LNS_SET_FILE: state->file = cursor_uleb(cursor); return 0;
     case LNS_SET_COLUMN: state->column = cursor_uleb(cursor); return 0;
     case LNS_CONST_ADD_PC:
-        state->address += (uint64_t)((255 - unit->opcode_base) / unit->line_range) * unit->min_length;
+        state->address +=
+            (uint64_t)((255 - unit->opcode_base) / unit->line_range) * unit->min_length;
         return 0;
     case LNS_FIXED_ADVANCE_PC: state->address += cursor_uint(cursor, 2); return 0;
     default: /* flags that do not matter here, and opcodes of later versions */

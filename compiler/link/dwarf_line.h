@@ -1,8 +1,8 @@
 /*
- * compiler/link/dwarf_line.h: reads DWARF line number programs, version 4 and 5 (DWARF 5, section 6.2). Two users:
- * LLVM's own .debug_line, whose "lines" are wasm offsets (code_map.c), and the module's .debug_line (source
- * lines for backtraces, wasm_lines.c). The second is hostile: everything is bounds-checked, and what is
- * malformed is an error.
+ * compiler/link/dwarf_line.h: reads DWARF line number programs, version 4 and 5 (DWARF 5, section
+ * 6.2). Two users: LLVM's own .debug_line, whose "lines" are wasm offsets (code_map.c), and the
+ * module's .debug_line (source lines for backtraces, wasm_lines.c). The second is hostile:
+ * everything is bounds-checked, and what is malformed is an error.
  */
 #ifndef COMPILER_DWARF_LINE_H
 #define COMPILER_DWARF_LINE_H

@@ -14,7 +14,8 @@ static bool in_file(const struct elfobj *obj, uint64_t offset, uint64_t count) {
     return count <= obj->bytes && offset <= obj->bytes - count;
 }
 
-static int read_section_headers(struct elfobj *obj, const Elf64_Ehdr *header, struct husk_error *err) {
+static int read_section_headers(struct elfobj *obj, const Elf64_Ehdr *header,
+                                struct husk_error *err) {
     if (header->e_shentsize != sizeof(Elf64_Shdr) || header->e_shnum == 0 ||
         header->e_shstrndx >= header->e_shnum)
         return bad_object(obj, err, "unusable section header table");
@@ -26,7 +27,8 @@ static int read_section_headers(struct elfobj *obj, const Elf64_Ehdr *header, st
     obj->sections_count = header->e_shnum;
     for (uint32_t i = 0; i < obj->sections_count; i++) {
         struct elfobj_section *section = &obj->sections[i];
-        memcpy(&section->header, obj->elf + header->e_shoff + i * sizeof(Elf64_Shdr), sizeof(Elf64_Shdr));
+        memcpy(&section->header, obj->elf + header->e_shoff + i * sizeof(Elf64_Shdr),
+               sizeof(Elf64_Shdr));
         section->name = "";
         if (section->header.sh_type == SHT_NOBITS || section->header.sh_type == SHT_NULL)
             continue;
@@ -39,8 +41,8 @@ static int read_section_headers(struct elfobj *obj, const Elf64_Ehdr *header, st
 
 /* A string table must end in NUL, so that every name in it ends. */
 static bool is_string_table(const struct elfobj_section *section) {
-    return section->header.sh_type == SHT_STRTAB && section->header.sh_size > 0 && section->data != NULL &&
-           section->data[section->header.sh_size - 1] == 0;
+    return section->header.sh_type == SHT_STRTAB && section->header.sh_size > 0 &&
+           section->data != NULL && section->data[section->header.sh_size - 1] == 0;
 }
 
 static int name_sections(struct elfobj *obj, uint32_t strings_idx, struct husk_error *err) {
@@ -55,11 +57,13 @@ static int name_sections(struct elfobj *obj, uint32_t strings_idx, struct husk_e
     return 0;
 }
 
-static int read_symbols(struct elfobj *obj, const struct elfobj_section *section, struct husk_error *err) {
+static int read_symbols(struct elfobj *obj, const struct elfobj_section *section,
+                        struct husk_error *err) {
     uint32_t strings_idx = section->header.sh_link;
     uint64_t count = section->header.sh_size / sizeof(Elf64_Sym);
-    if (obj->symbols != NULL || section->header.sh_entsize != sizeof(Elf64_Sym) || count > UINT32_MAX ||
-        strings_idx >= obj->sections_count || !is_string_table(&obj->sections[strings_idx]))
+    if (obj->symbols != NULL || section->header.sh_entsize != sizeof(Elf64_Sym) ||
+        count > UINT32_MAX || strings_idx >= obj->sections_count ||
+        !is_string_table(&obj->sections[strings_idx]))
         return bad_object(obj, err, "unusable symbol table");
     obj->symbols = malloc((size_t)count * sizeof(Elf64_Sym) + 1);
     if (obj->symbols == NULL)
@@ -71,7 +75,8 @@ static int read_symbols(struct elfobj *obj, const struct elfobj_section *section
     return 0;
 }
 
-static int read_relas(struct elfobj *obj, const struct elfobj_section *section, struct husk_error *err) {
+static int read_relas(struct elfobj *obj, const struct elfobj_section *section,
+                      struct husk_error *err) {
     uint32_t target = section->header.sh_info;
     if (section->header.sh_entsize != sizeof(Elf64_Rela) || target >= obj->sections_count ||
         obj->sections[target].relas != NULL)

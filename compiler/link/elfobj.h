@@ -1,7 +1,7 @@
 /*
- * compiler/link/elfobj.h: reads one ELF64 x86-64 relocatable object (System V gABI ch. 4), as LLVM and the guest
- * runtime's build make them. Everything is bounds-checked: an object that lies is HUSK_E_COMPILER, never a
- * crash.
+ * compiler/link/elfobj.h: reads one ELF64 x86-64 relocatable object (System V gABI ch. 4), as LLVM
+ * and the guest runtime's build make them. Everything is bounds-checked: an object that lies is
+ * HUSK_E_COMPILER, never a crash.
  */
 #ifndef COMPILER_ELFOBJ_H
 #define COMPILER_ELFOBJ_H

@@ -1,7 +1,7 @@
 /*
- * compiler/link/linker.c: a static linker for the few things that occur: places sections at fixed addresses,
- * resolves symbols, applies the five relocation kinds of the small code model. See linker.h; elfobj.c parses,
- * symbols.c resolves, code_map.c and unwind.c make tables.
+ * compiler/link/linker.c: a static linker for the few things that occur: places sections at fixed
+ * addresses, resolves symbols, applies the five relocation kinds of the small code model. See
+ * linker.h; elfobj.c parses, symbols.c resolves, code_map.c and unwind.c make tables.
  */
 #include "linker.h"
 
@@ -41,8 +41,8 @@ static enum place section_place(const struct elfobj_section *section) {
         section->header.sh_type == SHT_NULL)
         return PLACE_NONE;
     if ((flags & SHF_ALLOC) == 0) {
-        bool is_line =
-            strcmp(section->name, ".debug_line") == 0 || strcmp(section->name, ".debug_line_str") == 0;
+        bool is_line = strcmp(section->name, ".debug_line") == 0 ||
+                       strcmp(section->name, ".debug_line_str") == 0;
         return is_line && section->data != NULL ? PLACE_DEBUG : PLACE_NONE;
     }
     if (section->data == NULL || (flags & (SHF_WRITE | SHF_TLS)) != 0)
@@ -56,10 +56,10 @@ static int no_memory(const struct linker *linker) {
     return error_set(linker->err, HUSK_E_NOMEM, "no memory to link");
 }
 
-/* ---- objects ------------------------------------------------------------------------------------------- */
+/* ---- objects ---- */
 
-static int open_objects(struct linker *linker, const struct codegen_object *objects, uint32_t objects_count,
-                        uint64_t cpu_features) {
+static int open_objects(struct linker *linker, const struct codegen_object *objects,
+                        uint32_t objects_count, uint64_t cpu_features) {
     struct guest_object guest[GUEST_OBJECTS_COUNT];
     guest_objects(cpu_features, guest);
     linker->objs = calloc(GUEST_OBJECTS_COUNT + (size_t)objects_count, sizeof linker->objs[0]);
@@ -80,14 +80,15 @@ static int open_objects(struct linker *linker, const struct codegen_object *obje
     return 0;
 }
 
-/* ---- addresses ----------------------------------------------------------------------------------------- */
+/* ---- addresses ---- */
 
-static int place_section(struct linker *linker, const struct elfobj *obj, struct elfobj_section *section,
-                         uint64_t *end) {
+static int place_section(struct linker *linker, const struct elfobj *obj,
+                         struct elfobj_section *section, uint64_t *end) {
     uint64_t alignment = section->header.sh_addralign == 0 ? 1 : section->header.sh_addralign;
     if ((alignment & (alignment - 1)) != 0 || alignment > HUSK_PAGE_SIZE)
-        return error_set(linker->err, HUSK_E_COMPILER, "object %s: section %s wants an alignment of %llu",
-                         obj->label, section->name, (unsigned long long)alignment);
+        return error_set(linker->err, HUSK_E_COMPILER,
+                         "object %s: section %s wants an alignment of %llu", obj->label,
+                         section->name, (unsigned long long)alignment);
     section->is_kept = true;
     section->address = (*end + alignment - 1) & ~(alignment - 1);
     *end = section->address + section->header.sh_size;
@@ -101,8 +102,9 @@ static int place_all(struct linker *linker, enum place wanted, uint64_t *end) {
         for (uint32_t k = 0; k < obj->sections_count; k++) {
             enum place place = section_place(&obj->sections[k]);
             if (place == PLACE_BAD)
-                return error_set(linker->err, HUSK_E_COMPILER, "object %s: unexpected writable section %s",
-                                 obj->label, obj->sections[k].name);
+                return error_set(linker->err, HUSK_E_COMPILER,
+                                 "object %s: unexpected writable section %s", obj->label,
+                                 obj->sections[k].name);
             if (place != wanted)
                 continue;
             int status = place_section(linker, obj, &obj->sections[k], end);
@@ -134,7 +136,8 @@ static int place_sections(struct linker *linker) {
     int status = place_all(linker, PLACE_TEXT, &linker->text_end);
     if (status != 0)
         return status;
-    linker->rodata_start = (linker->text_end + HUSK_PAGE_SIZE - 1) & ~(uint64_t)(HUSK_PAGE_SIZE - 1);
+    linker->rodata_start =
+        (linker->text_end + HUSK_PAGE_SIZE - 1) & ~(uint64_t)(HUSK_PAGE_SIZE - 1);
     linker->rodata_end = linker->rodata_start;
     status = place_all(linker, PLACE_RODATA, &linker->rodata_end);
     if (status != 0)
@@ -142,20 +145,22 @@ static int place_sections(struct linker *linker) {
     place_datas(linker);
     if (linker->rodata_end > HUSK_TEXT_END_GVA)
         return error_set(linker->err, HUSK_E_LIMIT,
-                         "code and constants take %llu MiB; an instance has %u MiB for them: try a lower "
-                         "optimisation level",
+                         "code and constants take %llu MiB; an instance has %u MiB for them: try a "
+                         "lower optimisation level",
                          (unsigned long long)((linker->rodata_end - HUSK_TEXT_GVA) >> 20),
                          (HUSK_TEXT_END_GVA - HUSK_TEXT_GVA) >> 20);
     return 0;
 }
 
-/* ---- bytes --------------------------------------------------------------------------------------------- */
+/* ---- bytes ---- */
 
 static int copy_section(struct linker *linker, struct elfobj_section *section) {
     struct linked *out = linker->out;
     switch (section_place(section)) {
     case PLACE_TEXT: section->image = out->text + (section->address - HUSK_TEXT_GVA); break;
-    case PLACE_RODATA: section->image = out->rodata + (section->address - linker->rodata_start); break;
+    case PLACE_RODATA:
+        section->image = out->rodata + (section->address - linker->rodata_start);
+        break;
     case PLACE_EH_FRAME: /* not in the image: its address only has to be within reach of the code */
         section->address = HUSK_DATA_GVA;
         section->image = malloc(section->header.sh_size);
@@ -190,21 +195,23 @@ static int copy_sections(struct linker *linker) {
     if (out->text == NULL || out->rodata == NULL)
         return no_memory(linker);
     memset(out->text, TEXT_FILL, out->text_bytes);
-    for (uint32_t i = 0; i < linker->objs_count; i++)
+    for (uint32_t i = 0; i < linker->objs_count; i++) {
         for (uint32_t k = 0; k < linker->objs[i].sections_count; k++) {
             int status = copy_section(linker, &linker->objs[i].sections[k]);
             if (status != 0)
                 return status;
         }
+    }
     copy_datas(linker);
     return 0;
 }
 
-/* ---- symbols ------------------------------------------------------------------------------------------- */
+/* ---- symbols ---- */
 
-/* The address of a symbol that its own object defines; false if it is undefined or in a section that was
- * dropped. */
-static bool local_address(const struct elfobj *obj, const Elf64_Sym *symbol, uint64_t *ret_address) {
+/* The address of a symbol that its own object defines; false if it is undefined or in a section
+ * that was dropped. */
+static bool local_address(const struct elfobj *obj, const Elf64_Sym *symbol,
+                          uint64_t *ret_address) {
     if (symbol->st_shndx == SHN_UNDEF || symbol->st_shndx >= obj->sections_count ||
         !obj->sections[symbol->st_shndx].is_kept)
         return false;
@@ -218,7 +225,8 @@ static int define_symbols(struct linker *linker, const struct elfobj *obj) {
         uint64_t address;
         if (ELF64_ST_BIND(symbol->st_info) == STB_LOCAL || !local_address(obj, symbol, &address))
             continue;
-        int status = symbols_add(&linker->symbols, elfobj_symbol_name(obj, symbol), address, linker->err);
+        int status =
+            symbols_add(&linker->symbols, elfobj_symbol_name(obj, symbol), address, linker->err);
         if (status != 0)
             return status;
     }
@@ -247,15 +255,17 @@ static void note_function(struct linker *linker, const char *name, struct link_s
     }
 }
 
-static int list_functions(struct linker *linker, const struct elfobj *obj, bool is_guest, struct buf *list) {
+static int list_functions(struct linker *linker, const struct elfobj *obj, bool is_guest,
+                          struct buf *list) {
     for (uint32_t i = 1; i < obj->symbols_count; i++) {
         const Elf64_Sym *symbol = &obj->symbols[i];
         uint64_t address;
         if (ELF64_ST_TYPE(symbol->st_info) != STT_FUNC || !local_address(obj, symbol, &address))
             continue;
         if (address + symbol->st_size > linker->text_end)
-            return error_set(linker->err, HUSK_E_COMPILER, "object %s: function %s lies outside its section",
-                             obj->label, elfobj_symbol_name(obj, symbol));
+            return error_set(linker->err, HUSK_E_COMPILER,
+                             "object %s: function %s lies outside its section", obj->label,
+                             elfobj_symbol_name(obj, symbol));
         struct link_symbol entry = {.gva = (uint32_t)address, .bytes = (uint32_t)symbol->st_size};
         note_function(linker, elfobj_symbol_name(obj, symbol), &entry);
         if (entry.kind != LINK_RUNTIME || is_guest) /* other names go away with codegen's objects */
@@ -278,8 +288,9 @@ static int collect_symbols(struct linker *linker) {
     out->func_gva = calloc((size_t)program->funcs_count + 1, sizeof out->func_gva[0]);
     out->func_bytes = calloc((size_t)program->funcs_count + 1, sizeof out->func_bytes[0]);
     out->thunk_gva = calloc((size_t)program->types_count + 1, sizeof out->thunk_gva[0]);
-    int status =
-        out->func_gva == NULL || out->func_bytes == NULL || out->thunk_gva == NULL ? no_memory(linker) : 0;
+    int status = out->func_gva == NULL || out->func_bytes == NULL || out->thunk_gva == NULL
+                     ? no_memory(linker)
+                     : 0;
     for (uint32_t i = 0; i < linker->objs_count && status == 0; i++) {
         status = define_symbols(linker, &linker->objs[i]);
         if (status == 0)
@@ -297,18 +308,20 @@ static int collect_symbols(struct linker *linker) {
     return 0;
 }
 
-/* ---- relocations (System V psABI 4.4) ------------------------------------------------------------------ */
+/* ---- relocations (System V psABI 4.4) ---- */
 
 static int symbol_address(struct linker *linker, const struct elfobj *obj, uint32_t symbol_idx,
                           uint64_t *ret_address) {
     if (symbol_idx >= obj->symbols_count)
-        return error_set(linker->err, HUSK_E_COMPILER, "object %s: relocation against symbol %u of %u",
-                         obj->label, symbol_idx, obj->symbols_count);
+        return error_set(linker->err, HUSK_E_COMPILER,
+                         "object %s: relocation against symbol %u of %u", obj->label, symbol_idx,
+                         obj->symbols_count);
     const Elf64_Sym *symbol = &obj->symbols[symbol_idx];
     const char *name = elfobj_symbol_name(obj, symbol);
     char kind[8];
     uint32_t idx;
-    if (local_address(obj, symbol, ret_address) || symbols_find(&linker->symbols, name, ret_address) ||
+    if (local_address(obj, symbol, ret_address) ||
+        symbols_find(&linker->symbols, name, ret_address) ||
         symbol_absolute(linker->plan, name, ret_address))
         return 0;
     if (symbol_split(name, kind, &idx) && strcmp(kind, "d") == 0 &&
@@ -317,18 +330,20 @@ static int symbol_address(struct linker *linker, const struct elfobj *obj, uint3
         return 0;
     }
     return error_set(linker->err, HUSK_E_COMPILER, "the code refers to %s, which does not exist",
-                     *name != 0 ? name : "a dropped section");
+                     *name != '\0' ? name : "a dropped section");
 }
 
-/* How many bytes the field has; *ret_fits says whether the value can be stored in them. 0: an unknown
- * kind. */
+/* How many bytes the field has; *ret_fits says whether the value can be stored in them. 0: an
+ * unknown kind. */
 static size_t relocation_field(uint32_t kind, uint64_t value, bool *ret_fits) {
     switch (kind) {
     case R_X86_64_64: *ret_fits = true; return 8;
     case R_X86_64_32: *ret_fits = value <= UINT32_MAX; return 4;
     case R_X86_64_PC32:
     case R_X86_64_PLT32:
-    case R_X86_64_32S: *ret_fits = (int64_t)value >= INT32_MIN && (int64_t)value <= INT32_MAX; return 4;
+    case R_X86_64_32S:
+        *ret_fits = (int64_t)value >= INT32_MIN && (int64_t)value <= INT32_MAX;
+        return 4;
     default: return 0;
     }
 }
@@ -349,13 +364,15 @@ static int relocate(struct linker *linker, const struct elfobj *obj, struct elfo
         return error_set(linker->err, HUSK_E_COMPILER,
                          "object %s, section %s: relocation kind %u is not supported", obj->label,
                          section->name, kind);
-    if (section->header.sh_size < field_bytes || rela.r_offset > section->header.sh_size - field_bytes)
-        return error_set(linker->err, HUSK_E_COMPILER, "object %s: a relocation lies outside section %s",
-                         obj->label, section->name);
+    if (section->header.sh_size < field_bytes ||
+        rela.r_offset > section->header.sh_size - field_bytes)
+        return error_set(linker->err, HUSK_E_COMPILER,
+                         "object %s: a relocation lies outside section %s", obj->label,
+                         section->name);
     if (!fits)
         return error_set(linker->err, HUSK_E_COMPILER,
-                         "object %s, section %s + 0x%llx: relocation of kind %u to %s overflows", obj->label,
-                         section->name, (unsigned long long)rela.r_offset, kind,
+                         "object %s, section %s + 0x%llx: relocation of kind %u to %s overflows",
+                         obj->label, section->name, (unsigned long long)rela.r_offset, kind,
                          elfobj_symbol_name(obj, &obj->symbols[ELF64_R_SYM(rela.r_info)]));
     memcpy(section->image + rela.r_offset, &value, field_bytes);
     return 0;
@@ -376,7 +393,7 @@ static int relocate_all(struct linker *linker) {
     return 0;
 }
 
-/* ---- tables -------------------------------------------------------------------------------------------- */
+/* ---- tables ---- */
 
 static struct dwarf_bytes debug_bytes(const struct elfobj *obj, const char *name) {
     const struct elfobj_section *section = elfobj_find(obj, name);
@@ -391,7 +408,8 @@ static int read_tables(struct linker *linker, struct buf *lines, struct buf *unw
         const struct elfobj_section *frames = elfobj_find(obj, ".eh_frame");
         int status = 0;
         if (frames != NULL && frames->is_kept)
-            status = unwind_read(frames->image, frames->header.sh_size, frames->address, unwind, linker->err);
+            status = unwind_read(frames->image, frames->header.sh_size, frames->address, unwind,
+                                 linker->err);
         if (status == 0 && i >= GUEST_OBJECTS_COUNT) {
             struct dwarf_line_input input = {.line = debug_bytes(obj, ".debug_line"),
                                              .line_str = debug_bytes(obj, ".debug_line_str")};
@@ -440,7 +458,7 @@ static int find_fixed(struct linker *linker) {
     return 0;
 }
 
-/* ---- all of it ----------------------------------------------------------------------------------------- */
+/* ---- all of it ---- */
 
 static void linker_done(struct linker *linker) {
     for (uint32_t i = 0; i < linker->objs_count; i++) {
@@ -458,8 +476,9 @@ static void linker_done(struct linker *linker) {
     symbols_done(&linker->symbols);
 }
 
-int link_objects(const struct plan *plan, const struct codegen_object *objects, uint32_t objects_count,
-                 uint64_t cpu_features, struct linked *ret_linked, struct husk_error *err) {
+int link_objects(const struct plan *plan, const struct codegen_object *objects,
+                 uint32_t objects_count, uint64_t cpu_features, struct linked *ret_linked,
+                 struct husk_error *err) {
     struct linked linked = {0};
     struct linker linker = {.plan = plan, .out = &linked, .err = err};
     linker.data_gva = calloc((size_t)plan->program->datas_count + 1, sizeof linker.data_gva[0]);

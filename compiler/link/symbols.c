@@ -9,7 +9,7 @@
 
 static size_t symbol_hash(const char *name) { /* FNV-1a */
     uint64_t hash = 0xcbf29ce484222325u;
-    for (; *name != 0; name++)
+    for (; *name != '\0'; name++)
         hash = (hash ^ (uint8_t)*name) * 0x100000001b3u;
     return (size_t)(hash ^ hash >> 32);
 }
@@ -71,7 +71,7 @@ bool symbol_split(const char *name, char ret_kind[8], uint32_t *ret_idx) {
         return false;
     const char *digits = name + letters;
     size_t digits_count = strspn(digits, "0123456789");
-    if (digits_count == 0 || digits_count > 9 || digits[digits_count] != 0 ||
+    if (digits_count == 0 || digits_count > 9 || digits[digits_count] != '\0' ||
         (digits[0] == '0' && digits_count > 1))
         return false;
     memcpy(ret_kind, name, letters);
@@ -81,7 +81,16 @@ bool symbol_split(const char *name, char ret_kind[8], uint32_t *ret_idx) {
 }
 
 /* In the order of the table in symbol_absolute(). */
-enum absolute_kind { ABS_MEM, ABS_G, ABS_TAB, ABS_TABSIZE, ABS_MEMSIZE, ABS_DSIZE, ABS_E, ABS_ESIZE };
+enum absolute_kind {
+    ABS_MEM,
+    ABS_G,
+    ABS_TAB,
+    ABS_TABSIZE,
+    ABS_MEMSIZE,
+    ABS_DSIZE,
+    ABS_E,
+    ABS_ESIZE
+};
 
 static uint64_t symbol_of_kind(const struct plan *plan, enum absolute_kind kind, uint32_t idx) {
     switch (kind) {

@@ -1,6 +1,6 @@
 /*
- * compiler/link/symbols.h: what names mean while linking: a hash table of the objects' definitions, and the
- * absolute symbols that the plan defines (codegen.h lists them).
+ * compiler/link/symbols.h: what names mean while linking: a hash table of the objects' definitions,
+ * and the absolute symbols that the plan defines (codegen.h lists them).
  */
 #ifndef COMPILER_SYMBOLS_H
 #define COMPILER_SYMBOLS_H

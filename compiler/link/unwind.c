@@ -73,8 +73,8 @@ static int malformed(struct husk_error *err, const char *what) {
 static void emit_row(struct cfi *cfi) {
     const struct frame *frame = &cfi->frame;
     bool is_usable = frame->is_known && (frame->cfa_reg == REG_RBP || frame->cfa_reg == REG_RSP) &&
-                     frame->cfa_offset > 0 && frame->cfa_offset <= INT32_MAX && frame->rbp_offset >= 0 &&
-                     frame->rbp_offset <= INT32_MAX;
+                     frame->cfa_offset > 0 && frame->cfa_offset <= INT32_MAX &&
+                     frame->rbp_offset >= 0 && frame->rbp_offset <= INT32_MAX;
     struct husk_image_unwind_row row = {.code_gva = (uint32_t)cfi->pc};
     if (is_usable) {
         row.cfa_base = frame->cfa_reg == REG_RBP;
@@ -119,7 +119,9 @@ static bool run_def_cfa(struct cfi *cfi, unsigned opcode) {
         break;
     case CFA_DEF_CFA_REGISTER: frame->cfa_reg = cursor_uleb(cursor); return true;
     case CFA_DEF_CFA_OFFSET: frame->cfa_offset = (int64_t)cursor_uleb(cursor); return true;
-    case CFA_DEF_CFA_OFFSET_SF: frame->cfa_offset = cursor_sleb(cursor) * cfi->cie->data_align; return true;
+    case CFA_DEF_CFA_OFFSET_SF:
+        frame->cfa_offset = cursor_sleb(cursor) * cfi->cie->data_align;
+        return true;
     case CFA_DEF_CFA_EXPRESSION:
         cursor_skip(cursor, cursor_uleb(cursor));
         frame->is_known = false;
@@ -185,7 +187,8 @@ static int run_instructions(struct cfi *cfi, struct husk_error *err) {
 }
 
 /* Pointer encodings (LSB, 10.5.1): absolute or relative to its own place, 4 or 8 bytes. */
-static bool read_pointer(struct cursor *cursor, uint8_t encoding, uint64_t here, uint64_t *ret_pointer) {
+static bool read_pointer(struct cursor *cursor, uint8_t encoding, uint64_t here,
+                         uint64_t *ret_pointer) {
     uint64_t value;
     switch (encoding & 0x0f) {
     case 0x00:
@@ -212,14 +215,14 @@ static int read_cie(struct cursor cursor, struct cie *ret_cie, struct husk_error
         cie.has_augmentation = true;
         uint64_t bytes = cursor_uleb(&cursor);
         const uint8_t *rest = cursor.pos;
-        for (const char *c = augmentation + 1; *c != 0; c++) {
+        for (const char *c = augmentation + 1; *c != '\0'; c++) {
             if (*c != 'R')
                 return malformed(err, "unknown CIE augmentation");
             cie.pointer_encoding = (uint8_t)cursor_uint(&cursor, 1);
         }
         cursor.pos = rest;
         cursor_skip(&cursor, bytes);
-    } else if (*augmentation != 0) {
+    } else if (*augmentation != '\0') {
         return malformed(err, "unknown CIE augmentation");
     }
     struct cfi cfi = {.cursor = cursor, .cie = &cie};
@@ -241,7 +244,8 @@ static int read_fde(struct cursor cursor, uint64_t here, const struct cie *cie, 
         cursor_skip(&cursor, cursor_uleb(&cursor));
     if (cursor.failed || start > UINT32_MAX || bytes > UINT32_MAX - start)
         return malformed(err, "FDE outside the code");
-    struct cfi cfi = {.cursor = cursor, .cie = cie, .frame = cie->initial, .pc = start, .rows = rows};
+    struct cfi cfi = {
+        .cursor = cursor, .cie = cie, .frame = cie->initial, .pc = start, .rows = rows};
     int status = run_instructions(&cfi, err);
     if (status != 0)
         return status;
@@ -270,7 +274,8 @@ int unwind_read(const uint8_t *bytes, size_t count, uint64_t address, struct buf
         int status = 0;
         if (distance == 0)
             continue; /* a CIE: read when an FDE needs it */
-        if (distance > (uint64_t)(record - bytes) || (uint64_t)(record - bytes) - distance + 8 > count)
+        if (distance > (uint64_t)(record - bytes) ||
+            (uint64_t)(record - bytes) - distance + 8 > count)
             return malformed(err, "an FDE without CIE");
         const uint8_t *place = record - distance;
         if (place != cie_place) {
@@ -278,7 +283,8 @@ int unwind_read(const uint8_t *bytes, size_t count, uint64_t address, struct buf
             memcpy(&cie_bytes, place, 4);
             if (cie_bytes < 4 || cie_bytes > (size_t)(bytes + count - place) - 4)
                 return malformed(err, "a CIE lies outside the section");
-            status = read_cie((struct cursor){.pos = place + 8, .end = place + 4 + cie_bytes}, &cie, err);
+            status = read_cie((struct cursor){.pos = place + 8, .end = place + 4 + cie_bytes}, &cie,
+                              err);
             cie_place = place;
         }
         if (status == 0)
@@ -289,8 +295,8 @@ int unwind_read(const uint8_t *bytes, size_t count, uint64_t address, struct buf
     return rows->failed ? error_set(err, HUSK_E_NOMEM, "no memory for unwind rows") : 0;
 }
 
-/* At one address the row of a function that starts there comes after the stop row of the one that ended
- * there. */
+/* At one address the row of a function that starts there comes after the stop row of the one that
+ * ended there. */
 static int row_order(const void *left, const void *right) {
     const struct husk_image_unwind_row *a = left, *b = right;
     if (a->code_gva != b->code_gva)

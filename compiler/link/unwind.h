@@ -1,6 +1,6 @@
 /*
- * compiler/link/unwind.h: .eh_frame (System V psABI 4.2.4, DWARF 5 section 6.4) → the compact rows of abi/image.h,
- * with which the host walks the guest's stack for backtraces.
+ * compiler/link/unwind.h: .eh_frame (System V psABI 4.2.4, DWARF 5 section 6.4) → the compact rows
+ * of abi/image.h, with which the host walks the guest's stack for backtraces.
  */
 #ifndef COMPILER_UNWIND_H
 #define COMPILER_UNWIND_H

@@ -1,8 +1,8 @@
 /*
- * compiler/lower/codegen.c: valid wasm + plan → objects. Cuts the module into chunks (codegen_scan.c), and has
- * threads take one chunk after the other: lower it to an LLVM module of its own context (lower_*.c),
- * optimise it (codegen_passes.c), emit an ELF object. Chunks share nothing but their inputs, so the objects
- * do not depend on the number of threads.
+ * compiler/lower/codegen.c: valid wasm + plan → objects. Cuts the module into chunks
+ * (codegen_scan.c), and has threads take one chunk after the other: lower it to an LLVM module of
+ * its own context (lower_*.c), optimise it (codegen_passes.c), emit an ELF object. Chunks share
+ * nothing but their inputs, so the objects do not depend on the number of threads.
  */
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Core.h>
@@ -37,7 +37,8 @@ static int item_lower(struct lower_module *lm, const struct item *item) {
     return 0;
 }
 
-static int chunk_lower(struct job_queue *queue, const struct chunk *chunk, struct lower_module *lm) {
+static int chunk_lower(struct job_queue *queue, const struct chunk *chunk,
+                       struct lower_module *lm) {
     for (uint32_t i = 0; i < chunk->count; i++) {
         const struct item *item = &queue->chunks->items[chunk->first + i];
         int status = item->tier == chunk->tier ? item_lower(lm, item) : 0;
@@ -64,7 +65,8 @@ static int module_emit(struct lower_module *lm, LLVMTargetMachineRef machine,
                        struct codegen_object *ret_object) {
     char *message = NULL;
     LLVMMemoryBufferRef buffer = NULL;
-    if (LLVMTargetMachineEmitToMemoryBuffer(machine, lm->mod, LLVMObjectFile, &message, &buffer)) {
+    if (LLVMTargetMachineEmitToMemoryBuffer(machine, lm->mod, LLVMObjectFile, &message, &buffer) !=
+        0) {
         int status = error_set(lm->err, HUSK_E_COMPILER, "LLVM could not emit code: %s", message);
         LLVMDisposeMessage(message);
         return status;
@@ -117,7 +119,8 @@ static void queue_note(struct job_queue *queue, uint32_t chunk_idx, int status,
     }
     queue->funcs_done += queue->chunks->chunks[chunk_idx].funcs_count;
     if (queue->options->progress != NULL)
-        queue->options->progress(queue->options->progress_user, queue->funcs_done, queue->funcs_total);
+        queue->options->progress(queue->options->progress_user, queue->funcs_done,
+                                 queue->funcs_total);
     pthread_mutex_unlock(&queue->lock);
 }
 
@@ -153,7 +156,7 @@ static int queue_run(struct job_queue *queue, struct husk_error *err) {
 static int queue_prepare(struct job_queue *queue, struct husk_error *err) {
     for (uint32_t i = 0; i < queue->chunks->chunks_count; i++)
         queue->funcs_total += queue->chunks->chunks[i].funcs_count;
-    queue->objects = calloc(queue->chunks->chunks_count + 1u, sizeof(*queue->objects));
+    queue->objects = calloc(queue->chunks->chunks_count + 1u, sizeof *queue->objects);
     return queue->objects != NULL ? 0 : error_set(err, HUSK_E_NOMEM, "out of memory");
 }
 
@@ -161,7 +164,8 @@ int codegen_run(const struct plan *plan, const struct codegen_options *options,
                 struct codegen_result *ret_result, struct husk_error *err) {
     struct chunks chunks;
     if (options->opt_level < 0 || options->opt_level > 3)
-        return error_set(err, HUSK_E_INVAL, "optimisation level %d: use 0 to 3", options->opt_level);
+        return error_set(err, HUSK_E_INVAL, "optimisation level %d: use 0 to 3",
+                         options->opt_level);
     int status = codegen_scan(plan, options, &chunks, err);
     if (status != 0)
         return status;

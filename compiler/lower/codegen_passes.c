@@ -30,11 +30,13 @@
 
 static const char *const pipeline_ssa = "function(sroa)";
 
-/* Up to the vectoriser, and from it on: lower_hide_widths() runs in between, and no pass that could undo it
- * (instcombine) before the last one that assumes and checks (loop-vectorize, loop-load-elim). */
+/* Up to the vectoriser, and from it on: lower_hide_widths() runs in between, and no pass that could
+ * undo it (instcombine) before the last one that assumes and checks (loop-vectorize,
+ * loop-load-elim). */
 static const char *const pipelines[4][2] = {
     [1] = {"function<eager-inv>("
-           "early-cse<memssa>,simplifycfg," IC ",loop-mssa(loop-rotate,licm),gvn,simplifycfg," IC ")"},
+           "early-cse<memssa>,simplifycfg," IC ",loop-mssa(loop-rotate,licm),gvn,simplifycfg," IC
+           ")"},
     [2] = {"function<eager-inv>("
            "early-cse<memssa>,simplifycfg," IC
            ",loop-mssa(loop-rotate,licm,simple-loop-unswitch),simplifycfg,"
@@ -64,7 +66,7 @@ static void llvm_init_once(void) {
                                        "-post-RA-scheduler=0",
                                        "-indvars-widen-indvars=false",
                                        "-x86-cmov-converter-force-mem-operand=false"};
-    LLVMParseCommandLineOptions(sizeof(args) / sizeof(args[0]), args, "");
+    LLVMParseCommandLineOptions(sizeof args / sizeof args[0], args, "");
 }
 
 void codegen_llvm_init(void) {
@@ -76,15 +78,18 @@ static LLVMCodeGenOptLevel machine_level(int opt_level, enum lower_tier tier) {
     if (tier == LOWER_TIER_FAST)
         return LLVMCodeGenLevelNone;
     static const LLVMCodeGenOptLevel levels[4] = {LLVMCodeGenLevelNone, LLVMCodeGenLevelLess,
-                                                  LLVMCodeGenLevelDefault, LLVMCodeGenLevelAggressive};
+                                                  LLVMCodeGenLevelDefault,
+                                                  LLVMCodeGenLevelAggressive};
     return levels[opt_level];
 }
 
-/* Small code model, static relocations: everything that code refers to lies below 2 GiB (abi/layout.h). */
-LLVMTargetMachineRef codegen_machine_new(const struct codegen_options *options, enum lower_tier tier) {
+/* Small code model, static relocations: everything that code refers to lies below 2 GiB
+ * (abi/layout.h). */
+LLVMTargetMachineRef codegen_machine_new(const struct codegen_options *options,
+                                         enum lower_tier tier) {
     LLVMTargetRef target;
     char *message = NULL;
-    if (LLVMGetTargetFromTriple(TRIPLE, &target, &message)) {
+    if (LLVMGetTargetFromTriple(TRIPLE, &target, &message) != 0) {
         LLVMDisposeMessage(message);
         return NULL;
     }

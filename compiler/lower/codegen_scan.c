@@ -1,7 +1,7 @@
 /*
- * compiler/lower/codegen_scan.c: looks at every function before any is lowered: refuses instructions and types
- * that the lowering does not know, finds the functions that are too big for the optimiser, and cuts the
- * program into chunks.
+ * compiler/lower/codegen_scan.c: looks at every function before any is lowered: refuses
+ * instructions and types that the lowering does not know, finds the functions that are too big for
+ * the optimiser, and cuts the program into chunks.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,13 +10,13 @@
 #include "error.h"
 #include "needs.h"
 
-/* Chunks: big enough that LLVM's fixed cost per module (about 2 ms) does not count, small enough to share
- * out evenly. */
+/* Chunks: big enough that LLVM's fixed cost per module (about 2 ms) does not count, small enough to
+ * share out evenly. */
 #define CHUNK_BYTES_FULL 65536
 #define CHUNK_BYTES_FAST 262144
 
-/* Beyond these a function gets FastISel: passes that are quadratic in them would take minutes. Measured with
- * generated functions. */
+/* Beyond these a function gets FastISel: passes that are quadratic in them would take minutes.
+ * Measured with generated functions. */
 #define FULL_BODY_BYTES_MAX 200000
 #define FULL_BLOCK_ACCESSES_MAX 2000
 #define FULL_LABELS_MAX 20000
@@ -34,7 +34,8 @@ struct scan {
 };
 
 static int refuse(const char *text, uint64_t offset, struct husk_error *err) {
-    return error_at(err, HUSK_E_UNSUPPORTED, offset, "uses SIMD (%s), which is not supported yet", text);
+    return error_at(err, HUSK_E_UNSUPPORTED, offset, "uses SIMD (%s), which is not supported yet",
+                    text);
 }
 
 /* A check makes blocks, too: for its trap, and for what follows. */
@@ -64,7 +65,8 @@ static void scan_call(struct scan *scan, const struct wasm_functype *type) {
     scan->call_values += (uint64_t)type->params_count + type->results_count;
 }
 
-static void scan_instr(struct scan *scan, const struct program *program, const struct wasm_instr *instr) {
+static void scan_instr(struct scan *scan, const struct program *program,
+                       const struct wasm_instr *instr) {
     scan->check_blocks += check_blocks(instr->op);
     switch (wasm_opinfo(instr->op)->imm) {
     case WASM_IMM_MEMARG:
@@ -101,10 +103,10 @@ static void scan_instr(struct scan *scan, const struct program *program, const s
 }
 
 static bool scan_is_huge(const struct scan *scan, const struct wasm_func *func) {
-    return func->code.count > FULL_BODY_BYTES_MAX || scan->block_accesses_max > FULL_BLOCK_ACCESSES_MAX ||
-           scan->labels > FULL_LABELS_MAX || scan->blocks > FULL_BLOCKS_MAX ||
-           scan->call_values > FULL_CALL_VALUES_MAX || scan->check_blocks > FULL_CHECK_BLOCKS_MAX ||
-           func->locals_count > FULL_LOCALS_MAX ||
+    return func->code.count > FULL_BODY_BYTES_MAX ||
+           scan->block_accesses_max > FULL_BLOCK_ACCESSES_MAX || scan->labels > FULL_LABELS_MAX ||
+           scan->blocks > FULL_BLOCKS_MAX || scan->call_values > FULL_CALL_VALUES_MAX ||
+           scan->check_blocks > FULL_CHECK_BLOCKS_MAX || func->locals_count > FULL_LOCALS_MAX ||
            func->locals_count * scan->blocks > FULL_LOCALS_TIMES_BLOCKS_MAX;
 }
 
@@ -116,7 +118,8 @@ static int scan_body(const struct program *program, uint32_t func_idx, bool *ret
     struct wasm_instr instr;
     wasm_reader_init(&reader, func->code, err);
     while (reader.pos < reader.end) {
-        int status = program_read_instr(program_instance(program, program->funcs[func_idx]), &reader, &instr);
+        int status = program_read_instr(program_instance(program, program->funcs[func_idx]),
+                                        &reader, &instr);
         if (status != 0)
             return status;
         if (wasm_opinfo(instr.op)->feature == WASM_FEATURE_SIMD)
@@ -149,8 +152,8 @@ static void item_add(struct chunks *chunks, struct item item) {
     chunks->items[chunks->items_count++] = item;
 }
 
-static int scan_func(const struct program *program, uint32_t func_idx, int opt_level, struct chunks *chunks,
-                     struct husk_error *err) {
+static int scan_func(const struct program *program, uint32_t func_idx, int opt_level,
+                     struct chunks *chunks, struct husk_error *err) {
     const struct wasm_func *func = program_func(program, func_idx);
     struct item item = {.kind = ITEM_IMPORT_STUB, .idx = func_idx, .weight = 64};
     bool is_huge = false;
@@ -173,7 +176,8 @@ static int scan_program(const struct program *program, int opt_level, struct chu
     for (uint32_t i = 0; i < program->funcs_count; i++) {
         int status = scan_func(program, i, opt_level, chunks, err);
         if (status != 0)
-            return wasm_error_needs(program_instance(program, program->funcs[i])->module->wasm, status, err);
+            return wasm_error_needs(program_instance(program, program->funcs[i])->module->wasm,
+                                    status, err);
     }
     for (uint32_t i = 0; i < program->instances_count; i++) {
         const struct wasm_module *module = program->instances[i].module;
@@ -184,7 +188,8 @@ static int scan_program(const struct program *program, int opt_level, struct chu
     return 0;
 }
 
-/* A thunk for each type of a function that can be called from outside or as a value, and the init function. */
+/* A thunk for each type of a function that can be called from outside or as a value, and the init
+ * function. */
 static void scan_thunks(const struct plan *plan, int opt_level, struct chunks *chunks, bool *seen) {
     const struct program *program = plan->program;
     enum lower_tier tier = opt_level == 0 ? LOWER_TIER_FAST : LOWER_TIER_FULL;
@@ -195,7 +200,8 @@ static void scan_thunks(const struct plan *plan, int opt_level, struct chunks *c
         seen[type_idx] = true;
         const struct wasm_functype *type = &program->types[type_idx];
         uint32_t weight = 64 + 16 * (type->params_count + type->results_count);
-        item_add(chunks, (struct item){.kind = ITEM_THUNK, .idx = type_idx, .weight = weight, .tier = tier});
+        item_add(chunks, (struct item){
+                             .kind = ITEM_THUNK, .idx = type_idx, .weight = weight, .tier = tier});
     }
     if (plan->needs_init)
         item_add(chunks, (struct item){.kind = ITEM_INIT, .weight = 1024, .tier = LOWER_TIER_FAST});
@@ -219,13 +225,13 @@ static void chunks_cut(struct chunks *chunks, enum lower_tier tier, uint32_t byt
     }
 }
 
-int codegen_scan(const struct plan *plan, const struct codegen_options *options, struct chunks *ret_chunks,
-                 struct husk_error *err) {
+int codegen_scan(const struct plan *plan, const struct codegen_options *options,
+                 struct chunks *ret_chunks, struct husk_error *err) {
     const struct program *program = plan->program;
     struct chunks chunks = {0};
     size_t items_max = (size_t)program->funcs_count + program->types_count + 1;
-    chunks.items = calloc(items_max, sizeof(*chunks.items));
-    chunks.chunks = calloc(items_max, sizeof(*chunks.chunks));
+    chunks.items = calloc(items_max, sizeof *chunks.items);
+    chunks.chunks = calloc(items_max, sizeof *chunks.chunks);
     bool *seen = calloc(program->types_count + 1u, sizeof(bool));
     int status = 0;
     if (chunks.items == NULL || chunks.chunks == NULL || seen == NULL)

@@ -47,7 +47,8 @@ static void *crew_thread(void *arg) {
 
 /* EAGAIN means both: no address space for the stack, and no thread more. */
 static bool has_room_for_stack(void) {
-    void *stack = mmap(NULL, CREW_STACK_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *stack =
+        mmap(NULL, CREW_STACK_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (stack == MAP_FAILED)
         return false;
     munmap(stack, CREW_STACK_BYTES);
@@ -57,8 +58,8 @@ static bool has_room_for_stack(void) {
 static int no_thread(int number, struct husk_error *err) {
     if (number == EAGAIN && has_room_for_stack())
         return error_set(err, HUSK_E_LIMIT,
-                         "cannot start a compiler thread: this user, or the container, has as many processes "
-                         "and threads as it may (ulimit -u; pids.max of the cgroup)");
+                         "cannot start a compiler thread: this user, or the container, has as many "
+                         "processes and threads as it may (ulimit -u; pids.max of the cgroup)");
     return error_sys(err, number, "cannot start a compiler thread");
 }
 
@@ -73,7 +74,8 @@ int crew_new(uint32_t wanted, struct crew **ret_crew, struct husk_error *err) {
     pthread_attr_setstacksize(&attributes, CREW_STACK_BYTES);
     int failed = 0;
     do {
-        failed = pthread_create(&crew->threads[crew->threads_count], &attributes, crew_thread, crew);
+        failed =
+            pthread_create(&crew->threads[crew->threads_count], &attributes, crew_thread, crew);
         crew->threads_count += failed == 0;
     } while (failed == 0 && crew->threads_count < wanted && crew->threads_count < THREADS_MAX);
     pthread_attr_destroy(&attributes);

@@ -1,6 +1,6 @@
 /*
- * compiler/lower/crew.h: threads that are started before the compiler's process is closed in, and wait
- * for work: contained, it can start none, so that a module that takes it over cannot fill the
+ * compiler/lower/crew.h: threads that are started before the compiler's process is closed in, and
+ * wait for work: contained, it can start none, so that a module that takes it over cannot fill the
  * machine with threads.
  */
 #ifndef COMPILER_CREW_H

@@ -1,11 +1,11 @@
 /*
- * compiler/lower/lower.h: validated wasm → LLVM IR, shared by lower_*.c. One struct lower_module is one LLVM
- * module: a chunk of the program's functions, or its stubs, thunks and init function. One struct
- * lower_func is one function while it is made.
+ * compiler/lower/lower.h: validated wasm → LLVM IR, shared by lower_*.c. One struct lower_module is
+ * one LLVM module: a chunk of the program's functions, or its stubs, thunks and init function. One
+ * struct lower_func is one function while it is made.
  *
- * Each lower_*.c lists the instructions it knows as rows {opcode, function, argument}; lower_ops.c joins
- * them into one table. An instruction without a row is refused by name, so a new proposal is one file with
- * rows.
+ * Each lower_*.c lists the instructions it knows as rows {opcode, function, argument}; lower_ops.c
+ * joins them into one table. An instruction without a row is refused by name, so a new proposal is
+ * one file with rows.
  */
 #ifndef COMPILER_LOWER_H
 #define COMPILER_LOWER_H
@@ -24,7 +24,7 @@ struct lower_func;
 struct lower_row {
     uint16_t op;                         /* enum wasm_op */
     void (*emit)(struct lower_func *lf); /* for lf->instr, by lf->row */
-    uint32_t arg;                        /* whatever emit wants: an LLVM opcode, a predicate, an intrinsic */
+    uint32_t arg; /* whatever emit wants: an LLVM opcode, a predicate, an intrinsic */
     uint32_t arg2;
     valtype_t operand; /* types of the signature (opcode.def), filled in by lower_ops.c; 0: none */
     valtype_t result;
@@ -81,14 +81,14 @@ struct lower_module {
 };
 
 /* All but the rows: lower_ops_join(). */
-int lower_module_init(struct lower_module *lm, const struct plan *plan, const struct codegen_options *options,
-                      enum lower_tier tier, struct husk_error *err);
+int lower_module_init(struct lower_module *lm, const struct plan *plan,
+                      const struct codegen_options *options, enum lower_tier tier,
+                      struct husk_error *err);
 void lower_module_done(struct lower_module *lm);
 /* After the last function and before optimisation. */
 void lower_module_finish(struct lower_module *lm);
 
-/* ---- what chunks are made of
- * ---------------------------------------------------------------------------------------- */
+/* ---- what chunks are made of ---- */
 
 int lower_function(struct lower_module *lm, uint32_t func_idx);
 int lower_import_stub(struct lower_module *lm, uint32_t func_idx);
@@ -103,28 +103,25 @@ void lower_quiet_nans(struct lower_module *lm);
 /* lower_trap.c: behind all optimisation: traps become the instruction that traps. */
 void lower_traps_finish(struct lower_module *lm);
 
-/* lower_widths.c: right before the loop vectoriser: leave it one width of extended counters, that of
- * addresses, because it confuses the run-time checks of different ones. */
+/* lower_widths.c: right before the loop vectoriser: leave it one width of extended counters, that
+ * of addresses, because it confuses the run-time checks of different ones. */
 void lower_hide_widths(struct lower_module *lm);
 
-/* ---- symbols and types: lower_module.c
- * ------------------------------------------------------------------------------ */
+/* ---- symbols and types: lower_module.c ---- */
 
 LLVMTypeRef lower_type(const struct lower_module *lm, valtype_t type);
-/* Results of a function type: none, one value, a structure of up to LOWER_STRUCT_RESULTS, or else memory
- * that the caller
- * gives as the first parameter (16 bytes each). */
+/* Results of a function type: none, one value, a structure of up to LOWER_STRUCT_RESULTS, or else
+ * memory that the caller gives as the first parameter (16 bytes each). */
 #define LOWER_STRUCT_RESULTS 3
 #define LOWER_RESULT_BYTES 16
 bool lower_results_in_memory(const struct wasm_functype *type);
 LLVMTypeRef lower_functype(const struct lower_module *lm, const struct wasm_functype *type);
 /* Declared when first asked for. */
 LLVMValueRef lower_func_symbol(struct lower_module *lm, uint32_t func_idx);
-/* idx UINT32_MAX: the name has no number. A type of i64 tells LLVM that the word is always there; `bytes`
- * tells it nothing,
- * which memories need: their loads must not be done early. */
-LLVMValueRef lower_absolute(struct lower_module *lm, const char *stem, uint32_t idx, LLVMTypeRef type,
-                            uint64_t address);
+/* idx UINT32_MAX: the name has no number. A type of i64 tells LLVM that the word is always there;
+ * `bytes` tells it nothing, which memories need: their loads must not be done early. */
+LLVMValueRef lower_absolute(struct lower_module *lm, const char *stem, uint32_t idx,
+                            LLVMTypeRef type, uint64_t address);
 LLVMValueRef lower_linker_symbol(struct lower_module *lm, const char *stem, uint32_t idx);
 LLVMValueRef lower_runtime_func(struct lower_module *lm, const char *name);
 LLVMValueRef lower_mailbox_field(struct lower_module *lm, uint32_t offset);
@@ -134,8 +131,7 @@ void lower_func_attributes(struct lower_module *lm, LLVMValueRef fn);
 LLVMValueRef lower_const_i32(const struct lower_module *lm, uint32_t value);
 LLVMValueRef lower_const_i64(const struct lower_module *lm, uint64_t value);
 
-/* ---- inside a function: lower_emit.c, lower_func.c
- * -------------------------------------------------------------------------------- */
+/* ---- inside a function: lower_emit.c, lower_func.c ---- */
 
 enum lower_frame_kind { LOWER_BLOCK, LOWER_LOOP, LOWER_IF, LOWER_BODY };
 
@@ -174,7 +170,8 @@ struct lower_func {
     struct lower_frame *frames;
     uint32_t frames_count, frames_cap;
     bool is_reachable;
-    struct wasm_instr instr; /* the one in hand; before the first, only its offset counts: the body's */
+    /* the one in hand; before the first, only its offset counts: the body's */
+    struct wasm_instr instr;
     const struct lower_row *row;
     uint64_t stamp;
     int status;
@@ -184,7 +181,8 @@ void lower_push(struct lower_func *lf, LLVMValueRef value);
 LLVMValueRef lower_pop(struct lower_func *lf);
 LLVMBasicBlockRef lower_new_block(struct lower_func *lf, const char *name);
 void lower_enter_block(struct lower_func *lf, LLVMBasicBlockRef block);
-/* Give what is emitted next the line of the present instruction: everything that can trap or call needs it. */
+/* Give what is emitted next the line of the present instruction: everything that can trap or call
+ * needs it. */
 void lower_locate(struct lower_func *lf);
 LLVMValueRef lower_local(struct lower_func *lf, uint32_t local_idx);
 LLVMValueRef lower_alloca(struct lower_func *lf, LLVMTypeRef type, uint32_t count);
@@ -210,14 +208,16 @@ LLVMValueRef lower_intrinsic_call(struct lower_func *lf, enum lower_intrinsic in
                                   LLVMTypeRef *overloads, LLVMValueRef *args, uint32_t args_count);
 
 /* Open and close a function by hand: stubs, thunks, init. */
-int lower_func_begin(struct lower_func *lf, struct lower_module *lm, LLVMValueRef fn, uint64_t offset);
+int lower_func_begin(struct lower_func *lf, struct lower_module *lm, LLVMValueRef fn,
+                     uint64_t offset);
 int lower_func_end(struct lower_func *lf);
-/* Emit an expression up to its final `end`; its results are on the operand stack, or returned if it is a
- * body. */
+/* Emit an expression up to its final `end`; its results are on the operand stack, or returned if it
+ * is a body. */
 int lower_expr(struct lower_func *lf, struct wasm_bytes code);
 
 /* lower_control.c */
-void lower_frame_push(struct lower_func *lf, enum lower_frame_kind kind, const struct wasm_functype *type);
+void lower_frame_push(struct lower_func *lf, enum lower_frame_kind kind,
+                      const struct wasm_functype *type);
 void lower_frames_free(struct lower_func *lf);
 void lower_return(struct lower_func *lf);
 bool lower_skip_dead(struct lower_func *lf);
@@ -234,8 +234,8 @@ struct lower_span {
 };
 LLVMValueRef lower_memory_pointer(struct lower_func *lf, uint32_t memory_idx, LLVMValueRef index64,
                                   uint64_t offset);
-void lower_memory_init_range(struct lower_func *lf, uint32_t data_idx, const struct lower_span *dest,
-                             LLVMValueRef source);
+void lower_memory_init_range(struct lower_func *lf, uint32_t data_idx,
+                             const struct lower_span *dest, LLVMValueRef source);
 void lower_data_drop(struct lower_func *lf, uint32_t data_idx);
 void lower_table_init_range(struct lower_func *lf, uint32_t elem_idx, const struct lower_span *dest,
                             LLVMValueRef source);
@@ -251,8 +251,8 @@ struct lower_rows {
     const struct lower_row *rows;
     size_t count;
 };
-extern const struct lower_rows lower_control_rows, lower_call_rows, lower_integer_rows, lower_float_rows,
-    lower_convert_rows, lower_memory_rows, lower_table_rows, lower_variable_rows;
+extern const struct lower_rows lower_control_rows, lower_call_rows, lower_integer_rows,
+    lower_float_rows, lower_convert_rows, lower_memory_rows, lower_table_rows, lower_variable_rows;
 /* lower_ops.c */
 void lower_ops_join(struct lower_row *ret_rows);
 

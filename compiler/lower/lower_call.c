@@ -1,6 +1,7 @@
 /*
- * compiler/lower/lower_call.c: direct and indirect calls (core spec 4.4.8), and what connects functions with the
- * host: import stubs and call thunks, which move values between registers and the mailbox (abi/mailbox.h).
+ * compiler/lower/lower_call.c: direct and indirect calls (core spec 4.4.8), and what connects
+ * functions with the host: import stubs and call thunks, which move values between registers and
+ * the mailbox (abi/mailbox.h).
  *
  * A funcref is program_type_id() << 32 | code address, so that an indirect call is a bounds check,
  * one load and one compare. Null is 0 and has no valid type.
@@ -14,7 +15,7 @@
 #include "lower_trap.h"
 #include "mailbox.h"
 
-/* ---- calls --------------------------------------------------------------------------------------------- */
+/* ---- calls ---- */
 
 static LLVMValueRef call_area(struct lower_func *lf, uint32_t count) {
     if (lf->call_area_count < count) {
@@ -25,7 +26,8 @@ static LLVMValueRef call_area(struct lower_func *lf, uint32_t count) {
     return lf->call_area;
 }
 
-static void push_from_memory(struct lower_func *lf, const struct wasm_functype *type, LLVMValueRef area) {
+static void push_from_memory(struct lower_func *lf, const struct wasm_functype *type,
+                             LLVMValueRef area) {
     for (uint32_t i = 0; i < type->results_count; i++) {
         LLVMValueRef index = lower_const_i64(lf->lm, (uint64_t)i * LOWER_RESULT_BYTES);
         LLVMValueRef slot = LLVMBuildGEP2(lf->builder, lf->lm->i8, area, &index, 1, "");
@@ -47,7 +49,7 @@ static void push_results(struct lower_func *lf, const struct wasm_functype *type
 
 void lower_call_value(struct lower_func *lf, const struct wasm_functype *type, LLVMValueRef callee,
                       const LLVMValueRef *args) {
-    LLVMValueRef *all = malloc((type->params_count + 1u) * sizeof(*all));
+    LLVMValueRef *all = malloc((type->params_count + 1u) * sizeof *all);
     if (all == NULL) {
         lower_fail(lf, HUSK_E_NOMEM, "out of memory");
         return;
@@ -59,21 +61,23 @@ void lower_call_value(struct lower_func *lf, const struct wasm_functype *type, L
     for (uint32_t i = 0; i < type->params_count; i++)
         all[count++] = args[i];
     lower_locate(lf);
-    LLVMValueRef call = LLVMBuildCall2(lf->builder, lower_functype(lf->lm, type), callee, all, count, "");
+    LLVMValueRef call =
+        LLVMBuildCall2(lf->builder, lower_functype(lf->lm, type), callee, all, count, "");
     LLVMSetInstructionCallConv(call, LOWER_CALL_CONV);
     free(all);
     push_results(lf, type, call, area);
 }
 
-static void call_from_stack(struct lower_func *lf, const struct wasm_functype *type, LLVMValueRef callee) {
+static void call_from_stack(struct lower_func *lf, const struct wasm_functype *type,
+                            LLVMValueRef callee) {
     lf->stack_count -= type->params_count;
-    LLVMValueRef *args = malloc((type->params_count + 1u) * sizeof(*args));
+    LLVMValueRef *args = malloc((type->params_count + 1u) * sizeof *args);
     if (args == NULL) {
         lower_fail(lf, HUSK_E_NOMEM, "out of memory");
         return;
     }
     if (type->params_count > 0)
-        memcpy(args, lf->stack + lf->stack_count, type->params_count * sizeof(*args));
+        memcpy(args, lf->stack + lf->stack_count, type->params_count * sizeof *args);
     lower_call_value(lf, type, callee, args);
     free(args);
 }
@@ -102,8 +106,8 @@ static void trap_unless_type(struct lower_func *lf, LLVMValueRef id, uint32_t ty
     LLVMPositionBuilderAtEnd(lf->builder, next);
 }
 
-/* Half of a table's entry: the type id is compared in memory, where LLVM would test the whole word with
- * 64-bit constants. */
+/* Half of a table's entry: the type id is compared in memory, where LLVM would test the whole word
+ * with 64-bit constants. */
 static LLVMValueRef load_half(struct lower_func *lf, LLVMValueRef slot, uint32_t offset) {
     LLVMValueRef index = lower_const_i64(lf->lm, offset);
     LLVMValueRef half = LLVMBuildGEP2(lf->builder, lf->lm->i8, slot, &index, 1, "");
@@ -114,7 +118,8 @@ static void emit_call_indirect(struct lower_func *lf) {
     struct lower_module *lm = lf->lm;
     LLVMValueRef index = lower_zext64(lf, lower_pop(lf));
     LLVMValueRef size = lower_table_size(lf, lf->instr.idx2);
-    lower_trap_if(lf, LLVMBuildICmp(lf->builder, LLVMIntUGE, index, size, ""), TRAP_UNDEFINED_ELEMENT);
+    lower_trap_if(lf, LLVMBuildICmp(lf->builder, LLVMIntUGE, index, size, ""),
+                  TRAP_UNDEFINED_ELEMENT);
     LLVMValueRef slot =
         LLVMBuildGEP2(lf->builder, lm->i64, lower_table_base(lf, lf->instr.idx2), &index, 1, "");
     trap_unless_type(lf, load_half(lf, slot, 4), lf->instr.idx);
@@ -140,24 +145,27 @@ static void emit_ref_null(struct lower_func *lf) {
 
 static void emit_ref_is_null(struct lower_func *lf) {
     LLVMValueRef ref = lower_pop(lf);
-    lower_push(
-        lf, lower_from_truth(lf, LLVMBuildICmp(lf->builder, LLVMIntEQ, ref, lower_const_i64(lf->lm, 0), "")));
+    lower_push(lf, lower_from_truth(lf, LLVMBuildICmp(lf->builder, LLVMIntEQ, ref,
+                                                      lower_const_i64(lf->lm, 0), "")));
 }
 
-/* ---- stubs and thunks ---------------------------------------------------------------------------------- */
+/* ---- stubs and thunks ---- */
 
 static LLVMValueRef slot_pointer(struct lower_module *lm, uint32_t slots_offset, uint32_t idx) {
     return lower_mailbox_field(lm, slots_offset + idx * HUSK_SLOT_BYTES);
 }
 
-static void push_slots(struct lower_func *lf, uint32_t slots_offset, const valtype_t *types, uint32_t count) {
+static void push_slots(struct lower_func *lf, uint32_t slots_offset, const valtype_t *types,
+                       uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
         LLVMTypeRef type = lower_type(lf->lm, types[i]);
-        lower_push(lf, LLVMBuildLoad2(lf->builder, type, slot_pointer(lf->lm, slots_offset, i), ""));
+        lower_push(lf,
+                   LLVMBuildLoad2(lf->builder, type, slot_pointer(lf->lm, slots_offset, i), ""));
     }
 }
 
-/* An imported function's stub: arguments to the mailbox, out to the host, results from the mailbox. */
+/* An imported function's stub: arguments to the mailbox, out to the host, results from the
+ * mailbox. */
 int lower_import_stub(struct lower_module *lm, uint32_t func_idx) {
     struct lower_func lf;
     const struct wasm_functype *type = program_func_type(lm->program, func_idx);
@@ -166,10 +174,13 @@ int lower_import_stub(struct lower_module *lm, uint32_t func_idx) {
     uint32_t first = lower_results_in_memory(type) ? 1 : 0;
     lf.results_area = first == 1 ? LLVMGetParam(lf.fn, 0) : NULL;
     for (uint32_t i = 0; i < type->params_count; i++)
-        LLVMBuildStore(lf.builder, LLVMGetParam(lf.fn, first + i), slot_pointer(lm, HUSK_MBOX_HOST_SLOTS, i));
-    LLVMBuildStore(lf.builder, lower_const_i32(lm, func_idx), lower_mailbox_field(lm, HUSK_MBOX_IMPORT_IDX));
+        LLVMBuildStore(lf.builder, LLVMGetParam(lf.fn, first + i),
+                       slot_pointer(lm, HUSK_MBOX_HOST_SLOTS, i));
+    LLVMBuildStore(lf.builder, lower_const_i32(lm, func_idx),
+                   lower_mailbox_field(lm, HUSK_MBOX_IMPORT_IDX));
     lower_locate(&lf);
-    LLVMBuildCall2(lf.builder, lm->hostcall_type, lower_runtime_func(lm, "husk.hostcall"), NULL, 0, "");
+    LLVMBuildCall2(lf.builder, lm->hostcall_type, lower_runtime_func(lm, "husk.hostcall"), NULL, 0,
+                   "");
     push_slots(&lf, HUSK_MBOX_HOST_SLOTS, type->results, type->results_count);
     lower_return(&lf);
     return lower_func_end(&lf);
@@ -180,8 +191,9 @@ int lower_thunk(struct lower_module *lm, uint32_t type_idx) {
     struct lower_func lf;
     char name[32];
     const struct wasm_functype *type = &lm->program->types[type_idx];
-    snprintf(name, sizeof(name), "i0.t%" PRIu32, type_idx);
-    LLVMValueRef fn = LLVMAddFunction(lm->mod, name, LLVMFunctionType(lm->void_type, &lm->i64, 1, false));
+    snprintf(name, sizeof name, "i0.t%" PRIu32, type_idx);
+    LLVMValueRef fn =
+        LLVMAddFunction(lm->mod, name, LLVMFunctionType(lm->void_type, &lm->i64, 1, false));
     LLVMSetVisibility(fn, LLVMHiddenVisibility);
     lower_func_begin(&lf, lm, fn, 0);
     lf.type = type;
@@ -201,4 +213,4 @@ static const struct lower_row call_rows[] = {
     {.op = WASM_OP_REF_IS_NULL, .emit = emit_ref_is_null},
     {.op = WASM_OP_REF_FUNC, .emit = emit_ref_func},
 };
-const struct lower_rows lower_call_rows = {call_rows, sizeof(call_rows) / sizeof(call_rows[0])};
+const struct lower_rows lower_call_rows = {call_rows, sizeof call_rows / sizeof call_rows[0]};

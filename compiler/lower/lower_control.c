@@ -1,7 +1,7 @@
 /*
- * compiler/lower/lower_control.c: blocks and branches (core spec 4.4.8). A block's label is a basic block with one
- * phi per value it takes. Code that cannot be reached is not emitted: its instructions are skipped, its
- * blocks counted.
+ * compiler/lower/lower_control.c: blocks and branches (core spec 4.4.8). A block's label is a basic
+ * block with one phi per value it takes. Code that cannot be reached is not emitted: its
+ * instructions are skipped, its blocks counted.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -10,11 +10,11 @@
 #include "lower_trap.h"
 
 static LLVMValueRef *values_copy(struct lower_func *lf, uint32_t count) {
-    LLVMValueRef *values = malloc((count + 1u) * sizeof(*values));
+    LLVMValueRef *values = malloc((count + 1u) * sizeof *values);
     if (values == NULL)
         lower_fail(lf, HUSK_E_NOMEM, "out of memory");
     else if (count > 0)
-        memcpy(values, lf->stack + lf->stack_count - count, count * sizeof(*values));
+        memcpy(values, lf->stack + lf->stack_count - count, count * sizeof *values);
     return values;
 }
 
@@ -35,7 +35,7 @@ static bool frames_reserve(struct lower_func *lf) {
     if (lf->frames_count < lf->frames_cap)
         return true;
     uint32_t cap = lf->frames_cap == 0 ? 16 : lf->frames_cap * 2;
-    struct lower_frame *frames = realloc(lf->frames, cap * sizeof(*frames));
+    struct lower_frame *frames = realloc(lf->frames, cap * sizeof *frames);
     if (frames == NULL) {
         lower_fail(lf, HUSK_E_NOMEM, "out of memory");
         return false;
@@ -46,11 +46,12 @@ static bool frames_reserve(struct lower_func *lf) {
 }
 
 /* The block's parameters are on top of the operand stack. */
-void lower_frame_push(struct lower_func *lf, enum lower_frame_kind kind, const struct wasm_functype *type) {
+void lower_frame_push(struct lower_func *lf, enum lower_frame_kind kind,
+                      const struct wasm_functype *type) {
     if (!frames_reserve(lf))
         return;
     struct lower_frame *frame = &lf->frames[lf->frames_count++];
-    memset(frame, 0, sizeof(*frame));
+    memset(frame, 0, sizeof *frame);
     frame->kind = kind;
     frame->is_dead = !lf->is_reachable;
     if (frame->is_dead)
@@ -82,7 +83,7 @@ static LLVMBasicBlockRef label_block(struct lower_func *lf, struct lower_frame *
     if (frame->label != NULL)
         return frame->label;
     uint32_t count = label_arity(frame);
-    frame->label_phis = malloc((count + 1u) * sizeof(*frame->label_phis));
+    frame->label_phis = malloc((count + 1u) * sizeof *frame->label_phis);
     if (frame->label_phis == NULL) {
         lower_fail(lf, HUSK_E_NOMEM, "out of memory");
         return lf->entry;
@@ -91,13 +92,15 @@ static LLVMBasicBlockRef label_block(struct lower_func *lf, struct lower_frame *
     LLVMBasicBlockRef current = LLVMGetInsertBlock(lf->builder);
     LLVMPositionBuilderAtEnd(lf->builder, frame->label);
     for (uint32_t i = 0; i < count; i++)
-        frame->label_phis[i] = LLVMBuildPhi(lf->builder, lower_type(lf->lm, label_type(frame, i)), "");
+        frame->label_phis[i] =
+            LLVMBuildPhi(lf->builder, lower_type(lf->lm, label_type(frame, i)), "");
     LLVMPositionBuilderAtEnd(lf->builder, current);
     return frame->label;
 }
 
 /* The values on top of the stack go to the label's phis along the edge from `from`. */
-static void label_add_edge(struct lower_func *lf, struct lower_frame *frame, LLVMBasicBlockRef from) {
+static void label_add_edge(struct lower_func *lf, struct lower_frame *frame,
+                           LLVMBasicBlockRef from) {
     uint32_t count = label_arity(frame);
     if (frame->label_phis == NULL)
         return;
@@ -112,7 +115,7 @@ static void branch_to(struct lower_func *lf, struct lower_frame *frame) {
     LLVMBuildBr(lf->builder, label);
 }
 
-/* ---- return -------------------------------------------------------------------------------------------- */
+/* ---- return ---- */
 
 static void return_in_memory(struct lower_func *lf, LLVMValueRef *values, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
@@ -138,7 +141,7 @@ void lower_return(struct lower_func *lf) {
     lf->is_reachable = false;
 }
 
-/* ---- instructions -------------------------------------------------------------------------------------- */
+/* ---- instructions ---- */
 
 static void emit_nop(struct lower_func *lf) {
     (void)lf;
@@ -167,7 +170,8 @@ static void emit_loop(struct lower_func *lf) {
         return;
     lower_enter_block(lf, frame->label);
     if (frame->params_count > 0)
-        memcpy(lf->stack + frame->stack_height, frame->label_phis, frame->params_count * sizeof(*lf->stack));
+        memcpy(lf->stack + frame->stack_height, frame->label_phis,
+               frame->params_count * sizeof *lf->stack);
 }
 
 static void emit_if(struct lower_func *lf) {
@@ -234,9 +238,9 @@ static void emit_end(struct lower_func *lf) {
     lf->frames_count--;
 }
 
-/* True if the instruction lies in unreachable code and is done with. `else` and `end` of blocks that were
- * opened in
- * reachable code are not: their other branch, or what follows, may be reachable. */
+/* True if the instruction lies in unreachable code and is done with. `else` and `end` of blocks
+ * that were opened in reachable code are not: their other branch, or what follows, may be
+ * reachable. */
 bool lower_skip_dead(struct lower_func *lf) {
     struct wasm_functype none = {0};
     switch (lf->instr.op) {
@@ -264,9 +268,8 @@ static void emit_br_if(struct lower_func *lf) {
     lower_enter_block(lf, next);
 }
 
-/* Where a br_table's case goes. Labels that take values get one block in between per br_table: a phi wants
- * one entry
- * per edge, and 60,000 cases to the same label would each be one. */
+/* Where a br_table's case goes. Labels that take values get one block in between per br_table: a
+ * phi wants one entry per edge, and 60,000 cases to the same label would each be one. */
 static LLVMBasicBlockRef table_target(struct lower_func *lf, uint32_t depth) {
     struct lower_frame *frame = frame_at(lf, depth);
     if (label_arity(frame) == 0)
@@ -289,7 +292,7 @@ static void emit_br_table(struct lower_func *lf) {
     uint32_t depth = 0;
     LLVMValueRef index = lower_pop(lf);
     lf->stamp++;
-    LLVMBasicBlockRef *targets = malloc((count + 1u) * sizeof(*targets));
+    LLVMBasicBlockRef *targets = malloc((count + 1u) * sizeof *targets);
     if (targets == NULL) {
         lower_fail(lf, HUSK_E_NOMEM, "out of memory");
         return;
@@ -303,10 +306,9 @@ static void emit_br_table(struct lower_func *lf) {
         targets[i] = table_target(lf, depth);
     }
     LLVMValueRef choice = LLVMBuildSwitch(lf->builder, index, targets[count], count);
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i++)
         if (targets[i] != targets[count])
             LLVMAddCase(choice, lower_const_i32(lf->lm, i), targets[i]);
-    }
     free(targets);
     lf->is_reachable = false;
 }
@@ -328,4 +330,5 @@ static const struct lower_row control_rows[] = {
     {.op = WASM_OP_BR_TABLE, .emit = emit_br_table},
     {.op = WASM_OP_RETURN, .emit = emit_return},
 };
-const struct lower_rows lower_control_rows = {control_rows, sizeof(control_rows) / sizeof(control_rows[0])};
+const struct lower_rows lower_control_rows = {control_rows,
+                                              sizeof control_rows / sizeof control_rows[0]};

@@ -1,13 +1,12 @@
 /*
- * compiler/lower/lower_convert.c: conversions between integers and floats (core spec 4.3.4). A float out of an
- * integer's range is poison to LLVM, so it is compared with exact bounds first.
+ * compiler/lower/lower_convert.c: conversions between integers and floats (core spec 4.3.4). A
+ * float out of an integer's range is poison to LLVM, so it is compared with exact bounds first.
  */
 #include "lower.h"
 #include "lower_trap.h"
 
-/* A float x is truncated if lowest <(=) x < bound. The bounds are exact in the float's type: -2^31 - 1 is
- * not in f32, so there
- * -2^31 itself is the lower bound, included. */
+/* A float x is truncated if lowest <(=) x < bound. The bounds are exact in the float's type:
+ * -2^31 - 1 is not in f32, so there -2^31 itself is the lower bound, included. */
 struct trunc_row {
     uint16_t op;
     bool is_signed;
@@ -27,12 +26,13 @@ static const struct trunc_row trunc_rows[] = {
 };
 
 /* One branch on the way that is taken always; which trap it is, is found out beside it. */
-static void trap_unless_in_range(struct lower_func *lf, LLVMValueRef value, const struct trunc_row *bounds) {
+static void trap_unless_in_range(struct lower_func *lf, LLVMValueRef value,
+                                 const struct trunc_row *bounds) {
     LLVMTypeRef type = LLVMTypeOf(value);
     LLVMValueRef lowest = LLVMConstReal(type, bounds->lowest);
     LLVMValueRef bound = LLVMConstReal(type, bounds->bound);
-    LLVMValueRef above =
-        LLVMBuildFCmp(lf->builder, bounds->includes_lowest ? LLVMRealULT : LLVMRealULE, value, lowest, "");
+    LLVMValueRef above = LLVMBuildFCmp(
+        lf->builder, bounds->includes_lowest ? LLVMRealULT : LLVMRealULE, value, lowest, "");
     LLVMValueRef below = LLVMBuildFCmp(lf->builder, LLVMRealUGE, value, bound, "");
     LLVMValueRef outside = LLVMBuildOr(lf->builder, above, below, "");
     LLVMBasicBlockRef bad = lower_new_block(lf, "");
@@ -55,11 +55,13 @@ static void emit_trunc(struct lower_func *lf) {
     LLVMValueRef value = lower_pop(lf);
     trap_unless_in_range(lf, value, bounds);
     LLVMOpcode opcode = bounds->is_signed ? LLVMFPToSI : LLVMFPToUI;
-    lower_push(lf, LLVMBuildCast(lf->builder, opcode, value, lower_type(lf->lm, lf->row->result), ""));
+    lower_push(lf,
+               LLVMBuildCast(lf->builder, opcode, value, lower_type(lf->lm, lf->row->result), ""));
 }
 
 static void emit_trunc_sat(struct lower_func *lf) {
-    LLVMTypeRef types[2] = {lower_type(lf->lm, lf->row->result), lower_type(lf->lm, lf->row->operand)};
+    LLVMTypeRef types[2] = {lower_type(lf->lm, lf->row->result),
+                            lower_type(lf->lm, lf->row->operand)};
     LLVMValueRef value = lower_pop(lf);
     lower_push(lf, lower_intrinsic_call(lf, (enum lower_intrinsic)lf->row->arg, types, &value, 1));
 }
@@ -101,4 +103,5 @@ static const struct lower_row convert_rows[] = {
     {.op = WASM_OP_F32_REINTERPRET_I32, .emit = emit_cast, .arg = LLVMBitCast},
     {.op = WASM_OP_F64_REINTERPRET_I64, .emit = emit_cast, .arg = LLVMBitCast},
 };
-const struct lower_rows lower_convert_rows = {convert_rows, sizeof(convert_rows) / sizeof(convert_rows[0])};
+const struct lower_rows lower_convert_rows = {convert_rows,
+                                              sizeof convert_rows / sizeof convert_rows[0]};

@@ -1,9 +1,9 @@
 /*
- * compiler/lower/lower_emit.c: the pieces that the code of instructions is made of: operand stack, blocks,
- * locals, truth values, accesses of state. Under all other lower_*.c but lower_module.c.
+ * compiler/lower/lower_emit.c: the pieces that the code of instructions is made of: operand stack,
+ * blocks, locals, truth values, accesses of state. Under all other lower_*.c but lower_module.c.
  *
- * Locals are stack slots (LLVM's SROA turns them into registers), made when first used, so that a function
- * with 50,000 locals costs what it uses. Operands are LLVM values.
+ * Locals are stack slots (LLVM's SROA turns them into registers), made when first used, so that a
+ * function with 50,000 locals costs what it uses. Operands are LLVM values.
  */
 #include <stdlib.h>
 
@@ -19,7 +19,7 @@ int lower_fail(struct lower_func *lf, int status, const char *what) {
 void lower_push(struct lower_func *lf, LLVMValueRef value) {
     if (lf->stack_count == lf->stack_cap) {
         uint32_t cap = lf->stack_cap == 0 ? 64 : lf->stack_cap * 2;
-        LLVMValueRef *stack = realloc(lf->stack, cap * sizeof(*stack));
+        LLVMValueRef *stack = realloc(lf->stack, cap * sizeof *stack);
         if (stack == NULL) {
             lower_fail(lf, HUSK_E_NOMEM, "out of memory");
             return;
@@ -38,7 +38,8 @@ LLVMBasicBlockRef lower_new_block(struct lower_func *lf, const char *name) {
     return LLVMAppendBasicBlockInContext(lf->lm->ctx, lf->fn, name);
 }
 
-/* Blocks are made when they are first named; code layout follows the order in which they are entered. */
+/* Blocks are made when they are first named; code layout follows the order in which they are
+ * entered. */
 void lower_enter_block(struct lower_func *lf, LLVMBasicBlockRef block) {
     LLVMBasicBlockRef current = LLVMGetInsertBlock(lf->builder);
     if (current != NULL && current != block)
@@ -49,8 +50,8 @@ void lower_enter_block(struct lower_func *lf, LLVMBasicBlockRef block) {
 void lower_locate(struct lower_func *lf) {
     if (lf->di_scope == NULL)
         return;
-    LLVMMetadataRef location =
-        LLVMDIBuilderCreateDebugLocation(lf->lm->ctx, (unsigned)lf->instr.offset, 0, lf->di_scope, NULL);
+    LLVMMetadataRef location = LLVMDIBuilderCreateDebugLocation(
+        lf->lm->ctx, (unsigned)lf->instr.offset, 0, lf->di_scope, NULL);
     LLVMSetCurrentDebugLocation2(lf->builder, location);
 }
 

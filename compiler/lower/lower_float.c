@@ -1,7 +1,7 @@
 /*
- * compiler/lower/lower_float.c: f32 and f64 arithmetic (core spec 4.3.3). Plain LLVM operations without fast-math
- * flags; the fences that keep LLVM from passing a signalling NaN through are added later, in SSA form
- * (lower_nan.c).
+ * compiler/lower/lower_float.c: f32 and f64 arithmetic (core spec 4.3.3). Plain LLVM operations
+ * without fast-math flags; the fences that keep LLVM from passing a signalling NaN through are
+ * added later, in SSA form (lower_nan.c).
  */
 #include "lower.h"
 
@@ -54,15 +54,16 @@ static void emit_copysign(struct lower_func *lf) {
     lower_push(lf, lower_intrinsic_call(lf, LOWER_COPYSIGN, &type, args, 2));
 }
 
-/* llvm.minimum orders -0 below +0 as wasm wants, but passes a signalling NaN through on x86: with a NaN
- * among the operands
- * their sum is the result, a quiet NaN, and the intrinsic need not look for one. */
+/* llvm.minimum orders -0 below +0 as wasm wants, but passes a signalling NaN through on x86: with a
+ * NaN among the operands their sum is the result, a quiet NaN, and the intrinsic need not look for
+ * one. */
 static void emit_min_max(struct lower_func *lf) {
     LLVMTypeRef type = lower_type(lf->lm, lf->row->operand);
     LLVMValueRef args[2];
     args[1] = lower_pop(lf);
     args[0] = lower_pop(lf);
-    LLVMValueRef extreme = lower_intrinsic_call(lf, (enum lower_intrinsic)lf->row->arg, &type, args, 2);
+    LLVMValueRef extreme =
+        lower_intrinsic_call(lf, (enum lower_intrinsic)lf->row->arg, &type, args, 2);
     LLVMSetFastMathFlags(extreme, LLVMFastMathNoNaNs);
     LLVMValueRef has_nan = LLVMBuildFCmp(lf->builder, LLVMRealUNO, args[0], args[1], "");
     LLVMValueRef sum = build_arithmetic(lf, LLVMFAdd, args[0], args[1]);
@@ -72,13 +73,13 @@ static void emit_min_max(struct lower_func *lf) {
 static void emit_compare(struct lower_func *lf) {
     LLVMValueRef right = lower_pop(lf);
     LLVMValueRef left = lower_pop(lf);
-    lower_push(lf, lower_from_truth(
-                       lf, LLVMBuildFCmp(lf->builder, (LLVMRealPredicate)lf->row->arg, left, right, "")));
+    lower_push(lf, lower_from_truth(lf, LLVMBuildFCmp(lf->builder, (LLVMRealPredicate)lf->row->arg,
+                                                      left, right, "")));
 }
 
-#define BOTH(name, function, argument)                                                                       \
-    {.op = WASM_OP_F32_##name, .emit = function, .arg = argument}, {                                         \
-        .op = WASM_OP_F64_##name, .emit = function, .arg = argument                                          \
+#define BOTH(name, function, argument)                                                             \
+    {.op = WASM_OP_F32_##name, .emit = function, .arg = argument}, {                               \
+        .op = WASM_OP_F64_##name, .emit = function, .arg = argument                                \
     }
 
 static const struct lower_row float_rows[] = {
@@ -104,4 +105,4 @@ static const struct lower_row float_rows[] = {
     BOTH(LE, emit_compare, LLVMRealOLE),
     BOTH(GE, emit_compare, LLVMRealOGE),
 };
-const struct lower_rows lower_float_rows = {float_rows, sizeof(float_rows) / sizeof(float_rows[0])};
+const struct lower_rows lower_float_rows = {float_rows, sizeof float_rows / sizeof float_rows[0]};

@@ -1,7 +1,7 @@
 /*
- * compiler/lower/lower_func.c: one function from wasm to IR: its frame, and the loop over its instructions.
- * Called by codegen.c for each function of a chunk; the instructions' own code is in the other lower_*.c
- * files, but for locals, globals and parametric instructions.
+ * compiler/lower/lower_func.c: one function from wasm to IR: its frame, and the loop over its
+ * instructions. Called by codegen.c for each function of a chunk; the instructions' own code is in
+ * the other lower_*.c files, but for locals, globals and parametric instructions.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,13 +15,14 @@ int lower_expr(struct lower_func *lf, struct wasm_bytes code) {
     wasm_reader_init(&reader, code, NULL);
     while (lf->frames_count > 0 && lf->status == 0) {
         if (program_read_instr(lf->instance, &reader, &lf->instr) != 0)
-            return lower_fail(lf, HUSK_E_COMPILER, "an instruction of a validated body could not be read");
+            return lower_fail(lf, HUSK_E_COMPILER,
+                              "an instruction of a validated body could not be read");
         if (!lf->is_reachable && lower_skip_dead(lf))
             continue;
         lf->row = &lf->lm->rows[lf->instr.op];
         if (lf->row->emit == NULL) {
             char what[96];
-            snprintf(what, sizeof(what), "uses %s, which is not supported yet",
+            snprintf(what, sizeof what, "uses %s, which is not supported yet",
                      wasm_opinfo(lf->instr.op)->text);
             return lower_fail(lf, HUSK_E_UNSUPPORTED, what);
         }
@@ -31,8 +32,9 @@ int lower_expr(struct lower_func *lf, struct wasm_bytes code) {
     return lf->status;
 }
 
-int lower_func_begin(struct lower_func *lf, struct lower_module *lm, LLVMValueRef fn, uint64_t offset) {
-    memset(lf, 0, sizeof(*lf));
+int lower_func_begin(struct lower_func *lf, struct lower_module *lm, LLVMValueRef fn,
+                     uint64_t offset) {
+    memset(lf, 0, sizeof *lf);
     lf->lm = lm;
     lf->builder = lm->builder;
     lf->fn = fn;
@@ -41,9 +43,9 @@ int lower_func_begin(struct lower_func *lf, struct lower_module *lm, LLVMValueRe
     lower_func_attributes(lm, fn);
     size_t name_bytes;
     const char *name = LLVMGetValueName2(fn, &name_bytes);
-    lf->di_scope = LLVMDIBuilderCreateFunction(lm->di, lm->di_file, name, name_bytes, "", 0, lm->di_file,
-                                               (unsigned)offset, lm->di_functype, false, true,
-                                               (unsigned)offset, LLVMDIFlagZero, true);
+    lf->di_scope = LLVMDIBuilderCreateFunction(lm->di, lm->di_file, name, name_bytes, "", 0,
+                                               lm->di_file, (unsigned)offset, lm->di_functype,
+                                               false, true, (unsigned)offset, LLVMDIFlagZero, true);
     LLVMSetSubprogram(fn, lf->di_scope);
     lf->entry = lower_new_block(lf, "entry");
     LLVMBasicBlockRef body = lower_new_block(lf, "body");
@@ -66,17 +68,16 @@ int lower_func_end(struct lower_func *lf) {
 
 static int func_set_locals(struct lower_func *lf, const struct wasm_func *func) {
     lf->locals_count = func->locals_count;
-    lf->locals = calloc(func->locals_count + 1u, sizeof(*lf->locals));
-    lf->local_types = calloc(func->locals_count + 1u, sizeof(*lf->local_types));
+    lf->locals = calloc(func->locals_count + 1u, sizeof *lf->locals);
+    lf->local_types = calloc(func->locals_count + 1u, sizeof *lf->local_types);
     if (lf->locals == NULL || lf->local_types == NULL)
         return lower_fail(lf, HUSK_E_NOMEM, "out of memory");
     uint32_t used = lf->type->params_count;
     if (used > 0)
-        memcpy(lf->local_types, lf->type->params, used * sizeof(*lf->local_types));
-    for (uint32_t i = 0; i < func->local_runs_count; i++) {
+        memcpy(lf->local_types, lf->type->params, used * sizeof *lf->local_types);
+    for (uint32_t i = 0; i < func->local_runs_count; i++)
         for (uint32_t left = func->local_runs[i].count; left > 0; left--)
             lf->local_types[used++] = func->local_runs[i].type;
-    }
     return 0;
 }
 
@@ -98,8 +99,7 @@ int lower_function(struct lower_module *lm, uint32_t func_idx) {
     return lower_func_end(&lf);
 }
 
-/* ---- locals, globals, parametric instructions (core spec 4.4.3, 4.4.4)
- * ---------------------------------------------- */
+/* ---- locals, globals, parametric instructions (core spec 4.4.3, 4.4.4) ---- */
 
 static void emit_local_get(struct lower_func *lf) {
     LLVMValueRef slot = lower_local(lf, lf->instr.idx);
@@ -110,7 +110,7 @@ static void emit_local_get(struct lower_func *lf) {
 static void emit_local_set(struct lower_func *lf) {
     LLVMValueRef value = lower_pop(lf);
     LLVMBuildStore(lf->builder, value, lower_local(lf, lf->instr.idx));
-    if (lf->row->arg) /* tee */
+    if (lf->row->arg != 0) /* tee */
         lower_push(lf, value);
 }
 
@@ -150,4 +150,4 @@ static const struct lower_row variable_rows[] = {
     {.op = WASM_OP_GLOBAL_SET, .emit = emit_global_set},
 };
 const struct lower_rows lower_variable_rows = {variable_rows,
-                                               sizeof(variable_rows) / sizeof(variable_rows[0])};
+                                               sizeof variable_rows / sizeof variable_rows[0]};

@@ -1,14 +1,15 @@
 /*
- * compiler/lower/lower_init.c: i0.init, what instantiation has to do at run time because it depends on imports or
- * because its traps are the instance's (core spec 4.5.4), for one instance after the other: globals, values of
- * element segments, then active segments in order, then the start function. What the image writer has applied already (plan.h: is_static)
- * is left out.
+ * compiler/lower/lower_init.c: i0.init, what instantiation has to do at run time because it depends
+ * on imports or because its traps are the instance's (core spec 4.5.4), for one instance after the
+ * other: globals, values of element segments, then active segments in order, then the start
+ * function. What the image writer has applied already (plan.h: is_static) is left out.
  */
 #include "lower.h"
 
 /* The value of a constant expression, computed with the code of ordinary instructions. */
 static LLVMValueRef const_value(struct lower_func *lf, struct wasm_bytes expr) {
-    static const valtype_t one_result = WASM_I32; /* only the number of results counts: nothing branches */
+    /* only the number of results counts: nothing branches */
+    static const valtype_t one_result = WASM_I32;
     struct wasm_functype type = {.results = &one_result, .results_count = 1};
     lower_frame_push(lf, LOWER_BODY, &type);
     if (lower_expr(lf, expr) != 0)
@@ -47,7 +48,8 @@ static void init_elem_values(struct lower_func *lf, uint32_t elem_idx) {
         if (value == NULL)
             return;
         LLVMValueRef index = lower_const_i64(lm, i);
-        LLVMBuildStore(lf->builder, value, LLVMBuildGEP2(lf->builder, lm->i64, base, &index, 1, ""));
+        LLVMBuildStore(lf->builder, value,
+                       LLVMBuildGEP2(lf->builder, lm->i64, base, &index, 1, ""));
     }
 }
 
@@ -67,14 +69,12 @@ static void init_elems(struct lower_func *lf) {
     const struct wasm_module *module = lf->instance->module;
     const struct plan_elem *plans = lf->lm->plan->elems;
     uint32_t first = lf->instance->elems_first, end = first + module->elems_count;
-    for (uint32_t i = first; i < end && lf->status == 0; i++) {
+    for (uint32_t i = first; i < end && lf->status == 0; i++)
         if (!plans[i].is_static && module->elems[i - first].mode != WASM_SEGMENT_DECLARATIVE)
             init_elem_values(lf, i);
-    }
-    for (uint32_t i = first; i < end && lf->status == 0; i++) {
+    for (uint32_t i = first; i < end && lf->status == 0; i++)
         if (!plans[i].is_static && module->elems[i - first].mode == WASM_SEGMENT_ACTIVE)
             init_active_elem(lf, i);
-    }
 }
 
 static void init_datas(struct lower_func *lf) {
@@ -110,7 +110,8 @@ static void init_instance(struct lower_func *lf, const struct program_instance *
 
 int lower_init(struct lower_module *lm) {
     struct lower_func lf;
-    LLVMValueRef fn = LLVMAddFunction(lm->mod, "i0.init", LLVMFunctionType(lm->void_type, NULL, 0, false));
+    LLVMValueRef fn =
+        LLVMAddFunction(lm->mod, "i0.init", LLVMFunctionType(lm->void_type, NULL, 0, false));
     LLVMSetVisibility(fn, LLVMHiddenVisibility);
     LLVMSetFunctionCallConv(fn, LOWER_CALL_CONV);
     lower_func_begin(&lf, lm, fn, 0);

@@ -1,6 +1,6 @@
 /*
- * compiler/lower/lower_integer.c: i32 and i64 arithmetic (core spec 4.3.2). LLVM's undefined cases (shift counts
- * beyond the width, division by zero, overflow) never reach it.
+ * compiler/lower/lower_integer.c: i32 and i64 arithmetic (core spec 4.3.2). LLVM's undefined cases
+ * (shift counts beyond the width, division by zero, overflow) never reach it.
  */
 #include "lower.h"
 #include "lower_trap.h"
@@ -41,7 +41,8 @@ static void emit_rotate(struct lower_func *lf) {
 
 static void trap_if_zero(struct lower_func *lf, LLVMValueRef divisor) {
     LLVMValueRef zero = LLVMConstNull(LLVMTypeOf(divisor));
-    lower_trap_if(lf, LLVMBuildICmp(lf->builder, LLVMIntEQ, divisor, zero, ""), TRAP_INTEGER_DIVIDE_BY_ZERO);
+    lower_trap_if(lf, LLVMBuildICmp(lf->builder, LLVMIntEQ, divisor, zero, ""),
+                  TRAP_INTEGER_DIVIDE_BY_ZERO);
 }
 
 static void emit_div_u(struct lower_func *lf) {
@@ -55,10 +56,11 @@ static void emit_div_s(struct lower_func *lf) {
     LLVMTypeRef type = operand_type(lf);
     LLVMValueRef divisor = lf->stack[lf->stack_count - 1];
     LLVMValueRef dividend = lf->stack[lf->stack_count - 2];
-    LLVMValueRef lowest =
-        LLVMConstInt(type, lf->row->operand == WASM_I32 ? (uint64_t)INT32_MIN : (uint64_t)INT64_MIN, true);
+    LLVMValueRef lowest = LLVMConstInt(
+        type, lf->row->operand == WASM_I32 ? (uint64_t)INT32_MIN : (uint64_t)INT64_MIN, true);
     trap_if_zero(lf, divisor);
-    LLVMValueRef minus_one = LLVMBuildICmp(lf->builder, LLVMIntEQ, divisor, LLVMConstAllOnes(type), "");
+    LLVMValueRef minus_one =
+        LLVMBuildICmp(lf->builder, LLVMIntEQ, divisor, LLVMConstAllOnes(type), "");
     LLVMValueRef is_lowest = LLVMBuildICmp(lf->builder, LLVMIntEQ, dividend, lowest, "");
     lower_trap_if(lf, LLVMBuildAnd(lf->builder, minus_one, is_lowest, ""), TRAP_INTEGER_OVERFLOW);
     lower_locate(lf);
@@ -72,16 +74,18 @@ static void emit_rem_s(struct lower_func *lf) {
     LLVMValueRef dividend = lower_pop(lf);
     trap_if_zero(lf, divisor);
     lower_locate(lf);
-    LLVMValueRef minus_one = LLVMBuildICmp(lf->builder, LLVMIntEQ, divisor, LLVMConstAllOnes(type), "");
-    LLVMValueRef safe = LLVMBuildSelect(lf->builder, minus_one, LLVMConstInt(type, 1, false), divisor, "");
+    LLVMValueRef minus_one =
+        LLVMBuildICmp(lf->builder, LLVMIntEQ, divisor, LLVMConstAllOnes(type), "");
+    LLVMValueRef safe =
+        LLVMBuildSelect(lf->builder, minus_one, LLVMConstInt(type, 1, false), divisor, "");
     lower_push(lf, LLVMBuildSRem(lf->builder, dividend, safe, ""));
 }
 
 static void emit_compare(struct lower_func *lf) {
     LLVMValueRef right = lower_pop(lf);
     LLVMValueRef left = lower_pop(lf);
-    lower_push(lf, lower_from_truth(
-                       lf, LLVMBuildICmp(lf->builder, (LLVMIntPredicate)lf->row->arg, left, right, "")));
+    lower_push(lf, lower_from_truth(lf, LLVMBuildICmp(lf->builder, (LLVMIntPredicate)lf->row->arg,
+                                                      left, right, "")));
 }
 
 static void emit_eqz(struct lower_func *lf) {
@@ -94,8 +98,8 @@ static void emit_eqz(struct lower_func *lf) {
 static void emit_count_bits(struct lower_func *lf) {
     LLVMTypeRef type = operand_type(lf);
     LLVMValueRef args[2] = {lower_pop(lf), LLVMConstNull(lf->lm->i1)};
-    lower_push(
-        lf, lower_intrinsic_call(lf, (enum lower_intrinsic)lf->row->arg, &type, args, lf->row->arg2 ? 2 : 1));
+    lower_push(lf, lower_intrinsic_call(lf, (enum lower_intrinsic)lf->row->arg, &type, args,
+                                        lf->row->arg2 != 0 ? 2 : 1));
 }
 
 /* arg: the width of the signed value within the operand. */
@@ -110,9 +114,9 @@ static void emit_cast(struct lower_func *lf) {
     lower_push(lf, LLVMBuildCast(lf->builder, (LLVMOpcode)lf->row->arg, lower_pop(lf), type, ""));
 }
 
-#define BOTH(name, function, argument)                                                                       \
-    {.op = WASM_OP_I32_##name, .emit = function, .arg = argument}, {                                         \
-        .op = WASM_OP_I64_##name, .emit = function, .arg = argument                                          \
+#define BOTH(name, function, argument)                                                             \
+    {.op = WASM_OP_I32_##name, .emit = function, .arg = argument}, {                               \
+        .op = WASM_OP_I64_##name, .emit = function, .arg = argument                                \
     }
 
 static const struct lower_row integer_rows[] = {
@@ -156,4 +160,5 @@ static const struct lower_row integer_rows[] = {
     {.op = WASM_OP_I64_EXTEND_I32_S, .emit = emit_cast, .arg = LLVMSExt},
     {.op = WASM_OP_I64_EXTEND_I32_U, .emit = emit_cast, .arg = LLVMZExt},
 };
-const struct lower_rows lower_integer_rows = {integer_rows, sizeof(integer_rows) / sizeof(integer_rows[0])};
+const struct lower_rows lower_integer_rows = {integer_rows,
+                                              sizeof integer_rows / sizeof integer_rows[0]};

@@ -1,12 +1,13 @@
 /*
- * compiler/lower/lower_memory.c: linear memory (core spec 4.4.7). A load or store is not checked: what lies beyond
- * the memory is not mapped (abi/layout.h reserves index + offset + width), and the page fault is the trap.
- * Bulk instructions check their whole range first: they must trap before they write anything.
+ * compiler/lower/lower_memory.c: linear memory (core spec 4.4.7). A load or store is not checked:
+ * what lies beyond the memory is not mapped (abi/layout.h reserves index + offset + width), and the
+ * page fault is the trap. Bulk instructions check their whole range first: they must trap before
+ * they write anything.
  *
- * An address is GEP @i0.mem, zext(index), then GEP nuw by the offset. Deliberately no inbounds (wasm
- * addresses wander) and no alignment (wasm's is a hint), and never an addition in 32 bits. LLVM folds symbol
- * + constant below 16 MiB only; far offsets and the fast tier (lower_module.c) get an integer base that
- * includes the offset.
+ * An address is GEP @i0.mem, zext(index), then GEP nuw by the offset. Deliberately no inbounds
+ * (wasm addresses wander) and no alignment (wasm's is a hint), and never an addition in 32 bits.
+ * LLVM folds symbol + constant below 16 MiB only; far offsets and the fast tier (lower_module.c)
+ * get an integer base that includes the offset.
  */
 #include "layout.h"
 #include "lower.h"
@@ -40,7 +41,8 @@ LLVMValueRef lower_memory_pointer(struct lower_func *lf, uint32_t memory_idx, LL
     if (offset == 0 || is_far)
         return pointer;
     LLVMValueRef distance = lower_const_i64(lm, offset);
-    return LLVMBuildGEPWithNoWrapFlags(lf->builder, lm->i8, pointer, &distance, 1, "", LLVMGEPFlagNUW);
+    return LLVMBuildGEPWithNoWrapFlags(lf->builder, lm->i8, pointer, &distance, 1, "",
+                                       LLVMGEPFlagNUW);
 }
 
 static LLVMValueRef access_pointer(struct lower_func *lf) {
@@ -56,8 +58,9 @@ static void emit_load(struct lower_func *lf) {
     LLVMTypeRef narrow = lf->row->arg == 0 ? type : LLVMIntTypeInContext(lm->ctx, lf->row->arg);
     LLVMValueRef load = lower_state_load(lf, narrow, access_pointer(lf));
     LLVMSetAlignment(load, 1);
-    lower_push(lf, lf->row->arg == 0 ? load
-                                     : LLVMBuildCast(lf->builder, (LLVMOpcode)lf->row->arg2, load, type, ""));
+    lower_push(lf, lf->row->arg == 0
+                       ? load
+                       : LLVMBuildCast(lf->builder, (LLVMOpcode)lf->row->arg2, load, type, ""));
 }
 
 static void emit_store(struct lower_func *lf) {
@@ -69,7 +72,7 @@ static void emit_store(struct lower_func *lf) {
     LLVMSetAlignment(store, 1);
 }
 
-/* ---- sizes --------------------------------------------------------------------------------------------- */
+/* ---- sizes ---- */
 
 static LLVMValueRef memory_pages(struct lower_func *lf, uint32_t memory_idx) {
     struct lower_module *lm = lf->lm;
@@ -88,11 +91,14 @@ static void emit_size(struct lower_func *lf) {
 
 LLVMValueRef lower_service(struct lower_func *lf, uint32_t op, uint32_t idx, LLVMValueRef delta64) {
     struct lower_module *lm = lf->lm;
-    LLVMBuildStore(lf->builder, lower_const_i32(lm, op), lower_mailbox_field(lm, HUSK_MBOX_SERVICE_OP));
-    LLVMBuildStore(lf->builder, lower_const_i64(lm, idx), lower_mailbox_field(lm, HUSK_MBOX_SERVICE_ARG));
+    LLVMBuildStore(lf->builder, lower_const_i32(lm, op),
+                   lower_mailbox_field(lm, HUSK_MBOX_SERVICE_OP));
+    LLVMBuildStore(lf->builder, lower_const_i64(lm, idx),
+                   lower_mailbox_field(lm, HUSK_MBOX_SERVICE_ARG));
     LLVMBuildStore(lf->builder, delta64, lower_mailbox_field(lm, HUSK_MBOX_SERVICE_ARG + 8));
     lower_locate(lf);
-    LLVMBuildCall2(lf->builder, lm->hostcall_type, lower_runtime_func(lm, "husk.service"), NULL, 0, "");
+    LLVMBuildCall2(lf->builder, lm->hostcall_type, lower_runtime_func(lm, "husk.service"), NULL, 0,
+                   "");
     return LLVMBuildLoad2(lf->builder, lm->i64, lower_mailbox_field(lm, HUSK_MBOX_SERVICE_RET), "");
 }
 
@@ -103,7 +109,7 @@ static void emit_grow(struct lower_func *lf) {
     lower_push(lf, LLVMBuildTrunc(lf->builder, old, lf->lm->i32, ""));
 }
 
-/* ---- bulk instructions --------------------------------------------------------------------------------- */
+/* ---- bulk instructions ---- */
 
 /* start and count come from 32 bits: their sum does not wrap. */
 static LLVMValueRef range_is_outside(struct lower_func *lf, LLVMValueRef start, LLVMValueRef count,
@@ -113,7 +119,8 @@ static LLVMValueRef range_is_outside(struct lower_func *lf, LLVMValueRef start, 
 }
 
 static void trap_if_outside(struct lower_func *lf, const struct lower_span *span) {
-    LLVMValueRef outside = range_is_outside(lf, span->start, span->count, memory_bytes(lf, span->idx));
+    LLVMValueRef outside =
+        range_is_outside(lf, span->start, span->count, memory_bytes(lf, span->idx));
     lower_trap_if(lf, outside, TRAP_MEMORY_OUT_OF_BOUNDS);
 }
 
@@ -128,7 +135,8 @@ static void emit_fill(struct lower_func *lf) {
     dest.start = lower_zext64(lf, lower_pop(lf));
     trap_if_outside(lf, &dest);
     lower_locate(lf);
-    lower_state_bulk(lf, LLVMBuildMemSet(lf->builder, span_pointer(lf, &dest), byte, dest.count, 1));
+    lower_state_bulk(lf,
+                     LLVMBuildMemSet(lf->builder, span_pointer(lf, &dest), byte, dest.count, 1));
 }
 
 static void emit_copy(struct lower_func *lf) {
@@ -141,7 +149,8 @@ static void emit_copy(struct lower_func *lf) {
     trap_if_outside(lf, &dest);
     lower_locate(lf);
     LLVMValueRef from = span_pointer(lf, &source);
-    lower_state_bulk(lf, LLVMBuildMemMove(lf->builder, span_pointer(lf, &dest), 1, from, 1, dest.count));
+    lower_state_bulk(
+        lf, LLVMBuildMemMove(lf->builder, span_pointer(lf, &dest), 1, from, 1, dest.count));
 }
 
 static LLVMValueRef data_size_slot(struct lower_func *lf, uint32_t data_idx) {
@@ -149,8 +158,8 @@ static LLVMValueRef data_size_slot(struct lower_func *lf, uint32_t data_idx) {
     return lower_absolute(lm, "i0.dsize", data_idx, lm->i64, lm->plan->datas[data_idx].size_gva);
 }
 
-void lower_memory_init_range(struct lower_func *lf, uint32_t data_idx, const struct lower_span *dest,
-                             LLVMValueRef source) {
+void lower_memory_init_range(struct lower_func *lf, uint32_t data_idx,
+                             const struct lower_span *dest, LLVMValueRef source) {
     struct lower_module *lm = lf->lm;
     LLVMValueRef size = LLVMBuildLoad2(lf->builder, lm->i64, data_size_slot(lf, data_idx), "");
     lower_trap_if(lf, range_is_outside(lf, source, dest->count, size), TRAP_MEMORY_OUT_OF_BOUNDS);
@@ -160,7 +169,8 @@ void lower_memory_init_range(struct lower_func *lf, uint32_t data_idx, const str
     LLVMValueRef bytes = lower_linker_symbol(lm, "i0.d", data_idx);
     LLVMValueRef from = LLVMBuildGEP2(lf->builder, lm->i8, bytes, &source, 1, "");
     lower_locate(lf);
-    lower_state_bulk(lf, LLVMBuildMemCpy(lf->builder, span_pointer(lf, dest), 1, from, 1, dest->count));
+    lower_state_bulk(lf,
+                     LLVMBuildMemCpy(lf->builder, span_pointer(lf, dest), 1, from, 1, dest->count));
 }
 
 static void emit_init(struct lower_func *lf) {
@@ -210,4 +220,5 @@ static const struct lower_row memory_rows[] = {
     {.op = WASM_OP_MEMORY_INIT, .emit = emit_init},
     {.op = WASM_OP_DATA_DROP, .emit = emit_data_drop},
 };
-const struct lower_rows lower_memory_rows = {memory_rows, sizeof(memory_rows) / sizeof(memory_rows[0])};
+const struct lower_rows lower_memory_rows = {memory_rows,
+                                             sizeof memory_rows / sizeof memory_rows[0]};

@@ -1,11 +1,11 @@
 /*
- * compiler/lower/lower_module.c: one LLVM module for a chunk: types, debug information, and symbols declared when
- * first used. Stands at the start of lowering; lower_func.c fills the functions in.
+ * compiler/lower/lower_module.c: one LLVM module for a chunk: types, debug information, and symbols
+ * declared when first used. Stands at the start of lowering; lower_func.c fills the functions in.
  *
- * Everything an instance has is an absolute symbol (compiler/lower/codegen.h), not an integer cast to a pointer:
- * only this form both vectorises and folds into displacements, and tells LLVM that globals, tables and
- * memory do not alias. The fast tier is the exception: FastISel leaves every use of an absolute symbol to
- * the slow selector.
+ * Everything an instance has is an absolute symbol (compiler/lower/codegen.h), not an integer cast
+ * to a pointer: only this form both vectorises and folds into displacements, and tells LLVM that
+ * globals, tables and memory do not alias. The fast tier is the exception: FastISel leaves every
+ * use of an absolute symbol to the slow selector.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -60,21 +60,25 @@ static void module_set_debug(struct lower_module *lm) {
     module_add_flag(lm, "Debug Info Version", LLVMDebugMetadataVersion());
     lm->di = LLVMCreateDIBuilder(lm->mod);
     lm->di_file = LLVMDIBuilderCreateFile(lm->di, "wasm", 4, "", 0);
-    LLVMDIBuilderCreateCompileUnit(lm->di, LLVMDWARFSourceLanguageC, lm->di_file, "husk", 4, true, "", 0, 0,
-                                   "", 0, LLVMDWARFEmissionLineTablesOnly, 0, false, false, "", 0, "", 0);
-    lm->di_functype = LLVMDIBuilderCreateSubroutineType(lm->di, lm->di_file, NULL, 0, LLVMDIFlagZero);
+    LLVMDIBuilderCreateCompileUnit(lm->di, LLVMDWARFSourceLanguageC, lm->di_file, "husk", 4, true,
+                                   "", 0, 0, "", 0, LLVMDWARFEmissionLineTablesOnly, 0, false,
+                                   false, "", 0, "", 0);
+    lm->di_functype =
+        LLVMDIBuilderCreateSubroutineType(lm->di, lm->di_file, NULL, 0, LLVMDIFlagZero);
 }
 
 static void module_set_metadata(struct lower_module *lm) {
     for (int i = 0; i < LOWER_INTRINSICS_COUNT; i++)
-        lm->intrinsic_ids[i] = LLVMLookupIntrinsicID(intrinsic_names[i], strlen(intrinsic_names[i]));
+        lm->intrinsic_ids[i] =
+            LLVMLookupIntrinsicID(intrinsic_names[i], strlen(intrinsic_names[i]));
     lm->absolute_symbol_kind = LLVMGetMDKindIDInContext(lm->ctx, "absolute_symbol", 15);
     lm->prof_kind = LLVMGetMDKindIDInContext(lm->ctx, "prof", 4);
     LLVMMetadataRef weights[3] = {LLVMMDStringInContext2(lm->ctx, "branch_weights", 14),
                                   LLVMValueAsMetadata(lower_const_i32(lm, 1)),
                                   LLVMValueAsMetadata(lower_const_i32(lm, 1u << 20))};
     lm->unlikely = LLVMMetadataAsValue(lm->ctx, LLVMMDNodeInContext2(lm->ctx, weights, 3));
-    lm->nomerge = LLVMCreateEnumAttribute(lm->ctx, LLVMGetEnumAttributeKindForName("nomerge", 7), 0);
+    lm->nomerge =
+        LLVMCreateEnumAttribute(lm->ctx, LLVMGetEnumAttributeKindForName("nomerge", 7), 0);
 }
 
 /* A table's size is a constant if nothing in the program can grow it and nobody else has it. */
@@ -91,9 +95,10 @@ static int module_find_fixed_tables(struct lower_module *lm) {
     return 0;
 }
 
-int lower_module_init(struct lower_module *lm, const struct plan *plan, const struct codegen_options *options,
-                      enum lower_tier tier, struct husk_error *err) {
-    memset(lm, 0, sizeof(*lm));
+int lower_module_init(struct lower_module *lm, const struct plan *plan,
+                      const struct codegen_options *options, enum lower_tier tier,
+                      struct husk_error *err) {
+    memset(lm, 0, sizeof *lm);
     lm->plan = plan;
     lm->program = plan->program;
     lm->err = err;
@@ -126,7 +131,7 @@ void lower_module_done(struct lower_module *lm) {
     if (lm->ctx != NULL)
         LLVMContextDispose(lm->ctx);
     free(lm->table_may_change);
-    memset(lm, 0, sizeof(*lm));
+    memset(lm, 0, sizeof *lm);
 }
 
 LLVMValueRef lower_const_i32(const struct lower_module *lm, uint32_t value) {
@@ -158,7 +163,7 @@ bool lower_results_in_memory(const struct wasm_functype *type) {
 LLVMTypeRef lower_functype(const struct lower_module *lm, const struct wasm_functype *type) {
     LLVMTypeRef small[17];
     size_t count = type->params_count + 1u;
-    LLVMTypeRef *params = count <= 17 ? small : malloc(count * sizeof(*params));
+    LLVMTypeRef *params = count <= 17 ? small : malloc(count * sizeof *params);
     if (params == NULL)
         return NULL;
     uint32_t used = 0;
@@ -181,18 +186,19 @@ LLVMTypeRef lower_functype(const struct lower_module *lm, const struct wasm_func
     return functype;
 }
 
-static void attribute_add(struct lower_module *lm, LLVMValueRef fn, const char *name, const char *value) {
-    LLVMAttributeRef attribute =
-        LLVMCreateStringAttribute(lm->ctx, name, (unsigned)strlen(name), value, (unsigned)strlen(value));
+static void attribute_add(struct lower_module *lm, LLVMValueRef fn, const char *name,
+                          const char *value) {
+    LLVMAttributeRef attribute = LLVMCreateStringAttribute(lm->ctx, name, (unsigned)strlen(name),
+                                                           value, (unsigned)strlen(value));
     LLVMAddAttributeAtIndex(fn, LOWER_ATTRIBUTES, attribute);
 }
 
 /*
- * disable-tail-calls: endless recursion must exhaust the stack, not become a loop. no-builtins: a loop must
- * not become a call of memset, whose page faults would come from the runtime and not from a function of the
- * module. Frames below 1 MiB need no probe: every call pushes its return address, and the guard below the
- * stack is far bigger (abi/layout.h). Deliberately no mustprogress and no willreturn: an endless loop stays
- * one.
+ * disable-tail-calls: endless recursion must exhaust the stack, not become a loop. no-builtins: a
+ * loop must not become a call of memset, whose page faults would come from the runtime and not from
+ * a function of the module. Frames below 1 MiB need no probe: every call pushes its return address,
+ * and the guard below the stack is far bigger (abi/layout.h). Deliberately no mustprogress and no
+ * willreturn: an endless loop stays one.
  */
 void lower_func_attributes(struct lower_module *lm, LLVMValueRef fn) {
     unsigned nounwind = LLVMGetEnumAttributeKindForName("nounwind", 8);
@@ -207,11 +213,12 @@ void lower_func_attributes(struct lower_module *lm, LLVMValueRef fn) {
 
 LLVMValueRef lower_func_symbol(struct lower_module *lm, uint32_t func_idx) {
     char name[32];
-    snprintf(name, sizeof(name), "i0.f%" PRIu32, func_idx);
+    snprintf(name, sizeof name, "i0.f%" PRIu32, func_idx);
     LLVMValueRef fn = LLVMGetNamedFunction(lm->mod, name);
     if (fn != NULL)
         return fn;
-    fn = LLVMAddFunction(lm->mod, name, lower_functype(lm, program_func_type(lm->program, func_idx)));
+    fn = LLVMAddFunction(lm->mod, name,
+                         lower_functype(lm, program_func_type(lm->program, func_idx)));
     LLVMSetVisibility(fn, LLVMHiddenVisibility);
     LLVMSetFunctionCallConv(fn, LOWER_CALL_CONV);
     return fn;
@@ -236,18 +243,19 @@ static void symbol_name(char *ret_name, size_t size, const char *stem, uint32_t 
         snprintf(ret_name, size, "%s%" PRIu32, stem, idx);
 }
 
-LLVMValueRef lower_absolute(struct lower_module *lm, const char *stem, uint32_t idx, LLVMTypeRef type,
-                            uint64_t address) {
+LLVMValueRef lower_absolute(struct lower_module *lm, const char *stem, uint32_t idx,
+                            LLVMTypeRef type, uint64_t address) {
     char name[32];
     bool is_new;
     if (lm->tier == LOWER_TIER_FAST)
         return LLVMConstIntToPtr(lower_const_i64(lm, address), lm->ptr);
-    symbol_name(name, sizeof(name), stem, idx);
+    symbol_name(name, sizeof name, stem, idx);
     LLVMValueRef global = symbol_get(lm, name, type, &is_new);
     if (is_new) {
         LLVMMetadataRef range[2] = {LLVMValueAsMetadata(lower_const_i64(lm, address)),
                                     LLVMValueAsMetadata(lower_const_i64(lm, address + 1))};
-        LLVMGlobalSetMetadata(global, lm->absolute_symbol_kind, LLVMMDNodeInContext2(lm->ctx, range, 2));
+        LLVMGlobalSetMetadata(global, lm->absolute_symbol_kind,
+                              LLVMMDNodeInContext2(lm->ctx, range, 2));
         LLVMSetAlignment(global, address % HUSK_WASM_PAGE_SIZE == 0 ? HUSK_WASM_PAGE_SIZE : 8);
     }
     return global;
@@ -256,7 +264,7 @@ LLVMValueRef lower_absolute(struct lower_module *lm, const char *stem, uint32_t 
 LLVMValueRef lower_linker_symbol(struct lower_module *lm, const char *stem, uint32_t idx) {
     char name[32];
     bool is_new;
-    symbol_name(name, sizeof(name), stem, idx);
+    symbol_name(name, sizeof name, stem, idx);
     return symbol_get(lm, name, lm->bytes, &is_new);
 }
 
@@ -274,7 +282,8 @@ LLVMValueRef lower_runtime_func(struct lower_module *lm, const char *name) {
 LLVMValueRef lower_mailbox_field(struct lower_module *lm, uint32_t offset) {
     if (lm->tier == LOWER_TIER_FAST)
         return LLVMConstIntToPtr(lower_const_i64(lm, HUSK_MAILBOX_GVA + offset), lm->ptr);
-    LLVMValueRef mailbox = lower_absolute(lm, "husk.mailbox", UINT32_MAX, lm->bytes, HUSK_MAILBOX_GVA);
+    LLVMValueRef mailbox =
+        lower_absolute(lm, "husk.mailbox", UINT32_MAX, lm->bytes, HUSK_MAILBOX_GVA);
     LLVMValueRef index = lower_const_i64(lm, offset);
     return LLVMConstGEP2(lm->i8, mailbox, &index, 1);
 }

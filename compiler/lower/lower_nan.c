@@ -1,6 +1,6 @@
 /*
- * compiler/lower/lower_nan.c: no signalling NaN gets through arithmetic (core spec 4.3.3: the result is a
- * quiet one). Runs with lower_strict.c, in SSA form.
+ * compiler/lower/lower_nan.c: no signalling NaN gets through arithmetic (core spec 4.3.3: the
+ * result is a quiet one). Runs with lower_strict.c, in SSA form.
  *
  * LLVM takes x + -0, x - 0, x * 1, x / 1 and a demotion of a promotion for x, and x * -1 for -x. So
  * where x may be a signalling NaN, the other operand must never become such a constant. A fence
@@ -57,9 +57,10 @@ static bool is_float(LLVMValueRef value) {
     return kind == LLVMFloatTypeKind || kind == LLVMDoubleTypeKind;
 }
 
-/* ---- fences -------------------------------------------------------------------------------------------- */
+/* ---- fences ---- */
 
-static void set_attribute(struct lower_module *lm, LLVMValueRef call, const char *name, size_t bytes) {
+static void set_attribute(struct lower_module *lm, LLVMValueRef call, const char *name,
+                          size_t bytes) {
     unsigned kind = LLVMGetEnumAttributeKindForName(name, bytes);
     LLVMAddCallSiteAttribute(call, LOWER_ATTRIBUTES, LLVMCreateEnumAttribute(lm->ctx, kind, 0));
 }
@@ -69,8 +70,8 @@ static void set_attribute(struct lower_module *lm, LLVMValueRef call, const char
 static LLVMValueRef fence(struct lower_module *lm, LLVMValueRef value) {
     LLVMTypeRef type = LLVMTypeOf(value);
     LLVMTypeRef functype = LLVMFunctionType(type, &type, 1, false);
-    LLVMValueRef nothing = LLVMGetInlineAsm(functype, "", 0, is_float(value) ? "=x,0" : "=r,0", 4, false,
-                                            false, LLVMInlineAsmDialectATT, false);
+    LLVMValueRef nothing = LLVMGetInlineAsm(functype, "", 0, is_float(value) ? "=x,0" : "=r,0", 4,
+                                            false, false, LLVMInlineAsmDialectATT, false);
     LLVMValueRef call = LLVMBuildCall2(lm->builder, functype, nothing, &value, 1, "");
     set_attribute(lm, call, "memory", 6); /* 0: none */
     set_attribute(lm, call, "nounwind", 8);
@@ -120,7 +121,7 @@ static void hide_operand(struct quiet *quiet, LLVMValueRef user, unsigned idx) {
             LLVMSetOperand(user, i, value);
 }
 
-/* ---- what a value may be ------------------------------------------------------------------------------- */
+/* ---- what a value may be ---- */
 
 /* A constant's bits, as a number of that many bits; 0 bits: neither an integer nor a float. */
 static unsigned constant_bits(struct lower_module *lm, LLVMValueRef value, uint64_t *ret_bits) {
@@ -146,7 +147,8 @@ static bool is_identity64(uint64_t bits, enum identity identity) {
 }
 
 /* Could what is read from memory where this constant was written be the identity? */
-static bool holds_identity(const struct quiet *quiet, LLVMValueRef constant, enum identity identity) {
+static bool holds_identity(const struct quiet *quiet, LLVMValueRef constant,
+                           enum identity identity) {
     uint64_t bits;
     unsigned width = constant_bits(quiet->lm, constant, &bits);
     uint64_t minus_one = width >= 64 ? UINT64_MAX : ((uint64_t)1 << width) - 1;
@@ -165,7 +167,8 @@ static bool holds_identity(const struct quiet *quiet, LLVMValueRef constant, enu
 static bool is_identity(struct lower_module *lm, LLVMValueRef constant, enum identity identity) {
     uint64_t bits;
     unsigned width = constant_bits(lm, constant, &bits);
-    return width == 32 ? is_identity32(bits, identity) : width == 64 && is_identity64(bits, identity);
+    return width == 32 ? is_identity32(bits, identity)
+                       : width == 64 && is_identity64(bits, identity);
 }
 
 static unsigned intrinsic_of(LLVMValueRef value) {
@@ -176,7 +179,8 @@ static unsigned intrinsic_of(LLVMValueRef value) {
 /* Does it change nothing but the sign? */
 static bool is_sign_change(struct lower_module *lm, LLVMValueRef call) {
     unsigned id = intrinsic_of(call);
-    return id != 0 && (id == lm->intrinsic_ids[LOWER_FABS] || id == lm->intrinsic_ids[LOWER_COPYSIGN]);
+    return id != 0 &&
+           (id == lm->intrinsic_ids[LOWER_FABS] || id == lm->intrinsic_ids[LOWER_COPYSIGN]);
 }
 
 /* May the bits be those of a signalling NaN? Arithmetic makes none, if this file does its work. A
@@ -234,7 +238,8 @@ static bool is_compared(LLVMValueRef value, int depth) {
 
 static bool may_fold(struct lower_module *lm, struct walk *walk, LLVMValueRef value);
 
-static bool all_may_fold(struct lower_module *lm, struct walk *walk, LLVMValueRef value, int count) {
+static bool all_may_fold(struct lower_module *lm, struct walk *walk, LLVMValueRef value,
+                         int count) {
     for (int i = 0; i < count; i++)
         if (!may_fold(lm, walk, LLVMGetOperand(value, (unsigned)i)))
             return false;
@@ -265,17 +270,18 @@ static bool may_fold(struct lower_module *lm, struct walk *walk, LLVMValueRef va
         unsigned id = intrinsic_of(value);
         return id != 0 && all_may_fold(lm, walk, value, count - 1);
     }
-    bool is_computed = LLVMIsACastInst(value) || LLVMIsABinaryOperator(value) || LLVMIsAUnaryOperator(value);
+    bool is_computed =
+        LLVMIsACastInst(value) || LLVMIsABinaryOperator(value) || LLVMIsAUnaryOperator(value);
     return is_computed && all_may_fold(lm, walk, value, count);
 }
 
-/* ---- guarding operands --------------------------------------------------------------------------------- */
+/* ---- guarding operands ---- */
 
 static void guard(struct quiet *quiet, struct walk *walk, LLVMValueRef user, unsigned idx,
                   enum identity identity);
 
-static void guard_operands(struct quiet *quiet, struct walk *walk, LLVMValueRef value, int first, int end,
-                           enum identity identity) {
+static void guard_operands(struct quiet *quiet, struct walk *walk, LLVMValueRef value, int first,
+                           int end, enum identity identity) {
     for (int i = first; i < end; i++)
         guard(quiet, walk, value, (unsigned)i, identity);
 }
@@ -309,7 +315,8 @@ static bool is_computed_float(LLVMValueRef value) {
 static void hide_integer(struct quiet *quiet, LLVMValueRef user) {
     LLVMBuilderRef builder = quiet->lm->builder;
     LLVMValueRef value = LLVMGetOperand(user, 0);
-    LLVMPositionBuilderBefore(builder, LLVMGetBasicBlockTerminator(LLVMGetEntryBasicBlock(quiet->fn)));
+    LLVMPositionBuilderBefore(builder,
+                              LLVMGetBasicBlockTerminator(LLVMGetEntryBasicBlock(quiet->fn)));
     LLVMValueRef zero = fence(quiet->lm, LLVMConstNull(LLVMTypeOf(value)));
     LLVMPositionBuilderBefore(builder, user);
     LLVMSetOperand(user, 0, LLVMBuildAdd(builder, value, zero, ""));
@@ -328,7 +335,8 @@ static void unfold(struct quiet *quiet, LLVMValueRef user, unsigned idx, int dep
     if (LLVMIsACastInst(value) && is_whole && !LLVMIsConstant(first))
         hide_integer(quiet, value);
     else
-        unfold(quiet, value, LLVMIsConstant(first) && LLVMIsABinaryOperator(value) ? 1 : 0, depth - 1);
+        unfold(quiet, value, LLVMIsConstant(first) && LLVMIsABinaryOperator(value) ? 1 : 0,
+               depth - 1);
 }
 
 /* Sees to it that LLVM never takes the operand for the identity. */
@@ -355,7 +363,8 @@ static void guard(struct quiet *quiet, struct walk *walk, LLVMValueRef user, uns
         note_converted(quiet, value, identity);
         if (may_fold(quiet->lm, &inner, value) || is_of_computed_integer(value))
             unfold(quiet, user, idx, UNFOLD_DEPTH_MAX);
-        else if (!quiet->is_at_writes && is_computed_float(value) && may_fold(quiet->lm, &loaded, value))
+        else if (!quiet->is_at_writes && is_computed_float(value) &&
+                 may_fold(quiet->lm, &loaded, value))
             quiet->floats_read |= 1u << IDENTITY_PART;
     }
 }
@@ -368,7 +377,8 @@ static void hide_unless_other_constant(struct quiet *quiet, LLVMValueRef user, u
         hide_operand(quiet, user, idx);
 }
 
-static void guard_arithmetic(struct quiet *quiet, LLVMValueRef instruction, enum identity identity) {
+static void guard_arithmetic(struct quiet *quiet, LLVMValueRef instruction,
+                             enum identity identity) {
     for (unsigned i = 0; i < 2; i++) {
         struct walk other = {.count = 0}, walk = {.count = 0};
         if (!may_signal(quiet->lm, &other, LLVMGetOperand(instruction, 1 - i)))
@@ -380,13 +390,14 @@ static void guard_arithmetic(struct quiet *quiet, LLVMValueRef instruction, enum
     }
 }
 
-/* Where x == 1 was found true, LLVM takes x for 1; it makes that of x <= 1 and x >= 1, too. (Not so of 0, of
- * which there are two.) In strict mode x is hidden where it is used, whatever is known of it. */
+/* Where x == 1 was found true, LLVM takes x for 1; it makes that of x <= 1 and x >= 1, too. (Not so
+ * of 0, of which there are two.) In strict mode x is hidden where it is used, whatever is known of
+ * it. */
 static void guard_compare(struct quiet *quiet, LLVMValueRef compare) {
     struct walk walk = {.count = 0};
     const LLVMRealPredicate predicate = LLVMGetFCmpPredicate(compare);
-    bool may_show_one = predicate == LLVMRealOEQ || predicate == LLVMRealUNE || predicate == LLVMRealOLE ||
-                        predicate == LLVMRealOGE;
+    bool may_show_one = predicate == LLVMRealOEQ || predicate == LLVMRealUNE ||
+                        predicate == LLVMRealOLE || predicate == LLVMRealOGE;
     if (may_show_one && !quiet->lm->is_strict)
         guard_operands(quiet, &walk, compare, 0, 2, IDENTITY_ONE);
 }
@@ -426,13 +437,14 @@ static void guard_instruction(struct quiet *quiet, LLVMValueRef instruction) {
     }
 }
 
-/* ---- through memory ------------------------------------------------------------------------------------ */
+/* ---- through memory ---- */
 
 /* A variable that counts: were its start hidden, LLVM could count no more. */
 static bool is_counter(LLVMValueRef phi) {
     for (unsigned i = 0; i < LLVMCountIncoming(phi); i++) {
         LLVMValueRef next = LLVMGetIncomingValue(phi, i);
-        if (LLVMIsABinaryOperator(next) && (LLVMGetOperand(next, 0) == phi || LLVMGetOperand(next, 1) == phi))
+        if (LLVMIsABinaryOperator(next) &&
+            (LLVMGetOperand(next, 0) == phi || LLVMGetOperand(next, 1) == phi))
             return true;
     }
     return false;
@@ -448,7 +460,8 @@ static void guard_bits(struct quiet *quiet, struct walk *walk, LLVMValueRef user
         return;
     }
     bool is_select = LLVMIsASelectInst(value) != NULL;
-    if ((!is_select && (LLVMIsAPHINode(value) == NULL || is_counter(value))) || !walk_enter(walk, value))
+    if ((!is_select && (LLVMIsAPHINode(value) == NULL || is_counter(value))) ||
+        !walk_enter(walk, value))
         return;
     for (int i = is_select ? 1 : 0; i < LLVMGetNumOperands(value); i++)
         guard_bits(quiet, walk, value, (unsigned)i, identity);
@@ -491,19 +504,22 @@ static void guard_writes(struct quiet *quiet, LLVMValueRef instruction) {
 static void for_each_instruction(struct quiet *quiet, void (*visit)(struct quiet *, LLVMValueRef)) {
     for (LLVMBasicBlockRef block = LLVMGetFirstBasicBlock(quiet->fn); block != NULL;
          block = LLVMGetNextBasicBlock(block))
-        for (LLVMValueRef at = LLVMGetFirstInstruction(block); at != NULL; at = LLVMGetNextInstruction(at))
+        for (LLVMValueRef at = LLVMGetFirstInstruction(block); at != NULL;
+             at = LLVMGetNextInstruction(at))
             visit(quiet, at);
 }
 
 void lower_quiet_nans(struct lower_module *lm) {
     LLVMSetCurrentDebugLocation2(lm->builder, NULL);
-    for (LLVMValueRef fn = LLVMGetFirstFunction(lm->mod); fn != NULL; fn = LLVMGetNextFunction(fn)) {
+    for (LLVMValueRef fn = LLVMGetFirstFunction(lm->mod); fn != NULL;
+         fn = LLVMGetNextFunction(fn)) {
         struct quiet quiet = {.lm = lm, .fn = fn};
         for_each_instruction(&quiet, guard_instruction);
         if (lm->tier == LOWER_TIER_FAST)
             continue; /* nobody looks through memory there */
         quiet.is_at_writes = true;
-        unsigned before = quiet.is_demoted_read ? ~0u : 0; /* what is written may have been read, too */
+        /* what is written may have been read, too */
+        unsigned before = quiet.is_demoted_read ? ~0u : 0;
         while ((quiet.floats_read | quiet.integers_read) != before) {
             before = quiet.floats_read | quiet.integers_read;
             for_each_instruction(&quiet, guard_writes);

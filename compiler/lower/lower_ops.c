@@ -1,6 +1,6 @@
 /*
- * compiler/lower/lower_ops.c: joins the rows of all lower_*.c files into one table by opcode, which lower_func.c
- * walks.
+ * compiler/lower/lower_ops.c: joins the rows of all lower_*.c files into one table by opcode, which
+ * lower_func.c walks.
  */
 #include <string.h>
 
@@ -21,8 +21,8 @@ static void row_set_types(struct lower_row *row) {
 }
 
 void lower_ops_join(struct lower_row *ret_rows) {
-    memset(ret_rows, 0, sizeof(*ret_rows) * WASM_OP_COUNT);
-    for (size_t i = 0; i < sizeof(all_rows) / sizeof(all_rows[0]); i++) {
+    memset(ret_rows, 0, sizeof *ret_rows * WASM_OP_COUNT);
+    for (size_t i = 0; i < sizeof all_rows / sizeof all_rows[0]; i++) {
         for (size_t j = 0; j < all_rows[i]->count; j++) {
             struct lower_row row = all_rows[i]->rows[j];
             row_set_types(&row);

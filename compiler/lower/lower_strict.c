@@ -1,6 +1,6 @@
 /*
- * compiler/lower/lower_strict.c: loads that the optimiser must not lose. Runs between SROA, which puts
- * locals in SSA form, and every pass that simplifies (codegen_passes.c).
+ * compiler/lower/lower_strict.c: loads that the optimiser must not lose. Runs between SROA, which
+ * puts locals in SSA form, and every pass that simplifies (codegen_passes.c).
  *
  * A load whose value nothing needs would be deleted, and its trap with it (core spec 4.4.7: any
  * load may trap). Such loads become volatile. The search follows a value through arithmetic and
@@ -27,7 +27,7 @@ struct search {
     uint32_t count, next, steps;
 };
 
-/* ---- numbers ------------------------------------------------------------------------------------------- */
+/* ---- numbers ---- */
 
 static bool is_int(LLVMValueRef value) {
     return LLVMGetTypeKind(LLVMTypeOf(value)) == LLVMIntegerTypeKind;
@@ -81,7 +81,7 @@ static uint64_t possible_bits(LLVMValueRef value, int depth) {
     }
 }
 
-/* ---- comparisons that always come out the same way ------------------------------------------------------ */
+/* ---- comparisons that always come out the same way ---- */
 
 struct range {
     __int128 low, high;
@@ -134,13 +134,13 @@ static bool compare_is_needless(LLVMValueRef compare, LLVMValueRef value) {
     bool is_equality = predicate == LLVMIntEQ || predicate == LLVMIntNE;
     if (is_equality && (number & ~possible_bits(value, DEPTH_MAX)) != 0)
         return true;
-    bool is_signed =
-        predicate >= LLVMIntSGT || (LLVMIsAInstruction(value) && LLVMGetInstructionOpcode(value) == LLVMSExt);
+    bool is_signed = predicate >= LLVMIntSGT ||
+                     (LLVMIsAInstruction(value) && LLVMGetInstructionOpcode(value) == LLVMSExt);
     __int128 constant = is_signed ? (__int128)LLVMConstIntGetSExtValue(other) : (__int128)number;
     return compare_is_decided(predicate, value_range(value, is_signed), constant);
 }
 
-/* ---- which bits of a result depend on the load? -------------------------------------------------------- */
+/* ---- which bits of a result depend on the load? ---- */
 
 /* A carry reaches all bits above. */
 static uint64_t with_carry(uint64_t bits) {
@@ -185,7 +185,8 @@ static uint64_t with_constant(LLVMValueRef user, LLVMOpcode opcode, bool is_left
     }
 }
 
-static uint64_t binary_bits(LLVMValueRef user, LLVMOpcode opcode, LLVMValueRef value, uint64_t bits) {
+static uint64_t binary_bits(LLVMValueRef user, LLVMOpcode opcode, LLVMValueRef value,
+                            uint64_t bits) {
     LLVMValueRef left = LLVMGetOperand(user, 0), right = LLVMGetOperand(user, 1);
     uint64_t number;
     if (left == right)
@@ -205,7 +206,8 @@ static uint64_t binary_bits(LLVMValueRef user, LLVMOpcode opcode, LLVMValueRef v
 
 static uint64_t select_bits(LLVMValueRef user, LLVMValueRef value, uint64_t bits) {
     uint64_t choice;
-    if (get_constant(LLVMGetOperand(user, 0), &choice) && LLVMGetOperand(user, choice != 0 ? 1 : 2) != value)
+    if (get_constant(LLVMGetOperand(user, 0), &choice) &&
+        LLVMGetOperand(user, choice != 0 ? 1 : 2) != value)
         return 0;
     if (LLVMGetOperand(user, 0) != value)
         return bits;
@@ -238,7 +240,7 @@ static uint64_t result_bits(LLVMValueRef user, LLVMValueRef value, uint64_t bits
     }
 }
 
-/* ---- does anything need a value? ----------------------------------------------------------------------- */
+/* ---- does anything need a value? ---- */
 
 static bool is_pure_intrinsic(LLVMValueRef call) {
     LLVMValueRef callee = LLVMGetCalledValue(call);
@@ -254,11 +256,12 @@ static bool is_same_address(LLVMValueRef one, LLVMValueRef other, int depth) {
         return false;
     LLVMOpcode opcode = LLVMGetInstructionOpcode(one);
     int count = LLVMGetNumOperands(one);
-    if ((opcode != LLVMGetElementPtr && opcode != LLVMZExt) || opcode != LLVMGetInstructionOpcode(other) ||
-        count != LLVMGetNumOperands(other))
+    if ((opcode != LLVMGetElementPtr && opcode != LLVMZExt) ||
+        opcode != LLVMGetInstructionOpcode(other) || count != LLVMGetNumOperands(other))
         return false;
     for (int i = 0; i < count; i++)
-        if (!is_same_address(LLVMGetOperand(one, (unsigned)i), LLVMGetOperand(other, (unsigned)i), depth - 1))
+        if (!is_same_address(LLVMGetOperand(one, (unsigned)i), LLVMGetOperand(other, (unsigned)i),
+                             depth - 1))
             return false;
     return true;
 }
@@ -339,7 +342,7 @@ void lower_keep_loads(struct lower_module *lm) {
              block = LLVMGetNextBasicBlock(block))
             for (LLVMValueRef at = LLVMGetFirstInstruction(block); at != NULL;
                  at = LLVMGetNextInstruction(at))
-                if (LLVMIsALoadInst(at) != NULL && !LLVMGetVolatile(at) && LLVMGetAlignment(at) == 1 &&
-                    !value_is_needed(at))
+                if (LLVMIsALoadInst(at) != NULL && LLVMGetVolatile(at) == 0 &&
+                    LLVMGetAlignment(at) == 1 && !value_is_needed(at))
                     LLVMSetVolatile(at, true);
 }

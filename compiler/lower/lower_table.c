@@ -1,7 +1,7 @@
 /*
- * compiler/lower/lower_table.c: tables and element segments (core spec 4.4.6). Both are arrays of 64-bit
- * references at fixed addresses in the data region (compiler/plan/plan.h). Ranges are checked before anything is
- * written.
+ * compiler/lower/lower_table.c: tables and element segments (core spec 4.4.6). Both are arrays of
+ * 64-bit references at fixed addresses in the data region (compiler/plan/plan.h). Ranges are
+ * checked before anything is written.
  */
 #include "lower.h"
 #include "lower_trap.h"
@@ -28,7 +28,8 @@ static LLVMValueRef entry_pointer(struct lower_func *lf, LLVMValueRef base, LLVM
 static void trap_if_range_outside(struct lower_func *lf, LLVMValueRef start, LLVMValueRef count,
                                   LLVMValueRef size) {
     LLVMValueRef end = LLVMBuildAdd(lf->builder, start, count, "");
-    lower_trap_if(lf, LLVMBuildICmp(lf->builder, LLVMIntUGT, end, size, ""), TRAP_TABLE_OUT_OF_BOUNDS);
+    lower_trap_if(lf, LLVMBuildICmp(lf->builder, LLVMIntUGT, end, size, ""),
+                  TRAP_TABLE_OUT_OF_BOUNDS);
 }
 
 static void trap_if_outside(struct lower_func *lf, const struct lower_span *span) {
@@ -47,7 +48,8 @@ static LLVMValueRef count_bytes(struct lower_func *lf, LLVMValueRef count) {
 static LLVMValueRef checked_entry(struct lower_func *lf, uint32_t table_idx) {
     LLVMValueRef index = lower_zext64(lf, lower_pop(lf));
     LLVMValueRef size = lower_table_size(lf, table_idx);
-    lower_trap_if(lf, LLVMBuildICmp(lf->builder, LLVMIntUGE, index, size, ""), TRAP_TABLE_OUT_OF_BOUNDS);
+    lower_trap_if(lf, LLVMBuildICmp(lf->builder, LLVMIntUGE, index, size, ""),
+                  TRAP_TABLE_OUT_OF_BOUNDS);
     return entry_pointer(lf, lower_table_base(lf, table_idx), index);
 }
 
@@ -79,7 +81,8 @@ static void fill_entries(struct lower_func *lf, LLVMValueRef pointer, LLVMValueR
     lower_enter_block(lf, head);
     LLVMValueRef index = LLVMBuildPhi(lf->builder, lm->i64, "");
     LLVMAddIncoming(index, &zero, &before, 1);
-    LLVMBuildCondBr(lf->builder, LLVMBuildICmp(lf->builder, LLVMIntULT, index, count, ""), body, after);
+    LLVMBuildCondBr(lf->builder, LLVMBuildICmp(lf->builder, LLVMIntULT, index, count, ""), body,
+                    after);
     lower_enter_block(lf, body);
     lower_state_store(lf, value, entry_pointer(lf, pointer, index));
     LLVMValueRef next = LLVMBuildAdd(lf->builder, index, lower_const_i64(lm, 1), "");
@@ -123,7 +126,7 @@ static void emit_copy(struct lower_func *lf) {
     lower_state_bulk(lf, LLVMBuildMemMove(lf->builder, span_pointer(lf, &dest), 8, from, 8, bytes));
 }
 
-/* ---- element segments ---------------------------------------------------------------------------------- */
+/* ---- element segments ---- */
 
 static LLVMValueRef elem_size_slot(struct lower_func *lf, uint32_t elem_idx) {
     struct lower_module *lm = lf->lm;
@@ -131,7 +134,8 @@ static LLVMValueRef elem_size_slot(struct lower_func *lf, uint32_t elem_idx) {
 }
 
 LLVMValueRef lower_elem_base(struct lower_func *lf, uint32_t elem_idx) {
-    return lower_absolute(lf->lm, "i0.e", elem_idx, lf->lm->bytes, lf->lm->plan->elems[elem_idx].base_gva);
+    return lower_absolute(lf->lm, "i0.e", elem_idx, lf->lm->bytes,
+                          lf->lm->plan->elems[elem_idx].base_gva);
 }
 
 void lower_table_init_range(struct lower_func *lf, uint32_t elem_idx, const struct lower_span *dest,
@@ -162,9 +166,13 @@ static void emit_elem_drop(struct lower_func *lf) {
 }
 
 static const struct lower_row table_rows[] = {
-    {.op = WASM_OP_TABLE_GET, .emit = emit_get},   {.op = WASM_OP_TABLE_SET, .emit = emit_set},
-    {.op = WASM_OP_TABLE_SIZE, .emit = emit_size}, {.op = WASM_OP_TABLE_GROW, .emit = emit_grow},
-    {.op = WASM_OP_TABLE_FILL, .emit = emit_fill}, {.op = WASM_OP_TABLE_COPY, .emit = emit_copy},
-    {.op = WASM_OP_TABLE_INIT, .emit = emit_init}, {.op = WASM_OP_ELEM_DROP, .emit = emit_elem_drop},
+    {.op = WASM_OP_TABLE_GET, .emit = emit_get},
+    {.op = WASM_OP_TABLE_SET, .emit = emit_set},
+    {.op = WASM_OP_TABLE_SIZE, .emit = emit_size},
+    {.op = WASM_OP_TABLE_GROW, .emit = emit_grow},
+    {.op = WASM_OP_TABLE_FILL, .emit = emit_fill},
+    {.op = WASM_OP_TABLE_COPY, .emit = emit_copy},
+    {.op = WASM_OP_TABLE_INIT, .emit = emit_init},
+    {.op = WASM_OP_ELEM_DROP, .emit = emit_elem_drop},
 };
-const struct lower_rows lower_table_rows = {table_rows, sizeof(table_rows) / sizeof(table_rows[0])};
+const struct lower_rows lower_table_rows = {table_rows, sizeof table_rows / sizeof table_rows[0]};

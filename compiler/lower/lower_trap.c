@@ -1,7 +1,7 @@
 /*
- * compiler/lower/lower_trap.c: the traps that code asks for: unreachable, division, conversion, tables,
- * indirect calls, bulk instructions. They must be exact at every level: all that came before is in
- * memory, globals and tables (core spec 4.4).
+ * compiler/lower/lower_trap.c: the traps that code asks for: unreachable, division, conversion,
+ * tables, indirect calls, bulk instructions. They must be exact at every level: all that came
+ * before is in memory, globals and tables (core spec 4.4).
  *
  * LLVM says of llvm.ubsantrap that it touches inaccessible memory only, so a store before it may be
  * deleted or sunk. While LLVM optimises, a trap is therefore a call of husk.trap, a function
@@ -15,7 +15,8 @@
 /* An intrinsic that reads memory and does nothing else. */
 #define READING_INTRINSIC "llvm.read_register"
 
-static void add_attribute(struct lower_module *lm, LLVMValueRef fn, const char *name, size_t bytes) {
+static void add_attribute(struct lower_module *lm, LLVMValueRef fn, const char *name,
+                          size_t bytes) {
     unsigned kind = LLVMGetEnumAttributeKindForName(name, bytes);
     LLVMAddAttributeAtIndex(fn, LOWER_ATTRIBUTES, LLVMCreateEnumAttribute(lm->ctx, kind, 0));
 }
@@ -23,7 +24,7 @@ static void add_attribute(struct lower_module *lm, LLVMValueRef fn, const char *
 /* memory(read). Its encoding differs between versions of LLVM, and is not public: taken from an
  * intrinsic that has it. */
 static void add_memory_read(struct lower_module *lm, LLVMValueRef fn) {
-    unsigned id = LLVMLookupIntrinsicID(READING_INTRINSIC, sizeof(READING_INTRINSIC) - 1);
+    unsigned id = LLVMLookupIntrinsicID(READING_INTRINSIC, sizeof READING_INTRINSIC - 1);
     LLVMValueRef reading = LLVMGetIntrinsicDeclaration(lm->mod, id, &lm->i64, 1);
     unsigned kind = LLVMGetEnumAttributeKindForName("memory", 6);
     LLVMAddAttributeAtIndex(fn, LOWER_ATTRIBUTES,

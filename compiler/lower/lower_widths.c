@@ -1,23 +1,23 @@
 /*
- * compiler/lower/lower_widths.c: integers that the loop vectoriser must not look into. Runs right before it
- * (codegen_passes.c).
+ * compiler/lower/lower_widths.c: integers that the loop vectoriser must not look into. Runs right
+ * before it (codegen_passes.c).
  *
- * Where LLVM's ScalarEvolution meets an extended counter, as in zext({0,+,1}) of an address, it assumes
- * that the counter does not wrap, and the vectoriser checks the assumption before its loop. LLVM 20 to 22
- * leave out a check that another one is held to imply (SCEVWrapPredicate::implies; mended by LLVM's pull
- * request 191498), and hold a check of a wide counter to imply that of a narrow one. It does not: an
- * address that stays below 2^32 says nothing about `i & 255`, to ScalarEvolution a counter of 8 bits. Such
- * a loop ends too early, or reads and writes elsewhere.
+ * Where LLVM's ScalarEvolution meets an extended counter, as in zext({0,+,1}) of an address, it
+ * assumes that the counter does not wrap, and the vectoriser checks the assumption before its loop.
+ * LLVM 20 to 22 leave out a check that another one is held to imply (SCEVWrapPredicate::implies;
+ * mended by LLVM's pull request 191498), and hold a check of a wide counter to imply that of a
+ * narrow one. It does not: an address that stays below 2^32 says nothing about `i & 255`, to
+ * ScalarEvolution a counter of 8 bits. Such a loop ends too early, or reads and writes elsewhere.
  *
- * So inside loops ScalarEvolution gets to see extensions from one width only, 32 bits, that of wasm's
- * addresses. All checks are then of one width (or of pointers, which it keeps apart), and among those the
- * implication holds. An extension from another width is hidden behind a `freeze`: to ScalarEvolution an
- * unknown value, in machine code nothing. Only what matters is hidden: a value that comes from a counter
- * and goes to an address, a comparison, or back to the counter. A loop that counts with such a value is
- * not vectorised any more.
+ * So inside loops ScalarEvolution gets to see extensions from one width only, 32 bits, that of
+ * wasm's addresses. All checks are then of one width (or of pointers, which it keeps apart), and
+ * among those the implication holds. An extension from another width is hidden behind a `freeze`:
+ * to ScalarEvolution an unknown value, in machine code nothing. Only what matters is hidden: a
+ * value that comes from a counter and goes to an address, a comparison, or back to the counter. A
+ * loop that counts with such a value is not vectorised any more.
  *
- * Extensions are not only zext and sext. ScalarEvolution makes them of a mask (and), of shl + ashr, and of
- * a remainder by a power of two.
+ * Extensions are not only zext and sext. ScalarEvolution makes them of a mask (and), of shl + ashr,
+ * and of a remainder by a power of two.
  */
 #include "lower.h"
 
@@ -40,7 +40,7 @@ static void search_add(struct search *search, LLVMValueRef value) {
         search->values[search->count++] = value;
 }
 
-/* ---- the value's way through what ScalarEvolution understands ------------------------------------------ */
+/* ---- the value's way through what ScalarEvolution understands ---- */
 
 static bool is_scalar_integer(LLVMValueRef value) {
     return LLVMGetTypeKind(LLVMTypeOf(value)) == LLVMIntegerTypeKind;
@@ -136,7 +136,7 @@ static bool is_counted(LLVMValueRef instruction) {
     return search.is_full;
 }
 
-/* ---- extensions ---------------------------------------------------------------------------------------- */
+/* ---- extensions ---- */
 
 static bool constant_get(LLVMValueRef value, uint64_t *ret_number) {
     if (LLVMIsAConstantInt(value) == NULL || LLVMGetIntTypeWidth(LLVMTypeOf(value)) > 64)
@@ -157,7 +157,8 @@ static unsigned shifted_bits(LLVMValueRef shift) {
         shl = LLVMGetOperand(shl, 0);
     uint64_t left, right;
     if (LLVMIsAInstruction(shl) == NULL || LLVMGetInstructionOpcode(shl) != LLVMShl ||
-        !constant_get(LLVMGetOperand(shl, 1), &left) || !constant_get(LLVMGetOperand(shift, 1), &right))
+        !constant_get(LLVMGetOperand(shl, 1), &left) ||
+        !constant_get(LLVMGetOperand(shift, 1), &right))
         return 0;
     return LLVMGetIntTypeWidth(LLVMTypeOf(shift)) - (unsigned)left;
 }
@@ -168,7 +169,8 @@ static unsigned extended_bits(LLVMValueRef instruction) {
     switch (LLVMGetInstructionOpcode(instruction)) {
     case LLVMZExt:
     case LLVMSExt: return LLVMGetIntTypeWidth(LLVMTypeOf(LLVMGetOperand(instruction, 0)));
-    case LLVMAnd: return constant_get(LLVMGetOperand(instruction, 1), &number) ? mask_bits(number) : 0;
+    case LLVMAnd:
+        return constant_get(LLVMGetOperand(instruction, 1), &number) ? mask_bits(number) : 0;
     case LLVMURem:
     case LLVMSRem:
         if (!constant_get(LLVMGetOperand(instruction, 1), &number) || number == 0)
@@ -199,8 +201,8 @@ static unsigned low_zeros(LLVMValueRef value, int depth) {
     return left_zeros < right_zeros ? left_zeros : right_zeros;
 }
 
-/* An address that was computed in 64 bits: (x << 2) & 0xfffffffc, which is the zero-extended low half of
- * x << 2, but reads as an extension from 30 bits. Returns NULL if it is something else. */
+/* An address that was computed in 64 bits: (x << 2) & 0xfffffffc, which is the zero-extended low
+ * half of x << 2, but reads as an extension from 30 bits. Returns NULL if it is something else. */
 static LLVMValueRef as_zero_extension(struct lower_module *lm, LLVMValueRef instruction) {
     uint64_t mask;
     if (LLVMGetInstructionOpcode(instruction) != LLVMAnd || LLVMTypeOf(instruction) != lm->i64 ||
@@ -224,9 +226,9 @@ static bool is_to_be_hidden(LLVMValueRef instruction) {
 
 static void hide_instruction(struct lower_module *lm, LLVMValueRef instruction) {
     LLVMValueRef wide = as_zero_extension(lm, instruction);
-    if (wide != NULL)
+    if (wide != NULL) {
         LLVMReplaceAllUsesWith(instruction, wide);
-    else if (is_to_be_hidden(instruction)) {
+    } else if (is_to_be_hidden(instruction)) {
         LLVMPositionBuilderBefore(lm->builder, LLVMGetNextInstruction(instruction));
         LLVMValueRef frozen = LLVMBuildFreeze(lm->builder, instruction, "");
         LLVMReplaceAllUsesWith(instruction, frozen);

@@ -1,7 +1,8 @@
 /*
- * compiler/lower/target.c: which CPU to compile for. Only the features of abi/cpu_features.def may be used: the
- * host checks them before it maps an image, and the guest's CPUID shows no others. The feature string
- * therefore turns every one of them on or off by name, and everything else that LLVM thinks the CPU has off.
+ * compiler/lower/target.c: which CPU to compile for. Only the features of abi/cpu_features.def may
+ * be used: the host checks them before it maps an image, and the guest's CPUID shows no others. The
+ * feature string therefore turns every one of them on or off by name, and everything else that LLVM
+ * thinks the CPU has off.
  */
 #include <llvm-c/Core.h>
 #include <llvm-c/Target.h>
@@ -61,7 +62,7 @@ const char *codegen_llvm_version(void) {
     static char text[32];
     unsigned major, minor, patch;
     LLVMGetVersion(&major, &minor, &patch);
-    snprintf(text, sizeof(text), "%u.%u.%u", major, minor, patch);
+    snprintf(text, sizeof text, "%u.%u.%u", major, minor, patch);
     return text;
 }
 
@@ -72,7 +73,7 @@ static uint64_t feature_bits(const char *list) {
         size_t bytes = strlen(features[i].llvm_name);
         for (const char *at = strstr(list, features[i].llvm_name); at != NULL;
              at = strstr(at + 1, features[i].llvm_name))
-            if (at > list && at[-1] == '+' && (at[bytes] == ',' || at[bytes] == 0))
+            if (at > list && at[-1] == '+' && (at[bytes] == ',' || at[bytes] == '\0'))
                 bits |= (uint64_t)1 << features[i].bit;
     }
     return bits;
@@ -86,7 +87,8 @@ static bool append(char *text, size_t size, const char *sign, const char *name) 
 
 static bool is_listed(const char *name, size_t bytes) {
     for (size_t i = 0; i < FEATURES_COUNT; i++)
-        if (strlen(features[i].llvm_name) == bytes && memcmp(features[i].llvm_name, name, bytes) == 0)
+        if (strlen(features[i].llvm_name) == bytes &&
+            memcmp(features[i].llvm_name, name, bytes) == 0)
             return true;
     return false;
 }
@@ -95,19 +97,20 @@ static bool is_listed(const char *name, size_t bytes) {
 static bool is_always_there(const char *name, size_t bytes) {
     static const char *const names[] = {"64bit", "cmov", "cx8", "fxsr", "mmx",
                                         "sse",   "sse2", "x87", "sahf", "crc32"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strlen(names[i]) == bytes && memcmp(names[i], name, bytes) == 0)
             return true;
     return false;
 }
 
-/* LLVM's list for the host, which holds every feature it knows, with those that are not ours turned off. */
+/* LLVM's list for the host, which holds every feature it knows, with those that are not ours turned
+ * off. */
 static bool append_others_off(char *text, size_t size, const char *host) {
     bool fits = true;
-    for (const char *at = host; *at != 0 && fits;) {
+    for (const char *at = host; *at != '\0' && fits;) {
         size_t bytes = strcspn(at, ",");
         char name[64];
-        if (bytes > 1 && bytes < sizeof(name) && !is_listed(at + 1, bytes - 1) &&
+        if (bytes > 1 && bytes < sizeof name && !is_listed(at + 1, bytes - 1) &&
             !is_always_there(at + 1, bytes - 1)) {
             memcpy(name, at + 1, bytes - 1);
             name[bytes - 1] = 0;
@@ -124,7 +127,8 @@ static char *feature_string(uint64_t bits, const char *others) {
     char *text = calloc(1, size);
     bool fits = text != NULL;
     for (size_t i = 0; i < FEATURES_COUNT && fits; i++)
-        fits = append(text, size, (bits >> features[i].bit & 1) != 0 ? "+" : "-", features[i].llvm_name);
+        fits = append(text, size, (bits >> features[i].bit & 1) != 0 ? "+" : "-",
+                      features[i].llvm_name);
     fits = fits && append_others_off(text, size, others);
     if (!fits) {
         free(text);
@@ -134,15 +138,15 @@ static char *feature_string(uint64_t bits, const char *others) {
 }
 
 static int cpu_by_name(const char *cpu, uint64_t *ret_bits, struct husk_error *err) {
-    for (size_t i = 0; i < sizeof(cpus) / sizeof(cpus[0]); i++) {
+    for (size_t i = 0; i < sizeof cpus / sizeof cpus[0]; i++) {
         if (strcmp(cpus[i].name, cpu) == 0) {
             *ret_bits = cpus[i].bits;
             return 0;
         }
     }
     return error_set(err, HUSK_E_INVAL,
-                     "unknown CPU \"%.40s\"; use \"native\", \"x86-64-v2\", \"x86-64-v3\", \"x86-64-v4\", "
-                     "or a name like \"skylake\" or \"znver4\"",
+                     "unknown CPU \"%.40s\"; use \"native\", \"x86-64-v2\", \"x86-64-v3\", "
+                     "\"x86-64-v4\", or a name like \"skylake\" or \"znver4\"",
                      cpu);
 }
 

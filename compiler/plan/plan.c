@@ -1,6 +1,6 @@
 /*
- * compiler/plan/plan.c: program → struct plan: an address for everything that it keeps in its data region, and
- * which initial values are known now. Lowering and image writing read the plan.
+ * compiler/plan/plan.c: program → struct plan: an address for everything that it keeps in its data
+ * region, and which initial values are known now. Lowering and image writing read the plan.
  *
  * The data region, from HUSK_DATA_GVA:
  *   globals, 16 bytes each
@@ -9,9 +9,10 @@
  *   tables that cannot grow
  *   (page) tables that can, each on pages of its own
  *
- * What a growable table reserves: its declared maximum if that is small (PLAN_SMALL_ENTRIES); the others
- * share what the small ones leave of PLAN_GROW_BYTES equally, and get no less than their minimum and no more
- * than their maximum. table.grow beyond the reserve fails, as the standard allows.
+ * What a growable table reserves: its declared maximum if that is small (PLAN_SMALL_ENTRIES); the
+ * others share what the small ones leave of PLAN_GROW_BYTES equally, and get no less than their
+ * minimum and no more than their maximum. table.grow beyond the reserve fails, as the standard
+ * allows.
  */
 #include "plan.h"
 
@@ -23,8 +24,8 @@
 
 #define PLAN_SMALL_ENTRIES 65536u
 #define PLAN_GROW_BYTES (128u << 20)
-#define PLAN_CONST_DEPTH                                                                                     \
-    256                     /* operands of a constant expression; deeper ones are left to the init function */
+/* operands of a constant expression; deeper ones are left to the init function */
+#define PLAN_CONST_DEPTH 256
 #define PLAN_FEW_DATAS 1024 /* each may have a segment of its own in the image */
 #define PLAN_SPREAD_BYTES (64u << 20)
 #define PAGE_ENTRIES (HUSK_PAGE_SIZE / 8)
@@ -40,7 +41,7 @@ static const struct plan_const *global_value(const struct plan *plan, uint32_t g
     return plan->global_is_static[global_idx] ? &full->global_values[global_idx] : NULL;
 }
 
-/* ---- constant expressions ------------------------------------------------------------------------------ */
+/* ---- constant expressions ---- */
 
 struct const_stack {
     struct plan_const values[PLAN_CONST_DEPTH];
@@ -73,7 +74,8 @@ static bool const_binary(struct const_stack *stack, enum wasm_op op) {
     return true;
 }
 
-static bool const_step(const struct plan *plan, const struct wasm_instr *instr, struct const_stack *stack) {
+static bool const_step(const struct plan *plan, const struct wasm_instr *instr,
+                       struct const_stack *stack) {
     struct plan_const value = {0};
     const struct plan_const *known;
     switch (instr->op) {
@@ -83,8 +85,12 @@ static bool const_step(const struct plan *plan, const struct wasm_instr *instr, 
     case WASM_OP_I64_CONST:
         value = (struct plan_const){.type = WASM_I64, .bits = (uint64_t)instr->i64};
         break;
-    case WASM_OP_F32_CONST: value = (struct plan_const){.type = WASM_F32, .bits = instr->u32}; break;
-    case WASM_OP_F64_CONST: value = (struct plan_const){.type = WASM_F64, .bits = instr->u64}; break;
+    case WASM_OP_F32_CONST:
+        value = (struct plan_const){.type = WASM_F32, .bits = instr->u32};
+        break;
+    case WASM_OP_F64_CONST:
+        value = (struct plan_const){.type = WASM_F64, .bits = instr->u64};
+        break;
     case WASM_OP_V128_CONST:
         value.type = WASM_V128;
         memcpy(value.v128, instr->v128, sizeof value.v128);
@@ -110,8 +116,8 @@ static bool const_step(const struct plan *plan, const struct wasm_instr *instr, 
     return const_push(stack, &value);
 }
 
-bool plan_const_eval(const struct plan *plan, const struct program_instance *instance, struct wasm_bytes expr,
-                     struct plan_const *ret_value) {
+bool plan_const_eval(const struct plan *plan, const struct program_instance *instance,
+                     struct wasm_bytes expr, struct plan_const *ret_value) {
     struct const_stack stack;
     struct wasm_reader reader;
     stack.count = 0;
@@ -138,13 +144,14 @@ static void plan_globals(struct plan_full *full) {
         const struct wasm_global *global = program_global(program, i);
         if (global->is_import)
             continue;
-        plan->global_is_static[i] = plan_const_eval(plan, program_instance(program, program->globals[i]),
-                                                    global->init, &full->global_values[i]);
+        plan->global_is_static[i] =
+            plan_const_eval(plan, program_instance(program, program->globals[i]), global->init,
+                            &full->global_values[i]);
         plan->needs_init |= !plan->global_is_static[i];
     }
 }
 
-/* ---- what the image writer can apply ------------------------------------------------------------------- */
+/* ---- what the image writer can apply ---- */
 
 /* Does an active segment with this constant offset and length lie within `limit`? */
 static bool segment_fits(const struct plan *plan, const struct program_instance *instance,
@@ -166,8 +173,9 @@ static bool elem_is_known(const struct plan *plan, const struct program_instance
     return true;
 }
 
-/* Are there so many data segments, spread so widely, that their place in the image would be mostly zeros? (An image has
- * a limited number of segments; what lies between must be in the file.) Then the init function copies them. */
+/* Are there so many data segments, spread so widely, that their place in the image would be mostly
+ * zeros? (An image has a limited number of segments; what lies between must be in the file.) Then
+ * the init function copies them. */
 static bool datas_are_scattered(const struct plan *plan) {
     const struct program *program = plan->program;
     uint64_t total = 0, low[HUSK_MAX_MEMORIES], high[HUSK_MAX_MEMORIES] = {0}, spread = 0;
@@ -178,7 +186,8 @@ static bool datas_are_scattered(const struct plan *plan) {
         const struct program_instance *instance = program_instance(program, program->datas[i]);
         const struct wasm_data *data = program_data(program, i);
         struct plan_const offset;
-        if (data->mode != WASM_SEGMENT_ACTIVE || !plan_const_eval(plan, instance, data->offset, &offset))
+        if (data->mode != WASM_SEGMENT_ACTIVE ||
+            !plan_const_eval(plan, instance, data->offset, &offset))
             continue;
         uint32_t memory = instance->memories[data->memory_idx];
         total += data->bytes.count;
@@ -197,11 +206,12 @@ static bool plan_elems(struct plan *plan) {
     for (uint32_t i = 0; i < program->elems_count; i++) {
         const struct program_instance *instance = program_instance(program, program->elems[i]);
         const struct wasm_elem *elem = program_elem(program, i);
-        bool is_static = elem->mode == WASM_SEGMENT_DECLARATIVE || elem_is_known(plan, instance, elem);
+        bool is_static =
+            elem->mode == WASM_SEGMENT_DECLARATIVE || elem_is_known(plan, instance, elem);
         if (elem->mode == WASM_SEGMENT_ACTIVE) {
             uint64_t limit = program_table(program, instance->tables[elem->table_idx])->limits.min;
-            are_static =
-                are_static && is_static && segment_fits(plan, instance, elem->offset, elem->count, limit);
+            are_static = are_static && is_static &&
+                         segment_fits(plan, instance, elem->offset, elem->count, limit);
             is_static = are_static;
         }
         plan->elems[i].is_static = is_static;
@@ -216,7 +226,8 @@ static void plan_datas(struct plan *plan, bool are_static) {
         const struct program_instance *instance = program_instance(program, program->datas[i]);
         const struct wasm_data *data = program_data(program, i);
         if (data->mode == WASM_SEGMENT_ACTIVE) {
-            const struct wasm_memory *memory = program_memory(program, instance->memories[data->memory_idx]);
+            const struct wasm_memory *memory =
+                program_memory(program, instance->memories[data->memory_idx]);
             are_static = are_static && segment_fits(plan, instance, data->offset, data->bytes.count,
                                                     memory->limits.min * HUSK_WASM_PAGE_SIZE);
             plan->datas[i].is_static = are_static;
@@ -226,7 +237,7 @@ static void plan_datas(struct plan *plan, bool are_static) {
     }
 }
 
-/* ---- addresses ----------------------------------------------------------------------------------------- */
+/* ---- addresses ---- */
 
 static bool table_is_growable(const struct wasm_table *table) {
     return table->is_import || !table->limits.has_max || table->limits.max > table->limits.min;
@@ -267,11 +278,12 @@ static uint64_t table_reserve(const struct wasm_table *table, uint64_t share) {
  * copies. */
 static bool elem_needs_room(const struct plan *plan, uint32_t elem_idx) {
     enum wasm_segment_mode mode = program_elem(plan->program, elem_idx)->mode;
-    return mode == WASM_SEGMENT_PASSIVE || (mode == WASM_SEGMENT_ACTIVE && !plan->elems[elem_idx].is_static);
+    return mode == WASM_SEGMENT_PASSIVE ||
+           (mode == WASM_SEGMENT_ACTIVE && !plan->elems[elem_idx].is_static);
 }
 
-/* Hands out addresses; `end` may run over the region, which is looked at once, at the end (64 bits do not
- * overflow). */
+/* Hands out addresses; `end` may run over the region, which is looked at once, at the end (64 bits
+ * do not overflow). */
 struct placer {
     uint64_t end;
 };
@@ -308,8 +320,9 @@ static void place_tables(struct plan *plan, struct placer *placer) {
                 continue;
             uint64_t reserve = table_reserve(table, share);
             plan->tables[i].reserve_entries = (uint32_t)reserve;
-            plan->tables[i].base_gva = growable ? place(placer, pages_up(reserve) * 8, HUSK_PAGE_SIZE)
-                                                : place(placer, reserve * 8, 16);
+            plan->tables[i].base_gva = growable != 0
+                                           ? place(placer, pages_up(reserve) * 8, HUSK_PAGE_SIZE)
+                                           : place(placer, reserve * 8, 16);
         }
     }
 }
@@ -320,12 +333,13 @@ static int plan_place(struct plan *plan, struct husk_error *err) {
     place_words(plan, &placer);
     for (uint32_t i = 0; i < program->elems_count; i++)
         plan->elems[i].base_gva =
-            place(&placer, elem_needs_room(plan, i) ? 8 * (uint64_t)program_elem(program, i)->count : 0, 8);
+            place(&placer,
+                  elem_needs_room(plan, i) ? 8 * (uint64_t)program_elem(program, i)->count : 0, 8);
     place_tables(plan, &placer);
     if (placer.end > HUSK_DATA_END_GVA)
         return error_set(err, HUSK_E_LIMIT,
-                         "the module's %u globals, %u tables and %u element segments need %llu MiB; an "
-                         "instance has %u MiB for them",
+                         "the module's %u globals, %u tables and %u element segments need %llu "
+                         "MiB; an instance has %u MiB for them",
                          program->globals_count, program->tables_count, program->elems_count,
                          (unsigned long long)((placer.end - HUSK_DATA_GVA) >> 20),
                          (HUSK_DATA_END_GVA - HUSK_DATA_GVA) >> 20);
@@ -333,21 +347,23 @@ static int plan_place(struct plan *plan, struct husk_error *err) {
     return 0;
 }
 
-/* ---- making and freeing -------------------------------------------------------------------------------- */
+/* ---- making and freeing ---- */
 
 static bool plan_allocate(struct plan_full *full) {
     struct plan *plan = &full->plan;
     const struct program *program = plan->program;
     /* + 1: calloc(0) may return NULL */
     plan->global_gva = calloc((size_t)program->globals_count + 1, sizeof plan->global_gva[0]);
-    plan->global_is_static = calloc((size_t)program->globals_count + 1, sizeof plan->global_is_static[0]);
+    plan->global_is_static =
+        calloc((size_t)program->globals_count + 1, sizeof plan->global_is_static[0]);
     full->global_values = calloc((size_t)program->globals_count + 1, sizeof full->global_values[0]);
     plan->mem_size_gva = calloc((size_t)program->memories_count + 1, sizeof plan->mem_size_gva[0]);
     plan->tables = calloc((size_t)program->tables_count + 1, sizeof plan->tables[0]);
     plan->elems = calloc((size_t)program->elems_count + 1, sizeof plan->elems[0]);
     plan->datas = calloc((size_t)program->datas_count + 1, sizeof plan->datas[0]);
-    return plan->global_gva != NULL && plan->global_is_static != NULL && full->global_values != NULL &&
-           plan->mem_size_gva != NULL && plan->tables != NULL && plan->elems != NULL && plan->datas != NULL;
+    return plan->global_gva != NULL && plan->global_is_static != NULL &&
+           full->global_values != NULL && plan->mem_size_gva != NULL && plan->tables != NULL &&
+           plan->elems != NULL && plan->datas != NULL;
 }
 
 int plan_new(const struct program *program, struct plan **ret_plan, struct husk_error *err) {

@@ -11,7 +11,8 @@ static uint32_t largest(const uint32_t *counts, size_t count) {
     return most;
 }
 
-/* All maps of the only instance say the same, so that one array serves them all; and one all definitions. */
+/* All maps of the only instance say the same, so that one array serves them all; and one all
+ * definitions. */
 static bool instance_map(struct program *program, struct program_instance *instance) {
     const struct wasm_module *module = instance->module;
     const uint32_t counts[] = {module->funcs_count,   module->tables_count, module->memories_count,
@@ -39,7 +40,8 @@ int program_from_module(const struct wasm_module *module, struct program **ret_p
                         struct husk_error *err) {
     struct wasm_arena *arena = wasm_arena_new();
     struct program *program = arena == NULL ? NULL : wasm_arena_alloc(arena, 1, sizeof *program);
-    struct program_instance *instance = program == NULL ? NULL : wasm_arena_alloc(arena, 1, sizeof *instance);
+    struct program_instance *instance =
+        program == NULL ? NULL : wasm_arena_alloc(arena, 1, sizeof *instance);
     if (instance != NULL) {
         *instance = (struct program_instance){.module = module, .name = module->name};
         *program = (struct program){.instances = instance,
@@ -72,7 +74,7 @@ void program_free(struct program *program) {
         wasm_arena_free(program->arena);
 }
 
-/* ---- instructions -------------------------------------------------------------------------------------- */
+/* ---- instructions ---- */
 
 enum space {
     SPACE_NONE,
@@ -85,8 +87,8 @@ enum space {
     SPACE_DATAS
 };
 
-/* What idx and idx2 of an instruction count, by its immediates; those that are not here count nothing that an
- * instance has. */
+/* What idx and idx2 of an instruction count, by its immediates; those that are not here count
+ * nothing that an instance has. */
 static const struct immediate_spaces {
     uint8_t idx, idx2; /* enum space */
 } immediate_spaces[WASM_IMM_SHUFFLE + 1] = {

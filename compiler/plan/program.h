@@ -1,10 +1,11 @@
 /*
- * compiler/plan/program.h: what is compiled into one image: instances of modules, with one index space of each
- * kind over all of them. First step of a compile: plan, lowering, linking and image writing know flat indices
- * only. They come from a module's own ones here: program_read_instr(), and the maps of an instance.
+ * compiler/plan/program.h: what is compiled into one image: instances of modules, with one index
+ * space of each kind over all of them. First step of a compile: plan, lowering, linking and image
+ * writing know flat indices only. They come from a module's own ones here: program_read_instr(),
+ * and the maps of an instance.
  *
- * Flat order: imports of the image first, then what the instances define, in their order. What an instance imports
- * from another one has that one's flat index.
+ * Flat order: imports of the image first, then what the instances define, in their order. What an
+ * instance imports from another one has that one's flat index.
  */
 #ifndef COMPILER_PROGRAM_H
 #define COMPILER_PROGRAM_H
@@ -19,8 +20,8 @@ struct program_instance {
     uint32_t elems_first, datas_first; /* flat index of its first segment; the others follow */
 };
 
-/* Which instance defines something, as what index of its module; of an import of the image: which one imports
- * it. */
+/* Which instance defines something, as what index of its module; of an import of the image: which
+ * one imports it. */
 struct program_def {
     uint32_t instance, idx;
 };
@@ -37,17 +38,18 @@ struct program {
     struct wasm_arena *arena;
 };
 
-/* One instance of a valid module, whose indices stay what they are. The module must outlive the program.
- * HUSK_E_NOMEM. */
+/* One instance of a valid module, whose indices stay what they are. The module must outlive the
+ * program. HUSK_E_NOMEM. */
 int program_from_module(const struct wasm_module *module, struct program **ret_program,
                         struct husk_error *err);
 void program_free(struct program *program);
 
-/* wasm_read_instr() of an instance's code; all indices but those of locals and labels become flat. */
+/* wasm_read_instr() of an instance's code; all indices but those of locals and labels become
+ * flat. */
 int program_read_instr(const struct program_instance *instance, struct wasm_reader *reader,
                        struct wasm_instr *ret_instr);
 
-/* ---- by flat index ------------------------------------------------------------------------------------- */
+/* ---- by flat index ---- */
 
 static inline const struct program_instance *program_instance(const struct program *program,
                                                               struct program_def def) {
@@ -59,32 +61,38 @@ static inline const struct program_instance *program_main(const struct program *
     return &program->instances[program->instances_count - 1];
 }
 
-static inline const struct wasm_func *program_func(const struct program *program, uint32_t func_idx) {
+static inline const struct wasm_func *program_func(const struct program *program,
+                                                   uint32_t func_idx) {
     struct program_def def = program->funcs[func_idx];
     return &program_instance(program, def)->module->funcs[def.idx];
 }
 
-static inline const struct wasm_table *program_table(const struct program *program, uint32_t table_idx) {
+static inline const struct wasm_table *program_table(const struct program *program,
+                                                     uint32_t table_idx) {
     struct program_def def = program->tables[table_idx];
     return &program_instance(program, def)->module->tables[def.idx];
 }
 
-static inline const struct wasm_memory *program_memory(const struct program *program, uint32_t memory_idx) {
+static inline const struct wasm_memory *program_memory(const struct program *program,
+                                                       uint32_t memory_idx) {
     struct program_def def = program->memories[memory_idx];
     return &program_instance(program, def)->module->memories[def.idx];
 }
 
-static inline const struct wasm_global *program_global(const struct program *program, uint32_t global_idx) {
+static inline const struct wasm_global *program_global(const struct program *program,
+                                                       uint32_t global_idx) {
     struct program_def def = program->globals[global_idx];
     return &program_instance(program, def)->module->globals[def.idx];
 }
 
-static inline const struct wasm_elem *program_elem(const struct program *program, uint32_t elem_idx) {
+static inline const struct wasm_elem *program_elem(const struct program *program,
+                                                   uint32_t elem_idx) {
     struct program_def def = program->elems[elem_idx];
     return &program_instance(program, def)->module->elems[def.idx];
 }
 
-static inline const struct wasm_data *program_data(const struct program *program, uint32_t data_idx) {
+static inline const struct wasm_data *program_data(const struct program *program,
+                                                   uint32_t data_idx) {
     struct program_def def = program->datas[data_idx];
     return &program_instance(program, def)->module->datas[def.idx];
 }

@@ -1,6 +1,6 @@
 /*
- * compiler/worker/contain.c: see contain.h. Three doors, one behind the other: no capabilities, so that
- * root's worker is as weak as anybody's; Landlock (kernel:
+ * compiler/worker/contain.c: see contain.h. Three doors, one behind the other: no capabilities, so
+ * that root's worker is as weak as anybody's; Landlock (kernel:
  * Documentation/userspace-api/landlock.rst), which knows files and ports; the seccomp filter, which
  * does not depend on the other two. Landlock is called by number: the C library of Debian 12 has no
  * wrappers, and its headers lack the newer rights.
@@ -77,7 +77,7 @@ int contain_close(struct husk_error *err) {
         return error_sys(
             err, errno,
             "the compiler's process cannot be contained here: the kernel, or a sandbox around this "
-            "program, refuses seccomp filters; to compile without containment, which is for modules "
-            "that you trust, set allow_uncontained (husk: --allow-uncontained-compiler)");
+            "program, refuses seccomp filters; to compile without containment, which is for "
+            "modules that you trust, set allow_uncontained (husk: --allow-uncontained-compiler)");
     return 0;
 }

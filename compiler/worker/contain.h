@@ -1,8 +1,8 @@
 /*
- * compiler/worker/contain.h: closes the compiler's process in. Hostile wasm may take LLVM over. From
- * contain_close() on, whoever runs in the process can read its input, write its output, use memory
- * and CPU time up to its limits, and exit. It reaches no other file, no socket, no process, and it
- * cannot start threads: those that compile were started before (crew.h).
+ * compiler/worker/contain.h: closes the compiler's process in. Hostile wasm may take LLVM over.
+ * From contain_close() on, whoever runs in the process can read its input, write its output, use
+ * memory and CPU time up to its limits, and exit. It reaches no other file, no socket, no process,
+ * and it cannot start threads: those that compile were started before (crew.h).
  */
 #ifndef COMPILER_CONTAIN_H
 #define COMPILER_CONTAIN_H

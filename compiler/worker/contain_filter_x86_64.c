@@ -1,8 +1,8 @@
 /*
- * compiler/worker/contain_filter_x86_64.c: the system calls that compiling needs, as a seccomp filter
- * (kernel: Documentation/userspace-api/ seccomp_filter.rst). By hand rather than by libseccomp:
- * that is one more library to install for every user, and what it would replace is this file's few
- * lines that append instructions.
+ * compiler/worker/contain_filter_x86_64.c: the system calls that compiling needs, as a seccomp
+ * filter (kernel: Documentation/userspace-api/ seccomp_filter.rst). By hand rather than by
+ * libseccomp: that is one more library to install for every user, and what it would replace is this
+ * file's few lines that append instructions.
  *
  * The list was measured (strace of compilations at all levels, of crashes and of running out of
  * memory and time), with what glibc and LLVM 19 to 22 do on the way added. Everything else ends the
@@ -45,31 +45,34 @@
 static const unsigned allowed[] = {
     SYS_munmap, SYS_brk, SYS_mremap,
     /* its descriptors */
-    SYS_read, SYS_readv, SYS_pread64, SYS_write, SYS_writev, SYS_pwrite64, SYS_lseek, SYS_fstat, SYS_close,
+    SYS_read, SYS_readv, SYS_pread64, SYS_write, SYS_writev, SYS_pwrite64, SYS_lseek, SYS_fstat,
+    SYS_close,
     /* threads that exist; signals within the process */
     SYS_rt_sigprocmask, SYS_rt_sigaction, SYS_rt_sigpending, SYS_rt_sigtimedwait, SYS_rt_sigreturn,
-    SYS_sigaltstack, SYS_restart_syscall, SYS_sched_yield, SYS_set_robust_list, SYS_rseq, SYS_getpid,
-    SYS_gettid, SYS_exit, SYS_exit_group,
+    SYS_sigaltstack, SYS_restart_syscall, SYS_sched_yield, SYS_set_robust_list, SYS_rseq,
+    SYS_getpid, SYS_gettid, SYS_exit, SYS_exit_group,
     /* clocks where the vDSO has none, sleep; random numbers; qsort() of glibc asks how much
      * memory there is */
-    SYS_clock_gettime, SYS_gettimeofday, SYS_clock_nanosleep, SYS_nanosleep, SYS_time, SYS_getrandom,
-    SYS_sysinfo};
+    SYS_clock_gettime, SYS_gettimeofday, SYS_clock_nanosleep, SYS_nanosleep, SYS_time,
+    SYS_getrandom, SYS_sysinfo};
 
 static const struct refusal {
     unsigned call;
     unsigned answer; /* errno */
 } refused[] = {
-    /* glibc's malloc looks for /proc/sys/vm/overcommit_memory, its fstat() is newfstatat(), isatty() an ioctl();
-     * F_SETOWN would send signals; prctl() names threads and mappings */
+    /* glibc's malloc looks for /proc/sys/vm/overcommit_memory, its fstat() is newfstatat(),
+     * isatty() an ioctl(); F_SETOWN would send signals; prctl() names threads and mappings */
     {SYS_openat, EACCES}, {SYS_open, EACCES},   {SYS_newfstatat, EACCES}, {SYS_stat, EACCES},
     {SYS_statx, EACCES},  {SYS_access, EACCES}, {SYS_readlink, EACCES},   {SYS_ioctl, ENOTTY},
     {SYS_fcntl, EPERM},   {SYS_prctl, EINVAL},
 };
 
-static const unsigned futex_ops[] = {FUTEX_WAIT_BITSET, FUTEX_WAKE,        FUTEX_WAIT,   FUTEX_REQUEUE,
-                                     FUTEX_CMP_REQUEUE, FUTEX_WAKE_BITSET, FUTEX_WAKE_OP};
-static const unsigned advices[] = {MADV_DONTNEED,   MADV_FREE,     MADV_NORMAL,          MADV_HUGEPAGE,
-                                   MADV_NOHUGEPAGE, MADV_DONTDUMP, ADVICE_GUARD_INSTALL, ADVICE_GUARD_REMOVE};
+static const unsigned futex_ops[] = {FUTEX_WAIT_BITSET, FUTEX_WAKE,        FUTEX_WAIT,
+                                     FUTEX_REQUEUE,     FUTEX_CMP_REQUEUE, FUTEX_WAKE_BITSET,
+                                     FUTEX_WAKE_OP};
+static const unsigned advices[] = {MADV_DONTNEED,        MADV_FREE,          MADV_NORMAL,
+                                   MADV_HUGEPAGE,        MADV_NOHUGEPAGE,    MADV_DONTDUMP,
+                                   ADVICE_GUARD_INSTALL, ADVICE_GUARD_REMOVE};
 
 /* What `arg & mask` may be. */
 static const struct choice {
@@ -86,7 +89,8 @@ struct program {
     unsigned short count;
 };
 
-static void add(struct program *program, unsigned code, unsigned value, unsigned if_true, unsigned if_false) {
+static void add(struct program *program, unsigned code, unsigned value, unsigned if_true,
+                unsigned if_false) {
     if (program->count <
         PROGRAM_MAX) /* a filter that is cut off does not end in RET: the kernel refuses it */
         program->code[program->count++] = (struct sock_filter)BPF_JUMP(

@@ -1,9 +1,9 @@
 /*
- * compiler/worker/worker_main.c: husk-compile-worker, the process in which a module is compiled: decode,
- * validate, plan, generate code, link, write the image. LLVM may abort, crash or never end on
- * hostile input; here that is one dead process, which client.c turns into an error. Hostile input
- * may also take LLVM over: limits are set and the process is closed in (contain.h) before the first
- * byte of the module is looked at. The request, which is read before, is the client's. Not a
+ * compiler/worker/worker_main.c: husk-compile-worker, the process in which a module is compiled:
+ * decode, validate, plan, generate code, link, write the image. LLVM may abort, crash or never end
+ * on hostile input; here that is one dead process, which client.c turns into an error. Hostile
+ * input may also take LLVM over: limits are set and the process is closed in (contain.h) before the
+ * first byte of the module is looked at. The request, which is read before, is the client's. Not a
  * program for people: worker_proto.h is its interface.
  */
 #include <errno.h>
@@ -49,9 +49,10 @@ struct job {
     char compiler[96];
 };
 
-/* ---- limits -------------------------------------------------------------------------------------------- */
+/* ---- limits ---- */
 
-static int limit(int resource, const char *what, uint64_t soft, uint64_t hard, struct husk_error *err) {
+static int limit(int resource, const char *what, uint64_t soft, uint64_t hard,
+                 struct husk_error *err) {
     struct rlimit old, wanted = {.rlim_cur = soft, .rlim_max = hard};
     if (getrlimit((__rlimit_resource_t)resource, &old) != 0)
         return error_sys(err, errno, "cannot read the limit on %s", what);
@@ -65,17 +66,20 @@ static int limit(int resource, const char *what, uint64_t soft, uint64_t hard, s
     return 0;
 }
 
-/* Soft CPU limit: SIGXCPU, which ends the process; hard: SIGKILL, should LLVM ever catch the former. */
+/* Soft CPU limit: SIGXCPU, which ends the process; hard: SIGKILL, should LLVM ever catch the
+ * former. */
 static int limits_set(const struct worker_request *request, struct husk_error *err) {
     (void)signal(SIGXFSZ, SIG_IGN); /* an image that is too large is an error that is told */
-    uint64_t seconds = request->cpu_limit_ns / 1000000000u + (request->cpu_limit_ns % 1000000000u != 0);
+    uint64_t seconds =
+        request->cpu_limit_ns / 1000000000u + (request->cpu_limit_ns % 1000000000u != 0);
     int status = limit(RLIMIT_CPU, "CPU time", seconds, seconds + 2, err);
     /* Address- and ThreadSanitizer reserve terabytes of address space. */
     if (status == 0 && !IS_SANITIZED)
-        status = limit(RLIMIT_AS, "memory", request->memory_limit_bytes, request->memory_limit_bytes, err);
+        status = limit(RLIMIT_AS, "memory", request->memory_limit_bytes,
+                       request->memory_limit_bytes, err);
     if (status == 0) /* the image is in memory, too, and not in this process's address space */
-        status =
-            limit(RLIMIT_FSIZE, "the image", request->image_limit_bytes, request->image_limit_bytes, err);
+        status = limit(RLIMIT_FSIZE, "the image", request->image_limit_bytes,
+                       request->image_limit_bytes, err);
     if (status == 0)
         status = limit(RLIMIT_CORE, "core files", 0, 0, err);
     if (status == 0)
@@ -94,7 +98,7 @@ static void attach_to_client(void) {
     (void)close_range(WORKER_FD_PROGRAM, ~0u, 0);
 }
 
-/* ---- messages ------------------------------------------------------------------------------------------ */
+/* ---- messages ---- */
 
 static void send_message(const struct worker_message *message) {
     if (file_write_all(WORKER_FD_STATUS, message, sizeof *message) != 0)
@@ -107,7 +111,7 @@ static void send_progress(void *user, uint32_t done, uint32_t total) {
     send_message(&message);
 }
 
-/* ---- closing in ---------------------------------------------------------------------------------------- */
+/* ---- closing in ---- */
 
 /* Everything that needs more than memory: LLVM's look at the CPU, threads. Then the process is
  * closed in. */
@@ -134,14 +138,14 @@ static int prepare(struct job *job, struct husk_error *err) {
     return request->allow_uncontained != 0 ? 0 : status;
 }
 
-/* ---- the job ------------------------------------------------------------------------------------------- */
+/* ---- the job ---- */
 
 static int read_request(struct job *job, struct husk_error *err) {
     struct stat st;
     if (pread(WORKER_FD_INPUT, &job->request, sizeof job->request, 0) != sizeof job->request ||
         job->request.magic != WORKER_MAGIC || job->request.version != WORKER_VERSION ||
         job->request.request_bytes != sizeof job->request ||
-        job->request.cpu[sizeof job->request.cpu - 1] != 0)
+        job->request.cpu[sizeof job->request.cpu - 1] != '\0')
         return error_set(err, HUSK_E_COMPILER, "the worker is of another version than the library");
     if (fstat(WORKER_FD_INPUT, &st) != 0 ||
         (uint64_t)st.st_size != sizeof job->request + job->request.wasm_bytes)
@@ -177,8 +181,8 @@ static int compile(struct job *job, struct husk_error *err) {
                                       .progress = send_progress};
     status = codegen_run(job->plan, &options, &job->code, err);
     if (status == 0)
-        status = link_objects(job->plan, job->code.objects, job->code.objects_count, job->feature_bits,
-                              &job->linked, err);
+        status = link_objects(job->plan, job->code.objects, job->code.objects_count,
+                              job->feature_bits, &job->linked, err);
     return status;
 }
 
@@ -189,7 +193,8 @@ static int write_image(struct job *job, uint64_t *ret_bytes, struct husk_error *
                                 .linked = &job->linked,
                                 .cpu_features = job->feature_bits,
                                 .opt_level = job->request.opt_level,
-                                .is_strict = job->request.strict != 0 || job->request.opt_level == 0,
+                                .is_strict =
+                                    job->request.strict != 0 || job->request.opt_level == 0,
                                 .target_cpu = job->cpu,
                                 .compiler = job->compiler};
     return image_write(&input, WORKER_FD_OUTPUT, ret_bytes, err);
@@ -218,6 +223,7 @@ int main(void) {
     if (result.status == 0)
         result.status = write_image(&job, &result.image_bytes, &result.error);
     send_message(&result);
-    /* What the job owns goes with the process: freeing LLVM's memory piece by piece only takes time. */
+    /* What the job owns goes with the process: freeing LLVM's memory piece by piece only takes
+     * time. */
     _exit(0);
 }

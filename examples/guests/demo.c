@@ -1,7 +1,9 @@
 /*
- * examples/guests/demo.c: a guest program in plain C, for `make demo`. Nothing in it knows that it runs in a virtual machine.
+ * examples/guests/demo.c: a guest program in plain C, for `make demo`. Nothing in it knows that it
+ * runs in a virtual machine.
  *
- *   demo words          counts the text on stdin, hashes it (SHA-256), prints the most frequent words
+ *   demo words          counts the text on stdin, hashes it (SHA-256), prints the most frequent
+ *                       words
  *   demo crash DEPTH    calls itself DEPTH deep, then writes through a wild pointer
  *   demo spin           never ends
  */
@@ -45,50 +47,46 @@ static void sha256_block(struct sha256 *hash) {
         uint32_t s1 = rotate(w[i - 2], 17) ^ rotate(w[i - 2], 19) ^ w[i - 2] >> 10;
         w[i] = w[i - 16] + s0 + w[i - 7] + s1;
     }
-    memcpy(s, hash->state, sizeof(s));
+    memcpy(s, hash->state, sizeof s);
     for (int i = 0; i < 64; i++) {
         uint32_t s1 = rotate(s[4], 6) ^ rotate(s[4], 11) ^ rotate(s[4], 25);
         uint32_t t1 = s[7] + s1 + ((s[4] & s[5]) ^ (~s[4] & s[6])) + sha256_k[i] + w[i];
         uint32_t s0 = rotate(s[0], 2) ^ rotate(s[0], 13) ^ rotate(s[0], 22);
         uint32_t t2 = s0 + ((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
-        memmove(s + 1, s, 7 * sizeof(s[0]));
+        memmove(s + 1, s, 7 * sizeof s[0]);
         s[4] += t1;
         s[0] = t1 + t2;
     }
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 8; i++)
         hash->state[i] += s[i];
-    }
 }
 
 static void sha256_init(struct sha256 *hash) {
     static const uint32_t start[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                                       0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-    memcpy(hash->state, start, sizeof(start));
+    memcpy(hash->state, start, sizeof start);
     hash->bytes = 0;
 }
 
 static void sha256_add(struct sha256 *hash, const uint8_t *data, size_t count) {
     for (size_t i = 0; i < count; i++) {
         hash->block[hash->bytes++ % 64] = data[i];
-        if (hash->bytes % 64 == 0) {
+        if (hash->bytes % 64 == 0)
             sha256_block(hash);
-        }
     }
 }
 
 static void sha256_print(struct sha256 *hash) {
     uint64_t bits = hash->bytes * 8;
     sha256_add(hash, (const uint8_t *)"\x80", 1);
-    while (hash->bytes % 64 != 56) {
+    while (hash->bytes % 64 != 56)
         sha256_add(hash, (const uint8_t *)"", 1);
-    }
     for (int shift = 56; shift >= 0; shift -= 8) {
         uint8_t byte = (uint8_t)(bits >> shift);
         sha256_add(hash, &byte, 1);
     }
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 8; i++)
         printf("%08x", (unsigned)hash->state[i]);
-    }
     putchar('\n');
 }
 
@@ -104,13 +102,11 @@ static size_t table_used;
 
 static struct word *word_slot(const char *text) {
     uint32_t hash = 2166136261u; /* FNV-1a */
-    for (const char *c = text; *c != '\0'; c++) {
+    for (const char *c = text; *c != '\0'; c++)
         hash = (hash ^ (uint8_t)*c) * 16777619u;
-    }
     size_t i = hash % table_size;
-    while (table[i].text != NULL && strcmp(table[i].text, text) != 0) {
+    while (table[i].text != NULL && strcmp(table[i].text, text) != 0)
         i = (i + 1) % table_size;
-    }
     return &table[i];
 }
 
@@ -118,19 +114,16 @@ static void table_grow(void) {
     struct word *old = table;
     size_t old_size = table_size;
     table_size = old_size == 0 ? 256 : old_size * 2;
-    table = calloc(table_size, sizeof(*table));
-    for (size_t i = 0; i < old_size; i++) {
-        if (old[i].text != NULL) {
+    table = calloc(table_size, sizeof *table);
+    for (size_t i = 0; i < old_size; i++)
+        if (old[i].text != NULL)
             *word_slot(old[i].text) = old[i];
-        }
-    }
     free(old);
 }
 
 static void word_add(const char *text) {
-    if (table_used * 2 >= table_size) {
+    if (table_used * 2 >= table_size)
         table_grow();
-    }
     struct word *word = word_slot(text);
     if (word->text == NULL) {
         word->text = strdup(text);
@@ -142,18 +135,16 @@ static void word_add(const char *text) {
 static int by_count(const void *left, const void *right) {
     const struct word *a = left;
     const struct word *b = right;
-    if (a->count != b->count) {
+    if (a->count != b->count)
         return a->count < b->count ? 1 : -1;
-    }
     return a->text == NULL || b->text == NULL ? 0 : strcmp(a->text, b->text);
 }
 
 static void print_top(void) {
-    qsort(table, table_size, sizeof(*table), by_count);
+    qsort(table, table_size, sizeof *table, by_count);
     printf("most often:");
-    for (size_t i = 0; i < 6 && i < table_used; i++) {
+    for (size_t i = 0; i < 6 && i < table_used; i++)
         printf(" %s (%u)", table[i].text, table[i].count);
-    }
     putchar('\n');
 }
 
@@ -166,15 +157,15 @@ static int count_words(void) {
     unsigned words = 0;
     int in_word = 0;
     sha256_init(&hash);
-    for (size_t got = fread(chunk, 1, sizeof(chunk), stdin); got > 0;
-         got = fread(chunk, 1, sizeof(chunk), stdin)) {
+    for (size_t got = fread(chunk, 1, sizeof chunk, stdin); got > 0;
+         got = fread(chunk, 1, sizeof chunk, stdin)) {
         sha256_add(&hash, (const uint8_t *)chunk, got);
         for (size_t i = 0; i < got; i++) {
             unsigned char c = (unsigned char)chunk[i];
             lines += c == '\n';
-            words += !isspace(c) && !in_word;
+            words += !isspace(c) && in_word == 0;
             in_word = !isspace(c);
-            if (isalpha(c) && length + 1 < sizeof(word)) {
+            if (isalpha(c) && length + 1 < sizeof word) {
                 word[length++] = (char)tolower(c);
             } else if (length > 0) {
                 word[length] = '\0';
@@ -202,9 +193,8 @@ __attribute__((noinline)) static int descend(int depth, int *start) {
 
 int main(int argc, char **argv) {
     const char *what = argc > 1 ? argv[1] : "words";
-    if (strcmp(what, "words") == 0) {
+    if (strcmp(what, "words") == 0)
         return count_words();
-    }
     if (strcmp(what, "crash") == 0) {
         static int numbers[4];
         puts("about to write 3 GiB past the end of an array");

@@ -1,5 +1,6 @@
 /*
- * A guest that uses what its host gives it: `host.price` looks a price up by name, `host.log` prints a line.
+ * A guest that uses what its host gives it: `host.price` looks a price up by name, `host.log`
+ * prints a line.
  *
  *   clang --target=wasm32 -O2 -g -c host_function.c
  *   clang --target=wasm32 -nostdlib -Wl,--no-entry host_function.o -o host_function.wasm

@@ -1,7 +1,7 @@
 /*
- * A plug-in: functions from a string to a string. husk_call_bytes() copies the input into memory that it gets
- * from `malloc`, calls the function with (address, length), takes the result as address | length << 32, and
- * gives both back to `free`.
+ * A plug-in: functions from a string to a string. husk_call_bytes() copies the input into memory
+ * that it gets from `malloc`, calls the function with (address, length), takes the result as
+ * address | length << 32, and gives both back to `free`.
  *
  *   clang --target=wasm32-wasi --sysroot=/usr -Wno-deprecated -O2 -g -c plugin.c
  *   clang --target=wasm32-wasi --sysroot=/usr -Wno-deprecated -mexec-model=reactor \
@@ -20,7 +20,7 @@ static uint64_t string_result(const char *text, size_t bytes) {
 
 EXPORT("shout") uint64_t shout(const char *text, size_t bytes) {
     char *loud = malloc(bytes + 1);
-    if (!loud)
+    if (loud == NULL)
         return 0;
     for (size_t i = 0; i < bytes; i++)
         loud[i] = (char)toupper((unsigned char)text[i]);
@@ -30,7 +30,7 @@ EXPORT("shout") uint64_t shout(const char *text, size_t bytes) {
 
 EXPORT("reverse") uint64_t reverse(const char *text, size_t bytes) {
     char *turned = malloc(bytes + 1); /* never zero bytes */
-    if (!turned)
+    if (turned == NULL)
         return 0;
     for (size_t i = 0; i < bytes; i++)
         turned[i] = text[bytes - 1 - i];

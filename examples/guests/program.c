@@ -1,6 +1,6 @@
 /*
- * A program in C for WASI: what a command-line tool does: arguments, environment, standard streams, exit
- * code, and a few ways to go wrong on purpose. The tests of the command use it.
+ * A program in C for WASI: what a command-line tool does: arguments, environment, standard streams,
+ * exit code, and a few ways to go wrong on purpose. The tests of the command use it.
  *
  *   clang --target=wasm32-wasi --sysroot=/usr -Wno-deprecated -O2 -g -c program.c
  *   clang --target=wasm32-wasi --sysroot=/usr -Wno-deprecated program.o -o program.wasm
@@ -20,14 +20,14 @@ static int show_args(int argc, char **argv) {
 
 static int show_env(const char *name) {
     const char *value = getenv(name);
-    printf("%s=%s\n", name, value ? value : "(not set)");
+    printf("%s=%s\n", name, value != NULL ? value : "(not set)");
     return 0;
 }
 
 static int copy_input(void) {
     char buffer[4096];
     size_t got;
-    while ((got = fread(buffer, 1, sizeof(buffer), stdin)) > 0)
+    while ((got = fread(buffer, 1, sizeof buffer, stdin)) > 0)
         if (fwrite(buffer, 1, got, stdout) != got)
             return 3;
     return fflush(stdout) == 0 ? 0 : 3;
@@ -86,9 +86,9 @@ static int sleep_ms(long ms) {
 
 static int open_file(const char *path) {
     FILE *file = fopen(path, "r");
-    if (!file)
+    if (file == NULL)
         perror(path);
-    return file ? 0 : 5;
+    return file != NULL ? 0 : 5;
 }
 
 /* Lines until the reader is gone. */

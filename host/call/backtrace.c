@@ -18,13 +18,14 @@
 const struct husk_image_code_row *code_row_find(const husk_image *image, uint64_t code_gva) {
     if (!image_in_text(image->code, code_gva, 1))
         return NULL;
-    const struct husk_image_code_row *row =
-        rows_last_up_to(ROWS(image->code->code_rows, image->code->code_rows_count, code_gva), code_gva);
+    const struct husk_image_code_row *row = rows_last_up_to(
+        ROWS(image->code->code_rows, image->code->code_rows_count, code_gva), code_gva);
     return row != NULL && row->func_idx != HUSK_FUNC_NONE ? row : NULL;
 }
 
 /* Of an address in the text. */
-static const struct husk_image_unwind_row *unwind_row_find(const husk_image *image, uint64_t code_gva) {
+static const struct husk_image_unwind_row *unwind_row_find(const husk_image *image,
+                                                           uint64_t code_gva) {
     return rows_last_up_to(ROWS(image->code->unwind_rows, image->code->unwind_rows_count, code_gva),
                            code_gva);
 }
@@ -40,7 +41,8 @@ static void find_line(const husk_image *image, struct husk_frame *frame) {
     frame->column = row->column;
 }
 
-/* Is it the same as the frame before it, and that one listed? Deep recursion must not hide what called it. */
+/* Is it the same as the frame before it, and that one listed? Deep recursion must not hide what
+ * called it. */
 static bool repeats_last(const struct husk_image_code_row *row, const struct husk_outcome *outcome,
                          uint32_t listed_count) {
     if (listed_count == 0 || listed_count != outcome->frames_total)
@@ -51,8 +53,8 @@ static bool repeats_last(const struct husk_image_code_row *row, const struct hus
 }
 
 /* listed_count: the frames that outcome->frames stands for. */
-static void add_frame(const husk_image *image, const struct husk_image_code_row *row, uint32_t *listed_count,
-                      struct husk_outcome *outcome) {
+static void add_frame(const husk_image *image, const struct husk_image_code_row *row,
+                      uint32_t *listed_count, struct husk_outcome *outcome) {
     const struct image_code *code = image->code;
     const bool is_repeat = repeats_last(row, outcome, *listed_count);
     outcome->frames_total++;
@@ -64,7 +66,8 @@ static void add_frame(const husk_image *image, const struct husk_image_code_row 
         return;
     }
     struct husk_frame *frame = &outcome->frames[outcome->frames_count++];
-    *frame = (struct husk_frame){.func_idx = row->func_idx, .func_name = "", .wasm_offset = row->wasm_offset};
+    *frame = (struct husk_frame){
+        .func_idx = row->func_idx, .func_name = "", .wasm_offset = row->wasm_offset};
     if (row->func_idx == HUSK_FUNC_INIT) {
         frame->func_name = "(initialisation)";
         frame->func_name_bytes = strlen(frame->func_name);
@@ -85,7 +88,8 @@ struct place {
     const struct husk_image_unwind_row *row;
 };
 
-/* The places looked up so far, by address: a recursion comes from few. An address of 0 is a free slot: 0 is not in the text. */
+/* The places looked up so far, by address: a recursion comes from few. An address of 0 is a free
+ * slot: 0 is not in the text. */
 #define PLACE_SLOTS (2u * LIMIT_BACKTRACE_PLACES)
 struct places {
     uint32_t count;
@@ -94,18 +98,21 @@ struct places {
 };
 
 /* NULL: there were too many. */
-static const struct place *place_at(struct places *places, const husk_image *image, uint64_t address) {
+static const struct place *place_at(struct places *places, const husk_image *image,
+                                    uint64_t address) {
     static const struct place nowhere = {NULL, NULL};
     if (!image_in_text(image->code, address, 1))
         return &nowhere;
-    uint32_t slot = (uint32_t)(address * 0x9e3779b97f4a7c15 >> 32) % PLACE_SLOTS; /* Fibonacci hashing */
+    /* Fibonacci hashing */
+    uint32_t slot = (uint32_t)(address * 0x9e3779b97f4a7c15 >> 32) % PLACE_SLOTS;
     while (places->addresses[slot] != 0 && places->addresses[slot] != address)
         slot = (slot + 1) % PLACE_SLOTS;
     if (places->addresses[slot] == 0) {
         if (places->count++ == LIMIT_BACKTRACE_PLACES)
             return NULL;
         places->addresses[slot] = address;
-        places->found[slot] = (struct place){code_row_find(image, address), unwind_row_find(image, address)};
+        places->found[slot] =
+            (struct place){code_row_find(image, address), unwind_row_find(image, address)};
     }
     return &places->found[slot];
 }
@@ -120,7 +127,8 @@ void backtrace_fill(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     struct code_frame frame = code_frame_now(sandbox);
     uint64_t last_look = 0;
     for (uint32_t steps = 0; work < LIMIT_BACKTRACE_FRAMES; steps++) {
-        /* A return address may be the first byte behind the calling function: look one byte before it. */
+        /* A return address may be the first byte behind the calling function: look one byte before
+         * it. */
         const uint64_t look = steps == 0 ? frame.pc : frame.pc - 1;
         work += place != NULL && look == last_look ? 1 : LIMIT_BACKTRACE_FRAMES_PER_MOVE;
         if (place == NULL || look != last_look) /* deep recursion comes from one place */

@@ -1,6 +1,7 @@
 /*
- * host/call/bytes.c: bytes in, bytes out, over the module's exported allocator. Every pointer and length that the guest gives is
- * checked against its memory before it is used; a guest that lies gets HUSK_E_GUEST.
+ * host/call/bytes.c: bytes in, bytes out, over the module's exported allocator. Every pointer and
+ * length that the guest gives is checked against its memory before it is used; a guest that lies
+ * gets HUSK_E_GUEST.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,8 @@ enum result_form { RESULT_PACKED_I64, RESULT_POINTER_TO_PAIR, RESULT_TWO_I32 };
 /* 0: returned. 1: ended otherwise (see the outcome). Else a status. */
 static int exchange_call(struct exchange *exchange, husk_func func, const struct husk_value *args,
                          size_t args_count, struct husk_value *results, size_t results_count) {
-    const struct call_request request = {func, args, args_count, results, results_count, &exchange->limits};
+    const struct call_request request = {func,    args,          args_count,
+                                         results, results_count, &exchange->limits};
     int status = call_within(exchange->sandbox, &request, exchange->outcome, exchange->err);
     return status != 0 ? status : exchange->outcome->kind == HUSK_RETURNED ? 0 : 1;
 }
@@ -40,14 +42,15 @@ static bool export_is(const struct exchange *exchange, const char *name, const c
     for (size_t i = 0; i < type.params_count + type.results_count; i++) {
         if (i == type.params_count && types[at++] != '>')
             return false;
-        husk_type have = i < type.params_count ? type.params[i] : type.results[i - type.params_count];
+        husk_type have =
+            i < type.params_count ? type.params[i] : type.results[i - type.params_count];
         if ((types[at] != 'i' || have != HUSK_I32) && (types[at] != 'I' || have != HUSK_I64))
             return false;
         at++;
     }
     if (type.results_count == 0 && types[at++] != '>')
         return false;
-    if (types[at] != 0)
+    if (types[at] != '\0')
         return false;
     *ret_func = func;
     return true;
@@ -58,14 +61,17 @@ static struct husk_value value_u32(uint32_t number) {
 }
 
 /* A guest buffer that holds the input. */
-static int put_bytes(struct exchange *exchange, const void *bytes, size_t count, uint32_t *ret_address) {
+static int put_bytes(struct exchange *exchange, const void *bytes, size_t count,
+                     uint32_t *ret_address) {
     husk_func func;
     struct husk_value result;
     int status;
     if (count > UINT32_MAX)
-        return error_set(exchange->err, HUSK_E_LIMIT, "%zu bytes do not fit into a 32-bit memory", count);
+        return error_set(exchange->err, HUSK_E_LIMIT, "%zu bytes do not fit into a 32-bit memory",
+                         count);
     if (export_is(exchange, "cabi_realloc", "iiii>i", &func)) {
-        struct husk_value args[4] = {value_u32(0), value_u32(0), value_u32(1), value_u32((uint32_t)count)};
+        struct husk_value args[4] = {value_u32(0), value_u32(0), value_u32(1),
+                                     value_u32((uint32_t)count)};
         status = exchange_call(exchange, func, args, 4, &result, 1);
     } else if (export_is(exchange, "malloc", "i>i", &func)) {
         struct husk_value argument = value_u32((uint32_t)(count > 0 ? count : 1));
@@ -80,12 +86,13 @@ static int put_bytes(struct exchange *exchange, const void *bytes, size_t count,
     uint32_t address = (uint32_t)result.of.i32;
     uint8_t *span;
     if (address == 0 && count > 0)
-        return error_set(exchange->err, HUSK_E_GUEST, "the module's allocator has no %zu bytes", count);
+        return error_set(exchange->err, HUSK_E_GUEST, "the module's allocator has no %zu bytes",
+                         count);
     if (sandbox_span(exchange->sandbox, 0, address, count, &span, NULL) != 0)
-        return error_set(exchange->err, HUSK_E_GUEST,
-                         "the module's allocator gave address %u for %zu bytes, which is outside of "
-                         "its memory",
-                         address, count);
+        return error_set(
+            exchange->err, HUSK_E_GUEST,
+            "the module's allocator gave address %u for %zu bytes, which is outside of its memory",
+            address, count);
     if (count > 0)
         memcpy(span, bytes, count);
     *ret_address = address;
@@ -96,15 +103,17 @@ static int read_pair(struct exchange *exchange, uint32_t address, uint32_t pair[
     uint8_t *span;
     if (sandbox_span(exchange->sandbox, 0, address, 8, &span, NULL) != 0)
         return error_set(exchange->err, HUSK_E_GUEST,
-                         "the result is at address %u, which is outside of the guest's memory", address);
+                         "the result is at address %u, which is outside of the guest's memory",
+                         address);
     memcpy(pair, span, 8);
     return 0;
 }
 
 static int find_export(struct exchange *exchange, const char *name, husk_func *ret_func,
                        enum result_form *ret_form) {
-    static const char *const types[] = {
-        [RESULT_PACKED_I64] = "ii>I", [RESULT_POINTER_TO_PAIR] = "ii>i", [RESULT_TWO_I32] = "ii>ii"};
+    static const char *const types[] = {[RESULT_PACKED_I64] = "ii>I",
+                                        [RESULT_POINTER_TO_PAIR] = "ii>i",
+                                        [RESULT_TWO_I32] = "ii>ii"};
     struct husk_functype type;
     int status = husk_image_func(exchange->sandbox->image, name, ret_func, &type, exchange->err);
     if (status != 0)
@@ -118,7 +127,8 @@ static int find_export(struct exchange *exchange, const char *name, husk_func *r
     char text[160];
     functype_format(&type, text, sizeof text);
     return error_set(exchange->err, HUSK_E_TYPE,
-                     "\"%s\" is %s; expected (i32, i32) -> i64, i32 or (i32, i32)", NAME_SHOWN(name), text);
+                     "\"%s\" is %s; expected (i32, i32) -> i64, i32 or (i32, i32)",
+                     NAME_SHOWN(name), text);
 }
 
 static int call_export(struct exchange *exchange, husk_func func, enum result_form form,
@@ -130,7 +140,8 @@ static int call_export(struct exchange *exchange, husk_func func, enum result_fo
         return status;
     if (form == RESULT_POINTER_TO_PAIR)
         return read_pair(exchange, (uint32_t)results[0].of.i32, output);
-    output[0] = form == RESULT_PACKED_I64 ? (uint32_t)results[0].of.i64 : (uint32_t)results[0].of.i32;
+    output[0] =
+        form == RESULT_PACKED_I64 ? (uint32_t)results[0].of.i64 : (uint32_t)results[0].of.i32;
     output[1] = form == RESULT_PACKED_I64 ? (uint32_t)((uint64_t)results[0].of.i64 >> 32)
                                           : (uint32_t)results[1].of.i32;
     return 0;
@@ -140,18 +151,20 @@ static int copy_out(struct exchange *exchange, const uint32_t output[2], char **
     uint8_t *span;
     if (sandbox_span(exchange->sandbox, 0, output[0], output[1], &span, NULL) != 0)
         return error_set(exchange->err, HUSK_E_GUEST,
-                         "the result, %u bytes at address %u, is outside of the guest's memory", output[1],
-                         output[0]);
+                         "the result, %u bytes at address %u, is outside of the guest's memory",
+                         output[1], output[0]);
     char *copy = malloc((size_t)output[1] + 1);
     if (copy == NULL)
-        return error_set(exchange->err, HUSK_E_NOMEM, "no memory for a result of %u bytes", output[1]);
+        return error_set(exchange->err, HUSK_E_NOMEM, "no memory for a result of %u bytes",
+                         output[1]);
     memcpy(copy, span, output[1]);
     copy[output[1]] = 0;
     *ret_copy = copy;
     return 0;
 }
 
-/* Give the guest its buffers back, if it says how: the input, and the result if it is another buffer. */
+/* Give the guest its buffers back, if it says how: the input, and the result if it is another
+ * buffer. */
 static int free_buffers(struct exchange *exchange, uint32_t input, uint32_t output) {
     husk_func func;
     int status = 0;
@@ -167,8 +180,8 @@ static int free_buffers(struct exchange *exchange, uint32_t input, uint32_t outp
     return status;
 }
 
-static int exchange_run(struct exchange *exchange, const char *export_name, const void *bytes, size_t count,
-                        char **ret_copy, size_t *ret_count) {
+static int exchange_run(struct exchange *exchange, const char *export_name, const void *bytes,
+                        size_t count, char **ret_copy, size_t *ret_count) {
     husk_func func;
     enum result_form form = RESULT_PACKED_I64;
     uint32_t input[2] = {0, (uint32_t)count}, output[2] = {0, 0};

@@ -1,6 +1,7 @@
 /*
- * host/call/call.c: typed calls. Everything is checked before the guest runs; arguments go to the mailbox, run.c runs, results
- * come back. The first call runs the module's initialisation if nobody has.
+ * host/call/call.c: typed calls. Everything is checked before the guest runs; arguments go to the
+ * mailbox, run.c runs, results come back. The first call runs the module's initialisation if nobody
+ * has.
  */
 #include "call.h"
 
@@ -21,21 +22,24 @@ static uint64_t end_after(uint64_t now, uint64_t count) {
     return count > UINT64_MAX - 1 - now ? UINT64_MAX - 1 : now + count;
 }
 
-/* husk.h promises both numbers. Waiting is not what a CPU limit is about, so there is much of it; but not without end. */
+/* husk.h promises both numbers. Waiting is not what a CPU limit is about, so there is much of it;
+ * but not without end. */
 static uint64_t wait_limit(uint64_t cpu_ns) {
-    const uint64_t limit = cpu_ns > UINT64_MAX / LIMIT_WAIT_FACTOR ? UINT64_MAX : cpu_ns * LIMIT_WAIT_FACTOR;
+    const uint64_t limit =
+        cpu_ns > UINT64_MAX / LIMIT_WAIT_FACTOR ? UINT64_MAX : cpu_ns * LIMIT_WAIT_FACTOR;
     return limit < LIMIT_WAIT_MIN_NS ? LIMIT_WAIT_MIN_NS : limit;
 }
 
 int call_limits_make(const struct husk_call_options *options, struct call_limits *ret_limits,
                      struct husk_error *err) {
-    *ret_limits =
-        (struct call_limits){.wall_end_ns = UINT64_MAX, .cpu_end_ns = UINT64_MAX, .wait_ns = UINT64_MAX};
+    *ret_limits = (struct call_limits){
+        .wall_end_ns = UINT64_MAX, .cpu_end_ns = UINT64_MAX, .wait_ns = UINT64_MAX};
     if (options == NULL)
         return 0;
     struct husk_call_options copy = HUSK_CALL_OPTIONS_INIT;
     if (options->size < sizeof(size_t))
-        return error_set(err, HUSK_E_INVAL, "husk_call_options.size is not set (use HUSK_CALL_OPTIONS_INIT)");
+        return error_set(err, HUSK_E_INVAL,
+                         "husk_call_options.size is not set (use HUSK_CALL_OPTIONS_INIT)");
     memcpy(&copy, options, options->size < sizeof copy ? options->size : sizeof copy);
     ret_limits->wall_ns = copy.wall_ns;
     ret_limits->cpu_ns = copy.cpu_ns;
@@ -53,15 +57,16 @@ int call_limits_make(const struct husk_call_options *options, struct call_limits
 
 static int check_state(const husk_sandbox *sandbox, struct husk_error *err) {
     if (sandbox->image == NULL)
-        return error_set(err, HUSK_E_STATE, "nothing is loaded in the sandbox; husk_sandbox_load() loads");
-    if (sandbox->is_poisoned)
-        return error_set(
-            err, HUSK_E_POISONED,
-            "the sandbox was cut off in mid-call, or a restore failed half-way; restore it, load into "
-            "it, or free it");
-    if (sandbox->start == SANDBOX_START_FAILED)
         return error_set(err, HUSK_E_STATE,
-                         "the module's initialisation did not succeed, so nothing in it can be called");
+                         "nothing is loaded in the sandbox; husk_sandbox_load() loads");
+    if (sandbox->is_poisoned)
+        return error_set(err, HUSK_E_POISONED,
+                         "the sandbox was cut off in mid-call, or a restore failed half-way; "
+                         "restore it, load into it, or free it");
+    if (sandbox->start == SANDBOX_START_FAILED)
+        return error_set(
+            err, HUSK_E_STATE,
+            "the module's initialisation did not succeed, so nothing in it can be called");
     if (sandbox->calls.depth > sandbox->machine->limits.host_call_depth_max)
         return error_set(err, HUSK_E_LIMIT,
                          "more than %u nested calls from host functions (host_call_depth_max)",
@@ -78,7 +83,8 @@ static int start_run(husk_sandbox *sandbox, const struct call_limits *limits,
         outcome_begin(ret_outcome, HUSK_RETURNED);
         return 0;
     }
-    int status = run_call(sandbox, module->init_thunk_gva, module->init_gva, limits, ret_outcome, err);
+    int status =
+        run_call(sandbox, module->init_thunk_gva, module->init_gva, limits, ret_outcome, err);
     if (status != 0)
         return error_while(err, status, "initialising the module");
     if (ret_outcome->kind == HUSK_RETURNED)
@@ -96,7 +102,8 @@ int husk_sandbox_start(husk_sandbox *sandbox, const struct husk_call_options *op
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_start: a NULL argument");
     int status = check_state(sandbox, err);
     if (status == 0 && sandbox->calls.frame != NULL)
-        status = error_set(err, HUSK_E_STATE, "a host function cannot start the sandbox that called it");
+        status =
+            error_set(err, HUSK_E_STATE, "a host function cannot start the sandbox that called it");
     if (status == 0)
         status = call_limits_make(options, &limits, err);
     if (status != 0)
@@ -111,17 +118,19 @@ int husk_sandbox_start(husk_sandbox *sandbox, const struct husk_call_options *op
 static int check_func(const husk_sandbox *sandbox, husk_func func, struct husk_error *err) {
     const struct image_code *code = sandbox->image->code;
     if (func.idx >= code->funcs_count)
-        return error_set(err, HUSK_E_NOT_FOUND, "function %u does not exist; the module has %u", func.idx,
-                         code->funcs_count);
-    if (code->funcs[func.idx].code_gva == 0 || code->types[code->funcs[func.idx].type_idx].thunk_gva == 0)
+        return error_set(err, HUSK_E_NOT_FOUND, "function %u does not exist; the module has %u",
+                         func.idx, code->funcs_count);
+    if (code->funcs[func.idx].code_gva == 0 ||
+        code->types[code->funcs[func.idx].type_idx].thunk_gva == 0)
         return error_set(err, HUSK_E_NOT_FOUND,
                          "function %u cannot be called from outside: the module does not export it",
                          func.idx);
     return 0;
 }
 
-/* A snapshot's random numbers are no secret to whoever shares it: a module that exports husk_restored(i64, i64) is given fresh entropy before
- * its first call. True: it is that function. */
+/* A snapshot's random numbers are no secret to whoever shares it: a module that exports
+ * husk_restored(i64, i64) is given fresh entropy before its first call. True: it is that
+ * function. */
 static bool restored_find(const husk_image *image, husk_func *ret_func) {
     struct husk_functype type;
     if (husk_image_func(image, "husk_restored", ret_func, &type, NULL) != 0)
@@ -145,14 +154,15 @@ static int restored_run(husk_sandbox *sandbox, const struct call_limits *limits,
     for (int i = 0; i < 2; i++)
         memcpy(&sandbox->machine->arena.mailbox->call_slots[i], &entropy[i], sizeof entropy[i]);
     const struct husk_image_func *row = &image->code->funcs[func.idx];
-    int status = run_call(sandbox, image->code->types[row->type_idx].thunk_gva, row->code_gva, limits,
-                          ret_outcome, err);
+    int status = run_call(sandbox, image->code->types[row->type_idx].thunk_gva, row->code_gva,
+                          limits, ret_outcome, err);
     if (status == 0 && ret_outcome->kind == HUSK_RETURNED)
         sandbox->owes_restored_call = false; /* what was cut off may not have taken the entropy */
     return status != 0 ? error_while(err, status, "calling husk_restored()") : 0;
 }
 
-/* What has to run before the call itself; 0 and another outcome than HUSK_RETURNED: it must not be made. */
+/* What has to run before the call itself; 0 and another outcome than HUSK_RETURNED: it must not be
+ * made. */
 static int prepare_run(husk_sandbox *sandbox, const struct call_limits *limits,
                        struct husk_outcome *ret_outcome, struct husk_error *err) {
     int status = 0;
@@ -175,8 +185,8 @@ static int check_call(const husk_sandbox *sandbox, const struct call_request *re
         return status;
     const struct husk_image_func *row = &sandbox->image->code->funcs[request->func.idx];
     struct husk_functype type = image_functype(sandbox->image->code, row->type_idx);
-    status =
-        values_check(type.params, type.params_count, request->args, request->args_count, "argument", err);
+    status = values_check(type.params, type.params_count, request->args, request->args_count,
+                          "argument", err);
     if (status == 0 && request->results_count != type.results_count)
         status = error_set(err, HUSK_E_TYPE, "room for %zu results given; the function has %zu",
                            request->results_count, type.results_count);
@@ -202,15 +212,16 @@ static int call_checked(husk_sandbox *sandbox, const struct call_request *reques
     return 0;
 }
 
-int call_within(husk_sandbox *sandbox, const struct call_request *request, struct husk_outcome *ret_outcome,
-                struct husk_error *err) {
+int call_within(husk_sandbox *sandbox, const struct call_request *request,
+                struct husk_outcome *ret_outcome, struct husk_error *err) {
     int status = check_call(sandbox, request, err);
     return status != 0 ? status : call_checked(sandbox, request, ret_outcome, err);
 }
 
-int husk_call_func(husk_sandbox *sandbox, husk_func func, const struct husk_value *args, size_t args_count,
-                   struct husk_value *results, size_t results_count, const struct husk_call_options *options,
-                   struct husk_outcome *ret_outcome, struct husk_error *err) {
+int husk_call_func(husk_sandbox *sandbox, husk_func func, const struct husk_value *args,
+                   size_t args_count, struct husk_value *results, size_t results_count,
+                   const struct husk_call_options *options, struct husk_outcome *ret_outcome,
+                   struct husk_error *err) {
     struct call_limits limits;
     if (sandbox == NULL || ret_outcome == NULL || (args == NULL && args_count > 0) ||
         (results == NULL && results_count > 0))
@@ -235,8 +246,8 @@ int husk_call(husk_sandbox *sandbox, const char *export_name, const struct husk_
     status = husk_image_func(sandbox->image, export_name, &func, NULL, err);
     if (status != 0)
         return status;
-    status =
-        husk_call_func(sandbox, func, args, args_count, results, results_count, options, ret_outcome, err);
+    status = husk_call_func(sandbox, func, args, args_count, results, results_count, options,
+                            ret_outcome, err);
     return status != 0 ? error_while(err, status, "calling \"%s\"", NAME_SHOWN(export_name)) : 0;
 }
 

@@ -20,7 +20,7 @@ int call_limits_make(const struct husk_call_options *options, struct call_limits
                      struct husk_error *err);
 
 /* husk_call_func() within limits. */
-int call_within(husk_sandbox *sandbox, const struct call_request *request, struct husk_outcome *ret_outcome,
-                struct husk_error *err);
+int call_within(husk_sandbox *sandbox, const struct call_request *request,
+                struct husk_outcome *ret_outcome, struct husk_error *err);
 
 #endif

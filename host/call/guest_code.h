@@ -14,7 +14,8 @@ bool code_trap_site(const husk_image *image, uint64_t code_gva, uint8_t *ret_num
 
 /* A frame on the guest's stack, as hostile as the guest. */
 struct code_frame {
-    uint64_t pc; /* of the innermost frame: where it was interrupted; of the others: where it goes on */
+    /* of the innermost frame: where it was interrupted; of the others: where it goes on */
+    uint64_t pc;
     uint64_t stack_gva, base_gva; /* its registers */
 };
 

@@ -39,7 +39,8 @@ bool code_frame_leave(const husk_sandbox *sandbox, const struct husk_image_unwin
                       struct code_frame *frame) {
     if (row == NULL || row->cfa_offset == 0)
         return false;
-    const uint64_t cfa = (row->cfa_base != 0 ? frame->base_gva : frame->stack_gva) + row->cfa_offset;
+    const uint64_t cfa =
+        (row->cfa_base != 0 ? frame->base_gva : frame->stack_gva) + row->cfa_offset;
     if (cfa <= frame->stack_gva || !read_stack(sandbox, cfa - 8, &frame->pc))
         return false;
     if (row->rbp_offset != 0 && !read_stack(sandbox, cfa - row->rbp_offset, &frame->base_gva))

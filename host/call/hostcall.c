@@ -1,6 +1,7 @@
 /*
- * host/call/hostcall.c: a host call: index and arguments come from the mailbox (copied once, then checked), the embedder's
- * function runs, its results go back. A function that fails ends the guest's call with a trap; nothing is poisoned.
+ * host/call/hostcall.c: a host call: index and arguments come from the mailbox (copied once, then
+ * checked), the embedder's function runs, its results go back. A function that fails ends the
+ * guest's call with a trap; nothing is poisoned.
  */
 #include "hostcall.h"
 
@@ -35,16 +36,19 @@ static bool caller_finish(struct husk_caller *caller, const struct linked_func *
     }
     if (status != 0) {
         snprintf(caller->message, sizeof caller->message, "host function \"%s.%s\" failed: %s",
-                 NAME_SHOWN(func->def->module), NAME_SHOWN(func->def->name), husk_status_text(status));
+                 NAME_SHOWN(func->def->module), NAME_SHOWN(func->def->name),
+                 husk_status_text(status));
         outcome_trap(sandbox, HUSK_TRAP_HOST_FUNCTION, true, caller->message, outcome);
         return false;
     }
     struct husk_error err;
     const struct husk_functype *type = func->type;
-    if (values_check(type->results, type->results_count, results, type->results_count, "result", &err) == 0)
+    if (values_check(type->results, type->results_count, results, type->results_count, "result",
+                     &err) == 0)
         return true;
-    snprintf(caller->message, sizeof caller->message, "host function \"%s.%s\" gave a bad result: %.80s",
-             NAME_SHOWN(func->def->module), NAME_SHOWN(func->def->name), err.message);
+    snprintf(caller->message, sizeof caller->message,
+             "host function \"%s.%s\" gave a bad result: %.80s", NAME_SHOWN(func->def->module),
+             NAME_SHOWN(func->def->name), err.message);
     outcome_trap(sandbox, HUSK_TRAP_HOST_FUNCTION, true, caller->message, outcome);
     return false;
 }
@@ -53,7 +57,8 @@ bool hostcall_serve(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     struct husk_mailbox *mailbox = sandbox->machine->arena.mailbox;
     uint32_t idx = *(volatile uint32_t *)&mailbox->import_idx;
     if (idx >= sandbox->image->code->imported_count[HUSK_ABI_FUNC]) {
-        outcome_violation(sandbox, outcome, "the guest called host function %u, which does not exist", idx);
+        outcome_violation(sandbox, outcome,
+                          "the guest called host function %u, which does not exist", idx);
         return false;
     }
     const struct linked_func *func = &sandbox->link.linked[idx];
@@ -76,7 +81,8 @@ bool hostcall_serve(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     const uint64_t start_ns = is_measured ? clock_ns(CLOCK_MONOTONIC) : 0;
     int status = func->fn(&caller, func->user, args, results);
     if (is_measured)
-        stat_measure(sandbox->stats, HUSK_HISTOGRAM_HOST_CALL, clock_ns(CLOCK_MONOTONIC) - start_ns);
+        stat_measure(sandbox->stats, HUSK_HISTOGRAM_HOST_CALL,
+                     clock_ns(CLOCK_MONOTONIC) - start_ns);
     sandbox->calls.values_used -= used;
     if (!caller_finish(&caller, func, status, results, outcome))
         return false;

@@ -11,7 +11,8 @@
 void outcome_exit(int32_t exit_code, struct husk_outcome *outcome) {
     outcome_begin(outcome, HUSK_EXITED);
     outcome->exit_code = exit_code;
-    snprintf(outcome->message, sizeof outcome->message, "the program exited with code %d", exit_code);
+    snprintf(outcome->message, sizeof outcome->message, "the program exited with code %d",
+             exit_code);
 }
 
 void outcome_trap(husk_sandbox *sandbox, enum husk_trap trap, bool is_exact, const char *message,
@@ -23,7 +24,8 @@ void outcome_trap(husk_sandbox *sandbox, enum husk_trap trap, bool is_exact, con
     backtrace_fill(sandbox, outcome);
 }
 
-void outcome_violation(husk_sandbox *sandbox, struct husk_outcome *outcome, const char *format, ...) {
+void outcome_violation(husk_sandbox *sandbox, struct husk_outcome *outcome, const char *format,
+                       ...) {
     outcome_begin(outcome, HUSK_GUEST_VIOLATION);
     outcome->is_poisoned = true;
     sandbox_poison(sandbox, POISON_GUEST_VIOLATION);
@@ -48,8 +50,10 @@ static void format_duration(uint64_t ns, char *text, size_t text_bytes) {
 
 static void format_limit(const struct watch *watch, char text[CUT_LIMIT_BYTES]) {
     char duration[32];
-    format_duration(watch->is_due_by_cpu ? watch->cpu_ns : watch->wall_ns, duration, sizeof duration);
-    snprintf(text, CUT_LIMIT_BYTES, ": %s limit of %s", watch->is_due_by_cpu ? "CPU" : "wall", duration);
+    format_duration(watch->is_due_by_cpu ? watch->cpu_ns : watch->wall_ns, duration,
+                    sizeof duration);
+    snprintf(text, CUT_LIMIT_BYTES, ": %s limit of %s", watch->is_due_by_cpu ? "CPU" : "wall",
+             duration);
 }
 
 static const char *cut_reason(const struct watch *due) {
@@ -60,7 +64,8 @@ static const char *cut_reason(const struct watch *due) {
     return "the call's time limit was reached";
 }
 
-void outcome_cut(husk_sandbox *sandbox, const struct watch *due, bool did_run, struct husk_outcome *outcome) {
+void outcome_cut(husk_sandbox *sandbox, const struct watch *due, bool did_run,
+                 struct husk_outcome *outcome) {
     char limit[CUT_LIMIT_BYTES] = "";
     if (due != NULL)
         format_limit(due, limit);
@@ -74,7 +79,8 @@ void outcome_cut(husk_sandbox *sandbox, const struct watch *due, bool did_run, s
     sandbox_poison(sandbox, due != NULL ? POISON_DEADLINE : POISON_INTERRUPT);
     backtrace_fill(sandbox, outcome);
     /* The calls around it end, too, and say the same. */
-    for (struct call_frame *frame = sandbox->calls.frame->parent; frame != NULL; frame = frame->parent)
+    for (struct call_frame *frame = sandbox->calls.frame->parent; frame != NULL;
+         frame = frame->parent)
         memcpy(frame->cut_limit, limit, sizeof limit);
 }
 
@@ -84,6 +90,6 @@ void outcome_cut_inside(const husk_sandbox *sandbox, const struct call_frame *fr
                            : sandbox->poisoned_by == POISON_INTERRUPT ? HUSK_INTERRUPTED
                                                                       : HUSK_GUEST_VIOLATION);
     outcome->is_poisoned = true;
-    snprintf(outcome->message, sizeof outcome->message, "a call made by a host function was cut off%s",
-             frame->cut_limit);
+    snprintf(outcome->message, sizeof outcome->message,
+             "a call made by a host function was cut off%s", frame->cut_limit);
 }

@@ -30,7 +30,8 @@ void outcome_violation(husk_sandbox *sandbox, struct husk_outcome *outcome, cons
     __attribute__((format(printf, 3, 4)));
 /* due: the deadline that has passed; NULL: husk_interrupt() was called. Poisons the sandbox if the
  * guest ran. */
-void outcome_cut(husk_sandbox *sandbox, const struct watch *due, bool did_run, struct husk_outcome *outcome);
+void outcome_cut(husk_sandbox *sandbox, const struct watch *due, bool did_run,
+                 struct husk_outcome *outcome);
 /* A call inside this one, made by a host function, poisoned the sandbox: this one ends in the same
  * way. */
 void outcome_cut_inside(const husk_sandbox *sandbox, const struct call_frame *frame,

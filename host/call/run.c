@@ -58,15 +58,19 @@ static bool serve_service(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     case HUSK_SERVICE_MEMORY_GROW:
         mailbox->service_ret = sandbox_memory_grow(sandbox, idx, delta);
         return true;
-    case HUSK_SERVICE_TABLE_GROW: mailbox->service_ret = sandbox_table_grow(sandbox, idx, delta); return true;
+    case HUSK_SERVICE_TABLE_GROW:
+        mailbox->service_ret = sandbox_table_grow(sandbox, idx, delta);
+        return true;
     default:
-        outcome_violation(sandbox, outcome, "the guest asked for service %u, which does not exist", op);
+        outcome_violation(sandbox, outcome, "the guest asked for service %u, which does not exist",
+                          op);
         return false;
     }
 }
 
 /* After a host function: calls that it made may have ended in a way that ends this one, too. */
-static bool resume_after_host(husk_sandbox *sandbox, struct call_frame *frame, struct husk_outcome *outcome) {
+static bool resume_after_host(husk_sandbox *sandbox, struct call_frame *frame,
+                              struct husk_outcome *outcome) {
     if (!frame->was_nested)
         return true;
     frame->was_nested = false;
@@ -87,7 +91,9 @@ static bool serve_port(husk_sandbox *sandbox, struct call_frame *frame, uint8_t 
     case HUSK_PORT_HOST_CALL:
         return hostcall_serve(sandbox, outcome) && resume_after_host(sandbox, frame, outcome);
     case HUSK_PORT_SERVICE: return serve_service(sandbox, outcome);
-    default: outcome_violation(sandbox, outcome, "the guest wrote to port 0x%x", port); return false;
+    default:
+        outcome_violation(sandbox, outcome, "the guest wrote to port 0x%x", port);
+        return false;
     }
 }
 
@@ -98,7 +104,8 @@ static bool is_before_guest(const husk_sandbox *sandbox) {
     return vm_regs_are_before_guest(&regs, sandbox->engine->entry_ticket);
 }
 
-/* A kicked run: by a deadline or an interrupt, or by a kick that came too late for its call, or by an unrelated signal. */
+/* A kicked run: by a deadline or an interrupt, or by a kick that came too late for its call, or by
+ * an unrelated signal. */
 static bool serve_kick(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     const bool did_run = !is_before_guest(sandbox) || sandbox->calls.frame->parent != NULL;
     return !cut_off(sandbox, did_run, outcome);
@@ -106,7 +113,8 @@ static bool serve_kick(husk_sandbox *sandbox, struct husk_outcome *outcome) {
 
 /* Then the machine is at fault, whoever had it before. */
 static bool has_failed_on_entry(const husk_sandbox *sandbox, const struct vm_exit *exit) {
-    return (exit->kind == VM_EXIT_EXCEPTION || exit->kind == VM_EXIT_VIOLATION) && is_before_guest(sandbox);
+    return (exit->kind == VM_EXIT_EXCEPTION || exit->kind == VM_EXIT_VIOLATION) &&
+           is_before_guest(sandbox);
 }
 
 /* How often a call has begun: first in the VM that is there, then, for each reason once, anew. */
@@ -114,9 +122,11 @@ struct entries {
     bool was_debug, was_renewed;
 };
 
-/* A debug exception that the guest before left pending: VMX keeps it in the VMCS, where no ioctl reaches it. It comes at the first instruction,
- * and then it is gone. Ring 3 should not be able to (only an exit right after MOV SS saves one: SDM vol. 3C, section 28.3.4), but Bochs 2.7 saves one
- * at every exit on an instruction that is single-stepped, and an emulator may be what is below KVM. */
+/* A debug exception that the guest before left pending: VMX keeps it in the VMCS, where no ioctl
+ * reaches it. It comes at the first instruction, and then it is gone. Ring 3 should not be able to
+ * (only an exit right after MOV SS saves one: SDM vol. 3C, section 28.3.4), but Bochs 2.7 saves one
+ * at every exit on an instruction that is single-stepped, and an emulator may be what is below
+ * KVM. */
 static bool is_left_debug(const husk_sandbox *sandbox, const struct vm_exit *exit) {
     struct vm_regs regs;
     machine_get_regs(sandbox->machine, &regs);
@@ -140,10 +150,12 @@ static int machine_replace(husk_sandbox *sandbox, const struct vm_exit *exit, bo
     int status = machine_renew(sandbox->machine, err);
     return status == 0
                ? 0
-               : error_while(err, status, "replacing a VM that failed before it let the guest go (%s)", what);
+               : error_while(err, status,
+                             "replacing a VM that failed before it let the guest go (%s)", what);
 }
 
-/* No instruction of the guest ran, so the call begins anew, in another VM if this one is at fault. */
+/* No instruction of the guest ran, so the call begins anew, in another VM if this one is at
+ * fault. */
 static int begin_anew(husk_sandbox *sandbox, const struct vm_exit *exit, struct entries *entries,
                       struct husk_error *err) {
     int status = 0;
@@ -156,8 +168,8 @@ static int begin_anew(husk_sandbox *sandbox, const struct vm_exit *exit, struct 
     return status;
 }
 
-static int run_until_end(husk_sandbox *sandbox, struct call_frame *frame, struct husk_outcome *outcome,
-                         struct husk_error *err) {
+static int run_until_end(husk_sandbox *sandbox, struct call_frame *frame,
+                         struct husk_outcome *outcome, struct husk_error *err) {
     struct entries entries = {false, false};
     for (bool goes_on = true; goes_on;) {
         struct vm_exit exit;
@@ -186,8 +198,9 @@ static int run_until_end(husk_sandbox *sandbox, struct call_frame *frame, struct
     }
     if (sandbox->is_poisoned &&
         sandbox->poisoned_by == POISON_VM_FAILURE) /* no outcome is of the guest's making */
-        return error_set(err, HUSK_E_SYS,
-                         "a call made by a host function could not run the guest; the sandbox is poisoned");
+        return error_set(
+            err, HUSK_E_SYS,
+            "a call made by a host function could not run the guest; the sandbox is poisoned");
     return 0;
 }
 
@@ -201,15 +214,16 @@ static void count_outcome(husk_sandbox *sandbox, enum husk_outcome_kind kind) {
         stat_count(sandbox->stats, stats[kind]);
 }
 
-static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame, const struct call_limits *limits,
-                       struct husk_error *err) {
+static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame,
+                       const struct call_limits *limits, struct husk_error *err) {
     struct call_frame *parent = sandbox->calls.frame;
     if (engine_check_process(sandbox->engine, err) != 0)
         return HUSK_E_STATE;
     frame->parent = parent;
     frame->was_nested = false;
     frame->cut_limit[0] = 0;
-    hotset_written_here(&sandbox->machine->hotset); /* first: the arguments are in the mailbox already */
+    /* first: the arguments are in the mailbox already */
+    hotset_written_here(&sandbox->machine->hotset);
     frame->is_watched = limits->wall_end_ns != UINT64_MAX || limits->cpu_end_ns != UINT64_MAX;
     if (frame->is_watched) {
         frame->watch.kicker = &sandbox->machine->kicker;
@@ -245,8 +259,9 @@ static void frame_leave(husk_sandbox *sandbox, struct call_frame *frame) {
     sandbox->calls.depth--;
 }
 
-int run_call(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva, const struct call_limits *limits,
-             struct husk_outcome *ret_outcome, struct husk_error *err) {
+int run_call(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva,
+             const struct call_limits *limits, struct husk_outcome *ret_outcome,
+             struct husk_error *err) {
     struct call_frame frame;
     frame.thunk_gva = thunk_gva;
     frame.code_gva = code_gva;

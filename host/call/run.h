@@ -22,7 +22,8 @@ struct call_limits {
 
 /* Call code_gva by its thunk; arguments and results are in the mailbox's call slots. Returns 0 with
  * the outcome, or a status if the VM itself failed (then the sandbox is poisoned). */
-int run_call(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva, const struct call_limits *limits,
-             struct husk_outcome *ret_outcome, struct husk_error *err);
+int run_call(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva,
+             const struct call_limits *limits, struct husk_outcome *ret_outcome,
+             struct husk_error *err);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * host/call/sandbox_wait.c: system calls that wait, made for the guest (WASI): they end with the running call's deadline or an interrupt. If a
- * call has a CPU limit alone, the time is counted: waiting needs no CPU time, and would never end (watchdog.h).
+ * host/call/sandbox_wait.c: system calls that wait, made for the guest (WASI): they end with the
+ * running call's deadline or an interrupt. If a call has a CPU limit alone, the time is counted:
+ * waiting needs no CPU time, and would never end (watchdog.h).
  */
 #include "clock.h"
 #include "sandbox_internal.h"
@@ -33,7 +34,8 @@ static void wait_end(husk_sandbox *sandbox, uint64_t begin_ns) {
         if (!counts_waits(frame))
             continue;
         atomic_store(&frame->watch.wait_end_ns, UINT64_MAX);
-        frame->watch.wait_left_ns -= took < frame->watch.wait_left_ns ? took : frame->watch.wait_left_ns;
+        frame->watch.wait_left_ns -=
+            took < frame->watch.wait_left_ns ? took : frame->watch.wait_left_ns;
     }
 }
 

@@ -21,8 +21,8 @@
 
 static const char *trap_message(enum husk_trap trap) {
     switch ((int)trap) {
-#define HUSK_TRAP(name, number, text)                                                                        \
-    case number:                                                                                             \
+#define HUSK_TRAP(name, number, text)                                                              \
+    case number:                                                                                   \
         return text;
 #include "trap.def"
 #undef HUSK_TRAP
@@ -31,7 +31,8 @@ static const char *trap_message(enum husk_trap trap) {
 }
 
 /* A page fault. LLVM knows nothing of those: it may have dropped or delayed stores before one. */
-static void outcome_fault(husk_sandbox *sandbox, enum husk_trap trap, struct husk_outcome *outcome) {
+static void outcome_fault(husk_sandbox *sandbox, enum husk_trap trap,
+                          struct husk_outcome *outcome) {
     const bool is_strict = (sandbox->image->flags & HUSK_IMAGE_STRICT) != 0;
     outcome_trap(sandbox, trap, is_strict, trap_message(trap), outcome);
 }
@@ -43,7 +44,8 @@ static void outcome_exception(husk_sandbox *sandbox, const struct vm_fault *faul
                           "guest violation: code at 0x%llx touched 0x%llx (error code 0x%x)",
                           (unsigned long long)pc, (unsigned long long)fault->address, fault->code);
     else
-        outcome_violation(sandbox, outcome, "guest violation: CPU exception %u at 0x%llx (error code 0x%x)",
+        outcome_violation(sandbox, outcome,
+                          "guest violation: CPU exception %u at 0x%llx (error code 0x%x)",
                           fault->number, (unsigned long long)pc, fault->code);
 }
 
@@ -58,23 +60,25 @@ static uint32_t memory_of(const husk_sandbox *sandbox, uint64_t address) {
     return address >= base && address - base < HUSK_MEM_WINDOW_BYTES ? (uint32_t)idx : UINT32_MAX;
 }
 
-/* Compilers of C and the like keep a stack in the memory, which grows down from a global of the module. Where that
- * global has passed 0, addresses wrap around, to just below 4 GiB, or just above with the offset of an instruction.
- * Other causes (an index below 0 from a null pointer) are less common. */
+/* Compilers of C and the like keep a stack in the memory, which grows down from a global of the
+ * module. Where that global has passed 0, addresses wrap around, to just below 4 GiB, or just above
+ * with the offset of an instruction. Other causes (an index below 0 from a null pointer) are less
+ * common. */
 static bool is_below_guest_stack(const husk_sandbox *sandbox, uint64_t address) {
     const husk_image *image = sandbox->image;
     const struct image_code *code = image->code;
     bool has_stack_pointer = false;
     for (uint32_t i = 0; i < code->globals_count && !has_stack_pointer; i++)
-        has_stack_pointer =
-            code->globals[i].type == HUSK_ABI_I32 && (code->globals[i].flags & HUSK_GLOBAL_MUTABLE) != 0;
+        has_stack_pointer = code->globals[i].type == HUSK_ABI_I32 &&
+                            (code->globals[i].flags & HUSK_GLOBAL_MUTABLE) != 0;
     return has_stack_pointer && address >= FOUR_GIB - GUEST_STACK_NEAR_BYTES &&
            address < FOUR_GIB + GUEST_STACK_OFFSET_BYTES;
 }
 
-static void describe_access(const husk_sandbox *sandbox, uint32_t mem_idx, uint64_t address, char *text,
-                            size_t text_bytes) {
-    snprintf(text, text_bytes, ": address 0x%llx; the memory has %llu bytes%s", (unsigned long long)address,
+static void describe_access(const husk_sandbox *sandbox, uint32_t mem_idx, uint64_t address,
+                            char *text, size_t text_bytes) {
+    snprintf(text, text_bytes, ": address 0x%llx; the memory has %llu bytes%s",
+             (unsigned long long)address,
              (unsigned long long)sandbox->machine->arena.memories[mem_idx].bytes,
              is_below_guest_stack(sandbox, address)
                  ? "; so near to 4 GiB, the guest's own stack may have overflowed (larger: "
@@ -99,19 +103,21 @@ static void classify_page_fault(husk_sandbox *sandbox, const struct vm_fault *fa
     }
     outcome_fault(sandbox, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS, outcome);
     size_t used = strlen(outcome->message);
-    describe_access(sandbox, mem_idx, fault->address - husk_mem_gva(mem_idx), outcome->message + used,
-                    sizeof outcome->message - used);
+    describe_access(sandbox, mem_idx, fault->address - husk_mem_gva(mem_idx),
+                    outcome->message + used, sizeof outcome->message - used);
 }
 
 static bool trap_site_kind(const husk_sandbox *sandbox, uint64_t pc, enum husk_trap *ret_trap) {
     uint8_t number;
-    if (!code_trap_site(sandbox->image, pc, &number) || trap_message((enum husk_trap)number) == NULL)
+    if (!code_trap_site(sandbox->image, pc, &number) ||
+        trap_message((enum husk_trap)number) == NULL)
         return false;
     *ret_trap = (enum husk_trap)number;
     return *ret_trap != HUSK_TRAP_HOST_FUNCTION;
 }
 
-void trap_classify(husk_sandbox *sandbox, const struct vm_fault *fault, struct husk_outcome *outcome) {
+void trap_classify(husk_sandbox *sandbox, const struct vm_fault *fault,
+                   struct husk_outcome *outcome) {
     struct vm_regs regs;
     machine_get_regs(sandbox->machine, &regs);
     const uint64_t pc = vm_regs_pc(&regs);

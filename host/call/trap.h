@@ -5,6 +5,7 @@
 #include "husk.h"
 #include "vm_exit.h"
 
-void trap_classify(husk_sandbox *sandbox, const struct vm_fault *fault, struct husk_outcome *outcome);
+void trap_classify(husk_sandbox *sandbox, const struct vm_fault *fault,
+                   struct husk_outcome *outcome);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * host/engine/engine.c: the process-wide part: the VM backend, the watchdog, the kick signal's handler, counters, the log.
- * Reference-counted: images, imports and sandboxes hold it.
+ * host/engine/engine.c: the process-wide part: the VM backend, the watchdog, the kick signal's
+ * handler, counters, the log. Reference-counted: images, imports and sandboxes hold it.
  */
 #include <errno.h>
 #include <signal.h>
@@ -22,8 +22,8 @@ const char *husk_version(void) {
 }
 
 /* Options of an older caller are shorter: what it does not know is 0, the default. */
-static int options_copy(const struct husk_engine_options *options, struct husk_engine_options *ret_copy,
-                        struct husk_error *err) {
+static int options_copy(const struct husk_engine_options *options,
+                        struct husk_engine_options *ret_copy, struct husk_error *err) {
     struct husk_engine_options copy = HUSK_ENGINE_OPTIONS_INIT;
     if (options != NULL) {
         if (options->size < sizeof(size_t))
@@ -35,7 +35,8 @@ static int options_copy(const struct husk_engine_options *options, struct husk_e
         copy.kick_signal = SIGRTMIN + 6;
     if (copy.kick_signal < 1 || copy.kick_signal > SIGRTMAX || copy.kick_signal == SIGKILL ||
         copy.kick_signal == SIGSTOP)
-        return error_set(err, HUSK_E_INVAL, "signal %d cannot be the kick signal", copy.kick_signal);
+        return error_set(err, HUSK_E_INVAL, "signal %d cannot be the kick signal",
+                         copy.kick_signal);
     *ret_copy = copy;
     return 0;
 }
@@ -101,7 +102,8 @@ int husk_engine_new(const struct husk_engine_options *options, husk_engine **ret
         return status;
     struct engine_backend backend = {
         .vm_ops = &vm_kvm_ops, .vcpu_ops = &vcpu_kvm_ops, .backend_free = vm_kvm_backend_free};
-    status = vm_kvm_backend_new(copy.kvm_path != NULL ? copy.kvm_path : "/dev/kvm", &backend.backend, err);
+    status = vm_kvm_backend_new(copy.kvm_path != NULL ? copy.kvm_path : "/dev/kvm",
+                                &backend.backend, err);
     if (status != 0)
         return status;
     vm_kvm_host_info(backend.backend, &backend.host_info);

@@ -1,5 +1,6 @@
 /*
- * host/engine/engine_internal.h: the engine as the rest of libhusk sees it: the VM backend, the watchdog, counters, the log.
+ * host/engine/engine_internal.h: the engine as the rest of libhusk sees it: the VM backend, the
+ * watchdog, counters, the log.
  */
 #ifndef HOST_ENGINE_INTERNAL_H
 #define HOST_ENGINE_INTERNAL_H
@@ -36,8 +37,9 @@ struct husk_engine {
     enum vm_entry entry;
     uint64_t entry_ticket; /* no guest knows it: run.c, entry_page_x86_64.S */
     int kick_signal;
-    uint64_t
-        process; /* that made the engine: its VMs, its threads and its view of memory are those of this process alone */
+    /* that made the engine: its VMs, its threads and its view of memory are those of this process
+     * alone */
+    uint64_t process;
     husk_log_fn log;
     void *log_user;
     struct watchdog watchdog;
@@ -57,8 +59,8 @@ struct engine_backend {
 /* Takes over the backend on success only. */
 int engine_new_on(const struct engine_backend *backend, const struct husk_engine_options *options,
                   husk_engine **ret_engine, struct husk_error *err);
-/* HUSK_E_STATE in a child made by fork(). KVM would refuse to run its parent's VMs, but not before the child had changed the registers in the
- * page that both share. */
+/* HUSK_E_STATE in a child made by fork(). KVM would refuse to run its parent's VMs, but not before
+ * the child had changed the registers in the page that both share. */
 int engine_check_process(const husk_engine *engine, struct husk_error *err);
 husk_engine *engine_ref(husk_engine *engine);
 void engine_unref(husk_engine *engine);

@@ -11,7 +11,8 @@
 #include "error.h"
 #include "layout.h"
 
-/* PAGEMAP_SCAN is newer (6.7) than the oldest kernel headers we build with. include/uapi/linux/fs.h */
+/* PAGEMAP_SCAN is newer (6.7) than the oldest kernel headers we build with.
+ * include/uapi/linux/fs.h */
 struct scan_region {
     uint64_t start, end, categories;
 };
@@ -38,9 +39,9 @@ struct scan_arg {
 int pagemap_open(struct pagemap *pagemap, struct husk_error *err) {
     int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return error_sys(
-            err, errno,
-            "cannot open /proc/self/pagemap, which tells what a guest has written (is /proc mounted?)");
+        return error_sys(err, errno,
+                         "cannot open /proc/self/pagemap, which tells what a guest has written (is "
+                         "/proc mounted?)");
     pagemap->fd = fd;
     struct scan_arg probe = {.size = sizeof probe};
     pagemap->has_scan = ioctl(fd, PAGEMAP_SCAN_IOCTL, &probe) >= 0 || errno != ENOTTY;
@@ -53,8 +54,8 @@ void pagemap_close(struct pagemap *pagemap) {
     pagemap->fd = -1;
 }
 
-static int scan_ranges(const struct pagemap *pagemap, uint8_t *hva, uint64_t bytes, pagemap_run_fn fn,
-                       void *user, struct husk_error *err) {
+static int scan_ranges(const struct pagemap *pagemap, uint8_t *hva, uint64_t bytes,
+                       pagemap_run_fn fn, void *user, struct husk_error *err) {
     struct scan_region regions[REGIONS_MAX];
     struct scan_arg arg = {.size = sizeof arg,
                            .start = (uintptr_t)hva,
@@ -83,13 +84,14 @@ static int scan_ranges(const struct pagemap *pagemap, uint8_t *hva, uint64_t byt
     return 0;
 }
 
-/* Without the scan the shared zero page cannot be told from a private page; taking it for one is only slower. */
+/* Without the scan the shared zero page cannot be told from a private page; taking it for one is
+ * only slower. */
 static bool entry_is_private(uint64_t entry) {
     return (entry & (ENTRY_PRESENT | ENTRY_SWAPPED)) != 0 && (entry & ENTRY_FILE) == 0;
 }
 
-static int read_entries(const struct pagemap *pagemap, uint8_t *hva, uint64_t bytes, pagemap_run_fn fn,
-                        void *user, struct husk_error *err) {
+static int read_entries(const struct pagemap *pagemap, uint8_t *hva, uint64_t bytes,
+                        pagemap_run_fn fn, void *user, struct husk_error *err) {
     uint64_t entries[ENTRIES_MAX];
     const uint64_t pages = bytes / HUSK_PAGE_SIZE;
     uint64_t run_start = 0, run_pages = 0;
@@ -110,7 +112,8 @@ static int read_entries(const struct pagemap *pagemap, uint8_t *hva, uint64_t by
             bool is_last = page + 1 == pages;
             if (run_pages == 0 || (is_private && !is_last))
                 continue;
-            int status = fn(user, hva + run_start * HUSK_PAGE_SIZE, run_pages * HUSK_PAGE_SIZE, false, err);
+            int status =
+                fn(user, hva + run_start * HUSK_PAGE_SIZE, run_pages * HUSK_PAGE_SIZE, false, err);
             if (status != 0)
                 return status;
             run_pages = 0;

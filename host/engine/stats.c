@@ -1,6 +1,6 @@
 /*
- * host/engine/stats.c: counters and histograms as the embedder reads them: as structs and as Prometheus text. Nobody is stopped for
- * reading, so rows may be a moment apart.
+ * host/engine/stats.c: counters and histograms as the embedder reads them: as structs and as
+ * Prometheus text. Nobody is stopped for reading, so rows may be a moment apart.
  */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -20,7 +20,8 @@ static uint64_t stat_sum(const husk_engine *engine, enum engine_stat stat) {
 static uint64_t duration_sum_ns(const husk_engine *engine, enum husk_histogram_kind kind) {
     uint64_t sum_ns = 0;
     for (uint32_t i = 0; i < STAT_SHARDS; i++)
-        sum_ns += atomic_load_explicit(&engine->stats.shards[i].durations[kind].sum_ns, memory_order_relaxed);
+        sum_ns += atomic_load_explicit(&engine->stats.shards[i].durations[kind].sum_ns,
+                                       memory_order_relaxed);
     return sum_ns;
 }
 
@@ -30,7 +31,8 @@ static uint64_t difference(uint64_t made, uint64_t freed) {
 }
 
 /* Every row of the struct is set below: so many counters, and so many others. */
-_Static_assert(sizeof(struct husk_stats) == (STAT_COUNTERS + 10) * sizeof(uint64_t), "a row is missing");
+_Static_assert(sizeof(struct husk_stats) == (STAT_COUNTERS + 10) * sizeof(uint64_t),
+               "a row is missing");
 
 void husk_engine_stats(const husk_engine *engine, struct husk_stats *ret_stats) {
     struct husk_stats stats;
@@ -84,8 +86,8 @@ struct text_writer {
 };
 
 /* Numbers are whole ones: a decimal point of printf() is the locale's. */
-__attribute__((format(printf, 2, 3))) static void text_put(struct text_writer *writer, const char *format,
-                                                           ...) {
+__attribute__((format(printf, 2, 3))) static void text_put(struct text_writer *writer,
+                                                           const char *format, ...) {
     char line[256];
     if (writer->status < 0)
         return;
@@ -93,28 +95,30 @@ __attribute__((format(printf, 2, 3))) static void text_put(struct text_writer *w
     va_start(args, format);
     int count = vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    size_t bytes =
-        (size_t)count < sizeof line ? (size_t)count : sizeof line - 1; /* help is what we wrote, and short */
+    /* help is what we wrote, and short */
+    size_t bytes = (size_t)count < sizeof line ? (size_t)count : sizeof line - 1;
     int status = writer->write(writer->user, line, bytes);
     if (status < 0)
         writer->status = status;
 }
 
 /* A metric's rows stand together, below one header. */
-static void put_header(struct text_writer *writer, const char *metric, const char *type, const char *help) {
+static void put_header(struct text_writer *writer, const char *metric, const char *type,
+                       const char *help) {
     if (writer->metric != NULL && strcmp(writer->metric, metric) == 0)
         return;
     writer->metric = metric;
     text_put(writer, "# HELP husk_%s %s\n# TYPE husk_%s %s\n", metric, help, metric, type);
 }
 
-static void put_counter(struct text_writer *writer, const char *metric, const char *label, const char *help,
-                        uint64_t number) {
+static void put_counter(struct text_writer *writer, const char *metric, const char *label,
+                        const char *help, uint64_t number) {
     put_header(writer, metric, "counter", help);
     text_put(writer, "husk_%s%s %" PRIu64 "\n", metric, label, number);
 }
 
-static void put_gauge(struct text_writer *writer, const char *metric, const char *help, uint64_t number) {
+static void put_gauge(struct text_writer *writer, const char *metric, const char *help,
+                      uint64_t number) {
     put_header(writer, metric, "gauge", help);
     text_put(writer, "husk_%s %" PRIu64 "\n", metric, number);
 }
@@ -122,7 +126,8 @@ static void put_gauge(struct text_writer *writer, const char *metric, const char
 #define SECONDS_FORMAT "%" PRIu64 ".%09" PRIu64
 #define SECONDS_OF(ns) (ns) / 1000000000u, (ns) % 1000000000u
 
-/* Bounds from 128 ns to 69 s, always the same ones: a series that comes and goes breaks what is computed from it. */
+/* Bounds from 128 ns to 69 s, always the same ones: a series that comes and goes breaks what is
+ * computed from it. */
 #define PROMETHEUS_BUCKET_FIRST 6u
 #define PROMETHEUS_BUCKET_LAST 35u
 
@@ -159,12 +164,14 @@ int husk_engine_prometheus(const husk_engine *engine,
 #define STAT(name, metric, label, help) put_counter(&writer, metric, label, help, stats.name);
 #include "stats.def"
 #undef STAT
-    put_counter(&writer, "snapshot_bytes_total", "", "Bytes that snapshots wrote.", stats.snapshot_bytes);
+    put_counter(&writer, "snapshot_bytes_total", "", "Bytes that snapshots wrote.",
+                stats.snapshot_bytes);
     put_counter(&writer, "restore_copied_bytes_total", "", "Bytes that restores copied back.",
                 stats.restore_bytes_copied);
     put_gauges(&writer, &stats);
     put_histogram(&writer, engine, HUSK_HISTOGRAM_RESTORE, "restore_seconds", "Time of restores.");
-    put_histogram(&writer, engine, HUSK_HISTOGRAM_SNAPSHOT, "snapshot_seconds", "Time of taking snapshots.");
+    put_histogram(&writer, engine, HUSK_HISTOGRAM_SNAPSHOT, "snapshot_seconds",
+                  "Time of taking snapshots.");
     put_histogram(&writer, engine, HUSK_HISTOGRAM_CALL, "call_seconds",
                   "Time of calls, host calls included; measured on request.");
     put_histogram(&writer, engine, HUSK_HISTOGRAM_HOST_CALL, "host_call_seconds",

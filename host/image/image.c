@@ -27,8 +27,8 @@ size_t husk_image_exports_count(const husk_image *image) {
 
 static void extern_describe(const struct image_code *code, uint32_t kind, uint32_t idx,
                             struct husk_extern *ret_extern) {
-    static const enum husk_extern_kind kinds[] = {HUSK_EXTERN_FUNC, HUSK_EXTERN_TABLE, HUSK_EXTERN_MEMORY,
-                                                  HUSK_EXTERN_GLOBAL};
+    static const enum husk_extern_kind kinds[] = {HUSK_EXTERN_FUNC, HUSK_EXTERN_TABLE,
+                                                  HUSK_EXTERN_MEMORY, HUSK_EXTERN_GLOBAL};
     ret_extern->kind = kinds[kind];
     ret_extern->idx = idx;
     switch (kind) {
@@ -93,12 +93,11 @@ void husk_image_info(const husk_image *image, struct husk_image_info *ret_info) 
                                    .has_lines = code->lines_count != 0,
                                    .is_strict = (image->flags & HUSK_IMAGE_STRICT) != 0};
     memcpy(info.wasm_sha256, code->header.wasm_sha256, sizeof info.wasm_sha256);
-    for (uint32_t i = 0; i < image->runs_count; i++) {
+    for (uint32_t i = 0; i < image->runs_count; i++)
         if (image->runs[i].gva < HUSK_DATA_END_GVA)
             info.data_bytes += image->runs[i].bytes;
         else
             info.memory_bytes += image->runs[i].bytes;
-    }
     *ret_info = info;
     ret_info->memory_pages = ret_info->table_entries = 0;
     for (uint32_t i = 0; i < code->memories_count; i++)
@@ -107,8 +106,8 @@ void husk_image_info(const husk_image *image, struct husk_image_info *ret_info) 
         ret_info->table_entries += image->table_sizes[i];
 }
 
-int husk_image_func_n(const husk_image *image, const char *name, size_t name_bytes, husk_func *ret_func,
-                      struct husk_functype *ret_type, struct husk_error *err) {
+int husk_image_func_n(const husk_image *image, const char *name, size_t name_bytes,
+                      husk_func *ret_func, struct husk_functype *ret_type, struct husk_error *err) {
     const struct image_code *code = image->code;
     struct name_text shown;
     uint32_t idx = image_export_find(image, name, name_bytes);

@@ -1,9 +1,10 @@
 /*
- * host/image/image_check.c: every row of the note's records, once, when the image is opened; the rest of libhusk relies on it and
- * checks nothing of it again. Time is linear in the file's size.
+ * host/image/image_check.c: every row of the note's records, once, when the image is opened; the
+ * rest of libhusk relies on it and checks nothing of it again. Time is linear in the file's size.
  *
- * Not checked, because nothing here depends on it: that code addresses are function starts, that globals and tables do
- * not overlap, that the native code does what wasm would do. A lie there hurts the guest only.
+ * Not checked, because nothing here depends on it: that code addresses are function starts, that
+ * globals and tables do not overlap, that the native code does what wasm would do. A lie there
+ * hurts the guest only.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -23,9 +24,10 @@ static int bad_row(struct husk_error *err, const char *array, uint64_t idx, cons
 static int check_known(struct husk_error *err, const char *array, uint64_t idx, uint32_t unknown) {
     if (unknown == 0)
         return 0;
-    return error_set(err, HUSK_E_IMAGE_VERSION,
-                     "%s %llu: a flag or an instance (0x%x) that this husk does not know" IMAGE_IS_NEWER,
-                     array, (unsigned long long)idx, unknown);
+    return error_set(
+        err, HUSK_E_IMAGE_VERSION,
+        "%s %llu: a flag or an instance (0x%x) that this husk does not know" IMAGE_IS_NEWER, array,
+        (unsigned long long)idx, unknown);
 }
 
 bool image_in_text(const struct image_code *code, uint64_t gva_value, uint64_t bytes) {
@@ -34,7 +36,8 @@ bool image_in_text(const struct image_code *code, uint64_t gva_value, uint64_t b
 }
 
 /* The last data segment that starts at or below the address, or NULL. */
-static const struct image_segment *data_segment_below(const struct husk_image *image, uint64_t gva_value) {
+static const struct image_segment *data_segment_below(const struct husk_image *image,
+                                                      uint64_t gva_value) {
     return rows_last_up_to(ROWS(image->segments, image->data_segments_count, gva), gva_value);
 }
 
@@ -57,7 +60,8 @@ uint64_t image_data_u64(const struct husk_image *image, uint64_t gva_value) {
     return word;
 }
 
-/* Where the data without a gap from each data segment on ends: a grown table has one more segment. The caller frees it. */
+/* Where the data without a gap from each data segment on ends: a grown table has one more segment.
+ * The caller frees it. */
 static uint64_t *data_ends_make(const struct husk_image *image) {
     const uint32_t count = image->data_segments_count;
     uint64_t *ends = calloc(count + 1u, sizeof *ends);
@@ -70,8 +74,8 @@ static uint64_t *data_ends_make(const struct husk_image *image) {
 }
 
 /* As image_in_data(), but over any number of segments without a gap. */
-static bool is_all_data(const struct husk_image *image, const uint64_t *data_ends, uint64_t gva_value,
-                        uint64_t bytes) {
+static bool is_all_data(const struct husk_image *image, const uint64_t *data_ends,
+                        uint64_t gva_value, uint64_t bytes) {
     const struct image_segment *segment = data_segment_below(image, gva_value);
     return segment != NULL && gva_value - segment->gva < segment->mem_bytes &&
            gva_value + bytes <= data_ends[segment - image->segments];
@@ -96,14 +100,16 @@ static int check_all_known(const struct image_code *code, struct husk_error *err
         status = check_known(err, "export", i, code->exports[i].instance);
     for (uint32_t i = 0; i < code->memories_count && status == 0; i++)
         status = check_known(err, "memory", i,
-                             (code->memories[i].flags & ~HUSK_LIMIT_HAS_MAX) | code->memories[i].instance |
-                                 code->memories[i].zero);
+                             (code->memories[i].flags & ~HUSK_LIMIT_HAS_MAX) |
+                                 code->memories[i].instance | code->memories[i].zero);
     for (uint32_t i = 0; i < code->tables_count && status == 0; i++)
-        status = check_known(err, "table", i,
-                             (code->tables[i].flags & ~HUSK_LIMIT_HAS_MAX) | code->tables[i].instance);
+        status =
+            check_known(err, "table", i,
+                        (code->tables[i].flags & ~HUSK_LIMIT_HAS_MAX) | code->tables[i].instance);
     for (uint32_t i = 0; i < code->globals_count && status == 0; i++)
         status = check_known(err, "global", i,
-                             (code->globals[i].flags & ~HUSK_GLOBAL_MUTABLE) | code->globals[i].instance);
+                             (code->globals[i].flags & ~HUSK_GLOBAL_MUTABLE) |
+                                 code->globals[i].instance);
     return status;
 }
 
@@ -131,10 +137,9 @@ static bool is_valtype(valtype_t type) {
 }
 
 static int check_types(const struct image_code *code, struct husk_error *err) {
-    for (uint32_t i = 0; i < code->valtypes_count; i++) {
+    for (uint32_t i = 0; i < code->valtypes_count; i++)
         if (!is_valtype(code->valtypes[i]))
             return bad_row(err, "value type", i, "no such type");
-    }
     for (uint32_t i = 0; i < code->types_count; i++) {
         const struct husk_image_type *type = &code->types[i];
         if (type->params_count > LIMIT_ARITY || type->results_count > LIMIT_ARITY)
@@ -178,7 +183,8 @@ static int check_imports(struct image_code *code, struct husk_error *err) {
         if (import->kind > HUSK_ABI_GLOBAL || import->idx >= kind_count(code, import->kind))
             return bad_row(err, "import", i, "no such function, table, memory or global");
         if (import->idx != code->imported_count[import->kind])
-            return bad_row(err, "import", i, "imports must come first in their index space, in order");
+            return bad_row(err, "import", i,
+                           "imports must come first in their index space, in order");
         code->imported_count[import->kind]++;
         if (!in_strings(code, import->module) || !in_strings(code, import->name))
             return bad_row(err, "import", i, "its name is outside the strings");
@@ -204,7 +210,8 @@ static int check_memories(const struct husk_image *image, struct husk_error *err
             return bad_row(err, "memory", i, "impossible limits");
         if (memory->size_gva % 8 != 0 || !image_in_data(image, memory->size_gva, 8))
             return bad_row(err, "memory", i, "its size word is outside the data");
-        if (image->memory_sizes[i] < memory->min_pages || image->memory_sizes[i] > memory->max_pages)
+        if (image->memory_sizes[i] < memory->min_pages ||
+            image->memory_sizes[i] > memory->max_pages)
             return bad_row(err, "memory", i, "its size is outside its limits");
         /* A snapshot's guest may have overwritten its own copy: that is its business alone. */
         if (!image->is_snapshot && image_data_u64(image, memory->size_gva) != memory->min_pages)
@@ -220,7 +227,8 @@ static int check_memory_segments(const struct husk_image *image, struct husk_err
         uint64_t mem_idx = 0;
         if (segment->gva >= HUSK_MEM1_BASE_GVA)
             mem_idx = (segment->gva - HUSK_MEM1_BASE_GVA) / HUSK_MEM_STRIDE;
-        if (mem_idx >= image->code->memories_count || segment->gva < husk_mem_gva((uint32_t)mem_idx))
+        if (mem_idx >= image->code->memories_count ||
+            segment->gva < husk_mem_gva((uint32_t)mem_idx))
             return bad_row(err, "segment", i, "not in any memory");
         uint64_t offset = segment->gva - husk_mem_gva((uint32_t)mem_idx);
         uint64_t size = image->memory_sizes[mem_idx] * HUSK_WASM_PAGE_SIZE;
@@ -230,7 +238,8 @@ static int check_memory_segments(const struct husk_image *image, struct husk_err
     return 0;
 }
 
-/* The pages that a table may grow into are nobody else's: neither a segment's nor another table's. */
+/* The pages that a table may grow into are nobody else's: neither a segment's nor another
+ * table's. */
 static bool is_reserve_free(const struct husk_image *image, uint64_t from, uint64_t to) {
     const struct image_segment *segment = data_segment_below(image, to - 1);
     return segment == NULL || segment->gva + segment->mem_bytes <= from;
@@ -245,7 +254,8 @@ static int check_growth(const struct husk_image *image, uint32_t idx, uint64_t *
     uint64_t used_end = page_up(table->base_gva + 8 * entries);
     uint64_t end = table->base_gva + 8ull * table->reserve_entries;
     if (table->base_gva % HUSK_PAGE_SIZE != 0 || table->base_gva < *last_end)
-        return bad_row(err, "table", idx, "growable tables must have pages of their own, in ascending order");
+        return bad_row(err, "table", idx,
+                       "growable tables must have pages of their own, in ascending order");
     if (end > used_end && !is_reserve_free(image, used_end, end))
         return bad_row(err, "table", idx, "its reserve overlaps other data");
     *last_end = page_up(end);
@@ -261,10 +271,12 @@ static int check_each_table(const struct husk_image *image, const uint64_t *data
         if (!is_valtype(table->elem_type) || !valtype_is_ref(table->elem_type))
             return bad_row(err, "table", i, "not of references");
         if (table->min_entries > table->max_entries || table->max_entries > UINT32_MAX ||
-            image->table_sizes[i] < table->min_entries || image->table_sizes[i] > table->reserve_entries)
+            image->table_sizes[i] < table->min_entries ||
+            image->table_sizes[i] > table->reserve_entries)
             return bad_row(err, "table", i, "impossible limits");
         if (table->base_gva % 8 != 0 || table->base_gva < HUSK_DATA_GVA ||
-            table->base_gva > HUSK_DATA_END_GVA || reserve_bytes > HUSK_DATA_END_GVA - table->base_gva)
+            table->base_gva > HUSK_DATA_END_GVA ||
+            reserve_bytes > HUSK_DATA_END_GVA - table->base_gva)
             return bad_row(err, "table", i, "outside the data region");
         if (image->table_sizes[i] > 0 &&
             !is_all_data(image, data_ends, table->base_gva, image->table_sizes[i] * 8))
@@ -318,10 +330,9 @@ static int check_code_rows(const struct image_code *code, struct husk_error *err
 }
 
 static int check_lines(const struct image_code *code, struct husk_error *err) {
-    for (uint32_t i = 0; i < code->files_count; i++) {
+    for (uint32_t i = 0; i < code->files_count; i++)
         if (!in_strings(code, code->files[i]))
             return bad_row(err, "source file", i, "its name is outside the strings");
-    }
     uint64_t last = 0;
     for (uint32_t i = 0; i < code->lines_count; i++) {
         const struct husk_image_line_row *row = &code->lines[i];
@@ -368,8 +379,8 @@ bool image_state_next(const struct husk_image *image, uint32_t *at, struct image
     return true;
 }
 
-/* Records up to the end: a damaged one would else be taken for none, and the instance start with fresh state. What is in them, the
- * families of host functions check when they bring it back. */
+/* Records up to the end: a damaged one would else be taken for none, and the instance start with
+ * fresh state. What is in them, the families of host functions check when they bring it back. */
 static int check_host_state(const struct husk_image *image, struct husk_error *err) {
     struct image_state state;
     uint32_t at = 0, count = 0;

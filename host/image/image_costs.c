@@ -1,6 +1,7 @@
 /*
- * host/image/image_costs.c: what an image makes the host spend beyond what its file has. A file may have holes, and segments more memory than
- * bytes: both say much and have nothing. Memory and time follow the bytes that are there, or a limit of the embedder's, or one that is here.
+ * host/image/image_costs.c: what an image makes the host spend beyond what its file has. A file may
+ * have holes, and segments more memory than bytes: both say much and have nothing. Memory and time
+ * follow the bytes that are there, or a limit of the embedder's, or one that is here.
  */
 #include "error.h"
 #include "host_limits.h"
@@ -20,9 +21,10 @@ int image_check_note_holes(const struct image_code *code, uint64_t offset, uint6
     const uint64_t holes = bytes - image_file_data_bytes(code->file, offset, offset + bytes);
     if (holes <= LIMIT_NOTE_HOLE_BYTES)
         return 0;
-    return error_at(err, HUSK_E_BAD_IMAGE, offset,
-                    "%llu bytes of the note are a hole of the file: no image has so many zeros there",
-                    (unsigned long long)holes);
+    return error_at(
+        err, HUSK_E_BAD_IMAGE, offset,
+        "%llu bytes of the note are a hole of the file: no image has so many zeros there",
+        (unsigned long long)holes);
 }
 
 int image_check_hash_cost(const struct image_code *code, struct husk_error *err) {
@@ -32,24 +34,27 @@ int image_check_hash_cost(const struct image_code *code, struct husk_error *err)
     if (holes <= LIMIT_HASHED_HOLE_BYTES + pages * LIMIT_HASHED_HOLE_BYTES_PER_PAGE)
         return 0;
     return error_set(err, HUSK_E_BAD_IMAGE,
-                     "the file has %llu bytes, and holes of %llu: that is more than any image has, and "
-                     "its hash is not computed (what is not verified can be opened)",
+                     "the file has %llu bytes, and holes of %llu: that is more than any image has, "
+                     "and its hash is not computed (what is not verified can be opened)",
                      (unsigned long long)data, (unsigned long long)holes);
 }
 
-/* Pages of zeros of the data segments: a guest that writes to them makes each sandbox spend so much. */
+/* Pages of zeros of the data segments: a guest that writes to them makes each sandbox spend so
+ * much. */
 static uint64_t data_zero_bytes(const struct image_code *code) {
     uint64_t zeros = 0;
     for (uint32_t i = 0; i < code->data_segments_count; i++) {
         const struct image_segment *segment = &code->segments[i];
-        zeros += segment->mem_bytes - image_file_data_bytes(code->file, segment->file_offset,
-                                                            segment->file_offset + segment->file_bytes);
+        zeros +=
+            segment->mem_bytes - image_file_data_bytes(code->file, segment->file_offset,
+                                                       segment->file_offset + segment->file_bytes);
     }
     return zeros;
 }
 
-/* Table entries have a limit of their own; a global or a size word is less than its row in the note. For what the compiler has there
- * besides (which segments were dropped, element segments, the rest of a page) as much again as the file has is enough. */
+/* Table entries have a limit of their own; a global or a size word is less than its row in the
+ * note. For what the compiler has there besides (which segments were dropped, element segments, the
+ * rest of a page) as much again as the file has is enough. */
 uint64_t image_data_excess(const struct image_code *code) {
     const uint64_t words = code->memories_count + (uint64_t)code->tables_count;
     uint64_t expected = 16ull * code->globals_count + 8 * words + LIMIT_DATA_SLACK_BYTES;

@@ -1,11 +1,12 @@
 /*
  * host/image/image_file.c: the bytes of an image file, made immutable before anybody looks at them.
  *
- * A file on disk can change or shrink under a mapping: a changed byte would undo every check, and a page beyond a new
- * end kills the process that touches it (SIGBUS), be it the vCPU's thread or a host function that reads guest memory.
- * So the image is a memfd that is sealed against writing and shrinking: a file that is one already (husk_compile() makes
- * them) is used as it is, any other is copied once per open image (about 0.3 ms per MiB). Deliberately not a lease or a
- * SIGBUS handler: neither belongs in a library.
+ * A file on disk can change or shrink under a mapping: a changed byte would undo every check, and a
+ * page beyond a new end kills the process that touches it (SIGBUS), be it the vCPU's thread or a
+ * host function that reads guest memory. So the image is a memfd that is sealed against writing and
+ * shrinking: a file that is one already (husk_compile() makes them) is used as it is, any other is
+ * copied once per open image (about 0.3 ms per MiB). Deliberately not a lease or a SIGBUS handler:
+ * neither belongs in a library.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,8 +31,8 @@ int image_file_memfd(int *ret_fd, struct husk_error *err) {
     int fd = memfd_create("husk-image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return error_sys(err, errno,
-                         "cannot make an anonymous file for an image (images and snapshots keep one or "
-                         "more descriptors open; `ulimit -n` is the limit)");
+                         "cannot make an anonymous file for an image (images and snapshots keep "
+                         "one or more descriptors open; `ulimit -n` is the limit)");
     *ret_fd = fd;
     return 0;
 }
@@ -42,8 +43,8 @@ static int memfd_seal(int fd, struct husk_error *err) {
     return 0;
 }
 
-/* And of ordinary pages: one of huge pages (hugetlbfs) can be sealed, too, and a write to a private mapping of it be a SIGBUS where there are
- * no more of them. */
+/* And of ordinary pages: one of huge pages (hugetlbfs) can be sealed, too, and a write to a private
+ * mapping of it be a SIGBUS where there are no more of them. */
 static bool is_sealed(int fd) {
     struct statfs fs;
     int seals = fcntl(fd, F_GET_SEALS);
@@ -76,7 +77,8 @@ static int copy_sealed(int src_fd, off_t end, int *ret_fd, struct husk_error *er
     return 0;
 }
 
-/* Takes over fd on success. Of any size: what comes from outside has been asked for its own, and flat files of snapshots are mostly holes. */
+/* Takes over fd on success. Of any size: what comes from outside has been asked for its own, and
+ * flat files of snapshots are mostly holes. */
 static int map_sealed(int fd, struct image_file **ret_file, struct husk_error *err) {
     struct stat st;
     if (fstat(fd, &st) != 0)
@@ -167,8 +169,8 @@ void image_file_unref(struct image_file *file) {
     free(file);
 }
 
-bool image_file_next_data(const struct image_file *file, uint64_t from, uint64_t to, uint64_t *ret_from,
-                          uint64_t *ret_to) {
+bool image_file_next_data(const struct image_file *file, uint64_t from, uint64_t to,
+                          uint64_t *ret_from, uint64_t *ret_to) {
     if (from >= to)
         return false;
     off_t data = lseek(file->fd, (off_t)from, SEEK_DATA);

@@ -1,9 +1,10 @@
 /*
- * host/image/image_internal.h: an opened image. image_file.c makes its bytes immutable, image_read.c finds and checks the ELF
- * segments, image_records.c the note's records, image_check.c checks every row, image_names.c copies names, image.c is the public face.
+ * host/image/image_internal.h: an opened image. image_file.c makes its bytes immutable,
+ * image_read.c finds and checks the ELF segments, image_records.c the note's records, image_check.c
+ * checks every row, image_names.c copies names, image.c is the public face.
  *
- * After opening, everything here is constant except what is made when first needed (template, flat runs) or learned (hot pages), under its
- * lock; so any number of threads may read it.
+ * After opening, everything here is constant except what is made when first needed (template, flat
+ * runs) or learned (hot pages), under its lock; so any number of threads may read it.
  */
 #ifndef HOST_IMAGE_INTERNAL_H
 #define HOST_IMAGE_INTERNAL_H
@@ -15,7 +16,8 @@
 #include "image.h"
 #include "syspages.h"
 
-/* One PT_LOAD that the guest may write: data, or a part of a linear memory. Pages from file_bytes on are zero. */
+/* One PT_LOAD that the guest may write: data, or a part of a linear memory. Pages from file_bytes
+ * on are zero. */
 struct image_segment {
     uint64_t gva;
     uint64_t file_offset;
@@ -23,7 +25,8 @@ struct image_segment {
     uint64_t mem_bytes;
 };
 
-/* The bytes of a file, shared by images. They cannot change: fd is a memfd that is sealed against writing and shrinking. */
+/* The bytes of a file, shared by images. They cannot change: fd is a memfd that is sealed against
+ * writing and shrinking. */
 struct image_file {
     atomic_uint refs;
     int fd;
@@ -31,19 +34,21 @@ struct image_file {
     uint64_t count;
 };
 
-/* Where the contents of writable memory come from: [gva, gva + bytes) is [offset, …) of the file. What no run covers is zero. */
+/* Where the contents of writable memory come from: [gva, gva + bytes) is [offset, …) of the file.
+ * What no run covers is zero. */
 struct image_run {
     uint64_t gva, bytes;     /* multiples of HUSK_PAGE_SIZE */
     struct image_file *file; /* referenced */
     uint64_t offset;
 };
 
-/* More runs than this are made one file (image_mapped_runs()) before anything is mapped: each run is a mapping of its own in every sandbox,
- * and a process has 65,530 of them (vm.max_map_count). */
+/* More runs than this are made one file (image_mapped_runs()) before anything is mapped: each run
+ * is a mapping of its own in every sandbox, and a process has 65,530 of them (vm.max_map_count). */
 #define IMAGE_RUNS_MAPPED_MAX 12u
 
-/* Files of snapshots that one snapshot may refer to. When there are more, the smaller half becomes one: with fewer that would happen more
- * often, with more a process that keeps many snapshots runs out of descriptors. */
+/* Files of snapshots that one snapshot may refer to. When there are more, the smaller half becomes
+ * one: with fewer that would happen more often, with more a process that keeps many snapshots runs
+ * out of descriptors. */
 #define IMAGE_LAYERS_MAX 16u
 
 struct image_name {
@@ -58,20 +63,24 @@ struct image_rows {
     void *copy; /* owned; NULL: none was needed */
 };
 
-/* What never changes from opening on: the file, its text, its note, and what is made of them. Shared by
- * the image that was opened and all snapshots of it in memory: their sandboxes differ in memory only. */
+/* What never changes from opening on: the file, its text, its note, and what is made of them.
+ * Shared by the image that was opened and all snapshots of it in memory: their sandboxes differ in
+ * memory only. */
 struct image_code {
     atomic_uint refs;
     struct image_file *file;
 
-    /* the read-only half, mapped once for all sandboxes: [HUSK_TEXT_GVA, HUSK_TEXT_GVA + ro_bytes) */
+    /* the read-only half, mapped once for all sandboxes: [HUSK_TEXT_GVA, HUSK_TEXT_GVA +
+     * ro_bytes) */
     uint8_t *ro_hva;
     uint64_t ro_bytes;
-    uint64_t text_bytes, rodata_gva, rodata_bytes; /* page multiples; text starts at HUSK_TEXT_GVA */
-    uint64_t text_offset, rodata_offset;           /* in the file */
-    uint64_t text_file_bytes, rodata_file_bytes;   /* as the program headers say */
+    /* page multiples; text starts at HUSK_TEXT_GVA */
+    uint64_t text_bytes, rodata_gva, rodata_bytes;
+    uint64_t text_offset, rodata_offset;         /* in the file */
+    uint64_t text_file_bytes, rodata_file_bytes; /* as the program headers say */
 
-    struct image_segment *segments; /* ascending by gva, not overlapping: data first, then the memories */
+    /* ascending by gva, not overlapping: data first, then the memories */
+    struct image_segment *segments;
     uint32_t segments_count, data_segments_count;
     uint64_t data_excess_bytes; /* image_data_excess() */
 
@@ -97,12 +106,13 @@ struct image_code {
     const uint8_t *host_state; /* of a snapshot's file, as the next */
     const uint64_t *hot_pages;
     uint32_t strings_count, valtypes_count, types_count, funcs_count, imports_count, exports_count,
-        memories_count, tables_count, globals_count, code_rows_count, unwind_rows_count, files_count,
-        lines_count, host_state_count, hot_pages_count;
-    const uint64_t *memory_sizes; /* wasm pages, by memory: as declared, or as the snapshot's file has them */
-    const uint64_t *table_sizes;  /* entries, by table */
-    uint64_t *sizes;              /* owned: what these two point to, unless the note has them */
-    uint32_t imported_count[4];   /* by enum husk_abi_kind */
+        memories_count, tables_count, globals_count, code_rows_count, unwind_rows_count,
+        files_count, lines_count, host_state_count, hot_pages_count;
+    /* wasm pages, by memory: as declared, or as the snapshot's file has them */
+    const uint64_t *memory_sizes;
+    const uint64_t *table_sizes; /* entries, by table */
+    uint64_t *sizes;             /* owned: what these two point to, unless the note has them */
+    uint32_t imported_count[4];  /* by enum husk_abi_kind */
 
     /* made by image_names.c */
     husk_type *valtypes_public; /* husk_functype points into it */
@@ -112,14 +122,15 @@ struct image_code {
     uint32_t *exports_by_name; /* indexes, sorted by name */
 };
 
-/* What an instance starts as. The image of a file has all of this from its code; a snapshot in memory has its
- * own. */
+/* What an instance starts as. The image of a file has all of this from its code; a snapshot in
+ * memory has its own. */
 struct husk_image {
     atomic_uint refs;
     husk_engine *engine;
     struct image_code *code; /* referenced */
     bool is_snapshot;
-    bool is_file;   /* it is what its code's file says; else a snapshot that was taken in this process */
+    /* it is what its code's file says; else a snapshot that was taken in this process */
+    bool is_file;
     uint32_t flags; /* HUSK_IMAGE_… */
 
     struct image_run *runs; /* ascending, not overlapping */
@@ -132,7 +143,8 @@ struct husk_image {
     const uint64_t *table_sizes;  /* entries, by table */
     const uint8_t *host_state;    /* records, see abi/image.h */
     uint32_t host_state_count;
-    const struct image_segment *segments; /* as the code's; of a snapshot in memory the data's alone */
+    /* as the code's; of a snapshot in memory the data's alone */
+    const struct image_segment *segments;
     uint32_t segments_count, data_segments_count;
     /* owned by a snapshot in memory: what the pointers above point to */
     uint64_t *own_sizes;
@@ -143,14 +155,14 @@ struct husk_image {
     pthread_mutex_t template_lock;
     struct sys_template *default_template;
 
-    /* pages that sandboxes of this image are known to write, and what the last of them wrote; ascending; NULL: not
-     * known yet; under template_lock */
+    /* pages that sandboxes of this image are known to write, and what the last of them wrote;
+     * ascending; NULL: not known yet; under template_lock */
     uint64_t *hot_gvas, *seen_gvas;
     uint32_t hot_count, seen_count;
 };
 
 /* The end of a HUSK_E_IMAGE_VERSION message. */
-#define IMAGE_OTHER_HUSK                                                                                     \
+#define IMAGE_OTHER_HUSK                                                                           \
     "use that husk, or compile the module again with this one (and take its snapshot again)"
 #define IMAGE_IS_NEWER ". The image is of a newer husk: " IMAGE_OTHER_HUSK
 #define IMAGE_IS_OLDER ". The image is of an older husk: " IMAGE_OTHER_HUSK
@@ -159,20 +171,24 @@ struct husk_image {
 int image_file_open(int fd, struct image_file **ret_file, struct husk_error *err);
 int image_file_from_bytes(const void *bytes, size_t count, struct image_file **ret_file,
                           struct husk_error *err);
-/* An empty anonymous file to be filled by the caller; and that file, sealed and mapped (takes over fd on success). */
+/* An empty anonymous file to be filled by the caller; and that file, sealed and mapped (takes over
+ * fd on success). */
 int image_file_memfd(int *ret_fd, struct husk_error *err);
 int image_file_seal(int fd, struct image_file **ret_file, struct husk_error *err);
-/* The next piece of [from, to) that is no hole; false: there is none. Reading a hole through `bytes` would give it memory, for as long as the
- * file is there. Threads: any (it moves an offset that nobody uses). */
-bool image_file_next_data(const struct image_file *file, uint64_t from, uint64_t to, uint64_t *ret_from,
-                          uint64_t *ret_to);
+/* The next piece of [from, to) that is no hole; false: there is none. Reading a hole through
+ * `bytes` would give it memory, for as long as the file is there. Threads: any (it moves an offset
+ * that nobody uses). */
+bool image_file_next_data(const struct image_file *file, uint64_t from, uint64_t to,
+                          uint64_t *ret_from, uint64_t *ret_to);
 /* image_costs.c. How much of [from, to) is no hole. */
 uint64_t image_file_data_bytes(const struct image_file *file, uint64_t from, uint64_t to);
-/* HUSK_E_BAD_IMAGE: reading the note, or hashing the file, would cost more than what the file has allows. */
+/* HUSK_E_BAD_IMAGE: reading the note, or hashing the file, would cost more than what the file has
+ * allows. */
 int image_check_note_holes(const struct image_code *code, uint64_t offset, uint64_t bytes,
                            struct husk_error *err);
 int image_check_hash_cost(const struct image_code *code, struct husk_error *err);
-/* Bytes of zeros in the data region that nothing in the image accounts for. They count as linear memory (sizing_make.c). */
+/* Bytes of zeros in the data region that nothing in the image accounts for. They count as linear
+ * memory (sizing_make.c). */
 uint64_t image_data_excess(const struct image_code *code);
 struct image_file *image_file_ref(struct image_file *file);
 void image_file_unref(struct image_file *file); /* NULL is fine */
@@ -180,35 +196,42 @@ void image_file_unref(struct image_file *file); /* NULL is fine */
 /* image_runs.c. The runs of a file's segments. */
 int image_runs_of_segments(struct husk_image *image, struct husk_error *err);
 void image_runs_free(struct image_run *runs, uint32_t count);
-/* The bytes that memory at a page starts with, or NULL: zeros. ret_bytes: how far this goes on in one piece. */
-const uint8_t *image_source(const struct husk_image *image, uint64_t gva_value, uint64_t *ret_bytes);
-/* Whole pages of [gva, gva + bytes) that are not zero, in ascending order, neighbours together; see image_file_next_data(). Ends with what
- * `fn` returns if that is not 0. */
-typedef int (*image_contents_fn)(void *user, uint64_t gva_value, const uint8_t *contents, uint64_t bytes);
-int image_contents(const struct husk_image *image, uint64_t gva_value, uint64_t bytes, image_contents_fn fn,
-                   void *user);
-/* The runs to map: at most IMAGE_RUNS_MAPPED_MAX, or about one per memory. Threads: any. Borrowed. */
-int image_mapped_runs(struct husk_image *image, const struct image_run **ret_runs, uint32_t *ret_count,
-                      struct husk_error *err);
-/* image_layers.c. If the runs refer to more than IMAGE_LAYERS_MAX files besides `base`, put what they have in the smaller ones into one.
- * Fails with the runs as they were. */
+/* The bytes that memory at a page starts with, or NULL: zeros. ret_bytes: how far this goes on in
+ * one piece. */
+const uint8_t *image_source(const struct husk_image *image, uint64_t gva_value,
+                            uint64_t *ret_bytes);
+/* Whole pages of [gva, gva + bytes) that are not zero, in ascending order, neighbours together; see
+ * image_file_next_data(). Ends with what `fn` returns if that is not 0. */
+typedef int (*image_contents_fn)(void *user, uint64_t gva_value, const uint8_t *contents,
+                                 uint64_t bytes);
+int image_contents(const struct husk_image *image, uint64_t gva_value, uint64_t bytes,
+                   image_contents_fn fn, void *user);
+/* The runs to map: at most IMAGE_RUNS_MAPPED_MAX, or about one per memory. Threads: any.
+ * Borrowed. */
+int image_mapped_runs(struct husk_image *image, const struct image_run **ret_runs,
+                      uint32_t *ret_count, struct husk_error *err);
+/* image_layers.c. If the runs refer to more than IMAGE_LAYERS_MAX files besides `base`, put what
+ * they have in the smaller ones into one. Fails with the runs as they were. */
 int image_runs_merge_layers(struct image_run *runs, uint32_t *count, const struct image_file *base,
                             struct husk_error *err);
-/* image.c. A new image with this code and nothing of its own yet: free it with husk_image_unref(). References
- * both; engine may be NULL. NULL: out of memory. */
+/* image.c. A new image with this code and nothing of its own yet: free it with husk_image_unref().
+ * References both; engine may be NULL. NULL: out of memory. */
 husk_image *image_new(husk_engine *engine, struct image_code *code);
-/* Are these two of one module, compiled to the same code? True also where it was opened twice; what they hold in memory may differ. */
+/* Are these two of one module, compiled to the same code? True also where it was opened twice; what
+ * they hold in memory may differ. */
 bool image_is_same_module(const struct husk_image *a, const struct husk_image *b);
 
 /* image_read.c: segments, and the header of the note. */
 int image_read(struct image_code *code, struct husk_error *err);
-/* image_records.c. HUSK_E_IMAGE_VERSION: there is something in the note that this version does not know. */
+/* image_records.c. HUSK_E_IMAGE_VERSION: there is something in the note that this version does not
+ * know. */
 int image_header_read(struct image_code *code, struct husk_error *err);
 int image_records_read(struct image_code *code, struct husk_error *err);
 void image_records_done(struct image_code *code);
 /* image_check.c: every row of every record. */
 int image_check(const struct husk_image *image, struct husk_error *err);
-/* One record of host state (abi/image.h). The one at *at, which then moves to the next; false at the end. */
+/* One record of host state (abi/image.h). The one at *at, which then moves to the next; false at
+ * the end. */
 struct image_state {
     const char *name; /* not NUL-terminated */
     const uint8_t *state;

@@ -1,6 +1,7 @@
 /*
- * host/image/image_layers.c: how many files a snapshot refers to. Each layer is a descriptor and a mapping of the process, so a snapshot of a long chain
- * (snapshot.c) has a file of its own with what is in the smaller ones.
+ * host/image/image_layers.c: how many files a snapshot refers to. Each layer is a descriptor and a
+ * mapping of the process, so a snapshot of a long chain (snapshot.c) has a file of its own with
+ * what is in the smaller ones.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -44,23 +45,22 @@ static bool is_to_merge(const struct layers *layers, const struct image_file *fi
                         const struct image_file *base) {
     if (file == base)
         return false;
-    for (uint32_t i = 0; i < IMAGE_LAYERS_MAX / 2; i++) {
+    for (uint32_t i = 0; i < IMAGE_LAYERS_MAX / 2; i++)
         if (layers->rows[i].file == file)
             return false;
-    }
     return true;
 }
 
 static int copy_layers(const struct image_run *runs, uint32_t count, const struct layers *layers,
-                       const struct image_file *base, struct image_file **ret_file, struct husk_error *err) {
+                       const struct image_file *base, struct image_file **ret_file,
+                       struct husk_error *err) {
     auto_fd fd = -1;
     int status = image_file_memfd(&fd, err);
-    for (uint32_t i = 0; i < count && status == 0; i++) {
+    for (uint32_t i = 0; i < count && status == 0; i++)
         if (is_to_merge(layers, runs[i].file, base) &&
             file_write_all(fd, runs[i].file->bytes + runs[i].offset, runs[i].bytes) != 0)
             status = error_sys(err, errno, "cannot write %llu bytes of a snapshot",
                                (unsigned long long)runs[i].bytes);
-    }
     if (status == 0)
         status = image_file_seal(fd, ret_file, err);
     if (status == 0)
@@ -68,7 +68,8 @@ static int copy_layers(const struct image_run *runs, uint32_t count, const struc
     return status;
 }
 
-/* Append a run, or what it adds to the last one: neighbours in memory that were merged are neighbours in the file. */
+/* Append a run, or what it adds to the last one: neighbours in memory that were merged are
+ * neighbours in the file. */
 static void keep_run(struct image_run *runs, uint32_t *kept, const struct image_run *run) {
     struct image_run *last = *kept > 0 ? &runs[*kept - 1] : NULL;
     if (last != NULL && last->file == run->file && last->gva + last->bytes == run->gva &&

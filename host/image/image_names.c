@@ -1,10 +1,11 @@
 /*
- * host/image/image_names.c: what the public API shows of a checked image: NUL-terminated names, types as arrays of husk_type,
- * and exports sorted by name.
+ * host/image/image_names.c: what the public API shows of a checked image: NUL-terminated names,
+ * types as arrays of husk_type, and exports sorted by name.
  *
- * A name that has a NUL behind it in the image already is used where it is; any other is copied. Ranges may overlap, so
- * neither the copies nor the names are bounded by the file's size by themselves: both are limited here, for what looks at each name once
- * (sorting, symbols) to be linear.
+ * A name that has a NUL behind it in the image already is used where it is; any other is copied.
+ * Ranges may overlap, so neither the copies nor the names are bounded by the file's size by
+ * themselves: both are limited here, for what looks at each name once (sorting, symbols) to be
+ * linear.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -71,7 +72,8 @@ static int name_compare(const struct image_name *a, const struct image_name *b) 
 
 static int export_compare(const void *a, const void *b, void *context) {
     const struct image_code *code = context;
-    return name_compare(&code->export_names[*(const uint32_t *)a], &code->export_names[*(const uint32_t *)b]);
+    return name_compare(&code->export_names[*(const uint32_t *)a],
+                        &code->export_names[*(const uint32_t *)b]);
 }
 
 static int sort_exports(struct image_code *code, struct husk_error *err) {
@@ -102,8 +104,8 @@ static int export_key_compare(const void *key, const void *export_idx) {
 uint32_t image_export_find(const struct husk_image *image, const char *name, size_t name_bytes) {
     const struct image_code *code = image->code;
     const struct export_key wanted = {code, {name, name_bytes}};
-    const uint32_t *found =
-        bsearch(&wanted, code->exports_by_name, code->exports_count, sizeof *found, export_key_compare);
+    const uint32_t *found = bsearch(&wanted, code->exports_by_name, code->exports_count,
+                                    sizeof *found, export_key_compare);
     return found == NULL ? UINT32_MAX : *found;
 }
 
@@ -138,7 +140,8 @@ int image_names_make(struct image_code *code, struct husk_error *err) {
     if (maker.used > code->file->count + LIMIT_NAME_COPY_SLACK_BYTES ||
         maker.names_bytes > code->file->count + LIMIT_NAMES_SLACK_BYTES)
         return error_set(err, HUSK_E_BAD_IMAGE, "names of %llu bytes in a file of %llu bytes",
-                         (unsigned long long)maker.names_bytes, (unsigned long long)code->file->count);
+                         (unsigned long long)maker.names_bytes,
+                         (unsigned long long)code->file->count);
     code->names_block = malloc(maker.used + 1);
     if (code->names_block == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for the image's names");

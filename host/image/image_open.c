@@ -1,6 +1,7 @@
 /*
- * host/image/image_open.c: opening and closing images: their bytes (image_file.c), checks (image_read.c, image_records.c,
- * image_check.c) and names (image_names.c). Which two are of one module.
+ * host/image/image_open.c: opening and closing images: their bytes (image_file.c), checks
+ * (image_read.c, image_records.c, image_check.c) and names (image_names.c). Which two are of one
+ * module.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -76,10 +77,11 @@ static void image_free(husk_image *image) {
     free(image);
 }
 
-/* A part of the read-only half whose contents are at [offset, …) of the file. Holes are not mapped from there: pages of it that a guest reads
- * would become memory; what is below them are zeros for nothing. */
-static int map_readonly_part(uint8_t *hva, const struct image_file *file, uint64_t offset, uint64_t bytes,
-                             struct husk_error *err) {
+/* A part of the read-only half whose contents are at [offset, …) of the file. Holes are not mapped
+ * from there: pages of it that a guest reads would become memory; what is below them are zeros for
+ * nothing. */
+static int map_readonly_part(uint8_t *hva, const struct image_file *file, uint64_t offset,
+                             uint64_t bytes, struct husk_error *err) {
     const uint64_t end = offset + bytes;
     uint64_t at = offset, from, to, next, next_end;
     if (mprotect(hva, bytes, PROT_READ) != 0)
@@ -92,8 +94,8 @@ static int map_readonly_part(uint8_t *hva, const struct image_file *file, uint64
             continue;
         }
         at = from & ~(uint64_t)(HUSK_PAGE_SIZE - 1);
-        if (mmap(hva + (at - offset), page_up(to) - at, PROT_READ, MAP_PRIVATE | MAP_FIXED, file->fd,
-                 (off_t)at) == MAP_FAILED)
+        if (mmap(hva + (at - offset), page_up(to) - at, PROT_READ, MAP_PRIVATE | MAP_FIXED,
+                 file->fd, (off_t)at) == MAP_FAILED)
             return error_sys(err, errno, "cannot map the image (" MAPPINGS_HINT ")");
         from = next;
         to = next_end;
@@ -101,13 +103,16 @@ static int map_readonly_part(uint8_t *hva, const struct image_file *file, uint64
     return 0;
 }
 
-/* Text and rodata in one host mapping at the distances they have in the guest: one memory slot for both. */
+/* Text and rodata in one host mapping at the distances they have in the guest: one memory slot for
+ * both. */
 static int map_readonly(struct image_code *code, struct husk_error *err) {
-    void *base = mmap(NULL, code->ro_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *base =
+        mmap(NULL, code->ro_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
         return error_sys(err, errno, "cannot reserve address space for the image");
     code->ro_hva = base;
-    int status = map_readonly_part(code->ro_hva, code->file, code->text_offset, code->text_bytes, err);
+    int status =
+        map_readonly_part(code->ro_hva, code->file, code->text_offset, code->text_bytes, err);
     if (status == 0 && code->rodata_bytes != 0)
         status = map_readonly_part(code->ro_hva + (code->rodata_gva - HUSK_TEXT_GVA), code->file,
                                    code->rodata_offset, code->rodata_bytes, err);
@@ -136,9 +141,10 @@ static int check_cpu(const husk_image *image, struct husk_error *err) {
         snprintf(list + used, sizeof list - used, "%s%s", used > 0 ? ", " : "", features[i].name);
     }
     if ((code->module.cpu_features & ~known) != 0)
-        return error_set(err, HUSK_E_CPU,
-                         "the image needs CPU features that this version does not know (bits 0x%llx)",
-                         (unsigned long long)(code->module.cpu_features & ~known));
+        return error_set(
+            err, HUSK_E_CPU,
+            "the image needs CPU features that this version does not know (bits 0x%llx)",
+            (unsigned long long)(code->module.cpu_features & ~known));
     if (missing != 0)
         return error_set(err, HUSK_E_CPU,
                          "this CPU lacks %s, which the image was compiled for; compile the module "
@@ -156,7 +162,8 @@ static void hash_zeros(struct sha256 *hash, uint64_t count) {
 }
 
 /* [from, to) of the file. A hole is not read: it would become memory. */
-static void hash_range(struct sha256 *hash, const struct image_file *file, uint64_t from, uint64_t to) {
+static void hash_range(struct sha256 *hash, const struct image_file *file, uint64_t from,
+                       uint64_t to) {
     uint64_t data, data_end;
     for (; image_file_next_data(file, from, to, &data, &data_end); from = data_end) {
         hash_zeros(hash, data - from);
@@ -179,8 +186,9 @@ static int check_content(const struct image_code *code, struct husk_error *err) 
     hash_range(&hash, code->file, at + sizeof digest, code->file->count);
     sha256_final(&hash, digest);
     if (memcmp(digest, code->header.content_sha256, sizeof digest) != 0)
-        return error_set(err, HUSK_E_BAD_IMAGE,
-                         "the image's contents do not match its hash: the file was damaged or changed");
+        return error_set(
+            err, HUSK_E_BAD_IMAGE,
+            "the image's contents do not match its hash: the file was damaged or changed");
     return 0;
 }
 
@@ -231,8 +239,8 @@ static int image_open_steps(husk_image *image, bool verify, struct husk_error *e
 }
 
 /* Takes over the file, also on failure. */
-static int image_open_file(husk_engine *engine, struct image_file *file, bool verify, husk_image **ret_image,
-                           struct husk_error *err) {
+static int image_open_file(husk_engine *engine, struct image_file *file, bool verify,
+                           husk_image **ret_image, struct husk_error *err) {
     struct image_code *code = code_new(file);
     if (code == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for an image");
@@ -262,8 +270,8 @@ int husk_image_open(husk_engine *engine, const char *path, bool verify, husk_ima
                     struct husk_error *err) {
     if (path == NULL || ret_image == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_image_open: a NULL argument");
-    auto_fd fd =
-        open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* non-blocking: a FIFO is refused, not waited for */
+    /* non-blocking: a FIFO is refused, not waited for */
+    auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return error_sys(err, errno, "cannot open %s", path);
     int status = husk_image_open_fd(engine, fd, verify, ret_image, err);
@@ -299,7 +307,8 @@ struct readonly_part {
 /* Where `a` has data. */
 static bool is_data_equal(const struct readonly_part *a, const struct readonly_part *b) {
     uint64_t from = a->offset, data, data_end;
-    for (; image_file_next_data(a->file, from, a->offset + a->bytes, &data, &data_end); from = data_end)
+    for (; image_file_next_data(a->file, from, a->offset + a->bytes, &data, &data_end);
+         from = data_end)
         if (memcmp(a->hva + (data - a->offset), b->hva + (data - a->offset), data_end - data) != 0)
             return false;
     return true;
@@ -311,7 +320,8 @@ static bool is_part_equal(const struct readonly_part *a, const struct readonly_p
 }
 
 static struct readonly_part text_of(const struct image_code *code) {
-    return (struct readonly_part){code->file, code->ro_hva, code->text_offset, code->text_file_bytes};
+    return (struct readonly_part){code->file, code->ro_hva, code->text_offset,
+                                  code->text_file_bytes};
 }
 
 static struct readonly_part rodata_of(const struct image_code *code) {
@@ -325,9 +335,10 @@ static bool is_same_code(const struct image_code *a, const struct image_code *b)
     const struct readonly_part text_a = text_of(a), text_b = text_of(b);
     const struct readonly_part rodata_a = rodata_of(a), rodata_b = rodata_of(b);
     return a->rodata_gva == b->rodata_gva && a->module.entry_gva == b->module.entry_gva &&
-           a->module.resume_gva == b->module.resume_gva && a->module.init_gva == b->module.init_gva &&
-           a->module.init_thunk_gva == b->module.init_thunk_gva && is_part_equal(&text_a, &text_b) &&
-           is_part_equal(&rodata_a, &rodata_b);
+           a->module.resume_gva == b->module.resume_gva &&
+           a->module.init_gva == b->module.init_gva &&
+           a->module.init_thunk_gva == b->module.init_thunk_gva &&
+           is_part_equal(&text_a, &text_b) && is_part_equal(&rodata_a, &rodata_b);
 }
 
 bool image_is_same_module(const husk_image *one, const husk_image *other) {
@@ -339,7 +350,8 @@ bool image_is_same_module(const husk_image *one, const husk_image *other) {
     for (uint32_t i = HUSK_REC_STRINGS; i < HUSK_REC_MEMORY_SIZES; i++) {
         const struct image_rows *rows_a = &a->records[i], *rows_b = &b->records[i];
         if (rows_a->count != rows_b->count ||
-            memcmp(rows_a->rows, rows_b->rows, (size_t)rows_a->count * image_record_kinds[i].row_bytes) != 0)
+            memcmp(rows_a->rows, rows_b->rows,
+                   (size_t)rows_a->count * image_record_kinds[i].row_bytes) != 0)
             return false;
     }
     return true;

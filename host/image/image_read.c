@@ -1,6 +1,6 @@
 /*
- * host/image/image_read.c: from bytes to segments: ELF header and program headers (System V gABI ch. 4-5), and where the husk
- * note is. Every offset and size is checked.
+ * host/image/image_read.c: from bytes to segments: ELF header and program headers (System V gABI
+ * ch. 4-5), and where the husk note is. Every offset and size is checked.
  *
  * The bytes are hostile but constant (image_file.c), so they are read in place.
  */
@@ -19,10 +19,12 @@ static bool in_file(const struct image_code *code, uint64_t offset, uint64_t byt
     return bytes <= code->file->count && offset <= code->file->count - bytes;
 }
 
-static int check_elf_header(const struct image_code *code, Elf64_Ehdr *ret_header, struct husk_error *err) {
+static int check_elf_header(const struct image_code *code, Elf64_Ehdr *ret_header,
+                            struct husk_error *err) {
     Elf64_Ehdr header;
     if (code->file->count < sizeof header)
-        return error_at(err, HUSK_E_BAD_IMAGE, 0, "not an image: %llu bytes are too few for an ELF header",
+        return error_at(err, HUSK_E_BAD_IMAGE, 0,
+                        "not an image: %llu bytes are too few for an ELF header",
                         (unsigned long long)code->file->count);
     memcpy(&header, code->file->bytes, sizeof header);
     if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) {
@@ -34,13 +36,16 @@ static int check_elf_header(const struct image_code *code, Elf64_Ehdr *ret_heade
     }
     if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB ||
         header.e_machine != EM_X86_64 || header.e_type != ET_EXEC)
-        return error_at(err, HUSK_E_BAD_IMAGE, EI_CLASS, "not an image: not a 64-bit x86-64 ELF executable");
+        return error_at(err, HUSK_E_BAD_IMAGE, EI_CLASS,
+                        "not an image: not a 64-bit x86-64 ELF executable");
     if (header.e_phentsize != sizeof(Elf64_Phdr))
         return error_at(err, HUSK_E_BAD_IMAGE, offsetof(Elf64_Ehdr, e_phentsize),
-                        "program headers of %u bytes, not %zu", header.e_phentsize, sizeof(Elf64_Phdr));
+                        "program headers of %u bytes, not %zu", header.e_phentsize,
+                        sizeof(Elf64_Phdr));
     if (header.e_phnum == 0 || header.e_phnum > LIMIT_PROGRAM_HEADERS)
         return error_at(err, HUSK_E_BAD_IMAGE, offsetof(Elf64_Ehdr, e_phnum),
-                        "%u program headers; expected 1 to %u", header.e_phnum, LIMIT_PROGRAM_HEADERS);
+                        "%u program headers; expected 1 to %u", header.e_phnum,
+                        LIMIT_PROGRAM_HEADERS);
     if (!in_file(code, header.e_phoff, (uint64_t)header.e_phnum * sizeof(Elf64_Phdr)))
         return error_at(err, HUSK_E_BAD_IMAGE, offsetof(Elf64_Ehdr, e_phoff),
                         "program headers beyond the file's end: it is truncated or damaged");
@@ -48,13 +53,15 @@ static int check_elf_header(const struct image_code *code, Elf64_Ehdr *ret_heade
     return 0;
 }
 
-static int bad_segment(struct husk_error *err, uint64_t at, const Elf64_Phdr *ph, const char *what) {
+static int bad_segment(struct husk_error *err, uint64_t at, const Elf64_Phdr *ph,
+                       const char *what) {
     return error_at(err, HUSK_E_BAD_IMAGE, at, "segment at address 0x%llx: %s",
                     (unsigned long long)ph->p_vaddr, what);
 }
 
 /* Text comes first and once, rodata at most once after it. */
-static int add_readonly(struct image_code *code, const Elf64_Phdr *ph, uint64_t at, struct husk_error *err) {
+static int add_readonly(struct image_code *code, const Elf64_Phdr *ph, uint64_t at,
+                        struct husk_error *err) {
     if (ph->p_memsz != ph->p_filesz)
         return bad_segment(err, at, ph, "read-only, but not all of it is in the file");
     if (ph->p_vaddr < HUSK_TEXT_GVA || ph->p_memsz > HUSK_TEXT_END_GVA - HUSK_TEXT_GVA ||
@@ -63,8 +70,9 @@ static int add_readonly(struct image_code *code, const Elf64_Phdr *ph, uint64_t 
     uint64_t bytes = page_up(ph->p_memsz);
     if (ph->p_flags == (PF_R | PF_X)) {
         if (ph->p_vaddr != HUSK_TEXT_GVA || code->text_bytes != 0)
-            return bad_segment(err, at, ph,
-                               "there must be one executable segment, at the start of the text region");
+            return bad_segment(
+                err, at, ph,
+                "there must be one executable segment, at the start of the text region");
         code->text_bytes = bytes;
         code->text_file_bytes = ph->p_filesz;
         code->text_offset = ph->p_offset;
@@ -72,7 +80,8 @@ static int add_readonly(struct image_code *code, const Elf64_Phdr *ph, uint64_t 
         return 0;
     }
     if (code->text_bytes == 0 || code->rodata_bytes != 0)
-        return bad_segment(err, at, ph, "there must be at most one read-only segment, after the text");
+        return bad_segment(err, at, ph,
+                           "there must be at most one read-only segment, after the text");
     code->rodata_gva = ph->p_vaddr;
     code->rodata_bytes = bytes;
     code->rodata_file_bytes = ph->p_filesz;
@@ -81,7 +90,8 @@ static int add_readonly(struct image_code *code, const Elf64_Phdr *ph, uint64_t 
     return 0;
 }
 
-static int add_writable(struct image_code *code, const Elf64_Phdr *ph, uint64_t at, struct husk_error *err) {
+static int add_writable(struct image_code *code, const Elf64_Phdr *ph, uint64_t at,
+                        struct husk_error *err) {
     if (((ph->p_filesz | ph->p_memsz) & PAGE_MASK_BYTES) != 0)
         return bad_segment(err, at, ph, "the size is not a multiple of the page size");
     bool is_data = ph->p_vaddr >= HUSK_DATA_GVA && ph->p_vaddr < HUSK_DATA_END_GVA;
@@ -98,13 +108,16 @@ static int add_writable(struct image_code *code, const Elf64_Phdr *ph, uint64_t 
     return 0;
 }
 
-static int add_load(struct image_code *code, const Elf64_Phdr *ph, uint64_t at, struct husk_error *err) {
+static int add_load(struct image_code *code, const Elf64_Phdr *ph, uint64_t at,
+                    struct husk_error *err) {
     if (((ph->p_vaddr | ph->p_offset) & PAGE_MASK_BYTES) != 0)
-        return bad_segment(err, at, ph, "address and file offset must be multiples of the page size");
+        return bad_segment(err, at, ph,
+                           "address and file offset must be multiples of the page size");
     if (ph->p_filesz > ph->p_memsz)
         return bad_segment(err, at, ph, "more bytes in the file than in memory");
     if (!in_file(code, ph->p_offset, ph->p_filesz))
-        return bad_segment(err, at, ph, "reaches beyond the file's end: the file is truncated or damaged");
+        return bad_segment(err, at, ph,
+                           "reaches beyond the file's end: the file is truncated or damaged");
     if (ph->p_memsz > UINT64_MAX / 2 || ph->p_vaddr > UINT64_MAX / 2)
         return bad_segment(err, at, ph, "impossible address or size");
     if ((ph->p_flags & (PF_R | PF_W | PF_X)) == (PF_R | PF_W))
@@ -141,7 +154,8 @@ static bool note_find(const struct image_code *code, const Elf64_Phdr *ph, uint6
     return false;
 }
 
-static int read_segments(struct image_code *code, const Elf64_Ehdr *header, struct husk_error *err) {
+static int read_segments(struct image_code *code, const Elf64_Ehdr *header,
+                         struct husk_error *err) {
     code->segments = calloc(header->e_phnum, sizeof *code->segments);
     if (code->segments == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for the image's segments");

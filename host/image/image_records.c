@@ -1,10 +1,11 @@
 /*
- * host/image/image_records.c: the husk note: header, table of records, where each record's rows are. abi/image.h has
- * the rules by which images of older and newer versions are read, or refused by name.
+ * host/image/image_records.c: the husk note: header, table of records, where each record's rows
+ * are. abi/image.h has the rules by which images of older and newer versions are read, or refused
+ * by name.
  *
- * Rows are used where they are in the file's bytes, which are hostile but constant (image_file.c). They are copied
- * where they cannot be read as structs: the note is at an odd place, or the rows are longer or shorter than those of
- * this version.
+ * Rows are used where they are in the file's bytes, which are hostile but constant (image_file.c).
+ * They are copied where they cannot be read as structs: the note is at an odd place, or the rows
+ * are longer or shorter than those of this version.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -41,8 +42,8 @@ struct note {
     const uint8_t *bytes;
     uint64_t count;
     uint64_t file_offset; /* for messages */
-    uint64_t
-        rows_bytes; /* of the records so far: at most `count`, for copies to cost no more than the note */
+    /* of the records so far: at most `count`, for copies to cost no more than the note */
+    uint64_t rows_bytes;
     bool is_there[HUSK_REC_COUNT];
 };
 
@@ -57,7 +58,8 @@ static int bad_version(uint16_t format, uint16_t abi, uint64_t at, struct husk_e
     const bool is_newer = format > HUSK_IMAGE_FORMAT || abi > HUSK_ABI_VERSION;
     return error_at(err, HUSK_E_IMAGE_VERSION, at,
                     "image format %u, ABI %u; this husk reads format %u, ABI %u%s", format, abi,
-                    HUSK_IMAGE_FORMAT, HUSK_ABI_VERSION, is_newer ? IMAGE_IS_NEWER : IMAGE_IS_OLDER);
+                    HUSK_IMAGE_FORMAT, HUSK_ABI_VERSION,
+                    is_newer ? IMAGE_IS_NEWER : IMAGE_IS_OLDER);
 }
 
 /* A structure that may have grown: 4-byte fields, and zeros behind those that are known. */
@@ -65,7 +67,8 @@ static int check_growth(const uint8_t *bytes, uint32_t has_bytes, uint32_t known
                         struct husk_error *err) {
     if (has_bytes <= known_bytes || is_zero(bytes + known_bytes, has_bytes - known_bytes))
         return 0;
-    return error_at(err, HUSK_E_IMAGE_VERSION, at, "a field that this husk does not know" IMAGE_IS_NEWER);
+    return error_at(err, HUSK_E_IMAGE_VERSION, at,
+                    "a field that this husk does not know" IMAGE_IS_NEWER);
 }
 
 static int check_header(const struct note *note, struct husk_image_header *ret_header,
@@ -76,16 +79,19 @@ static int check_header(const struct note *note, struct husk_image_header *ret_h
     if (header.magic != HUSK_IMAGE_MAGIC)
         return error_at(err, HUSK_E_BAD_IMAGE, at, "the husk note has no magic number");
     if (header.format != HUSK_IMAGE_FORMAT || header.abi != HUSK_ABI_VERSION)
-        return bad_version(header.format, header.abi, at + offsetof(struct husk_image_header, format), err);
+        return bad_version(header.format, header.abi,
+                           at + offsetof(struct husk_image_header, format), err);
     if (header.header_bytes < sizeof header || header.header_bytes % 8 != 0 ||
         header.header_bytes > note->count)
-        return error_at(err, HUSK_E_BAD_IMAGE, at + offsetof(struct husk_image_header, header_bytes),
+        return error_at(err, HUSK_E_BAD_IMAGE,
+                        at + offsetof(struct husk_image_header, header_bytes),
                         "a note header of %u bytes in a note of %llu; at least %zu expected",
                         header.header_bytes, (unsigned long long)note->count, sizeof header);
     if (header.record_bytes < sizeof(struct husk_image_record) || header.record_bytes % 8 != 0 ||
         header.records_count > LIMIT_RECORDS ||
         (uint64_t)header.record_bytes * header.records_count > note->count - header.header_bytes)
-        return error_at(err, HUSK_E_BAD_IMAGE, at + offsetof(struct husk_image_header, records_count),
+        return error_at(err, HUSK_E_BAD_IMAGE,
+                        at + offsetof(struct husk_image_header, records_count),
                         "a table of %u records of %u bytes does not lie in the note of %llu bytes",
                         header.records_count, header.record_bytes, (unsigned long long)note->count);
     *ret_header = header;
@@ -115,8 +121,9 @@ static int check_place(struct note *note, const struct husk_image_record *record
     }
     return error_at(err, HUSK_E_BAD_IMAGE, at,
                     "%s: offset %llu, %llu rows of %u bytes do not lie in the note of %llu bytes",
-                    record->name, (unsigned long long)record->offset, (unsigned long long)record->count,
-                    record->row_bytes, (unsigned long long)note->count);
+                    record->name, (unsigned long long)record->offset,
+                    (unsigned long long)record->count, record->row_bytes,
+                    (unsigned long long)note->count);
 }
 
 /* HUSK_REC_COUNT: unknown. */
@@ -127,11 +134,13 @@ static uint32_t record_id(const struct husk_image_record *record) {
     return id;
 }
 
-static int check_unknown(const struct husk_image_record *record, uint64_t at, struct husk_error *err) {
+static int check_unknown(const struct husk_image_record *record, uint64_t at,
+                         struct husk_error *err) {
     if ((record->flags & HUSK_RECORD_SKIPPABLE) != 0)
         return 0;
     return error_at(err, HUSK_E_IMAGE_VERSION, at,
-                    "the record \"%s\", which this husk does not know" IMAGE_IS_NEWER, record->name);
+                    "the record \"%s\", which this husk does not know" IMAGE_IS_NEWER,
+                    record->name);
 }
 
 /* Bytes stay bytes. Other rows consist of fields of 4 bytes or more. */
@@ -142,17 +151,18 @@ static int check_rows(const struct husk_image_record *record, uint32_t id, uint6
                              ? record->row_bytes == 1
                              : record->row_bytes >= kind->first_bytes && record->row_bytes % 4 == 0;
     if (!is_size)
-        return error_at(err, HUSK_E_BAD_IMAGE, at, "%s: rows of %u bytes; expected %u", record->name,
-                        record->row_bytes, kind->row_bytes);
+        return error_at(err, HUSK_E_BAD_IMAGE, at, "%s: rows of %u bytes; expected %u",
+                        record->name, record->row_bytes, kind->row_bytes);
     if (record->count > rows_max[id])
-        return error_at(err, HUSK_E_BAD_IMAGE, at, "%s: %llu rows, more than the limit of %u", record->name,
-                        (unsigned long long)record->count, rows_max[id]);
+        return error_at(err, HUSK_E_BAD_IMAGE, at, "%s: %llu rows, more than the limit of %u",
+                        record->name, (unsigned long long)record->count, rows_max[id]);
     return 0;
 }
 
 /* As long as this version knows them: the rest is zero. */
-static int copy_rows(struct image_rows *rows, const struct note *note, const struct husk_image_record *record,
-                     uint32_t row_bytes, struct husk_error *err) {
+static int copy_rows(struct image_rows *rows, const struct note *note,
+                     const struct husk_image_record *record, uint32_t row_bytes,
+                     struct husk_error *err) {
     const uint32_t same_bytes = record->row_bytes < row_bytes ? record->row_bytes : row_bytes;
     rows->copy = calloc(record->count + 1, row_bytes);
     if (rows->copy == NULL)
@@ -161,16 +171,17 @@ static int copy_rows(struct image_rows *rows, const struct note *note, const str
     for (uint64_t i = 0; i < record->count; i++) {
         const uint64_t offset = record->offset + i * record->row_bytes;
         memcpy((uint8_t *)rows->copy + i * row_bytes, note->bytes + offset, same_bytes);
-        int status =
-            check_growth(note->bytes + offset, record->row_bytes, row_bytes, note->file_offset + offset, err);
+        int status = check_growth(note->bytes + offset, record->row_bytes, row_bytes,
+                                  note->file_offset + offset, err);
         if (status != 0)
-            return error_while(err, status, "reading row %llu of %s", (unsigned long long)i, record->name);
+            return error_while(err, status, "reading row %llu of %s", (unsigned long long)i,
+                               record->name);
     }
     return 0;
 }
 
-static int read_rows(struct image_code *code, struct note *note, const struct husk_image_record *record,
-                     uint64_t at, struct husk_error *err) {
+static int read_rows(struct image_code *code, struct note *note,
+                     const struct husk_image_record *record, uint64_t at, struct husk_error *err) {
     const uint32_t id = record_id(record);
     if (id == HUSK_REC_COUNT)
         return check_unknown(record, at, err);
@@ -189,7 +200,8 @@ static int read_rows(struct image_code *code, struct note *note, const struct hu
     return copy_rows(rows, note, record, row_bytes, err);
 }
 
-static int read_record(struct image_code *code, struct note *note, uint32_t idx, struct husk_error *err) {
+static int read_record(struct image_code *code, struct note *note, uint32_t idx,
+                       struct husk_error *err) {
     const struct husk_image_header *header = &code->header;
     const uint64_t offset = header->header_bytes + (uint64_t)idx * header->record_bytes;
     const uint64_t at = note->file_offset + offset;
@@ -210,8 +222,8 @@ static int read_record(struct image_code *code, struct note *note, uint32_t idx,
 
 static void set_fields(struct image_code *code) {
     const struct image_rows *records = code->records;
-#define SET_FIELD(field, id)                                                                                 \
-    code->field = records[id].rows;                                                                          \
+#define SET_FIELD(field, id)                                                                       \
+    code->field = records[id].rows;                                                                \
     code->field##_count = records[id].count
     SET_FIELD(strings, HUSK_REC_STRINGS);
     SET_FIELD(valtypes, HUSK_REC_VALTYPES);
@@ -233,7 +245,8 @@ static void set_fields(struct image_code *code) {
 
 /* A compiled image starts with what the module declares. */
 static int declare_sizes(struct image_code *code, struct husk_error *err) {
-    code->sizes = calloc((size_t)code->memories_count + code->tables_count + 1, sizeof *code->sizes);
+    code->sizes =
+        calloc((size_t)code->memories_count + code->tables_count + 1, sizeof *code->sizes);
     if (code->sizes == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for the image's sizes");
     for (uint32_t i = 0; i < code->memories_count; i++)
@@ -249,7 +262,8 @@ static int use_sizes_of_snapshot(struct image_code *code, struct husk_error *err
     const struct image_rows *memories = &code->records[HUSK_REC_MEMORY_SIZES];
     const struct image_rows *tables = &code->records[HUSK_REC_TABLE_SIZES];
     if (memories->count != code->memories_count || tables->count != code->tables_count)
-        return error_set(err, HUSK_E_BAD_IMAGE, "a snapshot must say the size of every memory and table");
+        return error_set(err, HUSK_E_BAD_IMAGE,
+                         "a snapshot must say the size of every memory and table");
     code->memory_sizes = memories->rows;
     code->table_sizes = tables->rows;
     return 0;
@@ -279,7 +293,8 @@ int image_records_read(struct image_code *code, struct husk_error *err) {
     for (uint32_t i = 0; status == 0 && i < code->header.records_count; i++)
         status = read_record(code, &note, i, err);
     if (status == 0 && code->records[HUSK_REC_MODULE].count != 1)
-        status = error_at(err, HUSK_E_BAD_IMAGE, note.file_offset, "the husk note has no record \"module\"");
+        status = error_at(err, HUSK_E_BAD_IMAGE, note.file_offset,
+                          "the husk note has no record \"module\"");
     if (status != 0)
         return status;
     set_fields(code);

@@ -1,8 +1,10 @@
 /*
- * host/image/image_runs.c: where the contents of an image's writable memory come from. A compiled image has the runs of its file; a snapshot
- * (snapshot.c) has its own pages and, for the others, the runs of the image it was taken over: layers share files.
+ * host/image/image_runs.c: where the contents of an image's writable memory come from. A compiled
+ * image has the runs of its file; a snapshot (snapshot.c) has its own pages and, for the others,
+ * the runs of the image it was taken over: layers share files.
  *
- * Many runs are cheap to have and dear to map, so an image that is going to be mapped is made flat once, if it is not already.
+ * Many runs are cheap to have and dear to map, so an image that is going to be mapped is made flat
+ * once, if it is not already.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -27,10 +29,11 @@ int image_runs_of_segments(struct husk_image *image, struct husk_error *err) {
     for (uint32_t i = 0; i < image->segments_count; i++) {
         const struct image_segment *segment = &image->segments[i];
         if (segment->file_bytes != 0)
-            image->runs[image->runs_count++] = (struct image_run){.gva = segment->gva,
-                                                                  .bytes = segment->file_bytes,
-                                                                  .file = image_file_ref(image->code->file),
-                                                                  .offset = segment->file_offset};
+            image->runs[image->runs_count++] =
+                (struct image_run){.gva = segment->gva,
+                                   .bytes = segment->file_bytes,
+                                   .file = image_file_ref(image->code->file),
+                                   .offset = segment->file_offset};
     }
     return 0;
 }
@@ -44,7 +47,8 @@ static uint32_t run_behind(const struct husk_image *image, uint64_t gva_value) {
     return last->gva + last->bytes > gva_value ? count - 1 : count;
 }
 
-const uint8_t *image_source(const struct husk_image *image, uint64_t gva_value, uint64_t *ret_bytes) {
+const uint8_t *image_source(const struct husk_image *image, uint64_t gva_value,
+                            uint64_t *ret_bytes) {
     const uint32_t idx = run_behind(image, gva_value);
     const struct image_run *run = &image->runs[idx];
     if (idx == image->runs_count || run->gva > gva_value) {
@@ -57,8 +61,8 @@ const uint8_t *image_source(const struct husk_image *image, uint64_t gva_value, 
 
 /* ---- contents, without holes and pages of zeros ---- */
 
-static int piece_contents(uint64_t gva_value, const uint8_t *bytes, uint64_t count, image_contents_fn fn,
-                          void *user) {
+static int piece_contents(uint64_t gva_value, const uint8_t *bytes, uint64_t count,
+                          image_contents_fn fn, void *user) {
     int status = 0;
     for (uint64_t at = 0, end; at < count && status == 0; at = end) {
         for (end = at; end < count && page_is_zero(bytes + end);)
@@ -72,41 +76,43 @@ static int piece_contents(uint64_t gva_value, const uint8_t *bytes, uint64_t cou
 }
 
 /* [from, to): addresses in the run. Runs are whole pages in the file. */
-static int run_contents(const struct image_run *run, uint64_t from, uint64_t to, image_contents_fn fn,
-                        void *user) {
+static int run_contents(const struct image_run *run, uint64_t from, uint64_t to,
+                        image_contents_fn fn, void *user) {
     const uint64_t end = run->offset + (to - run->gva);
     uint64_t at = run->offset + (from - run->gva), data, data_end;
     int status = 0;
     for (; status == 0 && image_file_next_data(run->file, at, end, &data, &data_end); at = data_end)
-        status = piece_contents(run->gva + (data - run->offset), run->file->bytes + data, data_end - data, fn,
-                                user);
+        status = piece_contents(run->gva + (data - run->offset), run->file->bytes + data,
+                                data_end - data, fn, user);
     return status;
 }
 
-int image_contents(const struct husk_image *image, uint64_t gva_value, uint64_t bytes, image_contents_fn fn,
-                   void *user) {
+int image_contents(const struct husk_image *image, uint64_t gva_value, uint64_t bytes,
+                   image_contents_fn fn, void *user) {
     const uint64_t end = gva_value + bytes;
     int status = 0;
     for (uint32_t i = run_behind(image, gva_value);
          status == 0 && i < image->runs_count && image->runs[i].gva < end; i++) {
         const struct image_run *run = &image->runs[i];
         const uint64_t run_end = run->gva + run->bytes;
-        status = run_contents(run, run->gva > gva_value ? run->gva : gva_value, run_end < end ? run_end : end,
-                              fn, user);
+        status = run_contents(run, run->gva > gva_value ? run->gva : gva_value,
+                              run_end < end ? run_end : end, fn, user);
     }
     return status;
 }
 
 /* ---- merging ---- */
 
-/* Runs of one flat file are at most so far apart: a hole costs nothing in the file, but pages of it that are read cost memory. It is
- * doubled while there are too many runs, for mappings are what other sandboxes of the process need, too. */
+/* Runs of one flat file are at most so far apart: a hole costs nothing in the file, but pages of it
+ * that are read cost memory. It is doubled while there are too many runs, for mappings are what
+ * other sandboxes of the process need, too. */
 #define NEAR_BYTES_MIN (16ull << 20)
 #define FLAT_RUNS_FEW 64u
 
 /* Of data, or of one memory. */
 static uint64_t region_of(uint64_t gva_value) {
-    return gva_value < HUSK_MEM1_BASE_GVA ? gva_value >= HUSK_MEM0_GVA : gva_value / HUSK_MEM_STRIDE;
+    return gva_value < HUSK_MEM1_BASE_GVA ? gva_value >= HUSK_MEM0_GVA
+                                          : gva_value / HUSK_MEM_STRIDE;
 }
 
 static bool is_near(const struct image_run *a, const struct image_run *b, uint64_t near_bytes) {
@@ -114,8 +120,8 @@ static bool is_near(const struct image_run *a, const struct image_run *b, uint64
 }
 
 /* The flat runs: where each goes in the file. Returns how many. */
-static uint32_t plan_near(const struct husk_image *image, uint64_t near_bytes, struct image_run *flat,
-                          uint64_t *ret_file_bytes) {
+static uint32_t plan_near(const struct husk_image *image, uint64_t near_bytes,
+                          struct image_run *flat, uint64_t *ret_file_bytes) {
     uint32_t count = 0;
     uint64_t file_bytes = 0;
     for (uint32_t i = 0; i < image->runs_count; i++) {
@@ -133,7 +139,8 @@ static uint32_t plan_near(const struct husk_image *image, uint64_t near_bytes, s
     return count;
 }
 
-static uint32_t plan_flat(const struct husk_image *image, struct image_run *flat, uint64_t *ret_file_bytes) {
+static uint32_t plan_flat(const struct husk_image *image, struct image_run *flat,
+                          uint64_t *ret_file_bytes) {
     uint64_t near_bytes = NEAR_BYTES_MIN;
     uint32_t count = plan_near(image, near_bytes, flat, ret_file_bytes);
     while (count > FLAT_RUNS_FEW && near_bytes < HUSK_MEM_WINDOW_BYTES)
@@ -197,8 +204,8 @@ static int flatten(struct husk_image *image, struct husk_error *err) {
     return 0;
 }
 
-int image_mapped_runs(struct husk_image *image, const struct image_run **ret_runs, uint32_t *ret_count,
-                      struct husk_error *err) {
+int image_mapped_runs(struct husk_image *image, const struct image_run **ret_runs,
+                      uint32_t *ret_count, struct husk_error *err) {
     if (image->runs_count <= IMAGE_RUNS_MAPPED_MAX) {
         *ret_runs = image->runs;
         *ret_count = image->runs_count;

@@ -1,9 +1,11 @@
 /*
- * host/image/image_save.c: an image as a file of its own. One that was opened from bytes is those bytes. A snapshot becomes an ELF file like the
- * compiler's: text and rodata of the compiled image, data and memories as they were, its note with the arrays of a snapshot behind
- * the others, and section headers and symbols for people's tools (base/elf_writer.h).
+ * host/image/image_save.c: an image as a file of its own. One that was opened from bytes is those
+ * bytes. A snapshot becomes an ELF file like the compiler's: text and rodata of the compiled image,
+ * data and memories as they were, its note with the arrays of a snapshot behind the others, and
+ * section headers and symbols for people's tools (base/elf_writer.h).
  *
- * What is saved can be opened: what would break a limit of the reader is merged (segments) or refused before anything is written.
+ * What is saved can be opened: what would break a limit of the reader is merged (segments) or
+ * refused before anything is written.
  */
 #include <stdio.h>
 #include <string.h>
@@ -19,14 +21,16 @@
 
 /* ---- the segments ---- */
 
-/* A memory's contents are one segment, or several where more than so much is empty between them: the file and its hash then do without
- * the hole. The distance is doubled while there are more segments than can be mapped without being merged first (image_runs.c). At most
- * 256 for each memory of 4 GiB, then. */
+/* A memory's contents are one segment, or several where more than so much is empty between them:
+ * the file and its hash then do without the hole. The distance is doubled while there are more
+ * segments than can be mapped without being merged first (image_runs.c). At most 256 for each
+ * memory of 4 GiB, then. */
 #define NEAR_BYTES_MIN ((uint64_t)HUSK_WASM_PAGE_SIZE)
 #define NEAR_BYTES_MAX (16ull << 20)
 #define MEMORY_SEGMENTS_FEW (IMAGE_RUNS_MAPPED_MAX - 4u)
 
-/* What the segments may have in the file: all but 4 GiB of what the reader takes, for note, symbols and headers. */
+/* What the segments may have in the file: all but 4 GiB of what the reader takes, for note, symbols
+ * and headers. */
 #define CONTENTS_BYTES_MAX (LIMIT_IMAGE_BYTES - (4ull << 30))
 
 static void add_load(struct buf *loads, uint32_t flags, uint64_t gva_value, uint64_t file_bytes,
@@ -44,8 +48,8 @@ static uint64_t run_end(const struct image_run *run) {
     return run->gva + run->bytes;
 }
 
-/* Neighbours become one: a table's first pages and those that it has grown into. So there is a hole between any two, and at most one
- * for every two pages of the region. */
+/* Neighbours become one: a table's first pages and those that it has grown into. So there is a hole
+ * between any two, and at most one for every two pages of the region. */
 static void plan_data(const husk_image *image, struct buf *loads) {
     uint64_t end = 0;
     for (uint32_t i = 0; i < image->data_segments_count && !loads->failed; i++) {
@@ -60,7 +64,8 @@ static void plan_data(const husk_image *image, struct buf *loads) {
     }
 }
 
-/* How much of each data segment is in the file: up to the last run in it. Both ascend; a run may reach over several segments. */
+/* How much of each data segment is in the file: up to the last run in it. Both ascend; a run may
+ * reach over several segments. */
 static void fill_data(const husk_image *image, struct buf *loads, size_t first) {
     Elf64_Phdr *rows = (Elf64_Phdr *)(void *)loads->data;
     const size_t count = loads->count / sizeof *rows;
@@ -79,7 +84,8 @@ static void fill_data(const husk_image *image, struct buf *loads, size_t first) 
 }
 
 /* All of the memory, so that tools see its size: the first segment may have nothing in the file. */
-static void plan_memory(const husk_image *image, uint32_t mem_idx, uint64_t near_bytes, struct buf *loads) {
+static void plan_memory(const husk_image *image, uint32_t mem_idx, uint64_t near_bytes,
+                        struct buf *loads) {
     const uint64_t from = husk_mem_gva(mem_idx);
     const uint64_t to = from + image->memory_sizes[mem_idx] * HUSK_WASM_PAGE_SIZE;
     if (from == to)
@@ -117,14 +123,16 @@ static int check_plan(const struct buf *loads, struct husk_error *err) {
     if (loads->failed)
         return error_set(err, HUSK_E_NOMEM, "no memory to save a snapshot");
     if (count >= LIMIT_PROGRAM_HEADERS) /* cannot be: see plan_data() and plan_memories() */
-        return error_set(err, HUSK_E_LIMIT, "the snapshot has %zu segments and a note; a file can have %u",
-                         count, LIMIT_PROGRAM_HEADERS);
+        return error_set(err, HUSK_E_LIMIT,
+                         "the snapshot has %zu segments and a note; a file can have %u", count,
+                         LIMIT_PROGRAM_HEADERS);
     for (size_t i = 0; i < count; i++)
         bytes += page_up(rows[i].p_filesz);
     if (bytes > CONTENTS_BYTES_MAX)
-        return error_set(err, HUSK_E_LIMIT,
-                         "what the snapshot's memories hold is spread over %llu bytes; a file can have %llu",
-                         (unsigned long long)bytes, CONTENTS_BYTES_MAX);
+        return error_set(
+            err, HUSK_E_LIMIT,
+            "what the snapshot's memories hold is spread over %llu bytes; a file can have %llu",
+            (unsigned long long)bytes, CONTENTS_BYTES_MAX);
     return 0;
 }
 
@@ -145,7 +153,8 @@ static int plan_loads(const husk_image *image, struct buf *loads, struct husk_er
 
 /* ---- the note ---- */
 
-/* What the compiled image has, with the flags of a snapshot, and what the snapshot has of its own. */
+/* What the compiled image has, with the flags of a snapshot, and what the snapshot has of its
+ * own. */
 static int make_note(const husk_image *image, struct buf *note, struct husk_error *err) {
     const struct image_code *code = image->code;
     struct husk_image_module module = code->module;
@@ -154,11 +163,15 @@ static int make_note(const husk_image *image, struct buf *note, struct husk_erro
     for (uint32_t i = 0; i < HUSK_REC_COUNT; i++)
         records[i] = (struct image_record_rows){code->records[i].rows, code->records[i].count};
     records[HUSK_REC_MODULE].rows = &module;
-    records[HUSK_REC_MEMORY_SIZES] = (struct image_record_rows){image->memory_sizes, code->memories_count};
-    records[HUSK_REC_TABLE_SIZES] = (struct image_record_rows){image->table_sizes, code->tables_count};
-    records[HUSK_REC_HOST_STATE] = (struct image_record_rows){image->host_state, image->host_state_count};
+    records[HUSK_REC_MEMORY_SIZES] =
+        (struct image_record_rows){image->memory_sizes, code->memories_count};
+    records[HUSK_REC_TABLE_SIZES] =
+        (struct image_record_rows){image->table_sizes, code->tables_count};
+    records[HUSK_REC_HOST_STATE] =
+        (struct image_record_rows){image->host_state, image->host_state_count};
     if (image->host_state_count > LIMIT_HOST_STATE_BYTES)
-        return error_set(err, HUSK_E_LIMIT, "host functions keep %u bytes of state; a file can have %u",
+        return error_set(err, HUSK_E_LIMIT,
+                         "host functions keep %u bytes of state; a file can have %u",
                          image->host_state_count, LIMIT_HOST_STATE_BYTES);
     pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&image->template_lock;
     pthread_mutex_lock(lock); /* sandboxes that are unloaded meanwhile add to the hot pages */
@@ -168,7 +181,8 @@ static int make_note(const husk_image *image, struct buf *note, struct husk_erro
         image_records_write(note, code->header.wasm_sha256, records);
     pthread_mutex_unlock(lock);
     if (!fits)
-        return error_set(err, HUSK_E_LIMIT, "the image's note is too large for the note of a snapshot");
+        return error_set(err, HUSK_E_LIMIT,
+                         "the image's note is too large for the note of a snapshot");
     return note->failed ? error_set(err, HUSK_E_NOMEM, "no memory for a snapshot's note") : 0;
 }
 
@@ -188,21 +202,23 @@ struct saved_load {
 
 static int put_contents(void *user, uint64_t gva_value, const uint8_t *contents, uint64_t bytes) {
     const struct saved_load *saved = user;
-    return elf_writer_put(&saved->saver->elf, saved->offset + (gva_value - saved->load->p_vaddr), contents,
-                          bytes);
+    return elf_writer_put(&saved->saver->elf, saved->offset + (gva_value - saved->load->p_vaddr),
+                          contents, bytes);
 }
 
 /* Text or rodata. Holes stay holes: through the file's mapping they would become memory. */
 static int put_readonly(const struct saved_load *saved) {
     const husk_image *image = saved->saver->image;
     const struct image_code *code = image->code;
-    const uint64_t start = (saved->load->p_flags & PF_X) != 0 ? code->text_offset : code->rodata_offset;
+    const uint64_t start =
+        (saved->load->p_flags & PF_X) != 0 ? code->text_offset : code->rodata_offset;
     const uint64_t end = start + saved->load->p_filesz;
     uint64_t from = start, data, data_end;
     int status = 0;
-    for (; status == 0 && image_file_next_data(code->file, from, end, &data, &data_end); from = data_end)
-        status = elf_writer_put(&saved->saver->elf, saved->offset + (data - start), code->file->bytes + data,
-                                data_end - data);
+    for (; status == 0 && image_file_next_data(code->file, from, end, &data, &data_end);
+         from = data_end)
+        status = elf_writer_put(&saved->saver->elf, saved->offset + (data - start),
+                                code->file->bytes + data, data_end - data);
     return status;
 }
 
@@ -210,13 +226,15 @@ static int put_readonly(const struct saved_load *saved) {
  * that a debugger can read the memory. */
 static void writable_name(const Elf64_Phdr *load, char name[48], uint32_t *part_idx) {
     const bool is_data = load->p_vaddr < HUSK_DATA_END_GVA;
-    const uint64_t mem_idx =
-        load->p_vaddr < HUSK_MEM1_BASE_GVA ? 0 : (load->p_vaddr - HUSK_MEM1_BASE_GVA) / HUSK_MEM_STRIDE;
+    const uint64_t mem_idx = load->p_vaddr < HUSK_MEM1_BASE_GVA
+                                 ? 0
+                                 : (load->p_vaddr - HUSK_MEM1_BASE_GVA) / HUSK_MEM_STRIDE;
     const bool is_first =
         is_data ? load->p_vaddr == HUSK_DATA_GVA : load->p_vaddr == husk_mem_gva((uint32_t)mem_idx);
     const Elf64_Phdr *before = load - 1; /* text comes before all of them */
     *part_idx = is_first || before->p_vaddr < HUSK_DATA_GVA ? 0 : *part_idx + 1;
-    int bytes = is_data ? snprintf(name, 48, ".data") : snprintf(name, 48, ".memory.%u", (uint32_t)mem_idx);
+    int bytes =
+        is_data ? snprintf(name, 48, ".data") : snprintf(name, 48, ".memory.%u", (uint32_t)mem_idx);
     if (*part_idx != 0)
         snprintf(name + bytes, 48 - (size_t)bytes, ".%u", *part_idx);
 }
@@ -230,13 +248,14 @@ static int put_segments(struct saver *saver, const struct buf *loads) {
         struct saved_load saved = {.saver = saver, .load = load};
         char name[48];
         if ((load->p_flags & PF_W) == 0) {
-            saved.offset =
-                elf_writer_load(&saver->elf, (load->p_flags & PF_X) != 0 ? ".text" : ".rodata", load);
+            saved.offset = elf_writer_load(&saver->elf,
+                                           (load->p_flags & PF_X) != 0 ? ".text" : ".rodata", load);
             status = put_readonly(&saved);
         } else { /* pages of zeros stay holes */
             writable_name(load, name, &part_idx);
             saved.offset = elf_writer_load(&saver->elf, name, load);
-            status = image_contents(saver->image, load->p_vaddr, load->p_filesz, put_contents, &saved);
+            status =
+                image_contents(saver->image, load->p_vaddr, load->p_filesz, put_contents, &saved);
         }
     }
     return status;
@@ -251,7 +270,7 @@ static void add_symbols(struct saver *saver) {
         const char *name = code->func_names[i].text;
         if (func->code_gva == 0)
             continue;
-        if (name[0] == 0) {
+        if (name[0] == '\0') {
             snprintf(number, sizeof number, "func.%u", i);
             name = number;
         }
@@ -273,8 +292,9 @@ static int put_all(struct saver *saver, const struct buf *loads, const struct bu
         return status;
     add_symbols(saver);
     status = elf_writer_finish(&saver->elf, saver->image->code->module.entry_gva);
-    return status != 0 ? status
-                       : elf_writer_hash(&saver->elf, offsetof(struct husk_image_header, content_sha256));
+    return status != 0
+               ? status
+               : elf_writer_hash(&saver->elf, offsetof(struct husk_image_header, content_sha256));
 }
 
 static int save_to(const char *path, const husk_image *image, const struct buf *loads,
@@ -308,7 +328,8 @@ static int save_snapshot(const husk_image *image, const char *path, struct husk_
 int husk_image_save(const husk_image *image, const char *path, struct husk_error *err) {
     if (image == NULL || path == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_image_save: a NULL argument");
-    int status = image->is_file ? file_replace(path, image->code->file->fd, image->code->file->count, err)
-                                : save_snapshot(image, path, err);
+    int status = image->is_file
+                     ? file_replace(path, image->code->file->fd, image->code->file->count, err)
+                     : save_snapshot(image, path, err);
     return status != 0 ? error_while(err, status, "saving an image to %s", path) : 0;
 }

@@ -1,4 +1,5 @@
-/* host/instance/access.c: what the embedder may look at and change between and during calls: linear memory by checked span, exported globals. */
+/* host/instance/access.c: what the embedder may look at and change between and during calls: linear
+ * memory by checked span, exported globals. */
 #include <string.h>
 
 #include "error.h"
@@ -17,20 +18,21 @@ int sandbox_span(const husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, u
     if (count > memory->bytes || addr > memory->bytes - count)
         return error_set(err, HUSK_E_LIMIT,
                          "[%llu, %llu + %llu) is outside of memory %u, which has %llu bytes",
-                         (unsigned long long)addr, (unsigned long long)addr, (unsigned long long)count,
-                         mem_idx, (unsigned long long)memory->bytes);
+                         (unsigned long long)addr, (unsigned long long)addr,
+                         (unsigned long long)count, mem_idx, (unsigned long long)memory->bytes);
     *ret_span = memory->hva + addr;
     return 0;
 }
 
-int husk_memory_span(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uint64_t count, void **ret_span,
-                     struct husk_error *err) {
+int husk_memory_span(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uint64_t count,
+                     void **ret_span, struct husk_error *err) {
     uint8_t *span = NULL;
     int status = sandbox_span(sandbox, mem_idx, addr, count, &span, err);
-    /* The embedder may write there from any thread: a restore must not rely on its own thread's faults. */
+    /* The embedder may write there from any thread: a restore must not rely on its own thread's
+     * faults. */
     if (status == 0 && count != 0)
-        status = hotset_pin(&sandbox->machine->hotset, &sandbox->machine->arena, sandbox->machine->mapped,
-                            span, count, err);
+        status = hotset_pin(&sandbox->machine->hotset, &sandbox->machine->arena,
+                            sandbox->machine->mapped, span, count, err);
     if (status == 0)
         *ret_span = span;
     return status;
@@ -43,8 +45,8 @@ uint64_t husk_memory_bytes(const husk_sandbox *sandbox, uint32_t mem_idx) {
 }
 
 /* NULL: not found, err is set. */
-static const struct husk_image_global *global_find(const husk_sandbox *sandbox, const char *export_name,
-                                                   struct husk_error *err) {
+static const struct husk_image_global *
+global_find(const husk_sandbox *sandbox, const char *export_name, struct husk_error *err) {
     const husk_image *image = sandbox->image;
     if (image == NULL) {
         error_set(err, HUSK_E_STATE, "nothing is loaded, so there are no globals");
@@ -54,7 +56,8 @@ static const struct husk_image_global *global_find(const husk_sandbox *sandbox, 
     uint32_t idx = image_export_find(image, export_name, strlen(export_name));
     if (idx != UINT32_MAX && code->exports[idx].kind == HUSK_ABI_GLOBAL)
         return &code->globals[code->exports[idx].idx];
-    error_set(err, HUSK_E_NOT_FOUND, "the module exports no global named \"%s\"", NAME_SHOWN(export_name));
+    error_set(err, HUSK_E_NOT_FOUND, "the module exports no global named \"%s\"",
+              NAME_SHOWN(export_name));
     return NULL;
 }
 
@@ -77,11 +80,11 @@ int husk_global_set(husk_sandbox *sandbox, const char *export_name, const struct
         return error_set(err, HUSK_E_TYPE, "the global \"%s\" cannot be changed: it is not mutable",
                          NAME_SHOWN(export_name));
     if (value->type != (husk_type)valtype_to_byte(global->type))
-        return error_set(err, HUSK_E_TYPE, "the global \"%s\" is of type %s; %s given",
-                         NAME_SHOWN(export_name), husk_type_name((husk_type)valtype_to_byte(global->type)),
-                         husk_type_name(value->type));
+        return error_set(
+            err, HUSK_E_TYPE, "the global \"%s\" is of type %s; %s given", NAME_SHOWN(export_name),
+            husk_type_name((husk_type)valtype_to_byte(global->type)), husk_type_name(value->type));
     hotset_written_here(&sandbox->machine->hotset);
-    value_to_slot(value, (struct husk_slot *)(void *)arena_span(&sandbox->machine->arena, global->gva,
-                                                                sizeof(struct husk_slot)));
+    value_to_slot(value, (struct husk_slot *)(void *)arena_span(
+                             &sandbox->machine->arena, global->gva, sizeof(struct husk_slot)));
     return 0;
 }

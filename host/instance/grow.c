@@ -1,7 +1,8 @@
 /*
- * host/instance/grow.c: memory.grow and table.grow. The guest asks through a service exit; only the host can map pages. Whether a
- * request within the limits succeeds does not depend on chance: failure is -1 for the guest, as the standard allows
- * (core specification 2.0, section 4.4.7), and is logged when the host itself was out of something.
+ * host/instance/grow.c: memory.grow and table.grow. The guest asks through a service exit; only the
+ * host can map pages. Whether a request within the limits succeeds does not depend on chance:
+ * failure is -1 for the guest, as the standard allows (core specification 2.0, section 4.4.7), and
+ * is logged when the host itself was out of something.
  */
 #include <string.h>
 
@@ -73,8 +74,8 @@ uint64_t sandbox_table_grow(husk_sandbox *sandbox, uint64_t table_idx, uint64_t 
         return GROW_FAILED;
     }
     machine->sizes.table_entries[table_idx] = old_entries + delta_entries;
-    /* The old last page may hold what a misbehaving guest wrote beyond the old end; null is what was promised. Pages that
-     * were not mapped until now are zero. */
+    /* The old last page may hold what a misbehaving guest wrote beyond the old end; null is what
+     * was promised. Pages that were not mapped until now are zero. */
     uint64_t old_end = table->base_gva + 8 * old_entries;
     uint64_t stale_bytes = from - old_end < 8 * delta_entries ? from - old_end : 8 * delta_entries;
     memset(arena_span(&machine->arena, old_end, stale_bytes), 0, stale_bytes);

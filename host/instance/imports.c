@@ -1,6 +1,6 @@
 /*
- * host/instance/imports.c: sets of definitions that modules may import; see imports.h. A set is a list with hash chains; the
- * definitions are shared with the sandboxes that linked them.
+ * host/instance/imports.c: sets of definitions that modules may import; see imports.h. A set is a
+ * list with hash chains; the definitions are shared with the sandboxes that linked them.
  */
 #include "imports.h"
 
@@ -27,8 +27,8 @@ struct husk_imports {
     enum husk_unknown unknown;
 };
 
-int import_group_new(const struct import_group_ops *ops, void *shared, struct import_group **ret_group,
-                     struct husk_error *err) {
+int import_group_new(const struct import_group_ops *ops, void *shared,
+                     struct import_group **ret_group, struct husk_error *err) {
     struct import_group *group = calloc(1, sizeof *group);
     if (group == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for imports of %s", ops->name);
@@ -87,7 +87,8 @@ int husk_imports_new(husk_engine *engine, husk_imports **ret_imports, struct hus
     return 0;
 }
 
-int imports_new_like(const husk_imports *imports, husk_imports **ret_imports, struct husk_error *err) {
+int imports_new_like(const husk_imports *imports, husk_imports **ret_imports,
+                     struct husk_error *err) {
     return husk_imports_new(imports->engine, ret_imports, err);
 }
 
@@ -103,7 +104,8 @@ void husk_imports_free(husk_imports *imports) {
 }
 
 /* FNV-1a over module, a separator, name. */
-static uint32_t name_hash(const char *module, size_t module_bytes, const char *name, size_t name_bytes) {
+static uint32_t name_hash(const char *module, size_t module_bytes, const char *name,
+                          size_t name_bytes) {
     uint32_t hash = 2166136261u;
     for (size_t i = 0; i < module_bytes; i++)
         hash = (hash ^ (uint8_t)module[i]) * 16777619u;
@@ -128,8 +130,8 @@ static uint32_t find_idx(const husk_imports *imports, uint32_t hash, struct husk
     return NO_DEF;
 }
 
-struct import_def *imports_find(const husk_imports *imports, const char *module, size_t module_bytes,
-                                const char *name, size_t name_bytes) {
+struct import_def *imports_find(const husk_imports *imports, const char *module,
+                                size_t module_bytes, const char *name, size_t name_bytes) {
     if (imports == NULL)
         return NULL;
     struct husk_extern wanted = {
@@ -146,7 +148,8 @@ static int imports_reserve(husk_imports *imports, uint32_t more, struct husk_err
     if (capacity == imports->capacity)
         return 0;
     if (capacity > LIMIT_IMPORTS)
-        return error_set(err, HUSK_E_LIMIT, "more than %u definitions in one set", imports->capacity);
+        return error_set(err, HUSK_E_LIMIT, "more than %u definitions in one set",
+                         imports->capacity);
     struct import_def **defs = realloc(imports->defs, capacity * sizeof *defs);
     if (defs != NULL)
         imports->defs = defs;
@@ -196,26 +199,28 @@ int imports_move(husk_imports *imports, husk_imports *from, struct husk_error *e
 static int def_new(const husk_imports *imports, const char *module, const char *name, uint32_t kind,
                    struct import_def **ret_def, struct husk_error *err) {
     if (imports == NULL || module == NULL || name == NULL)
-        return error_set(err, HUSK_E_INVAL, "an import definition needs a set, a module name and a name");
+        return error_set(err, HUSK_E_INVAL,
+                         "an import definition needs a set, a module name and a name");
     struct import_def *def = calloc(1, sizeof *def);
     if (def == NULL)
-        return error_set(err, HUSK_E_NOMEM, "no memory for the definition of %s.%s", NAME_SHOWN(module),
-                         NAME_SHOWN(name));
+        return error_set(err, HUSK_E_NOMEM, "no memory for the definition of %s.%s",
+                         NAME_SHOWN(module), NAME_SHOWN(name));
     atomic_init(&def->refs, 1);
     def->kind = kind;
     def->module = strdup(module);
     def->name = strdup(name);
     if (def->module == NULL || def->name == NULL) {
         def_discard(def);
-        return error_set(err, HUSK_E_NOMEM, "no memory for the definition of %s.%s", NAME_SHOWN(module),
-                         NAME_SHOWN(name));
+        return error_set(err, HUSK_E_NOMEM, "no memory for the definition of %s.%s",
+                         NAME_SHOWN(module), NAME_SHOWN(name));
     }
     *ret_def = def;
     return 0;
 }
 
 /* Adds it, or discards it and passes the failure on. */
-static int def_finish(husk_imports *imports, struct import_def *def, int status, struct husk_error *err) {
+static int def_finish(husk_imports *imports, struct import_def *def, int status,
+                      struct husk_error *err) {
     if (status == 0)
         status = imports_add(imports, def, err);
     if (status != 0)
@@ -230,17 +235,18 @@ static int def_set_functype(struct import_def *def, const struct husk_functype *
                          NAME_SHOWN(def->module), NAME_SHOWN(def->name), LIMIT_ARITY);
     def->types = calloc(type->params_count + type->results_count + 1, sizeof *def->types);
     if (def->types == NULL)
-        return error_set(err, HUSK_E_NOMEM, "no memory for the type of %s.%s", NAME_SHOWN(def->module),
-                         NAME_SHOWN(def->name));
+        return error_set(err, HUSK_E_NOMEM, "no memory for the type of %s.%s",
+                         NAME_SHOWN(def->module), NAME_SHOWN(def->name));
     if (type->params_count > 0)
         memcpy(def->types, type->params, type->params_count * sizeof *def->types);
     if (type->results_count > 0)
-        memcpy(def->types + type->params_count, type->results, type->results_count * sizeof *def->types);
-    for (size_t i = 0; i < type->params_count + type->results_count; i++) {
+        memcpy(def->types + type->params_count, type->results,
+               type->results_count * sizeof *def->types);
+    for (size_t i = 0; i < type->params_count + type->results_count; i++)
         if (!type_is_known(def->types[i]))
-            return error_set(err, HUSK_E_INVAL, "%s.%s: 0x%x is not a value type", NAME_SHOWN(def->module),
-                             NAME_SHOWN(def->name), (unsigned)def->types[i]);
-    }
+            return error_set(err, HUSK_E_INVAL, "%s.%s: 0x%x is not a value type",
+                             NAME_SHOWN(def->module), NAME_SHOWN(def->name),
+                             (unsigned)def->types[i]);
     def->func = (struct husk_functype){.params = def->types,
                                        .params_count = type->params_count,
                                        .results = def->types + type->params_count,
@@ -267,8 +273,8 @@ int husk_imports_func(husk_imports *imports, const char *module, const char *nam
 }
 
 int imports_func_grouped(husk_imports *imports, const char *module, const char *name,
-                         const struct husk_functype *type, husk_host_fn fn, struct import_group *group,
-                         struct husk_error *err) {
+                         const struct husk_functype *type, husk_host_fn fn,
+                         struct import_group *group, struct husk_error *err) {
     struct import_def *def = NULL;
     int status = def_new(imports, module, name, HUSK_ABI_FUNC, &def, err);
     if (status != 0)
@@ -279,15 +285,16 @@ int imports_func_grouped(husk_imports *imports, const char *module, const char *
     return def_finish(imports, def, status, err);
 }
 
-int husk_imports_global(husk_imports *imports, const char *module, const char *name, bool is_mutable,
-                        const struct husk_value *initial, struct husk_error *err) {
+int husk_imports_global(husk_imports *imports, const char *module, const char *name,
+                        bool is_mutable, const struct husk_value *initial, struct husk_error *err) {
     struct import_def *def = NULL;
     if (initial == NULL || !type_is_known(initial->type))
-        return error_set(err, HUSK_E_INVAL, "husk_imports_global: no value, or one of an unknown type");
+        return error_set(err, HUSK_E_INVAL,
+                         "husk_imports_global: no value, or one of an unknown type");
     if (initial->type == HUSK_FUNCREF && initial->of.ref != 0)
         return error_set(err, HUSK_E_INVAL,
-                         "husk_imports_global: a function reference belongs to one sandbox; a global "
-                         "that several share can only be null");
+                         "husk_imports_global: a function reference belongs to one sandbox; a "
+                         "global that several share can only be null");
     int status = def_new(imports, module, name, HUSK_ABI_GLOBAL, &def, err);
     if (status != 0)
         return status;
@@ -296,12 +303,13 @@ int husk_imports_global(husk_imports *imports, const char *module, const char *n
     return def_finish(imports, def, 0, err);
 }
 
-int husk_imports_memory(husk_imports *imports, const char *module, const char *name, uint64_t min_pages,
-                        uint64_t max_pages, struct husk_error *err) {
+int husk_imports_memory(husk_imports *imports, const char *module, const char *name,
+                        uint64_t min_pages, uint64_t max_pages, struct husk_error *err) {
     struct import_def *def = NULL;
     if (min_pages > HUSK_MAX_MEM_PAGES || max_pages < min_pages ||
         (max_pages != UINT64_MAX && max_pages > HUSK_MAX_MEM_PAGES))
-        return error_set(err, HUSK_E_INVAL, "husk_imports_memory: impossible limits (at most %u pages)",
+        return error_set(err, HUSK_E_INVAL,
+                         "husk_imports_memory: impossible limits (at most %u pages)",
                          HUSK_MAX_MEM_PAGES);
     int status = def_new(imports, module, name, HUSK_ABI_MEMORY, &def, err);
     if (status != 0)
@@ -311,8 +319,9 @@ int husk_imports_memory(husk_imports *imports, const char *module, const char *n
     return def_finish(imports, def, 0, err);
 }
 
-int husk_imports_table(husk_imports *imports, const char *module, const char *name, husk_type elem_type,
-                       uint64_t min_entries, uint64_t max_entries, struct husk_error *err) {
+int husk_imports_table(husk_imports *imports, const char *module, const char *name,
+                       husk_type elem_type, uint64_t min_entries, uint64_t max_entries,
+                       struct husk_error *err) {
     struct import_def *def = NULL;
     if (elem_type != HUSK_FUNCREF && elem_type != HUSK_EXTERNREF)
         return error_set(err, HUSK_E_INVAL, "husk_imports_table: tables hold funcref or externref");
@@ -346,11 +355,12 @@ static int stub_called(husk_caller *caller, void *user, const struct husk_value 
     return husk_caller_fail(caller, "%s", (const char *)user);
 }
 
-int import_stub_new(const struct husk_extern *wanted, const char *message, struct import_def **ret_def,
-                    struct husk_error *err) {
+int import_stub_new(const struct husk_extern *wanted, const char *message,
+                    struct import_def **ret_def, struct husk_error *err) {
     struct import_def *def = calloc(1, sizeof *def);
     if (def == NULL)
-        return error_set(err, HUSK_E_NOMEM, "no memory for a function that stands for an unknown import");
+        return error_set(err, HUSK_E_NOMEM,
+                         "no memory for a function that stands for an unknown import");
     atomic_init(&def->refs, 1);
     def->kind = HUSK_ABI_FUNC;
     def->fn = stub_called;
@@ -360,7 +370,8 @@ int import_stub_new(const struct husk_extern *wanted, const char *message, struc
     def->name = strdup(wanted->name);
     int status = 0;
     if (def->user == NULL || def->module == NULL || def->name == NULL)
-        status = error_set(err, HUSK_E_NOMEM, "no memory for a function that stands for an unknown import");
+        status = error_set(err, HUSK_E_NOMEM,
+                           "no memory for a function that stands for an unknown import");
     if (status == 0)
         status = def_set_functype(def, &wanted->func, err);
     if (status != 0)

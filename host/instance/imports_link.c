@@ -1,6 +1,7 @@
 /*
- * host/instance/imports_link.c: match an image's imports with a set's definitions, by name and type (core specification 2.0, section 3.2.7,
- * import matching). Nothing is changed here: a sandbox is made only once all of them match, or have a function that traps in their place.
+ * host/instance/imports_link.c: match an image's imports with a set's definitions, by name and type
+ * (core specification 2.0, section 3.2.7, import matching). Nothing is changed here: a sandbox is
+ * made only once all of them match, or have a function that traps in their place.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,7 +19,8 @@
 
 static const char *const kind_names[] = {"function", "table", "memory", "global"};
 
-static void describe_limits(char *text, const char *unit, uint64_t min, uint64_t max, bool has_max) {
+static void describe_limits(char *text, const char *unit, uint64_t min, uint64_t max,
+                            bool has_max) {
     if (has_max)
         snprintf(text, DESCRIPTION_BYTES, "%" PRIu64 " to %" PRIu64 " %s", min, max, unit);
     else
@@ -29,9 +31,12 @@ static void describe_extern(const struct husk_extern *wanted, char *text) {
     switch (wanted->kind) {
     case HUSK_EXTERN_FUNC: functype_format(&wanted->func, text, DESCRIPTION_BYTES); break;
     case HUSK_EXTERN_TABLE:
-        describe_limits(text, husk_type_name(wanted->type), wanted->min, wanted->max, wanted->has_max);
+        describe_limits(text, husk_type_name(wanted->type), wanted->min, wanted->max,
+                        wanted->has_max);
         break;
-    case HUSK_EXTERN_MEMORY: describe_limits(text, "pages", wanted->min, wanted->max, wanted->has_max); break;
+    case HUSK_EXTERN_MEMORY:
+        describe_limits(text, "pages", wanted->min, wanted->max, wanted->has_max);
+        break;
     case HUSK_EXTERN_GLOBAL:
         snprintf(text, DESCRIPTION_BYTES, "%s%s", wanted->is_mutable ? "mutable " : "",
                  husk_type_name(wanted->type));
@@ -45,14 +50,16 @@ static struct husk_extern def_extern(const struct import_def *def) {
                                  .min = def->min,
                                  .max = def->max,
                                  .has_max = def->max != UINT64_MAX,
-                                 .type = def->kind == HUSK_ABI_TABLE ? def->elem_type : def->value.type,
+                                 .type =
+                                     def->kind == HUSK_ABI_TABLE ? def->elem_type : def->value.type,
                                  .is_mutable = def->is_mutable};
     return result;
 }
 
 /* Section 3.2.7, limits: n1 >= n2, and if m2 is given, m1 is given and m1 <= m2. */
 static bool limits_match(const struct husk_extern *have, const struct husk_extern *wanted) {
-    return have->min >= wanted->min && (!wanted->has_max || (have->has_max && have->max <= wanted->max));
+    return have->min >= wanted->min &&
+           (!wanted->has_max || (have->has_max && have->max <= wanted->max));
 }
 
 static bool type_matches(const struct husk_extern *have, const struct husk_extern *wanted) {
@@ -60,7 +67,8 @@ static bool type_matches(const struct husk_extern *have, const struct husk_exter
     case HUSK_EXTERN_FUNC: return functype_equal(&have->func, &wanted->func);
     case HUSK_EXTERN_TABLE: return have->type == wanted->type && limits_match(have, wanted);
     case HUSK_EXTERN_MEMORY: return limits_match(have, wanted);
-    case HUSK_EXTERN_GLOBAL: return have->type == wanted->type && have->is_mutable == wanted->is_mutable;
+    case HUSK_EXTERN_GLOBAL:
+        return have->type == wanted->type && have->is_mutable == wanted->is_mutable;
     }
     return false;
 }
@@ -68,7 +76,8 @@ static bool type_matches(const struct husk_extern *have, const struct husk_exter
 /* "module.name" of an import, for messages. */
 static void format_name(const struct husk_extern *wanted, char *text, size_t text_bytes) {
     struct name_text module, name;
-    snprintf(text, text_bytes, "\"%s.%s\"", name_show(&module, wanted->module, wanted->module_bytes),
+    snprintf(text, text_bytes, "\"%s.%s\"",
+             name_show(&module, wanted->module, wanted->module_bytes),
              name_show(&name, wanted->name, wanted->name_bytes));
 }
 
@@ -87,18 +96,20 @@ static int error_mismatch(const struct husk_extern *wanted, const struct husk_ex
     format_name(wanted, name, sizeof name);
     describe_extern(wanted, wanted_type);
     describe_extern(have, have_type);
-    return error_set(err, HUSK_E_LINK,
-                     "incompatible import type: the module needs %s %s, %s; what was defined is a %s, %s",
-                     kind_names[wanted->kind], name, wanted_type, kind_names[have->kind], have_type);
+    return error_set(
+        err, HUSK_E_LINK,
+        "incompatible import type: the module needs %s %s, %s; what was defined is a %s, %s",
+        kind_names[wanted->kind], name, wanted_type, kind_names[have->kind], have_type);
 }
 
 /* 0 with *ret_def NULL: unknown, and to be replaced by a function that traps. */
 static int find_match(const husk_imports *imports, const struct husk_extern *wanted,
                       struct import_def **ret_def, struct husk_error *err) {
-    struct import_def *def =
-        imports_find(imports, wanted->module, wanted->module_bytes, wanted->name, wanted->name_bytes);
+    struct import_def *def = imports_find(imports, wanted->module, wanted->module_bytes,
+                                          wanted->name, wanted->name_bytes);
     *ret_def = def;
-    if (def == NULL && wanted->kind == HUSK_EXTERN_FUNC && imports_unknown(imports) == HUSK_UNKNOWN_TRAP)
+    if (def == NULL && wanted->kind == HUSK_EXTERN_FUNC &&
+        imports_unknown(imports) == HUSK_UNKNOWN_TRAP)
         return 0;
     if (def == NULL)
         return error_unknown(wanted, err);
@@ -108,7 +119,8 @@ static int find_match(const husk_imports *imports, const struct husk_extern *wan
     return error_mismatch(wanted, &have, err);
 }
 
-int husk_imports_match(const husk_imports *imports, const struct husk_extern *item, struct husk_error *err) {
+int husk_imports_match(const husk_imports *imports, const struct husk_extern *item,
+                       struct husk_error *err) {
     struct import_def *def = NULL;
     if (item == NULL || item->module == NULL || item->name == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_imports_match: not an import");
@@ -127,14 +139,15 @@ static int link_one(const husk_imports *imports, const struct husk_extern *wante
     }
     char name[NAME_PAIR_BYTES], message[NAME_PAIR_BYTES + 64];
     format_name(wanted, name, sizeof name);
-    snprintf(message, sizeof message, "the module called the unknown import %s, which nobody defined", name);
+    snprintf(message, sizeof message,
+             "the module called the unknown import %s, which nobody defined", name);
     return import_stub_new(wanted, message, ret_def, err);
 }
 
 /* Is it missing, rather than of another type? */
 static bool is_missing(const husk_imports *imports, const struct husk_extern *wanted) {
-    return imports_find(imports, wanted->module, wanted->module_bytes, wanted->name, wanted->name_bytes) ==
-               NULL &&
+    return imports_find(imports, wanted->module, wanted->module_bytes, wanted->name,
+                        wanted->name_bytes) == NULL &&
            husk_imports_match(imports, wanted, NULL) != 0;
 }
 

@@ -17,8 +17,10 @@ static int arrays_new(struct linkage *linkage, const husk_image *image, struct h
     const struct image_code *code = image->code;
     linkage->defs_count = code->imports_count;
     linkage->defs = array_new(code->imports_count, sizeof *linkage->defs);
-    linkage->memory_defs = array_new(code->imported_count[HUSK_ABI_MEMORY], sizeof *linkage->memory_defs);
-    linkage->table_defs = array_new(code->imported_count[HUSK_ABI_TABLE], sizeof *linkage->table_defs);
+    linkage->memory_defs =
+        array_new(code->imported_count[HUSK_ABI_MEMORY], sizeof *linkage->memory_defs);
+    linkage->table_defs =
+        array_new(code->imported_count[HUSK_ABI_TABLE], sizeof *linkage->table_defs);
     linkage->linked = array_new(code->imported_count[HUSK_ABI_FUNC], sizeof *linkage->linked);
     linkage->groups = array_new(code->imports_count, sizeof *linkage->groups);
     if (linkage->defs == NULL || linkage->memory_defs == NULL || linkage->table_defs == NULL ||
@@ -28,13 +30,14 @@ static int arrays_new(struct linkage *linkage, const husk_image *image, struct h
 }
 
 /* Takes a reference to each of `found`. */
-static void take_defs(struct linkage *linkage, const husk_image *image, struct import_def *const *found) {
+static void take_defs(struct linkage *linkage, const husk_image *image,
+                      struct import_def *const *found) {
     for (uint32_t i = 0; i < image->code->imports_count; i++) {
         const struct import_def *def = linkage->defs[i] = import_def_ref(found[i]);
         uint32_t idx = image->code->imports[i].idx;
         if (def->kind == HUSK_ABI_FUNC)
-            linkage->linked[idx] =
-                (struct linked_func){.fn = def->fn, .user = def->user, .type = &def->func, .def = def};
+            linkage->linked[idx] = (struct linked_func){
+                .fn = def->fn, .user = def->user, .type = &def->func, .def = def};
         else if (def->kind == HUSK_ABI_MEMORY)
             linkage->memory_defs[idx] = def;
         else if (def->kind == HUSK_ABI_TABLE)
@@ -80,8 +83,9 @@ static int make_states(struct linkage *linkage, const husk_image *image, struct 
     return 0;
 }
 
-static int linkage_make(struct linkage *linkage, const husk_image *image, struct import_def *const *found,
-                        uint32_t depth_max, struct husk_error *err) {
+static int linkage_make(struct linkage *linkage, const husk_image *image,
+                        struct import_def *const *found, uint32_t depth_max,
+                        struct husk_error *err) {
     int status = arrays_new(linkage, image, err);
     if (status != 0)
         return status;
@@ -130,12 +134,14 @@ void linkage_done(struct linkage *linkage) {
     *linkage = (struct linkage){0};
 }
 
-/* The saved state of a group: NULL if there is none. One of each name: a set has no two groups of a family (wasi_imports.c). */
+/* The saved state of a group: NULL if there is none. One of each name: a set has no two groups of a
+ * family (wasi_imports.c). */
 static const uint8_t *find_record(const husk_image *image, const char *name, size_t *ret_bytes) {
     struct image_state record;
     uint32_t at = 0;
     while (image_state_next(image, &at, &record)) {
-        if (record.name_bytes == strlen(name) && memcmp(record.name, name, record.name_bytes) == 0) {
+        if (record.name_bytes == strlen(name) &&
+            memcmp(record.name, name, record.name_bytes) == 0) {
             *ret_bytes = record.state_bytes;
             return record.state;
         }
@@ -143,7 +149,8 @@ static const uint8_t *find_record(const husk_image *image, const char *name, siz
     return NULL;
 }
 
-int linkage_check_states(const struct linkage *linkage, const husk_image *image, struct husk_error *err) {
+int linkage_check_states(const struct linkage *linkage, const husk_image *image,
+                         struct husk_error *err) {
     for (uint32_t i = 0; i < linkage->groups_count; i++) {
         const struct group_state *group = &linkage->groups[i];
         const struct import_group_ops *ops = group->group->ops;
@@ -189,5 +196,6 @@ int linkage_save_states(const struct linkage *linkage, struct buf *buf, struct h
         memcpy(buf->data + header_at, &record, sizeof record);
         buf_align(buf, 8);
     }
-    return buf->failed ? error_set(err, HUSK_E_NOMEM, "no memory for the state of host functions") : 0;
+    return buf->failed ? error_set(err, HUSK_E_NOMEM, "no memory for the state of host functions")
+                       : 0;
 }

@@ -1,7 +1,8 @@
 /*
- * host/instance/memory_image.c: a range of linear memory as an object that can be mapped copy-on-write into any sandbox. It is a sealed file
- * like an image's; a sandbox remembers where one is mapped (arena overlays), so that a restore brings the image's own
- * contents back. A mapping holds the file itself: freeing an image that is mapped somewhere is safe.
+ * host/instance/memory_image.c: a range of linear memory as an object that can be mapped
+ * copy-on-write into any sandbox. It is a sealed file like an image's; a sandbox remembers where
+ * one is mapped (arena overlays), so that a restore brings the image's own contents back. A mapping
+ * holds the file itself: freeing an image that is mapped somewhere is safe.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -24,7 +25,8 @@ static int check_aligned(uint64_t addr, uint64_t offset, uint64_t bytes, struct 
             err, HUSK_E_INVAL,
             "address 0x%llx, offset 0x%llx, size 0x%llx: all must be multiples of %u, and the size "
             "not 0",
-            (unsigned long long)addr, (unsigned long long)offset, (unsigned long long)bytes, HUSK_PAGE_SIZE);
+            (unsigned long long)addr, (unsigned long long)offset, (unsigned long long)bytes,
+            HUSK_PAGE_SIZE);
     return 0;
 }
 
@@ -39,15 +41,16 @@ static int find_range(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, ui
         return error_set(err, HUSK_E_LIMIT, "the module has no memory %u", mem_idx);
     const struct arena_memory *memory = &sandbox->machine->arena.memories[mem_idx];
     if (bytes > memory->bytes || addr > memory->bytes - bytes)
-        return error_set(
-            err, HUSK_E_LIMIT, "[0x%llx, + 0x%llx) is outside of memory %u, which has 0x%llx bytes",
-            (unsigned long long)addr, (unsigned long long)bytes, mem_idx, (unsigned long long)memory->bytes);
+        return error_set(err, HUSK_E_LIMIT,
+                         "[0x%llx, + 0x%llx) is outside of memory %u, which has 0x%llx bytes",
+                         (unsigned long long)addr, (unsigned long long)bytes, mem_idx,
+                         (unsigned long long)memory->bytes);
     *ret_hva = memory->hva + addr;
     return 0;
 }
 
-static int map_file(struct machine *machine, uint8_t *hva, const struct image_file *file, uint64_t offset,
-                    uint64_t bytes, struct husk_error *err) {
+static int map_file(struct machine *machine, uint8_t *hva, const struct image_file *file,
+                    uint64_t offset, uint64_t bytes, struct husk_error *err) {
     uint64_t gva_value = arena_gva_of(&machine->arena, hva);
     int status = arena_overlay_push(&machine->arena, gva_value, bytes, err);
     if (status != 0)
@@ -69,8 +72,8 @@ static int copy_to_file(const uint8_t *hva, uint64_t bytes, struct image_file **
     auto_fd fd = -1;
     int status = image_file_memfd(&fd, err);
     if (status == 0 && file_write_all(fd, hva, bytes) != 0)
-        status =
-            error_sys(err, errno, "cannot write a memory image of %llu bytes", (unsigned long long)bytes);
+        status = error_sys(err, errno, "cannot write a memory image of %llu bytes",
+                           (unsigned long long)bytes);
     if (status == 0)
         status = image_file_seal(fd, ret_file, err);
     if (status == 0)
@@ -114,9 +117,11 @@ int husk_memory_image_map(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr
         return error_set(err, HUSK_E_INVAL, "the memory image was made by another engine");
     int status = check_aligned(addr, offset, bytes, err);
     if (status == 0 && (bytes > image->file->count || offset > image->file->count - bytes))
-        status = error_set(
-            err, HUSK_E_LIMIT, "[0x%llx, + 0x%llx) is outside of the memory image, which has 0x%llx bytes",
-            (unsigned long long)offset, (unsigned long long)bytes, (unsigned long long)image->file->count);
+        status =
+            error_set(err, HUSK_E_LIMIT,
+                      "[0x%llx, + 0x%llx) is outside of the memory image, which has 0x%llx bytes",
+                      (unsigned long long)offset, (unsigned long long)bytes,
+                      (unsigned long long)image->file->count);
     if (status == 0)
         status = find_range(sandbox, mem_idx, addr, bytes, &hva, err);
     if (status == 0)

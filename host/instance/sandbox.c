@@ -20,20 +20,22 @@
 #include "sizing_make.h"
 #include "values.h"
 
-static int options_copy(const struct husk_sandbox_options *options, struct husk_sandbox_options *ret_copy,
-                        struct husk_error *err) {
+static int options_copy(const struct husk_sandbox_options *options,
+                        struct husk_sandbox_options *ret_copy, struct husk_error *err) {
     struct husk_sandbox_options copy = HUSK_SANDBOX_OPTIONS_INIT;
     if (options != NULL) {
         if (options->size < sizeof(size_t))
-            return error_set(err, HUSK_E_INVAL,
-                             "husk_sandbox_options.size is not set (use HUSK_SANDBOX_OPTIONS_INIT)");
+            return error_set(
+                err, HUSK_E_INVAL,
+                "husk_sandbox_options.size is not set (use HUSK_SANDBOX_OPTIONS_INIT)");
         memcpy(&copy, options, options->size < sizeof copy ? options->size : sizeof copy);
     }
     if (copy.stack_bytes == 0)
         copy.stack_bytes = HUSK_STACK_DEFAULT_BYTES;
     if (copy.stack_bytes < HUSK_STACK_MIN_BYTES || copy.stack_bytes > HUSK_STACK_MAX_BYTES)
         return error_set(err, HUSK_E_INVAL, "stack_bytes is %llu; it must be %u to %u",
-                         (unsigned long long)copy.stack_bytes, HUSK_STACK_MIN_BYTES, HUSK_STACK_MAX_BYTES);
+                         (unsigned long long)copy.stack_bytes, HUSK_STACK_MIN_BYTES,
+                         HUSK_STACK_MAX_BYTES);
     copy.stack_bytes = page_up(copy.stack_bytes);
     if (copy.host_call_depth_max == 0)
         copy.host_call_depth_max = LIMIT_HOST_CALL_DEPTH_DEFAULT;
@@ -65,7 +67,8 @@ static void apply_imports(husk_sandbox *sandbox) {
         const struct husk_image_import *import = &code->imports[i];
         if (import->kind != HUSK_ABI_GLOBAL)
             continue;
-        void *place = arena_span(&machine->arena, code->globals[import->idx].gva, sizeof(struct husk_slot));
+        void *place =
+            arena_span(&machine->arena, code->globals[import->idx].gva, sizeof(struct husk_slot));
         value_to_slot(&sandbox->link.defs[i]->value, place);
     }
 }
@@ -96,7 +99,8 @@ static void sandbox_unload(husk_sandbox *sandbox) {
     stat_count(sandbox->stats, STAT_unloads);
 }
 
-/* Takes over the linkage, also on failure. What was loaded stays so if it fails before anything is changed, and is unloaded otherwise. */
+/* Takes over the linkage, also on failure. What was loaded stays so if it fails before anything is
+ * changed, and is unloaded otherwise. */
 static int sandbox_load(husk_sandbox *sandbox, husk_image *image, struct linkage *take_link,
                         struct husk_error *err) {
     struct machine *machine = sandbox->machine;
@@ -126,11 +130,12 @@ static int sandbox_load(husk_sandbox *sandbox, husk_image *image, struct linkage
 }
 
 void sandbox_poison(husk_sandbox *sandbox, enum poison_cause cause) {
-    static const enum engine_stat stats[] = {[POISON_DEADLINE] = STAT_poisonings_deadline,
-                                             [POISON_INTERRUPT] = STAT_poisonings_interrupt,
-                                             [POISON_GUEST_VIOLATION] = STAT_poisonings_guest_violation,
-                                             [POISON_VM_FAILURE] = STAT_poisonings_vm_failure,
-                                             [POISON_RESTORE_FAILURE] = STAT_poisonings_restore_failure};
+    static const enum engine_stat stats[] = {
+        [POISON_DEADLINE] = STAT_poisonings_deadline,
+        [POISON_INTERRUPT] = STAT_poisonings_interrupt,
+        [POISON_GUEST_VIOLATION] = STAT_poisonings_guest_violation,
+        [POISON_VM_FAILURE] = STAT_poisonings_vm_failure,
+        [POISON_RESTORE_FAILURE] = STAT_poisonings_restore_failure};
     if (!sandbox->is_poisoned)
         stat_count(sandbox->stats, stats[cause]);
     sandbox->is_poisoned = true;
@@ -144,7 +149,8 @@ int sandbox_check_idle(const husk_sandbox *sandbox, const char *what, struct hus
     return engine_check_process(sandbox->engine, err);
 }
 
-static int check_engine(const husk_engine *engine, const husk_image *image, struct husk_error *err) {
+static int check_engine(const husk_engine *engine, const husk_image *image,
+                        struct husk_error *err) {
     if (image->engine != engine)
         return error_set(err, HUSK_E_INVAL,
                          image->engine == NULL
@@ -222,12 +228,14 @@ int husk_sandbox_load(husk_sandbox *sandbox, husk_image *image, const husk_impor
     if (status == 0)
         status = check_engine(sandbox->engine, image, err);
     if (status == 0)
-        status = linkage_init(&link, image, imports, sandbox->machine->limits.host_call_depth_max, err);
+        status =
+            linkage_init(&link, image, imports, sandbox->machine->limits.host_call_depth_max, err);
     if (status == 0)
         status = sandbox_load(sandbox, image, &link, err);
     if (status != 0)
         return error_while(err, status, "loading into a sandbox; %s",
-                           sandbox->image != NULL ? "it still has what it had" : "nothing is loaded in it");
+                           sandbox->image != NULL ? "it still has what it had"
+                                                  : "nothing is loaded in it");
     return 0;
 }
 
@@ -240,12 +248,14 @@ int husk_sandbox_unload(husk_sandbox *sandbox, struct husk_error *err) {
     return status;
 }
 
-static int restore_failed(husk_sandbox *sandbox, bool has_changed, int status, struct husk_error *err) {
+static int restore_failed(husk_sandbox *sandbox, bool has_changed, int status,
+                          struct husk_error *err) {
     if (!has_changed)
         return error_while(err, status, "restoring a sandbox; it is as it was");
     sandbox_poison(sandbox, POISON_RESTORE_FAILURE);
-    return error_while(err, status,
-                       "restoring a sandbox; it must be restored again, or loaded into, before it is called");
+    return error_while(
+        err, status,
+        "restoring a sandbox; it must be restored again, or loaded into, before it is called");
 }
 
 int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct husk_error *err) {
@@ -256,16 +266,16 @@ int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct husk_e
     if (status != 0)
         return status;
     if (sandbox->image == NULL)
-        return error_set(err, HUSK_E_STATE,
-                         "nothing is loaded, so nothing can be restored; husk_sandbox_load() loads");
+        return error_set(
+            err, HUSK_E_STATE,
+            "nothing is loaded, so nothing can be restored; husk_sandbox_load() loads");
     status = check_engine(sandbox->engine, image, err);
     if (status != 0)
         return status;
     if (!image_is_same_module(sandbox->image, image))
-        return error_set(
-            err, HUSK_E_INVAL,
-            "the image is not of the module that this sandbox holds, or was compiled in another way; "
-            "husk_sandbox_load() takes any");
+        return error_set(err, HUSK_E_INVAL,
+                         "the image is not of the module that this sandbox holds, or was compiled "
+                         "in another way; husk_sandbox_load() takes any");
     status = linkage_check_states(&sandbox->link, image, err);
     if (status == 0)
         status = sizing_make(&sizes, image, &sandbox->link, &sandbox->machine->limits, err);

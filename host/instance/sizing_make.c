@@ -18,7 +18,8 @@ static const char *name_of(const husk_image *image) {
 
 static int arrays_new(struct sizing *sizing, const husk_image *image, struct husk_error *err) {
     const struct image_code *code = image->code;
-    uint64_t *words = calloc(2 * ((size_t)code->memories_count + code->tables_count) + 1, sizeof *words);
+    uint64_t *words =
+        calloc(2 * ((size_t)code->memories_count + code->tables_count) + 1, sizeof *words);
     if (words == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for a sandbox");
     sizing->memory_bytes = words;
@@ -29,8 +30,8 @@ static int arrays_new(struct sizing *sizing, const husk_image *image, struct hus
 }
 
 /* The image's size; a compiled image's imported memories have that of their definition. */
-static int size_memories(struct sizing *sizing, const husk_image *image, const struct linkage *linkage,
-                         struct husk_error *err) {
+static int size_memories(struct sizing *sizing, const husk_image *image,
+                         const struct linkage *linkage, struct husk_error *err) {
     const struct image_code *code = image->code;
     uint64_t total = 0;
     for (uint32_t i = 0; i < code->memories_count; i++) {
@@ -40,22 +41,26 @@ static int size_memories(struct sizing *sizing, const husk_image *image, const s
         uint64_t max_pages =
             def != NULL ? min_u64(def->max, HUSK_MAX_MEM_PAGES) : code->memories[i].max_pages;
         if (pages > max_pages)
-            return error_set(err, HUSK_E_LIMIT,
-                             "memory %u has %llu pages in the snapshot; the import given allows %llu", i,
-                             (unsigned long long)pages, (unsigned long long)max_pages);
+            return error_set(
+                err, HUSK_E_LIMIT,
+                "memory %u has %llu pages in the snapshot; the import given allows %llu", i,
+                (unsigned long long)pages, (unsigned long long)max_pages);
         sizing->memory_bytes[i] = pages * HUSK_WASM_PAGE_SIZE;
         total += sizing->memory_bytes[i];
-        sizing->memory_max_pages[i] = min_u64(max_pages, sizing->memory_max_bytes / HUSK_WASM_PAGE_SIZE);
+        sizing->memory_max_pages[i] =
+            min_u64(max_pages, sizing->memory_max_bytes / HUSK_WASM_PAGE_SIZE);
     }
     if (total > sizing->memory_max_bytes)
         return error_set(
-            err, HUSK_E_LIMIT, "the %s starts with %llu bytes of linear memory; memory_max_bytes is %llu%s",
+            err, HUSK_E_LIMIT,
+            "the %s starts with %llu bytes of linear memory; memory_max_bytes is %llu%s",
             name_of(image), (unsigned long long)total, (unsigned long long)sizing->memory_max_bytes,
             code->data_excess_bytes != 0 ? ", less what the image's data region has" : "");
     return 0;
 }
 
-/* What the data region has without a reason is memory like any other. It is never given back, so the limit shrinks by it. */
+/* What the data region has without a reason is memory like any other. It is never given back, so
+ * the limit shrinks by it. */
 static int charge_data(struct sizing *sizing, const husk_image *image, uint64_t limit,
                        struct husk_error *err) {
     const struct image_code *code = image->code;
@@ -63,10 +68,11 @@ static int charge_data(struct sizing *sizing, const husk_image *image, uint64_t 
     if (limit == 0)
         return 0;
     if (code->data_excess_bytes > limit)
-        return error_set(err, HUSK_E_LIMIT,
-                         "the image's data region has %llu bytes more than its tables and globals need and "
-                         "its file has; memory_max_bytes, which they count against, is %llu",
-                         (unsigned long long)code->data_excess_bytes, (unsigned long long)limit);
+        return error_set(
+            err, HUSK_E_LIMIT,
+            "the image's data region has %llu bytes more than its tables and globals need and its "
+            "file has; memory_max_bytes, which they count against, is %llu",
+            (unsigned long long)code->data_excess_bytes, (unsigned long long)limit);
     sizing->memory_max_bytes = limit - code->data_excess_bytes;
     return 0;
 }
@@ -76,8 +82,9 @@ struct table_totals {
     uint64_t now, at_start;
 };
 
-static int initial_tables(struct sizing *sizing, const husk_image *image, const struct linkage *linkage,
-                          struct table_totals *ret_totals, struct husk_error *err) {
+static int initial_tables(struct sizing *sizing, const husk_image *image,
+                          const struct linkage *linkage, struct table_totals *ret_totals,
+                          struct husk_error *err) {
     const struct image_code *code = image->code;
     struct table_totals totals = {0};
     for (uint32_t i = 0; i < code->tables_count; i++) {
@@ -86,13 +93,15 @@ static int initial_tables(struct sizing *sizing, const husk_image *image, const 
         uint64_t start = def != NULL ? def->min : code->tables[i].min_entries;
         uint64_t entries = image->is_snapshot ? image->table_sizes[i] : start;
         if (entries > code->tables[i].reserve_entries)
-            return error_set(err, HUSK_E_LIMIT,
-                             "imported table %u starts with %llu entries; the image has room for %u", i,
-                             (unsigned long long)entries, code->tables[i].reserve_entries);
+            return error_set(
+                err, HUSK_E_LIMIT,
+                "imported table %u starts with %llu entries; the image has room for %u", i,
+                (unsigned long long)entries, code->tables[i].reserve_entries);
         if (def != NULL && entries > def->max)
-            return error_set(err, HUSK_E_LIMIT,
-                             "table %u has %llu entries in the snapshot; the import given allows %llu", i,
-                             (unsigned long long)entries, (unsigned long long)def->max);
+            return error_set(
+                err, HUSK_E_LIMIT,
+                "table %u has %llu entries in the snapshot; the import given allows %llu", i,
+                (unsigned long long)entries, (unsigned long long)def->max);
         sizing->table_entries[i] = entries;
         totals.now += entries;
         totals.at_start += start;
@@ -101,8 +110,8 @@ static int initial_tables(struct sizing *sizing, const husk_image *image, const 
     return 0;
 }
 
-static uint64_t table_max(const struct sizing *sizing, const husk_image *image, const struct linkage *linkage,
-                          uint32_t idx) {
+static uint64_t table_max(const struct sizing *sizing, const husk_image *image,
+                          const struct linkage *linkage, uint32_t idx) {
     const struct husk_image_table *table = &image->code->tables[idx];
     const struct import_def *def =
         idx < image->code->imported_count[HUSK_ABI_TABLE] ? linkage->table_defs[idx] : NULL;
@@ -111,23 +120,25 @@ static uint64_t table_max(const struct sizing *sizing, const husk_image *image, 
     return max < sizing->table_entries[idx] ? sizing->table_entries[idx] : max;
 }
 
-/* Without a limit given it is the module's, whatever a snapshot has grown to: all states of one module then fit the same arena, and a
- * restore never has to build another. */
-static int limit_tables(struct sizing *sizing, const husk_image *image, const struct table_totals *totals,
-                        uint64_t limit, struct husk_error *err) {
+/* Without a limit given it is the module's, whatever a snapshot has grown to: all states of one
+ * module then fit the same arena, and a restore never has to build another. */
+static int limit_tables(struct sizing *sizing, const husk_image *image,
+                        const struct table_totals *totals, uint64_t limit, struct husk_error *err) {
     sizing->table_max_total = limit;
     if (limit == 0)
-        sizing->table_max_total =
-            totals->at_start > LIMIT_TABLE_ENTRIES_DEFAULT ? totals->at_start : LIMIT_TABLE_ENTRIES_DEFAULT;
+        sizing->table_max_total = totals->at_start > LIMIT_TABLE_ENTRIES_DEFAULT
+                                      ? totals->at_start
+                                      : LIMIT_TABLE_ENTRIES_DEFAULT;
     if (totals->now > sizing->table_max_total)
         return error_set(err, HUSK_E_LIMIT,
-                         "the %s starts with %llu table entries; table_max_entries is %llu", name_of(image),
-                         (unsigned long long)totals->now, (unsigned long long)sizing->table_max_total);
+                         "the %s starts with %llu table entries; table_max_entries is %llu",
+                         name_of(image), (unsigned long long)totals->now,
+                         (unsigned long long)sizing->table_max_total);
     return 0;
 }
 
-static int size_tables(struct sizing *sizing, const husk_image *image, const struct linkage *linkage,
-                       uint64_t limit, struct husk_error *err) {
+static int size_tables(struct sizing *sizing, const husk_image *image,
+                       const struct linkage *linkage, uint64_t limit, struct husk_error *err) {
     uint64_t data_end = HUSK_DATA_GVA;
     struct table_totals totals = {0};
     for (uint32_t i = 0; i < image->data_segments_count; i++)

@@ -1,7 +1,8 @@
 /*
- * host/instance/snapshot.c: an image of a sandbox as it is between two calls. The pages that differ from the image it was loaded from are
- * written to a new file; for all others the snapshot has the runs that image has. So its cost follows what was written, and
- * snapshots of snapshots share layers.
+ * host/instance/snapshot.c: an image of a sandbox as it is between two calls. The pages that differ
+ * from the image it was loaded from are written to a new file; for all others the snapshot has the
+ * runs that image has. So its cost follows what was written, and snapshots of snapshots share
+ * layers.
  */
 #include <errno.h>
 #include <stddef.h>
@@ -19,27 +20,37 @@
 #include "sandbox_internal.h"
 
 /*
- * Every field of an instance and its machine is one of these. Who adds one decides which, brings it back in restore.c and sandbox.c, adds it to
- * the table of docs/snapshots.md and to the comparisons of tests/kvm/snapshots/restore_test.c, and then changes the number here.
+ * Every field of an instance and its machine is one of these. Who adds one decides which, brings it
+ * back in restore.c and sandbox.c, adds it to the table of docs/snapshots.md and to the comparisons
+ * of tests/kvm/snapshots/restore_test.c, and then changes the number here.
  *
- *   in a snapshot, and brought back   link.groups' states (linkage_save_states()), sizes.table_entries, arena: memories' contents and
- *                                     sizes, data
- *   nothing between two calls         mailbox and stack of the arena (zero), calls, regs of the vCPU
- *   set anew by load and restore      mapped, image, hotset, start, owes_restored_call, is_poisoned, poisoned_by, changes_begun
- *   not the instance's, unchanged     engine, machine, vcpu_ops, stats, hot_pages_counted, limits, vm, vcpu, kicker, tables, next_slot, has_failed_vm, next_idle,
- *                                     calls.is_interrupted; link's definitions; the limits in sizes; overlays are contents, and their mappings go
+ *   in a snapshot, and brought back   link.groups' states (linkage_save_states()),
+ *                                     sizes.table_entries, arena: memories' contents and sizes,
+ *                                     data
+ *   nothing between two calls         mailbox and stack of the arena (zero), calls, regs of the
+ *                                     vCPU
+ *   set anew by load and restore      mapped, image, hotset, start, owes_restored_call,
+ *                                     is_poisoned, poisoned_by, changes_begun
+ *   not the instance's, unchanged     engine, machine, vcpu_ops, stats, hot_pages_counted, limits,
+ *                                     vm, vcpu, kicker, tables, next_slot, has_failed_vm,
+ *                                     next_idle, calls.is_interrupted; link's definitions; the
+ *                                     limits in sizes; overlays are contents, and their mappings go
  *
  * The state of WASI has its own tripwire in wasi_state.c.
  */
-_Static_assert(sizeof(struct husk_sandbox) - sizeof(struct linkage) == 72 && sizeof(struct call_state) == 24,
+_Static_assert(sizeof(struct husk_sandbox) - sizeof(struct linkage) == 72 &&
+                   sizeof(struct call_state) == 24,
                "a new field of struct husk_sandbox");
-_Static_assert(sizeof(struct machine) - sizeof(struct husk_sandbox_options) - sizeof(struct sizing) -
-                       sizeof(struct arena) - sizeof(struct kicker) - sizeof(struct hotset) ==
+_Static_assert(sizeof(struct machine) - sizeof(struct husk_sandbox_options) -
+                       sizeof(struct sizing) - sizeof(struct arena) - sizeof(struct kicker) -
+                       sizeof(struct hotset) ==
                    80,
                "a new field of struct machine");
-_Static_assert(sizeof(struct linkage) == 72 && sizeof(struct group_state) == 16, "a new field of linkage.h");
+_Static_assert(sizeof(struct linkage) == 72 && sizeof(struct group_state) == 16,
+               "a new field of linkage.h");
 _Static_assert(sizeof(struct sizing) == 56, "a new field of struct sizing");
-_Static_assert(sizeof(struct arena) == 88 && sizeof(struct arena_memory) == 32, "a new field of arena.h");
+_Static_assert(sizeof(struct arena) == 88 && sizeof(struct arena_memory) == 32,
+               "a new field of arena.h");
 /* Filled in below, or empty; freed by image_free(). */
 _Static_assert(sizeof(struct husk_image) == 248, "a new field of an image's own");
 
@@ -89,21 +100,21 @@ static int compare_pages(const void *a, const void *b) {
     return first < second ? -1 : first > second;
 }
 
-/* A page of an overlay (memory_image.c) may be in the list twice: as hot, and as not the image's. */
+/* A page of an overlay (memory_image.c) may be in the list twice: as hot, and as not the
+ * image's. */
 static void list_sort(struct page_list *list) {
     if (list->count > 1)
         qsort(list->pages, list->count, sizeof *list->pages, compare_pages);
     uint32_t kept = 0;
-    for (uint32_t i = 0; i < list->count; i++) {
+    for (uint32_t i = 0; i < list->count; i++)
         if (kept == 0 || list->pages[kept - 1] != list->pages[i])
             list->pages[kept++] = list->pages[i];
-    }
     list->count = kept;
 }
 
 static int list_changed(struct machine *machine, struct page_list *list, struct husk_error *err) {
-    int status =
-        hotset_update(&machine->hotset, &machine->arena, machine->mapped, &machine->engine->pagemap, err);
+    int status = hotset_update(&machine->hotset, &machine->arena, machine->mapped,
+                               &machine->engine->pagemap, err);
     for (uint32_t i = 0; status == 0 && i < machine->hotset.count; i++)
         status = list_page(machine, list, machine->hotset.pages[i].hva, err);
     for (uint32_t i = 0; status == 0 && i < machine->arena.overlays_count; i++) {
@@ -128,11 +139,13 @@ static uint32_t plan_layer(const struct machine *machine, const struct page_list
         uint64_t gva_value = arena_gva_of(&machine->arena, list->pages[i]);
         bool is_zero = page_is_zero(list->pages[i]);
         struct image_run *last = count > 0 ? &runs[count - 1] : NULL;
-        if (last != NULL && last->gva + last->bytes == gva_value && is_zero_run[count - 1] == is_zero) {
+        if (last != NULL && last->gva + last->bytes == gva_value &&
+            is_zero_run[count - 1] == is_zero) {
             last->bytes += HUSK_PAGE_SIZE;
         } else {
             is_zero_run[count] = is_zero;
-            runs[count++] = (struct image_run){.gva = gva_value, .bytes = HUSK_PAGE_SIZE, .offset = offset};
+            runs[count++] =
+                (struct image_run){.gva = gva_value, .bytes = HUSK_PAGE_SIZE, .offset = offset};
         }
         offset += is_zero ? 0 : HUSK_PAGE_SIZE;
     }
@@ -140,25 +153,25 @@ static uint32_t plan_layer(const struct machine *machine, const struct page_list
 }
 
 /* The runs that have contents, one behind the other. */
-static int write_runs(const struct machine *machine, const struct image_run *runs, const bool *is_zero_run,
-                      uint32_t count, int fd, bool *ret_is_empty, struct husk_error *err) {
+static int write_runs(const struct machine *machine, const struct image_run *runs,
+                      const bool *is_zero_run, uint32_t count, int fd, bool *ret_is_empty,
+                      struct husk_error *err) {
     auto_free struct iovec *vecs = calloc(count + 1u, sizeof *vecs);
     size_t vecs_count = 0;
     if (vecs == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for a snapshot");
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i++)
         if (!is_zero_run[i])
-            vecs[vecs_count++] = (struct iovec){.iov_base = arena_hva_of(&machine->arena, runs[i].gva),
-                                                .iov_len = runs[i].bytes};
-    }
+            vecs[vecs_count++] = (struct iovec){
+                .iov_base = arena_hva_of(&machine->arena, runs[i].gva), .iov_len = runs[i].bytes};
     *ret_is_empty = vecs_count == 0;
     if (file_write_vecs(fd, vecs, vecs_count) != 0)
         return error_sys(err, errno, "cannot write the pages of a snapshot");
     return 0;
 }
 
-static int write_layer(const struct machine *machine, struct image_run *runs, const bool *is_zero_run,
-                       uint32_t count, struct husk_error *err) {
+static int write_layer(const struct machine *machine, struct image_run *runs,
+                       const bool *is_zero_run, uint32_t count, struct husk_error *err) {
     auto_fd fd = -1;
     bool is_empty = true;
     int status = image_file_memfd(&fd, err);
@@ -176,8 +189,8 @@ static int write_layer(const struct machine *machine, struct image_run *runs, co
     return status;
 }
 
-static void append_run(struct image_run *runs, uint32_t *count, const struct image_run *run, uint64_t from,
-                       uint64_t to) {
+static void append_run(struct image_run *runs, uint32_t *count, const struct image_run *run,
+                       uint64_t from, uint64_t to) {
     if (from >= to || run->file == NULL)
         return;
     runs[(*count)++] = (struct image_run){.gva = from,
@@ -187,10 +200,11 @@ static void append_run(struct image_run *runs, uint32_t *count, const struct ima
 }
 
 /* The base's runs where the layer has none. `merged` has room for 2 * layer + base. */
-static uint32_t merge_runs(const husk_image *base, const struct image_run *layer, uint32_t layer_count,
-                           struct image_run *merged) {
+static uint32_t merge_runs(const husk_image *base, const struct image_run *layer,
+                           uint32_t layer_count, struct image_run *merged) {
     uint32_t count = 0, at = 0;
-    uint64_t layer_end = 0; /* of the layer's runs so far: they may reach over several of the base's */
+    /* of the layer's runs so far: they may reach over several of the base's */
+    uint64_t layer_end = 0;
     for (uint32_t i = 0; i < base->runs_count; i++) {
         const struct image_run *run = &base->runs[i];
         const uint64_t end = run->gva + run->bytes;
@@ -199,7 +213,8 @@ static uint32_t merge_runs(const husk_image *base, const struct image_run *layer
             append_run(merged, &count, run, from, layer[at].gva);
             append_run(merged, &count, &layer[at], layer[at].gva, layer[at].gva + layer[at].bytes);
             layer_end = layer[at].gva + layer[at].bytes;
-            from = layer_end > from ? layer_end : from; /* a layer's run may lie before the base's */
+            /* a layer's run may lie before the base's */
+            from = layer_end > from ? layer_end : from;
         }
         append_run(merged, &count, run, from, end);
     }
@@ -212,7 +227,8 @@ static int make_runs(struct machine *machine, const struct page_list *list, husk
                      struct husk_error *err) {
     auto_free struct image_run *layer = calloc(list->count + 1u, sizeof *layer);
     auto_free bool *is_zero_run = calloc(list->count + 1u, sizeof *is_zero_run);
-    struct image_run *merged = calloc(2u * list->count + machine->mapped->runs_count + 1u, sizeof *merged);
+    struct image_run *merged =
+        calloc(2u * list->count + machine->mapped->runs_count + 1u, sizeof *merged);
     if (layer == NULL || is_zero_run == NULL || merged == NULL) {
         free(merged);
         return error_set(err, HUSK_E_NOMEM, "no memory for a snapshot");
@@ -232,8 +248,10 @@ static int make_runs(struct machine *machine, const struct page_list *list, husk
 
 /* ---- everything else ---- */
 
-/* The segments of data that the guest can reach: the compiled image's, and what tables have grown since: one each, however long the chain. */
-static int make_segments(const struct machine *machine, husk_image *snapshot, struct husk_error *err) {
+/* The segments of data that the guest can reach: the compiled image's, and what tables have grown
+ * since: one each, however long the chain. */
+static int make_segments(const struct machine *machine, husk_image *snapshot,
+                         struct husk_error *err) {
     const struct image_code *image = machine->mapped->code;
     struct image_segment *segments =
         calloc((size_t)image->data_segments_count + image->tables_count + 1, sizeof *segments);
@@ -259,7 +277,8 @@ static int make_segments(const struct machine *machine, husk_image *snapshot, st
 
 static int make_sizes(const struct machine *machine, husk_image *snapshot, struct husk_error *err) {
     const struct image_code *image = machine->mapped->code;
-    uint64_t *sizes = calloc((size_t)image->memories_count + image->tables_count + 1, sizeof *sizes);
+    uint64_t *sizes =
+        calloc((size_t)image->memories_count + image->tables_count + 1, sizeof *sizes);
     if (sizes == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for a snapshot");
     for (uint32_t i = 0; i < image->memories_count; i++)
@@ -272,7 +291,8 @@ static int make_sizes(const struct machine *machine, husk_image *snapshot, struc
     return 0;
 }
 
-static int make_host_state(const husk_sandbox *sandbox, husk_image *snapshot, struct husk_error *err) {
+static int make_host_state(const husk_sandbox *sandbox, husk_image *snapshot,
+                           struct husk_error *err) {
     struct buf buf = {0};
     int status = linkage_save_states(&sandbox->link, &buf, err);
     if (status != 0) {
@@ -309,18 +329,22 @@ static int check_can_snapshot(const husk_sandbox *sandbox, struct husk_error *er
     if (status != 0)
         return status;
     if (sandbox->image == NULL)
-        return error_set(err, HUSK_E_STATE, "nothing is loaded, so there is nothing to take a snapshot of");
+        return error_set(err, HUSK_E_STATE,
+                         "nothing is loaded, so there is nothing to take a snapshot of");
     if (sandbox->is_poisoned)
         return error_set(
             err, HUSK_E_POISONED,
             "the sandbox was cut off in mid-call, or a restore failed half-way; restore it first");
     bool needs_init = (sandbox->image->flags & HUSK_IMAGE_NEEDS_INIT) != 0;
-    if (sandbox->start == SANDBOX_START_FAILED || (sandbox->start == SANDBOX_NOT_STARTED && needs_init))
-        return error_set(err, HUSK_E_STATE, "the module is not initialised; husk_sandbox_start() does it");
+    if (sandbox->start == SANDBOX_START_FAILED ||
+        (sandbox->start == SANDBOX_NOT_STARTED && needs_init))
+        return error_set(err, HUSK_E_STATE,
+                         "the module is not initialised; husk_sandbox_start() does it");
     return 0;
 }
 
-int husk_sandbox_snapshot(husk_sandbox *sandbox, husk_image **ret_snapshot, struct husk_error *err) {
+int husk_sandbox_snapshot(husk_sandbox *sandbox, husk_image **ret_snapshot,
+                          struct husk_error *err) {
     if (sandbox == NULL || ret_snapshot == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_snapshot: a NULL argument");
     int status = check_can_snapshot(sandbox, err);
@@ -350,10 +374,11 @@ int husk_sandbox_clone(husk_sandbox *sandbox, husk_sandbox **ret_clone, struct h
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_clone: a NULL argument");
     int status = husk_sandbox_snapshot(sandbox, &snapshot, err);
     if (status == 0)
-        status =
-            linkage_copy(&link, &sandbox->link, snapshot, sandbox->machine->limits.host_call_depth_max, err);
+        status = linkage_copy(&link, &sandbox->link, snapshot,
+                              sandbox->machine->limits.host_call_depth_max, err);
     if (status == 0)
-        status = sandbox_new(sandbox->engine, snapshot, &link, &sandbox->machine->limits, ret_clone, err);
+        status = sandbox_new(sandbox->engine, snapshot, &link, &sandbox->machine->limits, ret_clone,
+                             err);
     husk_image_unref(snapshot);
     return status != 0 ? error_while(err, status, "cloning a sandbox") : 0;
 }

@@ -8,8 +8,8 @@
 
 const char *husk_type_name(husk_type type) {
     switch (type) {
-#define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, bytes)                                        \
-    case HUSK_##name:                                                                                        \
+#define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, bytes)                              \
+    case HUSK_##name:                                                                              \
         return text;
 #include "valtype.def"
 #undef HUSK_VALTYPE
@@ -23,9 +23,9 @@ bool type_is_known(husk_type type) {
 
 void value_to_slot(const struct husk_value *value, struct husk_slot *slot) {
     switch (value->type) { /* bits, so that a NaN's payload is kept */
-#define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, value_bytes)                                  \
-    case HUSK_##name:                                                                                        \
-        memcpy(slot->bytes, &value->of, value_bytes);                                                        \
+#define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, value_bytes)                        \
+    case HUSK_##name:                                                                              \
+        memcpy(slot->bytes, &value->of, value_bytes);                                              \
         break;
 #include "valtype.def"
 #undef HUSK_VALTYPE
@@ -37,9 +37,9 @@ struct husk_value value_from_slot(husk_type type, const struct husk_slot *slot) 
     memset(&value, 0, sizeof value);
     value.type = type;
     switch (type) {
-#define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, value_bytes)                                  \
-    case HUSK_##name:                                                                                        \
-        memcpy(&value.of, slot->bytes, value_bytes);                                                         \
+#define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, value_bytes)                        \
+    case HUSK_##name:                                                                              \
+        memcpy(&value.of, slot->bytes, value_bytes);                                               \
         break;
 #include "valtype.def"
 #undef HUSK_VALTYPE
@@ -47,23 +47,24 @@ struct husk_value value_from_slot(husk_type type, const struct husk_slot *slot) 
     return value;
 }
 
-int values_check(const husk_type *types, size_t types_count, const struct husk_value *values, size_t count,
-                 const char *what, struct husk_error *err) {
+int values_check(const husk_type *types, size_t types_count, const struct husk_value *values,
+                 size_t count, const char *what, struct husk_error *err) {
     if (count != types_count)
-        return error_set(err, HUSK_E_TYPE, "%zu %ss given; the function has %zu", count, what, types_count);
-    for (size_t i = 0; i < count; i++) {
+        return error_set(err, HUSK_E_TYPE, "%zu %ss given; the function has %zu", count, what,
+                         types_count);
+    for (size_t i = 0; i < count; i++)
         if (values[i].type != types[i])
             return error_set(err, HUSK_E_TYPE, "%s %zu is of type %s; expected %s", what, i,
                              husk_type_name(values[i].type), husk_type_name(types[i]));
-    }
     return 0;
 }
 
-static size_t types_format(const husk_type *types, size_t count, char *text, size_t bytes, size_t used) {
+static size_t types_format(const husk_type *types, size_t count, char *text, size_t bytes,
+                           size_t used) {
     for (size_t i = 0; i <= count && used < bytes; i++) {
         const char *before = i == 0 ? "(" : i < count ? ", " : "";
-        int wrote =
-            snprintf(text + used, bytes - used, "%s%s", before, i < count ? husk_type_name(types[i]) : ")");
+        int wrote = snprintf(text + used, bytes - used, "%s%s", before,
+                             i < count ? husk_type_name(types[i]) : ")");
         used += wrote < 0 ? 0 : (size_t)wrote;
     }
     return used;

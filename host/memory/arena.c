@@ -14,7 +14,8 @@
 
 static int make_accessible(uint8_t *hva, uint64_t bytes, struct husk_error *err) {
     if (bytes != 0 && mprotect(hva, bytes, PROT_READ | PROT_WRITE) != 0)
-        return error_sys(err, errno, "cannot make %llu bytes of guest memory accessible (" MAPPINGS_HINT ")",
+        return error_sys(err, errno,
+                         "cannot make %llu bytes of guest memory accessible (" MAPPINGS_HINT ")",
                          (unsigned long long)bytes);
     return 0;
 }
@@ -28,7 +29,8 @@ static int map_runs(husk_image *image, uint8_t *hva, uint64_t gva_value, uint64_
     for (uint32_t i = 0; status == 0 && i < count; i++) {
         const struct image_run *run = &runs[i];
         uint64_t from = run->gva > gva_value ? run->gva : gva_value;
-        uint64_t to = run->gva + run->bytes < gva_value + bytes ? run->gva + run->bytes : gva_value + bytes;
+        uint64_t to =
+            run->gva + run->bytes < gva_value + bytes ? run->gva + run->bytes : gva_value + bytes;
         if (from >= to)
             continue;
         if (mmap(hva + (from - gva_value), to - from, PROT_READ | PROT_WRITE,
@@ -56,8 +58,8 @@ static void place_memories(struct arena *arena, const struct arena_sizes *sizes,
     }
 }
 
-/* A restore must find single pages, and a huge page would be copied as a whole for one byte written. Where the kernel has no huge
- * pages the call fails, which is as good. */
+/* A restore must find single pages, and a huge page would be copied as a whole for one byte
+ * written. Where the kernel has no huge pages the call fails, which is as good. */
 static void forbid_huge_pages(uint8_t *hva, uint64_t bytes) {
     madvise(hva, bytes, MADV_NOHUGEPAGE);
 }
@@ -79,23 +81,21 @@ uint32_t arena_regions(const struct arena *arena, struct arena_region *ret_regio
         ret_regions[count++] = (struct arena_region){arena->data, HUSK_DATA_GVA, arena->data_bytes};
     ret_regions[count++] =
         (struct arena_region){(uint8_t *)arena->mailbox, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES};
-    ret_regions[count++] =
-        (struct arena_region){arena->stack, HUSK_STACK_TOP_GVA - arena->stack_bytes, arena->stack_bytes};
-    for (uint32_t i = 0; i < arena->memories_count; i++) {
+    ret_regions[count++] = (struct arena_region){
+        arena->stack, HUSK_STACK_TOP_GVA - arena->stack_bytes, arena->stack_bytes};
+    for (uint32_t i = 0; i < arena->memories_count; i++)
         if (arena->memories[i].covered_bytes != 0)
             ret_regions[count++] = (struct arena_region){arena->memories[i].hva, husk_mem_gva(i),
                                                          arena->memories[i].covered_bytes};
-    }
     return count;
 }
 
 uint64_t arena_gva_of(const struct arena *arena, const uint8_t *hva) {
     struct arena_region regions[ARENA_REGIONS_MAX];
     uint32_t count = arena_regions(arena, regions);
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i++)
         if (hva >= regions[i].hva && (uint64_t)(hva - regions[i].hva) < regions[i].bytes)
             return regions[i].gva + (uint64_t)(hva - regions[i].hva);
-    }
     return 0;
 }
 
@@ -136,13 +136,15 @@ int arena_map_range(struct arena *arena, husk_image *image, uint64_t gva_value, 
         if (gva_value < region->gva || gva_value - region->gva >= region->bytes)
             continue;
         uint8_t *hva = region->hva + (gva_value - region->gva);
-        if (mmap(hva, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
-                 -1, 0) == MAP_FAILED)
-            return error_sys(err, errno, "cannot map zero pages over guest memory (" MAPPINGS_HINT ")");
+        if (mmap(hva, bytes, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == MAP_FAILED)
+            return error_sys(err, errno,
+                             "cannot map zero pages over guest memory (" MAPPINGS_HINT ")");
         forbid_huge_pages(hva, bytes);
         return map_runs(image, hva, gva_value, bytes, err);
     }
-    return error_set(err, HUSK_E_INVAL, "no region of the sandbox at 0x%llx", (unsigned long long)gva_value);
+    return error_set(err, HUSK_E_INVAL, "no region of the sandbox at 0x%llx",
+                     (unsigned long long)gva_value);
 }
 
 void arena_done(struct arena *arena) {
@@ -176,7 +178,8 @@ int arena_make_room(struct arena *arena, uint32_t mem_idx, uint64_t bytes, uint6
 #define MADV_DONTNEED_LOCKED 24
 #endif
 
-/* Pages that are locked in memory (the embedder called mlockall()) are discarded only by those who say that they mean it. */
+/* Pages that are locked in memory (the embedder called mlockall()) are discarded only by those who
+ * say that they mean it. */
 int arena_discard(uint8_t *hva, uint64_t bytes) {
     if (madvise(hva, bytes, MADV_DONTNEED) == 0)
         return 0;
@@ -195,10 +198,13 @@ uint8_t *arena_span(const struct arena *arena, uint64_t gva_value, uint64_t coun
     if (gva_value < HUSK_MAILBOX_GVA)
         return span_in(arena->data, arena->data_bytes, HUSK_DATA_GVA, gva_value, count);
     if (gva_value < HUSK_STACK_LOW_GVA)
-        return span_in((uint8_t *)arena->mailbox, HUSK_MBOX_BYTES, HUSK_MAILBOX_GVA, gva_value, count);
+        return span_in((uint8_t *)arena->mailbox, HUSK_MBOX_BYTES, HUSK_MAILBOX_GVA, gva_value,
+                       count);
     if (gva_value < HUSK_MEM0_GVA) {
         uint64_t start = HUSK_STACK_TOP_GVA - arena->stack_bytes;
-        return gva_value < start ? NULL : span_in(arena->stack, arena->stack_bytes, start, gva_value, count);
+        return gva_value < start
+                   ? NULL
+                   : span_in(arena->stack, arena->stack_bytes, start, gva_value, count);
     }
     uint64_t mem_idx =
         gva_value < HUSK_MEM1_BASE_GVA ? 0 : (gva_value - HUSK_MEM1_BASE_GVA) / HUSK_MEM_STRIDE;
@@ -211,10 +217,9 @@ uint8_t *arena_span(const struct arena *arena, uint64_t gva_value, uint64_t coun
 uint8_t *arena_hva_of(const struct arena *arena, uint64_t gva_value) {
     struct arena_region regions[ARENA_REGIONS_MAX];
     uint32_t count = arena_regions(arena, regions);
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i++)
         if (gva_value >= regions[i].gva && gva_value - regions[i].gva < regions[i].bytes)
             return regions[i].hva + (gva_value - regions[i].gva);
-    }
     return NULL;
 }
 
@@ -222,15 +227,16 @@ static bool is_covered(const struct arena_overlay *overlay, uint64_t gva_value, 
     return overlay->gva >= gva_value && overlay->gva + overlay->bytes <= gva_value + bytes;
 }
 
-int arena_overlay_push(struct arena *arena, uint64_t gva_value, uint64_t bytes, struct husk_error *err) {
+int arena_overlay_push(struct arena *arena, uint64_t gva_value, uint64_t bytes,
+                       struct husk_error *err) {
     uint32_t count = arena->overlays_count;
     for (uint32_t i = 0; count == ARENA_OVERLAYS_MAX && i < arena->overlays_count; i++)
         count -= is_covered(&arena->overlays[i], gva_value, bytes);
     if (count == ARENA_OVERLAYS_MAX)
-        return error_set(err, HUSK_E_LIMIT,
-                         "more than %u memory images are mapped in one sandbox; a restore takes them "
-                         "away",
-                         ARENA_OVERLAYS_MAX);
+        return error_set(
+            err, HUSK_E_LIMIT,
+            "more than %u memory images are mapped in one sandbox; a restore takes them away",
+            ARENA_OVERLAYS_MAX);
     struct arena_overlay *overlays =
         realloc(arena->overlays, (arena->overlays_count + 1u) * sizeof *arena->overlays);
     if (overlays == NULL)

@@ -3,8 +3,9 @@
  *
  *   data | guard | mailbox | guard | stack | guard | memory 0 | guard | memory 1 | …
  *
- * Private (copy-on-write) over the image file where the image has bytes, anonymous zero pages elsewhere; what a memory
- * does not use yet is inaccessible. How the guest gets to it: machine_space.c.
+ * Private (copy-on-write) over the image file where the image has bytes, anonymous zero pages
+ * elsewhere; what a memory does not use yet is inaccessible. How the guest gets to it:
+ * machine_space.c.
  *
  * arena_span() is the only way from a guest address to a host pointer, and it takes the length.
  */
@@ -66,13 +67,15 @@ struct arena_region {
 uint32_t arena_regions(const struct arena *arena, struct arena_region *ret_regions);
 uint8_t *arena_hva_of(const struct arena *arena, uint64_t gva_value); /* NULL: in no region */
 /* Remember an overlay: HUSK_E_NOMEM, HUSK_E_LIMIT. */
-int arena_overlay_push(struct arena *arena, uint64_t gva_value, uint64_t bytes, struct husk_error *err);
+int arena_overlay_push(struct arena *arena, uint64_t gva_value, uint64_t bytes,
+                       struct husk_error *err);
 /* It is mapped: those that it covers are no more. */
 void arena_overlay_settle(struct arena *arena);
 void arena_overlay_pop(struct arena *arena);
 /* The guest address of a host address in the arena. */
 uint64_t arena_gva_of(const struct arena *arena, const uint8_t *hva);
-/* Lay the image's contents over [gva, gva + bytes) of one region anew: private, shared with the image again. */
+/* Lay the image's contents over [gva, gva + bytes) of one region anew: private, shared with the
+ * image again. */
 int arena_map_range(struct arena *arena, husk_image *image, uint64_t gva_value, uint64_t bytes,
                     struct husk_error *err);
 /* Make at least the first `bytes` of a memory, which has fewer, accessible. Returns how many bytes
@@ -83,7 +86,8 @@ int arena_make_room(struct arena *arena, uint32_t mem_idx, uint64_t bytes, uint6
 /* Discard private pages: what is mapped below them shows again. 0 or -1 with errno. */
 int arena_discard(uint8_t *hva, uint64_t bytes);
 
-/* NULL unless all of [gva, gva + count) lies in one writable region: data, mailbox, stack, a memory up to its size. */
+/* NULL unless all of [gva, gva + count) lies in one writable region: data, mailbox, stack, a memory
+ * up to its size. */
 uint8_t *arena_span(const struct arena *arena, uint64_t gva_value, uint64_t count);
 
 #endif

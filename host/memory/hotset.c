@@ -23,8 +23,8 @@ void hotset_done(struct hotset *hotset) {
     *hotset = (struct hotset){0};
 }
 
-/* Threads are told apart by a number that is never given twice: an id of the system's may come back with another thread's
- * fault count. */
+/* Threads are told apart by a number that is never given twice: an id of the system's may come back
+ * with another thread's fault count. */
 static uint64_t thread_number(void) {
     static atomic_uint_least64_t next = 1;
     static _Thread_local uint64_t number;
@@ -33,15 +33,17 @@ static uint64_t thread_number(void) {
     return number;
 }
 
-/* Page faults of this thread: those that KVM takes for the guest's first write to a page count as the faults of the thread that
- * runs it (mm_account_fault() in the kernel; a test holds us to it). */
+/* Page faults of this thread: those that KVM takes for the guest's first write to a page count as
+ * the faults of the thread that runs it (mm_account_fault() in the kernel; a test holds us to
+ * it). */
 static uint64_t thread_faults(void) {
     struct rusage usage = {0};
     getrusage(RUSAGE_THREAD, &usage);
     return (uint64_t)usage.ru_minflt + (uint64_t)usage.ru_majflt;
 }
 
-/* ---- finding pages: a scan gives all private pages in ascending order; merge them with what is known of the old ones ---- */
+/* ---- finding pages: a scan gives all private pages in ascending order; merge them with what is
+ * known of the old ones ---- */
 
 struct gather {
     struct hotset *hotset; /* the old one; read */
@@ -72,10 +74,12 @@ static uint64_t gva_in(const struct arena_region *region, const uint8_t *hva) {
     return region->gva + (uint64_t)(hva - region->hva);
 }
 
-/* Old pages below `hva` that the scan did not report are not private any more; only pinned ones stay. */
+/* Old pages below `hva` that the scan did not report are not private any more; only pinned ones
+ * stay. */
 static int take_old(struct gather *gather, const uint8_t *hva) {
     struct hotset *old = gather->hotset;
-    for (; gather->old_idx < old->count && old->pages[gather->old_idx].hva < hva; gather->old_idx++) {
+    for (; gather->old_idx < old->count && old->pages[gather->old_idx].hva < hva;
+         gather->old_idx++) {
         if (!old->pages[gather->old_idx].is_pinned)
             continue;
         struct hot_page *page = hotset_append(&gather->next);
@@ -96,12 +100,13 @@ static int gather_page(struct gather *gather, uint8_t *hva, struct husk_error *e
     if (gather->old_idx < old->count && old->pages[gather->old_idx].hva == hva)
         *page = old->pages[gather->old_idx++];
     else
-        *page =
-            (struct hot_page){.hva = hva, .source = source_of(gather->image, gva_in(gather->region, hva))};
+        *page = (struct hot_page){.hva = hva,
+                                  .source = source_of(gather->image, gva_in(gather->region, hva))};
     return 0;
 }
 
-/* How much there is at `hva` that is zeros in the image, too: the kernel's page of zeros is nothing to restore there. */
+/* How much there is at `hva` that is zeros in the image, too: the kernel's page of zeros is nothing
+ * to restore there. */
 static uint64_t zeros_bytes(const struct gather *gather, const uint8_t *hva, uint64_t bytes_max) {
     uint64_t bytes;
     if (image_source(gather->image, gva_in(gather->region, hva), &bytes) != NULL)
@@ -109,7 +114,8 @@ static uint64_t zeros_bytes(const struct gather *gather, const uint8_t *hva, uin
     return bytes < bytes_max ? bytes : bytes_max;
 }
 
-static int gather_run(void *user, uint8_t *hva, uint64_t bytes, bool is_zero, struct husk_error *err) {
+static int gather_run(void *user, uint8_t *hva, uint64_t bytes, bool is_zero,
+                      struct husk_error *err) {
     struct gather *gather = user;
     const uint8_t *const end = hva + bytes;
     int status = 0;
@@ -122,14 +128,15 @@ static int gather_run(void *user, uint8_t *hva, uint64_t bytes, bool is_zero, st
     return status;
 }
 
-static int gather_all(struct gather *gather, const struct arena *arena, const struct pagemap *pagemap,
-                      struct husk_error *err) {
+static int gather_all(struct gather *gather, const struct arena *arena,
+                      const struct pagemap *pagemap, struct husk_error *err) {
     struct arena_region regions[ARENA_REGIONS_MAX];
     uint32_t count = arena_regions(arena, regions);
     int status = 0;
     for (uint32_t i = 0; i < count && status == 0; i++) {
         gather->region = &regions[i];
-        status = pagemap_private(pagemap, regions[i].hva, regions[i].bytes, gather_run, gather, err);
+        status =
+            pagemap_private(pagemap, regions[i].hva, regions[i].bytes, gather_run, gather, err);
     }
     if (status == 0 && take_old(gather, (const uint8_t *)UINTPTR_MAX) != 0)
         status = error_set(err, HUSK_E_NOMEM, "no memory for the list of written pages");
@@ -138,7 +145,8 @@ static int gather_all(struct gather *gather, const struct arena *arena, const st
 
 int hotset_update(struct hotset *hotset, const struct arena *arena, const husk_image *image,
                   const struct pagemap *pagemap, struct husk_error *err) {
-    /* Read before the scan: a fault taken from here on, by restoring too, only makes the next restore scan. */
+    /* Read before the scan: a fault taken from here on, by restoring too, only makes the next
+     * restore scan. */
     const uint64_t faults = thread_faults();
     if (!hotset->must_scan && hotset->thread_id == thread_number() && hotset->faults == faults)
         return 0;
@@ -164,10 +172,10 @@ void hotset_written_here(struct hotset *hotset) {
 
 void hotset_forget(struct hotset *hotset, const uint8_t *hva, uint64_t bytes) {
     uint32_t kept = 0;
-    for (uint32_t i = 0; i < hotset->count; i++) {
-        if (hotset->pages[i].is_pinned || hotset->pages[i].hva < hva || hotset->pages[i].hva >= hva + bytes)
+    for (uint32_t i = 0; i < hotset->count; i++)
+        if (hotset->pages[i].is_pinned || hotset->pages[i].hva < hva ||
+            hotset->pages[i].hva >= hva + bytes)
             hotset->pages[kept++] = hotset->pages[i];
-    }
     hotset->count = kept;
 }
 
@@ -183,7 +191,8 @@ static bool is_leaving(const struct hotset *hotset, uint32_t idx) {
     return !page->is_pinned && (page->age >= HOT_AGE_MAX || idx >= HOT_PAGES_MAX);
 }
 
-/* Neighbours leave together, in one system call. The mapping below them is the image's, so nothing is lost. */
+/* Neighbours leave together, in one system call. The mapping below them is the image's, so nothing
+ * is lost. */
 static int discard_leaving(struct hotset *hotset, uint64_t *ret_count, struct husk_error *err) {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < hotset->count;) {
@@ -227,7 +236,8 @@ int hotset_restore(struct hotset *hotset, struct hot_counts *ret_counts, struct 
 
 /* ---- knowing pages before a scan finds them ---- */
 
-static int page_add(struct hotset *hotset, uint8_t *hva, const uint8_t *source, struct hot_page **ret_page) {
+static int page_add(struct hotset *hotset, uint8_t *hva, const uint8_t *source,
+                    struct hot_page **ret_page) {
     uint32_t place = rows_below(ROWS(hotset->pages, hotset->count, hva), (uintptr_t)hva);
     if (place == hotset->count || hotset->pages[place].hva != hva) {
         if (hotset_append(hotset) == NULL)
@@ -247,8 +257,8 @@ static void unpin_all(struct hotset *hotset) {
     hotset->pinned_count = 0;
 }
 
-int hotset_pin(struct hotset *hotset, const struct arena *arena, const husk_image *image, uint8_t *hva,
-               uint64_t bytes, struct husk_error *err) {
+int hotset_pin(struct hotset *hotset, const struct arena *arena, const husk_image *image,
+               uint8_t *hva, uint64_t bytes, struct husk_error *err) {
     uint8_t *from = hva - (uintptr_t)hva % PAGE_BYTES;
     if (hotset->must_scan)
         return 0;
@@ -295,13 +305,15 @@ void hotset_prefill(struct hotset *hotset, const struct arena *arena, husk_image
     pthread_mutex_unlock(&image->template_lock);
 }
 
-static uint64_t *list_written(const struct hotset *hotset, const struct arena *arena, uint32_t *ret_count) {
+static uint64_t *list_written(const struct hotset *hotset, const struct arena *arena,
+                              uint32_t *ret_count) {
     uint64_t *gvas = malloc((hotset->count + 1u) * sizeof *gvas);
     uint32_t count = 0;
     for (uint32_t i = 0; gvas != NULL && i < hotset->count; i++) {
         const struct hot_page *page = &hotset->pages[i];
         const uint64_t gva_value = arena_gva_of(arena, page->hva);
-        if (page->age == 0 && !page->is_pinned && (hotset->has_restored || gva_value < HUSK_MEM0_GVA))
+        if (page->age == 0 && !page->is_pinned &&
+            (hotset->has_restored || gva_value < HUSK_MEM0_GVA))
             gvas[count++] = gva_value;
     }
     *ret_count = count;
@@ -320,8 +332,9 @@ static uint32_t list_intersect(uint64_t *a, uint32_t a_count, const uint64_t *b,
     return count;
 }
 
-/* The pages ascend by guest address as they do by host address: regions ascend alike. Deliberately not the union of what all
- * sandboxes wrote: one large request would have every later sandbox start with its pages. */
+/* The pages ascend by guest address as they do by host address: regions ascend alike. Deliberately
+ * not the union of what all sandboxes wrote: one large request would have every later sandbox start
+ * with its pages. */
 void hotset_learn(const struct hotset *hotset, const struct arena *arena, husk_image *image) {
     uint32_t count;
     uint64_t *gvas = list_written(hotset, arena, &count);

@@ -3,13 +3,14 @@
  * page tables (sys_space), the VM that has both as slots, and what is known of the memory's pages.
  * A machine knows images and sizes; it knows no imports, no calls and no tenant. machine.c builds
  * it, restore.c makes its memory equal to an image in place, machine_space.c has page tables, slots
- * and the VM. Between two sandboxes it is in the engine's pool (pool.c) as it was left; whoever takes
- * it makes it equal to an image, which is when the restore that was put off is done.
+ * and the VM. Between two sandboxes it is in the engine's pool (pool.c) as it was left; whoever
+ * takes it makes it equal to an image, which is when the restore that was put off is done.
  *
  * The folders above see an address space and what runs in it, and may use these alone:
  *   map and unmap   machine_make_equal() to an image; machine_grow(), machine_map() add zero pages.
  *                   Pages are taken away, and rights are given, by machine_make_equal() only
- *   run             machine_set_regs(), machine_run(), machine_get_regs(), machine_renew(), `kicker`
+ *   run             machine_set_regs(), machine_run(), machine_get_regs(), machine_renew(),
+ *                   `kicker`
  *   host pointers   arena_span()
  * They do not know VM, memory slots and page tables (tools/check-layers), so another hypervisor or
  * a process may stand behind these functions.
@@ -26,7 +27,8 @@
 #include "sizing.h"
 
 struct machine {
-    /* Borrowed: whoever uses the machine holds the engine, and the pool is emptied before it goes. */
+    /* Borrowed: whoever uses the machine holds the engine, and the pool is emptied before it
+     * goes. */
     husk_engine *engine;
     const struct vcpu_ops *vcpu_ops;
     struct stat_shard *stats; /* of the engine's */
@@ -54,8 +56,8 @@ struct machine {
     struct machine *next_idle; /* in the pool: an older one */
 };
 
-/* pool.c. An idle machine with these limits, best one that holds this image's memory (which may be NULL);
- * else a new one, without memory and VM. NULL: out of memory. */
+/* pool.c. An idle machine with these limits, best one that holds this image's memory (which may be
+ * NULL); else a new one, without memory and VM. NULL: out of memory. */
 struct machine *machine_take(husk_engine *engine, const husk_image *image,
                              const struct husk_sandbox_options *limits);
 /* Nobody uses it any more: into the pool, dirty, or freed. */
@@ -68,8 +70,8 @@ void machine_free(struct machine *machine);
  * module; else by building it anew. Takes over the sizes on success. A failure leaves everything as
  * it was, or (changes_begun says so) the machine in pieces: then only a load is possible.
  * `is_load`: for the counters; it is a restore otherwise. */
-int machine_make_equal(struct machine *machine, husk_image *image, struct sizing *take_sizes, bool is_load,
-                       struct husk_error *err);
+int machine_make_equal(struct machine *machine, husk_image *image, struct sizing *take_sizes,
+                       bool is_load, struct husk_error *err);
 
 /* Replace memory and page tables by fresh ones over the image, in the VM if there is one (else in a
  * new one). Fails with everything as it was, or in the middle of a change; then it can be tried
@@ -82,7 +84,8 @@ int machine_renew(struct machine *machine, struct husk_error *err);
 /* A memory grows by so many bytes, a multiple of the page size and within what it may grow to. */
 int machine_grow(struct machine *machine, uint32_t mem_idx, uint64_t bytes, struct husk_error *err);
 /* Give the guest more pages of the arena to read and write: a table that grows. */
-int machine_map(struct machine *machine, uint64_t gva_value, uint64_t bytes, struct husk_error *err);
+int machine_map(struct machine *machine, uint64_t gva_value, uint64_t bytes,
+                struct husk_error *err);
 /* The hot set has changed: after a load, a restore, and when its memory goes. */
 void machine_count_hot(struct machine *machine);
 
@@ -104,7 +107,8 @@ static inline void machine_get_regs(const struct machine *machine, struct vm_reg
 static inline void machine_set_regs(struct machine *machine, const struct vm_regs *regs) {
     machine->vcpu_ops->set_regs(machine->vcpu, regs);
 }
-static inline int machine_run(struct machine *machine, struct vm_exit *ret_exit, struct husk_error *err) {
+static inline int machine_run(struct machine *machine, struct vm_exit *ret_exit,
+                              struct husk_error *err) {
     return machine->vcpu_ops->run(machine->vcpu, ret_exit, err);
 }
 

@@ -23,24 +23,25 @@ enum space_slot {
 
 /* ---- page tables ---- */
 
-static void add_mapping(struct page_mapping *mappings, size_t *count, uint64_t gva_value, uint64_t bytes,
-                        uint32_t prot) {
+static void add_mapping(struct page_mapping *mappings, size_t *count, uint64_t gva_value,
+                        uint64_t bytes, uint32_t prot) {
     if (bytes == 0)
         return;
-    mappings[(*count)++] =
-        (struct page_mapping){.gva = gva_value, .gpa = gpa_of_gva(gva_value), .bytes = bytes, .prot = prot};
+    mappings[(*count)++] = (struct page_mapping){
+        .gva = gva_value, .gpa = gpa_of_gva(gva_value), .bytes = bytes, .prot = prot};
 }
 
 /* The page mappings that an instance of these sizes starts with. */
-static size_t list_mappings(const husk_image *image, const struct sizing *sizes, uint64_t stack_bytes,
-                            struct page_mapping *mappings) {
+static size_t list_mappings(const husk_image *image, const struct sizing *sizes,
+                            uint64_t stack_bytes, struct page_mapping *mappings) {
     const uint32_t rw = PAGE_READ | PAGE_WRITE;
     size_t count = 0;
     add_mapping(mappings, &count, HUSK_TEXT_GVA, image->code->text_bytes, PAGE_READ | PAGE_EXEC);
     add_mapping(mappings, &count, image->code->rodata_gva, image->code->rodata_bytes, PAGE_READ);
     for (uint32_t i = 0; i < image->data_segments_count; i++)
         add_mapping(mappings, &count, image->segments[i].gva, image->segments[i].mem_bytes, rw);
-    for (uint32_t i = 0; i < image->code->tables_count; i++) { /* imported ones may start larger than declared */
+    /* imported ones may start larger than declared */
+    for (uint32_t i = 0; i < image->code->tables_count; i++) {
         uint64_t from = page_up(image->code->tables[i].base_gva + 8 * image->table_sizes[i]);
         uint64_t to = page_up(image->code->tables[i].base_gva + 8 * sizes->table_entries[i]);
         add_mapping(mappings, &count, from, to - from, rw);
@@ -52,9 +53,11 @@ static size_t list_mappings(const husk_image *image, const struct sizing *sizes,
     return count;
 }
 
-static int template_make(const struct machine *machine, const husk_image *image, const struct sizing *sizes,
-                         struct sys_template **ret_template, struct husk_error *err) {
-    size_t most = 4u + image->data_segments_count + image->code->tables_count + image->code->memories_count;
+static int template_make(const struct machine *machine, const husk_image *image,
+                         const struct sizing *sizes, struct sys_template **ret_template,
+                         struct husk_error *err) {
+    size_t most =
+        4u + image->data_segments_count + image->code->tables_count + image->code->memories_count;
     struct page_mapping *mappings = calloc(most, sizeof *mappings);
     if (mappings == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for the list of mappings");
@@ -68,20 +71,19 @@ static bool has_default_sizes(const struct machine *machine, const husk_image *i
                               const struct sizing *sizes) {
     if (machine->limits.stack_bytes != HUSK_STACK_DEFAULT_BYTES)
         return false;
-    for (uint32_t i = 0; i < image->code->memories_count; i++) {
+    for (uint32_t i = 0; i < image->code->memories_count; i++)
         if (sizes->memory_bytes[i] != image->memory_sizes[i] * HUSK_WASM_PAGE_SIZE)
             return false;
-    }
-    for (uint32_t i = 0; i < image->code->tables_count; i++) {
+    for (uint32_t i = 0; i < image->code->tables_count; i++)
         if (sizes->table_entries[i] != image->table_sizes[i])
             return false;
-    }
     return true;
 }
 
 /* Sandboxes with the default sizes share one template per image; others get their own. */
-static int template_get(const struct machine *machine, husk_image *image, const struct sizing *sizes,
-                        struct sys_template **ret_template, struct husk_error *err) {
+static int template_get(const struct machine *machine, husk_image *image,
+                        const struct sizing *sizes, struct sys_template **ret_template,
+                        struct husk_error *err) {
     if (!has_default_sizes(machine, image, sizes))
         return template_make(machine, image, sizes, ret_template, err);
     pthread_mutex_lock(&image->template_lock);
@@ -105,9 +107,12 @@ int machine_tables_new(const struct machine *machine, husk_image *image, const s
     return status;
 }
 
-int machine_map(struct machine *machine, uint64_t gva_value, uint64_t bytes, struct husk_error *err) {
-    const struct page_mapping mapping = {
-        .gva = gva_value, .gpa = gpa_of_gva(gva_value), .bytes = bytes, .prot = PAGE_READ | PAGE_WRITE};
+int machine_map(struct machine *machine, uint64_t gva_value, uint64_t bytes,
+                struct husk_error *err) {
+    const struct page_mapping mapping = {.gva = gva_value,
+                                         .gpa = gpa_of_gva(gva_value),
+                                         .bytes = bytes,
+                                         .prot = PAGE_READ | PAGE_WRITE};
     return bytes == 0 ? 0 : sys_space_map(machine->tables, &mapping, err);
 }
 
@@ -115,11 +120,13 @@ bool machine_can_unmap(const struct machine *machine, uint64_t *from, uint64_t e
     return sys_space_can_unmap(machine->tables, from, end);
 }
 
-int machine_unmap(struct machine *machine, uint64_t gva_value, uint64_t bytes, struct husk_error *err) {
+int machine_unmap(struct machine *machine, uint64_t gva_value, uint64_t bytes,
+                  struct husk_error *err) {
     uint8_t *hva = arena_span(&machine->arena, gva_value, bytes);
     sys_space_unmap(machine->tables, gva_value, bytes);
     if (arena_discard(hva, bytes) != 0)
-        return error_sys(err, errno, "cannot discard %llu bytes of grown memory", (unsigned long long)bytes);
+        return error_sys(err, errno, "cannot discard %llu bytes of grown memory",
+                         (unsigned long long)bytes);
     hotset_forget(&machine->hotset, hva, bytes);
     return 0;
 }
@@ -129,21 +136,23 @@ int machine_unmap(struct machine *machine, uint64_t gva_value, uint64_t bytes, s
 static int set_slot(const struct machine *machine, struct vm *vm, uint32_t slot,
                     const struct arena_region *region, struct husk_error *err) {
     const uint32_t flags = slot == SLOT_READONLY ? VM_SLOT_READONLY : 0;
-    return machine->engine->vm_ops->set_slot(vm, slot, gpa_of_gva(region->gva), region->hva, region->bytes,
-                                             flags, err);
+    return machine->engine->vm_ops->set_slot(vm, slot, gpa_of_gva(region->gva), region->hva,
+                                             region->bytes, flags, err);
 }
 
 /* A VM that has none. Some may be given when it fails. */
 static int give_slots(struct machine *machine, struct vm *vm, struct husk_error *err) {
     const husk_image *image = machine->mapped;
-    const struct arena_region readonly = {image->code->ro_hva, HUSK_TEXT_GVA, image->code->ro_bytes};
+    const struct arena_region readonly = {image->code->ro_hva, HUSK_TEXT_GVA,
+                                          image->code->ro_bytes};
     struct arena_region regions[ARENA_REGIONS_MAX];
     const uint32_t count = arena_regions(&machine->arena, regions);
     machine->next_slot = SLOT_REGIONS;
     int status = set_slot(machine, vm, SLOT_READONLY, &readonly, err);
     for (uint32_t i = 0; i < count && status == 0; i++)
         status = set_slot(machine, vm, machine->next_slot++, &regions[i], err);
-    return status != 0 ? status : sys_space_attach(machine->tables, machine->engine->vm_ops, vm, err);
+    return status != 0 ? status
+                       : sys_space_attach(machine->tables, machine->engine->vm_ops, vm, err);
 }
 
 int machine_attach(struct machine *machine, struct husk_error *err) {
@@ -162,7 +171,8 @@ int machine_detach(struct machine *machine, struct husk_error *err) {
     return status != 0 ? status : sys_space_detach(machine->tables, err);
 }
 
-int machine_cover(struct machine *machine, uint32_t mem_idx, uint64_t bytes, struct husk_error *err) {
+int machine_cover(struct machine *machine, uint32_t mem_idx, uint64_t bytes,
+                  struct husk_error *err) {
     struct arena_memory *memory = &machine->arena.memories[mem_idx];
     const uint64_t from = memory->covered_bytes;
     if (bytes <= from)
@@ -178,7 +188,8 @@ int machine_cover(struct machine *machine, uint32_t mem_idx, uint64_t bytes, str
     return 0;
 }
 
-int machine_grow(struct machine *machine, uint32_t mem_idx, uint64_t bytes, struct husk_error *err) {
+int machine_grow(struct machine *machine, uint32_t mem_idx, uint64_t bytes,
+                 struct husk_error *err) {
     struct arena_memory *memory = &machine->arena.memories[mem_idx];
     int status = machine_cover(machine, mem_idx, memory->bytes + bytes, err);
     if (status == 0)
@@ -198,8 +209,8 @@ static void vm_destroy(const struct machine *machine, struct vm *vm, struct vcpu
     stat_count(machine->stats, STAT_vms_freed);
 }
 
-static int vm_create(const struct machine *machine, const struct sys_space *tables, struct vm **ret_vm,
-                     struct vcpu **ret_vcpu, struct husk_error *err) {
+static int vm_create(const struct machine *machine, const struct sys_space *tables,
+                     struct vm **ret_vm, struct vcpu **ret_vcpu, struct husk_error *err) {
     husk_engine *engine = machine->engine;
     struct vcpu_config config = {.cpu_features = engine->host_info.cpu_features,
                                  .page_root = sys_space_page_root(tables),
@@ -218,10 +229,12 @@ static int vm_create(const struct machine *machine, const struct sys_space *tabl
     return 0;
 }
 
-int machine_vm_new(struct machine *machine, const struct sys_space *tables, struct husk_error *err) {
+int machine_vm_new(struct machine *machine, const struct sys_space *tables,
+                   struct husk_error *err) {
     int status = vm_create(machine, tables, &machine->vm, &machine->vcpu, err);
     if (status == 0)
-        kicker_init(&machine->kicker, machine->vcpu_ops, machine->vcpu, machine->engine->kick_signal);
+        kicker_init(&machine->kicker, machine->vcpu_ops, machine->vcpu,
+                    machine->engine->kick_signal);
     return status;
 }
 

@@ -19,12 +19,14 @@ int machine_attach(struct machine *machine, struct husk_error *err);
 int machine_detach(struct machine *machine, struct husk_error *err);
 /* Make the first `bytes` of a memory accessible to the host, and the VM's. The guest cannot reach
  * more than before. */
-int machine_cover(struct machine *machine, uint32_t mem_idx, uint64_t bytes, struct husk_error *err);
+int machine_cover(struct machine *machine, uint32_t mem_idx, uint64_t bytes,
+                  struct husk_error *err);
 /* Can the guest's pages [*from, end) be taken away? *from may become less: some pages go only
  * together. */
 bool machine_can_unmap(const struct machine *machine, uint64_t *from, uint64_t end);
 /* Take away what machine_can_unmap() allowed: page-table entries and the private pages behind them,
  * in one step (syspages.h). What lies below those shows again. */
-int machine_unmap(struct machine *machine, uint64_t gva_value, uint64_t bytes, struct husk_error *err);
+int machine_unmap(struct machine *machine, uint64_t gva_value, uint64_t bytes,
+                  struct husk_error *err);
 
 #endif

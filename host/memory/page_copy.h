@@ -1,6 +1,7 @@
 /*
- * host/memory/page_copy.h: making one page equal to its source, writing no more of it than differs: what leaves the first-level cache here is
- * missed by the next call, and a page that was equal stays clean.
+ * host/memory/page_copy.h: making one page equal to its source, writing no more of it than differs:
+ * what leaves the first-level cache here is missed by the next call, and a page that was equal
+ * stays clean.
  */
 #ifndef HOST_PAGE_COPY_H
 #define HOST_PAGE_COPY_H
@@ -9,11 +10,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* page, source: page-aligned, HUSK_PAGE_SIZE bytes; source NULL: zeros. True: the page differed, and is equal from now on. */
+/* page, source: page-aligned, HUSK_PAGE_SIZE bytes; source NULL: zeros. True: the page differed,
+ * and is equal from now on. */
 typedef bool (*page_copy_fn)(uint8_t *page, const uint8_t *source);
 
-/* The start of the pair that is next: the CPU's own prefetching ends with a page, so the next one would begin by waiting (a restore
- * of 16 pages on Zen 5: 1.6 us without, 1.5 with; four lines or more of each gain no more). A hint: it cannot fault. */
+/* The start of the pair that is next: the CPU's own prefetching ends with a page, so the next one
+ * would begin by waiting (a restore of 16 pages on Zen 5: 1.6 us without, 1.5 with; four lines or
+ * more of each gain no more). A hint: it cannot fault. */
 static inline void page_copy_prefetch(const uint8_t *page, const uint8_t *source) {
     enum { LINE_BYTES = 64 };
     __builtin_prefetch(page);

@@ -1,7 +1,9 @@
 /*
- * host/memory/page_copy_x86_64.c: see page_copy.h. The comparison is bound by how fast the second-level cache delivers two pages, if the loop
- * around it is short enough: unrolled, and with 32-byte vectors, it is (0.05 us a page on Zen 5), with 16-byte ones not quite (0.075);
- * 64-byte ones gained nothing more. It has no branches, which would mostly be mispredicted: written pages have few written blocks.
+ * host/memory/page_copy_x86_64.c: see page_copy.h. The comparison is bound by how fast the
+ * second-level cache delivers two pages, if the loop around it is short enough: unrolled, and with
+ * 32-byte vectors, it is (0.05 us a page on Zen 5), with 16-byte ones not quite (0.075); 64-byte
+ * ones gained nothing more. It has no branches, which would mostly be mispredicted: written pages
+ * have few written blocks.
  */
 #include "page_copy.h"
 
@@ -31,7 +33,8 @@ static inline uint32_t differing_sse2(const uint8_t *page, const uint8_t *source
     for (uint32_t i = 0; i < BLOCKS; i++) {
         const __m128i *from =
             source != NULL ? (const __m128i *)(const void *)(source + i * BLOCK_BYTES) : NULL;
-        __m128i bits = block_bits_sse2((const __m128i *)(const void *)(page + i * BLOCK_BYTES), from);
+        __m128i bits =
+            block_bits_sse2((const __m128i *)(const void *)(page + i * BLOCK_BYTES), from);
         __m128i is_zero = _mm_cmpeq_epi8(bits, _mm_setzero_si128());
         mask |= (uint32_t)(_mm_movemask_epi8(is_zero) != 0xffff) << i;
     }
@@ -39,12 +42,13 @@ static inline uint32_t differing_sse2(const uint8_t *page, const uint8_t *source
 }
 
 bool page_copy_sse2(uint8_t *page, const uint8_t *source) {
-    const uint32_t differing = source != NULL ? differing_sse2(page, source) : differing_sse2(page, NULL);
+    const uint32_t differing =
+        source != NULL ? differing_sse2(page, source) : differing_sse2(page, NULL);
     for (uint32_t left = differing; left != 0; left &= left - 1) {
         const size_t at = (size_t)__builtin_ctz(left) * BLOCK_BYTES;
         for (size_t i = 0; i < BLOCK_BYTES; i += 16) {
-            __m128i part =
-                source != NULL ? _mm_load_si128((const void *)(source + at + i)) : _mm_setzero_si128();
+            __m128i part = source != NULL ? _mm_load_si128((const void *)(source + at + i))
+                                          : _mm_setzero_si128();
             _mm_store_si128((void *)(page + at + i), part);
         }
     }
@@ -60,7 +64,8 @@ AVX2 static inline __m256i block_bits_avx2(const __m256i *block, const __m256i *
     __m256i bits = _mm256_setzero_si256();
 #pragma GCC unroll 4
     for (size_t i = 0; i < PARTS32; i++)
-        bits = _mm256_or_si256(bits, source != NULL ? _mm256_xor_si256(block[i], source[i]) : block[i]);
+        bits = _mm256_or_si256(bits,
+                               source != NULL ? _mm256_xor_si256(block[i], source[i]) : block[i]);
     return bits;
 }
 
@@ -69,19 +74,21 @@ AVX2 static inline uint32_t differing_avx2(const uint8_t *page, const uint8_t *s
     for (uint32_t i = 0; i < BLOCKS; i++) {
         const __m256i *from =
             source != NULL ? (const __m256i *)(const void *)(source + i * BLOCK_BYTES) : NULL;
-        __m256i bits = block_bits_avx2((const __m256i *)(const void *)(page + i * BLOCK_BYTES), from);
+        __m256i bits =
+            block_bits_avx2((const __m256i *)(const void *)(page + i * BLOCK_BYTES), from);
         mask |= (uint32_t)!_mm256_testz_si256(bits, bits) << i;
     }
     return mask;
 }
 
 AVX2 bool page_copy_avx2(uint8_t *page, const uint8_t *source) {
-    const uint32_t differing = source != NULL ? differing_avx2(page, source) : differing_avx2(page, NULL);
+    const uint32_t differing =
+        source != NULL ? differing_avx2(page, source) : differing_avx2(page, NULL);
     for (uint32_t left = differing; left != 0; left &= left - 1) {
         const size_t at = (size_t)__builtin_ctz(left) * BLOCK_BYTES;
         for (size_t i = 0; i < BLOCK_BYTES; i += 32) {
-            __m256i part =
-                source != NULL ? _mm256_load_si256((const void *)(source + at + i)) : _mm256_setzero_si256();
+            __m256i part = source != NULL ? _mm256_load_si256((const void *)(source + at + i))
+                                          : _mm256_setzero_si256();
             _mm256_store_si256((void *)(page + at + i), part);
         }
     }

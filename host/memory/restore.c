@@ -1,15 +1,18 @@
 /*
- * host/memory/restore.c: make a machine's memory equal to an image again, in place: no mapping and no VM is changed on the hot path.
+ * host/memory/restore.c: make a machine's memory equal to an image again, in place: no mapping and
+ * no VM is changed on the hot path.
  *
- *   1. find the pages that were written since the last time (none of it if no fault was taken since); get what 2 needs
+ *   1. find the pages that were written since the last time (none of it if no fault was taken
+ *      since); get what 2 needs
  *   2. another image than the one mapped: lay the pieces that differ over the arena anew
  *   3. take away what grew, add what is missing
  *   4. copy the hot pages back
  *
  * A failure in 1 leaves everything as it was. From 2 on the machine is in pieces until 4 is done.
  *
- * Memory that is taken away goes by the rule of syspages.h: page-table entries are cleared and the backing discarded
- * in one step, because on a shadow-paging host a translation lives until the kernel's MMU notifier drops it.
+ * Memory that is taken away goes by the rule of syspages.h: page-table entries are cleared and the
+ * backing discarded in one step, because on a shadow-paging host a translation lives until the
+ * kernel's MMU notifier drops it.
  */
 #include <errno.h>
 
@@ -19,7 +22,8 @@
 #include "machine_space.h"
 #include "pages.h"
 
-/* With more differing pieces than this, regions are mapped as a whole: a mapping costs some microseconds. */
+/* With more differing pieces than this, regions are mapped as a whole: a mapping costs some
+ * microseconds. */
 #define REBASE_PIECES_MAX 16u
 
 /* ---- what changes size ---- */
@@ -48,15 +52,19 @@ static uint32_t changes_count(const struct machine *machine) {
     return machine->mapped->code->memories_count + machine->mapped->code->tables_count;
 }
 
-static struct size_change change_at(const struct machine *machine, const struct sizing *sizes, uint32_t idx) {
+static struct size_change change_at(const struct machine *machine, const struct sizing *sizes,
+                                    uint32_t idx) {
     uint32_t memories = machine->mapped->code->memories_count;
-    return idx < memories ? memory_change(machine, sizes, idx) : table_change(machine, sizes, idx - memories);
+    return idx < memories ? memory_change(machine, sizes, idx)
+                          : table_change(machine, sizes, idx - memories);
 }
 
-/* How much can stay mapped: what is wanted, or less if that ends within a large page-table entry, which goes as a whole. resize() maps
- * the difference anew. */
-static bool find_kept(const struct machine *machine, const struct size_change *change, uint64_t *ret_bytes) {
-    const uint64_t end = change->gva + change->now_bytes, wanted = change->gva + change->wanted_bytes;
+/* How much can stay mapped: what is wanted, or less if that ends within a large page-table entry,
+ * which goes as a whole. resize() maps the difference anew. */
+static bool find_kept(const struct machine *machine, const struct size_change *change,
+                      uint64_t *ret_bytes) {
+    const uint64_t end = change->gva + change->now_bytes,
+                   wanted = change->gva + change->wanted_bytes;
     uint64_t from = wanted;
     if (!machine_can_unmap(machine, &from, end) || from < change->gva)
         return false;
@@ -67,13 +75,13 @@ static bool find_kept(const struct machine *machine, const struct size_change *c
 static bool restore_is_possible(const struct machine *machine, const husk_image *image,
                                 const struct sizing *sizes) {
     const struct arena *arena = &machine->arena;
-    if (!machine_is_whole(machine) || machine->mapped == NULL || machine->mapped->code != image->code ||
-        sizes->data_bytes != arena->data_bytes || machine->sizes.table_entries == NULL)
+    if (!machine_is_whole(machine) || machine->mapped == NULL ||
+        machine->mapped->code != image->code || sizes->data_bytes != arena->data_bytes ||
+        machine->sizes.table_entries == NULL)
         return false;
-    for (uint32_t i = 0; i < arena->memories_count; i++) {
+    for (uint32_t i = 0; i < arena->memories_count; i++)
         if (arena->memories[i].reserve_bytes != sizes->memory_max_pages[i] * HUSK_WASM_PAGE_SIZE)
             return false;
-    }
     for (uint32_t i = 0; i < changes_count(machine); i++) {
         struct size_change change = change_at(machine, sizes, i);
         uint64_t kept_bytes;
@@ -83,9 +91,10 @@ static bool restore_is_possible(const struct machine *machine, const husk_image 
     return true;
 }
 
-/* Before rebase(), so that it finds room for the image's contents. What is covered only is nothing to the guest: no page-table entry
- * leads to it. */
-static int cover_memories(struct machine *machine, const struct sizing *sizes, struct husk_error *err) {
+/* Before rebase(), so that it finds room for the image's contents. What is covered only is nothing
+ * to the guest: no page-table entry leads to it. */
+static int cover_memories(struct machine *machine, const struct sizing *sizes,
+                          struct husk_error *err) {
     int status = 0;
     for (uint32_t i = 0; i < machine->arena.memories_count && status == 0; i++)
         status = machine_cover(machine, i, sizes->memory_bytes[i], err);
@@ -93,11 +102,12 @@ static int cover_memories(struct machine *machine, const struct sizing *sizes, s
 }
 
 static int grow(struct machine *machine, const struct size_change *change, struct husk_error *err) {
-    return machine_map(machine, change->gva + change->now_bytes, change->wanted_bytes - change->now_bytes,
-                       err);
+    return machine_map(machine, change->gva + change->now_bytes,
+                       change->wanted_bytes - change->now_bytes, err);
 }
 
-/* What lies below the discarded pages is the image's contents, or zero pages beyond its size (rebase() saw to that). */
+/* What lies below the discarded pages is the image's contents, or zero pages beyond its size
+ * (rebase() saw to that). */
 static int shrink(struct machine *machine, struct size_change *change, struct husk_error *err) {
     uint64_t kept_bytes = 0;
     if (!find_kept(machine, change, &kept_bytes))
@@ -183,7 +193,8 @@ static int make_mappable(husk_image *image, struct husk_error *err) {
     return image_mapped_runs(image, &runs, &count, err);
 }
 
-/* Deliberately not inlined: its arrays would move what every restore touches 3 KiB down the stack. */
+/* Deliberately not inlined: its arrays would move what every restore touches 3 KiB down the
+ * stack. */
 __attribute__((noinline)) static int rebase(struct machine *machine, husk_image *image,
                                             struct husk_error *err) {
     struct pieces pieces;
@@ -206,19 +217,22 @@ __attribute__((noinline)) static int rebase(struct machine *machine, husk_image 
 static int drop_overlays(struct machine *machine, struct husk_error *err) {
     int status = 0;
     while (machine->arena.overlays_count > 0 && status == 0) {
-        const struct arena_overlay *overlay = &machine->arena.overlays[machine->arena.overlays_count - 1];
-        status = remap_piece(machine, machine->mapped, (struct piece){overlay->gva, overlay->bytes}, err);
+        const struct arena_overlay *overlay =
+            &machine->arena.overlays[machine->arena.overlays_count - 1];
+        status = remap_piece(machine, machine->mapped, (struct piece){overlay->gva, overlay->bytes},
+                             err);
         if (status == 0)
             arena_overlay_pop(&machine->arena);
     }
     return status;
 }
 
-/* All that can fail without having changed anything that the guest, or the next restore, can see. */
+/* All that can fail without having changed anything that the guest, or the next restore, can
+ * see. */
 static int prepare(struct machine *machine, husk_image *image, const struct sizing *sizes,
                    struct husk_error *err) {
-    int status =
-        hotset_update(&machine->hotset, &machine->arena, machine->mapped, &machine->engine->pagemap, err);
+    int status = hotset_update(&machine->hotset, &machine->arena, machine->mapped,
+                               &machine->engine->pagemap, err);
     if (status == 0)
         status = cover_memories(machine, sizes, err);
     if (status == 0 && machine->arena.overlays_count > 0)
@@ -250,8 +264,8 @@ static int restore_in_place(struct machine *machine, husk_image *image, const st
     return 0;
 }
 
-int machine_make_equal(struct machine *machine, husk_image *image, struct sizing *take_sizes, bool is_load,
-                       struct husk_error *err) {
+int machine_make_equal(struct machine *machine, husk_image *image, struct sizing *take_sizes,
+                       bool is_load, struct husk_error *err) {
     const uint64_t start_ns = clock_ns(CLOCK_MONOTONIC);
     const bool was_used = machine->mapped != NULL;
     const bool had_vm = machine->vm != NULL;

@@ -11,7 +11,7 @@
 struct sizing {
     uint64_t *memory_bytes;     /* initial, by memory */
     uint64_t *memory_max_pages; /* wasm pages: what each may grow to */
-    uint64_t *table_entries;    /* by table: initial, and then the current size: the guest's words are
+    uint64_t *table_entries; /* by table: initial, and then the current size: the guest's words are
                                 copies */
     uint64_t *table_max_entries;
     uint64_t memory_max_bytes; /* all memories together; less what the data region has without a

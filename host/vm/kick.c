@@ -16,8 +16,8 @@ int kick_signal_install(int signal, struct husk_error *err) {
     struct sigaction old;
     if (sigaction(signal, NULL, &old) != 0)
         return error_sys(err, errno, "cannot examine signal %d", signal);
-    const bool is_unused =
-        (old.sa_flags & SA_SIGINFO) == 0 && (old.sa_handler == SIG_DFL || old.sa_handler == SIG_IGN);
+    const bool is_unused = (old.sa_flags & SA_SIGINFO) == 0 &&
+                           (old.sa_handler == SIG_DFL || old.sa_handler == SIG_IGN);
     if (!is_unused && !wait_is_handler(&old))
         return error_set(err, HUSK_E_INVAL,
                          "signal %d is used by this process already; choose another in "
@@ -28,15 +28,18 @@ int kick_signal_install(int signal, struct husk_error *err) {
     return 0;
 }
 
-/* Per thread: its kernel number, and the signals that we made sure are not blocked in it. A blocked kick signal would
- * leave an endless guest running; once per thread is enough to keep sigmask calls off the path. */
+/* Per thread: its kernel number, and the signals that we made sure are not blocked in it. A blocked
+ * kick signal would leave an endless guest running; once per thread is enough to keep sigmask calls
+ * off the path. */
 static _Thread_local uint64_t thread_number;
 static _Thread_local uint64_t thread_unblocked;
 
-/* How many forks lie between the process that loaded the library and this one: a number that no ancestor of it has. */
+/* How many forks lie between the process that loaded the library and this one: a number that no
+ * ancestor of it has. */
 static uint64_t process_forks;
 
-/* In the child of a fork(), before anything else runs there. Its thread has another kernel number, too. */
+/* In the child of a fork(), before anything else runs there. Its thread has another kernel number,
+ * too. */
 static void process_begin(void) {
     process_forks++;
     thread_number = 0;
@@ -56,7 +59,8 @@ void kicker_init(struct kicker *kicker, const struct vcpu_ops *ops, struct vcpu 
     kicker->ops = ops;
     kicker->signal = signal;
     atomic_store(&kicker->state, 0);
-    atomic_store(&kicker->vcpu, vcpu); /* last: an empty sandbox may be interrupted while it is loaded */
+    /* last: an empty sandbox may be interrupted while it is loaded */
+    atomic_store(&kicker->vcpu, vcpu);
 }
 
 /* Who counted itself before the exchange may use the old vCPU, and is waited for; who did so after

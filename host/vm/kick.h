@@ -17,7 +17,8 @@
 #include "husk.h"
 #include "vm.h"
 
-/* Added to the thread's number for each signal that is under way. Thread numbers are far below (PID_MAX_LIMIT). */
+/* Added to the thread's number for each signal that is under way. Thread numbers are far below
+ * (PID_MAX_LIMIT). */
 #define KICKER_SENDING (1ull << 32)
 #define KICKER_THREAD (KICKER_SENDING - 1)
 
@@ -29,8 +30,8 @@ struct kicker {
     atomic_uint_least64_t state; /* 0: nobody runs; else the thread's kernel number */
 };
 
-/* The handler: KVM_RUN returns with EINTR, system calls made by wait_syscall() end (wait.h), others go on. Refuses a signal that somebody
- * else handles: HUSK_E_INVAL. */
+/* The handler: KVM_RUN returns with EINTR, system calls made by wait_syscall() end (wait.h), others
+ * go on. Refuses a signal that somebody else handles: HUSK_E_INVAL. */
 int kick_signal_install(int signal, struct husk_error *err);
 
 void kicker_init(struct kicker *kicker, const struct vcpu_ops *ops, struct vcpu *vcpu, int signal);

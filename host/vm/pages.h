@@ -8,7 +8,8 @@
 
 #include "layout.h"
 
-/* Why mapping fails in practice: a process may have 65,530 mappings unless told otherwise, and each sandbox needs several. */
+/* Why mapping fails in practice: a process may have 65,530 mappings unless told otherwise, and each
+ * sandbox needs several. */
 #define MAPPINGS_HINT "out of memory, or of mappings: sysctl vm.max_map_count"
 
 static inline uint64_t page_up(uint64_t bytes) {

@@ -9,7 +9,8 @@
 #include <stdint.h>
 
 struct vm_regs { /* the general ones, in KVM's order */
-    uint64_t rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, r8, r9, r10, r11, r12, r13, r14, r15, rip, rflags;
+    uint64_t rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, r8, r9, r10, r11, r12, r13, r14, r15, rip,
+        rflags;
 };
 
 /* The entry page (entry_page_x86_64.S) that fits a backend's VMs: by what ring 3 can execute there,

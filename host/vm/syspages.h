@@ -1,9 +1,9 @@
 /*
- * host/vm/syspages.h: the pages that only ring 0 may touch, made by the host and never read from a file: GDT, IDT, TSS with
- * its I/O bitmap, exception stubs and stack, page tables.
+ * host/vm/syspages.h: the pages that only ring 0 may touch, made by the host and never read from a
+ * file: GDT, IDT, TSS with its I/O bitmap, exception stubs and stack, page tables.
  *
- * A template is built once per opened image and describes its fixed mappings; a space is one sandbox's private
- * (copy-on-write) copy, to which mappings are added as memory and tables grow.
+ * A template is built once per opened image and describes its fixed mappings; a space is one
+ * sandbox's private (copy-on-write) copy, to which mappings are added as memory and tables grow.
  * The one rule: while a VM exists, an entry goes from not-present to present. It goes back only
  * together with its backing (sys_space_unmap()).
  */
@@ -33,8 +33,8 @@ struct page_mapping {
 struct sys_template;
 struct sys_space;
 
-/* Mappings must not overlap one another or the system pages (HUSK_E_INVAL). Where gva and gpa are both aligned to 2 MiB
- * and the mapping covers 2 MiB, one large entry maps it. */
+/* Mappings must not overlap one another or the system pages (HUSK_E_INVAL). Where gva and gpa are
+ * both aligned to 2 MiB and the mapping covers 2 MiB, one large entry maps it. */
 /* entry: vm_kvm_entry() of the VMs that will use it. */
 int sys_template_new(enum vm_entry entry, const struct page_mapping *mappings, size_t count,
                      struct sys_template **ret_template, struct husk_error *err);
@@ -43,8 +43,8 @@ void sys_template_unref(struct sys_template *template);
 
 /* slot_idx_base: the space uses the memory slots from here on, at most SYS_SPACE_SLOTS_MAX. */
 #define SYS_SPACE_SLOTS_MAX 16
-int sys_space_new(struct sys_template *template, uint32_t slot_idx_base, struct sys_space **ret_space,
-                  struct husk_error *err);
+int sys_space_new(struct sys_template *template, uint32_t slot_idx_base,
+                  struct sys_space **ret_space, struct husk_error *err);
 void sys_space_free(struct sys_space *space); /* after the VM is destroyed */
 gpa_t sys_space_page_root(const struct sys_space *space);
 uint8_t *sys_space_exception_stack_top(const struct sys_space *space); /* for vm_config */
@@ -53,12 +53,15 @@ int sys_space_attach(struct sys_space *space, const struct vm_ops *ops, struct v
                      struct husk_error *err);
 /* Take them away again, as many as were given. */
 int sys_space_detach(struct sys_space *space, struct husk_error *err);
-/* Map more (pages that are not mapped yet: HUSK_E_INVAL otherwise). Nothing is changed on failure. The guest sees it
- * from its next run on: no invalidation is needed, for x86 does not cache not-present entries (SDM vol. 3A, 4.10.2.3). */
-int sys_space_map(struct sys_space *space, const struct page_mapping *mapping, struct husk_error *err);
+/* Map more (pages that are not mapped yet: HUSK_E_INVAL otherwise). Nothing is changed on failure.
+ * The guest sees it from its next run on: no invalidation is needed, for x86 does not cache
+ * not-present entries (SDM vol. 3A, 4.10.2.3). */
+int sys_space_map(struct sys_space *space, const struct page_mapping *mapping,
+                  struct husk_error *err);
 
-/* Where guest-physical memory lies. Below HUSK_MEM0_GVA: the same as virtual. Linear memory i: (i + 1) * 4 GiB. System pages and page tables:
- * from 0xc0000000 up to 0xf0000000 (host/vm/syspages_layout_x86_64.h). */
+/* Where guest-physical memory lies. Below HUSK_MEM0_GVA: the same as virtual. Linear memory i:
+ * (i + 1) * 4 GiB. System pages and page tables: from 0xc0000000 up to 0xf0000000
+ * (host/vm/syspages_layout_x86_64.h). */
 gpa_t gpa_of_gva(uint64_t gva);
 
 /* Can [*from, end) be taken away: is everything in it mapped, and whole? *from goes down to where a

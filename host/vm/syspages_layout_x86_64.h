@@ -1,6 +1,7 @@
 /*
- * host/vm/syspages_layout_x86_64.h: where the system pages lie, and the descriptors in them. Shared by what makes them
- * (syspages_x86_64.c) and what loads the vCPU's registers from them (vcpu_kvm_x86_64.c).
+ * host/vm/syspages_layout_x86_64.h: where the system pages lie, and the descriptors in them. Shared
+ * by what makes them (syspages_x86_64.c) and what loads the vCPU's registers from them
+ * (vcpu_kvm_x86_64.c).
  *
  *   gva 0x100000  gpa 0xc0000000  GDT, TSS with I/O bitmap, IDT   supervisor, read-only, no-execute
  *   gva 0x101000  gpa 0xc0001000  exception stubs                 supervisor, read-only, executable
@@ -9,8 +10,9 @@
  *   (no gva)      gpa 0xc0004000  page tables: PML4 first; only the host writes them
  *   (no gva)      … 0xf0000000    further page tables as mappings are added
  *
- * The selectors are those of 64-bit Linux on purpose: kvm-pvm runs ring 3 natively only with its host kernel's own
- * __USER_CS and __USER_DS, and with its GDT. Ours has no descriptor for ring 3 (syspages_x86_64.c).
+ * The selectors are those of 64-bit Linux on purpose: kvm-pvm runs ring 3 natively only with its
+ * host kernel's own __USER_CS and __USER_DS, and with its GDT. Ours has no descriptor for ring 3
+ * (syspages_x86_64.c).
  */
 #ifndef HOST_SYSPAGES_LAYOUT_X86_64_H
 #define HOST_SYSPAGES_LAYOUT_X86_64_H
@@ -22,7 +24,8 @@
 #include "ports.h"
 
 #define SYS_GPA 0xc0000000ull
-#define SYS_GPA_END 0xf0000000ull /* the hole for KVM's own real-mode pages and the APICs is above */
+/* the hole for KVM's own real-mode pages and the APICs is above */
+#define SYS_GPA_END 0xf0000000ull
 
 #define SYS_TABLES_GVA HUSK_SYS_GVA
 #define SYS_STUBS_GVA (HUSK_SYS_GVA + 0x1000ull)
@@ -60,9 +63,9 @@ struct sys_exception_frame {
 
 /* Vectors that push an error code: SDM vol. 3A, table 6-1, and AMD's #HV, #VC, #SX. */
 static inline bool vector_has_error_code(unsigned vector) {
-    const uint32_t mask = 1u << 8 | 1u << 10 | 1u << 11 | 1u << 12 | 1u << 13 | 1u << 14 | 1u << 17 |
-                          1u << 21 | 1u << 29 | 1u << 30;
-    return mask >> vector & 1;
+    const uint32_t mask = 1u << 8 | 1u << 10 | 1u << 11 | 1u << 12 | 1u << 13 | 1u << 14 |
+                          1u << 17 | 1u << 21 | 1u << 29 | 1u << 30;
+    return (mask >> vector & 1) != 0;
 }
 
 #endif

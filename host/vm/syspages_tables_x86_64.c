@@ -17,7 +17,8 @@
 #include "cpu_x86_64.h"
 
 #define GVA_LIMIT (1ull << 47) /* the lower canonical half */
-#define GPA_LIMIT (1ull << 40) /* the fewest physical bits that any supported host gives (QEMU's TCG) */
+/* the fewest physical bits that any supported host gives (QEMU's TCG) */
+#define GPA_LIMIT (1ull << 40)
 
 enum { LEVEL_PTE = 0, LEVEL_PDE = 1, LEVEL_PDPTE = 2, LEVEL_PML4E = 3 };
 
@@ -78,9 +79,9 @@ static uint64_t *tables_find(const struct page_tables *tables, uint64_t gva_v, i
     *ret_missing_level = -1;
     for (int at = LEVEL_PML4E;; at--) {
         uint64_t *entry = &table[level_index(gva_v, at)];
-        if (at == level || (*entry & X86_PTE_LARGE))
+        if (at == level || (*entry & X86_PTE_LARGE) != 0)
             return entry;
-        if (!(*entry & X86_PTE_PRESENT)) {
+        if ((*entry & X86_PTE_PRESENT) == 0) {
             *ret_missing_level = at - 1;
             return NULL;
         }
@@ -117,12 +118,13 @@ static int check_range(const struct page_mapping *mapping, struct husk_error *er
                          (unsigned long long)mapping->gva);
     if (mapping->bytes > GVA_LIMIT || mapping->gva > GVA_LIMIT - mapping->bytes ||
         mapping->bytes > GPA_LIMIT || mapping->gpa.v > GPA_LIMIT - mapping->bytes)
-        return error_set(err, HUSK_E_INVAL, "mapping at 0x%llx of 0x%llx bytes is beyond the address space",
+        return error_set(err, HUSK_E_INVAL,
+                         "mapping at 0x%llx of 0x%llx bytes is beyond the address space",
                          (unsigned long long)mapping->gva, (unsigned long long)mapping->bytes);
-    if (!(mapping->prot & PAGE_READ))
+    if ((mapping->prot & PAGE_READ) == 0)
         return error_set(err, HUSK_E_INVAL, "mapping at 0x%llx is not readable",
                          (unsigned long long)mapping->gva);
-    if ((mapping->prot & PAGE_WRITE) && (mapping->prot & PAGE_EXEC))
+    if ((mapping->prot & PAGE_WRITE) != 0 && (mapping->prot & PAGE_EXEC) != 0)
         return error_set(err, HUSK_E_INVAL, "mapping at 0x%llx would be writable and executable",
                          (unsigned long long)mapping->gva);
     return 0;
@@ -135,7 +137,7 @@ static bool step_overlaps(const struct page_tables *tables, const struct map_ste
         const uint64_t *entry = tables_find(tables, step->gva + done, LEVEL_PTE, &missing);
         if (entry == NULL)
             return false; /* the whole region has no table */
-        if (*entry & X86_PTE_PRESENT)
+        if ((*entry & X86_PTE_PRESENT) != 0)
             return true;
     }
     return false;
@@ -173,9 +175,9 @@ static uint64_t *tables_reach(struct page_tables *tables, uint64_t gva_v, int le
     uint64_t *table = tables_root(tables);
     for (int at = LEVEL_PML4E; at > level; at--) {
         uint64_t *entry = &table[level_index(gva_v, at)];
-        if (!(*entry & X86_PTE_PRESENT)) /* what may be done is said by the last level alone */
-            *entry =
-                tables_take_page(tables) | X86_PTE_PRESENT | X86_PTE_WRITE | X86_PTE_USER | X86_PTE_ACCESSED;
+        if ((*entry & X86_PTE_PRESENT) == 0) /* what may be done is said by the last level alone */
+            *entry = tables_take_page(tables) | X86_PTE_PRESENT | X86_PTE_WRITE | X86_PTE_USER |
+                     X86_PTE_ACCESSED;
         table = tables_of_entry(tables, *entry);
     }
     return &table[level_index(gva_v, level)];
@@ -183,11 +185,11 @@ static uint64_t *tables_reach(struct page_tables *tables, uint64_t gva_v, int le
 
 static uint64_t prot_bits(uint32_t prot) {
     uint64_t bits = X86_PTE_PRESENT | X86_PTE_ACCESSED;
-    if (prot & PAGE_WRITE)
+    if ((prot & PAGE_WRITE) != 0)
         bits |= X86_PTE_WRITE | X86_PTE_DIRTY;
-    if (!(prot & PAGE_EXEC))
+    if ((prot & PAGE_EXEC) == 0)
         bits |= X86_PTE_NX;
-    if (!(prot & PAGE_SUPERVISOR))
+    if ((prot & PAGE_SUPERVISOR) == 0)
         bits |= X86_PTE_USER;
     return bits;
 }
@@ -197,7 +199,7 @@ void tables_map(struct page_tables *tables, const struct page_mapping *mapping) 
     for (struct map_step step = step_first(mapping); step_next(mapping, &step);) {
         int missing;
         const uint64_t *pde = tables_find(tables, step.gva, LEVEL_PDE, &missing);
-        if (step_fits_large(&step) && (pde == NULL || !(*pde & X86_PTE_PRESENT))) {
+        if (step_fits_large(&step) && (pde == NULL || (*pde & X86_PTE_PRESENT) == 0)) {
             *tables_reach(tables, step.gva, LEVEL_PDE) = step.gpa | bits | X86_PTE_LARGE;
             continue;
         }
@@ -212,9 +214,10 @@ void tables_map(struct page_tables *tables, const struct page_mapping *mapping) 
 static uint64_t entry_at(const struct page_tables *tables, uint64_t gva_v, uint64_t **ret_entry) {
     int missing;
     uint64_t *entry = tables_find(tables, gva_v, LEVEL_PTE, &missing);
-    *ret_entry = entry != NULL && (*entry & X86_PTE_PRESENT) ? entry : NULL;
+    *ret_entry = entry != NULL && (*entry & X86_PTE_PRESENT) != 0 ? entry : NULL;
     /* Bit 7 means "large" in a PDE only; the host never sets it (PAT) in a PTE. */
-    return *ret_entry != NULL && (*entry & X86_PTE_LARGE) ? X86_LARGE_PAGE_BYTES : HUSK_PAGE_SIZE;
+    return *ret_entry != NULL && (*entry & X86_PTE_LARGE) != 0 ? X86_LARGE_PAGE_BYTES
+                                                               : HUSK_PAGE_SIZE;
 }
 
 bool tables_can_unmap(const struct page_tables *tables, uint64_t gva_v, uint64_t bytes) {

@@ -122,8 +122,8 @@ static void fill_stub(uint8_t *stub, unsigned vector) {
 }
 
 /* entry_page_x86_64.S */
-extern const uint8_t entry_page_sse[], entry_page_sse_end[], entry_page_xsave[], entry_page_xsave_end[],
-    entry_page_pkru[], entry_page_pkru_end[];
+extern const uint8_t entry_page_sse[], entry_page_sse_end[], entry_page_xsave[],
+    entry_page_xsave_end[], entry_page_pkru[], entry_page_pkru_end[];
 
 static void fill_entry_page(uint8_t *page, enum vm_entry entry) {
     static const struct {
@@ -153,14 +153,15 @@ static const struct page_mapping fixed_mappings[SYS_FIXED_PAGES] = {
 
 /* What every user mapping must respect besides tables_check(). */
 static int check_user_mapping(const struct page_mapping *mapping, struct husk_error *err) {
-    if (mapping->prot & ~(uint32_t)(PAGE_READ | PAGE_WRITE | PAGE_EXEC))
+    if ((mapping->prot & ~(uint32_t)(PAGE_READ | PAGE_WRITE | PAGE_EXEC)) != 0)
         return error_set(err, HUSK_E_INVAL, "mapping at 0x%llx has unknown protection bits 0x%x",
                          (unsigned long long)mapping->gva, mapping->prot);
     if (mapping->gva < HUSK_SYS_END_GVA)
         return error_set(err, HUSK_E_INVAL, "mapping at 0x%llx would reach into the system pages",
                          (unsigned long long)mapping->gva);
     if (mapping->gpa.v < SYS_GPA_END && mapping->gpa.v + mapping->bytes > SYS_GPA)
-        return error_set(err, HUSK_E_INVAL, "mapping at 0x%llx would show the system pages to the guest",
+        return error_set(err, HUSK_E_INVAL,
+                         "mapping at 0x%llx would show the system pages to the guest",
                          (unsigned long long)mapping->gva);
     return 0;
 }
@@ -191,8 +192,9 @@ static int count_pages(const struct page_mapping *mappings, size_t count, uint32
 }
 
 /* Fill the memfd's pages at `base`. */
-static int template_fill(struct sys_template *template, uint8_t *base, const struct page_mapping *mappings,
-                         size_t count, struct husk_error *err) {
+static int template_fill(struct sys_template *template, uint8_t *base,
+                         const struct page_mapping *mappings, size_t count,
+                         struct husk_error *err) {
     fill_fixed_pages(base, template->entry);
     struct page_tables *tables = &template->tables;
     tables->chunks[0].hva = base + SYS_FIXED_PAGES * HUSK_PAGE_SIZE;
@@ -210,14 +212,15 @@ static int template_fill(struct sys_template *template, uint8_t *base, const str
     return status;
 }
 
-static int template_make(struct sys_template *template, const struct page_mapping *mappings, size_t count,
-                         struct husk_error *err) {
+static int template_make(struct sys_template *template, const struct page_mapping *mappings,
+                         size_t count, struct husk_error *err) {
     uint32_t pages = 0;
     int status = count_pages(mappings, count, &pages, err);
     if (status != 0)
         return status;
-    tables_add_chunk(&template->tables,
-                     &(struct table_chunk){NULL, SYS_GPA + SYS_FIXED_PAGES * HUSK_PAGE_SIZE, pages, 0});
+    tables_add_chunk(
+        &template->tables,
+        &(struct table_chunk){NULL, SYS_GPA + SYS_FIXED_PAGES * HUSK_PAGE_SIZE, pages, 0});
     template->bytes = (uint64_t)(SYS_FIXED_PAGES + pages) * HUSK_PAGE_SIZE;
     template->fd = memfd_create("husk-system-pages", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (template->fd < 0)
@@ -229,8 +232,8 @@ static int template_make(struct sys_template *template, const struct page_mappin
         return error_sys(err, errno, "cannot map a sandbox's page tables (" MAPPINGS_HINT ")");
     status = template_fill(template, base, mappings, count, err);
     munmap(base, template->bytes);
-    if (status == 0 &&
-        fcntl(template->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
+    if (status == 0 && fcntl(template->fd, F_ADD_SEALS,
+                             F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
         return error_sys(err, errno, "cannot seal an image's page tables");
     return status;
 }
@@ -265,13 +268,13 @@ void sys_template_unref(struct sys_template *template) {
     free(template);
 }
 
-int sys_space_new(struct sys_template *template, uint32_t slot_idx_base, struct sys_space **ret_space,
-                  struct husk_error *err) {
+int sys_space_new(struct sys_template *template, uint32_t slot_idx_base,
+                  struct sys_space **ret_space, struct husk_error *err) {
     struct sys_space *space = calloc(1, sizeof *space);
     if (space == NULL)
         return error_sys(err, ENOMEM, "no memory for a sandbox's page tables");
-    void *base =
-        mmap(NULL, template->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, template->fd, 0);
+    void *base = mmap(NULL, template->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE,
+                      template->fd, 0);
     if (base == MAP_FAILED) {
         int sys_errno = errno;
         free(space);
@@ -290,7 +293,8 @@ void sys_space_free(struct sys_space *space) {
     if (space == NULL)
         return;
     for (uint32_t i = 1; i < space->tables.chunks_count; i++) /* the first is part of base */
-        munmap(space->tables.chunks[i].hva, (size_t)space->tables.chunks[i].pages_count * HUSK_PAGE_SIZE);
+        munmap(space->tables.chunks[i].hva,
+               (size_t)space->tables.chunks[i].pages_count * HUSK_PAGE_SIZE);
     munmap(space->base, space->template->bytes);
     sys_template_unref(space->template);
     free(space);
@@ -309,7 +313,8 @@ static int space_set_slot(struct sys_space *space, uint32_t idx, struct husk_err
     const struct table_chunk *chunk = &space->tables.chunks[idx];
     gpa_t at = idx == 0 ? gpa(SYS_GPA) : gpa(chunk->gpa);
     uint8_t *hva = idx == 0 ? space->base : chunk->hva;
-    uint64_t bytes = idx == 0 ? space->template->bytes : (uint64_t)chunk->pages_count * HUSK_PAGE_SIZE;
+    uint64_t bytes =
+        idx == 0 ? space->template->bytes : (uint64_t)chunk->pages_count * HUSK_PAGE_SIZE;
     return space->ops->set_slot(space->vm, space->slot_idx_base + idx, at, hva, bytes, 0, err);
 }
 
@@ -328,14 +333,15 @@ static int space_add_chunk(struct sys_space *space, uint32_t pages_needed, struc
     const uint32_t idx = space->tables.chunks_count;
     const struct table_chunk *last = &space->tables.chunks[idx - 1];
     struct table_chunk chunk = {.gpa = last->gpa + (uint64_t)last->pages_count * HUSK_PAGE_SIZE,
-                                .pages_count = idx == 1 ? FIRST_CHUNK_PAGES : 2 * last->pages_count};
+                                .pages_count =
+                                    idx == 1 ? FIRST_CHUNK_PAGES : 2 * last->pages_count};
     if (chunk.pages_count < pages_needed)
         chunk.pages_count = pages_needed;
     uint64_t bytes = (uint64_t)chunk.pages_count * HUSK_PAGE_SIZE;
     if (idx == SYS_SPACE_SLOTS_MAX || bytes > SYS_GPA_END - chunk.gpa)
         return error_set(err, HUSK_E_LIMIT, "page tables of this sandbox are full");
-    void *base =
-        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
         return error_sys(err, errno, "cannot map a sandbox's page tables (" MAPPINGS_HINT ")");
     chunk.hva = base;
@@ -348,7 +354,8 @@ static int space_add_chunk(struct sys_space *space, uint32_t pages_needed, struc
     return status;
 }
 
-int sys_space_map(struct sys_space *space, const struct page_mapping *mapping, struct husk_error *err) {
+int sys_space_map(struct sys_space *space, const struct page_mapping *mapping,
+                  struct husk_error *err) {
     uint32_t needed;
     int status = tables_check(&space->tables, mapping, &needed, err);
     if (status == 0)

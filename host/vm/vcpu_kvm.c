@@ -48,8 +48,8 @@ static int vcpu_open(struct vcpu *vcpu, const struct vm *vm, struct husk_error *
 }
 
 static void vcpu_set_frame(struct vcpu *vcpu, uint8_t *exception_stack_top) {
-    vcpu->frame =
-        (const struct sys_exception_frame *)(const void *)(exception_stack_top - sizeof *vcpu->frame);
+    vcpu->frame = (const struct sys_exception_frame *)(const void *)(exception_stack_top -
+                                                                     sizeof *vcpu->frame);
 }
 
 static int kvm_vcpu_create(struct vm *vm, const struct vcpu_config *config, struct vcpu **ret_vcpu,
@@ -71,8 +71,8 @@ static int kvm_vcpu_create(struct vm *vm, const struct vcpu_config *config, stru
     return 0;
 }
 
-__attribute__((format(printf, 2, 3))) static void exit_violation(struct vm_exit *exit, const char *format,
-                                                                 ...) {
+__attribute__((format(printf, 2, 3))) static void exit_violation(struct vm_exit *exit,
+                                                                 const char *format, ...) {
     exit->kind = VM_EXIT_VIOLATION;
     va_list args;
     va_start(args, format);
@@ -84,7 +84,8 @@ static void exit_other(const struct kvm_run *run, struct vm_exit *exit) {
     switch (run->exit_reason) {
     case KVM_EXIT_MMIO:
         exit_violation(exit, "%s of guest-physical 0x%llx, where nothing is",
-                       run->mmio.is_write ? "write" : "read", (unsigned long long)run->mmio.phys_addr);
+                       run->mmio.is_write ? "write" : "read",
+                       (unsigned long long)run->mmio.phys_addr);
         break;
     case KVM_EXIT_SHUTDOWN: exit_violation(exit, "triple fault"); break;
     case KVM_EXIT_HLT: exit_violation(exit, "HLT"); break;
@@ -97,8 +98,8 @@ static void exit_other(const struct kvm_run *run, struct vm_exit *exit) {
         break;
     case KVM_EXIT_X86_RDMSR:
     case KVM_EXIT_X86_WRMSR:
-        exit_violation(exit, "%s of MSR 0x%x", run->exit_reason == KVM_EXIT_X86_RDMSR ? "read" : "write",
-                       run->msr.index);
+        exit_violation(exit, "%s of MSR 0x%x",
+                       run->exit_reason == KVM_EXIT_X86_RDMSR ? "read" : "write", run->msr.index);
         break;
     case EXIT_NOTIFY: exit_violation(exit, "the CPU was kept from taking events"); break;
     case EXIT_MEMORY_FAULT: exit_violation(exit, "fault on guest memory"); break;
@@ -135,8 +136,8 @@ static int vcpu_finish_op(struct vcpu *vcpu, struct husk_error *err) {
     struct kvm_run *run = vcpu->run;
     const struct kvm_regs stopped_at = run->s.regs.regs; /* for a backtrace */
     uint8_t expected = IMMEDIATE_NO;
-    __atomic_compare_exchange_n(&run->immediate_exit, &expected, IMMEDIATE_DRAIN, false, __ATOMIC_SEQ_CST,
-                                __ATOMIC_SEQ_CST);
+    __atomic_compare_exchange_n(&run->immediate_exit, &expected, IMMEDIATE_DRAIN, false,
+                                __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
     kvm_x86_repeat_once(vcpu);
     int result = 0, sys_errno = 0;
     for (int i = 0; i < FINISH_RUNS_MAX && result == 0; i++) {
@@ -145,14 +146,14 @@ static int vcpu_finish_op(struct vcpu *vcpu, struct husk_error *err) {
         run->kvm_dirty_regs = 0;
     }
     expected = IMMEDIATE_DRAIN;
-    __atomic_compare_exchange_n(&run->immediate_exit, &expected, IMMEDIATE_NO, false, __ATOMIC_SEQ_CST,
-                                __ATOMIC_SEQ_CST);
+    __atomic_compare_exchange_n(&run->immediate_exit, &expected, IMMEDIATE_NO, false,
+                                __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
     run->s.regs.regs = stopped_at;
     vcpu->where = VM_ANYWHERE;
     vcpu->has_unfinished_op = result == 0 || sys_errno != EINTR;
-    return vcpu->has_unfinished_op
-               ? error_sys(err, result == 0 ? EBUSY : sys_errno, "KVM_RUN, to finish an instruction")
-               : 0;
+    return vcpu->has_unfinished_op ? error_sys(err, result == 0 ? EBUSY : sys_errno,
+                                               "KVM_RUN, to finish an instruction")
+                                   : 0;
 }
 
 static int run_failed(struct vcpu *vcpu, int sys_errno, struct husk_error *err) {
@@ -166,8 +167,9 @@ static int run_failed(struct vcpu *vcpu, int sys_errno, struct husk_error *err) 
 
 static int kvm_vcpu_run(struct vcpu *vcpu, struct vm_exit *ret_exit, struct husk_error *err) {
     if (vcpu->has_unfinished_op)
-        return error_set(err, HUSK_E_SYS,
-                         "this VM cannot run any more: KVM did not finish an instruction of its guest");
+        return error_set(
+            err, HUSK_E_SYS,
+            "this VM cannot run any more: KVM did not finish an instruction of its guest");
     int status = vcpu->has_stale_debug_regs ? kvm_x86_reset_debug_regs(vcpu, err) : 0;
     if (status != 0)
         return status;
@@ -194,8 +196,8 @@ static void kvm_vcpu_kick(struct vcpu *vcpu) {
 static void kvm_vcpu_set_space(struct vcpu *vcpu, gpa_t page_root, uint8_t *exception_stack_top) {
     vcpu->fresh_sregs.cr3 = page_root.v;
     vcpu_set_frame(vcpu, exception_stack_top);
-    vcpu->where =
-        VM_ANYWHERE; /* the next set_regs then brings all system registers, wherever the guest stood */
+    /* the next set_regs then brings all system registers, wherever the guest stood */
+    vcpu->where = VM_ANYWHERE;
 }
 
 const struct vcpu_ops vcpu_kvm_ops = {

@@ -36,8 +36,10 @@ static void sregs_fill(struct kvm_sregs *sregs, const struct vcpu_config *config
                                      .type = 0xb, /* busy 64-bit TSS */
                                      .present = 1};
     sregs->ldt = (struct kvm_segment){.unusable = 1};
-    sregs->gdt = (struct kvm_dtable){.base = SYS_TABLES_GVA + SYS_GDT_OFFSET, .limit = SYS_GDT_BYTES - 1};
-    sregs->idt = (struct kvm_dtable){.base = SYS_TABLES_GVA + SYS_IDT_OFFSET, .limit = SYS_IDT_BYTES - 1};
+    sregs->gdt =
+        (struct kvm_dtable){.base = SYS_TABLES_GVA + SYS_GDT_OFFSET, .limit = SYS_GDT_BYTES - 1};
+    sregs->idt =
+        (struct kvm_dtable){.base = SYS_TABLES_GVA + SYS_IDT_OFFSET, .limit = SYS_IDT_BYTES - 1};
     sregs->cr0 = X86_CR0_PE | X86_CR0_MP | X86_CR0_ET | X86_CR0_NE | X86_CR0_WP | X86_CR0_PG;
     sregs->cr2 = 0;
     sregs->cr3 = config->page_root.v;
@@ -65,7 +67,8 @@ static int vcpu_set_xcr0(const struct vcpu *vcpu, uint64_t features, struct husk
 
 static const struct kvm_regs fresh_regs = {.rflags = RFLAGS_RING3};
 
-int kvm_x86_vcpu_setup(struct vcpu *vcpu, const struct vcpu_config *config, struct husk_error *err) {
+int kvm_x86_vcpu_setup(struct vcpu *vcpu, const struct vcpu_config *config,
+                       struct husk_error *err) {
     uint64_t missing = config->cpu_features & ~vcpu->backend->cpu_features;
     if (missing != 0)
         return error_set(err, HUSK_E_CPU, "this machine's KVM lacks CPU features (bits 0x%llx)",
@@ -130,8 +133,8 @@ void kvm_x86_set_regs(struct vcpu *vcpu, const struct vm_regs *regs) {
     struct kvm_sync_regs *sync = &vcpu->run->s.regs;
     if (vcpu->where != VM_IN_RING3) {
         sync->sregs = vcpu->fresh_sregs;
-        sync->events =
-            (struct kvm_vcpu_events){.flags = KVM_VCPUEVENT_VALID_SHADOW}; /* none pending, no shadow */
+        /* none pending, no shadow */
+        sync->events = (struct kvm_vcpu_events){.flags = KVM_VCPUEVENT_VALID_SHADOW};
         vcpu->run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
         vcpu->has_stale_debug_regs |= may_have_stepped(vcpu);
         vcpu->where = VM_IN_RING3;
@@ -198,7 +201,8 @@ void kvm_x86_port_exit(struct vcpu *vcpu, struct vm_exit *exit) {
         exception_exit(vcpu, port - HUSK_PORT_EXCEPTION, exit);
         return;
     }
-    bool is_ours = port == HUSK_PORT_CALL_DONE || port == HUSK_PORT_HOST_CALL || port == HUSK_PORT_SERVICE;
+    bool is_ours =
+        port == HUSK_PORT_CALL_DONE || port == HUSK_PORT_HOST_CALL || port == HUSK_PORT_SERVICE;
     if (!is_ours || vcpu->run->io.size != 4 || vcpu->run->io.count != 1) {
         port_violation(exit, "write to port", port);
         return;

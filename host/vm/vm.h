@@ -23,10 +23,11 @@ struct vm_backend; /* process-wide: the open /dev/kvm and what it can do */
 #define VM_SLOT_READONLY 1u
 
 struct vcpu_config {
-    uint64_t
-        cpu_features; /* abi/cpu_features.def bits that the image may use: CPUID and XCR0 show these and no more */
+    /* abi/cpu_features.def bits that the image may use: CPUID and XCR0 show these and no more */
+    uint64_t cpu_features;
     gpa_t page_root; /* CR3: sys_space_page_root() */
-    /* Host address one past the exception stack: sys_space_exception_stack_top(). The guest's ring 3 cannot write there. */
+    /* Host address one past the exception stack: sys_space_exception_stack_top(). The guest's ring
+     * 3 cannot write there. */
     uint8_t *exception_stack_top;
 };
 
@@ -35,9 +36,10 @@ struct vcpu_config {
 struct vm_ops {
     int (*create)(struct vm_backend *backend, struct vm **ret_vm, struct husk_error *err);
     void (*destroy)(struct vm *vm); /* after its vCPU; NULL is fine */
-    /* Slot indexes are small integers chosen by the caller; bytes 0 removes the slot. gpa, hva, bytes: page multiples. */
-    int (*set_slot)(struct vm *vm, uint32_t slot_idx, gpa_t gpa, uint8_t *hva, uint64_t bytes, uint32_t flags,
-                    struct husk_error *err);
+    /* Slot indexes are small integers chosen by the caller; bytes 0 removes the slot. gpa, hva,
+     * bytes: page multiples. */
+    int (*set_slot)(struct vm *vm, uint32_t slot_idx, gpa_t gpa, uint8_t *hva, uint64_t bytes,
+                    uint32_t flags, struct husk_error *err);
 };
 
 struct vcpu_ops {
@@ -57,12 +59,15 @@ struct vcpu_ops {
      * was. */
     void (*get_regs)(const struct vcpu *vcpu, struct vm_regs *ret_regs);
     void (*set_regs)(struct vcpu *vcpu, const struct vm_regs *regs);
-    /* Run until the next exit. An error means the VM itself failed (HUSK_E_SYS), never the guest. */
+    /* Run until the next exit. An error means the VM itself failed (HUSK_E_SYS), never the
+     * guest. */
     int (*run)(struct vcpu *vcpu, struct vm_exit *ret_exit, struct husk_error *err);
-    /* Make the present or next run return VM_EXIT_KICKED soon; sticky until a run returned so. From any thread. The caller also
-     * sends the kick signal to the thread that runs the vCPU, if one does. */
+    /* Make the present or next run return VM_EXIT_KICKED soon; sticky until a run returned so. From
+     * any thread. The caller also sends the kick signal to the thread that runs the vCPU, if one
+     * does. */
     void (*kick)(struct vcpu *vcpu);
-    /* Another sys_space: its page root and exception stack, from the next set_regs on. The caller exchanges the slots. */
+    /* Another sys_space: its page root and exception stack, from the next set_regs on. The caller
+     * exchanges the slots. */
     void (*set_space)(struct vcpu *vcpu, gpa_t page_root, uint8_t *exception_stack_top);
 };
 
@@ -70,7 +75,8 @@ extern const struct vm_ops vm_kvm_ops;
 extern const struct vcpu_ops vcpu_kvm_ops;
 
 /* host/vm/vm_kvm_caps.c: HUSK_E_NO_KVM, HUSK_E_KVM_CAP with messages that say what to do. */
-int vm_kvm_backend_new(const char *kvm_path, struct vm_backend **ret_backend, struct husk_error *err);
+int vm_kvm_backend_new(const char *kvm_path, struct vm_backend **ret_backend,
+                       struct husk_error *err);
 void vm_kvm_backend_free(struct vm_backend *backend);
 void vm_kvm_host_info(const struct vm_backend *backend, struct husk_host_info *ret_info);
 enum vm_entry vm_kvm_entry(const struct vm_backend *backend);

@@ -11,8 +11,9 @@
 #include "regs_x86_64.h"
 
 enum vm_exit_kind {
-    VM_EXIT_PORT,      /* ring 3 did OUT to one of our ports: .port */
-    VM_EXIT_EXCEPTION, /* the CPU stopped the guest at an instruction: .fault, and regs of the interrupted code */
+    VM_EXIT_PORT, /* ring 3 did OUT to one of our ports: .port */
+    /* the CPU stopped the guest at an instruction: .fault, and regs of the interrupted code */
+    VM_EXIT_EXCEPTION,
     VM_EXIT_KICKED,   /* vcpu_ops.kick() or a signal; the guest may simply be run again */
     VM_EXIT_VIOLATION /* anything else: .detail says what */
 };

@@ -44,15 +44,17 @@ static int kvm_vm_create(struct vm_backend *backend, struct vm **ret_vm, struct 
 static int kvm_vm_set_slot(struct vm *vm, uint32_t slot_idx, gpa_t at, uint8_t *hva, uint64_t bytes,
                            uint32_t flags, struct husk_error *err) {
     if (slot_idx >= vm->backend->memslots_max)
-        return error_set(err, HUSK_E_LIMIT, "KVM has only %u memory slots", vm->backend->memslots_max);
+        return error_set(err, HUSK_E_LIMIT, "KVM has only %u memory slots",
+                         vm->backend->memslots_max);
     struct kvm_userspace_memory_region region = {
         .slot = slot_idx,
-        .flags = flags & VM_SLOT_READONLY ? KVM_MEM_READONLY : 0,
+        .flags = (flags & VM_SLOT_READONLY) != 0 ? KVM_MEM_READONLY : 0,
         .guest_phys_addr = at.v,
         .memory_size = bytes,
         .userspace_addr = (uintptr_t)hva,
     };
-    if (kvm_do_set_memory(vm, &region) != 0 && !(bytes == 0 && errno == EINVAL)) /* there was no such slot */
+    /* there was no such slot */
+    if (kvm_do_set_memory(vm, &region) != 0 && !(bytes == 0 && errno == EINVAL))
         return error_sys(err, errno, "KVM memory slot %u at 0x%llx, %llu bytes", slot_idx,
                          (unsigned long long)at.v, (unsigned long long)bytes);
     return 0;

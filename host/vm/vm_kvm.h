@@ -11,7 +11,8 @@
 
 #include "vm.h"
 
-/* The system calls, so that tests can make the n-th one fail. Results as the real ones: -1 and errno. */
+/* The system calls, so that tests can make the n-th one fail. Results as the real ones: -1 and
+ * errno. */
 struct kvm_sys {
     int (*open_path)(const char *path, int flags);
     int (*control)(int fd, unsigned long request, void *arg);
@@ -27,7 +28,8 @@ struct vm_backend {
     uint32_t quirks; /* that can be switched off: KVM_CAP_DISABLE_QUIRKS2 */
     int api_version;
     enum husk_kvm_kind kind;
-    bool has_sync_regs, has_immediate_exit, has_readonly_mem, has_msr_filter, has_tss_addr, has_identity_map;
+    bool has_sync_regs, has_immediate_exit, has_readonly_mem, has_msr_filter, has_tss_addr,
+        has_identity_map;
     uint64_t cpu_features; /* abi/cpu_features.def: those that work in a guest */
     enum vm_entry entry;
     bool has_xsave;               /* the guest has an XCR0 of its own */
@@ -39,7 +41,9 @@ struct vm_backend {
 enum vm_where {
     VM_IN_RING3, /* new, or at one of our ports */
     VM_IN_STUB,  /* an exception stub: ring 3's registers are in the exception frame */
-    VM_ANYWHERE, /* kicked, a violation, or a run that failed: ring 3, or somewhere in a stub, perhaps with an exception to deliver */
+    /* kicked, a violation, or a run that failed: ring 3, or somewhere in a stub, perhaps with an
+     * exception to deliver */
+    VM_ANYWHERE,
 };
 
 struct vm {
@@ -52,7 +56,8 @@ struct vcpu {
     int vcpu_fd;
     struct kvm_run *run;
     enum vm_where where;
-    bool has_unfinished_op; /* KVM would not finish the instruction of a violation: it must never run again */
+    /* KVM would not finish the instruction of a violation: it must never run again */
+    bool has_unfinished_op;
     bool has_stale_debug_regs;               /* to be put back before the next run */
     const struct sys_exception_frame *frame; /* at the top of the exception stack */
     struct kvm_sregs fresh_sregs;            /* of a new vCPU */
@@ -61,8 +66,8 @@ struct vcpu {
 /* vm_kvm_caps.c. One row per thing that KVM must have; `query` answers KVM_CHECK_EXTENSION. */
 int kvm_caps_check(int (*query)(void *user, unsigned cap), void *user, struct husk_error *err);
 int kvm_open_failed(const char *path, int sys_errno, struct husk_error *err);
-int kvm_backend_new_with(const struct kvm_sys *sys, const char *kvm_path, struct vm_backend **ret_backend,
-                         struct husk_error *err);
+int kvm_backend_new_with(const struct kvm_sys *sys, const char *kvm_path,
+                         struct vm_backend **ret_backend, struct husk_error *err);
 
 /* vm_kvm_x86_64.c */
 int kvm_x86_supported(struct vm_backend *backend,
@@ -84,7 +89,8 @@ void kvm_x86_port_exit(struct vcpu *vcpu, struct vm_exit *exit);
 /* Instructions of the entry page, beside the bits of abi/cpu_features.def. */
 #define PROBE_XRSTOR (1ull << 62)
 #define PROBE_WRPKRU (1ull << 63)
-/* Those that the CPU has, where it is not certain whether a guest has them: on kvm-pvm CR4 and XCR0 are the host kernel's. */
+/* Those that the CPU has, where it is not certain whether a guest has them: on kvm-pvm CR4 and XCR0
+ * are the host kernel's. */
 uint64_t kvm_x86_entry_probes(const struct vm_backend *backend);
 
 /* vm_kvm_selftest_x86_64.c. Find out what works in a guest although it is not listed: cpu_features,
@@ -98,13 +104,15 @@ static inline int kvm_do_create_vm(const struct vm_backend *backend) {
 static inline int kvm_do_check_extension(const struct vm_backend *backend, unsigned cap) {
     return backend->sys->control(backend->kvm_fd, KVM_CHECK_EXTENSION, (void *)(uintptr_t)cap);
 }
-static inline int kvm_do_get_supported_cpuid(const struct vm_backend *backend, struct kvm_cpuid2 *cpuid) {
+static inline int kvm_do_get_supported_cpuid(const struct vm_backend *backend,
+                                             struct kvm_cpuid2 *cpuid) {
     return backend->sys->control(backend->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid);
 }
 static inline int kvm_do_create_vcpu(const struct vm *vm, unsigned long id) {
     return vm->backend->sys->control(vm->vm_fd, KVM_CREATE_VCPU, (void *)id);
 }
-static inline int kvm_do_set_memory(const struct vm *vm, struct kvm_userspace_memory_region *region) {
+static inline int kvm_do_set_memory(const struct vm *vm,
+                                    struct kvm_userspace_memory_region *region) {
     return vm->backend->sys->control(vm->vm_fd, KVM_SET_USER_MEMORY_REGION, region);
 }
 static inline int kvm_do_enable_cap(const struct vm *vm, struct kvm_enable_cap *cap) {

@@ -1,6 +1,6 @@
 /*
- * host/vm/vm_kvm_caps.c: opening /dev/kvm and finding out what this host's KVM can do. Everything that can be missing is its
- * own message, saying what to do about it.
+ * host/vm/vm_kvm_caps.c: opening /dev/kvm and finding out what this host's KVM can do. Everything
+ * that can be missing is its own message, saying what to do about it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,9 +28,11 @@ static void *sys_map(size_t bytes, int fd) {
     return mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 }
 
-const struct kvm_sys kvm_sys_linux = {.open_path = sys_open_path, .control = sys_control, .map = sys_map};
+const struct kvm_sys kvm_sys_linux = {
+    .open_path = sys_open_path, .control = sys_control, .map = sys_map};
 
-/* KVM_CHECK_EXTENSION must answer with all bits of `bits`, or, if is_count, with at least `bits`. */
+/* KVM_CHECK_EXTENSION must answer with all bits of `bits`, or, if is_count, with at least
+ * `bits`. */
 struct cap_row {
     unsigned cap;
     int bits;
@@ -40,9 +42,10 @@ struct cap_row {
     const char *since; /* Linux version on x86; NULL: KVM has it wherever Linux uses XSAVE */
 };
 
-#define NO_XSAVE                                                                                             \
-    "the CPU has no XSAVE, or a hypervisor below hides it, or the kernel does not use it (option noxsave; "  \
-    "sizes that contradict each other). See xsave in /proc/cpuinfo and x86/fpu in the kernel's log"
+#define NO_XSAVE                                                                                   \
+    "the CPU has no XSAVE, or a hypervisor below hides it, or the kernel does not use it (option " \
+    "noxsave; sizes that contradict each other). See xsave in /proc/cpuinfo and x86/fpu in the "   \
+    "kernel's log"
 
 static const struct cap_row needed_caps[] = {
     {KVM_CAP_USER_MEMORY, 1, false, "KVM_CAP_USER_MEMORY", "guest memory", "2.6.25"},
@@ -50,11 +53,14 @@ static const struct cap_row needed_caps[] = {
     {KVM_CAP_EXT_CPUID, 1, false, "KVM_CAP_EXT_CPUID", "hiding CPU features", "2.6.26"},
     {KVM_CAP_DEBUGREGS, 1, false, "KVM_CAP_DEBUGREGS", "resetting debug registers", "2.6.35"},
     {KVM_CAP_XCRS, 1, false, "KVM_CAP_XCRS", "AVX in the guest", NULL},
-    {KVM_CAP_READONLY_MEM, 1, false, "KVM_CAP_READONLY_MEM", "code that the guest cannot write", "3.8"},
-    {KVM_CAP_IMMEDIATE_EXIT, 1, false, "KVM_CAP_IMMEDIATE_EXIT", "ending calls at a deadline", "4.12"},
+    {KVM_CAP_READONLY_MEM, 1, false, "KVM_CAP_READONLY_MEM", "code that the guest cannot write",
+     "3.8"},
+    {KVM_CAP_IMMEDIATE_EXIT, 1, false, "KVM_CAP_IMMEDIATE_EXIT", "ending calls at a deadline",
+     "4.12"},
     {KVM_CAP_SYNC_REGS, KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS, false,
      "KVM_CAP_SYNC_REGS", "registers without system calls", "4.17"},
-    {KVM_CAP_NR_MEMSLOTS, MEMSLOTS_NEEDED, true, "KVM_CAP_NR_MEMSLOTS", "at least 32 memory slots", "2.6.26"},
+    {KVM_CAP_NR_MEMSLOTS, MEMSLOTS_NEEDED, true, "KVM_CAP_NR_MEMSLOTS", "at least 32 memory slots",
+     "2.6.26"},
 };
 
 int kvm_caps_check(int (*query)(void *user, unsigned cap), void *user, struct husk_error *err) {
@@ -64,12 +70,13 @@ int kvm_caps_check(int (*query)(void *user, unsigned cap), void *user, struct hu
         bool is_enough =
             answer > 0 && (row->is_count ? answer >= row->bits : (answer & row->bits) == row->bits);
         if (!is_enough && row->since == NULL)
-            return error_set(err, HUSK_E_KVM_CAP, "KVM lacks %s (%s) here: " NO_XSAVE, row->name, row->why);
+            return error_set(err, HUSK_E_KVM_CAP, "KVM lacks %s (%s) here: " NO_XSAVE, row->name,
+                             row->why);
         if (!is_enough)
-            return error_set(
-                err, HUSK_E_KVM_CAP,
-                "this kernel's KVM lacks %s (%s), which Linux has had since %s: update the host's kernel",
-                row->name, row->why, row->since);
+            return error_set(err, HUSK_E_KVM_CAP,
+                             "this kernel's KVM lacks %s (%s), which Linux has had since %s: "
+                             "update the host's kernel",
+                             row->name, row->why, row->since);
     }
     return 0;
 }
@@ -80,18 +87,18 @@ int kvm_open_failed(const char *path, int sys_errno, struct husk_error *err) {
     case ENOENT:
     case ENODEV:
     case ENXIO:
-        status =
-            error_set(err, HUSK_E_NO_KVM,
-                      "there is no %s: this machine's kernel has no KVM module loaded (modprobe kvm_intel or "
-                      "kvm_amd), virtualisation is off in the firmware, or a cloud machine does not offer it",
-                      path);
+        status = error_set(
+            err, HUSK_E_NO_KVM,
+            "there is no %s: this machine's kernel has no KVM module loaded (modprobe kvm_intel or "
+            "kvm_amd), virtualisation is off in the firmware, or a cloud machine does not offer it",
+            path);
         break;
     case EACCES:
     case EPERM:
         status = error_set(
             err, HUSK_E_NO_KVM,
-            "no permission to open %s: add the user to the group that owns it (usually: usermod -aG kvm "
-            "USER, then log in again), or pass the device into the container",
+            "no permission to open %s: add the user to the group that owns it (usually: usermod "
+            "-aG kvm USER, then log in again), or pass the device into the container",
             path);
         break;
     default: return error_sys(err, sys_errno, "cannot open %s", path);
@@ -129,8 +136,9 @@ static int backend_open(struct vm_backend *backend, const char *path, struct hus
     if (backend->api_version < 0)
         return error_set(err, HUSK_E_NO_KVM, "%s is not a KVM device", path);
     if (backend->api_version != KVM_API_VERSION_EXPECTED)
-        return error_set(err, HUSK_E_NO_KVM, "%s speaks version %d of the KVM API; version %d is needed",
-                         path, backend->api_version, KVM_API_VERSION_EXPECTED);
+        return error_set(err, HUSK_E_NO_KVM,
+                         "%s speaks version %d of the KVM API; version %d is needed", path,
+                         backend->api_version, KVM_API_VERSION_EXPECTED);
     return 0;
 }
 
@@ -156,8 +164,8 @@ static int backend_probe(struct vm_backend *backend, struct husk_error *err) {
     return status == 0 ? kvm_x86_try_out(backend, err) : status;
 }
 
-int kvm_backend_new_with(const struct kvm_sys *sys, const char *kvm_path, struct vm_backend **ret_backend,
-                         struct husk_error *err) {
+int kvm_backend_new_with(const struct kvm_sys *sys, const char *kvm_path,
+                         struct vm_backend **ret_backend, struct husk_error *err) {
     struct vm_backend *backend = calloc(1, sizeof *backend);
     if (backend == NULL)
         return error_sys(err, ENOMEM, "KVM backend");
@@ -174,7 +182,8 @@ int kvm_backend_new_with(const struct kvm_sys *sys, const char *kvm_path, struct
     return 0;
 }
 
-int vm_kvm_backend_new(const char *kvm_path, struct vm_backend **ret_backend, struct husk_error *err) {
+int vm_kvm_backend_new(const char *kvm_path, struct vm_backend **ret_backend,
+                       struct husk_error *err) {
     return kvm_backend_new_with(&kvm_sys_linux, kvm_path, ret_backend, err);
 }
 

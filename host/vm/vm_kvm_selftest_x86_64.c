@@ -20,11 +20,11 @@
 #define TEST_DATA_GVA HUSK_DATA_GVA
 #define TEST_RSP (TEST_DATA_GVA + HUSK_PAGE_SIZE / 2)
 
-#define SAMPLE(name, code)                                                                                   \
-    __asm__(".pushsection .rodata\n"                                                                         \
-            "husk_sample_" #name ": " code "\n out %eax, $0x10\n"                                            \
-            "husk_sample_" #name "_end:\n.popsection\n");                                                    \
-    extern const uint8_t husk_sample_##name[] __attribute__((visibility("hidden")));                         \
+#define SAMPLE(name, code)                                                                         \
+    __asm__(".pushsection .rodata\n"                                                               \
+            "husk_sample_" #name ": " code "\n out %eax, $0x10\n"                                  \
+            "husk_sample_" #name "_end:\n.popsection\n");                                          \
+    extern const uint8_t husk_sample_##name[] __attribute__((visibility("hidden")));               \
     extern const uint8_t husk_sample_##name##_end[] __attribute__((visibility("hidden")))
 
 SAMPLE(SSE3, "haddps %xmm0, %xmm0");
@@ -43,8 +43,9 @@ SAMPLE(BMI1, "andn %eax, %eax, %eax");
 SAMPLE(BMI2, "pdep %eax, %eax, %eax");
 SAMPLE(AVX2, "vpaddd %ymm0, %ymm0, %ymm0");
 SAMPLE(LZCNT, "lzcnt %eax, %eax");
-SAMPLE(AVX512F, "vpternlogd $255, %zmm0, %zmm0, %zmm0\n vmovdqa64 %zmm0, %zmm31\n out %eax, $0x11\n"
-                "vextracti64x4 $1, %zmm31, %ymm1\n vmovq %xmm1, %rax\n inc %rax\n jz 1f\n ud2\n 1:");
+SAMPLE(AVX512F,
+       "vpternlogd $255, %zmm0, %zmm0, %zmm0\n vmovdqa64 %zmm0, %zmm31\n out %eax, $0x11\n"
+       "vextracti64x4 $1, %zmm31, %ymm1\n vmovq %xmm1, %rax\n inc %rax\n jz 1f\n ud2\n 1:");
 SAMPLE(AVX512DQ, "vandps %zmm0, %zmm0, %zmm0");
 SAMPLE(AVX512CD, "vplzcntd %zmm0, %zmm0");
 SAMPLE(AVX512BW, "vpaddb %zmm0, %zmm0, %zmm0");
@@ -63,7 +64,7 @@ static const struct {
     uint64_t bit;
     const uint8_t *code, *end;
 } samples[] = {
-#define HUSK_CPU_FEATURE(name, bit, llvm, leaf, subleaf, reg, reg_bit)                                       \
+#define HUSK_CPU_FEATURE(name, bit, llvm, leaf, subleaf, reg, reg_bit)                             \
     {1ull << (bit), husk_sample_##name, husk_sample_##name##_end},
 #include "cpu_features.def"
 #undef HUSK_CPU_FEATURE
@@ -88,8 +89,10 @@ static void selftest_done(struct selftest *test) {
         munmap(test->memory, 2 * HUSK_PAGE_SIZE);
 }
 
-static int selftest_make(struct selftest *test, struct vm_backend *backend, struct husk_error *err) {
-    void *memory = mmap(NULL, 2 * HUSK_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+static int selftest_make(struct selftest *test, struct vm_backend *backend,
+                         struct husk_error *err) {
+    void *memory =
+        mmap(NULL, 2 * HUSK_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         return error_sys(err, errno, "memory for the start-up self-test");
     test->memory = memory;
@@ -104,15 +107,17 @@ static int selftest_make(struct selftest *test, struct vm_backend *backend, stru
         return status;
     const struct vcpu_config config = {.cpu_features = backend->cpu_features,
                                        .page_root = sys_space_page_root(test->space),
-                                       .exception_stack_top = sys_space_exception_stack_top(test->space)};
+                                       .exception_stack_top =
+                                           sys_space_exception_stack_top(test->space)};
     status = vm_kvm_ops.create(backend, &test->vm, err);
     if (status == 0)
         status = vcpu_kvm_ops.create(test->vm, &config, &test->vcpu, err);
     if (status == 0)
         status = sys_space_attach(test->space, &vm_kvm_ops, test->vm, err);
     for (uint32_t i = 0; i < 2 && status == 0; i++)
-        status = vm_kvm_ops.set_slot(test->vm, i, mappings[i].gpa, test->memory + i * HUSK_PAGE_SIZE,
-                                     HUSK_PAGE_SIZE, i == 0 ? VM_SLOT_READONLY : 0, err);
+        status =
+            vm_kvm_ops.set_slot(test->vm, i, mappings[i].gpa, test->memory + i * HUSK_PAGE_SIZE,
+                                HUSK_PAGE_SIZE, i == 0 ? VM_SLOT_READONLY : 0, err);
     return status;
 }
 
@@ -120,11 +125,13 @@ static int selftest_make(struct selftest *test, struct vm_backend *backend, stru
 static void clear_vectors(void) {
     if (__builtin_cpu_supports("avx"))
         __asm__ volatile("vzeroall" ::
-                             : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
-                               "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+                             : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",
+                               "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",
+                               "xmm15");
 }
 
-static int selftest_try(struct selftest *test, size_t sample_idx, bool *ret_works, struct husk_error *err) {
+static int selftest_try(struct selftest *test, size_t sample_idx, bool *ret_works,
+                        struct husk_error *err) {
     const uint8_t *code = samples[sample_idx].code;
     memcpy(test->memory, code, (size_t)(samples[sample_idx].end - code));
     const struct vm_regs regs = {.rip = TEST_CODE_GVA, .rsp = TEST_RSP};
@@ -134,7 +141,8 @@ static int selftest_try(struct selftest *test, size_t sample_idx, bool *ret_work
     /* A signal of the embedder's may fall into it. */
     for (int tries = 0; tries < 100 && status == 0; tries++) {
         status = vcpu_kvm_ops.run(test->vcpu, &exit, err);
-        if (exit.kind != VM_EXIT_KICKED && !(exit.kind == VM_EXIT_PORT && exit.port == HUSK_PORT_HOST_CALL))
+        if (exit.kind != VM_EXIT_KICKED &&
+            !(exit.kind == VM_EXIT_PORT && exit.port == HUSK_PORT_HOST_CALL))
             break;
         clear_vectors();
     }

@@ -12,7 +12,8 @@
 #include "vm_kvm.h"
 #include "cpu_x86_64.h"
 
-/* Where KVM on VMX keeps its pages for real mode, which we never enter; above everything of ours. api.rst 4.35, 4.36. */
+/* Where KVM on VMX keeps its pages for real mode, which we never enter; above everything of ours.
+ * api.rst 4.35, 4.36. */
 #define KVM_IDENTITY_MAP_GPA 0xfffbc000ull
 #define KVM_TSS_GPA 0xfffbd000ull
 
@@ -27,15 +28,16 @@ struct feature_row {
 };
 
 static const struct feature_row feature_rows[] = {
-#define HUSK_CPU_FEATURE(name, bit, llvm, leaf, subleaf, reg, reg_bit) {bit, leaf, subleaf, reg, reg_bit},
+#define HUSK_CPU_FEATURE(name, bit, llvm, leaf, subleaf, reg, reg_bit)                             \
+    {bit, leaf, subleaf, reg, reg_bit},
 #include "cpu_features.def"
 #undef HUSK_CPU_FEATURE
 };
 
 #define FEATURE_ROWS (sizeof feature_rows / sizeof feature_rows[0])
 
-/* The bits of a leaf that every guest sees, besides the features its image uses: what long mode and our control
- * registers need. CPUID: SDM vol. 2A. */
+/* The bits of a leaf that every guest sees, besides the features its image uses: what long mode and
+ * our control registers need. CPUID: SDM vol. 2A. */
 static const struct {
     uint32_t leaf, subleaf;
     uint32_t regs[4]; /* eax, ebx, ecx, edx */
@@ -67,7 +69,7 @@ static bool cpuid_has(const struct kvm_cpuid2 *cpuid, const struct feature_row *
     if (found == NULL)
         return false;
     struct kvm_cpuid_entry2 entry = *found;
-    return *cpuid_reg(&entry, row->reg) >> row->reg_bit & 1;
+    return (*cpuid_reg(&entry, row->reg) >> row->reg_bit & 1) != 0;
 }
 
 /* The mask of bits of one leaf that the guest may see; false: not the leaf at all. */
@@ -84,7 +86,8 @@ static bool leaf_mask(const struct kvm_cpuid_entry2 *entry, uint64_t features,
     }
     for (size_t i = 0; i < FEATURE_ROWS; i++) {
         const struct feature_row *row = &feature_rows[i];
-        if (row->leaf == entry->function && row->subleaf == entry->index && features >> row->bit & 1)
+        if (row->leaf == entry->function && row->subleaf == entry->index &&
+            (features >> row->bit & 1) != 0)
             *cpuid_reg(&mask, row->reg) |= 1u << row->reg_bit;
     }
     if (features_need_avx(features) && entry->function == 1)
@@ -105,11 +108,12 @@ static bool xsave_leaf_mask(const struct kvm_cpuid_entry2 *entry, uint64_t xcr0,
         ret_mask->edx = 0;
         return true;
     }
-    return entry->index >= 2 && entry->index < 32 && (xcr0 >> entry->index & 1);
+    return entry->index >= 2 && entry->index < 32 && (xcr0 >> entry->index & 1) != 0;
 }
 
 static struct kvm_cpuid2 *cpuid_alloc(void) {
-    struct kvm_cpuid2 *cpuid = calloc(1, sizeof *cpuid + CPUID_ENTRIES_MAX * sizeof cpuid->entries[0]);
+    struct kvm_cpuid2 *cpuid =
+        calloc(1, sizeof *cpuid + CPUID_ENTRIES_MAX * sizeof cpuid->entries[0]);
     if (cpuid != NULL)
         cpuid->nent = CPUID_ENTRIES_MAX;
     return cpuid;
@@ -124,7 +128,8 @@ int kvm_x86_set_cpuid(const struct vcpu *vcpu, uint64_t features, struct husk_er
     for (uint32_t i = 0; i < supported->nent; i++) {
         struct kvm_cpuid_entry2 mask;
         const struct kvm_cpuid_entry2 *entry = &supported->entries[i];
-        if (!leaf_mask(entry, features, &mask) && !xsave_leaf_mask(entry, features_xcr0(features), &mask))
+        if (!leaf_mask(entry, features, &mask) &&
+            !xsave_leaf_mask(entry, features_xcr0(features), &mask))
             continue;
         struct kvm_cpuid_entry2 *shown = &cpuid->entries[cpuid->nent++];
         *shown = *entry;
@@ -138,7 +143,8 @@ int kvm_x86_set_cpuid(const struct vcpu *vcpu, uint64_t features, struct husk_er
     return status;
 }
 
-static bool cpuid_bit(const struct kvm_cpuid2 *cpuid, uint32_t leaf, unsigned reg, unsigned reg_bit) {
+static bool cpuid_bit(const struct kvm_cpuid2 *cpuid, uint32_t leaf, unsigned reg,
+                      unsigned reg_bit) {
     const struct feature_row row = {.leaf = leaf, .reg = reg, .reg_bit = reg_bit};
     return cpuid_has(cpuid, &row);
 }
@@ -146,7 +152,8 @@ static bool cpuid_bit(const struct kvm_cpuid2 *cpuid, uint32_t leaf, unsigned re
 static uint64_t supported_features(const struct vm_backend *backend) {
     uint64_t features = 0;
     for (size_t i = 0; i < FEATURE_ROWS; i++)
-        features |= (uint64_t)cpuid_has(backend->supported, &feature_rows[i]) << feature_rows[i].bit;
+        features |= (uint64_t)cpuid_has(backend->supported, &feature_rows[i])
+                    << feature_rows[i].bit;
     const struct kvm_cpuid_entry2 *xsave = cpuid_find(backend->supported, 0xd, 0);
     const uint64_t xcr0 = xsave == NULL || !backend->has_xsave ? 0 : xsave->eax;
     for (unsigned bit = 0; bit < 64; bit++)
@@ -175,7 +182,8 @@ int kvm_x86_supported(struct vm_backend *backend, struct husk_error *err) {
 
 static void cpuid_native(uint32_t leaf, uint32_t subleaf, struct kvm_cpuid_entry2 *ret_entry) {
     __asm__ volatile("cpuid"
-                     : "=a"(ret_entry->eax), "=b"(ret_entry->ebx), "=c"(ret_entry->ecx), "=d"(ret_entry->edx)
+                     : "=a"(ret_entry->eax), "=b"(ret_entry->ebx), "=c"(ret_entry->ecx),
+                       "=d"(ret_entry->edx)
                      : "a"(leaf), "c"(subleaf));
 }
 
@@ -204,7 +212,8 @@ uint64_t kvm_x86_entry_probes(const struct vm_backend *backend) {
     uint64_t probes = 0;
     if (has_osxsave && !features_need_avx(backend->cpu_features))
         probes |= PROBE_XRSTOR;
-    /* PKU is listed where CR4.PKE is the guest's own (ours has none); but do not trust it where ring 3 may run with the host's. */
+    /* PKU is listed where CR4.PKE is the guest's own (ours has none); but do not trust it where
+     * ring 3 may run with the host's. */
     const bool is_own_cr4 = cpuid_bit(backend->supported, 7, 2, 3) &&
                             (backend->kind == HUSK_KVM_VMX || backend->kind == HUSK_KVM_SVM);
     if (has_ospke && !is_own_cr4)
@@ -235,20 +244,22 @@ void vm_kvm_host_info(const struct vm_backend *backend, struct husk_host_info *r
 
 /* ---- VM ---- */
 
-/* Every MSR access ends the run instead of reaching KVM. Ring 3 cannot do any; this is a second door behind the first. */
+/* Every MSR access ends the run instead of reaching KVM. Ring 3 cannot do any; this is a second
+ * door behind the first. */
 static int vm_deny_msrs(struct vm *vm, struct husk_error *err) {
-    struct kvm_enable_cap cap = {
-        .cap = KVM_CAP_X86_USER_SPACE_MSR,
-        .args = {KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER}};
+    struct kvm_enable_cap cap = {.cap = KVM_CAP_X86_USER_SPACE_MSR,
+                                 .args = {KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN |
+                                          KVM_MSR_EXIT_REASON_FILTER}};
     if (kvm_do_enable_cap(vm, &cap) != 0)
         return error_sys(err, errno, "KVM_CAP_X86_USER_SPACE_MSR");
     uint8_t nothing_allowed = 0;
     struct kvm_msr_filter filter = {.flags = KVM_MSR_FILTER_DEFAULT_DENY};
     /* KVM refuses a filter without a range. */
-    filter.ranges[0] = (struct kvm_msr_filter_range){.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
-                                                     .nmsrs = 8,
-                                                     .base = X86_MSR_STAR,
-                                                     .bitmap = &nothing_allowed};
+    filter.ranges[0] =
+        (struct kvm_msr_filter_range){.flags = KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE,
+                                      .nmsrs = 8,
+                                      .base = X86_MSR_STAR,
+                                      .bitmap = &nothing_allowed};
     if (kvm_do_set_msr_filter(vm, &filter) != 0)
         return error_sys(err, errno, "KVM_X86_SET_MSR_FILTER");
     return 0;

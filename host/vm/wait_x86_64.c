@@ -20,8 +20,9 @@ extern const char wait_entry_begin[], wait_entry_end[], wait_entry_kicked[];
 #define UNSANITIZED __attribute__((no_sanitize_thread, no_sanitize_address, no_sanitize_undefined))
 #endif
 
-/* Between this thread and the handler that interrupts it. kicked_by: bit n: signal n + 1, as in the kernel's sets. A thread can get those
- * of several engines, if a host function of one calls another's guest. */
+/* Between this thread and the handler that interrupts it. kicked_by: bit n: signal n + 1, as in the
+ * kernel's sets. A thread can get those of several engines, if a host function of one calls
+ * another's guest. */
 static _Thread_local volatile int is_waiting;
 static _Thread_local volatile uint64_t kicked_by;
 
@@ -33,10 +34,12 @@ struct kernel_sigaction {
     uint64_t mask;
 };
 
-/* A full queue of signals refuses a real-time signal that tgkill() sends (RLIMIT_SIGPENDING, which all processes of a user share). One that
- * says that it comes from kill() gets through without its siginfo, which nobody reads; a thread may say so to itself alone, to another it
- * must be kill(). That is sent to the process, but a thread's number makes it prefer that thread: it is interrupted, which is enough for
- * KVM_RUN. The handler may run in a thread that takes the signal first; a thread that waits then goes on waiting. */
+/* A full queue of signals refuses a real-time signal that tgkill() sends (RLIMIT_SIGPENDING, which
+ * all processes of a user share). One that says that it comes from kill() gets through without its
+ * siginfo, which nobody reads; a thread may say so to itself alone, to another it must be kill().
+ * That is sent to the process, but a thread's number makes it prefer that thread: it is
+ * interrupted, which is enough for KVM_RUN. The handler may run in a thread that takes the signal
+ * first; a thread that waits then goes on waiting. */
 UNSANITIZED void wait_signal_thread(long thread, int signal) {
     const int saved_errno = errno;
     const pid_t process = getpid();
@@ -60,7 +63,8 @@ UNSANITIZED static void handle_kick(int signal, siginfo_t *info, void *context) 
         *rip = (greg_t)(uintptr_t)wait_entry_kicked;
         return;
     }
-    /* Right before or after, where kicked_by does it, or in a handler over the wait, which must return first. */
+    /* Right before or after, where kicked_by does it, or in a handler over the wait, which must
+     * return first. */
     sigaddset(&interrupted->uc_sigmask, signal);
     wait_signal_thread(syscall(SYS_gettid), signal);
 }
@@ -69,8 +73,8 @@ bool wait_is_handler(const struct sigaction *action) {
     return (action->sa_flags & SA_SIGINFO) != 0 && action->sa_sigaction == handle_kick;
 }
 
-/* ThreadSanitizer puts a handler of its own before ours, and calls ours when it likes: too late for a thread that waits. So the kernel
- * is asked, and told. */
+/* ThreadSanitizer puts a handler of its own before ours, and calls ours when it likes: too late for
+ * a thread that waits. So the kernel is asked, and told. */
 static int install_at_kernel(int signal) {
     struct kernel_sigaction action;
     if (syscall(SYS_rt_sigaction, signal, NULL, &action, sizeof action.mask) != 0)
@@ -91,7 +95,8 @@ int wait_signal_install(int signal) {
     return install_at_kernel(signal);
 }
 
-/* The order matters: first forget old kicks, then look at the flag. A kick after that is remembered. */
+/* The order matters: first forget old kicks, then look at the flag. A kick after that is
+ * remembered. */
 long wait_syscall(bool (*is_cut)(void *user), void *user, long number, const long args[6]) {
     kicked_by = 0;
     is_waiting = 1;

@@ -6,7 +6,8 @@
 #include "clock.h"
 #include "error.h"
 
-/* Entries that are due within this time of each other share a wake-up; CPU clocks are looked at no more often. */
+/* Entries that are due within this time of each other share a wake-up; CPU clocks are looked at no
+ * more often. */
 #define GRANULARITY_NS 500000ull
 /* From the first kick to the second one. */
 #define KICK_PAUSE_NS 10000000ull
@@ -15,8 +16,9 @@ static uint64_t add_sat(uint64_t a, uint64_t b) {
     return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
-/* The earliest moment of CLOCK_MONOTONIC at which the entry can be due; `now` or earlier: it is. CPU time passes no faster
- * than wall time, so a CPU limit needs no look before what is left of it has passed. */
+/* The earliest moment of CLOCK_MONOTONIC at which the entry can be due; `now` or earlier: it is.
+ * CPU time passes no faster than wall time, so a CPU limit needs no look before what is left of it
+ * has passed. */
 static uint64_t watch_due_ns(const struct watch *watch, uint64_t now) {
     uint64_t due = watch->wall_end_ns;
     if (watch->cpu_end_ns != UINT64_MAX) {
@@ -28,7 +30,8 @@ static uint64_t watch_due_ns(const struct watch *watch, uint64_t now) {
     return due;
 }
 
-/* Deliberately not part of watch_due_ns(): a thread that begins to wait tells nobody, so this is no moment to wake for. */
+/* Deliberately not part of watch_due_ns(): a thread that begins to wait tells nobody, so this is no
+ * moment to wake for. */
 static bool watch_has_waited(const struct watch *watch, uint64_t now) {
     return atomic_load(&watch->wait_end_ns) <= now;
 }
@@ -56,7 +59,8 @@ static bool watch_is_kicked_again(struct watch *watch, uint64_t now, uint64_t *r
 /* Kick whoever is due; returns when to look again. */
 static uint64_t watchdog_scan(struct watchdog *watchdog, uint64_t now) {
     uint64_t next = UINT64_MAX;
-    for (struct watch *watch = watchdog->watches.next; watch != &watchdog->watches; watch = watch->next) {
+    for (struct watch *watch = watchdog->watches.next; watch != &watchdog->watches;
+         watch = watch->next) {
         uint64_t watch_next;
         bool is_kicked = atomic_load_explicit(&watch->is_due, memory_order_relaxed)
                              ? watch_is_kicked_again(watch, now, &watch_next)
@@ -78,8 +82,9 @@ static void *watchdog_main(void *argument) {
     pthread_setname_np(pthread_self(), "husk-watchdog");
     pthread_mutex_lock(&watchdog->lock);
     while (!watchdog->is_stopping) {
-        /* Only when the time has come: whoever woke us before that has set wake_ns, and may be gone already. To forget
-         * wake_ns then would make the next call wake us again, and so on for every call. */
+        /* Only when the time has come: whoever woke us before that has set wake_ns, and may be gone
+         * already. To forget wake_ns then would make the next call wake us again, and so on for
+         * every call. */
         uint64_t now = clock_ns(CLOCK_MONOTONIC);
         if (now >= watchdog->wake_ns)
             watchdog->wake_ns = watchdog_scan(watchdog, now);

@@ -1,14 +1,17 @@
 /*
- * host/vm/watchdog.h: deadlines of running calls. One thread per engine, started when the first call with a deadline is made.
+ * host/vm/watchdog.h: deadlines of running calls. One thread per engine, started when the first
+ * call with a deadline is made.
  *
- * A call puts its entry in a list under a lock, and takes it out when it ends. The thread sleeps until the earliest
- * moment at which an entry can be due, and no later entry wakes it unless it is due before that: a caller that makes
- * call after call with the same limit makes no system call for it, but for one about once per limit. While no entry is in the
- * list the thread sleeps without end.
+ * A call puts its entry in a list under a lock, and takes it out when it ends. The thread sleeps
+ * until the earliest moment at which an entry can be due, and no later entry wakes it unless it is
+ * due before that: a caller that makes call after call with the same limit makes no system call for
+ * it, but for one about once per limit. While no entry is in the list the thread sleeps without
+ * end.
  *
- * Who is due is kicked under the lock, so an entry that was taken out is never touched again. One that is still there is kicked again after
- * 10 ms, 20 ms, 40 ms, ...: a signal may be lost (somebody else took it; nobody listened), and the guest would run for ever. The
- * pauses double so that a host function, which may take its time, can sleep in peace.
+ * Who is due is kicked under the lock, so an entry that was taken out is never touched again. One
+ * that is still there is kicked again after 10 ms, 20 ms, 40 ms, ...: a signal may be lost
+ * (somebody else took it; nobody listened), and the guest would run for ever. The pauses double so
+ * that a host function, which may take its time, can sleep in peace.
  */
 #ifndef HOST_WATCHDOG_H
 #define HOST_WATCHDOG_H
@@ -32,10 +35,11 @@ struct watch {
     atomic_bool is_due;       /* set before the kick */
     /* Once is_due: when to kick again, and how long that is after the last kick. The watchdog's. */
     uint64_t kick_again_ns, kick_pause_ns;
-    /* A call with a CPU limit alone uses no CPU time while it waits in WASI. wait_left_ns: how long it may still do so, altogether;
-     * UINT64_MAX: without end. The calling thread's. wait_end_ns: when the present wait uses it up (CLOCK_MONOTONIC); UINT64_MAX: it does
-     * not wait. Looked at whenever the CPU clock is, so noticed too late by at most the CPU limit. has_waited: that was why; set
-     * before is_due. */
+    /* A call with a CPU limit alone uses no CPU time while it waits in WASI. wait_left_ns: how long
+     * it may still do so, altogether; UINT64_MAX: without end. The calling thread's. wait_end_ns:
+     * when the present wait uses it up (CLOCK_MONOTONIC); UINT64_MAX: it does not wait. Looked at
+     * whenever the CPU clock is, so noticed too late by at most the CPU limit. has_waited: that was
+     * why; set before is_due. */
     uint64_t wait_left_ns;
     atomic_uint_least64_t wait_end_ns;
     bool has_waited;

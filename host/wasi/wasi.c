@@ -1,6 +1,6 @@
 /*
- * host/wasi/wasi.c: WASI's configuration (shared), context (per sandbox) and the table from names to
- * handlers.
+ * host/wasi/wasi.c: WASI's configuration (shared), context (per sandbox) and the table from names
+ * to handlers.
  */
 #include "wasi.h"
 
@@ -25,28 +25,28 @@ static int strings_size(const char *const *list, size_t count, const char *what,
         return error_set(err, HUSK_E_LIMIT, "%zu %s strings; at most %u are possible", count, what,
                          WASI_STRINGS_MAX_COUNT);
     for (size_t i = 0; i < count; i++) {
-        if (!list[i])
+        if (list[i] == NULL)
             return error_set(err, HUSK_E_INVAL, "%s string %zu is NULL", what, i);
         total += strlen(list[i]) + 1;
         if (total > WASI_STRINGS_MAX_BYTES)
-            return error_set(err, HUSK_E_LIMIT, "the %s strings are longer than %u bytes together", what,
-                             WASI_STRINGS_MAX_BYTES);
+            return error_set(err, HUSK_E_LIMIT, "the %s strings are longer than %u bytes together",
+                             what, WASI_STRINGS_MAX_BYTES);
     }
     *ret_bytes = total;
-    return HUSK_OK;
+    return 0;
 }
 
-static int strings_init(struct wasi_strings *strings, const char *const *list, size_t count, const char *what,
-                        struct husk_error *err) {
+static int strings_init(struct wasi_strings *strings, const char *const *list, size_t count,
+                        const char *what, struct husk_error *err) {
     size_t bytes = 0, at = 0;
-    if (count > 0 && !list)
+    if (count > 0 && list == NULL)
         return error_set(err, HUSK_E_INVAL, "%zu %s strings, but no array", count, what);
     int status = strings_size(list, count, what, &bytes, err);
-    if (status)
+    if (status != 0)
         return status;
     strings->bytes = malloc(bytes + 1); /* never zero bytes */
-    strings->offsets = malloc((count + 1) * sizeof(*strings->offsets));
-    if (!strings->bytes || !strings->offsets)
+    strings->offsets = malloc((count + 1) * sizeof *strings->offsets);
+    if (strings->bytes == NULL || strings->offsets == NULL)
         return error_set(err, HUSK_E_NOMEM, "out of memory for the %s", what);
     for (size_t i = 0; i < count; i++) {
         size_t string_bytes = strlen(list[i]) + 1;
@@ -56,7 +56,7 @@ static int strings_init(struct wasi_strings *strings, const char *const *list, s
     }
     strings->bytes_count = (uint32_t)bytes;
     strings->count = (uint32_t)count;
-    return HUSK_OK;
+    return 0;
 }
 
 static void config_free(struct wasi_config *config) {
@@ -68,22 +68,23 @@ static void config_free(struct wasi_config *config) {
 int wasi_config_new(const struct husk_wasi_options *given, struct wasi_config **ret_config,
                     struct husk_error *err) {
     struct husk_wasi_options copy = HUSK_WASI_OPTIONS_INIT;
-    if (given && given->size < sizeof(size_t))
-        return error_set(err, HUSK_E_INVAL, "husk_wasi_options.size is not set (use HUSK_WASI_OPTIONS_INIT)");
-    if (given)
-        memcpy(&copy, given, given->size < sizeof(copy) ? given->size : sizeof(copy));
+    if (given != NULL && given->size < sizeof(size_t))
+        return error_set(err, HUSK_E_INVAL,
+                         "husk_wasi_options.size is not set (use HUSK_WASI_OPTIONS_INIT)");
+    if (given != NULL)
+        memcpy(&copy, given, given->size < sizeof copy ? given->size : sizeof copy);
     const struct husk_wasi_options *options = &copy;
     const uint32_t rights = options->stdin_rights | options->stdout_rights | options->stderr_rights;
     if ((rights & ~(uint32_t)(HUSK_WASI_SEEK | HUSK_WASI_RESIZE | HUSK_WASI_BOTH_WAYS)) != 0)
-        return error_set(err, HUSK_E_INVAL, "husk_wasi_options: rights 0x%x; only HUSK_WASI_… are possible",
-                         rights);
-    struct wasi_config *config = calloc(1, sizeof(*config));
-    if (!config)
+        return error_set(err, HUSK_E_INVAL,
+                         "husk_wasi_options: rights 0x%x; only HUSK_WASI_… are possible", rights);
+    struct wasi_config *config = calloc(1, sizeof *config);
+    if (config == NULL)
         return error_set(err, HUSK_E_NOMEM, "out of memory for the WASI configuration");
     int status = strings_init(&config->args, options->args, options->args_count, "argument", err);
-    if (!status)
+    if (status == 0)
         status = strings_init(&config->env, options->env, options->env_count, "environment", err);
-    if (status) {
+    if (status != 0) {
         config_free(config);
         return status;
     }
@@ -93,7 +94,7 @@ int wasi_config_new(const struct husk_wasi_options *given, struct wasi_config **
     wasi_host_fd_init(&config->streams[2], 2, options->stderr_fd, options->stderr_rights);
     config->random_seed = options->random_seed;
     *ret_config = config;
-    return HUSK_OK;
+    return 0;
 }
 
 struct wasi_config *wasi_config_ref(struct wasi_config *config) {
@@ -102,7 +103,7 @@ struct wasi_config *wasi_config_ref(struct wasi_config *config) {
 }
 
 void wasi_config_unref(struct wasi_config *config) {
-    if (config && __atomic_sub_fetch(&config->refs, 1, __ATOMIC_ACQ_REL) == 0)
+    if (config != NULL && __atomic_sub_fetch(&config->refs, 1, __ATOMIC_ACQ_REL) == 0)
         config_free(config);
 }
 
@@ -137,7 +138,7 @@ void wasi_ctx_done(struct wasi_ctx *ctx) {
 /* ---- Functions ---- */
 
 const struct wasi_func wasi_funcs[WASI_FUNCS_COUNT] = {
-#define WASI_FUNC(name, params, has_result, in_unstable)                                                     \
+#define WASI_FUNC(name, params, has_result, in_unstable)                                           \
     [WASI_ID_##name] = {#name, params, has_result, in_unstable, wasi_##name},
 #include "wasi.def"
 #undef WASI_FUNC

@@ -1,6 +1,6 @@
 /*
- * host/wasi/wasi.h: WASI preview 1 without the VM. The guest's memory and the wish to stop are reached
- * through struct wasi_host_ops, so that all of it runs in unit tests with a plain buffer;
+ * host/wasi/wasi.h: WASI preview 1 without the VM. The guest's memory and the wish to stop are
+ * reached through struct wasi_host_ops, so that all of it runs in unit tests with a plain buffer;
  * wasi_imports.c connects it to sandboxes.
  *
  * Flow: guest → host call → wasi_imports.c → wasi_dispatch() → wasi_<name>() → errno back to the
@@ -21,9 +21,10 @@
 
 /* Limits on what a guest can ask for in one call; more in wasi_fd.h. */
 #define WASI_TRANSFER_MAX_BYTES (64u << 20) /* per read or write: the rest is a short count */
-#define WASI_PIECE_BYTES (1u << 20) /* per system call: a file system need not listen to a kick meanwhile */
-#define WASI_POLL_MAX 1024          /* subscriptions; more is EINVAL */
-#define WASI_STRINGS_MAX_BYTES                                                                               \
+/* per system call: a file system need not listen to a kick meanwhile */
+#define WASI_PIECE_BYTES (1u << 20)
+#define WASI_POLL_MAX 1024 /* subscriptions; more is EINVAL */
+#define WASI_STRINGS_MAX_BYTES                                                                     \
     (16u << 20) /* all arguments, or all of the environment: refused when the set is made */
 #define WASI_STRINGS_MAX_COUNT (1u << 20)
 
@@ -126,18 +127,22 @@ int wasi_wait(const struct wasi_call *call, struct pollfd *fds, nfds_t count, ui
 /* ---- wasi_fd.c ---- */
 /* The open descriptor that the guest means by `fd`, if it has all of `rights`: else EBADF,
  * ENOTCAPABLE. */
-uint16_t wasi_fd_get(const struct wasi_call *call, uint32_t fd, uint64_t rights, struct wasi_fd **ret_fd);
+uint16_t wasi_fd_get(const struct wasi_call *call, uint32_t fd, uint64_t rights,
+                     struct wasi_fd **ret_fd);
 /* The same, of the number in argument `arg`. */
-uint16_t wasi_fd_arg(const struct wasi_call *call, unsigned arg, uint64_t rights, struct wasi_fd **ret_fd);
+uint16_t wasi_fd_arg(const struct wasi_call *call, unsigned arg, uint64_t rights,
+                     struct wasi_fd **ret_fd);
 /* The same of argument 0, for what needs a position: ESPIPE if it has none. */
-uint16_t wasi_fd_get_seekable(const struct wasi_call *call, uint64_t rights, struct wasi_fd **ret_fd);
+uint16_t wasi_fd_get_seekable(const struct wasi_call *call, uint64_t rights,
+                              struct wasi_fd **ret_fd);
 
 /* ---- wasi_state.c: what a snapshot keeps ---- */
 struct buf;
 void wasi_state_save(const struct wasi_ctx *ctx, struct buf *buf);
 /* The bytes may come from anyone: HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION. NULL is fine. Makes room
  * in the context for what they say (HUSK_E_NOMEM), and changes nothing else. */
-int wasi_state_check(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count, struct husk_error *err);
+int wasi_state_check(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count,
+                     struct husk_error *err);
 /* From bytes that were checked on this context; NULL: as new. Cannot fail. */
 void wasi_state_load(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count);
 
@@ -146,7 +151,8 @@ void wasi_state_load(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count);
 uint16_t wasi_clock_now(struct wasi_ctx *ctx, uint32_t clock, uint64_t *ret_ns);
 
 /* ---- handlers ---- */
-#define WASI_FUNC(name, params, has_result, in_unstable) uint16_t wasi_##name(struct wasi_call *call);
+#define WASI_FUNC(name, params, has_result, in_unstable)                                           \
+    uint16_t wasi_##name(struct wasi_call *call);
 #include "wasi.def"
 #undef WASI_FUNC
 

@@ -1,87 +1,88 @@
 /*
  * host/wasi/wasi_abi.h: numbers and layouts of WASI preview 1, from the standard's witx files:
  * phases/snapshot/witx ("wasi_snapshot_preview1") and phases/old/snapshot_0/witx ("wasi_unstable").
- * Structures are given by offsets, because they are read from and written to guest memory byte by byte.
+ * Structures are given by offsets, because they are read from and written to guest memory byte by
+ * byte.
  */
 #ifndef HOST_WASI_ABI_H
 #define HOST_WASI_ABI_H
 
 /* errno (u16): WASI_ERRNO(name, number). */
-#define WASI_ERRNO_LIST(WASI_ERRNO)                                                                          \
-    WASI_ERRNO(2BIG, 1)                                                                                      \
-    WASI_ERRNO(ACCES, 2)                                                                                     \
-    WASI_ERRNO(ADDRINUSE, 3)                                                                                 \
-    WASI_ERRNO(ADDRNOTAVAIL, 4)                                                                              \
-    WASI_ERRNO(AFNOSUPPORT, 5)                                                                               \
-    WASI_ERRNO(AGAIN, 6)                                                                                     \
-    WASI_ERRNO(ALREADY, 7)                                                                                   \
-    WASI_ERRNO(BADF, 8)                                                                                      \
-    WASI_ERRNO(BADMSG, 9)                                                                                    \
-    WASI_ERRNO(BUSY, 10)                                                                                     \
-    WASI_ERRNO(CANCELED, 11)                                                                                 \
-    WASI_ERRNO(CHILD, 12)                                                                                    \
-    WASI_ERRNO(CONNABORTED, 13)                                                                              \
-    WASI_ERRNO(CONNREFUSED, 14)                                                                              \
-    WASI_ERRNO(CONNRESET, 15)                                                                                \
-    WASI_ERRNO(DEADLK, 16)                                                                                   \
-    WASI_ERRNO(DESTADDRREQ, 17)                                                                              \
-    WASI_ERRNO(DOM, 18)                                                                                      \
-    WASI_ERRNO(DQUOT, 19)                                                                                    \
-    WASI_ERRNO(EXIST, 20)                                                                                    \
-    WASI_ERRNO(FAULT, 21)                                                                                    \
-    WASI_ERRNO(FBIG, 22)                                                                                     \
-    WASI_ERRNO(HOSTUNREACH, 23)                                                                              \
-    WASI_ERRNO(IDRM, 24)                                                                                     \
-    WASI_ERRNO(ILSEQ, 25)                                                                                    \
-    WASI_ERRNO(INPROGRESS, 26)                                                                               \
-    WASI_ERRNO(INTR, 27)                                                                                     \
-    WASI_ERRNO(INVAL, 28)                                                                                    \
-    WASI_ERRNO(IO, 29)                                                                                       \
-    WASI_ERRNO(ISCONN, 30)                                                                                   \
-    WASI_ERRNO(ISDIR, 31)                                                                                    \
-    WASI_ERRNO(LOOP, 32)                                                                                     \
-    WASI_ERRNO(MFILE, 33)                                                                                    \
-    WASI_ERRNO(MLINK, 34)                                                                                    \
-    WASI_ERRNO(MSGSIZE, 35)                                                                                  \
-    WASI_ERRNO(MULTIHOP, 36)                                                                                 \
-    WASI_ERRNO(NAMETOOLONG, 37)                                                                              \
-    WASI_ERRNO(NETDOWN, 38)                                                                                  \
-    WASI_ERRNO(NETRESET, 39)                                                                                 \
-    WASI_ERRNO(NETUNREACH, 40)                                                                               \
-    WASI_ERRNO(NFILE, 41)                                                                                    \
-    WASI_ERRNO(NOBUFS, 42)                                                                                   \
-    WASI_ERRNO(NODEV, 43)                                                                                    \
-    WASI_ERRNO(NOENT, 44)                                                                                    \
-    WASI_ERRNO(NOEXEC, 45)                                                                                   \
-    WASI_ERRNO(NOLCK, 46)                                                                                    \
-    WASI_ERRNO(NOLINK, 47)                                                                                   \
-    WASI_ERRNO(NOMEM, 48)                                                                                    \
-    WASI_ERRNO(NOMSG, 49)                                                                                    \
-    WASI_ERRNO(NOPROTOOPT, 50)                                                                               \
-    WASI_ERRNO(NOSPC, 51)                                                                                    \
-    WASI_ERRNO(NOSYS, 52)                                                                                    \
-    WASI_ERRNO(NOTCONN, 53)                                                                                  \
-    WASI_ERRNO(NOTDIR, 54)                                                                                   \
-    WASI_ERRNO(NOTEMPTY, 55)                                                                                 \
-    WASI_ERRNO(NOTRECOVERABLE, 56)                                                                           \
-    WASI_ERRNO(NOTSOCK, 57)                                                                                  \
-    WASI_ERRNO(NOTSUP, 58)                                                                                   \
-    WASI_ERRNO(NOTTY, 59)                                                                                    \
-    WASI_ERRNO(NXIO, 60)                                                                                     \
-    WASI_ERRNO(OVERFLOW, 61)                                                                                 \
-    WASI_ERRNO(OWNERDEAD, 62)                                                                                \
-    WASI_ERRNO(PERM, 63)                                                                                     \
-    WASI_ERRNO(PIPE, 64)                                                                                     \
-    WASI_ERRNO(PROTO, 65)                                                                                    \
-    WASI_ERRNO(PROTONOSUPPORT, 66)                                                                           \
-    WASI_ERRNO(PROTOTYPE, 67)                                                                                \
-    WASI_ERRNO(RANGE, 68)                                                                                    \
-    WASI_ERRNO(ROFS, 69)                                                                                     \
-    WASI_ERRNO(SPIPE, 70)                                                                                    \
-    WASI_ERRNO(SRCH, 71)                                                                                     \
-    WASI_ERRNO(STALE, 72)                                                                                    \
-    WASI_ERRNO(TIMEDOUT, 73)                                                                                 \
-    WASI_ERRNO(TXTBSY, 74)                                                                                   \
+#define WASI_ERRNO_LIST(WASI_ERRNO)                                                                \
+    WASI_ERRNO(2BIG, 1)                                                                            \
+    WASI_ERRNO(ACCES, 2)                                                                           \
+    WASI_ERRNO(ADDRINUSE, 3)                                                                       \
+    WASI_ERRNO(ADDRNOTAVAIL, 4)                                                                    \
+    WASI_ERRNO(AFNOSUPPORT, 5)                                                                     \
+    WASI_ERRNO(AGAIN, 6)                                                                           \
+    WASI_ERRNO(ALREADY, 7)                                                                         \
+    WASI_ERRNO(BADF, 8)                                                                            \
+    WASI_ERRNO(BADMSG, 9)                                                                          \
+    WASI_ERRNO(BUSY, 10)                                                                           \
+    WASI_ERRNO(CANCELED, 11)                                                                       \
+    WASI_ERRNO(CHILD, 12)                                                                          \
+    WASI_ERRNO(CONNABORTED, 13)                                                                    \
+    WASI_ERRNO(CONNREFUSED, 14)                                                                    \
+    WASI_ERRNO(CONNRESET, 15)                                                                      \
+    WASI_ERRNO(DEADLK, 16)                                                                         \
+    WASI_ERRNO(DESTADDRREQ, 17)                                                                    \
+    WASI_ERRNO(DOM, 18)                                                                            \
+    WASI_ERRNO(DQUOT, 19)                                                                          \
+    WASI_ERRNO(EXIST, 20)                                                                          \
+    WASI_ERRNO(FAULT, 21)                                                                          \
+    WASI_ERRNO(FBIG, 22)                                                                           \
+    WASI_ERRNO(HOSTUNREACH, 23)                                                                    \
+    WASI_ERRNO(IDRM, 24)                                                                           \
+    WASI_ERRNO(ILSEQ, 25)                                                                          \
+    WASI_ERRNO(INPROGRESS, 26)                                                                     \
+    WASI_ERRNO(INTR, 27)                                                                           \
+    WASI_ERRNO(INVAL, 28)                                                                          \
+    WASI_ERRNO(IO, 29)                                                                             \
+    WASI_ERRNO(ISCONN, 30)                                                                         \
+    WASI_ERRNO(ISDIR, 31)                                                                          \
+    WASI_ERRNO(LOOP, 32)                                                                           \
+    WASI_ERRNO(MFILE, 33)                                                                          \
+    WASI_ERRNO(MLINK, 34)                                                                          \
+    WASI_ERRNO(MSGSIZE, 35)                                                                        \
+    WASI_ERRNO(MULTIHOP, 36)                                                                       \
+    WASI_ERRNO(NAMETOOLONG, 37)                                                                    \
+    WASI_ERRNO(NETDOWN, 38)                                                                        \
+    WASI_ERRNO(NETRESET, 39)                                                                       \
+    WASI_ERRNO(NETUNREACH, 40)                                                                     \
+    WASI_ERRNO(NFILE, 41)                                                                          \
+    WASI_ERRNO(NOBUFS, 42)                                                                         \
+    WASI_ERRNO(NODEV, 43)                                                                          \
+    WASI_ERRNO(NOENT, 44)                                                                          \
+    WASI_ERRNO(NOEXEC, 45)                                                                         \
+    WASI_ERRNO(NOLCK, 46)                                                                          \
+    WASI_ERRNO(NOLINK, 47)                                                                         \
+    WASI_ERRNO(NOMEM, 48)                                                                          \
+    WASI_ERRNO(NOMSG, 49)                                                                          \
+    WASI_ERRNO(NOPROTOOPT, 50)                                                                     \
+    WASI_ERRNO(NOSPC, 51)                                                                          \
+    WASI_ERRNO(NOSYS, 52)                                                                          \
+    WASI_ERRNO(NOTCONN, 53)                                                                        \
+    WASI_ERRNO(NOTDIR, 54)                                                                         \
+    WASI_ERRNO(NOTEMPTY, 55)                                                                       \
+    WASI_ERRNO(NOTRECOVERABLE, 56)                                                                 \
+    WASI_ERRNO(NOTSOCK, 57)                                                                        \
+    WASI_ERRNO(NOTSUP, 58)                                                                         \
+    WASI_ERRNO(NOTTY, 59)                                                                          \
+    WASI_ERRNO(NXIO, 60)                                                                           \
+    WASI_ERRNO(OVERFLOW, 61)                                                                       \
+    WASI_ERRNO(OWNERDEAD, 62)                                                                      \
+    WASI_ERRNO(PERM, 63)                                                                           \
+    WASI_ERRNO(PIPE, 64)                                                                           \
+    WASI_ERRNO(PROTO, 65)                                                                          \
+    WASI_ERRNO(PROTONOSUPPORT, 66)                                                                 \
+    WASI_ERRNO(PROTOTYPE, 67)                                                                      \
+    WASI_ERRNO(RANGE, 68)                                                                          \
+    WASI_ERRNO(ROFS, 69)                                                                           \
+    WASI_ERRNO(SPIPE, 70)                                                                          \
+    WASI_ERRNO(SRCH, 71)                                                                           \
+    WASI_ERRNO(STALE, 72)                                                                          \
+    WASI_ERRNO(TIMEDOUT, 73)                                                                       \
+    WASI_ERRNO(TXTBSY, 74)                                                                         \
     WASI_ERRNO(XDEV, 75)
 
 enum wasi_errno {
@@ -150,17 +151,17 @@ enum wasi_filetype {
 /* fdstat { filetype u8, flags u16 @2, rights_base u64 @8, rights_inheriting u64 @16 } */
 #define WASI_FDSTAT_BYTES 24
 
-/* filestat { dev u64, ino u64 @8, filetype u8 @16, nlink u64 @24, size @32, atim @40, mtim @48, ctim @56 };
- * wasi_unstable: nlink u32 @20, size @24, atim @32, mtim @40, ctim @48 */
+/* filestat { dev u64, ino u64 @8, filetype u8 @16, nlink u64 @24, size @32, atim @40, mtim @48,
+ * ctim @56 }; wasi_unstable: nlink u32 @20, size @24, atim @32, mtim @40, ctim @48 */
 #define WASI_FILESTAT_BYTES 64
 #define WASI_FILESTAT0_BYTES 56
 
 /* event { userdata u64, error u16 @8, type u8 @10, nbytes u64 @16, flags u16 @24 } */
 #define WASI_EVENT_BYTES 32
 
-/* subscription { userdata u64, tag u8 @8, union @16 }; union: fd u32 @16, or clock { id u32 @16, timeout
- * u64 @24, precision u64 @32, flags u16 @40 }; wasi_unstable: clock { identifier u64 @16, id u32 @24,
- * timeout u64 @32, precision u64 @40, flags u16 @48 } */
+/* subscription { userdata u64, tag u8 @8, union @16 }; union: fd u32 @16, or clock { id u32 @16,
+ * timeout u64 @24, precision u64 @32, flags u16 @40 }; wasi_unstable: clock { identifier u64 @16,
+ * id u32 @24, timeout u64 @32, precision u64 @40, flags u16 @48 } */
 #define WASI_SUBSCRIPTION_BYTES 48
 #define WASI_SUBSCRIPTION0_BYTES 56
 

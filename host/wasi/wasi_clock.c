@@ -1,8 +1,8 @@
 /*
- * host/wasi/wasi_clock.c: clocks. The monotonic clock starts near zero with the sandbox, and the CPU
- * clocks (WASI's "process" and "thread" are the same to a guest: one vCPU) count the CPU time of
- * the thread that makes the calls, so that the guest learns neither the host's uptime nor what else
- * the process did. A sandbox that moved to another thread goes on where it was.
+ * host/wasi/wasi_clock.c: clocks. The monotonic clock starts near zero with the sandbox, and the
+ * CPU clocks (WASI's "process" and "thread" are the same to a guest: one vCPU) count the CPU time
+ * of the thread that makes the calls, so that the guest learns neither the host's uptime nor what
+ * else the process did. A sandbox that moved to another thread goes on where it was.
  */
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -35,11 +35,11 @@ uint16_t wasi_clock_now(struct wasi_ctx *ctx, uint32_t clock, uint64_t *ret_ns) 
 }
 
 uint16_t wasi_clock_res_get(struct wasi_call *call) {
-    static const clockid_t host_clocks[] = {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_THREAD_CPUTIME_ID,
-                                            CLOCK_THREAD_CPUTIME_ID};
+    static const clockid_t host_clocks[] = {CLOCK_REALTIME, CLOCK_MONOTONIC,
+                                            CLOCK_THREAD_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID};
     uint32_t clock = wasi_arg32(call, 0);
     struct timespec resolution = {0};
-    if (clock >= sizeof(host_clocks) / sizeof(host_clocks[0]))
+    if (clock >= sizeof host_clocks / sizeof host_clocks[0])
         return WASI_EINVAL;
     (void)clock_getres(host_clocks[clock], &resolution);
     return wasi_put_u64(call, call->args[1], clock_ns_of(resolution));
@@ -49,5 +49,5 @@ uint16_t wasi_clock_res_get(struct wasi_call *call) {
 uint16_t wasi_clock_time_get(struct wasi_call *call) {
     uint64_t now = 0;
     uint16_t wasi_err = wasi_clock_now(call->ctx, wasi_arg32(call, 0), &now);
-    return wasi_err ? wasi_err : wasi_put_u64(call, call->args[2], now);
+    return wasi_err != 0 ? wasi_err : wasi_put_u64(call, call->args[2], now);
 }

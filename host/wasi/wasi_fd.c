@@ -10,21 +10,24 @@
 #include "wasi.h"
 #include "wasi_abi.h"
 
-uint16_t wasi_fd_get(const struct wasi_call *call, uint32_t fd, uint64_t rights, struct wasi_fd **ret_fd) {
+uint16_t wasi_fd_get(const struct wasi_call *call, uint32_t fd, uint64_t rights,
+                     struct wasi_fd **ret_fd) {
     struct wasi_fd *found = wasi_fds_at(&call->ctx->fds, fd);
     if (found == NULL)
         return WASI_EBADF;
-    if (rights & ~found->rights)
+    if ((rights & ~found->rights) != 0)
         return WASI_ENOTCAPABLE;
     *ret_fd = found;
     return WASI_SUCCESS;
 }
 
-uint16_t wasi_fd_arg(const struct wasi_call *call, unsigned arg, uint64_t rights, struct wasi_fd **ret_fd) {
+uint16_t wasi_fd_arg(const struct wasi_call *call, unsigned arg, uint64_t rights,
+                     struct wasi_fd **ret_fd) {
     return wasi_fd_get(call, wasi_arg32(call, arg), rights, ret_fd);
 }
 
-uint16_t wasi_fd_get_seekable(const struct wasi_call *call, uint64_t rights, struct wasi_fd **ret_fd) {
+uint16_t wasi_fd_get_seekable(const struct wasi_call *call, uint64_t rights,
+                              struct wasi_fd **ret_fd) {
     struct wasi_fd *fd = NULL;
     uint16_t wasi_err = wasi_fd_arg(call, 0, rights, ret_fd);
     if (wasi_err != WASI_ENOTCAPABLE)
@@ -36,7 +39,7 @@ uint16_t wasi_fd_get_seekable(const struct wasi_call *call, uint64_t rights, str
 uint16_t wasi_fd_close(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     uint16_t wasi_err = wasi_fd_arg(call, 0, 0, &fd);
-    if (wasi_err)
+    if (wasi_err != 0)
         return wasi_err;
     wasi_fds_close(&call->ctx->fds, wasi_arg32(call, 0));
     return WASI_SUCCESS;
@@ -45,9 +48,9 @@ uint16_t wasi_fd_close(struct wasi_call *call) {
 uint16_t wasi_fd_renumber(struct wasi_call *call) {
     struct wasi_fd *from = NULL, *to = NULL;
     uint16_t wasi_err = wasi_fd_arg(call, 0, 0, &from);
-    if (!wasi_err)
+    if (wasi_err == 0)
         wasi_err = wasi_fd_arg(call, 1, 0, &to);
-    if (wasi_err)
+    if (wasi_err != 0)
         return wasi_err;
     wasi_fds_move(&call->ctx->fds, wasi_arg32(call, 0), wasi_arg32(call, 1));
     return WASI_SUCCESS;
@@ -64,12 +67,13 @@ static int whence_of(const struct wasi_call *call, uint32_t whence) {
     return call->is_unstable ? unstable[whence] : current[whence];
 }
 
-static uint16_t fd_position(const struct wasi_call *call, struct wasi_fd *fd, int64_t offset, int whence,
-                            uint64_t out) {
-    if (!wasi_span(call, out, 8))
+static uint16_t fd_position(const struct wasi_call *call, struct wasi_fd *fd, int64_t offset,
+                            int whence, uint64_t out) {
+    if (wasi_span(call, out, 8) == NULL)
         return WASI_EFAULT;
     const int64_t position = fd->ops->seek(fd, offset, whence);
-    return position < 0 ? wasi_errno_of((int)-position) : wasi_put_u64(call, out, (uint64_t)position);
+    return position < 0 ? wasi_errno_of((int)-position)
+                        : wasi_put_u64(call, out, (uint64_t)position);
 }
 
 uint16_t wasi_fd_seek(struct wasi_call *call) {
@@ -77,8 +81,9 @@ uint16_t wasi_fd_seek(struct wasi_call *call) {
     int whence = whence_of(call, wasi_arg32(call, 2));
     int64_t offset = (int64_t)call->args[1];
     bool is_tell = whence == SEEK_CUR && offset == 0;
-    uint16_t wasi_err = wasi_fd_get_seekable(call, is_tell ? WASI_RIGHT_FD_TELL : WASI_RIGHT_FD_SEEK, &fd);
-    if (wasi_err)
+    uint16_t wasi_err =
+        wasi_fd_get_seekable(call, is_tell ? WASI_RIGHT_FD_TELL : WASI_RIGHT_FD_SEEK, &fd);
+    if (wasi_err != 0)
         return wasi_err;
     if (whence < 0)
         return WASI_EINVAL;
@@ -88,7 +93,7 @@ uint16_t wasi_fd_seek(struct wasi_call *call) {
 uint16_t wasi_fd_tell(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     uint16_t wasi_err = wasi_fd_get_seekable(call, WASI_RIGHT_FD_TELL, &fd);
-    return wasi_err ? wasi_err : fd_position(call, fd, 0, SEEK_CUR, call->args[1]);
+    return wasi_err != 0 ? wasi_err : fd_position(call, fd, 0, SEEK_CUR, call->args[1]);
 }
 
 /* ---- Attributes ---- */
@@ -102,16 +107,16 @@ static uint16_t fdflags_of(const struct wasi_fd *fd) {
 uint16_t wasi_fd_fdstat_get(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     uint16_t wasi_err = wasi_fd_arg(call, 0, 0, &fd);
-    if (wasi_err)
+    if (wasi_err != 0)
         return wasi_err;
     uint8_t *out = wasi_span(call, call->args[1], WASI_FDSTAT_BYTES);
-    if (!out)
+    if (out == NULL)
         return WASI_EFAULT;
     uint16_t flags = fdflags_of(fd);
     memset(out, 0, WASI_FDSTAT_BYTES); /* inheriting rights: none */
     out[0] = fd->filetype;
-    memcpy(out + 2, &flags, sizeof(flags));
-    memcpy(out + 8, &fd->rights, sizeof(fd->rights));
+    memcpy(out + 2, &flags, sizeof flags);
+    memcpy(out + 8, &fd->rights, sizeof fd->rights);
     return WASI_SUCCESS;
 }
 
@@ -121,11 +126,11 @@ uint16_t wasi_fd_fdstat_set_flags(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     uint32_t flags = wasi_arg32(call, 1);
     uint16_t wasi_err = wasi_fd_arg(call, 0, WASI_RIGHT_FD_FDSTAT_SET_FLAGS, &fd);
-    if (wasi_err)
+    if (wasi_err != 0)
         return wasi_err;
-    if (flags & ~WASI_FDFLAGS_ALL)
+    if ((flags & ~WASI_FDFLAGS_ALL) != 0)
         return WASI_EINVAL;
-    if ((flags ^ fdflags_of(fd)) & ~WASI_FDFLAG_NONBLOCK)
+    if (((flags ^ fdflags_of(fd)) & ~WASI_FDFLAG_NONBLOCK) != 0)
         return WASI_ENOTSUP;
     fd->flags = (uint16_t)(flags & WASI_FDFLAG_NONBLOCK);
     return WASI_SUCCESS;
@@ -135,9 +140,9 @@ uint16_t wasi_fd_fdstat_set_flags(struct wasi_call *call) {
 uint16_t wasi_fd_fdstat_set_rights(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     uint16_t wasi_err = wasi_fd_arg(call, 0, 0, &fd);
-    if (wasi_err)
+    if (wasi_err != 0)
         return wasi_err;
-    if ((call->args[1] & ~fd->rights) || call->args[2])
+    if ((call->args[1] & ~fd->rights) != 0 || call->args[2] != 0)
         return WASI_ENOTCAPABLE;
     if (call->args[1] != fd->rights)
         fd->kept &= call->args[1];
@@ -154,10 +159,10 @@ uint16_t wasi_fd_filestat_get(struct wasi_call *call) {
     uint64_t nlink = 1, rows[4] = {0}; /* size, atim, mtim, ctim */
     size_t bytes = call->is_unstable ? WASI_FILESTAT0_BYTES : WASI_FILESTAT_BYTES;
     uint16_t wasi_err = wasi_fd_arg(call, 0, WASI_RIGHT_FD_FILESTAT_GET, &fd);
-    if (wasi_err)
+    if (wasi_err != 0)
         return wasi_err;
     void *span = wasi_span(call, call->args[1], bytes);
-    if (!span)
+    if (span == NULL)
         return WASI_EFAULT;
     out[16] = fd->filetype;
     if (fd->filetype == WASI_FILETYPE_REGULAR_FILE) {
@@ -173,7 +178,7 @@ uint16_t wasi_fd_filestat_get(struct wasi_call *call) {
         rows[3] = clock_ns_of(st.st_ctim);
     }
     memcpy(out + (call->is_unstable ? 20 : 24), &nlink, call->is_unstable ? 4 : 8);
-    memcpy(out + (call->is_unstable ? 24 : 32), rows, sizeof(rows));
+    memcpy(out + (call->is_unstable ? 24 : 32), rows, sizeof rows);
     memcpy(span, out, bytes);
     return WASI_SUCCESS;
 }
@@ -181,7 +186,7 @@ uint16_t wasi_fd_filestat_get(struct wasi_call *call) {
 uint16_t wasi_fd_filestat_set_size(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     uint16_t wasi_err = wasi_fd_arg(call, 0, WASI_RIGHT_FD_FILESTAT_SET_SIZE, &fd);
-    if (wasi_err)
+    if (wasi_err != 0)
         return wasi_err;
     if (call->args[1] > INT64_MAX)
         return WASI_EINVAL;
@@ -190,12 +195,12 @@ uint16_t wasi_fd_filestat_set_size(struct wasi_call *call) {
 
 static int time_to_set(uint32_t flags, uint32_t flag_set, uint32_t flag_now, uint64_t ns,
                        struct timespec *ret_ts) {
-    if ((flags & flag_set) && (flags & flag_now))
+    if ((flags & flag_set) != 0 && (flags & flag_now) != 0)
         return -1;
     *ret_ts = clock_timespec(ns);
-    if (flags & flag_now)
+    if ((flags & flag_now) != 0)
         ret_ts->tv_nsec = UTIME_NOW;
-    if (!(flags & (flag_set | flag_now)))
+    if ((flags & (flag_set | flag_now)) == 0)
         ret_ts->tv_nsec = UTIME_OMIT;
     return 0;
 }
@@ -205,11 +210,12 @@ uint16_t wasi_fd_filestat_set_times(struct wasi_call *call) {
     struct timespec times[2];
     uint32_t flags = wasi_arg32(call, 3);
     uint16_t wasi_err = wasi_fd_arg(call, 0, WASI_RIGHT_FD_FILESTAT_SET_TIMES, &fd);
-    if (wasi_err)
+    if (wasi_err != 0)
         return wasi_err;
-    if ((flags & ~WASI_FSTFLAGS_ALL) ||
-        time_to_set(flags, WASI_FSTFLAG_ATIM, WASI_FSTFLAG_ATIM_NOW, call->args[1], &times[0]) ||
-        time_to_set(flags, WASI_FSTFLAG_MTIM, WASI_FSTFLAG_MTIM_NOW, call->args[2], &times[1]))
+    if ((flags & ~WASI_FSTFLAGS_ALL) != 0 ||
+        time_to_set(flags, WASI_FSTFLAG_ATIM, WASI_FSTFLAG_ATIM_NOW, call->args[1], &times[0]) !=
+            0 ||
+        time_to_set(flags, WASI_FSTFLAG_MTIM, WASI_FSTFLAG_MTIM_NOW, call->args[2], &times[1]) != 0)
         return WASI_EINVAL;
     return wasi_errno_of(-fd->ops->set_times(call, fd, times));
 }
@@ -222,9 +228,9 @@ uint16_t wasi_fd_advise(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     uint32_t advice = wasi_arg32(call, 3);
     uint16_t wasi_err = wasi_fd_get_seekable(call, WASI_RIGHT_FD_ADVISE, &fd);
-    if (wasi_err)
+    if (wasi_err != 0)
         return wasi_err;
-    if (advice >= sizeof(advices) / sizeof(advices[0]) || call->args[1] > INT64_MAX ||
+    if (advice >= sizeof advices / sizeof advices[0] || call->args[1] > INT64_MAX ||
         call->args[2] > INT64_MAX)
         return WASI_EINVAL;
     return wasi_errno_of(
@@ -234,17 +240,19 @@ uint16_t wasi_fd_advise(struct wasi_call *call) {
 uint16_t wasi_fd_allocate(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     uint16_t wasi_err = wasi_fd_get_seekable(call, WASI_RIGHT_FD_ALLOCATE, &fd);
-    if (wasi_err)
+    if (wasi_err != 0)
         return wasi_err;
     if (call->args[1] > INT64_MAX || call->args[2] > INT64_MAX || call->args[2] == 0)
         return WASI_EINVAL;
-    return wasi_errno_of(-fd->ops->allocate(call, fd, (int64_t)call->args[1], (int64_t)call->args[2]));
+    return wasi_errno_of(
+        -fd->ops->allocate(call, fd, (int64_t)call->args[1], (int64_t)call->args[2]));
 }
 
 static uint16_t sync_run(const struct wasi_call *call, uint64_t right) {
     struct wasi_fd *fd = NULL;
     uint16_t wasi_err = wasi_fd_arg(call, 0, right, &fd);
-    return wasi_err ? wasi_err : wasi_errno_of(-fd->ops->sync(call, fd, right == WASI_RIGHT_FD_DATASYNC));
+    return wasi_err != 0 ? wasi_err
+                         : wasi_errno_of(-fd->ops->sync(call, fd, right == WASI_RIGHT_FD_DATASYNC));
 }
 
 uint16_t wasi_fd_sync(struct wasi_call *call) {

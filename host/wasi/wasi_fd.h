@@ -30,9 +30,10 @@ struct wasi_transfer {
     const struct wasi_call *call;
     struct wasi_fd *fd;
     bool is_write;
-    uint64_t offset;  /* of the next byte, below 2^63; WASI_NO_OFFSET: at the descriptor's position */
-    uint64_t total;   /* bytes of all vectors: at most WASI_TRANSFER_MAX_BYTES */
-    int first, count; /* vecs[first] is the next one */
+    /* of the next byte, below 2^63; WASI_NO_OFFSET: at the descriptor's position */
+    uint64_t offset;
+    uint64_t total;                     /* bytes of all vectors: at most WASI_TRANSFER_MAX_BYTES */
+    int first, count;                   /* vecs[first] is the next one */
     struct iovec vecs[WASI_IOVECS_MAX]; /* guest memory, checked; none is empty */
 };
 
@@ -50,9 +51,11 @@ struct wasi_fd_ops {
     /* Do writes go to the end, whatever the position? */
     bool (*is_append)(const struct wasi_fd *fd);
     int (*stat)(const struct wasi_fd *fd, struct stat *ret_stat);
-    int (*set_times)(const struct wasi_call *call, const struct wasi_fd *fd, const struct timespec times[2]);
+    int (*set_times)(const struct wasi_call *call, const struct wasi_fd *fd,
+                     const struct timespec times[2]);
     int (*resize)(const struct wasi_call *call, const struct wasi_fd *fd, int64_t bytes);
-    int (*allocate)(const struct wasi_call *call, const struct wasi_fd *fd, int64_t offset, int64_t bytes);
+    int (*allocate)(const struct wasi_call *call, const struct wasi_fd *fd, int64_t offset,
+                    int64_t bytes);
     /* advice: POSIX_FADV_… */
     int (*advise)(const struct wasi_fd *fd, int64_t offset, int64_t bytes, int advice);
     int (*sync)(const struct wasi_call *call, const struct wasi_fd *fd, bool is_data_only);
@@ -65,10 +68,10 @@ struct wasi_fd_ops {
 /* One guest descriptor. All zeros: closed. */
 struct wasi_fd {
     const struct wasi_fd_ops *ops; /* NULL: closed */
-    int host_fd;                   /* borrowed: never closed, and its file status flags never changed */
-    uint16_t flags;                /* WASI_FDFLAG_NONBLOCK, the only one that the guest can set */
-    uint8_t filetype;              /* as the guest sees it */
-    uint8_t stream;                /* which of the configuration's streams it is, under whatever number */
+    int host_fd;      /* borrowed: never closed, and its file status flags never changed */
+    uint16_t flags;   /* WASI_FDFLAG_NONBLOCK, the only one that the guest can set */
+    uint8_t filetype; /* as the guest sees it */
+    uint8_t stream;   /* which of the configuration's streams it is, under whatever number */
     uint64_t rights;
     uint64_t kept;    /* all ones, less the rights that the guest gave up */
     bool is_seekable; /* and the guest may know */

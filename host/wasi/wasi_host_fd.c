@@ -72,7 +72,9 @@ static uint64_t host_readable_bytes(const struct wasi_fd *fd) {
     int available = 0;
     if (fd->filetype == WASI_FILETYPE_REGULAR_FILE) {
         const off_t at = lseek(fd->host_fd, 0, SEEK_CUR);
-        return at < 0 || fstat(fd->host_fd, &st) != 0 || st.st_size < at ? 0 : (uint64_t)(st.st_size - at);
+        return at < 0 || fstat(fd->host_fd, &st) != 0 || st.st_size < at
+                   ? 0
+                   : (uint64_t)(st.st_size - at);
     }
     return ioctl(fd->host_fd, FIONREAD, &available) != 0 || available < 0 ? 0 : (uint64_t)available;
 }
@@ -99,10 +101,10 @@ static const struct wasi_fd_ops socket_ops = {.transfer = wasi_socket_transfer,
 
 /* ---- Examination ---- */
 
-#define RIGHTS_ALWAYS                                                                                        \
+#define RIGHTS_ALWAYS                                                                              \
     (WASI_RIGHT_FD_FDSTAT_SET_FLAGS | WASI_RIGHT_FD_FILESTAT_GET | WASI_RIGHT_POLL_FD_READWRITE)
 #define RIGHTS_SEEK (WASI_RIGHT_FD_SEEK | WASI_RIGHT_FD_TELL | WASI_RIGHT_FD_ADVISE)
-#define RIGHTS_RESIZE                                                                                        \
+#define RIGHTS_RESIZE                                                                              \
     (WASI_RIGHT_FD_ALLOCATE | WASI_RIGHT_FD_FILESTAT_SET_SIZE | WASI_RIGHT_FD_FILESTAT_SET_TIMES)
 #define RIGHTS_SYNC (WASI_RIGHT_FD_SYNC | WASI_RIGHT_FD_DATASYNC)
 
@@ -133,8 +135,8 @@ static void fd_examine(struct wasi_fd *fd, const struct stat *st, bool may_seek)
     const bool is_file = S_ISREG(st->st_mode) || S_ISBLK(st->st_mode) || can_seek;
     fd->ops = is_socket ? &socket_ops : is_file ? &file_ops : &stream_ops;
     fd->is_seekable = can_seek && may_seek;
-    fd->filetype =
-        is_terminal || is_socket || fd->is_seekable ? filetype_of(fd->host_fd, st) : WASI_FILETYPE_UNKNOWN;
+    fd->filetype = is_terminal || is_socket || fd->is_seekable ? filetype_of(fd->host_fd, st)
+                                                               : WASI_FILETYPE_UNKNOWN;
 }
 
 /* Standard input reads, the others write; the rest only if it was asked for, and never more than

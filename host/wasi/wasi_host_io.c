@@ -1,5 +1,6 @@
 /*
- * host/wasi/wasi_host_io.c: reading and writing the host's descriptors, straight from and to guest memory.
+ * host/wasi/wasi_host_io.c: reading and writing the host's descriptors, straight from and to guest
+ * memory.
  *
  * Blocking. A transfer must end when the call is cut off (deadline, interrupt). Deliberately not by
  * waiting in poll() until the descriptor is ready: whoever shares a pipe can fill or drain it
@@ -70,28 +71,30 @@ static void piece_end(struct wasi_transfer *transfer, const struct piece *piece,
 /* ---- System calls ---- */
 
 static long move_message(const struct wasi_transfer *transfer, int count) {
-    struct msghdr message = {.msg_iov = (struct iovec *)transfer->vecs, .msg_iovlen = (size_t)count};
+    struct msghdr message = {.msg_iov = (struct iovec *)transfer->vecs,
+                             .msg_iovlen = (size_t)count};
     const int flags = MSG_DONTWAIT | (transfer->is_write ? MSG_NOSIGNAL : 0);
-    return WASI_SYSCALL(transfer->call, transfer->is_write ? SYS_sendmsg : SYS_recvmsg, transfer->fd->host_fd,
-                        (long)&message, flags);
+    return WASI_SYSCALL(transfer->call, transfer->is_write ? SYS_sendmsg : SYS_recvmsg,
+                        transfer->fd->host_fd, (long)&message, flags);
 }
 
 static long move_here(const struct wasi_transfer *transfer, int count) {
-    return WASI_SYSCALL(transfer->call, transfer->is_write ? SYS_writev : SYS_readv, transfer->fd->host_fd,
-                        (long)&transfer->vecs[transfer->first], count);
+    return WASI_SYSCALL(transfer->call, transfer->is_write ? SYS_writev : SYS_readv,
+                        transfer->fd->host_fd, (long)&transfer->vecs[transfer->first], count);
 }
 
 static long move_at_offset(const struct wasi_transfer *transfer, int count) {
-    return WASI_SYSCALL(transfer->call, transfer->is_write ? SYS_pwritev : SYS_preadv, transfer->fd->host_fd,
-                        (long)&transfer->vecs[transfer->first], count, (long)transfer->offset, 0);
+    return WASI_SYSCALL(transfer->call, transfer->is_write ? SYS_pwritev : SYS_preadv,
+                        transfer->fd->host_fd, (long)&transfer->vecs[transfer->first], count,
+                        (long)transfer->offset, 0);
 }
 
 /* Pipes of older kernels, and terminals, know no RWF_NOWAIT: then whoever shares one can make an
  * impatient guest wait. */
 static long move_now(const struct wasi_transfer *transfer, int count) {
-    const long moved =
-        WASI_SYSCALL(transfer->call, transfer->is_write ? SYS_pwritev2 : SYS_preadv2, transfer->fd->host_fd,
-                     (long)&transfer->vecs[transfer->first], count, -1, -1, RWF_NOWAIT);
+    const long moved = WASI_SYSCALL(transfer->call, transfer->is_write ? SYS_pwritev2 : SYS_preadv2,
+                                    transfer->fd->host_fd, (long)&transfer->vecs[transfer->first],
+                                    count, -1, -1, RWF_NOWAIT);
     return moved == -EOPNOTSUPP ? move_here(transfer, count) : moved;
 }
 
@@ -112,14 +115,16 @@ static long move_piece(const struct wasi_transfer *transfer, const struct manner
 
 /* Until the stream is ready; POLLERR, POLLHUP: the transfer will say what it is. */
 static long wait_ready(const struct wasi_transfer *transfer, uint64_t timeout_ns) {
-    struct pollfd pollfd = {.fd = transfer->fd->host_fd, .events = transfer->is_write ? POLLOUT : POLLIN};
+    struct pollfd pollfd = {.fd = transfer->fd->host_fd,
+                            .events = transfer->is_write ? POLLOUT : POLLIN};
     const int ready = wasi_wait(transfer->call, &pollfd, 1, timeout_ns);
     return ready == 0 ? -EAGAIN : ready;
 }
 
 /* A stream that is ready may be filled or drained by somebody else before us: then all over again.
  * Every round looks whether the call is cut off. */
-static long transfer_once(struct wasi_transfer *transfer, const struct manner *manner, uint64_t *ret_bytes) {
+static long transfer_once(struct wasi_transfer *transfer, const struct manner *manner,
+                          uint64_t *ret_bytes) {
     const bool waits = manner->is_stream && !manner->is_impatient;
     long moved = manner->is_impatient ? wait_ready(transfer, 0) : 0;
     struct piece piece;
@@ -137,7 +142,8 @@ static long transfer_once(struct wasi_transfer *transfer, const struct manner *m
     return moved;
 }
 
-/* What stops a transfer after its first piece is told by the next one: this one has a short count. */
+/* What stops a transfer after its first piece is told by the next one: this one has a short
+ * count. */
 static long transfer_all(struct wasi_transfer *transfer, const struct manner *manner) {
     uint64_t done = 0, piece_bytes = 0;
     while (done < transfer->total) {
@@ -145,14 +151,16 @@ static long transfer_all(struct wasi_transfer *transfer, const struct manner *ma
         if (moved < 0)
             return done > 0 ? (long)done : moved;
         done += (uint64_t)moved;
-        if (moved == 0 || manner->is_single || (!manner->is_stream && (uint64_t)moved < piece_bytes))
+        if (moved == 0 || manner->is_single ||
+            (!manner->is_stream && (uint64_t)moved < piece_bytes))
             break;
     }
     return (long)done;
 }
 
 long wasi_file_transfer(struct wasi_transfer *transfer) {
-    const struct manner manner = {.move = transfer->offset == WASI_NO_OFFSET ? move_here : move_at_offset,
+    const struct manner manner = {.move = transfer->offset == WASI_NO_OFFSET ? move_here
+                                                                             : move_at_offset,
                                   .piece_bytes = WASI_PIECE_BYTES,
                                   .can_signal = transfer->is_write};
     return transfer_all(transfer, &manner);

@@ -1,7 +1,7 @@
 /*
- * host/wasi/wasi_imports.c: connects WASI's handlers (wasi.h) to sandboxes: husk_imports_wasi() defines
- * the functions, as one group (imports.h) whose state per sandbox is a struct wasi_ctx; each call
- * goes to wasi_dispatch() with a way to guest memory.
+ * host/wasi/wasi_imports.c: connects WASI's handlers (wasi.h) to sandboxes: husk_imports_wasi()
+ * defines the functions, as one group (imports.h) whose state per sandbox is a struct wasi_ctx;
+ * each call goes to wasi_dispatch() with a way to guest memory.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -33,11 +33,12 @@ static const struct wasi_host_ops sandbox_ops = {
 
 /* ---- Calls ---- */
 
-static int call_function(husk_caller *caller, struct wasi_ctx *ctx, uint32_t func_id, bool is_unstable,
-                         const struct husk_value *values, struct husk_value *results) {
+static int call_function(husk_caller *caller, struct wasi_ctx *ctx, uint32_t func_id,
+                         bool is_unstable, const struct husk_value *values,
+                         struct husk_value *results) {
     const struct wasi_func *func = &wasi_funcs[func_id];
     uint64_t args[PARAMS_MAX] = {0};
-    for (size_t i = 0; func->params[i]; i++)
+    for (size_t i = 0; func->params[i] != '\0'; i++)
         args[i] = func->params[i] == 'i' ? (uint32_t)values[i].of.i32 : (uint64_t)values[i].of.i64;
     struct wasi_call call = {.ctx = ctx,
                              .ops = &sandbox_ops,
@@ -54,20 +55,20 @@ static int call_function(husk_caller *caller, struct wasi_ctx *ctx, uint32_t fun
 
 /* One host function per row and module name, for a host function is not told which import called
  * it. */
-#define WASI_FUNC(name, params, has_result, in_unstable)                                                     \
-    static int call_##name(husk_caller *caller, void *user, const struct husk_value *args,                   \
-                           struct husk_value *results) {                                                     \
-        return call_function(caller, user, WASI_ID_##name, false, args, results);                            \
-    }                                                                                                        \
-    static int call_unstable_##name(husk_caller *caller, void *user, const struct husk_value *args,          \
-                                    struct husk_value *results) {                                            \
-        return call_function(caller, user, WASI_ID_##name, true, args, results);                             \
+#define WASI_FUNC(name, params, has_result, in_unstable)                                           \
+    static int call_##name(husk_caller *caller, void *user, const struct husk_value *args,         \
+                           struct husk_value *results) {                                           \
+        return call_function(caller, user, WASI_ID_##name, false, args, results);                  \
+    }                                                                                              \
+    static int call_unstable_##name(husk_caller *caller, void *user,                               \
+                                    const struct husk_value *args, struct husk_value *results) {   \
+        return call_function(caller, user, WASI_ID_##name, true, args, results);                   \
     }
 #include "wasi.def"
 #undef WASI_FUNC
 
 static const husk_host_fn host_fns[WASI_FUNCS_COUNT][2] = {
-#define WASI_FUNC(name, params, has_result, in_unstable)                                                     \
+#define WASI_FUNC(name, params, has_result, in_unstable)                                           \
     [WASI_ID_##name] = {call_##name, call_unstable_##name},
 #include "wasi.def"
 #undef WASI_FUNC
@@ -76,8 +77,8 @@ static const husk_host_fn host_fns[WASI_FUNCS_COUNT][2] = {
 /* ---- The group ---- */
 
 static int group_state_new(void *shared, void **ret_state, struct husk_error *err) {
-    struct wasi_ctx *ctx = malloc(sizeof(*ctx));
-    if (!ctx)
+    struct wasi_ctx *ctx = malloc(sizeof *ctx);
+    if (ctx == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for a sandbox's WASI state");
     int status = wasi_ctx_init(ctx, shared, err);
     if (status != 0) {
@@ -89,7 +90,7 @@ static int group_state_new(void *shared, void **ret_state, struct husk_error *er
 }
 
 static void group_state_free(void *state) {
-    if (!state)
+    if (state == NULL)
         return;
     wasi_ctx_done(state);
     free(state);
@@ -99,7 +100,8 @@ static void group_state_save(const void *state, struct buf *buf) {
     wasi_state_save(state, buf);
 }
 
-static int group_state_check(void *state, const uint8_t *bytes, size_t count, struct husk_error *err) {
+static int group_state_check(void *state, const uint8_t *bytes, size_t count,
+                             struct husk_error *err) {
     return wasi_state_check(state, bytes, count, err);
 }
 
@@ -129,15 +131,15 @@ static int define_function(husk_imports *imports, struct import_group *group, ui
     struct husk_functype type = {params, count, &result, func->has_result};
     int status = imports_func_grouped(imports, "wasi_snapshot_preview1", func->name, &type,
                                       host_fns[func_id][0], group, err);
-    if (status || !func->in_unstable)
+    if (status != 0 || !func->in_unstable)
         return status;
-    return imports_func_grouped(imports, "wasi_unstable", func->name, &type, host_fns[func_id][1], group,
-                                err);
+    return imports_func_grouped(imports, "wasi_unstable", func->name, &type, host_fns[func_id][1],
+                                group, err);
 }
 
 static int define_all(husk_imports *imports, struct import_group *group, struct husk_error *err) {
     int status = 0;
-    for (uint32_t i = 0; i < WASI_FUNCS_COUNT && !status; i++)
+    for (uint32_t i = 0; i < WASI_FUNCS_COUNT && status == 0; i++)
         status = define_function(imports, group, i, err);
     return status;
 }
@@ -149,20 +151,20 @@ int husk_imports_wasi(husk_imports *imports, const struct husk_wasi_options *opt
     struct wasi_config *config = NULL;
     struct import_group *group = NULL;
     husk_imports *all = NULL;
-    if (!imports)
+    if (imports == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_imports_wasi: imports is NULL");
     int status = wasi_config_new(options, &config, err);
-    if (status)
+    if (status != 0)
         return status;
     status = import_group_new(&group_ops, config, &group, err);
-    if (status) {
+    if (status != 0) {
         wasi_config_unref(config);
         return status;
     }
     status = imports_new_like(imports, &all, err);
-    if (!status)
+    if (status == 0)
         status = define_all(all, group, err);
-    if (!status)
+    if (status == 0)
         status = imports_move(imports, all, err);
     husk_imports_free(all);
     import_group_unref(group);

@@ -1,6 +1,6 @@
 /*
- * host/wasi/wasi_io.c: fd_read, fd_write, fd_pread, fd_pwrite: vectors are copied and checked here, and
- * moved by the kind of descriptor (wasi_fd_ops.transfer).
+ * host/wasi/wasi_io.c: fd_read, fd_write, fd_pread, fd_pwrite: vectors are copied and checked here,
+ * and moved by the kind of descriptor (wasi_fd_ops.transfer).
  */
 #include <string.h>
 
@@ -9,20 +9,21 @@
 
 /* Copies the guest's iovec array and checks every range; empty ones are dropped, and what is over
  * the limit is cut off. */
-static uint16_t transfer_init(struct wasi_transfer *transfer, uint64_t iovs_addr, uint32_t iovs_count) {
+static uint16_t transfer_init(struct wasi_transfer *transfer, uint64_t iovs_addr,
+                              uint32_t iovs_count) {
     const struct wasi_call *call = transfer->call;
     transfer->total = 0;
     transfer->count = 0;
     if (iovs_count > WASI_IOVECS_MAX)
         return WASI_EINVAL;
     const uint8_t *iovs = wasi_span(call, iovs_addr, (uint64_t)iovs_count * WASI_IOVEC_BYTES);
-    if (!iovs)
+    if (iovs == NULL)
         return WASI_EFAULT;
     for (uint32_t i = 0; i < iovs_count; i++) {
         uint32_t iov[2]; /* buf, buf_len */
         memcpy(iov, iovs + (size_t)i * WASI_IOVEC_BYTES, sizeof iov);
         void *span = wasi_span(call, iov[0], iov[1]);
-        if (!span)
+        if (span == NULL)
             return WASI_EFAULT;
         uint64_t room = WASI_TRANSFER_MAX_BYTES - transfer->total;
         size_t bytes = iov[1] < room ? iov[1] : room;
@@ -40,18 +41,19 @@ static uint16_t transfer_run(struct wasi_call *call, uint64_t right, bool is_pos
     struct wasi_transfer transfer = {
         .call = call, .is_write = right == WASI_RIGHT_FD_WRITE, .offset = WASI_NO_OFFSET};
     uint64_t out = call->args[is_positioned ? 4 : 3];
-    uint16_t wasi_err = is_positioned ? wasi_fd_get_seekable(call, right | WASI_RIGHT_FD_SEEK, &transfer.fd)
-                                      : wasi_fd_arg(call, 0, right, &transfer.fd);
-    if (wasi_err)
+    uint16_t wasi_err = is_positioned
+                            ? wasi_fd_get_seekable(call, right | WASI_RIGHT_FD_SEEK, &transfer.fd)
+                            : wasi_fd_arg(call, 0, right, &transfer.fd);
+    if (wasi_err != 0)
         return wasi_err;
     if (is_positioned && call->args[3] > INT64_MAX)
         return WASI_EINVAL;
     if (is_positioned)
         transfer.offset = call->args[3];
     wasi_err = transfer_init(&transfer, call->args[1], wasi_arg32(call, 2));
-    if (!wasi_err && !wasi_span(call, out, 4))
+    if (wasi_err == 0 && wasi_span(call, out, 4) == NULL)
         wasi_err = WASI_EFAULT;
-    if (wasi_err)
+    if (wasi_err != 0)
         return wasi_err;
     const long moved = transfer.fd->ops->transfer(&transfer);
     return moved < 0 ? wasi_errno_of((int)-moved) : wasi_put_u32(call, out, (uint32_t)moved);

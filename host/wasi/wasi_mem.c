@@ -15,7 +15,7 @@ void *wasi_span(const struct wasi_call *call, uint64_t addr, uint64_t count) {
 
 static uint16_t put(const struct wasi_call *call, uint64_t addr, const void *value, size_t bytes) {
     void *span = wasi_span(call, addr, bytes);
-    if (!span)
+    if (span == NULL)
         return WASI_EFAULT;
     memcpy(span, value, bytes);
     return WASI_SUCCESS;
@@ -32,7 +32,7 @@ uint16_t wasi_put_u64(const struct wasi_call *call, uint64_t addr, uint64_t valu
 uint16_t wasi_errno_of(int host_errno) {
     switch (host_errno) {
     case 0: return WASI_SUCCESS;
-#define WASI_ERRNO_CASE(name, number)                                                                        \
+#define WASI_ERRNO_CASE(name, number)                                                              \
     case E##name: return (number);
         WASI_ERRNO_LIST(WASI_ERRNO_CASE)
 #undef WASI_ERRNO_CASE

@@ -1,8 +1,8 @@
 /*
- * host/wasi/wasi_path.c: files and directories, and sockets of one's own, which a guest is not given: no
- * descriptor is a directory, so every path function fails as the standard wants it: EBADF for a
- * descriptor that is not open, ENOTCAPABLE for one that has no right to paths. The path itself is
- * not looked at.
+ * host/wasi/wasi_path.c: files and directories, and sockets of one's own, which a guest is not
+ * given: no descriptor is a directory, so every path function fails as the standard wants it: EBADF
+ * for a descriptor that is not open, ENOTCAPABLE for one that has no right to paths. The path
+ * itself is not looked at.
  */
 #include "wasi.h"
 #include "wasi_abi.h"
@@ -10,7 +10,7 @@
 static uint16_t refuse(const struct wasi_call *call, unsigned fd_arg, uint16_t wasi_errno_if_open) {
     struct wasi_fd *fd = NULL;
     uint16_t wasi_err = wasi_fd_arg(call, fd_arg, 0, &fd);
-    return wasi_err ? wasi_err : wasi_errno_if_open;
+    return wasi_err != 0 ? wasi_err : wasi_errno_if_open;
 }
 
 /* wasi-libc asks descriptor after descriptor, from 3 on, for preopened directories, until EBADF. */
@@ -42,7 +42,7 @@ uint16_t wasi_path_filestat_set_times(struct wasi_call *call) {
 
 uint16_t wasi_path_link(struct wasi_call *call) {
     uint16_t wasi_err = refuse(call, 4, WASI_SUCCESS); /* the new path's descriptor */
-    return wasi_err ? wasi_err : refuse(call, 0, WASI_ENOTCAPABLE);
+    return wasi_err != 0 ? wasi_err : refuse(call, 0, WASI_ENOTCAPABLE);
 }
 
 uint16_t wasi_path_open(struct wasi_call *call) {
@@ -59,7 +59,7 @@ uint16_t wasi_path_remove_directory(struct wasi_call *call) {
 
 uint16_t wasi_path_rename(struct wasi_call *call) {
     uint16_t wasi_err = refuse(call, 3, WASI_SUCCESS);
-    return wasi_err ? wasi_err : refuse(call, 0, WASI_ENOTCAPABLE);
+    return wasi_err != 0 ? wasi_err : refuse(call, 0, WASI_ENOTCAPABLE);
 }
 
 uint16_t wasi_path_symlink(struct wasi_call *call) {
@@ -75,7 +75,7 @@ uint16_t wasi_path_unlink_file(struct wasi_call *call) {
 static uint16_t refuse_socket(const struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     uint16_t wasi_err = wasi_fd_arg(call, 0, 0, &fd);
-    if (wasi_err)
+    if (wasi_err != 0)
         return wasi_err;
     bool is_socket =
         fd->filetype == WASI_FILETYPE_SOCKET_STREAM || fd->filetype == WASI_FILETYPE_SOCKET_DGRAM;

@@ -32,29 +32,30 @@ struct poll_set {
 
 static uint32_t load_u32(const uint8_t *bytes) {
     uint32_t value;
-    memcpy(&value, bytes, sizeof(value));
+    memcpy(&value, bytes, sizeof value);
     return value;
 }
 
 static uint64_t load_u64(const uint8_t *bytes) {
     uint64_t value;
-    memcpy(&value, bytes, sizeof(value));
+    memcpy(&value, bytes, sizeof value);
     return value;
 }
 
 /* clock: at its id field. A relative timeout becomes absolute on its own clock. */
-static void subscription_clock(struct poll_set *set, struct subscription *sub, const uint8_t *clock) {
+static void subscription_clock(struct poll_set *set, struct subscription *sub,
+                               const uint8_t *clock) {
     uint64_t now = 0, timeout = load_u64(clock + 8);
     uint16_t flags;
-    memcpy(&flags, clock + 24, sizeof(flags));
+    memcpy(&flags, clock + 24, sizeof flags);
     sub->clock_id = load_u32(clock);
     sub->error = wasi_clock_now(set->call->ctx, sub->clock_id, &now);
-    if (!sub->error && (flags & ~WASI_SUBCLOCK_ABSTIME))
+    if (sub->error == 0 && (flags & ~WASI_SUBCLOCK_ABSTIME) != 0)
         sub->error = WASI_EINVAL;
     /* A CPU clock stands still while its thread waits: it could only be polled in a busy loop. */
-    if (!sub->error && sub->clock_id > WASI_CLOCK_MONOTONIC)
+    if (sub->error == 0 && sub->clock_id > WASI_CLOCK_MONOTONIC)
         sub->error = WASI_ENOTSUP;
-    if (flags & WASI_SUBCLOCK_ABSTIME)
+    if ((flags & WASI_SUBCLOCK_ABSTIME) != 0)
         sub->deadline_ns = timeout;
     else
         sub->deadline_ns = timeout > UINT64_MAX - now ? UINT64_MAX : now + timeout;
@@ -64,7 +65,7 @@ static void subscription_fd(struct poll_set *set, uint32_t idx, uint32_t fd) {
     struct subscription *sub = &set->subs[idx];
     uint64_t right = sub->tag == WASI_EVENT_FD_READ ? WASI_RIGHT_FD_READ : WASI_RIGHT_FD_WRITE;
     sub->error = wasi_fd_get(set->call, fd, right | WASI_RIGHT_POLL_FD_READWRITE, &sub->fd);
-    if (sub->error)
+    if (sub->error != 0)
         return;
     set->pollfds[idx].fd = sub->fd->ops->poll_fd(sub->fd);
     set->pollfds[idx].events = sub->tag == WASI_EVENT_FD_READ ? POLLIN : POLLOUT;
@@ -89,7 +90,7 @@ static uint64_t wait_ns(struct poll_set *set) {
     for (uint32_t i = 0; i < set->count; i++) {
         const struct subscription *sub = &set->subs[i];
         uint64_t now = 0;
-        if (sub->error)
+        if (sub->error != 0)
             return 0;
         if (sub->tag != WASI_EVENT_CLOCK)
             continue;
@@ -101,7 +102,8 @@ static uint64_t wait_ns(struct poll_set *set) {
     return least;
 }
 
-static void event_put(struct poll_set *set, const struct subscription *sub, uint64_t nbytes, uint16_t flags) {
+static void event_put(struct poll_set *set, const struct subscription *sub, uint64_t nbytes,
+                      uint16_t flags) {
     uint8_t *event = set->events + (size_t)set->events_count++ * WASI_EVENT_BYTES;
     memset(event, 0, WASI_EVENT_BYTES);
     memcpy(event, &sub->userdata, 8);
@@ -121,15 +123,15 @@ static void events_collect(struct poll_set *set) {
         struct subscription *sub = &set->subs[i];
         short revents = set->pollfds[i].revents;
         uint64_t now = 0;
-        if (sub->error) {
+        if (sub->error != 0) {
             event_put(set, sub, 0, 0);
         } else if (sub->tag == WASI_EVENT_CLOCK) {
             (void)wasi_clock_now(set->call->ctx, sub->clock_id, &now);
             if (now >= sub->deadline_ns)
                 event_put(set, sub, 0, 0);
-        } else if (set->pollfds[i].fd >= 0 && revents) {
-            uint16_t flags = revents & (POLLHUP | POLLERR) ? WASI_EVENT_HANGUP : 0;
-            if (revents & POLLNVAL)
+        } else if (set->pollfds[i].fd >= 0 && revents != 0) {
+            uint16_t flags = (revents & (POLLHUP | POLLERR)) != 0 ? WASI_EVENT_HANGUP : 0;
+            if ((revents & POLLNVAL) != 0)
                 sub->error = WASI_EBADF;
             event_put(set, sub, ready_bytes(sub), flags);
         }
@@ -156,16 +158,16 @@ uint16_t wasi_poll_oneoff(struct wasi_call *call) {
         return WASI_EINVAL;
     const uint8_t *in = wasi_span(call, call->args[0], set.count * sub_bytes);
     set.events = wasi_span(call, call->args[1], (uint64_t)set.count * WASI_EVENT_BYTES);
-    if (!in || !set.events || !wasi_span(call, call->args[3], 4))
+    if (in == NULL || set.events == NULL || wasi_span(call, call->args[3], 4) == NULL)
         return WASI_EFAULT;
-    set.subs = calloc(set.count, sizeof(*set.subs));
-    set.pollfds = calloc(set.count, sizeof(*set.pollfds));
-    if (set.subs && set.pollfds) {
+    set.subs = calloc(set.count, sizeof *set.subs);
+    set.pollfds = calloc(set.count, sizeof *set.pollfds);
+    if (set.subs != NULL && set.pollfds != NULL) {
         for (uint32_t i = 0; i < set.count; i++)
             subscription_read(&set, i, in + i * sub_bytes);
         wasi_err = poll_run(&set);
     }
     free(set.subs);
     free(set.pollfds);
-    return wasi_err ? wasi_err : wasi_put_u32(call, call->args[3], set.events_count);
+    return wasi_err != 0 ? wasi_err : wasi_put_u32(call, call->args[3], set.events_count);
 }

@@ -10,9 +10,10 @@
 
 #define RANDOM_CHUNK_BYTES 4096u /* between two looks at the deadline */
 
-static uint16_t strings_sizes_get(const struct wasi_call *call, const struct wasi_strings *strings) {
+static uint16_t strings_sizes_get(const struct wasi_call *call,
+                                  const struct wasi_strings *strings) {
     uint16_t wasi_err = wasi_put_u32(call, call->args[0], strings->count);
-    return wasi_err ? wasi_err : wasi_put_u32(call, call->args[1], strings->bytes_count);
+    return wasi_err != 0 ? wasi_err : wasi_put_u32(call, call->args[1], strings->bytes_count);
 }
 
 /* An array of pointers (argument 0) to the strings, which go to argument 1. */
@@ -20,7 +21,7 @@ static uint16_t strings_get(const struct wasi_call *call, const struct wasi_stri
     uint32_t bytes_addr = wasi_arg32(call, 1);
     uint8_t *pointers = wasi_span(call, call->args[0], (uint64_t)strings->count * 4);
     void *bytes = wasi_span(call, bytes_addr, strings->bytes_count);
-    if (!pointers || !bytes)
+    if (pointers == NULL || bytes == NULL)
         return WASI_EFAULT;
     memcpy(bytes, strings->bytes, strings->bytes_count);
     for (uint32_t i = 0; i < strings->count; i++) {
@@ -71,18 +72,18 @@ static uint16_t random_fill_kernel(const struct wasi_call *call, uint8_t *out, s
 uint16_t wasi_random_get(struct wasi_call *call) {
     uint64_t count = wasi_arg32(call, 1);
     uint8_t *out = wasi_span(call, call->args[0], count);
-    if (!out)
+    if (out == NULL)
         return WASI_EFAULT;
     for (uint64_t at = 0; at < count;) {
         uint64_t chunk = count - at < RANDOM_CHUNK_BYTES ? count - at : RANDOM_CHUNK_BYTES;
         uint16_t wasi_err = WASI_SUCCESS;
         if (call->ops->is_cut(call->host))
             return WASI_EINTR;
-        if (call->ctx->config->random_seed)
+        if (call->ctx->config->random_seed != 0)
             random_fill_seeded(call->ctx, out + at, chunk);
         else
             wasi_err = random_fill_kernel(call, out + at, chunk);
-        if (wasi_err)
+        if (wasi_err != 0)
             return wasi_err;
         at += chunk;
     }

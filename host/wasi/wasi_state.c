@@ -1,8 +1,9 @@
 /*
- * host/wasi/wasi_state.c: what of a sandbox's WASI state goes into a snapshot: which standard streams
- * are open, under which numbers, with which flags and rights; a seeded generator's position; the
- * clocks that belong to the instance. Not in it: arguments, environment and the streams themselves,
- * which are the embedder's and come with the set of imports that the snapshot is loaded with.
+ * host/wasi/wasi_state.c: what of a sandbox's WASI state goes into a snapshot: which standard
+ * streams are open, under which numbers, with which flags and rights; a seeded generator's
+ * position; the clocks that belong to the instance. Not in it: arguments, environment and the
+ * streams themselves, which are the embedder's and come with the set of imports that the snapshot
+ * is loaded with.
  *
  * The bytes are a struct saved_state and its rows, little-endian as the host: images are for
  * x86-64. (Version 1 was in images of format 1 only, which are refused as a whole.)
@@ -43,7 +44,8 @@ struct saved_fd {
 /* A new field of the state: can the guest see it? Then it is saved (in a new version), checked,
  * brought back by wasi_state_load(), made fresh by wasi_ctx_reset(), and in
  * tests/unit/wasi_state_test.c. */
-_Static_assert(sizeof(struct wasi_ctx) == 64 && sizeof(struct wasi_fd) == 40, "a new field of WASI's state");
+_Static_assert(sizeof(struct wasi_ctx) == 64 && sizeof(struct wasi_fd) == 40,
+               "a new field of WASI's state");
 _Static_assert(sizeof(struct saved_state) == 40 && sizeof(struct saved_fd) == 24,
                "the saved state is part of image files: another STATE_VERSION");
 
@@ -68,8 +70,11 @@ void wasi_state_save(const struct wasi_ctx *ctx, struct buf *buf) {
         const struct wasi_fd *fd = wasi_fds_at(&ctx->fds, i);
         if (fd == NULL)
             continue;
-        const struct saved_fd row = {
-            .number = i, .kind = SAVED_STREAM, .flags = fd->flags, .stream = fd->stream, .kept = fd->kept};
+        const struct saved_fd row = {.number = i,
+                                     .kind = SAVED_STREAM,
+                                     .flags = fd->flags,
+                                     .stream = fd->stream,
+                                     .kept = fd->kept};
         buf_append(buf, &row, sizeof row);
     }
 }
@@ -102,8 +107,8 @@ static bool reader_row(const struct reader *reader, uint32_t idx, struct saved_f
 }
 
 static int damaged(struct husk_error *err, const char *what, uint64_t value) {
-    return error_set(err, HUSK_E_BAD_IMAGE, "the snapshot's WASI state is damaged: %s (%" PRIu64 ")", what,
-                     value);
+    return error_set(err, HUSK_E_BAD_IMAGE,
+                     "the snapshot's WASI state is damaged: %s (%" PRIu64 ")", what, value);
 }
 
 /* ret_numbers: all are below. */
@@ -120,7 +125,8 @@ static int check_fds(const struct reader *reader, uint32_t *ret_numbers, struct 
                              fd.number, fd.kind);
         if (fd.number < numbers || fd.number >= WASI_FDS_MAX)
             return damaged(err, "descriptors out of order, or too many", fd.number);
-        if (fd.stream >= WASI_STREAMS || (fd.flags & ~WASI_FDFLAG_NONBLOCK) != 0 || fd.body_bytes != 0)
+        if (fd.stream >= WASI_STREAMS || (fd.flags & ~WASI_FDFLAG_NONBLOCK) != 0 ||
+            fd.body_bytes != 0)
             return damaged(err, "stream, flags or size of a descriptor", fd.number);
         numbers = fd.number + 1;
     }
@@ -132,9 +138,10 @@ static int check_fds(const struct reader *reader, uint32_t *ret_numbers, struct 
 
 static int check_state(const struct saved_state *state, struct husk_error *err) {
     if (state->version != STATE_VERSION || state->is_seeded > 1)
-        return error_set(err, HUSK_E_IMAGE_VERSION,
-                         "the snapshot's WASI state has version %u; this husk reads version %u" ADVICE,
-                         state->version, STATE_VERSION);
+        return error_set(
+            err, HUSK_E_IMAGE_VERSION,
+            "the snapshot's WASI state has version %u; this husk reads version %u" ADVICE,
+            state->version, STATE_VERSION);
     if (state->pad != 0)
         return damaged(err, "padding", state->pad);
     if ((state->monotonic_ns | state->cpu_ns) >> 63 != 0)
@@ -142,7 +149,8 @@ static int check_state(const struct saved_state *state, struct husk_error *err) 
     return 0;
 }
 
-int wasi_state_check(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count, struct husk_error *err) {
+int wasi_state_check(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count,
+                     struct husk_error *err) {
     struct reader reader;
     uint32_t numbers = 0;
     if (bytes == NULL)

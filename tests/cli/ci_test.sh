@@ -8,7 +8,7 @@ stub() { # FILE TEXT: a program
     printf '#!/bin/sh\n%s\n' "$2" >"$tree/$1"
     chmod +x "$tree/$1"
 }
-for tool in install-deps check-layers check-sizes source-files run-tidy; do stub tools/$tool 'exit 0'; done
+for tool in install-deps check-layers check-sizes check-style source-files run-tidy; do stub tools/$tool 'exit 0'; done
 for program in cmake ninja clang-format; do stub bin/$program 'exit 0'; done
 stub tools/find-llvm-tool 'echo clang-22'
 stub tools/run-tests 'echo "5 passed, 0 failed, 1 skipped"'

@@ -1,11 +1,14 @@
 /*
- * husk_trace.c: runs a plan (plan.py) on Husk at several levels and writes a trace of each: husk_trace MODULE PLAN OUT LEVEL…
+ * husk_trace.c: runs a plan (plan.py) on Husk at several levels and writes a trace of each:
+ * husk_trace MODULE PLAN OUT LEVEL…
  *
- * A level is O0 to O3, strict (O2 with the option strict), strict1 or strict3. The trace of a level goes to OUT.LEVEL. The plan is the one that V8's run
- * annotated: it says where an instance is fresh, and which calls to skip or to cut off early.
- * HUSK_TRACE_DUMP=STEP:FILE writes memory 0 after that step. HUSK_TRACE_FAULT=NAME makes Husk do wrong, to show that this is noticed: stub
- * (what stubs return), memory (a byte of it), strict (the level strict is not).
- * Exit status: 0; 3 if Husk refuses the module (the reason is on standard output); 1 if something failed (on standard error).
+ * A level is O0 to O3, strict (O2 with the option strict), strict1 or strict3. The trace of a level
+ * goes to OUT.LEVEL. The plan is the one that V8's run annotated: it says where an instance is
+ * fresh, and which calls to skip or to cut off early. HUSK_TRACE_DUMP=STEP:FILE writes memory 0
+ * after that step. HUSK_TRACE_FAULT=NAME makes Husk do wrong, to show that this is noticed: stub
+ * (what stubs return), memory (a byte of it), strict (the level strict is not). Exit status: 0; 3
+ * if Husk refuses the module (the reason is on standard output); 1 if something failed (on standard
+ * error).
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,7 +25,8 @@
 #define CALL_CPU_NS 30000000000u /* what V8 did within a second or two */
 #define TRY_CPU_NS 300000000u
 #define COMPILE_CPU_NS 600000000000u
-#define STACK_BYTES (32u << 20) /* V8 has 1 MiB; -O0 needs several times as much for the same depth */
+/* V8 has 1 MiB; -O0 needs several times as much for the same depth */
+#define STACK_BYTES (32u << 20)
 #define VALUES_MAX 1000
 #define TEXT_MAX 160
 #define EXIT_REFUSED 3
@@ -53,8 +57,8 @@ static const char *const trap_names[] = {
     [HUSK_TRAP_HOST_FUNCTION] = "host",
 };
 
-static void print_end(FILE *out, const struct husk_outcome *outcome, const struct husk_value *results,
-                      size_t count) {
+static void print_end(FILE *out, const struct husk_outcome *outcome,
+                      const struct husk_value *results, size_t count) {
     if (outcome->kind == HUSK_RETURNED) {
         fprintf(out, "= returned");
         for (size_t i = 0; i < count; i++)
@@ -100,7 +104,8 @@ static void describe_tables(const struct run *run, uint32_t func_idx, char *text
     struct husk_outcome outcome;
     struct husk_error err = {0};
     struct husk_value sum;
-    if (husk_call_func(run->sandbox, (husk_func){func_idx}, NULL, 0, &sum, 1, NULL, &outcome, &err) != 0)
+    if (husk_call_func(run->sandbox, (husk_func){func_idx}, NULL, 0, &sum, 1, NULL, &outcome,
+                       &err) != 0)
         snprintf(text, TEXT_MAX, "%.150s", err.message);
     else if (outcome.kind != HUSK_RETURNED)
         snprintf(text, TEXT_MAX, "%.100s", outcome.message);
@@ -145,7 +150,8 @@ static bool start(struct run *run) {
     run->stubs.seed = run->stubs.calls = 0;
     drop_instance(run);
     fprintf(run->stubs.out, "start\n");
-    int status = husk_sandbox_new(run->engine, run->image, run->imports, &limits, &run->sandbox, &err);
+    int status =
+        husk_sandbox_new(run->engine, run->image, run->imports, &limits, &run->sandbox, &err);
     if (status == 0)
         status = husk_sandbox_start(run->sandbox, &options, &outcome, &err);
     if (status != 0) {
@@ -197,7 +203,8 @@ static void call(struct run *run, const struct plan_line *line) {
     struct husk_error err = {0};
     size_t args_count = line->count - 4;
     int status = husk_image_export(run->image, strtoul(line->words[1], NULL, 10), &item);
-    if (status == 0 && (item.func.params_count != args_count || item.func.results_count > VALUES_MAX))
+    if (status == 0 &&
+        (item.func.params_count != args_count || item.func.results_count > VALUES_MAX))
         status = HUSK_E_TYPE;
     for (size_t i = 0; status == 0 && i < args_count; i++)
         args[i] = value_parse(line->words[4 + i], item.func.params[i]);
@@ -224,7 +231,8 @@ static void call(struct run *run, const struct plan_line *line) {
 static void run_steps(struct run *run) {
     for (size_t step = 0; step < run->plan->steps_count; step++) {
         const struct plan_line *line = &run->plan->steps[step];
-        bool is_fresh = strcmp(line->words[0], "fresh") == 0, is_skip = strcmp(line->words[0], "skip") == 0;
+        bool is_fresh = strcmp(line->words[0], "fresh") == 0,
+             is_skip = strcmp(line->words[0], "skip") == 0;
         /* An instance for a call that is skipped, too: V8 started one. */
         if (!is_fresh && run->sandbox == NULL && !start(run))
             return;
@@ -247,7 +255,7 @@ static int compile_level(const char *level, const char *module, size_t bytes, in
     struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
     struct husk_error err = {0};
     options.strict = is_strict_level(level) && !has_fault("strict");
-    options.opt_level = level[0] == 'O' ? level[1] - '0' : level[6] != 0 ? level[6] - '0' : 2;
+    options.opt_level = level[0] == 'O' ? level[1] - '0' : level[6] != '\0' ? level[6] - '0' : 2;
     options.cpu_limit_ns = COMPILE_CPU_NS;
     options.threads = 1;
     int status = husk_compile(module, bytes, &options, ret_fd, &err);
@@ -257,7 +265,8 @@ static int compile_level(const char *level, const char *module, size_t bytes, in
         return EXIT_REFUSED;
     }
     if (status != 0)
-        fprintf(stderr, "husk_trace: %s: compiling: %s: %s\n", level, husk_status_name(status), err.message);
+        fprintf(stderr, "husk_trace: %s: compiling: %s: %s\n", level, husk_status_name(status),
+                err.message);
     return status != 0 ? 1 : 0;
 }
 

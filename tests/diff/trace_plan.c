@@ -1,4 +1,5 @@
-/* trace_plan.c: reads a plan. One pass cuts the text into words, another sorts the lines by what they are. */
+/* trace_plan.c: reads a plan. One pass cuts the text into words, another sorts the lines by what
+ * they are. */
 #include "trace_plan.h"
 
 #include <errno.h>
@@ -77,7 +78,8 @@ int plan_read(const char *path, struct plan *ret_plan) {
         return -1;
     }
     char **words = plan.words, *rest = NULL;
-    for (char *text = strtok_r(plan.text, "\n", &rest); text != NULL; text = strtok_r(NULL, "\n", &rest)) {
+    for (char *text = strtok_r(plan.text, "\n", &rest); text != NULL;
+         text = strtok_r(NULL, "\n", &rest)) {
         struct plan_line line = {.words = words, .count = cut_line(text, words)};
         words += line.count;
         if (line.count > 0)

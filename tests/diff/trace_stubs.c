@@ -1,4 +1,5 @@
-/* trace_stubs.c: see trace_stubs.h. Every import is named "i" and its number (wasm_module.py renames them). */
+/* trace_stubs.c: see trace_stubs.h. Every import is named "i" and its number (wasm_module.py
+ * renames them). */
 #include "trace_stubs.h"
 
 #include <stdlib.h>
@@ -36,8 +37,8 @@ static size_t read_types(const char *text, husk_type *types) {
     return count;
 }
 
-static int define_func(husk_imports *imports, const struct plan_line *line, struct stub_state *state,
-                       struct husk_error *err) {
+static int define_func(husk_imports *imports, const struct plan_line *line,
+                       struct stub_state *state, struct husk_error *err) {
     struct stub *stub = calloc(1, sizeof *stub);
     if (stub == NULL)
         return HUSK_E_NOMEM;
@@ -47,17 +48,18 @@ static int define_func(husk_imports *imports, const struct plan_line *line, stru
     stub->type.results = stub->results;
     stub->type.params_count = read_types(line->words[3], stub->params);
     stub->type.results_count = read_types(line->words[4], stub->results);
-    int status =
-        husk_imports_func(imports, IMPORT_MODULE, line->words[1], &stub->type, stub_called, stub, free, err);
+    int status = husk_imports_func(imports, IMPORT_MODULE, line->words[1], &stub->type, stub_called,
+                                   stub, free, err);
     if (status != 0)
         free(stub);
     return status;
 }
 
-static int define_global(husk_imports *imports, const struct plan_line *line, struct husk_error *err) {
+static int define_global(husk_imports *imports, const struct plan_line *line,
+                         struct husk_error *err) {
     struct husk_value value = value_parse(line->words[4], HUSK_FUNCREF);
-    return husk_imports_global(imports, IMPORT_MODULE, line->words[1], strcmp(line->words[3], "mut") == 0,
-                               &value, err);
+    return husk_imports_global(imports, IMPORT_MODULE, line->words[1],
+                               strcmp(line->words[3], "mut") == 0, &value, err);
 }
 
 int stubs_define(husk_imports *imports, const struct plan *plan, struct stub_state *state,
@@ -71,7 +73,8 @@ int stubs_define(husk_imports *imports, const struct plan *plan, struct stub_sta
         else if (strcmp(kind, "global") == 0)
             status = define_global(imports, line, err);
         else if (strcmp(kind, "memory") == 0)
-            status = husk_imports_memory(imports, IMPORT_MODULE, name, strtoull(line->words[3], NULL, 10),
+            status = husk_imports_memory(imports, IMPORT_MODULE, name,
+                                         strtoull(line->words[3], NULL, 10),
                                          strtoull(line->words[4], NULL, 10), err);
         else
             status = husk_imports_table(

@@ -90,7 +90,8 @@ static void crc_prepare(void) {
     }
     for (uint32_t b = 0; b < 256; b++)
         for (int k = 1; k < 8; k++)
-            crc_tables[k][b] = crc_tables[k - 1][b] >> 8 ^ crc_tables[0][crc_tables[k - 1][b] & 0xff];
+            crc_tables[k][b] =
+                crc_tables[k - 1][b] >> 8 ^ crc_tables[0][crc_tables[k - 1][b] & 0xff];
 }
 
 uint32_t crc32_of(const void *bytes, size_t count) {

@@ -1,7 +1,8 @@
 /*
- * tests/fake/entry_failure_test.c: VMs that fail inside the entry page (scripted ones), that is, before their guest runs: whoever had
- * the machine before spoiled it, or it broke. The call goes on in another VM, or is the library's error; the failed VM never gets to the
- * pool, and no guest is blamed. A guest that jumps to the entry page is.
+ * tests/fake/entry_failure_test.c: VMs that fail inside the entry page (scripted ones), that is,
+ * before their guest runs: whoever had the machine before spoiled it, or it broke. The call goes on
+ * in another VM, or is the library's error; the failed VM never gets to the pool, and no guest is
+ * blamed. A guest that jumps to the entry page is.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -126,7 +127,8 @@ static void begin(unsigned failing_vms, enum vm_exit_kind how) {
     CHECK_OK(husk_image_open_buffer(lab.engine, bytes, count, true, &lab.image, &err), err);
     free(bytes);
     CHECK_OK(husk_imports_new(lab.engine, &lab.imports, &err), err);
-    CHECK_OK(husk_imports_func(lab.imports, "env", "host", &type, host_adds, NULL, NULL, &err), err);
+    CHECK_OK(husk_imports_func(lab.imports, "env", "host", &type, host_adds, NULL, NULL, &err),
+             err);
     make_sandbox();
 }
 
@@ -232,7 +234,8 @@ static void *interrupts(void *arg) {
     const bool *is_over = arg;
     while (!__atomic_load_n(is_over, __ATOMIC_RELAXED)) {
         husk_interrupt(lab.sandbox);
-        usleep(20); /* a call's end waits for a signal that is being sent: there must be times without one */
+        /* a call's end waits for a signal that is being sent: there must be times without one */
+        usleep(20);
     }
     return NULL;
 }

@@ -1,6 +1,7 @@
 /*
- * tests/fake/image_save_test.c: what husk_image_save() makes of a snapshot is a file that can be opened and holds the same, however
- * scattered memories and tables are; or it is refused, and nothing is written. (Failing operations: tests/support/fault_saves.c.)
+ * tests/fake/image_save_test.c: what husk_image_save() makes of a snapshot is a file that can be
+ * opened and holds the same, however scattered memories and tables are; or it is refused, and
+ * nothing is written. (Failing operations: tests/support/fault_saves.c.)
  */
 #include <elf.h>
 #include <fcntl.h>
@@ -42,7 +43,8 @@ struct lab {
 
 static husk_sandbox *sandbox_of(struct lab *lab, husk_image *image) {
     husk_sandbox *sandbox = NULL;
-    CHECK_OK(husk_sandbox_new(lab->engine, image, lab->imports, NULL, &sandbox, &lab->err), lab->err);
+    CHECK_OK(husk_sandbox_new(lab->engine, image, lab->imports, NULL, &sandbox, &lab->err),
+             lab->err);
     return sandbox;
 }
 
@@ -56,10 +58,12 @@ static void lab_open(struct lab *lab, struct image_builder *builder) {
     CHECK(mkdtemp(lab->dir) != NULL);
     snprintf(lab->path, sizeof lab->path, "%s/saved.husk", lab->dir);
     CHECK_OK(fake_engine_new(&lab->backend, &lab->engine, &lab->err), lab->err);
-    CHECK_OK(husk_image_open_buffer(lab->engine, bytes, count, true, &lab->image, &lab->err), lab->err);
-    CHECK_OK(husk_imports_new(lab->engine, &lab->imports, &lab->err), lab->err);
-    CHECK_OK(husk_imports_func(lab->imports, "env", "host", &type, host_nothing, NULL, NULL, &lab->err),
+    CHECK_OK(husk_image_open_buffer(lab->engine, bytes, count, true, &lab->image, &lab->err),
              lab->err);
+    CHECK_OK(husk_imports_new(lab->engine, &lab->imports, &lab->err), lab->err);
+    CHECK_OK(
+        husk_imports_func(lab->imports, "env", "host", &type, host_nothing, NULL, NULL, &lab->err),
+        lab->err);
     lab->sandbox = sandbox_of(lab, lab->image);
     free(bytes);
 }
@@ -79,7 +83,8 @@ static void put_word(struct lab *lab, uint32_t mem_idx, uint64_t address, uint64
     memcpy(span, &word, 8);
 }
 
-static uint64_t word_of(struct lab *lab, husk_sandbox *sandbox, uint32_t mem_idx, uint64_t address) {
+static uint64_t word_of(struct lab *lab, husk_sandbox *sandbox, uint32_t mem_idx,
+                        uint64_t address) {
     uint64_t word;
     void *span = NULL;
     CHECK_OK(husk_memory_span(sandbox, mem_idx, address, 8, &span, &lab->err), lab->err);
@@ -118,10 +123,12 @@ static unsigned loads_in(const struct lab *lab, uint64_t from, uint64_t to, bool
     CHECK(fd >= 0 && pread(fd, &ehdr, sizeof ehdr, 0) == sizeof ehdr);
     for (unsigned i = 0; i < ehdr.e_phnum; i++) {
         Elf64_Phdr header;
-        CHECK(pread(fd, &header, sizeof header, (off_t)(ehdr.e_phoff + i * sizeof header)) == sizeof header);
+        CHECK(pread(fd, &header, sizeof header, (off_t)(ehdr.e_phoff + i * sizeof header)) ==
+              sizeof header);
         if (header.p_type != PT_LOAD || header.p_vaddr < from || header.p_vaddr >= to)
             continue;
-        CHECK_MSG(!whole || header.p_vaddr == end, "a gap before 0x%llx", (unsigned long long)header.p_vaddr);
+        CHECK_MSG(!whole || header.p_vaddr == end, "a gap before 0x%llx",
+                  (unsigned long long)header.p_vaddr);
         end = header.p_vaddr + header.p_memsz;
         count++;
     }
@@ -133,7 +140,8 @@ static unsigned loads_in(const struct lab *lab, uint64_t from, uint64_t to, bool
 /* Memories of 4 GiB, the first of them the guest image's own. */
 static void large_memories(struct image_builder *builder, uint32_t count) {
     guest_image_build(builder);
-    struct husk_image_memory memory = {.max_pages = HUSK_MAX_MEM_PAGES, .min_pages = HUSK_MAX_MEM_PAGES};
+    struct husk_image_memory memory = {.max_pages = HUSK_MAX_MEM_PAGES,
+                                       .min_pages = HUSK_MAX_MEM_PAGES};
     buf_done(&builder->records[HUSK_REC_MEMORIES]);
     for (uint32_t i = 0; i < count; i++) {
         memory.size_gva = HUSK_DATA_GVA + 64 + 8 * i;
@@ -179,9 +187,10 @@ TEST(scattered_pages_become_few_segments) {
         put_word(&lab, 0, i << 20, i + 7);
     husk_image *opened = save_and_open(&lab, lab.sandbox);
     struct stat st = file_of(&lab);
-    CHECK_MSG(st.st_size < 42 << 20 && st.st_blocks < 1000, "%lld bytes, %lld blocks", (long long)st.st_size,
-              (long long)st.st_blocks);
-    CHECK(loads_in(&lab, husk_mem_gva(0), husk_mem_gva(0) + 4 * GIB, true) <= IMAGE_RUNS_MAPPED_MAX);
+    CHECK_MSG(st.st_size < 42 << 20 && st.st_blocks < 1000, "%lld bytes, %lld blocks",
+              (long long)st.st_size, (long long)st.st_blocks);
+    CHECK(loads_in(&lab, husk_mem_gva(0), husk_mem_gva(0) + 4 * GIB, true) <=
+          IMAGE_RUNS_MAPPED_MAX);
     CHECK(opened->runs_count <= IMAGE_RUNS_MAPPED_MAX);
     husk_sandbox *fresh = sandbox_of(&lab, opened);
     for (uint64_t i = 0; i < 40; i++)
@@ -227,8 +236,8 @@ TEST(what_could_not_be_opened_is_not_saved) {
     lab_close(&lab);
 }
 
-/* Whatever the image or the guest did: a sandbox has few mappings, for others need some, too. Also where the pages are too widely spread
- * for one file on disk. */
+/* Whatever the image or the guest did: a sandbox has few mappings, for others need some, too. Also
+ * where the pages are too widely spread for one file on disk. */
 TEST(scattered_runs_are_few_mappings) {
     struct image_builder builder;
     struct lab lab;
@@ -254,7 +263,8 @@ TEST(scattered_runs_are_few_mappings) {
 
 #define TABLES 5000u
 
-/* Tables of one page's reserve each, that start empty; then one that starts with a page and may grow into two more. */
+/* Tables of one page's reserve each, that start empty; then one that starts with a page and may
+ * grow into two more. */
 static void many_tables(struct image_builder *builder) {
     guest_image_build(builder);
     const uint64_t size_words = page_up(8 * (TABLES + 1)), first = HUSK_DATA_GVA + 0x100000;

@@ -1,6 +1,6 @@
 /*
- * tests/fake/imports_faults_test.c: sets of imports when memory runs out at the n-th allocation, for every n: a set has the definitions
- * that it had, or all of the new ones.
+ * tests/fake/imports_faults_test.c: sets of imports when memory runs out at the n-th allocation,
+ * for every n: a set has the definitions that it had, or all of the new ones.
  */
 #include <string.h>
 
@@ -16,7 +16,8 @@ static void guest_nothing(struct vcpu *vcpu, void *user, struct vm_exit *ret_exi
 
 static const struct import_group *group_of(const husk_imports *imports, const char *module,
                                            const char *name) {
-    const struct import_def *def = imports_find(imports, module, strlen(module), name, strlen(name));
+    const struct import_def *def =
+        imports_find(imports, module, strlen(module), name, strlen(name));
     return def != NULL ? def->group : NULL;
 }
 

@@ -1,7 +1,8 @@
 /*
- * tests/fake/sandbox_faults_test.c: everything libhusk does from opening an engine to freeing it, with the n-th operation failing, for
- * every n: allocations, mappings, files, threads and what the VM does (a scripted one). Each failure must come back as a
- * status, leave its out-parameters alone, and leave nothing behind.
+ * tests/fake/sandbox_faults_test.c: everything libhusk does from opening an engine to freeing it,
+ * with the n-th operation failing, for every n: allocations, mappings, files, threads and what the
+ * VM does (a scripted one). Each failure must come back as a status, leave its out-parameters
+ * alone, and leave nothing behind.
  */
 #include <dirent.h>
 #include <inttypes.h>
@@ -51,10 +52,11 @@ static void guest_script(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit
 static int host_calls_back(husk_caller *caller, void *user, const struct husk_value *args,
                            struct husk_value *results) {
     (void)user;
-    struct husk_value sum,
-        add[2] = {{.type = HUSK_I32, .of.i32 = 1}, {.type = HUSK_I32, .of.i32 = (int32_t)args[0].of.i64}};
+    struct husk_value sum, add[2] = {{.type = HUSK_I32, .of.i32 = 1},
+                                     {.type = HUSK_I32, .of.i32 = (int32_t)args[0].of.i64}};
     struct husk_outcome outcome;
-    int status = husk_call(husk_caller_sandbox(caller), "add", add, 2, &sum, 1, NULL, &outcome, NULL);
+    int status =
+        husk_call(husk_caller_sandbox(caller), "add", add, 2, &sum, 1, NULL, &outcome, NULL);
     if (status != 0)
         return status;
     results[0].of.i64 = sum.of.i32;
@@ -81,7 +83,7 @@ static bool failed(int status, const struct husk_error *err) {
         return false;
     CHECK(status < 0 && status >= -20);
     CHECK_EQ_I64(err->status, status);
-    CHECK(err->message[0] != 0);
+    CHECK(err->message[0] != '\0');
     return true;
 }
 
@@ -91,7 +93,8 @@ static bool world_make(struct world *world, const uint8_t *bytes, size_t count) 
     struct husk_error err = {.status = 0};
     if (failed(fake_engine_new(&world->backend, &world->engine, &err), &err))
         return false;
-    if (failed(husk_image_open_buffer(world->engine, bytes, count, true, &world->image, &err), &err))
+    if (failed(husk_image_open_buffer(world->engine, bytes, count, true, &world->image, &err),
+               &err))
         return false;
     if (failed(husk_imports_new(world->engine, &world->imports, &err), &err))
         return false;
@@ -101,13 +104,14 @@ static bool world_make(struct world *world, const uint8_t *bytes, size_t count) 
     wasi.args_count = 2;
     if (failed(husk_imports_wasi(world->imports, &wasi, &err), &err))
         return false;
-    int status = husk_imports_func(world->imports, "env", "host", &type, host_calls_back, &world->users_freed,
-                                   count_free, &err);
+    int status = husk_imports_func(world->imports, "env", "host", &type, host_calls_back,
+                                   &world->users_freed, count_free, &err);
     if (failed(status, &err))
         return false;
     world->gave_user = true;
-    return !failed(husk_sandbox_new(world->engine, world->image, world->imports, NULL, &world->sandbox, &err),
-                   &err);
+    return !failed(
+        husk_sandbox_new(world->engine, world->image, world->imports, NULL, &world->sandbox, &err),
+        &err);
 }
 
 static void world_use(struct world *world) {
@@ -157,8 +161,8 @@ static bool run_once(unsigned nth, const uint8_t *bytes, size_t count) {
     CHECK_MSG(is_made || has_fired, "nothing was made to fail, but it failed");
     world_free(&world);
     CHECK_EQ_U64(world.users_freed, world.gave_user ? 1 : 0);
-    CHECK_MSG(fault_live_blocks() == blocks, "operation %u (%s) failing leaves %ld blocks", nth, fault_name(),
-              fault_live_blocks() - blocks);
+    CHECK_MSG(fault_live_blocks() == blocks, "operation %u (%s) failing leaves %ld blocks", nth,
+              fault_name(), fault_live_blocks() - blocks);
     CHECK_MSG(fault_live_mapped() == mapped, "operation %u failing leaves %ld mapped bytes", nth,
               fault_live_mapped() - mapped);
     return has_fired;
@@ -183,14 +187,15 @@ TEST(calls_cost_little) {
     uint8_t *bytes = guest_image_make(&count);
     struct world world = {.backend = {.guest = guest_script}};
     CHECK(world_make(&world, bytes, count));
-    struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = 1}, {.type = HUSK_I32, .of.i32 = 2}}, sum;
+    struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = 1}, {.type = HUSK_I32, .of.i32 = 2}},
+                      sum;
     struct husk_outcome outcome;
     struct husk_error err;
     husk_func func;
     CHECK_OK(husk_image_func(world.image, "add", &func, NULL, &err), err);
     for (int with_limit = 0; with_limit < 2; with_limit++) {
         struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
-        options.wall_ns = with_limit ? 3600ull * 1000000000 : 0;
+        options.wall_ns = with_limit != 0 ? 3600ull * 1000000000 : 0;
         uint64_t best = UINT64_MAX;
         unsigned wakes = fault_wakes();
         for (int round = 0; round < 20; round++) {
@@ -202,8 +207,8 @@ TEST(calls_cost_little) {
         }
         /* 20,000 calls with the same limit wake the watchdog at most once. */
         CHECK(fault_wakes() - wakes <= 1);
-        printf("  a call%s: %" PRIu64 " ns besides the VM\n", with_limit ? " with a deadline" : "",
-               best / 1000);
+        printf("  a call%s: %" PRIu64 " ns besides the VM\n",
+               with_limit != 0 ? " with a deadline" : "", best / 1000);
         CHECK(best / 1000 < (HARNESS_SANITIZED ? 20000 : 5000));
     }
     world_free(&world);

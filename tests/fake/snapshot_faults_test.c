@@ -1,6 +1,7 @@
 /*
- * tests/fake/snapshot_faults_test.c: snapshot, restore, load, clone, memory images and saved files on a scripted VM, with the n-th operation
- * failing, for every n: allocations, mappings, files and what the VM does. See fault_steps.h for what must be true afterwards.
+ * tests/fake/snapshot_faults_test.c: snapshot, restore, load, clone, memory images and saved files
+ * on a scripted VM, with the n-th operation failing, for every n: allocations, mappings, files and
+ * what the VM does. See fault_steps.h for what must be true afterwards.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +30,8 @@ static void guest_script(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit
     } else if (vcpu->regs.rdi == guest_gva(guest_add)) {
         memcpy(&a, mailbox->call_slots[0].bytes, 4);
         memcpy(&b, mailbox->call_slots[1].bytes, 4);
-        uint8_t *memory = fake_memory(vcpu->vm, gpa_of_gva(HUSK_MEM0_GVA).v + b * HUSK_PAGE_SIZE, 4);
+        uint8_t *memory =
+            fake_memory(vcpu->vm, gpa_of_gva(HUSK_MEM0_GVA).v + b * HUSK_PAGE_SIZE, 4);
         CHECK(memory != NULL);
         memcpy(memory, &a, 4);
     }
@@ -56,7 +58,8 @@ static void open_world(struct fault_world *world) {
                  world->err);
     free(bytes);
     CHECK_OK(husk_imports_new(world->engine, &world->imports, &world->err), world->err);
-    CHECK_OK(husk_imports_func(world->imports, "env", "host", &type, host_nothing, NULL, NULL, &world->err),
+    CHECK_OK(husk_imports_func(world->imports, "env", "host", &type, host_nothing, NULL, NULL,
+                               &world->err),
              world->err);
 }
 
@@ -72,8 +75,9 @@ static void scramble(struct fault_world *world, husk_sandbox *sandbox, unsigned 
     const struct husk_value one = {.type = HUSK_I64, .of.i64 = 1};
     call(world, sandbox, "grow", &one, 1);
     for (int32_t page = 0; page < 32; page += 2) {
-        const struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = (int32_t)(100 * seed) + page},
-                                           {.type = HUSK_I32, .of.i32 = page}};
+        const struct husk_value args[2] = {
+            {.type = HUSK_I32, .of.i32 = (int32_t)(100 * seed) + page},
+            {.type = HUSK_I32, .of.i32 = page}};
         call(world, sandbox, "add", args, 2);
     }
 }
@@ -135,14 +139,16 @@ TEST(saving_may_fail) {
     static const char *const names[] = {"open",   "writev",   "lseek", "ftruncate", "fsync",
                                         "rename", "sendfile", "fstat", "getrandom", "malloc",
                                         "linkat", "fchmod",   NULL};
-    static const char *const interrupted[] = {"open", "writev", "sendfile", "fsync", "ftruncate", NULL};
+    static const char *const interrupted[] = {"open",  "writev",    "sendfile",
+                                              "fsync", "ftruncate", NULL};
     for (enum fault_mode mode = 0; mode < FAULT_MODES; mode++) {
         struct fault_counts counts = {0};
         fault_saves_run(&lane, mode, &counts);
         fault_counts_print(&counts, mode);
         if (mode == FAULT_ONCE) {
             fault_counts_check(&counts, names);
-            CHECK(counts.replaced > 0); /* the folder could not be synced: said, and the file is there */
+            /* the folder could not be synced: said, and the file is there */
+            CHECK(counts.replaced > 0);
         }
         if (mode == FAULT_INTERRUPT)
             fault_counts_check(&counts, interrupted);

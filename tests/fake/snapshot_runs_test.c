@@ -1,6 +1,7 @@
 /*
- * tests/fake/snapshot_runs_test.c: where a snapshot's pages come from: after any writes, over any layers, every page of its memory is what
- * it was in the sandbox. On a scripted VM, so that thousands of snapshots are compared in a second.
+ * tests/fake/snapshot_runs_test.c: where a snapshot's pages come from: after any writes, over any
+ * layers, every page of its memory is what it was in the sandbox. On a scripted VM, so that
+ * thousands of snapshots are compared in a second.
  */
 #include <elf.h>
 #include <stdlib.h>
@@ -41,7 +42,8 @@ static uint64_t random_next(uint64_t *state) { /* xorshift64 */
 
 /* Initialised pages here and there: runs of the image, between which a layer's may lie. */
 static uint8_t *make_image(size_t *ret_count) {
-    static const unsigned places[][2] = {{20, 3}, {30, 1}, {33, 6}, {60, 8}, {100, 2}}; /* page, pages */
+    /* page, pages */
+    static const unsigned places[][2] = {{20, 3}, {30, 1}, {33, 6}, {60, 8}, {100, 2}};
     struct image_builder builder;
     struct husk_image_memory memory = {
         .min_pages = PAGES / 16, .max_pages = 64, .size_gva = HUSK_DATA_GVA + 64};
@@ -54,8 +56,8 @@ static uint8_t *make_image(size_t *ret_count) {
         uint8_t bytes[8 * HUSK_PAGE_SIZE];
         const size_t count = places[i][1] * HUSK_PAGE_SIZE;
         memset(bytes, (int)(0x40 + i), sizeof bytes);
-        builder_segment(&builder, HUSK_MEM0_GVA + places[i][0] * HUSK_PAGE_SIZE, PF_R | PF_W, bytes, count,
-                        count);
+        builder_segment(&builder, HUSK_MEM0_GVA + places[i][0] * HUSK_PAGE_SIZE, PF_R | PF_W, bytes,
+                        count, count);
     }
     uint8_t *file = builder_finish(&builder, ret_count);
     builder_done(&builder);
@@ -69,10 +71,12 @@ static void lab_open(struct lab *lab) {
     uint8_t *bytes = make_image(&count);
     *lab = (struct lab){.backend = {.guest = guest_nothing}};
     CHECK_OK(fake_engine_new(&lab->backend, &lab->engine, &lab->err), lab->err);
-    CHECK_OK(husk_image_open_buffer(lab->engine, bytes, count, true, &lab->image, &lab->err), lab->err);
-    CHECK_OK(husk_imports_new(lab->engine, &lab->imports, &lab->err), lab->err);
-    CHECK_OK(husk_imports_func(lab->imports, "env", "host", &type, host_nothing, NULL, NULL, &lab->err),
+    CHECK_OK(husk_image_open_buffer(lab->engine, bytes, count, true, &lab->image, &lab->err),
              lab->err);
+    CHECK_OK(husk_imports_new(lab->engine, &lab->imports, &lab->err), lab->err);
+    CHECK_OK(
+        husk_imports_func(lab->imports, "env", "host", &type, host_nothing, NULL, NULL, &lab->err),
+        lab->err);
     free(bytes);
 }
 
@@ -84,7 +88,8 @@ static void lab_close(struct lab *lab) {
 
 static husk_sandbox *sandbox_of(struct lab *lab, husk_image *image) {
     husk_sandbox *sandbox = NULL;
-    CHECK_OK(husk_sandbox_new(lab->engine, image, lab->imports, NULL, &sandbox, &lab->err), lab->err);
+    CHECK_OK(husk_sandbox_new(lab->engine, image, lab->imports, NULL, &sandbox, &lab->err),
+             lab->err);
     return sandbox;
 }
 
@@ -114,8 +119,8 @@ static void check_image(const husk_image *image, const uint8_t *memory, unsigned
     for (unsigned page = 0; page < PAGES; page++) {
         uint64_t bytes;
         const uint8_t *source = image_source(image, HUSK_MEM0_GVA + page * HUSK_PAGE_SIZE, &bytes);
-        CHECK_MSG(memcmp(source != NULL ? source : zeros, memory + page * HUSK_PAGE_SIZE, HUSK_PAGE_SIZE) ==
-                      0,
+        CHECK_MSG(memcmp(source != NULL ? source : zeros, memory + page * HUSK_PAGE_SIZE,
+                         HUSK_PAGE_SIZE) == 0,
                   "round %u: page %u differs", round, page);
     }
 }
@@ -150,7 +155,9 @@ static void scribble(const husk_image *image, uint8_t *memory, uint64_t *random)
             switch (random_next(random) % 4) {
             case 0: memset(at, 0, HUSK_PAGE_SIZE); break;
             case 1: memcpy(at, source != NULL ? source : at, HUSK_PAGE_SIZE); break;
-            default: at[random_next(random) % HUSK_PAGE_SIZE] ^= (uint8_t)(1 + random_next(random) % 255);
+            default:
+                at[random_next(random) % HUSK_PAGE_SIZE] ^=
+                    (uint8_t)(1 + random_next(random) % 255);
             }
         }
     }

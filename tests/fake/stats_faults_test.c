@@ -1,5 +1,6 @@
 /*
- * tests/fake/stats_faults_test.c: what is counted when the VM fails (a scripted one, whose named operation fails) or the kernel.
+ * tests/fake/stats_faults_test.c: what is counted when the VM fails (a scripted one, whose named
+ * operation fails) or the kernel.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -45,8 +46,9 @@ static int host_calls_in_vain(husk_caller *caller, void *user, const struct husk
     struct husk_error err;
     (void)user, (void)args;
     failing = "run";
-    CHECK_STATUS(husk_call(husk_caller_sandbox(caller), "grow", &arg, 1, &old, 1, NULL, &outcome, &err),
-                 HUSK_E_SYS);
+    CHECK_STATUS(
+        husk_call(husk_caller_sandbox(caller), "grow", &arg, 1, &old, 1, NULL, &outcome, &err),
+        HUSK_E_SYS);
     failing = NULL;
     results[0] = arg;
     return 0;
@@ -72,12 +74,12 @@ static void world_make(struct world *world) {
     CHECK_OK(husk_image_open_buffer(world->engine, bytes, count, true, &world->image, &world->err),
              world->err);
     CHECK_OK(husk_imports_new(world->engine, &world->imports, &world->err), world->err);
-    CHECK_OK(
-        husk_imports_func(world->imports, "env", "host", &type, host_calls_in_vain, NULL, NULL, &world->err),
-        world->err);
-    CHECK_OK(
-        husk_sandbox_new(world->engine, world->image, world->imports, NULL, &world->sandbox, &world->err),
-        world->err);
+    CHECK_OK(husk_imports_func(world->imports, "env", "host", &type, host_calls_in_vain, NULL, NULL,
+                               &world->err),
+             world->err);
+    CHECK_OK(husk_sandbox_new(world->engine, world->image, world->imports, NULL, &world->sandbox,
+                              &world->err),
+             world->err);
     free(bytes);
 }
 
@@ -144,7 +146,8 @@ TEST(a_restore_that_changes_nothing_poisons_nobody) {
     husk_sandbox *small = NULL;
     husk_image *large = NULL;
     world_make(&world);
-    CHECK_OK(husk_sandbox_new(world.engine, world.image, world.imports, NULL, &small, &world.err), world.err);
+    CHECK_OK(husk_sandbox_new(world.engine, world.image, world.imports, NULL, &small, &world.err),
+             world.err);
     CHECK_OK(call_grow(&world, world.sandbox), world.err);
     CHECK_OK(husk_sandbox_snapshot(world.sandbox, &large, &world.err), world.err);
     failing = "set_slot";
@@ -166,7 +169,8 @@ TEST(a_restore_that_changes_nothing_poisons_nobody) {
     world_free(&world);
 }
 
-/* Grown memory is unmapped, and then cannot be discarded; the machine is built anew by the one that succeeds. */
+/* Grown memory is unmapped, and then cannot be discarded; the machine is built anew by the one that
+ * succeeds. */
 TEST(a_restore_that_fails_half_way_poisons_once) {
     struct world world;
     world_make(&world);
@@ -198,13 +202,15 @@ TEST(a_load_that_fails_is_no_load) {
     husk_image *other = NULL;
     size_t count;
     uint8_t *bytes = guest_image_make(&count);
-    CHECK_OK(husk_image_open_buffer(world.engine, bytes, count, true, &other, &world.err), world.err);
+    CHECK_OK(husk_image_open_buffer(world.engine, bytes, count, true, &other, &world.err),
+             world.err);
     failing = "set_slot";
     CHECK_STATUS(husk_sandbox_load(world.sandbox, other, world.imports, &world.err), HUSK_E_SYS);
     failing = NULL;
     struct husk_stats stats = stats_of(&world);
     CHECK_EQ_U64(stats.restore_failures - before.restore_failures, 1);
-    CHECK_EQ_U64(stats.loads_rebuilt + stats.loads_in_place + stats.loads_new_vm, before.loads_new_vm);
+    CHECK_EQ_U64(stats.loads_rebuilt + stats.loads_in_place + stats.loads_new_vm,
+                 before.loads_new_vm);
     CHECK_EQ_U64(stats.poisonings_restore_failure, 0);
     CHECK_EQ_U64(stats.restores, before.restores);
     CHECK_OK(husk_sandbox_load(world.sandbox, other, world.imports, &world.err), world.err);
@@ -222,8 +228,9 @@ TEST(a_sandbox_that_cannot_be_made) {
     husk_sandbox *none = NULL;
     world_make(&world);
     failing = "create";
-    CHECK_STATUS(husk_sandbox_new(world.engine, world.image, world.imports, NULL, &none, &world.err),
-                 HUSK_E_SYS);
+    CHECK_STATUS(
+        husk_sandbox_new(world.engine, world.image, world.imports, NULL, &none, &world.err),
+        HUSK_E_SYS);
     struct husk_stats stats = stats_of(&world);
     CHECK_EQ_U64(stats.sandboxes, 1);
     CHECK_EQ_U64(stats.sandboxes_made, 1);

@@ -1,8 +1,8 @@
 /*
- * Fuzz target: any bytes; what validates is compiled at -O0 and -O2 and run in a VM (if there is KVM): every
- * exported function without parameters. The two must agree, the compiler must not fail, and compiled code
- * must never be a guest violation. Inputs: tests/fuzz/corpus/compile_run, made from tests/fuzz/wat/run_*.wat
- * with wat2wasm. Good further ones: `wasm-opt -ttf`.
+ * Fuzz target: any bytes; what validates is compiled at -O0 and -O2 and run in a VM (if there is
+ * KVM): every exported function without parameters. The two must agree, the compiler must not fail,
+ * and compiled code must never be a guest violation. Inputs: tests/fuzz/corpus/compile_run, made
+ * from tests/fuzz/wat/run_*.wat with wat2wasm. Good further ones: `wasm-opt -ttf`.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,8 +55,8 @@ static int host_function(husk_caller *caller, void *user, const struct husk_valu
     return 0;
 }
 
-/* Whatever the module wants to import. False: it wants something that cannot be given (two types for one
- * name, …). */
+/* Whatever the module wants to import. False: it wants something that cannot be given (two types
+ * for one name, …). */
 static bool define_imports(const husk_image *image, husk_imports *imports) {
     for (size_t i = 0; i < husk_image_imports_count(image); i++) {
         struct husk_extern item;
@@ -64,14 +64,16 @@ static bool define_imports(const husk_image *image, husk_imports *imports) {
         struct husk_value zero = {.type = item.type};
         uint64_t max = item.has_max ? item.max : UINT64_MAX;
         if (status == 0 && item.kind == HUSK_EXTERN_FUNC)
-            status = husk_imports_func(imports, item.module, item.name, &item.func, host_function, NULL, NULL,
-                                       NULL);
+            status = husk_imports_func(imports, item.module, item.name, &item.func, host_function,
+                                       NULL, NULL, NULL);
         else if (status == 0 && item.kind == HUSK_EXTERN_GLOBAL)
-            status = husk_imports_global(imports, item.module, item.name, item.is_mutable, &zero, NULL);
+            status =
+                husk_imports_global(imports, item.module, item.name, item.is_mutable, &zero, NULL);
         else if (status == 0 && item.kind == HUSK_EXTERN_MEMORY)
             status = husk_imports_memory(imports, item.module, item.name, item.min, max, NULL);
         else if (status == 0)
-            status = husk_imports_table(imports, item.module, item.name, item.type, item.min, max, NULL);
+            status =
+                husk_imports_table(imports, item.module, item.name, item.type, item.min, max, NULL);
         if (status != 0)
             return false;
     }
@@ -96,7 +98,8 @@ static void call_exports(husk_sandbox *sandbox, const husk_image *image, struct 
     struct husk_error err = {0};
     static struct husk_outcome outcome;
     options.wall_ns = WALL_NS;
-    for (size_t i = 0; i < husk_image_exports_count(image) && run->calls_count < CALLS_MAX && !run->is_over;
+    for (size_t i = 0;
+         i < husk_image_exports_count(image) && run->calls_count < CALLS_MAX && !run->is_over;
          i++) {
         struct husk_extern item;
         if (husk_image_export(image, i, &item) != 0 || item.kind != HUSK_EXTERN_FUNC ||
@@ -129,7 +132,8 @@ static void run_image(husk_engine *engine, husk_image *image, struct run_record 
     }
     if (!run->is_over) {
         struct call_record *start = &run->calls[run->calls_count++];
-        require(husk_sandbox_start(sandbox, &options, &outcome, &err) == 0, "husk_sandbox_start", &err);
+        require(husk_sandbox_start(sandbox, &options, &outcome, &err) == 0, "husk_sandbox_start",
+                &err);
         record_outcome(run, &outcome, start);
         call_exports(sandbox, image, run);
     }
@@ -138,7 +142,8 @@ static void run_image(husk_engine *engine, husk_image *image, struct run_record 
 }
 
 /* False: a limit of the compiler, which any module may hit. */
-static bool compile_and_run(const uint8_t *data, size_t size, int opt_level, struct run_record *run) {
+static bool compile_and_run(const uint8_t *data, size_t size, int opt_level,
+                            struct run_record *run) {
     struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
     struct husk_error err = {0};
     husk_image *image = NULL;
@@ -153,7 +158,8 @@ static bool compile_and_run(const uint8_t *data, size_t size, int opt_level, str
                 "husk_compile", &err);
         return false;
     }
-    require(husk_image_open_fd(the_engine(), fd, true, &image, &err) == 0, "husk_image_open_fd", &err);
+    require(husk_image_open_fd(the_engine(), fd, true, &image, &err) == 0, "husk_image_open_fd",
+            &err);
     close(fd);
     if (the_engine() != NULL)
         run_image(the_engine(), image, run);
@@ -176,8 +182,9 @@ static void compare(const struct run_record *a, const struct run_record *b) {
     struct husk_error detail = {0};
     size_t count = a->calls_count < b->calls_count ? a->calls_count : b->calls_count;
     for (size_t i = 0; i < count; i++) {
-        snprintf(detail.message, sizeof detail.message, "call %zu: kind %d trap %d, kind %d trap %d", i,
-                 (int)a->calls[i].kind, (int)a->calls[i].trap, (int)b->calls[i].kind, (int)b->calls[i].trap);
+        snprintf(detail.message, sizeof detail.message,
+                 "call %zu: kind %d trap %d, kind %d trap %d", i, (int)a->calls[i].kind,
+                 (int)a->calls[i].trap, (int)b->calls[i].kind, (int)b->calls[i].trap);
         require(a->calls[i].kind == b->calls[i].kind && a->calls[i].trap == b->calls[i].trap,
                 "levels disagree", &detail);
         for (size_t k = 0; a->calls[i].kind == HUSK_RETURNED && k < a->calls[i].results_count; k++)

@@ -1,8 +1,10 @@
 /*
- * tests/fuzz/image_fuzz.c: any bytes as an image. The first byte says how to read the rest: 0: the file itself; else patches of a good image
- * (tests/support/guest_image.c), or of a good snapshot if bit 6 is set, 4 bytes each: a 24-bit offset and the new byte. What opens is looked at,
- * made into a sandbox of a scripted VM, and called: the "guest" does what the input says, with registers and a mailbox of its choice. Then
- * again, in the VM that was used. A snapshot of what there is then is saved, and what was saved can be opened.
+ * tests/fuzz/image_fuzz.c: any bytes as an image. The first byte says how to read the rest: 0: the
+ * file itself; else patches of a good image (tests/support/guest_image.c), or of a good snapshot if
+ * bit 6 is set, 4 bytes each: a 24-bit offset and the new byte. What opens is looked at, made into
+ * a sandbox of a scripted VM, and called: the "guest" does what the input says, with registers and
+ * a mailbox of its choice. Then again, in the VM that was used. A snapshot of what there is then is
+ * saved, and what was saved can be opened.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,14 +45,16 @@ static void guest(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit) {
     mailbox->service_op = what >> 4 & 3;
     mailbox->service_arg[0] = what >> 7;
     mailbox->service_arg[1] = number;
-    ret_exit->fault.kind = what & 0x40 ? VM_FAULT_PAGE : VM_FAULT_INSTRUCTION;
-    ret_exit->fault.address = what & 0x20 ? HUSK_MEM0_GVA + number * 64 : HUSK_STACK_TOP_GVA - number * 4096;
+    ret_exit->fault.kind = (what & 0x40) != 0 ? VM_FAULT_PAGE : VM_FAULT_INSTRUCTION;
+    ret_exit->fault.address =
+        (what & 0x20) != 0 ? HUSK_MEM0_GVA + number * 64 : HUSK_STACK_TOP_GVA - number * 4096;
     vcpu->regs.rip = HUSK_TEXT_GVA + (number & 0x3ff);
     vcpu->regs.rsp = HUSK_STACK_TOP_GVA - (number >> 8) * 8;
     vcpu->regs.rbp = HUSK_STACK_TOP_GVA - (number & 0xff) * 8;
 }
 
-static int host(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+static int host(husk_caller *caller, void *user, const struct husk_value *args,
+                struct husk_value *results) {
     (void)caller, (void)user;
     results[0] = args[0];
     return 0;
@@ -63,7 +67,8 @@ static void call_exports(husk_sandbox *sandbox, const husk_image *image) {
         struct husk_value args[4], results[4];
         if (husk_image_export(image, i, &item) != 0)
             abort();
-        if (item.kind != HUSK_EXTERN_FUNC || item.func.params_count > 4 || item.func.results_count > 4)
+        if (item.kind != HUSK_EXTERN_FUNC || item.func.params_count > 4 ||
+            item.func.results_count > 4)
             continue;
         for (size_t j = 0; j < item.func.params_count; j++)
             args[j] = (struct husk_value){.type = item.func.params[j]};
@@ -72,7 +77,8 @@ static void call_exports(husk_sandbox *sandbox, const husk_image *image) {
     }
 }
 
-/* A snapshot is of the host's own making, whatever the image was: it may be refused, but not saved in vain. */
+/* A snapshot is of the host's own making, whatever the image was: it may be refused, but not saved
+ * in vain. */
 static void save_and_open(husk_engine *engine, husk_sandbox *sandbox) {
     husk_image *snapshot = NULL, *opened = NULL;
     char path[64];
@@ -91,14 +97,16 @@ static void save_and_open(husk_engine *engine, husk_sandbox *sandbox) {
     husk_image_unref(snapshot);
 }
 
-/* Twice: in a new VM, and in that VM again when it comes back from the pool as the first run left it. */
+/* Twice: in a new VM, and in that VM again when it comes back from the pool as the first run left
+ * it. */
 static void look_and_call(husk_engine *engine, husk_image *image, struct vm_backend *backend) {
     static const husk_type i64_type = HUSK_I64;
     const struct husk_functype type = {&i64_type, 1, &i64_type, 1};
     struct husk_wasi_options wasi = HUSK_WASI_OPTIONS_INIT;
     husk_imports *imports = NULL;
     wasi.random_seed = 1;
-    if (husk_imports_new(engine, &imports, NULL) != 0 || husk_imports_wasi(imports, &wasi, NULL) != 0 ||
+    if (husk_imports_new(engine, &imports, NULL) != 0 ||
+        husk_imports_wasi(imports, &wasi, NULL) != 0 ||
         husk_imports_func(imports, "env", "host", &type, host, NULL, NULL, NULL) != 0)
         abort();
     struct husk_sandbox_options options = HUSK_SANDBOX_OPTIONS_INIT;
@@ -117,9 +125,11 @@ static void look_and_call(husk_engine *engine, husk_image *image, struct vm_back
         abort();
 }
 
-/* The good image, or snapshot, with the input's patches; ret_used: how many bytes of the input were patches. */
+/* The good image, or snapshot, with the input's patches; ret_used: how many bytes of the input were
+ * patches. */
 static uint8_t *patched(const uint8_t *data, size_t size, size_t *ret_count, size_t *ret_used) {
-    uint8_t *bytes = (data[0] & 0x40) != 0 ? guest_snapshot_make(ret_count) : guest_image_make(ret_count);
+    uint8_t *bytes =
+        (data[0] & 0x40) != 0 ? guest_snapshot_make(ret_count) : guest_image_make(ret_count);
     size_t at = 0, count = data[0] % 64;
     for (at = 1; count > 0 && at + 4 <= size; at += 4, count--) {
         size_t offset = data[at] | (size_t)data[at + 1] << 8 | (size_t)data[at + 2] << 16;
@@ -145,7 +155,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     else if (size > 0)
         data++, size--;
     int status = husk_image_open_buffer(engine, data, size, is_verified, &image, &err);
-    if ((status == 0) != (image != NULL) || (status != 0 && (err.status != status || err.message[0] == 0)))
+    if ((status == 0) != (image != NULL) ||
+        (status != 0 && (err.status != status || err.message[0] == '\0')))
         abort();
     if (status == 0)
         look_and_call(engine, image, &backend);

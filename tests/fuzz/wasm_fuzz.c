@@ -1,7 +1,8 @@
 /*
- * Fuzz target: any bytes through the decoder, the validator, the printer and husk_wasm_interface(). What the validator accepts must print without an
- * error: both read the same instructions. Inputs: tests/fuzz/corpus/wasm, made from tests/fuzz/wat with wat2wasm; every_op has one
- * function for each row of wasm/opcode.def.
+ * Fuzz target: any bytes through the decoder, the validator, the printer and husk_wasm_interface().
+ * What the validator accepts must print without an error: both read the same instructions. Inputs:
+ * tests/fuzz/corpus/wasm, made from tests/fuzz/wat with wat2wasm; every_op has one function for
+ * each row of wasm/opcode.def.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -26,9 +27,8 @@ static void item_discard(void *user, bool is_import, const struct husk_extern *i
 }
 
 static void require(int is_true) {
-    if (!is_true) {
+    if (!is_true)
         abort();
-    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -1,7 +1,8 @@
 /*
- * tests/hostile/backtrace_test.c: a backtrace ends soon, whatever the guest left on its stack. Return addresses into tens of thousands of
- * places, each of which must be searched for in the image's rows, cost a bounded number of searches; the frames of a recursion, which come
- * from few places, are counted up to the limit that husk.h names.
+ * tests/hostile/backtrace_test.c: a backtrace ends soon, whatever the guest left on its stack.
+ * Return addresses into tens of thousands of places, each of which must be searched for in the
+ * image's rows, cost a bounded number of searches; the frames of a recursion, which come from few
+ * places, are counted up to the limit that husk.h names.
  */
 #include <elf.h>
 #include <stdio.h>
@@ -18,7 +19,8 @@
 #define PLACES_OFFSET 0x200u /* in the text: two bytes each */
 #define PLACES_MAX 128u      /* husk.h, struct husk_outcome */
 
-/* Fills the stack (1 MiB) with return addresses behind the first R9 places, at random, and ends there. */
+/* Fills the stack (1 MiB) with return addresses behind the first R9 places, at random, and ends
+ * there. */
 __asm__(".pushsection .rodata\n .balign 64\n"
         "bt_text: cld\n call *%rsi\n out %eax, $0x10\n ud2\n"
         "bt_resume: ret\n"
@@ -32,8 +34,8 @@ __asm__(".pushsection .rodata\n .balign 64\n"
         " add $8, %edi\n cmp $0x3effff00, %edi\n jb 2b\n mov $0x3ef01000, %esp\n"
         "bt_end: ud2\n"
         "bt_text_end:\n.popsection");
-extern const uint8_t bt_text[], bt_text_end[], bt_resume[], bt_thunk[], bt_many[], bt_some[], bt_one[],
-    bt_end[];
+extern const uint8_t bt_text[], bt_text_end[], bt_resume[], bt_thunk[], bt_many[], bt_some[],
+    bt_one[], bt_end[];
 
 static struct husk_error err;
 
@@ -89,7 +91,8 @@ TEST(a_walk_is_bounded_in_frames_and_in_searches) {
         uint32_t least, most, listed;
     } rows[] = {{"one", 99000, 100000, 1}, /* a recursion, which is listed as one frame */
                 {"some", 12300, 12700, HUSK_FRAMES_MAX},
-                {"many", PLACES_MAX, PLACES_MAX + 8, HUSK_FRAMES_MAX}}; /* nearly each frame has its place */
+                /* nearly each frame has its place */
+                {"many", PLACES_MAX, PLACES_MAX + 8, HUSK_FRAMES_MAX}};
     static struct husk_outcome outcome;
     husk_engine *engine = NULL;
     husk_sandbox *sandbox = NULL;
@@ -103,8 +106,8 @@ TEST(a_walk_is_bounded_in_frames_and_in_searches) {
                (unsigned)((clock_ns(CLOCK_MONOTONIC) - start_ns) / 1000));
         CHECK_EQ_I64(outcome.kind, HUSK_GUEST_VIOLATION);
         CHECK_EQ_U64(outcome.frames_count, rows[i].listed);
-        CHECK_MSG(outcome.frames_total >= rows[i].least && outcome.frames_total <= rows[i].most, "%u frames",
-                  outcome.frames_total);
+        CHECK_MSG(outcome.frames_total >= rows[i].least && outcome.frames_total <= rows[i].most,
+                  "%u frames", outcome.frames_total);
         CHECK_OK(husk_sandbox_restore(sandbox, image, &err), err);
     }
     husk_sandbox_free(sandbox);

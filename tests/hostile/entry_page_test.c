@@ -1,7 +1,8 @@
 /*
- * tests/hostile/entry_page_test.c: the entry page (host/vm/entry_page_x86_64.S) run by this process itself, in ring 3 under its kernel's CR4 and
- * XCR0. That is how a guest of kvm-pvm runs it, so what a guest can leave behind there can be left here: random values in every state
- * component that XGETBV shows, and protection keys that forbid all reading and writing.
+ * tests/hostile/entry_page_test.c: the entry page (host/vm/entry_page_x86_64.S) run by this process
+ * itself, in ring 3 under its kernel's CR4 and XCR0. That is how a guest of kvm-pvm runs it, so
+ * what a guest can leave behind there can be left here: random values in every state component that
+ * XGETBV shows, and protection keys that forbid all reading and writing.
  */
 #include <asm/prctl.h>
 #include <cpuid.h>
@@ -20,13 +21,13 @@
 
 #define AREA_BYTES 16384u
 #define COMPONENT_PKRU 9u
-#define COMPONENTS_AMX                                                                                       \
-    (3ull << 17) /* a random tile configuration is refused, and tiles are not to be had without asking */
+/* a random tile configuration is refused, and tiles are not to be had without asking */
+#define COMPONENTS_AMX (3ull << 17)
 #define MXCSR_RESET 0x1f80u
 #define X87_CONTROL_RESET 0x37fu
 
-extern const uint8_t entry_page_sse[], entry_page_sse_end[], entry_page_xsave[], entry_page_xsave_end[],
-    entry_page_pkru[], entry_page_pkru_end[];
+extern const uint8_t entry_page_sse[], entry_page_sse_end[], entry_page_xsave[],
+    entry_page_xsave_end[], entry_page_pkru[], entry_page_pkru_end[];
 
 struct trial {
     uint8_t before[AREA_BYTES], after[AREA_BYTES]; /* XSAVE areas */
@@ -34,24 +35,29 @@ struct trial {
     uint32_t has_pkru, pkru_before, pkru_after, unused;
     uint64_t lost_registers; /* RAX, RCX, RDX and R10 at the end, or'ed */
 };
-_Static_assert(offsetof(struct trial, components) == 32768 && offsetof(struct trial, lost_registers) == 32808,
+_Static_assert(offsetof(struct trial, components) == 32768 &&
+                   offsetof(struct trial, lost_registers) == 32808,
                "the assembler below");
 
-/* Between WRPKRU and RDPKRU no memory can be used, and until ARCH_SET_FS there is no thread-local storage. */
+/* Between WRPKRU and RDPKRU no memory can be used, and until ARCH_SET_FS there is no thread-local
+ * storage. */
 void run_trial(struct trial *trial);
+/* arch_prctl(ARCH_SET_FS) */
 __asm__(
     ".pushsection .text\n run_trial:\n"
     " push %rbx\n push %rbp\n push %r12\n push %r13\n push %r14\n push %r15\n mov %rdi, %rbx\n"
     " mov 32768(%rbx), %eax\n mov 32772(%rbx), %edx\n xrstor (%rbx)\n"
     " mov 32776(%rbx), %r12\n mov 32792(%rbx), %r13d\n lea 2f(%rip), %r11\n mov $-1, %r10\n"
-    " mov 32796(%rbx), %eax\n xor %ecx, %ecx\n xor %edx, %edx\n test %r13d, %r13d\n jz 1f\n wrpkru\n 1: jmp "
+    " mov 32796(%rbx), %eax\n xor %ecx, %ecx\n xor %edx, %edx\n test %r13d, %r13d\n jz 1f\n "
+    "wrpkru\n 1: jmp "
     "*%r12\n"
     " 2: or %rcx, %rax\n or %rdx, %rax\n or %r10, %rax\n mov %rax, %r14\n"
     " xor %r15d, %r15d\n test %r13d, %r13d\n jz 3f\n xor %ecx, %ecx\n rdpkru\n mov %eax, %r15d\n"
-    " mov $0x55555554, %eax\n xor %edx, %edx\n wrpkru\n 3: mov %r14, 32808(%rbx)\n mov %r15d, 32800(%rbx)\n"
+    " mov $0x55555554, %eax\n xor %edx, %edx\n wrpkru\n 3: mov %r14, 32808(%rbx)\n mov %r15d, "
+    "32800(%rbx)\n"
     " mov 32768(%rbx), %eax\n mov 32772(%rbx), %edx\n xsave 16384(%rbx)\n"
     " xor %eax, %eax\n mov %eax, %ds\n mov %eax, %es\n mov %eax, %gs\n"
-    " mov $158, %eax\n mov $0x1002, %edi\n mov 32784(%rbx), %rsi\n syscall\n" /* arch_prctl(ARCH_SET_FS) */
+    " mov $158, %eax\n mov $0x1002, %edi\n mov 32784(%rbx), %rsi\n syscall\n"
     " fninit\n cld\n pushq $0x1f80\n ldmxcsr (%rsp)\n pop %rax\n"
     " pop %r15\n pop %r14\n pop %r13\n pop %r12\n pop %rbp\n pop %rbx\n ret\n.popsection");
 
@@ -88,7 +94,8 @@ static void fill(struct trial *trial, uint64_t components) {
     trial->components = components;
 }
 
-/* Every byte of every component is its initial one. Some CPUs leave the x87 pointers of the kernel behind (bytes 8 to 23). */
+/* Every byte of every component is its initial one. Some CPUs leave the x87 pointers of the kernel
+ * behind (bytes 8 to 23). */
 static void check_reset(const struct trial *trial, const char *what) {
     uint8_t expected[AREA_BYTES] = {0};
     const uint32_t mxcsr = MXCSR_RESET;
@@ -99,9 +106,11 @@ static void check_reset(const struct trial *trial, const char *what) {
     memcpy(expected + 28, trial->after + 28, 4); /* MXCSR_MASK is the CPU's */
     memcpy(expected + 512, trial->after + 512, 8);
     for (size_t i = 0; i < AREA_BYTES; i++)
-        CHECK_MSG(expected[i] == trial->after[i], "%s: byte %zu of the XSAVE area is %02x, expected %02x",
-                  what, i, trial->after[i], expected[i]);
-    CHECK_MSG(trial->lost_registers == 0, "%s: RAX, RCX, RDX or R10 (the ticket) has a value", what);
+        CHECK_MSG(expected[i] == trial->after[i],
+                  "%s: byte %zu of the XSAVE area is %02x, expected %02x", what, i, trial->after[i],
+                  expected[i]);
+    CHECK_MSG(trial->lost_registers == 0, "%s: RAX, RCX, RDX or R10 (the ticket) has a value",
+              what);
 }
 
 static int child_main(void *arg) {
@@ -109,8 +118,9 @@ static int child_main(void *arg) {
     return 0;
 }
 
-/* In a process of its own that shares memory: the C library has not registered it for restartable sequences (rseq(2)), which the kernel would
- * write to memory when it interrupts it, where there is no right to write. */
+/* In a process of its own that shares memory: the C library has not registered it for restartable
+ * sequences (rseq(2)), which the kernel would write to memory when it interrupts it, where there is
+ * no right to write. */
 static void run_apart(struct trial *trial) {
     const size_t stack_bytes = 65536;
     uint8_t *stack = malloc(stack_bytes);
@@ -122,7 +132,8 @@ static void run_apart(struct trial *trial) {
     int status = 0;
     const bool has_ended = child > 0 && waitpid(child, &status, 0) == child;
     CHECK(sigprocmask(SIG_SETMASK, &old, NULL) == 0);
-    CHECK_MSG(has_ended && status == 0, "the entry page ended its process: wait status 0x%x", status);
+    CHECK_MSG(has_ended && status == 0, "the entry page ended its process: wait status 0x%x",
+              status);
     free(stack);
 }
 

@@ -1,7 +1,8 @@
 /*
- * tests/hostile/guest_hostile_test.c: hostile images through the public API. The image's native code, not only its wasm, may
- * come from anyone: each misdeed must end as a trap, a violation or a deadline, as the row says; a trapped instance goes on, a poisoned one
- * refuses calls, and a fresh sandbox of a good image works right after.
+ * tests/hostile/guest_hostile_test.c: hostile images through the public API. The image's native
+ * code, not only its wasm, may come from anyone: each misdeed must end as a trap, a violation or a
+ * deadline, as the row says; a trapped instance goes on, a poisoned one refuses calls, and a fresh
+ * sandbox of a good image works right after.
  */
 #include <elf.h>
 #include <stdio.h>
@@ -19,18 +20,19 @@
 #define OFFSET_RESUME 34u
 #define OFFSET_GOOD 48u
 #define OFFSET_BAD 64u
-#define TEXT_OF(name, code)                                                                                  \
-    __asm__(".pushsection .rodata\n .balign 64\n" #name ":\n"                                                \
-            "cld\n call *%rsi\n out %eax, $0x10\n ud2\n .balign 16\n"                                        \
-            "call *%rdi\n ret\n .balign 16\n"                                                                \
-            "out %eax, $0x11\n ret\n .balign 16\n"                                                           \
-            "movl $0x600d, 0x30001000\n ret\n .balign 16\n" code "\n" #name "_end: .popsection\n");          \
+#define TEXT_OF(name, code)                                                                        \
+    __asm__(".pushsection .rodata\n .balign 64\n" #name ":\n"                                      \
+            "cld\n call *%rsi\n out %eax, $0x10\n ud2\n .balign 16\n"                              \
+            "call *%rdi\n ret\n .balign 16\n"                                                      \
+            "out %eax, $0x11\n ret\n .balign 16\n"                                                 \
+            "movl $0x600d, 0x30001000\n ret\n .balign 16\n" code "\n" #name                        \
+            "_end: .popsection\n");                                                                \
     extern const uint8_t name[], name##_end[]
 
-/* What the hostile code uses of the mailbox (abi/mailbox.h): op 0x30000000, arguments …008 …010, result …020, import index
- * …028, call slots …1000, host slots …5000. */
-#define SERVICE(op, arg0, arg1)                                                                              \
-    "movl $" #op ", 0x30000000\n mov $" #arg0 ", %rax\n mov %rax, 0x30000008\n mov $" #arg1                  \
+/* What the hostile code uses of the mailbox (abi/mailbox.h): op 0x30000000, arguments …008 …010,
+ * result …020, import index …028, call slots …1000, host slots …5000. */
+#define SERVICE(op, arg0, arg1)                                                                    \
+    "movl $" #op ", 0x30000000\n mov $" #arg0 ", %rax\n mov %rax, 0x30000008\n mov $" #arg1        \
     ", %rax\n mov %rax, 0x30000010\n out %eax, $0x12\n"
 #define HOST_CALL(idx) "movl $" #idx ", 0x30000028\n mov $0x400020, %eax\n call *%rax\n"
 
@@ -55,8 +57,8 @@ TEXT_OF(text_single_step, "pushfq\n orl $0x100, (%rsp)\n popfq\n nop");
 TEXT_OF(text_divide, "xor %ecx, %ecx\n div %ecx");
 TEXT_OF(text_ud2, "ud2");
 TEXT_OF(text_site_unknown, ".byte 0x67, 0x0f, 0xb9, 0x40, 99");
-TEXT_OF(text_site_host,
-        ".byte 0x67, 0x0f, 0xb9, 0x40, 11"); /* a host function's failure is not the guest's to claim */
+/* a host function's failure is not the guest's to claim */
+TEXT_OF(text_site_host, ".byte 0x67, 0x0f, 0xb9, 0x40, 11");
 TEXT_OF(text_write_text, "movb $0x90, 0x400040");
 TEXT_OF(text_jump_data, "mov $0x20000000, %eax\n jmp *%rax");
 TEXT_OF(text_jump_mailbox, "movw $0x10e7, 0x30001000\n mov $0x30001000, %eax\n jmp *%rax");
@@ -81,7 +83,8 @@ TEXT_OF(text_wild_stack_nested, "mov $0x12345670, %esp\n movl $0, 0x30000028\n o
 TEXT_OF(text_recurse, "1: push %rax\n call 1b");
 TEXT_OF(text_big_frame, "sub $0x2000000, %rsp\n push %rax");
 TEXT_OF(text_beyond_memory, "mov 0x40010000, %al");
-TEXT_OF(text_far_beyond_memory, "mov $0x40000000, %eax\n mov $0x1fffffff0, %rcx\n mov (%rax, %rcx), %al");
+TEXT_OF(text_far_beyond_memory,
+        "mov $0x40000000, %eax\n mov $0x1fffffff0, %rcx\n mov (%rax, %rcx), %al");
 TEXT_OF(text_stack_in_memory, "mov $0x40000000 + 0x20000, %esp\n push %rax");
 TEXT_OF(text_site, ".byte 0x67, 0x0f, 0xb9, 0x40, 8");
 /* These return. */
@@ -114,13 +117,13 @@ struct row {
     enum husk_outcome_kind kind;
     enum husk_trap trap;
 };
-#define VIOLATES(what)                                                                                       \
+#define VIOLATES(what)                                                                             \
     { #what, text_##what, text_##what##_end, HUSK_GUEST_VIOLATION, HUSK_TRAP_NONE }
-#define TRAPS(what, trap)                                                                                    \
+#define TRAPS(what, trap)                                                                          \
     { #what, text_##what, text_##what##_end, HUSK_TRAPPED, HUSK_TRAP_##trap }
-#define RETURNS(what)                                                                                        \
+#define RETURNS(what)                                                                              \
     { #what, text_##what, text_##what##_end, HUSK_RETURNED, HUSK_TRAP_NONE }
-#define SPINS(what)                                                                                          \
+#define SPINS(what)                                                                                \
     { #what, text_##what, text_##what##_end, HUSK_DEADLINE, HUSK_TRAP_NONE }
 
 static const struct row violating[] = {
@@ -173,9 +176,10 @@ static const struct row trapping[] = {
     TRAPS(stack_in_memory, MEMORY_OUT_OF_BOUNDS), TRAPS(site, INTEGER_OVERFLOW),
 };
 static const struct row returning[] = {
-    RETURNS(good),        RETURNS(grow_other_memory), RETURNS(grow_wild_memory), RETURNS(grow_too_much),
-    RETURNS(grow_wraps),  RETURNS(grow_past_max),     RETURNS(grow_no_table),    RETURNS(smash_mailbox),
-    RETURNS(smash_sizes), RETURNS(smash_state),       RETURNS(lose_stack),
+    RETURNS(good),          RETURNS(grow_other_memory), RETURNS(grow_wild_memory),
+    RETURNS(grow_too_much), RETURNS(grow_wraps),        RETURNS(grow_past_max),
+    RETURNS(grow_no_table), RETURNS(smash_mailbox),     RETURNS(smash_sizes),
+    RETURNS(smash_state),   RETURNS(lose_stack),
 };
 static const struct row spinning[] = {
     SPINS(spin),        SPINS(spin_services), SPINS(spin_host_calls),
@@ -205,7 +209,8 @@ static void begin(void) {
     const struct husk_functype type = {&i64_type, 1, &i64_type, 1};
     CHECK_OK(husk_engine_new(NULL, &engine, &err), err);
     CHECK_OK(husk_imports_new(engine, &imports, &err), err);
-    CHECK_OK(husk_imports_func(imports, "env", "host", &type, host_calls_back, NULL, NULL, &err), err);
+    CHECK_OK(husk_imports_func(imports, "env", "host", &type, host_calls_back, NULL, NULL, &err),
+             err);
 }
 
 static void end(void) {
@@ -226,7 +231,8 @@ static void add_functions(struct image_builder *builder, uint32_t text_bytes) {
             .code_gva = HUSK_TEXT_GVA + offsets[i], .func_idx = func, .wasm_offset = 100 + i};
         builder_row(builder, HUSK_REC_CODE_MAP, &code, sizeof code);
     }
-    struct husk_image_code_row last = {.code_gva = HUSK_TEXT_GVA + text_bytes, .func_idx = HUSK_FUNC_NONE};
+    struct husk_image_code_row last = {.code_gva = HUSK_TEXT_GVA + text_bytes,
+                                       .func_idx = HUSK_FUNC_NONE};
     builder_row(builder, HUSK_REC_CODE_MAP, &last, sizeof last);
 }
 
@@ -274,14 +280,16 @@ static void check_good_sandbox(void) {
 
 static bool is_as_designed(const struct row *row, const struct husk_outcome *outcome) {
     bool is_poison = row->kind == HUSK_GUEST_VIOLATION || row->kind == HUSK_DEADLINE;
-    if (outcome->kind == row->kind && outcome->trap == row->trap && outcome->is_poisoned == is_poison)
+    if (outcome->kind == row->kind && outcome->trap == row->trap &&
+        outcome->is_poisoned == is_poison)
         return true;
     printf("  %s: kind %d trap %d poisoned %d: %s\n", row->name, outcome->kind, outcome->trap,
            outcome->is_poisoned, outcome->message);
     return false;
 }
 
-/* Run each row on a sandbox of its own; what comes after depends on whether that one is poisoned. */
+/* Run each row on a sandbox of its own; what comes after depends on whether that one is
+ * poisoned. */
 static void run_rows(const struct row *rows, size_t count, uint64_t wall_ms) {
     begin();
     unsigned wrong = 0;
@@ -295,8 +303,8 @@ static void run_rows(const struct row *rows, size_t count, uint64_t wall_ms) {
                          HUSK_E_POISONED);
         } else {
             outcome = call(sandbox, "good", 0);
-            CHECK_MSG(outcome.kind == HUSK_RETURNED, "%s: then kind %d: %s", rows[i].name, outcome.kind,
-                      outcome.message);
+            CHECK_MSG(outcome.kind == HUSK_RETURNED, "%s: then kind %d: %s", rows[i].name,
+                      outcome.kind, outcome.message);
         }
         husk_sandbox_free(sandbox);
         check_good_sandbox();

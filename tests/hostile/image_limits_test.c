@@ -1,6 +1,7 @@
 /*
- * tests/hostile/image_limits_test.c: what an image can make the host spend follows its file's size and the sandbox's limits: segments with more
- * memory than bytes, and sparse files, say much and have nothing.
+ * tests/hostile/image_limits_test.c: what an image can make the host spend follows its file's size
+ * and the sandbox's limits: segments with more memory than bytes, and sparse files, say much and
+ * have nothing.
  */
 #include <elf.h>
 #include <stdio.h>
@@ -19,15 +20,17 @@
 #define MIB (1u << 20)
 #define RODATA_BYTES (16u * MIB)
 
-/* "touch" reads the first byte of each page of rodata, of which only the last one is not zero; it traps unless their sum is 7. */
-__asm__(".pushsection .rodata\n .balign 64\n"
-        "il_text: cld\n call *%rsi\n out %eax, $0x10\n ud2\n"
-        "il_resume: ret\n"
-        "il_thunk: call *%rdi\n ret\n"
-        "il_touch: mov $0x401000, %edi\n xor %ecx, %ecx\n"
-        "1: movzbl (%rdi), %eax\n add %eax, %ecx\n add $0x1000, %edi\n cmp $0x1401000, %edi\n jb 1b\n"
-        " cmp $7, %ecx\n je 2f\n ud2\n 2: ret\n"
-        "il_text_end:\n.popsection");
+/* "touch" reads the first byte of each page of rodata, of which only the last one is not zero; it
+ * traps unless their sum is 7. */
+__asm__(
+    ".pushsection .rodata\n .balign 64\n"
+    "il_text: cld\n call *%rsi\n out %eax, $0x10\n ud2\n"
+    "il_resume: ret\n"
+    "il_thunk: call *%rdi\n ret\n"
+    "il_touch: mov $0x401000, %edi\n xor %ecx, %ecx\n"
+    "1: movzbl (%rdi), %eax\n add %eax, %ecx\n add $0x1000, %edi\n cmp $0x1401000, %edi\n jb 1b\n"
+    " cmp $7, %ecx\n je 2f\n ud2\n 2: ret\n"
+    "il_text_end:\n.popsection");
 extern const uint8_t il_text[], il_text_end[], il_resume[], il_thunk[], il_touch[];
 
 static struct husk_error err;
@@ -107,7 +110,8 @@ static void build_touch(struct image_builder *builder) {
     builder->module.resume_gva = gva_of(il_resume);
     const size_t text_bytes = (size_t)(il_text_end - il_text);
     builder_segment(builder, HUSK_TEXT_GVA, PF_R | PF_X, il_text, text_bytes, text_bytes);
-    builder_segment(builder, HUSK_TEXT_GVA + HUSK_PAGE_SIZE, PF_R, rodata, RODATA_BYTES, RODATA_BYTES);
+    builder_segment(builder, HUSK_TEXT_GVA + HUSK_PAGE_SIZE, PF_R, rodata, RODATA_BYTES,
+                    RODATA_BYTES);
     builder_segment(builder, HUSK_DATA_GVA, PF_R | PF_W, zeros, sizeof zeros, sizeof zeros);
     const uint32_t type = builder_type(builder, ">", gva_of(il_thunk));
     builder_export(builder, "touch", HUSK_ABI_FUNC,
@@ -172,7 +176,8 @@ TEST(size_words_in_holes_stay_there) {
     builder.segments[builder.segments_count++] = memory;
     free(contents);
     husk_image *image = open_sparse(&builder, true);
-    CHECK_MSG(spent_bytes(image) <= MIB, "%llu bytes of memory", (unsigned long long)spent_bytes(image));
+    CHECK_MSG(spent_bytes(image) <= MIB, "%llu bytes of memory",
+              (unsigned long long)spent_bytes(image));
     husk_image_unref(image);
     end();
 }
@@ -207,7 +212,8 @@ TEST(holes_are_not_hashed_without_end) {
     end();
 }
 
-/* The image of guest_image.h with a data region of so many zeros, for so much of memory_max_bytes. */
+/* The image of guest_image.h with a data region of so many zeros, for so much of
+ * memory_max_bytes. */
 static int make_with_data(uint64_t data_bytes, uint64_t memory_max_bytes, husk_image **ret_image,
                           husk_sandbox **ret_sandbox) {
     struct image_builder builder;

@@ -1,6 +1,7 @@
 /*
- * tests/hostile/restore_hostile_test.c: hostile native code fills every register it can reach, its stack and its memory, and ends in each
- * way a call can end; the next image in the same VM writes down what it finds, which must be what it finds in a VM that nobody used.
+ * tests/hostile/restore_hostile_test.c: hostile native code fills every register it can reach, its
+ * stack and its memory, and ends in each way a call can end; the next image in the same VM writes
+ * down what it finds, which must be what it finds in a VM that nobody used.
  */
 #include <elf.h>
 #include <stdio.h>
@@ -16,28 +17,30 @@
 #define OFFSET_THUNK 16u
 #define OFFSET_RESUME 34u
 #define OFFSET_CODE 48u
-#define TEXT_OF(name, code)                                                                                  \
-    __asm__(".pushsection .rodata\n .balign 64\n" #name ":\n"                                                \
-            "cld\n call *%rsi\n out %eax, $0x10\n ud2\n .balign 16\n"                                        \
-            "call *%rdi\n ret\n .balign 16\n"                                                                \
-            "out %eax, $0x11\n ret\n .balign 16\n" code "\n" #name "_end: .popsection\n");                   \
+#define TEXT_OF(name, code)                                                                        \
+    __asm__(".pushsection .rodata\n .balign 64\n" #name ":\n"                                      \
+            "cld\n call *%rsi\n out %eax, $0x10\n ud2\n .balign 16\n"                              \
+            "call *%rdi\n ret\n .balign 16\n"                                                      \
+            "out %eax, $0x11\n ret\n .balign 16\n" code "\n" #name "_end: .popsection\n");         \
     extern const uint8_t name[], name##_end[]
 
-/* What is found goes to memory 0: general registers, flags, selectors, x87, MXCSR, vector registers; then 256 bytes of the stack. */
+/* What is found goes to memory 0: general registers, flags, selectors, x87, MXCSR, vector
+ * registers; then 256 bytes of the stack. */
 #define RECORD_BYTES 0x1000u
-#define SAVE_GENERAL                                                                                         \
-    "mov %rax, 0x40000000\n mov %rbx, 0x40000008\n mov %rcx, 0x40000010\n mov %rdx, 0x40000018\n"            \
-    "mov %rbp, 0x40000030\n mov %rsp, 0x40000038\n mov %r8, 0x40000040\n mov %r9, 0x40000048\n"              \
-    "mov %r10, 0x40000050\n mov %r11, 0x40000058\n mov %r12, 0x40000060\n mov %r13, 0x40000068\n"            \
-    "mov %r14, 0x40000070\n mov %r15, 0x40000078\n pushfq\n pop %rax\n mov %rax, 0x40000080\n"               \
-    "mov %ds, %eax\n mov %eax, 0x40000088\n mov %es, %eax\n mov %eax, 0x4000008c\n"                          \
-    "mov %fs, %eax\n mov %eax, 0x40000090\n mov %gs, %eax\n mov %eax, 0x40000094\n"                          \
-    "mov %ss, %eax\n mov %eax, 0x40000098\n mov %cs, %eax\n mov %eax, 0x4000009c\n"                          \
+#define SAVE_GENERAL                                                                               \
+    "mov %rax, 0x40000000\n mov %rbx, 0x40000008\n mov %rcx, 0x40000010\n mov %rdx, 0x40000018\n"  \
+    "mov %rbp, 0x40000030\n mov %rsp, 0x40000038\n mov %r8, 0x40000040\n mov %r9, 0x40000048\n"    \
+    "mov %r10, 0x40000050\n mov %r11, 0x40000058\n mov %r12, 0x40000060\n mov %r13, 0x40000068\n"  \
+    "mov %r14, 0x40000070\n mov %r15, 0x40000078\n pushfq\n pop %rax\n mov %rax, 0x40000080\n"     \
+    "mov %ds, %eax\n mov %eax, 0x40000088\n mov %es, %eax\n mov %eax, 0x4000008c\n"                \
+    "mov %fs, %eax\n mov %eax, 0x40000090\n mov %gs, %eax\n mov %eax, 0x40000094\n"                \
+    "mov %ss, %eax\n mov %eax, 0x40000098\n mov %cs, %eax\n mov %eax, 0x4000009c\n"                \
     "stmxcsr 0x400000a0\n fnsave 0x40000100\n"
-#define SAVE_STACK "lea -4096(%rsp), %rsi\n mov $0x40001000, %edi\n mov $512, %ecx\n rep movsq\n ret"
+#define SAVE_STACK                                                                                 \
+    "lea -4096(%rsp), %rsi\n mov $0x40001000, %edi\n mov $512, %ecx\n rep movsq\n ret"
 #define EACH_8(text) ".irp n, 0,1,2,3,4,5,6,7\n" text "\n .endr\n"
 #define EACH_16(text) ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\n" text "\n .endr\n"
-#define EACH_32(text)                                                                                        \
+#define EACH_32(text)                                                                              \
     EACH_16(text) ".irp n, 16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31\n" text "\n .endr\n"
 
 TEXT_OF(text_record, SAVE_GENERAL EACH_16("movups %xmm\\n, 0x40000200 + 16 * \\n") SAVE_STACK);
@@ -47,18 +50,21 @@ TEXT_OF(text_record_avx512, SAVE_GENERAL EACH_32("vmovups %zmm\\n, 0x40000200 + 
 
 #define SMASH_STACK "mov $512, %ecx\n 1: push %rax\n loop 1b\n add $4096, %rsp\n"
 #define SMASH_MEMORY "mov $0x40000000, %edi\n mov $0x2000, %ecx\n rep stosq\n"
-/* IF is left set: Bochs lets nothing interrupt a guest that clears it and spins (vcpu_state_test.c clears it). */
-#define SMASH_REST                                                                                           \
-    "movabs $0xc0ffeec0ffeec0ff, %rax\n" SMASH_STACK SMASH_MEMORY                                            \
-    "mov %rax, %rbx\n mov %rax, %rdx\n mov %rax, %rsi\n mov %rax, %rdi\n mov %rax, %rbp\n mov %rax, %r8\n"   \
-    "mov %rax, %r9\n mov %rax, %r10\n mov %rax, %r11\n mov %rax, %r12\n mov %rax, %r13\n mov %rax, %r14\n"   \
-    "mov %rax, %r15\n fninit\n fldpi\n fldpi\n fldl2e\n pushq $0x0c7f\n fldcw (%rsp)\n pop %rcx\n"           \
-    "pushq $0x7f80 + 0x3f\n ldmxcsr (%rsp)\n pop %rcx\n movq %rax, %mm3\n movq %rax, %mm7\n"                 \
-    "xor %ecx, %ecx\n mov %ecx, %ds\n mov %ecx, %es\n mov %ecx, %fs\n mov %ecx, %gs\n"                       \
+/* IF is left set: Bochs lets nothing interrupt a guest that clears it and spins (vcpu_state_test.c
+ * clears it). */
+#define SMASH_REST                                                                                 \
+    "movabs $0xc0ffeec0ffeec0ff, %rax\n" SMASH_STACK SMASH_MEMORY                                  \
+    "mov %rax, %rbx\n mov %rax, %rdx\n mov %rax, %rsi\n mov %rax, %rdi\n mov %rax, %rbp\n mov "    \
+    "%rax, %r8\n"                                                                                  \
+    "mov %rax, %r9\n mov %rax, %r10\n mov %rax, %r11\n mov %rax, %r12\n mov %rax, %r13\n mov "     \
+    "%rax, %r14\n"                                                                                 \
+    "mov %rax, %r15\n fninit\n fldpi\n fldpi\n fldl2e\n pushq $0x0c7f\n fldcw (%rsp)\n pop %rcx\n" \
+    "pushq $0x7f80 + 0x3f\n ldmxcsr (%rsp)\n pop %rcx\n movq %rax, %mm3\n movq %rax, %mm7\n"       \
+    "xor %ecx, %ecx\n mov %ecx, %ds\n mov %ecx, %es\n mov %ecx, %fs\n mov %ecx, %gs\n"             \
     "pushq $0x40ed5\n popfq\n mov %rax, %rcx\n"
-#define SMASH                                                                                                \
-    "movabs $0xc0ffeec0ffeec0ff, %rax\n" EACH_16("movq %rax, %xmm\\n\n punpcklqdq %xmm\\n, %xmm\\n")         \
-        SMASH_REST
+#define SMASH                                                                                      \
+    "movabs $0xc0ffeec0ffeec0ff, %rax\n" EACH_16(                                                  \
+        "movq %rax, %xmm\\n\n punpcklqdq %xmm\\n, %xmm\\n") SMASH_REST
 #define SMASH_AVX SMASH EACH_16("vinsertf128 $1, %xmm\\n, %ymm\\n, %ymm\\n")
 #define SMASH_AVX512 SMASH EACH_32("vpbroadcastq %rax, %zmm\\n") EACH_8("kmovq %rax, %k\\n")
 
@@ -80,11 +86,11 @@ struct text {
     const uint8_t *start, *end;
     enum husk_outcome_kind kind;
 };
-#define TEXT_ROW(what, level, kind)                                                                          \
+#define TEXT_ROW(what, level, kind)                                                                \
     { #what, text_##what##level, text_##what##level##_end, HUSK_##kind }
-#define TEXT_ROWS(level)                                                                                     \
-    TEXT_ROW(record, level, RETURNED), TEXT_ROW(return, level, RETURNED),                                    \
-        TEXT_ROW(violate, level, GUEST_VIOLATION), TEXT_ROW(trap, level, TRAPPED),                           \
+#define TEXT_ROWS(level)                                                                           \
+    TEXT_ROW(record, level, RETURNED), TEXT_ROW(return, level, RETURNED),                          \
+        TEXT_ROW(violate, level, GUEST_VIOLATION), TEXT_ROW(trap, level, TRAPPED),                 \
         TEXT_ROW(spin, level, DEADLINE)
 
 /* Up to which vector registers, and how many bytes of the record they are. */
@@ -111,7 +117,8 @@ static bool begin(const struct level *level) {
     bool has_it = false;
     for (unsigned bit = 0; bit < 64; bit++) {
         const char *name = husk_cpu_feature_name(bit);
-        has_it |= name != NULL && strcmp(name, level->feature) == 0 && (info.cpu_features >> bit & 1) != 0;
+        has_it |= name != NULL && strcmp(name, level->feature) == 0 &&
+                  (info.cpu_features >> bit & 1) != 0;
     }
     if (!has_it)
         husk_engine_free(engine);
@@ -158,7 +165,8 @@ static void call(husk_sandbox *sandbox, enum husk_outcome_kind kind, const char 
     CHECK_MSG(outcome.kind == kind, "%s: kind %d: %s", name, outcome.kind, outcome.message);
 }
 
-/* The kernel says so of CPUs whose FXSAVE and FXRSTOR leave the x87 pointers alone (X86_BUG_FXSAVE_LEAK); QEMU's is one. */
+/* The kernel says so of CPUs whose FXSAVE and FXRSTOR leave the x87 pointers alone
+ * (X86_BUG_FXSAVE_LEAK); QEMU's is one. */
 static bool has_fxsave_leak(void) {
     char line[4096];
     FILE *file = fopen("/proc/cpuinfo", "re");
@@ -170,8 +178,9 @@ static bool has_fxsave_leak(void) {
     return has_it;
 }
 
-/* FNSAVE's pointers to the last instruction and operand (SDM vol. 1, figure 8-9). On such a CPU the kernel sets them to addresses of its own
- * when it loads the state of whoever runs next, this guest in mid-call included. A guest's would be an address in its text. */
+/* FNSAVE's pointers to the last instruction and operand (SDM vol. 1, figure 8-9). On such a CPU the
+ * kernel sets them to addresses of its own when it loads the state of whoever runs next, this guest
+ * in mid-call included. A guest's would be an address in its text. */
 static void forget_pointers_of_the_kernel(uint8_t *found) {
     uint8_t *pointers = found + 0x100 + 12;
     uint32_t fip;
@@ -192,8 +201,8 @@ static void record(husk_sandbox *sandbox, uint8_t *found) {
 static void compare(const uint8_t *found, const uint8_t *expected, const char *name) {
     for (size_t i = 0; i < 2 * RECORD_BYTES; i++)
         CHECK_MSG(found[i] == expected[i],
-                  "after %s: byte 0x%zx of the record is 0x%02x, in a fresh VM 0x%02x", name, i, found[i],
-                  expected[i]);
+                  "after %s: byte 0x%zx of the record is 0x%02x, in a fresh VM 0x%02x", name, i,
+                  found[i], expected[i]);
 }
 
 static const uint8_t *vector_part(const uint8_t *found) {

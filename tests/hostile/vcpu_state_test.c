@@ -1,9 +1,11 @@
 /*
- * tests/hostile/vcpu_state_test.c: whatever native code in ring 3 does to the vCPU, and however its call ends, the next one finds every
- * register as in a VM that nobody used: general, segment, control and debug registers, XCR0, MSRs, x87 and vector state, pending
- * events. All of it is read by ioctl at the first instruction of the next call, because nothing is reset before that: the reset is the
- * entry page and what the host sets for the run. tests/support/vcpu_state.c has the table of what ring 3 can change, and what is not
- * compared. HUSK_TEST_ROUNDS sets the rounds of the property test (default 3000); HUSK_TEST_VERBOSE shows how each attempt ended.
+ * tests/hostile/vcpu_state_test.c: whatever native code in ring 3 does to the vCPU, and however its
+ * call ends, the next one finds every register as in a VM that nobody used: general, segment,
+ * control and debug registers, XCR0, MSRs, x87 and vector state, pending events. All of it is read
+ * by ioctl at the first instruction of the next call, because nothing is reset before that: the
+ * reset is the entry page and what the host sets for the run. tests/support/vcpu_state.c has the
+ * table of what ring 3 can change, and what is not compared. HUSK_TEST_ROUNDS sets the rounds of
+ * the property test (default 3000); HUSK_TEST_VERBOSE shows how each attempt ended.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,7 +90,8 @@ static struct husk_outcome call(husk_sandbox *sandbox, const char *name, enum li
     return outcome;
 }
 
-/* Bochs lets no interrupt end a guest that has cleared IF, so nothing would end this one. (VMX does: SDM vol. 3C, section 26.2.) */
+/* Bochs lets no interrupt end a guest that has cleared IF, so nothing would end this one. (VMX
+ * does: SDM vol. 3C, section 26.2.) */
 static bool would_hang(const char *name, enum attempt_ending ending) {
     const char *emulated = getenv("HUSK_TEST_EMULATED"); /* tools/run-hwkvm */
     return ending == ENDING_SPIN && emulated != NULL && strcmp(emulated, "intel") == 0 &&
@@ -96,7 +99,8 @@ static bool would_hang(const char *name, enum attempt_ending ending) {
 }
 
 /* An attempt: it ends by itself, unless it shall not. */
-static struct husk_outcome attempt(const char *name, enum attempt_ending ending, uint64_t components) {
+static struct husk_outcome attempt(const char *name, enum attempt_ending ending,
+                                   uint64_t components) {
     if (would_hang(name, ending))
         ending = ENDING_RETURN;
     prepare(ending, components);
@@ -108,7 +112,8 @@ static void record(husk_sandbox *sandbox, struct vcpu_state *ret_state) {
     lab.wanted = ret_state;
     struct husk_outcome outcome = call(sandbox, "clean", LIMIT_NONE);
     lab.wanted = NULL;
-    CHECK_MSG(outcome.kind == HUSK_RETURNED, "a clean call ended with %d: %s", outcome.kind, outcome.message);
+    CHECK_MSG(outcome.kind == HUSK_RETURNED, "a clean call ended with %d: %s", outcome.kind,
+              outcome.message);
 }
 
 static void begin(uint64_t seed) {
@@ -118,7 +123,8 @@ static void begin(uint64_t seed) {
     lab.random = seed;
     CHECK_OK(husk_engine_new(NULL, &lab.engine, &err), err);
     CHECK_OK(husk_imports_new(lab.engine, &lab.imports, &err), err);
-    CHECK_OK(husk_imports_func(lab.imports, "env", "at_entry", &type, at_entry, NULL, NULL, &err), err);
+    CHECK_OK(husk_imports_func(lab.imports, "env", "at_entry", &type, at_entry, NULL, NULL, &err),
+             err);
     lab.image = image_of(1);
     lab.other = image_of(2);
     lab.sandbox = sandbox_of(lab.image);
@@ -132,8 +138,9 @@ static void begin(uint64_t seed) {
 static void end(void) {
     struct husk_stats stats;
     husk_engine_stats(lab.engine, &stats);
-    CHECK_EQ_U64(stats.vms_made, 1);             /* nothing above was a matter of a new VM */
-    husk_sandbox *fresh = sandbox_of(lab.image); /* not through the pool: lab.sandbox still has its VM */
+    CHECK_EQ_U64(stats.vms_made, 1); /* nothing above was a matter of a new VM */
+    /* not through the pool: lab.sandbox still has its VM */
+    husk_sandbox *fresh = sandbox_of(lab.image);
     record(fresh, &found);
     vcpu_state_check(&found, &clean, "a VM that nobody used");
     husk_sandbox_free(fresh);
@@ -187,7 +194,9 @@ static void go(enum way way) {
         CHECK_OK(husk_sandbox_load(lab.sandbox, lab.snapshot, lab.imports, &err), err);
         break;
     case WAY_LOAD_OTHER:
-        CHECK_OK(husk_sandbox_load(lab.sandbox, is_other ? lab.image : lab.other, lab.imports, &err), err);
+        CHECK_OK(
+            husk_sandbox_load(lab.sandbox, is_other ? lab.image : lab.other, lab.imports, &err),
+            err);
         break;
     default:
         husk_sandbox_free(lab.sandbox);
@@ -202,8 +211,8 @@ static uint8_t *memory_now(void) {
     return span;
 }
 
-/* Memory, too: an instruction that a violation interrupted must not be finished in what the next guest has there. Not zeros, which is
- * what an IN reads. */
+/* Memory, too: an instruction that a violation interrupted must not be finished in what the next
+ * guest has there. Not zeros, which is what an IN reads. */
 static void go_and_check(enum way way, const char *after) {
     static uint8_t memory[HUSK_WASM_PAGE_SIZE];
     char when[160];
@@ -227,8 +236,8 @@ static void look_at_exit(const char *name) {
     for (size_t i = 0; i < count; i++) {
         bool is_equal = vcpu_part_equal(&parts[i], &found, &clean);
         was_changed[i] |= !is_equal;
-        CHECK_MSG(is_equal || parts[i].kind != VCPU_FIXED, "%s: %s changed in ring 3, which was not expected",
-                  name, parts[i].name);
+        CHECK_MSG(is_equal || parts[i].kind != VCPU_FIXED,
+                  "%s: %s changed in ring 3, which was not expected", name, parts[i].name);
     }
 }
 
@@ -257,8 +266,9 @@ TEST(each_attempt_leaves_nothing) {
 
 /* Those that change most, ending in every way, followed by every way to a clean state. */
 TEST(each_ending_leaves_nothing) {
-    static const char *const names[] = {"general",        "xrstor",      "avx512",    "segments_0x00",
-                                        "null_then_base", "x87_pending", "flags_all", "fxrstor"};
+    static const char *const names[] = {"general",       "xrstor",         "avx512",
+                                        "segments_0x00", "null_then_base", "x87_pending",
+                                        "flags_all",     "fxrstor"};
     begin(2);
     for (unsigned ending = 0; ending < ENDING_COUNT; ending++) {
         for (unsigned way = 0; way < WAY_COUNT; way++) {
@@ -281,7 +291,8 @@ TEST(each_ending_leaves_nothing) {
     end();
 }
 
-/* Where an exception cannot be delivered because its stack is not there: KVM_RUN may fail with it pending. */
+/* Where an exception cannot be delivered because its stack is not there: KVM_RUN may fail with it
+ * pending. */
 TEST(a_failed_run_leaves_nothing) {
     begin(4);
     for (unsigned way = WAY_RESTORE; way < WAY_POOL; way++) {
@@ -289,7 +300,8 @@ TEST(a_failed_run_leaves_nothing) {
         struct husk_outcome outcome;
         options.wall_ns = 2000000000;
         prepare(ENDING_UD2, ~0ull);
-        uint8_t *stack = sys_space_exception_stack_top(lab.sandbox->machine->tables) - HUSK_PAGE_SIZE;
+        uint8_t *stack =
+            sys_space_exception_stack_top(lab.sandbox->machine->tables) - HUSK_PAGE_SIZE;
         CHECK(mprotect(stack, HUSK_PAGE_SIZE, PROT_NONE) == 0);
         int status = husk_call(lab.sandbox, "general", NULL, 0, NULL, 0, &options, &outcome, &err);
         CHECK(mprotect(stack, HUSK_PAGE_SIZE, PROT_READ | PROT_WRITE) == 0);
@@ -316,7 +328,8 @@ TEST(any_sequence_leaves_nothing) {
                 ending = ENDING_RETURN;
             struct husk_outcome outcome = attempt(name, ending, next_random());
             size_t used = strlen(after);
-            snprintf(after + used, sizeof after - used, "%s%s (%u)", i > 0 ? ", " : "", name, ending);
+            snprintf(after + used, sizeof after - used, "%s%s (%u)", i > 0 ? ", " : "", name,
+                     ending);
             if (outcome.is_poisoned && i + 1 < count)
                 CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.sandbox->image, &err), err);
         }

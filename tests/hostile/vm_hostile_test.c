@@ -1,7 +1,7 @@
 /*
- * tests/hostile/vm_hostile_test.c: what machine code in ring 3 may try, straight against the VM. Each misdeed must end as an
- * exception or a violation, what is harmless may end in any way that is not a way out; and the same VM must be able to run a
- * good program afterwards.
+ * tests/hostile/vm_hostile_test.c: what machine code in ring 3 may try, straight against the VM.
+ * Each misdeed must end as an exception or a violation, what is harmless may end in any way that is
+ * not a way out; and the same VM must be able to run a good program afterwards.
  */
 #include <errno.h>
 #include <signal.h>
@@ -26,11 +26,11 @@ RIG_CODE(code_good, "out %eax, $0x11\n mov $0x77, %ebx\n out %eax, $0x10");
 
 static void check_vm_still_works(void) {
     struct vm_exit exit = RIG_RUN_CODE(&rig, code_good);
-    CHECK_MSG(exit.kind == VM_EXIT_PORT && exit.port == HUSK_PORT_HOST_CALL, "kind %d: %s", exit.kind,
-              exit.detail);
+    CHECK_MSG(exit.kind == VM_EXIT_PORT && exit.port == HUSK_PORT_HOST_CALL, "kind %d: %s",
+              exit.kind, exit.detail);
     exit = vm_rig_run(&rig);
-    CHECK_MSG(exit.kind == VM_EXIT_PORT && exit.port == HUSK_PORT_CALL_DONE, "kind %d: %s", exit.kind,
-              exit.detail);
+    CHECK_MSG(exit.kind == VM_EXIT_PORT && exit.port == HUSK_PORT_CALL_DONE, "kind %d: %s",
+              exit.kind, exit.detail);
     struct vm_regs regs;
     vcpu_kvm_ops.get_regs(rig.vcpu, &regs);
     CHECK_EQ_U64(regs.rbx, 0x77);
@@ -63,8 +63,9 @@ RIG_CODE(code_kernel_ss, "mov $0x18, %eax\n mov %eax, %ss");
 RIG_CODE(code_wild_ds, "mov $0x1230, %eax\n mov %eax, %ds");
 RIG_CODE(code_ldt_fs, "mov $0x7, %eax\n mov %eax, %fs");
 RIG_CODE(code_far_call, "push $0x10\n lea 1f(%rip), %rax\n push %rax\n 1: lretq");
-RIG_CODE(code_iret_ring0,
-         "push $0x18\n push %rsp\n pushfq\n push $0x10\n lea 1f(%rip), %rax\n push %rax\n 1: iretq");
+RIG_CODE(
+    code_iret_ring0,
+    "push $0x18\n push %rsp\n pushfq\n push $0x10\n lea 1f(%rip), %rax\n push %rax\n 1: iretq");
 RIG_CODE(code_sysret, "sysretq");
 RIG_CODE(code_noncanonical, "movabs $0x8000000000000000, %rax\n mov (%rax), %al");
 RIG_CODE(code_jump_noncanonical, "movabs $0x8000000000000000, %rax\n jmp *%rax");
@@ -81,7 +82,8 @@ RIG_CODE(code_in_dx, "mov $0x3f8, %edx\n in %dx, %al");
 RIG_CODE(code_ins, "mov $0x10, %edx\n mov $0x20000000, %edi\n insl");
 RIG_CODE(code_rep_ins, "mov $0x10, %edx\n mov $0x20000000, %edi\n mov $0x1000, %ecx\n rep insb");
 RIG_CODE(code_rep_outs, "mov $0x10, %edx\n mov $0x20000000, %esi\n mov $0x1000, %ecx\n rep outsb");
-RIG_CODE(code_rep_outs_endless, "mov $0x70, %edx\n mov $0x20000000, %esi\n or $-1, %rcx\n rep outsl");
+RIG_CODE(code_rep_outs_endless,
+         "mov $0x70, %edx\n mov $0x20000000, %esi\n or $-1, %rcx\n rep outsl");
 RIG_CODE(code_out_byte, "out %al, $0x10");
 RIG_CODE(code_out_word, "out %ax, $0x10");
 RIG_CODE(code_out_other, "out %eax, $0x13");
@@ -117,7 +119,7 @@ struct misdeed {
     const uint8_t *code, *end;
     int vector; /* -1: any exception, or a violation: hypervisors differ */
 };
-#define MISDEED(what, vector)                                                                                \
+#define MISDEED(what, vector)                                                                      \
     { #what, code_##what, code_##what##_end, vector }
 
 /* iret_ring0, far_call: to a ring-0 segment. trap_flag: single-stepping itself. */
@@ -192,7 +194,8 @@ static const struct misdeed misdeeds[] = {
     MISDEED(lock_bad, X86_VECTOR_UD),
     MISDEED(too_long, X86_VECTOR_GP),
     MISDEED(x87_fault, X86_VECTOR_MF),
-    MISDEED(sse_fault, -1), /* QEMU's TCG knows no SSE exceptions, and runs into the int3 after it */
+    /* QEMU's TCG knows no SSE exceptions, and runs into the int3 after it */
+    MISDEED(sse_fault, -1),
     MISDEED(read_tables_end, X86_VECTOR_PF),
     MISDEED(execute_stack, X86_VECTOR_PF),
 };
@@ -209,11 +212,13 @@ TEST(misdeeds_end_as_designed_and_the_vm_lives_on) {
                            : exit.kind == VM_EXIT_VIOLATION && misdeed->vector < 0;
         if (!is_fine)
             printf("  %s: kind %d vector %2u error 0x%x cr2 0x%llx %s\n", misdeed->name, exit.kind,
-                   exit.fault.number, exit.fault.code, (unsigned long long)exit.fault.address, exit.detail);
+                   exit.fault.number, exit.fault.code, (unsigned long long)exit.fault.address,
+                   exit.detail);
         failures += !is_fine;
         memset(rig.data, 0x5a, RIG_DATA_BYTES);
         check_vm_still_works();
-        for (size_t at = 0; at < RIG_DATA_BYTES; at++) /* what was interrupted is not finished in it */
+        /* what was interrupted is not finished in it */
+        for (size_t at = 0; at < RIG_DATA_BYTES; at++)
             CHECK_MSG(rig.data[at] == 0x5a, "%s: memory was written at 0x%zx", misdeed->name, at);
         memset(rig.data, 0, RIG_DATA_BYTES);
     }
@@ -227,7 +232,8 @@ static unsigned fails_at; /* the n-th KVM_RUN from now on fails after it has run
 
 /* Not one that has an instruction to finish: then KVM_RUN has succeeded. */
 static bool is_in_mid_op(void) {
-    return rig.vcpu->run->exit_reason == KVM_EXIT_IO && rig.vcpu->run->io.direction == KVM_EXIT_IO_IN;
+    return rig.vcpu->run->exit_reason == KVM_EXIT_IO &&
+           rig.vcpu->run->io.direction == KVM_EXIT_IO_IN;
 }
 
 static int control_failing(int fd, unsigned long request, void *arg) {
@@ -248,7 +254,8 @@ static void rig_begin_failing(void) {
 
 RIG_CODE(code_where, "mov %cs, %ebx\n mov %ss, %ecx\n out %eax, $0x10");
 
-/* The guest stands in a stub in ring 0, or an exception is about to be delivered: the next program begins in ring 3 all the same. */
+/* The guest stands in a stub in ring 0, or an exception is about to be delivered: the next program
+ * begins in ring 3 all the same. */
 TEST(a_run_that_failed_has_run) {
     rig_begin_failing();
     unsigned failures = 0;
@@ -259,21 +266,22 @@ TEST(a_run_that_failed_has_run) {
         vm_rig_load(&rig, misdeed->code, (size_t)(misdeed->end - misdeed->code));
         fails_at = 1;
         const int status = vcpu_kvm_ops.run(rig.vcpu, &exit, &rig.err);
-        CHECK_MSG(status == HUSK_E_SYS || exit.kind == VM_EXIT_VIOLATION, "%s: status %d", misdeed->name,
-                  status);
+        CHECK_MSG(status == HUSK_E_SYS || exit.kind == VM_EXIT_VIOLATION, "%s: status %d",
+                  misdeed->name, status);
         failures += status != 0;
         exit = RIG_RUN_CODE(&rig, code_where);
-        CHECK_MSG(exit.kind == VM_EXIT_PORT && exit.port == HUSK_PORT_CALL_DONE, "after %s: kind %d: %s",
-                  misdeed->name, exit.kind, exit.detail);
+        CHECK_MSG(exit.kind == VM_EXIT_PORT && exit.port == HUSK_PORT_CALL_DONE,
+                  "after %s: kind %d: %s", misdeed->name, exit.kind, exit.detail);
         vcpu_kvm_ops.get_regs(rig.vcpu, &regs);
-        CHECK_MSG((regs.rbx & 3) == 3 && (regs.rcx & 3) == 3, "after %s: CS 0x%llx, SS 0x%llx", misdeed->name,
-                  (unsigned long long)regs.rbx, (unsigned long long)regs.rcx);
+        CHECK_MSG((regs.rbx & 3) == 3 && (regs.rcx & 3) == 3, "after %s: CS 0x%llx, SS 0x%llx",
+                  misdeed->name, (unsigned long long)regs.rbx, (unsigned long long)regs.rcx);
     }
     CHECK(failures > 30);
     vm_rig_done(&rig);
 }
 
-/* An instruction that cannot be finished would be so at any later time, in whatever memory there is then. */
+/* An instruction that cannot be finished would be so at any later time, in whatever memory there is
+ * then. */
 TEST(a_vm_that_cannot_finish_an_instruction_never_runs_again) {
     rig_begin_failing();
     struct vm_exit exit;
@@ -292,7 +300,8 @@ TEST(a_vm_that_cannot_finish_an_instruction_never_runs_again) {
     vm_rig_done(&rig);
 }
 
-/* These may do what they like, as long as the host sees nothing but an exit: each ends with `out $0x10` or in an exception. */
+/* These may do what they like, as long as the host sees nothing but an exit: each ends with `out
+ * $0x10` or in an exception. */
 RIG_CODE(code_cpuid, "xor %eax, %eax\n cpuid\n out %eax, $0x10");
 RIG_CODE(code_rdtsc, "rdtsc\n out %eax, $0x10");
 RIG_CODE(code_rdtscp, "rdtscp\n out %eax, $0x10");
@@ -305,26 +314,31 @@ RIG_CODE(code_smsw, "smsw %eax\n out %eax, $0x10");
 RIG_CODE(code_cli, "cli\n out %eax, $0x10");
 RIG_CODE(code_sti, "sti\n nop\n out %eax, $0x10");
 RIG_CODE(code_std, "std\n out %eax, $0x10");
-RIG_CODE(code_popf_ones, "pushq $-1\n andq $~0x100, (%rsp)\n popfq\n out %eax, $0x10"); /* all flags but TF */
+/* all flags but TF */
+RIG_CODE(code_popf_ones, "pushq $-1\n andq $~0x100, (%rsp)\n popfq\n out %eax, $0x10");
 RIG_CODE(code_popf_zeros, "pushq $0\n popfq\n out %eax, $0x10");
 RIG_CODE(code_nt_iret, "pushq $0x4002\n popfq\n iretq\n out %eax, $0x10");
 RIG_CODE(code_ac_unaligned, "pushq $0x40002\n popfq\n mov -7(%rsp), %rax\n out %eax, $0x10");
-RIG_CODE(code_null_segments,
-         "xor %eax, %eax\n mov %eax, %ds\n mov %eax, %es\n mov %eax, %fs\n mov %eax, %gs\n out %eax, $0x10");
+RIG_CODE(code_null_segments, "xor %eax, %eax\n mov %eax, %ds\n mov %eax, %es\n mov %eax, %fs\n mov "
+                             "%eax, %gs\n out %eax, $0x10");
 RIG_CODE(code_user_segments,
          "mov $0x2b, %eax\n mov %eax, %ds\n mov %eax, %fs\n mov %eax, %ss\n out %eax, $0x10");
-RIG_CODE(code_compat_far, "push $0x2b\n lea 1f(%rip), %rax\n push %rax\n lretq\n 1: out %eax, $0x10");
+RIG_CODE(code_compat_far,
+         "push $0x2b\n lea 1f(%rip), %rax\n push %rax\n lretq\n 1: out %eax, $0x10");
 RIG_CODE(code_vmmcall, "vmmcall\n out %eax, $0x10");
 RIG_CODE(code_vmcall, "vmcall\n out %eax, $0x10");
 RIG_CODE(code_pause, "mov $10000, %ecx\n 1: pause\n dec %ecx\n jnz 1b\n out %eax, $0x10");
 RIG_CODE(code_clflush, "clflush (%rsp)\n out %eax, $0x10");
-RIG_CODE(code_fxsave, "and $-16, %rsp\n fxsave -1024(%rsp)\n fxrstor -1024(%rsp)\n out %eax, $0x10");
+RIG_CODE(code_fxsave,
+         "and $-16, %rsp\n fxsave -1024(%rsp)\n fxrstor -1024(%rsp)\n out %eax, $0x10");
 RIG_CODE(code_xgetbv, "xor %ecx, %ecx\n xgetbv\n out %eax, $0x10");
-RIG_CODE(code_split_lock, "lea -3(%rsp), %rax\n and $-64, %rax\n lock addl $1, -2(%rax)\n out %eax, $0x10");
-RIG_CODE(code_lar, "mov $0x10, %eax\n lar %eax, %ecx\n lsl %eax, %ecx\n verr %ax\n out %eax, $0x10");
+RIG_CODE(code_split_lock,
+         "lea -3(%rsp), %rax\n and $-64, %rax\n lock addl $1, -2(%rax)\n out %eax, $0x10");
+RIG_CODE(code_lar,
+         "mov $0x10, %eax\n lar %eax, %ecx\n lsl %eax, %ecx\n verr %ax\n out %eax, $0x10");
 RIG_CODE(code_prefetch, "prefetcht0 0x100000\n prefetchw 0x101000\n out %eax, $0x10");
 
-#define HARMLESS(what)                                                                                       \
+#define HARMLESS(what)                                                                             \
     { #what, code_##what, code_##what##_end, -1 }
 static const struct misdeed harmless[] = {
     HARMLESS(cpuid),         HARMLESS(rdtsc),         HARMLESS(rdtscp),     HARMLESS(rdrand),
@@ -344,13 +358,15 @@ TEST(harmless_instructions_change_nothing_for_the_next_program) {
         const struct vm_exit exit = vm_rig_run(&rig);
         bool is_fine = exit.kind == VM_EXIT_EXCEPTION || exit.kind == VM_EXIT_VIOLATION ||
                        (exit.kind == VM_EXIT_PORT && exit.port == HUSK_PORT_CALL_DONE);
-        CHECK_MSG(is_fine, "%s: kind %d port 0x%x: %s", row->name, exit.kind, exit.port, exit.detail);
+        CHECK_MSG(is_fine, "%s: kind %d port 0x%x: %s", row->name, exit.kind, exit.port,
+                  exit.detail);
         check_vm_still_works();
     }
     vm_rig_done(&rig);
 }
 
-/* A thousand wild runs: random bytes as code. Whatever they do, they end (the timer kicks), and the VM still works. */
+/* A thousand wild runs: random bytes as code. Whatever they do, they end (the timer kicks), and the
+ * VM still works. */
 static void on_alarm(int number) {
     (void)number;
 }
@@ -381,12 +397,14 @@ TEST(random_code_ends) {
                 break;
             struct vm_regs regs;
             vcpu_kvm_ops.get_regs(rig.vcpu, &regs);
-            regs.rip = RIG_TEXT_GVA + (regs.rip + 1) % sizeof code; /* on from there, with its registers */
+            /* on from there, with its registers */
+            regs.rip = RIG_TEXT_GVA + (regs.rip + 1) % sizeof code;
             vcpu_kvm_ops.set_regs(rig.vcpu, &regs);
         }
     }
     CHECK(setitimer(ITIMER_REAL, &never, NULL) == 0);
-    printf("  ports %u, exceptions %u, kicks %u, violations %u\n", kinds[0], kinds[1], kinds[2], kinds[3]);
+    printf("  ports %u, exceptions %u, kicks %u, violations %u\n", kinds[0], kinds[1], kinds[2],
+           kinds[3]);
     check_vm_still_works();
     vm_rig_done(&rig);
 }

@@ -1,8 +1,9 @@
 /*
- * tests/hostile/xcr0_test.c: a tenant writes all ones, and random bits, to each state component that XGETBV shows it, granted or not, and
- * to PKRU; its call returns, faults, or makes a host call. The next call finds each as in a new VM: in the same sandbox, after a restore,
- * after a load of another image, and in a new sandbox with the same VM. The guest looks itself, because KVM shows no component that it
- * did not grant. vcpu_state_test.c looks from outside.
+ * tests/hostile/xcr0_test.c: a tenant writes all ones, and random bits, to each state component
+ * that XGETBV shows it, granted or not, and to PKRU; its call returns, faults, or makes a host
+ * call. The next call finds each as in a new VM: in the same sandbox, after a restore, after a load
+ * of another image, and in a new sandbox with the same VM. The guest looks itself, because KVM
+ * shows no component that it did not grant. vcpu_state_test.c looks from outside.
  */
 #include <elf.h>
 #include <stdio.h>
@@ -44,8 +45,9 @@ __asm__(".pushsection .rodata\n .balign 64\n"
         "xcr0_pkru_return: " LOADS_PKRU RETURNS "xcr0_pkru_fault: " LOADS_PKRU FAULTS
         "xcr0_pkru_host: " LOADS_PKRU CALLS_HOST "xcr0_text_end:\n.popsection\n");
 
-#define FUNCTIONS(ROW)                                                                                       \
-    ROW(look) ROW(look_pkru) ROW(return ) ROW(fault) ROW(host) ROW(pkru_return) ROW(pkru_fault) ROW(pkru_host)
+#define FUNCTIONS(ROW)                                                                             \
+    ROW(look)                                                                                      \
+    ROW(look_pkru) ROW(return ) ROW(fault) ROW(host) ROW(pkru_return) ROW(pkru_fault) ROW(pkru_host)
 #define DECLARE(name) extern const uint8_t xcr0_##name[];
 FUNCTIONS(DECLARE)
 extern const uint8_t xcr0_text[], xcr0_text_end[], xcr0_tag[], xcr0_thunk[], xcr0_resume[];
@@ -90,8 +92,8 @@ static husk_image *image_make(uint64_t tag) {
     const uint32_t type = builder_type(&builder, ">", gva_of(xcr0_thunk));
     builder_func(&builder, type, 0, 0, "");
     builder_import(&builder, "env", "host", HUSK_ABI_FUNC, 0);
-#define EXPORT(name)                                                                                         \
-    builder_export(&builder, #name, HUSK_ABI_FUNC,                                                           \
+#define EXPORT(name)                                                                               \
+    builder_export(&builder, #name, HUSK_ABI_FUNC,                                                 \
                    builder_func(&builder, type, gva_of(xcr0_##name), 1, #name));
     FUNCTIONS(EXPORT)
     size_t count;
@@ -129,13 +131,15 @@ static bool look(uint8_t *ret_area) {
     if (call("look") != HUSK_RETURNED)
         return false;
     memcpy(ret_area, memory() + FOUND_OFFSET, AREA_BYTES);
-    memset(ret_area + 6, 0, 18);  /* opcode and pointers of x87: some CPUs show those of the host's kernel */
+    /* opcode and pointers of x87: some CPUs show those of the host's kernel */
+    memset(ret_area + 6, 0, 18);
     memset(ret_area + 512, 0, 8); /* which components the CPU takes to be in use */
     return true;
 }
 
 static void make_sandbox(void) {
-    CHECK_OK(husk_sandbox_new(lab.engine, lab.images[lab.image_idx], lab.imports, NULL, &lab.sandbox, &err),
+    CHECK_OK(husk_sandbox_new(lab.engine, lab.images[lab.image_idx], lab.imports, NULL,
+                              &lab.sandbox, &err),
              err);
 }
 
@@ -161,7 +165,9 @@ static void begin(void) {
     random_state = 0x9e3779b97f4a7c15;
     CHECK_OK(husk_engine_new(NULL, &lab.engine, &err), err);
     CHECK_OK(husk_imports_new(lab.engine, &lab.imports, &err), err);
-    CHECK_OK(husk_imports_func(lab.imports, "env", "host", &type, host_does_nothing, NULL, NULL, &err), err);
+    CHECK_OK(
+        husk_imports_func(lab.imports, "env", "host", &type, host_does_nothing, NULL, NULL, &err),
+        err);
     lab.images[0] = image_make(1);
     lab.images[1] = image_make(2);
     make_sandbox();
@@ -171,11 +177,13 @@ static void begin(void) {
         restore();
     lab.has_pkru = call("look_pkru") == HUSK_RETURNED;
     restore();
-    printf("  XCR0 of ring 3: 0x%llx, PKRU: %s\n", (unsigned long long)lab.xcr0, lab.has_pkru ? "yes" : "no");
+    printf("  XCR0 of ring 3: 0x%llx, PKRU: %s\n", (unsigned long long)lab.xcr0,
+           lab.has_pkru ? "yes" : "no");
 }
 
 enum way { WAY_NEXT_CALL, WAY_RESTORE, WAY_LOAD_OTHER, WAY_POOL, WAY_COUNT };
-static const char *const way_names[] = {"the next call", "restore", "load of another image", "a new sandbox"};
+static const char *const way_names[] = {"the next call", "restore", "load of another image",
+                                        "a new sandbox"};
 
 /* After a violation nothing but a restore leads to a next call. */
 static void go(enum way way, bool is_poisoned) {
@@ -195,8 +203,8 @@ static void check_clean(const char *when) {
     if (lab.xcr0 != 0) {
         CHECK_MSG(look(found), "%s: the next call failed", when);
         for (size_t i = 0; i < AREA_BYTES; i++)
-            CHECK_MSG(found[i] == lab.clean[i], "%s: byte %zu of the XSAVE area is %02x, was %02x", when, i,
-                      found[i], lab.clean[i]);
+            CHECK_MSG(found[i] == lab.clean[i], "%s: byte %zu of the XSAVE area is %02x, was %02x",
+                      when, i, found[i], lab.clean[i]);
     }
     if (!lab.has_pkru)
         return;
@@ -213,13 +221,15 @@ static void fill(unsigned component, bool is_random) {
         area[i] = is_random ? (uint8_t)next_random() : 0xff;
     uint64_t mask = 1ull << component;
     if (component == COMPONENT_TILE_DATA || component == COMPONENT_TILE_CONFIG) {
-        /* Palette 1, eight tiles of 16 rows of 64 bytes (SDM vol. 1, section 18.2); anything else is refused. */
+        /* Palette 1, eight tiles of 16 rows of 64 bytes (SDM vol. 1, section 18.2); anything else
+         * is refused. */
         uint8_t config[64] = {1};
         for (unsigned tile = 0; tile < 8; tile++) {
             config[16 + 2 * tile] = 64;
             config[48 + tile] = 16;
         }
-        memcpy(area + 2752, config, sizeof config); /* its place on every CPU so far: CPUID leaf 0xd */
+        /* its place on every CPU so far: CPUID leaf 0xd */
+        memcpy(area + 2752, config, sizeof config);
         mask |= 1ull << COMPONENT_TILE_CONFIG;
     }
     area[25] = 0x1f; /* MXCSR: no bit that is reserved */
@@ -245,8 +255,8 @@ static bool spoil(const char *const names[3], unsigned component, bool is_random
                 restore();
                 return false;
             }
-            snprintf(when, sizeof when, "%s after %s of component %u (%s)", way_names[way], names[ending],
-                     component, is_random ? "random" : "ones");
+            snprintf(when, sizeof when, "%s after %s of component %u (%s)", way_names[way],
+                     names[ending], component, is_random ? "random" : "ones");
             go((enum way)way, is_poisoned);
             check_clean(when);
         }
@@ -261,7 +271,8 @@ TEST(each_component_is_gone_for_the_next_call) {
         if ((lab.xcr0 >> component & 1) == 0 || component == COMPONENT_PKRU)
             continue;
         const bool is_written = spoil(names, component, false) && spoil(names, component, true);
-        printf("  component %u: %s\n", component, is_written ? "written" : "ring 3 cannot write it");
+        printf("  component %u: %s\n", component,
+               is_written ? "written" : "ring 3 cannot write it");
         CHECK(component > 1 || is_written); /* x87 and SSE are everybody's */
     }
     const bool has_xsave = lab.xcr0 != 0;

@@ -1,6 +1,7 @@
 /*
- * tests/spec/spec_imports.c: "spectest" as the suite's README and interpreter define it: functions that print (here: do
- * nothing, the suite never looks), four constants, a table of 10 to 20, a memory of 1 to 2 pages.
+ * tests/spec/spec_imports.c: "spectest" as the suite's README and interpreter define it: functions
+ * that print (here: do nothing, the suite never looks), four constants, a table of 10 to 20, a
+ * memory of 1 to 2 pages.
  */
 #include "spec_imports.h"
 
@@ -32,12 +33,11 @@ static int add_functions(husk_imports *imports, struct husk_error *err) {
         {"print_i32_f32", {.params = i32_f32, .params_count = 2}},
         {"print_f64_f64", {.params = f64_f64, .params_count = 2}},
     };
-    for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
+    for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
         int status = husk_imports_func(imports, "spectest", functions[i].name, &functions[i].type,
                                        ignore_args, NULL, NULL, err);
-        if (status != 0) {
+        if (status != 0)
             return status;
-        }
     }
     return 0;
 }
@@ -52,11 +52,11 @@ static int add_globals(husk_imports *imports, struct husk_error *err) {
         {"global_f32", {.type = HUSK_F32, .of.f32 = 666.6f}},
         {"global_f64", {.type = HUSK_F64, .of.f64 = 666.6}},
     };
-    for (size_t i = 0; i < sizeof(globals) / sizeof(globals[0]); i++) {
-        int status = husk_imports_global(imports, "spectest", globals[i].name, false, &globals[i].value, err);
-        if (status != 0) {
+    for (size_t i = 0; i < sizeof globals / sizeof globals[0]; i++) {
+        int status = husk_imports_global(imports, "spectest", globals[i].name, false,
+                                         &globals[i].value, err);
+        if (status != 0)
             return status;
-        }
     }
     return 0;
 }
@@ -64,18 +64,14 @@ static int add_globals(husk_imports *imports, struct husk_error *err) {
 int spec_imports_new(husk_engine *engine, husk_imports **ret_imports, struct husk_error *err) {
     husk_imports *imports = NULL;
     int status = husk_imports_new(engine, &imports, err);
-    if (status == 0) {
+    if (status == 0)
         status = add_functions(imports, err);
-    }
-    if (status == 0) {
+    if (status == 0)
         status = add_globals(imports, err);
-    }
-    if (status == 0) {
+    if (status == 0)
         status = husk_imports_table(imports, "spectest", "table", HUSK_FUNCREF, 10, 20, err);
-    }
-    if (status == 0) {
+    if (status == 0)
         status = husk_imports_memory(imports, "spectest", "memory", 1, 2, err);
-    }
     if (status != 0) {
         husk_imports_free(imports);
         return status;

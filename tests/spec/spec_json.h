@@ -1,6 +1,7 @@
 /*
- * tests/spec/spec_json.h: a reader for the JSON that wast2json-like tools write. Small on purpose: strings keep their length,
- * for the standard's suite has export names with NUL in them, which the usual C readers cut off.
+ * tests/spec/spec_json.h: a reader for the JSON that wast2json-like tools write. Small on purpose:
+ * strings keep their length, for the standard's suite has export names with NUL in them, which the
+ * usual C readers cut off.
  */
 #ifndef SPEC_JSON_H
 #define SPEC_JSON_H
@@ -19,7 +20,8 @@ struct json {
     struct json *next;
 };
 
-/* NULL if it is not JSON or memory ran out; *ret_offset then says how far it got. Free with json_free(). */
+/* NULL if it is not JSON or memory ran out; *ret_offset then says how far it got. Free with
+ * json_free(). */
 struct json *json_parse(const char *text, size_t bytes, size_t *ret_offset);
 void json_free(struct json *json);
 

@@ -1,7 +1,8 @@
 /*
- * tests/spec/spec_pack.h: the file between spec_pack (compiles) and spec_run (executes). Text lines; an image follows its
- * line as raw bytes and a newline. Names and texts are "x" and hex digits; "-" is no name. VALUES is a count and that many
- * words "type:hex bits", "type:null", "type:any", "f32:nan:canonical", "f64:nan:arithmetic"; externref's bits are decimal.
+ * tests/spec/spec_pack.h: the file between spec_pack (compiles) and spec_run (executes). Text
+ * lines; an image follows its line as raw bytes and a newline. Names and texts are "x" and hex
+ * digits; "-" is no name. VALUES is a count and that many words "type:hex bits", "type:null",
+ * "type:any", "f32:nan:canonical", "f64:nan:arithmetic"; externref's bits are decimal.
  *
  *   husk-spec-pack-1 NAME
  *   judged LINE passed|failed TEXT           judged by spec_pack already
@@ -20,8 +21,9 @@
 
 #define SPEC_PACK_MAGIC "husk-spec-pack-1"
 
-/* The files of the suite whose modules import what other modules of the file export. A virtual machine holds one module for now, so
- * their run-time commands are out of scope; their modules are still validated and compiled, and their invalid ones refused. */
+/* The files of the suite whose modules import what other modules of the file export. A virtual
+ * machine holds one module for now, so their run-time commands are out of scope; their modules are
+ * still validated and compiled, and their invalid ones refused. */
 static const char *const spec_linking_files[] = {
     "elem",         "imports",    "linking",    "memory_grow", "ref_func",
     "simd_linking", "table_copy", "table_grow", "table_init",  NULL,

@@ -1,6 +1,6 @@
 /*
- * tests/spec/spec_run.c: the executing half of the official test suite's runner: plays the packs that spec_pack wrote
- * (spec_pack.h) in virtual machines, and counts. Needs libhusk alone.
+ * tests/spec/spec_run.c: the executing half of the official test suite's runner: plays the packs
+ * that spec_pack wrote (spec_pack.h) in virtual machines, and counts. Needs libhusk alone.
  */
 #include <fcntl.h>
 #include <stdarg.h>
@@ -34,7 +34,8 @@ struct run {
     husk_imports *imports;
     const char *file; /* name in the suite */
     char *pos, *end;
-    struct instance instances[NAMES_MAX]; /* the newest last; unnamed ones go when the next module comes */
+    /* the newest last; unnamed ones go when the next module comes */
+    struct instance instances[NAMES_MAX];
     size_t instances_count;
     struct counts counts;
     const char *skip_reason;
@@ -66,13 +67,13 @@ static void instance_done(struct instance *instance) {
 }
 
 static void instances_done(struct run *run) {
-    while (run->instances_count > 0) {
+    while (run->instances_count > 0)
         instance_done(&run->instances[--run->instances_count]);
-    }
 }
 
 static struct instance *instance_push(struct run *run, char *name) {
-    struct instance *last = run->instances_count > 0 ? &run->instances[run->instances_count - 1] : NULL;
+    struct instance *last =
+        run->instances_count > 0 ? &run->instances[run->instances_count - 1] : NULL;
     if (last != NULL && (last->name == NULL || run->instances_count == NAMES_MAX)) {
         instance_done(last);
         run->instances_count--;
@@ -85,9 +86,8 @@ static struct instance *instance_push(struct run *run, char *name) {
 static struct instance *instance_find(struct run *run, const char *name) {
     for (size_t i = run->instances_count; i > 0; i--) {
         struct instance *instance = &run->instances[i - 1];
-        if (name == NULL || (instance->name != NULL && strcmp(instance->name, name) == 0)) {
+        if (name == NULL || (instance->name != NULL && strcmp(instance->name, name) == 0))
             return instance;
-        }
     }
     return NULL;
 }
@@ -95,16 +95,17 @@ static struct instance *instance_find(struct run *run, const char *name) {
 static const struct husk_call_options call_options = {.size = sizeof(struct husk_call_options),
                                                       .wall_ns = CALL_LIMIT_NS};
 
-static void start_module(struct run *run, const char *line, husk_image *image, struct instance *instance) {
+static void start_module(struct run *run, const char *line, husk_image *image,
+                         struct instance *instance) {
     struct husk_error err = {0};
     struct husk_outcome outcome = {0};
     husk_sandbox *sandbox = NULL;
     int status = husk_sandbox_new(run->engine, image, run->imports, NULL, &sandbox, &err);
-    if (status == 0) {
+    if (status == 0)
         status = husk_sandbox_start(sandbox, &call_options, &outcome, &err);
-    }
     bool is_good = status == 0 && outcome.kind == HUSK_RETURNED;
-    report(run, line, is_good, "module does not start: %s", status != 0 ? err.message : outcome.message);
+    report(run, line, is_good, "module does not start: %s",
+           status != 0 ? err.message : outcome.message);
     if (is_good) {
         instance->sandbox = sandbox;
         instance->image = husk_image_ref(image);
@@ -126,7 +127,8 @@ static void reject_module(struct run *run, const char *line, husk_image *image, 
         report(run, line, false, "expected trap %s, got %s", text, err.message);
     } else {
         status = husk_sandbox_start(sandbox, &call_options, &outcome, &err);
-        bool is_good = status == 0 && outcome.kind == HUSK_TRAPPED && outcome.trap == spec_trap(text);
+        bool is_good =
+            status == 0 && outcome.kind == HUSK_TRAPPED && outcome.trap == spec_trap(text);
         report(run, line, is_good, "expected trap %s, got kind %d: %s", text, (int)outcome.kind,
                status != 0 ? err.message : outcome.message);
     }
@@ -138,26 +140,24 @@ static bool do_module(struct run *run, const char *command, const char *line, ch
     char *name = NULL;
     char *text = NULL;
     size_t ignored = 0;
-    bool is_good =
-        spec_unhex(spec_word(&rest), &name, &ignored) && spec_unhex(spec_word(&rest), &text, &ignored);
+    bool is_good = spec_unhex(spec_word(&rest), &name, &ignored) &&
+                   spec_unhex(spec_word(&rest), &text, &ignored);
     const char *bytes_word = spec_word(&rest);
     size_t bytes = bytes_word != NULL ? strtoul(bytes_word, NULL, 10) : 0;
-    if (!is_good || bytes_word == NULL || bytes >= (size_t)(run->end - run->pos)) {
+    if (!is_good || bytes_word == NULL || bytes >= (size_t)(run->end - run->pos))
         return false;
-    }
     struct husk_error err = {0};
     husk_image *image = NULL;
     int status = husk_image_open_buffer(run->engine, run->pos, bytes, false, &image, &err);
     run->pos += bytes + 1;
     bool is_module = strcmp(command, "module") == 0;
     struct instance *instance = is_module ? instance_push(run, name) : NULL;
-    if (status != 0) {
+    if (status != 0)
         report(run, line, false, "image does not open: %s", err.message);
-    } else if (instance != NULL) {
+    else if (instance != NULL)
         start_module(run, line, image, instance);
-    } else {
+    else
         reject_module(run, line, image, text, strcmp(command, "assert_unlinkable") == 0);
-    }
     husk_image_unref(image);
     return true;
 }
@@ -176,9 +176,8 @@ static bool read_action(char **rest, struct action *ret_action) {
     char *field = NULL;
     if (kind == NULL || !spec_unhex(spec_word(rest), &module, &ignored) ||
         !spec_unhex(spec_word(rest), &field, &ret_action->field_bytes) || field == NULL ||
-        !spec_read_values(rest, &ret_action->args)) {
+        !spec_read_values(rest, &ret_action->args))
         return false;
-    }
     ret_action->is_get = strcmp(kind, "get") == 0;
     ret_action->module = module;
     ret_action->field = field;
@@ -193,15 +192,15 @@ struct performed {
     size_t results_count;
 };
 
-/* The export is looked for by its full name: it may hold NULs, which husk_image_func() cannot be told. */
+/* The export is looked for by its full name: it may hold NULs, which husk_image_func() cannot be
+ * told. */
 static int find_func(const husk_image *image, const struct action *action, husk_func *ret_func,
                      size_t *ret_results) {
     for (size_t i = 0; i < husk_image_exports_count(image); i++) {
         struct husk_extern extern_info;
         int status = husk_image_export(image, i, &extern_info);
-        if (status != 0) {
+        if (status != 0)
             return status;
-        }
         if (extern_info.kind == HUSK_EXTERN_FUNC && extern_info.name_bytes == action->field_bytes &&
             memcmp(extern_info.name, action->field, action->field_bytes) == 0) {
             ret_func->idx = extern_info.idx;
@@ -214,21 +213,22 @@ static int find_func(const husk_image *image, const struct action *action, husk_
 
 static void perform(struct run *run, const struct action *action, struct performed *done) {
     struct instance *instance = instance_find(run, action->module);
-    memset(done, 0, sizeof(*done));
+    memset(done, 0, sizeof *done);
     done->status = HUSK_E_NOT_FOUND;
     if (instance == NULL || instance->sandbox == NULL) {
-        (void)snprintf(done->err.message, sizeof(done->err.message), "its module did not start");
+        (void)snprintf(done->err.message, sizeof done->err.message, "its module did not start");
         return;
     }
     if (action->is_get) {
-        done->status = husk_global_get(instance->sandbox, action->field, &done->results[0], &done->err);
+        done->status =
+            husk_global_get(instance->sandbox, action->field, &done->results[0], &done->err);
         done->results_count = 1;
         return;
     }
     struct husk_value args[SPEC_VALUES_MAX];
     for (size_t i = 0; i < action->args.count; i++) {
         if (!spec_parse_value(action->args.words[i], &args[i])) {
-            (void)snprintf(done->err.message, sizeof(done->err.message), "argument %s",
+            (void)snprintf(done->err.message, sizeof done->err.message, "argument %s",
                            action->args.words[i]);
             return;
         }
@@ -236,7 +236,8 @@ static void perform(struct run *run, const struct action *action, struct perform
     husk_func func;
     done->status = find_func(instance->image, action, &func, &done->results_count);
     if (done->status != 0 || done->results_count > SPEC_VALUES_MAX) {
-        (void)snprintf(done->err.message, sizeof(done->err.message), "no function %s", action->field);
+        (void)snprintf(done->err.message, sizeof done->err.message, "no function %s",
+                       action->field);
         done->status = HUSK_E_NOT_FOUND;
         return;
     }
@@ -246,7 +247,8 @@ static void perform(struct run *run, const struct action *action, struct perform
 
 static void describe(const struct performed *done, char *text, size_t text_bytes) {
     if (done->status != 0) {
-        (void)snprintf(text, text_bytes, "error %s: %s", husk_status_name(done->status), done->err.message);
+        (void)snprintf(text, text_bytes, "error %s: %s", husk_status_name(done->status),
+                       done->err.message);
     } else if (done->outcome.kind != HUSK_RETURNED) {
         (void)snprintf(text, text_bytes, "%s", done->outcome.message);
     } else {
@@ -260,14 +262,12 @@ static void describe(const struct performed *done, char *text, size_t text_bytes
 }
 
 static bool results_match(const struct spec_values *expected, const struct performed *done) {
-    if (done->status != 0 || done->outcome.kind != HUSK_RETURNED || expected->count != done->results_count) {
+    if (done->status != 0 || done->outcome.kind != HUSK_RETURNED ||
+        expected->count != done->results_count)
         return false;
-    }
-    for (size_t i = 0; i < expected->count; i++) {
-        if (!spec_value_matches(expected->words[i], &done->results[i])) {
+    for (size_t i = 0; i < expected->count; i++)
+        if (!spec_value_matches(expected->words[i], &done->results[i]))
             return false;
-        }
-    }
     return true;
 }
 
@@ -277,16 +277,16 @@ static bool do_return(struct run *run, const char *command, const char *line, ch
     struct spec_values expected;
     struct performed done;
     char got[512];
-    if (!read_action(&rest, &action) || !spec_read_values(&rest, &expected)) {
+    if (!read_action(&rest, &action) || !spec_read_values(&rest, &expected))
         return false;
-    }
     perform(run, &action, &done);
-    describe(&done, got, sizeof(got));
+    describe(&done, got, sizeof got);
     bool is_action = strcmp(command, "action") == 0; /* whatever it returns is good */
-    bool is_good =
-        is_action ? done.status == 0 && done.outcome.kind == HUSK_RETURNED : results_match(&expected, &done);
+    bool is_good = is_action ? done.status == 0 && done.outcome.kind == HUSK_RETURNED
+                             : results_match(&expected, &done);
     report(run, line, is_good, "%s: expected %s%s, got %s", action.field,
-           expected.count > 0 ? expected.words[0] : "no result", expected.count > 1 ? " …" : "", got);
+           expected.count > 0 ? expected.words[0] : "no result", expected.count > 1 ? " …" : "",
+           got);
     return true;
 }
 
@@ -297,11 +297,11 @@ static bool do_trap(struct run *run, const char *line, char *rest) {
     char *text = NULL;
     size_t ignored = 0;
     char got[512];
-    if (!read_action(&rest, &action) || !spec_unhex(spec_word(&rest), &text, &ignored) || text == NULL) {
+    if (!read_action(&rest, &action) || !spec_unhex(spec_word(&rest), &text, &ignored) ||
+        text == NULL)
         return false;
-    }
     perform(run, &action, &done);
-    describe(&done, got, sizeof(got));
+    describe(&done, got, sizeof got);
     bool is_good = done.status == 0 && done.outcome.kind == HUSK_TRAPPED &&
                    done.outcome.trap != HUSK_TRAP_NONE && done.outcome.trap == spec_trap(text);
     report(run, line, is_good, "%s: expected trap \"%s\", got %s", action.field, text, got);
@@ -312,12 +312,10 @@ static bool do_judged(struct run *run, const char *line, char *rest) {
     const char *verdict = spec_word(&rest);
     char *text = NULL;
     size_t ignored = 0;
-    if (verdict == NULL || !spec_unhex(spec_word(&rest), &text, &ignored)) {
+    if (verdict == NULL || !spec_unhex(spec_word(&rest), &text, &ignored))
         return false;
-    }
-    if (!run->is_run_only) {
+    if (!run->is_run_only)
         report(run, line, strcmp(verdict, "passed") == 0, "%s", text != NULL ? text : "");
-    }
     return true;
 }
 
@@ -325,9 +323,9 @@ static bool do_nomodule(struct run *run, const char *line, char *rest) {
     char *name = NULL;
     char *text = NULL;
     size_t ignored = 0;
-    if (!spec_unhex(spec_word(&rest), &name, &ignored) || !spec_unhex(spec_word(&rest), &text, &ignored)) {
+    if (!spec_unhex(spec_word(&rest), &name, &ignored) ||
+        !spec_unhex(spec_word(&rest), &text, &ignored))
         return false;
-    }
     (void)instance_push(run, name);
     report(run, line, false, "does not compile: %s", text != NULL ? text : "");
     return true;
@@ -349,29 +347,26 @@ static void do_skipped(struct run *run, const char *why) {
         {"kvm", "no usable /dev/kvm"},
     };
     const char *reason = "?";
-    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
-        if (why != NULL && strcmp(why, reasons[i][0]) == 0) {
+    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
+        if (why != NULL && strcmp(why, reasons[i][0]) == 0)
             reason = reasons[i][1];
-        }
-    }
-    if (reason != run->skip_reason) {
+    if (reason != run->skip_reason)
         print_skips(run);
-    }
     run->skip_reason = reason;
     run->skipped_here++;
 }
 
-/* Without KVM: skip the command, and the image behind it if there is one (its line ends with the size). */
+/* Without KVM: skip the command, and the image behind it if there is one (its line ends with the
+ * size). */
 static bool pass_over(struct run *run, const char *command, char *rest) {
     static const char *const modules[] = {"module", "assert_unlinkable", "assert_uninstantiable"};
     do_skipped(run, "kvm");
-    for (size_t i = 0; i < sizeof(modules) / sizeof(modules[0]); i++) {
+    for (size_t i = 0; i < sizeof modules / sizeof modules[0]; i++) {
         if (strcmp(command, modules[i]) == 0) {
             const char *size = strrchr(rest, ' ');
             size_t bytes = size != NULL ? strtoul(size, NULL, 10) : SIZE_MAX;
-            if (bytes >= (size_t)(run->end - run->pos)) {
+            if (bytes >= (size_t)(run->end - run->pos))
                 return false;
-            }
             run->pos += bytes + 1;
         }
     }
@@ -381,37 +376,30 @@ static bool pass_over(struct run *run, const char *command, char *rest) {
 static bool do_line(struct run *run, char *rest) {
     const char *command = spec_word(&rest);
     const char *line = spec_word(&rest);
-    if (command == NULL || line == NULL) {
+    if (command == NULL || line == NULL)
         return false;
-    }
-    if (strcmp(command, "judged") == 0) {
+    if (strcmp(command, "judged") == 0)
         return do_judged(run, line, rest);
-    }
     if (strcmp(command, "skipped") == 0) {
         do_skipped(run, spec_word(&rest));
         return true;
     }
-    if (run->engine == NULL) {
+    if (run->engine == NULL)
         return pass_over(run, command, rest);
-    }
-    if (strcmp(command, "assert_return") == 0 || strcmp(command, "action") == 0) {
+    if (strcmp(command, "assert_return") == 0 || strcmp(command, "action") == 0)
         return do_return(run, command, line, rest);
-    }
-    if (strcmp(command, "assert_trap") == 0 || strcmp(command, "assert_exhaustion") == 0) {
+    if (strcmp(command, "assert_trap") == 0 || strcmp(command, "assert_exhaustion") == 0)
         return do_trap(run, line, rest);
-    }
-    if (strcmp(command, "nomodule") == 0) {
+    if (strcmp(command, "nomodule") == 0)
         return do_nomodule(run, line, rest);
-    }
     return do_module(run, command, line, rest);
 }
 
 static char *next_line(struct run *run) {
     char *line = run->pos;
     char *newline = run->pos < run->end ? memchr(line, '\n', (size_t)(run->end - line)) : NULL;
-    if (newline == NULL) {
+    if (newline == NULL)
         return NULL;
-    }
     *newline = '\0';
     run->pos = newline + 1;
     return line;
@@ -420,15 +408,12 @@ static char *next_line(struct run *run) {
 static bool run_commands(struct run *run) {
     char *line = next_line(run);
     const char *magic = line != NULL ? spec_word(&line) : NULL;
-    if (magic == NULL || strcmp(magic, SPEC_PACK_MAGIC) != 0) {
+    if (magic == NULL || strcmp(magic, SPEC_PACK_MAGIC) != 0)
         return false;
-    }
     run->file = spec_word(&line);
-    for (line = next_line(run); line != NULL && strcmp(line, "end") != 0; line = next_line(run)) {
-        if (!do_line(run, line)) {
+    for (line = next_line(run); line != NULL && strcmp(line, "end") != 0; line = next_line(run))
+        if (!do_line(run, line))
             return false;
-        }
-    }
     return line != NULL;
 }
 
@@ -437,9 +422,8 @@ static char *load_pack(const char *path, size_t *ret_bytes) {
     struct stat info;
     if (fd < 0 || fstat(fd, &info) != 0) {
         perror(path);
-        if (fd >= 0) {
+        if (fd >= 0)
             (void)close(fd);
-        }
         return NULL;
     }
     size_t bytes = (size_t)info.st_size;
@@ -447,9 +431,8 @@ static char *load_pack(const char *path, size_t *ret_bytes) {
     size_t got = 0;
     while (data != NULL && got < bytes) {
         ssize_t step = read(fd, data + got, bytes - got);
-        if (step <= 0) {
+        if (step <= 0)
             break;
-        }
         got += (size_t)step;
     }
     (void)close(fd);
@@ -463,9 +446,8 @@ static void run_pack(struct run *run, const char *path) {
     run->file = path;
     run->pos = data;
     run->end = data != NULL ? data + bytes : NULL;
-    if (data == NULL || !run_commands(run)) {
+    if (data == NULL || !run_commands(run))
         report(run, "0", false, "%s is not a whole pack", path);
-    }
     print_skips(run);
     instances_done(run);
     free(data);
@@ -500,9 +482,8 @@ int main(int argc, char **argv) {
         husk_engine_free(run.engine);
         return finish(&run, suite);
     }
-    for (int i = first; i < argc; i++) {
+    for (int i = first; i < argc; i++)
         run_pack(&run, argv[i]);
-    }
     husk_imports_free(run.imports);
     husk_engine_free(run.engine);
     return finish(&run, suite);

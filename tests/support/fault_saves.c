@@ -1,4 +1,5 @@
-/* tests/support/fault_saves.c: husk_image_save() with its n-th operation failing: see fault_steps.h. */
+/* tests/support/fault_saves.c: husk_image_save() with its n-th operation failing: see
+ * fault_steps.h. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,8 +26,8 @@ static void begin(struct fault_world *world, const struct save *save) {
 }
 
 static int run(struct fault_world *world, const struct save *save) {
-    return husk_image_save(save->holds == HOLDS_SNAPSHOT ? world->snapshot : world->image, world->path,
-                           &world->err);
+    return husk_image_save(save->holds == HOLDS_SNAPSHOT ? world->snapshot : world->image,
+                           world->path, &world->err);
 }
 
 static bool file_is_old(const struct fault_world *world, bool was_there) {
@@ -37,23 +38,24 @@ static bool file_is_old(const struct fault_world *world, bool was_there) {
     const size_t count = fread(text, 1, sizeof text, file);
     const bool is_longer = getc(file) != EOF;
     fclose(file);
-    return was_there && !is_longer && count == sizeof old_text && memcmp(text, old_text, count) == 0;
+    return was_there && !is_longer && count == sizeof old_text &&
+           memcmp(text, old_text, count) == 0;
 }
 
 static void check_saved(struct fault_world *world, enum fault_holds holds, const char *when) {
     husk_image *opened = NULL;
-    CHECK_MSG(husk_image_open(world->engine, world->path, true, &opened, &world->err) == 0, "%s: %s", when,
-              world->err.message);
-    CHECK_MSG(husk_sandbox_load(world->sandbox, opened, world->imports, &world->err) == 0, "%s: %s", when,
-              world->err.message);
+    CHECK_MSG(husk_image_open(world->engine, world->path, true, &opened, &world->err) == 0,
+              "%s: %s", when, world->err.message);
+    CHECK_MSG(husk_sandbox_load(world->sandbox, opened, world->imports, &world->err) == 0, "%s: %s",
+              when, world->err.message);
     fault_check_holds(world, world->sandbox, holds, when);
     husk_image_unref(opened);
     CHECK_EQ_U64(fault_files_in(world->folder), 1);
 }
 
 /* Nothing has changed; but if the last step of all is what failed, the new file is there. */
-static void check_failed(struct fault_world *world, const struct save *save, struct fault_counts *counts,
-                         const char *when) {
+static void check_failed(struct fault_world *world, const struct save *save,
+                         struct fault_counts *counts, const char *when) {
     const struct husk_error *err = &world->err;
     const bool is_last = strstr(err->message, "is complete and in its place") != NULL;
     CHECK_MSG(err->status == HUSK_E_SYS || err->status == HUSK_E_NOMEM, "%s: status %d: %s", when,
@@ -63,8 +65,8 @@ static void check_failed(struct fault_world *world, const struct save *save, str
     CHECK_MSG(!is_last || strcmp(fault_name(), "fsync") == 0, "%s: %s", when, err->message);
     CHECK_MSG(is_last || file_is_old(world, save->was_there), "%s: the old file is gone: %s", when,
               err->message);
-    CHECK_MSG(fault_files_in(world->folder) == (is_last || save->was_there), "%s: a temporary file is left",
-              when);
+    CHECK_MSG(fault_files_in(world->folder) == (is_last || save->was_there),
+              "%s: a temporary file is left", when);
     counts->unchanged += !is_last;
     counts->replaced += is_last;
     if (is_last)
@@ -78,19 +80,20 @@ static bool is_durable(void) {
     return strcmp(done, "fpd") == 0 || strcmp(done, "fppd") == 0;
 }
 
-static bool run_save(struct fault_world *world, const struct save *save, enum fault_mode mode, unsigned nth,
-                     struct fault_counts *counts) {
+static bool run_save(struct fault_world *world, const struct save *save, enum fault_mode mode,
+                     unsigned nth, struct fault_counts *counts) {
     char when[256];
     begin(world, save);
     fault_arm(mode, nth, NULL);
     const int status = run(world, save);
     fault_disarm();
     const bool has_fired = fault_has_fired();
-    snprintf(when, sizeof when, "saving, operation %u (%s) %s", nth, fault_name(), fault_mode_names[mode]);
+    snprintf(when, sizeof when, "saving, operation %u (%s) %s", nth, fault_name(),
+             fault_mode_names[mode]);
     if (has_fired)
         fault_count(counts);
-    CHECK_MSG(status != 0 || is_durable(), "%s: the file is not certain to survive a crash: \"%s\"", when,
-              fault_durable());
+    CHECK_MSG(status != 0 || is_durable(), "%s: the file is not certain to survive a crash: \"%s\"",
+              when, fault_durable());
     CHECK_MSG(status == 0 || (has_fired && mode <= FAULT_EVER), "%s: %s", when, world->err.message);
     if (status != 0)
         check_failed(world, save, counts, when);
@@ -110,7 +113,8 @@ static void run_all(const struct fault_lane *lane, const struct save *save, enum
     fault_world_close(&world);
 }
 
-void fault_saves_run(const struct fault_lane *lane, enum fault_mode mode, struct fault_counts *counts) {
+void fault_saves_run(const struct fault_lane *lane, enum fault_mode mode,
+                     struct fault_counts *counts) {
     static const struct save saves[] = {
         {HOLDS_SNAPSHOT, false}, {HOLDS_SNAPSHOT, true}, {HOLDS_IMAGE, false}, {HOLDS_IMAGE, true}};
     for (size_t i = 0; i < sizeof saves / sizeof saves[0]; i++) {

@@ -48,8 +48,9 @@ static void begin_overlaid(struct fault_world *world) {
     begin_used(world);
     CHECK_OK(husk_memory_image_new(world->sandbox, 0, 0, 8192, &world->memory_image, &world->err),
              world->err);
-    CHECK_OK(husk_memory_image_map(world->sandbox, 0, 16384, world->memory_image, 0, 8192, &world->err),
-             world->err);
+    CHECK_OK(
+        husk_memory_image_map(world->sandbox, 0, 16384, world->memory_image, 0, 8192, &world->err),
+        world->err);
     world->lane->scramble(world, world->sandbox, ++world->rounds);
 }
 
@@ -64,7 +65,8 @@ static void begin_aged(struct fault_world *world) {
 static void begin_layered(struct fault_world *world) {
     begin_used(world);
     CHECK_OK(husk_sandbox_snapshot(world->sandbox, &world->taken, &world->err), world->err);
-    CHECK_MSG(world->taken->runs_count > IMAGE_RUNS_MAPPED_MAX, "only %u runs", world->taken->runs_count);
+    CHECK_MSG(world->taken->runs_count > IMAGE_RUNS_MAPPED_MAX, "only %u runs",
+              world->taken->runs_count);
     fault_state_free(world->states[HOLDS_TAKEN]);
     world->states[HOLDS_TAKEN] = fault_state_of(world->sandbox);
     load(world, world->image);
@@ -89,8 +91,9 @@ static void begin_without_idle(struct fault_world *world) {
 
 static void leave_idle(struct fault_world *world, husk_image *image) {
     begin_without_idle(world);
-    CHECK_OK(husk_sandbox_new(world->engine, image, world->imports, NULL, &world->second, &world->err),
-             world->err);
+    CHECK_OK(
+        husk_sandbox_new(world->engine, image, world->imports, NULL, &world->second, &world->err),
+        world->err);
     husk_sandbox_free(world->second);
     world->second = NULL;
 }
@@ -105,7 +108,8 @@ static void begin_with_other_idle(struct fault_world *world) {
 
 static void begin_empty(struct fault_world *world) {
     begin_without_idle(world);
-    CHECK_OK(husk_sandbox_new(world->engine, NULL, NULL, NULL, &world->second, &world->err), world->err);
+    CHECK_OK(husk_sandbox_new(world->engine, NULL, NULL, NULL, &world->second, &world->err),
+             world->err);
 }
 
 static void begin_memory_image(struct fault_world *world) {
@@ -144,7 +148,8 @@ static int step_load_second(struct fault_world *world) {
     return husk_sandbox_load(world->second, world->image, world->imports, &world->err);
 }
 static int step_new(struct fault_world *world) {
-    return husk_sandbox_new(world->engine, world->image, world->imports, NULL, &world->second, &world->err);
+    return husk_sandbox_new(world->engine, world->image, world->imports, NULL, &world->second,
+                            &world->err);
 }
 static int step_new_from_snapshot(struct fault_world *world) {
     return husk_sandbox_new(world->engine, world->snapshot, world->imports, NULL, &world->second,
@@ -165,39 +170,47 @@ struct step {
     const char *name;
     void (*begin)(struct fault_world *world);
     int (*run)(struct fault_world *world);
-    enum fault_holds holds,
-        second_holds;  /* afterwards; HOLDS_SAME for the second sandbox: a copy of the first */
-    int broken_status; /* what a call says if the step fails half-way; 0: it leaves everything as it was */
+    /* afterwards; HOLDS_SAME for the second sandbox: a copy of the first */
+    enum fault_holds holds, second_holds;
+    /* what a call says if the step fails half-way; 0: it leaves everything as it was */
+    int broken_status;
 };
 
 static const struct step steps[] = {
     {"snapshot", begin_used, step_snapshot, HOLDS_SAME, HOLDS_SAME, 0},
-    {"snapshot with memory images mapped", begin_overlaid, step_snapshot, HOLDS_SAME, HOLDS_SAME, 0},
+    {"snapshot with memory images mapped", begin_overlaid, step_snapshot, HOLDS_SAME, HOLDS_SAME,
+     0},
     {"restore", begin_used, step_restore_image, HOLDS_IMAGE, HOLDS_SAME, HUSK_E_POISONED},
     {"restore of a larger snapshot", begin_fresh, step_restore_snapshot, HOLDS_SNAPSHOT, HOLDS_SAME,
      HUSK_E_POISONED},
-    {"restore of the image", begin_on_snapshot, step_restore_image, HOLDS_IMAGE, HOLDS_SAME, HUSK_E_POISONED},
-    {"restore of many runs", begin_layered, step_restore_taken, HOLDS_TAKEN, HOLDS_SAME, HUSK_E_POISONED},
+    {"restore of the image", begin_on_snapshot, step_restore_image, HOLDS_IMAGE, HOLDS_SAME,
+     HUSK_E_POISONED},
+    {"restore of many runs", begin_layered, step_restore_taken, HOLDS_TAKEN, HOLDS_SAME,
+     HUSK_E_POISONED},
     {"restore under memory images", begin_overlaid, step_restore_image, HOLDS_IMAGE, HOLDS_SAME,
      HUSK_E_POISONED},
-    {"restore that discards pages", begin_aged, step_restore_image, HOLDS_IMAGE, HOLDS_SAME, HUSK_E_POISONED},
+    {"restore that discards pages", begin_aged, step_restore_image, HOLDS_IMAGE, HOLDS_SAME,
+     HUSK_E_POISONED},
     {"restore after a failed one", begin_broken, step_restore_snapshot, HOLDS_SNAPSHOT, HOLDS_SAME,
      HUSK_E_POISONED},
     {"load of what is loaded", begin_used, step_load_image, HOLDS_IMAGE, HOLDS_SAME, HUSK_E_STATE},
-    {"load of a snapshot", begin_used, step_load_snapshot, HOLDS_SNAPSHOT, HOLDS_SAME, HUSK_E_STATE},
+    {"load of a snapshot", begin_used, step_load_snapshot, HOLDS_SNAPSHOT, HOLDS_SAME,
+     HUSK_E_STATE},
     {"load of many runs", begin_layered, step_load_taken, HOLDS_TAKEN, HOLDS_SAME, HUSK_E_STATE},
     {"load of another module", begin_used, step_load_other, HOLDS_OTHER, HOLDS_SAME, HUSK_E_STATE},
     {"load over another module", begin_on_other, step_load_snapshot, HOLDS_SNAPSHOT, HOLDS_SAME,
      HUSK_E_STATE},
-    {"load after a failed restore", begin_broken, step_load_image, HOLDS_IMAGE, HOLDS_SAME, HUSK_E_STATE},
+    {"load after a failed restore", begin_broken, step_load_image, HOLDS_IMAGE, HOLDS_SAME,
+     HUSK_E_STATE},
     {"load of another module after one", begin_broken, step_load_other, HOLDS_OTHER, HOLDS_SAME,
      HUSK_E_STATE},
-    {"load after an unload", begin_unloaded, step_load_snapshot, HOLDS_SNAPSHOT, HOLDS_SAME, HUSK_E_STATE},
+    {"load after an unload", begin_unloaded, step_load_snapshot, HOLDS_SNAPSHOT, HOLDS_SAME,
+     HUSK_E_STATE},
     {"load into an empty sandbox", begin_empty, step_load_second, HOLDS_SAME, HOLDS_IMAGE, 0},
     {"new", begin_without_idle, step_new, HOLDS_SAME, HOLDS_IMAGE, 0},
     {"new with an idle VM", begin_with_idle, step_new_from_snapshot, HOLDS_SAME, HOLDS_SNAPSHOT, 0},
-    {"new with another's idle VM", begin_with_other_idle, step_new_from_snapshot, HOLDS_SAME, HOLDS_SNAPSHOT,
-     0},
+    {"new with another's idle VM", begin_with_other_idle, step_new_from_snapshot, HOLDS_SAME,
+     HOLDS_SNAPSHOT, 0},
     {"clone", begin_used, step_clone, HOLDS_SAME, HOLDS_SAME, 0},
     {"memory image", begin_used, step_memory_image, HOLDS_SAME, HOLDS_SAME, 0},
     {"mapping a memory image", begin_memory_image, step_memory_map, HOLDS_SAME, HOLDS_SAME, 0},
@@ -214,21 +227,20 @@ static int probe(struct fault_world *world, husk_sandbox *sandbox) {
 
 /* These only get or ask for something: a step in which one of them fails has changed nothing. */
 static bool is_harmless(const char *name) {
-    static const char *const names[] = {"malloc",        "calloc",          "realloc",        "strdup",
-                                        "strndup",       "aligned_alloc",   "mprotect",       "memfd_create",
-                                        "ftruncate",     "writev",          "lseek",          "pread",
-                                        "fcntl",         "fstat",           "open",           "PAGEMAP_SCAN",
-                                        "KVM_CREATE_VM", "KVM_CREATE_VCPU", "KVM_SET_CPUID2", "KVM_GET_SREGS",
-                                        "KVM_SET_SREGS", "KVM_SET_XCRS",    "ioctl",          "create"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    static const char *const names[] = {
+        "malloc",        "calloc",        "realloc",         "strdup",         "strndup",
+        "aligned_alloc", "mprotect",      "memfd_create",    "ftruncate",      "writev",
+        "lseek",         "pread",         "fcntl",           "fstat",          "open",
+        "PAGEMAP_SCAN",  "KVM_CREATE_VM", "KVM_CREATE_VCPU", "KVM_SET_CPUID2", "KVM_GET_SREGS",
+        "KVM_SET_SREGS", "KVM_SET_XCRS",  "ioctl",           "create"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(names[i], name) == 0)
             return true;
-    }
     return false;
 }
 
-static void check_done(struct fault_world *world, const struct step *step, struct fault_state *before,
-                       const char *when) {
+static void check_done(struct fault_world *world, const struct step *step,
+                       struct fault_state *before, const char *when) {
     if (step->holds == HOLDS_SAME)
         CHECK_MSG(fault_is_same(world->sandbox, before), "%s: the sandbox has changed", when);
     else
@@ -248,9 +260,11 @@ static void check_done(struct fault_world *world, const struct step *step, struc
 static void check_refuses(struct fault_world *world, int status, const char *when) {
     husk_image *none = NULL;
     for (int i = 0; i < 2; i++) {
-        CHECK_MSG(husk_sandbox_snapshot(world->sandbox, &none, &world->err) == status && none == NULL,
+        CHECK_MSG(husk_sandbox_snapshot(world->sandbox, &none, &world->err) == status &&
+                      none == NULL,
                   "%s: a snapshot of it: %s", when, world->err.message);
-        CHECK_MSG(probe(world, world->sandbox) == status, "%s: a call: %s", when, world->err.message);
+        CHECK_MSG(probe(world, world->sandbox) == status, "%s: a call: %s", when,
+                  world->err.message);
     }
     if (status == HUSK_E_STATE)
         CHECK_MSG(husk_sandbox_restore(world->sandbox, world->image, &world->err) == HUSK_E_STATE,
@@ -258,8 +272,9 @@ static void check_refuses(struct fault_world *world, int status, const char *whe
 }
 
 /* As it was, or as documented. */
-static void check_failed(struct fault_world *world, const struct step *step, struct fault_state *before,
-                         struct fault_counts *counts, const char *when) {
+static void check_failed(struct fault_world *world, const struct step *step,
+                         struct fault_state *before, struct fault_counts *counts,
+                         const char *when) {
     const int status = world->err.status;
     CHECK_MSG(status == HUSK_E_SYS || status == HUSK_E_NOMEM, "%s: status %d: %s", when, status,
               world->err.message);
@@ -272,8 +287,8 @@ static void check_failed(struct fault_world *world, const struct step *step, str
     const int got = probe(world, world->sandbox);
     if (got == expected && was_same) {
         counts->unchanged++;
-        CHECK_MSG(got == HUSK_E_POISONED || strstr(message, "must be restored again") == NULL, "%s: \"%s\"",
-                  when, message);
+        CHECK_MSG(got == HUSK_E_POISONED || strstr(message, "must be restored again") == NULL,
+                  "%s: \"%s\"", when, message);
         CHECK_MSG(got == HUSK_E_STATE || step->broken_status != HUSK_E_STATE ||
                       strstr(message, "it still has what it had") != NULL,
                   "%s: \"%s\"", when, message);
@@ -282,8 +297,8 @@ static void check_failed(struct fault_world *world, const struct step *step, str
         return;
     }
     CHECK_MSG(got != 0, "%s: it can be called, and is not as it was", when);
-    CHECK_MSG(!is_harmless(fault_name()), "%s: nothing was changed yet, but a call says %d: %s", when, got,
-              world->err.message);
+    CHECK_MSG(!is_harmless(fault_name()), "%s: nothing was changed yet, but a call says %d: %s",
+              when, got, world->err.message);
     CHECK_MSG(got == step->broken_status, "%s: a call says %d: %s", when, got, world->err.message);
     check_refuses(world, got, when);
     if (got == HUSK_E_POISONED)
@@ -296,17 +311,19 @@ static void check_failed(struct fault_world *world, const struct step *step, str
 
 /* The second sandbox of a step that failed: there is none, or it is empty. */
 static void check_second(struct fault_world *world, const struct step *step, const char *when) {
-    CHECK_MSG((world->second != NULL) == (step->run == step_load_second), "%s: gave a sandbox", when);
+    CHECK_MSG((world->second != NULL) == (step->run == step_load_second), "%s: gave a sandbox",
+              when);
     if (world->second != NULL)
         CHECK_MSG(probe(world, world->second) == HUSK_E_STATE, "%s: the empty sandbox: %s", when,
                   world->err.message);
     CHECK_MSG(step->run != step_snapshot || world->taken == NULL, "%s: gave a snapshot", when);
-    CHECK_MSG(step->run != step_memory_image || world->memory_image == NULL, "%s: gave a memory image", when);
+    CHECK_MSG(step->run != step_memory_image || world->memory_image == NULL,
+              "%s: gave a memory image", when);
 }
 
 /* In turn: the same again, and other ways to a sandbox that is usable. */
-static void check_heals(struct fault_world *world, const struct step *step, struct fault_state *before,
-                        unsigned way, const char *when) {
+static void check_heals(struct fault_world *world, const struct step *step,
+                        struct fault_state *before, unsigned way, const char *when) {
     const bool is_loaded = world->sandbox->image != NULL;
     if (way % 4 == 0 || step->broken_status == 0) {
         CHECK_MSG(step->run(world) == 0, "%s, again: %s", when, world->err.message);
@@ -316,17 +333,19 @@ static void check_heals(struct fault_world *world, const struct step *step, stru
         fault_check_holds(world, world->sandbox, HOLDS_IMAGE, when);
     } else if (way % 4 == 2) {
         CHECK_OK(husk_sandbox_unload(world->sandbox, &world->err), world->err);
-        CHECK_MSG(step_load_other(world) == 0, "%s, then unload and load: %s", when, world->err.message);
+        CHECK_MSG(step_load_other(world) == 0, "%s, then unload and load: %s", when,
+                  world->err.message);
         fault_check_holds(world, world->sandbox, HOLDS_OTHER, when);
     } else if (is_loaded && world->sandbox->image->code == world->snapshot->code) {
-        CHECK_MSG(step_restore_snapshot(world) == 0, "%s, then a restore: %s", when, world->err.message);
+        CHECK_MSG(step_restore_snapshot(world) == 0, "%s, then a restore: %s", when,
+                  world->err.message);
         fault_check_holds(world, world->sandbox, HOLDS_SNAPSHOT, when);
     }
 }
 
 /* Returns whether the n-th operation was reached. */
-static bool run_step(struct fault_world *world, const struct step *step, enum fault_mode mode, unsigned nth,
-                     struct fault_counts *counts) {
+static bool run_step(struct fault_world *world, const struct step *step, enum fault_mode mode,
+                     unsigned nth, struct fault_counts *counts) {
     char when[256];
     step->begin(world);
     struct fault_state *before = fault_state_of(world->sandbox);
@@ -365,7 +384,8 @@ void fault_steps_once(struct fault_world *world) {
         run_step(world, &steps[i], FAULT_ONCE, FAULT_NEVER, &counts);
 }
 
-/* Once before anything is counted: what the process keeps for good (a thread's stack, stdio's buffers) is there then. */
+/* Once before anything is counted: what the process keeps for good (a thread's stack, stdio's
+ * buffers) is there then. */
 static void warm_up(const struct fault_lane *lane) {
     struct fault_world world;
     fault_world_open(&world, lane);
@@ -373,13 +393,15 @@ static void warm_up(const struct fault_lane *lane) {
     fault_world_close(&world);
 }
 
-void fault_steps_run(const struct fault_lane *lane, enum fault_mode mode, struct fault_counts *counts) {
+void fault_steps_run(const struct fault_lane *lane, enum fault_mode mode,
+                     struct fault_counts *counts) {
     warm_up(lane);
     for (size_t i = 0; i < STEPS; i++) {
         struct fault_world world;
         const struct fault_usage before = fault_usage_now();
         fault_world_open(&world, lane);
-        for (unsigned nth = 1; run_step(&world, &steps[i], mode, nth, counts); nth += FAULT_STRIDE) {
+        for (unsigned nth = 1; run_step(&world, &steps[i], mode, nth, counts);
+             nth += FAULT_STRIDE) {
         }
         fault_world_close(&world);
         fault_check_usage(&before, steps[i].name, mode);

@@ -83,7 +83,8 @@ bool fault_state_is_poisoned(const struct fault_state *state) {
 
 bool fault_is_copy(const husk_sandbox *sandbox, const struct fault_state *state) {
     return state_copy_equal(sandbox, &state->copy) &&
-           (state->table_entries == 0 || sandbox->machine->sizes.table_entries[0] == state->table_entries);
+           (state->table_entries == 0 ||
+            sandbox->machine->sizes.table_entries[0] == state->table_entries);
 }
 
 bool fault_is_same(const husk_sandbox *sandbox, const struct fault_state *state) {
@@ -99,14 +100,15 @@ void fault_check_holds(struct fault_world *world, husk_sandbox *sandbox, enum fa
                        const char *when) {
     const struct fault_state *state = world->states[holds];
     state_copy_check(sandbox, &state->copy, when);
-    CHECK_MSG(state->table_entries == 0 || sandbox->machine->sizes.table_entries[0] == state->table_entries,
+    CHECK_MSG(state->table_entries == 0 ||
+                  sandbox->machine->sizes.table_entries[0] == state->table_entries,
               "%s: the table has another size", when);
     CHECK(!sandbox->is_poisoned);
     const struct wasi_ctx *wasi = wasi_of(sandbox);
     CHECK(state->has_wasi == (wasi != NULL));
     CHECK_MSG(wasi == NULL || fds_are_same(wasi, state), "%s: WASI's descriptors", when);
-    CHECK_MSG(wasi == NULL || wasi->random_state == state->wasi.random_state, "%s: WASI's random numbers",
-              when);
+    CHECK_MSG(wasi == NULL || wasi->random_state == state->wasi.random_state,
+              "%s: WASI's random numbers", when);
     if (world->lane->look != NULL)
         world->lane->look(world, sandbox);
 }
@@ -122,15 +124,17 @@ uint64_t fault_vms_alive(const struct fault_world *world) {
 void fault_world_open(struct fault_world *world, const struct fault_lane *lane) {
     *world = (struct fault_world){.lane = lane};
     lane->open(world);
-    CHECK_OK(
-        husk_sandbox_new(world->engine, world->image, world->imports, NULL, &world->sandbox, &world->err),
-        world->err);
+    CHECK_OK(husk_sandbox_new(world->engine, world->image, world->imports, NULL, &world->sandbox,
+                              &world->err),
+             world->err);
     world->states[HOLDS_IMAGE] = fault_state_of(world->sandbox);
     lane->scramble(world, world->sandbox, ++world->rounds);
     CHECK_OK(husk_sandbox_snapshot(world->sandbox, &world->snapshot, &world->err), world->err);
-    CHECK_OK(husk_sandbox_load(world->sandbox, world->snapshot, world->imports, &world->err), world->err);
+    CHECK_OK(husk_sandbox_load(world->sandbox, world->snapshot, world->imports, &world->err),
+             world->err);
     world->states[HOLDS_SNAPSHOT] = fault_state_of(world->sandbox);
-    CHECK_OK(husk_sandbox_load(world->sandbox, world->other, world->imports, &world->err), world->err);
+    CHECK_OK(husk_sandbox_load(world->sandbox, world->other, world->imports, &world->err),
+             world->err);
     world->states[HOLDS_OTHER] = fault_state_of(world->sandbox);
     strcpy(world->folder, "/tmp/husk-faults-XXXXXX");
     CHECK(mkdtemp(world->folder) != NULL);
@@ -183,42 +187,44 @@ struct fault_usage fault_usage_now(void) {
 
 void fault_check_usage(const struct fault_usage *before, const char *what, enum fault_mode mode) {
     const struct fault_usage now = fault_usage_now();
-    CHECK_MSG(now.blocks == before->blocks && now.mapped == before->mapped && now.fds == before->fds,
-              "%s, the n-th operation %s: %ld blocks, %ld mapped bytes, %d descriptors are left", what,
-              fault_mode_names[mode], now.blocks - before->blocks, now.mapped - before->mapped,
-              (int)now.fds - (int)before->fds);
+    CHECK_MSG(now.blocks == before->blocks && now.mapped == before->mapped &&
+                  now.fds == before->fds,
+              "%s, the n-th operation %s: %ld blocks, %ld mapped bytes, %d descriptors are left",
+              what, fault_mode_names[mode], now.blocks - before->blocks,
+              now.mapped - before->mapped, (int)now.fds - (int)before->fds);
 }
 
 void fault_count(struct fault_counts *counts) {
     counts->fired++;
-    for (unsigned i = 0; i < counts->names_count; i++) {
+    for (unsigned i = 0; i < counts->names_count; i++)
         if (strcmp(counts->names[i], fault_name()) == 0)
             return;
-    }
     CHECK(counts->names_count < sizeof counts->names / sizeof counts->names[0]);
     counts->names[counts->names_count++] = fault_name();
 }
 
 void fault_counts_check(const struct fault_counts *counts, const char *const *names) {
-    for (; *names != NULL && FAULT_STRIDE == 1; names++) { /* else not each operation had its turn */
+    /* else not each operation had its turn */
+    for (; *names != NULL && FAULT_STRIDE == 1; names++) {
         unsigned i = 0;
         while (i < counts->names_count && strcmp(counts->names[i], *names) != 0)
             i++;
-        CHECK_MSG(i < counts->names_count, "%s was never made to fail; is the suite linked with --wrap?",
-                  *names);
+        CHECK_MSG(i < counts->names_count,
+                  "%s was never made to fail; is the suite linked with --wrap?", *names);
     }
 }
 
 void fault_counts_check_steps(const struct fault_counts *counts) {
     CHECK_MSG(counts->unchanged * FAULT_STRIDE > 300 && counts->poisoned * FAULT_STRIDE > 20 &&
                   counts->unloaded * FAULT_STRIDE > 20,
-              "%u failures changed nothing, %u poisoned, %u unloaded", counts->unchanged, counts->poisoned,
-              counts->unloaded);
+              "%u failures changed nothing, %u poisoned, %u unloaded", counts->unchanged,
+              counts->poisoned, counts->unloaded);
 }
 
 void fault_counts_print(const struct fault_counts *counts, enum fault_mode mode) {
-    printf("  the n-th operation %s: %u; %u failures changed nothing, %u poisoned, %u unloaded, %u came "
+    printf("  the n-th operation %s: %u; %u failures changed nothing, %u poisoned, %u unloaded, %u "
+           "came "
            "after all was done; %u successes\n",
-           fault_mode_names[mode], counts->fired, counts->unchanged, counts->poisoned, counts->unloaded,
-           counts->replaced, counts->succeeded);
+           fault_mode_names[mode], counts->fired, counts->unchanged, counts->poisoned,
+           counts->unloaded, counts->replaced, counts->succeeded);
 }

@@ -1,6 +1,7 @@
 /*
- * tests/support/fault_world.h: what a step that fails can see and change: an engine, images, a sandbox; copies of all that a guest can observe of
- * one, to compare; and how many blocks, mappings and descriptors the process has.
+ * tests/support/fault_world.h: what a step that fails can see and change: an engine, images, a
+ * sandbox; copies of all that a guest can observe of one, to compare; and how many blocks, mappings
+ * and descriptors the process has.
  */
 #ifndef TESTS_SUPPORT_FAULT_WORLD_H
 #define TESTS_SUPPORT_FAULT_WORLD_H
@@ -21,16 +22,26 @@ struct fault_world;
 
 /* What a lane brings. */
 struct fault_lane {
-    /* Engine, imports, and the images of two modules that export "read" (i64) -> i64 and a memory. */
+    /* Engine, imports, and the images of two modules that export "read" (i64) -> i64 and a
+     * memory. */
     void (*open)(struct fault_world *world);
-    /* Calls that change memory here and there (in more than 13 places), make it grow, and whatever else there is; differently for every seed. */
+    /* Calls that change memory here and there (in more than 13 places), make it grow, and whatever
+     * else there is; differently for every seed. */
     void (*scramble)(struct fault_world *world, husk_sandbox *sandbox, unsigned seed);
-    /* What the guest sees agrees with what the host has (struct arena, struct sizing); may be NULL. */
+    /* What the guest sees agrees with what the host has (struct arena, struct sizing); may be
+     * NULL. */
     void (*look)(struct fault_world *world, husk_sandbox *sandbox);
 };
 
 /* States that the world knows. */
-enum fault_holds { HOLDS_TAKEN, HOLDS_IMAGE, HOLDS_SNAPSHOT, HOLDS_OTHER, HOLDS_STATES, HOLDS_SAME };
+enum fault_holds {
+    HOLDS_TAKEN,
+    HOLDS_IMAGE,
+    HOLDS_SNAPSHOT,
+    HOLDS_OTHER,
+    HOLDS_STATES,
+    HOLDS_SAME
+};
 
 struct fault_state;
 

@@ -1,4 +1,5 @@
-/* tests/support/fault_wraps.c: see fault_wraps.h. The linker sends f() to __wrap_f(), and __real_f() to f(). */
+/* tests/support/fault_wraps.c: see fault_wraps.h. The linker sends f() to __wrap_f(), and
+ * __real_f() to f(). */
 #include "fault_wraps.h"
 
 #include <errno.h>
@@ -46,7 +47,7 @@ void fault_disarm(void) {
 }
 
 bool fault_has_fired(void) {
-    return *atomic_load(&fired_name) != 0;
+    return *atomic_load(&fired_name) != '\0';
 }
 
 const char *fault_name(void) {
@@ -86,15 +87,17 @@ static enum fate fate_of(const char *name, unsigned can) {
     const int mode = atomic_load(&armed_mode);
     const char *only = atomic_load(&armed_name);
     if (nth == 0 || (only != NULL && strcmp(only, name) != 0) ||
-        (mode == FAULT_INTERRUPT && !(can & CAN_BE_INTERRUPTED)) ||
-        (mode == FAULT_SHORT && !(can & CAN_BE_SHORT)))
+        (mode == FAULT_INTERRUPT && (can & CAN_BE_INTERRUPTED) == 0) ||
+        (mode == FAULT_SHORT && (can & CAN_BE_SHORT) == 0))
         return FATE_NONE;
     const unsigned number = atomic_fetch_add(&calls_count, 1) + 1;
     if (mode == FAULT_EVER ? number < nth : number != nth)
         return FATE_NONE;
     if (number == nth)
         atomic_store(&fired_name, name);
-    return mode == FAULT_INTERRUPT ? FATE_INTERRUPTED : mode == FAULT_SHORT ? FATE_SHORT : FATE_FAILS;
+    return mode == FAULT_INTERRUPT ? FATE_INTERRUPTED
+           : mode == FAULT_SHORT   ? FATE_SHORT
+                                   : FATE_FAILS;
 }
 
 bool fault_next(const char *name) {
@@ -147,10 +150,12 @@ void *__wrap_realloc(void *old, size_t bytes) {
 }
 
 void *__wrap_aligned_alloc(size_t alignment, size_t bytes) {
-    return is_over("aligned_alloc", 0, ENOMEM) ? NULL : counted(__real_aligned_alloc(alignment, bytes));
+    return is_over("aligned_alloc", 0, ENOMEM) ? NULL
+                                               : counted(__real_aligned_alloc(alignment, bytes));
 }
 
-/* Not with the real one: in a static program that calls the wrapped malloc(), in another it does not. */
+/* Not with the real one: in a static program that calls the wrapped malloc(), in another it does
+ * not. */
 static char *copied(const char *name, const char *text, size_t count) {
     char *copy = is_over(name, 0, ENOMEM) ? NULL : counted(__real_malloc(count + 1));
     if (copy != NULL) {
@@ -317,7 +322,9 @@ int __wrap_fsync(int fd) {
 }
 
 int __wrap_linkat(int from_fd, const char *from, int to_fd, const char *to, int flags) {
-    return is_over("linkat", 0, EACCES) ? -1 : noted('p', __real_linkat(from_fd, from, to_fd, to, flags));
+    return is_over("linkat", 0, EACCES)
+               ? -1
+               : noted('p', __real_linkat(from_fd, from, to_fd, to, flags));
 }
 
 int __wrap_fchmod(int fd, mode_t mode) {
@@ -363,7 +370,8 @@ ssize_t __wrap_writev(int fd, const struct iovec *vecs, int count) {
 ssize_t __wrap_pread(int fd, void *bytes, size_t count, off_t offset) {
     const size_t share = share_of("pread", count, EIO);
     /* Of /proc/self/pagemap, which the code under test reads so, there are only whole entries. */
-    return share == 0 && count != 0 ? -1 : __real_pread(fd, bytes, (share + 7) & ~(size_t)7, offset);
+    return share == 0 && count != 0 ? -1
+                                    : __real_pread(fd, bytes, (share + 7) & ~(size_t)7, offset);
 }
 
 ssize_t __wrap_sendfile(int to, int from, off_t *offset, size_t count) {
@@ -376,8 +384,8 @@ ssize_t __wrap_sendfile(int to, int from, off_t *offset, size_t count) {
 int __real_ioctl(int fd, unsigned long request, ...);
 int __wrap_ioctl(int fd, unsigned long request, ...);
 
-#define PAGEMAP_SCAN_NR                                                                                      \
-    16 /* of type 'f'; include/uapi/linux/fs.h, newer than the oldest headers that we build with */
+/* of type 'f'; include/uapi/linux/fs.h, newer than the oldest headers that we build with */
+#define PAGEMAP_SCAN_NR 16
 
 static const char *request_name(unsigned long request, unsigned *ret_can) {
     static const struct {
@@ -409,7 +417,8 @@ static const char *request_name(unsigned long request, unsigned *ret_can) {
     return "ioctl";
 }
 
-/* An interrupted KVM_RUN takes the registers over and finishes what it has to before it says so: let it (api.rst, 5, immediate_exit). */
+/* An interrupted KVM_RUN takes the registers over and finishes what it has to before it says so:
+ * let it (api.rst, 5, immediate_exit). */
 static void interrupt_run(int fd) {
     struct kvm_run *run = shared_of(fd);
     if (run == NULL)
@@ -439,15 +448,15 @@ int __wrap_ioctl(int fd, unsigned long request, ...) {
 
 /* ---- Threads ---- */
 
-int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*main)(void *),
-                          void *argument);
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                          void *(*main)(void *), void *argument);
 int __real_pthread_cond_signal(pthread_cond_t *cond);
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*main)(void *),
-                          void *argument);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                          void *(*main)(void *), void *argument);
 int __wrap_pthread_cond_signal(pthread_cond_t *cond);
 
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*main)(void *),
-                          void *argument) {
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                          void *(*main)(void *), void *argument) {
     return fate_of("pthread_create", 0) == FATE_FAILS
                ? EAGAIN
                : __real_pthread_create(thread, attributes, main, argument);

@@ -17,9 +17,10 @@ static void add_functions(struct image_builder *builder) {
     static const struct {
         const char *name, *type;
         const uint8_t *code;
-    } funcs[] = {{"add", "ii>i", guest_add},      {"host", "I>I", guest_host},      {"spin", ">", guest_spin},
-                 {"recurse", ">", guest_recurse}, {"read", "I>I", guest_read},      {"trap", ">", guest_trap},
-                 {"grow", "I>I", guest_grow},     {"bad_port", ">", guest_bad_port}};
+    } funcs[] = {{"add", "ii>i", guest_add},  {"host", "I>I", guest_host},
+                 {"spin", ">", guest_spin},   {"recurse", ">", guest_recurse},
+                 {"read", "I>I", guest_read}, {"trap", ">", guest_trap},
+                 {"grow", "I>I", guest_grow}, {"bad_port", ">", guest_bad_port}};
     uint32_t import_type = builder_type(builder, "I>I", 0);
     builder_func(builder, import_type, 0, 0, "");
     builder_import(builder, "env", "host", HUSK_ABI_FUNC, 0);
@@ -32,7 +33,8 @@ static void add_functions(struct image_builder *builder) {
             .code_gva = guest_gva(funcs[i].code), .func_idx = func, .wasm_offset = 100 * func};
         builder_row(builder, HUSK_REC_CODE_MAP, &row, sizeof row);
     }
-    struct husk_image_code_row end = {.code_gva = HUSK_TEXT_GVA + code_bytes, .func_idx = HUSK_FUNC_NONE};
+    struct husk_image_code_row end = {.code_gva = HUSK_TEXT_GVA + code_bytes,
+                                      .func_idx = HUSK_FUNC_NONE};
     builder_row(builder, HUSK_REC_CODE_MAP, &end, sizeof end);
 }
 
@@ -63,13 +65,15 @@ void guest_image_build(struct image_builder *builder) {
     builder_row(builder, HUSK_REC_MEMORIES, &memory, sizeof memory);
     builder_word(builder, MEMORY_SIZE_GVA, 1);
     builder_export(builder, "memory", HUSK_ABI_MEMORY, 0);
-    struct husk_image_global global = {.gva = GLOBAL_GVA, .type = HUSK_ABI_I64, .flags = HUSK_GLOBAL_MUTABLE};
+    struct husk_image_global global = {
+        .gva = GLOBAL_GVA, .type = HUSK_ABI_I64, .flags = HUSK_GLOBAL_MUTABLE};
     builder_row(builder, HUSK_REC_GLOBALS, &global, sizeof global);
     builder_word(builder, GLOBAL_GVA, 7);
     builder_export(builder, "g", HUSK_ABI_GLOBAL, 0);
 }
 
-/* A record of host state; see wasi_state.c: version 1, seeded, three descriptors of (stream, flags, rights), generator, two clocks. */
+/* A record of host state; see wasi_state.c: version 1, seeded, three descriptors of (stream, flags,
+ * rights), generator, two clocks. */
 static void add_wasi_state(struct image_builder *builder) {
     const struct husk_image_host_state record = {.name_bytes = 4, .state_bytes = 80};
     const uint64_t words[10] = {1 | 1ull << 32, 0, UINT64_MAX, 1,    UINT64_MAX,

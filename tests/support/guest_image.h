@@ -1,7 +1,8 @@
 /*
- * tests/support/guest_image.h: a small image made without the compiler, of guest_code.S: exports "add", "host" (calls the imported
- * function "env"."host"), "spin", "recurse", "read", "trap", "grow", "bad_port", memory "memory" (1 page, at most 3), a mutable
- * i64 global "g" of value 7. Function names are those of the exports.
+ * tests/support/guest_image.h: a small image made without the compiler, of guest_code.S: exports
+ * "add", "host" (calls the imported function "env"."host"), "spin", "recurse", "read", "trap",
+ * "grow", "bad_port", memory "memory" (1 page, at most 3), a mutable i64 global "g" of value 7.
+ * Function names are those of the exports.
  */
 #ifndef TESTS_SUPPORT_GUEST_IMAGE_H
 #define TESTS_SUPPORT_GUEST_IMAGE_H
@@ -11,14 +12,15 @@
 /* Everything but builder_finish(), so that a test can change it first. */
 void guest_image_build(struct image_builder *builder);
 uint8_t *guest_image_make(size_t *ret_count);
-/* The same as a snapshot: 2 pages of memory, a table of 600 entries that may grow to 1024, hot pages, and the state of WASI, for instead of
- * "env"."host" it imports "wasi_snapshot_preview1"."clock_time_get". */
+/* The same as a snapshot: 2 pages of memory, a table of 600 entries that may grow to 1024, hot
+ * pages, and the state of WASI, for instead of "env"."host" it imports
+ * "wasi_snapshot_preview1"."clock_time_get". */
 void guest_snapshot_build(struct image_builder *builder);
 uint8_t *guest_snapshot_make(size_t *ret_count);
 /* The guest address of a label of guest_code.S. */
-extern const uint8_t guest_code_start[], guest_code_end[], guest_entry[], guest_resume[], guest_thunk[],
-    guest_add[], guest_host[], guest_spin[], guest_recurse[], guest_read[], guest_trap[], guest_grow[],
-    guest_bad_port[];
+extern const uint8_t guest_code_start[], guest_code_end[], guest_entry[], guest_resume[],
+    guest_thunk[], guest_add[], guest_host[], guest_spin[], guest_recurse[], guest_read[],
+    guest_trap[], guest_grow[], guest_bad_port[];
 uint32_t guest_gva(const uint8_t *label);
 
 #endif

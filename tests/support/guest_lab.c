@@ -22,14 +22,16 @@ void guest_lab_open(struct guest_lab *lab, husk_host_fn fn, void *user,
     CHECK_OK(husk_engine_new(NULL, &lab->engine, &lab->err), lab->err);
     size_t count;
     uint8_t *bytes = guest_image_make(&count);
-    CHECK_OK(husk_image_open_buffer(lab->engine, bytes, count, true, &lab->image, &lab->err), lab->err);
+    CHECK_OK(husk_image_open_buffer(lab->engine, bytes, count, true, &lab->image, &lab->err),
+             lab->err);
     free(bytes);
     CHECK_OK(husk_imports_new(lab->engine, &lab->imports, &lab->err), lab->err);
-    CHECK_OK(husk_imports_func(lab->imports, "env", "host", &type, fn != NULL ? fn : host_doubles, user, NULL,
-                               &lab->err),
+    CHECK_OK(husk_imports_func(lab->imports, "env", "host", &type, fn != NULL ? fn : host_doubles,
+                               user, NULL, &lab->err),
              lab->err);
-    CHECK_OK(husk_sandbox_new(lab->engine, lab->image, lab->imports, options, &lab->sandbox, &lab->err),
-             lab->err);
+    CHECK_OK(
+        husk_sandbox_new(lab->engine, lab->image, lab->imports, options, &lab->sandbox, &lab->err),
+        lab->err);
 }
 
 void guest_lab_close(struct guest_lab *lab) {

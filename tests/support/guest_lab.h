@@ -1,6 +1,6 @@
 /*
- * tests/support/guest_lab.h: an engine on the real KVM, and sandboxes of guest_image.c; for suites that need no compiler. The import
- * "env"."host" is the caller's function.
+ * tests/support/guest_lab.h: an engine on the real KVM, and sandboxes of guest_image.c; for suites
+ * that need no compiler. The import "env"."host" is the caller's function.
  */
 #ifndef TESTS_SUPPORT_GUEST_LAB_H
 #define TESTS_SUPPORT_GUEST_LAB_H
@@ -16,7 +16,8 @@ struct guest_lab {
     struct husk_outcome outcome;
 };
 
-/* Everything, one sandbox included. fn NULL: a function that doubles its argument. Ends the test on failure. */
+/* Everything, one sandbox included. fn NULL: a function that doubles its argument. Ends the test on
+ * failure. */
 void guest_lab_open(struct guest_lab *lab, husk_host_fn fn, void *user,
                     const struct husk_sandbox_options *options);
 void guest_lab_close(struct guest_lab *lab);

@@ -1,6 +1,6 @@
 /*
- * tests/support/helper_thread.h: a second thread that does single jobs and takes no page fault in between, for tests of what must not depend
- * on which thread does what.
+ * tests/support/helper_thread.h: a second thread that does single jobs and takes no page fault in
+ * between, for tests of what must not depend on which thread does what.
  */
 #ifndef TESTS_SUPPORT_HELPER_THREAD_H
 #define TESTS_SUPPORT_HELPER_THREAD_H

@@ -13,7 +13,8 @@
 void builder_init(struct image_builder *builder) {
     memset(builder, 0, sizeof *builder);
     builder->note_align = 8;
-    builder->module = (struct husk_image_module){.entry_gva = HUSK_TEXT_GVA, .resume_gva = HUSK_TEXT_GVA};
+    builder->module =
+        (struct husk_image_module){.entry_gva = HUSK_TEXT_GVA, .resume_gva = HUSK_TEXT_GVA};
     builder->module.compiler = builder_string(builder, "image builder");
     builder->module.target_cpu = builder_string(builder, "x86-64");
 }
@@ -57,7 +58,7 @@ uint32_t builder_type(struct image_builder *builder, const char *types, uint32_t
         .valtypes_idx = (uint32_t)(builder->records[HUSK_REC_VALTYPES].count / sizeof(uint32_t)),
         .thunk_gva = thunk_gva};
     uint32_t *count = &row.params_count;
-    for (const char *letter = types; *letter != 0; letter++) {
+    for (const char *letter = types; *letter != '\0'; letter++) {
         if (*letter == '>') {
             count = &row.results_count;
             continue;
@@ -78,8 +79,8 @@ uint32_t builder_func(struct image_builder *builder, uint32_t type_idx, uint32_t
     return builder_row(builder, HUSK_REC_FUNCS, &row, sizeof row);
 }
 
-void builder_import(struct image_builder *builder, const char *module, const char *name, uint32_t kind,
-                    uint32_t idx) {
+void builder_import(struct image_builder *builder, const char *module, const char *name,
+                    uint32_t kind, uint32_t idx) {
     struct husk_image_import row = {.kind = kind, .idx = idx};
     row.module = builder_string(builder, module);
     row.name = builder_string(builder, name);
@@ -87,7 +88,8 @@ void builder_import(struct image_builder *builder, const char *module, const cha
 }
 
 void builder_export(struct image_builder *builder, const char *name, uint32_t kind, uint32_t idx) {
-    struct husk_image_export row = {.name = builder_string(builder, name), .kind = kind, .idx = idx};
+    struct husk_image_export row = {
+        .name = builder_string(builder, name), .kind = kind, .idx = idx};
     builder_row(builder, HUSK_REC_EXPORTS, &row, sizeof row);
 }
 
@@ -114,17 +116,18 @@ static void make_descriptor(struct image_builder *builder, struct buf *desc) {
     struct image_record_rows records[HUSK_REC_COUNT];
     buf_append(&builder->records[HUSK_REC_MODULE], &builder->module, sizeof builder->module);
     for (uint32_t i = 0; i < HUSK_REC_COUNT; i++)
-        records[i] = (struct image_record_rows){builder->records[i].data,
-                                                builder->records[i].count / image_record_kinds[i].row_bytes};
+        records[i] = (struct image_record_rows){
+            builder->records[i].data, builder->records[i].count / image_record_kinds[i].row_bytes};
     image_records_write(desc, wasm_sha256, records);
     if (builder->change_note != NULL)
         builder->change_note(desc);
 }
 
-static void append_note(const struct image_builder *builder, const struct buf *desc, struct buf *file,
-                        Elf64_Phdr *ret_header) {
-    Elf64_Nhdr header = {
-        .n_namesz = sizeof HUSK_NOTE_NAME, .n_descsz = (uint32_t)desc->count, .n_type = HUSK_NOTE_TYPE};
+static void append_note(const struct image_builder *builder, const struct buf *desc,
+                        struct buf *file, Elf64_Phdr *ret_header) {
+    Elf64_Nhdr header = {.n_namesz = sizeof HUSK_NOTE_NAME,
+                         .n_descsz = (uint32_t)desc->count,
+                         .n_type = HUSK_NOTE_TYPE};
     buf_align(file, 8);
     uint64_t start = file->count;
     buf_append(file, &header, sizeof header);
@@ -175,15 +178,16 @@ uint8_t *builder_finish(struct image_builder *builder, size_t *ret_count) {
     struct buf file = {0}, desc = {0};
     Elf64_Phdr headers[BUILDER_SEGMENTS_MAX + 1];
     uint32_t count = 0;
-    Elf64_Ehdr header = {.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
-                         .e_type = ET_EXEC,
-                         .e_machine = EM_X86_64,
-                         .e_version = EV_CURRENT,
-                         .e_entry = builder->module.entry_gva,
-                         .e_phoff = sizeof header,
-                         .e_ehsize = sizeof header,
-                         .e_phentsize = sizeof headers[0],
-                         .e_phnum = (uint16_t)(builder->segments_count + 1)};
+    Elf64_Ehdr header = {
+        .e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
+        .e_type = ET_EXEC,
+        .e_machine = EM_X86_64,
+        .e_version = EV_CURRENT,
+        .e_entry = builder->module.entry_gva,
+        .e_phoff = sizeof header,
+        .e_ehsize = sizeof header,
+        .e_phentsize = sizeof headers[0],
+        .e_phnum = (uint16_t)(builder->segments_count + 1)};
     make_descriptor(builder, &desc);
     buf_append_zeros(&file, HUSK_PAGE_SIZE);
     for (uint32_t i = 0; i < builder->segments_count; i++) {

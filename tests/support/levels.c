@@ -9,8 +9,9 @@
 #include "husk_compile.h"
 
 const struct level levels[LEVELS_COUNT] = {
-    {"-O0", 0, false, true},         {"-O1", 1, false, false},        {"-O2", 2, false, false},
-    {"-O3", 3, false, false},        {"-O0 --strict", 0, true, true}, {"-O1 --strict", 1, true, true},
+    {"-O0", 0, false, true},         {"-O1", 1, false, false},
+    {"-O2", 2, false, false},        {"-O3", 3, false, false},
+    {"-O0 --strict", 0, true, true}, {"-O1 --strict", 1, true, true},
     {"-O2 --strict", 2, true, true}, {"-O3 --strict", 3, true, true},
 };
 
@@ -38,8 +39,9 @@ void level_open(struct wat_lab *lab, const struct level *level, const uint8_t *w
     CHECK_OK(husk_compile(wasm, count, &options, &fd, &lab->err), lab->err);
     CHECK_OK(husk_image_open_fd(lab->engine, fd, true, &lab->image, &lab->err), lab->err);
     close(fd);
-    CHECK_OK(husk_sandbox_new(lab->engine, lab->image, lab->imports, NULL, &lab->sandbox, &lab->err),
-             lab->err);
+    CHECK_OK(
+        husk_sandbox_new(lab->engine, lab->image, lab->imports, NULL, &lab->sandbox, &lab->err),
+        lab->err);
 }
 
 void level_close(struct wat_lab *lab) {
@@ -57,8 +59,8 @@ int64_t level_call(struct wat_lab *lab, const char *name, const int32_t *args) {
     CHECK(type.params_count <= 4 && type.results_count <= 1);
     for (size_t i = 0; i < type.params_count; i++)
         values[i] = value_i32(args[i]);
-    CHECK_OK(husk_call_func(lab->sandbox, func, values, type.params_count, &result, type.results_count, NULL,
-                            &lab->outcome, &lab->err),
+    CHECK_OK(husk_call_func(lab->sandbox, func, values, type.params_count, &result,
+                            type.results_count, NULL, &lab->outcome, &lab->err),
              lab->err);
     if (lab->outcome.kind != HUSK_RETURNED || type.results_count == 0)
         return 0;

@@ -17,12 +17,12 @@ struct level {
 #define LEVELS_COUNT 8
 extern const struct level levels[LEVELS_COUNT];
 
-#define SKIP_WITHOUT_LEVELS()                                                                                \
-    do {                                                                                                     \
-        SKIP_WITHOUT_COMPILER();                                                                             \
-        if (ready_images_only()) {                                                                           \
-            SKIP("needs the compiler at all levels, and there are ready images only");                       \
-        }                                                                                                    \
+#define SKIP_WITHOUT_LEVELS()                                                                      \
+    do {                                                                                           \
+        SKIP_WITHOUT_COMPILER();                                                                   \
+        if (ready_images_only()) {                                                                 \
+            SKIP("needs the compiler at all levels, and there are ready images only");             \
+        }                                                                                          \
     } while (0)
 
 /* tests/kvm/code/wat/<name>.wat, malloc()ed wasm. */

@@ -11,7 +11,8 @@ static void *spin_nested(void *argument) {
     struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
     options.wall_ns = nested->wall_ns;
     atomic_store(&nested->has_begun, true);
-    nested->status = husk_call(nested->sandbox, "spin", NULL, 0, NULL, 0, &options, &nested->outcome, &err);
+    nested->status =
+        husk_call(nested->sandbox, "spin", NULL, 0, NULL, 0, &options, &nested->outcome, &err);
     return NULL;
 }
 
@@ -24,9 +25,10 @@ static int host_spins_inside(husk_caller *caller, void *user, const struct husk_
     return nested->status;
 }
 
-/* The same, made by another thread that the host function waits for: that one is inside KVM_RUN then. */
-static int host_has_another_thread_spin(husk_caller *caller, void *user, const struct husk_value *args,
-                                        struct husk_value *results) {
+/* The same, made by another thread that the host function waits for: that one is inside KVM_RUN
+ * then. */
+static int host_has_another_thread_spin(husk_caller *caller, void *user,
+                                        const struct husk_value *args, struct husk_value *results) {
     (void)args, (void)results;
     struct nested_call *nested = user;
     pthread_t thread;

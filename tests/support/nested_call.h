@@ -1,6 +1,6 @@
 /*
- * tests/support/nested_call.h: host functions (env.host of guest_lab.h) that call "spin" of the guest that called them: an endless loop
- * that has to be cut off.
+ * tests/support/nested_call.h: host functions (env.host of guest_lab.h) that call "spin" of the
+ * guest that called them: an endless loop that has to be cut off.
  */
 #ifndef TESTS_SUPPORT_NESTED_CALL_H
 #define TESTS_SUPPORT_NESTED_CALL_H
@@ -18,7 +18,8 @@ struct nested_call {
     int status;
 };
 
-/* On the calling thread; and on another one that it waits for, which is the one inside KVM_RUN then. */
+/* On the calling thread; and on another one that it waits for, which is the one inside KVM_RUN
+ * then. */
 enum { NESTED_SPINS = 2 };
 extern const husk_host_fn nested_spins[NESTED_SPINS];
 

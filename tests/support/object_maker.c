@@ -1,5 +1,5 @@
-/* tests/support/object_maker.c: see object_maker.h. Sections: null, .text, data, .rela.text, .symtab,
- * .strtab. */
+/* tests/support/object_maker.c: see object_maker.h. Sections: null, .text, data, .rela.text,
+ * .symtab, .strtab. */
 #include "object_maker.h"
 
 #include <stdlib.h>
@@ -8,8 +8,8 @@
 enum { SEC_NULL, SEC_TEXT, SEC_DATA, SEC_RELA, SEC_SYMTAB, SEC_STRTAB, SEC_COUNT };
 #define OBJECT_BYTES_MAX 8192
 
-uint32_t maker_symbol(struct object_maker *maker, const char *name, unsigned section, uint64_t value,
-                      uint64_t size) {
+uint32_t maker_symbol(struct object_maker *maker, const char *name, unsigned section,
+                      uint64_t value, uint64_t size) {
     size_t i = maker->symbols_count++;
     maker->symbols[i].name = name;
     maker->symbols[i].section = section;
@@ -19,9 +19,10 @@ uint32_t maker_symbol(struct object_maker *maker, const char *name, unsigned sec
     return (uint32_t)i + 1;
 }
 
-void maker_rela(struct object_maker *maker, uint64_t offset, uint32_t symbol, uint32_t kind, int64_t addend) {
-    maker->relas[maker->relas_count++] =
-        (Elf64_Rela){.r_offset = offset, .r_info = ELF64_R_INFO((uint64_t)symbol, kind), .r_addend = addend};
+void maker_rela(struct object_maker *maker, uint64_t offset, uint32_t symbol, uint32_t kind,
+                int64_t addend) {
+    maker->relas[maker->relas_count++] = (Elf64_Rela){
+        .r_offset = offset, .r_info = ELF64_R_INFO((uint64_t)symbol, kind), .r_addend = addend};
 }
 
 struct output {
@@ -63,7 +64,8 @@ static void put_contents(struct output *out, const struct object_maker *maker) {
                              .sh_flags = SHF_ALLOC | SHF_EXECINSTR,
                              .sh_addralign = 16,
                              .sh_size = maker->text_bytes});
-    put_section(out, SEC_DATA, maker->data_name != NULL ? maker->data_name : ".comment", maker->data,
+    put_section(out, SEC_DATA, maker->data_name != NULL ? maker->data_name : ".comment",
+                maker->data,
                 (Elf64_Shdr){.sh_type = SHT_PROGBITS,
                              .sh_flags = maker->data_flags,
                              .sh_addralign = 8,
@@ -94,21 +96,23 @@ static void put_symbols(struct output *out, const struct object_maker *maker) {
 }
 
 uint8_t *maker_finish(const struct object_maker *maker, size_t *ret_bytes) {
-    struct output out = {.bytes = calloc(1, OBJECT_BYTES_MAX), .count = sizeof(Elf64_Ehdr), .names_bytes = 1};
+    struct output out = {
+        .bytes = calloc(1, OBJECT_BYTES_MAX), .count = sizeof(Elf64_Ehdr), .names_bytes = 1};
     if (out.bytes == NULL)
         return NULL;
     put_contents(&out, maker);
     put_symbols(&out, maker);
     put_section(&out, SEC_STRTAB, NULL, out.names,
                 (Elf64_Shdr){.sh_type = SHT_STRTAB, .sh_size = out.names_bytes});
-    Elf64_Ehdr header = {.e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
-                         .e_type = ET_REL,
-                         .e_machine = EM_X86_64,
-                         .e_version = EV_CURRENT,
-                         .e_ehsize = sizeof header,
-                         .e_shentsize = sizeof(Elf64_Shdr),
-                         .e_shnum = SEC_COUNT,
-                         .e_shstrndx = SEC_STRTAB};
+    Elf64_Ehdr header = {
+        .e_ident = {ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
+        .e_type = ET_REL,
+        .e_machine = EM_X86_64,
+        .e_version = EV_CURRENT,
+        .e_ehsize = sizeof header,
+        .e_shentsize = sizeof(Elf64_Shdr),
+        .e_shnum = SEC_COUNT,
+        .e_shstrndx = SEC_STRTAB};
     header.e_shoff = put(&out, out.sections, sizeof out.sections);
     memcpy(out.bytes, &header, sizeof header);
     *ret_bytes = out.count;

@@ -1,5 +1,5 @@
-/* tests/support/object_maker.h: makes small x-86-64 ELF relocatables in memory, good and bad ones, for the
- * linker's tests. */
+/* tests/support/object_maker.h: makes small x-86-64 ELF relocatables in memory, good and bad ones,
+ * for the linker's tests. */
 #ifndef OBJECT_MAKER_H
 #define OBJECT_MAKER_H
 
@@ -29,9 +29,10 @@ struct object_maker {
 };
 
 /* Adds a symbol and returns its index in the object. */
-uint32_t maker_symbol(struct object_maker *maker, const char *name, unsigned section, uint64_t value,
-                      uint64_t size);
-void maker_rela(struct object_maker *maker, uint64_t offset, uint32_t symbol, uint32_t kind, int64_t addend);
+uint32_t maker_symbol(struct object_maker *maker, const char *name, unsigned section,
+                      uint64_t value, uint64_t size);
+void maker_rela(struct object_maker *maker, uint64_t offset, uint32_t symbol, uint32_t kind,
+                int64_t addend);
 /* The object's bytes, malloc()ed. */
 uint8_t *maker_finish(const struct object_maker *maker, size_t *ret_bytes);
 

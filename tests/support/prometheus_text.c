@@ -19,7 +19,8 @@ struct parser {
     size_t samples_first; /* of this metric */
 };
 
-__attribute__((format(printf, 2, 3))) static bool complain(struct parser *parser, const char *format, ...) {
+__attribute__((format(printf, 2, 3))) static bool complain(struct parser *parser,
+                                                           const char *format, ...) {
     va_list args;
     va_start(args, format);
     vsnprintf(parser->text->complaint, sizeof parser->text->complaint, format, args);
@@ -30,9 +31,9 @@ __attribute__((format(printf, 2, 3))) static bool complain(struct parser *parser
 /* Copies a name; returns what follows it, or NULL. */
 static const char *take_name(const char *at, char *ret_name) {
     size_t count = 0;
-    while (isalnum((unsigned char)at[count]) || at[count] == '_' || at[count] == ':')
+    while ((isalnum((unsigned char)at[count])) != 0 || at[count] == '_' || at[count] == ':')
         count++;
-    if (count == 0 || count >= PROMETHEUS_NAME_MAX || isdigit((unsigned char)at[0]))
+    if (count == 0 || count >= PROMETHEUS_NAME_MAX || (isdigit((unsigned char)at[0])) != 0)
         return NULL;
     memcpy(ret_name, at, count);
     ret_name[count] = 0;
@@ -44,16 +45,17 @@ static bool ends_with(const char *text, const char *end) {
     return count >= end_count && strcmp(text + count - end_count, end) == 0;
 }
 
-static const struct prometheus_sample *find(const struct prometheus_text *text, size_t from, const char *name,
-                                            const char *labels) {
+static const struct prometheus_sample *find(const struct prometheus_text *text, size_t from,
+                                            const char *name, const char *labels) {
     for (size_t i = from; i < text->samples_count; i++)
-        if (strcmp(text->samples[i].name, name) == 0 && strcmp(text->samples[i].labels, labels) == 0)
+        if (strcmp(text->samples[i].name, name) == 0 &&
+            strcmp(text->samples[i].labels, labels) == 0)
             return &text->samples[i];
     return NULL;
 }
 
-const struct prometheus_sample *prometheus_find(const struct prometheus_text *text, const char *name,
-                                                const char *labels) {
+const struct prometheus_sample *prometheus_find(const struct prometheus_text *text,
+                                                const char *name, const char *labels) {
     return find(text, 0, name, labels);
 }
 
@@ -92,7 +94,7 @@ static bool end_histogram(struct parser *parser) {
 }
 
 static bool end_metric(struct parser *parser) {
-    if (parser->metric[0] == 0)
+    if (parser->metric[0] == '\0')
         return true;
     if (parser->type == TYPE_NONE || parser->samples_first == parser->text->samples_count)
         return complain(parser, "%s: no type, or no samples", parser->metric);
@@ -106,7 +108,7 @@ static bool take_help(struct parser *parser, const char *line) {
         return false;
     char name[PROMETHEUS_NAME_MAX];
     const char *rest = take_name(line, name);
-    if (rest == NULL || rest[0] != ' ' || rest[1] == 0)
+    if (rest == NULL || rest[0] != ' ' || rest[1] == '\0')
         return complain(parser, "HELP of nothing, or without a text: %s", line);
     for (size_t i = 0; i < parser->seen_count; i++)
         if (strcmp(parser->seen[i], name) == 0)
@@ -145,7 +147,7 @@ static const char *take_labels(const char *at, char *ret_labels) {
         if (at == NULL || at[0] != '=' || at[1] != '"')
             return NULL;
         for (at += 2; *at != '"'; at++)
-            if (*at == 0 || *at == '\\' || *at == '\n')
+            if (*at == '\0' || *at == '\\' || *at == '\n')
                 return NULL;
         if (*++at != ',')
             break;
@@ -159,11 +161,11 @@ static const char *take_labels(const char *at, char *ret_labels) {
 
 static bool is_of_metric(const struct parser *parser, const char *name) {
     size_t count = strlen(parser->metric);
-    if (parser->metric[0] == 0 || strncmp(name, parser->metric, count) != 0)
+    if (parser->metric[0] == '\0' || strncmp(name, parser->metric, count) != 0)
         return false;
     const char *part = name + count;
     if (parser->type != TYPE_HISTOGRAM)
-        return *part == 0;
+        return *part == '\0';
     return strcmp(part, "_bucket") == 0 || strcmp(part, "_sum") == 0 || strcmp(part, "_count") == 0;
 }
 
@@ -176,10 +178,10 @@ static bool take_sample(struct parser *parser, const char *line) {
     if (at == NULL || *at != ' ')
         return complain(parser, "not a sample: %s", line);
     char *end;
-    if (!isdigit((unsigned char)*++at)) /* nothing here is negative */
+    if ((isdigit((unsigned char)*++at)) == 0) /* nothing here is negative */
         return complain(parser, "not a number: %s", line);
     sample.number = strtod(at, &end);
-    if (*end != 0)
+    if (*end != '\0')
         return complain(parser, "not a number: %s", line);
     if (parser->type == TYPE_NONE || !is_of_metric(parser, sample.name))
         return complain(parser, "a sample of another metric: %s", line);
@@ -206,7 +208,7 @@ bool prometheus_parse(const char *text, struct prometheus_text *ret_text) {
     parser.text = ret_text;
     ret_text->samples_count = 0;
     ret_text->complaint[0] = 0;
-    while (*text != 0) {
+    while (*text != '\0') {
         const char *end = strchr(text, '\n');
         if (end == NULL || (size_t)(end - text) >= sizeof line)
             return complain(&parser, "the last line does not end, or one is too long");

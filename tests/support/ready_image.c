@@ -41,8 +41,8 @@ int ready_image_open(const void *source, size_t count) {
     return fd;
 }
 
-int ready_image_compile(const void *source, size_t source_count, const uint8_t *wasm, size_t wasm_count,
-                        const char *worker_path) {
+int ready_image_compile(const void *source, size_t source_count, const uint8_t *wasm,
+                        size_t wasm_count, const char *worker_path) {
     int fd = ready_image_open(source, source_count);
     if (fd >= 0)
         return fd;

@@ -1,5 +1,6 @@
 /*
- * tests/support/small_module.h: a module that compiles in no time, for suites about compiling as such, and the worker that compiles it.
+ * tests/support/small_module.h: a module that compiles in no time, for suites about compiling as
+ * such, and the worker that compiles it.
  */
 #ifndef TESTS_SUPPORT_SMALL_MODULE_H
 #define TESTS_SUPPORT_SMALL_MODULE_H
@@ -12,8 +13,9 @@
 #define WORKER HUSK_TEST_BUILD_DIR "/husk-compile-worker"
 
 /* (module (func (export "f") (result i32) (i32.const 42))) */
-static const uint8_t small_wasm[] = {0, 'a', 's', 'm', 1, 0, 0,   0, 1, 5,  1, 0x60, 0, 1, 0x7f, 3,  2,
-                                     1, 0,   7,   5,   1, 1, 'f', 0, 0, 10, 6, 1,    4, 0, 0x41, 42, 0x0b};
+static const uint8_t small_wasm[] = {0, 'a', 's',  'm', 1, 0, 0, 0,    1,  5,   1, 0x60,
+                                     0, 1,   0x7f, 3,   2, 1, 0, 7,    5,  1,   1, 'f',
+                                     0, 0,   10,   6,   1, 4, 0, 0x41, 42, 0x0b};
 
 /* Skips the test if there is none. */
 static inline void need_worker(void) {

@@ -21,7 +21,8 @@ static const char module_text[] =
     " (global $h (export \"h\") (mut f64) (f64.const 1.5))"
     " (global $r (export \"r\") (mut funcref) (ref.null func))"
     " (type $v (func (result i32)))"
-    " (func $f0 (result i32) i32.const 1000) (func $f1 (result i32) i32.const 1001) (func $f2 (result i32) "
+    " (func $f0 (result i32) i32.const 1000) (func $f1 (result i32) i32.const 1001) (func $f2 "
+    "(result i32) "
     "i32.const 1002)"
     " (func (export \"load\") (param i32) (result i32) local.get 0 i32.load)"
     " (func (export \"store\") (param i32 i32) local.get 0 local.get 1 i32.store)"
@@ -35,12 +36,14 @@ static const char module_text[] =
     " (func (export \"tcall\") (param i32) (result i32) local.get 0 call_indirect $t (type $v))"
     " (func (export \"tinit\") (param i32) local.get 0 i32.const 0 i32.const 3 table.init $t $e)"
     " (func (export \"edrop\") elem.drop $e)"
-    " (func (export \"minit\") (param i32) local.get 0 i32.const 0 i32.const 13 memory.init $passive)"
+    " (func (export \"minit\") (param i32) local.get 0 i32.const 0 i32.const 13 memory.init "
+    "$passive)"
     " (func (export \"mdrop\") data.drop $passive)"
     " (func (export \"gset\") (param i32) local.get 0 i64.extend_i32_s global.set $g"
     "   local.get 0 f64.convert_i32_s global.set $h ref.func $f0 global.set $r)"
     " (func (export \"gget\") (result i32) global.get $g i32.wrap_i64)"
-    " (func $deep (export \"deep\") (param i32) (result i32) local.get 0 i32.eqz if (result i32) i32.const 0"
+    " (func $deep (export \"deep\") (param i32) (result i32) local.get 0 i32.eqz if (result i32) "
+    "i32.const 0"
     "   else local.get 0 i32.const 1 i32.sub call $deep local.get 0 i32.add end)"
     " (func (export \"spin\") (loop br 0))"
     " (func (export \"trap\") unreachable)"
@@ -74,20 +77,21 @@ husk_imports *state_imports(husk_engine *engine, husk_host_fn fn, void *user) {
     struct husk_error err;
     husk_imports *imports = NULL;
     CHECK_OK(husk_imports_new(engine, &imports, &err), err);
-    CHECK_OK(
-        husk_imports_func(imports, "env", "host", &type, fn != NULL ? fn : host_plus_one, user, NULL, &err),
-        err);
+    CHECK_OK(husk_imports_func(imports, "env", "host", &type, fn != NULL ? fn : host_plus_one, user,
+                               NULL, &err),
+             err);
     return imports;
 }
 
 husk_sandbox *state_sandbox(struct state_lab *lab, husk_image *image) {
     husk_sandbox *sandbox = NULL;
-    CHECK_OK(husk_sandbox_new(lab->engine, image, lab->imports, NULL, &sandbox, &lab->err), lab->err);
+    CHECK_OK(husk_sandbox_new(lab->engine, image, lab->imports, NULL, &sandbox, &lab->err),
+             lab->err);
     return sandbox;
 }
 
-void state_open_with(struct state_lab *lab, const struct husk_engine_options *options, husk_host_fn fn,
-                     void *user) {
+void state_open_with(struct state_lab *lab, const struct husk_engine_options *options,
+                     husk_host_fn fn, void *user) {
     memset(lab, 0, sizeof *lab);
     CHECK_OK(husk_engine_new(options, &lab->engine, &lab->err), lab->err);
     lab->image = state_image(lab->engine);
@@ -106,22 +110,22 @@ void state_close(struct state_lab *lab) {
     husk_engine_free(lab->engine);
 }
 
-int32_t state_run(struct state_lab *lab, husk_sandbox *sandbox, const char *name, const int32_t *args,
-                  size_t count) {
+int32_t state_run(struct state_lab *lab, husk_sandbox *sandbox, const char *name,
+                  const int32_t *args, size_t count) {
     struct husk_value values[4], result = value_i32(0);
     struct husk_functype type;
     husk_func func;
     for (size_t i = 0; i < count; i++)
         values[i] = value_i32(args[i]);
     CHECK_OK(husk_image_func(lab->image, name, &func, &type, &lab->err), lab->err);
-    CHECK_OK(
-        husk_call(sandbox, name, values, count, &result, type.results_count, NULL, &lab->outcome, &lab->err),
-        lab->err);
+    CHECK_OK(husk_call(sandbox, name, values, count, &result, type.results_count, NULL,
+                       &lab->outcome, &lab->err),
+             lab->err);
     return result.of.i32;
 }
 
-int32_t state_value(struct state_lab *lab, husk_sandbox *sandbox, const char *name, const int32_t *args,
-                    size_t count) {
+int32_t state_value(struct state_lab *lab, husk_sandbox *sandbox, const char *name,
+                    const int32_t *args, size_t count) {
     int32_t value = state_run(lab, sandbox, name, args, count);
     CHECK_MSG(lab->outcome.kind == HUSK_RETURNED, "%s: %s", name, lab->outcome.message);
     return value;
@@ -152,19 +156,20 @@ void state_copy_done(struct state_copy *copy) {
 
 bool state_copy_equal(const husk_sandbox *sandbox, const struct state_copy *copy) {
     const struct arena *arena = &sandbox->machine->arena;
-    return arena->data_bytes == copy->data_bytes && arena->memories[0].bytes == copy->memory_bytes &&
+    return arena->data_bytes == copy->data_bytes &&
+           arena->memories[0].bytes == copy->memory_bytes &&
            memcmp(arena->data, copy->data, copy->data_bytes) == 0 &&
            memcmp(arena->memories[0].hva, copy->memory, copy->memory_bytes) == 0;
 }
 
 static void check_zero(const uint8_t *bytes, uint64_t count, const char *what, const char *when) {
     for (uint64_t i = 0; i < count; i++)
-        CHECK_MSG(bytes[i] == 0, "%s: byte 0x%llx of the %s is 0x%02x", when, (unsigned long long)i, what,
-                  bytes[i]);
+        CHECK_MSG(bytes[i] == 0, "%s: byte 0x%llx of the %s is 0x%02x", when, (unsigned long long)i,
+                  what, bytes[i]);
 }
 
-static void check_same(const uint8_t *got, const uint8_t *expected, uint64_t count, const char *what,
-                       const char *when) {
+static void check_same(const uint8_t *got, const uint8_t *expected, uint64_t count,
+                       const char *what, const char *when) {
     if (memcmp(got, expected, count) == 0)
         return;
     for (uint64_t i = 0; i < count; i++)
@@ -172,7 +177,8 @@ static void check_same(const uint8_t *got, const uint8_t *expected, uint64_t cou
                   (unsigned long long)i, what, got[i], expected[i]);
 }
 
-void state_copy_check(const husk_sandbox *sandbox, const struct state_copy *copy, const char *when) {
+void state_copy_check(const husk_sandbox *sandbox, const struct state_copy *copy,
+                      const char *when) {
     const struct arena *arena = &sandbox->machine->arena;
     CHECK_EQ_U64(arena->memories[0].bytes, copy->memory_bytes);
     CHECK_EQ_U64(arena->data_bytes, copy->data_bytes);
@@ -180,7 +186,8 @@ void state_copy_check(const husk_sandbox *sandbox, const struct state_copy *copy
     check_same(arena->memories[0].hva, copy->memory, copy->memory_bytes, "memory", when);
     /* what is beyond the memory's size but accessible must not keep anything either */
     check_zero(arena->memories[0].hva + arena->memories[0].bytes,
-               arena->memories[0].covered_bytes - arena->memories[0].bytes, "memory beyond its size", when);
+               arena->memories[0].covered_bytes - arena->memories[0].bytes,
+               "memory beyond its size", when);
     check_zero(arena->stack, arena->stack_bytes, "stack", when);
     check_zero((const uint8_t *)arena->mailbox, sizeof *arena->mailbox, "mailbox", when);
 }
@@ -204,7 +211,9 @@ static void scramble_once(struct state_lab *lab, husk_sandbox *sandbox, uint64_t
         state_value(lab, sandbox, "store", STATE_ARGS(pages * 65536 - 4 - (a & 0x7fff), a));
         break;
     }
-    case 4: state_run(lab, sandbox, "tgrow", STATE_ARGS((int32_t)(state_random(random) % 300))); break;
+    case 4:
+        state_run(lab, sandbox, "tgrow", STATE_ARGS((int32_t)(state_random(random) % 300)));
+        break;
     case 5: state_run(lab, sandbox, "tset", STATE_ARGS(a % 1000)); break;
     case 6: state_run(lab, sandbox, "tnull", STATE_ARGS(a % 8)); break;
     case 7: state_run(lab, sandbox, "tinit", STATE_ARGS(a % 8)); break;

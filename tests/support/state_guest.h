@@ -1,6 +1,7 @@
 /*
- * tests/support/state_guest.h: a module that has every kind of state that a snapshot must bring back (memory, globals, tables, growth,
- * dropped segments), functions that change each of it, and copies of the whole of it to compare.
+ * tests/support/state_guest.h: a module that has every kind of state that a snapshot must bring
+ * back (memory, globals, tables, growth, dropped segments), functions that change each of it, and
+ * copies of the whole of it to compare.
  *
  *   state_open → state_value… / state_scramble → state_copy_take … state_copy_check → state_close
  */
@@ -22,10 +23,11 @@ struct state_lab {
     struct husk_outcome outcome;
 };
 
-/* Engine, compiled module, imports, one sandbox. `fn` may be NULL; the rest of the lab is overwritten. */
+/* Engine, compiled module, imports, one sandbox. `fn` may be NULL; the rest of the lab is
+ * overwritten. */
 void state_open(struct state_lab *lab, husk_host_fn fn, void *user);
-void state_open_with(struct state_lab *lab, const struct husk_engine_options *options, husk_host_fn fn,
-                     void *user);
+void state_open_with(struct state_lab *lab, const struct husk_engine_options *options,
+                     husk_host_fn fn, void *user);
 void state_close(struct state_lab *lab);
 /* The module, opened anew. */
 husk_image *state_image(husk_engine *engine);
@@ -34,18 +36,20 @@ int state_image_fd(void);
 husk_imports *state_imports(husk_engine *engine, husk_host_fn fn, void *user);
 husk_sandbox *state_sandbox(struct state_lab *lab, husk_image *image);
 
-/* A call with i32 arguments; how it ended is in the lab. Only a status other than 0 fails the test. Returns the i32 result, or 0. */
-int32_t state_run(struct state_lab *lab, husk_sandbox *sandbox, const char *name, const int32_t *args,
-                  size_t count);
+/* A call with i32 arguments; how it ended is in the lab. Only a status other than 0 fails the test.
+ * Returns the i32 result, or 0. */
+int32_t state_run(struct state_lab *lab, husk_sandbox *sandbox, const char *name,
+                  const int32_t *args, size_t count);
 /* The same, but it must return. */
-int32_t state_value(struct state_lab *lab, husk_sandbox *sandbox, const char *name, const int32_t *args,
-                    size_t count);
-#define STATE_ARGS(...)                                                                                      \
-    (const int32_t[]){0 __VA_OPT__(, ) __VA_ARGS__} + 1,                                                     \
+int32_t state_value(struct state_lab *lab, husk_sandbox *sandbox, const char *name,
+                    const int32_t *args, size_t count);
+#define STATE_ARGS(...)                                                                            \
+    (const int32_t[]){0 __VA_OPT__(, ) __VA_ARGS__} + 1,                                           \
         sizeof((const int32_t[]){0 __VA_OPT__(, ) __VA_ARGS__}) / 4 - 1
 #define STATE_RUN(lab, name, ...) state_run(lab, (lab)->sandbox, name, STATE_ARGS(__VA_ARGS__))
 #define STATE_CALL(lab, name, ...) state_value(lab, (lab)->sandbox, name, STATE_ARGS(__VA_ARGS__))
-#define STATE_CALL_ON(lab, sandbox, name, ...) state_value(lab, sandbox, name, STATE_ARGS(__VA_ARGS__))
+#define STATE_CALL_ON(lab, sandbox, name, ...)                                                     \
+    state_value(lab, sandbox, name, STATE_ARGS(__VA_ARGS__))
 
 /* Everything that the guest can see of itself between two calls. */
 struct state_copy {

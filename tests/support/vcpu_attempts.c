@@ -12,7 +12,8 @@ static uint32_t gva_of(const uint8_t *label) {
     return (uint32_t)(HUSK_TEXT_GVA + (uint32_t)(label - attempts_text));
 }
 
-static void add_function(struct image_builder *builder, uint32_t type, uint32_t code_gva, const char *name) {
+static void add_function(struct image_builder *builder, uint32_t type, uint32_t code_gva,
+                         const char *name) {
     uint32_t func = builder_func(builder, type, code_gva, 1, name);
     builder_export(builder, name, HUSK_ABI_FUNC, func);
     struct husk_image_code_row row = {.code_gva = code_gva, .func_idx = func, .wasm_offset = func};
@@ -26,7 +27,8 @@ static void add_functions(struct image_builder *builder) {
     add_function(builder, type, gva_of(attempts_clean), "clean");
     for (const struct attempt_row *row = attempts_table; row < attempts_table_end; row++)
         add_function(builder, type, (uint32_t)(HUSK_TEXT_GVA + row->offset), row->name);
-    struct husk_image_code_row last = {.code_gva = gva_of(attempts_text_end), .func_idx = HUSK_FUNC_NONE};
+    struct husk_image_code_row last = {.code_gva = gva_of(attempts_text_end),
+                                       .func_idx = HUSK_FUNC_NONE};
     builder_row(builder, HUSK_REC_CODE_MAP, &last, sizeof last);
 }
 

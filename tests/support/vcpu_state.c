@@ -11,25 +11,27 @@
 #include "harness.h"
 #include "vm_kvm.h"
 
-#define PART(field, part_kind, part_why)                                                                     \
-    {                                                                                                        \
-        .name = #field, .offset = offsetof(struct vcpu_state, field),                                        \
-        .bytes = sizeof(((struct vcpu_state *)0)->field), .kind = VCPU_##part_kind, .why = part_why          \
+#define PART(field, part_kind, part_why)                                                           \
+    {                                                                                              \
+        .name = #field, .offset = offsetof(struct vcpu_state, field),                              \
+        .bytes = sizeof(((struct vcpu_state *)0)->field), .kind = VCPU_##part_kind,                \
+        .why = part_why                                                                            \
     }
-#define XSAVE_PART(part_name, from, to, part_kind, part_why)                                                 \
-    {                                                                                                        \
-        .name = "xsave." part_name, .offset = offsetof(struct vcpu_state, xsave) + (from),                   \
-        .bytes = (to) - (from), .kind = VCPU_##part_kind, .why = part_why                                    \
+#define XSAVE_PART(part_name, from, to, part_kind, part_why)                                       \
+    {                                                                                              \
+        .name = "xsave." part_name, .offset = offsetof(struct vcpu_state, xsave) + (from),         \
+        .bytes = (to) - (from), .kind = VCPU_##part_kind, .why = part_why                          \
     }
 
 #define BY_HOST "the host sets it at every call"
 #define BY_ENTRY_PAGE "the entry page resets it (host/vm/entry_page_x86_64.S)"
-#define AFTER_OTHER_EXITS                                                                                    \
+#define AFTER_OTHER_EXITS                                                                          \
     "the host sets it after an exit that was not one of our ports; at those it is the same always"
 #define RING0_ONLY "only ring 0 can write it"
 
-/* Not here, because they are no registers: what KVM_GET_FPU says (stale bytes where a component is in its initial state; KVM_GET_XSAVE fills those
- * in), and the XSAVE area's XSTATE_BV (which components the CPU took to be in use: a host that is itself a VM has bit 1 set after every other
+/* Not here, because they are no registers: what KVM_GET_FPU says (stale bytes where a component is
+ * in its initial state; KVM_GET_XSAVE fills those in), and the XSAVE area's XSTATE_BV (which
+ * components the CPU took to be in use: a host that is itself a VM has bit 1 set after every other
  * preemption, in a VM that nobody used, too). */
 static const struct vcpu_part fixed_parts[] = {
     PART(regs.rax, CHANGES, BY_ENTRY_PAGE),
@@ -121,7 +123,8 @@ static void add_part(const struct vcpu_part *part) {
     parts[parts_count++] = *part;
 }
 
-/* The state components behind the XSAVE header, where CPUID leaf 0xd says: SDM vol. 1, section 13.2. */
+/* The state components behind the XSAVE header, where CPUID leaf 0xd says: SDM vol. 1, section
+ * 13.2. */
 static void add_xsave_parts(const struct vcpu *vcpu) {
     struct kvm_xcrs xcrs = {0};
     vcpu_get(vcpu, KVM_GET_XCRS, &xcrs, "KVM_GET_XCRS");
@@ -151,10 +154,9 @@ static void add_msr(uint32_t index) {
                              .bytes = 8,
                              .kind = VCPU_FIXED,
                              .why = RING0_ONLY};
-    for (size_t i = 0; i < sizeof ticking_msrs / sizeof ticking_msrs[0]; i++) {
+    for (size_t i = 0; i < sizeof ticking_msrs / sizeof ticking_msrs[0]; i++)
         if (ticking_msrs[i].index == index)
             return;
-    }
     for (size_t i = 0; i < sizeof open_msrs / sizeof open_msrs[0]; i++) {
         if (open_msrs[i].index == index) {
             part.kind = open_msrs[i].kind;
@@ -227,8 +229,10 @@ void vcpu_state_take(const struct vcpu *vcpu, struct vcpu_state *ret_state) {
         ret_state->msrs[i] = msrs->entries[i].data;
 }
 
-bool vcpu_part_equal(const struct vcpu_part *part, const struct vcpu_state *a, const struct vcpu_state *b) {
-    return memcmp((const uint8_t *)a + part->offset, (const uint8_t *)b + part->offset, part->bytes) == 0;
+bool vcpu_part_equal(const struct vcpu_part *part, const struct vcpu_state *a,
+                     const struct vcpu_state *b) {
+    return memcmp((const uint8_t *)a + part->offset, (const uint8_t *)b + part->offset,
+                  part->bytes) == 0;
 }
 
 /* "offset +3: 01 02 03": up to 16 bytes from the first that differs. */
@@ -242,14 +246,16 @@ static void fail_part(const struct vcpu_part *part, const uint8_t *got, const ui
         snprintf(text[0] + 3 * i, sizeof text[0] - 3 * i, " %02x", got[at + i]);
         snprintf(text[1] + 3 * i, sizeof text[1] - 3 * i, " %02x", expected[at + i]);
     }
-    FAIL("%s: %s differs at byte %zu:%s, expected%s (%s)", when, part->name, at, text[0], text[1], part->why);
+    FAIL("%s: %s differs at byte %zu:%s, expected%s (%s)", when, part->name, at, text[0], text[1],
+         part->why);
 }
 
-void vcpu_state_check(const struct vcpu_state *got, const struct vcpu_state *expected, const char *when) {
+void vcpu_state_check(const struct vcpu_state *got, const struct vcpu_state *expected,
+                      const char *when) {
     for (size_t i = 0; i < parts_count; i++) {
         const struct vcpu_part *part = &parts[i];
         if (!vcpu_part_equal(part, got, expected))
-            fail_part(part, (const uint8_t *)got + part->offset, (const uint8_t *)expected + part->offset,
-                      when);
+            fail_part(part, (const uint8_t *)got + part->offset,
+                      (const uint8_t *)expected + part->offset, when);
     }
 }

@@ -1,5 +1,6 @@
 /*
- * tests/support/vcpu_state.h: everything of a vCPU that KVM shows from outside, by ioctl, and what ring 3 can do to each part of it.
+ * tests/support/vcpu_state.h: everything of a vCPU that KVM shows from outside, by ioctl, and what
+ * ring 3 can do to each part of it.
  */
 #ifndef TESTS_SUPPORT_VCPU_STATE_H
 #define TESTS_SUPPORT_VCPU_STATE_H
@@ -24,9 +25,10 @@ struct vcpu_state {
 };
 
 enum vcpu_part_kind {
-    VCPU_FIXED,      /* ring 3 cannot change it: it is the same at every exit */
-    VCPU_AT_EXIT,    /* where the guest stopped; a call begins with the host's value */
-    VCPU_CHANGES,    /* ring 3 changes it on every host: a test that has not seen it changed tests nothing */
+    VCPU_FIXED,   /* ring 3 cannot change it: it is the same at every exit */
+    VCPU_AT_EXIT, /* where the guest stopped; a call begins with the host's value */
+    /* ring 3 changes it on every host: a test that has not seen it changed tests nothing */
+    VCPU_CHANGES,
     VCPU_MAY_CHANGE, /* ring 3 changes it on some hosts */
 };
 
@@ -42,8 +44,10 @@ struct vcpu_part {
 size_t vcpu_parts(const struct vcpu_part **ret_parts);
 /* The vCPU's thread takes it, between two runs. Ends the test on failure. */
 void vcpu_state_take(const struct vcpu *vcpu, struct vcpu_state *ret_state);
-bool vcpu_part_equal(const struct vcpu_part *part, const struct vcpu_state *a, const struct vcpu_state *b);
+bool vcpu_part_equal(const struct vcpu_part *part, const struct vcpu_state *a,
+                     const struct vcpu_state *b);
 /* Ends the test, with the part's name and both values, if any part differs. */
-void vcpu_state_check(const struct vcpu_state *got, const struct vcpu_state *expected, const char *when);
+void vcpu_state_check(const struct vcpu_state *got, const struct vcpu_state *expected,
+                      const char *when);
 
 #endif

@@ -40,7 +40,8 @@ static int fake_set_slot(struct vm *vm, uint32_t slot_idx, gpa_t at, uint8_t *hv
     return 0;
 }
 
-const struct vm_ops vm_fake_ops = {.create = fake_create, .destroy = fake_destroy, .set_slot = fake_set_slot};
+const struct vm_ops vm_fake_ops = {
+    .create = fake_create, .destroy = fake_destroy, .set_slot = fake_set_slot};
 
 /* ---- vCPU ---- */
 
@@ -106,14 +107,16 @@ const struct vcpu_ops vcpu_fake_ops = {.create = fake_vcpu_create,
 void *fake_memory(const struct vm *vm, uint64_t gpa_value, uint64_t bytes) {
     for (size_t i = 0; i < FAKE_SLOTS; i++) {
         const struct fake_slot *slot = &vm->slots[i];
-        if (gpa_value >= slot->gpa && bytes <= slot->bytes && gpa_value - slot->gpa <= slot->bytes - bytes)
+        if (gpa_value >= slot->gpa && bytes <= slot->bytes &&
+            gpa_value - slot->gpa <= slot->bytes - bytes)
             return slot->hva + (gpa_value - slot->gpa);
     }
     return NULL;
 }
 
 int fake_engine_new(struct vm_backend *backend, husk_engine **ret_engine, struct husk_error *err) {
-    struct engine_backend engine = {.vm_ops = &vm_fake_ops, .vcpu_ops = &vcpu_fake_ops, .backend = backend};
+    struct engine_backend engine = {
+        .vm_ops = &vm_fake_ops, .vcpu_ops = &vcpu_fake_ops, .backend = backend};
     engine.host_info.cpu_features = UINT64_MAX;
     return engine_new_on(&engine, NULL, ret_engine, err);
 }

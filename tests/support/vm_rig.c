@@ -31,15 +31,16 @@ void vm_rig_init(struct vm_rig *rig, uint64_t cpu_features) {
     rig->data = rig_memory(RIG_DATA_BYTES);
     rig->stack = rig_memory(RIG_STACK_BYTES);
     CHECK_OK(vm_kvm_backend_new("/dev/kvm", &rig->backend, &rig->err), rig->err);
-    CHECK_OK(sys_template_new(VM_ENTRY_SSE, mappings, sizeof mappings / sizeof mappings[0], &rig->template,
-                              &rig->err),
+    CHECK_OK(sys_template_new(VM_ENTRY_SSE, mappings, sizeof mappings / sizeof mappings[0],
+                              &rig->template, &rig->err),
              rig->err);
     CHECK_OK(sys_space_new(rig->template, RIG_SLOT_SPACE, &rig->space, &rig->err), rig->err);
     struct husk_host_info info;
     vm_kvm_host_info(rig->backend, &info);
     const struct vcpu_config config = {.cpu_features = cpu_features & info.cpu_features,
                                        .page_root = sys_space_page_root(rig->space),
-                                       .exception_stack_top = sys_space_exception_stack_top(rig->space)};
+                                       .exception_stack_top =
+                                           sys_space_exception_stack_top(rig->space)};
     CHECK_OK(vm_kvm_ops.create(rig->backend, &rig->vm, &rig->err), rig->err);
     CHECK_OK(vcpu_kvm_ops.create(rig->vm, &config, &rig->vcpu, &rig->err), rig->err);
     CHECK_OK(sys_space_attach(rig->space, &vm_kvm_ops, rig->vm, &rig->err), rig->err);

@@ -54,12 +54,13 @@ static void kick_begin(struct wasi_guest *guest, timer_t *ret_timer) {
 void wasi_guest_init(struct wasi_guest *guest, const struct husk_wasi_options *options) {
     struct wasi_config *config = NULL;
     struct husk_error err;
-    memset(guest, 0, sizeof(*guest));
+    memset(guest, 0, sizeof *guest);
     guest->cut_after_ms = -1;
     guest->cut_ns = UINT64_MAX;
     uint8_t *pages = mmap(NULL, GUEST_BYTES + 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED || mprotect(pages, GUEST_BYTES, PROT_READ | PROT_WRITE) != 0 ||
-        wasi_config_new(options, &config, &err) != 0 || wasi_ctx_init(&guest->ctx, config, &err) != 0) {
+        wasi_config_new(options, &config, &err) != 0 ||
+        wasi_ctx_init(&guest->ctx, config, &err) != 0) {
         fprintf(stderr, "wasi_guest_init failed\n");
         abort();
     }
@@ -93,22 +94,22 @@ uint16_t wasi_guest_call(struct wasi_guest *guest, uint32_t func_id, const uint6
 
 uint32_t wasi_guest_u32(const struct wasi_guest *guest, uint32_t addr) {
     uint32_t value;
-    memcpy(&value, guest->memory + addr, sizeof(value));
+    memcpy(&value, guest->memory + addr, sizeof value);
     return value;
 }
 
 uint64_t wasi_guest_u64(const struct wasi_guest *guest, uint32_t addr) {
     uint64_t value;
-    memcpy(&value, guest->memory + addr, sizeof(value));
+    memcpy(&value, guest->memory + addr, sizeof value);
     return value;
 }
 
 void wasi_guest_set_u32(struct wasi_guest *guest, uint32_t addr, uint32_t value) {
-    memcpy(guest->memory + addr, &value, sizeof(value));
+    memcpy(guest->memory + addr, &value, sizeof value);
 }
 
 void wasi_guest_set_u64(struct wasi_guest *guest, uint32_t addr, uint64_t value) {
-    memcpy(guest->memory + addr, &value, sizeof(value));
+    memcpy(guest->memory + addr, &value, sizeof value);
 }
 
 void wasi_guest_iovec(struct wasi_guest *guest, uint32_t addr, uint32_t buf, uint32_t bytes) {

@@ -1,6 +1,6 @@
 /*
- * tests/support/wasi_guest.h: a guest for WASI's handlers made of a buffer. The buffer ends at an unmapped
- * page, so that reading or writing one byte too many crashes the test.
+ * tests/support/wasi_guest.h: a guest for WASI's handlers made of a buffer. The buffer ends at an
+ * unmapped page, so that reading or writing one byte too many crashes the test.
  */
 #ifndef TESTS_WASI_GUEST_H
 #define TESTS_WASI_GUEST_H
@@ -24,7 +24,7 @@ void wasi_guest_init(struct wasi_guest *guest, const struct husk_wasi_options *o
 void wasi_guest_done(struct wasi_guest *guest);
 /* Call a function; args in the order of the signature. */
 uint16_t wasi_guest_call(struct wasi_guest *guest, uint32_t func_id, const uint64_t *args);
-#define WASI_CALL(guest, name, ...)                                                                          \
+#define WASI_CALL(guest, name, ...)                                                                \
     wasi_guest_call(guest, WASI_ID_##name, (const uint64_t[]){__VA_ARGS__ __VA_OPT__(, ) 0})
 
 uint32_t wasi_guest_u32(const struct wasi_guest *guest, uint32_t addr);

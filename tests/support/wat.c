@@ -64,11 +64,12 @@ void wat_lab_init(struct wat_lab *lab) {
     CHECK_OK(husk_imports_new(lab->engine, &lab->imports, &lab->err), lab->err);
 }
 
-void wat_lab_open_with(struct wat_lab *lab, const char *wat, const struct husk_sandbox_options *options,
-                       const char *worker_path) {
+void wat_lab_open_with(struct wat_lab *lab, const char *wat,
+                       const struct husk_sandbox_options *options, const char *worker_path) {
     lab->image = wat_image_with(lab->engine, wat, worker_path);
-    CHECK_OK(husk_sandbox_new(lab->engine, lab->image, lab->imports, options, &lab->sandbox, &lab->err),
-             lab->err);
+    CHECK_OK(
+        husk_sandbox_new(lab->engine, lab->image, lab->imports, options, &lab->sandbox, &lab->err),
+        lab->err);
 }
 
 void wat_lab_close(struct wat_lab *lab) {
@@ -85,25 +86,26 @@ static husk_type type_of_letter(char letter) {
     return types[strchr(letters, letter) - letters];
 }
 
-void wat_lab_func(struct wat_lab *lab, const char *name, const char *types, husk_host_fn fn, void *user) {
+void wat_lab_func(struct wat_lab *lab, const char *name, const char *types, husk_host_fn fn,
+                  void *user) {
     static husk_type values[2048];
     size_t count = 0;
     struct husk_functype type = {.params = values};
-    for (const char *letter = types; *letter != 0; letter++) {
+    for (const char *letter = types; *letter != '\0'; letter++)
         if (*letter == '>')
             type.params_count = count;
         else
             values[count++] = type_of_letter(*letter);
-    }
     type.results = values + type.params_count;
     type.results_count = count - type.params_count;
-    CHECK_OK(husk_imports_func(lab->imports, "env", name, &type, fn, user, NULL, &lab->err), lab->err);
+    CHECK_OK(husk_imports_func(lab->imports, "env", name, &type, fn, user, NULL, &lab->err),
+             lab->err);
 }
 
-int wat_call(struct wat_lab *lab, const char *name, const struct husk_value *args, size_t args_count,
-             struct husk_value *results, size_t results_count) {
-    return husk_call(lab->sandbox, name, args, args_count, results, results_count, NULL, &lab->outcome,
-                     &lab->err);
+int wat_call(struct wat_lab *lab, const char *name, const struct husk_value *args,
+             size_t args_count, struct husk_value *results, size_t results_count) {
+    return husk_call(lab->sandbox, name, args, args_count, results, results_count, NULL,
+                     &lab->outcome, &lab->err);
 }
 
 int64_t wat_call_i32(struct wat_lab *lab, const char *name, int32_t argument) {

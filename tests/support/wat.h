@@ -1,6 +1,7 @@
 /*
- * tests/support/wat.h: from WebAssembly text to a sandbox in one line, with wabt's wat2wasm and the real compiler. A suite that finds
- * no KVM, no wat2wasm or no compiler worker is skipped with the reason.
+ * tests/support/wat.h: from WebAssembly text to a sandbox in one line, with wabt's wat2wasm and the
+ * real compiler. A suite that finds no KVM, no wat2wasm or no compiler worker is skipped with the
+ * reason.
  */
 #ifndef TESTS_SUPPORT_WAT_H
 #define TESTS_SUPPORT_WAT_H
@@ -17,12 +18,12 @@ husk_image *wat_image_with(husk_engine *engine, const char *wat, const char *wor
 const char *wat_missing(const char *worker_path);
 
 #define WAT_WORKER HUSK_TEST_BUILD_DIR "/husk-compile-worker"
-#define SKIP_WITHOUT_COMPILER()                                                                              \
-    do {                                                                                                     \
-        SKIP_WITHOUT_KVM();                                                                                  \
-        if (wat_missing(WAT_WORKER) != NULL) {                                                               \
-            SKIP("%s", wat_missing(WAT_WORKER));                                                             \
-        }                                                                                                    \
+#define SKIP_WITHOUT_COMPILER()                                                                    \
+    do {                                                                                           \
+        SKIP_WITHOUT_KVM();                                                                        \
+        if (wat_missing(WAT_WORKER) != NULL) {                                                     \
+            SKIP("%s", wat_missing(WAT_WORKER));                                                   \
+        }                                                                                          \
     } while (0)
 
 /* An engine, an image, a set of imports and a sandbox: wat_lab_init(), then wat_lab_open(). */
@@ -37,15 +38,18 @@ struct wat_lab {
 
 /* Engine and imports, so that host functions can be defined. */
 void wat_lab_init(struct wat_lab *lab);
-void wat_lab_open_with(struct wat_lab *lab, const char *wat, const struct husk_sandbox_options *options,
-                       const char *worker_path);
+void wat_lab_open_with(struct wat_lab *lab, const char *wat,
+                       const struct husk_sandbox_options *options, const char *worker_path);
 #define wat_lab_open(lab, wat, options) wat_lab_open_with(lab, wat, options, WAT_WORKER)
 void wat_lab_close(struct wat_lab *lab);
 
 /* Types as letters, as in "iIfF>i" (v v128, c funcref, e externref), for husk_imports_func(). */
-void wat_lab_func(struct wat_lab *lab, const char *name, const char *types, husk_host_fn fn, void *user);
-/* Host functions that end the guest's call: one fails with the message "no", one exits with code 3. */
-int wat_host_fail(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results);
+void wat_lab_func(struct wat_lab *lab, const char *name, const char *types, husk_host_fn fn,
+                  void *user);
+/* Host functions that end the guest's call: one fails with the message "no", one exits with
+ * code 3. */
+int wat_host_fail(husk_caller *caller, void *user, const struct husk_value *args,
+                  struct husk_value *results);
 int wat_host_leave(husk_caller *caller, void *user, const struct husk_value *args,
                    struct husk_value *results);
 
@@ -59,7 +63,7 @@ static inline struct husk_value value_i64(int64_t number) {
 /* Calls that must return, of one or no argument and one or no result. */
 int64_t wat_call_i32(struct wat_lab *lab, const char *name, int32_t argument);
 /* Any call; the outcome is in the lab. Returns the status. */
-int wat_call(struct wat_lab *lab, const char *name, const struct husk_value *args, size_t args_count,
-             struct husk_value *results, size_t results_count);
+int wat_call(struct wat_lab *lab, const char *name, const struct husk_value *args,
+             size_t args_count, struct husk_value *results, size_t results_count);
 
 #endif

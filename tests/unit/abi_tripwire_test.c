@@ -1,7 +1,7 @@
 /*
- * tests/unit/abi_tripwire_test.c: a second copy of every number of the contract (abi/, and what husk.h repeats of it).
- * Image files and compiled code hold these numbers: whoever changes one must come by here, and raise HUSK_ABI_VERSION or
- * HUSK_IMAGE_FORMAT if old images can no longer work.
+ * tests/unit/abi_tripwire_test.c: a second copy of every number of the contract (abi/, and what
+ * husk.h repeats of it). Image files and compiled code hold these numbers: whoever changes one must
+ * come by here, and raise HUSK_ABI_VERSION or HUSK_IMAGE_FORMAT if old images can no longer work.
  */
 #include "harness.h"
 
@@ -15,7 +15,8 @@
 #include "ports.h"
 #include "valtype.h"
 
-#define SAME(name, number) CHECK_MSG((uint64_t)(name) == (uint64_t)(number), #name " is not " #number)
+#define SAME(name, number)                                                                         \
+    CHECK_MSG((uint64_t)(name) == (uint64_t)(number), #name " is not " #number)
 
 TEST(versions) {
     SAME(HUSK_ABI_VERSION, 1);
@@ -92,16 +93,15 @@ struct numbered {
     const char *text;
 };
 
-static void check_list(const struct numbered *got, size_t got_count, const struct numbered *expected,
-                       size_t expected_count) {
+static void check_list(const struct numbered *got, size_t got_count,
+                       const struct numbered *expected, size_t expected_count) {
     CHECK_EQ_U64(got_count, expected_count);
     for (size_t i = 0; i < expected_count; i++) {
         CHECK_STR(got[i].name, expected[i].name);
         CHECK_MSG(got[i].number == expected[i].number, "%s is %llu", got[i].name,
                   (unsigned long long)got[i].number);
-        if (expected[i].text != NULL) {
+        if (expected[i].text != NULL)
             CHECK_STR(got[i].text, expected[i].text);
-        }
     }
 }
 
@@ -172,28 +172,30 @@ TEST(cpu_features) {
     check_list(got, COUNT(got), expected, COUNT(expected));
 }
 
-/* Where each feature is found: CPUID leaf, subleaf, register (0 eax … 3 edx) and bit, packed for comparing. */
+/* Where each feature is found: CPUID leaf, subleaf, register (0 eax … 3 edx) and bit, packed for
+ * comparing. */
 TEST(cpu_feature_bits) {
-#define CPUID_AT(leaf, subleaf, reg, bit)                                                                    \
+#define CPUID_AT(leaf, subleaf, reg, bit)                                                          \
     ((uint64_t)(leaf) << 32 | (uint64_t)(subleaf) << 16 | (uint64_t)(reg) << 8 | (uint64_t)(bit))
     static const uint64_t got[] = {
-#define HUSK_CPU_FEATURE(name, bit, llvm, leaf, subleaf, reg, cpuid_bit)                                     \
+#define HUSK_CPU_FEATURE(name, bit, llvm, leaf, subleaf, reg, cpuid_bit)                           \
     CPUID_AT(leaf, subleaf, reg, cpuid_bit),
 #include "cpu_features.def"
 #undef HUSK_CPU_FEATURE
     };
     static const uint64_t expected[] = {
-        CPUID_AT(1, 0, 2, 0),  CPUID_AT(1, 0, 2, 9),          CPUID_AT(1, 0, 2, 19), CPUID_AT(1, 0, 2, 20),
-        CPUID_AT(1, 0, 2, 23), CPUID_AT(1, 0, 2, 13),         CPUID_AT(1, 0, 2, 28), CPUID_AT(1, 0, 2, 12),
-        CPUID_AT(1, 0, 2, 22), CPUID_AT(1, 0, 2, 29),         CPUID_AT(7, 0, 1, 3),  CPUID_AT(7, 0, 1, 8),
-        CPUID_AT(7, 0, 1, 5),  CPUID_AT(0x80000001, 0, 2, 5), CPUID_AT(7, 0, 1, 16), CPUID_AT(7, 0, 1, 17),
-        CPUID_AT(7, 0, 1, 28), CPUID_AT(7, 0, 1, 30),         CPUID_AT(7, 0, 1, 31), CPUID_AT(7, 0, 2, 1),
-        CPUID_AT(7, 0, 2, 6),  CPUID_AT(7, 0, 2, 11),         CPUID_AT(7, 0, 2, 12), CPUID_AT(7, 0, 2, 14),
+        CPUID_AT(1, 0, 2, 0),  CPUID_AT(1, 0, 2, 9),          CPUID_AT(1, 0, 2, 19),
+        CPUID_AT(1, 0, 2, 20), CPUID_AT(1, 0, 2, 23),         CPUID_AT(1, 0, 2, 13),
+        CPUID_AT(1, 0, 2, 28), CPUID_AT(1, 0, 2, 12),         CPUID_AT(1, 0, 2, 22),
+        CPUID_AT(1, 0, 2, 29), CPUID_AT(7, 0, 1, 3),          CPUID_AT(7, 0, 1, 8),
+        CPUID_AT(7, 0, 1, 5),  CPUID_AT(0x80000001, 0, 2, 5), CPUID_AT(7, 0, 1, 16),
+        CPUID_AT(7, 0, 1, 17), CPUID_AT(7, 0, 1, 28),         CPUID_AT(7, 0, 1, 30),
+        CPUID_AT(7, 0, 1, 31), CPUID_AT(7, 0, 2, 1),          CPUID_AT(7, 0, 2, 6),
+        CPUID_AT(7, 0, 2, 11), CPUID_AT(7, 0, 2, 12),         CPUID_AT(7, 0, 2, 14),
     };
     CHECK_EQ_U64(COUNT(got), COUNT(expected));
-    for (size_t i = 0; i < COUNT(expected); i++) {
+    for (size_t i = 0; i < COUNT(expected); i++)
         CHECK_MSG(got[i] == expected[i], "row %zu: 0x%llx", i, (unsigned long long)got[i]);
-    }
 }
 
 TEST(statuses) {
@@ -279,12 +281,13 @@ TEST(image_records) {
     static const struct {
         const char *name;
         uint32_t row_bytes, first_bytes, flags;
-    } expected[] = {{"module", 56, 56, 0},     {"strings", 1, 1, 0},        {"valtypes", 4, 4, 0},
-                    {"types", 16, 16, 0},      {"funcs", 28, 28, 0},        {"imports", 28, 28, 0},
-                    {"exports", 20, 20, 0},    {"memories", 32, 32, 0},     {"tables", 40, 40, 0},
-                    {"globals", 16, 16, 0},    {"code_map", 12, 12, 0},     {"unwind_x86_64", 16, 16, 0},
-                    {"source_files", 8, 8, 1}, {"source_lines", 16, 16, 1}, {"memory_sizes", 8, 8, 0},
-                    {"table_sizes", 8, 8, 0},  {"host_state", 1, 1, 0},     {"hot_pages", 8, 8, 1}};
+    } expected[] = {
+        {"module", 56, 56, 0},     {"strings", 1, 1, 0},        {"valtypes", 4, 4, 0},
+        {"types", 16, 16, 0},      {"funcs", 28, 28, 0},        {"imports", 28, 28, 0},
+        {"exports", 20, 20, 0},    {"memories", 32, 32, 0},     {"tables", 40, 40, 0},
+        {"globals", 16, 16, 0},    {"code_map", 12, 12, 0},     {"unwind_x86_64", 16, 16, 0},
+        {"source_files", 8, 8, 1}, {"source_lines", 16, 16, 1}, {"memory_sizes", 8, 8, 0},
+        {"table_sizes", 8, 8, 0},  {"host_state", 1, 1, 0},     {"hot_pages", 8, 8, 1}};
     SAME(HUSK_REC_COUNT, sizeof expected / sizeof expected[0]);
     for (uint32_t i = 0; i < HUSK_REC_COUNT; i++) {
         CHECK_STR(image_record_kinds[i].name, expected[i].name);

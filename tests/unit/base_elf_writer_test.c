@@ -33,11 +33,14 @@ struct written {
 /* Text, a segment with two bytes in its middle, an empty one, three symbols. */
 static int write_file(struct elf_writer *writer, uint32_t alignment) {
     const struct elf_note note = {"husk", 7, alignment, descriptor, sizeof descriptor};
-    const Elf64_Phdr text = {
-        .p_flags = PF_R | PF_X, .p_vaddr = TEXT_GVA, .p_filesz = sizeof code, .p_memsz = sizeof code};
+    const Elf64_Phdr text = {.p_flags = PF_R | PF_X,
+                             .p_vaddr = TEXT_GVA,
+                             .p_filesz = sizeof code,
+                             .p_memsz = sizeof code};
     const Elf64_Phdr data = {
         .p_flags = PF_R | PF_W, .p_vaddr = DATA_GVA, .p_filesz = PAGE, .p_memsz = 3 * PAGE};
-    const Elf64_Phdr empty = {.p_flags = PF_R | PF_W, .p_vaddr = DATA_GVA + 4 * PAGE, .p_memsz = PAGE};
+    const Elf64_Phdr empty = {
+        .p_flags = PF_R | PF_W, .p_vaddr = DATA_GVA + 4 * PAGE, .p_memsz = PAGE};
     int status = elf_writer_note(writer, 9, &note);
     if (status == 0)
         status = elf_writer_put(writer, elf_writer_load(writer, ".text", &text), code, sizeof code);
@@ -68,26 +71,34 @@ static void write_and_read(uint32_t alignment, struct written *ret) {
     memcpy(&ret->header, ret->bytes, sizeof ret->header);
     CHECK(ret->header.e_phnum <= 8 && ret->header.e_shnum <= 16);
     memcpy(ret->loads, ret->bytes + ret->header.e_phoff, ret->header.e_phnum * sizeof(Elf64_Phdr));
-    memcpy(ret->sections, ret->bytes + ret->header.e_shoff, ret->header.e_shnum * sizeof(Elf64_Shdr));
+    memcpy(ret->sections, ret->bytes + ret->header.e_shoff,
+           ret->header.e_shnum * sizeof(Elf64_Shdr));
 }
 
 TEST(headers_and_segments) {
     struct written file;
     write_and_read(8, &file);
     const Elf64_Ehdr *header = &file.header;
-    CHECK_MEM(header->e_ident, ((uint8_t[]){0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT}), 7);
+    CHECK_MEM(header->e_ident,
+              ((uint8_t[]){0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT}), 7);
     CHECK(header->e_type == ET_EXEC && header->e_machine == EM_X86_64);
     CHECK_EQ_U64(header->e_entry, TEXT_GVA + 1);
     CHECK_EQ_U64(header->e_phoff, sizeof *header);
     CHECK_EQ_U64(header->e_phnum, 4);
-    static const Elf64_Phdr expected[] = {
-        {.p_type = PT_LOAD, .p_flags = PF_R | PF_X, .p_vaddr = TEXT_GVA, .p_filesz = 3, .p_memsz = 3},
-        {.p_type = PT_LOAD,
-         .p_flags = PF_R | PF_W,
-         .p_vaddr = DATA_GVA,
-         .p_filesz = PAGE,
-         .p_memsz = 3 * PAGE},
-        {.p_type = PT_LOAD, .p_flags = PF_R | PF_W, .p_vaddr = DATA_GVA + 4 * PAGE, .p_memsz = PAGE}};
+    static const Elf64_Phdr expected[] = {{.p_type = PT_LOAD,
+                                           .p_flags = PF_R | PF_X,
+                                           .p_vaddr = TEXT_GVA,
+                                           .p_filesz = 3,
+                                           .p_memsz = 3},
+                                          {.p_type = PT_LOAD,
+                                           .p_flags = PF_R | PF_W,
+                                           .p_vaddr = DATA_GVA,
+                                           .p_filesz = PAGE,
+                                           .p_memsz = 3 * PAGE},
+                                          {.p_type = PT_LOAD,
+                                           .p_flags = PF_R | PF_W,
+                                           .p_vaddr = DATA_GVA + 4 * PAGE,
+                                           .p_memsz = PAGE}};
     for (size_t i = 0; i < 3; i++) {
         Elf64_Phdr load = file.loads[1 + i];
         CHECK(load.p_offset % PAGE == 0 && load.p_align == PAGE && load.p_paddr == load.p_vaddr);
@@ -108,10 +119,12 @@ TEST(notes_of_both_alignments) {
         Elf64_Nhdr note;
         write_and_read(alignment, &file);
         const Elf64_Phdr *segment = &file.loads[0];
-        CHECK(segment->p_type == PT_NOTE && segment->p_flags == PF_R && segment->p_align == alignment);
+        CHECK(segment->p_type == PT_NOTE && segment->p_flags == PF_R &&
+              segment->p_align == alignment);
         CHECK(segment->p_offset % alignment == 0 && file.descriptor_offset % 8 == 0);
         CHECK(segment->p_offset >= sizeof(Elf64_Ehdr) + 9 * sizeof(Elf64_Phdr));
-        CHECK_EQ_U64(segment->p_offset + segment->p_filesz, file.descriptor_offset + sizeof descriptor);
+        CHECK_EQ_U64(segment->p_offset + segment->p_filesz,
+                     file.descriptor_offset + sizeof descriptor);
         CHECK_EQ_U64(segment->p_memsz, segment->p_filesz);
         memcpy(&note, file.bytes + segment->p_offset, sizeof note);
         CHECK(note.n_namesz == 5 && note.n_descsz == sizeof descriptor && note.n_type == 7);

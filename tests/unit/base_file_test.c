@@ -119,7 +119,8 @@ TEST(replace_failures_leave_the_old_file) {
     snprintf(path, sizeof path, "%s/out", folder);
     auto_fd fd = memfd_with("new contents", 0);
     CHECK_OK(file_replace(path, fd, 3, &err), err);
-    CHECK_STATUS(file_replace(path, fd, 100, &err), HUSK_E_SYS); /* longer than the source: not written */
+    /* longer than the source: not written */
+    CHECK_STATUS(file_replace(path, fd, 100, &err), HUSK_E_SYS);
     struct rlimit old, tiny;
     CHECK(getrlimit(RLIMIT_FSIZE, &old) == 0);
     tiny = (struct rlimit){.rlim_cur = 5, .rlim_max = old.rlim_max};
@@ -234,7 +235,8 @@ TEST(a_replacement_that_is_given_up_leaves_nothing) {
     CHECK_CONTAINS(err.message, "temporary file");
 }
 
-/* Every step fails in turn, with and without O_TMPFILE: the old file is as it was (but for the very last step) and nothing is left. */
+/* Every step fails in turn, with and without O_TMPFILE: the old file is as it was (but for the very
+ * last step) and nothing is left. */
 TEST(every_step_of_a_replacement_can_fail) {
     char folder[64], path[128];
     struct husk_error err;
@@ -244,7 +246,8 @@ TEST(every_step_of_a_replacement_can_fail) {
     auto_fd fd = memfd_with("new contents", 0);
     for (int i = 0; i < 2; i++) {
         has_no_tmpfile = i == 1;
-        static const enum step steps[] = {FAIL_FSYNC_FILE, FAIL_LINK, FAIL_RENAME, FAIL_FSYNC_FOLDER};
+        static const enum step steps[] = {FAIL_FSYNC_FILE, FAIL_LINK, FAIL_RENAME,
+                                          FAIL_FSYNC_FOLDER};
         for (size_t k = 0; k < sizeof steps / sizeof steps[0]; k++) {
             if (steps[k] == FAIL_LINK && has_no_tmpfile)
                 continue; /* nothing to be linked then */

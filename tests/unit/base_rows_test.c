@@ -49,7 +49,8 @@ TEST(ends_and_between) {
 }
 
 TEST(equal_keys) {
-    static const struct wide_row rows[] = {{.key = 1}, {.key = 7}, {.key = 7}, {.key = 7}, {.key = 9}};
+    static const struct wide_row rows[] = {
+        {.key = 1}, {.key = 7}, {.key = 7}, {.key = 7}, {.key = 9}};
     check_wide(rows, 5, 7, 1, 4);
     check_wide(rows + 1, 3, 7, 0, 3);
     check_wide(rows + 1, 3, 6, 0, 0);

@@ -1,4 +1,5 @@
-/* SHA-256 against the examples of FIPS 180-4 / NIST's CAVP, in one go and in pieces of every size. */
+/* SHA-256 against the examples of FIPS 180-4 / NIST's CAVP, in one go and in pieces of every
+ * size. */
 #include "sha256.h"
 
 #include <stdlib.h>
@@ -18,16 +19,18 @@ TEST(published_examples) {
     check_digest("", 0, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     check_digest("abc", 3, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     const char *two = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
-    check_digest(two, strlen(two), "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+    check_digest(two, strlen(two),
+                 "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
     char *million = malloc(1000000);
     CHECK(million != NULL);
     memset(million, 'a', 1000000);
-    check_digest(million, 1000000, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+    check_digest(million, 1000000,
+                 "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
     free(million);
 }
 
-/* Small updates take the plain code, one big one the CPU's instructions (where it has them): they must
- * agree. */
+/* Small updates take the plain code, one big one the CPU's instructions (where it has them): they
+ * must agree. */
 TEST(pieces_agree_with_the_whole) {
     static uint8_t bytes[1000];
     for (size_t i = 0; i < sizeof bytes; i++)

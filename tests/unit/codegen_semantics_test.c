@@ -1,7 +1,8 @@
 /*
- * tests/unit/codegen_semantics_test.c: what lowering must not lose to the optimiser, at every level: traps
- * of loads that nobody needs, quiet NaNs, endless recursion; values in memory (1,000 results); refusals;
- * bounded time for hostile bodies. Modules are made by hand, compiled by the worker and run in a sandbox.
+ * tests/unit/codegen_semantics_test.c: what lowering must not lose to the optimiser, at every
+ * level: traps of loads that nobody needs, quiet NaNs, endless recursion; values in memory (1,000
+ * results); refusals; bounded time for hostile bodies. Modules are made by hand, compiled by the
+ * worker and run in a sandbox.
  */
 #include "harness.h"
 
@@ -56,11 +57,12 @@ struct spec {
     uint32_t params_count, results_count;
 };
 
-/* `copies` functions with one i32 local and this body (its `end` is added), the first is "f"; one page of
- * memory. */
-static struct bytes *module_with_copies(struct spec spec, const void *code, size_t count, uint32_t copies) {
+/* `copies` functions with one i32 local and this body (its `end` is added), the first is "f"; one
+ * page of memory. */
+static struct bytes *module_with_copies(struct spec spec, const void *code, size_t count,
+                                        uint32_t copies) {
     static struct bytes part, body;
-    struct bytes *module = calloc(1, sizeof(*module));
+    struct bytes *module = calloc(1, sizeof *module);
     CHECK(module != NULL);
     put(module, "\0asm\1\0\0\0", 8);
     part.count = body.count = 0;
@@ -109,8 +111,8 @@ static void run_module(const struct bytes *module, struct spec spec, struct run 
     CHECK_OK(husk_sandbox_new(engine, image, NULL, NULL, &sandbox, &err), err);
     for (uint32_t i = 0; i < spec.params_count; i++)
         run->args[i].type = (husk_type)spec.param;
-    CHECK_OK(husk_call(sandbox, "f", run->args, spec.params_count, run->results, spec.results_count, NULL,
-                       &run->outcome, &err),
+    CHECK_OK(husk_call(sandbox, "f", run->args, spec.params_count, run->results, spec.results_count,
+                       NULL, &run->outcome, &err),
              err);
     husk_sandbox_free(sandbox);
     husk_image_unref(image);
@@ -118,7 +120,7 @@ static void run_module(const struct bytes *module, struct spec spec, struct run 
 }
 
 static struct run *run_new(int opt_level) {
-    struct run *run = calloc(1, sizeof(*run));
+    struct run *run = calloc(1, sizeof *run);
     CHECK(run != NULL);
     run->options = (struct husk_compile_options)HUSK_COMPILE_OPTIONS_INIT;
     run->options.opt_level = opt_level;
@@ -147,21 +149,25 @@ TEST(a_dropped_load_traps) { /* local.get 0, i32.load, drop */
     EXPECT_TRAP("\x20\0\x28\2\0\x1a", 65536, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
 }
 
-TEST(a_load_into_an_unused_local_traps) { /* local.get 0, i32.load, i32.const 3, i32.mul, local.set 1 */
+/* local.get 0, i32.load, i32.const 3, i32.mul, local.set 1 */
+TEST(a_load_into_an_unused_local_traps) {
     EXPECT_TRAP("\x20\0\x28\2\0\x41\3\x6c\x21\1", 65533, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
 }
 
 /* i32.load, local.set 1, i32.const 1, local.set 1, a store of it */
 TEST(a_load_traps_whose_value_is_overwritten) {
-    EXPECT_TRAP("\x20\0\x28\2\0\x21\1\x41\1\x21\1\x41\0\x20\1\x36\2\0", -4, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
+    EXPECT_TRAP("\x20\0\x28\2\0\x21\1\x41\1\x21\1\x41\0\x20\1\x36\2\0", -4,
+                HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
 }
 
 TEST(a_load_traps_that_a_comparison_decides) { /* i32.load8_u == 300, stored */
-    EXPECT_TRAP("\x41\0\x20\0\x2d\0\0\x41\xac\2\x46\x36\2\0", 65536, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
+    EXPECT_TRAP("\x41\0\x20\0\x2d\0\0\x41\xac\2\x46\x36\2\0", 65536,
+                HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
 }
 
 TEST(a_load_traps_that_a_signed_comparison_decides) { /* i32.load8_s < -200, stored */
-    EXPECT_TRAP("\x41\0\x20\0\x2c\0\0\x41\xb8\x7e\x48\x36\2\0", 65536, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
+    EXPECT_TRAP("\x41\0\x20\0\x2c\0\0\x41\xb8\x7e\x48\x36\2\0", 65536,
+                HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
 }
 
 TEST(a_load_times_zero_traps) { /* stored */
@@ -176,8 +182,10 @@ TEST(an_index_plus_offset_does_not_wrap) { /* i32.store8 offset=1 at -1: not add
     EXPECT_TRAP("\x20\0\x41\7\x3a\0\1", -1, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
 }
 
-TEST(a_constant_far_address_traps) { /* i32.load offset=0x7fffffff of i32.const 0x7ffffff0, dropped */
-    EXPECT_TRAP("\x41\xf0\xff\xff\xff\7\x28\2\xff\xff\xff\xff\7\x1a", 0, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
+/* i32.load offset=0x7fffffff of i32.const 0x7ffffff0, dropped */
+TEST(a_constant_far_address_traps) {
+    EXPECT_TRAP("\x41\xf0\xff\xff\xff\7\x28\2\xff\xff\xff\xff\7\x1a", 0,
+                HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
 }
 
 TEST(an_unused_division_by_zero_traps) { /* 7 / x, dropped */
@@ -266,14 +274,16 @@ TEST(a_thousand_parameters_and_results_pass_through) {
 }
 
 TEST(simd_is_refused_by_name_and_offset) {
-    static const char code[] = "\xfd\x0c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x1a"; /* v128.const 0, drop */
-    struct bytes *module = module_new(takes_i32, code, sizeof(code) - 1);
+    /* v128.const 0, drop */
+    static const char code[] = "\xfd\x0c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x1a";
+    struct bytes *module = module_new(takes_i32, code, sizeof code - 1);
     struct husk_error err = {0};
     int fd;
     CHECK_STATUS(husk_compile(module->at, module->count, NULL, &fd, &err), HUSK_E_UNSUPPORTED);
     CHECK_CONTAINS(err.message, "v128.const");
     CHECK_CONTAINS(err.message, "not supported yet");
-    CHECK_EQ_U64(err.offset, module->count - sizeof(code)); /* before the body's last byte, its `end` */
+    /* before the body's last byte, its `end` */
+    CHECK_EQ_U64(err.offset, module->count - sizeof code);
     free(module);
 }
 
@@ -301,7 +311,7 @@ TEST(a_huge_block_compiles_in_seconds) {
 /* 10,000 functions are several chunks, which threads finish in any order. */
 TEST(the_image_does_not_depend_on_the_threads) {
     static const char code[] = "\x20\0\x20\0\x28\2\0\x36\2\0";
-    struct bytes *module = module_with_copies(takes_i32, code, sizeof(code) - 1, 10000);
+    struct bytes *module = module_with_copies(takes_i32, code, sizeof code - 1, 10000);
     struct husk_error err = {0};
     uint8_t *images[2];
     off_t bytes[2];

@@ -1,5 +1,5 @@
-/* husk_compile_cached(): hits, damage, options in the key, processes at once, and folders that cannot be
- * written. */
+/* husk_compile_cached(): hits, damage, options in the key, processes at once, and folders that
+ * cannot be written. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -46,9 +46,9 @@ static bool compile_in(const char *folder, const struct husk_compile_options *op
     struct husk_error err;
     bool was_cached = false;
     int fd = -1;
-    CHECK_OK(
-        husk_compile_cached(small_wasm, sizeof small_wasm, options, folder, &fd, &was_cached, warning, &err),
-        err);
+    CHECK_OK(husk_compile_cached(small_wasm, sizeof small_wasm, options, folder, &fd, &was_cached,
+                                 warning, &err),
+             err);
     char magic[4] = "";
     CHECK(read(fd, magic, 4) == 4);
     CHECK(memcmp(magic, "\177ELF", 4) == 0);
@@ -114,7 +114,8 @@ TEST(damaged_entries_are_made_again) {
     const off_t places[] = {0, 40, 64, 130, 700, 4096, st.st_size / 2, st.st_size - 1};
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
         damage(path, places[i]);
-        CHECK_MSG(!compile_in(folder, NULL, NULL), "damage at %lld went unseen", (long long)places[i]);
+        CHECK_MSG(!compile_in(folder, NULL, NULL), "damage at %lld went unseen",
+                  (long long)places[i]);
         CHECK(compile_in(folder, NULL, NULL));
     }
     CHECK(truncate(path, st.st_size - 1) == 0);
@@ -137,7 +138,8 @@ TEST(processes_at_once) {
         CHECK(pid >= 0);
         if (pid == 0) {
             int fd = -1;
-            _exit(husk_compile_cached(small_wasm, sizeof small_wasm, NULL, folder, &fd, NULL, NULL, NULL) == 0
+            _exit(husk_compile_cached(small_wasm, sizeof small_wasm, NULL, folder, &fd, NULL, NULL,
+                                      NULL) == 0
                       ? 0
                       : 1);
         }
@@ -163,8 +165,9 @@ TEST(folders_that_cannot_be_written) {
     CHECK(!compile_in("/dev/null/husk", NULL, &warning));
     CHECK(warning.status != 0);
     CHECK(!compile_in("/dev/null/husk", NULL, NULL));
-    CHECK_STATUS(husk_compile_cached(small_wasm, sizeof small_wasm, NULL, "", &fd, NULL, NULL, &err),
-                 HUSK_E_INVAL);
+    CHECK_STATUS(
+        husk_compile_cached(small_wasm, sizeof small_wasm, NULL, "", &fd, NULL, NULL, &err),
+        HUSK_E_INVAL);
     CHECK_STATUS(husk_compile_cached(small_wasm, 9, NULL, "/dev/null/x", &fd, NULL, &warning, &err),
                  HUSK_E_BAD_WASM);
     CHECK_EQ_I64(warning.status, 0);

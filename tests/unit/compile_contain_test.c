@@ -84,8 +84,12 @@ static const struct attack {
     {"changes root", SYS_chroot, {ADDRESS("/")}},
     {"opens the parent's memory", SYS_openat, {AT_FDCWD, PARENT_MEM, O_RDWR}},
     {"looks at the parent in /proc", SYS_openat, {AT_FDCWD, PARENT_STATUS, O_RDONLY}},
-    {"reads the parent's memory", SYS_process_vm_readv, {PARENT, ADDRESS(&here), 1, ADDRESS(&there), 1}},
-    {"writes the parent's memory", SYS_process_vm_writev, {PARENT, ADDRESS(&there), 1, ADDRESS(&there), 1}},
+    {"reads the parent's memory",
+     SYS_process_vm_readv,
+     {PARENT, ADDRESS(&here), 1, ADDRESS(&there), 1}},
+    {"writes the parent's memory",
+     SYS_process_vm_writev,
+     {PARENT, ADDRESS(&there), 1, ADDRESS(&there), 1}},
     {"traces the parent", SYS_ptrace, {PTRACE_SEIZE, PARENT}},
     {"asks to be traced", SYS_ptrace, {PTRACE_TRACEME}},
     {"compares itself with the parent", SYS_kcmp, {PARENT, PARENT, 1}},
@@ -126,12 +130,18 @@ static const struct attack {
     {"forks by vfork's call", SYS_clone, {CLONE_VFORK | SIGCHLD}},
     {"forks by clone", SYS_clone, {SIGCHLD}},
     {"forks by clone3", SYS_clone3, {ADDRESS(&fork_args), sizeof fork_args}},
-    {"starts a program", SYS_execve, {ADDRESS(program_arg), ADDRESS(exec_args), ADDRESS(&exec_args[1])}},
+    {"starts a program",
+     SYS_execve,
+     {ADDRESS(program_arg), ADDRESS(exec_args), ADDRESS(&exec_args[1])}},
     {"starts a program by execveat",
      SYS_execveat,
      {AT_FDCWD, ADDRESS(program_arg), ADDRESS(exec_args), 0, 0}},
-    {"makes executable memory", SYS_mmap, {0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1}},
-    {"makes memory executable", SYS_mprotect, {ADDRESS(page), 4096, PROT_READ | PROT_WRITE | PROT_EXEC}},
+    {"makes executable memory",
+     SYS_mmap,
+     {0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1}},
+    {"makes memory executable",
+     SYS_mprotect,
+     {ADDRESS(page), 4096, PROT_READ | PROT_WRITE | PROT_EXEC}},
     {"the same with a key", SYS_pkey_mprotect, {ADDRESS(page), 4096, PROT_READ | PROT_EXEC, -1}},
     {"shares pages with strangers", SYS_madvise, {ADDRESS(page), 4096, MADV_MERGEABLE}},
     {"shares memory", SYS_shmget, {0, 4096, 0600}},
@@ -245,7 +255,8 @@ static int in_child(bool is_contained, bool (*reaches)(const void *), const void
 static enum verdict verdict_of(const char *what, int status) {
     if (WIFSIGNALED(status)) {
         int number = WTERMSIG(status);
-        CHECK_MSG(number == SIGSYS || number == SIGSEGV || number == SIGTRAP, "%s: signal %d", what, number);
+        CHECK_MSG(number == SIGSYS || number == SIGSEGV || number == SIGTRAP, "%s: signal %d", what,
+                  number);
         return REFUSED;
     }
     CHECK_MSG(WEXITSTATUS(status) < 2, "%s: exit status %d", what, WEXITSTATUS(status));
@@ -300,8 +311,8 @@ TEST(what_a_taken_over_compiler_tries) {
     clean_up();
     CHECK_STR(secret, "the parent's");
     /* Some fail anyway: as an ordinary user, in a container. */
-    CHECK_MSG(reached_without >= 40, "only %u of %zu attacks work even without containment", reached_without,
-              ATTACKS_COUNT);
+    CHECK_MSG(reached_without >= 40, "only %u of %zu attacks work even without containment",
+              reached_without, ATTACKS_COUNT);
 }
 
 TEST(other_doors) {
@@ -334,8 +345,7 @@ TEST(the_file_system_closes_first) {
     clean_up();
 }
 
-/* ---- what compiling needs
- * -------------------------------------------------------------------------------- */
+/* ---- what compiling needs ---- */
 
 static int number_order(const void *left, const void *right) {
     return *(const int *)left < *(const int *)right ? -1 : *(const int *)left > *(const int *)right;
@@ -396,15 +406,15 @@ TEST(what_compiling_needs) {
     int status = in_child(true, ordinary_work, NULL);
     CHECK_MSG(status == 0, "wait status %x", (unsigned)status);
     status = in_child(true, aborts, NULL);
-    CHECK_MSG(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "abort: wait status %x", (unsigned)status);
+    CHECK_MSG(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "abort: wait status %x",
+              (unsigned)status);
     status = in_child(false, spins_within_a_limit, NULL);
     CHECK_MSG(WIFSIGNALED(status) && (WTERMSIG(status) == SIGXCPU || WTERMSIG(status) == SIGKILL),
               "CPU limit: wait status %x", (unsigned)status);
     clean_up();
 }
 
-/* ---- the real one
- * ---------------------------------------------------------------------------------------- */
+/* ---- the real one ---- */
 
 static bool status_has(pid_t pid, pid_t thread, const char *row) {
     char path[64], text[4096];
@@ -439,7 +449,8 @@ static void look_at_the_worker(void *user, uint32_t done, uint32_t total) {
     struct dirent *entry;
     while (tasks != NULL && (entry = readdir(tasks)) != NULL) {
         int thread = atoi(entry->d_name);
-        if (thread == 0 || !status_has(pid, thread, "State:") || status_has(pid, thread, "State:\tZ"))
+        if (thread == 0 || !status_has(pid, thread, "State:") ||
+            status_has(pid, thread, "State:\tZ"))
             continue;
         looker->threads++;
         looker->good += status_has(pid, thread, "\nSeccomp:\t2\n") &&
@@ -460,7 +471,8 @@ TEST(the_real_worker_is_closed_in) {
     struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
     options.progress = look_at_the_worker;
     options.progress_user = &looker;
-    for (int i = 0; i < 50 && looker.threads == 0; i++) { /* a small module's worker may be gone already */
+    /* a small module's worker may be gone already */
+    for (int i = 0; i < 50 && looker.threads == 0; i++) {
         int fd = -1;
         CHECK_OK(husk_compile(small_wasm, sizeof small_wasm, &options, &fd, &err), err);
         close(fd);
@@ -477,13 +489,15 @@ struct lack {
 };
 
 static void forbid(const struct lack *lack) {
-    struct sock_filter code[10] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr))};
+    struct sock_filter code[10] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr))};
     unsigned short count = 1;
     for (size_t i = 0; i < 4 && lack->calls[i] != 0; i++) {
-        code[count++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, lack->calls[i], 0, 1);
+        code[count++] =
+            (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, lack->calls[i], 0, 1);
         code[count++] = (struct sock_filter)BPF_STMT(
-            BPF_RET | BPF_K,
-            lack->number == 0 ? SECCOMP_RET_KILL_PROCESS : SECCOMP_RET_ERRNO | (unsigned)lack->number);
+            BPF_RET | BPF_K, lack->number == 0 ? SECCOMP_RET_KILL_PROCESS
+                                               : SECCOMP_RET_ERRNO | (unsigned)lack->number);
     }
     code[count++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
     syscall_filter_install(code, count);
@@ -545,7 +559,8 @@ TEST(kernels_with_less) {
                                  {{SYS_pidfd_send_signal}, EINVAL, false},
                                  {{SYS_pidfd_send_signal, SYS_pidfd_open}, ENOSYS, false}};
     for (size_t i = 0; i < sizeof lacks / sizeof lacks[0]; i++)
-        CHECK(verdict_of("a kernel with less", in_child(false, compiles_with, &lacks[i])) == REACHED);
+        CHECK(verdict_of("a kernel with less", in_child(false, compiles_with, &lacks[i])) ==
+              REACHED);
 }
 
 TEST_MAIN()

@@ -1,6 +1,7 @@
 /*
- * What the compiler puts into an image file, byte by byte where it matters: segments, initial memory,
- * globals, tables, the note, what readelf thinks of it, reproducibility, and that libhusk accepts it.
+ * What the compiler puts into an image file, byte by byte where it matters: segments, initial
+ * memory, globals, tables, the note, what readelf thinks of it, reproducibility, and that libhusk
+ * accepts it.
  */
 #include <elf.h>
 #include <fcntl.h>
@@ -26,7 +27,8 @@ struct file {
     uint8_t *note;
 };
 
-static struct file compile_with(const uint8_t *wasm, size_t count, int opt_level, uint32_t threads) {
+static struct file compile_with(const uint8_t *wasm, size_t count, int opt_level,
+                                uint32_t threads) {
     struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
     struct husk_error err;
     struct stat st;
@@ -91,35 +93,39 @@ static const void *row(const struct file *file, enum husk_image_record_id id, ui
 }
 
 TEST(initial_memory) {
-    struct file file = compile(
-        "(module (memory 200)"
-        " (data (i32.const 10) \"abcdef\") (data (i32.const 12) \"XY\") (data (i32.const 12) \"\\00\")"
-        " (data (i32.const 65535) \"\\01\\02\")"
-        " (data (i32.const 10000000) \"far\") (data (i32.const 13107196) \"last\"))");
+    struct file file =
+        compile("(module (memory 200)"
+                " (data (i32.const 10) \"abcdef\") (data (i32.const 12) \"XY\") (data (i32.const "
+                "12) \"\\00\")"
+                " (data (i32.const 65535) \"\\01\\02\")"
+                " (data (i32.const 10000000) \"far\") (data (i32.const 13107196) \"last\"))");
     CHECK_EQ_U64(initial(&file, HUSK_MEM0_GVA + 10, 8),
                  0x666559006261ull); /* "ab" 0 "Y" "ef": later ones win */
     CHECK_EQ_U64(initial(&file, HUSK_MEM0_GVA + 65535, 2), 0x0201);
     CHECK_EQ_U64(initial(&file, HUSK_MEM0_GVA + 10000000, 4), 0x726166);
     CHECK_EQ_U64(initial(&file, HUSK_MEM0_GVA + 13107196, 4), 0x7473616c);
     CHECK(segment_at(&file, HUSK_MEM0_GVA + 200 * 65536) == NULL);
-    CHECK_MSG(file.count < 300000, "gaps of megabytes are not in the file, which has %zu bytes", file.count);
+    CHECK_MSG(file.count < 300000, "gaps of megabytes are not in the file, which has %zu bytes",
+              file.count);
     CHECK((file.module.flags & HUSK_IMAGE_NEEDS_INIT) == 0);
     file_close(&file);
 }
 
 TEST(globals_tables_and_sizes) {
-    struct file file = compile("(module (import \"m\" \"g\" (global i32)) (memory 3 9) (table $t 4 100 "
-                               "funcref) (table $u 2 2 externref)"
-                               " (global i64 (i64.const 0x1122334455667788)) (global (mut f32) (f32.const "
-                               "1.5)) (global funcref (ref.func $b))"
-                               " (global i32 (i32.const -7))"
-                               " (elem (table $t) (i32.const 1) func $a $b) (elem func $b) (data \"passive\")"
-                               " (func $a) (func $b (param i32)))");
+    struct file file =
+        compile("(module (import \"m\" \"g\" (global i32)) (memory 3 9) (table $t 4 100 "
+                "funcref) (table $u 2 2 externref)"
+                " (global i64 (i64.const 0x1122334455667788)) (global (mut f32) (f32.const "
+                "1.5)) (global funcref (ref.func $b))"
+                " (global i32 (i32.const -7))"
+                " (elem (table $t) (i32.const 1) func $a $b) (elem func $b) (data \"passive\")"
+                " (func $a) (func $b (param i32)))");
     const struct husk_image_global *g1 = row(&file, HUSK_REC_GLOBALS, 1),
                                    *g2 = row(&file, HUSK_REC_GLOBALS, 2);
     const struct husk_image_global *g3 = row(&file, HUSK_REC_GLOBALS, 3),
                                    *g4 = row(&file, HUSK_REC_GLOBALS, 4);
-    const struct husk_image_func *a = row(&file, HUSK_REC_FUNCS, 0), *b = row(&file, HUSK_REC_FUNCS, 1);
+    const struct husk_image_func *a = row(&file, HUSK_REC_FUNCS, 0),
+                                 *b = row(&file, HUSK_REC_FUNCS, 1);
     const struct husk_image_table *t = row(&file, HUSK_REC_TABLES, 0);
     const struct husk_image_memory *memory = row(&file, HUSK_REC_MEMORIES, 0);
     CHECK_EQ_U64(initial(&file, g1->gva, 8), 0x1122334455667788);
@@ -171,18 +177,19 @@ TEST(edges) {
     file_close(&full);
 }
 
-/* Threads and chance must not decide what comes out: the cache and signatures of images rest on it. */
+/* Threads and chance must not decide what comes out: the cache and signatures of images rest on
+ * it. */
 TEST(same_input_same_image) {
     if (wat_missing(WAT_WORKER) != NULL)
         SKIP("%s", wat_missing(WAT_WORKER));
     char wat[20000] = "(module (memory 1)";
     size_t used = strlen(wat);
     for (int i = 0; i < 60; i++)
-        used += (size_t)snprintf(
-            wat + used, sizeof wat - used,
-            "(func (export \"f%d\") (param i32) (result i32) local.get 0 i32.load i32.const %d i32.mul"
-            " call %d)",
-            i, i * 77 + 1, (i * 7 + 3) % 60);
+        used += (size_t)snprintf(wat + used, sizeof wat - used,
+                                 "(func (export \"f%d\") (param i32) (result i32) local.get 0 "
+                                 "i32.load i32.const %d i32.mul"
+                                 " call %d)",
+                                 i, i * 77 + 1, (i * 7 + 3) % 60);
     snprintf(wat + used, sizeof wat - used, ")");
     size_t count;
     uint8_t *wasm = wat_to_wasm(wat, &count);
@@ -190,8 +197,8 @@ TEST(same_input_same_image) {
     for (uint32_t threads = 1; threads <= 4; threads += 3) {
         struct file again = compile_with(wasm, count, 2, threads);
         CHECK_EQ_U64(again.count, first.count);
-        CHECK_MSG(memcmp(again.bytes, first.bytes, first.count) == 0, "another image with %u threads",
-                  threads);
+        CHECK_MSG(memcmp(again.bytes, first.bytes, first.count) == 0,
+                  "another image with %u threads", threads);
         file_close(&again);
     }
     file_close(&first);
@@ -199,9 +206,9 @@ TEST(same_input_same_image) {
 }
 
 TEST(libhusk_opens_it) {
-    struct file file =
-        compile("(module $named (import \"env\" \"h\" (func (param i32))) (memory (export \"memory\") 1)"
-                " (func (export \"f\") (param i32 f64) (result i64) i64.const 0))");
+    struct file file = compile(
+        "(module $named (import \"env\" \"h\" (func (param i32))) (memory (export \"memory\") 1)"
+        " (func (export \"f\") (param i32 f64) (result i64) i64.const 0))");
     struct husk_error err;
     husk_image *image = NULL;
     CHECK_OK(husk_image_open_fd(NULL, file.fd, true, &image, &err), err);
@@ -220,7 +227,8 @@ TEST(libhusk_opens_it) {
     memcpy(copy, file.bytes, file.count);
     copy[file.count / 2] ^= 1;
     image = NULL;
-    CHECK_STATUS(husk_image_open_buffer(NULL, copy, file.count, true, &image, &err), HUSK_E_BAD_IMAGE);
+    CHECK_STATUS(husk_image_open_buffer(NULL, copy, file.count, true, &image, &err),
+                 HUSK_E_BAD_IMAGE);
     free(copy);
     file_close(&file);
 }
@@ -228,18 +236,20 @@ TEST(libhusk_opens_it) {
 TEST(readelf_likes_it) {
     if (access("/usr/bin/readelf", X_OK) != 0)
         SKIP("no readelf (Debian package binutils)");
-    struct file file =
-        compile("(module (memory 1) (table 3 9 funcref) (elem (i32.const 0) $f) (data (i32.const 5) \"x\")"
-                " (global (mut i32) (i32.const 5)) (func $f (export \"f\") (result f64) f64.const 3.25))");
+    struct file file = compile(
+        "(module (memory 1) (table 3 9 funcref) (elem (i32.const 0) $f) (data (i32.const 5) \"x\")"
+        " (global (mut i32) (i32.const 5)) (func $f (export \"f\") (result f64) f64.const 3.25))");
     char command[128], line[512], all[65536] = "";
-    snprintf(command, sizeof command, "LC_ALL=C readelf -a -W /proc/%d/fd/%d 2>&1", (int)getpid(), file.fd);
+    snprintf(command, sizeof command, "LC_ALL=C readelf -a -W /proc/%d/fd/%d 2>&1", (int)getpid(),
+             file.fd);
     FILE *pipe = popen(command, "r");
     CHECK(pipe != NULL);
     while (fgets(line, sizeof line, pipe) != NULL)
         if (strlen(all) + strlen(line) < sizeof all)
             strcat(all, line);
     CHECK(pclose(pipe) == 0);
-    CHECK_MSG(strstr(all, "Warning") == NULL && strstr(all, "Error") == NULL, "readelf complains:\n%s", all);
+    CHECK_MSG(strstr(all, "Warning") == NULL && strstr(all, "Error") == NULL,
+              "readelf complains:\n%s", all);
     CHECK_CONTAINS(all, "EXEC (Executable file)");
     CHECK_CONTAINS(all, " husk.entry");
     CHECK_CONTAINS(all, ".memory.0");

@@ -1,6 +1,6 @@
 /*
- * tests/unit/compile_limits_test.c: a compilation that fails for a limit of the embedder's own surroundings names that limit, and not the
- * compiler's.
+ * tests/unit/compile_limits_test.c: a compilation that fails for a limit of the embedder's own
+ * surroundings names that limit, and not the compiler's.
  */
 #include <errno.h>
 #include <linux/filter.h>
@@ -47,7 +47,8 @@ static void compile_under(void (*limit)(void), struct husk_error *ret_err) {
     close(ends[1]);
 }
 
-/* No thread more, as RLIMIT_NPROC and the pids controller say it; processes go on, and clone3 is tried first. */
+/* No thread more, as RLIMIT_NPROC and the pids controller say it; processes go on, and clone3 is
+ * tried first. */
 static void no_threads(void) {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),

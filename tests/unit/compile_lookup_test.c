@@ -84,7 +84,8 @@ TEST(others_may_not_write_the_worker) {
     check_refused(&fake, fake.path, "its file: everybody may write it");
     CHECK(chmod(fake.path, 0700) == 0 && chmod(fake.folder, 0777) == 0);
     check_refused(&fake, fake.path, "its folder: everybody may write it");
-    CHECK(chmod(fake.folder, 01777) == 0); /* as /tmp: others may put files there, if not replace this one */
+    /* as /tmp: others may put files there, if not replace this one */
+    CHECK(chmod(fake.folder, 01777) == 0);
     check_refused(&fake, fake.path, "its folder: everybody may write it");
     CHECK(chmod(fake.folder, 0700) == 0);
     check_started(&fake, fake.path);
@@ -175,8 +176,7 @@ TEST(owners) {
     fake_remove(&fake);
 }
 
-/* ---- the client of a worker that misbehaves
- * -------------------------------------------------------------- */
+/* ---- the client of a worker that misbehaves ---- */
 
 /* Pids that the script wrote: all of them must be gone soon, or be nobody's but init's to
  * collect. */
@@ -200,7 +200,8 @@ static void check_gone(const struct fake *fake, unsigned wanted) {
     CHECK(file != NULL);
     for (; fscanf(file, "%d", &pid) == 1; count++) {
         struct timespec moment = {.tv_nsec = 10000000};
-        for (int i = 0; i < 1000 && is_running(pid); i++) /* it has been killed: dying takes a moment */
+        /* it has been killed: dying takes a moment */
+        for (int i = 0; i < 1000 && is_running(pid); i++)
             nanosleep(&moment, NULL);
         CHECK_MSG(!is_running(pid), "process %d is left", pid);
     }
@@ -261,7 +262,8 @@ TEST(lies_are_put_in_order) {
     CHECK_CONTAINS(err.message, "bad ?[2J?");
     CHECK(strchr(err.message, '\033') == NULL && strlen(err.message) == sizeof err.message - 1);
     message = (struct worker_message){.kind = WORKER_RESULT, .image_bytes = 4096};
-    CHECK_STATUS(compile_with_message(&message, "exit 0", &err), HUSK_E_COMPILER); /* there is no image */
+    /* there is no image */
+    CHECK_STATUS(compile_with_message(&message, "exit 0", &err), HUSK_E_COMPILER);
     CHECK_CONTAINS(err.message, "incomplete image");
 }
 
@@ -278,8 +280,7 @@ TEST(a_forbidden_call_is_named) {
     fake_remove(&fake);
 }
 
-/* ---- the size of the image
- * ------------------------------------------------------------------------------- */
+/* ---- the size of the image ---- */
 
 /* (module (memory 1) (data (i32.const 0) "…60 KiB…")): the image is larger than a page or two. */
 static uint8_t *wasm_with_data(size_t *ret_count) {

@@ -1,6 +1,6 @@
 /*
- * libhusk_compile: images come out, and every way in which the worker can fail is its own error: missing,
- * crashing, killed, silent, out of time, out of memory. Nothing is leaked.
+ * libhusk_compile: images come out, and every way in which the worker can fail is its own error:
+ * missing, crashing, killed, silent, out of time, out of memory. Nothing is leaked.
  */
 #include <dirent.h>
 #include <elf.h>
@@ -112,7 +112,8 @@ TEST(bad_wasm_keeps_its_offset) {
 }
 
 /* A shell script in the worker's place, in a folder of its own: others may write /tmp. */
-static int run_fake(const char *script, const struct husk_compile_options *base, struct husk_error *err) {
+static int run_fake(const char *script, const struct husk_compile_options *base,
+                    struct husk_error *err) {
     char folder[] = "/tmp/husk-fake-XXXXXX", path[64];
     struct husk_compile_options options = *base;
     CHECK(mkdtemp(folder) != NULL);
@@ -136,7 +137,8 @@ TEST(the_worker_fails) {
     CHECK_STATUS(run_fake("kill -KILL $$", &options, &err), HUSK_E_COMPILER);
     CHECK_CONTAINS(err.message, "killed");
     CHECK_STATUS(
-        run_fake("echo noise >&2; echo 'LLVM ERROR: cannot select: f19' >&2; kill -ABRT $$", &options, &err),
+        run_fake("echo noise >&2; echo 'LLVM ERROR: cannot select: f19' >&2; kill -ABRT $$",
+                 &options, &err),
         HUSK_E_COMPILER);
     CHECK_CONTAINS(err.message, "LLVM ERROR: cannot select: f19");
     CHECK_CONTAINS(err.message, "ABRT");
@@ -148,12 +150,15 @@ TEST(the_worker_fails) {
     CHECK_STATUS(run_fake("exit 0", &options, &err), HUSK_E_COMPILER);
     CHECK_CONTAINS(err.message, "exit code 0 and no result");
     CHECK_STATUS(run_fake("head -c 100000 /dev/zero >&5; exit 3", &options, &err), HUSK_E_COMPILER);
-    CHECK_STATUS(run_fake("head -c 1000000 /dev/zero >&2; exit 3", &options, &err), HUSK_E_COMPILER);
+    CHECK_STATUS(run_fake("head -c 1000000 /dev/zero >&2; exit 3", &options, &err),
+                 HUSK_E_COMPILER);
     options.worker_path = "/proc/absent/worker";
-    CHECK_STATUS(husk_compile(small_wasm, sizeof small_wasm, &options, &fd, &err), HUSK_E_NOT_FOUND);
+    CHECK_STATUS(husk_compile(small_wasm, sizeof small_wasm, &options, &fd, &err),
+                 HUSK_E_NOT_FOUND);
     CHECK_CONTAINS(err.message, "/proc/absent/worker");
     options.worker_path = "/proc/self/environ";
-    CHECK_STATUS(husk_compile(small_wasm, sizeof small_wasm, &options, &fd, &err), HUSK_E_NOT_FOUND);
+    CHECK_STATUS(husk_compile(small_wasm, sizeof small_wasm, &options, &fd, &err),
+                 HUSK_E_NOT_FOUND);
     CHECK_EQ_I64(open_fds(), before);
 }
 
@@ -165,14 +170,14 @@ TEST(the_worker_inherits_nothing) {
     int leak = open("/dev/null", O_RDONLY); /* deliberately without O_CLOEXEC */
     CHECK(leak >= 0);
     setenv("HUSK_TEST_SECRET", "1", 1);
-    CHECK_STATUS(
-        run_fake(
-            "for f in /proc/$$/fd/*; do case ${f##*/} in [0-6]|10|255) ;; *) test -e $f && echo leaked $f "
-            ">&2;; esac; done;"
-            "test -n \"$HUSK_TEST_SECRET\" && echo leaked environment >&2; read x && echo leaked stdin >&2;"
-            "echo looked >&2; exit 1",
-            &options, &err),
-        HUSK_E_COMPILER);
+    CHECK_STATUS(run_fake("for f in /proc/$$/fd/*; do case ${f##*/} in [0-6]|10|255) ;; *) test -e "
+                          "$f && echo leaked $f "
+                          ">&2;; esac; done;"
+                          "test -n \"$HUSK_TEST_SECRET\" && echo leaked environment >&2; read x && "
+                          "echo leaked stdin >&2;"
+                          "echo looked >&2; exit 1",
+                          &options, &err),
+                 HUSK_E_COMPILER);
     close(leak);
     unsetenv("HUSK_TEST_SECRET");
     CHECK_CONTAINS(err.message, "exit code 1 and no result: looked");
@@ -208,13 +213,14 @@ TEST(children_of_the_embedder_ignored) {
     close(fd);
 }
 
-/* One function of `count` times i32.const, drop … in a shape that LLVM takes a while for: many loads and
- * stores in one block. */
+/* One function of `count` times i32.const, drop … in a shape that LLVM takes a while for: many
+ * loads and stores in one block. */
 static uint8_t *big_wasm(uint32_t accesses, size_t *ret_count) {
     static const uint8_t head[] = {0, 'a', 's', 'm', 1, 0, 0, 0, 1, 4, 1, 0x60,
                                    0, 0,   3,   2,   1, 0, 5, 3, 1, 0, 1};
     /* i32.const 4; i32.const 8; i32.load; i32.const 12; i32.load; i32.add; i32.store */
-    static const uint8_t body[] = {0x41, 4, 0x41, 8, 0x28, 2, 0, 0x41, 12, 0x28, 2, 0, 0x6a, 0x36, 2, 0};
+    static const uint8_t body[] = {0x41, 4,    0x41, 8, 0x28, 2,    0, 0x41,
+                                   12,   0x28, 2,    0, 0x6a, 0x36, 2, 0};
     uint32_t body_bytes = accesses * (uint32_t)sizeof body + 2, section_bytes = body_bytes + 6;
     uint8_t *wasm = malloc(sizeof head + 32 + body_bytes), *pos = wasm;
     CHECK(wasm != NULL);
@@ -266,7 +272,7 @@ TEST(out_of_memory) {
     CHECK_CONTAINS(err.message, "400 MiB");
     options.memory_limit_bytes = 1 << 20; /* not even room to start */
     status = husk_compile(small_wasm, sizeof small_wasm, &options, &fd, &err);
-    CHECK(status != 0 && err.message[0] != 0);
+    CHECK(status != 0 && err.message[0] != '\0');
     free(wasm);
 }
 
@@ -282,8 +288,9 @@ TEST(to_a_file) {
     CHECK_STATUS(husk_compile_to_file(small_wasm, 9, NULL, path, &err), HUSK_E_BAD_WASM);
     CHECK(stat(path, &st) == 0 && st.st_size > 4096); /* the old file is still there */
     CHECK(unlink(path) == 0);
-    CHECK_STATUS(husk_compile_to_file(small_wasm, sizeof small_wasm, NULL, "/proc/absent/out.husk", &err),
-                 HUSK_E_SYS);
+    CHECK_STATUS(
+        husk_compile_to_file(small_wasm, sizeof small_wasm, NULL, "/proc/absent/out.husk", &err),
+        HUSK_E_SYS);
     CHECK_CONTAINS(err.message, "/proc/absent/out.husk");
     CHECK(rmdir(folder) == 0);
 }

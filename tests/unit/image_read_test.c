@@ -1,6 +1,6 @@
 /*
- * tests/unit/image_read_test.c: the image reader against images with one thing wrong, every truncation, and flipped bytes. No
- * engine: images can be looked at where there is no KVM.
+ * tests/unit/image_read_test.c: the image reader against images with one thing wrong, every
+ * truncation, and flipped bytes. No engine: images can be looked at where there is no KVM.
  */
 #include <elf.h>
 #include <fcntl.h>
@@ -17,7 +17,8 @@
 #include "image.h"
 #include "layout.h"
 
-/* Everything the public API can say of an image; under a sanitizer this reads every name and type. */
+/* Everything the public API can say of an image; under a sanitizer this reads every name and
+ * type. */
 static size_t look_at(const husk_image *image) {
     size_t seen = 0;
     struct husk_image_info info;
@@ -27,7 +28,7 @@ static size_t look_at(const husk_image *image) {
     for (size_t i = 0; i < husk_image_imports_count(image); i++) {
         CHECK_EQ_I64(husk_image_import(image, i, &item), 0);
         seen += strlen(item.module) + strlen(item.name) + item.func.params_count;
-        CHECK(item.name[item.name_bytes] == 0 && item.module[item.module_bytes] == 0);
+        CHECK(item.name[item.name_bytes] == '\0' && item.module[item.module_bytes] == '\0');
     }
     for (size_t i = 0; i < husk_image_exports_count(image); i++) {
         CHECK_EQ_I64(husk_image_export(image, i, &item), 0);
@@ -97,9 +98,9 @@ static void *row(struct image_builder *builder, enum husk_image_record_id array,
 }
 #define ROW(array, type, idx) ((struct type *)row(b, array, idx, sizeof(struct type)))
 
-#define WRONG(name, change)                                                                                  \
-    static void wrong_##name(struct image_builder *b) {                                                      \
-        change;                                                                                              \
+#define WRONG(name, change)                                                                        \
+    static void wrong_##name(struct image_builder *b) {                                            \
+        change;                                                                                    \
     }
 WRONG(flags, b->module.flags = 0x80)
 WRONG(func_instance, ROW(HUSK_REC_FUNCS, husk_image_func, 1)->instance = 1)
@@ -130,8 +131,8 @@ WRONG(import_idx, ROW(HUSK_REC_IMPORTS, husk_image_import, 0)->idx = 1)
 WRONG(import_name, ROW(HUSK_REC_IMPORTS, husk_image_import, 0)->name.bytes = 1u << 30)
 WRONG(export_kind, ROW(HUSK_REC_EXPORTS, husk_image_export, 0)->kind = 17)
 WRONG(export_idx, ROW(HUSK_REC_EXPORTS, husk_image_export, 0)->idx = 100)
-WRONG(export_twice,
-      ROW(HUSK_REC_EXPORTS, husk_image_export, 0)->name = ROW(HUSK_REC_EXPORTS, husk_image_export, 1)->name)
+WRONG(export_twice, ROW(HUSK_REC_EXPORTS, husk_image_export, 0)->name =
+                        ROW(HUSK_REC_EXPORTS, husk_image_export, 1)->name)
 WRONG(memory_max, ROW(HUSK_REC_MEMORIES, husk_image_memory, 0)->max_pages = 65537)
 WRONG(memory_min, ROW(HUSK_REC_MEMORIES, husk_image_memory, 0)->min_pages = 4)
 WRONG(memory_word,
@@ -165,11 +166,11 @@ static struct husk_image_table good_table(void) {
                                      .base_gva = HUSK_DATA_GVA + 64,
                                      .size_gva = HUSK_DATA_GVA + 32};
 }
-#define WRONG_TABLE(name, change)                                                                            \
-    static void wrong_table_##name(struct image_builder *b) {                                                \
-        struct husk_image_table t = good_table();                                                            \
-        change;                                                                                              \
-        builder_row(b, HUSK_REC_TABLES, &t, sizeof t);                                                       \
+#define WRONG_TABLE(name, change)                                                                  \
+    static void wrong_table_##name(struct image_builder *b) {                                      \
+        struct husk_image_table t = good_table();                                                  \
+        change;                                                                                    \
+        builder_row(b, HUSK_REC_TABLES, &t, sizeof t);                                             \
     }
 WRONG_TABLE(type, t.elem_type = HUSK_ABI_I32)
 WRONG_TABLE(flags, t.flags |= 4)
@@ -189,9 +190,9 @@ struct wrong {
     const char *part; /* of the message */
 };
 static const struct wrong wrongs[] = {
-#define ROW_OF(name, part)                                                                                   \
+#define ROW_OF(name, part)                                                                         \
     { #name, wrong_##name, HUSK_E_BAD_IMAGE, part }
-#define NEWER(name, part)                                                                                    \
+#define NEWER(name, part)                                                                          \
     { #name, wrong_##name, HUSK_E_IMAGE_VERSION, part ": a flag or an instance (0x" }
     {"cpu", wrong_cpu, HUSK_E_CPU, "CPU"},
     NEWER(flags, "module 0"),
@@ -365,7 +366,7 @@ TEST(every_truncation) {
         struct husk_error err;
         for (size_t cut = 0; cut < count; cut += cut < 512 || count - cut < 4096 ? 1 : 61) {
             CHECK_MSG(open_bytes(bytes, cut, false, &err) < 0, "cut at %zu", cut);
-            CHECK(err.message[0] != 0);
+            CHECK(err.message[0] != '\0');
         }
         CHECK(open_bytes(bytes, count / 2, true, &err) < 0);
         CHECK_CONTAINS(err.message, "truncated");
@@ -397,7 +398,8 @@ TEST(flipped_bytes) {
     }
 }
 
-/* Every byte of the file. What is not damaged beyond recognition is called damaged, whatever it is in. */
+/* Every byte of the file. What is not damaged beyond recognition is called damaged, whatever it is
+ * in. */
 TEST(the_content_hash_finds_any_change) {
     for (size_t k = 0; k < 2; k++) {
         size_t count, by_hash = 0;
@@ -406,8 +408,8 @@ TEST(the_content_hash_finds_any_change) {
         for (size_t at = 0; at < count; at += at < 512 || count - at < 4096 ? 1 : 61) {
             bytes[at] ^= 0x10;
             int status = open_bytes(bytes, count, true, &err);
-            CHECK_MSG(status == HUSK_E_BAD_IMAGE || status == HUSK_E_IMAGE_VERSION, "change at %zu: %d", at,
-                      status);
+            CHECK_MSG(status == HUSK_E_BAD_IMAGE || status == HUSK_E_IMAGE_VERSION,
+                      "change at %zu: %d", at, status);
             by_hash += strstr(err.message, "do not match its hash") != NULL;
             bytes[at] ^= 0x10;
         }
@@ -465,7 +467,7 @@ TEST(descriptors) {
         int fd = memfd_create("image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
         CHECK(fd >= 0 && file_write_all(fd, bytes, count) == 0);
         CHECK_EQ_I64(lseek(fd, 17, SEEK_SET), 17);
-        if (sealed)
+        if (sealed != 0)
             CHECK_EQ_I64(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK), 0);
         CHECK_OK(husk_image_open_fd(NULL, fd, true, &image, &err), err);
         CHECK_EQ_I64(lseek(fd, 0, SEEK_CUR), 17);
@@ -476,7 +478,8 @@ TEST(descriptors) {
     free(bytes);
 }
 
-/* Sealed or not, it is not mapped: where there are no more huge pages, writing to a private mapping of it would be a SIGBUS. */
+/* Sealed or not, it is not mapped: where there are no more huge pages, writing to a private mapping
+ * of it would be a SIGBUS. */
 TEST(a_file_of_huge_pages_is_copied_or_refused) {
     struct husk_error err;
     husk_image *image = NULL;
@@ -485,8 +488,8 @@ TEST(a_file_of_huge_pages_is_copied_or_refused) {
         SKIP("the kernel has no files of huge pages");
     CHECK_EQ_I64(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK), 0);
     int status = husk_image_open_fd(NULL, fd, true, &image, &err);
-    CHECK_MSG(status == HUSK_E_BAD_IMAGE || strstr(err.message, "cannot copy the image") != NULL, "%d: %s",
-              status, err.message);
+    CHECK_MSG(status == HUSK_E_BAD_IMAGE || strstr(err.message, "cannot copy the image") != NULL,
+              "%d: %s", status, err.message);
     close(fd);
 }
 

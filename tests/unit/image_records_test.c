@@ -1,6 +1,7 @@
 /*
- * tests/unit/image_records_test.c: the table of records of an image's note: images of other versions of husk open, or are
- * refused by the name of what is not known; damaged tables are refused. No engine.
+ * tests/unit/image_records_test.c: the table of records of an image's note: images of other
+ * versions of husk open, or are refused by the name of what is not known; damaged tables are
+ * refused. No engine.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -184,11 +185,12 @@ static void damage_note(struct buf *note) {
     memcpy(note->data + sizeof header, records, bytes);
 }
 
-#define DAMAGE(name, change)                                                                                 \
-    static void damage_##name(struct husk_image_header *header, struct husk_image_record *records) {         \
-        (void)header;                                                                                        \
-        (void)records;                                                                                       \
-        change;                                                                                              \
+#define DAMAGE(name, change)                                                                       \
+    static void damage_##name(struct husk_image_header *header,                                    \
+                              struct husk_image_record *records) {                                 \
+        (void)header;                                                                              \
+        (void)records;                                                                             \
+        change;                                                                                    \
     }
 DAMAGE(magic, header->magic++)
 DAMAGE(older_format, header->format--)
@@ -217,9 +219,9 @@ DAMAGE(rows_none, records[3].row_bytes = 0)
 DAMAGE(rows_short, records[3].row_bytes -= 4)
 DAMAGE(rows_odd, records[3].row_bytes += 2)
 DAMAGE(rows_of_bytes, (records[1].row_bytes = 2, records[1].count = 1))
-DAMAGE(overlap,
-       for (uint32_t i = 1; i < header->records_count;
-            i++)(records[i].offset = records[0].offset, records[i].count = 600 / records[i].row_bytes))
+DAMAGE(overlap, for (uint32_t i = 1; i < header->records_count;
+                     i++)(records[i].offset = records[0].offset,
+                          records[i].count = 600 / records[i].row_bytes))
 DAMAGE(two_modules, records[0].count = 2)
 
 static const struct {

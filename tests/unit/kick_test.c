@@ -1,4 +1,5 @@
-/* tests/unit/kick_test.c: who is sent a signal by a kick, and when, in every state of a kicker. No VM: its part of a kick is counted. */
+/* tests/unit/kick_test.c: who is sent a signal by a kick, and when, in every state of a kicker. No
+ * VM: its part of a kick is counted. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -60,7 +61,8 @@ TEST(who_runs_is_sent_a_signal_and_nobody_else) {
     signal(KICK, SIG_DFL);
 }
 
-/* The other's signal may have been taken, and its flag looked at, before this kick was made: it does not stand for this one. */
+/* The other's signal may have been taken, and its flag looked at, before this kick was made: it
+ * does not stand for this one. */
 TEST(a_kick_while_another_is_under_way_is_sent_too) {
     struct kicker kicker;
     kicker_open(&kicker);

@@ -1,6 +1,6 @@
 /*
- * Line programs (DWARF 4 and 5) and call frame information: hand-made ones with known rows, then the same
- * damaged: no crash, no endless loop, an error or other rows.
+ * Line programs (DWARF 4 and 5) and call frame information: hand-made ones with known rows, then
+ * the same damaged: no crash, no endless loop, an error or other rows.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,14 +34,16 @@ static int see_file(void *user, const char *folder, const char *name, uint32_t *
     struct seen *seen = user;
     (void)err;
     if (seen->files_count < 8)
-        snprintf(seen->files[seen->files_count], sizeof seen->files[0], "%.30s|%.30s", folder, name);
+        snprintf(seen->files[seen->files_count], sizeof seen->files[0], "%.30s|%.30s", folder,
+                 name);
     *ret_file_id = (uint32_t)seen->files_count++;
     return 0;
 }
 
 /* Tables of bytes, a row for each record. */
 /* clang-format off */
-/* Version 4: folder "dir", file "a.c"; rows at 0x10 line 7, 0x14 line 9 (special opcode), end at 0x20. */
+/* Version 4: folder "dir", file "a.c"; rows at 0x10 line 7, 0x14 line 9 (special opcode), end at
+ * 0x20. */
 static const uint8_t line_v4[] = {
     58, 0, 0, 0, 4, 0, 35, 0, 0, 0, /* unit and header length, version */
     1, 1, 1, 0xfb, 14, 13,          /* min length, ops, is_stmt, line base -5, range, opcode base */
@@ -56,7 +58,8 @@ static const uint8_t line_v4[] = {
     11,                             /* set_epilogue_begin: known and without operands */
 };
 
-/* Version 5 with strings in .debug_line_str and an MD5: file 0 = file 1 = "b.c" in folder "/src". */
+/* Version 5 with strings in .debug_line_str and an MD5: file 0 = file 1 = "b.c" in folder
+ * "/src". */
 static const uint8_t line_v5[] = {
     92, 0, 0, 0, 5, 0, 4, 0, 67, 0, 0, 0, 1, 1, 1, 0xfb, 14, 13,
     0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1,
@@ -70,7 +73,8 @@ static const uint8_t line_v5[] = {
 /* clang-format on */
 static const char line_str[] = "/src\0b.c";
 
-static int read_lines(const uint8_t *bytes, size_t count, struct seen *seen, struct husk_error *err) {
+static int read_lines(const uint8_t *bytes, size_t count, struct seen *seen,
+                      struct husk_error *err) {
     struct dwarf_line_input input = {
         .line = {.data = bytes, .count = count},
         .line_str = {.data = (const uint8_t *)line_str, .count = sizeof line_str}};
@@ -133,7 +137,8 @@ static void read_damaged(const uint8_t *bytes, size_t count) {
     free(copy);
 }
 
-static void damage(const uint8_t *bytes, size_t count, void (*read)(const uint8_t *bytes, size_t count)) {
+static void damage(const uint8_t *bytes, size_t count,
+                   void (*read)(const uint8_t *bytes, size_t count)) {
     uint8_t copy[512];
     uint32_t random = 99;
     for (size_t cut = 0; cut < count; cut++)
@@ -154,11 +159,13 @@ TEST(damaged_line_programs) {
 }
 
 /* clang-format off */
-/* One CIE (zR, pcrel sdata4) and one FDE of [0x1000, 0x1040): push rbp; mov rbp, rsp; …; pop; ret. */
+/* One CIE (zR, pcrel sdata4) and one FDE of [0x1000, 0x1040): push rbp; mov rbp, rsp; …; pop;
+ * ret. */
 static const uint8_t frames[] = {
     20, 0, 0, 0, 0, 0, 0, 0, 1, 'z', 'R', 0, 1, 0x78, 16, 1, 0x1b, 0x0c, 7, 8, 0x90, 1, 0, 0,
     28, 0, 0, 0, 28, 0, 0, 0,
-    0xe0, 0x0f, 0, 0, 0x40, 0, 0, 0, 0, /* start: 0x1000 - 0x20 (its own place); length; augmentation */
+    /* start: 0x1000 - 0x20 (its own place); length; augmentation */
+    0xe0, 0x0f, 0, 0, 0x40, 0, 0, 0, 0,
     0x41, 0x0e, 16, 0x86, 2,            /* at + 1: CFA offset 16, rbp at CFA - 16 */
     0x43, 0x0d, 6,                      /* at + 4: CFA from rbp */
     0x02, 0x30, 0x0c, 7, 8, 0, 0,       /* at + 0x34: CFA rsp + 8 */
@@ -171,7 +178,8 @@ TEST(call_frames) {
     struct husk_error err;
     CHECK_OK(unwind_read(frames, sizeof frames, 0, &rows, &err), err);
     unwind_finish(&rows);
-    const struct husk_image_unwind_row *row = (const struct husk_image_unwind_row *)(const void *)rows.data;
+    const struct husk_image_unwind_row *row =
+        (const struct husk_image_unwind_row *)(const void *)rows.data;
     CHECK_EQ_U64(rows.count / sizeof row[0], 5);
     CHECK_EQ_U64(row[0].code_gva, 0x1000);
     CHECK_EQ_U64(row[0].cfa_offset, 8);

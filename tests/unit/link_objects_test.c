@@ -1,5 +1,5 @@
-/* The linker: relocation kinds and their limits, symbols, sections; damaged objects of every length and
- * with every bit flipped. */
+/* The linker: relocation kinds and their limits, symbols, sections; damaged objects of every length
+ * and with every bit flipped. */
 #include "linker.h"
 
 #include <stdlib.h>
@@ -32,8 +32,8 @@ static void fixture_init(struct fixture *f) {
     f->funcs[1].body_offset = 130;
     f->funcs[1].code = (struct wasm_bytes){.offset = 131, .count = 20};
     f->memory.limits.min = 1;
-    f->global =
-        (struct wasm_global){.type = WASM_I32, .init = {.data = expr_zero, .count = sizeof expr_zero}};
+    f->global = (struct wasm_global){.type = WASM_I32,
+                                     .init = {.data = expr_zero, .count = sizeof expr_zero}};
     f->data = (struct wasm_data){.mode = WASM_SEGMENT_PASSIVE,
                                  .bytes = {.data = (const uint8_t *)"PASSIVE", .count = 7}};
     f->module = (struct wasm_module){.types = &f->type,
@@ -55,8 +55,8 @@ static void fixture_done(struct fixture *f) {
     program_free(f->program);
 }
 
-static int link_one(const struct fixture *f, const struct object_maker *maker, struct linked *ret_linked,
-                    struct husk_error *err) {
+static int link_one(const struct fixture *f, const struct object_maker *maker,
+                    struct linked *ret_linked, struct husk_error *err) {
     struct codegen_object object;
     object.elf = maker_finish(maker, &object.bytes);
     CHECK(object.elf != NULL);
@@ -89,7 +89,8 @@ TEST(every_relocation_kind) {
     memcpy(maker.data, "constant", 8);
     maker_symbol(&maker, "i0.f0", 1, 0, 64);
     uint32_t f1 = maker_symbol(&maker, "i0.f1", 1, 64, 64);
-    uint32_t memory = maker_symbol(&maker, "i0.mem", 0, 0, 0), data = maker_symbol(&maker, "i0.d0", 0, 0, 0);
+    uint32_t memory = maker_symbol(&maker, "i0.mem", 0, 0, 0),
+             data = maker_symbol(&maker, "i0.d0", 0, 0, 0);
     uint32_t local = maker_symbol(&maker, "constant", 2, 0, 0),
              copy = maker_symbol(&maker, "memcpy", 0, 0, 0);
     uint32_t global = maker_symbol(&maker, "i0.g0", 0, 0, 0),
@@ -110,9 +111,11 @@ TEST(every_relocation_kind) {
     uint64_t data_gva = read_text(&linked, f0_gva + 12, 4);
     CHECK(data_gva >= linked.rodata_gva && data_gva + 7 <= linked.rodata_gva + linked.rodata_bytes);
     CHECK_MEM(linked.rodata + (data_gva - linked.rodata_gva), "PASSIVE", 7);
-    uint64_t constant = f0_gva + 20 + (uint64_t)(int64_t)(int32_t)read_text(&linked, f0_gva + 16, 4);
+    uint64_t constant =
+        f0_gva + 20 + (uint64_t)(int64_t)(int32_t)read_text(&linked, f0_gva + 16, 4);
     CHECK_MEM(linked.rodata + (constant - linked.rodata_gva), "constant", 8);
-    uint64_t copy_gva = f0_gva + 24 + (uint64_t)(int64_t)(int32_t)read_text(&linked, f0_gva + 20, 4);
+    uint64_t copy_gva =
+        f0_gva + 24 + (uint64_t)(int64_t)(int32_t)read_text(&linked, f0_gva + 20, 4);
     CHECK(has_runtime_func(&linked, "memcpy", copy_gva));
     CHECK_EQ_U64(read_text(&linked, f0_gva + 24, 4), f.plan->global_gva[0]);
     CHECK_EQ_U64(f0_gva + 32 + (uint64_t)(int64_t)(int32_t)read_text(&linked, f0_gva + 28, 4),
@@ -158,8 +161,10 @@ TEST(sections_and_symbols_that_must_not_be) {
     struct linked linked;
     struct husk_error err;
     fixture_init(&f);
-    struct object_maker writable = {
-        .text_bytes = 64, .data_name = ".data", .data_flags = SHF_ALLOC | SHF_WRITE, .data_bytes = 8};
+    struct object_maker writable = {.text_bytes = 64,
+                                    .data_name = ".data",
+                                    .data_flags = SHF_ALLOC | SHF_WRITE,
+                                    .data_bytes = 8};
     CHECK_STATUS(link_one(&f, &writable, &linked, &err), HUSK_E_COMPILER);
     CHECK_CONTAINS(err.message, "writable section .data");
     struct object_maker again = {.text_bytes = 64};
@@ -193,7 +198,8 @@ TEST(tables_cover_the_code) {
         CHECK(i == 0 || row->code_gva > last);
         last = row->code_gva;
         has_runtime |= row->func_idx == HUSK_FUNC_RUNTIME;
-        has_f0 |= row->code_gva == linked.func_gva[0] && row->func_idx == 0 && row->wasm_offset == 100;
+        has_f0 |=
+            row->code_gva == linked.func_gva[0] && row->func_idx == 0 && row->wasm_offset == 100;
         has_end |= row->code_gva == linked.func_gva[0] + 40 && row->func_idx == HUSK_FUNC_NONE;
     }
     CHECK(has_runtime && has_f0 && has_end);
@@ -202,7 +208,8 @@ TEST(tables_cover_the_code) {
         CHECK(i == 0 || linked.unwind_rows[i].code_gva > last);
         last = linked.unwind_rows[i].code_gva;
     }
-    /* In the dispatcher there is no frame to leave; in husk.hostcall the return address is at the top. */
+    /* In the dispatcher there is no frame to leave; in husk.hostcall the return address is at the
+     * top. */
     CHECK_EQ_U64(linked.unwind_rows[0].code_gva, HUSK_TEXT_GVA);
     CHECK_EQ_U64(linked.unwind_rows[0].cfa_offset, 0);
     CHECK_EQ_U64(linked.unwind_rows[1].cfa_offset, 8);
@@ -221,7 +228,7 @@ static void link_damaged(const struct fixture *f, const uint8_t *elf, size_t byt
     if (link_objects(f->plan, &object, 1, 0, &linked, &err) == 0)
         linked_done(&linked);
     else
-        CHECK(err.status == HUSK_E_COMPILER && err.message[0] != 0);
+        CHECK(err.status == HUSK_E_COMPILER && err.message[0] != '\0');
     free(object.elf);
 }
 

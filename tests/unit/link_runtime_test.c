@@ -1,7 +1,7 @@
 /*
- * The guest runtime's memory functions, built natively under other names: every length and alignment against
- * plain byte loops, overlaps included, with an unmapped page right behind (nothing may be touched outside the
- * range).
+ * The guest runtime's memory functions, built natively under other names: every length and
+ * alignment against plain byte loops, overlaps included, with an unmapped page right behind
+ * (nothing may be touched outside the range).
  */
 #ifndef HUSK_VECTOR
 #define HUSK_VECTOR 0
@@ -41,7 +41,8 @@
 #define ROOM 16384 /* `rep` starts far above it: TEST(very_large) */
 
 static uint8_t *page_end(void) { /* ROOM bytes that end at an unmapped page */
-    uint8_t *room = mmap(NULL, ROOM + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *room =
+        mmap(NULL, ROOM + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(room != MAP_FAILED);
     CHECK(munmap(room + ROOM, 4096) == 0);
     return room + ROOM;
@@ -72,7 +73,7 @@ TEST(move_all_lengths_and_overlaps) {
                 for (size_t k = 0; k < ROOM; k++)
                     start[k] = (uint8_t)(k * 7 + (k >> 8));
                 memcpy(expected, start, ROOM);
-                uint8_t *to = up ? high : low, *from = up ? low : high;
+                uint8_t *to = up != 0 ? high : low, *from = up != 0 ? low : high;
                 memmove(expected + (to - start), expected + (from - start), count);
                 CHECK(rt_memmove(to, from, count) == to);
                 CHECK_MEM(start, expected, ROOM);
@@ -114,7 +115,8 @@ TEST(very_large) {
     CHECK(rt_memmove(from + 1, from, bytes) == from + 1); /* overlapping */
     CHECK_MEM(from + 1, to, bytes);
     CHECK(rt_memset(to, 9, bytes) == to);
-    CHECK(to[0] == 9 && to[bytes - 1] == 9 && to[bytes] == 2 && rt_memcmp(to, to + 1, bytes - 1) == 0);
+    CHECK(to[0] == 9 && to[bytes - 1] == 9 && to[bytes] == 2 &&
+          rt_memcmp(to, to + 1, bytes - 1) == 0);
     free(from);
     free(to);
 }
@@ -133,8 +135,8 @@ TEST(compare_all_lengths_and_first_differences) {
         for (size_t at = 0; at < count; at++) {
             for (int later = 0; later < 2; later++) {
                 uint8_t *l = left - count, *r = right - count;
-                l[at] = later ? 0x80 : 0x41;
-                r[count - 1] ^= later ? 0xff : 0;
+                l[at] = later != 0 ? 0x80 : 0x41;
+                r[count - 1] ^= later != 0 ? 0xff : 0;
                 CHECK_EQ_I64(sign(rt_memcmp(l, r, count)), sign(memcmp(l, r, count)));
                 CHECK((rt_bcmp(l, r, count) != 0) == (memcmp(l, r, count) != 0));
                 l[at] = 0x42;

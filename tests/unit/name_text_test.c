@@ -32,14 +32,16 @@ TEST(unseen_characters_are_escaped) {
     CHECK_ESCAPE("\xc2\xa0\xc2\xad", "\\c2\\a0\\c2\\ad"); /* no-break space, soft hyphen */
     CHECK_ESCAPE("a\xe2\x80\x8b"
                  "b",
-                 "a\\e2\\80\\8bb");                                       /* zero-width space */
-    CHECK_ESCAPE("\xe2\x80\xae", "\\e2\\80\\ae");                         /* right-to-left override */
+                 "a\\e2\\80\\8bb");               /* zero-width space */
+    CHECK_ESCAPE("\xe2\x80\xae", "\\e2\\80\\ae"); /* right-to-left override */
     CHECK_ESCAPE("\xe2\x81\xa6\xe2\x81\xa9", "\\e2\\81\\a6\\e2\\81\\a9"); /* isolates */
-    CHECK_ESCAPE("\xd8\x9c\xef\xbb\xbf", "\\d8\\9c\\ef\\bb\\bf");         /* Arabic letter mark, BOM */
-    CHECK_ESCAPE("\xe2\x80\xa8\xe3\x80\x80", "\\e2\\80\\a8\\e3\\80\\80"); /* line separator, wide space */
-    CHECK_ESCAPE("\xf3\xa0\x81\xa1", "\\f3\\a0\\81\\a1");                 /* a tag */
-    CHECK_ESCAPE("\xef\xb8\x8f", "\\ef\\b8\\8f");                         /* variation selector */
-    CHECK_ESCAPE("\xe2\x80\x90\xe2\x80\xa7", "\xe2\x80\x90\xe2\x80\xa7"); /* neighbours are seen: ‐ ‧ */
+    CHECK_ESCAPE("\xd8\x9c\xef\xbb\xbf", "\\d8\\9c\\ef\\bb\\bf"); /* Arabic letter mark, BOM */
+    /* line separator, wide space */
+    CHECK_ESCAPE("\xe2\x80\xa8\xe3\x80\x80", "\\e2\\80\\a8\\e3\\80\\80");
+    CHECK_ESCAPE("\xf3\xa0\x81\xa1", "\\f3\\a0\\81\\a1"); /* a tag */
+    CHECK_ESCAPE("\xef\xb8\x8f", "\\ef\\b8\\8f");         /* variation selector */
+    /* neighbours are seen: ‐ ‧ */
+    CHECK_ESCAPE("\xe2\x80\x90\xe2\x80\xa7", "\xe2\x80\x90\xe2\x80\xa7");
 }
 
 TEST(what_is_not_utf8_is_escaped) {
@@ -60,7 +62,7 @@ TEST(every_pair_of_bytes_comes_back) {
         char out[16], back[16];
         size_t count = 0;
         CHECK(husk_name_escape(name, 2, out, sizeof out) < sizeof out);
-        for (const char *at = out; *at != 0;) {
+        for (const char *at = out; *at != '\0';) {
             unsigned byte = (unsigned char)*at++;
             if (byte == '\\' && (*at == '\\' || *at == '"')) {
                 byte = (unsigned char)*at++;

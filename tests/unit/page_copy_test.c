@@ -1,4 +1,5 @@
-/* tests/unit/page_copy_test.c: each way to make a page equal to its source finds every byte that differs, and says so. */
+/* tests/unit/page_copy_test.c: each way to make a page equal to its source finds every byte that
+ * differs, and says so. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,8 +8,8 @@
 #include "page_copy.h"
 
 struct pages {
-    _Alignas(HUSK_PAGE_SIZE) uint8_t before[HUSK_PAGE_SIZE], page[HUSK_PAGE_SIZE], after[HUSK_PAGE_SIZE],
-        source[HUSK_PAGE_SIZE];
+    _Alignas(HUSK_PAGE_SIZE) uint8_t before[HUSK_PAGE_SIZE], page[HUSK_PAGE_SIZE],
+        after[HUSK_PAGE_SIZE], source[HUSK_PAGE_SIZE];
 };
 static struct pages pages;
 
@@ -29,7 +30,8 @@ static void expect(page_copy_fn copy, const uint8_t *source, bool differs, size_
 
 static void check_one(page_copy_fn copy, const uint8_t *source) {
     struct pages *p = &pages;
-    expect(copy, source, memcmp(p->page, source != NULL ? source : p->before, HUSK_PAGE_SIZE) != 0, 0);
+    expect(copy, source, memcmp(p->page, source != NULL ? source : p->before, HUSK_PAGE_SIZE) != 0,
+           0);
     for (size_t at = 0; at < HUSK_PAGE_SIZE; at++) { /* one bit of one byte */
         p->page[at] ^= (uint8_t)(1u << at % 8);
         expect(copy, source, true, at);

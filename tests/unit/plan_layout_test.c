@@ -8,8 +8,11 @@
 #include "harness.h"
 #include "layout.h"
 
-#define EXPR(...)                                                                                            \
-    { .data = (const uint8_t[]){__VA_ARGS__, 0x0b}, .count = sizeof((const uint8_t[]){__VA_ARGS__, 0x0b}) }
+#define EXPR(...)                                                                                  \
+    {                                                                                              \
+        .data = (const uint8_t[]){__VA_ARGS__, 0x0b},                                              \
+        .count = sizeof((const uint8_t[]){__VA_ARGS__, 0x0b})                                      \
+    }
 #define I32(n) EXPR(0x41, n)
 
 static struct program *program; /* of the plan in hand */
@@ -66,7 +69,8 @@ TEST(everything_has_a_place_of_its_own) {
     }
     CHECK_EQ_U64(plan->tables[2].reserve_entries, 7);
     CHECK(plan->tables[1].reserve_entries > 1000000);
-    CHECK(plan->tables[2].base_gva >= plan->tables[1].base_gva + 8ull * plan->tables[1].reserve_entries);
+    CHECK(plan->tables[2].base_gva >=
+          plan->tables[1].base_gva + 8ull * plan->tables[1].reserve_entries);
     CHECK(plan->data_end_gva <= HUSK_DATA_END_GVA);
     CHECK(!plan->needs_init);
     plan_done(plan);
@@ -75,11 +79,12 @@ TEST(everything_has_a_place_of_its_own) {
 TEST(constants_are_evaluated) {
     struct wasm_global globals[6] = {
         {.type = WASM_I32, .is_import = true},
-        {.type = WASM_I32, .init = EXPR(0x41, 0x05, 0x41, 0x03, 0x6b, 0x41, 0x7f, 0x6c)}, /* (5 - 3) * -1 */
-        {.type = WASM_I64, .init = EXPR(0x42, 0x7f, 0x42, 0x02, 0x7c)},                   /* -1 + 2 */
-        {.type = WASM_I32, .init = EXPR(0x23, 0x01)},                                     /* global 1 */
-        {.type = WASM_I32, .init = EXPR(0x23, 0x00)},     /* the imported one */
-        {.type = WASM_FUNCREF, .init = EXPR(0xd2, 0x07)}, /* ref.func 7 */
+        /* (5 - 3) * -1 */
+        {.type = WASM_I32, .init = EXPR(0x41, 0x05, 0x41, 0x03, 0x6b, 0x41, 0x7f, 0x6c)},
+        {.type = WASM_I64, .init = EXPR(0x42, 0x7f, 0x42, 0x02, 0x7c)}, /* -1 + 2 */
+        {.type = WASM_I32, .init = EXPR(0x23, 0x01)},                   /* global 1 */
+        {.type = WASM_I32, .init = EXPR(0x23, 0x00)},                   /* the imported one */
+        {.type = WASM_FUNCREF, .init = EXPR(0xd2, 0x07)},               /* ref.func 7 */
     };
     struct wasm_module module = {
         .globals = globals, .globals_count = 6, .imported_globals_count = 1, .funcs_count = 8};
@@ -99,7 +104,8 @@ TEST(constants_are_evaluated) {
     plan_done(plan);
 }
 
-/* From the first segment that must wait on, all later ones of its kind wait; and data waits for elements. */
+/* From the first segment that must wait on, all later ones of its kind wait; and data waits for
+ * elements. */
 TEST(order_of_segments_is_kept) {
     static const uint32_t func_idxs[4] = {0};
     struct wasm_table tables[1] = {table(4, 4, true)};
@@ -113,8 +119,9 @@ TEST(order_of_segments_is_kept) {
         {.mode = WASM_SEGMENT_ACTIVE, .offset = I32(0), .count = 1, .func_idxs = func_idxs},
         {.mode = WASM_SEGMENT_DECLARATIVE, .count = 1, .func_idxs = func_idxs},
     };
-    struct wasm_data datas[2] = {{.mode = WASM_SEGMENT_ACTIVE, .offset = I32(0), .bytes = {.count = 4}},
-                                 {.mode = WASM_SEGMENT_PASSIVE, .bytes = {.count = 4}}};
+    struct wasm_data datas[2] = {
+        {.mode = WASM_SEGMENT_ACTIVE, .offset = I32(0), .bytes = {.count = 4}},
+        {.mode = WASM_SEGMENT_PASSIVE, .bytes = {.count = 4}}};
     struct wasm_module module = {.tables = tables,
                                  .tables_count = 1,
                                  .memories = memories,
@@ -138,8 +145,10 @@ TEST(order_of_segments_is_kept) {
 
 TEST(segment_ends_are_exact) {
     struct wasm_memory memories[1] = {{.limits = {.min = 1}}};
-    struct wasm_data data = {.mode = WASM_SEGMENT_ACTIVE, .offset = EXPR(0x41, 0x80, 0x80, 0x04)}; /* 65536 */
-    struct wasm_module module = {.memories = memories, .memories_count = 1, .datas = &data, .datas_count = 1};
+    /* 65536 */
+    struct wasm_data data = {.mode = WASM_SEGMENT_ACTIVE, .offset = EXPR(0x41, 0x80, 0x80, 0x04)};
+    struct wasm_module module = {
+        .memories = memories, .memories_count = 1, .datas = &data, .datas_count = 1};
     struct plan *plan = plan_of(&module);
     CHECK(plan->datas[0].is_static); /* nothing at the very end is in bounds */
     plan_done(plan);
@@ -180,7 +189,8 @@ TEST(too_much_for_the_region) {
     program_free(NULL);
 }
 
-/* As deep as no real module's: left to the init function rather than evaluated with unbounded memory. */
+/* As deep as no real module's: left to the init function rather than evaluated with unbounded
+ * memory. */
 TEST(deep_constant_expressions_wait) {
     static uint8_t code[3000];
     size_t count = 0;
@@ -191,14 +201,16 @@ TEST(deep_constant_expressions_wait) {
     for (int i = 0; i < 899; i++)
         code[count++] = 0x6a;
     code[count++] = 0x0b;
-    struct wasm_global global = {.type = WASM_I32, .init = {.data = code, .count = (uint32_t)count}};
+    struct wasm_global global = {.type = WASM_I32,
+                                 .init = {.data = code, .count = (uint32_t)count}};
     struct wasm_module module = {.globals = &global, .globals_count = 1};
     struct plan *plan = plan_of(&module);
     CHECK(!plan->global_is_static[0] && plan->needs_init);
     plan_done(plan);
 }
 
-/* An image of gigabytes of zeros helps nobody: many segments far apart are left to the init function. */
+/* An image of gigabytes of zeros helps nobody: many segments far apart are left to the init
+ * function. */
 TEST(scattered_data_waits) {
     enum { DATAS = 3000 };
     static struct wasm_data datas[DATAS];

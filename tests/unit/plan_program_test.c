@@ -1,5 +1,5 @@
-/* The flat program: a module's own indices become those of the program, and the plan follows them. The second
- * instance imports from the first one, and numbers everything in another order. */
+/* The flat program: a module's own indices become those of the program, and the plan follows them.
+ * The second instance imports from the first one, and numbers everything in another order. */
 #include "program.h"
 
 #include <string.h>
@@ -8,11 +8,16 @@
 #include "layout.h"
 #include "plan.h"
 
-#define EXPR(...)                                                                                            \
-    { .data = (const uint8_t[]){__VA_ARGS__, 0x0b}, .count = sizeof((const uint8_t[]){__VA_ARGS__, 0x0b}) }
+#define EXPR(...)                                                                                  \
+    {                                                                                              \
+        .data = (const uint8_t[]){__VA_ARGS__, 0x0b},                                              \
+        .count = sizeof((const uint8_t[]){__VA_ARGS__, 0x0b})                                      \
+    }
 
-static struct wasm_functype types[2] = {{.params_count = 0}, {.params_count = 1, .canonical_idx = 1}};
-static struct wasm_functype turned_types[2] = {{.params_count = 1}, {.params_count = 0, .canonical_idx = 1}};
+static struct wasm_functype types[2] = {{.params_count = 0},
+                                        {.params_count = 1, .canonical_idx = 1}};
+static struct wasm_functype turned_types[2] = {{.params_count = 1},
+                                               {.params_count = 0, .canonical_idx = 1}};
 static struct wasm_func funcs[2] = {{.type_idx = 0}, {.type_idx = 1}};
 static struct wasm_func second_funcs[2] = {{.type_idx = 0, .is_import = true}, {.type_idx = 1}};
 static struct wasm_table tables[1] = {{.limits = {.min = 4, .max = 4, .has_max = true}}};
@@ -26,8 +31,10 @@ static struct wasm_elem elems[1] = {
     {.mode = WASM_SEGMENT_ACTIVE, .offset = EXPR(0x41, 0x03), .count = 1, .func_idxs = own_func}};
 /* The second one's offset is its own global: 7. It fits its own memory, not the imported one. */
 static struct wasm_data datas[1] = {{.mode = WASM_SEGMENT_ACTIVE, .offset = EXPR(0x41, 0x00)}};
-static struct wasm_data second_datas[1] = {
-    {.mode = WASM_SEGMENT_ACTIVE, .memory_idx = 1, .offset = EXPR(0x23, 0x01), .bytes = {.count = 100000}}};
+static struct wasm_data second_datas[1] = {{.mode = WASM_SEGMENT_ACTIVE,
+                                            .memory_idx = 1,
+                                            .offset = EXPR(0x23, 0x01),
+                                            .bytes = {.count = 100000}}};
 
 static const struct wasm_module modules[2] = {{.types = types,
                                                .funcs = funcs,
@@ -50,9 +57,9 @@ static const struct wasm_module modules[2] = {{.types = types,
                                                .elems_count = 1,
                                                .datas_count = 1}};
 
-#define MAP(...)                                                                                             \
-    (const uint32_t[]) {                                                                                     \
-        __VA_ARGS__                                                                                          \
+#define MAP(...)                                                                                   \
+    (const uint32_t[]) {                                                                           \
+        __VA_ARGS__                                                                                \
     }
 static const struct program_instance instances[2] = {{.module = &modules[0],
                                                       .types = MAP(0, 1),
@@ -68,13 +75,15 @@ static const struct program_instance instances[2] = {{.module = &modules[0],
                                                       .globals = MAP(0, 1),
                                                       .elems_first = 1,
                                                       .datas_first = 1}};
-static const struct program_def one_each[2] = {{0, 0}, {1, 0}};     /* both define their first */
-static const struct program_def shared_first[2] = {{0, 0}, {1, 1}}; /* the second one imports its first */
+static const struct program_def one_each[2] = {{0, 0}, {1, 0}}; /* both define their first */
+/* the second one imports its first */
+static const struct program_def shared_first[2] = {{0, 0}, {1, 1}};
 static const struct program program = {.instances = instances,
                                        .instances_count = 2,
                                        .types = types,
                                        .types_count = 2,
-                                       .funcs = (const struct program_def[3]){{0, 0}, {0, 1}, {1, 1}},
+                                       .funcs =
+                                           (const struct program_def[3]){{0, 0}, {0, 1}, {1, 1}},
                                        .funcs_count = 3,
                                        .tables = one_each,
                                        .tables_count = 2,

@@ -1,6 +1,7 @@
 /*
- * tests/unit/wait_test.c: a kick ends a system call that waits, at whatever instruction it comes: the thread is single-stepped to each in
- * turn. An alarm writes to the pipe that is read, so that what should have ended and waits for ever fails a check.
+ * tests/unit/wait_test.c: a kick ends a system call that waits, at whatever instruction it comes:
+ * the thread is single-stepped to each in turn. An alarm writes to the pipe that is read, so that
+ * what should have ended and waits for ever fails a check.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -54,7 +55,7 @@ static void handle(int signal, void (*handler)(int, siginfo_t *, void *), int fl
 static void world_open(void) {
     int fds[2];
     struct sigaction action = {.sa_handler = on_alarm};
-    memset(&world, 0, sizeof(world));
+    memset(&world, 0, sizeof world);
     CHECK(pipe(fds) == 0);
     world.pipe_fds[0] = fds[0];
     world.pipe_fds[1] = fds[1];
@@ -72,7 +73,7 @@ static void world_close(void) {
 
 static long read_pipe(void) {
     char byte[16];
-    const long args[6] = {world.pipe_fds[0], (long)byte, sizeof(byte)};
+    const long args[6] = {world.pipe_fds[0], (long)byte, sizeof byte};
     return wait_syscall(is_cut, NULL, SYS_read, args);
 }
 
@@ -98,7 +99,8 @@ TEST(a_system_call_returns_what_the_kernel_does) {
 
 /* ---- At every instruction ---- */
 
-/* The first one starts the stepping; then comes one for every instruction, until the kick. The last chance is the SYSCALL instruction. */
+/* The first one starts the stepping; then comes one for every instruction, until the kick. The last
+ * chance is the SYSCALL instruction. */
 static void on_step(int signal, siginfo_t *info, void *context) {
     ucontext_t *at = context;
     const uint8_t *code = (const uint8_t *)(uintptr_t)at->uc_mcontext.gregs[REG_RIP];
@@ -120,7 +122,8 @@ static long step_to(long count) {
     return read_pipe();
 }
 
-/* blocked: the kick signal, so that it comes when the step's handler has returned; 0: it comes while that handler runs. */
+/* blocked: the kick signal, so that it comes when the step's handler has returned; 0: it comes
+ * while that handler runs. */
 static void check_every_step(int blocked) {
     long count = 0;
     world_open();
@@ -144,7 +147,8 @@ TEST(a_kick_that_interrupts_another_handler_ends_the_wait) {
     check_every_step(0);
 }
 
-/* Two engines may have a signal each, and a host function of one call the other's guest: then both signals come to one thread. */
+/* Two engines may have a signal each, and a host function of one call the other's guest: then both
+ * signals come to one thread. */
 static bool is_cut_twice(void *user) {
     (void)user;
     const long self = syscall(SYS_gettid);
@@ -216,7 +220,7 @@ TEST(what_was_done_is_not_taken_back) {
     world_open();
     handle_user_signal();
     CHECK_EQ_I64(pthread_create(&sender, NULL, send_later, &self), 0);
-    const long args[6] = {world.pipe_fds[1], (long)bytes, sizeof(bytes)};
+    const long args[6] = {world.pipe_fds[1], (long)bytes, sizeof bytes};
     CHECK_EQ_I64(wait_syscall(is_cut, NULL, SYS_write, args), 65536);
     pthread_join(sender, NULL);
     signal(SIGUSR1, SIG_DFL);

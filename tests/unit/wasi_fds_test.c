@@ -71,7 +71,8 @@ TEST(the_lowest_free_number_is_the_next) {
     wasi_fds_close(&fds, 7);
     wasi_fds_close(&fds, 19);
     wasi_fds_close(&fds, 3);
-    CHECK(wasi_fds_at(&fds, 3) == NULL && wasi_fds_at(&fds, 7) == NULL && wasi_fds_at(&fds, 19) == NULL);
+    CHECK(wasi_fds_at(&fds, 3) == NULL && wasi_fds_at(&fds, 7) == NULL &&
+          wasi_fds_at(&fds, 19) == NULL);
     CHECK_EQ_U64(mark_at(&fds, 4), 104);
     CHECK_EQ_I64(add(&fds, 1), 3);
     CHECK_EQ_I64(add(&fds, 2), 7);
@@ -190,8 +191,8 @@ static int add_letters(struct wasi_guest *guest) {
                                     .host_fd = -1,
                                     .filetype = WASI_FILETYPE_REGULAR_FILE,
                                     .is_seekable = true,
-                                    .rights =
-                                        WASI_RIGHT_FD_READ | WASI_RIGHT_FD_SEEK | WASI_RIGHT_FD_FILESTAT_GET,
+                                    .rights = WASI_RIGHT_FD_READ | WASI_RIGHT_FD_SEEK |
+                                              WASI_RIGHT_FD_FILESTAT_GET,
                                     .kept = UINT64_MAX};
     return wasi_fds_add(&guest->ctx.fds, &letters);
 }

@@ -1,6 +1,6 @@
 /*
- * WASI without a VM: descriptors: reading, writing, positions, attributes, rights, and the functions that are
- * refused.
+ * WASI without a VM: descriptors: reading, writing, positions, attributes, rights, and the
+ * functions that are refused.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -63,7 +63,7 @@ TEST(pipes_carry_bytes) {
     wasi_guest_iovec(&guest, 16, 0, 0);
     CHECK_EQ_U64(WASI_CALL(&guest, fd_write, 1, 8, 3, 0), 0);
     CHECK_EQ_U64(wasi_guest_u32(&guest, 0), 12);
-    CHECK(read(fds[0], text, sizeof(text)) == 12);
+    CHECK(read(fds[0], text, sizeof text) == 12);
     CHECK_STR(text, "hello, world");
     CHECK(write(fds[1], "abcdef", 6) == 6);
     wasi_guest_iovec(&guest, 8, 2000, 2);
@@ -92,7 +92,8 @@ TEST(checks_every_address_first) {
     wasi_guest_iovec(&guest, 8, 100, 5);
     CHECK_EQ_U64(WASI_CALL(&guest, fd_write, 1, 8, 1, GUEST_BYTES - 3), WASI_EFAULT);
     CHECK(write(fds[1], "abc", 3) == 3);
-    CHECK_EQ_U64(WASI_CALL(&guest, fd_read, 0, 8, 1, GUEST_BYTES - 3), WASI_EFAULT); /* loses nothing: */
+    /* loses nothing: */
+    CHECK_EQ_U64(WASI_CALL(&guest, fd_read, 0, 8, 1, GUEST_BYTES - 3), WASI_EFAULT);
     CHECK_EQ_U64(get(&guest, 0, 100, 5), 0);
     CHECK_EQ_U64(wasi_guest_u32(&guest, 0), 3);
     CHECK_EQ_U64(WASI_CALL(&guest, fd_write, 1, 8, 0, 0), 0); /* nothing to write */
@@ -211,7 +212,7 @@ TEST(nonblocking_is_the_guests_own) {
     CHECK_EQ_U64(put(&guest, 1, 0, GUEST_BYTES), 0);
     CHECK_EQ_U64(wasi_guest_u32(&guest, 0), 65536);
     CHECK_EQ_U64(put(&guest, 1, 0, 1), WASI_EAGAIN);
-    CHECK(!(fcntl(fds[0], F_GETFL) & O_NONBLOCK));
+    CHECK((fcntl(fds[0], F_GETFL) & O_NONBLOCK) == 0);
     CHECK_EQ_U64(WASI_CALL(&guest, fd_fdstat_get, 0, 100), 0);
     CHECK_EQ_U64(wasi_guest_u32(&guest, 100) >> 16, WASI_FDFLAG_NONBLOCK);
     CHECK_EQ_U64(WASI_CALL(&guest, fd_fdstat_set_flags, 0, WASI_FDFLAG_APPEND), WASI_ENOTSUP);
@@ -243,7 +244,7 @@ TEST(a_datagram_is_one_message) {
     wasi_guest_iovec(&guest, 8, 100, 3);
     wasi_guest_iovec(&guest, 16, 103, 3);
     CHECK_EQ_U64(WASI_CALL(&guest, fd_write, 1, 8, 2, 0), 0);
-    CHECK(recv(sockets[1], text, sizeof(text), 0) == 6);
+    CHECK(recv(sockets[1], text, sizeof text, 0) == 6);
     CHECK(send(sockets[1], "reply", 5, 0) == 5);
     CHECK_EQ_U64(get(&guest, 0, 100, 100), 0);
     CHECK_EQ_U64(wasi_guest_u32(&guest, 0), 5);
@@ -353,12 +354,14 @@ TEST(rights_follow_the_open_mode) {
     int fds[2], null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     CHECK(pipe(fds) == 0);
     struct wasi_guest guest;
-    guest_given(&guest, fds[0], fds[1], null_fd, HUSK_WASI_SEEK | HUSK_WASI_RESIZE | HUSK_WASI_BOTH_WAYS);
+    guest_given(&guest, fds[0], fds[1], null_fd,
+                HUSK_WASI_SEEK | HUSK_WASI_RESIZE | HUSK_WASI_BOTH_WAYS);
     CHECK_EQ_U64(put(&guest, 0, 100, 1), WASI_ENOTCAPABLE);
     CHECK_EQ_U64(get(&guest, 1, 100, 1), WASI_ENOTCAPABLE);
     CHECK_EQ_U64(WASI_CALL(&guest, fd_fdstat_get, 2, 0), 0);
     CHECK_EQ_U64(guest.memory[0], WASI_FILETYPE_CHARACTER_DEVICE);
-    CHECK_MSG(wasi_guest_u64(&guest, 8) & WASI_RIGHT_FD_SEEK, "/dev/null would pass for a terminal");
+    CHECK_MSG((wasi_guest_u64(&guest, 8) & WASI_RIGHT_FD_SEEK) != 0,
+              "/dev/null would pass for a terminal");
     uint64_t rights = wasi_guest_u64(&guest, 8);
     CHECK_EQ_U64(WASI_CALL(&guest, fd_fdstat_set_rights, 2, rights & ~WASI_RIGHT_FD_WRITE, 0), 0);
     CHECK_EQ_U64(put(&guest, 2, 100, 1), WASI_ENOTCAPABLE);

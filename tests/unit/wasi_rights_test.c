@@ -1,6 +1,6 @@
 /*
- * tests/unit/wasi_rights_test.c: what a guest may do with its streams by their roles, whatever the embedder put there, and what each of
- * HUSK_WASI_SEEK, _RESIZE and _BOTH_WAYS adds.
+ * tests/unit/wasi_rights_test.c: what a guest may do with its streams by their roles, whatever the
+ * embedder put there, and what each of HUSK_WASI_SEEK, _RESIZE and _BOTH_WAYS adds.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -15,9 +15,11 @@
 #include "wasi_abi.h"
 #include "wasi_guest.h"
 
-#define ALWAYS (WASI_RIGHT_FD_FDSTAT_SET_FLAGS | WASI_RIGHT_FD_FILESTAT_GET | WASI_RIGHT_POLL_FD_READWRITE)
+#define ALWAYS                                                                                     \
+    (WASI_RIGHT_FD_FDSTAT_SET_FLAGS | WASI_RIGHT_FD_FILESTAT_GET | WASI_RIGHT_POLL_FD_READWRITE)
 #define SEEKS (WASI_RIGHT_FD_SEEK | WASI_RIGHT_FD_TELL | WASI_RIGHT_FD_ADVISE)
-#define RESIZES (WASI_RIGHT_FD_ALLOCATE | WASI_RIGHT_FD_FILESTAT_SET_SIZE | WASI_RIGHT_FD_FILESTAT_SET_TIMES)
+#define RESIZES                                                                                    \
+    (WASI_RIGHT_FD_ALLOCATE | WASI_RIGHT_FD_FILESTAT_SET_SIZE | WASI_RIGHT_FD_FILESTAT_SET_TIMES)
 #define SYNCS (WASI_RIGHT_FD_SYNC | WASI_RIGHT_FD_DATASYNC)
 
 static int log_open(int flags) {
@@ -56,7 +58,8 @@ static uint16_t get(struct wasi_guest *guest, uint32_t fd) {
     return WASI_CALL(guest, fd_read, fd, 8, 1, 0);
 }
 
-/* A log that was opened for reading and writing: standard output and error append to it, and that is all. */
+/* A log that was opened for reading and writing: standard output and error append to it, and that
+ * is all. */
 static void check_output_only_writes(struct wasi_guest *guest, uint32_t fd) {
     wasi_guest_iovec(guest, 8, 200, 100);
     CHECK_EQ_U64(rights_shown(guest, fd), ALWAYS | WASI_RIGHT_FD_WRITE);
@@ -68,7 +71,8 @@ static void check_output_only_writes(struct wasi_guest *guest, uint32_t fd) {
     CHECK_EQ_U64(WASI_CALL(guest, fd_advise, fd, 0, 0, 0), WASI_ESPIPE);
     CHECK_EQ_U64(WASI_CALL(guest, fd_allocate, fd, 0, 1u << 20), WASI_ESPIPE);
     CHECK_EQ_U64(WASI_CALL(guest, fd_filestat_set_size, fd, 0), WASI_ENOTCAPABLE);
-    CHECK_EQ_U64(WASI_CALL(guest, fd_filestat_set_times, fd, 0, 1, WASI_FSTFLAG_MTIM), WASI_ENOTCAPABLE);
+    CHECK_EQ_U64(WASI_CALL(guest, fd_filestat_set_times, fd, 0, 1, WASI_FSTFLAG_MTIM),
+                 WASI_ENOTCAPABLE);
     CHECK_EQ_U64(WASI_CALL(guest, fd_sync, fd), WASI_ENOTCAPABLE);
     CHECK_EQ_U64(WASI_CALL(guest, fd_datasync, fd), WASI_ENOTCAPABLE);
     CHECK_EQ_U64(WASI_CALL(guest, fd_fdstat_set_rights, fd, ALWAYS | WASI_RIGHT_FD_READ, 0),
@@ -85,7 +89,7 @@ TEST(standard_output_and_error_write_and_no_more) {
     check_output_only_writes(&guest, 1);
     check_output_only_writes(&guest, 2);
     CHECK(fstat(fd, &after) == 0);
-    CHECK(memcmp(&before, &after, sizeof(before)) == 0);
+    CHECK(memcmp(&before, &after, sizeof before) == 0);
     CHECK_EQ_U64(put(&guest, 1), 0);
     CHECK_EQ_U64(put(&guest, 2), 0);
     CHECK(fstat(fd, &after) == 0);
@@ -142,7 +146,8 @@ TEST(renumbering_changes_no_right) {
     close(fd);
 }
 
-/* wasi-libc takes a character device that cannot seek for a terminal, and a program that it is talked to. */
+/* wasi-libc takes a character device that cannot seek for a terminal, and a program that it is
+ * talked to. */
 TEST(devices_and_files_look_like_pipes) {
     struct wasi_guest guest;
     uint8_t zero[WASI_FILESTAT_BYTES] = {0};
@@ -154,9 +159,9 @@ TEST(devices_and_files_look_like_pipes) {
             CHECK_EQ_U64(WASI_CALL(&guest, fd_fdstat_get, fd, 0), 0);
             CHECK_EQ_U64(guest.memory[0], WASI_FILETYPE_UNKNOWN);
             CHECK_EQ_U64(guest.memory[2], 0); /* flags */
-            memset(guest.memory, 0xff, sizeof(zero));
+            memset(guest.memory, 0xff, sizeof zero);
             CHECK_EQ_U64(WASI_CALL(&guest, fd_filestat_get, fd, 0), 0);
-            CHECK_MEM(guest.memory, zero, sizeof(zero)); /* neither size nor times nor numbers */
+            CHECK_MEM(guest.memory, zero, sizeof zero); /* neither size nor times nor numbers */
         }
         wasi_guest_done(&guest);
         close(fds[i]);
@@ -175,7 +180,7 @@ TEST(each_option_adds_its_rights) {
          WASI_RIGHT_FD_READ | RESIZES | SYNCS},
     };
     int fd = log_open(O_RDWR);
-    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct wasi_guest guest;
         guest_on(&guest, fd, rows[i].given);
         CHECK_EQ_U64(rights_shown(&guest, 0), ALWAYS | WASI_RIGHT_FD_READ | rows[i].input);
@@ -204,7 +209,8 @@ TEST(each_stream_has_options_of_its_own) {
     close(fd);
 }
 
-/* RLIMIT_FSIZE is what keeps a guest with HUSK_WASI_RESIZE from filling the disk: it must not end the process. The default action would. */
+/* RLIMIT_FSIZE is what keeps a guest with HUSK_WASI_RESIZE from filling the disk: it must not end
+ * the process. The default action would. */
 TEST(the_file_size_limit_is_an_errno) {
     struct wasi_guest guest;
     struct rlimit before, small;

@@ -42,7 +42,8 @@ static uint64_t rights_of(const struct wasi_guest *guest, uint32_t number) {
     return fd != NULL ? fd->rights : 0;
 }
 
-static int load_checked(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count, struct husk_error *err) {
+static int load_checked(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count,
+                        struct husk_error *err) {
     int status = wasi_state_check(ctx, bytes, count, err);
     if (status == 0)
         wasi_state_load(ctx, bytes, count);
@@ -200,11 +201,12 @@ TEST(only_what_is_given_is_opened) {
 /* ---- Bytes as they are in files ---- */
 
 /* Of version 2: 1 is stream 2, not blocking, and may only be written; 900 is stream 0. */
-static const uint8_t version_2[] = "\x02\0\0\0\x01\0\0\0"
-                                   "\x02\0\0\0\0\0\0\0"
-                                   "\x78\x56\x34\x12\0\0\0\0\xfa\x2f\x0d\0\0\0\0\0\x10\0\0\0\0\0\0\0"
-                                   "\x01\0\0\0\x01\0\x04\0\x02\0\0\0\0\0\0\0\x40\0\0\0\0\0\0\0"
-                                   "\x84\x03\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff";
+static const uint8_t version_2[] =
+    "\x02\0\0\0\x01\0\0\0"
+    "\x02\0\0\0\0\0\0\0"
+    "\x78\x56\x34\x12\0\0\0\0\xfa\x2f\x0d\0\0\0\0\0\x10\0\0\0\0\0\0\0"
+    "\x01\0\0\0\x01\0\x04\0\x02\0\0\0\0\0\0\0\x40\0\0\0\0\0\0\0"
+    "\x84\x03\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff";
 
 /* Whoever changes the layout makes another version. */
 TEST(version_2_is_read_and_written) {

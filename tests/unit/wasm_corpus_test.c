@@ -1,8 +1,10 @@
 /*
- * The decoder and the validator against the official test suite (WebAssembly 2.0), judged as strict 2.0: every module that the suite
- * uses is accepted, every assert_invalid is refused as invalid, every binary assert_malformed as malformed. Malformed text needs a text
- * parser and is not looked at. And against the suite of 3.0, with everything on: its valid modules are accepted or refused by
- * name (or for a limit), its invalid ones are refused. The suites are unpacked by tools/unpack-corpora into the build folder, or found in $HUSK_CORPORA_UNPACKED.
+ * The decoder and the validator against the official test suite (WebAssembly 2.0), judged as strict
+ * 2.0: every module that the suite uses is accepted, every assert_invalid is refused as invalid,
+ * every binary assert_malformed as malformed. Malformed text needs a text parser and is not looked
+ * at. And against the suite of 3.0, with everything on: its valid modules are accepted or refused
+ * by name (or for a limit), its invalid ones are refused. The suites are unpacked by
+ * tools/unpack-corpora into the build folder, or found in $HUSK_CORPORA_UNPACKED.
  */
 #include <dirent.h>
 #include <stdio.h>
@@ -21,22 +23,19 @@ struct tally {
 
 static char *file_read(const char *path, size_t *ret_bytes) {
     FILE *file = fopen(path, "rbe");
-    if (file == NULL) {
+    if (file == NULL)
         return NULL;
-    }
     size_t cap = 1 << 20;
     size_t bytes = 0;
     char *data = malloc(cap);
     while (data != NULL) {
         bytes += fread(data + bytes, 1, cap - bytes, file);
-        if (bytes < cap) {
+        if (bytes < cap)
             break;
-        }
         cap *= 2;
         char *grown = realloc(data, cap);
-        if (grown == NULL) {
+        if (grown == NULL)
             free(data);
-        }
         data = grown;
     }
     (void)fclose(file);
@@ -44,11 +43,11 @@ static char *file_read(const char *path, size_t *ret_bytes) {
     return data;
 }
 
-static int judge(const void *wasm, size_t count, const struct tally *tally, struct husk_error *err) {
+static int judge(const void *wasm, size_t count, const struct tally *tally,
+                 struct husk_error *err) {
     struct wasm_module *module = NULL;
-    if (!tally->is_later) {
+    if (!tally->is_later)
         return judge_wasm_2_0(wasm, count, err);
-    }
     int status = wasm_decode(wasm, count, &module, err);
     if (status == 0) {
         status = wasm_validate(module, err);
@@ -70,9 +69,8 @@ static bool is_right_later(const char *type, int status, struct tally *tally) {
 
 /* Whether `status` is what the command asks for; counts it. */
 static bool is_right(const char *type, int status, struct tally *tally) {
-    if (tally->is_later) {
+    if (tally->is_later)
         return is_right_later(type, status, tally);
-    }
     if (strcmp(type, "assert_invalid") == 0) {
         tally->invalid++;
         return status == HUSK_E_INVALID_WASM;
@@ -96,17 +94,14 @@ static void run_command(const char *dir, const struct json *command, struct tall
     const char *type = json_text(command, "type");
     const char *file = json_text(command, "filename");
     bool is_wanted = false;
-    for (size_t i = 0; type != NULL && types[i] != NULL; i++) {
+    for (size_t i = 0; type != NULL && types[i] != NULL; i++)
         is_wanted |= strcmp(type, types[i]) == 0;
-    }
-    if (json_text(command, "binary_filename") != NULL) {
+    if (json_text(command, "binary_filename") != NULL)
         file = json_text(command, "binary_filename");
-    }
-    if (!is_wanted || file == NULL || strstr(file, ".wasm") == NULL) {
+    if (!is_wanted || file == NULL || strstr(file, ".wasm") == NULL)
         return;
-    }
     char path[4096];
-    (void)snprintf(path, sizeof(path), "%s/%s", dir, file);
+    (void)snprintf(path, sizeof path, "%s/%s", dir, file);
     size_t count = 0;
     char *wasm = file_read(path, &count);
     CHECK_MSG(wasm != NULL, "cannot read %s", path);
@@ -116,7 +111,8 @@ static void run_command(const char *dir, const struct json *command, struct tall
     if (!is_right(type, status, tally)) {
         tally->wrong++;
         printf("%s line %s: %s (%s): status %d %s\n", file, json_text(command, "line"), type,
-               json_text(command, "text") != NULL ? json_text(command, "text") : "", status, err.message);
+               json_text(command, "text") != NULL ? json_text(command, "text") : "", status,
+               err.message);
     }
 }
 
@@ -124,26 +120,25 @@ static void run_script(const char *dir, const char *name, struct tally *tally) {
     char path[4096];
     size_t bytes = 0;
     size_t offset = 0;
-    (void)snprintf(path, sizeof(path), "%s/%s/%s.json", dir, name, name);
+    (void)snprintf(path, sizeof path, "%s/%s/%s.json", dir, name, name);
     char *text = file_read(path, &bytes);
     CHECK_MSG(text != NULL, "cannot read %s", path);
     struct json *script = json_parse(text, bytes, &offset);
     free(text);
     CHECK_MSG(script != NULL, "%s: bad JSON at %zu", path, offset);
     char script_dir[3072];
-    (void)snprintf(script_dir, sizeof(script_dir), "%s/%s", dir, name);
+    (void)snprintf(script_dir, sizeof script_dir, "%s/%s", dir, name);
     const struct json *commands = json_get(script, "commands");
     for (const struct json *command = commands != NULL ? commands->items : NULL; command != NULL;
-         command = command->next) {
+         command = command->next)
         run_command(script_dir, command, tally);
-    }
     json_free(script);
 }
 
 static void run_group(const char *group, struct tally *tally) {
     const char *unpacked = getenv("HUSK_CORPORA_UNPACKED");
     char dir[2048];
-    (void)snprintf(dir, sizeof(dir), "%s/wg-%s/%s",
+    (void)snprintf(dir, sizeof dir, "%s/wg-%s/%s",
                    unpacked != NULL ? unpacked : HUSK_TEST_BUILD_DIR "/corpora",
                    tally->is_later ? "3.0" : "2.0", group);
     struct dirent **entries = NULL;
@@ -153,9 +148,8 @@ static void run_group(const char *group, struct tally *tally) {
         return;
     }
     for (int i = 0; i < count; i++) {
-        if (entries[i]->d_name[0] != '.') {
+        if (entries[i]->d_name[0] != '.')
             run_script(dir, entries[i]->d_name, tally);
-        }
         free(entries[i]);
     }
     free(entries);
@@ -168,7 +162,8 @@ static void check_group(const char *group, unsigned accepted_min, unsigned inval
     printf("%s: %u modules, %u invalid, %u malformed; %u judged wrongly\n", group, tally.accepted,
            tally.invalid, tally.malformed, tally.wrong);
     CHECK_EQ_U64(tally.wrong, 0);
-    CHECK(tally.accepted >= accepted_min && tally.invalid >= invalid_min && tally.malformed >= malformed_min);
+    CHECK(tally.accepted >= accepted_min && tally.invalid >= invalid_min &&
+          tally.malformed >= malformed_min);
 }
 
 TEST(core_group_is_judged_as_the_standard_says) {
@@ -180,13 +175,12 @@ TEST(simd_group_is_judged_as_the_standard_says) {
 }
 
 TEST(nothing_of_3_0_is_misjudged) {
-    static const char *const groups[] = {"core",         "bulk-memory", "multi-memory", "simd",
-                                         "relaxed-simd", "memory64",    "exceptions",   "legacy-exceptions",
-                                         "gc",           "custom"};
+    static const char *const groups[] = {
+        "core",     "bulk-memory", "multi-memory",      "simd", "relaxed-simd",
+        "memory64", "exceptions",  "legacy-exceptions", "gc",   "custom"};
     struct tally tally = {.is_later = true};
-    for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
+    for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++)
         run_group(groups[i], &tally);
-    }
     printf("3.0: %u modules accepted, %u invalid or malformed, %u unsupported; %u judged wrongly\n",
            tally.accepted, tally.invalid, tally.unsupported, tally.wrong);
     CHECK_EQ_U64(tally.wrong, 0);

@@ -1,5 +1,6 @@
 /*
- * The decoder, the validator and the printer on hand-made modules: what they keep and what they say. Hostile ones: wasm_hostile_test.c.
+ * The decoder, the validator and the printer on hand-made modules: what they keep and what they
+ * say. Hostile ones: wasm_hostile_test.c.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +11,7 @@
 #include "print.h"
 #include "wasm_writer.h"
 
-/* ---- what a module keeps ------------------------------------------------------------------------------------------ */
+/* ---- what a module keeps ---- */
 
 TEST(keeps_what_the_module_says) {
     struct bytes wasm = file_bytes("control");
@@ -35,7 +36,8 @@ TEST(keeps_what_the_module_says) {
     CHECK_EQ_U64(wasm_local_type(module, func, 0), WASM_I32);
     CHECK_EQ_U64(wasm_local_type(module, func, 2), WASM_F64);
     CHECK_EQ_U64(wasm_local_type(module, func, 3), WASM_I32);
-    CHECK(module->funcs[1].is_declared && module->funcs[4].is_declared && !module->funcs[3].is_declared);
+    CHECK(module->funcs[1].is_declared && module->funcs[4].is_declared &&
+          !module->funcs[3].is_declared);
     CHECK_EQ_U64(module->elems[0].count, 2);
     CHECK_EQ_U64(module->elems[0].func_idxs[1], 2);
     CHECK_EQ_U64(module->datas[0].bytes.count, 11);
@@ -62,13 +64,13 @@ TEST(equal_types_share_a_canonical_index) {
     struct wasm_module *module = NULL;
     struct husk_error err = {0};
     put_header(&wasm);
-    PUT(&types, 5, 0x60, 1, 0x7f, 0, 0x60, 0, 1, 0x7f, 0x60, 1, 0x7f, 0, 0x60, 0, 0, 0x60, 0, 1, 0x7f);
+    PUT(&types, 5, 0x60, 1, 0x7f, 0, 0x60, 0, 1, 0x7f, 0x60, 1, 0x7f, 0, 0x60, 0, 0, 0x60, 0, 1,
+        0x7f);
     put_section(&wasm, 1, &types);
     CHECK_OK(wasm_decode(wasm.data, wasm.count, &module, &err), err);
     static const uint32_t expected[5] = {0, 1, 0, 3, 1};
-    for (uint32_t i = 0; i < 5; i++) {
+    for (uint32_t i = 0; i < 5; i++)
         CHECK_EQ_U64(module->types[i].canonical_idx, expected[i]);
-    }
     wasm_module_free(module);
     free(types.data);
     free(wasm.data);
@@ -84,7 +86,7 @@ TEST(types_do_not_change_with_the_bytes) {
     CHECK_OK(wasm_decode(wasm.data, wasm.count, &module, &err), err);
     memset(wasm.data, 0x7c, wasm.count);
     static const valtype_t params[3] = {WASM_I32, WASM_V128, WASM_FUNCREF};
-    CHECK_MEM(module->types[0].params, params, sizeof(params));
+    CHECK_MEM(module->types[0].params, params, sizeof params);
     CHECK_EQ_U64(module->types[0].results[0], WASM_EXTERNREF);
     wasm_module_free(module);
     free(wasm.data);
@@ -111,11 +113,11 @@ TEST(bad_name_sections_are_ignored) {
         const uint8_t *data;
         size_t count;
         uint32_t name_count;
-    } cases[] = {{good, sizeof(good), 1},
-                 {bad_utf8, sizeof(bad_utf8), 0},
-                 {out_of_range, sizeof(out_of_range), 0},
-                 {lying, sizeof(lying), 0}};
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    } cases[] = {{good, sizeof good, 1},
+                 {bad_utf8, sizeof bad_utf8, 0},
+                 {out_of_range, sizeof out_of_range, 0},
+                 {lying, sizeof lying, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct bytes subsections = {0};
         struct bytes wasm;
         struct wasm_module *module = NULL;
@@ -131,14 +133,14 @@ TEST(bad_name_sections_are_ignored) {
     }
 }
 
-/* ---- what is said ------------------------------------------------------------------------------------------------- */
+/* ---- what is said ---- */
 
 TEST(messages_say_what_and_where) {
     struct husk_error err = {0};
-    CHECK_STATUS(JUDGE_CODE(&err, 0x41, 0, 0x43, 0, 0, 0, 0, 0x6a, 0x1a, 0x0b), HUSK_E_INVALID_WASM);
-    CHECK_STR(
-        err.message,
-        "type mismatch: i32.add needs i32, the stack holds f32 at offset 0x23 (while validating function 0)");
+    CHECK_STATUS(JUDGE_CODE(&err, 0x41, 0, 0x43, 0, 0, 0, 0, 0x6a, 0x1a, 0x0b),
+                 HUSK_E_INVALID_WASM);
+    CHECK_STR(err.message, "type mismatch: i32.add needs i32, the stack holds f32 at offset 0x23 "
+                           "(while validating function 0)");
     CHECK_EQ_U64(err.offset, 0x23);
     CHECK_STATUS(JUDGE_CODE(&err, 0x1a, 0x0b), HUSK_E_INVALID_WASM);
     CHECK_CONTAINS(err.message, "drop needs a value, the stack is empty at offset 0x1c");
@@ -181,7 +183,7 @@ TEST(later_types_and_sections_are_refused_by_name) {
     CHECK_CONTAINS(err.message, "garbage collection");
     static const uint8_t component[] = {0, 'a', 's', 'm', 0x0d, 0, 1, 0};
     struct wasm_module *module = NULL;
-    CHECK_STATUS(wasm_decode(component, sizeof(component), &module, &err), HUSK_E_UNSUPPORTED);
+    CHECK_STATUS(wasm_decode(component, sizeof component, &module, &err), HUSK_E_UNSUPPORTED);
     CHECK_CONTAINS(err.message, "component");
 }
 
@@ -212,12 +214,12 @@ TEST(constants_may_use_earlier_globals) {
     static const uint8_t wasm[] = {0,    'a', 's',  'm', 1,    0,    0, 0,    6, 11,  2,
                                    0x7f, 0,   0x41, 1,   0x0b, 0x7f, 0, 0x23, 0, 0x0b};
     struct wasm_module *module = NULL;
-    CHECK_OK(wasm_decode(wasm, sizeof(wasm), &module, &err), err);
+    CHECK_OK(wasm_decode(wasm, sizeof wasm, &module, &err), err);
     CHECK_STATUS(wasm_validate_features(module, &strict, &err), HUSK_E_INVALID_WASM);
     wasm_module_free(module);
 }
 
-/* ---- every instruction --------------------------------------------------------------------------------------------- */
+/* ---- every instruction ---- */
 
 static void put_imm(struct bytes *code, enum wasm_op op) {
     switch ((enum wasm_imm)wasm_opinfo(op)->imm) {
@@ -252,26 +254,24 @@ static void put_op(struct bytes *code, enum wasm_op op) {
     put_imm(code, op);
 }
 
-/* One of everything to name: type () -> (), an import-free function, table, memory, mutable global, element and data segment. */
+/* One of everything to name: type () -> (), an import-free function, table, memory, mutable global,
+ * element and data segment. */
 static struct bytes module_with_op(enum wasm_op op) {
     struct bytes body = {0};
     struct bytes code = {0};
     struct bytes wasm = {0};
     PUT(&body, 1, 1, 0x7f);
-    if (op == WASM_OP_ELSE) {
+    if (op == WASM_OP_ELSE)
         PUT(&body, 0x41, 0, 0x04, 0x40);
-    }
     PUT(&body, 0x00); /* unreachable: whatever the instruction takes is there */
-    if (op != WASM_OP_END) {
+    if (op != WASM_OP_END)
         put_op(&body, op);
-    }
     PUT(&body, 0x00, 0x0b);
-    if (wasm_opinfo(op)->imm == WASM_IMM_BLOCKTYPE || op == WASM_OP_ELSE) {
+    if (wasm_opinfo(op)->imm == WASM_IMM_BLOCKTYPE || op == WASM_OP_ELSE)
         PUT(&body, 0x0b);
-    }
     put_header(&wasm);
-    PUT(&wasm, 1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0, 4, 4, 1, 0x70, 0, 1, 5, 3, 1, 0, 1, 6, 6, 1, 0x7f, 1, 0x41, 0,
-        0x0b);
+    PUT(&wasm, 1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0, 4, 4, 1, 0x70, 0, 1, 5, 3, 1, 0, 1, 6, 6, 1, 0x7f,
+        1, 0x41, 0, 0x0b);
     PUT(&wasm, 9, 5, 1, 1, 0, 1, 0, 12, 1, 1);
     put_byte(&code, 1);
     put_u32(&code, (uint32_t)body.count);
@@ -290,9 +290,8 @@ struct text {
 
 static int text_append(void *user, const char *text, size_t count) {
     struct text *out = user;
-    if (count >= sizeof(out->data) - out->count) {
+    if (count >= sizeof out->data - out->count)
         return 1;
-    }
     memcpy(out->data + out->count, text, count);
     out->count += count;
     out->data[out->count] = '\0';
@@ -310,7 +309,8 @@ TEST(every_instruction_validates_and_prints) {
         int status = wasm_validate(module, &err);
         CHECK_MSG(status == 0, "%s: %s", wasm_opinfo((enum wasm_op)op)->text, err.message);
         text.count = 0;
-        struct wasm_print_options options = {.with_code = true, .write = text_append, .user = &text};
+        struct wasm_print_options options = {
+            .with_code = true, .write = text_append, .user = &text};
         CHECK_OK(wasm_print(module, &options, &err), err);
         CHECK_CONTAINS(text.data, wasm_opinfo((enum wasm_op)op)->text);
         simd_count += wasm_opinfo((enum wasm_op)op)->feature == WASM_FEATURE_SIMD ? 1 : 0;
@@ -347,10 +347,9 @@ TEST(prints_what_a_reader_looks_for) {
     text.count = 0;
     struct wasm_print_options options = {.with_code = true, .write = text_append, .user = &text};
     CHECK_OK(wasm_print(module, &options, &err), err);
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         CHECK_CONTAINS(text.data, parts[i]);
-    }
-    text.count = sizeof(text.data) - 10; /* a writer that fails ends it, and its number comes back */
+    text.count = sizeof text.data - 10; /* a writer that fails ends it, and its number comes back */
     CHECK_EQ_I64(wasm_print(module, &options, &err), 1);
     wasm_module_free(module);
     free(wasm.data);

@@ -1,6 +1,7 @@
 /*
- * The decoder and the validator on modules that want to hurt: sizes at and above the limits, counts that lie, and every way to damage a
- * small module by one byte. Each ends in an error with an offset, in bounded time and memory.
+ * The decoder and the validator on modules that want to hurt: sizes at and above the limits, counts
+ * that lie, and every way to damage a small module by one byte. Each ends in an error with an
+ * offset, in bounded time and memory.
  */
 #include <malloc.h>
 #include <time.h>
@@ -14,7 +15,7 @@ static double seconds(void) {
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
-/* ---- hostile sizes ------------------------------------------------------------------------------------------------- */
+/* ---- hostile sizes ---- */
 
 TEST(nesting_has_a_limit) {
     static const uint32_t depths[2] = {WASM_LIMIT_NESTING, 1000000};
@@ -22,12 +23,10 @@ TEST(nesting_has_a_limit) {
         struct bytes body = {0};
         struct husk_error err = {0};
         put_byte(&body, 0);
-        for (uint32_t k = 0; k < depths[i]; k++) {
+        for (uint32_t k = 0; k < depths[i]; k++)
             PUT(&body, 0x02, 0x40);
-        }
-        for (uint32_t k = 0; k <= depths[i]; k++) {
+        for (uint32_t k = 0; k <= depths[i]; k++)
             put_byte(&body, 0x0b);
-        }
         double start = seconds();
         CHECK_STATUS(judge_body(&body, &err), i == 0 ? 0 : HUSK_E_LIMIT);
         CHECK(seconds() - start < 5);
@@ -53,14 +52,14 @@ TEST(locals_have_a_limit) {
     CHECK_STATUS(judge_body(&body, &err), HUSK_E_BAD_WASM);
 }
 
-/* 50,000 runs of one local, alternating types, read from the far end: the look-up must not walk them each time. */
+/* 50,000 runs of one local, alternating types, read from the far end: the look-up must not walk
+ * them each time. */
 TEST(many_local_runs_are_fast) {
     struct bytes body = {0};
     struct husk_error err = {0};
     put_u32(&body, 50000);
-    for (uint32_t i = 0; i < 50000; i++) {
+    for (uint32_t i = 0; i < 50000; i++)
         PUT(&body, 1, i % 2 == 0 ? 0x7f : 0x7e);
-    }
     for (uint32_t i = 0; i < 500000; i++) {
         put_byte(&body, 0x20);
         put_u32(&body, 49999 - i % 16);
@@ -80,14 +79,14 @@ TEST(br_table_has_a_limit) {
         struct husk_error err = {0};
         PUT(&body, 0, 0x41, 0, 0x0e);
         put_u32(&body, counts[i]);
-        for (uint32_t k = 0; k <= counts[i]; k++) {
+        for (uint32_t k = 0; k <= counts[i]; k++)
             put_byte(&body, 0);
-        }
         put_byte(&body, 0x0b);
         CHECK_STATUS(judge_body(&body, &err), i == 0 ? 0 : HUSK_E_LIMIT);
     }
     struct husk_error err = {0};
-    CHECK_STATUS(JUDGE_CODE(&err, 0x41, 0, 0x0e, 0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0x0b), HUSK_E_BAD_WASM);
+    CHECK_STATUS(JUDGE_CODE(&err, 0x41, 0, 0x0e, 0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0x0b),
+                 HUSK_E_BAD_WASM);
 }
 
 /* Two bytes of code push a thousand values: the stack must not grow with the square of the body. */
@@ -97,13 +96,11 @@ TEST(operand_stack_has_a_limit) {
     struct husk_error err = {0};
     PUT(&type, 1, 0x60, 0);
     put_u32(&type, 1000);
-    for (uint32_t i = 0; i < 1000; i++) {
+    for (uint32_t i = 0; i < 1000; i++)
         put_byte(&type, 0x7f);
-    }
     put_byte(&body, 0);
-    for (uint32_t i = 0; i < 2000000; i++) {
+    for (uint32_t i = 0; i < 2000000; i++)
         PUT(&body, 0x10, 0);
-    }
     put_byte(&body, 0x0b);
     struct bytes wasm = module_of(&type, &body);
     CHECK_STATUS(judge(&wasm, &err), HUSK_E_LIMIT);
@@ -120,23 +117,20 @@ TEST(wide_labels_on_an_unknown_stack_are_fast) {
     struct husk_error err = {0};
     PUT(&type, 2, 0x60, 0);
     put_u32(&type, 1000);
-    for (uint32_t i = 0; i < 1000; i++) {
+    for (uint32_t i = 0; i < 1000; i++)
         put_byte(&type, 0x7f);
-    }
     PUT(&type, 0x60, 0);
     put_u32(&type, 1000);
-    for (uint32_t i = 0; i < 1000; i++) {
+    for (uint32_t i = 0; i < 1000; i++)
         put_byte(&type, i == 0 ? 0x7e : 0x7f);
-    }
-    PUT(&body, 0, 0x02, 1, 0x00); /* block (type 1) inside the function (type 0), then unreachable */
-    for (uint32_t i = 0; i < 1000; i++) {
+    /* block (type 1) inside the function (type 0), then unreachable */
+    PUT(&body, 0, 0x02, 1, 0x00);
+    for (uint32_t i = 0; i < 1000; i++)
         put_byte(&body, 0x1b); /* select: of unknown type */
-    }
     PUT(&body, 0x0e);
     put_u32(&body, 65000);
-    for (uint32_t i = 0; i < 65000; i++) {
+    for (uint32_t i = 0; i < 65000; i++)
         put_byte(&body, i % 2);
-    }
     PUT(&body, 0, 0x0b, 0x00, 0x0b);
     struct bytes wasm = module_of(&type, &body);
     double start = seconds();
@@ -166,16 +160,15 @@ TEST(many_exports_and_types_are_fast) {
     struct husk_error err = {0};
     put_header(&wasm);
     put_u32(&contents, 300000);
-    for (uint32_t i = 0; i < 300000; i++) {
+    for (uint32_t i = 0; i < 300000; i++)
         PUT(&contents, 0x60, 3, 0x7f - i % 4, 0x7f - i / 4 % 4, 0x7f - i / 16 % 4, 0);
-    }
     put_section(&wasm, 1, &contents);
     PUT(&wasm, 5, 3, 1, 0, 1);
     contents.count = 0;
     put_u32(&contents, 300000);
     for (uint32_t i = 0; i < 300000; i++) {
         char name[16];
-        (void)snprintf(name, sizeof(name), "%08x", i);
+        (void)snprintf(name, sizeof name, "%08x", i);
         put_byte(&contents, 8);
         put(&contents, name, 8);
         PUT(&contents, 2, 0);
@@ -191,24 +184,23 @@ TEST(many_exports_and_types_are_fast) {
     free(wasm.data);
 }
 
-/* ---- damaged modules ----------------------------------------------------------------------------------------------- */
+/* ---- damaged modules ---- */
 
 static const char *const samples[] = {"control", "bulk", "simd"};
 
 static void check_judged(const struct bytes *wasm) {
     struct husk_error err = {.status = 1};
     int status = judge(wasm, &err);
-    if (status == 0) {
+    if (status == 0)
         return;
-    }
-    CHECK(status == HUSK_E_BAD_WASM || status == HUSK_E_INVALID_WASM || status == HUSK_E_UNSUPPORTED ||
-          status == HUSK_E_LIMIT);
+    CHECK(status == HUSK_E_BAD_WASM || status == HUSK_E_INVALID_WASM ||
+          status == HUSK_E_UNSUPPORTED || status == HUSK_E_LIMIT);
     CHECK_EQ_I64(err.status, status);
     CHECK(err.message[0] != '\0' && err.offset <= wasm->count);
 }
 
 TEST(truncated_anywhere) {
-    for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); i++) {
+    for (size_t i = 0; i < sizeof samples / sizeof samples[0]; i++) {
         struct bytes wasm = file_bytes(samples[i]);
         for (size_t count = 0; count < wasm.count; count++) {
             struct bytes cut = {malloc(count != 0 ? count : 1), count, count};
@@ -222,7 +214,7 @@ TEST(truncated_anywhere) {
 }
 
 TEST(every_byte_replaced_by_every_other) {
-    for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); i++) {
+    for (size_t i = 0; i < sizeof samples / sizeof samples[0]; i++) {
         struct bytes wasm = file_bytes(samples[i]);
         for (size_t at = 0; at < wasm.count; at++) {
             uint8_t original = wasm.data[at];

@@ -1,5 +1,6 @@
 /*
- * tests/unit/wasm_interface_test.c: husk_wasm_interface(): imports and exports of modules that nobody has validated.
+ * tests/unit/wasm_interface_test.c: husk_wasm_interface(): imports and exports of modules that
+ * nobody has validated.
  */
 #include "husk_compile.h"
 #include "wasm_writer.h"
@@ -21,8 +22,10 @@ static void see(void *user, bool is_import, const struct husk_extern *item) {
     CHECK((item->module != NULL) == is_import);
 }
 
-/* One type (i32, i64) -> (), one function of type `type_idx`, an import section and an export section of one item each, and a body. */
-static struct bytes module_with(const struct bytes *imports, const struct bytes *exports, unsigned type_idx) {
+/* One type (i32, i64) -> (), one function of type `type_idx`, an import section and an export
+ * section of one item each, and a body. */
+static struct bytes module_with(const struct bytes *imports, const struct bytes *exports,
+                                unsigned type_idx) {
     struct bytes wasm = {0}, part = {0};
     put_header(&wasm);
     PUT(&part, 1, 0x60, 2, 0x7f, 0x7e, 0);
@@ -36,7 +39,8 @@ static struct bytes module_with(const struct bytes *imports, const struct bytes 
     if (exports->count != 0)
         put_section(&wasm, 7, exports);
     part.count = 0;
-    PUT(&part, 1, 4, 0, 0x1a, 0x1a, 0x0b); /* drops what is not there: malformed for the validator only */
+    /* drops what is not there: malformed for the validator only */
+    PUT(&part, 1, 4, 0, 0x1a, 0x1a, 0x0b);
     put_section(&wasm, 10, &part);
     free(part.data);
     return wasm;
@@ -74,14 +78,16 @@ TEST(bodies_are_not_looked_at) {
 TEST(indices_that_do_not_exist_are_refused_before_anything_is_visited) {
     static const struct {
         uint8_t import_type, export_kind, export_idx, func_type;
-    } cases[] = {{7, 0, 1, 0}, {0, 0, 2, 0}, {0, 1, 0, 0}, {0, 2, 0, 0}, {0, 3, 0, 0}, {0, 0, 1, 9}};
+    } cases[] = {{7, 0, 1, 0}, {0, 0, 2, 0}, {0, 1, 0, 0},
+                 {0, 2, 0, 0}, {0, 3, 0, 0}, {0, 0, 1, 9}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct bytes imports = {0}, exports = {0};
         struct seen seen;
         struct husk_error err;
         PUT(&imports, 1, 1, 'm', 1, 'f', 0, cases[i].import_type);
         PUT(&exports, 1, 1, 'e', cases[i].export_kind, cases[i].export_idx);
-        CHECK_EQ_I64(interface_of(&imports, &exports, cases[i].func_type, &seen, &err), HUSK_E_INVALID_WASM);
+        CHECK_EQ_I64(interface_of(&imports, &exports, cases[i].func_type, &seen, &err),
+                     HUSK_E_INVALID_WASM);
         CHECK_EQ_I64(seen.imports + seen.exports, 0);
         CHECK_CONTAINS(err.message, i == 0 ? "the import \"f\"" : "the export \"e\"");
         CHECK(err.offset != HUSK_NO_OFFSET);

@@ -1,6 +1,7 @@
 /*
- * The decoder and the validator when the n-th allocation fails: HUSK_E_NOMEM, nothing leaked, output untouched. The C library's
- * allocator is replaced in this program, so it is skipped under sanitizers, which replace it too.
+ * The decoder and the validator when the n-th allocation fails: HUSK_E_NOMEM, nothing leaked,
+ * output untouched. The C library's allocator is replaced in this program, so it is skipped under
+ * sanitizers, which replace it too.
  */
 #include <malloc.h>
 #include <stdio.h>
@@ -61,10 +62,11 @@ static uint8_t wasm[4096];
 
 static size_t sample_read(const char *name) {
     char path[4096];
-    (void)snprintf(path, sizeof(path), "%s/tests/fuzz/corpus/wasm/%s.wasm", HUSK_TEST_SOURCE_DIR, name);
+    (void)snprintf(path, sizeof path, "%s/tests/fuzz/corpus/wasm/%s.wasm", HUSK_TEST_SOURCE_DIR,
+                   name);
     FILE *file = fopen(path, "rbe");
     CHECK_MSG(file != NULL, "cannot read %s", path);
-    size_t count = fread(wasm, 1, sizeof(wasm), file);
+    size_t count = fread(wasm, 1, sizeof wasm, file);
     (void)fclose(file);
     return count;
 }
@@ -72,9 +74,8 @@ static size_t sample_read(const char *name) {
 static int judge(size_t count, struct husk_error *err) {
     struct wasm_module *module = NULL;
     int status = wasm_decode(wasm, count, &module, err);
-    if (status != 0) {
+    if (status != 0)
         return module == NULL ? status : 1;
-    }
     status = wasm_validate(module, err);
     wasm_module_free(module);
     return status;

@@ -1,6 +1,6 @@
 /*
- * tests/unit/wasm_writer.h: writes WebAssembly modules byte by byte and judges them, for the suites of the decoder and the
- * validator. Larger samples come from tests/fuzz/corpus/wasm.
+ * tests/unit/wasm_writer.h: writes WebAssembly modules byte by byte and judges them, for the suites
+ * of the decoder and the validator. Larger samples come from tests/fuzz/corpus/wasm.
  */
 #ifndef TESTS_WASM_WRITER_H
 #define TESTS_WASM_WRITER_H
@@ -21,13 +21,11 @@ static inline void put(struct bytes *bytes, const void *data, size_t count) {
     if (bytes->count + count > bytes->cap) {
         bytes->cap = (bytes->count + count) * 2 + 64;
         bytes->data = realloc(bytes->data, bytes->cap);
-        if (bytes->data == NULL) {
+        if (bytes->data == NULL)
             abort();
-        }
     }
-    if (count != 0) {
+    if (count != 0)
         memcpy(bytes->data + bytes->count, data, count);
-    }
     bytes->count += count;
 }
 
@@ -37,13 +35,13 @@ static inline void put_byte(struct bytes *bytes, unsigned byte) {
 }
 
 static inline void put_u32(struct bytes *bytes, uint32_t value) {
-    for (; value >= 0x80; value >>= 7) {
+    for (; value >= 0x80; value >>= 7)
         put_byte(bytes, (value & 0x7f) | 0x80);
-    }
     put_byte(bytes, value);
 }
 
-#define PUT(bytes, ...) put(bytes, (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}))
+#define PUT(bytes, ...)                                                                            \
+    put(bytes, (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}))
 
 static inline void put_header(struct bytes *wasm) {
     PUT(wasm, 0, 'a', 's', 'm', 1, 0, 0, 0);
@@ -55,7 +53,8 @@ static inline void put_section(struct bytes *wasm, unsigned id, const struct byt
     put(wasm, contents->data, contents->count);
 }
 
-/* A module with one type, one memory, and one function of it whose body (locals and code) is given. */
+/* A module with one type, one memory, and one function of it whose body (locals and code) is
+ * given. */
 static inline struct bytes module_of(const struct bytes *type, const struct bytes *body) {
     struct bytes wasm = {0};
     struct bytes code = {0};
@@ -96,24 +95,24 @@ static inline int judge_body(struct bytes *body, struct husk_error *err) {
     return status;
 }
 
-#define JUDGE_CODE(err, ...)                                                                                 \
-    __extension__({                                                                                          \
-        struct bytes code_bytes = {0};                                                                       \
-        PUT(&code_bytes, 0, __VA_ARGS__);                                                                    \
-        judge_body(&code_bytes, err);                                                                        \
+#define JUDGE_CODE(err, ...)                                                                       \
+    __extension__({                                                                                \
+        struct bytes code_bytes = {0};                                                             \
+        PUT(&code_bytes, 0, __VA_ARGS__);                                                          \
+        judge_body(&code_bytes, err);                                                              \
     })
 
 static inline struct bytes file_bytes(const char *name) {
     char path[4096];
     struct bytes bytes = {0};
-    (void)snprintf(path, sizeof(path), "%s/tests/fuzz/corpus/wasm/%s.wasm", HUSK_TEST_SOURCE_DIR, name);
+    (void)snprintf(path, sizeof path, "%s/tests/fuzz/corpus/wasm/%s.wasm", HUSK_TEST_SOURCE_DIR,
+                   name);
     FILE *file = fopen(path, "rbe");
     CHECK_MSG(file != NULL, "cannot read %s", path);
     uint8_t buffer[4096];
     size_t count = 0;
-    while ((count = fread(buffer, 1, sizeof(buffer), file)) > 0) {
+    while ((count = fread(buffer, 1, sizeof buffer, file)) > 0)
         put(&bytes, buffer, count);
-    }
     (void)fclose(file);
     return bytes;
 }
@@ -127,7 +126,7 @@ static inline int judge_raw(struct husk_error *err, const uint8_t *sections, siz
     return status;
 }
 
-#define JUDGE_SECTIONS(err, ...)                                                                             \
+#define JUDGE_SECTIONS(err, ...)                                                                   \
     judge_raw(err, (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}))
 
 #endif

@@ -1,4 +1,5 @@
-/* tests/apps/wasi-stubs/pwd.h: no users in WASI; without this, --sysroot=/usr would find the native header. */
+/* tests/apps/wasi-stubs/pwd.h: no users in WASI; without this, --sysroot=/usr would find the native
+ * header. */
 #ifndef APP_PWD_H
 #define APP_PWD_H
 

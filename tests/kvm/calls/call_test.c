@@ -1,4 +1,5 @@
-/* tests/kvm/calls/call_test.c: typed calls of compiled modules: all value types, any arity, references, traps, bytes in and out. */
+/* tests/kvm/calls/call_test.c: typed calls of compiled modules: all value types, any arity,
+ * references, traps, bytes in and out. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,13 +25,12 @@ TEST(all_value_types) {
     struct husk_value results[6];
     CHECK_OK(wat_call(&lab, "f", args, 6, results, 6), lab.err);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_RETURNED);
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 6; i++)
         CHECK_EQ_U64(results[i].type, args[5 - i].type);
-    }
     CHECK_EQ_U64(results[0].of.ref, 0);
     CHECK_EQ_U64(results[1].of.ref, 0xfedcba9876543210);
     CHECK(results[2].of.f64 == 1e300);
-    CHECK(results[3].of.f32 == 0 && signbit(results[3].of.f32));
+    CHECK(results[3].of.f32 == 0 && signbit(results[3].of.f32) != 0);
     CHECK_EQ_I64(results[4].of.i64, INT64_MIN);
     CHECK_EQ_I64(results[5].of.i32, INT32_MIN);
     wat_lab_close(&lab);
@@ -96,9 +96,10 @@ TEST(wrong_calls_are_refused) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
     wat_lab_init(&lab);
-    wat_lab_open(
-        &lab, "(module (func (export \"f\") (param i32) (result i32) local.get 0) (memory (export \"m\") 1))",
-        NULL);
+    wat_lab_open(&lab,
+                 "(module (func (export \"f\") (param i32) (result i32) local.get 0) (memory "
+                 "(export \"m\") 1))",
+                 NULL);
     struct husk_value arg = value_i32(1), wide = value_i64(1), result;
     CHECK_STATUS(wat_call(&lab, "g", &arg, 1, &result, 1), HUSK_E_NOT_FOUND);
     CHECK_CONTAINS(lab.err.message, "\"g\"");
@@ -108,10 +109,11 @@ TEST(wrong_calls_are_refused) {
     CHECK_STATUS(wat_call(&lab, "f", &wide, 1, &result, 1), HUSK_E_TYPE);
     CHECK_CONTAINS(lab.err.message, "i64");
     CHECK_STATUS(wat_call(&lab, "f", NULL, 1, &result, 1), HUSK_E_INVAL);
-    CHECK_STATUS(husk_call(lab.sandbox, "f", &arg, 1, &result, 1, NULL, NULL, &lab.err), HUSK_E_INVAL);
-    CHECK_STATUS(
-        husk_call_func(lab.sandbox, (husk_func){99}, &arg, 1, &result, 1, NULL, &lab.outcome, &lab.err),
-        HUSK_E_NOT_FOUND);
+    CHECK_STATUS(husk_call(lab.sandbox, "f", &arg, 1, &result, 1, NULL, NULL, &lab.err),
+                 HUSK_E_INVAL);
+    CHECK_STATUS(husk_call_func(lab.sandbox, (husk_func){99}, &arg, 1, &result, 1, NULL,
+                                &lab.outcome, &lab.err),
+                 HUSK_E_NOT_FOUND);
     CHECK_OK(wat_call(&lab, "f", &arg, 1, &result, 1), lab.err);
     wat_lab_close(&lab);
 }
@@ -123,21 +125,28 @@ static const char traps_wat[] =
     "(func $inner (param i32) (result i32)"
     "  (if (i32.eq (local.get 0) (i32.const 1)) (then unreachable))"
     "  (if (i32.eq (local.get 0) (i32.const 2)) (then (return (i32.load (i32.const 65536)))))"
-    "  (if (i32.eq (local.get 0) (i32.const 3)) (then (return (call_indirect (type $ii) (i32.const 0) "
+    "  (if (i32.eq (local.get 0) (i32.const 3)) (then (return (call_indirect (type $ii) (i32.const "
+    "0) "
     "(i32.const 7)))))"
-    "  (if (i32.eq (local.get 0) (i32.const 4)) (then (return (call_indirect (type $ii) (i32.const 0) "
+    "  (if (i32.eq (local.get 0) (i32.const 4)) (then (return (call_indirect (type $ii) (i32.const "
+    "0) "
     "(i32.const 1)))))"
-    "  (if (i32.eq (local.get 0) (i32.const 5)) (then (return (call_indirect (type $ii) (i32.const 0) "
+    "  (if (i32.eq (local.get 0) (i32.const 5)) (then (return (call_indirect (type $ii) (i32.const "
+    "0) "
     "(i32.const 0)))))"
-    "  (if (i32.eq (local.get 0) (i32.const 6)) (then (return (i32.div_s (i32.const 1) (i32.sub (local.get "
+    "  (if (i32.eq (local.get 0) (i32.const 6)) (then (return (i32.div_s (i32.const 1) (i32.sub "
+    "(local.get "
     "0) (i32.const 6))))))"
-    "  (if (i32.eq (local.get 0) (i32.const 7)) (then (return (i32.div_s (i32.const 0x80000000) (i32.sub "
+    "  (if (i32.eq (local.get 0) (i32.const 7)) (then (return (i32.div_s (i32.const 0x80000000) "
+    "(i32.sub "
     "(local.get 0) (i32.const 8))))))"
     "  (if (i32.eq (local.get 0) (i32.const 8)) (then (return (i32.trunc_f32_s (f32.const nan)))))"
     "  (if (i32.eq (local.get 0) (i32.const 9)) (then (return (call $outer (local.get 0)))))"
-    "  (if (i32.eq (local.get 0) (i32.const 10)) (then (table.set 0 (i32.const 9) (ref.null func))))"
+    "  (if (i32.eq (local.get 0) (i32.const 10)) (then (table.set 0 (i32.const 9) (ref.null "
+    "func))))"
     "  (i32.const 77))"
-    "(func $outer (export \"f\") (param i32) (result i32) (i32.add (i32.const 1) (call $inner (local.get "
+    "(func $outer (export \"f\") (param i32) (result i32) (i32.add (i32.const 1) (call $inner "
+    "(local.get "
     "0)))))";
 
 TEST(every_trap_kind) {
@@ -162,18 +171,17 @@ TEST(every_trap_kind) {
     for (int i = 1; i <= 10; i++) {
         struct husk_value arg = value_i32(i), result = value_i32(-5);
         CHECK_OK(wat_call(&lab, "f", &arg, 1, &result, 1), lab.err);
-        CHECK_MSG(lab.outcome.kind == HUSK_TRAPPED, "trap %d: kind %d, %s", i, (int)lab.outcome.kind,
-                  lab.outcome.message);
+        CHECK_MSG(lab.outcome.kind == HUSK_TRAPPED, "trap %d: kind %d, %s", i,
+                  (int)lab.outcome.kind, lab.outcome.message);
         CHECK_EQ_U64(lab.outcome.trap, expected[i].trap);
         CHECK_CONTAINS(lab.outcome.message, expected[i].message);
         CHECK_EQ_I64(result.of.i32, -5); /* untouched */
         CHECK(!lab.outcome.is_poisoned && lab.outcome.frames_count >= 1);
         const struct husk_frame *last = &lab.outcome.frames[lab.outcome.frames_count - 1];
-        if (lab.outcome.frames_total <= HUSK_FRAMES_MAX) {
+        if (lab.outcome.frames_total <= HUSK_FRAMES_MAX)
             CHECK_STR(last->func_name, "outer");
-        } else {
+        else
             CHECK(lab.outcome.frames_total > 1000);
-        }
         CHECK(lab.outcome.frames[0].wasm_offset != HUSK_NO_OFFSET);
         CHECK_EQ_I64(wat_call_i32(&lab, "f", 0), 78);
     }
@@ -184,13 +192,14 @@ TEST(function_references_round_trip) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
     wat_lab_init(&lab);
-    wat_lab_open(&lab,
-                 "(module (table 1 funcref) (type $t (func (result i32))) (elem declare func $f)"
-                 "(func $f (type $t) i32.const 4711)"
-                 "(func (export \"give\") (result funcref) ref.func $f)"
-                 "(func (export \"take\") (param funcref) (result i32)"
-                 "  (table.set 0 (i32.const 0) (local.get 0)) (call_indirect (type $t) (i32.const 0))))",
-                 NULL);
+    wat_lab_open(
+        &lab,
+        "(module (table 1 funcref) (type $t (func (result i32))) (elem declare func $f)"
+        "(func $f (type $t) i32.const 4711)"
+        "(func (export \"give\") (result funcref) ref.func $f)"
+        "(func (export \"take\") (param funcref) (result i32)"
+        "  (table.set 0 (i32.const 0) (local.get 0)) (call_indirect (type $t) (i32.const 0))))",
+        NULL);
     struct husk_value ref, result;
     CHECK_OK(wat_call(&lab, "give", NULL, 0, &ref, 1), lab.err);
     CHECK_EQ_U64(ref.type, HUSK_FUNCREF);
@@ -209,11 +218,12 @@ TEST(wild_function_references_end_in_a_violation) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
     wat_lab_init(&lab);
-    wat_lab_open(&lab,
-                 "(module (table 1 funcref) (type $t (func (result i32)))"
-                 "(func (export \"take\") (param funcref) (result i32)"
-                 "  (table.set 0 (i32.const 0) (local.get 0)) (call_indirect (type $t) (i32.const 0))))",
-                 NULL);
+    wat_lab_open(
+        &lab,
+        "(module (table 1 funcref) (type $t (func (result i32)))"
+        "(func (export \"take\") (param funcref) (result i32)"
+        "  (table.set 0 (i32.const 0) (local.get 0)) (call_indirect (type $t) (i32.const 0))))",
+        NULL);
     struct husk_value ref = {.type = HUSK_FUNCREF}, result;
     for (uint64_t type_id = 1; type_id < 4 && lab.outcome.kind != HUSK_GUEST_VIOLATION; type_id++) {
         ref.of.ref = type_id << 32 | 0x1234;
@@ -229,9 +239,10 @@ TEST(wild_function_references_end_in_a_violation) {
 TEST(start_functions_run_once) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
-    static const char wat[] = "(module (global $n (export \"n\") (mut i32) (i32.const 0))"
-                              "(func $s (global.set $n (i32.add (global.get $n) (i32.const 1)))) (start $s)"
-                              "(func (export \"f\") (param i32) (result i32) global.get $n))";
+    static const char wat[] =
+        "(module (global $n (export \"n\") (mut i32) (i32.const 0))"
+        "(func $s (global.set $n (i32.add (global.get $n) (i32.const 1)))) (start $s)"
+        "(func (export \"f\") (param i32) (result i32) global.get $n))";
     wat_lab_init(&lab);
     wat_lab_open(&lab, wat, NULL);
     struct husk_value n;
@@ -263,25 +274,33 @@ TEST(a_failed_start_is_final) {
     wat_lab_close(&lab);
 }
 
-/* An allocator that only goes up; "up" gives the input in capitals, "lie" points outside of memory. */
+/* An allocator that only goes up; "up" gives the input in capitals, "lie" points outside of
+ * memory. */
 static const char bytes_wat[] =
-    "(module (memory (export \"memory\") 1) (global $top (mut i32) (i32.const 16)) (global $freed (export "
+    "(module (memory (export \"memory\") 1) (global $top (mut i32) (i32.const 16)) (global $freed "
+    "(export "
     "\"freed\") (mut i32) (i32.const 0))"
     "(func $malloc (export \"malloc\") (param i32) (result i32)"
     "  global.get $top (global.set $top (i32.add (global.get $top) (local.get 0)))"
     "  (if (i32.gt_u (global.get $top) (i32.const 60000)) (then (return (i32.const 0)))))"
-    "(func (export \"free\") (param i32) (global.set $freed (i32.add (global.get $freed) (i32.const 1))))"
+    "(func (export \"free\") (param i32) (global.set $freed (i32.add (global.get $freed) "
+    "(i32.const 1))))"
     "(func $upper (param $p i32) (param $n i32) (local $i i32)"
     "  (block $done (loop $next (br_if $done (i32.ge_u (local.get $i) (local.get $n)))"
-    "    (i32.store8 (i32.add (local.get $p) (local.get $i)) (i32.and (i32.const 0xdf) (i32.load8_u (i32.add "
+    "    (i32.store8 (i32.add (local.get $p) (local.get $i)) (i32.and (i32.const 0xdf) "
+    "(i32.load8_u (i32.add "
     "(local.get $p) (local.get $i)))))"
     "    (local.set $i (i32.add (local.get $i) (i32.const 1))) (br $next))))"
-    "(func (export \"packed\") (param i32 i32) (result i64) (call $upper (local.get 0) (local.get 1))"
-    "  (i64.or (i64.extend_i32_u (local.get 0)) (i64.shl (i64.extend_i32_u (local.get 1)) (i64.const 32))))"
-    "(func (export \"two\") (param i32 i32) (result i32 i32) (call $upper (local.get 0) (local.get 1)) "
+    "(func (export \"packed\") (param i32 i32) (result i64) (call $upper (local.get 0) (local.get "
+    "1))"
+    "  (i64.or (i64.extend_i32_u (local.get 0)) (i64.shl (i64.extend_i32_u (local.get 1)) "
+    "(i64.const 32))))"
+    "(func (export \"two\") (param i32 i32) (result i32 i32) (call $upper (local.get 0) (local.get "
+    "1)) "
     "local.get 0 local.get 1)"
     "(func (export \"pair\") (param i32 i32) (result i32) (call $upper (local.get 0) (local.get 1))"
-    "  (i32.store (i32.const 0) (local.get 0)) (i32.store (i32.const 4) (local.get 1)) (i32.const 0))"
+    "  (i32.store (i32.const 0) (local.get 0)) (i32.store (i32.const 4) (local.get 1)) (i32.const "
+    "0))"
     "(func (export \"lie\") (param i32 i32) (result i32 i32) i32.const 65530 i32.const 7)"
     "(func (export \"lie_pair\") (param i32 i32) (result i32) i32.const 65529)"
     "(func (export \"traps\") (param i32 i32) (result i64) unreachable)"
@@ -296,9 +315,9 @@ TEST(bytes_in_bytes_out) {
     void *out;
     size_t count;
     for (int i = 0; i < 3; i++) {
-        CHECK_OK(
-            husk_call_bytes(lab.sandbox, forms[i], "hello", 5, &out, &count, NULL, &lab.outcome, &lab.err),
-            lab.err);
+        CHECK_OK(husk_call_bytes(lab.sandbox, forms[i], "hello", 5, &out, &count, NULL,
+                                 &lab.outcome, &lab.err),
+                 lab.err);
         CHECK_EQ_U64(count, 5);
         CHECK_STR((char *)out, "HELLO");
         free(out);
@@ -306,26 +325,32 @@ TEST(bytes_in_bytes_out) {
     struct husk_value freed;
     CHECK_OK(husk_global_get(lab.sandbox, "freed", &freed, &lab.err), lab.err);
     CHECK_EQ_I64(freed.of.i32, 3);
-    CHECK_OK(husk_call_bytes(lab.sandbox, "two", NULL, 0, &out, &count, NULL, &lab.outcome, &lab.err),
-             lab.err);
+    CHECK_OK(
+        husk_call_bytes(lab.sandbox, "two", NULL, 0, &out, &count, NULL, &lab.outcome, &lab.err),
+        lab.err);
     CHECK_EQ_U64(count, 0);
     free(out);
     out = NULL;
-    CHECK_STATUS(husk_call_bytes(lab.sandbox, "lie", "x", 1, &out, &count, NULL, &lab.outcome, &lab.err),
+    CHECK_STATUS(
+        husk_call_bytes(lab.sandbox, "lie", "x", 1, &out, &count, NULL, &lab.outcome, &lab.err),
+        HUSK_E_GUEST);
+    CHECK_STATUS(husk_call_bytes(lab.sandbox, "lie_pair", "x", 1, &out, &count, NULL, &lab.outcome,
+                                 &lab.err),
                  HUSK_E_GUEST);
-    CHECK_STATUS(husk_call_bytes(lab.sandbox, "lie_pair", "x", 1, &out, &count, NULL, &lab.outcome, &lab.err),
-                 HUSK_E_GUEST);
-    CHECK_STATUS(husk_call_bytes(lab.sandbox, "other", "x", 1, &out, &count, NULL, &lab.outcome, &lab.err),
-                 HUSK_E_TYPE);
-    CHECK_STATUS(husk_call_bytes(lab.sandbox, "nix", "x", 1, &out, &count, NULL, &lab.outcome, &lab.err),
-                 HUSK_E_NOT_FOUND);
-    CHECK_OK(husk_call_bytes(lab.sandbox, "traps", "x", 1, &out, &count, NULL, &lab.outcome, &lab.err),
-             lab.err);
+    CHECK_STATUS(
+        husk_call_bytes(lab.sandbox, "other", "x", 1, &out, &count, NULL, &lab.outcome, &lab.err),
+        HUSK_E_TYPE);
+    CHECK_STATUS(
+        husk_call_bytes(lab.sandbox, "nix", "x", 1, &out, &count, NULL, &lab.outcome, &lab.err),
+        HUSK_E_NOT_FOUND);
+    CHECK_OK(
+        husk_call_bytes(lab.sandbox, "traps", "x", 1, &out, &count, NULL, &lab.outcome, &lab.err),
+        lab.err);
     CHECK_EQ_U64(lab.outcome.trap, HUSK_TRAP_UNREACHABLE);
     static char large[70000];
-    CHECK_STATUS(
-        husk_call_bytes(lab.sandbox, "two", large, sizeof large, &out, &count, NULL, &lab.outcome, &lab.err),
-        HUSK_E_GUEST);
+    CHECK_STATUS(husk_call_bytes(lab.sandbox, "two", large, sizeof large, &out, &count, NULL,
+                                 &lab.outcome, &lab.err),
+                 HUSK_E_GUEST);
     CHECK(out == NULL);
     wat_lab_close(&lab);
 }

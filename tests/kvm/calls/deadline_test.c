@@ -32,7 +32,8 @@ static void check_deadline(clockid_t clock, struct husk_call_options options, ui
     CHECK_MSG(took < limit_ns + 1000 * MS, "ended after %llu ns, long after the limit",
               (unsigned long long)took);
     struct husk_outcome outcome;
-    CHECK_STATUS(husk_call(lab.sandbox, "spin", NULL, 0, NULL, 0, NULL, &outcome, &lab.err), HUSK_E_POISONED);
+    CHECK_STATUS(husk_call(lab.sandbox, "spin", NULL, 0, NULL, 0, NULL, &outcome, &lab.err),
+                 HUSK_E_POISONED);
     guest_lab_close(&lab);
 }
 
@@ -43,7 +44,8 @@ TEST(wall_limits_are_kept) {
     check_deadline(CLOCK_MONOTONIC, limits(40 * MS, 10000 * MS), 40 * MS);
 }
 
-/* Over before it began, or soon after: never a hang, and a guest that did not run poisons nothing. */
+/* Over before it began, or soon after: never a hang, and a guest that did not run poisons
+ * nothing. */
 TEST(a_limit_of_a_nanosecond) {
     SKIP_WITHOUT_KVM();
     struct guest_lab lab;
@@ -79,10 +81,12 @@ TEST(sleeping_costs_wall_time_but_no_cpu_time) {
     guest_lab_open(&lab, host_sleeps, NULL, NULL);
     struct husk_value arg = {.type = HUSK_I64, .of.i64 = 60}, result;
     struct husk_call_options options = limits(0, 30 * MS);
-    CHECK_OK(husk_call(lab.sandbox, "host", &arg, 1, &result, 1, &options, &lab.outcome, &lab.err), lab.err);
+    CHECK_OK(husk_call(lab.sandbox, "host", &arg, 1, &result, 1, &options, &lab.outcome, &lab.err),
+             lab.err);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_RETURNED);
     options = limits(30 * MS, 0);
-    CHECK_OK(husk_call(lab.sandbox, "host", &arg, 1, &result, 1, &options, &lab.outcome, &lab.err), lab.err);
+    CHECK_OK(husk_call(lab.sandbox, "host", &arg, 1, &result, 1, &options, &lab.outcome, &lab.err),
+             lab.err);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_DEADLINE); /* found when the guest was to go on */
     guest_lab_close(&lab);
 }
@@ -93,7 +97,8 @@ static void check_nested_limits(husk_host_fn host, uint64_t outer_ns, uint64_t i
     guest_lab_open(&lab, host, &inner, NULL);
     struct husk_value arg = {.type = HUSK_I64}, result;
     struct husk_call_options options = limits(outer_ns, 0);
-    CHECK_OK(husk_call(lab.sandbox, "host", &arg, 1, &result, 1, &options, &lab.outcome, &lab.err), lab.err);
+    CHECK_OK(husk_call(lab.sandbox, "host", &arg, 1, &result, 1, &options, &lab.outcome, &lab.err),
+             lab.err);
     CHECK_EQ_U64(inner.outcome.kind, HUSK_DEADLINE);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_DEADLINE);
     CHECK(inner.outcome.is_poisoned && lab.outcome.is_poisoned);
@@ -116,8 +121,9 @@ TEST(calls_within_their_limit_are_left_alone) {
     struct husk_value arg = {.type = HUSK_I64, .of.i64 = 1}, result;
     struct husk_call_options options = limits(2000 * MS, 2000 * MS);
     for (int i = 0; i < 1000; i++) {
-        CHECK_OK(husk_call(lab.sandbox, "host", &arg, 1, &result, 1, &options, &lab.outcome, &lab.err),
-                 lab.err);
+        CHECK_OK(
+            husk_call(lab.sandbox, "host", &arg, 1, &result, 1, &options, &lab.outcome, &lab.err),
+            lab.err);
         CHECK_EQ_U64(lab.outcome.kind, HUSK_RETURNED);
     }
     guest_lab_close(&lab);
@@ -165,7 +171,8 @@ static void *interrupt_often(void *argument) {
     return NULL;
 }
 
-/* Interrupts and deadlines at random moments: every call ends, an interrupted one as interrupted, and no other is harmed. */
+/* Interrupts and deadlines at random moments: every call ends, an interrupted one as interrupted,
+ * and no other is harmed. */
 TEST(races) {
     SKIP_WITHOUT_KVM();
     struct guest_lab lab;
@@ -179,8 +186,8 @@ TEST(races) {
     for (int i = 0; i < 300; i++) {
         struct husk_call_options options = limits(i % 3 == 0 ? 300000 : 0, 0);
         bool spins = i % 2 == 0;
-        CHECK_OK(husk_call(lab.sandbox, spins ? "spin" : "host", &arg, spins ? 0 : 1, &result, spins ? 0 : 1,
-                           &options, &lab.outcome, &lab.err),
+        CHECK_OK(husk_call(lab.sandbox, spins ? "spin" : "host", &arg, spins ? 0 : 1, &result,
+                           spins ? 0 : 1, &options, &lab.outcome, &lab.err),
                  lab.err);
         CHECK(lab.outcome.kind == HUSK_INTERRUPTED ||
               lab.outcome.kind == (spins ? HUSK_DEADLINE : HUSK_RETURNED) ||

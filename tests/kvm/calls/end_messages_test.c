@@ -1,4 +1,5 @@
-/* tests/kvm/calls/end_messages_test.c: how a call ended, in words: which limit and how much, and what an address near 4 GiB means. */
+/* tests/kvm/calls/end_messages_test.c: how a call ended, in words: which limit and how much, and
+ * what an address near 4 GiB means. */
 #include <string.h>
 
 #include "wat.h"
@@ -12,9 +13,11 @@ static void check_limit(uint64_t wall_ns, uint64_t cpu_ns, const char *expected)
     options.cpu_ns = cpu_ns;
     wat_lab_init(&lab);
     wat_lab_open(&lab, SPIN, NULL);
-    CHECK_OK(husk_call(lab.sandbox, "spin", NULL, 0, NULL, 0, &options, &lab.outcome, &lab.err), lab.err);
+    CHECK_OK(husk_call(lab.sandbox, "spin", NULL, 0, NULL, 0, &options, &lab.outcome, &lab.err),
+             lab.err);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_DEADLINE);
-    /* on a slow machine the limit may pass before the guest runs, and the message says that in between */
+    /* on a slow machine the limit may pass before the guest runs, and the message says that in
+     * between */
     CHECK_CONTAINS(lab.outcome.message, "the call's time limit was reached");
     CHECK_CONTAINS(lab.outcome.message, expected);
     wat_lab_close(&lab);
@@ -36,7 +39,8 @@ TEST(a_limit_that_passed_before_the_guest_ran_is_named_too) {
     options.wall_ns = 1;
     wat_lab_init(&lab);
     wat_lab_open(&lab, SPIN, NULL);
-    CHECK_OK(husk_call(lab.sandbox, "spin", NULL, 0, NULL, 0, &options, &lab.outcome, &lab.err), lab.err);
+    CHECK_OK(husk_call(lab.sandbox, "spin", NULL, 0, NULL, 0, &options, &lab.outcome, &lab.err),
+             lab.err);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_DEADLINE);
     CHECK_CONTAINS(lab.outcome.message, ": wall limit of 1 ns");
     wat_lab_close(&lab);
@@ -51,7 +55,8 @@ static int host_spin(husk_caller *caller, void *user, const struct husk_value *a
     (void)args;
     (void)results;
     options.wall_ns = 20000000;
-    return husk_call(husk_caller_sandbox(caller), "spin", NULL, 0, NULL, 0, &options, &outcome, NULL);
+    return husk_call(husk_caller_sandbox(caller), "spin", NULL, 0, NULL, 0, &options, &outcome,
+                     NULL);
 }
 
 TEST(the_calls_around_one_that_is_cut_off_name_its_limit) {
@@ -59,13 +64,15 @@ TEST(the_calls_around_one_that_is_cut_off_name_its_limit) {
     struct wat_lab lab;
     wat_lab_init(&lab);
     wat_lab_func(&lab, "again", ">", host_spin, NULL);
-    wat_lab_open(&lab,
-                 "(module (import \"env\" \"again\" (func $again)) (func (export \"spin\") (loop br 0))"
-                 "(func (export \"f\") call $again))",
-                 NULL);
+    wat_lab_open(
+        &lab,
+        "(module (import \"env\" \"again\" (func $again)) (func (export \"spin\") (loop br 0))"
+        "(func (export \"f\") call $again))",
+        NULL);
     CHECK_OK(husk_call(lab.sandbox, "f", NULL, 0, NULL, 0, NULL, &lab.outcome, &lab.err), lab.err);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_DEADLINE);
-    CHECK_STR(lab.outcome.message, "a call made by a host function was cut off: wall limit of 20 ms");
+    CHECK_STR(lab.outcome.message,
+              "a call made by a host function was cut off: wall limit of 20 ms");
     wat_lab_close(&lab);
 }
 
@@ -77,30 +84,36 @@ TEST(bytes_in_pieces_name_the_limit_of_the_whole) {
     size_t count = 0;
     options.wall_ns = 40000000;
     wat_lab_init(&lab);
-    wat_lab_open(&lab,
-                 "(module (memory (export \"memory\") 1) (func (export \"malloc\") (param i32) (result i32) "
-                 "i32.const 8) (func (export \"free\") (param i32))"
-                 "(func (export \"f\") (param i32 i32) (result i64) (loop br 0) i64.const 0))",
-                 NULL);
-    CHECK_OK(husk_call_bytes(lab.sandbox, "f", "x", 1, &bytes, &count, &options, &lab.outcome, &lab.err),
-             lab.err);
+    wat_lab_open(
+        &lab,
+        "(module (memory (export \"memory\") 1) (func (export \"malloc\") (param i32) (result i32) "
+        "i32.const 8) (func (export \"free\") (param i32))"
+        "(func (export \"f\") (param i32 i32) (result i64) (loop br 0) i64.const 0))",
+        NULL);
+    CHECK_OK(
+        husk_call_bytes(lab.sandbox, "f", "x", 1, &bytes, &count, &options, &lab.outcome, &lab.err),
+        lab.err);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_DEADLINE);
     CHECK_CONTAINS(lab.outcome.message, "wall limit of 40 ms");
     wat_lab_close(&lab);
 }
 
-/* A stack as C compilers make it: grows down from a global; the array is written from its low end. */
-#define STACK                                                                                                \
-    "(module (memory (export \"memory\") 1) (global $sp (mut i32) (i32.const 4096))"                         \
-    "(func (export \"store\") (param i32) (result i32) (global.set $sp (i32.sub (global.get $sp) "           \
-    "(local.get 0)))"                                                                                        \
-    "(i32.store offset=16 (global.get $sp) (i32.const 1)) (i32.load (global.get $sp)))"                      \
-    "(func $deep (export \"deep\") (param i32) (result i32) (global.set $sp (i32.sub (global.get $sp) "      \
-    "(i32.const 512)))"                                                                                      \
-    "(i32.store (global.get $sp) (local.get 0)) (i32.add (i32.const 1) (call $deep (local.get 0))))"         \
+/* A stack as C compilers make it: grows down from a global; the array is written from its low
+ * end. */
+#define STACK                                                                                      \
+    "(module (memory (export \"memory\") 1) (global $sp (mut i32) (i32.const 4096))"               \
+    "(func (export \"store\") (param i32) (result i32) (global.set $sp (i32.sub (global.get $sp) " \
+    "(local.get 0)))"                                                                              \
+    "(i32.store offset=16 (global.get $sp) (i32.const 1)) (i32.load (global.get $sp)))"            \
+    "(func $deep (export \"deep\") (param i32) (result i32) (global.set $sp (i32.sub (global.get " \
+    "$sp) "                                                                                        \
+    "(i32.const 512)))"                                                                            \
+    "(i32.store (global.get $sp) (local.get 0)) (i32.add (i32.const 1) (call $deep (local.get "    \
+    "0))))"                                                                                        \
     "(func (export \"load\") (param i32) (result i32) (i32.load (local.get 0))))"
-#define STATELESS                                                                                            \
-    "(module (memory 1) (func (export \"load\") (param i32) (result i32) (i32.load (local.get 0))))"
+#define STATELESS                                                                                  \
+    "(module (memory 1) (func (export \"load\") (param i32) (result i32) (i32.load (local.get "    \
+    "0))))"
 
 static void check_hint(const char *wat, const char *name, int32_t argument, bool has_hint) {
     struct wat_lab lab;

@@ -1,14 +1,15 @@
 /*
- * tests/kvm/calls/guest_stack_test.c: a guest's own stack pointer is a global like any other, so that a
- * call which does not return never gives back what it took (husk.h, struct husk_outcome). A restore
- * does.
+ * tests/kvm/calls/guest_stack_test.c: a guest's own stack pointer is a global like any other, so
+ * that a call which does not return never gives back what it took (husk.h, struct husk_outcome). A
+ * restore does.
  */
 
 #include "wat.h"
 
 /* As clang makes it: 64 KiB of stack, frames of 4 KiB. */
 static const char *const wat =
-    "(module (import \"env\" \"fail\" (func $fail)) (import \"env\" \"leave\" (func $leave)) (memory 1)"
+    "(module (import \"env\" \"fail\" (func $fail)) (import \"env\" \"leave\" (func $leave)) "
+    "(memory 1)"
     " (global $sp (export \"sp\") (mut i32) (i32.const 65536))"
     " (func $enter (result i32)"
     "  (global.set $sp (i32.sub (global.get $sp) (i32.const 4096))) (global.get $sp))"
@@ -27,7 +28,8 @@ static void call(struct wat_lab *lab, int how) {
 }
 
 static bool ended_as_wanted(const struct wat_lab *lab, int how) {
-    static const enum husk_trap traps[] = {[1] = HUSK_TRAP_HOST_FUNCTION, [3] = HUSK_TRAP_UNREACHABLE};
+    static const enum husk_trap traps[] = {
+        [1] = HUSK_TRAP_HOST_FUNCTION, [3] = HUSK_TRAP_UNREACHABLE};
     if (how == 2)
         return lab->outcome.kind == HUSK_EXITED;
     return lab->outcome.kind == HUSK_TRAPPED && lab->outcome.trap == traps[how];

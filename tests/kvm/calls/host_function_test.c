@@ -1,4 +1,5 @@
-/* tests/kvm/calls/host_function_test.c: imports: host functions, globals, memories, tables; linking and its messages; nesting. */
+/* tests/kvm/calls/host_function_test.c: imports: host functions, globals, memories, tables; linking
+ * and its messages; nesting. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,8 @@ static int host_mix(husk_caller *caller, void *user, const struct husk_value *ar
                     struct husk_value *results) {
     (void)caller;
     ++*(int *)user;
-    results[0].of.f64 = args[0].of.i32 + (double)args[1].of.i64 + (double)args[2].of.f32 + args[3].of.f64;
+    results[0].of.f64 =
+        args[0].of.i32 + (double)args[1].of.i64 + (double)args[2].of.f32 + args[3].of.f64;
     results[1].of.ref = args[4].of.ref;
     results[2].of.i32 = -7;
     return 0;
@@ -21,12 +23,13 @@ TEST(typed_arguments_and_results) {
     int calls = 0;
     wat_lab_init(&lab);
     wat_lab_func(&lab, "mix", "iIfFe>Fei", host_mix, &calls);
-    wat_lab_open(&lab,
-                 "(module (import \"env\" \"mix\" (func $mix (param i32 i64 f32 f64 externref) (result f64 "
-                 "externref i32)))"
-                 "(func (export \"f\") (param i32 i64 f32 f64 externref) (result f64 externref i32)"
-                 "(call $mix (local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4))))",
-                 NULL);
+    wat_lab_open(
+        &lab,
+        "(module (import \"env\" \"mix\" (func $mix (param i32 i64 f32 f64 externref) (result f64 "
+        "externref i32)))"
+        "(func (export \"f\") (param i32 i64 f32 f64 externref) (result f64 externref i32)"
+        "(call $mix (local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4))))",
+        NULL);
     struct husk_value args[5] = {value_i32(-1),
                                  value_i64(1ll << 40),
                                  {.type = HUSK_F32, .of.f32 = 0.5f},
@@ -97,7 +100,8 @@ static int host_deeper(husk_caller *caller, void *user, const struct husk_value 
     if (args[0].of.i32 == 0)
         return 0;
     struct husk_value arg = value_i32(args[0].of.i32 - 1);
-    int status = husk_call(husk_caller_sandbox(caller), "f", &arg, 1, &results[0], 1, NULL, &outcome, &err);
+    int status =
+        husk_call(husk_caller_sandbox(caller), "f", &arg, 1, &results[0], 1, NULL, &outcome, &err);
     lab->err = status != 0 ? err : lab->err;
     if (status != 0)
         return status;
@@ -110,7 +114,8 @@ static const char deeper_wat[] =
     "(func $f (export \"f\") (param i32) (result i32) (local $keep i64)"
     "  (local.set $keep (i64.mul (i64.extend_i32_s (local.get 0)) (i64.const 0x100000001)))"
     "  (if (i32.eq (local.get 0) (global.get $traps)) (then unreachable))"
-    "  (i32.add (call $deeper (local.get 0)) (i32.add (i32.const 1) (i32.wrap_i64 (i64.sub (local.get $keep)"
+    "  (i32.add (call $deeper (local.get 0)) (i32.add (i32.const 1) (i32.wrap_i64 (i64.sub "
+    "(local.get $keep)"
     "     (i64.mul (i64.extend_i32_s (local.get 0)) (i64.const 0x100000001))))))))";
 
 TEST(nested_calls_up_to_the_limit) {
@@ -132,7 +137,8 @@ TEST(nested_calls_up_to_the_limit) {
     wat_lab_close(&lab);
 }
 
-/* A trap in the innermost call is an outcome there; the host function turns it into a failure of its own. */
+/* A trap in the innermost call is an outcome there; the host function turns it into a failure of
+ * its own. */
 TEST(traps_in_nested_calls) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
@@ -173,13 +179,14 @@ TEST(memory_by_checked_span) {
     struct wat_lab lab;
     wat_lab_init(&lab);
     wat_lab_func(&lab, "fill", "ii>i", host_span, NULL);
-    wat_lab_open(&lab,
-                 "(module (import \"env\" \"fill\" (func $fill (param i32 i32) (result i32))) (memory 1 2)"
-                 "(func (export \"f\") (param i32) (result i32)"
-                 " (i32.add (call $fill (local.get 0) (i32.const 10)) (i32.load8_u (i32.add (local.get 0) "
-                 "(i32.const 9)))))"
-                 "(func (export \"grow\") (param i32) (result i32) (memory.grow (local.get 0))))",
-                 NULL);
+    wat_lab_open(
+        &lab,
+        "(module (import \"env\" \"fill\" (func $fill (param i32 i32) (result i32))) (memory 1 2)"
+        "(func (export \"f\") (param i32) (result i32)"
+        " (i32.add (call $fill (local.get 0) (i32.const 10)) (i32.load8_u (i32.add (local.get 0) "
+        "(i32.const 9)))))"
+        "(func (export \"grow\") (param i32) (result i32) (memory.grow (local.get 0))))",
+        NULL);
     CHECK_EQ_I64(wat_call_i32(&lab, "f", 100), 10 + 'x');
     CHECK_EQ_I64(wat_call_i32(&lab, "f", 65526), 10 + 'x');
     struct husk_value arg = value_i32(65527), result;
@@ -211,10 +218,10 @@ TEST(results_of_the_wrong_type_trap) {
     struct wat_lab lab;
     wat_lab_init(&lab);
     wat_lab_func(&lab, "bad", ">i", host_wrong_type, NULL);
-    wat_lab_open(
-        &lab,
-        "(module (import \"env\" \"bad\" (func $b (result i32))) (func (export \"f\") (result i32) call $b))",
-        NULL);
+    wat_lab_open(&lab,
+                 "(module (import \"env\" \"bad\" (func $b (result i32))) (func (export \"f\") "
+                 "(result i32) call $b))",
+                 NULL);
     struct husk_value result;
     CHECK_OK(wat_call(&lab, "f", NULL, 0, &result, 1), lab.err);
     CHECK_EQ_U64(lab.outcome.trap, HUSK_TRAP_HOST_FUNCTION);
@@ -226,14 +233,18 @@ static const char globals_wat[] =
     "(module (import \"env\" \"g\" (global $g i32)) (import \"env\" \"m\" (global $m (mut i64)))"
     "(import \"env\" \"mem\" (memory 1 4)) (import \"env\" \"tab\" (table 2 10 funcref))"
     "(global $sum i32 (global.get $g)) (data (global.get $g) \"abc\") (elem (global.get $g) $f)"
-    "(func $f (export \"f\") (param i32) (result i32) (i32.add (global.get $sum) (i32.load8_u (global.get "
+    "(func $f (export \"f\") (param i32) (result i32) (i32.add (global.get $sum) (i32.load8_u "
+    "(global.get "
     "$g))))"
-    "(func (export \"size\") (param i32) (result i32) (i32.add (i32.mul (memory.size) (i32.const 100)) "
+    "(func (export \"size\") (param i32) (result i32) (i32.add (i32.mul (memory.size) (i32.const "
+    "100)) "
     "(table.size 0)))"
-    "(func (export \"setm\") (param i32) (result i32) (global.set $m (i64.extend_i32_s (local.get 0))) "
+    "(func (export \"setm\") (param i32) (result i32) (global.set $m (i64.extend_i32_s (local.get "
+    "0))) "
     "(i32.wrap_i64 (global.get $m)))"
     "(func (export \"grow\") (param i32) (result i32) (memory.grow (local.get 0)))"
-    "(func (export \"tgrow\") (param i32) (result i32) (table.grow 0 (ref.null func) (local.get 0))))";
+    "(func (export \"tgrow\") (param i32) (result i32) (table.grow 0 (ref.null func) (local.get "
+    "0))))";
 
 TEST(imported_globals_memories_and_tables) {
     SKIP_WITHOUT_COMPILER();
@@ -256,7 +267,8 @@ TEST(imported_globals_memories_and_tables) {
     wat_lab_close(&lab);
 }
 
-/* One definition, the module's wish, and whether they match (core specification 2.0, section 3.2.7). */
+/* One definition, the module's wish, and whether they match (core specification 2.0, section
+ * 3.2.7). */
 static void check_link(const char *import, bool matches, const char *const parts[3]) {
     struct wat_lab lab;
     char wat[300];
@@ -266,7 +278,8 @@ static void check_link(const char *import, bool matches, const char *const parts
     CHECK_OK(husk_imports_global(lab.imports, "env", "global", false, &g, &lab.err), lab.err);
     CHECK_OK(husk_imports_memory(lab.imports, "env", "memory", 2, 5, &lab.err), lab.err);
     CHECK_OK(husk_imports_memory(lab.imports, "env", "endless", 2, UINT64_MAX, &lab.err), lab.err);
-    CHECK_OK(husk_imports_table(lab.imports, "env", "table", HUSK_FUNCREF, 10, 20, &lab.err), lab.err);
+    CHECK_OK(husk_imports_table(lab.imports, "env", "table", HUSK_FUNCREF, 10, 20, &lab.err),
+             lab.err);
     snprintf(wat, sizeof wat, "(module (import \"env\" %s))", import);
     lab.image = wat_image_with(lab.engine, wat, WAT_WORKER);
     int status = husk_sandbox_new(lab.engine, lab.image, lab.imports, NULL, &lab.sandbox, &lab.err);
@@ -282,7 +295,8 @@ TEST(linking) {
     check_link("\"func\" (func (param i32 i64) (result f32))", true, NULL);
     check_link("\"func\" (func (param i32 i64))", false,
                (const char *const[]){"env.func", "(i32, i64) -> ()", "(i32, i64) -> (f32)"});
-    check_link("\"func\" (memory 1)", false, (const char *const[]){"env.func", "memory", "function"});
+    check_link("\"func\" (memory 1)", false,
+               (const char *const[]){"env.func", "memory", "function"});
     check_link("\"nix\" (func)", false, (const char *const[]){"unknown import", "env.nix", NULL});
     check_link("\"global\" (global i32)", true, NULL);
     check_link("\"global\" (global (mut i32))", false,
@@ -290,13 +304,17 @@ TEST(linking) {
     check_link("\"global\" (global i64)", false, (const char *const[]){"i64", "i32", NULL});
     check_link("\"memory\" (memory 2)", true, NULL);
     check_link("\"memory\" (memory 1 5)", true, NULL);
-    check_link("\"memory\" (memory 1 4)", false, (const char *const[]){"1 to 4 pages", "2 to 5 pages", NULL});
-    check_link("\"memory\" (memory 3)", false, (const char *const[]){"at least 3 pages", NULL, NULL});
-    check_link("\"endless\" (memory 0 65536)", false, (const char *const[]){"no maximum", NULL, NULL});
+    check_link("\"memory\" (memory 1 4)", false,
+               (const char *const[]){"1 to 4 pages", "2 to 5 pages", NULL});
+    check_link("\"memory\" (memory 3)", false,
+               (const char *const[]){"at least 3 pages", NULL, NULL});
+    check_link("\"endless\" (memory 0 65536)", false,
+               (const char *const[]){"no maximum", NULL, NULL});
     check_link("\"table\" (table 10 20 funcref)", true, NULL);
     check_link("\"table\" (table 10 19 funcref)", false, NULL);
     check_link("\"table\" (table 11 funcref)", false, NULL);
-    check_link("\"table\" (table 1 externref)", false, (const char *const[]){"externref", "funcref", NULL});
+    check_link("\"table\" (table 1 externref)", false,
+               (const char *const[]){"externref", "funcref", NULL});
 }
 
 static void count_free(void *user) {
@@ -309,12 +327,15 @@ TEST(definitions_live_as_long_as_they_are_used) {
     int freed[2] = {0, 0};
     const struct husk_functype type = {0};
     wat_lab_init(&lab);
-    CHECK_OK(husk_imports_func(lab.imports, "env", "a", &type, host_sum, &freed[0], count_free, &lab.err),
+    CHECK_OK(husk_imports_func(lab.imports, "env", "a", &type, host_sum, &freed[0], count_free,
+                               &lab.err),
              lab.err);
-    CHECK_OK(husk_imports_func(lab.imports, "env", "a", &type, host_sum, &freed[1], count_free, &lab.err),
+    CHECK_OK(husk_imports_func(lab.imports, "env", "a", &type, host_sum, &freed[1], count_free,
+                               &lab.err),
              lab.err);
     CHECK_EQ_I64(freed[0], 1); /* replaced */
-    wat_lab_open(&lab, "(module (import \"env\" \"a\" (func $a)) (func (export \"f\") call $a))", NULL);
+    wat_lab_open(&lab, "(module (import \"env\" \"a\" (func $a)) (func (export \"f\") call $a))",
+                 NULL);
     husk_imports_free(lab.imports);
     lab.imports = NULL;
     CHECK_EQ_I64(freed[1], 0);

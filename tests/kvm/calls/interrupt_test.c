@@ -1,4 +1,5 @@
-/* tests/kvm/calls/interrupt_test.c: interrupts before, during and inside calls. Nothing here takes time, so it runs on an emulated CPU, too. */
+/* tests/kvm/calls/interrupt_test.c: interrupts before, during and inside calls. Nothing here takes
+ * time, so it runs on an emulated CPU, too. */
 #include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
@@ -82,12 +83,14 @@ static int host_interrupts_itself(husk_caller *caller, void *user, const struct 
     struct husk_error err;
     husk_interrupt(husk_caller_sandbox(caller));
     struct husk_value add[2] = {{.type = HUSK_I32}, {.type = HUSK_I32}}, sum;
-    int status = husk_call(husk_caller_sandbox(caller), "add", add, 2, &sum, 1, NULL, &outcome, &err);
+    int status =
+        husk_call(husk_caller_sandbox(caller), "add", add, 2, &sum, 1, NULL, &outcome, &err);
     CHECK(status == 0 && outcome.kind == HUSK_INTERRUPTED && !outcome.is_poisoned);
     return 0;
 }
 
-/* The inner call did not run, so it poisons nothing; the outer one is in mid-call, and the request is for it, too. */
+/* The inner call did not run, so it poisons nothing; the outer one is in mid-call, and the request
+ * is for it, too. */
 TEST(an_interrupt_from_a_host_function) {
     SKIP_WITHOUT_KVM();
     struct guest_lab lab;

@@ -1,4 +1,5 @@
-/* tests/kvm/calls/limits_test.c: memory, table and stack limits of sandboxes, and options that make no sense. */
+/* tests/kvm/calls/limits_test.c: memory, table and stack limits of sandboxes, and options that make
+ * no sense. */
 #include <string.h>
 
 #include "wat.h"
@@ -7,11 +8,14 @@ static const char wat[] =
     "(module (memory 1) (memory $b 1 3) (table $t 2 funcref) (table $u 3 5 externref)"
     "(func (export \"grow\") (param i32) (result i32) (memory.grow (local.get 0)))"
     "(func (export \"growb\") (param i32) (result i32) (memory.grow $b (local.get 0)))"
-    "(func (export \"tgrow\") (param i32) (result i32) (table.grow $t (ref.null func) (local.get 0)))"
-    "(func (export \"ugrow\") (param i32) (result i32) (table.grow $u (ref.null extern) (local.get 0)))"
+    "(func (export \"tgrow\") (param i32) (result i32) (table.grow $t (ref.null func) (local.get "
+    "0)))"
+    "(func (export \"ugrow\") (param i32) (result i32) (table.grow $u (ref.null extern) (local.get "
+    "0)))"
     "(func (export \"read\") (param i32) (result i32) (i32.load (local.get 0)))"
     "(func (export \"readb\") (param i32) (result i32) (i32.load $b (local.get 0)))"
-    "(func (export \"fill\") (param i32) (result i32) (i32.store (local.get 0) (i32.const -1)) (i32.load "
+    "(func (export \"fill\") (param i32) (result i32) (i32.store (local.get 0) (i32.const -1)) "
+    "(i32.load "
     "(local.get 0)))"
     "(func (export \"get\") (param i32) (result i32) (ref.is_null (table.get $t (local.get 0))))"
     "(func $depth (export \"depth\") (param i32) (result i32)"
@@ -116,17 +120,22 @@ TEST(what_does_not_fit_is_refused) {
         {{.size = sizeof rows[0].options, .memory_max_bytes = 65536 * 2 - 1},
          HUSK_E_LIMIT,
          "memory_max_bytes"},
-        {{.size = sizeof rows[0].options, .table_max_entries = 4}, HUSK_E_LIMIT, "table_max_entries"},
+        {{.size = sizeof rows[0].options, .table_max_entries = 4},
+         HUSK_E_LIMIT,
+         "table_max_entries"},
         {{.size = sizeof rows[0].options, .stack_bytes = 16383}, HUSK_E_INVAL, "stack_bytes"},
-        {{.size = sizeof rows[0].options, .stack_bytes = (64 << 20) + 1}, HUSK_E_INVAL, "stack_bytes"},
+        {{.size = sizeof rows[0].options, .stack_bytes = (64 << 20) + 1},
+         HUSK_E_INVAL,
+         "stack_bytes"},
         {{.size = sizeof rows[0].options, .host_call_depth_max = 100000},
          HUSK_E_INVAL,
          "host_call_depth_max"},
         {{.size = 0}, HUSK_E_INVAL, "size"}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         husk_sandbox *sandbox = NULL;
-        CHECK_STATUS(husk_sandbox_new(lab.engine, lab.image, NULL, &rows[i].options, &sandbox, &lab.err),
-                     rows[i].status);
+        CHECK_STATUS(
+            husk_sandbox_new(lab.engine, lab.image, NULL, &rows[i].options, &sandbox, &lab.err),
+            rows[i].status);
         CHECK_CONTAINS(lab.err.message, rows[i].part);
         CHECK(sandbox == NULL);
     }

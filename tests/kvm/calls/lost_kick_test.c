@@ -1,6 +1,6 @@
 /*
- * tests/kvm/calls/lost_kick_test.c: calls end at their limit or at an interrupt though the kick's signal is refused, or lost. An alarm ends
- * the suite if one does not.
+ * tests/kvm/calls/lost_kick_test.c: calls end at their limit or at an interrupt though the kick's
+ * signal is refused, or lost. An alarm ends the suite if one does not.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -148,7 +148,8 @@ static int host_sleeps(husk_caller *caller, void *user, const struct husk_value 
     return 0;
 }
 
-/* The pauses between kicks double: a function that begins anew after each comes to its end, and few kicks are enough. */
+/* The pauses between kicks double: a function that begins anew after each comes to its end, and few
+ * kicks are enough. */
 TEST(kicks_leave_a_host_function_room_to_sleep) {
     SKIP_WITHOUT_KVM();
     struct guest_lab lab;
@@ -156,7 +157,8 @@ TEST(kicks_leave_a_host_function_room_to_sleep) {
     struct husk_value arg = {.type = HUSK_I64, .of.i64 = 1}, result;
     const struct husk_call_options options = wall_limit(5 * MS);
     lab_open(&lab, host_sleeps, &sleeper);
-    CHECK_OK(husk_call(lab.sandbox, "host", &arg, 1, &result, 1, &options, &lab.outcome, &lab.err), lab.err);
+    CHECK_OK(husk_call(lab.sandbox, "host", &arg, 1, &result, 1, &options, &lab.outcome, &lab.err),
+             lab.err);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_DEADLINE);
     unsigned kicks_max = 2;
     for (uint64_t time_ns = 10 * MS; time_ns < sleeper.took_ns; time_ns *= 2)

@@ -1,6 +1,7 @@
 /*
- * tests/kvm/calls/sandbox_test.c: sandboxes of a hand-made image (tests/support/guest_image.c) on the real KVM: calls, host calls,
- * nested calls, traps, growth, deadlines, interrupts. No compiler is needed.
+ * tests/kvm/calls/sandbox_test.c: sandboxes of a hand-made image (tests/support/guest_image.c) on
+ * the real KVM: calls, host calls, nested calls, traps, growth, deadlines, interrupts. No compiler
+ * is needed.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -22,10 +23,11 @@ static int host_nested(husk_caller *caller, void *user, const struct husk_value 
     (void)user;
     struct husk_outcome outcome;
     struct husk_error err;
-    struct husk_value sum,
-        add[2] = {{.type = HUSK_I32, .of.i32 = 40}, {.type = HUSK_I32, .of.i32 = (int32_t)args[0].of.i64}};
+    struct husk_value sum, add[2] = {{.type = HUSK_I32, .of.i32 = 40},
+                                     {.type = HUSK_I32, .of.i32 = (int32_t)args[0].of.i64}};
     for (int i = 0; i < 2; i++) {
-        int status = husk_call(husk_caller_sandbox(caller), "add", add, 2, &sum, 1, NULL, &outcome, &err);
+        int status =
+            husk_call(husk_caller_sandbox(caller), "add", add, 2, &sum, 1, NULL, &outcome, &err);
         if (status != 0)
             return husk_caller_fail(caller, "nested: %s", err.message);
         add[0].of.i32 = sum.of.i32;
@@ -63,8 +65,10 @@ static void rig_open(struct rig *rig, husk_host_fn fn, const struct husk_sandbox
     CHECK_OK(husk_image_open_buffer(rig->engine, bytes, count, true, &rig->image, &err), err);
     free(bytes);
     CHECK_OK(husk_imports_new(rig->engine, &rig->imports, &err), err);
-    CHECK_OK(husk_imports_func(rig->imports, "env", "host", &type, fn, &rig->calls, NULL, &err), err);
-    CHECK_OK(husk_sandbox_new(rig->engine, rig->image, rig->imports, options, &rig->sandbox, &err), err);
+    CHECK_OK(husk_imports_func(rig->imports, "env", "host", &type, fn, &rig->calls, NULL, &err),
+             err);
+    CHECK_OK(husk_sandbox_new(rig->engine, rig->image, rig->imports, options, &rig->sandbox, &err),
+             err);
 }
 
 static void rig_close(struct rig *rig) {
@@ -74,7 +78,8 @@ static void rig_close(struct rig *rig) {
     husk_sandbox_free(rig->sandbox);
 }
 
-static int64_t call_i64(struct rig *rig, const char *name, int64_t argument, struct husk_outcome *outcome) {
+static int64_t call_i64(struct rig *rig, const char *name, int64_t argument,
+                        struct husk_outcome *outcome) {
     struct husk_error err;
     struct husk_value arg = {.type = HUSK_I64, .of.i64 = argument}, result = {.of.i64 = -999};
     CHECK_OK(husk_call(rig->sandbox, name, &arg, 1, &result, 1, NULL, outcome, &err), err);
@@ -93,7 +98,9 @@ TEST(adds) {
     struct husk_outcome outcome;
     struct husk_error err;
     rig_open(&rig, host_times_two, NULL);
-    struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = 30}, {.type = HUSK_I32, .of.i32 = 12}}, sum;
+    struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = 30},
+                                 {.type = HUSK_I32, .of.i32 = 12}},
+                      sum;
     for (int i = 0; i < 100; i++) {
         args[0].of.i32 = i;
         CHECK_OK(husk_call(rig.sandbox, "add", args, 2, &sum, 1, NULL, &outcome, &err), err);
@@ -165,7 +172,8 @@ TEST(traps_leave_the_sandbox_usable) {
         CHECK_EQ_U64(outcome.trap, HUSK_TRAP_CALL_STACK_EXHAUSTED);
         CHECK_EQ_U64(outcome.frames_count, 1); /* it is one function that calls itself */
         CHECK_EQ_U64(outcome.frames[0].repeats + 1, outcome.frames_total);
-        CHECK(outcome.frames_total > 30000 && outcome.frames_total < 33000);   /* 1 MiB of 32-byte frames */
+        /* 1 MiB of 32-byte frames */
+        CHECK(outcome.frames_total > 30000 && outcome.frames_total < 33000);
         CHECK_EQ_I64(call_i64(&rig, "read", 0, &outcome), 0x7266206f6c6c6568); /* "hello fr" */
         call_i64(&rig, "read", 65536 - 7, &outcome);
         CHECK_EQ_U64(outcome.trap, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
@@ -205,7 +213,8 @@ TEST(violations_poison) {
     call_void(&rig, "bad_port", NULL, &outcome);
     CHECK_EQ_U64(outcome.kind, HUSK_GUEST_VIOLATION);
     CHECK(outcome.is_poisoned);
-    CHECK_STATUS(husk_call(rig.sandbox, "trap", NULL, 0, NULL, 0, NULL, &outcome, &err), HUSK_E_POISONED);
+    CHECK_STATUS(husk_call(rig.sandbox, "trap", NULL, 0, NULL, 0, NULL, &outcome, &err),
+                 HUSK_E_POISONED);
     rig_close(&rig);
 }
 
@@ -216,7 +225,7 @@ TEST(deadlines) {
         struct husk_outcome outcome;
         rig_open(&rig, host_times_two, NULL);
         struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
-        *(cpu ? &options.cpu_ns : &options.wall_ns) =
+        *(cpu != 0 ? &options.cpu_ns : &options.wall_ns) =
             300000000; /* an emulated CPU needs a while to get there */
         call_void(&rig, "spin", &options, &outcome);
         CHECK_EQ_U64(outcome.kind, HUSK_DEADLINE);

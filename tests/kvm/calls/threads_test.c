@@ -1,4 +1,5 @@
-/* tests/kvm/calls/threads_test.c: sandboxes are independent: threads with one each, and one that moves from thread to thread. */
+/* tests/kvm/calls/threads_test.c: sandboxes are independent: threads with one each, and one that
+ * moves from thread to thread. */
 #include <pthread.h>
 
 #include "guest_lab.h"
@@ -25,7 +26,8 @@ static void *work(void *argument) {
     for (int i = 0; i < CALLS; i++) {
         struct husk_value arg = {.type = HUSK_I64, .of.i64 = worker->number * 1000 + i}, result;
         int status = husk_call(worker->sandbox, "host", &arg, 1, &result, 1, NULL, &outcome, &err);
-        worker->wrong += status != 0 || outcome.kind != HUSK_RETURNED || result.of.i64 != arg.of.i64 * 2 + 1;
+        worker->wrong +=
+            status != 0 || outcome.kind != HUSK_RETURNED || result.of.i64 != arg.of.i64 * 2 + 1;
         status = husk_call(worker->sandbox, "trap", NULL, 0, NULL, 0, NULL, &outcome, &err);
         worker->wrong += status != 0 || outcome.trap != HUSK_TRAP_INTEGER_OVERFLOW;
         if (i % 50 == 49) {
@@ -34,8 +36,9 @@ static void *work(void *argument) {
             status = husk_call(worker->sandbox, "spin", NULL, 0, NULL, 0, &options, &outcome, &err);
             worker->wrong += status != 0 || outcome.kind != HUSK_DEADLINE;
             husk_sandbox_free(worker->sandbox);
-            worker->wrong += husk_sandbox_new(worker->lab->engine, worker->lab->image, worker->lab->imports,
-                                              NULL, &worker->sandbox, &err) != 0;
+            worker->wrong +=
+                husk_sandbox_new(worker->lab->engine, worker->lab->image, worker->lab->imports,
+                                 NULL, &worker->sandbox, &err) != 0;
         }
     }
     husk_sandbox_free(worker->sandbox);
@@ -68,9 +71,11 @@ static void *one_call(void *argument) {
     struct worker *worker = argument;
     struct husk_outcome outcome;
     struct husk_error err;
-    struct husk_value arg = {.type = HUSK_I64, .of.i64 = worker->number}, result = {.type = HUSK_I64};
+    struct husk_value arg = {.type = HUSK_I64, .of.i64 = worker->number},
+                      result = {.type = HUSK_I64};
     int status = husk_call(worker->sandbox, "host", &arg, 1, &result, 1, NULL, &outcome, &err);
-    worker->wrong += status != 0 || outcome.kind != HUSK_RETURNED || result.of.i64 != worker->number * 2 + 1;
+    worker->wrong +=
+        status != 0 || outcome.kind != HUSK_RETURNED || result.of.i64 != worker->number * 2 + 1;
     status = husk_call(worker->sandbox, "recurse", NULL, 0, NULL, 0, NULL, &outcome, &err);
     worker->wrong += status != 0 || outcome.trap != HUSK_TRAP_CALL_STACK_EXHAUSTED;
     return NULL;

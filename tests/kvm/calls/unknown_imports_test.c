@@ -1,6 +1,6 @@
 /*
- * tests/kvm/calls/unknown_imports_test.c: imports that nobody defines: refused, all in one message, or replaced by functions that trap; and
- * told before anything is compiled.
+ * tests/kvm/calls/unknown_imports_test.c: imports that nobody defines: refused, all in one message,
+ * or replaced by functions that trap; and told before anything is compiled.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,13 +10,13 @@
 #include "ready_image.h"
 #include "wat.h"
 
-#define MODULE                                                                                               \
-    "(module (import \"env\" \"known\" (func $known (result i32)))"                                          \
-    "(import \"env\" \"one\" (func $one (param i32) (result i32)))"                                          \
-    "(import \"other\" \"a\\00b\\e2\\80\\ae\" (func $two))"                                                  \
-    "(func (export \"fine\") (result i32) call $known)"                                                      \
-    "(func (export \"one\") (result i32) i32.const 1 call $one)"                                             \
-    "(func (export \"two\") call $two)"                                                                      \
+#define MODULE                                                                                     \
+    "(module (import \"env\" \"known\" (func $known (result i32)))"                                \
+    "(import \"env\" \"one\" (func $one (param i32) (result i32)))"                                \
+    "(import \"other\" \"a\\00b\\e2\\80\\ae\" (func $two))"                                        \
+    "(func (export \"fine\") (result i32) call $known)"                                            \
+    "(func (export \"one\") (result i32) i32.const 1 call $one)"                                   \
+    "(func (export \"two\") call $two)"                                                            \
     "(func (export \"nested\") (result i32) call $known))"
 
 static int host_known(husk_caller *caller, void *user, const struct husk_value *args,
@@ -96,7 +96,8 @@ TEST(all_that_is_missing_is_in_one_message) {
     SKIP_WITHOUT_COMPILER();
     struct husk_error err;
     CHECK_EQ_I64(open_with(MODULE, HUSK_UNKNOWN_REFUSED, &err), HUSK_E_LINK);
-    CHECK_CONTAINS(err.message, "unknown import: the module needs function \"env.known\", () -> (i32)");
+    CHECK_CONTAINS(err.message,
+                   "unknown import: the module needs function \"env.known\", () -> (i32)");
     CHECK_CONTAINS(err.message, "also unknown: \"env.one\", \"other.a\\00b\\e2\\80\\ae\"");
     char wat[16384] = "(module";
     for (int i = 0; i < 200; i++)
@@ -108,7 +109,8 @@ TEST(all_that_is_missing_is_in_one_message) {
     const char *more = strstr(err.message, " and ");
     CHECK(more != NULL);
     int named = 1, unnamed = 0;
-    for (const char *at = strstr(err.message, "also unknown"); (at = strstr(at, "\"env.")) != NULL; at++)
+    for (const char *at = strstr(err.message, "also unknown"); (at = strstr(at, "\"env.")) != NULL;
+         at++)
         named++;
     CHECK(sscanf(more, " and %d more", &unnamed) == 1);
     CHECK_EQ_I64(named + unnamed, 200);
@@ -139,7 +141,8 @@ TEST(another_type_stays_refused) {
     CHECK_OK(husk_imports_unknown(lab.imports, HUSK_UNKNOWN_TRAP, &lab.err), lab.err);
     CHECK_EQ_I64(husk_imports_unknown(lab.imports, (enum husk_unknown)9, &lab.err), HUSK_E_INVAL);
     husk_image *image = wat_image_with(lab.engine, MODULE, WAT_WORKER);
-    CHECK_EQ_I64(husk_sandbox_new(lab.engine, image, lab.imports, NULL, &lab.sandbox, &lab.err), HUSK_E_LINK);
+    CHECK_EQ_I64(husk_sandbox_new(lab.engine, image, lab.imports, NULL, &lab.sandbox, &lab.err),
+                 HUSK_E_LINK);
     CHECK_CONTAINS(lab.err.message, "incompatible import type");
     CHECK(strstr(lab.err.message, "unknown") == NULL);
     husk_image_unref(image);
@@ -188,7 +191,8 @@ TEST(known_before_compiling) {
     matches = (struct matches){.imports = lab.imports};
     CHECK_OK(husk_wasm_interface(wasm, count, match_one, &matches, &err), err);
     CHECK_EQ_I64(matches.good, 2);
-    CHECK_CONTAINS(matches.message, "incompatible import type: the module needs function \"env.one\"");
+    CHECK_CONTAINS(matches.message,
+                   "incompatible import type: the module needs function \"env.one\"");
     matches = (struct matches){.imports = NULL};
     CHECK_OK(husk_wasm_interface(wasm, count, match_one, &matches, &err), err);
     CHECK_EQ_I64(matches.bad, 3);

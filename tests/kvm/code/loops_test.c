@@ -1,10 +1,12 @@
 /*
- * tests/kvm/code/loops_test.c: loops whose counter is narrower than their addresses, at every level. LLVM's
- * vectoriser assumes of both that they do not wrap, and must check both (compiler/lower/lower_widths.c).
+ * tests/kvm/code/loops_test.c: loops whose counter is narrower than their addresses, at every
+ * level. LLVM's vectoriser assumes of both that they do not wrap, and must check both
+ * (compiler/lower/lower_widths.c).
  *
- * Every loop adds 1 to one byte more of a zeroed memory in each iteration, at p + DESTINATION, until p is $m
- * or its condition does not hold. So the sum of the bytes is the number of iterations, which the condition
- * alone tells: a byte is never 300, so (i & 255) < 300 holds for ever.
+ * Every loop adds 1 to one byte more of a zeroed memory in each iteration, at p + DESTINATION,
+ * until p is $m or its condition does not hold. So the sum of the bytes is the number of
+ * iterations, which the condition alone tells: a byte is never 300, so (i & 255) < 300 holds for
+ * ever.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,18 +53,25 @@ static const struct loop loops[] = {
     {"not_equal", "i32", ADD1, "(i32.ne (local.get $n) " MASKED(255) ")", 300, 5000, 5000},
     {"extend8", "i32", ADD1, N_ABOVE_SIGNED("(i32.extend8_s (local.get $i))"), 300, 5000, 5000},
     {"extend8_ends", "i32", ADD1, N_ABOVE_SIGNED("(i32.extend8_s (local.get $i))"), 127, 5000, 127},
-    {"extend16", "i32", ADD1, N_ABOVE_SIGNED("(i32.extend16_s (local.get $i))"), 40000, 60000, 60000},
+    {"extend16", "i32", ADD1, N_ABOVE_SIGNED("(i32.extend16_s (local.get $i))"), 40000, 60000,
+     60000},
     {"shifts_signed", "i32", ADD1,
-     N_ABOVE_SIGNED("(i32.shr_s (i32.shl (local.get $i) (i32.const 20)) (i32.const 20))"), 3000, 5000, 5000},
+     N_ABOVE_SIGNED("(i32.shr_s (i32.shl (local.get $i) (i32.const 20)) (i32.const 20))"), 3000,
+     5000, 5000},
     {"shifts_unsigned", "i32", ADD1,
-     N_ABOVE("(i32.shr_u (i32.shl (local.get $i) (i32.const 24)) (i32.const 24))"), 300, 5000, 5000},
-    {"remainder", "i32", ADD1, N_ABOVE("(i32.rem_u (local.get $i) (i32.const 256))"), 300, 5000, 5000},
-    {"remainder_100", "i32", ADD1, N_ABOVE("(i32.rem_u (local.get $i) (i32.const 100))"), 300, 5000, 5000},
-    {"kept_narrow", "i32", "(i32.and " ADD1 " (i32.const 255))", N_ABOVE("(local.get $i)"), 300, 5000, 5000},
-    {"kept_narrow_signed", "i32", "(i32.extend8_s " ADD1 ")", N_ABOVE_SIGNED("(local.get $i)"), 300, 5000,
+     N_ABOVE("(i32.shr_u (i32.shl (local.get $i) (i32.const 24)) (i32.const 24))"), 300, 5000,
      5000},
+    {"remainder", "i32", ADD1, N_ABOVE("(i32.rem_u (local.get $i) (i32.const 256))"), 300, 5000,
+     5000},
+    {"remainder_100", "i32", ADD1, N_ABOVE("(i32.rem_u (local.get $i) (i32.const 100))"), 300, 5000,
+     5000},
+    {"kept_narrow", "i32", "(i32.and " ADD1 " (i32.const 255))", N_ABOVE("(local.get $i)"), 300,
+     5000, 5000},
+    {"kept_narrow_signed", "i32", "(i32.extend8_s " ADD1 ")", N_ABOVE_SIGNED("(local.get $i)"), 300,
+     5000, 5000},
     {"down", "i32", I_PLUS("i32", -1), N_ABOVE(MASKED(255)), 300, 5000, 5000},
-    {"down_ends", "i32", I_PLUS("i32", -1), "(i32.lt_u (local.get $n) " MASKED(255) ")", 56, 5000, 200},
+    {"down_ends", "i32", I_PLUS("i32", -1), "(i32.lt_u (local.get $n) " MASKED(255) ")", 56, 5000,
+     200},
     {"by_three", "i32", I_PLUS("i32", 3), N_ABOVE(MASKED(255)), 300, 5000, 5000},
     {"by_three_ends", "i32", I_PLUS("i32", 3), N_ABOVE(MASKED(255)), 255, 5000, 85},
     {"two_counters", "i32", ADD1,
@@ -70,17 +79,18 @@ static const struct loop loops[] = {
          N_ABOVE("(i32.and (i32.add (local.get $i) (local.get $i)) (i32.const 127))") ")",
      300, 5000, 5000},
     {"of_64_bits", "i64", I_PLUS("i64", 1), N64_ABOVE(MASKED64(255)), 300, 5000, 5000},
-    {"of_64_bits_to_8", "i64", I_PLUS("i64", 1), "(i64.gt_s (local.get $n) (i64.extend8_s (local.get $i)))",
-     300, 5000, 5000},
-    {"of_64_bits_to_16", "i64", I_PLUS("i64", 1), "(i64.gt_s (local.get $n) (i64.extend16_s (local.get $i)))",
-     40000, 60000, 60000},
+    {"of_64_bits_to_8", "i64", I_PLUS("i64", 1),
+     "(i64.gt_s (local.get $n) (i64.extend8_s (local.get $i)))", 300, 5000, 5000},
+    {"of_64_bits_to_16", "i64", I_PLUS("i64", 1),
+     "(i64.gt_s (local.get $n) (i64.extend16_s (local.get $i)))", 40000, 60000, 60000},
     {"of_64_bits_wrapped", "i64", I_PLUS("i64", 1),
-     "(i32.gt_u (i32.wrap_i64 (local.get $n)) (i32.and (i32.wrap_i64 (local.get $i)) (i32.const 255)))", 300,
-     5000, 5000},
+     "(i32.gt_u (i32.wrap_i64 (local.get $n)) (i32.and (i32.wrap_i64 (local.get $i)) (i32.const "
+     "255)))",
+     300, 5000, 5000},
     {"of_64_bits_by_much", "i64", I_PLUS("i64", 0x40000001),
      N64_ABOVE("(i64.extend_i32_u (i32.wrap_i64 (local.get $i)))"), 0x100000000, 5000, 5000},
-    {"of_64_bits_to_40", "i64", I_PLUS("i64", 0x4000000001), N64_ABOVE(MASKED64(0xffffffffff)), 0x10000000000,
-     5000, 5000},
+    {"of_64_bits_to_40", "i64", I_PLUS("i64", 0x4000000001), N64_ABOVE(MASKED64(0xffffffffff)),
+     0x10000000000, 5000, 5000},
 };
 
 #define DESTINATION 82176
@@ -94,7 +104,8 @@ static char *loops_wat(void) {
     for (size_t i = 0; i < 2 * LOOPS_COUNT; i++) {
         const struct loop *loop = &loops[i / 2];
         const char *first = i % 2 == 0 ? "(br_if 1 (i32.eq (local.get $p) (local.get $m)))" : "";
-        const char *joined = i % 2 == 0 ? "(i32.const 1)" : "(i32.lt_u (local.get $p) (local.get $m))";
+        const char *joined =
+            i % 2 == 0 ? "(i32.const 1)" : "(i32.lt_u (local.get $p) (local.get $m))";
         used += (size_t)snprintf(
             wat + used, WAT_MAX - used,
             "(func (export \"%s%s\") (param $n %s) (param $m i32) (result i32)"
@@ -106,10 +117,11 @@ static char *loops_wat(void) {
             " (local.set $p (i32.const %d))"
             " (loop (local.set $sum (i32.add (local.get $sum) (i32.load8_u (local.get $p))))"
             "  (i32.store8 (local.get $p) (i32.const 0))"
-            "  (br_if 0 (i32.lt_u (local.tee $p (i32.add (local.get $p) (i32.const 1))) (i32.const 262144))))"
+            "  (br_if 0 (i32.lt_u (local.tee $p (i32.add (local.get $p) (i32.const 1))) (i32.const "
+            "262144))))"
             " (local.get $sum))\n",
-            loop->name, i % 2 == 0 ? "" : "_joined", loop->type, loop->type, DESTINATION, loop->step, first,
-            joined, loop->go_on, DESTINATION);
+            loop->name, i % 2 == 0 ? "" : "_joined", loop->type, loop->type, DESTINATION,
+            loop->step, first, joined, loop->go_on, DESTINATION);
         CHECK(used < WAT_MAX - 100);
     }
     strcpy(wat + used, ")");
@@ -127,21 +139,24 @@ static void lab_open_at(struct wat_lab *lab, const char *wat, int level) {
     wat_lab_init(lab);
     CHECK_OK(husk_compile(wasm, count, &options, &fd, &lab->err), lab->err);
     CHECK_OK(husk_image_open_fd(lab->engine, fd, true, &lab->image, &lab->err), lab->err);
-    CHECK_OK(husk_sandbox_new(lab->engine, lab->image, NULL, NULL, &lab->sandbox, &lab->err), lab->err);
+    CHECK_OK(husk_sandbox_new(lab->engine, lab->image, NULL, NULL, &lab->sandbox, &lab->err),
+             lab->err);
     close(fd);
     free(wasm);
 }
 
 static void loop_check(struct wat_lab *lab, const struct loop *loop, bool is_joined, int level) {
-    struct husk_value args[2] = {loop->type[1] == '3' ? value_i32((int32_t)loop->n) : value_i64(loop->n),
+    struct husk_value args[2] = {loop->type[1] == '3' ? value_i32((int32_t)loop->n)
+                                                      : value_i64(loop->n),
                                  value_i32(loop->m)};
     struct husk_value result = value_i32(0);
     char name[64];
     snprintf(name, sizeof name, "%s%s", loop->name, is_joined ? "_joined" : "");
     CHECK_OK(wat_call(lab, name, args, 2, &result, 1), lab->err);
-    CHECK_MSG(lab->outcome.kind == HUSK_RETURNED, "%s at -O%d: %s", name, level, lab->outcome.message);
-    CHECK_MSG(result.of.i32 == loop->iterations, "%s at -O%d: %d iterations instead of %d", name, level,
-              result.of.i32, loop->iterations);
+    CHECK_MSG(lab->outcome.kind == HUSK_RETURNED, "%s at -O%d: %s", name, level,
+              lab->outcome.message);
+    CHECK_MSG(result.of.i32 == loop->iterations, "%s at -O%d: %d iterations instead of %d", name,
+              level, result.of.i32, loop->iterations);
 }
 
 TEST(a_narrow_counter_ends_the_loop_where_it_says) {
@@ -175,7 +190,8 @@ TEST(a_narrow_counter_in_an_address_wraps) {
         "  (local.set $i (i32.add (local.get $i) (i32.const 1)))"
         "  (br_if 0 (i32.lt_u (local.get $p) (local.get $m))))"
         " (loop (local.set $sum (i32.add (local.get $sum)"
-        "   (i32.load8_u (i32.add (local.tee $p (i32.sub (local.get $p) (i32.const 1))) (i32.const 82176)))))"
+        "   (i32.load8_u (i32.add (local.tee $p (i32.sub (local.get $p) (i32.const 1))) (i32.const "
+        "82176)))))"
         "  (br_if 0 (local.get $p)))"
         " (local.get $sum)))";
     for (int level = 0; level < LEVELS; level++) {

@@ -1,8 +1,8 @@
 /*
- * tests/kvm/code/quiet_nan_computed_test.c: no signalling NaN gets through arithmetic (core spec 4.3.3) whose
- * other operand LLVM could compute, or find in memory, and take for nothing: 0 or 1 made of other
- * constants, integers of which some bits are known, values of blocks; or where a promotion meets a
- * demotion in the end.
+ * tests/kvm/code/quiet_nan_computed_test.c: no signalling NaN gets through arithmetic (core spec
+ * 4.3.3) whose other operand LLVM could compute, or find in memory, and take for nothing: 0 or 1
+ * made of other constants, integers of which some bits are known, values of blocks; or where a
+ * promotion meets a demotion in the end.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -133,33 +133,39 @@ static const char *const bodies[] = {
     "(f32.le (local.get $y) (f32.const 1)) (f32.ge (local.get $y) (f32.const 1))) (then (call $q "
     "(f32.mul (f32.reinterpret_i32 (local.get 0)) (local.get $y)))) (else (i32.const 0)))"};
 
-/* Integers that comparisons many steps away show to be 1: the default mode's liberty, not strict's. */
+/* Integers that comparisons many steps away show to be 1: the default mode's liberty, not
+ * strict's. */
 static const char *const strict_bodies[] = {
-    "(if (result i32) (i32.eq (i32.xor (i32.add (i32.xor (i32.add (local.get 1) (i32.const 1)) (i32.const "
+    "(if (result i32) (i32.eq (i32.xor (i32.add (i32.xor (i32.add (local.get 1) (i32.const 1)) "
+    "(i32.const "
     "5)) "
-    "(i32.const 7)) (i32.const 9)) (i32.const 7)) (then (call $q (f32.mul (f32.reinterpret_i32 (local.get "
+    "(i32.const 7)) (i32.const 9)) (i32.const 7)) (then (call $q (f32.mul (f32.reinterpret_i32 "
+    "(local.get "
     "0)) "
     "(f32.convert_i32_s (local.get 1))))) (else (i32.const 0)))",
-    "(if (result i32) (i32.eq (i32.rotl (i32.xor (i32.rotl (local.get 1) (i32.const 3)) (i32.const 5)) "
+    "(if (result i32) (i32.eq (i32.rotl (i32.xor (i32.rotl (local.get 1) (i32.const 3)) (i32.const "
+    "5)) "
     "(i32.const 4)) (i32.const 208)) (then (call $q (f32.div (f32.reinterpret_i32 (local.get 0)) "
     "(f32.convert_i32_s (local.get 1))))) (else (i32.const 0)))"};
 
 enum {
-    BODIES_COUNT = sizeof(bodies) / sizeof(bodies[0]),
-    STRICT_BODIES_COUNT = sizeof(strict_bodies) / sizeof(strict_bodies[0])
+    BODIES_COUNT = sizeof bodies / sizeof bodies[0],
+    STRICT_BODIES_COUNT = sizeof strict_bodies / sizeof strict_bodies[0]
 };
 
 static uint8_t *make_module(size_t *ret_count) {
     size_t size = 1u << 16, used;
     char *text = malloc(size);
     CHECK(text != NULL);
-    used = (size_t)snprintf(text, size,
-                            "(module (memory 1) (func $q (param f32) (result i32) (i32.reinterpret_f32 "
-                            "(local.get 0)))");
+    used = (size_t)snprintf(
+        text, size,
+        "(module (memory 1) (func $q (param f32) (result i32) (i32.reinterpret_f32 "
+        "(local.get 0)))");
     for (int i = 0; i < BODIES_COUNT + STRICT_BODIES_COUNT; i++) {
         const char *body = i < BODIES_COUNT ? bodies[i] : strict_bodies[i - BODIES_COUNT];
-        used += (size_t)snprintf(text + used, size - used,
-                                 "(func (export \"f%d\") (param i32 i32) (result i32) %s)", i, body);
+        used +=
+            (size_t)snprintf(text + used, size - used,
+                             "(func (export \"f%d\") (param i32 i32) (result i32) %s)", i, body);
         CHECK(used < size - 1);
     }
     text[used] = ')';
@@ -198,9 +204,10 @@ TEST(results_are_quiet) {
 TEST(many_constants_need_no_stack) {
     SKIP_WITHOUT_LEVELS();
     enum { MULTIPLICATIONS = 2000, DEPTH = 2000 };
-    static const char head[] = "(module (func $f (export \"f\") (param i32 f32) (result i32)"
-                               " (if (local.get 0) (then (drop (call $f (i32.sub (local.get 0) (i32.const 1))"
-                               " (local.get 1)))))";
+    static const char head[] =
+        "(module (func $f (export \"f\") (param i32 f32) (result i32)"
+        " (if (local.get 0) (then (drop (call $f (i32.sub (local.get 0) (i32.const 1))"
+        " (local.get 1)))))";
     static const char part[] = " (local.set 1 (f32.mul (local.get 1) (f32.const 1)))";
     size_t size = sizeof head + MULTIPLICATIONS * sizeof part + 64, used = 0, count = 0;
     char *text = malloc(size);

@@ -1,8 +1,8 @@
 /*
- * tests/kvm/code/quiet_nan_test.c: the result of arithmetic on a signalling NaN is a quiet one (core
- * spec 4.3.3, nans), at every level: whatever the other operand is, and however LLVM may find out
- * that it is a constant for which x op y "is" x. Operations on bits (abs, neg, copysign) and moves
- * keep it as it is.
+ * tests/kvm/code/quiet_nan_test.c: the result of arithmetic on a signalling NaN is a quiet one
+ * (core spec 4.3.3, nans), at every level: whatever the other operand is, and however LLVM may find
+ * out that it is a constant for which x op y "is" x. Operations on bits (abs, neg, copysign) and
+ * moves keep it as it is.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -49,10 +49,12 @@ static const struct {
     {"", "($T.min ($T.const $K) ($T.const 7))"},
     {"(local.set $v ($T.reinterpret_$I $Y))",
      "(select (local.get $v) (local.get $v) ($T.eq (local.get $v) ($T.const $K)))"},
-    {"(local.set $v ($T.reinterpret_$I $Y)) (if ($T.ne (local.get $v) ($T.const $K)) (then (return ($I.const "
+    {"(local.set $v ($T.reinterpret_$I $Y)) (if ($T.ne (local.get $v) ($T.const $K)) (then (return "
+     "($I.const "
      "0))))",
      "(local.get $v)"},
-    {"(local.set $i (i32.const 0)) (loop $l (local.set $v ($T.const $K)) (br_if $l (i32.ne (local.tee $i "
+    {"(local.set $i (i32.const 0)) (loop $l (local.set $v ($T.const $K)) (br_if $l (i32.ne "
+     "(local.tee $i "
      "(i32.add"
      " (local.get $i) (i32.const 1))) (i32.const 3))))",
      "(local.get $v)"},
@@ -67,7 +69,8 @@ static const struct {
     {"(i32.store (i32.const 64) (i32.const $N))", "($T.convert_i32_s (i32.load (i32.const 64)))"},
     {"(if (i32.ne (i32.wrap_i64 (local.get $n)) (i32.const $N)) (then (return ($I.const 0))))",
      "($T.convert_i32_s (i32.wrap_i64 (local.get $n)))"},
-    {"(local.set $i (i32.sub (i32.const $N) (i32.const 2))) (loop $l (br_if $l (i32.ne (local.tee $i (i32.add"
+    {"(local.set $i (i32.sub (i32.const $N) (i32.const 2))) (loop $l (br_if $l (i32.ne (local.tee "
+     "$i (i32.add"
      " (local.get $i) (i32.const 1))) (i32.const $N))))",
      "($T.convert_i32_s (local.get $i))"},
 };
@@ -87,7 +90,8 @@ struct operand {
     int64_t integer;
 };
 
-static const struct operand zeros[] = {{"0", "0", 0, 0, 0}, {"-0", NULL, 0x80000000, 0x8000000000000000, 0}};
+static const struct operand zeros[] = {{"0", "0", 0, 0, 0},
+                                       {"-0", NULL, 0x80000000, 0x8000000000000000, 0}};
 static const struct operand ones[] = {{"1", "1", 0x3f800000, 0x3ff0000000000000, 1},
                                       {"-1", "-1", 0xbf800000, 0xbff0000000000000, -1}};
 
@@ -131,21 +135,26 @@ static void emit_hole(struct text *text, char letter, const struct kind *kind) {
     case 'B': emit(text, "0x%llx", (unsigned long long)bits); break;
     case 'N': emit(text, "%s", kind->y->number); break;
     case 'M': emit(text, "%d", kind->is_wide ? 520 : 512); break;
-    case 'S': emit(text, "0x%llx", (unsigned long long)(kind->is_wide ? SIGNALLING64 : SIGNALLING32)); break;
-    case 'P': emit(text, "%s", kind->is_wide ? "(local.get $x)" : "(i32.wrap_i64 (local.get $x))"); break;
-    case 'Y': emit(text, "%s", kind->is_wide ? "(local.get $y)" : "(i32.wrap_i64 (local.get $y))"); break;
+    case 'S':
+        emit(text, "0x%llx", (unsigned long long)(kind->is_wide ? SIGNALLING64 : SIGNALLING32));
+        break;
+    case 'P':
+        emit(text, "%s", kind->is_wide ? "(local.get $x)" : "(i32.wrap_i64 (local.get $x))");
+        break;
+    case 'Y':
+        emit(text, "%s", kind->is_wide ? "(local.get $y)" : "(i32.wrap_i64 (local.get $y))");
+        break;
     default: FAIL("a template with $%c", letter);
     }
 }
 
 /* Capital letters behind a $ are holes; small ones are names of wasm's. */
 static void emit_template(struct text *text, const char *template, const struct kind *kind) {
-    for (const char *at = template; *at != 0; at++) {
+    for (const char *at = template; *at != '\0'; at++)
         if (at[0] == '$' && at[1] >= 'A' && at[1] <= 'Z')
             emit_hole(text, *++at, kind);
         else
             put(text, at, 1);
-    }
 }
 
 /* Every function: (x's bits, y's bits, 1, y as an integer) -> bits of the result. */
@@ -159,18 +168,21 @@ static void emit_result(struct text *text, const struct kind *kind) {
     emit_template(text, "(local.set $r ($I.reinterpret_$T ", kind);
 }
 
-/* The fast tier's instruction selector leaves this conversion, and with it all that comes before in its
- * block, to the other one, which folds. */
+/* The fast tier's instruction selector leaves this conversion, and with it all that comes before in
+ * its block, to the other one, which folds. */
 static void emit_end(struct text *text) {
-    emit(text, ")) (f64.store (i32.const 600) (f64.convert_i64_u (local.get $n))) (local.get $r))\n");
+    emit(text,
+         ")) (f64.store (i32.const 600) (f64.convert_i64_u (local.get $n))) (local.get $r))\n");
 }
 
-static void emit_binary(struct text *text, const struct kind *kind, const char *before, const char *y,
-                        int *count) {
-    static const char *const ops[2][4] = {{"add", "sub", "min", "max"}, {"mul", "div", "min", "max"}};
+static void emit_binary(struct text *text, const struct kind *kind, const char *before,
+                        const char *y, int *count) {
+    static const char *const ops[2][4] = {{"add", "sub", "min", "max"},
+                                          {"mul", "div", "min", "max"}};
     bool is_one = kind->y == &ones[0] || kind->y == &ones[1];
-    for (size_t x = 0; x < sizeof(sources_x) / sizeof(sources_x[0]); x++) {
-        int forms = y == sources_y[0].y ? 6 : 4; /* add and sub both ways; min and max of a literal only */
+    for (size_t x = 0; x < sizeof sources_x / sizeof sources_x[0]; x++) {
+        /* add and sub both ways; min and max of a literal only */
+        int forms = y == sources_y[0].y ? 6 : 4;
         for (int i = 0; i < forms; i++) {
             const char *op = ops[is_one][i < 4 ? i : i - 4];
             const char *parts[2] = {sources_x[x], y};
@@ -188,11 +200,11 @@ static void emit_binary(struct text *text, const struct kind *kind, const char *
 }
 
 static void emit_unary(struct text *text, const struct kind *kind, int *count) {
-    static const char *const forms[] = {"($T.ceil #)",         "($T.floor #)", "($T.trunc #)",
-                                        "($T.nearest #)",      "($T.sqrt #)",  "($T.floor ($T.abs #))",
-                                        "($T.sqrt ($T.neg #))"};
-    for (size_t x = 0; x < sizeof(sources_x) / sizeof(sources_x[0]); x++) {
-        for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+    static const char *const forms[] = {
+        "($T.ceil #)", "($T.floor #)",          "($T.trunc #)",        "($T.nearest #)",
+        "($T.sqrt #)", "($T.floor ($T.abs #))", "($T.sqrt ($T.neg #))"};
+    for (size_t x = 0; x < sizeof sources_x / sizeof sources_x[0]; x++) {
+        for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
             const char *hole = strchr(forms[i], '#');
             char head[64];
             snprintf(head, sizeof head, "%.*s", (int)(hole - forms[i]), forms[i]);
@@ -208,16 +220,17 @@ static void emit_unary(struct text *text, const struct kind *kind, int *count) {
 
 /* A promotion and back, with something in between. */
 static void emit_promotions(struct text *text, int *count) {
-    static const char *const forms[] = {"#",
-                                        "(f64.neg #)",
-                                        "(f64.abs #)",
-                                        "(f64.copysign # (f64.const -1))",
-                                        "(select # (f64.const 2) (local.get $c))",
-                                        "(f64.neg (f64.abs (f64.neg (f64.copysign # (f64.const -1)))))",
-                                        "(f64.min # (f64.const 3))"};
+    static const char *const forms[] = {
+        "#",
+        "(f64.neg #)",
+        "(f64.abs #)",
+        "(f64.copysign # (f64.const -1))",
+        "(select # (f64.const 2) (local.get $c))",
+        "(f64.neg (f64.abs (f64.neg (f64.copysign # (f64.const -1)))))",
+        "(f64.min # (f64.const 3))"};
     static const struct kind narrow = {false, &zeros[0]};
-    for (size_t x = 0; x < sizeof(sources_x) / sizeof(sources_x[0]); x++) {
-        for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+    for (size_t x = 0; x < sizeof sources_x / sizeof sources_x[0]; x++) {
+        for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
             const char *hole = strchr(forms[i], '#');
             emit_begin(text, &narrow, count);
             emit_result(text, &narrow);
@@ -230,24 +243,26 @@ static void emit_promotions(struct text *text, int *count) {
 }
 
 static void emit_kind(struct text *text, const struct kind *kind, int *count) {
-    for (size_t i = 0; i < sizeof(sources_y) / sizeof(sources_y[0]); i++)
+    for (size_t i = 0; i < sizeof sources_y / sizeof sources_y[0]; i++)
         emit_binary(text, kind, sources_y[i].before, sources_y[i].y, count);
-    for (size_t i = 0; kind->y->number != NULL && i < sizeof(sources_integer) / sizeof(sources_integer[0]);
-         i++)
+    for (size_t i = 0;
+         kind->y->number != NULL && i < sizeof sources_integer / sizeof sources_integer[0]; i++)
         emit_binary(text, kind, sources_integer[i].before, sources_integer[i].y, count);
-    for (size_t i = 0; kind->y == &zeros[0] && i < sizeof(sources_zero) / sizeof(sources_zero[0]); i++)
+    for (size_t i = 0; kind->y == &zeros[0] && i < sizeof sources_zero / sizeof sources_zero[0];
+         i++)
         emit_binary(text, kind, sources_zero[i].before, sources_zero[i].y, count);
 }
 
 static void emit_header(struct text *text) {
-    emit(text,
-         "(module (memory (export \"memory\") 1)\n"
-         "(data (i32.const 512) \"\\23\\01\\a0\\7f\\00\\00\\00\\00\\34\\12\\00\\00\\00\\00\\f4\\7f\")\n");
+    emit(text, "(module (memory (export \"memory\") 1)\n"
+               "(data (i32.const 512) "
+               "\"\\23\\01\\a0\\7f\\00\\00\\00\\00\\34\\12\\00\\00\\00\\00\\f4\\7f\")\n");
     for (int wide = 0; wide < 2; wide++) {
-        const char *type = wide ? "f64" : "f32";
-        emit(text, "(global $g%s (export \"g%s\") (mut %s) (%s.const 9))\n", type, type, type, type);
-        emit(text, "(global $fixed%s0 %s (%s.const 0)) (global $fixed%s1 %s (%s.const 1))", type, type, type,
-             type, type, type);
+        const char *type = wide != 0 ? "f64" : "f32";
+        emit(text, "(global $g%s (export \"g%s\") (mut %s) (%s.const 9))\n", type, type, type,
+             type);
+        emit(text, "(global $fixed%s0 %s (%s.const 0)) (global $fixed%s1 %s (%s.const 1))", type,
+             type, type, type, type, type);
         emit(text, "(global $fixed%sminus %s (%s.const -1))\n", type, type, type);
         emit(text, "(func $get%s (param %s) (result %s) (local.get 0))\n", type, type, type);
     }
@@ -275,10 +290,12 @@ static struct module make_module(const struct kind *kind) {
     return module;
 }
 
-static void check_quiet(struct wat_lab *lab, const struct level *level, const struct kind *kind, int idx) {
+static void check_quiet(struct wat_lab *lab, const struct level *level, const struct kind *kind,
+                        int idx) {
     uint64_t y_bits = kind->is_wide ? kind->y->bits64 : kind->y->bits32, bits;
     struct husk_value args[4] = {value_i64((int64_t)(kind->is_wide ? SIGNALLING64 : SIGNALLING32)),
-                                 value_i64((int64_t)y_bits), value_i32(1), value_i64(kind->y->integer)};
+                                 value_i64((int64_t)y_bits), value_i32(1),
+                                 value_i64(kind->y->integer)};
     struct husk_value result;
     char name[16];
     snprintf(name, sizeof name, "q%d", idx);
@@ -286,8 +303,9 @@ static void check_quiet(struct wat_lab *lab, const struct level *level, const st
     CHECK_MSG(lab->outcome.kind == HUSK_RETURNED, "%s: %s", name, lab->outcome.message);
     bits = kind->is_wide ? (uint64_t)result.of.i64 : (uint32_t)result.of.i32;
     uint64_t quiet = kind->is_wide ? 0x7ff8000000000000 : 0x7fc00000;
-    CHECK_MSG((bits & quiet) == quiet, "%s, %s, y = %s: %s gave 0x%llx, which is no quiet NaN", level->name,
-              kind->is_wide ? "f64" : "f32", kind->y->literal, name, (unsigned long long)bits);
+    CHECK_MSG((bits & quiet) == quiet, "%s, %s, y = %s: %s gave 0x%llx, which is no quiet NaN",
+              level->name, kind->is_wide ? "f64" : "f32", kind->y->literal, name,
+              (unsigned long long)bits);
 }
 
 static void check_kind(const struct kind *kind) {
@@ -339,8 +357,10 @@ TEST(moves_keep_the_bits) {
         "-nan:0x200123))))"
         " (func (export \"copysign\") (param i32) (result i32)"
         "  (i32.reinterpret_f32 (f32.copysign (f32.const nan:0x200123) (f32.const -1))))"
-        " (func (export \"move\") (param i32) (result i32) (f32.store (i32.const 0) (f32.const nan:0x200123))"
-        "  (global.set $g (f32.load (i32.const 0))) (i32.reinterpret_f32 (select (global.get $g) (f32.const "
+        " (func (export \"move\") (param i32) (result i32) (f32.store (i32.const 0) (f32.const "
+        "nan:0x200123))"
+        "  (global.set $g (f32.load (i32.const 0))) (i32.reinterpret_f32 (select (global.get $g) "
+        "(f32.const "
         "1)"
         "  (local.get 0)))))";
     struct wat_lab lab;

@@ -1,7 +1,7 @@
 /*
- * tests/kvm/code/traps_asked_test.c: traps that code asks for, failed host functions and exits are exact
- * at every level: every write that came before is there, none that came after. Each kind of trap is
- * put between two writes of each kind of state, in straight code and as the exit of a loop.
+ * tests/kvm/code/traps_asked_test.c: traps that code asks for, failed host functions and exits are
+ * exact at every level: every write that came before is there, none that came after. Each kind of
+ * trap is put between two writes of each kind of state, in straight code and as the exit of a loop.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,13 +19,17 @@ struct trap {
 static const struct trap traps[] = {
     {"(if %s (then unreachable))", HUSK_TRAP_UNREACHABLE},
     {"(global.set $sink (i32.div_u (i32.const 5) (i32.eqz %s)))", HUSK_TRAP_INTEGER_DIVIDE_BY_ZERO},
-    {"(drop (i64.rem_s (i64.const 5) (i64.extend_i32_u (i32.eqz %s))))", HUSK_TRAP_INTEGER_DIVIDE_BY_ZERO},
-    {"(global.set $sink (i32.div_s (i32.shl (i32.sub (i32.const 2) %s) (i32.const 31)) (i32.const -1)))",
+    {"(drop (i64.rem_s (i64.const 5) (i64.extend_i32_u (i32.eqz %s))))",
+     HUSK_TRAP_INTEGER_DIVIDE_BY_ZERO},
+    {"(global.set $sink (i32.div_s (i32.shl (i32.sub (i32.const 2) %s) (i32.const 31)) (i32.const "
+     "-1)))",
      HUSK_TRAP_INTEGER_OVERFLOW},
-    {"(drop (i32.trunc_f64_s (select (f64.const 1e10) (f64.const 1) %s)))", HUSK_TRAP_INTEGER_OVERFLOW},
+    {"(drop (i32.trunc_f64_s (select (f64.const 1e10) (f64.const 1) %s)))",
+     HUSK_TRAP_INTEGER_OVERFLOW},
     {"(global.set $sink (i32.trunc_f32_u (select (f32.const nan) (f32.const 1) %s)))",
      HUSK_TRAP_INVALID_CONVERSION_TO_INTEGER},
-    {"(drop (i64.trunc_f64_u (select (f64.const -1) (f64.const 1) %s)))", HUSK_TRAP_INTEGER_OVERFLOW},
+    {"(drop (i64.trunc_f64_u (select (f64.const -1) (f64.const 1) %s)))",
+     HUSK_TRAP_INTEGER_OVERFLOW},
     {"(drop (table.get $t (i32.mul %s (i32.const 1000))))", HUSK_TRAP_TABLE_OUT_OF_BOUNDS},
     {"(table.set $t (i32.mul %s (i32.const 1000)) (ref.null func))", HUSK_TRAP_TABLE_OUT_OF_BOUNDS},
     {"(table.fill $t (i32.const 3) (ref.null func) (i32.mul %s (i32.const 1000)))",
@@ -36,7 +40,8 @@ static const struct trap traps[] = {
      HUSK_TRAP_TABLE_OUT_OF_BOUNDS},
     {"(call_indirect $calls (type $v) (i32.mul %s (i32.const 1000)))", HUSK_TRAP_UNDEFINED_ELEMENT},
     {"(call_indirect $calls (type $v) %s)", HUSK_TRAP_UNINITIALIZED_ELEMENT},
-    {"(call_indirect $calls (type $v) (i32.shl %s (i32.const 1)))", HUSK_TRAP_INDIRECT_CALL_TYPE_MISMATCH},
+    {"(call_indirect $calls (type $v) (i32.shl %s (i32.const 1)))",
+     HUSK_TRAP_INDIRECT_CALL_TYPE_MISMATCH},
     {"(memory.fill (i32.const 65000) (i32.const 1) (i32.mul %s (i32.const 1000)))",
      HUSK_TRAP_MEMORY_OUT_OF_BOUNDS},
     {"(memory.copy (i32.const 65000) (i32.const 0) (i32.mul %s (i32.const 1000)))",
@@ -58,7 +63,8 @@ static const struct state states[] = {
      "(i64.load32_u (i32.const 64))", 11},
     {"(i64.store8 (local.get $p) (i64.const 11))", "(i64.store8 (local.get $p) (i64.const 12))",
      "(i64.load8_u (i32.const 70))", 11},
-    {"(f64.store $second (i32.const 64) (f64.const 11))", "(f64.store $second (i32.const 64) (f64.const 12))",
+    {"(f64.store $second (i32.const 64) (f64.const 11))",
+     "(f64.store $second (i32.const 64) (f64.const 12))",
      "(i64.trunc_f64_s (f64.load $second (i32.const 64)))", 11},
     {"(global.set $own (i32.const 11))", "(global.set $own (i32.const 12))",
      "(i64.extend_i32_s (global.get $own))", 11},
@@ -72,14 +78,20 @@ static const struct state states[] = {
      "(table.fill $t (i32.const 1) (ref.null func) (i32.const 2))",
      "(i64.extend_i32_u (i32.eqz (ref.is_null (table.get $t (i32.const 2)))))", 1},
     {"(memory.fill (i32.const 60) (i32.const 11) (i32.const 8))",
-     "(memory.fill (i32.const 60) (i32.const 12) (i32.const 8))", "(i64.load8_u (i32.const 67))", 11},
+     "(memory.fill (i32.const 60) (i32.const 12) (i32.const 8))", "(i64.load8_u (i32.const 67))",
+     11},
     {"(memory.copy (local.get $p) (i32.const 96) (i32.const 8))",
-     "(memory.copy (local.get $p) (i32.const 104) (i32.const 8))", "(i64.load8_u (i32.const 70))", 11},
+     "(memory.copy (local.get $p) (i32.const 104) (i32.const 8))", "(i64.load8_u (i32.const 70))",
+     11},
     {"(memory.init $d (i32.const 64) (i32.const 0) (i32.const 4))",
-     "(memory.init $d (i32.const 64) (i32.const 1) (i32.const 4))", "(i64.load8_u (i32.const 64))", 11},
+     "(memory.init $d (i32.const 64) (i32.const 1) (i32.const 4))", "(i64.load8_u (i32.const 64))",
+     11},
 };
 
-enum { TRAPS_COUNT = sizeof(traps) / sizeof(traps[0]), STATES_COUNT = sizeof(states) / sizeof(states[0]) };
+enum {
+    TRAPS_COUNT = sizeof traps / sizeof traps[0],
+    STATES_COUNT = sizeof states / sizeof states[0]
+};
 
 struct text {
     char *at;
@@ -104,12 +116,15 @@ static void emit_functions(struct text *text) {
     for (int s = 0; s < STATES_COUNT; s++) {
         emit(text, "(func (export \"get%d\") (result i64) %s)\n", s, states[s].get);
         for (int t = 0; t < TRAPS_COUNT; t++) {
-            emit(text, "(func (export \"straight%d_%d\") (param $x i32) (param $p i32) (param $n i32) %s ", s,
-                 t, states[s].first);
+            emit(
+                text,
+                "(func (export \"straight%d_%d\") (param $x i32) (param $p i32) (param $n i32) %s ",
+                s, t, states[s].first);
             emit_trap(text, &traps[t], "(local.get $x)");
             emit(text, " %s)\n", states[s].second);
             emit(text,
-                 "(func (export \"loop%d_%d\") (param $x i32) (param $p i32) (param $n i32) (local $i i32) "
+                 "(func (export \"loop%d_%d\") (param $x i32) (param $p i32) (param $n i32) (local "
+                 "$i i32) "
                  "(loop $l %s ",
                  s, t, states[s].second);
             emit(text, "(if (local.get $i) (then %s)) ", states[s].first);
@@ -120,9 +135,11 @@ static void emit_functions(struct text *text) {
                  states[s].second, states[s].second);
         }
     }
-    for (int t = 0; t < TRAPS_COUNT; t++) { /* counters, which LLVM would like to keep in registers */
+    /* counters, which LLVM would like to keep in registers */
+    for (int t = 0; t < TRAPS_COUNT; t++) {
         emit(text,
-             "(func (export \"count%d\") (param $x i32) (param $p i32) (param $n i32) (local $i i32) (loop $l"
+             "(func (export \"count%d\") (param $x i32) (param $p i32) (param $n i32) (local $i "
+             "i32) (loop $l"
              " (global.set $own (i32.add (global.get $own) (i32.const 1)))"
              " (i32.store (i32.const 64) (i32.add (i32.load (i32.const 64)) (i32.const 1)))"
              " (i32.store (local.get $p) (local.get $i)) ",
@@ -138,16 +155,20 @@ static uint8_t *make_module(size_t *ret_count) {
     text.at = malloc(text.size);
     CHECK(text.at != NULL);
     emit(&text, "%s",
-         "(module (type $v (func)) (import \"env\" \"fail\" (func $fail)) (import \"env\" \"leave\" (func "
+         "(module (type $v (func)) (import \"env\" \"fail\" (func $fail)) (import \"env\" "
+         "\"leave\" (func "
          "$leave))\n"
          "(import \"env\" \"global\" (global $imported (mut i64)))\n"
          "(memory (export \"memory\") 1 1) (memory $second 1 1)\n"
-         "(data (i32.const 96) \"\\0b\\0b\\0b\\0b\\0b\\0b\\0b\\0b\\0c\\0c\\0c\\0c\\0c\\0c\\0c\\0c\")\n"
+         "(data (i32.const 96) "
+         "\"\\0b\\0b\\0b\\0b\\0b\\0b\\0b\\0b\\0c\\0c\\0c\\0c\\0c\\0c\\0c\\0c\")\n"
          "(data $d \"\\0b\\0c\\0d\\0e\\0f\\10\") (elem $e func $nop $nop)\n"
-         "(table $t (export \"table\") 8 funcref) (table $calls 3 3 funcref) (elem (table $calls) (i32.const "
+         "(table $t (export \"table\") 8 funcref) (table $calls 3 3 funcref) (elem (table $calls) "
+         "(i32.const "
          "0) func $nop)\n"
          "(elem (table $calls) (i32.const 2) func $other) (func $nop) (func $other (param i32))\n"
-         "(global $own (mut i32) (i32.const 0)) (global $exported (export \"global\") (mut i64) (i64.const "
+         "(global $own (mut i32) (i32.const 0)) (global $exported (export \"global\") (mut i64) "
+         "(i64.const "
          "0))\n"
          "(global $sink (export \"sink\") (mut i32) (i32.const 0))\n");
     emit_functions(&text);
@@ -160,20 +181,22 @@ static uint8_t *make_module(size_t *ret_count) {
 static void check_end(struct wat_lab *lab, const struct level *level, const char *name,
                       const struct trap *trap) {
     enum husk_outcome_kind kind = trap->trap == HUSK_TRAP_NONE ? HUSK_EXITED : HUSK_TRAPPED;
-    CHECK_MSG(lab->outcome.kind == kind && lab->outcome.trap == trap->trap, "%s %s: %s", level->name, name,
-              lab->outcome.message);
-    CHECK_MSG(lab->outcome.state_is_exact, "%s %s: the state is not said to be exact", level->name, name);
+    CHECK_MSG(lab->outcome.kind == kind && lab->outcome.trap == trap->trap, "%s %s: %s",
+              level->name, name, lab->outcome.message);
+    CHECK_MSG(lab->outcome.state_is_exact, "%s %s: the state is not said to be exact", level->name,
+              name);
 }
 
-static void check_one(struct wat_lab *lab, const struct level *level, const char *form, int s, int t) {
+static void check_one(struct wat_lab *lab, const struct level *level, const char *form, int s,
+                      int t) {
     char name[32], get[32];
     snprintf(name, sizeof name, "%s%d_%d", form, s, t);
     snprintf(get, sizeof get, "get%d", s);
     level_call(lab, name, (const int32_t[]){strcmp(form, "loop") == 0 ? 3 : 1, 70, 2});
     check_end(lab, level, name, &traps[t]);
     int64_t value = level_call(lab, get, NULL);
-    CHECK_MSG(value == states[s].value, "%s %s: %s: found %lld, not %lld, after %s", level->name, name,
-              states[s].first, (long long)value, (long long)states[s].value, traps[t].code);
+    CHECK_MSG(value == states[s].value, "%s %s: %s: found %lld, not %lld, after %s", level->name,
+              name, states[s].first, (long long)value, (long long)states[s].value, traps[t].code);
     level_restore(lab);
 }
 
@@ -183,8 +206,9 @@ static void check_counts(struct wat_lab *lab, const struct level *level, int t) 
     level_call(lab, name, (const int32_t[]){40, 128, 2});
     check_end(lab, level, name, &traps[t]);
     int64_t memory = level_call(lab, "get0", NULL), global = level_call(lab, "get3", NULL);
-    CHECK_MSG(memory == 41 && global == 41, "%s %s: counted %lld in memory, %lld in a global; 41 rounds",
-              level->name, name, (long long)memory, (long long)global);
+    CHECK_MSG(memory == 41 && global == 41,
+              "%s %s: counted %lld in memory, %lld in a global; 41 rounds", level->name, name,
+              (long long)memory, (long long)global);
     level_restore(lab);
 }
 

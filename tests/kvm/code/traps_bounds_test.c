@@ -1,8 +1,9 @@
 /*
- * tests/kvm/code/traps_bounds_test.c: accesses out of bounds and stack exhaustion (docs/validation.md,
- * "Traps"). At level 0 and in strict images each of them traps, before anything that comes later,
- * and all that came before is there. In the default mode nothing is reached outside the memory, but
- * LLVM may drop an access whose value nothing needs, or delay stores; the outcome says so.
+ * tests/kvm/code/traps_bounds_test.c: accesses out of bounds and stack exhaustion
+ * (docs/validation.md, "Traps"). At level 0 and in strict images each of them traps, before
+ * anything that comes later, and all that came before is there. In the default mode nothing is
+ * reached outside the memory, but LLVM may drop an access whose value nothing needs, or delay
+ * stores; the outcome says so.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,13 +13,13 @@
 /* Functions of missed_traps.wat that the default mode may miss: another trap comes first, or the
  * value is needed on another path only, or a later store replaces the first. Deliberately not
  * the arithmetic ones (or_ones, rem_1, …): those count as unneeded. */
-static const char *const may_be_missed[] = {"select_other",     "if_unused_path",   "loop_zero_trips",
-                                            "then_div_by_zero", "then_unreachable", "then_global_set",
-                                            "store_twice",      "store_both_ways",  "load_then_div_const",
-                                            "f64_select",       "br_table_path"};
+static const char *const may_be_missed[] = {
+    "select_other",        "if_unused_path",  "loop_zero_trips", "then_div_by_zero",
+    "then_unreachable",    "then_global_set", "store_twice",     "store_both_ways",
+    "load_then_div_const", "f64_select",      "br_table_path"};
 
 static bool is_missable(const char *name) {
-    for (size_t i = 0; i < sizeof(may_be_missed) / sizeof(may_be_missed[0]); i++)
+    for (size_t i = 0; i < sizeof may_be_missed / sizeof may_be_missed[0]; i++)
         if (strcmp(may_be_missed[i], name) == 0)
             return true;
     return false;
@@ -27,7 +28,8 @@ static bool is_missable(const char *name) {
 static bool traps_rightly(struct wat_lab *lab, const char *name) {
     struct husk_value global;
     level_call(lab, name, (const int32_t[]){0x10000, 1});
-    bool is_right = lab->outcome.kind == HUSK_TRAPPED && lab->outcome.trap == HUSK_TRAP_MEMORY_OUT_OF_BOUNDS;
+    bool is_right =
+        lab->outcome.kind == HUSK_TRAPPED && lab->outcome.trap == HUSK_TRAP_MEMORY_OUT_OF_BOUNDS;
     CHECK_OK(husk_global_get(lab->sandbox, "g", &global, &lab->err), lab->err);
     return is_right && global.of.i32 == 0;
 }
@@ -50,8 +52,8 @@ TEST(no_access_out_of_bounds_is_missed) {
             bool is_right = traps_rightly(&lab, item.name);
             CHECK_MSG(is_right || (!levels[i].is_exact && is_missable(item.name)), "%s: %s: %s",
                       levels[i].name, item.name, lab.outcome.message);
-            CHECK_MSG(!is_right || lab.outcome.state_is_exact == levels[i].is_exact, "%s: %s: state_is_exact",
-                      levels[i].name, item.name);
+            CHECK_MSG(!is_right || lab.outcome.state_is_exact == levels[i].is_exact,
+                      "%s: %s: state_is_exact", levels[i].name, item.name);
             level_restore(&lab);
         }
         CHECK_EQ_U64(funcs, 30);
@@ -102,14 +104,14 @@ static const struct order orders[] = {
 
 static void check_order(struct wat_lab *lab, const struct level *level, const struct order *row) {
     level_call(lab, row->name, &row->argument);
-    CHECK_MSG(lab->outcome.kind == HUSK_TRAPPED && lab->outcome.trap == row->trap, "%s: %s: %s", level->name,
-              row->name, lab->outcome.message);
+    CHECK_MSG(lab->outcome.kind == HUSK_TRAPPED && lab->outcome.trap == row->trap, "%s: %s: %s",
+              level->name, row->name, lab->outcome.message);
     bool is_exact = row->is_asked_for || level->is_exact;
-    CHECK_MSG(lab->outcome.state_is_exact == is_exact, "%s: %s: state_is_exact is %d", level->name, row->name,
-              lab->outcome.state_is_exact);
+    CHECK_MSG(lab->outcome.state_is_exact == is_exact, "%s: %s: state_is_exact is %d", level->name,
+              row->name, lab->outcome.state_is_exact);
     int64_t value = level_call(lab, row->get, &row->get_argument);
-    CHECK_MSG(!is_exact || value == row->value, "%s: %s left %lld, not %lld", level->name, row->name,
-              (long long)value, (long long)row->value);
+    CHECK_MSG(!is_exact || value == row->value, "%s: %s left %lld, not %lld", level->name,
+              row->name, (long long)value, (long long)row->value);
     level_restore(lab);
 }
 
@@ -121,7 +123,7 @@ TEST(what_came_before_is_there) {
     wat_lab_init(&lab);
     for (int i = 0; i < LEVELS_COUNT; i++) {
         level_open(&lab, &levels[i], wasm, count);
-        for (size_t row = 0; row < sizeof(orders) / sizeof(orders[0]); row++)
+        for (size_t row = 0; row < sizeof orders / sizeof orders[0]; row++)
             check_order(&lab, &levels[i], &orders[row]);
         level_close(&lab);
     }
@@ -153,7 +155,7 @@ TEST(a_guest_that_notes_its_steps) {
     wat_lab_init(&lab);
     for (int i = 0; i < LEVELS_COUNT; i++) {
         level_open(&lab, &levels[i], wasm, count);
-        for (size_t run = 0; run < sizeof(runs) / sizeof(runs[0]); run++) {
+        for (size_t run = 0; run < sizeof runs / sizeof runs[0]; run++) {
             level_call(&lab, "work", runs[run].args);
             CHECK_EQ_U64(lab.outcome.kind == HUSK_RETURNED, runs[run].stage == 4);
             CHECK_EQ_U64(lab.outcome.state_is_exact, runs[run].is_asked_for || levels[i].is_exact);
@@ -209,11 +211,11 @@ TEST(no_check_of_the_guests_is_lost) {
     wat_lab_init(&lab);
     for (int i = 0; i < LEVELS_COUNT; i++) {
         level_open(&lab, &levels[i], wasm, count);
-        for (size_t c = 0; c < sizeof(calls) / sizeof(calls[0]); c++) {
+        for (size_t c = 0; c < sizeof calls / sizeof calls[0]; c++) {
             int64_t value = level_call(&lab, calls[c].name, calls[c].args);
             CHECK_MSG(lab.outcome.kind == HUSK_RETURNED && value == calls[c].value,
-                      "%s: %s(%d, %d) gave %lld %s", levels[i].name, calls[c].name, calls[c].args[0],
-                      calls[c].args[1], (long long)value, lab.outcome.message);
+                      "%s: %s(%d, %d) gave %lld %s", levels[i].name, calls[c].name,
+                      calls[c].args[0], calls[c].args[1], (long long)value, lab.outcome.message);
         }
         level_close(&lab);
     }
@@ -224,8 +226,8 @@ TEST(no_check_of_the_guests_is_lost) {
 /* A snapshot says of its traps what its image says. */
 TEST(snapshots_keep_it) {
     SKIP_WITHOUT_LEVELS();
-    static const char *const wat =
-        "(module (memory 1) (func (export \"f\") (param i32) (result i32) (i32.load (local.get 0))))";
+    static const char *const wat = "(module (memory 1) (func (export \"f\") (param i32) (result "
+                                   "i32) (i32.load (local.get 0))))";
     struct wat_lab lab;
     size_t count = 0;
     uint8_t *wasm = wat_to_wasm(wat, &count);
@@ -242,7 +244,8 @@ TEST(snapshots_keep_it) {
         CHECK_EQ_U64(info.is_strict, levels[i].is_exact);
         level_close(&lab);
         lab.image = snapshot;
-        CHECK_OK(husk_sandbox_new(lab.engine, snapshot, lab.imports, NULL, &lab.sandbox, &lab.err), lab.err);
+        CHECK_OK(husk_sandbox_new(lab.engine, snapshot, lab.imports, NULL, &lab.sandbox, &lab.err),
+                 lab.err);
         level_call(&lab, "f", &outside);
         CHECK_EQ_U64(lab.outcome.trap, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
         CHECK_EQ_U64(lab.outcome.state_is_exact, levels[i].is_exact);
@@ -262,12 +265,14 @@ TEST(what_is_cut_off_is_not_exact) {
     wat_lab_init(&lab);
     level_open(&lab, &levels[6], wasm, count);
     options.wall_ns = 20000000;
-    CHECK_OK(husk_call(lab.sandbox, "spin", NULL, 0, NULL, 0, &options, &lab.outcome, &lab.err), lab.err);
+    CHECK_OK(husk_call(lab.sandbox, "spin", NULL, 0, NULL, 0, &options, &lab.outcome, &lab.err),
+             lab.err);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_DEADLINE);
     CHECK(!lab.outcome.state_is_exact && lab.outcome.is_poisoned);
     level_restore(&lab);
     husk_interrupt(lab.sandbox);
-    CHECK_OK(husk_call(lab.sandbox, "spin", NULL, 0, NULL, 0, NULL, &lab.outcome, &lab.err), lab.err);
+    CHECK_OK(husk_call(lab.sandbox, "spin", NULL, 0, NULL, 0, NULL, &lab.outcome, &lab.err),
+             lab.err);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_INTERRUPTED);
     CHECK(lab.outcome.state_is_exact && !lab.outcome.is_poisoned);
     level_close(&lab);

@@ -1,5 +1,6 @@
-/* tests/kvm/snapshots/image_write_golden_test.c: image files of earlier days still open, say the same about
- * themselves, and run; or they are refused, and the message says what to do. See tests/golden. */
+/* tests/kvm/snapshots/image_write_golden_test.c: image files of earlier days still open, say the
+ * same about themselves, and run; or they are refused, and the message says what to do. See
+ * tests/golden. */
 #include <string.h>
 #include <unistd.h>
 
@@ -41,7 +42,8 @@ static struct husk_outcome outcome;
 static int32_t call(husk_sandbox *sandbox, const char *name, const int32_t *argument) {
     struct husk_error err;
     struct husk_value arg = {.type = HUSK_I32, .of.i32 = argument != NULL ? *argument : 0}, result;
-    CHECK_OK(husk_call(sandbox, name, &arg, argument != NULL, &result, 1, NULL, &outcome, &err), err);
+    CHECK_OK(husk_call(sandbox, name, &arg, argument != NULL, &result, 1, NULL, &outcome, &err),
+             err);
     return outcome.kind == HUSK_RETURNED ? result.of.i32 : -1;
 }
 
@@ -77,7 +79,8 @@ TEST(tiny_runs) {
     husk_engine_free(engine);
 }
 
-/* Saved after init(41): memory and a table had grown, segments were dropped, a descriptor was closed. */
+/* Saved after init(41): memory and a table had grown, segments were dropped, a descriptor was
+ * closed. */
 TEST(snapshot_opens) {
     struct husk_error err;
     struct husk_image_info info;
@@ -92,15 +95,17 @@ TEST(snapshot_opens) {
     husk_image_unref(image);
 }
 
-static int64_t golden_call(husk_sandbox *sandbox, const char *name, int32_t argument, husk_type type,
-                           size_t results_count) {
+static int64_t golden_call(husk_sandbox *sandbox, const char *name, int32_t argument,
+                           husk_type type, size_t results_count) {
     static const char *const without[] = {"size", "next", "passive"};
     struct husk_error err;
     struct husk_value arg = {.type = HUSK_I32, .of.i32 = argument}, result = {.type = type};
     size_t args_count = 1;
     for (size_t i = 0; i < sizeof without / sizeof without[0]; i++)
         args_count = strcmp(name, without[i]) == 0 ? 0 : args_count;
-    CHECK_OK(husk_call(sandbox, name, &arg, args_count, &result, results_count, NULL, &outcome, &err), err);
+    CHECK_OK(
+        husk_call(sandbox, name, &arg, args_count, &result, results_count, NULL, &outcome, &err),
+        err);
     return type == HUSK_I64 ? result.of.i64 : result.of.i32;
 }
 
@@ -108,13 +113,14 @@ static void check_golden_snapshot(husk_sandbox *sandbox) {
     static const struct {
         const char *name;
         int32_t argument, result;
-    } calls[] = {{"load", 64, 64},    {"load", 1064, 41}, {"load", 5000, 0x646c6f67}, {"load", 150000, 41},
-                 {"load", 149996, 0}, {"size", 0, 1206},  {"call", 700, 2},           {"call", 1202, 3},
-                 {"is_open", 1, 0},   {"is_open", 2, 8}};
+    } calls[] = {{"load", 64, 64},     {"load", 1064, 41},  {"load", 5000, 0x646c6f67},
+                 {"load", 150000, 41}, {"load", 149996, 0}, {"size", 0, 1206},
+                 {"call", 700, 2},     {"call", 1202, 3},   {"is_open", 1, 0},
+                 {"is_open", 2, 8}};
     for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
         int64_t result = golden_call(sandbox, calls[i].name, calls[i].argument, HUSK_I32, 1);
-        CHECK_MSG(outcome.kind == HUSK_RETURNED && result == calls[i].result, "%s(%d): %lld", calls[i].name,
-                  calls[i].argument, (long long)result);
+        CHECK_MSG(outcome.kind == HUSK_RETURNED && result == calls[i].result, "%s(%d): %lld",
+                  calls[i].name, calls[i].argument, (long long)result);
     }
     CHECK_EQ_I64(golden_call(sandbox, "next", 0, HUSK_I64, 1), 42);
     golden_call(sandbox, "call", 0, HUSK_I32, 1);
@@ -154,7 +160,8 @@ TEST(format_1_is_refused) {
     for (size_t i = 0; i < 4; i++) {
         struct husk_error err;
         husk_image *image = NULL;
-        CHECK_STATUS(husk_image_open(NULL, paths[i / 2], i % 2 != 0, &image, &err), HUSK_E_IMAGE_VERSION);
+        CHECK_STATUS(husk_image_open(NULL, paths[i / 2], i % 2 != 0, &image, &err),
+                     HUSK_E_IMAGE_VERSION);
         CHECK_CONTAINS(err.message, "image format 1, ABI 1; this husk reads format 2, ABI 1");
         CHECK_CONTAINS(err.message, "of an older husk: use that husk, or compile the module again");
         CHECK(image == NULL);

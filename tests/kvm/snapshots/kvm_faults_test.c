@@ -1,7 +1,8 @@
 /*
- * tests/kvm/snapshots/kvm_faults_test.c: what tests/fake/snapshot_faults_test.c does, on a real KVM: the n-th ioctl, mapping or allocation of a snapshot,
- * restore, load, clone or new sandbox fails, for every n; calls, too; and signals arrive in the middle of all of it. The guest is
- * asked what it sees afterwards.
+ * tests/kvm/snapshots/kvm_faults_test.c: what tests/fake/snapshot_faults_test.c does, on a real
+ * KVM: the n-th ioctl, mapping or allocation of a snapshot, restore, load, clone or new sandbox
+ * fails, for every n; calls, too; and signals arrive in the middle of all of it. The guest is asked
+ * what it sees afterwards.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -17,8 +18,10 @@
 #include "sandbox_internal.h"
 #include "wat.h"
 
+/* the argument to a page that it names, and to the global */
 static const char module[] =
-    "(module (import \"wasi_snapshot_preview1\" \"random_get\" (func $random (param i32 i32) (result i32)))"
+    "(module (import \"wasi_snapshot_preview1\" \"random_get\" (func $random (param i32 i32) "
+    "(result i32)))"
     " (memory (export \"memory\") 2 64)"
     " (data (i32.const 100) \"in the image\") (data (i32.const 70000) \"on the second page\")"
     " (table $t (export \"table\") 8 6000 funcref) (elem (table $t) (i32.const 0) func $f)"
@@ -28,7 +31,7 @@ static const char module[] =
     "   global.get $restored i64.const 1 i64.add global.set $restored)"
     " (func (export \"restored\") (param i64) (result i64) global.get $restored)"
     " (func (export \"read\") (param i64) (result i64) local.get 0 i32.wrap_i64 i64.load)"
-    " (func (export \"write\") (param i64) (result i64)" /* the argument to a page that it names, and to the global */
+    " (func (export \"write\") (param i64) (result i64)"
     "   local.get 0 i64.const 32 i64.rem_u i64.const 12 i64.shl i32.wrap_i64 local.get 0 i64.store"
     "   local.get 0 global.set $g local.get 0)"
     " (func (export \"grow\") (param i64) (result i64)"
@@ -46,9 +49,11 @@ static const char other_module[] =
     "(module (memory (export \"memory\") 1 8) (data (i32.const 64) \"of the other module\")"
     " (func (export \"read\") (param i64) (result i64) local.get 0 i32.wrap_i64 i64.load))";
 
-static int64_t call(struct fault_world *world, husk_sandbox *sandbox, const char *name, int64_t argument) {
+static int64_t call(struct fault_world *world, husk_sandbox *sandbox, const char *name,
+                    int64_t argument) {
     struct husk_value arg = value_i64(argument), result;
-    CHECK_OK(husk_call(sandbox, name, &arg, 1, &result, 1, NULL, &world->outcome, &world->err), world->err);
+    CHECK_OK(husk_call(sandbox, name, &arg, 1, &result, 1, NULL, &world->outcome, &world->err),
+             world->err);
     CHECK_MSG(world->outcome.kind == HUSK_RETURNED, "%s: %s", name, world->outcome.message);
     return result.of.i64;
 }
@@ -150,12 +155,14 @@ TEST(signals_and_short_transfers_are_no_failures) {
 
 /* ---- Calls ---- */
 
-/* The first call after a load of a snapshot, with a deadline that never comes: husk_restored() runs, then a function that needs the host. */
+/* The first call after a load of a snapshot, with a deadline that never comes: husk_restored()
+ * runs, then a function that needs the host. */
 static int first_call(struct fault_world *world, const char *name, int64_t *ret_result) {
     struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
     struct husk_value arg = value_i64(2), result = value_i64(0);
     options.wall_ns = 3600ull * 1000000000;
-    int status = husk_call(world->sandbox, name, &arg, 1, &result, 1, &options, &world->outcome, &world->err);
+    int status = husk_call(world->sandbox, name, &arg, 1, &result, 1, &options, &world->outcome,
+                           &world->err);
     *ret_result = result.of.i64;
     return status;
 }
@@ -168,20 +175,22 @@ static void check_call_failed(struct fault_world *world, const struct fault_stat
     const bool was_same = fault_is_same(world->sandbox, before);
     const bool is_kvm =
         strcmp(fault_name(), "KVM_RUN") == 0 || strcmp(fault_name(), "KVM_SET_DEBUGREGS") == 0;
-    int status = husk_call(world->sandbox, "read", &arg, 1, &word, 1, NULL, &world->outcome, &world->err);
+    int status =
+        husk_call(world->sandbox, "read", &arg, 1, &word, 1, NULL, &world->outcome, &world->err);
     CHECK_MSG(status == HUSK_E_POISONED || (status == 0 && was_same), "%s: %d: %s", when, status,
               world->err.message);
-    CHECK_MSG(mode == FAULT_EVER || (status != 0) == is_kvm, "%s: %d: %s", when, status, world->err.message);
+    CHECK_MSG(mode == FAULT_EVER || (status != 0) == is_kvm, "%s: %d: %s", when, status,
+              world->err.message);
     counts->poisoned += status != 0;
     counts->unchanged += status == 0;
-    CHECK_MSG(husk_sandbox_restore(world->sandbox, world->snapshot, &world->err) == 0, "%s: %s", when,
-              world->err.message);
+    CHECK_MSG(husk_sandbox_restore(world->sandbox, world->snapshot, &world->err) == 0, "%s: %s",
+              when, world->err.message);
     fault_check_holds(world, world->sandbox, HOLDS_SNAPSHOT, when);
 }
 
 /* Growth fails for the guest (-1) and changes nothing. */
-static void check_call_done(struct fault_world *world, const char *name, int64_t result, int64_t expected,
-                            const char *when) {
+static void check_call_done(struct fault_world *world, const char *name, int64_t result,
+                            int64_t expected, const char *when) {
     const uint64_t bytes = world->sandbox->machine->arena.memories[0].bytes;
     CHECK_MSG(world->outcome.kind == HUSK_RETURNED, "%s: %s", when, world->outcome.message);
     CHECK_MSG(result == expected || (strstr(name, "grow") != NULL && result == -1) ||
@@ -189,12 +198,13 @@ static void check_call_done(struct fault_world *world, const char *name, int64_t
               "%s: %lld", when, (long long)result);
     CHECK_EQ_I64(call(world, world->sandbox, "restored", 0), 1);
     CHECK_EQ_U64(call(world, world->sandbox, "size", 0), bytes / HUSK_WASM_PAGE_SIZE);
-    CHECK_EQ_U64(call(world, world->sandbox, "tsize", 0), world->sandbox->machine->sizes.table_entries[0]);
+    CHECK_EQ_U64(call(world, world->sandbox, "tsize", 0),
+                 world->sandbox->machine->sizes.table_entries[0]);
     call(world, world->sandbox, "read", (int64_t)bytes - 8);
 }
 
-static bool run_call(struct fault_world *world, const char *name, enum fault_mode mode, unsigned nth,
-                     struct fault_counts *counts) {
+static bool run_call(struct fault_world *world, const char *name, enum fault_mode mode,
+                     unsigned nth, struct fault_counts *counts) {
     char when[256];
     int64_t result, expected;
     husk_sandbox *sandbox = world->sandbox;
@@ -237,8 +247,8 @@ static void run_calls(enum fault_mode mode, unsigned first, struct fault_counts 
 TEST(calls_may_fail_and_be_interrupted) {
     SKIP_WITHOUT_COMPILER();
     for (enum fault_mode mode = 0; mode <= FAULT_INTERRUPT; mode++) {
-        static const char *const names[] = {"KVM_RUN", "getrandom", "mprotect", "KVM_SET_USER_MEMORY_REGION",
-                                            NULL};
+        static const char *const names[] = {"KVM_RUN", "getrandom", "mprotect",
+                                            "KVM_SET_USER_MEMORY_REGION", NULL};
         static const char *const interrupted[] = {"KVM_RUN", NULL};
         struct fault_counts counts = {0};
         run_calls(mode, FAULT_NEVER, &counts);
@@ -253,7 +263,8 @@ TEST(calls_may_fail_and_be_interrupted) {
 
 /* ---- Real signals ---- */
 
-/* Some for every step, so that it ends however slow the machine is; not one after the other, so that they come everywhere. */
+/* Some for every step, so that it ends however slow the machine is; not one after the other, so
+ * that they come everywhere. */
 struct sender {
     pthread_t target;
     atomic_bool is_stopping;
@@ -294,7 +305,8 @@ TEST(signals_may_arrive_at_any_time) {
         fault_steps_once(&world);
         CHECK_OK(husk_image_save(world.snapshot, world.path, &world.err), world.err);
         CHECK(unlink(world.path) == 0);
-        CHECK_OK(husk_sandbox_load(world.sandbox, world.image, world.imports, &world.err), world.err);
+        CHECK_OK(husk_sandbox_load(world.sandbox, world.image, world.imports, &world.err),
+                 world.err);
         CHECK_OK(first_call(&world, "grow", &result), world.err);
         CHECK_EQ_I64(result, 2);
     }

@@ -1,6 +1,7 @@
 /*
- * tests/kvm/snapshots/load_test.c: every way to load goes through one state machine: restores are put off and done exactly once, and saved
- * snapshots are images like any other, in another process too.
+ * tests/kvm/snapshots/load_test.c: every way to load goes through one state machine: restores are
+ * put off and done exactly once, and saved snapshots are images like any other, in another process
+ * too.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -75,7 +76,8 @@ static husk_image *open_by(struct state_lab *lab, enum way way, const char *path
         return state_image(lab->engine);
     uint8_t *bytes = module_bytes(&count);
     if (way == WAY_BUFFER) {
-        CHECK_OK(husk_image_open_buffer(lab->engine, bytes, count, true, &image, &lab->err), lab->err);
+        CHECK_OK(husk_image_open_buffer(lab->engine, bytes, count, true, &image, &lab->err),
+                 lab->err);
     } else if (way == WAY_PATH) {
         write_file(path, bytes, count);
         CHECK_OK(husk_image_open(lab->engine, path, true, &image, &lab->err), lab->err);
@@ -100,14 +102,17 @@ static void check_counts(const struct state_lab *lab, const struct husk_stats *b
     husk_engine_stats(lab->engine, &now);
     const uint64_t loads = now.loads_in_place + now.loads_rebuilt + now.loads_new_vm -
                            before->loads_in_place - before->loads_rebuilt - before->loads_new_vm;
-    CHECK_MSG(now.restores - before->restores == restores_count, "%s: %" PRIu64 " restores, not %" PRIu64,
-              way_names[way], now.restores - before->restores, restores_count);
+    CHECK_MSG(now.restores - before->restores == restores_count,
+              "%s: %" PRIu64 " restores, not %" PRIu64, way_names[way],
+              now.restores - before->restores, restores_count);
     CHECK_MSG(loads == loads_count, "%s: %" PRIu64 " loads, not %" PRIu64, way_names[way], loads,
               loads_count);
-    CHECK_MSG(now.unloads - before->unloads == unloads_count, "%s: %" PRIu64 " unloads, not %" PRIu64,
-              way_names[way], now.unloads - before->unloads, unloads_count);
+    CHECK_MSG(now.unloads - before->unloads == unloads_count,
+              "%s: %" PRIu64 " unloads, not %" PRIu64, way_names[way],
+              now.unloads - before->unloads, unloads_count);
     const bool is_snapshot = way == WAY_SNAPSHOT || way == WAY_SAVED;
-    CHECK_EQ_U64(now.loads_from_snapshot - before->loads_from_snapshot, is_snapshot ? loads_count : 0);
+    CHECK_EQ_U64(now.loads_from_snapshot - before->loads_from_snapshot,
+                 is_snapshot ? loads_count : 0);
     CHECK_EQ_U64(now.restore_failures, 0);
 }
 
@@ -142,8 +147,8 @@ static void check_used(struct state_lab *lab, enum way way, husk_image *image) {
     check_counts(lab, &before, way, 3, 3, 4);
 }
 
-/* A first load restores nothing, into an empty sandbox neither; what was loaded and is freed is restored by whoever takes it out of
- * the pool, if there is one. */
+/* A first load restores nothing, into an empty sandbox neither; what was loaded and is freed is
+ * restored by whoever takes it out of the pool, if there is one. */
 static void check_fresh(struct state_lab *lab, enum way way, husk_image *image, bool has_pool) {
     struct husk_stats before;
     husk_engine_trim(lab->engine, 0);
@@ -194,7 +199,8 @@ TEST(an_empty_sandbox_can_be_loaded) {
     struct state_lab lab;
     state_open(&lab, NULL, NULL);
     husk_sandbox *empty = state_sandbox(&lab, NULL);
-    CHECK_STATUS(husk_call(empty, "size", NULL, 0, NULL, 0, NULL, &lab.outcome, &lab.err), HUSK_E_STATE);
+    CHECK_STATUS(husk_call(empty, "size", NULL, 0, NULL, 0, NULL, &lab.outcome, &lab.err),
+                 HUSK_E_STATE);
     CHECK_EQ_U64(husk_memory_bytes(empty, 0), 0);
     void *span;
     struct husk_value value;
@@ -207,7 +213,8 @@ TEST(an_empty_sandbox_can_be_loaded) {
     CHECK_OK(husk_sandbox_load(empty, lab.image, lab.imports, &lab.err), lab.err);
     CHECK_EQ_I64(STATE_CALL_ON(&lab, empty, "size"), 2);
     CHECK_OK(husk_sandbox_unload(empty, &lab.err), lab.err);
-    CHECK_STATUS(husk_call(empty, "size", NULL, 0, NULL, 0, NULL, &lab.outcome, &lab.err), HUSK_E_STATE);
+    CHECK_STATUS(husk_call(empty, "size", NULL, 0, NULL, 0, NULL, &lab.outcome, &lab.err),
+                 HUSK_E_STATE);
     husk_sandbox_free(empty);
     empty = state_sandbox(&lab, NULL);
     husk_sandbox_free(empty); /* never loaded */
@@ -219,12 +226,14 @@ static const char other_text[] =
     " (global $g (mut i32) (i32.const 5)) (table 20 funcref)"
     " (func (export \"get\") (param i32) (result i32) local.get 0 i32.load)"
     " (func (export \"put\") (param i32 i32) local.get 0 local.get 1 i32.store)"
-    " (func (export \"count\") (result i32) global.get $g i32.const 1 i32.add global.set $g global.get $g))";
+    " (func (export \"count\") (result i32) global.get $g i32.const 1 i32.add global.set $g "
+    "global.get $g))";
 
-static int32_t call_other(struct state_lab *lab, husk_sandbox *sandbox, const char *name, int32_t argument,
-                          size_t count) {
+static int32_t call_other(struct state_lab *lab, husk_sandbox *sandbox, const char *name,
+                          int32_t argument, size_t count) {
     struct husk_value arg = value_i32(argument), result = value_i32(0);
-    CHECK_OK(husk_call(sandbox, name, &arg, count, &result, 1, NULL, &lab->outcome, &lab->err), lab->err);
+    CHECK_OK(husk_call(sandbox, name, &arg, count, &result, 1, NULL, &lab->outcome, &lab->err),
+             lab->err);
     CHECK_MSG(lab->outcome.kind == HUSK_RETURNED, "%s: %s", name, lab->outcome.message);
     return result.of.i32;
 }
@@ -265,7 +274,8 @@ TEST(refused_loads_change_nothing) {
     state_open(&lab, NULL, NULL);
     STATE_CALL(&lab, "store", 8, 88);
     husk_image *large = wat_image_with(
-        lab.engine, "(module (memory 1) (table 2000000 funcref) (func (export \"f\")))", WAT_WORKER);
+        lab.engine, "(module (memory 1) (table 2000000 funcref) (func (export \"f\")))",
+        WAT_WORKER);
     CHECK_OK(husk_engine_new(NULL, &elsewhere, &err), err);
     husk_image *foreign = state_image(elsewhere);
     uint64_t before = restores(&lab);
@@ -334,8 +344,9 @@ TEST(a_saved_snapshot_is_the_same) {
     scratch_close(&scratch);
 }
 
-/* A module is known by what it is, not by the file that it was opened from: a restore takes a snapshot that was saved and opened again, and
- * the image that it was taken from once more. The first time memory is mapped anew, from then on it is copied back. */
+/* A module is known by what it is, not by the file that it was opened from: a restore takes a
+ * snapshot that was saved and opened again, and the image that it was taken from once more. The
+ * first time memory is mapped anew, from then on it is copied back. */
 TEST(restored_to_what_was_opened_again) {
     SKIP_WITHOUT_COMPILER();
     struct state_lab lab;
@@ -446,9 +457,10 @@ TEST(another_process_runs_it) {
     CHECK_EQ_I64(pclose(pipe), 0);
     CHECK_STR(text, "9:i32\n");
     if (system("readelf --version >/dev/null 2>&1") == 0) {
-        snprintf(command, sizeof command,
-                 "readelf -lhSn %s 2>&1 >/dev/null | grep -q . && exit 1; readelf -l %s | grep -q LOAD",
-                 scratch.path, scratch.path);
+        snprintf(
+            command, sizeof command,
+            "readelf -lhSn %s 2>&1 >/dev/null | grep -q . && exit 1; readelf -l %s | grep -q LOAD",
+            scratch.path, scratch.path);
         CHECK_EQ_I64(system(command), 0);
     }
     husk_image_unref(snapshot);
@@ -457,7 +469,8 @@ TEST(another_process_runs_it) {
     scratch_close(&scratch);
 }
 
-/* Truncated at any length, any byte changed: with verify always refused; without, never more than refused or run. */
+/* Truncated at any length, any byte changed: with verify always refused; without, never more than
+ * refused or run. */
 TEST(damaged_files_are_refused) {
     SKIP_WITHOUT_COMPILER();
     struct state_lab lab;
@@ -475,15 +488,17 @@ TEST(damaged_files_are_refused) {
         size_t shorter = state_random(&random) % count;
         image = NULL;
         CHECK(husk_image_open_buffer(lab.engine, bytes, shorter, true, &image, &lab.err) < 0);
-        CHECK(image == NULL && lab.err.message[0] != 0);
+        CHECK(image == NULL && lab.err.message[0] != '\0');
     }
     for (int i = 0; i < 400; i++) {
-        size_t at = i < 200 ? state_random(&random) % count : count - 1 - state_random(&random) % (count / 2);
+        size_t at = i < 200 ? state_random(&random) % count
+                            : count - 1 - state_random(&random) % (count / 2);
         uint8_t was = bytes[at];
         bytes[at] ^= (uint8_t)(1u << state_random(&random) % 8);
         image = NULL;
         int status = husk_image_open_buffer(lab.engine, bytes, count, true, &image, &lab.err);
-        CHECK_MSG(status == HUSK_E_BAD_IMAGE || status == HUSK_E_IMAGE_VERSION || status == HUSK_E_CPU,
+        CHECK_MSG(status == HUSK_E_BAD_IMAGE || status == HUSK_E_IMAGE_VERSION ||
+                      status == HUSK_E_CPU,
                   "byte 0x%zx changed: status %d", at, status);
         CHECK(image == NULL);
         if (husk_image_open_buffer(lab.engine, bytes, count, false, &image, &lab.err) == 0) {

@@ -1,6 +1,7 @@
 /*
- * tests/kvm/snapshots/memory_image_test.c: memory images: copy-on-write on all sides, shared by many sandboxes, freed at any time, gone after a
- * restore, kept by a snapshot; and every misuse is an error that changes nothing.
+ * tests/kvm/snapshots/memory_image_test.c: memory images: copy-on-write on all sides, shared by
+ * many sandboxes, freed at any time, gone after a restore, kept by a snapshot; and every misuse is
+ * an error that changes nothing.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,8 +20,8 @@ static husk_memory_image *image_of(struct state_lab *lab, husk_sandbox *sandbox,
     return image;
 }
 
-static void map(struct state_lab *lab, husk_sandbox *sandbox, uint64_t addr, const husk_memory_image *image,
-                uint64_t offset, uint64_t bytes) {
+static void map(struct state_lab *lab, husk_sandbox *sandbox, uint64_t addr,
+                const husk_memory_image *image, uint64_t offset, uint64_t bytes) {
     CHECK_OK(husk_memory_image_map(sandbox, 0, addr, image, offset, bytes, &lab->err), lab->err);
 }
 
@@ -39,34 +40,38 @@ TEST(is_copied_on_write_on_all_sides) {
     CHECK_EQ_I64(STATE_CALL_ON(&lab, second, "load", 65536 + 8188), 0x11111111);
     CHECK_EQ_I64(STATE_CALL_ON(&lab, second, "load", 65536 + 8192), 0);
     STATE_CALL_ON(&lab, second, "store", 65536, 2);
-    map(&lab, lab.sandbox, 40960, image, 4096, 4096); /* twice in one sandbox, at another place and offset */
+    /* twice in one sandbox, at another place and offset */
+    map(&lab, lab.sandbox, 40960, image, 4096, 4096);
     CHECK_EQ_I64(STATE_CALL(&lab, "load", 40960), 0x11111111);
     CHECK_EQ_I64(STATE_CALL(&lab, "load", 8192), 1);
     CHECK_EQ_I64(STATE_CALL_ON(&lab, second, "load", 65536), 2);
-    map(&lab, second, 65536, image, 0, 8192); /* mapping it again brings the image's contents back */
+    /* mapping it again brings the image's contents back */
+    map(&lab, second, 65536, image, 0, 8192);
     CHECK_EQ_I64(STATE_CALL_ON(&lab, second, "load", 65536), 0x11111111);
     husk_memory_image_free(image);
-    CHECK_EQ_I64(STATE_CALL_ON(&lab, second, "load", 65536 + 4), 0x11111111); /* freed while mapped */
+    /* freed while mapped */
+    CHECK_EQ_I64(STATE_CALL_ON(&lab, second, "load", 65536 + 4), 0x11111111);
     CHECK_EQ_I64(STATE_CALL(&lab, "load", 40960), 0x11111111);
     husk_sandbox_free(second);
     state_close(&lab);
 }
 
-/* Memory that is the process's own: no page of a file, or a copy that was made when it was written. */
+/* Memory that is the process's own: no page of a file, or a copy that was made when it was
+ * written. */
 static uint64_t own_kib(void) {
     char line[128];
     uint64_t kib = 0;
     FILE *file = fopen("/proc/self/smaps_rollup", "re"); /* proc(5) */
     CHECK(file != NULL);
-    while (fgets(line, sizeof line, file) != NULL) {
+    while (fgets(line, sizeof line, file) != NULL)
         if (strncmp(line, "Anonymous:", 10) == 0)
             kib = strtoull(line + 10, NULL, 10);
-    }
     fclose(file);
     return kib;
 }
 
-/* The original's range becomes copy-on-write, too: what the sandbox had written there is then the image's, once. */
+/* The original's range becomes copy-on-write, too: what the sandbox had written there is then the
+ * image's, once. */
 TEST(the_original_shares_it) {
     SKIP_WITHOUT_COMPILER();
     enum { KIB = 1024, SOME_KIB = 64 /* of the heap, say */ };
@@ -77,12 +82,12 @@ TEST(the_original_shares_it) {
     const uint64_t before = own_kib();
     husk_memory_image *image = image_of(&lab, lab.sandbox, 0, KIB * 1024);
     const uint64_t shared = own_kib();
-    CHECK_MSG(shared + KIB <= before + SOME_KIB, "%" PRIu64 " KiB of its own, %" PRIu64 " before", shared,
-              before);
+    CHECK_MSG(shared + KIB <= before + SOME_KIB, "%" PRIu64 " KiB of its own, %" PRIu64 " before",
+              shared, before);
     CHECK_EQ_I64(STATE_CALL(&lab, "load", 65536), 0x77777777);
     STATE_CALL(&lab, "store", 65536, 1);
-    CHECK_MSG(own_kib() <= shared + SOME_KIB, "%" PRIu64 " KiB of its own, %" PRIu64 " before", own_kib(),
-              shared);
+    CHECK_MSG(own_kib() <= shared + SOME_KIB, "%" PRIu64 " KiB of its own, %" PRIu64 " before",
+              own_kib(), shared);
     husk_memory_image_free(image);
     state_close(&lab);
 }
@@ -110,7 +115,8 @@ TEST(a_restore_takes_it_away) {
     state_close(&lab);
 }
 
-/* One that covers others takes their place; of those that remain there may be so many. Each here leaves something of all before it. */
+/* One that covers others takes their place; of those that remain there may be so many. Each here
+ * leaves something of all before it. */
 TEST(as_many_as_there_may_be) {
     SKIP_WITHOUT_COMPILER();
     enum { MOST = 1024 /* husk.h */, PAGES = 512 };
@@ -124,10 +130,10 @@ TEST(as_many_as_there_may_be) {
     for (int i = 0; i < 2 * MOST; i++)
         map(&lab, lab.sandbox, 0, image, 0, 4096);
     int count = 0, status = 0;
-    for (uint64_t bytes = 4 * 4096; status == 0; bytes -= 4096) {
-        for (uint64_t at = 0; status == 0 && at + bytes <= PAGES * 4096; at += 4096, count += status == 0)
+    for (uint64_t bytes = 4 * 4096; status == 0; bytes -= 4096)
+        for (uint64_t at = 0; status == 0 && at + bytes <= PAGES * 4096;
+             at += 4096, count += status == 0)
             status = husk_memory_image_map(lab.sandbox, 0, at, image, 0, bytes, &lab.err);
-    }
     CHECK_STATUS(status, HUSK_E_LIMIT);
     CHECK_EQ_I64(count, MOST);
     map(&lab, lab.sandbox, 0, image, 0, 4 * 4096); /* in the place of one of them */
@@ -196,7 +202,8 @@ static void side_fill(struct copies *copies, uint64_t side, uint64_t page, uint6
     memset(copies->model[side] + page * 4096 + 5, byte, pages * 4096 - 9);
 }
 
-static void side_take(struct copies *copies, uint64_t side, uint64_t which, uint64_t page, uint64_t pages) {
+static void side_take(struct copies *copies, uint64_t side, uint64_t which, uint64_t page,
+                      uint64_t pages) {
     husk_memory_image_free(copies->images[which]);
     copies->images[which] = image_of(&copies->lab, copies->sides[side], page * 4096, pages * 4096);
     memcpy(copies->contents[which], copies->model[side] + page * 4096, pages * 4096);
@@ -204,7 +211,8 @@ static void side_take(struct copies *copies, uint64_t side, uint64_t which, uint
 
 static void side_map(struct copies *copies, uint64_t side, uint64_t which, uint64_t page) {
     struct husk_error *err = &copies->lab.err;
-    uint64_t most = husk_memory_image_bytes(copies->images[which]) / 4096, offset = below(copies, most);
+    uint64_t most = husk_memory_image_bytes(copies->images[which]) / 4096,
+             offset = below(copies, most);
     most = most - offset < SIDE_PAGES - page ? most - offset : SIDE_PAGES - page;
     int status = husk_memory_image_map(copies->sides[side], 0, page * 4096, copies->images[which],
                                        offset * 4096, most * 4096, err);
@@ -272,14 +280,16 @@ TEST(misuse_is_an_error) {
     static const struct {
         uint64_t addr, offset, bytes;
         int status;
-    } maps[] = {
-        {1, 0, 4096, HUSK_E_INVAL},      {0, 1, 4096, HUSK_E_INVAL},        {0, 0, 1, HUSK_E_INVAL},
-        {0, 0, 0, HUSK_E_INVAL},         {0, 8192, 4096, HUSK_E_LIMIT},     {0, 4096, 8192, HUSK_E_LIMIT},
-        {131072, 0, 4096, HUSK_E_LIMIT}, {0, -4096ull, 8192, HUSK_E_LIMIT}, {-4096ull, 0, 8192, HUSK_E_LIMIT},
-        {0, 0, -4096ull, HUSK_E_LIMIT},  {126976, 0, 8192, HUSK_E_LIMIT}};
+    } maps[] = {{1, 0, 4096, HUSK_E_INVAL},        {0, 1, 4096, HUSK_E_INVAL},
+                {0, 0, 1, HUSK_E_INVAL},           {0, 0, 0, HUSK_E_INVAL},
+                {0, 8192, 4096, HUSK_E_LIMIT},     {0, 4096, 8192, HUSK_E_LIMIT},
+                {131072, 0, 4096, HUSK_E_LIMIT},   {0, -4096ull, 8192, HUSK_E_LIMIT},
+                {-4096ull, 0, 8192, HUSK_E_LIMIT}, {0, 0, -4096ull, HUSK_E_LIMIT},
+                {126976, 0, 8192, HUSK_E_LIMIT}};
     for (size_t i = 0; i < sizeof maps / sizeof maps[0]; i++)
-        CHECK_STATUS(husk_memory_image_map(s, 0, maps[i].addr, image, maps[i].offset, maps[i].bytes, err),
-                     maps[i].status);
+        CHECK_STATUS(
+            husk_memory_image_map(s, 0, maps[i].addr, image, maps[i].offset, maps[i].bytes, err),
+            maps[i].status);
     CHECK_STATUS(husk_memory_image_new(NULL, 0, 0, 4096, &none, err), HUSK_E_INVAL);
     CHECK_STATUS(husk_memory_image_new(s, 0, 0, 4096, NULL, err), HUSK_E_INVAL);
     CHECK_STATUS(husk_memory_image_map(NULL, 0, 0, image, 0, 4096, err), HUSK_E_INVAL);
@@ -300,7 +310,8 @@ TEST(another_engines_image_is_refused) {
     state_open(&lab, NULL, NULL);
     state_open(&other, NULL, NULL);
     husk_memory_image *image = image_of(&lab, lab.sandbox, 0, 4096);
-    CHECK_STATUS(husk_memory_image_map(other.sandbox, 0, 0, image, 0, 4096, &other.err), HUSK_E_INVAL);
+    CHECK_STATUS(husk_memory_image_map(other.sandbox, 0, 0, image, 0, 4096, &other.err),
+                 HUSK_E_INVAL);
     husk_memory_image_free(image);
     state_close(&other);
     state_close(&lab);
@@ -315,7 +326,8 @@ static int host_maps_image(husk_caller *caller, void *user, const struct husk_va
                            struct husk_value *results) {
     struct host_maps *maps = user;
     (void)args;
-    maps->status = husk_memory_image_map(husk_caller_sandbox(caller), 0, 4096, maps->image, 0, 4096, NULL);
+    maps->status =
+        husk_memory_image_map(husk_caller_sandbox(caller), 0, 4096, maps->image, 0, 4096, NULL);
     results[0].of.i32 = 1;
     return 0;
 }

@@ -1,6 +1,7 @@
 /*
- * tests/kvm/snapshots/pool_test.c: freed sandboxes' VMs serve new ones: bounded, trimmed, and with nothing left of who had them before. The search
- * for what is left is made by another module, and from the host's side over all of the memory that a guest could reach.
+ * tests/kvm/snapshots/pool_test.c: freed sandboxes' VMs serve new ones: bounded, trimmed, and with
+ * nothing left of who had them before. The search for what is left is made by another module, and
+ * from the host's side over all of the memory that a guest could reach.
  */
 #include <pthread.h>
 #include <string.h>
@@ -73,7 +74,8 @@ TEST(limits_are_not_mixed_up) {
         husk_sandbox *small = NULL;
         options.memory_max_bytes = 3 * 65536;
         options.stack_bytes = 64 * 1024;
-        CHECK_OK(husk_sandbox_new(lab.engine, lab.image, lab.imports, &options, &small, &lab.err), lab.err);
+        CHECK_OK(husk_sandbox_new(lab.engine, lab.image, lab.imports, &options, &small, &lab.err),
+                 lab.err);
         CHECK_EQ_I64(STATE_CALL_ON(&lab, small, "grow", 2), -1);
         CHECK_EQ_I64(STATE_CALL_ON(&lab, small, "grow", 1), 2);
         state_run(&lab, small, "deep", STATE_ARGS(20000));
@@ -142,7 +144,8 @@ static void spread_canaries(struct state_lab *lab, husk_sandbox *sandbox) {
     STATE_CALL_ON(lab, sandbox, "gset", CANARY_I32);
     STATE_CALL_ON(lab, sandbox, "host", CANARY_I32);
     state_run(lab, sandbox, "deep", STATE_ARGS(300));
-    state_run(lab, sandbox, "load", STATE_ARGS(CANARY_I32)); /* traps with it in registers and mailbox */
+    /* traps with it in registers and mailbox */
+    state_run(lab, sandbox, "load", STATE_ARGS(CANARY_I32));
     CHECK(canaries_reachable(sandbox) > 700);
 }
 
@@ -156,9 +159,11 @@ TEST(nothing_is_left_for_the_next_one) {
         spread_canaries(&lab, lab.sandbox);
         if (round % 4 == 3) { /* cut off in mid-call, parked poisoned */
             struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
-            options.wall_ns = 100000000; /* long enough that the guest runs, on a busy machine too */
-            CHECK_OK(husk_call(lab.sandbox, "spin", NULL, 0, NULL, 0, &options, &lab.outcome, &lab.err),
-                     lab.err);
+            /* long enough that the guest runs, on a busy machine too */
+            options.wall_ns = 100000000;
+            CHECK_OK(
+                husk_call(lab.sandbox, "spin", NULL, 0, NULL, 0, &options, &lab.outcome, &lab.err),
+                lab.err);
             CHECK(lab.outcome.is_poisoned);
         }
         if (round % 2 == 0) {
@@ -171,11 +176,13 @@ TEST(nothing_is_left_for_the_next_one) {
         }
         CHECK_EQ_U64(canaries_reachable(lab.sandbox), 0);
         for (int i = 0; i < 2; i++) {
-            CHECK_OK(husk_call(lab.sandbox, "find", NULL, 0, &result, 1, NULL, &lab.outcome, &lab.err),
-                     lab.err);
+            CHECK_OK(
+                husk_call(lab.sandbox, "find", NULL, 0, &result, 1, NULL, &lab.outcome, &lab.err),
+                lab.err);
             CHECK_EQ_I64(result.of.i32, 0);
-            CHECK_OK(husk_call(lab.sandbox, "grow", NULL, 0, &result, 1, NULL, &lab.outcome, &lab.err),
-                     lab.err);
+            CHECK_OK(
+                husk_call(lab.sandbox, "grow", NULL, 0, &result, 1, NULL, &lab.outcome, &lab.err),
+                lab.err);
             CHECK_EQ_I64(result.of.i32, i == 0 ? 4 : -1); /* 64 pages are too many */
         }
         husk_sandbox_free(lab.sandbox);

@@ -1,7 +1,8 @@
 /*
- * tests/kvm/snapshots/restore_test.c: after a restore everything that the guest can see is as it was in the image: whatever was changed, however
- * often, at no cost in descriptors, mappings or memory. HUSK_TEST_ROUNDS sets the rounds of the property test (default
- * 10,000; with sanitizers 2000).
+ * tests/kvm/snapshots/restore_test.c: after a restore everything that the guest can see is as it
+ * was in the image: whatever was changed, however often, at no cost in descriptors, mappings or
+ * memory. HUSK_TEST_ROUNDS sets the rounds of the property test (default 10,000; with sanitizers
+ * 2000).
  */
 #include <dirent.h>
 #include <inttypes.h>
@@ -31,7 +32,8 @@ static unsigned count_lines(const char *path) {
 }
 
 static struct footprint footprint_now(void) {
-    struct footprint now = {.maps = count_lines("/proc/self/maps"), .heap_bytes = mallinfo2().uordblks};
+    struct footprint now = {.maps = count_lines("/proc/self/maps"),
+                            .heap_bytes = mallinfo2().uordblks};
     DIR *dir = opendir("/proc/self/fd");
     CHECK(dir != NULL);
     while (readdir(dir) != NULL)
@@ -40,10 +42,9 @@ static struct footprint footprint_now(void) {
     char line[128];
     FILE *file = fopen("/proc/self/status", "re");
     CHECK(file != NULL);
-    while (fgets(line, sizeof line, file) != NULL) {
+    while (fgets(line, sizeof line, file) != NULL)
         if (strncmp(line, "VmRSS:", 6) == 0)
             now.rss_kib = strtoull(line + 6, NULL, 10);
-    }
     fclose(file);
     return now;
 }
@@ -59,14 +60,15 @@ static void check_constant(const struct footprint *before, unsigned round) {
     CHECK_MSG(now.maps <= before->maps + (HARNESS_SANITIZED ? 40 : 8),
               "%u mappings after %u rounds, %u before", now.maps, round, before->maps);
     CHECK_MSG(HARNESS_SANITIZED || now.heap_bytes <= before->heap_bytes + 2048,
-              "%" PRIu64 " bytes of heap in use after %u rounds, %" PRIu64 " before", now.heap_bytes, round,
-              before->heap_bytes);
+              "%" PRIu64 " bytes of heap in use after %u rounds, %" PRIu64 " before",
+              now.heap_bytes, round, before->heap_bytes);
     CHECK_MSG(HARNESS_SANITIZED || now.rss_kib <= before->rss_kib + 1024,
               "%" PRIu64 " KiB resident after %u rounds, %" PRIu64 " before", now.rss_kib, round,
               before->rss_kib);
 }
 
-/* Two targets in turn, at random: the module as compiled, and a snapshot with something of everything changed. */
+/* Two targets in turn, at random: the module as compiled, and a snapshot with something of
+ * everything changed. */
 TEST(everything_comes_back) {
     SKIP_WITHOUT_COMPILER();
     struct state_lab lab;
@@ -151,7 +153,8 @@ TEST(grown_memory_is_gone) {
         CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
         CHECK_EQ_I64(STATE_CALL(&lab, "size"), 2);
         CHECK_EQ_U64(husk_memory_bytes(lab.sandbox, 0), 2 * 65536);
-        for (int page = 2; page < 5; page++) { /* a stale translation would let one of these through */
+        /* a stale translation would let one of these through */
+        for (int page = 2; page < 5; page++) {
             STATE_RUN(&lab, "load", page * 65536);
             expect_trap(&lab, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
             STATE_RUN(&lab, "store", page * 65536 + 4096, 1);
@@ -281,7 +284,8 @@ static void check_ages_out(struct state_lab *lab, husk_image *const targets[2]) 
               "%" PRIu64 " pages copied", after.restore_pages_copied - before.restore_pages_copied);
 }
 
-/* One request writes much, later ones little: the pages of the first leave the hot set, and are written anew after that. */
+/* One request writes much, later ones little: the pages of the first leave the hot set, and are
+ * written anew after that. */
 TEST(history_ages_out) {
     SKIP_WITHOUT_COMPILER();
     struct state_lab lab;
@@ -305,7 +309,8 @@ TEST(history_ages_out) {
 static void poison_deadline(struct state_lab *lab) {
     struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
     options.wall_ns = 5000000;
-    CHECK_OK(husk_call(lab->sandbox, "spin", NULL, 0, NULL, 0, &options, &lab->outcome, &lab->err), lab->err);
+    CHECK_OK(husk_call(lab->sandbox, "spin", NULL, 0, NULL, 0, &options, &lab->outcome, &lab->err),
+             lab->err);
     CHECK_EQ_U64(lab->outcome.kind, HUSK_DEADLINE);
     CHECK(lab->outcome.is_poisoned);
     CHECK_STATUS(husk_call(lab->sandbox, "trap", NULL, 0, NULL, 0, NULL, &lab->outcome, &lab->err),
@@ -393,18 +398,20 @@ TEST(refused_restores_change_nothing) {
     struct state_lab lab;
     struct state_copy copy;
     state_open(&lab, NULL, NULL);
-    husk_image *foreign = wat_image_with(lab.engine, "(module (memory 1) (func (export \"f\")))", WAT_WORKER);
+    husk_image *foreign =
+        wat_image_with(lab.engine, "(module (memory 1) (func (export \"f\")))", WAT_WORKER);
     STATE_CALL(&lab, "store", 300, 9);
     state_copy_take(lab.sandbox, &copy);
     CHECK_STATUS(husk_sandbox_restore(lab.sandbox, foreign, &lab.err), HUSK_E_INVAL);
-    CHECK(lab.err.message[0] != 0);
+    CHECK(lab.err.message[0] != '\0');
     CHECK(state_copy_equal(lab.sandbox, &copy));
     CHECK_STATUS(husk_sandbox_restore(NULL, foreign, &lab.err), HUSK_E_INVAL);
     CHECK_STATUS(husk_sandbox_restore(lab.sandbox, NULL, &lab.err), HUSK_E_INVAL);
     CHECK(state_copy_equal(lab.sandbox, &copy));
     CHECK_OK(husk_sandbox_unload(lab.sandbox, &lab.err), lab.err);
     CHECK_STATUS(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), HUSK_E_STATE);
-    CHECK_OK(husk_sandbox_unload(lab.sandbox, &lab.err), lab.err); /* nothing loaded: nothing done */
+    /* nothing loaded: nothing done */
+    CHECK_OK(husk_sandbox_unload(lab.sandbox, &lab.err), lab.err);
     state_copy_done(&copy);
     husk_image_unref(foreign);
     state_close(&lab);
@@ -424,7 +431,8 @@ TEST(limits_too_small_are_refused) {
     CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &large, &lab.err), lab.err);
     options.memory_max_bytes = 4 * 65536;
     options.table_max_entries = 500;
-    CHECK_OK(husk_sandbox_new(lab.engine, lab.image, lab.imports, &options, &small, &lab.err), lab.err);
+    CHECK_OK(husk_sandbox_new(lab.engine, lab.image, lab.imports, &options, &small, &lab.err),
+             lab.err);
     STATE_CALL_ON(&lab, small, "store", 300, 9);
     state_copy_take(small, &copy);
     CHECK_STATUS(husk_sandbox_restore(small, large, &lab.err), HUSK_E_LIMIT);
@@ -433,7 +441,8 @@ TEST(limits_too_small_are_refused) {
     CHECK(state_copy_equal(small, &copy));
     CHECK_EQ_I64(STATE_CALL_ON(&lab, small, "load", 300), 9);
     husk_sandbox *none = NULL;
-    CHECK_STATUS(husk_sandbox_new(lab.engine, large, lab.imports, &options, &none, &lab.err), HUSK_E_LIMIT);
+    CHECK_STATUS(husk_sandbox_new(lab.engine, large, lab.imports, &options, &none, &lab.err),
+                 HUSK_E_LIMIT);
     CHECK(none == NULL);
     state_copy_done(&copy);
     husk_image_unref(large);

@@ -1,6 +1,6 @@
 /*
- * tests/kvm/snapshots/snapshot_file_test.c: snapshots as files: what a file is refused for and what is said then; and that whatever is in one, opened
- * without verification, ends as an outcome.
+ * tests/kvm/snapshots/snapshot_file_test.c: snapshots as files: what a file is refused for and what
+ * is said then; and that whatever is in one, opened without verification, ends as an outcome.
  */
 #include <elf.h>
 #include <stdio.h>
@@ -23,7 +23,8 @@ static const char module[] =
     " (import \"env\" \"counter\" (global $counter (mut i64)))"
     " (import \"env\" \"memory\" (memory 1 16))"
     " (import \"env\" \"table\" (table 4 funcref))"
-    " (import \"wasi_snapshot_preview1\" \"fd_fdstat_get\" (func $stat (param i32 i32) (result i32)))"
+    " (import \"wasi_snapshot_preview1\" \"fd_fdstat_get\" (func $stat (param i32 i32) (result "
+    "i32)))"
     " (import \"wasi_unstable\" \"fd_close\" (func $close (param i32) (result i32)))"
     " (export \"memory\" (memory 0))"
     " (table $own 8 200 funcref)"
@@ -41,7 +42,8 @@ static const char module[] =
     "     (i32.add (call $twice (local.get 0)) (i32.add (table.size $own)"
     "       (i32.add (global.get $base) (i32.wrap_i64 (global.get $counter)))))))"
     " (func (export \"close\") (param i32) (result i32) (call $close (local.get 0)))"
-    " (func (export \"is_open\") (param i32) (result i32) (call $stat (local.get 0) (i32.const 2048))))";
+    " (func (export \"is_open\") (param i32) (result i32) (call $stat (local.get 0) (i32.const "
+    "2048))))";
 
 static int host_twice(husk_caller *caller, void *user, const struct husk_value *args,
                       struct husk_value *results) {
@@ -71,11 +73,13 @@ enum change {
 static void define_func(husk_imports *imports, enum change change, struct husk_error *err) {
     static const husk_type i32_type = HUSK_I32, i64_type = HUSK_I64;
     const struct husk_value one = value_i32(1);
-    const struct husk_functype type = {change == CHANGE_FUNC_TYPE ? &i64_type : &i32_type, 1, &i32_type, 1};
+    const struct husk_functype type = {change == CHANGE_FUNC_TYPE ? &i64_type : &i32_type, 1,
+                                       &i32_type, 1};
     if (change == CHANGE_FUNC_KIND)
         CHECK_OK(husk_imports_global(imports, "env", "twice", false, &one, err), *err);
     else if (change != CHANGE_NO_FUNC)
-        CHECK_OK(husk_imports_func(imports, "env", "twice", &type, host_twice, NULL, NULL, err), *err);
+        CHECK_OK(husk_imports_func(imports, "env", "twice", &type, host_twice, NULL, NULL, err),
+                 *err);
 }
 
 static husk_imports *make_imports(husk_engine *engine, enum change change) {
@@ -91,7 +95,8 @@ static husk_imports *make_imports(husk_engine *engine, enum change change) {
         CHECK_OK(husk_imports_global(imports, "env", "base", false,
                                      change == CHANGE_GLOBAL_TYPE ? &counter : &base, &err),
                  err);
-    CHECK_OK(husk_imports_global(imports, "env", "counter", change != CHANGE_GLOBAL_CONST, &counter, &err),
+    CHECK_OK(husk_imports_global(imports, "env", "counter", change != CHANGE_GLOBAL_CONST, &counter,
+                                 &err),
              err);
     if (change != CHANGE_NO_MEMORY)
         CHECK_OK(husk_imports_memory(imports, "env", "memory", 1,
@@ -142,7 +147,8 @@ static void lab_close(struct lab *lab) {
 
 static husk_image *open_file(struct lab *lab) {
     husk_image *image = NULL;
-    CHECK_OK(husk_image_open(lab->wat.engine, lab->path, true, &image, &lab->wat.err), lab->wat.err);
+    CHECK_OK(husk_image_open(lab->wat.engine, lab->path, true, &image, &lab->wat.err),
+             lab->wat.err);
     return image;
 }
 
@@ -154,7 +160,8 @@ static int64_t call_on(struct lab *lab, husk_sandbox *sandbox, const char *name,
     return result.of.i32;
 }
 
-/* Imported memories, tables and globals are as they were; the state of WASI is one for both of its names. */
+/* Imported memories, tables and globals are as they were; the state of WASI is one for both of its
+ * names. */
 TEST(a_file_goes_on_where_it_was) {
     SKIP_WITHOUT_COMPILER();
     struct lab lab;
@@ -185,11 +192,13 @@ TEST(imports_that_are_missing_or_of_another_type) {
         const char *parts[3];
     } cases[] = {
         {CHANGE_NO_FUNC, {"unknown import", "function \"env.twice\"", "(i32) -> (i32)"}},
-        {CHANGE_FUNC_TYPE, {"incompatible import type", "function \"env.twice\"", "(i64) -> (i32)"}},
+        {CHANGE_FUNC_TYPE,
+         {"incompatible import type", "function \"env.twice\"", "(i64) -> (i32)"}},
         {CHANGE_FUNC_KIND, {"incompatible import type", "function \"env.twice\"", "global"}},
         {CHANGE_NO_GLOBAL, {"unknown import", "global \"env.base\"", "i32"}},
         {CHANGE_GLOBAL_TYPE, {"incompatible import type", "global \"env.base\"", "i64"}},
-        {CHANGE_GLOBAL_CONST, {"incompatible import type", "global \"env.counter\"", "mutable i64"}},
+        {CHANGE_GLOBAL_CONST,
+         {"incompatible import type", "global \"env.counter\"", "mutable i64"}},
         {CHANGE_NO_MEMORY, {"unknown import", "memory \"env.memory\"", "1 to 16 pages"}},
         {CHANGE_MEMORY_MAX, {"incompatible import type", "memory \"env.memory\"", "1 to 17 pages"}},
         {CHANGE_NO_TABLE, {"unknown import", "table \"env.table\"", "at least 4"}},
@@ -232,15 +241,18 @@ TEST(limits_that_are_too_small) {
         husk_sandbox *fresh = NULL;
         options.memory_max_bytes = what == 0 ? 3 * 65536 - 1 : 0;
         options.table_max_entries = what == 1 ? 111 : 0;
-        CHECK_STATUS(husk_sandbox_new(lab.wat.engine, image, imports, &options, &fresh, &lab.wat.err),
-                     HUSK_E_LIMIT);
+        CHECK_STATUS(
+            husk_sandbox_new(lab.wat.engine, image, imports, &options, &fresh, &lab.wat.err),
+            HUSK_E_LIMIT);
         CHECK_CONTAINS(lab.wat.err.message, parts[what]);
         CHECK(fresh == NULL);
         if (what == 2)
-            CHECK_STATUS(husk_sandbox_load(lab.wat.sandbox, image, imports, &lab.wat.err), HUSK_E_LIMIT);
+            CHECK_STATUS(husk_sandbox_load(lab.wat.sandbox, image, imports, &lab.wat.err),
+                         HUSK_E_LIMIT);
         options.memory_max_bytes = what == 0 ? 3 * 65536 : 0;
         options.table_max_entries = what == 1 ? 112 : 0;
-        CHECK_OK(husk_sandbox_new(lab.wat.engine, image, lab.wat.imports, &options, &fresh, &lab.wat.err),
+        CHECK_OK(husk_sandbox_new(lab.wat.engine, image, lab.wat.imports, &options, &fresh,
+                                  &lab.wat.err),
                  lab.wat.err);
         CHECK_EQ_I64(call_on(&lab, fresh, "sum", 50), 1229);
         husk_sandbox_free(fresh);
@@ -303,16 +315,17 @@ static void try_to_run(struct lab *lab, husk_image *image) {
     options.wall_ns = 500u * 1000 * 1000;
     struct husk_sandbox_options limits = HUSK_SANDBOX_OPTIONS_INIT;
     limits.memory_max_bytes = 64u << 20;
-    if (husk_sandbox_new(lab->wat.engine, image, lab->wat.imports, &limits, &sandbox, &lab->wat.err) != 0) {
-        CHECK(lab->wat.err.message[0] != 0 && sandbox == NULL);
+    if (husk_sandbox_new(lab->wat.engine, image, lab->wat.imports, &limits, &sandbox,
+                         &lab->wat.err) != 0) {
+        CHECK(lab->wat.err.message[0] != '\0' && sandbox == NULL);
         return;
     }
     static const char *const names[] = {"sum", "init", "is_open"};
     for (int i = 0; i < 3; i++) {
         struct husk_value arg = value_i32(50), result = value_i32(0);
-        int status =
-            husk_call(sandbox, names[i], &arg, 1, &result, 1, &options, &lab->wat.outcome, &lab->wat.err);
-        CHECK_MSG(status == 0 || lab->wat.err.message[0] != 0, "%s: %d", names[i], status);
+        int status = husk_call(sandbox, names[i], &arg, 1, &result, 1, &options, &lab->wat.outcome,
+                               &lab->wat.err);
+        CHECK_MSG(status == 0 || lab->wat.err.message[0] != '\0', "%s: %d", names[i], status);
         if (status == HUSK_E_POISONED)
             CHECK_OK(husk_sandbox_restore(sandbox, image, &lab->wat.err), lab->wat.err);
     }
@@ -326,8 +339,9 @@ static void flip(struct lab *lab, size_t at, uint8_t bits) {
     int status = open_bytes(lab, lab->wat.engine, &image);
     CHECK_MSG((status == HUSK_E_BAD_IMAGE || status == HUSK_E_IMAGE_VERSION) && image == NULL,
               "byte 0x%zx ^ %u: status %d", at, bits, status);
-    CHECK(lab->wat.err.message[0] != 0);
-    if (husk_image_open_buffer(lab->wat.engine, lab->bytes, lab->count, false, &image, &lab->wat.err) == 0) {
+    CHECK(lab->wat.err.message[0] != '\0');
+    if (husk_image_open_buffer(lab->wat.engine, lab->bytes, lab->count, false, &image,
+                               &lab->wat.err) == 0) {
         try_to_run(lab, image);
         husk_image_unref(image);
     }
@@ -364,7 +378,8 @@ TEST(damage_anywhere) {
     for (uint32_t i = 0; i < HUSK_REC_COUNT; i++) {
         uint64_t rows_count = 0;
         uint8_t *rows = record(&lab, i, &rows_count);
-        flip_in(&lab, note_at + sizeof(struct husk_image_header) + i * sizeof(struct husk_image_record),
+        flip_in(&lab,
+                note_at + sizeof(struct husk_image_header) + i * sizeof(struct husk_image_record),
                 sizeof(struct husk_image_record));
         if (rows != NULL)
             flip_in(&lab, (size_t)(rows - lab.bytes), rows_count * image_record_kinds[i].row_bytes);
@@ -390,8 +405,9 @@ TEST(truncated_anywhere) {
     for (size_t cut = 0; cut < whole; cut += cut < 1024 || whole - cut < 1024 ? 1 : 97) {
         lab.count = cut;
         CHECK_STATUS(open_bytes(&lab, lab.wat.engine, &image), HUSK_E_BAD_IMAGE);
-        CHECK(lab.wat.err.message[0] != 0);
-        int status = husk_image_open_buffer(lab.wat.engine, lab.bytes, cut, false, &image, &lab.wat.err);
+        CHECK(lab.wat.err.message[0] != '\0');
+        int status =
+            husk_image_open_buffer(lab.wat.engine, lab.bytes, cut, false, &image, &lab.wat.err);
         CHECK_MSG((status == 0) == (cut >= needed), "cut at %zu of %zu: %d", cut, whole, status);
         if (status == 0)
             husk_image_unref(image);
@@ -402,7 +418,8 @@ TEST(truncated_anywhere) {
     lab_close(&lab);
 }
 
-/* Sizes that are within the module's limits, and not what the memory has: that is the guest's affair. */
+/* Sizes that are within the module's limits, and not what the memory has: that is the guest's
+ * affair. */
 TEST(sizes_that_lie) {
     SKIP_WITHOUT_COMPILER();
     struct lab lab;
@@ -446,8 +463,10 @@ TEST(host_state_that_is_damaged) {
         int status = open_bytes(&lab, lab.wat.engine, &image);
         if (status == 0) {
             status = husk_sandbox_load(lab.wat.sandbox, image, lab.wat.imports, &lab.wat.err);
-            CHECK_EQ_I64(call_on(&lab, lab.wat.sandbox, "sum", 50), 1229); /* it holds what it held */
-            CHECK_EQ_I64(husk_sandbox_new(lab.wat.engine, image, lab.wat.imports, NULL, &fresh, &lab.wat.err),
+            /* it holds what it held */
+            CHECK_EQ_I64(call_on(&lab, lab.wat.sandbox, "sum", 50), 1229);
+            CHECK_EQ_I64(husk_sandbox_new(lab.wat.engine, image, lab.wat.imports, NULL, &fresh,
+                                          &lab.wat.err),
                          status);
             CHECK_CONTAINS(lab.wat.err.message, "wasi");
         }

@@ -1,6 +1,7 @@
 /*
- * tests/kvm/snapshots/snapshot_forest_test.c: long random histories of many sandboxes and of snapshots of snapshots, with memory images and spans in
- * between, on several threads. HUSK_TEST_ROUNDS sets how long (default 3000).
+ * tests/kvm/snapshots/snapshot_forest_test.c: long random histories of many sandboxes and of
+ * snapshots of snapshots, with memory images and spans in between, on several threads.
+ * HUSK_TEST_ROUNDS sets how long (default 3000).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,10 +59,12 @@ static void node_free(struct node *node) {
     node->image = NULL;
 }
 
-static void check_is_node(struct forest *forest, unsigned at, const struct node *node, const char *how) {
+static void check_is_node(struct forest *forest, unsigned at, const struct node *node,
+                          const char *how) {
     char when[96];
     forest->depths[at] = node->depth;
-    snprintf(when, sizeof when, "step %u, sandbox %u, depth %u, %s", forest->step, at, node->depth, how);
+    snprintf(when, sizeof when, "step %u, sandbox %u, depth %u, %s", forest->step, at, node->depth,
+             how);
     state_copy_check(forest->sandboxes[at], &node->copy, when);
 }
 
@@ -87,10 +90,12 @@ static void go_to_node(struct forest *forest, unsigned at) {
     if (way < 2) {
         CHECK_OK(husk_sandbox_restore(forest->sandboxes[at], node->image, &lab->err), lab->err);
     } else if (way == 2) {
-        CHECK_OK(husk_sandbox_load(forest->sandboxes[at], node->image, lab->imports, &lab->err), lab->err);
+        CHECK_OK(husk_sandbox_load(forest->sandboxes[at], node->image, lab->imports, &lab->err),
+                 lab->err);
     } else if (way == 3) {
         CHECK_OK(husk_sandbox_unload(forest->sandboxes[at], &lab->err), lab->err);
-        CHECK_OK(husk_sandbox_load(forest->sandboxes[at], node->image, lab->imports, &lab->err), lab->err);
+        CHECK_OK(husk_sandbox_load(forest->sandboxes[at], node->image, lab->imports, &lab->err),
+                 lab->err);
     } else {
         husk_sandbox_free(forest->sandboxes[at]);
         forest->sandboxes[at] = state_sandbox(lab, node->image);
@@ -118,8 +123,8 @@ static void use_memory_image(struct forest *forest, unsigned at) {
     husk_memory_image **image = &forest->memory_images[pick(forest, MEMORY_IMAGES)];
     const uint64_t pages = 1 + pick(forest, 4), from = pick(forest, GUEST_PAGES - 4);
     if (*image == NULL) {
-        CHECK_OK(husk_memory_image_new(forest->sandboxes[at], 0, from * HUSK_PAGE_SIZE, 4 * HUSK_PAGE_SIZE,
-                                       image, &lab->err),
+        CHECK_OK(husk_memory_image_new(forest->sandboxes[at], 0, from * HUSK_PAGE_SIZE,
+                                       4 * HUSK_PAGE_SIZE, image, &lab->err),
                  lab->err);
         return;
     }
@@ -161,7 +166,8 @@ static void forest_step(void *user) {
     }
 }
 
-/* Snapshots of snapshots, more than ten deep, of and in any sandbox, used and freed in any order, each step on any of three threads. */
+/* Snapshots of snapshots, more than ten deep, of and in any sandbox, used and freed in any order,
+ * each step on any of three threads. */
 static void forest_run(uint64_t random, bool has_scan) {
     static struct forest forest; /* outlives a failed test, as the helpers do */
     static struct helper_thread helpers[HELPERS];

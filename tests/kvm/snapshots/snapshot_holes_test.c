@@ -1,6 +1,7 @@
 /*
- * tests/kvm/snapshots/snapshot_holes_test.c: little in a large memory. What is between the written pages is a hole in every file that it is in, and stays
- * one: when a file is verified, when layers are merged to be mapped, and when it is all saved again. A hole that is read through a mapping
+ * tests/kvm/snapshots/snapshot_holes_test.c: little in a large memory. What is between the written
+ * pages is a hole in every file that it is in, and stays one: when a file is verified, when layers
+ * are merged to be mapped, and when it is all saved again. A hole that is read through a mapping
  * becomes memory, for as long as the image is open.
  */
 #include <stdlib.h>
@@ -31,7 +32,8 @@ static uint64_t kept_bytes(int fd) {
 static void write_places(struct wat_lab *lab, husk_sandbox *sandbox, uint64_t offset) {
     for (uint64_t i = 0; i < PLACES; i++) {
         void *span;
-        CHECK_OK(husk_memory_span(sandbox, 0, i * PLACE_BYTES + offset, 8, &span, &lab->err), lab->err);
+        CHECK_OK(husk_memory_span(sandbox, 0, i * PLACE_BYTES + offset, 8, &span, &lab->err),
+                 lab->err);
         memcpy(span, &(uint64_t){i + offset}, 8);
     }
 }
@@ -40,7 +42,8 @@ static void check_places(struct wat_lab *lab, husk_sandbox *sandbox, uint64_t of
     for (uint64_t i = 0; i < PLACES; i++) {
         void *span;
         uint64_t word;
-        CHECK_OK(husk_memory_span(sandbox, 0, i * PLACE_BYTES + offset, 8, &span, &lab->err), lab->err);
+        CHECK_OK(husk_memory_span(sandbox, 0, i * PLACE_BYTES + offset, 8, &span, &lab->err),
+                 lab->err);
         memcpy(&word, span, 8);
         CHECK_EQ_U64(word, i + offset);
     }
@@ -51,7 +54,8 @@ static husk_image *save_and_open(struct wat_lab *lab, husk_image *snapshot, cons
     CHECK_OK(husk_image_save(snapshot, path, &lab->err), lab->err);
     CHECK_OK(husk_image_open(lab->engine, path, true, &opened, &lab->err), lab->err);
     CHECK(opened->code->file->count > MEMORY_BYTES / 2);
-    CHECK_MSG(kept_bytes(opened->code->file->fd) < BYTES_MAX, "verifying filled holes: %llu KiB are kept",
+    CHECK_MSG(kept_bytes(opened->code->file->fd) < BYTES_MAX,
+              "verifying filled holes: %llu KiB are kept",
               (unsigned long long)kept_bytes(opened->code->file->fd) / 1024);
     return opened;
 }

@@ -1,6 +1,7 @@
 /*
- * tests/kvm/snapshots/snapshot_review_test.c: what a restore must not depend on: which thread made the calls and which one restores, spans that were
- * given out before, how memory had grown, whether husk_restored() was cut off; and snapshot files whose hot pages lie.
+ * tests/kvm/snapshots/snapshot_review_test.c: what a restore must not depend on: which thread made
+ * the calls and which one restores, spans that were given out before, how memory had grown, whether
+ * husk_restored() was cut off; and snapshot files whose hot pages lie.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -17,13 +18,16 @@
 
 static const char module[] =
     "(module (memory (export \"memory\") 32 1024) (global $n (mut i32) (i32.const 0))"
-    " (func (export \"husk_restored\") (param i64 i64) global.get $n i32.const 1 i32.add global.set $n)"
+    " (func (export \"husk_restored\") (param i64 i64) global.get $n i32.const 1 i32.add "
+    "global.set $n)"
     " (func (export \"count\") (param i32) (result i32) global.get $n)"
     " (func (export \"grow\") (param i32) (result i32) local.get 0 memory.grow)"
     " (func (export \"load\") (param i32) (result i32) local.get 0 i32.load)"
-    " (func (export \"store\") (param i32) (result i32) local.get 0 i32.const 4711 i32.store local.get 0))";
+    " (func (export \"store\") (param i32) (result i32) local.get 0 i32.const 4711 i32.store "
+    "local.get 0))";
 
-static int64_t call_on(struct wat_lab *lab, husk_sandbox *sandbox, const char *name, int32_t argument) {
+static int64_t call_on(struct wat_lab *lab, husk_sandbox *sandbox, const char *name,
+                       int32_t argument) {
     struct husk_value arg = value_i32(argument), result = {.type = HUSK_I32};
     struct husk_outcome outcome;
     CHECK_OK(husk_call(sandbox, name, &arg, 1, &result, 1, NULL, &outcome, &lab->err), lab->err);
@@ -116,8 +120,8 @@ TEST(a_span_is_restored_after_another_image_was_mapped) {
     wat_lab_close(&lab);
 }
 
-/* Views here and there, as host functions ask for them, do not slow down restores for ever; and what is written through any of them, at any time
- * and by any thread, is undone. */
+/* Views here and there, as host functions ask for them, do not slow down restores for ever; and
+ * what is written through any of them, at any time and by any thread, is undone. */
 TEST(spans_of_many_pages_are_restored_and_forgotten) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
@@ -126,8 +130,9 @@ TEST(spans_of_many_pages_are_restored_and_forgotten) {
     wat_lab_init(&lab);
     wat_lab_open(&lab, module, NULL);
     for (unsigned i = 0; i < 300; i++)
-        CHECK_OK(husk_memory_span(lab.sandbox, 0, i * (uint64_t)HUSK_PAGE_SIZE, 8, &spans[i], &lab.err),
-                 lab.err);
+        CHECK_OK(
+            husk_memory_span(lab.sandbox, 0, i * (uint64_t)HUSK_PAGE_SIZE, 8, &spans[i], &lab.err),
+            lab.err);
     static struct writer writer;
     writer = (struct writer){.lab = &lab, .span = spans[0]};
     CHECK_EQ_I64(pthread_create(&thread, NULL, writer_main, &writer), 0);
@@ -147,7 +152,8 @@ TEST(spans_of_many_pages_are_restored_and_forgotten) {
     wat_lab_close(&lab);
 }
 
-/* They end with the instance: what was written through them is undone, and who has the VM next is not slower for them. */
+/* They end with the instance: what was written through them is undone, and who has the VM next is
+ * not slower for them. */
 TEST(spans_end_when_the_instance_does) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
@@ -172,7 +178,8 @@ TEST(spans_end_when_the_instance_does) {
             CHECK_OK(husk_sandbox_unload(lab.sandbox, &lab.err), lab.err);
         CHECK_OK(husk_sandbox_load(lab.sandbox, lab.image, NULL, &lab.err), lab.err);
         CHECK_EQ_U64(*writer.span, 0);
-        CHECK(!lab.sandbox->machine->hotset.must_scan && lab.sandbox->machine->hotset.pinned_count == 0);
+        CHECK(!lab.sandbox->machine->hotset.must_scan &&
+              lab.sandbox->machine->hotset.pinned_count == 0);
     }
     wat_lab_close(&lab);
 }
@@ -198,7 +205,8 @@ TEST(a_restore_to_a_size_within_a_large_page_keeps_spans) {
         for (int32_t page = 0; page < 232; page++)
             call_on(&lab, lab.sandbox, "store", page * (int)HUSK_WASM_PAGE_SIZE);
         husk_engine_stats(lab.engine, &before);
-        CHECK_OK(husk_sandbox_restore(lab.sandbox, i % 2 == 0 ? snapshot : lab.image, &lab.err), lab.err);
+        CHECK_OK(husk_sandbox_restore(lab.sandbox, i % 2 == 0 ? snapshot : lab.image, &lab.err),
+                 lab.err);
         husk_engine_stats(lab.engine, &after);
         CHECK_EQ_U64(after.restores_rebuilt, before.restores_rebuilt);
         const int pages = i % 2 == 0 ? 42 : 32;
@@ -207,7 +215,8 @@ TEST(a_restore_to_a_size_within_a_large_page_keeps_spans) {
             CHECK_EQ_I64(call_on(&lab, lab.sandbox, "load", page * (int)HUSK_WASM_PAGE_SIZE),
                          page == 41 ? 4711 : 0);
         struct husk_value arg = value_i32(pages * (int)HUSK_WASM_PAGE_SIZE), result;
-        CHECK_OK(husk_call(lab.sandbox, "load", &arg, 1, &result, 1, NULL, &lab.outcome, &lab.err), lab.err);
+        CHECK_OK(husk_call(lab.sandbox, "load", &arg, 1, &result, 1, NULL, &lab.outcome, &lab.err),
+                 lab.err);
         CHECK_EQ_U64(lab.outcome.kind, HUSK_TRAPPED);
         CHECK_OK(husk_memory_span(lab.sandbox, 0, 0, 4, &again, &lab.err), lab.err);
         CHECK(again == span);
@@ -229,7 +238,8 @@ TEST(an_interrupt_before_husk_restored_does_not_cancel_it) {
     CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
     CHECK_OK(husk_sandbox_restore(lab.sandbox, snapshot, &lab.err), lab.err);
     husk_interrupt(lab.sandbox);
-    CHECK_OK(husk_call(lab.sandbox, "count", &arg, 1, &result, 1, NULL, &lab.outcome, &lab.err), lab.err);
+    CHECK_OK(husk_call(lab.sandbox, "count", &arg, 1, &result, 1, NULL, &lab.outcome, &lab.err),
+             lab.err);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_INTERRUPTED);
     CHECK(!lab.outcome.is_poisoned);
     CHECK_EQ_I64(call_on(&lab, lab.sandbox, "count", 0), 1);
@@ -273,18 +283,21 @@ TEST(hot_pages_of_a_file_are_checked) {
     CHECK_OK(husk_image_save(snapshot, path, &lab.err), lab.err);
     struct file_bytes file = read_file(path);
     uint64_t hot_count = 0;
-    uint8_t *hot = image_note_rows(image_note_find(file.bytes, file.count), HUSK_REC_HOT_PAGES, &hot_count);
+    uint8_t *hot =
+        image_note_rows(image_note_find(file.bytes, file.count), HUSK_REC_HOT_PAGES, &hot_count);
     CHECK(hot_count >= 2);
     uint64_t rows[2], last = HUSK_MEM0_GVA + 32ull * HUSK_WASM_PAGE_SIZE - 8;
-    CHECK_OK(husk_image_open_buffer(lab.engine, file.bytes, file.count, true, &opened, &lab.err), lab.err);
+    CHECK_OK(husk_image_open_buffer(lab.engine, file.bytes, file.count, true, &opened, &lab.err),
+             lab.err);
     husk_image_unref(opened);
     memcpy(rows, hot, sizeof rows);
     const uint64_t bad[][2] = {
         {rows[1], rows[0]}, {rows[0], rows[0]}, {rows[0] + 1, rows[1]}, {last, rows[1]}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         memcpy(hot, bad[i], sizeof bad[i]);
-        CHECK_EQ_I64(husk_image_open_buffer(lab.engine, file.bytes, file.count, false, &opened, &lab.err),
-                     HUSK_E_BAD_IMAGE);
+        CHECK_EQ_I64(
+            husk_image_open_buffer(lab.engine, file.bytes, file.count, false, &opened, &lab.err),
+            HUSK_E_BAD_IMAGE);
         CHECK_CONTAINS(lab.err.message, "hot page");
     }
     free(file.bytes);

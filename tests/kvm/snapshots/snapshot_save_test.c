@@ -1,5 +1,6 @@
 /*
- * tests/kvm/snapshots/snapshot_save_test.c: saving where there is much of something: tables that have grown, threads that save at the same time.
+ * tests/kvm/snapshots/snapshot_save_test.c: saving where there is much of something: tables that
+ * have grown, threads that save at the same time.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -28,15 +29,16 @@ static char *tables_text(void) {
     char *text = malloc(TABLES * 160 + 1000);
     size_t at = 0;
     CHECK(text != NULL);
-    at += (size_t)sprintf(text + at, "(module (func $one (result i32) i32.const 1) (elem declare func $one)");
+    at += (size_t)sprintf(text + at,
+                          "(module (func $one (result i32) i32.const 1) (elem declare func $one)");
     for (int i = 0; i < TABLES; i++)
         at += (size_t)sprintf(text + at, " (table $t%d %d 600 funcref)", i, i % 100 == 0 ? 3 : 0);
     at += (size_t)sprintf(text + at, " (func (export \"grow\") (param i32) (result i32)");
     for (int i = 0; i < TABLES; i++)
-        at += (size_t)sprintf(text + at, " (drop (table.grow $t%d (ref.func $one) (i32.const %d)))", i,
-                              i % 100 == 0 ? 595 : 2);
-    at += (size_t)sprintf(text + at,
-                          " i32.const 0) (func (export \"sum\") (param i32) (result i32) i32.const 0");
+        at += (size_t)sprintf(text + at, " (drop (table.grow $t%d (ref.func $one) (i32.const %d)))",
+                              i, i % 100 == 0 ? 595 : 2);
+    at += (size_t)sprintf(
+        text + at, " i32.const 0) (func (export \"sum\") (param i32) (result i32) i32.const 0");
     for (int i = 0; i < TABLES; i++)
         at += (size_t)sprintf(text + at, " table.size $t%d i32.add", i);
     sprintf(text + at, ") (func (export \"call\") (param i32) (result i32)"
@@ -62,7 +64,8 @@ TEST(thousands_of_grown_tables) {
     for (int i = 0; i < 2; i++) { /* from memory, and from the file */
         husk_sandbox_free(lab.sandbox);
         lab.sandbox = NULL;
-        CHECK_OK(husk_sandbox_new(lab.engine, i == 0 ? snapshot : opened, NULL, NULL, &lab.sandbox, &lab.err),
+        CHECK_OK(husk_sandbox_new(lab.engine, i == 0 ? snapshot : opened, NULL, NULL, &lab.sandbox,
+                                  &lab.err),
                  lab.err);
         CHECK_EQ_I64(wat_call_i32(&lab, "sum", 0), sum);
         CHECK_EQ_I64(wat_call_i32(&lab, "call", 597), 1);
@@ -94,12 +97,14 @@ static bool work(struct worker *worker, int32_t round) {
         return false;
     state_run(lab, sandbox, "store", STATE_ARGS(8192 * (round % 8), number));
     bool is_right = husk_sandbox_snapshot(sandbox, &snapshot, &lab->err) == 0;
-    husk_sandbox_free(sandbox); /* the image, of which the others take snapshots, learns its pages */
+    /* the image, of which the others take snapshots, learns its pages */
+    husk_sandbox_free(sandbox);
     sandbox = NULL;
-    is_right = is_right && husk_image_save(snapshot, worker->path, &lab->err) == 0 &&
-               husk_image_open(lab->engine, worker->path, true, &opened, &lab->err) == 0 &&
-               husk_sandbox_new(lab->engine, opened, lab->imports, NULL, &sandbox, &lab->err) == 0 &&
-               state_run(lab, sandbox, "load", STATE_ARGS(8192 * (round % 8))) == number;
+    is_right =
+        is_right && husk_image_save(snapshot, worker->path, &lab->err) == 0 &&
+        husk_image_open(lab->engine, worker->path, true, &opened, &lab->err) == 0 &&
+        husk_sandbox_new(lab->engine, opened, lab->imports, NULL, &sandbox, &lab->err) == 0 &&
+        state_run(lab, sandbox, "load", STATE_ARGS(8192 * (round % 8))) == number;
     husk_sandbox_free(sandbox);
     husk_image_unref(opened);
     husk_image_unref(snapshot);

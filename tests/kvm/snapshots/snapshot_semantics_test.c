@@ -1,6 +1,7 @@
 /*
- * tests/kvm/snapshots/snapshot_semantics_test.c: what restores must not depend on, and snapshots must not get around: the limits of the sandbox that is
- * restored, threads that make calls for one another, forks, the library's own use of memory.
+ * tests/kvm/snapshots/snapshot_semantics_test.c: what restores must not depend on, and snapshots
+ * must not get around: the limits of the sandbox that is restored, threads that make calls for one
+ * another, forks, the library's own use of memory.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -21,24 +22,29 @@ static const char table_module[] =
     "(module (import \"env\" \"t\" (table $t 1 externref)) (memory (export \"memory\") 1)"
     " (table $own 1 externref)"
     " (func (export \"grow\") (param i32) (result i32) ref.null extern local.get 0 table.grow $t)"
-    " (func (export \"grow_own\") (param i32) (result i32) ref.null extern local.get 0 table.grow $own)"
+    " (func (export \"grow_own\") (param i32) (result i32) ref.null extern local.get 0 table.grow "
+    "$own)"
     " (func (export \"size\") (param i32) (result i32) table.size $t))";
 
 static void open_tables(struct wat_lab *lab) {
     wat_lab_init(lab);
-    CHECK_OK(husk_imports_table(lab->imports, "env", "t", HUSK_EXTERNREF, 1, 5000, &lab->err), lab->err);
+    CHECK_OK(husk_imports_table(lab->imports, "env", "t", HUSK_EXTERNREF, 1, 5000, &lab->err),
+             lab->err);
     wat_lab_open(lab, table_module, NULL);
 }
 
-static int64_t call_one(struct wat_lab *lab, husk_sandbox *sandbox, const char *name, int32_t argument) {
+static int64_t call_one(struct wat_lab *lab, husk_sandbox *sandbox, const char *name,
+                        int32_t argument) {
     struct husk_value arg = value_i32(argument), result = value_i32(0);
-    CHECK_OK(husk_call(sandbox, name, &arg, 1, &result, 1, NULL, &lab->outcome, &lab->err), lab->err);
+    CHECK_OK(husk_call(sandbox, name, &arg, 1, &result, 1, NULL, &lab->outcome, &lab->err),
+             lab->err);
     CHECK_MSG(lab->outcome.kind == HUSK_RETURNED, "%s: %s", name, lab->outcome.message);
     return result.of.i32;
 }
 
 /* Refused, with everything as it was: spans that were given out are valid still. */
-static void refuses(struct wat_lab *lab, husk_sandbox *sandbox, husk_image *snapshot, const char *word) {
+static void refuses(struct wat_lab *lab, husk_sandbox *sandbox, husk_image *snapshot,
+                    const char *word) {
     void *span, *after;
     CHECK_OK(husk_memory_span(sandbox, 0, 100, 4, &span, &lab->err), lab->err);
     memcpy(span, "mine", 4);
@@ -50,7 +56,8 @@ static void refuses(struct wat_lab *lab, husk_sandbox *sandbox, husk_image *snap
     CHECK_EQ_I64(call_one(lab, sandbox, "size", 0), 1);
 }
 
-/* The default limit is the module's, not what some snapshot of it has grown to under a larger one. */
+/* The default limit is the module's, not what some snapshot of it has grown to under a larger
+ * one. */
 TEST(tables_beyond_the_default_limit_are_refused) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
@@ -59,12 +66,14 @@ TEST(tables_beyond_the_default_limit_are_refused) {
     husk_image *snapshot = NULL;
     open_tables(&lab);
     options.table_max_entries = 3000000;
-    CHECK_OK(husk_sandbox_new(lab.engine, lab.image, lab.imports, &options, &wide, &lab.err), lab.err);
+    CHECK_OK(husk_sandbox_new(lab.engine, lab.image, lab.imports, &options, &wide, &lab.err),
+             lab.err);
     CHECK_EQ_I64(call_one(&lab, wide, "grow_own", 1500000), 1);
     CHECK_OK(husk_sandbox_snapshot(wide, &snapshot, &lab.err), lab.err);
     refuses(&lab, lab.sandbox, snapshot, "table_max_entries");
     CHECK_STATUS(husk_sandbox_load(lab.sandbox, snapshot, lab.imports, &lab.err), HUSK_E_LIMIT);
-    CHECK_STATUS(husk_sandbox_new(lab.engine, snapshot, lab.imports, NULL, &none, &lab.err), HUSK_E_LIMIT);
+    CHECK_STATUS(husk_sandbox_new(lab.engine, snapshot, lab.imports, NULL, &none, &lab.err),
+                 HUSK_E_LIMIT);
     CHECK_OK(husk_sandbox_clone(wide, &none, &lab.err), lab.err);
     CHECK_EQ_I64(call_one(&lab, none, "grow_own", 1), 1500001);
     husk_sandbox_free(none);
@@ -88,7 +97,8 @@ TEST(tables_beyond_what_the_import_allows_are_refused) {
     CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
     refuses(&lab, narrow, snapshot, "import");
     CHECK_STATUS(husk_sandbox_load(narrow, snapshot, small, &lab.err), HUSK_E_LIMIT);
-    CHECK_STATUS(husk_sandbox_new(lab.engine, snapshot, small, NULL, &none, &lab.err), HUSK_E_LIMIT);
+    CHECK_STATUS(husk_sandbox_new(lab.engine, snapshot, small, NULL, &none, &lab.err),
+                 HUSK_E_LIMIT);
     CHECK_OK(husk_sandbox_load(narrow, snapshot, lab.imports, &lab.err), lab.err);
     CHECK_EQ_I64(call_one(&lab, narrow, "size", 0), 3001);
     husk_sandbox_free(narrow);
@@ -121,7 +131,8 @@ static int host_delegates(husk_caller *caller, void *user, const struct husk_val
     return 0;
 }
 
-/* A host function has another thread call back into the guest while it waits: the page faults are not those of the thread that restores. */
+/* A host function has another thread call back into the guest while it waits: the page faults are
+ * not those of the thread that restores. */
 TEST(what_a_nested_call_on_another_thread_wrote_is_undone) {
     SKIP_WITHOUT_COMPILER();
     static struct nested nested;
@@ -137,8 +148,8 @@ TEST(what_a_nested_call_on_another_thread_wrote_is_undone) {
         }
         STATE_CALL(&lab, "host", page * (int32_t)HUSK_PAGE_SIZE);
         CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
-        CHECK_MSG(STATE_CALL(&lab, "load", page * (int32_t)HUSK_PAGE_SIZE) != 77, "page %d is not restored",
-                  page);
+        CHECK_MSG(STATE_CALL(&lab, "load", page * (int32_t)HUSK_PAGE_SIZE) != 77,
+                  "page %d is not restored", page);
     }
     helper_stop(&nested.helper);
     state_close(&lab);
@@ -148,16 +159,18 @@ static bool all_is_refused(struct state_lab *lab, husk_image *snapshot) {
     husk_image *taken = NULL;
     husk_sandbox *sandbox = NULL;
     husk_memory_image *part = NULL;
-    return husk_memory_image_new(lab->sandbox, 0, 0, HUSK_PAGE_SIZE, &part, &lab->err) == HUSK_E_STATE &&
-           husk_sandbox_new(lab->engine, snapshot, lab->imports, NULL, &sandbox, &lab->err) == HUSK_E_STATE &&
+    return husk_memory_image_new(lab->sandbox, 0, 0, HUSK_PAGE_SIZE, &part, &lab->err) ==
+               HUSK_E_STATE &&
+           husk_sandbox_new(lab->engine, snapshot, lab->imports, NULL, &sandbox, &lab->err) ==
+               HUSK_E_STATE &&
            husk_sandbox_clone(lab->sandbox, &sandbox, &lab->err) == HUSK_E_STATE &&
            husk_sandbox_snapshot(lab->sandbox, &taken, &lab->err) == HUSK_E_STATE &&
            husk_sandbox_restore(lab->sandbox, snapshot, &lab->err) == HUSK_E_STATE &&
            husk_sandbox_load(lab->sandbox, snapshot, lab->imports, &lab->err) == HUSK_E_STATE;
 }
 
-/* The child has copies of everything, and no VM; what it does to them, and that all pages are shared with it for a while, is nothing to the
- * parent. */
+/* The child has copies of everything, and no VM; what it does to them, and that all pages are
+ * shared with it for a while, is nothing to the parent. */
 TEST(a_fork_changes_nothing_for_the_parent) {
     SKIP_WITHOUT_COMPILER();
     struct state_lab lab;
@@ -174,7 +187,8 @@ TEST(a_fork_changes_nothing_for_the_parent) {
         pid_t child = fork();
         if (child == 0) {
             struct husk_value args[2] = {value_i32(4096), value_i32(666)};
-            int status = husk_call(lab.sandbox, "store", args, 2, NULL, 0, NULL, &lab.outcome, &lab.err);
+            int status =
+                husk_call(lab.sandbox, "store", args, 2, NULL, 0, NULL, &lab.outcome, &lab.err);
             memset(lab.sandbox->machine->arena.memories[0].hva, 0x66,
                    lab.sandbox->machine->arena.memories[0].bytes);
             _exit(status == HUSK_E_STATE && all_is_refused(&lab, snapshot) ? 0 : 1);
@@ -235,7 +249,8 @@ TEST(restores_work_in_locked_memory) {
 /* ---- Memory that the library touches itself ---- */
 
 static const char touching_module[] =
-    "(module (import \"wasi_snapshot_preview1\" \"random_get\" (func $random (param i32 i32) (result i32)))"
+    "(module (import \"wasi_snapshot_preview1\" \"random_get\" (func $random (param i32 i32) "
+    "(result i32)))"
     " (memory (export \"memory\") 32) (global $next (mut i32) (i32.const 4096))"
     " (func (export \"random\") (param i32) (result i32) local.get 0 i32.const 600 call $random)"
     " (func (export \"load\") (param i32) (result i32) local.get 0 i32.load)"
@@ -247,8 +262,8 @@ static const char touching_module[] =
 static void echo(struct wat_lab *lab, const void *bytes, size_t count) {
     void *back = NULL;
     size_t back_count = 0;
-    CHECK_OK(husk_call_bytes(lab->sandbox, "echo", bytes, count, &back, &back_count, NULL, &lab->outcome,
-                             &lab->err),
+    CHECK_OK(husk_call_bytes(lab->sandbox, "echo", bytes, count, &back, &back_count, NULL,
+                             &lab->outcome, &lab->err),
              lab->err);
     CHECK_EQ_U64(lab->outcome.kind, HUSK_RETURNED);
     CHECK_EQ_U64(back_count, count);
@@ -256,7 +271,8 @@ static void echo(struct wat_lab *lab, const void *bytes, size_t count) {
     free(back);
 }
 
-/* What WASI and husk_call_bytes() wrote is undone, and forgotten as what the guest wrote itself: it does not slow down all later restores. */
+/* What WASI and husk_call_bytes() wrote is undone, and forgotten as what the guest wrote itself: it
+ * does not slow down all later restores. */
 TEST(buffers_of_the_library_age_out) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
@@ -268,7 +284,8 @@ TEST(buffers_of_the_library_age_out) {
     CHECK_OK(husk_imports_wasi(lab.imports, &wasi, &lab.err), lab.err);
     wat_lab_open(&lab, touching_module, NULL);
     const struct hotset *hotset = &lab.sandbox->machine->hotset;
-    for (int32_t at = HUSK_PAGE_SIZE; at < (int32_t)sizeof bytes; at += 3 * (int32_t)HUSK_PAGE_SIZE) {
+    for (int32_t at = HUSK_PAGE_SIZE; at < (int32_t)sizeof bytes;
+         at += 3 * (int32_t)HUSK_PAGE_SIZE) {
         CHECK_EQ_I64(wat_call_i32(&lab, "random", at), 0);
         wat_call_i32(&lab, "next", at + (int32_t)HUSK_PAGE_SIZE);
         echo(&lab, bytes, 100);

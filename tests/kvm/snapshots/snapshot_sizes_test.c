@@ -1,6 +1,7 @@
 /*
- * tests/kvm/snapshots/snapshot_sizes_test.c: memories and tables come back in whatever size they had, and what had grown since is out of bounds, and empty
- * when it grows anew: random sizes, over and within what a large page-table entry maps, two of each. HUSK_TEST_ROUNDS sets how long.
+ * tests/kvm/snapshots/snapshot_sizes_test.c: memories and tables come back in whatever size they
+ * had, and what had grown since is out of bounds, and empty when it grows anew: random sizes, over
+ * and within what a large page-table entry maps, two of each. HUSK_TEST_ROUNDS sets how long.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +16,9 @@ static unsigned rounds_wanted(void) {
     return text != NULL ? (unsigned)strtoul(text, NULL, 10) : 3000;
 }
 
-/* Two memories, of which one starts without any, and two tables that grow past what one large page-table entry maps. "dirt" counts the words of
- * a memory, or the entries of a table, from one on, that are not as a fresh one's. */
+/* Two memories, of which one starts without any, and two tables that grow past what one large
+ * page-table entry maps. "dirt" counts the words of a memory, or the entries of a table, from one
+ * on, that are not as a fresh one's. */
 static const char sizes_module[] =
     "(module (memory $a 0 100) (memory $b 1 100)"
     " (table $s 0 450000 externref) (table $t 3 450000 externref)"
@@ -26,7 +28,8 @@ static const char sizes_module[] =
     " (func (export \"grow3\") (param i32) (result i32) ref.null extern local.get 0 table.grow $t)"
     " (func (export \"size0\") (result i32) memory.size $a) (func (export \"size1\") (result i32) "
     "memory.size $b)"
-    " (func (export \"size2\") (result i32) table.size $s) (func (export \"size3\") (result i32) table.size "
+    " (func (export \"size2\") (result i32) table.size $s) (func (export \"size3\") (result i32) "
+    "table.size "
     "$t)"
     " (func (export \"put0\") (param i32 i32) local.get 0 local.get 1 i32.store $a)"
     " (func (export \"put1\") (param i32 i32) local.get 0 local.get 1 i32.store $b)"
@@ -38,19 +41,23 @@ static const char sizes_module[] =
     " (func (export \"get3\") (param i32) (result externref) local.get 0 table.get $t)"
     " (func (export \"dirt0\") (param $at i32) (result i32) (local $n i32) (block (loop"
     "   (br_if 1 (i32.ge_u (local.get $at) (i32.shl (memory.size $a) (i32.const 16))))"
-    "   (local.set $n (i32.add (local.get $n) (i32.ne (i32.load $a (local.get $at)) (i32.const 0))))"
+    "   (local.set $n (i32.add (local.get $n) (i32.ne (i32.load $a (local.get $at)) (i32.const "
+    "0))))"
     "   (local.set $at (i32.add (local.get $at) (i32.const 4))) (br 0))) local.get $n)"
     " (func (export \"dirt1\") (param $at i32) (result i32) (local $n i32) (block (loop"
     "   (br_if 1 (i32.ge_u (local.get $at) (i32.shl (memory.size $b) (i32.const 16))))"
-    "   (local.set $n (i32.add (local.get $n) (i32.ne (i32.load $b (local.get $at)) (i32.const 0))))"
+    "   (local.set $n (i32.add (local.get $n) (i32.ne (i32.load $b (local.get $at)) (i32.const "
+    "0))))"
     "   (local.set $at (i32.add (local.get $at) (i32.const 4))) (br 0))) local.get $n)"
     " (func (export \"dirt2\") (param $at i32) (result i32) (local $n i32) (block (loop"
     "   (br_if 1 (i32.ge_u (local.get $at) (table.size $s)))"
-    "   (local.set $n (i32.add (local.get $n) (i32.eqz (ref.is_null (table.get $s (local.get $at))))))"
+    "   (local.set $n (i32.add (local.get $n) (i32.eqz (ref.is_null (table.get $s (local.get "
+    "$at))))))"
     "   (local.set $at (i32.add (local.get $at) (i32.const 1))) (br 0))) local.get $n)"
     " (func (export \"dirt3\") (param $at i32) (result i32) (local $n i32) (block (loop"
     "   (br_if 1 (i32.ge_u (local.get $at) (table.size $t)))"
-    "   (local.set $n (i32.add (local.get $n) (i32.eqz (ref.is_null (table.get $t (local.get $at))))))"
+    "   (local.set $n (i32.add (local.get $n) (i32.eqz (ref.is_null (table.get $t (local.get "
+    "$at))))))"
     "   (local.set $at (i32.add (local.get $at) (i32.const 1))) (br 0))) local.get $n))";
 
 #define KINDS 4u /* memory $a, memory $b, table $s, table $t */
@@ -79,8 +86,8 @@ static struct husk_value value_ref(int32_t number) {
 }
 
 /* "grow" and 1: grow1. How it ended is in the lab; the result's bits, or -1. */
-static int32_t sizes_call(struct sizes_lab *lab, const char *verb, unsigned kind, struct husk_value *args,
-                          size_t args_count, bool has_result) {
+static int32_t sizes_call(struct sizes_lab *lab, const char *verb, unsigned kind,
+                          struct husk_value *args, size_t args_count, bool has_result) {
     char name[16];
     struct husk_value result = {0};
     snprintf(name, sizeof name, "%s%u", verb, kind);
@@ -88,7 +95,8 @@ static int32_t sizes_call(struct sizes_lab *lab, const char *verb, unsigned kind
     return lab->wat.outcome.kind == HUSK_RETURNED ? result.of.i32 : -1;
 }
 
-static int32_t sizes_call_i32(struct sizes_lab *lab, const char *verb, unsigned kind, uint32_t argument) {
+static int32_t sizes_call_i32(struct sizes_lab *lab, const char *verb, unsigned kind,
+                              uint32_t argument) {
     struct husk_value arg = value_i32((int32_t)argument);
     return sizes_call(lab, verb, kind, &arg, 1, true);
 }
@@ -130,15 +138,16 @@ static void sizes_check(struct sizes_lab *lab, const struct sizes_state *now) {
             CHECK_MSG(sizes_call_i32(lab, "get", kind, last_place(now, kind)) == now->last[kind],
                       "step %u: the last of %u is not %d", lab->step, kind, now->last[kind]);
         sizes_call_i32(lab, "get", kind, end_place(now, kind));
-        CHECK_MSG(lab->wat.outcome.kind == HUSK_TRAPPED, "step %u: the end of %u can be read", lab->step,
-                  kind);
+        CHECK_MSG(lab->wat.outcome.kind == HUSK_TRAPPED, "step %u: the end of %u can be read",
+                  lab->step, kind);
     }
 }
 
 /* All that was ever grown, grown again: a guest that searches it finds nothing. */
 static void sizes_search(struct sizes_lab *lab, const struct sizes_state *now) {
     for (unsigned kind = 0; kind < KINDS; kind++) {
-        CHECK_EQ_I64(sizes_call_i32(lab, "grow", kind, most_of[kind] - now->size[kind]), now->size[kind]);
+        CHECK_EQ_I64(sizes_call_i32(lab, "grow", kind, most_of[kind] - now->size[kind]),
+                     now->size[kind]);
         CHECK_MSG(sizes_call_i32(lab, "dirt", kind, end_place(now, kind)) == 0,
                   "step %u: what has grown anew in %u holds something", lab->step, kind);
     }
@@ -151,7 +160,8 @@ static void sizes_go(struct sizes_lab *lab, const struct sizes_state *to, struct
     } else {
         husk_sandbox_free(wat->sandbox);
         wat->sandbox = NULL;
-        CHECK_OK(husk_sandbox_new(wat->engine, to->image, NULL, NULL, &wat->sandbox, &wat->err), wat->err);
+        CHECK_OK(husk_sandbox_new(wat->engine, to->image, NULL, NULL, &wat->sandbox, &wat->err),
+                 wat->err);
     }
     *now = *to;
     sizes_check(lab, now);
@@ -180,7 +190,8 @@ TEST(memories_and_tables_of_every_size) {
         if (state != &states[0] && state_random(&lab.random) % 3 == 0) {
             husk_image_unref(state->image);
             *state = now;
-            CHECK_OK(husk_sandbox_snapshot(lab.wat.sandbox, &state->image, &lab.wat.err), lab.wat.err);
+            CHECK_OK(husk_sandbox_snapshot(lab.wat.sandbox, &state->image, &lab.wat.err),
+                     lab.wat.err);
         }
     }
     for (unsigned i = 0; i < STATES; i++)

@@ -1,6 +1,6 @@
 /*
- * tests/kvm/snapshots/snapshot_test.c: snapshots: what they keep, that they are independent of everything that comes later, of each other and of
- * the order in which they are used and freed.
+ * tests/kvm/snapshots/snapshot_test.c: snapshots: what they keep, that they are independent of
+ * everything that comes later, of each other and of the order in which they are used and freed.
  */
 #include <dirent.h>
 #include <pthread.h>
@@ -58,7 +58,8 @@ TEST(keeps_a_grown_table) {
 
 #define CHAIN 10
 
-/* Each link is the one before and something more; used in any order, in several sandboxes; freed in any order. */
+/* Each link is the one before and something more; used in any order, in several sandboxes; freed in
+ * any order. */
 TEST(chains_are_independent) {
     SKIP_WITHOUT_COMPILER();
     struct state_lab lab;
@@ -108,8 +109,8 @@ static unsigned fds_open(void) {
     return count;
 }
 
-/* A snapshot from a restored state, many times, each with a page and a table's growth of its own: the depth of the chain must cost neither
- * descriptors nor mappings. */
+/* A snapshot from a restored state, many times, each with a page and a table's growth of its own:
+ * the depth of the chain must cost neither descriptors nor mappings. */
 TEST(long_chains_stay_flat) {
     SKIP_WITHOUT_COMPILER();
     struct state_lab lab;
@@ -336,7 +337,8 @@ static void *racer_run(void *argument) {
     racer->is_right = true;
     for (int round = 0; round < 60 && racer->is_right; round++) {
         husk_sandbox *sandbox = NULL;
-        if (husk_sandbox_new(lab->engine, racer->snapshot, lab->imports, NULL, &sandbox, &lab->err) != 0)
+        if (husk_sandbox_new(lab->engine, racer->snapshot, lab->imports, NULL, &sandbox,
+                             &lab->err) != 0)
             racer->is_right = false;
         for (int i = 0; i < 3 && racer->is_right; i++) {
             racer->is_right = state_copy_equal(sandbox, racer->copy);

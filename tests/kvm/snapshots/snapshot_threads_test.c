@@ -1,6 +1,7 @@
 /*
- * tests/kvm/snapshots/snapshot_threads_test.c: many threads restore, load, make, clone and snapshot sandboxes over the same snapshots at once. What
- * ThreadSanitizer has to say of it is what it is for. HUSK_TEST_ROUNDS sets how long (default 3000).
+ * tests/kvm/snapshots/snapshot_threads_test.c: many threads restore, load, make, clone and snapshot
+ * sandboxes over the same snapshots at once. What ThreadSanitizer has to say of it is what it is
+ * for. HUSK_TEST_ROUNDS sets how long (default 3000).
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -55,11 +56,13 @@ static bool racer_go(struct racer *racer, husk_sandbox **sandbox) {
     default:
         husk_sandbox_free(*sandbox);
         *sandbox = NULL;
-        status = husk_sandbox_new(lab->engine, race->links[at], lab->imports, NULL, sandbox, &lab->err);
+        status =
+            husk_sandbox_new(lab->engine, race->links[at], lab->imports, NULL, sandbox, &lab->err);
         break;
     }
     return racer_expects(racer, status == 0, "a restore or load failed") &&
-           racer_expects(racer, state_copy_equal(*sandbox, &race->copies[at]), "a restore is not equal");
+           racer_expects(racer, state_copy_equal(*sandbox, &race->copies[at]),
+                         "a restore is not equal");
 }
 
 /* One of its own, over a layer that the others use. */
@@ -69,15 +72,17 @@ static bool racer_snapshot(struct racer *racer, husk_sandbox *sandbox) {
     husk_sandbox *clone = NULL;
     struct state_copy copy;
     state_copy_take(sandbox, &copy);
-    bool is_right =
-        racer_expects(racer, husk_sandbox_snapshot(sandbox, &own, &lab->err) == 0, "a snapshot failed");
+    bool is_right = racer_expects(racer, husk_sandbox_snapshot(sandbox, &own, &lab->err) == 0,
+                                  "a snapshot failed");
     if (is_right) {
         state_scramble(lab, sandbox, &racer->random);
-        is_right =
-            racer_expects(racer, husk_sandbox_restore(sandbox, own, &lab->err) == 0, "a restore failed") &&
-            racer_expects(racer, state_copy_equal(sandbox, &copy), "its own snapshot is not equal") &&
-            racer_expects(racer, husk_sandbox_clone(sandbox, &clone, &lab->err) == 0, "a clone failed") &&
-            racer_expects(racer, state_copy_equal(clone, &copy), "a clone is not equal");
+        is_right = racer_expects(racer, husk_sandbox_restore(sandbox, own, &lab->err) == 0,
+                                 "a restore failed") &&
+                   racer_expects(racer, state_copy_equal(sandbox, &copy),
+                                 "its own snapshot is not equal") &&
+                   racer_expects(racer, husk_sandbox_clone(sandbox, &clone, &lab->err) == 0,
+                                 "a clone failed") &&
+                   racer_expects(racer, state_copy_equal(clone, &copy), "a clone is not equal");
     }
     husk_sandbox_free(clone);
     husk_image_unref(own);
@@ -90,8 +95,8 @@ static void *racer_run(void *argument) {
     const unsigned rounds = rounds_wanted() / 50 + 1;
     for (unsigned i = 0; i < 2 && racer->complaint == NULL; i++)
         racer_expects(racer,
-                      husk_sandbox_new(racer->lab.engine, racer->lab.image, racer->lab.imports, NULL,
-                                       &racer->sandboxes[i], &racer->lab.err) == 0,
+                      husk_sandbox_new(racer->lab.engine, racer->lab.image, racer->lab.imports,
+                                       NULL, &racer->sandboxes[i], &racer->lab.err) == 0,
                       "no sandbox");
     for (unsigned round = 0; round < rounds && racer->complaint == NULL; round++) {
         husk_sandbox **sandbox = &racer->sandboxes[round % 2];
@@ -117,7 +122,8 @@ static void *spectator_run(void *argument) {
     return NULL;
 }
 
-/* A chain whose links have many runs, so that whoever is first merges them; the first use of each is a race. */
+/* A chain whose links have many runs, so that whoever is first merges them; the first use of each
+ * is a race. */
 static void race_open(struct race *race) {
     uint64_t random = 21;
     memset(race, 0, sizeof *race);
@@ -128,7 +134,8 @@ static void race_open(struct race *race) {
             STATE_CALL(&race->lab, "store", (int32_t)((page * 8 + i) % 160 * HUSK_PAGE_SIZE),
                        (int32_t)(i + 1));
         state_scramble(&race->lab, race->lab.sandbox, &random);
-        CHECK_OK(husk_sandbox_snapshot(race->lab.sandbox, &race->links[i], &race->lab.err), race->lab.err);
+        CHECK_OK(husk_sandbox_snapshot(race->lab.sandbox, &race->links[i], &race->lab.err),
+                 race->lab.err);
         state_copy_take(race->lab.sandbox, &race->copies[i]);
     }
 }
@@ -152,8 +159,8 @@ TEST(threads_restore_make_and_snapshot_at_once) {
     atomic_store(&is_ending, true);
     pthread_join(spectator, NULL);
     for (unsigned i = 0; i < RACERS; i++)
-        CHECK_MSG(racers[i].complaint == NULL, "thread %u: %s; last error: %s", i, racers[i].complaint,
-                  racers[i].lab.err.message);
+        CHECK_MSG(racers[i].complaint == NULL, "thread %u: %s; last error: %s", i,
+                  racers[i].complaint, racers[i].lab.err.message);
     for (unsigned i = 0; i < LINKS; i++) {
         husk_image_unref(race.links[i]);
         state_copy_done(&race.copies[i]);

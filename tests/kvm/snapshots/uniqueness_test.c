@@ -1,28 +1,32 @@
 /*
- * tests/kvm/snapshots/uniqueness_test.c: husk_restored() gets fresh entropy exactly once after each restore or load of a snapshot, before the first
- * call; a function of that name and another type is left alone.
+ * tests/kvm/snapshots/uniqueness_test.c: husk_restored() gets fresh entropy exactly once after each
+ * restore or load of a snapshot, before the first call; a function of that name and another type is
+ * left alone.
  */
 
 #include "harness.h"
 #include "wat.h"
 
-#define MODULE(params)                                                                                       \
-    "(module (memory 1) (global $n (mut i32) (i32.const 0)) (global $a (mut i64) (i64.const 0))"             \
-    " (global $b (mut i64) (i64.const 0))"                                                                   \
-    " (func (export \"husk_restored\") " params ")"                                                          \
-    " (func (export \"count\") (result i32) global.get $n)"                                                  \
-    " (func (export \"spin\") (loop br 0))"                                                                  \
-    " (func (export \"a\") (result i64) global.get $a) (func (export \"b\") (result i64) global.get $b))"
+#define MODULE(params)                                                                             \
+    "(module (memory 1) (global $n (mut i32) (i32.const 0)) (global $a (mut i64) (i64.const 0))"   \
+    " (global $b (mut i64) (i64.const 0))"                                                         \
+    " (func (export \"husk_restored\") " params ")"                                                \
+    " (func (export \"count\") (result i32) global.get $n)"                                        \
+    " (func (export \"spin\") (loop br 0))"                                                        \
+    " (func (export \"a\") (result i64) global.get $a) (func (export \"b\") (result i64) "         \
+    "global.get $b))"
 
-static const char good_module[] = MODULE("(param i64 i64) global.get $n i32.const 1 i32.add global.set $n"
-                                         " local.get 0 global.set $a local.get 1 global.set $b");
+static const char good_module[] =
+    MODULE("(param i64 i64) global.get $n i32.const 1 i32.add global.set $n"
+           " local.get 0 global.set $a local.get 1 global.set $b");
 static const char other_module[] =
     MODULE("(param i64) (result i32) global.get $n i32.const 1 i32.add global.set $n i32.const 0");
 static const char trap_module[] = MODULE("(param i64 i64) unreachable");
 
 static int64_t call(struct wat_lab *lab, husk_sandbox *sandbox, const char *name) {
     struct husk_value result = {.type = HUSK_I64};
-    CHECK_OK(husk_call(sandbox, name, NULL, 0, &result, 1, NULL, &lab->outcome, &lab->err), lab->err);
+    CHECK_OK(husk_call(sandbox, name, NULL, 0, &result, 1, NULL, &lab->outcome, &lab->err),
+             lab->err);
     CHECK_MSG(lab->outcome.kind == HUSK_RETURNED, "%s: %s", name, lab->outcome.message);
     return result.type == HUSK_I32 ? result.of.i32 : result.of.i64;
 }
@@ -107,7 +111,8 @@ TEST(a_trap_in_it_is_the_calls) {
     CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
     CHECK_OK(husk_sandbox_restore(lab.sandbox, snapshot, &lab.err), lab.err);
     for (int i = 0; i < 2; i++) { /* and the next one's: nothing runs on old entropy */
-        CHECK_OK(husk_call(lab.sandbox, "count", NULL, 0, &result, 1, NULL, &lab.outcome, &lab.err), lab.err);
+        CHECK_OK(husk_call(lab.sandbox, "count", NULL, 0, &result, 1, NULL, &lab.outcome, &lab.err),
+                 lab.err);
         CHECK_EQ_U64(lab.outcome.kind, HUSK_TRAPPED);
         CHECK_EQ_U64(lab.outcome.trap, HUSK_TRAP_UNREACHABLE);
     }

@@ -1,6 +1,7 @@
 /*
- * tests/kvm/snapshots/working_set_test.c: which pages a new sandbox starts with: those that sandboxes of its image write each time, and not those that one
- * of them wrote once, nor those that were written before the snapshot was taken.
+ * tests/kvm/snapshots/working_set_test.c: which pages a new sandbox starts with: those that
+ * sandboxes of its image write each time, and not those that one of them wrote once, nor those that
+ * were written before the snapshot was taken.
  */
 #include <string.h>
 
@@ -9,9 +10,9 @@
 #include "sandbox_internal.h"
 #include "wat.h"
 
-static const char module[] =
-    "(module (memory (export \"memory\") 1024)"
-    " (func (export \"store\") (param i32) (result i32) local.get 0 i32.const 4711 i32.store local.get 0))";
+static const char module[] = "(module (memory (export \"memory\") 1024)"
+                             " (func (export \"store\") (param i32) (result i32) local.get 0 "
+                             "i32.const 4711 i32.store local.get 0))";
 
 static void open_without_pool(struct wat_lab *lab) {
     struct husk_engine_options options = HUSK_ENGINE_OPTIONS_INIT;
@@ -42,11 +43,11 @@ static void serve(struct wat_lab *lab, husk_image *image, int32_t pages) {
 }
 
 static bool starts_with(const struct wat_lab *lab, int32_t page) {
-    const uint8_t *hva = lab->sandbox->machine->arena.memories[0].hva + (size_t)page * HUSK_WASM_PAGE_SIZE;
-    for (uint32_t i = 0; i < lab->sandbox->machine->hotset.count; i++) {
+    const uint8_t *hva =
+        lab->sandbox->machine->arena.memories[0].hva + (size_t)page * HUSK_WASM_PAGE_SIZE;
+    for (uint32_t i = 0; i < lab->sandbox->machine->hotset.count; i++)
         if (lab->sandbox->machine->hotset.pages[i].hva == hva)
             return true;
-    }
     return false;
 }
 
@@ -81,7 +82,8 @@ TEST(one_large_request_is_not_for_all) {
     wat_lab_close(&lab);
 }
 
-/* What was written before a snapshot is in it, and need not be private in all that are made from it. */
+/* What was written before a snapshot is in it, and need not be private in all that are made from
+ * it. */
 TEST(what_an_initialisation_wrote_is_shared) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;

@@ -1,7 +1,8 @@
 /*
- * tests/kvm/snapshots/zero_page_test.c: the kernel may put its shared page of zeros where a guest wrote zeros. Samepage merging does (KSM with
- * use_zero_pages, in processes that ask for it by PR_SET_MEMORY_MERGE, as systemd's MemoryKSM= has them do), at a time of its own
- * choosing; userfaultfd lets a test do the same at once. Such a page is as much written as any other.
+ * tests/kvm/snapshots/zero_page_test.c: the kernel may put its shared page of zeros where a guest
+ * wrote zeros. Samepage merging does (KSM with use_zero_pages, in processes that ask for it by
+ * PR_SET_MEMORY_MERGE, as systemd's MemoryKSM= has them do), at a time of its own choosing;
+ * userfaultfd lets a test do the same at once. Such a page is as much written as any other.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -58,7 +59,8 @@ static husk_sandbox *full_open(struct guest_lab *lab, husk_image **ret_snapshot)
     guest_lab_open(lab, NULL, NULL, NULL);
     memset(memory_of(lab->sandbox) + 2 * HUSK_PAGE_SIZE, FILL, 3 * HUSK_PAGE_SIZE);
     CHECK_OK(husk_sandbox_snapshot(lab->sandbox, ret_snapshot, &lab->err), lab->err);
-    CHECK_OK(husk_sandbox_new(lab->engine, *ret_snapshot, lab->imports, NULL, &sandbox, &lab->err), lab->err);
+    CHECK_OK(husk_sandbox_new(lab->engine, *ret_snapshot, lab->imports, NULL, &sandbox, &lab->err),
+             lab->err);
     return sandbox;
 }
 
@@ -68,10 +70,10 @@ static void full_close(struct guest_lab *lab, husk_image *snapshot, husk_sandbox
     guest_lab_close(lab);
 }
 
-#define SKIP_WITHOUT_USERFAULT(fd)                                                                           \
-    do {                                                                                                     \
-        if ((fd) < 0)                                                                                        \
-            SKIP("no userfaultfd: %s", strerror(errno));                                                     \
+#define SKIP_WITHOUT_USERFAULT(fd)                                                                 \
+    do {                                                                                           \
+        if ((fd) < 0)                                                                              \
+            SKIP("no userfaultfd: %s", strerror(errno));                                           \
     } while (0)
 
 TEST(a_page_of_zeros_is_restored) {
@@ -117,25 +119,27 @@ TEST(a_page_of_zeros_is_in_the_next_snapshot) {
     close(fd);
 }
 
-/* Where the image has zeros, such a page is one that was only read: nothing to look at in every restore. */
+/* Where the image has zeros, such a page is one that was only read: nothing to look at in every
+ * restore. */
 TEST(pages_that_were_only_read_are_not_hot) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
     struct husk_stats stats;
     wat_lab_init(&lab);
-    wat_lab_open(
-        &lab,
-        "(module (memory 4) (func (export \"sum\") (param i32) (result i32) (local i32)"
-        " (loop (local.set 1 (i32.add (local.get 1) (i32.load (local.get 0))))"
-        "  (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 4096))) (i32.const 262144))))"
-        " (local.get 1)))",
-        NULL);
+    wat_lab_open(&lab,
+                 "(module (memory 4) (func (export \"sum\") (param i32) (result i32) (local i32)"
+                 " (loop (local.set 1 (i32.add (local.get 1) (i32.load (local.get 0))))"
+                 "  (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 4096))) "
+                 "(i32.const 262144))))"
+                 " (local.get 1)))",
+                 NULL);
     for (int i = 0; i < 3; i++) {
         CHECK_EQ_I64(wat_call_i32(&lab, "sum", 0), 0);
         CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
     }
     husk_engine_stats(lab.engine, &stats);
-    CHECK_MSG(stats.hot_pages < 16, "%llu hot pages after reading only", (unsigned long long)stats.hot_pages);
+    CHECK_MSG(stats.hot_pages < 16, "%llu hot pages after reading only",
+              (unsigned long long)stats.hot_pages);
     wat_lab_close(&lab);
 }
 

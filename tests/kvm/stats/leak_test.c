@@ -1,4 +1,5 @@
-/* tests/kvm/stats/leak_test.c: many sandboxes, made, used in every way, and freed, leave no file descriptor, mapping or memory behind. */
+/* tests/kvm/stats/leak_test.c: many sandboxes, made, used in every way, and freed, leave no file
+ * descriptor, mapping or memory behind. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,22 +24,22 @@ static struct usage usage_now(void) {
     fclose(file);
     char line[256];
     file = fopen("/proc/self/status", "re");
-    while (fgets(line, sizeof line, file) != NULL) {
+    while (fgets(line, sizeof line, file) != NULL)
         if (strncmp(line, "VmRSS:", 6) == 0)
             usage.rss_kib = strtol(line + 6, NULL, 10);
-    }
     fclose(file);
     return usage;
 }
 
-/* ThreadSanitizer maps memory for new threads; fewer than one mapping a life all the same. Memory that leaks is for LeakSanitizer to say
- * where freed memory is held back. */
+/* ThreadSanitizer maps memory for new threads; fewer than one mapping a life all the same. Memory
+ * that leaks is for LeakSanitizer to say where freed memory is held back. */
 static void check_usage(const struct usage *before, const struct usage *after) {
     const long more_maps = HARNESS_SANITIZED ? 40 : 2;
     CHECK_EQ_I64(after->fds, before->fds);
-    CHECK_MSG(after->maps <= before->maps + more_maps, "%ld mappings, before %ld", after->maps, before->maps);
-    CHECK_MSG(HARNESS_SANITIZED || after->rss_kib <= before->rss_kib + 1024, "%ld KiB resident, before %ld",
-              after->rss_kib, before->rss_kib);
+    CHECK_MSG(after->maps <= before->maps + more_maps, "%ld mappings, before %ld", after->maps,
+              before->maps);
+    CHECK_MSG(HARNESS_SANITIZED || after->rss_kib <= before->rss_kib + 1024,
+              "%ld KiB resident, before %ld", after->rss_kib, before->rss_kib);
 }
 
 static int host_moody(husk_caller *caller, void *user, const struct husk_value *args,

@@ -1,5 +1,6 @@
 /*
- * tests/kvm/stats/prometheus_test.c: the Prometheus text is well-formed, says what the structs say, and can be read while others work.
+ * tests/kvm/stats/prometheus_test.c: the Prometheus text is well-formed, says what the structs say,
+ * and can be read while others work.
  */
 #include <inttypes.h>
 #include <pthread.h>
@@ -45,21 +46,23 @@ static void check_number(const struct prometheus_text *text, const char *name, c
                          double number) {
     const struct prometheus_sample *sample = prometheus_find(text, name, labels);
     CHECK_MSG(sample != NULL, "no %s{%s}", name, labels);
-    CHECK_MSG(sample->number == number, "%s{%s} is %.17g, not %.17g", name, labels, sample->number, number);
+    CHECK_MSG(sample->number == number, "%s{%s} is %.17g, not %.17g", name, labels, sample->number,
+              number);
 }
 
 /* ---- the reader itself ---- */
 
 #define HEADER(name, type) "# HELP " name " A text.\n# TYPE " name " " type "\n"
-#define HISTOGRAM(buckets) HEADER("h_seconds", "histogram") buckets "h_seconds_sum 1.5\nh_seconds_count 3\n"
+#define HISTOGRAM(buckets)                                                                         \
+    HEADER("h_seconds", "histogram") buckets "h_seconds_sum 1.5\nh_seconds_count 3\n"
 #define BUCKETS "h_seconds_bucket{le=\"0.5\"} 1\nh_seconds_bucket{le=\"1\"} 3\n"
 #define BUCKET_INF "h_seconds_bucket{le=\"+Inf\"} 3\n"
 
 static const char *const good_texts[] = {
     "",
     HEADER("a_total", "counter") "a_total 7\n",
-    HEADER("a_total", "counter") "a_total{b=\"c\"} 7\na_total{b=\"d\",e=\"\"} 0\n" HEADER("g",
-                                                                                          "gauge") "g 1\n",
+    HEADER("a_total", "counter") "a_total{b=\"c\"} 7\na_total{b=\"d\",e=\"\"} 0\n" HEADER(
+        "g", "gauge") "g 1\n",
     HISTOGRAM(BUCKETS BUCKET_INF),
 };
 static const char *const bad_texts[] = {
@@ -101,8 +104,8 @@ TEST(the_reader_is_strict) {
     for (size_t i = 0; i < sizeof good_texts / sizeof good_texts[0]; i++)
         CHECK_MSG(prometheus_parse(good_texts[i], &text), "%s: %s", good_texts[i], text.complaint);
     for (size_t i = 0; i < sizeof bad_texts / sizeof bad_texts[0]; i++)
-        CHECK_MSG(!prometheus_parse(bad_texts[i], &text) && text.complaint[0] != 0, "accepted: %s",
-                  bad_texts[i]);
+        CHECK_MSG(!prometheus_parse(bad_texts[i], &text) && text.complaint[0] != '\0',
+                  "accepted: %s", bad_texts[i]);
 }
 
 /* ---- what the engine writes ---- */
@@ -180,7 +183,8 @@ TEST(it_says_what_the_structs_say) {
     state_close(&lab);
 }
 
-/* Whatever happens, the same series are there: one that comes and goes breaks what is computed from it. */
+/* Whatever happens, the same series are there: one that comes and goes breaks what is computed from
+ * it. */
 TEST(series_do_not_come_and_go) {
     SKIP_WITHOUT_COMPILER();
     struct state_lab lab;

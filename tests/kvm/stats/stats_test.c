@@ -1,6 +1,6 @@
 /*
- * tests/kvm/stats/stats_test.c: every counter moves by exactly what was done, and no other does; gauges say what there is; the Prometheus
- * text is well-formed and has the same numbers.
+ * tests/kvm/stats/stats_test.c: every counter moves by exactly what was done, and no other does;
+ * gauges say what there is; the Prometheus text is well-formed and has the same numbers.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -23,7 +23,8 @@ struct world {
     uint64_t spin_ns;
 };
 
-static int host(husk_caller *caller, void *user, const struct husk_value *args, struct husk_value *results) {
+static int host(husk_caller *caller, void *user, const struct husk_value *args,
+                struct husk_value *results) {
     const struct world *world = user;
     struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
     struct husk_outcome outcome;
@@ -33,7 +34,8 @@ static int host(husk_caller *caller, void *user, const struct husk_value *args, 
     case HOST_INTERRUPT: husk_interrupt(husk_caller_sandbox(caller)); return 0;
     case HOST_SPIN:
         options.wall_ns = world->spin_ns;
-        return husk_call(husk_caller_sandbox(caller), "spin", NULL, 0, NULL, 0, &options, &outcome, NULL);
+        return husk_call(husk_caller_sandbox(caller), "spin", NULL, 0, NULL, 0, &options, &outcome,
+                         NULL);
     default: return 0;
     }
 }
@@ -47,7 +49,8 @@ static void world_open(struct world *world) {
     husk_engine_stats(world->lab.engine, &world->before);
 }
 
-/* Since the last time, the counters moved by these, and those of pages, which are checked by themselves, by anything. */
+/* Since the last time, the counters moved by these, and those of pages, which are checked by
+ * themselves, by anything. */
 static void check_moved(struct world *world, const char *what, struct husk_stats moved) {
     struct husk_stats now;
     husk_engine_stats(world->lab.engine, &now);
@@ -55,9 +58,10 @@ static void check_moved(struct world *world, const char *what, struct husk_stats
     moved.restore_pages_copied = now.restore_pages_copied - world->before.restore_pages_copied;
     moved.restore_pages_hot = now.restore_pages_hot - world->before.restore_pages_hot;
     moved.restore_pages_aged = now.restore_pages_aged - world->before.restore_pages_aged;
-#define STAT(name, metric, label, help)                                                                      \
-    CHECK_MSG(now.name - world->before.name == moved.name, "%s: " #name " by %" PRIu64 ", not %" PRIu64,     \
-              what, now.name - world->before.name, moved.name);
+#define STAT(name, metric, label, help)                                                            \
+    CHECK_MSG(now.name - world->before.name == moved.name,                                         \
+              "%s: " #name " by %" PRIu64 ", not %" PRIu64, what, now.name - world->before.name,   \
+              moved.name);
 #include "stats.def"
 #undef STAT
     CHECK_EQ_U64(now.sandboxes, now.sandboxes_made - now.sandboxes_freed);
@@ -101,8 +105,9 @@ static uint64_t spin_until_poisoned(struct state_lab *lab) {
     struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
     uint64_t tries = 0;
     for (options.wall_ns = 20000000; !lab->outcome.is_poisoned; options.wall_ns *= 4, tries++) {
-        CHECK_OK(husk_call(lab->sandbox, "spin", NULL, 0, NULL, 0, &options, &lab->outcome, &lab->err),
-                 lab->err);
+        CHECK_OK(
+            husk_call(lab->sandbox, "spin", NULL, 0, NULL, 0, &options, &lab->outcome, &lab->err),
+            lab->err);
         CHECK_EQ_U64(lab->outcome.kind, HUSK_DEADLINE);
     }
     return tries;
@@ -126,7 +131,8 @@ TEST(poisonings_by_cause) {
     MOVED(&world, "an interrupt before the guest ran", .calls = 1, .interrupts = 1);
     STATE_RUN(lab, "host", HOST_INTERRUPT);
     CHECK_EQ_U64(lab->outcome.kind, HUSK_INTERRUPTED);
-    MOVED(&world, "an interrupt", .calls = 1, .host_calls = 1, .interrupts = 1, .poisonings_interrupt = 1);
+    MOVED(&world, "an interrupt", .calls = 1, .host_calls = 1, .interrupts = 1,
+          .poisonings_interrupt = 1);
     CHECK_OK(husk_sandbox_load(lab->sandbox, lab->image, lab->imports, &lab->err), lab->err);
     MOVED(&world, "healing by a load", .restores = 1, .loads_in_place = 1, .unloads = 1);
     state_close(lab);
@@ -159,7 +165,9 @@ TEST(guest_violations) {
         husk_engine_stats(lab.engine, &stats);
         CHECK_EQ_U64(stats.guest_violations, i);
         CHECK_EQ_U64(stats.poisonings_guest_violation, i);
-        CHECK_EQ_U64(stats.poisonings_vm_failure + stats.poisonings_deadline + stats.poisonings_interrupt, 0);
+        CHECK_EQ_U64(stats.poisonings_vm_failure + stats.poisonings_deadline +
+                         stats.poisonings_interrupt,
+                     0);
         CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
     }
     guest_lab_close(&lab);
@@ -186,9 +194,11 @@ TEST(loads_by_kind) {
     CHECK_OK(husk_sandbox_unload(lab->sandbox, &lab->err), lab->err);
     MOVED(&world, "unloading, twice", .unloads = 1);
     CHECK_OK(husk_sandbox_load(lab->sandbox, snapshot, lab->imports, &lab->err), lab->err);
-    MOVED(&world, "loading a snapshot", .restores = 1, .loads_in_place = 1, .loads_from_snapshot = 1);
+    MOVED(&world, "loading a snapshot", .restores = 1, .loads_in_place = 1,
+          .loads_from_snapshot = 1);
     CHECK_OK(husk_sandbox_load(lab->sandbox, other, NULL, &lab->err), lab->err);
-    MOVED(&world, "another module", .restores = 1, .restores_rebuilt = 1, .loads_rebuilt = 1, .unloads = 1);
+    MOVED(&world, "another module", .restores = 1, .restores_rebuilt = 1, .loads_rebuilt = 1,
+          .unloads = 1);
     CHECK_STATUS(husk_sandbox_load(lab->sandbox, lab->image, NULL, &lab->err), HUSK_E_LINK);
     CHECK_STATUS(husk_sandbox_restore(lab->sandbox, lab->image, &lab->err), HUSK_E_INVAL);
     MOVED(&world, "what is refused", .restores = 0);
@@ -200,7 +210,8 @@ TEST(loads_by_kind) {
     state_close(lab);
 }
 
-static void check_gauges(const struct world *world, uint64_t sandboxes, uint64_t pool_idle, uint64_t vms) {
+static void check_gauges(const struct world *world, uint64_t sandboxes, uint64_t pool_idle,
+                         uint64_t vms) {
     CHECK_EQ_U64(world->before.sandboxes, sandboxes);
     CHECK_EQ_U64(world->before.pool_idle, pool_idle);
     CHECK_EQ_U64(world->before.vms, vms);
@@ -223,10 +234,12 @@ TEST(the_pool_and_gauges) {
     MOVED(&world, "into the pool", .sandboxes_freed = 1, .unloads = 1);
     check_gauges(&world, 1, 1, 2);
     husk_sandbox_free(lab->sandbox);
-    MOVED(&world, "no room in the pool", .sandboxes_freed = 1, .unloads = 1, .pool_drops = 1, .vms_freed = 1);
+    MOVED(&world, "no room in the pool", .sandboxes_freed = 1, .unloads = 1, .pool_drops = 1,
+          .vms_freed = 1);
     check_gauges(&world, 0, 1, 1);
     lab->sandbox = state_sandbox(lab, lab->image);
-    MOVED(&world, "out of the pool", .sandboxes_made = 1, .pool_hits = 1, .restores = 1, .loads_in_place = 1);
+    MOVED(&world, "out of the pool", .sandboxes_made = 1, .pool_hits = 1, .restores = 1,
+          .loads_in_place = 1);
     check_gauges(&world, 1, 0, 1);
     husk_sandbox_free(lab->sandbox);
     lab->sandbox = NULL;
@@ -243,12 +256,13 @@ TEST(memory_images) {
     world_open(&world);
     struct state_lab *lab = &world.lab;
     husk_memory_image *image = NULL;
-    CHECK_OK(husk_memory_image_new(lab->sandbox, 0, 0, HUSK_PAGE_SIZE, &image, &lab->err), lab->err);
+    CHECK_OK(husk_memory_image_new(lab->sandbox, 0, 0, HUSK_PAGE_SIZE, &image, &lab->err),
+             lab->err);
     MOVED(&world, "a memory image", .memory_images_made = 1);
     for (uint64_t i = 1; i < 4; i++)
-        CHECK_OK(
-            husk_memory_image_map(lab->sandbox, 0, i * HUSK_PAGE_SIZE, image, 0, HUSK_PAGE_SIZE, &lab->err),
-            lab->err);
+        CHECK_OK(husk_memory_image_map(lab->sandbox, 0, i * HUSK_PAGE_SIZE, image, 0,
+                                       HUSK_PAGE_SIZE, &lab->err),
+                 lab->err);
     MOVED(&world, "mapping it three times", .memory_images_mapped = 3);
     CHECK(husk_memory_image_map(lab->sandbox, 0, 1, image, 0, HUSK_PAGE_SIZE, &lab->err) < 0);
     MOVED(&world, "a refused mapping", .memory_images_mapped = 0);
@@ -271,12 +285,15 @@ static void read_stats(struct world *world) {
 static uint64_t copied_after(struct world *world, int32_t pages) {
     write_pages(&world->lab, pages);
     read_stats(world);
-    uint64_t before = world->before.restore_pages_copied, hot_before = world->before.restore_pages_hot;
+    uint64_t before = world->before.restore_pages_copied,
+             hot_before = world->before.restore_pages_hot;
     restore(world, world->lab.image);
     read_stats(world);
-    CHECK_EQ_U64(world->before.restore_pages_hot - hot_before, world->lab.sandbox->machine->hotset.count);
+    CHECK_EQ_U64(world->before.restore_pages_hot - hot_before,
+                 world->lab.sandbox->machine->hotset.count);
     CHECK_EQ_U64(world->before.hot_pages, world->lab.sandbox->machine->hotset.count);
-    CHECK_EQ_U64(world->before.restore_bytes_copied, world->before.restore_pages_copied * HUSK_PAGE_SIZE);
+    CHECK_EQ_U64(world->before.restore_bytes_copied,
+                 world->before.restore_pages_copied * HUSK_PAGE_SIZE);
     return world->before.restore_pages_copied - before;
 }
 
@@ -356,8 +373,8 @@ TEST(hot_pages_of_all_sandboxes) {
 
 /* ---- Times ---- */
 
-static void check_histogram(const husk_engine *engine, enum husk_histogram_kind kind, uint64_t count,
-                            uint64_t sum_ns) {
+static void check_histogram(const husk_engine *engine, enum husk_histogram_kind kind,
+                            uint64_t count, uint64_t sum_ns) {
     struct husk_histogram histogram;
     uint64_t in_buckets = 0, at_least = 0;
     husk_engine_histogram(engine, kind, &histogram);
@@ -375,7 +392,8 @@ static void run_some(struct world *world) {
     husk_image *snapshot = NULL;
     for (int i = 0; i < 20; i++) {
         STATE_CALL(&world->lab, "host", HOST_PLUS_ONE);
-        CHECK_OK(husk_sandbox_snapshot(world->lab.sandbox, &snapshot, &world->lab.err), world->lab.err);
+        CHECK_OK(husk_sandbox_snapshot(world->lab.sandbox, &snapshot, &world->lab.err),
+                 world->lab.err);
         restore(world, snapshot);
         husk_image_unref(snapshot);
     }
@@ -416,16 +434,18 @@ TEST(bounds_of_histograms) {
     static const struct {
         uint64_t ns;
         unsigned bucket;
-    } rows[] = {{0, 0},          {1, 0},     {2, 0}, {3, 1}, {4, 1},           {5, 2},
-                {1024, 9},       {1025, 10}, {8, 2}, {9, 3}, {1ull << 40, 39}, {(1ull << 40) + 1, 39},
+    } rows[] = {{0, 0},          {1, 0}, {2, 0},           {3, 1},
+                {4, 1},          {5, 2}, {1024, 9},        {1025, 10},
+                {8, 2},          {9, 3}, {1ull << 40, 39}, {(1ull << 40) + 1, 39},
                 {UINT64_MAX, 39}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct husk_histogram before, after;
         husk_engine_histogram(lab.engine, HUSK_HISTOGRAM_SNAPSHOT, &before);
-        stat_measure(&lab.engine->stats.shards[i % STAT_SHARDS], HUSK_HISTOGRAM_SNAPSHOT, rows[i].ns);
+        stat_measure(&lab.engine->stats.shards[i % STAT_SHARDS], HUSK_HISTOGRAM_SNAPSHOT,
+                     rows[i].ns);
         husk_engine_histogram(lab.engine, HUSK_HISTOGRAM_SNAPSHOT, &after);
-        CHECK_MSG(after.buckets[rows[i].bucket] == before.buckets[rows[i].bucket] + 1, "%" PRIu64 " ns",
-                  rows[i].ns);
+        CHECK_MSG(after.buckets[rows[i].bucket] == before.buckets[rows[i].bucket] + 1,
+                  "%" PRIu64 " ns", rows[i].ns);
     }
     guest_lab_close(&lab);
 }

@@ -1,7 +1,8 @@
 /*
- * tests/kvm/vm/vm_errors_test.c: what the KVM backend says when something is missing or fails: no device, no permission, not a
- * KVM device, another API version, each needed capability missing in turn; and every single system call of making and running
- * a VM failing in turn. The former need no KVM.
+ * tests/kvm/vm/vm_errors_test.c: what the KVM backend says when something is missing or fails: no
+ * device, no permission, not a KVM device, another API version, each needed capability missing in
+ * turn; and every single system call of making and running a VM failing in turn. The former need no
+ * KVM.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -124,8 +125,8 @@ TEST(each_missing_capability_is_named) {
         host.missing_answer = rows[i].answer;
         CHECK_STATUS(open_on_host(), HUSK_E_KVM_CAP);
         CHECK_CONTAINS(err.message, rows[i].name);
-        CHECK_CONTAINS(err.message,
-                       rows[i].cap == KVM_CAP_XCRS ? "the CPU has no XSAVE" : "update the host's kernel");
+        CHECK_CONTAINS(err.message, rows[i].cap == KVM_CAP_XCRS ? "the CPU has no XSAVE"
+                                                                : "update the host's kernel");
     }
     host.missing_cap = 0;
     CHECK_STATUS(open_on_host(), HUSK_E_SYS); /* all there; the next call is the one that fails */
@@ -180,7 +181,8 @@ static int whole_call(struct whole *whole, uint64_t offset, enum vm_exit_kind ki
 
 /* From opening KVM to a debug exception and one call after it; the first failure ends it. */
 static int whole_life(struct whole *whole) {
-    const struct page_mapping text = {HUSK_TEXT_GVA, {HUSK_TEXT_GVA}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_EXEC};
+    const struct page_mapping text = {
+        HUSK_TEXT_GVA, {HUSK_TEXT_GVA}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_EXEC};
     int status = kvm_backend_new_with(&faulty_sys, NULL, &whole->backend, &err);
     if (status == 0)
         status = sys_template_new(whole->backend->entry, &text, 1, &whole->template, &err);
@@ -190,13 +192,14 @@ static int whole_life(struct whole *whole) {
         return status;
     const struct vcpu_config config = {.cpu_features = whole->backend->cpu_features,
                                        .page_root = sys_space_page_root(whole->space),
-                                       .exception_stack_top = sys_space_exception_stack_top(whole->space)};
+                                       .exception_stack_top =
+                                           sys_space_exception_stack_top(whole->space)};
     status = vm_kvm_ops.create(whole->backend, &whole->vm, &err);
     if (status == 0)
         status = vcpu_kvm_ops.create(whole->vm, &config, &whole->vcpu, &err);
     if (status == 0)
-        status =
-            vm_kvm_ops.set_slot(whole->vm, 0, text.gpa, whole->text, HUSK_PAGE_SIZE, VM_SLOT_READONLY, &err);
+        status = vm_kvm_ops.set_slot(whole->vm, 0, text.gpa, whole->text, HUSK_PAGE_SIZE,
+                                     VM_SLOT_READONLY, &err);
     if (status == 0)
         status = sys_space_attach(whole->space, &vm_kvm_ops, whole->vm, &err);
     if (status != 0)
@@ -224,7 +227,8 @@ static unsigned count_fds(void) {
 static void fail_each_call(int sys_errno, int status_expected) {
     static const uint8_t code[] = {0xf1, 0x90, 0xe7, 0x10}; /* int1; nop; out %eax, $0x10 */
     struct whole whole = {0};
-    whole.text = mmap(NULL, HUSK_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    whole.text =
+        mmap(NULL, HUSK_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(whole.text != MAP_FAILED);
     memcpy(whole.text, code, sizeof code);
     call_that_fails = 0;

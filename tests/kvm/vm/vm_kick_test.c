@@ -1,7 +1,7 @@
 /*
- * tests/kvm/vm/vm_kick_test.c: vcpu_ops.kick against the real KVM: before a run, during one, in every
- * phase of an exception. A guest must never hold the host's thread, and a kick must not disturb
- * what runs afterwards.
+ * tests/kvm/vm/vm_kick_test.c: vcpu_ops.kick against the real KVM: before a run, during one, in
+ * every phase of an exception. A guest must never hold the host's thread, and a kick must not
+ * disturb what runs afterwards.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -27,8 +27,8 @@ static void check_port(const struct vm_exit *exit, unsigned port) {
 
 static void check_exception(const struct vm_exit *exit, unsigned vector) {
     CHECK_MSG(exit->kind == VM_EXIT_EXCEPTION && exit->fault.number == vector,
-              "expected exception %u; kind %d port 0x%x vector %u: %s", vector, exit->kind, exit->port,
-              exit->fault.number, exit->detail);
+              "expected exception %u; kind %d port 0x%x vector %u: %s", vector, exit->kind,
+              exit->port, exit->fault.number, exit->detail);
 }
 
 static struct vm_regs rig_regs(void) {
@@ -37,10 +37,12 @@ static struct vm_regs rig_regs(void) {
     return regs;
 }
 
-RIG_CODE(code_ports, "out %eax, $0x10\n out %eax, $0x11\n out %eax, $0x12\n mov $7, %ebx\n out %eax, $0x10");
+RIG_CODE(code_ports,
+         "out %eax, $0x10\n out %eax, $0x11\n out %eax, $0x12\n mov $7, %ebx\n out %eax, $0x10");
 
 /* rdi: address to read */
-RIG_CODE(code_read, "mov $0x1111, %eax\n mov $0x2222, %ecx\n stc\n mov (%rdi), %rax\n out %eax, $0x10");
+RIG_CODE(code_read,
+         "mov $0x1111, %eax\n mov $0x2222, %ecx\n stc\n mov (%rdi), %rax\n out %eax, $0x10");
 #define CODE_READ_FAULT_OFFSET 12
 
 static struct vm_exit read_at(uint64_t gva_v) {
@@ -126,7 +128,8 @@ TEST(a_kick_before_a_run_is_not_lost_and_counts_once) {
 TEST(a_kick_after_an_exception_is_harmless) {
     rig_begin(0);
     RIG_LOAD(&rig, code_read);
-    const struct vm_regs in = {.rip = RIG_TEXT_GVA, .rsp = HUSK_STACK_TOP_GVA - 64, .rdi = 0x50000000};
+    const struct vm_regs in = {
+        .rip = RIG_TEXT_GVA, .rsp = HUSK_STACK_TOP_GVA - 64, .rdi = 0x50000000};
     vcpu_kvm_ops.set_regs(rig.vcpu, &in);
     struct vm_exit exit = vm_rig_run(&rig);
     check_exception(&exit, X86_VECTOR_PF);

@@ -1,6 +1,7 @@
 /*
- * tests/kvm/vm/vm_kvm_test.c: host/vm/vm_kvm*.c and host/vm/syspages*.c against the real KVM: ports, exceptions, resuming,
- * registers, growth, protection. Guest code is a few instructions each, in assembler.
+ * tests/kvm/vm/vm_kvm_test.c: host/vm/vm_kvm*.c and host/vm/syspages*.c against the real KVM:
+ * ports, exceptions, resuming, registers, growth, protection. Guest code is a few instructions
+ * each, in assembler.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -29,13 +30,13 @@ static void check_port(const struct vm_exit *exit, unsigned port) {
 
 static void check_exception(const struct vm_exit *exit, unsigned vector) {
     CHECK_MSG(exit->kind == VM_EXIT_EXCEPTION && exit->fault.number == vector,
-              "expected exception %u; kind %d port 0x%x vector %u: %s", vector, exit->kind, exit->port,
-              exit->fault.number, exit->detail);
+              "expected exception %u; kind %d port 0x%x vector %u: %s", vector, exit->kind,
+              exit->port, exit->fault.number, exit->detail);
 }
 
 static uint8_t *anonymous(size_t bytes) {
-    void *base =
-        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     CHECK(base != MAP_FAILED);
     return base;
 }
@@ -46,7 +47,8 @@ static struct vm_regs rig_regs(void) {
     return regs;
 }
 
-RIG_CODE(code_ports, "out %eax, $0x10\n out %eax, $0x11\n out %eax, $0x12\n mov $7, %ebx\n out %eax, $0x10");
+RIG_CODE(code_ports,
+         "out %eax, $0x10\n out %eax, $0x11\n out %eax, $0x12\n mov $7, %ebx\n out %eax, $0x10");
 
 TEST(each_port_exits_and_resumes_after_it) {
     rig_begin(0);
@@ -121,13 +123,15 @@ TEST(a_call_after_a_call_starts_where_it_is_told) {
 }
 
 /* rdi: address to read */
-RIG_CODE(code_read, "mov $0x1111, %eax\n mov $0x2222, %ecx\n stc\n mov (%rdi), %rax\n out %eax, $0x10");
+RIG_CODE(code_read,
+         "mov $0x1111, %eax\n mov $0x2222, %ecx\n stc\n mov (%rdi), %rax\n out %eax, $0x10");
 #define CODE_READ_FAULT_OFFSET 12
 
 TEST(a_page_fault_reports_address_error_code_and_registers) {
     rig_begin(0);
     RIG_LOAD(&rig, code_read);
-    const struct vm_regs in = {.rip = RIG_TEXT_GVA, .rsp = HUSK_STACK_TOP_GVA - 64, .rdi = 0x123456789a8};
+    const struct vm_regs in = {
+        .rip = RIG_TEXT_GVA, .rsp = HUSK_STACK_TOP_GVA - 64, .rdi = 0x123456789a8};
     vcpu_kvm_ops.set_regs(rig.vcpu, &in);
     struct vm_exit exit = vm_rig_run(&rig);
     check_exception(&exit, X86_VECTOR_PF);
@@ -147,7 +151,8 @@ TEST(a_page_fault_reports_address_error_code_and_registers) {
 TEST(after_an_exception_the_host_can_go_on_elsewhere) {
     rig_begin(0);
     RIG_LOAD(&rig, code_read);
-    const struct vm_regs in = {.rip = RIG_TEXT_GVA, .rsp = HUSK_STACK_TOP_GVA - 64, .rdi = 0x50000000};
+    const struct vm_regs in = {
+        .rip = RIG_TEXT_GVA, .rsp = HUSK_STACK_TOP_GVA - 64, .rdi = 0x50000000};
     for (int i = 0; i < 20; i++) {
         vcpu_kvm_ops.set_regs(rig.vcpu, &in);
         struct vm_exit exit = vm_rig_run(&rig);
@@ -171,7 +176,8 @@ TEST(after_an_exception_the_host_can_go_on_elsewhere) {
 TEST(after_an_exception_the_instruction_can_run_again) {
     rig_begin(0);
     RIG_LOAD(&rig, code_read);
-    const struct vm_regs in = {.rip = RIG_TEXT_GVA, .rsp = HUSK_STACK_TOP_GVA, .rdi = RIG_DATA_GVA + 0x10000};
+    const struct vm_regs in = {
+        .rip = RIG_TEXT_GVA, .rsp = HUSK_STACK_TOP_GVA, .rdi = RIG_DATA_GVA + 0x10000};
     vcpu_kvm_ops.set_regs(rig.vcpu, &in);
     struct vm_exit exit = vm_rig_run(&rig);
     check_exception(&exit, X86_VECTOR_PF);
@@ -179,7 +185,8 @@ TEST(after_an_exception_the_instruction_can_run_again) {
     memset(more, 0x5a, 8);
     const struct page_mapping mapping = {
         RIG_DATA_GVA + 0x10000, {RIG_DATA_GVA + 0x10000}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_WRITE};
-    CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, mapping.gpa, more, HUSK_PAGE_SIZE, 0, &rig.err), rig.err);
+    CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, mapping.gpa, more, HUSK_PAGE_SIZE, 0, &rig.err),
+             rig.err);
     CHECK_OK(sys_space_map(rig.space, &mapping, &rig.err), rig.err);
     const struct vm_regs again = rig_regs();
     vcpu_kvm_ops.set_regs(rig.vcpu, &again);
@@ -204,13 +211,16 @@ static int map_more(uint64_t gva_v, uint64_t bytes, uint32_t prot) {
     return sys_space_map(rig.space, &mapping, &rig.err);
 }
 
-/* Linear memory grows from one wasm page to 64 MiB, in steps of all sizes; each new page is seen, the next one not. */
+/* Linear memory grows from one wasm page to 64 MiB, in steps of all sizes; each new page is seen,
+ * the next one not. */
 TEST(memory_grows_in_steps) {
     rig_begin(0);
     const uint64_t bytes = 64 << 20;
     uint8_t *memory = anonymous(bytes);
-    CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, gpa_of_gva(HUSK_MEM0_GVA), memory, bytes, 0, &rig.err), rig.err);
-    static const uint64_t steps[] = {0x10000, 0x10000, 0x1e0000, 0x200000, 0x410000, 0x1f0000, 0x1000000};
+    CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, gpa_of_gva(HUSK_MEM0_GVA), memory, bytes, 0, &rig.err),
+             rig.err);
+    static const uint64_t steps[] = {0x10000,  0x10000,  0x1e0000, 0x200000,
+                                     0x410000, 0x1f0000, 0x1000000};
     uint64_t size = 0;
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         CHECK_OK(map_more(HUSK_MEM0_GVA + size, steps[i], PAGE_READ | PAGE_WRITE), rig.err);
@@ -234,7 +244,8 @@ TEST(page_tables_grow_into_further_slots) {
     uint8_t *memory = anonymous(bytes);
     const uint64_t base = husk_mem_gva(1);
     CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, gpa_of_gva(base), memory, bytes, 0, &rig.err), rig.err);
-    for (uint64_t at = 0; at < bytes; at += 0x200000) { /* a 4 KiB entry in each 2 MiB: 512 tables */
+    /* a 4 KiB entry in each 2 MiB: 512 tables */
+    for (uint64_t at = 0; at < bytes; at += 0x200000) {
         CHECK_OK(map_more(base + at, HUSK_PAGE_SIZE, PAGE_READ | PAGE_WRITE), rig.err);
         if (at % (bytes / 16) != 0)
             continue;
@@ -251,7 +262,8 @@ TEST(the_last_memory_is_within_the_physical_address_space) {
     rig_begin(0);
     const uint64_t top = husk_mem_gva(HUSK_MAX_MEMORIES - 1) + (4ull << 30) - 0x200000;
     uint8_t *memory = anonymous(0x200000);
-    CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, gpa_of_gva(top), memory, 0x200000, 0, &rig.err), rig.err);
+    CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, gpa_of_gva(top), memory, 0x200000, 0, &rig.err),
+             rig.err);
     CHECK_OK(map_more(top, 0x200000, PAGE_READ | PAGE_WRITE), rig.err);
     memory[0x1ffff8] = 0x77;
     struct vm_exit exit = read_at(top + 0x1ffff8);
@@ -304,9 +316,9 @@ static struct vm_exit write_at(uint64_t gva_v) {
 TEST(a_read_only_slot_is_not_written) {
     rig_begin(0);
     uint8_t *memory = anonymous(0x1000);
-    CHECK_OK(
-        vm_kvm_ops.set_slot(rig.vm, 3, gpa_of_gva(HUSK_MEM0_GVA), memory, 0x1000, VM_SLOT_READONLY, &rig.err),
-        rig.err);
+    CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, gpa_of_gva(HUSK_MEM0_GVA), memory, 0x1000,
+                                 VM_SLOT_READONLY, &rig.err),
+             rig.err);
     CHECK_OK(map_more(HUSK_MEM0_GVA, 0x1000, PAGE_READ | PAGE_WRITE), rig.err);
     struct vm_exit exit = read_at(HUSK_MEM0_GVA);
     check_port(&exit, HUSK_PORT_CALL_DONE);
@@ -335,8 +347,9 @@ TEST(a_page_without_memory_is_a_violation) {
 TEST(memory_whose_backing_is_discarded_reads_as_zero) {
     rig_begin(0);
     uint8_t *memory = anonymous(0x10000);
-    CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, gpa_of_gva(HUSK_MEM0_GVA), memory, 0x10000, 0, &rig.err),
-             rig.err);
+    CHECK_OK(
+        vm_kvm_ops.set_slot(rig.vm, 3, gpa_of_gva(HUSK_MEM0_GVA), memory, 0x10000, 0, &rig.err),
+        rig.err);
     CHECK_OK(map_more(HUSK_MEM0_GVA, 0x10000, PAGE_READ | PAGE_WRITE), rig.err);
     struct vm_exit exit = write_at(HUSK_MEM0_GVA + 0x2000);
     check_port(&exit, HUSK_PORT_CALL_DONE);
@@ -383,9 +396,9 @@ TEST(avx2_is_undefined_where_it_is_not_granted) {
 
 TEST(vector_registers_survive_exits) {
     rig_begin(0);
-    RIG_CODE(code_xmm,
-             "mov $0x1234, %eax\n movq %rax, %xmm15\n out %eax, $0x11\n xor %eax, %eax\n movq %xmm15, %rax\n"
-             "out %eax, $0x10");
+    RIG_CODE(code_xmm, "mov $0x1234, %eax\n movq %rax, %xmm15\n out %eax, $0x11\n xor %eax, %eax\n "
+                       "movq %xmm15, %rax\n"
+                       "out %eax, $0x10");
     struct vm_exit exit = RIG_RUN_CODE(&rig, code_xmm);
     check_port(&exit, HUSK_PORT_HOST_CALL);
     __asm__ volatile("pxor %%xmm15, %%xmm15" ::: "xmm15");

@@ -1,7 +1,7 @@
 /*
- * WASI in a VM: a module made here imports every function and exports it again, so that each can be called
- * from outside and goes through the guest, the host call and the handler. Deadlines and interrupts end calls
- * that wait.
+ * WASI in a VM: a module made here imports every function and exports it again, so that each can be
+ * called from outside and goes through the guest, the host call and the handler. Deadlines and
+ * interrupts end calls that wait.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -24,7 +24,7 @@ struct bytes {
 };
 
 static void put(struct bytes *out, const void *data, size_t count) {
-    CHECK(out->count + count <= sizeof(out->data));
+    CHECK(out->count + count <= sizeof out->data);
     memcpy(out->data + out->count, data, count);
     out->count += count;
 }
@@ -69,7 +69,7 @@ static void module_make(const char *module, const char *wrong, struct bytes *out
         if (!is_included(module, i))
             continue;
         const struct wasi_func *func = &wasi_funcs[i];
-        size_t params = strlen(func->params) - (wrong && strcmp(wrong, func->name) == 0);
+        size_t params = strlen(func->params) - (wrong != NULL && strcmp(wrong, func->name) == 0);
         put_u8(&types, 0x60);
         put_leb(&types, params);
         for (size_t k = 0; k < params; k++)
@@ -108,7 +108,7 @@ struct world {
 static void world_open(struct world *world, const char *module, const char *wrong) {
     static struct bytes wasm;
     struct husk_error err;
-    memset(world, 0, sizeof(*world));
+    memset(world, 0, sizeof *world);
     module_make(module, wrong, &wasm);
     CHECK_OK(husk_engine_new(NULL, &world->engine, &err), err);
     int fd = ready_image_compile(wasm.data, wasm.count, wasm.data, wasm.count, NULL);
@@ -121,7 +121,8 @@ static husk_sandbox *sandbox_make(struct world *world, uint8_t **ret_memory) {
     struct husk_error err;
     husk_sandbox *sandbox = NULL;
     void *span = NULL;
-    CHECK_OK(husk_sandbox_new(world->engine, world->image, world->imports, NULL, &sandbox, &err), err);
+    CHECK_OK(husk_sandbox_new(world->engine, world->image, world->imports, NULL, &sandbox, &err),
+             err);
     CHECK_OK(husk_memory_span(sandbox, 0, 0, 0x20000, &span, &err), err);
     *ret_memory = span;
     return sandbox;
@@ -151,8 +152,8 @@ static uint32_t get_u32(const uint8_t *memory, uint32_t addr) {
     return value;
 }
 
-static void call_with(husk_sandbox *sandbox, const char *name, const uint64_t *values, uint64_t wall_ns,
-                      struct husk_outcome *outcome, int32_t *ret_errno) {
+static void call_with(husk_sandbox *sandbox, const char *name, const uint64_t *values,
+                      uint64_t wall_ns, struct husk_outcome *outcome, int32_t *ret_errno) {
     struct husk_value args[10], result = {.type = HUSK_I32};
     struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
     struct husk_error err;
@@ -169,7 +170,9 @@ static void call_with(husk_sandbox *sandbox, const char *name, const uint64_t *v
         else
             args[i].of.i64 = (int64_t)values[i];
     }
-    CHECK_OK(husk_call(sandbox, name, args, count, &result, func->has_result, &options, outcome, &err), err);
+    CHECK_OK(
+        husk_call(sandbox, name, args, count, &result, func->has_result, &options, outcome, &err),
+        err);
     *ret_errno = result.of.i32;
 }
 
@@ -181,7 +184,8 @@ static int32_t call_values(husk_sandbox *sandbox, const char *name, const uint64
     CHECK_MSG(outcome.kind == HUSK_RETURNED, "%s: %s", name, outcome.message);
     return wasi_err;
 }
-#define CALL(sandbox, name, ...) call_values(sandbox, name, (const uint64_t[]){__VA_ARGS__ __VA_OPT__(, ) 0})
+#define CALL(sandbox, name, ...)                                                                   \
+    call_values(sandbox, name, (const uint64_t[]){__VA_ARGS__ __VA_OPT__(, ) 0})
 
 /* ---- Tests ---- */
 
@@ -192,8 +196,9 @@ TEST(all_functions_link_in_both_namespaces) {
         struct world world;
         struct husk_error err;
         world_open(&world, modules[i], NULL);
-        CHECK_STATUS(husk_sandbox_new(world.engine, world.image, world.imports, NULL, &world.sandbox, &err),
-                     HUSK_E_LINK);
+        CHECK_STATUS(
+            husk_sandbox_new(world.engine, world.image, world.imports, NULL, &world.sandbox, &err),
+            HUSK_E_LINK);
         CHECK_CONTAINS(err.message, "args_get");
         CHECK_OK(husk_imports_wasi(world.imports, NULL, &err), err);
         world.sandbox = sandbox_make(&world, &world.memory);
@@ -209,8 +214,9 @@ TEST(a_wrong_signature_does_not_link) {
     SKIP_WITHOUT_KVM();
     world_open(&world, "wasi_snapshot_preview1", "fd_write");
     CHECK_OK(husk_imports_wasi(world.imports, NULL, &err), err);
-    CHECK_STATUS(husk_sandbox_new(world.engine, world.image, world.imports, NULL, &world.sandbox, &err),
-                 HUSK_E_LINK);
+    CHECK_STATUS(
+        husk_sandbox_new(world.engine, world.image, world.imports, NULL, &world.sandbox, &err),
+        HUSK_E_LINK);
     CHECK_CONTAINS(err.message, "fd_write");
     CHECK(world.sandbox == NULL);
     world_done(&world);
@@ -234,7 +240,7 @@ TEST(writes_and_reads_guest_memory) {
     set_u32(world.memory, 12, 11);
     CHECK_EQ_I64(CALL(world.sandbox, "fd_write", 1, 8, 1, 0), 0);
     CHECK_EQ_U64(get_u32(world.memory, 0), 11);
-    CHECK(read(fds[0], text, sizeof(text)) == 11);
+    CHECK(read(fds[0], text, sizeof text) == 11);
     CHECK_STR(text, "from inside");
     CHECK(write(fds[1], "abc", 3) == 3);
     CHECK_EQ_I64(CALL(world.sandbox, "fd_read", 0, 8, 1, 0), 0);
@@ -325,7 +331,8 @@ static void waits_done(struct world *world, int empty[2], int full[2]) {
     }
 }
 
-/* Long enough for the guest to have begun to wait; an emulated CPU takes its time (tools/run-hwkvm). */
+/* Long enough for the guest to have begun to wait; an emulated CPU takes its time
+ * (tools/run-hwkvm). */
 static uint64_t until_it_waits_ns(void) {
     return getenv("HUSK_TEST_EMULATED") != NULL ? 500000000 : 20000000;
 }
@@ -402,8 +409,8 @@ TEST(other_signals_do_not_end_a_wait) {
 }
 
 TEST(survives_wild_arguments) {
-    static const uint64_t wild[] = {0,          1,          2,          0x1ffff, 0x20000, 0x7fffffff,
-                                    0x80000000, 0xfffffffc, 0xffffffff, 1024,    8};
+    static const uint64_t wild[] = {
+        0, 1, 2, 0x1ffff, 0x20000, 0x7fffffff, 0x80000000, 0xfffffffc, 0xffffffff, 1024, 8};
     struct world world;
     struct husk_wasi_options options = HUSK_WASI_OPTIONS_INIT;
     int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -417,18 +424,19 @@ TEST(survives_wild_arguments) {
         int32_t wasi_err = 0;
         for (unsigned i = 0; i < 10; i++) {
             state = state * 6364136223846793005u + 1442695040888963407u;
-            args[i] = wild[(state >> 33) % (sizeof(wild) / sizeof(wild[0]))];
+            args[i] = wild[(state >> 33) % (sizeof wild / sizeof wild[0])];
         }
         if (round % 16 == 0)
             memset(world.memory, 0, 0x20000); /* clocks of long ago: polls do not sleep */
-        call_with(world.sandbox, wasi_funcs[round % WASI_FUNCS_COUNT].name, args, 1000000000, &outcome,
-                  &wasi_err);
+        call_with(world.sandbox, wasi_funcs[round % WASI_FUNCS_COUNT].name, args, 1000000000,
+                  &outcome, &wasi_err);
         if (outcome.is_poisoned) {
             CHECK_EQ_U64(outcome.kind, HUSK_DEADLINE);
             husk_sandbox_free(world.sandbox);
             world.sandbox = sandbox_make(&world, &world.memory);
         }
-        CHECK(outcome.kind == HUSK_RETURNED || outcome.kind == HUSK_EXITED || outcome.kind == HUSK_DEADLINE);
+        CHECK(outcome.kind == HUSK_RETURNED || outcome.kind == HUSK_EXITED ||
+              outcome.kind == HUSK_DEADLINE);
         CHECK(wasi_err >= 0 && wasi_err <= WASI_ENOTCAPABLE);
     }
     close(null_fd);

@@ -1,6 +1,7 @@
 /*
- * tests/kvm/wasi/wasi_wait_test.c: two sandboxes share one stream and compete for what little moves there; then nothing moves any more. Both calls
- * end all the same: at a deadline, at an interrupt, and with a CPU limit alone. If one does not, an alarm ends the suite.
+ * tests/kvm/wasi/wasi_wait_test.c: two sandboxes share one stream and compete for what little moves
+ * there; then nothing moves any more. Both calls end all the same: at a deadline, at an interrupt,
+ * and with a CPU limit alone. If one does not, an alarm ends the suite.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,8 +24,9 @@
 
 /* ---- The guest ---- */
 
-/* Each function waits for the world without end, or does as much of it in one call of WASI as it can: over and over, until there is an
- * errno, which is the result. One vector at 8; from 16 on the most that a write takes, all empty; at 24 a subscription to a clock. */
+/* Each function waits for the world without end, or does as much of it in one call of WASI as it
+ * can: over and over, until there is an errno, which is the result. One vector at 8; from 16 on the
+ * most that a write takes, all empty; at 24 a subscription to a clock. */
 static const char guest_wat[] =
     "(module"
     " (import \"wasi_snapshot_preview1\" \"fd_read\""
@@ -39,26 +41,32 @@ static const char guest_wat[] =
     " (memory (export \"memory\") 272)"
     " (func (export \"read\") (result i32) (local $e i32)"
     "  (i32.store (i32.const 8) (i32.const 65536)) (i32.store (i32.const 12) (i32.const 10))"
-    "  (loop $l (local.set $e (call $fd_read (i32.const 0) (i32.const 8) (i32.const 1) (i32.const 0)))"
+    "  (loop $l (local.set $e (call $fd_read (i32.const 0) (i32.const 8) (i32.const 1) (i32.const "
+    "0)))"
     "   (br_if $l (i32.eqz (local.get $e)))) (local.get $e))"
     " (func (export \"write\") (result i32) (local $e i32)"
     "  (i32.store (i32.const 8) (i32.const 65536)) (i32.store (i32.const 12) (i32.const 1048576))"
-    "  (loop $l (local.set $e (call $fd_write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 0)))"
+    "  (loop $l (local.set $e (call $fd_write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const "
+    "0)))"
     "   (br_if $l (i32.eqz (local.get $e)))) (local.get $e))"
     " (func (export \"message\") (result i32) (local $e i32)"
     "  (i32.store (i32.const 8) (i32.const 65536)) (i32.store (i32.const 12) (i32.const 1000))"
-    "  (loop $l (local.set $e (call $fd_write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 0)))"
+    "  (loop $l (local.set $e (call $fd_write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const "
+    "0)))"
     "   (br_if $l (i32.eqz (local.get $e)))) (local.get $e))"
     " (func (export \"sleep\") (result i32) (local $e i32)"
     "  (i32.store (i32.const 40) (i32.const 1)) (i32.store (i32.const 52) (i32.const 0x10000000))"
-    "  (loop $l (local.set $e (call $poll_oneoff (i32.const 24) (i32.const 200) (i32.const 1) (i32.const 0)))"
+    "  (loop $l (local.set $e (call $poll_oneoff (i32.const 24) (i32.const 200) (i32.const 1) "
+    "(i32.const 0)))"
     "   (br_if $l (i32.eqz (local.get $e)))) (local.get $e))"
     " (func (export \"naps\") (result i32) (local $e i32)"
     "  (i32.store (i32.const 40) (i32.const 1)) (i32.store (i32.const 48) (i32.const 50000000))"
-    "  (loop $l (local.set $e (call $poll_oneoff (i32.const 24) (i32.const 200) (i32.const 1) (i32.const 0)))"
+    "  (loop $l (local.set $e (call $poll_oneoff (i32.const 24) (i32.const 200) (i32.const 1) "
+    "(i32.const 0)))"
     "   (br_if $l (i32.eqz (local.get $e)))) (local.get $e))"
     " (func (export \"many\") (result i32) (local $e i32)"
-    "  (loop $l (local.set $e (call $fd_write (i32.const 2) (i32.const 16) (i32.const 1024) (i32.const 0)))"
+    "  (loop $l (local.set $e (call $fd_write (i32.const 2) (i32.const 16) (i32.const 1024) "
+    "(i32.const 0)))"
     "   (br_if $l (i32.eqz (local.get $e)))) (local.get $e))"
     " (func (export \"random\") (result i32) (local $e i32)"
     "  (loop $l (local.set $e (call $random_get (i32.const 65536) (i32.const 16777216)))"
@@ -92,7 +100,8 @@ static void terminal_open(struct stream *stream) {
     stream->other_fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (stream->other_fd < 0)
         SKIP("no terminals here: %s", strerror(errno));
-    CHECK(stream->other_fd >= 0 && grantpt(stream->other_fd) == 0 && unlockpt(stream->other_fd) == 0);
+    CHECK(stream->other_fd >= 0 && grantpt(stream->other_fd) == 0 &&
+          unlockpt(stream->other_fd) == 0);
     stream->guest_fd = open(ptsname(stream->other_fd), O_RDWR | O_NOCTTY | O_CLOEXEC);
 }
 
@@ -183,7 +192,8 @@ static void house_close(struct house *house) {
     signal(SIGALRM, SIG_DFL);
 }
 
-static void tenants_begin(struct house *house, const char *function, uint64_t wall_ns, uint64_t cpu_ns) {
+static void tenants_begin(struct house *house, const char *function, uint64_t wall_ns,
+                          uint64_t cpu_ns) {
     struct husk_wasi_options wasi = HUSK_WASI_OPTIONS_INIT;
     wasi.stdin_fd = wasi.stdout_fd = house->stream.guest_fd;
     wasi.stderr_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
@@ -227,7 +237,8 @@ static void pause_ns(uint64_t count) {
 }
 
 /* Moves something now and then for most of the time, and nothing in the end. */
-static void round_run(struct house *house, enum place place, bool is_interrupted, uint64_t limit_ns) {
+static void round_run(struct house *house, enum place place, bool is_interrupted,
+                      uint64_t limit_ns) {
     const uint64_t end = clock_ns(CLOCK_MONOTONIC) + limit_ns;
     stream_open(&house->stream, place, house->is_output);
     tenants_begin(house, function_for(place, house->is_output), is_interrupted ? 0 : limit_ns, 0);
@@ -283,8 +294,9 @@ static void check_waited(struct house *house, const char *where) {
     tenants_end(house, HUSK_DEADLINE, where);
     for (int i = 0; i < TENANTS; i++) {
         const struct tenant *tenant = &house->tenants[i];
-        CHECK_MSG(tenant->took_ns >= 1000 * MS && tenant->took_ns < 20000 * MS, "%s: %s took %llu ms", where,
-                  tenant->function, (unsigned long long)(tenant->took_ns / MS));
+        CHECK_MSG(tenant->took_ns >= 1000 * MS && tenant->took_ns < 20000 * MS,
+                  "%s: %s took %llu ms", where, tenant->function,
+                  (unsigned long long)(tenant->took_ns / MS));
         CHECK_CONTAINS(tenant->outcome.message, "waited longer than its CPU limit allows");
     }
 }
