@@ -189,6 +189,8 @@ static const struct step steps[] = {
      HUSK_E_POISONED},
     {"restore under memory images", begin_overlaid, step_restore_image, HOLDS_IMAGE, HOLDS_SAME,
      HUSK_E_POISONED},
+    {"restore of a snapshot under memory images", begin_overlaid, step_restore_snapshot,
+     HOLDS_SNAPSHOT, HOLDS_SAME, HUSK_E_POISONED},
     {"restore that discards pages", begin_aged, step_restore_image, HOLDS_IMAGE, HOLDS_SAME,
      HUSK_E_POISONED},
     {"restore after a failed one", begin_broken, step_restore_snapshot, HOLDS_SNAPSHOT, HOLDS_SAME,
