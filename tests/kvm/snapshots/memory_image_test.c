@@ -175,14 +175,16 @@ TEST(a_snapshot_keeps_what_is_mapped) {
     state_close(&lab);
 }
 
-enum { SIDES = 3, IMAGES = 4, SIDE_PAGES = 32 };
+enum { SIDES = 3, IMAGES = 4, SNAPSHOTS = 4, SIDE_PAGES = 32 };
 
-/* Sandboxes and memory images, and beside each what must be in it. */
+/* Sandboxes, memory images and snapshots, and beside each what must be in it. */
 struct copies {
     struct state_lab lab;
     husk_sandbox *sides[SIDES];
     husk_memory_image *images[IMAGES];
-    uint8_t model[SIDES][SIDE_PAGES * 4096], contents[IMAGES][SIDE_PAGES * 4096];
+    husk_image *snapshots[SNAPSHOTS];
+    uint8_t model[SIDES][SIDE_PAGES * 4096], contents[IMAGES][SIDE_PAGES * 4096],
+        states[SNAPSHOTS][SIDE_PAGES * 4096];
     uint64_t random;
 };
 
@@ -225,7 +227,32 @@ static void side_map(struct copies *copies, uint64_t side, uint64_t which, uint6
     memcpy(copies->model[side] + page * 4096, copies->contents[which] + offset * 4096, most * 4096);
 }
 
-/* At random: sandboxes, images, places; against a model that is plain memory. */
+static void side_snapshot(struct copies *copies, uint64_t side, uint64_t which) {
+    struct husk_error *err = &copies->lab.err;
+    husk_image_unref(copies->snapshots[which]);
+    copies->snapshots[which] = NULL;
+    CHECK_OK(husk_sandbox_snapshot(copies->sides[side], &copies->snapshots[which], err), *err);
+    memcpy(copies->states[which], copies->model[side], sizeof copies->model[side]);
+}
+
+/* To another image than the one it is over, and whatever is mapped in it. */
+static void side_restore(struct copies *copies, uint64_t side, uint64_t which) {
+    struct husk_error *err = &copies->lab.err;
+    CHECK_OK(husk_sandbox_restore(copies->sides[side], copies->snapshots[which], err), *err);
+    memcpy(copies->model[side], copies->states[which], sizeof copies->model[side]);
+}
+
+static void copies_close(struct copies *copies) {
+    for (int i = 0; i < IMAGES; i++)
+        husk_memory_image_free(copies->images[i]);
+    for (int i = 0; i < SNAPSHOTS; i++)
+        husk_image_unref(copies->snapshots[i]);
+    for (int i = 0; i < SIDES; i++)
+        husk_sandbox_free(copies->sides[i]);
+    state_close(&copies->lab);
+}
+
+/* At random: sandboxes, images, snapshots, places; against a model that is plain memory. */
 TEST(behaves_like_copies) {
     SKIP_WITHOUT_COMPILER();
     static struct copies copies = {.random = 6};
@@ -237,12 +264,16 @@ TEST(behaves_like_copies) {
     for (int round = 0; round < 1500; round++) {
         uint64_t side = below(&copies, SIDES), which = below(&copies, IMAGES);
         uint64_t page = below(&copies, SIDE_PAGES), pages = 1 + below(&copies, SIDE_PAGES - page);
-        uint64_t action = below(&copies, 4);
+        uint64_t action = below(&copies, 6);
         if (action == 0)
             side_fill(&copies, side, page, pages);
         else if (action == 1)
             side_take(&copies, side, which, page, pages);
-        else if (copies.images[which] != NULL)
+        else if (action == 2)
+            side_snapshot(&copies, side, which);
+        else if (action == 3 && copies.snapshots[which] != NULL)
+            side_restore(&copies, side, which);
+        else if (action > 3 && copies.images[which] != NULL)
             side_map(&copies, side, which, page);
         struct state_copy copy;
         state_copy_take(copies.sides[side], &copy);
@@ -250,11 +281,7 @@ TEST(behaves_like_copies) {
                   "round %d, action %d", round, (int)action);
         state_copy_done(&copy);
     }
-    for (int i = 0; i < IMAGES; i++)
-        husk_memory_image_free(copies.images[i]);
-    for (int i = 0; i < SIDES; i++)
-        husk_sandbox_free(copies.sides[i]);
-    state_close(&copies.lab);
+    copies_close(&copies);
 }
 
 TEST(misuse_is_an_error) {
