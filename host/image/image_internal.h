@@ -1,7 +1,8 @@
 /*
  * host/image/image_internal.h: an opened image. image_file.c makes its bytes immutable,
  * image_read.c finds and checks the ELF segments, image_records.c the note's records, image_check.c
- * checks every row, image_names.c copies names, image.c is the public face.
+ * checks every row, image_names.c copies names, image_open.c calls them in turn and frees images,
+ * image.c is the public face.
  *
  * After opening, everything here is constant except what is made when first needed (template, flat
  * runs) or learned (hot pages), under its lock; so any number of threads may read it.
@@ -214,8 +215,8 @@ int image_mapped_runs(struct husk_image *image, const struct image_run **ret_run
  * they have in the smaller ones into one. Fails with the runs as they were. */
 int image_runs_merge_layers(struct image_run *runs, uint32_t *count, const struct image_file *base,
                             struct husk_error *err);
-/* image.c. A new image with this code and nothing of its own yet: free it with husk_image_unref().
- * References both; engine may be NULL. NULL: out of memory. */
+/* image_open.c. A new image with this code and nothing of its own yet: free it with
+ * husk_image_unref(). References both; engine may be NULL. NULL: out of memory. */
 husk_image *image_new(husk_engine *engine, struct image_code *code);
 /* Are these two of one module, compiled to the same code? True also where it was opened twice; what
  * they hold in memory may differ. */

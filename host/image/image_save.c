@@ -1,8 +1,8 @@
 /*
  * host/image/image_save.c: an image as a file of its own. One that was opened from bytes is those
  * bytes. A snapshot becomes an ELF file like the compiler's: text and rodata of the compiled image,
- * data and memories as they were, its note with the arrays of a snapshot behind the others, and
- * section headers and symbols for people's tools (base/elf_writer.h).
+ * data and memories as they were, its note with a snapshot's records beside the others, and section
+ * headers and symbols for people's tools (base/elf_writer.h).
  *
  * What is saved can be opened: what would break a limit of the reader is merged (segments) or
  * refused before anything is written.
