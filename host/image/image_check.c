@@ -20,7 +20,8 @@ static int bad_row(struct husk_error *err, const char *array, uint64_t idx, cons
     return error_set(err, HUSK_E_BAD_IMAGE, "%s %llu: %s", array, (unsigned long long)idx, what);
 }
 
-/* What only a newer husk writes: unknown flags, entities of a second instance. */
+/* What only a newer husk writes: unknown flags, entities of a second instance, and (the next one)
+ * unknown kinds. */
 static int check_known(struct husk_error *err, const char *array, uint64_t idx, uint32_t unknown) {
     if (unknown == 0)
         return 0;
@@ -28,6 +29,14 @@ static int check_known(struct husk_error *err, const char *array, uint64_t idx, 
         err, HUSK_E_IMAGE_VERSION,
         "%s %llu: a flag or an instance (0x%x) that this husk does not know" IMAGE_IS_NEWER, array,
         (unsigned long long)idx, unknown);
+}
+
+static int check_kind(struct husk_error *err, const char *array, uint64_t idx, uint32_t kind) {
+    if (kind <= HUSK_ABI_GLOBAL)
+        return 0;
+    return error_set(err, HUSK_E_IMAGE_VERSION,
+                     "%s %llu: a kind (%u) that this husk does not know" IMAGE_IS_NEWER, array,
+                     (unsigned long long)idx, kind);
 }
 
 bool image_in_text(const struct image_code *code, uint64_t gva_value, uint64_t bytes) {
@@ -98,6 +107,10 @@ static int check_all_known(const struct image_code *code, struct husk_error *err
         status = check_known(err, "import", i, code->imports[i].instance);
     for (uint32_t i = 0; i < code->exports_count && status == 0; i++)
         status = check_known(err, "export", i, code->exports[i].instance);
+    for (uint32_t i = 0; i < code->imports_count && status == 0; i++)
+        status = check_kind(err, "import", i, code->imports[i].kind);
+    for (uint32_t i = 0; i < code->exports_count && status == 0; i++)
+        status = check_kind(err, "export", i, code->exports[i].kind);
     for (uint32_t i = 0; i < code->memories_count && status == 0; i++)
         status = check_known(err, "memory", i,
                              (code->memories[i].flags & ~HUSK_LIMIT_HAS_MAX) |
@@ -180,7 +193,7 @@ static uint32_t kind_count(const struct image_code *code, uint32_t kind) {
 static int check_imports(struct image_code *code, struct husk_error *err) {
     for (uint32_t i = 0; i < code->imports_count; i++) {
         const struct husk_image_import *import = &code->imports[i];
-        if (import->kind > HUSK_ABI_GLOBAL || import->idx >= kind_count(code, import->kind))
+        if (import->idx >= kind_count(code, import->kind))
             return bad_row(err, "import", i, "no such function, table, memory or global");
         if (import->idx != code->imported_count[import->kind])
             return bad_row(err, "import", i,
@@ -195,7 +208,7 @@ static int check_imports(struct image_code *code, struct husk_error *err) {
 static int check_exports(const struct image_code *code, struct husk_error *err) {
     for (uint32_t i = 0; i < code->exports_count; i++) {
         const struct husk_image_export *export = &code->exports[i];
-        if (export->kind > HUSK_ABI_GLOBAL || export->idx >= kind_count(code, export->kind))
+        if (export->idx >= kind_count(code, export->kind))
             return bad_row(err, "export", i, "no such function, table, memory or global");
         if (!in_strings(code, export->name))
             return bad_row(err, "export", i, "its name is outside the strings");
