@@ -153,9 +153,18 @@ static int plan_loads(const husk_image *image, struct buf *loads, struct husk_er
 
 /* ---- the note ---- */
 
+/* A copy: sandboxes that are unloaded meanwhile add to them, and must not wait for the note. */
+static void copy_hot_pages(const husk_image *image, struct buf *pages) {
+    pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&image->template_lock;
+    pthread_mutex_lock(lock);
+    buf_append(pages, image->hot_gvas, image->hot_count * sizeof image->hot_gvas[0]);
+    pthread_mutex_unlock(lock);
+}
+
 /* What the compiled image has, with the flags of a snapshot, and what the snapshot has of its
  * own. */
-static int make_note(const husk_image *image, struct buf *note, struct husk_error *err) {
+static int write_note(const husk_image *image, const struct buf *hot_pages, struct buf *note,
+                      struct husk_error *err) {
     const struct image_code *code = image->code;
     struct husk_image_module module = code->module;
     struct image_record_rows records[HUSK_REC_COUNT];
@@ -169,21 +178,27 @@ static int make_note(const husk_image *image, struct buf *note, struct husk_erro
         (struct image_record_rows){image->table_sizes, code->tables_count};
     records[HUSK_REC_HOST_STATE] =
         (struct image_record_rows){image->host_state, image->host_state_count};
+    records[HUSK_REC_HOT_PAGES] =
+        (struct image_record_rows){hot_pages->data, hot_pages->count / sizeof(uint64_t)};
     if (image->host_state_count > LIMIT_HOST_STATE_BYTES)
         return error_set(err, HUSK_E_LIMIT,
                          "host functions keep %u bytes of state; a file can have %u",
                          image->host_state_count, LIMIT_HOST_STATE_BYTES);
-    pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&image->template_lock;
-    pthread_mutex_lock(lock); /* sandboxes that are unloaded meanwhile add to the hot pages */
-    records[HUSK_REC_HOT_PAGES] = (struct image_record_rows){image->hot_gvas, image->hot_count};
-    const bool fits = image_records_bytes(records) <= LIMIT_NOTE_BYTES;
-    if (fits)
-        image_records_write(note, code->header.wasm_sha256, records);
-    pthread_mutex_unlock(lock);
-    if (!fits)
+    if (image_records_bytes(records) > LIMIT_NOTE_BYTES)
         return error_set(err, HUSK_E_LIMIT,
                          "the image's note is too large for the note of a snapshot");
-    return note->failed ? error_set(err, HUSK_E_NOMEM, "no memory for a snapshot's note") : 0;
+    image_records_write(note, code->header.wasm_sha256, records);
+    return 0;
+}
+
+static int make_note(const husk_image *image, struct buf *note, struct husk_error *err) {
+    struct buf hot_pages = {0};
+    copy_hot_pages(image, &hot_pages);
+    int status = hot_pages.failed ? 0 : write_note(image, &hot_pages, note, err);
+    if (status == 0 && (hot_pages.failed || note->failed))
+        status = error_set(err, HUSK_E_NOMEM, "no memory for a snapshot's note");
+    buf_done(&hot_pages);
+    return status;
 }
 
 /* ---- writing ---- */
