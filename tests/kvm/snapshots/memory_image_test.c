@@ -242,6 +242,13 @@ static void side_restore(struct copies *copies, uint64_t side, uint64_t which) {
     memcpy(copies->model[side], copies->states[which], sizeof copies->model[side]);
 }
 
+/* The next tenant gets a machine from the pool, with what this one left mapped in it. */
+static void side_renew(struct copies *copies, uint64_t side, uint64_t which) {
+    husk_sandbox_free(copies->sides[side]);
+    copies->sides[side] = state_sandbox(&copies->lab, copies->snapshots[which]);
+    memcpy(copies->model[side], copies->states[which], sizeof copies->model[side]);
+}
+
 static void copies_close(struct copies *copies) {
     for (int i = 0; i < IMAGES; i++)
         husk_memory_image_free(copies->images[i]);
@@ -264,7 +271,7 @@ TEST(behaves_like_copies) {
     for (int round = 0; round < 1500; round++) {
         uint64_t side = below(&copies, SIDES), which = below(&copies, IMAGES);
         uint64_t page = below(&copies, SIDE_PAGES), pages = 1 + below(&copies, SIDE_PAGES - page);
-        uint64_t action = below(&copies, 6);
+        uint64_t action = below(&copies, 7);
         if (action == 0)
             side_fill(&copies, side, page, pages);
         else if (action == 1)
@@ -273,7 +280,9 @@ TEST(behaves_like_copies) {
             side_snapshot(&copies, side, which);
         else if (action == 3 && copies.snapshots[which] != NULL)
             side_restore(&copies, side, which);
-        else if (action > 3 && copies.images[which] != NULL)
+        else if (action == 4 && copies.snapshots[which] != NULL)
+            side_renew(&copies, side, which);
+        else if (action > 4 && copies.images[which] != NULL)
             side_map(&copies, side, which, page);
         struct state_copy copy;
         state_copy_take(copies.sides[side], &copy);
