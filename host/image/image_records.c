@@ -168,6 +168,10 @@ static int copy_rows(struct image_rows *rows, const struct note *note,
     if (rows->copy == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for the image's note");
     rows->rows = rows->copy;
+    if (record->row_bytes == row_bytes) { /* all at once: rows may be single bytes */
+        memcpy(rows->copy, note->bytes + record->offset, record->count * row_bytes);
+        return 0;
+    }
     for (uint64_t i = 0; i < record->count; i++) {
         const uint64_t offset = record->offset + i * record->row_bytes;
         memcpy((uint8_t *)rows->copy + i * row_bytes, note->bytes + offset, same_bytes);
