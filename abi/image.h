@@ -102,6 +102,10 @@ struct husk_image_str {
  * that lies here misleads nobody but its own users. */
 #define HUSK_IMAGE_STRICT 4u
 
+/* How long header and rows of the table of records were in the first version of the format. */
+#define HUSK_IMAGE_HEADER_FIRST_BYTES 88u
+#define HUSK_IMAGE_RECORD_FIRST_BYTES 48u
+
 /* magic, format and abi are where they are in every format. */
 struct husk_image_header {
     uint64_t magic;
@@ -232,8 +236,8 @@ struct husk_image_line_row {
     uint32_t column;
 };
 
-_Static_assert(sizeof(struct husk_image_record) == 48, "image format");
-_Static_assert(sizeof(struct husk_image_header) == 88, "image format");
+_Static_assert(sizeof(struct husk_image_record) >= HUSK_IMAGE_RECORD_FIRST_BYTES, "image format");
+_Static_assert(sizeof(struct husk_image_header) >= HUSK_IMAGE_HEADER_FIRST_BYTES, "image format");
 _Static_assert(sizeof(struct husk_image_module) == 56, "image format");
 _Static_assert(sizeof(struct husk_image_type) == 16, "image format");
 _Static_assert(sizeof(struct husk_image_func) == 28, "image format");

@@ -223,7 +223,8 @@ enum wasm_imm {
     WASM_IMM_F64,           /* .u64: bits */
     WASM_IMM_V128,          /* .v128 */
     WASM_IMM_LANE,          /* .lane */
-    WASM_IMM_SHUFFLE        /* .v128: 16 lane indices */
+    WASM_IMM_SHUFFLE,       /* .v128: 16 lane indices */
+    WASM_IMM_LAST = WASM_IMM_SHUFFLE
 };
 
 enum wasm_op {

@@ -91,7 +91,7 @@ enum space {
  * nothing that an instance has. */
 static const struct immediate_spaces {
     uint8_t idx, idx2; /* enum space */
-} immediate_spaces[WASM_IMM_SHUFFLE + 1] = {
+} immediate_spaces[WASM_IMM_LAST + 1] = {
     [WASM_IMM_FUNC] = {SPACE_FUNCS, SPACE_NONE},
     [WASM_IMM_CALL_INDIRECT] = {SPACE_TYPES, SPACE_TABLES},
     [WASM_IMM_GLOBAL] = {SPACE_GLOBALS, SPACE_NONE},

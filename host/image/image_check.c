@@ -145,14 +145,22 @@ static int check_header(const struct image_code *code, struct husk_error *err) {
     return 0;
 }
 
-static bool is_valtype(valtype_t type) {
-    return valtype_to_byte(type) != 0;
+static int check_valtype(struct husk_error *err, const char *array, uint64_t idx, valtype_t type) {
+    if (valtype_to_byte(type) != 0)
+        return 0;
+    if (valtype_kind(type) == VALTYPE_NONE)
+        return bad_row(err, array, idx, "no such type");
+    return error_set(err, HUSK_E_IMAGE_VERSION,
+                     "%s %llu: a type (0x%x) that this husk does not know" IMAGE_IS_NEWER, array,
+                     (unsigned long long)idx, type);
 }
 
 static int check_types(const struct image_code *code, struct husk_error *err) {
-    for (uint32_t i = 0; i < code->valtypes_count; i++)
-        if (!is_valtype(code->valtypes[i]))
-            return bad_row(err, "value type", i, "no such type");
+    int status = 0;
+    for (uint32_t i = 0; i < code->valtypes_count && status == 0; i++)
+        status = check_valtype(err, "value type", i, code->valtypes[i]);
+    if (status != 0)
+        return status;
     for (uint32_t i = 0; i < code->types_count; i++) {
         const struct husk_image_type *type = &code->types[i];
         if (type->params_count > LIMIT_ARITY || type->results_count > LIMIT_ARITY)
@@ -281,7 +289,10 @@ static int check_each_table(const struct husk_image *image, const uint64_t *data
     for (uint32_t i = 0; i < image->code->tables_count; i++) {
         const struct husk_image_table *table = &image->code->tables[i];
         uint64_t reserve_bytes = (uint64_t)table->reserve_entries * 8;
-        if (!is_valtype(table->elem_type) || !valtype_is_ref(table->elem_type))
+        int status = check_valtype(err, "table", i, table->elem_type);
+        if (status != 0)
+            return status;
+        if (!valtype_is_ref(table->elem_type))
             return bad_row(err, "table", i, "not of references");
         if (table->min_entries > table->max_entries || table->max_entries > UINT32_MAX ||
             image->table_sizes[i] < table->min_entries ||
@@ -298,7 +309,7 @@ static int check_each_table(const struct husk_image *image, const uint64_t *data
             return bad_row(err, "table", i, "its size word is outside the data");
         if (!image->is_snapshot && image_data_u64(image, table->size_gva) != table->min_entries)
             return bad_row(err, "table", i, "its size word is not the declared size");
-        int status = check_growth(image, i, &last_end, err);
+        status = check_growth(image, i, &last_end, err);
         if (status != 0)
             return status;
     }
@@ -315,8 +326,9 @@ static int check_tables(const struct husk_image *image, struct husk_error *err) 
 static int check_globals(const struct husk_image *image, struct husk_error *err) {
     for (uint32_t i = 0; i < image->code->globals_count; i++) {
         const struct husk_image_global *global = &image->code->globals[i];
-        if (!is_valtype(global->type))
-            return bad_row(err, "global", i, "no such type");
+        int status = check_valtype(err, "global", i, global->type);
+        if (status != 0)
+            return status;
         if (global->gva % 16 != 0 || !image_in_data(image, global->gva, 16))
             return bad_row(err, "global", i, "outside the data");
     }

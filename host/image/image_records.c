@@ -16,25 +16,30 @@
 #include "image_records.h"
 #include "layout.h"
 
+/* Of each record of the table: one without a line here does not compile. */
+#define ROWS_MAX_MODULE 1u
+#define ROWS_MAX_STRINGS LIMIT_STRING_BYTES
+#define ROWS_MAX_VALTYPES LIMIT_VALTYPES
+#define ROWS_MAX_TYPES LIMIT_TYPES
+#define ROWS_MAX_FUNCS LIMIT_FUNCS
+#define ROWS_MAX_IMPORTS LIMIT_IMPORTS
+#define ROWS_MAX_EXPORTS LIMIT_EXPORTS
+#define ROWS_MAX_MEMORIES HUSK_MAX_MEMORIES
+#define ROWS_MAX_TABLES LIMIT_TABLES
+#define ROWS_MAX_GLOBALS LIMIT_GLOBALS
+#define ROWS_MAX_CODE_MAP LIMIT_ROWS
+#define ROWS_MAX_UNWIND LIMIT_ROWS
+#define ROWS_MAX_SOURCE_FILES LIMIT_FILES
+#define ROWS_MAX_LINES LIMIT_ROWS
+#define ROWS_MAX_MEMORY_SIZES HUSK_MAX_MEMORIES
+#define ROWS_MAX_TABLE_SIZES LIMIT_TABLES
+#define ROWS_MAX_HOST_STATE LIMIT_HOST_STATE_BYTES
+#define ROWS_MAX_HOT_PAGES LIMIT_HOT_PAGES
+
 static const uint32_t rows_max[HUSK_REC_COUNT] = {
-    [HUSK_REC_MODULE] = 1,
-    [HUSK_REC_STRINGS] = LIMIT_STRING_BYTES,
-    [HUSK_REC_VALTYPES] = LIMIT_VALTYPES,
-    [HUSK_REC_TYPES] = LIMIT_TYPES,
-    [HUSK_REC_FUNCS] = LIMIT_FUNCS,
-    [HUSK_REC_IMPORTS] = LIMIT_IMPORTS,
-    [HUSK_REC_EXPORTS] = LIMIT_EXPORTS,
-    [HUSK_REC_MEMORIES] = HUSK_MAX_MEMORIES,
-    [HUSK_REC_TABLES] = LIMIT_TABLES,
-    [HUSK_REC_GLOBALS] = LIMIT_GLOBALS,
-    [HUSK_REC_CODE_MAP] = LIMIT_ROWS,
-    [HUSK_REC_UNWIND] = LIMIT_ROWS,
-    [HUSK_REC_SOURCE_FILES] = LIMIT_FILES,
-    [HUSK_REC_LINES] = LIMIT_ROWS,
-    [HUSK_REC_MEMORY_SIZES] = HUSK_MAX_MEMORIES,
-    [HUSK_REC_TABLE_SIZES] = LIMIT_TABLES,
-    [HUSK_REC_HOST_STATE] = LIMIT_HOST_STATE_BYTES,
-    [HUSK_REC_HOT_PAGES] = LIMIT_HOT_PAGES,
+#define HUSK_IMAGE_RECORD(id, name, type, first_bytes, flags) ROWS_MAX_##id,
+#include "image_records.def"
+#undef HUSK_IMAGE_RECORD
 };
 
 /* The descriptor while it is read. */
@@ -71,23 +76,28 @@ static int check_growth(const uint8_t *bytes, uint32_t has_bytes, uint32_t known
                     "a field that this husk does not know" IMAGE_IS_NEWER);
 }
 
+/* As much of it as there is and is known; `known` is zero. */
+static void copy_grown(void *known, size_t known_bytes, const uint8_t *bytes, size_t has_bytes) {
+    memcpy(known, bytes, has_bytes < known_bytes ? has_bytes : known_bytes);
+}
+
 static int check_header(const struct note *note, struct husk_image_header *ret_header,
                         struct husk_error *err) {
     struct husk_image_header header = {0};
-    const uint64_t at = note->file_offset;
-    memcpy(&header, note->bytes, note->count < sizeof header ? note->count : sizeof header);
+    const uint64_t at = note->file_offset, first_bytes = HUSK_IMAGE_HEADER_FIRST_BYTES;
+    memcpy(&header, note->bytes, note->count < first_bytes ? note->count : first_bytes);
     if (header.magic != HUSK_IMAGE_MAGIC)
         return error_at(err, HUSK_E_BAD_IMAGE, at, "the husk note has no magic number");
     if (header.format != HUSK_IMAGE_FORMAT || header.abi != HUSK_ABI_VERSION)
         return bad_version(header.format, header.abi,
                            at + offsetof(struct husk_image_header, format), err);
-    if (header.header_bytes < sizeof header || header.header_bytes % 8 != 0 ||
+    if (header.header_bytes < first_bytes || header.header_bytes % 8 != 0 ||
         header.header_bytes > note->count)
-        return error_at(err, HUSK_E_BAD_IMAGE,
-                        at + offsetof(struct husk_image_header, header_bytes),
-                        "a note header of %u bytes in a note of %llu; at least %zu expected",
-                        header.header_bytes, (unsigned long long)note->count, sizeof header);
-    if (header.record_bytes < sizeof(struct husk_image_record) || header.record_bytes % 8 != 0 ||
+        return error_at(
+            err, HUSK_E_BAD_IMAGE, at + offsetof(struct husk_image_header, header_bytes),
+            "a note header of %u bytes in a note of %llu; at least %llu expected",
+            header.header_bytes, (unsigned long long)note->count, (unsigned long long)first_bytes);
+    if (header.record_bytes < HUSK_IMAGE_RECORD_FIRST_BYTES || header.record_bytes % 8 != 0 ||
         header.records_count > LIMIT_RECORDS ||
         (uint64_t)header.record_bytes * header.records_count > note->count - header.header_bytes)
         return error_at(err, HUSK_E_BAD_IMAGE,
@@ -95,6 +105,7 @@ static int check_header(const struct note *note, struct husk_image_header *ret_h
                         "a table of %u records of %u bytes does not lie in the note of %llu bytes",
                         header.records_count, header.record_bytes, (unsigned long long)note->count);
     *ret_header = header;
+    copy_grown(ret_header, sizeof *ret_header, note->bytes, header.header_bytes);
     return check_growth(note->bytes, header.header_bytes, sizeof header, at, err);
 }
 
@@ -209,8 +220,8 @@ static int read_record(struct image_code *code, struct note *note, uint32_t idx,
     const struct husk_image_header *header = &code->header;
     const uint64_t offset = header->header_bytes + (uint64_t)idx * header->record_bytes;
     const uint64_t at = note->file_offset + offset;
-    struct husk_image_record record;
-    memcpy(&record, note->bytes + offset, sizeof record);
+    struct husk_image_record record = {0};
+    copy_grown(&record, sizeof record, note->bytes + offset, header->record_bytes);
     int status = check_growth(note->bytes + offset, header->record_bytes, sizeof record, at, err);
     if (status == 0)
         status = check_name(&record, at, err);

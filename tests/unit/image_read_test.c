@@ -118,6 +118,8 @@ WRONG(no_init, b->module.flags = HUSK_IMAGE_NEEDS_INIT)
 WRONG(cpu, b->module.cpu_features = 1ull << 63)
 WRONG(compiler_name, b->module.compiler.offset = UINT32_MAX)
 WRONG(module_name, b->module.name.bytes = UINT32_MAX)
+WRONG(no_valtype, b->records[HUSK_REC_VALTYPES].data[0] = 0)
+WRONG(global_newer_type, ROW(HUSK_REC_GLOBALS, husk_image_global, 0)->type = 0x12)
 WRONG(valtype, b->records[HUSK_REC_VALTYPES].data[0] = 0x7f)
 WRONG(type_range, ROW(HUSK_REC_TYPES, husk_image_type, 0)->valtypes_idx = UINT32_MAX)
 WRONG(type_params, ROW(HUSK_REC_TYPES, husk_image_type, 0)->params_count = 1001)
@@ -172,6 +174,7 @@ static struct husk_image_table good_table(void) {
         change;                                                                                    \
         builder_row(b, HUSK_REC_TABLES, &t, sizeof t);                                             \
     }
+WRONG_TABLE(newer_type, t.elem_type = 0x112)
 WRONG_TABLE(type, t.elem_type = HUSK_ABI_I32)
 WRONG_TABLE(flags, t.flags |= 4)
 WRONG_TABLE(instance, t.instance = 1)
@@ -214,7 +217,10 @@ static const struct wrong wrongs[] = {
     ROW_OF(no_init, "init"),
     ROW_OF(compiler_name, "name"),
     ROW_OF(module_name, "name"),
-    ROW_OF(valtype, "value type 0"),
+    {"valtype", wrong_valtype, HUSK_E_IMAGE_VERSION, "value type 0: a type (0x7f)"},
+    ROW_OF(no_valtype, "value type 0: no such type"),
+    {"table_newer_type", wrong_table_newer_type, HUSK_E_IMAGE_VERSION, "table 0: a type (0x112)"},
+    {"global_newer_type", wrong_global_newer_type, HUSK_E_IMAGE_VERSION, "global 0: a type (0x12)"},
     ROW_OF(type_range, "type 0"),
     ROW_OF(type_params, "type 0"),
     ROW_OF(type_results, "type 0"),
