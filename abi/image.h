@@ -222,7 +222,7 @@ struct husk_image_code_row {
 
 /* How to leave a frame: CFA = (cfa_base ? rbp : rsp) + cfa_offset; return address at CFA - 8; if
  * rbp_offset != 0, the caller's rbp is at CFA - rbp_offset. cfa_offset 0: no frame here, stop. */
-struct husk_image_unwind_row {
+struct husk_image_unwind_x86_64 {
     uint32_t code_gva;
     uint32_t cfa_base; /* 0 rsp, 1 rbp */
     uint32_t cfa_offset;
@@ -247,6 +247,6 @@ _Static_assert(sizeof(struct husk_image_memory) == 32, "image format");
 _Static_assert(sizeof(struct husk_image_table) == 40, "image format");
 _Static_assert(sizeof(struct husk_image_global) == 16, "image format");
 _Static_assert(sizeof(struct husk_image_code_row) == 12, "image format");
-_Static_assert(sizeof(struct husk_image_unwind_row) == 16, "image format");
+_Static_assert(sizeof(struct husk_image_unwind_x86_64) == 16, "image format");
 _Static_assert(sizeof(struct husk_image_line_row) == 16, "image format");
 #endif

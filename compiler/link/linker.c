@@ -1,7 +1,7 @@
 /*
  * compiler/link/linker.c: a static linker for the few things that occur: places sections at fixed
  * addresses, resolves symbols, applies the five relocation kinds of the small code model. See
- * linker.h; elfobj.c parses, symbols.c resolves, code_map.c and unwind.c make tables.
+ * linker.h; elfobj.c parses, symbols.c resolves, code_map.c and unwind_x86_64.c make tables.
  */
 #include "linker.h"
 
@@ -16,7 +16,7 @@
 #include "guest_rt.h"
 #include "layout.h"
 #include "symbols.h"
-#include "unwind.h"
+#include "unwind_x86_64.h"
 
 #define TEXT_FILL 0xcc /* int3 */
 
@@ -437,7 +437,7 @@ static int make_tables(struct linker *linker) {
     unwind_finish(&unwind);
     out->code_rows = (struct husk_image_code_row *)(void *)rows.data;
     out->code_rows_count = (uint32_t)(rows.count / sizeof out->code_rows[0]);
-    out->unwind_rows = (struct husk_image_unwind_row *)(void *)unwind.data;
+    out->unwind_rows = (struct husk_image_unwind_x86_64 *)(void *)unwind.data;
     out->unwind_rows_count = (uint32_t)(unwind.count / sizeof out->unwind_rows[0]);
     return 0;
 }

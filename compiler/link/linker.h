@@ -33,7 +33,7 @@ struct linked {
     uint32_t symbols_count;
     struct husk_image_code_row *code_rows;
     uint32_t code_rows_count;
-    struct husk_image_unwind_row *unwind_rows;
+    struct husk_image_unwind_x86_64 *unwind_rows;
     uint32_t unwind_rows_count;
 };
 

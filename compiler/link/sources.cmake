@@ -5,4 +5,4 @@ set(sources
     elfobj.c
     linker.c
     symbols.c
-    unwind.c)
+    unwind_x86_64.c)

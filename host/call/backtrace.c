@@ -24,8 +24,8 @@ const struct husk_image_code_row *code_row_find(const husk_image *image, uint64_
 }
 
 /* Of an address in the text. */
-static const struct husk_image_unwind_row *unwind_row_find(const husk_image *image,
-                                                           uint64_t code_gva) {
+static const struct husk_image_unwind_x86_64 *unwind_row_find(const husk_image *image,
+                                                              uint64_t code_gva) {
     return rows_last_up_to(ROWS(image->code->unwind_rows, image->code->unwind_rows_count, code_gva),
                            code_gva);
 }
@@ -85,7 +85,7 @@ static void add_frame(const husk_image *image, const struct husk_image_code_row 
 /* What the image says of an address. */
 struct place {
     const struct husk_image_code_row *code; /* NULL: no function's */
-    const struct husk_image_unwind_row *row;
+    const struct husk_image_unwind_x86_64 *row;
 };
 
 /* The places looked up so far, by address: a recursion comes from few. An address of 0 is a free

@@ -23,7 +23,7 @@ struct code_frame {
 struct code_frame code_frame_now(const husk_sandbox *sandbox);
 /* To the caller's frame, by the row of the frame's code. False: there is none, or it cannot be
  * read, or does not lie above. */
-bool code_frame_leave(const husk_sandbox *sandbox, const struct husk_image_unwind_row *row,
+bool code_frame_leave(const husk_sandbox *sandbox, const struct husk_image_unwind_x86_64 *row,
                       struct code_frame *frame);
 
 #endif

@@ -35,7 +35,7 @@ struct code_frame code_frame_now(const husk_sandbox *sandbox) {
 }
 
 /* The return address lies just below what RSP is after the return (the CFA). */
-bool code_frame_leave(const husk_sandbox *sandbox, const struct husk_image_unwind_row *row,
+bool code_frame_leave(const husk_sandbox *sandbox, const struct husk_image_unwind_x86_64 *row,
                       struct code_frame *frame) {
     if (row == NULL || row->cfa_offset == 0)
         return false;

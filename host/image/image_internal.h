@@ -101,7 +101,7 @@ struct image_code {
     const struct husk_image_table *tables;
     const struct husk_image_global *globals;
     const struct husk_image_code_row *code_rows;
-    const struct husk_image_unwind_row *unwind_rows;
+    const struct husk_image_unwind_x86_64 *unwind_rows;
     const struct husk_image_str *files;
     const struct husk_image_line_row *lines;
     const uint8_t *host_state; /* of a snapshot's file, as the next */

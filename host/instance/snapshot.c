@@ -51,8 +51,6 @@ _Static_assert(sizeof(struct linkage) == 72 && sizeof(struct group_state) == 16,
 _Static_assert(sizeof(struct sizing) == 56, "a new field of struct sizing");
 _Static_assert(sizeof(struct arena) == 88 && sizeof(struct arena_memory) == 32,
                "a new field of arena.h");
-/* Filled in below, or empty; freed by image_free(). */
-_Static_assert(sizeof(struct husk_image) == 248, "a new field of an image's own");
 
 /* ---- which pages ---- */
 

@@ -46,7 +46,7 @@ static uint32_t gva_of(const uint8_t *label) {
 /* A place, and how its caller is found: the next word of the stack is the return address. */
 static void add_place(struct image_builder *builder, uint32_t code_gva, uint32_t func_idx,
                       uint32_t wasm_offset) {
-    const struct husk_image_unwind_row unwind = {.code_gva = code_gva, .cfa_offset = 8};
+    const struct husk_image_unwind_x86_64 unwind = {.code_gva = code_gva, .cfa_offset = 8};
     const struct husk_image_code_row code = {
         .code_gva = code_gva, .func_idx = func_idx, .wasm_offset = wasm_offset};
     builder_row(builder, HUSK_REC_UNWIND, &unwind, sizeof unwind);

@@ -40,7 +40,7 @@ static void add_functions(struct image_builder *builder) {
 
 /* Where every call stands: (from here on, CFA = rsp + offset). */
 static void add_unwind(struct image_builder *builder) {
-    const struct husk_image_unwind_row rows[] = {
+    const struct husk_image_unwind_x86_64 rows[] = {
         {guest_gva(guest_entry), 0, 0, 0},        {guest_gva(guest_resume) - 2, 0, 8, 0},
         {guest_gva(guest_thunk) + 1, 0, 16, 0},   {guest_gva(guest_add), 0, 8, 0},
         {guest_gva(guest_host) + 1, 0, 16, 0},    {guest_gva(guest_spin), 0, 8, 0},

@@ -346,7 +346,7 @@ TEST(image_rows) {
     SAME(offsetof(struct husk_image_table, size_gva), 32);
     SAME(sizeof(struct husk_image_global), 16);
     SAME(sizeof(struct husk_image_code_row), 12);
-    SAME(sizeof(struct husk_image_unwind_row), 16);
+    SAME(sizeof(struct husk_image_unwind_x86_64), 16);
     SAME(sizeof(struct husk_image_line_row), 16);
 }
 

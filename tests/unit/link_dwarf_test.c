@@ -9,7 +9,7 @@
 #include "dwarf_line.h"
 #include "harness.h"
 #include "image.h"
-#include "unwind.h"
+#include "unwind_x86_64.h"
 
 #define ROWS_MAX 64
 
@@ -178,8 +178,8 @@ TEST(call_frames) {
     struct husk_error err;
     CHECK_OK(unwind_read(frames, sizeof frames, 0, &rows, &err), err);
     unwind_finish(&rows);
-    const struct husk_image_unwind_row *row =
-        (const struct husk_image_unwind_row *)(const void *)rows.data;
+    const struct husk_image_unwind_x86_64 *row =
+        (const struct husk_image_unwind_x86_64 *)(const void *)rows.data;
     CHECK_EQ_U64(rows.count / sizeof row[0], 5);
     CHECK_EQ_U64(row[0].code_gva, 0x1000);
     CHECK_EQ_U64(row[0].cfa_offset, 8);

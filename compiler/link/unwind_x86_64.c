@@ -1,5 +1,5 @@
-/* compiler/link/unwind.c: call frame information → unwind rows; see unwind.h. Used by linker.c. */
-#include "unwind.h"
+/* compiler/link/unwind_x86_64.c: call frame information → unwind rows; see the header. */
+#include "unwind_x86_64.h"
 
 #include <stdlib.h>
 
@@ -75,7 +75,7 @@ static void emit_row(struct cfi *cfi) {
     bool is_usable = frame->is_known && (frame->cfa_reg == REG_RBP || frame->cfa_reg == REG_RSP) &&
                      frame->cfa_offset > 0 && frame->cfa_offset <= INT32_MAX &&
                      frame->rbp_offset >= 0 && frame->rbp_offset <= INT32_MAX;
-    struct husk_image_unwind_row row = {.code_gva = (uint32_t)cfi->pc};
+    struct husk_image_unwind_x86_64 row = {.code_gva = (uint32_t)cfi->pc};
     if (is_usable) {
         row.cfa_base = frame->cfa_reg == REG_RBP;
         row.cfa_offset = (uint32_t)frame->cfa_offset;
@@ -298,14 +298,14 @@ int unwind_read(const uint8_t *bytes, size_t count, uint64_t address, struct buf
 /* At one address the row of a function that starts there comes after the stop row of the one that
  * ended there. */
 static int row_order(const void *left, const void *right) {
-    const struct husk_image_unwind_row *a = left, *b = right;
+    const struct husk_image_unwind_x86_64 *a = left, *b = right;
     if (a->code_gva != b->code_gva)
         return a->code_gva < b->code_gva ? -1 : 1;
     return (a->cfa_offset != 0) - (b->cfa_offset != 0);
 }
 
 void unwind_finish(struct buf *buf) {
-    struct husk_image_unwind_row *rows = (struct husk_image_unwind_row *)(void *)buf->data;
+    struct husk_image_unwind_x86_64 *rows = (struct husk_image_unwind_x86_64 *)(void *)buf->data;
     size_t count = buf->count / sizeof rows[0], kept = 0;
     if (count == 0)
         return;
