@@ -192,6 +192,19 @@ static int check_content(const struct image_code *code, struct husk_error *err) 
     return 0;
 }
 
+/* None in the file: nothing is known yet. */
+static int copy_hot_pages(husk_image *image, struct husk_error *err) {
+    const struct image_code *code = image->code;
+    if (code->hot_pages_count == 0)
+        return 0;
+    image->hot_gvas = calloc(code->hot_pages_count, sizeof *image->hot_gvas);
+    if (image->hot_gvas == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for the image's hot pages");
+    memcpy(image->hot_gvas, code->hot_pages, code->hot_pages_count * sizeof *image->hot_gvas);
+    image->hot_count = code->hot_pages_count;
+    return 0;
+}
+
 /* Of a new image: what its code's file says. */
 static int image_fill(husk_image *image, struct husk_error *err) {
     const struct image_code *code = image->code;
@@ -205,14 +218,8 @@ static int image_fill(husk_image *image, struct husk_error *err) {
     image->segments = code->segments;
     image->segments_count = code->segments_count;
     image->data_segments_count = code->data_segments_count;
-    if (code->hot_pages_count == 0) /* nothing is known yet */
-        return image_runs_of_segments(image, err);
-    image->hot_gvas = calloc(code->hot_pages_count, sizeof *image->hot_gvas);
-    if (image->hot_gvas == NULL)
-        return error_set(err, HUSK_E_NOMEM, "no memory for the image's hot pages");
-    memcpy(image->hot_gvas, code->hot_pages, code->hot_pages_count * sizeof *image->hot_gvas);
-    image->hot_count = code->hot_pages_count;
-    return image_runs_of_segments(image, err);
+    int status = copy_hot_pages(image, err);
+    return status != 0 ? status : image_runs_of_segments(image, err);
 }
 
 /* Nobody else has the image yet, so its code may be changed. */

@@ -174,7 +174,6 @@ static int check_rows(const struct husk_image_record *record, uint32_t id, uint6
 static int copy_rows(struct image_rows *rows, const struct note *note,
                      const struct husk_image_record *record, uint32_t row_bytes,
                      struct husk_error *err) {
-    const uint32_t same_bytes = record->row_bytes < row_bytes ? record->row_bytes : row_bytes;
     rows->copy = calloc(record->count + 1, row_bytes);
     if (rows->copy == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for the image's note");
@@ -185,7 +184,8 @@ static int copy_rows(struct image_rows *rows, const struct note *note,
     }
     for (uint64_t i = 0; i < record->count; i++) {
         const uint64_t offset = record->offset + i * record->row_bytes;
-        memcpy((uint8_t *)rows->copy + i * row_bytes, note->bytes + offset, same_bytes);
+        copy_grown((uint8_t *)rows->copy + i * row_bytes, row_bytes, note->bytes + offset,
+                   record->row_bytes);
         int status = check_growth(note->bytes + offset, record->row_bytes, row_bytes,
                                   note->file_offset + offset, err);
         if (status != 0)
@@ -302,8 +302,8 @@ int image_header_read(struct image_code *code, struct husk_error *err) {
 int image_records_read(struct image_code *code, struct husk_error *err) {
     struct note note = note_of(code);
     int status = 0;
-    for (uint32_t i = 0; i < HUSK_REC_COUNT;
-         i++) /* not there: no rows, and a valid pointer that nobody follows */
+    /* not there: no rows, and a valid pointer that nobody follows */
+    for (uint32_t i = 0; i < HUSK_REC_COUNT; i++)
         code->records[i].rows = code->file->bytes;
     for (uint32_t i = 0; status == 0 && i < code->header.records_count; i++)
         status = read_record(code, &note, i, err);
