@@ -234,6 +234,8 @@ struct lower_span {
 };
 LLVMValueRef lower_memory_pointer(struct lower_func *lf, uint32_t memory_idx, LLVMValueRef index64,
                                   uint64_t offset);
+/* The operands of memory.init and table.init. */
+struct lower_span lower_pop_init(struct lower_func *lf, LLVMValueRef *ret_source);
 void lower_memory_init_range(struct lower_func *lf, uint32_t data_idx,
                              const struct lower_span *dest, LLVMValueRef source);
 void lower_data_drop(struct lower_func *lf, uint32_t data_idx);

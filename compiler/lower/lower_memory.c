@@ -173,11 +173,17 @@ void lower_memory_init_range(struct lower_func *lf, uint32_t data_idx,
                      LLVMBuildMemCpy(lf->builder, span_pointer(lf, dest), 1, from, 1, dest->count));
 }
 
-static void emit_init(struct lower_func *lf) {
+struct lower_span lower_pop_init(struct lower_func *lf, LLVMValueRef *ret_source) {
     struct lower_span dest = {.idx = lf->instr.idx2};
     dest.count = lower_zext64(lf, lower_pop(lf));
-    LLVMValueRef source = lower_zext64(lf, lower_pop(lf));
+    *ret_source = lower_zext64(lf, lower_pop(lf));
     dest.start = lower_zext64(lf, lower_pop(lf));
+    return dest;
+}
+
+static void emit_init(struct lower_func *lf) {
+    LLVMValueRef source;
+    const struct lower_span dest = lower_pop_init(lf, &source);
     lower_memory_init_range(lf, lf->instr.idx, &dest, source);
 }
 

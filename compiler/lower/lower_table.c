@@ -150,10 +150,8 @@ void lower_table_init_range(struct lower_func *lf, uint32_t elem_idx, const stru
 }
 
 static void emit_init(struct lower_func *lf) {
-    struct lower_span dest = {.idx = lf->instr.idx2};
-    dest.count = lower_zext64(lf, lower_pop(lf));
-    LLVMValueRef source = lower_zext64(lf, lower_pop(lf));
-    dest.start = lower_zext64(lf, lower_pop(lf));
+    LLVMValueRef source;
+    const struct lower_span dest = lower_pop_init(lf, &source);
     lower_table_init_range(lf, lf->instr.idx, &dest, source);
 }
 
