@@ -74,3 +74,15 @@ struct vm_exit vm_rig_run(struct vm_rig *rig) {
     CHECK_OK(vcpu_kvm_ops.run(rig->vcpu, &exit, &rig->err), rig->err);
     return exit;
 }
+
+void vm_rig_check_port(const struct vm_exit *exit, unsigned port) {
+    CHECK_MSG(exit->kind == VM_EXIT_PORT && exit->port == port,
+              "expected port 0x%x; kind %d port 0x%x vector %u: %s", port, exit->kind, exit->port,
+              exit->fault.number, exit->detail);
+}
+
+void vm_rig_check_exception(const struct vm_exit *exit, unsigned vector) {
+    CHECK_MSG(exit->kind == VM_EXIT_EXCEPTION && exit->fault.number == vector,
+              "expected exception %u; kind %d port 0x%x vector %u: %s", vector, exit->kind,
+              exit->port, exit->fault.number, exit->detail);
+}

@@ -43,6 +43,9 @@ void vm_rig_done(struct vm_rig *rig);
 void vm_rig_load(struct vm_rig *rig, const uint8_t *code, size_t bytes);
 /* Run until an exit; the run must work. */
 struct vm_exit vm_rig_run(struct vm_rig *rig);
+/* It was at this port, or this exception; else the test ends. */
+void vm_rig_check_port(const struct vm_exit *exit, unsigned port);
+void vm_rig_check_exception(const struct vm_exit *exit, unsigned vector);
 /* Load, run, return the exit. */
 #define RIG_RUN_CODE(rig, name) (RIG_LOAD(rig, name), vm_rig_run(rig))
 

@@ -19,18 +19,6 @@ static void rig_begin(uint64_t cpu_features) {
     vm_rig_init(&rig, cpu_features);
 }
 
-static void check_port(const struct vm_exit *exit, unsigned port) {
-    CHECK_MSG(exit->kind == VM_EXIT_PORT && exit->port == port,
-              "expected port 0x%x; kind %d port 0x%x vector %u: %s", port, exit->kind, exit->port,
-              exit->fault.number, exit->detail);
-}
-
-static void check_exception(const struct vm_exit *exit, unsigned vector) {
-    CHECK_MSG(exit->kind == VM_EXIT_EXCEPTION && exit->fault.number == vector,
-              "expected exception %u; kind %d port 0x%x vector %u: %s", vector, exit->kind,
-              exit->port, exit->fault.number, exit->detail);
-}
-
 static struct vm_regs rig_regs(void) {
     struct vm_regs regs;
     vcpu_kvm_ops.get_regs(rig.vcpu, &regs);
@@ -102,7 +90,7 @@ TEST(a_kick_ends_an_endless_loop_and_it_can_go_on) {
         count = regs.rcx;
     }
     struct vm_exit exit = RIG_RUN_CODE(&rig, code_ports);
-    check_port(&exit, HUSK_PORT_CALL_DONE);
+    vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
     vm_rig_done(&rig);
 }
 
@@ -115,13 +103,13 @@ TEST(a_kick_before_a_run_is_not_lost_and_counts_once) {
     CHECK_EQ_U64(exit.kind, VM_EXIT_KICKED);
     CHECK_EQ_U64(rig_regs().rip, RIG_TEXT_GVA);
     exit = vm_rig_run(&rig);
-    check_port(&exit, HUSK_PORT_CALL_DONE);
+    vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
     /* Also between a port exit and its resumption: the OUT is over, and done once. */
     vcpu_kvm_ops.kick(rig.vcpu);
     exit = vm_rig_run(&rig);
     CHECK_EQ_U64(exit.kind, VM_EXIT_KICKED);
     exit = vm_rig_run(&rig);
-    check_port(&exit, HUSK_PORT_HOST_CALL);
+    vm_rig_check_port(&exit, HUSK_PORT_HOST_CALL);
     vm_rig_done(&rig);
 }
 
@@ -132,7 +120,7 @@ TEST(a_kick_after_an_exception_is_harmless) {
         .rip = RIG_TEXT_GVA, .rsp = HUSK_STACK_TOP_GVA - 64, .rdi = 0x50000000};
     vcpu_kvm_ops.set_regs(rig.vcpu, &in);
     struct vm_exit exit = vm_rig_run(&rig);
-    check_exception(&exit, X86_VECTOR_PF);
+    vm_rig_check_exception(&exit, X86_VECTOR_PF);
     vcpu_kvm_ops.kick(rig.vcpu);
     exit = vm_rig_run(&rig);
     CHECK_EQ_U64(exit.kind, VM_EXIT_KICKED);
@@ -140,13 +128,13 @@ TEST(a_kick_after_an_exception_is_harmless) {
     CHECK_EQ_U64(again.rip, RIG_TEXT_GVA + CODE_READ_FAULT_OFFSET); /* ring 3's, not the stub's */
     vcpu_kvm_ops.set_regs(rig.vcpu, &again);
     exit = vm_rig_run(&rig);
-    check_exception(&exit, X86_VECTOR_PF);
+    vm_rig_check_exception(&exit, X86_VECTOR_PF);
     CHECK_EQ_U64(exit.fault.address, 0x50000000);
     vcpu_kvm_ops.kick(rig.vcpu);
     exit = vm_rig_run(&rig);
     CHECK_EQ_U64(exit.kind, VM_EXIT_KICKED);
     exit = RIG_RUN_CODE(&rig, code_ports); /* set after the kick */
-    check_port(&exit, HUSK_PORT_CALL_DONE);
+    vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
     vm_rig_done(&rig);
 }
 
@@ -169,7 +157,7 @@ TEST(kicks_during_an_exception_storm) {
         exit = RIG_RUN_CODE(&rig, code_ports);
         if (exit.kind == VM_EXIT_KICKED) /* the signal may come after the kick was seen */
             exit = vm_rig_run(&rig);
-        check_port(&exit, HUSK_PORT_CALL_DONE);
+        vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
     }
     vm_rig_done(&rig);
 }

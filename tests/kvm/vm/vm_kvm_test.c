@@ -22,18 +22,6 @@ static void rig_begin(uint64_t cpu_features) {
     vm_rig_init(&rig, cpu_features);
 }
 
-static void check_port(const struct vm_exit *exit, unsigned port) {
-    CHECK_MSG(exit->kind == VM_EXIT_PORT && exit->port == port,
-              "expected port 0x%x; kind %d port 0x%x vector %u: %s", port, exit->kind, exit->port,
-              exit->fault.number, exit->detail);
-}
-
-static void check_exception(const struct vm_exit *exit, unsigned vector) {
-    CHECK_MSG(exit->kind == VM_EXIT_EXCEPTION && exit->fault.number == vector,
-              "expected exception %u; kind %d port 0x%x vector %u: %s", vector, exit->kind,
-              exit->port, exit->fault.number, exit->detail);
-}
-
 static uint8_t *anonymous(size_t bytes) {
     void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -53,13 +41,13 @@ RIG_CODE(code_ports,
 TEST(each_port_exits_and_resumes_after_it) {
     rig_begin(0);
     struct vm_exit exit = RIG_RUN_CODE(&rig, code_ports);
-    check_port(&exit, HUSK_PORT_CALL_DONE);
+    vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
     exit = vm_rig_run(&rig);
-    check_port(&exit, HUSK_PORT_HOST_CALL);
+    vm_rig_check_port(&exit, HUSK_PORT_HOST_CALL);
     exit = vm_rig_run(&rig);
-    check_port(&exit, HUSK_PORT_SERVICE);
+    vm_rig_check_port(&exit, HUSK_PORT_SERVICE);
     exit = vm_rig_run(&rig);
-    check_port(&exit, HUSK_PORT_CALL_DONE);
+    vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
     CHECK_EQ_U64(rig_regs().rbx, 7);
     vm_rig_done(&rig);
 }
@@ -90,7 +78,7 @@ TEST(all_registers_travel_both_ways) {
                                .rip = RIG_TEXT_GVA};
     vcpu_kvm_ops.set_regs(rig.vcpu, &in);
     struct vm_exit exit = vm_rig_run(&rig);
-    check_port(&exit, HUSK_PORT_CALL_DONE);
+    vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
     const struct vm_regs out = rig_regs();
     CHECK_EQ_U64(out.rax, 0xfedcba9876543210);
     CHECK_EQ_U64(out.rbx, 15);
@@ -115,9 +103,9 @@ TEST(a_call_after_a_call_starts_where_it_is_told) {
     rig_begin(0);
     for (uint64_t i = 0; i < 100; i++) {
         struct vm_exit exit = RIG_RUN_CODE(&rig, code_ports);
-        check_port(&exit, HUSK_PORT_CALL_DONE);
+        vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
         exit = vm_rig_run(&rig);
-        check_port(&exit, HUSK_PORT_HOST_CALL);
+        vm_rig_check_port(&exit, HUSK_PORT_HOST_CALL);
     }
     vm_rig_done(&rig);
 }
@@ -134,7 +122,7 @@ TEST(a_page_fault_reports_address_error_code_and_registers) {
         .rip = RIG_TEXT_GVA, .rsp = HUSK_STACK_TOP_GVA - 64, .rdi = 0x123456789a8};
     vcpu_kvm_ops.set_regs(rig.vcpu, &in);
     struct vm_exit exit = vm_rig_run(&rig);
-    check_exception(&exit, X86_VECTOR_PF);
+    vm_rig_check_exception(&exit, X86_VECTOR_PF);
     CHECK_EQ_U64(exit.fault.address, 0x123456789a8);
     CHECK_EQ_U64(exit.fault.code, X86_PF_USER);
     CHECK(exit.fault.kind == VM_FAULT_PAGE && !exit.fault.is_fetch);
@@ -156,7 +144,7 @@ TEST(after_an_exception_the_host_can_go_on_elsewhere) {
     for (int i = 0; i < 20; i++) {
         vcpu_kvm_ops.set_regs(rig.vcpu, &in);
         struct vm_exit exit = vm_rig_run(&rig);
-        check_exception(&exit, X86_VECTOR_PF);
+        vm_rig_check_exception(&exit, X86_VECTOR_PF);
         CHECK_EQ_U64(exit.fault.address, 0x50000000);
     }
     /* Past the faulting instruction, with other registers: `out` is next. */
@@ -167,7 +155,7 @@ TEST(after_an_exception_the_host_can_go_on_elsewhere) {
     vcpu_kvm_ops.set_regs(rig.vcpu, &past);
     CHECK_EQ_U64(rig_regs().rip, past.rip);
     struct vm_exit exit = vm_rig_run(&rig);
-    check_port(&exit, HUSK_PORT_CALL_DONE);
+    vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
     CHECK_EQ_U64(rig_regs().rax, 0xabcd);
     CHECK_EQ_U64(rig_regs().rsp, HUSK_STACK_TOP_GVA - 128);
     vm_rig_done(&rig);
@@ -180,7 +168,7 @@ TEST(after_an_exception_the_instruction_can_run_again) {
         .rip = RIG_TEXT_GVA, .rsp = HUSK_STACK_TOP_GVA, .rdi = RIG_DATA_GVA + 0x10000};
     vcpu_kvm_ops.set_regs(rig.vcpu, &in);
     struct vm_exit exit = vm_rig_run(&rig);
-    check_exception(&exit, X86_VECTOR_PF);
+    vm_rig_check_exception(&exit, X86_VECTOR_PF);
     uint8_t *more = anonymous(HUSK_PAGE_SIZE);
     memset(more, 0x5a, 8);
     const struct page_mapping mapping = {
@@ -191,7 +179,7 @@ TEST(after_an_exception_the_instruction_can_run_again) {
     const struct vm_regs again = rig_regs();
     vcpu_kvm_ops.set_regs(rig.vcpu, &again);
     exit = vm_rig_run(&rig);
-    check_port(&exit, HUSK_PORT_CALL_DONE);
+    vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
     CHECK_EQ_U64(rig_regs().rax, 0x5a5a5a5a5a5a5a5a);
     vm_rig_done(&rig);
     munmap(more, HUSK_PAGE_SIZE);
@@ -227,10 +215,10 @@ TEST(memory_grows_in_steps) {
         size += steps[i];
         memcpy(memory + size - 8, &size, 8);
         struct vm_exit exit = read_at(HUSK_MEM0_GVA + size - 8);
-        check_port(&exit, HUSK_PORT_CALL_DONE);
+        vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
         CHECK_EQ_U64(rig_regs().rax, size);
         exit = read_at(HUSK_MEM0_GVA + size);
-        check_exception(&exit, X86_VECTOR_PF);
+        vm_rig_check_exception(&exit, X86_VECTOR_PF);
         CHECK_EQ_U64(exit.fault.address, HUSK_MEM0_GVA + size);
     }
     vm_rig_done(&rig);
@@ -251,7 +239,7 @@ TEST(page_tables_grow_into_further_slots) {
             continue;
         memcpy(memory + at, &at, 8);
         struct vm_exit exit = read_at(base + at);
-        check_port(&exit, HUSK_PORT_CALL_DONE);
+        vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
         CHECK_EQ_U64(rig_regs().rax, at);
     }
     vm_rig_done(&rig);
@@ -267,7 +255,7 @@ TEST(the_last_memory_is_within_the_physical_address_space) {
     CHECK_OK(map_more(top, 0x200000, PAGE_READ | PAGE_WRITE), rig.err);
     memory[0x1ffff8] = 0x77;
     struct vm_exit exit = read_at(top + 0x1ffff8);
-    check_port(&exit, HUSK_PORT_CALL_DONE);
+    vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
     CHECK_EQ_U64(rig_regs().rax, 0x77);
     vm_rig_done(&rig);
     munmap(memory, 0x200000);
@@ -299,7 +287,7 @@ TEST(bad_mappings_are_refused_and_change_nothing) {
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         CHECK_STATUS(sys_space_map(rig.space, &bad[i], &rig.err), HUSK_E_INVAL);
     struct vm_exit exit = read_at(HUSK_MEM0_GVA);
-    check_exception(&exit, X86_VECTOR_PF);
+    vm_rig_check_exception(&exit, X86_VECTOR_PF);
     vm_rig_done(&rig);
 }
 
@@ -321,13 +309,13 @@ TEST(a_read_only_slot_is_not_written) {
              rig.err);
     CHECK_OK(map_more(HUSK_MEM0_GVA, 0x1000, PAGE_READ | PAGE_WRITE), rig.err);
     struct vm_exit exit = read_at(HUSK_MEM0_GVA);
-    check_port(&exit, HUSK_PORT_CALL_DONE);
+    vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
     exit = write_at(HUSK_MEM0_GVA);
     CHECK_EQ_U64(exit.kind, VM_EXIT_VIOLATION);
     CHECK_CONTAINS(exit.detail, "write of guest-physical 0x100000000");
     CHECK_EQ_U64(memory[0], 0);
     exit = write_at(RIG_DATA_GVA);
-    check_port(&exit, HUSK_PORT_CALL_DONE);
+    vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
     vm_rig_done(&rig);
     munmap(memory, 0x1000);
 }
@@ -339,7 +327,7 @@ TEST(a_page_without_memory_is_a_violation) {
     CHECK_EQ_U64(exit.kind, VM_EXIT_VIOLATION);
     CHECK_CONTAINS(exit.detail, "read of guest-physical 0x100000000");
     exit = read_at(RIG_DATA_GVA);
-    check_port(&exit, HUSK_PORT_CALL_DONE);
+    vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
     CHECK_EQ_U64(rig_regs().rax, 0);
     vm_rig_done(&rig);
 }
@@ -352,11 +340,11 @@ TEST(memory_whose_backing_is_discarded_reads_as_zero) {
         rig.err);
     CHECK_OK(map_more(HUSK_MEM0_GVA, 0x10000, PAGE_READ | PAGE_WRITE), rig.err);
     struct vm_exit exit = write_at(HUSK_MEM0_GVA + 0x2000);
-    check_port(&exit, HUSK_PORT_CALL_DONE);
+    vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
     CHECK_EQ_U64(memory[0x2000], 1);
     CHECK(madvise(memory, 0x10000, MADV_DONTNEED) == 0);
     exit = read_at(HUSK_MEM0_GVA + 0x2000);
-    check_port(&exit, HUSK_PORT_CALL_DONE);
+    vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
     CHECK_EQ_U64(rig_regs().rax, 0);
     vm_rig_done(&rig);
     munmap(memory, 0x10000);
@@ -377,7 +365,7 @@ TEST(avx2_works_where_it_is_granted) {
         SKIP("this CPU has no AVX2");
     }
     struct vm_exit exit = RIG_RUN_CODE(&rig, code_avx2);
-    check_port(&exit, HUSK_PORT_CALL_DONE);
+    vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
     vm_rig_done(&rig);
 }
 
@@ -390,7 +378,7 @@ TEST(avx2_is_undefined_where_it_is_not_granted) {
         SKIP("kvm-pvm runs ring 3 with the host's own XCR0");
     }
     struct vm_exit exit = RIG_RUN_CODE(&rig, code_avx2);
-    check_exception(&exit, X86_VECTOR_UD);
+    vm_rig_check_exception(&exit, X86_VECTOR_UD);
     vm_rig_done(&rig);
 }
 
@@ -400,10 +388,10 @@ TEST(vector_registers_survive_exits) {
                        "movq %xmm15, %rax\n"
                        "out %eax, $0x10");
     struct vm_exit exit = RIG_RUN_CODE(&rig, code_xmm);
-    check_port(&exit, HUSK_PORT_HOST_CALL);
+    vm_rig_check_port(&exit, HUSK_PORT_HOST_CALL);
     __asm__ volatile("pxor %%xmm15, %%xmm15" ::: "xmm15");
     exit = vm_rig_run(&rig);
-    check_port(&exit, HUSK_PORT_CALL_DONE);
+    vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
     CHECK_EQ_U64(rig_regs().rax, 0x1234);
     vm_rig_done(&rig);
 }
@@ -454,7 +442,7 @@ TEST(nothing_is_left_behind) {
     for (int i = 0; i < 20; i++) {
         vm_rig_init(&rig, 0);
         struct vm_exit exit = RIG_RUN_CODE(&rig, code_ports);
-        check_port(&exit, HUSK_PORT_CALL_DONE);
+        vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
         vm_rig_done(&rig);
         if (i == 3) { /* after the C library has made its own */
             fds = count_fds();
