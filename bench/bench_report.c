@@ -117,7 +117,9 @@ int bench_load(const struct bench *bench, const char *name, husk_image **ret_ima
     uint8_t *wasm;
     size_t count;
     int fd;
-    options.opt_level = bench->opt_level;
+    options.opt_level = bench->opt_level == 0  ? HUSK_OPT_NONE
+                        : bench->opt_level < 0 ? 0
+                                               : bench->opt_level;
     options.strict = bench->is_strict;
     options.worker_path = bench->worker_path;
     snprintf(path, sizeof path, "%s/%s.wasm", bench->wasm_dir, name);

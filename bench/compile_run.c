@@ -34,7 +34,7 @@ static void child_compile(const struct bench *bench, const struct module *module
                           const char *path) {
     struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
     struct husk_error err;
-    options.opt_level = opt_level;
+    options.opt_level = opt_level == 0 ? HUSK_OPT_NONE : opt_level;
     options.strict = bench->is_strict;
     options.worker_path = bench->worker_path;
     if (husk_compile_to_file(module->wasm, module->bytes, &options, path, &err) != 0) {

@@ -140,7 +140,7 @@ struct compile_result {
     "no folder for compiled modules, so each run compiles anew: set HUSK_CACHE_DIR, "              \
     "XDG_CACHE_HOME or HOME"
 bool cache_dir(char *out, size_t out_bytes);
-/* -O N, --cpu NAME: fill in the request; false if the text is not understood. */
+/* -O N: as husk_compile_options.opt_level; false if the text is not understood. */
 bool parse_opt_level(const char *text, int *ret_level);
 /* What every command that compiles takes: getopt_long()'s rows for it, and taking one. */
 enum { OPT_COMPILE_CPU_LIMIT = 512, OPT_COMPILE_MEMORY_LIMIT, OPT_ALLOW_UNCONTAINED };

@@ -30,7 +30,8 @@ static int make_imports(struct run *run, struct husk_error *err) {
     wasi.stdin_fd = standard_stream(STDIN_FILENO);
     wasi.stdout_fd = standard_stream(STDOUT_FILENO);
     wasi.stderr_fd = standard_stream(STDERR_FILENO);
-    wasi.stdin_rights = wasi.stdout_rights = wasi.stderr_rights = run->stream_rights;
+    wasi.stdin_rights = HUSK_WASI_READ | run->stream_rights;
+    wasi.stdout_rights = wasi.stderr_rights = HUSK_WASI_WRITE | run->stream_rights;
     int status = husk_imports_new(run->engine, &run->imports, err);
     if (status == 0)
         status = husk_imports_wasi(run->imports, &wasi, err);

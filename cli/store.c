@@ -35,7 +35,7 @@ bool cache_dir(char *out, size_t out_bytes) {
 bool parse_opt_level(const char *text, int *ret_level) {
     if (text[0] < '0' || text[0] > '3' || text[1] != '\0')
         return false;
-    *ret_level = text[0] - '0';
+    *ret_level = text[0] == '0' ? HUSK_OPT_NONE : text[0] - '0';
     return true;
 }
 

@@ -16,8 +16,11 @@
  * Ownership. What husk_…_new/open returned is released by the matching …_free/_unref, which accept
  * NULL. Input buffers are borrowed for the duration of the call unless the function says otherwise.
  *
- * Versioning. Option structs start with `size`: set it to sizeof (use the HUSK_…_INIT macros); zero
- * in every other field means the default.
+ * Versioning. Option structs start with `size`: set it to sizeof (the HUSK_…_INIT macros do that);
+ * zero in every other field means the default, and `reserved` must be zero. So a program runs with
+ * a library that is newer than the header it was built with, or older: new fields are added at the
+ * end, and an option that is set and that the library does not know is refused, as is a size of 0
+ * or one that ends inside a field (HUSK_E_INVAL; the message names the struct and the place).
  *
  * Signals. While a call runs, the library may send its kick signal (SIGRTMIN + 6 unless
  * husk_engine_options.kick_signal says otherwise) to the calling thread, to end a call at its
@@ -165,12 +168,13 @@ typedef void (*husk_log_fn)(void *user, enum husk_log_level level, const char *m
 struct husk_engine_options {
     size_t size;
     const char *kvm_path; /* "/dev/kvm" */
-    int kick_signal;      /* SIGRTMIN + 6 */
     husk_log_fn log;      /* called from any thread of the library; NULL: no log */
     void *log_user;
+    int kick_signal; /* SIGRTMIN + 6 */
     /* idle VMs kept for new sandboxes with the same options; 0: the default, 8; -1: none */
     int32_t pool_max;
     bool measure_times; /* histograms of calls and host calls (two clock reads each) */
+    uint8_t reserved[7];
 };
 #define HUSK_ENGINE_OPTIONS_INIT                                                                   \
     { .size = sizeof(struct husk_engine_options) }
@@ -329,10 +333,11 @@ HUSK_API int husk_imports_match(const husk_imports *imports, const struct husk_e
  * WASI preview 1 (wasi_snapshot_preview1 and, for old toolchains, wasi_unstable): arguments,
  * environment, clocks, random numbers and three streams. Nothing can be opened.
  *
- * Rights. A stream has a role: the guest can read standard input, and write standard output and
- * standard error; it can wait for them. Whatever is behind a descriptor looks like a pipe to the
- * guest, unless it is a terminal or a socket, even if it is a file. More must be given, and reaches
- * as far as the descriptor's open mode.
+ * Rights. A stream that is given no right is closed to the guest: that is the default, so an
+ * all-zero struct gives nothing. A program wants HUSK_WASI_READ on standard input, and
+ * HUSK_WASI_WRITE on standard output and standard error; then it can also wait for them. Whatever
+ * is behind a descriptor looks like a pipe to the guest, unless it is a terminal or a socket, even
+ * if it is a file. No right reaches further than the descriptor's open mode.
  *
  * Waiting. A read, write, poll or sleep ends at the call's deadline or at husk_interrupt(),
  * whatever is behind the descriptor, blocking or not, shared with other sandboxes or processes or
@@ -341,13 +346,13 @@ HUSK_API int husk_imports_match(const husk_imports *imports, const struct husk_e
  * says which.
  */
 enum husk_wasi_rights {
-    /* Of a file: seek, read or write at a position (in the stream's direction), advise; see its
-     * kind, size and times. */
-    HUSK_WASI_SEEK = 1,
-    /* Of what is written: sync; of a file also: set its size and times, allocate. */
-    HUSK_WASI_RESIZE = 2,
-    /* Read and write: a terminal, a socket, a file. */
-    HUSK_WASI_BOTH_WAYS = 4
+    HUSK_WASI_READ = 1,
+    HUSK_WASI_WRITE = 2,
+    /* With one of those, of a file: seek, read or write at a position, advise; see its kind, size
+     * and times. */
+    HUSK_WASI_SEEK = 4,
+    /* With HUSK_WASI_WRITE: sync; of a file also: set its size and times, allocate. */
+    HUSK_WASI_RESIZE = 8
 };
 struct husk_wasi_options {
     size_t size;
@@ -355,12 +360,15 @@ struct husk_wasi_options {
     size_t args_count;
     const char *const *env; /* "NAME=value"; copied */
     size_t env_count;
-    int stdin_fd, stdout_fd, stderr_fd; /* borrowed, examined now; -1: closed to the guest */
-    uint64_t random_seed;               /* 0: from the kernel; otherwise a reproducible sequence */
-    uint32_t stdin_rights, stdout_rights, stderr_rights; /* HUSK_WASI_…, or'ed; 0: by role */
+    uint64_t random_seed; /* 0: from the kernel; otherwise a reproducible sequence */
+    /* Descriptors of the host, borrowed, examined now. One that is not open is closed to the guest,
+     * too. */
+    int stdin_fd, stdout_fd, stderr_fd;
+    /* HUSK_WASI_…, or'ed; 0: closed to the guest, and the descriptor must be 0 or -1 then */
+    uint32_t stdin_rights, stdout_rights, stderr_rights;
 };
 #define HUSK_WASI_OPTIONS_INIT                                                                     \
-    { .size = sizeof(struct husk_wasi_options), .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1 }
+    { .size = sizeof(struct husk_wasi_options) }
 /* `options` may be NULL: no streams. HUSK_E_INVAL, HUSK_E_LIMIT (arguments or environment over 16
  * MiB), HUSK_E_NOMEM. */
 HUSK_API int husk_imports_wasi(husk_imports *imports, const struct husk_wasi_options *options,
@@ -386,6 +394,7 @@ struct husk_sandbox_options {
     uint64_t table_max_entries;
     uint64_t stack_bytes;         /* native stack; default 1 MiB, 16 KiB … 64 MiB */
     uint32_t host_call_depth_max; /* nested host call → guest call → …; default 16 */
+    uint32_t reserved;
 };
 #define HUSK_SANDBOX_OPTIONS_INIT                                                                  \
     { .size = sizeof(struct husk_sandbox_options) }

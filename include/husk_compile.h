@@ -25,27 +25,29 @@ extern "C" {
  * when the stack is exhausted. It never reaches anything outside the guest's memory. Traps that
  * code asks for are exact in both modes: see struct husk_outcome, state_is_exact.
  */
+#define HUSK_OPT_NONE (-1)
 struct husk_compile_options {
     size_t size;
-    int opt_level;    /* 0 … 3; -1 or the INIT macro: the default level, 2 */
-    const char *cpu;  /* LLVM CPU name; NULL or "native": this machine; "x86-64-v2": portable */
-    bool strict;      /* traps exactly as in the standard; see above */
-    uint32_t threads; /* 0: one per core, at most 8 */
-    uint64_t cpu_limit_ns;       /* CPU time of the worker; 0: 10 minutes */
-    uint64_t memory_limit_bytes; /* address space of the worker, and size of the image; 0: 8 GiB */
+    const char *cpu; /* LLVM CPU name; NULL or "native": this machine; "x86-64-v2": portable */
     /* NULL: where `make install` put it, else relative to the library or program. In any case
      * others may not be able to write it or its folder: HUSK_E_NOT_FOUND says so. */
     const char *worker_path;
     void (*progress)(void *user, uint32_t done,
                      uint32_t total); /* functions compiled; from the calling thread */
     void *progress_user;
+    uint64_t cpu_limit_ns;       /* CPU time of the worker; 0: 10 minutes */
+    uint64_t memory_limit_bytes; /* address space of the worker, and size of the image; 0: 8 GiB */
+    uint32_t threads;            /* 0: one per core, at most 8 */
+    int opt_level;               /* 1 … 3; 0: the default, 2; HUSK_OPT_NONE: level 0 */
+    bool strict;                 /* traps exactly as in the standard; see above */
     /* Compile even where the kernel (or a sandbox around this process) has no seccomp filters.
      * Then a module that takes LLVM over has this user's rights: for trusted modules. false:
      * HUSK_E_SYS there. Where there are filters it changes nothing. */
     bool allow_uncontained;
+    uint8_t reserved[6];
 };
 #define HUSK_COMPILE_OPTIONS_INIT                                                                  \
-    { .size = sizeof(struct husk_compile_options), .opt_level = -1 }
+    { .size = sizeof(struct husk_compile_options) }
 
 /* Is this a wasm binary (starts with "\0asm")? */
 HUSK_API bool husk_is_wasm(const void *bytes, size_t count);

@@ -12,6 +12,7 @@
 #include "error.h"
 #include "file.h"
 #include "module.h"
+#include "options.h"
 
 #define DEFAULT_OPT_LEVEL 2
 #define DEFAULT_CPU_LIMIT_NS (600ull * 1000000000u)
@@ -45,22 +46,20 @@ static uint32_t default_threads(void) {
 
 int client_options(const struct husk_compile_options *options,
                    struct husk_compile_options *ret_options, struct husk_error *err) {
-    struct husk_compile_options full = HUSK_COMPILE_OPTIONS_INIT;
-    if (options != NULL) {
-        if (options->size <
-                offsetof(struct husk_compile_options, opt_level) + sizeof options->opt_level ||
-            options->size > 4096)
-            return error_set(err, HUSK_E_INVAL,
-                             "options of size %zu: use HUSK_COMPILE_OPTIONS_INIT", options->size);
-        memcpy(&full, options, options->size < sizeof full ? options->size : sizeof full);
-    }
-    if (full.opt_level < -1 || full.opt_level > 3)
+    struct husk_compile_options full;
+    int status = compile_options_read(options, &full, err);
+    if (status != 0)
+        return status;
+    if (full.opt_level < HUSK_OPT_NONE || full.opt_level > 3)
         return error_set(err, HUSK_E_INVAL,
-                         "optimisation level %d; there are 0 to 3, and -1 for the default",
+                         "optimisation level %d; there are 1 to 3, HUSK_OPT_NONE, and 0 for the "
+                         "default",
                          full.opt_level);
     if (full.threads > THREADS_MAX)
         return error_set(err, HUSK_E_INVAL, "%u threads; at most %u", full.threads, THREADS_MAX);
-    full.opt_level = full.opt_level == -1 ? DEFAULT_OPT_LEVEL : full.opt_level;
+    full.opt_level = full.opt_level == 0               ? DEFAULT_OPT_LEVEL
+                     : full.opt_level == HUSK_OPT_NONE ? 0
+                                                       : full.opt_level;
     full.cpu = full.cpu == NULL ? "native" : full.cpu;
     full.threads = full.threads == 0 ? default_threads() : full.threads;
     full.cpu_limit_ns = full.cpu_limit_ns == 0                 ? DEFAULT_CPU_LIMIT_NS

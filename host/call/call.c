@@ -14,6 +14,7 @@
 #include "host_limits.h"
 #include "image_internal.h"
 #include "name_text.h"
+#include "options.h"
 #include "outcome.h"
 #include "sandbox_internal.h"
 #include "values.h"
@@ -36,11 +37,10 @@ int call_limits_make(const struct husk_call_options *options, struct call_limits
         .wall_end_ns = UINT64_MAX, .cpu_end_ns = UINT64_MAX, .wait_ns = UINT64_MAX};
     if (options == NULL)
         return 0;
-    struct husk_call_options copy = HUSK_CALL_OPTIONS_INIT;
-    if (options->size < sizeof(size_t))
-        return error_set(err, HUSK_E_INVAL,
-                         "husk_call_options.size is not set (use HUSK_CALL_OPTIONS_INIT)");
-    memcpy(&copy, options, options->size < sizeof copy ? options->size : sizeof copy);
+    struct husk_call_options copy;
+    int status = call_options_read(options, &copy, err);
+    if (status != 0)
+        return status;
     ret_limits->wall_ns = copy.wall_ns;
     ret_limits->cpu_ns = copy.cpu_ns;
     if (copy.wall_ns != 0)

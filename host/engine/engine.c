@@ -13,6 +13,7 @@
 #include "engine_internal.h"
 #include "error.h"
 #include "kick.h"
+#include "options.h"
 
 #define VERSION_TEXT_2(major, minor, patch) #major "." #minor "." #patch
 #define VERSION_TEXT(major, minor, patch) VERSION_TEXT_2(major, minor, patch)
@@ -21,16 +22,12 @@ const char *husk_version(void) {
     return VERSION_TEXT(HUSK_VERSION_MAJOR, HUSK_VERSION_MINOR, HUSK_VERSION_PATCH);
 }
 
-/* Options of an older caller are shorter: what it does not know is 0, the default. */
-static int options_copy(const struct husk_engine_options *options,
+static int options_take(const struct husk_engine_options *options,
                         struct husk_engine_options *ret_copy, struct husk_error *err) {
-    struct husk_engine_options copy = HUSK_ENGINE_OPTIONS_INIT;
-    if (options != NULL) {
-        if (options->size < sizeof(size_t))
-            return error_set(err, HUSK_E_INVAL,
-                             "husk_engine_options.size is not set (use HUSK_ENGINE_OPTIONS_INIT)");
-        memcpy(&copy, options, options->size < sizeof copy ? options->size : sizeof copy);
-    }
+    struct husk_engine_options copy;
+    int status = engine_options_read(options, &copy, err);
+    if (status != 0)
+        return status;
     if (copy.kick_signal == 0)
         copy.kick_signal = SIGRTMIN + 6;
     if (copy.kick_signal < 1 || copy.kick_signal > SIGRTMAX || copy.kick_signal == SIGKILL ||
@@ -57,7 +54,7 @@ static int engine_open_parts(husk_engine *engine, struct husk_error *err) {
 int engine_new_on(const struct engine_backend *backend, const struct husk_engine_options *options,
                   husk_engine **ret_engine, struct husk_error *err) {
     struct husk_engine_options copy = {0};
-    int status = options_copy(options, &copy, err);
+    int status = options_take(options, &copy, err);
     if (status != 0)
         return status;
     status = kick_signal_install(copy.kick_signal, err);
@@ -97,7 +94,7 @@ int husk_engine_new(const struct husk_engine_options *options, husk_engine **ret
     if (ret_engine == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_engine_new: ret_engine is NULL");
     struct husk_engine_options copy = {0};
-    int status = options_copy(options, &copy, err);
+    int status = options_take(options, &copy, err);
     if (status != 0)
         return status;
     struct engine_backend backend = {

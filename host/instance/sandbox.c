@@ -16,20 +16,17 @@
 #include "error.h"
 #include "host_limits.h"
 #include "image_internal.h"
+#include "options.h"
 #include "pages.h"
 #include "sizing_make.h"
 #include "values.h"
 
-static int options_copy(const struct husk_sandbox_options *options,
+static int options_take(const struct husk_sandbox_options *options,
                         struct husk_sandbox_options *ret_copy, struct husk_error *err) {
-    struct husk_sandbox_options copy = HUSK_SANDBOX_OPTIONS_INIT;
-    if (options != NULL) {
-        if (options->size < sizeof(size_t))
-            return error_set(
-                err, HUSK_E_INVAL,
-                "husk_sandbox_options.size is not set (use HUSK_SANDBOX_OPTIONS_INIT)");
-        memcpy(&copy, options, options->size < sizeof copy ? options->size : sizeof copy);
-    }
+    struct husk_sandbox_options copy;
+    int status = sandbox_options_read(options, &copy, err);
+    if (status != 0)
+        return status;
     if (copy.stack_bytes == 0)
         copy.stack_bytes = HUSK_STACK_DEFAULT_BYTES;
     if (copy.stack_bytes < HUSK_STACK_MIN_BYTES || copy.stack_bytes > HUSK_STACK_MAX_BYTES)
@@ -211,7 +208,7 @@ int husk_sandbox_new(husk_engine *engine, husk_image *image, const husk_imports 
     if (status == 0 && image != NULL)
         status = check_engine(engine, image, err);
     if (status == 0)
-        status = options_copy(options, &copy, err);
+        status = options_take(options, &copy, err);
     if (status == 0 && image != NULL)
         status = linkage_init(&link, image, imports, copy.host_call_depth_max, err);
     if (status != 0)

@@ -9,6 +9,7 @@
 
 #include "clock.h"
 #include "error.h"
+#include "options.h"
 #include "wasi_abi.h"
 
 /* ---- Configuration ---- */
@@ -65,34 +66,52 @@ static void config_free(struct wasi_config *config) {
     free(config);
 }
 
+/* A descriptor without rights is most likely a forgotten right. */
+static int stream_check(const char *name, int fd, uint32_t rights, struct husk_error *err) {
+    const uint32_t way = HUSK_WASI_READ | HUSK_WASI_WRITE, more = HUSK_WASI_SEEK | HUSK_WASI_RESIZE;
+    if ((rights & ~(way | more)) != 0)
+        return error_set(err, HUSK_E_INVAL,
+                         "husk_wasi_options.%s_rights is 0x%x; only HUSK_WASI_… are possible", name,
+                         rights);
+    if (rights == 0 ? fd > 0 : (rights & way) == 0)
+        return error_set(err, HUSK_E_INVAL,
+                         "husk_wasi_options.%s_fd is %d, but %s_rights has neither HUSK_WASI_READ "
+                         "nor HUSK_WASI_WRITE",
+                         name, fd, name);
+    return 0;
+}
+
 int wasi_config_new(const struct husk_wasi_options *given, struct wasi_config **ret_config,
                     struct husk_error *err) {
-    struct husk_wasi_options copy = HUSK_WASI_OPTIONS_INIT;
-    if (given != NULL && given->size < sizeof(size_t))
-        return error_set(err, HUSK_E_INVAL,
-                         "husk_wasi_options.size is not set (use HUSK_WASI_OPTIONS_INIT)");
-    if (given != NULL)
-        memcpy(&copy, given, given->size < sizeof copy ? given->size : sizeof copy);
-    const struct husk_wasi_options *options = &copy;
-    const uint32_t rights = options->stdin_rights | options->stdout_rights | options->stderr_rights;
-    if ((rights & ~(uint32_t)(HUSK_WASI_SEEK | HUSK_WASI_RESIZE | HUSK_WASI_BOTH_WAYS)) != 0)
-        return error_set(err, HUSK_E_INVAL,
-                         "husk_wasi_options: rights 0x%x; only HUSK_WASI_… are possible", rights);
+    struct husk_wasi_options options;
+    int status = wasi_options_read(given, &options, err);
+    if (status != 0)
+        return status;
+    const struct {
+        const char *name;
+        int fd;
+        uint32_t rights;
+    } streams[] = {{"stdin", options.stdin_fd, options.stdin_rights},
+                   {"stdout", options.stdout_fd, options.stdout_rights},
+                   {"stderr", options.stderr_fd, options.stderr_rights}};
+    for (size_t i = 0; status == 0 && i < 3; i++)
+        status = stream_check(streams[i].name, streams[i].fd, streams[i].rights, err);
+    if (status != 0)
+        return status;
     struct wasi_config *config = calloc(1, sizeof *config);
     if (config == NULL)
         return error_set(err, HUSK_E_NOMEM, "out of memory for the WASI configuration");
-    int status = strings_init(&config->args, options->args, options->args_count, "argument", err);
+    status = strings_init(&config->args, options.args, options.args_count, "argument", err);
     if (status == 0)
-        status = strings_init(&config->env, options->env, options->env_count, "environment", err);
+        status = strings_init(&config->env, options.env, options.env_count, "environment", err);
     if (status != 0) {
         config_free(config);
         return status;
     }
     config->refs = 1;
-    wasi_host_fd_init(&config->streams[0], 0, options->stdin_fd, options->stdin_rights);
-    wasi_host_fd_init(&config->streams[1], 1, options->stdout_fd, options->stdout_rights);
-    wasi_host_fd_init(&config->streams[2], 2, options->stderr_fd, options->stderr_rights);
-    config->random_seed = options->random_seed;
+    for (uint8_t i = 0; i < 3; i++)
+        wasi_host_fd_init(&config->streams[i], i, streams[i].fd, streams[i].rights);
+    config->random_seed = options.random_seed;
     *ret_config = config;
     return 0;
 }

@@ -107,7 +107,7 @@ void wasi_fds_move(struct wasi_fds *fds, uint32_t from, uint32_t to);
 /* ---- wasi_host_fd.c: descriptors of the host, which the embedder gives ---- */
 
 /* Examines `host_fd`, which is borrowed. given: HUSK_WASI_… of husk_wasi_options. One that is -1,
- * or that cannot be examined, is closed to the guest. */
+ * has no rights or cannot be examined is closed to the guest. */
 void wasi_host_fd_init(struct wasi_fd *fd, uint8_t stream, int host_fd, uint32_t given);
 
 /* ---- wasi_host_io.c: wasi_fd_ops.transfer of each kind ---- */

@@ -126,9 +126,10 @@ static uint8_t filetype_of(int host_fd, const struct stat *st) {
     return WASI_FILETYPE_SOCKET_STREAM;
 }
 
-/* By its role alone a stream looks like a pipe to the guest, whatever it is, with two exceptions: a
- * terminal is one to talk to, and a socket is written as messages. wasi-libc's isatty() is: a
- * character device without the rights to seek and tell; so /dev/null must not be shown as one. */
+/* Without the right to seek a stream looks like a pipe to the guest, whatever it is, with two
+ * exceptions: a terminal is one to talk to, and a socket is written as messages. wasi-libc's
+ * isatty() is: a character device without the rights to seek and tell; so /dev/null must not be
+ * shown as one. */
 static void fd_examine(struct wasi_fd *fd, const struct stat *st, bool may_seek) {
     const bool is_terminal = isatty(fd->host_fd), is_socket = S_ISSOCK(st->st_mode);
     const bool can_seek = !is_terminal && lseek(fd->host_fd, 0, SEEK_CUR) >= 0;
@@ -139,14 +140,12 @@ static void fd_examine(struct wasi_fd *fd, const struct stat *st, bool may_seek)
                                                                : WASI_FILETYPE_UNKNOWN;
 }
 
-/* Standard input reads, the others write; the rest only if it was asked for, and never more than
- * the host's open mode allows. */
+/* Never more than was given, or than the host's open mode allows. */
 static uint64_t rights_of(const struct wasi_fd *fd, bool is_regular, int mode, uint32_t given) {
-    const bool is_input = fd->stream == 0, has_both = (given & HUSK_WASI_BOTH_WAYS) != 0;
     uint64_t rights = RIGHTS_ALWAYS;
-    if (mode != O_WRONLY && (is_input || has_both))
+    if (mode != O_WRONLY && (given & HUSK_WASI_READ) != 0)
         rights |= WASI_RIGHT_FD_READ;
-    if (mode != O_RDONLY && (!is_input || has_both))
+    if (mode != O_RDONLY && (given & HUSK_WASI_WRITE) != 0)
         rights |= WASI_RIGHT_FD_WRITE;
     if (fd->is_seekable)
         rights |= RIGHTS_SEEK;
@@ -157,7 +156,7 @@ static uint64_t rights_of(const struct wasi_fd *fd, bool is_regular, int mode, u
 
 void wasi_host_fd_init(struct wasi_fd *fd, uint8_t stream, int host_fd, uint32_t given) {
     struct stat st;
-    const int open_flags = host_fd < 0 ? -1 : fcntl(host_fd, F_GETFL);
+    const int open_flags = host_fd < 0 || given == 0 ? -1 : fcntl(host_fd, F_GETFL);
     *fd = (struct wasi_fd){0};
     if (open_flags < 0 || (open_flags & O_PATH) != 0 || fstat(host_fd, &st) != 0)
         return;

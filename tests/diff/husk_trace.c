@@ -255,7 +255,8 @@ static int compile_level(const char *level, const char *module, size_t bytes, in
     struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
     struct husk_error err = {0};
     options.strict = is_strict_level(level) && !has_fault("strict");
-    options.opt_level = level[0] == 'O' ? level[1] - '0' : level[6] != '\0' ? level[6] - '0' : 2;
+    const char digit = level[0] == 'O' ? level[1] : level[6]; /* may be missing: the default */
+    options.opt_level = digit == '0' ? HUSK_OPT_NONE : digit == '\0' ? 0 : digit - '0';
     options.cpu_limit_ns = COMPILE_CPU_NS;
     options.threads = 1;
     int status = husk_compile(module, bytes, &options, ret_fd, &err);

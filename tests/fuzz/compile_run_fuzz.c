@@ -199,7 +199,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     memset(&optimised, 0, sizeof optimised);
     if (husk_validate(data, size, NULL) != 0)
         return 0;
-    if (compile_and_run(data, size, 0, &plain) && compile_and_run(data, size, 2, &optimised))
+    if (compile_and_run(data, size, HUSK_OPT_NONE, &plain) &&
+        compile_and_run(data, size, 2, &optimised))
         compare(&plain, &optimised);
     return 0;
 }

@@ -354,7 +354,7 @@ static int usage(void) {
 
 static bool parse_option(struct settings *settings, const char *option, const char *value) {
     if (strcmp(option, "-O") == 0)
-        settings->compile.opt_level = atoi(value);
+        settings->compile.opt_level = strcmp(value, "0") == 0 ? HUSK_OPT_NONE : atoi(value);
     else if (strcmp(option, "-j") == 0)
         settings->jobs = atoi(value);
     else if (strcmp(option, "--cpu") == 0)

@@ -33,7 +33,7 @@ uint8_t *level_wasm(const char *name, size_t *ret_count) {
 void level_open(struct wat_lab *lab, const struct level *level, const uint8_t *wasm, size_t count) {
     struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
     int fd = -1;
-    options.opt_level = level->opt_level;
+    options.opt_level = level->opt_level == 0 ? HUSK_OPT_NONE : level->opt_level;
     options.strict = level->is_strict;
     options.worker_path = WAT_WORKER;
     CHECK_OK(husk_compile(wasm, count, &options, &fd, &lab->err), lab->err);

@@ -78,7 +78,7 @@ TEST(options_are_part_of_the_key) {
     make_folder(folder);
     struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
     CHECK(!compile_in(folder, &options, NULL));
-    options.opt_level = 0;
+    options.opt_level = HUSK_OPT_NONE;
     CHECK(!compile_in(folder, &options, NULL));
     options.strict = true;
     CHECK(!compile_in(folder, &options, NULL));

@@ -52,7 +52,7 @@ TEST(every_level_and_progress) {
         struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
         uint32_t last = 0;
         int fd = -1;
-        options.opt_level = level;
+        options.opt_level = level == 0 ? HUSK_OPT_NONE : level;
         options.cpu = level == 0 ? "x86-64-v2" : NULL;
         options.progress = count_progress;
         options.progress_user = &last;

@@ -140,6 +140,7 @@ TEST(a_saved_state_without_memory) {
     struct husk_error err;
     (void)mallopt(M_PERTURB, 0x55); /* new memory is not zero */
     options.stdin_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    options.stdin_rights = HUSK_WASI_READ;
     wasi_guest_init(&guest, &options);
     const uint32_t capacity = guest.ctx.fds.capacity;
     no_memory = true;

@@ -26,7 +26,8 @@ static int temp_file(void) {
 static void guest_given(struct wasi_guest *guest, int stdin_fd, int stdout_fd, int stderr_fd,
                         uint32_t rights) {
     struct husk_wasi_options options = HUSK_WASI_OPTIONS_INIT;
-    options.stdin_rights = options.stdout_rights = options.stderr_rights = rights;
+    options.stdin_rights = HUSK_WASI_READ | rights;
+    options.stdout_rights = options.stderr_rights = HUSK_WASI_WRITE | rights;
     options.stdin_fd = stdin_fd;
     options.stdout_fd = stdout_fd;
     options.stderr_fd = stderr_fd;
@@ -355,7 +356,7 @@ TEST(rights_follow_the_open_mode) {
     CHECK(pipe(fds) == 0);
     struct wasi_guest guest;
     guest_given(&guest, fds[0], fds[1], null_fd,
-                HUSK_WASI_SEEK | HUSK_WASI_RESIZE | HUSK_WASI_BOTH_WAYS);
+                HUSK_WASI_SEEK | HUSK_WASI_RESIZE | HUSK_WASI_READ | HUSK_WASI_WRITE);
     CHECK_EQ_U64(put(&guest, 0, 100, 1), WASI_ENOTCAPABLE);
     CHECK_EQ_U64(get(&guest, 1, 100, 1), WASI_ENOTCAPABLE);
     CHECK_EQ_U64(WASI_CALL(&guest, fd_fdstat_get, 2, 0), 0);

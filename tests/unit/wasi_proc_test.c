@@ -206,6 +206,8 @@ TEST(polls_descriptors) {
     struct husk_wasi_options options = HUSK_WASI_OPTIONS_INIT;
     options.stdin_fd = pipe_fds[0];
     options.stdout_fd = pipe_fds[1];
+    options.stdin_rights = HUSK_WASI_READ;
+    options.stdout_rights = HUSK_WASI_WRITE;
     struct wasi_guest guest;
     wasi_guest_init(&guest, &options);
     subscribe_fd(&guest, 0, WASI_EVENT_FD_READ, 0); /* empty: only the write end is ready */
@@ -264,6 +266,8 @@ TEST(survives_wild_arguments) {
     struct husk_wasi_options options = HUSK_WASI_OPTIONS_INIT;
     options.stdin_fd = pipe_fds[0];
     options.stdout_fd = pipe_fds[1];
+    options.stdin_rights = HUSK_WASI_READ;
+    options.stdout_rights = HUSK_WASI_WRITE;
     struct wasi_guest guest;
     uint64_t state = 1;
     for (unsigned round = 0; round < 20000; round++) {

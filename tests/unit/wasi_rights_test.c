@@ -1,6 +1,6 @@
 /*
- * tests/unit/wasi_rights_test.c: what a guest may do with its streams by their roles, whatever the
- * embedder put there, and what each of HUSK_WASI_SEEK, _RESIZE and _BOTH_WAYS adds.
+ * tests/unit/wasi_rights_test.c: what a guest may do with streams that it may read or write,
+ * whatever the embedder put there, what each of the other rights adds, and that no right is none.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -33,11 +33,12 @@ static int log_open(int flags) {
     return fd;
 }
 
-/* The same descriptor behind all three streams. */
+/* The same descriptor behind all three streams, and these rights besides those of their roles. */
 static void guest_on(struct wasi_guest *guest, int fd, uint32_t rights) {
     struct husk_wasi_options options = HUSK_WASI_OPTIONS_INIT;
     options.stdin_fd = options.stdout_fd = options.stderr_fd = fd;
-    options.stdin_rights = options.stdout_rights = options.stderr_rights = rights;
+    options.stdin_rights = HUSK_WASI_READ | rights;
+    options.stdout_rights = options.stderr_rights = HUSK_WASI_WRITE | rights;
     wasi_guest_init(guest, &options);
 }
 
@@ -175,8 +176,8 @@ TEST(each_option_adds_its_rights) {
     } rows[] = {
         {HUSK_WASI_SEEK, SEEKS, SEEKS},
         {HUSK_WASI_RESIZE, 0, RESIZES | SYNCS},
-        {HUSK_WASI_BOTH_WAYS, WASI_RIGHT_FD_WRITE, WASI_RIGHT_FD_READ},
-        {HUSK_WASI_BOTH_WAYS | HUSK_WASI_RESIZE, WASI_RIGHT_FD_WRITE | RESIZES | SYNCS,
+        {HUSK_WASI_READ | HUSK_WASI_WRITE, WASI_RIGHT_FD_WRITE, WASI_RIGHT_FD_READ},
+        {HUSK_WASI_READ | HUSK_WASI_WRITE | HUSK_WASI_RESIZE, WASI_RIGHT_FD_WRITE | RESIZES | SYNCS,
          WASI_RIGHT_FD_READ | RESIZES | SYNCS},
     };
     int fd = log_open(O_RDWR);
@@ -197,8 +198,9 @@ TEST(each_stream_has_options_of_its_own) {
     struct wasi_guest guest;
     int fd = log_open(O_RDWR);
     options.stdin_fd = options.stdout_fd = options.stderr_fd = fd;
-    options.stdout_rights = HUSK_WASI_SEEK;
-    options.stderr_rights = HUSK_WASI_RESIZE;
+    options.stdin_rights = HUSK_WASI_READ;
+    options.stdout_rights = HUSK_WASI_WRITE | HUSK_WASI_SEEK;
+    options.stderr_rights = HUSK_WASI_WRITE | HUSK_WASI_RESIZE;
     wasi_guest_init(&guest, &options);
     CHECK_EQ_U64(rights_shown(&guest, 0), ALWAYS | WASI_RIGHT_FD_READ);
     CHECK_EQ_U64(rights_shown(&guest, 1), ALWAYS | WASI_RIGHT_FD_WRITE | SEEKS);
@@ -239,10 +241,70 @@ TEST(unknown_rights_are_refused) {
     struct husk_wasi_options options = HUSK_WASI_OPTIONS_INIT;
     struct wasi_config *config = NULL;
     struct husk_error err;
-    options.stderr_rights = 8;
+    options.stderr_rights = HUSK_WASI_WRITE | 16;
     CHECK_STATUS(wasi_config_new(&options, &config, &err), HUSK_E_INVAL);
     CHECK_CONTAINS(err.message, "HUSK_WASI_");
+    CHECK_CONTAINS(err.message, "husk_wasi_options.stderr_rights");
     CHECK(config == NULL);
+}
+
+/* Descriptors 0 to 2 of this process are open here, and none of them is the guest's. */
+TEST(an_all_zero_struct_gives_nothing) {
+    struct husk_wasi_options options;
+    struct wasi_guest guest;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    CHECK(fcntl(0, F_GETFD) >= 0);
+    for (int i = 0; i < 2; i++) {
+        wasi_guest_init(&guest, &options);
+        for (uint32_t fd = 0; fd < 3; fd++) {
+            CHECK_EQ_U64(get(&guest, fd), WASI_EBADF);
+            CHECK_EQ_U64(put(&guest, fd), WASI_EBADF);
+            CHECK_EQ_U64(WASI_CALL(&guest, fd_fdstat_get, fd, 0), WASI_EBADF);
+        }
+        wasi_guest_done(&guest);
+        options.stdin_fd = options.stdout_fd = options.stderr_fd = -1;
+    }
+}
+
+TEST(descriptor_0_can_be_given) {
+    struct husk_wasi_options options = HUSK_WASI_OPTIONS_INIT;
+    struct wasi_guest guest;
+    options.stdin_rights = HUSK_WASI_READ;
+    CHECK(fcntl(0, F_GETFD) >= 0);
+    wasi_guest_init(&guest, &options);
+    CHECK_EQ_U64(WASI_CALL(&guest, fd_fdstat_get, 0, 0), 0);
+    CHECK_EQ_U64(WASI_CALL(&guest, fd_fdstat_get, 1, 0), WASI_EBADF);
+    wasi_guest_done(&guest);
+}
+
+TEST(a_descriptor_without_a_way_is_refused) {
+    static const struct {
+        int fd;
+        uint32_t rights;
+        bool is_refused;
+    } rows[] = {
+        {1, 0, true},
+        {0, HUSK_WASI_SEEK, true},
+        {1, HUSK_WASI_SEEK | HUSK_WASI_RESIZE, true},
+        {-1, HUSK_WASI_RESIZE, true},
+        {0, 0, false},
+        {-1, 0, false},
+        {-1, HUSK_WASI_WRITE, false},
+        {12345, HUSK_WASI_WRITE, false}, /* not open: closed */
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct husk_wasi_options options = HUSK_WASI_OPTIONS_INIT;
+        struct wasi_config *config = NULL;
+        struct husk_error err = {0};
+        options.stdout_fd = rows[i].fd;
+        options.stdout_rights = rows[i].rights;
+        int status = wasi_config_new(&options, &config, &err);
+        CHECK_EQ_I64(status, rows[i].is_refused ? HUSK_E_INVAL : 0);
+        if (status != 0)
+            CHECK_CONTAINS(err.message, "husk_wasi_options.stdout_fd");
+        wasi_config_unref(config);
+    }
 }
 
 TEST_MAIN()

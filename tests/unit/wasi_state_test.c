@@ -21,6 +21,8 @@ static void open_guest(struct wasi_guest *guest, int fds[3], uint64_t seed) {
     options.stdin_fd = fds[0];
     options.stdout_fd = fds[1];
     options.stderr_fd = fds[2];
+    options.stdin_rights = HUSK_WASI_READ;
+    options.stdout_rights = options.stderr_rights = HUSK_WASI_WRITE;
     options.random_seed = seed;
     wasi_guest_init(guest, &options);
 }
@@ -100,6 +102,8 @@ TEST(streams_that_share_a_descriptor_are_told_apart) {
     struct buf saved = {0};
     open_guest(&second, fds, 0);
     options.stdin_fd = options.stdout_fd = options.stderr_fd = fds[2];
+    options.stdin_rights = HUSK_WASI_READ;
+    options.stdout_rights = options.stderr_rights = HUSK_WASI_WRITE;
     wasi_guest_init(&first, &options);
     wasi_state_save(&first.ctx, &saved);
     CHECK_OK(load_checked(&second.ctx, saved.data, saved.count, &err), err);
@@ -128,9 +132,11 @@ TEST(only_what_was_given_up_is_lost) {
     CHECK(file != NULL && null_fd >= 0 && pipe(pipes) == 0);
     options.stdout_fd = options.stderr_fd = null_fd;
     options.stdin_fd = pipes[0];
+    options.stdin_rights = HUSK_WASI_READ;
+    options.stdout_rights = options.stderr_rights = HUSK_WASI_WRITE;
     wasi_guest_init(&first, &options);
     options.stdin_fd = fileno(file);
-    options.stdin_rights = HUSK_WASI_SEEK;
+    options.stdin_rights = HUSK_WASI_READ | HUSK_WASI_SEEK;
     wasi_guest_init(&second, &options);
     const uint64_t rights = rights_of(&second, 0);
     CHECK((rights & WASI_RIGHT_FD_SEEK) != 0 && (rights_of(&first, 0) & WASI_RIGHT_FD_SEEK) == 0);
@@ -160,8 +166,9 @@ TEST(what_was_given_up_is_not_had_again) {
     FILE *file = tmpfile();
     CHECK(file != NULL);
     options.stdin_fd = fileno(file);
+    options.stdin_rights = HUSK_WASI_READ;
     wasi_guest_init(&by_role, &options);
-    options.stdin_rights = HUSK_WASI_SEEK;
+    options.stdin_rights = HUSK_WASI_READ | HUSK_WASI_SEEK;
     wasi_guest_init(&files, &options);
     const uint64_t rights = rights_of(&files, 0) & ~WASI_RIGHT_FD_SEEK;
     CHECK_EQ_U64(WASI_CALL(&files, fd_fdstat_set_rights, 0, rights, 0), 0);

@@ -133,7 +133,7 @@ static void lab_open_at(struct wat_lab *lab, const char *wat, int level) {
     size_t count = 0;
     int fd;
     uint8_t *wasm = wat_to_wasm(wat, &count);
-    options.opt_level = level == STRICT ? -1 : level;
+    options.opt_level = level == STRICT ? 0 : level == 0 ? HUSK_OPT_NONE : level;
     options.strict = level == STRICT;
     options.worker_path = WAT_WORKER;
     wat_lab_init(lab);

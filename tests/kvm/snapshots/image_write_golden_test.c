@@ -141,6 +141,7 @@ TEST(snapshot_runs) {
     husk_sandbox *sandbox = NULL;
     wasi.stdout_fd = STDOUT_FILENO;
     wasi.stderr_fd = STDERR_FILENO;
+    wasi.stdout_rights = wasi.stderr_rights = HUSK_WASI_WRITE;
     CHECK_OK(husk_engine_new(NULL, &engine, &err), err);
     CHECK_OK(husk_image_open(engine, SNAPSHOT, true, &image, &err), err);
     CHECK_OK(husk_imports_new(engine, &imports, &err), err);

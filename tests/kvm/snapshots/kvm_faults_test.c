@@ -72,6 +72,7 @@ static husk_image *open_compiled(struct fault_world *world, int which) {
 static void open_world(struct fault_world *world) {
     struct husk_wasi_options wasi = HUSK_WASI_OPTIONS_INIT;
     wasi.stdout_fd = STDOUT_FILENO;
+    wasi.stdout_rights = HUSK_WASI_WRITE;
     wasi.random_seed = 5;
     CHECK_OK(husk_engine_new(NULL, &world->engine, &world->err), world->err);
     world->image = open_compiled(world, 0);

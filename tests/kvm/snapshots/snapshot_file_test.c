@@ -89,6 +89,7 @@ static husk_imports *make_imports(husk_engine *engine, enum change change) {
     const struct husk_value base = value_i32(1000), counter = value_i64(5);
     wasi.stdout_fd = STDOUT_FILENO;
     wasi.stderr_fd = STDERR_FILENO;
+    wasi.stdout_rights = wasi.stderr_rights = HUSK_WASI_WRITE;
     CHECK_OK(husk_imports_new(engine, &imports, &err), err);
     define_func(imports, change, &err);
     if (change != CHANGE_NO_GLOBAL)

@@ -232,6 +232,8 @@ TEST(writes_and_reads_guest_memory) {
     CHECK(pipe(fds) == 0);
     options.stdin_fd = fds[0];
     options.stdout_fd = fds[1];
+    options.stdin_rights = HUSK_WASI_READ;
+    options.stdout_rights = HUSK_WASI_WRITE;
     options.args = args;
     options.args_count = 2;
     world_make(&world, &options);
@@ -279,6 +281,7 @@ TEST(each_sandbox_has_a_state_of_its_own) {
     int null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
     SKIP_WITHOUT_KVM();
     options.stdout_fd = null_fd;
+    options.stdout_rights = HUSK_WASI_WRITE;
     options.random_seed = 7;
     world_make(&world, &options);
     husk_sandbox *other = sandbox_make(&world, &memory);
@@ -320,6 +323,8 @@ static void waits_world(struct world *world, int empty[2], int full[2]) {
     CHECK(pipe(full) == 0);
     options.stdin_fd = empty[0];
     options.stdout_fd = full[1];
+    options.stdin_rights = HUSK_WASI_READ;
+    options.stdout_rights = HUSK_WASI_WRITE;
     world_make(world, &options);
 }
 
@@ -417,6 +422,8 @@ TEST(survives_wild_arguments) {
     uint64_t state = 1;
     SKIP_WITHOUT_KVM();
     options.stdin_fd = options.stdout_fd = null_fd;
+    options.stdin_rights = HUSK_WASI_READ;
+    options.stdout_rights = HUSK_WASI_WRITE;
     world_make(&world, &options);
     for (unsigned round = 0; round < 10000; round++) {
         uint64_t args[10];

@@ -197,6 +197,8 @@ static void tenants_begin(struct house *house, const char *function, uint64_t wa
     struct husk_wasi_options wasi = HUSK_WASI_OPTIONS_INIT;
     wasi.stdin_fd = wasi.stdout_fd = house->stream.guest_fd;
     wasi.stderr_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    wasi.stdin_rights = HUSK_WASI_READ;
+    wasi.stdout_rights = wasi.stderr_rights = HUSK_WASI_WRITE;
     house->stream.third_fd = wasi.stderr_fd;
     CHECK_OK(husk_imports_wasi(house->lab.imports, &wasi, &house->lab.err), house->lab.err);
     for (int i = 0; i < TENANTS; i++) {
