@@ -63,6 +63,19 @@ extern "C" {
 #define HUSK_API
 #endif
 
+/* The value of the HUSK_…_INIT macros: `size` is set, all else is zero. */
+#ifdef __cplusplus
+extern "C++" template <class Struct> inline Struct husk_init_of() {
+    Struct all_zero = Struct();
+    all_zero.size = sizeof all_zero;
+    return all_zero;
+}
+#define HUSK_INIT_OF(name) husk_init_of<struct name>()
+#else
+#define HUSK_INIT_OF(name)                                                                         \
+    { .size = sizeof(struct name) }
+#endif
+
 /* "0.1.0"; static storage. */
 HUSK_API const char *husk_version(void);
 
@@ -176,8 +189,7 @@ struct husk_engine_options {
     bool measure_times; /* histograms of calls and host calls (two clock reads each) */
     uint8_t reserved[7];
 };
-#define HUSK_ENGINE_OPTIONS_INIT                                                                   \
-    { .size = sizeof(struct husk_engine_options) }
+#define HUSK_ENGINE_OPTIONS_INIT HUSK_INIT_OF(husk_engine_options)
 
 /* Opens KVM and checks what it can do. `options` may be NULL.
  * HUSK_E_NO_KVM (no device, no permission; the message says which and how to get it),
@@ -367,8 +379,7 @@ struct husk_wasi_options {
     /* HUSK_WASI_…, or'ed; 0: closed to the guest, and the descriptor must be 0 or -1 then */
     uint32_t stdin_rights, stdout_rights, stderr_rights;
 };
-#define HUSK_WASI_OPTIONS_INIT                                                                     \
-    { .size = sizeof(struct husk_wasi_options) }
+#define HUSK_WASI_OPTIONS_INIT HUSK_INIT_OF(husk_wasi_options)
 /* `options` may be NULL: no streams. HUSK_E_INVAL, HUSK_E_LIMIT (arguments or environment over 16
  * MiB), HUSK_E_NOMEM. */
 HUSK_API int husk_imports_wasi(husk_imports *imports, const struct husk_wasi_options *options,
@@ -396,8 +407,7 @@ struct husk_sandbox_options {
     uint32_t host_call_depth_max; /* nested host call → guest call → …; default 16 */
     uint32_t reserved;
 };
-#define HUSK_SANDBOX_OPTIONS_INIT                                                                  \
-    { .size = sizeof(struct husk_sandbox_options) }
+#define HUSK_SANDBOX_OPTIONS_INIT HUSK_INIT_OF(husk_sandbox_options)
 
 /* A fresh instance of the image in a VM of its own. No guest code runs yet. `imports` may be NULL;
  * what it defines is resolved now (the set may be freed afterwards). HUSK_E_LINK names the imports
@@ -625,8 +635,7 @@ struct husk_call_options {
      * replaces that rule; UINT64_MAX there allows to wait for ever. */
     uint64_t cpu_ns;
 };
-#define HUSK_CALL_OPTIONS_INIT                                                                     \
-    { .size = sizeof(struct husk_call_options) }
+#define HUSK_CALL_OPTIONS_INIT HUSK_INIT_OF(husk_call_options)
 
 /* Run the module's deferred initialisation and start function, once. The first husk_call() does it
  * if nobody has. If it does not return, the instance is dead: later calls fail with

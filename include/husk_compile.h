@@ -46,8 +46,7 @@ struct husk_compile_options {
     bool allow_uncontained;
     uint8_t reserved[6];
 };
-#define HUSK_COMPILE_OPTIONS_INIT                                                                  \
-    { .size = sizeof(struct husk_compile_options) }
+#define HUSK_COMPILE_OPTIONS_INIT HUSK_INIT_OF(husk_compile_options)
 
 /* Is this a wasm binary (starts with "\0asm")? */
 HUSK_API bool husk_is_wasm(const void *bytes, size_t count);

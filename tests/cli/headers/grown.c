@@ -1,0 +1,103 @@
+/*
+ * tests/cli/headers/grown.c: a program that uses every option struct, to be built against headers
+ * of an older and a newer version than the library's (tests/cli/headers_test.sh makes them):
+ *
+ *   HAS_FIRST: the structs have the first field after `size`
+ *   HAS_LATER: they end with a field later_max, which the library does not know
+ *
+ * The argument names the struct whose later_max is set. Prints the result, or what failed.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <husk.h>
+#include <husk_compile.h>
+
+/* (module (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add)) */
+static const unsigned char wasm[] = {
+    0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, 0x01, 0x07, 0x01, 0x60, 0x02, 0x7f,
+    0x7f, 0x01, 0x7f, 0x03, 0x02, 0x01, 0x00, 0x07, 0x07, 0x01, 0x03, 0x61, 0x64, 0x64,
+    0x00, 0x00, 0x0a, 0x09, 0x01, 0x07, 0x00, 0x20, 0x00, 0x20, 0x01, 0x6a, 0x0b};
+
+struct all {
+    struct husk_engine_options engine;
+    struct husk_wasi_options wasi;
+    struct husk_sandbox_options sandbox;
+    struct husk_call_options call;
+    struct husk_compile_options compile;
+};
+
+static void set_first(struct all *all) {
+#ifdef HAS_FIRST
+    static const char *const args[] = {"grown"};
+    all->engine.kvm_path = "/dev/kvm";
+    all->wasi.args = args;
+    all->sandbox.memory_max_bytes = 64 << 20;
+    all->call.wall_ns = 60000000000u;
+    all->compile.cpu = "x86-64-v2";
+#endif
+    (void)all;
+}
+
+static void set_later(struct all *all, const char *name) {
+#ifdef HAS_LATER
+    all->engine.later_max = strcmp(name, "husk_engine_options") == 0;
+    all->wasi.later_max = strcmp(name, "husk_wasi_options") == 0;
+    all->sandbox.later_max = strcmp(name, "husk_sandbox_options") == 0;
+    all->call.later_max = strcmp(name, "husk_call_options") == 0;
+    all->compile.later_max = strcmp(name, "husk_compile_options") == 0;
+#endif
+    (void)all;
+    (void)name;
+}
+
+/* NULL: done; else the function that failed. */
+static const char *run(const struct all *all, int *ret_sum, struct husk_error *err) {
+    const struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = 19},
+                                       {.type = HUSK_I32, .of.i32 = 23}};
+    struct husk_outcome outcome;
+    struct husk_value sum;
+    husk_engine *engine;
+    husk_imports *imports;
+    husk_image *image;
+    husk_sandbox *sandbox;
+    int fd;
+    if (husk_compile(wasm, sizeof wasm, &all->compile, &fd, err) != 0)
+        return "husk_compile";
+    if (husk_engine_new(&all->engine, &engine, err) != 0)
+        return "husk_engine_new";
+    if (husk_imports_new(engine, &imports, err) != 0)
+        return "husk_imports_new";
+    if (husk_imports_wasi(imports, &all->wasi, err) != 0)
+        return "husk_imports_wasi";
+    if (husk_image_open_fd(engine, fd, true, &image, err) != 0)
+        return "husk_image_open_fd";
+    if (husk_sandbox_new(engine, image, imports, &all->sandbox, &sandbox, err) != 0)
+        return "husk_sandbox_new";
+    if (husk_call(sandbox, "add", args, 2, &sum, 1, &all->call, &outcome, err) != 0)
+        return "husk_call";
+    *ret_sum = outcome.kind == HUSK_RETURNED ? sum.of.i32 : -1;
+    husk_sandbox_free(sandbox);
+    husk_imports_free(imports);
+    husk_image_unref(image);
+    husk_engine_free(engine);
+    close(fd);
+    return NULL;
+}
+
+int main(int argc, char **argv) {
+    struct all all = {HUSK_ENGINE_OPTIONS_INIT, HUSK_WASI_OPTIONS_INIT, HUSK_SANDBOX_OPTIONS_INIT,
+                      HUSK_CALL_OPTIONS_INIT, HUSK_COMPILE_OPTIONS_INIT};
+    struct husk_error err;
+    int sum = 0;
+    set_first(&all);
+    if (argc > 1)
+        set_later(&all, argv[1]);
+    const char *failed = run(&all, &sum, &err);
+    if (failed == NULL)
+        printf("%d\n", sum);
+    else
+        printf("%s: %s: %s\n", failed, husk_status_name(err.status), err.message);
+    return failed != NULL;
+}

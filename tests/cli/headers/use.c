@@ -1,0 +1,38 @@
+/*
+ * tests/cli/headers/use.c: every macro of the public headers, and a bit of the rest, in what C and
+ * C++ have in common. tests/cli/headers_test.sh compiles it in every version of both.
+ */
+#include <husk.h>
+#include <husk_compile.h>
+
+int statuses(void);
+int options(void);
+int value(struct husk_value *ret_value);
+
+#define STATUS_NUMBER(name, number, text) +(number)
+int statuses(void) {
+    return HUSK_OK HUSK_STATUS_LIST(STATUS_NUMBER);
+}
+
+int options(void) {
+    struct husk_engine_options engine = HUSK_ENGINE_OPTIONS_INIT;
+    struct husk_wasi_options wasi = HUSK_WASI_OPTIONS_INIT;
+    struct husk_sandbox_options sandbox = HUSK_SANDBOX_OPTIONS_INIT;
+    struct husk_call_options call = HUSK_CALL_OPTIONS_INIT;
+    struct husk_compile_options compile = HUSK_COMPILE_OPTIONS_INIT;
+    wasi.stdin_rights = HUSK_WASI_READ | HUSK_WASI_SEEK;
+    compile.opt_level = HUSK_OPT_NONE;
+    return engine.kick_signal == 0 && wasi.stdin_fd == 0 && sandbox.stack_bytes == 0 &&
+           call.wall_ns == 0 && compile.opt_level != 0;
+}
+
+int value(struct husk_value *ret_value) {
+    struct husk_error err;
+    struct husk_outcome outcome;
+    ret_value->type = HUSK_I64;
+    ret_value->of.i64 = HUSK_VERSION_MAJOR + HUSK_VERSION_MINOR + HUSK_VERSION_PATCH;
+    err.offset = HUSK_NO_OFFSET;
+    outcome.kind = HUSK_RETURNED;
+    return (int)err.offset + (int)outcome.kind + (int)sizeof outcome.frames / HUSK_FRAMES_MAX +
+           HUSK_HISTOGRAM_BUCKETS;
+}
