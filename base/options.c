@@ -117,3 +117,23 @@ static int options_read(const struct layout *layout, const void *given, void *re
     return options_read(&layout, given, ret_options, err);                                         \
     }
 #include "options.def"
+
+/* ---- Structs that the library fills ---- */
+
+int output_check(const char *name, const void *ret, struct husk_error *err) {
+    size_t size;
+    memcpy(&size, ret, sizeof size);
+    if (size >= sizeof size && size <= OPTIONS_BYTES_MAX)
+        return 0;
+    return error_set(err, HUSK_E_INVAL,
+                     "%s.size is %zu; set it to sizeof(struct %s), as the HUSK_…_INIT macro does",
+                     name, size, name);
+}
+
+void output_fill(void *ret, const void *whole, size_t bytes) {
+    size_t size;
+    memcpy(&size, ret, sizeof size);
+    const size_t known = size < bytes ? size : bytes;
+    memcpy((uint8_t *)ret + sizeof size, (const uint8_t *)whole + sizeof size, known - sizeof size);
+    memset((uint8_t *)ret + known, 0, size - known);
+}

@@ -23,4 +23,12 @@
                     struct husk_error *err);
 #include "options.def"
 
+/* ---- Structs that the library fills ---- */
+
+/* Does `ret` begin with a size that the caller set? Else HUSK_E_INVAL. name: of the struct. */
+int output_check(const char *name, const void *ret, struct husk_error *err);
+/* Copies as much of whole[0 … bytes), a struct of this library, as a checked `ret` has room for,
+ * and zeroes what is behind that. Its size stays. */
+void output_fill(void *ret, const void *whole, size_t bytes);
+
 #endif

@@ -45,7 +45,7 @@ static const char *kvm_kind_name(enum husk_kvm_kind kind) {
 }
 
 int bench_machine(const struct bench *bench, const char *revision) {
-    struct husk_host_info info;
+    struct husk_host_info info = HUSK_HOST_INFO_INIT;
     struct utsname os;
     char date[32];
     time_t now = time(NULL);

@@ -43,6 +43,7 @@ static int host_nest(husk_caller *caller, void *user, const struct husk_value *a
     const struct calls *calls = user;
     struct husk_outcome outcome;
     struct husk_error err;
+    outcome.size = sizeof outcome; /* alone: zeroing all of it would be measured, too */
     int status = husk_call_func(husk_caller_sandbox(caller), calls->nested, args, 1, results, 1,
                                 NULL, &outcome, &err);
     if (status != 0 || outcome.kind != HUSK_RETURNED)
@@ -56,7 +57,7 @@ static double call_time(struct calls *calls, husk_func func, const int32_t *arg,
                         enum husk_outcome_kind kind) {
     struct husk_value value = {.type = HUSK_I32, .of.i32 = arg != NULL ? *arg : 0};
     struct husk_value result;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     uint64_t start = bench_now_ns();
     int status = husk_call_func(calls->sandbox, func, &value, arg != NULL, &result, has_result,
@@ -76,7 +77,7 @@ static double sample_named(struct calls *calls) {
                                  {.type = HUSK_I32, .of.i32 = 22}};
     struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
     struct husk_value result;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     options.wall_ns = 1000000000;
     uint64_t start = bench_now_ns();

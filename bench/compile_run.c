@@ -45,7 +45,7 @@ static void child_compile(const struct bench *bench, const struct module *module
 }
 
 static int image_text(const struct bench *bench, const char *path, uint64_t *ret_bytes) {
-    struct husk_image_info info;
+    struct husk_image_info info = HUSK_IMAGE_INFO_INIT;
     struct husk_error err;
     husk_image *image;
     if (husk_image_open(bench->engine, path, false, &image, &err) != 0)

@@ -45,7 +45,7 @@ static int sandbox_run(husk_sandbox *sandbox, husk_func func, const struct kerne
                        uint64_t *ret_sum) {
     struct husk_value arg = {.type = HUSK_I32, .of.i32 = (int32_t)kernel->n};
     struct husk_value result;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     int status = husk_call_func(sandbox, func, &arg, 1, &result, 1, NULL, &outcome, &err);
     if (status != 0 || outcome.kind != HUSK_RETURNED)

@@ -16,6 +16,7 @@ int op_call(struct snapshot_op *op, husk_func func, uint32_t pages) {
         {.type = HUSK_I32, .of.i32 = op->stride != 0 ? (int32_t)op->stride : 1}};
     struct husk_outcome outcome;
     struct husk_error err;
+    outcome.size = sizeof outcome; /* alone: zeroing all of it would be measured, too */
     size_t args_count = func.idx == op->empty.idx ? 0 : 2;
     int status = husk_call_func(op->sandbox, func, args, args_count, NULL, 0, NULL, &outcome, &err);
     return status == 0 && outcome.kind == HUSK_RETURNED
@@ -165,7 +166,7 @@ int image_filled(const struct bench *bench, husk_engine *engine, uint32_t mib,
                  husk_image **ret_image) {
     struct husk_value arg = {.type = HUSK_I32, .of.i32 = (int32_t)mib};
     struct husk_value result = {.type = HUSK_I32, .of.i32 = 0};
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     husk_image *image;
     husk_sandbox *sandbox = NULL;

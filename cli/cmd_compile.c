@@ -171,7 +171,7 @@ static void report_valid(const struct report *report, const char *path, bool has
 static int validate_one(const struct report *report, const char *path) {
     struct husk_error err = {.offset = HUSK_NO_OFFSET};
     struct input input;
-    struct husk_wasm_info info = {0};
+    struct husk_wasm_info info = HUSK_WASM_INFO_INIT;
     int status = input_load(path, &input, &err);
     if (status == 0 && input.kind == INPUT_IMAGE) {
         status = cli_error(&err, HUSK_E_INVAL,

@@ -74,7 +74,7 @@ static void check_features(struct doctor *doctor, const struct husk_host_info *i
 
 static void check_kvm(struct doctor *doctor) {
     struct husk_error err;
-    struct husk_host_info info;
+    struct husk_host_info info = HUSK_HOST_INFO_INIT;
     char text[256];
     if (husk_engine_new(NULL, &doctor->engine, &err) != 0) {
         row(doctor, "kvm", ROW_MISSING, err.message);
@@ -117,7 +117,7 @@ static void check_compiler(struct doctor *doctor) {
     }
     double ms = (double)(now_ns() - start) / 1e6;
     husk_image *image = NULL;
-    struct husk_image_info info;
+    struct husk_image_info info = HUSK_IMAGE_INFO_INIT;
     if (husk_image_open_fd(NULL, doctor->image_fd, true, &image, &err) != 0) {
         row(doctor, "compiler", ROW_MISSING, err.message);
         return;
@@ -132,7 +132,7 @@ static void check_compiler(struct doctor *doctor) {
 static int call_probe(struct doctor *doctor, uint64_t *ret_ns, struct husk_error *err) {
     husk_image *image = NULL;
     husk_sandbox *sandbox = NULL;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_value result = {.type = HUSK_I32};
     int status = husk_image_open_fd(doctor->engine, doctor->image_fd, false, &image, err);
     if (status == 0)

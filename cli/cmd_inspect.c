@@ -132,7 +132,7 @@ static void row_features(const struct inspect *inspect, uint64_t features) {
 
 static int inspect_module(struct inspect *inspect, const struct input *input,
                           struct husk_error *err) {
-    struct husk_wasm_info info;
+    struct husk_wasm_info info = HUSK_WASM_INFO_INIT;
     int status = husk_wasm_describe(input->bytes, input->count, NULL, NULL, &info, err);
     if (status != 0)
         return status;
@@ -171,7 +171,7 @@ static int write_stdout(void *user, const char *text, size_t count) {
 
 static void inspect_image_rows(struct inspect *inspect, const husk_image *image,
                                uint64_t file_bytes) {
-    struct husk_image_info info;
+    struct husk_image_info info = HUSK_IMAGE_INFO_INIT;
     char hash[65];
     husk_image_info(image, &info);
     for (int i = 0; i < 32; i++)
@@ -201,7 +201,7 @@ static void inspect_image_rows(struct inspect *inspect, const husk_image *image,
 }
 
 static void inspect_image_items(struct inspect *inspect, const husk_image *image) {
-    struct husk_extern item;
+    struct husk_extern item = HUSK_EXTERN_INIT;
     list_begin(inspect, true);
     for (size_t i = 0; i < husk_image_imports_count(image); i++)
         if (husk_image_import(image, i, &item) == 0)

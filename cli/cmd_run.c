@@ -307,7 +307,7 @@ static int report_no_snapshot(const struct run *run, const struct husk_outcome *
 
 /* husk snapshot without --invoke: what an instance does before anybody calls it. */
 static int initialize_and_save(struct run *run) {
-    struct husk_outcome outcome = {.kind = HUSK_RETURNED};
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     watch_interrupts(run->sandbox);
     int status = initialize(run, &outcome, &err);
@@ -335,7 +335,7 @@ static int finish_call(struct run *run, const struct husk_outcome *outcome,
 static int call(struct run *run) {
     const struct husk_extern *item = find_func(run); /* there is one: check_exports() */
     const struct husk_functype *type = &item->func;
-    struct husk_outcome outcome = {.kind = HUSK_RETURNED};
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     husk_func func;
     struct husk_value *results = calloc(type->results_count + 1, sizeof *results);
@@ -360,7 +360,7 @@ static int call(struct run *run) {
 /* ---- All of it ---- */
 
 static void print_stats(const struct run *run) {
-    struct husk_image_info info;
+    struct husk_image_info info = HUSK_IMAGE_INFO_INIT;
     char memory[32];
     husk_image_info(run->image, &info);
     format_bytes(husk_memory_bytes(run->sandbox, 0), memory, sizeof memory);

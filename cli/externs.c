@@ -142,7 +142,7 @@ static void collect(void *user, bool is_import, const struct husk_extern *item) 
 }
 
 static void collect_image(struct collector *collector, const husk_image *image) {
-    struct husk_extern item;
+    struct husk_extern item = HUSK_EXTERN_INIT;
     for (size_t i = 0; i < husk_image_imports_count(image); i++)
         if (husk_image_import(image, i, &item) == 0)
             collect(collector, true, &item);

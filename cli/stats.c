@@ -24,7 +24,7 @@ static void print_poisonings(FILE *out, const struct husk_stats *stats) {
 }
 
 void print_engine_stats(FILE *out, const husk_engine *engine) {
-    struct husk_stats stats;
+    struct husk_stats stats = HUSK_STATS_INIT;
     char written[32], copied[32];
     husk_engine_stats(engine, &stats);
     format_bytes(stats.snapshot_bytes, written, sizeof written);

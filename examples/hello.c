@@ -25,7 +25,7 @@ int main(void) {
     husk_engine *engine = NULL;
     husk_image *image = NULL;
     husk_sandbox *sandbox = NULL;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = 19},
                                  {.type = HUSK_I32, .of.i32 = 23}},
                       sum;

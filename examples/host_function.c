@@ -75,7 +75,7 @@ static int define_shop(husk_imports *imports, struct shop *shop, struct husk_err
 static int use_shop(husk_sandbox *sandbox, husk_image *image, struct husk_error *err) {
     struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = 3}, {.type = HUSK_I32, .of.i32 = 4}},
                       total;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     int status = husk_call(sandbox, "total", args, 2, &total, 1, NULL, &outcome, err);
     if (status != 0)
         return status;

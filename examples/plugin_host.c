@@ -29,7 +29,7 @@ static int sandbox_make(const struct plugins *plugins, husk_sandbox **ret_sandbo
 /* A sandbox for each call: no call sees what another left behind. */
 static void plugin_call(const struct plugins *plugins, const char *function, const char *text) {
     struct husk_call_options limits = HUSK_CALL_OPTIONS_INIT;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     husk_sandbox *sandbox = NULL;
     void *result = NULL;

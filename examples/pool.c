@@ -89,7 +89,7 @@ static void count_request(struct pool *pool, uint64_t took_ns, bool is_good) {
 /* In a clean state: what the guest says, or why it says nothing. */
 static struct answer serve(struct worker *worker, const char *request, size_t count) {
     struct husk_call_options limits = HUSK_CALL_OPTIONS_INIT;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     struct answer answer = {0};
     void *result = NULL;
@@ -216,7 +216,7 @@ static void print_latencies(const struct pool *pool) {
     static const double percents[] = {50, 90, 99, 99.9, 100};
     size_t count =
         pool->latencies_count < LATENCIES_MAX ? (size_t)pool->latencies_count : LATENCIES_MAX;
-    struct husk_stats stats;
+    struct husk_stats stats = HUSK_STATS_INIT;
     husk_engine_stats(pool->engine, &stats);
     fprintf(stderr,
             "%" PRIu64 " requests, %" PRIu64 " failed, %" PRIu64
@@ -266,7 +266,7 @@ static int check_function(const struct pool *pool, const husk_image *image,
  * libraries, by _initialize(). */
 static int initialise(struct pool *pool, husk_image *image, husk_sandbox *sandbox,
                       struct husk_error *err) {
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_functype type;
     husk_func func;
     bool has_initialize = husk_image_func(image, "_initialize", &func, &type, NULL) == 0;

@@ -21,6 +21,11 @@
  * a library that is newer than the header it was built with, or older: new fields are added at the
  * end, and an option that is set and that the library does not know is refused, as is a size of 0
  * or one that ends inside a field (HUSK_E_INVAL; the message names the struct and the place).
+ * Structs that the library fills start with `size`, too, which the caller sets: by the macro, or
+ * alone, as nothing else in them is read. The library fills no more than that, and leaves `size` as
+ * it is; fields that it does not know become zero. A size that is not set is refused
+ * (HUSK_E_INVAL). Structs without a size (husk_error, husk_value, husk_functype, husk_frame) are
+ * final.
  *
  * Signals. While a call runs, the library may send its kick signal (SIGRTMIN + 6 unless
  * husk_engine_options.kick_signal says otherwise) to the calling thread, to end a call at its
@@ -204,6 +209,7 @@ enum husk_kvm_kind { HUSK_KVM_UNKNOWN, HUSK_KVM_VMX, HUSK_KVM_SVM, HUSK_KVM_PVM 
 
 /* What husk doctor prints. */
 struct husk_host_info {
+    size_t size;
     enum husk_kvm_kind kvm_kind;
     int kvm_api_version;
     uint32_t memslots_max;
@@ -211,7 +217,9 @@ struct husk_host_info {
     bool has_sync_regs, has_immediate_exit, has_readonly_mem, has_msr_filter;
     char cpu_name[64];
 };
-HUSK_API void husk_engine_host_info(const husk_engine *engine, struct husk_host_info *ret_info);
+#define HUSK_HOST_INFO_INIT HUSK_INIT_OF(husk_host_info)
+/* HUSK_E_INVAL: `size` is not set. */
+HUSK_API int husk_engine_host_info(const husk_engine *engine, struct husk_host_info *ret_info);
 /* The name of one bit of cpu_features ("avx2", …), or NULL if the bit means nothing; static
  * storage. */
 HUSK_API const char *husk_cpu_feature_name(unsigned bit);
@@ -250,6 +258,7 @@ enum husk_extern_kind {
 /* One import or export. Strings and arrays live as long as the image; names are NUL-terminated, and
  * may hold more NULs. */
 struct husk_extern {
+    size_t size;
     enum husk_extern_kind kind;
     const char *module; /* imports only */
     size_t module_bytes;
@@ -262,14 +271,16 @@ struct husk_extern {
     husk_type type; /* TABLE: element type; GLOBAL: value type */
     bool is_mutable;
 };
+#define HUSK_EXTERN_INIT HUSK_INIT_OF(husk_extern)
 
 HUSK_API size_t husk_image_imports_count(const husk_image *image);
 HUSK_API size_t husk_image_exports_count(const husk_image *image);
-/* HUSK_E_INVAL if idx is out of range. */
+/* HUSK_E_INVAL: idx is out of range, or ret_extern->size is not set. */
 HUSK_API int husk_image_import(const husk_image *image, size_t idx, struct husk_extern *ret_extern);
 HUSK_API int husk_image_export(const husk_image *image, size_t idx, struct husk_extern *ret_extern);
 
 struct husk_image_info {
+    size_t size;
     const char *target_cpu, *compiler, *module_name; /* as long as the image */
     uint64_t cpu_features;
     uint8_t wasm_sha256[32];
@@ -284,7 +295,9 @@ struct husk_image_info {
     /* of all together, as an instance starts: of a snapshot, as it was then */
     uint64_t memory_pages, table_entries;
 };
-HUSK_API void husk_image_info(const husk_image *image, struct husk_image_info *ret_info);
+#define HUSK_IMAGE_INFO_INIT HUSK_INIT_OF(husk_image_info)
+/* HUSK_E_INVAL: `size` is not set. */
+HUSK_API int husk_image_info(const husk_image *image, struct husk_image_info *ret_info);
 
 /* ---- Imports: what the host gives ---- */
 
@@ -337,7 +350,8 @@ HUSK_API int husk_imports_unknown(husk_imports *imports, enum husk_unknown unkno
 
 /* Would this import of a module be linked? For modules that are not compiled yet, with
  * husk_wasm_interface() of husk_compile.h. `imports` may be NULL. HUSK_E_LINK: it is missing or of
- * another type; the message says which. HUSK_E_INVAL: `item` is NULL or no import. */
+ * another type; the message says which. HUSK_E_INVAL: `item` is NULL, has no size or is no
+ * import. */
 HUSK_API int husk_imports_match(const husk_imports *imports, const struct husk_extern *item,
                                 struct husk_error *err);
 
@@ -609,6 +623,7 @@ struct husk_frame {
  * the next call; it costs about a microsecond.
  */
 struct husk_outcome {
+    size_t size;
     enum husk_outcome_kind kind;
     enum husk_trap trap;
     int32_t exit_code;
@@ -624,6 +639,7 @@ struct husk_outcome {
     char message[256]; /* what happened, one line, NUL-terminated */
     struct husk_frame frames[HUSK_FRAMES_MAX];
 };
+#define HUSK_OUTCOME_INIT HUSK_INIT_OF(husk_outcome)
 
 struct husk_call_options {
     size_t size;
@@ -705,6 +721,7 @@ HUSK_API int husk_global_set(husk_sandbox *sandbox, const char *export_name,
 /* Counts since the engine was made; read without stopping anybody, so rows may be a moment
  * apart. */
 struct husk_stats {
+    size_t size;
     uint64_t sandboxes_made, sandboxes_freed;
     uint64_t vms_made, vms_freed;
     uint64_t calls, host_calls, memory_grows;
@@ -742,7 +759,9 @@ struct husk_stats {
      * of the last load or restore of each. */
     uint64_t sandboxes, pool_idle, vms, hot_pages;
 };
-HUSK_API void husk_engine_stats(const husk_engine *engine, struct husk_stats *ret_stats);
+#define HUSK_STATS_INIT HUSK_INIT_OF(husk_stats)
+/* HUSK_E_INVAL: `size` is not set. */
+HUSK_API int husk_engine_stats(const husk_engine *engine, struct husk_stats *ret_stats);
 
 enum husk_histogram_kind {
     HUSK_HISTOGRAM_RESTORE,
@@ -756,11 +775,14 @@ enum husk_histogram_kind {
  * first also the shorter ones, the last all longer ones). Calls and host calls only with
  * husk_engine_options.measure_times. */
 struct husk_histogram {
+    size_t size;
     uint64_t count, sum_ns;
     uint64_t buckets[HUSK_HISTOGRAM_BUCKETS];
 };
-HUSK_API void husk_engine_histogram(const husk_engine *engine, enum husk_histogram_kind kind,
-                                    struct husk_histogram *ret_histogram);
+#define HUSK_HISTOGRAM_INIT HUSK_INIT_OF(husk_histogram)
+/* HUSK_E_INVAL: `size` is not set. */
+HUSK_API int husk_engine_histogram(const husk_engine *engine, enum husk_histogram_kind kind,
+                                   struct husk_histogram *ret_histogram);
 
 /* All of the above in the Prometheus text format (version 0.0.4), names husk_…: counters
  * (husk_…_total), gauges (husk_sandboxes, husk_pool_idle, husk_vms, husk_hot_bytes), histograms

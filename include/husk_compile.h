@@ -59,6 +59,7 @@ HUSK_API int husk_validate(const void *wasm, size_t count, struct husk_error *er
 /* ---- Looking into a module, without compiling ---- */
 
 struct husk_wasm_info {
+    size_t size;
     /* imported ones included */
     uint64_t types_count, funcs_count, tables_count, memories_count, globals_count;
     uint64_t elems_count, datas_count, customs_count;
@@ -69,6 +70,7 @@ struct husk_wasm_info {
     bool uses_simd;
     char module_name[128]; /* from the name section, cut to fit; or "" */
 };
+#define HUSK_WASM_INFO_INIT HUSK_INIT_OF(husk_wasm_info)
 
 /* Decode and validate, then call visit once per import and export, in the module's order. What
  * `item` points to is valid during the call only. visit may be NULL. Errors of husk_validate(). */

@@ -9,6 +9,7 @@
 #include "husk_compile.h"
 #include "module.h"
 #include "name_text.h"
+#include "options.h"
 
 struct name_buffer { /* names in the module have no NUL behind them */
     char *bytes;
@@ -94,7 +95,8 @@ static bool describe_kind(struct describer *describer, enum wasm_kind kind, uint
 }
 
 static bool describe_import(struct describer *describer, const struct wasm_import *import) {
-    struct husk_extern item = {.module_bytes = import->module.count,
+    struct husk_extern item = {.size = sizeof item,
+                               .module_bytes = import->module.count,
                                .name_bytes = import->name.count};
     item.module = name_copy(&describer->from, import->module);
     item.name = name_copy(&describer->name, import->name);
@@ -106,7 +108,7 @@ static bool describe_import(struct describer *describer, const struct wasm_impor
 }
 
 static bool describe_export(struct describer *describer, const struct wasm_export *export) {
-    struct husk_extern item = {.name_bytes = export->name.count};
+    struct husk_extern item = {.size = sizeof item, .name_bytes = export->name.count};
     item.name = name_copy(&describer->name, export->name);
     if (item.name == NULL || !describe_kind(describer, export->kind, export->idx, &item))
         return false;
@@ -210,7 +212,9 @@ int husk_wasm_describe(const void *wasm, size_t count,
     struct husk_wasm_info info;
     if (wasm == NULL || ret_info == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_wasm_describe: a pointer is NULL");
-    int status = wasm_decode(wasm, count, &module, err);
+    int status = output_check("husk_wasm_info", ret_info, err);
+    if (status == 0)
+        status = wasm_decode(wasm, count, &module, err);
     if (status == 0)
         status = wasm_validate(module, err);
     if (status == 0) {
@@ -220,7 +224,7 @@ int husk_wasm_describe(const void *wasm, size_t count,
             status = error_set(err, HUSK_E_NOMEM, "out of memory for the names");
     }
     if (status == 0)
-        *ret_info = info;
+        output_fill(ret_info, &info, sizeof info);
     wasm_module_free(module);
     return status;
 }

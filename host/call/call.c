@@ -98,9 +98,12 @@ static int start_run(husk_sandbox *sandbox, const struct call_limits *limits,
 int husk_sandbox_start(husk_sandbox *sandbox, const struct husk_call_options *options,
                        struct husk_outcome *ret_outcome, struct husk_error *err) {
     struct call_limits limits;
+    struct husk_outcome whole;
     if (sandbox == NULL || ret_outcome == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_start: a NULL argument");
-    int status = check_state(sandbox, err);
+    int status = output_check("husk_outcome", ret_outcome, err);
+    if (status == 0)
+        status = check_state(sandbox, err);
     if (status == 0 && sandbox->calls.frame != NULL)
         status =
             error_set(err, HUSK_E_STATE, "a host function cannot start the sandbox that called it");
@@ -108,11 +111,13 @@ int husk_sandbox_start(husk_sandbox *sandbox, const struct husk_call_options *op
         status = call_limits_make(options, &limits, err);
     if (status != 0)
         return status;
-    if (sandbox->start == SANDBOX_STARTED) {
-        outcome_begin(ret_outcome, HUSK_RETURNED);
-        return 0;
-    }
-    return start_run(sandbox, &limits, ret_outcome, err);
+    struct husk_outcome *outcome = outcome_room(ret_outcome, &whole);
+    outcome_begin(outcome, HUSK_RETURNED);
+    if (sandbox->start != SANDBOX_STARTED)
+        status = start_run(sandbox, &limits, outcome, err);
+    if (status == 0)
+        outcome_give(outcome, ret_outcome);
+    return status;
 }
 
 static int check_func(const husk_sandbox *sandbox, husk_func func, struct husk_error *err) {
@@ -227,10 +232,17 @@ int husk_call_func(husk_sandbox *sandbox, husk_func func, const struct husk_valu
         (results == NULL && results_count > 0))
         return error_set(err, HUSK_E_INVAL, "husk_call: a NULL argument");
     const struct call_request request = {func, args, args_count, results, results_count, &limits};
-    int status = check_call(sandbox, &request, err);
+    struct husk_outcome whole, *outcome = outcome_room(ret_outcome, &whole);
+    int status = output_check("husk_outcome", ret_outcome, err);
+    if (status == 0)
+        status = check_call(sandbox, &request, err);
     if (status == 0)
         status = call_limits_make(options, &limits, err);
-    return status != 0 ? status : call_checked(sandbox, &request, ret_outcome, err);
+    if (status == 0)
+        status = call_checked(sandbox, &request, outcome, err);
+    if (status == 0)
+        outcome_give(outcome, ret_outcome);
+    return status;
 }
 
 int husk_call(husk_sandbox *sandbox, const char *export_name, const struct husk_value *args,

@@ -7,6 +7,7 @@
 
 #include "call_state.h"
 #include "husk.h"
+#include "options.h"
 #include "watchdog.h"
 
 /* An outcome without message, trap and frames. The state is exact where the guest gave up
@@ -20,6 +21,18 @@ static inline void outcome_begin(struct husk_outcome *outcome, enum husk_outcome
     outcome->frames_count = 0;
     outcome->frames_total = 0;
     outcome->message[0] = 0;
+}
+
+/* The caller's outcome to be filled in place, or `whole` if its struct is of another size than this
+ * library's; then outcome_give() copies. */
+static inline struct husk_outcome *outcome_room(struct husk_outcome *ret_outcome,
+                                                struct husk_outcome *whole) {
+    return ret_outcome->size == sizeof *whole ? ret_outcome : whole;
+}
+static inline void outcome_give(const struct husk_outcome *outcome,
+                                struct husk_outcome *ret_outcome) {
+    if (outcome != ret_outcome)
+        output_fill(ret_outcome, outcome, sizeof *outcome);
 }
 
 void outcome_exit(int32_t exit_code, struct husk_outcome *outcome);

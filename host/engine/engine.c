@@ -136,8 +136,11 @@ void engine_unref(husk_engine *engine) {
     free(engine);
 }
 
-void husk_engine_host_info(const husk_engine *engine, struct husk_host_info *ret_info) {
-    *ret_info = engine->host_info;
+int husk_engine_host_info(const husk_engine *engine, struct husk_host_info *ret_info) {
+    int status = output_check("husk_host_info", ret_info, NULL);
+    if (status == 0)
+        output_fill(ret_info, &engine->host_info, sizeof engine->host_info);
+    return status;
 }
 
 void engine_log(const husk_engine *engine, enum husk_log_level level, const char *format, ...) {

@@ -9,6 +9,7 @@
 
 #include "engine_internal.h"
 #include "layout.h"
+#include "options.h"
 
 static uint64_t stat_sum(const husk_engine *engine, enum engine_stat stat) {
     uint64_t sum = 0;
@@ -31,11 +32,15 @@ static uint64_t difference(uint64_t made, uint64_t freed) {
 }
 
 /* Every row of the struct is set below: so many counters, and so many others. */
-_Static_assert(sizeof(struct husk_stats) == (STAT_COUNTERS + 10) * sizeof(uint64_t),
+_Static_assert(sizeof(struct husk_stats) ==
+                   (STAT_COUNTERS + 10) * sizeof(uint64_t) + sizeof(size_t),
                "a row is missing");
 
-void husk_engine_stats(const husk_engine *engine, struct husk_stats *ret_stats) {
+int husk_engine_stats(const husk_engine *engine, struct husk_stats *ret_stats) {
     struct husk_stats stats;
+    int status = output_check("husk_stats", ret_stats, NULL);
+    if (status != 0)
+        return status;
 #define STAT(name, metric, label, help) stats.name = stat_sum(engine, STAT_##name);
 #include "stats.def"
 #undef STAT
@@ -49,7 +54,8 @@ void husk_engine_stats(const husk_engine *engine, struct husk_stats *ret_stats) 
     stats.pool_idle = atomic_load_explicit(&engine->pool.count, memory_order_relaxed);
     stats.vms = difference(stats.vms_made, stats.vms_freed);
     stats.hot_pages = stat_sum(engine, STAT_hot_pages);
-    *ret_stats = stats;
+    output_fill(ret_stats, &stats, sizeof stats);
+    return 0;
 }
 
 static unsigned bucket_of(uint64_t ns) {
@@ -63,9 +69,12 @@ void stat_measure(struct stat_shard *shard, enum husk_histogram_kind kind, uint6
     atomic_fetch_add_explicit(&counts->buckets[bucket_of(ns)], 1, memory_order_relaxed);
 }
 
-void husk_engine_histogram(const husk_engine *engine, enum husk_histogram_kind kind,
-                           struct husk_histogram *ret_histogram) {
+int husk_engine_histogram(const husk_engine *engine, enum husk_histogram_kind kind,
+                          struct husk_histogram *ret_histogram) {
     struct husk_histogram histogram = {.sum_ns = duration_sum_ns(engine, kind)};
+    int status = output_check("husk_histogram", ret_histogram, NULL);
+    if (status != 0)
+        return status;
     for (uint32_t i = 0; i < STAT_SHARDS; i++) {
         const struct duration_counts *counts = &engine->stats.shards[i].durations[kind];
         for (unsigned k = 0; k < HUSK_HISTOGRAM_BUCKETS; k++)
@@ -73,7 +82,8 @@ void husk_engine_histogram(const husk_engine *engine, enum husk_histogram_kind k
     }
     for (unsigned k = 0; k < HUSK_HISTOGRAM_BUCKETS; k++)
         histogram.count += histogram.buckets[k];
-    *ret_histogram = histogram;
+    output_fill(ret_histogram, &histogram, sizeof histogram);
+    return 0;
 }
 
 /* ---- Prometheus text format: https://prometheus.io/docs/instrumenting/exposition_formats/ ---- */
@@ -133,7 +143,7 @@ static void put_gauge(struct text_writer *writer, const char *metric, const char
 
 static void put_histogram(struct text_writer *writer, const husk_engine *engine,
                           enum husk_histogram_kind kind, const char *metric, const char *help) {
-    struct husk_histogram histogram;
+    struct husk_histogram histogram = HUSK_HISTOGRAM_INIT;
     husk_engine_histogram(engine, kind, &histogram);
     put_header(writer, metric, "histogram", help);
     uint64_t up_to = 0;
@@ -159,7 +169,7 @@ static void put_gauges(struct text_writer *writer, const struct husk_stats *stat
 int husk_engine_prometheus(const husk_engine *engine,
                            int (*write)(void *user, const char *text, size_t count), void *user) {
     struct text_writer writer = {.write = write, .user = user};
-    struct husk_stats stats;
+    struct husk_stats stats = HUSK_STATS_INIT;
     husk_engine_stats(engine, &stats);
 #define STAT(name, metric, label, help) put_counter(&writer, metric, label, help, stats.name);
 #include "stats.def"

@@ -7,6 +7,7 @@
 #include "image_internal.h"
 #include "layout.h"
 #include "name_text.h"
+#include "options.h"
 
 struct husk_functype image_functype(const struct image_code *code, uint32_t type_idx) {
     const struct husk_image_type *type = &code->types[type_idx];
@@ -53,30 +54,33 @@ static void extern_describe(const struct image_code *code, uint32_t kind, uint32
 
 int husk_image_import(const husk_image *image, size_t idx, struct husk_extern *ret_extern) {
     const struct image_code *code = image->code;
-    if (idx >= code->imports_count)
+    if (idx >= code->imports_count || output_check("husk_extern", ret_extern, NULL) != 0)
         return HUSK_E_INVAL;
     struct husk_extern result = {.module = code->import_modules[idx].text,
                                  .module_bytes = code->import_modules[idx].bytes,
                                  .name = code->import_names[idx].text,
                                  .name_bytes = code->import_names[idx].bytes};
     extern_describe(code, code->imports[idx].kind, code->imports[idx].idx, &result);
-    *ret_extern = result;
+    output_fill(ret_extern, &result, sizeof result);
     return 0;
 }
 
 int husk_image_export(const husk_image *image, size_t idx, struct husk_extern *ret_extern) {
     const struct image_code *code = image->code;
-    if (idx >= code->exports_count)
+    if (idx >= code->exports_count || output_check("husk_extern", ret_extern, NULL) != 0)
         return HUSK_E_INVAL;
     struct husk_extern result = {.name = code->export_names[idx].text,
                                  .name_bytes = code->export_names[idx].bytes};
     extern_describe(code, code->exports[idx].kind, code->exports[idx].idx, &result);
-    *ret_extern = result;
+    output_fill(ret_extern, &result, sizeof result);
     return 0;
 }
 
-void husk_image_info(const husk_image *image, struct husk_image_info *ret_info) {
+int husk_image_info(const husk_image *image, struct husk_image_info *ret_info) {
     const struct image_code *code = image->code;
+    int status = output_check("husk_image_info", ret_info, NULL);
+    if (status != 0)
+        return status;
     struct husk_image_info info = {.target_cpu = code->target_cpu.text,
                                    .compiler = code->compiler.text,
                                    .module_name = code->module_name.text,
@@ -98,12 +102,12 @@ void husk_image_info(const husk_image *image, struct husk_image_info *ret_info) 
             info.data_bytes += image->runs[i].bytes;
         else
             info.memory_bytes += image->runs[i].bytes;
-    *ret_info = info;
-    ret_info->memory_pages = ret_info->table_entries = 0;
     for (uint32_t i = 0; i < code->memories_count; i++)
-        ret_info->memory_pages += image->memory_sizes[i];
+        info.memory_pages += image->memory_sizes[i];
     for (uint32_t i = 0; i < code->tables_count; i++)
-        ret_info->table_entries += image->table_sizes[i];
+        info.table_entries += image->table_sizes[i];
+    output_fill(ret_info, &info, sizeof info);
+    return 0;
 }
 
 int husk_image_func_n(const husk_image *image, const char *name, size_t name_bytes,

@@ -11,6 +11,7 @@
 #include "image_internal.h"
 #include "imports.h"
 #include "name_text.h"
+#include "options.h"
 #include "values.h"
 
 #define DESCRIPTION_BYTES 160
@@ -122,9 +123,16 @@ static int find_match(const husk_imports *imports, const struct husk_extern *wan
 int husk_imports_match(const husk_imports *imports, const struct husk_extern *item,
                        struct husk_error *err) {
     struct import_def *def = NULL;
-    if (item == NULL || item->module == NULL || item->name == NULL)
+    struct husk_extern wanted = HUSK_EXTERN_INIT;
+    if (item == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_imports_match: not an import");
-    return find_match(imports, item, &def, err);
+    int status = output_check("husk_extern", item, err);
+    if (status != 0)
+        return status;
+    memcpy(&wanted, item, item->size < sizeof wanted ? item->size : sizeof wanted);
+    if (wanted.module == NULL || wanted.name == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_imports_match: not an import");
+    return find_match(imports, &wanted, &def, err);
 }
 
 static int link_one(const husk_imports *imports, const struct husk_extern *wanted,
@@ -157,7 +165,7 @@ static void add_missing(const husk_imports *imports, const husk_image *image, ui
     uint32_t unnamed = 0, named = 0;
     size_t used = err == NULL ? 0 : strlen(err->message);
     for (uint32_t i = first + 1; err != NULL && i < image->code->imports_count; i++) {
-        struct husk_extern wanted;
+        struct husk_extern wanted = HUSK_EXTERN_INIT;
         char name[NAME_PAIR_BYTES];
         husk_image_import(image, i, &wanted);
         if (!is_missing(imports, &wanted))
@@ -178,7 +186,7 @@ static void add_missing(const husk_imports *imports, const husk_image *image, ui
 int imports_link(const husk_imports *imports, const husk_image *image, struct import_def **ret_defs,
                  struct husk_error *err) {
     for (uint32_t i = 0; i < image->code->imports_count; i++) {
-        struct husk_extern wanted;
+        struct husk_extern wanted = HUSK_EXTERN_INIT;
         husk_image_import(image, i, &wanted);
         int status = link_one(imports, &wanted, &ret_defs[i], err);
         if (status == 0)

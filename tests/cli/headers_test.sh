@@ -50,16 +50,21 @@ if grep -qs '^HUSK_SANITIZE:STRING=.' "$HUSK_BUILD/CMakeCache.txt" || ! [ -f "$H
 fi
 
 structs="engine_options wasi_options sandbox_options call_options compile_options"
+outputs="host_info extern image_info outcome stats histogram wasm_info"
 found=$(sed -nE '/^struct husk_[a-z_]+ \{$/ { N; s/^struct husk_([a-z_]+) \{\n +size_t size;.*/\1/p }' "$HUSK_SOURCE"/include/*.h | xargs)
-same "all option structs are tried" "$found" "$structs"
+in_order() {
+    printf '%s\n' "$@" | sort | xargs
+}
+# shellcheck disable=SC2086
+same "all structs with a size are tried" "$(in_order $found)" "$(in_order $structs $outputs)"
 
 # Structs that end behind `size` and FIELDS more; "later": with a field more.
 make_headers() { # FOLDER FIELDS|later
     local header
     mkdir -p "$scratch/$1"
     for header in husk.h husk_compile.h; do
-        awk -v fields="$2" '
-            /^struct husk_[a-z]+_options \{$/ { inside = 1; seen = 0 }
+        awk -v fields="$2" -v names=" $structs $outputs " '
+            /^struct husk_[a-z_]+ \{$/ { inside = index(names, " " substr($2, 6) " "); seen = 0 }
             /^};$/ && inside { inside = 0; if (fields == "later") print "    uint64_t later_max;" }
             !inside || fields == "later" || seen <= fields
             inside && /^    [a-z].*;/ { seen++ }' "$HUSK_SOURCE/include/$header" >"$scratch/$1/$header"

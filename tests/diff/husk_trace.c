@@ -101,7 +101,7 @@ static void describe_global(const struct run *run, const char *name, char *text)
 }
 
 static void describe_tables(const struct run *run, uint32_t func_idx, char *text) {
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err = {0};
     struct husk_value sum;
     if (husk_call_func(run->sandbox, (husk_func){func_idx}, NULL, 0, &sum, 1, NULL, &outcome,
@@ -117,7 +117,7 @@ static void describe_tables(const struct run *run, uint32_t func_idx, char *text
 static void watch(struct run *run) {
     for (size_t i = 0; i < run->plan->watches_count; i++) {
         const struct plan_line *line = &run->plan->watches[i];
-        struct husk_extern item;
+        struct husk_extern item = HUSK_EXTERN_INIT;
         char text[TEXT_MAX];
         if (husk_image_export(run->image, strtoul(line->words[2], NULL, 10), &item) != 0)
             continue;
@@ -144,7 +144,7 @@ static bool start(struct run *run) {
     struct husk_sandbox_options limits = HUSK_SANDBOX_OPTIONS_INIT;
     struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
     struct husk_error err = {0};
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     limits.stack_bytes = STACK_BYTES;
     options.cpu_ns = CALL_CPU_NS;
     run->stubs.seed = run->stubs.calls = 0;
@@ -196,10 +196,10 @@ static uint64_t call_limit(const struct run *run, const char *verb) {
 
 /* Runs one call of the plan. words: VERB EXPORT-INDEX STUB-SEED RESULTS ARGUMENT… */
 static void call(struct run *run, const struct plan_line *line) {
-    struct husk_extern item;
+    struct husk_extern item = HUSK_EXTERN_INIT;
     struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
     struct husk_value args[VALUES_MAX], results[VALUES_MAX];
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err = {0};
     size_t args_count = line->count - 4;
     int status = husk_image_export(run->image, strtoul(line->words[1], NULL, 10), &item);

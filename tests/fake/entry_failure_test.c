@@ -30,7 +30,7 @@ static struct {
     unsigned made_vms;       /* the newest one is the one that runs */
     unsigned interrupted_vm; /* which of them is interrupted before it lets the guest go; 0: none */
     struct husk_outcome outcome;
-} lab;
+} lab = {.outcome = HUSK_OUTCOME_INIT};
 static struct husk_error err;
 
 static bool fails(const char *what) {
@@ -93,7 +93,7 @@ static int add(void) {
 }
 
 static struct husk_stats stats(void) {
-    struct husk_stats all;
+    struct husk_stats all = HUSK_STATS_INIT;
     husk_engine_stats(lab.engine, &all);
     return all;
 }

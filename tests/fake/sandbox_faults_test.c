@@ -54,7 +54,7 @@ static int host_calls_back(husk_caller *caller, void *user, const struct husk_va
     (void)user;
     struct husk_value sum, add[2] = {{.type = HUSK_I32, .of.i32 = 1},
                                      {.type = HUSK_I32, .of.i32 = (int32_t)args[0].of.i64}};
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     int status =
         husk_call(husk_caller_sandbox(caller), "add", add, 2, &sum, 1, NULL, &outcome, NULL);
     if (status != 0)
@@ -117,7 +117,7 @@ static bool world_make(struct world *world, const uint8_t *bytes, size_t count) 
 static void world_use(struct world *world) {
     struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
     options.wall_ns = 3600ull * 1000000000;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     struct husk_value arg = {.type = HUSK_I64, .of.i64 = 41}, result = {.type = HUSK_I64};
     int status = husk_call(world->sandbox, "host", &arg, 1, &result, 1, &options, &outcome, &err);
@@ -189,7 +189,7 @@ TEST(calls_cost_little) {
     CHECK(world_make(&world, bytes, count));
     struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = 1}, {.type = HUSK_I32, .of.i32 = 2}},
                       sum;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     husk_func func;
     CHECK_OK(husk_image_func(world.image, "add", &func, NULL, &err), err);

@@ -42,7 +42,7 @@ static void guest_script(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit
 static int host_calls_in_vain(husk_caller *caller, void *user, const struct husk_value *args,
                               struct husk_value *results) {
     struct husk_value arg = {.type = HUSK_I64, .of.i64 = 1}, old;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     (void)user, (void)args;
     failing = "run";
@@ -92,14 +92,14 @@ static void world_free(struct world *world) {
 }
 
 static struct husk_stats stats_of(const struct world *world) {
-    struct husk_stats stats;
+    struct husk_stats stats = HUSK_STATS_INIT;
     husk_engine_stats(world->engine, &stats);
     return stats;
 }
 
 static int call_grow(struct world *world, husk_sandbox *sandbox) {
     struct husk_value arg = {.type = HUSK_I64, .of.i64 = 1}, old;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     return husk_call(sandbox, "grow", &arg, 1, &old, 1, NULL, &outcome, &world->err);
 }
 
@@ -126,7 +126,7 @@ TEST(a_vm_that_fails_poisons) {
 TEST(a_vm_that_fails_in_a_nested_call) {
     struct world world;
     struct husk_value arg = {.type = HUSK_I64, .of.i64 = 1}, result;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     world_make(&world);
     CHECK_STATUS(husk_call(world.sandbox, "host", &arg, 1, &result, 1, NULL, &outcome, &world.err),
                  HUSK_E_SYS);

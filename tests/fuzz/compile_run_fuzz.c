@@ -59,7 +59,7 @@ static int host_function(husk_caller *caller, void *user, const struct husk_valu
  * for one name, …). */
 static bool define_imports(const husk_image *image, husk_imports *imports) {
     for (size_t i = 0; i < husk_image_imports_count(image); i++) {
-        struct husk_extern item;
+        struct husk_extern item = HUSK_EXTERN_INIT;
         int status = husk_image_import(image, i, &item);
         struct husk_value zero = {.type = item.type};
         uint64_t max = item.has_max ? item.max : UINT64_MAX;
@@ -96,12 +96,12 @@ static void record_outcome(struct run_record *run, const struct husk_outcome *ou
 static void call_exports(husk_sandbox *sandbox, const husk_image *image, struct run_record *run) {
     struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
     struct husk_error err = {0};
-    static struct husk_outcome outcome;
+    static struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     options.wall_ns = WALL_NS;
     for (size_t i = 0;
          i < husk_image_exports_count(image) && run->calls_count < CALLS_MAX && !run->is_over;
          i++) {
-        struct husk_extern item;
+        struct husk_extern item = HUSK_EXTERN_INIT;
         if (husk_image_export(image, i, &item) != 0 || item.kind != HUSK_EXTERN_FUNC ||
             item.func.params_count != 0 || item.func.results_count > RESULTS_MAX)
             continue;
@@ -118,7 +118,7 @@ static void run_image(husk_engine *engine, husk_image *image, struct run_record 
     struct husk_sandbox_options limits = HUSK_SANDBOX_OPTIONS_INIT;
     struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
     struct husk_error err = {0};
-    static struct husk_outcome outcome;
+    static struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     husk_imports *imports = NULL;
     husk_sandbox *sandbox = NULL;
     limits.memory_max_bytes = 64u << 20;

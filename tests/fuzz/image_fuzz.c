@@ -62,8 +62,8 @@ static int host(husk_caller *caller, void *user, const struct husk_value *args,
 
 static void call_exports(husk_sandbox *sandbox, const husk_image *image) {
     for (size_t i = 0; i < husk_image_exports_count(image) && i < 20; i++) {
-        struct husk_extern item;
-        struct husk_outcome outcome;
+        struct husk_extern item = HUSK_EXTERN_INIT;
+        struct husk_outcome outcome = HUSK_OUTCOME_INIT;
         struct husk_value args[4], results[4];
         if (husk_image_export(image, i, &item) != 0)
             abort();

@@ -93,7 +93,7 @@ TEST(a_walk_is_bounded_in_frames_and_in_searches) {
                 {"some", 12300, 12700, HUSK_FRAMES_MAX},
                 /* nearly each frame has its place */
                 {"many", PLACES_MAX, PLACES_MAX + 8, HUSK_FRAMES_MAX}};
-    static struct husk_outcome outcome;
+    static struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     husk_engine *engine = NULL;
     husk_sandbox *sandbox = NULL;
     CHECK_OK(husk_engine_new(NULL, &engine, &err), err);

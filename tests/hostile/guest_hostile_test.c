@@ -198,7 +198,7 @@ static struct husk_error err;
 static int host_calls_back(husk_caller *caller, void *user, const struct husk_value *args,
                            struct husk_value *results) {
     (void)user, (void)args;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     results[0].of.i64 = 0;
     return husk_call(husk_caller_sandbox(caller), "good", NULL, 0, NULL, 0, NULL, &outcome, NULL);
 }
@@ -266,7 +266,7 @@ static husk_sandbox *sandbox_of(const struct row *row) {
 static struct husk_outcome call(husk_sandbox *sandbox, const char *name, uint64_t wall_ms) {
     struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
     options.wall_ns = wall_ms * 1000000;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     CHECK_OK(husk_call(sandbox, name, NULL, 0, NULL, 0, &options, &outcome, &err), err);
     return outcome;
 }
@@ -298,7 +298,7 @@ static void run_rows(const struct row *rows, size_t count, uint64_t wall_ms) {
         struct husk_outcome outcome = call(sandbox, "bad", wall_ms);
         wrong += !is_as_designed(&rows[i], &outcome);
         if (outcome.is_poisoned) {
-            struct husk_outcome untouched;
+            struct husk_outcome untouched = HUSK_OUTCOME_INIT;
             CHECK_STATUS(husk_call(sandbox, "good", NULL, 0, NULL, 0, NULL, &untouched, &err),
                          HUSK_E_POISONED);
         } else {

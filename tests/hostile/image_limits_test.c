@@ -121,7 +121,7 @@ static void build_touch(struct image_builder *builder) {
 
 TEST(holes_of_the_read_only_half_stay_holes) {
     struct image_builder builder;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     husk_sandbox *sandbox = NULL;
     begin();
     build_touch(&builder);
@@ -265,7 +265,7 @@ TEST(growing_finds_what_the_data_region_left) {
     const int64_t expected[] = {1, -1};
     for (int i = 0; i < 2; i++) {
         struct husk_value arg = {.type = HUSK_I64, .of.i64 = 1}, result = {.type = HUSK_I64};
-        struct husk_outcome outcome;
+        struct husk_outcome outcome = HUSK_OUTCOME_INIT;
         CHECK_OK(husk_call(sandbox, "grow", &arg, 1, &result, 1, NULL, &outcome, &err), err);
         CHECK_EQ_I64(outcome.kind, HUSK_RETURNED);
         CHECK_EQ_I64(result.of.i64, expected[i]);

@@ -111,7 +111,7 @@ static struct husk_error err;
 static bool begin(const struct level *level) {
     SKIP_WITHOUT_KVM();
     struct husk_engine_options options = HUSK_ENGINE_OPTIONS_INIT;
-    struct husk_host_info info;
+    struct husk_host_info info = HUSK_HOST_INFO_INIT;
     CHECK_OK(husk_engine_new(&options, &engine, &err), err);
     husk_engine_host_info(engine, &info);
     bool has_it = false;
@@ -160,7 +160,7 @@ static husk_image *image_of(const struct text *text) {
 static void call(husk_sandbox *sandbox, enum husk_outcome_kind kind, const char *name) {
     struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
     options.wall_ns = kind == HUSK_DEADLINE ? 10000000 : 10000000000;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     CHECK_OK(husk_call(sandbox, "code", NULL, 0, NULL, 0, &options, &outcome, &err), err);
     CHECK_MSG(outcome.kind == kind, "%s: kind %d: %s", name, outcome.kind, outcome.message);
 }
@@ -247,7 +247,7 @@ static void run_all(const struct level *level) {
         }
         husk_image_unref(smasher);
     }
-    struct husk_stats stats;
+    struct husk_stats stats = HUSK_STATS_INIT;
     husk_engine_stats(engine, &stats);
     CHECK_EQ_U64(stats.vms_made, 1);
     husk_sandbox_free(sandbox);

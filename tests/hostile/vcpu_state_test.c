@@ -84,7 +84,7 @@ enum limit { LIMIT_NONE, LIMIT_SOON, LIMIT_LATE };
 static struct husk_outcome call(husk_sandbox *sandbox, const char *name, enum limit limit) {
     static const uint64_t limits_ns[] = {[LIMIT_SOON] = 5000000, [LIMIT_LATE] = 2000000000};
     struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     options.wall_ns = limits_ns[limit];
     CHECK_OK(husk_call(sandbox, name, NULL, 0, NULL, 0, &options, &outcome, &err), err);
     return outcome;
@@ -136,7 +136,7 @@ static void begin(uint64_t seed) {
 }
 
 static void end(void) {
-    struct husk_stats stats;
+    struct husk_stats stats = HUSK_STATS_INIT;
     husk_engine_stats(lab.engine, &stats);
     CHECK_EQ_U64(stats.vms_made, 1); /* nothing above was a matter of a new VM */
     /* not through the pool: lab.sandbox still has its VM */
@@ -297,7 +297,7 @@ TEST(a_failed_run_leaves_nothing) {
     begin(4);
     for (unsigned way = WAY_RESTORE; way < WAY_POOL; way++) {
         struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
-        struct husk_outcome outcome;
+        struct husk_outcome outcome = HUSK_OUTCOME_INIT;
         options.wall_ns = 2000000000;
         prepare(ENDING_UD2, ~0ull);
         uint8_t *stack =

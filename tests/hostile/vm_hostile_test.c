@@ -373,7 +373,7 @@ static void on_alarm(int number) {
 
 TEST(random_code_ends) {
     rig_begin(~0ull);
-    struct husk_host_info info;
+    struct husk_host_info info = HUSK_HOST_INFO_INIT;
     vm_kvm_host_info(rig.backend, &info);
     if (strstr(info.cpu_name, "QEMU TCG") != NULL)
         SKIP("QEMU's software CPU itself aborts on some byte sequences");

@@ -118,7 +118,7 @@ static uint8_t *memory(void) {
 }
 
 static enum husk_outcome_kind call(const char *name) {
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
     options.wall_ns = 10000000000;
     CHECK_OK(husk_call(lab.sandbox, name, NULL, 0, NULL, 0, &options, &outcome, &err), err);
@@ -148,7 +148,7 @@ static void restore(void) {
 }
 
 static void end(void) {
-    struct husk_stats stats;
+    struct husk_stats stats = HUSK_STATS_INIT;
     husk_engine_stats(lab.engine, &stats);
     CHECK_EQ_U64(stats.vms_made, 1); /* no VM failed and was replaced */
     husk_sandbox_free(lab.sandbox);

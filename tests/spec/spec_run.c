@@ -98,7 +98,7 @@ static const struct husk_call_options call_options = {.size = sizeof(struct husk
 static void start_module(struct run *run, const char *line, husk_image *image,
                          struct instance *instance) {
     struct husk_error err = {0};
-    struct husk_outcome outcome = {0};
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     husk_sandbox *sandbox = NULL;
     int status = husk_sandbox_new(run->engine, image, run->imports, NULL, &sandbox, &err);
     if (status == 0)
@@ -117,7 +117,7 @@ static void start_module(struct run *run, const char *line, husk_image *image,
 static void reject_module(struct run *run, const char *line, husk_image *image, const char *text,
                           bool is_link) {
     struct husk_error err = {0};
-    struct husk_outcome outcome = {0};
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     husk_sandbox *sandbox = NULL;
     int status = husk_sandbox_new(run->engine, image, run->imports, NULL, &sandbox, &err);
     if (is_link) {
@@ -197,7 +197,7 @@ struct performed {
 static int find_func(const husk_image *image, const struct action *action, husk_func *ret_func,
                      size_t *ret_results) {
     for (size_t i = 0; i < husk_image_exports_count(image); i++) {
-        struct husk_extern extern_info;
+        struct husk_extern extern_info = HUSK_EXTERN_INIT;
         int status = husk_image_export(image, i, &extern_info);
         if (status != 0)
             return status;
@@ -214,6 +214,7 @@ static int find_func(const husk_image *image, const struct action *action, husk_
 static void perform(struct run *run, const struct action *action, struct performed *done) {
     struct instance *instance = instance_find(run, action->module);
     memset(done, 0, sizeof *done);
+    done->outcome.size = sizeof done->outcome;
     done->status = HUSK_E_NOT_FOUND;
     if (instance == NULL || instance->sandbox == NULL) {
         (void)snprintf(done->err.message, sizeof done->err.message, "its module did not start");

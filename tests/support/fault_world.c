@@ -116,13 +116,13 @@ void fault_check_holds(struct fault_world *world, husk_sandbox *sandbox, enum fa
 /* ---- The world ---- */
 
 uint64_t fault_vms_alive(const struct fault_world *world) {
-    struct husk_stats stats;
+    struct husk_stats stats = HUSK_STATS_INIT;
     husk_engine_stats(world->engine, &stats);
     return stats.vms_made - stats.vms_freed;
 }
 
 void fault_world_open(struct fault_world *world, const struct fault_lane *lane) {
-    *world = (struct fault_world){.lane = lane};
+    *world = (struct fault_world){.lane = lane, .outcome = HUSK_OUTCOME_INIT};
     lane->open(world);
     CHECK_OK(husk_sandbox_new(world->engine, world->image, world->imports, NULL, &world->sandbox,
                               &world->err),

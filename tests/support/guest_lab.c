@@ -19,6 +19,7 @@ void guest_lab_open(struct guest_lab *lab, husk_host_fn fn, void *user,
     static const husk_type i64_type = HUSK_I64;
     const struct husk_functype type = {&i64_type, 1, &i64_type, 1};
     memset(lab, 0, sizeof *lab);
+    lab->outcome.size = sizeof lab->outcome;
     CHECK_OK(husk_engine_new(NULL, &lab->engine, &lab->err), lab->err);
     size_t count;
     uint8_t *bytes = guest_image_make(&count);

@@ -10,6 +10,7 @@ static void *spin_nested(void *argument) {
     struct husk_error err;
     struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
     options.wall_ns = nested->wall_ns;
+    nested->outcome.size = sizeof nested->outcome;
     atomic_store(&nested->has_begun, true);
     nested->status =
         husk_call(nested->sandbox, "spin", NULL, 0, NULL, 0, &options, &nested->outcome, &err);

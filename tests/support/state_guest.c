@@ -93,6 +93,7 @@ husk_sandbox *state_sandbox(struct state_lab *lab, husk_image *image) {
 void state_open_with(struct state_lab *lab, const struct husk_engine_options *options,
                      husk_host_fn fn, void *user) {
     memset(lab, 0, sizeof *lab);
+    lab->outcome.size = sizeof lab->outcome;
     CHECK_OK(husk_engine_new(options, &lab->engine, &lab->err), lab->err);
     lab->image = state_image(lab->engine);
     lab->imports = state_imports(lab->engine, fn, user);

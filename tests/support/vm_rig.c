@@ -35,7 +35,7 @@ void vm_rig_init(struct vm_rig *rig, uint64_t cpu_features) {
                               &rig->template, &rig->err),
              rig->err);
     CHECK_OK(sys_space_new(rig->template, RIG_SLOT_SPACE, &rig->space, &rig->err), rig->err);
-    struct husk_host_info info;
+    struct husk_host_info info = HUSK_HOST_INFO_INIT;
     vm_kvm_host_info(rig->backend, &info);
     const struct vcpu_config config = {.cpu_features = cpu_features & info.cpu_features,
                                        .page_root = sys_space_page_root(rig->space),

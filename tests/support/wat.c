@@ -60,6 +60,7 @@ husk_image *wat_image_with(husk_engine *engine, const char *wat, const char *wor
 
 void wat_lab_init(struct wat_lab *lab) {
     memset(lab, 0, sizeof *lab);
+    lab->outcome.size = sizeof lab->outcome;
     CHECK_OK(husk_engine_new(NULL, &lab->engine, &lab->err), lab->err);
     CHECK_OK(husk_imports_new(lab->engine, &lab->imports, &lab->err), lab->err);
 }

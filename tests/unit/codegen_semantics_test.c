@@ -123,6 +123,7 @@ static struct run *run_new(int opt_level) {
     struct run *run = calloc(1, sizeof *run);
     CHECK(run != NULL);
     run->options = (struct husk_compile_options)HUSK_COMPILE_OPTIONS_INIT;
+    run->outcome.size = sizeof run->outcome;
     run->options.opt_level = opt_level == 0 ? HUSK_OPT_NONE : opt_level;
     return run;
 }

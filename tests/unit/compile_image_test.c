@@ -212,7 +212,7 @@ TEST(libhusk_opens_it) {
     struct husk_error err;
     husk_image *image = NULL;
     CHECK_OK(husk_image_open_fd(NULL, file.fd, true, &image, &err), err);
-    struct husk_image_info info;
+    struct husk_image_info info = HUSK_IMAGE_INFO_INIT;
     husk_image_info(image, &info);
     CHECK_STR(info.module_name, "named");
     CHECK_STR(info.target_cpu, "x86-64-v2");

@@ -21,8 +21,8 @@
  * type. */
 static size_t look_at(const husk_image *image) {
     size_t seen = 0;
-    struct husk_image_info info;
-    struct husk_extern item;
+    struct husk_image_info info = HUSK_IMAGE_INFO_INIT;
+    struct husk_extern item = HUSK_EXTERN_INIT;
     husk_image_info(image, &info);
     seen += strlen(info.compiler) + strlen(info.target_cpu) + strlen(info.module_name);
     for (size_t i = 0; i < husk_image_imports_count(image); i++) {
@@ -61,7 +61,7 @@ TEST(a_good_image) {
     struct husk_error err;
     husk_image *image = NULL;
     CHECK_OK(husk_image_open_buffer(NULL, bytes, count, true, &image, &err), err);
-    struct husk_extern item;
+    struct husk_extern item = HUSK_EXTERN_INIT;
     CHECK_EQ_U64(husk_image_imports_count(image), 1);
     CHECK_OK(husk_image_import(image, 0, &item), err);
     CHECK_STR(item.module, "env");

@@ -81,8 +81,8 @@ static void rewrite_note(struct buf *note) {
 static int open_other(uint32_t note_align, struct husk_error *err) {
     struct image_builder builder;
     husk_image *image = NULL;
-    struct husk_image_info info;
-    struct husk_extern item;
+    struct husk_image_info info = HUSK_IMAGE_INFO_INIT;
+    struct husk_extern item = HUSK_EXTERN_INIT;
     size_t count;
     guest_snapshot_build(&builder);
     builder.change_note = rewrite_note;

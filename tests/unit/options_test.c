@@ -1,6 +1,7 @@
 /*
- * tests/unit/options_test.c: reading option structs (base/options.h): every struct, every size from
- * 0 to beyond its end, every byte that the library does not know.
+ * tests/unit/options_test.c: structs with a size (base/options.h). Reading options: every struct,
+ * every size from 0 to beyond its end, every byte that the library does not know. Filling a
+ * caller's struct: every size.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -217,6 +218,38 @@ TEST(the_init_macros_set_the_size_alone) {
     IS_SIZE_ALONE(husk_sandbox_options, HUSK_SANDBOX_OPTIONS_INIT);
     IS_SIZE_ALONE(husk_call_options, HUSK_CALL_OPTIONS_INIT);
     IS_SIZE_ALONE(husk_compile_options, HUSK_COMPILE_OPTIONS_INIT);
+}
+
+/* ---- Structs that the library fills ---- */
+
+#define WHOLE_BYTES 40
+
+TEST(no_more_is_filled_than_the_caller_has) {
+    uint8_t whole[WHOLE_BYTES], ret[2 * WHOLE_BYTES + 1], expected[sizeof ret];
+    struct husk_error err;
+    memset(whole, 0x77, sizeof whole);
+    for (size_t size = sizeof size; size < sizeof ret; size++) {
+        memset(ret, 0x55, sizeof ret);
+        memset(expected, 0x55, sizeof expected);
+        memset(expected, 0, size);
+        memset(expected, 0x77, size < sizeof whole ? size : sizeof whole);
+        memcpy(expected, &size, sizeof size);
+        memcpy(ret, &size, sizeof size);
+        CHECK_OK(output_check("husk_stats", ret, &err), err);
+        output_fill(ret, whole, sizeof whole);
+        CHECK_MEM(ret, expected, sizeof ret);
+    }
+}
+
+TEST(a_size_that_was_not_set_fills_nothing) {
+    static const size_t sizes[] = {0, 1, sizeof(size_t) - 1, OPTIONS_BYTES_MAX + 1, SIZE_MAX};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        struct husk_stats stats = {.size = sizes[i]};
+        struct husk_error err = {0};
+        CHECK_STATUS(output_check("husk_stats", &stats, &err), HUSK_E_INVAL);
+        CHECK_CONTAINS(err.message, "husk_stats.size");
+        CHECK_STATUS(output_check("husk_stats", &stats, NULL), HUSK_E_INVAL);
+    }
 }
 
 TEST_MAIN()

@@ -1,6 +1,7 @@
 /*
- * tests/cli/headers/grown.c: a program that uses every option struct, to be built against headers
- * of an older and a newer version than the library's (tests/cli/headers_test.sh makes them):
+ * tests/cli/headers/grown.c: a program that uses every struct with a size, to be built against
+ * headers of an older and a newer version than the library's (tests/cli/headers_test.sh makes
+ * them):
  *
  *   HAS_FIRST: the structs have the first field after `size`
  *   HAS_LATER: they end with a field later_max, which the library does not know
@@ -52,12 +53,85 @@ static void set_later(struct all *all, const char *name) {
     (void)name;
 }
 
+/* ---- Structs that the library fills ---- */
+
+#define UNTOUCHED 0xa5
+
+static _Alignas(16) unsigned char room[8192];
+
+/* For a struct of so many bytes, and much behind it. */
+static void *room_new(size_t bytes) {
+    memset(room, UNTOUCHED, sizeof room);
+    memcpy(room, &bytes, sizeof bytes);
+    return room;
+}
+
+static bool are_all(const unsigned char *bytes, size_t count, unsigned char value) {
+    for (size_t i = 0; i < count; i++) {
+        if (bytes[i] != value)
+            return false;
+    }
+    return true;
+}
+
+/* The library filled what this program's struct has, and nothing behind it. */
+static bool room_is_right(const char *name, size_t bytes) {
+    bool is_right =
+        memcmp(room, &bytes, sizeof bytes) == 0 && are_all(room + bytes, 1024, UNTOUCHED);
+#ifdef HAS_FIRST
+    is_right = is_right && !are_all(room + sizeof bytes, 4, UNTOUCHED);
+#endif
+#ifdef HAS_LATER
+    is_right = is_right && are_all(room + bytes - 8, 8, 0);
+#endif
+    if (!is_right)
+        printf("husk_%s is filled wrongly\n", name);
+    return is_right;
+}
+
+/* Filled; and refused without a size. */
+#define IS_FILLED(name, call)                                                                      \
+    ((call) == 0 && room_is_right(#name, sizeof(struct husk_##name)) &&                            \
+     memset(room, 0, sizeof(size_t)) != NULL && (call) == HUSK_E_INVAL)
+#define ROOM(name) ((struct husk_##name *)room_new(sizeof(struct husk_##name)))
+#define SAME_ROOM(name) ((struct husk_##name *)room)
+
+static bool outputs_are_right(husk_engine *engine, const husk_image *image) {
+    (void)ROOM(host_info);
+    bool is_right = IS_FILLED(host_info, husk_engine_host_info(engine, SAME_ROOM(host_info)));
+    (void)ROOM(stats);
+    is_right &= IS_FILLED(stats, husk_engine_stats(engine, SAME_ROOM(stats)));
+    (void)ROOM(histogram);
+    is_right &= IS_FILLED(
+        histogram, husk_engine_histogram(engine, HUSK_HISTOGRAM_RESTORE, SAME_ROOM(histogram)));
+    (void)ROOM(image_info);
+    is_right &= IS_FILLED(image_info, husk_image_info(image, SAME_ROOM(image_info)));
+    (void)ROOM(extern);
+    is_right &= IS_FILLED(extern, husk_image_export(image, 0, SAME_ROOM(extern)));
+    (void)ROOM(wasm_info);
+    is_right &= IS_FILLED(
+        wasm_info, husk_wasm_describe(wasm, sizeof wasm, NULL, NULL, SAME_ROOM(wasm_info), NULL));
+    return is_right;
+}
+
+static bool outcomes_are_refused(husk_sandbox *sandbox, const struct husk_value *args) {
+    struct husk_outcome *unset = ROOM(outcome);
+    struct husk_value sum;
+    void *bytes;
+    size_t count;
+    unset->size = 0;
+    return husk_call(sandbox, "add", args, 2, &sum, 1, NULL, unset, NULL) == HUSK_E_INVAL &&
+           husk_sandbox_start(sandbox, NULL, unset, NULL) == HUSK_E_INVAL &&
+           husk_call_bytes(sandbox, "add", "", 0, &bytes, &count, NULL, unset, NULL) ==
+               HUSK_E_INVAL;
+}
+
 /* NULL: done; else the function that failed. */
 static const char *run(const struct all *all, int *ret_sum, struct husk_error *err) {
     const struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = 19},
                                        {.type = HUSK_I32, .of.i32 = 23}};
-    struct husk_outcome outcome;
-    struct husk_value sum;
+    struct husk_outcome *outcome;
+    struct husk_value sum = {.of.i32 = -1};
     husk_engine *engine;
     husk_imports *imports;
     husk_image *image;
@@ -75,9 +149,16 @@ static const char *run(const struct all *all, int *ret_sum, struct husk_error *e
         return "husk_image_open_fd";
     if (husk_sandbox_new(engine, image, imports, &all->sandbox, &sandbox, err) != 0)
         return "husk_sandbox_new";
-    if (husk_call(sandbox, "add", args, 2, &sum, 1, &all->call, &outcome, err) != 0)
+    outcome = ROOM(outcome);
+    if (husk_sandbox_start(sandbox, &all->call, outcome, err) != 0)
+        return "husk_sandbox_start";
+    bool is_right = room_is_right("outcome", sizeof *outcome);
+    outcome = ROOM(outcome);
+    if (husk_call(sandbox, "add", args, 2, &sum, 1, &all->call, outcome, err) != 0)
         return "husk_call";
-    *ret_sum = outcome.kind == HUSK_RETURNED ? sum.of.i32 : -1;
+    is_right &= room_is_right("outcome", sizeof *outcome);
+    is_right &= outcomes_are_refused(sandbox, args) && outputs_are_right(engine, image);
+    *ret_sum = is_right ? sum.of.i32 : -1;
     husk_sandbox_free(sandbox);
     husk_imports_free(imports);
     husk_image_unref(image);

@@ -28,7 +28,7 @@ int options(void) {
 
 int value(struct husk_value *ret_value) {
     struct husk_error err;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     ret_value->type = HUSK_I64;
     ret_value->of.i64 = HUSK_VERSION_MAJOR + HUSK_VERSION_MINOR + HUSK_VERSION_PATCH;
     err.offset = HUSK_NO_OFFSET;

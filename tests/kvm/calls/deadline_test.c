@@ -31,7 +31,7 @@ static void check_deadline(clockid_t clock, struct husk_call_options options, ui
     CHECK_MSG(took >= limit_ns, "ended after %llu ns, before the limit", (unsigned long long)took);
     CHECK_MSG(took < limit_ns + 1000 * MS, "ended after %llu ns, long after the limit",
               (unsigned long long)took);
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     CHECK_STATUS(husk_call(lab.sandbox, "spin", NULL, 0, NULL, 0, NULL, &outcome, &lab.err),
                  HUSK_E_POISONED);
     guest_lab_close(&lab);

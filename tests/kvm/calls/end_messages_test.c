@@ -50,7 +50,7 @@ TEST(a_limit_that_passed_before_the_guest_ran_is_named_too) {
 static int host_spin(husk_caller *caller, void *user, const struct husk_value *args,
                      struct husk_value *results) {
     struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     (void)user;
     (void)args;
     (void)results;

@@ -95,7 +95,7 @@ TEST(a_thousand_arguments_and_results) {
 static int host_deeper(husk_caller *caller, void *user, const struct husk_value *args,
                        struct husk_value *results) {
     struct wat_lab *lab = user;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     if (args[0].of.i32 == 0)
         return 0;

@@ -79,7 +79,7 @@ TEST(an_interrupt_ends_nested_calls_and_those_around_them) {
 static int host_interrupts_itself(husk_caller *caller, void *user, const struct husk_value *args,
                                   struct husk_value *results) {
     (void)user, (void)args, (void)results;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     husk_interrupt(husk_caller_sandbox(caller));
     struct husk_value add[2] = {{.type = HUSK_I32}, {.type = HUSK_I32}}, sum;

@@ -21,7 +21,7 @@ static int host_times_two(husk_caller *caller, void *user, const struct husk_val
 static int host_nested(husk_caller *caller, void *user, const struct husk_value *args,
                        struct husk_value *results) {
     (void)user;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     struct husk_value sum, add[2] = {{.type = HUSK_I32, .of.i32 = 40},
                                      {.type = HUSK_I32, .of.i32 = (int32_t)args[0].of.i64}};
@@ -95,7 +95,7 @@ static void call_void(struct rig *rig, const char *name, const struct husk_call_
 TEST(adds) {
     SKIP_WITHOUT_KVM();
     struct rig rig;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     rig_open(&rig, host_times_two, NULL);
     struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = 30},
@@ -108,7 +108,7 @@ TEST(adds) {
         CHECK_EQ_U64(sum.type, HUSK_I32);
         CHECK_EQ_I64(sum.of.i32, i + 12);
     }
-    struct husk_stats stats;
+    struct husk_stats stats = HUSK_STATS_INIT;
     husk_engine_stats(rig.engine, &stats);
     CHECK_EQ_U64(stats.calls, 100);
     CHECK_EQ_U64(stats.sandboxes_made, 1);
@@ -118,7 +118,7 @@ TEST(adds) {
 TEST(calls_host_functions) {
     SKIP_WITHOUT_KVM();
     struct rig rig;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     rig_open(&rig, host_times_two, NULL);
     CHECK_EQ_I64(call_i64(&rig, "host", 20, &outcome), 41);
     CHECK_EQ_I64(call_i64(&rig, "host", -1, &outcome), -1);
@@ -129,7 +129,7 @@ TEST(calls_host_functions) {
 TEST(host_functions_call_back) {
     SKIP_WITHOUT_KVM();
     struct rig rig;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     rig_open(&rig, host_nested, NULL);
     CHECK_EQ_I64(call_i64(&rig, "host", 1, &outcome), 43);
     CHECK_EQ_I64(call_i64(&rig, "host", 2, &outcome), 45);
@@ -139,7 +139,7 @@ TEST(host_functions_call_back) {
 TEST(host_functions_fail_and_exit) {
     SKIP_WITHOUT_KVM();
     struct rig rig;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     rig_open(&rig, host_fails, NULL);
     call_i64(&rig, "host", 0, &outcome);
     CHECK_EQ_U64(outcome.kind, HUSK_TRAPPED);
@@ -159,7 +159,7 @@ TEST(host_functions_fail_and_exit) {
 TEST(traps_leave_the_sandbox_usable) {
     SKIP_WITHOUT_KVM();
     struct rig rig;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     rig_open(&rig, host_times_two, NULL);
     for (int i = 0; i < 3; i++) {
         call_void(&rig, "trap", NULL, &outcome);
@@ -187,7 +187,7 @@ TEST(traps_leave_the_sandbox_usable) {
 TEST(grows_memory) {
     SKIP_WITHOUT_KVM();
     struct rig rig;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     rig_open(&rig, host_times_two, NULL);
     call_i64(&rig, "read", 65536, &outcome);
     CHECK_EQ_U64(outcome.kind, HUSK_TRAPPED);
@@ -207,7 +207,7 @@ TEST(grows_memory) {
 TEST(violations_poison) {
     SKIP_WITHOUT_KVM();
     struct rig rig;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     rig_open(&rig, host_times_two, NULL);
     call_void(&rig, "bad_port", NULL, &outcome);
@@ -222,7 +222,7 @@ TEST(deadlines) {
     SKIP_WITHOUT_KVM();
     for (int cpu = 0; cpu < 2; cpu++) {
         struct rig rig;
-        struct husk_outcome outcome;
+        struct husk_outcome outcome = HUSK_OUTCOME_INIT;
         rig_open(&rig, host_times_two, NULL);
         struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
         *(cpu != 0 ? &options.cpu_ns : &options.wall_ns) =
@@ -238,7 +238,7 @@ TEST(deadlines) {
 TEST(interrupts_are_sticky) {
     SKIP_WITHOUT_KVM();
     struct rig rig;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     rig_open(&rig, host_times_two, NULL);
     husk_interrupt(rig.sandbox);
     call_void(&rig, "spin", NULL, &outcome);

@@ -16,7 +16,7 @@ struct worker {
 /* Its own sandbox, with calls of every kind; a deadline now and then costs it the sandbox. */
 static void *work(void *argument) {
     struct worker *worker = argument;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     if (husk_sandbox_new(worker->lab->engine, worker->lab->image, worker->lab->imports, NULL,
                          &worker->sandbox, &err) != 0) {
@@ -59,7 +59,7 @@ TEST(eight_threads_with_a_sandbox_each) {
         pthread_join(threads[i], NULL);
     for (int i = 0; i < THREADS; i++)
         CHECK_EQ_I64(workers[i].wrong, 0);
-    struct husk_stats stats;
+    struct husk_stats stats = HUSK_STATS_INIT;
     husk_engine_stats(lab.engine, &stats);
     CHECK_EQ_U64(stats.calls, THREADS * (2 * CALLS + CALLS / 50));
     CHECK_EQ_U64(stats.host_calls, THREADS * CALLS);
@@ -69,7 +69,7 @@ TEST(eight_threads_with_a_sandbox_each) {
 
 static void *one_call(void *argument) {
     struct worker *worker = argument;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     struct husk_value arg = {.type = HUSK_I64, .of.i64 = worker->number},
                       result = {.type = HUSK_I64};

@@ -44,7 +44,7 @@ TEST(no_access_out_of_bounds_is_missed) {
         level_open(&lab, &levels[i], wasm, count);
         size_t funcs = 0;
         for (size_t e = 0; e < husk_image_exports_count(lab.image); e++) {
-            struct husk_extern item;
+            struct husk_extern item = HUSK_EXTERN_INIT;
             CHECK_OK(husk_image_export(lab.image, e, &item), lab.err);
             if (item.kind != HUSK_EXTERN_FUNC)
                 continue;
@@ -235,7 +235,7 @@ TEST(snapshots_keep_it) {
     wat_lab_init(&lab);
     for (int i = 0; i < LEVELS_COUNT; i++) {
         husk_image *snapshot = NULL;
-        struct husk_image_info info;
+        struct husk_image_info info = HUSK_IMAGE_INFO_INIT;
         level_open(&lab, &levels[i], wasm, count);
         CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
         husk_image_info(lab.image, &info);

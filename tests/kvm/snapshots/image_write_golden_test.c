@@ -13,7 +13,7 @@
 
 TEST(tiny_opens) {
     struct husk_error err;
-    struct husk_image_info info;
+    struct husk_image_info info = HUSK_IMAGE_INFO_INIT;
     husk_image *image = NULL;
     CHECK_OK(husk_image_open(NULL, TINY, true, &image, &err), err);
     husk_image_info(image, &info);
@@ -37,7 +37,7 @@ static int add_one(husk_caller *caller, void *user, const struct husk_value *arg
     return 0;
 }
 
-static struct husk_outcome outcome;
+static struct husk_outcome outcome = HUSK_OUTCOME_INIT;
 
 static int32_t call(husk_sandbox *sandbox, const char *name, const int32_t *argument) {
     struct husk_error err;
@@ -83,7 +83,7 @@ TEST(tiny_runs) {
  * closed. */
 TEST(snapshot_opens) {
     struct husk_error err;
-    struct husk_image_info info;
+    struct husk_image_info info = HUSK_IMAGE_INFO_INIT;
     husk_image *image = NULL;
     CHECK_OK(husk_image_open(NULL, SNAPSHOT, true, &image, &err), err);
     CHECK(husk_image_is_snapshot(image));

@@ -17,13 +17,13 @@
 #include "wat.h"
 
 static uint64_t restores(const struct state_lab *lab) {
-    struct husk_stats stats;
+    struct husk_stats stats = HUSK_STATS_INIT;
     husk_engine_stats(lab->engine, &stats);
     return stats.restores;
 }
 
 static uint64_t vms(const struct state_lab *lab) {
-    struct husk_stats stats;
+    struct husk_stats stats = HUSK_STATS_INIT;
     husk_engine_stats(lab->engine, &stats);
     return stats.vms_made;
 }
@@ -98,7 +98,7 @@ static const char *const way_names[] = {"a path",          "a buffer",   "a desc
 /* Restores, loads of all kinds, and unloads since `before`. */
 static void check_counts(const struct state_lab *lab, const struct husk_stats *before, enum way way,
                          uint64_t restores_count, uint64_t loads_count, uint64_t unloads_count) {
-    struct husk_stats now;
+    struct husk_stats now = HUSK_STATS_INIT;
     husk_engine_stats(lab->engine, &now);
     const uint64_t loads = now.loads_in_place + now.loads_rebuilt + now.loads_new_vm -
                            before->loads_in_place - before->loads_rebuilt - before->loads_new_vm;
@@ -128,7 +128,7 @@ static void unload(struct state_lab *lab) {
 
 /* The sandbox was used; then it is unloaded and loaded, loaded over, unloaded twice, freed. */
 static void check_used(struct state_lab *lab, enum way way, husk_image *image) {
-    struct husk_stats before;
+    struct husk_stats before = HUSK_STATS_INIT;
     STATE_CALL(lab, "store", 100, 1);
     husk_engine_stats(lab->engine, &before);
     unload(lab);
@@ -150,7 +150,7 @@ static void check_used(struct state_lab *lab, enum way way, husk_image *image) {
 /* A first load restores nothing, into an empty sandbox neither; what was loaded and is freed is
  * restored by whoever takes it out of the pool, if there is one. */
 static void check_fresh(struct state_lab *lab, enum way way, husk_image *image, bool has_pool) {
-    struct husk_stats before;
+    struct husk_stats before = HUSK_STATS_INIT;
     husk_engine_trim(lab->engine, 0);
     husk_engine_stats(lab->engine, &before);
     lab->sandbox = state_sandbox(lab, image);
@@ -352,7 +352,7 @@ TEST(restored_to_what_was_opened_again) {
     struct state_lab lab;
     struct state_copy copy;
     struct scratch scratch;
-    struct husk_stats before, after;
+    struct husk_stats before = HUSK_STATS_INIT, after = HUSK_STATS_INIT;
     scratch_open(&scratch);
     state_open(&lab, NULL, NULL);
     husk_image *snapshot = save_something(&lab, scratch.path), *opened = NULL,

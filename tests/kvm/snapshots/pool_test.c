@@ -12,7 +12,7 @@
 #include "wat.h"
 
 static struct husk_stats stats_of(const struct state_lab *lab) {
-    struct husk_stats stats;
+    struct husk_stats stats = HUSK_STATS_INIT;
     husk_engine_stats(lab->engine, &stats);
     return stats;
 }

@@ -270,7 +270,7 @@ TEST(twice_is_once) {
 }
 
 static void check_ages_out(struct state_lab *lab, husk_image *const targets[2]) {
-    struct husk_stats before, after;
+    struct husk_stats before = HUSK_STATS_INIT, after = HUSK_STATS_INIT;
     STATE_CALL(lab, "fill", 0, 1, 2 * 65536);
     husk_engine_stats(lab->engine, &before);
     for (int i = 0; i < 40; i++) {

@@ -277,7 +277,7 @@ static int open_bytes(struct lab *lab, husk_engine *engine, husk_image **ret_ima
 TEST(cpu_features_that_are_missing) {
     SKIP_WITHOUT_COMPILER();
     struct lab lab;
-    struct husk_host_info host;
+    struct husk_host_info host = HUSK_HOST_INFO_INIT;
     husk_image *image = NULL;
     unsigned missing = 0, unknown = 63;
     lab_open(&lab);

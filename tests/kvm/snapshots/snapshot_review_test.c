@@ -29,7 +29,7 @@ static const char module[] =
 static int64_t call_on(struct wat_lab *lab, husk_sandbox *sandbox, const char *name,
                        int32_t argument) {
     struct husk_value arg = value_i32(argument), result = {.type = HUSK_I32};
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     CHECK_OK(husk_call(sandbox, name, &arg, 1, &result, 1, NULL, &outcome, &lab->err), lab->err);
     CHECK_MSG(outcome.kind == HUSK_RETURNED, "%s: %s", name, outcome.message);
     return result.of.i32;
@@ -189,7 +189,7 @@ TEST(a_restore_to_a_size_within_a_large_page_keeps_spans) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
     husk_image *snapshot = NULL;
-    struct husk_stats before, after;
+    struct husk_stats before = HUSK_STATS_INIT, after = HUSK_STATS_INIT;
     husk_sandbox *maker = NULL;
     void *span = NULL, *again = NULL;
     wat_lab_init(&lab);

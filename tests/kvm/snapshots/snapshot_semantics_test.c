@@ -214,7 +214,7 @@ TEST(restores_work_in_locked_memory) {
     SKIP_WITHOUT_COMPILER();
     struct state_lab lab;
     struct state_copy copy;
-    struct husk_stats stats;
+    struct husk_stats stats = HUSK_STATS_INIT;
     uint64_t random = 51;
     state_open(&lab, NULL, NULL);
     STATE_CALL(&lab, "size");

@@ -161,7 +161,7 @@ TEST(outlives_its_sandbox_and_module) {
 TEST(costs_what_was_written) {
     SKIP_WITHOUT_COMPILER();
     struct state_lab lab;
-    struct husk_stats before, after;
+    struct husk_stats before = HUSK_STATS_INIT, after = HUSK_STATS_INIT;
     state_open(&lab, NULL, NULL);
     STATE_CALL(&lab, "grow", 16);
     husk_image *first = snapshot_of(&lab, lab.sandbox);

@@ -113,7 +113,7 @@ static void *racer_run(void *argument) {
 static void *spectator_run(void *argument) {
     struct race *race = ((void **)argument)[0];
     const atomic_bool *is_ending = ((void **)argument)[1];
-    struct husk_stats stats;
+    struct husk_stats stats = HUSK_STATS_INIT;
     for (unsigned i = 0; !atomic_load(is_ending); i++) {
         husk_engine_stats(race->lab.engine, &stats);
         husk_engine_trim(race->lab.engine, i % 4);

@@ -18,6 +18,7 @@ static void open_without_pool(struct wat_lab *lab) {
     struct husk_engine_options options = HUSK_ENGINE_OPTIONS_INIT;
     options.pool_max = -1;
     memset(lab, 0, sizeof *lab);
+    lab->outcome.size = sizeof lab->outcome;
     CHECK_OK(husk_engine_new(&options, &lab->engine, &lab->err), lab->err);
     wat_lab_open(lab, module, NULL);
 }

@@ -124,7 +124,7 @@ TEST(a_page_of_zeros_is_in_the_next_snapshot) {
 TEST(pages_that_were_only_read_are_not_hot) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
-    struct husk_stats stats;
+    struct husk_stats stats = HUSK_STATS_INIT;
     wat_lab_init(&lab);
     wat_lab_open(&lab,
                  "(module (memory 4) (func (export \"sum\") (param i32) (result i32) (local i32)"

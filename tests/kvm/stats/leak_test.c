@@ -52,7 +52,7 @@ static int host_moody(husk_caller *caller, void *user, const struct husk_value *
 /* One life: returned, trapped, grown, failed, exhausted, cut off. */
 static void live(struct guest_lab *lab, int i) {
     husk_sandbox *sandbox = guest_lab_sandbox(lab);
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     guest_call(sandbox, "host", i % 5, &outcome);
     guest_call(sandbox, "grow", i % 4, &outcome);
     guest_call(sandbox, "read", 65536, &outcome);
@@ -82,7 +82,7 @@ TEST(thousands_of_sandboxes) {
         live(&lab, i);
     struct usage after = usage_now();
     check_usage(&before, &after);
-    struct husk_stats stats;
+    struct husk_stats stats = HUSK_STATS_INIT;
     husk_engine_stats(lab.engine, &stats);
     CHECK_EQ_U64(stats.sandboxes_made, count + 51);
     CHECK_EQ_U64(stats.sandboxes_freed, count + 50);

@@ -112,7 +112,7 @@ TEST(the_reader_is_strict) {
 
 static void check_histogram(const struct prometheus_text *text, const husk_engine *engine,
                             enum husk_histogram_kind kind, const char *name) {
-    struct husk_histogram histogram;
+    struct husk_histogram histogram = HUSK_HISTOGRAM_INIT;
     char part[PROMETHEUS_NAME_MAX], label[64];
     uint64_t up_to = 0;
     unsigned bounds = 0;
@@ -152,7 +152,7 @@ TEST(it_says_what_the_structs_say) {
     SKIP_WITHOUT_COMPILER();
     struct state_lab lab;
     struct husk_engine_options options = HUSK_ENGINE_OPTIONS_INIT;
-    struct husk_stats stats;
+    struct husk_stats stats = HUSK_STATS_INIT;
     husk_image *snapshot = NULL;
     options.measure_times = true;
     state_open_with(&lab, &options, NULL, NULL);
@@ -240,7 +240,7 @@ TEST(read_while_others_work) {
     SKIP_WITHOUT_COMPILER();
     struct state_lab lab;
     pthread_t threads[WORKERS];
-    struct husk_stats stats;
+    struct husk_stats stats = HUSK_STATS_INIT;
     state_open(&lab, NULL, NULL);
     for (unsigned i = 0; i < WORKERS; i++)
         CHECK(pthread_create(&threads[i], NULL, work, &lab) == 0);

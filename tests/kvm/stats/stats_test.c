@@ -27,7 +27,7 @@ static int host(husk_caller *caller, void *user, const struct husk_value *args,
                 struct husk_value *results) {
     const struct world *world = user;
     struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     results[0].of.i32 = args[0].of.i32 + 1;
     switch (args[0].of.i32) {
     case HOST_EXIT: return husk_caller_exit(caller, 3);
@@ -42,7 +42,7 @@ static int host(husk_caller *caller, void *user, const struct husk_value *args,
 
 static void world_open(struct world *world) {
     struct husk_engine_options options = HUSK_ENGINE_OPTIONS_INIT;
-    *world = (struct world){0};
+    *world = (struct world){.before = HUSK_STATS_INIT};
     options.pool_max = 1;
     options.measure_times = true;
     state_open_with(&world->lab, &options, host, world);
@@ -52,7 +52,7 @@ static void world_open(struct world *world) {
 /* Since the last time, the counters moved by these, and those of pages, which are checked by
  * themselves, by anything. */
 static void check_moved(struct world *world, const char *what, struct husk_stats moved) {
-    struct husk_stats now;
+    struct husk_stats now = HUSK_STATS_INIT;
     husk_engine_stats(world->lab.engine, &now);
     moved.snapshot_pages = now.snapshot_pages - world->before.snapshot_pages;
     moved.restore_pages_copied = now.restore_pages_copied - world->before.restore_pages_copied;
@@ -157,7 +157,7 @@ TEST(nested_calls_poison_once) {
 TEST(guest_violations) {
     SKIP_WITHOUT_KVM();
     struct guest_lab lab;
-    struct husk_stats stats;
+    struct husk_stats stats = HUSK_STATS_INIT;
     guest_lab_open(&lab, NULL, NULL, NULL);
     for (unsigned i = 1; i <= 3; i++) {
         guest_run(lab.sandbox, "bad_port", NULL, &lab.outcome);
@@ -183,7 +183,7 @@ TEST(loads_by_kind) {
     world_open(&world);
     struct state_lab *lab = &world.lab;
     husk_image *snapshot = NULL, *other = wat_image_with(lab->engine, other_text, WAT_WORKER);
-    world.before = (struct husk_stats){0};
+    world.before = (struct husk_stats)HUSK_STATS_INIT;
     MOVED(&world, "the first sandbox", .sandboxes_made = 1, .vms_made = 1, .pool_misses = 1,
           .loads_new_vm = 1);
     CHECK_OK(husk_sandbox_snapshot(lab->sandbox, &snapshot, &lab->err), lab->err);
@@ -375,7 +375,7 @@ TEST(hot_pages_of_all_sandboxes) {
 
 static void check_histogram(const husk_engine *engine, enum husk_histogram_kind kind,
                             uint64_t count, uint64_t sum_ns) {
-    struct husk_histogram histogram;
+    struct husk_histogram histogram = HUSK_HISTOGRAM_INIT;
     uint64_t in_buckets = 0, at_least = 0;
     husk_engine_histogram(engine, kind, &histogram);
     for (unsigned i = 0; i < HUSK_HISTOGRAM_BUCKETS; i++) {
@@ -416,7 +416,7 @@ TEST(times) {
 
 TEST(calls_are_timed_on_request_only) {
     SKIP_WITHOUT_COMPILER();
-    struct world world = {0};
+    struct world world = {.before = HUSK_STATS_INIT};
     state_open(&world.lab, host, &world);
     run_some(&world);
     check_histogram(world.lab.engine, HUSK_HISTOGRAM_RESTORE, 20, world.before.restore_ns);
@@ -439,7 +439,7 @@ TEST(bounds_of_histograms) {
                 {8, 2},          {9, 3}, {1ull << 40, 39}, {(1ull << 40) + 1, 39},
                 {UINT64_MAX, 39}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct husk_histogram before, after;
+        struct husk_histogram before = HUSK_HISTOGRAM_INIT, after = HUSK_HISTOGRAM_INIT;
         husk_engine_histogram(lab.engine, HUSK_HISTOGRAM_SNAPSHOT, &before);
         stat_measure(&lab.engine->stats.shards[i % STAT_SHARDS], HUSK_HISTOGRAM_SNAPSHOT,
                      rows[i].ns);

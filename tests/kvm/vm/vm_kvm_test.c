@@ -358,7 +358,7 @@ RIG_CODE(code_avx2, "vpaddd %ymm0, %ymm0, %ymm0\n out %eax, $0x10");
 
 TEST(avx2_works_where_it_is_granted) {
     rig_begin(FEATURE_AVX | FEATURE_AVX2);
-    struct husk_host_info info;
+    struct husk_host_info info = HUSK_HOST_INFO_INIT;
     vm_kvm_host_info(rig.backend, &info);
     if ((info.cpu_features & FEATURE_AVX2) == 0) {
         vm_rig_done(&rig);
@@ -371,7 +371,7 @@ TEST(avx2_works_where_it_is_granted) {
 
 TEST(avx2_is_undefined_where_it_is_not_granted) {
     rig_begin(0);
-    struct husk_host_info info;
+    struct husk_host_info info = HUSK_HOST_INFO_INIT;
     vm_kvm_host_info(rig.backend, &info);
     if (info.kvm_kind == HUSK_KVM_PVM) {
         vm_rig_done(&rig);

@@ -178,7 +178,7 @@ static void call_with(husk_sandbox *sandbox, const char *name, const uint64_t *v
 
 /* A call that returns: its errno. */
 static int32_t call_values(husk_sandbox *sandbox, const char *name, const uint64_t *values) {
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     int32_t wasi_err = -1;
     call_with(sandbox, name, values, 0, &outcome, &wasi_err);
     CHECK_MSG(outcome.kind == HUSK_RETURNED, "%s: %s", name, outcome.message);
@@ -262,7 +262,7 @@ TEST(writes_and_reads_guest_memory) {
 
 TEST(exits_and_goes_on) {
     struct world world;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     int32_t wasi_err;
     SKIP_WITHOUT_KVM();
     world_make(&world, NULL);
@@ -346,7 +346,7 @@ TEST(a_deadline_ends_a_wait) {
     SKIP_WITHOUT_KVM();
     for (int way = 0; way < 3; way++) {
         struct world world;
-        struct husk_outcome outcome;
+        struct husk_outcome outcome = HUSK_OUTCOME_INIT;
         int32_t wasi_err;
         int empty[2], full[2];
         uint64_t args[4];
@@ -370,7 +370,7 @@ TEST(an_interrupt_ends_a_wait) {
     SKIP_WITHOUT_KVM();
     for (int way = 0; way < 3; way++) {
         struct world world;
-        struct husk_outcome outcome;
+        struct husk_outcome outcome = HUSK_OUTCOME_INIT;
         int32_t wasi_err;
         int empty[2], full[2];
         uint64_t args[4];
@@ -427,7 +427,7 @@ TEST(survives_wild_arguments) {
     world_make(&world, &options);
     for (unsigned round = 0; round < 10000; round++) {
         uint64_t args[10];
-        struct husk_outcome outcome;
+        struct husk_outcome outcome = HUSK_OUTCOME_INIT;
         int32_t wasi_err = 0;
         for (unsigned i = 0; i < 10; i++) {
             state = state * 6364136223846793005u + 1442695040888963407u;

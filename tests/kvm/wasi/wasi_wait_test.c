@@ -203,7 +203,8 @@ static void tenants_begin(struct house *house, const char *function, uint64_t wa
     CHECK_OK(husk_imports_wasi(house->lab.imports, &wasi, &house->lab.err), house->lab.err);
     for (int i = 0; i < TENANTS; i++) {
         struct tenant *tenant = &house->tenants[i];
-        *tenant = (struct tenant){.function = function, .options = HUSK_CALL_OPTIONS_INIT};
+        *tenant = (struct tenant){
+            .function = function, .options = HUSK_CALL_OPTIONS_INIT, .outcome = HUSK_OUTCOME_INIT};
         tenant->options.wall_ns = wall_ns;
         tenant->options.cpu_ns = cpu_ns;
         CHECK_OK(husk_sandbox_new(house->lab.engine, house->lab.image, house->lab.imports, NULL,
