@@ -17,7 +17,7 @@ int op_call(struct snapshot_op *op, husk_func func, uint32_t pages) {
     struct husk_outcome outcome;
     struct husk_error err;
     outcome.size = sizeof outcome; /* alone: zeroing all of it would be measured, too */
-    size_t args_count = func.idx == op->empty.idx ? 0 : 2;
+    size_t args_count = memcmp(&func, &op->empty, sizeof func) == 0 ? 0 : 2;
     int status = husk_call_func(op->sandbox, func, args, args_count, NULL, 0, NULL, &outcome, &err);
     return status == 0 && outcome.kind == HUSK_RETURNED
                ? 0

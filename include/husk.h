@@ -264,7 +264,7 @@ struct husk_extern {
     size_t module_bytes;
     const char *name;
     size_t name_bytes;
-    uint32_t idx;              /* in the index space of its kind; of a FUNC: husk_func.idx */
+    uint32_t idx;              /* in the index space of its kind */
     struct husk_functype func; /* FUNC */
     uint64_t min, max;         /* TABLE: entries; MEMORY: wasm pages of 64 KiB */
     bool has_max;
@@ -669,9 +669,17 @@ HUSK_API int husk_call(husk_sandbox *sandbox, const char *export_name,
                        size_t results_count, const struct husk_call_options *options,
                        struct husk_outcome *ret_outcome, struct husk_error *err);
 
-/* The same without the look-up: resolve once per image, call often on any sandbox of that image. */
+/* The same without the look-up: find the function once, call it often.
+ *
+ * A husk_func is a value: copy it, keep it as long as you like, free nothing. It belongs to a
+ * module. It works on any sandbox of that module: of the image it was found in, of the image's
+ * snapshots, and of both when they are saved or compiled and opened again. A sandbox of another
+ * module refuses it (HUSK_E_INVAL), as it refuses one that is all zeros. A module is known by its
+ * SHA-256 (husk_image_info.wasm_sha256), as the image has it: an image that lies there gets calls
+ * of its own functions, and nothing else. Not for the disk: another version may encode it
+ * differently. */
 typedef struct husk_func {
-    uint32_t idx; /* function index in the image */
+    uint64_t opaque[2];
 } husk_func;
 HUSK_API int husk_image_func(const husk_image *image, const char *export_name, husk_func *ret_func,
                              struct husk_functype *ret_type, struct husk_error *err);

@@ -120,16 +120,18 @@ int husk_sandbox_start(husk_sandbox *sandbox, const struct husk_call_options *op
     return status;
 }
 
-static int check_func(const husk_sandbox *sandbox, husk_func func, struct husk_error *err) {
+static int find_func(const husk_sandbox *sandbox, husk_func func,
+                     const struct husk_image_func **ret_row, struct husk_error *err) {
     const struct image_code *code = sandbox->image->code;
-    if (func.idx >= code->funcs_count)
-        return error_set(err, HUSK_E_NOT_FOUND, "function %u does not exist; the module has %u",
-                         func.idx, code->funcs_count);
-    if (code->funcs[func.idx].code_gva == 0 ||
-        code->types[code->funcs[func.idx].type_idx].thunk_gva == 0)
+    const struct husk_image_func *row = NULL;
+    int status = image_func_find(code, func, &row, err);
+    if (status != 0)
+        return status;
+    if (row->code_gva == 0 || code->types[row->type_idx].thunk_gva == 0)
         return error_set(err, HUSK_E_NOT_FOUND,
                          "function %u cannot be called from outside: the module does not export it",
-                         func.idx);
+                         (uint32_t)(row - code->funcs));
+    *ret_row = row;
     return 0;
 }
 
@@ -158,8 +160,10 @@ static int restored_run(husk_sandbox *sandbox, const struct call_limits *limits,
         return error_sys(err, errno, "no entropy for husk_restored()");
     for (int i = 0; i < 2; i++)
         memcpy(&sandbox->machine->arena.mailbox->call_slots[i], &entropy[i], sizeof entropy[i]);
-    const struct husk_image_func *row = &image->code->funcs[func.idx];
-    int status = run_call(sandbox, image->code->types[row->type_idx].thunk_gva, row->code_gva,
+    const struct husk_image_func *row = NULL;
+    int status = find_func(sandbox, func, &row, err);
+    if (status == 0)
+        status = run_call(sandbox, image->code->types[row->type_idx].thunk_gva, row->code_gva,
                           limits, ret_outcome, err);
     if (status == 0 && ret_outcome->kind == HUSK_RETURNED)
         sandbox->owes_restored_call = false; /* what was cut off may not have taken the entropy */
@@ -181,29 +185,31 @@ static int prepare_run(husk_sandbox *sandbox, const struct call_limits *limits,
     return status;
 }
 
+/* ret_row: the function, if it can be called so. */
 static int check_call(const husk_sandbox *sandbox, const struct call_request *request,
-                      struct husk_error *err) {
+                      const struct husk_image_func **ret_row, struct husk_error *err) {
+    const struct husk_image_func *row = NULL;
     int status = check_state(sandbox, err);
     if (status == 0)
-        status = check_func(sandbox, request->func, err);
+        status = find_func(sandbox, request->func, &row, err);
     if (status != 0)
         return status;
-    const struct husk_image_func *row = &sandbox->image->code->funcs[request->func.idx];
     struct husk_functype type = image_functype(sandbox->image->code, row->type_idx);
     status = values_check(type.params, type.params_count, request->args, request->args_count,
                           "argument", err);
     if (status == 0 && request->results_count != type.results_count)
         status = error_set(err, HUSK_E_TYPE, "room for %zu results given; the function has %zu",
                            request->results_count, type.results_count);
+    *ret_row = row;
     return status;
 }
 
 static int call_checked(husk_sandbox *sandbox, const struct call_request *request,
-                        struct husk_outcome *ret_outcome, struct husk_error *err) {
+                        const struct husk_image_func *row, struct husk_outcome *ret_outcome,
+                        struct husk_error *err) {
     int status = prepare_run(sandbox, request->limits, ret_outcome, err);
     if (status != 0 || ret_outcome->kind != HUSK_RETURNED)
         return status;
-    const struct husk_image_func *row = &sandbox->image->code->funcs[request->func.idx];
     const uint64_t thunk_gva = sandbox->image->code->types[row->type_idx].thunk_gva;
     struct husk_slot *slots = sandbox->machine->arena.mailbox->call_slots;
     for (size_t i = 0; i < request->args_count; i++)
@@ -219,8 +225,9 @@ static int call_checked(husk_sandbox *sandbox, const struct call_request *reques
 
 int call_within(husk_sandbox *sandbox, const struct call_request *request,
                 struct husk_outcome *ret_outcome, struct husk_error *err) {
-    int status = check_call(sandbox, request, err);
-    return status != 0 ? status : call_checked(sandbox, request, ret_outcome, err);
+    const struct husk_image_func *row = NULL;
+    int status = check_call(sandbox, request, &row, err);
+    return status != 0 ? status : call_checked(sandbox, request, row, ret_outcome, err);
 }
 
 int husk_call_func(husk_sandbox *sandbox, husk_func func, const struct husk_value *args,
@@ -228,6 +235,7 @@ int husk_call_func(husk_sandbox *sandbox, husk_func func, const struct husk_valu
                    const struct husk_call_options *options, struct husk_outcome *ret_outcome,
                    struct husk_error *err) {
     struct call_limits limits;
+    const struct husk_image_func *row = NULL;
     if (sandbox == NULL || ret_outcome == NULL || (args == NULL && args_count > 0) ||
         (results == NULL && results_count > 0))
         return error_set(err, HUSK_E_INVAL, "husk_call: a NULL argument");
@@ -235,11 +243,11 @@ int husk_call_func(husk_sandbox *sandbox, husk_func func, const struct husk_valu
     struct husk_outcome whole, *outcome = outcome_room(ret_outcome, &whole);
     int status = output_check("husk_outcome", ret_outcome, err);
     if (status == 0)
-        status = check_call(sandbox, &request, err);
+        status = check_call(sandbox, &request, &row, err);
     if (status == 0)
         status = call_limits_make(options, &limits, err);
     if (status == 0)
-        status = call_checked(sandbox, &request, outcome, err);
+        status = call_checked(sandbox, &request, row, outcome, err);
     if (status == 0)
         outcome_give(outcome, ret_outcome);
     return status;

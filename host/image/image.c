@@ -3,10 +3,8 @@
  */
 #include <string.h>
 
-#include "error.h"
 #include "image_internal.h"
 #include "layout.h"
-#include "name_text.h"
 #include "options.h"
 
 struct husk_functype image_functype(const struct image_code *code, uint32_t type_idx) {
@@ -108,26 +106,4 @@ int husk_image_info(const husk_image *image, struct husk_image_info *ret_info) {
         info.table_entries += image->table_sizes[i];
     output_fill(ret_info, &info, sizeof info);
     return 0;
-}
-
-int husk_image_func_n(const husk_image *image, const char *name, size_t name_bytes,
-                      husk_func *ret_func, struct husk_functype *ret_type, struct husk_error *err) {
-    const struct image_code *code = image->code;
-    struct name_text shown;
-    uint32_t idx = image_export_find(image, name, name_bytes);
-    if (idx == UINT32_MAX)
-        return error_set(err, HUSK_E_NOT_FOUND, "the module exports nothing named \"%s\"",
-                         name_show(&shown, name, name_bytes));
-    if (code->exports[idx].kind != HUSK_ABI_FUNC)
-        return error_set(err, HUSK_E_NOT_FOUND, "the export \"%s\" is not a function",
-                         name_show(&shown, name, name_bytes));
-    ret_func->idx = code->exports[idx].idx;
-    if (ret_type != NULL)
-        *ret_type = image_functype(code, code->funcs[ret_func->idx].type_idx);
-    return 0;
-}
-
-int husk_image_func(const husk_image *image, const char *export_name, husk_func *ret_func,
-                    struct husk_functype *ret_type, struct husk_error *err) {
-    return husk_image_func_n(image, export_name, strlen(export_name), ret_func, ret_type, err);
 }

@@ -250,6 +250,12 @@ bool image_in_data(const struct husk_image *image, uint64_t gva_value, uint64_t 
 /* The image's own bytes at a data address (which was checked); zero beyond the file's part. */
 uint64_t image_data_u64(const struct husk_image *image, uint64_t gva_value);
 
+/* image_funcs.c. The public handle of a function. One of another module is refused (HUSK_E_INVAL),
+ * as is one that does not exist (HUSK_E_NOT_FOUND). */
+husk_func image_func_make(const struct image_code *code, uint32_t func_idx);
+int image_func_find(const struct image_code *code, husk_func func,
+                    const struct husk_image_func **ret_row, struct husk_error *err);
+
 struct husk_functype image_functype(const struct image_code *code, uint32_t type_idx);
 /* UINT32_MAX if there is none. */
 uint32_t image_export_find(const struct husk_image *image, const char *name, size_t name_bytes);

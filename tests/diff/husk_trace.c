@@ -100,12 +100,13 @@ static void describe_global(const struct run *run, const char *name, char *text)
     snprintf(text, TEXT_MAX, "%.150s", printed + 1);
 }
 
-static void describe_tables(const struct run *run, uint32_t func_idx, char *text) {
+static void describe_tables(const struct run *run, const struct husk_extern *item, char *text) {
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err = {0};
     struct husk_value sum;
-    if (husk_call_func(run->sandbox, (husk_func){func_idx}, NULL, 0, &sum, 1, NULL, &outcome,
-                       &err) != 0)
+    husk_func func;
+    if (husk_image_func_n(run->image, item->name, item->name_bytes, &func, NULL, &err) != 0 ||
+        husk_call_func(run->sandbox, func, NULL, 0, &sum, 1, NULL, &outcome, &err) != 0)
         snprintf(text, TEXT_MAX, "%.150s", err.message);
     else if (outcome.kind != HUSK_RETURNED)
         snprintf(text, TEXT_MAX, "%.100s", outcome.message);
@@ -126,7 +127,7 @@ static void watch(struct run *run) {
         else if (item.kind == HUSK_EXTERN_GLOBAL)
             describe_global(run, item.name, text);
         else
-            describe_tables(run, item.idx, text);
+            describe_tables(run, &item, text);
         if (strcmp(run->seen[i], text) != 0)
             fprintf(run->stubs.out, " %s %s\n", item.name, text);
         snprintf(run->seen[i], TEXT_MAX, "%s", text);
@@ -201,6 +202,7 @@ static void call(struct run *run, const struct plan_line *line) {
     struct husk_value args[VALUES_MAX], results[VALUES_MAX];
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err = {0};
+    husk_func func;
     size_t args_count = line->count - 4;
     int status = husk_image_export(run->image, strtoul(line->words[1], NULL, 10), &item);
     if (status == 0 &&
@@ -212,7 +214,9 @@ static void call(struct run *run, const struct plan_line *line) {
     run->stubs.seed = (uint32_t)strtoul(line->words[2], NULL, 10);
     run->stubs.calls = 0;
     if (status == 0)
-        status = husk_call_func(run->sandbox, (husk_func){item.idx}, args, args_count, results,
+        status = husk_image_func_n(run->image, item.name, item.name_bytes, &func, NULL, &err);
+    if (status == 0)
+        status = husk_call_func(run->sandbox, func, args, args_count, results,
                                 item.func.results_count, &options, &outcome, &err);
     if (status != 0) {
         fprintf(run->stubs.out, "= error %d %s\n", status, err.message);

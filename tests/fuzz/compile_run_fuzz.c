@@ -107,8 +107,11 @@ static void call_exports(husk_sandbox *sandbox, const husk_image *image, struct 
             continue;
         struct call_record *call = &run->calls[run->calls_count++];
         call->results_count = item.func.results_count;
-        int status = husk_call_func(sandbox, (husk_func){item.idx}, NULL, 0, call->results,
-                                    call->results_count, &options, &outcome, &err);
+        husk_func func;
+        int status = husk_image_func_n(image, item.name, item.name_bytes, &func, NULL, &err);
+        if (status == 0)
+            status = husk_call_func(sandbox, func, NULL, 0, call->results, call->results_count,
+                                    &options, &outcome, &err);
         require(status == 0, "husk_call_func", &err);
         record_outcome(run, &outcome, call);
     }

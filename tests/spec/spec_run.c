@@ -203,9 +203,9 @@ static int find_func(const husk_image *image, const struct action *action, husk_
             return status;
         if (extern_info.kind == HUSK_EXTERN_FUNC && extern_info.name_bytes == action->field_bytes &&
             memcmp(extern_info.name, action->field, action->field_bytes) == 0) {
-            ret_func->idx = extern_info.idx;
             *ret_results = extern_info.func.results_count;
-            return 0;
+            return husk_image_func_n(image, extern_info.name, extern_info.name_bytes, ret_func,
+                                     NULL, NULL);
         }
     }
     return HUSK_E_NOT_FOUND;

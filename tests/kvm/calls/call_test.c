@@ -111,9 +111,16 @@ TEST(wrong_calls_are_refused) {
     CHECK_STATUS(wat_call(&lab, "f", NULL, 1, &result, 1), HUSK_E_INVAL);
     CHECK_STATUS(husk_call(lab.sandbox, "f", &arg, 1, &result, 1, NULL, NULL, &lab.err),
                  HUSK_E_INVAL);
-    CHECK_STATUS(husk_call_func(lab.sandbox, (husk_func){99}, &arg, 1, &result, 1, NULL,
+    husk_func func, absent;
+    CHECK_OK(husk_image_func(lab.image, "f", &func, NULL, &lab.err), lab.err);
+    absent = func;
+    absent.opaque[1] += 99; /* as one of a damaged copy, or of an image that lies */
+    CHECK_STATUS(
+        husk_call_func(lab.sandbox, absent, &arg, 1, &result, 1, NULL, &lab.outcome, &lab.err),
+        HUSK_E_NOT_FOUND);
+    CHECK_STATUS(husk_call_func(lab.sandbox, (husk_func){{0, 0}}, &arg, 1, &result, 1, NULL,
                                 &lab.outcome, &lab.err),
-                 HUSK_E_NOT_FOUND);
+                 HUSK_E_INVAL);
     CHECK_OK(wat_call(&lab, "f", &arg, 1, &result, 1), lab.err);
     wat_lab_close(&lab);
 }

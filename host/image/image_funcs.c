@@ -1,0 +1,62 @@
+/*
+ * host/image/image_funcs.c: functions as the embedder has them: handles (husk_func), each of one
+ * module.
+ */
+#include <string.h>
+
+#include "error.h"
+#include "image_internal.h"
+#include "name_text.h"
+
+/* In the second half of a husk_func: there is an index. So one of zeros is none. */
+#define FUNC_IS_SET (1ull << 32)
+
+/* Enough to tell modules apart by chance; on purpose anybody can make an image that says it is of
+ * another module. */
+static uint64_t module_mark(const struct image_code *code) {
+    uint64_t mark;
+    memcpy(&mark, code->header.wasm_sha256, sizeof mark);
+    return mark;
+}
+
+husk_func image_func_make(const struct image_code *code, uint32_t func_idx) {
+    return (husk_func){{module_mark(code), FUNC_IS_SET | func_idx}};
+}
+
+int image_func_find(const struct image_code *code, husk_func func,
+                    const struct husk_image_func **ret_row, struct husk_error *err) {
+    const uint32_t idx = (uint32_t)func.opaque[1];
+    if (func.opaque[1] >> 32 != FUNC_IS_SET >> 32)
+        return error_set(err, HUSK_E_INVAL, "this husk_func was never set (husk_image_func())");
+    if (func.opaque[0] != module_mark(code))
+        return error_set(err, HUSK_E_INVAL,
+                         "the husk_func is of another module than the one in the sandbox; find it "
+                         "in an image of the sandbox's module");
+    if (idx >= code->funcs_count)
+        return error_set(err, HUSK_E_NOT_FOUND, "function %u does not exist; the module has %u",
+                         idx, code->funcs_count);
+    *ret_row = &code->funcs[idx];
+    return 0;
+}
+
+int husk_image_func_n(const husk_image *image, const char *name, size_t name_bytes,
+                      husk_func *ret_func, struct husk_functype *ret_type, struct husk_error *err) {
+    const struct image_code *code = image->code;
+    struct name_text shown;
+    uint32_t idx = image_export_find(image, name, name_bytes);
+    if (idx == UINT32_MAX)
+        return error_set(err, HUSK_E_NOT_FOUND, "the module exports nothing named \"%s\"",
+                         name_show(&shown, name, name_bytes));
+    if (code->exports[idx].kind != HUSK_ABI_FUNC)
+        return error_set(err, HUSK_E_NOT_FOUND, "the export \"%s\" is not a function",
+                         name_show(&shown, name, name_bytes));
+    *ret_func = image_func_make(code, code->exports[idx].idx);
+    if (ret_type != NULL)
+        *ret_type = image_functype(code, code->funcs[code->exports[idx].idx].type_idx);
+    return 0;
+}
+
+int husk_image_func(const husk_image *image, const char *export_name, husk_func *ret_func,
+                    struct husk_functype *ret_type, struct husk_error *err) {
+    return husk_image_func_n(image, export_name, strlen(export_name), ret_func, ret_type, err);
+}
