@@ -56,13 +56,9 @@ int call_limits_make(const struct husk_call_options *options, struct call_limits
 }
 
 static int check_state(const husk_sandbox *sandbox, struct husk_error *err) {
-    if (sandbox->image == NULL)
-        return error_set(err, HUSK_E_STATE,
-                         "nothing is loaded in the sandbox; husk_sandbox_load() loads");
-    if (sandbox->is_poisoned)
-        return error_set(err, HUSK_E_POISONED,
-                         "the sandbox was cut off in mid-call, or a restore failed half-way; "
-                         "restore it, load into it, or free it");
+    int status = sandbox_check_usable(sandbox, err);
+    if (status != 0)
+        return status;
     if (sandbox->start == SANDBOX_START_FAILED)
         return error_set(
             err, HUSK_E_STATE,

@@ -1,12 +1,16 @@
 /*
- * host/image/image_funcs.c: functions as the embedder has them: handles (husk_func), each of one
- * module.
+ * host/image/image_funcs.c: functions as what passes between embedder, host and guest: handles
+ * (husk_func), and funcrefs (abi/mailbox.h), which come from guest memory and are hostile.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "error.h"
 #include "image_internal.h"
 #include "name_text.h"
+#include "rows.h"
+
+/* ---- handles ---- */
 
 /* In the second half of a husk_func: there is an index. So one of zeros is none. */
 #define FUNC_IS_SET (1ull << 32)
@@ -59,4 +63,49 @@ int husk_image_func_n(const husk_image *image, const char *name, size_t name_byt
 int husk_image_func(const husk_image *image, const char *export_name, husk_func *ret_func,
                     struct husk_functype *ret_type, struct husk_error *err) {
     return husk_image_func_n(image, export_name, strlen(export_name), ret_func, ret_type, err);
+}
+
+/* ---- funcrefs ---- */
+
+/* A type's id is its index + 1, so that 0 is null. */
+uint64_t image_funcref(const struct husk_image_func *row) {
+    return row->code_gva == 0 ? 0 : ((uint64_t)row->type_idx + 1) << 32 | row->code_gva;
+}
+
+static int compare_refs(const void *left, const void *right) {
+    const struct image_funcref *a = left, *b = right;
+    return a->ref < b->ref ? -1 : a->ref > b->ref;
+}
+
+/* Another thread may make it at the same time: the first one counts. NULL: no memory. */
+static const struct image_funcref *funcrefs_of(struct image_code *code) {
+    struct image_funcref *made = atomic_load_explicit(&code->funcrefs, memory_order_acquire), *none;
+    if (made != NULL)
+        return made;
+    made = calloc(code->funcs_count + 1u, sizeof *made);
+    if (made == NULL)
+        return NULL;
+    for (uint32_t i = 0; i < code->funcs_count; i++)
+        made[i] = (struct image_funcref){image_funcref(&code->funcs[i]), i};
+    qsort(made, code->funcs_count, sizeof *made, compare_refs);
+    none = NULL;
+    if (atomic_compare_exchange_strong(&code->funcrefs, &none, made))
+        return made;
+    free(made);
+    return none;
+}
+
+int image_funcref_find(struct image_code *code, uint64_t ref, uint32_t *ret_func_idx,
+                       struct husk_error *err) {
+    const struct image_funcref *refs = funcrefs_of(code);
+    if (refs == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for the functions of an image");
+    if (ref == 0)
+        return error_set(err, HUSK_E_NOT_FOUND, "the reference is null, so there is no function");
+    const struct image_funcref *row = rows_last_up_to(ROWS(refs, code->funcs_count, ref), ref);
+    if (row == NULL || row->ref != ref)
+        return error_set(err, HUSK_E_GUEST, "0x%llx refers to no function of the module",
+                         (unsigned long long)ref);
+    *ret_func_idx = row->func_idx;
+    return 0;
 }

@@ -35,6 +35,12 @@ struct image_file {
     uint64_t count;
 };
 
+/* A function by the value that refers to it. */
+struct image_funcref {
+    uint64_t ref;
+    uint32_t func_idx;
+};
+
 /* Where the contents of writable memory come from: [gva, gva + bytes) is [offset, …) of the file.
  * What no run covers is zero. */
 struct image_run {
@@ -121,6 +127,9 @@ struct image_code {
     struct image_name *func_names, *file_names, *import_modules, *import_names, *export_names;
     struct image_name compiler, target_cpu, module_name;
     uint32_t *exports_by_name; /* indexes, sorted by name */
+
+    /* image_funcs.c: all functions, ascending by ref; made when first needed; NULL: not yet */
+    _Atomic(struct image_funcref *) funcrefs;
 };
 
 /* What an instance starts as. The image of a file has all of this from its code; a snapshot in
@@ -255,6 +264,13 @@ uint64_t image_data_u64(const struct husk_image *image, uint64_t gva_value);
 husk_func image_func_make(const struct image_code *code, uint32_t func_idx);
 int image_func_find(const struct image_code *code, husk_func func,
                     const struct husk_image_func **ret_row, struct husk_error *err);
+
+/* The funcref of a function; 0: it has no code, because nothing needs it. */
+uint64_t image_funcref(const struct husk_image_func *row);
+/* The function that a funcref refers to, which may come from a hostile guest: HUSK_E_GUEST if there
+ * is none; HUSK_E_NOT_FOUND for null; HUSK_E_NOMEM. Any thread. */
+int image_funcref_find(struct image_code *code, uint64_t ref, uint32_t *ret_func_idx,
+                       struct husk_error *err);
 
 struct husk_functype image_functype(const struct image_code *code, uint32_t type_idx);
 /* UINT32_MAX if there is none. */

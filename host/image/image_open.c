@@ -29,6 +29,7 @@ static void code_unref(struct image_code *code) {
     if (atomic_fetch_sub_explicit(&code->refs, 1, memory_order_acq_rel) != 1)
         return;
     image_names_done(code);
+    free(atomic_load(&code->funcrefs));
     if (code->ro_hva != NULL)
         munmap(code->ro_hva, code->ro_bytes);
     free(code->segments);
@@ -45,6 +46,7 @@ static struct image_code *code_new(struct image_file *file) {
         return NULL;
     }
     atomic_init(&code->refs, 1);
+    atomic_init(&code->funcrefs, NULL);
     code->file = file;
     return code;
 }

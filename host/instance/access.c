@@ -38,6 +38,30 @@ int husk_memory_span(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uin
     return status;
 }
 
+int husk_memory_read(husk_sandbox *sandbox, const struct husk_range *range, void *ret_bytes,
+                     struct husk_error *err) {
+    uint8_t *span = NULL;
+    if (sandbox == NULL || range == NULL || (ret_bytes == NULL && range->count != 0))
+        return error_set(err, HUSK_E_INVAL, "husk_memory_read: a NULL argument");
+    int status = sandbox_span(sandbox, range->mem_idx, range->addr, range->count, &span, err);
+    if (status == 0 && range->count != 0)
+        memcpy(ret_bytes, span, range->count);
+    return status;
+}
+
+int husk_memory_write(husk_sandbox *sandbox, const struct husk_range *range, const void *bytes,
+                      struct husk_error *err) {
+    uint8_t *span = NULL;
+    if (sandbox == NULL || range == NULL || (bytes == NULL && range->count != 0))
+        return error_set(err, HUSK_E_INVAL, "husk_memory_write: a NULL argument");
+    int status = sandbox_span(sandbox, range->mem_idx, range->addr, range->count, &span, err);
+    if (status != 0 || range->count == 0)
+        return status;
+    hotset_written_here(&sandbox->machine->hotset);
+    memcpy(span, bytes, range->count);
+    return 0;
+}
+
 uint64_t husk_memory_bytes(const husk_sandbox *sandbox, uint32_t mem_idx) {
     return sandbox->image != NULL && mem_idx < sandbox->machine->arena.memories_count
                ? sandbox->machine->arena.memories[mem_idx].bytes
@@ -83,6 +107,9 @@ int husk_global_set(husk_sandbox *sandbox, const char *export_name, const struct
         return error_set(
             err, HUSK_E_TYPE, "the global \"%s\" is of type %s; %s given", NAME_SHOWN(export_name),
             husk_type_name((husk_type)valtype_to_byte(global->type)), husk_type_name(value->type));
+    int status = sandbox_check_ref(sandbox, value, err);
+    if (status != 0)
+        return status;
     hotset_written_here(&sandbox->machine->hotset);
     value_to_slot(value, (struct husk_slot *)(void *)arena_span(
                              &sandbox->machine->arena, global->gva, sizeof(struct husk_slot)));

@@ -139,6 +139,15 @@ void sandbox_poison(husk_sandbox *sandbox, enum poison_cause cause) {
     sandbox->poisoned_by = cause;
 }
 
+int sandbox_unusable(const husk_sandbox *sandbox, struct husk_error *err) {
+    if (sandbox->image == NULL)
+        return error_set(err, HUSK_E_STATE,
+                         "nothing is loaded in the sandbox; husk_sandbox_load() loads");
+    return error_set(err, HUSK_E_POISONED,
+                     "the sandbox was cut off in mid-call, or a restore failed half-way; "
+                     "restore it, load into it, or free it");
+}
+
 int sandbox_check_idle(const husk_sandbox *sandbox, const char *what, struct husk_error *err) {
     if (sandbox->calls.frame != NULL)
         return error_set(err, HUSK_E_STATE,

@@ -48,6 +48,12 @@ int sandbox_new(husk_engine *engine, husk_image *image, struct linkage *take_lin
                 struct husk_error *err);
 /* HUSK_E_STATE if a call is running, with the name of what cannot be done, or in a forked child. */
 int sandbox_check_idle(const husk_sandbox *sandbox, const char *what, struct husk_error *err);
+/* The end of sandbox_check_usable(). */
+int sandbox_unusable(const husk_sandbox *sandbox, struct husk_error *err);
+/* HUSK_E_STATE: nothing is loaded. HUSK_E_POISONED. */
+static inline int sandbox_check_usable(const husk_sandbox *sandbox, struct husk_error *err) {
+    return sandbox->image != NULL && !sandbox->is_poisoned ? 0 : sandbox_unusable(sandbox, err);
+}
 /* From now on only a restore, an unload or freeing. Counted by its cause, unless it is poisoned
  * already. */
 void sandbox_poison(husk_sandbox *sandbox, enum poison_cause cause);
@@ -56,6 +62,11 @@ void sandbox_poison(husk_sandbox *sandbox, enum poison_cause cause);
 static inline bool sandbox_is_cut(const husk_sandbox *sandbox) {
     return calls_due(&sandbox->calls) != NULL || atomic_load(&sandbox->calls.is_interrupted);
 }
+
+/* table_access.c. HUSK_E_TYPE: the value is a funcref of nothing that the module has, and so must
+ * not get into the guest. HUSK_E_NOMEM. */
+int sandbox_check_ref(const husk_sandbox *sandbox, const struct husk_value *value,
+                      struct husk_error *err);
 
 /* access.c: husk_memory_span() for ourselves: for this moment, and this thread, which is the one
  * that made the running or last call. So restores need not look at these pages for ever after. */

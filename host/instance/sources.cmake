@@ -10,4 +10,5 @@ set(sources
     sandbox.c
     sizing_make.c
     snapshot.c
+    table_access.c
     values.c)

@@ -72,7 +72,7 @@ static void call_exports(husk_sandbox *sandbox, const husk_image *image) {
             continue;
         for (size_t j = 0; j < item.func.params_count; j++)
             args[j] = (struct husk_value){.type = item.func.params[j]};
-        husk_func func; /* of two exports of one name, which only a forged image has, either */
+        husk_func func;
         if (husk_image_func_n(image, item.name, item.name_bytes, &func, NULL, NULL) != 0)
             continue;
         husk_call_func(sandbox, func, args, item.func.params_count, results,
