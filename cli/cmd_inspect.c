@@ -162,7 +162,7 @@ static int inspect_module(struct inspect *inspect, const struct input *input,
 /* No HUSK_E_…: finish_output() says it. */
 #define STDOUT_FAILED 1
 
-static int write_stdout(void *user, const char *text, size_t count) {
+static int write_stdout(void *user, const void *text, size_t count) {
     (void)user;
     return fwrite(text, 1, count, stdout) == count ? 0 : STDOUT_FAILED;
 }

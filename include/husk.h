@@ -139,6 +139,11 @@ HUSK_API const char *husk_status_text(int status);
  * out_bytes is 0. Returns the bytes of the whole, without the NUL. Any thread. */
 HUSK_API size_t husk_name_escape(const char *name, size_t name_bytes, char *out, size_t out_bytes);
 
+/* Gets what a function of this library writes, in pieces and in order, on the thread that called
+ * that function. Returns 0 to go on. Any other number ends the writing, and that function returns
+ * it. */
+typedef int (*husk_write_fn)(void *user, const void *bytes, size_t count);
+
 /* ---- Values ---- */
 
 /* Numbers as in the wasm binary format (core specification 2.0, section 5.3). */
@@ -515,6 +520,16 @@ HUSK_API int husk_sandbox_clone(husk_sandbox *sandbox, husk_sandbox **ret_clone,
  * names no file; HUSK_E_LIMIT: more than could be opened (12 GiB of contents). Threads: any number
  * may save one image at once. */
 HUSK_API int husk_image_save(const husk_image *image, const char *path, struct husk_error *err);
+/* The same bytes to a descriptor, from its position on: a file, a pipe, a socket. Waits as long as
+ * it must, so the descriptor should be a blocking one (else HUSK_E_SYS, EAGAIN). Not synced. At the
+ * end of a regular file holes are kept, elsewhere they are written as zeros. On failure (sys_errno
+ * ENOSPC, EPIPE, …) what was written until then is there. A snapshot that was taken in this process
+ * is put together in memory first, as large as what it holds. */
+HUSK_API int husk_image_save_fd(const husk_image *image, int fd, struct husk_error *err);
+/* The same to a callback, which gets at most 1 MiB at once. When it ends the writing, err->status
+ * is its number. */
+HUSK_API int husk_image_save_to(const husk_image *image, husk_write_fn write, void *user,
+                                struct husk_error *err);
 HUSK_API bool husk_image_is_snapshot(const husk_image *image);
 
 /*
@@ -850,11 +865,8 @@ HUSK_API int husk_engine_histogram(const husk_engine *engine, enum husk_histogra
 
 /* All of the above in the Prometheus text format (version 0.0.4), names husk_…: counters
  * (husk_…_total), gauges (husk_sandboxes, husk_pool_idle, husk_vms, husk_hot_bytes), histograms
- * (husk_…_seconds). `write` gets it in pieces, and a negative result of it ends the writing and is
- * returned. */
-HUSK_API int husk_engine_prometheus(const husk_engine *engine,
-                                    int (*write)(void *user, const char *text, size_t count),
-                                    void *user);
+ * (husk_…_seconds). Returns 0, or what `write` returned. */
+HUSK_API int husk_engine_prometheus(const husk_engine *engine, husk_write_fn write, void *user);
 
 #ifdef __cplusplus
 }

@@ -91,11 +91,9 @@ HUSK_API int husk_wasm_interface(const void *wasm, size_t count,
                                  void *user, struct husk_error *err);
 
 /* Write a module as text, close to the text format, with the byte offset of every instruction.
- * `write` gets pieces of UTF-8 text and returns 0 to go on; another number ends the printing and is
- * returned. The module need not be valid, but must be well-formed: errors of husk_validate() other
- * than HUSK_E_INVALID_WASM. */
-HUSK_API int husk_wasm_print(const void *wasm, size_t count,
-                             int (*write)(void *user, const char *text, size_t count), void *user,
+ * `write` gets UTF-8. The module need not be valid, but must be well-formed: errors of
+ * husk_validate() other than HUSK_E_INVALID_WASM, and what `write` returned. */
+HUSK_API int husk_wasm_print(const void *wasm, size_t count, husk_write_fn write, void *user,
                              struct husk_error *err);
 
 /* ---- Compiling ---- */

@@ -8,13 +8,9 @@
 
 #include "module.h"
 
-/* Gets pieces of UTF-8; control characters of names come escaped. Returns 0 to go on; anything else
- * ends printing. */
-typedef int (*wasm_print_write)(void *user, const char *text, size_t count);
-
 struct wasm_print_options {
-    bool with_code; /* bodies too, not only the summary */
-    wasm_print_write write;
+    bool with_code;      /* bodies too, not only the summary */
+    husk_write_fn write; /* gets UTF-8; control characters of names come escaped */
     void *user;
 };
 

@@ -8,7 +8,7 @@
 
 struct printer {
     bool with_code;
-    wasm_print_write write;
+    husk_write_fn write;
     void *user;
     int status; /* what `write` returned if not 0; nothing is written after that */
     size_t used;

@@ -6,8 +6,7 @@
 #include "husk_compile.h"
 #include "print.h"
 
-int husk_wasm_print(const void *wasm, size_t count,
-                    int (*write)(void *user, const char *text, size_t count), void *user,
+int husk_wasm_print(const void *wasm, size_t count, husk_write_fn write, void *user,
                     struct husk_error *err) {
     struct wasm_module *module = NULL;
     struct wasm_print_options options = {.with_code = true, .write = write, .user = user};

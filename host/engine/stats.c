@@ -89,9 +89,9 @@ int husk_engine_histogram(const husk_engine *engine, enum husk_histogram_kind ki
 /* ---- Prometheus text format: https://prometheus.io/docs/instrumenting/exposition_formats/ ---- */
 
 struct text_writer {
-    int (*write)(void *user, const char *text, size_t count);
+    husk_write_fn write;
     void *user;
-    int status;         /* the first negative result */
+    int status;         /* the first one that is not 0 */
     const char *metric; /* the one that has its header */
 };
 
@@ -99,7 +99,7 @@ struct text_writer {
 __attribute__((format(printf, 2, 3))) static void text_put(struct text_writer *writer,
                                                            const char *format, ...) {
     char line[256];
-    if (writer->status < 0)
+    if (writer->status != 0)
         return;
     va_list args;
     va_start(args, format);
@@ -107,9 +107,7 @@ __attribute__((format(printf, 2, 3))) static void text_put(struct text_writer *w
     va_end(args);
     /* help is what we wrote, and short */
     size_t bytes = (size_t)count < sizeof line ? (size_t)count : sizeof line - 1;
-    int status = writer->write(writer->user, line, bytes);
-    if (status < 0)
-        writer->status = status;
+    writer->status = writer->write(writer->user, line, bytes);
 }
 
 /* A metric's rows stand together, below one header. */
@@ -166,8 +164,7 @@ static void put_gauges(struct text_writer *writer, const struct husk_stats *stat
               stats->hot_pages * HUSK_PAGE_SIZE);
 }
 
-int husk_engine_prometheus(const husk_engine *engine,
-                           int (*write)(void *user, const char *text, size_t count), void *user) {
+int husk_engine_prometheus(const husk_engine *engine, husk_write_fn write, void *user) {
     struct text_writer writer = {.write = write, .user = user};
     struct husk_stats stats = HUSK_STATS_INIT;
     husk_engine_stats(engine, &stats);

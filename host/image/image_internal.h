@@ -224,6 +224,9 @@ int image_mapped_runs(struct husk_image *image, const struct image_run **ret_run
  * they have in the smaller ones into one. Fails with the runs as they were. */
 int image_runs_merge_layers(struct image_run *runs, uint32_t *count, const struct image_file *base,
                             struct husk_error *err);
+/* image_save.c. The file of a snapshot that has none, in memory. */
+int image_save_memory(const husk_image *image, struct image_file **ret_file,
+                      struct husk_error *err);
 /* image_open.c. A new image with this code and nothing of its own yet: free it with
  * husk_image_unref(). References both; engine may be NULL. NULL: out of memory. */
 husk_image *image_new(husk_engine *engine, struct image_code *code);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "auto.h"
 #include "buf.h"
 #include "elf_writer.h"
 #include "error.h"
@@ -312,31 +313,72 @@ static int put_all(struct saver *saver, const struct buf *loads, const struct bu
                : elf_writer_hash(&saver->elf, offsetof(struct husk_image_header, content_sha256));
 }
 
-static int save_to(const char *path, const husk_image *image, const struct buf *loads,
-                   const struct buf *descriptor, struct husk_error *err) {
-    struct file_replacement new;
-    int status = file_replacement_begin(&new, path, err);
-    if (status != 0)
-        return status;
-    struct saver saver = {.image = image};
-    elf_writer_init(&saver.elf, new.fd, HUSK_PAGE_SIZE, err);
-    status = put_all(&saver, loads, descriptor);
-    elf_writer_done(&saver.elf);
+/* What a snapshot's file is made of. */
+struct plan {
+    struct buf loads, descriptor;
+};
+
+static void plan_done(struct plan *plan) {
+    buf_done(&plan->loads);
+    buf_done(&plan->descriptor);
+}
+
+/* All that is refused is refused here. */
+static int plan_make(const husk_image *image, struct plan *ret_plan, struct husk_error *err) {
+    struct plan plan = {0};
+    int status = plan_loads(image, &plan.loads, err);
     if (status == 0)
-        return file_replacement_commit(&new, err);
-    file_replacement_abort(&new);
+        status = make_note(image, &plan.descriptor, err);
+    if (status != 0)
+        plan_done(&plan);
+    else
+        *ret_plan = plan;
+    return status;
+}
+
+/* To an empty file. */
+static int write_file(const husk_image *image, const struct plan *plan, int fd,
+                      struct husk_error *err) {
+    struct saver saver = {.image = image};
+    elf_writer_init(&saver.elf, fd, HUSK_PAGE_SIZE, err);
+    int status = put_all(&saver, &plan->loads, &plan->descriptor);
+    elf_writer_done(&saver.elf);
     return status;
 }
 
 static int save_snapshot(const husk_image *image, const char *path, struct husk_error *err) {
-    struct buf loads = {0}, descriptor = {0};
-    int status = plan_loads(image, &loads, err);
+    struct file_replacement new;
+    struct plan plan;
+    int status = plan_make(image, &plan, err);
+    if (status != 0)
+        return status;
+    status = file_replacement_begin(&new, path, err);
+    if (status == 0) {
+        status = write_file(image, &plan, new.fd, err);
+        if (status == 0)
+            status = file_replacement_commit(&new, err);
+        else
+            file_replacement_abort(&new);
+    }
+    plan_done(&plan);
+    return status;
+}
+
+int image_save_memory(const husk_image *image, struct image_file **ret_file,
+                      struct husk_error *err) {
+    struct plan plan;
+    auto_fd fd = -1;
+    int status = plan_make(image, &plan, err);
+    if (status != 0)
+        return status;
+    status = image_file_memfd(&fd, err);
     if (status == 0)
-        status = make_note(image, &descriptor, err);
+        status = write_file(image, &plan, fd, err);
+    plan_done(&plan);
     if (status == 0)
-        status = save_to(path, image, &loads, &descriptor, err);
-    buf_done(&loads);
-    buf_done(&descriptor);
+        status = image_file_seal(fd, ret_file, err);
+    if (status == 0)
+        take_fd(&fd);
     return status;
 }
 

@@ -11,4 +11,5 @@ set(sources
     image_read.c
     image_records.c
     image_runs.c
-    image_save.c)
+    image_save.c
+    image_stream.c)

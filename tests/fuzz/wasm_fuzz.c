@@ -14,7 +14,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static int text_discard(void *user, const char *text, size_t count) {
+static int text_discard(void *user, const void *bytes, size_t count) {
+    const char *text = bytes;
     size_t *total = user;
     *total += count + (size_t)(text[0] == '\n');
     return 0;

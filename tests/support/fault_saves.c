@@ -1,6 +1,7 @@
-/* tests/support/fault_saves.c: husk_image_save() with its n-th operation failing: see
- * fault_steps.h. */
+/* tests/support/fault_saves.c: husk_image_save() and husk_image_save_fd() with the n-th operation
+ * failing: see fault_steps.h. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,10 +15,18 @@ static const char old_text[] = "what was there before";
 struct save {
     enum fault_holds holds;
     bool was_there;
+    bool is_to_fd;
 };
+
+/* Of the saves to a descriptor: a new file at the path. */
+static int save_fd = -1;
 
 static void begin(struct fault_world *world, const struct save *save) {
     unlink(world->path);
+    if (save->is_to_fd) {
+        save_fd = open(world->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        CHECK(save_fd >= 0);
+    }
     if (!save->was_there)
         return;
     FILE *file = fopen(world->path, "we");
@@ -26,8 +35,9 @@ static void begin(struct fault_world *world, const struct save *save) {
 }
 
 static int run(struct fault_world *world, const struct save *save) {
-    return husk_image_save(save->holds == HOLDS_SNAPSHOT ? world->snapshot : world->image,
-                           world->path, &world->err);
+    const husk_image *image = save->holds == HOLDS_SNAPSHOT ? world->snapshot : world->image;
+    return save->is_to_fd ? husk_image_save_fd(image, save_fd, &world->err)
+                          : husk_image_save(image, world->path, &world->err);
 }
 
 static bool file_is_old(const struct fault_world *world, bool was_there) {
@@ -74,6 +84,16 @@ static void check_failed(struct fault_world *world, const struct save *save,
     CHECK_MSG(run(world, save) == 0, "%s, again: %s", when, err->message);
 }
 
+/* Some of it may be in the file. */
+static void check_failed_to_fd(struct fault_world *world, const struct save *save,
+                               struct fault_counts *counts, const char *when) {
+    CHECK_MSG(world->err.status == HUSK_E_SYS || world->err.status == HUSK_E_NOMEM,
+              "%s: status %d: %s", when, world->err.status, world->err.message);
+    CHECK(ftruncate(save_fd, 0) == 0 && lseek(save_fd, 0, SEEK_SET) == 0);
+    CHECK_MSG(run(world, save) == 0, "%s, again: %s", when, world->err.message);
+    counts->unchanged++;
+}
+
 /* First the contents, then the name or names, then the folder that they are in. */
 static bool is_durable(void) {
     const char *done = fault_durable();
@@ -92,13 +112,17 @@ static bool run_save(struct fault_world *world, const struct save *save, enum fa
              fault_mode_names[mode]);
     if (has_fired)
         fault_count(counts);
-    CHECK_MSG(status != 0 || is_durable(), "%s: the file is not certain to survive a crash: \"%s\"",
-              when, fault_durable());
+    CHECK_MSG(status != 0 || save->is_to_fd || is_durable(),
+              "%s: the file is not certain to survive a crash: \"%s\"", when, fault_durable());
     CHECK_MSG(status == 0 || (has_fired && mode <= FAULT_EVER), "%s: %s", when, world->err.message);
-    if (status != 0)
+    if (status != 0 && save->is_to_fd)
+        check_failed_to_fd(world, save, counts, when);
+    else if (status != 0)
         check_failed(world, save, counts, when);
     else
         counts->succeeded += has_fired;
+    if (save->is_to_fd)
+        close(save_fd);
     check_saved(world, save->holds, when);
     return has_fired;
 }
@@ -116,7 +140,8 @@ static void run_all(const struct fault_lane *lane, const struct save *save, enum
 void fault_saves_run(const struct fault_lane *lane, enum fault_mode mode,
                      struct fault_counts *counts) {
     static const struct save saves[] = {
-        {HOLDS_SNAPSHOT, false}, {HOLDS_SNAPSHOT, true}, {HOLDS_IMAGE, false}, {HOLDS_IMAGE, true}};
+        {HOLDS_SNAPSHOT, false, false}, {HOLDS_SNAPSHOT, true, false}, {HOLDS_IMAGE, false, false},
+        {HOLDS_IMAGE, true, false},     {HOLDS_SNAPSHOT, false, true}, {HOLDS_IMAGE, false, true}};
     for (size_t i = 0; i < sizeof saves / sizeof saves[0]; i++) {
         run_all(lane, &saves[i], mode, FAULT_NEVER,
                 counts); /* what the process keeps for good is there then */

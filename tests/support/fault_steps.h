@@ -17,7 +17,7 @@
 /* Every step, each in a world of its own: nothing is left when that is closed. */
 void fault_steps_run(const struct fault_lane *lane, enum fault_mode mode,
                      struct fault_counts *counts);
-/* husk_image_save(), with and without a file that is there already. */
+/* husk_image_save(), with and without a file that is there already; husk_image_save_fd(). */
 void fault_saves_run(const struct fault_lane *lane, enum fault_mode mode,
                      struct fault_counts *counts);
 /* All steps once, without faults. */

@@ -288,7 +288,7 @@ struct text {
     size_t count;
 };
 
-static int text_append(void *user, const char *text, size_t count) {
+static int text_append(void *user, const void *text, size_t count) {
     struct text *out = user;
     if (count >= sizeof out->data - out->count)
         return 1;

@@ -20,7 +20,7 @@ struct page {
     unsigned pieces, fails_at;
 };
 
-static int page_write(void *user, const char *bytes, size_t count) {
+static int page_write(void *user, const void *bytes, size_t count) {
     struct page *page = user;
     page->pieces++;
     if (page->pieces == page->fails_at)
