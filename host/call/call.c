@@ -116,19 +116,12 @@ int husk_sandbox_start(husk_sandbox *sandbox, const struct husk_call_options *op
     return status;
 }
 
-static int find_func(const husk_sandbox *sandbox, husk_func func,
-                     const struct husk_image_func **ret_row, struct husk_error *err) {
-    const struct image_code *code = sandbox->image->code;
-    const struct husk_image_func *row = NULL;
-    int status = image_func_find(code, func, &row, err);
-    if (status != 0)
-        return status;
-    if (row->code_gva == 0 || code->types[row->type_idx].thunk_gva == 0)
-        return error_set(err, HUSK_E_NOT_FOUND,
-                         "function %u cannot be called from outside: the module does not export it",
-                         (uint32_t)(row - code->funcs));
-    *ret_row = row;
-    return 0;
+/* NULL: image_func_refuse() says why. */
+static inline const struct husk_image_func *callable(const struct image_code *code,
+                                                     husk_func func) {
+    const struct husk_image_func *row = image_func_row(code, func);
+    return row != NULL && row->code_gva != 0 && code->types[row->type_idx].thunk_gva != 0 ? row
+                                                                                          : NULL;
 }
 
 /* A snapshot's random numbers are no secret to whoever shares it: a module that exports
@@ -156,8 +149,8 @@ static int restored_run(husk_sandbox *sandbox, const struct call_limits *limits,
         return error_sys(err, errno, "no entropy for husk_restored()");
     for (int i = 0; i < 2; i++)
         memcpy(&sandbox->machine->arena.mailbox->call_slots[i], &entropy[i], sizeof entropy[i]);
-    const struct husk_image_func *row = NULL;
-    int status = find_func(sandbox, func, &row, err);
+    const struct husk_image_func *row = callable(image->code, func);
+    int status = row == NULL ? image_func_refuse(image->code, func, err) : 0;
     if (status == 0)
         status = run_call(sandbox, image->code->types[row->type_idx].thunk_gva, row->code_gva,
                           limits, ret_outcome, err);
@@ -184,12 +177,12 @@ static int prepare_run(husk_sandbox *sandbox, const struct call_limits *limits,
 /* ret_row: the function, if it can be called so. */
 static int check_call(const husk_sandbox *sandbox, const struct call_request *request,
                       const struct husk_image_func **ret_row, struct husk_error *err) {
-    const struct husk_image_func *row = NULL;
     int status = check_state(sandbox, err);
-    if (status == 0)
-        status = find_func(sandbox, request->func, &row, err);
     if (status != 0)
         return status;
+    const struct husk_image_func *row = callable(sandbox->image->code, request->func);
+    if (row == NULL)
+        return image_func_refuse(sandbox->image->code, request->func, err);
     struct husk_functype type = image_functype(sandbox->image->code, row->type_idx);
     status = values_check(type.params, type.params_count, request->args, request->args_count,
                           "argument", err);

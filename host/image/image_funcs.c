@@ -12,35 +12,23 @@
 
 /* ---- handles ---- */
 
-/* In the second half of a husk_func: there is an index. So one of zeros is none. */
-#define FUNC_IS_SET (1ull << 32)
-
-/* Enough to tell modules apart by chance; on purpose anybody can make an image that says it is of
- * another module. */
-static uint64_t module_mark(const struct image_code *code) {
-    uint64_t mark;
-    memcpy(&mark, code->header.wasm_sha256, sizeof mark);
-    return mark;
-}
-
 husk_func image_func_make(const struct image_code *code, uint32_t func_idx) {
-    return (husk_func){{module_mark(code), FUNC_IS_SET | func_idx}};
+    return (husk_func){{image_module_mark(code), IMAGE_FUNC_IS_SET | func_idx}};
 }
 
-int image_func_find(const struct image_code *code, husk_func func,
-                    const struct husk_image_func **ret_row, struct husk_error *err) {
-    const uint32_t idx = (uint32_t)func.opaque[1];
-    if (func.opaque[1] >> 32 != FUNC_IS_SET >> 32)
+int image_func_refuse(const struct image_code *code, husk_func func, struct husk_error *err) {
+    if (func.opaque[1] >> 32 != IMAGE_FUNC_IS_SET >> 32)
         return error_set(err, HUSK_E_INVAL, "this husk_func was never set (husk_image_func())");
-    if (func.opaque[0] != module_mark(code))
+    if (func.opaque[0] != image_module_mark(code))
         return error_set(err, HUSK_E_INVAL,
                          "the husk_func is of another module than the one in the sandbox; find it "
                          "in an image of the sandbox's module");
-    if (idx >= code->funcs_count)
+    if ((uint32_t)func.opaque[1] >= code->funcs_count)
         return error_set(err, HUSK_E_NOT_FOUND, "function %u does not exist; the module has %u",
-                         idx, code->funcs_count);
-    *ret_row = &code->funcs[idx];
-    return 0;
+                         (uint32_t)func.opaque[1], code->funcs_count);
+    return error_set(err, HUSK_E_NOT_FOUND,
+                     "function %u cannot be called from outside: the module does not export it",
+                     (uint32_t)func.opaque[1]);
 }
 
 int husk_image_func_n(const husk_image *image, const char *name, size_t name_bytes,

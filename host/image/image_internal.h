@@ -12,6 +12,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "husk.h"
 #include "image.h"
@@ -262,12 +263,27 @@ bool image_in_data(const struct husk_image *image, uint64_t gva_value, uint64_t 
 /* The image's own bytes at a data address (which was checked); zero beyond the file's part. */
 uint64_t image_data_u64(const struct husk_image *image, uint64_t gva_value);
 
-/* image_funcs.c. The public handle of a function. One of another module is refused (HUSK_E_INVAL),
- * as is one that does not exist (HUSK_E_NOT_FOUND). */
+/* image_funcs.c. The public handle of a function. */
 husk_func image_func_make(const struct image_code *code, uint32_t func_idx);
-int image_func_find(const struct image_code *code, husk_func func,
-                    const struct husk_image_func **ret_row, struct husk_error *err);
-
+/* In the second half of a husk_func: there is an index. So one of zeros is none. */
+#define IMAGE_FUNC_IS_SET (1ull << 32)
+/* Enough to tell modules apart by chance; on purpose anybody can make an image that says it is of
+ * another module. */
+static inline uint64_t image_module_mark(const struct image_code *code) {
+    uint64_t mark;
+    memcpy(&mark, code->header.wasm_sha256, sizeof mark);
+    return mark;
+}
+/* On the way of every call. NULL: image_func_refuse() says why. */
+static inline const struct husk_image_func *image_func_row(const struct image_code *code,
+                                                           husk_func func) {
+    const uint64_t idx = func.opaque[1] ^ IMAGE_FUNC_IS_SET;
+    return func.opaque[0] == image_module_mark(code) && idx < code->funcs_count ? &code->funcs[idx]
+                                                                                : NULL;
+}
+/* HUSK_E_INVAL: it is of another module, or was never set. HUSK_E_NOT_FOUND: there is no such
+ * function, or nothing can call it. */
+int image_func_refuse(const struct image_code *code, husk_func func, struct husk_error *err);
 /* The funcref of a function; 0: it has no code, because nothing needs it. */
 uint64_t image_funcref(const struct husk_image_func *row);
 /* The function that a funcref refers to, which may come from a hostile guest: HUSK_E_GUEST if there

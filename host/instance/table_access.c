@@ -120,17 +120,13 @@ int husk_func_from_ref(husk_sandbox *sandbox, const struct husk_value *ref, husk
 
 int husk_func_to_ref(husk_sandbox *sandbox, husk_func func, struct husk_value *ret_ref,
                      struct husk_error *err) {
-    const struct husk_image_func *row = NULL;
     if (sandbox == NULL || ret_ref == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_func_to_ref: a NULL argument");
     if (sandbox->image == NULL)
         return sandbox_unusable(sandbox, err);
-    int status = image_func_find(sandbox->image->code, func, &row, err);
-    if (status != 0)
-        return status;
-    if (row->code_gva == 0)
-        return error_set(err, HUSK_E_NOT_FOUND, "function %u has no code that a funcref could have",
-                         (uint32_t)(row - sandbox->image->code->funcs));
+    const struct husk_image_func *row = image_func_row(sandbox->image->code, func);
+    if (row == NULL || row->code_gva == 0)
+        return image_func_refuse(sandbox->image->code, func, err);
     struct husk_value value;
     memset(&value, 0, sizeof value);
     value.type = HUSK_FUNCREF;
