@@ -50,7 +50,7 @@ static int invoke_v(husk_caller *caller, void *user, const struct husk_value *ar
     husk_sandbox *sandbox = husk_caller_sandbox(caller);
     husk_func func;
     struct husk_error err;
-    struct husk_outcome outcome;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     (void)results;
     int status = find(sandbox, (uint32_t)args[0].of.i32, &func, NULL, &err);
     if (status == 0)
