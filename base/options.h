@@ -13,7 +13,7 @@
 /* A `size` above this was not set. */
 #define OPTIONS_BYTES_MAX 4096
 
-/* int call_options_read(given, ret_options, err), and so for each struct: the caller's options as
+/* int limits_read(given, ret_options, err), and so for each struct: the caller's options as
  * a struct of this library's. Fields that the caller's struct does not have are 0, the default,
  * and so are all if `given` is NULL. HUSK_E_INVAL, with *ret_options untouched: `size` is 0 or
  * beyond OPTIONS_BYTES_MAX, or ends inside a field; a reserved byte is set, or a byte of what this

@@ -34,12 +34,12 @@ enum part {
     PART_SNAPSHOTS = 16
 };
 
-static const char *kvm_kind_name(enum husk_kvm_kind kind) {
+static const char *kvm_kind_name(enum husk_hypervisor kind) {
     switch (kind) {
-    case HUSK_KVM_VMX: return "vmx";
-    case HUSK_KVM_SVM: return "svm";
-    case HUSK_KVM_PVM: return "pvm";
-    case HUSK_KVM_UNKNOWN: break;
+    case HUSK_HYPERVISOR_KVM_VMX: return "vmx";
+    case HUSK_HYPERVISOR_KVM_SVM: return "svm";
+    case HUSK_HYPERVISOR_KVM_PVM: return "pvm";
+    case HUSK_HYPERVISOR_UNKNOWN: break;
     }
     return "unknown";
 }
@@ -56,10 +56,13 @@ int bench_machine(const struct bench *bench, const char *revision) {
         strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &utc) == 0)
         return -1;
     printf("husk %s (%s), %s\n%s, %ld cores, Linux %s, KVM kind: %s\n", husk_version(), revision,
-           date, info.cpu_name, cores, os.release, kvm_kind_name(info.kvm_kind));
-    const char *const pairs[][2] = {
-        {"version", husk_version()}, {"revision", revision}, {"date", date},
-        {"cpu", info.cpu_name},      {"kernel", os.release}, {"kvm", kvm_kind_name(info.kvm_kind)}};
+           date, info.cpu_name, cores, os.release, kvm_kind_name(info.hypervisor));
+    const char *const pairs[][2] = {{"version", husk_version()},
+                                    {"revision", revision},
+                                    {"date", date},
+                                    {"cpu", info.cpu_name},
+                                    {"kernel", os.release},
+                                    {"kvm", kvm_kind_name(info.hypervisor)}};
     fputs("{\"bench\":\"machine\"", bench->json);
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
         fprintf(bench->json, ",\"%s\":", pairs[i][0]);
@@ -158,7 +161,7 @@ int main(int argc, char **argv) {
         bench_fail("engine", &err);
     } else {
         result = parts_run(&settings);
-        husk_engine_free(settings.bench.engine);
+        husk_engine_unref(settings.bench.engine);
     }
     if (fclose(settings.bench.json) != 0) {
         perror(settings.json_path);

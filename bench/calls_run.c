@@ -75,7 +75,7 @@ static double sample_empty(struct calls *calls) {
 static double sample_named(struct calls *calls) {
     struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = 20},
                                  {.type = HUSK_I32, .of.i32 = 22}};
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits options = HUSK_LIMITS_INIT;
     struct husk_value result;
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;

@@ -184,7 +184,7 @@ int snapshot_live(const struct bench *bench) {
     if (result == 0)
         live_print(bench, live);
     husk_image_unref(image);
-    husk_engine_free(engine);
+    husk_engine_unref(engine);
     free(live);
     return result;
 }
@@ -300,7 +300,7 @@ int snapshot_parked(const struct bench *bench) {
             parked_print(bench, &before, &after, count);
     }
     husk_image_unref(image);
-    husk_engine_free(engine);
+    husk_engine_unref(engine);
     free(sandboxes);
     free(op);
     return result;

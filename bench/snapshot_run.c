@@ -224,7 +224,7 @@ static void grounds_close(struct grounds *grounds) {
     husk_image_unref(grounds->zeros);
     husk_image_unref(grounds->initialised);
     husk_image_unref(grounds->no_pool_ready);
-    husk_engine_free(grounds->no_pool_engine);
+    husk_engine_unref(grounds->no_pool_engine);
 }
 
 static int row_open(const struct bench *bench, struct grounds *grounds, const struct row *row,

@@ -45,12 +45,12 @@ static void row(struct doctor *doctor, const char *name, enum verdict verdict, c
     doctor->failures += verdict == ROW_MISSING;
 }
 
-static const char *kvm_kind_name(enum husk_kvm_kind kind) {
+static const char *kvm_kind_name(enum husk_hypervisor kind) {
     switch (kind) {
-    case HUSK_KVM_VMX: return "hardware KVM (Intel VMX)";
-    case HUSK_KVM_SVM: return "hardware KVM (AMD SVM)";
-    case HUSK_KVM_PVM: return "PVM (KVM without hardware virtualization)";
-    case HUSK_KVM_UNKNOWN: break;
+    case HUSK_HYPERVISOR_KVM_VMX: return "hardware KVM (Intel VMX)";
+    case HUSK_HYPERVISOR_KVM_SVM: return "hardware KVM (AMD SVM)";
+    case HUSK_HYPERVISOR_KVM_PVM: return "PVM (KVM without hardware virtualization)";
+    case HUSK_HYPERVISOR_UNKNOWN: break;
     }
     return "KVM of an unknown kind";
 }
@@ -82,7 +82,7 @@ static void check_kvm(struct doctor *doctor) {
     }
     husk_engine_host_info(doctor->engine, &info);
     snprintf(text, sizeof text, "%s, API %d, %" PRIu32 " memory slots%s%s%s%s",
-             kvm_kind_name(info.kvm_kind), info.kvm_api_version, info.memslots_max,
+             kvm_kind_name(info.hypervisor), info.hypervisor_api, info.memslots_max,
              info.has_sync_regs ? ", sync regs" : "",
              info.has_immediate_exit ? ", immediate exit" : "",
              info.has_readonly_mem ? ", read-only memory" : "",
@@ -211,7 +211,7 @@ static void check_all(struct doctor *doctor) {
     print_summary(doctor);
     if (doctor->image_fd >= 0)
         close(doctor->image_fd);
-    husk_engine_free(doctor->engine);
+    husk_engine_unref(doctor->engine);
 }
 
 int cmd_doctor(int argc, char **argv) {

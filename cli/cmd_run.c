@@ -247,13 +247,12 @@ static int initialize(struct run *run, struct husk_outcome *outcome, struct husk
     if (husk_image_is_snapshot(run->image)) /* that happened before it was taken */
         return 0;
     if (husk_image_func(run->image, "_initialize", &func, &type, NULL) != 0)
-        return run->invoke != NULL
-                   ? 0
-                   : husk_sandbox_start(run->sandbox, &run->call_options, outcome, err);
+        return run->invoke != NULL ? 0
+                                   : husk_sandbox_start(run->sandbox, &run->limits, outcome, err);
     if (type.params_count != 0 || type.results_count != 0 ||
         (run->invoke != NULL && strcmp(run->invoke, "_initialize") == 0))
         return 0;
-    return husk_call_func(run->sandbox, func, NULL, 0, NULL, 0, &run->call_options, outcome, err);
+    return husk_call_func(run->sandbox, func, NULL, 0, NULL, 0, &run->limits, outcome, err);
 }
 
 static void print_results(const struct run *run, const struct husk_value *results, size_t count) {
@@ -348,7 +347,7 @@ static int call(struct run *run) {
     if (status == 0 && outcome.kind == HUSK_RETURNED)
         status = husk_call_func(run->sandbox, func, run->args,
                                 run->invoke != NULL ? type->params_count : 0, results,
-                                type->results_count, &run->call_options, &outcome, &err);
+                                type->results_count, &run->limits, &outcome, &err);
     run->called_ns = now_ns();
     watch_interrupts(NULL);
     int code = status != 0 ? report_error(&run->report, run->path, &err)
@@ -402,7 +401,7 @@ static int run_all(struct run *run) {
     husk_sandbox_free(run->sandbox);
     husk_imports_free(run->imports);
     husk_image_unref(run->image);
-    husk_engine_free(run->engine);
+    husk_engine_unref(run->engine);
     return code;
 }
 
@@ -411,7 +410,7 @@ static int run_or_snapshot(int argc, char **argv, bool is_snapshot) {
                       .is_snapshot = is_snapshot,
                       .compile = {.options = HUSK_COMPILE_OPTIONS_INIT},
                       .sandbox_options = HUSK_SANDBOX_OPTIONS_INIT,
-                      .call_options = HUSK_CALL_OPTIONS_INIT};
+                      .limits = HUSK_LIMITS_INIT};
     int code = run_take_arguments(&run, argc, argv);
     if (code == 0 && run.path != NULL)
         code = run_all(&run);

@@ -27,7 +27,7 @@ struct run {
     uint32_t stream_rights; /* enum husk_wasi_rights, of all three streams */
     struct compile_request compile;
     struct husk_sandbox_options sandbox_options;
-    struct husk_call_options call_options;
+    struct husk_limits limits;
     /* on the way */
     struct compile_result compiled;
     bool was_compiled;

@@ -133,8 +133,8 @@ static int take_option(struct run *run, int option, char **argv) {
     case OPT_MAX_MEMORY:
         return take_size(run, "--max-memory", &run->sandbox_options.memory_max_bytes);
     case OPT_STACK: return take_size(run, "--stack", &run->sandbox_options.stack_bytes);
-    case OPT_TIMEOUT: return take_duration(run, "--timeout", &run->call_options.wall_ns);
-    case OPT_CPU_TIMEOUT: return take_duration(run, "--cpu-timeout", &run->call_options.cpu_ns);
+    case OPT_TIMEOUT: return take_duration(run, "--timeout", &run->limits.wall_ns);
+    case OPT_CPU_TIMEOUT: return take_duration(run, "--cpu-timeout", &run->limits.cpu_ns);
     case OPT_STATS: run->has_stats = true; return CLI_OK;
     case OPT_JSON: run->report.is_json = true; return CLI_OK;
     case OPT_CPU: run->compile.options.cpu = optarg; return CLI_OK;

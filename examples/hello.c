@@ -51,6 +51,6 @@ int main(void) {
 
     husk_sandbox_free(sandbox);
     husk_image_unref(image);
-    husk_engine_free(engine);
+    husk_engine_unref(engine);
     return code;
 }

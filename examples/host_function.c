@@ -120,6 +120,6 @@ int main(int argc, char **argv) {
     husk_sandbox_free(sandbox);
     husk_imports_free(imports);
     husk_image_unref(image);
-    husk_engine_free(engine);
+    husk_engine_unref(engine);
     return status != 0 ? 1 : 0;
 }

@@ -28,7 +28,7 @@ static int sandbox_make(const struct plugins *plugins, husk_sandbox **ret_sandbo
 
 /* A sandbox for each call: no call sees what another left behind. */
 static void plugin_call(const struct plugins *plugins, const char *function, const char *text) {
-    struct husk_call_options limits = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits limits = HUSK_LIMITS_INIT;
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     husk_sandbox *sandbox = NULL;
@@ -72,6 +72,6 @@ int main(int argc, char **argv) {
     int code = plugins.image != NULL ? 0 : 1;
     husk_image_unref(plugins.image);
     husk_imports_free(plugins.imports);
-    husk_engine_free(plugins.engine);
+    husk_engine_unref(plugins.engine);
     return code;
 }

@@ -88,7 +88,7 @@ static void count_request(struct pool *pool, uint64_t took_ns, bool is_good) {
 
 /* In a clean state: what the guest says, or why it says nothing. */
 static struct answer serve(struct worker *worker, const char *request, size_t count) {
-    struct husk_call_options limits = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits limits = HUSK_LIMITS_INIT;
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     struct answer answer = {0};
@@ -376,7 +376,7 @@ int main(int argc, char **argv) {
     }
     husk_image_unref(pool.ready);
     husk_imports_free(pool.imports);
-    husk_engine_free(pool.engine);
+    husk_engine_unref(pool.engine);
     lines_done(&pool.input);
     free(pool.latencies_ns);
     return status != 0 || pool.output_errno != 0 ? 1 : 0;

@@ -207,7 +207,7 @@ static int exchange_run(struct exchange *exchange, const char *export_name, cons
 }
 
 int husk_call_bytes(husk_sandbox *sandbox, const char *export_name, const void *bytes, size_t count,
-                    void **ret_bytes, size_t *ret_count, const struct husk_call_options *options,
+                    void **ret_bytes, size_t *ret_count, const struct husk_limits *options,
                     struct husk_outcome *ret_outcome, struct husk_error *err) {
     if (sandbox == NULL || export_name == NULL || ret_bytes == NULL || ret_count == NULL ||
         ret_outcome == NULL || (bytes == NULL && count > 0))

@@ -31,14 +31,14 @@ static uint64_t wait_limit(uint64_t cpu_ns) {
     return limit < LIMIT_WAIT_MIN_NS ? LIMIT_WAIT_MIN_NS : limit;
 }
 
-int call_limits_make(const struct husk_call_options *options, struct call_limits *ret_limits,
+int call_limits_make(const struct husk_limits *options, struct call_limits *ret_limits,
                      struct husk_error *err) {
     *ret_limits = (struct call_limits){
         .wall_end_ns = UINT64_MAX, .cpu_end_ns = UINT64_MAX, .wait_ns = UINT64_MAX};
     if (options == NULL)
         return 0;
-    struct husk_call_options copy;
-    int status = call_options_read(options, &copy, err);
+    struct husk_limits copy;
+    int status = limits_read(options, &copy, err);
     if (status != 0)
         return status;
     ret_limits->wall_ns = copy.wall_ns;
@@ -91,7 +91,7 @@ static int start_run(husk_sandbox *sandbox, const struct call_limits *limits,
     return 0;
 }
 
-int husk_sandbox_start(husk_sandbox *sandbox, const struct husk_call_options *options,
+int husk_sandbox_start(husk_sandbox *sandbox, const struct husk_limits *options,
                        struct husk_outcome *ret_outcome, struct husk_error *err) {
     struct call_limits limits;
     struct husk_outcome whole;
@@ -221,7 +221,7 @@ int call_within(husk_sandbox *sandbox, const struct call_request *request,
 
 int husk_call_func(husk_sandbox *sandbox, husk_func func, const struct husk_value *args,
                    size_t args_count, struct husk_value *results, size_t results_count,
-                   const struct husk_call_options *options, struct husk_outcome *ret_outcome,
+                   const struct husk_limits *options, struct husk_outcome *ret_outcome,
                    struct husk_error *err) {
     struct call_limits limits;
     const struct husk_image_func *row = NULL;
@@ -244,7 +244,7 @@ int husk_call_func(husk_sandbox *sandbox, husk_func func, const struct husk_valu
 
 int husk_call(husk_sandbox *sandbox, const char *export_name, const struct husk_value *args,
               size_t args_count, struct husk_value *results, size_t results_count,
-              const struct husk_call_options *options, struct husk_outcome *ret_outcome,
+              const struct husk_limits *options, struct husk_outcome *ret_outcome,
               struct husk_error *err) {
     husk_func func;
     if (sandbox == NULL || export_name == NULL)

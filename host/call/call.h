@@ -16,7 +16,7 @@ struct call_request {
 
 /* The options' limits, from now on; `options` may be NULL. Clocks are read only for limits that are
  * set. */
-int call_limits_make(const struct husk_call_options *options, struct call_limits *ret_limits,
+int call_limits_make(const struct husk_limits *options, struct call_limits *ret_limits,
                      struct husk_error *err);
 
 /* husk_call_func() within limits. */

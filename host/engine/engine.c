@@ -75,6 +75,7 @@ int engine_new_on(const struct engine_backend *backend, const struct husk_engine
                                            : (uint32_t)copy.pool_max;
     engine->measures_times = copy.measure_times;
     atomic_init(&engine->refs, 1);
+    atomic_init(&engine->shares, 1);
     engine->vm_ops = backend->vm_ops;
     engine->vcpu_ops = backend->vcpu_ops;
     engine->backend = backend->backend;
@@ -99,7 +100,7 @@ int husk_engine_new(const struct husk_engine_options *options, husk_engine **ret
         return status;
     struct engine_backend backend = {
         .vm_ops = &vm_kvm_ops, .vcpu_ops = &vcpu_kvm_ops, .backend_free = vm_kvm_backend_free};
-    status = vm_kvm_backend_new(copy.kvm_path != NULL ? copy.kvm_path : "/dev/kvm",
+    status = vm_kvm_backend_new(copy.hypervisor_path != NULL ? copy.hypervisor_path : "/dev/kvm",
                                 &backend.backend, err);
     if (status != 0)
         return status;
@@ -118,6 +119,12 @@ int engine_check_process(const husk_engine *engine, struct husk_error *err) {
             "the engine was made before this process was forked; its VMs are the parent's. Make an "
             "engine here");
     return 0;
+}
+
+husk_engine *husk_engine_ref(husk_engine *engine) {
+    if (engine != NULL)
+        atomic_fetch_add(&engine->shares, 1);
+    return engine != NULL ? engine_ref(engine) : NULL;
 }
 
 husk_engine *engine_ref(husk_engine *engine) {

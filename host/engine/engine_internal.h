@@ -20,12 +20,13 @@
 struct pool {
     pthread_mutex_t lock;
     struct machine *newest; /* under the lock */
-    uint32_t max;           /* under the lock; 0 from husk_engine_free() on */
+    uint32_t max;           /* under the lock; 0 once the embedder has no share left */
     atomic_uint count;      /* statistics read it without the lock */
 };
 
 struct husk_engine {
-    atomic_uint refs;
+    atomic_uint refs;   /* the embedder's, and those of images, imports and sandboxes */
+    atomic_uint shares; /* the embedder's alone */
     struct pagemap pagemap;
     struct pool pool;
     bool measures_times;

@@ -15,6 +15,7 @@
 #include "sandbox_internal.h"
 
 struct husk_memory_image {
+    atomic_uint refs;
     husk_engine *engine; /* referenced */
     struct image_file *file;
 };
@@ -94,12 +95,13 @@ int husk_memory_image_new(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr
     husk_memory_image *image = calloc(1, sizeof *image);
     if (image == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for a memory image");
+    atomic_init(&image->refs, 1);
     image->engine = engine_ref(sandbox->engine);
     status = copy_to_file(hva, bytes, &image->file, err);
     if (status == 0)
         status = map_file(sandbox->machine, hva, image->file, 0, bytes, err);
     if (status != 0) {
-        husk_memory_image_free(image);
+        husk_memory_image_unref(image);
         return status;
     }
     stat_count(sandbox->stats, STAT_memory_images_made);
@@ -135,8 +137,14 @@ uint64_t husk_memory_image_bytes(const husk_memory_image *image) {
     return image != NULL ? image->file->count : 0;
 }
 
-void husk_memory_image_free(husk_memory_image *image) {
-    if (image == NULL)
+husk_memory_image *husk_memory_image_ref(husk_memory_image *image) {
+    if (image != NULL)
+        atomic_fetch_add(&image->refs, 1);
+    return image;
+}
+
+void husk_memory_image_unref(husk_memory_image *image) {
+    if (image == NULL || atomic_fetch_sub(&image->refs, 1) != 1)
         return;
     image_file_unref(image->file);
     engine_unref(image->engine);

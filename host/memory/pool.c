@@ -54,14 +54,16 @@ void husk_engine_trim(husk_engine *engine, uint32_t keep) {
 }
 
 /* Idle machines hold images, and those the engine: the pool is emptied, and takes no more, before
- * the caller's share goes. */
-void husk_engine_free(husk_engine *engine) {
+ * the last of the embedder's shares goes. */
+void husk_engine_unref(husk_engine *engine) {
     if (engine == NULL)
         return;
-    pthread_mutex_lock(&engine->pool.lock);
-    engine->pool.max = 0;
-    pthread_mutex_unlock(&engine->pool.lock);
-    husk_engine_trim(engine, 0);
+    if (atomic_fetch_sub(&engine->shares, 1) == 1) {
+        pthread_mutex_lock(&engine->pool.lock);
+        engine->pool.max = 0;
+        pthread_mutex_unlock(&engine->pool.lock);
+        husk_engine_trim(engine, 0);
+    }
     engine_unref(engine);
 }
 

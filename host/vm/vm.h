@@ -74,7 +74,8 @@ struct vcpu_ops {
 extern const struct vm_ops vm_kvm_ops;
 extern const struct vcpu_ops vcpu_kvm_ops;
 
-/* host/vm/vm_kvm_caps.c: HUSK_E_NO_KVM, HUSK_E_KVM_CAP with messages that say what to do. */
+/* host/vm/vm_kvm_caps.c: HUSK_E_NO_HYPERVISOR, HUSK_E_HYPERVISOR_CAP with messages that say what
+ * to do. */
 int vm_kvm_backend_new(const char *kvm_path, struct vm_backend **ret_backend,
                        struct husk_error *err);
 void vm_kvm_backend_free(struct vm_backend *backend);

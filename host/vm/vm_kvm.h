@@ -27,7 +27,7 @@ struct vm_backend {
     uint32_t memslots_max;
     uint32_t quirks; /* that can be switched off: KVM_CAP_DISABLE_QUIRKS2 */
     int api_version;
-    enum husk_kvm_kind kind;
+    enum husk_hypervisor kind;
     bool has_sync_regs, has_immediate_exit, has_readonly_mem, has_msr_filter, has_tss_addr,
         has_identity_map;
     uint64_t cpu_features; /* abi/cpu_features.def: those that work in a guest */

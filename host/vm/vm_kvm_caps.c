@@ -70,10 +70,10 @@ int kvm_caps_check(int (*query)(void *user, unsigned cap), void *user, struct hu
         bool is_enough =
             answer > 0 && (row->is_count ? answer >= row->bits : (answer & row->bits) == row->bits);
         if (!is_enough && row->since == NULL)
-            return error_set(err, HUSK_E_KVM_CAP, "KVM lacks %s (%s) here: " NO_XSAVE, row->name,
-                             row->why);
+            return error_set(err, HUSK_E_HYPERVISOR_CAP, "KVM lacks %s (%s) here: " NO_XSAVE,
+                             row->name, row->why);
         if (!is_enough)
-            return error_set(err, HUSK_E_KVM_CAP,
+            return error_set(err, HUSK_E_HYPERVISOR_CAP,
                              "this kernel's KVM lacks %s (%s), which Linux has had since %s: "
                              "update the host's kernel",
                              row->name, row->why, row->since);
@@ -88,7 +88,7 @@ int kvm_open_failed(const char *path, int sys_errno, struct husk_error *err) {
     case ENODEV:
     case ENXIO:
         status = error_set(
-            err, HUSK_E_NO_KVM,
+            err, HUSK_E_NO_HYPERVISOR,
             "there is no %s: this machine's kernel has no KVM module loaded (modprobe kvm_intel or "
             "kvm_amd), virtualisation is off in the firmware, or a cloud machine does not offer it",
             path);
@@ -96,7 +96,7 @@ int kvm_open_failed(const char *path, int sys_errno, struct husk_error *err) {
     case EACCES:
     case EPERM:
         status = error_set(
-            err, HUSK_E_NO_KVM,
+            err, HUSK_E_NO_HYPERVISOR,
             "no permission to open %s: add the user to the group that owns it (usually: usermod "
             "-aG kvm USER, then log in again), or pass the device into the container",
             path);
@@ -113,19 +113,19 @@ static int backend_query(void *user, unsigned cap) {
 }
 
 /* For people, and for what is worth trying out: nothing else is decided by it. */
-static enum husk_kvm_kind kvm_kind_detect(void) {
+static enum husk_hypervisor kvm_kind_detect(void) {
     static const struct {
         const char *path;
-        enum husk_kvm_kind kind;
+        enum husk_hypervisor kind;
     } modules[] = {
-        {"/sys/module/kvm_pvm", HUSK_KVM_PVM},
-        {"/sys/module/kvm_intel", HUSK_KVM_VMX},
-        {"/sys/module/kvm_amd", HUSK_KVM_SVM},
+        {"/sys/module/kvm_pvm", HUSK_HYPERVISOR_KVM_PVM},
+        {"/sys/module/kvm_intel", HUSK_HYPERVISOR_KVM_VMX},
+        {"/sys/module/kvm_amd", HUSK_HYPERVISOR_KVM_SVM},
     };
     for (size_t i = 0; i < sizeof modules / sizeof modules[0]; i++)
         if (access(modules[i].path, F_OK) == 0)
             return modules[i].kind;
-    return HUSK_KVM_UNKNOWN;
+    return HUSK_HYPERVISOR_UNKNOWN;
 }
 
 static int backend_open(struct vm_backend *backend, const char *path, struct husk_error *err) {
@@ -134,9 +134,9 @@ static int backend_open(struct vm_backend *backend, const char *path, struct hus
         return kvm_open_failed(path, errno, err);
     backend->api_version = backend->sys->control(backend->kvm_fd, KVM_GET_API_VERSION, NULL);
     if (backend->api_version < 0)
-        return error_set(err, HUSK_E_NO_KVM, "%s is not a KVM device", path);
+        return error_set(err, HUSK_E_NO_HYPERVISOR, "%s is not a KVM device", path);
     if (backend->api_version != KVM_API_VERSION_EXPECTED)
-        return error_set(err, HUSK_E_NO_KVM,
+        return error_set(err, HUSK_E_NO_HYPERVISOR,
                          "%s speaks version %d of the KVM API; version %d is needed", path,
                          backend->api_version, KVM_API_VERSION_EXPECTED);
     return 0;

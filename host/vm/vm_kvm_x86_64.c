@@ -214,8 +214,9 @@ uint64_t kvm_x86_entry_probes(const struct vm_backend *backend) {
         probes |= PROBE_XRSTOR;
     /* PKU is listed where CR4.PKE is the guest's own (ours has none); but do not trust it where
      * ring 3 may run with the host's. */
-    const bool is_own_cr4 = cpuid_bit(backend->supported, 7, 2, 3) &&
-                            (backend->kind == HUSK_KVM_VMX || backend->kind == HUSK_KVM_SVM);
+    const bool is_own_cr4 =
+        cpuid_bit(backend->supported, 7, 2, 3) &&
+        (backend->kind == HUSK_HYPERVISOR_KVM_VMX || backend->kind == HUSK_HYPERVISOR_KVM_SVM);
     if (has_ospke && !is_own_cr4)
         probes |= PROBE_WRPKRU;
     return probes;
@@ -223,8 +224,8 @@ uint64_t kvm_x86_entry_probes(const struct vm_backend *backend) {
 
 void vm_kvm_host_info(const struct vm_backend *backend, struct husk_host_info *ret_info) {
     struct husk_host_info info = {
-        .kvm_kind = backend->kind,
-        .kvm_api_version = backend->api_version,
+        .hypervisor = backend->kind,
+        .hypervisor_api = backend->api_version,
         .memslots_max = backend->memslots_max,
         .cpu_features = backend->cpu_features,
         .has_sync_regs = backend->has_sync_regs,

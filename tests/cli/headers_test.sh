@@ -35,7 +35,8 @@ for name in g++ clang++; do
     compile_all $name c++ c++11 c++14 c++17 c++20 c++2b
 done
 # Each header alone, and twice.
-for header in husk.h husk_compile.h; do
+headers=$(cd "$HUSK_SOURCE/include" && echo *.h)
+for header in $headers; do
     printf '#include <%s>\n#include <%s>\nint main(void) { return 0; }\n' $header $header >"$scratch/alone.c"
     # shellcheck disable=SC2086
     check "$header alone" cc -std=c99 $warnings -I"$HUSK_SOURCE/include" -fsyntax-only "$scratch/alone.c"
@@ -49,7 +50,7 @@ if grep -qs '^HUSK_SANITIZE:STRING=.' "$HUSK_BUILD/CMakeCache.txt" || ! [ -f "$H
     finish
 fi
 
-structs="engine_options wasi_options sandbox_options call_options compile_options"
+structs="engine_options wasi_options sandbox_options limits compile_options"
 outputs="host_info extern image_info outcome stats histogram wasm_info"
 found=$(sed -nE '/^struct husk_[a-z_]+ \{$/ { N; s/^struct husk_([a-z_]+) \{\n +size_t size;.*/\1/p }' "$HUSK_SOURCE"/include/*.h | xargs)
 in_order() {
@@ -62,7 +63,7 @@ same "all structs with a size are tried" "$(in_order $found)" "$(in_order $struc
 make_headers() { # FOLDER FIELDS|later
     local header
     mkdir -p "$scratch/$1"
-    for header in husk.h husk_compile.h; do
+    for header in $headers; do
         awk -v fields="$2" -v names=" $structs $outputs " '
             /^struct husk_[a-z_]+ \{$/ { inside = index(names, " " substr($2, 6) " "); seen = 0 }
             /^};$/ && inside { inside = 0; if (fields == "later") print "    uint64_t later_max;" }

@@ -19,7 +19,7 @@ done
 # ---- names ----
 manuals=$(echo docs/man/*.1)
 # The headers without their comments: a name that only a comment has does not exist.
-awk -v RS='[*]/' '{ sub(/\/[*].*/, "") } 1' include/husk.h include/husk_compile.h >"$scratch/headers"
+awk -v RS='[*]/' '{ sub(/\/[*].*/, "") } 1' include/*.h >"$scratch/headers"
 grep -ohE '^HUSK_API[^(]*\(' "$scratch/headers" | grep -oE 'husk_[a-z0-9_]+' | sort -u >"$scratch/functions"
 check "functions were found" test "$(wc -l <"$scratch/functions")" -gt 60
 {

@@ -143,7 +143,7 @@ static void drop_instance(struct run *run) {
 /* A fresh instance, started. False: it did not start; the trace says why. */
 static bool start(struct run *run) {
     struct husk_sandbox_options limits = HUSK_SANDBOX_OPTIONS_INIT;
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits options = HUSK_LIMITS_INIT;
     struct husk_error err = {0};
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     limits.stack_bytes = STACK_BYTES;
@@ -198,7 +198,7 @@ static uint64_t call_limit(const struct run *run, const char *verb) {
 /* Runs one call of the plan. words: VERB EXPORT-INDEX STUB-SEED RESULTS ARGUMENT… */
 static void call(struct run *run, const struct plan_line *line) {
     struct husk_extern item = HUSK_EXTERN_INIT;
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits options = HUSK_LIMITS_INIT;
     struct husk_value args[VALUES_MAX], results[VALUES_MAX];
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err = {0};
@@ -334,7 +334,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "husk_trace: %s\n", err.message);
     else
         result = run_levels(&run, module, bytes, argv);
-    husk_engine_free(run.engine);
+    husk_engine_unref(run.engine);
     free(run.seen);
     plan_done(&plan);
     free(module);

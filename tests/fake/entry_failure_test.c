@@ -137,7 +137,7 @@ static void end(void) {
     husk_sandbox_free(lab.sandbox);
     husk_imports_free(lab.imports);
     husk_image_unref(lab.image);
-    husk_engine_free(lab.engine);
+    husk_engine_unref(lab.engine);
     CHECK_EQ_U64(lab.backend.vms, 0);
 }
 

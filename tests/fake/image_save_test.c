@@ -72,7 +72,7 @@ static void lab_close(struct lab *lab) {
     husk_sandbox_free(lab->sandbox);
     husk_imports_free(lab->imports);
     husk_image_unref(lab->image);
-    husk_engine_free(lab->engine);
+    husk_engine_unref(lab->engine);
     unlink(lab->path);
     CHECK_MSG(rmdir(lab->dir) == 0, "a temporary file was left");
 }

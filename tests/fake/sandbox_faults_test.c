@@ -115,7 +115,7 @@ static bool world_make(struct world *world, const uint8_t *bytes, size_t count) 
 }
 
 static void world_use(struct world *world) {
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits options = HUSK_LIMITS_INIT;
     options.wall_ns = 3600ull * 1000000000;
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
@@ -135,7 +135,7 @@ static void world_free(struct world *world) {
     husk_sandbox_free(world->sandbox);
     husk_imports_free(world->imports);
     husk_image_unref(world->image);
-    husk_engine_free(world->engine);
+    husk_engine_unref(world->engine);
     CHECK_EQ_U64(world->backend.vms, 0);
 }
 
@@ -194,7 +194,7 @@ TEST(calls_cost_little) {
     husk_func func;
     CHECK_OK(husk_image_func(world.image, "add", &func, NULL, &err), err);
     for (int with_limit = 0; with_limit < 2; with_limit++) {
-        struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+        struct husk_limits options = HUSK_LIMITS_INIT;
         options.wall_ns = with_limit != 0 ? 3600ull * 1000000000 : 0;
         uint64_t best = UINT64_MAX;
         unsigned wakes = fault_wakes();

@@ -83,7 +83,7 @@ static void lab_open(struct lab *lab) {
 static void lab_close(struct lab *lab) {
     husk_imports_free(lab->imports);
     husk_image_unref(lab->image);
-    husk_engine_free(lab->engine);
+    husk_engine_unref(lab->engine);
 }
 
 static husk_sandbox *sandbox_of(struct lab *lab, husk_image *image) {

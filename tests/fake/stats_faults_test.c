@@ -87,7 +87,7 @@ static void world_free(struct world *world) {
     husk_sandbox_free(world->sandbox);
     husk_imports_free(world->imports);
     husk_image_unref(world->image);
-    husk_engine_free(world->engine);
+    husk_engine_unref(world->engine);
     CHECK_EQ_U64(world->backend.vms, 0);
 }
 

@@ -94,7 +94,7 @@ static void record_outcome(struct run_record *run, const struct husk_outcome *ou
 }
 
 static void call_exports(husk_sandbox *sandbox, const husk_image *image, struct run_record *run) {
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits options = HUSK_LIMITS_INIT;
     struct husk_error err = {0};
     static struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     options.wall_ns = WALL_NS;
@@ -119,7 +119,7 @@ static void call_exports(husk_sandbox *sandbox, const husk_image *image, struct 
 
 static void run_image(husk_engine *engine, husk_image *image, struct run_record *run) {
     struct husk_sandbox_options limits = HUSK_SANDBOX_OPTIONS_INIT;
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits options = HUSK_LIMITS_INIT;
     struct husk_error err = {0};
     static struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     husk_imports *imports = NULL;

@@ -112,7 +112,7 @@ TEST(a_walk_is_bounded_in_frames_and_in_searches) {
     }
     husk_sandbox_free(sandbox);
     husk_image_unref(image);
-    husk_engine_free(engine);
+    husk_engine_unref(engine);
 }
 
 TEST_MAIN()

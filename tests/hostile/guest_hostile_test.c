@@ -215,7 +215,7 @@ static void begin(void) {
 
 static void end(void) {
     husk_imports_free(imports);
-    husk_engine_free(engine);
+    husk_engine_unref(engine);
 }
 
 static void add_functions(struct image_builder *builder, uint32_t text_bytes) {
@@ -264,7 +264,7 @@ static husk_sandbox *sandbox_of(const struct row *row) {
 }
 
 static struct husk_outcome call(husk_sandbox *sandbox, const char *name, uint64_t wall_ms) {
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits options = HUSK_LIMITS_INIT;
     options.wall_ns = wall_ms * 1000000;
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     CHECK_OK(husk_call(sandbox, name, NULL, 0, NULL, 0, &options, &outcome, &err), err);

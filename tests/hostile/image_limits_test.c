@@ -58,7 +58,7 @@ static void begin(void) {
 
 static void end(void) {
     husk_imports_free(imports);
-    husk_engine_free(engine);
+    husk_engine_unref(engine);
 }
 
 static bool is_zero_page(const uint8_t *bytes, size_t count) {

@@ -121,7 +121,7 @@ static bool begin(const struct level *level) {
                   (info.cpu_features >> bit & 1) != 0;
     }
     if (!has_it)
-        husk_engine_free(engine);
+        husk_engine_unref(engine);
     return has_it;
 }
 
@@ -158,7 +158,7 @@ static husk_image *image_of(const struct text *text) {
 }
 
 static void call(husk_sandbox *sandbox, enum husk_outcome_kind kind, const char *name) {
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits options = HUSK_LIMITS_INIT;
     options.wall_ns = kind == HUSK_DEADLINE ? 10000000 : 10000000000;
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     CHECK_OK(husk_call(sandbox, "code", NULL, 0, NULL, 0, &options, &outcome, &err), err);
@@ -252,7 +252,7 @@ static void run_all(const struct level *level) {
     CHECK_EQ_U64(stats.vms_made, 1);
     husk_sandbox_free(sandbox);
     husk_image_unref(recorder);
-    husk_engine_free(engine);
+    husk_engine_unref(engine);
 }
 
 TEST(the_next_one_finds_nothing) {

@@ -83,7 +83,7 @@ enum limit { LIMIT_NONE, LIMIT_SOON, LIMIT_LATE };
 
 static struct husk_outcome call(husk_sandbox *sandbox, const char *name, enum limit limit) {
     static const uint64_t limits_ns[] = {[LIMIT_SOON] = 5000000, [LIMIT_LATE] = 2000000000};
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits options = HUSK_LIMITS_INIT;
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     options.wall_ns = limits_ns[limit];
     CHECK_OK(husk_call(sandbox, name, NULL, 0, NULL, 0, &options, &outcome, &err), err);
@@ -149,7 +149,7 @@ static void end(void) {
     husk_image_unref(lab.other);
     husk_image_unref(lab.image);
     husk_imports_free(lab.imports);
-    husk_engine_free(lab.engine);
+    husk_engine_unref(lab.engine);
 }
 
 /* The ways to a clean state. */
@@ -296,7 +296,7 @@ TEST(each_ending_leaves_nothing) {
 TEST(a_failed_run_leaves_nothing) {
     begin(4);
     for (unsigned way = WAY_RESTORE; way < WAY_POOL; way++) {
-        struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+        struct husk_limits options = HUSK_LIMITS_INIT;
         struct husk_outcome outcome = HUSK_OUTCOME_INIT;
         options.wall_ns = 2000000000;
         prepare(ENDING_UD2, ~0ull);

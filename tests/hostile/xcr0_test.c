@@ -119,7 +119,7 @@ static uint8_t *memory(void) {
 
 static enum husk_outcome_kind call(const char *name) {
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits options = HUSK_LIMITS_INIT;
     options.wall_ns = 10000000000;
     CHECK_OK(husk_call(lab.sandbox, name, NULL, 0, NULL, 0, &options, &outcome, &err), err);
     return outcome.kind;
@@ -155,7 +155,7 @@ static void end(void) {
     husk_image_unref(lab.images[0]);
     husk_image_unref(lab.images[1]);
     husk_imports_free(lab.imports);
-    husk_engine_free(lab.engine);
+    husk_engine_unref(lab.engine);
 }
 
 static void begin(void) {

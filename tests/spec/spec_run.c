@@ -92,8 +92,8 @@ static struct instance *instance_find(struct run *run, const char *name) {
     return NULL;
 }
 
-static const struct husk_call_options call_options = {.size = sizeof(struct husk_call_options),
-                                                      .wall_ns = CALL_LIMIT_NS};
+static const struct husk_limits limits = {.size = sizeof(struct husk_limits),
+                                          .wall_ns = CALL_LIMIT_NS};
 
 static void start_module(struct run *run, const char *line, husk_image *image,
                          struct instance *instance) {
@@ -102,7 +102,7 @@ static void start_module(struct run *run, const char *line, husk_image *image,
     husk_sandbox *sandbox = NULL;
     int status = husk_sandbox_new(run->engine, image, run->imports, NULL, &sandbox, &err);
     if (status == 0)
-        status = husk_sandbox_start(sandbox, &call_options, &outcome, &err);
+        status = husk_sandbox_start(sandbox, &limits, &outcome, &err);
     bool is_good = status == 0 && outcome.kind == HUSK_RETURNED;
     report(run, line, is_good, "module does not start: %s",
            status != 0 ? err.message : outcome.message);
@@ -126,7 +126,7 @@ static void reject_module(struct run *run, const char *line, husk_image *image, 
     } else if (status != 0) {
         report(run, line, false, "expected trap %s, got %s", text, err.message);
     } else {
-        status = husk_sandbox_start(sandbox, &call_options, &outcome, &err);
+        status = husk_sandbox_start(sandbox, &limits, &outcome, &err);
         bool is_good =
             status == 0 && outcome.kind == HUSK_TRAPPED && outcome.trap == spec_trap(text);
         report(run, line, is_good, "expected trap %s, got kind %d: %s", text, (int)outcome.kind,
@@ -243,7 +243,7 @@ static void perform(struct run *run, const struct action *action, struct perform
         return;
     }
     done->status = husk_call_func(instance->sandbox, func, args, action->args.count, done->results,
-                                  done->results_count, &call_options, &done->outcome, &done->err);
+                                  done->results_count, &limits, &done->outcome, &done->err);
 }
 
 static void describe(const struct performed *done, char *text, size_t text_bytes) {
@@ -480,12 +480,12 @@ int main(int argc, char **argv) {
                     spec_imports_new(run.engine, &run.imports, &err) != 0)) {
         printf("engine: %s\n", err.message);
         run.counts.failed++;
-        husk_engine_free(run.engine);
+        husk_engine_unref(run.engine);
         return finish(&run, suite);
     }
     for (int i = first; i < argc; i++)
         run_pack(&run, argv[i]);
     husk_imports_free(run.imports);
-    husk_engine_free(run.engine);
+    husk_engine_unref(run.engine);
     return finish(&run, suite);
 }

@@ -144,7 +144,7 @@ void fault_world_open(struct fault_world *world, const struct fault_lane *lane) 
 void fault_world_tidy(struct fault_world *world) {
     husk_sandbox_free(world->second);
     husk_image_unref(world->taken);
-    husk_memory_image_free(world->memory_image);
+    husk_memory_image_unref(world->memory_image);
     world->second = NULL;
     world->taken = NULL;
     world->memory_image = NULL;
@@ -161,7 +161,7 @@ void fault_world_close(struct fault_world *world) {
         fault_state_free(world->states[i]);
     husk_engine_trim(world->engine, 0);
     CHECK_EQ_U64(fault_vms_alive(world), 0);
-    husk_engine_free(world->engine);
+    husk_engine_unref(world->engine);
     CHECK_MSG(rmdir(world->folder) == 0, "something was left in %s", world->folder);
 }
 

@@ -39,7 +39,7 @@ void guest_lab_close(struct guest_lab *lab) {
     husk_sandbox_free(lab->sandbox);
     husk_imports_free(lab->imports);
     husk_image_unref(lab->image);
-    husk_engine_free(lab->engine);
+    husk_engine_unref(lab->engine);
 }
 
 husk_sandbox *guest_lab_sandbox(struct guest_lab *lab) {
@@ -58,7 +58,7 @@ int64_t guest_call(husk_sandbox *sandbox, const char *name, int64_t argument,
     return result.of.i64;
 }
 
-void guest_run(husk_sandbox *sandbox, const char *name, const struct husk_call_options *options,
+void guest_run(husk_sandbox *sandbox, const char *name, const struct husk_limits *options,
                struct husk_outcome *ret_outcome) {
     struct husk_error err;
     CHECK_OK(husk_call(sandbox, name, NULL, 0, NULL, 0, options, ret_outcome, &err), err);

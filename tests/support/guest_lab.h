@@ -27,7 +27,7 @@ husk_sandbox *guest_lab_sandbox(struct guest_lab *lab);
 int64_t guest_call(husk_sandbox *sandbox, const char *name, int64_t argument,
                    struct husk_outcome *ret_outcome);
 /* () -> () exports; options may be NULL. */
-void guest_run(husk_sandbox *sandbox, const char *name, const struct husk_call_options *options,
+void guest_run(husk_sandbox *sandbox, const char *name, const struct husk_limits *options,
                struct husk_outcome *ret_outcome);
 
 #endif

@@ -8,7 +8,7 @@
 static void *spin_nested(void *argument) {
     struct nested_call *nested = argument;
     struct husk_error err;
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits options = HUSK_LIMITS_INIT;
     options.wall_ns = nested->wall_ns;
     nested->outcome.size = sizeof nested->outcome;
     atomic_store(&nested->has_begun, true);

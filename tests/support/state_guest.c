@@ -108,7 +108,7 @@ void state_close(struct state_lab *lab) {
     husk_sandbox_free(lab->sandbox);
     husk_imports_free(lab->imports);
     husk_image_unref(lab->image);
-    husk_engine_free(lab->engine);
+    husk_engine_unref(lab->engine);
 }
 
 int32_t state_run(struct state_lab *lab, husk_sandbox *sandbox, const char *name,

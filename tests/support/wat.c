@@ -77,7 +77,7 @@ void wat_lab_close(struct wat_lab *lab) {
     husk_sandbox_free(lab->sandbox);
     husk_imports_free(lab->imports);
     husk_image_unref(lab->image);
-    husk_engine_free(lab->engine);
+    husk_engine_unref(lab->engine);
 }
 
 static husk_type type_of_letter(char letter) {

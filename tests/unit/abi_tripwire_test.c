@@ -205,13 +205,13 @@ TEST(statuses) {
 #undef ROW
     };
     static const struct numbered expected[] = {
-        {"INVAL", 1, NULL},        {"NOMEM", 2, NULL},          {"SYS", 3, NULL},
-        {"NO_KVM", 4, NULL},       {"KVM_CAP", 5, NULL},        {"BAD_WASM", 6, NULL},
-        {"INVALID_WASM", 7, NULL}, {"UNSUPPORTED", 8, NULL},    {"LIMIT", 9, NULL},
-        {"BAD_IMAGE", 10, NULL},   {"IMAGE_VERSION", 11, NULL}, {"CPU", 12, NULL},
-        {"LINK", 13, NULL},        {"NOT_FOUND", 14, NULL},     {"TYPE", 15, NULL},
-        {"STATE", 16, NULL},       {"POISONED", 17, NULL},      {"COMPILER", 18, NULL},
-        {"TIMEOUT", 19, NULL},     {"GUEST", 20, NULL},
+        {"INVAL", 1, NULL},         {"NOMEM", 2, NULL},          {"SYS", 3, NULL},
+        {"NO_HYPERVISOR", 4, NULL}, {"HYPERVISOR_CAP", 5, NULL}, {"BAD_WASM", 6, NULL},
+        {"INVALID_WASM", 7, NULL},  {"UNSUPPORTED", 8, NULL},    {"LIMIT", 9, NULL},
+        {"BAD_IMAGE", 10, NULL},    {"IMAGE_VERSION", 11, NULL}, {"CPU", 12, NULL},
+        {"LINK", 13, NULL},         {"NOT_FOUND", 14, NULL},     {"TYPE", 15, NULL},
+        {"STATE", 16, NULL},        {"POISONED", 17, NULL},      {"COMPILER", 18, NULL},
+        {"TIMEOUT", 19, NULL},      {"GUEST", 20, NULL},
     };
     check_list(got, COUNT(got), expected, COUNT(expected));
     CHECK_EQ_I64(HUSK_OK, 0);

@@ -116,7 +116,7 @@ static void run_module(const struct bytes *module, struct spec spec, struct run 
              err);
     husk_sandbox_free(sandbox);
     husk_image_unref(image);
-    husk_engine_free(engine);
+    husk_engine_unref(engine);
 }
 
 static struct run *run_new(int opt_level) {

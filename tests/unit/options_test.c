@@ -216,7 +216,7 @@ TEST(the_init_macros_set_the_size_alone) {
     IS_SIZE_ALONE(husk_engine_options, HUSK_ENGINE_OPTIONS_INIT);
     IS_SIZE_ALONE(husk_wasi_options, HUSK_WASI_OPTIONS_INIT);
     IS_SIZE_ALONE(husk_sandbox_options, HUSK_SANDBOX_OPTIONS_INIT);
-    IS_SIZE_ALONE(husk_call_options, HUSK_CALL_OPTIONS_INIT);
+    IS_SIZE_ALONE(husk_limits, HUSK_LIMITS_INIT);
     IS_SIZE_ALONE(husk_compile_options, HUSK_COMPILE_OPTIONS_INIT);
 }
 

@@ -25,14 +25,14 @@ struct all {
     struct husk_engine_options engine;
     struct husk_wasi_options wasi;
     struct husk_sandbox_options sandbox;
-    struct husk_call_options call;
+    struct husk_limits call;
     struct husk_compile_options compile;
 };
 
 static void set_first(struct all *all) {
 #ifdef HAS_FIRST
     static const char *const args[] = {"grown"};
-    all->engine.kvm_path = "/dev/kvm";
+    all->engine.hypervisor_path = "/dev/kvm";
     all->wasi.args = args;
     all->sandbox.memory_max_bytes = 64 << 20;
     all->call.wall_ns = 60000000000u;
@@ -46,7 +46,7 @@ static void set_later(struct all *all, const char *name) {
     all->engine.later_max = strcmp(name, "husk_engine_options") == 0;
     all->wasi.later_max = strcmp(name, "husk_wasi_options") == 0;
     all->sandbox.later_max = strcmp(name, "husk_sandbox_options") == 0;
-    all->call.later_max = strcmp(name, "husk_call_options") == 0;
+    all->call.later_max = strcmp(name, "husk_limits") == 0;
     all->compile.later_max = strcmp(name, "husk_compile_options") == 0;
 #endif
     (void)all;
@@ -162,14 +162,14 @@ static const char *run(const struct all *all, int *ret_sum, struct husk_error *e
     husk_sandbox_free(sandbox);
     husk_imports_free(imports);
     husk_image_unref(image);
-    husk_engine_free(engine);
+    husk_engine_unref(engine);
     close(fd);
     return NULL;
 }
 
 int main(int argc, char **argv) {
     struct all all = {HUSK_ENGINE_OPTIONS_INIT, HUSK_WASI_OPTIONS_INIT, HUSK_SANDBOX_OPTIONS_INIT,
-                      HUSK_CALL_OPTIONS_INIT, HUSK_COMPILE_OPTIONS_INIT};
+                      HUSK_LIMITS_INIT, HUSK_COMPILE_OPTIONS_INIT};
     struct husk_error err;
     int sum = 0;
     set_first(&all);

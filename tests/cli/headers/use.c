@@ -18,7 +18,7 @@ int options(void) {
     struct husk_engine_options engine = HUSK_ENGINE_OPTIONS_INIT;
     struct husk_wasi_options wasi = HUSK_WASI_OPTIONS_INIT;
     struct husk_sandbox_options sandbox = HUSK_SANDBOX_OPTIONS_INIT;
-    struct husk_call_options call = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits call = HUSK_LIMITS_INIT;
     struct husk_compile_options compile = HUSK_COMPILE_OPTIONS_INIT;
     wasi.stdin_rights = HUSK_WASI_READ | HUSK_WASI_SEEK;
     compile.opt_level = HUSK_OPT_NONE;

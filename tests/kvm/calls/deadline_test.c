@@ -12,14 +12,14 @@
 
 #define MS 1000000ull
 
-static struct husk_call_options limits(uint64_t wall_ns, uint64_t cpu_ns) {
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+static struct husk_limits limits(uint64_t wall_ns, uint64_t cpu_ns) {
+    struct husk_limits options = HUSK_LIMITS_INIT;
     options.wall_ns = wall_ns;
     options.cpu_ns = cpu_ns;
     return options;
 }
 
-static void check_deadline(clockid_t clock, struct husk_call_options options, uint64_t limit_ns) {
+static void check_deadline(clockid_t clock, struct husk_limits options, uint64_t limit_ns) {
     struct guest_lab lab;
     guest_lab_open(&lab, NULL, NULL, NULL);
     uint64_t start = clock_ns(clock);
@@ -50,7 +50,7 @@ TEST(a_limit_of_a_nanosecond) {
     SKIP_WITHOUT_KVM();
     struct guest_lab lab;
     guest_lab_open(&lab, NULL, NULL, NULL);
-    struct husk_call_options options = limits(1, 0);
+    struct husk_limits options = limits(1, 0);
     guest_run(lab.sandbox, "spin", &options, &lab.outcome);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_DEADLINE);
     if (!lab.outcome.is_poisoned)
@@ -80,7 +80,7 @@ TEST(sleeping_costs_wall_time_but_no_cpu_time) {
     struct guest_lab lab;
     guest_lab_open(&lab, host_sleeps, NULL, NULL);
     struct husk_value arg = {.type = HUSK_I64, .of.i64 = 60}, result;
-    struct husk_call_options options = limits(0, 30 * MS);
+    struct husk_limits options = limits(0, 30 * MS);
     CHECK_OK(husk_call(lab.sandbox, "host", &arg, 1, &result, 1, &options, &lab.outcome, &lab.err),
              lab.err);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_RETURNED);
@@ -96,7 +96,7 @@ static void check_nested_limits(husk_host_fn host, uint64_t outer_ns, uint64_t i
     struct nested_call inner = {.wall_ns = inner_ns};
     guest_lab_open(&lab, host, &inner, NULL);
     struct husk_value arg = {.type = HUSK_I64}, result;
-    struct husk_call_options options = limits(outer_ns, 0);
+    struct husk_limits options = limits(outer_ns, 0);
     CHECK_OK(husk_call(lab.sandbox, "host", &arg, 1, &result, 1, &options, &lab.outcome, &lab.err),
              lab.err);
     CHECK_EQ_U64(inner.outcome.kind, HUSK_DEADLINE);
@@ -119,7 +119,7 @@ TEST(calls_within_their_limit_are_left_alone) {
     struct guest_lab lab;
     guest_lab_open(&lab, NULL, NULL, NULL);
     struct husk_value arg = {.type = HUSK_I64, .of.i64 = 1}, result;
-    struct husk_call_options options = limits(2000 * MS, 2000 * MS);
+    struct husk_limits options = limits(2000 * MS, 2000 * MS);
     for (int i = 0; i < 1000; i++) {
         CHECK_OK(
             husk_call(lab.sandbox, "host", &arg, 1, &result, 1, &options, &lab.outcome, &lab.err),
@@ -134,7 +134,7 @@ static void *block_and_spin(void *argument) {
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, NULL);
-    struct husk_call_options options = limits(10 * MS, 0);
+    struct husk_limits options = limits(10 * MS, 0);
     husk_call(lab->sandbox, "spin", NULL, 0, NULL, 0, &options, &lab->outcome, &lab->err);
     return NULL;
 }
@@ -184,7 +184,7 @@ TEST(races) {
     CHECK_EQ_I64(pthread_create(&thread, NULL, interrupt_often, &race), 0);
     struct husk_value arg = {.type = HUSK_I64, .of.i64 = 1}, result;
     for (int i = 0; i < 300; i++) {
-        struct husk_call_options options = limits(i % 3 == 0 ? 300000 : 0, 0);
+        struct husk_limits options = limits(i % 3 == 0 ? 300000 : 0, 0);
         bool spins = i % 2 == 0;
         CHECK_OK(husk_call(lab.sandbox, spins ? "spin" : "host", &arg, spins ? 0 : 1, &result,
                            spins ? 0 : 1, &options, &lab.outcome, &lab.err),

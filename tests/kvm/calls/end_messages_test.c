@@ -8,7 +8,7 @@
 
 static void check_limit(uint64_t wall_ns, uint64_t cpu_ns, const char *expected) {
     struct wat_lab lab;
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits options = HUSK_LIMITS_INIT;
     options.wall_ns = wall_ns;
     options.cpu_ns = cpu_ns;
     wat_lab_init(&lab);
@@ -35,7 +35,7 @@ TEST(a_deadline_says_which_limit_and_how_much) {
 TEST(a_limit_that_passed_before_the_guest_ran_is_named_too) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits options = HUSK_LIMITS_INIT;
     options.wall_ns = 1;
     wat_lab_init(&lab);
     wat_lab_open(&lab, SPIN, NULL);
@@ -49,7 +49,7 @@ TEST(a_limit_that_passed_before_the_guest_ran_is_named_too) {
 /* Calls the guest's "spin" with a limit of its own. */
 static int host_spin(husk_caller *caller, void *user, const struct husk_value *args,
                      struct husk_value *results) {
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits options = HUSK_LIMITS_INIT;
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     (void)user;
     (void)args;
@@ -79,7 +79,7 @@ TEST(the_calls_around_one_that_is_cut_off_name_its_limit) {
 TEST(bytes_in_pieces_name_the_limit_of_the_whole) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits options = HUSK_LIMITS_INIT;
     void *bytes = NULL;
     size_t count = 0;
     options.wall_ns = 40000000;

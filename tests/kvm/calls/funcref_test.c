@@ -155,7 +155,7 @@ TEST(nesting_is_limited) {
 
 TEST(a_deadline_ends_all_levels) {
     SKIP_WITHOUT_COMPILER();
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits options = HUSK_LIMITS_INIT;
     struct wat_lab lab;
     struct invoked invoked;
     struct husk_value arg = value_i32(6), x;

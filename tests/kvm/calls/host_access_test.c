@@ -165,7 +165,7 @@ TEST(growth_keeps_to_the_limits) {
 /* What was cut off is only looked at. */
 TEST(poisoned_sandboxes_are_read_only) {
     SKIP_WITHOUT_COMPILER();
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits options = HUSK_LIMITS_INIT;
     const struct husk_range range = {0, 4, 0};
     struct wat_lab lab;
     struct husk_value value;

@@ -122,7 +122,7 @@ TEST(the_kick_signal_can_be_chosen) {
     options.kick_signal = SIGUSR2;
     for (int i = 0; i < 2; i++) {
         CHECK_OK(husk_engine_new(&options, &engine, &err), err);
-        husk_engine_free(engine);
+        husk_engine_unref(engine);
     }
     signal(SIGUSR1, SIG_DFL);
 }

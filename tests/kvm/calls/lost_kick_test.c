@@ -35,8 +35,8 @@ static void lab_close(struct guest_lab *lab) {
     signal(SIGALRM, SIG_DFL);
 }
 
-static struct husk_call_options wall_limit(uint64_t wall_ns) {
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+static struct husk_limits wall_limit(uint64_t wall_ns) {
+    struct husk_limits options = HUSK_LIMITS_INIT;
     options.wall_ns = wall_ns;
     return options;
 }
@@ -45,7 +45,7 @@ static struct husk_call_options wall_limit(uint64_t wall_ns) {
 
 static void *spin_until_limit(void *user) {
     struct guest_lab *lab = user;
-    const struct husk_call_options options = wall_limit(20 * MS);
+    const struct husk_limits options = wall_limit(20 * MS);
     guest_run(lab->sandbox, "spin", &options, &lab->outcome);
     return NULL;
 }
@@ -155,7 +155,7 @@ TEST(kicks_leave_a_host_function_room_to_sleep) {
     struct guest_lab lab;
     struct sleeper sleeper = {0};
     struct husk_value arg = {.type = HUSK_I64, .of.i64 = 1}, result;
-    const struct husk_call_options options = wall_limit(5 * MS);
+    const struct husk_limits options = wall_limit(5 * MS);
     lab_open(&lab, host_sleeps, &sleeper);
     CHECK_OK(husk_call(lab.sandbox, "host", &arg, 1, &result, 1, &options, &lab.outcome, &lab.err),
              lab.err);

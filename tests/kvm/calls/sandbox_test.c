@@ -72,7 +72,7 @@ static void rig_open(struct rig *rig, husk_host_fn fn, const struct husk_sandbox
 }
 
 static void rig_close(struct rig *rig) {
-    husk_engine_free(rig->engine);
+    husk_engine_unref(rig->engine);
     husk_image_unref(rig->image);
     husk_imports_free(rig->imports);
     husk_sandbox_free(rig->sandbox);
@@ -86,7 +86,7 @@ static int64_t call_i64(struct rig *rig, const char *name, int64_t argument,
     return result.of.i64;
 }
 
-static void call_void(struct rig *rig, const char *name, const struct husk_call_options *options,
+static void call_void(struct rig *rig, const char *name, const struct husk_limits *options,
                       struct husk_outcome *outcome) {
     struct husk_error err;
     CHECK_OK(husk_call(rig->sandbox, name, NULL, 0, NULL, 0, options, outcome, &err), err);
@@ -224,7 +224,7 @@ TEST(deadlines) {
         struct rig rig;
         struct husk_outcome outcome = HUSK_OUTCOME_INIT;
         rig_open(&rig, host_times_two, NULL);
-        struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+        struct husk_limits options = HUSK_LIMITS_INIT;
         *(cpu != 0 ? &options.cpu_ns : &options.wall_ns) =
             300000000; /* an emulated CPU needs a while to get there */
         call_void(&rig, "spin", &options, &outcome);

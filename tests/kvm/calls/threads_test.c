@@ -31,7 +31,7 @@ static void *work(void *argument) {
         status = husk_call(worker->sandbox, "trap", NULL, 0, NULL, 0, NULL, &outcome, &err);
         worker->wrong += status != 0 || outcome.trap != HUSK_TRAP_INTEGER_OVERFLOW;
         if (i % 50 == 49) {
-            struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+            struct husk_limits options = HUSK_LIMITS_INIT;
             options.wall_ns = 2000000;
             status = husk_call(worker->sandbox, "spin", NULL, 0, NULL, 0, &options, &outcome, &err);
             worker->wrong += status != 0 || outcome.kind != HUSK_DEADLINE;

@@ -259,7 +259,7 @@ TEST(snapshots_keep_it) {
 TEST(what_is_cut_off_is_not_exact) {
     SKIP_WITHOUT_LEVELS();
     struct wat_lab lab;
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits options = HUSK_LIMITS_INIT;
     size_t count = 0;
     uint8_t *wasm = wat_to_wasm("(module (func (export \"spin\") (loop $l (br $l))))", &count);
     wat_lab_init(&lab);

@@ -76,7 +76,7 @@ TEST(tiny_runs) {
     husk_sandbox_free(sandbox);
     husk_imports_free(imports);
     husk_image_unref(image);
-    husk_engine_free(engine);
+    husk_engine_unref(engine);
 }
 
 /* Saved after init(41): memory and a table had grown, segments were dropped, a descriptor was
@@ -153,7 +153,7 @@ TEST(snapshot_runs) {
     husk_sandbox_free(sandbox);
     husk_imports_free(imports);
     husk_image_unref(image);
-    husk_engine_free(engine);
+    husk_engine_unref(engine);
 }
 
 TEST(format_1_is_refused) {

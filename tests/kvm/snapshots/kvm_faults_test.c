@@ -159,7 +159,7 @@ TEST(signals_and_short_transfers_are_no_failures) {
 /* The first call after a load of a snapshot, with a deadline that never comes: husk_restored()
  * runs, then a function that needs the host. */
 static int first_call(struct fault_world *world, const char *name, int64_t *ret_result) {
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits options = HUSK_LIMITS_INIT;
     struct husk_value arg = value_i64(2), result = value_i64(0);
     options.wall_ns = 3600ull * 1000000000;
     int status = husk_call(world->sandbox, name, &arg, 1, &result, 1, &options, &world->outcome,

@@ -285,7 +285,7 @@ TEST(refused_loads_change_nothing) {
     CHECK_EQ_I64(STATE_CALL(&lab, "load", 8), 88);
     husk_image_unref(large);
     husk_image_unref(foreign);
-    husk_engine_free(elsewhere);
+    husk_engine_unref(elsewhere);
     state_close(&lab);
 }
 
@@ -409,8 +409,8 @@ TEST(restored_to_what_is_alike_only) {
     husk_sandbox_free(sandbox);
     husk_image_unref(image);
     husk_image_unref(foreign);
-    husk_engine_free(engine);
-    husk_engine_free(elsewhere);
+    husk_engine_unref(engine);
+    husk_engine_unref(elsewhere);
 }
 
 TEST(a_compiled_image_can_be_saved) {

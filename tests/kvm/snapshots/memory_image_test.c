@@ -48,7 +48,7 @@ TEST(is_copied_on_write_on_all_sides) {
     /* mapping it again brings the image's contents back */
     map(&lab, second, 65536, image, 0, 8192);
     CHECK_EQ_I64(STATE_CALL_ON(&lab, second, "load", 65536), 0x11111111);
-    husk_memory_image_free(image);
+    husk_memory_image_unref(image);
     /* freed while mapped */
     CHECK_EQ_I64(STATE_CALL_ON(&lab, second, "load", 65536 + 4), 0x11111111);
     CHECK_EQ_I64(STATE_CALL(&lab, "load", 40960), 0x11111111);
@@ -88,7 +88,7 @@ TEST(the_original_shares_it) {
     STATE_CALL(&lab, "store", 65536, 1);
     CHECK_MSG(own_kib() <= shared + SOME_KIB, "%" PRIu64 " KiB of its own, %" PRIu64 " before",
               own_kib(), shared);
-    husk_memory_image_free(image);
+    husk_memory_image_unref(image);
     state_close(&lab);
 }
 
@@ -109,7 +109,7 @@ TEST(a_restore_takes_it_away) {
         state_copy_check(lab.sandbox, &copy, "restored");
         CHECK_EQ_I64(STATE_CALL(&lab, "load", 100), 0x6c6c6568);
         CHECK_EQ_I64(STATE_CALL(&lab, "load", 4096), 0);
-        husk_memory_image_free(image);
+        husk_memory_image_unref(image);
     }
     state_copy_done(&copy);
     state_close(&lab);
@@ -143,7 +143,7 @@ TEST(as_many_as_there_may_be) {
     CHECK_EQ_I64(STATE_CALL(&lab, "load", 100), 0x6c6c6568);
     map(&lab, lab.sandbox, 4096, image, 0, 4096);
     CHECK_EQ_U64(husk_memory_image_bytes(NULL), 0);
-    husk_memory_image_free(image);
+    husk_memory_image_unref(image);
     state_close(&lab);
 }
 
@@ -161,7 +161,7 @@ TEST(a_snapshot_keeps_what_is_mapped) {
     state_copy_take(lab.sandbox, &copy);
     CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
     CHECK(state_copy_equal(lab.sandbox, &copy));
-    husk_memory_image_free(image);
+    husk_memory_image_unref(image);
     husk_sandbox *fresh = state_sandbox(&lab, snapshot);
     state_copy_check(fresh, &copy, "from a snapshot");
     STATE_CALL(&lab, "fill", 0, 1, 65536);
@@ -206,7 +206,7 @@ static void side_fill(struct copies *copies, uint64_t side, uint64_t page, uint6
 
 static void side_take(struct copies *copies, uint64_t side, uint64_t which, uint64_t page,
                       uint64_t pages) {
-    husk_memory_image_free(copies->images[which]);
+    husk_memory_image_unref(copies->images[which]);
     copies->images[which] = image_of(&copies->lab, copies->sides[side], page * 4096, pages * 4096);
     memcpy(copies->contents[which], copies->model[side] + page * 4096, pages * 4096);
 }
@@ -251,7 +251,7 @@ static void side_renew(struct copies *copies, uint64_t side, uint64_t which) {
 
 static void copies_close(struct copies *copies) {
     for (int i = 0; i < IMAGES; i++)
-        husk_memory_image_free(copies->images[i]);
+        husk_memory_image_unref(copies->images[i]);
     for (int i = 0; i < SNAPSHOTS; i++)
         husk_image_unref(copies->snapshots[i]);
     for (int i = 0; i < SIDES; i++)
@@ -334,8 +334,8 @@ TEST(misuse_is_an_error) {
     CHECK_STATUS(husk_memory_image_new(s, 0, 0, 4096, &none, err), HUSK_E_STATE);
     CHECK_STATUS(husk_memory_image_map(s, 0, 0, image, 0, 4096, err), HUSK_E_STATE);
     CHECK(none == NULL);
-    husk_memory_image_free(NULL);
-    husk_memory_image_free(image);
+    husk_memory_image_unref(NULL);
+    husk_memory_image_unref(image);
     state_close(&lab);
 }
 
@@ -348,7 +348,7 @@ TEST(another_engines_image_is_refused) {
     husk_memory_image *image = image_of(&lab, lab.sandbox, 0, 4096);
     CHECK_STATUS(husk_memory_image_map(other.sandbox, 0, 0, image, 0, 4096, &other.err),
                  HUSK_E_INVAL);
-    husk_memory_image_free(image);
+    husk_memory_image_unref(image);
     state_close(&other);
     state_close(&lab);
 }
@@ -383,7 +383,7 @@ TEST(a_host_function_can_map) {
         CHECK_EQ_I64(STATE_CALL(&lab, "load", 4096), 0x44444444);
         CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
     }
-    husk_memory_image_free(maps.image);
+    husk_memory_image_unref(maps.image);
     state_close(&lab);
 }
 

@@ -158,7 +158,7 @@ TEST(nothing_is_left_for_the_next_one) {
         struct husk_value result;
         spread_canaries(&lab, lab.sandbox);
         if (round % 4 == 3) { /* cut off in mid-call, parked poisoned */
-            struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+            struct husk_limits options = HUSK_LIMITS_INIT;
             /* long enough that the guest runs, on a busy machine too */
             options.wall_ns = 100000000;
             CHECK_OK(

@@ -307,7 +307,7 @@ TEST(history_ages_out) {
 /* ---- Healing ---- */
 
 static void poison_deadline(struct state_lab *lab) {
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits options = HUSK_LIMITS_INIT;
     options.wall_ns = 5000000;
     CHECK_OK(husk_call(lab->sandbox, "spin", NULL, 0, NULL, 0, &options, &lab->outcome, &lab->err),
              lab->err);

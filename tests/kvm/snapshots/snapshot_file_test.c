@@ -310,7 +310,7 @@ TEST(cpu_features_that_are_missing) {
 
 /* A call of whatever was opened may end in any way, but it ends. */
 static void try_to_run(struct lab *lab, husk_image *image) {
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits options = HUSK_LIMITS_INIT;
     husk_sandbox *sandbox = NULL;
     options.cpu_ns = 50u * 1000 * 1000;
     options.wall_ns = 500u * 1000 * 1000;

@@ -132,7 +132,7 @@ static void use_memory_image(struct forest *forest, unsigned at) {
                                    pages * HUSK_PAGE_SIZE, &lab->err),
              lab->err);
     if (pick(forest, 3) == 0) {
-        husk_memory_image_free(*image);
+        husk_memory_image_unref(*image);
         *image = NULL;
     }
 }
@@ -191,7 +191,7 @@ static void forest_run(uint64_t random, bool has_scan) {
         helper_stop(&helpers[i]);
     CHECK_MSG(steps < 1000 || forest.deepest >= 10, "only %u deep", forest.deepest);
     for (unsigned i = 0; i < MEMORY_IMAGES; i++)
-        husk_memory_image_free(forest.memory_images[i]);
+        husk_memory_image_unref(forest.memory_images[i]);
     for (unsigned i = 0; i < NODES; i++)
         node_free(&forest.nodes[i]);
     for (unsigned i = 1; i < SANDBOXES; i++)

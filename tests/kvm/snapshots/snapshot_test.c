@@ -151,7 +151,7 @@ TEST(outlives_its_sandbox_and_module) {
     lab.image = snapshot;
     husk_sandbox *fresh = state_sandbox(&lab, snapshot);
     CHECK_EQ_I64(STATE_CALL_ON(&lab, fresh, "load", 20000), 321);
-    husk_engine_free(lab.engine); /* images and sandboxes keep it */
+    husk_engine_unref(lab.engine); /* images and sandboxes keep it */
     CHECK_EQ_I64(STATE_CALL_ON(&lab, fresh, "load", 20000), 321);
     lab.engine = NULL;
     husk_sandbox_free(fresh);

@@ -61,7 +61,7 @@ static void live(struct guest_lab *lab, int i) {
     if (i % 16 == 1)
         guest_run(sandbox, "bad_port", NULL, &outcome);
     if (i % 16 == 2) {
-        struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+        struct husk_limits options = HUSK_LIMITS_INIT;
         options.wall_ns = 100000;
         guest_run(sandbox, "spin", &options, &outcome);
         CHECK_EQ_U64(outcome.kind, HUSK_DEADLINE);
@@ -97,7 +97,7 @@ TEST(engines_and_images) {
         if (i == 10)
             before = usage_now();
         guest_lab_open(&lab, NULL, NULL, NULL);
-        struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+        struct husk_limits options = HUSK_LIMITS_INIT;
         options.wall_ns = 1000000; /* starts the watchdog */
         guest_run(lab.sandbox, "spin", &options, &lab.outcome);
         guest_lab_close(&lab);

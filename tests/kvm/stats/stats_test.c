@@ -26,7 +26,7 @@ struct world {
 static int host(husk_caller *caller, void *user, const struct husk_value *args,
                 struct husk_value *results) {
     const struct world *world = user;
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits options = HUSK_LIMITS_INIT;
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     results[0].of.i32 = args[0].of.i32 + 1;
     switch (args[0].of.i32) {
@@ -102,7 +102,7 @@ TEST(calls) {
 
 /* A call that ends while the guest runs: how many were needed for that depends on the machine. */
 static uint64_t spin_until_poisoned(struct state_lab *lab) {
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits options = HUSK_LIMITS_INIT;
     uint64_t tries = 0;
     for (options.wall_ns = 20000000; !lab->outcome.is_poisoned; options.wall_ns *= 4, tries++) {
         CHECK_OK(
@@ -266,7 +266,7 @@ TEST(memory_images) {
     MOVED(&world, "mapping it three times", .memory_images_mapped = 3);
     CHECK(husk_memory_image_map(lab->sandbox, 0, 1, image, 0, HUSK_PAGE_SIZE, &lab->err) < 0);
     MOVED(&world, "a refused mapping", .memory_images_mapped = 0);
-    husk_memory_image_free(image);
+    husk_memory_image_unref(image);
     state_close(lab);
 }
 

@@ -21,17 +21,17 @@ static struct husk_error err;
 
 TEST(no_device) {
     struct vm_backend *backend = (struct vm_backend *)&err;
-    CHECK_STATUS(vm_kvm_backend_new("/proc/absent/kvm", &backend, &err), HUSK_E_NO_KVM);
+    CHECK_STATUS(vm_kvm_backend_new("/proc/absent/kvm", &backend, &err), HUSK_E_NO_HYPERVISOR);
     CHECK_CONTAINS(err.message, "there is no /proc/absent/kvm");
     CHECK_CONTAINS(err.message, "modprobe");
     CHECK_EQ_U64(err.sys_errno, ENOENT);
     CHECK(backend == (struct vm_backend *)&err); /* untouched */
-    CHECK_STATUS(vm_kvm_backend_new("/proc/absent/kvm", &backend, NULL), HUSK_E_NO_KVM);
+    CHECK_STATUS(vm_kvm_backend_new("/proc/absent/kvm", &backend, NULL), HUSK_E_NO_HYPERVISOR);
 }
 
 TEST(a_file_that_is_not_kvm) {
     struct vm_backend *backend;
-    CHECK_STATUS(vm_kvm_backend_new("/dev/null", &backend, &err), HUSK_E_NO_KVM);
+    CHECK_STATUS(vm_kvm_backend_new("/dev/null", &backend, &err), HUSK_E_NO_HYPERVISOR);
     CHECK_CONTAINS(err.message, "/dev/null is not a KVM device");
 }
 
@@ -79,11 +79,11 @@ TEST(opening_fails_in_every_way) {
         int sys_errno, status;
         const char *text;
     } rows[] = {
-        {ENOENT, HUSK_E_NO_KVM, "there is no /dev/kvm"},
-        {ENODEV, HUSK_E_NO_KVM, "there is no /dev/kvm"},
-        {ENXIO, HUSK_E_NO_KVM, "there is no /dev/kvm"},
-        {EACCES, HUSK_E_NO_KVM, "no permission to open /dev/kvm: add the user to the group"},
-        {EPERM, HUSK_E_NO_KVM, "no permission"},
+        {ENOENT, HUSK_E_NO_HYPERVISOR, "there is no /dev/kvm"},
+        {ENODEV, HUSK_E_NO_HYPERVISOR, "there is no /dev/kvm"},
+        {ENXIO, HUSK_E_NO_HYPERVISOR, "there is no /dev/kvm"},
+        {EACCES, HUSK_E_NO_HYPERVISOR, "no permission to open /dev/kvm: add the user to the group"},
+        {EPERM, HUSK_E_NO_HYPERVISOR, "no permission"},
         {EMFILE, HUSK_E_SYS, "cannot open /dev/kvm: Too many open files"},
         {ENOMEM, HUSK_E_NOMEM, "cannot open /dev/kvm"},
     };
@@ -98,7 +98,7 @@ TEST(opening_fails_in_every_way) {
 
 TEST(another_api_version) {
     host.api_version = 13;
-    CHECK_STATUS(open_on_host(), HUSK_E_NO_KVM);
+    CHECK_STATUS(open_on_host(), HUSK_E_NO_HYPERVISOR);
     CHECK_CONTAINS(err.message, "version 13 of the KVM API; version 12 is needed");
 }
 
@@ -123,7 +123,7 @@ TEST(each_missing_capability_is_named) {
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         host.missing_cap = rows[i].cap;
         host.missing_answer = rows[i].answer;
-        CHECK_STATUS(open_on_host(), HUSK_E_KVM_CAP);
+        CHECK_STATUS(open_on_host(), HUSK_E_HYPERVISOR_CAP);
         CHECK_CONTAINS(err.message, rows[i].name);
         CHECK_CONTAINS(err.message, rows[i].cap == KVM_CAP_XCRS ? "the CPU has no XSAVE"
                                                                 : "update the host's kernel");
@@ -250,7 +250,8 @@ static void fail_each_call(int sys_errno, int status_expected) {
         failures++;
         CHECK(err.message[0] != '\0');
         CHECK_EQ_I64(err.status, status);
-        CHECK_MSG(status == status_expected || status == HUSK_E_KVM_CAP || status == HUSK_E_NO_KVM,
+        CHECK_MSG(status == status_expected || status == HUSK_E_HYPERVISOR_CAP ||
+                      status == HUSK_E_NO_HYPERVISOR,
                   "call %u: status %d: %s", n, status, err.message);
     }
     CHECK(failures > 15);

@@ -373,7 +373,7 @@ TEST(avx2_is_undefined_where_it_is_not_granted) {
     rig_begin(0);
     struct husk_host_info info = HUSK_HOST_INFO_INIT;
     vm_kvm_host_info(rig.backend, &info);
-    if (info.kvm_kind == HUSK_KVM_PVM) {
+    if (info.hypervisor == HUSK_HYPERVISOR_KVM_PVM) {
         vm_rig_done(&rig);
         SKIP("kvm-pvm runs ring 3 with the host's own XCR0");
     }

@@ -139,7 +139,7 @@ static void world_done(struct world *world) {
     husk_sandbox_free(world->sandbox);
     husk_imports_free(world->imports);
     husk_image_unref(world->image);
-    husk_engine_free(world->engine);
+    husk_engine_unref(world->engine);
 }
 
 static void set_u32(uint8_t *memory, uint32_t addr, uint32_t value) {
@@ -155,7 +155,7 @@ static uint32_t get_u32(const uint8_t *memory, uint32_t addr) {
 static void call_with(husk_sandbox *sandbox, const char *name, const uint64_t *values,
                       uint64_t wall_ns, struct husk_outcome *outcome, int32_t *ret_errno) {
     struct husk_value args[10], result = {.type = HUSK_I32};
-    struct husk_call_options options = HUSK_CALL_OPTIONS_INIT;
+    struct husk_limits options = HUSK_LIMITS_INIT;
     struct husk_error err;
     uint32_t id = 0;
     options.wall_ns = wall_ns;

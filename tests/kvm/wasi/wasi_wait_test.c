@@ -147,7 +147,7 @@ struct tenant {
     pthread_t thread;
     husk_sandbox *sandbox;
     const char *function;
-    struct husk_call_options options;
+    struct husk_limits options;
     struct husk_outcome outcome;
     struct husk_error err;
     int status;
@@ -204,7 +204,7 @@ static void tenants_begin(struct house *house, const char *function, uint64_t wa
     for (int i = 0; i < TENANTS; i++) {
         struct tenant *tenant = &house->tenants[i];
         *tenant = (struct tenant){
-            .function = function, .options = HUSK_CALL_OPTIONS_INIT, .outcome = HUSK_OUTCOME_INIT};
+            .function = function, .options = HUSK_LIMITS_INIT, .outcome = HUSK_OUTCOME_INIT};
         tenant->options.wall_ns = wall_ns;
         tenant->options.cpu_ns = cpu_ns;
         CHECK_OK(husk_sandbox_new(house->lab.engine, house->lab.image, house->lab.imports, NULL,

@@ -1,0 +1,166 @@
+/*
+ * husk_call.h: calls, how they end, and how they are ended. Part of husk.h.
+ */
+#ifndef HUSK_CALL_H
+#define HUSK_CALL_H
+
+#include "husk_base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum husk_outcome_kind {
+    HUSK_RETURNED, /* results are set */
+    /* trap, message, frames; the instance stays usable (core spec 4.4), but see state_is_exact */
+    HUSK_TRAPPED,
+    HUSK_EXITED, /* proc_exit: exit_code; the instance stays usable, but nothing was unwound */
+    /* cut off by a wall or CPU limit; poisoned, unless the limit had passed before the guest ran */
+    HUSK_DEADLINE,
+    /* husk_interrupt(); poisoned, unless it came before the guest ran (frames_count 0, is_poisoned
+     * false) */
+    HUSK_INTERRUPTED,
+    HUSK_GUEST_VIOLATION /* the guest's code did what no compiled module does; poisoned */
+};
+
+enum husk_trap {
+    HUSK_TRAP_NONE = 0,
+    HUSK_TRAP_UNREACHABLE = 1,
+    HUSK_TRAP_MEMORY_OUT_OF_BOUNDS = 2,
+    HUSK_TRAP_TABLE_OUT_OF_BOUNDS = 3,
+    HUSK_TRAP_UNDEFINED_ELEMENT = 4,
+    HUSK_TRAP_UNINITIALIZED_ELEMENT = 5,
+    HUSK_TRAP_INDIRECT_CALL_TYPE_MISMATCH = 6,
+    HUSK_TRAP_INTEGER_DIVIDE_BY_ZERO = 7,
+    HUSK_TRAP_INTEGER_OVERFLOW = 8,
+    HUSK_TRAP_INVALID_CONVERSION_TO_INTEGER = 9,
+    HUSK_TRAP_CALL_STACK_EXHAUSTED = 10,
+    HUSK_TRAP_HOST_FUNCTION = 11
+};
+
+/* One frame of a backtrace, innermost first. Strings live as long as the image. */
+struct husk_frame {
+    uint32_t func_idx;
+    /* "" if the module does not name it; husk_name_escape() makes it printable */
+    const char *func_name;
+    size_t func_name_bytes; /* without the NUL behind it; the name may hold more NULs */
+    uint64_t wasm_offset;   /* byte offset in the module, or HUSK_NO_OFFSET */
+    const char *file;       /* NULL if not known */
+    uint32_t line, column;  /* 0 if not known */
+    /* so many frames behind this one are the same function at the same place, and not listed */
+    uint32_t repeats;
+};
+
+#define HUSK_FRAMES_MAX 32
+
+/*
+ * How a call ended. Caller-owned; needs no cleanup.
+ *
+ * Is the guest's state as the standard has it (core spec 4.4) when the call did not return?
+ * state_is_exact is
+ *
+ *   true for exits, failed host functions, and traps that code asks for: unreachable, division,
+ *     conversion, tables, indirect calls, bulk instructions. All that came before is in memories,
+ *     globals and tables, and nothing that came after. In an image of the default mode this holds
+ *     as long as no access of the same call was out of bounds before: one whose value nothing needs
+ *     may have been dropped or delayed, without a trap; accesses of calls that its host functions
+ *     made count, too.
+ *   false for loads and stores out of bounds and for stack exhaustion in such an image: nothing
+ *     outside the memory was reached, but stores before may be missing or, more rarely, later ones
+ *     be done.
+ *   true for all traps in an image compiled with husk_compile_options.strict or at level 0.
+ *   false for deadlines, interrupts and violations, unless the guest had not run yet.
+ *
+ * Exact or not, what the guest's own code would have done later is not done: locks stay locked, and
+ * a C or Rust guest's stack pointer, a global, stays where the call had moved it, so that each such
+ * call costs stack for good. After anything but HUSK_RETURNED, call husk_sandbox_restore() before
+ * the next call; it costs about a microsecond.
+ */
+struct husk_outcome {
+    size_t size;
+    enum husk_outcome_kind kind;
+    enum husk_trap trap;
+    int32_t exit_code;
+    bool is_poisoned;
+    /* memories, globals and tables hold all that came before the end, and nothing else: see
+     * above */
+    bool state_is_exact;
+    uint32_t frames_count; /* in frames */
+    /* Counted on the guest's stack, repeats included. The walk takes about a millisecond at most,
+     * whatever the guest left there: it ends at 100,000 frames of one place, at 12,500 that change
+     * places, or at the 129th place. There may be more. */
+    uint32_t frames_total;
+    char message[256]; /* what happened, one line, NUL-terminated */
+    struct husk_frame frames[HUSK_FRAMES_MAX];
+};
+#define HUSK_OUTCOME_INIT HUSK_INIT_OF(husk_outcome)
+
+struct husk_limits {
+    size_t size;
+    /* from the start of the call; 0: no limit. Granularity about 1 ms: never early */
+    uint64_t wall_ns;
+    /* CPU time of the calling thread during the call; 0: no limit. Waiting uses none: so with
+     * cpu_ns and without wall_ns, what the guest waits in WASI functions may take ten times cpu_ns
+     * altogether, but one second at least; then the call ends with HUSK_DEADLINE, too. wall_ns
+     * replaces that rule; UINT64_MAX there allows to wait for ever. */
+    uint64_t cpu_ns;
+};
+#define HUSK_LIMITS_INIT HUSK_INIT_OF(husk_limits)
+
+/* Run the module's deferred initialisation and start function, once. The first husk_call() does it
+ * if nobody has. If it does not return, the instance is dead: later calls fail with
+ * HUSK_E_STATE. */
+HUSK_API int husk_sandbox_start(husk_sandbox *sandbox, const struct husk_limits *options,
+                                struct husk_outcome *ret_outcome, struct husk_error *err);
+
+/* Call an exported function by name. args/results: arrays of args_count/results_count values,
+ * exactly as many as the function takes and gives, args with matching types (HUSK_E_TYPE
+ * otherwise). Returns 0 whenever the guest ran (or was interrupted): look at ret_outcome->kind;
+ * results are written only for HUSK_RETURNED. `options` may be NULL. HUSK_E_NOT_FOUND, HUSK_E_TYPE,
+ * HUSK_E_STATE, HUSK_E_POISONED, HUSK_E_LIMIT (depth), HUSK_E_SYS. */
+HUSK_API int husk_call(husk_sandbox *sandbox, const char *export_name,
+                       const struct husk_value *args, size_t args_count, struct husk_value *results,
+                       size_t results_count, const struct husk_limits *options,
+                       struct husk_outcome *ret_outcome, struct husk_error *err);
+
+/* The same without the look-up: find the function once, call it often.
+ *
+ * A husk_func is a value: copy it, keep it as long as you like, free nothing. It belongs to a
+ * module. It works on any sandbox of that module: of the image it was found in, of the image's
+ * snapshots, and of both when they are saved or compiled and opened again. A sandbox of another
+ * module refuses it (HUSK_E_INVAL), as it refuses one that is all zeros. A module is known by its
+ * SHA-256 (husk_image_info.wasm_sha256), as the image has it: an image that lies there gets calls
+ * of its own functions, and nothing else. Not for the disk: another version may encode it
+ * differently. */
+typedef struct husk_func {
+    uint64_t opaque[2];
+} husk_func;
+HUSK_API int husk_image_func(const husk_image *image, const char *export_name, husk_func *ret_func,
+                             struct husk_functype *ret_type, struct husk_error *err);
+/* The same by a name of name_bytes bytes, which may hold NULs. */
+HUSK_API int husk_image_func_n(const husk_image *image, const char *name, size_t name_bytes,
+                               husk_func *ret_func, struct husk_functype *ret_type,
+                               struct husk_error *err);
+HUSK_API int husk_call_func(husk_sandbox *sandbox, husk_func func, const struct husk_value *args,
+                            size_t args_count, struct husk_value *results, size_t results_count,
+                            const struct husk_limits *options, struct husk_outcome *ret_outcome,
+                            struct husk_error *err);
+
+/* String or bytes in, bytes out, over the module's exported allocator (`cabi_realloc`, or `malloc`
+ * and `free`). The export takes (ptr i32, len i32) and returns i64 = ptr | len << 32, or i32 = ptr
+ * to a {ptr u32, len u32} pair in memory, or two i32. The result is copied to a malloc()ed,
+ * NUL-terminated buffer that the caller frees; the guest's buffers are freed if it exports `free`.
+ * Everything the guest says is checked: HUSK_E_GUEST if it points outside its memory. */
+HUSK_API int husk_call_bytes(husk_sandbox *sandbox, const char *export_name, const void *bytes,
+                             size_t count, void **ret_bytes, size_t *ret_count,
+                             const struct husk_limits *options, struct husk_outcome *ret_outcome,
+                             struct husk_error *err);
+
+/* End the call that runs in this sandbox, or, if none runs, the next one (sticky until a call
+ * consumes it). Any thread; never blocks. The sandbox must not be freed at the same time. */
+HUSK_API void husk_interrupt(husk_sandbox *sandbox);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,74 @@
+/*
+ * husk_engine.h: the engine: what a process has of husk, and what it needs of the host. Part of
+ * husk.h.
+ */
+#ifndef HUSK_ENGINE_H
+#define HUSK_ENGINE_H
+
+#include "husk_base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum husk_log_level { HUSK_LOG_ERROR, HUSK_LOG_WARNING, HUSK_LOG_INFO, HUSK_LOG_DEBUG };
+typedef void (*husk_log_fn)(void *user, enum husk_log_level level, const char *message);
+
+struct husk_engine_options {
+    size_t size;
+    const char *hypervisor_path; /* "/dev/kvm" */
+    husk_log_fn log;             /* called from any thread of the library; NULL: no log */
+    void *log_user;
+    int kick_signal; /* SIGRTMIN + 6 */
+    /* idle VMs kept for new sandboxes with the same options; 0: the default, 8; -1: none */
+    int32_t pool_max;
+    bool measure_times; /* histograms of calls and host calls (two clock reads each) */
+    uint8_t reserved[7];
+};
+#define HUSK_ENGINE_OPTIONS_INIT HUSK_INIT_OF(husk_engine_options)
+
+/* Opens KVM and checks what it can do. `options` may be NULL.
+ * HUSK_E_NO_HYPERVISOR (no device, no permission; the message says which and how to get it),
+ * HUSK_E_HYPERVISOR_CAP, HUSK_E_NOMEM. */
+HUSK_API int husk_engine_new(const struct husk_engine_options *options, husk_engine **ret_engine,
+                             struct husk_error *err);
+
+/* One more share of the engine, and one less. Images, imports and sandboxes keep the engine alive,
+ * too; but its pool is emptied, and takes no more, once the last share is dropped. NULL is fine.
+ * Any thread. */
+HUSK_API husk_engine *husk_engine_ref(husk_engine *engine);
+HUSK_API void husk_engine_unref(husk_engine *engine);
+
+enum husk_hypervisor {
+    HUSK_HYPERVISOR_UNKNOWN,
+    HUSK_HYPERVISOR_KVM_VMX,
+    HUSK_HYPERVISOR_KVM_SVM,
+    HUSK_HYPERVISOR_KVM_PVM
+};
+
+/* What husk doctor prints. */
+struct husk_host_info {
+    size_t size;
+    enum husk_hypervisor hypervisor;
+    int hypervisor_api;
+    uint32_t memslots_max;
+    uint64_t cpu_features; /* bits of abi/cpu_features.def that images may use here */
+    bool has_sync_regs, has_immediate_exit, has_readonly_mem, has_msr_filter;
+    char cpu_name[64];
+};
+#define HUSK_HOST_INFO_INIT HUSK_INIT_OF(husk_host_info)
+/* HUSK_E_INVAL: `size` is not set. */
+HUSK_API int husk_engine_host_info(const husk_engine *engine, struct husk_host_info *ret_info);
+/* The name of one bit of cpu_features ("avx2", …), or NULL if the bit means nothing; static
+ * storage. */
+HUSK_API const char *husk_cpu_feature_name(unsigned bit);
+
+/* The pool: a freed sandbox's VM is kept, and a new sandbox with equal husk_sandbox_options takes
+ * it, preferably one that held the same image; see husk_engine_options.pool_max. Drop idle VMs
+ * until at most `keep` are left. */
+HUSK_API void husk_engine_trim(husk_engine *engine, uint32_t keep);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
