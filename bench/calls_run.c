@@ -44,8 +44,14 @@ static int host_nest(husk_caller *caller, void *user, const struct husk_value *a
     struct husk_outcome outcome;
     struct husk_error err;
     outcome.size = sizeof outcome; /* alone: zeroing all of it would be measured, too */
-    int status = husk_call_func(husk_caller_sandbox(caller), calls->nested, args, 1, results, 1,
-                                NULL, &outcome, &err);
+    int status = husk_call(husk_caller_sandbox(caller),
+                           &(struct husk_call){.size = sizeof(struct husk_call),
+                                               .func = calls->nested,
+                                               .args = args,
+                                               .args_count = 1,
+                                               .results = results,
+                                               .results_count = 1},
+                           &outcome, &err);
     if (status != 0 || outcome.kind != HUSK_RETURNED)
         return husk_caller_fail(caller, "nested call: %s",
                                 status != 0 ? err.message : outcome.message);
@@ -60,8 +66,14 @@ static double call_time(struct calls *calls, husk_func func, const int32_t *arg,
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     uint64_t start = bench_now_ns();
-    int status = husk_call_func(calls->sandbox, func, &value, arg != NULL, &result, has_result,
-                                NULL, &outcome, &err);
+    int status = husk_call(calls->sandbox,
+                           &(struct husk_call){.size = sizeof(struct husk_call),
+                                               .func = func,
+                                               .args = &value,
+                                               .args_count = arg != NULL,
+                                               .results = &result,
+                                               .results_count = has_result},
+                           &outcome, &err);
     uint64_t end = bench_now_ns();
     if (status != 0 || outcome.kind != kind)
         return bench_fail_outcome("call", status, &outcome, &err);
@@ -81,7 +93,15 @@ static double sample_named(struct calls *calls) {
     struct husk_error err;
     options.wall_ns = 1000000000;
     uint64_t start = bench_now_ns();
-    int status = husk_call(calls->sandbox, "add", args, 2, &result, 1, &options, &outcome, &err);
+    int status = husk_call(calls->sandbox,
+                           &(struct husk_call){.size = sizeof(struct husk_call),
+                                               .name = "add",
+                                               .args = args,
+                                               .args_count = 2,
+                                               .results = &result,
+                                               .results_count = 1,
+                                               .limits = &options},
+                           &outcome, &err);
     uint64_t end = bench_now_ns();
     if (status != 0 || outcome.kind != HUSK_RETURNED || result.of.i32 != 42)
         return bench_fail_outcome("add", status, &outcome, &err);
@@ -169,7 +189,10 @@ static double sample_open(struct calls *calls) {
     char path[4096];
     snprintf(path, sizeof path, "%s/micro.husk", calls->bench->scratch_dir);
     uint64_t start = bench_now_ns();
-    int status = husk_image_open(calls->bench->engine, path, false, &image, &err);
+    int status = husk_image_open(
+        calls->bench->engine, path,
+        &(struct husk_open_options){.size = sizeof(struct husk_open_options), .skips_hash = true},
+        &image, &err);
     uint64_t end = bench_now_ns();
     if (status != 0)
         return bench_fail(path, &err);
@@ -217,11 +240,19 @@ static int imports_make(struct calls *calls, struct husk_error *err) {
     const struct husk_functype nest_type = {two, 1, two, 1};
     int status = husk_imports_new(calls->bench->engine, &calls->imports, err);
     if (status == 0)
-        status = husk_imports_func(calls->imports, "bench", "host", &add_type, host_add, NULL, NULL,
-                                   err);
+        status = husk_imports_funcs(
+            calls->imports,
+            &(struct husk_host_func){
+                .module = "bench", .name = "host", .type = &add_type, .fn = host_add},
+            1, err);
     if (status == 0)
-        status = husk_imports_func(calls->imports, "bench", "nest", &nest_type, host_nest, calls,
-                                   NULL, err);
+        status = husk_imports_funcs(calls->imports,
+                                    &(struct husk_host_func){.module = "bench",
+                                                             .name = "nest",
+                                                             .type = &nest_type,
+                                                             .fn = host_nest,
+                                                             .user = calls},
+                                    1, err);
     return status;
 }
 
@@ -232,9 +263,8 @@ static int funcs_find(struct calls *calls, struct husk_error *err) {
     } wanted[] = {
         {"empty", &calls->empty},   {"add", &calls->add},   {"host_calls", &calls->host_calls},
         {"nested", &calls->nested}, {"grow", &calls->grow}, {"trap", &calls->trap}};
-    struct husk_functype type;
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
-        int status = husk_image_func(calls->image, wanted[i].name, wanted[i].func, &type, err);
+        int status = husk_image_func(calls->image, wanted[i].name, 0, wanted[i].func, err);
         if (status != 0)
             return status;
     }

@@ -48,7 +48,10 @@ static int image_text(const struct bench *bench, const char *path, uint64_t *ret
     struct husk_image_info info = HUSK_IMAGE_INFO_INIT;
     struct husk_error err;
     husk_image *image;
-    if (husk_image_open(bench->engine, path, false, &image, &err) != 0)
+    if (husk_image_open(bench->engine, path,
+                        &(struct husk_open_options){.size = sizeof(struct husk_open_options),
+                                                    .skips_hash = true},
+                        &image, &err) != 0)
         return bench_fail(path, &err);
     husk_image_info(image, &info);
     *ret_bytes = info.text_bytes;

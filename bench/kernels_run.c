@@ -47,7 +47,14 @@ static int sandbox_run(husk_sandbox *sandbox, husk_func func, const struct kerne
     struct husk_value result;
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
-    int status = husk_call_func(sandbox, func, &arg, 1, &result, 1, NULL, &outcome, &err);
+    int status = husk_call(sandbox,
+                           &(struct husk_call){.size = sizeof(struct husk_call),
+                                               .func = func,
+                                               .args = &arg,
+                                               .args_count = 1,
+                                               .results = &result,
+                                               .results_count = 1},
+                           &outcome, &err);
     if (status != 0 || outcome.kind != HUSK_RETURNED)
         return bench_fail_outcome(kernel->name, status, &outcome, &err);
     *ret_sum = (uint64_t)result.of.i64;
@@ -99,12 +106,11 @@ static int kernel_measure(const struct bench *bench, const struct kernel *kernel
     struct husk_error err;
     husk_image *image;
     husk_sandbox *sandbox = NULL;
-    struct husk_functype type;
     husk_func func;
     if (bench_load(bench, kernel->name, &image) != 0)
         return -1;
     int result = -1;
-    if (husk_image_func(image, "run", &func, &type, &err) != 0 ||
+    if (husk_image_func(image, "run", 0, &func, &err) != 0 ||
         husk_sandbox_new(bench->engine, image, NULL, NULL, &sandbox, &err) != 0)
         bench_fail(kernel->name, &err);
     else

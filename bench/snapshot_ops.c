@@ -18,7 +18,11 @@ int op_call(struct snapshot_op *op, husk_func func, uint32_t pages) {
     struct husk_error err;
     outcome.size = sizeof outcome; /* alone: zeroing all of it would be measured, too */
     size_t args_count = memcmp(&func, &op->empty, sizeof func) == 0 ? 0 : 2;
-    int status = husk_call_func(op->sandbox, func, args, args_count, NULL, 0, NULL, &outcome, &err);
+    int status = husk_call(
+        op->sandbox,
+        &(struct husk_call){
+            .size = sizeof(struct husk_call), .func = func, .args = args, .args_count = args_count},
+        &outcome, &err);
     return status == 0 && outcome.kind == HUSK_RETURNED
                ? 0
                : bench_fail_outcome(op->name, status, &outcome, &err);
@@ -43,8 +47,8 @@ int op_open(struct snapshot_op *op, husk_engine *engine, husk_image *image) {
     struct husk_error err;
     op->engine = engine;
     op->image = image;
-    if (husk_image_func(image, "empty", &op->empty, NULL, &err) != 0 ||
-        husk_image_func(image, "touch", &op->touch, NULL, &err) != 0 ||
+    if (husk_image_func(image, "empty", 0, &op->empty, &err) != 0 ||
+        husk_image_func(image, "touch", 0, &op->touch, &err) != 0 ||
         husk_sandbox_new(engine, image, NULL, NULL, &op->sandbox, &err) != 0)
         return bench_fail(op->name, &err);
     return 0;
@@ -174,7 +178,14 @@ int image_filled(const struct bench *bench, husk_engine *engine, uint32_t mib,
         return -1;
     int status = husk_sandbox_new(engine, image, NULL, NULL, &sandbox, &err);
     if (status == 0)
-        status = husk_call(sandbox, "fill", &arg, 1, &result, 1, NULL, &outcome, &err);
+        status = husk_call(sandbox,
+                           &(struct husk_call){.size = sizeof(struct husk_call),
+                                               .name = "fill",
+                                               .args = &arg,
+                                               .args_count = 1,
+                                               .results = &result,
+                                               .results_count = 1},
+                           &outcome, &err);
     if (status == 0 && (outcome.kind != HUSK_RETURNED || (uint32_t)result.of.i32 != mib))
         status = bench_fail_outcome("fill", 0, &outcome, &err);
     else if (status == 0)

@@ -57,14 +57,14 @@ static int load_other(struct snapshot_op *op) {
     op->other = op->image;
     op->image = image;
     if (husk_sandbox_load(op->sandbox, image, NULL, &err) != 0 ||
-        husk_image_func(image, "empty", &op->empty, NULL, &err) != 0)
+        husk_image_func(image, "empty", 0, &op->empty, &err) != 0)
         return bench_fail(op->name, &err);
     return op_empty(op);
 }
 
 static int memory_span(struct snapshot_op *op, uint64_t bytes, void **ret_span) {
     struct husk_error err;
-    return husk_memory_span(op->sandbox, 0, 0, bytes, ret_span, &err) == 0
+    return husk_memory_span(op->sandbox, &(struct husk_range){.count = bytes}, ret_span, &err) == 0
                ? 0
                : bench_fail(op->name, &err);
 }

@@ -93,7 +93,7 @@ struct input {
 /* Read a file ("-": standard input) and see what it is. err says what is wrong and what to do. */
 int input_load(const char *path, struct input *ret_input, struct husk_error *err);
 void input_done(struct input *input);
-int input_open_image(const struct input *input, husk_engine *engine, bool verify,
+int input_open_image(const struct input *input, husk_engine *engine, bool is_verified,
                      husk_image **ret_image, struct husk_error *err);
 /* Refuses, as wrong usage, an output that no image is to be written to: standard output, and the
  * module that is read. An image may be replaced by one that is made of it. */

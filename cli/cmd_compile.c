@@ -178,7 +178,7 @@ static int validate_one(const struct report *report, const char *path) {
                            "is a husk image, not a module; husk inspect reads those");
         input_done(&input);
     } else if (status == 0) {
-        status = husk_wasm_describe(input.bytes, input.count, NULL, NULL, &info, &err);
+        status = husk_wasm_describe(input.bytes, input.count, &info, &err);
         input_done(&input);
     }
     if (status != 0) {

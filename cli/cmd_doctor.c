@@ -118,7 +118,7 @@ static void check_compiler(struct doctor *doctor) {
     double ms = (double)(now_ns() - start) / 1e6;
     husk_image *image = NULL;
     struct husk_image_info info = HUSK_IMAGE_INFO_INIT;
-    if (husk_image_open_fd(NULL, doctor->image_fd, true, &image, &err) != 0) {
+    if (husk_image_open_fd(NULL, doctor->image_fd, NULL, &image, &err) != 0) {
         row(doctor, "compiler", ROW_MISSING, err.message);
         return;
     }
@@ -134,12 +134,20 @@ static int call_probe(struct doctor *doctor, uint64_t *ret_ns, struct husk_error
     husk_sandbox *sandbox = NULL;
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_value result = {.type = HUSK_I32};
-    int status = husk_image_open_fd(doctor->engine, doctor->image_fd, false, &image, err);
+    int status = husk_image_open_fd(
+        doctor->engine, doctor->image_fd,
+        &(struct husk_open_options){.size = sizeof(struct husk_open_options), .skips_hash = true},
+        &image, err);
     if (status == 0)
         status = husk_sandbox_new(doctor->engine, image, NULL, NULL, &sandbox, err);
     for (int i = 0; i < 2 && status == 0; i++) { /* the second call is the one that is timed */
         uint64_t start = now_ns();
-        status = husk_call(sandbox, "answer", NULL, 0, &result, 1, NULL, &outcome, err);
+        status = husk_call(sandbox,
+                           &(struct husk_call){.size = sizeof(struct husk_call),
+                                               .name = "answer",
+                                               .results = &result,
+                                               .results_count = 1},
+                           &outcome, err);
         *ret_ns = now_ns() - start;
     }
     if (status == 0 && outcome.kind != HUSK_RETURNED)
@@ -171,25 +179,24 @@ static void check_run(struct doctor *doctor) {
 /* Never ROW_MISSING: a cache that does not work costs time, not results. */
 static void check_cache(struct doctor *doctor) {
     struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
-    struct husk_error err, warning = {0};
+    struct husk_compiled compiled = HUSK_COMPILED_INIT;
+    struct husk_error err;
     char dir[4096];
-    bool was_cached = false;
-    int fd = -1;
     if (!cache_dir(dir, sizeof dir)) {
         row(doctor, "cache", ROW_WARNING, NO_CACHE_TEXT);
         return;
     }
     if (doctor->image_fd < 0)
         return; /* said already */
-    int status = husk_compile_cached(probe_wasm, sizeof probe_wasm, &options, dir, &fd, &was_cached,
-                                     &warning, &err);
+    options.cache_dir = dir;
+    int status = husk_compile_cached(probe_wasm, sizeof probe_wasm, &options, &compiled, &err);
     if (status != 0)
         row(doctor, "cache", ROW_WARNING, err.message);
     else
-        row(doctor, "cache", warning.status != 0 ? ROW_WARNING : ROW_OK,
-            warning.status != 0 ? warning.message : dir);
+        row(doctor, "cache", compiled.warning.status != 0 ? ROW_WARNING : ROW_OK,
+            compiled.warning.status != 0 ? compiled.warning.message : dir);
     if (status == 0)
-        close(fd);
+        close(compiled.fd);
 }
 
 static void print_summary(const struct doctor *doctor) {

@@ -133,7 +133,7 @@ static void row_features(const struct inspect *inspect, uint64_t features) {
 static int inspect_module(struct inspect *inspect, const struct input *input,
                           struct husk_error *err) {
     struct husk_wasm_info info = HUSK_WASM_INFO_INIT;
-    int status = husk_wasm_describe(input->bytes, input->count, NULL, NULL, &info, err);
+    int status = husk_wasm_describe(input->bytes, input->count, &info, err);
     if (status != 0)
         return status;
     begin(inspect, "module");
@@ -152,7 +152,7 @@ static int inspect_module(struct inspect *inspect, const struct input *input,
     row_bool(inspect, "simd", info.uses_simd);
     for (int is_imports = 1; status == 0 && is_imports >= 0; is_imports--) {
         list_begin(inspect, is_imports);
-        status = husk_wasm_describe(input->bytes, input->count, visit_item, inspect, &info, err);
+        status = husk_wasm_interface(input->bytes, input->count, visit_item, inspect, err);
         list_end(inspect);
     }
     end(inspect);

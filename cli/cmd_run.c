@@ -175,7 +175,11 @@ static int compile_module(struct run *run, const struct input *input, struct hus
     int status = compile_input(&run->report, input, &run->compile, &run->compiled, err);
     run->was_compiled = status == 0;
     if (status == 0)
-        status = husk_image_open_fd(run->engine, run->compiled.fd, false, &run->image, err);
+        status =
+            husk_image_open_fd(run->engine, run->compiled.fd,
+                               &(struct husk_open_options){.size = sizeof(struct husk_open_options),
+                                                           .skips_hash = true},
+                               &run->image, err);
     if (run->was_compiled)
         close(run->compiled.fd);
     return status;
@@ -246,13 +250,17 @@ static int initialize(struct run *run, struct husk_outcome *outcome, struct husk
     outcome->kind = HUSK_RETURNED;
     if (husk_image_is_snapshot(run->image)) /* that happened before it was taken */
         return 0;
-    if (husk_image_func(run->image, "_initialize", &func, &type, NULL) != 0)
+    if (husk_image_func(run->image, "_initialize", 0, &func, NULL) != 0 ||
+        husk_image_func_type(run->image, func, &type, NULL) != 0)
         return run->invoke != NULL ? 0
                                    : husk_sandbox_start(run->sandbox, &run->limits, outcome, err);
     if (type.params_count != 0 || type.results_count != 0 ||
         (run->invoke != NULL && strcmp(run->invoke, "_initialize") == 0))
         return 0;
-    return husk_call_func(run->sandbox, func, NULL, 0, NULL, 0, &run->limits, outcome, err);
+    return husk_call(
+        run->sandbox,
+        &(struct husk_call){.size = sizeof(struct husk_call), .func = func, .limits = &run->limits},
+        outcome, err);
 }
 
 static void print_results(const struct run *run, const struct husk_value *results, size_t count) {
@@ -338,16 +346,23 @@ static int call(struct run *run) {
     struct husk_error err;
     husk_func func;
     struct husk_value *results = calloc(type->results_count + 1, sizeof *results);
-    int status = results != NULL ? husk_image_func_n(run->image, item->name, item->name_bytes,
-                                                     &func, NULL, &err)
-                                 : cli_error(&err, HUSK_E_NOMEM, "out of memory");
+    int status = results != NULL
+                     ? husk_image_func(run->image, item->name, item->name_bytes, &func, &err)
+                     : cli_error(&err, HUSK_E_NOMEM, "out of memory");
     watch_interrupts(run->sandbox);
     if (status == 0 && run->invoke != NULL)
         status = initialize(run, &outcome, &err);
     if (status == 0 && outcome.kind == HUSK_RETURNED)
-        status = husk_call_func(run->sandbox, func, run->args,
-                                run->invoke != NULL ? type->params_count : 0, results,
-                                type->results_count, &run->limits, &outcome, &err);
+        status = husk_call(
+            run->sandbox,
+            &(struct husk_call){.size = sizeof(struct husk_call),
+                                .func = func,
+                                .args = run->args,
+                                .args_count = run->invoke != NULL ? type->params_count : 0,
+                                .results = results,
+                                .results_count = type->results_count,
+                                .limits = &run->limits},
+            &outcome, &err);
     run->called_ns = now_ns();
     watch_interrupts(NULL);
     int code = status != 0 ? report_error(&run->report, run->path, &err)

@@ -84,29 +84,38 @@ static void progress_end(const struct progress *progress) {
         fputs("\r\033[K", stderr);
 }
 
+static int compile_cached(const struct input *input, const struct compile_request *request,
+                          const char *dir, struct husk_compiled *ret_compiled,
+                          struct husk_error *err) {
+    struct husk_compile_options options = request->options;
+    options.cache_dir = dir;
+    return husk_compile_cached(input->bytes, input->count, &options, ret_compiled, err);
+}
+
 int compile_input(const struct report *report, const struct input *input,
                   struct compile_request *request, struct compile_result *ret_result,
                   struct husk_error *err) {
     struct compile_result result = {.fd = -1};
-    struct husk_error warning = {0};
+    struct husk_compiled compiled = HUSK_COMPILED_INIT;
     struct progress progress;
     char dir[4096];
     uint64_t start = now_ns();
     int status;
     bool is_cached = !request->is_uncached && cache_dir(dir, sizeof dir);
     if (!request->is_uncached && !is_cached)
-        (void)cli_error(&warning, HUSK_E_NOT_FOUND, "%s", NO_CACHE_TEXT);
+        (void)cli_error(&compiled.warning, HUSK_E_NOT_FOUND, "%s", NO_CACHE_TEXT);
     progress_begin(&progress, input, &request->options);
     if (is_cached)
-        status = husk_compile_cached(input->bytes, input->count, &request->options, dir, &result.fd,
-                                     &result.was_cached, &warning, err);
+        status = compile_cached(input, request, dir, &compiled, err);
     else
-        status = husk_compile(input->bytes, input->count, &request->options, &result.fd, err);
+        status = husk_compile(input->bytes, input->count, &request->options, &compiled.fd, err);
     progress_end(&progress);
     if (status != 0)
         return status;
-    if (warning.status != 0 && !report->is_json)
-        report_warning(report, "the compiled module is not cached", &warning);
+    if (compiled.warning.status != 0 && !report->is_json)
+        report_warning(report, "the compiled module is not cached", &compiled.warning);
+    result.fd = compiled.fd;
+    result.was_cached = compiled.was_cached;
     result.ns = now_ns() - start;
     *ret_result = result;
     return 0;

@@ -41,7 +41,10 @@ static int compile(husk_engine *engine, const char *path, husk_image **ret_image
     free(wasm);
     if (status != 0)
         return status;
-    status = husk_image_open_fd(engine, fd, false, ret_image, err);
+    status = husk_image_open_fd(
+        engine, fd,
+        &(struct husk_open_options){.size = sizeof(struct husk_open_options), .skips_hash = true},
+        ret_image, err);
     close(fd);
     return status;
 }
@@ -59,7 +62,7 @@ static int is_image(const char *path) {
 husk_image *example_load(husk_engine *engine, const char *path) {
     struct husk_error err;
     husk_image *image = NULL;
-    int status = is_image(path) != 0 ? husk_image_open(engine, path, true, &image, &err)
+    int status = is_image(path) != 0 ? husk_image_open(engine, path, NULL, &image, &err)
                                      : compile(engine, path, &image, &err);
     if (status != 0)
         fprintf(stderr, "%s: %s\n", path, err.message);

@@ -24,8 +24,9 @@ static int guest_string(husk_caller *caller, const struct husk_value *args, char
     uint32_t count = (uint32_t)args[1].of.i32;
     if (count >= out_bytes)
         return husk_caller_fail(caller, "a string of %u bytes is too long", count);
-    if (husk_memory_span(husk_caller_sandbox(caller), 0, (uint32_t)args[0].of.i32, count, &span,
-                         &err) != 0)
+    if (husk_memory_span(husk_caller_sandbox(caller),
+                         &(struct husk_range){.addr = (uint32_t)args[0].of.i32, .count = count},
+                         &span, &err) != 0)
         return husk_caller_fail(caller, "a string outside of memory: %s", err.message);
     memcpy(out, span, count);
     out[count] = 0;
@@ -63,32 +64,38 @@ static int shop_log(husk_caller *caller, void *user, const struct husk_value *ar
 static int define_shop(husk_imports *imports, struct shop *shop, struct husk_error *err) {
     static const husk_type string[] = {HUSK_I32, HUSK_I32}, price[] = {HUSK_F64};
     struct husk_functype price_type = {string, 2, price, 1}, log_type = {string, 2, NULL, 0};
-    int status =
-        husk_imports_func(imports, "host", "price", &price_type, shop_price, shop, NULL, err);
-    if (status == 0)
-        status = husk_imports_func(imports, "host", "log", &log_type, shop_log, shop, NULL, err);
-    return status;
+    const struct husk_host_func rows[] = {
+        {.module = "host", .name = "price", .type = &price_type, .fn = shop_price, .user = shop},
+        {.module = "host", .name = "log", .type = &log_type, .fn = shop_log, .user = shop},
+    };
+    return husk_imports_funcs(imports, rows, sizeof rows / sizeof rows[0], err);
 }
 
 /* A call that did not return has left things half-done: on the guest's own stack, for one, which
  * is a part of its memory. Restoring to the image costs about a microsecond. */
 static int use_shop(husk_sandbox *sandbox, husk_image *image, struct husk_error *err) {
-    struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = 3}, {.type = HUSK_I32, .of.i32 = 4}},
-                      total;
+    struct husk_value total, args[2] = {husk_i32(3), husk_i32(4)};
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
-    int status = husk_call(sandbox, "total", args, 2, &total, 1, NULL, &outcome, err);
+    struct husk_call call = HUSK_CALL_INIT;
+    call.name = "total";
+    call.args = args;
+    call.args_count = 2;
+    call.results = &total;
+    call.results_count = 1;
+    int status = husk_call(sandbox, &call, &outcome, err);
     if (status != 0)
         return status;
     printf("3 apples and 4 pears: %.2f\n", total.of.f64);
-    status = husk_call(sandbox, "total_of_plums", args, 1, &total, 1, NULL, &outcome, err);
+    struct husk_call plums = call;
+    plums.name = "total_of_plums";
+    plums.args_count = 1;
+    status = husk_call(sandbox, &plums, &outcome, err);
     if (status != 0)
         return status;
     printf("plums: %s%s\n", outcome.kind == HUSK_TRAPPED ? "trap: " : "", outcome.message);
     if (outcome.kind != HUSK_RETURNED)
         status = husk_sandbox_restore(sandbox, image, err);
-    if (status != 0)
-        return status;
-    return husk_call(sandbox, "total", args, 2, &total, 1, NULL, &outcome, err);
+    return status != 0 ? status : husk_call(sandbox, &call, &outcome, err);
 }
 
 int main(int argc, char **argv) {

@@ -34,10 +34,13 @@ static void plugin_call(const struct plugins *plugins, const char *function, con
     husk_sandbox *sandbox = NULL;
     void *result = NULL;
     size_t result_bytes = 0;
+    struct husk_call initialize = HUSK_CALL_INIT;
     limits.wall_ns = 100000000; /* 100 ms */
+    initialize.name = "_initialize";
+    initialize.limits = &limits;
     int status = sandbox_make(plugins, &sandbox, &err);
     if (status == 0) /* what the toolchain's start-up code wants to have run once */
-        status = husk_call(sandbox, "_initialize", NULL, 0, NULL, 0, &limits, &outcome, &err);
+        status = husk_call(sandbox, &initialize, &outcome, &err);
     if (status == 0 && outcome.kind == HUSK_RETURNED)
         status = husk_call_bytes(sandbox, function, text, strlen(text), &result, &result_bytes,
                                  &limits, &outcome, &err);

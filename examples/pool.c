@@ -252,7 +252,8 @@ static int check_function(const struct pool *pool, const husk_image *image,
                           struct husk_error *err) {
     struct husk_functype type;
     husk_func func;
-    if (husk_image_func(image, pool->function, &func, &type, NULL) != 0)
+    if (husk_image_func(image, pool->function, 0, &func, NULL) != 0 ||
+        husk_image_func_type(image, func, &type, NULL) != 0)
         return fail(err, HUSK_E_NOT_FOUND, "the module exports no function ", pool->function);
     if (is_type(&type, HUSK_I64, 1) != 0 || is_type(&type, HUSK_I32, 1) != 0 ||
         is_type(&type, HUSK_I32, 2) != 0)
@@ -267,12 +268,10 @@ static int check_function(const struct pool *pool, const husk_image *image,
 static int initialise(struct pool *pool, husk_image *image, husk_sandbox *sandbox,
                       struct husk_error *err) {
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
-    struct husk_functype type;
-    husk_func func;
-    bool has_initialize = husk_image_func(image, "_initialize", &func, &type, NULL) == 0;
-    int status = has_initialize
-                     ? husk_call_func(sandbox, func, NULL, 0, NULL, 0, NULL, &outcome, err)
-                     : husk_sandbox_start(sandbox, NULL, &outcome, err);
+    struct husk_call call = HUSK_CALL_INIT;
+    bool has_initialize = husk_image_func(image, "_initialize", 0, &call.func, NULL) == 0;
+    int status = has_initialize ? husk_call(sandbox, &call, &outcome, err)
+                                : husk_sandbox_start(sandbox, NULL, &outcome, err);
     if (status == 0 && outcome.kind != HUSK_RETURNED)
         return fail(err, HUSK_E_STATE, "initialising the module: ", outcome.message);
     return status != 0 ? status : husk_sandbox_snapshot(sandbox, &pool->ready, err);

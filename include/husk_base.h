@@ -126,6 +126,28 @@ struct husk_value {
     } of;
 };
 
+/* Values of the four number types. */
+static inline struct husk_value husk_i32(int32_t number) {
+    struct husk_value value = {HUSK_I32, {0}};
+    value.of.i32 = number;
+    return value;
+}
+static inline struct husk_value husk_i64(int64_t number) {
+    struct husk_value value = {HUSK_I64, {0}};
+    value.of.i64 = number;
+    return value;
+}
+static inline struct husk_value husk_f32(float number) {
+    struct husk_value value = {HUSK_F32, {0}};
+    value.of.f32 = number;
+    return value;
+}
+static inline struct husk_value husk_f64(double number) {
+    struct husk_value value = {HUSK_F64, {0}};
+    value.of.f64 = number;
+    return value;
+}
+
 /* "i32", …; "?" for an unknown number. */
 HUSK_API const char *husk_type_name(husk_type type);
 
@@ -134,6 +156,12 @@ struct husk_functype {
     size_t params_count;
     const husk_type *results;
     size_t results_count;
+};
+
+/* [addr, addr + count) of linear memory mem_idx. The layout is final. */
+struct husk_range {
+    uint64_t addr, count; /* bytes */
+    uint32_t mem_idx;
 };
 
 /* ---- Handles ---- */

@@ -4,7 +4,7 @@
 #ifndef HUSK_CALL_H
 #define HUSK_CALL_H
 
-#include "husk_base.h"
+#include "husk_image.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -113,38 +113,30 @@ struct husk_limits {
 HUSK_API int husk_sandbox_start(husk_sandbox *sandbox, const struct husk_limits *options,
                                 struct husk_outcome *ret_outcome, struct husk_error *err);
 
-/* Call an exported function by name. args/results: arrays of args_count/results_count values,
- * exactly as many as the function takes and gives, args with matching types (HUSK_E_TYPE
- * otherwise). Returns 0 whenever the guest ran (or was interrupted): look at ret_outcome->kind;
- * results are written only for HUSK_RETURNED. `options` may be NULL. HUSK_E_NOT_FOUND, HUSK_E_TYPE,
- * HUSK_E_STATE, HUSK_E_POISONED, HUSK_E_LIMIT (depth), HUSK_E_SYS. */
-HUSK_API int husk_call(husk_sandbox *sandbox, const char *export_name,
-                       const struct husk_value *args, size_t args_count, struct husk_value *results,
-                       size_t results_count, const struct husk_limits *options,
-                       struct husk_outcome *ret_outcome, struct husk_error *err);
+/* A call: a function of the sandbox's module, with what, and within which limits. The library keeps
+ * nothing of it. */
+struct husk_call {
+    size_t size;
+    const char *name;  /* of an export; NULL: `func` is called */
+    size_t name_bytes; /* 0: the name ends at its NUL */
+    husk_func func;    /* faster than a name: husk_image_func() looks it up once */
+    /* As many as the function has parameters, of their types. */
+    const struct husk_value *args;
+    size_t args_count;
+    /* Room for as many as the function has results. Written only for HUSK_RETURNED. */
+    struct husk_value *results;
+    size_t results_count;
+    const struct husk_limits *limits; /* NULL: none */
+};
+#define HUSK_CALL_INIT HUSK_INIT_OF(husk_call)
 
-/* The same without the look-up: find the function once, call it often.
- *
- * A husk_func is a value: copy it, keep it as long as you like, free nothing. It belongs to a
- * module. It works on any sandbox of that module: of the image it was found in, of the image's
- * snapshots, and of both when they are saved or compiled and opened again. A sandbox of another
- * module refuses it (HUSK_E_INVAL), as it refuses one that is all zeros. A module is known by its
- * SHA-256 (husk_image_info.wasm_sha256), as the image has it: an image that lies there gets calls
- * of its own functions, and nothing else. Not for the disk: another version may encode it
- * differently. */
-typedef struct husk_func {
-    uint64_t opaque[2];
-} husk_func;
-HUSK_API int husk_image_func(const husk_image *image, const char *export_name, husk_func *ret_func,
-                             struct husk_functype *ret_type, struct husk_error *err);
-/* The same by a name of name_bytes bytes, which may hold NULs. */
-HUSK_API int husk_image_func_n(const husk_image *image, const char *name, size_t name_bytes,
-                               husk_func *ret_func, struct husk_functype *ret_type,
-                               struct husk_error *err);
-HUSK_API int husk_call_func(husk_sandbox *sandbox, husk_func func, const struct husk_value *args,
-                            size_t args_count, struct husk_value *results, size_t results_count,
-                            const struct husk_limits *options, struct husk_outcome *ret_outcome,
-                            struct husk_error *err);
+/* Call an exported function. Returns 0 whenever the guest ran or was to run: ret_outcome->kind says
+ * how that ended. HUSK_E_INVAL: neither a name nor a function is given, or both are, or the
+ * function is of another module. HUSK_E_NOT_FOUND: there is no such export. HUSK_E_TYPE: the
+ * arguments, or the number of results, do not fit. HUSK_E_STATE: nothing is loaded, or its
+ * initialisation failed. HUSK_E_POISONED, HUSK_E_LIMIT (nested too deep), HUSK_E_SYS. */
+HUSK_API int husk_call(husk_sandbox *sandbox, const struct husk_call *call,
+                       struct husk_outcome *ret_outcome, struct husk_error *err);
 
 /* String or bytes in, bytes out, over the module's exported allocator (`cabi_realloc`, or `malloc`
  * and `free`). The export takes (ptr i32, len i32) and returns i64 = ptr | len << 32, or i32 = ptr

@@ -32,6 +32,7 @@ struct husk_compile_options {
     /* NULL: where `make install` put it, else relative to the library or program. In any case
      * others may not be able to write it or its folder: HUSK_E_NOT_FOUND says so. */
     const char *worker_path;
+    const char *cache_dir; /* for husk_compile_cached() alone; the others refuse it */
     void (*progress)(void *user, uint32_t done,
                      uint32_t total); /* functions compiled; from the calling thread */
     void *progress_user;
@@ -72,16 +73,14 @@ struct husk_wasm_info {
 };
 #define HUSK_WASM_INFO_INIT HUSK_INIT_OF(husk_wasm_info)
 
-/* Decode and validate, then call visit once per import and export, in the module's order. What
- * `item` points to is valid during the call only. visit may be NULL. Errors of husk_validate(). */
-HUSK_API int
-husk_wasm_describe(const void *wasm, size_t count,
-                   void (*visit)(void *user, bool is_import, const struct husk_extern *item),
-                   void *user, struct husk_wasm_info *ret_info, struct husk_error *err);
+/* Decode, validate and count. Errors of husk_validate(). */
+HUSK_API int husk_wasm_describe(const void *wasm, size_t count, struct husk_wasm_info *ret_info,
+                                struct husk_error *err);
 
-/* The imports and exports alone, as husk_wasm_describe() shows them, at a small part of its cost:
- * the sections are decoded, and function bodies not looked at. So a module that passes need not be
- * valid; husk_compile() finds that. HUSK_E_INVALID_WASM only if an import or export has a type, or
+/* Call visit once per import and export, in the module's order. `item`, and all that it points to,
+ * is valid during that call only. This costs a small part of husk_wasm_describe(): the sections are
+ * decoded, and function bodies not looked at. So a module that passes need not be valid;
+ * husk_compile() finds that. HUSK_E_INVALID_WASM only if an import or export has a type, or
  * is something, that does not exist; else HUSK_E_BAD_WASM, HUSK_E_UNSUPPORTED, HUSK_E_LIMIT,
  * HUSK_E_NOMEM, before anything is visited. With husk_imports_match() it tells what a module lacks
  * before it is compiled. */
@@ -109,14 +108,23 @@ HUSK_API int husk_compile_to_file(const void *wasm, size_t count,
                                   const struct husk_compile_options *options, const char *path,
                                   struct husk_error *err);
 
-/* As husk_compile(), through a cache folder (made if it does not exist; the caller chooses it, e.g.
- * $XDG_CACHE_HOME/husk). The key is the hash of the wasm, the options that matter, the CPU and the
- * compiler's version. Safe for concurrent processes. A full disk or an unwritable folder costs the
- * caching, never the result: *ret_warning (may be NULL) then tells why. */
+struct husk_compiled {
+    size_t size;
+    int fd; /* as of husk_compile() */
+    bool was_cached;
+    uint8_t reserved[3];
+    /* Why the result could not be cached; status 0: nothing was wrong. */
+    struct husk_error warning;
+};
+#define HUSK_COMPILED_INIT HUSK_INIT_OF(husk_compiled)
+
+/* As husk_compile(), through a cache folder: options->cache_dir. It is made if it does not exist;
+ * the caller chooses it, e.g. $XDG_CACHE_HOME/husk. The key is the hash of the wasm, the options
+ * that matter, the CPU and the compiler's version. Safe for concurrent processes. A full disk or an
+ * unwritable folder costs the caching, never the result: ret_compiled->warning tells why. */
 HUSK_API int husk_compile_cached(const void *wasm, size_t count,
-                                 const struct husk_compile_options *options, const char *cache_dir,
-                                 int *ret_fd, bool *ret_was_cached, struct husk_error *ret_warning,
-                                 struct husk_error *err);
+                                 const struct husk_compile_options *options,
+                                 struct husk_compiled *ret_compiled, struct husk_error *err);
 
 #ifdef __cplusplus
 }

@@ -10,23 +10,38 @@
 extern "C" {
 #endif
 
+struct husk_open_options {
+    size_t size;
+    /* Do not compare the content hash, which takes about 1 ms per MiB and finds any damage. For
+     * bytes that your program made itself a moment ago. The host is as safe without it, but a
+     * damaged image may compute something else than the module. The hash is no signature: whoever
+     * changes a file on purpose makes a new one. */
+    bool skips_hash;
+    uint8_t reserved[7];
+};
+#define HUSK_OPEN_OPTIONS_INIT HUSK_INIT_OF(husk_open_options)
+
 /* Open an image that husk_compile() or husk_image_save() wrote. Everything in it is checked; it may
- * come from anyone. `fd` is duplicated. verify: compare the content hash first, which finds any
- * damage and says so: about 1 ms per MiB. Pass true for files; false where your program made the
- * bytes itself a moment ago. Without it nothing is less safe for the host, but what is damaged may
- * compute something else than the module. The hash is no signature: who changes a file on purpose
- * makes a new one. A sparse file with more holes than any image has is not verified:
- * HUSK_E_BAD_IMAGE.
+ * come from anyone. `options` may be NULL. `fd` is duplicated. A sparse file with more holes than
+ * any image has is refused, unless the hash is skipped (HUSK_E_BAD_IMAGE).
  * engine NULL: to look at it only (husk_image_info and the like; no sandbox can be made), where
  * there is no KVM, too. HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION, HUSK_E_CPU, HUSK_E_SYS,
  * HUSK_E_NOMEM. */
-HUSK_API int husk_image_open(husk_engine *engine, const char *path, bool verify,
-                             husk_image **ret_image, struct husk_error *err);
-HUSK_API int husk_image_open_fd(husk_engine *engine, int fd, bool verify, husk_image **ret_image,
+HUSK_API int husk_image_open(husk_engine *engine, const char *path,
+                             const struct husk_open_options *options, husk_image **ret_image,
+                             struct husk_error *err);
+HUSK_API int husk_image_open_fd(husk_engine *engine, int fd,
+                                const struct husk_open_options *options, husk_image **ret_image,
                                 struct husk_error *err);
 /* The bytes are copied. */
-HUSK_API int husk_image_open_buffer(husk_engine *engine, const void *bytes, size_t count,
-                                    bool verify, husk_image **ret_image, struct husk_error *err);
+struct husk_buffer {
+    const void *bytes;
+    size_t count;
+};
+HUSK_API int husk_image_open_buffer(husk_engine *engine, struct husk_buffer buffer,
+                                    const struct husk_open_options *options, husk_image **ret_image,
+                                    struct husk_error *err);
+/* One more share of the image, and one less; NULL is fine. Any thread. */
 HUSK_API husk_image *husk_image_ref(husk_image *image);
 HUSK_API void husk_image_unref(husk_image *image);
 
@@ -42,16 +57,17 @@ enum husk_extern_kind {
 struct husk_extern {
     size_t size;
     enum husk_extern_kind kind;
+    uint32_t idx;       /* in the index space of its kind */
     const char *module; /* imports only */
     size_t module_bytes;
     const char *name;
     size_t name_bytes;
-    uint32_t idx;              /* in the index space of its kind */
     struct husk_functype func; /* FUNC */
     uint64_t min, max;         /* TABLE: entries; MEMORY: wasm pages of 64 KiB */
+    husk_type type;            /* TABLE: element type; GLOBAL: value type */
     bool has_max;
-    husk_type type; /* TABLE: element type; GLOBAL: value type */
-    bool is_mutable;
+    bool is_mutable; /* GLOBAL */
+    uint8_t reserved[2];
 };
 #define HUSK_EXTERN_INIT HUSK_INIT_OF(husk_extern)
 
@@ -80,6 +96,28 @@ struct husk_image_info {
 #define HUSK_IMAGE_INFO_INIT HUSK_INIT_OF(husk_image_info)
 /* HUSK_E_INVAL: `size` is not set. */
 HUSK_API int husk_image_info(const husk_image *image, struct husk_image_info *ret_info);
+
+/* An exported function, found once to be called often.
+ *
+ * A husk_func is a value: copy it, keep it, free nothing. It belongs to a module, which is known by
+ * its SHA-256 (husk_image_info.wasm_sha256). It works on every sandbox of that module: of the image
+ * it was found in, of that image's snapshots, and of both when they are saved or compiled and
+ * opened again. A sandbox of another module refuses it (HUSK_E_INVAL), as it refuses one that is
+ * all zeros. An image that lies about its SHA-256 gets calls of its own functions, and nothing
+ * else. Do not store one: another version of the library may encode it differently. */
+typedef struct husk_func {
+    uint64_t opaque[2];
+} husk_func;
+/* Names, here and below: name_bytes 0 means that the name ends at its NUL. Only a name that holds
+ * NULs needs its length. HUSK_E_NOT_FOUND: the image exports no such function. */
+HUSK_API int husk_image_func(const husk_image *image, const char *name, size_t name_bytes,
+                             husk_func *ret_func, struct husk_error *err);
+/* Its type; the arrays live as long as the image. HUSK_E_INVAL: a function of another module. */
+HUSK_API int husk_image_func_type(const husk_image *image, husk_func func,
+                                  struct husk_functype *ret_type, struct husk_error *err);
+/* The index of an exported table, for the functions of husk_memory.h. HUSK_E_NOT_FOUND. */
+HUSK_API int husk_image_table(const husk_image *image, const char *name, size_t name_bytes,
+                              uint32_t *ret_table_idx, struct husk_error *err);
 
 /* Write an image or a snapshot to a file that stands for itself: it can be opened in another
  * process (husk_image_open()), run, inspected. Durably and all at once: a new file beside it

@@ -28,22 +28,29 @@ HUSK_API int husk_imports_new(husk_engine *engine, husk_imports **ret_imports,
                               struct husk_error *err);
 HUSK_API void husk_imports_free(husk_imports *imports);
 
-/* Define what a module may import. A later definition of the same name replaces the earlier. Names
- * are copied. user_free (may be NULL) is called with `user` once no set and no sandbox refers to it
- * any more. */
-HUSK_API int husk_imports_func(husk_imports *imports, const char *module, const char *name,
-                               const struct husk_functype *type, husk_host_fn fn, void *user,
-                               void (*user_free)(void *user), struct husk_error *err);
-HUSK_API int husk_imports_global(husk_imports *imports, const char *module, const char *name,
-                                 bool is_mutable, const struct husk_value *initial,
-                                 struct husk_error *err);
-/* Every sandbox gets a memory or table of its own of these limits (max UINT64_MAX: none). Sizes:
- * wasm pages, entries. */
-HUSK_API int husk_imports_memory(husk_imports *imports, const char *module, const char *name,
-                                 uint64_t min_pages, uint64_t max_pages, struct husk_error *err);
-HUSK_API int husk_imports_table(husk_imports *imports, const char *module, const char *name,
-                                husk_type elem_type, uint64_t min_entries, uint64_t max_entries,
-                                struct husk_error *err);
+/* A host function that modules may import. An array element: its layout is final. */
+struct husk_host_func {
+    const char *module;
+    size_t module_bytes; /* 0: the name ends at its NUL */
+    const char *name;
+    size_t name_bytes; /* 0: the name ends at its NUL */
+    const struct husk_functype *type;
+    husk_host_fn fn;
+    void *user;                    /* for fn */
+    void (*user_free)(void *user); /* or NULL */
+};
+
+/* Define a table of functions: all of them or, on failure, none. A later definition of the same
+ * name replaces the earlier. Names and types are copied. user_free is called with `user` once no
+ * set and no sandbox refers to the function any more; not on failure. HUSK_E_INVAL, HUSK_E_NOMEM,
+ * HUSK_E_LIMIT. */
+HUSK_API int husk_imports_funcs(husk_imports *imports, const struct husk_host_func *rows,
+                                size_t count, struct husk_error *err);
+/* Define a memory, a table or a global, of item->module and item->name, kind and type; `idx` counts
+ * for nothing. Every sandbox gets its own. What husk_image_import() gave can be passed on.
+ * initial: of a global; NULL otherwise. HUSK_E_INVAL, HUSK_E_NOMEM, HUSK_E_LIMIT. */
+HUSK_API int husk_imports_define(husk_imports *imports, const struct husk_extern *item,
+                                 const struct husk_value *initial, struct husk_error *err);
 
 /* What becomes of imports that the set does not define when a sandbox is made or loaded. REFUSED,
  * the default: HUSK_E_LINK. TRAP: a function of the type that the module declares takes its place,
@@ -63,6 +70,10 @@ HUSK_API int husk_imports_match(const husk_imports *imports, const struct husk_e
                                 struct husk_error *err);
 
 HUSK_API husk_sandbox *husk_caller_sandbox(husk_caller *caller);
+/* The guest's memory, checked and without a copy, for the duration of the host function: NULL if
+ * any byte of the range is out of bounds. On the thread that made the guest's call. Unlike
+ * husk_memory_span() it makes no restore slower. */
+HUSK_API void *husk_caller_span(husk_caller *caller, const struct husk_range *range);
 /* Fail with a message of your own; returns the status to return. */
 HUSK_API int husk_caller_fail(husk_caller *caller, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -12,12 +12,6 @@ extern "C" {
 
 /* All of this works between calls and, on the sandbox of its caller, in a host function. */
 
-/* [addr, addr + count) of linear memory mem_idx. The layout is final. */
-struct husk_range {
-    uint64_t addr, count; /* bytes */
-    uint32_t mem_idx;
-};
-
 /* Copy bytes out of the guest's memory, or into it; all of them or, if one is out of bounds
  * (HUSK_E_LIMIT), none. Nothing is kept, so unlike husk_memory_span() it makes no restore slower.
  * Also of a poisoned sandbox, to look at what there is. HUSK_E_STATE: nothing is loaded. */
@@ -33,26 +27,24 @@ HUSK_API int husk_memory_write(husk_sandbox *sandbox, const struct husk_range *r
 HUSK_API int husk_memory_grow(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t delta_pages,
                               uint64_t *ret_old_pages, struct husk_error *err);
 
-/* A checked view of [addr, addr + count) of linear memory mem_idx: ret_span points into the
- * sandbox's memory, and stays valid until the sandbox is freed, unloaded, or loaded into. A restore
- * keeps it, but for the two that build the memory anew: the first one to an image of the same
- * module that was opened another time, and one that is tried again after it failed half-way. Bytes
- * that a restore puts out of bounds must not be used. It may be written from any thread, but not
- * while the sandbox is being restored. The guest can change it whenever it runs. HUSK_E_LIMIT if
- * any byte is out of bounds. */
-HUSK_API int husk_memory_span(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr,
-                              uint64_t count, void **ret_span, struct husk_error *err);
+/* A checked view of a range: *ret_span points into the sandbox's memory, and stays valid until the
+ * sandbox is freed, unloaded, or loaded into. Spans survive a restore, with two exceptions, which
+ * remap memory: the first restore to a reopened image, and a retry after a restore failed half-way.
+ * Do not use bytes that a restore put out of bounds. Any thread may write to it, but not while the
+ * sandbox is being restored. The guest can change it whenever it runs. Restores look at these pages
+ * from then on; in a host function husk_caller_span() avoids that. HUSK_E_LIMIT if any byte is out
+ * of bounds. */
+HUSK_API int husk_memory_span(husk_sandbox *sandbox, const struct husk_range *range,
+                              void **ret_span, struct husk_error *err);
 /* Bytes; 0 if there is no such memory. */
 HUSK_API uint64_t husk_memory_bytes(const husk_sandbox *sandbox, uint32_t mem_idx);
-HUSK_API int husk_global_get(husk_sandbox *sandbox, const char *export_name,
+/* An exported global. HUSK_E_NOT_FOUND; HUSK_E_STATE, HUSK_E_POISONED. Setting also HUSK_E_TYPE: a
+ * value of another type, an immutable global, or a funcref that is not of this module. */
+HUSK_API int husk_global_get(husk_sandbox *sandbox, const char *name, size_t name_bytes,
                              struct husk_value *ret_value, struct husk_error *err);
-HUSK_API int husk_global_set(husk_sandbox *sandbox, const char *export_name,
+HUSK_API int husk_global_set(husk_sandbox *sandbox, const char *name, size_t name_bytes,
                              const struct husk_value *value, struct husk_error *err);
 
-/* The index of an exported table (name of name_bytes bytes), for the functions below.
- * HUSK_E_NOT_FOUND. */
-HUSK_API int husk_image_table(const husk_image *image, const char *name, size_t name_bytes,
-                              uint32_t *ret_table_idx, struct husk_error *err);
 /* Entries; 0 if there is no such table. */
 HUSK_API uint64_t husk_table_size(const husk_sandbox *sandbox, uint32_t table_idx);
 /* An entry: a funcref or an externref, as the table has it. HUSK_E_LIMIT: no such table or entry;

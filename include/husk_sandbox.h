@@ -113,24 +113,23 @@ HUSK_API int husk_sandbox_clone(husk_sandbox *sandbox, husk_sandbox **ret_clone,
  * before the next: nothing else runs before it has returned once.
  */
 
-/* Memory images: a page-aligned range of a sandbox's linear memory, as an object of its own that
- * can be mapped copy-on-write into any sandbox of the same engine at any page-aligned place. addr,
- * bytes, offset: multiples of 4096; bytes > 0. Any number of sandboxes can map one; it may be
- * released while it is mapped. Threads: an image may be used by any number of threads at once. */
+/* Memory images: a page-aligned range of a sandbox's linear memory, as an object that can be mapped
+ * copy-on-write into any sandbox of the same engine, at any page-aligned place. Range and offset
+ * are multiples of 4096 bytes, and no range is empty. Any number of sandboxes can map one; it may
+ * be released while it is mapped. Any number of threads may use one at once. */
 /* The range as it is now, also of a poisoned sandbox, whose memory is in the middle of something.
  * It becomes copy-on-write over the image itself: later writes there never change the image.
  * HUSK_E_INVAL (alignment, NULL), HUSK_E_LIMIT (out of bounds of the memory; more than 1024 images
  * are mapped in this sandbox, those that others cover not counted), HUSK_E_STATE (nothing is
  * loaded), HUSK_E_SYS, HUSK_E_NOMEM; nothing has changed then. Threads: as all of a sandbox, by one
  * at a time; while a call runs, by its host functions. */
-HUSK_API int husk_memory_image_new(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr,
-                                   uint64_t bytes, husk_memory_image **ret_image,
-                                   struct husk_error *err);
-/* [addr, addr + bytes) of memory mem_idx then reads as [offset, offset + bytes) of the image.
+HUSK_API int husk_memory_image_new(husk_sandbox *sandbox, const struct husk_range *range,
+                                   husk_memory_image **ret_image, struct husk_error *err);
+/* The range then reads as [offset, offset + range->count) of the image.
  * Errors and threads as above; HUSK_E_LIMIT also out of bounds of the image, HUSK_E_INVAL also for
  * one of another engine. A restore takes the mapping away again. */
-HUSK_API int husk_memory_image_map(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr,
-                                   const husk_memory_image *image, uint64_t offset, uint64_t bytes,
+HUSK_API int husk_memory_image_map(husk_sandbox *sandbox, const struct husk_range *range,
+                                   const husk_memory_image *image, uint64_t offset,
                                    struct husk_error *err);
 /* 0 for NULL. */
 HUSK_API uint64_t husk_memory_image_bytes(const husk_memory_image *image);

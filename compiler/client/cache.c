@@ -19,6 +19,7 @@
 #include "image.h"
 #include "layout.h"
 #include "sha256.h"
+#include "options.h"
 
 #define KEY_FORMAT 1 /* of what goes into the key */
 
@@ -112,40 +113,49 @@ static void store_entry(const char *folder, const char *path, int fd, uint64_t b
         warn(ret_warning, &cause);
 }
 
-int husk_compile_cached(const void *wasm, size_t count, const struct husk_compile_options *options,
-                        const char *cache_dir, int *ret_fd, bool *ret_was_cached,
-                        struct husk_error *ret_warning, struct husk_error *err) {
-    struct husk_compile_options full;
+/* Found, or compiled and stored. */
+static int cached_or_made(struct husk_buffer wasm, const struct husk_compile_options *full,
+                          struct husk_compiled *ret_compiled, struct husk_error *err) {
     uint8_t wasm_sha256[SHA256_BYTES];
     char key[2 * SHA256_BYTES + 1];
     uint64_t bytes = 0;
-    if (wasm == NULL || cache_dir == NULL || cache_dir[0] == '\0' || ret_fd == NULL)
-        return error_set(err, HUSK_E_INVAL,
-                         "no module, no cache folder or no place for the result");
-    if (ret_warning != NULL)
-        *ret_warning = (struct husk_error){.offset = HUSK_NO_OFFSET};
-    int status = client_options(options, &full, err);
+    sha256_bytes(wasm.bytes, wasm.count, wasm_sha256);
+    int status = cache_key(wasm_sha256, full, key, err);
     if (status != 0)
         return status;
-    sha256_bytes(wasm, count, wasm_sha256);
-    status = cache_key(wasm_sha256, &full, key, err);
-    if (status != 0)
-        return status;
-    size_t room = strlen(cache_dir) + sizeof key + 16;
+    size_t room = strlen(full->cache_dir) + sizeof key + 16;
     auto_free char *path = malloc(room);
     if (path == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for a path");
-    snprintf(path, room, "%s/%s.husk", cache_dir, key);
+    snprintf(path, room, "%s/%s.husk", full->cache_dir, key);
     auto_fd fd = open_entry(path, wasm_sha256);
-    bool was_cached = fd >= 0;
-    if (!was_cached) {
-        status = worker_run(wasm, count, &full, &fd, &bytes, err);
+    ret_compiled->was_cached = fd >= 0;
+    if (fd < 0) {
+        status = worker_run(wasm.bytes, wasm.count, full, &fd, &bytes, err);
         if (status != 0)
             return status;
-        store_entry(cache_dir, path, fd, bytes, ret_warning);
+        store_entry(full->cache_dir, path, fd, bytes, &ret_compiled->warning);
     }
-    if (ret_was_cached != NULL)
-        *ret_was_cached = was_cached;
-    *ret_fd = take_fd(&fd);
+    ret_compiled->fd = take_fd(&fd);
     return 0;
+}
+
+int husk_compile_cached(const void *wasm, size_t count, const struct husk_compile_options *options,
+                        struct husk_compiled *ret_compiled, struct husk_error *err) {
+    struct husk_compile_options full;
+    struct husk_compiled compiled = {.warning = {.offset = HUSK_NO_OFFSET}};
+    if (wasm == NULL || ret_compiled == NULL)
+        return error_set(err, HUSK_E_INVAL, "no module, or no place for the result");
+    int status = output_check("husk_compiled", ret_compiled, err);
+    if (status == 0)
+        status = client_options(options, &full, err);
+    if (status != 0)
+        return status;
+    if (full.cache_dir == NULL || full.cache_dir[0] == '\0')
+        return error_set(err, HUSK_E_INVAL,
+                         "no cache folder is given (husk_compile_options.cache_dir)");
+    status = cached_or_made((struct husk_buffer){wasm, count}, &full, &compiled, err);
+    if (status == 0)
+        output_fill(ret_compiled, &compiled, sizeof compiled);
+    return status;
 }

@@ -71,13 +71,23 @@ int client_options(const struct husk_compile_options *options,
     return 0;
 }
 
+/* Who sets a cache folder expects that it is used. */
+static int options_without_cache(const struct husk_compile_options *options,
+                                 struct husk_compile_options *ret_options, struct husk_error *err) {
+    int status = client_options(options, ret_options, err);
+    if (status == 0 && ret_options->cache_dir != NULL)
+        status = error_set(err, HUSK_E_INVAL,
+                           "cache_dir is set; husk_compile_cached() is what uses a cache");
+    return status;
+}
+
 int husk_compile(const void *wasm, size_t count, const struct husk_compile_options *options,
                  int *ret_fd, struct husk_error *err) {
     struct husk_compile_options full;
     uint64_t bytes;
     if (wasm == NULL || ret_fd == NULL)
         return error_set(err, HUSK_E_INVAL, "no module or no place for the result");
-    int status = client_options(options, &full, err);
+    int status = options_without_cache(options, &full, err);
     return status == 0 ? worker_run(wasm, count, &full, ret_fd, &bytes, err) : status;
 }
 
@@ -87,7 +97,7 @@ int husk_compile_to_file(const void *wasm, size_t count, const struct husk_compi
     uint64_t bytes = 0;
     if (wasm == NULL || path == NULL)
         return error_set(err, HUSK_E_INVAL, "no module or no path");
-    int status = client_options(options, &full, err);
+    int status = options_without_cache(options, &full, err);
     if (status != 0)
         return status;
     auto_fd fd = -1;

@@ -205,9 +205,8 @@ int husk_wasm_interface(const void *wasm, size_t count,
     return status;
 }
 
-int husk_wasm_describe(const void *wasm, size_t count,
-                       void (*visit)(void *user, bool is_import, const struct husk_extern *item),
-                       void *user, struct husk_wasm_info *ret_info, struct husk_error *err) {
+int husk_wasm_describe(const void *wasm, size_t count, struct husk_wasm_info *ret_info,
+                       struct husk_error *err) {
     struct wasm_module *module = NULL;
     struct husk_wasm_info info;
     if (wasm == NULL || ret_info == NULL)
@@ -218,13 +217,9 @@ int husk_wasm_describe(const void *wasm, size_t count,
     if (status == 0)
         status = wasm_validate(module, err);
     if (status == 0) {
-        struct describer describer = {.module = module, .visit = visit, .user = user};
         describe_info(module, &info);
-        if (visit != NULL && !describe_all(&describer))
-            status = error_set(err, HUSK_E_NOMEM, "out of memory for the names");
-    }
-    if (status == 0)
         output_fill(ret_info, &info, sizeof info);
+    }
     wasm_module_free(module);
     return status;
 }

@@ -37,7 +37,9 @@ static bool export_is(const struct exchange *exchange, const char *name, const c
                       husk_func *ret_func) {
     struct husk_functype type;
     husk_func func;
-    if (husk_image_func(exchange->sandbox->image, name, &func, &type, NULL) != 0)
+    const husk_image *image = exchange->sandbox->image;
+    if (husk_image_func(image, name, 0, &func, NULL) != 0 ||
+        husk_image_func_type(image, func, &type, NULL) != 0)
         return false;
     size_t at = 0;
     for (size_t i = 0; i < type.params_count + type.results_count; i++) {
@@ -116,7 +118,10 @@ static int find_export(struct exchange *exchange, const char *name, husk_func *r
                                         [RESULT_POINTER_TO_PAIR] = "ii>i",
                                         [RESULT_TWO_I32] = "ii>ii"};
     struct husk_functype type;
-    int status = husk_image_func(exchange->sandbox->image, name, ret_func, &type, exchange->err);
+    const husk_image *image = exchange->sandbox->image;
+    int status = husk_image_func(image, name, 0, ret_func, exchange->err);
+    if (status == 0)
+        status = husk_image_func_type(image, *ret_func, &type, exchange->err);
     if (status != 0)
         return status;
     for (int form = RESULT_PACKED_I64; form <= RESULT_TWO_I32; form++) {

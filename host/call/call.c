@@ -129,7 +129,8 @@ static inline const struct husk_image_func *callable(const struct image_code *co
  * function. */
 static bool restored_find(const husk_image *image, husk_func *ret_func) {
     struct husk_functype type;
-    if (husk_image_func(image, "husk_restored", ret_func, &type, NULL) != 0)
+    if (husk_image_func(image, "husk_restored", 0, ret_func, NULL) != 0 ||
+        husk_image_func_type(image, *ret_func, &type, NULL) != 0)
         return false;
     return type.params_count == 2 && type.params[0] == HUSK_I64 && type.params[1] == HUSK_I64 &&
            type.results_count == 0;
@@ -219,45 +220,57 @@ int call_within(husk_sandbox *sandbox, const struct call_request *request,
     return status != 0 ? status : call_checked(sandbox, request, row, ret_outcome, err);
 }
 
-int husk_call_func(husk_sandbox *sandbox, husk_func func, const struct husk_value *args,
-                   size_t args_count, struct husk_value *results, size_t results_count,
-                   const struct husk_limits *options, struct husk_outcome *ret_outcome,
-                   struct husk_error *err) {
+/* The function that is to be called: by name, or as it was found before. */
+static int call_find(const husk_sandbox *sandbox, const struct husk_call *call, husk_func *ret_func,
+                     struct husk_error *err) {
+    *ret_func = call->func;
+    if (call->name == NULL)
+        return 0; /* check_call() looks at it */
+    if (call->func.opaque[0] != 0 || call->func.opaque[1] != 0)
+        return error_set(err, HUSK_E_INVAL, "both a name and a husk_func are given");
+    return husk_image_func(sandbox->image, call->name, call->name_bytes, ret_func, err);
+}
+
+static int call_run(husk_sandbox *sandbox, const struct husk_call *call,
+                    struct husk_outcome *ret_outcome, struct husk_error *err) {
     struct call_limits limits;
     const struct husk_image_func *row = NULL;
-    if (sandbox == NULL || ret_outcome == NULL || (args == NULL && args_count > 0) ||
-        (results == NULL && results_count > 0))
-        return error_set(err, HUSK_E_INVAL, "husk_call: a NULL argument");
-    const struct call_request request = {func, args, args_count, results, results_count, &limits};
-    struct husk_outcome whole, *outcome = outcome_room(ret_outcome, &whole);
-    int status = output_check("husk_outcome", ret_outcome, err);
+    struct call_request request = {.args = call->args,
+                                   .args_count = call->args_count,
+                                   .results = call->results,
+                                   .results_count = call->results_count,
+                                   .limits = &limits};
+    int status = check_state(sandbox, err);
+    if (status == 0)
+        status = call_find(sandbox, call, &request.func, err);
     if (status == 0)
         status = check_call(sandbox, &request, &row, err);
     if (status == 0)
-        status = call_limits_make(options, &limits, err);
-    if (status == 0)
-        status = call_checked(sandbox, &request, row, outcome, err);
-    if (status == 0)
-        outcome_give(outcome, ret_outcome);
-    return status;
+        status = call_limits_make(call->limits, &limits, err);
+    return status == 0 ? call_checked(sandbox, &request, row, ret_outcome, err) : status;
 }
 
-int husk_call(husk_sandbox *sandbox, const char *export_name, const struct husk_value *args,
-              size_t args_count, struct husk_value *results, size_t results_count,
-              const struct husk_limits *options, struct husk_outcome *ret_outcome,
+int husk_call(husk_sandbox *sandbox, const struct husk_call *call, struct husk_outcome *ret_outcome,
               struct husk_error *err) {
-    husk_func func;
-    if (sandbox == NULL || export_name == NULL)
+    struct husk_call copy;
+    struct husk_outcome whole;
+    if (sandbox == NULL || call == NULL || ret_outcome == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_call: a NULL argument");
-    int status = check_state(sandbox, err);
+    int status = output_check("husk_outcome", ret_outcome, err);
+    if (status == 0)
+        status = call_read(call, &copy, err);
+    if (status == 0 && ((copy.args == NULL && copy.args_count > 0) ||
+                        (copy.results == NULL && copy.results_count > 0)))
+        status = error_set(err, HUSK_E_INVAL, "husk_call: args or results are NULL");
     if (status != 0)
         return status;
-    status = husk_image_func(sandbox->image, export_name, &func, NULL, err);
-    if (status != 0)
-        return status;
-    status = husk_call_func(sandbox, func, args, args_count, results, results_count, options,
-                            ret_outcome, err);
-    return status != 0 ? error_while(err, status, "calling \"%s\"", NAME_SHOWN(export_name)) : 0;
+    struct husk_outcome *outcome = outcome_room(ret_outcome, &whole);
+    status = call_run(sandbox, &copy, outcome, err);
+    if (status == 0)
+        outcome_give(outcome, ret_outcome);
+    else if (copy.name != NULL)
+        status = error_while(err, status, "calling \"%s\"", NAME_SHOWN(copy.name));
+    return status;
 }
 
 void husk_interrupt(husk_sandbox *sandbox) {

@@ -31,26 +31,33 @@ int image_func_refuse(const struct image_code *code, husk_func func, struct husk
                      (uint32_t)func.opaque[1]);
 }
 
-int husk_image_func_n(const husk_image *image, const char *name, size_t name_bytes,
-                      husk_func *ret_func, struct husk_functype *ret_type, struct husk_error *err) {
-    const struct image_code *code = image->code;
+int husk_image_func(const husk_image *image, const char *name, size_t name_bytes,
+                    husk_func *ret_func, struct husk_error *err) {
     struct name_text shown;
-    uint32_t idx = image_export_find(image, name, name_bytes);
+    if (image == NULL || name == NULL || ret_func == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_image_func: a NULL argument");
+    const struct image_code *code = image->code;
+    const size_t bytes = name_bytes != 0 ? name_bytes : strlen(name);
+    uint32_t idx = image_export_find(image, name, bytes);
     if (idx == UINT32_MAX)
         return error_set(err, HUSK_E_NOT_FOUND, "the module exports nothing named \"%s\"",
-                         name_show(&shown, name, name_bytes));
+                         name_show(&shown, name, bytes));
     if (code->exports[idx].kind != HUSK_ABI_FUNC)
         return error_set(err, HUSK_E_NOT_FOUND, "the export \"%s\" is not a function",
-                         name_show(&shown, name, name_bytes));
+                         name_show(&shown, name, bytes));
     *ret_func = image_func_make(code, code->exports[idx].idx);
-    if (ret_type != NULL)
-        *ret_type = image_functype(code, code->funcs[code->exports[idx].idx].type_idx);
     return 0;
 }
 
-int husk_image_func(const husk_image *image, const char *export_name, husk_func *ret_func,
-                    struct husk_functype *ret_type, struct husk_error *err) {
-    return husk_image_func_n(image, export_name, strlen(export_name), ret_func, ret_type, err);
+int husk_image_func_type(const husk_image *image, husk_func func, struct husk_functype *ret_type,
+                         struct husk_error *err) {
+    if (image == NULL || ret_type == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_image_func_type: a NULL argument");
+    const struct husk_image_func *row = image_func_row(image->code, func);
+    if (row == NULL)
+        return image_func_refuse(image->code, func, err);
+    *ret_type = image_functype(image->code, row->type_idx);
+    return 0;
 }
 
 /* ---- funcrefs ---- */

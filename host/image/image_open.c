@@ -16,6 +16,7 @@
 #include "error.h"
 #include "host_limits.h"
 #include "image_internal.h"
+#include "options.h"
 #include "image_records.h"
 #include "pages.h"
 #include "sha256.h"
@@ -266,38 +267,46 @@ static int image_open_file(husk_engine *engine, struct image_file *file, bool ve
     return 0;
 }
 
-int husk_image_open_fd(husk_engine *engine, int fd, bool verify, husk_image **ret_image,
-                       struct husk_error *err) {
+int husk_image_open_fd(husk_engine *engine, int fd, const struct husk_open_options *options,
+                       husk_image **ret_image, struct husk_error *err) {
     struct image_file *file;
+    struct husk_open_options copy;
     if (ret_image == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_image_open_fd: a NULL argument");
-    int status = image_file_open(fd, &file, err);
-    return status != 0 ? status : image_open_file(engine, file, verify, ret_image, err);
+    int status = open_options_read(options, &copy, err);
+    if (status == 0)
+        status = image_file_open(fd, &file, err);
+    return status != 0 ? status : image_open_file(engine, file, !copy.skips_hash, ret_image, err);
 }
 
-int husk_image_open(husk_engine *engine, const char *path, bool verify, husk_image **ret_image,
-                    struct husk_error *err) {
+int husk_image_open(husk_engine *engine, const char *path, const struct husk_open_options *options,
+                    husk_image **ret_image, struct husk_error *err) {
     if (path == NULL || ret_image == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_image_open: a NULL argument");
     /* non-blocking: a FIFO is refused, not waited for */
     auto_fd fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return error_sys(err, errno, "cannot open %s", path);
-    int status = husk_image_open_fd(engine, fd, verify, ret_image, err);
+    int status = husk_image_open_fd(engine, fd, options, ret_image, err);
     return status != 0 ? error_while(err, status, "opening %s", path) : 0;
 }
 
-int husk_image_open_buffer(husk_engine *engine, const void *bytes, size_t count, bool verify,
-                           husk_image **ret_image, struct husk_error *err) {
+int husk_image_open_buffer(husk_engine *engine, struct husk_buffer buffer,
+                           const struct husk_open_options *options, husk_image **ret_image,
+                           struct husk_error *err) {
     struct image_file *file;
-    if (ret_image == NULL || (bytes == NULL && count != 0))
+    struct husk_open_options copy;
+    if (ret_image == NULL || (buffer.bytes == NULL && buffer.count != 0))
         return error_set(err, HUSK_E_INVAL, "husk_image_open_buffer: a NULL argument");
-    int status = image_file_from_bytes(bytes, count, &file, err);
-    return status != 0 ? status : image_open_file(engine, file, verify, ret_image, err);
+    int status = open_options_read(options, &copy, err);
+    if (status == 0)
+        status = image_file_from_bytes(buffer.bytes, buffer.count, &file, err);
+    return status != 0 ? status : image_open_file(engine, file, !copy.skips_hash, ret_image, err);
 }
 
 husk_image *husk_image_ref(husk_image *image) {
-    atomic_fetch_add_explicit(&image->refs, 1, memory_order_relaxed);
+    if (image != NULL)
+        atomic_fetch_add_explicit(&image->refs, 1, memory_order_relaxed);
     return image;
 }
 

@@ -2,6 +2,7 @@
  * memory by checked span, exported globals. */
 #include <string.h>
 
+#include "caller.h"
 #include "error.h"
 #include "image_internal.h"
 #include "name_text.h"
@@ -24,15 +25,17 @@ int sandbox_span(const husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, u
     return 0;
 }
 
-int husk_memory_span(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uint64_t count,
-                     void **ret_span, struct husk_error *err) {
+int husk_memory_span(husk_sandbox *sandbox, const struct husk_range *range, void **ret_span,
+                     struct husk_error *err) {
     uint8_t *span = NULL;
-    int status = sandbox_span(sandbox, mem_idx, addr, count, &span, err);
+    if (sandbox == NULL || range == NULL || ret_span == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_memory_span: a NULL argument");
+    int status = sandbox_span(sandbox, range->mem_idx, range->addr, range->count, &span, err);
     /* The embedder may write there from any thread: a restore must not rely on its own thread's
      * faults. */
-    if (status == 0 && count != 0)
+    if (status == 0 && range->count != 0)
         status = hotset_pin(&sandbox->machine->hotset, &sandbox->machine->arena,
-                            sandbox->machine->mapped, span, count, err);
+                            sandbox->machine->mapped, span, range->count, err);
     if (status == 0)
         *ret_span = span;
     return status;
@@ -62,56 +65,75 @@ int husk_memory_write(husk_sandbox *sandbox, const struct husk_range *range, con
     return 0;
 }
 
+void *husk_caller_span(husk_caller *caller, const struct husk_range *range) {
+    uint8_t *span = NULL;
+    if (range == NULL ||
+        sandbox_span(caller->sandbox, range->mem_idx, range->addr, range->count, &span, NULL) != 0)
+        return NULL;
+    /* For a moment, and this thread: pages that it writes are found like the guest's. */
+    hotset_written_here(&caller->sandbox->machine->hotset);
+    return span;
+}
+
 uint64_t husk_memory_bytes(const husk_sandbox *sandbox, uint32_t mem_idx) {
     return sandbox->image != NULL && mem_idx < sandbox->machine->arena.memories_count
                ? sandbox->machine->arena.memories[mem_idx].bytes
                : 0;
 }
 
-/* NULL: not found, err is set. */
-static const struct husk_image_global *
-global_find(const husk_sandbox *sandbox, const char *export_name, struct husk_error *err) {
+static int global_find(const husk_sandbox *sandbox, const char *name, size_t name_bytes,
+                       const struct husk_image_global **ret_global, struct husk_error *err) {
+    struct name_text shown;
+    if (sandbox == NULL || name == NULL)
+        return error_set(err, HUSK_E_INVAL, "a global: a NULL argument");
     const husk_image *image = sandbox->image;
-    if (image == NULL) {
-        error_set(err, HUSK_E_STATE, "nothing is loaded, so there are no globals");
-        return NULL;
-    }
+    if (image == NULL)
+        return error_set(err, HUSK_E_STATE, "nothing is loaded, so there are no globals");
     const struct image_code *code = image->code;
-    uint32_t idx = image_export_find(image, export_name, strlen(export_name));
-    if (idx != UINT32_MAX && code->exports[idx].kind == HUSK_ABI_GLOBAL)
-        return &code->globals[code->exports[idx].idx];
-    error_set(err, HUSK_E_NOT_FOUND, "the module exports no global named \"%s\"",
-              NAME_SHOWN(export_name));
-    return NULL;
-}
-
-int husk_global_get(husk_sandbox *sandbox, const char *export_name, struct husk_value *ret_value,
-                    struct husk_error *err) {
-    const struct husk_image_global *global = global_find(sandbox, export_name, err);
-    if (global == NULL)
-        return sandbox->image == NULL ? HUSK_E_STATE : HUSK_E_NOT_FOUND;
-    const void *place = arena_span(&sandbox->machine->arena, global->gva, sizeof(struct husk_slot));
-    *ret_value = value_from_slot((husk_type)valtype_to_byte(global->type), place);
+    const size_t bytes = name_bytes != 0 ? name_bytes : strlen(name);
+    const uint32_t idx = image_export_find(image, name, bytes);
+    if (idx == UINT32_MAX || code->exports[idx].kind != HUSK_ABI_GLOBAL)
+        return error_set(err, HUSK_E_NOT_FOUND, "the module exports no global named \"%s\"",
+                         name_show(&shown, name, bytes));
+    *ret_global = &code->globals[code->exports[idx].idx];
     return 0;
 }
 
-int husk_global_set(husk_sandbox *sandbox, const char *export_name, const struct husk_value *value,
-                    struct husk_error *err) {
-    const struct husk_image_global *global = global_find(sandbox, export_name, err);
-    if (global == NULL)
-        return sandbox->image == NULL ? HUSK_E_STATE : HUSK_E_NOT_FOUND;
+static struct husk_slot *global_slot(const husk_sandbox *sandbox,
+                                     const struct husk_image_global *global) {
+    return (struct husk_slot *)(void *)arena_span(&sandbox->machine->arena, global->gva,
+                                                  sizeof(struct husk_slot));
+}
+
+int husk_global_get(husk_sandbox *sandbox, const char *name, size_t name_bytes,
+                    struct husk_value *ret_value, struct husk_error *err) {
+    const struct husk_image_global *global = NULL;
+    int status = global_find(sandbox, name, name_bytes, &global, err);
+    if (status == 0)
+        *ret_value =
+            value_from_slot((husk_type)valtype_to_byte(global->type), global_slot(sandbox, global));
+    return status;
+}
+
+int husk_global_set(husk_sandbox *sandbox, const char *name, size_t name_bytes,
+                    const struct husk_value *value, struct husk_error *err) {
+    const struct husk_image_global *global = NULL;
+    struct name_text shown;
+    int status = global_find(sandbox, name, name_bytes, &global, err);
+    if (status != 0)
+        return status;
+    name_show(&shown, name, name_bytes != 0 ? name_bytes : strlen(name));
     if ((global->flags & HUSK_GLOBAL_MUTABLE) == 0)
         return error_set(err, HUSK_E_TYPE, "the global \"%s\" cannot be changed: it is not mutable",
-                         NAME_SHOWN(export_name));
-    if (value->type != (husk_type)valtype_to_byte(global->type))
-        return error_set(
-            err, HUSK_E_TYPE, "the global \"%s\" is of type %s; %s given", NAME_SHOWN(export_name),
-            husk_type_name((husk_type)valtype_to_byte(global->type)), husk_type_name(value->type));
-    int status = sandbox_check_ref(sandbox, value, err);
+                         shown.text);
+    const husk_type type = (husk_type)valtype_to_byte(global->type);
+    if (value->type != type)
+        return error_set(err, HUSK_E_TYPE, "the global \"%s\" is of type %s; %s given", shown.text,
+                         husk_type_name(type), husk_type_name(value->type));
+    status = sandbox_check_ref(sandbox, value, err);
     if (status != 0)
         return status;
     hotset_written_here(&sandbox->machine->hotset);
-    value_to_slot(value, (struct husk_slot *)(void *)arena_span(
-                             &sandbox->machine->arena, global->gva, sizeof(struct husk_slot)));
+    value_to_slot(value, global_slot(sandbox, global));
     return 0;
 }

@@ -49,11 +49,15 @@ int import_group_new(const struct import_group_ops *ops, void *shared,
 struct import_group *import_group_ref(struct import_group *group);
 void import_group_unref(struct import_group *group); /* NULL is fine */
 
-/* Define a function of a group, like husk_imports_func(): fn's `user` is the calling sandbox's
- * state of the group. The definition takes a reference of its own to the group. */
+/* Define a function of a group, like husk_imports_funcs(): fn's `user` is the calling sandbox's
+ * state of the group. The definition takes its own reference to the group. */
+struct import_grouped_func {
+    const struct husk_functype *type;
+    husk_host_fn fn;
+    struct import_group *group;
+};
 int imports_func_grouped(husk_imports *imports, const char *module, const char *name,
-                         const struct husk_functype *type, husk_host_fn fn,
-                         struct import_group *group, struct husk_error *err);
+                         const struct import_grouped_func *func, struct husk_error *err);
 
 /* An empty set of the same engine. */
 int imports_new_like(const husk_imports *imports, husk_imports **ret_imports,
@@ -69,7 +73,8 @@ struct import_def {
     atomic_uint refs;
     uint32_t kind; /* enum husk_abi_kind */
     uint32_t hash;
-    char *module, *name;
+    char *module, *name; /* with a NUL behind them; they may hold more */
+    size_t module_bytes, name_bytes;
     struct husk_functype func; /* FUNC: points into `types` */
     husk_type *types;
     husk_host_fn fn;
@@ -85,6 +90,15 @@ struct import_def {
 
 struct import_def *import_def_ref(struct import_def *def);
 void import_def_unref(struct import_def *def); /* NULL is fine */
+
+/* Frees a definition without calling user_free: its maker still answers for `user`. NULL is
+ * fine. */
+void import_def_discard(struct import_def *def);
+
+/* imports.c: room for `more` definitions. */
+int imports_reserve(husk_imports *imports, uint32_t more, struct husk_error *err);
+/* Takes over the definition on success. Fails only for want of room. */
+int imports_add(husk_imports *imports, struct import_def *def, struct husk_error *err);
 
 /* NULL if the set (which may be NULL) does not define it. Borrowed. */
 struct import_def *imports_find(const husk_imports *imports, const char *module,

@@ -123,15 +123,18 @@ static int find_match(const husk_imports *imports, const struct husk_extern *wan
 int husk_imports_match(const husk_imports *imports, const struct husk_extern *item,
                        struct husk_error *err) {
     struct import_def *def = NULL;
-    struct husk_extern wanted = HUSK_EXTERN_INIT;
+    struct husk_extern wanted;
     if (item == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_imports_match: not an import");
-    int status = output_check("husk_extern", item, err);
+    int status = extern_read(item, &wanted, err);
     if (status != 0)
         return status;
-    memcpy(&wanted, item, item->size < sizeof wanted ? item->size : sizeof wanted);
     if (wanted.module == NULL || wanted.name == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_imports_match: not an import");
+    if (wanted.module_bytes == 0)
+        wanted.module_bytes = strlen(wanted.module);
+    if (wanted.name_bytes == 0)
+        wanted.name_bytes = strlen(wanted.name);
     return find_match(imports, &wanted, &def, err);
 }
 

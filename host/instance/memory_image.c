@@ -32,21 +32,21 @@ static int check_aligned(uint64_t addr, uint64_t offset, uint64_t bytes, struct 
 }
 
 /* The range as it is in the arena. */
-static int find_range(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uint64_t bytes,
-                      uint8_t **ret_hva, struct husk_error *err) {
+static int find_range(husk_sandbox *sandbox, const struct husk_range *range, uint8_t **ret_hva,
+                      struct husk_error *err) {
     if (engine_check_process(sandbox->engine, err) != 0)
         return HUSK_E_STATE;
     if (sandbox->image == NULL)
         return error_set(err, HUSK_E_STATE, "nothing is loaded, so there is no linear memory");
-    if (mem_idx >= sandbox->machine->arena.memories_count)
-        return error_set(err, HUSK_E_LIMIT, "the module has no memory %u", mem_idx);
-    const struct arena_memory *memory = &sandbox->machine->arena.memories[mem_idx];
-    if (bytes > memory->bytes || addr > memory->bytes - bytes)
+    if (range->mem_idx >= sandbox->machine->arena.memories_count)
+        return error_set(err, HUSK_E_LIMIT, "the module has no memory %u", range->mem_idx);
+    const struct arena_memory *memory = &sandbox->machine->arena.memories[range->mem_idx];
+    if (range->count > memory->bytes || range->addr > memory->bytes - range->count)
         return error_set(err, HUSK_E_LIMIT,
                          "[0x%llx, + 0x%llx) is outside of memory %u, which has 0x%llx bytes",
-                         (unsigned long long)addr, (unsigned long long)bytes, mem_idx,
-                         (unsigned long long)memory->bytes);
-    *ret_hva = memory->hva + addr;
+                         (unsigned long long)range->addr, (unsigned long long)range->count,
+                         range->mem_idx, (unsigned long long)memory->bytes);
+    *ret_hva = memory->hva + range->addr;
     return 0;
 }
 
@@ -82,14 +82,14 @@ static int copy_to_file(const uint8_t *hva, uint64_t bytes, struct image_file **
     return status;
 }
 
-int husk_memory_image_new(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uint64_t bytes,
+int husk_memory_image_new(husk_sandbox *sandbox, const struct husk_range *range,
                           husk_memory_image **ret_image, struct husk_error *err) {
     uint8_t *hva = NULL;
-    if (sandbox == NULL || ret_image == NULL)
+    if (sandbox == NULL || range == NULL || ret_image == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_memory_image_new: a NULL argument");
-    int status = check_aligned(addr, 0, bytes, err);
+    int status = check_aligned(range->addr, 0, range->count, err);
     if (status == 0)
-        status = find_range(sandbox, mem_idx, addr, bytes, &hva, err);
+        status = find_range(sandbox, range, &hva, err);
     if (status != 0)
         return status;
     husk_memory_image *image = calloc(1, sizeof *image);
@@ -97,9 +97,9 @@ int husk_memory_image_new(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr
         return error_set(err, HUSK_E_NOMEM, "no memory for a memory image");
     atomic_init(&image->refs, 1);
     image->engine = engine_ref(sandbox->engine);
-    status = copy_to_file(hva, bytes, &image->file, err);
+    status = copy_to_file(hva, range->count, &image->file, err);
     if (status == 0)
-        status = map_file(sandbox->machine, hva, image->file, 0, bytes, err);
+        status = map_file(sandbox->machine, hva, image->file, 0, range->count, err);
     if (status != 0) {
         husk_memory_image_unref(image);
         return status;
@@ -109,15 +109,15 @@ int husk_memory_image_new(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr
     return 0;
 }
 
-int husk_memory_image_map(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr,
-                          const husk_memory_image *image, uint64_t offset, uint64_t bytes,
-                          struct husk_error *err) {
+int husk_memory_image_map(husk_sandbox *sandbox, const struct husk_range *range,
+                          const husk_memory_image *image, uint64_t offset, struct husk_error *err) {
     uint8_t *hva = NULL;
-    if (sandbox == NULL || image == NULL)
+    if (sandbox == NULL || range == NULL || image == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_memory_image_map: a NULL argument");
     if (image->engine != sandbox->engine)
         return error_set(err, HUSK_E_INVAL, "the memory image was made by another engine");
-    int status = check_aligned(addr, offset, bytes, err);
+    const uint64_t bytes = range->count;
+    int status = check_aligned(range->addr, offset, bytes, err);
     if (status == 0 && (bytes > image->file->count || offset > image->file->count - bytes))
         status =
             error_set(err, HUSK_E_LIMIT,
@@ -125,7 +125,7 @@ int husk_memory_image_map(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr
                       (unsigned long long)offset, (unsigned long long)bytes,
                       (unsigned long long)image->file->count);
     if (status == 0)
-        status = find_range(sandbox, mem_idx, addr, bytes, &hva, err);
+        status = find_range(sandbox, range, &hva, err);
     if (status == 0)
         status = map_file(sandbox->machine, hva, image->file, offset, bytes, err);
     if (status == 0)

@@ -4,6 +4,7 @@ set(sources
     caller.c
     grow.c
     imports.c
+    imports_define.c
     imports_link.c
     linkage.c
     memory_image.c

@@ -129,12 +129,12 @@ static int define_function(husk_imports *imports, struct import_group *group, ui
     for (size_t i = 0; i < count; i++)
         params[i] = func->params[i] == 'i' ? HUSK_I32 : HUSK_I64;
     struct husk_functype type = {params, count, &result, func->has_result};
-    int status = imports_func_grouped(imports, "wasi_snapshot_preview1", func->name, &type,
-                                      host_fns[func_id][0], group, err);
+    struct import_grouped_func grouped = {&type, host_fns[func_id][0], group};
+    int status = imports_func_grouped(imports, "wasi_snapshot_preview1", func->name, &grouped, err);
     if (status != 0 || !func->in_unstable)
         return status;
-    return imports_func_grouped(imports, "wasi_unstable", func->name, &type, host_fns[func_id][1],
-                                group, err);
+    grouped.fn = host_fns[func_id][1];
+    return imports_func_grouped(imports, "wasi_unstable", func->name, &grouped, err);
 }
 
 static int define_all(husk_imports *imports, struct import_group *group, struct husk_error *err) {

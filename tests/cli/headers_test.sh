@@ -50,21 +50,22 @@ if grep -qs '^HUSK_SANITIZE:STRING=.' "$HUSK_BUILD/CMakeCache.txt" || ! [ -f "$H
     finish
 fi
 
-structs="engine_options wasi_options sandbox_options limits compile_options"
-outputs="host_info extern image_info outcome stats histogram wasm_info"
+structs="engine_options wasi_options sandbox_options limits compile_options open_options"
+whole="call" # nothing to leave out: without its first fields it calls nothing
+outputs="compiled host_info extern image_info outcome stats histogram wasm_info"
 found=$(sed -nE '/^struct husk_[a-z_]+ \{$/ { N; s/^struct husk_([a-z_]+) \{\n +size_t size;.*/\1/p }' "$HUSK_SOURCE"/include/*.h | xargs)
 in_order() {
     printf '%s\n' "$@" | sort | xargs
 }
 # shellcheck disable=SC2086
-same "all structs with a size are tried" "$(in_order $found)" "$(in_order $structs $outputs)"
+same "all structs with a size are tried" "$(in_order $found)" "$(in_order $structs $whole $outputs)"
 
 # Structs that end behind `size` and FIELDS more; "later": with a field more.
 make_headers() { # FOLDER FIELDS|later
     local header
     mkdir -p "$scratch/$1"
     for header in $headers; do
-        awk -v fields="$2" -v names=" $structs $outputs " '
+        awk -v fields="$2" -v names=" $structs $outputs $([ "$2" != later ] || echo "$whole") " '
             /^struct husk_[a-z_]+ \{$/ { inside = index(names, " " substr($2, 6) " "); seen = 0 }
             /^};$/ && inside { inside = 0; if (fields == "later") print "    uint64_t later_max;" }
             !inside || fields == "later" || seen <= fields
@@ -109,9 +110,9 @@ bytes() { # FOLDER: of all structs
     } >"$scratch/bytes.c"
     cc -I"$1" "$scratch/bytes.c" -o "$scratch/bytes" && "$scratch/bytes"
 }
-same "the oldest structs are sizes" "$(bytes "$scratch/oldest")" "8 8 8 8 8 "
-same "older structs are shorter" "$(bytes "$scratch/older")" "16 16 16 16 16 "
-for name in $structs; do
+same "the oldest structs are sizes" "$(bytes "$scratch/oldest")" "8 8 8 8 8 8 "
+same "older structs are shorter" "$(bytes "$scratch/older")" "16 16 16 16 16 16 "
+for name in $structs $whole extern; do
     if [ "$name" != compile_options ] && { ! [ -w /dev/kvm ] || ! [ -x "$HUSK_BUILD/husk-compile-worker" ]; } then
         skip "an unknown option in $name" "no /dev/kvm, or built without the compiler"
         continue

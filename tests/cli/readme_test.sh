@@ -20,7 +20,7 @@ done
 manuals=$(echo docs/man/*.1)
 # The headers without their comments: a name that only a comment has does not exist.
 awk -v RS='[*]/' '{ sub(/\/[*].*/, "") } 1' include/*.h >"$scratch/headers"
-grep -ohE '^HUSK_API[^(]*\(' "$scratch/headers" | grep -oE 'husk_[a-z0-9_]+' | sort -u >"$scratch/functions"
+grep -ohE '^(HUSK_API|static inline)[^(]*\(' "$scratch/headers" | grep -oE 'husk_[a-z0-9_]+' | sort -u >"$scratch/functions"
 check "functions were found" test "$(wc -l <"$scratch/functions")" -gt 60
 {
     grep -ohE '\bhusk_[a-z0-9_]+' "$scratch/headers"

@@ -21,6 +21,7 @@
 #include "trace_plan.h"
 #include "trace_stubs.h"
 #include "trace_values.h"
+#include "literals.h"
 
 #define CALL_CPU_NS 30000000000u /* what V8 did within a second or two */
 #define TRY_CPU_NS 300000000u
@@ -78,7 +79,8 @@ static void describe_memory(const struct run *run, uint32_t mem_idx, char *text)
     uint64_t bytes = husk_memory_bytes(run->sandbox, mem_idx);
     void *span = NULL;
     struct husk_error err = {0};
-    if (bytes > 0 && husk_memory_span(run->sandbox, mem_idx, 0, bytes, &span, &err) != 0)
+    if (bytes > 0 &&
+        husk_memory_span(run->sandbox, RANGE(.count = bytes, .mem_idx = mem_idx), &span, &err) != 0)
         snprintf(text, TEXT_MAX, "%.150s", err.message);
     else
         snprintf(text, TEXT_MAX, "%" PRIu64 " %x", bytes >> 16, crc32_of(span, bytes));
@@ -87,7 +89,7 @@ static void describe_memory(const struct run *run, uint32_t mem_idx, char *text)
 static void describe_global(const struct run *run, const char *name, char *text) {
     struct husk_value value;
     struct husk_error err = {0};
-    if (husk_global_get(run->sandbox, name, &value, &err) != 0) {
+    if (husk_global_get(run->sandbox, name, 0, &value, &err) != 0) {
         snprintf(text, TEXT_MAX, "%.150s", err.message);
         return;
     }
@@ -105,8 +107,9 @@ static void describe_tables(const struct run *run, const struct husk_extern *ite
     struct husk_error err = {0};
     struct husk_value sum;
     husk_func func;
-    if (husk_image_func_n(run->image, item->name, item->name_bytes, &func, NULL, &err) != 0 ||
-        husk_call_func(run->sandbox, func, NULL, 0, &sum, 1, NULL, &outcome, &err) != 0)
+    if (husk_image_func(run->image, item->name, item->name_bytes, &func, &err) != 0 ||
+        husk_call(run->sandbox, CALL(.func = func, .results = &sum, .results_count = 1), &outcome,
+                  &err) != 0)
         snprintf(text, TEXT_MAX, "%.150s", err.message);
     else if (outcome.kind != HUSK_RETURNED)
         snprintf(text, TEXT_MAX, "%.100s", outcome.message);
@@ -171,7 +174,7 @@ static void dump_memory(const struct run *run, size_t step) {
     uint64_t bytes = husk_memory_bytes(run->sandbox, 0);
     void *span;
     if (colon == NULL || strtoul(wanted, NULL, 10) != step || bytes == 0 ||
-        husk_memory_span(run->sandbox, 0, 0, bytes, &span, NULL) != 0)
+        husk_memory_span(run->sandbox, RANGE(.count = bytes), &span, NULL) != 0)
         return;
     FILE *file = fopen(colon + 1, "wbe");
     if (file == NULL || fwrite(span, 1, bytes, file) != bytes || fclose(file) != 0)
@@ -185,7 +188,7 @@ static bool has_fault(const char *name) {
 
 static void spoil_memory(const struct run *run) {
     void *span;
-    if (husk_memory_span(run->sandbox, 0, 7, 1, &span, NULL) == 0)
+    if (husk_memory_span(run->sandbox, RANGE(.addr = 7, .count = 1), &span, NULL) == 0)
         *(uint8_t *)span ^= 1;
 }
 
@@ -214,10 +217,13 @@ static void call(struct run *run, const struct plan_line *line) {
     run->stubs.seed = (uint32_t)strtoul(line->words[2], NULL, 10);
     run->stubs.calls = 0;
     if (status == 0)
-        status = husk_image_func_n(run->image, item.name, item.name_bytes, &func, NULL, &err);
+        status = husk_image_func(run->image, item.name, item.name_bytes, &func, &err);
     if (status == 0)
-        status = husk_call_func(run->sandbox, func, args, args_count, results,
-                                item.func.results_count, &options, &outcome, &err);
+        status =
+            husk_call(run->sandbox,
+                      CALL(.func = func, .args = args, .args_count = args_count, .results = results,
+                           .results_count = item.func.results_count, .limits = &options),
+                      &outcome, &err);
     if (status != 0) {
         fprintf(run->stubs.out, "= error %d %s\n", status, err.message);
         drop_instance(run);
@@ -282,7 +288,7 @@ static int run_level(struct run *run, int fd, const char *out_path) {
         perror(out_path);
         return 1;
     }
-    int status = husk_image_open_fd(run->engine, fd, false, &run->image, &err);
+    int status = husk_image_open_fd(run->engine, fd, SKIP_HASH, &run->image, &err);
     if (status == 0)
         status = husk_imports_new(run->engine, &run->imports, &err);
     if (status == 0)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "trace_values.h"
+#include "literals.h"
 
 #define IMPORT_MODULE "i"
 
@@ -48,8 +49,14 @@ static int define_func(husk_imports *imports, const struct plan_line *line,
     stub->type.results = stub->results;
     stub->type.params_count = read_types(line->words[3], stub->params);
     stub->type.results_count = read_types(line->words[4], stub->results);
-    int status = husk_imports_func(imports, IMPORT_MODULE, line->words[1], &stub->type, stub_called,
-                                   stub, free, err);
+    int status = husk_imports_funcs(imports,
+                                    &(struct husk_host_func){.module = IMPORT_MODULE,
+                                                             .name = line->words[1],
+                                                             .type = &stub->type,
+                                                             .fn = stub_called,
+                                                             .user = stub,
+                                                             .user_free = free},
+                                    1, err);
     if (status != 0)
         free(stub);
     return status;
@@ -58,8 +65,10 @@ static int define_func(husk_imports *imports, const struct plan_line *line,
 static int define_global(husk_imports *imports, const struct plan_line *line,
                          struct husk_error *err) {
     struct husk_value value = value_parse(line->words[4], HUSK_FUNCREF);
-    return husk_imports_global(imports, IMPORT_MODULE, line->words[1],
-                               strcmp(line->words[3], "mut") == 0, &value, err);
+    return husk_imports_define(imports,
+                               EXTERN(GLOBAL, IMPORT_MODULE, line->words[1], .type = value.type,
+                                      .is_mutable = strcmp(line->words[3], "mut") == 0),
+                               &value, err);
 }
 
 int stubs_define(husk_imports *imports, const struct plan *plan, struct stub_state *state,
@@ -73,13 +82,21 @@ int stubs_define(husk_imports *imports, const struct plan *plan, struct stub_sta
         else if (strcmp(kind, "global") == 0)
             status = define_global(imports, line, err);
         else if (strcmp(kind, "memory") == 0)
-            status = husk_imports_memory(imports, IMPORT_MODULE, name,
-                                         strtoull(line->words[3], NULL, 10),
-                                         strtoull(line->words[4], NULL, 10), err);
+            status = husk_imports_define(
+                imports,
+                EXTERN(MEMORY, IMPORT_MODULE, name, .min = strtoull(line->words[3], NULL, 10),
+                       .has_max = strtoull(line->words[4], NULL, 10) != UINT64_MAX,
+                       .max = strtoull(line->words[4], NULL, 10)),
+                NULL, err);
         else
-            status = husk_imports_table(
-                imports, IMPORT_MODULE, name, value_type(line->words[3], strlen(line->words[3])),
-                strtoull(line->words[4], NULL, 10), strtoull(line->words[5], NULL, 10), err);
+            status = husk_imports_define(
+                imports,
+                EXTERN(TABLE, IMPORT_MODULE, name,
+                       .type = value_type(line->words[3], strlen(line->words[3])),
+                       .min = strtoull(line->words[4], NULL, 10),
+                       .has_max = strtoull(line->words[5], NULL, 10) != UINT64_MAX,
+                       .max = strtoull(line->words[5], NULL, 10)),
+                NULL, err);
         if (status != 0)
             return status;
     }

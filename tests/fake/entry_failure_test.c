@@ -16,6 +16,7 @@
 #include "syspages_layout_x86_64.h"
 #include "vm_fake.h"
 #include "cpu_x86_64.h"
+#include "literals.h"
 
 static struct {
     struct vm_backend backend;
@@ -86,7 +87,10 @@ static void guest_script(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit
 static int add(void) {
     struct husk_value sum = {.type = HUSK_I32},
                       args[2] = {{.type = HUSK_I32, .of.i32 = 40}, {.type = HUSK_I32, .of.i32 = 2}};
-    int status = husk_call(lab.sandbox, "add", args, 2, &sum, 1, NULL, &lab.outcome, &err);
+    int status = husk_call(
+        lab.sandbox,
+        CALL(.name = "add", .args = args, .args_count = 2, .results = &sum, .results_count = 1),
+        &lab.outcome, &err);
     if (status == 0 && lab.outcome.kind == HUSK_RETURNED)
         CHECK_EQ_I64(sum.of.i32, 42);
     return status;
@@ -124,11 +128,17 @@ static void begin(unsigned failing_vms, enum vm_exit_kind how) {
     CHECK_OK(fake_engine_new(&lab.backend, &lab.engine, &err), err);
     size_t count;
     uint8_t *bytes = guest_image_make(&count);
-    CHECK_OK(husk_image_open_buffer(lab.engine, bytes, count, true, &lab.image, &err), err);
+    CHECK_OK(husk_image_open_buffer(lab.engine, (struct husk_buffer){bytes, count}, NULL,
+                                    &lab.image, &err),
+             err);
     free(bytes);
     CHECK_OK(husk_imports_new(lab.engine, &lab.imports, &err), err);
-    CHECK_OK(husk_imports_func(lab.imports, "env", "host", &type, host_adds, NULL, NULL, &err),
-             err);
+    CHECK_OK(
+        husk_imports_funcs(lab.imports,
+                           &(struct husk_host_func){
+                               .module = "env", .name = "host", .type = &type, .fn = host_adds},
+                           1, &err),
+        err);
     make_sandbox();
 }
 
@@ -223,7 +233,11 @@ TEST(no_other_vm_is_to_be_had) {
 TEST(a_nested_call_goes_on_in_another_vm) {
     begin(0, VM_EXIT_EXCEPTION);
     struct husk_value arg = {.type = HUSK_I64}, result = {.type = HUSK_I64};
-    CHECK_OK(husk_call(lab.sandbox, "host", &arg, 1, &result, 1, NULL, &lab.outcome, &err), err);
+    CHECK_OK(husk_call(lab.sandbox,
+                       CALL(.name = "host", .args = &arg, .args_count = 1, .results = &result,
+                            .results_count = 1),
+                       &lab.outcome, &err),
+             err);
     CHECK_EQ_I64(lab.outcome.kind, HUSK_RETURNED);
     CHECK_EQ_U64(lab.made_vms, 2);
     CHECK_EQ_U64(lab.backend.vms, 1);
@@ -277,7 +291,7 @@ TEST(an_interrupt_in_the_second_vm_comes_before_the_guest_ran) {
 
 TEST(a_guest_that_jumps_to_the_entry_page_is_to_blame) {
     begin(0, VM_EXIT_EXCEPTION);
-    CHECK_OK(husk_call(lab.sandbox, "trap", NULL, 0, NULL, 0, NULL, &lab.outcome, &err), err);
+    CHECK_OK(husk_call(lab.sandbox, CALL(.name = "trap"), &lab.outcome, &err), err);
     CHECK_EQ_I64(lab.outcome.kind, HUSK_GUEST_VIOLATION);
     CHECK_EQ_U64(stats().vms_made, 1);
     end();

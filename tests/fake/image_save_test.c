@@ -18,6 +18,7 @@
 #include "pages.h"
 #include "sandbox_internal.h"
 #include "vm_fake.h"
+#include "literals.h"
 
 /* ---- A sandbox whose guest does nothing; the test writes its memory and grows its tables ---- */
 
@@ -58,11 +59,15 @@ static void lab_open(struct lab *lab, struct image_builder *builder) {
     CHECK(mkdtemp(lab->dir) != NULL);
     snprintf(lab->path, sizeof lab->path, "%s/saved.husk", lab->dir);
     CHECK_OK(fake_engine_new(&lab->backend, &lab->engine, &lab->err), lab->err);
-    CHECK_OK(husk_image_open_buffer(lab->engine, bytes, count, true, &lab->image, &lab->err),
+    CHECK_OK(husk_image_open_buffer(lab->engine, (struct husk_buffer){bytes, count}, NULL,
+                                    &lab->image, &lab->err),
              lab->err);
     CHECK_OK(husk_imports_new(lab->engine, &lab->imports, &lab->err), lab->err);
     CHECK_OK(
-        husk_imports_func(lab->imports, "env", "host", &type, host_nothing, NULL, NULL, &lab->err),
+        husk_imports_funcs(lab->imports,
+                           &(struct husk_host_func){
+                               .module = "env", .name = "host", .type = &type, .fn = host_nothing},
+                           1, &lab->err),
         lab->err);
     lab->sandbox = sandbox_of(lab, lab->image);
     free(bytes);
@@ -79,7 +84,9 @@ static void lab_close(struct lab *lab) {
 
 static void put_word(struct lab *lab, uint32_t mem_idx, uint64_t address, uint64_t word) {
     void *span = NULL;
-    CHECK_OK(husk_memory_span(lab->sandbox, mem_idx, address, 8, &span, &lab->err), lab->err);
+    CHECK_OK(husk_memory_span(lab->sandbox, RANGE(.addr = address, .count = 8, .mem_idx = mem_idx),
+                              &span, &lab->err),
+             lab->err);
     memcpy(span, &word, 8);
 }
 
@@ -87,7 +94,9 @@ static uint64_t word_of(struct lab *lab, husk_sandbox *sandbox, uint32_t mem_idx
                         uint64_t address) {
     uint64_t word;
     void *span = NULL;
-    CHECK_OK(husk_memory_span(sandbox, mem_idx, address, 8, &span, &lab->err), lab->err);
+    CHECK_OK(husk_memory_span(sandbox, RANGE(.addr = address, .count = 8, .mem_idx = mem_idx),
+                              &span, &lab->err),
+             lab->err);
     memcpy(&word, span, 8);
     return word;
 }
@@ -103,7 +112,7 @@ static husk_image *save_and_open(struct lab *lab, husk_sandbox *sandbox) {
     husk_image *snapshot = snapshot_of(lab, sandbox), *opened = NULL;
     CHECK_OK(husk_image_save(snapshot, lab->path, &lab->err), lab->err);
     husk_image_unref(snapshot);
-    CHECK_OK(husk_image_open(lab->engine, lab->path, true, &opened, &lab->err), lab->err);
+    CHECK_OK(husk_image_open(lab->engine, lab->path, NULL, &opened, &lab->err), lab->err);
     CHECK(husk_image_is_snapshot(opened));
     return opened;
 }

@@ -19,6 +19,7 @@
 #include "mailbox.h"
 #include "ports.h"
 #include "vm_fake.h"
+#include "literals.h"
 
 /* The guest of the script, by the function that the dispatcher is to call (rdi). */
 static void guest_script(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit) {
@@ -55,8 +56,10 @@ static int host_calls_back(husk_caller *caller, void *user, const struct husk_va
     struct husk_value sum, add[2] = {{.type = HUSK_I32, .of.i32 = 1},
                                      {.type = HUSK_I32, .of.i32 = (int32_t)args[0].of.i64}};
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
-    int status =
-        husk_call(husk_caller_sandbox(caller), "add", add, 2, &sum, 1, NULL, &outcome, NULL);
+    int status = husk_call(
+        husk_caller_sandbox(caller),
+        CALL(.name = "add", .args = add, .args_count = 2, .results = &sum, .results_count = 1),
+        &outcome, NULL);
     if (status != 0)
         return status;
     results[0].of.i64 = sum.of.i32;
@@ -93,7 +96,8 @@ static bool world_make(struct world *world, const uint8_t *bytes, size_t count) 
     struct husk_error err = {.status = 0};
     if (failed(fake_engine_new(&world->backend, &world->engine, &err), &err))
         return false;
-    if (failed(husk_image_open_buffer(world->engine, bytes, count, true, &world->image, &err),
+    if (failed(husk_image_open_buffer(world->engine, (struct husk_buffer){bytes, count}, NULL,
+                                      &world->image, &err),
                &err))
         return false;
     if (failed(husk_imports_new(world->engine, &world->imports, &err), &err))
@@ -104,8 +108,14 @@ static bool world_make(struct world *world, const uint8_t *bytes, size_t count) 
     wasi.args_count = 2;
     if (failed(husk_imports_wasi(world->imports, &wasi, &err), &err))
         return false;
-    int status = husk_imports_func(world->imports, "env", "host", &type, host_calls_back,
-                                   &world->users_freed, count_free, &err);
+    int status = husk_imports_funcs(world->imports,
+                                    &(struct husk_host_func){.module = "env",
+                                                             .name = "host",
+                                                             .type = &type,
+                                                             .fn = host_calls_back,
+                                                             .user = &world->users_freed,
+                                                             .user_free = count_free},
+                                    1, &err);
     if (failed(status, &err))
         return false;
     world->gave_user = true;
@@ -120,11 +130,17 @@ static void world_use(struct world *world) {
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     struct husk_value arg = {.type = HUSK_I64, .of.i64 = 41}, result = {.type = HUSK_I64};
-    int status = husk_call(world->sandbox, "host", &arg, 1, &result, 1, &options, &outcome, &err);
+    int status = husk_call(world->sandbox,
+                           CALL(.name = "host", .args = &arg, .args_count = 1, .results = &result,
+                                .results_count = 1, .limits = &options),
+                           &outcome, &err);
     if (!failed(status, &err) && outcome.kind == HUSK_RETURNED)
         CHECK_EQ_I64(result.of.i64, 42);
     arg.of.i64 = 2;
-    status = husk_call(world->sandbox, "grow", &arg, 1, &result, 1, NULL, &outcome, &err);
+    status = husk_call(
+        world->sandbox,
+        CALL(.name = "grow", .args = &arg, .args_count = 1, .results = &result, .results_count = 1),
+        &outcome, &err);
     if (failed(status, &err) || outcome.kind != HUSK_RETURNED)
         return;
     CHECK(result.of.i64 == 1 || result.of.i64 == -1);
@@ -192,7 +208,7 @@ TEST(calls_cost_little) {
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     husk_func func;
-    CHECK_OK(husk_image_func(world.image, "add", &func, NULL, &err), err);
+    CHECK_OK(husk_image_func(world.image, "add", 0, &func, &err), err);
     for (int with_limit = 0; with_limit < 2; with_limit++) {
         struct husk_limits options = HUSK_LIMITS_INIT;
         options.wall_ns = with_limit != 0 ? 3600ull * 1000000000 : 0;
@@ -201,7 +217,10 @@ TEST(calls_cost_little) {
         for (int round = 0; round < 20; round++) {
             uint64_t start = clock_ns(CLOCK_THREAD_CPUTIME_ID);
             for (int i = 0; i < 1000; i++)
-                husk_call_func(world.sandbox, func, args, 2, &sum, 1, &options, &outcome, &err);
+                husk_call(world.sandbox,
+                          CALL(.func = func, .args = args, .args_count = 2, .results = &sum,
+                               .results_count = 1, .limits = &options),
+                          &outcome, &err);
             uint64_t took = clock_ns(CLOCK_THREAD_CPUTIME_ID) - start;
             best = took < best ? took : best;
         }

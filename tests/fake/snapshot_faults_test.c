@@ -15,6 +15,7 @@
 #include "ports.h"
 #include "syspages.h"
 #include "vm_fake.h"
+#include "literals.h"
 
 /* "add" writes its first argument to the page of linear memory that its second names, too. */
 static void guest_script(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit) {
@@ -54,19 +55,26 @@ static void open_world(struct fault_world *world) {
     CHECK_OK(fake_engine_new(&backend, &world->engine, &world->err), world->err);
     husk_image **images[] = {&world->image, &world->other};
     for (int i = 0; i < 2; i++)
-        CHECK_OK(husk_image_open_buffer(world->engine, bytes, count, true, images[i], &world->err),
+        CHECK_OK(husk_image_open_buffer(world->engine, (struct husk_buffer){bytes, count}, NULL,
+                                        images[i], &world->err),
                  world->err);
     free(bytes);
     CHECK_OK(husk_imports_new(world->engine, &world->imports, &world->err), world->err);
-    CHECK_OK(husk_imports_func(world->imports, "env", "host", &type, host_nothing, NULL, NULL,
-                               &world->err),
-             world->err);
+    CHECK_OK(
+        husk_imports_funcs(world->imports,
+                           &(struct husk_host_func){
+                               .module = "env", .name = "host", .type = &type, .fn = host_nothing},
+                           1, &world->err),
+        world->err);
 }
 
 static void call(struct fault_world *world, husk_sandbox *sandbox, const char *name,
                  const struct husk_value *args, size_t count) {
     struct husk_value result;
-    CHECK_OK(husk_call(sandbox, name, args, count, &result, 1, NULL, &world->outcome, &world->err),
+    CHECK_OK(husk_call(sandbox,
+                       CALL(.name = name, .args = args, .args_count = count, .results = &result,
+                            .results_count = 1),
+                       &world->outcome, &world->err),
              world->err);
     CHECK_EQ_I64(world->outcome.kind, HUSK_RETURNED);
 }

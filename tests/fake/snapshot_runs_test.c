@@ -13,6 +13,7 @@
 #include "image_internal.h"
 #include "layout.h"
 #include "vm_fake.h"
+#include "literals.h"
 
 #define PAGES 128u /* of 4 KiB, of the module's memory */
 
@@ -71,11 +72,15 @@ static void lab_open(struct lab *lab) {
     uint8_t *bytes = make_image(&count);
     *lab = (struct lab){.backend = {.guest = guest_nothing}};
     CHECK_OK(fake_engine_new(&lab->backend, &lab->engine, &lab->err), lab->err);
-    CHECK_OK(husk_image_open_buffer(lab->engine, bytes, count, true, &lab->image, &lab->err),
+    CHECK_OK(husk_image_open_buffer(lab->engine, (struct husk_buffer){bytes, count}, NULL,
+                                    &lab->image, &lab->err),
              lab->err);
     CHECK_OK(husk_imports_new(lab->engine, &lab->imports, &lab->err), lab->err);
     CHECK_OK(
-        husk_imports_func(lab->imports, "env", "host", &type, host_nothing, NULL, NULL, &lab->err),
+        husk_imports_funcs(lab->imports,
+                           &(struct husk_host_func){
+                               .module = "env", .name = "host", .type = &type, .fn = host_nothing},
+                           1, &lab->err),
         lab->err);
     free(bytes);
 }
@@ -95,7 +100,8 @@ static husk_sandbox *sandbox_of(struct lab *lab, husk_image *image) {
 
 static uint8_t *memory_of(struct lab *lab, husk_sandbox *sandbox) {
     void *span = NULL;
-    CHECK_OK(husk_memory_span(sandbox, 0, 0, PAGES * HUSK_PAGE_SIZE, &span, &lab->err), lab->err);
+    CHECK_OK(husk_memory_span(sandbox, RANGE(.count = PAGES * HUSK_PAGE_SIZE), &span, &lab->err),
+             lab->err);
     return span;
 }
 

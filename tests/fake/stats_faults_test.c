@@ -13,6 +13,7 @@
 #include "mailbox.h"
 #include "ports.h"
 #include "vm_fake.h"
+#include "literals.h"
 
 static const char *failing; /* the operation; NULL: none */
 
@@ -46,9 +47,11 @@ static int host_calls_in_vain(husk_caller *caller, void *user, const struct husk
     struct husk_error err;
     (void)user, (void)args;
     failing = "run";
-    CHECK_STATUS(
-        husk_call(husk_caller_sandbox(caller), "grow", &arg, 1, &old, 1, NULL, &outcome, &err),
-        HUSK_E_SYS);
+    CHECK_STATUS(husk_call(husk_caller_sandbox(caller),
+                           CALL(.name = "grow", .args = &arg, .args_count = 1, .results = &old,
+                                .results_count = 1),
+                           &outcome, &err),
+                 HUSK_E_SYS);
     failing = NULL;
     results[0] = arg;
     return 0;
@@ -71,11 +74,15 @@ static void world_make(struct world *world) {
     failing = NULL;
     *world = (struct world){.backend = {.guest = guest_script, .fails = fails}};
     CHECK_OK(fake_engine_new(&world->backend, &world->engine, &world->err), world->err);
-    CHECK_OK(husk_image_open_buffer(world->engine, bytes, count, true, &world->image, &world->err),
+    CHECK_OK(husk_image_open_buffer(world->engine, (struct husk_buffer){bytes, count}, NULL,
+                                    &world->image, &world->err),
              world->err);
     CHECK_OK(husk_imports_new(world->engine, &world->imports, &world->err), world->err);
-    CHECK_OK(husk_imports_func(world->imports, "env", "host", &type, host_calls_in_vain, NULL, NULL,
-                               &world->err),
+    CHECK_OK(husk_imports_funcs(
+                 world->imports,
+                 &(struct husk_host_func){
+                     .module = "env", .name = "host", .type = &type, .fn = host_calls_in_vain},
+                 1, &world->err),
              world->err);
     CHECK_OK(husk_sandbox_new(world->engine, world->image, world->imports, NULL, &world->sandbox,
                               &world->err),
@@ -100,7 +107,10 @@ static struct husk_stats stats_of(const struct world *world) {
 static int call_grow(struct world *world, husk_sandbox *sandbox) {
     struct husk_value arg = {.type = HUSK_I64, .of.i64 = 1}, old;
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
-    return husk_call(sandbox, "grow", &arg, 1, &old, 1, NULL, &outcome, &world->err);
+    return husk_call(
+        sandbox,
+        CALL(.name = "grow", .args = &arg, .args_count = 1, .results = &old, .results_count = 1),
+        &outcome, &world->err);
 }
 
 TEST(a_vm_that_fails_poisons) {
@@ -128,7 +138,10 @@ TEST(a_vm_that_fails_in_a_nested_call) {
     struct husk_value arg = {.type = HUSK_I64, .of.i64 = 1}, result;
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     world_make(&world);
-    CHECK_STATUS(husk_call(world.sandbox, "host", &arg, 1, &result, 1, NULL, &outcome, &world.err),
+    CHECK_STATUS(husk_call(world.sandbox,
+                           CALL(.name = "host", .args = &arg, .args_count = 1, .results = &result,
+                                .results_count = 1),
+                           &outcome, &world.err),
                  HUSK_E_SYS);
     CHECK_CONTAINS(world.err.message, "a call made by a host function");
     const struct husk_stats stats = stats_of(&world);
@@ -202,7 +215,8 @@ TEST(a_load_that_fails_is_no_load) {
     husk_image *other = NULL;
     size_t count;
     uint8_t *bytes = guest_image_make(&count);
-    CHECK_OK(husk_image_open_buffer(world.engine, bytes, count, true, &other, &world.err),
+    CHECK_OK(husk_image_open_buffer(world.engine, (struct husk_buffer){bytes, count}, NULL, &other,
+                                    &world.err),
              world.err);
     failing = "set_slot";
     CHECK_STATUS(husk_sandbox_load(world.sandbox, other, world.imports, &world.err), HUSK_E_SYS);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "husk_compile.h"
+#include "literals.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -64,16 +65,28 @@ static bool define_imports(const husk_image *image, husk_imports *imports) {
         struct husk_value zero = {.type = item.type};
         uint64_t max = item.has_max ? item.max : UINT64_MAX;
         if (status == 0 && item.kind == HUSK_EXTERN_FUNC)
-            status = husk_imports_func(imports, item.module, item.name, &item.func, host_function,
-                                       NULL, NULL, NULL);
+            status = husk_imports_funcs(imports,
+                                        &(struct husk_host_func){.module = item.module,
+                                                                 .name = item.name,
+                                                                 .type = &item.func,
+                                                                 .fn = host_function},
+                                        1, NULL);
         else if (status == 0 && item.kind == HUSK_EXTERN_GLOBAL)
-            status =
-                husk_imports_global(imports, item.module, item.name, item.is_mutable, &zero, NULL);
+            status = husk_imports_define(imports,
+                                         EXTERN(GLOBAL, item.module, item.name, .type = zero.type,
+                                                .is_mutable = item.is_mutable),
+                                         &zero, NULL);
         else if (status == 0 && item.kind == HUSK_EXTERN_MEMORY)
-            status = husk_imports_memory(imports, item.module, item.name, item.min, max, NULL);
+            status = husk_imports_define(imports,
+                                         EXTERN(MEMORY, item.module, item.name, .min = item.min,
+                                                .has_max = max != UINT64_MAX, .max = max),
+                                         NULL, NULL);
         else if (status == 0)
-            status =
-                husk_imports_table(imports, item.module, item.name, item.type, item.min, max, NULL);
+            status = husk_imports_define(imports,
+                                         EXTERN(TABLE, item.module, item.name, .type = item.type,
+                                                .min = item.min, .has_max = max != UINT64_MAX,
+                                                .max = max),
+                                         NULL, NULL);
         if (status != 0)
             return false;
     }
@@ -108,10 +121,12 @@ static void call_exports(husk_sandbox *sandbox, const husk_image *image, struct 
         struct call_record *call = &run->calls[run->calls_count++];
         call->results_count = item.func.results_count;
         husk_func func;
-        int status = husk_image_func_n(image, item.name, item.name_bytes, &func, NULL, &err);
+        int status = husk_image_func(image, item.name, item.name_bytes, &func, &err);
         if (status == 0)
-            status = husk_call_func(sandbox, func, NULL, 0, call->results, call->results_count,
-                                    &options, &outcome, &err);
+            status = husk_call(sandbox,
+                               CALL(.func = func, .results = call->results,
+                                    .results_count = call->results_count, .limits = &options),
+                               &outcome, &err);
         require(status == 0, "husk_call_func", &err);
         record_outcome(run, &outcome, call);
     }
@@ -161,7 +176,7 @@ static bool compile_and_run(const uint8_t *data, size_t size, int opt_level,
                 "husk_compile", &err);
         return false;
     }
-    require(husk_image_open_fd(the_engine(), fd, true, &image, &err) == 0, "husk_image_open_fd",
+    require(husk_image_open_fd(the_engine(), fd, NULL, &image, &err) == 0, "husk_image_open_fd",
             &err);
     close(fd);
     if (the_engine() != NULL)

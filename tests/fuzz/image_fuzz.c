@@ -17,6 +17,7 @@
 #include "mailbox.h"
 #include "ports.h"
 #include "vm_fake.h"
+#include "literals.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -73,10 +74,12 @@ static void call_exports(husk_sandbox *sandbox, const husk_image *image) {
         for (size_t j = 0; j < item.func.params_count; j++)
             args[j] = (struct husk_value){.type = item.func.params[j]};
         husk_func func;
-        if (husk_image_func_n(image, item.name, item.name_bytes, &func, NULL, NULL) != 0)
+        if (husk_image_func(image, item.name, item.name_bytes, &func, NULL) != 0)
             continue;
-        husk_call_func(sandbox, func, args, item.func.params_count, results,
-                       item.func.results_count, NULL, &outcome, NULL);
+        husk_call(sandbox,
+                  CALL(.func = func, .args = args, .args_count = item.func.params_count,
+                       .results = results, .results_count = item.func.results_count),
+                  &outcome, NULL);
     }
 }
 
@@ -90,7 +93,7 @@ static void save_and_open(husk_engine *engine, husk_sandbox *sandbox) {
         return;
     if (husk_image_save(snapshot, path, NULL) == 0) {
         struct husk_error err;
-        if (husk_image_open(engine, path, true, &opened, &err) != 0) {
+        if (husk_image_open(engine, path, NULL, &opened, &err) != 0) {
             fprintf(stderr, "saved, but: %s\n", err.message);
             abort();
         }
@@ -110,7 +113,10 @@ static void look_and_call(husk_engine *engine, husk_image *image, struct vm_back
     wasi.random_seed = 1;
     if (husk_imports_new(engine, &imports, NULL) != 0 ||
         husk_imports_wasi(imports, &wasi, NULL) != 0 ||
-        husk_imports_func(imports, "env", "host", &type, host, NULL, NULL, NULL) != 0)
+        husk_imports_funcs(
+            imports,
+            &(struct husk_host_func){.module = "env", .name = "host", .type = &type, .fn = host}, 1,
+            NULL) != 0)
         abort();
     struct husk_sandbox_options options = HUSK_SANDBOX_OPTIONS_INIT;
     options.memory_max_bytes = 64 << 20;
@@ -157,7 +163,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         is_verified = false, data = own = patched(data, size, &size, &script.at);
     else if (size > 0)
         data++, size--;
-    int status = husk_image_open_buffer(engine, data, size, is_verified, &image, &err);
+    int status = husk_image_open_buffer(engine, (struct husk_buffer){data, size},
+                                        is_verified ? NULL : SKIP_HASH, &image, &err);
     if ((status == 0) != (image != NULL) ||
         (status != 0 && (err.status != status || err.message[0] == '\0')))
         abort();

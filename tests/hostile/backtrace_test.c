@@ -14,6 +14,7 @@
 #include "husk.h"
 #include "image_builder.h"
 #include "layout.h"
+#include "literals.h"
 
 #define PLACES 20000u
 #define PLACES_OFFSET 0x200u /* in the text: two bytes each */
@@ -79,7 +80,8 @@ static husk_image *image_make(husk_engine *engine) {
     size_t count;
     uint8_t *bytes = builder_finish(&builder, &count);
     builder_done(&builder);
-    CHECK_OK(husk_image_open_buffer(engine, bytes, count, true, &image, &err), err);
+    CHECK_OK(husk_image_open_buffer(engine, (struct husk_buffer){bytes, count}, NULL, &image, &err),
+             err);
     free(bytes);
     return image;
 }
@@ -101,7 +103,7 @@ TEST(a_walk_is_bounded_in_frames_and_in_searches) {
     CHECK_OK(husk_sandbox_new(engine, image, NULL, NULL, &sandbox, &err), err);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const uint64_t start_ns = clock_ns(CLOCK_MONOTONIC);
-        CHECK_OK(husk_call(sandbox, rows[i].name, NULL, 0, NULL, 0, NULL, &outcome, &err), err);
+        CHECK_OK(husk_call(sandbox, CALL(.name = rows[i].name), &outcome, &err), err);
         printf("  %s: %u frames; %u us with the call\n", rows[i].name, outcome.frames_total,
                (unsigned)((clock_ns(CLOCK_MONOTONIC) - start_ns) / 1000));
         CHECK_EQ_I64(outcome.kind, HUSK_GUEST_VIOLATION);

@@ -13,6 +13,7 @@
 #include "husk.h"
 #include "image_builder.h"
 #include "layout.h"
+#include "literals.h"
 
 /* A whole text segment: dispatcher, thunk, the host call, a good function, then the hostile one. */
 #define OFFSET_ENTRY 0u
@@ -200,7 +201,7 @@ static int host_calls_back(husk_caller *caller, void *user, const struct husk_va
     (void)user, (void)args;
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     results[0].of.i64 = 0;
-    return husk_call(husk_caller_sandbox(caller), "good", NULL, 0, NULL, 0, NULL, &outcome, NULL);
+    return husk_call(husk_caller_sandbox(caller), CALL(.name = "good"), &outcome, NULL);
 }
 
 static void begin(void) {
@@ -209,7 +210,11 @@ static void begin(void) {
     const struct husk_functype type = {&i64_type, 1, &i64_type, 1};
     CHECK_OK(husk_engine_new(NULL, &engine, &err), err);
     CHECK_OK(husk_imports_new(engine, &imports, &err), err);
-    CHECK_OK(husk_imports_func(imports, "env", "host", &type, host_calls_back, NULL, NULL, &err),
+    CHECK_OK(husk_imports_funcs(
+                 imports,
+                 &(struct husk_host_func){
+                     .module = "env", .name = "host", .type = &type, .fn = host_calls_back},
+                 1, &err),
              err);
 }
 
@@ -255,7 +260,8 @@ static husk_sandbox *sandbox_of(const struct row *row) {
     uint8_t *bytes = builder_finish(&builder, &count);
     builder_done(&builder);
     husk_image *image;
-    CHECK_OK(husk_image_open_buffer(engine, bytes, count, true, &image, &err), err);
+    CHECK_OK(husk_image_open_buffer(engine, (struct husk_buffer){bytes, count}, NULL, &image, &err),
+             err);
     free(bytes);
     husk_sandbox *sandbox;
     CHECK_OK(husk_sandbox_new(engine, image, imports, NULL, &sandbox, &err), err);
@@ -267,7 +273,7 @@ static struct husk_outcome call(husk_sandbox *sandbox, const char *name, uint64_
     struct husk_limits options = HUSK_LIMITS_INIT;
     options.wall_ns = wall_ms * 1000000;
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
-    CHECK_OK(husk_call(sandbox, name, NULL, 0, NULL, 0, &options, &outcome, &err), err);
+    CHECK_OK(husk_call(sandbox, CALL(.name = name, .limits = &options), &outcome, &err), err);
     return outcome;
 }
 
@@ -299,7 +305,7 @@ static void run_rows(const struct row *rows, size_t count, uint64_t wall_ms) {
         wrong += !is_as_designed(&rows[i], &outcome);
         if (outcome.is_poisoned) {
             struct husk_outcome untouched = HUSK_OUTCOME_INIT;
-            CHECK_STATUS(husk_call(sandbox, "good", NULL, 0, NULL, 0, NULL, &untouched, &err),
+            CHECK_STATUS(husk_call(sandbox, CALL(.name = "good"), &untouched, &err),
                          HUSK_E_POISONED);
         } else {
             outcome = call(sandbox, "good", 0);

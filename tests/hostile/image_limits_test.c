@@ -16,6 +16,7 @@
 #include "husk.h"
 #include "image_internal.h"
 #include "layout.h"
+#include "literals.h"
 
 #define MIB (1u << 20)
 #define RODATA_BYTES (16u * MIB)
@@ -53,7 +54,12 @@ static void begin(void) {
     SKIP_WITHOUT_KVM();
     CHECK_OK(husk_engine_new(NULL, &engine, &err), err);
     CHECK_OK(husk_imports_new(engine, &imports, &err), err);
-    CHECK_OK(husk_imports_func(imports, "env", "host", &type, host_returns, NULL, NULL, &err), err);
+    CHECK_OK(
+        husk_imports_funcs(imports,
+                           &(struct husk_host_func){
+                               .module = "env", .name = "host", .type = &type, .fn = host_returns},
+                           1, &err),
+        err);
 }
 
 static void end(void) {
@@ -87,7 +93,7 @@ static int sparse_file(struct image_builder *builder) {
 static husk_image *open_sparse(struct image_builder *builder, bool verify) {
     husk_image *image = NULL;
     int fd = sparse_file(builder);
-    CHECK_OK(husk_image_open_fd(engine, fd, verify, &image, &err), err);
+    CHECK_OK(husk_image_open_fd(engine, fd, verify ? NULL : SKIP_HASH, &image, &err), err);
     close(fd);
     return image;
 }
@@ -129,7 +135,7 @@ TEST(holes_of_the_read_only_half_stay_holes) {
     build_touch(&builder);
     husk_image *again = open_sparse(&builder, false);
     CHECK_OK(husk_sandbox_new(engine, image, NULL, NULL, &sandbox, &err), err);
-    CHECK_OK(husk_call(sandbox, "touch", NULL, 0, NULL, 0, NULL, &outcome, &err), err);
+    CHECK_OK(husk_call(sandbox, CALL(.name = "touch"), &outcome, &err), err);
     CHECK_MSG(outcome.kind == HUSK_RETURNED, "%s", outcome.message);
     CHECK_OK(husk_sandbox_restore(sandbox, again, &err), err); /* compares the two */
     printf("  %u KiB of memory for %u MiB of rodata\n", (unsigned)(spent_bytes(image) >> 10),
@@ -191,7 +197,7 @@ TEST(holes_of_the_note_are_refused) {
     for (unsigned i = 0; i < 32; i++)
         buf_append(&builder.records[HUSK_REC_STRINGS], zeros, sizeof zeros);
     int fd = sparse_file(&builder);
-    CHECK_STATUS(husk_image_open_fd(engine, fd, false, &image, &err), HUSK_E_BAD_IMAGE);
+    CHECK_STATUS(husk_image_open_fd(engine, fd, SKIP_HASH, &image, &err), HUSK_E_BAD_IMAGE);
     CHECK_CONTAINS(err.message, "hole");
     close(fd);
     end();
@@ -204,9 +210,9 @@ TEST(holes_are_not_hashed_without_end) {
     guest_image_build(&builder);
     int fd = sparse_file(&builder);
     CHECK(ftruncate(fd, 8ll << 30) == 0);
-    CHECK_STATUS(husk_image_open_fd(engine, fd, true, &image, &err), HUSK_E_BAD_IMAGE);
+    CHECK_STATUS(husk_image_open_fd(engine, fd, NULL, &image, &err), HUSK_E_BAD_IMAGE);
     CHECK_CONTAINS(err.message, "holes");
-    CHECK_OK(husk_image_open_fd(engine, fd, false, &image, &err), err);
+    CHECK_OK(husk_image_open_fd(engine, fd, SKIP_HASH, &image, &err), err);
     husk_image_unref(image);
     close(fd);
     end();
@@ -226,7 +232,9 @@ static int make_with_data(uint64_t data_bytes, uint64_t memory_max_bytes, husk_i
             builder.segments[i].mem_bytes += data_bytes;
     uint8_t *bytes = builder_finish(&builder, &count);
     builder_done(&builder);
-    CHECK_OK(husk_image_open_buffer(engine, bytes, count, true, ret_image, &err), err);
+    CHECK_OK(
+        husk_image_open_buffer(engine, (struct husk_buffer){bytes, count}, NULL, ret_image, &err),
+        err);
     free(bytes);
     return husk_sandbox_new(engine, *ret_image, imports, &options, ret_sandbox, &err);
 }
@@ -266,7 +274,11 @@ TEST(growing_finds_what_the_data_region_left) {
     for (int i = 0; i < 2; i++) {
         struct husk_value arg = {.type = HUSK_I64, .of.i64 = 1}, result = {.type = HUSK_I64};
         struct husk_outcome outcome = HUSK_OUTCOME_INIT;
-        CHECK_OK(husk_call(sandbox, "grow", &arg, 1, &result, 1, NULL, &outcome, &err), err);
+        CHECK_OK(husk_call(sandbox,
+                           CALL(.name = "grow", .args = &arg, .args_count = 1, .results = &result,
+                                .results_count = 1),
+                           &outcome, &err),
+                 err);
         CHECK_EQ_I64(outcome.kind, HUSK_RETURNED);
         CHECK_EQ_I64(result.of.i64, expected[i]);
     }

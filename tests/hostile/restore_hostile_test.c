@@ -12,6 +12,7 @@
 #include "husk.h"
 #include "image_builder.h"
 #include "layout.h"
+#include "literals.h"
 
 #define OFFSET_ENTRY 0u
 #define OFFSET_THUNK 16u
@@ -152,7 +153,8 @@ static husk_image *image_of(const struct text *text) {
     uint8_t *bytes = builder_finish(&builder, &count);
     builder_done(&builder);
     husk_image *image;
-    CHECK_OK(husk_image_open_buffer(engine, bytes, count, true, &image, &err), err);
+    CHECK_OK(husk_image_open_buffer(engine, (struct husk_buffer){bytes, count}, NULL, &image, &err),
+             err);
     free(bytes);
     return image;
 }
@@ -161,7 +163,7 @@ static void call(husk_sandbox *sandbox, enum husk_outcome_kind kind, const char 
     struct husk_limits options = HUSK_LIMITS_INIT;
     options.wall_ns = kind == HUSK_DEADLINE ? 10000000 : 10000000000;
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
-    CHECK_OK(husk_call(sandbox, "code", NULL, 0, NULL, 0, &options, &outcome, &err), err);
+    CHECK_OK(husk_call(sandbox, CALL(.name = "code", .limits = &options), &outcome, &err), err);
     CHECK_MSG(outcome.kind == kind, "%s: kind %d: %s", name, outcome.kind, outcome.message);
 }
 
@@ -193,7 +195,7 @@ static void forget_pointers_of_the_kernel(uint8_t *found) {
 static void record(husk_sandbox *sandbox, uint8_t *found) {
     void *span;
     call(sandbox, HUSK_RETURNED, "record");
-    CHECK_OK(husk_memory_span(sandbox, 0, 0, 2 * RECORD_BYTES, &span, &err), err);
+    CHECK_OK(husk_memory_span(sandbox, RANGE(.count = 2 * RECORD_BYTES), &span, &err), err);
     memcpy(found, span, 2 * RECORD_BYTES);
     forget_pointers_of_the_kernel(found);
 }

@@ -18,6 +18,7 @@
 #include "syspages.h"
 #include "vcpu_attempts.h"
 #include "vcpu_state.h"
+#include "literals.h"
 
 static struct {
     husk_engine *engine;
@@ -50,7 +51,9 @@ static husk_image *image_of(uint8_t tag) {
     size_t count;
     husk_image *image = NULL;
     uint8_t *bytes = attempts_image_make(tag, &count);
-    CHECK_OK(husk_image_open_buffer(lab.engine, bytes, count, true, &image, &err), err);
+    CHECK_OK(
+        husk_image_open_buffer(lab.engine, (struct husk_buffer){bytes, count}, NULL, &image, &err),
+        err);
     free(bytes);
     return image;
 }
@@ -64,7 +67,7 @@ static husk_sandbox *sandbox_of(husk_image *image) {
 /* Noise for the attempts, all new each time. */
 static void prepare(enum attempt_ending ending, uint64_t components) {
     void *span;
-    CHECK_OK(husk_memory_span(lab.sandbox, 0, 0, HUSK_WASM_PAGE_SIZE, &span, &err), err);
+    CHECK_OK(husk_memory_span(lab.sandbox, RANGE(.count = HUSK_WASM_PAGE_SIZE), &span, &err), err);
     uint8_t *memory = span;
     for (size_t i = 0; i < ATTEMPT_XSAVE_GVA + ATTEMPT_XSAVE_BYTES - HUSK_MEM0_GVA; i += 8) {
         uint64_t word = next_random();
@@ -86,7 +89,7 @@ static struct husk_outcome call(husk_sandbox *sandbox, const char *name, enum li
     struct husk_limits options = HUSK_LIMITS_INIT;
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     options.wall_ns = limits_ns[limit];
-    CHECK_OK(husk_call(sandbox, name, NULL, 0, NULL, 0, &options, &outcome, &err), err);
+    CHECK_OK(husk_call(sandbox, CALL(.name = name, .limits = &options), &outcome, &err), err);
     return outcome;
 }
 
@@ -123,8 +126,12 @@ static void begin(uint64_t seed) {
     lab.random = seed;
     CHECK_OK(husk_engine_new(NULL, &lab.engine, &err), err);
     CHECK_OK(husk_imports_new(lab.engine, &lab.imports, &err), err);
-    CHECK_OK(husk_imports_func(lab.imports, "env", "at_entry", &type, at_entry, NULL, NULL, &err),
-             err);
+    CHECK_OK(
+        husk_imports_funcs(lab.imports,
+                           &(struct husk_host_func){
+                               .module = "env", .name = "at_entry", .type = &type, .fn = at_entry},
+                           1, &err),
+        err);
     lab.image = image_of(1);
     lab.other = image_of(2);
     lab.sandbox = sandbox_of(lab.image);
@@ -207,7 +214,7 @@ static void go(enum way way) {
 
 static uint8_t *memory_now(void) {
     void *span;
-    CHECK_OK(husk_memory_span(lab.sandbox, 0, 0, HUSK_WASM_PAGE_SIZE, &span, &err), err);
+    CHECK_OK(husk_memory_span(lab.sandbox, RANGE(.count = HUSK_WASM_PAGE_SIZE), &span, &err), err);
     return span;
 }
 
@@ -303,7 +310,8 @@ TEST(a_failed_run_leaves_nothing) {
         uint8_t *stack =
             sys_space_exception_stack_top(lab.sandbox->machine->tables) - HUSK_PAGE_SIZE;
         CHECK(mprotect(stack, HUSK_PAGE_SIZE, PROT_NONE) == 0);
-        int status = husk_call(lab.sandbox, "general", NULL, 0, NULL, 0, &options, &outcome, &err);
+        int status =
+            husk_call(lab.sandbox, CALL(.name = "general", .limits = &options), &outcome, &err);
         CHECK(mprotect(stack, HUSK_PAGE_SIZE, PROT_READ | PROT_WRITE) == 0);
         CHECK_MSG(status != 0 || outcome.kind != HUSK_RETURNED, "status %d", status);
         go_and_check((enum way)way, "a run that failed");

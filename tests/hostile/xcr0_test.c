@@ -14,6 +14,7 @@
 #include "husk.h"
 #include "image_builder.h"
 #include "layout.h"
+#include "literals.h"
 
 /* In memory 0. */
 #define MASK_OFFSET 0x0u     /* for EDX:EAX of XRSTOR; PKRU */
@@ -100,7 +101,9 @@ static husk_image *image_make(uint64_t tag) {
     uint8_t *bytes = builder_finish(&builder, &count);
     builder_done(&builder);
     husk_image *image = NULL;
-    CHECK_OK(husk_image_open_buffer(lab.engine, bytes, count, true, &image, &err), err);
+    CHECK_OK(
+        husk_image_open_buffer(lab.engine, (struct husk_buffer){bytes, count}, NULL, &image, &err),
+        err);
     free(bytes);
     return image;
 }
@@ -113,7 +116,7 @@ static int host_does_nothing(husk_caller *caller, void *user, const struct husk_
 
 static uint8_t *memory(void) {
     void *span;
-    CHECK_OK(husk_memory_span(lab.sandbox, 0, 0, HUSK_WASM_PAGE_SIZE, &span, &err), err);
+    CHECK_OK(husk_memory_span(lab.sandbox, RANGE(.count = HUSK_WASM_PAGE_SIZE), &span, &err), err);
     return span;
 }
 
@@ -121,7 +124,7 @@ static enum husk_outcome_kind call(const char *name) {
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_limits options = HUSK_LIMITS_INIT;
     options.wall_ns = 10000000000;
-    CHECK_OK(husk_call(lab.sandbox, name, NULL, 0, NULL, 0, &options, &outcome, &err), err);
+    CHECK_OK(husk_call(lab.sandbox, CALL(.name = name, .limits = &options), &outcome, &err), err);
     return outcome.kind;
 }
 
@@ -165,9 +168,12 @@ static void begin(void) {
     random_state = 0x9e3779b97f4a7c15;
     CHECK_OK(husk_engine_new(NULL, &lab.engine, &err), err);
     CHECK_OK(husk_imports_new(lab.engine, &lab.imports, &err), err);
-    CHECK_OK(
-        husk_imports_func(lab.imports, "env", "host", &type, host_does_nothing, NULL, NULL, &err),
-        err);
+    CHECK_OK(husk_imports_funcs(
+                 lab.imports,
+                 &(struct husk_host_func){
+                     .module = "env", .name = "host", .type = &type, .fn = host_does_nothing},
+                 1, &err),
+             err);
     lab.images[0] = image_make(1);
     lab.images[1] = image_make(2);
     make_sandbox();

@@ -4,6 +4,7 @@
  * memory of 1 to 2 pages.
  */
 #include "spec_imports.h"
+#include "literals.h"
 
 static int ignore_args(husk_caller *caller, void *user, const struct husk_value *args,
                        struct husk_value *results) {
@@ -34,8 +35,12 @@ static int add_functions(husk_imports *imports, struct husk_error *err) {
         {"print_f64_f64", {.params = f64_f64, .params_count = 2}},
     };
     for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
-        int status = husk_imports_func(imports, "spectest", functions[i].name, &functions[i].type,
-                                       ignore_args, NULL, NULL, err);
+        int status = husk_imports_funcs(imports,
+                                        &(struct husk_host_func){.module = "spectest",
+                                                                 .name = functions[i].name,
+                                                                 .type = &functions[i].type,
+                                                                 .fn = ignore_args},
+                                        1, err);
         if (status != 0)
             return status;
     }
@@ -53,8 +58,9 @@ static int add_globals(husk_imports *imports, struct husk_error *err) {
         {"global_f64", {.type = HUSK_F64, .of.f64 = 666.6}},
     };
     for (size_t i = 0; i < sizeof globals / sizeof globals[0]; i++) {
-        int status = husk_imports_global(imports, "spectest", globals[i].name, false,
-                                         &globals[i].value, err);
+        int status = husk_imports_define(
+            imports, EXTERN(GLOBAL, "spectest", globals[i].name, .type = globals[i].value.type),
+            &globals[i].value, err);
         if (status != 0)
             return status;
     }
@@ -69,9 +75,14 @@ int spec_imports_new(husk_engine *engine, husk_imports **ret_imports, struct hus
     if (status == 0)
         status = add_globals(imports, err);
     if (status == 0)
-        status = husk_imports_table(imports, "spectest", "table", HUSK_FUNCREF, 10, 20, err);
+        status = husk_imports_define(imports,
+                                     EXTERN(TABLE, "spectest", "table", .type = HUSK_FUNCREF,
+                                            .min = 10, .has_max = true, .max = 20),
+                                     NULL, err);
     if (status == 0)
-        status = husk_imports_memory(imports, "spectest", "memory", 1, 2, err);
+        status = husk_imports_define(
+            imports, EXTERN(MEMORY, "spectest", "memory", .min = 1, .has_max = true, .max = 2),
+            NULL, err);
     if (status != 0) {
         husk_imports_free(imports);
         return status;

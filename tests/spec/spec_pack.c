@@ -188,8 +188,11 @@ static void pack_module(const struct packer *packer, const struct json *command,
     put_judged(packer, line, status == 0, "a valid module is refused: %s", err.message);
     int fd = -1;
     if (status == 0 && !settings->is_validate_only) {
-        status = husk_compile_cached(wasm.data, wasm.count, &settings->compile, settings->cache_dir,
-                                     &fd, NULL, NULL, &err);
+        struct husk_compiled compiled = {.size = sizeof compiled, .fd = -1};
+        struct husk_compile_options compile = settings->compile;
+        compile.cache_dir = settings->cache_dir;
+        status = husk_compile_cached(wasm.data, wasm.count, &compile, &compiled, &err);
+        fd = compiled.fd;
         if (packer->links) {
             put_judged(packer, line, status == 0, "does not compile: %s", err.message);
         } else if (status != 0) {

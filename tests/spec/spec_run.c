@@ -15,6 +15,7 @@
 #include "spec_imports.h"
 #include "spec_pack.h"
 #include "spec_values.h"
+#include "literals.h"
 
 #define CALL_LIMIT_NS 20000000000u
 #define NAMES_MAX 64
@@ -148,7 +149,8 @@ static bool do_module(struct run *run, const char *command, const char *line, ch
         return false;
     struct husk_error err = {0};
     husk_image *image = NULL;
-    int status = husk_image_open_buffer(run->engine, run->pos, bytes, false, &image, &err);
+    int status = husk_image_open_buffer(run->engine, (struct husk_buffer){run->pos, bytes},
+                                        SKIP_HASH, &image, &err);
     run->pos += bytes + 1;
     bool is_module = strcmp(command, "module") == 0;
     struct instance *instance = is_module ? instance_push(run, name) : NULL;
@@ -192,23 +194,16 @@ struct performed {
     size_t results_count;
 };
 
-/* The export is looked for by its full name: it may hold NULs, which husk_image_func() cannot be
- * told. */
 static int find_func(const husk_image *image, const struct action *action, husk_func *ret_func,
                      size_t *ret_results) {
-    for (size_t i = 0; i < husk_image_exports_count(image); i++) {
-        struct husk_extern extern_info = HUSK_EXTERN_INIT;
-        int status = husk_image_export(image, i, &extern_info);
-        if (status != 0)
-            return status;
-        if (extern_info.kind == HUSK_EXTERN_FUNC && extern_info.name_bytes == action->field_bytes &&
-            memcmp(extern_info.name, action->field, action->field_bytes) == 0) {
-            *ret_results = extern_info.func.results_count;
-            return husk_image_func_n(image, extern_info.name, extern_info.name_bytes, ret_func,
-                                     NULL, NULL);
-        }
-    }
-    return HUSK_E_NOT_FOUND;
+    struct husk_functype type;
+    /* "" has no length to give, and needs none. */
+    int status = husk_image_func(image, action->field, action->field_bytes, ret_func, NULL);
+    if (status == 0)
+        status = husk_image_func_type(image, *ret_func, &type, NULL);
+    if (status == 0)
+        *ret_results = type.results_count;
+    return status;
 }
 
 static void perform(struct run *run, const struct action *action, struct performed *done) {
@@ -222,7 +217,7 @@ static void perform(struct run *run, const struct action *action, struct perform
     }
     if (action->is_get) {
         done->status =
-            husk_global_get(instance->sandbox, action->field, &done->results[0], &done->err);
+            husk_global_get(instance->sandbox, action->field, 0, &done->results[0], &done->err);
         done->results_count = 1;
         return;
     }
@@ -242,8 +237,11 @@ static void perform(struct run *run, const struct action *action, struct perform
         done->status = HUSK_E_NOT_FOUND;
         return;
     }
-    done->status = husk_call_func(instance->sandbox, func, args, action->args.count, done->results,
-                                  done->results_count, &limits, &done->outcome, &done->err);
+    done->status = husk_call(instance->sandbox,
+                             CALL(.func = func, .args = args, .args_count = action->args.count,
+                                  .results = done->results, .results_count = done->results_count,
+                                  .limits = &limits),
+                             &done->outcome, &done->err);
 }
 
 static void describe(const struct performed *done, char *text, size_t text_bytes) {

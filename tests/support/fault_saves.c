@@ -54,7 +54,7 @@ static bool file_is_old(const struct fault_world *world, bool was_there) {
 
 static void check_saved(struct fault_world *world, enum fault_holds holds, const char *when) {
     husk_image *opened = NULL;
-    CHECK_MSG(husk_image_open(world->engine, world->path, true, &opened, &world->err) == 0,
+    CHECK_MSG(husk_image_open(world->engine, world->path, NULL, &opened, &world->err) == 0,
               "%s: %s", when, world->err.message);
     CHECK_MSG(husk_sandbox_load(world->sandbox, opened, world->imports, &world->err) == 0, "%s: %s",
               when, world->err.message);

@@ -7,6 +7,7 @@
 #include "harness.h"
 #include "image_internal.h"
 #include "sandbox_internal.h"
+#include "literals.h"
 
 /* ---- How a step finds the sandbox ---- */
 
@@ -46,11 +47,12 @@ static void begin_unloaded(struct fault_world *world) {
 
 static void begin_overlaid(struct fault_world *world) {
     begin_used(world);
-    CHECK_OK(husk_memory_image_new(world->sandbox, 0, 0, 8192, &world->memory_image, &world->err),
+    CHECK_OK(husk_memory_image_new(world->sandbox, RANGE(.count = 8192), &world->memory_image,
+                                   &world->err),
              world->err);
-    CHECK_OK(
-        husk_memory_image_map(world->sandbox, 0, 16384, world->memory_image, 0, 8192, &world->err),
-        world->err);
+    CHECK_OK(husk_memory_image_map(world->sandbox, RANGE(.addr = 16384, .count = 8192),
+                                   world->memory_image, 0, &world->err),
+             world->err);
     world->lane->scramble(world, world->sandbox, ++world->rounds);
 }
 
@@ -114,7 +116,8 @@ static void begin_empty(struct fault_world *world) {
 
 static void begin_memory_image(struct fault_world *world) {
     begin_used(world);
-    CHECK_OK(husk_memory_image_new(world->sandbox, 0, 0, 8192, &world->memory_image, &world->err),
+    CHECK_OK(husk_memory_image_new(world->sandbox, RANGE(.count = 8192), &world->memory_image,
+                                   &world->err),
              world->err);
 }
 
@@ -159,11 +162,13 @@ static int step_clone(struct fault_world *world) {
     return husk_sandbox_clone(world->sandbox, &world->second, &world->err);
 }
 static int step_memory_image(struct fault_world *world) {
-    return husk_memory_image_new(world->sandbox, 0, 4096, 8192, &world->memory_image, &world->err);
+    return husk_memory_image_new(world->sandbox, RANGE(.addr = 4096, .count = 8192),
+                                 &world->memory_image, &world->err);
 }
 /* Of what is there already: the contents do not change. */
 static int step_memory_map(struct fault_world *world) {
-    return husk_memory_image_map(world->sandbox, 0, 0, world->memory_image, 0, 8192, &world->err);
+    return husk_memory_image_map(world->sandbox, RANGE(.count = 8192), world->memory_image, 0,
+                                 &world->err);
 }
 
 struct step {
@@ -224,7 +229,10 @@ static const struct step steps[] = {
 /* A call that changes nothing. */
 static int probe(struct fault_world *world, husk_sandbox *sandbox) {
     struct husk_value address = {.type = HUSK_I64}, word;
-    return husk_call(sandbox, "read", &address, 1, &word, 1, NULL, &world->outcome, &world->err);
+    return husk_call(sandbox,
+                     CALL(.name = "read", .args = &address, .args_count = 1, .results = &word,
+                          .results_count = 1),
+                     &world->outcome, &world->err);
 }
 
 /* These only get or ask for something: a step in which one of them fails has changed nothing. */

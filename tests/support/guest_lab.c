@@ -6,6 +6,7 @@
 
 #include "guest_image.h"
 #include "harness.h"
+#include "literals.h"
 
 static int host_doubles(husk_caller *caller, void *user, const struct husk_value *args,
                         struct husk_value *results) {
@@ -23,12 +24,18 @@ void guest_lab_open(struct guest_lab *lab, husk_host_fn fn, void *user,
     CHECK_OK(husk_engine_new(NULL, &lab->engine, &lab->err), lab->err);
     size_t count;
     uint8_t *bytes = guest_image_make(&count);
-    CHECK_OK(husk_image_open_buffer(lab->engine, bytes, count, true, &lab->image, &lab->err),
+    CHECK_OK(husk_image_open_buffer(lab->engine, (struct husk_buffer){bytes, count}, NULL,
+                                    &lab->image, &lab->err),
              lab->err);
     free(bytes);
     CHECK_OK(husk_imports_new(lab->engine, &lab->imports, &lab->err), lab->err);
-    CHECK_OK(husk_imports_func(lab->imports, "env", "host", &type, fn != NULL ? fn : host_doubles,
-                               user, NULL, &lab->err),
+    CHECK_OK(husk_imports_funcs(lab->imports,
+                                &(struct husk_host_func){.module = "env",
+                                                         .name = "host",
+                                                         .type = &type,
+                                                         .fn = fn != NULL ? fn : host_doubles,
+                                                         .user = user},
+                                1, &lab->err),
              lab->err);
     CHECK_OK(
         husk_sandbox_new(lab->engine, lab->image, lab->imports, options, &lab->sandbox, &lab->err),
@@ -54,12 +61,16 @@ int64_t guest_call(husk_sandbox *sandbox, const char *name, int64_t argument,
     struct husk_error err;
     struct husk_value arg = {.type = HUSK_I64, .of.i64 = argument},
                       result = {.type = HUSK_I64, .of.i64 = -999};
-    CHECK_OK(husk_call(sandbox, name, &arg, 1, &result, 1, NULL, ret_outcome, &err), err);
+    CHECK_OK(husk_call(sandbox,
+                       CALL(.name = name, .args = &arg, .args_count = 1, .results = &result,
+                            .results_count = 1),
+                       ret_outcome, &err),
+             err);
     return result.of.i64;
 }
 
 void guest_run(husk_sandbox *sandbox, const char *name, const struct husk_limits *options,
                struct husk_outcome *ret_outcome) {
     struct husk_error err;
-    CHECK_OK(husk_call(sandbox, name, NULL, 0, NULL, 0, options, ret_outcome, &err), err);
+    CHECK_OK(husk_call(sandbox, CALL(.name = name, .limits = options), ret_outcome, &err), err);
 }

@@ -7,6 +7,7 @@
 
 #include "file.h"
 #include "husk_compile.h"
+#include "literals.h"
 
 const struct level levels[LEVELS_COUNT] = {
     {"-O0", 0, false, true},         {"-O1", 1, false, false},
@@ -37,7 +38,7 @@ void level_open(struct wat_lab *lab, const struct level *level, const uint8_t *w
     options.strict = level->is_strict;
     options.worker_path = WAT_WORKER;
     CHECK_OK(husk_compile(wasm, count, &options, &fd, &lab->err), lab->err);
-    CHECK_OK(husk_image_open_fd(lab->engine, fd, true, &lab->image, &lab->err), lab->err);
+    CHECK_OK(husk_image_open_fd(lab->engine, fd, NULL, &lab->image, &lab->err), lab->err);
     close(fd);
     CHECK_OK(
         husk_sandbox_new(lab->engine, lab->image, lab->imports, NULL, &lab->sandbox, &lab->err),
@@ -55,12 +56,15 @@ int64_t level_call(struct wat_lab *lab, const char *name, const int32_t *args) {
     struct husk_functype type;
     struct husk_value values[4], result = value_i64(0);
     husk_func func;
-    CHECK_OK(husk_image_func(lab->image, name, &func, &type, &lab->err), lab->err);
+    CHECK_OK(husk_image_func(lab->image, name, 0, &func, &lab->err), lab->err);
+    CHECK_OK(husk_image_func_type(lab->image, func, &type, &lab->err), lab->err);
     CHECK(type.params_count <= 4 && type.results_count <= 1);
     for (size_t i = 0; i < type.params_count; i++)
         values[i] = value_i32(args[i]);
-    CHECK_OK(husk_call_func(lab->sandbox, func, values, type.params_count, &result,
-                            type.results_count, NULL, &lab->outcome, &lab->err),
+    CHECK_OK(husk_call(lab->sandbox,
+                       CALL(.func = func, .args = values, .args_count = type.params_count,
+                            .results = &result, .results_count = type.results_count),
+                       &lab->outcome, &lab->err),
              lab->err);
     if (lab->outcome.kind != HUSK_RETURNED || type.results_count == 0)
         return 0;

@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "harness.h"
+#include "literals.h"
 
 static void *spin_nested(void *argument) {
     struct nested_call *nested = argument;
@@ -12,8 +13,8 @@ static void *spin_nested(void *argument) {
     options.wall_ns = nested->wall_ns;
     nested->outcome.size = sizeof nested->outcome;
     atomic_store(&nested->has_begun, true);
-    nested->status =
-        husk_call(nested->sandbox, "spin", NULL, 0, NULL, 0, &options, &nested->outcome, &err);
+    nested->status = husk_call(nested->sandbox, CALL(.name = "spin", .limits = &options),
+                               &nested->outcome, &err);
     return NULL;
 }
 

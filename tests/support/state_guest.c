@@ -7,6 +7,7 @@
 #include "harness.h"
 #include "sandbox_internal.h"
 #include "wat.h"
+#include "literals.h"
 
 static const char module_text[] =
     "(module (import \"env\" \"host\" (func $host (param i32) (result i32)))"
@@ -60,7 +61,7 @@ int state_image_fd(void) {
 husk_image *state_image(husk_engine *engine) {
     struct husk_error err;
     husk_image *image = NULL;
-    CHECK_OK(husk_image_open_fd(engine, state_image_fd(), true, &image, &err), err);
+    CHECK_OK(husk_image_open_fd(engine, state_image_fd(), NULL, &image, &err), err);
     return image;
 }
 
@@ -77,8 +78,13 @@ husk_imports *state_imports(husk_engine *engine, husk_host_fn fn, void *user) {
     struct husk_error err;
     husk_imports *imports = NULL;
     CHECK_OK(husk_imports_new(engine, &imports, &err), err);
-    CHECK_OK(husk_imports_func(imports, "env", "host", &type, fn != NULL ? fn : host_plus_one, user,
-                               NULL, &err),
+    CHECK_OK(husk_imports_funcs(imports,
+                                &(struct husk_host_func){.module = "env",
+                                                         .name = "host",
+                                                         .type = &type,
+                                                         .fn = fn != NULL ? fn : host_plus_one,
+                                                         .user = user},
+                                1, &err),
              err);
     return imports;
 }
@@ -118,8 +124,11 @@ int32_t state_run(struct state_lab *lab, husk_sandbox *sandbox, const char *name
     husk_func func;
     for (size_t i = 0; i < count; i++)
         values[i] = value_i32(args[i]);
-    CHECK_OK(husk_image_func(lab->image, name, &func, &type, &lab->err), lab->err);
-    CHECK_OK(husk_call(sandbox, name, values, count, &result, type.results_count, NULL,
+    CHECK_OK(husk_image_func(lab->image, name, 0, &func, &lab->err), lab->err);
+    CHECK_OK(husk_image_func_type(lab->image, func, &type, &lab->err), lab->err);
+    CHECK_OK(husk_call(sandbox,
+                       CALL(.name = name, .args = values, .args_count = count, .results = &result,
+                            .results_count = type.results_count),
                        &lab->outcome, &lab->err),
              lab->err);
     return result.of.i32;

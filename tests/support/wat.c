@@ -8,6 +8,7 @@
 
 #include "file.h"
 #include "ready_image.h"
+#include "literals.h"
 
 const char *wat_missing(const char *worker_path) {
     if (ready_images_only())
@@ -53,7 +54,7 @@ husk_image *wat_image_with(husk_engine *engine, const char *wat, const char *wor
     struct husk_error err;
     husk_image *image = NULL;
     int fd = wat_compile(wat, worker_path);
-    CHECK_OK(husk_image_open_fd(engine, fd, true, &image, &err), err);
+    CHECK_OK(husk_image_open_fd(engine, fd, NULL, &image, &err), err);
     close(fd);
     return image;
 }
@@ -99,13 +100,19 @@ void wat_lab_func(struct wat_lab *lab, const char *name, const char *types, husk
             values[count++] = type_of_letter(*letter);
     type.results = values + type.params_count;
     type.results_count = count - type.params_count;
-    CHECK_OK(husk_imports_func(lab->imports, "env", name, &type, fn, user, NULL, &lab->err),
+    CHECK_OK(husk_imports_funcs(
+                 lab->imports,
+                 &(struct husk_host_func){
+                     .module = "env", .name = name, .type = &type, .fn = fn, .user = user},
+                 1, &lab->err),
              lab->err);
 }
 
 int wat_call(struct wat_lab *lab, const char *name, const struct husk_value *args,
              size_t args_count, struct husk_value *results, size_t results_count) {
-    return husk_call(lab->sandbox, name, args, args_count, results, results_count, NULL,
+    return husk_call(lab->sandbox,
+                     CALL(.name = name, .args = args, .args_count = args_count, .results = results,
+                          .results_count = results_count),
                      &lab->outcome, &lab->err);
 }
 

@@ -12,6 +12,7 @@
 
 #include "husk.h"
 #include "husk_compile.h"
+#include "literals.h"
 
 #define I32 0x7f
 #define I64 0x7e
@@ -106,13 +107,15 @@ static void run_module(const struct bytes *module, struct spec spec, struct run 
     int fd;
     CHECK_OK(husk_compile(module->at, module->count, &run->options, &fd, &err), err);
     CHECK_OK(husk_engine_new(NULL, &engine, &err), err);
-    CHECK_OK(husk_image_open_fd(engine, fd, true, &image, &err), err);
+    CHECK_OK(husk_image_open_fd(engine, fd, NULL, &image, &err), err);
     close(fd);
     CHECK_OK(husk_sandbox_new(engine, image, NULL, NULL, &sandbox, &err), err);
     for (uint32_t i = 0; i < spec.params_count; i++)
         run->args[i].type = (husk_type)spec.param;
-    CHECK_OK(husk_call(sandbox, "f", run->args, spec.params_count, run->results, spec.results_count,
-                       NULL, &run->outcome, &err),
+    CHECK_OK(husk_call(sandbox,
+                       CALL(.name = "f", .args = run->args, .args_count = spec.params_count,
+                            .results = run->results, .results_count = spec.results_count),
+                       &run->outcome, &err),
              err);
     husk_sandbox_free(sandbox);
     husk_image_unref(image);

@@ -41,19 +41,28 @@ static void remove_folder(const char *folder) {
     CHECK(rmdir(folder) == 0);
 }
 
+/* The first `count` bytes of the small module. */
+static int cached(size_t count, const struct husk_compile_options *options, const char *folder,
+                  struct husk_compiled *ret_compiled, struct husk_error *err) {
+    struct husk_compile_options full = HUSK_COMPILE_OPTIONS_INIT;
+    if (options != NULL)
+        full = *options;
+    full.cache_dir = folder;
+    return husk_compile_cached(small_wasm, count, &full, ret_compiled, err);
+}
+
 static bool compile_in(const char *folder, const struct husk_compile_options *options,
                        struct husk_error *warning) {
     struct husk_error err;
-    bool was_cached = false;
-    int fd = -1;
-    CHECK_OK(husk_compile_cached(small_wasm, sizeof small_wasm, options, folder, &fd, &was_cached,
-                                 warning, &err),
-             err);
+    struct husk_compiled compiled = HUSK_COMPILED_INIT;
+    CHECK_OK(cached(sizeof small_wasm, options, folder, &compiled, &err), err);
     char magic[4] = "";
-    CHECK(read(fd, magic, 4) == 4);
+    CHECK(read(compiled.fd, magic, 4) == 4);
     CHECK(memcmp(magic, "\177ELF", 4) == 0);
-    close(fd);
-    return was_cached;
+    close(compiled.fd);
+    if (warning != NULL)
+        *warning = compiled.warning;
+    return compiled.was_cached;
 }
 
 TEST(miss_then_hit) {
@@ -137,11 +146,8 @@ TEST(processes_at_once) {
         pid_t pid = fork();
         CHECK(pid >= 0);
         if (pid == 0) {
-            int fd = -1;
-            _exit(husk_compile_cached(small_wasm, sizeof small_wasm, NULL, folder, &fd, NULL, NULL,
-                                      NULL) == 0
-                      ? 0
-                      : 1);
+            struct husk_compiled compiled = HUSK_COMPILED_INIT;
+            _exit(cached(sizeof small_wasm, NULL, folder, &compiled, NULL) == 0 ? 0 : 1);
         }
     }
     for (int i = 0; i < 6; i++) {
@@ -157,7 +163,7 @@ TEST(processes_at_once) {
 TEST(folders_that_cannot_be_written) {
     need_worker();
     struct husk_error warning, err;
-    int fd = -1;
+    struct husk_compiled compiled = {.size = sizeof compiled, .fd = -1};
     CHECK(!compile_in("/proc/self/husk", NULL, &warning));
     CHECK(warning.status != 0);
     CHECK_CONTAINS(warning.message, "/proc/self/husk");
@@ -165,13 +171,18 @@ TEST(folders_that_cannot_be_written) {
     CHECK(!compile_in("/dev/null/husk", NULL, &warning));
     CHECK(warning.status != 0);
     CHECK(!compile_in("/dev/null/husk", NULL, NULL));
-    CHECK_STATUS(
-        husk_compile_cached(small_wasm, sizeof small_wasm, NULL, "", &fd, NULL, NULL, &err),
-        HUSK_E_INVAL);
-    CHECK_STATUS(husk_compile_cached(small_wasm, 9, NULL, "/dev/null/x", &fd, NULL, &warning, &err),
-                 HUSK_E_BAD_WASM);
-    CHECK_EQ_I64(warning.status, 0);
-    CHECK(fd == -1);
+    CHECK_STATUS(cached(sizeof small_wasm, NULL, "", &compiled, &err), HUSK_E_INVAL);
+    CHECK_STATUS(cached(sizeof small_wasm, NULL, NULL, &compiled, &err), HUSK_E_INVAL);
+    CHECK_STATUS(cached(9, NULL, "/dev/null/x", &compiled, &err), HUSK_E_BAD_WASM);
+    CHECK_EQ_I64(compiled.warning.status, 0);
+    CHECK(compiled.fd == -1);
+    /* who sets a cache folder expects that it is used */
+    struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
+    int fd = -1;
+    options.cache_dir = "/tmp";
+    CHECK_STATUS(husk_compile(small_wasm, sizeof small_wasm, &options, &fd, &err), HUSK_E_INVAL);
+    CHECK_CONTAINS(err.message, "husk_compile_cached()");
+    CHECK_EQ_I64(fd, -1);
 }
 
 TEST(a_full_disk) {

@@ -162,13 +162,13 @@ TEST(edges) {
     struct file empty = compile("(module)");
     struct husk_error err;
     husk_image *image = NULL;
-    CHECK_OK(husk_image_open_fd(NULL, empty.fd, true, &image, &err), err);
+    CHECK_OK(husk_image_open_fd(NULL, empty.fd, NULL, &image, &err), err);
     husk_image_unref(image);
     file_close(&empty);
     struct file none = compile("(module (memory 0) (table 0 funcref) (data (i32.const 0) \"\"))");
     CHECK(segment_at(&none, HUSK_MEM0_GVA) == NULL);
     image = NULL;
-    CHECK_OK(husk_image_open_fd(NULL, none.fd, true, &image, &err), err);
+    CHECK_OK(husk_image_open_fd(NULL, none.fd, NULL, &image, &err), err);
     husk_image_unref(image);
     file_close(&none);
     struct file full = compile("(module (memory 65536) (data (i32.const 0xfffffffe) \"ab\"))");
@@ -211,7 +211,7 @@ TEST(libhusk_opens_it) {
         " (func (export \"f\") (param i32 f64) (result i64) i64.const 0))");
     struct husk_error err;
     husk_image *image = NULL;
-    CHECK_OK(husk_image_open_fd(NULL, file.fd, true, &image, &err), err);
+    CHECK_OK(husk_image_open_fd(NULL, file.fd, NULL, &image, &err), err);
     struct husk_image_info info = HUSK_IMAGE_INFO_INIT;
     husk_image_info(image, &info);
     CHECK_STR(info.module_name, "named");
@@ -227,8 +227,9 @@ TEST(libhusk_opens_it) {
     memcpy(copy, file.bytes, file.count);
     copy[file.count / 2] ^= 1;
     image = NULL;
-    CHECK_STATUS(husk_image_open_buffer(NULL, copy, file.count, true, &image, &err),
-                 HUSK_E_BAD_IMAGE);
+    CHECK_STATUS(
+        husk_image_open_buffer(NULL, (struct husk_buffer){copy, file.count}, NULL, &image, &err),
+        HUSK_E_BAD_IMAGE);
     free(copy);
     file_close(&file);
 }

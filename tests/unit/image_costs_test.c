@@ -13,12 +13,14 @@
 #include "husk.h"
 #include "image_builder.h"
 #include "layout.h"
+#include "literals.h"
 
 static int open_built(struct image_builder *builder, struct husk_error *err) {
     size_t count;
     husk_image *image = NULL;
     uint8_t *bytes = builder_finish(builder, &count);
-    int status = husk_image_open_buffer(NULL, bytes, count, true, &image, err);
+    int status =
+        husk_image_open_buffer(NULL, (struct husk_buffer){bytes, count}, NULL, &image, err);
     husk_image_unref(image);
     free(bytes);
     builder_done(builder);
@@ -100,7 +102,8 @@ static int open_with_tables(uint64_t entries, struct husk_error *err) {
     builder_word(&builder, size_gva, entries);
     uint8_t *bytes = builder_finish(&builder, &count);
     uint8_t *larger = with_segments(bytes, count, &larger_count);
-    int status = husk_image_open_buffer(NULL, larger, larger_count, false, &image, err);
+    int status = husk_image_open_buffer(NULL, (struct husk_buffer){larger, larger_count}, SKIP_HASH,
+                                        &image, err);
     husk_image_unref(image);
     free(larger);
     free(bytes);

@@ -16,6 +16,7 @@
 #include "husk.h"
 #include "image.h"
 #include "layout.h"
+#include "literals.h"
 
 /* Everything the public API can say of an image; under a sanitizer this reads every name and
  * type. */
@@ -37,8 +38,10 @@ static size_t look_at(const husk_image *image) {
             seen += (size_t)item.func.params[j];
         husk_func func;
         struct husk_functype type;
-        if (item.kind == HUSK_EXTERN_FUNC && strlen(item.name) == item.name_bytes)
-            CHECK_EQ_I64(husk_image_func(image, item.name, &func, &type, NULL), 0);
+        if (item.kind == HUSK_EXTERN_FUNC) {
+            CHECK_EQ_I64(husk_image_func(image, item.name, item.name_bytes, &func, NULL), 0);
+            CHECK_EQ_I64(husk_image_func_type(image, func, &type, NULL), 0);
+        }
     }
     CHECK_EQ_I64(husk_image_import(image, husk_image_imports_count(image), &item), HUSK_E_INVAL);
     CHECK_EQ_I64(husk_image_export(image, SIZE_MAX, &item), HUSK_E_INVAL);
@@ -47,7 +50,8 @@ static size_t look_at(const husk_image *image) {
 
 static int open_bytes(const void *bytes, size_t count, bool verify, struct husk_error *err) {
     husk_image *image = NULL;
-    int status = husk_image_open_buffer(NULL, bytes, count, verify, &image, err);
+    int status = husk_image_open_buffer(NULL, (struct husk_buffer){bytes, count},
+                                        verify ? NULL : SKIP_HASH, &image, err);
     CHECK((status == 0) == (image != NULL));
     if (status == 0)
         look_at(image);
@@ -60,7 +64,8 @@ TEST(a_good_image) {
     uint8_t *bytes = guest_image_make(&count);
     struct husk_error err;
     husk_image *image = NULL;
-    CHECK_OK(husk_image_open_buffer(NULL, bytes, count, true, &image, &err), err);
+    CHECK_OK(husk_image_open_buffer(NULL, (struct husk_buffer){bytes, count}, NULL, &image, &err),
+             err);
     struct husk_extern item = HUSK_EXTERN_INIT;
     CHECK_EQ_U64(husk_image_imports_count(image), 1);
     CHECK_OK(husk_image_import(image, 0, &item), err);
@@ -436,12 +441,13 @@ TEST(other_files) {
     CHECK_STATUS(open_bytes(wasm, sizeof wasm, false, &err), HUSK_E_BAD_IMAGE);
     CHECK_CONTAINS(err.message, "compile");
     CHECK_STATUS(open_bytes("", 0, false, &err), HUSK_E_BAD_IMAGE);
-    CHECK_STATUS(husk_image_open(NULL, "/proc/absent/x.husk", false, &image, &err), HUSK_E_SYS);
+    CHECK_STATUS(husk_image_open(NULL, "/proc/absent/x.husk", SKIP_HASH, &image, &err), HUSK_E_SYS);
     CHECK_CONTAINS(err.message, "/proc/absent/x.husk");
-    CHECK_STATUS(husk_image_open(NULL, "/proc/self/exe", false, &image, &err), HUSK_E_BAD_IMAGE);
-    CHECK_STATUS(husk_image_open(NULL, "/", false, &image, &err), HUSK_E_BAD_IMAGE);
-    CHECK_STATUS(husk_image_open(NULL, "/dev/zero", false, &image, &err), HUSK_E_BAD_IMAGE);
-    CHECK_STATUS(husk_image_open_fd(NULL, -1, false, &image, &err), HUSK_E_SYS);
+    CHECK_STATUS(husk_image_open(NULL, "/proc/self/exe", SKIP_HASH, &image, &err),
+                 HUSK_E_BAD_IMAGE);
+    CHECK_STATUS(husk_image_open(NULL, "/", SKIP_HASH, &image, &err), HUSK_E_BAD_IMAGE);
+    CHECK_STATUS(husk_image_open(NULL, "/dev/zero", SKIP_HASH, &image, &err), HUSK_E_BAD_IMAGE);
+    CHECK_STATUS(husk_image_open_fd(NULL, -1, SKIP_HASH, &image, &err), HUSK_E_SYS);
     CHECK(image == NULL);
 }
 
@@ -454,7 +460,7 @@ TEST(files_that_change_under_us) {
     struct husk_error err;
     husk_image *image = NULL;
     CHECK(fd >= 0 && file_write_all(fd, bytes, count) == 0);
-    CHECK_OK(husk_image_open(NULL, path, true, &image, &err), err);
+    CHECK_OK(husk_image_open(NULL, path, NULL, &image, &err), err);
     CHECK_EQ_I64(ftruncate(fd, 0), 0);
     CHECK(look_at(image) > 0);
     husk_image_unref(image);
@@ -475,7 +481,7 @@ TEST(descriptors) {
         CHECK_EQ_I64(lseek(fd, 17, SEEK_SET), 17);
         if (sealed != 0)
             CHECK_EQ_I64(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK), 0);
-        CHECK_OK(husk_image_open_fd(NULL, fd, true, &image, &err), err);
+        CHECK_OK(husk_image_open_fd(NULL, fd, NULL, &image, &err), err);
         CHECK_EQ_I64(lseek(fd, 0, SEEK_CUR), 17);
         close(fd);
         CHECK(look_at(image) > 0);
@@ -493,7 +499,7 @@ TEST(a_file_of_huge_pages_is_copied_or_refused) {
     if (fd < 0 || ftruncate(fd, 2 << 20) != 0)
         SKIP("the kernel has no files of huge pages");
     CHECK_EQ_I64(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK), 0);
-    int status = husk_image_open_fd(NULL, fd, true, &image, &err);
+    int status = husk_image_open_fd(NULL, fd, NULL, &image, &err);
     CHECK_MSG(status == HUSK_E_BAD_IMAGE || strstr(err.message, "cannot copy the image") != NULL,
               "%d: %s", status, err.message);
     close(fd);

@@ -10,6 +10,7 @@
 #include "harness.h"
 #include "husk.h"
 #include "image_records.h"
+#include "literals.h"
 
 /* How the note that everybody writes is rewritten by another version. */
 static struct {
@@ -89,7 +90,8 @@ static int open_other(uint32_t note_align, struct husk_error *err) {
     builder.note_align = note_align;
     uint8_t *bytes = builder_finish(&builder, &count);
     builder_done(&builder);
-    int status = husk_image_open_buffer(NULL, bytes, count, true, &image, err);
+    int status =
+        husk_image_open_buffer(NULL, (struct husk_buffer){bytes, count}, NULL, &image, err);
     free(bytes);
     if (status != 0)
         return status;
@@ -273,7 +275,8 @@ TEST(damaged_tables) {
         builder.change_note = damage_note;
         uint8_t *bytes = builder_finish(&builder, &count);
         for (int verify = 0; verify < 2; verify++) {
-            int status = husk_image_open_buffer(NULL, bytes, count, verify != 0, &image, &err);
+            int status = husk_image_open_buffer(NULL, (struct husk_buffer){bytes, count},
+                                                verify != 0 ? NULL : SKIP_HASH, &image, &err);
             CHECK_MSG(status == damages[i].status && strstr(err.message, damages[i].part) != NULL,
                       "damage %zu: status %d, \"%s\"", i, status, err.message);
         }

@@ -25,8 +25,11 @@ struct all {
     struct husk_engine_options engine;
     struct husk_wasi_options wasi;
     struct husk_sandbox_options sandbox;
-    struct husk_limits call;
+    struct husk_limits limits;
     struct husk_compile_options compile;
+    struct husk_open_options open;
+    struct husk_call call;
+    struct husk_extern global;
 };
 
 static void set_first(struct all *all) {
@@ -35,7 +38,7 @@ static void set_first(struct all *all) {
     all->engine.hypervisor_path = "/dev/kvm";
     all->wasi.args = args;
     all->sandbox.memory_max_bytes = 64 << 20;
-    all->call.wall_ns = 60000000000u;
+    all->limits.wall_ns = 60000000000u;
     all->compile.cpu = "x86-64-v2";
 #endif
     (void)all;
@@ -46,7 +49,10 @@ static void set_later(struct all *all, const char *name) {
     all->engine.later_max = strcmp(name, "husk_engine_options") == 0;
     all->wasi.later_max = strcmp(name, "husk_wasi_options") == 0;
     all->sandbox.later_max = strcmp(name, "husk_sandbox_options") == 0;
-    all->call.later_max = strcmp(name, "husk_limits") == 0;
+    all->limits.later_max = strcmp(name, "husk_limits") == 0;
+    all->open.later_max = strcmp(name, "husk_open_options") == 0;
+    all->call.later_max = strcmp(name, "husk_call") == 0;
+    all->global.later_max = strcmp(name, "husk_extern") == 0;
     all->compile.later_max = strcmp(name, "husk_compile_options") == 0;
 #endif
     (void)all;
@@ -109,18 +115,48 @@ static bool outputs_are_right(husk_engine *engine, const husk_image *image) {
     (void)ROOM(extern);
     is_right &= IS_FILLED(extern, husk_image_export(image, 0, SAME_ROOM(extern)));
     (void)ROOM(wasm_info);
-    is_right &= IS_FILLED(
-        wasm_info, husk_wasm_describe(wasm, sizeof wasm, NULL, NULL, SAME_ROOM(wasm_info), NULL));
+    is_right &=
+        IS_FILLED(wasm_info, husk_wasm_describe(wasm, sizeof wasm, SAME_ROOM(wasm_info), NULL));
     return is_right;
 }
 
-static bool outcomes_are_refused(husk_sandbox *sandbox, const struct husk_value *args) {
+static struct husk_call call_of_add(const struct all *all, const struct husk_value *args,
+                                    struct husk_value *ret_sum) {
+    struct husk_call call = all->call;
+    call.name = "add";
+    call.args = args;
+    call.args_count = 2;
+    call.results = ret_sum;
+    call.results_count = 1;
+    call.limits = &all->limits;
+    return call;
+}
+
+/* Without its first fields an extern says nothing. */
+static int define_global(const struct all *all, husk_imports *imports, struct husk_error *err) {
+#ifdef HAS_LATER
+    const struct husk_value zero = husk_i32(0);
+    struct husk_extern global = all->global;
+    global.kind = HUSK_EXTERN_GLOBAL;
+    global.module = "env";
+    global.name = "zero";
+    global.type = HUSK_I32;
+    return husk_imports_define(imports, &global, &zero, err);
+#else
+    (void)all, (void)imports, (void)err;
+    return 0;
+#endif
+}
+
+static bool outcomes_are_refused(const struct all *all, husk_sandbox *sandbox,
+                                 const struct husk_value *args) {
     struct husk_outcome *unset = ROOM(outcome);
     struct husk_value sum;
     void *bytes;
     size_t count;
     unset->size = 0;
-    return husk_call(sandbox, "add", args, 2, &sum, 1, NULL, unset, NULL) == HUSK_E_INVAL &&
+    const struct husk_call call = call_of_add(all, args, &sum);
+    return husk_call(sandbox, &call, unset, NULL) == HUSK_E_INVAL &&
            husk_sandbox_start(sandbox, NULL, unset, NULL) == HUSK_E_INVAL &&
            husk_call_bytes(sandbox, "add", "", 0, &bytes, &count, NULL, unset, NULL) ==
                HUSK_E_INVAL;
@@ -145,19 +181,22 @@ static const char *run(const struct all *all, int *ret_sum, struct husk_error *e
         return "husk_imports_new";
     if (husk_imports_wasi(imports, &all->wasi, err) != 0)
         return "husk_imports_wasi";
-    if (husk_image_open_fd(engine, fd, true, &image, err) != 0)
+    if (define_global(all, imports, err) != 0)
+        return "husk_imports_define";
+    if (husk_image_open_fd(engine, fd, &all->open, &image, err) != 0)
         return "husk_image_open_fd";
     if (husk_sandbox_new(engine, image, imports, &all->sandbox, &sandbox, err) != 0)
         return "husk_sandbox_new";
     outcome = ROOM(outcome);
-    if (husk_sandbox_start(sandbox, &all->call, outcome, err) != 0)
+    if (husk_sandbox_start(sandbox, &all->limits, outcome, err) != 0)
         return "husk_sandbox_start";
     bool is_right = room_is_right("outcome", sizeof *outcome);
     outcome = ROOM(outcome);
-    if (husk_call(sandbox, "add", args, 2, &sum, 1, &all->call, outcome, err) != 0)
+    const struct husk_call call = call_of_add(all, args, &sum);
+    if (husk_call(sandbox, &call, outcome, err) != 0)
         return "husk_call";
     is_right &= room_is_right("outcome", sizeof *outcome);
-    is_right &= outcomes_are_refused(sandbox, args) && outputs_are_right(engine, image);
+    is_right &= outcomes_are_refused(all, sandbox, args) && outputs_are_right(engine, image);
     *ret_sum = is_right ? sum.of.i32 : -1;
     husk_sandbox_free(sandbox);
     husk_imports_free(imports);
@@ -168,8 +207,10 @@ static const char *run(const struct all *all, int *ret_sum, struct husk_error *e
 }
 
 int main(int argc, char **argv) {
-    struct all all = {HUSK_ENGINE_OPTIONS_INIT, HUSK_WASI_OPTIONS_INIT, HUSK_SANDBOX_OPTIONS_INIT,
-                      HUSK_LIMITS_INIT, HUSK_COMPILE_OPTIONS_INIT};
+    struct all all = {
+        HUSK_ENGINE_OPTIONS_INIT, HUSK_WASI_OPTIONS_INIT,    HUSK_SANDBOX_OPTIONS_INIT,
+        HUSK_LIMITS_INIT,         HUSK_COMPILE_OPTIONS_INIT, HUSK_OPEN_OPTIONS_INIT,
+        HUSK_CALL_INIT,           HUSK_EXTERN_INIT};
     struct husk_error err;
     int sum = 0;
     set_first(&all);

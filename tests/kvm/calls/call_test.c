@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "wat.h"
+#include "literals.h"
 
 TEST(all_value_types) {
     SKIP_WITHOUT_COMPILER();
@@ -109,17 +110,24 @@ TEST(wrong_calls_are_refused) {
     CHECK_STATUS(wat_call(&lab, "f", &wide, 1, &result, 1), HUSK_E_TYPE);
     CHECK_CONTAINS(lab.err.message, "i64");
     CHECK_STATUS(wat_call(&lab, "f", NULL, 1, &result, 1), HUSK_E_INVAL);
-    CHECK_STATUS(husk_call(lab.sandbox, "f", &arg, 1, &result, 1, NULL, NULL, &lab.err),
+    CHECK_STATUS(husk_call(lab.sandbox,
+                           CALL(.name = "f", .args = &arg, .args_count = 1, .results = &result,
+                                .results_count = 1),
+                           NULL, &lab.err),
                  HUSK_E_INVAL);
     husk_func func, absent;
-    CHECK_OK(husk_image_func(lab.image, "f", &func, NULL, &lab.err), lab.err);
+    CHECK_OK(husk_image_func(lab.image, "f", 0, &func, &lab.err), lab.err);
     absent = func;
     absent.opaque[1] += 99; /* as one of a damaged copy, or of an image that lies */
-    CHECK_STATUS(
-        husk_call_func(lab.sandbox, absent, &arg, 1, &result, 1, NULL, &lab.outcome, &lab.err),
-        HUSK_E_NOT_FOUND);
-    CHECK_STATUS(husk_call_func(lab.sandbox, (husk_func){{0, 0}}, &arg, 1, &result, 1, NULL,
-                                &lab.outcome, &lab.err),
+    CHECK_STATUS(husk_call(lab.sandbox,
+                           CALL(.func = absent, .args = &arg, .args_count = 1, .results = &result,
+                                .results_count = 1),
+                           &lab.outcome, &lab.err),
+                 HUSK_E_NOT_FOUND);
+    CHECK_STATUS(husk_call(lab.sandbox,
+                           CALL(.func = (husk_func){{0, 0}}, .args = &arg, .args_count = 1,
+                                .results = &result, .results_count = 1),
+                           &lab.outcome, &lab.err),
                  HUSK_E_INVAL);
     CHECK_OK(wat_call(&lab, "f", &arg, 1, &result, 1), lab.err);
     wat_lab_close(&lab);
@@ -253,7 +261,7 @@ TEST(start_functions_run_once) {
     wat_lab_init(&lab);
     wat_lab_open(&lab, wat, NULL);
     struct husk_value n;
-    CHECK_OK(husk_global_get(lab.sandbox, "n", &n, &lab.err), lab.err);
+    CHECK_OK(husk_global_get(lab.sandbox, "n", 0, &n, &lab.err), lab.err);
     CHECK_EQ_I64(n.of.i32, 0); /* no guest code runs when a sandbox is made */
     CHECK_EQ_I64(wat_call_i32(&lab, "f", 0), 1);
     CHECK_EQ_I64(wat_call_i32(&lab, "f", 0), 1);
@@ -330,7 +338,7 @@ TEST(bytes_in_bytes_out) {
         free(out);
     }
     struct husk_value freed;
-    CHECK_OK(husk_global_get(lab.sandbox, "freed", &freed, &lab.err), lab.err);
+    CHECK_OK(husk_global_get(lab.sandbox, "freed", 0, &freed, &lab.err), lab.err);
     CHECK_EQ_I64(freed.of.i32, 3);
     CHECK_OK(
         husk_call_bytes(lab.sandbox, "two", NULL, 0, &out, &count, NULL, &lab.outcome, &lab.err),

@@ -9,6 +9,7 @@
 #include "guest_lab.h"
 #include "harness.h"
 #include "nested_call.h"
+#include "literals.h"
 
 #define MS 1000000ull
 
@@ -32,8 +33,7 @@ static void check_deadline(clockid_t clock, struct husk_limits options, uint64_t
     CHECK_MSG(took < limit_ns + 1000 * MS, "ended after %llu ns, long after the limit",
               (unsigned long long)took);
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
-    CHECK_STATUS(husk_call(lab.sandbox, "spin", NULL, 0, NULL, 0, NULL, &outcome, &lab.err),
-                 HUSK_E_POISONED);
+    CHECK_STATUS(husk_call(lab.sandbox, CALL(.name = "spin"), &outcome, &lab.err), HUSK_E_POISONED);
     guest_lab_close(&lab);
 }
 
@@ -81,11 +81,17 @@ TEST(sleeping_costs_wall_time_but_no_cpu_time) {
     guest_lab_open(&lab, host_sleeps, NULL, NULL);
     struct husk_value arg = {.type = HUSK_I64, .of.i64 = 60}, result;
     struct husk_limits options = limits(0, 30 * MS);
-    CHECK_OK(husk_call(lab.sandbox, "host", &arg, 1, &result, 1, &options, &lab.outcome, &lab.err),
+    CHECK_OK(husk_call(lab.sandbox,
+                       CALL(.name = "host", .args = &arg, .args_count = 1, .results = &result,
+                            .results_count = 1, .limits = &options),
+                       &lab.outcome, &lab.err),
              lab.err);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_RETURNED);
     options = limits(30 * MS, 0);
-    CHECK_OK(husk_call(lab.sandbox, "host", &arg, 1, &result, 1, &options, &lab.outcome, &lab.err),
+    CHECK_OK(husk_call(lab.sandbox,
+                       CALL(.name = "host", .args = &arg, .args_count = 1, .results = &result,
+                            .results_count = 1, .limits = &options),
+                       &lab.outcome, &lab.err),
              lab.err);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_DEADLINE); /* found when the guest was to go on */
     guest_lab_close(&lab);
@@ -97,7 +103,10 @@ static void check_nested_limits(husk_host_fn host, uint64_t outer_ns, uint64_t i
     guest_lab_open(&lab, host, &inner, NULL);
     struct husk_value arg = {.type = HUSK_I64}, result;
     struct husk_limits options = limits(outer_ns, 0);
-    CHECK_OK(husk_call(lab.sandbox, "host", &arg, 1, &result, 1, &options, &lab.outcome, &lab.err),
+    CHECK_OK(husk_call(lab.sandbox,
+                       CALL(.name = "host", .args = &arg, .args_count = 1, .results = &result,
+                            .results_count = 1, .limits = &options),
+                       &lab.outcome, &lab.err),
              lab.err);
     CHECK_EQ_U64(inner.outcome.kind, HUSK_DEADLINE);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_DEADLINE);
@@ -121,9 +130,11 @@ TEST(calls_within_their_limit_are_left_alone) {
     struct husk_value arg = {.type = HUSK_I64, .of.i64 = 1}, result;
     struct husk_limits options = limits(2000 * MS, 2000 * MS);
     for (int i = 0; i < 1000; i++) {
-        CHECK_OK(
-            husk_call(lab.sandbox, "host", &arg, 1, &result, 1, &options, &lab.outcome, &lab.err),
-            lab.err);
+        CHECK_OK(husk_call(lab.sandbox,
+                           CALL(.name = "host", .args = &arg, .args_count = 1, .results = &result,
+                                .results_count = 1, .limits = &options),
+                           &lab.outcome, &lab.err),
+                 lab.err);
         CHECK_EQ_U64(lab.outcome.kind, HUSK_RETURNED);
     }
     guest_lab_close(&lab);
@@ -135,7 +146,7 @@ static void *block_and_spin(void *argument) {
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, NULL);
     struct husk_limits options = limits(10 * MS, 0);
-    husk_call(lab->sandbox, "spin", NULL, 0, NULL, 0, &options, &lab->outcome, &lab->err);
+    husk_call(lab->sandbox, CALL(.name = "spin", .limits = &options), &lab->outcome, &lab->err);
     return NULL;
 }
 
@@ -186,8 +197,11 @@ TEST(races) {
     for (int i = 0; i < 300; i++) {
         struct husk_limits options = limits(i % 3 == 0 ? 300000 : 0, 0);
         bool spins = i % 2 == 0;
-        CHECK_OK(husk_call(lab.sandbox, spins ? "spin" : "host", &arg, spins ? 0 : 1, &result,
-                           spins ? 0 : 1, &options, &lab.outcome, &lab.err),
+        CHECK_OK(husk_call(lab.sandbox,
+                           CALL(.name = spins ? "spin" : "host", .args = &arg,
+                                .args_count = spins ? 0 : 1, .results = &result,
+                                .results_count = spins ? 0 : 1, .limits = &options),
+                           &lab.outcome, &lab.err),
                  lab.err);
         CHECK(lab.outcome.kind == HUSK_INTERRUPTED ||
               lab.outcome.kind == (spins ? HUSK_DEADLINE : HUSK_RETURNED) ||

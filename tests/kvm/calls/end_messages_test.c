@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "wat.h"
+#include "literals.h"
 
 #define SPIN "(module (func (export \"spin\") (loop br 0)) (func (export \"f\")))"
 
@@ -13,8 +14,9 @@ static void check_limit(uint64_t wall_ns, uint64_t cpu_ns, const char *expected)
     options.cpu_ns = cpu_ns;
     wat_lab_init(&lab);
     wat_lab_open(&lab, SPIN, NULL);
-    CHECK_OK(husk_call(lab.sandbox, "spin", NULL, 0, NULL, 0, &options, &lab.outcome, &lab.err),
-             lab.err);
+    CHECK_OK(
+        husk_call(lab.sandbox, CALL(.name = "spin", .limits = &options), &lab.outcome, &lab.err),
+        lab.err);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_DEADLINE);
     /* on a slow machine the limit may pass before the guest runs, and the message says that in
      * between */
@@ -39,8 +41,9 @@ TEST(a_limit_that_passed_before_the_guest_ran_is_named_too) {
     options.wall_ns = 1;
     wat_lab_init(&lab);
     wat_lab_open(&lab, SPIN, NULL);
-    CHECK_OK(husk_call(lab.sandbox, "spin", NULL, 0, NULL, 0, &options, &lab.outcome, &lab.err),
-             lab.err);
+    CHECK_OK(
+        husk_call(lab.sandbox, CALL(.name = "spin", .limits = &options), &lab.outcome, &lab.err),
+        lab.err);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_DEADLINE);
     CHECK_CONTAINS(lab.outcome.message, ": wall limit of 1 ns");
     wat_lab_close(&lab);
@@ -55,8 +58,8 @@ static int host_spin(husk_caller *caller, void *user, const struct husk_value *a
     (void)args;
     (void)results;
     options.wall_ns = 20000000;
-    return husk_call(husk_caller_sandbox(caller), "spin", NULL, 0, NULL, 0, &options, &outcome,
-                     NULL);
+    return husk_call(husk_caller_sandbox(caller), CALL(.name = "spin", .limits = &options),
+                     &outcome, NULL);
 }
 
 TEST(the_calls_around_one_that_is_cut_off_name_its_limit) {
@@ -69,7 +72,7 @@ TEST(the_calls_around_one_that_is_cut_off_name_its_limit) {
         "(module (import \"env\" \"again\" (func $again)) (func (export \"spin\") (loop br 0))"
         "(func (export \"f\") call $again))",
         NULL);
-    CHECK_OK(husk_call(lab.sandbox, "f", NULL, 0, NULL, 0, NULL, &lab.outcome, &lab.err), lab.err);
+    CHECK_OK(husk_call(lab.sandbox, CALL(.name = "f"), &lab.outcome, &lab.err), lab.err);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_DEADLINE);
     CHECK_STR(lab.outcome.message,
               "a call made by a host function was cut off: wall limit of 20 ms");

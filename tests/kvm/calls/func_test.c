@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "wat.h"
+#include "literals.h"
 
 static const char one_wat[] =
     "(module (memory 1) (global $n (mut i32) (i32.const 0))"
@@ -14,7 +15,8 @@ static const char two_wat[] = "(module (func (export \"two\") (result i32) i32.c
 
 static int call(struct wat_lab *lab, husk_sandbox *sandbox, husk_func func, int32_t *ret_number) {
     struct husk_value result = value_i32(-1);
-    int status = husk_call_func(sandbox, func, NULL, 0, &result, 1, NULL, &lab->outcome, &lab->err);
+    int status = husk_call(sandbox, CALL(.func = func, .results = &result, .results_count = 1),
+                           &lab->outcome, &lab->err);
     *ret_number = result.of.i32;
     return status;
 }
@@ -42,8 +44,8 @@ TEST(another_modules_function_is_refused) {
     wat_lab_open(&lab, one_wat, NULL);
     husk_image *other = wat_image_with(lab.engine, two_wat, WAT_WORKER);
     husk_sandbox *sandbox = sandbox_of(&lab, other);
-    CHECK_OK(husk_image_func(lab.image, "one", &one, NULL, &lab.err), lab.err);
-    CHECK_OK(husk_image_func(other, "two", &two, NULL, &lab.err), lab.err);
+    CHECK_OK(husk_image_func(lab.image, "one", 0, &one, &lab.err), lab.err);
+    CHECK_OK(husk_image_func(other, "two", 0, &two, &lab.err), lab.err);
     CHECK_STATUS(call(&lab, sandbox, one, &number), HUSK_E_INVAL);
     CHECK_CONTAINS(lab.err.message, "another module");
     CHECK_EQ_I64(number, -1);
@@ -68,7 +70,7 @@ TEST(the_same_modules_images_share_it) {
     husk_func one, from_snapshot;
     wat_lab_init(&lab);
     wat_lab_open(&lab, one_wat, NULL);
-    CHECK_OK(husk_image_func(lab.image, "one", &one, NULL, &lab.err), lab.err);
+    CHECK_OK(husk_image_func(lab.image, "one", 0, &one, &lab.err), lab.err);
     check_returns(&lab, lab.sandbox, one, 1);
 
     husk_image *snapshot, *reopened, *again = wat_image_with(lab.engine, one_wat, WAT_WORKER);
@@ -78,12 +80,12 @@ TEST(the_same_modules_images_share_it) {
     close(fd);
     CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
     CHECK_OK(husk_image_save(snapshot, path, &lab.err), lab.err);
-    CHECK_OK(husk_image_open(lab.engine, path, true, &reopened, &lab.err), lab.err);
+    CHECK_OK(husk_image_open(lab.engine, path, NULL, &reopened, &lab.err), lab.err);
     unlink(path);
 
     husk_sandbox *of_snapshot = sandbox_of(&lab, snapshot), *of_file = sandbox_of(&lab, reopened),
                  *of_again = sandbox_of(&lab, again);
-    CHECK_OK(husk_image_func(reopened, "one", &from_snapshot, NULL, &lab.err), lab.err);
+    CHECK_OK(husk_image_func(reopened, "one", 0, &from_snapshot, &lab.err), lab.err);
     check_returns(&lab, of_snapshot, one, 2);
     check_returns(&lab, of_file, one, 2);
     check_returns(&lab, of_again, one, 1);
@@ -109,12 +111,12 @@ TEST(it_outlives_its_image) {
     wat_lab_init(&lab);
     wat_lab_open(&lab, one_wat, NULL);
     husk_image *other = wat_image_with(lab.engine, two_wat, WAT_WORKER);
-    CHECK_OK(husk_image_func(other, "two", &gone, NULL, &lab.err), lab.err);
+    CHECK_OK(husk_image_func(other, "two", 0, &gone, &lab.err), lab.err);
     husk_image_unref(other);
     CHECK_STATUS(call(&lab, lab.sandbox, gone, &number), HUSK_E_INVAL);
 
     other = wat_image_with(lab.engine, one_wat, WAT_WORKER);
-    CHECK_OK(husk_image_func(other, "one", &one, NULL, &lab.err), lab.err);
+    CHECK_OK(husk_image_func(other, "one", 0, &one, &lab.err), lab.err);
     husk_image_unref(other);
     check_returns(&lab, lab.sandbox, one, 1);
     wat_lab_close(&lab);

@@ -8,6 +8,7 @@
 #include "image_internal.h"
 #include "sandbox_internal.h"
 #include "wat.h"
+#include "literals.h"
 
 static const char invoke_wat[] =
     "(module (type $v (func)) (type $ii (func (param i32) (result i32)))"
@@ -54,7 +55,7 @@ static int invoke_v(husk_caller *caller, void *user, const struct husk_value *ar
     (void)results;
     int status = find(sandbox, (uint32_t)args[0].of.i32, &func, NULL, &err);
     if (status == 0)
-        status = husk_call_func(sandbox, func, NULL, 0, NULL, 0, NULL, &outcome, &err);
+        status = husk_call(sandbox, CALL(.func = func), &outcome, &err);
     if (status != 0)
         invoked->err = err;
     else
@@ -88,21 +89,23 @@ TEST(an_entry_is_called_from_outside) {
     CHECK_OK(find(lab.sandbox, 2, &func, &type, &lab.err), lab.err);
     CHECK_EQ_U64(type.params_count, 1);
     CHECK_EQ_U64(type.results_count, 1);
-    CHECK_OK(husk_call_func(lab.sandbox, func, &arg, 1, &result, 1, NULL, &lab.outcome, &lab.err),
+    CHECK_OK(husk_call(lab.sandbox,
+                       CALL(.func = func, .args = &arg, .args_count = 1, .results = &result,
+                            .results_count = 1),
+                       &lab.outcome, &lab.err),
              lab.err);
     CHECK_EQ_I64(result.of.i32, 42);
-    CHECK_STATUS(husk_call_func(lab.sandbox, func, NULL, 0, NULL, 0, NULL, &lab.outcome, &lab.err),
-                 HUSK_E_TYPE);
+    CHECK_STATUS(husk_call(lab.sandbox, CALL(.func = func), &lab.outcome, &lab.err), HUSK_E_TYPE);
     CHECK_OK(find(lab.sandbox, 3, &func, NULL, &lab.err), lab.err);
-    CHECK_OK(husk_call_func(lab.sandbox, func, NULL, 0, NULL, 0, NULL, &lab.outcome, &lab.err),
-             lab.err);
+    CHECK_OK(husk_call(lab.sandbox, CALL(.func = func), &lab.outcome, &lab.err), lab.err);
     CHECK_EQ_U64(lab.outcome.trap, HUSK_TRAP_UNREACHABLE);
     /* An imported function: the guest's stub calls the host. */
     arg = value_i32(1);
     CHECK_OK(find(lab.sandbox, 5, &func, NULL, &lab.err), lab.err);
-    CHECK_OK(husk_call_func(lab.sandbox, func, &arg, 1, NULL, 0, NULL, &lab.outcome, &lab.err),
+    CHECK_OK(husk_call(lab.sandbox, CALL(.func = func, .args = &arg, .args_count = 1), &lab.outcome,
+                       &lab.err),
              lab.err);
-    CHECK_OK(husk_global_get(lab.sandbox, "x", &result, &lab.err), lab.err);
+    CHECK_OK(husk_global_get(lab.sandbox, "x", 0, &result, &lab.err), lab.err);
     CHECK_EQ_I64(result.of.i32, 7);
     CHECK_STATUS(find(lab.sandbox, 0, &func, NULL, &lab.err), HUSK_E_NOT_FOUND);
     CHECK_STATUS(find(lab.sandbox, 8, &func, NULL, &lab.err), HUSK_E_LIMIT);
@@ -161,7 +164,10 @@ TEST(a_deadline_ends_all_levels) {
     struct husk_value arg = value_i32(6), x;
     open_lab(&lab, &invoked, NULL);
     options.wall_ns = 5000000;
-    CHECK_OK(husk_call(lab.sandbox, "f", &arg, 1, &x, 1, &options, &lab.outcome, &lab.err),
+    CHECK_OK(husk_call(lab.sandbox,
+                       CALL(.name = "f", .args = &arg, .args_count = 1, .results = &x,
+                            .results_count = 1, .limits = &options),
+                       &lab.outcome, &lab.err),
              lab.err);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_DEADLINE);
     CHECK(lab.outcome.is_poisoned);
@@ -180,20 +186,23 @@ TEST(functions_are_put_into_tables) {
     struct husk_value ref, arg = value_i32(1), result;
     uint64_t at;
     open_lab(&lab, &invoked, NULL);
-    CHECK_OK(husk_image_func(lab.image, "plus", &plus, NULL, &lab.err), lab.err);
+    CHECK_OK(husk_image_func(lab.image, "plus", 0, &plus, &lab.err), lab.err);
     CHECK_OK(husk_func_to_ref(lab.sandbox, plus, &ref, &lab.err), lab.err);
     CHECK_OK(husk_table_grow(lab.sandbox, 0, 600, &at, &lab.err), lab.err);
     CHECK_OK(husk_table_set(lab.sandbox, 0, at + 599, &ref, &lab.err), lab.err);
     CHECK_OK(find(lab.sandbox, at + 599, &found, NULL, &lab.err), lab.err);
     CHECK(memcmp(&found, &plus, sizeof plus) == 0);
-    CHECK_OK(husk_call_func(lab.sandbox, found, &arg, 1, &result, 1, NULL, &lab.outcome, &lab.err),
+    CHECK_OK(husk_call(lab.sandbox,
+                       CALL(.func = found, .args = &arg, .args_count = 1, .results = &result,
+                            .results_count = 1),
+                       &lab.outcome, &lab.err),
              lab.err);
     CHECK_EQ_I64(result.of.i32, 101);
     CHECK_STATUS(find(lab.sandbox, at + 598, &found, NULL, &lab.err), HUSK_E_NOT_FOUND);
     CHECK_OK(husk_table_get(lab.sandbox, 0, 1, &ref, &lab.err), lab.err);
     CHECK_OK(husk_table_set(lab.sandbox, 0, 7, &ref, &lab.err), lab.err);
     CHECK_EQ_I64(wat_call_i32(&lab, "indirect", 7), 7); /* the guest's own call */
-    CHECK_OK(husk_global_set(lab.sandbox, "r", &ref, &lab.err), lab.err);
+    CHECK_OK(husk_global_set(lab.sandbox, "r", 0, &ref, &lab.err), lab.err);
     plus.opaque[0] ^= 1;
     CHECK_STATUS(husk_func_to_ref(lab.sandbox, plus, &ref, &lab.err), HUSK_E_INVAL);
     wat_lab_close(&lab);
@@ -220,7 +229,7 @@ static void check_forged(struct wat_lab *lab, struct invoked *invoked, uint64_t 
     forge(lab->sandbox, 7, ref);
     CHECK_STATUS(find(lab->sandbox, 7, &func, NULL, &lab->err), HUSK_E_GUEST);
     CHECK_STATUS(husk_table_set(lab->sandbox, 0, 7, &value, &lab->err), HUSK_E_TYPE);
-    CHECK_STATUS(husk_global_set(lab->sandbox, "r", &value, &lab->err), HUSK_E_TYPE);
+    CHECK_STATUS(husk_global_set(lab->sandbox, "r", 0, &value, &lab->err), HUSK_E_TYPE);
     call_f(lab, 7, &x);
     CHECK_STATUS(invoked->status, HUSK_E_GUEST);
     CHECK_EQ_U64(lab->outcome.trap, HUSK_TRAP_HOST_FUNCTION);

@@ -37,7 +37,7 @@ static bool ended_as_wanted(const struct wat_lab *lab, int how) {
 
 static int32_t stack_pointer(struct wat_lab *lab) {
     struct husk_value value;
-    CHECK_OK(husk_global_get(lab->sandbox, "sp", &value, &lab->err), lab->err);
+    CHECK_OK(husk_global_get(lab->sandbox, "sp", 0, &value, &lab->err), lab->err);
     return value.of.i32;
 }
 

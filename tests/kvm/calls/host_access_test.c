@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "wat.h"
+#include "literals.h"
 
 static const char access_wat[] =
     "(module (import \"env\" \"resize\" (func $resize (param i32) (result i32)))"
@@ -131,7 +132,7 @@ TEST(growth_keeps_to_the_limits) {
     options.memory_max_bytes = 5 * 65536; /* of both memories */
     options.table_max_entries = 6;
     open_lab(&lab, &options);
-    CHECK_OK(husk_memory_span(lab.sandbox, 0, 0, 65536, &span, &lab.err), lab.err);
+    CHECK_OK(husk_memory_span(lab.sandbox, RANGE(.count = 65536), &span, &lab.err), lab.err);
     CHECK_OK(husk_memory_grow(lab.sandbox, 0, 2, &old, &lab.err), lab.err);
     CHECK_EQ_U64(old, 1);
     memset(span, 1, 65536);
@@ -172,8 +173,9 @@ TEST(poisoned_sandboxes_are_read_only) {
     uint32_t number;
     open_lab(&lab, NULL);
     options.wall_ns = 1000000;
-    CHECK_OK(husk_call(lab.sandbox, "spin", NULL, 0, NULL, 0, &options, &lab.outcome, &lab.err),
-             lab.err);
+    CHECK_OK(
+        husk_call(lab.sandbox, CALL(.name = "spin", .limits = &options), &lab.outcome, &lab.err),
+        lab.err);
     CHECK(lab.outcome.is_poisoned);
     CHECK_OK(husk_memory_read(lab.sandbox, &range, &number, &lab.err), lab.err);
     CHECK_STATUS(husk_memory_grow(lab.sandbox, 0, 1, NULL, &lab.err), HUSK_E_POISONED);

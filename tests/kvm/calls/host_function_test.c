@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "wat.h"
+#include "literals.h"
 
 static int host_mix(husk_caller *caller, void *user, const struct husk_value *args,
                     struct husk_value *results) {
@@ -100,8 +101,10 @@ static int host_deeper(husk_caller *caller, void *user, const struct husk_value 
     if (args[0].of.i32 == 0)
         return 0;
     struct husk_value arg = value_i32(args[0].of.i32 - 1);
-    int status =
-        husk_call(husk_caller_sandbox(caller), "f", &arg, 1, &results[0], 1, NULL, &outcome, &err);
+    int status = husk_call(husk_caller_sandbox(caller),
+                           CALL(.name = "f", .args = &arg, .args_count = 1, .results = &results[0],
+                                .results_count = 1),
+                           &outcome, &err);
     lab->err = status != 0 ? err : lab->err;
     if (status != 0)
         return status;
@@ -146,7 +149,7 @@ TEST(traps_in_nested_calls) {
     wat_lab_func(&lab, "deeper", "i>i", host_deeper, &lab);
     wat_lab_open(&lab, deeper_wat, NULL);
     struct husk_value arg = value_i32(3), result, at = value_i32(1);
-    CHECK_OK(husk_global_set(lab.sandbox, "traps", &at, &lab.err), lab.err);
+    CHECK_OK(husk_global_set(lab.sandbox, "traps", 0, &at, &lab.err), lab.err);
     CHECK_OK(wat_call(&lab, "f", &arg, 1, &result, 1), lab.err);
     CHECK_EQ_U64(lab.outcome.trap, HUSK_TRAP_HOST_FUNCTION);
     CHECK_STR(lab.outcome.message, "unreachable");
@@ -156,7 +159,7 @@ TEST(traps_in_nested_calls) {
     CHECK(lab.outcome.frames[0].wasm_offset == HUSK_NO_OFFSET);
     CHECK_STR(lab.outcome.frames[1].func_name, "f");
     at.of.i32 = -1;
-    CHECK_OK(husk_global_set(lab.sandbox, "traps", &at, &lab.err), lab.err);
+    CHECK_OK(husk_global_set(lab.sandbox, "traps", 0, &at, &lab.err), lab.err);
     CHECK_EQ_I64(wat_call_i32(&lab, "f", 3), 4);
     wat_lab_close(&lab);
 }
@@ -167,7 +170,8 @@ static int host_span(husk_caller *caller, void *user, const struct husk_value *a
     void *span;
     struct husk_error err;
     uint32_t address = (uint32_t)args[0].of.i32, count = (uint32_t)args[1].of.i32;
-    if (husk_memory_span(husk_caller_sandbox(caller), 0, address, count, &span, &err) != 0)
+    if (husk_memory_span(husk_caller_sandbox(caller), RANGE(.addr = address, .count = count), &span,
+                         &err) != 0)
         return husk_caller_fail(caller, "%.200s", err.message);
     memset(span, 'x', count);
     results[0].of.i32 = (int32_t)count;
@@ -199,10 +203,14 @@ TEST(memory_by_checked_span) {
     CHECK_EQ_I64(wat_call_i32(&lab, "f", 65527), 10 + 'x');
     CHECK_EQ_I64(wat_call_i32(&lab, "f", 2 * 65536 - 10), 10 + 'x');
     void *span;
-    CHECK_STATUS(husk_memory_span(lab.sandbox, 0, UINT64_MAX, 2, &span, &lab.err), HUSK_E_LIMIT);
-    CHECK_STATUS(husk_memory_span(lab.sandbox, 0, 2, UINT64_MAX, &span, &lab.err), HUSK_E_LIMIT);
-    CHECK_STATUS(husk_memory_span(lab.sandbox, 1, 0, 0, &span, &lab.err), HUSK_E_LIMIT);
-    CHECK_OK(husk_memory_span(lab.sandbox, 0, 2 * 65536, 0, &span, &lab.err), lab.err);
+    CHECK_STATUS(
+        husk_memory_span(lab.sandbox, RANGE(.addr = UINT64_MAX, .count = 2), &span, &lab.err),
+        HUSK_E_LIMIT);
+    CHECK_STATUS(
+        husk_memory_span(lab.sandbox, RANGE(.addr = 2, .count = UINT64_MAX), &span, &lab.err),
+        HUSK_E_LIMIT);
+    CHECK_STATUS(husk_memory_span(lab.sandbox, RANGE(.mem_idx = 1), &span, &lab.err), HUSK_E_LIMIT);
+    CHECK_OK(husk_memory_span(lab.sandbox, RANGE(.addr = 2 * 65536), &span, &lab.err), lab.err);
     wat_lab_close(&lab);
 }
 
@@ -251,10 +259,22 @@ TEST(imported_globals_memories_and_tables) {
     struct wat_lab lab;
     struct husk_value g = value_i32(3), m = value_i64(-9);
     wat_lab_init(&lab);
-    CHECK_OK(husk_imports_global(lab.imports, "env", "g", false, &g, &lab.err), lab.err);
-    CHECK_OK(husk_imports_global(lab.imports, "env", "m", true, &m, &lab.err), lab.err);
-    CHECK_OK(husk_imports_memory(lab.imports, "env", "mem", 2, 3, &lab.err), lab.err);
-    CHECK_OK(husk_imports_table(lab.imports, "env", "tab", HUSK_FUNCREF, 5, 8, &lab.err), lab.err);
+    CHECK_OK(
+        husk_imports_define(lab.imports, EXTERN(GLOBAL, "env", "g", .type = g.type), &g, &lab.err),
+        lab.err);
+    CHECK_OK(husk_imports_define(lab.imports,
+                                 EXTERN(GLOBAL, "env", "m", .type = m.type, .is_mutable = true), &m,
+                                 &lab.err),
+             lab.err);
+    CHECK_OK(husk_imports_define(lab.imports,
+                                 EXTERN(MEMORY, "env", "mem", .min = 2, .has_max = true, .max = 3),
+                                 NULL, &lab.err),
+             lab.err);
+    CHECK_OK(husk_imports_define(lab.imports,
+                                 EXTERN(TABLE, "env", "tab", .type = HUSK_FUNCREF, .min = 5,
+                                        .has_max = true, .max = 8),
+                                 NULL, &lab.err),
+             lab.err);
     wat_lab_open(&lab, globals_wat, NULL);
     CHECK_EQ_I64(wat_call_i32(&lab, "f", 0), 3 + 'a');
     CHECK_EQ_I64(wat_call_i32(&lab, "size", 0), 205);
@@ -275,10 +295,20 @@ static void check_link(const char *import, bool matches, const char *const parts
     struct husk_value g = value_i32(3);
     wat_lab_init(&lab);
     wat_lab_func(&lab, "func", "iI>f", host_mix, NULL);
-    CHECK_OK(husk_imports_global(lab.imports, "env", "global", false, &g, &lab.err), lab.err);
-    CHECK_OK(husk_imports_memory(lab.imports, "env", "memory", 2, 5, &lab.err), lab.err);
-    CHECK_OK(husk_imports_memory(lab.imports, "env", "endless", 2, UINT64_MAX, &lab.err), lab.err);
-    CHECK_OK(husk_imports_table(lab.imports, "env", "table", HUSK_FUNCREF, 10, 20, &lab.err),
+    CHECK_OK(husk_imports_define(lab.imports, EXTERN(GLOBAL, "env", "global", .type = g.type), &g,
+                                 &lab.err),
+             lab.err);
+    CHECK_OK(husk_imports_define(
+                 lab.imports, EXTERN(MEMORY, "env", "memory", .min = 2, .has_max = true, .max = 5),
+                 NULL, &lab.err),
+             lab.err);
+    CHECK_OK(husk_imports_define(lab.imports, EXTERN(MEMORY, "env", "endless", .min = 2), NULL,
+                                 &lab.err),
+             lab.err);
+    CHECK_OK(husk_imports_define(lab.imports,
+                                 EXTERN(TABLE, "env", "table", .type = HUSK_FUNCREF, .min = 10,
+                                        .has_max = true, .max = 20),
+                                 NULL, &lab.err),
              lab.err);
     snprintf(wat, sizeof wat, "(module (import \"env\" %s))", import);
     lab.image = wat_image_with(lab.engine, wat, WAT_WORKER);
@@ -327,11 +357,23 @@ TEST(definitions_live_as_long_as_they_are_used) {
     int freed[2] = {0, 0};
     const struct husk_functype type = {0};
     wat_lab_init(&lab);
-    CHECK_OK(husk_imports_func(lab.imports, "env", "a", &type, host_sum, &freed[0], count_free,
-                               &lab.err),
+    CHECK_OK(husk_imports_funcs(lab.imports,
+                                &(struct husk_host_func){.module = "env",
+                                                         .name = "a",
+                                                         .type = &type,
+                                                         .fn = host_sum,
+                                                         .user = &freed[0],
+                                                         .user_free = count_free},
+                                1, &lab.err),
              lab.err);
-    CHECK_OK(husk_imports_func(lab.imports, "env", "a", &type, host_sum, &freed[1], count_free,
-                               &lab.err),
+    CHECK_OK(husk_imports_funcs(lab.imports,
+                                &(struct husk_host_func){.module = "env",
+                                                         .name = "a",
+                                                         .type = &type,
+                                                         .fn = host_sum,
+                                                         .user = &freed[1],
+                                                         .user_free = count_free},
+                                1, &lab.err),
              lab.err);
     CHECK_EQ_I64(freed[0], 1); /* replaced */
     wat_lab_open(&lab, "(module (import \"env\" \"a\" (func $a)) (func (export \"f\") call $a))",

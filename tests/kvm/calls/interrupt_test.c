@@ -7,6 +7,7 @@
 #include "guest_lab.h"
 #include "harness.h"
 #include "nested_call.h"
+#include "literals.h"
 
 TEST(an_early_interrupt_ends_the_next_call) {
     SKIP_WITHOUT_KVM();
@@ -83,8 +84,10 @@ static int host_interrupts_itself(husk_caller *caller, void *user, const struct 
     struct husk_error err;
     husk_interrupt(husk_caller_sandbox(caller));
     struct husk_value add[2] = {{.type = HUSK_I32}, {.type = HUSK_I32}}, sum;
-    int status =
-        husk_call(husk_caller_sandbox(caller), "add", add, 2, &sum, 1, NULL, &outcome, &err);
+    int status = husk_call(
+        husk_caller_sandbox(caller),
+        CALL(.name = "add", .args = add, .args_count = 2, .results = &sum, .results_count = 1),
+        &outcome, &err);
     CHECK(status == 0 && outcome.kind == HUSK_INTERRUPTED && !outcome.is_poisoned);
     return 0;
 }

@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "guest_lab.h"
 #include "harness.h"
+#include "literals.h"
 
 #define MS 1000000ull
 #define ALARM_SECONDS 60
@@ -157,7 +158,10 @@ TEST(kicks_leave_a_host_function_room_to_sleep) {
     struct husk_value arg = {.type = HUSK_I64, .of.i64 = 1}, result;
     const struct husk_limits options = wall_limit(5 * MS);
     lab_open(&lab, host_sleeps, &sleeper);
-    CHECK_OK(husk_call(lab.sandbox, "host", &arg, 1, &result, 1, &options, &lab.outcome, &lab.err),
+    CHECK_OK(husk_call(lab.sandbox,
+                       CALL(.name = "host", .args = &arg, .args_count = 1, .results = &result,
+                            .results_count = 1, .limits = &options),
+                       &lab.outcome, &lab.err),
              lab.err);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_DEADLINE);
     unsigned kicks_max = 2;

@@ -9,6 +9,7 @@
 #include "guest_image.h"
 #include "harness.h"
 #include "husk.h"
+#include "literals.h"
 
 static int host_times_two(husk_caller *caller, void *user, const struct husk_value *args,
                           struct husk_value *results) {
@@ -26,8 +27,10 @@ static int host_nested(husk_caller *caller, void *user, const struct husk_value 
     struct husk_value sum, add[2] = {{.type = HUSK_I32, .of.i32 = 40},
                                      {.type = HUSK_I32, .of.i32 = (int32_t)args[0].of.i64}};
     for (int i = 0; i < 2; i++) {
-        int status =
-            husk_call(husk_caller_sandbox(caller), "add", add, 2, &sum, 1, NULL, &outcome, &err);
+        int status = husk_call(
+            husk_caller_sandbox(caller),
+            CALL(.name = "add", .args = add, .args_count = 2, .results = &sum, .results_count = 1),
+            &outcome, &err);
         if (status != 0)
             return husk_caller_fail(caller, "nested: %s", err.message);
         add[0].of.i32 = sum.of.i32;
@@ -62,10 +65,16 @@ static void rig_open(struct rig *rig, husk_host_fn fn, const struct husk_sandbox
     CHECK_OK(husk_engine_new(NULL, &rig->engine, &err), err);
     size_t count;
     uint8_t *bytes = guest_image_make(&count);
-    CHECK_OK(husk_image_open_buffer(rig->engine, bytes, count, true, &rig->image, &err), err);
+    CHECK_OK(husk_image_open_buffer(rig->engine, (struct husk_buffer){bytes, count}, NULL,
+                                    &rig->image, &err),
+             err);
     free(bytes);
     CHECK_OK(husk_imports_new(rig->engine, &rig->imports, &err), err);
-    CHECK_OK(husk_imports_func(rig->imports, "env", "host", &type, fn, &rig->calls, NULL, &err),
+    CHECK_OK(husk_imports_funcs(
+                 rig->imports,
+                 &(struct husk_host_func){
+                     .module = "env", .name = "host", .type = &type, .fn = fn, .user = &rig->calls},
+                 1, &err),
              err);
     CHECK_OK(husk_sandbox_new(rig->engine, rig->image, rig->imports, options, &rig->sandbox, &err),
              err);
@@ -82,14 +91,18 @@ static int64_t call_i64(struct rig *rig, const char *name, int64_t argument,
                         struct husk_outcome *outcome) {
     struct husk_error err;
     struct husk_value arg = {.type = HUSK_I64, .of.i64 = argument}, result = {.of.i64 = -999};
-    CHECK_OK(husk_call(rig->sandbox, name, &arg, 1, &result, 1, NULL, outcome, &err), err);
+    CHECK_OK(husk_call(rig->sandbox,
+                       CALL(.name = name, .args = &arg, .args_count = 1, .results = &result,
+                            .results_count = 1),
+                       outcome, &err),
+             err);
     return result.of.i64;
 }
 
 static void call_void(struct rig *rig, const char *name, const struct husk_limits *options,
                       struct husk_outcome *outcome) {
     struct husk_error err;
-    CHECK_OK(husk_call(rig->sandbox, name, NULL, 0, NULL, 0, options, outcome, &err), err);
+    CHECK_OK(husk_call(rig->sandbox, CALL(.name = name, .limits = options), outcome, &err), err);
 }
 
 TEST(adds) {
@@ -103,7 +116,11 @@ TEST(adds) {
                       sum;
     for (int i = 0; i < 100; i++) {
         args[0].of.i32 = i;
-        CHECK_OK(husk_call(rig.sandbox, "add", args, 2, &sum, 1, NULL, &outcome, &err), err);
+        CHECK_OK(husk_call(rig.sandbox,
+                           CALL(.name = "add", .args = args, .args_count = 2, .results = &sum,
+                                .results_count = 1),
+                           &outcome, &err),
+                 err);
         CHECK_EQ_U64(outcome.kind, HUSK_RETURNED);
         CHECK_EQ_U64(sum.type, HUSK_I32);
         CHECK_EQ_I64(sum.of.i32, i + 12);
@@ -213,8 +230,7 @@ TEST(violations_poison) {
     call_void(&rig, "bad_port", NULL, &outcome);
     CHECK_EQ_U64(outcome.kind, HUSK_GUEST_VIOLATION);
     CHECK(outcome.is_poisoned);
-    CHECK_STATUS(husk_call(rig.sandbox, "trap", NULL, 0, NULL, 0, NULL, &outcome, &err),
-                 HUSK_E_POISONED);
+    CHECK_STATUS(husk_call(rig.sandbox, CALL(.name = "trap"), &outcome, &err), HUSK_E_POISONED);
     rig_close(&rig);
 }
 
@@ -254,15 +270,15 @@ TEST(globals) {
     struct husk_error err;
     rig_open(&rig, host_times_two, NULL);
     struct husk_value value;
-    CHECK_OK(husk_global_get(rig.sandbox, "g", &value, &err), err);
+    CHECK_OK(husk_global_get(rig.sandbox, "g", 0, &value, &err), err);
     CHECK_EQ_I64(value.of.i64, 7);
     value.of.i64 = 8;
-    CHECK_OK(husk_global_set(rig.sandbox, "g", &value, &err), err);
-    CHECK_OK(husk_global_get(rig.sandbox, "g", &value, &err), err);
+    CHECK_OK(husk_global_set(rig.sandbox, "g", 0, &value, &err), err);
+    CHECK_OK(husk_global_get(rig.sandbox, "g", 0, &value, &err), err);
     CHECK_EQ_I64(value.of.i64, 8);
     value.type = HUSK_I32;
-    CHECK_STATUS(husk_global_set(rig.sandbox, "g", &value, &err), HUSK_E_TYPE);
-    CHECK_STATUS(husk_global_get(rig.sandbox, "nix", &value, &err), HUSK_E_NOT_FOUND);
+    CHECK_STATUS(husk_global_set(rig.sandbox, "g", 0, &value, &err), HUSK_E_TYPE);
+    CHECK_STATUS(husk_global_get(rig.sandbox, "nix", 0, &value, &err), HUSK_E_NOT_FOUND);
     rig_close(&rig);
 }
 

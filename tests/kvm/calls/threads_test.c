@@ -4,6 +4,7 @@
 
 #include "guest_lab.h"
 #include "harness.h"
+#include "literals.h"
 
 enum { THREADS = 8, CALLS = 300 };
 
@@ -25,15 +26,19 @@ static void *work(void *argument) {
     }
     for (int i = 0; i < CALLS; i++) {
         struct husk_value arg = {.type = HUSK_I64, .of.i64 = worker->number * 1000 + i}, result;
-        int status = husk_call(worker->sandbox, "host", &arg, 1, &result, 1, NULL, &outcome, &err);
+        int status = husk_call(worker->sandbox,
+                               CALL(.name = "host", .args = &arg, .args_count = 1,
+                                    .results = &result, .results_count = 1),
+                               &outcome, &err);
         worker->wrong +=
             status != 0 || outcome.kind != HUSK_RETURNED || result.of.i64 != arg.of.i64 * 2 + 1;
-        status = husk_call(worker->sandbox, "trap", NULL, 0, NULL, 0, NULL, &outcome, &err);
+        status = husk_call(worker->sandbox, CALL(.name = "trap"), &outcome, &err);
         worker->wrong += status != 0 || outcome.trap != HUSK_TRAP_INTEGER_OVERFLOW;
         if (i % 50 == 49) {
             struct husk_limits options = HUSK_LIMITS_INIT;
             options.wall_ns = 2000000;
-            status = husk_call(worker->sandbox, "spin", NULL, 0, NULL, 0, &options, &outcome, &err);
+            status = husk_call(worker->sandbox, CALL(.name = "spin", .limits = &options), &outcome,
+                               &err);
             worker->wrong += status != 0 || outcome.kind != HUSK_DEADLINE;
             husk_sandbox_free(worker->sandbox);
             worker->wrong +=
@@ -73,10 +78,13 @@ static void *one_call(void *argument) {
     struct husk_error err;
     struct husk_value arg = {.type = HUSK_I64, .of.i64 = worker->number},
                       result = {.type = HUSK_I64};
-    int status = husk_call(worker->sandbox, "host", &arg, 1, &result, 1, NULL, &outcome, &err);
+    int status = husk_call(
+        worker->sandbox,
+        CALL(.name = "host", .args = &arg, .args_count = 1, .results = &result, .results_count = 1),
+        &outcome, &err);
     worker->wrong +=
         status != 0 || outcome.kind != HUSK_RETURNED || result.of.i64 != worker->number * 2 + 1;
-    status = husk_call(worker->sandbox, "recurse", NULL, 0, NULL, 0, NULL, &outcome, &err);
+    status = husk_call(worker->sandbox, CALL(.name = "recurse"), &outcome, &err);
     worker->wrong += status != 0 || outcome.trap != HUSK_TRAP_CALL_STACK_EXHAUSTED;
     return NULL;
 }

@@ -138,7 +138,7 @@ static void lab_open_at(struct wat_lab *lab, const char *wat, int level) {
     options.worker_path = WAT_WORKER;
     wat_lab_init(lab);
     CHECK_OK(husk_compile(wasm, count, &options, &fd, &lab->err), lab->err);
-    CHECK_OK(husk_image_open_fd(lab->engine, fd, true, &lab->image, &lab->err), lab->err);
+    CHECK_OK(husk_image_open_fd(lab->engine, fd, NULL, &lab->image, &lab->err), lab->err);
     CHECK_OK(husk_sandbox_new(lab->engine, lab->image, NULL, NULL, &lab->sandbox, &lab->err),
              lab->err);
     close(fd);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "levels.h"
+#include "literals.h"
 
 /* %s: an i32 that is 1 if it is to trap, else 0. */
 struct trap {
@@ -221,7 +222,11 @@ TEST(every_write_before_and_none_after) {
     wat_lab_init(&lab);
     wat_lab_func(&lab, "fail", ">", wat_host_fail, NULL);
     wat_lab_func(&lab, "leave", ">", wat_host_leave, NULL);
-    CHECK_OK(husk_imports_global(lab.imports, "env", "global", true, &zero, &lab.err), lab.err);
+    CHECK_OK(
+        husk_imports_define(lab.imports,
+                            EXTERN(GLOBAL, "env", "global", .type = zero.type, .is_mutable = true),
+                            &zero, &lab.err),
+        lab.err);
     for (int i = 0; i < LEVELS_COUNT; i++) {
         if (levels[i].is_strict && levels[i].opt_level != 2)
             continue; /* what the default mode does at each level, strict does, too */

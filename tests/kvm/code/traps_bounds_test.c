@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "levels.h"
+#include "literals.h"
 
 /* Functions of missed_traps.wat that the default mode may miss: another trap comes first, or the
  * value is needed on another path only, or a later store replaces the first. Deliberately not
@@ -30,7 +31,7 @@ static bool traps_rightly(struct wat_lab *lab, const char *name) {
     level_call(lab, name, (const int32_t[]){0x10000, 1});
     bool is_right =
         lab->outcome.kind == HUSK_TRAPPED && lab->outcome.trap == HUSK_TRAP_MEMORY_OUT_OF_BOUNDS;
-    CHECK_OK(husk_global_get(lab->sandbox, "g", &global, &lab->err), lab->err);
+    CHECK_OK(husk_global_get(lab->sandbox, "g", 0, &global, &lab->err), lab->err);
     return is_right && global.of.i32 == 0;
 }
 
@@ -265,14 +266,14 @@ TEST(what_is_cut_off_is_not_exact) {
     wat_lab_init(&lab);
     level_open(&lab, &levels[6], wasm, count);
     options.wall_ns = 20000000;
-    CHECK_OK(husk_call(lab.sandbox, "spin", NULL, 0, NULL, 0, &options, &lab.outcome, &lab.err),
-             lab.err);
+    CHECK_OK(
+        husk_call(lab.sandbox, CALL(.name = "spin", .limits = &options), &lab.outcome, &lab.err),
+        lab.err);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_DEADLINE);
     CHECK(!lab.outcome.state_is_exact && lab.outcome.is_poisoned);
     level_restore(&lab);
     husk_interrupt(lab.sandbox);
-    CHECK_OK(husk_call(lab.sandbox, "spin", NULL, 0, NULL, 0, NULL, &lab.outcome, &lab.err),
-             lab.err);
+    CHECK_OK(husk_call(lab.sandbox, CALL(.name = "spin"), &lab.outcome, &lab.err), lab.err);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_INTERRUPTED);
     CHECK(lab.outcome.state_is_exact && !lab.outcome.is_poisoned);
     level_close(&lab);

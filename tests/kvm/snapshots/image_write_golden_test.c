@@ -6,6 +6,7 @@
 
 #include "harness.h"
 #include "husk.h"
+#include "literals.h"
 
 #define GOLDEN HUSK_TEST_SOURCE_DIR "/tests/golden/"
 #define TINY GOLDEN "v2-tiny.husk"
@@ -15,7 +16,7 @@ TEST(tiny_opens) {
     struct husk_error err;
     struct husk_image_info info = HUSK_IMAGE_INFO_INIT;
     husk_image *image = NULL;
-    CHECK_OK(husk_image_open(NULL, TINY, true, &image, &err), err);
+    CHECK_OK(husk_image_open(NULL, TINY, NULL, &image, &err), err);
     husk_image_info(image, &info);
     CHECK_STR(info.module_name, "tiny");
     CHECK_STR(info.target_cpu, "x86-64-v2");
@@ -24,7 +25,8 @@ TEST(tiny_opens) {
     CHECK_EQ_U64(husk_image_exports_count(image), 5);
     husk_func func;
     struct husk_functype type;
-    CHECK_OK(husk_image_func(image, "answer", &func, &type, &err), err);
+    CHECK_OK(husk_image_func(image, "answer", 0, &func, &err), err);
+    CHECK_OK(husk_image_func_type(image, func, &type, &err), err);
     CHECK(type.params_count == 1 && type.results_count == 1);
     husk_image_unref(image);
 }
@@ -42,7 +44,10 @@ static struct husk_outcome outcome = HUSK_OUTCOME_INIT;
 static int32_t call(husk_sandbox *sandbox, const char *name, const int32_t *argument) {
     struct husk_error err;
     struct husk_value arg = {.type = HUSK_I32, .of.i32 = argument != NULL ? *argument : 0}, result;
-    CHECK_OK(husk_call(sandbox, name, &arg, argument != NULL, &result, 1, NULL, &outcome, &err),
+    CHECK_OK(husk_call(sandbox,
+                       CALL(.name = name, .args = &arg, .args_count = argument != NULL,
+                            .results = &result, .results_count = 1),
+                       &outcome, &err),
              err);
     return outcome.kind == HUSK_RETURNED ? result.of.i32 : -1;
 }
@@ -58,9 +63,14 @@ TEST(tiny_runs) {
     const struct husk_functype unary = {
         .params = &i32, .params_count = 1, .results = &i32, .results_count = 1};
     CHECK_OK(husk_engine_new(NULL, &engine, &err), err);
-    CHECK_OK(husk_image_open(engine, TINY, true, &image, &err), err);
+    CHECK_OK(husk_image_open(engine, TINY, NULL, &image, &err), err);
     CHECK_OK(husk_imports_new(engine, &imports, &err), err);
-    CHECK_OK(husk_imports_func(imports, "env", "add_one", &unary, add_one, NULL, NULL, &err), err);
+    CHECK_OK(
+        husk_imports_funcs(imports,
+                           &(struct husk_host_func){
+                               .module = "env", .name = "add_one", .type = &unary, .fn = add_one},
+                           1, &err),
+        err);
     CHECK_OK(husk_sandbox_new(engine, image, imports, NULL, &sandbox, &err), err);
     const int32_t number = 50, offset = 5;
     CHECK_EQ_I64(call(sandbox, "answer", &number), 101);
@@ -71,7 +81,7 @@ TEST(tiny_runs) {
     CHECK_EQ_U64(outcome.frames_count, 2);
     CHECK_STR(outcome.frames[0].func_name, "deep");
     struct husk_value calls;
-    CHECK_OK(husk_global_get(sandbox, "calls", &calls, &err), err);
+    CHECK_OK(husk_global_get(sandbox, "calls", 0, &calls, &err), err);
     CHECK_EQ_I64(calls.of.i32, 1);
     husk_sandbox_free(sandbox);
     husk_imports_free(imports);
@@ -85,7 +95,7 @@ TEST(snapshot_opens) {
     struct husk_error err;
     struct husk_image_info info = HUSK_IMAGE_INFO_INIT;
     husk_image *image = NULL;
-    CHECK_OK(husk_image_open(NULL, SNAPSHOT, true, &image, &err), err);
+    CHECK_OK(husk_image_open(NULL, SNAPSHOT, NULL, &image, &err), err);
     CHECK(husk_image_is_snapshot(image));
     husk_image_info(image, &info);
     CHECK_STR(info.module_name, "snapshot");
@@ -103,9 +113,11 @@ static int64_t golden_call(husk_sandbox *sandbox, const char *name, int32_t argu
     size_t args_count = 1;
     for (size_t i = 0; i < sizeof without / sizeof without[0]; i++)
         args_count = strcmp(name, without[i]) == 0 ? 0 : args_count;
-    CHECK_OK(
-        husk_call(sandbox, name, &arg, args_count, &result, results_count, NULL, &outcome, &err),
-        err);
+    CHECK_OK(husk_call(sandbox,
+                       CALL(.name = name, .args = &arg, .args_count = args_count,
+                            .results = &result, .results_count = results_count),
+                       &outcome, &err),
+             err);
     return type == HUSK_I64 ? result.of.i64 : result.of.i32;
 }
 
@@ -143,7 +155,7 @@ TEST(snapshot_runs) {
     wasi.stderr_fd = STDERR_FILENO;
     wasi.stdout_rights = wasi.stderr_rights = HUSK_WASI_WRITE;
     CHECK_OK(husk_engine_new(NULL, &engine, &err), err);
-    CHECK_OK(husk_image_open(engine, SNAPSHOT, true, &image, &err), err);
+    CHECK_OK(husk_image_open(engine, SNAPSHOT, NULL, &image, &err), err);
     CHECK_OK(husk_imports_new(engine, &imports, &err), err);
     CHECK_OK(husk_imports_wasi(imports, &wasi, &err), err);
     CHECK_OK(husk_sandbox_new(engine, image, imports, NULL, &sandbox, &err), err);
@@ -161,8 +173,9 @@ TEST(format_1_is_refused) {
     for (size_t i = 0; i < 4; i++) {
         struct husk_error err;
         husk_image *image = NULL;
-        CHECK_STATUS(husk_image_open(NULL, paths[i / 2], i % 2 != 0, &image, &err),
-                     HUSK_E_IMAGE_VERSION);
+        CHECK_STATUS(
+            husk_image_open(NULL, paths[i / 2], i % 2 != 0 ? NULL : SKIP_HASH, &image, &err),
+            HUSK_E_IMAGE_VERSION);
         CHECK_CONTAINS(err.message, "image format 1, ABI 1; this husk reads format 2, ABI 1");
         CHECK_CONTAINS(err.message, "of an older husk: use that husk, or compile the module again");
         CHECK(image == NULL);

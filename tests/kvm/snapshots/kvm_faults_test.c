@@ -17,6 +17,7 @@
 #include "layout.h"
 #include "sandbox_internal.h"
 #include "wat.h"
+#include "literals.h"
 
 /* the argument to a page that it names, and to the global */
 static const char module[] =
@@ -52,7 +53,10 @@ static const char other_module[] =
 static int64_t call(struct fault_world *world, husk_sandbox *sandbox, const char *name,
                     int64_t argument) {
     struct husk_value arg = value_i64(argument), result;
-    CHECK_OK(husk_call(sandbox, name, &arg, 1, &result, 1, NULL, &world->outcome, &world->err),
+    CHECK_OK(husk_call(sandbox,
+                       CALL(.name = name, .args = &arg, .args_count = 1, .results = &result,
+                            .results_count = 1),
+                       &world->outcome, &world->err),
              world->err);
     CHECK_MSG(world->outcome.kind == HUSK_RETURNED, "%s: %s", name, world->outcome.message);
     return result.of.i64;
@@ -65,7 +69,7 @@ static husk_image *open_compiled(struct fault_world *world, int which) {
     husk_image *image = NULL;
     if (fds[which] < 0)
         fds[which] = wat_compile(texts[which], WAT_WORKER);
-    CHECK_OK(husk_image_open_fd(world->engine, fds[which], true, &image, &world->err), world->err);
+    CHECK_OK(husk_image_open_fd(world->engine, fds[which], NULL, &image, &world->err), world->err);
     return image;
 }
 
@@ -94,7 +98,10 @@ static void look(struct fault_world *world, husk_sandbox *sandbox) {
     const uint64_t bytes = sandbox->machine->arena.memories[0].bytes;
     struct husk_value beyond = value_i64((int64_t)bytes), word;
     call(world, sandbox, "read", (int64_t)bytes - 8);
-    CHECK_OK(husk_call(sandbox, "read", &beyond, 1, &word, 1, NULL, &world->outcome, &world->err),
+    CHECK_OK(husk_call(sandbox,
+                       CALL(.name = "read", .args = &beyond, .args_count = 1, .results = &word,
+                            .results_count = 1),
+                       &world->outcome, &world->err),
              world->err);
     CHECK_EQ_I64(world->outcome.trap, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
     if (sandbox->image->code->tables_count == 0)
@@ -162,8 +169,10 @@ static int first_call(struct fault_world *world, const char *name, int64_t *ret_
     struct husk_limits options = HUSK_LIMITS_INIT;
     struct husk_value arg = value_i64(2), result = value_i64(0);
     options.wall_ns = 3600ull * 1000000000;
-    int status = husk_call(world->sandbox, name, &arg, 1, &result, 1, &options, &world->outcome,
-                           &world->err);
+    int status = husk_call(world->sandbox,
+                           CALL(.name = name, .args = &arg, .args_count = 1, .results = &result,
+                                .results_count = 1, .limits = &options),
+                           &world->outcome, &world->err);
     *ret_result = result.of.i64;
     return status;
 }
@@ -176,8 +185,10 @@ static void check_call_failed(struct fault_world *world, const struct fault_stat
     const bool was_same = fault_is_same(world->sandbox, before);
     const bool is_kvm =
         strcmp(fault_name(), "KVM_RUN") == 0 || strcmp(fault_name(), "KVM_SET_DEBUGREGS") == 0;
-    int status =
-        husk_call(world->sandbox, "read", &arg, 1, &word, 1, NULL, &world->outcome, &world->err);
+    int status = husk_call(
+        world->sandbox,
+        CALL(.name = "read", .args = &arg, .args_count = 1, .results = &word, .results_count = 1),
+        &world->outcome, &world->err);
     CHECK_MSG(status == HUSK_E_POISONED || (status == 0 && was_same), "%s: %d: %s", when, status,
               world->err.message);
     CHECK_MSG(mode == FAULT_EVER || (status != 0) == is_kvm, "%s: %d: %s", when, status,

@@ -15,6 +15,7 @@
 #include "harness.h"
 #include "state_guest.h"
 #include "wat.h"
+#include "literals.h"
 
 static uint64_t restores(const struct state_lab *lab) {
     struct husk_stats stats = HUSK_STATS_INIT;
@@ -76,17 +77,18 @@ static husk_image *open_by(struct state_lab *lab, enum way way, const char *path
         return state_image(lab->engine);
     uint8_t *bytes = module_bytes(&count);
     if (way == WAY_BUFFER) {
-        CHECK_OK(husk_image_open_buffer(lab->engine, bytes, count, true, &image, &lab->err),
+        CHECK_OK(husk_image_open_buffer(lab->engine, (struct husk_buffer){bytes, count}, NULL,
+                                        &image, &lab->err),
                  lab->err);
     } else if (way == WAY_PATH) {
         write_file(path, bytes, count);
-        CHECK_OK(husk_image_open(lab->engine, path, true, &image, &lab->err), lab->err);
+        CHECK_OK(husk_image_open(lab->engine, path, NULL, &image, &lab->err), lab->err);
     } else {
         husk_image *snapshot = NULL;
         CHECK_OK(husk_sandbox_snapshot(lab->sandbox, &snapshot, &lab->err), lab->err);
         CHECK_OK(husk_image_save(snapshot, path, &lab->err), lab->err);
         husk_image_unref(snapshot);
-        CHECK_OK(husk_image_open(lab->engine, path, true, &image, &lab->err), lab->err);
+        CHECK_OK(husk_image_open(lab->engine, path, NULL, &image, &lab->err), lab->err);
     }
     free(bytes);
     return image;
@@ -199,13 +201,12 @@ TEST(an_empty_sandbox_can_be_loaded) {
     struct state_lab lab;
     state_open(&lab, NULL, NULL);
     husk_sandbox *empty = state_sandbox(&lab, NULL);
-    CHECK_STATUS(husk_call(empty, "size", NULL, 0, NULL, 0, NULL, &lab.outcome, &lab.err),
-                 HUSK_E_STATE);
+    CHECK_STATUS(husk_call(empty, CALL(.name = "size"), &lab.outcome, &lab.err), HUSK_E_STATE);
     CHECK_EQ_U64(husk_memory_bytes(empty, 0), 0);
     void *span;
     struct husk_value value;
-    CHECK(husk_memory_span(empty, 0, 0, 1, &span, &lab.err) < 0);
-    CHECK(husk_global_get(empty, "g", &value, &lab.err) < 0);
+    CHECK(husk_memory_span(empty, RANGE(.count = 1), &span, &lab.err) < 0);
+    CHECK(husk_global_get(empty, "g", 0, &value, &lab.err) < 0);
     CHECK_STATUS(husk_sandbox_start(empty, NULL, &lab.outcome, &lab.err), HUSK_E_STATE);
     CHECK_OK(husk_sandbox_unload(empty, &lab.err), lab.err);
     CHECK_STATUS(husk_sandbox_load(empty, NULL, lab.imports, &lab.err), HUSK_E_INVAL);
@@ -213,8 +214,7 @@ TEST(an_empty_sandbox_can_be_loaded) {
     CHECK_OK(husk_sandbox_load(empty, lab.image, lab.imports, &lab.err), lab.err);
     CHECK_EQ_I64(STATE_CALL_ON(&lab, empty, "size"), 2);
     CHECK_OK(husk_sandbox_unload(empty, &lab.err), lab.err);
-    CHECK_STATUS(husk_call(empty, "size", NULL, 0, NULL, 0, NULL, &lab.outcome, &lab.err),
-                 HUSK_E_STATE);
+    CHECK_STATUS(husk_call(empty, CALL(.name = "size"), &lab.outcome, &lab.err), HUSK_E_STATE);
     husk_sandbox_free(empty);
     empty = state_sandbox(&lab, NULL);
     husk_sandbox_free(empty); /* never loaded */
@@ -232,7 +232,10 @@ static const char other_text[] =
 static int32_t call_other(struct state_lab *lab, husk_sandbox *sandbox, const char *name,
                           int32_t argument, size_t count) {
     struct husk_value arg = value_i32(argument), result = value_i32(0);
-    CHECK_OK(husk_call(sandbox, name, &arg, count, &result, 1, NULL, &lab->outcome, &lab->err),
+    CHECK_OK(husk_call(sandbox,
+                       CALL(.name = name, .args = &arg, .args_count = count, .results = &result,
+                            .results_count = 1),
+                       &lab->outcome, &lab->err),
              lab->err);
     CHECK_MSG(lab->outcome.kind == HUSK_RETURNED, "%s: %s", name, lab->outcome.message);
     return result.of.i32;
@@ -314,7 +317,7 @@ TEST(a_saved_snapshot_is_the_same) {
     state_open(&lab, NULL, NULL);
     husk_image *snapshot = save_something(&lab, scratch.path), *opened = NULL;
     state_copy_take(lab.sandbox, &copy);
-    CHECK_OK(husk_image_open(lab.engine, scratch.path, true, &opened, &lab.err), lab.err);
+    CHECK_OK(husk_image_open(lab.engine, scratch.path, NULL, &opened, &lab.err), lab.err);
     CHECK(husk_image_is_snapshot(opened));
     husk_sandbox *fresh = state_sandbox(&lab, opened);
     state_copy_check(fresh, &copy, "opened from a file");
@@ -330,7 +333,7 @@ TEST(a_saved_snapshot_is_the_same) {
     STATE_CALL_ON(&lab, fresh, "store", 12, 12);
     CHECK_OK(husk_sandbox_snapshot(fresh, &again, &lab.err), lab.err);
     CHECK_OK(husk_image_save(again, scratch.path, &lab.err), lab.err);
-    CHECK_OK(husk_image_open(lab.engine, scratch.path, true, &second, &lab.err), lab.err);
+    CHECK_OK(husk_image_open(lab.engine, scratch.path, NULL, &second, &lab.err), lab.err);
     CHECK_OK(husk_sandbox_load(lab.sandbox, second, lab.imports, &lab.err), lab.err);
     CHECK_EQ_I64(STATE_CALL(&lab, "load", 12), 12);
     CHECK_EQ_I64(STATE_CALL(&lab, "load", 3 * 65536), 4711);
@@ -358,7 +361,7 @@ TEST(restored_to_what_was_opened_again) {
     husk_image *snapshot = save_something(&lab, scratch.path), *opened = NULL,
                *anew = state_image(lab.engine);
     state_copy_take(lab.sandbox, &copy);
-    CHECK_OK(husk_image_open(lab.engine, scratch.path, true, &opened, &lab.err), lab.err);
+    CHECK_OK(husk_image_open(lab.engine, scratch.path, NULL, &opened, &lab.err), lab.err);
     husk_engine_stats(lab.engine, &before);
     for (int round = 0; round < 3; round++) {
         STATE_CALL(&lab, "fill", 0, 0x33, 65536);
@@ -421,7 +424,7 @@ TEST(a_compiled_image_can_be_saved) {
     scratch_open(&scratch);
     state_open(&lab, NULL, NULL);
     CHECK_OK(husk_image_save(lab.image, scratch.path, &lab.err), lab.err);
-    CHECK_OK(husk_image_open(lab.engine, scratch.path, true, &opened, &lab.err), lab.err);
+    CHECK_OK(husk_image_open(lab.engine, scratch.path, NULL, &opened, &lab.err), lab.err);
     CHECK(!husk_image_is_snapshot(opened));
     CHECK_OK(husk_sandbox_load(lab.sandbox, opened, lab.imports, &lab.err), lab.err);
     CHECK_EQ_I64(STATE_CALL(&lab, "load", 100), 0x6c6c6568);
@@ -482,12 +485,15 @@ TEST(damaged_files_are_refused) {
     state_open(&lab, NULL, NULL);
     husk_image *snapshot = save_something(&lab, scratch.path), *image = NULL;
     CHECK_OK(file_read(scratch.path, 64u << 20, &bytes, &count, &lab.err), lab.err);
-    CHECK_OK(husk_image_open_buffer(lab.engine, bytes, count, true, &image, &lab.err), lab.err);
+    CHECK_OK(husk_image_open_buffer(lab.engine, (struct husk_buffer){bytes, count}, NULL, &image,
+                                    &lab.err),
+             lab.err);
     husk_image_unref(image);
     for (int i = 0; i < 60; i++) {
         size_t shorter = state_random(&random) % count;
         image = NULL;
-        CHECK(husk_image_open_buffer(lab.engine, bytes, shorter, true, &image, &lab.err) < 0);
+        CHECK(husk_image_open_buffer(lab.engine, (struct husk_buffer){bytes, shorter}, NULL, &image,
+                                     &lab.err) < 0);
         CHECK(image == NULL && lab.err.message[0] != '\0');
     }
     for (int i = 0; i < 400; i++) {
@@ -496,12 +502,14 @@ TEST(damaged_files_are_refused) {
         uint8_t was = bytes[at];
         bytes[at] ^= (uint8_t)(1u << state_random(&random) % 8);
         image = NULL;
-        int status = husk_image_open_buffer(lab.engine, bytes, count, true, &image, &lab.err);
+        int status = husk_image_open_buffer(lab.engine, (struct husk_buffer){bytes, count}, NULL,
+                                            &image, &lab.err);
         CHECK_MSG(status == HUSK_E_BAD_IMAGE || status == HUSK_E_IMAGE_VERSION ||
                       status == HUSK_E_CPU,
                   "byte 0x%zx changed: status %d", at, status);
         CHECK(image == NULL);
-        if (husk_image_open_buffer(lab.engine, bytes, count, false, &image, &lab.err) == 0) {
+        if (husk_image_open_buffer(lab.engine, (struct husk_buffer){bytes, count}, SKIP_HASH,
+                                   &image, &lab.err) == 0) {
             husk_sandbox *sandbox = NULL;
             if (husk_sandbox_new(lab.engine, image, lab.imports, NULL, &sandbox, &lab.err) == 0)
                 husk_sandbox_free(sandbox);

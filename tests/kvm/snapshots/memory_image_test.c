@@ -11,18 +11,22 @@
 #include "harness.h"
 #include "state_guest.h"
 #include "wat.h"
+#include "literals.h"
 
 static husk_memory_image *image_of(struct state_lab *lab, husk_sandbox *sandbox, uint64_t addr,
                                    uint64_t bytes) {
     husk_memory_image *image = NULL;
-    CHECK_OK(husk_memory_image_new(sandbox, 0, addr, bytes, &image, &lab->err), lab->err);
+    CHECK_OK(husk_memory_image_new(sandbox, RANGE(.addr = addr, .count = bytes), &image, &lab->err),
+             lab->err);
     CHECK_EQ_U64(husk_memory_image_bytes(image), bytes);
     return image;
 }
 
 static void map(struct state_lab *lab, husk_sandbox *sandbox, uint64_t addr,
                 const husk_memory_image *image, uint64_t offset, uint64_t bytes) {
-    CHECK_OK(husk_memory_image_map(sandbox, 0, addr, image, offset, bytes, &lab->err), lab->err);
+    CHECK_OK(husk_memory_image_map(sandbox, RANGE(.addr = addr, .count = bytes), image, offset,
+                                   &lab->err),
+             lab->err);
 }
 
 TEST(is_copied_on_write_on_all_sides) {
@@ -133,7 +137,8 @@ TEST(as_many_as_there_may_be) {
     for (uint64_t bytes = 4 * 4096; status == 0; bytes -= 4096)
         for (uint64_t at = 0; status == 0 && at + bytes <= PAGES * 4096;
              at += 4096, count += status == 0)
-            status = husk_memory_image_map(lab.sandbox, 0, at, image, 0, bytes, &lab.err);
+            status = husk_memory_image_map(lab.sandbox, RANGE(.addr = at, .count = bytes), image, 0,
+                                           &lab.err);
     CHECK_STATUS(status, HUSK_E_LIMIT);
     CHECK_EQ_I64(count, MOST);
     map(&lab, lab.sandbox, 0, image, 0, 4 * 4096); /* in the place of one of them */
@@ -216,8 +221,9 @@ static void side_map(struct copies *copies, uint64_t side, uint64_t which, uint6
     uint64_t most = husk_memory_image_bytes(copies->images[which]) / 4096,
              offset = below(copies, most);
     most = most - offset < SIDE_PAGES - page ? most - offset : SIDE_PAGES - page;
-    int status = husk_memory_image_map(copies->sides[side], 0, page * 4096, copies->images[which],
-                                       offset * 4096, most * 4096, err);
+    int status =
+        husk_memory_image_map(copies->sides[side], RANGE(.addr = page * 4096, .count = most * 4096),
+                              copies->images[which], offset * 4096, err);
     if (status == HUSK_E_LIMIT) { /* as many mappings as there may be: start anew */
         CHECK_OK(husk_sandbox_restore(copies->sides[side], copies->lab.image, err), *err);
         side_clear(copies, side);
@@ -311,7 +317,10 @@ TEST(misuse_is_an_error) {
                 {0, 4096, ~0u, HUSK_E_LIMIT},      {0, -4096ull, 0, HUSK_E_LIMIT},
                 {-4096ull, 4096, 0, HUSK_E_LIMIT}, {-4096ull, 8192, 0, HUSK_E_LIMIT}};
     for (size_t i = 0; i < sizeof news / sizeof news[0]; i++)
-        CHECK_STATUS(husk_memory_image_new(s, news[i].mem, news[i].addr, news[i].bytes, &none, err),
+        CHECK_STATUS(husk_memory_image_new(s,
+                                           RANGE(.addr = news[i].addr, .count = news[i].bytes,
+                                                 .mem_idx = news[i].mem),
+                                           &none, err),
                      news[i].status);
     static const struct {
         uint64_t addr, offset, bytes;
@@ -323,16 +332,16 @@ TEST(misuse_is_an_error) {
                 {-4096ull, 0, 8192, HUSK_E_LIMIT}, {0, 0, -4096ull, HUSK_E_LIMIT},
                 {126976, 0, 8192, HUSK_E_LIMIT}};
     for (size_t i = 0; i < sizeof maps / sizeof maps[0]; i++)
-        CHECK_STATUS(
-            husk_memory_image_map(s, 0, maps[i].addr, image, maps[i].offset, maps[i].bytes, err),
-            maps[i].status);
-    CHECK_STATUS(husk_memory_image_new(NULL, 0, 0, 4096, &none, err), HUSK_E_INVAL);
-    CHECK_STATUS(husk_memory_image_new(s, 0, 0, 4096, NULL, err), HUSK_E_INVAL);
-    CHECK_STATUS(husk_memory_image_map(NULL, 0, 0, image, 0, 4096, err), HUSK_E_INVAL);
-    CHECK_STATUS(husk_memory_image_map(s, 0, 0, NULL, 0, 4096, err), HUSK_E_INVAL);
+        CHECK_STATUS(husk_memory_image_map(s, RANGE(.addr = maps[i].addr, .count = maps[i].bytes),
+                                           image, maps[i].offset, err),
+                     maps[i].status);
+    CHECK_STATUS(husk_memory_image_new(NULL, RANGE(.count = 4096), &none, err), HUSK_E_INVAL);
+    CHECK_STATUS(husk_memory_image_new(s, RANGE(.count = 4096), NULL, err), HUSK_E_INVAL);
+    CHECK_STATUS(husk_memory_image_map(NULL, RANGE(.count = 4096), image, 0, err), HUSK_E_INVAL);
+    CHECK_STATUS(husk_memory_image_map(s, RANGE(.count = 4096), NULL, 0, err), HUSK_E_INVAL);
     CHECK_OK(husk_sandbox_unload(s, err), lab.err);
-    CHECK_STATUS(husk_memory_image_new(s, 0, 0, 4096, &none, err), HUSK_E_STATE);
-    CHECK_STATUS(husk_memory_image_map(s, 0, 0, image, 0, 4096, err), HUSK_E_STATE);
+    CHECK_STATUS(husk_memory_image_new(s, RANGE(.count = 4096), &none, err), HUSK_E_STATE);
+    CHECK_STATUS(husk_memory_image_map(s, RANGE(.count = 4096), image, 0, err), HUSK_E_STATE);
     CHECK(none == NULL);
     husk_memory_image_unref(NULL);
     husk_memory_image_unref(image);
@@ -346,7 +355,7 @@ TEST(another_engines_image_is_refused) {
     state_open(&lab, NULL, NULL);
     state_open(&other, NULL, NULL);
     husk_memory_image *image = image_of(&lab, lab.sandbox, 0, 4096);
-    CHECK_STATUS(husk_memory_image_map(other.sandbox, 0, 0, image, 0, 4096, &other.err),
+    CHECK_STATUS(husk_memory_image_map(other.sandbox, RANGE(.count = 4096), image, 0, &other.err),
                  HUSK_E_INVAL);
     husk_memory_image_unref(image);
     state_close(&other);
@@ -362,8 +371,8 @@ static int host_maps_image(husk_caller *caller, void *user, const struct husk_va
                            struct husk_value *results) {
     struct host_maps *maps = user;
     (void)args;
-    maps->status =
-        husk_memory_image_map(husk_caller_sandbox(caller), 0, 4096, maps->image, 0, 4096, NULL);
+    maps->status = husk_memory_image_map(husk_caller_sandbox(caller),
+                                         RANGE(.addr = 4096, .count = 4096), maps->image, 0, NULL);
     results[0].of.i32 = 1;
     return 0;
 }

@@ -10,6 +10,7 @@
 #include "sandbox_internal.h"
 #include "state_guest.h"
 #include "wat.h"
+#include "literals.h"
 
 static struct husk_stats stats_of(const struct state_lab *lab) {
     struct husk_stats stats = HUSK_STATS_INIT;
@@ -161,9 +162,9 @@ TEST(nothing_is_left_for_the_next_one) {
             struct husk_limits options = HUSK_LIMITS_INIT;
             /* long enough that the guest runs, on a busy machine too */
             options.wall_ns = 100000000;
-            CHECK_OK(
-                husk_call(lab.sandbox, "spin", NULL, 0, NULL, 0, &options, &lab.outcome, &lab.err),
-                lab.err);
+            CHECK_OK(husk_call(lab.sandbox, CALL(.name = "spin", .limits = &options), &lab.outcome,
+                               &lab.err),
+                     lab.err);
             CHECK(lab.outcome.is_poisoned);
         }
         if (round % 2 == 0) {
@@ -176,13 +177,15 @@ TEST(nothing_is_left_for_the_next_one) {
         }
         CHECK_EQ_U64(canaries_reachable(lab.sandbox), 0);
         for (int i = 0; i < 2; i++) {
-            CHECK_OK(
-                husk_call(lab.sandbox, "find", NULL, 0, &result, 1, NULL, &lab.outcome, &lab.err),
-                lab.err);
+            CHECK_OK(husk_call(lab.sandbox,
+                               CALL(.name = "find", .results = &result, .results_count = 1),
+                               &lab.outcome, &lab.err),
+                     lab.err);
             CHECK_EQ_I64(result.of.i32, 0);
-            CHECK_OK(
-                husk_call(lab.sandbox, "grow", NULL, 0, &result, 1, NULL, &lab.outcome, &lab.err),
-                lab.err);
+            CHECK_OK(husk_call(lab.sandbox,
+                               CALL(.name = "grow", .results = &result, .results_count = 1),
+                               &lab.outcome, &lab.err),
+                     lab.err);
             CHECK_EQ_I64(result.of.i32, i == 0 ? 4 : -1); /* 64 pages are too many */
         }
         husk_sandbox_free(lab.sandbox);
@@ -222,10 +225,14 @@ static void *churn(void *argument) {
         if (husk_sandbox_new(lab.engine, lab.image, lab.imports, NULL, &sandbox, &lab.err) != 0)
             return "no sandbox";
         struct husk_value args[2] = {value_i32(8192), value_i32(1)}, result = value_i32(-1);
-        int status = husk_call(sandbox, "load", args, 1, &result, 1, NULL, &lab.outcome, &lab.err);
+        int status = husk_call(sandbox,
+                               CALL(.name = "load", .args = args, .args_count = 1,
+                                    .results = &result, .results_count = 1),
+                               &lab.outcome, &lab.err);
         if (status != 0 || result.of.i32 != 0)
             return "not clean";
-        husk_call(sandbox, "store", args, 2, NULL, 0, NULL, &lab.outcome, &lab.err);
+        husk_call(sandbox, CALL(.name = "store", .args = args, .args_count = 2), &lab.outcome,
+                  &lab.err);
         husk_sandbox_free(sandbox);
         if (i % 40 == 39)
             husk_engine_trim(lab.engine, 1);

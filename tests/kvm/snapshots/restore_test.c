@@ -15,6 +15,7 @@
 #include "harness.h"
 #include "state_guest.h"
 #include "wat.h"
+#include "literals.h"
 
 struct footprint {
     unsigned fds, maps;
@@ -161,7 +162,9 @@ TEST(grown_memory_is_gone) {
             expect_trap(&lab, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
         }
         void *span;
-        CHECK_STATUS(husk_memory_span(lab.sandbox, 0, 2 * 65536, 1, &span, &lab.err), HUSK_E_LIMIT);
+        CHECK_STATUS(
+            husk_memory_span(lab.sandbox, RANGE(.addr = 2 * 65536, .count = 1), &span, &lab.err),
+            HUSK_E_LIMIT);
         CHECK_EQ_I64(STATE_CALL(&lab, "grow", 3), 2);
         for (int address = 2 * 65536; address < 5 * 65536; address += 4096)
             CHECK_EQ_I64(STATE_CALL(&lab, "load", address), 0);
@@ -213,14 +216,14 @@ TEST(globals_come_back) {
     state_open(&lab, NULL, NULL);
     STATE_CALL(&lab, "gset", 99);
     CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
-    CHECK_OK(husk_global_get(lab.sandbox, "g", &value, &lab.err), lab.err);
+    CHECK_OK(husk_global_get(lab.sandbox, "g", 0, &value, &lab.err), lab.err);
     CHECK_EQ_I64(value.of.i64, 7);
-    CHECK_OK(husk_global_get(lab.sandbox, "h", &value, &lab.err), lab.err);
+    CHECK_OK(husk_global_get(lab.sandbox, "h", 0, &value, &lab.err), lab.err);
     CHECK(value.of.f64 == 1.5);
-    CHECK_OK(husk_global_get(lab.sandbox, "r", &value, &lab.err), lab.err);
+    CHECK_OK(husk_global_get(lab.sandbox, "r", 0, &value, &lab.err), lab.err);
     CHECK_EQ_U64(value.of.ref, 0);
     value = value_i64(55); /* the embedder's own writes are undone, too */
-    CHECK_OK(husk_global_set(lab.sandbox, "g", &value, &lab.err), lab.err);
+    CHECK_OK(husk_global_set(lab.sandbox, "g", 0, &value, &lab.err), lab.err);
     CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
     CHECK_EQ_I64(STATE_CALL(&lab, "gget"), 7);
     state_close(&lab);
@@ -233,9 +236,10 @@ TEST(writes_through_spans_are_undone) {
     uint8_t *small, *large;
     void *span;
     state_open(&lab, NULL, NULL);
-    CHECK_OK(husk_memory_span(lab.sandbox, 0, 100, 8, &span, &lab.err), lab.err);
+    CHECK_OK(husk_memory_span(lab.sandbox, RANGE(.addr = 100, .count = 8), &span, &lab.err),
+             lab.err);
     small = span;
-    CHECK_OK(husk_memory_span(lab.sandbox, 0, 0, 2 * 65536, &span, &lab.err), lab.err);
+    CHECK_OK(husk_memory_span(lab.sandbox, RANGE(.count = 2 * 65536), &span, &lab.err), lab.err);
     large = span;
     for (int round = 0; round < 40; round++) { /* more than it takes a page to age */
         if (round % 13 == 12) {
@@ -309,11 +313,12 @@ TEST(history_ages_out) {
 static void poison_deadline(struct state_lab *lab) {
     struct husk_limits options = HUSK_LIMITS_INIT;
     options.wall_ns = 5000000;
-    CHECK_OK(husk_call(lab->sandbox, "spin", NULL, 0, NULL, 0, &options, &lab->outcome, &lab->err),
-             lab->err);
+    CHECK_OK(
+        husk_call(lab->sandbox, CALL(.name = "spin", .limits = &options), &lab->outcome, &lab->err),
+        lab->err);
     CHECK_EQ_U64(lab->outcome.kind, HUSK_DEADLINE);
     CHECK(lab->outcome.is_poisoned);
-    CHECK_STATUS(husk_call(lab->sandbox, "trap", NULL, 0, NULL, 0, NULL, &lab->outcome, &lab->err),
+    CHECK_STATUS(husk_call(lab->sandbox, CALL(.name = "trap"), &lab->outcome, &lab->err),
                  HUSK_E_POISONED);
 }
 

@@ -77,7 +77,8 @@ static void check_bytes(struct lab *lab, const struct bytes *bytes) {
     husk_image *opened = NULL;
     CHECK_EQ_U64(bytes->count, lab->expected.count);
     CHECK(memcmp(bytes->data, lab->expected.data, bytes->count) == 0);
-    CHECK_OK(husk_image_open_buffer(lab->wat.engine, bytes->data, bytes->count, true, &opened,
+    CHECK_OK(husk_image_open_buffer(lab->wat.engine,
+                                    (struct husk_buffer){bytes->data, bytes->count}, NULL, &opened,
                                     &lab->wat.err),
              lab->wat.err);
     CHECK_OK(husk_sandbox_load(lab->wat.sandbox, opened, NULL, &lab->wat.err), lab->wat.err);

@@ -13,6 +13,7 @@
 #include "image_builder.h"
 #include "image_records.h"
 #include "wat.h"
+#include "literals.h"
 
 /* ---- A module that imports one of each kind ---- */
 
@@ -76,9 +77,15 @@ static void define_func(husk_imports *imports, enum change change, struct husk_e
     const struct husk_functype type = {change == CHANGE_FUNC_TYPE ? &i64_type : &i32_type, 1,
                                        &i32_type, 1};
     if (change == CHANGE_FUNC_KIND)
-        CHECK_OK(husk_imports_global(imports, "env", "twice", false, &one, err), *err);
+        CHECK_OK(husk_imports_define(imports, EXTERN(GLOBAL, "env", "twice", .type = one.type),
+                                     &one, err),
+                 *err);
     else if (change != CHANGE_NO_FUNC)
-        CHECK_OK(husk_imports_func(imports, "env", "twice", &type, host_twice, NULL, NULL, err),
+        CHECK_OK(husk_imports_funcs(
+                     imports,
+                     &(struct husk_host_func){
+                         .module = "env", .name = "twice", .type = &type, .fn = host_twice},
+                     1, err),
                  *err);
 }
 
@@ -93,23 +100,36 @@ static husk_imports *make_imports(husk_engine *engine, enum change change) {
     CHECK_OK(husk_imports_new(engine, &imports, &err), err);
     define_func(imports, change, &err);
     if (change != CHANGE_NO_GLOBAL)
-        CHECK_OK(husk_imports_global(imports, "env", "base", false,
-                                     change == CHANGE_GLOBAL_TYPE ? &counter : &base, &err),
+        CHECK_OK(husk_imports_define(
+                     imports,
+                     &(struct husk_extern){
+                         .size = sizeof(struct husk_extern),
+                         .kind = HUSK_EXTERN_GLOBAL,
+                         .module = "env",
+                         .name = "base",
+                         .type = (change == CHANGE_GLOBAL_TYPE ? &counter : &base)->type},
+                     change == CHANGE_GLOBAL_TYPE ? &counter : &base, &err),
                  err);
-    CHECK_OK(husk_imports_global(imports, "env", "counter", change != CHANGE_GLOBAL_CONST, &counter,
-                                 &err),
+    CHECK_OK(husk_imports_define(imports,
+                                 EXTERN(GLOBAL, "env", "counter", .type = counter.type,
+                                        .is_mutable = change != CHANGE_GLOBAL_CONST),
+                                 &counter, &err),
              err);
     if (change != CHANGE_NO_MEMORY)
-        CHECK_OK(husk_imports_memory(imports, "env", "memory", 1,
-                                     change == CHANGE_MEMORY_MAX     ? 17
-                                     : change == CHANGE_MEMORY_SMALL ? 2
-                                                                     : 16,
-                                     &err),
+        CHECK_OK(husk_imports_define(imports,
+                                     EXTERN(MEMORY, "env", "memory", .min = 1, .has_max = true,
+                                            .max = change == CHANGE_MEMORY_MAX     ? 17
+                                                   : change == CHANGE_MEMORY_SMALL ? 2
+                                                                                   : 16),
+                                     NULL, &err),
                  err);
     if (change != CHANGE_NO_TABLE)
-        CHECK_OK(husk_imports_table(imports, "env", "table",
-                                    change == CHANGE_TABLE_TYPE ? HUSK_EXTERNREF : HUSK_FUNCREF,
-                                    change == CHANGE_TABLE_MIN ? 3 : 4, UINT64_MAX, &err),
+        CHECK_OK(husk_imports_define(
+                     imports,
+                     EXTERN(TABLE, "env", "table",
+                            .type = change == CHANGE_TABLE_TYPE ? HUSK_EXTERNREF : HUSK_FUNCREF,
+                            .min = change == CHANGE_TABLE_MIN ? 3 : 4),
+                     NULL, &err),
                  err);
     if (change != CHANGE_NO_WASI)
         CHECK_OK(husk_imports_wasi(imports, &wasi, &err), err);
@@ -148,14 +168,17 @@ static void lab_close(struct lab *lab) {
 
 static husk_image *open_file(struct lab *lab) {
     husk_image *image = NULL;
-    CHECK_OK(husk_image_open(lab->wat.engine, lab->path, true, &image, &lab->wat.err),
+    CHECK_OK(husk_image_open(lab->wat.engine, lab->path, NULL, &image, &lab->wat.err),
              lab->wat.err);
     return image;
 }
 
 static int64_t call_on(struct lab *lab, husk_sandbox *sandbox, const char *name, int32_t argument) {
     struct husk_value arg = value_i32(argument), result = value_i32(0);
-    CHECK_OK(husk_call(sandbox, name, &arg, 1, &result, 1, NULL, &lab->wat.outcome, &lab->wat.err),
+    CHECK_OK(husk_call(sandbox,
+                       CALL(.name = name, .args = &arg, .args_count = 1, .results = &result,
+                            .results_count = 1),
+                       &lab->wat.outcome, &lab->wat.err),
              lab->wat.err);
     CHECK_MSG(lab->wat.outcome.kind == HUSK_RETURNED, "%s: %s", name, lab->wat.outcome.message);
     return result.of.i32;
@@ -271,7 +294,8 @@ static void *record(const struct lab *lab, enum husk_image_record_id id, uint64_
 
 static int open_bytes(struct lab *lab, husk_engine *engine, husk_image **ret_image) {
     lab->wat.err = (struct husk_error){0};
-    return husk_image_open_buffer(engine, lab->bytes, lab->count, true, ret_image, &lab->wat.err);
+    return husk_image_open_buffer(engine, (struct husk_buffer){lab->bytes, lab->count}, NULL,
+                                  ret_image, &lab->wat.err);
 }
 
 TEST(cpu_features_that_are_missing) {
@@ -324,8 +348,10 @@ static void try_to_run(struct lab *lab, husk_image *image) {
     static const char *const names[] = {"sum", "init", "is_open"};
     for (int i = 0; i < 3; i++) {
         struct husk_value arg = value_i32(50), result = value_i32(0);
-        int status = husk_call(sandbox, names[i], &arg, 1, &result, 1, &options, &lab->wat.outcome,
-                               &lab->wat.err);
+        int status = husk_call(sandbox,
+                               CALL(.name = names[i], .args = &arg, .args_count = 1,
+                                    .results = &result, .results_count = 1, .limits = &options),
+                               &lab->wat.outcome, &lab->wat.err);
         CHECK_MSG(status == 0 || lab->wat.err.message[0] != '\0', "%s: %d", names[i], status);
         if (status == HUSK_E_POISONED)
             CHECK_OK(husk_sandbox_restore(sandbox, image, &lab->wat.err), lab->wat.err);
@@ -341,8 +367,8 @@ static void flip(struct lab *lab, size_t at, uint8_t bits) {
     CHECK_MSG((status == HUSK_E_BAD_IMAGE || status == HUSK_E_IMAGE_VERSION) && image == NULL,
               "byte 0x%zx ^ %u: status %d", at, bits, status);
     CHECK(lab->wat.err.message[0] != '\0');
-    if (husk_image_open_buffer(lab->wat.engine, lab->bytes, lab->count, false, &image,
-                               &lab->wat.err) == 0) {
+    if (husk_image_open_buffer(lab->wat.engine, (struct husk_buffer){lab->bytes, lab->count},
+                               SKIP_HASH, &image, &lab->wat.err) == 0) {
         try_to_run(lab, image);
         husk_image_unref(image);
     }
@@ -407,8 +433,8 @@ TEST(truncated_anywhere) {
         lab.count = cut;
         CHECK_STATUS(open_bytes(&lab, lab.wat.engine, &image), HUSK_E_BAD_IMAGE);
         CHECK(lab.wat.err.message[0] != '\0');
-        int status =
-            husk_image_open_buffer(lab.wat.engine, lab.bytes, cut, false, &image, &lab.wat.err);
+        int status = husk_image_open_buffer(lab.wat.engine, (struct husk_buffer){lab.bytes, cut},
+                                            SKIP_HASH, &image, &lab.wat.err);
         CHECK_MSG((status == 0) == (cut >= needed), "cut at %zu of %zu: %d", cut, whole, status);
         if (status == 0)
             husk_image_unref(image);

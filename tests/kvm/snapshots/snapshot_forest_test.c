@@ -13,6 +13,7 @@
 #include "layout.h"
 #include "state_guest.h"
 #include "wat.h"
+#include "literals.h"
 
 static unsigned rounds_wanted(void) {
     const char *text = getenv("HUSK_TEST_ROUNDS");
@@ -123,14 +124,18 @@ static void use_memory_image(struct forest *forest, unsigned at) {
     husk_memory_image **image = &forest->memory_images[pick(forest, MEMORY_IMAGES)];
     const uint64_t pages = 1 + pick(forest, 4), from = pick(forest, GUEST_PAGES - 4);
     if (*image == NULL) {
-        CHECK_OK(husk_memory_image_new(forest->sandboxes[at], 0, from * HUSK_PAGE_SIZE,
-                                       4 * HUSK_PAGE_SIZE, image, &lab->err),
-                 lab->err);
+        CHECK_OK(
+            husk_memory_image_new(forest->sandboxes[at],
+                                  RANGE(.addr = from * HUSK_PAGE_SIZE, .count = 4 * HUSK_PAGE_SIZE),
+                                  image, &lab->err),
+            lab->err);
         return;
     }
-    CHECK_OK(husk_memory_image_map(forest->sandboxes[at], 0, from * HUSK_PAGE_SIZE, *image, 0,
-                                   pages * HUSK_PAGE_SIZE, &lab->err),
-             lab->err);
+    CHECK_OK(
+        husk_memory_image_map(forest->sandboxes[at],
+                              RANGE(.addr = from * HUSK_PAGE_SIZE, .count = pages * HUSK_PAGE_SIZE),
+                              *image, 0, &lab->err),
+        lab->err);
     if (pick(forest, 3) == 0) {
         husk_memory_image_unref(*image);
         *image = NULL;
@@ -141,7 +146,9 @@ static void write_through_span(struct forest *forest, unsigned at) {
     struct state_lab *lab = &forest->lab;
     const uint64_t from = (uint64_t)pick(forest, GUEST_PAGES) * HUSK_PAGE_SIZE;
     void *span;
-    CHECK_OK(husk_memory_span(forest->sandboxes[at], 0, from, 100, &span, &lab->err), lab->err);
+    CHECK_OK(husk_memory_span(forest->sandboxes[at], RANGE(.addr = from, .count = 100), &span,
+                              &lab->err),
+             lab->err);
     memset(span, (int)pick(forest, 256), 100);
 }
 

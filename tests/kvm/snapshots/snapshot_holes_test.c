@@ -13,6 +13,7 @@
 #include "image_internal.h"
 #include "layout.h"
 #include "wat.h"
+#include "literals.h"
 
 #define MEMORY_BYTES (64ull << 20)
 /* More places than a file has segments of: gaps between them become holes in it. */
@@ -32,7 +33,8 @@ static uint64_t kept_bytes(int fd) {
 static void write_places(struct wat_lab *lab, husk_sandbox *sandbox, uint64_t offset) {
     for (uint64_t i = 0; i < PLACES; i++) {
         void *span;
-        CHECK_OK(husk_memory_span(sandbox, 0, i * PLACE_BYTES + offset, 8, &span, &lab->err),
+        CHECK_OK(husk_memory_span(sandbox, RANGE(.addr = i * PLACE_BYTES + offset, .count = 8),
+                                  &span, &lab->err),
                  lab->err);
         memcpy(span, &(uint64_t){i + offset}, 8);
     }
@@ -42,7 +44,8 @@ static void check_places(struct wat_lab *lab, husk_sandbox *sandbox, uint64_t of
     for (uint64_t i = 0; i < PLACES; i++) {
         void *span;
         uint64_t word;
-        CHECK_OK(husk_memory_span(sandbox, 0, i * PLACE_BYTES + offset, 8, &span, &lab->err),
+        CHECK_OK(husk_memory_span(sandbox, RANGE(.addr = i * PLACE_BYTES + offset, .count = 8),
+                                  &span, &lab->err),
                  lab->err);
         memcpy(&word, span, 8);
         CHECK_EQ_U64(word, i + offset);
@@ -52,7 +55,7 @@ static void check_places(struct wat_lab *lab, husk_sandbox *sandbox, uint64_t of
 static husk_image *save_and_open(struct wat_lab *lab, husk_image *snapshot, const char *path) {
     husk_image *opened = NULL;
     CHECK_OK(husk_image_save(snapshot, path, &lab->err), lab->err);
-    CHECK_OK(husk_image_open(lab->engine, path, true, &opened, &lab->err), lab->err);
+    CHECK_OK(husk_image_open(lab->engine, path, NULL, &opened, &lab->err), lab->err);
     CHECK(opened->code->file->count > MEMORY_BYTES / 2);
     CHECK_MSG(kept_bytes(opened->code->file->fd) < BYTES_MAX,
               "verifying filled holes: %llu KiB are kept",

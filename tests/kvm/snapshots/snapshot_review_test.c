@@ -15,6 +15,7 @@
 #include "layout.h"
 #include "sandbox_internal.h"
 #include "wat.h"
+#include "literals.h"
 
 static const char module[] =
     "(module (memory (export \"memory\") 32 1024) (global $n (mut i32) (i32.const 0))"
@@ -30,7 +31,11 @@ static int64_t call_on(struct wat_lab *lab, husk_sandbox *sandbox, const char *n
                        int32_t argument) {
     struct husk_value arg = value_i32(argument), result = {.type = HUSK_I32};
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
-    CHECK_OK(husk_call(sandbox, name, &arg, 1, &result, 1, NULL, &outcome, &lab->err), lab->err);
+    CHECK_OK(husk_call(sandbox,
+                       CALL(.name = name, .args = &arg, .args_count = 1, .results = &result,
+                            .results_count = 1),
+                       &outcome, &lab->err),
+             lab->err);
     CHECK_MSG(outcome.kind == HUSK_RETURNED, "%s: %s", name, outcome.message);
     return result.of.i32;
 }
@@ -100,7 +105,9 @@ TEST(a_span_is_restored_after_another_image_was_mapped) {
     wat_lab_open(&lab, module, NULL);
     call_on(&lab, lab.sandbox, "store", 5 * HUSK_PAGE_SIZE + 8);
     CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
-    CHECK_OK(husk_memory_span(lab.sandbox, 0, 5 * HUSK_PAGE_SIZE, 4, &span, &lab.err), lab.err);
+    CHECK_OK(husk_memory_span(lab.sandbox, RANGE(.addr = 5 * HUSK_PAGE_SIZE, .count = 4), &span,
+                              &lab.err),
+             lab.err);
     static struct writer writer;
     writer.lab = &lab;
     writer.span = span;
@@ -130,9 +137,10 @@ TEST(spans_of_many_pages_are_restored_and_forgotten) {
     wat_lab_init(&lab);
     wat_lab_open(&lab, module, NULL);
     for (unsigned i = 0; i < 300; i++)
-        CHECK_OK(
-            husk_memory_span(lab.sandbox, 0, i * (uint64_t)HUSK_PAGE_SIZE, 8, &spans[i], &lab.err),
-            lab.err);
+        CHECK_OK(husk_memory_span(lab.sandbox,
+                                  RANGE(.addr = i * (uint64_t)HUSK_PAGE_SIZE, .count = 8),
+                                  &spans[i], &lab.err),
+                 lab.err);
     static struct writer writer;
     writer = (struct writer){.lab = &lab, .span = spans[0]};
     CHECK_EQ_I64(pthread_create(&thread, NULL, writer_main, &writer), 0);
@@ -166,7 +174,7 @@ TEST(spans_end_when_the_instance_does) {
     atomic_store(&writer.wanted, 0);
     for (unsigned i = 0; i < 4; i++) {
         const uint64_t bytes = (i % 2 == 0 ? 1 : 100) * (uint64_t)HUSK_PAGE_SIZE;
-        CHECK_OK(husk_memory_span(lab.sandbox, 0, 0, bytes, &span, &lab.err), lab.err);
+        CHECK_OK(husk_memory_span(lab.sandbox, RANGE(.count = bytes), &span, &lab.err), lab.err);
         CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
         writer.span = (uint8_t *)span + bytes - 8;
         CHECK_EQ_I64(pthread_create(&thread, NULL, writer_main, &writer), 0);
@@ -199,7 +207,7 @@ TEST(a_restore_to_a_size_within_a_large_page_keeps_spans) {
     CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
     maker = lab.sandbox; /* the other one's page tables have not seen that size */
     CHECK_OK(husk_sandbox_new(lab.engine, lab.image, NULL, NULL, &lab.sandbox, &lab.err), lab.err);
-    CHECK_OK(husk_memory_span(lab.sandbox, 0, 0, 4, &span, &lab.err), lab.err);
+    CHECK_OK(husk_memory_span(lab.sandbox, RANGE(.count = 4), &span, &lab.err), lab.err);
     for (int i = 0; i < 10; i++) {
         CHECK_EQ_I64(call_on(&lab, lab.sandbox, "grow", 200), 32);
         for (int32_t page = 0; page < 232; page++)
@@ -215,10 +223,13 @@ TEST(a_restore_to_a_size_within_a_large_page_keeps_spans) {
             CHECK_EQ_I64(call_on(&lab, lab.sandbox, "load", page * (int)HUSK_WASM_PAGE_SIZE),
                          page == 41 ? 4711 : 0);
         struct husk_value arg = value_i32(pages * (int)HUSK_WASM_PAGE_SIZE), result;
-        CHECK_OK(husk_call(lab.sandbox, "load", &arg, 1, &result, 1, NULL, &lab.outcome, &lab.err),
+        CHECK_OK(husk_call(lab.sandbox,
+                           CALL(.name = "load", .args = &arg, .args_count = 1, .results = &result,
+                                .results_count = 1),
+                           &lab.outcome, &lab.err),
                  lab.err);
         CHECK_EQ_U64(lab.outcome.kind, HUSK_TRAPPED);
-        CHECK_OK(husk_memory_span(lab.sandbox, 0, 0, 4, &again, &lab.err), lab.err);
+        CHECK_OK(husk_memory_span(lab.sandbox, RANGE(.count = 4), &again, &lab.err), lab.err);
         CHECK(again == span);
         CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
     }
@@ -238,7 +249,10 @@ TEST(an_interrupt_before_husk_restored_does_not_cancel_it) {
     CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
     CHECK_OK(husk_sandbox_restore(lab.sandbox, snapshot, &lab.err), lab.err);
     husk_interrupt(lab.sandbox);
-    CHECK_OK(husk_call(lab.sandbox, "count", &arg, 1, &result, 1, NULL, &lab.outcome, &lab.err),
+    CHECK_OK(husk_call(lab.sandbox,
+                       CALL(.name = "count", .args = &arg, .args_count = 1, .results = &result,
+                            .results_count = 1),
+                       &lab.outcome, &lab.err),
              lab.err);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_INTERRUPTED);
     CHECK(!lab.outcome.is_poisoned);
@@ -287,7 +301,8 @@ TEST(hot_pages_of_a_file_are_checked) {
         image_note_rows(image_note_find(file.bytes, file.count), HUSK_REC_HOT_PAGES, &hot_count);
     CHECK(hot_count >= 2);
     uint64_t rows[2], last = HUSK_MEM0_GVA + 32ull * HUSK_WASM_PAGE_SIZE - 8;
-    CHECK_OK(husk_image_open_buffer(lab.engine, file.bytes, file.count, true, &opened, &lab.err),
+    CHECK_OK(husk_image_open_buffer(lab.engine, (struct husk_buffer){file.bytes, file.count}, NULL,
+                                    &opened, &lab.err),
              lab.err);
     husk_image_unref(opened);
     memcpy(rows, hot, sizeof rows);
@@ -295,9 +310,10 @@ TEST(hot_pages_of_a_file_are_checked) {
         {rows[1], rows[0]}, {rows[0], rows[0]}, {rows[0] + 1, rows[1]}, {last, rows[1]}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         memcpy(hot, bad[i], sizeof bad[i]);
-        CHECK_EQ_I64(
-            husk_image_open_buffer(lab.engine, file.bytes, file.count, false, &opened, &lab.err),
-            HUSK_E_BAD_IMAGE);
+        CHECK_EQ_I64(husk_image_open_buffer(lab.engine,
+                                            (struct husk_buffer){file.bytes, file.count}, SKIP_HASH,
+                                            &opened, &lab.err),
+                     HUSK_E_BAD_IMAGE);
         CHECK_CONTAINS(lab.err.message, "hot page");
     }
     free(file.bytes);

@@ -12,6 +12,7 @@
 #include "harness.h"
 #include "state_guest.h"
 #include "wat.h"
+#include "literals.h"
 
 static void temp_path(char path[64]) {
     strcpy(path, "/tmp/husk-save-XXXXXX");
@@ -60,7 +61,7 @@ TEST(thousands_of_grown_tables) {
     CHECK_EQ_I64(sum, 2 * TABLES + TABLES / 100 * (3 + 595 - 2));
     CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
     CHECK_OK(husk_image_save(snapshot, path, &lab.err), lab.err);
-    CHECK_OK(husk_image_open(lab.engine, path, true, &opened, &lab.err), lab.err);
+    CHECK_OK(husk_image_open(lab.engine, path, NULL, &opened, &lab.err), lab.err);
     for (int i = 0; i < 2; i++) { /* from memory, and from the file */
         husk_sandbox_free(lab.sandbox);
         lab.sandbox = NULL;
@@ -102,7 +103,7 @@ static bool work(struct worker *worker, int32_t round) {
     sandbox = NULL;
     is_right =
         is_right && husk_image_save(snapshot, worker->path, &lab->err) == 0 &&
-        husk_image_open(lab->engine, worker->path, true, &opened, &lab->err) == 0 &&
+        husk_image_open(lab->engine, worker->path, NULL, &opened, &lab->err) == 0 &&
         husk_sandbox_new(lab->engine, opened, lab->imports, NULL, &sandbox, &lab->err) == 0 &&
         state_run(lab, sandbox, "load", STATE_ARGS(8192 * (round % 8))) == number;
     husk_sandbox_free(sandbox);
@@ -166,9 +167,10 @@ TEST(the_file_size_limit_is_an_error) {
     int statuses[] = {
         husk_sandbox_snapshot(lab.sandbox, &opened, &lab.err),
         husk_sandbox_clone(lab.sandbox, &clone, &lab.err),
-        husk_memory_image_new(lab.sandbox, 0, 0, 65536, &memory_image, &lab.err),
+        husk_memory_image_new(lab.sandbox, RANGE(.count = 65536), &memory_image, &lab.err),
         husk_image_save(snapshot, path, &lab.err),
-        husk_image_open_buffer(lab.engine, bytes, 1 << 20, false, &opened, &lab.err),
+        husk_image_open_buffer(lab.engine, (struct husk_buffer){bytes, 1 << 20}, SKIP_HASH, &opened,
+                               &lab.err),
     };
     CHECK(setrlimit(RLIMIT_FSIZE, &before) == 0);
     for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++)

@@ -15,6 +15,7 @@
 #include "sandbox_internal.h"
 #include "state_guest.h"
 #include "wat.h"
+#include "literals.h"
 
 /* ---- Limits that a snapshot must not get around ---- */
 
@@ -28,7 +29,10 @@ static const char table_module[] =
 
 static void open_tables(struct wat_lab *lab) {
     wat_lab_init(lab);
-    CHECK_OK(husk_imports_table(lab->imports, "env", "t", HUSK_EXTERNREF, 1, 5000, &lab->err),
+    CHECK_OK(husk_imports_define(lab->imports,
+                                 EXTERN(TABLE, "env", "t", .type = HUSK_EXTERNREF, .min = 1,
+                                        .has_max = true, .max = 5000),
+                                 NULL, &lab->err),
              lab->err);
     wat_lab_open(lab, table_module, NULL);
 }
@@ -36,7 +40,10 @@ static void open_tables(struct wat_lab *lab) {
 static int64_t call_one(struct wat_lab *lab, husk_sandbox *sandbox, const char *name,
                         int32_t argument) {
     struct husk_value arg = value_i32(argument), result = value_i32(0);
-    CHECK_OK(husk_call(sandbox, name, &arg, 1, &result, 1, NULL, &lab->outcome, &lab->err),
+    CHECK_OK(husk_call(sandbox,
+                       CALL(.name = name, .args = &arg, .args_count = 1, .results = &result,
+                            .results_count = 1),
+                       &lab->outcome, &lab->err),
              lab->err);
     CHECK_MSG(lab->outcome.kind == HUSK_RETURNED, "%s: %s", name, lab->outcome.message);
     return result.of.i32;
@@ -46,11 +53,12 @@ static int64_t call_one(struct wat_lab *lab, husk_sandbox *sandbox, const char *
 static void refuses(struct wat_lab *lab, husk_sandbox *sandbox, husk_image *snapshot,
                     const char *word) {
     void *span, *after;
-    CHECK_OK(husk_memory_span(sandbox, 0, 100, 4, &span, &lab->err), lab->err);
+    CHECK_OK(husk_memory_span(sandbox, RANGE(.addr = 100, .count = 4), &span, &lab->err), lab->err);
     memcpy(span, "mine", 4);
     CHECK_STATUS(husk_sandbox_restore(sandbox, snapshot, &lab->err), HUSK_E_LIMIT);
     CHECK_CONTAINS(lab->err.message, word);
-    CHECK_OK(husk_memory_span(sandbox, 0, 100, 4, &after, &lab->err), lab->err);
+    CHECK_OK(husk_memory_span(sandbox, RANGE(.addr = 100, .count = 4), &after, &lab->err),
+             lab->err);
     CHECK(span == after);
     CHECK_MEM(span, "mine", 4);
     CHECK_EQ_I64(call_one(lab, sandbox, "size", 0), 1);
@@ -90,7 +98,11 @@ TEST(tables_beyond_what_the_import_allows_are_refused) {
     husk_image *snapshot = NULL;
     open_tables(&lab);
     CHECK_OK(husk_imports_new(lab.engine, &small, &lab.err), lab.err);
-    CHECK_OK(husk_imports_table(small, "env", "t", HUSK_EXTERNREF, 1, 50, &lab.err), lab.err);
+    CHECK_OK(husk_imports_define(small,
+                                 EXTERN(TABLE, "env", "t", .type = HUSK_EXTERNREF, .min = 1,
+                                        .has_max = true, .max = 50),
+                                 NULL, &lab.err),
+             lab.err);
     CHECK_OK(husk_sandbox_new(lab.engine, lab.image, small, NULL, &narrow, &lab.err), lab.err);
     CHECK_EQ_I64(call_one(&lab, narrow, "grow", 50), -1);
     CHECK_EQ_I64(call_one(&lab, lab.sandbox, "grow", 3000), 1);
@@ -159,7 +171,7 @@ static bool all_is_refused(struct state_lab *lab, husk_image *snapshot) {
     husk_image *taken = NULL;
     husk_sandbox *sandbox = NULL;
     husk_memory_image *part = NULL;
-    return husk_memory_image_new(lab->sandbox, 0, 0, HUSK_PAGE_SIZE, &part, &lab->err) ==
+    return husk_memory_image_new(lab->sandbox, RANGE(.count = HUSK_PAGE_SIZE), &part, &lab->err) ==
                HUSK_E_STATE &&
            husk_sandbox_new(lab->engine, snapshot, lab->imports, NULL, &sandbox, &lab->err) ==
                HUSK_E_STATE &&
@@ -188,7 +200,8 @@ TEST(a_fork_changes_nothing_for_the_parent) {
         if (child == 0) {
             struct husk_value args[2] = {value_i32(4096), value_i32(666)};
             int status =
-                husk_call(lab.sandbox, "store", args, 2, NULL, 0, NULL, &lab.outcome, &lab.err);
+                husk_call(lab.sandbox, CALL(.name = "store", .args = args, .args_count = 2),
+                          &lab.outcome, &lab.err);
             memset(lab.sandbox->machine->arena.memories[0].hva, 0x66,
                    lab.sandbox->machine->arena.memories[0].bytes);
             _exit(status == HUSK_E_STATE && all_is_refused(&lab, snapshot) ? 0 : 1);

@@ -11,6 +11,7 @@
 #include "image_internal.h"
 #include "state_guest.h"
 #include "wat.h"
+#include "literals.h"
 
 static husk_image *snapshot_of(struct state_lab *lab, husk_sandbox *sandbox) {
     husk_image *snapshot = NULL;
@@ -310,7 +311,9 @@ TEST(other_imports_are_refused_by_name) {
     CHECK_CONTAINS(lab.err.message, "env");
     CHECK_OK(husk_imports_new(lab.engine, &other, &lab.err), lab.err);
     struct husk_value zero = value_i32(0);
-    CHECK_OK(husk_imports_global(other, "env", "host", false, &zero, &lab.err), lab.err);
+    CHECK_OK(husk_imports_define(other, EXTERN(GLOBAL, "env", "host", .type = zero.type), &zero,
+                                 &lab.err),
+             lab.err);
     STATE_CALL(&lab, "store", 8, 8);
     CHECK_STATUS(husk_sandbox_load(lab.sandbox, snapshot, other, &lab.err), HUSK_E_LINK);
     CHECK_EQ_I64(STATE_CALL(&lab, "load", 8), 8); /* still loaded, unchanged */

@@ -6,6 +6,7 @@
 
 #include "harness.h"
 #include "wat.h"
+#include "literals.h"
 
 #define MODULE(params)                                                                             \
     "(module (memory 1) (global $n (mut i32) (i32.const 0)) (global $a (mut i64) (i64.const 0))"   \
@@ -25,7 +26,8 @@ static const char trap_module[] = MODULE("(param i64 i64) unreachable");
 
 static int64_t call(struct wat_lab *lab, husk_sandbox *sandbox, const char *name) {
     struct husk_value result = {.type = HUSK_I64};
-    CHECK_OK(husk_call(sandbox, name, NULL, 0, &result, 1, NULL, &lab->outcome, &lab->err),
+    CHECK_OK(husk_call(sandbox, CALL(.name = name, .results = &result, .results_count = 1),
+                       &lab->outcome, &lab->err),
              lab->err);
     CHECK_MSG(lab->outcome.kind == HUSK_RETURNED, "%s: %s", name, lab->outcome.message);
     return result.type == HUSK_I32 ? result.of.i32 : result.of.i64;
@@ -111,7 +113,9 @@ TEST(a_trap_in_it_is_the_calls) {
     CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
     CHECK_OK(husk_sandbox_restore(lab.sandbox, snapshot, &lab.err), lab.err);
     for (int i = 0; i < 2; i++) { /* and the next one's: nothing runs on old entropy */
-        CHECK_OK(husk_call(lab.sandbox, "count", NULL, 0, &result, 1, NULL, &lab.outcome, &lab.err),
+        CHECK_OK(husk_call(lab.sandbox,
+                           CALL(.name = "count", .results = &result, .results_count = 1),
+                           &lab.outcome, &lab.err),
                  lab.err);
         CHECK_EQ_U64(lab.outcome.kind, HUSK_TRAPPED);
         CHECK_EQ_U64(lab.outcome.trap, HUSK_TRAP_UNREACHABLE);

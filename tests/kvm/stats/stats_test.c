@@ -8,6 +8,7 @@
 
 #include "guest_lab.h"
 #include "harness.h"
+#include "literals.h"
 #include "sandbox_internal.h"
 #include "state_guest.h"
 #include "wat.h"
@@ -34,8 +35,8 @@ static int host(husk_caller *caller, void *user, const struct husk_value *args,
     case HOST_INTERRUPT: husk_interrupt(husk_caller_sandbox(caller)); return 0;
     case HOST_SPIN:
         options.wall_ns = world->spin_ns;
-        return husk_call(husk_caller_sandbox(caller), "spin", NULL, 0, NULL, 0, &options, &outcome,
-                         NULL);
+        return husk_call(husk_caller_sandbox(caller), CALL(.name = "spin", .limits = &options),
+                         &outcome, NULL);
     default: return 0;
     }
 }
@@ -95,7 +96,7 @@ TEST(calls) {
     MOVED(&world, "a trap", .calls = 1, .traps = 1);
     STATE_RUN(lab, "host", HOST_EXIT);
     MOVED(&world, "an exit", .calls = 1, .host_calls = 1, .exits = 1);
-    CHECK(husk_call(lab->sandbox, "nothing", NULL, 0, NULL, 0, NULL, &lab->outcome, &lab->err) < 0);
+    CHECK(husk_call(lab->sandbox, CALL(.name = "nothing"), &lab->outcome, &lab->err) < 0);
     MOVED(&world, "a call of nothing", .calls = 0);
     state_close(lab);
 }
@@ -105,9 +106,9 @@ static uint64_t spin_until_poisoned(struct state_lab *lab) {
     struct husk_limits options = HUSK_LIMITS_INIT;
     uint64_t tries = 0;
     for (options.wall_ns = 20000000; !lab->outcome.is_poisoned; options.wall_ns *= 4, tries++) {
-        CHECK_OK(
-            husk_call(lab->sandbox, "spin", NULL, 0, NULL, 0, &options, &lab->outcome, &lab->err),
-            lab->err);
+        CHECK_OK(husk_call(lab->sandbox, CALL(.name = "spin", .limits = &options), &lab->outcome,
+                           &lab->err),
+                 lab->err);
         CHECK_EQ_U64(lab->outcome.kind, HUSK_DEADLINE);
     }
     return tries;
@@ -120,7 +121,7 @@ TEST(poisonings_by_cause) {
     struct state_lab *lab = &world.lab;
     uint64_t tries = spin_until_poisoned(lab);
     MOVED(&world, "a deadline", .calls = tries, .deadlines = tries, .poisonings_deadline = 1);
-    CHECK_STATUS(husk_call(lab->sandbox, "trap", NULL, 0, NULL, 0, NULL, &lab->outcome, &lab->err),
+    CHECK_STATUS(husk_call(lab->sandbox, CALL(.name = "trap"), &lab->outcome, &lab->err),
                  HUSK_E_POISONED);
     MOVED(&world, "a refused call", .calls = 0);
     restore(&world, lab->image);
@@ -256,15 +257,17 @@ TEST(memory_images) {
     world_open(&world);
     struct state_lab *lab = &world.lab;
     husk_memory_image *image = NULL;
-    CHECK_OK(husk_memory_image_new(lab->sandbox, 0, 0, HUSK_PAGE_SIZE, &image, &lab->err),
+    CHECK_OK(husk_memory_image_new(lab->sandbox, RANGE(.count = HUSK_PAGE_SIZE), &image, &lab->err),
              lab->err);
     MOVED(&world, "a memory image", .memory_images_made = 1);
     for (uint64_t i = 1; i < 4; i++)
-        CHECK_OK(husk_memory_image_map(lab->sandbox, 0, i * HUSK_PAGE_SIZE, image, 0,
-                                       HUSK_PAGE_SIZE, &lab->err),
+        CHECK_OK(husk_memory_image_map(lab->sandbox,
+                                       RANGE(.addr = i * HUSK_PAGE_SIZE, .count = HUSK_PAGE_SIZE),
+                                       image, 0, &lab->err),
                  lab->err);
     MOVED(&world, "mapping it three times", .memory_images_mapped = 3);
-    CHECK(husk_memory_image_map(lab->sandbox, 0, 1, image, 0, HUSK_PAGE_SIZE, &lab->err) < 0);
+    CHECK(husk_memory_image_map(lab->sandbox, RANGE(.addr = 1, .count = HUSK_PAGE_SIZE), image, 0,
+                                &lab->err) < 0);
     MOVED(&world, "a refused mapping", .memory_images_mapped = 0);
     husk_memory_image_unref(image);
     state_close(lab);

@@ -15,6 +15,7 @@
 #include "ready_image.h"
 #include "wasi.h"
 #include "wasi_abi.h"
+#include "literals.h"
 
 /* ---- A module that imports what it is told to ---- */
 
@@ -112,7 +113,7 @@ static void world_open(struct world *world, const char *module, const char *wron
     module_make(module, wrong, &wasm);
     CHECK_OK(husk_engine_new(NULL, &world->engine, &err), err);
     int fd = ready_image_compile(wasm.data, wasm.count, wasm.data, wasm.count, NULL);
-    CHECK_OK(husk_image_open_fd(world->engine, fd, true, &world->image, &err), err);
+    CHECK_OK(husk_image_open_fd(world->engine, fd, NULL, &world->image, &err), err);
     close(fd);
     CHECK_OK(husk_imports_new(world->engine, &world->imports, &err), err);
 }
@@ -123,7 +124,7 @@ static husk_sandbox *sandbox_make(struct world *world, uint8_t **ret_memory) {
     void *span = NULL;
     CHECK_OK(husk_sandbox_new(world->engine, world->image, world->imports, NULL, &sandbox, &err),
              err);
-    CHECK_OK(husk_memory_span(sandbox, 0, 0, 0x20000, &span, &err), err);
+    CHECK_OK(husk_memory_span(sandbox, RANGE(.count = 0x20000), &span, &err), err);
     *ret_memory = span;
     return sandbox;
 }
@@ -170,9 +171,11 @@ static void call_with(husk_sandbox *sandbox, const char *name, const uint64_t *v
         else
             args[i].of.i64 = (int64_t)values[i];
     }
-    CHECK_OK(
-        husk_call(sandbox, name, args, count, &result, func->has_result, &options, outcome, &err),
-        err);
+    CHECK_OK(husk_call(sandbox,
+                       CALL(.name = name, .args = args, .args_count = count, .results = &result,
+                            .results_count = func->has_result, .limits = &options),
+                       outcome, &err),
+             err);
     *ret_errno = result.of.i32;
 }
 
@@ -184,7 +187,7 @@ static int32_t call_values(husk_sandbox *sandbox, const char *name, const uint64
     CHECK_MSG(outcome.kind == HUSK_RETURNED, "%s: %s", name, outcome.message);
     return wasi_err;
 }
-#define CALL(sandbox, name, ...)                                                                   \
+#define CALL_WASI(sandbox, name, ...)                                                              \
     call_values(sandbox, name, (const uint64_t[]){__VA_ARGS__ __VA_OPT__(, ) 0})
 
 /* ---- Tests ---- */
@@ -202,8 +205,8 @@ TEST(all_functions_link_in_both_namespaces) {
         CHECK_CONTAINS(err.message, "args_get");
         CHECK_OK(husk_imports_wasi(world.imports, NULL, &err), err);
         world.sandbox = sandbox_make(&world, &world.memory);
-        CHECK_EQ_I64(CALL(world.sandbox, "args_sizes_get", 0, 4), 0);
-        CHECK_EQ_I64(CALL(world.sandbox, "fd_seek", 0, 0, 0, 0), WASI_EBADF);
+        CHECK_EQ_I64(CALL_WASI(world.sandbox, "args_sizes_get", 0, 4), 0);
+        CHECK_EQ_I64(CALL_WASI(world.sandbox, "fd_seek", 0, 0, 0, 0), WASI_EBADF);
         world_done(&world);
     }
 }
@@ -240,22 +243,22 @@ TEST(writes_and_reads_guest_memory) {
     memcpy(world.memory + 100, "from inside", 11);
     set_u32(world.memory, 8, 100);
     set_u32(world.memory, 12, 11);
-    CHECK_EQ_I64(CALL(world.sandbox, "fd_write", 1, 8, 1, 0), 0);
+    CHECK_EQ_I64(CALL_WASI(world.sandbox, "fd_write", 1, 8, 1, 0), 0);
     CHECK_EQ_U64(get_u32(world.memory, 0), 11);
     CHECK(read(fds[0], text, sizeof text) == 11);
     CHECK_STR(text, "from inside");
     CHECK(write(fds[1], "abc", 3) == 3);
-    CHECK_EQ_I64(CALL(world.sandbox, "fd_read", 0, 8, 1, 0), 0);
+    CHECK_EQ_I64(CALL_WASI(world.sandbox, "fd_read", 0, 8, 1, 0), 0);
     CHECK_EQ_U64(get_u32(world.memory, 0), 3);
     CHECK_MEM(world.memory + 100, "abcm inside", 11);
-    CHECK_EQ_I64(CALL(world.sandbox, "args_get", 1000, 2000), 0);
+    CHECK_EQ_I64(CALL_WASI(world.sandbox, "args_get", 1000, 2000), 0);
     CHECK_STR((const char *)world.memory + get_u32(world.memory, 1004), "argument");
     set_u32(world.memory, 8, 0x1ffff); /* one byte too far */
     set_u32(world.memory, 12, 2);
-    CHECK_EQ_I64(CALL(world.sandbox, "fd_write", 1, 8, 1, 0), WASI_EFAULT);
+    CHECK_EQ_I64(CALL_WASI(world.sandbox, "fd_write", 1, 8, 1, 0), WASI_EFAULT);
     close(fds[0]);
     set_u32(world.memory, 8, 0);
-    CHECK_EQ_I64(CALL(world.sandbox, "fd_write", 1, 8, 1, 0), WASI_EPIPE);
+    CHECK_EQ_I64(CALL_WASI(world.sandbox, "fd_write", 1, 8, 1, 0), WASI_EPIPE);
     close(fds[1]);
     world_done(&world);
 }
@@ -270,7 +273,7 @@ TEST(exits_and_goes_on) {
     CHECK_EQ_U64(outcome.kind, HUSK_EXITED);
     CHECK_EQ_I64(outcome.exit_code, -1);
     CHECK(!outcome.is_poisoned);
-    CHECK_EQ_I64(CALL(world.sandbox, "sched_yield"), 0);
+    CHECK_EQ_I64(CALL_WASI(world.sandbox, "sched_yield"), 0);
     world_done(&world);
 }
 
@@ -287,11 +290,11 @@ TEST(each_sandbox_has_a_state_of_its_own) {
     husk_sandbox *other = sandbox_make(&world, &memory);
     husk_imports_free(world.imports); /* sandboxes keep what they use */
     world.imports = NULL;
-    CHECK_EQ_I64(CALL(world.sandbox, "fd_close", 1), 0);
-    CHECK_EQ_I64(CALL(world.sandbox, "fd_write", 1, 8, 0, 0), WASI_EBADF);
-    CHECK_EQ_I64(CALL(other, "fd_write", 1, 8, 0, 0), 0);
-    CHECK_EQ_I64(CALL(world.sandbox, "random_get", 0, 64), 0);
-    CHECK_EQ_I64(CALL(other, "random_get", 0, 64), 0);
+    CHECK_EQ_I64(CALL_WASI(world.sandbox, "fd_close", 1), 0);
+    CHECK_EQ_I64(CALL_WASI(world.sandbox, "fd_write", 1, 8, 0, 0), WASI_EBADF);
+    CHECK_EQ_I64(CALL_WASI(other, "fd_write", 1, 8, 0, 0), 0);
+    CHECK_EQ_I64(CALL_WASI(world.sandbox, "random_get", 0, 64), 0);
+    CHECK_EQ_I64(CALL_WASI(other, "random_get", 0, 64), 0);
     CHECK_MEM(world.memory, memory, 64); /* the same seed, from its start */
     husk_sandbox_free(other);
     CHECK(fcntl(null_fd, F_GETFD) >= 0);

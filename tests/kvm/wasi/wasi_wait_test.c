@@ -16,6 +16,7 @@
 
 #include "clock.h"
 #include "wat.h"
+#include "literals.h"
 
 #define MS 1000000ull
 #define TENANTS 2
@@ -158,8 +159,10 @@ struct tenant {
 static void *tenant_main(void *user) {
     struct tenant *tenant = user;
     const uint64_t start = clock_ns(CLOCK_MONOTONIC);
-    tenant->status = husk_call(tenant->sandbox, tenant->function, NULL, 0, &tenant->result, 1,
-                               &tenant->options, &tenant->outcome, &tenant->err);
+    tenant->status = husk_call(tenant->sandbox,
+                               CALL(.name = tenant->function, .results = &tenant->result,
+                                    .results_count = 1, .limits = &tenant->options),
+                               &tenant->outcome, &tenant->err);
     tenant->took_ns = clock_ns(CLOCK_MONOTONIC) - start;
     return NULL;
 }
