@@ -136,8 +136,7 @@ static double sample_grow(struct calls *calls) {
     struct husk_error err;
     struct calls own = *calls;
     int32_t pages = 1;
-    if (husk_sandbox_new(calls->bench->engine, calls->image, calls->imports, NULL, &own.sandbox,
-                         &err) != 0)
+    if (husk_sandbox_new(calls->image, calls->imports, NULL, &own.sandbox, &err) != 0)
         return bench_fail("sandbox", &err);
     double us = call_time(&own, own.empty, NULL, false, HUSK_RETURNED);
     us = us < 0 ? us : call_time(&own, own.grow, &pages, true, HUSK_RETURNED);
@@ -153,8 +152,7 @@ static double life_time(struct calls *calls, enum life life) {
     struct calls own = *calls;
     uint64_t at[4];
     at[0] = bench_now_ns();
-    if (husk_sandbox_new(calls->bench->engine, calls->image, calls->imports, NULL, &own.sandbox,
-                         &err) != 0)
+    if (husk_sandbox_new(calls->image, calls->imports, NULL, &own.sandbox, &err) != 0)
         return bench_fail("sandbox", &err);
     at[1] = bench_now_ns();
     double us = call_time(&own, own.empty, NULL, false, HUSK_RETURNED);
@@ -296,8 +294,7 @@ int bench_calls(const struct bench *bench) {
         return -1;
     if (imports_make(&calls, &err) != 0 || funcs_find(&calls, &err) != 0 ||
         image_write(bench, &err) != 0 ||
-        husk_sandbox_new(bench->engine, calls.image, calls.imports, NULL, &calls.sandbox, &err) !=
-            0) {
+        husk_sandbox_new(calls.image, calls.imports, NULL, &calls.sandbox, &err) != 0) {
         bench_fail("calls", &err);
     } else {
         printf("\ncalls: µs each\n  %-56s %9s %9s %9s\n", "", "p10", "median", "p90");

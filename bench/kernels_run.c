@@ -111,7 +111,7 @@ static int kernel_measure(const struct bench *bench, const struct kernel *kernel
         return -1;
     int result = -1;
     if (husk_image_func(image, "run", 0, &func, &err) != 0 ||
-        husk_sandbox_new(bench->engine, image, NULL, NULL, &sandbox, &err) != 0)
+        husk_sandbox_new(image, NULL, NULL, &sandbox, &err) != 0)
         bench_fail(kernel->name, &err);
     else
         result = rounds_run(bench, kernel, sandbox, func, ret_result);

@@ -97,8 +97,7 @@ struct live {
 static int live_grow(struct live *live, uint32_t count) {
     struct husk_error err;
     for (; live->count < count; live->count++)
-        if (husk_sandbox_new(live->op.engine, live->op.image, NULL, NULL,
-                             &live->sandboxes[live->count], &err) != 0)
+        if (husk_sandbox_new(live->op.image, NULL, NULL, &live->sandboxes[live->count], &err) != 0)
             return bench_fail("live sandboxes", &err);
     return 0;
 }
@@ -266,7 +265,7 @@ static int park(struct snapshot_op *op, husk_sandbox **sandboxes, uint32_t *ret_
     uint32_t count = 0;
     int result = 0;
     for (; count < PARKED && result == 0; count++) {
-        if (husk_sandbox_new(op->engine, op->image, NULL, NULL, &sandboxes[count], &err) != 0) {
+        if (husk_sandbox_new(op->image, NULL, NULL, &sandboxes[count], &err) != 0) {
             result = bench_fail("parked sandboxes", &err);
             break;
         }

@@ -49,7 +49,7 @@ int op_open(struct snapshot_op *op, husk_engine *engine, husk_image *image) {
     op->image = image;
     if (husk_image_func(image, "empty", 0, &op->empty, &err) != 0 ||
         husk_image_func(image, "touch", 0, &op->touch, &err) != 0 ||
-        husk_sandbox_new(engine, image, NULL, NULL, &op->sandbox, &err) != 0)
+        husk_sandbox_new(image, NULL, NULL, &op->sandbox, &err) != 0)
         return bench_fail(op->name, &err);
     return 0;
 }
@@ -176,7 +176,7 @@ int image_filled(const struct bench *bench, husk_engine *engine, uint32_t mib,
     husk_sandbox *sandbox = NULL;
     if (image_load(bench, engine, "pages", &image) != 0)
         return -1;
-    int status = husk_sandbox_new(engine, image, NULL, NULL, &sandbox, &err);
+    int status = husk_sandbox_new(image, NULL, NULL, &sandbox, &err);
     if (status == 0)
         status = husk_call(sandbox,
                            &(struct husk_call){.size = sizeof(struct husk_call),

@@ -35,7 +35,7 @@ static int renew(struct snapshot_op *op) {
     struct husk_error err;
     husk_sandbox_free(op->sandbox);
     op->sandbox = NULL;
-    if (husk_sandbox_new(op->engine, op->image, NULL, NULL, &op->sandbox, &err) != 0)
+    if (husk_sandbox_new(op->image, NULL, NULL, &op->sandbox, &err) != 0)
         return bench_fail(op->name, &err);
     return 0;
 }

@@ -139,7 +139,7 @@ static int call_probe(struct doctor *doctor, uint64_t *ret_ns, struct husk_error
         &(struct husk_open_options){.size = sizeof(struct husk_open_options), .skips_hash = true},
         &image, err);
     if (status == 0)
-        status = husk_sandbox_new(doctor->engine, image, NULL, NULL, &sandbox, err);
+        status = husk_sandbox_new(image, NULL, NULL, &sandbox, err);
     for (int i = 0; i < 2 && status == 0; i++) { /* the second call is the one that is timed */
         uint64_t start = now_ns();
         status = husk_call(sandbox,

@@ -210,8 +210,8 @@ static int make_sandbox(struct run *run) {
     else
         input_done(&run->input);
     if (status == 0 && code == 0)
-        status = husk_sandbox_new(run->engine, run->image, run->imports, &run->sandbox_options,
-                                  &run->sandbox, &err);
+        status =
+            husk_sandbox_new(run->image, run->imports, &run->sandbox_options, &run->sandbox, &err);
     run->made_ns = now_ns();
     return status != 0 ? report_error(&run->report, run->path, &err) : code;
 }

@@ -34,7 +34,7 @@ int main(void) {
     check(husk_compile(wasm, sizeof wasm, NULL, &fd, &err));
     check(husk_image_open_fd(engine, fd, NULL, &image, &err));
     close(fd);
-    check(husk_sandbox_new(engine, image, NULL, NULL, &sandbox, &err));
+    check(husk_sandbox_new(image, NULL, NULL, &sandbox, &err));
 
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_value sum, args[2] = {husk_i32(19), husk_i32(23)};

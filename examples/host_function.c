@@ -117,7 +117,7 @@ int main(int argc, char **argv) {
     if (status == 0)
         status = define_shop(imports, &shop, &err);
     if (status == 0)
-        status = husk_sandbox_new(engine, image, imports, NULL, &sandbox, &err);
+        status = husk_sandbox_new(image, imports, NULL, &sandbox, &err);
     if (status == 0)
         status = use_shop(sandbox, image, &err);
     if (status != 0 && image != NULL)

@@ -22,8 +22,7 @@ static int sandbox_make(const struct plugins *plugins, husk_sandbox **ret_sandbo
                         struct husk_error *err) {
     struct husk_sandbox_options options = HUSK_SANDBOX_OPTIONS_INIT;
     options.memory_max_bytes = 16u << 20;
-    return husk_sandbox_new(plugins->engine, plugins->image, plugins->imports, &options,
-                            ret_sandbox, err);
+    return husk_sandbox_new(plugins->image, plugins->imports, &options, ret_sandbox, err);
 }
 
 /* A sandbox for each call: no call sees what another left behind. */

@@ -283,7 +283,7 @@ static int make_snapshot(struct pool *pool, husk_image *image, struct husk_error
         pool->ready = husk_image_ref(image);
         return 0;
     }
-    int status = husk_sandbox_new(pool->engine, image, pool->imports, NULL, &sandbox, err);
+    int status = husk_sandbox_new(image, pool->imports, NULL, &sandbox, err);
     if (status == 0)
         status = initialise(pool, image, sandbox, err);
     husk_sandbox_free(sandbox);
@@ -314,8 +314,7 @@ static int run(struct pool *pool, size_t threads_count, struct husk_error *err) 
     int status = 0;
     for (size_t i = 0; i < threads_count && status == 0; i++) {
         workers[i].pool = pool;
-        status = husk_sandbox_new(pool->engine, pool->ready, pool->imports, NULL,
-                                  &workers[i].sandbox, err);
+        status = husk_sandbox_new(pool->ready, pool->imports, NULL, &workers[i].sandbox, err);
     }
     while (status == 0 && started < threads_count &&
            pthread_create(&workers[started].thread, NULL, work, &workers[started]) == 0)

@@ -59,7 +59,7 @@ HUSK_API int husk_table_set(husk_sandbox *sandbox, uint32_t table_idx, uint64_t 
 HUSK_API int husk_table_grow(husk_sandbox *sandbox, uint32_t table_idx, uint64_t delta_entries,
                              uint64_t *ret_old_entries, struct husk_error *err);
 
-/* The function that a funcref refers to, to be called with husk_call_func(): so a table entry is
+/* The function that a funcref refers to, to be called with husk_call(): so a table entry is
  * called, from outside or, as emscripten's invoke_…() want it, from a host function. The guest
  * decides what is in its tables, globals and results, and may forge it: what is not exactly a
  * function of the module is refused. ret_type may be NULL; it lives as long as the image.

@@ -25,13 +25,17 @@ struct husk_sandbox_options {
 };
 #define HUSK_SANDBOX_OPTIONS_INIT HUSK_INIT_OF(husk_sandbox_options)
 
-/* A fresh instance of the image in a VM of its own. No guest code runs yet. `imports` may be NULL;
- * what it defines is resolved now (the set may be freed afterwards). HUSK_E_LINK names the imports
- * that are missing, or one of another type. `image` may be a snapshot. NULL: an empty sandbox, to
- * be loaded later (husk_sandbox_load()). */
-HUSK_API int husk_sandbox_new(husk_engine *engine, husk_image *image, const husk_imports *imports,
+/* A fresh instance of an image, or of a snapshot, in a VM of its own. No guest code runs yet.
+ * `imports` may be NULL; what it defines is resolved now, and the set may be freed afterwards.
+ * `options` may be NULL. HUSK_E_LINK names the imports that are missing, or one of another type.
+ * HUSK_E_INVAL: also an image that was opened without an engine. HUSK_E_LIMIT, HUSK_E_STATE (in a
+ * forked child), HUSK_E_NOMEM, HUSK_E_SYS. */
+HUSK_API int husk_sandbox_new(husk_image *image, const husk_imports *imports,
                               const struct husk_sandbox_options *options,
                               husk_sandbox **ret_sandbox, struct husk_error *err);
+/* A sandbox that is loaded later: husk_sandbox_load(). */
+HUSK_API int husk_sandbox_new_empty(husk_engine *engine, const struct husk_sandbox_options *options,
+                                    husk_sandbox **ret_sandbox, struct husk_error *err);
 /* Not while a call runs, so not from a host function that it called. NULL is fine. */
 HUSK_API void husk_sandbox_free(husk_sandbox *sandbox);
 

@@ -15,7 +15,7 @@
                            .name = (of_name),                                                      \
                            __VA_ARGS__})
 
-/* RANGE(address, count), RANGE(address, count, memory) */
+/* RANGE(address, count, memory) */
 #define RANGE(...) (&(struct husk_range){__VA_ARGS__})
 
 /* For husk_image_open…(): the test made the bytes a moment ago. */

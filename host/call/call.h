@@ -19,7 +19,7 @@ struct call_request {
 int call_limits_make(const struct husk_limits *options, struct call_limits *ret_limits,
                      struct husk_error *err);
 
-/* husk_call_func() within limits. */
+/* husk_call() within limits. */
 int call_within(husk_sandbox *sandbox, const struct call_request *request,
                 struct husk_outcome *ret_outcome, struct husk_error *err);
 

@@ -206,23 +206,38 @@ int sandbox_new(husk_engine *engine, husk_image *image, struct linkage *take_lin
     return 0;
 }
 
-int husk_sandbox_new(husk_engine *engine, husk_image *image, const husk_imports *imports,
+int husk_sandbox_new(husk_image *image, const husk_imports *imports,
                      const struct husk_sandbox_options *options, husk_sandbox **ret_sandbox,
                      struct husk_error *err) {
     struct husk_sandbox_options copy;
     struct linkage link = {0};
-    if (engine == NULL || ret_sandbox == NULL)
+    if (image == NULL || ret_sandbox == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_new: a NULL argument");
-    int status = engine_check_process(engine, err);
-    if (status == 0 && image != NULL)
-        status = check_engine(engine, image, err);
+    if (image->engine == NULL)
+        return error_set(err, HUSK_E_INVAL,
+                         "the image was opened without an engine, only to be looked at");
+    int status = engine_check_process(image->engine, err);
     if (status == 0)
         status = options_take(options, &copy, err);
-    if (status == 0 && image != NULL)
+    if (status == 0)
         status = linkage_init(&link, image, imports, copy.host_call_depth_max, err);
     if (status != 0)
         return error_while(err, status, "making a sandbox");
-    return sandbox_new(engine, image, &link, &copy, ret_sandbox, err);
+    return sandbox_new(image->engine, image, &link, &copy, ret_sandbox, err);
+}
+
+int husk_sandbox_new_empty(husk_engine *engine, const struct husk_sandbox_options *options,
+                           husk_sandbox **ret_sandbox, struct husk_error *err) {
+    struct husk_sandbox_options copy;
+    struct linkage link = {0};
+    if (engine == NULL || ret_sandbox == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_sandbox_new_empty: a NULL argument");
+    int status = engine_check_process(engine, err);
+    if (status == 0)
+        status = options_take(options, &copy, err);
+    if (status != 0)
+        return error_while(err, status, "making a sandbox");
+    return sandbox_new(engine, NULL, &link, &copy, ret_sandbox, err);
 }
 
 int husk_sandbox_load(husk_sandbox *sandbox, husk_image *image, const husk_imports *imports,

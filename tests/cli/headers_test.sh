@@ -42,6 +42,17 @@ for header in $headers; do
     check "$header alone" cc -std=c99 $warnings -I"$HUSK_SOURCE/include" -fsyntax-only "$scratch/alone.c"
 done
 
+# ---- Sizes ----
+
+# Functions with more than five arguments, on one line each; husk_caller_fail() takes a format's.
+awk -v RS='[*]/' '{ sub(/\/[*].*/, "") } 1' "$HUSK_SOURCE"/include/*.h | tr '\n' ' ' | tr ';{}' '\n' | grep -o 'HUSK_API.*' |
+    sed -E 's/\(\*[a-z]+\)\([^()]*\)/fn/' >"$scratch/prototypes"
+check "prototypes were found" test "$(wc -l <"$scratch/prototypes")" -gt 60
+same "no function has more than five arguments" "$(grep -E '(,[^,]*){5}' "$scratch/prototypes")" ""
+for header in $headers; do
+    check "$header has at most 900 lines" test "$(wc -l <"$HUSK_SOURCE/include/$header")" -le 900
+done
+
 # ---- Versions ----
 
 if grep -qs '^HUSK_SANITIZE:STRING=.' "$HUSK_BUILD/CMakeCache.txt" || ! [ -f "$HUSK_BUILD/host/libhusk.so" ] ||

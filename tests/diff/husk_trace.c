@@ -154,8 +154,7 @@ static bool start(struct run *run) {
     run->stubs.seed = run->stubs.calls = 0;
     drop_instance(run);
     fprintf(run->stubs.out, "start\n");
-    int status =
-        husk_sandbox_new(run->engine, run->image, run->imports, &limits, &run->sandbox, &err);
+    int status = husk_sandbox_new(run->image, run->imports, &limits, &run->sandbox, &err);
     if (status == 0)
         status = husk_sandbox_start(run->sandbox, &options, &outcome, &err);
     if (status != 0) {

@@ -114,7 +114,7 @@ static int host_adds(husk_caller *caller, void *user, const struct husk_value *a
 }
 
 static void make_sandbox(void) {
-    CHECK_OK(husk_sandbox_new(lab.engine, lab.image, lab.imports, NULL, &lab.sandbox, &err), err);
+    CHECK_OK(husk_sandbox_new(lab.image, lab.imports, NULL, &lab.sandbox, &err), err);
 }
 
 static void begin(unsigned failing_vms, enum vm_exit_kind how) {

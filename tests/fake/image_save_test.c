@@ -44,8 +44,7 @@ struct lab {
 
 static husk_sandbox *sandbox_of(struct lab *lab, husk_image *image) {
     husk_sandbox *sandbox = NULL;
-    CHECK_OK(husk_sandbox_new(lab->engine, image, lab->imports, NULL, &sandbox, &lab->err),
-             lab->err);
+    CHECK_OK(husk_sandbox_new(image, lab->imports, NULL, &sandbox, &lab->err), lab->err);
     return sandbox;
 }
 

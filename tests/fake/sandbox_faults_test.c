@@ -72,7 +72,7 @@ struct world {
     husk_image *image;
     husk_imports *imports;
     husk_sandbox *sandbox;
-    bool gave_user; /* husk_imports_func() succeeded, so user_free must be called, once */
+    bool gave_user; /* husk_imports_funcs() succeeded, so user_free must be called, once */
     unsigned users_freed;
 };
 
@@ -119,9 +119,8 @@ static bool world_make(struct world *world, const uint8_t *bytes, size_t count) 
     if (failed(status, &err))
         return false;
     world->gave_user = true;
-    return !failed(
-        husk_sandbox_new(world->engine, world->image, world->imports, NULL, &world->sandbox, &err),
-        &err);
+    return !failed(husk_sandbox_new(world->image, world->imports, NULL, &world->sandbox, &err),
+                   &err);
 }
 
 static void world_use(struct world *world) {

@@ -93,8 +93,7 @@ static void lab_close(struct lab *lab) {
 
 static husk_sandbox *sandbox_of(struct lab *lab, husk_image *image) {
     husk_sandbox *sandbox = NULL;
-    CHECK_OK(husk_sandbox_new(lab->engine, image, lab->imports, NULL, &sandbox, &lab->err),
-             lab->err);
+    CHECK_OK(husk_sandbox_new(image, lab->imports, NULL, &sandbox, &lab->err), lab->err);
     return sandbox;
 }
 

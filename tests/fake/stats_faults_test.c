@@ -84,8 +84,7 @@ static void world_make(struct world *world) {
                      .module = "env", .name = "host", .type = &type, .fn = host_calls_in_vain},
                  1, &world->err),
              world->err);
-    CHECK_OK(husk_sandbox_new(world->engine, world->image, world->imports, NULL, &world->sandbox,
-                              &world->err),
+    CHECK_OK(husk_sandbox_new(world->image, world->imports, NULL, &world->sandbox, &world->err),
              world->err);
     free(bytes);
 }
@@ -159,8 +158,7 @@ TEST(a_restore_that_changes_nothing_poisons_nobody) {
     husk_sandbox *small = NULL;
     husk_image *large = NULL;
     world_make(&world);
-    CHECK_OK(husk_sandbox_new(world.engine, world.image, world.imports, NULL, &small, &world.err),
-             world.err);
+    CHECK_OK(husk_sandbox_new(world.image, world.imports, NULL, &small, &world.err), world.err);
     CHECK_OK(call_grow(&world, world.sandbox), world.err);
     CHECK_OK(husk_sandbox_snapshot(world.sandbox, &large, &world.err), world.err);
     failing = "set_slot";
@@ -242,9 +240,7 @@ TEST(a_sandbox_that_cannot_be_made) {
     husk_sandbox *none = NULL;
     world_make(&world);
     failing = "create";
-    CHECK_STATUS(
-        husk_sandbox_new(world.engine, world.image, world.imports, NULL, &none, &world.err),
-        HUSK_E_SYS);
+    CHECK_STATUS(husk_sandbox_new(world.image, world.imports, NULL, &none, &world.err), HUSK_E_SYS);
     struct husk_stats stats = stats_of(&world);
     CHECK_EQ_U64(stats.sandboxes, 1);
     CHECK_EQ_U64(stats.sandboxes_made, 1);

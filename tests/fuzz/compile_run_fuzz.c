@@ -127,7 +127,7 @@ static void call_exports(husk_sandbox *sandbox, const husk_image *image, struct 
                                CALL(.func = func, .results = call->results,
                                     .results_count = call->results_count, .limits = &options),
                                &outcome, &err);
-        require(status == 0, "husk_call_func", &err);
+        require(status == 0, "husk_call", &err);
         record_outcome(run, &outcome, call);
     }
 }
@@ -143,7 +143,7 @@ static void run_image(husk_engine *engine, husk_image *image, struct run_record 
     options.wall_ns = WALL_NS;
     require(husk_imports_new(engine, &imports, &err) == 0, "husk_imports_new", &err);
     run->is_over = !define_imports(image, imports);
-    if (!run->is_over && husk_sandbox_new(engine, image, imports, &limits, &sandbox, &err) != 0) {
+    if (!run->is_over && husk_sandbox_new(image, imports, &limits, &sandbox, &err) != 0) {
         require(err.status == HUSK_E_LIMIT || err.status == HUSK_E_LINK || err.status == HUSK_E_CPU,
                 "husk_sandbox_new", &err);
         run->is_over = true;

@@ -122,7 +122,7 @@ static void look_and_call(husk_engine *engine, husk_image *image, struct vm_back
     options.memory_max_bytes = 64 << 20;
     for (int round = 0; round < 2; round++) {
         husk_sandbox *sandbox = NULL;
-        if (husk_sandbox_new(engine, image, imports, &options, &sandbox, NULL) == 0) {
+        if (husk_sandbox_new(image, imports, &options, &sandbox, NULL) == 0) {
             call_exports(sandbox, image);
             save_and_open(engine, sandbox);
         }

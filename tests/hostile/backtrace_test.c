@@ -100,7 +100,7 @@ TEST(a_walk_is_bounded_in_frames_and_in_searches) {
     husk_sandbox *sandbox = NULL;
     CHECK_OK(husk_engine_new(NULL, &engine, &err), err);
     husk_image *image = image_make(engine);
-    CHECK_OK(husk_sandbox_new(engine, image, NULL, NULL, &sandbox, &err), err);
+    CHECK_OK(husk_sandbox_new(image, NULL, NULL, &sandbox, &err), err);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const uint64_t start_ns = clock_ns(CLOCK_MONOTONIC);
         CHECK_OK(husk_call(sandbox, CALL(.name = rows[i].name), &outcome, &err), err);

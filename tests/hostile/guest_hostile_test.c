@@ -264,7 +264,7 @@ static husk_sandbox *sandbox_of(const struct row *row) {
              err);
     free(bytes);
     husk_sandbox *sandbox;
-    CHECK_OK(husk_sandbox_new(engine, image, imports, NULL, &sandbox, &err), err);
+    CHECK_OK(husk_sandbox_new(image, imports, NULL, &sandbox, &err), err);
     husk_image_unref(image);
     return sandbox;
 }

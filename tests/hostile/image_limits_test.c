@@ -134,7 +134,7 @@ TEST(holes_of_the_read_only_half_stay_holes) {
     husk_image *image = open_sparse(&builder, true);
     build_touch(&builder);
     husk_image *again = open_sparse(&builder, false);
-    CHECK_OK(husk_sandbox_new(engine, image, NULL, NULL, &sandbox, &err), err);
+    CHECK_OK(husk_sandbox_new(image, NULL, NULL, &sandbox, &err), err);
     CHECK_OK(husk_call(sandbox, CALL(.name = "touch"), &outcome, &err), err);
     CHECK_MSG(outcome.kind == HUSK_RETURNED, "%s", outcome.message);
     CHECK_OK(husk_sandbox_restore(sandbox, again, &err), err); /* compares the two */
@@ -236,7 +236,7 @@ static int make_with_data(uint64_t data_bytes, uint64_t memory_max_bytes, husk_i
         husk_image_open_buffer(engine, (struct husk_buffer){bytes, count}, NULL, ret_image, &err),
         err);
     free(bytes);
-    return husk_sandbox_new(engine, *ret_image, imports, &options, ret_sandbox, &err);
+    return husk_sandbox_new(*ret_image, imports, &options, ret_sandbox, &err);
 }
 
 TEST(zeros_of_the_data_region_count_as_memory) {

@@ -218,7 +218,7 @@ static void run_all(const struct level *level) {
     const struct text *rows = level->texts;
     husk_image *recorder = image_of(&rows[0]);
     husk_sandbox *sandbox = NULL;
-    CHECK_OK(husk_sandbox_new(engine, recorder, NULL, NULL, &sandbox, &err), err);
+    CHECK_OK(husk_sandbox_new(recorder, NULL, NULL, &sandbox, &err), err);
     record(sandbox, fresh);
     CHECK_MEM(vector_part(fresh), zeros, level->vector_bytes);
     uint32_t mxcsr;
@@ -235,14 +235,14 @@ static void run_all(const struct level *level) {
                 CHECK_OK(husk_sandbox_load(sandbox, smasher, NULL, &err), err);
             } else { /* through the pool */
                 husk_sandbox_free(sandbox);
-                CHECK_OK(husk_sandbox_new(engine, smasher, NULL, NULL, &sandbox, &err), err);
+                CHECK_OK(husk_sandbox_new(smasher, NULL, NULL, &sandbox, &err), err);
             }
             call(sandbox, rows[i].kind, rows[i].name);
             if (way == 0) {
                 CHECK_OK(husk_sandbox_load(sandbox, recorder, NULL, &err), err);
             } else {
                 husk_sandbox_free(sandbox);
-                CHECK_OK(husk_sandbox_new(engine, recorder, NULL, NULL, &sandbox, &err), err);
+                CHECK_OK(husk_sandbox_new(recorder, NULL, NULL, &sandbox, &err), err);
             }
             record(sandbox, found);
             compare(found, fresh, rows[i].name);

@@ -60,7 +60,7 @@ static husk_image *image_of(uint8_t tag) {
 
 static husk_sandbox *sandbox_of(husk_image *image) {
     husk_sandbox *sandbox = NULL;
-    CHECK_OK(husk_sandbox_new(lab.engine, image, lab.imports, NULL, &sandbox, &err), err);
+    CHECK_OK(husk_sandbox_new(image, lab.imports, NULL, &sandbox, &err), err);
     return sandbox;
 }
 

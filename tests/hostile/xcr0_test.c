@@ -141,8 +141,7 @@ static bool look(uint8_t *ret_area) {
 }
 
 static void make_sandbox(void) {
-    CHECK_OK(husk_sandbox_new(lab.engine, lab.images[lab.image_idx], lab.imports, NULL,
-                              &lab.sandbox, &err),
+    CHECK_OK(husk_sandbox_new(lab.images[lab.image_idx], lab.imports, NULL, &lab.sandbox, &err),
              err);
 }
 

@@ -101,7 +101,7 @@ static void start_module(struct run *run, const char *line, husk_image *image,
     struct husk_error err = {0};
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     husk_sandbox *sandbox = NULL;
-    int status = husk_sandbox_new(run->engine, image, run->imports, NULL, &sandbox, &err);
+    int status = husk_sandbox_new(image, run->imports, NULL, &sandbox, &err);
     if (status == 0)
         status = husk_sandbox_start(sandbox, &limits, &outcome, &err);
     bool is_good = status == 0 && outcome.kind == HUSK_RETURNED;
@@ -120,7 +120,7 @@ static void reject_module(struct run *run, const char *line, husk_image *image, 
     struct husk_error err = {0};
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     husk_sandbox *sandbox = NULL;
-    int status = husk_sandbox_new(run->engine, image, run->imports, NULL, &sandbox, &err);
+    int status = husk_sandbox_new(image, run->imports, NULL, &sandbox, &err);
     if (is_link) {
         report(run, line, status == HUSK_E_LINK, "expected a link error (%s), got %s: %s", text,
                husk_status_name(status), status != 0 ? err.message : "made");

@@ -93,9 +93,8 @@ static void begin_without_idle(struct fault_world *world) {
 
 static void leave_idle(struct fault_world *world, husk_image *image) {
     begin_without_idle(world);
-    CHECK_OK(
-        husk_sandbox_new(world->engine, image, world->imports, NULL, &world->second, &world->err),
-        world->err);
+    CHECK_OK(husk_sandbox_new(image, world->imports, NULL, &world->second, &world->err),
+             world->err);
     husk_sandbox_free(world->second);
     world->second = NULL;
 }
@@ -110,8 +109,7 @@ static void begin_with_other_idle(struct fault_world *world) {
 
 static void begin_empty(struct fault_world *world) {
     begin_without_idle(world);
-    CHECK_OK(husk_sandbox_new(world->engine, NULL, NULL, NULL, &world->second, &world->err),
-             world->err);
+    CHECK_OK(husk_sandbox_new_empty(world->engine, NULL, &world->second, &world->err), world->err);
 }
 
 static void begin_memory_image(struct fault_world *world) {
@@ -151,12 +149,10 @@ static int step_load_second(struct fault_world *world) {
     return husk_sandbox_load(world->second, world->image, world->imports, &world->err);
 }
 static int step_new(struct fault_world *world) {
-    return husk_sandbox_new(world->engine, world->image, world->imports, NULL, &world->second,
-                            &world->err);
+    return husk_sandbox_new(world->image, world->imports, NULL, &world->second, &world->err);
 }
 static int step_new_from_snapshot(struct fault_world *world) {
-    return husk_sandbox_new(world->engine, world->snapshot, world->imports, NULL, &world->second,
-                            &world->err);
+    return husk_sandbox_new(world->snapshot, world->imports, NULL, &world->second, &world->err);
 }
 static int step_clone(struct fault_world *world) {
     return husk_sandbox_clone(world->sandbox, &world->second, &world->err);

@@ -124,8 +124,7 @@ uint64_t fault_vms_alive(const struct fault_world *world) {
 void fault_world_open(struct fault_world *world, const struct fault_lane *lane) {
     *world = (struct fault_world){.lane = lane, .outcome = HUSK_OUTCOME_INIT};
     lane->open(world);
-    CHECK_OK(husk_sandbox_new(world->engine, world->image, world->imports, NULL, &world->sandbox,
-                              &world->err),
+    CHECK_OK(husk_sandbox_new(world->image, world->imports, NULL, &world->sandbox, &world->err),
              world->err);
     world->states[HOLDS_IMAGE] = fault_state_of(world->sandbox);
     lane->scramble(world, world->sandbox, ++world->rounds);

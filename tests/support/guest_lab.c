@@ -37,9 +37,8 @@ void guest_lab_open(struct guest_lab *lab, husk_host_fn fn, void *user,
                                                          .user = user},
                                 1, &lab->err),
              lab->err);
-    CHECK_OK(
-        husk_sandbox_new(lab->engine, lab->image, lab->imports, options, &lab->sandbox, &lab->err),
-        lab->err);
+    CHECK_OK(husk_sandbox_new(lab->image, lab->imports, options, &lab->sandbox, &lab->err),
+             lab->err);
 }
 
 void guest_lab_close(struct guest_lab *lab) {
@@ -52,7 +51,7 @@ void guest_lab_close(struct guest_lab *lab) {
 husk_sandbox *guest_lab_sandbox(struct guest_lab *lab) {
     husk_sandbox *sandbox = NULL;
     struct husk_error err;
-    CHECK_OK(husk_sandbox_new(lab->engine, lab->image, lab->imports, NULL, &sandbox, &err), err);
+    CHECK_OK(husk_sandbox_new(lab->image, lab->imports, NULL, &sandbox, &err), err);
     return sandbox;
 }
 

@@ -40,9 +40,7 @@ void level_open(struct wat_lab *lab, const struct level *level, const uint8_t *w
     CHECK_OK(husk_compile(wasm, count, &options, &fd, &lab->err), lab->err);
     CHECK_OK(husk_image_open_fd(lab->engine, fd, NULL, &lab->image, &lab->err), lab->err);
     close(fd);
-    CHECK_OK(
-        husk_sandbox_new(lab->engine, lab->image, lab->imports, NULL, &lab->sandbox, &lab->err),
-        lab->err);
+    CHECK_OK(husk_sandbox_new(lab->image, lab->imports, NULL, &lab->sandbox, &lab->err), lab->err);
 }
 
 void level_close(struct wat_lab *lab) {

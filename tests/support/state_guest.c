@@ -91,8 +91,9 @@ husk_imports *state_imports(husk_engine *engine, husk_host_fn fn, void *user) {
 
 husk_sandbox *state_sandbox(struct state_lab *lab, husk_image *image) {
     husk_sandbox *sandbox = NULL;
-    CHECK_OK(husk_sandbox_new(lab->engine, image, lab->imports, NULL, &sandbox, &lab->err),
-             lab->err);
+    int status = image != NULL ? husk_sandbox_new(image, lab->imports, NULL, &sandbox, &lab->err)
+                               : husk_sandbox_new_empty(lab->engine, NULL, &sandbox, &lab->err);
+    CHECK_OK(status, lab->err);
     return sandbox;
 }
 

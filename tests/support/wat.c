@@ -69,9 +69,8 @@ void wat_lab_init(struct wat_lab *lab) {
 void wat_lab_open_with(struct wat_lab *lab, const char *wat,
                        const struct husk_sandbox_options *options, const char *worker_path) {
     lab->image = wat_image_with(lab->engine, wat, worker_path);
-    CHECK_OK(
-        husk_sandbox_new(lab->engine, lab->image, lab->imports, options, &lab->sandbox, &lab->err),
-        lab->err);
+    CHECK_OK(husk_sandbox_new(lab->image, lab->imports, options, &lab->sandbox, &lab->err),
+             lab->err);
 }
 
 void wat_lab_close(struct wat_lab *lab) {

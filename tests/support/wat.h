@@ -43,7 +43,7 @@ void wat_lab_open_with(struct wat_lab *lab, const char *wat,
 #define wat_lab_open(lab, wat, options) wat_lab_open_with(lab, wat, options, WAT_WORKER)
 void wat_lab_close(struct wat_lab *lab);
 
-/* Types as letters, as in "iIfF>i" (v v128, c funcref, e externref), for husk_imports_func(). */
+/* Types as letters, as in "iIfF>i" (v v128, c funcref, e externref), for husk_imports_funcs(). */
 void wat_lab_func(struct wat_lab *lab, const char *name, const char *types, husk_host_fn fn,
                   void *user);
 /* Host functions that end the guest's call: one fails with the message "no", one exits with

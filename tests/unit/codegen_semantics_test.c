@@ -109,7 +109,7 @@ static void run_module(const struct bytes *module, struct spec spec, struct run 
     CHECK_OK(husk_engine_new(NULL, &engine, &err), err);
     CHECK_OK(husk_image_open_fd(engine, fd, NULL, &image, &err), err);
     close(fd);
-    CHECK_OK(husk_sandbox_new(engine, image, NULL, NULL, &sandbox, &err), err);
+    CHECK_OK(husk_sandbox_new(image, NULL, NULL, &sandbox, &err), err);
     for (uint32_t i = 0; i < spec.params_count; i++)
         run->args[i].type = (husk_type)spec.param;
     CHECK_OK(husk_call(sandbox,

@@ -185,7 +185,7 @@ static const char *run(const struct all *all, int *ret_sum, struct husk_error *e
         return "husk_imports_define";
     if (husk_image_open_fd(engine, fd, &all->open, &image, err) != 0)
         return "husk_image_open_fd";
-    if (husk_sandbox_new(engine, image, imports, &all->sandbox, &sandbox, err) != 0)
+    if (husk_sandbox_new(image, imports, &all->sandbox, &sandbox, err) != 0)
         return "husk_sandbox_new";
     outcome = ROOM(outcome);
     if (husk_sandbox_start(sandbox, &all->limits, outcome, err) != 0)

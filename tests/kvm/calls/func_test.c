@@ -31,7 +31,7 @@ static void check_returns(struct wat_lab *lab, husk_sandbox *sandbox, husk_func 
 
 static husk_sandbox *sandbox_of(struct wat_lab *lab, husk_image *image) {
     husk_sandbox *sandbox = NULL;
-    CHECK_OK(husk_sandbox_new(lab->engine, image, NULL, NULL, &sandbox, &lab->err), lab->err);
+    CHECK_OK(husk_sandbox_new(image, NULL, NULL, &sandbox, &lab->err), lab->err);
     return sandbox;
 }
 

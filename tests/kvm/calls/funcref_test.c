@@ -301,8 +301,7 @@ TEST(threads_share_the_list) {
     pthread_barrier_init(&barrier, NULL, FINDERS);
     for (int i = 0; i < FINDERS; i++) {
         finders[i].barrier = &barrier;
-        CHECK_OK(husk_sandbox_new(lab.engine, lab.image, lab.imports, NULL, &finders[i].sandbox,
-                                  &lab.err),
+        CHECK_OK(husk_sandbox_new(lab.image, lab.imports, NULL, &finders[i].sandbox, &lab.err),
                  lab.err);
         CHECK(pthread_create(&threads[i], NULL, find_all, &finders[i]) == 0);
     }

@@ -312,7 +312,7 @@ static void check_link(const char *import, bool matches, const char *const parts
              lab.err);
     snprintf(wat, sizeof wat, "(module (import \"env\" %s))", import);
     lab.image = wat_image_with(lab.engine, wat, WAT_WORKER);
-    int status = husk_sandbox_new(lab.engine, lab.image, lab.imports, NULL, &lab.sandbox, &lab.err);
+    int status = husk_sandbox_new(lab.image, lab.imports, NULL, &lab.sandbox, &lab.err);
     CHECK_MSG(status == (matches ? 0 : HUSK_E_LINK), "%s: %d %s", import, status,
               status != 0 ? lab.err.message : "");
     for (int i = 0; parts != NULL && i < 3 && parts[i] != NULL; i++)

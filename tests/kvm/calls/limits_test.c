@@ -133,9 +133,8 @@ TEST(what_does_not_fit_is_refused) {
         {{.size = 0}, HUSK_E_INVAL, "size"}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         husk_sandbox *sandbox = NULL;
-        CHECK_STATUS(
-            husk_sandbox_new(lab.engine, lab.image, NULL, &rows[i].options, &sandbox, &lab.err),
-            rows[i].status);
+        CHECK_STATUS(husk_sandbox_new(lab.image, NULL, &rows[i].options, &sandbox, &lab.err),
+                     rows[i].status);
         CHECK_CONTAINS(lab.err.message, rows[i].part);
         CHECK(sandbox == NULL);
     }

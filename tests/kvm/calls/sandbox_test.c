@@ -76,8 +76,7 @@ static void rig_open(struct rig *rig, husk_host_fn fn, const struct husk_sandbox
                      .module = "env", .name = "host", .type = &type, .fn = fn, .user = &rig->calls},
                  1, &err),
              err);
-    CHECK_OK(husk_sandbox_new(rig->engine, rig->image, rig->imports, options, &rig->sandbox, &err),
-             err);
+    CHECK_OK(husk_sandbox_new(rig->image, rig->imports, options, &rig->sandbox, &err), err);
 }
 
 static void rig_close(struct rig *rig) {

@@ -19,8 +19,8 @@ static void *work(void *argument) {
     struct worker *worker = argument;
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
-    if (husk_sandbox_new(worker->lab->engine, worker->lab->image, worker->lab->imports, NULL,
-                         &worker->sandbox, &err) != 0) {
+    if (husk_sandbox_new(worker->lab->image, worker->lab->imports, NULL, &worker->sandbox, &err) !=
+        0) {
         worker->wrong = 1000;
         return NULL;
     }
@@ -41,9 +41,8 @@ static void *work(void *argument) {
                                &err);
             worker->wrong += status != 0 || outcome.kind != HUSK_DEADLINE;
             husk_sandbox_free(worker->sandbox);
-            worker->wrong +=
-                husk_sandbox_new(worker->lab->engine, worker->lab->image, worker->lab->imports,
-                                 NULL, &worker->sandbox, &err) != 0;
+            worker->wrong += husk_sandbox_new(worker->lab->image, worker->lab->imports, NULL,
+                                              &worker->sandbox, &err) != 0;
         }
     }
     husk_sandbox_free(worker->sandbox);

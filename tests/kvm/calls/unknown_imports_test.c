@@ -86,7 +86,7 @@ static int open_with(const char *wat, enum husk_unknown unknown, struct husk_err
     wat_lab_init(&lab);
     CHECK_OK(husk_imports_unknown(lab.imports, unknown, err), *err);
     husk_image *image = wat_image_with(lab.engine, wat, WAT_WORKER);
-    int status = husk_sandbox_new(lab.engine, image, lab.imports, NULL, &lab.sandbox, err);
+    int status = husk_sandbox_new(image, lab.imports, NULL, &lab.sandbox, err);
     husk_image_unref(image);
     wat_lab_close(&lab);
     return status;
@@ -141,8 +141,7 @@ TEST(another_type_stays_refused) {
     CHECK_OK(husk_imports_unknown(lab.imports, HUSK_UNKNOWN_TRAP, &lab.err), lab.err);
     CHECK_EQ_I64(husk_imports_unknown(lab.imports, (enum husk_unknown)9, &lab.err), HUSK_E_INVAL);
     husk_image *image = wat_image_with(lab.engine, MODULE, WAT_WORKER);
-    CHECK_EQ_I64(husk_sandbox_new(lab.engine, image, lab.imports, NULL, &lab.sandbox, &lab.err),
-                 HUSK_E_LINK);
+    CHECK_EQ_I64(husk_sandbox_new(image, lab.imports, NULL, &lab.sandbox, &lab.err), HUSK_E_LINK);
     CHECK_CONTAINS(lab.err.message, "incompatible import type");
     CHECK(strstr(lab.err.message, "unknown") == NULL);
     husk_image_unref(image);

@@ -139,8 +139,7 @@ static void lab_open_at(struct wat_lab *lab, const char *wat, int level) {
     wat_lab_init(lab);
     CHECK_OK(husk_compile(wasm, count, &options, &fd, &lab->err), lab->err);
     CHECK_OK(husk_image_open_fd(lab->engine, fd, NULL, &lab->image, &lab->err), lab->err);
-    CHECK_OK(husk_sandbox_new(lab->engine, lab->image, NULL, NULL, &lab->sandbox, &lab->err),
-             lab->err);
+    CHECK_OK(husk_sandbox_new(lab->image, NULL, NULL, &lab->sandbox, &lab->err), lab->err);
     close(fd);
     free(wasm);
 }

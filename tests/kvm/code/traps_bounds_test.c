@@ -245,8 +245,7 @@ TEST(snapshots_keep_it) {
         CHECK_EQ_U64(info.is_strict, levels[i].is_exact);
         level_close(&lab);
         lab.image = snapshot;
-        CHECK_OK(husk_sandbox_new(lab.engine, snapshot, lab.imports, NULL, &lab.sandbox, &lab.err),
-                 lab.err);
+        CHECK_OK(husk_sandbox_new(snapshot, lab.imports, NULL, &lab.sandbox, &lab.err), lab.err);
         level_call(&lab, "f", &outside);
         CHECK_EQ_U64(lab.outcome.trap, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
         CHECK_EQ_U64(lab.outcome.state_is_exact, levels[i].is_exact);

@@ -71,7 +71,7 @@ TEST(tiny_runs) {
                                .module = "env", .name = "add_one", .type = &unary, .fn = add_one},
                            1, &err),
         err);
-    CHECK_OK(husk_sandbox_new(engine, image, imports, NULL, &sandbox, &err), err);
+    CHECK_OK(husk_sandbox_new(image, imports, NULL, &sandbox, &err), err);
     const int32_t number = 50, offset = 5;
     CHECK_EQ_I64(call(sandbox, "answer", &number), 101);
     CHECK_EQ_I64(call(sandbox, "byte", &offset), 'n');
@@ -158,7 +158,7 @@ TEST(snapshot_runs) {
     CHECK_OK(husk_image_open(engine, SNAPSHOT, NULL, &image, &err), err);
     CHECK_OK(husk_imports_new(engine, &imports, &err), err);
     CHECK_OK(husk_imports_wasi(imports, &wasi, &err), err);
-    CHECK_OK(husk_sandbox_new(engine, image, imports, NULL, &sandbox, &err), err);
+    CHECK_OK(husk_sandbox_new(image, imports, NULL, &sandbox, &err), err);
     check_golden_snapshot(sandbox);
     CHECK_OK(husk_sandbox_restore(sandbox, image, &err), err);
     check_golden_snapshot(sandbox);

@@ -401,7 +401,7 @@ TEST(restored_to_what_is_alike_only) {
     CHECK_OK(husk_engine_new(NULL, &elsewhere, &err), err);
     husk_image *image = wat_image_with(engine, texts[0], WAT_WORKER);
     husk_image *foreign = wat_image_with(elsewhere, texts[0], WAT_WORKER);
-    CHECK_OK(husk_sandbox_new(engine, image, NULL, NULL, &sandbox, &err), err);
+    CHECK_OK(husk_sandbox_new(image, NULL, NULL, &sandbox, &err), err);
     for (int i = 0; i < 4; i++) {
         husk_image *other = wat_image_with(engine, texts[i], WAT_WORKER);
         CHECK_STATUS(husk_sandbox_restore(sandbox, other, &err), i == 0 ? 0 : HUSK_E_INVAL);
@@ -511,7 +511,7 @@ TEST(damaged_files_are_refused) {
         if (husk_image_open_buffer(lab.engine, (struct husk_buffer){bytes, count}, SKIP_HASH,
                                    &image, &lab.err) == 0) {
             husk_sandbox *sandbox = NULL;
-            if (husk_sandbox_new(lab.engine, image, lab.imports, NULL, &sandbox, &lab.err) == 0)
+            if (husk_sandbox_new(image, lab.imports, NULL, &sandbox, &lab.err) == 0)
                 husk_sandbox_free(sandbox);
             husk_image_unref(image);
         }

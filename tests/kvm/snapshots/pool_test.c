@@ -75,8 +75,7 @@ TEST(limits_are_not_mixed_up) {
         husk_sandbox *small = NULL;
         options.memory_max_bytes = 3 * 65536;
         options.stack_bytes = 64 * 1024;
-        CHECK_OK(husk_sandbox_new(lab.engine, lab.image, lab.imports, &options, &small, &lab.err),
-                 lab.err);
+        CHECK_OK(husk_sandbox_new(lab.image, lab.imports, &options, &small, &lab.err), lab.err);
         CHECK_EQ_I64(STATE_CALL_ON(&lab, small, "grow", 2), -1);
         CHECK_EQ_I64(STATE_CALL_ON(&lab, small, "grow", 1), 2);
         state_run(&lab, small, "deep", STATE_ARGS(20000));
@@ -170,7 +169,7 @@ TEST(nothing_is_left_for_the_next_one) {
         if (round % 2 == 0) {
             husk_sandbox_free(lab.sandbox);
             husk_sandbox *next = NULL;
-            CHECK_OK(husk_sandbox_new(lab.engine, searcher, NULL, NULL, &next, &lab.err), lab.err);
+            CHECK_OK(husk_sandbox_new(searcher, NULL, NULL, &next, &lab.err), lab.err);
             lab.sandbox = next;
         } else {
             CHECK_OK(husk_sandbox_load(lab.sandbox, searcher, NULL, &lab.err), lab.err);
@@ -222,7 +221,7 @@ static void *churn(void *argument) {
     struct state_lab lab = *(struct state_lab *)argument;
     for (int i = 0; i < 150; i++) {
         husk_sandbox *sandbox = NULL;
-        if (husk_sandbox_new(lab.engine, lab.image, lab.imports, NULL, &sandbox, &lab.err) != 0)
+        if (husk_sandbox_new(lab.image, lab.imports, NULL, &sandbox, &lab.err) != 0)
             return "no sandbox";
         struct husk_value args[2] = {value_i32(8192), value_i32(1)}, result = value_i32(-1);
         int status = husk_call(sandbox,

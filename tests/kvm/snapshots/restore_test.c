@@ -436,8 +436,7 @@ TEST(limits_too_small_are_refused) {
     CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &large, &lab.err), lab.err);
     options.memory_max_bytes = 4 * 65536;
     options.table_max_entries = 500;
-    CHECK_OK(husk_sandbox_new(lab.engine, lab.image, lab.imports, &options, &small, &lab.err),
-             lab.err);
+    CHECK_OK(husk_sandbox_new(lab.image, lab.imports, &options, &small, &lab.err), lab.err);
     STATE_CALL_ON(&lab, small, "store", 300, 9);
     state_copy_take(small, &copy);
     CHECK_STATUS(husk_sandbox_restore(small, large, &lab.err), HUSK_E_LIMIT);
@@ -446,8 +445,7 @@ TEST(limits_too_small_are_refused) {
     CHECK(state_copy_equal(small, &copy));
     CHECK_EQ_I64(STATE_CALL_ON(&lab, small, "load", 300), 9);
     husk_sandbox *none = NULL;
-    CHECK_STATUS(husk_sandbox_new(lab.engine, large, lab.imports, &options, &none, &lab.err),
-                 HUSK_E_LIMIT);
+    CHECK_STATUS(husk_sandbox_new(large, lab.imports, &options, &none, &lab.err), HUSK_E_LIMIT);
     CHECK(none == NULL);
     state_copy_done(&copy);
     husk_image_unref(large);

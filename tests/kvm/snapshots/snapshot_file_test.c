@@ -192,8 +192,7 @@ TEST(a_file_goes_on_where_it_was) {
     husk_sandbox *fresh = NULL;
     lab_open(&lab);
     husk_image *image = open_file(&lab);
-    CHECK_OK(husk_sandbox_new(lab.wat.engine, image, lab.wat.imports, NULL, &fresh, &lab.wat.err),
-             lab.wat.err);
+    CHECK_OK(husk_sandbox_new(image, lab.wat.imports, NULL, &fresh, &lab.wat.err), lab.wat.err);
     for (int round = 0; round < 3; round++) {
         CHECK_EQ_I64(call_on(&lab, fresh, "sum", 50), 7 + 7 + 100 + 108 + 1000 + 7);
         CHECK_EQ_I64(call_on(&lab, fresh, "is_open", 1), 8); /* EBADF: closed by "wasi_unstable" */
@@ -236,8 +235,7 @@ TEST(imports_that_are_missing_or_of_another_type) {
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         husk_imports *imports = make_imports(lab.wat.engine, cases[i].change);
         husk_sandbox *fresh = NULL;
-        CHECK_STATUS(husk_sandbox_new(lab.wat.engine, image, imports, NULL, &fresh, &lab.wat.err),
-                     HUSK_E_LINK);
+        CHECK_STATUS(husk_sandbox_new(image, imports, NULL, &fresh, &lab.wat.err), HUSK_E_LINK);
         for (int k = 0; k < 3; k++)
             CHECK_CONTAINS(lab.wat.err.message, cases[i].parts[k]);
         CHECK_STATUS(husk_sandbox_load(lab.wat.sandbox, image, imports, &lab.wat.err), HUSK_E_LINK);
@@ -265,9 +263,8 @@ TEST(limits_that_are_too_small) {
         husk_sandbox *fresh = NULL;
         options.memory_max_bytes = what == 0 ? 3 * 65536 - 1 : 0;
         options.table_max_entries = what == 1 ? 111 : 0;
-        CHECK_STATUS(
-            husk_sandbox_new(lab.wat.engine, image, imports, &options, &fresh, &lab.wat.err),
-            HUSK_E_LIMIT);
+        CHECK_STATUS(husk_sandbox_new(image, imports, &options, &fresh, &lab.wat.err),
+                     HUSK_E_LIMIT);
         CHECK_CONTAINS(lab.wat.err.message, parts[what]);
         CHECK(fresh == NULL);
         if (what == 2)
@@ -275,8 +272,7 @@ TEST(limits_that_are_too_small) {
                          HUSK_E_LIMIT);
         options.memory_max_bytes = what == 0 ? 3 * 65536 : 0;
         options.table_max_entries = what == 1 ? 112 : 0;
-        CHECK_OK(husk_sandbox_new(lab.wat.engine, image, lab.wat.imports, &options, &fresh,
-                                  &lab.wat.err),
+        CHECK_OK(husk_sandbox_new(image, lab.wat.imports, &options, &fresh, &lab.wat.err),
                  lab.wat.err);
         CHECK_EQ_I64(call_on(&lab, fresh, "sum", 50), 1229);
         husk_sandbox_free(fresh);
@@ -340,8 +336,7 @@ static void try_to_run(struct lab *lab, husk_image *image) {
     options.wall_ns = 500u * 1000 * 1000;
     struct husk_sandbox_options limits = HUSK_SANDBOX_OPTIONS_INIT;
     limits.memory_max_bytes = 64u << 20;
-    if (husk_sandbox_new(lab->wat.engine, image, lab->wat.imports, &limits, &sandbox,
-                         &lab->wat.err) != 0) {
+    if (husk_sandbox_new(image, lab->wat.imports, &limits, &sandbox, &lab->wat.err) != 0) {
         CHECK(lab->wat.err.message[0] != '\0' && sandbox == NULL);
         return;
     }
@@ -462,8 +457,7 @@ TEST(sizes_that_lie) {
     image_hash_again(lab.bytes, lab.count);
     CHECK_OK(open_bytes(&lab, lab.wat.engine, &image), lab.wat.err);
     husk_sandbox *fresh = NULL;
-    CHECK_OK(husk_sandbox_new(lab.wat.engine, image, lab.wat.imports, NULL, &fresh, &lab.wat.err),
-             lab.wat.err);
+    CHECK_OK(husk_sandbox_new(image, lab.wat.imports, NULL, &fresh, &lab.wat.err), lab.wat.err);
     CHECK_EQ_U64(husk_memory_bytes(fresh, 0), 16 * 65536);
     CHECK_EQ_I64(call_on(&lab, fresh, "sum", 50), 1229);
     husk_sandbox_free(fresh);
@@ -492,8 +486,7 @@ TEST(host_state_that_is_damaged) {
             status = husk_sandbox_load(lab.wat.sandbox, image, lab.wat.imports, &lab.wat.err);
             /* it holds what it held */
             CHECK_EQ_I64(call_on(&lab, lab.wat.sandbox, "sum", 50), 1229);
-            CHECK_EQ_I64(husk_sandbox_new(lab.wat.engine, image, lab.wat.imports, NULL, &fresh,
-                                          &lab.wat.err),
+            CHECK_EQ_I64(husk_sandbox_new(image, lab.wat.imports, NULL, &fresh, &lab.wat.err),
                          status);
             CHECK_CONTAINS(lab.wat.err.message, "wasi");
         }

@@ -76,14 +76,14 @@ TEST(holes_stay_holes) {
     write_places(&lab, lab.sandbox, 0);
     CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
     husk_image *opened = save_and_open(&lab, snapshot, path);
-    CHECK_OK(husk_sandbox_new(lab.engine, opened, NULL, NULL, &sandbox, &lab.err), lab.err);
+    CHECK_OK(husk_sandbox_new(opened, NULL, NULL, &sandbox, &lab.err), lab.err);
     check_places(&lab, sandbox, 0);
     write_places(&lab, sandbox, HUSK_PAGE_SIZE);
     CHECK_OK(husk_sandbox_snapshot(sandbox, &second, &lab.err), lab.err);
     husk_sandbox_free(sandbox);
     sandbox = NULL;
     const uint64_t before = kept_bytes(opened->code->file->fd);
-    CHECK_OK(husk_sandbox_new(lab.engine, second, NULL, NULL, &sandbox, &lab.err), lab.err);
+    CHECK_OK(husk_sandbox_new(second, NULL, NULL, &sandbox, &lab.err), lab.err);
     CHECK(second->flat_runs_count > 0); /* the layers were merged */
     CHECK(kept_bytes(second->flat_runs[0].file->fd) < BYTES_MAX);
     husk_image *again = save_and_open(&lab, second, path);
@@ -91,7 +91,7 @@ TEST(holes_stay_holes) {
     check_places(&lab, sandbox, 0);
     check_places(&lab, sandbox, HUSK_PAGE_SIZE);
     husk_sandbox_free(sandbox);
-    CHECK_OK(husk_sandbox_new(lab.engine, again, NULL, NULL, &sandbox, &lab.err), lab.err);
+    CHECK_OK(husk_sandbox_new(again, NULL, NULL, &sandbox, &lab.err), lab.err);
     check_places(&lab, sandbox, 0);
     check_places(&lab, sandbox, HUSK_PAGE_SIZE);
     husk_sandbox_free(sandbox);

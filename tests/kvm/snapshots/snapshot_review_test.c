@@ -206,7 +206,7 @@ TEST(a_restore_to_a_size_within_a_large_page_keeps_spans) {
     call_on(&lab, lab.sandbox, "store", 41 * (int)HUSK_WASM_PAGE_SIZE);
     CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
     maker = lab.sandbox; /* the other one's page tables have not seen that size */
-    CHECK_OK(husk_sandbox_new(lab.engine, lab.image, NULL, NULL, &lab.sandbox, &lab.err), lab.err);
+    CHECK_OK(husk_sandbox_new(lab.image, NULL, NULL, &lab.sandbox, &lab.err), lab.err);
     CHECK_OK(husk_memory_span(lab.sandbox, RANGE(.count = 4), &span, &lab.err), lab.err);
     for (int i = 0; i < 10; i++) {
         CHECK_EQ_I64(call_on(&lab, lab.sandbox, "grow", 200), 32);

@@ -65,8 +65,7 @@ TEST(thousands_of_grown_tables) {
     for (int i = 0; i < 2; i++) { /* from memory, and from the file */
         husk_sandbox_free(lab.sandbox);
         lab.sandbox = NULL;
-        CHECK_OK(husk_sandbox_new(lab.engine, i == 0 ? snapshot : opened, NULL, NULL, &lab.sandbox,
-                                  &lab.err),
+        CHECK_OK(husk_sandbox_new(i == 0 ? snapshot : opened, NULL, NULL, &lab.sandbox, &lab.err),
                  lab.err);
         CHECK_EQ_I64(wat_call_i32(&lab, "sum", 0), sum);
         CHECK_EQ_I64(wat_call_i32(&lab, "call", 597), 1);
@@ -94,18 +93,17 @@ static bool work(struct worker *worker, int32_t round) {
     husk_sandbox *sandbox = NULL;
     husk_image *snapshot = NULL, *opened = NULL;
     const int32_t number = worker->number * 1000 + round;
-    if (husk_sandbox_new(lab->engine, lab->image, lab->imports, NULL, &sandbox, &lab->err) != 0)
+    if (husk_sandbox_new(lab->image, lab->imports, NULL, &sandbox, &lab->err) != 0)
         return false;
     state_run(lab, sandbox, "store", STATE_ARGS(8192 * (round % 8), number));
     bool is_right = husk_sandbox_snapshot(sandbox, &snapshot, &lab->err) == 0;
     /* the image, of which the others take snapshots, learns its pages */
     husk_sandbox_free(sandbox);
     sandbox = NULL;
-    is_right =
-        is_right && husk_image_save(snapshot, worker->path, &lab->err) == 0 &&
-        husk_image_open(lab->engine, worker->path, NULL, &opened, &lab->err) == 0 &&
-        husk_sandbox_new(lab->engine, opened, lab->imports, NULL, &sandbox, &lab->err) == 0 &&
-        state_run(lab, sandbox, "load", STATE_ARGS(8192 * (round % 8))) == number;
+    is_right = is_right && husk_image_save(snapshot, worker->path, &lab->err) == 0 &&
+               husk_image_open(lab->engine, worker->path, NULL, &opened, &lab->err) == 0 &&
+               husk_sandbox_new(opened, lab->imports, NULL, &sandbox, &lab->err) == 0 &&
+               state_run(lab, sandbox, "load", STATE_ARGS(8192 * (round % 8))) == number;
     husk_sandbox_free(sandbox);
     husk_image_unref(opened);
     husk_image_unref(snapshot);

@@ -74,14 +74,12 @@ TEST(tables_beyond_the_default_limit_are_refused) {
     husk_image *snapshot = NULL;
     open_tables(&lab);
     options.table_max_entries = 3000000;
-    CHECK_OK(husk_sandbox_new(lab.engine, lab.image, lab.imports, &options, &wide, &lab.err),
-             lab.err);
+    CHECK_OK(husk_sandbox_new(lab.image, lab.imports, &options, &wide, &lab.err), lab.err);
     CHECK_EQ_I64(call_one(&lab, wide, "grow_own", 1500000), 1);
     CHECK_OK(husk_sandbox_snapshot(wide, &snapshot, &lab.err), lab.err);
     refuses(&lab, lab.sandbox, snapshot, "table_max_entries");
     CHECK_STATUS(husk_sandbox_load(lab.sandbox, snapshot, lab.imports, &lab.err), HUSK_E_LIMIT);
-    CHECK_STATUS(husk_sandbox_new(lab.engine, snapshot, lab.imports, NULL, &none, &lab.err),
-                 HUSK_E_LIMIT);
+    CHECK_STATUS(husk_sandbox_new(snapshot, lab.imports, NULL, &none, &lab.err), HUSK_E_LIMIT);
     CHECK_OK(husk_sandbox_clone(wide, &none, &lab.err), lab.err);
     CHECK_EQ_I64(call_one(&lab, none, "grow_own", 1), 1500001);
     husk_sandbox_free(none);
@@ -103,14 +101,13 @@ TEST(tables_beyond_what_the_import_allows_are_refused) {
                                         .has_max = true, .max = 50),
                                  NULL, &lab.err),
              lab.err);
-    CHECK_OK(husk_sandbox_new(lab.engine, lab.image, small, NULL, &narrow, &lab.err), lab.err);
+    CHECK_OK(husk_sandbox_new(lab.image, small, NULL, &narrow, &lab.err), lab.err);
     CHECK_EQ_I64(call_one(&lab, narrow, "grow", 50), -1);
     CHECK_EQ_I64(call_one(&lab, lab.sandbox, "grow", 3000), 1);
     CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &snapshot, &lab.err), lab.err);
     refuses(&lab, narrow, snapshot, "import");
     CHECK_STATUS(husk_sandbox_load(narrow, snapshot, small, &lab.err), HUSK_E_LIMIT);
-    CHECK_STATUS(husk_sandbox_new(lab.engine, snapshot, small, NULL, &none, &lab.err),
-                 HUSK_E_LIMIT);
+    CHECK_STATUS(husk_sandbox_new(snapshot, small, NULL, &none, &lab.err), HUSK_E_LIMIT);
     CHECK_OK(husk_sandbox_load(narrow, snapshot, lab.imports, &lab.err), lab.err);
     CHECK_EQ_I64(call_one(&lab, narrow, "size", 0), 3001);
     husk_sandbox_free(narrow);
@@ -173,8 +170,7 @@ static bool all_is_refused(struct state_lab *lab, husk_image *snapshot) {
     husk_memory_image *part = NULL;
     return husk_memory_image_new(lab->sandbox, RANGE(.count = HUSK_PAGE_SIZE), &part, &lab->err) ==
                HUSK_E_STATE &&
-           husk_sandbox_new(lab->engine, snapshot, lab->imports, NULL, &sandbox, &lab->err) ==
-               HUSK_E_STATE &&
+           husk_sandbox_new(snapshot, lab->imports, NULL, &sandbox, &lab->err) == HUSK_E_STATE &&
            husk_sandbox_clone(lab->sandbox, &sandbox, &lab->err) == HUSK_E_STATE &&
            husk_sandbox_snapshot(lab->sandbox, &taken, &lab->err) == HUSK_E_STATE &&
            husk_sandbox_restore(lab->sandbox, snapshot, &lab->err) == HUSK_E_STATE &&

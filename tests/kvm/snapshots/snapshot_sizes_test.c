@@ -160,8 +160,7 @@ static void sizes_go(struct sizes_lab *lab, const struct sizes_state *to, struct
     } else {
         husk_sandbox_free(wat->sandbox);
         wat->sandbox = NULL;
-        CHECK_OK(husk_sandbox_new(wat->engine, to->image, NULL, NULL, &wat->sandbox, &wat->err),
-                 wat->err);
+        CHECK_OK(husk_sandbox_new(to->image, NULL, NULL, &wat->sandbox, &wat->err), wat->err);
     }
     *now = *to;
     sizes_check(lab, now);

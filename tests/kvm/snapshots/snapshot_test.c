@@ -306,7 +306,7 @@ TEST(other_imports_are_refused_by_name) {
     state_open(&lab, NULL, NULL);
     husk_image *snapshot = snapshot_of(&lab, lab.sandbox);
     CHECK_OK(husk_imports_new(lab.engine, &empty, &lab.err), lab.err);
-    CHECK_STATUS(husk_sandbox_new(lab.engine, snapshot, empty, NULL, &none, &lab.err), HUSK_E_LINK);
+    CHECK_STATUS(husk_sandbox_new(snapshot, empty, NULL, &none, &lab.err), HUSK_E_LINK);
     CHECK_CONTAINS(lab.err.message, "host");
     CHECK_CONTAINS(lab.err.message, "env");
     CHECK_OK(husk_imports_new(lab.engine, &other, &lab.err), lab.err);
@@ -340,8 +340,7 @@ static void *racer_run(void *argument) {
     racer->is_right = true;
     for (int round = 0; round < 60 && racer->is_right; round++) {
         husk_sandbox *sandbox = NULL;
-        if (husk_sandbox_new(lab->engine, racer->snapshot, lab->imports, NULL, &sandbox,
-                             &lab->err) != 0)
+        if (husk_sandbox_new(racer->snapshot, lab->imports, NULL, &sandbox, &lab->err) != 0)
             racer->is_right = false;
         for (int i = 0; i < 3 && racer->is_right; i++) {
             racer->is_right = state_copy_equal(sandbox, racer->copy);

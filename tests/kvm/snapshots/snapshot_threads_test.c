@@ -56,8 +56,7 @@ static bool racer_go(struct racer *racer, husk_sandbox **sandbox) {
     default:
         husk_sandbox_free(*sandbox);
         *sandbox = NULL;
-        status =
-            husk_sandbox_new(lab->engine, race->links[at], lab->imports, NULL, sandbox, &lab->err);
+        status = husk_sandbox_new(race->links[at], lab->imports, NULL, sandbox, &lab->err);
         break;
     }
     return racer_expects(racer, status == 0, "a restore or load failed") &&
@@ -95,8 +94,8 @@ static void *racer_run(void *argument) {
     const unsigned rounds = rounds_wanted() / 50 + 1;
     for (unsigned i = 0; i < 2 && racer->complaint == NULL; i++)
         racer_expects(racer,
-                      husk_sandbox_new(racer->lab.engine, racer->lab.image, racer->lab.imports,
-                                       NULL, &racer->sandboxes[i], &racer->lab.err) == 0,
+                      husk_sandbox_new(racer->lab.image, racer->lab.imports, NULL,
+                                       &racer->sandboxes[i], &racer->lab.err) == 0,
                       "no sandbox");
     for (unsigned round = 0; round < rounds && racer->complaint == NULL; round++) {
         husk_sandbox **sandbox = &racer->sandboxes[round % 2];

@@ -55,7 +55,7 @@ TEST(fresh_entropy_once_per_restore) {
         seen[2 * i + 1] = call(&lab, lab.sandbox, "b");
     }
     for (int i = 0; i < 4; i++) {
-        CHECK_OK(husk_sandbox_new(lab.engine, snapshot, NULL, NULL, &fresh[i], &lab.err), lab.err);
+        CHECK_OK(husk_sandbox_new(snapshot, NULL, NULL, &fresh[i], &lab.err), lab.err);
         CHECK_EQ_I64(call(&lab, fresh[i], "count"), 1);
         seen[32 + 2 * i] = call(&lab, fresh[i], "a");
         seen[33 + 2 * i] = call(&lab, fresh[i], "b");

@@ -32,7 +32,7 @@ static void write_pages(struct wat_lab *lab, int32_t first, int32_t count) {
 static void renew(struct wat_lab *lab, husk_image *image) {
     husk_sandbox_free(lab->sandbox);
     lab->sandbox = NULL;
-    CHECK_OK(husk_sandbox_new(lab->engine, image, NULL, NULL, &lab->sandbox, &lab->err), lab->err);
+    CHECK_OK(husk_sandbox_new(image, NULL, NULL, &lab->sandbox, &lab->err), lab->err);
 }
 
 /* Some requests that write the first pages, each from the image. */

@@ -59,8 +59,7 @@ static husk_sandbox *full_open(struct guest_lab *lab, husk_image **ret_snapshot)
     guest_lab_open(lab, NULL, NULL, NULL);
     memset(memory_of(lab->sandbox) + 2 * HUSK_PAGE_SIZE, FILL, 3 * HUSK_PAGE_SIZE);
     CHECK_OK(husk_sandbox_snapshot(lab->sandbox, ret_snapshot, &lab->err), lab->err);
-    CHECK_OK(husk_sandbox_new(lab->engine, *ret_snapshot, lab->imports, NULL, &sandbox, &lab->err),
-             lab->err);
+    CHECK_OK(husk_sandbox_new(*ret_snapshot, lab->imports, NULL, &sandbox, &lab->err), lab->err);
     return sandbox;
 }
 
@@ -108,7 +107,7 @@ TEST(a_page_of_zeros_is_in_the_next_snapshot) {
     memset(page, 0, HUSK_PAGE_SIZE);
     replace_by_zero_page(fd, page);
     CHECK_OK(husk_sandbox_snapshot(sandbox, &second, &lab.err), lab.err);
-    CHECK_OK(husk_sandbox_new(lab.engine, second, lab.imports, NULL, &other, &lab.err), lab.err);
+    CHECK_OK(husk_sandbox_new(second, lab.imports, NULL, &other, &lab.err), lab.err);
     const uint8_t *memory = memory_of(other);
     CHECK(is_full_of(memory + 2 * HUSK_PAGE_SIZE, FILL));
     CHECK(is_full_of(memory + 3 * HUSK_PAGE_SIZE, 0));

@@ -67,7 +67,7 @@ static void live(struct guest_lab *lab, int i) {
         CHECK_EQ_U64(outcome.kind, HUSK_DEADLINE);
     }
     husk_sandbox_free(sandbox);
-    CHECK(husk_sandbox_new(lab->engine, lab->image, NULL, NULL, &sandbox, NULL) == HUSK_E_LINK);
+    CHECK(husk_sandbox_new(lab->image, NULL, NULL, &sandbox, NULL) == HUSK_E_LINK);
 }
 
 TEST(thousands_of_sandboxes) {

@@ -220,7 +220,7 @@ static atomic_uint finished;
 static const char *work_rounds(struct state_lab lab) {
     for (int i = 0; i < 60; i++) {
         husk_sandbox *sandbox = NULL;
-        if (husk_sandbox_new(lab.engine, lab.image, lab.imports, NULL, &sandbox, &lab.err) != 0)
+        if (husk_sandbox_new(lab.image, lab.imports, NULL, &sandbox, &lab.err) != 0)
             return "no sandbox";
         STATE_CALL_ON(&lab, sandbox, "store", 8, i);
         if (husk_sandbox_restore(sandbox, lab.image, &lab.err) != 0)

@@ -122,8 +122,7 @@ static husk_sandbox *sandbox_make(struct world *world, uint8_t **ret_memory) {
     struct husk_error err;
     husk_sandbox *sandbox = NULL;
     void *span = NULL;
-    CHECK_OK(husk_sandbox_new(world->engine, world->image, world->imports, NULL, &sandbox, &err),
-             err);
+    CHECK_OK(husk_sandbox_new(world->image, world->imports, NULL, &sandbox, &err), err);
     CHECK_OK(husk_memory_span(sandbox, RANGE(.count = 0x20000), &span, &err), err);
     *ret_memory = span;
     return sandbox;
@@ -199,9 +198,8 @@ TEST(all_functions_link_in_both_namespaces) {
         struct world world;
         struct husk_error err;
         world_open(&world, modules[i], NULL);
-        CHECK_STATUS(
-            husk_sandbox_new(world.engine, world.image, world.imports, NULL, &world.sandbox, &err),
-            HUSK_E_LINK);
+        CHECK_STATUS(husk_sandbox_new(world.image, world.imports, NULL, &world.sandbox, &err),
+                     HUSK_E_LINK);
         CHECK_CONTAINS(err.message, "args_get");
         CHECK_OK(husk_imports_wasi(world.imports, NULL, &err), err);
         world.sandbox = sandbox_make(&world, &world.memory);
@@ -217,9 +215,8 @@ TEST(a_wrong_signature_does_not_link) {
     SKIP_WITHOUT_KVM();
     world_open(&world, "wasi_snapshot_preview1", "fd_write");
     CHECK_OK(husk_imports_wasi(world.imports, NULL, &err), err);
-    CHECK_STATUS(
-        husk_sandbox_new(world.engine, world.image, world.imports, NULL, &world.sandbox, &err),
-        HUSK_E_LINK);
+    CHECK_STATUS(husk_sandbox_new(world.image, world.imports, NULL, &world.sandbox, &err),
+                 HUSK_E_LINK);
     CHECK_CONTAINS(err.message, "fd_write");
     CHECK(world.sandbox == NULL);
     world_done(&world);

@@ -210,8 +210,8 @@ static void tenants_begin(struct house *house, const char *function, uint64_t wa
             .function = function, .options = HUSK_LIMITS_INIT, .outcome = HUSK_OUTCOME_INIT};
         tenant->options.wall_ns = wall_ns;
         tenant->options.cpu_ns = cpu_ns;
-        CHECK_OK(husk_sandbox_new(house->lab.engine, house->lab.image, house->lab.imports, NULL,
-                                  &tenant->sandbox, &house->lab.err),
+        CHECK_OK(husk_sandbox_new(house->lab.image, house->lab.imports, NULL, &tenant->sandbox,
+                                  &house->lab.err),
                  house->lab.err);
         CHECK_EQ_I64(pthread_create(&tenant->thread, NULL, tenant_main, tenant), 0);
     }
