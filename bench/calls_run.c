@@ -127,7 +127,13 @@ static double sample_nested(struct calls *calls) {
 
 static double sample_trap(struct calls *calls) {
     int32_t depth = TRAP_DEPTH;
-    return call_time(calls, calls->trap, &depth, true, HUSK_TRAPPED);
+    struct husk_backtrace backtrace = HUSK_BACKTRACE_INIT;
+    struct husk_error err;
+    const double call_us = call_time(calls, calls->trap, &depth, true, HUSK_TRAPPED);
+    const uint64_t start = bench_now_ns();
+    if (call_us < 0 || husk_sandbox_backtrace(calls->sandbox, &backtrace, &err) != 0)
+        return -1;
+    return call_us + (double)(bench_now_ns() - start) / 1e3;
 }
 
 /* By one wasm page. Shrinking is impossible, so each sample has a sandbox of its own; only the

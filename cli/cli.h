@@ -48,8 +48,9 @@ int report_usage(const struct report *report, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* The option that getopt_long() did not understand. */
 int report_bad_option(const struct report *report, char **argv);
-/* How a call ended, other than by returning. Returns the exit code. */
-int report_outcome(const struct report *report, const struct husk_outcome *outcome);
+/* How the sandbox's last call ended, other than by returning. Returns the exit code. */
+int report_outcome(const struct report *report, husk_sandbox *sandbox,
+                   const struct husk_outcome *outcome);
 /* A JSON string of `count` bytes, quoted and escaped; bytes that are not UTF-8 become U+FFFD. */
 void json_string(FILE *out, const char *text, size_t count);
 void json_text(FILE *out, const char *text);

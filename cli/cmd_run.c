@@ -300,7 +300,7 @@ static int save(struct run *run) {
 /* A program that exits is over: even with code 0 there is no snapshot, and whoever asked for one
  * must know. */
 static int report_no_snapshot(const struct run *run, const struct husk_outcome *outcome) {
-    int code = report_outcome(&run->report, outcome);
+    int code = report_outcome(&run->report, run->sandbox, outcome);
     if (outcome->kind == HUSK_INTERRUPTED && interrupted_by != 0)
         return 128 + interrupted_by;
     if (outcome->kind != HUSK_EXITED)
@@ -334,7 +334,7 @@ static int finish_call(struct run *run, const struct husk_outcome *outcome,
     if (outcome->kind == HUSK_RETURNED && run->invoke != NULL)
         print_results(run, results, results_count);
     else if (outcome->kind != HUSK_RETURNED)
-        code = report_outcome(&run->report, outcome);
+        code = report_outcome(&run->report, run->sandbox, outcome);
     return outcome->kind == HUSK_INTERRUPTED && interrupted_by != 0 ? 128 + interrupted_by : code;
 }
 

@@ -194,21 +194,34 @@ static void frame_json(const struct husk_frame *frame) {
     fputs("}", stdout);
 }
 
-static void outcome_json(const struct husk_outcome *outcome) {
+static const char *limit_name(enum husk_limit_kind limit) {
+    switch (limit) {
+    case HUSK_LIMIT_NONE: break;
+    case HUSK_LIMIT_WALL: return "wall";
+    case HUSK_LIMIT_CPU: return "cpu";
+    case HUSK_LIMIT_WAIT: return "wait";
+    }
+    return "?";
+}
+
+static void outcome_json(const struct husk_outcome *outcome,
+                         const struct husk_backtrace *backtrace) {
     printf("{\"outcome\":\"%s\"", outcome_name(outcome->kind));
     if (outcome->kind == HUSK_EXITED)
         printf(",\"exit_code\":%" PRId32, outcome->exit_code);
     if (outcome->kind == HUSK_TRAPPED)
         printf(",\"trap\":%d", (int)outcome->trap);
+    if (outcome->kind == HUSK_DEADLINE)
+        printf(",\"limit\":\"%s\"", limit_name(outcome->limit));
     fputs(",\"message\":", stdout);
     json_text(stdout, outcome->message);
     fputs(",\"frames\":[", stdout);
-    for (uint32_t i = 0; i < outcome->frames_count; i++) {
+    for (uint32_t i = 0; i < backtrace->frames_count; i++) {
         if (i != 0)
             fputs(",", stdout);
-        frame_json(&outcome->frames[i]);
+        frame_json(&backtrace->frames[i]);
     }
-    printf("],\"frames_total\":%" PRIu32 ",\"state_is_exact\":%s}\n", outcome->frames_total,
+    printf("],\"frames_total\":%" PRIu32 ",\"state_is_exact\":%s}\n", backtrace->frames_total,
            outcome->state_is_exact ? "true" : "false");
 }
 
@@ -245,23 +258,23 @@ static bool is_same_frame(const struct husk_frame *a, const struct husk_frame *b
 
 /* How many of the frames from `at` on are the `period` frames at `at`, over and over; these
  * included. */
-static uint32_t run_of(const struct husk_outcome *outcome, uint32_t at, uint32_t period) {
+static uint32_t run_of(const struct husk_backtrace *backtrace, uint32_t at, uint32_t period) {
     uint32_t end = at + period;
-    while (end < outcome->frames_count &&
-           is_same_frame(&outcome->frames[end], &outcome->frames[end - period]))
+    while (end < backtrace->frames_count &&
+           is_same_frame(&backtrace->frames[end], &backtrace->frames[end - period]))
         end++;
     return (end - at) / period * period;
 }
 
 /* Functions that call each other in a circle of at most 8: shown once, if the circle is run through
  * three times. Returns how many of the listed frames that were, at least 1. */
-static uint32_t frames_text(const struct husk_outcome *outcome, uint32_t at, uint32_t number) {
+static uint32_t frames_text(const struct husk_backtrace *backtrace, uint32_t at, uint32_t number) {
     uint32_t period = 1;
     while (period <= 8 &&
-           (at + period > outcome->frames_count || run_of(outcome, at, period) < 3 * period))
+           (at + period > backtrace->frames_count || run_of(backtrace, at, period) < 3 * period))
         period++;
     if (period > 8) {
-        const struct husk_frame *frame = &outcome->frames[at];
+        const struct husk_frame *frame = &backtrace->frames[at];
         frame_text(number, frame);
         if (frame->repeats != 0) {
             fprintf(stderr, "      … %" PRIu32 " more of ", frame->repeats);
@@ -270,22 +283,22 @@ static uint32_t frames_text(const struct husk_outcome *outcome, uint32_t at, uin
         }
         return 1;
     }
-    uint32_t count = run_of(outcome, at, period);
+    uint32_t count = run_of(backtrace, at, period);
     for (uint32_t i = 0; i < period; i++)
-        frame_text(number + i, &outcome->frames[at + i]);
+        frame_text(number + i, &backtrace->frames[at + i]);
     fprintf(stderr, "      … %" PRIu32 " more of the same %" PRIu32 "\n", count - period, period);
     return count;
 }
 
-static void backtrace_text(const struct husk_outcome *outcome) {
+static void backtrace_text(const struct husk_backtrace *backtrace) {
     uint32_t number = 0;
-    for (uint32_t at = 0; at < outcome->frames_count;) {
-        uint32_t next = at + frames_text(outcome, at, number);
+    for (uint32_t at = 0; at < backtrace->frames_count;) {
+        uint32_t next = at + frames_text(backtrace, at, number);
         for (; at < next; at++)
-            number += 1 + outcome->frames[at].repeats;
+            number += 1 + backtrace->frames[at].repeats;
     }
-    if (outcome->frames_total > number)
-        fprintf(stderr, "  … %" PRIu32 " more\n", outcome->frames_total - number);
+    if (backtrace->frames_total > number)
+        fprintf(stderr, "  … %" PRIu32 " more\n", backtrace->frames_total - number);
 }
 
 #define REPORT_SECONDS_MAX 2
@@ -310,11 +323,15 @@ static void limit_report(int code) {
     (void)alarm(REPORT_SECONDS_MAX);
 }
 
-int report_outcome(const struct report *report, const struct husk_outcome *outcome) {
+int report_outcome(const struct report *report, husk_sandbox *sandbox,
+                   const struct husk_outcome *outcome) {
+    struct husk_backtrace backtrace = HUSK_BACKTRACE_INIT;
     if (outcome->kind == HUSK_DEADLINE || outcome->kind == HUSK_INTERRUPTED)
         limit_report(outcome_code(outcome));
+    if (outcome->kind != HUSK_RETURNED && outcome->kind != HUSK_EXITED)
+        (void)husk_sandbox_backtrace(sandbox, &backtrace, NULL); /* or none */
     if (report->is_json) {
-        outcome_json(outcome);
+        outcome_json(outcome, &backtrace);
         return outcome_code(outcome);
     }
     if (outcome->kind == HUSK_RETURNED || outcome->kind == HUSK_EXITED)
@@ -322,7 +339,7 @@ int report_outcome(const struct report *report, const struct husk_outcome *outco
     fprintf(stderr, "husk %s: %s", report->command, outcome->kind == HUSK_TRAPPED ? "trap: " : "");
     put_text(stderr, outcome->message);
     fputc('\n', stderr);
-    backtrace_text(outcome);
+    backtrace_text(&backtrace);
     return outcome_code(outcome);
 }
 

@@ -12,13 +12,12 @@ extern "C" {
 
 enum husk_outcome_kind {
     HUSK_RETURNED, /* results are set */
-    /* trap, message, frames; the instance stays usable (core spec 4.4), but see state_is_exact */
+    /* trap, message; the instance stays usable (core spec 4.4), but see state_is_exact */
     HUSK_TRAPPED,
     HUSK_EXITED, /* proc_exit: exit_code; the instance stays usable, but nothing was unwound */
-    /* cut off by a wall or CPU limit; poisoned, unless the limit had passed before the guest ran */
+    /* cut off by a limit of time; poisoned, unless that had passed before the guest ran */
     HUSK_DEADLINE,
-    /* husk_interrupt(); poisoned, unless it came before the guest ran (frames_count 0, is_poisoned
-     * false) */
+    /* husk_interrupt(); poisoned, unless it came before the guest ran (is_poisoned false) */
     HUSK_INTERRUPTED,
     HUSK_GUEST_VIOLATION /* the guest's code did what no compiled module does; poisoned */
 };
@@ -38,20 +37,13 @@ enum husk_trap {
     HUSK_TRAP_HOST_FUNCTION = 11
 };
 
-/* One frame of a backtrace, innermost first. Strings live as long as the image. */
-struct husk_frame {
-    uint32_t func_idx;
-    /* "" if the module does not name it; husk_name_escape() makes it printable */
-    const char *func_name;
-    size_t func_name_bytes; /* without the NUL behind it; the name may hold more NULs */
-    uint64_t wasm_offset;   /* byte offset in the module, or HUSK_NO_OFFSET */
-    const char *file;       /* NULL if not known */
-    uint32_t line, column;  /* 0 if not known */
-    /* so many frames behind this one are the same function at the same place, and not listed */
-    uint32_t repeats;
+/* Which limit ended a call. */
+enum husk_limit_kind {
+    HUSK_LIMIT_NONE = 0,
+    HUSK_LIMIT_WALL = 1,
+    HUSK_LIMIT_CPU = 2,
+    HUSK_LIMIT_WAIT = 3 /* it waited for longer than a CPU limit alone allows */
 };
-
-#define HUSK_FRAMES_MAX 32
 
 /*
  * How a call ended. Caller-owned; needs no cleanup.
@@ -80,18 +72,20 @@ struct husk_outcome {
     size_t size;
     enum husk_outcome_kind kind;
     enum husk_trap trap;
+    /* HUSK_DEADLINE: the limit that had passed, of this call, of one around it, or of one that its
+     * host functions made */
+    enum husk_limit_kind limit;
     int32_t exit_code;
     bool is_poisoned;
     /* memories, globals and tables hold all that came before the end, and nothing else: see
      * above */
     bool state_is_exact;
-    uint32_t frames_count; /* in frames */
-    /* Counted on the guest's stack, repeats included. The walk takes about a millisecond at most,
-     * whatever the guest left there: it ends at 100,000 frames of one place, at 12,500 that change
-     * places, or at the 129th place. There may be more. */
-    uint32_t frames_total;
+    uint8_t reserved[6]; /* 0 */
+    /* What the call used: time on the clock, and CPU time of the calling thread. All that it did
+     * counts: the module's initialisation if it ran that, host functions, nested calls. Each is
+     * given if the call had a limit of that kind, or husk_limits.measure; else it is 0. */
+    uint64_t wall_ns, cpu_ns;
     char message[256]; /* what happened, one line, NUL-terminated */
-    struct husk_frame frames[HUSK_FRAMES_MAX];
 };
 #define HUSK_OUTCOME_INIT HUSK_INIT_OF(husk_outcome)
 
@@ -104,6 +98,10 @@ struct husk_limits {
      * altogether, but one second at least; then the call ends with HUSK_DEADLINE, too. wall_ns
      * replaces that rule; UINT64_MAX there allows to wait for ever. */
     uint64_t cpu_ns;
+    /* The outcome gives wall_ns and cpu_ns, limited or not. Costs two system calls, which read the
+     * thread's CPU clock. */
+    bool measure;
+    uint8_t reserved[7];
 };
 #define HUSK_LIMITS_INIT HUSK_INIT_OF(husk_limits)
 
@@ -147,6 +145,47 @@ HUSK_API int husk_call_bytes(husk_sandbox *sandbox, const char *export_name, con
                              size_t count, void **ret_bytes, size_t *ret_count,
                              const struct husk_limits *options, struct husk_outcome *ret_outcome,
                              struct husk_error *err);
+
+/* ---- Backtraces ---- */
+
+/* One frame, innermost first. Strings live as long as the image. */
+struct husk_frame {
+    uint32_t func_idx;
+    /* "" if the module does not name it; husk_name_escape() makes it printable */
+    const char *func_name;
+    size_t func_name_bytes; /* without the NUL behind it; the name may hold more NULs */
+    uint64_t wasm_offset;   /* byte offset in the module, or HUSK_NO_OFFSET */
+    const char *file;       /* NULL if not known */
+    uint32_t line, column;  /* 0 if not known */
+    /* so many frames behind this one are the same function at the same place, and not listed */
+    uint32_t repeats;
+};
+
+#define HUSK_FRAMES_MAX 32
+
+/* Caller-owned; needs no cleanup. */
+struct husk_backtrace {
+    size_t size;
+    uint32_t frames_count; /* in frames; never more than `size` has room for */
+    /* Counted on the guest's stack, repeats included; there may be more */
+    uint32_t frames_total;
+    struct husk_frame frames[HUSK_FRAMES_MAX];
+};
+#define HUSK_BACKTRACE_INIT HUSK_INIT_OF(husk_backtrace)
+
+/* Where the last call that ran was, if it did not return. No frames, which is no error, if it
+ * returned or never ran guest code, if it failed with a status (HUSK_E_SYS), or if the sandbox was
+ * restored or loaded since. Ask as often as you like, until the next call, also of a poisoned
+ * sandbox; a call that is refused (HUSK_E_TYPE, …) does not count. In a host function, the last
+ * call is the nested one that it made before; the call around it then ends at that function.
+ *
+ * The stack is walked now, which takes about a millisecond at most, whatever the guest left there:
+ * the walk ends at 100,000 frames of one place, at 12,500 that change places, or at the 129th
+ * place. The guest's own doing is all that a backtrace tells: never trust it.
+ *
+ * HUSK_E_INVAL, HUSK_E_STATE (nothing is loaded; a forked child). Threads: as all of a sandbox. */
+HUSK_API int husk_sandbox_backtrace(husk_sandbox *sandbox, struct husk_backtrace *ret_backtrace,
+                                    struct husk_error *err);
 
 /* End the call that runs in this sandbox, or, if none runs, the next one (sticky until a call
  * consumes it). Any thread; never blocks. The sandbox must not be freed at the same time. */

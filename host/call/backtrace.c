@@ -1,17 +1,20 @@
 /*
- * host/call/backtrace.c: backtraces. The guest's stack is walked by the image's unwind rows; it is
- * read through checked spans, every frame must lie above the one before (guest_code.h), and the
- * walk is bounded in frames and in look-ups, so that a hostile stack costs less than a millisecond
- * and nothing else.
+ * host/call/backtrace.c: backtraces. The guest's stack is walked by the image's unwind rows, when
+ * somebody asks: it stays as the call left it until the guest runs again. It is read through
+ * checked spans, every frame must lie above the one before (guest_code.h), and the walk is bounded
+ * in frames and in look-ups, so that a hostile stack costs less than a millisecond and nothing
+ * else.
  */
 #include "backtrace.h"
 
 #include <string.h>
 
+#include "error.h"
 #include "guest_code.h"
 #include "host_limits.h"
 #include "image_internal.h"
 #include "layout.h"
+#include "options.h"
 #include "rows.h"
 #include "sandbox_internal.h"
 
@@ -43,29 +46,29 @@ static void find_line(const husk_image *image, struct husk_frame *frame) {
 
 /* Is it the same as the frame before it, and that one listed? Deep recursion must not hide what
  * called it. */
-static bool repeats_last(const struct husk_image_code_row *row, const struct husk_outcome *outcome,
-                         uint32_t listed_count) {
-    if (listed_count == 0 || listed_count != outcome->frames_total)
+static bool repeats_last(const struct husk_image_code_row *row,
+                         const struct husk_backtrace *backtrace, uint32_t listed_count) {
+    if (listed_count == 0 || listed_count != backtrace->frames_total)
         return false;
-    const struct husk_frame *last = &outcome->frames[outcome->frames_count - 1];
+    const struct husk_frame *last = &backtrace->frames[backtrace->frames_count - 1];
     return row->func_idx != HUSK_FUNC_INIT && last->func_idx == row->func_idx &&
            last->wasm_offset == row->wasm_offset;
 }
 
-/* listed_count: the frames that outcome->frames stands for. */
+/* listed_count: the frames that backtrace->frames stands for. */
 static void add_frame(const husk_image *image, const struct husk_image_code_row *row,
-                      uint32_t *listed_count, struct husk_outcome *outcome) {
+                      uint32_t *listed_count, struct husk_backtrace *backtrace) {
     const struct image_code *code = image->code;
-    const bool is_repeat = repeats_last(row, outcome, *listed_count);
-    outcome->frames_total++;
-    if (!is_repeat && outcome->frames_count == HUSK_FRAMES_MAX)
+    const bool is_repeat = repeats_last(row, backtrace, *listed_count);
+    backtrace->frames_total++;
+    if (!is_repeat && backtrace->frames_count == HUSK_FRAMES_MAX)
         return;
     ++*listed_count;
     if (is_repeat) {
-        outcome->frames[outcome->frames_count - 1].repeats++;
+        backtrace->frames[backtrace->frames_count - 1].repeats++;
         return;
     }
-    struct husk_frame *frame = &outcome->frames[outcome->frames_count++];
+    struct husk_frame *frame = &backtrace->frames[backtrace->frames_count++];
     *frame = (struct husk_frame){
         .func_idx = row->func_idx, .func_name = "", .wasm_offset = row->wasm_offset};
     if (row->func_idx == HUSK_FUNC_INIT) {
@@ -117,14 +120,14 @@ static const struct place *place_at(struct places *places, const husk_image *ima
     return &places->found[slot];
 }
 
-void backtrace_fill(husk_sandbox *sandbox, struct husk_outcome *outcome) {
+static void walk(const husk_sandbox *sandbox, struct husk_backtrace *backtrace) {
     const husk_image *image = sandbox->image;
     const struct place *place = NULL;
     struct places places;
     uint32_t listed_count = 0, work = 0;
     places.count = 0;
     memset(places.addresses, 0, sizeof places.addresses);
-    struct code_frame frame = code_frame_now(sandbox);
+    struct code_frame frame = sandbox->calls.ended_at;
     uint64_t last_look = 0;
     for (uint32_t steps = 0; work < LIMIT_BACKTRACE_FRAMES; steps++) {
         /* A return address may be the first byte behind the calling function: look one byte before
@@ -138,8 +141,43 @@ void backtrace_fill(husk_sandbox *sandbox, struct husk_outcome *outcome) {
         last_look = look;
         if (place->code != NULL &&
             place->code->func_idx != HUSK_FUNC_RUNTIME) /* memcpy …: the caller counts */
-            add_frame(image, place->code, &listed_count, outcome);
+            add_frame(image, place->code, &listed_count, backtrace);
         if (!code_frame_leave(sandbox, place->row, &frame))
             break;
     }
+}
+
+void backtrace_keep(husk_sandbox *sandbox) {
+    const struct call_frame *frame = sandbox->calls.frame;
+    struct vm_regs regs;
+    machine_get_regs(sandbox->machine, &regs);
+    /* After a nested call, the machine's registers are that call's. */
+    sandbox->calls.ended_at = code_frame_of(frame->was_nested ? &frame->regs : &regs);
+}
+
+/* As many frames as `ret`, of whatever size, has room for. */
+static uint32_t frames_room(const struct husk_backtrace *ret) {
+    const size_t head = offsetof(struct husk_backtrace, frames);
+    const size_t room = ret->size < head ? 0 : (ret->size - head) / sizeof ret->frames[0];
+    return room < HUSK_FRAMES_MAX ? (uint32_t)room : HUSK_FRAMES_MAX;
+}
+
+int husk_sandbox_backtrace(husk_sandbox *sandbox, struct husk_backtrace *ret_backtrace,
+                           struct husk_error *err) {
+    if (sandbox == NULL || ret_backtrace == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_sandbox_backtrace: a NULL argument");
+    int status = output_check("husk_backtrace", ret_backtrace, err);
+    if (status == 0)
+        status = engine_check_process(sandbox->engine, err);
+    if (status == 0 && sandbox->image == NULL)
+        status = sandbox_unusable(sandbox, err);
+    if (status != 0)
+        return status;
+    struct husk_backtrace whole = {0};
+    if (sandbox->calls.ended_at.pc != 0)
+        walk(sandbox, &whole);
+    if (whole.frames_count > frames_room(ret_backtrace))
+        whole.frames_count = frames_room(ret_backtrace);
+    output_fill(ret_backtrace, &whole, sizeof whole);
+    return 0;
 }

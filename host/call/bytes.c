@@ -9,7 +9,7 @@
 #include "call.h"
 #include "error.h"
 #include "name_text.h"
-#include "outcome.h"
+#include "options.h"
 #include "sandbox_internal.h"
 #include "values.h"
 
@@ -218,8 +218,7 @@ int husk_call_bytes(husk_sandbox *sandbox, const char *export_name, const void *
         ret_outcome == NULL || (bytes == NULL && count > 0))
         return error_set(err, HUSK_E_INVAL, "husk_call_bytes: a NULL argument");
     struct husk_outcome whole;
-    struct exchange exchange = {
-        .sandbox = sandbox, .outcome = outcome_room(ret_outcome, &whole), .err = err};
+    struct exchange exchange = {.sandbox = sandbox, .outcome = &whole, .err = err};
     int status = output_check("husk_outcome", ret_outcome, err);
     if (status == 0)
         status = call_limits_make(options, &exchange.limits, err);
@@ -234,6 +233,6 @@ int husk_call_bytes(husk_sandbox *sandbox, const char *export_name, const void *
         *ret_bytes = copy;
         *ret_count = copy_count;
     }
-    outcome_give(exchange.outcome, ret_outcome);
+    call_give(&exchange.limits, &whole, ret_outcome);
     return 0;
 }

@@ -33,8 +33,11 @@ static uint64_t wait_limit(uint64_t cpu_ns) {
 
 int call_limits_make(const struct husk_limits *options, struct call_limits *ret_limits,
                      struct husk_error *err) {
-    *ret_limits = (struct call_limits){
-        .wall_end_ns = UINT64_MAX, .cpu_end_ns = UINT64_MAX, .wait_ns = UINT64_MAX};
+    *ret_limits = (struct call_limits){.wall_end_ns = UINT64_MAX,
+                                       .cpu_end_ns = UINT64_MAX,
+                                       .wait_ns = UINT64_MAX,
+                                       .wall_begin_ns = UINT64_MAX,
+                                       .cpu_begin_ns = UINT64_MAX};
     if (options == NULL)
         return 0;
     struct husk_limits copy;
@@ -43,16 +46,35 @@ int call_limits_make(const struct husk_limits *options, struct call_limits *ret_
         return status;
     ret_limits->wall_ns = copy.wall_ns;
     ret_limits->cpu_ns = copy.cpu_ns;
+    const bool is_measured = copy.measure;
+    if (copy.wall_ns != 0 || is_measured)
+        ret_limits->wall_begin_ns = clock_ns(CLOCK_MONOTONIC);
+    if (copy.cpu_ns != 0 || is_measured)
+        ret_limits->cpu_begin_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
     if (copy.wall_ns != 0)
-        ret_limits->wall_end_ns = end_after(clock_ns(CLOCK_MONOTONIC), copy.wall_ns);
+        ret_limits->wall_end_ns = end_after(ret_limits->wall_begin_ns, copy.wall_ns);
     if (copy.cpu_ns != 0) {
         int rc = pthread_getcpuclockid(pthread_self(), &ret_limits->cpu_clock);
         if (rc != 0)
             return error_sys(err, rc, "this thread has no CPU clock");
-        ret_limits->cpu_end_ns = end_after(clock_ns(ret_limits->cpu_clock), copy.cpu_ns);
+        ret_limits->cpu_end_ns = end_after(ret_limits->cpu_begin_ns, copy.cpu_ns);
         ret_limits->wait_ns = copy.wall_ns != 0 ? UINT64_MAX : wait_limit(copy.cpu_ns);
     }
     return 0;
+}
+
+void call_give(const struct call_limits *limits, struct husk_outcome *outcome,
+               struct husk_outcome *ret_outcome) {
+    if (limits->wall_begin_ns != UINT64_MAX)
+        outcome->wall_ns = clock_ns(CLOCK_MONOTONIC) - limits->wall_begin_ns;
+    if (limits->cpu_begin_ns != UINT64_MAX)
+        outcome->cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - limits->cpu_begin_ns;
+    /* up to the message's end; zeros behind it */
+    _Static_assert(offsetof(struct husk_outcome, message) + sizeof outcome->message ==
+                       sizeof *outcome,
+                   "what is behind the message is filled, too");
+    output_fill(ret_outcome, outcome,
+                offsetof(struct husk_outcome, message) + strlen(outcome->message) + 1);
 }
 
 static int check_state(const husk_sandbox *sandbox, struct husk_error *err) {
@@ -94,7 +116,7 @@ static int start_run(husk_sandbox *sandbox, const struct call_limits *limits,
 int husk_sandbox_start(husk_sandbox *sandbox, const struct husk_limits *options,
                        struct husk_outcome *ret_outcome, struct husk_error *err) {
     struct call_limits limits;
-    struct husk_outcome whole;
+    struct husk_outcome outcome;
     if (sandbox == NULL || ret_outcome == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_start: a NULL argument");
     int status = output_check("husk_outcome", ret_outcome, err);
@@ -107,12 +129,11 @@ int husk_sandbox_start(husk_sandbox *sandbox, const struct husk_limits *options,
         status = call_limits_make(options, &limits, err);
     if (status != 0)
         return status;
-    struct husk_outcome *outcome = outcome_room(ret_outcome, &whole);
-    outcome_begin(outcome, HUSK_RETURNED);
+    outcome_begin(&outcome, HUSK_RETURNED);
     if (sandbox->start != SANDBOX_STARTED)
-        status = start_run(sandbox, &limits, outcome, err);
+        status = start_run(sandbox, &limits, &outcome, err);
     if (status == 0)
-        outcome_give(outcome, ret_outcome);
+        call_give(&limits, &outcome, ret_outcome);
     return status;
 }
 
@@ -234,6 +255,7 @@ static int call_find(const husk_sandbox *sandbox, const struct husk_call *call, 
 static int call_run(husk_sandbox *sandbox, const struct husk_call *call,
                     struct husk_outcome *ret_outcome, struct husk_error *err) {
     struct call_limits limits;
+    struct husk_outcome outcome;
     const struct husk_image_func *row = NULL;
     struct call_request request = {.args = call->args,
                                    .args_count = call->args_count,
@@ -247,13 +269,16 @@ static int call_run(husk_sandbox *sandbox, const struct husk_call *call,
         status = check_call(sandbox, &request, &row, err);
     if (status == 0)
         status = call_limits_make(call->limits, &limits, err);
-    return status == 0 ? call_checked(sandbox, &request, row, ret_outcome, err) : status;
+    if (status == 0)
+        status = call_checked(sandbox, &request, row, &outcome, err);
+    if (status == 0)
+        call_give(&limits, &outcome, ret_outcome);
+    return status;
 }
 
 int husk_call(husk_sandbox *sandbox, const struct husk_call *call, struct husk_outcome *ret_outcome,
               struct husk_error *err) {
     struct husk_call copy;
-    struct husk_outcome whole;
     if (sandbox == NULL || call == NULL || ret_outcome == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_call: a NULL argument");
     int status = output_check("husk_outcome", ret_outcome, err);
@@ -264,11 +289,8 @@ int husk_call(husk_sandbox *sandbox, const struct husk_call *call, struct husk_o
         status = error_set(err, HUSK_E_INVAL, "husk_call: args or results are NULL");
     if (status != 0)
         return status;
-    struct husk_outcome *outcome = outcome_room(ret_outcome, &whole);
-    status = call_run(sandbox, &copy, outcome, err);
-    if (status == 0)
-        outcome_give(outcome, ret_outcome);
-    else if (copy.name != NULL)
+    status = call_run(sandbox, &copy, ret_outcome, err);
+    if (status != 0 && copy.name != NULL)
         status = error_while(err, status, "calling \"%s\"", NAME_SHOWN(copy.name));
     return status;
 }

@@ -19,6 +19,10 @@ struct call_request {
 int call_limits_make(const struct husk_limits *options, struct call_limits *ret_limits,
                      struct husk_error *err);
 
+/* The outcome of all that was done within the limits, with what that used, as the caller's. */
+void call_give(const struct call_limits *limits, struct husk_outcome *outcome,
+               struct husk_outcome *ret_outcome);
+
 /* husk_call() within limits. */
 int call_within(husk_sandbox *sandbox, const struct call_request *request,
                 struct husk_outcome *ret_outcome, struct husk_error *err);

@@ -12,15 +12,8 @@
  * of that file's. Read from the image, which the guest cannot change. */
 bool code_trap_site(const husk_image *image, uint64_t code_gva, uint8_t *ret_number);
 
-/* A frame on the guest's stack, as hostile as the guest. */
-struct code_frame {
-    /* of the innermost frame: where it was interrupted; of the others: where it goes on */
-    uint64_t pc;
-    uint64_t stack_gva, base_gva; /* its registers */
-};
-
-/* The innermost one, from the machine's present registers. */
-struct code_frame code_frame_now(const husk_sandbox *sandbox);
+/* The innermost frame, from the registers. */
+struct code_frame code_frame_of(const struct vm_regs *regs);
 /* To the caller's frame, by the row of the frame's code. False: there is none, or it cannot be
  * read, or does not lie above. */
 bool code_frame_leave(const husk_sandbox *sandbox, const struct husk_image_unwind_x86_64 *row,

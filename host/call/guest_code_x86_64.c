@@ -28,10 +28,8 @@ static bool read_stack(const husk_sandbox *sandbox, uint64_t gva_value, uint64_t
     return true;
 }
 
-struct code_frame code_frame_now(const husk_sandbox *sandbox) {
-    struct vm_regs regs;
-    machine_get_regs(sandbox->machine, &regs);
-    return (struct code_frame){.pc = regs.rip, .stack_gva = regs.rsp, .base_gva = regs.rbp};
+struct code_frame code_frame_of(const struct vm_regs *regs) {
+    return (struct code_frame){.pc = regs->rip, .stack_gva = regs->rsp, .base_gva = regs->rbp};
 }
 
 /* The return address lies just below what RSP is after the return (the CFA). */

@@ -23,11 +23,8 @@ static bool caller_finish(struct husk_caller *caller, const struct linked_func *
     husk_sandbox *sandbox = caller->sandbox;
     if (sandbox->is_poisoned)
         return true; /* a nested call was cut off; resume_after_host() ends this one */
-    /* The guest's registers, for the backtrace: those of the host call, not of a nested call. */
-    if (sandbox->calls.frame->was_nested && (caller->end != CALLER_GOES_ON || status != 0))
-        machine_set_regs(sandbox->machine, &sandbox->calls.frame->regs);
     if (caller->end == CALLER_EXITED) {
-        outcome_exit(caller->exit_code, outcome);
+        outcome_exit(sandbox, caller->exit_code, outcome);
         return false;
     }
     if (caller->end == CALLER_FAILED) {

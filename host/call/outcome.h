@@ -5,37 +5,29 @@
 #ifndef HOST_OUTCOME_H
 #define HOST_OUTCOME_H
 
+#include <string.h>
+
 #include "call_state.h"
 #include "husk.h"
-#include "options.h"
 #include "watchdog.h"
 
-/* An outcome without message, trap and frames. The state is exact where the guest gave up
- * control by itself; who knows better sets it. Deliberately not a memset: the struct is large. */
+/* An outcome without message and trap. The state is exact where the guest gave up control by
+ * itself; who knows better sets it. Deliberately not an assignment of the whole struct, which takes
+ * longer than all the rest. Nothing behind the message's NUL is set. */
 static inline void outcome_begin(struct husk_outcome *outcome, enum husk_outcome_kind kind) {
     outcome->kind = kind;
     outcome->state_is_exact = kind == HUSK_RETURNED || kind == HUSK_EXITED;
     outcome->trap = HUSK_TRAP_NONE;
+    outcome->limit = HUSK_LIMIT_NONE;
     outcome->exit_code = 0;
     outcome->is_poisoned = false;
-    outcome->frames_count = 0;
-    outcome->frames_total = 0;
+    memset(outcome->reserved, 0, sizeof outcome->reserved);
+    outcome->wall_ns = outcome->cpu_ns = 0;
     outcome->message[0] = 0;
 }
 
-/* The caller's outcome to be filled in place, or `whole` if its struct is of another size than this
- * library's; then outcome_give() copies. */
-static inline struct husk_outcome *outcome_room(struct husk_outcome *ret_outcome,
-                                                struct husk_outcome *whole) {
-    return ret_outcome->size == sizeof *whole ? ret_outcome : whole;
-}
-static inline void outcome_give(const struct husk_outcome *outcome,
-                                struct husk_outcome *ret_outcome) {
-    if (outcome != ret_outcome)
-        output_fill(ret_outcome, outcome, sizeof *outcome);
-}
-
-void outcome_exit(int32_t exit_code, struct husk_outcome *outcome);
+/* The rest keeps the place where the guest was, for a backtrace. */
+void outcome_exit(husk_sandbox *sandbox, int32_t exit_code, struct husk_outcome *outcome);
 void outcome_trap(husk_sandbox *sandbox, enum husk_trap trap, bool is_exact, const char *message,
                   struct husk_outcome *outcome);
 /* The guest did what no compiled module does. Poisons the sandbox. */
@@ -47,7 +39,6 @@ void outcome_cut(husk_sandbox *sandbox, const struct watch *due, bool did_run,
                  struct husk_outcome *outcome);
 /* A call inside this one, made by a host function, poisoned the sandbox: this one ends in the same
  * way. */
-void outcome_cut_inside(const husk_sandbox *sandbox, const struct call_frame *frame,
-                        struct husk_outcome *outcome);
+void outcome_cut_inside(husk_sandbox *sandbox, struct husk_outcome *outcome);
 
 #endif

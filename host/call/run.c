@@ -73,11 +73,12 @@ static bool resume_after_host(husk_sandbox *sandbox, struct call_frame *frame,
                               struct husk_outcome *outcome) {
     if (!frame->was_nested)
         return true;
-    frame->was_nested = false;
     if (sandbox->is_poisoned) {
-        outcome_cut_inside(sandbox, frame, outcome);
+        outcome_cut_inside(sandbox, outcome);
         return false;
     }
+    frame->was_nested = false;
+    calls_forget_end(&sandbox->calls);
     vm_regs_set_pc(&frame->regs, sandbox->image->code->module.resume_gva);
     machine_set_regs(sandbox->machine, &frame->regs);
     return !cut_off(sandbox, true, outcome);
@@ -221,7 +222,6 @@ static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame,
         return HUSK_E_STATE;
     frame->parent = parent;
     frame->was_nested = false;
-    frame->cut_limit[0] = 0;
     /* first: the arguments are in the mailbox already */
     hotset_written_here(&sandbox->machine->hotset);
     frame->is_watched = limits->wall_end_ns != UINT64_MAX || limits->cpu_end_ns != UINT64_MAX;
@@ -232,11 +232,10 @@ static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame,
         frame->watch.cpu_clock = limits->cpu_clock;
         frame->watch.wall_ns = limits->wall_ns;
         frame->watch.cpu_ns = limits->cpu_ns;
-        frame->watch.is_due_by_cpu = false;
+        frame->watch.due_by = HUSK_LIMIT_NONE;
         atomic_init(&frame->watch.is_due, false);
         frame->watch.wait_left_ns = limits->wait_ns;
         atomic_init(&frame->watch.wait_end_ns, UINT64_MAX);
-        frame->watch.has_waited = false;
         int status = watchdog_add(&sandbox->engine->watchdog, &frame->watch, err);
         if (status != 0)
             return status;
@@ -268,12 +267,15 @@ int run_call(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva,
     int status = frame_enter(sandbox, &frame, limits, err);
     if (status != 0)
         return status;
+    calls_forget_end(&sandbox->calls);
     stat_count(sandbox->stats, STAT_calls);
     if (!cut_off(sandbox, false, ret_outcome)) {
         const bool is_measured = sandbox->engine->measures_times;
         const uint64_t start_ns = is_measured ? clock_ns(CLOCK_MONOTONIC) : 0;
         set_start_regs(sandbox);
         status = run_until_end(sandbox, &frame, ret_outcome, err);
+        if (status != 0)
+            calls_forget_end(&sandbox->calls);
         if (is_measured)
             stat_measure(sandbox->stats, HUSK_HISTOGRAM_CALL, clock_ns(CLOCK_MONOTONIC) - start_ns);
     }

@@ -11,13 +11,16 @@
 
 #include "husk.h"
 
-/* When a call must end; absolute, so that start and call share one budget. */
+/* When a call must end, and when it began; absolute, so that start and call share one budget. */
 struct call_limits {
     uint64_t wall_end_ns; /* CLOCK_MONOTONIC; UINT64_MAX: none */
     uint64_t cpu_end_ns;  /* of cpu_clock; UINT64_MAX: none */
     clockid_t cpu_clock;
     uint64_t wait_ns;         /* waiting in WASI, from now on; UINT64_MAX: no limit */
     uint64_t wall_ns, cpu_ns; /* what the caller asked for, for messages */
+    /* What the clocks said at the start, for what the outcome says was used; UINT64_MAX: nobody
+     * asked. CLOCK_MONOTONIC and CLOCK_THREAD_CPUTIME_ID. */
+    uint64_t wall_begin_ns, cpu_begin_ns;
 };
 
 /* Call code_gva by its thunk; arguments and results are in the mailbox's call slots. Returns 0 with

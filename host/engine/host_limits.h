@@ -63,7 +63,7 @@
 #define LIMIT_BACKTRACE_FRAMES 100000u
 #define LIMIT_BACKTRACE_FRAMES_PER_MOVE 8u
 /* And addresses that it looks up in the image's rows, each once: up to a microsecond, if every step
- * of the two searches misses the caches. Four times the frames that an outcome shows; a deep
+ * of the two searches misses the caches. Four times the frames that a backtrace lists; a deep
  * recursion comes from few places. */
 #define LIMIT_BACKTRACE_PLACES 128u
 

@@ -77,6 +77,7 @@ static void instance_begin(husk_sandbox *sandbox, husk_image *image) {
     sandbox->image = image;
     sandbox->start = image->is_snapshot ? SANDBOX_STARTED : SANDBOX_NOT_STARTED;
     sandbox->is_poisoned = false;
+    calls_forget_end(&sandbox->calls);
     sandbox->owes_restored_call = image->is_snapshot;
     if (!image->is_snapshot)
         apply_imports(sandbox);
@@ -93,6 +94,7 @@ static void sandbox_unload(husk_sandbox *sandbox) {
     husk_image_unref(sandbox->image);
     sandbox->image = NULL;
     sandbox->is_poisoned = false;
+    calls_forget_end(&sandbox->calls);
     stat_count(sandbox->stats, STAT_unloads);
 }
 
@@ -274,6 +276,7 @@ static int restore_failed(husk_sandbox *sandbox, bool has_changed, int status,
     if (!has_changed)
         return error_while(err, status, "restoring a sandbox; it is as it was");
     sandbox_poison(sandbox, POISON_RESTORE_FAILURE);
+    calls_forget_end(&sandbox->calls);
     return error_while(
         err, status,
         "restoring a sandbox; it must be restored again, or loaded into, before it is called");

@@ -30,7 +30,7 @@
  *   nothing between two calls         mailbox and stack of the arena (zero), calls, regs of the
  *                                     vCPU
  *   set anew by load and restore      mapped, image, hotset, start, owes_restored_call,
- *                                     is_poisoned, poisoned_by, changes_begun
+ *                                     is_poisoned, poisoned_by, changes_begun, calls.ended_at
  *   not the instance's, unchanged     engine, machine, vcpu_ops, stats, hot_pages_counted, limits,
  *                                     vm, vcpu, kicker, tables, next_slot, has_failed_vm,
  *                                     next_idle, calls.is_interrupted; link's definitions; the
@@ -38,8 +38,8 @@
  *
  * The state of WASI has its own tripwire in wasi_state.c.
  */
-_Static_assert(sizeof(struct husk_sandbox) - sizeof(struct linkage) == 72 &&
-                   sizeof(struct call_state) == 24,
+_Static_assert(sizeof(struct husk_sandbox) - sizeof(struct linkage) == 112 &&
+                   sizeof(struct call_state) == 64,
                "a new field of struct husk_sandbox");
 _Static_assert(sizeof(struct machine) - sizeof(struct husk_sandbox_options) -
                        sizeof(struct sizing) - sizeof(struct arena) - sizeof(struct kicker) -

@@ -39,11 +39,12 @@ static bool watch_has_waited(const struct watch *watch, uint64_t now) {
 /* Is it due for the first time? If not, *ret_next is when it can be. */
 static bool watch_becomes_due(struct watch *watch, uint64_t now, uint64_t *ret_next) {
     *ret_next = watch_due_ns(watch, now);
-    if (*ret_next > now)
-        watch->has_waited = watch_has_waited(watch, now);
-    if (*ret_next > now && !watch->has_waited)
+    const bool has_waited = *ret_next > now && watch_has_waited(watch, now);
+    if (*ret_next > now && !has_waited)
         return false;
-    watch->is_due_by_cpu = watch->wall_end_ns > now;
+    watch->due_by = has_waited                 ? HUSK_LIMIT_WAIT
+                    : watch->wall_end_ns > now ? HUSK_LIMIT_CPU
+                                               : HUSK_LIMIT_WALL;
     watch->kick_pause_ns = KICK_PAUSE_NS;
     return true;
 }

@@ -30,19 +30,17 @@ struct watch {
     uint64_t wall_end_ns; /* CLOCK_MONOTONIC; UINT64_MAX: no limit */
     uint64_t cpu_end_ns;  /* of cpu_clock; UINT64_MAX: no limit */
     clockid_t cpu_clock;
-    uint64_t wall_ns, cpu_ns; /* the limits as the caller gave them, for messages */
-    bool is_due_by_cpu;       /* which of the two; set before is_due */
-    atomic_bool is_due;       /* set before the kick */
+    uint64_t wall_ns, cpu_ns;    /* the limits as the caller gave them, for messages */
+    enum husk_limit_kind due_by; /* set before is_due */
+    atomic_bool is_due;          /* set before the kick */
     /* Once is_due: when to kick again, and how long that is after the last kick. The watchdog's. */
     uint64_t kick_again_ns, kick_pause_ns;
     /* A call with a CPU limit alone uses no CPU time while it waits in WASI. wait_left_ns: how long
      * it may still do so, altogether; UINT64_MAX: without end. The calling thread's. wait_end_ns:
      * when the present wait uses it up (CLOCK_MONOTONIC); UINT64_MAX: it does not wait. Looked at
-     * whenever the CPU clock is, so noticed too late by at most the CPU limit. has_waited: that was
-     * why; set before is_due. */
+     * whenever the CPU clock is, so noticed too late by at most the CPU limit. */
     uint64_t wait_left_ns;
     atomic_uint_least64_t wait_end_ns;
-    bool has_waited;
 };
 
 struct watchdog {

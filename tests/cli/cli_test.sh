@@ -309,6 +309,8 @@ prints "a trap as JSON" '"outcome":"trapped"'
 prints "a trap as JSON" '"name":"inner"'
 run "a time limit" 124 "$husk" run --timeout 100ms --invoke spin typed.wasm
 says "a time limit" "time limit"
+run "a time limit as JSON" 124 "$husk" run --json --timeout 100ms --invoke spin typed.wasm
+prints "a time limit as JSON" '{"outcome":"deadline","limit":"wall","message":'
 run "a CPU time limit" 124 "$husk" run --cpu-timeout 50ms --invoke spin typed.wasm
 invoke grow 1 1:i32
 same "a memory limit" "$("$husk" run --max-memory 64K --invoke grow typed.wasm 1)" -1:i32

@@ -8,6 +8,7 @@
 #include "fault_wraps.h"
 #include "guest_image.h"
 #include "harness.h"
+#include "last_backtrace.h"
 #include "husk.h"
 #include "layout.h"
 #include "mailbox.h"
@@ -118,6 +119,7 @@ TEST(a_vm_that_fails_poisons) {
     failing = "run";
     CHECK_STATUS(call_grow(&world, world.sandbox), HUSK_E_SYS);
     CHECK_STATUS(call_grow(&world, world.sandbox), HUSK_E_POISONED);
+    CHECK_EQ_U64(last_backtrace(world.sandbox).frames_total, 0);
     struct husk_stats stats = stats_of(&world);
     CHECK_EQ_U64(stats.poisonings_vm_failure, 1);
     CHECK_EQ_U64(stats.poisonings_guest_violation, 0);

@@ -31,10 +31,11 @@ int options(void) {
 int value(struct husk_value *ret_value) {
     struct husk_error err;
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
+    struct husk_backtrace backtrace = HUSK_BACKTRACE_INIT;
     ret_value->type = HUSK_I64;
     ret_value->of.i64 = HUSK_VERSION_MAJOR + HUSK_VERSION_MINOR + HUSK_VERSION_PATCH;
     err.offset = HUSK_NO_OFFSET;
     outcome.kind = HUSK_RETURNED;
-    return (int)err.offset + (int)outcome.kind + (int)sizeof outcome.frames / HUSK_FRAMES_MAX +
+    return (int)err.offset + (int)outcome.kind + (int)sizeof backtrace.frames / HUSK_FRAMES_MAX +
            HUSK_HISTOGRAM_BUCKETS;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "last_backtrace.h"
 #include "wat.h"
 #include "literals.h"
 
@@ -191,13 +192,14 @@ TEST(every_trap_kind) {
         CHECK_EQ_U64(lab.outcome.trap, expected[i].trap);
         CHECK_CONTAINS(lab.outcome.message, expected[i].message);
         CHECK_EQ_I64(result.of.i32, -5); /* untouched */
-        CHECK(!lab.outcome.is_poisoned && lab.outcome.frames_count >= 1);
-        const struct husk_frame *last = &lab.outcome.frames[lab.outcome.frames_count - 1];
-        if (lab.outcome.frames_total <= HUSK_FRAMES_MAX)
+        const struct husk_backtrace backtrace = last_backtrace(lab.sandbox);
+        CHECK(!lab.outcome.is_poisoned && backtrace.frames_count >= 1);
+        const struct husk_frame *last = &backtrace.frames[backtrace.frames_count - 1];
+        if (backtrace.frames_total <= HUSK_FRAMES_MAX)
             CHECK_STR(last->func_name, "outer");
         else
-            CHECK(lab.outcome.frames_total > 1000);
-        CHECK(lab.outcome.frames[0].wasm_offset != HUSK_NO_OFFSET);
+            CHECK(backtrace.frames_total > 1000);
+        CHECK(backtrace.frames[0].wasm_offset != HUSK_NO_OFFSET);
         CHECK_EQ_I64(wat_call_i32(&lab, "f", 0), 78);
     }
     wat_lab_close(&lab);
@@ -283,7 +285,7 @@ TEST(a_failed_start_is_final) {
     wat_lab_open(&lab, "(module (func $s unreachable) (start $s) (func (export \"f\")))", NULL);
     CHECK_OK(wat_call(&lab, "f", NULL, 0, NULL, 0), lab.err);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_TRAPPED);
-    CHECK_STR(lab.outcome.frames[0].func_name, "s");
+    CHECK_STR(last_backtrace(lab.sandbox).frames[0].func_name, "s");
     CHECK_STATUS(wat_call(&lab, "f", NULL, 0, NULL, 0), HUSK_E_STATE);
     CHECK_STATUS(husk_sandbox_start(lab.sandbox, NULL, &lab.outcome, &lab.err), HUSK_E_STATE);
     wat_lab_close(&lab);

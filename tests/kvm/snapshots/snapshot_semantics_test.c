@@ -168,9 +168,11 @@ static bool all_is_refused(struct state_lab *lab, husk_image *snapshot) {
     husk_image *taken = NULL;
     husk_sandbox *sandbox = NULL;
     husk_memory_image *part = NULL;
+    struct husk_backtrace backtrace = HUSK_BACKTRACE_INIT;
     return husk_memory_image_new(lab->sandbox, RANGE(.count = HUSK_PAGE_SIZE), &part, &lab->err) ==
                HUSK_E_STATE &&
            husk_sandbox_new(snapshot, lab->imports, NULL, &sandbox, &lab->err) == HUSK_E_STATE &&
+           husk_sandbox_backtrace(lab->sandbox, &backtrace, &lab->err) == HUSK_E_STATE &&
            husk_sandbox_clone(lab->sandbox, &sandbox, &lab->err) == HUSK_E_STATE &&
            husk_sandbox_snapshot(lab->sandbox, &taken, &lab->err) == HUSK_E_STATE &&
            husk_sandbox_restore(lab->sandbox, snapshot, &lab->err) == HUSK_E_STATE &&

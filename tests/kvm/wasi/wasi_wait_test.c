@@ -304,6 +304,7 @@ static void check_waited(struct house *house, const char *where) {
                   "%s: %s took %llu ms", where, tenant->function,
                   (unsigned long long)(tenant->took_ns / MS));
         CHECK_CONTAINS(tenant->outcome.message, "waited longer than its CPU limit allows");
+        CHECK_EQ_I64(tenant->outcome.limit, HUSK_LIMIT_WAIT);
     }
 }
 
