@@ -72,13 +72,13 @@ bool hostcall_serve(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     struct husk_caller caller;
     caller.sandbox = sandbox;
     caller.end = CALLER_GOES_ON;
-    stat_count(sandbox->stats, STAT_host_calls);
+    stat_count(sandbox->tally, STAT_host_calls);
     sandbox->calls.values_used += used;
     const bool is_measured = sandbox->engine->measures_times;
     const uint64_t start_ns = is_measured ? clock_ns(CLOCK_MONOTONIC) : 0;
     int status = func->fn(&caller, func->user, args, results);
     if (is_measured)
-        stat_measure(sandbox->stats, HUSK_HISTOGRAM_HOST_CALL,
+        stat_measure(sandbox->tally, HUSK_HISTOGRAM_HOST_CALL,
                      clock_ns(CLOCK_MONOTONIC) - start_ns);
     sandbox->calls.values_used -= used;
     if (!caller_finish(&caller, func, status, results, outcome))

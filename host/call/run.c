@@ -212,7 +212,7 @@ static void count_outcome(husk_sandbox *sandbox, enum husk_outcome_kind kind) {
                                              [HUSK_INTERRUPTED] = STAT_interrupts,
                                              [HUSK_GUEST_VIOLATION] = STAT_guest_violations};
     if (kind != HUSK_RETURNED)
-        stat_count(sandbox->stats, stats[kind]);
+        stat_count(sandbox->tally, stats[kind]);
 }
 
 static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame,
@@ -268,7 +268,7 @@ int run_call(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva,
     if (status != 0)
         return status;
     calls_forget_end(&sandbox->calls);
-    stat_count(sandbox->stats, STAT_calls);
+    stat_count(sandbox->tally, STAT_calls);
     if (!cut_off(sandbox, false, ret_outcome)) {
         const bool is_measured = sandbox->engine->measures_times;
         const uint64_t start_ns = is_measured ? clock_ns(CLOCK_MONOTONIC) : 0;
@@ -277,7 +277,7 @@ int run_call(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva,
         if (status != 0)
             calls_forget_end(&sandbox->calls);
         if (is_measured)
-            stat_measure(sandbox->stats, HUSK_HISTOGRAM_CALL, clock_ns(CLOCK_MONOTONIC) - start_ns);
+            stat_measure(sandbox->tally, HUSK_HISTOGRAM_CALL, clock_ns(CLOCK_MONOTONIC) - start_ns);
     }
     frame_leave(sandbox, &frame);
     if (status == 0)

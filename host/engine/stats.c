@@ -63,10 +63,19 @@ static unsigned bucket_of(uint64_t ns) {
     return bucket < HUSK_HISTOGRAM_BUCKETS ? bucket : HUSK_HISTOGRAM_BUCKETS - 1;
 }
 
-void stat_measure(struct stat_shard *shard, enum husk_histogram_kind kind, uint64_t ns) {
-    struct duration_counts *counts = &shard->durations[kind];
+void stat_measure(struct tally *tally, enum husk_histogram_kind kind, uint64_t ns) {
+    struct duration_counts *counts = &tally->shard->durations[kind];
     atomic_fetch_add_explicit(&counts->sum_ns, ns, memory_order_relaxed);
     atomic_fetch_add_explicit(&counts->buckets[bucket_of(ns)], 1, memory_order_relaxed);
+    tally_add(&tally->durations_ns[kind], ns);
+}
+
+void tally_begin(struct tally *tally) {
+    for (unsigned i = 0; i < STAT_COUNTERS; i++)
+        atomic_store_explicit(&tally->values[i], 0, memory_order_relaxed);
+    for (unsigned i = 0; i < STAT_DURATIONS; i++)
+        atomic_store_explicit(&tally->durations_ns[i], 0, memory_order_relaxed);
+    stat_set_memory(tally, 0);
 }
 
 int husk_engine_histogram(const husk_engine *engine, enum husk_histogram_kind kind,

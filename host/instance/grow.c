@@ -65,7 +65,7 @@ static int grow_memory(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t delta_p
     if (delta_pages == 0)
         return 0;
     write_size(machine, sandbox->image->code->memories[mem_idx].size_gva, old_pages + delta_pages);
-    stat_count(sandbox->stats, STAT_memory_grows);
+    stat_count(sandbox->tally, STAT_memory_grows);
     return 0;
 }
 

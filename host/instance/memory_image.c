@@ -104,7 +104,7 @@ int husk_memory_image_new(husk_sandbox *sandbox, const struct husk_range *range,
         husk_memory_image_unref(image);
         return status;
     }
-    stat_count(sandbox->stats, STAT_memory_images_made);
+    stat_count(sandbox->tally, STAT_memory_images_made);
     *ret_image = image;
     return 0;
 }
@@ -129,7 +129,7 @@ int husk_memory_image_map(husk_sandbox *sandbox, const struct husk_range *range,
     if (status == 0)
         status = map_file(sandbox->machine, hva, image->file, offset, bytes, err);
     if (status == 0)
-        stat_count(sandbox->stats, STAT_memory_images_mapped);
+        stat_count(sandbox->tally, STAT_memory_images_mapped);
     return status;
 }
 

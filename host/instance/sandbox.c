@@ -95,7 +95,7 @@ static void sandbox_unload(husk_sandbox *sandbox) {
     sandbox->image = NULL;
     sandbox->is_poisoned = false;
     calls_forget_end(&sandbox->calls);
-    stat_count(sandbox->stats, STAT_unloads);
+    stat_count(sandbox->tally, STAT_unloads);
 }
 
 /* Takes over the linkage, also on failure. What was loaded stays so if it fails before anything is
@@ -120,7 +120,7 @@ static int sandbox_load(husk_sandbox *sandbox, husk_image *image, struct linkage
         return status;
     }
     linkage_load_states(take_link, image);
-    stat_add(sandbox->stats, STAT_unloads, sandbox->image != NULL);
+    stat_add(sandbox->tally, STAT_unloads, sandbox->image != NULL);
     hotset_unpin(&machine->hotset);
     linkage_done(&sandbox->link);
     sandbox->link = *take_link;
@@ -136,7 +136,7 @@ void sandbox_poison(husk_sandbox *sandbox, enum poison_cause cause) {
         [POISON_VM_FAILURE] = STAT_poisonings_vm_failure,
         [POISON_RESTORE_FAILURE] = STAT_poisonings_restore_failure};
     if (!sandbox->is_poisoned)
-        stat_count(sandbox->stats, stats[cause]);
+        stat_count(sandbox->tally, stats[cause]);
     sandbox->is_poisoned = true;
     sandbox->poisoned_by = cause;
 }
@@ -185,7 +185,7 @@ static husk_sandbox *sandbox_alloc(husk_engine *engine, const husk_image *image,
         return NULL;
     }
     sandbox->engine = engine_ref(engine);
-    sandbox->stats = sandbox->machine->stats;
+    sandbox->tally = &sandbox->machine->tally;
     atomic_init(&sandbox->calls.is_interrupted, false);
     return sandbox;
 }
@@ -203,7 +203,7 @@ int sandbox_new(husk_engine *engine, husk_image *image, struct linkage *take_lin
         sandbox_destroy(sandbox);
         return error_while(err, status, "making a sandbox");
     }
-    stat_count(sandbox->stats, STAT_sandboxes_made);
+    stat_count(sandbox->tally, STAT_sandboxes_made);
     *ret_sandbox = sandbox;
     return 0;
 }
@@ -319,7 +319,7 @@ int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct husk_e
 void husk_sandbox_free(husk_sandbox *sandbox) {
     if (sandbox == NULL)
         return;
-    stat_count(sandbox->stats, STAT_sandboxes_freed);
+    stat_count(sandbox->tally, STAT_sandboxes_freed);
     sandbox_unload(sandbox);
     sandbox_destroy(sandbox);
 }

@@ -27,7 +27,7 @@ enum sandbox_start { SANDBOX_NOT_STARTED, SANDBOX_STARTED, SANDBOX_START_FAILED 
 struct husk_sandbox {
     husk_engine *engine;     /* referenced */
     struct machine *machine; /* owned; the same one from husk_sandbox_new() on */
-    struct stat_shard *stats;
+    struct tally *tally;     /* the machine's */
 
     /* The instance. NULL: nothing is loaded, and the machine's memory is to be made equal to an
      * image before it is used again. */

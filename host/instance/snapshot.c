@@ -31,10 +31,10 @@
  *                                     vCPU
  *   set anew by load and restore      mapped, image, hotset, start, owes_restored_call,
  *                                     is_poisoned, poisoned_by, changes_begun, calls.ended_at
- *   not the instance's, unchanged     engine, machine, vcpu_ops, stats, hot_pages_counted, limits,
- *                                     vm, vcpu, kicker, tables, next_slot, has_failed_vm,
- *                                     next_idle, calls.is_interrupted; link's definitions; the
- *                                     limits in sizes; overlays are contents, and their mappings go
+ *   not the instance's, unchanged     engine, machine, vcpu_ops, tally, limits, vm, vcpu,
+ *                                     kicker, tables, next_slot, has_failed_vm, next_idle,
+ *                                     calls.is_interrupted; link's definitions; the limits in
+ *                                     sizes; overlays are contents, and their mappings go
  *
  * The state of WASI has its own tripwire in wasi_state.c.
  */
@@ -43,8 +43,8 @@ _Static_assert(sizeof(struct husk_sandbox) - sizeof(struct linkage) == 112 &&
                "a new field of struct husk_sandbox");
 _Static_assert(sizeof(struct machine) - sizeof(struct husk_sandbox_options) -
                        sizeof(struct sizing) - sizeof(struct arena) - sizeof(struct kicker) -
-                       sizeof(struct hotset) ==
-                   80,
+                       sizeof(struct hotset) - sizeof(struct tally) ==
+                   72,
                "a new field of struct machine");
 _Static_assert(sizeof(struct linkage) == 72 && sizeof(struct group_state) == 16,
                "a new field of linkage.h");
@@ -317,7 +317,7 @@ static int snapshot_fill(husk_sandbox *sandbox, husk_image *snapshot, struct hus
     if (status == 0)
         status = make_runs(sandbox->machine, &list, snapshot, err);
     if (status == 0)
-        stat_add(sandbox->stats, STAT_snapshot_pages, list.count);
+        stat_add(sandbox->tally, STAT_snapshot_pages, list.count);
     free(list.pages);
     return status;
 }
@@ -359,8 +359,8 @@ int husk_sandbox_snapshot(husk_sandbox *sandbox, husk_image **ret_snapshot,
     }
     hotset_learn(&sandbox->machine->hotset, &sandbox->machine->arena, snapshot);
     const uint64_t ns = clock_ns(CLOCK_MONOTONIC) - start_ns;
-    stat_count(sandbox->stats, STAT_snapshots);
-    stat_measure(sandbox->stats, HUSK_HISTOGRAM_SNAPSHOT, ns);
+    stat_count(sandbox->tally, STAT_snapshots);
+    stat_measure(sandbox->tally, HUSK_HISTOGRAM_SNAPSHOT, ns);
     *ret_snapshot = snapshot;
     return 0;
 }

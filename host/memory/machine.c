@@ -42,11 +42,11 @@ static int memory_make(const struct machine *machine, husk_image *image, const s
 }
 
 void machine_count_hot(struct machine *machine) {
-    const uint32_t count = machine->hotset.count;
-    if (count == machine->hot_pages_counted)
-        return;
-    stat_add(machine->stats, STAT_hot_pages, (uint64_t)count - machine->hot_pages_counted);
-    machine->hot_pages_counted = count;
+    struct tally *tally = &machine->tally;
+    const uint64_t counted =
+        atomic_load_explicit(&tally->values[STAT_hot_pages], memory_order_relaxed);
+    if (machine->hotset.count != counted)
+        stat_add(tally, STAT_hot_pages, machine->hotset.count - counted);
 }
 
 static void memory_free(struct machine *machine) {
@@ -95,7 +95,7 @@ struct machine *machine_new(husk_engine *engine, const struct husk_sandbox_optio
         return NULL;
     machine->engine = engine;
     machine->vcpu_ops = engine->vcpu_ops;
-    machine->stats = stats_next_shard(&engine->stats);
+    tally_init(&machine->tally, &engine->stats);
     machine->limits = *limits;
     return machine;
 }

@@ -31,7 +31,6 @@ struct machine {
      * goes. */
     husk_engine *engine;
     const struct vcpu_ops *vcpu_ops;
-    struct stat_shard *stats; /* of the engine's */
     /* Every field set; the pool gives the machine to sandboxes with equal ones only. */
     struct husk_sandbox_options limits;
 
@@ -44,8 +43,7 @@ struct machine {
     struct sys_space *tables; /* this and the next three: machine_space.c's */
     struct vm *vm;            /* NULL: none yet, and no vCPU */
     struct vcpu *vcpu;
-    uint32_t next_slot;         /* of the VM */
-    uint32_t hot_pages_counted; /* of this machine in the engine's STAT_hot_pages */
+    uint32_t next_slot; /* of the VM */
     struct kicker kicker;
     struct hotset hotset;
     bool has_failed_vm; /* running it failed, which no guest can cause: not for the pool */
@@ -54,6 +52,7 @@ struct machine {
      * must be built anew. */
     uint32_t changes_begun;
     struct machine *next_idle; /* in the pool: an older one */
+    struct tally tally;        /* of the sandbox that has it */
 };
 
 /* pool.c. An idle machine with these limits, best one that holds this image's memory (which may be

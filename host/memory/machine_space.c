@@ -201,16 +201,16 @@ int machine_grow(struct machine *machine, uint32_t mem_idx, uint64_t bytes,
 
 /* ---- VM and vCPU ---- */
 
-static void vm_destroy(const struct machine *machine, struct vm *vm, struct vcpu *vcpu) {
+static void vm_destroy(struct machine *machine, struct vm *vm, struct vcpu *vcpu) {
     if (vm == NULL)
         return;
     machine->vcpu_ops->destroy(vcpu);
     machine->engine->vm_ops->destroy(vm);
-    stat_count(machine->stats, STAT_vms_freed);
+    stat_count(&machine->tally, STAT_vms_freed);
 }
 
-static int vm_create(const struct machine *machine, const struct sys_space *tables,
-                     struct vm **ret_vm, struct vcpu **ret_vcpu, struct husk_error *err) {
+static int vm_create(struct machine *machine, const struct sys_space *tables, struct vm **ret_vm,
+                     struct vcpu **ret_vcpu, struct husk_error *err) {
     husk_engine *engine = machine->engine;
     struct vcpu_config config = {.cpu_features = engine->host_info.cpu_features,
                                  .page_root = sys_space_page_root(tables),
@@ -224,7 +224,7 @@ static int vm_create(const struct machine *machine, const struct sys_space *tabl
         machine->engine->vm_ops->destroy(vm);
         return status;
     }
-    stat_count(machine->stats, STAT_vms_made);
+    stat_count(&machine->tally, STAT_vms_made);
     *ret_vm = vm;
     return 0;
 }

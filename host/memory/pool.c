@@ -25,7 +25,7 @@ static struct machine *pool_cut(struct pool *pool, uint32_t keep) {
 static void machines_free(struct machine *machine, bool is_drop) {
     while (machine != NULL) {
         struct machine *next = machine->next_idle;
-        stat_add(machine->stats, STAT_pool_drops, is_drop);
+        stat_add(&machine->tally, STAT_pool_drops, is_drop);
         machine_free(machine);
         machine = next;
     }
@@ -118,7 +118,9 @@ struct machine *machine_take(husk_engine *engine, const husk_image *image,
     const enum engine_stat stat = machine != NULL ? STAT_pool_hits : STAT_pool_misses;
     if (machine == NULL)
         machine = machine_new(engine, limits);
-    if (machine != NULL)
-        stat_count(machine->stats, stat);
+    if (machine == NULL)
+        return NULL;
+    tally_begin(&machine->tally);
+    stat_count(&machine->tally, stat);
     return machine;
 }

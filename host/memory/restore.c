@@ -257,9 +257,9 @@ static int restore_in_place(struct machine *machine, husk_image *image, const st
     if (status != 0)
         return status;
     machine_change_end(machine);
-    stat_add(machine->stats, STAT_restore_pages_copied, counts.copied);
-    stat_add(machine->stats, STAT_restore_pages_aged, counts.aged);
-    stat_add(machine->stats, STAT_restore_pages_hot, machine->hotset.count);
+    stat_add(&machine->tally, STAT_restore_pages_copied, counts.copied);
+    stat_add(&machine->tally, STAT_restore_pages_aged, counts.aged);
+    stat_add(&machine->tally, STAT_restore_pages_hot, machine->hotset.count);
     machine_count_hot(machine);
     return 0;
 }
@@ -273,22 +273,22 @@ int machine_make_equal(struct machine *machine, husk_image *image, struct sizing
     int status = is_in_place ? restore_in_place(machine, image, take_sizes, err)
                              : machine_build(machine, image, take_sizes, err);
     if (status != 0) {
-        stat_add(machine->stats, STAT_restore_failures, was_used);
+        stat_add(&machine->tally, STAT_restore_failures, was_used);
         return status;
     }
     sizing_done(&machine->sizes);
     machine->sizes = *take_sizes;
     if (is_load) {
-        stat_count(machine->stats, is_in_place ? STAT_loads_in_place
-                                   : had_vm    ? STAT_loads_rebuilt
-                                               : STAT_loads_new_vm);
-        stat_add(machine->stats, STAT_loads_from_snapshot, image->is_snapshot);
+        stat_count(&machine->tally, is_in_place ? STAT_loads_in_place
+                                    : had_vm    ? STAT_loads_rebuilt
+                                                : STAT_loads_new_vm);
+        stat_add(&machine->tally, STAT_loads_from_snapshot, image->is_snapshot);
     }
     if (!was_used)
         return 0; /* fresh memory is equal to the image; nothing was restored */
-    stat_count(machine->stats, STAT_restores);
+    stat_count(&machine->tally, STAT_restores);
     if (!is_in_place)
-        stat_count(machine->stats, STAT_restores_rebuilt);
-    stat_measure(machine->stats, HUSK_HISTOGRAM_RESTORE, clock_ns(CLOCK_MONOTONIC) - start_ns);
+        stat_count(&machine->tally, STAT_restores_rebuilt);
+    stat_measure(&machine->tally, HUSK_HISTOGRAM_RESTORE, clock_ns(CLOCK_MONOTONIC) - start_ns);
     return 0;
 }
