@@ -11,7 +11,8 @@
  *
  * Threads. An engine, an image and a set of imports (once it is no longer changed) may be used by
  * any number of threads. A sandbox is used by one thread at a time, and may move between threads
- * between calls; husk_interrupt() alone may be called on it from any thread at any time.
+ * between calls; husk_interrupt() and husk_sandbox_stats() alone may be called on it from any
+ * thread at any time.
  *
  * Ownership. What husk_…_new/open returned is released by the matching …_free/_unref, which accept
  * NULL. Input buffers are borrowed for the duration of the call unless the function says otherwise.

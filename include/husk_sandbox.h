@@ -19,7 +19,10 @@ struct husk_sandbox_options {
     /* all tables together; default 1,000,000, or what the module (not a snapshot of it) starts with
      * if that is more */
     uint64_t table_max_entries;
-    uint64_t stack_bytes;         /* native stack; default 1 MiB, 16 KiB … 64 MiB */
+    uint64_t stack_bytes; /* native stack; default 1 MiB, 16 KiB … 64 MiB */
+    void *user;           /* the embedder's own: husk_sandbox_user() */
+    /* For husk_engine_prometheus(); see husk_sandbox_set_label(). Copied. NULL, "": none */
+    const char *label;
     uint32_t host_call_depth_max; /* nested host call → guest call → …; default 16 */
     uint32_t reserved;
 };
@@ -38,6 +41,24 @@ HUSK_API int husk_sandbox_new_empty(husk_engine *engine, const struct husk_sandb
                                     husk_sandbox **ret_sandbox, struct husk_error *err);
 /* Not while a call runs, so not from a host function that it called. NULL is fine. */
 HUSK_API void husk_sandbox_free(husk_sandbox *sandbox);
+
+/* The embedder's pointer for this sandbox: husk_sandbox_options.user, or what was set since; NULL
+ * otherwise. Loads and restores leave it alone. Threads: as all of a sandbox, by one at a time;
+ * while a call runs, by its host functions. */
+HUSK_API void *husk_sandbox_user(const husk_sandbox *sandbox);
+HUSK_API void husk_sandbox_set_user(husk_sandbox *sandbox, void *user);
+
+/* Another label, as by husk_sandbox_options.label; NULL or "": none. Whose label is L has the
+ * counters of husk_sandbox_stats() as husk_sandbox_…{sandbox="L"} in husk_engine_prometheus().
+ * Sandboxes of one label are summed up, those that are freed or have another label now included, so
+ * that counters do not fall. What a sandbox counted without a label goes to its next one. The
+ * engine keeps the 1024 labels that sandboxes gave up last, and forgets older ones.
+ *
+ * A label is copied: at most 128 bytes (HUSK_E_LIMIT) of UTF-8, and no character that
+ * husk_name_escape() shows as \hh (HUSK_E_INVAL); so what that makes of any text is a label.
+ * HUSK_E_NOMEM. On failure it is as it was. Threads: as of husk_sandbox_set_user(). */
+HUSK_API int husk_sandbox_set_label(husk_sandbox *sandbox, const char *label,
+                                    struct husk_error *err);
 
 /* ---- Snapshots and restore ---- */
 
@@ -105,7 +126,8 @@ HUSK_API int husk_sandbox_load(husk_sandbox *sandbox, husk_image *image,
                                const husk_imports *imports, struct husk_error *err);
 
 /* Another sandbox in the same state, with the same imports and limits: a snapshot, and a new
- * sandbox from it. Errors as of both. The sandbox is not changed. */
+ * sandbox from it. It has neither the user pointer nor the label. Errors as of both. The sandbox is
+ * not changed. */
 HUSK_API int husk_sandbox_clone(husk_sandbox *sandbox, husk_sandbox **ret_clone,
                                 struct husk_error *err);
 

@@ -55,6 +55,28 @@ struct husk_stats {
 /* HUSK_E_INVAL: `size` is not set. */
 HUSK_API int husk_engine_stats(const husk_engine *engine, struct husk_stats *ret_stats);
 
+/* The same of one sandbox, since it was made, whatever was loaded in it. Calls, restores and loads
+ * that others did with its VM before, or will do, are not in it. */
+struct husk_sandbox_stats {
+    size_t size;
+    /* as in struct husk_stats */
+    uint64_t calls, host_calls, memory_grows;
+    uint64_t traps, exits, deadlines, interrupts, guest_violations;
+    uint64_t poisonings_deadline, poisonings_interrupt, poisonings_guest_violation,
+        poisonings_vm_failure, poisonings_restore_failure;
+    uint64_t snapshots, snapshot_pages;
+    uint64_t restores, restore_failures, restore_pages_copied;
+    uint64_t loads_in_place, loads_rebuilt, loads_new_vm;
+    uint64_t restore_ns, snapshot_ns, call_ns, host_call_ns;
+    /* Not counts, but what there is: bytes of all linear memories (0 if nothing is loaded); pages
+     * in the hot set. */
+    uint64_t memory_bytes, hot_pages;
+};
+#define HUSK_SANDBOX_STATS_INIT HUSK_INIT_OF(husk_sandbox_stats)
+/* Any thread, also while a call runs, which is not stopped: rows may be a moment apart. The sandbox
+ * must not be freed at the same time. HUSK_E_INVAL: `size` is not set. */
+HUSK_API int husk_sandbox_stats(const husk_sandbox *sandbox, struct husk_sandbox_stats *ret_stats);
+
 enum husk_histogram_kind {
     HUSK_HISTOGRAM_RESTORE,
     HUSK_HISTOGRAM_SNAPSHOT,
@@ -78,7 +100,10 @@ HUSK_API int husk_engine_histogram(const husk_engine *engine, enum husk_histogra
 
 /* All of the above in the Prometheus text format (version 0.0.4), names husk_…: counters
  * (husk_…_total), gauges (husk_sandboxes, husk_pool_idle, husk_vms, husk_hot_bytes), histograms
- * (husk_…_seconds). Returns 0, or what `write` returned. */
+ * (husk_…_seconds). If sandboxes have or had labels (husk_sandbox_set_label()), also, with
+ * {sandbox="label"}: counters (husk_sandbox_…_total) and gauges (husk_sandbox_memory_bytes,
+ * husk_sandbox_hot_bytes). `write` may use this library. Returns 0, what `write` returned, or
+ * HUSK_E_NOMEM: nothing was written. */
 HUSK_API int husk_engine_prometheus(const husk_engine *engine, husk_write_fn write, void *user);
 
 #ifdef __cplusplus

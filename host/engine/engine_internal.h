@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "husk.h"
+#include "labels.h"
 #include "pagemap.h"
 #include "stats.h"
 #include "vm.h"
@@ -45,6 +46,7 @@ struct husk_engine {
     void *log_user;
     struct watchdog watchdog;
     struct stats stats;
+    struct labels labels;
 };
 
 /* Where an engine's VMs come from; tests put in a fake. */

@@ -72,6 +72,12 @@
 #define LIMIT_WAIT_FACTOR 10u
 #define LIMIT_WAIT_MIN_NS 1000000000ull
 
+/* A label is a row of every metric of sandboxes: it names a tenant, and is not a text. */
+#define LIMIT_LABEL_BYTES 128u
+/* Labels that no sandbox has, of which the counters are kept: half a kilobyte each, and some thirty
+ * lines of Prometheus text. */
+#define LIMIT_LABELS_IDLE 1024u
+
 #define LIMIT_TABLE_ENTRIES_DEFAULT 1000000u
 #define LIMIT_HOST_CALL_DEPTH_DEFAULT 16u
 /* A nested call needs a few KiB of the embedder's own stack. */

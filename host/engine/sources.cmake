@@ -1,5 +1,7 @@
 # The process-wide object: backend, counters, log.
 set(sources
     engine.c
+    labels.c
     pagemap.c
+    prometheus.c
     stats.c)

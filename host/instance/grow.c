@@ -19,13 +19,6 @@ static void write_size(struct machine *machine, uint32_t gva_value, uint64_t siz
     memcpy(arena_span(&machine->arena, gva_value, sizeof size), &size, sizeof size);
 }
 
-static uint64_t memories_total_bytes(const struct machine *machine) {
-    uint64_t total = 0;
-    for (uint32_t i = 0; i < machine->arena.memories_count; i++)
-        total += machine->arena.memories[i].bytes;
-    return total;
-}
-
 /* HUSK_E_LIMIT: the module, or the sandbox's options, allow no more. */
 static int check_memory(const husk_sandbox *sandbox, uint64_t mem_idx, uint64_t delta_pages,
                         struct husk_error *err) {
@@ -40,7 +33,7 @@ static int check_memory(const husk_sandbox *sandbox, uint64_t mem_idx, uint64_t 
                          (unsigned long long)mem_idx, (unsigned long long)old_pages,
                          (unsigned long long)machine->sizes.memory_max_pages[mem_idx],
                          (unsigned long long)delta_pages);
-    const uint64_t total_bytes = memories_total_bytes(machine);
+    const uint64_t total_bytes = arena_memories_bytes(&machine->arena);
     if (delta_pages != 0 &&
         delta_pages * HUSK_WASM_PAGE_SIZE > machine->sizes.memory_max_bytes - total_bytes)
         return error_set(
@@ -65,6 +58,7 @@ static int grow_memory(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t delta_p
     if (delta_pages == 0)
         return 0;
     write_size(machine, sandbox->image->code->memories[mem_idx].size_gva, old_pages + delta_pages);
+    sandbox_count_memory(sandbox);
     stat_count(sandbox->tally, STAT_memory_grows);
     return 0;
 }

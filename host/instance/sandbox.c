@@ -39,6 +39,11 @@ static int options_take(const struct husk_sandbox_options *options,
     if (copy.host_call_depth_max > LIMIT_HOST_CALL_DEPTH_MAX)
         return error_set(err, HUSK_E_INVAL, "host_call_depth_max is %u; it must be at most %u",
                          copy.host_call_depth_max, LIMIT_HOST_CALL_DEPTH_MAX);
+    if (copy.label != NULL && copy.label[0] == '\0')
+        copy.label = NULL;
+    status = copy.label != NULL ? label_check(copy.label, err) : 0;
+    if (status != 0)
+        return status;
     *ret_copy = copy;
     return 0;
 }
@@ -81,6 +86,7 @@ static void instance_begin(husk_sandbox *sandbox, husk_image *image) {
     sandbox->owes_restored_call = image->is_snapshot;
     if (!image->is_snapshot)
         apply_imports(sandbox);
+    sandbox_count_memory(sandbox);
 }
 
 static void sandbox_unload(husk_sandbox *sandbox) {
@@ -95,6 +101,7 @@ static void sandbox_unload(husk_sandbox *sandbox) {
     sandbox->image = NULL;
     sandbox->is_poisoned = false;
     calls_forget_end(&sandbox->calls);
+    sandbox_count_memory(sandbox);
     stat_count(sandbox->tally, STAT_unloads);
 }
 
@@ -169,6 +176,7 @@ static int check_engine(const husk_engine *engine, const husk_image *image,
 
 /* Nothing is loaded. */
 static void sandbox_destroy(husk_sandbox *sandbox) {
+    labelled_end(&sandbox->engine->labels, &sandbox->labelled); /* who has it next counts anew */
     machine_put(sandbox->machine);
     engine_unref(sandbox->engine);
     free(sandbox);
@@ -208,38 +216,71 @@ int sandbox_new(husk_engine *engine, husk_image *image, struct linkage *take_lin
     return 0;
 }
 
+/* What a sandbox is made from; image and imports may be NULL. */
+struct parts {
+    husk_engine *engine;
+    husk_image *image;
+    const husk_imports *imports;
+};
+
+/* With checked options. */
+static int sandbox_make(const struct parts *parts, const struct husk_sandbox_options *options,
+                        husk_sandbox **ret_sandbox, struct husk_error *err) {
+    struct husk_sandbox_options limits = *options;
+    struct linkage link = {0};
+    limits.user = NULL; /* the machine outlives this sandbox */
+    limits.label = NULL;
+    int status = 0;
+    if (parts->image != NULL)
+        status =
+            linkage_init(&link, parts->image, parts->imports, limits.host_call_depth_max, err);
+    if (status != 0)
+        return error_while(err, status, "making a sandbox");
+    status = sandbox_new(parts->engine, parts->image, &link, &limits, ret_sandbox, err);
+    if (status == 0)
+        (*ret_sandbox)->user = options->user;
+    return status;
+}
+
+static int sandbox_make_labelled(const struct parts *parts,
+                                 const struct husk_sandbox_options *options,
+                                 husk_sandbox **ret_sandbox, struct husk_error *err) {
+    struct husk_sandbox_options copy;
+    struct label *label = NULL;
+    struct labels *labels = &parts->engine->labels;
+    int status = engine_check_process(parts->engine, err);
+    if (status == 0)
+        status = options_take(options, &copy, err);
+    if (status == 0 && copy.label != NULL)
+        status = label_hold(labels, copy.label, &label, err);
+    if (status != 0)
+        return error_while(err, status, "making a sandbox");
+    status = sandbox_make(parts, &copy, ret_sandbox, err);
+    if (status == 0 && label != NULL)
+        labelled_begin(labels, &(*ret_sandbox)->labelled, label, (*ret_sandbox)->tally);
+    else
+        label_release(labels, label);
+    return status;
+}
+
 int husk_sandbox_new(husk_image *image, const husk_imports *imports,
                      const struct husk_sandbox_options *options, husk_sandbox **ret_sandbox,
                      struct husk_error *err) {
-    struct husk_sandbox_options copy;
-    struct linkage link = {0};
     if (image == NULL || ret_sandbox == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_new: a NULL argument");
     if (image->engine == NULL)
         return error_set(err, HUSK_E_INVAL,
                          "the image was opened without an engine, only to be looked at");
-    int status = engine_check_process(image->engine, err);
-    if (status == 0)
-        status = options_take(options, &copy, err);
-    if (status == 0)
-        status = linkage_init(&link, image, imports, copy.host_call_depth_max, err);
-    if (status != 0)
-        return error_while(err, status, "making a sandbox");
-    return sandbox_new(image->engine, image, &link, &copy, ret_sandbox, err);
+    const struct parts parts = {image->engine, image, imports};
+    return sandbox_make_labelled(&parts, options, ret_sandbox, err);
 }
 
 int husk_sandbox_new_empty(husk_engine *engine, const struct husk_sandbox_options *options,
                            husk_sandbox **ret_sandbox, struct husk_error *err) {
-    struct husk_sandbox_options copy;
-    struct linkage link = {0};
     if (engine == NULL || ret_sandbox == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_new_empty: a NULL argument");
-    int status = engine_check_process(engine, err);
-    if (status == 0)
-        status = options_take(options, &copy, err);
-    if (status != 0)
-        return error_while(err, status, "making a sandbox");
-    return sandbox_new(engine, NULL, &link, &copy, ret_sandbox, err);
+    const struct parts parts = {engine, NULL, NULL};
+    return sandbox_make_labelled(&parts, options, ret_sandbox, err);
 }
 
 int husk_sandbox_load(husk_sandbox *sandbox, husk_image *image, const husk_imports *imports,

@@ -39,6 +39,9 @@ struct husk_sandbox {
     bool is_poisoned;
     enum poison_cause poisoned_by;
     struct call_state calls;
+
+    void *user; /* the embedder's */
+    struct labelled labelled;
 };
 
 /* sandbox.c. With the image loaded, if there is one; takes over its linkage, also on failure.
@@ -76,6 +79,9 @@ int sandbox_span(const husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, u
 /* sandbox_wait.c: wait_syscall() for host functions of ours, which ends when the running call must.
  * On the thread that runs it. */
 long sandbox_syscall(husk_sandbox *sandbox, long number, const long args[6]);
+
+/* sandbox_stats.c: the linear memories have other sizes now, or there are none. */
+void sandbox_count_memory(const husk_sandbox *sandbox);
 
 /* grow.c: the guest's memory.grow and table.grow. Returns the old size, or UINT64_MAX. */
 uint64_t sandbox_memory_grow(husk_sandbox *sandbox, uint64_t mem_idx, uint64_t delta_pages);

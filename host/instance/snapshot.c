@@ -33,12 +33,14 @@
  *                                     is_poisoned, poisoned_by, changes_begun, calls.ended_at
  *   not the instance's, unchanged     engine, machine, vcpu_ops, tally, limits, vm, vcpu,
  *                                     kicker, tables, next_slot, has_failed_vm, next_idle,
- *                                     calls.is_interrupted; link's definitions; the limits in
- *                                     sizes; overlays are contents, and their mappings go
+ *                                     user, labelled, calls.is_interrupted; link's definitions;
+ *                                     the limits in sizes; overlays are contents, and their
+ *                                     mappings go
  *
  * The state of WASI has its own tripwire in wasi_state.c.
  */
-_Static_assert(sizeof(struct husk_sandbox) - sizeof(struct linkage) == 112 &&
+_Static_assert(sizeof(struct husk_sandbox) - sizeof(struct linkage) - sizeof(struct labelled) ==
+                       80 &&
                    sizeof(struct call_state) == 64,
                "a new field of struct husk_sandbox");
 _Static_assert(sizeof(struct machine) - sizeof(struct husk_sandbox_options) -

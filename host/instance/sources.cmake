@@ -9,6 +9,7 @@ set(sources
     linkage.c
     memory_image.c
     sandbox.c
+    sandbox_stats.c
     sizing_make.c
     snapshot.c
     table_access.c

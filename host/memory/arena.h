@@ -54,6 +54,13 @@ struct arena_sizes {
 int arena_init(struct arena *arena, husk_image *image, const struct arena_sizes *sizes,
                struct husk_error *err);
 void arena_done(struct arena *arena); /* after the VM is destroyed; a zeroed arena is fine */
+static inline uint64_t arena_memories_bytes(const struct arena *arena) {
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < arena->memories_count; i++)
+        total += arena->memories[i].bytes;
+    return total;
+}
+
 /* A piece of the arena that the guest can write. */
 struct arena_region {
     uint8_t *hva;

@@ -25,7 +25,8 @@ check "functions were found" test "$(wc -l <"$scratch/functions")" -gt 60
 {
     grep -ohE '\bhusk_[a-z0-9_]+' "$scratch/headers"
     echo 'husk_compile' # the header's name
-    grep -ohE '"[a-z_]+"' host/engine/stats.def host/engine/stats.c | tr -d '"' | sed 's/^/husk_/' # metrics
+    grep -ohE '"[a-z_]+"' host/engine/stats.def host/engine/prometheus.c | tr -d '"' | sed 's/^/husk_/' # metrics
+    grep -ohE '^SANDBOX_STAT.*' host/engine/stats.def | grep -oE '"[a-z_]+"' | tr -d '"' | sed 's/^/husk_sandbox_/'
     # What the guest exports, what is not of the interface, and an example of a name.
     printf '%s\n' husk_restored husk_image_header husk_bench husk_trace husk_noun_verb
 } | sort -u >"$scratch/names"

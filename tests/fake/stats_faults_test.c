@@ -2,9 +2,11 @@
  * tests/fake/stats_faults_test.c: what is counted when the VM fails (a scripted one, whose named
  * operation fails) or the kernel.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine_internal.h"
 #include "fault_wraps.h"
 #include "guest_image.h"
 #include "harness.h"
@@ -250,6 +252,118 @@ TEST(a_sandbox_that_cannot_be_made) {
     CHECK_EQ_U64(stats.pool_misses, 2);
     CHECK_EQ_U64(stats.vms, 1);
     CHECK_EQ_U64(stats.restore_failures, 0);
+    world_free(&world);
+}
+
+/* ---- Labels, without memory for them ---- */
+
+/* The text is not begun without memory. */
+static int count_pieces(void *user, const void *bytes, size_t count) {
+    unsigned *pieces = user;
+    (void)bytes, (void)count;
+    ++*pieces;
+    return 0;
+}
+
+static uint64_t calls_of_label(const struct world *world, const char *text) {
+    struct label_sum *sums = NULL;
+    uint32_t count;
+    uint64_t calls = UINT64_MAX;
+    CHECK_EQ_I64(labels_sum(&world->engine->labels, &sums, &count), 0);
+    for (uint32_t i = 0; i < count; i++)
+        if (strcmp(sums[i].text, text) == 0)
+            calls = sums[i].counts.values[STAT_calls];
+    free(sums);
+    return calls;
+}
+
+TEST(no_memory_for_a_label) {
+    struct world world;
+    char label[16];
+    unsigned fired = 0;
+    world_make(&world);
+    CHECK_OK(husk_sandbox_set_label(world.sandbox, "first", &world.err), world.err);
+    for (unsigned i = 0; i < 40; i++) { /* the list grows now and then */
+        snprintf(label, sizeof label, "%u", i);
+        for (unsigned nth = 1;; nth++) {
+            fault_arm(FAULT_ONCE, nth, NULL);
+            int status = husk_sandbox_set_label(world.sandbox, label, &world.err);
+            const bool has_fired = fault_has_fired();
+            fault_disarm();
+            if (!has_fired) {
+                CHECK_OK(status, world.err);
+                break;
+            }
+            fired++;
+            CHECK_STATUS(status, HUSK_E_NOMEM);
+            CHECK_CONTAINS(world.err.message, "no memory for a label (while labelling a sandbox)");
+            CHECK_OK(call_grow(&world, world.sandbox), world.err);
+        }
+        CHECK_OK(husk_sandbox_restore(world.sandbox, world.image, &world.err), world.err);
+    }
+    CHECK_EQ_U64(fired, 42); /* each label, and the list, which had room for 16, twice */
+    CHECK_EQ_U64(calls_of_label(&world, "first"), 1);
+    CHECK_EQ_U64(calls_of_label(&world, "39"), 0);
+    world_free(&world);
+}
+
+TEST(no_memory_for_a_labelled_sandbox) {
+    struct world world;
+    struct husk_sandbox_options options = HUSK_SANDBOX_OPTIONS_INIT;
+    husk_sandbox *sandbox = NULL;
+    options.label = "new";
+    world_make(&world);
+    const long blocks = fault_live_blocks();
+    for (unsigned nth = 1;; nth++) {
+        fault_arm(FAULT_ONCE, nth, NULL);
+        int status = husk_sandbox_new(world.engine, world.image, world.imports, &options, &sandbox,
+                                      &world.err);
+        const bool has_fired = fault_has_fired();
+        fault_disarm();
+        if (status == 0 && !has_fired)
+            break;
+        CHECK(status == 0 || sandbox == NULL);
+        husk_sandbox_free(sandbox);
+        husk_engine_trim(world.engine, 0);
+        sandbox = NULL;
+        const struct labels *labels = &world.engine->labels;
+        CHECK_EQ_U64(labels->idle_count, labels->count); /* nobody holds it */
+        CHECK(fault_live_blocks() <= blocks + 2);        /* the list, and the label */
+    }
+    CHECK_OK(call_grow(&world, sandbox), world.err);
+    CHECK_EQ_U64(calls_of_label(&world, "new"), 1);
+    husk_sandbox_free(sandbox);
+    world_free(&world);
+}
+
+TEST(no_memory_for_the_text) {
+    struct world world;
+    unsigned pieces = 0;
+    world_make(&world);
+    CHECK_OK(husk_sandbox_set_label(world.sandbox, "a", &world.err), world.err);
+    fault_arm(FAULT_ONCE, 1, "malloc");
+    CHECK_STATUS(husk_engine_prometheus(world.engine, count_pieces, &pieces), HUSK_E_NOMEM);
+    fault_disarm();
+    CHECK_EQ_U64(pieces, 0);
+    CHECK_EQ_I64(husk_engine_prometheus(world.engine, count_pieces, &pieces), 0);
+    CHECK(pieces > 100);
+    world_free(&world);
+}
+
+/* A restore that fails is the sandbox's own, too. */
+TEST(failures_of_one_sandbox) {
+    struct world world;
+    struct husk_sandbox_stats stats = HUSK_SANDBOX_STATS_INIT;
+    world_make(&world);
+    CHECK_OK(call_grow(&world, world.sandbox), world.err);
+    fault_arm(FAULT_ONCE, 1, "MADV_DONTNEED");
+    CHECK_STATUS(husk_sandbox_restore(world.sandbox, world.image, &world.err), HUSK_E_NOMEM);
+    fault_disarm();
+    CHECK_EQ_I64(husk_sandbox_stats(world.sandbox, &stats), 0);
+    CHECK_EQ_U64(stats.restore_failures, 1);
+    CHECK_EQ_U64(stats.poisonings_restore_failure, 1);
+    CHECK_EQ_U64(stats.restores, 0);
+    CHECK_EQ_U64(stats.memory_grows, 1);
     world_free(&world);
 }
 

@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "harness.h"
+#include "name_text.h"
+
 enum metric_type { TYPE_NONE, TYPE_COUNTER, TYPE_GAUGE, TYPE_HISTOGRAM };
 
 struct parser {
@@ -138,7 +141,25 @@ static bool take_type(struct parser *parser, const char *line) {
     return true;
 }
 
-/* {name="text",…}; none of the texts that are written needs an escape. */
+/* The text of a label up to its closing quotation mark: UTF-8, in which a backslash stands before a
+ * backslash, a quotation mark or an n. NULL: it is none. */
+static const char *take_label_text(const char *at) {
+    char escape[13];
+    for (; *at != '"'; at++) {
+        if (*at == '\0' || *at == '\n')
+            return NULL;
+        if (*at == '\\' && (*++at == '\0' || strchr("\\\"n", *at) == NULL))
+            return NULL;
+        if ((unsigned char)*at >= 0x80) {
+            at += name_escape_character(at, strlen(at), escape) - 1;
+            if (escape[0] == '\\')
+                return NULL;
+        }
+    }
+    return at;
+}
+
+/* {name="text",…} */
 static const char *take_labels(const char *at, char *ret_labels) {
     char name[PROMETHEUS_NAME_MAX];
     const char *from = ++at;
@@ -146,13 +167,13 @@ static const char *take_labels(const char *at, char *ret_labels) {
         at = take_name(at, name);
         if (at == NULL || at[0] != '=' || at[1] != '"')
             return NULL;
-        for (at += 2; *at != '"'; at++)
-            if (*at == '\0' || *at == '\\' || *at == '\n')
-                return NULL;
+        at = take_label_text(at + 2);
+        if (at == NULL)
+            return NULL;
         if (*++at != ',')
             break;
     }
-    if (*at != '}' || at - from >= PROMETHEUS_NAME_MAX)
+    if (*at != '}' || at - from >= PROMETHEUS_LABELS_MAX)
         return NULL;
     memcpy(ret_labels, from, (size_t)(at - from));
     ret_labels[at - from] = 0;
@@ -203,7 +224,7 @@ static bool take_line(struct parser *parser, const char *line) {
 
 bool prometheus_parse(const char *text, struct prometheus_text *ret_text) {
     static struct parser parser;
-    char line[256];
+    char line[512];
     memset(&parser, 0, sizeof parser);
     parser.text = ret_text;
     ret_text->samples_count = 0;
@@ -219,4 +240,39 @@ bool prometheus_parse(const char *text, struct prometheus_text *ret_text) {
         text = end + 1;
     }
     return end_metric(&parser);
+}
+
+/* ---- the engine's ---- */
+
+struct page {
+    char *bytes;
+    size_t count;
+};
+
+static int page_write(void *user, const void *bytes, size_t count) {
+    struct page *page = user;
+    page->bytes = realloc(page->bytes, page->count + count + 1);
+    CHECK(page->bytes != NULL);
+    memcpy(page->bytes + page->count, bytes, count);
+    page->count += count;
+    page->bytes[page->count] = 0;
+    return 0;
+}
+
+const struct prometheus_text *prometheus_read(const husk_engine *engine) {
+    static struct prometheus_text text;
+    struct page page = {0};
+    CHECK_EQ_I64(husk_engine_prometheus(engine, page_write, &page), 0);
+    CHECK_EQ_U64(strlen(page.bytes), page.count);
+    CHECK_MSG(prometheus_parse(page.bytes, &text), "%s", text.complaint);
+    free(page.bytes);
+    return &text;
+}
+
+void prometheus_check(const struct prometheus_text *text, const char *name, const char *labels,
+                      double number) {
+    const struct prometheus_sample *sample = prometheus_find(text, name, labels);
+    CHECK_MSG(sample != NULL, "no %s{%s}", name, labels);
+    CHECK_MSG(sample->number == number, "%s{%s} is %.17g, not %.17g", name, labels, sample->number,
+              number);
 }

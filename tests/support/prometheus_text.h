@@ -10,12 +10,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define PROMETHEUS_SAMPLES_MAX 512
+#include "husk.h"
+
+#define PROMETHEUS_SAMPLES_MAX 1024
 #define PROMETHEUS_NAME_MAX 80
+#define PROMETHEUS_LABELS_MAX 320
 
 struct prometheus_sample {
     char name[PROMETHEUS_NAME_MAX];
-    char labels[PROMETHEUS_NAME_MAX]; /* as written, without the braces */
+    char labels[PROMETHEUS_LABELS_MAX]; /* as written, without the braces */
     double number;
 };
 
@@ -29,5 +32,12 @@ bool prometheus_parse(const char *text, struct prometheus_text *ret_text);
 /* NULL: there is none. */
 const struct prometheus_sample *prometheus_find(const struct prometheus_text *text,
                                                 const char *name, const char *labels);
+
+/* What husk_engine_prometheus() writes, until the next time; fails the test if it is not
+ * well-formed. */
+const struct prometheus_text *prometheus_read(const husk_engine *engine);
+/* Fails the test unless there is such a sample with this number. */
+void prometheus_check(const struct prometheus_text *text, const char *name, const char *labels,
+                      double number);
 
 #endif

@@ -102,11 +102,14 @@ static bool room_is_right(const char *name, size_t bytes) {
 #define ROOM(name) ((struct husk_##name *)room_new(sizeof(struct husk_##name)))
 #define SAME_ROOM(name) ((struct husk_##name *)room)
 
-static bool outputs_are_right(husk_engine *engine, const husk_image *image) {
+static bool outputs_are_right(husk_engine *engine, const husk_image *image,
+                              const husk_sandbox *sandbox) {
     (void)ROOM(host_info);
     bool is_right = IS_FILLED(host_info, husk_engine_host_info(engine, SAME_ROOM(host_info)));
     (void)ROOM(stats);
     is_right &= IS_FILLED(stats, husk_engine_stats(engine, SAME_ROOM(stats)));
+    (void)ROOM(sandbox_stats);
+    is_right &= IS_FILLED(sandbox_stats, husk_sandbox_stats(sandbox, SAME_ROOM(sandbox_stats)));
     (void)ROOM(histogram);
     is_right &= IS_FILLED(
         histogram, husk_engine_histogram(engine, HUSK_HISTOGRAM_RESTORE, SAME_ROOM(histogram)));
@@ -196,7 +199,8 @@ static const char *run(const struct all *all, int *ret_sum, struct husk_error *e
     if (husk_call(sandbox, &call, outcome, err) != 0)
         return "husk_call";
     is_right &= room_is_right("outcome", sizeof *outcome);
-    is_right &= outcomes_are_refused(all, sandbox, args) && outputs_are_right(engine, image);
+    is_right &=
+        outcomes_are_refused(all, sandbox, args) && outputs_are_right(engine, image, sandbox);
     *ret_sum = is_right ? sum.of.i32 : -1;
     husk_sandbox_free(sandbox);
     husk_imports_free(imports);

@@ -14,42 +14,6 @@
 #include "state_guest.h"
 #include "wat.h"
 
-struct page {
-    char bytes[65536];
-    size_t count;
-    unsigned pieces, fails_at;
-};
-
-static int page_write(void *user, const void *bytes, size_t count) {
-    struct page *page = user;
-    page->pieces++;
-    if (page->pieces == page->fails_at)
-        return -77;
-    CHECK(page->count + count < sizeof page->bytes);
-    memcpy(page->bytes + page->count, bytes, count);
-    page->count += count;
-    page->bytes[page->count] = 0;
-    return 0;
-}
-
-static const struct prometheus_text *read_page(const husk_engine *engine) {
-    static struct page page;
-    static struct prometheus_text text;
-    page.count = page.pieces = 0;
-    CHECK_EQ_I64(husk_engine_prometheus(engine, page_write, &page), 0);
-    CHECK_EQ_U64(strlen(page.bytes), page.count);
-    CHECK_MSG(prometheus_parse(page.bytes, &text), "%s", text.complaint);
-    return &text;
-}
-
-static void check_number(const struct prometheus_text *text, const char *name, const char *labels,
-                         double number) {
-    const struct prometheus_sample *sample = prometheus_find(text, name, labels);
-    CHECK_MSG(sample != NULL, "no %s{%s}", name, labels);
-    CHECK_MSG(sample->number == number, "%s{%s} is %.17g, not %.17g", name, labels, sample->number,
-              number);
-}
-
 /* ---- the reader itself ---- */
 
 #define HEADER(name, type) "# HELP " name " A text.\n# TYPE " name " " type "\n"
@@ -63,6 +27,7 @@ static const char *const good_texts[] = {
     HEADER("a_total", "counter") "a_total 7\n",
     HEADER("a_total", "counter") "a_total{b=\"c\"} 7\na_total{b=\"d\",e=\"\"} 0\n" HEADER(
         "g", "gauge") "g 1\n",
+    HEADER("a_total", "counter") "a_total{b=\"\\\\c\\\"\\n\"} 7\na_total{b=\"\xc3\xa9\"} 0\n",
     HISTOGRAM(BUCKETS BUCKET_INF),
 };
 static const char *const bad_texts[] = {
@@ -86,6 +51,9 @@ static const char *const bad_texts[] = {
     HEADER("1_total", "counter") "1_total 7\n",
     HEADER("a_total", "counter") "a_total{b=c} 7\n",
     HEADER("a_total", "counter") "a_total{b=\"c\" 7\n",
+    HEADER("a_total", "counter") "a_total{b=\"\\x\"} 7\n",  /* no such escape */
+    HEADER("a_total", "counter") "a_total{b=\"\\\"} 7\n",   /* the end is escaped */
+    HEADER("a_total", "counter") "a_total{b=\"\xc3\"} 7\n", /* no UTF-8 */
     HEADER("a_total", "counter") "a_total{} 7\n",
     HEADER("a_total", "counter") "\na_total 7\n",
     HISTOGRAM(BUCKETS),                                     /* no +Inf */
@@ -126,12 +94,12 @@ static void check_histogram(const struct prometheus_text *text, const husk_engin
         if (prometheus_find(text, part, label) == NULL)
             continue;
         bounds++;
-        check_number(text, part, label, (double)up_to);
+        prometheus_check(text, part, label, (double)up_to);
     }
     CHECK(bounds >= 20);
-    check_number(text, part, "le=\"+Inf\"", (double)histogram.count);
+    prometheus_check(text, part, "le=\"+Inf\"", (double)histogram.count);
     snprintf(part, sizeof part, "husk_%s_count", name);
-    check_number(text, part, "", (double)histogram.count);
+    prometheus_check(text, part, "", (double)histogram.count);
     snprintf(part, sizeof part, "husk_%s_sum", name);
     const struct prometheus_sample *sum = prometheus_find(text, part, "");
     CHECK(sum != NULL && sum->number > 0);
@@ -145,7 +113,7 @@ static void check_counter(const struct prometheus_text *text, const char *metric
     snprintf(name, sizeof name, "husk_%s", metric);
     if (label[0] == '{')
         snprintf(bare, sizeof bare, "%.*s", (int)strlen(label) - 2, label + 1);
-    check_number(text, name, bare, (double)number);
+    prometheus_check(text, name, bare, (double)number);
 }
 
 TEST(it_says_what_the_structs_say) {
@@ -163,7 +131,7 @@ TEST(it_says_what_the_structs_say) {
         CHECK_OK(husk_sandbox_restore(lab.sandbox, snapshot, &lab.err), lab.err);
         husk_image_unref(snapshot);
     }
-    const struct prometheus_text *text = read_page(lab.engine);
+    const struct prometheus_text *text = prometheus_read(lab.engine);
     husk_engine_stats(lab.engine, &stats);
     CHECK_EQ_U64(stats.restores, 20);
 #define STAT(name, metric, label, help) check_counter(text, metric, label, stats.name);
@@ -191,23 +159,28 @@ TEST(series_do_not_come_and_go) {
     struct husk_engine_options options = HUSK_ENGINE_OPTIONS_INIT;
     options.measure_times = true;
     state_open_with(&lab, &options, NULL, NULL);
-    size_t before = read_page(lab.engine)->samples_count;
+    size_t before = prometheus_read(lab.engine)->samples_count;
     for (int i = 0; i < 20; i++) {
         STATE_CALL(&lab, "host", i);
         CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
     }
-    CHECK_EQ_U64(read_page(lab.engine)->samples_count, before);
+    CHECK_EQ_U64(prometheus_read(lab.engine)->samples_count, before);
     state_close(&lab);
+}
+
+static int fail_third(void *user, const void *bytes, size_t count) {
+    unsigned *pieces = user;
+    (void)bytes, (void)count;
+    return ++*pieces == 3 ? -77 : 0;
 }
 
 TEST(a_writer_that_fails_ends_it) {
     SKIP_WITHOUT_COMPILER();
-    static struct page page;
     struct state_lab lab;
+    unsigned pieces = 0;
     state_open(&lab, NULL, NULL);
-    page = (struct page){.fails_at = 3};
-    CHECK_EQ_I64(husk_engine_prometheus(lab.engine, page_write, &page), -77);
-    CHECK_EQ_U64(page.pieces, 3);
+    CHECK_EQ_I64(husk_engine_prometheus(lab.engine, fail_third, &pieces), -77);
+    CHECK_EQ_U64(pieces, 3);
     state_close(&lab);
 }
 
@@ -245,7 +218,7 @@ TEST(read_while_others_work) {
     for (unsigned i = 0; i < WORKERS; i++)
         CHECK(pthread_create(&threads[i], NULL, work, &lab) == 0);
     do {
-        const struct prometheus_text *text = read_page(lab.engine);
+        const struct prometheus_text *text = prometheus_read(lab.engine);
         CHECK(prometheus_find(text, "husk_pool_idle", "")->number <= 8);
         husk_engine_stats(lab.engine, &stats);
         CHECK_MSG(stats.sandboxes <= WORKERS + 1, "%" PRIu64 " sandboxes", stats.sandboxes);
