@@ -20,7 +20,7 @@ struct husk_engine_options {
     husk_log_fn log;             /* called from any thread of the library; NULL: no log */
     void *log_user;
     int kick_signal; /* SIGRTMIN + 6 */
-    /* idle VMs kept for new sandboxes with the same options; 0: the default, 8; -1: none */
+    /* idle VMs kept for new sandboxes with the same limits; 0: the default, 8; -1: none */
     int32_t pool_max;
     bool measure_times; /* histograms of calls and host calls (two clock reads each) */
     uint8_t reserved[7];
@@ -50,9 +50,11 @@ enum husk_hypervisor {
 struct husk_host_info {
     size_t size;
     enum husk_hypervisor hypervisor;
-    int hypervisor_api;
-    uint32_t memslots_max;
+    int hypervisor_api;    /* the version of its interface; KVM: KVM_GET_API_VERSION */
+    uint32_t memslots_max; /* pieces of memory that a VM can have; KVM: KVM_CAP_NR_MEMSLOTS */
     uint64_t cpu_features; /* bits of abi/cpu_features.def that images may use here */
+    /* KVM_CAP_SYNC_REGS, KVM_CAP_IMMEDIATE_EXIT, KVM_CAP_READONLY_MEM,
+     * KVM_CAP_X86_MSR_FILTER; false for any other hypervisor */
     bool has_sync_regs, has_immediate_exit, has_readonly_mem, has_msr_filter;
     char cpu_name[64];
 };
@@ -63,7 +65,7 @@ HUSK_API int husk_engine_host_info(const husk_engine *engine, struct husk_host_i
  * storage. */
 HUSK_API const char *husk_cpu_feature_name(unsigned bit);
 
-/* The pool: a freed sandbox's VM is kept, and a new sandbox with equal husk_sandbox_options takes
+/* The pool: a freed sandbox's VM is kept, and a new sandbox with equal limits in its options takes
  * it, preferably one that held the same image; see husk_engine_options.pool_max. Drop idle VMs
  * until at most `keep` are left. */
 HUSK_API void husk_engine_trim(husk_engine *engine, uint32_t keep);

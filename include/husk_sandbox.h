@@ -48,15 +48,17 @@ HUSK_API void husk_sandbox_free(husk_sandbox *sandbox);
 HUSK_API void *husk_sandbox_user(const husk_sandbox *sandbox);
 HUSK_API void husk_sandbox_set_user(husk_sandbox *sandbox, void *user);
 
-/* Another label, as by husk_sandbox_options.label; NULL or "": none. Whose label is L has the
- * counters of husk_sandbox_stats() as husk_sandbox_…{sandbox="L"} in husk_engine_prometheus().
- * Sandboxes of one label are summed up, those that are freed or have another label now included, so
- * that counters do not fall. What a sandbox counted without a label goes to its next one. The
- * engine keeps the 1024 labels that sandboxes gave up last, and forgets older ones.
+/* Another label, as by husk_sandbox_options.label; NULL or "": none. A sandbox with the label L has
+ * its counters (husk_sandbox_stats()) in husk_engine_prometheus(), as
+ * husk_sandbox_…{sandbox="L"}. Sandboxes of one label are summed up. The label keeps what sandboxes
+ * counted that are freed, or have another label now, so that counters do not fall. The counts of a
+ * sandbox without a label go to its next label. The engine keeps the 1024 labels that sandboxes
+ * gave up last, and forgets older ones.
  *
- * A label is copied: at most 128 bytes (HUSK_E_LIMIT) of UTF-8, and no character that
- * husk_name_escape() shows as \hh (HUSK_E_INVAL); so what that makes of any text is a label.
- * HUSK_E_NOMEM. On failure it is as it was. Threads: as of husk_sandbox_set_user(). */
+ * A label is copied. It has at most 128 bytes (HUSK_E_LIMIT) of UTF-8, and no character that
+ * husk_name_escape() shows as \hh (HUSK_E_INVAL). So the result of husk_name_escape() is a label,
+ * if it is short enough. HUSK_E_NOMEM. On failure the label is as it was. Threads: as of
+ * husk_sandbox_set_user(). */
 HUSK_API int husk_sandbox_set_label(husk_sandbox *sandbox, const char *label,
                                     struct husk_error *err);
 

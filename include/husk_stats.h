@@ -55,8 +55,8 @@ struct husk_stats {
 /* HUSK_E_INVAL: `size` is not set. */
 HUSK_API int husk_engine_stats(const husk_engine *engine, struct husk_stats *ret_stats);
 
-/* The same of one sandbox, since it was made, whatever was loaded in it. Calls, restores and loads
- * that others did with its VM before, or will do, are not in it. */
+/* The same of one sandbox since it was made, over all that was loaded in it. Other sandboxes that
+ * had its VM before are not counted. */
 struct husk_sandbox_stats {
     size_t size;
     /* as in struct husk_stats */

@@ -31,7 +31,8 @@ struct machine {
      * goes. */
     husk_engine *engine;
     const struct vcpu_ops *vcpu_ops;
-    /* Every field set; the pool gives the machine to sandboxes with equal ones only. */
+    /* Every field set, but user and label, which are NULL: they are the sandbox's. The pool gives
+     * the machine to sandboxes with equal ones only. */
     struct husk_sandbox_options limits;
 
     /* The image that the arena lies over; NULL: there is no memory, perhaps no VM yet. What was
