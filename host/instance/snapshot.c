@@ -40,7 +40,7 @@
  * The state of WASI has its own tripwire in wasi_state.c.
  */
 _Static_assert(sizeof(struct husk_sandbox) - sizeof(struct linkage) - sizeof(struct labelled) ==
-                       80 &&
+                       120 &&
                    sizeof(struct call_state) == 64,
                "a new field of struct husk_sandbox");
 _Static_assert(sizeof(struct machine) - sizeof(struct husk_sandbox_options) -

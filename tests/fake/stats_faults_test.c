@@ -316,8 +316,7 @@ TEST(no_memory_for_a_labelled_sandbox) {
     const long blocks = fault_live_blocks();
     for (unsigned nth = 1;; nth++) {
         fault_arm(FAULT_ONCE, nth, NULL);
-        int status = husk_sandbox_new(world.engine, world.image, world.imports, &options, &sandbox,
-                                      &world.err);
+        int status = husk_sandbox_new(world.image, world.imports, &options, &sandbox, &world.err);
         const bool has_fired = fault_has_fired();
         fault_disarm();
         if (status == 0 && !has_fired)

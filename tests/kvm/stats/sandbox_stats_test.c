@@ -37,8 +37,7 @@ static husk_sandbox *labelled_sandbox(struct state_lab *lab, const char *label) 
     struct husk_sandbox_options options = HUSK_SANDBOX_OPTIONS_INIT;
     husk_sandbox *sandbox;
     options.label = label;
-    CHECK_OK(husk_sandbox_new(lab->engine, lab->image, lab->imports, &options, &sandbox, &lab->err),
-             lab->err);
+    CHECK_OK(husk_sandbox_new(lab->image, lab->imports, &options, &sandbox, &lab->err), lab->err);
     return sandbox;
 }
 
@@ -177,8 +176,7 @@ TEST(the_embedders_pointer) {
     husk_sandbox_free(lab.sandbox);
     struct husk_sandbox_options options = HUSK_SANDBOX_OPTIONS_INIT;
     options.user = &ten;
-    CHECK_OK(husk_sandbox_new(lab.engine, lab.image, lab.imports, &options, &lab.sandbox, &lab.err),
-             lab.err);
+    CHECK_OK(husk_sandbox_new(lab.image, lab.imports, &options, &lab.sandbox, &lab.err), lab.err);
     struct husk_stats stats = HUSK_STATS_INIT;
     husk_engine_stats(lab.engine, &stats);
     CHECK_EQ_U64(stats.pool_hits, 1); /* it is no limit */
@@ -327,9 +325,7 @@ static void check_refused(struct state_lab *lab, const char *label, int status, 
     CHECK_STATUS(husk_sandbox_set_label(lab->sandbox, label, &lab->err), status);
     CHECK_CONTAINS(lab->err.message, why);
     options.label = label;
-    CHECK_STATUS(
-        husk_sandbox_new(lab->engine, lab->image, lab->imports, &options, &none, &lab->err),
-        status);
+    CHECK_STATUS(husk_sandbox_new(lab->image, lab->imports, &options, &none, &lab->err), status);
     CHECK_CONTAINS(lab->err.message, why);
     CHECK(none == NULL);
     STATE_CALL(lab, "store", 8, 1);
