@@ -31,25 +31,27 @@ static void plugin_call(const struct plugins *plugins, const char *function, con
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     husk_sandbox *sandbox = NULL;
-    void *result = NULL;
-    size_t result_bytes = 0;
-    struct husk_call initialize = HUSK_CALL_INIT;
+    struct husk_call initialize = HUSK_CALL_INIT, call = HUSK_CALL_INIT;
+    struct husk_bytes bytes = HUSK_BYTES_INIT;
     limits.wall_ns = 100000000; /* 100 ms */
     initialize.name = "_initialize";
-    initialize.limits = &limits;
+    initialize.limits = call.limits = &limits;
+    call.name = function;
+    bytes.input = text;
+    bytes.input_count = strlen(text);
+    bytes.keeps = true; /* the sandbox goes, and all that is in it */
     int status = sandbox_make(plugins, &sandbox, &err);
     if (status == 0) /* what the toolchain's start-up code wants to have run once */
         status = husk_call(sandbox, &initialize, &outcome, &err);
     if (status == 0 && outcome.kind == HUSK_RETURNED)
-        status = husk_call_bytes(sandbox, function, text, strlen(text), &result, &result_bytes,
-                                 &limits, &outcome, &err);
+        status = husk_call_bytes(sandbox, &call, &bytes, &outcome, &err);
     if (status != 0)
         printf("%-8s error: %s\n", function, err.message);
     else if (outcome.kind == HUSK_RETURNED)
-        printf("%-8s %.*s\n", function, (int)result_bytes, (const char *)result);
+        printf("%-8s %.*s\n", function, (int)bytes.output_count, (const char *)bytes.output);
     else
         printf("%-8s ended: %s\n", function, outcome.message);
-    free(result);
+    free(bytes.output);
     husk_sandbox_free(sandbox);
 }
 

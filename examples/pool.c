@@ -92,21 +92,25 @@ static struct answer serve(struct worker *worker, const char *request, size_t co
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     struct answer answer = {0};
-    void *result = NULL;
+    struct husk_call call = HUSK_CALL_INIT;
+    struct husk_bytes bytes = HUSK_BYTES_INIT;
     limits.wall_ns = REQUEST_NS_MAX;
+    call.name = worker->pool->function;
+    call.limits = &limits;
+    bytes.input = request;
+    bytes.input_count = count;
+    bytes.keeps = true; /* the next restore takes it all back */
     uint64_t start_ns = now_ns();
     int status = husk_sandbox_restore(worker->sandbox, worker->pool->ready, &err); /* heals, too */
     if (status == 0)
-        status = husk_call_bytes(worker->sandbox, worker->pool->function, request, count, &result,
-                                 &answer.count, &limits, &outcome, &err);
+        status = husk_call_bytes(worker->sandbox, &call, &bytes, &outcome, &err);
     uint64_t took_ns = now_ns() - start_ns;
     bool is_good = status == 0 && outcome.kind == HUSK_RETURNED;
     count_request(worker->pool, took_ns, is_good);
-    if (!is_good) {
-        free(result);
+    if (!is_good)
         return answer_error(status != 0 ? err.message : outcome.message);
-    }
-    answer.text = result;
+    answer.text = bytes.output;
+    answer.count = bytes.output_count;
     for (size_t i = 0; i < answer.count; i++) /* one line, or the guest could answer for others */
         if (answer.text[i] == '\n')
             answer.text[i] = ' ';

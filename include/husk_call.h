@@ -136,14 +136,52 @@ struct husk_call {
 HUSK_API int husk_call(husk_sandbox *sandbox, const struct husk_call *call,
                        struct husk_outcome *ret_outcome, struct husk_error *err);
 
-/* String or bytes in, bytes out, over the module's exported allocator (`cabi_realloc`, or `malloc`
- * and `free`). The export takes (ptr i32, len i32) and returns i64 = ptr | len << 32, or i32 = ptr
- * to a {ptr u32, len u32} pair in memory, or two i32. The result is copied to a malloc()ed,
- * NUL-terminated buffer that the caller frees; the guest's buffers are freed if it exports `free`.
- * Everything the guest says is checked: HUSK_E_GUEST if it points outside its memory. */
-HUSK_API int husk_call_bytes(husk_sandbox *sandbox, const char *export_name, const void *bytes,
-                             size_t count, void **ret_bytes, size_t *ret_count,
-                             const struct husk_limits *options, struct husk_outcome *ret_outcome,
+/* What goes into a function from bytes to bytes, and what comes out. */
+struct husk_bytes {
+    size_t size;
+    const void *input; /* NULL if there are none */
+    size_t input_count;
+    /* Set if the outcome is HUSK_RETURNED, else untouched: malloc()ed, with a NUL behind it that is
+     * not counted; the caller frees it with free(). */
+    void *output;
+    size_t output_count;
+    /* Nothing is freed in the guest, which saves entries into it: for who restores the sandbox
+     * after the call anyway. */
+    bool keeps;
+    uint8_t reserved[7];
+};
+#define HUSK_BYTES_INIT HUSK_INIT_OF(husk_bytes)
+
+/* Call a function from bytes to bytes: strings, messages, files. The library gets a block of memory
+ * from the guest's own allocator, copies the input into it, calls, and copies the result out of the
+ * guest. `call` says which function and within which limits, for all of this together; its args and
+ * results must not be set.
+ *
+ * The function takes (address i32, length i32). It returns the result's place as an i64, address |
+ * length << 32; or as two i32; or as the address, i32, of {address u32, length u32} in memory.
+ *
+ * The allocator is cabi_realloc (i32, i32, i32, i32) -> i32, or malloc (i32) -> i32. Who frees the
+ * two blocks follows from what the module exports:
+ *
+ *     cabi_post_NAME, for the function NAME, of type (what NAME returns) -> (). This is the
+ *         canonical ABI of the component model, as wit-bindgen makes it: NAME owns its input, and
+ *         frees that; cabi_post_NAME takes the result back.
+ *     free (i32) -> (): the library frees both. The result must be a block of the allocator's.
+ *     cabi_realloc alone: the library keeps the input's block for the next call's input. It shrinks
+ *         the result's by cabi_realloc(address, length, 1, 1), and asks for no byte of it then,
+ *         which frees it if the module's cabi_realloc is made so. Few are: then the smallest block
+ *         that the allocator has, some 16 bytes, stays of each result. Export free, too.
+ *     malloc alone: nothing is freed until the sandbox is restored.
+ *
+ * A result that lies in the input is a part of that block. An empty result below address 16 is no
+ * block.
+ *
+ * Returns 0 as husk_call() does; how any of the calls into the guest ended is the outcome. Errors
+ * are those of husk_call(), and HUSK_E_GUEST: an address or a length is outside of the guest's
+ * memory, or its allocator has nothing left; HUSK_E_TYPE: a function of another type;
+ * HUSK_E_NOT_FOUND: no allocator; HUSK_E_LIMIT: 4 GiB of input or more; HUSK_E_NOMEM. */
+HUSK_API int husk_call_bytes(husk_sandbox *sandbox, const struct husk_call *call,
+                             struct husk_bytes *bytes, struct husk_outcome *ret_outcome,
                              struct husk_error *err);
 
 /* ---- Backtraces ---- */

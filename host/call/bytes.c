@@ -2,237 +2,362 @@
  * host/call/bytes.c: bytes in, bytes out, over the module's exported allocator. Every pointer and
  * length that the guest gives is checked against its memory before it is used; a guest that lies
  * gets HUSK_E_GUEST.
+ *
+ * An exchange is a row of calls into the guest: allocate, the export, free. Between two of them all
+ * that is known is in struct exchange, and nothing on the C stack: exchange_prepare() makes the
+ * next call, exchange_accept() takes what it returned.
+ *
+ * A module that has cabi_realloc alone cannot free. The canonical ABI never asks for zero bytes of
+ * a block: wit-bindgen's C does nothing then, its Rust keeps the allocator's smallest block (and
+ * asserts against it in debug builds), as realloc() of wasi-libc does; only allocators written for
+ * it free. So the result is shrunk to one byte first, which all of them can do, and to zero then.
+ * And the input's block stays, for the next call: two blocks shrunk in turn would leave a hole in
+ * every call that is just too small for the next one's.
  */
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "bytes_exports.h"
 #include "call.h"
 #include "error.h"
 #include "name_text.h"
 #include "options.h"
 #include "sandbox_internal.h"
-#include "values.h"
+
+/* Where an empty result may be without being a block of the allocator's: Rust has the alignment
+ * there. */
+#define NO_BLOCK_BELOW 16u
+
+enum exchange_step {
+    EXCHANGE_ALLOCATE,
+    EXCHANGE_EXPORT,
+    EXCHANGE_FREE_OUTPUT,
+    EXCHANGE_FREE_INPUT,
+    EXCHANGE_DONE
+};
 
 /* One husk_call_bytes() in progress. */
 struct exchange {
     husk_sandbox *sandbox;
-    struct call_limits limits; /* of the whole */
-    struct husk_outcome *outcome;
-    struct husk_error *err;
+    const void *bytes; /* of the input; borrowed */
+    uint32_t count;
+    bool may_free;
+    struct bytes_exports exports;
+    enum exchange_step step;
+    struct guest_block input, output;
+    uint32_t input_bytes;                  /* wanted for the input's block */
+    struct husk_value args[4], results[2]; /* of the call that is next, or was last */
+    char *copy;                            /* of the output; owned */
+    size_t copy_count;
 };
-
-enum result_form { RESULT_PACKED_I64, RESULT_POINTER_TO_PAIR, RESULT_TWO_I32 };
-
-/* 0: returned. 1: ended otherwise (see the outcome). Else a status. */
-static int exchange_call(struct exchange *exchange, husk_func func, const struct husk_value *args,
-                         size_t args_count, struct husk_value *results, size_t results_count) {
-    const struct call_request request = {func,    args,          args_count,
-                                         results, results_count, &exchange->limits};
-    int status = call_within(exchange->sandbox, &request, exchange->outcome, exchange->err);
-    return status != 0 ? status : exchange->outcome->kind == HUSK_RETURNED ? 0 : 1;
-}
-
-/* An export of this name and type; types: parameters and results, one letter each, "iii>i". */
-static bool export_is(const struct exchange *exchange, const char *name, const char *types,
-                      husk_func *ret_func) {
-    struct husk_functype type;
-    husk_func func;
-    const husk_image *image = exchange->sandbox->image;
-    if (husk_image_func(image, name, 0, &func, NULL) != 0 ||
-        husk_image_func_type(image, func, &type, NULL) != 0)
-        return false;
-    size_t at = 0;
-    for (size_t i = 0; i < type.params_count + type.results_count; i++) {
-        if (i == type.params_count && types[at++] != '>')
-            return false;
-        husk_type have =
-            i < type.params_count ? type.params[i] : type.results[i - type.params_count];
-        if ((types[at] != 'i' || have != HUSK_I32) && (types[at] != 'I' || have != HUSK_I64))
-            return false;
-        at++;
-    }
-    if (type.results_count == 0 && types[at++] != '>')
-        return false;
-    if (types[at] != '\0')
-        return false;
-    *ret_func = func;
-    return true;
-}
 
 static struct husk_value value_u32(uint32_t number) {
     return (struct husk_value){.type = HUSK_I32, .of.i32 = (int32_t)number};
 }
 
-/* A guest buffer that holds the input. */
-static int put_bytes(struct exchange *exchange, const void *bytes, size_t count,
-                     uint32_t *ret_address) {
-    husk_func func;
-    struct husk_value result;
-    int status;
-    if (count > UINT32_MAX)
-        return error_set(exchange->err, HUSK_E_LIMIT, "%zu bytes do not fit into a 32-bit memory",
-                         count);
-    if (export_is(exchange, "cabi_realloc", "iiii>i", &func)) {
-        struct husk_value args[4] = {value_u32(0), value_u32(0), value_u32(1),
-                                     value_u32((uint32_t)count)};
-        status = exchange_call(exchange, func, args, 4, &result, 1);
-    } else if (export_is(exchange, "malloc", "i>i", &func)) {
-        struct husk_value argument = value_u32((uint32_t)(count > 0 ? count : 1));
-        status = exchange_call(exchange, func, &argument, 1, &result, 1);
+/* ---- The next call ---- */
+
+/* Returns how many arguments. */
+static size_t args_set(struct exchange *exchange, const uint32_t *numbers, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        exchange->args[i] = value_u32(numbers[i]);
+    return count;
+}
+
+static uint32_t shrunk(const struct guest_block *block) {
+    return block->bytes > 1 ? 1 : 0;
+}
+
+static void prepare_release(struct exchange *exchange, const struct guest_block *block,
+                            struct call_request *request) {
+    request->func = exchange->exports.release;
+    if (exchange->exports.release_kind == BYTES_RELEASE_POST) {
+        request->args_count = exchange->exports.form == BYTES_TWO_I32 ? 2 : 1;
+        memcpy(exchange->args, exchange->results, sizeof exchange->results);
+    } else if (exchange->exports.release_kind == BYTES_RELEASE_FREE) {
+        request->args_count = args_set(exchange, &block->addr, 1);
     } else {
-        return error_set(exchange->err, HUSK_E_NOT_FOUND,
-                         "the module exports no allocator: neither cabi_realloc(i32, i32, i32, "
-                         "i32) -> i32 nor malloc(i32) -> i32");
+        const uint32_t numbers[4] = {block->addr, block->bytes, 1, shrunk(block)};
+        request->args_count = args_set(exchange, numbers, 4);
+        request->results_count = 1;
     }
-    if (status != 0)
-        return status;
-    uint32_t address = (uint32_t)result.of.i32;
+}
+
+/* The call that the step needs; its results go to the exchange. */
+static struct call_request exchange_prepare(struct exchange *exchange) {
+    const struct bytes_exports *exports = &exchange->exports;
+    struct call_request request = {.args = exchange->args, .results = exchange->results};
+    const uint32_t allocation[4] = {exchange->input.addr, exchange->input.bytes, 1,
+                                    exchange->input_bytes};
+    const uint32_t input[2] = {exchange->input.addr, exchange->count};
+    switch (exchange->step) {
+    case EXCHANGE_ALLOCATE:
+        request.func = exports->allocate;
+        request.args_count = exports->is_by_realloc ? args_set(exchange, allocation, 4)
+                                                    : args_set(exchange, &allocation[3], 1);
+        request.results_count = 1;
+        break;
+    case EXCHANGE_EXPORT:
+        request.func = exports->func;
+        request.args_count = args_set(exchange, input, 2);
+        request.results_count = exports->form == BYTES_TWO_I32 ? 2 : 1;
+        break;
+    case EXCHANGE_FREE_OUTPUT: prepare_release(exchange, &exchange->output, &request); break;
+    case EXCHANGE_FREE_INPUT: prepare_release(exchange, &exchange->input, &request); break;
+    case EXCHANGE_DONE: break;
+    }
+    return request;
+}
+
+/* ---- What it returned ---- */
+
+static int put_input(struct exchange *exchange, struct husk_error *err) {
+    const uint32_t addr = exchange->input.addr;
     uint8_t *span;
-    if (address == 0 && count > 0)
-        return error_set(exchange->err, HUSK_E_GUEST, "the module's allocator has no %zu bytes",
-                         count);
-    if (sandbox_span(exchange->sandbox, 0, address, count, &span, NULL) != 0)
+    if (addr == 0 && exchange->count > 0)
+        return error_set(err, HUSK_E_GUEST, "the module's allocator has no %u bytes",
+                         exchange->count);
+    if (sandbox_span(exchange->sandbox, 0, addr, exchange->count, &span, NULL) != 0)
         return error_set(
-            exchange->err, HUSK_E_GUEST,
-            "the module's allocator gave address %u for %zu bytes, which is outside of its memory",
-            address, count);
-    if (count > 0)
-        memcpy(span, bytes, count);
-    *ret_address = address;
+            err, HUSK_E_GUEST,
+            "the module's allocator gave address %u for %u bytes, which is outside of its memory",
+            addr, exchange->count);
+    if (exchange->count > 0)
+        memcpy(span, exchange->bytes, exchange->count);
+    exchange->step = EXCHANGE_EXPORT;
     return 0;
 }
 
-static int read_pair(struct exchange *exchange, uint32_t address, uint32_t pair[2]) {
+static int read_pair(const struct exchange *exchange, uint32_t addr, struct guest_block *ret_block,
+                     struct husk_error *err) {
     uint8_t *span;
-    if (sandbox_span(exchange->sandbox, 0, address, 8, &span, NULL) != 0)
-        return error_set(exchange->err, HUSK_E_GUEST,
+    if (sandbox_span(exchange->sandbox, 0, addr, 8, &span, NULL) != 0)
+        return error_set(err, HUSK_E_GUEST,
                          "the result is at address %u, which is outside of the guest's memory",
-                         address);
-    memcpy(pair, span, 8);
+                         addr);
+    memcpy(&ret_block->addr, span, 4);
+    memcpy(&ret_block->bytes, span + 4, 4);
     return 0;
 }
 
-static int find_export(struct exchange *exchange, const char *name, husk_func *ret_func,
-                       enum result_form *ret_form) {
-    static const char *const types[] = {[RESULT_PACKED_I64] = "ii>I",
-                                        [RESULT_POINTER_TO_PAIR] = "ii>i",
-                                        [RESULT_TWO_I32] = "ii>ii"};
-    struct husk_functype type;
-    const husk_image *image = exchange->sandbox->image;
-    int status = husk_image_func(image, name, 0, ret_func, exchange->err);
-    if (status == 0)
-        status = husk_image_func_type(image, *ret_func, &type, exchange->err);
-    if (status != 0)
-        return status;
-    for (int form = RESULT_PACKED_I64; form <= RESULT_TWO_I32; form++) {
-        if (export_is(exchange, name, types[form], ret_func)) {
-            *ret_form = (enum result_form)form;
-            return 0;
-        }
-    }
-    char text[160];
-    functype_format(&type, text, sizeof text);
-    return error_set(exchange->err, HUSK_E_TYPE,
-                     "\"%s\" is %s; expected (i32, i32) -> i64, i32 or (i32, i32)",
-                     NAME_SHOWN(name), text);
-}
-
-static int call_export(struct exchange *exchange, husk_func func, enum result_form form,
-                       const uint32_t input[2], uint32_t output[2]) {
-    struct husk_value args[2] = {value_u32(input[0]), value_u32(input[1])};
-    struct husk_value results[2];
-    int status = exchange_call(exchange, func, args, 2, results, form == RESULT_TWO_I32 ? 2 : 1);
-    if (status != 0)
-        return status;
-    if (form == RESULT_POINTER_TO_PAIR)
-        return read_pair(exchange, (uint32_t)results[0].of.i32, output);
-    output[0] =
-        form == RESULT_PACKED_I64 ? (uint32_t)results[0].of.i64 : (uint32_t)results[0].of.i32;
-    output[1] = form == RESULT_PACKED_I64 ? (uint32_t)((uint64_t)results[0].of.i64 >> 32)
-                                          : (uint32_t)results[1].of.i32;
-    return 0;
-}
-
-static int copy_out(struct exchange *exchange, const uint32_t output[2], char **ret_copy) {
+static int copy_output(struct exchange *exchange, struct husk_error *err) {
+    const struct guest_block *output = &exchange->output;
     uint8_t *span;
-    if (sandbox_span(exchange->sandbox, 0, output[0], output[1], &span, NULL) != 0)
-        return error_set(exchange->err, HUSK_E_GUEST,
+    if (sandbox_span(exchange->sandbox, 0, output->addr, output->bytes, &span, NULL) != 0)
+        return error_set(err, HUSK_E_GUEST,
                          "the result, %u bytes at address %u, is outside of the guest's memory",
-                         output[1], output[0]);
-    char *copy = malloc((size_t)output[1] + 1);
-    if (copy == NULL)
-        return error_set(exchange->err, HUSK_E_NOMEM, "no memory for a result of %u bytes",
-                         output[1]);
-    memcpy(copy, span, output[1]);
-    copy[output[1]] = 0;
-    *ret_copy = copy;
+                         output->bytes, output->addr);
+    exchange->copy = malloc((size_t)output->bytes + 1);
+    if (exchange->copy == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for a result of %u bytes", output->bytes);
+    memcpy(exchange->copy, span, output->bytes);
+    exchange->copy[output->bytes] = 0;
+    exchange->copy_count = output->bytes;
     return 0;
 }
 
-/* Give the guest its buffers back, if it says how: the input, and the result if it is another
- * buffer. */
-static int free_buffers(struct exchange *exchange, uint32_t input, uint32_t output) {
-    husk_func func;
+static int accept_output(struct exchange *exchange, struct husk_error *err) {
+    const struct husk_value *results = exchange->results;
+    struct guest_block *output = &exchange->output;
     int status = 0;
-    if (!export_is(exchange, "free", "i>", &func))
-        return 0;
-    struct husk_value argument = value_u32(input);
-    if (output != input && output != 0) {
-        struct husk_value second = value_u32(output);
-        status = exchange_call(exchange, func, &second, 1, NULL, 0);
+    switch (exchange->exports.form) {
+    case BYTES_PACKED_I64:
+        output->addr = (uint32_t)results[0].of.i64;
+        output->bytes = (uint32_t)((uint64_t)results[0].of.i64 >> 32);
+        break;
+    case BYTES_TWO_I32:
+        output->addr = (uint32_t)results[0].of.i32;
+        output->bytes = (uint32_t)results[1].of.i32;
+        break;
+    default: status = read_pair(exchange, (uint32_t)results[0].of.i32, output, err);
     }
-    if (status == 0 && input != 0)
-        status = exchange_call(exchange, func, &argument, 1, NULL, 0);
+    return status != 0 ? status : copy_output(exchange, err);
+}
+
+/* Is the output a block that the host has to free? */
+static bool output_is_block(const struct exchange *exchange) {
+    const struct guest_block *input = &exchange->input, *output = &exchange->output;
+    if (output->addr - input->addr < input->bytes) /* a part of the input, which is freed as such */
+        return false;
+    if (output->bytes == 0) /* cabi_realloc wants to know a size */
+        return exchange->exports.release_kind == BYTES_RELEASE_FREE &&
+               output->addr >= NO_BLOCK_BELOW;
+    return output->addr != 0;
+}
+
+/* The step after the output's release. With cabi_realloc alone the block stays, unless a call
+ * inside this one has left one already. */
+static enum exchange_step input_release(struct exchange *exchange) {
+    const enum bytes_release kind = exchange->exports.release_kind;
+    const bool is_ours = kind == BYTES_RELEASE_FREE ||
+                         (kind == BYTES_RELEASE_REALLOC && exchange->sandbox->spare.addr != 0);
+    return exchange->may_free && is_ours && exchange->input.addr != 0 ? EXCHANGE_FREE_INPUT
+                                                                      : EXCHANGE_DONE;
+}
+
+static enum exchange_step output_release(struct exchange *exchange) {
+    const enum bytes_release kind = exchange->exports.release_kind;
+    if (exchange->may_free && kind != BYTES_RELEASE_NONE &&
+        (kind == BYTES_RELEASE_POST || output_is_block(exchange)))
+        return EXCHANGE_FREE_OUTPUT;
+    return input_release(exchange);
+}
+
+/* True: the block is gone. A block that was shrunk may have moved. */
+static bool accept_release(const struct exchange *exchange, struct guest_block *block) {
+    if (exchange->exports.release_kind != BYTES_RELEASE_REALLOC || shrunk(block) == 0)
+        return true;
+    *block = (struct guest_block){(uint32_t)exchange->results[0].of.i32, 1};
+    return block->addr == 0;
+}
+
+/* Take what the step's call returned, and go on to the next step. */
+static int exchange_accept(struct exchange *exchange, struct husk_error *err) {
+    int status = 0;
+    switch (exchange->step) {
+    case EXCHANGE_ALLOCATE:
+        exchange->input =
+            (struct guest_block){(uint32_t)exchange->results[0].of.i32, exchange->input_bytes};
+        status = put_input(exchange, err);
+        break;
+    case EXCHANGE_EXPORT:
+        status = accept_output(exchange, err);
+        if (status == 0)
+            exchange->step = output_release(exchange);
+        break;
+    case EXCHANGE_FREE_OUTPUT:
+        if (accept_release(exchange, &exchange->output))
+            exchange->step = input_release(exchange);
+        break;
+    case EXCHANGE_FREE_INPUT:
+        if (accept_release(exchange, &exchange->input))
+            exchange->step = EXCHANGE_DONE;
+        break;
+    case EXCHANGE_DONE: break;
+    }
     return status;
 }
 
-static int exchange_run(struct exchange *exchange, const char *export_name, const void *bytes,
-                        size_t count, char **ret_copy, size_t *ret_count) {
-    husk_func func;
-    enum result_form form = RESULT_PACKED_I64;
-    uint32_t input[2] = {0, (uint32_t)count}, output[2] = {0, 0};
-    int status = find_export(exchange, export_name, &func, &form);
-    if (status == 0)
-        status = put_bytes(exchange, bytes, count, &input[0]);
-    if (status == 0)
-        status = call_export(exchange, func, form, input, output);
-    if (status != 0)
-        return status;
-    char *copy = NULL;
-    status = copy_out(exchange, output, &copy);
-    if (status == 0)
-        status = free_buffers(exchange, input[0], output[0]);
-    if (status != 0) {
-        free(copy);
-        return status;
+/* ---- All of it ---- */
+
+/* The first step of an exchange of which all that is borrowed, `exports` and `may_free` are set. A
+ * block has at least one byte, so that it can be freed; but not in the canonical ABI, where the
+ * guest does that, and knows empty input by its length. */
+static int exchange_begin(struct exchange *exchange, struct husk_error *err) {
+    const enum bytes_release kind = exchange->exports.release_kind;
+    exchange->step = EXCHANGE_ALLOCATE;
+    exchange->input_bytes = exchange->count > 0 || kind == BYTES_RELEASE_POST ? exchange->count : 1;
+    if (kind != BYTES_RELEASE_REALLOC)
+        return 0;
+    exchange->input = exchange->sandbox->spare;
+    exchange->sandbox->spare = (struct guest_block){0, 0};
+    return exchange->input.bytes >= exchange->input_bytes ? put_input(exchange, err) : 0;
+}
+
+/* However it ended, the input's block is for the next one if it is there. */
+static void exchange_end(struct exchange *exchange) {
+    struct guest_block *spare = &exchange->sandbox->spare;
+    if (exchange->exports.release_kind == BYTES_RELEASE_REALLOC && spare->addr == 0 &&
+        exchange->step != EXCHANGE_ALLOCATE && exchange->step != EXCHANGE_FREE_INPUT)
+        *spare = exchange->input;
+}
+
+/* Ends with EXCHANGE_DONE, or in mid-step if a call did not return: see the outcome. */
+static int exchange_run(struct exchange *exchange, const struct call_limits *limits,
+                        struct husk_outcome *ret_outcome, struct husk_error *err) {
+    while (exchange->step != EXCHANGE_DONE) {
+        struct call_request request = exchange_prepare(exchange);
+        request.limits = limits;
+        int status = call_within(exchange->sandbox, &request, ret_outcome, err);
+        if (status == 0 && ret_outcome->kind != HUSK_RETURNED)
+            return 0;
+        if (status == 0)
+            status = exchange_accept(exchange, err);
+        if (status != 0)
+            return status;
     }
-    *ret_copy = copy;
-    *ret_count = output[1];
     return 0;
 }
 
-int husk_call_bytes(husk_sandbox *sandbox, const char *export_name, const void *bytes, size_t count,
-                    void **ret_bytes, size_t *ret_count, const struct husk_limits *options,
-                    struct husk_outcome *ret_outcome, struct husk_error *err) {
-    if (sandbox == NULL || export_name == NULL || ret_bytes == NULL || ret_count == NULL ||
-        ret_outcome == NULL || (bytes == NULL && count > 0))
-        return error_set(err, HUSK_E_INVAL, "husk_call_bytes: a NULL argument");
-    struct husk_outcome whole;
-    struct exchange exchange = {.sandbox = sandbox, .outcome = &whole, .err = err};
-    int status = output_check("husk_outcome", ret_outcome, err);
+static int exchange_find(struct exchange *exchange, const struct husk_call *call,
+                         const struct husk_bytes *bytes, struct husk_error *err) {
+    struct image_name name = {call->name, call->name_bytes};
+    husk_func func;
+    if (call->name != NULL && call->name_bytes == 0)
+        name.bytes = strlen(call->name);
+    int status = call_find(exchange->sandbox, call, &func, err);
     if (status == 0)
-        status = call_limits_make(options, &exchange.limits, err);
+        status = bytes_exports_find(exchange->sandbox->image, func, &name, &exchange->exports, err);
+    if (status == 0 && bytes->input_count > UINT32_MAX)
+        status = error_set(err, HUSK_E_LIMIT, "%zu bytes do not fit into a 32-bit memory",
+                           bytes->input_count);
+    exchange->bytes = bytes->input;
+    exchange->count = (uint32_t)bytes->input_count;
+    exchange->may_free = !bytes->keeps;
+    return status;
+}
+
+static int read_arguments(const struct husk_call *call, const struct husk_bytes *bytes,
+                          struct husk_call *ret_call, struct husk_bytes *ret_bytes,
+                          struct husk_error *err) {
+    int status = call_read(call, ret_call, err);
+    if (status == 0)
+        status = bytes_read(bytes, ret_bytes, err);
     if (status != 0)
         return status;
-    char *copy = NULL;
-    size_t copy_count = 0;
-    status = exchange_run(&exchange, export_name, bytes, count, &copy, &copy_count);
-    if (status < 0)
-        return error_while(err, status, "calling \"%s\" with bytes", NAME_SHOWN(export_name));
-    if (status == 0) {
-        *ret_bytes = copy;
-        *ret_count = copy_count;
-    }
-    call_give(&exchange.limits, &whole, ret_outcome);
+    if (ret_call->args != NULL || ret_call->args_count > 0 || ret_call->results != NULL ||
+        ret_call->results_count > 0)
+        return error_set(err, HUSK_E_INVAL,
+                         "husk_call_bytes: the call has args or results; a husk_bytes takes their "
+                         "place");
+    if (ret_bytes->input == NULL && ret_bytes->input_count > 0)
+        return error_set(err, HUSK_E_INVAL, "husk_call_bytes: the input is NULL");
+    if (bytes->size < offsetof(struct husk_bytes, keeps))
+        return error_set(err, HUSK_E_INVAL, "husk_call_bytes: husk_bytes has no room for a result");
     return 0;
+}
+
+static int exchange_all(struct exchange *exchange, const struct husk_call *call,
+                        const struct husk_bytes *bytes, struct husk_outcome *ret_outcome,
+                        struct husk_error *err) {
+    struct call_limits limits;
+    struct husk_outcome outcome;
+    int status = sandbox_check_usable(exchange->sandbox, err);
+    if (status == 0)
+        status = exchange_find(exchange, call, bytes, err);
+    if (status == 0)
+        status = call_limits_make(call->limits, &limits, err);
+    if (status == 0)
+        status = exchange_begin(exchange, err);
+    if (status == 0)
+        status = exchange_run(exchange, &limits, &outcome, err);
+    exchange_end(exchange);
+    if (status == 0)
+        call_give(&limits, &outcome, ret_outcome);
+    return status;
+}
+
+int husk_call_bytes(husk_sandbox *sandbox, const struct husk_call *call, struct husk_bytes *bytes,
+                    struct husk_outcome *ret_outcome, struct husk_error *err) {
+    struct exchange exchange = {.sandbox = sandbox};
+    struct husk_call call_copy;
+    struct husk_bytes bytes_copy;
+    if (sandbox == NULL || call == NULL || bytes == NULL || ret_outcome == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_call_bytes: a NULL argument");
+    int status = output_check("husk_outcome", ret_outcome, err);
+    if (status == 0)
+        status = read_arguments(call, bytes, &call_copy, &bytes_copy, err);
+    if (status != 0)
+        return status;
+    status = exchange_all(&exchange, &call_copy, &bytes_copy, ret_outcome, err);
+    if (exchange.step == EXCHANGE_DONE) {
+        bytes->output = exchange.copy;
+        bytes->output_count = exchange.copy_count;
+    } else {
+        free(exchange.copy);
+    }
+    if (status != 0 && call_copy.name != NULL)
+        status = error_while(err, status, "calling \"%s\" with bytes", NAME_SHOWN(call_copy.name));
+    return status;
 }

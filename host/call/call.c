@@ -241,12 +241,11 @@ int call_within(husk_sandbox *sandbox, const struct call_request *request,
     return status != 0 ? status : call_checked(sandbox, request, row, ret_outcome, err);
 }
 
-/* The function that is to be called: by name, or as it was found before. */
-static int call_find(const husk_sandbox *sandbox, const struct husk_call *call, husk_func *ret_func,
-                     struct husk_error *err) {
+int call_find(const husk_sandbox *sandbox, const struct husk_call *call, husk_func *ret_func,
+              struct husk_error *err) {
     *ret_func = call->func;
     if (call->name == NULL)
-        return 0; /* check_call() looks at it */
+        return 0; /* image_func_row() says what it is */
     if (call->func.opaque[0] != 0 || call->func.opaque[1] != 0)
         return error_set(err, HUSK_E_INVAL, "both a name and a husk_func are given");
     return husk_image_func(sandbox->image, call->name, call->name_bytes, ret_func, err);

@@ -23,6 +23,11 @@ int call_limits_make(const struct husk_limits *options, struct call_limits *ret_
 void call_give(const struct call_limits *limits, struct husk_outcome *outcome,
                struct husk_outcome *ret_outcome);
 
+/* Which function a call is of; it may still be one of another module. HUSK_E_INVAL,
+ * HUSK_E_NOT_FOUND. */
+int call_find(const husk_sandbox *sandbox, const struct husk_call *call, husk_func *ret_func,
+              struct husk_error *err);
+
 /* husk_call() within limits. */
 int call_within(husk_sandbox *sandbox, const struct call_request *request,
                 struct husk_outcome *ret_outcome, struct husk_error *err);

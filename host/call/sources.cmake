@@ -2,6 +2,7 @@
 set(sources
     backtrace.c
     bytes.c
+    bytes_exports.c
     call.c
     guest_code_x86_64.c
     hostcall.c

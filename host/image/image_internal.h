@@ -294,5 +294,8 @@ int image_funcref_find(struct image_code *code, uint64_t ref, uint32_t *ret_func
 struct husk_functype image_functype(const struct image_code *code, uint32_t type_idx);
 /* UINT32_MAX if there is none. */
 uint32_t image_export_find(const struct husk_image *image, const char *name, size_t name_bytes);
+/* The same of a name that is made of two. */
+uint32_t image_export_find_prefixed(const struct husk_image *image, const char *prefix,
+                                    const struct image_name *rest);
 
 #endif

@@ -109,6 +109,34 @@ uint32_t image_export_find(const struct husk_image *image, const char *name, siz
     return found == NULL ? UINT32_MAX : *found;
 }
 
+struct prefixed_key {
+    const struct image_code *code;
+    struct image_name prefix, rest;
+};
+
+static int prefixed_key_compare(const void *key, const void *export_idx) {
+    const struct prefixed_key *wanted = key;
+    struct image_name name = wanted->code->export_names[*(const uint32_t *)export_idx];
+    struct image_name start = name;
+    if (start.bytes > wanted->prefix.bytes)
+        start.bytes = wanted->prefix.bytes;
+    int order = name_compare(&wanted->prefix, &start);
+    if (order != 0)
+        return order;
+    name.text += start.bytes;
+    name.bytes -= start.bytes;
+    return name_compare(&wanted->rest, &name);
+}
+
+uint32_t image_export_find_prefixed(const struct husk_image *image, const char *prefix,
+                                    const struct image_name *rest) {
+    const struct image_code *code = image->code;
+    const struct prefixed_key wanted = {code, {prefix, strlen(prefix)}, *rest};
+    const uint32_t *found = bsearch(&wanted, code->exports_by_name, code->exports_count,
+                                    sizeof *found, prefixed_key_compare);
+    return found == NULL ? UINT32_MAX : *found;
+}
+
 /* calloc(0) may give NULL: ask for one more. */
 static void *array_new(size_t count, size_t elem_bytes) {
     return calloc(count + 1, elem_bytes);

@@ -24,6 +24,11 @@ enum poison_cause {
 
 enum sandbox_start { SANDBOX_NOT_STARTED, SANDBOX_STARTED, SANDBOX_START_FAILED };
 
+/* A block of the guest's own allocator; addr 0: none. */
+struct guest_block {
+    uint32_t addr, bytes;
+};
+
 struct husk_sandbox {
     husk_engine *engine;     /* referenced */
     struct machine *machine; /* owned; the same one from husk_sandbox_new() on */
@@ -33,7 +38,8 @@ struct husk_sandbox {
      * image before it is used again. */
     husk_image *image;
     struct linkage link;
-    bool owes_restored_call; /* husk_restored() is to be called before the next call */
+    struct guest_block spare; /* for the next husk_call_bytes(), see bytes.c */
+    bool owes_restored_call;  /* husk_restored() is to be called before the next call */
 
     enum sandbox_start start;
     bool is_poisoned;

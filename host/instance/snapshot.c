@@ -29,7 +29,7 @@
  *                                     data
  *   nothing between two calls         mailbox and stack of the arena (zero), calls, regs of the
  *                                     vCPU
- *   set anew by load and restore      mapped, image, hotset, start, owes_restored_call,
+ *   set anew by load and restore      mapped, image, hotset, start, spare, owes_restored_call,
  *                                     is_poisoned, poisoned_by, changes_begun, calls.ended_at
  *   not the instance's, unchanged     engine, machine, vcpu_ops, tally, limits, vm, vcpu,
  *                                     kicker, tables, next_slot, has_failed_vm, next_idle,
@@ -40,7 +40,7 @@
  * The state of WASI has its own tripwire in wasi_state.c.
  */
 _Static_assert(sizeof(struct husk_sandbox) - sizeof(struct linkage) - sizeof(struct labelled) ==
-                       120 &&
+                       128 &&
                    sizeof(struct call_state) == 64,
                "a new field of struct husk_sandbox");
 _Static_assert(sizeof(struct machine) - sizeof(struct husk_sandbox_options) -

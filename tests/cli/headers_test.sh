@@ -62,7 +62,7 @@ if grep -qs '^HUSK_SANITIZE:STRING=.' "$HUSK_BUILD/CMakeCache.txt" || ! [ -f "$H
 fi
 
 structs="engine_options wasi_options sandbox_options limits compile_options open_options"
-whole="call" # nothing to leave out: without its first fields it calls nothing
+whole="call bytes" # nothing to leave out: without its first fields it calls nothing
 outputs="compiled host_info extern image_info outcome backtrace stats sandbox_stats histogram wasm_info"
 found=$(sed -nE '/^struct husk_[a-z_]+ \{$/ { N; s/^struct husk_([a-z_]+) \{\n +size_t size;.*/\1/p }' "$HUSK_SOURCE"/include/*.h | xargs)
 in_order() {

@@ -115,6 +115,14 @@ int wat_call(struct wat_lab *lab, const char *name, const struct husk_value *arg
                      &lab->outcome, &lab->err);
 }
 
+int wat_call_bytes(struct wat_lab *lab, const char *name, const void *input, size_t count,
+                   struct husk_bytes *bytes) {
+    struct husk_call call = HUSK_CALL_INIT;
+    call.name = name;
+    *bytes = (struct husk_bytes){.size = sizeof *bytes, .input = input, .input_count = count};
+    return husk_call_bytes(lab->sandbox, &call, bytes, &lab->outcome, &lab->err);
+}
+
 int64_t wat_call_i32(struct wat_lab *lab, const char *name, int32_t argument) {
     struct husk_value arg = value_i32(argument), result = value_i32(0);
     CHECK_OK(wat_call(lab, name, &arg, 1, &result, 1), lab->err);

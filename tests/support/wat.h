@@ -65,5 +65,8 @@ int64_t wat_call_i32(struct wat_lab *lab, const char *name, int32_t argument);
 /* Any call; the outcome is in the lab. Returns the status. */
 int wat_call(struct wat_lab *lab, const char *name, const struct husk_value *args,
              size_t args_count, struct husk_value *results, size_t results_count);
+/* husk_call_bytes() with that much input; `bytes` is set up, and says what comes out. */
+int wat_call_bytes(struct wat_lab *lab, const char *name, const void *input, size_t count,
+                   struct husk_bytes *bytes);
 
 #endif

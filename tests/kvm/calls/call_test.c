@@ -329,46 +329,28 @@ TEST(bytes_in_bytes_out) {
     wat_lab_init(&lab);
     wat_lab_open(&lab, bytes_wat, NULL);
     static const char *const forms[] = {"packed", "two", "pair"};
-    void *out;
-    size_t count;
+    struct husk_bytes bytes;
     for (int i = 0; i < 3; i++) {
-        CHECK_OK(husk_call_bytes(lab.sandbox, forms[i], "hello", 5, &out, &count, NULL,
-                                 &lab.outcome, &lab.err),
-                 lab.err);
-        CHECK_EQ_U64(count, 5);
-        CHECK_STR((char *)out, "HELLO");
-        free(out);
+        CHECK_OK(wat_call_bytes(&lab, forms[i], "hello", 5, &bytes), lab.err);
+        CHECK_EQ_U64(bytes.output_count, 5);
+        CHECK_STR((char *)bytes.output, "HELLO");
+        free(bytes.output);
     }
     struct husk_value freed;
     CHECK_OK(husk_global_get(lab.sandbox, "freed", 0, &freed, &lab.err), lab.err);
     CHECK_EQ_I64(freed.of.i32, 3);
-    CHECK_OK(
-        husk_call_bytes(lab.sandbox, "two", NULL, 0, &out, &count, NULL, &lab.outcome, &lab.err),
-        lab.err);
-    CHECK_EQ_U64(count, 0);
-    free(out);
-    out = NULL;
-    CHECK_STATUS(
-        husk_call_bytes(lab.sandbox, "lie", "x", 1, &out, &count, NULL, &lab.outcome, &lab.err),
-        HUSK_E_GUEST);
-    CHECK_STATUS(husk_call_bytes(lab.sandbox, "lie_pair", "x", 1, &out, &count, NULL, &lab.outcome,
-                                 &lab.err),
-                 HUSK_E_GUEST);
-    CHECK_STATUS(
-        husk_call_bytes(lab.sandbox, "other", "x", 1, &out, &count, NULL, &lab.outcome, &lab.err),
-        HUSK_E_TYPE);
-    CHECK_STATUS(
-        husk_call_bytes(lab.sandbox, "nix", "x", 1, &out, &count, NULL, &lab.outcome, &lab.err),
-        HUSK_E_NOT_FOUND);
-    CHECK_OK(
-        husk_call_bytes(lab.sandbox, "traps", "x", 1, &out, &count, NULL, &lab.outcome, &lab.err),
-        lab.err);
+    CHECK_OK(wat_call_bytes(&lab, "two", NULL, 0, &bytes), lab.err);
+    CHECK_EQ_U64(bytes.output_count, 0);
+    free(bytes.output);
+    CHECK_STATUS(wat_call_bytes(&lab, "lie", "x", 1, &bytes), HUSK_E_GUEST);
+    CHECK_STATUS(wat_call_bytes(&lab, "lie_pair", "x", 1, &bytes), HUSK_E_GUEST);
+    CHECK_STATUS(wat_call_bytes(&lab, "other", "x", 1, &bytes), HUSK_E_TYPE);
+    CHECK_STATUS(wat_call_bytes(&lab, "nix", "x", 1, &bytes), HUSK_E_NOT_FOUND);
+    CHECK_OK(wat_call_bytes(&lab, "traps", "x", 1, &bytes), lab.err);
     CHECK_EQ_U64(lab.outcome.trap, HUSK_TRAP_UNREACHABLE);
     static char large[70000];
-    CHECK_STATUS(husk_call_bytes(lab.sandbox, "two", large, sizeof large, &out, &count, NULL,
-                                 &lab.outcome, &lab.err),
-                 HUSK_E_GUEST);
-    CHECK(out == NULL);
+    CHECK_STATUS(wat_call_bytes(&lab, "two", large, sizeof large, &bytes), HUSK_E_GUEST);
+    CHECK(bytes.output == NULL);
     wat_lab_close(&lab);
 }
 

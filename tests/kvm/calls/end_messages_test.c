@@ -83,9 +83,11 @@ TEST(bytes_in_pieces_name_the_limit_of_the_whole) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
     struct husk_limits options = HUSK_LIMITS_INIT;
-    void *bytes = NULL;
-    size_t count = 0;
+    struct husk_call call = HUSK_CALL_INIT;
+    struct husk_bytes bytes = HUSK_BYTES_INIT;
     options.wall_ns = 40000000;
+    call.name = "f";
+    call.limits = &options;
     wat_lab_init(&lab);
     wat_lab_open(
         &lab,
@@ -93,9 +95,7 @@ TEST(bytes_in_pieces_name_the_limit_of_the_whole) {
         "i32.const 8) (func (export \"free\") (param i32))"
         "(func (export \"f\") (param i32 i32) (result i64) (loop br 0) i64.const 0))",
         NULL);
-    CHECK_OK(
-        husk_call_bytes(lab.sandbox, "f", "x", 1, &bytes, &count, &options, &lab.outcome, &lab.err),
-        lab.err);
+    CHECK_OK(husk_call_bytes(lab.sandbox, &call, &bytes, &lab.outcome, &lab.err), lab.err);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_DEADLINE);
     CHECK_CONTAINS(lab.outcome.message, "wall limit of 40 ms");
     wat_lab_close(&lab);

@@ -271,15 +271,12 @@ static const char touching_module[] =
     "   local.get 0 i64.extend_i32_u local.get 1 i64.extend_i32_u i64.const 32 i64.shl i64.or))";
 
 static void echo(struct wat_lab *lab, const void *bytes, size_t count) {
-    void *back = NULL;
-    size_t back_count = 0;
-    CHECK_OK(husk_call_bytes(lab->sandbox, "echo", bytes, count, &back, &back_count, NULL,
-                             &lab->outcome, &lab->err),
-             lab->err);
+    struct husk_bytes back;
+    CHECK_OK(wat_call_bytes(lab, "echo", bytes, count, &back), lab->err);
     CHECK_EQ_U64(lab->outcome.kind, HUSK_RETURNED);
-    CHECK_EQ_U64(back_count, count);
-    CHECK_MEM(back, bytes, count);
-    free(back);
+    CHECK_EQ_U64(back.output_count, count);
+    CHECK_MEM(back.output, bytes, count);
+    free(back.output);
 }
 
 /* What WASI and husk_call_bytes() wrote is undone, and forgotten as what the guest wrote itself: it

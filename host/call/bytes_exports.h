@@ -1,0 +1,33 @@
+/*
+ * host/call/bytes_exports.h: the functions of a module that a call with bytes needs: the one that
+ * is called, the allocator, and whatever gives buffers back.
+ */
+#ifndef HOST_BYTES_EXPORTS_H
+#define HOST_BYTES_EXPORTS_H
+
+#include "image_internal.h"
+
+enum bytes_form { BYTES_PACKED_I64, BYTES_POINTER_TO_PAIR, BYTES_TWO_I32, BYTES_FORMS_COUNT };
+
+enum bytes_release {
+    BYTES_RELEASE_NONE, /* the module has nothing for it */
+    /* cabi_post_NAME(result): the canonical ABI. The function owns its input, and gives that back
+     * itself; so nobody else may. */
+    BYTES_RELEASE_POST,
+    BYTES_RELEASE_FREE,
+    BYTES_RELEASE_REALLOC
+};
+
+struct bytes_exports {
+    husk_func func, allocate, release;
+    enum bytes_form form; /* of the function's result */
+    bool is_by_realloc;   /* `allocate` is cabi_realloc, else malloc */
+    enum bytes_release release_kind;
+};
+
+/* func: to be called. name: by which it is exported; its text may be NULL. HUSK_E_NOT_FOUND,
+ * HUSK_E_INVAL, HUSK_E_TYPE. */
+int bytes_exports_find(const husk_image *image, husk_func func, const struct image_name *name,
+                       struct bytes_exports *ret_exports, struct husk_error *err);
+
+#endif
