@@ -119,6 +119,10 @@ run "host calls guest, guest calls host" "host_function host_function.wasm" "$bu
     "$build/examples/host_function.wasm"
 expect "a host function that fails is a trap in the guest, not a crash of the host" test "$status" = 0
 
+title "Apply a stranger's function to a table, a thousand rows a call, where they lie: examples/udf.c"
+run "rows through a guest, in place, and one by one" "udf udf.wasm" "$build/examples/udf" "$build/examples/udf.wasm"
+expect "both ways give the same totals" test "$(sed -n 's/.*totals are \([0-9.]*\);.*/\1/p' "$work/output" | uniq | wc -l)" = 1
+
 title "Serve requests from strangers, each from the same clean state: examples/pool.c, one request for each line of the text"
 run_pool() {
     "$build/examples/pool" "$build/examples/plugin.wasm" shout 2 <"$work/text" >"$work/answers"

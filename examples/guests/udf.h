@@ -1,0 +1,17 @@
+/*
+ * A row, as the guest and the host see it: only types that have one size and alignment in both, and
+ * no byte in between.
+ */
+#ifndef EXAMPLES_GUESTS_UDF_H
+#define EXAMPLES_GUESTS_UDF_H
+
+#include <stdint.h>
+
+struct row {
+    double price, quantity;
+    int32_t region, reserved;
+    double total; /* the function's result */
+};
+_Static_assert(sizeof(struct row) == 32, "rows have one layout on both sides");
+
+#endif

@@ -1,0 +1,152 @@
+/*
+ * udf.c: a function that somebody else wrote, applied to the rows of a table. The rows are written
+ * straight into the guest's memory, a thousand at a time, and one call works on all of them: so a
+ * thousand rows share the price of an entry into a virtual machine, and nothing is copied.
+ *
+ *   udf udf.wasm      (guests/udf.c)
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "example.h"
+#include "guests/udf.h"
+
+#define ROWS_COUNT 1000u
+#define BATCH_NS_MAX 100000000 /* 100 ms: whatever the guest does, the query goes on */
+
+struct udf {
+    husk_sandbox *sandbox;
+    husk_func total;
+    uint32_t rows_addr; /* in the guest */
+    struct row *rows;   /* the same memory. The guest can write it whenever it runs */
+};
+
+static uint64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static int fail(struct husk_error *err, const char *what) {
+    snprintf(err->message, sizeof err->message, "%s", what);
+    return HUSK_E_GUEST;
+}
+
+/* A call that must return. After any other end the guest would have to be restored. */
+static int call(husk_sandbox *sandbox, struct husk_call *call, struct husk_error *err) {
+    struct husk_limits limits = HUSK_LIMITS_INIT;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
+    limits.wall_ns = BATCH_NS_MAX;
+    call->limits = &limits;
+    int status = husk_call(sandbox, call, &outcome, err);
+    if (status == 0 && outcome.kind != HUSK_RETURNED)
+        return fail(err, outcome.message);
+    return status;
+}
+
+/* Once for each sandbox: room for the rows in the guest, and a view of it. */
+static int prepare(struct udf *udf, const husk_image *image, struct husk_error *err) {
+    struct husk_call start = HUSK_CALL_INIT, rows_new = HUSK_CALL_INIT;
+    const struct husk_value count = husk_i32(ROWS_COUNT);
+    struct husk_value addr;
+    void *span = NULL;
+    start.name = "_initialize";
+    rows_new.name = "rows_new";
+    rows_new.args = &count;
+    rows_new.args_count = 1;
+    rows_new.results = &addr;
+    rows_new.results_count = 1;
+    int status = husk_image_func(image, "total", 0, &udf->total, err);
+    if (status == 0)
+        status = call(udf->sandbox, &start, err);
+    if (status == 0)
+        status = call(udf->sandbox, &rows_new, err);
+    if (status != 0)
+        return status;
+    udf->rows_addr = (uint32_t)addr.of.i32;
+    /* The address is the guest's word: it must be aligned, and husk_memory_span() checks that all
+     * of the rows lie in its memory. */
+    if (udf->rows_addr == 0 || udf->rows_addr % _Alignof(struct row) != 0)
+        return fail(err, "the guest has no room for the rows");
+    const struct husk_range range = {.addr = udf->rows_addr,
+                                     .count = ROWS_COUNT * sizeof *udf->rows};
+    status = husk_memory_span(udf->sandbox, &range, &span, err);
+    udf->rows = span;
+    return status;
+}
+
+/* The function on rows[first … first + count). */
+static int apply(const struct udf *udf, uint32_t first, uint32_t count, struct husk_error *err) {
+    struct husk_call total = HUSK_CALL_INIT;
+    const uint32_t addr = udf->rows_addr + first * (uint32_t)sizeof *udf->rows;
+    const struct husk_value args[2] = {husk_i32((int32_t)addr), husk_i32((int32_t)count)};
+    total.func = udf->total;
+    total.args = args;
+    total.args_count = 2;
+    return call(udf->sandbox, &total, err);
+}
+
+/* What a database would read from its pages. */
+static void fill(struct row *rows, uint32_t batch) {
+    for (uint32_t i = 0; i < ROWS_COUNT; i++)
+        rows[i] = (struct row){.price = 0.5 + batch % 4, .quantity = i % 10, .region = (int32_t)i};
+}
+
+struct query {
+    uint32_t batches, step; /* step: rows a call */
+    double sum;             /* of all totals */
+    uint64_t ns;            /* of the calls alone */
+};
+
+static int run_query(const struct udf *udf, struct query *query, struct husk_error *err) {
+    int status = 0;
+    for (uint32_t batch = 0; batch < query->batches && status == 0; batch++) {
+        fill(udf->rows, batch);
+        const uint64_t start_ns = now_ns();
+        for (uint32_t first = 0; first < ROWS_COUNT && status == 0; first += query->step)
+            status = apply(udf, first, query->step, err);
+        query->ns += now_ns() - start_ns;
+        for (uint32_t i = 0; i < ROWS_COUNT; i++) /* any number may be there: it is the guest's */
+            query->sum += udf->rows[i].total;
+    }
+    return status;
+}
+
+static int run(struct udf *udf, const husk_image *image, struct husk_error *err) {
+    struct query queries[] = {{.batches = 400, .step = ROWS_COUNT}, {.batches = 8, .step = 1}};
+    int status = prepare(udf, image, err);
+    for (size_t i = 0; i < sizeof queries / sizeof queries[0] && status == 0; i++) {
+        struct query *query = &queries[i];
+        status = run_query(udf, query, err);
+        if (status == 0)
+            printf("%4" PRIu32 " rows a call: a batch's totals are %.2f; %.1f ns a row\n",
+                   query->step, query->sum / query->batches,
+                   (double)query->ns / query->batches / ROWS_COUNT);
+    }
+    return status;
+}
+
+int main(int argc, char **argv) {
+    struct husk_sandbox_options options = HUSK_SANDBOX_OPTIONS_INIT;
+    struct husk_error err = {0};
+    struct udf udf = {0};
+    husk_engine *engine = NULL;
+    if (argc != 2) {
+        fprintf(stderr, "usage: udf udf.wasm\n");
+        return 2;
+    }
+    options.memory_max_bytes = 16u << 20;
+    int status = husk_engine_new(NULL, &engine, &err);
+    husk_image *image = status == 0 ? example_load(engine, argv[1]) : NULL;
+    if (image != NULL)
+        status = husk_sandbox_new(engine, image, NULL, &options, &udf.sandbox, &err);
+    if (image != NULL && status == 0)
+        status = run(&udf, image, &err);
+    if (status != 0)
+        fprintf(stderr, "udf: %s\n", err.message);
+    husk_sandbox_free(udf.sandbox);
+    husk_image_unref(image);
+    husk_engine_unref(engine);
+    return image == NULL || status != 0 ? 1 : 0;
+}
