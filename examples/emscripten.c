@@ -288,7 +288,7 @@ static int open_lua(struct lua *lua, const char *path, struct husk_error *err) {
     lua->image = example_load(lua->engine, path);
     if (lua->image == NULL)
         return fail(err, "there is no Lua", "");
-    status = husk_sandbox_new(lua->engine, lua->image, lua->imports, &options, &lua->sandbox, err);
+    status = husk_sandbox_new(lua->image, lua->imports, &options, &lua->sandbox, err);
     return status != 0 ? status : make_ready(lua, err);
 }
 

@@ -140,7 +140,7 @@ int main(int argc, char **argv) {
     int status = husk_engine_new(NULL, &engine, &err);
     husk_image *image = status == 0 ? example_load(engine, argv[1]) : NULL;
     if (image != NULL)
-        status = husk_sandbox_new(engine, image, NULL, &options, &udf.sandbox, &err);
+        status = husk_sandbox_new(image, NULL, &options, &udf.sandbox, &err);
     if (image != NULL && status == 0)
         status = run(&udf, image, &err);
     if (status != 0)

@@ -210,7 +210,8 @@ static const char *run(const struct all *all, int *ret_sum, struct husk_error *e
     is_right &= room_is_right("outcome", sizeof *outcome);
     if (!allocator_is_missed(all, sandbox, outcome, err))
         return "husk_call_bytes";
-    is_right &= outcomes_are_refused(all, sandbox, args) && outputs_are_right(engine, image, sandbox);
+    is_right &=
+        outcomes_are_refused(all, sandbox, args) && outputs_are_right(engine, image, sandbox);
     *ret_sum = is_right ? sum.of.i32 : -1;
     husk_sandbox_free(sandbox);
     husk_imports_free(imports);

@@ -458,8 +458,7 @@ static void many_calls_in_4_mib(const char *source, const char *flags) {
     lab.image = c_guest_image(lab.engine, source, flags, WAT_WORKER);
     if (lab.image == NULL)
         SKIP("no clang with wasi-libc to compile guests");
-    CHECK_OK(husk_sandbox_new(lab.engine, lab.image, NULL, &options, &lab.sandbox, &lab.err),
-             lab.err);
+    CHECK_OK(husk_sandbox_new(lab.image, NULL, &options, &lab.sandbox, &lab.err), lab.err);
     CHECK_OK(wat_call(&lab, "_initialize", NULL, 0, NULL, 0), lab.err);
     for (int i = 0; i < 3000; i++)
         exchange(&lab, "handle", bytes, bytes);
