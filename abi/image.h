@@ -1,32 +1,33 @@
 /*
- * abi/image.h: the image file. An ELF64 x86-64 ET_EXEC file (System V gABI ch. 4-5) that is the
- * complete address space of a fresh instance. The compiler writes it, libhusk reads it, and the
- * reader trusts no byte of it.
+ * abi/image.h: the image file. It is an ELF64 x86-64 ET_EXEC file (System V gABI ch. 4-5) that
+ * holds the complete address space of a fresh instance. The compiler writes it and libhusk reads
+ * it. The reader trusts no byte of it.
  *
- * Program headers: PT_LOAD for text (R X), rodata (R), data (R W; the fixed part first, then one
- * per growable table whose initial size is not 0), linear memories (R W; p_filesz = initialised
- * bytes, p_memsz = initial size); offsets and addresses are multiples of HUSK_PAGE_SIZE, p_filesz
- * and p_memsz of a data or memory segment too. p_filesz may be 0. Mailbox and stack are not in an
- * image (all zero). e_entry is the dispatcher (guest/entry.S). One PT_NOTE, name "husk", type
- * HUSK_NOTE_TYPE, whose descriptor is
+ * Program headers: PT_LOAD for text (R X), rodata (R), data (R W; first the fixed part, then one
+ * segment per growable table whose initial size is not 0), linear memories (R W; p_filesz =
+ * initialised bytes, p_memsz = initial size). Offsets and addresses are multiples of
+ * HUSK_PAGE_SIZE. So are p_filesz and p_memsz of data and memory segments. p_filesz may be 0. An
+ * image has no mailbox and no stack: they start as zeros. e_entry is the dispatcher
+ * (guest/entry.S). One PT_NOTE has the name "husk" and the type HUSK_NOTE_TYPE. Its descriptor
+ * holds, in this order:
  *
  *   struct husk_image_header
  *   header.records_count times struct husk_image_record: the table of records
- *   the records' rows, each record's at a multiple of 8
+ *   the rows of each record, starting at a multiple of 8
  *
- * Section headers and .symtab exist for people's tools only; the reader does not look at them.
+ * Section headers and .symtab exist for debuggers and other tools. The reader ignores them.
  *
  * How the format grows without breaking anything:
- *   A new record has a new name. A reader that does not know it skips it if it is
- *   HUSK_RECORD_SKIPPABLE, and else refuses the image by the record's name.
- *   A new field is appended to a row, and zero means what the absence of the field meant. A reader
- *   takes rows that are longer than it knows if what is behind is zero, and else refuses; rows that
- *   are shorter (of an older writer, but no shorter than in the first version of the format) it
- *   takes as if zeros followed. Header and table of records grow in the same way. All fields are 4
- *   or 8 bytes, or arrays of bytes as long; so are rows.
- *   A new flag or a new kind is refused by older readers. Whoever adds to a row, or a record
- *   without which the image would mean something else, changes neither HUSK_IMAGE_FORMAT nor
- *   HUSK_ABI_VERSION.
+ *   A new record has a new name. A reader that does not know the record skips it if it is
+ *   HUSK_RECORD_SKIPPABLE. Otherwise it refuses the image and names the record.
+ *   A new field is appended to a row. Zero in it has the meaning that the row had without the
+ *   field. A reader accepts a row that is longer than it knows if the extra bytes are zero, and
+ *   refuses it otherwise. It reads a shorter row, by an older writer, as if zeros followed. A row
+ *   is never shorter than in the first version of the format. The header and the table of records
+ *   grow in the same way. The fields of a row are 4 or 8 bytes long, or arrays of bytes. The length
+ *   of a row is a multiple of 4. Rows that are single bytes ("strings", "host_state") do not grow.
+ *   Older readers refuse a new flag or a new kind. Additions to rows and new records change neither
+ *   HUSK_IMAGE_FORMAT nor HUSK_ABI_VERSION, even if readers must know the record.
  * HUSK_IMAGE_FORMAT changes only if these rules do. HUSK_ABI_VERSION changes with the layout of the
  * address space, the mailbox or the ports.
  */
@@ -58,7 +59,7 @@ enum husk_abi_kind {
     HUSK_ABI_GLOBAL = 3
 };
 
-enum husk_image_record_id { /* for programs; in the file it is the name that counts */
+enum husk_image_record_id { /* for programs; a file identifies a record by its name */
 #define HUSK_IMAGE_RECORD(id, name, row, first_bytes, flags) HUSK_REC_##id,
 #include "image_records.def"
 #undef HUSK_IMAGE_RECORD
@@ -66,19 +67,20 @@ enum husk_image_record_id { /* for programs; in the file it is the name that cou
 };
 
 #define HUSK_RECORD_NAME_BYTES 24
-#define HUSK_RECORD_SKIPPABLE 1u /* without it the image means the same */
+#define HUSK_RECORD_SKIPPABLE 1u /* the image means the same without it */
 
 /* One record of the note: an array of rows. */
 struct husk_image_record {
-    char name[HUSK_RECORD_NAME_BYTES]; /* printable ASCII, then NULs, one at least */
+    char name[HUSK_RECORD_NAME_BYTES]; /* printable ASCII, then at least one NUL */
     uint32_t flags;                    /* HUSK_RECORD_… */
     uint32_t row_bytes;
-    uint64_t offset; /* of the first row, from the descriptor's start; a multiple of 8 */
+    uint64_t offset; /* of the first row, from the start of the descriptor; a multiple of 8 */
     uint64_t count;  /* rows */
 };
 
-/* What a family of host functions (WASI) keeps for the instance. The name, then the state's bytes
- * follow, each padded with zeros to a multiple of 8; then the next record. */
+/* The state that a family of host functions (WASI) keeps for the instance. The name follows, then
+ * the bytes of the state. Each is padded with zeros to a multiple of 8. The next such structure
+ * comes after them. */
 struct husk_image_host_state {
     uint32_t name_bytes;
     uint32_t state_bytes;
@@ -89,27 +91,29 @@ struct husk_image_str {
     uint32_t bytes;
 };
 
-/* init_gva must run before the first call (start function, segments that depend on imports, …); it
- * takes and returns nothing and may trap */
+/* init_gva must run before the first call (start function, segments that depend on imports, …). It
+ * has no parameters and no results, and may trap. */
 #define HUSK_IMAGE_NEEDS_INIT 1u
 
-/* An instance as it was between two calls: initialisation is done, sizes are those of the records
- * for them, and the segments hold its memory. Mailbox and stack are zero. */
+/* The image is a snapshot: an instance as it was between two calls. Initialisation is done.
+ * "memory_sizes" and "table_sizes" give the sizes, and the segments hold the memory. Mailbox and
+ * stack are zero. */
 #define HUSK_IMAGE_SNAPSHOT 2u
 
-/* Every access is made, in order: a trap leaves the state as the standard has it
- * (husk_compile_options.strict, or level 0). Libhusk only passes it on, in outcomes: an image
- * that lies here misleads nobody but its own users. */
+/* The code makes every memory access, in order, so a trap leaves the state that the standard
+ * requires (husk_compile_options.strict, or level 0). Libhusk only reports this flag, in outcomes.
+ * A false flag misleads only the users of that image. */
 #define HUSK_IMAGE_STRICT 4u
 
-/* How long header and rows of the table of records were in the first version of the format. */
+/* The length of the header, and of a row of the table of records, in the first version of the
+ * format. */
 #define HUSK_IMAGE_HEADER_FIRST_BYTES 88u
 #define HUSK_IMAGE_RECORD_FIRST_BYTES 48u
 
-/* magic, format and abi are where they are in every format. */
+/* magic, format and abi have the same place in every format. */
 struct husk_image_header {
     uint64_t magic;
-    uint32_t header_bytes; /* of this structure: the table of records begins behind it */
+    uint32_t header_bytes; /* of this structure; the table of records follows it */
     uint16_t format;       /* HUSK_IMAGE_FORMAT */
     uint16_t abi;          /* HUSK_ABI_VERSION */
     uint8_t wasm_sha256[32];
@@ -141,12 +145,12 @@ struct husk_image_type {
 
 struct husk_image_func {
     uint32_t type_idx; /* in "types" */
-    /* for an import: its stub. 0 if the function was never needed as a value or callee */
+    /* for an import: its stub. 0 if the module never calls the function or uses it as a value */
     uint32_t code_gva;
     uint32_t code_bytes;
     uint32_t wasm_offset;       /* of the body in the module; 0 for an import */
     struct husk_image_str name; /* name section, else export name, else empty */
-    uint32_t instance;          /* here and below: 0, until an image can have several */
+    uint32_t instance;          /* here and below: 0, because an image has one instance */
 };
 
 struct husk_image_import {
@@ -170,7 +174,7 @@ struct husk_image_memory {
     uint64_t min_pages; /* wasm pages, as declared */
     uint64_t max_pages; /* as declared; HUSK_MAX_MEM_PAGES if none */
     uint32_t flags;     /* HUSK_LIMIT_… */
-    /* uint64_t in data: the current size in wasm pages; the host writes it on growth */
+    /* uint64_t in data: the current size in wasm pages. The host writes it on growth */
     uint32_t size_gva;
     uint32_t instance;
     uint32_t zero;
@@ -181,7 +185,8 @@ struct husk_image_table {
     uint64_t max_entries; /* as declared; UINT32_MAX if none */
     uint32_t flags;
     uint32_t elem_type; /* abi/valtype.h */
-    /* uint64_t[reserve_entries] in data (mapped up to the initial size; grown by the host) */
+    /* uint64_t[reserve_entries] in data. Mapped up to the initial size; the host maps more on
+     * growth */
     uint32_t base_gva;
     uint32_t reserve_entries;
     uint32_t size_gva; /* uint64_t in data: the current size in entries */
@@ -191,37 +196,40 @@ struct husk_image_table {
 #define HUSK_GLOBAL_MUTABLE 1u
 
 struct husk_image_global {
-    /* value in data, 16-byte slot. An imported global: the host writes it before init */
+    /* the value: a 16-byte slot in data. The host writes the slot of an imported global before
+     * init */
     uint32_t gva;
     uint32_t type; /* abi/valtype.h */
     uint32_t flags;
     uint32_t instance;
 };
 
-/* A table that can grow (reserve_entries > min_entries, or imported) has pages of its own: base_gva
- * is a page's start, and [base, base + 8 * min_entries) rounded up to pages is mapped at first; the
- * other pages of the reserve are the host's to map. Other tables lie in the fixed part. */
+/* A growable table (reserve_entries > min_entries, or imported) has its own pages. Its base_gva is
+ * the start of a page. [base, base + 8 * min_entries), rounded up to pages, is mapped at first. The
+ * host maps the other pages of the reserve on growth. Other tables lie in the fixed part of
+ * data. */
 
-/* code row: no trap may come from here (runtime, padding, thunks) */
+/* code row: code that must not trap (runtime, padding, thunks) */
 #define HUSK_FUNC_NONE 0xffffffffu
 /* code row: the init function, which is not one of the module's functions */
 #define HUSK_FUNC_INIT 0xfffffffeu
 
-/* Code row: memcpy, memset and so on, into which the compiler turns loops over linear memory, too:
- * a #PF on linear memory is an out-of-bounds trap of the calling frame. */
+/* code row: memcpy, memset and the like. The compiler also turns loops over linear memory into
+ * calls of them. So a #PF on linear memory here is an out-of-bounds trap of the calling frame. */
 #define HUSK_FUNC_RUNTIME 0xfffffffdu
 
-/* Code from code_gva up to the next row's: from this wasm offset of this function. func_idx
- * HUSK_FUNC_NONE ends a range. A #PF in the stack's guard is a trap wherever the code is: the
- * runtime and thunks push, too. */
+/* The code from code_gva to the next row's code_gva was compiled from this wasm offset of this
+ * function. func_idx HUSK_FUNC_NONE ends a range. A #PF in the stack's guard is a trap in any code,
+ * because the runtime and the thunks push, too. */
 struct husk_image_code_row {
     uint32_t code_gva;
     uint32_t func_idx;
     uint32_t wasm_offset; /* from the start of the module */
 };
 
-/* How to leave a frame: CFA = (cfa_base ? rbp : rsp) + cfa_offset; return address at CFA - 8; if
- * rbp_offset != 0, the caller's rbp is at CFA - rbp_offset. cfa_offset 0: no frame here, stop. */
+/* How to unwind a frame: CFA = (cfa_base ? rbp : rsp) + cfa_offset. The return address is at CFA -
+ * 8. If rbp_offset != 0, the caller's rbp is at CFA - rbp_offset. cfa_offset 0: the unwinding stops
+ * here. */
 struct husk_image_unwind_x86_64 {
     uint32_t code_gva;
     uint32_t cfa_base; /* 0 rsp, 1 rbp */

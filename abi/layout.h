@@ -1,9 +1,10 @@
 /*
  * abi/layout.h: the guest address space, drawn once.
  *
- * Every address here is guest-virtual (gva) and a constant: compiled code holds them as
+ * Every address here is guest-virtual (gva) and a constant. Compiled code holds the addresses as
  * displacements, the host builds page tables for them, and image files name them in their program
- * headers. Freestanding and usable from assembler: only #defines outside the __ASSEMBLER__ guard.
+ * headers. The header is freestanding. Assembler may include it: outside the __ASSEMBLER__ guard
+ * there are only #defines.
  *
  *   0x0000_0000     unmapped
  *   0x0010_0000     system pages, supervisor only (made by the host, never in a file)
@@ -37,7 +38,7 @@
 
 #define HUSK_MAILBOX_GVA 0x30000000
 
-/* The stack occupies [HUSK_STACK_TOP_GVA - size, HUSK_STACK_TOP_GVA). The rest of the region is the
+/* The stack occupies [HUSK_STACK_TOP_GVA - size, HUSK_STACK_TOP_GVA). The rest of the region is its
  * guard. */
 #define HUSK_STACK_LOW_GVA 0x38000000
 #define HUSK_STACK_TOP_GVA 0x3f000000
@@ -48,10 +49,11 @@
 #define HUSK_MEM0_GVA 0x40000000
 #define HUSK_MEM1_BASE_GVA 0x1000000000 /* memory i >= 1 is at this + i * HUSK_MEM_STRIDE */
 #define HUSK_MEM_STRIDE 0x400000000
-/* What one memory reserves: 32-bit index + 32-bit static offset + the widest access, rounded up. */
+/* The address range that one memory reserves: 32-bit index + 32-bit static offset + the widest
+ * access, rounded up. */
 #define HUSK_MEM_WINDOW_BYTES 0x200010000
-/* 64 memories: with the guest-physical layout of host/vm/syspages.h this stays under 40 physical
- * bits (QEMU's TCG). */
+/* With 64 memories, the guest-physical layout of host/vm/syspages.h fits in 40 physical bits
+ * (QEMU's TCG). */
 #define HUSK_MAX_MEMORIES 64
 #define HUSK_MAX_MEM_PAGES 65536 /* wasm pages: 4 GiB */
 

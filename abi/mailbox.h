@@ -1,20 +1,20 @@
 /*
  * abi/mailbox.h: the shared pages through which calls, host calls and services pass their
- * arguments. Guest-writable, so hostile: the host copies a field once, checks the copy and uses the
- * copy.
+ * arguments. The guest can write them, so they are hostile: the host copies a field once, checks
+ * the copy and uses the copy.
  *
  * A slot is 16 bytes and holds one wasm value in its low bytes (little-endian): i32/f32 4,
  * i64/f64/funcref/externref 8, v128 16. The bytes above the value are undefined. References: 0 is
  * null; a funcref is (canonical type id << 32) | code address (abi/image.h); an externref is the
  * embedder's 64-bit handle.
  *
- * Call (host -> guest): the host writes the arguments to call_slots, sets the registers
- * (guest/entry.S says which) and runs; the guest overwrites call_slots with the results and does
- * OUT HUSK_PORT_CALL_DONE. Host call (guest -> host): the import stub writes import_idx and the
- * arguments to host_slots, does OUT HUSK_PORT_HOST_CALL; the host overwrites host_slots with the
- * results and resumes. While a host function runs it may call back into the guest: the host has
- * copied host_slots before, and call_slots are free (the outer call has read its arguments and not
- * yet written its results).
+ * Call (host -> guest): the host writes the arguments to call_slots, sets the registers that
+ * guest/entry.S names, and runs the guest. The guest overwrites call_slots with the results and
+ * does OUT HUSK_PORT_CALL_DONE. Host call (guest -> host): the import stub writes import_idx and
+ * the arguments to host_slots, and does OUT HUSK_PORT_HOST_CALL. The host overwrites host_slots
+ * with the results and resumes the guest. A host function may call back into the guest. At that
+ * time the host has copied host_slots. call_slots are free, too: the outer call has read its
+ * arguments and has not written its results.
  */
 #ifndef HUSK_ABI_MAILBOX_H
 #define HUSK_ABI_MAILBOX_H
@@ -31,11 +31,11 @@
 #define HUSK_MBOX_HOST_SLOTS 0x5000
 #define HUSK_MBOX_BYTES 0x9000
 
-/* Services: op, arguments -> ret */
+/* services: op, arguments -> ret */
 /* arg[0] memory index, arg[1] delta in wasm pages -> old size in pages, or ~0 */
 #define HUSK_SERVICE_MEMORY_GROW 1
-/* arg[0] table index, arg[1] delta in entries -> old size, or ~0. New entries are zero (null); the
- * host has updated the size word (abi/image.h), and the guest fills in the initial value itself. */
+/* arg[0] table index, arg[1] delta in entries -> old size, or ~0. New entries are zero (null). The
+ * host updates the size word (abi/image.h); the guest fills in the initial value. */
 #define HUSK_SERVICE_TABLE_GROW 2
 
 #ifndef __ASSEMBLER__

@@ -1,14 +1,14 @@
 /*
- * abi/valtype.h: a value type as a 32-bit code, which decoding makes of the binary format, and
- * which images have. Types are equal if their codes are.
+ * abi/valtype.h: a value type as a 32-bit code. The decoder makes the codes from the binary format,
+ * and images hold them. Two types are equal if their codes are equal.
  *
  *   bits 0-7    kind: a row of abi/valtype.def; 0: no type
  *   bit  8      nullable (references only)
  *   bits 9-11   zero
- *   bits 12-31  type index, for references to a type of the module: room for 1,048,576; else zero
+ *   bits 12-31 for a reference to a type of the module: its index, at most 1,048,575; else zero
  *
- * A switch over kinds lists all of them and has no `default:`, so that the compiler finds each one
- * that a new row of the table concerns.
+ * A switch over kinds lists all of them and has no `default:`. So the compiler warns about each
+ * switch that lacks a new kind.
  */
 #ifndef HUSK_ABI_VALTYPE_H
 #define HUSK_ABI_VALTYPE_H
@@ -38,7 +38,8 @@ static inline bool valtype_is_ref(valtype_t type) {
     return valtype_kind(type) >= VALTYPE_KIND_REFS;
 }
 
-/* The code of a type that the binary format or husk.h has as this number; 0: of none. */
+/* The code of the type that has this number in the binary format and husk.h; 0 if no type has
+ * it. */
 static inline valtype_t valtype_from_byte(uint32_t number) {
     switch (number) {
 #define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, bytes)                              \
@@ -50,7 +51,7 @@ static inline valtype_t valtype_from_byte(uint32_t number) {
     return VALTYPE_NONE;
 }
 
-/* The other way, for the public husk_type. 0: no type. */
+/* The number of a type in the binary format and husk.h (husk_type); 0 if the code is not a type. */
 static inline uint8_t valtype_to_byte(valtype_t type) {
     switch (type) {
 #define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, bytes)                              \
@@ -62,7 +63,7 @@ static inline uint8_t valtype_to_byte(valtype_t type) {
     return 0;
 }
 
-/* The type of a letter in the signatures of wasm/opcode.def; 0: of none. */
+/* The type that has this letter in the signatures of wasm/opcode.def; 0 if none has it. */
 static inline valtype_t valtype_from_letter(char sig_letter) {
     switch (sig_letter) {
 #define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, bytes)                              \
@@ -74,7 +75,7 @@ static inline valtype_t valtype_from_letter(char sig_letter) {
     return VALTYPE_NONE;
 }
 
-/* "i32", …; "unknown" for what has no name. */
+/* The name of a type ("i32", …); "unknown" if the code is not a type. */
 static inline const char *valtype_name(valtype_t type) {
     switch (type) {
 #define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, bytes)                              \
