@@ -1,6 +1,6 @@
 /*
- * base/auto.h: variables that clean up after themselves (gcc's and clang's cleanup attribute), and
- * how to keep their value on success: `*ret_fd = take_fd(&fd);`.
+ * base/auto.h: variables that clean up at the end of their block (the cleanup attribute of gcc and
+ * clang). On success, a function takes the value out: `*ret_fd = take_fd(&fd);`.
  */
 #ifndef BASE_AUTO_H
 #define BASE_AUTO_H
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Keep errno, so that `return error_sys(err, errno, …)` may come after a cleanup was scheduled. */
+/* The cleanup functions keep errno, so `return error_sys(err, errno, …)` works in their block. */
 static inline void auto_close_fd(int *fd) {
     if (*fd >= 0) {
         int saved_errno = errno;
@@ -33,7 +33,8 @@ static inline int take_fd(int *fd) {
     return taken;
 }
 
-/* `pointer` is the address of a pointer variable; the caller's assignment gives the type back. */
+/* `pointer` is the address of a pointer variable. The assignment in the caller restores the
+ * type. */
 static inline void *take_pointer(void *pointer) {
     void *taken = *(void **)pointer;
     *(void **)pointer = NULL;

@@ -1,6 +1,6 @@
 /*
- * base/buf.h: a growable byte buffer. A failed allocation is remembered (`failed`) and makes later
- * writes do nothing, so that a writer checks once, at its end.
+ * base/buf.h: a growable byte buffer. A failed allocation sets `failed`, and later writes do
+ * nothing. So a writer checks once, at its end.
  */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
@@ -17,7 +17,8 @@ struct buf {
 };
 
 void buf_done(struct buf *buf);
-/* Room for `count` more bytes at the end, uninitialised, counted in; NULL if out of memory. */
+/* Extend the buffer by `count` uninitialised bytes and return their address; NULL if out of
+ * memory. */
 void *buf_extend(struct buf *buf, size_t count);
 void buf_append(struct buf *buf, const void *bytes, size_t count);
 void buf_append_zeros(struct buf *buf, size_t count);

@@ -18,7 +18,7 @@ static inline struct timespec clock_timespec(uint64_t ns) {
                              .tv_nsec = (long)(ns % CLOCK_NS_PER_SECOND)};
 }
 
-/* 0: it cannot be read, as the CPU clock of a thread that has ended. */
+/* 0 if the clock cannot be read, such as the CPU clock of a thread that has ended. */
 static inline uint64_t clock_ns(clockid_t clock) {
     struct timespec now = {0};
     (void)clock_gettime(clock, &now);

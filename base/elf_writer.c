@@ -1,4 +1,4 @@
-/* base/elf_writer.c: image files as ELF; see elf_writer.h. */
+/* base/elf_writer.c: writes image files as ELF; see elf_writer.h. */
 #include "elf_writer.h"
 
 #include <errno.h>

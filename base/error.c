@@ -1,6 +1,6 @@
 /*
- * base/error.c: fills struct husk_error; no allocation, no globals. Names and texts of statuses
- * come from the one list in husk.h.
+ * base/error.c: fills struct husk_error, without allocation or globals. Names and texts of statuses
+ * come from the list in husk.h.
  */
 #include "error.h"
 

@@ -1,6 +1,6 @@
 /*
- * base/file.c: whole-file reading with a limit, and atomic durable replacement. Used for wasm
- * input, images and the cache.
+ * base/file.c: reads whole files with a limit, and replaces files atomically and durably. Used for
+ * wasm input, images and the cache.
  */
 #include "file.h"
 

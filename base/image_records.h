@@ -1,6 +1,6 @@
 /*
- * base/image_records.h: the descriptor of an image's note (abi/image.h) as compiler and host write
- * it: header, table of records, rows. Who reads it is host/image/image_records.c.
+ * base/image_records.h: writes the descriptor of an image's note (abi/image.h): header, table of
+ * records, rows. The compiler and the host use it. host/image/image_records.c reads descriptors.
  */
 #ifndef BASE_IMAGE_RECORDS_H
 #define BASE_IMAGE_RECORDS_H
@@ -24,10 +24,11 @@ struct image_record_rows {
     uint64_t count;
 };
 
-/* How long a descriptor with these records will be. */
+/* The length of a descriptor with these records, in bytes. */
 uint64_t image_records_bytes(const struct image_record_rows records[HUSK_REC_COUNT]);
-/* Append it; records without rows are left out. `wasm_sha256`: of the module; the hash of the file
- * stays zero. `note` must be empty. Out of memory: note->failed. */
+/* Write the descriptor to `note`, which must be empty. Records without rows are left out.
+ * wasm_sha256 is the hash of the module. The hash of the file stays zero. Out of memory:
+ * note->failed. */
 void image_records_write(struct buf *note, const uint8_t wasm_sha256[32],
                          const struct image_record_rows records[HUSK_REC_COUNT]);
 

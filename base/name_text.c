@@ -1,6 +1,6 @@
 /*
- * base/name_text.c: husk_name_escape(), the one way in which names are shown, and its short form
- * for messages; see name_text.h.
+ * base/name_text.c: husk_name_escape(), which every shown name goes through, and its short form for
+ * messages; see name_text.h.
  */
 #include "name_text.h"
 

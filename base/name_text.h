@@ -1,7 +1,7 @@
 /*
- * base/name_text.h: names from modules and files in messages. A name is hostile text: it may hold
- * control characters, characters that are not seen or turn the line around, NULs, and bytes that
- * are no UTF-8. husk_name_escape() (husk.h) says how they are shown.
+ * base/name_text.h: shows names from modules and files in messages. A name is hostile text. It may
+ * hold control characters, invisible characters, characters that change the direction of the line,
+ * NULs, and bytes that are not UTF-8. husk_name_escape() (husk.h) defines how they are shown.
  */
 #ifndef BASE_NAME_TEXT_H
 #define BASE_NAME_TEXT_H
@@ -14,14 +14,15 @@ struct name_text {
     char text[NAME_TEXT_BYTES];
 };
 
-/* The escaped name for a message, ended by "…" if it is longer than fits. Returns buffer->text. */
+/* Put the escaped name into `buffer`. A name that does not fit ends with "…". Returns
+ * buffer->text. */
 const char *name_show(struct name_text *buffer, const char *name, size_t name_bytes);
-/* The same of a C string, where a message is made: it lives as long as the block. */
+/* The same for a C string. NAME_SHOWN() gives a text that lives until the end of the block. */
 const char *name_show_str(struct name_text *buffer, const char *name);
 #define NAME_SHOWN(name) name_show_str(&(struct name_text){{0}}, (name))
 
-/* The first character of a name, which is not empty: escaped, if it needs that, with a NUL. Returns
- * how many bytes of the name it is. */
+/* Put the first character of a name, which must not be empty, into ret_text: escaped if necessary,
+ * with a NUL. Returns the number of bytes that the character has in the name. */
 size_t name_escape_character(const char *name, size_t name_bytes, char ret_text[13]);
 
 #endif

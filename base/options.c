@@ -1,7 +1,7 @@
 /*
- * base/options.c: the one function that reads option structs, by the layouts of options.def. As
- * Linux's copy_struct_from_user(): an unknown option that is set is refused, because it may be a
- * limit that the caller relies on.
+ * base/options.c: reads all option structs with one function, by the layouts of options.def. Like
+ * Linux's copy_struct_from_user(), it refuses an unknown option that is set, because the caller may
+ * rely on it as a limit.
  */
 #include "options.h"
 

@@ -1,6 +1,6 @@
 /*
- * base/rows.h: searching in arrays of structs that ascend by an unsigned key, a field of 4 or 8
- * bytes. Keys may repeat. (An exact search by another order is bsearch(3)'s.)
+ * base/rows.h: searches arrays of structs that ascend by an unsigned key, a field of 4 or 8 bytes.
+ * Keys may repeat. (For exact searches by another order, use bsearch(3).)
  */
 #ifndef BASE_ROWS_H
 #define BASE_ROWS_H
@@ -16,7 +16,7 @@ struct rows {
     uint32_t key_bytes;  /* 4 or 8 */
 };
 
-/* The rows of an array by a field; they live as long as the block. */
+/* Describes an array and its key field. The struct lives until the end of the block. */
 #define ROWS(array, rows_count, field)                                                             \
     (&(const struct rows){.first = (array),                                                        \
                           .count = (rows_count),                                                   \
@@ -24,9 +24,9 @@ struct rows {
                           .key_offset = offsetof(__typeof__(*(array)), field),                     \
                           .key_bytes = sizeof(array)->field})
 
-/* How many rows have a smaller key: the first place for a row with this one. */
+/* The number of rows with a smaller key: the first place where a row with this key may stand. */
 uint32_t rows_below(const struct rows *rows, uint64_t key);
-/* How many rows have this key or a smaller one. */
+/* The number of rows with this key or a smaller one. */
 uint32_t rows_up_to(const struct rows *rows, uint64_t key);
 /* The last row with this key or a smaller one; NULL if there is none. */
 const void *rows_last_up_to(const struct rows *rows, uint64_t key);

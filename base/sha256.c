@@ -1,7 +1,7 @@
 /*
- * base/sha256.c: SHA-256 (FIPS 180-4). Names image contents, wasm modules and cache entries. Uses
- * the CPU's SHA instructions where they exist, since every image opened with verification is hashed
- * whole.
+ * base/sha256.c: SHA-256 (FIPS 180-4). Husk identifies image contents, wasm modules and cache
+ * entries by it. Uses the CPU's SHA instructions if it has them, because opening an image with
+ * verification hashes all of it.
  */
 #include "sha256.h"
 

@@ -15,7 +15,7 @@ struct sha256 {
 
 void sha256_init(struct sha256 *hash);
 void sha256_update(struct sha256 *hash, const void *bytes, size_t count);
-/* The struct must be initialised again before it is used again. */
+/* Initialise the struct again before you use it again. */
 void sha256_final(struct sha256 *hash, uint8_t ret_digest[SHA256_BYTES]);
 
 void sha256_bytes(const void *bytes, size_t count, uint8_t ret_digest[SHA256_BYTES]);

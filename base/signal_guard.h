@@ -1,8 +1,8 @@
 /*
- * base/signal_guard.h: writing without the signals of writing. A write beyond the file size limit
- * (RLIMIT_FSIZE) raises SIGXFSZ, one to a pipe that nobody reads SIGPIPE, and either ends a process
- * that did not expect it. A library reports an errno instead: the two are blocked in this thread
- * meanwhile, and the one that was raised is taken back.
+ * base/signal_guard.h: lets a thread write to files without signals. A write beyond the file size
+ * limit (RLIMIT_FSIZE) raises SIGXFSZ. A write to a pipe without a reader raises SIGPIPE. Each ends
+ * a process that does not handle it. A library must report an errno instead. So the guard blocks
+ * both signals in this thread during the write, and removes the one that the write raised.
  */
 #ifndef BASE_SIGNAL_GUARD_H
 #define BASE_SIGNAL_GUARD_H
@@ -14,7 +14,7 @@ struct signal_guard {
 };
 
 void signal_guard_begin(struct signal_guard *guard);
-/* host_errno: what the write failed with, or 0. errno is kept. */
+/* host_errno: the errno of the failed write, or 0. errno is kept. */
 void signal_guard_end(const struct signal_guard *guard, int host_errno);
 
 #endif
