@@ -1,5 +1,5 @@
 /*
- * wasm/arena.c: a list of zeroed chunks; small requests share a chunk, large ones get one of their
+ * wasm/arena.c: a list of zeroed chunks. Small requests share a chunk, and a large request gets its
  * own.
  */
 #include "arena.h"

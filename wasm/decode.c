@@ -1,7 +1,7 @@
 /*
- * wasm/decode.c: the first step from bytes to an instance: header, sections, and what must agree
- * between them (core specification 2.0, section 5.5). Function bodies are only cut out here;
- * validate.c and the compiler read them.
+ * wasm/decode.c: the first step from bytes to an instance. It reads the header and the sections,
+ * and checks that the sections agree (core specification 2.0, section 5.5). It only finds the
+ * bounds of function bodies; validate.c and the compiler read them.
  */
 #include "decode.h"
 

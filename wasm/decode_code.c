@@ -1,7 +1,6 @@
 /*
- * wasm/decode_code.c: the code section: cuts out the bodies and reads their locals (core
- * specification 2.0, section 5.5.13). Locals stay run-length encoded, so that five bytes cannot ask
- * for gigabytes.
+ * wasm/decode_code.c: the code section: finds the bodies and reads their locals (core specification
+ * 2.0, section 5.5.13). Locals stay run-length encoded, so five bytes cannot ask for gigabytes.
  */
 #include "decode.h"
 #include "limits.h"

@@ -1,7 +1,7 @@
 /*
  * wasm/decode_names.c: the name section (core specification 2.0, section 7.4.1): names of the
- * module and of functions, for backtraces and tools. Custom sections carry no meaning, so whatever
- * is wrong in there is passed over, never reported.
+ * module and of functions, for backtraces and tools. Custom sections do not affect the module's
+ * meaning, so errors in them are skipped and never reported.
  */
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /*
  * wasm/decode_types.c: the sections for types, imports, functions, tables, memories, exports and
- * the start function (core specification 2.0, sections 5.3 and 5.5.4 to 5.5.11). Indices are kept
- * as they are: the validator checks them.
+ * the start function (core specification 2.0, sections 5.3 and 5.5.4 to 5.5.11). The decoder does
+ * not check indices; the validator does.
  */
 #include <stdlib.h>
 #include <string.h>

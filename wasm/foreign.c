@@ -1,6 +1,6 @@
 /*
- * wasm/foreign.c: files that people give in place of a module, told by how they begin, for a
- * message that says what to do (decode.c). Nothing is accepted or refused here.
+ * wasm/foreign.c: recognises files that people give in place of a module, by their first bytes.
+ * decode.c then prints a message that says what to do. This file accepts or refuses nothing.
  */
 #include <string.h>
 

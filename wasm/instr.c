@@ -1,7 +1,7 @@
 /*
- * wasm/instr.c: reads one instruction of an expression (core specification 2.0, section 5.4). Used
- * by the decoder to find the end of constant expressions, by the validator, the lowering and the
- * printer. Checks the form only, never the indices.
+ * wasm/instr.c: reads one instruction of an expression (core specification 2.0, section 5.4). The
+ * decoder uses it to find the end of constant expressions; the validator, the lowering and the
+ * printer use it, too. It checks the form only, never the indices.
  */
 #include <string.h>
 

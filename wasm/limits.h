@@ -1,8 +1,8 @@
 /*
- * wasm/limits.h: what a module may ask for at most, one row per limit with its reason. Going over
- * one is HUSK_E_LIMIT with the byte offset. "JS API" = the implementation limits that browsers
- * share (WebAssembly JavaScript Interface, section "Implementation-defined Limits"): a module that
- * runs in a browser passes them.
+ * wasm/limits.h: the limits on modules, one row per limit with its reason. A module that exceeds
+ * one is refused with HUSK_E_LIMIT and the byte offset. "JS API" means the implementation limits
+ * that browsers share (WebAssembly JavaScript Interface, section "Implementation-defined Limits").
+ * A module that runs in a browser is within them.
  */
 #ifndef WASM_LIMITS_H
 #define WASM_LIMITS_H
@@ -12,8 +12,9 @@
 /* Sizes, in bytes. */
 /* JS API; also keeps every offset in the module within 32 bits */
 #define WASM_LIMIT_MODULE_BYTES 1073741824u
-#define WASM_LIMIT_FUNC_BYTES 7654321u /* JS API: one body; compilers are worse than linear in it */
-#define WASM_LIMIT_NAME_BYTES 100000u  /* V8: import and export names, which go into images */
+/* JS API: one body; the compiler's time grows faster than this size */
+#define WASM_LIMIT_FUNC_BYTES 7654321u
+#define WASM_LIMIT_NAME_BYTES 100000u /* V8: import and export names; images hold these */
 
 /* Counts in a module. Functions, tables, memories, globals: imported ones included. */
 #define WASM_LIMIT_TYPES 1000000u   /* JS API */
@@ -23,10 +24,12 @@
 #define WASM_LIMIT_GLOBALS 1000000u /* JS API */
 #define WASM_LIMIT_DATAS 100000u    /* JS API */
 #define WASM_LIMIT_TABLES 100000u   /* JS API */
-#define WASM_LIMIT_ELEMS 10000000u  /* JS API: segments; and all elements together, 24 bytes each */
-/* each has an address range of its own (abi/layout.h) */
+/* JS API: segments. Also the limit for all elements together, 24 bytes each */
+#define WASM_LIMIT_ELEMS 10000000u
+/* each memory has its own address range (abi/layout.h) */
 #define WASM_LIMIT_MEMORIES HUSK_MAX_MEMORIES
-#define WASM_LIMIT_CUSTOMS 100000u /* each takes a row here; real modules have about ten */
+/* each takes a row in struct wasm_module; real modules have about ten */
+#define WASM_LIMIT_CUSTOMS 100000u
 
 /* Sizes that the module declares. */
 #define WASM_LIMIT_TABLE_ENTRIES 10000000u /* JS API: initial size; 8 bytes each in the instance */
@@ -35,8 +38,8 @@
 #define WASM_LIMIT_PARAMS 1000u    /* JS API; the mailbox has a slot for each (abi/mailbox.h) */
 #define WASM_LIMIT_RESULTS 1000u   /* JS API; likewise */
 #define WASM_LIMIT_LOCALS 50000u   /* JS API: parameters included */
-#define WASM_LIMIT_BR_TABLE 65520u /* V8: targets without the default */
-/* blocks within blocks; more than the largest br_table can use */
+#define WASM_LIMIT_BR_TABLE 65520u /* V8: targets, not counting the default */
+/* blocks within blocks; more levels than the largest br_table can have targets */
 #define WASM_LIMIT_NESTING 100000u
 /* operands on a function's stack: a two-byte call can push 1,000 */
 #define WASM_LIMIT_STACK_HEIGHT 1000000u

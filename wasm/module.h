@@ -1,13 +1,12 @@
 /*
- * wasm/module.h: a decoded WebAssembly module, as decode.c makes it and the validator and the
- * compiler read it. No LLVM, no KVM, no globals; the input is hostile. Core specification 2.0,
- * section 5.5 (binary format, modules), plus the finished additions multi-memory and extended
- * constant expressions.
+ * wasm/module.h: a decoded WebAssembly module. decode.c makes it; the validator and the compiler
+ * read it. This folder uses no LLVM, no KVM and no globals. Its input is hostile. It follows the
+ * core specification 2.0, section 5.5 (binary format, modules), plus the finished proposals
+ * multi-memory and extended constant expressions.
  *
- * Everything is owned by the module's arena: types, indices and all other arrays are decoded. Only
- * ranges of bytes (bodies, constant expressions, names, segment data) point into the caller's wasm
- * bytes, which must outlive the module. Index spaces have imports first. All offsets count from the
- * start of the module.
+ * The module's arena owns all decoded arrays (types, indices, …). Ranges of bytes (bodies, constant
+ * expressions, names, segment data) point into the caller's wasm bytes, which must outlive the
+ * module. Each index space has its imports first. All offsets count from the start of the module.
  */
 #ifndef WASM_MODULE_H
 #define WASM_MODULE_H
@@ -19,7 +18,7 @@
 #include "husk.h"
 #include "valtype.h"
 
-/* Codes of abi/valtype.h. */
+/* The codes of abi/valtype.h. */
 enum wasm_type {
     WASM_BOTTOM = 0, /* validator only: unknown type in unreachable code */
 #define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, bytes)                              \
@@ -43,7 +42,7 @@ struct wasm_functype {
 };
 
 struct wasm_limits {
-    uint64_t min, max; /* max without has_max: 65536 pages, or UINT32_MAX table entries */
+    uint64_t min, max; /* without has_max, max is 65536 pages or UINT32_MAX table entries */
     bool has_max;
 };
 
@@ -61,7 +60,7 @@ struct wasm_export {
     uint32_t idx;
 };
 
-struct wasm_local_run { /* `count` locals of one type, as the body declares them */
+struct wasm_local_run { /* `count` locals of one type, in the body's order */
     uint32_t count;
     valtype_t type;
 };
@@ -69,10 +68,10 @@ struct wasm_local_run { /* `count` locals of one type, as the body declares them
 struct wasm_func {
     uint32_t type_idx;
     bool is_import;
-    /* may be the target of ref.func: occurs in an element segment, export, or global initialiser */
+    /* ref.func may name it: it occurs in an element segment, export, or global initialiser */
     bool is_declared;
-    struct wasm_bytes code; /* expression, after the locals, including the final `end` */
-    uint64_t body_offset;   /* of the body (its size field's end) */
+    struct wasm_bytes code; /* the expression after the locals, including the final `end` */
+    uint64_t body_offset;   /* of the body, after its size field */
     const struct wasm_local_run *local_runs; /* not including parameters */
     uint32_t local_runs_count;
     uint32_t locals_count;  /* parameters included */
@@ -83,7 +82,7 @@ struct wasm_table {
     struct wasm_limits limits;
     valtype_t elem_type;
     bool is_import;
-    uint64_t offset; /* of its type, as in the next ones; for messages */
+    uint64_t offset; /* of its type, here and in the next structs; for messages */
 };
 
 struct wasm_memory {
@@ -143,27 +142,27 @@ struct wasm_module {
     uint32_t start_func_idx;
     uint64_t start_offset;
     bool has_data_count;
-    /* of the code section's contents: what wasm DWARF addresses count from */
+    /* of the code section's contents; addresses in wasm DWARF count from here */
     uint64_t code_section_offset;
     struct wasm_bytes name; /* module name, from the name section */
     bool uses_simd;         /* set by the validator: some function or type has v128 */
     struct wasm_arena *arena;
 };
 
-/* Decode: structure, counts, LEBs, UTF-8, limits of wasm/limits.h; function bodies are not looked
- * into. HUSK_E_BAD_WASM, HUSK_E_UNSUPPORTED, HUSK_E_LIMIT (all with the byte offset),
- * HUSK_E_NOMEM. */
+/* Decode a module. Checks structure, counts, LEBs, UTF-8 and the limits of wasm/limits.h. Does not
+ * read function bodies. HUSK_E_BAD_WASM, HUSK_E_UNSUPPORTED, HUSK_E_LIMIT (all with the byte
+ * offset), HUSK_E_NOMEM. */
 int wasm_decode(const void *wasm, size_t count, struct wasm_module **ret_module,
                 struct husk_error *err);
 void wasm_module_free(struct wasm_module *module);
 
 /* Validate the module and every body (section 3). Errors as above and HUSK_E_INVALID_WASM.
- * Malformed instructions (the binary format of bodies) are found here too: HUSK_E_BAD_WASM. Sets
- * module->uses_simd and funcs[].is_declared. */
+ * Malformed instructions in bodies are found here, too: HUSK_E_BAD_WASM. Sets module->uses_simd and
+ * funcs[].is_declared. */
 int wasm_validate(struct wasm_module *module, struct husk_error *err);
 
-/* What wasm_validate() accepts beyond WebAssembly 2.0. With all false it is the standard's 2.0 to
- * the letter, for its test suite. */
+/* The proposals that wasm_validate() accepts beyond WebAssembly 2.0. With all of them false, it
+ * accepts exactly WebAssembly 2.0, for the standard's test suite. */
 struct wasm_features {
     bool multi_memory;
     /* in constant expressions: i32 and i64 add, sub, mul; global.get of earlier immutable globals
@@ -173,8 +172,8 @@ struct wasm_features {
 int wasm_validate_features(struct wasm_module *module, const struct wasm_features *features,
                            struct husk_error *err);
 
-/* The type at a local index, for validated functions: walks the runs. (The lowering keeps an array
- * of its own.) */
+/* The type at a local index, for validated functions. It walks the runs. (The lowering keeps an
+ * array instead.) */
 valtype_t wasm_local_type(const struct wasm_module *module, const struct wasm_func *func,
                           uint32_t local_idx);
 
@@ -182,10 +181,11 @@ valtype_t wasm_local_type(const struct wasm_module *module, const struct wasm_fu
 
 /*
  * OP(NAME, prefix, code, "text", IMM, "signature", FEATURE)
- *   prefix 0, 0xfc or 0xfd; IMM one of the kinds below; signature "ii>i" with the letters of
- *   abi/valtype.def, or "*" where the validator has a rule of its own. After it: "@n" = accesses 1
- *   << n bytes of memory (the natural alignment); "#n" = n lanes.
- *   FEATURE: enum wasm_feature (a later proposal = more rows).
+ *   prefix 0, 0xfc or 0xfd; IMM one of the kinds below. The signature has the letters of
+ *   abi/valtype.def ("ii>i"), or is "*" if the validator has a special rule for the instruction.
+ *   After it: "@n": the instruction accesses 1 << n bytes of memory (the natural alignment); "#n":
+ *   n lanes.
+ *   FEATURE: enum wasm_feature (a later proposal adds rows).
  */
 enum wasm_feature {
     WASM_FEATURE_MVP,
@@ -246,13 +246,13 @@ extern const struct wasm_opinfo wasm_opinfos[WASM_OP_COUNT];
 static inline const struct wasm_opinfo *wasm_opinfo(enum wasm_op op) {
     return &wasm_opinfos[op];
 }
-/* log2 of the natural alignment of a memory access ("@n"), and the lane count ("#n"); 0 if the row
- * has none. */
+/* log2 of the natural alignment of a memory access ("@n"), and the number of lanes ("#n"); 0 if the
+ * row has none. */
 uint32_t wasm_op_access_log2(enum wasm_op op);
 uint32_t wasm_op_lanes(enum wasm_op op);
 
 struct wasm_blocktype {
-    bool is_index;    /* type_idx counts; otherwise no parameters and 0 or 1 result */
+    bool is_index;    /* the type is type_idx; else there are no parameters and 0 or 1 result */
     valtype_t result; /* 0: none */
     uint32_t type_idx;
 };
@@ -284,22 +284,24 @@ struct wasm_instr {
     };
 };
 
-/* Reads one expression. The lowering reuses it on validated bodies, where it cannot fail. */
+/* Reads one expression. On validated bodies, where the lowering uses it, it cannot fail. */
 struct wasm_reader {
     const uint8_t *start, *pos, *end;
     uint64_t offset;        /* of start in the module */
     struct husk_error *err; /* may be NULL */
-    bool multi_memory;      /* instructions may name a memory; false only for strict 2.0 */
+    /* instructions may name a memory; false only for strict WebAssembly 2.0 */
+    bool multi_memory;
 };
 
 void wasm_reader_init(struct wasm_reader *reader, struct wasm_bytes bytes, struct husk_error *err);
-/* 0, or a status; ret_instr is untouched on failure. At the end of the bytes: HUSK_E_BAD_WASM. */
+/* Read the next instruction. On failure, ret_instr is untouched. HUSK_E_BAD_WASM at the end of the
+ * bytes. */
 int wasm_read_instr(struct wasm_reader *reader, struct wasm_instr *ret_instr);
-/* The next label of a br_table: `labels` is advanced. */
+/* Read the next label of a br_table and advance `labels`. */
 int wasm_read_label(struct wasm_bytes *labels, uint32_t *ret_depth);
 
-/* The type of a block as a function type: one of `types`; in the one-result form it points to
- * block->result. */
+/* The type of a block as a function type: one of `types`, or for the short form a type that points
+ * to block->result. */
 struct wasm_functype wasm_block_functype(const struct wasm_functype *types,
                                          const struct wasm_blocktype *block);
 /* Is `type` among the parameters or results? */

@@ -1,7 +1,7 @@
 /*
- * wasm/needs.c: see needs.h. A walk over a module that was refused, so what it meets may be unknown
- * or wrong: a section or a function body that cannot be followed any more is left, and the next one
- * begun, whose place is known. Beside the flow: only for messages.
+ * wasm/needs.c: see needs.h. Walks a module that was refused, so the bytes may be unknown or wrong.
+ * If a section or a function body becomes unreadable, the walk goes on at the next one, whose place
+ * is known. Beside the flow: only for messages.
  */
 #include "needs.h"
 

@@ -1,6 +1,6 @@
 /*
  * wasm/print_text.c: buffered text, names, instructions for print.c. Names are hostile: they are
- * valid UTF-8, but may hold anything.
+ * valid UTF-8, but may hold any character.
  */
 #include "print_text.h"
 

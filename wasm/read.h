@@ -1,8 +1,8 @@
 /*
  * wasm/read.h: the smallest pieces of the binary format (core specification 2.0, sections 5.1 to
- * 5.3): bytes, LEB128 integers, names, value types. Shared by the section decoder and the
- * instruction reader. Every function returns 0 or a status with the reader's error filled, and
- * leaves its output alone on failure. `what` names the thing for the message ("type index").
+ * 5.3): bytes, LEB128 integers, names, value types. The section decoder and the instruction reader
+ * share it. Every function returns 0, or a status and fills the reader's error. On failure the
+ * outputs are untouched. `what` names the item in messages ("type index").
  */
 #ifndef WASM_READ_H
 #define WASM_READ_H
@@ -17,7 +17,7 @@ static inline size_t wasm_reader_left(const struct wasm_reader *reader) {
     return (size_t)(reader->end - reader->pos);
 }
 
-/* A message with " at offset 0x…" behind it. */
+/* Set the error's message, with " at offset 0x…" appended. */
 int wasm_error(struct husk_error *err, int status, uint64_t offset, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
@@ -36,26 +36,27 @@ static inline int wasm_read_u32(struct wasm_reader *reader, const char *what, ui
     return wasm_read_leb_u32(reader, what, ret_value);
 }
 
-/* The next `count` bytes, without a copy. */
+/* The next `count` bytes. They are not copied. */
 int wasm_read_bytes(struct wasm_reader *reader, uint32_t count, const char *what,
                     struct wasm_bytes *ret_bytes);
-/* A length and that many bytes of UTF-8. */
+/* A name: a length and that many bytes of UTF-8. */
 int wasm_read_name(struct wasm_reader *reader, const char *what, struct wasm_bytes *ret_name);
-/* A count of things that take at least min_bytes each: more than the rest of the bytes can hold is
- * refused here, so that nothing is ever allocated for a count that lies. */
+/* A count of items that take at least min_bytes each. A count that the remaining bytes cannot hold
+ * is refused, so that a false count never causes an allocation. */
 int wasm_read_count(struct wasm_reader *reader, size_t min_bytes, uint32_t limit, const char *what,
                     uint32_t *ret_count);
 
 int wasm_read_valtype(struct wasm_reader *reader, valtype_t *ret_type);
 int wasm_read_reftype(struct wasm_reader *reader, valtype_t *ret_type);
-/* The error for a byte that is no value type: names the proposal if it is a later one's type. */
+/* Set the error for a byte that is not a value type. If it is a type of a later proposal, the
+ * message names the proposal. */
 int wasm_bad_type(struct wasm_reader *reader, uint64_t offset, uint8_t byte, const char *what);
-/* The later proposal that this type is of, or NULL. */
+/* The later proposal that has this type, or NULL. */
 const char *wasm_type_proposal(uint8_t byte);
 
 bool wasm_is_utf8(const uint8_t *data, size_t count);
 
-/* An instruction of later.def; NULL: this is none. */
+/* An instruction of later.def; NULL if the code is not in it. */
 struct wasm_later {
     uint32_t code;
     uint8_t prefix, lebs_count;
@@ -63,7 +64,7 @@ struct wasm_later {
 };
 const struct wasm_later *wasm_later_find(uint8_t prefix, uint32_t code);
 
-/* wasm_read_instr() without the copy: on failure `instr` holds whatever was read so far. */
+/* wasm_read_instr() without the copy. On failure, `instr` holds the parts that were read. */
 int wasm_read_instr_into(struct wasm_reader *reader, struct wasm_instr *instr);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * wasm/validate.c: the second step from bytes to an instance: everything in a module that is not
- * inside a body (core specification 2.0, sections 3.2 and 3.4), then the bodies. Nothing is
- * compiled that has not passed here.
+ * wasm/validate.c: the second step from bytes to an instance. It validates the module outside the
+ * bodies (core specification 2.0, sections 3.2 and 3.4), then the bodies. Only modules that pass
+ * are compiled.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /*
- * wasm/validate.h: shared by the files of the validator (validate*.c), nobody else's business. The
- * algorithm is that of the core specification 2.0, appendix "Validation Algorithm": a stack of
- * operand types and a stack of control frames, no recursion.
+ * wasm/validate.h: internal header of the validator (validate*.c). The algorithm is in the core
+ * specification 2.0, appendix "Validation Algorithm": a stack of operand types and a stack of
+ * control frames, without recursion.
  */
 #ifndef WASM_VALIDATE_H
 #define WASM_VALIDATE_H
@@ -15,7 +15,8 @@ struct frame { /* one open block; frames[0] is the function or the constant expr
     uint32_t height; /* of the operand stack at its start */
 };
 
-/* locals whose type is looked up in an array; the rest by binary search in the runs */
+/* the types of the first locals are in an array; the others are found by binary search in the
+ * runs */
 #define LOCALS_FLAT 128
 
 struct validator {
@@ -41,7 +42,7 @@ int stack_mismatch(struct validator *validator,
                    valtype_t expected); /* the error for a wrong or missing top */
 int stack_pop_any(struct validator *validator, valtype_t *ret_type);
 int stack_pop_types(struct validator *validator, const valtype_t *types, uint32_t count);
-/* pops nothing */
+/* check the types on top of the stack without popping them */
 int stack_check_types(struct validator *validator, const valtype_t *types, uint32_t count);
 int stack_push_types(struct validator *validator, const valtype_t *types, uint32_t count);
 void stack_set_unreachable(struct validator *validator);
@@ -73,21 +74,20 @@ static inline int stack_pop(struct validator *validator, valtype_t expected) {
     return stack_mismatch(validator, expected);
 }
 
-/* validate_control.c and validate_ops.c: instructions with a rule of their own ("*" in
- * opcode.def). */
+/* validate_control.c and validate_ops.c: instructions with a special rule ("*" in opcode.def). */
 int validate_control(struct validator *validator);
 int validate_special(struct validator *validator);
 
 /* validate_code.c: bodies and constant expressions. */
 int validate_func(struct validator *validator, const struct wasm_func *func);
-/* Marks the functions that ref.func names in it as declared. */
+/* Also marks functions as declared if ref.func names them in the expression. */
 int validate_const_expr(struct validator *validator, struct wasm_bytes expr, valtype_t type);
 
-/* An error at the current instruction. */
+/* Set an error at the current instruction. */
 #define validator_error(validator, status, ...)                                                    \
     wasm_error((validator)->err, status, (validator)->instr.offset, __VA_ARGS__)
 
-/* validate_ops.c: indices of the current instruction. */
+/* validate_ops.c: checks an index of the current instruction. */
 int check_index(struct validator *validator, const char *what, uint32_t idx, uint32_t count);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * wasm/validate_code.c: runs the validator over one body or one constant expression. Most
- * instructions are validated by their row in opcode.def alone: immediates by kind, types by
- * signature. The others are in validate_control.c and validate_ops.c.
+ * instructions need only their row in opcode.def: the kind of immediate and the signature. The
+ * others are in validate_control.c and validate_ops.c.
  */
 #include <stdlib.h>
 
