@@ -1,8 +1,8 @@
 /*
- * compiler/client/cache.c: husk_compile_cached(): images kept in a folder under the hash of
- * everything that decides what they are. Entries are complete or absent (file_replace() renames),
- * so processes need no lock: two that miss at once both compile, and the later rename wins. Nothing
- * that goes wrong with the folder costs the result.
+ * compiler/client/cache.c: husk_compile_cached(): keeps images in a folder. The name of an entry is
+ * the hash of everything that determines the image. Entries are complete or absent (file_replace()
+ * renames), so processes need no lock. If two processes miss at once, both compile, and the later
+ * rename wins. An error of the folder never fails the compile.
  */
 #include <errno.h>
 #include <fcntl.h>

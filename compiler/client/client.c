@@ -1,6 +1,6 @@
 /*
- * compiler/client/client.c: the functions of husk_compile.h, but for the cache (cache.c). Links no
- * LLVM: worker_run.c starts the process that does.
+ * compiler/client/client.c: the functions of husk_compile.h, except the cache (cache.c). It does
+ * not link LLVM: worker_run.c starts the process that uses LLVM.
  */
 #include <sched.h>
 #include <stdlib.h>

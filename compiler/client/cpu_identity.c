@@ -1,7 +1,7 @@
 /*
  * compiler/client/cpu_identity.c: names this machine's CPU for the cache key: vendor, family, model
  * and the features of abi/cpu_features.def, from CPUID (Intel SDM vol. 2A). Two machines with the
- * same name get the same code from "native".
+ * same name get the same code for "native".
  */
 #include <cpuid.h>
 #include <stdio.h>

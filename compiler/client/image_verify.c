@@ -1,7 +1,7 @@
 /*
- * compiler/client/image_verify.c: is a file from the cache what was put there? Format, module and
- * content hash. This only guards against damage; what an image may do is libhusk's business, which
- * trusts none.
+ * compiler/client/image_verify.c: checks that a file from the cache is undamaged: format, module
+ * and content hash. This protects against damage only. Libhusk trusts no image, whatever this check
+ * says.
  */
 #include <elf.h>
 #include <stdlib.h>

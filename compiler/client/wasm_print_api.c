@@ -1,7 +1,4 @@
-/*
- * compiler/client/wasm_print_api.c: husk_wasm_print(): the door from the public API to
- * wasm/print.h.
- */
+/* compiler/client/wasm_print_api.c: husk_wasm_print(): connects the public API to wasm/print.h. */
 #include "error.h"
 #include "husk_compile.h"
 #include "print.h"

@@ -1,12 +1,14 @@
 /*
- * compiler/client/worker_path.c: finds husk-compile-worker and opens it: where the caller says;
- * else where it was installed (or built, in a build folder); else relative to the program or shared
- * library that this code is in, for an installation that was moved.
+ * compiler/client/worker_path.c: finds husk-compile-worker and opens it. It looks at the path that
+ * the caller gave. Without one, it looks where the worker was installed (or built, in a build
+ * folder). Then it looks relative to the program or shared library that holds this code, for an
+ * installation that was moved.
  *
- * Whatever it is, it is started with this process's rights. So a worker that somebody else could
- * have put there is refused, not passed over: its owner, and that of its folder, must be root, this
- * user, or whoever owns the code that is running here; and nobody else may write either. What was
- * checked is what runs: both are looked at, and the worker is executed, through descriptors.
+ * The worker runs with this process's rights. So a worker that another user could have put there is
+ * refused; the search does not go on. The owners of the worker and of its folder must be root, this
+ * user, or the owner of this running code. No other user may have write permission to either. Both
+ * are checked through descriptors, and the worker is executed through its descriptor. So the
+ * program that was checked is the program that runs.
  */
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,9 +1,9 @@
 /*
- * compiler/client/worker_proto.h: what the client library and the worker process say to each other.
+ * compiler/client/worker_proto.h: the protocol between the client library and the worker process.
  * The worker gets these descriptors: an input file (struct worker_request, then the wasm bytes), an
- * empty output file for the image, a pipe for struct worker_message, and its own program. Its
- * stderr is read by the client too: LLVM reports its fatal errors there. Both sides are built
- * together.
+ * empty output file for the image, a pipe for struct worker_message, and its own program. The
+ * client also reads the worker's stderr, because LLVM reports fatal errors there. Both sides are
+ * built together.
  */
 #ifndef COMPILER_WORKER_PROTO_H
 #define COMPILER_WORKER_PROTO_H
@@ -16,7 +16,7 @@
 #define WORKER_FD_INPUT 3
 #define WORKER_FD_OUTPUT 4
 #define WORKER_FD_STATUS 5
-/* the worker's own program, by which it was started; it closes it first of all */
+/* the worker's own program, which was executed through it; the worker closes it first */
 #define WORKER_FD_PROGRAM 6
 #define WORKER_FD_COUNT 7
 
@@ -26,7 +26,7 @@
 struct worker_request {
     uint32_t magic;
     uint32_t version;
-    uint32_t request_bytes; /* sizeof: the wasm follows */
+    uint32_t request_bytes; /* sizeof this struct; the wasm follows */
     int32_t opt_level;
     uint32_t threads;
     uint32_t strict;
@@ -42,7 +42,8 @@ struct worker_request {
 enum worker_message_kind {
     WORKER_PROGRESS = 1,
     WORKER_RESULT = 2,
-    WORKER_CONTAINED = 3 /* the first one, once the filter is ours: of no use to who lies later */
+    /* the first message, sent once the filter is loaded, before hostile input is read */
+    WORKER_CONTAINED = 3
 };
 
 struct worker_message {

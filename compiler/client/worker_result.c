@@ -1,8 +1,8 @@
 /*
- * compiler/client/worker_result.c: a worker failed, or died without a result: why, in words. LLVM
- * aborts on its own fatal errors and on lack of memory and says so on stderr; limits end it by
- * signal. A worker may have been taken over by the module: what it says is text for people, without
- * what controls a terminal, and a status out of the list.
+ * compiler/client/worker_result.c: explains why a worker failed or died without a result. LLVM
+ * aborts on its fatal errors and on lack of memory, and says so on stderr. Limits end the worker by
+ * a signal. The module may have taken the worker over. So its text is passed on without control
+ * characters, and its status must be one of the list.
  */
 #include <errno.h>
 #include <signal.h>

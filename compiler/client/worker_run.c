@@ -1,10 +1,11 @@
 /*
- * compiler/client/worker_run.c: starts husk-compile-worker, feeds it one job and waits for the
- * result, from the client's side. The worker inherits exactly its descriptors (worker_proto.h) and
- * a stderr that is read here; it gets no environment, and a process group of its own, so that ^C
- * ends the client in its own way (and the worker with it, by PR_SET_PDEATHSIG). It closes itself in
- * (contain.h). Here nothing depends on that: it may say and do what it likes, close its pipes or
- * never stop writing to them; it is waited for until its limit, and then the whole group is killed.
+ * compiler/client/worker_run.c: the client's side of a compile: starts husk-compile-worker, gives
+ * it one job and waits for the result. The worker inherits only its descriptors (worker_proto.h)
+ * and a stderr that this file reads. It gets no environment. It gets a separate process group, so
+ * ^C reaches only the client; PR_SET_PDEATHSIG ends the worker with the client. The worker contains
+ * itself (contain.h), but this file does not depend on that. The worker may send anything, close
+ * its pipes, or never stop writing. This file waits until the worker's limit, then kills the whole
+ * group.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /*
- * compiler/image/image_data.c: the initial state of an instance: everything that the plan calls
- * static, applied in the order of the standard (core specification 2.0, section 4.5.4). See
+ * compiler/image/image_data.c: makes the initial state of an instance. It applies everything that
+ * the plan calls static, in the order of the standard (core specification 2.0, section 4.5.4). See
  * image_write.h.
  */
 #include "image_write.h"

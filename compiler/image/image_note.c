@@ -1,5 +1,7 @@
-/* compiler/image/image_note.c: the "husk" note of an image: everything that the host must know
- * about the instance. See abi/image.h. */
+/*
+ * compiler/image/image_note.c: makes the "husk" note of an image, which tells the host everything
+ * about the instance. See abi/image.h.
+ */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /*
- * compiler/image/image_write.h: plan + linked code → image file (abi/image.h). Last step of a
- * compile, in the worker. image_note.c makes the note, image_data.c the initial bytes of data
- * region and memories, wasm_lines.c the source lines.
+ * compiler/image/image_write.h: writes the image file (abi/image.h) from the plan and the linked
+ * code. It is the last step of a compile, in the worker. image_note.c makes the note, image_data.c
+ * the initial bytes of data region and memories, wasm_lines.c the source lines.
  */
 #ifndef COMPILER_IMAGE_WRITE_H
 #define COMPILER_IMAGE_WRITE_H
@@ -19,24 +19,24 @@ struct image_input {
     const char *compiler; /* name and versions */
 };
 
-/* Write the image to an empty file (holes where a memory is zero). HUSK_E_LIMIT, HUSK_E_NOMEM,
- * HUSK_E_SYS (the file), HUSK_E_COMPILER. */
+/* Write the image to an empty file. Zero parts of memories become holes. HUSK_E_LIMIT,
+ * HUSK_E_NOMEM, HUSK_E_SYS (the file), HUSK_E_COMPILER. */
 int image_write(const struct image_input *input, int fd, uint64_t *ret_bytes,
                 struct husk_error *err);
 
 /* ---- parts, for image_write.c ---- */
 
-/* The note's descriptor; content_sha256 is zero. */
+/* Make the note's descriptor. content_sha256 is zero. */
 int image_note_make(const struct image_input *input, struct buf *note, struct husk_error *err);
 
-/* HUSK_REC_SOURCE_FILES and HUSK_REC_LINES from the module's DWARF, strings appended to `strings`.
- * Without or with unusable DWARF both stay empty: that is never an error of the compile.
- * HUSK_E_NOMEM. */
+/* Make the rows of HUSK_REC_SOURCE_FILES and HUSK_REC_LINES from the module's DWARF, and append
+ * their strings to `strings`. If the DWARF is missing or unusable, both stay empty; that is not an
+ * error. HUSK_E_NOMEM. */
 int wasm_lines_read(const struct wasm_module *module, struct buf *strings, struct buf *files,
                     struct buf *lines, struct husk_error *err);
 
 /* The initial bytes of [HUSK_DATA_GVA, HUSK_DATA_GVA + count): globals, sizes, elements, tables.
- * Pages that stay zero are not touched. */
+ * Zero pages are not touched. */
 struct image_data {
     uint8_t *bytes;
     uint64_t count;
@@ -44,17 +44,17 @@ struct image_data {
 int image_data_make(const struct image_input *input, struct image_data *ret_data,
                     struct husk_error *err);
 
-/* An initialised range of a memory, page multiples; ascending and apart. */
+/* An initialised range of a memory, in multiples of a page. Ranges ascend and do not touch. */
 struct image_range {
     uint64_t start, end;
 };
-/* Which ranges of memory mem_idx static data segments fill, small gaps included: struct
- * image_range[] */
+/* Append the ranges of memory mem_idx that static data segments fill, as struct image_range[].
+ * Small gaps are included in the ranges. */
 int image_memory_ranges(const struct image_input *input, uint32_t mem_idx, struct buf *ranges,
                         struct husk_error *err);
-/* Is the data segment static, and memory mem_idx its memory? */
+/* Is the data segment static, and is mem_idx its memory? */
 bool image_fills_memory(const struct image_input *input, uint32_t data_idx, uint32_t mem_idx);
-/* Where a static data segment goes. */
+/* The offset of a static data segment in its memory. */
 uint64_t image_segment_offset(const struct image_input *input, uint32_t data_idx);
 
 #endif

@@ -1,8 +1,8 @@
 /*
- * compiler/image/wasm_lines.c: the module's own DWARF (custom sections .debug_line,
- * .debug_line_str, .debug_str) → source lines by wasm offset. DWARF for WebAssembly, "Code
- * addresses": they count from the start of the code section's contents. Hostile like the rest of
- * the module; what is malformed only costs the lines.
+ * compiler/image/wasm_lines.c: turns the module's DWARF (custom sections .debug_line,
+ * .debug_line_str, .debug_str) into source lines by wasm offset. Addresses count from the start of
+ * the code section's contents (DWARF for WebAssembly, "Code addresses"). The DWARF is hostile like
+ * the rest of the module. If it is malformed, the image has no source lines.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,8 @@
 /*
- * compiler/link/code_map.c: LLVM's line table ("line" = offset in the module) + symbols → code
- * rows; see code_map.h. The function of a row is the one whose body holds the offset, not the one
- * whose symbol holds the address: so inlined code is its own function's.
+ * compiler/link/code_map.c: makes code rows from LLVM's line table ("line" = offset in the module)
+ * and the symbols; see code_map.h. The function of a row is the one whose body holds the offset,
+ * not the one whose symbol holds the address. So inlined code belongs to the function that it came
+ * from.
  */
 #include "code_map.h"
 

@@ -1,5 +1,7 @@
-/* compiler/link/code_map.h: which wasm offset of which function is at which address: for traps and
- * backtraces. Used by linker.c. */
+/*
+ * compiler/link/code_map.h: maps code addresses to functions and wasm offsets, for traps and
+ * backtraces. Used by linker.c.
+ */
 #ifndef COMPILER_CODE_MAP_H
 #define COMPILER_CODE_MAP_H
 
@@ -9,9 +11,9 @@
 
 /* Append the rows of one object's line table (address, wasm offset) to `lines`. */
 int code_map_read(const struct dwarf_line_input *input, struct buf *lines, struct husk_error *err);
-/* Rows of abi/image.h from all lines and the linked symbols (sorted by address): struct
- * husk_image_code_row[] appended to `rows`. [runtime_start, runtime_end) are the runtime's memory
- * functions. */
+/* Make rows (struct husk_image_code_row of abi/image.h) from all lines and the linked symbols
+ * (sorted by address), and append them to `rows`. [runtime_start, runtime_end) are the runtime's
+ * memory functions. */
 int code_map_build(const struct program *program, const struct linked *linked, struct buf *lines,
                    uint32_t runtime_start, uint32_t runtime_end, struct buf *rows,
                    struct husk_error *err);

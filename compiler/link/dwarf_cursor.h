@@ -1,6 +1,6 @@
 /*
- * compiler/link/dwarf_cursor.h: reading numbers out of DWARF and .eh_frame bytes. A read past the
- * end gives 0 and sets `failed`, so that a parser looks once per record.
+ * compiler/link/dwarf_cursor.h: reads numbers from DWARF and .eh_frame bytes. A read past the end
+ * gives 0 and sets `failed`. So a parser checks once per record.
  */
 #ifndef COMPILER_DWARF_CURSOR_H
 #define COMPILER_DWARF_CURSOR_H

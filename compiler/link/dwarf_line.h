@@ -1,8 +1,8 @@
 /*
  * compiler/link/dwarf_line.h: reads DWARF line number programs, version 4 and 5 (DWARF 5, section
- * 6.2). Two users: LLVM's own .debug_line, whose "lines" are wasm offsets (code_map.c), and the
- * module's .debug_line (source lines for backtraces, wasm_lines.c). The second is hostile:
- * everything is bounds-checked, and what is malformed is an error.
+ * 6.2). It has two users. code_map.c reads LLVM's .debug_line, whose "lines" are wasm offsets.
+ * wasm_lines.c reads the module's .debug_line, for source lines in backtraces. The second is
+ * hostile: every access is bounds-checked, and malformed data is an error.
  */
 #ifndef COMPILER_DWARF_LINE_H
 #define COMPILER_DWARF_LINE_H
@@ -26,7 +26,7 @@ struct dwarf_line_input {
 
 struct dwarf_row {
     uint64_t address;
-    uint32_t file_id; /* as the file callback gave it; UINT32_MAX if the file is not in the table */
+    uint32_t file_id; /* from the file callback; UINT32_MAX if the file is not in the table */
     uint32_t line;
     uint32_t column;
     bool is_end; /* ends a sequence: the address is one past its last instruction */
@@ -34,7 +34,8 @@ struct dwarf_row {
 
 struct dwarf_sink {
     void *user;
-    /* A file of the unit that follows. Not NUL-terminated-safe beyond the call. May be NULL. */
+    /* Called for each file of a unit, before the unit's rows. folder and name are valid only during
+     * the call. May be NULL. */
     int (*file)(void *user, const char *folder, const char *name, uint32_t *ret_file_id,
                 struct husk_error *err);
     int (*row)(void *user, const struct dwarf_row *row, struct husk_error *err);

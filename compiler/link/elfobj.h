@@ -1,6 +1,6 @@
 /*
- * compiler/link/elfobj.h: reads one ELF64 x86-64 relocatable object (System V gABI ch. 4), as LLVM
- * and the guest runtime's build make them. Everything is bounds-checked: an object that lies is
+ * compiler/link/elfobj.h: reads one ELF64 x86-64 relocatable object (System V gABI ch. 4), made by
+ * LLVM or by the build of the guest runtime. Every access is bounds-checked. A malformed object is
  * HUSK_E_COMPILER, never a crash.
  */
 #ifndef COMPILER_ELFOBJ_H
@@ -19,9 +19,9 @@ struct elfobj_section {
     const uint8_t *data;  /* header.sh_size bytes; NULL for SHT_NOBITS */
     const uint8_t *relas; /* Elf64_Rela[relas_count], perhaps unaligned */
     uint64_t relas_count;
-    bool is_kept; /* has a place: `address` and `image` are set (by linker.c) */
+    bool is_kept; /* is in the image; linker.c has set `address` and `image` */
     uint64_t address;
-    uint8_t *image; /* the bytes that relocations are applied to */
+    uint8_t *image; /* the section's bytes in the image, which relocations change */
 };
 
 struct elfobj {
@@ -32,7 +32,7 @@ struct elfobj {
     uint32_t sections_count;
     Elf64_Sym *symbols;
     uint32_t symbols_count;
-    const char *strings; /* of the symbols; NUL-terminated as a whole */
+    const char *strings; /* the symbols' string table; it ends with a NUL */
     uint64_t strings_bytes;
 };
 
@@ -42,7 +42,7 @@ int elfobj_open(struct elfobj *obj, const char *label, const uint8_t *elf, size_
 void elfobj_done(struct elfobj *obj);
 /* "" if the name lies outside the string table. */
 const char *elfobj_symbol_name(const struct elfobj *obj, const Elf64_Sym *symbol);
-/* NULL if there is none. */
+/* The section with this name, or NULL. */
 struct elfobj_section *elfobj_find(const struct elfobj *obj, const char *name);
 Elf64_Rela elfobj_rela(const struct elfobj_section *section, uint64_t idx);
 

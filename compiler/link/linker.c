@@ -1,7 +1,8 @@
 /*
- * compiler/link/linker.c: a static linker for the few things that occur: places sections at fixed
- * addresses, resolves symbols, applies the five relocation kinds of the small code model. See
- * linker.h; elfobj.c parses, symbols.c resolves, code_map.c and unwind_x86_64.c make tables.
+ * compiler/link/linker.c: a static linker for the few constructs that occur. It places sections at
+ * fixed addresses, resolves symbols, and applies the five relocation kinds of the small code model.
+ * See linker.h. elfobj.c parses objects, symbols.c resolves names, code_map.c and unwind_x86_64.c
+ * make tables.
  */
 #include "linker.h"
 

@@ -1,6 +1,7 @@
 /*
- * compiler/link/linker.h: objects of codegen + guest runtime → text and rodata at their fixed
- * addresses, and what the image's note says about them. Between codegen.h and image_write.h.
+ * compiler/link/linker.h: links the objects of codegen and the guest runtime to text and rodata at
+ * fixed addresses, and makes the tables about them for the image's note. Runs between codegen.h and
+ * image_write.h.
  */
 #ifndef COMPILER_LINKER_H
 #define COMPILER_LINKER_H
@@ -14,7 +15,8 @@ struct link_symbol {
     uint32_t gva;
     uint32_t bytes;
     enum link_symbol_kind kind;
-    /* LINK_FUNC: function; LINK_THUNK: type; flat (program.h), as in the arrays below */
+    /* index of the function (LINK_FUNC) or type (LINK_THUNK); flat (program.h), as in the arrays
+     * below */
     uint32_t idx;
     const char *name; /* LINK_RUNTIME; static storage */
 };
@@ -37,8 +39,8 @@ struct linked {
     uint32_t unwind_rows_count;
 };
 
-/* cpu_features picks the variant of the guest runtime. HUSK_E_COMPILER (an object that this linker
- * does not understand), HUSK_E_LIMIT (code larger than the text region), HUSK_E_NOMEM. */
+/* cpu_features chooses the variant of the guest runtime. HUSK_E_COMPILER (this linker does not
+ * understand an object), HUSK_E_LIMIT (the code is larger than the text region), HUSK_E_NOMEM. */
 int link_objects(const struct plan *plan, const struct codegen_object *objects,
                  uint32_t objects_count, uint64_t cpu_features, struct linked *ret_linked,
                  struct husk_error *err);

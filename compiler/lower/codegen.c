@@ -1,8 +1,8 @@
 /*
- * compiler/lower/codegen.c: valid wasm + plan → objects. Cuts the module into chunks
- * (codegen_scan.c), and has threads take one chunk after the other: lower it to an LLVM module of
- * its own context (lower_*.c), optimise it (codegen_passes.c), emit an ELF object. Chunks share
- * nothing but their inputs, so the objects do not depend on the number of threads.
+ * compiler/lower/codegen.c: compiles valid wasm and its plan to objects. It cuts the program into
+ * chunks (codegen_scan.c). Threads take one chunk after the other. A thread lowers its chunk to an
+ * LLVM module in a separate context (lower_*.c), optimises it (codegen_passes.c), and emits an ELF
+ * object. Chunks share only their inputs, so the objects do not depend on the number of threads.
  */
 #include <llvm-c/Analysis.h>
 #include <llvm-c/Core.h>

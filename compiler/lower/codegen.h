@@ -1,21 +1,21 @@
 /*
- * compiler/lower/codegen.h: plan of valid modules → x86-64 ELF relocatable objects in memory, by
- * LLVM. Runs in the worker process only.
+ * compiler/lower/codegen.h: compiles a plan of valid modules to x86-64 ELF relocatable objects in
+ * memory, with LLVM. Runs only in the worker process.
  *
  * Symbols, all hidden; indices are flat (program.h). Defined by the objects:
- *   i0.f<idx>   function (imported ones: a stub that makes the host call), internal calling
- *               convention of codegen's choice
- *   i0.t<canonical type idx>   call thunk, void(i64 code_address), C convention: reads
- *                              mailbox.call_slots, calls, writes results
- *   i0.init     deferred initialisation and the start call, type () -> (); if plan->needs_init
- * Defined by the linker: i0.d<idx> (bytes of a data segment), and everything of the guest runtime
+ *   i0.f<idx> function, with an internal calling convention; for an import, a stub that makes the
+ *               host call
+ *   i0.t<canonical type idx> call thunk, void(i64 code_address), C convention: reads
+ *                              mailbox.call_slots, calls the function, writes the results
+ *   i0.init deferred initialisation and the start call, type () -> (); only if plan->needs_init
+ * Defined by the linker: i0.d<idx> (bytes of a data segment), and the guest runtime
  *   (guest/): husk.hostcall, husk.service, memcpy memmove memset memcmp bcmp.
  * Defined as absolute symbols: i0.mem (HUSK_MEM0_GVA), i0.g<idx> (global slots), i0.tab<idx>,
  *   i0.tabsize<idx>, i0.memsize<idx>, i0.dsize<idx>, i0.e<idx>, i0.esize<idx> (plan.h),
  *   husk.mailbox (HUSK_MAILBOX_GVA).
  * Debug line tables: file "wasm", line = byte offset of the instruction in its module (DWARF 5,
- * line tables only; lines are 32 bits). .eh_frame is emitted for every function (uwtable), frame
- * pointers are not kept.
+ * line tables only; lines are 32 bits). Every function has .eh_frame data (uwtable). Frame pointers
+ * are not kept.
  */
 #ifndef COMPILER_CODEGEN_H
 #define COMPILER_CODEGEN_H
@@ -28,8 +28,9 @@ struct codegen_options {
     const char *cpu;      /* LLVM name, resolved: never "native" */
     const char *features; /* LLVM feature string, e.g. "+avx2,-fma" */
     bool strict;
-    struct crew *crew; /* crew.h: the threads that compile; NULL: one is started for this run */
-    uint32_t threads;  /* how many then */
+    /* crew.h: the threads that compile; NULL: codegen_run() starts a crew for this run */
+    struct crew *crew;
+    uint32_t threads; /* the number of threads, if crew is NULL */
     void (*progress)(void *user, uint32_t done, uint32_t total); /* under a lock, from any thread */
     void *progress_user;
 };
@@ -44,18 +45,18 @@ struct codegen_result {
     uint32_t objects_count;
 };
 
-/* LLVM's set-up, once per process; codegen_run() does it if it was not done. A process that
- * gives up rights does it before. */
+/* Set LLVM up, once per process. codegen_run() does it if necessary. A process that gives up rights
+ * must call this before it does so. */
 void codegen_llvm_init(void);
 
-/* HUSK_E_UNSUPPORTED (SIMD, by name and offset), HUSK_E_LIMIT, HUSK_E_NOMEM, HUSK_E_COMPILER.
- * LLVM's own fatal errors abort the process. */
+/* HUSK_E_UNSUPPORTED (SIMD; the message has the instruction and its offset), HUSK_E_LIMIT,
+ * HUSK_E_NOMEM, HUSK_E_COMPILER. LLVM's fatal errors abort the process. */
 int codegen_run(const struct plan *plan, const struct codegen_options *options,
                 struct codegen_result *ret_result, struct husk_error *err);
 void codegen_result_free(struct codegen_result *result);
 
-/* The host's CPU name and feature string, restricted to abi/cpu_features.def; and the feature bits
- * that a cpu + features stand for. */
+/* Find the LLVM name and feature string of a CPU, restricted to abi/cpu_features.def, and its
+ * feature bits. "native" is the host's CPU. */
 int codegen_target(const char *cpu, char **ret_cpu, char **ret_features, uint64_t *ret_feature_bits,
                    struct husk_error *err);
 const char *codegen_llvm_version(void);

@@ -1,6 +1,6 @@
 /*
- * compiler/lower/codegen_internal.h: shared by codegen*.c: how a program is cut into chunks, and
- * how one chunk becomes an object.
+ * compiler/lower/codegen_internal.h: internal header of codegen*.c: cuts a program into chunks, and
+ * makes an object from one chunk.
  */
 #ifndef COMPILER_CODEGEN_INTERNAL_H
 #define COMPILER_CODEGEN_INTERNAL_H
@@ -15,7 +15,7 @@ enum item_kind { ITEM_FUNC, ITEM_IMPORT_STUB, ITEM_THUNK, ITEM_INIT };
 struct item {
     enum item_kind kind;
     uint32_t idx;    /* function, or type of a thunk: flat (program.h) */
-    uint32_t weight; /* about the bytes of wasm it stands for */
+    uint32_t weight; /* its size, roughly in bytes of wasm */
     enum lower_tier tier;
 };
 
@@ -32,8 +32,8 @@ struct chunks {
     uint32_t chunks_count;
 };
 
-/* codegen_scan.c: reads every body once: refuses what cannot be lowered, and cuts the program into
- * chunks. The cut depends on the program and the level alone, so that the output does not depend on
+/* codegen_scan.c: reads every body once, refuses code that cannot be lowered, and cuts the program
+ * into chunks. The cut depends only on the program and the level, so the output does not depend on
  * the number of threads. */
 int codegen_scan(const struct plan *plan, const struct codegen_options *options,
                  struct chunks *ret_chunks, struct husk_error *err);

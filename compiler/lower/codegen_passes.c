@@ -2,17 +2,18 @@
  * compiler/lower/codegen_passes.c: LLVM's set-up and the pass pipelines. A pipeline is text for
  * LLVMRunPasses.
  *
- * SROA comes first and alone: lower_keep_loads() and lower_quiet_nans() want locals in SSA form and
- * everything else untouched. No inlining (the module's own compiler has done it, and backtraces
- * stay exact), no function-attrs (it would let LLVM drop calls whose only effect is a trap), no
- * loop-idiom (its memset would fault in the runtime). vector-combine after the vectoriser: guests
- * come with loops that clang has unrolled, and it undoes the shuffles that vectorising those makes
- * (matmul: 2.9 → 1.0 of native). Level 3 unrolls by O2's thresholds: O3's unroll vectorised loops
- * completely, and LLVM selects poor code for the long blocks of illegally wide vectors (matmul: 5
- * times native).
+ * SROA runs first and alone: lower_keep_loads() and lower_quiet_nans() need locals in SSA form and
+ * everything else untouched. Deliberately no inlining: the module's compiler has done it, and
+ * backtraces stay exact. Deliberately no function-attrs: it would let LLVM drop calls whose only
+ * effect is a trap. Deliberately no loop-idiom: its memset would fault in the runtime.
+ * vector-combine runs after the vectoriser. Guests have loops that clang has unrolled, and
+ * vectorising those makes shuffles, which vector-combine removes (matmul: 2.9 → 1.0 of native).
+ * Level 3 unrolls by O2's thresholds. O3's thresholds unroll vectorised loops completely, and LLVM
+ * selects poor code for the resulting long blocks of illegally wide vectors (matmul: 5 times
+ * native).
  *
- * Traps must stay exact (lower_trap.c), so x86's cmov converter must not put a folded load behind a
- * branch: -x86-cmov-converter-force-mem-operand=false.
+ * Traps must stay exact (lower_trap.c), so the x86 cmov converter must not move a folded load
+ * behind a branch: -x86-cmov-converter-force-mem-operand=false.
  */
 #include <llvm-c/Support.h>
 #include <llvm-c/Target.h>

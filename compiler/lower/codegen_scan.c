@@ -1,5 +1,5 @@
 /*
- * compiler/lower/codegen_scan.c: looks at every function before any is lowered: refuses
+ * compiler/lower/codegen_scan.c: reads every function before any is lowered. It refuses
  * instructions and types that the lowering does not know, finds the functions that are too big for
  * the optimiser, and cuts the program into chunks.
  */

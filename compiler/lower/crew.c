@@ -1,5 +1,7 @@
-/* compiler/lower/crew.c: see crew.h. A round is one crew_run(): its number goes up, and each thread
- * works once per number. */
+/*
+ * compiler/lower/crew.c: see crew.h. One crew_run() is a round. It increments the round number, and
+ * each thread works once per number.
+ */
 #include "crew.h"
 
 #include <errno.h>

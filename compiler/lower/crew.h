@@ -1,7 +1,7 @@
 /*
- * compiler/lower/crew.h: threads that are started before the compiler's process is closed in, and
- * wait for work: contained, it can start none, so that a module that takes it over cannot fill the
- * machine with threads.
+ * compiler/lower/crew.h: threads that start before the compiler's process is contained (contain.h),
+ * and wait for work. A contained process cannot start threads, so a module that takes it over
+ * cannot fill the machine with threads.
  */
 #ifndef COMPILER_CREW_H
 #define COMPILER_CREW_H
@@ -10,17 +10,17 @@
 
 #include "husk.h"
 
-#define CREW_STACK_BYTES (256ull << 20) /* LLVM's passes recurse; address space only, until used */
+#define CREW_STACK_BYTES (256ull << 20) /* LLVM's passes recurse. Only used pages take memory */
 
 struct crew;
 
-/* Up to `wanted` threads (at least one, at most 64); fewer if no more can be had. HUSK_E_SYS,
- * HUSK_E_LIMIT (not even one), HUSK_E_NOMEM. */
+/* Start up to `wanted` threads: at least one, at most 64, and fewer if the system refuses more. If
+ * it refuses the first one: HUSK_E_LIMIT or HUSK_E_SYS. HUSK_E_NOMEM. */
 int crew_new(uint32_t wanted, struct crew **ret_crew, struct husk_error *err);
-/* Every thread of the crew calls work(arg) once; returns when all have come back. One caller at
- * a time. */
+/* Every thread of the crew calls work(arg) once. crew_run() returns when all calls have returned.
+ * One caller at a time. */
 void crew_run(struct crew *crew, void (*work)(void *arg), void *arg);
-/* Ends the threads. NULL is fine. */
+/* End the threads. NULL is allowed. */
 void crew_free(struct crew *crew);
 
 #endif

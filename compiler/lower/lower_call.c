@@ -1,10 +1,10 @@
 /*
- * compiler/lower/lower_call.c: direct and indirect calls (core spec 4.4.8), and what connects
- * functions with the host: import stubs and call thunks, which move values between registers and
+ * compiler/lower/lower_call.c: direct and indirect calls (core spec 4.4.8), import stubs and call
+ * thunks. Stubs and thunks connect functions with the host: they move values between registers and
  * the mailbox (abi/mailbox.h).
  *
- * A funcref is program_type_id() << 32 | code address, so that an indirect call is a bounds check,
- * one load and one compare. Null is 0 and has no valid type.
+ * A funcref is program_type_id() << 32 | code address. So an indirect call is a bounds check, one
+ * load and one compare. Null is 0, which is not the id of a type.
  */
 #include <inttypes.h>
 #include <stdio.h>

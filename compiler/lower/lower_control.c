@@ -1,7 +1,7 @@
 /*
- * compiler/lower/lower_control.c: blocks and branches (core spec 4.4.8). A block's label is a basic
- * block with one phi per value it takes. Code that cannot be reached is not emitted: its
- * instructions are skipped, its blocks counted.
+ * compiler/lower/lower_control.c: blocks and branches (core spec 4.4.8). The label of a block is a
+ * basic block with one phi per value that it takes. Unreachable code is not emitted: its
+ * instructions are skipped and its blocks counted.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 /*
- * compiler/lower/lower_convert.c: conversions between integers and floats (core spec 4.3.4). A
- * float out of an integer's range is poison to LLVM, so it is compared with exact bounds first.
+ * compiler/lower/lower_convert.c: conversions between integers and floats (core spec 4.3.4). LLVM's
+ * conversion of a float outside the integer's range is poison, so the code first compares the float
+ * with exact bounds.
  */
 #include "lower.h"
 #include "lower_trap.h"

@@ -1,9 +1,9 @@
 /*
- * compiler/lower/lower_emit.c: the pieces that the code of instructions is made of: operand stack,
- * blocks, locals, truth values, accesses of state. Under all other lower_*.c but lower_module.c.
+ * compiler/lower/lower_emit.c: the common parts of instructions' code: operand stack, blocks,
+ * locals, truth values, accesses of state. All other lower_*.c except lower_module.c use it.
  *
- * Locals are stack slots (LLVM's SROA turns them into registers), made when first used, so that a
- * function with 50,000 locals costs what it uses. Operands are LLVM values.
+ * Locals are stack slots, which LLVM's SROA turns into registers. A slot is made when the local is
+ * first used, so unused locals cost nothing (a function may have 50,000). Operands are LLVM values.
  */
 #include <stdlib.h>
 

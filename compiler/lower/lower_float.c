@@ -1,7 +1,7 @@
 /*
- * compiler/lower/lower_float.c: f32 and f64 arithmetic (core spec 4.3.3). Plain LLVM operations
- * without fast-math flags; the fences that keep LLVM from passing a signalling NaN through are
- * added later, in SSA form (lower_nan.c).
+ * compiler/lower/lower_float.c: f32 and f64 arithmetic (core spec 4.3.3). They are plain LLVM
+ * operations without fast-math flags. Fences that keep LLVM from passing a signalling NaN through
+ * are added later, in SSA form (lower_nan.c).
  */
 #include "lower.h"
 

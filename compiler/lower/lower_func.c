@@ -1,7 +1,7 @@
 /*
- * compiler/lower/lower_func.c: one function from wasm to IR: its frame, and the loop over its
- * instructions. Called by codegen.c for each function of a chunk; the instructions' own code is in
- * the other lower_*.c files, but for locals, globals and parametric instructions.
+ * compiler/lower/lower_func.c: turns one function into IR: its frame, and the loop over its
+ * instructions. codegen.c calls it for each function of a chunk. Locals, globals and parametric
+ * instructions are here; the other instructions are in the other lower_*.c files.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /*
- * compiler/lower/lower_init.c: i0.init, what instantiation has to do at run time because it depends
- * on imports or because its traps are the instance's (core spec 4.5.4), for one instance after the
+ * compiler/lower/lower_init.c: makes i0.init, the part of instantiation that runs in the guest
+ * because it depends on imports or may trap (core spec 4.5.4). It does one instance after the
  * other: globals, values of element segments, then active segments in order, then the start
- * function. What the image writer has applied already (plan.h: is_static) is left out.
+ * function. It leaves out the items that the image writer has applied (plan.h: is_static).
  */
 #include "lower.h"
 

@@ -1,6 +1,6 @@
 /*
- * compiler/lower/lower_integer.c: i32 and i64 arithmetic (core spec 4.3.2). LLVM's undefined cases
- * (shift counts beyond the width, division by zero, overflow) never reach it.
+ * compiler/lower/lower_integer.c: i32 and i64 arithmetic (core spec 4.3.2). Cases that LLVM leaves
+ * undefined (shift counts beyond the width, division by zero, overflow) never reach LLVM.
  */
 #include "lower.h"
 #include "lower_trap.h"

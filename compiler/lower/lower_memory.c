@@ -1,13 +1,13 @@
 /*
- * compiler/lower/lower_memory.c: linear memory (core spec 4.4.7). A load or store is not checked:
- * what lies beyond the memory is not mapped (abi/layout.h reserves index + offset + width), and the
- * page fault is the trap. Bulk instructions check their whole range first: they must trap before
- * they write anything.
+ * compiler/lower/lower_memory.c: linear memory (core spec 4.4.7). Loads and stores have no bounds
+ * checks. Addresses beyond the memory are not mapped (abi/layout.h reserves index + offset +
+ * width), and the page fault is the trap. Bulk instructions check their whole range first, because
+ * they must trap before they write anything.
  *
- * An address is GEP @i0.mem, zext(index), then GEP nuw by the offset. Deliberately no inbounds
- * (wasm addresses wander) and no alignment (wasm's is a hint), and never an addition in 32 bits.
- * LLVM folds symbol + constant below 16 MiB only; far offsets and the fast tier (lower_module.c)
- * get an integer base that includes the offset.
+ * An address is GEP @i0.mem, zext(index), then GEP nuw by the offset. Deliberately no inbounds,
+ * because a wasm address may be anywhere. Deliberately no alignment, because wasm's is a hint.
+ * Never an addition in 32 bits. LLVM folds symbol + constant only below 16 MiB. Far offsets and the
+ * fast tier (lower_module.c) get an integer base that includes the offset.
  */
 #include "layout.h"
 #include "lower.h"

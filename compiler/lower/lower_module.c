@@ -1,11 +1,12 @@
 /*
- * compiler/lower/lower_module.c: one LLVM module for a chunk: types, debug information, and symbols
- * declared when first used. Stands at the start of lowering; lower_func.c fills the functions in.
+ * compiler/lower/lower_module.c: makes the LLVM module of a chunk: types, debug information, and
+ * symbols, which are declared when first used. It is the start of lowering; lower_func.c fills in
+ * the functions.
  *
- * Everything an instance has is an absolute symbol (compiler/lower/codegen.h), not an integer cast
- * to a pointer: only this form both vectorises and folds into displacements, and tells LLVM that
- * globals, tables and memory do not alias. The fast tier is the exception: FastISel leaves every
- * use of an absolute symbol to the slow selector.
+ * Everything an instance has is an absolute symbol (compiler/lower/codegen.h). Deliberately not an
+ * integer cast to a pointer, because only symbols both vectorise and fold into displacements, and
+ * tell LLVM that globals, tables and memory do not alias. The fast tier uses integers: FastISel
+ * leaves every use of an absolute symbol to the slow selector.
  */
 #include <inttypes.h>
 #include <stdio.h>

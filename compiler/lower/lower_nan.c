@@ -1,12 +1,12 @@
 /*
- * compiler/lower/lower_nan.c: no signalling NaN gets through arithmetic (core spec 4.3.3: the
- * result is a quiet one). Runs with lower_strict.c, in SSA form.
+ * compiler/lower/lower_nan.c: keeps signalling NaNs from passing through arithmetic (core spec
+ * 4.3.3: the result is a quiet NaN). Runs with lower_strict.c, in SSA form.
  *
- * LLVM takes x + -0, x - 0, x * 1, x / 1 and a demotion of a promotion for x, and x * -1 for -x. So
- * where x may be a signalling NaN, the other operand must never become such a constant. A fence
- * hides it, and costs no instruction; but LLVM vectorises no loop with a fence in it. So constants
- * get theirs in the entry block, if they reach the operand by phis and selects or through memory,
- * and no fence is made where x cannot be a signalling NaN.
+ * LLVM replaces x + -0, x - 0, x * 1, x / 1 and the demotion of a promotion by x, and x * -1 by -x.
+ * So if x may be a signalling NaN, the other operand must never become such a constant. A fence
+ * hides the operand and costs no instruction. But LLVM does not vectorise a loop that has a fence
+ * in it. So a constant that reaches the operand by phis and selects or through memory gets its
+ * fence in the entry block. If x cannot be a signalling NaN, there is no fence.
  */
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /*
- * compiler/lower/lower_ops.c: joins the rows of all lower_*.c files into one table by opcode, which
- * lower_func.c walks.
+ * compiler/lower/lower_ops.c: joins the rows of all lower_*.c files into one table, indexed by
+ * opcode, for lower_func.c.
  */
 #include <string.h>
 

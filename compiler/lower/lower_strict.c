@@ -1,13 +1,13 @@
 /*
- * compiler/lower/lower_strict.c: loads that the optimiser must not lose. Runs between SROA, which
- * puts locals in SSA form, and every pass that simplifies (codegen_passes.c).
+ * compiler/lower/lower_strict.c: keeps the optimiser from deleting loads that may trap. Runs after
+ * SROA, which puts locals in SSA form, and before every pass that simplifies (codegen_passes.c).
  *
- * A load whose value nothing needs would be deleted, and its trap with it (core spec 4.4.7: any
+ * LLVM deletes a load whose value is not needed, and the load's trap with it (core spec 4.4.7: any
  * load may trap). Such loads become volatile. The search follows a value through arithmetic and
- * phis to a store, call, branch, return or address, and keeps track of the bits that depend on the
- * load: a mask, a shift, a remainder of 1 or a comparison that always comes out the same way may
- * leave none. It sees what it can see cheaply: LLVM may know better, and a load whose value is
- * needed on some paths only may be delayed to them. codegen_options.strict keeps those, too.
+ * phis to a store, call, branch, return or address. It tracks the bits that depend on the load. A
+ * mask, a shift, a remainder of 1, or a comparison with a constant outcome may leave none. The
+ * search is cheap and does not find all such loads: LLVM may know more. LLVM may also delay a load
+ * to the paths that need its value. codegen_options.strict keeps these loads, too.
  */
 #include "lower.h"
 

@@ -1,13 +1,13 @@
 /*
- * compiler/lower/lower_trap.c: the traps that code asks for: unreachable, division, conversion,
- * tables, indirect calls, bulk instructions. They must be exact at every level: all that came
- * before is in memory, globals and tables (core spec 4.4).
+ * compiler/lower/lower_trap.c: the explicit traps: unreachable, division, conversion, tables,
+ * indirect calls, bulk instructions. They must be exact at every level: all earlier writes are in
+ * memory, globals and tables (core spec 4.4).
  *
- * LLVM says of llvm.ubsantrap that it touches inaccessible memory only, so a store before it may be
- * deleted or sunk. While LLVM optimises, a trap is therefore a call of husk.trap, a function
- * without a body that may read all memory: stores stay in front of it, and it is in nobody's way
- * otherwise. Right before code is emitted lower_traps_finish() makes the one instruction of it. The
- * fast tier is not optimised and has llvm.ubsantrap from the start.
+ * LLVM assumes that llvm.ubsantrap accesses only inaccessible memory, so LLVM may delete or sink a
+ * store before it. Therefore a trap is a call of husk.trap while LLVM optimises. That function has
+ * no body and may read all memory. So stores stay in front of it, and it hinders no other
+ * optimisation. Right before code is emitted, lower_traps_finish() turns the call into the one
+ * trapping instruction. The fast tier is not optimised and uses llvm.ubsantrap from the start.
  */
 #include "lower.h"
 

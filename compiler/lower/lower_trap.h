@@ -1,6 +1,4 @@
-/*
- * compiler/lower/lower_trap.h: the trap kinds of abi/trap.def, as constants for lowering.
- */
+/* compiler/lower/lower_trap.h: the trap kinds of abi/trap.def as constants for lowering. */
 #ifndef COMPILER_LOWER_TRAP_H
 #define COMPILER_LOWER_TRAP_H
 

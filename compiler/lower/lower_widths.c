@@ -1,23 +1,23 @@
 /*
- * compiler/lower/lower_widths.c: integers that the loop vectoriser must not look into. Runs right
- * before it (codegen_passes.c).
+ * compiler/lower/lower_widths.c: hides integers from the loop vectoriser. Runs right before it
+ * (codegen_passes.c).
  *
- * Where LLVM's ScalarEvolution meets an extended counter, as in zext({0,+,1}) of an address, it
- * assumes that the counter does not wrap, and the vectoriser checks the assumption before its loop.
- * LLVM 20 to 22 leave out a check that another one is held to imply (SCEVWrapPredicate::implies;
- * mended by LLVM's pull request 191498), and hold a check of a wide counter to imply that of a
- * narrow one. It does not: an address that stays below 2^32 says nothing about `i & 255`, to
- * ScalarEvolution a counter of 8 bits. Such a loop ends too early, or reads and writes elsewhere.
+ * LLVM's ScalarEvolution meets extended counters, such as zext({0,+,1}) in an address. It assumes
+ * that the counter does not wrap, and the vectoriser checks this before its loop. LLVM leaves out a
+ * check that another check implies. LLVM 20 to 22 wrongly take a check of a wide counter to imply
+ * that of a narrow counter (SCEVWrapPredicate::implies; fixed by LLVM's pull request 191498). An
+ * address below 2^32 says nothing about `i & 255`, which ScalarEvolution sees as a counter of 8
+ * bits. A loop without the check ends too early, or reads and writes at wrong addresses.
  *
- * So inside loops ScalarEvolution gets to see extensions from one width only, 32 bits, that of
- * wasm's addresses. All checks are then of one width (or of pointers, which it keeps apart), and
- * among those the implication holds. An extension from another width is hidden behind a `freeze`:
- * to ScalarEvolution an unknown value, in machine code nothing. Only what matters is hidden: a
- * value that comes from a counter and goes to an address, a comparison, or back to the counter. A
- * loop that counts with such a value is not vectorised any more.
+ * So inside loops, ScalarEvolution sees extensions from one width only: 32 bits, that of wasm
+ * addresses. Then all checks are of one width, for which the implication holds. (Checks of pointers
+ * are kept apart.) A `freeze` hides an extension from another width. ScalarEvolution takes it for
+ * an unknown value; in machine code it is nothing. Only values that come from a counter and go to
+ * an address, a comparison, or back to the counter are hidden. A loop that counts with such a value
+ * is no longer vectorised.
  *
- * Extensions are not only zext and sext. ScalarEvolution makes them of a mask (and), of shl + ashr,
- * and of a remainder by a power of two.
+ * Extensions are not only zext and sext. ScalarEvolution also makes them from a mask (and), from
+ * shl + ashr, and from a remainder by a power of two.
  */
 #include "lower.h"
 

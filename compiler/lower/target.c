@@ -1,8 +1,8 @@
 /*
- * compiler/lower/target.c: which CPU to compile for. Only the features of abi/cpu_features.def may
- * be used: the host checks them before it maps an image, and the guest's CPUID shows no others. The
- * feature string therefore turns every one of them on or off by name, and everything else that LLVM
- * thinks the CPU has off.
+ * compiler/lower/target.c: finds the CPU to compile for. Code may use only the features of
+ * abi/cpu_features.def: the host checks those before it maps an image, and the guest's CPUID shows
+ * no others. So the feature string turns each of them on or off by name. It turns off every other
+ * feature that LLVM believes the CPU has.
  */
 #include <llvm-c/Core.h>
 #include <llvm-c/Target.h>

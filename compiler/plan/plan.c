@@ -1,17 +1,17 @@
 /*
- * compiler/plan/plan.c: program → struct plan: an address for everything that it keeps in its data
- * region, and which initial values are known now. Lowering and image writing read the plan.
+ * compiler/plan/plan.c: program → struct plan: gives everything in the data region an address, and
+ * finds the initial values that are known now. Lowering and image writing read the plan.
  *
  * The data region, from HUSK_DATA_GVA:
  *   globals, 16 bytes each
  *   size words, 8 bytes each: memories, tables, element segments, data segments
  *   elements of segments that are needed at run time
  *   tables that cannot grow
- *   (page) tables that can, each on pages of its own
+ *   (page) tables that can, each on its own pages
  *
- * What a growable table reserves: its declared maximum if that is small (PLAN_SMALL_ENTRIES); the
- * others share what the small ones leave of PLAN_GROW_BYTES equally, and get no less than their
- * minimum and no more than their maximum. table.grow beyond the reserve fails, as the standard
+ * Each growable table reserves space. A table with a small declared maximum (PLAN_SMALL_ENTRIES)
+ * reserves that maximum. The other tables share the rest of PLAN_GROW_BYTES equally; each gets at
+ * least its minimum and at most its maximum. table.grow beyond the reserve fails, as the standard
  * allows.
  */
 #include "plan.h"

@@ -1,11 +1,11 @@
 /*
- * compiler/plan/program.h: what is compiled into one image: instances of modules, with one index
- * space of each kind over all of them. First step of a compile: plan, lowering, linking and image
- * writing know flat indices only. They come from a module's own ones here: program_read_instr(),
- * and the maps of an instance.
+ * compiler/plan/program.h: the instances of modules that are compiled into one image, with one
+ * index space per kind for all of them ("flat" indices). It is the first step of a compile. Plan,
+ * lowering, linking and image writing know flat indices only. program_read_instr() and the maps of
+ * an instance turn a module's indices into flat ones.
  *
- * Flat order: imports of the image first, then what the instances define, in their order. What an
- * instance imports from another one has that one's flat index.
+ * Flat order: first the imports of the image, then the definitions of the instances, in the order
+ * of the instances. An import from another instance has the flat index of the definition.
  */
 #ifndef COMPILER_PROGRAM_H
 #define COMPILER_PROGRAM_H
@@ -15,13 +15,14 @@
 struct program_instance {
     const struct wasm_module *module;
     struct wasm_bytes name;
-    /* Index in the module → flat index. Types: of the first one with the same structure. */
+    /* Index in the module → flat index. For a type: the flat index of the first type with the same
+     * structure. */
     const uint32_t *types, *funcs, *tables, *memories, *globals;
-    uint32_t elems_first, datas_first; /* flat index of its first segment; the others follow */
+    uint32_t elems_first, datas_first; /* flat index of the first segment; the others follow it */
 };
 
-/* Which instance defines something, as what index of its module; of an import of the image: which
- * one imports it. */
+/* The instance that defines an item, and the item's index in the module. For an import of the
+ * image: the instance that imports it. */
 struct program_def {
     uint32_t instance, idx;
 };
@@ -34,17 +35,17 @@ struct program {
     const struct wasm_export *exports;
     uint32_t instances_count, types_count, funcs_count, tables_count, memories_count, globals_count,
         elems_count, datas_count, imports_count, exports_count;
-    struct wasm_bytes input; /* what all of it was made from */
+    struct wasm_bytes input; /* the input that everything was made from */
     struct wasm_arena *arena;
 };
 
-/* One instance of a valid module, whose indices stay what they are. The module must outlive the
- * program. HUSK_E_NOMEM. */
+/* Make a program with one instance of a valid module. Flat indices equal the module's indices. The
+ * module must outlive the program. HUSK_E_NOMEM. */
 int program_from_module(const struct wasm_module *module, struct program **ret_program,
                         struct husk_error *err);
 void program_free(struct program *program);
 
-/* wasm_read_instr() of an instance's code; all indices but those of locals and labels become
+/* wasm_read_instr() for an instance's code. All indices except those of locals and labels become
  * flat. */
 int program_read_instr(const struct program_instance *instance, struct wasm_reader *reader,
                        struct wasm_instr *ret_instr);
@@ -56,7 +57,7 @@ static inline const struct program_instance *program_instance(const struct progr
     return &program->instances[def.instance];
 }
 
-/* The one that the image has its name from. */
+/* The instance that gives the image its name. */
 static inline const struct program_instance *program_main(const struct program *program) {
     return &program->instances[program->instances_count - 1];
 }
@@ -107,7 +108,7 @@ static inline const struct wasm_functype *program_func_type(const struct program
     return &program->types[program_func_type_idx(program, func_idx)];
 }
 
-/* What the upper half of a funcref says of its function's type; 0 is null's. */
+/* The id of a function type, for the upper half of a funcref; null has 0. */
 static inline uint32_t program_type_id(uint32_t type_idx) {
     return type_idx + 1;
 }

@@ -1,9 +1,9 @@
 /*
- * compiler/worker/contain.c: see contain.h. Three doors, one behind the other: no capabilities, so
- * that root's worker is as weak as anybody's; Landlock (kernel:
- * Documentation/userspace-api/landlock.rst), which knows files and ports; the seccomp filter, which
- * does not depend on the other two. Landlock is called by number: the C library of Debian 12 has no
- * wrappers, and its headers lack the newer rights.
+ * compiler/worker/contain.c: see contain.h. There are three barriers. The worker drops its
+ * capabilities, so root's worker has no more rights than another user's. Landlock (kernel:
+ * Documentation/userspace-api/landlock.rst) denies files and ports. The seccomp filter does not
+ * depend on the other two. Landlock is called by system call number: the C library of Debian 12 has
+ * no wrappers, and its headers lack the newer rights.
  */
 #include "contain.h"
 

@@ -1,18 +1,18 @@
 /*
  * compiler/worker/contain_filter_x86_64.c: the system calls that compiling needs, as a seccomp
- * filter (kernel: Documentation/userspace-api/ seccomp_filter.rst). By hand rather than by
- * libseccomp: that is one more library to install for every user, and what it would replace is this
- * file's few lines that append instructions.
+ * filter (kernel: Documentation/userspace-api/seccomp_filter.rst). Deliberately not libseccomp,
+ * because every user would have to install one more library. It would replace only the few lines of
+ * this file that append instructions.
  *
- * The list was measured (strace of compilations at all levels, of crashes and of running out of
- * memory and time), with what glibc and LLVM 19 to 22 do on the way added. Everything else ends the
- * process (SIGSYS): nothing legitimate asks for it, so whoever does has taken the process over.
- * Some calls are refused with an errno instead, because C libraries try them and can live without;
- * so are all that are new (clone3 among them), for the C library of tomorrow.
+ * The list was measured: strace of compilations at all levels, of crashes, and of running out of
+ * memory and time. Calls that glibc and LLVM 19 to 22 may make were added. Every other call ends
+ * the process (SIGSYS): only code that has taken the process over makes it. Some calls are refused
+ * with an errno instead, because C libraries try them and work without them. So are all new calls
+ * (clone3 among them), for later C libraries.
  *
- * Deliberately not here: mappings that can be executed (LLVM only writes objects), threads and
- * processes (clone; the threads are there already), signals to anybody but this process (abort()
- * needs those), new descriptors, ioctl and fcntl.
+ * Deliberately not allowed: executable mappings (LLVM only writes objects), new threads and
+ * processes (clone; the threads exist already), signals to other processes (abort() signals its
+ * own), new descriptors, ioctl and fcntl.
  */
 #include <errno.h>
 #include <linux/audit.h>

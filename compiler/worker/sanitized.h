@@ -1,5 +1,7 @@
-/* compiler/worker/sanitized.h: is this built with AddressSanitizer or ThreadSanitizer? gcc and
- * clang say so in different ways. */
+/*
+ * compiler/worker/sanitized.h: is this built with AddressSanitizer or ThreadSanitizer? gcc and
+ * clang tell it in different ways.
+ */
 #ifndef COMPILER_SANITIZED_H
 #define COMPILER_SANITIZED_H
 

@@ -1,10 +1,10 @@
 /*
- * compiler/worker/worker_main.c: husk-compile-worker, the process in which a module is compiled:
- * decode, validate, plan, generate code, link, write the image. LLVM may abort, crash or never end
- * on hostile input; here that is one dead process, which client.c turns into an error. Hostile
- * input may also take LLVM over: limits are set and the process is closed in (contain.h) before the
- * first byte of the module is looked at. The request, which is read before, is the client's. Not a
- * program for people: worker_proto.h is its interface.
+ * compiler/worker/worker_main.c: husk-compile-worker, the process that compiles a module: decode,
+ * validate, plan, generate code, link, write the image. On hostile input, LLVM may abort, crash or
+ * never end. That costs one process, and worker_run.c turns it into an error. Hostile input may
+ * also take LLVM over. So limits are set and the process is contained (contain.h) before it reads
+ * the first byte of the module. It reads the request before that; the request comes from the
+ * client. This is not a program for people: worker_proto.h is its interface.
  */
 #include <errno.h>
 #include <fcntl.h>
