@@ -1,14 +1,17 @@
 /*
- * guest/entry.S: how ring 3 is entered and left. The linker puts it at HUSK_TEXT_GVA, so that husk.entry = e_entry.
+ * guest/entry.S: how the host enters ring 3 and how ring 3 leaves the guest. The linker puts this
+ * code at HUSK_TEXT_GVA, so husk.entry = e_entry.
  *
  * A call, first or nested: the host writes the arguments to mailbox.call_slots and sets
  *   RIP = its entry page   R11 = husk.entry   RDI = code address of the function   RSI = call thunk of its type
  *   RSP = stack top, 16-byte aligned (nested: below the interrupted RSP, out of its red zone)   RFLAGS = 0x3202 (IOPL 3, IF)
- * The thunk reads the slots, calls the function and writes its results back to the slots; then OUT HUSK_PORT_CALL_DONE.
- * Whether RIP then stands at or after the OUT depends on the hypervisor: the host always sets RIP.
+ * The thunk reads the slots, calls the function and writes the results to the slots. Then it does
+ * OUT HUSK_PORT_CALL_DONE. After that, RIP is at the OUT or after it, depending on the hypervisor.
+ * So the host always sets RIP.
  *
- * The host comes here through its entry page (host/vm/entry_page_x86_64.S), which has reset x87, vector and segment registers: it does so for
- * hostile images, too, so it is not done again here.
+ * The host comes here through its entry page (host/vm/entry_page_x86_64.S), which resets the x87,
+ * vector and segment registers. That page must do so because an image may be hostile, so this code
+ * does not do it again.
  */
 #include "ports.h"
 
@@ -31,13 +34,14 @@ husk.entry:
     .endr
     call *%rsi
     out %eax, $HUSK_PORT_CALL_DONE
-1:  ud2 /* only a host that forgot to set RIP gets here; never run on into what follows */
+1:  ud2 /* reached only if the host forgot to set RIP; must not continue into the next bytes */
     jmp 1b
     .cfi_endproc
     .size husk.entry, . - husk.entry
 
-/* Import stubs call this once mailbox.import_idx and .host_slots are set. C convention: everything but the callee-saved registers may
- * change, because a nested call may have run in between (the host puts the general registers back, not the vector ones). */
+/* Import stubs call this once mailbox.import_idx and .host_slots are set. C convention: only the
+ * callee-saved registers keep their values, because a nested call may run in between. (The host
+ * restores the general registers, not the vector registers.) */
     .section .text.husk.hostcall, "ax", @progbits
     .globl husk.hostcall, husk.resume
     .hidden husk.hostcall, husk.resume
@@ -51,7 +55,8 @@ husk.resume:
     .cfi_endproc
     .size husk.hostcall, . - husk.hostcall
 
-/* mailbox.service_op and .service_arg are set; the result is in .service_ret afterwards. C convention. */
+/* The caller sets mailbox.service_op and .service_arg. Afterwards the result is in .service_ret. C
+ * convention. */
     .section .text.husk.service, "ax", @progbits
     .globl husk.service
     .hidden husk.service
@@ -64,7 +69,7 @@ husk.service:
     .cfi_endproc
     .size husk.service, . - husk.service
 
-/* The call thunk of the init function, which a module needs whether or not it has a type () -> (). */
+/* The call thunk of the init function. A module needs it even if it has no type () -> (). */
     .section .text.husk.init_thunk, "ax", @progbits
     .globl husk.init_thunk
     .hidden husk.init_thunk

@@ -1,6 +1,6 @@
 /*
- * guest/guest_rt.c: picks the embedded objects of the guest runtime (guest/embed.S) by the image's
- * CPU features. The first of them holds the dispatcher.
+ * guest/guest_rt.c: chooses the embedded objects of the guest runtime (guest/embed.S) by the
+ * image's CPU features. The first object holds the dispatcher.
  */
 #include "guest_rt.h"
 

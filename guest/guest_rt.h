@@ -1,6 +1,6 @@
 /*
- * guest/guest_rt.h: the guest runtime's object files (ELF64 relocatables), embedded in the worker,
- * which links them into every image.
+ * guest/guest_rt.h: the object files of the guest runtime (ELF64 relocatables). They are embedded
+ * in the worker, which links them into every image.
  */
 #ifndef GUEST_RT_H
 #define GUEST_RT_H

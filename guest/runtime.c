@@ -1,10 +1,11 @@
 /*
- * guest/runtime.c: what LLVM expects of a C library, in ring 3 of the guest: memcpy, memmove,
- * memset, memcmp, bcmp, strlen. Freestanding; linked into every image. Compiled code calls these
- * for memory.copy and memory.fill (after it has checked the range) and where LLVM recognises a loop
- * (then a page fault in here is the loop's out-of-bounds trap, so no function touches a byte
- * outside its range, but for strlen, which stays within the page). Built once for SSE
- * (HUSK_VECTOR 0) and once with 32-byte vectors (1).
+ * guest/runtime.c: the functions that LLVM expects of a C library, in ring 3 of the guest: memcpy,
+ * memmove, memset, memcmp, bcmp, strlen. The file is freestanding and linked into every image.
+ * Compiled code calls these for memory.copy and memory.fill, after it has checked the range. It
+ * also calls them in place of a loop that LLVM recognises. Then a page fault here is the loop's
+ * out-of-bounds trap. So no function touches a byte outside its range, except strlen, which stays
+ * within the page. The file is built once for SSE (HUSK_VECTOR 0) and once with 32-byte vectors
+ * (1).
  */
 #include <stddef.h>
 #include <stdint.h>
