@@ -1,9 +1,10 @@
 /*
- * cli/cli.h: the husk command, which uses the public headers and nothing else of Husk.
+ * cli/cli.h: internal header of the husk command, which uses only the public headers of Husk.
  *
- * main.c picks a command; cmd_*.c are the commands; input.c reads wasm and image files, store.c
- * compiles and caches; typed.c turns text into typed values and back; report.c words errors, traps
- * and JSON; stats.c words counters; units.c reads durations and sizes.
+ * main.c picks a command, and cmd_*.c are the commands. input.c reads wasm and image files,
+ * externs.c their imports and exports, and store.c compiles and caches. typed.c turns text into
+ * typed values and back. report.c prints errors, traps and JSON, stats.c prints counters, and
+ * units.c reads durations and sizes.
  */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
@@ -16,19 +17,19 @@
 #include "husk.h"
 #include "husk_compile.h"
 
-/* Exit codes, documented in husk(1). A program's own exit code comes through unchanged (its low 8
- * bits). */
+/* Exit codes, documented in husk(1). A program's own exit code passes through (its low 8 bits). */
 enum cli_exit {
     CLI_OK = 0,
-    CLI_INVALID = 1, /* validate: the module is not valid; doctor: something needed is missing */
+    CLI_INVALID = 1, /* validate: the module is not valid; doctor: a requirement is missing */
     CLI_USAGE = 2,
-    /* validate: the module needs what husk does not support, or is beyond its limits */
+    /* validate: the module uses features that husk does not support, or exceeds its limits */
     CLI_UNSUPPORTED = 3,
-    CLI_TIMEOUT = 124,     /* as timeout(1) */
+    CLI_TIMEOUT = 124,     /* as for timeout(1) */
     CLI_ERROR = 125,       /* husk itself failed: file, compiler, KVM, … */
-    CLI_INTERRUPTED = 130, /* 128 + SIGINT; or 128 + the signal that it was */
-    CLI_TRAP = 134,        /* 128 + SIGABRT: what a native program that aborts gives a shell */
-    CLI_VIOLATION = 139    /* 128 + SIGSEGV: the image did what no compiled module does */
+    CLI_INTERRUPTED = 130, /* 128 + SIGINT; for another signal, 128 + its number */
+    CLI_TRAP = 134,        /* 128 + SIGABRT, as a shell reports a native program that aborts */
+    /* 128 + SIGSEGV: the image did something that compiled modules never do */
+    CLI_VIOLATION = 139
 };
 
 /* ---- main.c ---- */
@@ -36,42 +37,42 @@ enum cli_exit {
 int standard_stream(int fd);
 
 /* ---- report.c ---- */
-/* Where a report goes, and in which form. */
+/* Names the command that reports, and the form of the report. */
 struct report {
     const char *command; /* "run", … */
     bool is_json;        /* one JSON object per run on standard output, instead of text */
 };
-/* "husk COMMAND: message"; returns CLI_ERROR. */
+/* Print "husk COMMAND: message". Returns CLI_ERROR. */
 int report_error(const struct report *report, const char *path, const struct husk_error *err);
 void report_warning(const struct report *report, const char *what, const struct husk_error *cause);
 int report_usage(const struct report *report, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* The option that getopt_long() did not understand. */
+/* Report the option that getopt_long() did not understand. */
 int report_bad_option(const struct report *report, char **argv);
-/* How the sandbox's last call ended, other than by returning. Returns the exit code. */
-int report_outcome(const struct report *report, husk_sandbox *sandbox,
-                   const struct husk_outcome *outcome);
-/* A JSON string of `count` bytes, quoted and escaped; bytes that are not UTF-8 become U+FFFD. */
+/* Report how a call ended, if it did not return. Returns the exit code. */
+int report_outcome(const struct report *report, const struct husk_outcome *outcome);
+/* Print a JSON string of `count` bytes, quoted and escaped. Bytes that are not UTF-8 become
+ * U+FFFD. */
 void json_string(FILE *out, const char *text, size_t count);
 void json_text(FILE *out, const char *text);
-/* A name from a module, as husk_name_escape() shows it. */
+/* Print a name from a module, escaped by husk_name_escape(). */
 void put_name(FILE *out, const char *name, size_t count);
-/* A message or a path: the same, but backslashes and quotation marks stay. Names in messages are
- * escaped already. */
+/* Print a message or a path, escaped in the same way, except that backslashes and quotation marks
+ * stay. Names in messages are escaped already. */
 void put_text(FILE *out, const char *text);
-/* Standard output may be a full disk: flush and check. Returns code, or CLI_ERROR. Does not return
- * if nobody reads it any more. */
+/* Flush standard output and check for errors, such as a full disk. Returns code, or CLI_ERROR. If
+ * standard output is a pipe without a reader, it ends the process. */
 int finish_output(const struct report *report, int code);
-/* Nobody reads standard output any more (husk … | head): quietly, as other programs end then,
- * whether the signal is ignored or not. */
+/* End the process quietly by SIGPIPE, as other programs do if nobody reads standard output (husk …
+ * | head). It works even if the signal is ignored. */
 void end_by_sigpipe(void) __attribute__((noreturn));
 
-/* ---- stats.c: some lines, "husk: …" ---- */
+/* ---- stats.c: prints lines "husk: …" ---- */
 void print_engine_stats(FILE *out, const husk_engine *engine);
 
 /* ---- units.c: false if the text is not understood ---- */
 bool parse_duration(const char *text,
-                    uint64_t *ret_ns); /* 500ms, 2s, 1.5s, 100us, 3m; without unit: seconds */
+                    uint64_t *ret_ns); /* 500ms, 2s, 1.5s, 100us, 3m; seconds without a unit */
 bool parse_size(const char *text, uint64_t *ret_bytes); /* 65536, 64K, 16M, 1G (powers of 1024) */
 void format_bytes(uint64_t bytes, char *out, size_t out_bytes);
 uint64_t now_ns(void);
@@ -87,17 +88,18 @@ enum input_kind { INPUT_WASM, INPUT_IMAGE };
 struct input {
     enum input_kind kind;
     const char *path;
-    uint8_t *bytes; /* the module; of an image all of it, unless fd >= 0: then only the first */
-    size_t count;   /* of the whole */
-    int fd;         /* an image that is a regular file; else -1 */
+    uint8_t *bytes; /* the whole module or image; if fd >= 0, only the image's first bytes */
+    size_t count;   /* of the whole file */
+    int fd;         /* the file, if it is an image and a regular file; else -1 */
 };
-/* Read a file ("-": standard input) and see what it is. err says what is wrong and what to do. */
+/* Read a file ("-": standard input) and find its kind. The error says what is wrong and what to
+ * do. */
 int input_load(const char *path, struct input *ret_input, struct husk_error *err);
 void input_done(struct input *input);
 int input_open_image(const struct input *input, husk_engine *engine, bool is_verified,
                      husk_image **ret_image, struct husk_error *err);
-/* Refuses, as wrong usage, an output that no image is to be written to: standard output, and the
- * module that is read. An image may be replaced by one that is made of it. */
+/* Refuse, as wrong usage, to write an image to standard output or over the module that is read. An
+ * image may be replaced by one that is made from it. */
 int check_output(const struct report *report, const char *input_path, const char *output);
 int cli_error(struct husk_error *err, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -105,23 +107,24 @@ int cli_error(struct husk_error *err, int status, const char *format, ...)
 /* ---- externs.c ---- */
 void extern_text(FILE *out, const struct husk_extern *item); /* a line, indented */
 void extern_json(FILE *out, const struct husk_extern *item); /* an object */
-/* Imports (they have a module) and exports of one file. */
+/* Imports and exports of one file. An import has a module name. */
 struct externs {
     struct husk_extern **items;
     size_t count;
 };
-/* Of an image; image NULL: of the module in input->bytes, which is decoded and not validated. */
+/* Load the externs of an image. If image is NULL, load those of the module in input->bytes, which
+ * is decoded but not validated. */
 int externs_load(struct externs *ret_externs, const struct input *input, const husk_image *image,
                  struct husk_error *err);
 void externs_done(struct externs *externs);
 /* The exported function of this name, or NULL. */
 const struct husk_extern *externs_func(const struct externs *externs, const char *name,
                                        size_t count);
-/* The names of exported functions, as many as fit: "a, b and 5 more"; "" if there are none. */
+/* List the names of exported functions, as many as fit: "a, b and 5 more"; "" if there are none. */
 void externs_list_funcs(const struct externs *externs, char *out, size_t out_bytes);
-#define LIST_MORE_BYTES 32 /* of these, for " and 100000 more" */
-/* A name as inspect prints it: undo \\, \" and \hh. out has room for strlen(text) + 1 bytes; a NUL
- * is added. False: another escape. */
+#define LIST_MORE_BYTES 32 /* the part of out_bytes that is kept for " and 100000 more" */
+/* Undo the escapes \\, \" and \hh in a name that inspect printed. `out` has room for strlen(text) +
+ * 1 bytes; a NUL is added. False if there is another escape. */
 bool parse_name(const char *text, char *out, size_t *ret_count);
 
 /* ---- store.c ---- */
@@ -134,16 +137,17 @@ struct compile_result {
     bool was_cached;
     uint64_t ns;
 };
-/* The cache folder: $HUSK_CACHE_DIR, $XDG_CACHE_HOME/husk, $HOME/.cache/husk; false if none of them
- * is set to a folder. Deliberately not the home of the password file: where HOME is unset on
- * purpose (services, containers), nothing is to be left behind there. */
+/* The cache folder: $HUSK_CACHE_DIR, $XDG_CACHE_HOME/husk or $HOME/.cache/husk. False if none of
+ * them is set to a folder. Deliberately not the home of the password file: services and containers
+ * unset HOME on purpose, so husk must leave no files there. */
 #define NO_CACHE_TEXT                                                                              \
     "no folder for compiled modules, so each run compiles anew: set HUSK_CACHE_DIR, "              \
     "XDG_CACHE_HOME or HOME"
 bool cache_dir(char *out, size_t out_bytes);
 /* -O N: as husk_compile_options.opt_level; false if the text is not understood. */
 bool parse_opt_level(const char *text, int *ret_level);
-/* What every command that compiles takes: getopt_long()'s rows for it, and taking one. */
+/* Options of every command that compiles: the rows for getopt_long(), and a function that takes one
+ * option. */
 enum { OPT_COMPILE_CPU_LIMIT = 512, OPT_COMPILE_MEMORY_LIMIT, OPT_ALLOW_UNCONTAINED };
 #define COMPILE_OPTION_ROWS                                                                        \
     {"allow-uncontained-compiler", no_argument, NULL, OPT_ALLOW_UNCONTAINED},                      \
@@ -151,11 +155,11 @@ enum { OPT_COMPILE_CPU_LIMIT = 512, OPT_COMPILE_MEMORY_LIMIT, OPT_ALLOW_UNCONTAI
         "compile-memory-limit", required_argument, NULL, OPT_COMPILE_MEMORY_LIMIT                  \
     }
 int take_compile_option(const struct report *report, struct compile_request *request, int option);
-/* Compile with a progress line on a terminal. A cache that cannot be used is a warning. */
+/* Compile, with a progress line on a terminal. An unusable cache is a warning. */
 int compile_input(const struct report *report, const struct input *input,
                   struct compile_request *request, struct compile_result *ret_result,
                   struct husk_error *err);
-/* The same, to a file. */
+/* The same, with the image written to a file. */
 int compile_input_to(const struct input *input, struct compile_request *request, const char *path,
                      struct husk_error *err);
 

@@ -1,7 +1,7 @@
 /*
- * cli/cmd_doctor.c: husk doctor: can this machine compile and run modules, and if not, what is
- * missing and how to get it. Every row is found by doing the thing, down to compiling a small
- * module and calling it in a VM.
+ * cli/cmd_doctor.c: husk doctor: can this machine compile and run modules? If not, it says what is
+ * missing and how to get it. Each row is a real test; the last ones compile a small module and call
+ * it in a VM.
  */
 #include <getopt.h>
 #include <inttypes.h>

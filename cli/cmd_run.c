@@ -1,7 +1,7 @@
 /*
- * cli/cmd_run.c: husk run: a module or image as a program, or one of its functions; and husk
- * snapshot: the same up to a point, and then the state is written to a file. Whatever can be
- * refused by the imports and exports alone is refused before anything is compiled.
+ * cli/cmd_run.c: husk run runs a module or image as a program, or calls one of its functions. husk
+ * snapshot does the same up to a point, and writes the state to a file. Errors that the imports and
+ * exports alone show are reported before anything is compiled.
  */
 #include <inttypes.h>
 #include <signal.h>

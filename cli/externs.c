@@ -1,6 +1,6 @@
 /*
- * cli/externs.c: imports and exports: how they are written, and those of one file, found by name,
- * as they are before anything is compiled.
+ * cli/externs.c: prints imports and exports, loads those of one file, and finds them by name. It
+ * needs no compilation.
  */
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,6 +1,4 @@
-/*
- * cli/help.c: what --help prints. The man pages (docs/man) say the same at length.
- */
+/* cli/help.c: the texts of --help. The man pages (docs/man) say the same at length. */
 #include "cli.h"
 
 #define EXIT_CODES                                                                                 \

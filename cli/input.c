@@ -1,6 +1,6 @@
 /*
- * cli/input.c: reading what the user named, and telling what it is: a wasm module, an image, or
- * something else, with the message that helps.
+ * cli/input.c: reads the file that the user named, and finds its kind: a wasm module, an image, or
+ * something else, with a helpful message.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /*
- * cli/report.c: how errors, traps and results are worded, as text on standard error or as JSON on
- * standard output.
+ * cli/report.c: prints errors, traps and results, as text on standard error or as JSON on standard
+ * output.
  */
 #include <errno.h>
 #include <getopt.h>

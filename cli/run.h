@@ -1,6 +1,6 @@
 /*
- * cli/run.h: one husk run or husk snapshot, from its command line (run_options.c) to its end
- * (cmd_run.c).
+ * cli/run.h: the state of one husk run or husk snapshot, from its command line (run_options.c) to
+ * its end (cmd_run.c).
  */
 #ifndef CLI_RUN_H
 #define CLI_RUN_H
@@ -10,25 +10,25 @@
 struct run {
     struct report report;
     const char *path;
-    /* as it was given; NULL: _start; of a snapshot: only what initialises the module */
+    /* as given. NULL: _start; for a snapshot, only the functions that initialise the module */
     const char *invoke;
-    char *func_name; /* of --invoke, its escapes undone */
+    char *func_name; /* of --invoke, without escapes */
     size_t func_name_bytes;
     const char *argv0; /* NULL: the file's name */
     enum husk_unknown unknown_imports;
     bool is_snapshot;
-    const char *output; /* of a snapshot */
+    const char *output; /* the file for a snapshot */
     bool has_stats;
     bool is_unverified;
-    char **words; /* after the file: the program's arguments, or the function's */
+    char **words; /* the words after the file: arguments of the program or the function */
     size_t words_count;
     const char **env;
     size_t env_count;
-    uint32_t stream_rights; /* enum husk_wasi_rights, of all three streams */
+    uint32_t stream_rights; /* enum husk_wasi_rights, for all three streams */
     struct compile_request compile;
     struct husk_sandbox_options sandbox_options;
     struct husk_limits limits;
-    /* on the way */
+    /* set while it runs */
     struct compile_result compiled;
     bool was_compiled;
     struct input input;
@@ -41,7 +41,8 @@ struct run {
     uint64_t started_ns, ready_ns, opened_ns, made_ns, called_ns;
 };
 
-/* run_options.c: the command line. CLI_OK and run->path NULL: help was asked for, and printed. */
+/* run_options.c: reads the command line. CLI_OK with run->path NULL: the user asked for help, which
+ * was printed. */
 int run_take_arguments(struct run *run, int argc, char **argv);
 
 #endif

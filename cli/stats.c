@@ -1,6 +1,4 @@
-/*
- * cli/stats.c: what --stats says about the engine.
- */
+/* cli/stats.c: prints the engine's part of --stats. */
 #include <inttypes.h>
 
 #include "cli.h"

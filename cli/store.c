@@ -1,6 +1,6 @@
 /*
- * cli/store.c: compiling modules, with the cache and with a progress line when it takes longer than
- * a moment.
+ * cli/store.c: compiles modules, with the cache, and with a progress line if it takes longer than a
+ * moment.
  */
 #include <getopt.h>
 #include <stdlib.h>

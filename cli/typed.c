@@ -1,7 +1,7 @@
 /*
- * cli/typed.c: typed values as text. Integers: decimal or 0x…, signed or unsigned reading. Floats:
- * what strtod() takes, `inf`, `nan`, and `nan:0x…` with the payload, as in the text format of wasm.
- * References: `null`, and for externref a number.
+ * cli/typed.c: typed values as text. Integers: decimal or 0x…, read as signed or unsigned. Floats:
+ * the forms of strtod(), `inf`, `nan`, and `nan:0x…` with the payload, as in the text format of
+ * wasm. References: `null`, and for externref a number.
  */
 #include <errno.h>
 #include <inttypes.h>
