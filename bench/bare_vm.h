@@ -1,6 +1,6 @@
 /*
- * bench/bare_vm.h: a VM made without libhusk: what the kernel and the CPU ask for one KVM_RUN, and
- * what restoring would cost by KVM's dirty log.
+ * bench/bare_vm.h: a VM made without libhusk. It measures the cost of one KVM_RUN in the kernel and
+ * the CPU, and the cost of a restore by KVM's dirty log.
  */
 #ifndef BENCH_BARE_VM_H
 #define BENCH_BARE_VM_H
@@ -18,19 +18,19 @@ struct bare_vm {
     size_t run_bytes;
 };
 
-/* The guest writes here: one word in each of the pages that it is told, at an offset that differs
- * from page to page. */
+/* The guest writes from here on: one word in each of the first `pages` pages, at an offset that
+ * differs from page to page. */
 #define BARE_VM_FIRST 0x20000u
 
-/* memory_bytes: a multiple of 2 MiB, at most 1 GiB. pages: how many each run writes. logs_dirty:
- * KVM keeps a dirty log. 0, or -1 with errno; bare_vm_close() in any case. It may be opened again
- * after that. */
+/* memory_bytes: a multiple of 2 MiB, at most 1 GiB. pages: the number of pages that each run
+ * writes. logs_dirty: KVM keeps a dirty log. Returns 0, or -1 with errno. Call bare_vm_close() in
+ * both cases; then the VM may be opened again. */
 int bare_vm_open(struct bare_vm *vm, size_t memory_bytes, uint32_t pages, bool logs_dirty);
 void bare_vm_close(struct bare_vm *vm);
-/* One KVM_RUN, to the guest's `out` in ring 3. 0 or -1. */
+/* Do one KVM_RUN, which ends at the guest's `out` in ring 3. Returns 0 or -1. */
 int bare_vm_run(struct bare_vm *vm);
-/* The pages written since the last time, a bit each; KVM write-protects them again. bitmap: one bit
- * for each page of the memory. */
+/* Get the pages written since the last call, one bit per page of the memory in `bitmap`. KVM
+ * write-protects these pages again. */
 int bare_vm_dirty_log(struct bare_vm *vm, uint64_t *bitmap);
 
 #endif

@@ -1,10 +1,10 @@
 /*
- * bench/bare_vm_x86_64.c: see bare_vm.h. Nothing of libhusk is used here. All code runs in ring 3
- * of long mode.
+ * bench/bare_vm_x86_64.c: see bare_vm.h. This file uses nothing of libhusk. All guest code runs in
+ * ring 3 of long mode.
  *
  * Layout of its memory, mapped 1:1 by large pages: 0x1000 PML4, 0x2000 PDPT, 0x3000 PD, 0x4000 TSS
- * and its I/O bitmap (all zero: every port allowed), 0x8000 code, 0x20000 what the guest writes.
- * Intel SDM vol. 3A 4.5 (paging), vol. 1 19.5.2 (I/O bitmap).
+ * and its I/O bitmap (all zero: every port allowed), 0x8000 code, 0x20000 the pages that the guest
+ * writes. Intel SDM vol. 3A 4.5 (paging), vol. 1 19.5.2 (I/O bitmap).
  */
 #include "bare_vm.h"
 

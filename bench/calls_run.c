@@ -1,7 +1,7 @@
 /*
- * bench/calls_run.c: what the smallest things cost: opening an image, making and freeing a sandbox,
- * a call, a host call, a call back into the guest, growing memory, a trap. Every row is many
- * samples of one operation.
+ * bench/calls_run.c: measures the smallest operations: opening an image, making and freeing a
+ * sandbox, a call, a host call, a call back into the guest, growing memory, a trap. Every row is
+ * many samples of one operation.
  */
 #include <stdlib.h>
 #include <string.h>

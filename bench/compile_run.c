@@ -1,6 +1,6 @@
 /*
- * bench/compile_run.c: what compiling costs. Each compilation happens in a child of its own, so
- * that its CPU time and peak memory, and those of the worker it starts, can be told apart (wait4).
+ * bench/compile_run.c: measures compilation. Each compilation runs in a separate child process, so
+ * wait4() gives the CPU time and the peak memory of the child and of the worker that it starts.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /*
- * bench/floor.c: the floor under every call: the same KVM_RUN without Husk, of a VM whose only code
- * is `out; jmp`.
+ * bench/floor.c: the least cost of every call: the same KVM_RUN without Husk, of a VM whose only
+ * code is `out; jmp`.
  */
 #include <errno.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /*
- * bench/kernels_run.c: every kernel natively and in a sandbox, in one process, turn by turn, so
- * that whatever slows the machine down for a while slows both. Times are CPU time of the thread, on
- * which the guest runs as well. The ratio is the median of the rounds' ratios. Checksums must agree
- * in every round.
+ * bench/kernels_run.c: runs every kernel natively and in a sandbox. The two take turns in one
+ * process, so a slow period of the machine slows both. Times are CPU time of the thread, which also
+ * runs the guest. The ratio is the median of the rounds' ratios. Checksums must agree in every
+ * round.
  */
 #include <inttypes.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /*
- * bench/snapshot.h: what the files of the snapshot benchmarks share: operations that are timed side
+ * bench/snapshot.h: shared by the files of the snapshot benchmarks: operations that are timed side
  * by side, in rounds.
  */
 #ifndef BENCH_SNAPSHOT_H
@@ -10,14 +10,14 @@
 enum { SERIES_SAMPLES_MAX = 2048, SERIES_ROUNDS_MAX = 64 };
 
 struct snapshot_op;
-/* Each returns 0, or -1 after saying why. */
+/* Returns 0, or prints the reason and returns -1. */
 typedef int (*snapshot_op_fn)(struct snapshot_op *op);
 
-/* One row. `ready` is done before each round, `before` and `after` around each sample; only `run`
- * is timed. */
+/* One row. `ready` runs before each round, `before` and `after` before and after each sample. Only
+ * `run` is timed. */
 struct snapshot_op {
     const char *name, *text;
-    double limit; /* × the first row; 0: none */
+    double limit; /* as a multiple of the first row; 0: none */
     uint32_t pages, stride;
     snapshot_op_fn ready, before, run, after; /* all but run may be NULL */
     uint32_t per_round;
@@ -28,43 +28,45 @@ struct snapshot_op {
     husk_image *made; /* a snapshot that run() took */
     husk_func empty, touch;
     char *const *command;
-    struct bare_vm *bare; /* of rows without Husk */
-    uint8_t *saved;       /* for copying everything; a bare VM's memory as it is to be */
+    struct bare_vm *bare; /* for rows without Husk */
+    uint8_t *saved;       /* a copy of all memory; for a bare VM, the memory to restore */
     uint64_t saved_bytes;
 
-    double samples[SERIES_SAMPLES_MAX], rounds[SERIES_ROUNDS_MAX]; /* of each round: the median */
+    /* rounds: the median of each round */
+    double samples[SERIES_SAMPLES_MAX], rounds[SERIES_ROUNDS_MAX];
     uint32_t samples_count, rounds_count;
     uint64_t faults; /* minor page faults in all samples */
     struct spread us, ratio, call_ratio;
 };
 
-/* Run all of them in turns. Fills us, ratio (to the first row) and call_ratio (to the second). */
+/* Run all operations in turns. Fills us, ratio (to the first row) and call_ratio (to the
+ * second). */
 int ops_run(struct snapshot_op *const *ops, size_t count, uint32_t rounds);
-/* Table and JSON lines, under a title; the first two rows are the bare KVM_RUN and the empty
- * call. */
+/* Print a table under a title, and JSON lines. The first two rows are the bare KVM_RUN and the
+ * empty call. */
 void ops_print(const struct bench *bench, const char *title, struct snapshot_op *const *ops,
                size_t count);
 
-/* A call that must return. */
+/* Make a call, which must return. */
 int op_call(struct snapshot_op *op, husk_func func, uint32_t pages);
 int op_restore(struct snapshot_op *op);
 int op_empty(struct snapshot_op *op);
 int op_restore_touch(struct snapshot_op *op);
-/* A sandbox, and the module's exports. */
+/* Make the row's sandbox, and find the module's exports. */
 int op_open(struct snapshot_op *op, husk_engine *engine, husk_image *image);
-/* A VM without Husk; with pages, KVM keeps a dirty log of it. */
+/* Make a VM without Husk. If the row has pages, KVM keeps a dirty log. */
 int op_open_bare(struct snapshot_op *op);
 int op_bare(struct snapshot_op *op);
-/* The row's VM goes; another is made and run. */
+/* Close the row's VM; make another one and run it. */
 int op_bare_drop(struct snapshot_op *op);
 int op_bare_new(struct snapshot_op *op);
 int op_dirty_log(struct snapshot_op *op);
 void op_close(struct snapshot_op *op);
 
-/* A snapshot of a pages module with `mib` MiB of memory, every page of it written. */
+/* Make a snapshot of a pages module with `mib` MiB of memory, every page of it written. */
 int image_filled(const struct bench *bench, husk_engine *engine, uint32_t mib,
                  husk_image **ret_image);
-/* A module of the micro folder in any engine. */
+/* Load a module of the micro folder into any engine. */
 int image_load(const struct bench *bench, husk_engine *engine, const char *name,
                husk_image **ret_image);
 

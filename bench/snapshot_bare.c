@@ -1,8 +1,8 @@
 /*
- * bench/snapshot_bare.c: the rows that stand beside Husk's: a KVM_RUN that does nothing, making the
- * VM for one, and a restore by KVM's dirty log, all in VMs made without libhusk. The dirty log gets
- * the best case: the guest is a loop of a few instructions, nothing else is restored, and the pages
- * it names are copied from a buffer as large as the memory.
+ * bench/snapshot_bare.c: the rows to compare Husk with: a KVM_RUN that does nothing, making a VM
+ * for one, and a restore by KVM's dirty log. All use VMs made without libhusk. The dirty log gets
+ * the best case: the guest is a loop of a few instructions, nothing else is restored, and its pages
+ * are copied from a buffer as large as the memory.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /*
- * bench/snapshot_many.c: what snapshots of instances of several sizes cost, restores among many
- * live sandboxes, and the memory of a thousand parked ones.
+ * bench/snapshot_many.c: measures snapshots of instances of several sizes, restores among many live
+ * sandboxes, and the memory of a thousand parked sandboxes.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /*
  * bench/snapshot_ops.c: runs the operations of the snapshot benchmarks in turns and prints them.
- * Each round takes some samples of every operation, so a noisy moment of the machine is
- * everybody's; ratios are between medians of the same round.
+ * Each round takes some samples of every operation, so a noisy moment of the machine affects all of
+ * them. Ratios are between medians of the same round.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,4 @@
-/*
- * bench/snapshot_plot.c: an SVG of time against written pages, both axes logarithmic.
- */
+/* bench/snapshot_plot.c: draws an SVG of time against written pages. Both axes are logarithmic. */
 #include <math.h>
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /*
- * bench/snapshot_run.c: restore and call, beside the bare call that is the floor, beside what was
- * rejected, and beside a process per request. The plot of restore time against written pages is
- * made from the same run.
+ * bench/snapshot_run.c: measures restore and call, and compares them with the bare call (the least
+ * cost), with rejected designs, and with a process per request. The same run makes the plot of
+ * restore time against written pages.
  */
 #include <fcntl.h>
 #include <spawn.h>

@@ -1,5 +1,7 @@
-/* bench/kernels/chase.c: a linked list in random order over 1 MiB, followed n times round:
- * dependent loads and nothing else. */
+/*
+ * bench/kernels/chase.c: follows a linked list, in random order over 1 MiB, n times round: only
+ * dependent loads.
+ */
 #include "kernel.h"
 
 struct node {

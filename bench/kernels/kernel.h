@@ -1,7 +1,7 @@
 /*
- * bench/kernels/kernel.h: what the kernels share. A kernel is one file of plain, freestanding C: it
+ * bench/kernels/kernel.h: shared by the kernels. A kernel is one file of plain, freestanding C. It
  * is built natively into husk_bench as kernel_<name>(), and to wasm with the export "run". Both
- * return a checksum of all they computed, so that no work can be optimised away and the two can be
+ * return a checksum of all results. So the compiler cannot optimise work away, and the two can be
  * compared.
  */
 #ifndef BENCH_KERNEL_H

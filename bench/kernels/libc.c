@@ -1,7 +1,8 @@
 /*
- * bench/kernels/libc.c: what clang may call in freestanding wasm, linked into every kernel's
- * module. Copies and fills are memory.copy and memory.fill (bulk memory) and need no function. A
- * word at a time: the native side has the C library's.
+ * bench/kernels/libc.c: functions that clang may call in freestanding wasm, linked into every
+ * kernel's module. Copies and fills are memory.copy and memory.fill (bulk memory) and need no
+ * function. The functions work on a word at a time, because the native side has the fast functions
+ * of the C library.
  */
 #include <stddef.h>
 #include <stdint.h>

@@ -1,5 +1,7 @@
-/* bench/kernels/search.c: a text is searched for words by skipping (Horspool), by brute force and
- * by counting lines. */
+/*
+ * bench/kernels/search.c: searches a text for words by skipping (Horspool) and by brute force, and
+ * counts lines.
+ */
 #include "kernel.h"
 
 static char text[131072];

@@ -1,6 +1,6 @@
 /*
- * bench/micro/initialised.c: a module with 1 MiB of initialised memory, of which a call writes a
- * few pages.
+ * bench/micro/initialised.c: a module with 1 MiB of initialised memory. A call writes a few pages
+ * of it.
  */
 #include <stdint.h>
 

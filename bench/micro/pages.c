@@ -1,6 +1,5 @@
 /*
- * bench/micro/pages.c: a module that writes as many pages as it is told, for the snapshot
- * benchmarks.
+ * bench/micro/pages.c: a module that writes a given number of pages, for the snapshot benchmarks.
  */
 #include <stdint.h>
 
