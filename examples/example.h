@@ -1,6 +1,4 @@
-/*
- * examples/example.h: what the larger examples share: from a .wasm or .husk file to an image.
- */
+/* examples/example.h: shared by the larger examples: opens an image from a .wasm or .husk file. */
 #ifndef EXAMPLES_EXAMPLE_H
 #define EXAMPLES_EXAMPLE_H
 

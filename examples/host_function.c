@@ -1,6 +1,6 @@
 /*
- * host_function.c: a guest calls functions of its host, with checked access to the guest's memory,
- * and what happens when a host function fails.
+ * host_function.c: a guest calls functions of its host. The host accesses the guest's memory with
+ * checks. It also shows a host function that fails.
  *
  *   host_function host_function.wasm      (guests/host_function.c)
  */

@@ -1,6 +1,6 @@
 /*
- * examples/lines.h: what a server of lines needs: a place to listen at; lines from a descriptor
- * that nobody can make it wait for or grow without limit; and a way to be asked to end.
+ * examples/lines.h: parts of a server of lines: a place to listen at, lines from a descriptor with
+ * limits on time and length, and a way to ask the server to end.
  */
 #ifndef EXAMPLES_LINES_H
 #define EXAMPLES_LINES_H

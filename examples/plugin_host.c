@@ -1,6 +1,6 @@
 /*
  * plugin_host.c: an application whose plug-ins are functions from a string to a string. Every
- * plug-in gets a time and a memory limit; whatever it does, the application goes on.
+ * plug-in has a time limit and a memory limit. The application goes on, whatever a plug-in does.
  *
  *   plugin_host plugin.wasm "some text"      (guests/plugin.c)
  */

@@ -1,16 +1,16 @@
 /*
- * pool.c: a worker pool: every request (a line) is answered by a guest that starts from the same
- * clean state, initialised once. Each worker has one sandbox; between requests it is restored,
- * which costs the pages that the request wrote.
+ * pool.c: a worker pool: a guest answers every request (a line), and always starts from the same
+ * clean state, which was initialised once. Each worker has one sandbox and restores it between
+ * requests. A restore costs as much as the pages that the request wrote.
  *
  *   pool plugin.wasm FUNCTION [THREADS [SOCKET]] <requests      (guests/plugin.c)
  *
- * Instead of a module it takes an image (husk compile), or a snapshot (husk snapshot), which has
- * been initialised already. Answers go to standard output in the order of the requests. With SOCKET
- * (a path, created and removed; or 127.0.0.1:PORT) requests come from whoever connects to it, and
- * answers go back there; each worker serves one connection at a time. A request that takes too long
- * is cut off, and the next one finds a clean guest all the same. The end of the input, SIGINT or
- * SIGTERM end the pool: what is being answered is answered, and latencies are printed on standard
+ * Instead of a module, it takes an image (husk compile) or a snapshot (husk snapshot), which is
+ * initialised already. Answers go to standard output in the order of the requests. With SOCKET (a
+ * path, which the pool creates and removes, or 127.0.0.1:PORT), clients connect and send requests,
+ * and their answers go back to them. Each worker serves one connection at a time. A request that
+ * takes too long is ended, and the next one still finds a clean guest. The end of the input, SIGINT
+ * or SIGTERM ends the pool: it finishes the current requests and prints latencies on standard
  * error.
  */
 #include <errno.h>

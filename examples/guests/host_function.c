@@ -1,5 +1,5 @@
 /*
- * A guest that uses what its host gives it: `host.price` looks a price up by name, `host.log`
+ * A guest that calls functions of its host: `host.price` looks a price up by name, `host.log`
  * prints a line.
  *
  *   clang --target=wasm32 -O2 -g -c host_function.c

@@ -1,6 +1,7 @@
 /*
- * A program in C for WASI: what a command-line tool does: arguments, environment, standard streams,
- * exit code, and a few ways to go wrong on purpose. The tests of the command use it.
+ * A program in C for WASI that does what a command-line tool does: arguments, environment, standard
+ * streams, exit code. It can also fail in a few ways on purpose. The tests of the husk command use
+ * it.
  *
  *   clang --target=wasm32-wasi --sysroot=/usr -Wno-deprecated -O2 -g -c program.c
  *   clang --target=wasm32-wasi --sysroot=/usr -Wno-deprecated program.o -o program.wasm
