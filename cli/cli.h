@@ -49,8 +49,9 @@ int report_usage(const struct report *report, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* Report the option that getopt_long() did not understand. */
 int report_bad_option(const struct report *report, char **argv);
-/* Report how a call ended, if it did not return. Returns the exit code. */
-int report_outcome(const struct report *report, const struct husk_outcome *outcome);
+/* Report how the sandbox's last call ended, if it did not return. Returns the exit code. */
+int report_outcome(const struct report *report, husk_sandbox *sandbox,
+                   const struct husk_outcome *outcome);
 /* Print a JSON string of `count` bytes, quoted and escaped. Bytes that are not UTF-8 become
  * U+FFFD. */
 void json_string(FILE *out, const char *text, size_t count);

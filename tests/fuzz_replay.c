@@ -1,8 +1,8 @@
 /*
  * tests/fuzz_replay.c: runs a fuzz target (LLVMFuzzerTestOneInput) without libFuzzer, as a normal
- * test: every file of the folders and files named on the command line, then a fixed number of
- * mutations of them from a fixed seed, so that a run is reproducible. A crash, a sanitizer report
- * or a time-out of the run is the failure; there is nothing else to check here.
+ * test. It runs every file and folder of files that the command line names, then a fixed number of
+ * mutations of them. The seed is fixed, so a run is reproducible. A crash, a sanitizer report or a
+ * time-out of the run is a failure; nothing else is checked here.
  */
 #include <dirent.h>
 #include <stdint.h>

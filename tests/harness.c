@@ -1,6 +1,6 @@
 /*
- * tests/harness.c: runs the tests of one program and counts. Linked into every test program; needs
- * nothing but libc, so that it also works statically linked inside a bare virtual machine.
+ * tests/harness.c: runs the tests of one program and counts. Linked into every test program. It
+ * needs only libc, so it also works statically linked inside a bare virtual machine.
  */
 #include "harness.h"
 

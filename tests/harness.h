@@ -1,14 +1,14 @@
 /*
- * tests/harness.h: what every test program is made with. One program is one suite:
+ * tests/harness.h: the test harness. One program is one suite:
  *
  *   #include "harness.h"
  *   TEST(reads_an_empty_file) { CHECK(...); CHECK_EQ_U64(a, b); CHECK_STR(text, "expected"); }
  *   TEST_MAIN()
  *
- * Tests run in the order of the file. A failed CHECK prints file:line and ends its test (in a
- * thread other than the test's own it only records the failure). `suite_test NAME…` runs the tests
- * whose names contain one of the words; `--list` lists them. The last line is `suite: N passed, N
- * failed, N skipped`; the exit code is 1 if a test failed.
+ * Tests run in the order of the file. A failed CHECK prints file:line and ends its test. In another
+ * thread than the test's own, it only records the failure. `suite_test NAME…` runs the tests whose
+ * names contain one of the words; `--list` lists them. The last line is `suite: N passed, N failed,
+ * N skipped`. The exit code is 1 if a test failed.
  */
 #ifndef TESTS_HARNESS_H
 #define TESTS_HARNESS_H
@@ -17,8 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* With AddressSanitizer or ThreadSanitizer: freed memory is held back, mappings and address space
- * are used without us, all is slower. */
+/* Set with AddressSanitizer or ThreadSanitizer. They hold freed memory back, use mappings and
+ * address space themselves, and make everything slower. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define HARNESS_SANITIZED 1
 #elif defined(__has_feature)
@@ -36,7 +36,7 @@ struct harness_test {
 void harness_add(struct harness_test *test);
 int harness_main(int argc, char **argv);
 
-/* End the test: failed or skipped. They return only in threads that are not the test's own. */
+/* End the test as failed or skipped. In threads that are not the test's own, they return. */
 void harness_fail(const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 void harness_skip(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -51,7 +51,7 @@ void harness_check_contains(const char *file, int line, const char *what, const 
 void harness_check_mem(const char *file, int line, const void *got, const void *expected,
                        size_t count);
 
-/* NULL if this process can open /dev/kvm, else the reason in words. */
+/* NULL if this process can open /dev/kvm, else the reason as text. */
 const char *harness_kvm_missing(void);
 
 #define TEST(test_name)                                                                            \
@@ -73,7 +73,7 @@ const char *harness_kvm_missing(void);
             harness_fail(__FILE__, __LINE__, "CHECK(%s)", #cond);                                  \
         }                                                                                          \
     } while (0)
-/* With a message of one's own. */
+/* CHECK with a message. */
 #define CHECK_MSG(cond, ...)                                                                       \
     do {                                                                                           \
         if (!(cond)) {                                                                             \
@@ -88,8 +88,8 @@ const char *harness_kvm_missing(void);
 #define CHECK_STR(got, expected) harness_check_str(__FILE__, __LINE__, #got, got, expected)
 #define CHECK_CONTAINS(text, part) harness_check_contains(__FILE__, __LINE__, #text, text, part)
 #define CHECK_MEM(got, expected, count) harness_check_mem(__FILE__, __LINE__, got, expected, count)
-/* A husk call that must succeed / must fail with this status; `err` is the struct husk_error that
- * it filled. */
+/* A husk call that must succeed, or must fail with this status. `err` is the struct husk_error that
+ * the call fills. */
 #define CHECK_OK(call, err)                                                                        \
     do {                                                                                           \
         int check_status = (call);                                                                 \

@@ -1,5 +1,7 @@
-/* tests/support/fault_saves.c: husk_image_save() and husk_image_save_fd() with the n-th operation
- * failing: see fault_steps.h. */
+/*
+ * tests/support/fault_saves.c: husk_image_save() and husk_image_save_fd() with the n-th operation
+ * failing; see fault_steps.h.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

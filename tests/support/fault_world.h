@@ -1,7 +1,7 @@
 /*
- * tests/support/fault_world.h: what a step that fails can see and change: an engine, images, a
- * sandbox; copies of all that a guest can observe of one, to compare; and how many blocks, mappings
- * and descriptors the process has.
+ * tests/support/fault_world.h: the objects that a failing step can see and change: an engine,
+ * images, a sandbox. It also makes copies of everything that a guest can observe, to compare them,
+ * and counts the process's blocks, mappings and descriptors.
  */
 #ifndef TESTS_SUPPORT_FAULT_WORLD_H
 #define TESTS_SUPPORT_FAULT_WORLD_H
@@ -11,7 +11,8 @@
 
 struct fault_world;
 
-/* ThreadSanitizer is slow, and here to look at threads: every few operations of a step will do. */
+/* ThreadSanitizer is slow, and tests threads only. So only every few operations of a step are made
+ * to fail. */
 #if defined(__SANITIZE_THREAD__)
 #define FAULT_STRIDE 5u
 #elif defined(__has_feature)
@@ -20,20 +21,20 @@ struct fault_world;
 #define FAULT_STRIDE 1u
 #endif
 
-/* What a lane brings. */
+/* The functions of a lane. */
 struct fault_lane {
-    /* Engine, imports, and the images of two modules that export "read" (i64) -> i64 and a
-     * memory. */
+    /* Make the engine, the imports, and the images of two modules that export "read" (i64) -> i64
+     * and a memory. */
     void (*open)(struct fault_world *world);
-    /* Calls that change memory here and there (in more than 13 places), make it grow, and whatever
-     * else there is; differently for every seed. */
+    /* Make calls that change memory in more than 13 places, make it grow, and change the other
+     * state. Each seed gives different changes. */
     void (*scramble)(struct fault_world *world, husk_sandbox *sandbox, unsigned seed);
-    /* What the guest sees agrees with what the host has (struct arena, struct sizing); may be
+    /* Check that the guest sees the state that the host has (struct arena, struct sizing). May be
      * NULL. */
     void (*look)(struct fault_world *world, husk_sandbox *sandbox);
 };
 
-/* States that the world knows. */
+/* The states that the world knows. */
 enum fault_holds {
     HOLDS_TAKEN,
     HOLDS_IMAGE,
@@ -51,18 +52,18 @@ struct fault_world {
     husk_image *image, *other, *snapshot;
     husk_imports *imports;
     husk_sandbox *sandbox;
-    /* What steps make; freed after each. */
+    /* Objects that a step makes; freed after it. */
     husk_sandbox *second;
     husk_image *taken;
     husk_memory_image *memory_image;
-    char folder[64], path[96]; /* of saved images */
+    char folder[64], path[96]; /* for saved images */
     struct fault_state *states[HOLDS_STATES];
     unsigned rounds;
     struct husk_error err;
     struct husk_outcome outcome;
 };
 
-/* How failures ended, and which operations were made to fail. */
+/* The outcomes of failures, and the operations that were made to fail. */
 struct fault_counts {
     unsigned fired, unchanged, poisoned, unloaded, replaced, succeeded;
     const char *names[64];
@@ -71,30 +72,30 @@ struct fault_counts {
 
 void fault_world_open(struct fault_world *world, const struct fault_lane *lane);
 void fault_world_close(struct fault_world *world);
-/* Frees what a step made. */
+/* Free the objects that a step made. */
 void fault_world_tidy(struct fault_world *world);
 uint64_t fault_vms_alive(const struct fault_world *world);
 
-/* A copy of all that can be observed of a sandbox. */
+/* Copy everything that can be observed of a sandbox. */
 struct fault_state *fault_state_of(const husk_sandbox *sandbox);
-void fault_state_free(struct fault_state *state); /* NULL is fine */
+void fault_state_free(struct fault_state *state); /* NULL is allowed */
 bool fault_state_is_loaded(const struct fault_state *state);
 bool fault_state_is_poisoned(const struct fault_state *state);
-/* Is the sandbox exactly so still? */
+/* Is the sandbox still exactly in this state? */
 bool fault_is_same(const husk_sandbox *sandbox, const struct fault_state *state);
-/* Has it the same memories and tables? */
+/* Does the sandbox have the same memories and tables? */
 bool fault_is_copy(const husk_sandbox *sandbox, const struct fault_state *state);
-/* Fails the test unless the sandbox is as freshly loaded in this state. */
+/* Fail the test unless the sandbox is as if freshly loaded in this state. */
 void fault_check_holds(struct fault_world *world, husk_sandbox *sandbox, enum fault_holds holds,
                        const char *when);
 
-/* Fails the test if one of these (ended by NULL) was never made to fail. */
+/* Fail the test if one of these operations (ended by NULL) was never made to fail. */
 void fault_counts_check(const struct fault_counts *counts, const char *const *names);
-/* Fails the test if there were few failures of one of the kinds that steps can have. */
+/* Fail the test if an outcome that steps can have was rare. */
 void fault_counts_check_steps(const struct fault_counts *counts);
 void fault_counts_print(const struct fault_counts *counts, enum fault_mode mode);
 
-/* After a failure that was made: count it by the name of what failed. */
+/* After an injected failure: count it by the name of the operation that failed. */
 void fault_count(struct fault_counts *counts);
 
 struct fault_usage {
@@ -102,7 +103,7 @@ struct fault_usage {
     unsigned fds;
 };
 struct fault_usage fault_usage_now(void);
-/* Fails the test if anything is left that was not there before. */
+/* Fail the test if the process has more blocks, mappings or descriptors than before. */
 void fault_check_usage(const struct fault_usage *before, const char *what, enum fault_mode mode);
 unsigned fault_files_in(const char *folder);
 

@@ -1,5 +1,7 @@
-/* tests/support/fault_wraps.c: see fault_wraps.h. The linker sends f() to __wrap_f(), and
- * __real_f() to f(). */
+/*
+ * tests/support/fault_wraps.c: see fault_wraps.h. The linker turns calls of f() into __wrap_f(),
+ * and calls of __real_f() into f().
+ */
 #include "fault_wraps.h"
 
 #include <errno.h>

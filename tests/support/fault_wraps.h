@@ -1,7 +1,7 @@
 /*
- * tests/support/fault_wraps.h: library functions and system calls of the code under test, of which
- * the n-th fails, is interrupted by a signal, or does only half of what it was asked for. For the
- * suites that tests/CMakeLists.txt links with --wrap.
+ * tests/support/fault_wraps.h: wraps library functions and system calls of the code under test. The
+ * n-th call fails, is interrupted by a signal, or does only half of its work. For the suites that
+ * tests/CMakeLists.txt links with --wrap.
  */
 #ifndef TESTS_SUPPORT_FAULT_WRAPS_H
 #define TESTS_SUPPORT_FAULT_WRAPS_H
@@ -10,28 +10,28 @@
 
 enum fault_mode {
     FAULT_ONCE,      /* the n-th fails */
-    FAULT_EVER,      /* the n-th and all after it fail, as when memory or disk is used up */
-    FAULT_INTERRUPT, /* the n-th of those that a signal can interrupt is interrupted */
-    FAULT_SHORT,     /* the n-th transfer transfers half */
+    FAULT_EVER,      /* the n-th and all later ones fail, as if memory or disk were used up */
+    FAULT_INTERRUPT, /* of the calls that a signal can interrupt, the n-th is interrupted */
+    FAULT_SHORT,     /* the n-th transfer is half as long */
     FAULT_MODES
 };
 extern const char *const fault_mode_names[FAULT_MODES];
 
-/* Nothing has so many operations. */
+/* More operations than any step has. */
 #define FAULT_NEVER 1000000u
 
-/* Count from here on; n from 1. `name` not NULL: only calls of this name count. */
+/* Start counting; n is at least 1. If `name` is not NULL, only calls of this name count. */
 void fault_arm(enum fault_mode mode, unsigned nth, const char *name);
 void fault_disarm(void);
 bool fault_has_fired(void);
-/* Of the first one that failed: the function's name, or that of the ioctl; "" if none did. Static
+/* The name of the first function or ioctl that was made to fail; "" if there is none. Static
  * storage. */
 const char *fault_name(void);
-/* For a scripted VM (struct vm_backend.fails): is this operation to fail? */
+/* For a scripted VM (struct vm_backend.fails): must this operation fail? */
 bool fault_next(const char *name);
 
-/* What makes a new file last, in the order in which it was done since fault_arm(), a letter for
- * each success: f fsync() of a file, d of a folder; p: a file was put in its place, or got a name
+/* The successful calls since fault_arm() that make a new file durable, in order, one letter each.
+ * f: fsync() of a file; d: fsync() of a folder; p: a file was put in its place or got a name
  * (rename(), linkat()). */
 const char *fault_durable(void);
 

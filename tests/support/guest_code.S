@@ -1,6 +1,7 @@
 /*
- * tests/support/guest_code.S: hand-written guest code for image_builder, position-independent but for the mailbox; the test
- * copies [guest_code_start, guest_code_end) to HUSK_TEXT_GVA. It follows the contract of guest/entry.S.
+ * tests/support/guest_code.S: hand-written guest code for image_builder. It is
+ * position-independent, except for the mailbox. The test copies [guest_code_start, guest_code_end)
+ * to HUSK_TEXT_GVA. The code follows the contract of guest/entry.S.
  */
 #include "layout.h"
 #include "mailbox.h"

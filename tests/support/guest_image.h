@@ -1,19 +1,19 @@
 /*
- * tests/support/guest_image.h: a small image made without the compiler, of guest_code.S: exports
+ * tests/support/guest_image.h: a small image of guest_code.S, made without the compiler: exports
  * "add", "host" (calls the imported function "env"."host"), "spin", "recurse", "read", "trap",
  * "grow", "bad_port", memory "memory" (1 page, at most 3), a mutable i64 global "g" of value 7.
- * Function names are those of the exports.
+ * Functions have the names of their exports.
  */
 #ifndef TESTS_SUPPORT_GUEST_IMAGE_H
 #define TESTS_SUPPORT_GUEST_IMAGE_H
 
 #include "image_builder.h"
 
-/* Everything but builder_finish(), so that a test can change it first. */
+/* Build the image up to builder_finish(), so that a test can change it first. */
 void guest_image_build(struct image_builder *builder);
 uint8_t *guest_image_make(size_t *ret_count);
 /* The same as a snapshot: 2 pages of memory, a table of 600 entries that may grow to 1024, hot
- * pages, and the state of WASI, for instead of "env"."host" it imports
+ * pages, and the state of WASI. Instead of "env"."host" it imports
  * "wasi_snapshot_preview1"."clock_time_get". */
 void guest_snapshot_build(struct image_builder *builder);
 uint8_t *guest_snapshot_make(size_t *ret_count);

@@ -1,6 +1,6 @@
 /*
- * tests/support/helper_thread.h: a second thread that does single jobs and takes no page fault in
- * between, for tests of what must not depend on which thread does what.
+ * tests/support/helper_thread.h: a second thread that does single jobs and takes no page fault
+ * between them. For tests of behaviour that must not depend on the thread.
  */
 #ifndef TESTS_SUPPORT_HELPER_THREAD_H
 #define TESTS_SUPPORT_HELPER_THREAD_H
@@ -10,7 +10,7 @@
 
 typedef void (*helper_job)(void *argument);
 
-/* Static, so that it outlives a test that fails, as the thread does. */
+/* Make it static: like the thread, it must outlive a test that fails. */
 struct helper_thread {
     pthread_t thread;
     _Atomic(helper_job) job; /* NULL: nothing to do */
@@ -19,7 +19,7 @@ struct helper_thread {
 };
 
 void helper_start(struct helper_thread *helper);
-/* The job runs over there; returns when it is done. */
+/* Run the job in the helper thread, and wait until it is done. */
 void helper_run(struct helper_thread *helper, helper_job job, void *argument);
 void helper_stop(struct helper_thread *helper);
 

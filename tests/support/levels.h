@@ -1,6 +1,4 @@
-/*
- * tests/support/levels.h: one module, compiled at every level, in the default mode and strict.
- */
+/* tests/support/levels.h: compiles one module at every level, in the default mode and strict. */
 #ifndef TESTS_SUPPORT_LEVELS_H
 #define TESTS_SUPPORT_LEVELS_H
 
@@ -11,7 +9,7 @@ struct level {
     const char *name;
     int opt_level;
     bool is_strict; /* compiled with husk_compile_options.strict */
-    bool is_exact;  /* every trap leaves the state that the standard wants */
+    bool is_exact;  /* every trap leaves the state that the standard requires */
 };
 
 #define LEVELS_COUNT 8
@@ -25,15 +23,16 @@ extern const struct level levels[LEVELS_COUNT];
         }                                                                                          \
     } while (0)
 
-/* tests/kvm/code/wat/<name>.wat, malloc()ed wasm. */
+/* The wasm of tests/kvm/code/wat/<name>.wat, malloc()ed. */
 uint8_t *level_wasm(const char *name, size_t *ret_count);
-/* Image and sandbox of a lab that was wat_lab_init()ed: those of the module at this level. */
+/* Make the image and the sandbox of a lab from the module at this level. wat_lab_init() has
+ * initialised the lab. */
 void level_open(struct wat_lab *lab, const struct level *level, const uint8_t *wasm, size_t count);
 void level_close(struct wat_lab *lab);
-/* Calls with the first arguments of args, as many as the export takes; gives its result, or 0 if
- * it has none or did not return. */
+/* Call an export with as many of the arguments as it takes. Returns its result, or 0 if it has none
+ * or did not return. */
 int64_t level_call(struct wat_lab *lab, const char *name, const int32_t *args);
-/* The instance as it was in the beginning. */
+/* Restore the instance to its initial state. */
 void level_restore(struct wat_lab *lab);
 
 #endif

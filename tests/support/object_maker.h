@@ -28,12 +28,12 @@ struct object_maker {
     size_t relas_count;
 };
 
-/* Adds a symbol and returns its index in the object. */
+/* Add a symbol. Returns its index in the object. */
 uint32_t maker_symbol(struct object_maker *maker, const char *name, unsigned section,
                       uint64_t value, uint64_t size);
 void maker_rela(struct object_maker *maker, uint64_t offset, uint32_t symbol, uint32_t kind,
                 int64_t addend);
-/* The object's bytes, malloc()ed. */
+/* Make the object. Returns malloc()ed bytes. */
 uint8_t *maker_finish(const struct object_maker *maker, size_t *ret_bytes);
 
 #endif

@@ -1,8 +1,8 @@
 /*
- * tests/support/prometheus_text.h: a strict reader of Prometheus's text format 0.0.4, for what this
- * project writes: every metric has HELP and TYPE before its samples, which stand together; names,
- * labels and numbers are well-formed; counters end in _total; histograms have ascending bounds up
- * to +Inf, counts that never fall, a sum and a count.
+ * tests/support/prometheus_text.h: a strict reader of Prometheus's text format 0.0.4, as this
+ * project writes it. Every metric has HELP and TYPE before its samples, and its samples stand
+ * together. Names, labels and numbers are well-formed. Counters end in _total. Histograms have
+ * ascending bounds up to +Inf, counts that never fall, a sum and a count.
  */
 #ifndef TESTS_SUPPORT_PROMETHEUS_TEXT_H
 #define TESTS_SUPPORT_PROMETHEUS_TEXT_H
@@ -29,7 +29,7 @@ struct prometheus_text {
 };
 
 bool prometheus_parse(const char *text, struct prometheus_text *ret_text);
-/* NULL: there is none. */
+/* The sample with this name and these labels, or NULL. */
 const struct prometheus_sample *prometheus_find(const struct prometheus_text *text,
                                                 const char *name, const char *labels);
 

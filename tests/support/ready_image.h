@@ -1,11 +1,11 @@
 /*
- * tests/support/ready_image.h: images of the suites' modules, compiled beforehand for a machine
- * that has no compiler (tools/run-hwkvm).
+ * tests/support/ready_image.h: images of the suites' modules, compiled in advance for a machine
+ * without a compiler (tools/run-hwkvm).
  *
- *   HUSK_TEST_IMAGES=DIR        where they lie, each under the hash of its module's source
- *   HUSK_TEST_IMAGES_CPU=NAME   compile what is not there, for this CPU, and keep it
+ *   HUSK_TEST_IMAGES=DIR the folder of the images; each has the hash of its module's source as its
+ *   name HUSK_TEST_IMAGES_CPU=NAME compile missing images for this CPU, and keep them
  *
- * Without the first, every suite compiles for itself.
+ * Without HUSK_TEST_IMAGES, every suite compiles its own images.
  */
 #ifndef TESTS_SUPPORT_READY_IMAGE_H
 #define TESTS_SUPPORT_READY_IMAGE_H
@@ -14,12 +14,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* True if this process has ready images and nothing to make others with. */
+/* True if this process has ready images and cannot make others. */
 bool ready_images_only(void);
-/* A descriptor of the image of this source (the text, or the module itself), or -1. */
+/* A descriptor of the image of this source (the text, or the module itself), or -1 if there is
+ * none. */
 int ready_image_open(const void *source, size_t count);
-/* The same, compiled now if there is none; text that is no module yet is given with the module made
- * of it. Ends the test on failure. */
+/* The same, but a missing image is compiled. If the source is text, `wasm` is the module made from
+ * it. Ends the test on failure. */
 int ready_image_compile(const void *source, size_t source_count, const uint8_t *wasm,
                         size_t wasm_count, const char *worker_path);
 

@@ -1,6 +1,6 @@
 /*
- * tests/support/small_module.h: a module that compiles in no time, for suites about compiling as
- * such, and the worker that compiles it.
+ * tests/support/small_module.h: a module that compiles very fast, for suites that test compilation
+ * itself, and the worker that compiles it.
  */
 #ifndef TESTS_SUPPORT_SMALL_MODULE_H
 #define TESTS_SUPPORT_SMALL_MODULE_H
@@ -17,7 +17,7 @@ static const uint8_t small_wasm[] = {0, 'a', 's',  'm', 1, 0, 0, 0,    1,  5,   
                                      0, 1,   0x7f, 3,   2, 1, 0, 7,    5,  1,   1, 'f',
                                      0, 0,   10,   6,   1, 4, 0, 0x41, 42, 0x0b};
 
-/* Skips the test if there is none. */
+/* Skip the test if there is no worker. */
 static inline void need_worker(void) {
     if (access(WORKER, X_OK) != 0)
         SKIP("built without the compiler (HUSK_COMPILER=OFF)");

@@ -1,7 +1,7 @@
 /*
- * tests/support/state_guest.h: a module that has every kind of state that a snapshot must bring
- * back (memory, globals, tables, growth, dropped segments), functions that change each of it, and
- * copies of the whole of it to compare.
+ * tests/support/state_guest.h: a module that has every kind of state that a snapshot must restore
+ * (memory, globals, tables, growth, dropped segments). It has functions that change each kind.
+ * Copies of the whole state can be compared.
  *
  *   state_open → state_value… / state_scramble → state_copy_take … state_copy_check → state_close
  */
@@ -13,7 +13,7 @@
 #define STATE_MEMORY_PAGES 2u
 #define STATE_TABLE_ENTRIES 8u
 
-/* The module's imports: "env"."host" (i32) -> i32, by default: the argument plus 1. */
+/* The module imports "env"."host" (i32) -> i32. By default it returns the argument plus 1. */
 struct state_lab {
     husk_engine *engine;
     husk_image *image;
@@ -23,24 +23,24 @@ struct state_lab {
     struct husk_outcome outcome;
 };
 
-/* Engine, compiled module, imports, one sandbox. `fn` may be NULL; the rest of the lab is
- * overwritten. */
+/* Make an engine, the compiled module, imports and one sandbox. `fn` may be NULL. The lab's other
+ * fields are overwritten. */
 void state_open(struct state_lab *lab, husk_host_fn fn, void *user);
 void state_open_with(struct state_lab *lab, const struct husk_engine_options *options,
                      husk_host_fn fn, void *user);
 void state_close(struct state_lab *lab);
-/* The module, opened anew. */
+/* Open the module's image again. */
 husk_image *state_image(husk_engine *engine);
-/* The compiled module as a file, in a descriptor that stays open until the process ends. */
+/* The image as a descriptor, which stays open until the process ends. */
 int state_image_fd(void);
 husk_imports *state_imports(husk_engine *engine, husk_host_fn fn, void *user);
 husk_sandbox *state_sandbox(struct state_lab *lab, husk_image *image);
 
-/* A call with i32 arguments; how it ended is in the lab. Only a status other than 0 fails the test.
- * Returns the i32 result, or 0. */
+/* Make a call with i32 arguments. The outcome is in the lab. Only a status other than 0 fails the
+ * test. Returns the i32 result, or 0. */
 int32_t state_run(struct state_lab *lab, husk_sandbox *sandbox, const char *name,
                   const int32_t *args, size_t count);
-/* The same, but it must return. */
+/* The same, but the call must return. */
 int32_t state_value(struct state_lab *lab, husk_sandbox *sandbox, const char *name,
                     const int32_t *args, size_t count);
 #define STATE_ARGS(...)                                                                            \
@@ -51,7 +51,7 @@ int32_t state_value(struct state_lab *lab, husk_sandbox *sandbox, const char *na
 #define STATE_CALL_ON(lab, sandbox, name, ...)                                                     \
     state_value(lab, sandbox, name, STATE_ARGS(__VA_ARGS__))
 
-/* Everything that the guest can see of itself between two calls. */
+/* All of its own state that the guest can see between two calls. */
 struct state_copy {
     uint8_t *data, *memory;
     uint64_t data_bytes, memory_bytes;
@@ -59,12 +59,12 @@ struct state_copy {
 void state_copy_take(const husk_sandbox *sandbox, struct state_copy *ret_copy);
 void state_copy_done(struct state_copy *copy);
 bool state_copy_equal(const husk_sandbox *sandbox, const struct state_copy *copy);
-/* Fails the test where they differ; and if stack or mailbox hold anything. */
+/* Fail the test if the sandbox differs from the copy, or if its stack or mailbox is not zero. */
 void state_copy_check(const husk_sandbox *sandbox, const struct state_copy *copy, const char *when);
 
-/* A reproducible sequence. */
+/* The next number of a reproducible sequence. */
 uint64_t state_random(uint64_t *state);
-/* Changes at random, some of each kind, some of them large; traps among them. */
+/* Make random changes of each kind, some of them large. Some of the calls trap. */
 void state_scramble(struct state_lab *lab, husk_sandbox *sandbox, uint64_t *random);
 
 #endif

@@ -1,6 +1,7 @@
 /*
- * tests/support/syscall_filter.h: a seccomp filter for this process and all that it starts, for
- * good: so in a child. Ends it with code 92 where the kernel takes none.
+ * tests/support/syscall_filter.h: loads a seccomp filter for this process and its children. It
+ * cannot be removed, so use it in a child process. Ends the process with code 92 if the kernel
+ * refuses filters.
  */
 #ifndef TESTS_SUPPORT_SYSCALL_FILTER_H
 #define TESTS_SUPPORT_SYSCALL_FILTER_H

@@ -1,6 +1,7 @@
 /*
- * tests/support/vcpu_attempts.S: see vcpu_attempts.h. Position-independent but for memory 0. An attempt may fault where the host does not
- * allow it; if it does not, it ends as the byte at ATTEMPT_ENDING_GVA says.
+ * tests/support/vcpu_attempts.S: see vcpu_attempts.h. The code is position-independent, except for
+ * memory 0. An attempt faults if the host does not allow it. Otherwise it ends as the byte at
+ * ATTEMPT_ENDING_GVA says.
  */
 #include "ports.h"
 #include "vcpu_attempts.h"

@@ -1,20 +1,19 @@
 /*
- * tests/support/vcpu_attempts.h: a hostile image whose exports each try to change the vCPU's state
- * from ring 3, and one, "clean", that does nothing. Every call begins with a host call
- * (env.at_entry) as the image's first instruction, so that the host can look at the vCPU as the
- * next guest finds it. Written in vcpu_attempts.S.
+ * tests/support/vcpu_attempts.h: a hostile image. Each export tries to change the vCPU's state from
+ * ring 3; only "clean" does nothing. The image's first instruction is a host call (env.at_entry),
+ * so the host can examine the vCPU as the next guest finds it. The code is in vcpu_attempts.S.
  */
 #ifndef TESTS_SUPPORT_VCPU_ATTEMPTS_H
 #define TESTS_SUPPORT_VCPU_ATTEMPTS_H
 
-/* What the attempts use of memory 0. The host fills it before the call. */
-/* byte: how an attempt that survived ends (enum attempt_ending) */
+/* The parts of memory 0 that the attempts use. The host fills them before the call. */
+/* byte: how the code ends if the attempt did not fault (enum attempt_ending) */
 #define ATTEMPT_ENDING_GVA 0x40000000
 #define ATTEMPT_GENERAL_GVA 0x40000100 /* 16 words for the general registers */
 #define ATTEMPT_SCRATCH_GVA 0x40000400 /* zeros */
-#define ATTEMPT_XSAVE_GVA 0x40001000   /* an XSAVE area that XRSTOR takes, full of noise */
+#define ATTEMPT_XSAVE_GVA 0x40001000   /* a valid XSAVE area for XRSTOR, full of noise */
 #define ATTEMPT_XSAVE_BYTES 0x2000
-#define ATTEMPT_OUT_GVA 0x40004000 /* for what the attempts store */
+#define ATTEMPT_OUT_GVA 0x40004000 /* for the stores of the attempts */
 
 #ifndef __ASSEMBLER__
 #include <stddef.h>
@@ -29,12 +28,12 @@ enum attempt_ending { /* the order of vcpu_attempts.S */
                       ENDING_SINGLE_STEP,
                       ENDING_PAGE_FAULT,
                       ENDING_LOST_STACK,
-                      ENDING_SPIN, /* until the deadline */
+                      ENDING_SPIN, /* an endless loop, until the deadline */
                       ENDING_COUNT
 };
 
 struct attempt_row {
-    uint32_t offset; /* in the text */
+    uint32_t offset; /* of its code in the text */
     char name[28];
 };
 
@@ -42,8 +41,8 @@ extern const uint8_t attempts_text[], attempts_text_end[], attempts_entry[], att
     attempts_thunk[], attempts_clean[];
 extern const struct attempt_row attempts_table[], attempts_table_end[];
 
-/* The image file; the caller frees it. `tag` becomes part of the code: images of different tags are
- * different modules. */
+/* Make the image file; the caller frees it. `tag` becomes part of the code, so images with
+ * different tags are different modules. */
 uint8_t *attempts_image_make(uint8_t tag, size_t *ret_count);
 #endif
 

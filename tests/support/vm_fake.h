@@ -1,7 +1,7 @@
 /*
  * tests/support/vm_fake.h: vm_ops and vcpu_ops without a hypervisor. The "guest" is a C function
- * that looks at the registers and the guest's memory and says how the run ends; creating, slots and
- * runs can be made to fail.
+ * that reads the registers and the guest's memory and decides how the run ends. A test can make
+ * creation, slots and runs fail.
  */
 #ifndef TESTS_SUPPORT_VM_FAKE_H
 #define TESTS_SUPPORT_VM_FAKE_H
@@ -28,19 +28,20 @@ struct vcpu {
 };
 
 struct vm_backend {
-    /* One run; returns the exit. */
+    /* Does one run and gives the exit. */
     void (*guest)(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit);
     void *user;
-    bool (*fails)(const char *what); /* asked before every operation; may be NULL */
+    bool (*fails)(const char *what); /* called before every operation; may be NULL */
     unsigned vms, runs;
 };
 
 extern const struct vm_ops vm_fake_ops;
 extern const struct vcpu_ops vcpu_fake_ops;
 
-/* Guest memory by guest-physical address (= virtual, below linear memory), or NULL. */
+/* The guest memory at a guest-physical address, or NULL. Below linear memory, it equals the virtual
+ * address. */
 void *fake_memory(const struct vm *vm, uint64_t gpa, uint64_t bytes);
-/* An engine on it; the backend is the test's and must outlive the engine. */
+/* Make an engine on the backend. The test owns the backend, which must outlive the engine. */
 int fake_engine_new(struct vm_backend *backend, husk_engine **ret_engine, struct husk_error *err);
 
 #endif

@@ -1,6 +1,4 @@
-/*
- * tests/support/vm_rig.c: see vm_rig.h. The text slot is read-only, as an image's is.
- */
+/* tests/support/vm_rig.c: see vm_rig.h. The text slot is read-only, like that of an image. */
 #include "vm_rig.h"
 
 #include <string.h>

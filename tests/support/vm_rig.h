@@ -1,6 +1,6 @@
 /*
  * tests/support/vm_rig.h: a virtual machine with a few pages, to run some bytes of machine code in
- * ring 3. For the tests that look at the VM itself: no image, no wasm.
+ * ring 3. For tests of the VM itself, without image and wasm.
  */
 #ifndef TESTS_SUPPORT_VM_RIG_H
 #define TESTS_SUPPORT_VM_RIG_H
@@ -14,7 +14,7 @@
 #define RIG_DATA_GVA HUSK_DATA_GVA
 #define RIG_DATA_BYTES 0x4000u
 #define RIG_STACK_BYTES 0x4000u
-/* the space's slots are from here on; 0..2 text, data, stack; 3..7 free for the test */
+/* first slot of the space; 0..2 are text, data, stack; 3..7 are free for the test */
 #define RIG_SLOT_SPACE 8u
 
 struct vm_rig {
@@ -27,23 +27,23 @@ struct vm_rig {
     struct husk_error err;
 };
 
-/* Assembler in the middle of a C file: guest code `name`, to give to vm_rig_load.
- * Position-independent. The NOP keeps an OUT from being the first instruction: host/vm/vm.h forbids
- * to redirect to the OUT that the guest stands at. */
+/* Define guest code `name` in assembler within a C file, for vm_rig_load(). The code must be
+ * position-independent. The NOP keeps an OUT from being the first instruction, because host/vm/vm.h
+ * forbids redirecting the guest to the OUT that it stands at. */
 #define RIG_CODE(name, code)                                                                       \
     __asm__(".pushsection .rodata\n" #name ":\n nop\n" code "\n" #name "_end:\n.popsection\n");    \
     extern const uint8_t name[], name##_end[]
 #define RIG_LOAD(rig, name) vm_rig_load(rig, name, (size_t)(name##_end - name))
 
-/* The features: bits of abi/cpu_features.def, cut down to what this host has. Ends the test on
- * failure. */
+/* cpu_features: bits of abi/cpu_features.def; bits that this host lacks are ignored. Ends the test
+ * on failure. */
 void vm_rig_init(struct vm_rig *rig, uint64_t cpu_features);
 void vm_rig_done(struct vm_rig *rig);
-/* Put code at RIG_TEXT_GVA and the registers at its start, the stack pointer at the top. */
+/* Put code at RIG_TEXT_GVA, set RIP to its start and the stack pointer to the top of the stack. */
 void vm_rig_load(struct vm_rig *rig, const uint8_t *code, size_t bytes);
-/* Run until an exit; the run must work. */
+/* Run until an exit. The run must not fail. */
 struct vm_exit vm_rig_run(struct vm_rig *rig);
-/* It was at this port, or this exception; else the test ends. */
+/* End the test unless the exit is from this port, or from this exception. */
 void vm_rig_check_port(const struct vm_exit *exit, unsigned port);
 void vm_rig_check_exception(const struct vm_exit *exit, unsigned vector);
 /* Load, run, return the exit. */

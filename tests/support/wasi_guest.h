@@ -1,6 +1,6 @@
 /*
- * tests/support/wasi_guest.h: a guest for WASI's handlers made of a buffer. The buffer ends at an
- * unmapped page, so that reading or writing one byte too many crashes the test.
+ * tests/support/wasi_guest.h: a buffer that serves as guest memory for WASI's handlers. The buffer
+ * ends at an unmapped page, so reading or writing one byte too many crashes the test.
  */
 #ifndef TESTS_WASI_GUEST_H
 #define TESTS_WASI_GUEST_H
@@ -12,8 +12,8 @@
 struct wasi_guest {
     uint8_t *memory; /* GUEST_BYTES */
     struct wasi_ctx ctx;
-    int cut_after_ms; /* -1: never; else a call is cut off after so long, with a signal */
-    uint64_t cut_ns;  /* of the running call */
+    int cut_after_ms; /* -1: never; else a signal interrupts a call after this time */
+    uint64_t cut_ns;  /* the time at which the running call is interrupted */
     bool is_cut;
     uint32_t exit_code;
     bool has_exited;
@@ -22,7 +22,7 @@ struct wasi_guest {
 
 void wasi_guest_init(struct wasi_guest *guest, const struct husk_wasi_options *options);
 void wasi_guest_done(struct wasi_guest *guest);
-/* Call a function; args in the order of the signature. */
+/* Call a function. `args` are in the order of the signature. */
 uint16_t wasi_guest_call(struct wasi_guest *guest, uint32_t func_id, const uint64_t *args);
 #define WASI_CALL(guest, name, ...)                                                                \
     wasi_guest_call(guest, WASI_ID_##name, (const uint64_t[]){__VA_ARGS__ __VA_OPT__(, ) 0})
@@ -31,7 +31,7 @@ uint32_t wasi_guest_u32(const struct wasi_guest *guest, uint32_t addr);
 uint64_t wasi_guest_u64(const struct wasi_guest *guest, uint32_t addr);
 void wasi_guest_set_u32(struct wasi_guest *guest, uint32_t addr, uint32_t value);
 void wasi_guest_set_u64(struct wasi_guest *guest, uint32_t addr, uint64_t value);
-/* An iovec at addr. */
+/* Write an iovec at addr. */
 void wasi_guest_iovec(struct wasi_guest *guest, uint32_t addr, uint32_t buf, uint32_t bytes);
 
 #endif

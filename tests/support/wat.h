@@ -1,6 +1,6 @@
 /*
- * tests/support/wat.h: from WebAssembly text to a sandbox in one line, with wabt's wat2wasm and the
- * real compiler. A suite that finds no KVM, no wat2wasm or no compiler worker is skipped with the
+ * tests/support/wat.h: makes a sandbox from WebAssembly text in one line, with wabt's wat2wasm and
+ * the real compiler. Without KVM, wat2wasm or the compiler worker, a suite is skipped with the
  * reason.
  */
 #ifndef TESTS_SUPPORT_WAT_H
@@ -9,12 +9,12 @@
 #include "harness.h"
 #include "husk.h"
 
-/* malloc()ed wasm; ends the test if wat2wasm refuses the text. */
+/* Convert text to malloc()ed wasm. Ends the test if wat2wasm refuses the text. */
 uint8_t *wat_to_wasm(const char *wat, size_t *ret_count);
-/* A descriptor of the image, compiled or made beforehand (ready_image.h). */
+/* A descriptor of the image, compiled now or in advance (ready_image.h). */
 int wat_compile(const char *wat, const char *worker_path);
 husk_image *wat_image_with(husk_engine *engine, const char *wat, const char *worker_path);
-/* NULL if all that is needed is there. */
+/* The reason why a test cannot run, or NULL. */
 const char *wat_missing(const char *worker_path);
 
 #define WAT_WORKER HUSK_TEST_BUILD_DIR "/husk-compile-worker"
@@ -36,18 +36,19 @@ struct wat_lab {
     struct husk_outcome outcome;
 };
 
-/* Engine and imports, so that host functions can be defined. */
+/* Make the engine and the imports, so that host functions can be defined. */
 void wat_lab_init(struct wat_lab *lab);
 void wat_lab_open_with(struct wat_lab *lab, const char *wat,
                        const struct husk_sandbox_options *options, const char *worker_path);
 #define wat_lab_open(lab, wat, options) wat_lab_open_with(lab, wat, options, WAT_WORKER)
 void wat_lab_close(struct wat_lab *lab);
 
-/* Types as letters, as in "iIfF>i" (v v128, c funcref, e externref), for husk_imports_funcs(). */
+/* Define a host function with husk_imports_funcs(). Types are letters, as in "iIfF>i" (v v128, c
+ * funcref, e externref). */
 void wat_lab_func(struct wat_lab *lab, const char *name, const char *types, husk_host_fn fn,
                   void *user);
-/* Host functions that end the guest's call: one fails with the message "no", one exits with
- * code 3. */
+/* Host functions that end the guest's call: the first fails with the message "no", the second exits
+ * with code 3. */
 int wat_host_fail(husk_caller *caller, void *user, const struct husk_value *args,
                   struct husk_value *results);
 int wat_host_leave(husk_caller *caller, void *user, const struct husk_value *args,
@@ -60,9 +61,9 @@ static inline struct husk_value value_i64(int64_t number) {
     return (struct husk_value){.type = HUSK_I64, .of.i64 = number};
 }
 
-/* Calls that must return, of one or no argument and one or no result. */
+/* Make a call that must return. The function has at most one argument and one result. */
 int64_t wat_call_i32(struct wat_lab *lab, const char *name, int32_t argument);
-/* Any call; the outcome is in the lab. Returns the status. */
+/* Make any call. The outcome is in the lab. Returns the status. */
 int wat_call(struct wat_lab *lab, const char *name, const struct husk_value *args,
              size_t args_count, struct husk_value *results, size_t results_count);
 /* husk_call_bytes() with that much input; `bytes` is set up, and says what comes out. */
