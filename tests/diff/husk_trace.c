@@ -3,12 +3,12 @@
  * husk_trace MODULE PLAN OUT LEVEL…
  *
  * A level is O0 to O3, strict (O2 with the option strict), strict1 or strict3. The trace of a level
- * goes to OUT.LEVEL. The plan is the one that V8's run annotated: it says where an instance is
- * fresh, and which calls to skip or to cut off early. HUSK_TRACE_DUMP=STEP:FILE writes memory 0
- * after that step. HUSK_TRACE_FAULT=NAME makes Husk do wrong, to show that this is noticed: stub
- * (what stubs return), memory (a byte of it), strict (the level strict is not). Exit status: 0; 3
- * if Husk refuses the module (the reason is on standard output); 1 if something failed (on standard
- * error).
+ * goes to OUT.LEVEL. V8's run has annotated the plan: it says where an instance is fresh, and which
+ * calls to skip or to interrupt early. HUSK_TRACE_DUMP=STEP:FILE writes memory 0 after that step.
+ * HUSK_TRACE_FAULT=NAME injects an error, to show that the comparison finds it: stub (wrong results
+ * of stubs), memory (a wrong byte), strict (the level strict is compiled without the option). Exit
+ * status: 0; 3 if Husk refuses the module (the reason is on standard output); 1 if something failed
+ * (on standard error).
  */
 #include <inttypes.h>
 #include <stdio.h>

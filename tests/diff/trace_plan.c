@@ -1,5 +1,7 @@
-/* trace_plan.c: reads a plan. One pass cuts the text into words, another sorts the lines by what
- * they are. */
+/*
+ * trace_plan.c: reads a plan. One pass splits the text into words, a second sorts the lines by
+ * kind.
+ */
 #include "trace_plan.h"
 
 #include <errno.h>

@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-/* Words of one line; they point into the plan's text. */
+/* The words of one line. They point into the plan's text. */
 struct plan_line {
     char **words;
     size_t count;
@@ -13,20 +13,20 @@ struct plan_line {
 struct plan {
     char *text;
     char **words;
-    struct plan_line *imports, *watches, *steps; /* of steps: fresh, call, try, skip, in order */
+    struct plan_line *imports, *watches, *steps; /* steps: fresh, call, try, skip, in order */
     size_t imports_count, watches_count, steps_count;
 };
 
-/* 0, or -1 with a message on standard error: the file cannot be read. A plan is written by plan.py,
- * so it is not checked further. */
+/* Read a plan. If the file cannot be read, prints a message on standard error and returns -1, else
+ * returns 0. plan.py writes plans, so they are not checked further. */
 int plan_read(const char *path, struct plan *ret_plan);
 void plan_done(struct plan *plan);
 
-/* Cuts "i32,i64" into the numbers of husk_type; "-" is none. At most `max`. Returns how many. */
+/* Split "i32,i64" into values of husk_type, at most `max`; "-" means none. Returns their number. */
 size_t plan_types(const char *text, int *types, size_t max);
 
-/* The whole of a file, malloc()ed and NUL-terminated behind ret_count bytes; NULL with a message on
- * standard error. */
+/* Read a whole file: ret_count bytes, malloc()ed, with a NUL after them. On failure, prints a
+ * message on standard error and returns NULL. */
 char *file_bytes(const char *path, size_t *ret_count);
 
 #endif

@@ -1,5 +1,7 @@
-/* trace_stubs.h: everything that a plan's module imports, as stubs that write each call to the
- * trace. */
+/*
+ * trace_stubs.h: defines everything that a plan's module imports as stubs. They write each call to
+ * the trace.
+ */
 #ifndef TRACE_STUBS_H
 #define TRACE_STUBS_H
 
@@ -9,17 +11,17 @@
 #include "husk.h"
 #include "trace_plan.h"
 
-/* Stubs fail from this call on in one call of the guest's; the same number is in v8_trace.mjs and
+/* In one call of the guest, stubs fail from this call on. The same number is in v8_trace.mjs and
  * wasmtime_trace.py. */
 #define HOST_CALLS_MAX 1000
 #define STUB_VALUES_MAX 1000
 
-/* Read and written by all stubs of a run. The caller sets seed and calls before each call of the
- * guest's. */
+/* All stubs of a run read and write it. The caller sets seed and calls before each call of the
+ * guest. */
 struct stub_state {
     FILE *out;
     uint32_t seed, calls;
-    bool is_wrong; /* return another number than the trace says */
+    bool is_wrong; /* return another number than the one in the trace */
 };
 
 struct stub {
@@ -29,8 +31,8 @@ struct stub {
     struct husk_functype type;
 };
 
-/* Defines all imports; `state` must outlive every sandbox that uses them. 0, or a status with err
- * filled. */
+/* Define all imports. `state` must outlive every sandbox that uses them. Returns 0, or a status and
+ * fills err. */
 int stubs_define(husk_imports *imports, const struct plan *plan, struct stub_state *state,
                  struct husk_error *err);
 

@@ -1,8 +1,8 @@
 /*
- * tests/fake/entry_failure_test.c: VMs that fail inside the entry page (scripted ones), that is,
- * before their guest runs: whoever had the machine before spoiled it, or it broke. The call goes on
- * in another VM, or is the library's error; the failed VM never gets to the pool, and no guest is
- * blamed. A guest that jumps to the entry page is.
+ * tests/fake/entry_failure_test.c: scripted VMs that fail inside the entry page, that is, before
+ * their guest runs. An earlier guest damaged the machine, or the machine broke. The call goes on in
+ * another VM, or fails with an error of the library. The failed VM never returns to the pool, and
+ * its guest is not blamed. A guest that jumps to the entry page is blamed.
  */
 #include <pthread.h>
 #include <stdio.h>

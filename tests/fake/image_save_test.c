@@ -1,7 +1,7 @@
 /*
- * tests/fake/image_save_test.c: what husk_image_save() makes of a snapshot is a file that can be
- * opened and holds the same, however scattered memories and tables are; or it is refused, and
- * nothing is written. (Failing operations: tests/support/fault_saves.c.)
+ * tests/fake/image_save_test.c: husk_image_save() writes a snapshot to a file that opens and holds
+ * the same state, however scattered memories and tables are. Otherwise it refuses the snapshot and
+ * writes nothing. (Failing operations: tests/support/fault_saves.c.)
  */
 #include <elf.h>
 #include <fcntl.h>

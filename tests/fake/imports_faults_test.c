@@ -1,6 +1,6 @@
 /*
- * tests/fake/imports_faults_test.c: sets of imports when memory runs out at the n-th allocation,
- * for every n: a set has the definitions that it had, or all of the new ones.
+ * tests/fake/imports_faults_test.c: sets of imports when the n-th allocation fails, for every n. A
+ * set keeps its old definitions, or has all of the new ones.
  */
 #include <string.h>
 

@@ -1,8 +1,7 @@
 /*
- * tests/fake/sandbox_faults_test.c: everything libhusk does from opening an engine to freeing it,
- * with the n-th operation failing, for every n: allocations, mappings, files, threads and what the
- * VM does (a scripted one). Each failure must come back as a status, leave its out-parameters
- * alone, and leave nothing behind.
+ * tests/fake/sandbox_faults_test.c: the whole life of an engine with the n-th operation failing,
+ * for every n: allocations, mappings, files, threads and operations of the VM (a scripted one).
+ * Each failure must return a status, leave the out-parameters untouched, and leak nothing.
  */
 #include <dirent.h>
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 /*
  * tests/fake/snapshot_faults_test.c: snapshot, restore, load, clone, memory images and saved files
  * on a scripted VM, with the n-th operation failing, for every n: allocations, mappings, files and
- * what the VM does. See fault_steps.h for what must be true afterwards.
+ * operations of the VM. fault_steps.h says what must hold afterwards.
  */
 #include <stdlib.h>
 #include <string.h>

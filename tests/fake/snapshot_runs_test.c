@@ -1,7 +1,7 @@
 /*
- * tests/fake/snapshot_runs_test.c: where a snapshot's pages come from: after any writes, over any
- * layers, every page of its memory is what it was in the sandbox. On a scripted VM, so that
- * thousands of snapshots are compared in a second.
+ * tests/fake/snapshot_runs_test.c: the pages of a snapshot: after any writes, over any layers,
+ * every page equals the page of the sandbox. On a scripted VM, which allows thousands of snapshots
+ * per second.
  */
 #include <elf.h>
 #include <stdlib.h>

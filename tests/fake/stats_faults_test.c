@@ -1,5 +1,5 @@
 /*
- * tests/fake/stats_faults_test.c: what is counted when the VM fails (a scripted one, whose named
+ * tests/fake/stats_faults_test.c: the counters when the VM fails (a scripted one, whose named
  * operation fails) or the kernel.
  */
 #include <stdio.h>

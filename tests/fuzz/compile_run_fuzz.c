@@ -1,8 +1,9 @@
 /*
- * Fuzz target: any bytes; what validates is compiled at -O0 and -O2 and run in a VM (if there is
- * KVM): every exported function without parameters. The two must agree, the compiler must not fail,
- * and compiled code must never be a guest violation. Inputs: tests/fuzz/corpus/compile_run, made
- * from tests/fuzz/wat/run_*.wat with wat2wasm. Good further ones: `wasm-opt -ttf`.
+ * Fuzz target: any bytes. A valid module is compiled at -O0 and -O2, and every exported function
+ * without parameters runs in a VM (if there is KVM). The two must agree, the compiler must not
+ * fail, and compiled code must never cause a guest violation. Inputs:
+ * tests/fuzz/corpus/compile_run, made from tests/fuzz/wat/run_*.wat with wat2wasm. Good further
+ * ones: `wasm-opt -ttf`.
  */
 #include <stdio.h>
 #include <stdlib.h>

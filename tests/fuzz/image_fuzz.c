@@ -1,10 +1,10 @@
 /*
- * tests/fuzz/image_fuzz.c: any bytes as an image. The first byte says how to read the rest: 0: the
- * file itself; else patches of a good image (tests/support/guest_image.c), or of a good snapshot if
- * bit 6 is set, 4 bytes each: a 24-bit offset and the new byte. What opens is looked at, made into
- * a sandbox of a scripted VM, and called: the "guest" does what the input says, with registers and
- * a mailbox of its choice. Then again, in the VM that was used. A snapshot of what there is then is
- * saved, and what was saved can be opened.
+ * tests/fuzz/image_fuzz.c: any bytes as an image. The first byte tells how to read the rest. 0: the
+ * file itself. Other values: patches of a good image (tests/support/guest_image.c), or of a good
+ * snapshot if bit 6 is set. A patch has 4 bytes: a 24-bit offset and the new byte. An image that
+ * opens is inspected, made into a sandbox of a scripted VM, and called. The input determines the
+ * actions, registers and mailbox of the "guest". The call is repeated in the used VM. Then a
+ * snapshot is taken and saved, and the saved file must open.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /*
  * Fuzz target: any bytes through the decoder, the validator, the printer and husk_wasm_interface().
- * What the validator accepts must print without an error: both read the same instructions. Inputs:
- * tests/fuzz/corpus/wasm, made from tests/fuzz/wat with wat2wasm; every_op has one function for
- * each row of wasm/opcode.def.
+ * A module that the validator accepts must print without an error, because both read the same
+ * instructions. Inputs: tests/fuzz/corpus/wasm, made from tests/fuzz/wat with wat2wasm; every_op
+ * has one function for each row of wasm/opcode.def.
  */
 #include <stddef.h>
 #include <stdint.h>

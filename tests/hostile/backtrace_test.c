@@ -1,8 +1,8 @@
 /*
- * tests/hostile/backtrace_test.c: a backtrace ends soon, whatever the guest left on its stack.
- * Return addresses into tens of thousands of places, each of which must be searched for in the
- * image's rows, cost a bounded number of searches; the frames of a recursion, which come from few
- * places, are counted up to the limit that husk.h names.
+ * tests/hostile/backtrace_test.c: a backtrace ends soon, whatever the guest left on its stack. Each
+ * return address must be searched for in the image's rows. With return addresses into tens of
+ * thousands of places, the number of searches is bounded. The frames of a recursion come from few
+ * places and are counted up to the limit that husk.h names.
  */
 #include <elf.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /*
- * tests/hostile/entry_page_test.c: the entry page (host/vm/entry_page_x86_64.S) run by this process
- * itself, in ring 3 under its kernel's CR4 and XCR0. That is how a guest of kvm-pvm runs it, so
- * what a guest can leave behind there can be left here: random values in every state component that
- * XGETBV shows, and protection keys that forbid all reading and writing.
+ * tests/hostile/entry_page_test.c: runs the entry page (host/vm/entry_page_x86_64.S) in this
+ * process, in ring 3 under its kernel's CR4 and XCR0. A guest of kvm-pvm runs it in the same way.
+ * So the test can leave the state that a guest there can leave: random values in every state
+ * component that XGETBV shows, and protection keys that forbid all reading and writing.
  */
 #include <asm/prctl.h>
 #include <cpuid.h>

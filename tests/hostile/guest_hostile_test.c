@@ -1,8 +1,8 @@
 /*
- * tests/hostile/guest_hostile_test.c: hostile images through the public API. The image's native
- * code, not only its wasm, may come from anyone: each misdeed must end as a trap, a violation or a
- * deadline, as the row says; a trapped instance goes on, a poisoned one refuses calls, and a fresh
- * sandbox of a good image works right after.
+ * tests/hostile/guest_hostile_test.c: hostile images through the public API. An image's native code
+ * is hostile, too, not only its wasm. Each attack must end as its row says: as a trap, a violation
+ * or a deadline. Afterwards a trapped instance accepts calls, a poisoned one refuses them, and a
+ * new sandbox of a good image works.
  */
 #include <elf.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /*
- * tests/hostile/image_limits_test.c: what an image can make the host spend follows its file's size
- * and the sandbox's limits: segments with more memory than bytes, and sparse files, say much and
- * have nothing.
+ * tests/hostile/image_limits_test.c: the memory and time that an image can cost the host are
+ * bounded by the size of its file and the sandbox's limits. Segments with more memory than bytes,
+ * and sparse files, claim large sizes without any content.
  */
 #include <elf.h>
 #include <stdio.h>

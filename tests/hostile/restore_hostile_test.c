@@ -1,7 +1,7 @@
 /*
  * tests/hostile/restore_hostile_test.c: hostile native code fills every register it can reach, its
- * stack and its memory, and ends in each way a call can end; the next image in the same VM writes
- * down what it finds, which must be what it finds in a VM that nobody used.
+ * stack and its memory, and ends in each way in which a call can end. The next image in the same VM
+ * records what it finds. It must find the same as in a new VM.
  */
 #include <elf.h>
 #include <stdio.h>

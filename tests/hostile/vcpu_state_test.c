@@ -1,10 +1,10 @@
 /*
  * tests/hostile/vcpu_state_test.c: whatever native code in ring 3 does to the vCPU, and however its
- * call ends, the next one finds every register as in a VM that nobody used: general, segment,
- * control and debug registers, XCR0, MSRs, x87 and vector state, pending events. All of it is read
- * by ioctl at the first instruction of the next call, because nothing is reset before that: the
- * reset is the entry page and what the host sets for the run. tests/support/vcpu_state.c has the
- * table of what ring 3 can change, and what is not compared. HUSK_TEST_ROUNDS sets the rounds of
+ * call ends, the next call finds every register as in a new VM: general, segment, control and debug
+ * registers, XCR0, MSRs, x87 and vector state, pending events. The test reads all of it by ioctl at
+ * the first instruction of the next call. Only then is the state reset: the entry page and the
+ * host's preparation of the run do that. The table in tests/support/vcpu_state.c lists the state
+ * that ring 3 can change, and the state that is not compared. HUSK_TEST_ROUNDS sets the rounds of
  * the property test (default 3000); HUSK_TEST_VERBOSE shows how each attempt ended.
  */
 #include <stdio.h>

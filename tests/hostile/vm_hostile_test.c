@@ -1,7 +1,7 @@
 /*
- * tests/hostile/vm_hostile_test.c: what machine code in ring 3 may try, straight against the VM.
- * Each misdeed must end as an exception or a violation, what is harmless may end in any way that is
- * not a way out; and the same VM must be able to run a good program afterwards.
+ * tests/hostile/vm_hostile_test.c: attacks by machine code in ring 3, directly against the VM. Each
+ * attack must end as an exception or a violation. Harmless code may end in any way that does not
+ * leave the guest. Afterwards the same VM must run a good program.
  */
 #include <errno.h>
 #include <signal.h>

@@ -1,9 +1,9 @@
 /*
- * tests/hostile/xcr0_test.c: a tenant writes all ones, and random bits, to each state component
- * that XGETBV shows it, granted or not, and to PKRU; its call returns, faults, or makes a host
- * call. The next call finds each as in a new VM: in the same sandbox, after a restore, after a load
- * of another image, and in a new sandbox with the same VM. The guest looks itself, because KVM
- * shows no component that it did not grant. vcpu_state_test.c looks from outside.
+ * tests/hostile/xcr0_test.c: a tenant writes all ones, and random bits, to PKRU and to each state
+ * component that XGETBV shows, granted or not. Its call returns, faults, or makes a host call. The
+ * next call finds each component as in a new VM: in the same sandbox, after a restore, after a load
+ * of another image, and in a new sandbox with the same VM. The guest itself reads the components,
+ * because KVM shows only those that it granted. vcpu_state_test.c reads the state from outside.
  */
 #include <elf.h>
 #include <stdio.h>

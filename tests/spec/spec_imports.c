@@ -1,7 +1,7 @@
 /*
  * tests/spec/spec_imports.c: "spectest" as the suite's README and interpreter define it: functions
- * that print (here: do nothing, the suite never looks), four constants, a table of 10 to 20, a
- * memory of 1 to 2 pages.
+ * that print, four constants, a table of 10 to 20, a memory of 1 to 2 pages. The functions do
+ * nothing here, because the suite never checks what they print.
  */
 #include "spec_imports.h"
 #include "literals.h"

@@ -1,6 +1,6 @@
 /*
- * tests/spec/spec_json.c: recursive-descent JSON (RFC 8259) into a tree; the suite's files are
- * trusted, so depth is only bounded, not made clever.
+ * tests/spec/spec_json.c: parses JSON (RFC 8259) by recursive descent into a tree. The suite's
+ * files are trusted, so the depth is simply bounded.
  */
 #include "spec_json.h"
 

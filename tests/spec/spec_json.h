@@ -1,7 +1,7 @@
 /*
- * tests/spec/spec_json.h: a reader for the JSON that wast2json-like tools write. Small on purpose:
- * strings keep their length, for the standard's suite has export names with NUL in them, which the
- * usual C readers cut off.
+ * tests/spec/spec_json.h: a reader for the JSON that wast2json-like tools write. Strings keep their
+ * length, because the standard's suite has export names with NUL in them. Usual C readers cut those
+ * off.
  */
 #ifndef SPEC_JSON_H
 #define SPEC_JSON_H
@@ -14,14 +14,14 @@ enum json_kind { JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSO
 struct json {
     enum json_kind kind;
     char *text;         /* STRING: UTF-8, NUL-terminated, may hold more NULs; NUMBER: as written */
-    size_t text_bytes;  /* without the terminator */
-    char *key;          /* of this member, when inside an object */
+    size_t text_bytes;  /* not counting the terminator */
+    char *key;          /* of this member, inside an object */
     struct json *items; /* ARRAY, OBJECT: first member */
     struct json *next;
 };
 
-/* NULL if it is not JSON or memory ran out; *ret_offset then says how far it got. Free with
- * json_free(). */
+/* Parse a text. NULL if it is not JSON or memory ran out; then *ret_offset is the offset of the
+ * error. Free the result with json_free(). */
 struct json *json_parse(const char *text, size_t bytes, size_t *ret_offset);
 void json_free(struct json *json);
 

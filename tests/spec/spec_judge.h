@@ -1,7 +1,7 @@
 /*
- * tests/spec/spec_judge.h: decode and validate by the rules of WebAssembly 2.0 alone. The library
- * also accepts multi-memory and extended constant expressions, which make some modules valid that
- * the 2.0 suite calls invalid.
+ * tests/spec/spec_judge.h: decodes and validates by the rules of WebAssembly 2.0 alone. The library
+ * also accepts multi-memory and extended constant expressions. With those, some modules are valid
+ * that the 2.0 suite calls invalid.
  */
 #ifndef SPEC_JUDGE_H
 #define SPEC_JUDGE_H

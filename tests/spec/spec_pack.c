@@ -1,9 +1,9 @@
 /*
- * tests/spec/spec_pack.c: the compiling half of the official test suite's runner. Reads the suite
- * (a folder of <name>/<name>.json with their modules), judges here what needs no machine
- * (assert_malformed, assert_invalid), compiles every module, and writes one pack per file: commands
- * as text lines with the images between them (spec_pack.h). spec_run executes packs and needs only
- * libhusk, so it also runs statically linked in a bare virtual machine.
+ * tests/spec/spec_pack.c: the compiling half of the official test suite's runner. It reads the
+ * suite (a folder of <name>/<name>.json with their modules). It judges the commands that need no
+ * machine (assert_malformed, assert_invalid), and compiles every module. It writes one pack per
+ * file: commands as text lines, with the images between them (spec_pack.h). spec_run executes packs
+ * and needs only libhusk, so it also runs statically linked in a bare virtual machine.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /*
- * tests/spec/spec_run.c: the executing half of the official test suite's runner: plays the packs
- * that spec_pack wrote (spec_pack.h) in virtual machines, and counts. Needs libhusk alone.
+ * tests/spec/spec_run.c: the executing half of the official test suite's runner. It executes the
+ * packs of spec_pack (spec_pack.h) in virtual machines, and counts. It needs only libhusk.
  */
 #include <fcntl.h>
 #include <stdarg.h>

@@ -1,5 +1,7 @@
-/* tests/spec/spec_values.c: see spec_values.h. Bits are compared, never floats: the suite tells
- * NaNs and zeros apart. */
+/*
+ * tests/spec/spec_values.c: see spec_values.h. It compares bits, never floats: the suite
+ * distinguishes NaNs and zeros.
+ */
 #include "spec_values.h"
 
 #include <ctype.h>

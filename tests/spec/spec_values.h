@@ -1,6 +1,5 @@
 /*
- * tests/spec/spec_values.h: the values of a pack (spec_pack.h): parsing arguments, comparing
- * results.
+ * tests/spec/spec_values.h: the values of a pack (spec_pack.h): parses arguments, compares results.
  */
 #ifndef SPEC_VALUES_H
 #define SPEC_VALUES_H
@@ -14,25 +13,24 @@
 
 /* The next word of a line, cut off in place; NULL at the end. */
 char *spec_word(char **cursor);
-/* Decodes "x0123…" in place; "-" gives NULL. *ret_bytes: without the NUL that is put behind. False
- * if it is neither. */
+/* Decode "x0123…" in place; "-" gives NULL. *ret_bytes does not count the NUL that is appended.
+ * False for any other word. */
 bool spec_unhex(char *word, char **ret_text, size_t *ret_bytes);
 
-/* VALUES of a line: the words, not yet parsed. */
+/* The VALUES of a line, as words that are not parsed yet. */
 struct spec_values {
     char *words[SPEC_VALUES_MAX];
     size_t count;
 };
 bool spec_read_values(char **cursor, struct spec_values *ret_values);
 
-/* An argument. False if the word is not a value. */
+/* Parse an argument. False if the word is not a value. */
 bool spec_parse_value(const char *word, struct husk_value *ret_value);
-/* Does the result match what the word asks for (NaN patterns included; core spec 2.0,
- * assert_return)? */
+/* Does the result match the word, including NaN patterns (core spec 2.0, assert_return)? */
 bool spec_value_matches(const char *word, const struct husk_value *value);
 void spec_print_value(const struct husk_value *value, char *text, size_t text_bytes);
 
-/* The trap that a text of the suite means; HUSK_TRAP_NONE if none. */
+/* The trap for a text of the suite; HUSK_TRAP_NONE if there is none. */
 enum husk_trap spec_trap(const char *text);
 
 #endif

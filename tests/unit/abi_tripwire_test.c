@@ -1,7 +1,7 @@
 /*
- * tests/unit/abi_tripwire_test.c: a second copy of every number of the contract (abi/, and what
- * husk.h repeats of it). Image files and compiled code hold these numbers: whoever changes one must
- * come by here, and raise HUSK_ABI_VERSION or HUSK_IMAGE_FORMAT if old images can no longer work.
+ * tests/unit/abi_tripwire_test.c: a second copy of every number of the contract (abi/, and its
+ * numbers in husk.h). Image files and compiled code hold these numbers. If you change one, this
+ * test fails. Then raise HUSK_ABI_VERSION or HUSK_IMAGE_FORMAT if old images can no longer work.
  */
 #include "harness.h"
 

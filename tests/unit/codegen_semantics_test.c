@@ -1,8 +1,8 @@
 /*
- * tests/unit/codegen_semantics_test.c: what lowering must not lose to the optimiser, at every
- * level: traps of loads that nobody needs, quiet NaNs, endless recursion; values in memory (1,000
- * results); refusals; bounded time for hostile bodies. Modules are made by hand, compiled by the
- * worker and run in a sandbox.
+ * tests/unit/codegen_semantics_test.c: semantics that the optimiser must not break, at every level:
+ * traps of loads whose value is unused, quiet NaNs, endless recursion. Also values in memory (1,000
+ * results), refusals, and bounded time for hostile bodies. Modules are made by hand, compiled by
+ * the worker and run in a sandbox.
  */
 #include "harness.h"
 

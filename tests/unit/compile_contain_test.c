@@ -1,8 +1,8 @@
 /*
- * The compiler's process once it is taken over: children close themselves in as husk-compile-worker
- * does, with its own code, and then try what an attacker would. Everything is tried without
- * containment first: an attack that fails anyway (no rights, no such feature) proves nothing, and
- * does not count. The second half: what compiling needs still works.
+ * The compiler's process after hostile code has taken it over. Child processes contain themselves
+ * with the code of husk-compile-worker, then try the attacks. Each attack is first tried without
+ * containment. An attack that fails there, too (no rights, no such feature), proves nothing and
+ * does not count. The second half tests that the system calls of compiling still work.
  */
 #include <dirent.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /*
- * What the compiler puts into an image file, byte by byte where it matters: segments, initial
- * memory, globals, tables, the note, what readelf thinks of it, reproducibility, and that libhusk
- * accepts it.
+ * The contents of compiled image files, byte by byte where it matters: segments, initial memory,
+ * globals, tables, the note. Also readelf's view, reproducibility, and that libhusk accepts the
+ * file.
  */
 #include <elf.h>
 #include <fcntl.h>

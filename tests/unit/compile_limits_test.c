@@ -1,6 +1,6 @@
 /*
- * tests/unit/compile_limits_test.c: a compilation that fails for a limit of the embedder's own
- * surroundings names that limit, and not the compiler's.
+ * tests/unit/compile_limits_test.c: if a compilation fails because of a limit of the embedding
+ * process, the error names that limit, not the compiler's.
  */
 #include <errno.h>
 #include <linux/filter.h>

@@ -1,7 +1,7 @@
 /*
- * Which worker libhusk_compile starts, and what a worker that misbehaves can do to its client: one
- * that others could have put there is refused; one that hangs, leaves processes behind or lies
- * costs an error and leaves nothing.
+ * Which worker libhusk_compile starts, and what a misbehaving worker can do to its client. A worker
+ * that another user could have put there is refused. A worker that hangs, leaves processes behind
+ * or lies causes an error, and nothing is left of it.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /*
- * libhusk_compile: images come out, and every way in which the worker can fail is its own error:
- * missing, crashing, killed, silent, out of time, out of memory. Nothing is leaked.
+ * libhusk_compile: it makes images, and each failure of the worker has a distinct error: missing,
+ * crashing, killed, silent, out of time, out of memory. Nothing is leaked.
  */
 #include <dirent.h>
 #include <elf.h>

@@ -1,7 +1,7 @@
 /*
- * tests/unit/image_costs_test.c: what opening an image costs follows the size of its file, whatever
- * its rows say: names that are parts of one another, tables that lie over the same segments. With a
- * check that is quadratic in them, the last test takes minutes.
+ * tests/unit/image_costs_test.c: the cost of opening an image is proportional to the size of its
+ * file, whatever its rows say: overlapping names, tables over the same segments. With a check that
+ * is quadratic in them, the last test takes minutes.
  */
 #include <elf.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /*
- * tests/unit/image_read_test.c: the image reader against images with one thing wrong, every
- * truncation, and flipped bytes. No engine: images can be looked at where there is no KVM.
+ * tests/unit/image_read_test.c: the image reader with images that have one error, with every
+ * truncation, and with flipped bytes. It uses no engine: images can be read without KVM.
  */
 #include <elf.h>
 #include <fcntl.h>

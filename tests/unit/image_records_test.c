@@ -1,7 +1,7 @@
 /*
  * tests/unit/image_records_test.c: the table of records of an image's note: images of other
- * versions of husk open, or are refused by the name of what is not known; damaged tables are
- * refused. No engine.
+ * versions of husk open, or are refused with the name of the unknown part. Damaged tables are
+ * refused. It uses no engine.
  */
 #include <stdlib.h>
 #include <string.h>

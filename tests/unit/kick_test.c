@@ -1,5 +1,7 @@
-/* tests/unit/kick_test.c: who is sent a signal by a kick, and when, in every state of a kicker. No
- * VM: its part of a kick is counted. */
+/*
+ * tests/unit/kick_test.c: which thread a kick signals, and when, in every state of a kicker. There
+ * is no VM: the test counts its part of a kick.
+ */
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>

@@ -1,6 +1,6 @@
 /*
- * Line programs (DWARF 4 and 5) and call frame information: hand-made ones with known rows, then
- * the same damaged: no crash, no endless loop, an error or other rows.
+ * Line programs (DWARF 4 and 5) and call frame information: hand-made data with known rows, then
+ * the same data damaged. Damage causes an error or other rows, but no crash and no endless loop.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /*
  * The guest runtime's memory functions, built natively under other names: every length and
- * alignment against plain byte loops, overlaps included, with an unmapped page right behind
- * (nothing may be touched outside the range).
+ * alignment against plain byte loops, including overlaps. An unmapped page follows the buffers, so
+ * an access outside the range crashes.
  */
 #ifndef HUSK_VECTOR
 #define HUSK_VECTOR 0

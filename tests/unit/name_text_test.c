@@ -1,4 +1,4 @@
-/* How names are shown: reversibly, on one line, with nothing that is not seen. */
+/* How names are shown: reversibly, on one line, without invisible characters. */
 #include "name_text.h"
 
 #include <stdio.h>

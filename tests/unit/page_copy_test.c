@@ -1,5 +1,7 @@
-/* tests/unit/page_copy_test.c: each way to make a page equal to its source finds every byte that
- * differs, and says so. */
+/*
+ * tests/unit/page_copy_test.c: each way to make a page equal to its source finds and reports every
+ * byte that differs.
+ */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,7 @@
-/* The flat program: a module's own indices become those of the program, and the plan follows them.
- * The second instance imports from the first one, and numbers everything in another order. */
+/*
+ * The flat program: the indices of modules become flat indices, and the plan uses those. The second
+ * instance imports from the first one, and numbers everything in another order.
+ */
 #include "program.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
 /*
- * tests/unit/wait_test.c: a kick ends a system call that waits, at whatever instruction it comes:
- * the thread is single-stepped to each in turn. An alarm writes to the pipe that is read, so that
- * what should have ended and waits for ever fails a check.
+ * tests/unit/wait_test.c: a kick ends a waiting system call, at whatever instruction it arrives.
+ * The test single-steps the thread to each instruction in turn. An alarm writes to the pipe that
+ * the call reads. So a call that wrongly waits for ever fails a check.
  */
 #include <errno.h>
 #include <pthread.h>

@@ -1,7 +1,7 @@
 /*
- * tests/unit/wasi_fds_test.c: the table of a guest's descriptors: growing, holes, limit, no memory;
- * and a kind of descriptor that has nothing of the host's behind it, used through WASI's functions.
- * realloc() is the test's own (--wrap).
+ * tests/unit/wasi_fds_test.c: the table of a guest's descriptors: growing, holes, limit, no memory.
+ * WASI's functions also use a kind of descriptor that has no host descriptor. The test replaces
+ * realloc() (--wrap).
  */
 #include <errno.h>
 #include <fcntl.h>

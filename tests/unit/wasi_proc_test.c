@@ -1,6 +1,6 @@
 /*
- * WASI without a VM: arguments, environment, clocks, random bytes, exit, polling, and what no
- * pointer or number may do.
+ * WASI without a VM: arguments, environment, clocks, random bytes, exit, polling, and hostile
+ * pointers and numbers.
  */
 #include <string.h>
 #include <unistd.h>

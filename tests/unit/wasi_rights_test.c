@@ -1,6 +1,7 @@
 /*
  * tests/unit/wasi_rights_test.c: what a guest may do with streams that it may read or write,
- * whatever the embedder put there, what each of the other rights adds, and that no right is none.
+ * whatever file the embedder gave, and what each other right adds. Without any right, it may do
+ * nothing.
  */
 #include <fcntl.h>
 #include <signal.h>

@@ -1,6 +1,6 @@
 /*
- * tests/unit/wasi_state_test.c: what a snapshot keeps of a sandbox's WASI state, and that no bytes
- * of a file can do more than be refused.
+ * tests/unit/wasi_state_test.c: the part of a sandbox's WASI state that a snapshot keeps. Hostile
+ * bytes in a file are refused and do no harm.
  */
 #include <fcntl.h>
 #include <stdio.h>

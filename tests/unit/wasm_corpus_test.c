@@ -1,9 +1,9 @@
 /*
  * The decoder and the validator against the official test suite (WebAssembly 2.0), judged as strict
- * 2.0: every module that the suite uses is accepted, every assert_invalid is refused as invalid,
- * every binary assert_malformed as malformed. Malformed text needs a text parser and is not looked
- * at. And against the suite of 3.0, with everything on: its valid modules are accepted or refused
- * by name (or for a limit), its invalid ones are refused. The suites are unpacked by
+ * 2.0. Every module that the suite uses is accepted, every assert_invalid is refused as invalid,
+ * every binary assert_malformed as malformed. Malformed text needs a text parser and is skipped.
+ * Also the suite of 3.0, with all features on: valid modules are accepted, or refused with the name
+ * of the feature (or for a limit); invalid modules are refused. The suites are unpacked by
  * tools/unpack-corpora into the build folder, or found in $HUSK_CORPORA_UNPACKED.
  */
 #include <dirent.h>

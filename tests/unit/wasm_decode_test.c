@@ -1,6 +1,6 @@
 /*
- * The decoder, the validator and the printer on hand-made modules: what they keep and what they
- * say. Hostile ones: wasm_hostile_test.c.
+ * The decoder, the validator and the printer on hand-made modules: their results and messages.
+ * Hostile ones: wasm_hostile_test.c.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /*
- * The decoder and the validator on modules that want to hurt: sizes at and above the limits, counts
- * that lie, and every way to damage a small module by one byte. Each ends in an error with an
- * offset, in bounded time and memory.
+ * The decoder and the validator on hostile modules: sizes at and above the limits, false counts,
+ * and every way to damage a small module by one byte. Each ends in an error with an offset, in
+ * bounded time and memory.
  */
 #include <malloc.h>
 #include <time.h>

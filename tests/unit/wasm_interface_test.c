@@ -1,6 +1,6 @@
 /*
- * tests/unit/wasm_interface_test.c: husk_wasm_interface(): imports and exports of modules that
- * nobody has validated.
+ * tests/unit/wasm_interface_test.c: husk_wasm_interface(): imports and exports of modules that are
+ * not validated.
  */
 #include "husk_compile.h"
 #include "wasm_writer.h"

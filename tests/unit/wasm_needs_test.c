@@ -1,6 +1,7 @@
 /*
- * tests/unit/wasm_needs_test.c: a module that is refused for one proposal is told of all that it
- * needs, and how to build without them; and files that are no modules are named.
+ * tests/unit/wasm_needs_test.c: the message for a refused module names all proposals that the
+ * module needs, and how to build without them. The message for a file that is not a module names
+ * its kind.
  */
 #include "husk_compile.h"
 #include "wasm_writer.h"

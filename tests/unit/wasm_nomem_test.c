@@ -1,7 +1,7 @@
 /*
  * The decoder and the validator when the n-th allocation fails: HUSK_E_NOMEM, nothing leaked,
- * output untouched. The C library's allocator is replaced in this program, so it is skipped under
- * sanitizers, which replace it too.
+ * output untouched. This program replaces the C library's allocator. It is skipped under
+ * sanitizers, because they replace it, too.
  */
 #include <malloc.h>
 #include <stdio.h>

@@ -53,8 +53,8 @@ static inline void put_section(struct bytes *wasm, unsigned id, const struct byt
     put(wasm, contents->data, contents->count);
 }
 
-/* A module with one type, one memory, and one function of it whose body (locals and code) is
- * given. */
+/* A module with one type, one memory, and one function of that type with this body (locals and
+ * code). */
 static inline struct bytes module_of(const struct bytes *type, const struct bytes *body) {
     struct bytes wasm = {0};
     struct bytes code = {0};
@@ -82,7 +82,7 @@ static inline int judge(const struct bytes *wasm, struct husk_error *err) {
     return status;
 }
 
-/* Judges a function () -> () with this body, and frees the body. */
+/* Judge a function () -> () with this body, and free the body. */
 static inline int judge_body(struct bytes *body, struct husk_error *err) {
     struct bytes type = {0};
     PUT(&type, 1, 0x60, 0, 0);

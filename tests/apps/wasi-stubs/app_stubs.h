@@ -1,7 +1,7 @@
 /*
- * tests/apps/wasi-stubs/app_stubs.h: included before every file of the guest programs: declares
- * what POSIX has and wasi-libc does not. app_stubs.c defines all of it to fail with ENOSYS, as a
- * system without processes, owners and temporary files may.
+ * tests/apps/wasi-stubs/app_stubs.h: included before every file of the guest programs. It declares
+ * functions of POSIX that wasi-libc lacks. app_stubs.c defines them to fail with ENOSYS, as on a
+ * system without processes, owners and temporary files.
  */
 #ifndef APP_STUBS_H
 #define APP_STUBS_H

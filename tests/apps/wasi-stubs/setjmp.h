@@ -1,7 +1,6 @@
 /*
  * tests/apps/wasi-stubs/setjmp.h: for C libraries without setjmp (wasi-libc before wasm
- * exceptions). Programs that never throw work; one that throws ends in a trap, which is the honest
- * outcome.
+ * exceptions). Programs that never throw work. A program that throws ends in a trap.
  */
 #ifndef APP_SETJMP_H
 #define APP_SETJMP_H

@@ -1,12 +1,12 @@
 /*
- * tests/cli/headers/grown.c: a program that uses every struct with a size, to be built against
- * headers of an older and a newer version than the library's (tests/cli/headers_test.sh makes
+ * tests/cli/headers/grown.c: a program that uses every struct with a size. It is built against
+ * headers of an older and of a newer version than the library's (tests/cli/headers_test.sh makes
  * them):
  *
  *   HAS_FIRST: the structs have the first field after `size`
  *   HAS_LATER: they end with a field later_max, which the library does not know
  *
- * The argument names the struct whose later_max is set. Prints the result, or what failed.
+ * The argument names the struct whose later_max is set. It prints the result, or the error.
  */
 #include <stdio.h>
 #include <string.h>

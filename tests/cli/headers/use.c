@@ -1,6 +1,6 @@
 /*
- * tests/cli/headers/use.c: every macro of the public headers, and a bit of the rest, in what C and
- * C++ have in common. tests/cli/headers_test.sh compiles it in every version of both.
+ * tests/cli/headers/use.c: uses every macro of the public headers, and some of the rest, in code
+ * that is both C and C++. tests/cli/headers_test.sh compiles it in every version of both languages.
  */
 #include <husk.h>
 #include <husk_compile.h>

@@ -1,5 +1,7 @@
-/* tests/kvm/calls/end_messages_test.c: how a call ended, in words: which limit and how much, and
- * what an address near 4 GiB means. */
+/*
+ * tests/kvm/calls/end_messages_test.c: the messages about the end of a call: the limit and its
+ * value, and the meaning of an address near 4 GiB.
+ */
 #include <string.h>
 
 #include "wat.h"

@@ -1,6 +1,4 @@
-/*
- * tests/kvm/calls/func_test.c: a husk_func belongs to a module: which sandboxes take it.
- */
+/* tests/kvm/calls/func_test.c: a husk_func belongs to a module; the sandboxes that accept it. */
 #include <stdlib.h>
 #include <unistd.h>
 

@@ -1,6 +1,6 @@
 /*
- * tests/kvm/calls/funcref_test.c: calling what a table holds, from outside and from host functions
- * (emscripten's invoke_…), and that a funcref which the guest forged calls nothing.
+ * tests/kvm/calls/funcref_test.c: calls of functions in tables, from outside and from host
+ * functions (emscripten's invoke_…). A funcref that the guest forged calls nothing.
  */
 #include <pthread.h>
 #include <string.h>

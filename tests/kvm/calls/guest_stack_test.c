@@ -1,7 +1,7 @@
 /*
- * tests/kvm/calls/guest_stack_test.c: a guest's own stack pointer is a global like any other, so
- * that a call which does not return never gives back what it took (husk.h, struct husk_outcome). A
- * restore does.
+ * tests/kvm/calls/guest_stack_test.c: a guest's own stack pointer is an ordinary global. So a call
+ * that does not return never gives its stack space back (husk.h, struct husk_outcome). A restore
+ * does.
  */
 
 #include "wat.h"

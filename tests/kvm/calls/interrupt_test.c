@@ -1,5 +1,7 @@
-/* tests/kvm/calls/interrupt_test.c: interrupts before, during and inside calls. Nothing here takes
- * time, so it runs on an emulated CPU, too. */
+/*
+ * tests/kvm/calls/interrupt_test.c: interrupts before, during and inside calls. The tests need
+ * little CPU time, so they also run on an emulated CPU.
+ */
 #include <pthread.h>
 #include <signal.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
-/* tests/kvm/calls/limits_test.c: memory, table and stack limits of sandboxes, and options that make
- * no sense. */
+/* tests/kvm/calls/limits_test.c: memory, table and stack limits of sandboxes, and invalid
+ * options. */
 #include <string.h>
 
 #include "last_backtrace.h"

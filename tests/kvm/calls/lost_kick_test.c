@@ -1,6 +1,6 @@
 /*
- * tests/kvm/calls/lost_kick_test.c: calls end at their limit or at an interrupt though the kick's
- * signal is refused, or lost. An alarm ends the suite if one does not.
+ * tests/kvm/calls/lost_kick_test.c: calls end at their limit or at an interrupt even if the kick's
+ * signal is refused or lost. If a call does not end, an alarm ends the suite.
  */
 #include <pthread.h>
 #include <signal.h>

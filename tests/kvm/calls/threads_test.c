@@ -1,5 +1,7 @@
-/* tests/kvm/calls/threads_test.c: sandboxes are independent: threads with one each, and one that
- * moves from thread to thread. */
+/*
+ * tests/kvm/calls/threads_test.c: sandboxes are independent: threads with one sandbox each, and one
+ * sandbox that moves from thread to thread.
+ */
 #include <pthread.h>
 
 #include "guest_lab.h"

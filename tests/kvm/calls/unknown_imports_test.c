@@ -1,6 +1,6 @@
 /*
- * tests/kvm/calls/unknown_imports_test.c: imports that nobody defines: refused, all in one message,
- * or replaced by functions that trap; and told before anything is compiled.
+ * tests/kvm/calls/unknown_imports_test.c: undefined imports. They are refused, all in one message,
+ * or replaced by functions that trap. They are reported before anything is compiled.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,12 +1,12 @@
 /*
  * tests/kvm/code/loops_test.c: loops whose counter is narrower than their addresses, at every
- * level. LLVM's vectoriser assumes of both that they do not wrap, and must check both
+ * level. LLVM's vectoriser assumes that neither wraps, and must check both
  * (compiler/lower/lower_widths.c).
  *
- * Every loop adds 1 to one byte more of a zeroed memory in each iteration, at p + DESTINATION,
- * until p is $m or its condition does not hold. So the sum of the bytes is the number of
- * iterations, which the condition alone tells: a byte is never 300, so (i & 255) < 300 holds for
- * ever.
+ * In each iteration, a loop adds 1 to the next byte of a zeroed memory, at p + DESTINATION. It ends
+ * when p is $m or its condition is false. So the sum of the bytes is the number of iterations,
+ * which follows from the condition. For example, a byte is never 300, so (i & 255) < 300 is always
+ * true.
  */
 #include <stdio.h>
 #include <stdlib.h>

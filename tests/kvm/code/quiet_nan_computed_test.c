@@ -1,8 +1,8 @@
 /*
- * tests/kvm/code/quiet_nan_computed_test.c: no signalling NaN gets through arithmetic (core spec
- * 4.3.3) whose other operand LLVM could compute, or find in memory, and take for nothing: 0 or 1
- * made of other constants, integers of which some bits are known, values of blocks; or where a
- * promotion meets a demotion in the end.
+ * tests/kvm/code/quiet_nan_computed_test.c: no signalling NaN passes through arithmetic (core spec
+ * 4.3.3) whose other operand LLVM can compute or find in memory, and then remove as neutral. The
+ * operand is 0 or 1 made of other constants, an integer with some known bits, or a value of a
+ * block. Or a promotion ends at a demotion.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /*
- * tests/kvm/code/quiet_nan_test.c: the result of arithmetic on a signalling NaN is a quiet one
- * (core spec 4.3.3, nans), at every level: whatever the other operand is, and however LLVM may find
- * out that it is a constant for which x op y "is" x. Operations on bits (abs, neg, copysign) and
- * moves keep it as it is.
+ * tests/kvm/code/quiet_nan_test.c: the result of arithmetic on a signalling NaN is a quiet NaN
+ * (core spec 4.3.3, nans), at every level. This holds for every other operand, even if LLVM finds
+ * that it is a constant for which x op y "is" x. Operations on bits (abs, neg, copysign) and moves
+ * do not change the NaN.
  */
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /*
- * tests/kvm/code/traps_asked_test.c: traps that code asks for, failed host functions and exits are
- * exact at every level: every write that came before is there, none that came after. Each kind of
- * trap is put between two writes of each kind of state, in straight code and as the exit of a loop.
+ * tests/kvm/code/traps_asked_test.c: explicit traps, failed host functions and exits are exact at
+ * every level: every earlier write is done, and no later one. Each kind of trap stands between two
+ * writes of each kind of state, in straight code and as the exit of a loop.
  */
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,9 +1,9 @@
 /*
  * tests/kvm/code/traps_bounds_test.c: accesses out of bounds and stack exhaustion
- * (docs/validation.md, "Traps"). At level 0 and in strict images each of them traps, before
- * anything that comes later, and all that came before is there. In the default mode nothing is
- * reached outside the memory, but LLVM may drop an access whose value nothing needs, or delay
- * stores; the outcome says so.
+ * (docs/validation.md, "Traps"). At level 0 and in strict images, each of them traps before any
+ * later effect, and all earlier writes are done. In the default mode, no access reaches anything
+ * outside the memory. But LLVM may drop an access whose value is not needed, or delay stores; the
+ * outcome says so.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,8 @@
-/* tests/kvm/snapshots/image_write_golden_test.c: image files of earlier days still open, say the
- * same about themselves, and run; or they are refused, and the message says what to do. See
- * tests/golden. */
+/*
+ * tests/kvm/snapshots/image_write_golden_test.c: image files of earlier versions still open, give
+ * the same information, and run. Or they are refused, and the message says what to do. See
+ * tests/golden.
+ */
 #include <string.h>
 #include <unistd.h>
 

@@ -1,8 +1,8 @@
 /*
- * tests/kvm/snapshots/kvm_faults_test.c: what tests/fake/snapshot_faults_test.c does, on a real
- * KVM: the n-th ioctl, mapping or allocation of a snapshot, restore, load, clone or new sandbox
- * fails, for every n; calls, too; and signals arrive in the middle of all of it. The guest is asked
- * what it sees afterwards.
+ * tests/kvm/snapshots/kvm_faults_test.c: the tests of tests/fake/snapshot_faults_test.c on a real
+ * KVM: the n-th ioctl, mapping or allocation of a snapshot, restore, load, clone, new sandbox or
+ * call fails, for every n. Signals arrive during all of them. Afterwards the guest reports what it
+ * sees.
  */
 #include <pthread.h>
 #include <signal.h>

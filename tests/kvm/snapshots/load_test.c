@@ -1,7 +1,6 @@
 /*
- * tests/kvm/snapshots/load_test.c: every way to load goes through one state machine: restores are
- * put off and done exactly once, and saved snapshots are images like any other, in another process
- * too.
+ * tests/kvm/snapshots/load_test.c: every way to load uses one state machine. Restores are deferred
+ * and done exactly once. Saved snapshots are ordinary images, in another process, too.
  */
 #include <fcntl.h>
 #include <inttypes.h>

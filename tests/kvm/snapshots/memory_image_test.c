@@ -1,7 +1,7 @@
 /*
- * tests/kvm/snapshots/memory_image_test.c: memory images: copy-on-write on all sides, shared by
- * many sandboxes, freed at any time, gone after a restore, kept by a snapshot; and every misuse is
- * an error that changes nothing.
+ * tests/kvm/snapshots/memory_image_test.c: memory images: copy-on-write for all users, shared by
+ * many sandboxes, freed at any time, gone after a restore, kept by a snapshot. Every misuse is an
+ * error that changes nothing.
  */
 #include <inttypes.h>
 #include <stdio.h>

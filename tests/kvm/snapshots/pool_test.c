@@ -1,7 +1,7 @@
 /*
- * tests/kvm/snapshots/pool_test.c: freed sandboxes' VMs serve new ones: bounded, trimmed, and with
- * nothing left of who had them before. The search for what is left is made by another module, and
- * from the host's side over all of the memory that a guest could reach.
+ * tests/kvm/snapshots/pool_test.c: new sandboxes reuse the VMs of freed ones. The pool is bounded
+ * and can be trimmed. A reused VM holds nothing of its earlier user. Another module searches for
+ * remains, and so does the host, in all memory that a guest can reach.
  */
 #include <pthread.h>
 #include <string.h>

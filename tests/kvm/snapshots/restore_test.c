@@ -1,6 +1,6 @@
 /*
- * tests/kvm/snapshots/restore_test.c: after a restore everything that the guest can see is as it
- * was in the image: whatever was changed, however often, at no cost in descriptors, mappings or
+ * tests/kvm/snapshots/restore_test.c: after a restore, everything that the guest can see is as in
+ * the image, whatever was changed and however often. Restores use up no descriptors, mappings or
  * memory. HUSK_TEST_ROUNDS sets the rounds of the property test (default 10,000; with sanitizers
  * 2000).
  */

@@ -1,6 +1,7 @@
 /*
- * tests/kvm/snapshots/save_stream_test.c: images saved to descriptors and callbacks: the same bytes
- * as to a path, and what fails half-way leaves nothing and is a status.
+ * tests/kvm/snapshots/save_stream_test.c: images saved to descriptors and callbacks: the bytes are
+ * the same as in a file saved to a path. A save that fails half-way returns a status and leaks
+ * nothing.
  */
 #include <errno.h>
 #include <fcntl.h>

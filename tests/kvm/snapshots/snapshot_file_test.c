@@ -1,6 +1,7 @@
 /*
- * tests/kvm/snapshots/snapshot_file_test.c: snapshots as files: what a file is refused for and what
- * is said then; and that whatever is in one, opened without verification, ends as an outcome.
+ * tests/kvm/snapshots/snapshot_file_test.c: snapshots as files: the errors for which a file is
+ * refused, and their messages. A file that is opened without verification, whatever its contents,
+ * leads to an outcome.
  */
 #include <elf.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /*
- * tests/kvm/snapshots/snapshot_holes_test.c: little in a large memory. What is between the written
- * pages is a hole in every file that it is in, and stays one: when a file is verified, when layers
- * are merged to be mapped, and when it is all saved again. A hole that is read through a mapping
- * becomes memory, for as long as the image is open.
+ * tests/kvm/snapshots/snapshot_holes_test.c: a large memory with few written pages. The space
+ * between the written pages is a hole in every file. It stays one when a file is verified, when
+ * layers are merged for mapping, and when the snapshot is saved again. A hole that is read through
+ * a mapping takes memory, as long as the image is open.
  */
 #include <stdlib.h>
 #include <string.h>

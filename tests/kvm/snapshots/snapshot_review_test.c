@@ -1,7 +1,7 @@
 /*
- * tests/kvm/snapshots/snapshot_review_test.c: what a restore must not depend on: which thread made
- * the calls and which one restores, spans that were given out before, how memory had grown, whether
- * husk_restored() was cut off; and snapshot files whose hot pages lie.
+ * tests/kvm/snapshots/snapshot_review_test.c: restores work whichever threads call and restore,
+ * whatever spans were given out, however memory grew, and even if husk_restored() was interrupted.
+ * Also snapshot files with false hot pages.
  */
 #include <pthread.h>
 #include <stdatomic.h>

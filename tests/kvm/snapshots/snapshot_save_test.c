@@ -1,6 +1,6 @@
 /*
- * tests/kvm/snapshots/snapshot_save_test.c: saving where there is much of something: tables that
- * have grown, threads that save at the same time.
+ * tests/kvm/snapshots/snapshot_save_test.c: saving in large cases: tables that have grown, many
+ * threads that save at the same time.
  */
 #include <pthread.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /*
- * tests/kvm/snapshots/snapshot_semantics_test.c: what restores must not depend on, and snapshots
- * must not get around: the limits of the sandbox that is restored, threads that make calls for one
- * another, forks, the library's own use of memory.
+ * tests/kvm/snapshots/snapshot_semantics_test.c: restores work, and snapshots cannot evade limits,
+ * with: the limits of the restored sandbox, threads that make calls for one another, forks, the
+ * library's own use of memory.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,8 @@
 /*
- * tests/kvm/snapshots/snapshot_sizes_test.c: memories and tables come back in whatever size they
- * had, and what had grown since is out of bounds, and empty when it grows anew: random sizes, over
- * and within what a large page-table entry maps, two of each. HUSK_TEST_ROUNDS sets how long.
+ * tests/kvm/snapshots/snapshot_sizes_test.c: memories and tables are restored to their size in the
+ * snapshot. Parts that grew later are out of bounds, and empty if they grow again. Sizes are
+ * random, above and below the range of a large page-table entry, with two memories and two tables.
+ * HUSK_TEST_ROUNDS sets how long.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /*
- * tests/kvm/snapshots/snapshot_test.c: snapshots: what they keep, that they are independent of
- * everything that comes later, of each other and of the order in which they are used and freed.
+ * tests/kvm/snapshots/snapshot_test.c: snapshots: the state that they keep. They are independent of
+ * all later changes, of each other, and of the order in which they are used and freed.
  */
 #include <dirent.h>
 #include <pthread.h>

@@ -1,7 +1,7 @@
 /*
  * tests/kvm/snapshots/snapshot_threads_test.c: many threads restore, load, make, clone and snapshot
- * sandboxes over the same snapshots at once. What ThreadSanitizer has to say of it is what it is
- * for. HUSK_TEST_ROUNDS sets how long (default 3000).
+ * sandboxes over the same snapshots at once. It is a test for ThreadSanitizer. HUSK_TEST_ROUNDS
+ * sets how long (default 3000).
  */
 #include <pthread.h>
 #include <stdatomic.h>

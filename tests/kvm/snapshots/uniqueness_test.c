@@ -1,7 +1,7 @@
 /*
  * tests/kvm/snapshots/uniqueness_test.c: husk_restored() gets fresh entropy exactly once after each
- * restore or load of a snapshot, before the first call; a function of that name and another type is
- * left alone.
+ * restore or load of a snapshot, before the first call. A function with that name and another type
+ * is ignored.
  */
 
 #include "harness.h"

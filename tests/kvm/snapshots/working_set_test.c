@@ -1,7 +1,7 @@
 /*
- * tests/kvm/snapshots/working_set_test.c: which pages a new sandbox starts with: those that
- * sandboxes of its image write each time, and not those that one of them wrote once, nor those that
- * were written before the snapshot was taken.
+ * tests/kvm/snapshots/working_set_test.c: the pages that a new sandbox starts with: those that
+ * sandboxes of its image write each time. Pages that one sandbox wrote once do not count, and
+ * neither do pages that were written before the snapshot was taken.
  */
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /*
  * tests/kvm/snapshots/zero_page_test.c: the kernel may put its shared page of zeros where a guest
- * wrote zeros. Samepage merging does (KSM with use_zero_pages, in processes that ask for it by
- * PR_SET_MEMORY_MERGE, as systemd's MemoryKSM= has them do), at a time of its own choosing;
- * userfaultfd lets a test do the same at once. Such a page is as much written as any other.
+ * wrote zeros. Samepage merging does so at any time (KSM with use_zero_pages, in processes that ask
+ * for it by PR_SET_MEMORY_MERGE, such as with systemd's MemoryKSM=). With userfaultfd, a test can
+ * do the same at once. Such a page counts as written, like any other.
  */
 #include <errno.h>
 #include <fcntl.h>

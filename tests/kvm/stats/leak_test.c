@@ -1,5 +1,7 @@
-/* tests/kvm/stats/leak_test.c: many sandboxes, made, used in every way, and freed, leave no file
- * descriptor, mapping or memory behind. */
+/*
+ * tests/kvm/stats/leak_test.c: many sandboxes are made, used in every way, and freed. They leave no
+ * file descriptor, mapping or memory behind.
+ */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>

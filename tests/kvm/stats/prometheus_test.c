@@ -1,6 +1,6 @@
 /*
- * tests/kvm/stats/prometheus_test.c: the Prometheus text is well-formed, says what the structs say,
- * and can be read while others work.
+ * tests/kvm/stats/prometheus_test.c: the Prometheus text is well-formed, has the same values as the
+ * structs, and can be read while other threads work.
  */
 #include <inttypes.h>
 #include <pthread.h>

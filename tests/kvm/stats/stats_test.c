@@ -1,6 +1,6 @@
 /*
- * tests/kvm/stats/stats_test.c: every counter moves by exactly what was done, and no other does;
- * gauges say what there is; the Prometheus text is well-formed and has the same numbers.
+ * tests/kvm/stats/stats_test.c: each operation changes exactly its counters, by the right amount.
+ * Gauges show the current state. The Prometheus text is well-formed and has the same numbers.
  */
 #include <inttypes.h>
 #include <stdio.h>

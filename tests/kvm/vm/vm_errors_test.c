@@ -1,8 +1,7 @@
 /*
- * tests/kvm/vm/vm_errors_test.c: what the KVM backend says when something is missing or fails: no
- * device, no permission, not a KVM device, another API version, each needed capability missing in
- * turn; and every single system call of making and running a VM failing in turn. The former need no
- * KVM.
+ * tests/kvm/vm/vm_errors_test.c: the errors of the KVM backend. Something is missing: no device, no
+ * permission, not a KVM device, another API version, each needed capability in turn. Or each system
+ * call of making and running a VM fails in turn. The first group needs no KVM.
  */
 #include <errno.h>
 #include <fcntl.h>

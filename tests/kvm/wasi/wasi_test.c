@@ -1,7 +1,7 @@
 /*
- * WASI in a VM: a module made here imports every function and exports it again, so that each can be
- * called from outside and goes through the guest, the host call and the handler. Deadlines and
- * interrupts end calls that wait.
+ * WASI in a VM: a module made here imports every function and exports it again. So each can be
+ * called from outside and passes through the guest, the host call and the handler. Deadlines and
+ * interrupts end waiting calls.
  */
 #include <fcntl.h>
 #include <pthread.h>

@@ -1,7 +1,7 @@
 /*
- * tests/kvm/wasi/wasi_wait_test.c: two sandboxes share one stream and compete for what little moves
- * there; then nothing moves any more. Both calls end all the same: at a deadline, at an interrupt,
- * and with a CPU limit alone. If one does not, an alarm ends the suite.
+ * tests/kvm/wasi/wasi_wait_test.c: two sandboxes share one stream and compete for the little data
+ * on it; then there is no more data. Both calls still end: at a deadline, at an interrupt, and with
+ * only a CPU limit. If a call does not end, an alarm ends the suite.
  */
 #include <errno.h>
 #include <fcntl.h>
