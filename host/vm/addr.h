@@ -1,6 +1,7 @@
 /*
- * host/vm/addr.h: guest-physical addresses are a type, so that no other address gets in their
- * place. A guest-virtual one is a plain `uint64_t gva`, a host one a `uint8_t *hva`.
+ * host/vm/addr.h: guest-physical addresses have a type, so that the compiler refuses other
+ * addresses in their place. A guest-virtual address is a plain `uint64_t gva`, a host address a
+ * `uint8_t *hva`.
  */
 #ifndef HOST_ADDR_H
 #define HOST_ADDR_H

@@ -1,6 +1,6 @@
 /*
- * host/vm/cpu_x86_64.h: the x86-64 architecture's own numbers, as far as this library uses them.
- * Intel SDM vol. 3A, AMD APM vol. 2.
+ * host/vm/cpu_x86_64.h: the numbers of the x86-64 architecture that this library uses. Intel SDM
+ * vol. 3A, AMD APM vol. 2.
  */
 #ifndef HOST_CPU_X86_64_H
 #define HOST_CPU_X86_64_H

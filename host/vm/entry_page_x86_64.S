@@ -1,14 +1,17 @@
 /*
- * host/vm/entry_page_x86_64.S: where every call enters ring 3. A page that the host makes and the guest can only read and execute, so
- * what is reset here is reset for a hostile image, too: all that ring 3 can have changed and the host does not set at every call
- * (general registers, RFLAGS) or when a run ended in any way but by one of our ports (system and debug registers).
- * That is why neither a restore nor giving a VM to somebody else needs a vCPU ioctl. (KVM_SET_XSAVE would be one at every call, and KVM
- * takes no component that the VM was not granted, while on kvm-pvm ring 3 has all of the host's.)
+ * host/vm/entry_page_x86_64.S: where every call enters ring 3. The host makes this page, and the
+ * guest can only read and execute it. So its resets hold for a hostile image, too. It resets all
+ * state that ring 3 can change and the host does not set. The host sets general registers and
+ * RFLAGS at every call. It sets system and debug registers after a run that did not end at one of
+ * our ports. So neither a restore nor a VM's next user needs a vCPU ioctl. Deliberately not
+ * KVM_SET_XSAVE: it is an ioctl at every call. KVM also refuses components that the VM was not
+ * granted, while on kvm-pvm ring 3 has all of the host's.
  *
- * In: RIP = the page, R10 = the ticket, R11 = the image's entry (guest/entry.S), other registers as that wants them. RAX, RCX, RDX, R10
- * and R11 are lost. The ticket is a number that no guest knows. It is gone when the guest runs, so whoever finds it in R10 at an exit
- * knows that the guest did not (vm_regs_are_before_guest()).
- * Three variants: enum vm_entry (regs_x86_64.h) says which one fits.
+ * In: RIP = the page, R10 = the ticket, R11 = the image's entry (guest/entry.S), other registers as
+ * that entry needs them. RAX, RCX, RDX, R10 and R11 are lost. The ticket is a number that no guest
+ * knows. The page removes it before the guest runs. So if R10 holds the ticket at an exit, the
+ * guest has not run (vm_regs_are_before_guest()).
+ * There are three variants; enum vm_entry (regs_x86_64.h) chooses one.
  */
 #define USER_DS 0x2b /* SYS_USER_DS, host/vm/syspages_layout_x86_64.h */
 #define MXCSR_RESET 0x1f80

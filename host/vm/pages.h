@@ -1,4 +1,4 @@
-/* host/vm/pages.h: small things about pages that several files of libhusk ask. */
+/* host/vm/pages.h: small helpers for pages, shared by several files of libhusk. */
 #ifndef HOST_PAGES_H
 #define HOST_PAGES_H
 
@@ -8,7 +8,7 @@
 
 #include "layout.h"
 
-/* Why mapping fails in practice: a process may have 65,530 mappings unless told otherwise, and each
+/* The usual reason for a failed mapping: by default a process may have 65,530 mappings, and each
  * sandbox needs several. */
 #define MAPPINGS_HINT "out of memory, or of mappings: sysctl vm.max_map_count"
 

@@ -1,6 +1,6 @@
 /*
- * host/vm/regs_x86_64.h: the guest's registers, and how a call begins with them. Files that are not
- * x86-64's keep them and hand them on, and know only the functions here.
+ * host/vm/regs_x86_64.h: the guest's registers, and their values at the start of a call. Files that
+ * are not for x86-64 store and pass them, and use only the functions here.
  */
 #ifndef HOST_REGS_X86_64_H
 #define HOST_REGS_X86_64_H
@@ -8,35 +8,35 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct vm_regs { /* the general ones, in KVM's order */
+struct vm_regs { /* the general registers, in KVM's order */
     uint64_t rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, r8, r9, r10, r11, r12, r13, r14, r15, rip,
         rflags;
 };
 
-/* The entry page (entry_page_x86_64.S) that fits a backend's VMs: by what ring 3 can execute there,
- * which is not always what it was granted. */
+/* The variant of the entry page (entry_page_x86_64.S) for a backend's VMs. It depends on the
+ * instructions that ring 3 can execute there, which may be more than the host granted. */
 enum vm_entry {
-    VM_ENTRY_SSE,   /* there is no XCR0 */
+    VM_ENTRY_SSE,   /* the guest has no XCR0 */
     VM_ENTRY_XSAVE, /* XRSTOR works */
-    VM_ENTRY_PKRU   /* and so does WRPKRU */
+    VM_ENTRY_PKRU   /* XRSTOR and WRPKRU work */
 };
 
-/* What a call begins with: entry_page_x86_64.S, guest/entry.S. */
+/* The start of a call: entry_page_x86_64.S, guest/entry.S. */
 struct vm_start {
     uint64_t ticket;              /* a number that no guest knows */
     uint64_t entry_gva;           /* the image's entry */
-    uint64_t thunk_gva, code_gva; /* what is called, and how */
-    uint64_t stack_gva;           /* one past its stack */
+    uint64_t thunk_gva, code_gva; /* the call thunk, and the function */
+    uint64_t stack_gva;           /* one past the end of the stack */
 };
 
 void vm_regs_start(const struct vm_start *start, struct vm_regs *ret_regs);
-/* Is it the entry page that was interrupted, before it let the guest go? A guest that jumps there
- * cannot look like it: the entry page takes the ticket away before it leaves, and no guest ever
- * sees it. */
+/* Was the entry page interrupted, before it started the guest? A guest that jumps to the entry page
+ * does not count. The page removes the ticket before it leaves, so no guest ever sees the
+ * ticket. */
 bool vm_regs_are_before_guest(const struct vm_regs *regs, uint64_t ticket);
-/* Has not even the entry page run? */
+/* Has the entry page not started yet? */
 bool vm_regs_are_at_start(const struct vm_regs *regs);
-/* Where the stack of a call inside the interrupted one can begin. */
+/* The stack address at which a nested call can start. */
 uint64_t vm_regs_free_stack(const struct vm_regs *regs);
 
 static inline uint64_t vm_regs_pc(const struct vm_regs *regs) {

@@ -1,7 +1,6 @@
 /*
- * host/vm/syspages_layout_x86_64.h: where the system pages lie, and the descriptors in them. Shared
- * by what makes them (syspages_x86_64.c) and what loads the vCPU's registers from them
- * (vcpu_kvm_x86_64.c).
+ * host/vm/syspages_layout_x86_64.h: the addresses of the system pages, and the descriptors in them.
+ * syspages_x86_64.c makes the pages, and vcpu_kvm_x86_64.c loads the vCPU's registers from them.
  *
  *   gva 0x100000  gpa 0xc0000000  GDT, TSS with I/O bitmap, IDT   supervisor, read-only, no-execute
  *   gva 0x101000  gpa 0xc0001000  exception stubs                 supervisor, read-only, executable
@@ -10,9 +9,9 @@
  *   (no gva)      gpa 0xc0004000  page tables: PML4 first; only the host writes them
  *   (no gva)      … 0xf0000000    further page tables as mappings are added
  *
- * The selectors are those of 64-bit Linux on purpose: kvm-pvm runs ring 3 natively only with its
- * host kernel's own __USER_CS and __USER_DS, and with its GDT. Ours has no descriptor for ring 3
- * (syspages_x86_64.c).
+ * The selectors are those of 64-bit Linux on purpose. kvm-pvm runs ring 3 natively only with
+ * __USER_CS and __USER_DS of its host kernel, and with that kernel's GDT. Our GDT has no descriptor
+ * for ring 3 (syspages_x86_64.c).
  */
 #ifndef HOST_SYSPAGES_LAYOUT_X86_64_H
 #define HOST_SYSPAGES_LAYOUT_X86_64_H
@@ -24,14 +23,14 @@
 #include "ports.h"
 
 #define SYS_GPA 0xc0000000ull
-/* the hole for KVM's own real-mode pages and the APICs is above */
+/* the hole for KVM's real-mode pages and the APICs is above this */
 #define SYS_GPA_END 0xf0000000ull
 
 #define SYS_TABLES_GVA HUSK_SYS_GVA
 #define SYS_STUBS_GVA (HUSK_SYS_GVA + 0x1000ull)
 #define SYS_STACK_GVA (HUSK_SYS_GVA + 0x2000ull)
 #define SYS_STACK_TOP_GVA (SYS_STACK_GVA + HUSK_PAGE_SIZE)
-/* host/vm/entry_page_x86_64.S; the VM starts every call here */
+/* host/vm/entry_page_x86_64.S; every call starts here */
 #define SYS_ENTRY_GVA (HUSK_SYS_GVA + 0x3000ull)
 #define SYS_FIXED_PAGES 4u
 
@@ -40,8 +39,8 @@
 #define SYS_GDT_BYTES 0x50u
 #define SYS_TSS_OFFSET 0x100u
 #define SYS_TSS_HEAD_BYTES 0x68u /* SDM vol. 3A, figure 7-11 */
-/* One bit per port 0..255 and the byte of ones that must follow (SDM vol. 1, section 18.5.2). Ports
- * above are beyond the TSS limit, that is, forbidden. */
+/* One bit per port 0..255, then the byte of ones that must follow (SDM vol. 1, section 18.5.2).
+ * Ports above 255 are beyond the TSS limit, so they are forbidden. */
 #define SYS_TSS_BYTES (SYS_TSS_HEAD_BYTES + 32u + 1u)
 #define SYS_IDT_OFFSET 0x400u
 #define SYS_IDT_BYTES (16u * HUSK_EXCEPTION_VECTORS)
@@ -54,9 +53,9 @@
 
 #define SYS_STUB_BYTES 32u /* distance between two stubs */
 
-/* What the CPU pushes on the exception stack, upwards from SYS_STACK_TOP_GVA - sizeof (SDM vol. 3A,
- * section 6.14.2). An error code lies just below it; for #PF the stub pushes CR2 below that. While
- * a stub runs, ring 3's registers are here. */
+/* The frame that the CPU pushes on the exception stack, at SYS_STACK_TOP_GVA - sizeof (SDM vol. 3A,
+ * section 6.14.2). An error code lies just below it; for #PF, the stub pushes CR2 below that. While
+ * a stub runs, the frame holds ring 3's registers. */
 struct sys_exception_frame {
     uint64_t rip, cs, rflags, rsp, ss;
 };

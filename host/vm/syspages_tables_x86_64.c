@@ -1,11 +1,11 @@
 /*
- * host/vm/syspages_tables_x86_64.c: building 4-level page tables (SDM vol. 3A, section 4.5) in
- * pages that syspages_x86_64.c provides.
+ * host/vm/syspages_tables_x86_64.c: builds 4-level page tables (SDM vol. 3A, section 4.5) in pages
+ * that syspages_x86_64.c provides.
  *
- * A mapping is walked in steps of at most one 2 MiB region. A region that is covered completely,
- * has no table yet and lies equally aligned in guest-physical memory becomes one large entry;
- * everything else 4 KiB entries. tables_check() makes the same walk without writing, so that
- * tables_map() cannot run out of pages half-way.
+ * A mapping is walked in steps of at most one 2 MiB region. A region becomes one large entry if it
+ * is covered completely, has no table yet, and is aligned in guest-physical memory. Otherwise it
+ * gets 4 KiB entries. tables_check() makes the same walk without writing, so tables_map() cannot
+ * run out of pages half-way.
  */
 #include "syspages_tables_x86_64.h"
 

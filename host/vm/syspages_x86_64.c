@@ -1,8 +1,8 @@
 /*
- * host/vm/syspages_x86_64.c: the system pages of host/vm/syspages_layout_x86_64.h. A template is a
- * sealed memfd, made once per opened image; a space maps it privately, so that a thousand sandboxes
- * share what none of them changed. Page tables must still be writable memory for the hypervisor: on
- * AMD a nested walk of a guest page table counts as a write (APM vol. 2, 15.25.5).
+ * host/vm/syspages_x86_64.c: makes the system pages of host/vm/syspages_layout_x86_64.h. A template
+ * is a sealed memfd, made once per opened image. A space maps it privately, so a thousand sandboxes
+ * share the unchanged pages. Page tables must still be writable memory for the hypervisor: on AMD,
+ * a nested walk of a guest page table counts as a write (APM vol. 2, 15.25.5).
  */
 #include "syspages.h"
 

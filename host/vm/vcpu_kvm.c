@@ -1,7 +1,7 @@
 /*
- * host/vm/vcpu_kvm.c: the vCPU of a VM on Linux KVM, and its run loop: enter the guest, turn the
- * way it came out into struct vm_exit. One KVM_RUN per run and no other vCPU ioctl: registers
- * travel in the shared struct kvm_run.
+ * host/vm/vcpu_kvm.c: the vCPU of a VM on Linux KVM, and its run loop: enter the guest, then turn
+ * KVM's exit into struct vm_exit. A run makes one KVM_RUN and no other vCPU ioctl: registers are
+ * passed in the shared struct kvm_run.
  */
 #include <errno.h>
 #include <stdarg.h>

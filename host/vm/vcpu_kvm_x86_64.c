@@ -1,6 +1,6 @@
 /*
- * host/vm/vcpu_kvm_x86_64.c: what of a vCPU on KVM is x86-64: its control registers, and how ring
- * 3's registers are found and set when the CPU stands in a ring-0 exception stub.
+ * host/vm/vcpu_kvm_x86_64.c: the x86-64 part of a vCPU on KVM: its control registers, and how to
+ * get and set ring 3's registers while the CPU is in a ring-0 exception stub.
  */
 #include <errno.h>
 #include <stdio.h>

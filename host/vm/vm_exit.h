@@ -1,6 +1,6 @@
 /*
- * host/vm/vm_exit.h: how a run of the guest ends. With the registers (regs_x86_64.h) all that the
- * folders above host/memory see of a vCPU, by way of host/memory/machine.h.
+ * host/vm/vm_exit.h: how a run of the guest ends. The folders above host/memory see only this and
+ * the registers (regs_x86_64.h) of a vCPU, through host/memory/machine.h.
  */
 #ifndef HOST_VM_EXIT_H
 #define HOST_VM_EXIT_H
@@ -12,25 +12,26 @@
 
 enum vm_exit_kind {
     VM_EXIT_PORT, /* ring 3 did OUT to one of our ports: .port */
-    /* the CPU stopped the guest at an instruction: .fault, and regs of the interrupted code */
+    /* the CPU stopped the guest at an instruction: .fault, and the registers of the interrupted
+     * code */
     VM_EXIT_EXCEPTION,
-    VM_EXIT_KICKED,   /* vcpu_ops.kick() or a signal; the guest may simply be run again */
-    VM_EXIT_VIOLATION /* anything else: .detail says what */
+    VM_EXIT_KICKED,   /* vcpu_ops.kick() or a signal; the guest may run again */
+    VM_EXIT_VIOLATION /* any other exit: .detail describes it */
 };
 
-/* What a CPU exception is, as far as somebody asks. */
+/* The kinds of CPU exceptions that the host distinguishes. */
 enum vm_fault_kind {
     VM_FAULT_OTHER,
-    VM_FAULT_PAGE,        /* the page tables do not allow the access to .address */
-    VM_FAULT_INSTRUCTION, /* it does not exist */
+    VM_FAULT_PAGE,        /* the page tables forbid the access to .address */
+    VM_FAULT_INSTRUCTION, /* the instruction does not exist */
     VM_FAULT_DEBUG        /* single-stepping */
 };
 
 struct vm_fault {
     enum vm_fault_kind kind;
-    bool is_fetch;    /* VM_FAULT_PAGE: of an instruction */
+    bool is_fetch;    /* VM_FAULT_PAGE: the access fetched an instruction */
     uint64_t address; /* VM_FAULT_PAGE */
-    /* For messages: the architecture's number of the exception, and its error code, 0 if it has
+    /* For messages: the exception's number in the architecture, and its error code, or 0 if it has
      * none. */
     uint8_t number;
     uint32_t code;

@@ -1,7 +1,7 @@
 /*
- * host/vm/vm_kvm.h: what the files of the KVM backend share: vm_kvm_caps.c (opening KVM, what it
- * can do), vm_kvm.c and vm_kvm_x86_64.c (VM, CPUID), vcpu_kvm.c and vcpu_kvm_x86_64.c (run loop,
- * registers, exceptions). Linux: Documentation/virt/kvm/api.rst.
+ * host/vm/vm_kvm.h: internal header of the KVM backend: vm_kvm_caps.c (opens KVM, checks
+ * capabilities), vm_kvm.c and vm_kvm_x86_64.c (VM, CPUID), vcpu_kvm.c and vcpu_kvm_x86_64.c (run
+ * loop, registers, exceptions). Linux: Documentation/virt/kvm/api.rst.
  */
 #ifndef HOST_VM_KVM_H
 #define HOST_VM_KVM_H
@@ -11,8 +11,8 @@
 
 #include "vm.h"
 
-/* The system calls, so that tests can make the n-th one fail. Results as the real ones: -1 and
- * errno. */
+/* The system calls, so that tests can make the n-th one fail. Results are like those of the real
+ * calls: -1 and errno. */
 struct kvm_sys {
     int (*open_path)(const char *path, int flags);
     int (*control)(int fd, unsigned long request, void *arg);
@@ -23,26 +23,26 @@ extern const struct kvm_sys kvm_sys_linux;
 struct vm_backend {
     const struct kvm_sys *sys;
     int kvm_fd;
-    size_t run_bytes; /* of the shared struct kvm_run */
+    size_t run_bytes; /* size of the shared struct kvm_run */
     uint32_t memslots_max;
-    uint32_t quirks; /* that can be switched off: KVM_CAP_DISABLE_QUIRKS2 */
+    uint32_t quirks; /* quirks that can be switched off: KVM_CAP_DISABLE_QUIRKS2 */
     int api_version;
     enum husk_hypervisor kind;
     bool has_sync_regs, has_immediate_exit, has_readonly_mem, has_msr_filter, has_tss_addr,
         has_identity_map;
-    uint64_t cpu_features; /* abi/cpu_features.def: those that work in a guest */
+    uint64_t cpu_features; /* bits of abi/cpu_features.def that work in a guest */
     enum vm_entry entry;
-    bool has_xsave;               /* the guest has an XCR0 of its own */
+    bool has_xsave;               /* the guest has its own XCR0 */
     struct kvm_cpuid2 *supported; /* KVM_GET_SUPPORTED_CPUID */
-    uint64_t cr4_optional;        /* SMEP, …: those that this host takes */
+    uint64_t cr4_optional;        /* SMEP, …: bits of CR4 that this host accepts */
 };
 
-/* What the next run must know about how the guest stopped. */
+/* Where the guest stopped, for the next run. */
 enum vm_where {
-    VM_IN_RING3, /* new, or at one of our ports */
-    VM_IN_STUB,  /* an exception stub: ring 3's registers are in the exception frame */
-    /* kicked, a violation, or a run that failed: ring 3, or somewhere in a stub, perhaps with an
-     * exception to deliver */
+    VM_IN_RING3, /* new vCPU, or stopped at one of our ports */
+    VM_IN_STUB,  /* in an exception stub: ring 3's registers are in the exception frame */
+    /* after a kick, a violation, or a failed run: in ring 3 or in a stub, perhaps with a pending
+     * exception */
     VM_ANYWHERE,
 };
 
@@ -52,18 +52,19 @@ struct vm {
 };
 
 struct vcpu {
-    const struct vm_backend *backend; /* the VM's */
+    const struct vm_backend *backend; /* of the VM */
     int vcpu_fd;
     struct kvm_run *run;
     enum vm_where where;
-    /* KVM would not finish the instruction of a violation: it must never run again */
+    /* KVM did not finish the instruction of a violation: the vCPU must never run again */
     bool has_unfinished_op;
-    bool has_stale_debug_regs;               /* to be put back before the next run */
+    bool has_stale_debug_regs;               /* reset them before the next run */
     const struct sys_exception_frame *frame; /* at the top of the exception stack */
-    struct kvm_sregs fresh_sregs;            /* of a new vCPU */
+    struct kvm_sregs fresh_sregs;            /* those of a new vCPU */
 };
 
-/* vm_kvm_caps.c. One row per thing that KVM must have; `query` answers KVM_CHECK_EXTENSION. */
+/* vm_kvm_caps.c. Checks the capabilities that KVM must have; `query` answers
+ * KVM_CHECK_EXTENSION. */
 int kvm_caps_check(int (*query)(void *user, unsigned cap), void *user, struct husk_error *err);
 int kvm_open_failed(const char *path, int sys_errno, struct husk_error *err);
 int kvm_backend_new_with(const struct kvm_sys *sys, const char *kvm_path,
@@ -72,9 +73,9 @@ int kvm_backend_new_with(const struct kvm_sys *sys, const char *kvm_path,
 /* vm_kvm_x86_64.c */
 int kvm_x86_supported(struct vm_backend *backend,
                       struct husk_error *err);               /* CPUID, cpu_features, cr4_optional */
-uint64_t kvm_x86_host_features(void);                        /* of this CPU, whatever KVM says */
+uint64_t kvm_x86_host_features(void);                        /* of this CPU; KVM may list fewer */
 int kvm_x86_vm_setup(struct vm *vm, struct husk_error *err); /* after KVM_CREATE_VM */
-/* The vCPU shows these features and no others. */
+/* Make the vCPU show only these features. */
 int kvm_x86_set_cpuid(const struct vcpu *vcpu, uint64_t features, struct husk_error *err);
 
 /* vcpu_kvm_x86_64.c */
@@ -83,21 +84,21 @@ void kvm_x86_get_regs(const struct vcpu *vcpu, struct vm_regs *ret_regs);
 void kvm_x86_set_regs(struct vcpu *vcpu, const struct vm_regs *regs);
 int kvm_x86_reset_debug_regs(struct vcpu *vcpu, struct husk_error *err);
 void kvm_x86_repeat_once(struct vcpu *vcpu);
-/* After a KVM_EXIT_IO that was an OUT: one of our ports, an exception, or a violation. */
+/* Fill the exit after a KVM_EXIT_IO by an OUT: one of our ports, an exception, or a violation. */
 void kvm_x86_port_exit(struct vcpu *vcpu, struct vm_exit *exit);
 
-/* Instructions of the entry page, beside the bits of abi/cpu_features.def. */
+/* Instructions of the entry page, in addition to the bits of abi/cpu_features.def. */
 #define PROBE_XRSTOR (1ull << 62)
 #define PROBE_WRPKRU (1ull << 63)
-/* Those that the CPU has, where it is not certain whether a guest has them: on kvm-pvm CR4 and XCR0
- * are the host kernel's. */
+/* The PROBE_… instructions that the CPU has and a guest may have. It is uncertain on kvm-pvm, where
+ * CR4 and XCR0 are the host kernel's. */
 uint64_t kvm_x86_entry_probes(const struct vm_backend *backend);
 
-/* vm_kvm_selftest_x86_64.c. Find out what works in a guest although it is not listed: cpu_features,
- * and the entry page. */
+/* vm_kvm_selftest_x86_64.c. Finds features that work in a guest although KVM does not list them
+ * (cpu_features), and the variant of the entry page. */
 int kvm_x86_try_out(struct vm_backend *backend, struct husk_error *err);
 
-/* Typed ioctls: a wrong struct does not compile. 0 or a value, or -1 with errno. */
+/* Typed ioctls: a wrong struct does not compile. They return 0 or a value, or -1 with errno. */
 static inline int kvm_do_create_vm(const struct vm_backend *backend) {
     return backend->sys->control(backend->kvm_fd, KVM_CREATE_VM, NULL);
 }

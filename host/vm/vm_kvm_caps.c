@@ -1,6 +1,6 @@
 /*
- * host/vm/vm_kvm_caps.c: opening /dev/kvm and finding out what this host's KVM can do. Everything
- * that can be missing is its own message, saying what to do about it.
+ * host/vm/vm_kvm_caps.c: opens /dev/kvm and checks the capabilities of this host's KVM. Each
+ * missing capability has its own message, which says what to do.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,8 @@
 /*
- * host/vm/vm_kvm_selftest_x86_64.c: which CPU features really work in the guest. Where KVM's list
- * of supported CPUID bits and the host CPU agree there is nothing to find out. kvm-pvm, which runs
- * ring 3 directly on the CPU, lists almost none: there a VM is made and one instruction of each
- * feature tried; vector state must also survive an exit.
+ * host/vm/vm_kvm_selftest_x86_64.c: finds the CPU features that really work in the guest. If KVM's
+ * list of supported CPUID bits agrees with the host CPU, there is nothing to find. kvm-pvm, which
+ * runs ring 3 directly on the CPU, lists almost no features. There this file makes a VM and tries
+ * one instruction of each feature. Vector state must also survive an exit.
  */
 #include <errno.h>
 #include <string.h>

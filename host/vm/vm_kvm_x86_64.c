@@ -1,6 +1,6 @@
 /*
- * host/vm/vm_kvm_x86_64.c: what of a VM on KVM is x86-64: the CPU that its guest sees, and what KVM
- * must know before there is a vCPU.
+ * host/vm/vm_kvm_x86_64.c: the x86-64 part of a VM on KVM: the CPU that its guest sees, and the
+ * settings that KVM needs before there is a vCPU.
  */
 #include <errno.h>
 #include <stdio.h>

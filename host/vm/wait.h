@@ -1,26 +1,25 @@
 /*
- * host/vm/wait.h: system calls that wait for the world, and that a kick ends. wasi_*.c →
- * sandbox_syscall() → wait_syscall().
+ * host/vm/wait.h: waiting system calls that a kick can end. wasi_*.c → sandbox_syscall() →
+ * wait_syscall().
  *
- * A kick is a signal to the thread that runs a call, sent after a flag that says why (kick.h). For
- * KVM_RUN that is enough, because vcpu_ops.kick() is sticky. Any other system call could be entered
- * just after the signal came, and then wait for ever. So:
+ * A kick sets a flag, then sends a signal to the thread that runs a call (kick.h). For KVM_RUN that
+ * is enough, because vcpu_ops.kick() is sticky. Any other system call may start just after the
+ * signal arrived, and then wait for ever. So:
  *
- *   flag looked at ─► [ "did a signal come?" ─► SYSCALL ] ─► result
+ *   check the flag ─► [ "did a signal arrive?" ─► SYSCALL ] ─► result
  *
- * The handler remembers that it ran. If it finds the thread between the brackets, it moves the
- * thread past them: nothing was done, and the result is -EINTR. The kernel puts a thread whose
- * system call is to be restarted back to the SYSCALL instruction, which is between the brackets,
- * too. A system call that has done something already returns what it did. No order of events is
- * left in which the signal comes and the thread waits: there is nothing to time, to poll, or to
- * send twice.
+ * The handler records that it ran. If the thread is between the brackets, the handler moves it past
+ * them. Then the system call did nothing, and the result is -EINTR. If the kernel restarts a system
+ * call, it moves the thread back to the SYSCALL instruction, which is between the brackets, too. A
+ * system call that has done part of its work returns that result. So in every order of events, the
+ * signal ends the wait. Nothing needs timing, polling or a second signal.
  *
- * The handler may have interrupted another handler, of the embedder's, that lies over the wait.
- * Then it cannot move the thread: it blocks the signal until that handler returns, and sends it
+ * The handler may interrupt another handler, of the embedder, which itself interrupted the wait.
+ * Then it cannot move the thread. It blocks the signal until that handler returns, and sends it
  * again.
  *
- * Only these system calls are ended. Those of the embedder's own functions are restarted
- * (SA_RESTART), as far as the kernel restarts any.
+ * Only these system calls end. System calls of the embedder's functions are restarted (SA_RESTART),
+ * if the kernel can restart them.
  */
 #ifndef HOST_WAIT_H
 #define HOST_WAIT_H
@@ -29,18 +28,18 @@
 
 /* Install the kick signal's handler. 0, or -1 with errno. */
 int wait_signal_install(int signal);
-/* Is it the handler of a signal, as sigaction() tells it? */
+/* Is this action, from sigaction(), the kick signal's handler? */
 struct sigaction;
 bool wait_is_handler(const struct sigaction *action);
 
-/* Send the kick signal to a thread of this process; also from a signal handler. It arrives even if
- * the queue of signals is full. */
+/* Send the kick signal to a thread of this process. Safe in a signal handler. The signal arrives
+ * even if the queue of signals is full. */
 void wait_signal_thread(long thread, int signal);
 
-/* One system call by the kernel's conventions; pointers in `args` are cast. Returns the kernel's
- * result, -errno on failure. -EINTR, with nothing done: is_cut(user) was true before, or a signal
- * came, the kick signal or another: look why, and try again or give up. The calling thread must not
- * block the kick signal. */
+/* Make a system call by the kernel's conventions; pointers in `args` are cast. Returns the kernel's
+ * result, which is -errno on failure. -EINTR: the call did nothing, because is_cut(user) was true
+ * before, or because the kick signal or another signal arrived. Then find the reason, and retry or
+ * give up. The calling thread must not block the kick signal. */
 long wait_syscall(bool (*is_cut)(void *user), void *user, long number, const long args[6]);
 
 #endif

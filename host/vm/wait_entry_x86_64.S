@@ -1,10 +1,12 @@
 /*
- * host/vm/wait_entry_x86_64.S: the system call that a kick can take back. See wait.h; the handler in wait_x86_64.c knows the labels.
+ * host/vm/wait_entry_x86_64.S: the system call that a kick can cancel. See wait.h; the handler in
+ * wait_x86_64.c knows the labels.
  *
  * long wait_entry(const volatile uint64_t *kicked_by, long number, const long args[6])
  *
- * Between wait_entry_begin and wait_entry_end the handler may move RIP to wait_entry_kicked. Nothing on the stack and no register that
- * is the caller's changes there. Once the SYSCALL is done, RIP is wait_entry_end: its result counts.
+ * Between wait_entry_begin and wait_entry_end, the handler may move RIP to wait_entry_kicked. Code
+ * there changes neither the stack nor a register of the caller. After the SYSCALL, RIP is
+ * wait_entry_end, and its result counts.
  */
     .text
     .globl wait_entry, wait_entry_begin, wait_entry_end, wait_entry_kicked

@@ -1,17 +1,16 @@
 /*
- * host/vm/watchdog.h: deadlines of running calls. One thread per engine, started when the first
- * call with a deadline is made.
+ * host/vm/watchdog.h: deadlines of running calls. One thread per engine; the first call with a
+ * deadline starts it.
  *
- * A call puts its entry in a list under a lock, and takes it out when it ends. The thread sleeps
- * until the earliest moment at which an entry can be due, and no later entry wakes it unless it is
- * due before that: a caller that makes call after call with the same limit makes no system call for
- * it, but for one about once per limit. While no entry is in the list the thread sleeps without
- * end.
+ * A call puts its entry into a list under a lock, and removes it when it ends. The thread sleeps
+ * until the earliest time at which an entry can be due. A new entry wakes the thread only if it is
+ * due before that. So a caller that repeats calls with the same limit makes a system call only
+ * about once per limit. With an empty list, the thread sleeps without a time limit.
  *
- * Who is due is kicked under the lock, so an entry that was taken out is never touched again. One
- * that is still there is kicked again after 10 ms, 20 ms, 40 ms, ...: a signal may be lost
- * (somebody else took it; nobody listened), and the guest would run for ever. The pauses double so
- * that a host function, which may take its time, can sleep in peace.
+ * The thread kicks due entries under the lock, so it never touches a removed entry. An entry that
+ * stays in the list is kicked again after 10 ms, 20 ms, 40 ms, …. A kick's signal may be lost
+ * (another handler took it, or the thread did not react), and the guest would run for ever. The
+ * pauses double so that a slow host function is rarely interrupted.
  */
 #ifndef HOST_WATCHDOG_H
 #define HOST_WATCHDOG_H
@@ -30,15 +29,17 @@ struct watch {
     uint64_t wall_end_ns; /* CLOCK_MONOTONIC; UINT64_MAX: no limit */
     uint64_t cpu_end_ns;  /* of cpu_clock; UINT64_MAX: no limit */
     clockid_t cpu_clock;
-    uint64_t wall_ns, cpu_ns;    /* the limits as the caller gave them, for messages */
+    uint64_t wall_ns, cpu_ns;    /* the limits that the caller gave, for messages */
     enum husk_limit_kind due_by; /* set before is_due */
     atomic_bool is_due;          /* set before the kick */
-    /* Once is_due: when to kick again, and how long that is after the last kick. The watchdog's. */
+    /* Once is_due: the time of the next kick, and the pause before it. Only the watchdog uses
+     * them. */
     uint64_t kick_again_ns, kick_pause_ns;
-    /* A call with a CPU limit alone uses no CPU time while it waits in WASI. wait_left_ns: how long
-     * it may still do so, altogether; UINT64_MAX: without end. The calling thread's. wait_end_ns:
-     * when the present wait uses it up (CLOCK_MONOTONIC); UINT64_MAX: it does not wait. Looked at
-     * whenever the CPU clock is, so noticed too late by at most the CPU limit. */
+    /* A call with only a CPU limit uses no CPU time while it waits in WASI, so waits have a limit,
+     * too. wait_left_ns: the remaining wait time in total; UINT64_MAX: unlimited. Only the calling
+     * thread uses it. wait_end_ns: the time at which the current wait uses it up (CLOCK_MONOTONIC);
+     * UINT64_MAX: the call is not waiting. The watchdog checks it together with the CPU clock, so
+     * the kick may be late by at most the CPU limit. */
     uint64_t wait_left_ns;
     atomic_uint_least64_t wait_end_ns;
 };
@@ -48,14 +49,14 @@ struct watchdog {
     pthread_cond_t wake;
     pthread_t thread;
     bool is_started, is_stopping;
-    uint64_t wake_ns;     /* when the thread wakes by itself; UINT64_MAX: never */
+    uint64_t wake_ns;     /* the time at which the thread wakes by itself; UINT64_MAX: never */
     struct watch watches; /* head of the ring */
 };
 
 int watchdog_init(struct watchdog *watchdog, struct husk_error *err);
-void watchdog_done(struct watchdog *watchdog); /* stops the thread; no entries may be left */
+void watchdog_done(struct watchdog *watchdog); /* stops the thread; the list must be empty */
 
-/* Entries are the caller's. HUSK_E_NOMEM or HUSK_E_SYS if the thread cannot be started. */
+/* The caller owns the entries. HUSK_E_NOMEM or HUSK_E_SYS if the thread cannot be started. */
 int watchdog_add(struct watchdog *watchdog, struct watch *watch, struct husk_error *err);
 void watchdog_remove(struct watchdog *watchdog, struct watch *watch);
 
