@@ -1,6 +1,6 @@
 /*
- * host/memory/machine.c: see machine.h. Loading another module builds memory and page tables anew
- * and gives them to the VM that is there; a VM is created only where there is none.
+ * host/memory/machine.c: see machine.h. Loading another module builds new memory and page tables
+ * and gives them to the existing VM. A VM is created only if there is none.
  */
 #include "machine.h"
 

@@ -1,21 +1,21 @@
 /*
- * host/memory/machine.h: what stands under an instance, and what the pool keeps: memory (arena),
- * page tables (sys_space), the VM that has both as slots, and what is known of the memory's pages.
- * A machine knows images and sizes; it knows no imports, no calls and no tenant. machine.c builds
- * it, restore.c makes its memory equal to an image in place, machine_space.c has page tables, slots
- * and the VM. Between two sandboxes it is in the engine's pool (pool.c) as it was left; whoever
- * takes it makes it equal to an image, which is when the restore that was put off is done.
+ * host/memory/machine.h: a machine: the memory (arena), the page tables (sys_space), the VM that
+ * has both as slots, and the hot set of the memory. An instance runs on a machine, and the pool
+ * keeps machines. A machine knows images and sizes, but no imports, calls or tenants. machine.c
+ * builds it. restore.c makes its memory equal to an image in place. machine_space.c has page
+ * tables, slots and the VM. Between two sandboxes, a machine stays in the engine's pool (pool.c) as
+ * it was left. The next user makes it equal to an image; that does the deferred restore.
  *
- * The folders above see an address space and what runs in it, and may use these alone:
+ * The folders above see an address space with a CPU, and may use only these functions:
  *   map and unmap   machine_make_equal() to an image; machine_grow(), machine_map() add zero pages.
- *                   Pages are taken away, and rights are given, by machine_make_equal() only
+ *                   Only machine_make_equal() removes pages and changes rights
  *   run             machine_set_regs(), machine_run(), machine_get_regs(), machine_renew(),
  *                   `kicker`
  *   host pointers   arena_span()
- * They do not know VM, memory slots and page tables (tools/check-layers), so another hypervisor or
- * a process may stand behind these functions.
+ * They do not know VMs, memory slots and page tables (tools/check-layers). So another hypervisor or
+ * a process may implement these functions.
  *
- * Used by one thread at a time, except `kicker`.
+ * One thread at a time uses a machine, except `kicker`.
  */
 #ifndef HOST_MACHINE_H
 #define HOST_MACHINE_H
@@ -27,69 +27,72 @@
 #include "sizing.h"
 
 struct machine {
-    /* Borrowed: whoever uses the machine holds the engine, and the pool is emptied before it
-     * goes. */
+    /* Borrowed. Each user of the machine holds the engine, and the engine empties the pool before
+     * it ends. */
     husk_engine *engine;
     const struct vcpu_ops *vcpu_ops;
-    /* Every field set, but user and label, which are NULL: they are the sandbox's. The pool gives
-     * the machine to sandboxes with equal ones only. */
+    /* Every field is set, except user and label: they are the sandbox's, and NULL here. The pool
+     * gives the machine only to sandboxes with equal limits. */
     struct husk_sandbox_options limits;
 
-    /* The image that the arena lies over; NULL: there is no memory, perhaps no VM yet. What was
-     * written since then is in the hot set, or will be found. */
+    /* The image that the arena maps. NULL: there is no memory, and perhaps no VM. Pages written
+     * since it was mapped are in the hot set, or the next scan finds them. */
     husk_image *mapped;
-    /* Of what is mapped: tables' entries as they are now, and what everything may grow to. */
+    /* The sizes of the mapped parts: current entries of tables, and the maximum sizes. */
     struct sizing sizes;
     struct arena arena;
-    struct sys_space *tables; /* this and the next three: machine_space.c's */
-    struct vm *vm;            /* NULL: none yet, and no vCPU */
+    struct sys_space *tables; /* machine_space.c owns this and the next three */
+    struct vm *vm;            /* NULL: there is no VM and no vCPU */
     struct vcpu *vcpu;
     uint32_t next_slot; /* of the VM */
     struct kicker kicker;
     struct hotset hotset;
-    bool has_failed_vm; /* running it failed, which no guest can cause: not for the pool */
-    /* Changes that were begun since the machine was last whole: what fails before it begins one
-     * leaves this number as it was. Not 0 between calls: a change failed half-way, and the machine
-     * must be built anew. */
+    bool has_failed_vm; /* a run failed, which no guest can cause; the VM must not go to the pool */
+    /* Number of changes begun since the machine was last whole. An operation that fails before its
+     * first change does not change this number. If it is not 0 between calls, a change failed
+     * half-way, and the machine must be rebuilt. */
     uint32_t changes_begun;
-    struct machine *next_idle; /* in the pool: an older one */
+    struct machine *next_idle; /* in the pool: the next older machine */
     struct tally tally;        /* of the sandbox that has it */
 };
 
-/* pool.c. An idle machine with these limits, best one that holds this image's memory (which may be
- * NULL); else a new one, without memory and VM. NULL: out of memory. */
+/* pool.c. Take an idle machine with these limits, preferably one that holds this image's memory.
+ * `image` may be NULL. If there is none, make a new machine without memory and VM. NULL: out of
+ * memory. */
 struct machine *machine_take(husk_engine *engine, const husk_image *image,
                              const struct husk_sandbox_options *limits);
-/* Nobody uses it any more: into the pool, dirty, or freed. */
+/* The machine is no longer used: put it into the pool, dirty, or free it. */
 void machine_put(struct machine *machine);
-/* machine.c. For pool.c only: one without memory and VM (NULL: out of memory), and its end. */
+/* machine.c. For pool.c only: make a machine without memory and VM (NULL: out of memory), and free
+ * it. */
 struct machine *machine_new(husk_engine *engine, const struct husk_sandbox_options *limits);
 void machine_free(struct machine *machine);
 
-/* restore.c. Make memory equal to an image of these sizes: in place, if it lies over the same
- * module; else by building it anew. Takes over the sizes on success. A failure leaves everything as
- * it was, or (changes_begun says so) the machine in pieces: then only a load is possible.
- * `is_load`: for the counters; it is a restore otherwise. */
+/* restore.c. Make memory equal to an image with these sizes. If the arena maps the same module, it
+ * does so in place; otherwise it rebuilds the memory. On success it takes over the sizes. On
+ * failure everything is as it was, or the machine is incomplete (changes_begun tells), and only a
+ * load is possible. `is_load`: count it as a load, else as a restore. */
 int machine_make_equal(struct machine *machine, husk_image *image, struct sizing *take_sizes,
                        bool is_load, struct husk_error *err);
 
-/* Replace memory and page tables by fresh ones over the image, in the VM if there is one (else in a
- * new one). Fails with everything as it was, or in the middle of a change; then it can be tried
- * again. */
+/* Replace memory and page tables by new ones for the image, in the existing VM or in a new one. On
+ * failure everything is as it was, or a change is incomplete; then it can be retried. */
 int machine_build(struct machine *machine, husk_image *image, const struct sizing *sizes,
                   struct husk_error *err);
-/* Another VM in the place of one that cannot run any more, over the same memory, also in the middle
- * of a call. All is as it was if it fails. Kicks of the old one are lost: look at the flags. */
+/* Replace a VM that cannot run any more by a new one with the same memory, also during a call. On
+ * failure everything is as it was. Kicks of the old VM are lost, so check the flags. */
 int machine_renew(struct machine *machine, struct husk_error *err);
-/* A memory grows by so many bytes, a multiple of the page size and within what it may grow to. */
+/* Grow a memory by `bytes`, a multiple of the page size. It must not exceed the memory's
+ * maximum. */
 int machine_grow(struct machine *machine, uint32_t mem_idx, uint64_t bytes, struct husk_error *err);
-/* Give the guest more pages of the arena to read and write: a table that grows. */
+/* Let the guest read and write more pages of the arena, for a table that grows. */
 int machine_map(struct machine *machine, uint64_t gva_value, uint64_t bytes,
                 struct husk_error *err);
-/* The hot set has changed: after a load, a restore, and when its memory goes. */
+/* Update the counter of hot pages. Call it after a load, after a restore, and when the memory is
+ * freed. */
 void machine_count_hot(struct machine *machine);
 
-/* The line between what leaves everything as it was when it fails and what does not. */
+/* A failure before this call leaves everything as it was; a failure after it does not. */
 static inline void machine_change_begin(struct machine *machine) {
     machine->changes_begun++;
 }
@@ -100,7 +103,7 @@ static inline bool machine_is_whole(const struct machine *machine) {
     return machine->changes_begun == 0;
 }
 
-/* As the operations of vm.h. */
+/* See the operations of vm.h. */
 static inline void machine_get_regs(const struct machine *machine, struct vm_regs *ret_regs) {
     machine->vcpu_ops->get_regs(machine->vcpu, ret_regs);
 }

@@ -1,9 +1,9 @@
 /*
- * host/memory/machine_space.c: a machine's address space and the vCPU that runs in it: the only
- * file above host/vm that gives a VM its memory. Host memory (the arena, the image's read-only
- * part) becomes guest-physical as slots; page tables say what of it the guest can reach. A memory
- * has one slot for its initial size and more as it grows, each doubling what is covered, so that a
- * sandbox does not pay for its maximum.
+ * host/memory/machine_space.c: a machine's address space and the vCPU that runs in it. It is the
+ * only file above host/vm that gives a VM its memory. Slots make host memory (the arena, the
+ * image's read-only part) guest-physical. Page tables decide which part of it the guest can reach.
+ * A memory has one slot for its initial size, and more as it grows. Each new slot doubles the
+ * covered size, so a sandbox does not pay for its maximum.
  */
 #include "machine_space.h"
 

@@ -1,31 +1,32 @@
 /*
- * host/memory/machine_space.h: what machine.c and restore.c ask of a machine's address space,
- * besides machine.h: page tables, slots and the VM are made, exchanged and freed here.
+ * host/memory/machine_space.h: the operations on a machine's address space that machine.c and
+ * restore.c use in addition to machine.h. It makes, exchanges and frees page tables, slots and the
+ * VM.
  */
 #ifndef HOST_MACHINE_SPACE_H
 #define HOST_MACHINE_SPACE_H
 
 #include "machine.h"
 
-/* Page tables of what an instance of these sizes starts with; in no VM yet. */
+/* Make the page tables for a new instance with these sizes. No VM has them yet. */
 int machine_tables_new(const struct machine *machine, husk_image *image, const struct sizing *sizes,
                        struct sys_space **ret_tables, struct husk_error *err);
-/* A VM and its vCPU that will have these tables. It has no memory yet. */
+/* Make a VM and its vCPU for these tables. It has no memory yet. */
 int machine_vm_new(struct machine *machine, const struct sys_space *tables, struct husk_error *err);
-void machine_vm_free(struct machine *machine); /* before the memory that it has */
-/* Give the VM the machine's memory and page tables. Some of it may be given when it fails. */
+void machine_vm_free(struct machine *machine); /* before its memory is freed */
+/* Give the VM the machine's memory and page tables. On failure, the VM may have a part of them. */
 int machine_attach(struct machine *machine, struct husk_error *err);
-/* The VM lets go of the memory that it has, as much as was given; then it can be freed. */
+/* Take the VM's memory away, as much as it has. Then the memory can be freed. */
 int machine_detach(struct machine *machine, struct husk_error *err);
-/* Make the first `bytes` of a memory accessible to the host, and the VM's. The guest cannot reach
- * more than before. */
+/* Make the first `bytes` of a memory accessible to the host, and give them to the VM. The guest
+ * cannot reach more than before. */
 int machine_cover(struct machine *machine, uint32_t mem_idx, uint64_t bytes,
                   struct husk_error *err);
-/* Can the guest's pages [*from, end) be taken away? *from may become less: some pages go only
- * together. */
+/* Can the guest's pages [*from, end) be unmapped? *from may be lowered, because some pages can only
+ * be unmapped together. */
 bool machine_can_unmap(const struct machine *machine, uint64_t *from, uint64_t end);
-/* Take away what machine_can_unmap() allowed: page-table entries and the private pages behind them,
- * in one step (syspages.h). What lies below those shows again. */
+/* Unmap a range that machine_can_unmap() allowed: page-table entries and their private pages, in
+ * one step (syspages.h). The mapped contents show again. */
 int machine_unmap(struct machine *machine, uint64_t gva_value, uint64_t bytes,
                   struct husk_error *err);
 

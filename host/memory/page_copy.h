@@ -1,7 +1,7 @@
 /*
- * host/memory/page_copy.h: making one page equal to its source, writing no more of it than differs:
- * what leaves the first-level cache here is missed by the next call, and a page that was equal
- * stays clean.
+ * host/memory/page_copy.h: makes one page equal to its source, and writes only the parts that
+ * differ. So fewer lines leave the first-level cache, which the next call would miss, and an equal
+ * page stays clean.
  */
 #ifndef HOST_PAGE_COPY_H
 #define HOST_PAGE_COPY_H
@@ -10,13 +10,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* page, source: page-aligned, HUSK_PAGE_SIZE bytes; source NULL: zeros. True: the page differed,
- * and is equal from now on. */
+/* page, source: page-aligned, HUSK_PAGE_SIZE bytes. source NULL: zeros. Returns true if the page
+ * differed. */
 typedef bool (*page_copy_fn)(uint8_t *page, const uint8_t *source);
 
-/* The start of the pair that is next: the CPU's own prefetching ends with a page, so the next one
- * would begin by waiting (a restore of 16 pages on Zen 5: 1.6 us without, 1.5 with; four lines or
- * more of each gain no more). A hint: it cannot fault. */
+/* Prefetch the start of the next page and of its source. The CPU's own prefetching stops at the end
+ * of a page, so the next page would start with a wait. A restore of 16 pages on Zen 5 takes 1.6 us
+ * without it and 1.5 us with it; four or more lines of each gain no more. A prefetch is a hint: it
+ * cannot fault. */
 static inline void page_copy_prefetch(const uint8_t *page, const uint8_t *source) {
     enum { LINE_BYTES = 64 };
     __builtin_prefetch(page);
@@ -27,10 +28,10 @@ static inline void page_copy_prefetch(const uint8_t *page, const uint8_t *source
     }
 }
 
-/* The fastest that this CPU can run. */
+/* The fastest function that this CPU can run. */
 page_copy_fn page_copy_best(void);
 
-/* Each of them, for tests; page_copy_avx2 only where the CPU has AVX2. */
+/* The functions, for tests. Call page_copy_avx2() only if the CPU has AVX2. */
 bool page_copy_sse2(uint8_t *page, const uint8_t *source);
 bool page_copy_avx2(uint8_t *page, const uint8_t *source);
 

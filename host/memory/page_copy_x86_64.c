@@ -1,9 +1,9 @@
 /*
- * host/memory/page_copy_x86_64.c: see page_copy.h. The comparison is bound by how fast the
- * second-level cache delivers two pages, if the loop around it is short enough: unrolled, and with
- * 32-byte vectors, it is (0.05 us a page on Zen 5), with 16-byte ones not quite (0.075); 64-byte
- * ones gained nothing more. It has no branches, which would mostly be mispredicted: written pages
- * have few written blocks.
+ * host/memory/page_copy_x86_64.c: see page_copy.h. The speed of the second-level cache bounds the
+ * comparison, if the loop is short enough. Unrolled and with 32-byte vectors, it is (0.05 us per
+ * page on Zen 5). With 16-byte vectors it is not quite (0.075 us). 64-byte vectors gain nothing
+ * more. The loop has no branches, because most would be mispredicted: written pages have few
+ * written blocks.
  */
 #include "page_copy.h"
 

@@ -1,8 +1,8 @@
 /*
- * host/memory/pool.c: an engine's idle machines (machine.h), as they were left. Bounded: the one
- * that was put in first makes room. The list itself is a part of the engine, which outlives every
- * machine; the engine knows no more of a machine than its name, so the two public functions that
- * free machines stand here.
+ * host/memory/pool.c: an engine's idle machines (machine.h), as they were left. The pool is
+ * bounded: the machine that was put in first is removed to make room. The list is a part of the
+ * engine, which outlives every machine. The engine does not know the contents of a machine, so the
+ * two public functions that free machines are here.
  */
 #include "image_internal.h"
 #include "machine.h"

@@ -1,18 +1,19 @@
 /*
- * host/memory/restore.c: make a machine's memory equal to an image again, in place: no mapping and
- * no VM is changed on the hot path.
+ * host/memory/restore.c: makes a machine's memory equal to an image again, in place. The hot path
+ * changes no mapping and no VM.
  *
- *   1. find the pages that were written since the last time (none of it if no fault was taken
- *      since); get what 2 needs
- *   2. another image than the one mapped: lay the pieces that differ over the arena anew
- *   3. take away what grew, add what is missing
+ *   1. find the pages written since the last restore (skipped if no fault was taken since), and
+ *      get everything that step 2 needs
+ *   2. if another image is mapped: map the parts that differ over the arena
+ *   3. unmap the parts that grew, map the parts that are missing
  *   4. copy the hot pages back
  *
- * A failure in 1 leaves everything as it was. From 2 on the machine is in pieces until 4 is done.
+ * A failure in step 1 leaves everything as it was. From step 2 to the end of step 4, the machine is
+ * incomplete.
  *
- * Memory that is taken away goes by the rule of syspages.h: page-table entries are cleared and the
- * backing discarded in one step, because on a shadow-paging host a translation lives until the
- * kernel's MMU notifier drops it.
+ * Unmapping follows the rule of syspages.h: it clears page-table entries and discards the backing
+ * in one step. On a shadow-paging host, a translation lives until the kernel's MMU notifier drops
+ * it.
  */
 #include <errno.h>
 

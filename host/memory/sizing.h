@@ -1,6 +1,6 @@
 /*
- * host/memory/sizing.h: how large everything of an instance is, and may become. sizing_make.c puts
- * it together.
+ * host/memory/sizing.h: the sizes of everything in an instance, and their maxima. sizing_make.c
+ * fills it.
  */
 #ifndef HOST_SIZING_H
 #define HOST_SIZING_H
@@ -9,19 +9,20 @@
 #include <stdlib.h>
 
 struct sizing {
-    uint64_t *memory_bytes;     /* initial, by memory */
-    uint64_t *memory_max_pages; /* wasm pages: what each may grow to */
-    uint64_t *table_entries; /* by table: initial, and then the current size: the guest's words are
-                                copies */
+    uint64_t *memory_bytes;     /* initial sizes, by memory */
+    uint64_t *memory_max_pages; /* wasm pages: the maximum of each memory */
+    /* current sizes, by table, at first the initial ones. The guest's size words are copies */
+    uint64_t *table_entries;
     uint64_t *table_max_entries;
-    uint64_t memory_max_bytes; /* all memories together; less what the data region has without a
-                                  reason */
-    uint64_t table_max_total;  /* entries of all tables together */
-    uint64_t data_bytes;       /* of the data region, with what the tables may grow into */
+    /* of all memories together, less the excess of the data region (image_data_excess()) */
+    uint64_t memory_max_bytes;
+    uint64_t table_max_total; /* entries of all tables together */
+    /* of the data region, including the space that tables may grow into */
+    uint64_t data_bytes;
 };
 
-static inline void sizing_done(struct sizing *sizing) { /* zeroed is fine */
-    free(sizing->memory_bytes);                         /* the one block of all arrays */
+static inline void sizing_done(struct sizing *sizing) { /* a zeroed struct is allowed */
+    free(sizing->memory_bytes);                         /* one block holds all arrays */
     *sizing = (struct sizing){0};
 }
 
