@@ -1,6 +1,4 @@
-/*
- * host/image/image.c: what the public API says of an open image.
- */
+/* host/image/image.c: the public API's information about an open image. */
 #include <string.h>
 
 #include "image_internal.h"

@@ -1,10 +1,11 @@
 /*
- * host/image/image_check.c: every row of the note's records, once, when the image is opened; the
- * rest of libhusk relies on it and checks nothing of it again. Time is linear in the file's size.
+ * host/image/image_check.c: checks every row of the note's records once, when the image is opened.
+ * The rest of libhusk relies on these checks and does not repeat them. The time is linear in the
+ * file's size.
  *
- * Not checked, because nothing here depends on it: that code addresses are function starts, that
- * globals and tables do not overlap, that the native code does what wasm would do. A lie there
- * hurts the guest only.
+ * Deliberately not checked, because the host does not depend on it: that code addresses are
+ * function starts, that globals and tables do not overlap, and that the native code behaves like
+ * the wasm. An error there harms only the guest.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,8 @@
 /*
- * host/image/image_costs.c: what an image makes the host spend beyond what its file has. A file may
- * have holes, and segments more memory than bytes: both say much and have nothing. Memory and time
- * follow the bytes that are there, or a limit of the embedder's, or one that is here.
+ * host/image/image_costs.c: limits an image's cost to the host beyond the size of its file. A file
+ * may have holes, and segments may have more memory than bytes: both claim large sizes without
+ * content. Memory and time are bounded by the bytes in the file, by a limit of the embedder, or by
+ * a limit here.
  */
 #include "error.h"
 #include "host_limits.h"

@@ -1,12 +1,13 @@
 /*
- * host/image/image_file.c: the bytes of an image file, made immutable before anybody looks at them.
+ * host/image/image_file.c: the bytes of an image file. They are made immutable before anything
+ * reads them.
  *
- * A file on disk can change or shrink under a mapping: a changed byte would undo every check, and a
- * page beyond a new end kills the process that touches it (SIGBUS), be it the vCPU's thread or a
- * host function that reads guest memory. So the image is a memfd that is sealed against writing and
- * shrinking: a file that is one already (husk_compile() makes them) is used as it is, any other is
- * copied once per open image (about 0.3 ms per MiB). Deliberately not a lease or a SIGBUS handler:
- * neither belongs in a library.
+ * A file on disk can change or shrink under a mapping. A changed byte would defeat every check.
+ * Access to a page beyond the new end kills the process (SIGBUS), in the vCPU's thread or in a host
+ * function that reads guest memory. So the image is a memfd that is sealed against writing and
+ * shrinking. A file that is such a memfd already (husk_compile() makes them) is used as it is. Any
+ * other file is copied once per open image (about 0.3 ms per MiB). Deliberately not a lease or a
+ * SIGBUS handler: neither belongs in a library.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,7 @@
 /*
- * host/image/image_funcs.c: functions as what passes between embedder, host and guest: handles
- * (husk_func), and funcrefs (abi/mailbox.h), which come from guest memory and are hostile.
+ * host/image/image_funcs.c: the values that stand for functions between embedder, host and guest:
+ * handles (husk_func), and funcrefs (abi/mailbox.h). Funcrefs come from guest memory and are
+ * hostile.
  */
 #include <stdlib.h>
 #include <string.h>

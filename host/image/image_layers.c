@@ -1,7 +1,7 @@
 /*
- * host/image/image_layers.c: how many files a snapshot refers to. Each layer is a descriptor and a
- * mapping of the process, so a snapshot of a long chain (snapshot.c) has a file of its own with
- * what is in the smaller ones.
+ * host/image/image_layers.c: limits the number of files that a snapshot refers to. Each layer is a
+ * descriptor and a mapping of the process. So a snapshot at the end of a long chain (snapshot.c)
+ * gets one file with the contents of the smaller ones.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,11 +1,10 @@
 /*
- * host/image/image_names.c: what the public API shows of a checked image: NUL-terminated names,
+ * host/image/image_names.c: prepares a checked image for the public API: NUL-terminated names,
  * types as arrays of husk_type, and exports sorted by name.
  *
- * A name that has a NUL behind it in the image already is used where it is; any other is copied.
- * Ranges may overlap, so neither the copies nor the names are bounded by the file's size by
- * themselves: both are limited here, for what looks at each name once (sorting, symbols) to be
- * linear.
+ * If a NUL follows a name in the image, the name is used in place; otherwise it is copied. Ranges
+ * of names may overlap, so the file's size does not bound the copies or the names. Both are limited
+ * here, so that sorting and symbols take linear time.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /*
- * host/image/image_open.c: opening and closing images: their bytes (image_file.c), checks
- * (image_read.c, image_records.c, image_check.c) and names (image_names.c). Which two are of one
- * module.
+ * host/image/image_open.c: opens and closes images: their bytes (image_file.c), checks
+ * (image_read.c, image_records.c, image_check.c) and names (image_names.c). It also tells whether
+ * two images are of one module.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,6 +1,6 @@
 /*
- * host/image/image_read.c: from bytes to segments: ELF header and program headers (System V gABI
- * ch. 4-5), and where the husk note is. Every offset and size is checked.
+ * host/image/image_read.c: reads the ELF header and the program headers (System V gABI ch. 4-5),
+ * and finds the segments and the husk note. It checks every offset and size.
  *
  * The bytes are hostile but constant (image_file.c), so they are read in place.
  */

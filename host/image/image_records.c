@@ -1,11 +1,11 @@
 /*
- * host/image/image_records.c: the husk note: header, table of records, where each record's rows
- * are. abi/image.h has the rules by which images of older and newer versions are read, or refused
- * by name.
+ * host/image/image_records.c: reads the husk note: header, table of records, and the place of each
+ * record's rows. abi/image.h has the rules for images of older and newer versions, which are read,
+ * or refused with the name of the unknown part.
  *
- * Rows are used where they are in the file's bytes, which are hostile but constant (image_file.c).
- * They are copied where they cannot be read as structs: the note is at an odd place, or the rows
- * are longer or shorter than those of this version.
+ * Rows are used in place, in the file's bytes, which are hostile but constant (image_file.c). Rows
+ * that cannot be read as structs are copied: the note is not aligned, or the rows are longer or
+ * shorter than those of this version.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,10 +1,10 @@
 /*
- * host/image/image_runs.c: where the contents of an image's writable memory come from. A compiled
- * image has the runs of its file; a snapshot (snapshot.c) has its own pages and, for the others,
- * the runs of the image it was taken over: layers share files.
+ * host/image/image_runs.c: the sources of an image's writable memory. A compiled image has the runs
+ * of its file. A snapshot (snapshot.c) has its own pages and, for the other pages, the runs of the
+ * image that it is based on. So layers share files.
  *
- * Many runs are cheap to have and dear to map, so an image that is going to be mapped is made flat
- * once, if it is not already.
+ * Many runs are cheap to keep and expensive to map. So an image with many runs is made flat once,
+ * before it is first mapped.
  */
 #include <errno.h>
 #include <stdlib.h>

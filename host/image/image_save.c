@@ -1,11 +1,12 @@
 /*
- * host/image/image_save.c: an image as a file of its own. One that was opened from bytes is those
- * bytes. A snapshot becomes an ELF file like the compiler's: text and rodata of the compiled image,
- * data and memories as they were, its note with a snapshot's records beside the others, and section
- * headers and symbols for people's tools (base/elf_writer.h).
+ * host/image/image_save.c: writes an image to a separate file. An image that was opened from bytes
+ * is saved as those bytes. A snapshot becomes an ELF file like the compiler's. It has text and
+ * rodata of the compiled image, and the snapshot's data and memories. Its note has a snapshot's
+ * records in addition to the others. Section headers and symbols are for debuggers and other tools
+ * (base/elf_writer.h).
  *
- * What is saved can be opened: what would break a limit of the reader is merged (segments) or
- * refused before anything is written.
+ * A saved file can be opened. If it would break a limit of the reader, segments are merged, or the
+ * image is refused before anything is written.
  */
 #include <stdio.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /*
- * host/image/image_stream.c: an image's file to where there is no path: a descriptor, a callback.
- * The bytes go out once and in order, from a file that is complete before the first one goes:
- * images that were opened are one already, a snapshot is put together in memory, because its hash
- * comes before what it is of.
+ * host/image/image_stream.c: writes an image's file to a descriptor or a callback. The bytes are
+ * written once and in order, from a file that is complete before the first byte is written. Opened
+ * images have such a file. The file of a snapshot is made in memory first, because its hash
+ * precedes the bytes that it covers.
  */
 #include <errno.h>
 #include <fcntl.h>
