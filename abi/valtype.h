@@ -5,7 +5,7 @@
  *   bits 0-7    kind: a row of abi/valtype.def; 0: no type
  *   bit  8      nullable (references only)
  *   bits 9-11   zero
- *   bits 12-31 for a reference to a type of the module: its index, at most 1,048,575; else zero
+ *   bits 12-31  for a reference to a type of the module: its index, at most 1,048,575; else zero
  *
  * A switch over kinds lists all of them and has no `default:`. So the compiler warns about each
  * switch that lacks a new kind.

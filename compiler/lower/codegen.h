@@ -3,11 +3,11 @@
  * memory, with LLVM. Runs only in the worker process.
  *
  * Symbols, all hidden; indices are flat (program.h). Defined by the objects:
- *   i0.f<idx> function, with an internal calling convention; for an import, a stub that makes the
+ *   i0.f<idx>   function, with an internal calling convention; for an import, a stub that makes the
  *               host call
- *   i0.t<canonical type idx> call thunk, void(i64 code_address), C convention: reads
+ *   i0.t<canonical type idx>   call thunk, void(i64 code_address), C convention: reads
  *                              mailbox.call_slots, calls the function, writes the results
- *   i0.init deferred initialisation and the start call, type () -> (); only if plan->needs_init
+ *   i0.init     deferred initialisation and the start call, type () -> (); only if plan->needs_init
  * Defined by the linker: i0.d<idx> (bytes of a data segment), and the guest runtime
  *   (guest/): husk.hostcall, husk.service, memcpy memmove memset memcmp bcmp.
  * Defined as absolute symbols: i0.mem (HUSK_MEM0_GVA), i0.g<idx> (global slots), i0.tab<idx>,

@@ -10,9 +10,9 @@
  *   skipped LINE text|links|simd             out of scope, and why
  *   module LINE NAME TEXT BYTES              TEXT: why; an image follows; also assert_unlinkable,
  *                                            assert_uninstantiable
- *   nomodule LINE NAME TEXT did not compile: a failure, like every use of it assert_return LINE
- *   invoke|get MODULE FIELD VALUES(args) VALUES(expected) also action assert_trap LINE invoke|get
- *   MODULE FIELD VALUES(args) TEXT also assert_exhaustion
+ *   nomodule LINE NAME TEXT                  did not compile: a failure, like every use of it
+ *   assert_return LINE invoke|get MODULE FIELD VALUES(args) VALUES(expected)    also action
+ *   assert_trap LINE invoke|get MODULE FIELD VALUES(args) TEXT    also assert_exhaustion
  *   end
  */
 #ifndef SPEC_PACK_H

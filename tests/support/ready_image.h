@@ -2,8 +2,9 @@
  * tests/support/ready_image.h: images of the suites' modules, compiled in advance for a machine
  * without a compiler (tools/run-hwkvm).
  *
- *   HUSK_TEST_IMAGES=DIR the folder of the images; each has the hash of its module's source as its
- *   name HUSK_TEST_IMAGES_CPU=NAME compile missing images for this CPU, and keep them
+ *   HUSK_TEST_IMAGES=DIR        the folder of the images; the name of each is the hash of its
+ *                               module's source
+ *   HUSK_TEST_IMAGES_CPU=NAME   compile missing images for this CPU, and keep them
  *
  * Without HUSK_TEST_IMAGES, every suite compiles its own images.
  */
