@@ -1,12 +1,12 @@
 /*
- * host/wasi/wasi.h: WASI preview 1 without the VM. The guest's memory and the wish to stop are
- * reached through struct wasi_host_ops, so that all of it runs in unit tests with a plain buffer;
+ * host/wasi/wasi.h: WASI preview 1 without the VM. struct wasi_host_ops gives access to the guest's
+ * memory and tells when to stop. So unit tests can run all of it with a plain buffer.
  * wasi_imports.c connects it to sandboxes.
  *
  * Flow: guest → host call → wasi_imports.c → wasi_dispatch() → wasi_<name>() → errno back to the
  * guest. Every guest pointer goes through wasi_span() with its length, every structure is copied
- * once, every count has a limit below. Results' addresses are checked before the operation is done,
- * so that a bad pointer loses no data.
+ * once, every count has a limit below. The addresses of results are checked before the operation,
+ * so a bad pointer loses no data.
  */
 #ifndef HOST_WASI_H
 #define HOST_WASI_H
@@ -19,16 +19,16 @@
 #include "husk.h"
 #include "wasi_fd.h"
 
-/* Limits on what a guest can ask for in one call; more in wasi_fd.h. */
+/* Limits on a guest's requests in one call; more in wasi_fd.h. */
 #define WASI_TRANSFER_MAX_BYTES (64u << 20) /* per read or write: the rest is a short count */
-/* per system call: a file system need not listen to a kick meanwhile */
+/* per system call, because a file system may ignore a kick until the call is done */
 #define WASI_PIECE_BYTES (1u << 20)
 #define WASI_POLL_MAX 1024 /* subscriptions; more is EINVAL */
 #define WASI_STRINGS_MAX_BYTES                                                                     \
     (16u << 20) /* all arguments, or all of the environment: refused when the set is made */
 #define WASI_STRINGS_MAX_COUNT (1u << 20)
 
-/* NUL-terminated strings behind one another: arguments or environment. */
+/* Consecutive NUL-terminated strings: arguments or environment. */
 struct wasi_strings {
     char *bytes;
     uint32_t *offsets;
@@ -36,35 +36,35 @@ struct wasi_strings {
     uint32_t count;
 };
 
-/* What husk_wasi_options said; immutable, shared by all sandboxes of an import set. */
+/* The contents of husk_wasi_options. Immutable; all sandboxes of an import set share it. */
 struct wasi_config {
     uint32_t refs; /* atomic */
     struct wasi_strings args, env;
-    struct wasi_fd streams[WASI_STREAMS]; /* as every sandbox starts: examined once */
+    struct wasi_fd streams[WASI_STREAMS]; /* their state in a new sandbox; examined once */
     uint64_t random_seed;
 };
 
-/* The state of one sandbox. A snapshot carries all of it but config (wasi_state.c). */
+/* The state of one sandbox. A snapshot saves all of it except config (wasi_state.c). */
 struct wasi_ctx {
     struct wasi_config *config;
     struct wasi_fds fds;        /* with room for the streams */
     uint64_t random_state;      /* if config->random_seed */
-    uint64_t monotonic_base_ns; /* the guest's clock starts here: the host's uptime is hidden */
+    uint64_t monotonic_base_ns; /* start of the guest's clock, which hides the host's uptime */
     uint64_t cpu_total_ns;      /* CPU clocks: CPU time of the calling thread, */
     uint64_t cpu_last_ns;       /*   added up between queries from the same thread */
     int32_t cpu_last_tid;
 };
 
-/* What a handler needs from the side that runs the guest. */
+/* The operations of the host that runs the guest, for handlers. */
 struct wasi_host_ops {
     /* [addr, addr + count) of the guest's memory 0, or NULL if any byte is outside. count 0: any
      * non-NULL. */
     void *(*span)(void *host, uint32_t addr, uint64_t count);
-    /* One system call that may wait, by the kernel's conventions: returns -errno on failure. Ends
-     * when the call is to be cut off: -EINTR, with nothing done, which may have another cause, too.
-     * Whatever can wait for the world goes through here. */
+    /* Make a system call that may wait, by the kernel's conventions: it returns -errno on failure.
+     * It ends with -EINTR if the guest's call must end; then it did nothing. -EINTR may have
+     * another cause, too. Every operation that may wait uses this function. */
     long (*syscall)(void *host, long number, const long args[6]);
-    /* Is the call to be cut off? Asked in long loops. */
+    /* Must the guest's call end? Long loops check it. */
     bool (*is_cut)(void *host);
 };
 
@@ -97,9 +97,10 @@ int wasi_config_new(const struct husk_wasi_options *options, struct wasi_config 
                     struct husk_error *err);
 struct wasi_config *wasi_config_ref(struct wasi_config *config);
 void wasi_config_unref(struct wasi_config *config);
-/* HUSK_E_NOMEM. wasi_ctx_done() closes all, and drops the context's reference to the config. */
+/* HUSK_E_NOMEM. wasi_ctx_done() closes all descriptors, and drops the context's reference to the
+ * config. */
 int wasi_ctx_init(struct wasi_ctx *ctx, struct wasi_config *config, struct husk_error *err);
-/* As new. Cannot fail. */
+/* Reset the context to that of a new sandbox. Cannot fail. */
 void wasi_ctx_reset(struct wasi_ctx *ctx);
 void wasi_ctx_done(struct wasi_ctx *ctx);
 extern const struct wasi_func wasi_funcs[WASI_FUNCS_COUNT];
@@ -117,37 +118,37 @@ static inline uint32_t wasi_arg32(const struct wasi_call *call, unsigned idx) {
 }
 
 /* ---- wasi_wait.c: waiting for the world ---- */
-/* ops->syscall(), again if a signal that is not about this call ended it: -EINTR means that the
- * call is to be cut off. */
+/* ops->syscall(), repeated if an unrelated signal ended it. So -EINTR means that the guest's call
+ * must end. */
 long wasi_syscall(const struct wasi_call *call, long number, const long args[6]);
 #define WASI_SYSCALL(call, number, ...) wasi_syscall(call, number, (const long[6]){__VA_ARGS__})
-/* poll(). timeout_ns UINT64_MAX: none. Returns how many are ready, or -errno; -EINTR: as above. */
+/* poll(). timeout_ns UINT64_MAX: no timeout. Returns the number of ready descriptors, or -errno.
+ * -EINTR: as above. */
 int wasi_wait(const struct wasi_call *call, struct pollfd *fds, nfds_t count, uint64_t timeout_ns);
 
 /* ---- wasi_fd.c ---- */
-/* The open descriptor that the guest means by `fd`, if it has all of `rights`: else EBADF,
- * ENOTCAPABLE. */
+/* Get the guest's open descriptor `fd`, if it has all of `rights`. EBADF, ENOTCAPABLE. */
 uint16_t wasi_fd_get(const struct wasi_call *call, uint32_t fd, uint64_t rights,
                      struct wasi_fd **ret_fd);
-/* The same, of the number in argument `arg`. */
+/* The same for the number in argument `arg`. */
 uint16_t wasi_fd_arg(const struct wasi_call *call, unsigned arg, uint64_t rights,
                      struct wasi_fd **ret_fd);
-/* The same of argument 0, for what needs a position: ESPIPE if it has none. */
+/* The same for argument 0, which must have a position. ESPIPE if it has none. */
 uint16_t wasi_fd_get_seekable(const struct wasi_call *call, uint64_t rights,
                               struct wasi_fd **ret_fd);
 
-/* ---- wasi_state.c: what a snapshot keeps ---- */
+/* ---- wasi_state.c: the state in a snapshot ---- */
 struct buf;
 void wasi_state_save(const struct wasi_ctx *ctx, struct buf *buf);
-/* The bytes may come from anyone: HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION. NULL is fine. Makes room
- * in the context for what they say (HUSK_E_NOMEM), and changes nothing else. */
+/* Check saved bytes, which may be hostile. HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION. NULL is allowed.
+ * Makes room in the context for their descriptors (HUSK_E_NOMEM), and changes nothing else. */
 int wasi_state_check(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count,
                      struct husk_error *err);
-/* From bytes that were checked on this context; NULL: as new. Cannot fail. */
+/* Load bytes that were checked on this context. NULL: reset the context. Cannot fail. */
 void wasi_state_load(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count);
 
 /* ---- wasi_clock.c ---- */
-/* Host time of a clock as the guest sees it. EINVAL: there is no such clock. */
+/* The time of a clock as the guest sees it. EINVAL: the clock does not exist. */
 uint16_t wasi_clock_now(struct wasi_ctx *ctx, uint32_t clock, uint64_t *ret_ns);
 
 /* ---- handlers ---- */

@@ -1,8 +1,7 @@
 /*
  * host/wasi/wasi_abi.h: numbers and layouts of WASI preview 1, from the standard's witx files:
  * phases/snapshot/witx ("wasi_snapshot_preview1") and phases/old/snapshot_0/witx ("wasi_unstable").
- * Structures are given by offsets, because they are read from and written to guest memory byte by
- * byte.
+ * Structures are given as offsets, because guest memory is read and written byte by byte.
  */
 #ifndef HOST_WASI_ABI_H
 #define HOST_WASI_ABI_H
@@ -90,7 +89,7 @@ enum wasi_errno {
 #define WASI_ERRNO_ENUM(name, number) WASI_E##name = (number),
     WASI_ERRNO_LIST(WASI_ERRNO_ENUM)
 #undef WASI_ERRNO_ENUM
-        WASI_ENOTCAPABLE = 76 /* WASI's own: the descriptor lacks a right */
+        WASI_ENOTCAPABLE = 76 /* not in POSIX: the descriptor lacks a right */
 };
 
 enum wasi_clock {

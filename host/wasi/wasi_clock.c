@@ -1,8 +1,9 @@
 /*
- * host/wasi/wasi_clock.c: clocks. The monotonic clock starts near zero with the sandbox, and the
- * CPU clocks (WASI's "process" and "thread" are the same to a guest: one vCPU) count the CPU time
- * of the thread that makes the calls, so that the guest learns neither the host's uptime nor what
- * else the process did. A sandbox that moved to another thread goes on where it was.
+ * host/wasi/wasi_clock.c: clocks. The monotonic clock starts near zero with the sandbox, so the
+ * guest does not learn the host's uptime. The CPU clocks count the CPU time of the thread that
+ * makes the calls, so the guest does not learn about other work of the process. WASI's "process"
+ * and "thread" clocks are the same, because a guest has one vCPU. If a sandbox moves to another
+ * thread, its CPU clocks continue.
  */
 #include <sys/syscall.h>
 #include <unistd.h>

@@ -1,7 +1,7 @@
 /*
- * host/wasi/wasi_fd.c: the guest's descriptors and what can be asked of them, all but reading and
- * writing (wasi_io.c): number, rights and arguments are checked here; the kind of descriptor does
- * it (wasi_fd.h).
+ * host/wasi/wasi_fd.c: all operations on a guest's descriptors, except reading and writing
+ * (wasi_io.c). This file checks number, rights and arguments; the kind of descriptor does the
+ * operation (wasi_fd.h).
  */
 #include <fcntl.h>
 #include <string.h>

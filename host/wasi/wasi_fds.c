@@ -1,7 +1,7 @@
 /*
  * host/wasi/wasi_fds.c: the table of a guest's descriptors; see wasi_fd.h. It grows with the
- * highest number in use, up to WASI_FDS_MAX. A number is free if its row is closed: closing leaves
- * a hole, which the next descriptor gets, as in POSIX.
+ * highest number in use, up to WASI_FDS_MAX. A number is free if its row is closed. A new
+ * descriptor gets the lowest free number, as in POSIX.
  */
 #include "wasi_fd.h"
 

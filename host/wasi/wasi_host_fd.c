@@ -1,7 +1,7 @@
 /*
  * host/wasi/wasi_host_fd.c: descriptors of the host that the embedder gives to a guest: files (and
- * devices that can seek), streams (pipes, terminals) and sockets. They are borrowed: closing one of
- * the guest's closes nothing of the embedder's. How they are read and written is in wasi_host_io.c.
+ * devices that can seek), streams (pipes, terminals) and sockets. They are borrowed: if the guest
+ * closes its descriptor, the embedder's stays open. wasi_host_io.c reads and writes them.
  */
 #include <errno.h>
 #include <fcntl.h>

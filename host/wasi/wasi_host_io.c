@@ -1,18 +1,20 @@
 /*
- * host/wasi/wasi_host_io.c: reading and writing the host's descriptors, straight from and to guest
+ * host/wasi/wasi_host_io.c: reads and writes the host's descriptors, directly to and from guest
  * memory.
  *
- * Blocking. A transfer must end when the call is cut off (deadline, interrupt). Deliberately not by
- * waiting in poll() until the descriptor is ready: whoever shares a pipe can fill or drain it
- * meanwhile, and POLLOUT promises no more room than for PIPE_BUF bytes, of a terminal not even
- * that. The thread waits in the read or write itself, which a kick ends (ops->syscall()).
- * Descriptors may be blocking or not; their flags are the embedder's and stay as they are. If the
- * embedder's is not blocking, the thread waits until it is ready and tries again.
+ * Blocking. A transfer must end when the call must end (deadline, interrupt). The thread waits in
+ * the read or write itself, which a kick ends (ops->syscall()). Deliberately not in poll() until
+ * the descriptor is ready: another user of a pipe can fill or drain it after poll(). Also, POLLOUT
+ * promises room for PIPE_BUF bytes only, and for a terminal not even that. The embedder's
+ * descriptors may be blocking or not; their flags stay as they are. If a descriptor is not
+ * blocking, the thread waits until it is ready and tries again.
  *
- * Pieces. A file system may look at no signal before it is done, so one system call moves a piece.
+ * Pieces. A file system may ignore signals until a call is done, so one system call moves only a
+ * piece.
  *
  * Signals. Writing to a closed pipe or beyond the file size limit raises SIGPIPE or SIGXFSZ in this
- * thread. Sockets have MSG_NOSIGNAL; elsewhere base/signal_guard.h keeps them from the process.
+ * thread. Sockets use MSG_NOSIGNAL. For other descriptors, base/signal_guard.h keeps the signals
+ * from the process.
  */
 #include <errno.h>
 #include <limits.h>

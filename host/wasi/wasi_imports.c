@@ -1,7 +1,7 @@
 /*
  * host/wasi/wasi_imports.c: connects WASI's handlers (wasi.h) to sandboxes: husk_imports_wasi()
- * defines the functions, as one group (imports.h) whose state per sandbox is a struct wasi_ctx;
- * each call goes to wasi_dispatch() with a way to guest memory.
+ * defines the functions as one group (imports.h). The group's state in each sandbox is a struct
+ * wasi_ctx. Each call goes to wasi_dispatch() with access to guest memory.
  */
 #include <stdlib.h>
 #include <string.h>

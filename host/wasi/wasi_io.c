@@ -1,6 +1,6 @@
 /*
- * host/wasi/wasi_io.c: fd_read, fd_write, fd_pread, fd_pwrite: vectors are copied and checked here,
- * and moved by the kind of descriptor (wasi_fd_ops.transfer).
+ * host/wasi/wasi_io.c: fd_read, fd_write, fd_pread, fd_pwrite: copies and checks the vectors. The
+ * kind of descriptor transfers them (wasi_fd_ops.transfer).
  */
 #include <string.h>
 

@@ -1,6 +1,4 @@
-/*
- * host/wasi/wasi_mem.c: the one door from WASI handlers to guest memory, and errno numbers.
- */
+/* host/wasi/wasi_mem.c: the only access of WASI handlers to guest memory, and errno numbers. */
 #include <errno.h>
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /*
- * host/wasi/wasi_path.c: files and directories, and sockets of one's own, which a guest is not
- * given: no descriptor is a directory, so every path function fails as the standard wants it: EBADF
- * for a descriptor that is not open, ENOTCAPABLE for one that has no right to paths. The path
- * itself is not looked at.
+ * host/wasi/wasi_path.c: functions for files, directories and new sockets, which a guest cannot
+ * have. No descriptor is a directory, so every path function fails as the standard requires: EBADF
+ * for a descriptor that is not open, ENOTCAPABLE for one without a right to paths. The path itself
+ * is ignored.
  */
 #include "wasi.h"
 #include "wasi_abi.h"

@@ -1,7 +1,7 @@
 /*
- * host/wasi/wasi_poll.c: poll_oneoff: wait for the first of several clocks and descriptors. All
- * subscriptions are copied before anything is done (the events may be written over them). Waiting
- * is wasi_wait(), which ends with the call's deadline.
+ * host/wasi/wasi_poll.c: poll_oneoff: waits for the first of several clocks and descriptors. It
+ * copies all subscriptions first, because the events may overwrite them. It waits in wasi_wait(),
+ * which ends with the call's deadline.
  */
 #include <limits.h>
 #include <stdlib.h>

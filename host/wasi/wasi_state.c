@@ -1,12 +1,12 @@
 /*
- * host/wasi/wasi_state.c: what of a sandbox's WASI state goes into a snapshot: which standard
- * streams are open, under which numbers, with which flags and rights; a seeded generator's
- * position; the clocks that belong to the instance. Not in it: arguments, environment and the
- * streams themselves, which are the embedder's and come with the set of imports that the snapshot
- * is loaded with.
+ * host/wasi/wasi_state.c: saves the part of a sandbox's WASI state that goes into a snapshot: the
+ * open standard streams with their numbers, flags and rights, a seeded generator's position, and
+ * the clocks that belong to the instance. A snapshot does not save arguments, environment and the
+ * streams themselves. They belong to the embedder and come with the set of imports with which the
+ * snapshot is loaded.
  *
- * The bytes are a struct saved_state and its rows, little-endian as the host: images are for
- * x86-64. (Version 1 was in images of format 1 only, which are refused as a whole.)
+ * The bytes are a struct saved_state and its rows, little-endian like the host, because images are
+ * for x86-64. (Only images of format 1 had version 1, and they are refused.)
  */
 #include <inttypes.h>
 #include <string.h>

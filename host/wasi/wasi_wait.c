@@ -1,6 +1,6 @@
 /*
- * host/wasi/wasi_wait.c: waiting for the world on behalf of a guest, until what it waits for comes
- * or the call is to be cut off.
+ * host/wasi/wasi_wait.c: waits on behalf of a guest, until the awaited event comes or the call must
+ * end.
  */
 #include <errno.h>
 #include <sys/syscall.h>
