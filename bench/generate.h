@@ -1,6 +1,6 @@
 /*
- * bench/generate.h: a large wasm module made on the spot, so that compile speed can be measured
- * without a file from elsewhere.
+ * bench/generate.h: generates a large wasm module, so that compile speed can be measured without an
+ * extra file.
  */
 #ifndef BENCH_GENERATE_H
 #define BENCH_GENERATE_H
@@ -8,8 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* functions_count functions of (i32, i32) -> i32 with loops, branches, memory accesses and calls of
- * earlier ones, all exported through one; malloc()ed. -1 if there is no memory. */
+/* Make a module with functions_count functions (i32, i32) -> i32. They have loops, branches, memory
+ * accesses and calls of earlier functions; one function reaches all of them and is exported.
+ * *ret_wasm is malloc()ed. Returns -1 if out of memory. */
 int generate_module(uint32_t functions_count, uint8_t **ret_wasm, size_t *ret_count);
 
 #endif

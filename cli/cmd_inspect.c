@@ -1,6 +1,4 @@
-/*
- * cli/cmd_inspect.c: husk inspect: what a module or an image contains.
- */
+/* cli/cmd_inspect.c: husk inspect: shows the contents of a module or an image. */
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>

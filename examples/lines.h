@@ -8,8 +8,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* SIGINT, SIGTERM or stop_serving() ask everybody to end: then there are no more lines, and
- * stop_fd() is readable. A second signal ends the process. False: no descriptors. */
+/* After stop_init(), SIGINT, SIGTERM and stop_serving() ask all threads to end. Then there are no
+ * more lines, and stop_fd() is readable. A second signal ends the process. stop_init() is false if
+ * there are no descriptors left. */
 bool stop_init(void);
 void stop_serving(void);
 bool is_stopping(void);
@@ -19,9 +20,9 @@ int stop_fd(void);
 
 struct lines {
     int fd;
-    int timeout_ms;     /* of silence, then there are no more; -1: none */
-    bool needs_newline; /* a last line without one is not a line: its sender was cut off */
-    /* LINE_BYTES_MAX of them: [start, end) are read, and have no newline before `seen` */
+    int timeout_ms;     /* after this time without data, there are no more lines; -1: no timeout */
+    bool needs_newline; /* ignore a last line without a newline: its sender was interrupted */
+    /* LINE_BYTES_MAX bytes. [start, end) is read, and has no newline before `seen` */
     char *bytes;
     size_t start, seen, end;
     bool has_ended;
@@ -29,19 +30,20 @@ struct lines {
 
 enum line_kind { LINE_END, LINE_READ, LINE_TOO_LONG, LINE_NO_MEMORY };
 
-/* False: no memory. */
+/* False: out of memory. */
 bool lines_init(struct lines *lines, int fd);
 void lines_done(struct lines *lines);
-/* *ret_line is malloc()ed and without its newline; of LINE_READ only. */
+/* Read the next line. *ret_line is malloc()ed, without the newline, and set only with LINE_READ. */
 enum line_kind lines_next(struct lines *lines, char **ret_line, size_t *ret_count);
 
-/* All of it, or false. A client that does not read is given up after some seconds. */
+/* Send all bytes; false on failure. If the client does not read, it fails after some seconds. */
 bool lines_send(int socket, const char *bytes, size_t count);
 
-/* Listen at a path, or at HOST:PORT of this machine alone (port 0: any; says which on standard
- * error). Prints what is wrong, and returns -1. A path is to be unlinked after use. */
+/* Listen at a path, or at HOST:PORT of this machine only. Port 0 means any port; the number is
+ * printed on standard error. Returns a descriptor, or prints the error and returns -1. The caller
+ * must unlink the path after use. */
 int listen_at(const char *place);
-/* Is that a path? */
+/* Is `place` a path? */
 bool listens_at_path(const char *place);
 
 #endif

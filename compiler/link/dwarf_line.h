@@ -41,7 +41,7 @@ struct dwarf_sink {
     int (*row)(void *user, const struct dwarf_row *row, struct husk_error *err);
 };
 
-/* HUSK_E_COMPILER if malformed, HUSK_E_NOMEM, or what a callback returned. */
+/* HUSK_E_COMPILER if malformed, HUSK_E_NOMEM, or a callback's status. */
 int dwarf_line_read(const struct dwarf_line_input *input, const struct dwarf_sink *sink,
                     struct husk_error *err);
 

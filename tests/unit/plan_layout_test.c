@@ -1,5 +1,7 @@
-/* The plan of the data region: addresses, what is static, reserves and limits. Modules are made as
- * structs, not as bytes. */
+/*
+ * The plan of the data region: addresses, static items, reserves and limits. Modules are made as
+ * structs, not as bytes.
+ */
 #include "plan.h"
 
 #include <stdlib.h>
