@@ -227,9 +227,9 @@ struct husk_image_code_row {
     uint32_t wasm_offset; /* from the start of the module */
 };
 
-/* How to unwind a frame: CFA = (cfa_base ? rbp : rsp) + cfa_offset. The return address is at CFA -
- * 8. If rbp_offset != 0, the caller's rbp is at CFA - rbp_offset. cfa_offset 0: the unwinding stops
- * here. */
+/* How to unwind a frame: CFA = (cfa_base ? rbp : rsp) + cfa_offset.
+ * The return address is at CFA - 8. If rbp_offset != 0, the caller's rbp is at CFA - rbp_offset.
+ * cfa_offset 0: the unwinding stops here. */
 struct husk_image_unwind_x86_64 {
     uint32_t code_gva;
     uint32_t cfa_base; /* 0 rsp, 1 rbp */

@@ -1,6 +1,6 @@
 /*
- * bench/compile_run.c: measures compilation. Each compilation runs in a separate child process, so
- * wait4() gives the CPU time and the peak memory of the child and of the worker that it starts.
+ * bench/compile_run.c: measures compilation. Each compilation runs in a separate child process. So
+ * wait4() gives the CPU time and the peak memory of the child and of its worker.
  */
 #include <stdlib.h>
 #include <string.h>

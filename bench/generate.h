@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 /* Make a module with functions_count functions (i32, i32) -> i32. They have loops, branches, memory
- * accesses and calls of earlier functions; one function reaches all of them and is exported.
- * *ret_wasm is malloc()ed. Returns -1 if out of memory. */
+ * accesses and calls of earlier functions; the last function is exported as "run". *ret_wasm is
+ * malloc()ed. Returns -1 if out of memory. */
 int generate_module(uint32_t functions_count, uint8_t **ret_wasm, size_t *ret_count);
 
 #endif

@@ -3,8 +3,10 @@
  * code at HUSK_TEXT_GVA, so husk.entry = e_entry.
  *
  * A call, first or nested: the host writes the arguments to mailbox.call_slots and sets
- *   RIP = its entry page   R11 = husk.entry   RDI = code address of the function   RSI = call thunk of its type
- *   RSP = stack top, 16-byte aligned (nested: below the interrupted RSP, out of its red zone)   RFLAGS = 0x3202 (IOPL 3, IF)
+ *   RIP = its entry page   R11 = husk.entry
+ *   RDI = code address of the function   RSI = call thunk of its type
+ *   RSP = stack top, 16-byte aligned (nested: below the interrupted RSP, out of its red zone)
+ *   RFLAGS = 0x3202 (IOPL 3, IF)
  * The thunk reads the slots, calls the function and writes the results to the slots. Then it does
  * OUT HUSK_PORT_CALL_DONE. After that, RIP is at the OUT or after it, depending on the hypervisor.
  * So the host always sets RIP.

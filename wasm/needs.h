@@ -7,8 +7,8 @@
 
 #include "module.h"
 
-/* Returns `status`, the status of an error that is set. If it is HUSK_E_UNSUPPORTED, the message is
- * extended by everything unsupported that the module uses, SIMD included, and by how to build
+/* Returns `status`, the status of an error that is set. If it is HUSK_E_UNSUPPORTED, everything
+ * unsupported that the module uses, including SIMD, is added to the message, and how to build
  * without it. It reads as much of the module as it can, and never fails. */
 int wasm_error_needs(struct wasm_bytes wasm, int status, struct husk_error *err);
 

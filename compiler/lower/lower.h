@@ -104,7 +104,7 @@ void lower_quiet_nans(struct lower_module *lm);
 void lower_traps_finish(struct lower_module *lm);
 
 /* lower_widths.c: right before the loop vectoriser, hides extended counters of all widths except
- * that of addresses, because the vectoriser confuses run-time checks of different widths. */
+ * that of addresses. The vectoriser confuses run-time checks of different widths. */
 void lower_hide_widths(struct lower_module *lm);
 
 /* ---- symbols and types: lower_module.c ---- */

@@ -4,7 +4,7 @@
  * the functions.
  *
  * Everything an instance has is an absolute symbol (compiler/lower/codegen.h). Deliberately not an
- * integer cast to a pointer, because only symbols both vectorise and fold into displacements, and
+ * integer cast to a pointer. Only symbols both vectorise and fold into displacements. They also
  * tell LLVM that globals, tables and memory do not alias. The fast tier uses integers: FastISel
  * leaves every use of an absolute symbol to the slow selector.
  */

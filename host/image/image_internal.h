@@ -1,8 +1,8 @@
 /*
- * host/image/image_internal.h: an opened image. image_file.c makes its bytes immutable,
- * image_read.c finds and checks the ELF segments, image_records.c the note's records, image_check.c
- * checks every row, image_names.c copies names, image_open.c calls them in turn and frees images,
- * image.c is the public API.
+ * host/image/image_internal.h: an opened image. image_file.c makes its bytes immutable.
+ * image_read.c finds and checks the ELF segments, and image_records.c the note's records.
+ * image_check.c checks every row. image_names.c copies names. image_open.c calls them in turn and
+ * frees images. image.c is the public API.
  *
  * After opening, everything here is constant, except parts that are made when first needed
  * (template, flat runs) or learned (hot pages), under a lock. So any number of threads may read an

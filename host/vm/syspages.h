@@ -33,8 +33,8 @@ struct page_mapping {
 struct sys_template;
 struct sys_space;
 
-/* Mappings must not overlap one another or the system pages (HUSK_E_INVAL). A large entry maps 2
- * MiB of a mapping if gva and gpa are both aligned to 2 MiB. */
+/* Mappings must not overlap one another or the system pages (HUSK_E_INVAL). Where gva and gpa are
+ * both aligned to 2 MiB and the mapping covers 2 MiB, one large entry maps it. */
 /* entry: vm_kvm_entry() of the VMs that will use the template. */
 int sys_template_new(enum vm_entry entry, const struct page_mapping *mappings, size_t count,
                      struct sys_template **ret_template, struct husk_error *err);
