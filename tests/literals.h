@@ -18,7 +18,7 @@
 /* RANGE(address, count, memory) */
 #define RANGE(...) (&(struct husk_range){__VA_ARGS__})
 
-/* For husk_image_open…(): the test made the bytes a moment ago. */
+/* An argument of husk_image_open…(), for bytes that the test itself made. */
 #define SKIP_HASH                                                                                  \
     (&(struct husk_open_options){.size = sizeof(struct husk_open_options), .skips_hash = true})
 

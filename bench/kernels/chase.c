@@ -1,7 +1,5 @@
-/*
- * bench/kernels/chase.c: follows a linked list, in random order over 1 MiB, n times round: only
- * dependent loads.
- */
+/* bench/kernels/chase.c: follows a linked list, in random order over 1 MiB, n times round: only
+ * dependent loads. */
 #include "kernel.h"
 
 struct node {

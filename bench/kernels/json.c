@@ -1,7 +1,5 @@
-/*
- * bench/kernels/json.c: writes a JSON text once, then parses it n times by recursive descent into a
- * checksum.
- */
+/* bench/kernels/json.c: writes a JSON text once, then parses it n times by recursive descent into a
+ * checksum. */
 #include "kernel.h"
 
 enum { TEXT_BYTES = 65536 };

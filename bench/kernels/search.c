@@ -1,7 +1,5 @@
-/*
- * bench/kernels/search.c: searches a text for words by skipping (Horspool) and by brute force, and
- * counts lines.
- */
+/* bench/kernels/search.c: searches a text for words by skipping (Horspool) and by brute force, and
+ * counts lines. */
 #include "kernel.h"
 
 static char text[131072];

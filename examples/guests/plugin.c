@@ -1,7 +1,7 @@
 /*
  * A plug-in: functions from a string to a string. husk_call_bytes() copies the input into memory
- * that it gets from `malloc`, calls the function with (address, length), takes the result as
- * address | length << 32, and gives both back to `free`.
+ * from `malloc` and calls the function with (address, length). The function returns address |
+ * length << 32. husk_call_bytes() gives both buffers to `free`.
  *
  *   clang --target=wasm32-wasi --sysroot=/usr -Wno-deprecated -O2 -g -c plugin.c
  *   clang --target=wasm32-wasi --sysroot=/usr -Wno-deprecated -mexec-model=reactor \

@@ -1,7 +1,6 @@
 /*
  * A program in C for WASI that does what a command-line tool does: arguments, environment, standard
- * streams, exit code. It can also fail in a few ways on purpose. The tests of the husk command use
- * it.
+ * streams, exit code. It also fails in a few ways on purpose. Tests of the husk command use it.
  *
  *   clang --target=wasm32-wasi --sysroot=/usr -Wno-deprecated -O2 -g -c program.c
  *   clang --target=wasm32-wasi --sysroot=/usr -Wno-deprecated program.o -o program.wasm
