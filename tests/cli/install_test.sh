@@ -32,7 +32,7 @@ ran() { # NAME PROGRAM
 for file in bin/husk libexec/husk/husk-compile-worker include/husk.h include/husk_compile.h share/man/man1/husk.1 share/man/man1/husk-run.1; do
     check "installed: $file" test -f "$prefix/$file"
 done
-same "the headers are all" "$(ls "$prefix/include")" "$(ls "$HUSK_SOURCE/include")"
+same "the headers are all" "$(ls "$prefix/include")" "$(cd "$HUSK_SOURCE/include" && ls -- *.h)"
 same "shared libraries export the interface alone" \
     "$(nm -D --defined-only "$lib/libhusk.so" "$lib/libhusk_compile.so" | awk 'NF == 3 {print $3}' | grep -v '^husk_')" ""
 same "static libraries, too" "$(nm -g --defined-only "$lib/libhusk.a" "$lib/libhusk_compile.a" | awk 'NF == 3 {print $3}' | grep -v '^husk_')" ""
