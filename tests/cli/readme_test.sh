@@ -25,7 +25,7 @@ check "functions were found" test "$(wc -l <"$scratch/functions")" -gt 60
 {
     grep -ohE '\bhusk_[a-z0-9_]+' "$scratch/headers"
     echo 'husk_compile' # the header's name
-    grep -ohE '"[a-z_]+"' host/engine/stats.def host/engine/prometheus.c | tr -d '"' | sed 's/^/husk_/' # metrics
+    grep -ohE '"[a-z_]+"' host/engine/*.def host/engine/*.c | tr -d '"' | sed 's/^/husk_/' # metrics
     grep -ohE '^SANDBOX_STAT.*' host/engine/stats.def | grep -oE '"[a-z_]+"' | tr -d '"' | sed 's/^/husk_sandbox_/'
     # What the guest exports, what is not of the interface, and an example of a name.
     printf '%s\n' husk_restored husk_image_header husk_bench husk_trace husk_noun_verb
@@ -38,6 +38,15 @@ done
 for name in $(grep -ohE '\bhusk_[a-z0-9_]*[a-z0-9]' $documents $manuals | sort -u); do
     check "there is a $name" grep -qx "$name" "$scratch/names"
 done
+# All metrics, in one table.
+{
+    grep -hoE '^STAT\([a-z_]+, "[a-z_]+"' host/engine/*.def
+    grep -hoE '\bput_(counter|gauge|histogram)\(.*"[a-z_]+"' host/engine/*.c
+} | grep -oE '"[a-z_]+"' | tr -d '"' | sort -u >"$scratch/metrics"
+check "metrics were found" test "$(wc -l <"$scratch/metrics")" -gt 30
+while read -r name; do
+    check "metrics.md has husk_$name" grep -q "\`husk_$name[\`{]" docs/metrics.md
+done <"$scratch/metrics"
 {
     grep -ohE '\bHUSK_[A-Z0-9_]+' "$scratch/headers"
     sed -nE 's/.*HUSK_STATUS\(([A-Z_]+), [0-9]+.*/HUSK_E_\1/p' "$scratch/headers"
