@@ -84,9 +84,9 @@ check "tools/no-wasm-opt: a module" test -s add.wasm
 same "tools/no-wasm-opt: none ran" "$(cat "$WASM_OPT_RAN" 2>/dev/null)" ""
 
 follow "README" < <(block README.md "## A first program")
-same "README: the program" "$out" "hello
-exit code 7"
-check "README: lines are kept" grep -qa debug_line hi.wasm
+same "README: the program" "$out" 1:i32
+check "README: lines are kept" grep -qa debug_line next.wasm
+check "README: the image" test -s next.husk
 
 follow "guests.md, C" < <(block docs/guests.md "## C")
 same "guests.md, C: the program" "$out" "hello"

@@ -7,7 +7,7 @@ folders=$("$HUSK_SOURCE/tools/check-layers" table | sed -n 's/^| `\([a-z/]*\)\/`
 cd "$scratch" || exit 1
 mkdir -p tools docs
 cp "$HUSK_SOURCE/tools/check-layers" tools/
-tools/check-layers table | tee README.md >docs/architecture.md
+tools/check-layers table >docs/architecture.md
 for folder in $folders; do
     mkdir -p "$folder"
     : >"$folder/of_${folder//\//_}.h"
