@@ -85,7 +85,7 @@ lint: ## format, style, layers, sizes, clang-tidy
 	@tools/check-style
 	@tools/run-tidy $(BUILD)
 
-install: all ## library, headers, command, man pages to PREFIX (/usr/local); DESTDIR is honoured
+install: all ## library, headers, command, manuals, documents, examples to PREFIX (/usr/local); DESTDIR is honoured
 	@umask 022 && cmake --install $(BUILD) --prefix "$(PREFIX)" # all can read it, only its owner can write it
 	@[ -n "$(DESTDIR)" ] || [ "$$(id -u)" != 0 ] || ! command -v ldconfig >/dev/null || ldconfig # programs find libhusk.so at once
 

@@ -1,4 +1,5 @@
-# What `cmake --install` puts where: headers, libraries, the command and its worker, pkg-config and CMake packages, man pages.
+# What `cmake --install` puts where: headers, libraries, the command and its worker, pkg-config and CMake packages, man pages,
+# documents, examples.
 # (The worker installs itself, in compiler/CMakeLists.txt.)
 include(CMakePackageConfigHelpers)
 
@@ -47,8 +48,18 @@ install(CODE "
   if(failed)
     message(FATAL_ERROR \"the installed files do not know where husk-compile-worker is\")
   endif()")
-file(GLOB husk_man_pages ${CMAKE_SOURCE_DIR}/docs/man/*.1)
-install(FILES ${husk_man_pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+foreach(section 1 3)
+  file(GLOB husk_man_pages CONFIGURE_DEPENDS docs/man/*.${section})
+  install(FILES ${husk_man_pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
+endforeach()
+# As they lie in the source tree, so that their links to each other and to the examples hold.
+install(FILES README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+file(GLOB husk_documents CONFIGURE_DEPENDS docs/*.md docs/*.svg)
+install(FILES ${husk_documents} DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs)
+file(GLOB husk_examples CONFIGURE_DEPENDS examples/*.[ch] examples/Makefile)
+install(FILES ${husk_examples} DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
+file(GLOB husk_guests CONFIGURE_DEPENDS examples/guests/*)
+install(FILES ${husk_guests} DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples/guests)
 
 # Relative to the .pc file, so that an installation can be moved.
 file(RELATIVE_PATH husk_pc_up /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)

@@ -1,5 +1,5 @@
 # tests/cli/install_test.sh: what `make install` makes is complete: programs build against it with pkg-config and with CMake, shared
-# and static, and the installed command finds its worker.
+# and static, the examples too, and the installed command finds its worker.
 . "${HUSK_SOURCE:-.}/tests/harness.sh"
 export HUSK_CACHE_DIR=$scratch/cache
 prefix=$scratch/prefix
@@ -29,7 +29,8 @@ ran() { # NAME PROGRAM
     fi
 }
 
-for file in bin/husk libexec/husk/husk-compile-worker include/husk.h include/husk_compile.h share/man/man1/husk.1 share/man/man1/husk-run.1; do
+for file in bin/husk libexec/husk/husk-compile-worker include/husk.h include/husk_compile.h share/man/man1/husk.1 share/man/man1/husk-run.1 \
+    share/man/man3/husk.3 share/doc/husk/README.md share/doc/husk/docs/trust.md share/doc/husk/examples/guests/plugin.c; do
     check "installed: $file" test -f "$prefix/$file"
 done
 same "the headers are all" "$(ls "$prefix/include")" "$(cd "$HUSK_SOURCE/include" && ls -- *.h)"
@@ -51,6 +52,27 @@ for std in c99 c11; do
     check "headers in $std" cc -std=$std -Wall -Wextra -Werror -pedantic -fsyntax-only header.c -I"$prefix/include"
 done
 
+# The examples as they are installed, in a copy: the folder itself is not for writing.
+cp -r "$prefix/share/doc/husk/examples" examples
+check "installed hello.c: compile" eval "cc examples/hello.c $(pkg-config --cflags --libs husk husk-compile) -o installed-hello"
+ran "installed hello.c: run" ./installed-hello
+check "installed examples: make" make -s -C examples CFLAGS="-Wall -Wextra -Werror" >examples.log 2>&1
+[ -x examples/pool ] || cat examples.log
+ran "installed examples: hello" examples/hello
+if [ -f "$HUSK_BUILD/examples/plugin.wasm" ]; then
+    check "installed examples: make guests" make -s -C examples guests >guests.log 2>&1
+    [ -f examples/program.wasm ] || cat guests.log
+    if [ -r /dev/kvm ] && [ -w /dev/kvm ]; then
+        contains "installed examples: plugin_host" "$(examples/plugin_host examples/plugin.wasm "some text")" "shout    SOME TEXT!"
+        contains "installed examples: host_function" "$(examples/host_function examples/host_function.wasm)" "3 apples and 4 pears: 4.50"
+    fi
+else
+    skip "the examples' guests" "no clang with wasi-libc to compile them"
+fi
+while IFS=: read -r file link; do
+    check "installed $file: there is $link" test -e "$prefix/share/doc/husk/$(dirname "$file")/${link%%#*}"
+done < <(cd "$prefix/share/doc/husk" && grep -H -o -E '\]\([^)#:]+[^):]*\)' -- *.md docs/*.md | sed -E 's/^([^:]*):\]\((.*)\)$/\1:\2/')
+
 mkdir app
 cp "$HUSK_SOURCE/examples/hello.c" app
 cat >app/CMakeLists.txt <<'CMAKE'
@@ -71,7 +93,7 @@ LD_LIBRARY_PATH=
 printf '\0asm\1\0\0\0' >module.wasm # the smallest module
 check "the installed command" "$prefix/bin/husk" compile module.wasm -o image.husk
 check "the installed command reads it" "$prefix/bin/husk" inspect image.husk >/dev/null
-for page in "$prefix"/share/man/man1/*.1; do
+for page in "$prefix"/share/man/man[13]/*; do
     if command -v groff >/dev/null; then
         same "man page ${page##*/}" "$(groff -mandoc -Tutf8 -ww "$page" 2>&1 >/dev/null)" ""
     fi

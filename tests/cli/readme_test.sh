@@ -1,4 +1,4 @@
-# tests/cli/readme_test.sh: what the documents say is so: the README is short, its program runs, links lead to files,
+# tests/cli/readme_test.sh: what the documents say is so: the README is short, its program and that of husk(3) run, links lead to files,
 # make targets exist, so do functions, types, constants and metrics, and what they show of C compiles.
 . "${HUSK_SOURCE:-.}/tests/harness.sh"
 cd "$HUSK_SOURCE" || exit 1
@@ -16,7 +16,7 @@ for target in $(grep -h -o -E '(^|`)make [a-z-]+' $documents | sed 's/.*make //'
 done
 
 # ---- names ----
-manuals=$(echo docs/man/*.1)
+manuals=$(echo docs/man/*.[13])
 # The headers without their comments: a name that only a comment has does not exist.
 awk -v RS='[*]/' '{ sub(/\/[*].*/, "") } 1' include/*.h >"$scratch/headers"
 grep -ohE '^(HUSK_API|static inline)[^(]*\(' "$scratch/headers" | grep -oE 'husk_[a-z0-9_]+' | sort -u >"$scratch/functions"
@@ -66,20 +66,22 @@ awk '/^```c$/ { inside = 1; next } /^```$/ { inside = 0 } inside' docs/from-hype
 check "from-hyperlight.md has a program" grep -q husk_sandbox_restore "$scratch/hyperlight.c"
 check "from-hyperlight.md's program compiles" cc -std=c11 -Wall -Wextra -Werror -fsyntax-only -Iinclude "$scratch/hyperlight.c"
 
-# The program of the README, in the folder with the image that the README makes.
+# The programs of the README and of husk(3): each in the folder with the image that the README makes.
 awk '/^```c$/ { inside = 1; next } /^```$/ { if (inside) exit } inside' README.md >"$scratch/readme.c"
+sed -n '/^\.Sh EXAMPLES/,/^\.Ed/p' docs/man/husk.3 | sed -n '/^#include/,/^\.Ed/p' | sed '/^\.Ed/d; s/\\e/\\/g' >"$scratch/manual.c"
 if grep -qs '^HUSK_SANITIZE:STRING=.' "$HUSK_BUILD/CMakeCache.txt" || ! [ -f "$HUSK_BUILD/host/libhusk.so" ]; then
-    skip "the program of README.md" "a sanitizer build, or no shared library"
+    skip "the programs of README.md and husk(3)" "a sanitizer build, or no shared library"
     finish
 fi
-for name in readme; do
+for name in readme manual; do
     check "the program of $name compiles" cc -std=c11 -Wall -Wextra -Werror -Iinclude "$scratch/$name.c" -o "$scratch/$name" \
         "$HUSK_BUILD/host/libhusk.so" -Wl,-rpath,"$HUSK_BUILD/host"
 done
-same "it says why it fails" "$(cd "$scratch" && ./readme 2>&1 >/dev/null | grep -c .)" 1
+same "both say why they fail" "$(cd "$scratch" && ./readme 2>&1 >/dev/null | grep -c .; ./manual 2>&1 >/dev/null | grep -c .)" "1
+1"
 need_kvm
 if ! command -v wat2wasm >/dev/null || ! [ -x "$HUSK_BUILD/husk-compile-worker" ]; then
-    skip "the program of README.md run" "no wat2wasm (package wabt), or built without the compiler"
+    skip "the programs of README.md and husk(3) run" "no wat2wasm (package wabt), or built without the compiler"
     finish
 fi
 cat >"$scratch/next.wat" <<'WAT'
@@ -89,7 +91,7 @@ WAT
 cd "$scratch" || exit 1
 wat2wasm next.wat -o next.wasm
 check "the image" "$husk" compile next.wasm -o next.husk
-for name in readme; do
+for name in readme manual; do
     same "the program of $name" "$("./$name"; echo $?)" "1
 1
 1
