@@ -233,8 +233,7 @@ static int sandbox_make(const struct parts *parts, const struct husk_sandbox_opt
     limits.label = NULL;
     int status = 0;
     if (parts->image != NULL)
-        status =
-            linkage_init(&link, parts->image, parts->imports, limits.host_call_depth_max, err);
+        status = linkage_init(&link, parts->image, parts->imports, limits.host_call_depth_max, err);
     if (status != 0)
         return error_while(err, status, "making a sandbox");
     status = sandbox_new(parts->engine, parts->image, &link, &limits, ret_sandbox, err);

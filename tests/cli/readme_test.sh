@@ -39,7 +39,7 @@ for name in $(grep -ohE '\bhusk_[a-z0-9_]*[a-z0-9]' $documents $manuals | sort -
 done
 # All metrics, in one table.
 {
-    grep -hoE '^STAT\([a-z_]+, "[a-z_]+"' host/engine/*.def
+    grep -hoE '^(SANDBOX_)?STAT\([a-z_]+, "[a-z_]+"' host/engine/*.def
     grep -hoE '\bput_(counter|gauge|histogram)\(.*"[a-z_]+"' host/engine/*.c
 } | grep -oE '"[a-z_]+"' | tr -d '"' | sort -u >"$scratch/metrics"
 check "metrics were found" test "$(wc -l <"$scratch/metrics")" -gt 30
