@@ -58,10 +58,17 @@ check "installed hello.c: compile" eval "cc examples/hello.c $(pkg-config --cfla
 ran "installed hello.c: run" ./installed-hello
 check "installed examples: make" make -s -C examples CFLAGS="-Wall -Wextra -Werror" >examples.log 2>&1
 [ -x examples/pool ] || cat examples.log
+for source in $(grep -l '^int main' examples/*.c); do
+    check "installed examples: $source" test -x "${source%.c}"
+done
 ran "installed examples: hello" examples/hello
 if [ -f "$HUSK_BUILD/examples/plugin.wasm" ]; then
     check "installed examples: make guests" make -s -C examples guests >guests.log 2>&1
     [ -f examples/program.wasm ] || cat guests.log
+    for source in "$HUSK_BUILD"/examples/*.wasm; do
+        [ "${source##*/}" = try.wasm ] || # only CMake's question whether clang can link
+            check "installed examples: ${source##*/}" test -s "examples/${source##*/}"
+    done
     if [ -r /dev/kvm ] && [ -w /dev/kvm ]; then
         contains "installed examples: plugin_host" "$(examples/plugin_host examples/plugin.wasm "some text")" "shout    SOME TEXT!"
         contains "installed examples: host_function" "$(examples/host_function examples/host_function.wasm)" "3 apples and 4 pears: 4.50"
