@@ -86,6 +86,7 @@ breaks "a number of a list" husk_base.h 's/HUSK_STATUS(GUEST, 20,/HUSK_STATUS(GU
 breaks "a constant in front" husk_engine.h 's/{ HUSK_LOG_ERROR,/{ HUSK_LOG_FATAL, HUSK_LOG_ERROR,/' "to       enum husk_log_level HUSK_LOG_ERROR 1"
 breaks "a constant less" husk_imports.h 's/, HUSK_UNKNOWN_TRAP }/ }/' "removed  enum husk_unknown HUSK_UNKNOWN_TRAP 1"
 breaks "a function less" husk_base.h '/^HUSK_API const char \*husk_version(void);/d' "removed  function husk_version libhusk: const char *husk_version(void)"
+breaks "an enum less" husk_imports.h 's/enum husk_unknown/enum husk_renamed/' "removed  enum husk_unknown is 4 bytes"
 breaks "a parameter more" husk_base.h 's/husk_version(void)/husk_version(int part)/' "to       function husk_version libhusk: const char *husk_version(int part)"
 breaks "another result" husk_base.h 's/^HUSK_API const char \*husk_version/HUSK_API int husk_version/' "to       function husk_version libhusk: int husk_version(void)"
 breaks "a callback's type" husk_base.h 's/^typedef int (\*husk_write_fn)(void \*user, /&int more, /' "changed  type husk_write_fn: int (*husk_write_fn)(void *user, const"
@@ -95,6 +96,7 @@ breaks "a macro's number" husk_stats.h 's/^#define HUSK_HISTOGRAM_BUCKETS 40/#de
 adds "a function more" husk_base.h 's/^HUSK_API const char \*husk_version/HUSK_API int husk_added(int a);\n&/' "added    function husk_added libhusk: int husk_added(int a)"
 adds "a constant at the end" husk_imports.h 's/, HUSK_UNKNOWN_TRAP }/, HUSK_UNKNOWN_TRAP, HUSK_UNKNOWN_MORE }/' "added    enum husk_unknown HUSK_UNKNOWN_MORE 2"
 adds "a struct more" husk_base.h '/^struct husk_functype {/i struct husk_more {\n    size_t size;\n};' "added    struct husk_more is 8 bytes"
+same "a struct more: one line" "$(grep -c husk_more <<<"$out")" 1
 options='/^struct husk_compile_options {/,/^};/'
 adds "an option more" husk_compile.h "$options s/^};/    uint64_t later_max;\n&/" "added    struct husk_compile_options later_max at "
 bytes=$(sed -n "$options s/^    uint8_t reserved\[\([0-9]*\)\];/\1/p" include/husk_compile.h)
