@@ -37,11 +37,12 @@ done
 for name in $(grep -ohE '\bhusk_[a-z0-9_]*[a-z0-9]' $documents $manuals | sort -u); do
     check "there is a $name" grep -qx "$name" "$scratch/names"
 done
-# All metrics, in one table.
+# All metrics, in one page.
 {
     grep -hoE '^(SANDBOX_)?STAT\([a-z_]+, "[a-z_]+"' host/engine/*.def
-    grep -hoE '\bput_(counter|gauge|histogram)\(.*"[a-z_]+"' host/engine/*.c
-} | grep -oE '"[a-z_]+"' | tr -d '"' | sort -u >"$scratch/metrics"
+    grep -hoE '^SANDBOX_STAT\([a-z_]+, "[a-z_]+"' host/engine/*.def | sed 's/"/"sandbox_/'
+    grep -hoE '\bput_(counter|gauge|histogram|header|sandbox_seconds)\(.*"[a-z_]+"' host/engine/*.c | grep -oE '^[^"]*"[a-z_]+"'
+} | grep -oE '"[a-z_]+"' | tr -d '"' | grep -vxE 'counter|gauge|histogram' | sort -u >"$scratch/metrics"
 check "metrics were found" test "$(wc -l <"$scratch/metrics")" -gt 30
 while read -r name; do
     check "metrics.md has husk_$name" grep -q "\`husk_$name[\`{]" docs/metrics.md
