@@ -22,7 +22,7 @@ extern "C" {
 #define HUSK_API
 #endif
 
-/* The value of the HUSK_…_INIT macros: `size` is set, all else is zero. */
+/* The value of the HUSK_…_INIT macros. Only `size` is set; all other fields are zero. */
 #ifdef __cplusplus
 extern "C++" template <class Struct> inline Struct husk_init_of() {
     Struct all_zero = Struct();
@@ -84,18 +84,20 @@ struct husk_error {
 HUSK_API const char *husk_status_name(int status);
 HUSK_API const char *husk_status_text(int status);
 
-/* A name from a module (struct husk_extern, struct husk_frame) for a person or a terminal, as all
- * messages of this library show names: on one line, and with nothing that is not seen. As in a
- * string of the text format: \\ and \" stand for a backslash and a quotation mark, and \hh for each
- * byte of control characters, white space other than U+0020, zero-width, bidirectional and other
- * ignorable characters, and what is not UTF-8. Letters that look alike are not told apart. Writes
- * at most out_bytes - 1 bytes, never half an escape or character, and a NUL; out may be NULL if
- * out_bytes is 0. Returns the bytes of the whole, without the NUL. Any thread. */
+/* Make a name from a module printable (struct husk_extern, struct husk_frame), as all messages of
+ * this library show names: on one line, without invisible characters. Escapes are those of the wasm
+ * text format. \\ and \" stand for a backslash and a quotation mark. \hh stands for each byte of
+ * other characters that are not shown: control characters, white space other than U+0020,
+ * zero-width, bidirectional and other ignorable characters, and bytes that are not UTF-8. Letters
+ * that look alike are not told apart.
+ *
+ * Writes at most out_bytes - 1 bytes, never half an escape or character, and a NUL. `out` may be
+ * NULL if out_bytes is 0. Returns the length of the whole text without the NUL. Any thread. */
 HUSK_API size_t husk_name_escape(const char *name, size_t name_bytes, char *out, size_t out_bytes);
 
-/* Gets what a function of this library writes, in pieces and in order, on the thread that called
- * that function. Returns 0 to go on. Any other number ends the writing, and that function returns
- * it. */
+/* The library calls it with the bytes that it writes: in pieces, in order, on the thread that
+ * called the library. Return 0 to go on. Any other number ends the writing, and the library's
+ * function returns it. */
 typedef int (*husk_write_fn)(void *user, const void *bytes, size_t count);
 
 /* ---- Values ---- */
@@ -119,9 +121,9 @@ struct husk_value {
         float f32;
         double f64;
         uint8_t v128[16]; /* little-endian */
-        /* 0 is null. externref: the embedder's own handle, which comes back from a snapshot or its
-         * file as a number: do not follow it unchecked; funcref: opaque, of this sandbox only, and
-         * whatever the guest put there: husk_func_from_ref() checks it */
+        /* 0 is null. An externref is the embedder's handle. Snapshots keep it as a number, so check
+         * it before you follow it. A funcref is opaque and belongs to this sandbox. The guest may
+         * forge it; husk_func_from_ref() checks it. */
         uint64_t ref;
     } of;
 };

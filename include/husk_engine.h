@@ -1,5 +1,5 @@
 /*
- * husk_engine.h: the engine: what a process has of husk, and what it needs of the host. Part of
+ * husk_engine.h: the engine, which a process makes once, and the host that it runs on. Part of
  * husk.h.
  */
 #ifndef HUSK_ENGINE_H
@@ -16,26 +16,25 @@ typedef void (*husk_log_fn)(void *user, enum husk_log_level level, const char *m
 
 struct husk_engine_options {
     size_t size;
-    const char *hypervisor_path; /* "/dev/kvm" */
+    const char *hypervisor_path; /* NULL: "/dev/kvm" */
     husk_log_fn log;             /* called from any thread of the library; NULL: no log */
     void *log_user;
-    int kick_signal; /* SIGRTMIN + 6 */
-    /* idle VMs kept for new sandboxes with the same limits; 0: the default, 8; -1: none */
+    int kick_signal; /* 0: SIGRTMIN + 6 */
+    /* How many idle VMs to keep for new sandboxes with the same limits. 0: 8; -1: none. */
     int32_t pool_max;
     bool measure_times; /* histograms of calls and host calls (two clock reads each) */
     uint8_t reserved[7];
 };
 #define HUSK_ENGINE_OPTIONS_INIT HUSK_INIT_OF(husk_engine_options)
 
-/* Opens KVM and checks what it can do. `options` may be NULL.
- * HUSK_E_NO_HYPERVISOR (no device, no permission; the message says which and how to get it),
- * HUSK_E_HYPERVISOR_CAP, HUSK_E_NOMEM. */
+/* Open the hypervisor, and check that it has all that the library needs. `options` may be NULL.
+ * HUSK_E_NO_HYPERVISOR: no device or no permission; the message says which, and what to do.
+ * HUSK_E_HYPERVISOR_CAP, HUSK_E_INVAL, HUSK_E_NOMEM, HUSK_E_SYS. */
 HUSK_API int husk_engine_new(const struct husk_engine_options *options, husk_engine **ret_engine,
                              struct husk_error *err);
 
-/* One more share of the engine, and one less. Images, imports and sandboxes keep the engine alive,
- * too; but its pool is emptied, and takes no more, once the last share is dropped. NULL is fine.
- * Any thread. */
+/* Add a share of the engine, and drop one. Images, imports and sandboxes keep the engine alive,
+ * too. When the last share is dropped, the pool is emptied and closed. NULL is fine. Any thread. */
 HUSK_API husk_engine *husk_engine_ref(husk_engine *engine);
 HUSK_API void husk_engine_unref(husk_engine *engine);
 
@@ -61,13 +60,12 @@ struct husk_host_info {
 #define HUSK_HOST_INFO_INIT HUSK_INIT_OF(husk_host_info)
 /* HUSK_E_INVAL: `size` is not set. */
 HUSK_API int husk_engine_host_info(const husk_engine *engine, struct husk_host_info *ret_info);
-/* The name of one bit of cpu_features ("avx2", …), or NULL if the bit means nothing; static
- * storage. */
+/* The name of one bit of cpu_features: "avx2", …. NULL if the bit means nothing. Static storage. */
 HUSK_API const char *husk_cpu_feature_name(unsigned bit);
 
-/* The pool: a freed sandbox's VM is kept, and a new sandbox with equal limits in its options takes
- * it, preferably one that held the same image; see husk_engine_options.pool_max. Drop idle VMs
- * until at most `keep` are left. */
+/* Drop idle VMs until at most `keep` are left. The pool keeps the VMs of freed sandboxes
+ * (husk_engine_options.pool_max). A new sandbox with equal limits takes one, preferably one that
+ * held the same image. Any thread. */
 HUSK_API void husk_engine_trim(husk_engine *engine, uint32_t keep);
 
 #ifdef __cplusplus

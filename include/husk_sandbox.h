@@ -12,52 +12,52 @@ extern "C" {
 
 struct husk_sandbox_options {
     size_t size;
-    /* All linear memories together; default: what the module declares (at most 4 GiB each). Zeros
-     * of an image's data region count, too, beyond what its tables and globals need, as many bytes
-     * as its file has, and 128 KiB: hardly any module has such. */
+    /* Of all linear memories together. 0: as the module declares, at most 4 GiB each. An image's
+     * data region counts, too, as far as it has more zeros than its tables and globals need, its
+     * file has bytes, and 128 KiB. Hardly any module has so many. */
     uint64_t memory_max_bytes;
-    /* all tables together; default 1,000,000, or what the module (not a snapshot of it) starts with
-     * if that is more */
+    /* Of all tables together. 0: 1,000,000, or the entries with which the module (not a snapshot of
+     * it) starts, if these are more. */
     uint64_t table_max_entries;
-    uint64_t stack_bytes; /* native stack; default 1 MiB, 16 KiB … 64 MiB */
-    void *user;           /* the embedder's own: husk_sandbox_user() */
-    /* For husk_engine_prometheus(); see husk_sandbox_set_label(). Copied. NULL, "": none */
+    uint64_t stack_bytes; /* native stack, 16 KiB to 64 MiB; 0: 1 MiB */
+    void *user;           /* the embedder's pointer: husk_sandbox_user() */
+    /* For husk_engine_prometheus(); see husk_sandbox_set_label(). Copied. NULL or "": none. */
     const char *label;
-    uint32_t host_call_depth_max; /* nested host call → guest call → …; default 16 */
+    uint32_t host_call_depth_max; /* of guest → host function → guest → …; 0: 16 */
     uint32_t reserved;
 };
 #define HUSK_SANDBOX_OPTIONS_INIT HUSK_INIT_OF(husk_sandbox_options)
 
-/* A fresh instance of an image, or of a snapshot, in a VM of its own. No guest code runs yet.
- * `imports` may be NULL; what it defines is resolved now, and the set may be freed afterwards.
- * `options` may be NULL. HUSK_E_LINK names the imports that are missing, or one of another type.
- * HUSK_E_INVAL: also an image that was opened without an engine. HUSK_E_LIMIT, HUSK_E_STATE (in a
- * forked child), HUSK_E_NOMEM, HUSK_E_SYS. */
+/* Make an instance of an image, or of a snapshot, in its own VM. No guest code runs yet. `imports`
+ * and `options` may be NULL. Imports are resolved now, and the set may be freed afterwards.
+ * HUSK_E_LINK: the message names the imports that are missing, or one of another type.
+ * HUSK_E_INVAL: also for an image that was opened without an engine. HUSK_E_LIMIT, HUSK_E_STATE (in
+ * a forked child), HUSK_E_NOMEM, HUSK_E_SYS. */
 HUSK_API int husk_sandbox_new(husk_image *image, const husk_imports *imports,
                               const struct husk_sandbox_options *options,
                               husk_sandbox **ret_sandbox, struct husk_error *err);
-/* A sandbox that is loaded later: husk_sandbox_load(). */
+/* Make a sandbox without an instance, to be loaded later (husk_sandbox_load()). */
 HUSK_API int husk_sandbox_new_empty(husk_engine *engine, const struct husk_sandbox_options *options,
                                     husk_sandbox **ret_sandbox, struct husk_error *err);
-/* Not while a call runs, so not from a host function that it called. NULL is fine. */
+/* Free a sandbox. No call may be running in it, so a host function cannot free the sandbox that
+ * called it. NULL is fine. */
 HUSK_API void husk_sandbox_free(husk_sandbox *sandbox);
 
-/* The embedder's pointer for this sandbox: husk_sandbox_options.user, or what was set since; NULL
- * otherwise. Loads and restores leave it alone. Threads: as all of a sandbox, by one at a time;
- * while a call runs, by its host functions. */
+/* The embedder's pointer for this sandbox: husk_sandbox_options.user, or the one set since. Loads
+ * and restores do not change it. Threads: one at a time, as for all functions of a sandbox; during
+ * a call, its host functions. */
 HUSK_API void *husk_sandbox_user(const husk_sandbox *sandbox);
 HUSK_API void husk_sandbox_set_user(husk_sandbox *sandbox, void *user);
 
-/* Another label, as by husk_sandbox_options.label; NULL or "": none. A sandbox with the label L has
- * its counters (husk_sandbox_stats()) in husk_engine_prometheus(), as
- * husk_sandbox_…{sandbox="L"}. Sandboxes of one label are summed up. The label keeps what sandboxes
- * counted that are freed, or have another label now, so that counters do not fall. The counts of a
- * sandbox without a label go to its next label. The engine keeps the 1024 labels that sandboxes
- * gave up last, and forgets older ones.
+/* Change the label of husk_sandbox_options.label; NULL or "": none. husk_engine_prometheus() shows
+ * the counters of a sandbox with the label L (husk_sandbox_stats()) as husk_sandbox_…{sandbox="L"}.
+ * It adds up sandboxes of one label. Counters never fall: a label keeps the counts of sandboxes
+ * that were freed or got another label. Counts made without a label go to the sandbox's next label.
+ * The engine keeps the 1024 labels that were given up last, and forgets older ones.
  *
- * A label is copied. It has at most 128 bytes (HUSK_E_LIMIT) of UTF-8, and no character that
- * husk_name_escape() shows as \hh (HUSK_E_INVAL). So the result of husk_name_escape() is a label,
- * if it is short enough. HUSK_E_NOMEM. On failure the label is as it was. Threads: as of
+ * The label is copied. It has at most 128 bytes (HUSK_E_LIMIT) of UTF-8, and no character that
+ * husk_name_escape() shows as \hh (HUSK_E_INVAL). So a short enough result of husk_name_escape() is
+ * a label. HUSK_E_NOMEM. On failure the label does not change. Threads: as for
  * husk_sandbox_set_user(). */
 HUSK_API int husk_sandbox_set_label(husk_sandbox *sandbox, const char *label,
                                     struct husk_error *err);
@@ -80,88 +80,88 @@ HUSK_API int husk_sandbox_set_label(husk_sandbox *sandbox, const char *label,
  *                                                       └── call is cut off ──► POISONED
  *                                                           (restore, unload or load heals)
  *
- * When something fails, it has changed nothing: the sandbox is still EMPTY, DIRTY, LOADED (and
- * every byte of it as it was) or POISONED. But memory is made equal to an image in several steps,
- * and what the system refuses in the middle of that (HUSK_E_SYS, HUSK_E_NOMEM; the message says so)
- * leaves neither the old state nor the new one:
+ * A function that fails changes nothing: the sandbox is still EMPTY, DIRTY, LOADED (with every byte
+ * as it was) or POISONED. There is one exception. Memory is made equal to an image in several
+ * steps, and the system may fail in the middle (HUSK_E_SYS, HUSK_E_NOMEM; the message says so).
+ * Then the state is neither the old nor the new one:
  *
- *     husk_sandbox_restore   POISONED: nothing but another restore, a load or an unload is of use
- *     husk_sandbox_load      DIRTY: what was loaded is gone (husk_call(): HUSK_E_STATE); load again
+ *     husk_sandbox_restore   POISONED: only another restore, a load or an unload is possible
+ *     husk_sandbox_load      DIRTY: the instance is gone (husk_call(): HUSK_E_STATE); load again
  *
- * Either may be tried again, with any image, and no failure of either costs the VM.
+ * Both may be tried again, with any image. Neither failure costs the VM.
  *
- * An image and a snapshot are one thing: a snapshot is an image taken from a sandbox between two
- * calls. Anything that takes an image takes a snapshot. Nothing here runs guest code or creates a
- * VM where one can be reused.
+ * A snapshot is an image that was taken from a sandbox between two calls. Every function that takes
+ * an image takes a snapshot. No function here runs guest code, or creates a VM if one can be
+ * reused.
  */
 
-/* Take a snapshot: the instance as it is now, immutable, independent of this sandbox's later life.
- * Cost follows the pages written since the image it was loaded from and what memory images are
- * mapped, not its size. Stack, mailbox and vCPU registers hold nothing between calls, and are zero
- * in every snapshot. Released with husk_image_unref(). The sandbox is not changed. HUSK_E_STATE (a
- * call is running; nothing is loaded; the module is not initialised: husk_sandbox_start(), or a
- * first call, does that), HUSK_E_POISONED, HUSK_E_NOMEM, HUSK_E_SYS. */
+/* Take a snapshot of the instance as it is now. It does not change later, whatever the sandbox
+ * does. The cost depends on the pages written since the last image and on mapped memory images, not
+ * on the size. Stack, mailbox and vCPU registers hold nothing between calls; they are zero in a
+ * snapshot. The sandbox does not change. Release the snapshot with husk_image_unref().
+ * HUSK_E_STATE: a call is running or pending, nothing is loaded, or the module is not initialised
+ * (husk_sandbox_start() or a first call does that). HUSK_E_POISONED, HUSK_E_NOMEM, HUSK_E_SYS. */
 HUSK_API int husk_sandbox_snapshot(husk_sandbox *sandbox, husk_image **ret_snapshot,
                                    struct husk_error *err);
 
-/* Make the sandbox equal to an image of the module that it holds: the one it was loaded from, any
- * snapshot of it, or a snapshot taken from another sandbox of the same module, also after it was
- * saved and opened again (the first restore to what was opened anew maps memory anew, and ends
- * spans, as a load does). Heals a poisoned sandbox. Imports stay as linked. A restore that is
- * rejected (HUSK_E_INVAL: another module; HUSK_E_LIMIT: larger than this sandbox's limits;
- * HUSK_E_STATE: a call is running, or nothing is loaded; HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION:
- * state of WASI's that a file has wrong), or that fails (HUSK_E_SYS, HUSK_E_NOMEM) before anything
- * is changed, changes nothing; one that fails half-way leaves the sandbox poisoned, and may be
- * tried again. */
+/* Make the sandbox equal to an image of its module: the image it was loaded from, a snapshot of
+ * that, or a snapshot of another sandbox of the same module. The image may have been saved and
+ * opened again; the first restore to it then remaps memory and ends spans, as a load does. A
+ * restore heals a poisoned sandbox, and abandons a pending call. Imports stay as they were linked.
+ *
+ * HUSK_E_INVAL: an image of another module. HUSK_E_LIMIT: larger than the sandbox's limits.
+ * HUSK_E_STATE: a call is running, or nothing is loaded. HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION: a
+ * file's WASI state is wrong. HUSK_E_SYS, HUSK_E_NOMEM. A restore that fails changes nothing,
+ * unless it fails half-way; then the sandbox is poisoned, and the restore may be tried again. */
 HUSK_API int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct husk_error *err);
 
-/* Drop the instance, keep the VM. Restoring is put off until the next load, which does it once;
- * freeing does it never. HUSK_E_STATE if a call is running. Unloading what is not loaded does
- * nothing. */
+/* Drop the instance and keep the VM. Memory is restored by the next load, or never if the sandbox
+ * is freed. Without an instance this does nothing. HUSK_E_STATE: a call is running. */
 HUSK_API int husk_sandbox_unload(husk_sandbox *sandbox, struct husk_error *err);
 
-/* Load an image or a snapshot into a sandbox, whatever it held before (a loaded instance is
- * unloaded first). Errors as husk_sandbox_new(): all that can be refused is refused before anything
- * is changed; a load that fails half-way leaves the sandbox unloaded, and may be tried again.
- * `imports` may be NULL. The sandbox keeps its limits. */
+/* Load an image or a snapshot into a sandbox. An instance that is loaded is unloaded first.
+ * `imports` may be NULL. The sandbox keeps its limits. Errors are those of husk_sandbox_new(). They
+ * come before any change, except when a load fails half-way; then the sandbox is unloaded, and the
+ * load may be tried again. */
 HUSK_API int husk_sandbox_load(husk_sandbox *sandbox, husk_image *image,
                                const husk_imports *imports, struct husk_error *err);
 
-/* Another sandbox in the same state, with the same imports and limits: a snapshot, and a new
- * sandbox from it. It has neither the user pointer nor the label. Errors as of both. The sandbox is
- * not changed. */
+/* Make another sandbox in the same state, with the same imports and limits, but without the user
+ * pointer and the label. This takes a snapshot and makes a sandbox from it; errors are those of
+ * both. The sandbox does not change. */
 HUSK_API int husk_sandbox_clone(husk_sandbox *sandbox, husk_sandbox **ret_clone,
                                 struct husk_error *err);
 
 /*
- * Uniqueness: sandboxes from one snapshot share everything, the state of the guest's random number
- * generator too. If a module exports `husk_restored` of type (i64, i64) -> (), it is called with
- * 128 bits of fresh entropy before the first call after a restore to a snapshot, a load of one, or
- * a new sandbox from one. If it does not return, its outcome is that call's, and it is called again
- * before the next: nothing else runs before it has returned once.
+ * Uniqueness. Sandboxes from one snapshot share everything, also the state of the guest's random
+ * number generator. A module can export `husk_restored` of type (i64, i64) -> (). After a restore
+ * to a snapshot, a load of one, or a new sandbox from one, the first call calls this function
+ * before anything else, with 128 bits of fresh entropy. If it does not return, the call has its
+ * outcome, and the next call calls it again.
  */
 
-/* Memory images: a page-aligned range of a sandbox's linear memory, as an object that can be mapped
- * copy-on-write into any sandbox of the same engine, at any page-aligned place. Range and offset
- * are multiples of 4096 bytes, and no range is empty. Any number of sandboxes can map one; it may
- * be released while it is mapped. Any number of threads may use one at once. */
-/* The range as it is now, also of a poisoned sandbox, whose memory is in the middle of something.
- * It becomes copy-on-write over the image itself: later writes there never change the image.
- * HUSK_E_INVAL (alignment, NULL), HUSK_E_LIMIT (out of bounds of the memory; more than 1024 images
- * are mapped in this sandbox, those that others cover not counted), HUSK_E_STATE (nothing is
- * loaded), HUSK_E_SYS, HUSK_E_NOMEM; nothing has changed then. Threads: as all of a sandbox, by one
- * at a time; while a call runs, by its host functions. */
+/* A memory image is a copy of a page-aligned range of linear memory. It can be mapped copy-on-write
+ * into any sandbox of the same engine, at any page-aligned place. Range and offset are multiples of
+ * 4096 bytes, and no range is empty. Any number of sandboxes can map one, and any number of threads
+ * may use one at once. It may be released while it is mapped. */
+/* Make a memory image of a range as it is now. The range itself becomes copy-on-write over the
+ * image, so later writes there do not change the image. The sandbox may be poisoned; then its
+ * memory may be in the middle of a change. HUSK_E_INVAL: alignment, NULL. HUSK_E_LIMIT: out of
+ * bounds of the memory, or more than 1024 images mapped in this sandbox (images that others cover
+ * do not count). HUSK_E_STATE: nothing is loaded. HUSK_E_SYS, HUSK_E_NOMEM. On failure nothing has
+ * changed. Threads: one at a time, as for all functions of a sandbox; during a call, its host
+ * functions. */
 HUSK_API int husk_memory_image_new(husk_sandbox *sandbox, const struct husk_range *range,
                                    husk_memory_image **ret_image, struct husk_error *err);
-/* The range then reads as [offset, offset + range->count) of the image.
- * Errors and threads as above; HUSK_E_LIMIT also out of bounds of the image, HUSK_E_INVAL also for
- * one of another engine. A restore takes the mapping away again. */
+/* Map [offset, offset + range->count) of an image at the range. A restore removes the mapping.
+ * Errors and threads as above. HUSK_E_LIMIT: also out of bounds of the image. HUSK_E_INVAL: also an
+ * image of another engine. */
 HUSK_API int husk_memory_image_map(husk_sandbox *sandbox, const struct husk_range *range,
                                    const husk_memory_image *image, uint64_t offset,
                                    struct husk_error *err);
-/* 0 for NULL. */
+/* The size of an image in bytes; 0 for NULL. */
 HUSK_API uint64_t husk_memory_image_bytes(const husk_memory_image *image);
-/* One more share, and one less; NULL is fine. Any thread. */
+/* Add a share of the image, and drop one. NULL is fine. Any thread. */
 HUSK_API husk_memory_image *husk_memory_image_ref(husk_memory_image *image);
 HUSK_API void husk_memory_image_unref(husk_memory_image *image);
 
