@@ -1,11 +1,11 @@
 /*
  * husk_compile.h: WebAssembly bytes to image files (libhusk-compile).
  *
- * The library itself does not link LLVM: compiling happens in a child process (the program
- * `husk-compile-worker`) with limits on CPU time, memory and files, so that a crash or a blow-up in
- * there is an error here. Before it looks at the module that process closes itself in
- * (docs/trust.md): a module that takes LLVM over reaches no file, socket or process. Programs that
- * only run images need none of this. All functions may be called from any thread.
+ * The library does not link LLVM. It compiles in a child process, the program
+ * `husk-compile-worker`, which has limits of CPU time, memory and files. If LLVM crashes there, the
+ * caller gets an error. The process gives up its rights before it looks at the module
+ * (docs/trust.md), so a module that takes over LLVM reaches no file, socket or process. Programs
+ * that only run images do not need this library. Any thread may call its functions.
  */
 #ifndef HUSK_COMPILE_H
 #define HUSK_COMPILE_H
@@ -17,20 +17,22 @@ extern "C" {
 #endif
 
 /*
- * strict: traps exactly as in the standard (core spec 4.4): every load and store is done, in
- * program order, and after any trap memories, globals and tables hold all that came before, and
- * nothing else. Loops are not vectorised, which then take 2 to 8 times as long; the rest is as
- * fast. Level 0 is always so. Otherwise (the default mode) LLVM may drop a load or store out of
- * bounds whose value nothing needs, and may have dropped or delayed other stores when one traps, or
- * when the stack is exhausted. It never reaches anything outside the guest's memory. Traps that
- * code asks for are exact in both modes: see struct husk_outcome, state_is_exact.
+ * strict: traps exactly as in the standard (core spec 4.4). Every load and store is done in program
+ * order. After a trap, memories, globals and tables hold all that came before it, and nothing else.
+ * Loops are not vectorised, so some take 2 to 8 times as long; other code is as fast. Level 0 is
+ * always strict.
+ *
+ * In the default mode LLVM may drop a load or store that is out of bounds, if nothing needs its
+ * value. It may have dropped or delayed other stores when one traps, or when the stack is
+ * exhausted. Code never reaches anything outside the guest's memory. Traps that the code asks for
+ * are exact in both modes (struct husk_outcome, state_is_exact).
  */
 #define HUSK_OPT_NONE (-1)
 struct husk_compile_options {
     size_t size;
     const char *cpu; /* LLVM CPU name; NULL or "native": this machine; "x86-64-v2": portable */
-    /* NULL: where `make install` put it, else relative to the library or program. In any case
-     * others may not be able to write it or its folder: HUSK_E_NOT_FOUND says so. */
+    /* NULL: where `make install` put it, else relative to the library or program. Other users must
+     * not be able to write it or its folder (HUSK_E_NOT_FOUND; the message says so). */
     const char *worker_path;
     const char *cache_dir; /* for husk_compile_cached() alone; the others refuse it */
     void (*progress)(void *user, uint32_t done,
@@ -41,15 +43,15 @@ struct husk_compile_options {
     uint32_t threads;            /* 0: one per core, at most 8 */
     int opt_level;               /* 1 … 3; 0: the default, 2; HUSK_OPT_NONE: level 0 */
     bool strict;                 /* traps exactly as in the standard; see above */
-    /* Compile even where the kernel (or a sandbox around this process) has no seccomp filters.
-     * Then a module that takes LLVM over has this user's rights: for trusted modules. false:
-     * HUSK_E_SYS there. Where there are filters it changes nothing. */
+    /* Compile also if the kernel, or a sandbox around this process, has no seccomp filters. Then a
+     * module that takes over LLVM has this user's rights, so it is for trusted modules. false:
+     * HUSK_E_SYS there. It changes nothing if there are filters. */
     bool allow_uncontained;
     uint8_t reserved[6];
 };
 #define HUSK_COMPILE_OPTIONS_INIT HUSK_INIT_OF(husk_compile_options)
 
-/* Is this a wasm binary (starts with "\0asm")? */
+/* Does it start with "\0asm", as a wasm binary does? */
 HUSK_API bool husk_is_wasm(const void *bytes, size_t count);
 
 /* Decode and validate (core specification 2.0, sections 3 and 5), without compiling.
@@ -90,20 +92,21 @@ HUSK_API int husk_wasm_interface(const void *wasm, size_t count,
                                  void *user, struct husk_error *err);
 
 /* Write a module as text, close to the text format, with the byte offset of every instruction.
- * `write` gets UTF-8. The module need not be valid, but must be well-formed: errors of
- * husk_validate() other than HUSK_E_INVALID_WASM, and what `write` returned. */
+ * `write` gets UTF-8. The module must be well-formed, but need not be valid. Errors are those of
+ * husk_validate() except HUSK_E_INVALID_WASM, and the number that `write` returned. */
 HUSK_API int husk_wasm_print(const void *wasm, size_t count, husk_write_fn write, void *user,
                              struct husk_error *err);
 
 /* ---- Compiling ---- */
 
-/* Compile to an image in an anonymous file (memfd): *ret_fd is the caller's, positioned at 0,
- * O_CLOEXEC. Errors of husk_validate(), and HUSK_E_COMPILER, HUSK_E_TIMEOUT, HUSK_E_SYS. */
+/* Compile to an image in an anonymous file (memfd). The caller owns *ret_fd, which is positioned at
+ * 0 and close-on-exec. Errors are those of husk_validate(), and HUSK_E_COMPILER, HUSK_E_TIMEOUT,
+ * HUSK_E_INVAL, HUSK_E_NOT_FOUND (no worker), HUSK_E_SYS. */
 HUSK_API int husk_compile(const void *wasm, size_t count,
                           const struct husk_compile_options *options, int *ret_fd,
                           struct husk_error *err);
 
-/* Compile to a file, written atomically (temporary file beside it, fsync, rename). */
+/* Compile to a file. It appears at once and durably, as by husk_image_save(). */
 HUSK_API int husk_compile_to_file(const void *wasm, size_t count,
                                   const struct husk_compile_options *options, const char *path,
                                   struct husk_error *err);
