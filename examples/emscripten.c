@@ -1,13 +1,13 @@
 /*
- * emscripten.c: a module that emscripten made to run beside JavaScript of its own, run without any:
- * Lua 5.4 as npm has it (package wasmoon, file dist/glue.wasm).
+ * emscripten.c: runs a module of emscripten without its JavaScript: Lua 5.4 from npm (package
+ * wasmoon, file dist/glue.wasm).
  *
  *   emscripten glue.wasm 'word = "hello" print(word)' 'print(word)'
  *
- * What such a module imports of its JavaScript is a table here, and what is not in that traps when
- * it is called. Errors of Lua are setjmp() and longjmp() of C, which emscripten makes of calls to
- * the host and back (invoke_vii). Lua is initialised once; every script starts from a snapshot
- * of that, so no script sees what another one left.
+ * A table here replaces the JavaScript functions that the module imports. Imports that are not in
+ * the table trap when called. Lua's errors use setjmp() and longjmp(), which emscripten turns into
+ * calls to the host and back (invoke_vii). Lua is initialised once. Every script starts from a
+ * snapshot of that state, so no script sees another one's state.
  */
 #include <stdio.h>
 #include <string.h>

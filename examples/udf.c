@@ -1,7 +1,7 @@
 /*
- * udf.c: a function that somebody else wrote, applied to the rows of a table. The rows are written
- * straight into the guest's memory, a thousand at a time, and one call works on all of them: so a
- * thousand rows share the price of an entry into a virtual machine, and nothing is copied.
+ * udf.c: applies an untrusted function to the rows of a table. The host writes the rows directly
+ * into the guest's memory, a thousand at a time, and one call works on all of them. So a thousand
+ * rows share the cost of one entry into a virtual machine, and nothing is copied.
  *
  *   udf udf.wasm      (guests/udf.c)
  */

@@ -1,6 +1,6 @@
 /*
- * A function over rows of a table, as somebody gives it to a database: it works on rows where they
- * lie, any number of them in one call.
+ * A function over rows of a table, like a user-defined function of a database. It works on rows in
+ * place, any number of them in one call.
  *
  *   clang --target=wasm32-wasi --sysroot=/usr -Wno-deprecated -O2 -g -c udf.c
  *   clang --target=wasm32-wasi --sysroot=/usr -Wno-deprecated -mexec-model=reactor udf.o \

@@ -1,6 +1,6 @@
 /*
- * A row, as the guest and the host see it: only types that have one size and alignment in both, and
- * no byte in between.
+ * A row, for the guest and the host: only types that have the same size and alignment in both, and
+ * no padding.
  */
 #ifndef EXAMPLES_GUESTS_UDF_H
 #define EXAMPLES_GUESTS_UDF_H

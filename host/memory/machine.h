@@ -31,8 +31,8 @@ struct machine {
      * it ends. */
     husk_engine *engine;
     const struct vcpu_ops *vcpu_ops;
-    /* Every field is set, except user and label: they are the sandbox's, and NULL here. The pool
-     * gives the machine only to sandboxes with equal limits. */
+    /* Every field is set, except user and label, which are NULL because they belong to the sandbox.
+     * The pool gives the machine only to sandboxes with equal limits. */
     struct husk_sandbox_options limits;
 
     /* The image that the arena maps. NULL: there is no memory, and perhaps no VM. Pages written
@@ -53,7 +53,7 @@ struct machine {
      * half-way, and the machine must be rebuilt. */
     uint32_t changes_begun;
     struct machine *next_idle; /* in the pool: the next older machine */
-    struct tally tally;        /* of the sandbox that has it */
+    struct tally tally;        /* of the sandbox that has the machine */
 };
 
 /* pool.c. Take an idle machine with these limits, preferably one that holds this image's memory.

@@ -1,4 +1,5 @@
-/* tests/support/last_backtrace.h: where a sandbox's last call was; ends the test on failure. */
+/* tests/support/last_backtrace.h: the backtrace of a sandbox's last call. Ends the test on
+ * failure. */
 #ifndef TESTS_SUPPORT_LAST_BACKTRACE_H
 #define TESTS_SUPPORT_LAST_BACKTRACE_H
 

@@ -33,10 +33,10 @@ bool prometheus_parse(const char *text, struct prometheus_text *ret_text);
 const struct prometheus_sample *prometheus_find(const struct prometheus_text *text,
                                                 const char *name, const char *labels);
 
-/* What husk_engine_prometheus() writes, until the next time; fails the test if it is not
- * well-formed. */
+/* Read the text of husk_engine_prometheus(). Fails the test if it is not well-formed. The result is
+ * valid until the next call. */
 const struct prometheus_text *prometheus_read(const husk_engine *engine);
-/* Fails the test unless there is such a sample with this number. */
+/* Fail the test unless there is a sample with this name, these labels and this number. */
 void prometheus_check(const struct prometheus_text *text, const char *name, const char *labels,
                       double number);
 

@@ -66,7 +66,7 @@ int64_t wat_call_i32(struct wat_lab *lab, const char *name, int32_t argument);
 /* Make any call. The outcome is in the lab. Returns the status. */
 int wat_call(struct wat_lab *lab, const char *name, const struct husk_value *args,
              size_t args_count, struct husk_value *results, size_t results_count);
-/* husk_call_bytes() with that much input; `bytes` is set up, and says what comes out. */
+/* husk_call_bytes() with `count` bytes of input. It initialises `bytes`, which gets the output. */
 int wat_call_bytes(struct wat_lab *lab, const char *name, const void *input, size_t count,
                    struct husk_bytes *bytes);
 

@@ -1,4 +1,7 @@
-/* husk_call_bytes(): what is freed in the guest, by whom, and what a guest may answer. */
+/*
+ * husk_call_bytes(): the blocks that are freed in the guest, the function that frees them, and the
+ * answers that a guest may give.
+ */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /*
- * tests/kvm/calls/ended_test.c: backtraces that are asked for: of which call, until when, and what
- * may happen in between.
+ * tests/kvm/calls/ended_test.c: backtraces on request: the call that they belong to, how long they
+ * last, and what may happen in between.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /*
- * tests/kvm/calls/rows_test.c: tables of host functions, definitions made from a module's own
- * imports, names with lengths, and what a host function sees of memory.
+ * tests/kvm/calls/rows_test.c: tables of host functions, definitions made from a module's imports,
+ * names with lengths, and the memory that a host function sees.
  */
 #include <string.h>
 

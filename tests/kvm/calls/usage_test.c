@@ -1,6 +1,6 @@
 /*
- * tests/kvm/calls/usage_test.c: what an outcome says of limits: which one ended the call, and what
- * the call used.
+ * tests/kvm/calls/usage_test.c: limits in outcomes: the limit that ended the call, and the amount
+ * that the call used.
  */
 #include <string.h>
 #include <time.h>

@@ -1,7 +1,7 @@
 /*
- * tests/kvm/stats/sandbox_stats_test.c: what belongs to a sandbox and not to what is loaded in it:
- * the embedder's pointer; its counters, which say what it did and nothing of others; its label,
- * under which the Prometheus text has them.
+ * tests/kvm/stats/sandbox_stats_test.c: the parts that belong to a sandbox, not to the loaded
+ * image. These are the embedder's pointer, the counters, which count only this sandbox, and the
+ * label for them in the Prometheus text.
  */
 #include <inttypes.h>
 #include <pthread.h>
