@@ -146,7 +146,9 @@ struct husk_bytes {
     void *output;
     size_t output_count;
     /* Nothing is freed in the guest, which saves entries into it: for who restores the sandbox
-     * after the call anyway. */
+     * after the call anyway. The input's block stays for the next input that fits (not with
+     * cabi_post_NAME, or malloc alone). A snapshot taken after such a call has that block, so
+     * calls that are each restored to it enter the guest once; to its file, twice. */
     bool keeps;
     uint8_t reserved[7];
 };
@@ -167,10 +169,11 @@ struct husk_bytes {
  *         canonical ABI of the component model, as wit-bindgen makes it: NAME owns its input, and
  *         frees that; cabi_post_NAME takes the result back.
  *     free (i32) -> (): the library frees both. The result must be a block of the allocator's.
- *     cabi_realloc alone: the library keeps the input's block for the next call's input. It shrinks
- *         the result's by cabi_realloc(address, length, 1, 1), and asks for no byte of it then,
- *         which frees it if the module's cabi_realloc is made so. Few are: then the smallest block
- *         that the allocator has, some 16 bytes, stays of each result. Export free, too.
+ *     cabi_realloc alone: the library keeps the input's block for the next call's input, so the
+ *         module must not empty its heap in between. It shrinks the result's block by
+ *         cabi_realloc(address, length, 1, 1), and asks for no byte of it then, which frees it if
+ *         the module's cabi_realloc is made so. Few are: then the smallest block that the allocator
+ *         has, some 16 bytes, stays of each result. Export free, too.
  *     malloc alone: nothing is freed until the sandbox is restored.
  *
  * A result that lies in the input is a part of that block. An empty result below address 16 is no

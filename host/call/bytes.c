@@ -56,6 +56,12 @@ static struct husk_value value_u32(uint32_t number) {
     return (struct husk_value){.type = HUSK_I32, .of.i32 = (int32_t)number};
 }
 
+/* Where the module cannot free, the function may believe that it owns what it gets. */
+static bool input_is_ours(const struct exchange *exchange) {
+    const enum bytes_release kind = exchange->exports.release_kind;
+    return kind == BYTES_RELEASE_FREE || kind == BYTES_RELEASE_REALLOC;
+}
+
 /* ---- The next call ---- */
 
 /* Returns how many arguments. */
@@ -190,10 +196,10 @@ static bool output_is_block(const struct exchange *exchange) {
  * inside this one has left one already. */
 static enum exchange_step input_release(struct exchange *exchange) {
     const enum bytes_release kind = exchange->exports.release_kind;
-    const bool is_ours = kind == BYTES_RELEASE_FREE ||
-                         (kind == BYTES_RELEASE_REALLOC && exchange->sandbox->spare.addr != 0);
-    return exchange->may_free && is_ours && exchange->input.addr != 0 ? EXCHANGE_FREE_INPUT
-                                                                      : EXCHANGE_DONE;
+    const bool is_too_many = kind == BYTES_RELEASE_FREE || exchange->sandbox->spare.addr != 0;
+    return exchange->may_free && input_is_ours(exchange) && is_too_many && exchange->input.addr != 0
+               ? EXCHANGE_FREE_INPUT
+               : EXCHANGE_DONE;
 }
 
 static enum exchange_step output_release(struct exchange *exchange) {
@@ -231,8 +237,10 @@ static int exchange_accept(struct exchange *exchange, struct husk_error *err) {
             exchange->step = input_release(exchange);
         break;
     case EXCHANGE_FREE_INPUT:
-        if (accept_release(exchange, &exchange->input))
+        if (accept_release(exchange, &exchange->input)) {
+            exchange->input = (struct guest_block){0, 0};
             exchange->step = EXCHANGE_DONE;
+        }
         break;
     case EXCHANGE_DONE: break;
     }
@@ -248,17 +256,20 @@ static int exchange_begin(struct exchange *exchange, struct husk_error *err) {
     const enum bytes_release kind = exchange->exports.release_kind;
     exchange->step = EXCHANGE_ALLOCATE;
     exchange->input_bytes = exchange->count > 0 || kind == BYTES_RELEASE_POST ? exchange->count : 1;
-    if (kind != BYTES_RELEASE_REALLOC)
+    struct guest_block *spare = &exchange->sandbox->spare;
+    const bool is_enough = spare->bytes >= exchange->input_bytes;
+    if (!input_is_ours(exchange) || (!is_enough && !exchange->exports.is_by_realloc))
         return 0;
-    exchange->input = exchange->sandbox->spare;
-    exchange->sandbox->spare = (struct guest_block){0, 0};
-    return exchange->input.bytes >= exchange->input_bytes ? put_input(exchange, err) : 0;
+    exchange->input = *spare;
+    *spare = (struct guest_block){0, 0};
+    return is_enough ? put_input(exchange, err) : 0;
 }
 
-/* However it ended, the input's block is for the next one if it is there. */
+/* However it ended, the input's block is for the next one if it is there. A snapshot knows it, too:
+ * who restores to one that was taken after such a call enters the guest once for each call. */
 static void exchange_end(struct exchange *exchange) {
     struct guest_block *spare = &exchange->sandbox->spare;
-    if (exchange->exports.release_kind == BYTES_RELEASE_REALLOC && spare->addr == 0 &&
+    if (input_is_ours(exchange) && exchange->input.bytes > spare->bytes &&
         exchange->step != EXCHANGE_ALLOCATE && exchange->step != EXCHANGE_FREE_INPUT)
         *spare = exchange->input;
 }

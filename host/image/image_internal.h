@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "guest_block.h"
 #include "husk.h"
 #include "image.h"
 #include "syspages.h"
@@ -157,6 +158,7 @@ struct husk_image {
     /* those of the code; for a snapshot in memory, only those of data */
     const struct image_segment *segments;
     uint32_t segments_count, data_segments_count;
+    struct guest_block spare; /* of a snapshot in memory: the sandbox's */
     /* owned by a snapshot in memory: the targets of the pointers above */
     uint64_t *own_sizes;
     uint8_t *own_host_state;

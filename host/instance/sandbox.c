@@ -83,7 +83,7 @@ static void instance_begin(husk_sandbox *sandbox, husk_image *image) {
     sandbox->start = image->is_snapshot ? SANDBOX_STARTED : SANDBOX_NOT_STARTED;
     sandbox->is_poisoned = false;
     calls_forget_end(&sandbox->calls);
-    sandbox->spare = (struct guest_block){0, 0};
+    sandbox->spare = image->spare;
     sandbox->owes_restored_call = image->is_snapshot;
     if (!image->is_snapshot)
         apply_imports(sandbox);

@@ -10,6 +10,7 @@
 #define HOST_SANDBOX_INTERNAL_H
 
 #include "call_state.h"
+#include "guest_block.h"
 #include "linkage.h"
 #include "machine.h"
 
@@ -23,11 +24,6 @@ enum poison_cause {
 };
 
 enum sandbox_start { SANDBOX_NOT_STARTED, SANDBOX_STARTED, SANDBOX_START_FAILED };
-
-/* A block of the guest's own allocator; addr 0: none. */
-struct guest_block {
-    uint32_t addr, bytes;
-};
 
 struct husk_sandbox {
     husk_engine *engine;     /* referenced */

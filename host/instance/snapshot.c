@@ -308,6 +308,7 @@ static int make_host_state(const husk_sandbox *sandbox, husk_image *snapshot,
 static int snapshot_fill(husk_sandbox *sandbox, husk_image *snapshot, struct husk_error *err) {
     struct page_list list = {0};
     snapshot->is_snapshot = true;
+    snapshot->spare = sandbox->spare;
     snapshot->flags = (sandbox->image->flags & ~HUSK_IMAGE_NEEDS_INIT) | HUSK_IMAGE_SNAPSHOT;
     int status = make_segments(sandbox->machine, snapshot, err);
     if (status == 0)

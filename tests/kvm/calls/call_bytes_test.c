@@ -411,6 +411,67 @@ TEST(nothing_is_freed_if_it_is_not_wanted) {
     keeps(HEAP REALLOC CANONICAL ")", 1); /* the function frees its input */
 }
 
+static uint64_t entries(struct wat_lab *lab, const char *name) {
+    struct husk_sandbox_stats before = HUSK_SANDBOX_STATS_INIT, after = HUSK_SANDBOX_STATS_INIT;
+    struct husk_call call = HUSK_CALL_INIT;
+    struct husk_bytes bytes = HUSK_BYTES_INIT;
+    call.name = name;
+    bytes.keeps = true;
+    CHECK_OK(husk_sandbox_stats(lab->sandbox, &before), lab->err);
+    CHECK_OK(call_copy(lab, &call, &bytes), lab->err);
+    CHECK_STR((char *)bytes.output, "hello");
+    CHECK_OK(husk_sandbox_stats(lab->sandbox, &after), lab->err);
+    free(bytes.output);
+    return after.calls - before.calls;
+}
+
+/* The block for inputs is in the snapshot, so a call after a restore needs no other. */
+static void one_entry_a_call(const char *wat, uint64_t entries_later) {
+    struct wat_lab lab;
+    husk_image *ready = NULL;
+    wat_lab_init(&lab);
+    wat_lab_open(&lab, wat, NULL);
+    CHECK_EQ_U64(entries(&lab, "copy"), 2);
+    CHECK_OK(husk_sandbox_snapshot(lab.sandbox, &ready, &lab.err), lab.err);
+    const int64_t live = count_of(&lab, "live");
+    for (int i = 0; i < 3; i++) {
+        CHECK_OK(husk_sandbox_restore(lab.sandbox, ready, &lab.err), lab.err);
+        CHECK_EQ_I64(count_of(&lab, "live"), live);
+        CHECK_EQ_U64(entries(&lab, "copy"), entries_later);
+        CHECK_EQ_I64(count_of(&lab, "live"), live + (int64_t)entries_later);
+    }
+    CHECK_OK(husk_sandbox_restore(lab.sandbox, ready, &lab.err), lab.err);
+    exchange(&lab, "copy", "longer than that", "longer than that");
+    CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
+    CHECK_EQ_U64(entries(&lab, "copy"), 2);
+    husk_image_unref(ready);
+    wat_lab_close(&lab);
+}
+
+TEST(one_entry_a_call_after_a_restore) {
+    SKIP_WITHOUT_COMPILER();
+    one_entry_a_call(HEAP MALLOC FREE COPY ")", 1);
+    one_entry_a_call(HEAP REALLOC COPY ")", 1);
+    one_entry_a_call(HEAP REALLOC FREE COPY ")", 1);
+    one_entry_a_call(HEAP MALLOC COPY ")", 2); /* perhaps the function owns what it gets */
+}
+
+/* What was kept for a while is freed, and only once. */
+TEST(kept_and_then_freed) {
+    SKIP_WITHOUT_COMPILER();
+    struct wat_lab lab;
+    wat_lab_init(&lab);
+    wat_lab_open(&lab, HEAP MALLOC FREE COPY OTHERS ")", NULL);
+    CHECK_EQ_U64(entries(&lab, "same"), 2);
+    CHECK_EQ_U64(entries(&lab, "same"), 1);
+    exchange(&lab, "copy", "longer than that", "longer than that"); /* does not fit into it */
+    CHECK_EQ_I64(count_of(&lab, "live"), 1);
+    exchange(&lab, "copy", "hi", "hi");
+    CHECK_EQ_I64(count_of(&lab, "live"), 0);
+    check_balance(&lab, "copy");
+    wat_lab_close(&lab);
+}
+
 TEST(what_is_refused) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
