@@ -163,6 +163,7 @@ static const char *outcome_name(enum husk_outcome_kind kind) {
     case HUSK_DEADLINE: return "deadline";
     case HUSK_INTERRUPTED: return "interrupted";
     case HUSK_GUEST_VIOLATION: return "violation";
+    case HUSK_PENDING: return "pending";
     }
     return "?";
 }
@@ -175,6 +176,7 @@ static int outcome_code(const struct husk_outcome *outcome) {
     case HUSK_DEADLINE: return CLI_TIMEOUT;
     case HUSK_INTERRUPTED: return CLI_INTERRUPTED;
     case HUSK_GUEST_VIOLATION: return CLI_VIOLATION;
+    case HUSK_PENDING: break; /* the command has no such host functions */
     }
     return CLI_ERROR;
 }

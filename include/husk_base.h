@@ -173,6 +173,7 @@ typedef struct husk_image husk_image;
 typedef struct husk_imports husk_imports;
 typedef struct husk_sandbox husk_sandbox;
 typedef struct husk_memory_image husk_memory_image;
+typedef struct husk_cancel husk_cancel;
 
 #ifdef __cplusplus
 }

@@ -17,9 +17,12 @@ enum husk_outcome_kind {
     HUSK_EXITED, /* proc_exit: exit_code; the instance stays usable, but nothing was unwound */
     /* cut off by a limit of time; poisoned, unless that had passed before the guest ran */
     HUSK_DEADLINE,
-    /* husk_interrupt(); poisoned, unless it came before the guest ran (is_poisoned false) */
+    /* husk_interrupt() or husk_cancel_now(); poisoned, unless it came before the guest ran
+     * (is_poisoned false) */
     HUSK_INTERRUPTED,
-    HUSK_GUEST_VIOLATION /* the guest's code did what no compiled module does; poisoned */
+    HUSK_GUEST_VIOLATION, /* the guest's code did what no compiled module does; poisoned */
+    /* no end: a host function has no answer yet; see husk_call_resume() */
+    HUSK_PENDING
 };
 
 enum husk_trap {
@@ -98,6 +101,16 @@ struct husk_limits {
      * altogether, but one second at least; then the call ends with HUSK_DEADLINE, too. wall_ns
      * replaces that rule; UINT64_MAX there allows to wait for ever. */
     uint64_t cpu_ns;
+    /* The call ends with HUSK_INTERRUPTED once this is cancelled, and so do calls inside it. NULL:
+     * no token. The library keeps a share of it until the call has ended, pending or not. */
+    husk_cancel *cancel;
+    /* Called when a limit passes while the call is pending, at most once for each HUSK_PENDING.
+     * Then husk_call_resume() will end the call, whatever the answer. Runs on a thread of the
+     * library that all deadlines of the engine wait for: note it (write to an eventfd), and call
+     * nothing of this library. Not called any more once the call was resumed or abandoned. May be
+     * NULL. */
+    void (*passed)(void *user);
+    void *passed_user;
     /* The outcome gives wall_ns and cpu_ns, limited or not. Costs two system calls, which read the
      * thread's CPU clock. */
     bool measure;
@@ -121,7 +134,8 @@ struct husk_call {
     /* As many as the function has parameters, of their types. */
     const struct husk_value *args;
     size_t args_count;
-    /* Room for as many as the function has results. Written only for HUSK_RETURNED. */
+    /* Room for as many as the function has results. Written only for HUSK_RETURNED, and not any
+     * more once the call was HUSK_PENDING. */
     struct husk_value *results;
     size_t results_count;
     const struct husk_limits *limits; /* NULL: none */
@@ -228,8 +242,84 @@ struct husk_backtrace {
 HUSK_API int husk_sandbox_backtrace(husk_sandbox *sandbox, struct husk_backtrace *ret_backtrace,
                                     struct husk_error *err);
 
-/* End the call that runs in this sandbox, or, if none runs, the next one (sticky until a call
- * consumes it). Any thread; never blocks. The sandbox must not be freed at the same time. */
+/* ---- Calls that wait ---- */
+
+/*
+ * A host function that has no answer yet returns husk_caller_pending(caller). Then husk_call() (or
+ * husk_sandbox_start()) returns 0 with the outcome HUSK_PENDING: the guest stands still, and no
+ * thread waits. When the answer is there, husk_call_resume() goes on with the call:
+ *
+ *     husk_call() ──► HUSK_PENDING ──► husk_call_resume() ──► HUSK_RETURNED, HUSK_TRAPPED, …
+ *                          ▲                    │
+ *                          └────────────────────┘ another host function was pending
+ *
+ * While a call is pending,
+ *
+ *   memories, globals and tables are there as in the host function, and a husk_call() on the
+ *     sandbox is a call inside the pending one (to the guest's allocator, say). If that is cut off
+ *     in mid-call, the sandbox is poisoned, and the pending call ends in the same way when it is
+ *     resumed;
+ *   husk_sandbox_restore(), _load(), _unload() and _free() abandon the call: the sandbox is what
+ *     they say, and the call never ends. One that fails and leaves the sandbox as it was leaves the
+ *     call pending. husk_sandbox_snapshot() and _clone() fail with HUSK_E_STATE;
+ *   its wall time goes on; its CPU time stands still, whichever thread resumes it. Where a CPU
+ *     limit alone bounds waiting, this is waiting. If a limit passes, husk_limits.passed tells, and
+ *     the call ends with HUSK_DEADLINE when it is resumed, as if the guest had run until then. So
+ *     it is with HUSK_INTERRUPTED for husk_interrupt() and husk_cancel_now(): they tell nobody.
+ *
+ * Only the outermost call can be pending. A host function that serves a call inside another one (of
+ * a host function, or inside a pending call), or one of husk_call_bytes(), must have its answer;
+ * else the guest's call ends with HUSK_TRAP_HOST_FUNCTION.
+ */
+
+/* What a pending host function answers. */
+struct husk_answer {
+    size_t size;
+    /* its results, of the declared types */
+    const struct husk_value *values;
+    size_t values_count;
+    /* With a status: what the trap says, one line; NULL: a text of the library's. Copied. */
+    const char *message;
+    /* Where the call's results go if it returns now, as many as the export has (0 for
+     * husk_sandbox_start()). Those that were given to husk_call() are not written any more. */
+    struct husk_value *results;
+    size_t results_count;
+    /* 0, or a negative HUSK_E_…: the function failed (HUSK_TRAP_HOST_FUNCTION), and only `message`
+     * counts */
+    int status;
+    uint8_t reserved[4];
+};
+#define HUSK_ANSWER_INIT HUSK_INIT_OF(husk_answer)
+
+/* Go on with the pending call; ret_outcome is as of husk_call(). Any thread, one at a time, after
+ * the call returned HUSK_PENDING. It should be the one that ran the sandbox before: some kernels
+ * take milliseconds to move a VM to another thread.
+ * HUSK_E_TYPE (an answer of other types; room for another number of results), HUSK_E_INVAL,
+ * HUSK_E_STATE (nothing is pending, or a call inside the pending one runs): nothing has changed,
+ * the call is still pending. HUSK_E_SYS: the VM failed, the call has ended. */
+HUSK_API int husk_call_resume(husk_sandbox *sandbox, const struct husk_answer *answer,
+                              struct husk_outcome *ret_outcome, struct husk_error *err);
+
+/* ---- Ending calls ---- */
+
+/* A token that ends the calls which carry it (husk_limits.cancel), and no others: whoever cancels a
+ * request need not know whether it has begun, runs or has ended, nor whether its sandbox serves
+ * another one by now. A token may serve any number of calls, one after the other, inside each other
+ * and in several sandboxes at once. Once cancelled it stays so. It belongs to the process that made
+ * it: in a forked child it is of no use (HUSK_E_STATE). HUSK_E_NOMEM. */
+HUSK_API int husk_cancel_new(husk_cancel **ret_cancel, struct husk_error *err);
+/* One more share of it, and one less. NULL is fine. Any thread. */
+HUSK_API husk_cancel *husk_cancel_ref(husk_cancel *cancel);
+HUSK_API void husk_cancel_unref(husk_cancel *cancel);
+/* End all calls that carry the token, and those that will: these end at once, and their guest does
+ * not run. Any thread, at any time, also when the sandboxes are gone. Takes a lock for a moment, so
+ * it is not for signal handlers. NULL is fine. */
+HUSK_API void husk_cancel_now(husk_cancel *cancel);
+
+/* End the call that runs or is pending in this sandbox, or, if there is none, the next one: sticky
+ * until a call consumes it, or a restore, load or unload takes it back. So it may hit another call
+ * than was meant; husk_cancel_now() does not. Any thread, also in a signal handler; never blocks.
+ * The sandbox must not be freed at the same time. */
 HUSK_API void husk_interrupt(husk_sandbox *sandbox);
 
 #ifdef __cplusplus

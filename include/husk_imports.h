@@ -83,6 +83,10 @@ HUSK_API void *husk_caller_span(husk_caller *caller, const struct husk_range *ra
  * return. */
 HUSK_API int husk_caller_fail(husk_caller *caller, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* The function has no answer yet. The call that it serves returns HUSK_PENDING, and goes on with
+ * husk_call_resume(). Returns the status that the host function must return; its results do not
+ * count. `args` and `caller` are gone after that: keep what the answer needs. */
+HUSK_API int husk_caller_pending(husk_caller *caller);
 /* End the guest program with an exit code (outcome HUSK_EXITED). Returns the status that the host
  * function must return. */
 HUSK_API int husk_caller_exit(husk_caller *caller, int32_t exit_code);

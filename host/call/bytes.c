@@ -339,11 +339,14 @@ static int exchange_all(struct exchange *exchange, const struct husk_call *call,
         status = exchange_find(exchange, call, bytes, err);
     if (status == 0)
         status = call_limits_make(call->limits, &limits, err);
-    if (status == 0)
-        status = exchange_begin(exchange, err);
+    if (status != 0)
+        return status;
+    limits.refuses_pending = "it serves husk_call_bytes()";
+    status = exchange_begin(exchange, err);
     if (status == 0)
         status = exchange_run(exchange, &limits, &outcome, err);
     exchange_end(exchange);
+    call_limits_done(&limits);
     if (status == 0)
         call_give(&limits, &outcome, ret_outcome);
     return status;

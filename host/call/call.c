@@ -1,11 +1,13 @@
 /*
  * host/call/call.c: typed calls. Everything is checked before the guest runs; arguments go to the
  * mailbox, run.c runs, results come back. The first call runs the module's initialisation if nobody
- * has.
+ * has. Each of the steps may become pending; then pending.c goes on with it, and call_go_on() with
+ * the steps that follow.
  */
 #include "call.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -46,6 +48,8 @@ int call_limits_make(const struct husk_limits *options, struct call_limits *ret_
         return status;
     ret_limits->wall_ns = copy.wall_ns;
     ret_limits->cpu_ns = copy.cpu_ns;
+    ret_limits->passed = copy.passed;
+    ret_limits->passed_user = copy.passed_user;
     const bool is_measured = copy.measure;
     if (copy.wall_ns != 0 || is_measured)
         ret_limits->wall_begin_ns = clock_ns(CLOCK_MONOTONIC);
@@ -54,13 +58,16 @@ int call_limits_make(const struct husk_limits *options, struct call_limits *ret_
     if (copy.wall_ns != 0)
         ret_limits->wall_end_ns = end_after(ret_limits->wall_begin_ns, copy.wall_ns);
     if (copy.cpu_ns != 0) {
-        int rc = pthread_getcpuclockid(pthread_self(), &ret_limits->cpu_clock);
-        if (rc != 0)
-            return error_sys(err, rc, "this thread has no CPU clock");
+        status = thread_cpu_clock(&ret_limits->cpu_clock, err);
+        if (status != 0)
+            return status;
         ret_limits->cpu_end_ns = end_after(ret_limits->cpu_begin_ns, copy.cpu_ns);
         ret_limits->wait_ns = copy.wall_ns != 0 ? UINT64_MAX : wait_limit(copy.cpu_ns);
     }
-    return 0;
+    status = copy.cancel != NULL ? cancel_check_process(copy.cancel, err) : 0;
+    if (status == 0)
+        ret_limits->cancel = husk_cancel_ref(copy.cancel);
+    return status;
 }
 
 void call_give(const struct call_limits *limits, struct husk_outcome *outcome,
@@ -92,6 +99,21 @@ static int check_state(const husk_sandbox *sandbox, struct husk_error *err) {
     return 0;
 }
 
+/* A step's run has an outcome. */
+static void step_ended(husk_sandbox *sandbox, enum call_step step,
+                       const struct husk_outcome *outcome) {
+    const bool did_run = outcome->is_poisoned ||
+                         (outcome->kind != HUSK_INTERRUPTED && outcome->kind != HUSK_DEADLINE);
+    if (outcome->kind == HUSK_PENDING)
+        sandbox->calls.pending.step = step;
+    else if (step == CALL_STEP_INIT && outcome->kind == HUSK_RETURNED)
+        sandbox->start = SANDBOX_STARTED;
+    else if (step == CALL_STEP_INIT && did_run)
+        sandbox->start = SANDBOX_START_FAILED;
+    else if (step == CALL_STEP_RESTORED && outcome->kind == HUSK_RETURNED)
+        sandbox->owes_restored_call = false; /* what was cut off may not have taken the entropy */
+}
+
 /* Returns 0 with an outcome; the sandbox may be called only if that is HUSK_RETURNED. */
 static int start_run(husk_sandbox *sandbox, const struct call_limits *limits,
                      struct husk_outcome *ret_outcome, struct husk_error *err) {
@@ -105,11 +127,7 @@ static int start_run(husk_sandbox *sandbox, const struct call_limits *limits,
         run_call(sandbox, module->init_thunk_gva, module->init_gva, limits, ret_outcome, err);
     if (status != 0)
         return error_while(err, status, "initialising the module");
-    if (ret_outcome->kind == HUSK_RETURNED)
-        sandbox->start = SANDBOX_STARTED;
-    else if (ret_outcome->is_poisoned ||
-             (ret_outcome->kind != HUSK_INTERRUPTED && ret_outcome->kind != HUSK_DEADLINE))
-        sandbox->start = SANDBOX_START_FAILED; /* otherwise the guest did not run at all */
+    step_ended(sandbox, CALL_STEP_INIT, ret_outcome);
     return 0;
 }
 
@@ -123,8 +141,10 @@ int husk_sandbox_start(husk_sandbox *sandbox, const struct husk_limits *options,
     if (status == 0)
         status = check_state(sandbox, err);
     if (status == 0 && sandbox->calls.frame != NULL)
-        status =
-            error_set(err, HUSK_E_STATE, "a host function cannot start the sandbox that called it");
+        status = error_set(err, HUSK_E_STATE,
+                           calls_stand_still(&sandbox->calls)
+                               ? "a call is pending, so the sandbox cannot be started"
+                               : "a host function cannot start the sandbox that called it");
     if (status == 0)
         status = call_limits_make(options, &limits, err);
     if (status != 0)
@@ -132,6 +152,7 @@ int husk_sandbox_start(husk_sandbox *sandbox, const struct husk_limits *options,
     outcome_begin(&outcome, HUSK_RETURNED);
     if (sandbox->start != SANDBOX_STARTED)
         status = start_run(sandbox, &limits, &outcome, err);
+    call_limits_done(&limits);
     if (status == 0)
         call_give(&limits, &outcome, ret_outcome);
     return status;
@@ -176,15 +197,15 @@ static int restored_run(husk_sandbox *sandbox, const struct call_limits *limits,
     if (status == 0)
         status = run_call(sandbox, image->code->types[row->type_idx].thunk_gva, row->code_gva,
                           limits, ret_outcome, err);
-    if (status == 0 && ret_outcome->kind == HUSK_RETURNED)
-        sandbox->owes_restored_call = false; /* what was cut off may not have taken the entropy */
+    if (status == 0)
+        step_ended(sandbox, CALL_STEP_RESTORED, ret_outcome);
     return status != 0 ? error_while(err, status, "calling husk_restored()") : 0;
 }
 
 /* What has to run before the call itself; 0 and another outcome than HUSK_RETURNED: it must not be
  * made. */
-static int prepare_run(husk_sandbox *sandbox, const struct call_limits *limits,
-                       struct husk_outcome *ret_outcome, struct husk_error *err) {
+static inline int prepare_run(husk_sandbox *sandbox, const struct call_limits *limits,
+                              struct husk_outcome *ret_outcome, struct husk_error *err) {
     int status = 0;
     outcome_begin(ret_outcome, HUSK_RETURNED);
     if (sandbox->calls.frame != NULL)
@@ -215,23 +236,86 @@ static int check_call(const husk_sandbox *sandbox, const struct call_request *re
     return status;
 }
 
-static int call_checked(husk_sandbox *sandbox, const struct call_request *request,
-                        const struct husk_image_func *row, struct husk_outcome *ret_outcome,
-                        struct husk_error *err) {
-    int status = prepare_run(sandbox, request->limits, ret_outcome, err);
-    if (status != 0 || ret_outcome->kind != HUSK_RETURNED)
-        return status;
+/* The call itself: the last step. */
+static inline int export_run(husk_sandbox *sandbox, const struct call_request *request,
+                             const struct husk_image_func *row, struct husk_outcome *ret_outcome,
+                             struct husk_error *err) {
     const uint64_t thunk_gva = sandbox->image->code->types[row->type_idx].thunk_gva;
     struct husk_slot *slots = sandbox->machine->arena.mailbox->call_slots;
     for (size_t i = 0; i < request->args_count; i++)
         value_to_slot(&request->args[i], &slots[i]);
-    status = run_call(sandbox, thunk_gva, row->code_gva, request->limits, ret_outcome, err);
-    if (status != 0 || ret_outcome->kind != HUSK_RETURNED)
-        return status;
-    struct husk_functype type = image_functype(sandbox->image->code, row->type_idx);
-    for (size_t i = 0; i < request->results_count; i++)
-        request->results[i] = value_from_slot(type.results[i], &slots[i]);
-    return 0;
+    return run_call(sandbox, thunk_gva, row->code_gva, request->limits, ret_outcome, err);
+}
+
+static inline void export_results(const husk_sandbox *sandbox, const struct husk_image_func *row,
+                                  struct husk_value *results) {
+    const struct husk_slot *slots = sandbox->machine->arena.mailbox->call_slots;
+    const struct husk_functype type = image_functype(sandbox->image->code, row->type_idx);
+    for (size_t i = 0; i < type.results_count; i++)
+        results[i] = value_from_slot(type.results[i], &slots[i]);
+}
+
+/* The call is pending, in one of its steps: the caller's arguments will not be there when it goes
+ * on. */
+__attribute__((noinline)) static void call_keep(husk_sandbox *sandbox,
+                                                const struct call_request *request,
+                                                const struct husk_image_func *row,
+                                                struct husk_outcome *outcome) {
+    struct call_pending *pending = &sandbox->calls.pending;
+    pending->row = row;
+    if (pending->step == CALL_STEP_EXPORT || request->args_count == 0)
+        return;
+    pending->args = malloc(request->args_count * sizeof *pending->args);
+    if (pending->args != NULL) {
+        memcpy(pending->args, request->args, request->args_count * sizeof *pending->args);
+        pending->args_count = request->args_count;
+        return;
+    }
+    outcome_trap(sandbox, HUSK_TRAP_HOST_FUNCTION, true,
+                 "a host function is pending before the call, and there is no memory to keep the "
+                 "call's arguments",
+                 outcome);
+    step_ended(sandbox, pending->step, outcome);
+    stat_count(sandbox->tally, STAT_traps);
+    calls_abandon(&sandbox->calls, sandbox->engine);
+}
+
+static int call_checked(husk_sandbox *sandbox, const struct call_request *request,
+                        const struct husk_image_func *row, struct husk_outcome *ret_outcome,
+                        struct husk_error *err) {
+    int status = prepare_run(sandbox, request->limits, ret_outcome, err);
+    if (status == 0 && ret_outcome->kind == HUSK_RETURNED) {
+        status = export_run(sandbox, request, row, ret_outcome, err);
+        if (status == 0 && ret_outcome->kind == HUSK_RETURNED)
+            export_results(sandbox, row, request->results);
+        else if (status == 0)
+            step_ended(sandbox, CALL_STEP_EXPORT, ret_outcome);
+    }
+    if (status == 0 && ret_outcome->kind == HUSK_PENDING)
+        call_keep(sandbox, request, row, ret_outcome);
+    return status;
+}
+
+int call_go_on(husk_sandbox *sandbox, struct husk_value *results, struct husk_outcome *ret_outcome,
+               struct husk_error *err) {
+    const struct call_pending *pending = &sandbox->calls.pending;
+    const struct call_request request = {
+        .args = pending->args, .args_count = pending->args_count, .limits = &pending->limits};
+    int status = 0;
+    step_ended(sandbox, pending->step, ret_outcome);
+    if (pending->row == NULL || ret_outcome->kind != HUSK_RETURNED)
+        return 0;
+    if (pending->step != CALL_STEP_EXPORT) {
+        status = prepare_run(sandbox, &pending->limits, ret_outcome, err);
+        if (status == 0 && ret_outcome->kind == HUSK_RETURNED) {
+            status = export_run(sandbox, &request, pending->row, ret_outcome, err);
+            if (status == 0)
+                step_ended(sandbox, CALL_STEP_EXPORT, ret_outcome);
+        }
+    }
+    if (status == 0 && ret_outcome->kind == HUSK_RETURNED)
+        export_results(sandbox, pending->row, results);
+    return status;
 }
 
 int call_within(husk_sandbox *sandbox, const struct call_request *request,
@@ -268,8 +352,10 @@ static int call_run(husk_sandbox *sandbox, const struct husk_call *call,
         status = check_call(sandbox, &request, &row, err);
     if (status == 0)
         status = call_limits_make(call->limits, &limits, err);
-    if (status == 0)
-        status = call_checked(sandbox, &request, row, &outcome, err);
+    if (status != 0)
+        return status;
+    status = call_checked(sandbox, &request, row, &outcome, err);
+    call_limits_done(&limits);
     if (status == 0)
         call_give(&limits, &outcome, ret_outcome);
     return status;

@@ -15,7 +15,7 @@ struct call_request {
 };
 
 /* The options' limits, from now on; `options` may be NULL. Clocks are read only for limits that are
- * set. */
+ * set. call_limits_done() when the call has ended. */
 int call_limits_make(const struct husk_limits *options, struct call_limits *ret_limits,
                      struct husk_error *err);
 
@@ -31,5 +31,9 @@ int call_find(const husk_sandbox *sandbox, const struct husk_call *call, husk_fu
 /* husk_call() within limits. */
 int call_within(husk_sandbox *sandbox, const struct call_request *request,
                 struct husk_outcome *ret_outcome, struct husk_error *err);
+
+/* A step of what was pending has ended, with an outcome: make what follows it. */
+int call_go_on(husk_sandbox *sandbox, struct husk_value *results, struct husk_outcome *ret_outcome,
+               struct husk_error *err);
 
 #endif

@@ -1,15 +1,19 @@
 /*
  * host/call/hostcall.c: a host call: index and arguments come from the mailbox (copied once, then
  * checked), the embedder's function runs, its results go back. A function that fails ends the
- * guest's call with a trap; nothing is poisoned.
+ * guest's call with a trap; nothing is poisoned. One that is pending leaves the guest standing at
+ * the host call; its results, or its failure, come with husk_call_resume() (pending.c).
  */
 #include "hostcall.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "backtrace.h"
 #include "caller.h"
 #include "clock.h"
+#include "error.h"
 #include "image.h"
 #include "image_internal.h"
 #include "name_text.h"
@@ -17,25 +21,53 @@
 #include "sandbox_internal.h"
 #include "values.h"
 
+/* The guest's call ends with a message about the function. */
+__attribute__((format(printf, 4, 5))) static void trap_of(husk_sandbox *sandbox,
+                                                          const struct linked_func *func,
+                                                          struct husk_outcome *outcome,
+                                                          const char *format, ...) {
+    char text[sizeof outcome->message], message[sizeof outcome->message];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    snprintf(message, sizeof message, "host function \"%s.%s\" %.120s",
+             NAME_SHOWN(func->def->module), NAME_SHOWN(func->def->name), text);
+    outcome_trap(sandbox, HUSK_TRAP_HOST_FUNCTION, true, message, outcome);
+}
+
+static void be_pending(husk_sandbox *sandbox, const struct linked_func *func,
+                       struct husk_outcome *outcome) {
+    const char *why_not = sandbox->calls.frame->refuses_pending;
+    if (why_not != NULL) {
+        trap_of(sandbox, func, outcome, "cannot be pending: %s", why_not);
+        return;
+    }
+    sandbox->calls.pending.func = func;
+    backtrace_keep(sandbox);
+    outcome_begin(outcome, HUSK_PENDING);
+    outcome->state_is_exact = true;
+    snprintf(outcome->message, sizeof outcome->message,
+             "host function \"%s.%s\" is pending: husk_call_resume() goes on",
+             NAME_SHOWN(func->def->module), NAME_SHOWN(func->def->name));
+}
+
 /* What the function's return means; true: its results count. */
 static bool caller_finish(struct husk_caller *caller, const struct linked_func *func, int status,
                           const struct husk_value *results, struct husk_outcome *outcome) {
     husk_sandbox *sandbox = caller->sandbox;
     if (sandbox->is_poisoned)
         return true; /* a nested call was cut off; resume_after_host() ends this one */
-    if (caller->end == CALLER_EXITED) {
-        outcome_exit(sandbox, caller->exit_code, outcome);
-        return false;
-    }
-    if (caller->end == CALLER_FAILED) {
+    switch (caller->end) {
+    case CALLER_GOES_ON: break;
+    case CALLER_FAILED:
         outcome_trap(sandbox, HUSK_TRAP_HOST_FUNCTION, true, caller->message, outcome);
         return false;
+    case CALLER_EXITED: outcome_exit(sandbox, caller->exit_code, outcome); return false;
+    case CALLER_PENDING: be_pending(sandbox, func, outcome); return false;
     }
     if (status != 0) {
-        snprintf(caller->message, sizeof caller->message, "host function \"%s.%s\" failed: %s",
-                 NAME_SHOWN(func->def->module), NAME_SHOWN(func->def->name),
-                 husk_status_text(status));
-        outcome_trap(sandbox, HUSK_TRAP_HOST_FUNCTION, true, caller->message, outcome);
+        trap_of(sandbox, func, outcome, "failed: %s", husk_status_text(status));
         return false;
     }
     struct husk_error err;
@@ -43,10 +75,7 @@ static bool caller_finish(struct husk_caller *caller, const struct linked_func *
     if (values_check(type->results, type->results_count, results, type->results_count, "result",
                      &err) == 0)
         return true;
-    snprintf(caller->message, sizeof caller->message,
-             "host function \"%s.%s\" gave a bad result: %.80s", NAME_SHOWN(func->def->module),
-             NAME_SHOWN(func->def->name), err.message);
-    outcome_trap(sandbox, HUSK_TRAP_HOST_FUNCTION, true, caller->message, outcome);
+    trap_of(sandbox, func, outcome, "gave a bad result: %.80s", err.message);
     return false;
 }
 
@@ -86,4 +115,32 @@ bool hostcall_serve(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     for (size_t i = 0; i < type->results_count; i++)
         value_to_slot(&results[i], &mailbox->host_slots[i]);
     return true;
+}
+
+int hostcall_check_answer(const husk_sandbox *sandbox, const struct husk_answer *answer,
+                          struct husk_error *err) {
+    const struct linked_func *func = sandbox->calls.pending.func;
+    if (answer->status != 0)
+        return 0;
+    int status = values_check(func->type->results, func->type->results_count, answer->values,
+                              answer->values_count, "result", err);
+    return status != 0 ? error_while(err, status, "answering for \"%s.%s\"",
+                                     NAME_SHOWN(func->def->module), NAME_SHOWN(func->def->name))
+                       : 0;
+}
+
+bool hostcall_answer(husk_sandbox *sandbox, const struct husk_answer *answer,
+                     struct husk_outcome *outcome) {
+    const struct linked_func *func = sandbox->calls.pending.func;
+    if (answer->status == 0) {
+        struct husk_slot *slots = sandbox->machine->arena.mailbox->host_slots;
+        for (size_t i = 0; i < answer->values_count; i++)
+            value_to_slot(&answer->values[i], &slots[i]);
+        return true;
+    }
+    if (answer->message != NULL)
+        outcome_trap(sandbox, HUSK_TRAP_HOST_FUNCTION, true, answer->message, outcome);
+    else
+        trap_of(sandbox, func, outcome, "failed: %s", husk_status_text(answer->status));
+    return false;
 }

@@ -33,8 +33,8 @@ void outcome_trap(husk_sandbox *sandbox, enum husk_trap trap, bool is_exact, con
 /* The guest did what no compiled module does. Poisons the sandbox. */
 void outcome_violation(husk_sandbox *sandbox, struct husk_outcome *outcome, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* due: the deadline that has passed; NULL: husk_interrupt() was called. Poisons the sandbox if the
- * guest ran. */
+/* due: the deadline that has passed; NULL: husk_interrupt() or husk_cancel_now() was called.
+ * Poisons the sandbox if the guest ran. */
 void outcome_cut(husk_sandbox *sandbox, const struct watch *due, bool did_run,
                  struct husk_outcome *outcome);
 /* A call inside this one, made by a host function, poisoned the sandbox: this one ends in the same

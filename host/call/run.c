@@ -3,9 +3,9 @@
  * unless the guest asks for something.
  *
  * A call can be cut off by a deadline (its own, or that of a call around it) or by
- * husk_interrupt(). Both leave a flag and kick the VM; the flag is looked at after the thread has
- * said that it runs (kicker_enter) and whenever a run was kicked, so neither order of events loses
- * one.
+ * husk_interrupt(), or by its cancel token. All leave a flag and kick the VM; the flag is looked at
+ * after the thread has said that it runs (kicker_enter) and whenever a run was kicked, so neither
+ * order of events loses one.
  */
 #include "run.h"
 
@@ -21,15 +21,16 @@
 #include "sandbox_internal.h"
 #include "trap.h"
 
-/* Must the innermost call end, by a deadline or an interrupt? Then the outcome says so. The
- * outermost call takes the interrupt; an inner one leaves it for the calls around it, which must
- * end, too. */
+/* Must the innermost call end, by a deadline, its token or an interrupt? Then the outcome says so.
+ * The outermost call takes the interrupt; an inner one leaves it for the calls around it, which
+ * must end, too. */
 static bool cut_off(husk_sandbox *sandbox, bool did_run, struct husk_outcome *outcome) {
     struct call_state *calls = &sandbox->calls;
     const struct watch *due = calls_due(calls);
-    if (due == NULL && !atomic_load(&calls->is_interrupted))
+    const bool is_cancelled = due == NULL && calls_are_cancelled(calls);
+    if (due == NULL && !is_cancelled && !atomic_load(&calls->is_interrupted))
         return false;
-    if (due == NULL && calls->frame->parent == NULL)
+    if (due == NULL && !is_cancelled && calls->frame->parent == NULL)
         atomic_store(&calls->is_interrupted, false);
     outcome_cut(sandbox, due, did_run, outcome);
     return true;
@@ -90,7 +91,11 @@ static bool serve_port(husk_sandbox *sandbox, struct call_frame *frame, uint8_t 
     switch (port) {
     case HUSK_PORT_CALL_DONE: outcome_begin(outcome, HUSK_RETURNED); return false;
     case HUSK_PORT_HOST_CALL:
-        return hostcall_serve(sandbox, outcome) && resume_after_host(sandbox, frame, outcome);
+        if (hostcall_serve(sandbox, outcome))
+            return resume_after_host(sandbox, frame, outcome);
+        if (outcome->kind == HUSK_PENDING)
+            cut_off(sandbox, true, outcome);
+        return false;
     case HUSK_PORT_SERVICE: return serve_service(sandbox, outcome);
     default:
         outcome_violation(sandbox, outcome, "the guest wrote to port 0x%x", port);
@@ -169,8 +174,17 @@ static int begin_anew(husk_sandbox *sandbox, const struct vm_exit *exit, struct 
     return status;
 }
 
-static int run_until_end(husk_sandbox *sandbox, struct call_frame *frame,
-                         struct husk_outcome *outcome, struct husk_error *err) {
+/* After a VM failure no outcome is of the guest's making. */
+static int check_vm(const husk_sandbox *sandbox, struct husk_error *err) {
+    if (!sandbox->is_poisoned || sandbox->poisoned_by != POISON_VM_FAILURE)
+        return 0;
+    return error_set(
+        err, HUSK_E_SYS,
+        "a call made by a host function could not run the guest; the sandbox is poisoned");
+}
+
+static inline int run_until_end(husk_sandbox *sandbox, struct call_frame *frame,
+                                struct husk_outcome *outcome, struct husk_error *err) {
     struct entries entries = {false, false};
     for (bool goes_on = true; goes_on;) {
         struct vm_exit exit;
@@ -197,12 +211,7 @@ static int run_until_end(husk_sandbox *sandbox, struct call_frame *frame,
             break;
         }
     }
-    if (sandbox->is_poisoned &&
-        sandbox->poisoned_by == POISON_VM_FAILURE) /* no outcome is of the guest's making */
-        return error_set(
-            err, HUSK_E_SYS,
-            "a call made by a host function could not run the guest; the sandbox is poisoned");
-    return 0;
+    return check_vm(sandbox, err);
 }
 
 static void count_outcome(husk_sandbox *sandbox, enum husk_outcome_kind kind) {
@@ -211,8 +220,49 @@ static void count_outcome(husk_sandbox *sandbox, enum husk_outcome_kind kind) {
                                              [HUSK_DEADLINE] = STAT_deadlines,
                                              [HUSK_INTERRUPTED] = STAT_interrupts,
                                              [HUSK_GUEST_VIOLATION] = STAT_guest_violations};
-    if (kind != HUSK_RETURNED)
+    if (kind != HUSK_RETURNED && kind != HUSK_PENDING)
         stat_count(sandbox->tally, stats[kind]);
+}
+
+static int frame_watch(husk_sandbox *sandbox, struct call_frame *frame,
+                       const struct call_limits *limits, struct husk_error *err) {
+    struct watch *watch = &frame->watch;
+    watch->kicker = &sandbox->machine->kicker;
+    watch->wall_end_ns = limits->wall_end_ns;
+    watch->cpu_end_ns = limits->cpu_end_ns;
+    watch->cpu_clock = limits->cpu_clock;
+    watch->wall_ns = limits->wall_ns;
+    watch->cpu_ns = limits->cpu_ns;
+    watch->due_by = HUSK_LIMIT_NONE;
+    atomic_init(&watch->is_due, false);
+    watch->wait_left_ns = limits->wait_ns;
+    atomic_init(&watch->wait_end_ns, UINT64_MAX);
+    watch->passed = limits->passed;
+    watch->passed_user = limits->passed_user;
+    return watchdog_add(&sandbox->engine->watchdog, watch, err);
+}
+
+/* The limits of the frame, and of a pending one around it: they count this thread's time. */
+static int frame_limit(husk_sandbox *sandbox, struct call_frame *frame,
+                       const struct call_limits *limits, struct husk_error *err) {
+    struct call_state *calls = &sandbox->calls;
+    struct watchdog *watchdog = &sandbox->engine->watchdog;
+    const bool is_inside = calls_stand_still(calls);
+    int status = is_inside ? calls_unpark(calls, watchdog, err) : 0;
+    if (status != 0)
+        return status;
+    frame->is_watched = limits->wall_end_ns != UINT64_MAX || limits->cpu_end_ns != UINT64_MAX;
+    status = frame->is_watched ? frame_watch(sandbox, frame, limits, err) : 0;
+    if (status != 0 && is_inside)
+        calls_park(calls, watchdog, false);
+    if (status != 0)
+        return status;
+    frame->cancel = limits->cancel;
+    if (frame->cancel != NULL) {
+        frame->cancel_entry.kicker = &sandbox->machine->kicker;
+        cancel_enter(frame->cancel, &frame->cancel_entry);
+    }
+    return 0;
 }
 
 static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame,
@@ -221,25 +271,15 @@ static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame,
     if (engine_check_process(sandbox->engine, err) != 0)
         return HUSK_E_STATE;
     frame->parent = parent;
+    frame->refuses_pending =
+        parent != NULL ? "it serves a call inside another one" : limits->refuses_pending;
+    frame->ran_ns = 0;
     frame->was_nested = false;
     /* first: the arguments are in the mailbox already */
     hotset_written_here(&sandbox->machine->hotset);
-    frame->is_watched = limits->wall_end_ns != UINT64_MAX || limits->cpu_end_ns != UINT64_MAX;
-    if (frame->is_watched) {
-        frame->watch.kicker = &sandbox->machine->kicker;
-        frame->watch.wall_end_ns = limits->wall_end_ns;
-        frame->watch.cpu_end_ns = limits->cpu_end_ns;
-        frame->watch.cpu_clock = limits->cpu_clock;
-        frame->watch.wall_ns = limits->wall_ns;
-        frame->watch.cpu_ns = limits->cpu_ns;
-        frame->watch.due_by = HUSK_LIMIT_NONE;
-        atomic_init(&frame->watch.is_due, false);
-        frame->watch.wait_left_ns = limits->wait_ns;
-        atomic_init(&frame->watch.wait_end_ns, UINT64_MAX);
-        int status = watchdog_add(&sandbox->engine->watchdog, &frame->watch, err);
-        if (status != 0)
-            return status;
-    }
+    int status = frame_limit(sandbox, frame, limits, err);
+    if (status != 0)
+        return status;
     frame->kicked_before = kicker_enter(&sandbox->machine->kicker);
     if (parent != NULL && !parent->was_nested) {
         machine_get_regs(sandbox->machine, &parent->regs);
@@ -250,37 +290,107 @@ static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame,
     return 0;
 }
 
-static void frame_leave(husk_sandbox *sandbox, struct call_frame *frame) {
-    if (frame->is_watched)
-        watchdog_remove(&sandbox->engine->watchdog, &frame->watch);
-    kicker_leave(&sandbox->machine->kicker, frame->kicked_before);
-    sandbox->calls.frame = frame->parent;
-    sandbox->calls.depth--;
+/* The innermost one. */
+static void frame_leave(husk_sandbox *sandbox) {
+    struct call_state *calls = &sandbox->calls;
+    struct watchdog *watchdog = &sandbox->engine->watchdog;
+    const uint64_t kicked_before = calls->frame->kicked_before;
+    calls_pop(calls, watchdog);
+    kicker_leave(&sandbox->machine->kicker, kicked_before);
+    if (calls_stand_still(calls))
+        calls_park(calls, watchdog, false);
+}
+
+/* The guest stands still, and this thread may leave. The limits are the call's, or those that are
+ * kept since it was pending before. */
+__attribute__((noinline)) static void frame_pend(husk_sandbox *sandbox,
+                                                 const struct call_limits *limits) {
+    struct call_state *calls = &sandbox->calls;
+    kicker_leave(&sandbox->machine->kicker, calls->outermost.kicked_before);
+    if (limits != &calls->pending.limits) {
+        calls->pending.limits = *limits;
+        husk_cancel_ref(limits->cancel);
+    }
+    calls->is_pending = true;
+    calls_park(calls, &sandbox->engine->watchdog, true);
+}
+
+/* The end of a run of the innermost frame. */
+static inline int run_end(husk_sandbox *sandbox, const struct call_limits *limits, int status,
+                          struct husk_outcome *outcome) {
+    if (status == 0 && outcome->kind == HUSK_PENDING) {
+        frame_pend(sandbox, limits);
+        return 0;
+    }
+    const uint64_t ran_ns = sandbox->calls.frame->ran_ns;
+    if (ran_ns != 0)
+        stat_measure(sandbox->tally, HUSK_HISTOGRAM_CALL, ran_ns);
+    frame_leave(sandbox);
+    if (status == 0)
+        count_outcome(sandbox, outcome->kind);
+    return status;
+}
+
+static inline int run_frame(husk_sandbox *sandbox, struct call_frame *frame,
+                            struct husk_outcome *outcome, struct husk_error *err) {
+    const bool is_measured = sandbox->engine->measures_times;
+    const uint64_t start_ns = is_measured ? clock_ns(CLOCK_MONOTONIC) : 0;
+    int status = run_until_end(sandbox, frame, outcome, err);
+    if (status != 0)
+        calls_forget_end(&sandbox->calls);
+    if (is_measured)
+        frame->ran_ns += clock_ns(CLOCK_MONOTONIC) - start_ns;
+    return status;
 }
 
 int run_call(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva,
              const struct call_limits *limits, struct husk_outcome *ret_outcome,
              struct husk_error *err) {
-    struct call_frame frame;
-    frame.thunk_gva = thunk_gva;
-    frame.code_gva = code_gva;
-    int status = frame_enter(sandbox, &frame, limits, err);
+    struct call_frame nested;
+    struct call_frame *frame = sandbox->calls.frame == NULL ? &sandbox->calls.outermost : &nested;
+    frame->thunk_gva = thunk_gva;
+    frame->code_gva = code_gva;
+    int status = frame_enter(sandbox, frame, limits, err);
     if (status != 0)
         return status;
     calls_forget_end(&sandbox->calls);
     stat_count(sandbox->tally, STAT_calls);
     if (!cut_off(sandbox, false, ret_outcome)) {
-        const bool is_measured = sandbox->engine->measures_times;
-        const uint64_t start_ns = is_measured ? clock_ns(CLOCK_MONOTONIC) : 0;
         set_start_regs(sandbox);
-        status = run_until_end(sandbox, &frame, ret_outcome, err);
-        if (status != 0)
-            calls_forget_end(&sandbox->calls);
-        if (is_measured)
-            stat_measure(sandbox->tally, HUSK_HISTOGRAM_CALL, clock_ns(CLOCK_MONOTONIC) - start_ns);
+        status = run_frame(sandbox, frame, ret_outcome, err);
     }
-    frame_leave(sandbox, &frame);
-    if (status == 0)
-        count_outcome(sandbox, ret_outcome->kind);
-    return status;
+    return run_end(sandbox, limits, status, ret_outcome);
+}
+
+/* False: the call ended instead. */
+static bool answer_pending(husk_sandbox *sandbox, const struct husk_answer *answer,
+                           struct husk_outcome *outcome) {
+    struct call_frame *frame = &sandbox->calls.outermost;
+    if (sandbox->is_poisoned)
+        return resume_after_host(sandbox, frame, outcome);
+    return !cut_off(sandbox, true, outcome) && hostcall_answer(sandbox, answer, outcome) &&
+           resume_after_host(sandbox, frame, outcome);
+}
+
+int run_resume(husk_sandbox *sandbox, const struct husk_answer *answer,
+               struct husk_outcome *ret_outcome, struct husk_error *err) {
+    struct call_state *calls = &sandbox->calls;
+    struct call_frame *frame = &calls->outermost;
+    struct call_limits *limits = &calls->pending.limits;
+    int status = calls_unpark(calls, &sandbox->engine->watchdog, err);
+    if (status != 0)
+        return status;
+    if (frame->is_watched) { /* for the steps that follow */
+        limits->cpu_clock = frame->watch.cpu_clock;
+        limits->cpu_end_ns = frame->watch.cpu_end_ns;
+        limits->wait_ns = frame->watch.wait_left_ns;
+    }
+    calls->is_pending = false;
+    calls_forget_end(calls);
+    hotset_written_here(&sandbox->machine->hotset);
+    frame->kicked_before = kicker_enter(&sandbox->machine->kicker);
+    status = answer_pending(sandbox, answer, ret_outcome)
+                 ? run_frame(sandbox, frame, ret_outcome, err)
+                 : check_vm(sandbox, err);
+    return run_end(sandbox, limits, status, ret_outcome);
 }

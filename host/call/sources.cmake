@@ -7,6 +7,7 @@ set(sources
     guest_code_x86_64.c
     hostcall.c
     outcome.c
+    pending.c
     run.c
     sandbox_wait.c
     trap.c)

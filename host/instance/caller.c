@@ -22,3 +22,8 @@ int husk_caller_exit(husk_caller *caller, int32_t exit_code) {
     caller->exit_code = exit_code;
     return HUSK_E_STATE;
 }
+
+int husk_caller_pending(husk_caller *caller) {
+    caller->end = CALLER_PENDING;
+    return HUSK_E_STATE;
+}

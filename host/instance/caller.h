@@ -5,7 +5,7 @@
 
 #include "husk.h"
 
-enum caller_end { CALLER_GOES_ON, CALLER_FAILED, CALLER_EXITED };
+enum caller_end { CALLER_GOES_ON, CALLER_FAILED, CALLER_EXITED, CALLER_PENDING };
 
 struct husk_caller {
     husk_sandbox *sandbox;

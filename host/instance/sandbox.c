@@ -75,8 +75,15 @@ static void apply_imports(husk_sandbox *sandbox) {
     }
 }
 
+/* What was asked for, or awaited, of the instance before does not reach the next one. */
+static void calls_begin(husk_sandbox *sandbox) {
+    calls_abandon(&sandbox->calls, sandbox->engine);
+    atomic_store(&sandbox->calls.is_interrupted, false);
+}
+
 /* The instance is as the image says: no call has run. */
 static void instance_begin(husk_sandbox *sandbox, husk_image *image) {
+    calls_begin(sandbox);
     husk_image_ref(image);
     husk_image_unref(sandbox->image);
     sandbox->image = image;
@@ -94,6 +101,7 @@ static void sandbox_unload(husk_sandbox *sandbox) {
     if (sandbox->image == NULL)
         return;
     struct machine *machine = sandbox->machine;
+    calls_begin(sandbox);
     if (machine->mapped != NULL && machine_is_whole(machine))
         hotset_learn(&machine->hotset, &machine->arena, machine->mapped);
     hotset_unpin(&machine->hotset);
@@ -159,7 +167,16 @@ int sandbox_unusable(const husk_sandbox *sandbox, struct husk_error *err) {
 }
 
 int sandbox_check_idle(const husk_sandbox *sandbox, const char *what, struct husk_error *err) {
-    if (sandbox->calls.frame != NULL)
+    if (calls_stand_still(&sandbox->calls))
+        return error_set(err, HUSK_E_STATE,
+                         "%s is not possible while a call is pending; husk_call_resume() goes on "
+                         "with it, a restore, a load or an unload abandons it",
+                         what);
+    return sandbox_check_still(sandbox, what, err);
+}
+
+int sandbox_check_still(const husk_sandbox *sandbox, const char *what, struct husk_error *err) {
+    if (sandbox->calls.frame != NULL && !calls_stand_still(&sandbox->calls))
         return error_set(err, HUSK_E_STATE,
                          "%s is not possible from inside a host function: a call is running", what);
     return engine_check_process(sandbox->engine, err);
@@ -288,7 +305,7 @@ int husk_sandbox_load(husk_sandbox *sandbox, husk_image *image, const husk_impor
     struct linkage link;
     if (sandbox == NULL || image == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_load: a NULL argument");
-    int status = sandbox_check_idle(sandbox, "loading", err);
+    int status = sandbox_check_still(sandbox, "loading", err);
     if (status == 0)
         status = check_engine(sandbox->engine, image, err);
     if (status == 0)
@@ -306,7 +323,7 @@ int husk_sandbox_load(husk_sandbox *sandbox, husk_image *image, const husk_impor
 int husk_sandbox_unload(husk_sandbox *sandbox, struct husk_error *err) {
     if (sandbox == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_unload: a NULL argument");
-    int status = sandbox_check_idle(sandbox, "unloading", err);
+    int status = sandbox_check_still(sandbox, "unloading", err);
     if (status == 0)
         sandbox_unload(sandbox);
     return status;
@@ -316,6 +333,7 @@ static int restore_failed(husk_sandbox *sandbox, bool has_changed, int status,
                           struct husk_error *err) {
     if (!has_changed)
         return error_while(err, status, "restoring a sandbox; it is as it was");
+    calls_begin(sandbox);
     sandbox_poison(sandbox, POISON_RESTORE_FAILURE);
     calls_forget_end(&sandbox->calls);
     return error_while(
@@ -327,7 +345,7 @@ int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct husk_e
     struct sizing sizes;
     if (sandbox == NULL || image == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_restore: a NULL argument");
-    int status = sandbox_check_idle(sandbox, "restoring", err);
+    int status = sandbox_check_still(sandbox, "restoring", err);
     if (status != 0)
         return status;
     if (sandbox->image == NULL)

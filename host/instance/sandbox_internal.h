@@ -51,8 +51,10 @@ struct husk_sandbox {
 int sandbox_new(husk_engine *engine, husk_image *image, struct linkage *take_link,
                 const struct husk_sandbox_options *limits, husk_sandbox **ret_sandbox,
                 struct husk_error *err);
-/* HUSK_E_STATE if a call is running, with the name of what cannot be done, or in a forked child. */
+/* HUSK_E_STATE if a call is running, with the name of what cannot be done, or in a forked child.
+ * check_idle: also if a call is pending. check_still: what it asks for would abandon that. */
 int sandbox_check_idle(const husk_sandbox *sandbox, const char *what, struct husk_error *err);
+int sandbox_check_still(const husk_sandbox *sandbox, const char *what, struct husk_error *err);
 /* The end of sandbox_check_usable(). */
 int sandbox_unusable(const husk_sandbox *sandbox, struct husk_error *err);
 /* HUSK_E_STATE: nothing is loaded. HUSK_E_POISONED. */
@@ -65,7 +67,9 @@ void sandbox_poison(husk_sandbox *sandbox, enum poison_cause cause);
 
 /* Must the running call end? A call inside another one ends when that must end. */
 static inline bool sandbox_is_cut(const husk_sandbox *sandbox) {
-    return calls_due(&sandbox->calls) != NULL || atomic_load(&sandbox->calls.is_interrupted);
+    const struct call_state *calls = &sandbox->calls;
+    return calls_due(calls) != NULL || calls_are_cancelled(calls) ||
+           atomic_load(&calls->is_interrupted);
 }
 
 /* table_access.c. HUSK_E_TYPE: the value is a funcref of nothing that the module has, and so must

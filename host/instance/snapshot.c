@@ -27,21 +27,24 @@
  *   in a snapshot, and brought back   link.groups' states (linkage_save_states()),
  *                                     sizes.table_entries, arena: memories' contents and sizes,
  *                                     data
- *   nothing between two calls         mailbox and stack of the arena (zero), calls, regs of the
- *                                     vCPU
+ *   nothing between two calls         mailbox and stack of the arena (zero), calls (a pending one
+ *                                     is no end: refused here), regs of the vCPU
  *   set anew by load and restore      mapped, image, hotset, start, spare, owes_restored_call,
- *                                     is_poisoned, poisoned_by, changes_begun, calls.ended_at
+ *                                     is_poisoned, poisoned_by, changes_begun, calls.ended_at,
+ *                                     calls.is_interrupted
  *   not the instance's, unchanged     engine, machine, vcpu_ops, tally, limits, vm, vcpu,
  *                                     kicker, tables, next_slot, has_failed_vm, next_idle,
- *                                     user, labelled, calls.is_interrupted; link's definitions;
- *                                     the limits in sizes; overlays are contents, and their
- *                                     mappings go
+ *                                     user, labelled; link's definitions; the limits in sizes;
+ *                                     overlays are contents, and their mappings go
  *
  * The state of WASI has its own tripwire in wasi_state.c.
  */
-_Static_assert(sizeof(struct husk_sandbox) - sizeof(struct linkage) - sizeof(struct labelled) ==
-                       128 &&
-                   sizeof(struct call_state) == 64,
+_Static_assert(sizeof(struct husk_sandbox) - sizeof(struct linkage) - sizeof(struct labelled) -
+                           sizeof(struct call_state) ==
+                       64 &&
+                   sizeof(struct call_state) - sizeof(struct call_frame) -
+                           sizeof(struct call_pending) ==
+                       64,
                "a new field of struct husk_sandbox");
 _Static_assert(sizeof(struct machine) - sizeof(struct husk_sandbox_options) -
                        sizeof(struct sizing) - sizeof(struct arena) - sizeof(struct kicker) -

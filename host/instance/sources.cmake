@@ -1,6 +1,7 @@
 # Sandboxes: imports, sizes, snapshots, growth.
 set(sources
     access.c
+    call_state.c
     caller.c
     grow.c
     imports.c

@@ -1,5 +1,6 @@
 # Virtual machines, what the host maps for ring 0, kicks and deadlines.
 set(sources
+    cancel.c
     cpu_names.c
     entry_page_x86_64.S
     kick.c

@@ -57,20 +57,60 @@ static bool watch_is_kicked_again(struct watch *watch, uint64_t now, uint64_t *r
     return true;
 }
 
+/* Kick the call if it is due. Returns when to look again. */
+static uint64_t watch_look(struct watch *watch, uint64_t now) {
+    uint64_t next;
+    const bool is_kicked = atomic_load_explicit(&watch->is_due, memory_order_relaxed)
+                               ? watch_is_kicked_again(watch, now, &next)
+                               : watch_becomes_due(watch, now, &next);
+    if (!is_kicked)
+        return next;
+    watch->kick_again_ns = add_sat(now, watch->kick_pause_ns);
+    atomic_store(&watch->is_due, true);
+    kicker_kick(watch->kicker);
+    return watch->kick_again_ns;
+}
+
+/* Of a parked entry: the moment at which it is due. Here a wait has told us. */
+static uint64_t watch_parked_due_ns(const struct watch *watch) {
+    const uint64_t wait_end_ns = atomic_load(&watch->wait_end_ns);
+    if (watch->cpu_left_ns == 0)
+        return 0;
+    return wait_end_ns < watch->wall_end_ns ? wait_end_ns : watch->wall_end_ns;
+}
+
+/* Is a parked entry due? */
+static bool watch_is_due_parked(struct watch *watch, uint64_t now) {
+    if (atomic_load_explicit(&watch->is_due, memory_order_relaxed))
+        return true;
+    if (watch_parked_due_ns(watch) > now)
+        return false;
+    watch->due_by = watch->wall_end_ns <= now ? HUSK_LIMIT_WALL
+                    : watch->cpu_left_ns == 0 ? HUSK_LIMIT_CPU
+                                              : HUSK_LIMIT_WAIT;
+    watch->kick_pause_ns = KICK_PAUSE_NS;
+    watch->kick_again_ns = now;
+    atomic_store(&watch->is_due, true);
+    return true;
+}
+
+/* Nobody runs the call, so nobody is kicked. Returns when to look again. */
+static uint64_t watch_look_parked(struct watch *watch, uint64_t now) {
+    if (!watch_is_due_parked(watch, now))
+        return watch_parked_due_ns(watch);
+    if (watch->passed != NULL && !watch->was_told)
+        watch->passed(watch->passed_user);
+    watch->was_told = true;
+    return UINT64_MAX;
+}
+
 /* Kick whoever is due; returns when to look again. */
 static uint64_t watchdog_scan(struct watchdog *watchdog, uint64_t now) {
     uint64_t next = UINT64_MAX;
     for (struct watch *watch = watchdog->watches.next; watch != &watchdog->watches;
          watch = watch->next) {
-        uint64_t watch_next;
-        bool is_kicked = atomic_load_explicit(&watch->is_due, memory_order_relaxed)
-                             ? watch_is_kicked_again(watch, now, &watch_next)
-                             : watch_becomes_due(watch, now, &watch_next);
-        if (is_kicked) {
-            watch_next = watch->kick_again_ns = add_sat(now, watch->kick_pause_ns);
-            atomic_store(&watch->is_due, true);
-            kicker_kick(watch->kicker);
-        }
+        const uint64_t watch_next =
+            watch->is_parked ? watch_look_parked(watch, now) : watch_look(watch, now);
         next = watch_next < next ? watch_next : next;
     }
     if (next != UINT64_MAX && next < now + GRANULARITY_NS)
@@ -143,10 +183,19 @@ static int watchdog_start(struct watchdog *watchdog, struct husk_error *err) {
     return 0;
 }
 
+/* Under the lock. */
+static void watchdog_wake_at(struct watchdog *watchdog, uint64_t due_ns) {
+    if (due_ns >= watchdog->wake_ns)
+        return;
+    watchdog->wake_ns = due_ns;
+    pthread_cond_signal(&watchdog->wake);
+}
+
 int watchdog_add(struct watchdog *watchdog, struct watch *watch, struct husk_error *err) {
     int status = 0;
     uint64_t now = watch->cpu_end_ns != UINT64_MAX ? clock_ns(CLOCK_MONOTONIC) : 0;
     uint64_t due = watch_due_ns(watch, now);
+    watch->is_parked = false;
     pthread_mutex_lock(&watchdog->lock);
     if (!watchdog->is_started)
         status = watchdog_start(watchdog, err);
@@ -155,10 +204,7 @@ int watchdog_add(struct watchdog *watchdog, struct watch *watch, struct husk_err
         watch->next = watchdog->watches.next;
         watch->next->prev = watch;
         watchdog->watches.next = watch;
-        if (due < watchdog->wake_ns) {
-            watchdog->wake_ns = due;
-            pthread_cond_signal(&watchdog->wake);
-        }
+        watchdog_wake_at(watchdog, due);
     }
     pthread_mutex_unlock(&watchdog->lock);
     return status;
@@ -168,5 +214,42 @@ void watchdog_remove(struct watchdog *watchdog, struct watch *watch) {
     pthread_mutex_lock(&watchdog->lock);
     watch->prev->next = watch->next;
     watch->next->prev = watch->prev;
+    pthread_mutex_unlock(&watchdog->lock);
+}
+
+void watchdog_park(struct watchdog *watchdog, struct watch *watch, bool is_new) {
+    const bool has_cpu_limit = watch->cpu_end_ns != UINT64_MAX;
+    const uint64_t now = clock_ns(CLOCK_MONOTONIC);
+    const uint64_t used = has_cpu_limit ? clock_ns(watch->cpu_clock) : 0;
+    pthread_mutex_lock(&watchdog->lock);
+    watch->cpu_left_ns = !has_cpu_limit             ? UINT64_MAX
+                         : used < watch->cpu_end_ns ? watch->cpu_end_ns - used
+                                                    : 0;
+    watch->cpu_end_ns = UINT64_MAX;
+    watch->parked_at_ns = now;
+    atomic_store(&watch->wait_end_ns, add_sat(now, watch->wait_left_ns));
+    watch->is_parked = true;
+    if (is_new)
+        watch->was_told = false;
+    watchdog_wake_at(watchdog, atomic_load(&watch->is_due) ? 0 : watch_parked_due_ns(watch));
+    pthread_mutex_unlock(&watchdog->lock);
+}
+
+void watchdog_unpark(struct watchdog *watchdog, struct watch *watch, clockid_t cpu_clock) {
+    const bool has_cpu_limit = watch->cpu_left_ns != UINT64_MAX;
+    const uint64_t now = clock_ns(CLOCK_MONOTONIC);
+    const uint64_t used = has_cpu_limit ? clock_ns(cpu_clock) : 0;
+    pthread_mutex_lock(&watchdog->lock);
+    const bool is_due = watch_is_due_parked(watch, now);
+    const uint64_t took = now - watch->parked_at_ns;
+    if (watch->wait_left_ns != UINT64_MAX)
+        watch->wait_left_ns -= took < watch->wait_left_ns ? took : watch->wait_left_ns;
+    atomic_store(&watch->wait_end_ns, UINT64_MAX);
+    if (has_cpu_limit) {
+        watch->cpu_clock = cpu_clock;
+        watch->cpu_end_ns = add_sat(used, watch->cpu_left_ns);
+    }
+    watch->is_parked = false;
+    watchdog_wake_at(watchdog, is_due ? watch->kick_again_ns : watch_due_ns(watch, now));
     pthread_mutex_unlock(&watchdog->lock);
 }

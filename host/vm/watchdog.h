@@ -11,6 +11,10 @@
  * stays in the list is kicked again after 10 ms, 20 ms, 40 ms, …. A kick's signal may be lost
  * (another handler took it, or the thread did not react), and the guest would run for ever. The
  * pauses double so that a slow host function is rarely interrupted.
+ *
+ * An entry is parked while its call is pending (host/call/pending.c): no thread runs it. Its wall
+ * time goes on, no CPU clock is looked at, and nobody is kicked. When its limit passes, the
+ * embedder is told, once, under the lock.
  */
 #ifndef HOST_WATCHDOG_H
 #define HOST_WATCHDOG_H
@@ -42,6 +46,11 @@ struct watch {
      * the kick may be late by at most the CPU limit. */
     uint64_t wait_left_ns;
     atomic_uint_least64_t wait_end_ns;
+    /* Parked; under the lock. cpu_left_ns: what is left of the CPU limit. */
+    bool is_parked, was_told;
+    uint64_t parked_at_ns, cpu_left_ns;
+    void (*passed)(void *user); /* or NULL; called when the limit passes */
+    void *passed_user;
 };
 
 struct watchdog {
@@ -59,5 +68,12 @@ void watchdog_done(struct watchdog *watchdog); /* stops the thread; the list mus
 /* The caller owns the entries. HUSK_E_NOMEM or HUSK_E_SYS if the thread cannot be started. */
 int watchdog_add(struct watchdog *watchdog, struct watch *watch, struct husk_error *err);
 void watchdog_remove(struct watchdog *watchdog, struct watch *watch);
+
+/* The calling thread, whose CPU clock the entry has, stops running the call. Until it is unparked
+ * or removed, `passed` may be called once; that it was called is forgotten if `is_new`. */
+void watchdog_park(struct watchdog *watchdog, struct watch *watch, bool is_new);
+/* A thread is about to run the call; cpu_clock is that thread's (not used without a CPU limit). The
+ * time in between counts as a wait. */
+void watchdog_unpark(struct watchdog *watchdog, struct watch *watch, clockid_t cpu_clock);
 
 #endif

@@ -26,6 +26,7 @@ struct all {
     struct husk_wasi_options wasi;
     struct husk_sandbox_options sandbox;
     struct husk_limits limits;
+    struct husk_answer answer;
     struct husk_compile_options compile;
     struct husk_open_options open;
     struct husk_call call;
@@ -40,6 +41,7 @@ static void set_first(struct all *all) {
     all->wasi.args = args;
     all->sandbox.memory_max_bytes = 64 << 20;
     all->limits.wall_ns = 60000000000u;
+    all->answer.values = NULL;
     all->compile.cpu = "x86-64-v2";
 #endif
     (void)all;
@@ -55,6 +57,7 @@ static void set_later(struct all *all, const char *name) {
     all->call.later_max = strcmp(name, "husk_call") == 0;
     all->bytes.later_max = strcmp(name, "husk_bytes") == 0;
     all->global.later_max = strcmp(name, "husk_extern") == 0;
+    all->answer.later_max = strcmp(name, "husk_answer") == 0;
     all->compile.later_max = strcmp(name, "husk_compile_options") == 0;
 #endif
     (void)all;
@@ -208,6 +211,8 @@ static const char *run(const struct all *all, int *ret_sum, struct husk_error *e
     if (husk_call(sandbox, &call, outcome, err) != 0)
         return "husk_call";
     is_right &= room_is_right("outcome", sizeof *outcome);
+    if (husk_call_resume(sandbox, &all->answer, outcome, err) != HUSK_E_STATE)
+        return "husk_call_resume"; /* nothing is pending */
     if (!allocator_is_missed(all, sandbox, outcome, err))
         return "husk_call_bytes";
     is_right &=
@@ -222,10 +227,10 @@ static const char *run(const struct all *all, int *ret_sum, struct husk_error *e
 }
 
 int main(int argc, char **argv) {
-    struct all all = {
-        HUSK_ENGINE_OPTIONS_INIT, HUSK_WASI_OPTIONS_INIT,    HUSK_SANDBOX_OPTIONS_INIT,
-        HUSK_LIMITS_INIT,         HUSK_COMPILE_OPTIONS_INIT, HUSK_OPEN_OPTIONS_INIT,
-        HUSK_CALL_INIT,           HUSK_BYTES_INIT,           HUSK_EXTERN_INIT};
+    struct all all = {HUSK_ENGINE_OPTIONS_INIT, HUSK_WASI_OPTIONS_INIT, HUSK_SANDBOX_OPTIONS_INIT,
+                      HUSK_LIMITS_INIT,         HUSK_ANSWER_INIT,       HUSK_COMPILE_OPTIONS_INIT,
+                      HUSK_OPEN_OPTIONS_INIT,   HUSK_CALL_INIT,         HUSK_BYTES_INIT,
+                      HUSK_EXTERN_INIT};
     struct husk_error err;
     int sum = 0;
     set_first(&all);

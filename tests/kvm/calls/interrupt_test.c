@@ -28,6 +28,25 @@ TEST(an_early_interrupt_ends_the_next_call) {
     guest_lab_close(&lab);
 }
 
+/* Whoever gets the sandbox next is another one. */
+TEST(a_restore_load_or_unload_takes_an_interrupt_back) {
+    SKIP_WITHOUT_KVM();
+    struct guest_lab lab;
+    guest_lab_open(&lab, NULL, NULL, NULL);
+    for (int i = 0; i < 3; i++) {
+        husk_interrupt(lab.sandbox);
+        if (i == 0)
+            CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
+        if (i == 2)
+            CHECK_OK(husk_sandbox_unload(lab.sandbox, &lab.err), lab.err);
+        if (i != 0)
+            CHECK_OK(husk_sandbox_load(lab.sandbox, lab.image, lab.imports, &lab.err), lab.err);
+        CHECK_EQ_I64(guest_call(lab.sandbox, "host", 4, &lab.outcome), 9);
+        CHECK_EQ_U64(lab.outcome.kind, HUSK_RETURNED);
+    }
+    guest_lab_close(&lab);
+}
+
 static void *interrupt_later(void *sandbox) {
     usleep(20000);
     husk_interrupt(sandbox);

@@ -1,0 +1,76 @@
+/*
+ * host/call/pending.c: calls that wait without a thread. A host function answers "pending":
+ *
+ *   husk_call() → … → host function → husk_caller_pending()      returns HUSK_PENDING
+ *        the vCPU stands at the host call; the call's frame and limits lie in the sandbox
+ *   husk_call_resume(answer) → run_resume() → call_go_on()       returns as the call, or is pending
+ *
+ * Only the outermost call can be pending: those inside it have frames on a C stack that somebody
+ * waits on. Calls may be made inside a pending call, and then it counts their time as its own.
+ */
+#include "call.h"
+#include "error.h"
+#include "hostcall.h"
+#include "image_internal.h"
+#include "options.h"
+#include "sandbox_internal.h"
+
+/* Room for the call's results, if the answer may let it return. */
+static int check_results(const husk_sandbox *sandbox, const struct husk_answer *answer,
+                         struct husk_error *err) {
+    const struct husk_image_func *row = sandbox->calls.pending.row;
+    const size_t count =
+        row != NULL ? image_functype(sandbox->image->code, row->type_idx).results_count : 0;
+    if (answer->status != 0 || answer->results_count == count)
+        return 0;
+    return error_set(err, HUSK_E_TYPE, "room for %zu results given; the pending call has %zu",
+                     answer->results_count, count);
+}
+
+static int check_answer(const husk_sandbox *sandbox, const struct husk_answer *answer,
+                        struct husk_error *err) {
+    if (answer->status > 0)
+        return error_set(err, HUSK_E_INVAL,
+                         "the answer's status is %d; it must be 0 or a negative HUSK_E_…",
+                         answer->status);
+    if ((answer->values == NULL && answer->values_count > 0) ||
+        (answer->results == NULL && answer->results_count > 0))
+        return error_set(err, HUSK_E_INVAL, "husk_call_resume: a NULL array");
+    int status = hostcall_check_answer(sandbox, answer, err);
+    return status != 0 ? status : check_results(sandbox, answer, err);
+}
+
+static int check_pending(const husk_sandbox *sandbox, struct husk_error *err) {
+    if (!sandbox->calls.is_pending)
+        return error_set(err, HUSK_E_STATE, "no call of the sandbox is pending");
+    if (!calls_stand_still(&sandbox->calls))
+        return error_set(err, HUSK_E_STATE,
+                         "a call inside the pending one is running; it must end first");
+    return engine_check_process(sandbox->engine, err);
+}
+
+int husk_call_resume(husk_sandbox *sandbox, const struct husk_answer *answer,
+                     struct husk_outcome *ret_outcome, struct husk_error *err) {
+    struct husk_answer copy;
+    struct husk_outcome outcome;
+    if (sandbox == NULL || answer == NULL || ret_outcome == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_call_resume: a NULL argument");
+    int status = output_check("husk_outcome", ret_outcome, err);
+    if (status == 0)
+        status = answer_read(answer, &copy, err);
+    if (status == 0)
+        status = check_pending(sandbox, err);
+    if (status == 0)
+        status = check_answer(sandbox, &copy, err);
+    if (status != 0)
+        return status;
+    struct call_state *calls = &sandbox->calls;
+    status = run_resume(sandbox, &copy, &outcome, err);
+    if (status == 0)
+        status = call_go_on(sandbox, copy.results, &outcome, err);
+    if (status == 0)
+        call_give(&calls->pending.limits, &outcome, ret_outcome);
+    if (!calls->is_pending)
+        calls_forget_pending(calls);
+    return status;
+}
