@@ -246,8 +246,8 @@ HUSK_API int husk_sandbox_backtrace(husk_sandbox *sandbox, struct husk_backtrace
 
 /*
  * A host function that has no answer yet returns husk_caller_pending(caller). Then husk_call() (or
- * husk_sandbox_start()) returns 0 with the outcome HUSK_PENDING: the guest stands still, and no
- * thread waits. When the answer is there, husk_call_resume() goes on with the call:
+ * husk_sandbox_start(), husk_call_bytes()) returns 0 with the outcome HUSK_PENDING: the guest stands
+ * still, and no thread waits. When the answer is there, husk_call_resume() goes on with the call:
  *
  *     husk_call() ──► HUSK_PENDING ──► husk_call_resume() ──► HUSK_RETURNED, HUSK_TRAPPED, …
  *                          ▲                    │
@@ -268,8 +268,9 @@ HUSK_API int husk_sandbox_backtrace(husk_sandbox *sandbox, struct husk_backtrace
  *     it is with HUSK_INTERRUPTED for husk_interrupt() and husk_cancel_now(): they tell nobody.
  *
  * Only the outermost call can be pending. A host function that serves a call inside another one (of
- * a host function, or inside a pending call), or one of husk_call_bytes(), must have its answer;
- * else the guest's call ends with HUSK_TRAP_HOST_FUNCTION.
+ * a host function, or inside a pending call) must have its answer; else the guest's call ends with
+ * HUSK_TRAP_HOST_FUNCTION. husk_call_bytes() can be pending in each of its calls: what it needs of
+ * its input is copied then.
  */
 
 /* What a pending host function answers. */
@@ -284,6 +285,9 @@ struct husk_answer {
      * husk_sandbox_start()). Those that were given to husk_call() are not written any more. */
     struct husk_value *results;
     size_t results_count;
+    /* For a pending husk_call_bytes(), instead of results: its output is set if the call returns.
+     * Else NULL. */
+    struct husk_bytes *bytes;
     /* 0, or a negative HUSK_E_…: the function failed (HUSK_TRAP_HOST_FUNCTION), and only `message`
      * counts */
     int status;
@@ -294,9 +298,10 @@ struct husk_answer {
 /* Go on with the pending call; ret_outcome is as of husk_call(). Any thread, one at a time, after
  * the call returned HUSK_PENDING. It should be the one that ran the sandbox before: some kernels
  * take milliseconds to move a VM to another thread.
- * HUSK_E_TYPE (an answer of other types; room for another number of results), HUSK_E_INVAL,
- * HUSK_E_STATE (nothing is pending, or a call inside the pending one runs): nothing has changed,
- * the call is still pending. HUSK_E_SYS: the VM failed, the call has ended. */
+ * HUSK_E_TYPE (an answer of other types; room for other results), HUSK_E_INVAL, HUSK_E_STATE
+ * (nothing is pending, or a call inside the pending one runs): nothing has changed, the call is
+ * still pending. HUSK_E_SYS (the VM failed), and HUSK_E_GUEST and HUSK_E_NOMEM of
+ * husk_call_bytes(): the call has ended. */
 HUSK_API int husk_call_resume(husk_sandbox *sandbox, const struct husk_answer *answer,
                               struct husk_outcome *ret_outcome, struct husk_error *err);
 

@@ -5,7 +5,8 @@
  *
  * An exchange is a row of calls into the guest: allocate, the export, free. Between two of them all
  * that is known is in struct exchange, and nothing on the C stack: exchange_prepare() makes the
- * next call, exchange_accept() takes what it returned.
+ * next call, exchange_accept() takes what it returned. If a call is pending, the exchange moves to
+ * the heap, and pending.c goes on with it.
  *
  * A module that has cabi_realloc alone cannot free. The canonical ABI never asks for zero bytes of
  * a block: wit-bindgen's C does nothing then, its Rust keeps the allocator's smallest block (and
@@ -18,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "bytes_exports.h"
 #include "call.h"
 #include "error.h"
@@ -247,6 +249,12 @@ static int exchange_accept(struct exchange *exchange, struct husk_error *err) {
     return status;
 }
 
+static void give_output(struct exchange *exchange, struct husk_bytes *bytes) {
+    bytes->output = exchange->copy;
+    bytes->output_count = exchange->copy_count;
+    exchange->copy = NULL;
+}
+
 /* ---- All of it ---- */
 
 /* The first step of an exchange of which all that is borrowed, `exports` and `may_free` are set. A
@@ -291,6 +299,47 @@ static int exchange_run(struct exchange *exchange, const struct call_limits *lim
     return 0;
 }
 
+static void exchange_free(struct exchange *exchange) {
+    free(exchange->copy);
+    free(exchange);
+}
+
+/* The step's call is pending: the exchange moves to the heap, with the input if the guest does not
+ * have that yet. */
+static void exchange_keep(struct exchange *exchange, struct husk_outcome *outcome) {
+    struct call_pending *pending = &exchange->sandbox->calls.pending;
+    const size_t input_bytes = exchange->step == EXCHANGE_ALLOCATE ? exchange->count : 0;
+    struct exchange *kept = malloc(sizeof *kept + input_bytes);
+    if (kept == NULL) {
+        call_drop_pending(exchange->sandbox, outcome);
+        exchange_end(exchange);
+        return;
+    }
+    *kept = *exchange;
+    kept->bytes = kept + 1;
+    if (input_bytes > 0)
+        memcpy(kept + 1, exchange->bytes, input_bytes);
+    exchange->copy = NULL;
+    pending->exchange = kept;
+    pending->exchange_free = exchange_free;
+}
+
+struct husk_value *exchange_results(struct exchange *exchange) {
+    return exchange->results;
+}
+
+int exchange_go_on(struct exchange *exchange, const struct call_limits *limits,
+                   struct husk_outcome *ret_outcome, struct husk_error *err) {
+    int status = exchange_accept(exchange, err);
+    return status == 0 ? exchange_run(exchange, limits, ret_outcome, err) : status;
+}
+
+void exchange_leave(struct exchange *exchange, struct husk_bytes *bytes) {
+    exchange_end(exchange);
+    if (exchange->step == EXCHANGE_DONE)
+        give_output(exchange, bytes);
+}
+
 static int exchange_find(struct exchange *exchange, const struct husk_call *call,
                          const struct husk_bytes *bytes, struct husk_error *err) {
     struct image_name name = {call->name, call->name_bytes};
@@ -309,6 +358,12 @@ static int exchange_find(struct exchange *exchange, const struct husk_call *call
     return status;
 }
 
+int exchange_check_room(const struct husk_bytes *bytes, struct husk_error *err) {
+    if (bytes->size < offsetof(struct husk_bytes, keeps))
+        return error_set(err, HUSK_E_INVAL, "husk_bytes has no room for a result");
+    return 0;
+}
+
 static int read_arguments(const struct husk_call *call, const struct husk_bytes *bytes,
                           struct husk_call *ret_call, struct husk_bytes *ret_bytes,
                           struct husk_error *err) {
@@ -324,9 +379,7 @@ static int read_arguments(const struct husk_call *call, const struct husk_bytes 
                          "place");
     if (ret_bytes->input == NULL && ret_bytes->input_count > 0)
         return error_set(err, HUSK_E_INVAL, "husk_call_bytes: the input is NULL");
-    if (bytes->size < offsetof(struct husk_bytes, keeps))
-        return error_set(err, HUSK_E_INVAL, "husk_call_bytes: husk_bytes has no room for a result");
-    return 0;
+    return exchange_check_room(bytes, err);
 }
 
 static int exchange_all(struct exchange *exchange, const struct husk_call *call,
@@ -341,11 +394,13 @@ static int exchange_all(struct exchange *exchange, const struct husk_call *call,
         status = call_limits_make(call->limits, &limits, err);
     if (status != 0)
         return status;
-    limits.refuses_pending = "it serves husk_call_bytes()";
     status = exchange_begin(exchange, err);
     if (status == 0)
         status = exchange_run(exchange, &limits, &outcome, err);
-    exchange_end(exchange);
+    if (status == 0 && outcome.kind == HUSK_PENDING)
+        exchange_keep(exchange, &outcome);
+    else
+        exchange_end(exchange);
     call_limits_done(&limits);
     if (status == 0)
         call_give(&limits, &outcome, ret_outcome);
@@ -365,12 +420,9 @@ int husk_call_bytes(husk_sandbox *sandbox, const struct husk_call *call, struct 
     if (status != 0)
         return status;
     status = exchange_all(&exchange, &call_copy, &bytes_copy, ret_outcome, err);
-    if (exchange.step == EXCHANGE_DONE) {
-        bytes->output = exchange.copy;
-        bytes->output_count = exchange.copy_count;
-    } else {
-        free(exchange.copy);
-    }
+    if (exchange.step == EXCHANGE_DONE)
+        give_output(&exchange, bytes);
+    free(exchange.copy);
     if (status != 0 && call_copy.name != NULL)
         status = error_while(err, status, "calling \"%s\" with bytes", NAME_SHOWN(call_copy.name));
     return status;

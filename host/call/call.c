@@ -255,6 +255,14 @@ static inline void export_results(const husk_sandbox *sandbox, const struct husk
         results[i] = value_from_slot(type.results[i], &slots[i]);
 }
 
+void call_drop_pending(husk_sandbox *sandbox, struct husk_outcome *outcome) {
+    outcome_trap(sandbox, HUSK_TRAP_HOST_FUNCTION, true,
+                 "a host function is pending, and there is no memory to keep the call", outcome);
+    step_ended(sandbox, sandbox->calls.pending.step, outcome);
+    stat_count(sandbox->tally, STAT_traps);
+    calls_abandon(&sandbox->calls, sandbox->engine);
+}
+
 /* The call is pending, in one of its steps: the caller's arguments will not be there when it goes
  * on. */
 __attribute__((noinline)) static void call_keep(husk_sandbox *sandbox,
@@ -266,18 +274,12 @@ __attribute__((noinline)) static void call_keep(husk_sandbox *sandbox,
     if (pending->step == CALL_STEP_EXPORT || request->args_count == 0)
         return;
     pending->args = malloc(request->args_count * sizeof *pending->args);
-    if (pending->args != NULL) {
-        memcpy(pending->args, request->args, request->args_count * sizeof *pending->args);
-        pending->args_count = request->args_count;
+    if (pending->args == NULL) {
+        call_drop_pending(sandbox, outcome);
         return;
     }
-    outcome_trap(sandbox, HUSK_TRAP_HOST_FUNCTION, true,
-                 "a host function is pending before the call, and there is no memory to keep the "
-                 "call's arguments",
-                 outcome);
-    step_ended(sandbox, pending->step, outcome);
-    stat_count(sandbox->tally, STAT_traps);
-    calls_abandon(&sandbox->calls, sandbox->engine);
+    memcpy(pending->args, request->args, request->args_count * sizeof *pending->args);
+    pending->args_count = request->args_count;
 }
 
 static int call_checked(husk_sandbox *sandbox, const struct call_request *request,

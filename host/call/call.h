@@ -32,6 +32,9 @@ int call_find(const husk_sandbox *sandbox, const struct husk_call *call, husk_fu
 int call_within(husk_sandbox *sandbox, const struct call_request *request,
                 struct husk_outcome *ret_outcome, struct husk_error *err);
 
+/* There is no memory to keep what the pending call needs to go on: it ends with a trap instead. */
+void call_drop_pending(husk_sandbox *sandbox, struct husk_outcome *outcome);
+
 /* A step of what was pending has ended, with an outcome: make what follows it. */
 int call_go_on(husk_sandbox *sandbox, struct husk_value *results, struct husk_outcome *ret_outcome,
                struct husk_error *err);

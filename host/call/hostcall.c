@@ -38,9 +38,9 @@ __attribute__((format(printf, 4, 5))) static void trap_of(husk_sandbox *sandbox,
 
 static void be_pending(husk_sandbox *sandbox, const struct linked_func *func,
                        struct husk_outcome *outcome) {
-    const char *why_not = sandbox->calls.frame->refuses_pending;
-    if (why_not != NULL) {
-        trap_of(sandbox, func, outcome, "cannot be pending: %s", why_not);
+    if (sandbox->calls.frame->parent != NULL) {
+        trap_of(sandbox, func, outcome,
+                "cannot be pending: it serves a call inside another one, which waits for it");
         return;
     }
     sandbox->calls.pending.func = func;

@@ -8,6 +8,7 @@
  * Only the outermost call can be pending: those inside it have frames on a C stack that somebody
  * waits on. Calls may be made inside a pending call, and then it counts their time as its own.
  */
+#include "bytes.h"
 #include "call.h"
 #include "error.h"
 #include "hostcall.h"
@@ -15,16 +16,25 @@
 #include "options.h"
 #include "sandbox_internal.h"
 
-/* Room for the call's results, if the answer may let it return. */
-static int check_results(const husk_sandbox *sandbox, const struct husk_answer *answer,
-                         struct husk_error *err) {
+/* Room for what the call gives, if the answer may let it return. */
+static int check_room(const husk_sandbox *sandbox, const struct husk_answer *answer,
+                      struct husk_error *err) {
     const struct husk_image_func *row = sandbox->calls.pending.row;
-    const size_t count =
-        row != NULL ? image_functype(sandbox->image->code, row->type_idx).results_count : 0;
-    if (answer->status != 0 || answer->results_count == count)
+    const bool is_exchange = sandbox->calls.pending.exchange != NULL;
+    const size_t count = row != NULL && !is_exchange
+                             ? image_functype(sandbox->image->code, row->type_idx).results_count
+                             : 0;
+    if (answer->status != 0)
         return 0;
-    return error_set(err, HUSK_E_TYPE, "room for %zu results given; the pending call has %zu",
-                     answer->results_count, count);
+    if (answer->results_count != count)
+        return error_set(err, HUSK_E_TYPE, "room for %zu results given; the pending call has %zu",
+                         answer->results_count, count);
+    if (is_exchange != (answer->bytes != NULL))
+        return error_set(err, HUSK_E_TYPE,
+                         is_exchange
+                             ? "husk_call_bytes() is pending: the answer's bytes are missing"
+                             : "husk_call() is pending: the answer's bytes must be NULL");
+    return is_exchange ? exchange_check_room(answer->bytes, err) : 0;
 }
 
 static int check_answer(const husk_sandbox *sandbox, const struct husk_answer *answer,
@@ -37,7 +47,7 @@ static int check_answer(const husk_sandbox *sandbox, const struct husk_answer *a
         (answer->results == NULL && answer->results_count > 0))
         return error_set(err, HUSK_E_INVAL, "husk_call_resume: a NULL array");
     int status = hostcall_check_answer(sandbox, answer, err);
-    return status != 0 ? status : check_results(sandbox, answer, err);
+    return status != 0 ? status : check_room(sandbox, answer, err);
 }
 
 static int check_pending(const husk_sandbox *sandbox, struct husk_error *err) {
@@ -47,6 +57,22 @@ static int check_pending(const husk_sandbox *sandbox, struct husk_error *err) {
         return error_set(err, HUSK_E_STATE,
                          "a call inside the pending one is running; it must end first");
     return engine_check_process(sandbox->engine, err);
+}
+
+/* The call, or what follows it, may be pending again afterwards. */
+static int resume(husk_sandbox *sandbox, const struct husk_answer *answer,
+                  struct husk_outcome *ret_outcome, struct husk_error *err) {
+    struct call_state *calls = &sandbox->calls;
+    struct exchange *exchange = calls->pending.exchange;
+    struct husk_value *results = exchange != NULL ? exchange_results(exchange) : answer->results;
+    int status = run_resume(sandbox, answer, ret_outcome, err);
+    if (status == 0)
+        status = call_go_on(sandbox, results, ret_outcome, err);
+    if (status == 0 && exchange != NULL && ret_outcome->kind == HUSK_RETURNED)
+        status = exchange_go_on(exchange, &calls->pending.limits, ret_outcome, err);
+    if (exchange != NULL && !calls->is_pending)
+        exchange_leave(exchange, answer->bytes);
+    return status;
 }
 
 int husk_call_resume(husk_sandbox *sandbox, const struct husk_answer *answer,
@@ -65,9 +91,7 @@ int husk_call_resume(husk_sandbox *sandbox, const struct husk_answer *answer,
     if (status != 0)
         return status;
     struct call_state *calls = &sandbox->calls;
-    status = run_resume(sandbox, &copy, &outcome, err);
-    if (status == 0)
-        status = call_go_on(sandbox, copy.results, &outcome, err);
+    status = resume(sandbox, &copy, &outcome, err);
     if (status == 0)
         call_give(&calls->pending.limits, &outcome, ret_outcome);
     if (!calls->is_pending)

@@ -271,8 +271,6 @@ static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame,
     if (engine_check_process(sandbox->engine, err) != 0)
         return HUSK_E_STATE;
     frame->parent = parent;
-    frame->refuses_pending =
-        parent != NULL ? "it serves a call inside another one" : limits->refuses_pending;
     frame->ran_ns = 0;
     frame->was_nested = false;
     /* first: the arguments are in the mailbox already */

@@ -37,6 +37,8 @@ int calls_unpark(struct call_state *calls, struct watchdog *watchdog, struct hus
 
 void calls_forget_pending(struct call_state *calls) {
     free(calls->pending.args);
+    if (calls->pending.exchange != NULL)
+        calls->pending.exchange_free(calls->pending.exchange);
     call_limits_done(&calls->pending.limits);
     calls->pending = (struct call_pending){0};
     calls->is_pending = false;

@@ -26,8 +26,6 @@ struct call_limits {
     uint64_t wall_end_ns; /* CLOCK_MONOTONIC; UINT64_MAX: none */
     uint64_t cpu_end_ns;  /* of cpu_clock; UINT64_MAX: none */
     clockid_t cpu_clock;
-    /* Why no host function may answer that it is pending; NULL: it may. */
-    const char *refuses_pending;
     uint64_t wait_ns;         /* waiting, from now on; UINT64_MAX: no limit */
     uint64_t wall_ns, cpu_ns; /* what the caller asked for, for messages */
     /* What the clocks said at the start, for what the outcome says was used; UINT64_MAX: nobody
@@ -41,7 +39,6 @@ struct call_limits {
 struct call_frame {
     struct call_frame *parent;
     uint64_t thunk_gva, code_gva; /* what is called */
-    const char *refuses_pending;  /* as in call_limits */
     struct watch watch;
     husk_cancel *cancel; /* of its limits, who hold the reference; NULL: none */
     struct cancel_entry cancel_entry;
@@ -65,6 +62,9 @@ struct call_pending {
     const struct husk_image_func *row; /* the export; NULL: husk_sandbox_start() */
     struct husk_value *args;           /* the export's, before CALL_STEP_EXPORT; owned */
     size_t args_count;
+    struct exchange
+        *exchange; /* the husk_call_bytes() that the call is a step of, or NULL; owned */
+    void (*exchange_free)(struct exchange *exchange);
 };
 
 struct call_state {

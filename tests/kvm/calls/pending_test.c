@@ -1,10 +1,13 @@
 /* tests/kvm/calls/pending_test.c: host functions that are pending: going on, answers, what may be
  * done meanwhile, and what abandons the call. */
 #include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "harness.h"
+#include "literals.h"
 #include "pending_lab.h"
 
 static void make_pending(struct pending_lab *lab, const char *name, int32_t argument) {
@@ -314,6 +317,98 @@ TEST(a_forked_child_cannot_go_on) {
     CHECK_EQ_I64(status, 0);
     pending_returns(&lab, 0, 4);
     husk_cancel_unref(limits.cancel);
+    pending_lab_close(&lab);
+}
+
+/* ---- bytes ---- */
+
+static int resume_bytes(struct pending_lab *lab, int32_t answer, struct husk_bytes *bytes) {
+    struct husk_value value = value_i32(answer);
+    struct husk_answer given = HUSK_ANSWER_INIT;
+    given.values = &value;
+    given.values_count = 1;
+    given.bytes = bytes;
+    return husk_call_resume(lab->wat.sandbox, &given, &lab->wat.outcome, &lab->wat.err);
+}
+
+static void call_bytes(struct pending_lab *lab) {
+    char input[] = "hello";
+    struct husk_bytes bytes = HUSK_BYTES_INIT;
+    bytes.input = input;
+    bytes.input_count = 5;
+    bytes.output = input;
+    CHECK_OK(husk_call_bytes(lab->wat.sandbox, CALL(.name = "echo"), &bytes, &lab->wat.outcome,
+                             &lab->wat.err),
+             lab->wat.err);
+    pending_check(lab, 5); /* malloc */
+    CHECK(bytes.output == input);
+    memset(input, 'x', sizeof input); /* nobody may look at it any more */
+}
+
+#define FREES "(func (export \"free\") (param i32) (drop (call $ask (local.get 0))))"
+
+TEST(every_call_of_an_exchange_can_be_pending) {
+    SKIP_WITHOUT_COMPILER();
+    static const char *const modules[] = {NULL, FREES};
+    for (int i = 0; i < 2; i++) {
+        struct pending_lab lab;
+        struct husk_bytes bytes = HUSK_BYTES_INIT;
+        int32_t result;
+        pending_lab_open(&lab, modules[i]);
+        call_bytes(&lab);
+        CHECK_STATUS(pending_resume(&lab, 1024, &result), HUSK_E_TYPE);
+        CHECK_STATUS(resume_bytes(&lab, 1024, NULL), HUSK_E_TYPE);
+        CHECK_CONTAINS(lab.wat.err.message, "the answer's bytes are missing");
+        CHECK_OK(resume_bytes(&lab, 1024, &bytes), lab.wat.err);
+        pending_check(&lab, 5); /* echo, which has the input now */
+        CHECK_EQ_I64(wat_call_i32(&lab.wat, "double", 4), 8);
+        CHECK_OK(resume_bytes(&lab, 3, &bytes), lab.wat.err);
+        if (modules[i] != NULL) {
+            pending_check(&lab, 1024); /* free */
+            CHECK(bytes.output == NULL);
+            CHECK_OK(resume_bytes(&lab, 0, &bytes), lab.wat.err);
+        }
+        CHECK_EQ_U64(lab.wat.outcome.kind, HUSK_RETURNED);
+        CHECK_EQ_U64(bytes.output_count, 3);
+        CHECK_STR(bytes.output, "hel");
+        free(bytes.output);
+        make_pending(&lab, "ask", 1);
+        CHECK_STATUS(resume_bytes(&lab, 0, &bytes), HUSK_E_TYPE);
+        pending_returns(&lab, 1, 2);
+        pending_lab_close(&lab);
+    }
+}
+
+/* A guest that lies, a failure, and a restore: whatever was kept is given back. */
+TEST(an_exchange_that_does_not_return) {
+    SKIP_WITHOUT_COMPILER();
+    struct pending_lab lab;
+    struct husk_bytes bytes = HUSK_BYTES_INIT;
+    struct husk_answer failure = HUSK_ANSWER_INIT;
+    pending_lab_open(&lab, FREES);
+    call_bytes(&lab);
+    CHECK_STATUS(resume_bytes(&lab, 65535, &bytes), HUSK_E_GUEST);
+    check_free_again(&lab);
+    call_bytes(&lab);
+    CHECK_OK(resume_bytes(&lab, 1024, &bytes), lab.wat.err);
+    CHECK_STATUS(resume_bytes(&lab, 1 << 20, &bytes), HUSK_E_GUEST);
+    check_free_again(&lab);
+    call_bytes(&lab);
+    CHECK_OK(resume_bytes(&lab, 1024, &bytes), lab.wat.err);
+    CHECK_OK(resume_bytes(&lab, 3, &bytes), lab.wat.err);
+    failure.status = HUSK_E_SYS; /* of what free() asked: the output is there already */
+    CHECK_OK(husk_call_resume(lab.wat.sandbox, &failure, &lab.wat.outcome, &lab.wat.err),
+             lab.wat.err);
+    CHECK_EQ_U64(lab.wat.outcome.trap, HUSK_TRAP_HOST_FUNCTION);
+    CHECK(bytes.output == NULL);
+    check_free_again(&lab);
+    for (int steps = 0; steps < 3; steps++) {
+        call_bytes(&lab);
+        for (int i = 0; i < steps; i++)
+            CHECK_OK(resume_bytes(&lab, 1024, &bytes), lab.wat.err);
+        CHECK_OK(husk_sandbox_restore(lab.wat.sandbox, lab.wat.image, &lab.wat.err), lab.wat.err);
+        check_free_again(&lab);
+    }
     pending_lab_close(&lab);
 }
 
