@@ -228,11 +228,12 @@ struct husk_backtrace {
 };
 #define HUSK_BACKTRACE_INIT HUSK_INIT_OF(husk_backtrace)
 
-/* Where the last call that ran was, if it did not return. No frames, which is no error, if it
- * returned or never ran guest code, if it failed with a status (HUSK_E_SYS), or if the sandbox was
- * restored or loaded since. Ask as often as you like, until the next call, also of a poisoned
- * sandbox; a call that is refused (HUSK_E_TYPE, …) does not count. In a host function, the last
- * call is the nested one that it made before; the call around it then ends at that function.
+/* Where the last call that ran was, if it did not return; of a pending one, where it waits. No
+ * frames, which is no error, if it returned or never ran guest code, if it failed with a status
+ * (HUSK_E_SYS), or if the sandbox was restored or loaded since. Ask as often as you like, until the
+ * next call, also of a poisoned sandbox; a call that is refused (HUSK_E_TYPE, …) does not count. In
+ * a host function, the last call is the nested one that it made before; the call around it then
+ * ends at that function.
  *
  * The stack is walked now, which takes about a millisecond at most, whatever the guest left there:
  * the walk ends at 100,000 frames of one place, at 12,500 that change places, or at the 129th
@@ -246,8 +247,8 @@ HUSK_API int husk_sandbox_backtrace(husk_sandbox *sandbox, struct husk_backtrace
 
 /*
  * A host function that has no answer yet returns husk_caller_pending(caller). Then husk_call() (or
- * husk_sandbox_start(), husk_call_bytes()) returns 0 with the outcome HUSK_PENDING: the guest stands
- * still, and no thread waits. When the answer is there, husk_call_resume() goes on with the call:
+ * husk_sandbox_start(), husk_call_bytes()) returns 0 with the outcome HUSK_PENDING: the guest
+ * stands still, and no thread waits. When the answer is there, husk_call_resume() goes on with the call:
  *
  *     husk_call() ──► HUSK_PENDING ──► husk_call_resume() ──► HUSK_RETURNED, HUSK_TRAPPED, …
  *                          ▲                    │

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "helper_thread.h"
 #include "literals.h"
 #include "pending_lab.h"
 
@@ -90,6 +91,33 @@ TEST(any_thread_goes_on) {
     pending_lab_close(&lab);
 }
 
+static void resume_late(void *argument) {
+    pending_returns(argument, 5, 5);
+}
+
+/* Pages that another thread's part of the call wrote are restored, too. */
+TEST(a_restore_sees_what_another_thread_ran) {
+    SKIP_WITHOUT_COMPILER();
+    static struct helper_thread helper;
+    struct pending_lab lab;
+    uint32_t word = 1;
+    pending_lab_open(&lab, "(func (export \"late\") (param i32) (result i32) (local i32)"
+                           " (local.set 1 (call $ask (local.get 0)))"
+                           " (i32.store (i32.const 40000) (local.get 1)) (local.get 1))");
+    helper_start(&helper);
+    for (int i = 0; i < 3; i++) {
+        make_pending(&lab, "late", i);
+        helper_run(&helper, resume_late, &lab);
+        CHECK_OK(husk_sandbox_restore(lab.wat.sandbox, lab.wat.image, &lab.wat.err), lab.wat.err);
+        CHECK_OK(husk_memory_read(lab.wat.sandbox, RANGE(.addr = 40000, .count = 4), &word,
+                                  &lab.wat.err),
+                 lab.wat.err);
+        CHECK_EQ_U64(word, 0);
+    }
+    helper_stop(&helper);
+    pending_lab_close(&lab);
+}
+
 static void check_refused(struct pending_lab *lab, const struct husk_answer *answer, int status,
                           const char *text) {
     CHECK_STATUS(husk_call_resume(lab->wat.sandbox, answer, &lab->wat.outcome, &lab->wat.err),
@@ -136,7 +164,10 @@ TEST(a_failure_is_an_answer) {
     pending_lab_open(&lab, NULL);
     static const char *const messages[] = {"the other side hung up", NULL};
     for (int i = 0; i < 2; i++) {
+        struct husk_backtrace trace = HUSK_BACKTRACE_INIT;
         make_pending(&lab, "ask", 3);
+        CHECK_OK(husk_sandbox_backtrace(lab.wat.sandbox, &trace, &lab.wat.err), lab.wat.err);
+        CHECK(trace.frames_count > 0); /* where it waits */
         answer.status = HUSK_E_SYS;
         answer.message = messages[i];
         CHECK_OK(husk_call_resume(lab.wat.sandbox, &answer, &lab.wat.outcome, &lab.wat.err),
@@ -144,7 +175,6 @@ TEST(a_failure_is_an_answer) {
         CHECK_EQ_U64(lab.wat.outcome.kind, HUSK_TRAPPED);
         CHECK_EQ_U64(lab.wat.outcome.trap, HUSK_TRAP_HOST_FUNCTION);
         CHECK(lab.wat.outcome.state_is_exact && !lab.wat.outcome.is_poisoned);
-        struct husk_backtrace trace = HUSK_BACKTRACE_INIT;
         CHECK_OK(husk_sandbox_backtrace(lab.wat.sandbox, &trace, &lab.wat.err), lab.wat.err);
         CHECK(trace.frames_count > 0); /* and one of them is "ask" */
         CHECK_EQ_U64(trace.frames[trace.frames_count - 1].func_idx, 1);
