@@ -84,9 +84,10 @@ struct husk_outcome {
      * above */
     bool state_is_exact;
     uint8_t reserved[6]; /* 0 */
-    /* What the call used: time on the clock, and CPU time of the calling thread. All that it did
-     * counts: the module's initialisation if it ran that, host functions, nested calls. Each is
-     * given if the call had a limit of that kind, or husk_limits.measure; else it is 0. */
+    /* What the call used: time on the clock, and CPU time of the calling thread (of all that ran
+     * it, if it was pending). All that it did counts: the module's initialisation if it ran that,
+     * host functions, nested calls. Each is given if the call had a limit of that kind, or
+     * husk_limits.measure; else it is 0. */
     uint64_t wall_ns, cpu_ns;
     char message[256]; /* what happened, one line, NUL-terminated */
 };
@@ -96,10 +97,11 @@ struct husk_limits {
     size_t size;
     /* from the start of the call; 0: no limit. Granularity about 1 ms: never early */
     uint64_t wall_ns;
-    /* CPU time of the calling thread during the call; 0: no limit. Waiting uses none: so with
-     * cpu_ns and without wall_ns, what the guest waits in WASI functions may take ten times cpu_ns
-     * altogether, but one second at least; then the call ends with HUSK_DEADLINE, too. wall_ns
-     * replaces that rule; UINT64_MAX there allows to wait for ever. */
+    /* CPU time of the calling thread during the call (of all that run it, if it is pending in
+     * between); 0: no limit. Waiting uses none: so with cpu_ns and without wall_ns, what the guest
+     * waits in WASI functions and for answers (HUSK_PENDING) may take ten times cpu_ns altogether,
+     * but one second at least; then the call ends with HUSK_DEADLINE, too. wall_ns replaces that
+     * rule; UINT64_MAX there allows to wait for ever. */
     uint64_t cpu_ns;
     /* The call ends with HUSK_INTERRUPTED once this is cancelled, and so do calls inside it. NULL:
      * no token. The library keeps a share of it until the call has ended, pending or not. */
@@ -248,7 +250,8 @@ HUSK_API int husk_sandbox_backtrace(husk_sandbox *sandbox, struct husk_backtrace
 /*
  * A host function that has no answer yet returns husk_caller_pending(caller). Then husk_call() (or
  * husk_sandbox_start(), husk_call_bytes()) returns 0 with the outcome HUSK_PENDING: the guest
- * stands still, and no thread waits. When the answer is there, husk_call_resume() goes on with the call:
+ * stands still, and no thread waits. When the answer is there, husk_call_resume() goes on with the
+ * call:
  *
  *     husk_call() ──► HUSK_PENDING ──► husk_call_resume() ──► HUSK_RETURNED, HUSK_TRAPPED, …
  *                          ▲                    │

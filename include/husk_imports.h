@@ -21,7 +21,8 @@ typedef struct husk_caller husk_caller;
  * do not give back their part of the guest's own stack, until a restore does (struct husk_outcome).
  *
  * It may call the guest (husk_call() on husk_caller_sandbox()), up to the limit of
- * host_call_depth_max. It may also wait for another thread that does so. */
+ * host_call_depth_max. It may also wait for another thread that does so. Or it has no answer yet,
+ * and returns husk_caller_pending(). */
 typedef int (*husk_host_fn)(husk_caller *caller, void *user, const struct husk_value *args,
                             struct husk_value *results);
 

@@ -40,7 +40,7 @@ HUSK_API int husk_sandbox_new(husk_image *image, const husk_imports *imports,
 HUSK_API int husk_sandbox_new_empty(husk_engine *engine, const struct husk_sandbox_options *options,
                                     husk_sandbox **ret_sandbox, struct husk_error *err);
 /* Free a sandbox. No call may be running in it, so a host function cannot free the sandbox that
- * called it. NULL is fine. */
+ * called it; a pending one is abandoned. NULL is fine. */
 HUSK_API void husk_sandbox_free(husk_sandbox *sandbox);
 
 /* The embedder's pointer for this sandbox: husk_sandbox_options.user, or the one set since. Loads
