@@ -33,7 +33,8 @@ static const char guest[] =
     "(func (export \"malloc\") (param i32) (result i32) (call $ask (local.get 0)))"
     "(func (export \"echo\") (param i32 i32) (result i64)"
     " (i64.or (i64.extend_i32_u (local.get 0))"
-    "         (i64.shl (i64.extend_i32_u (call $ask (local.get 1))) (i64.const 32))))";
+    "         (i64.shl (i64.extend_i32_u"
+    "   (call $ask (i32.add (local.get 1) (i32.const 100)))) (i64.const 32))))";
 
 static int host_ask(husk_caller *caller, void *user, const struct husk_value *args,
                     struct husk_value *results) {

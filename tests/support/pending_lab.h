@@ -20,8 +20,9 @@ struct pending_lab {
 };
 
 /* Exports: "ask" (x: ask(x) + 1), "twice" (x: ask(x) + ask(x + 1)), "keep" (x: stores x, asks,
- * loads it), "double" (x), "spin" (x), "work" (x: so many rounds, and x), "echo" and "malloc" for
- * husk_call_bytes(), a memory, a global "g", a table "t". `more`: module fields; NULL: none. */
+ * loads it), "double" (x), "spin" (x), "work" (x: so many rounds, and x); for husk_call_bytes()
+ * "malloc" and "echo" (the output is the start of the input; asks for its length with that of the
+ * input + 100); a memory, a global "g", a table "t". `more`: module fields; NULL: none. */
 void pending_lab_open(struct pending_lab *lab, const char *more);
 void pending_lab_close(struct pending_lab *lab);
 
