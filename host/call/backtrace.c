@@ -1,9 +1,9 @@
 /*
- * host/call/backtrace.c: backtraces. The guest's stack is walked by the image's unwind rows, when
- * somebody asks: it stays as the call left it until the guest runs again. It is read through
- * checked spans, every frame must lie above the one before (guest_code.h), and the walk is bounded
- * in frames and in look-ups, so that a hostile stack costs less than a millisecond and nothing
- * else.
+ * host/call/backtrace.c: backtraces. The guest's stack stays as the call left it until the guest
+ * runs again. So the stack is walked when the embedder asks, by the image's unwind rows. A hostile
+ * stack costs less than a millisecond and does no other harm: the stack is read through checked
+ * spans, every frame must lie above the one before (guest_code.h), and the numbers of frames and
+ * look-ups are limited.
  */
 #include "backtrace.h"
 

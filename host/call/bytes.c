@@ -1,19 +1,20 @@
 /*
- * host/call/bytes.c: bytes in, bytes out, over the module's exported allocator. Every pointer and
- * length that the guest gives is checked against its memory before it is used; a guest that lies
- * gets HUSK_E_GUEST.
+ * host/call/bytes.c: husk_call_bytes(), over the module's exported allocator. The guest's pointers
+ * and lengths are checked against its memory before they are used; a guest that lies gets
+ * HUSK_E_GUEST.
  *
- * An exchange is a row of calls into the guest: allocate, the export, free. Between two of them all
- * that is known is in struct exchange, and nothing on the C stack: exchange_prepare() makes the
- * next call, exchange_accept() takes what it returned. If a call is pending, the exchange moves to
- * the heap, and pending.c goes on with it.
+ * An exchange is a series of calls into the guest: allocate, the export, free. Between two calls
+ * all state is in struct exchange, and none on the C stack. exchange_prepare() makes the next call,
+ * exchange_accept() takes its results. If a call is pending, the exchange moves to the heap, and
+ * pending.c goes on with it.
  *
- * A module that has cabi_realloc alone cannot free. The canonical ABI never asks for zero bytes of
- * a block: wit-bindgen's C does nothing then, its Rust keeps the allocator's smallest block (and
- * asserts against it in debug builds), as realloc() of wasi-libc does; only allocators written for
- * it free. So the result is shrunk to one byte first, which all of them can do, and to zero then.
- * And the input's block stays, for the next call: two blocks shrunk in turn would leave a hole in
- * every call that is just too small for the next one's.
+ * A module with cabi_realloc alone cannot free. The canonical ABI never asks for zero bytes of a
+ * block, and allocators differ there: wit-bindgen's C does nothing; its Rust keeps the allocator's
+ * smallest block (and asserts against it in debug builds), as realloc() of wasi-libc does; only
+ * allocators written for it free. So the result is shrunk to one byte first, which all of them can
+ * do, and then to zero. The input's block stays for the next call. Deliberately not shrunk, too:
+ * two blocks shrunk in turn would leave a hole in every call, just too small for the blocks of the
+ * next.
  */
 #include <stddef.h>
 #include <stdlib.h>

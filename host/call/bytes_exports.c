@@ -1,11 +1,11 @@
 /*
- * host/call/bytes_exports.c: see bytes_exports.h. Who owns which buffer is told by what the module
- * exports, for there is no other sign:
+ * host/call/bytes_exports.c: see bytes_exports.h. The module's exports are the only sign of who
+ * owns which buffer:
  *
  *   cabi_post_NAME       the component model's canonical ABI, as wit-bindgen makes guests: the
  *                        function owns its input, and cabi_post_NAME takes the result back
- *   malloc and free      both buffers are the host's to free
- *   cabi_realloc, free   the same: in C the one is made of the same allocator as the other
+ *   malloc and free      the host frees both buffers
+ *   cabi_realloc, free   the same: in C both are made of the same allocator
  *   cabi_realloc alone   both are the host's, which can use and shrink them: see bytes.c
  *   malloc alone         both are lost until the sandbox is restored
  */

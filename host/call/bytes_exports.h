@@ -1,6 +1,6 @@
 /*
- * host/call/bytes_exports.h: the functions of a module that a call with bytes needs: the one that
- * is called, the allocator, and whatever gives buffers back.
+ * host/call/bytes_exports.h: finds the functions of a module that husk_call_bytes() needs: the
+ * function to be called, the allocator, and a function that frees blocks.
  */
 #ifndef HOST_BYTES_EXPORTS_H
 #define HOST_BYTES_EXPORTS_H
@@ -10,9 +10,9 @@
 enum bytes_form { BYTES_PACKED_I64, BYTES_POINTER_TO_PAIR, BYTES_TWO_I32, BYTES_FORMS_COUNT };
 
 enum bytes_release {
-    BYTES_RELEASE_NONE, /* the module has nothing for it */
-    /* cabi_post_NAME(result): the canonical ABI. The function owns its input, and gives that back
-     * itself; so nobody else may. */
+    BYTES_RELEASE_NONE, /* the module exports no such function */
+    /* cabi_post_NAME(result): the canonical ABI. The called function owns its input and frees it,
+     * so nobody else may. */
     BYTES_RELEASE_POST,
     BYTES_RELEASE_FREE,
     BYTES_RELEASE_REALLOC
@@ -25,7 +25,7 @@ struct bytes_exports {
     enum bytes_release release_kind;
 };
 
-/* func: to be called. name: by which it is exported; its text may be NULL. HUSK_E_NOT_FOUND,
+/* func: the function to be called. name: its export name; the text may be NULL. HUSK_E_NOT_FOUND,
  * HUSK_E_INVAL, HUSK_E_TYPE. */
 int bytes_exports_find(const husk_image *image, husk_func func, const struct image_name *name,
                        struct bytes_exports *ret_exports, struct husk_error *err);

@@ -1,8 +1,8 @@
 /*
- * host/call/call.c: typed calls. Everything is checked before the guest runs; arguments go to the
- * mailbox, run.c runs, results come back. The first call runs the module's initialisation if nobody
- * has. Each of the steps may become pending; then pending.c goes on with it, and call_go_on() with
- * the steps that follow.
+ * host/call/call.c: typed calls. Everything is checked before the guest runs. Arguments go to the
+ * mailbox, run.c runs the guest, results come back. The first call runs the module's initialisation
+ * if that has not run. Each step may become pending. Then pending.c goes on with that step, and
+ * call_go_on() with the steps that follow.
  */
 #include "call.h"
 

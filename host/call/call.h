@@ -1,5 +1,5 @@
-/* host/call/call.h: typed calls on limits that were made before, for what calls several times on
- * one budget. */
+/* host/call/call.h: typed calls within limits that already exist. husk_call_bytes() makes several
+ * such calls on one budget. */
 #ifndef HOST_CALL_H
 #define HOST_CALL_H
 
@@ -14,17 +14,17 @@ struct call_request {
     const struct call_limits *limits;
 };
 
-/* The options' limits, from now on; `options` may be NULL. Clocks are read only for limits that are
- * set. call_limits_done() when the call has ended. */
+/* Make absolute limits of the options; they begin now. `options` may be NULL. Clocks are read only
+ * for limits that are set, and for `measure`. Use call_limits_done() when the call has ended. */
 int call_limits_make(const struct husk_limits *options, struct call_limits *ret_limits,
                      struct husk_error *err);
 
-/* The outcome of all that was done within the limits, with what that used, as the caller's. */
+/* Give the outcome to the caller, with the time used since the limits began. */
 void call_give(const struct call_limits *limits, struct husk_outcome *outcome,
                struct husk_outcome *ret_outcome);
 
-/* Which function a call is of; it may still be one of another module. HUSK_E_INVAL,
- * HUSK_E_NOT_FOUND. */
+/* Find the function of a call. It may belong to another module: that is checked later.
+ * HUSK_E_INVAL, HUSK_E_NOT_FOUND. */
 int call_find(const husk_sandbox *sandbox, const struct husk_call *call, husk_func *ret_func,
               struct husk_error *err);
 
@@ -32,10 +32,12 @@ int call_find(const husk_sandbox *sandbox, const struct husk_call *call, husk_fu
 int call_within(husk_sandbox *sandbox, const struct call_request *request,
                 struct husk_outcome *ret_outcome, struct husk_error *err);
 
-/* There is no memory to keep what the pending call needs to go on: it ends with a trap instead. */
+/* Abandon the pending call, because there is no memory to keep what it needs to go on. It ends with
+ * a trap. */
 void call_drop_pending(husk_sandbox *sandbox, struct husk_outcome *outcome);
 
-/* A step of what was pending has ended, with an outcome: make what follows it. */
+/* A step of the pending call has ended, with *ret_outcome: take the steps that follow. They change
+ * *ret_outcome. */
 int call_go_on(husk_sandbox *sandbox, struct husk_value *results, struct husk_outcome *ret_outcome,
                struct husk_error *err);
 

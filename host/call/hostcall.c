@@ -1,8 +1,8 @@
 /*
- * host/call/hostcall.c: a host call: index and arguments come from the mailbox (copied once, then
- * checked), the embedder's function runs, its results go back. A function that fails ends the
- * guest's call with a trap; nothing is poisoned. One that is pending leaves the guest standing at
- * the host call; its results, or its failure, come with husk_call_resume() (pending.c).
+ * host/call/hostcall.c: serves a host call. Index and arguments come from the mailbox (copied once,
+ * then checked), the embedder's function runs, its results go back. If the function fails, the
+ * guest's call ends with a trap; nothing is poisoned. If it is pending, the guest stands still at
+ * the host call. The results or the failure then come with husk_call_resume() (pending.c).
  */
 #include "hostcall.h"
 

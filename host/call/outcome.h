@@ -1,6 +1,6 @@
 /*
- * host/call/outcome.h: how a call ends, as the embedder sees it: outcomes and their messages. Below
- * the run loop, host calls and traps, which say that it ended.
+ * host/call/outcome.h: makes the outcomes of calls, and their messages, for the embedder. The run
+ * loop, host calls and traps find out that a call ended, and use these functions.
  */
 #ifndef HOST_OUTCOME_H
 #define HOST_OUTCOME_H
@@ -11,9 +11,10 @@
 #include "husk.h"
 #include "watchdog.h"
 
-/* An outcome without message and trap. The state is exact where the guest gave up control by
- * itself; who knows better sets it. Deliberately not an assignment of the whole struct, which takes
- * longer than all the rest. Nothing behind the message's NUL is set. */
+/* Begin an outcome, without message and trap. The state counts as exact for HUSK_RETURNED and
+ * HUSK_EXITED; a caller that knows better sets it. Deliberately not an assignment of the whole
+ * struct, because that takes longer than all the rest. Bytes behind the message's NUL are not
+ * set. */
 static inline void outcome_begin(struct husk_outcome *outcome, enum husk_outcome_kind kind) {
     outcome->kind = kind;
     outcome->state_is_exact = kind == HUSK_RETURNED || kind == HUSK_EXITED;
@@ -26,11 +27,11 @@ static inline void outcome_begin(struct husk_outcome *outcome, enum husk_outcome
     outcome->message[0] = 0;
 }
 
-/* The rest keeps the place where the guest was, for a backtrace. */
+/* The functions below keep the place of the guest for a backtrace. */
 void outcome_exit(husk_sandbox *sandbox, int32_t exit_code, struct husk_outcome *outcome);
 void outcome_trap(husk_sandbox *sandbox, enum husk_trap trap, bool is_exact, const char *message,
                   struct husk_outcome *outcome);
-/* The guest did what no compiled module does. Poisons the sandbox. */
+/* The guest did something that compiled code never does. Poisons the sandbox. */
 void outcome_violation(husk_sandbox *sandbox, struct husk_outcome *outcome, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* due: the deadline that has passed; NULL: husk_interrupt() or husk_cancel_now() was called.

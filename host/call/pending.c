@@ -5,8 +5,9 @@
  *        the vCPU stands at the host call; the call's frame and limits lie in the sandbox
  *   husk_call_resume(answer) → run_resume() → call_go_on()       returns as the call, or is pending
  *
- * Only the outermost call can be pending: those inside it have frames on a C stack that somebody
- * waits on. Calls may be made inside a pending call, and then it counts their time as its own.
+ * Only the outermost call can be pending: inner calls have frames on a C stack, and a host function
+ * waits there. The embedder may make calls inside a pending call. Their time counts as its own,
+ * too.
  */
 #include "bytes.h"
 #include "call.h"

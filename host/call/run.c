@@ -1,11 +1,11 @@
 /*
- * host/call/run.c: the run loop. One run of the vCPU per call and no other system call on the way,
+ * host/call/run.c: the run loop. A call is one run of the vCPU, without any other system call,
  * unless the guest asks for something.
  *
- * A call can be cut off by a deadline (its own, or that of a call around it) or by
- * husk_interrupt(), or by its cancel token. All leave a flag and kick the VM; the flag is looked at
- * after the thread has said that it runs (kicker_enter) and whenever a run was kicked, so neither
- * order of events loses one.
+ * A deadline (of the call, or of a call around it), husk_interrupt() and the cancel token can cut a
+ * call off. Each sets a flag and kicks the VM. The run loop looks at the flags after the thread has
+ * said that it runs (kicker_enter), and after every run that was kicked. So no order of events
+ * loses a kick.
  */
 #include "run.h"
 

@@ -1,7 +1,8 @@
 /*
- * host/call/sandbox_wait.c: system calls that wait, made for the guest (WASI): they end with the
- * running call's deadline or an interrupt. If a call has a CPU limit alone, the time is counted:
- * waiting needs no CPU time, and would never end (watchdog.h).
+ * host/call/sandbox_wait.c: system calls that wait, made for the guest (WASI). The running call's
+ * deadline, its cancel token or an interrupt ends them. If a call has a CPU limit alone, its
+ * waiting time is counted. Otherwise it could wait without end, because waiting uses no CPU time
+ * (watchdog.h).
  */
 #include "clock.h"
 #include "sandbox_internal.h"

@@ -1,7 +1,7 @@
 /*
- * host/call/trap.c: CPU exceptions of the guest → wasm traps (core specification 2.0, section 4.4),
- * by where the code is (code map), where it reached and, for trap sites, what the instruction says
- * (guest_code.h).
+ * host/call/trap.c: turns CPU exceptions of the guest into wasm traps (core specification 2.0,
+ * section 4.4). It looks at the code's place (code map), the address that it accessed and, for trap
+ * sites, the number in the instruction (guest_code.h).
  */
 #include "trap.h"
 

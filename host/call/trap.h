@@ -1,4 +1,4 @@
-/* host/call/trap.h: what an exception in ring 3 means. */
+/* host/call/trap.h: classifies exceptions in ring 3: a wasm trap, or a violation. */
 #ifndef HOST_TRAP_H
 #define HOST_TRAP_H
 
