@@ -1,5 +1,5 @@
-/* host/instance/access.c: what the embedder may look at and change between and during calls: linear
- * memory by checked span, exported globals. */
+/* host/instance/access.c: the embedder's access to linear memory, by checked span, and to exported
+ * globals, between calls and during them. */
 #include <string.h>
 
 #include "caller.h"

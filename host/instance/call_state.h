@@ -1,8 +1,9 @@
 /*
- * host/instance/call_state.h: the calls that run in a sandbox. A nested call (guest → host function
- * → guest) has a frame of its own; frames form a chain. The outermost call's frame is here and not
- * on a C stack, because no C stack stays while the call is pending (host/call/pending.c). Between
- * two calls nothing is here, except an interrupt that was asked for, and how the last call ended.
+ * host/instance/call_state.h: the calls that run in a sandbox. Each call has a frame, also a nested
+ * call (guest → host function → guest); the frames form a chain. The outermost call's frame is here
+ * and not on a C stack, because no C stack stays while the call is pending (host/call/pending.c).
+ * Between two calls the struct is empty, except for an interrupt that is asked for, and the place
+ * where the last call ended.
  */
 #ifndef HOST_CALL_STATE_H
 #define HOST_CALL_STATE_H
@@ -14,22 +15,24 @@
 #include "vm_exit.h"
 #include "watchdog.h"
 
-/* A frame on the guest's stack, as hostile as the guest. */
+/* A frame on the guest's stack. The guest can write it: never trust it. */
 struct code_frame {
-    /* of the innermost frame: where it was interrupted; of the others: where it goes on */
+    /* the address at which the innermost frame was interrupted, or at which another frame goes
+     * on */
     uint64_t pc;
-    uint64_t stack_gva, base_gva; /* its registers */
+    uint64_t stack_gva, base_gva; /* the frame's registers */
 };
 
-/* When a call must end, and when it began; absolute, so that start and call share one budget. */
+/* The end and the beginning of a call. Times are absolute, so that initialisation and call share
+ * one budget. */
 struct call_limits {
     uint64_t wall_end_ns; /* CLOCK_MONOTONIC; UINT64_MAX: none */
     uint64_t cpu_end_ns;  /* of cpu_clock; UINT64_MAX: none */
     clockid_t cpu_clock;
-    uint64_t wait_ns;         /* waiting, from now on; UINT64_MAX: no limit */
-    uint64_t wall_ns, cpu_ns; /* what the caller asked for, for messages */
-    /* What the clocks said at the start, for what the outcome says was used; UINT64_MAX: nobody
-     * asked. CLOCK_MONOTONIC and CLOCK_THREAD_CPUTIME_ID. */
+    uint64_t wait_ns;         /* how long the call may still wait; UINT64_MAX: no limit */
+    uint64_t wall_ns, cpu_ns; /* as the caller gave them, for messages */
+    /* The clocks at the start, from which the outcome gets its times (CLOCK_MONOTONIC and
+     * CLOCK_THREAD_CPUTIME_ID); UINT64_MAX: nobody asked. */
     uint64_t wall_begin_ns, cpu_begin_ns;
     husk_cancel *cancel; /* referenced; NULL: none */
     void (*passed)(void *user);
@@ -38,32 +41,31 @@ struct call_limits {
 
 struct call_frame {
     struct call_frame *parent;
-    uint64_t thunk_gva, code_gva; /* what is called */
+    uint64_t thunk_gva, code_gva; /* of the called function */
     struct watch watch;
-    husk_cancel *cancel; /* of its limits, who hold the reference; NULL: none */
+    husk_cancel *cancel; /* the token of its limits, which hold the reference; NULL: none */
     struct cancel_entry cancel_entry;
-    uint64_t kicked_before; /* what kicker_enter() gave */
-    uint64_t ran_ns;        /* until it was pending, if the engine measures times */
+    uint64_t kicked_before; /* the result of kicker_enter() */
+    uint64_t ran_ns;        /* before it was pending, if the engine measures times */
     bool is_watched;
-    /* A nested call ran while this one was in a host function: registers must be put back. */
+    /* A nested call ran while this one was in a host function, so registers must be put back. */
     bool was_nested;
     struct vm_regs regs; /* at the host call that is being served */
 };
 
-/* What husk_call() and husk_sandbox_start() do, in this order. */
+/* The steps of husk_call() and husk_sandbox_start(), in this order. */
 enum call_step { CALL_STEP_INIT, CALL_STEP_RESTORED, CALL_STEP_EXPORT };
 
-/* What husk_call_resume() needs to go on with the outermost call. */
+/* The state that husk_call_resume() needs to go on with the outermost call. */
 struct call_pending {
-    const struct linked_func *func; /* whose answer is awaited */
+    const struct linked_func *func; /* the host function that is pending */
     struct call_limits limits;
-    uint64_t cpu_used_ns; /* while nobody runs it, if its CPU time is measured */
+    uint64_t cpu_used_ns; /* set while no thread runs the call, if its CPU time is measured */
     enum call_step step;
     const struct husk_image_func *row; /* the export; NULL: husk_sandbox_start() */
-    struct husk_value *args;           /* the export's, before CALL_STEP_EXPORT; owned */
+    struct husk_value *args; /* arguments for the export, before CALL_STEP_EXPORT; owned */
     size_t args_count;
-    struct exchange
-        *exchange; /* the husk_call_bytes() that the call is a step of, or NULL; owned */
+    struct exchange *exchange; /* the husk_call_bytes() to which the call belongs, or NULL; owned */
     void (*exchange_free)(struct exchange *exchange);
 };
 
@@ -71,12 +73,13 @@ struct call_state {
     struct call_frame *frame;    /* innermost running or pending call, or NULL */
     struct call_frame outermost; /* used while `frame` is not NULL */
     uint32_t depth;
-    uint32_t values_used;       /* of linkage.values, by the host calls in progress */
-    atomic_bool is_interrupted; /* set by any thread: the running call must end, or the next one */
-    /* The innermost frame of the last call, for husk_sandbox_backtrace(). pc 0: it returned, or
-     * calls_forget_end(). */
+    uint32_t values_used; /* of linkage.values, by the host calls in progress */
+    /* Set by any thread: the running call must end, or else the next one. */
+    atomic_bool is_interrupted;
+    /* The innermost frame of the last call, for husk_sandbox_backtrace(). pc 0: the call returned,
+     * or calls_forget_end() was called. */
     struct code_frame ended_at;
-    /* Of a poisoned sandbox: the limit that cut it off, if one did. */
+    /* In a poisoned sandbox: the limit that cut a call off, if one did. */
     enum husk_limit_kind cut_by;
     /* The outermost call awaits an answer. Calls may run inside it, as if its host function had
      * made them. */
@@ -85,17 +88,18 @@ struct call_state {
     struct call_pending pending;
 };
 
-/* The guest runs, or memory is made anew: the stack is no longer that of the call that ended. */
+/* Call this when the guest runs, or when memory is replaced: the stack is no longer that of the
+ * call that ended. */
 static inline void calls_forget_end(struct call_state *calls) {
     calls->ended_at.pc = 0;
 }
 
-/* A call is pending, and nothing runs inside it. */
+/* True: a call is pending, and no call runs inside it. */
 static inline bool calls_stand_still(const struct call_state *calls) {
     return calls->is_pending && calls->frame == &calls->outermost;
 }
 
-/* Whose deadline has passed: the innermost call's, or one's around it; NULL: nobody's. */
+/* The innermost call whose deadline has passed; NULL: there is none. */
 static inline const struct watch *calls_due(const struct call_state *calls) {
     for (const struct call_frame *frame = calls->frame; frame != NULL; frame = frame->parent)
         if (frame->is_watched && atomic_load(&frame->watch.is_due))
@@ -103,7 +107,7 @@ static inline const struct watch *calls_due(const struct call_state *calls) {
     return NULL;
 }
 
-/* Was the innermost call cancelled, or one around it? */
+/* True: the innermost call was cancelled, or a call around it. */
 static inline bool calls_are_cancelled(const struct call_state *calls) {
     for (const struct call_frame *frame = calls->frame; frame != NULL; frame = frame->parent)
         if (frame->cancel != NULL && atomic_load(&frame->cancel->is_cancelled))
@@ -111,7 +115,7 @@ static inline bool calls_are_cancelled(const struct call_state *calls) {
     return false;
 }
 
-/* The limits' end: they were copied, or their call has ended. */
+/* Free the limits: the call has ended, or a copy of them has a reference of its own. */
 static inline void call_limits_done(struct call_limits *limits) {
     if (limits->cancel != NULL)
         husk_cancel_unref(limits->cancel);
@@ -121,11 +125,12 @@ static inline void call_limits_done(struct call_limits *limits) {
 /* HUSK_E_SYS. */
 int thread_cpu_clock(clockid_t *ret_clock, struct husk_error *err);
 
-/* call_state.c. The pending call's time limits while nobody runs it, and when somebody does: it, or
- * a call inside it. unpark fails (HUSK_E_SYS) with nothing changed. */
+/* call_state.c. Stop and start the time limits of the pending call. Park it when no thread runs it;
+ * unpark it when a thread runs it, or a call inside it. calls_unpark() may fail (HUSK_E_SYS); then
+ * nothing has changed. */
 void calls_park(struct call_state *calls, struct watchdog *watchdog, bool is_new);
 int calls_unpark(struct call_state *calls, struct watchdog *watchdog, struct husk_error *err);
-/* The innermost frame goes. */
+/* Remove the innermost frame. */
 static inline void calls_pop(struct call_state *calls, struct watchdog *watchdog) {
     struct call_frame *frame = calls->frame;
     if (frame->is_watched)
@@ -135,9 +140,9 @@ static inline void calls_pop(struct call_state *calls, struct watchdog *watchdog
     calls->frame = frame->parent;
     calls->depth--;
 }
-/* What is kept for a pending call is not needed any more. */
+/* Free all that is kept for a pending call. */
 void calls_forget_pending(struct call_state *calls);
-/* The pending call, if there is one, will never be resumed. Nothing runs. */
+/* Remove the pending call, if there is one; it will never be resumed. No call may be running. */
 void calls_abandon(struct call_state *calls, struct husk_engine *engine);
 
 #endif

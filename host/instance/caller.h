@@ -1,5 +1,5 @@
-/* host/instance/caller.h: what a host function has of the call that it serves. hostcall.c makes one
- * for each host call. */
+/* host/instance/caller.h: struct husk_caller, which a host function gets for the call that it
+ * serves. hostcall.c makes one for each host call. */
 #ifndef HOST_CALLER_H
 #define HOST_CALLER_H
 

@@ -1,9 +1,8 @@
 /*
  * host/instance/grow.c: memory.grow and table.grow. The guest asks through a service exit, because
- * only the host can map pages; the embedder asks with husk_memory_grow() and husk_table_grow().
- * Whether a request within the limits succeeds does not depend on chance: failure is -1 for the
- * guest, as the standard allows (core specification 2.0, section 4.4.7), and is logged when the
- * host itself was out of something.
+ * only the host can map pages. The embedder asks with husk_memory_grow() and husk_table_grow(). A
+ * request within the limits succeeds unless the host lacks a resource; that failure is logged. The
+ * guest gets -1 for every failure, as the standard allows (core specification 2.0, section 4.4.7).
  */
 #include <string.h>
 

@@ -1,12 +1,13 @@
 /*
- * host/instance/imports.h: what the host gives a module. A set (husk_imports) holds
- * reference-counted definitions; linking (imports_link.c) resolves an image's imports to them, and
- * a sandbox then holds the definitions it uses, so that the set may be freed or changed afterwards.
+ * host/instance/imports.h: the definitions that the host gives to a module. A set (husk_imports)
+ * holds reference-counted definitions. Linking (imports_link.c) finds the definition of each import
+ * of an image. A sandbox then holds the definitions that it uses, so the set may be freed or
+ * changed afterwards.
  *
- * A group is how a family of host functions (WASI) keeps state per sandbox: file offsets and the
- * like belong to the instance, not to the set. Every sandbox that links a function of a group gets
- * one state of that group, made when the sandbox is made; the functions get that state as their
- * `user` argument.
+ * A family of host functions (WASI) may need state for each sandbox. File offsets, for example,
+ * belong to the instance and not to the set. Such a family is a group. Every sandbox that links a
+ * function of a group gets one state of that group, made when the sandbox is made. The functions
+ * get that state as their `user` argument.
  */
 #ifndef HOST_IMPORTS_H
 #define HOST_IMPORTS_H
@@ -18,22 +19,23 @@
 struct buf;
 
 struct import_group_ops {
-    /* "wasi": for messages, and for its record in snapshots: no set has two groups of one name */
+    /* "wasi": for messages, and for its record in snapshots; no set has two groups of one name */
     const char *name;
-    /* A fresh state for one sandbox. `shared` is the group's; it outlives every state. */
+    /* Make a fresh state for one sandbox. `shared` belongs to the group, and outlives every
+     * state. */
     int (*state_new)(void *shared, void **ret_state, struct husk_error *err);
     void (*state_free)(void *state); /* NULL is fine */
-    /* What of the state a guest can observe and a snapshot must bring back. All three NULL:
-     * nothing. save: append it to the buffer.
-     * check: can these bytes be brought back? They are hostile, for they may come from a file.
-     *   Makes room in the state for what they say, and changes nothing else.
-     * load: bring it back from bytes that were checked on this state; NULL: make it fresh. It
-     *   cannot fail, so that it can come after what can. */
+    /* For snapshots: the part of the state that a guest can observe, and a snapshot must bring
+     * back. All three NULL: there is none. save: append it to the buffer.
+     * check: check that these bytes can be brought back. They are hostile, because they may come
+     *   from a file. Makes room for them in the state, and changes nothing else.
+     * load: bring the state back from bytes that were checked on this state; NULL: make it fresh.
+     *   It cannot fail, so it can come after all steps that can. */
     void (*state_save)(const void *state, struct buf *buf);
     int (*state_check)(void *state, const uint8_t *bytes, size_t count, struct husk_error *err);
     void (*state_load)(void *state, const uint8_t *bytes, size_t count);
-    void (*shared_free)(
-        void *shared); /* once no set and no sandbox refers to the group any more; may be NULL */
+    /* Called once no set and no sandbox refers to the group; may be NULL. */
+    void (*shared_free)(void *shared);
 };
 
 struct import_group {
@@ -42,15 +44,15 @@ struct import_group {
     void *shared;
 };
 
-/* Takes over `shared` on success only. The caller's reference is dropped with
+/* Make a group. Takes over `shared` on success only. Drop the caller's reference with
  * import_group_unref(). */
 int import_group_new(const struct import_group_ops *ops, void *shared,
                      struct import_group **ret_group, struct husk_error *err);
 struct import_group *import_group_ref(struct import_group *group);
 void import_group_unref(struct import_group *group); /* NULL is fine */
 
-/* Define a function of a group, like husk_imports_funcs(): fn's `user` is the calling sandbox's
- * state of the group. The definition takes its own reference to the group. */
+/* Define a function of a group, as husk_imports_funcs() does: fn's `user` is the calling sandbox's
+ * state of the group. The definition takes a reference to the group. */
 struct import_grouped_func {
     const struct husk_functype *type;
     husk_host_fn fn;
@@ -59,13 +61,13 @@ struct import_grouped_func {
 int imports_func_grouped(husk_imports *imports, const char *module, const char *name,
                          const struct import_grouped_func *func, struct husk_error *err);
 
-/* An empty set of the same engine. */
+/* Make an empty set of the same engine. */
 int imports_new_like(const husk_imports *imports, husk_imports **ret_imports,
                      struct husk_error *err);
-/* Move all definitions of another set into this one, or none: `from` is empty afterwards. */
+/* Move all definitions of another set into this one, or none. On success `from` is empty. */
 int imports_move(husk_imports *imports, husk_imports *from, struct husk_error *err);
 
-/* The state that a sandbox has of the group whose ops are these, or NULL if it linked none of its
+/* A sandbox's state of the group with these ops; NULL if it linked none of the group's
  * functions. */
 void *sandbox_group_state(const husk_sandbox *sandbox, const struct import_group_ops *ops);
 
@@ -73,14 +75,14 @@ struct import_def {
     atomic_uint refs;
     uint32_t kind; /* enum husk_abi_kind */
     uint32_t hash;
-    char *module, *name; /* with a NUL behind them; they may hold more */
+    char *module, *name; /* each followed by a NUL; they may hold more NULs */
     size_t module_bytes, name_bytes;
     struct husk_functype func; /* FUNC: points into `types` */
     husk_type *types;
     husk_host_fn fn;
     void *user;
     void (*user_free)(void *user);
-    /* FUNC: fn gets the sandbox's state of it instead of `user`; or NULL */
+    /* FUNC: fn gets the sandbox's state of this group instead of `user`; or NULL */
     struct import_group *group;
     struct husk_value value; /* GLOBAL */
     bool is_mutable;
@@ -91,30 +93,30 @@ struct import_def {
 struct import_def *import_def_ref(struct import_def *def);
 void import_def_unref(struct import_def *def); /* NULL is fine */
 
-/* Frees a definition without calling user_free: its maker still answers for `user`. NULL is
- * fine. */
+/* Free a definition without calling user_free: the maker of the definition still owns `user`. NULL
+ * is fine. */
 void import_def_discard(struct import_def *def);
 
-/* imports.c: room for `more` definitions. */
+/* imports.c: make room for `more` definitions. */
 int imports_reserve(husk_imports *imports, uint32_t more, struct husk_error *err);
-/* Takes over the definition on success. Fails only for want of room. */
+/* Add a definition, and take it over on success. Fails only if there is no room. */
 int imports_add(husk_imports *imports, struct import_def *def, struct husk_error *err);
 
-/* NULL if the set (which may be NULL) does not define it. Borrowed. */
+/* Find a definition. NULL if the set does not have it; the set may be NULL. Borrowed. */
 struct import_def *imports_find(const husk_imports *imports, const char *module,
                                 size_t module_bytes, const char *name, size_t name_bytes);
 
-/* NULL: refused. */
+/* The set's choice for unknown imports. `imports` NULL: refused. */
 enum husk_unknown imports_unknown(const husk_imports *imports);
 
-/* A definition that belongs to no set, of a function that ends the guest's call with this message
+/* Make a definition that belongs to no set: a function that ends the guest's call with this message
  * (copied). */
 int import_stub_new(const struct husk_extern *wanted, const char *message,
                     struct import_def **ret_def, struct husk_error *err);
 
-/* imports_link.c: resolve every import of the image. ret_defs: one definition per import, in the
- * image's order, each with a reference that is the caller's (on failure those found so far); the
- * array of husk_image_imports_count(image) pointers, all NULL, is the caller's, too. HUSK_E_LINK
+/* imports_link.c: find the definition of every import of the image. ret_defs: the caller's array of
+ * husk_image_imports_count(image) pointers, all NULL. It gets one definition per import, in the
+ * image's order, each with a reference for the caller; on failure, those found so far. HUSK_E_LINK
  * names the imports that are missing, or the first of another type. */
 int imports_link(const husk_imports *imports, const husk_image *image, struct import_def **ret_defs,
                  struct husk_error *err);

@@ -1,6 +1,7 @@
 /*
  * host/instance/imports_define.c: makes the definitions of a set of imports (imports.c): host
- * functions, memories, tables, globals. Everything is checked and copied before the set changes.
+ * functions, memories, tables, globals. All arguments are checked and copied before the set
+ * changes.
  */
 #include <stdlib.h>
 #include <string.h>

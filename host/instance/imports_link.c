@@ -1,7 +1,7 @@
 /*
- * host/instance/imports_link.c: match an image's imports with a set's definitions, by name and type
- * (core specification 2.0, section 3.2.7, import matching). Nothing is changed here: a sandbox is
- * made only once all of them match, or have a function that traps in their place.
+ * host/instance/imports_link.c: matches an image's imports with a set's definitions, by name and
+ * type (core specification 2.0, section 3.2.7, import matching). Nothing changes here. A sandbox is
+ * made only if every import has a matching definition, or a function in its place that traps.
  */
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /*
- * host/instance/memory_image.c: a range of linear memory as an object that can be mapped
- * copy-on-write into any sandbox. It is a sealed file like an image's; a sandbox remembers where
- * one is mapped (arena overlays), so that a restore brings the image's own contents back. A mapping
- * holds the file itself: freeing an image that is mapped somewhere is safe.
+ * host/instance/memory_image.c: memory images: a range of linear memory as an object that can be
+ * mapped copy-on-write into any sandbox. Like an image, it is a sealed file. A sandbox records
+ * where it has mapped memory images (arena overlays), so that a restore brings the image's own
+ * contents back. A mapping holds the file itself, so a mapped memory image may be freed.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /*
- * host/instance/sandbox.c: making, loading, unloading, restoring and freeing sandboxes. All ways to
- * load go through sandbox_load(): everything is validated and linked first; then the machine's
- * memory is made equal to the image, in place (restore.c) if it holds the same module and by
- * building it anew (machine.c) if not; then what was made is exchanged. No guest code runs here.
+ * host/instance/sandbox.c: makes, loads, unloads, restores and frees sandboxes. Every load goes
+ * through sandbox_load(). It checks and links everything first. Then it makes the machine's memory
+ * equal to the image: in place (restore.c) if the memory is of the same module, else by building it
+ * again (machine.c). Then it exchanges the linkage and the instance. No guest code runs here.
  *
  *   unload: the instance goes, its memory stays in the machine, dirty
  *   load:   the one place where dirty memory is restored, exactly once

@@ -1,6 +1,6 @@
 /*
- * host/instance/sandbox_stats.c: what belongs to a sandbox and not to what is loaded in it: the
- * embedder's pointer, the label, the counters.
+ * host/instance/sandbox_stats.c: the embedder's pointer, the label and the counters of a sandbox.
+ * They belong to the sandbox, whatever is loaded in it.
  */
 #include "error.h"
 #include "options.h"

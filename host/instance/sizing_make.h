@@ -1,6 +1,7 @@
 /*
- * host/instance/sizing_make.h: the image's sizes, the definitions of imported memories and tables,
- * and the sandbox's limits, put together and checked before anything is made.
+ * host/instance/sizing_make.h: makes the sizes of an instance from the image's sizes, the
+ * definitions of imported memories and tables, and the sandbox's limits. They are checked before
+ * anything is made.
  */
 #ifndef HOST_SIZING_MAKE_H
 #define HOST_SIZING_MAKE_H

@@ -1,8 +1,8 @@
 /*
- * host/instance/snapshot.c: an image of a sandbox as it is between two calls. The pages that differ
- * from the image it was loaded from are written to a new file; for all others the snapshot has the
- * runs that image has. So its cost follows what was written, and snapshots of snapshots share
- * layers.
+ * host/instance/snapshot.c: takes snapshots: an image of a sandbox as it is between two calls.
+ * Pages that differ from the image it was loaded from are written to a new file. For all other
+ * pages, the snapshot has the same runs as that image. So its cost follows the number of written
+ * pages, and snapshots of snapshots share layers.
  */
 #include <errno.h>
 #include <stddef.h>

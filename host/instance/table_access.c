@@ -1,7 +1,7 @@
 /*
- * host/instance/table_access.c: the embedder's way to tables and to functions by reference. What a
- * table holds is guest memory: an entry is read once, and a funcref is only used for a call after
- * it was found among the image's functions (image_funcs.c).
+ * host/instance/table_access.c: the embedder's access to tables, and to functions by reference.
+ * Table entries are guest memory. So an entry is read once, and a funcref is used for a call only
+ * after it was found among the image's functions (image_funcs.c).
  */
 #include <string.h>
 

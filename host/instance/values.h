@@ -7,12 +7,13 @@
 
 bool type_is_known(husk_type type);
 void value_to_slot(const struct husk_value *value, struct husk_slot *slot);
-/* The slot may be guest memory: it is read once. */
+/* Read a slot. It may be guest memory, so it is read once. */
 struct husk_value value_from_slot(husk_type type, const struct husk_slot *slot);
-/* HUSK_E_TYPE unless the values are `count` of the types. `what` is for messages: "argument". */
+/* HUSK_E_TYPE unless there are types_count values of these types. `what` is for messages:
+ * "argument". */
 int values_check(const husk_type *types, size_t types_count, const struct husk_value *values,
                  size_t count, const char *what, struct husk_error *err);
-/* "(i32, i64) -> (f32)"; cut to fit. */
+/* Write the type as "(i32, i64) -> (f32)", cut to fit. */
 void functype_format(const struct husk_functype *type, char *text, size_t bytes);
 bool functype_equal(const struct husk_functype *a, const struct husk_functype *b);
 
