@@ -1,6 +1,6 @@
 /*
- * host/engine/engine.c: the process-wide part: the VM backend, the watchdog, the kick signal's
- * handler, counters, the log. Reference-counted: images, imports and sandboxes hold it.
+ * host/engine/engine.c: the engine: the VM backend, the watchdog, the kick signal's handler,
+ * counters, the log. It is reference-counted: images, imports and sandboxes hold it.
  */
 #include <errno.h>
 #include <signal.h>

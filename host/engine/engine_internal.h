@@ -1,6 +1,6 @@
 /*
- * host/engine/engine_internal.h: the engine as the rest of libhusk sees it: the VM backend, the
- * watchdog, counters, the log.
+ * host/engine/engine_internal.h: the engine, for the rest of libhusk: the VM backend, the watchdog,
+ * counters, the log.
  */
 #ifndef HOST_ENGINE_INTERNAL_H
 #define HOST_ENGINE_INTERNAL_H
@@ -17,17 +17,17 @@
 
 #define POOL_DEFAULT_MAX 8u
 
-/* Idle machines. The engine only keeps the list; host/memory/pool.c puts in and takes out. */
+/* Idle machines. The engine holds the list; host/memory/pool.c adds and removes machines. */
 struct pool {
     pthread_mutex_t lock;
     struct machine *newest; /* under the lock */
-    uint32_t max;           /* under the lock; 0 once the embedder has no share left */
+    uint32_t max;           /* under the lock; 0 once the embedder has dropped its last share */
     atomic_uint count;      /* statistics read it without the lock */
 };
 
 struct husk_engine {
-    atomic_uint refs;   /* the embedder's, and those of images, imports and sandboxes */
-    atomic_uint shares; /* the embedder's alone */
+    atomic_uint refs;   /* references of the embedder, images, imports and sandboxes */
+    atomic_uint shares; /* shares of the embedder */
     struct pagemap pagemap;
     struct pool pool;
     bool measures_times;
@@ -37,9 +37,9 @@ struct husk_engine {
     void (*backend_free)(struct vm_backend *backend);
     struct husk_host_info host_info;
     enum vm_entry entry;
-    uint64_t entry_ticket; /* no guest knows it: run.c, entry_page_x86_64.S */
+    uint64_t entry_ticket; /* secret from guests: run.c, entry_page_x86_64.S */
     int kick_signal;
-    /* that made the engine: its VMs, its threads and its view of memory are those of this process
+    /* the process that made the engine; the VMs, threads and the view of memory belong to it
      * alone */
     uint64_t process;
     husk_log_fn log;
@@ -49,7 +49,7 @@ struct husk_engine {
     struct labels labels;
 };
 
-/* Where an engine's VMs come from; tests put in a fake. */
+/* The source of an engine's VMs. Tests use a fake one. */
 struct engine_backend {
     const struct vm_ops *vm_ops;
     const struct vcpu_ops *vcpu_ops;
@@ -59,11 +59,11 @@ struct engine_backend {
     enum vm_entry entry;
 };
 
-/* Takes over the backend on success only. */
+/* Make an engine. Takes over the backend on success only. */
 int engine_new_on(const struct engine_backend *backend, const struct husk_engine_options *options,
                   husk_engine **ret_engine, struct husk_error *err);
-/* HUSK_E_STATE in a child made by fork(). KVM would refuse to run its parent's VMs, but not before
- * the child had changed the registers in the page that both share. */
+/* HUSK_E_STATE in a child made by fork(). KVM refuses to run the parent's VMs there. But before
+ * that the child would have changed the registers in the page that both share. */
 int engine_check_process(const husk_engine *engine, struct husk_error *err);
 husk_engine *engine_ref(husk_engine *engine);
 void engine_unref(husk_engine *engine);

@@ -1,6 +1,6 @@
 /*
- * host/engine/labels.c: see labels.h. A counter in Prometheus must never fall, so a label keeps
- * what its sandboxes counted when they are gone. Only so many labels are kept that no sandbox has:
+ * host/engine/labels.c: see labels.h. A counter in Prometheus must never fall, so a label keeps the
+ * counts of its sandboxes when they are gone. The number of labels without a sandbox is limited:
  * the one that has been idle longest is forgotten. So an embedder that labels every request anew
  * does not fill the memory.
  */

@@ -1,6 +1,6 @@
 /*
- * host/engine/stats.c: counters and histograms as the embedder reads them. Nobody is stopped for
- * reading, so rows may be a moment apart. prometheus.c makes text of them.
+ * host/engine/stats.c: gives counters and histograms to the embedder. Reading stops no thread, so
+ * rows may be a moment apart. prometheus.c makes text of them.
  */
 #include "engine_internal.h"
 #include "layout.h"

@@ -1,7 +1,8 @@
 /*
- * host/engine/stats.h: counters and histograms of an engine, and counters of each sandbox. Those of
- * the engine are spread over shards, each on cache lines of its own, so that sandboxes on different
- * threads do not fight for one line. stats.c sums the shards up when the embedder reads them.
+ * host/engine/stats.h: counters and histograms of an engine, and counters of each sandbox. The
+ * engine's counters are spread over shards. Each shard has its own cache lines, so that sandboxes
+ * on different threads do not fight for a line. stats.c sums up the shards when the embedder reads
+ * them.
  */
 #ifndef HOST_STATS_H
 #define HOST_STATS_H
@@ -19,7 +20,7 @@ enum engine_stat {
     STAT_COUNT
 };
 
-/* A histogram of husk.h, for many threads. */
+/* A histogram of husk.h that many threads may add to. */
 struct duration_counts {
     atomic_uint_least64_t sum_ns;
     atomic_uint_least64_t buckets[HUSK_HISTOGRAM_BUCKETS];
@@ -37,32 +38,31 @@ struct stats {
     struct stat_shard shards[STAT_SHARDS];
 };
 
-/* Where a machine's work is counted: in a shard of the engine's, and for the sandbox that has the
- * machine. That one's own numbers are written by one thread at a time, and read by any. */
+/* The counters of a machine's work: a shard of the engine, and the numbers of the sandbox that has
+ * the machine. One thread at a time writes the sandbox's numbers, and any thread may read them. */
 struct tally {
     struct stat_shard *shard;
-    /* Since tally_begin(), but for STAT_hot_pages, which is what there is. */
+    /* Counted since tally_begin(), except STAT_hot_pages, which is the current number. */
     atomic_uint_least64_t values[STAT_COUNT];
     atomic_uint_least64_t durations_ns[STAT_DURATIONS];
-    atomic_uint_least64_t memory_bytes; /* all linear memories, as they are now */
+    atomic_uint_least64_t memory_bytes; /* current size of all linear memories */
 };
 
-/* Deliberately not a fetch_add, which would lock the bus for a second writer that does not
- * exist. */
+/* Deliberately not a fetch_add: it would lock the bus, and there is no second writer. */
 static inline void tally_add(atomic_uint_least64_t *number, uint64_t count) {
     const uint64_t old = atomic_load_explicit(number, memory_order_relaxed);
     atomic_store_explicit(number, old + count, memory_order_relaxed);
 }
 
-/* A new machine's: in a shard, each in turn. */
+/* Init the tally of a new machine. Machines take the shards in turn. */
 static inline void tally_init(struct tally *zeroed_tally, struct stats *stats) {
     const uint32_t idx = atomic_fetch_add_explicit(&stats->next_shard, 1, memory_order_relaxed);
     zeroed_tally->shard = &stats->shards[idx % STAT_SHARDS];
 }
-/* Another sandbox has the machine from now on. */
+/* Begin again: another sandbox has the machine from now on. */
 void tally_begin(struct tally *tally);
 
-/* Count in both. */
+/* Count in the shard and in the tally. */
 static inline void stat_add(struct tally *tally, enum engine_stat stat, uint64_t count) {
     atomic_fetch_add_explicit(&tally->shard->values[stat], count, memory_order_relaxed);
     tally_add(&tally->values[stat], count);
