@@ -44,7 +44,7 @@ static int check_size(const struct layout *layout, size_t size, struct husk_erro
         layout->name, size, field->name, field->offset, field->offset + field->bytes - 1);
 }
 
-/* Nothing is set that this library does not know. */
+/* Check that no byte is set that this library does not know. */
 static int check_unknown(const struct layout *layout, const uint8_t *given, size_t size,
                          struct husk_error *err) {
     size_t at = layout->reserved_offset;

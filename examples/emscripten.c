@@ -25,7 +25,7 @@ struct lua {
     husk_imports *imports;
     husk_image *image, *ready; /* the module; and Lua, initialised */
     husk_sandbox *sandbox;
-    uint32_t table_idx; /* of the functions that the guest has addresses of */
+    uint32_t table_idx; /* the table of functions to which the guest has addresses */
     int32_t state;      /* address of the lua_State in the guest */
     bool is_jumping;    /* the innermost call ends because of longjmp() */
 };
@@ -42,8 +42,8 @@ static int fail(struct husk_error *err, const char *what, const char *why) {
     return HUSK_E_GUEST;
 }
 
-/* A function that takes i32 alone and gives one, or nothing if ret_number is NULL. It must
- * return. */
+/* Call a function that takes only i32 and returns one, or nothing if ret_number is NULL. The call
+ * must return. */
 static int guest_call(husk_sandbox *sandbox, const char *name, const struct numbers *numbers,
                       int32_t *ret_number, struct husk_error *err) {
     struct husk_limits limits = HUSK_LIMITS_INIT;
@@ -70,12 +70,12 @@ static int guest_call(husk_sandbox *sandbox, const char *name, const struct numb
 /* ---- setjmp() and longjmp() ----
  *
  * A function that calls setjmp() makes its other calls through the host: invoke_vii(f, a, b) is
- * f(a, b), where f is an entry of the guest's table. longjmp() notes in the guest where to go, and
- * calls _emscripten_throw_longjmp(), which must end everything up to the innermost invoke_…: a host
- * function that fails does so. invoke_… then puts the guest's stack pointer back, which nobody else
- * does, and tells the guest by setThrew() to look at what was noted. The letters are the types of
- * result and arguments: v none, i an i32. Other modules want other ones, which differ in nothing
- * but how many values they hand on. */
+ * f(a, b), where f is an entry of the guest's table. longjmp() notes the target in the guest, and
+ * calls _emscripten_throw_longjmp(). That must end every call up to the innermost invoke_…, which a
+ * host function does by failing. invoke_… then restores the guest's stack pointer, because nobody
+ * else does. It calls setThrew(), so that the guest looks at the noted target. The letters are the
+ * types of result and arguments: v is none, i is an i32. Other modules need other invoke_…
+ * functions, which differ only in the number of values that they pass on. */
 
 static int throw_longjmp(husk_caller *caller, void *user, const struct husk_value *args,
                          struct husk_value *results) {
@@ -86,7 +86,7 @@ static int throw_longjmp(husk_caller *caller, void *user, const struct husk_valu
     return husk_caller_fail(caller, "a jump out of all calls");
 }
 
-/* What was called did not return. */
+/* The called function did not return. */
 static int invoke_ended(husk_caller *caller, struct lua *lua, const struct husk_outcome *outcome,
                         int32_t stack) {
     husk_sandbox *sandbox = husk_caller_sandbox(caller);
@@ -128,7 +128,8 @@ static int invoke_vii(husk_caller *caller, void *user, const struct husk_value *
 
 /* ---- The other imports ---- */
 
-/* The guest wants its memory to be so large. 1: it is; 0: Lua says that there is not enough. */
+/* The guest asks for a memory of so many bytes. 1: it has them; 0: Lua reports that memory is
+ * short. */
 static int resize_heap(husk_caller *caller, void *user, const struct husk_value *args,
                        struct husk_value *results) {
     husk_sandbox *sandbox = husk_caller_sandbox(caller);
@@ -157,7 +158,7 @@ static int leave(husk_caller *caller, void *user, const struct husk_value *args,
     return husk_caller_exit(caller, args[0].of.i32);
 }
 
-/* user: the number, always the same. */
+/* user: the number to return */
 static int give_number(husk_caller *caller, void *user, const struct husk_value *args,
                        struct husk_value *results) {
     (void)caller;
@@ -197,7 +198,7 @@ static int define_imports(struct lua *lua, struct husk_error *err) {
 
 /* ---- Lua ---- */
 
-/* What does not change from script to script, once. */
+/* Do once all that is the same for every script. */
 static int make_ready(struct lua *lua, struct husk_error *err) {
     const char *const table = "__indirect_function_table";
     int status = husk_image_table(lua->image, table, strlen(table), &lua->table_idx, err);
@@ -215,8 +216,8 @@ static int make_ready(struct lua *lua, struct husk_error *err) {
     return status;
 }
 
-/* The script and a name for it, into a block of the guest's. Nobody frees that: the next script
- * starts from the snapshot. */
+/* Put the script and a name for it into a block of the guest. Nobody frees the block: the next
+ * script starts from the snapshot. */
 static int put_script(const struct lua *lua, const char *script, struct numbers *ret_load,
                       struct husk_error *err) {
     static const char name[] = "=script";
@@ -240,7 +241,7 @@ static int put_script(const struct lua *lua, const char *script, struct numbers 
     return status;
 }
 
-/* The text on top of Lua's stack as the message of a failure. */
+/* Make the text on top of Lua's stack the message of a failure. */
 static int take_message(const struct lua *lua, struct husk_error *err) {
     const struct numbers top = {3, {lua->state, -1, 0}}, length_of = {2, {lua->state, -1}};
     char text[256] = "an error that is no text";
@@ -269,7 +270,7 @@ static int run_script(struct lua *lua, const char *script, struct husk_error *er
         status = guest_call(lua->sandbox, "luaL_loadbufferx", &load, &failure, err);
     if (status == 0 && failure == 0)
         status = guest_call(lua->sandbox, "lua_pcallk", &run, &failure, err);
-    if (status == 0) /* what the script printed may still be in a buffer of the guest's */
+    if (status == 0) /* the script's output may still be in a buffer of the guest */
         status = guest_call(lua->sandbox, "fflush", &all, &(int32_t){0}, err);
     return status == 0 && failure != 0 ? take_message(lua, err) : status;
 }

@@ -13,13 +13,13 @@
 #include "guests/udf.h"
 
 #define ROWS_COUNT 1000u
-#define BATCH_NS_MAX 100000000 /* 100 ms: whatever the guest does, the query goes on */
+#define BATCH_NS_MAX 100000000 /* 100 ms; so the query goes on, whatever the guest does */
 
 struct udf {
     husk_sandbox *sandbox;
     husk_func total;
-    uint32_t rows_addr; /* in the guest */
-    struct row *rows;   /* the same memory. The guest can write it whenever it runs */
+    uint32_t rows_addr; /* address in the guest */
+    struct row *rows;   /* their host address; the guest can write there */
 };
 
 static uint64_t now_ns(void) {
@@ -33,7 +33,8 @@ static int fail(struct husk_error *err, const char *what) {
     return HUSK_E_GUEST;
 }
 
-/* A call that must return. After any other end the guest would have to be restored. */
+/* Make a call that must return. If it ended in any other way, the guest would have to be
+ * restored. */
 static int call(husk_sandbox *sandbox, struct husk_call *call, struct husk_error *err) {
     struct husk_limits limits = HUSK_LIMITS_INIT;
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
@@ -45,7 +46,7 @@ static int call(husk_sandbox *sandbox, struct husk_call *call, struct husk_error
     return status;
 }
 
-/* Once for each sandbox: room for the rows in the guest, and a view of it. */
+/* Get room for the rows in the guest, and a view of it. Once for each sandbox. */
 static int prepare(struct udf *udf, const husk_image *image, struct husk_error *err) {
     struct husk_call start = HUSK_CALL_INIT, rows_new = HUSK_CALL_INIT;
     const struct husk_value count = husk_i32(ROWS_COUNT);
@@ -65,8 +66,8 @@ static int prepare(struct udf *udf, const husk_image *image, struct husk_error *
     if (status != 0)
         return status;
     udf->rows_addr = (uint32_t)addr.of.i32;
-    /* The address is the guest's word: it must be aligned, and husk_memory_span() checks that all
-     * of the rows lie in its memory. */
+    /* The guest chose the address: it must be aligned, and husk_memory_span() checks that all rows
+     * lie in the guest's memory. */
     if (udf->rows_addr == 0 || udf->rows_addr % _Alignof(struct row) != 0)
         return fail(err, "the guest has no room for the rows");
     const struct husk_range range = {.addr = udf->rows_addr,
@@ -76,7 +77,7 @@ static int prepare(struct udf *udf, const husk_image *image, struct husk_error *
     return status;
 }
 
-/* The function on rows[first … first + count). */
+/* Apply the function to rows[first … first + count). */
 static int apply(const struct udf *udf, uint32_t first, uint32_t count, struct husk_error *err) {
     struct husk_call total = HUSK_CALL_INIT;
     const uint32_t addr = udf->rows_addr + first * (uint32_t)sizeof *udf->rows;
@@ -87,16 +88,16 @@ static int apply(const struct udf *udf, uint32_t first, uint32_t count, struct h
     return call(udf->sandbox, &total, err);
 }
 
-/* What a database would read from its pages. */
+/* Make the rows. A database would read them from its pages. */
 static void fill(struct row *rows, uint32_t batch) {
     for (uint32_t i = 0; i < ROWS_COUNT; i++)
         rows[i] = (struct row){.price = 0.5 + batch % 4, .quantity = i % 10, .region = (int32_t)i};
 }
 
 struct query {
-    uint32_t batches, step; /* step: rows a call */
-    double sum;             /* of all totals */
-    uint64_t ns;            /* of the calls alone */
+    uint32_t batches, step; /* step: rows per call */
+    double sum;             /* the sum of all totals */
+    uint64_t ns;            /* time of the calls alone */
 };
 
 static int run_query(const struct udf *udf, struct query *query, struct husk_error *err) {
@@ -107,7 +108,7 @@ static int run_query(const struct udf *udf, struct query *query, struct husk_err
         for (uint32_t first = 0; first < ROWS_COUNT && status == 0; first += query->step)
             status = apply(udf, first, query->step, err);
         query->ns += now_ns() - start_ns;
-        for (uint32_t i = 0; i < ROWS_COUNT; i++) /* any number may be there: it is the guest's */
+        for (uint32_t i = 0; i < ROWS_COUNT; i++) /* the guest wrote it: it may be any number */
             query->sum += udf->rows[i].total;
     }
     return status;

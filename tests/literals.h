@@ -1,4 +1,4 @@
-/* tests/literals.h: arguments of husk.h as literals, for calls on one line. */
+/* tests/literals.h: literals for arguments of husk.h, so that a call fits on one line. */
 #ifndef TESTS_LITERALS_H
 #define TESTS_LITERALS_H
 

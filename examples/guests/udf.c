@@ -12,7 +12,7 @@
 
 #define EXPORT(name) __attribute__((export_name(name)))
 
-/* Room for so many rows; NULL: there is none. */
+/* Make room for so many rows. NULL: there is none. */
 EXPORT("rows_new") struct row *rows_new(uint32_t count) {
     return calloc(count, sizeof(struct row));
 }

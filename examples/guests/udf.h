@@ -1,6 +1,6 @@
 /*
- * A row, for the guest and the host: only types that have the same size and alignment in both, and
- * no padding.
+ * A row, which guest and host share. All its types have the same size and alignment in both, and
+ * there is no padding.
  */
 #ifndef EXAMPLES_GUESTS_UDF_H
 #define EXAMPLES_GUESTS_UDF_H

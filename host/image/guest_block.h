@@ -1,13 +1,13 @@
 /*
- * host/image/guest_block.h: memory that the library has from a guest's own allocator. What the
- * guest said of it is not checked: whoever uses it does that.
+ * host/image/guest_block.h: a block of memory that the library got from a guest's own allocator.
+ * Address and size are the guest's words, and unchecked: check them before every use.
  */
 #ifndef HOST_GUEST_BLOCK_H
 #define HOST_GUEST_BLOCK_H
 
 #include <stdint.h>
 
-/* In memory 0; addr 0: none. */
+/* In memory 0; addr 0: no block. */
 struct guest_block {
     uint32_t addr, bytes;
 };

@@ -73,7 +73,8 @@ static int compare_refs(const void *left, const void *right) {
     return a->ref < b->ref ? -1 : a->ref > b->ref;
 }
 
-/* Another thread may make it at the same time: the first one counts. NULL: no memory. */
+/* Make the sorted list, once. If two threads make it at the same time, the first one counts. NULL:
+ * no memory. */
 static const struct image_funcref *funcrefs_of(struct image_code *code) {
     struct image_funcref *made = atomic_load_explicit(&code->funcrefs, memory_order_acquire), *none;
     if (made != NULL)

@@ -13,7 +13,7 @@
 #include "file.h"
 #include "image_internal.h"
 
-/* A callback gets no more at once. */
+/* A callback gets at most so much at once. */
 #define PIECE_BYTES_MAX (1ull << 20)
 
 struct sink {
@@ -43,7 +43,8 @@ static int put_hole(const struct sink *sink, uint64_t count) {
     return rc;
 }
 
-/* Not through the file's holes: reading them would give them memory. */
+/* Write the file's contents. Deliberately not by reading its holes, because that would give them
+ * memory. */
 static int put_file(const struct sink *sink, const struct image_file *file) {
     uint64_t at = 0, data, end;
     int rc = 0;
@@ -55,7 +56,7 @@ static int put_file(const struct sink *sink, const struct image_file *file) {
     return rc != 0 ? rc : put_hole(sink, file->count - at);
 }
 
-/* The caller's reference. */
+/* Get the image's file, with a reference for the caller. */
 static int file_of(const husk_image *image, struct image_file **ret_file, struct husk_error *err) {
     if (!image->is_file)
         return image_save_memory(image, ret_file, err);
@@ -81,7 +82,7 @@ static int write_fd(void *user, const void *bytes, size_t count) {
     return file_write_all(*(int *)user, bytes, count) == 0 ? 0 : -errno;
 }
 
-/* At the end of a regular file, what is passed over reads as zeros. */
+/* True: skipped bytes read as zeros. This holds at the end of a regular file. */
 static bool can_be_sparse(int fd) {
     struct stat st;
     const int flags = fcntl(fd, F_GETFL);

@@ -12,7 +12,7 @@
 
 #define TOOLS HUSK_TEST_SOURCE_DIR "/tools/"
 
-/* malloc()ed wasm, or NULL. */
+/* Returns malloc()ed wasm, or NULL. */
 static uint8_t *c_to_wasm(const char *source, const char *flags, size_t *ret_count) {
     char path[] = "/tmp/husk-test-XXXXXX", command[1024], wasm_path[64];
     struct husk_error err;

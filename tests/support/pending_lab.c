@@ -81,7 +81,7 @@ int pending_call(struct pending_lab *lab, const char *name, int32_t argument,
                            CALL(.name = name, .args = &arg, .args_count = 1, .results = &result,
                                 .results_count = 1, .limits = limits),
                            &lab->wat.outcome, &lab->wat.err);
-    arg.of.i32 = 0x5a5a5a5a; /* nobody may look at it any more */
+    arg.of.i32 = 0x5a5a5a5a; /* the library must not read it any more */
     *ret_result = result.of.i32;
     return status;
 }

@@ -10,7 +10,7 @@
 #include "harness.h"
 #include "options.h"
 
-#define LATER_BYTES 24 /* what a later version might add */
+#define LATER_BYTES 24 /* bytes that a later version may add */
 
 struct field {
     const char *name;
@@ -122,7 +122,7 @@ TEST(sizes_up_to_the_end) {
     }
 }
 
-/* An older caller: what its struct has is taken, the rest is 0. */
+/* An older caller: the fields of its struct are taken, all others are 0. */
 TEST(shorter_structs) {
     for (size_t i = 0; i < ROWS_COUNT; i++) {
         const struct row *row = &rows[i];
@@ -141,7 +141,7 @@ TEST(shorter_structs) {
     }
 }
 
-/* A newer caller: refused if a byte is set that this library does not know, wherever it is. */
+/* A newer caller: refused if any byte is set that this library does not know. */
 TEST(longer_structs) {
     for (size_t i = 0; i < ROWS_COUNT; i++) {
         const struct row *row = &rows[i];
@@ -179,7 +179,7 @@ TEST(reserved_bytes) {
     }
 }
 
-/* Nobody's struct: `size` was not set. */
+/* `size` was not set. */
 TEST(sizes_that_were_not_set) {
     static const size_t sizes[] = {OPTIONS_BYTES_MAX + 1, SIZE_MAX, SIZE_MAX / 2 + 1};
     for (size_t i = 0; i < ROWS_COUNT; i++) {

@@ -70,7 +70,7 @@ static void set_later(struct all *all, const char *name) {
 
 static _Alignas(16) unsigned char room[8192];
 
-/* For a struct of so many bytes, and much behind it. */
+/* Room for a struct of so many bytes, with much behind it. */
 static void *room_new(size_t bytes) {
     memset(room, UNTOUCHED, sizeof room);
     memcpy(room, &bytes, sizeof bytes);
@@ -85,7 +85,7 @@ static bool are_all(const unsigned char *bytes, size_t count, unsigned char valu
     return true;
 }
 
-/* The library filled what this program's struct has, and nothing behind it. */
+/* The library filled this program's struct, and nothing behind it. */
 static bool room_is_right(const char *name, size_t bytes) {
     bool is_right =
         memcmp(room, &bytes, sizeof bytes) == 0 && are_all(room + bytes, 1024, UNTOUCHED);
@@ -100,7 +100,7 @@ static bool room_is_right(const char *name, size_t bytes) {
     return is_right;
 }
 
-/* Filled; and refused without a size. */
+/* The library fills the struct, and refuses it without a size. */
 #define IS_FILLED(name, call)                                                                      \
     ((call) == 0 && room_is_right(#name, sizeof(struct husk_##name)) &&                            \
      memset(room, 0, sizeof(size_t)) != NULL && (call) == HUSK_E_INVAL)
@@ -140,7 +140,7 @@ static struct husk_call call_of_add(const struct all *all, const struct husk_val
     return call;
 }
 
-/* Without its first fields an extern says nothing. */
+/* An extern without its first fields says nothing. */
 static int define_global(const struct all *all, husk_imports *imports, struct husk_error *err) {
 #ifdef HAS_LATER
     const struct husk_value zero = husk_i32(0);
@@ -168,7 +168,7 @@ static bool outcomes_are_refused(const struct all *all, husk_sandbox *sandbox,
            husk_call_bytes(sandbox, &call, &bytes, unset, NULL) == HUSK_E_INVAL;
 }
 
-/* The one thing that is wrong with calling "add" with bytes. */
+/* A call of "add" with bytes fails only because the module has no allocator. */
 static bool allocator_is_missed(const struct all *all, husk_sandbox *sandbox,
                                 struct husk_outcome *outcome, struct husk_error *err) {
     struct husk_call call = all->call;

@@ -8,8 +8,8 @@
 #include "c_guest.h"
 #include "wat.h"
 
-/* An allocator that traps when a block is freed twice or was none, and counts those that live. A
- * block has two words before it: a mark, and its size. */
+/* An allocator that counts its live blocks. It traps if a freed address is no block, or is freed
+ * twice. Two words precede a block: a mark, and its size. */
 #define HEAP "(module " HEAP_BODY
 #define HEAP_BODY                                                                                  \
     "(memory (export \"memory\") 1) (global $top (mut i32) (i32.const 1024))"                      \
@@ -47,19 +47,19 @@
 #define MALLOC "(func (export \"malloc\") (param i32) (result i32) (call $new (local.get 0)))"
 #define FREE                                                                                       \
     "(func (export \"free\") (param i32) (if (local.get 0) (then (call $gone (local.get 0)))))"
-/* As one would write it for this: frees if zero bytes are wanted. */
+/* A cabi_realloc written for husk: it frees the block if zero bytes are asked for. */
 #define REALLOC                                                                                    \
     "(func (export \"cabi_realloc\") (param $p i32) (param $old i32) (param i32) (param $n i32)"   \
     "  (result i32) (if (i32.eqz (local.get $n)) (then"                                            \
     "    (if (local.get $old) (then (call $gone (local.get $p)))) (return (i32.const 1))))"        \
     "  (call $resized (local.get $p) (local.get $old) (local.get $n)))"
-/* As wit-bindgen makes it for C: for zero bytes it does nothing. */
+/* A cabi_realloc as wit-bindgen makes it for C: it does nothing if zero bytes are asked for. */
 #define REALLOC_OF_C                                                                               \
     "(func (export \"cabi_realloc\") (param $p i32) (param $old i32) (param i32) (param $n i32)"   \
     "  (result i32) (if (i32.eqz (local.get $n)) (then (return (i32.const 1))))"                   \
     "  (call $resized (local.get $p) (local.get $old) (local.get $n)))"
 
-/* A copy of the input, in a block of its own; then other answers. */
+/* "copy" returns a copy of the input in a new block. OTHERS return other answers. */
 #define COPY                                                                                       \
     "(func (export \"copy\") (param i32 i32) (result i64)"                                         \
     "  (call $packed (call $copy (local.get 0) (local.get 1)) (local.get 1)))"
@@ -74,7 +74,8 @@
     "(func (export \"empty\") (param i32 i32) (result i64) (call $packed (call $new (i32.const "   \
     "1)) (i32.const 0)))"
 
-/* The canonical ABI: the function frees its input unless that is empty, cabi_post_ the result. */
+/* The canonical ABI: the function frees its input unless that is empty, and cabi_post_ frees the
+ * result. */
 #define CANONICAL                                                                                  \
     "(func $canonical (export \"copy\") (export \"again\") (param i32 i32) (result i32)"           \
     "  (i32.store (i32.const 64) (call $copy (local.get 0) (local.get 1)))"                        \
@@ -97,7 +98,7 @@ static void exchange(struct wat_lab *lab, const char *name, const char *input, c
     free(bytes.output);
 }
 
-/* Calls of `name` leave nothing behind. */
+/* Calls of `name` leave no blocks behind. */
 static void check_balance(struct wat_lab *lab, const char *name) {
     exchange(lab, name, "hello", "hello");
     CHECK_EQ_I64(count_of(lab, "live"), 0);
@@ -135,7 +136,7 @@ TEST(malloc_alone_keeps_both) {
     wat_lab_close(&lab);
 }
 
-/* malloc belongs to free, whatever cabi_realloc does. */
+/* malloc belongs to free, with any cabi_realloc. */
 TEST(all_three) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
@@ -175,12 +176,12 @@ TEST(realloc_alone) {
     exchange(&lab, "copy", "hello there", "hello there");
     CHECK_EQ_I64(count_of(&lab, "live"), 1);
     CHECK_EQ_I64(count_of(&lab, "bytes"), 11);
-    exchange(&lab, "empty", "hello", ""); /* of an empty block nobody knows the size */
+    exchange(&lab, "empty", "hello", ""); /* nobody knows the size of an empty block */
     CHECK_EQ_I64(count_of(&lab, "live"), 2);
     wat_lab_close(&lab);
 }
 
-/* What is kept is of the instance: a restore and a load forget it. */
+/* The kept block belongs to the instance: a restore and a load forget it. */
 TEST(realloc_alone_and_restores) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
@@ -197,7 +198,7 @@ TEST(realloc_alone_and_restores) {
     wat_lab_close(&lab);
 }
 
-/* A block of one byte stays of each result, as small as it can be. */
+/* Of each result, a block of one byte stays: the smallest block. */
 TEST(realloc_alone_shrinks_what_it_does_not_free) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
@@ -210,7 +211,7 @@ TEST(realloc_alone_shrinks_what_it_does_not_free) {
     wat_lab_close(&lab);
 }
 
-/* A call that does not return costs no block, if nobody restores. */
+/* A call that does not return costs no block, even without a restore. */
 TEST(realloc_alone_and_a_trap) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
@@ -239,7 +240,7 @@ static int call_again(husk_caller *caller, void *user, const struct husk_value *
     return 0;
 }
 
-/* A host function makes such a call, too, while the input of the one around it is in use. */
+/* A host function makes such a call, too, while the outer call uses its input. */
 TEST(realloc_alone_and_a_call_inside) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
@@ -264,13 +265,13 @@ TEST(the_canonical_abi) {
     wat_lab_open(&lab, HEAP REALLOC CANONICAL ")", NULL);
     check_balance(&lab, "copy");
     wat_lab_close(&lab);
-    wat_lab_init(&lab); /* free is for others */
+    wat_lab_init(&lab); /* free is not used */
     wat_lab_open(&lab, HEAP REALLOC FREE CANONICAL ")", NULL);
     check_balance(&lab, "copy");
     wat_lab_close(&lab);
 }
 
-/* Another function has no cabi_post_ of its name; one of another type is none. */
+/* A cabi_post_ of another name does not count, and one of another type does not either. */
 TEST(a_post_of_this_name_and_type) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
@@ -307,7 +308,7 @@ TEST(a_post_of_every_form) {
     wat_lab_close(&lab);
 }
 
-/* What frees is the guest's code, too, and may end in any way: then there is no result. */
+/* free is the guest's code, too, and may end in any way. Then there is no result. */
 TEST(a_free_that_traps) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
@@ -320,7 +321,8 @@ TEST(a_free_that_traps) {
     wat_lab_close(&lab);
 }
 
-/* Where a block is after it was shrunk is for the guest to say, and goes nowhere but back to it. */
+/* The guest says where a shrunk block is. The library only passes that address back to the
+ * guest. */
 TEST(a_realloc_that_lies) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
@@ -347,7 +349,7 @@ TEST(nothing_is_loaded) {
     wat_lab_close(&lab);
 }
 
-/* ---- What the caller gives ---- */
+/* ---- Arguments of the caller ---- */
 
 static int call_copy(struct wat_lab *lab, struct husk_call *call, struct husk_bytes *bytes) {
     bytes->input = "hello";
@@ -365,7 +367,7 @@ TEST(by_a_husk_func) {
     CHECK_STATUS(call_copy(&lab, &call, &bytes), HUSK_E_INVAL);
     CHECK_OK(husk_image_func(lab.image, "again", 0, &call.func, &lab.err), lab.err);
     CHECK_OK(call_copy(&lab, &call, &bytes),
-             lab.err); /* its first name is that of its cabi_post_ */
+             lab.err); /* its first export name is the name in its cabi_post_ */
     CHECK_STR((char *)bytes.output, "hello");
     CHECK_EQ_I64(count_of(&lab, "live"), 0);
     free(bytes.output);
@@ -425,7 +427,7 @@ static uint64_t entries(struct wat_lab *lab, const char *name) {
     return after.calls - before.calls;
 }
 
-/* The block for inputs is in the snapshot, so a call after a restore needs no other. */
+/* The snapshot has the block for inputs, so a call after a restore needs no other block. */
 static void one_entry_a_call(const char *wat, uint64_t entries_later) {
     struct wat_lab lab;
     husk_image *ready = NULL;
@@ -453,10 +455,10 @@ TEST(one_entry_a_call_after_a_restore) {
     one_entry_a_call(HEAP MALLOC FREE COPY ")", 1);
     one_entry_a_call(HEAP REALLOC COPY ")", 1);
     one_entry_a_call(HEAP REALLOC FREE COPY ")", 1);
-    one_entry_a_call(HEAP MALLOC COPY ")", 2); /* perhaps the function owns what it gets */
+    one_entry_a_call(HEAP MALLOC COPY ")", 2); /* the function may own its input */
 }
 
-/* What was kept for a while is freed, and only once. */
+/* A kept block is freed later, and only once. */
 TEST(kept_and_then_freed) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
@@ -464,7 +466,7 @@ TEST(kept_and_then_freed) {
     wat_lab_open(&lab, HEAP MALLOC FREE COPY OTHERS ")", NULL);
     CHECK_EQ_U64(entries(&lab, "same"), 2);
     CHECK_EQ_U64(entries(&lab, "same"), 1);
-    exchange(&lab, "copy", "longer than that", "longer than that"); /* does not fit into it */
+    exchange(&lab, "copy", "longer than that", "longer than that"); /* too long for the block */
     CHECK_EQ_I64(count_of(&lab, "live"), 1);
     exchange(&lab, "copy", "hi", "hi");
     CHECK_EQ_I64(count_of(&lab, "live"), 0);
@@ -511,7 +513,7 @@ TEST(what_is_refused) {
     "EXPORT(\"handle\") uint64_t handle(char *p, uint32_t n) {\n"                                  \
     "  return (uint32_t)copy(p, n) | (uint64_t)n << 32; }\n"
 
-/* Calls that would need 24 MB if nothing came back. */
+/* Make calls that would need 24 MB if nothing were freed. */
 static void many_calls_in_4_mib(const char *source, const char *flags) {
     static char bytes[4096 + 1];
     struct wat_lab lab;

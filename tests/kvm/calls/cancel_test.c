@@ -1,4 +1,4 @@
-/* tests/kvm/calls/cancel_test.c: tokens that end the calls which carry them, and no others. */
+/* tests/kvm/calls/cancel_test.c: tokens end the calls that carry them, and no others. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -34,7 +34,7 @@ TEST(a_cancelled_call_does_not_begin) {
     guest_run(lab.sandbox, "trap", &limits, &lab.outcome);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_TRAPPED);
     husk_cancel_now(limits.cancel);
-    for (int i = 0; i < 3; i++) { /* for good; and whose call does not carry it is left alone */
+    for (int i = 0; i < 3; i++) { /* cancelled for good; calls without the token go on */
         guest_run(lab.sandbox, "spin", &limits, &lab.outcome);
         CHECK_EQ_U64(lab.outcome.kind, HUSK_INTERRUPTED);
         CHECK(!lab.outcome.is_poisoned && lab.outcome.state_is_exact);
@@ -66,7 +66,7 @@ static void *spin(void *argument) {
     return NULL;
 }
 
-/* The caller's share may be gone by then. */
+/* The caller may have dropped its share before. */
 TEST(a_token_ends_calls_in_several_sandboxes) {
     SKIP_WITHOUT_KVM();
     struct guest_lab lab;
@@ -93,7 +93,7 @@ TEST(a_token_ends_calls_in_several_sandboxes) {
 
 struct nesting {
     struct husk_limits limits; /* of the call inside */
-    husk_cancel *cancels;      /* from the host function; NULL: nothing */
+    husk_cancel *cancels;      /* cancelled by the host function; NULL: nothing is */
     struct husk_outcome outcome;
 };
 
@@ -114,8 +114,8 @@ static int host_nests(husk_caller *caller, void *user, const struct husk_value *
     return 0;
 }
 
-/* What ends the outer call ends the inner one, and the other way round if the guest was in mid-call
- * then. */
+/* The end of the outer call ends the inner call. The end of the inner call ends the outer call if
+ * the guest was in mid-call. */
 TEST(calls_inside_calls) {
     SKIP_WITHOUT_KVM();
     for (int row = 0; row < 4; row++) {
@@ -150,12 +150,12 @@ static int cancels_each(void) {
     return HARNESS_SANITIZED ? 5000 : 50000;
 }
 
-/* One thread makes calls, every other one with a token, which another thread cancels at some
- * moment: before, during or after it. */
+/* One thread makes calls, and every second call has a token. Another thread cancels the token at
+ * some moment: before, during or after the call. */
 struct lane {
     husk_sandbox *sandbox;
     husk_image *image;
-    _Atomic(husk_cancel *) shown; /* takes a share along */
+    _Atomic(husk_cancel *) shown; /* holds a share */
     atomic_bool is_over;
     int calls, wrong, cut, whole;
 };
@@ -202,7 +202,7 @@ static void *work(void *argument) {
         for (int others = 0; others < 2; others++) /* the cancel may come now */
             lane->wrong += call(lane->sandbox, NULL, 4, &result, &outcome) != 0 ||
                            outcome.kind != HUSK_RETURNED || result != 9;
-        husk_cancel_unref(atomic_exchange(&lane->shown, NULL)); /* was not seen */
+        husk_cancel_unref(atomic_exchange(&lane->shown, NULL)); /* nobody took it */
     }
     atomic_store(&lane->is_over, true);
     pthread_join(canceller, NULL);

@@ -87,7 +87,7 @@ TEST(a_poisoned_sandbox_says_where_it_was_cut_off) {
     guest_lab_close(&lab);
 }
 
-/* Whatever is done to the sandbox before the question: the answer is bounded, and no more. */
+/* Whatever happens to the sandbox before the question, the answer is bounded. */
 TEST(snapshots_clones_and_writes_in_between) {
     SKIP_WITHOUT_KVM();
     struct guest_lab lab;
@@ -129,7 +129,7 @@ TEST(structs_of_other_versions) {
     CHECK_EQ_U64(newer.backtrace.frames_count, 1);
     CHECK_EQ_U64(newer.backtrace.size, sizeof newer);
     CHECK_EQ_U64(newer.later[0] | newer.later[3], 0);
-    /* as long as that lists no frame, or one */
+    /* sizes with room for no frame, or for one */
     const size_t head = offsetof(struct husk_backtrace, frames);
     for (size_t size = sizeof size; size <= head + sizeof(struct husk_frame); size += 8) {
         struct husk_backtrace older;
@@ -201,7 +201,7 @@ static void check_nested(struct wat_lab *lab, struct seen *seen, enum nest nest,
     CHECK_STR(seen->later, expected->later);
 }
 
-/* A host function sees the call that it made; the calls around end at their host functions. */
+/* A host function sees the call that it made. The outer calls end at their host functions. */
 TEST(nested_calls_have_their_own) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;

@@ -51,7 +51,7 @@ TEST(another_modules_function_is_refused) {
     check_returns(&lab, lab.sandbox, one, 1);
     check_returns(&lab, sandbox, two, 2);
 
-    /* The sandbox decides by what is loaded now. */
+    /* The image that is loaded now decides. */
     CHECK_OK(husk_sandbox_load(sandbox, lab.image, NULL, &lab.err), lab.err);
     CHECK_STATUS(call(&lab, sandbox, two, &number), HUSK_E_INVAL);
     check_returns(&lab, sandbox, one, 1);
@@ -100,7 +100,7 @@ TEST(the_same_modules_images_share_it) {
     wat_lab_close(&lab);
 }
 
-/* It holds no pointer: what it was found in may be gone. */
+/* It holds no pointer: the image in which it was found may be gone. */
 TEST(it_outlives_its_image) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;

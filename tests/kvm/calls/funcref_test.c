@@ -29,7 +29,7 @@ static const char invoke_wat[] =
     " (func (export \"plus\") (param i32) (result i32)"
     "  (i32.add (local.get 0) (i32.const 100))))";
 
-/* What the last env.invoke_v() saw. */
+/* Results of the last env.invoke_v(). */
 struct invoked {
     int status;
     struct husk_outcome outcome;
@@ -44,7 +44,7 @@ static int find(husk_sandbox *sandbox, uint64_t entry, husk_func *ret_func,
     return status != 0 ? status : husk_func_from_ref(sandbox, &value, ret_func, ret_type, err);
 }
 
-/* As emscripten's: a trap inside is the host's to see, and the guest goes on. */
+/* Like emscripten's: the host sees a trap of the inner call, and the guest goes on. */
 static int invoke_v(husk_caller *caller, void *user, const struct husk_value *args,
                     struct husk_value *results) {
     struct invoked *invoked = user;
@@ -127,7 +127,7 @@ TEST(a_host_function_calls_an_entry) {
     CHECK_EQ_U64(invoked.outcome.kind, HUSK_TRAPPED);
     CHECK_EQ_U64(lab.outcome.kind, HUSK_RETURNED);
     CHECK_EQ_I64(x.of.i32, 7);
-    call_f(&lab, 2, &x); /* of another type */
+    call_f(&lab, 2, &x); /* a function of another type */
     CHECK_STATUS(invoked.status, HUSK_E_TYPE);
     CHECK_EQ_U64(lab.outcome.trap, HUSK_TRAP_HOST_FUNCTION);
     call_f(&lab, 0, &x);
@@ -149,7 +149,7 @@ TEST(nesting_is_limited) {
     open_lab(&lab, &invoked, &options);
     call_f(&lab, 4, &x);
     CHECK_CONTAINS(invoked.err.message, "host_call_depth_max");
-    CHECK_EQ_U64(lab.outcome.kind, HUSK_RETURNED); /* each level's trap was the next one's to see */
+    CHECK_EQ_U64(lab.outcome.kind, HUSK_RETURNED); /* each level saw the trap of the level inside */
     CHECK_EQ_I64(x.of.i32, 5);
     call_f(&lab, 1, &x);
     CHECK_EQ_I64(x.of.i32, 7);
@@ -209,7 +209,7 @@ TEST(functions_are_put_into_tables) {
     wat_lab_close(&lab);
 }
 
-/* Puts a number where the guest could have put it. */
+/* Put a number where the guest could have put it. */
 static void forge(husk_sandbox *sandbox, uint64_t entry, uint64_t ref) {
     const struct husk_image_table *table = &sandbox->image->code->tables[0];
     memcpy(arena_span(&sandbox->machine->arena, table->base_gva + 8 * entry, 8), &ref, 8);
@@ -273,7 +273,7 @@ TEST(forged_references_call_nothing) {
     wat_lab_close(&lab);
 }
 
-/* The image's list of functions is made when the first one of several threads needs it. */
+/* Several threads need the image's list of functions at once. The first one makes it. */
 struct finder {
     husk_sandbox *sandbox;
     pthread_barrier_t *barrier;

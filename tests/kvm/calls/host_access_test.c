@@ -81,7 +81,7 @@ static void *write_there(void *user) {
     return (void *)(intptr_t)husk_memory_write(sandbox, &range, &number, NULL);
 }
 
-/* Whichever thread wrote: a restore finds it. */
+/* A restore finds the writes of any thread. */
 TEST(restores_undo_writes_and_growth) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
@@ -129,7 +129,7 @@ TEST(growth_keeps_to_the_limits) {
     struct wat_lab lab;
     uint64_t old = 99;
     void *span;
-    options.memory_max_bytes = 5 * 65536; /* of both memories */
+    options.memory_max_bytes = 5 * 65536; /* both memories together */
     options.table_max_entries = 6;
     open_lab(&lab, &options);
     CHECK_OK(husk_memory_span(lab.sandbox, RANGE(.count = 65536), &span, &lab.err), lab.err);
@@ -163,7 +163,7 @@ TEST(growth_keeps_to_the_limits) {
     wat_lab_close(&lab);
 }
 
-/* What was cut off is only looked at. */
+/* After a cut-off the embedder may only read. */
 TEST(poisoned_sandboxes_are_read_only) {
     SKIP_WITHOUT_COMPILER();
     struct husk_limits options = HUSK_LIMITS_INIT;

@@ -32,7 +32,7 @@ static void make_pending(struct pending_lab *lab, const char *name,
     pending_check(lab, 1);
 }
 
-/* The answer comes too late: the call ends so, and a restore heals. */
+/* The answer comes too late: the call ends with this outcome, and a restore heals. */
 static void check_ends(struct pending_lab *lab, enum husk_outcome_kind kind) {
     int32_t result;
     const int asked = lab->asked;
@@ -74,7 +74,7 @@ TEST(wall_time_goes_on) {
         wait_passed();
         check_ends(&lab, HUSK_DEADLINE);
     }
-    /* without anybody to tell */
+    /* without a function to call */
     struct husk_limits options = limits(100 * MS, 0);
     options.passed = NULL;
     make_pending(&lab, "twice", &options);
@@ -102,7 +102,7 @@ TEST(who_is_not_pending_any_more_is_not_told) {
     make_pending(&lab, "ask", &options);
     husk_sandbox_free(lab.wat.sandbox);
     lab.wat.sandbox = NULL;
-    const int told = atomic_load(&passed_count); /* by then, on a slow machine */
+    const int told = atomic_load(&passed_count); /* may be 1 by now, on a slow machine */
     usleep(400000);
     CHECK_EQ_I64(atomic_load(&passed_count), told);
     pending_lab_close(&lab);
@@ -115,8 +115,8 @@ static void *make_pending_there(void *argument) {
     return NULL;
 }
 
-/* The thread that made the call may burn what it likes, or be gone; so may the one that goes on,
- * before. */
+/* The CPU time of threads does not count while the call is pending. The thread that made the call
+ * may work, or end. So may the thread that resumes it, before that. */
 TEST(cpu_time_stands_still) {
     SKIP_WITHOUT_COMPILER();
     struct pending_lab lab;
@@ -133,7 +133,7 @@ TEST(cpu_time_stands_still) {
     pending_lab_close(&lab);
 }
 
-/* What the outcome says was used: wall time counts on, CPU time does not. */
+/* In the outcome, wall time goes on, and CPU time does not. */
 TEST(what_it_used) {
     SKIP_WITHOUT_COMPILER();
     struct pending_lab lab;
@@ -150,7 +150,7 @@ TEST(what_it_used) {
     pending_lab_close(&lab);
 }
 
-/* What was used before counts after, on any thread. */
+/* CPU time from before the pending counts afterwards, on any thread. */
 TEST(cpu_time_is_that_of_all_threads) {
     SKIP_WITHOUT_COMPILER();
     struct pending_lab lab;
@@ -201,7 +201,7 @@ TEST(a_call_inside_that_is_cut_off_ends_the_pending_one) {
     pending_lab_close(&lab);
 }
 
-/* With a CPU limit alone, so much waiting is allowed: one second at least. */
+/* With a CPU limit alone, waiting is limited: to one second at least. */
 TEST(being_pending_is_waiting) {
     SKIP_WITHOUT_COMPILER();
     struct pending_lab lab;
@@ -221,7 +221,7 @@ TEST(being_pending_is_waiting) {
     pending_lab_close(&lab);
 }
 
-/* Then it is late already when the host function returns. */
+/* The limit has passed when the host function returns. */
 TEST(a_limit_that_passed_before) {
     SKIP_WITHOUT_COMPILER();
     struct pending_lab lab;
@@ -259,13 +259,13 @@ TEST(interrupts_and_cancels_end_it) {
             continue;
         }
         CHECK_OK(husk_sandbox_restore(lab.wat.sandbox, lab.wat.image, &lab.wat.err), lab.wat.err);
-        make_pending(&lab, "ask", NULL); /* a restore takes both back */
+        make_pending(&lab, "ask", NULL); /* a restore removes both */
         pending_returns(&lab, 1, 2);
     }
     pending_lab_close(&lab);
 }
 
-/* A call inside has not begun: it ends, and poisons nothing by itself. */
+/* A call inside has not begun: it ends, and poisons nothing. */
 TEST(an_interrupt_is_for_calls_inside_too) {
     SKIP_WITHOUT_COMPILER();
     struct pending_lab lab;

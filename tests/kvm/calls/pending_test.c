@@ -1,5 +1,5 @@
-/* tests/kvm/calls/pending_test.c: host functions that are pending: going on, answers, what may be
- * done meanwhile, and what abandons the call. */
+/* tests/kvm/calls/pending_test.c: host functions that are pending: resuming, answers, functions
+ * that work meanwhile, and functions that abandon the call. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +18,7 @@ static void make_pending(struct pending_lab *lab, const char *name, int32_t argu
     CHECK_EQ_I64(result, -1);
 }
 
-/* The sandbox is as good as new: nothing is pending, and calls work. */
+/* The sandbox is as before: nothing is pending, and calls work. */
 static void check_free_again(struct pending_lab *lab) {
     int32_t result;
     CHECK_STATUS(pending_resume(lab, 0, &result), HUSK_E_STATE);
@@ -56,7 +56,7 @@ TEST(a_call_is_pending_again_and_again) {
     pending_check(&lab, 8);
     CHECK_EQ_I64(result, -1);
     pending_returns(&lab, 12, 42);
-    lab.has_answer = true; /* and one that has its answer at once */
+    lab.has_answer = true; /* and a host function that answers at once */
     CHECK_EQ_I64(wat_call_i32(&lab.wat, "twice", 1), 30);
     pending_lab_close(&lab);
 }
@@ -71,7 +71,7 @@ static void *call_there(void *argument) {
     return NULL;
 }
 
-/* Also by a thread that did not make the call, which may be gone. */
+/* Another thread may resume the call, and the thread that made it may be gone. */
 TEST(any_thread_goes_on) {
     SKIP_WITHOUT_COMPILER();
     struct pending_lab lab;
@@ -95,7 +95,7 @@ static void resume_late(void *argument) {
     pending_returns(argument, 5, 5);
 }
 
-/* Pages that another thread's part of the call wrote are restored, too. */
+/* A restore also restores pages that the call wrote on another thread. */
 TEST(a_restore_sees_what_another_thread_ran) {
     SKIP_WITHOUT_COMPILER();
     static struct helper_thread helper;
@@ -191,13 +191,13 @@ TEST(only_the_outermost_call_can_be_pending) {
     struct pending_lab lab;
     int32_t result;
     pending_lab_open(&lab, NULL);
-    /* of a host function: the inner call fails, and then the outer one is pending */
+    /* a call of a host function: it fails, and then the outer call is pending */
     lab.nests = "ask";
     make_pending(&lab, "ask", 2);
     CHECK_EQ_I64(lab.nested_status, 0);
     CHECK_EQ_U64(lab.nested.trap, HUSK_TRAP_HOST_FUNCTION);
     CHECK_CONTAINS(lab.nested.message, "\"env.ask\" cannot be pending");
-    /* inside the pending call */
+    /* a call inside the pending call */
     CHECK_OK(pending_call(&lab, "ask", 3, NULL, &result), lab.wat.err);
     CHECK_EQ_U64(lab.wat.outcome.trap, HUSK_TRAP_HOST_FUNCTION);
     CHECK_CONTAINS(lab.wat.outcome.message, "\"env.ask\" cannot be pending");
@@ -290,7 +290,7 @@ TEST(restore_load_and_unload_abandon_it) {
     CHECK_OK(husk_sandbox_snapshot(sandbox, &snapshot, err), *err);
     for (int i = 0; i < 8; i++) {
         make_pending(&lab, "twice", i);
-        if (i % 2 == 1) /* with a call inside, whose registers are others */
+        if (i % 2 == 1) /* with a call inside, which leaves other registers */
             CHECK_EQ_I64(wat_call_i32(&lab.wat, "double", 3), 6);
         if (i / 2 == 1)
             CHECK_OK(husk_sandbox_unload(sandbox, err), *err);
@@ -361,7 +361,7 @@ static int resume_bytes(struct pending_lab *lab, int32_t answer, struct husk_byt
     return husk_call_resume(lab->wat.sandbox, &given, &lab->wat.outcome, &lab->wat.err);
 }
 
-/* In a guest that has no block of another exchange. */
+/* Begin an exchange in a guest without a block of another exchange. */
 static void call_bytes(struct pending_lab *lab) {
     char input[] = "hello";
     struct husk_bytes bytes = HUSK_BYTES_INIT;
@@ -374,7 +374,7 @@ static void call_bytes(struct pending_lab *lab) {
              lab->wat.err);
     pending_check(lab, 5); /* malloc */
     CHECK(bytes.output == input);
-    memset(input, 'x', sizeof input); /* nobody may look at it any more */
+    memset(input, 'x', sizeof input); /* the library must not read it any more */
 }
 
 #define FREES "(func (export \"free\") (param i32) (drop (call $ask (local.get 0))))"
@@ -392,7 +392,7 @@ TEST(every_call_of_an_exchange_can_be_pending) {
         CHECK_STATUS(resume_bytes(&lab, 1024, NULL), HUSK_E_TYPE);
         CHECK_CONTAINS(lab.wat.err.message, "the answer's bytes are missing");
         CHECK_OK(resume_bytes(&lab, 1024, &bytes), lab.wat.err);
-        pending_check(&lab, 105); /* echo, which has the input now */
+        pending_check(&lab, 105); /* echo; it has the input now */
         CHECK_EQ_I64(wat_call_i32(&lab.wat, "double", 4), 8);
         CHECK_OK(resume_bytes(&lab, 3, &bytes), lab.wat.err);
         if (modules[i] != NULL) {
@@ -411,7 +411,7 @@ TEST(every_call_of_an_exchange_can_be_pending) {
     }
 }
 
-/* A guest that lies, a failure, and a restore: whatever was kept is given back. */
+/* The kept memory is freed after a lie of the guest, a failure, and a restore. */
 TEST(an_exchange_that_does_not_return) {
     SKIP_WITHOUT_COMPILER();
     struct pending_lab lab;
@@ -428,7 +428,7 @@ TEST(an_exchange_that_does_not_return) {
     call_bytes(&lab);
     CHECK_OK(resume_bytes(&lab, 1024, &bytes), lab.wat.err);
     CHECK_OK(resume_bytes(&lab, 3, &bytes), lab.wat.err);
-    failure.status = HUSK_E_SYS; /* of what free() asked: the output is there already */
+    failure.status = HUSK_E_SYS; /* free()'s question fails: the output is there already */
     CHECK_OK(husk_call_resume(lab.wat.sandbox, &failure, &lab.wat.outcome, &lab.wat.err),
              lab.wat.err);
     CHECK_EQ_U64(lab.wat.outcome.trap, HUSK_TRAP_HOST_FUNCTION);
@@ -487,7 +487,7 @@ TEST(initialisation_that_gets_no_answer) {
         answer.status = HUSK_E_SYS;
         CHECK_OK(pending_call(&lab, "double", 5, NULL, &result), lab.wat.err);
         pending_check(&lab, 99);
-        if (i == 0) { /* abandoned: begins anew */
+        if (i == 0) { /* abandoned: it begins again */
             CHECK_OK(husk_sandbox_restore(lab.wat.sandbox, lab.wat.image, &lab.wat.err),
                      lab.wat.err);
             continue;
@@ -515,7 +515,7 @@ TEST(husk_restored_can_be_pending) {
         CHECK_OK(pending_call(&lab, "g_and", i, NULL, &result), lab.wat.err);
         pending_check(&lab, 55);
         if (i == 1)
-            continue; /* abandoned: the next one is called again */
+            continue; /* abandoned: the next call calls it again */
         CHECK_OK(pending_resume(&lab, 600, &result), lab.wat.err);
         pending_check(&lab, i);
         pending_returns(&lab, 20, 620);

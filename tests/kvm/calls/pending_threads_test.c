@@ -1,5 +1,5 @@
-/* tests/kvm/calls/pending_threads_test.c: many sandboxes whose calls are pending, and two threads
- * that serve them all: answers, calls inside, restores, deadlines and cancels in any order. */
+/* tests/kvm/calls/pending_threads_test.c: many sandboxes with pending calls, and two threads that
+ * serve them all: answers, calls inside, restores, deadlines and cancels in any order. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 
 enum { SANDBOXES = 1000, SERVERS = 2, ROUNDS = 4, FDS_EACH = 4 };
 
-/* How a pending call goes on. */
+/* Ways in which a pending call goes on. */
 enum plan {
     PLAN_ANSWER,
     PLAN_FAILURE,
@@ -29,9 +29,9 @@ struct tenant {
     struct husk_limits limits;
     enum plan plan;
     int rounds;      /* still to do */
-    int64_t asked;   /* what its host function was asked */
+    int64_t asked;   /* argument of its host function */
     bool is_inside;  /* the host function answers at once */
-    bool is_pending; /* its call */
+    bool is_pending; /* its call is pending */
     atomic_bool has_passed;
 };
 
@@ -39,13 +39,13 @@ struct world {
     struct guest_lab lab;
     struct tenant *tenants;
     pthread_mutex_t lock;
-    int *ready; /* tenants that nobody serves, as a ring */
+    int *ready; /* tenants that no thread serves, as a ring */
     int ready_first, ready_count, count;
     int done; /* tenants without rounds */
     int wrong, ended[PLANS];
 };
 
-/* One at a time knows which tenant calls. */
+/* The tenant whose call this thread runs. */
 static _Thread_local struct tenant *calling;
 
 static int host_waits(husk_caller *caller, void *user, const struct husk_value *args,
@@ -68,7 +68,7 @@ static void push(struct world *world, int idx) {
     pthread_mutex_unlock(&world->lock);
 }
 
-/* -1: none at the moment. */
+/* Returns -1 if no tenant is ready. */
 static int pop(struct world *world) {
     int idx = -1;
     pthread_mutex_lock(&world->lock);
@@ -174,7 +174,7 @@ static bool go_on(struct world *world, struct tenant *tenant) {
     }
 }
 
-/* One step of a tenant; true: it has another. */
+/* Serve one step of a tenant. True: it has another step. */
 static bool serve(struct world *world, struct tenant *tenant, unsigned *seed) {
     if (!tenant->is_pending) {
         tenant->is_pending = begin(tenant, seed);
@@ -212,7 +212,7 @@ static void *serve_all(void *argument) {
     }
 }
 
-/* As many as there are descriptors for. */
+/* As many as the number of descriptors allows. */
 static int sandboxes_count(void) {
     struct rlimit limit;
     if (getenv("HUSK_TEST_EMULATED") != NULL)

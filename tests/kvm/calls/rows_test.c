@@ -62,7 +62,7 @@ TEST(a_table_and_names_with_nuls) {
     wat_lab_close(&lab);
 }
 
-/* Nothing is defined, and `user` stays the caller's. */
+/* On failure nothing is defined, and the caller still owns `user`. */
 static void check_refused(struct wat_lab *lab, const struct husk_host_func *rows, size_t count,
                           const char *what) {
     int frees_before = *(int *)rows[0].user;
@@ -114,7 +114,7 @@ static const char all_kinds_wat[] =
     "  (i32.add (i32.mul (memory.size) (i32.const 100)) (table.size 0)))"
     " (func (export \"g\") (param i32) (result i32) (i32.wrap_i64 (global.get $g))))";
 
-/* Hosting a module without knowing it: what its imports say is what is defined. */
+/* Define exactly the imports that a module declares, without knowing the module. */
 TEST(a_modules_imports_are_definitions) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
@@ -234,7 +234,7 @@ TEST(a_host_functions_span) {
         CHECK_EQ_I64(wat_call_i32(&lab, "load", at), 0);
         CHECK_EQ_I64(wat_call_i32(&lab, "fill", at), 3);
         CHECK_EQ_I64(wat_call_i32(&lab, "load", at), 0x05050505);
-        /* a restore finds it, wherever it was */
+        /* a restore finds the write, wherever it was */
         CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
     }
     CHECK_EQ_I64(wat_call_i32(&lab, "fill", 65536 - 8), 3);

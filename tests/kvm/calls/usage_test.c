@@ -27,7 +27,7 @@ static struct husk_limits limits(uint64_t wall_ns, uint64_t cpu_ns, bool measure
     return made;
 }
 
-/* Calls "spin" with the limits that it is given. */
+/* Call "spin" with the given limits. */
 static int host_spin(husk_caller *caller, void *user, const struct husk_value *args,
                      struct husk_value *results) {
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
@@ -77,10 +77,10 @@ TEST(a_deadline_says_which_limit) {
     check_limit(limits(0, 20 * MS, false), HUSK_LIMIT_CPU);
     check_limit(limits(3600000 * MS, 20 * MS, false), HUSK_LIMIT_CPU);
     check_limit(limits(20 * MS, 3600000 * MS, false), HUSK_LIMIT_WALL);
-    check_limit(limits(1, 0, false), HUSK_LIMIT_WALL); /* perhaps before the guest ran */
+    check_limit(limits(1, 0, false), HUSK_LIMIT_WALL); /* it may pass before the guest runs */
 }
 
-/* The limit of the call inside ends the call around it, and the other way round. */
+/* The limit of the inner call ends the outer call, and the other way round. */
 TEST(calls_around_and_inside_say_the_same) {
     SKIP_WITHOUT_COMPILER();
     for (int is_outer = 0; is_outer < 2; is_outer++) {
@@ -94,7 +94,7 @@ TEST(calls_around_and_inside_say_the_same) {
             CHECK_EQ_I64(lab.outcome.limit, is_cpu ? HUSK_LIMIT_CPU : HUSK_LIMIT_WALL);
             CHECK_CONTAINS(lab.outcome.message,
                            is_cpu ? "CPU limit of 20 ms" : "wall limit of 20 ms");
-            /* and the next time nothing is left of that */
+            /* the next call has nothing left of that */
             CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
             husk_interrupt(lab.sandbox);
             run(&lab, "f", NULL);
@@ -197,7 +197,7 @@ TEST(initialisation_counts) {
     }
 }
 
-/* As a program that was built against the first version's outcome, and one of a later version. */
+/* Outcomes of programs that were built against the first version and against a later version. */
 TEST(outcomes_of_other_sizes) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;

@@ -15,7 +15,7 @@
 #include "file.h"
 #include "wat.h"
 
-/* Pages with holes between them, and more than a pipe takes. */
+/* Pages with holes between them, and more bytes than a pipe holds. */
 static const char stream_wat[] =
     "(module (memory (export \"memory\") 200)"
     " (func (export \"fill\") (param i32) (result i32)"
@@ -45,7 +45,7 @@ static int collect(void *user, const void *piece, size_t count) {
 struct lab {
     struct wat_lab wat;
     husk_image *snapshot;
-    struct bytes expected; /* what a save to a path gives */
+    struct bytes expected; /* the result of a save to a path */
 };
 
 static void save_to_path(struct lab *lab, const husk_image *image, struct bytes *ret_bytes) {
@@ -95,7 +95,7 @@ TEST(a_callback_gets_the_file) {
     CHECK_OK(husk_image_save_to(lab.snapshot, collect, &bytes, &lab.wat.err), lab.wat.err);
     CHECK(bytes.pieces > 3);
     check_bytes(&lab, &bytes);
-    save_to_path(&lab, lab.wat.image, &expected); /* one that was opened from a file */
+    save_to_path(&lab, lab.wat.image, &expected); /* an image that was opened from a file */
     CHECK_OK(husk_image_save_to(lab.wat.image, collect, &compiled, &lab.wat.err), lab.wat.err);
     CHECK_EQ_U64(compiled.count, expected.count);
     CHECK(memcmp(compiled.data, expected.data, expected.count) == 0);
@@ -119,7 +119,7 @@ TEST(a_callback_that_fails_ends_it) {
                      bytes.fails_with);
         CHECK_EQ_I64(lab.wat.err.status, bytes.fails_with);
         CHECK_CONTAINS(lab.wat.err.message, "callback");
-        CHECK_EQ_U64(bytes.pieces, nth); /* and no other after it */
+        CHECK_EQ_U64(bytes.pieces, nth); /* no piece follows */
         CHECK(bytes.count == 0 || memcmp(bytes.data, all.data, bytes.count) == 0);
         free(bytes.data);
     }
@@ -194,7 +194,7 @@ TEST(a_file_keeps_what_is_around) {
     free(bytes.data);
     close(fd);
 
-    /* Over something: its bytes must not show through the holes, and what is behind stays. */
+    /* Over old bytes: they must not show through the holes, and the bytes behind stay. */
     fd = memfd_create("over", MFD_CLOEXEC);
     memset(old, 0xee, sizeof old);
     for (size_t done = 0; done < lab.expected.count + sizeof old; done += sizeof old)

@@ -57,7 +57,7 @@ static uint64_t spin(struct state_lab *lab) {
     return tries;
 }
 
-/* All kinds of things. Returns how many deadlines there were. */
+/* Use the sandbox in many ways. Returns the number of deadlines. */
 static uint64_t live(struct state_lab *lab) {
     husk_image *snapshot;
     STATE_CALL(lab, "store", 8, 1);
@@ -74,7 +74,7 @@ static uint64_t live(struct state_lab *lab) {
     return deadlines;
 }
 
-/* As long as there was one sandbox, all that the engine counted is its work. */
+/* With only one sandbox so far, the engine's counts are equal to its counts. */
 static void check_like_engine(const struct state_lab *lab) {
     struct husk_stats all = HUSK_STATS_INIT;
     husk_engine_stats(lab->engine, &all);
@@ -122,7 +122,7 @@ TEST(others_are_not_in_it) {
     CHECK_EQ_U64(stats.calls, 0);
     CHECK_EQ_U64(stats.loads_new_vm, 1);
     CHECK_EQ_U64(stats.restores, 0);
-    /* nor is one that had the VM before */
+    /* nor does a sandbox count that had the VM before */
     husk_sandbox_free(other);
     husk_sandbox_free(lab.sandbox);
     lab.sandbox = state_sandbox(&lab, lab.image);
@@ -179,7 +179,7 @@ TEST(the_embedders_pointer) {
     CHECK_OK(husk_sandbox_new(lab.image, lab.imports, &options, &lab.sandbox, &lab.err), lab.err);
     struct husk_stats stats = HUSK_STATS_INIT;
     husk_engine_stats(lab.engine, &stats);
-    CHECK_EQ_U64(stats.pool_hits, 1); /* it is no limit */
+    CHECK_EQ_U64(stats.pool_hits, 1); /* `user` is no limit, so the pool's VM fits */
     CHECK_EQ_I64(STATE_CALL(&lab, "host", 1), 11);
     husk_sandbox_set_user(lab.sandbox, &twenty);
     CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
@@ -192,7 +192,7 @@ TEST(the_embedders_pointer) {
     prometheus_check(prometheus_read(lab.engine), "husk_sandbox_calls_total", "sandbox=\"a\"", 2);
     husk_sandbox_free(clone);
     husk_sandbox_free(lab.sandbox);
-    lab.sandbox = state_sandbox(&lab, lab.image); /* the pool keeps none */
+    lab.sandbox = state_sandbox(&lab, lab.image); /* the pool keeps no `user` */
     CHECK(husk_sandbox_user(lab.sandbox) == NULL);
     state_close(&lab);
 }
@@ -212,7 +212,7 @@ static bool has_label(const struct state_lab *lab, const char *label) {
            NULL;
 }
 
-/* A row of struct husk_sandbox_stats, as it is in the text. */
+/* Check a row of struct husk_sandbox_stats in the text. */
 static void check_row(const struct prometheus_text *text, const char *metric, const char *label,
                       uint64_t number) {
     char name[PROMETHEUS_NAME_MAX], labels[PROMETHEUS_LABELS_MAX];
@@ -228,7 +228,7 @@ TEST(the_text_says_what_the_struct_says) {
     open_measured(&lab, NULL, NULL);
     const size_t without = prometheus_read(lab.engine)->samples_count;
     live(&lab);
-    set_label(&lab, lab.sandbox, "a"); /* it has what was counted without one */
+    set_label(&lab, lab.sandbox, "a"); /* it has the counts made without a label */
     const struct husk_sandbox_stats stats = stats_of(lab.sandbox);
     const struct prometheus_text *text = prometheus_read(lab.engine);
     size_t rows = 0;
@@ -312,7 +312,7 @@ TEST(labels_are_escaped) {
     escaped[sizeof escaped - 1] = 0;
     set_label(&lab, lab.sandbox, most);
     check_calls(&lab, escaped, 0);
-    char any[64]; /* of any name */
+    char any[64]; /* an escaped name is a label */
     husk_name_escape("a\nb\xff", 4, any, sizeof any);
     set_label(&lab, lab.sandbox, any);
     check_calls(&lab, "a\\\\0ab\\\\ff", 0);
@@ -345,12 +345,12 @@ TEST(what_is_no_label) {
     check_refused(&lab, "a\xc3", HUSK_E_INVAL, "byte 1");
     check_refused(&lab, "\xe2\x80\xae turned", HUSK_E_INVAL, "husk_name_escape()");
     CHECK_STATUS(husk_sandbox_set_label(NULL, "a", &lab.err), HUSK_E_INVAL);
-    check_calls(&lab, "a", 5); /* it has its label still */
+    check_calls(&lab, "a", 5); /* it still has its label */
     CHECK_EQ_U64(lab.engine->labels.count, 1);
     state_close(&lab);
 }
 
-/* Who labels every request with something new does not fill the memory. */
+/* An embedder that labels every request anew does not fill the memory. */
 TEST(old_labels_are_forgotten) {
     SKIP_WITHOUT_COMPILER();
     struct state_lab lab;
@@ -380,7 +380,7 @@ TEST(old_labels_are_forgotten) {
     state_close(&lab);
 }
 
-/* ---- Who writes may use the library ---- */
+/* ---- A write callback may use the library ---- */
 
 static int write_and_use(void *user, const void *bytes, size_t count) {
     struct state_lab *lab = user;
@@ -401,7 +401,7 @@ TEST(the_writer_may_use_the_library) {
     state_close(&lab);
 }
 
-/* ---- Read while they run ---- */
+/* ---- Read while sandboxes run ---- */
 
 #define WORKERS 3u
 #define ROUNDS 60
@@ -414,7 +414,7 @@ struct worker {
 
 static atomic_uint finished;
 
-/* One sandbox all the time, and others that come and go. */
+/* One sandbox lives all the time, and others come and go. */
 static void *work(void *user) {
     struct worker *worker = user;
     struct state_lab *lab = &worker->lab;
@@ -431,7 +431,7 @@ static void *work(void *user) {
     return NULL;
 }
 
-/* None of what counts has fallen. */
+/* No counter has fallen. */
 static void check_rises(struct husk_sandbox_stats *before, const husk_sandbox *sandbox) {
     const struct husk_sandbox_stats now = stats_of(sandbox);
 #define STAT(name, metric, label, help)
