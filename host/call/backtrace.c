@@ -26,7 +26,7 @@ const struct husk_image_code_row *code_row_find(const husk_image *image, uint64_
     return row != NULL && row->func_idx != HUSK_FUNC_NONE ? row : NULL;
 }
 
-/* Of an address in the text. */
+/* Find the unwind row of an address in the text. */
 static const struct husk_image_unwind_x86_64 *unwind_row_find(const husk_image *image,
                                                               uint64_t code_gva) {
     return rows_last_up_to(ROWS(image->code->unwind_rows, image->code->unwind_rows_count, code_gva),
@@ -44,8 +44,8 @@ static void find_line(const husk_image *image, struct husk_frame *frame) {
     frame->column = row->column;
 }
 
-/* Is it the same as the frame before it, and that one listed? Deep recursion must not hide what
- * called it. */
+/* True: the frame repeats the frame before it, and that one is listed. Repeats are counted and not
+ * listed, so that deep recursion does not hide its caller. */
 static bool repeats_last(const struct husk_image_code_row *row,
                          const struct husk_backtrace *backtrace, uint32_t listed_count) {
     if (listed_count == 0 || listed_count != backtrace->frames_total)
@@ -55,7 +55,7 @@ static bool repeats_last(const struct husk_image_code_row *row,
            last->wasm_offset == row->wasm_offset;
 }
 
-/* listed_count: the frames that backtrace->frames stands for. */
+/* listed_count: the number of frames for which backtrace->frames stands, repeats included. */
 static void add_frame(const husk_image *image, const struct husk_image_code_row *row,
                       uint32_t *listed_count, struct husk_backtrace *backtrace) {
     const struct image_code *code = image->code;
@@ -85,14 +85,14 @@ static void add_frame(const husk_image *image, const struct husk_image_code_row 
         find_line(image, frame);
 }
 
-/* What the image says of an address. */
+/* The image's rows for an address. */
 struct place {
-    const struct husk_image_code_row *code; /* NULL: no function's */
+    const struct husk_image_code_row *code; /* NULL: in no function */
     const struct husk_image_unwind_x86_64 *row;
 };
 
-/* The places looked up so far, by address: a recursion comes from few. An address of 0 is a free
- * slot: 0 is not in the text. */
+/* The places looked up so far, by address. A recursion has few places. Address 0 marks a free slot:
+ * 0 is not in the text. */
 #define PLACE_SLOTS (2u * LIMIT_BACKTRACE_PLACES)
 struct places {
     uint32_t count;
@@ -100,7 +100,7 @@ struct places {
     struct place found[PLACE_SLOTS];
 };
 
-/* NULL: there were too many. */
+/* Find the place of an address. NULL: there are too many places. */
 static const struct place *place_at(struct places *places, const husk_image *image,
                                     uint64_t address) {
     static const struct place nowhere = {NULL, NULL};
@@ -130,8 +130,8 @@ static void walk(const husk_sandbox *sandbox, struct husk_backtrace *backtrace) 
     struct code_frame frame = sandbox->calls.ended_at;
     uint64_t last_look = 0;
     for (uint32_t steps = 0; work < LIMIT_BACKTRACE_FRAMES; steps++) {
-        /* A return address may be the first byte behind the calling function: look one byte before
-         * it. */
+        /* A return address may be the first byte behind the calling function, so look one byte
+         * before it. */
         const uint64_t look = steps == 0 ? frame.pc : frame.pc - 1;
         work += place != NULL && look == last_look ? 1 : LIMIT_BACKTRACE_FRAMES_PER_MOVE;
         if (place == NULL || look != last_look) /* deep recursion comes from one place */
@@ -140,7 +140,7 @@ static void walk(const husk_sandbox *sandbox, struct husk_backtrace *backtrace) 
             break;
         last_look = look;
         if (place->code != NULL &&
-            place->code->func_idx != HUSK_FUNC_RUNTIME) /* memcpy …: the caller counts */
+            place->code->func_idx != HUSK_FUNC_RUNTIME) /* memcpy …: only its caller is listed */
             add_frame(image, place->code, &listed_count, backtrace);
         if (!code_frame_leave(sandbox, place->row, &frame))
             break;
@@ -155,7 +155,7 @@ void backtrace_keep(husk_sandbox *sandbox) {
     sandbox->calls.ended_at = code_frame_of(frame->was_nested ? &frame->regs : &regs);
 }
 
-/* As many frames as `ret`, of whatever size, has room for. */
+/* The number of frames for which `ret`, of any size, has room. */
 static uint32_t frames_room(const struct husk_backtrace *ret) {
     const size_t head = offsetof(struct husk_backtrace, frames);
     const size_t room = ret->size < head ? 0 : (ret->size - head) / sizeof ret->frames[0];

@@ -28,8 +28,8 @@
 #include "options.h"
 #include "sandbox_internal.h"
 
-/* Where an empty result may be without being a block of the allocator's: Rust has the alignment
- * there. */
+/* An empty result below this address is no block of the allocator. Rust gives the alignment as the
+ * address then. */
 #define NO_BLOCK_BELOW 16u
 
 enum exchange_step {
@@ -43,15 +43,15 @@ enum exchange_step {
 /* One husk_call_bytes() in progress. */
 struct exchange {
     husk_sandbox *sandbox;
-    const void *bytes; /* of the input; borrowed */
+    const void *bytes; /* the input; borrowed */
     uint32_t count;
     bool may_free;
     struct bytes_exports exports;
     enum exchange_step step;
     struct guest_block input, output;
-    uint32_t input_bytes;                  /* wanted for the input's block */
-    struct husk_value args[4], results[2]; /* of the call that is next, or was last */
-    char *copy;                            /* of the output; owned */
+    uint32_t input_bytes;                  /* size of the input's block */
+    struct husk_value args[4], results[2]; /* of the next call, or of the last one */
+    char *copy;                            /* a copy of the output; owned */
     size_t copy_count;
 };
 
@@ -59,7 +59,8 @@ static struct husk_value value_u32(uint32_t number) {
     return (struct husk_value){.type = HUSK_I32, .of.i32 = (int32_t)number};
 }
 
-/* Where the module cannot free, the function may believe that it owns what it gets. */
+/* True: the host owns the input's block. If the module cannot free, the called function may believe
+ * that it owns the block. */
 static bool input_is_ours(const struct exchange *exchange) {
     const enum bytes_release kind = exchange->exports.release_kind;
     return kind == BYTES_RELEASE_FREE || kind == BYTES_RELEASE_REALLOC;
@@ -67,7 +68,7 @@ static bool input_is_ours(const struct exchange *exchange) {
 
 /* ---- The next call ---- */
 
-/* Returns how many arguments. */
+/* Set the arguments, and return their number. */
 static size_t args_set(struct exchange *exchange, const uint32_t *numbers, size_t count) {
     for (size_t i = 0; i < count; i++)
         exchange->args[i] = value_u32(numbers[i]);
@@ -93,7 +94,7 @@ static void prepare_release(struct exchange *exchange, const struct guest_block 
     }
 }
 
-/* The call that the step needs; its results go to the exchange. */
+/* Make the call for the step. Its results go to the exchange. */
 static struct call_request exchange_prepare(struct exchange *exchange) {
     const struct bytes_exports *exports = &exchange->exports;
     struct call_request request = {.args = exchange->args, .results = exchange->results};
@@ -119,7 +120,7 @@ static struct call_request exchange_prepare(struct exchange *exchange) {
     return request;
 }
 
-/* ---- What it returned ---- */
+/* ---- The results of a call ---- */
 
 static int put_input(struct exchange *exchange, struct husk_error *err) {
     const uint32_t addr = exchange->input.addr;
@@ -184,19 +185,19 @@ static int accept_output(struct exchange *exchange, struct husk_error *err) {
     return status != 0 ? status : copy_output(exchange, err);
 }
 
-/* Is the output a block that the host has to free? */
+/* True: the output is a block that the host has to free. */
 static bool output_is_block(const struct exchange *exchange) {
     const struct guest_block *input = &exchange->input, *output = &exchange->output;
-    if (output->addr - input->addr < input->bytes) /* a part of the input, which is freed as such */
+    if (output->addr - input->addr < input->bytes) /* a part of the input, and freed with it */
         return false;
-    if (output->bytes == 0) /* cabi_realloc wants to know a size */
+    if (output->bytes == 0) /* cabi_realloc needs a size */
         return exchange->exports.release_kind == BYTES_RELEASE_FREE &&
                output->addr >= NO_BLOCK_BELOW;
     return output->addr != 0;
 }
 
-/* The step after the output's release. With cabi_realloc alone the block stays, unless a call
- * inside this one has left one already. */
+/* The step after the output's release. With cabi_realloc alone the input's block stays, unless a
+ * call inside this one has left a block already. */
 static enum exchange_step input_release(struct exchange *exchange) {
     const enum bytes_release kind = exchange->exports.release_kind;
     const bool is_too_many = kind == BYTES_RELEASE_FREE || exchange->sandbox->spare.addr != 0;
@@ -213,7 +214,7 @@ static enum exchange_step output_release(struct exchange *exchange) {
     return input_release(exchange);
 }
 
-/* True: the block is gone. A block that was shrunk may have moved. */
+/* True: the block is gone. Otherwise it was shrunk, and may have moved. */
 static bool accept_release(const struct exchange *exchange, struct guest_block *block) {
     if (exchange->exports.release_kind != BYTES_RELEASE_REALLOC || shrunk(block) == 0)
         return true;
@@ -221,7 +222,7 @@ static bool accept_release(const struct exchange *exchange, struct guest_block *
     return block->addr == 0;
 }
 
-/* Take what the step's call returned, and go on to the next step. */
+/* Take the results of the step's call, and go on to the next step. */
 static int exchange_accept(struct exchange *exchange, struct husk_error *err) {
     int status = 0;
     switch (exchange->step) {
@@ -256,11 +257,11 @@ static void give_output(struct exchange *exchange, struct husk_bytes *bytes) {
     exchange->copy = NULL;
 }
 
-/* ---- All of it ---- */
+/* ---- The whole exchange ---- */
 
-/* The first step of an exchange of which all that is borrowed, `exports` and `may_free` are set. A
- * block has at least one byte, so that it can be freed; but not in the canonical ABI, where the
- * guest does that, and knows empty input by its length. */
+/* Begin an exchange. The borrowed fields, `exports` and `may_free` are set. A block has at least
+ * one byte, so that it can be freed. The canonical ABI is different: the guest frees the block, and
+ * recognises empty input by its length. */
 static int exchange_begin(struct exchange *exchange, struct husk_error *err) {
     const enum bytes_release kind = exchange->exports.release_kind;
     exchange->step = EXCHANGE_ALLOCATE;
@@ -274,8 +275,9 @@ static int exchange_begin(struct exchange *exchange, struct husk_error *err) {
     return is_enough ? put_input(exchange, err) : 0;
 }
 
-/* However it ended, the input's block is for the next one if it is there. A snapshot knows it, too:
- * who restores to one that was taken after such a call enters the guest once for each call. */
+/* Keep the input's block, if there is one, for the next exchange, however this one ended. A
+ * snapshot has that block, too. So each call after a restore to the snapshot enters the guest only
+ * once. */
 static void exchange_end(struct exchange *exchange) {
     struct guest_block *spare = &exchange->sandbox->spare;
     if (input_is_ours(exchange) && exchange->input.bytes > spare->bytes &&
@@ -283,7 +285,7 @@ static void exchange_end(struct exchange *exchange) {
         *spare = exchange->input;
 }
 
-/* Ends with EXCHANGE_DONE, or in mid-step if a call did not return: see the outcome. */
+/* Run the steps up to EXCHANGE_DONE, or until a call does not return: see the outcome. */
 static int exchange_run(struct exchange *exchange, const struct call_limits *limits,
                         struct husk_outcome *ret_outcome, struct husk_error *err) {
     while (exchange->step != EXCHANGE_DONE) {
@@ -305,8 +307,8 @@ static void exchange_free(struct exchange *exchange) {
     free(exchange);
 }
 
-/* The step's call is pending: the exchange moves to the heap, with the input if the guest does not
- * have that yet. */
+/* The step's call is pending: move the exchange to the heap. The input moves, too, if the guest
+ * does not have it yet. */
 static void exchange_keep(struct exchange *exchange, struct husk_outcome *outcome) {
     struct call_pending *pending = &exchange->sandbox->calls.pending;
     const size_t input_bytes = exchange->step == EXCHANGE_ALLOCATE ? exchange->count : 0;

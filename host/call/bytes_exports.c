@@ -35,7 +35,7 @@ static bool functype_is(const struct husk_functype *type, const char *types) {
     return true;
 }
 
-/* Is this export, or UINT32_MAX, a function of these types? */
+/* True: this export is a function of these types. UINT32_MAX: no export. */
 static bool export_is(const struct image_code *code, uint32_t export_idx, const char *types,
                       husk_func *ret_func) {
     if (export_idx == UINT32_MAX || code->exports[export_idx].kind != HUSK_ABI_FUNC)
@@ -53,8 +53,8 @@ static bool named_is(const husk_image *image, const char *name, const char *type
     return export_is(image->code, image_export_find(image, name, strlen(name)), types, ret_func);
 }
 
-/* The first name that a function is exported by; NULL as its text: none. Such a call is refused
- * when it is made. */
+/* The function's first export name. Its text is NULL if there is none; such a call is refused when
+ * it is made. */
 static struct image_name name_of(const struct image_code *code, husk_func func) {
     for (uint32_t i = 0; i < code->exports_count; i++)
         if (code->exports[i].kind == HUSK_ABI_FUNC &&
@@ -110,7 +110,7 @@ static int find_allocator(const husk_image *image, const struct image_name *name
         exports->release_kind = BYTES_RELEASE_POST;
     } else if (named_is(image, "free", "i>", &exports->release)) {
         exports->release_kind = BYTES_RELEASE_FREE;
-        exports->is_by_realloc = !has_malloc; /* a pair that belongs together */
+        exports->is_by_realloc = !has_malloc; /* malloc and free belong together */
     } else {
         exports->release = realloc_func;
     }

@@ -25,8 +25,8 @@ static uint64_t end_after(uint64_t now, uint64_t count) {
     return count > UINT64_MAX - 1 - now ? UINT64_MAX - 1 : now + count;
 }
 
-/* husk.h promises both numbers. Waiting is not what a CPU limit is about, so there is much of it;
- * but not without end. */
+/* husk.h promises both numbers. A CPU limit is not meant for waiting, so the wait limit is
+ * generous, but finite. */
 static uint64_t wait_limit(uint64_t cpu_ns) {
     const uint64_t limit =
         cpu_ns > UINT64_MAX / LIMIT_WAIT_FACTOR ? UINT64_MAX : cpu_ns * LIMIT_WAIT_FACTOR;
@@ -99,7 +99,7 @@ static int check_state(const husk_sandbox *sandbox, struct husk_error *err) {
     return 0;
 }
 
-/* A step's run has an outcome. */
+/* A step has run: note its outcome. */
 static void step_ended(husk_sandbox *sandbox, enum call_step step,
                        const struct husk_outcome *outcome) {
     const bool did_run = outcome->is_poisoned ||
@@ -111,10 +111,11 @@ static void step_ended(husk_sandbox *sandbox, enum call_step step,
     else if (step == CALL_STEP_INIT && did_run)
         sandbox->start = SANDBOX_START_FAILED;
     else if (step == CALL_STEP_RESTORED && outcome->kind == HUSK_RETURNED)
-        sandbox->owes_restored_call = false; /* what was cut off may not have taken the entropy */
+        sandbox->owes_restored_call = false; /* a cut-off call may not have taken the entropy */
 }
 
-/* Returns 0 with an outcome; the sandbox may be called only if that is HUSK_RETURNED. */
+/* Run the module's initialisation. Returns 0 with an outcome; the sandbox may be called only if
+ * that is HUSK_RETURNED. */
 static int start_run(husk_sandbox *sandbox, const struct call_limits *limits,
                      struct husk_outcome *ret_outcome, struct husk_error *err) {
     const struct husk_image_module *module = &sandbox->image->code->module;
@@ -158,7 +159,7 @@ int husk_sandbox_start(husk_sandbox *sandbox, const struct husk_limits *options,
     return status;
 }
 
-/* NULL: image_func_refuse() says why. */
+/* The row of a function that can be called. NULL: image_func_refuse() says why it cannot. */
 static inline const struct husk_image_func *callable(const struct image_code *code,
                                                      husk_func func) {
     const struct husk_image_func *row = image_func_row(code, func);
@@ -166,8 +167,8 @@ static inline const struct husk_image_func *callable(const struct image_code *co
                                                                                           : NULL;
 }
 
-/* A snapshot's random numbers are no secret to whoever shares it: a module that exports
- * husk_restored(i64, i64) is given fresh entropy before its first call. True: it is that
+/* A snapshot's random numbers are known to everyone who shares it. So a module that exports
+ * husk_restored(i64, i64) gets fresh entropy before its first call. True: the export is that
  * function. */
 static bool restored_find(const husk_image *image, husk_func *ret_func) {
     struct husk_functype type;
@@ -202,14 +203,14 @@ static int restored_run(husk_sandbox *sandbox, const struct call_limits *limits,
     return status != 0 ? error_while(err, status, "calling husk_restored()") : 0;
 }
 
-/* What has to run before the call itself; 0 and another outcome than HUSK_RETURNED: it must not be
- * made. */
+/* Run the functions that must run before the call itself. 0 and another outcome than HUSK_RETURNED:
+ * do not make the call. */
 static inline int prepare_run(husk_sandbox *sandbox, const struct call_limits *limits,
                               struct husk_outcome *ret_outcome, struct husk_error *err) {
     int status = 0;
     outcome_begin(ret_outcome, HUSK_RETURNED);
     if (sandbox->calls.frame != NULL)
-        return 0; /* a nested call: the one around it did that */
+        return 0; /* a nested call: the outer call did that */
     if (sandbox->start == SANDBOX_NOT_STARTED)
         status = start_run(sandbox, limits, ret_outcome, err);
     if (status == 0 && ret_outcome->kind == HUSK_RETURNED && sandbox->owes_restored_call)
@@ -217,7 +218,7 @@ static inline int prepare_run(husk_sandbox *sandbox, const struct call_limits *l
     return status;
 }
 
-/* ret_row: the function, if it can be called so. */
+/* Check a call. ret_row: the function's row. */
 static int check_call(const husk_sandbox *sandbox, const struct call_request *request,
                       const struct husk_image_func **ret_row, struct husk_error *err) {
     int status = check_state(sandbox, err);
@@ -263,8 +264,8 @@ void call_drop_pending(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     calls_abandon(&sandbox->calls, sandbox->engine);
 }
 
-/* The call is pending, in one of its steps: the caller's arguments will not be there when it goes
- * on. */
+/* The call is pending, in one of its steps. Keep the arguments if they are still needed: the
+ * caller's are gone when the call goes on. */
 __attribute__((noinline)) static void call_keep(husk_sandbox *sandbox,
                                                 const struct call_request *request,
                                                 const struct husk_image_func *row,
@@ -331,7 +332,7 @@ int call_find(const husk_sandbox *sandbox, const struct husk_call *call, husk_fu
               struct husk_error *err) {
     *ret_func = call->func;
     if (call->name == NULL)
-        return 0; /* image_func_row() says what it is */
+        return 0; /* image_func_row() checks it */
     if (call->func.opaque[0] != 0 || call->func.opaque[1] != 0)
         return error_set(err, HUSK_E_INVAL, "both a name and a husk_func are given");
     return husk_image_func(sandbox->image, call->name, call->name_bytes, ret_func, err);

@@ -32,7 +32,7 @@ struct code_frame code_frame_of(const struct vm_regs *regs) {
     return (struct code_frame){.pc = regs->rip, .stack_gva = regs->rsp, .base_gva = regs->rbp};
 }
 
-/* The return address lies just below what RSP is after the return (the CFA). */
+/* The return address lies just below the value that RSP has after the return (the CFA). */
 bool code_frame_leave(const husk_sandbox *sandbox, const struct husk_image_unwind_x86_64 *row,
                       struct code_frame *frame) {
     if (row == NULL || row->cfa_offset == 0)

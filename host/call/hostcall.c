@@ -21,7 +21,7 @@
 #include "sandbox_internal.h"
 #include "values.h"
 
-/* The guest's call ends with a message about the function. */
+/* End the guest's call with a message about the function. */
 __attribute__((format(printf, 4, 5))) static void trap_of(husk_sandbox *sandbox,
                                                           const struct linked_func *func,
                                                           struct husk_outcome *outcome,
@@ -52,7 +52,7 @@ static void be_pending(husk_sandbox *sandbox, const struct linked_func *func,
              NAME_SHOWN(func->def->module), NAME_SHOWN(func->def->name));
 }
 
-/* What the function's return means; true: its results count. */
+/* Handle the function's return. True: use its results. */
 static bool caller_finish(struct husk_caller *caller, const struct linked_func *func, int status,
                           const struct husk_value *results, struct husk_outcome *outcome) {
     husk_sandbox *sandbox = caller->sandbox;

@@ -37,7 +37,7 @@ void outcome_violation(husk_sandbox *sandbox, struct husk_outcome *outcome, cons
     backtrace_keep(sandbox);
 }
 
-/* 300 ms, 1.5 s: in the largest unit that gives at least 1. */
+/* Format as 300 ms or 1.5 s: in the largest unit that gives at least 1. */
 static void format_duration(uint64_t ns, char *text, size_t text_bytes) {
     static const struct {
         const char *name;
@@ -51,7 +51,7 @@ static void format_duration(uint64_t ns, char *text, size_t text_bytes) {
 
 #define LIMIT_TEXT_BYTES 64 /* ": CPU limit of 1.234567891e+10 s" */
 
-/* A wait ends by the rule about CPU limits, so the CPU limit is named. */
+/* The rule about CPU limits ends a wait, so the message names the CPU limit. */
 static void format_limit(enum husk_limit_kind limit, uint64_t limit_ns,
                          char text[LIMIT_TEXT_BYTES]) {
     char duration[32];
@@ -91,7 +91,7 @@ void outcome_cut(husk_sandbox *sandbox, const struct watch *due, bool did_run,
         return;
     outcome->is_poisoned = true;
     sandbox_poison(sandbox, due != NULL ? POISON_DEADLINE : POISON_INTERRUPT);
-    /* The calls around it end, too, and say the same. */
+    /* The outer calls end, too, with the same limit. */
     sandbox->calls.cut_by = limit;
     sandbox->calls.cut_limit_ns = limit_ns;
     backtrace_keep(sandbox);

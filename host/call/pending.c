@@ -17,7 +17,7 @@
 #include "options.h"
 #include "sandbox_internal.h"
 
-/* Room for what the call gives, if the answer may let it return. */
+/* Check the room for the call's results, if the answer may let it return. */
 static int check_room(const husk_sandbox *sandbox, const struct husk_answer *answer,
                       struct husk_error *err) {
     const struct husk_image_func *row = sandbox->calls.pending.row;
@@ -60,7 +60,7 @@ static int check_pending(const husk_sandbox *sandbox, struct husk_error *err) {
     return engine_check_process(sandbox->engine, err);
 }
 
-/* The call, or what follows it, may be pending again afterwards. */
+/* Resume the call, and make the calls that follow. Any of them may be pending afterwards. */
 static int resume(husk_sandbox *sandbox, const struct husk_answer *answer,
                   struct husk_outcome *ret_outcome, struct husk_error *err) {
     struct call_state *calls = &sandbox->calls;

@@ -21,9 +21,9 @@
 #include "sandbox_internal.h"
 #include "trap.h"
 
-/* Must the innermost call end, by a deadline, its token or an interrupt? Then the outcome says so.
- * The outermost call takes the interrupt; an inner one leaves it for the calls around it, which
- * must end, too. */
+/* True: a deadline, a token or an interrupt must end the innermost call, and the outcome says so.
+ * The outermost call takes the interrupt. An inner call leaves it for the calls around it, because
+ * they must end, too. */
 static bool cut_off(husk_sandbox *sandbox, bool did_run, struct husk_outcome *outcome) {
     struct call_state *calls = &sandbox->calls;
     const struct watch *due = calls_due(calls);
@@ -36,7 +36,7 @@ static bool cut_off(husk_sandbox *sandbox, bool did_run, struct husk_outcome *ou
     return true;
 }
 
-/* The innermost call's. */
+/* Set the registers with which the innermost call starts. */
 static void set_start_regs(husk_sandbox *sandbox) {
     const struct call_frame *frame = sandbox->calls.frame, *parent = frame->parent;
     const struct vm_start start = {.ticket = sandbox->engine->entry_ticket,
@@ -50,7 +50,7 @@ static void set_start_regs(husk_sandbox *sandbox) {
     machine_set_regs(sandbox->machine, &regs);
 }
 
-/* Copies what the guest asks for once. */
+/* Serve a request of the guest. The request is copied once. */
 static bool serve_service(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     volatile struct husk_mailbox *mailbox = sandbox->machine->arena.mailbox;
     uint32_t op = mailbox->service_op;
@@ -69,7 +69,8 @@ static bool serve_service(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     }
 }
 
-/* After a host function: calls that it made may have ended in a way that ends this one, too. */
+/* Go on after a host function. A call that it made may have ended so that this call must end,
+ * too. */
 static bool resume_after_host(husk_sandbox *sandbox, struct call_frame *frame,
                               struct husk_outcome *outcome) {
     if (!frame->was_nested)
@@ -103,36 +104,36 @@ static bool serve_port(husk_sandbox *sandbox, struct call_frame *frame, uint8_t 
     }
 }
 
-/* Did the run end before the entry page let the guest go? */
+/* True: the run ended before the entry page let the guest go. */
 static bool is_before_guest(const husk_sandbox *sandbox) {
     struct vm_regs regs;
     machine_get_regs(sandbox->machine, &regs);
     return vm_regs_are_before_guest(&regs, sandbox->engine->entry_ticket);
 }
 
-/* A kicked run: by a deadline or an interrupt, or by a kick that came too late for its call, or by
+/* A run was kicked: by a deadline or an interrupt, by a kick that came too late for its call, or by
  * an unrelated signal. */
 static bool serve_kick(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     const bool did_run = !is_before_guest(sandbox) || sandbox->calls.frame->parent != NULL;
     return !cut_off(sandbox, did_run, outcome);
 }
 
-/* Then the machine is at fault, whoever had it before. */
+/* True: the run failed on entry. Then the machine is at fault, whoever used it before. */
 static bool has_failed_on_entry(const husk_sandbox *sandbox, const struct vm_exit *exit) {
     return (exit->kind == VM_EXIT_EXCEPTION || exit->kind == VM_EXIT_VIOLATION) &&
            is_before_guest(sandbox);
 }
 
-/* How often a call has begun: first in the VM that is there, then, for each reason once, anew. */
+/* The reasons for which a call has begun again. Each reason may do so once. */
 struct entries {
     bool was_debug, was_renewed;
 };
 
-/* A debug exception that the guest before left pending: VMX keeps it in the VMCS, where no ioctl
- * reaches it. It comes at the first instruction, and then it is gone. Ring 3 should not be able to
- * (only an exit right after MOV SS saves one: SDM vol. 3C, section 28.3.4), but Bochs 2.7 saves one
- * at every exit on an instruction that is single-stepped, and an emulator may be what is below
- * KVM. */
+/* True: this is a debug exception that the previous guest left pending. VMX keeps it in the VMCS,
+ * where no ioctl reaches it. It comes at the first instruction, and then it is gone. Ring 3 should
+ * not be able to leave one: only an exit right after MOV SS saves one (SDM vol. 3C, section
+ * 28.3.4). But Bochs 2.7 saves one at every exit on a single-stepped instruction, and KVM may run
+ * on an emulator. */
 static bool is_left_debug(const husk_sandbox *sandbox, const struct vm_exit *exit) {
     struct vm_regs regs;
     machine_get_regs(sandbox->machine, &regs);
@@ -140,7 +141,7 @@ static bool is_left_debug(const husk_sandbox *sandbox, const struct vm_exit *exi
            vm_regs_are_at_start(&regs);
 }
 
-/* For a second VM that fails no tenant is to blame. */
+/* Replace a VM that failed, once. If a second VM fails, the tenant is not to blame. */
 static int machine_replace(husk_sandbox *sandbox, const struct vm_exit *exit, bool *was_renewed,
                            struct husk_error *err) {
     char what[sizeof exit->detail + 32];
@@ -160,8 +161,8 @@ static int machine_replace(husk_sandbox *sandbox, const struct vm_exit *exit, bo
                              "replacing a VM that failed before it let the guest go (%s)", what);
 }
 
-/* No instruction of the guest ran, so the call begins anew, in another VM if this one is at
- * fault. */
+/* No instruction of the guest ran, so begin the call again. If the VM is at fault, use another
+ * one. */
 static int begin_anew(husk_sandbox *sandbox, const struct vm_exit *exit, struct entries *entries,
                       struct husk_error *err) {
     int status = 0;
@@ -174,7 +175,7 @@ static int begin_anew(husk_sandbox *sandbox, const struct vm_exit *exit, struct 
     return status;
 }
 
-/* After a VM failure no outcome is of the guest's making. */
+/* Check that the VM did not fail: after a failure, no outcome comes from the guest. */
 static int check_vm(const husk_sandbox *sandbox, struct husk_error *err) {
     if (!sandbox->is_poisoned || sandbox->poisoned_by != POISON_VM_FAILURE)
         return 0;
@@ -191,7 +192,7 @@ static inline int run_until_end(husk_sandbox *sandbox, struct call_frame *frame,
         int status = machine_run(sandbox->machine, &exit, err);
         if (status == 0 && has_failed_on_entry(sandbox, &exit)) {
             status = begin_anew(sandbox, &exit, &entries, err);
-            exit.kind = VM_EXIT_KICKED; /* a kick may have gone to the old one */
+            exit.kind = VM_EXIT_KICKED; /* the old VM may have got a kick */
         }
         if (status != 0) {
             sandbox_poison(sandbox, POISON_VM_FAILURE);
@@ -242,7 +243,8 @@ static int frame_watch(husk_sandbox *sandbox, struct call_frame *frame,
     return watchdog_add(&sandbox->engine->watchdog, watch, err);
 }
 
-/* The limits of the frame, and of a pending one around it: they count this thread's time. */
+/* Begin the limits of the frame. Those of a pending call around it begin, too, because they count
+ * this thread's time. */
 static int frame_limit(husk_sandbox *sandbox, struct call_frame *frame,
                        const struct call_limits *limits, struct husk_error *err) {
     struct call_state *calls = &sandbox->calls;
@@ -273,7 +275,7 @@ static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame,
     frame->parent = parent;
     frame->ran_ns = 0;
     frame->was_nested = false;
-    /* first: the arguments are in the mailbox already */
+    /* before all else, because the arguments are in the mailbox already */
     hotset_written_here(&sandbox->machine->hotset);
     int status = frame_limit(sandbox, frame, limits, err);
     if (status != 0)
@@ -288,7 +290,7 @@ static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame,
     return 0;
 }
 
-/* The innermost one. */
+/* Leave the innermost frame. */
 static void frame_leave(husk_sandbox *sandbox) {
     struct call_state *calls = &sandbox->calls;
     struct watchdog *watchdog = &sandbox->engine->watchdog;
@@ -299,8 +301,8 @@ static void frame_leave(husk_sandbox *sandbox) {
         calls_park(calls, watchdog, false);
 }
 
-/* The guest stands still, and this thread may leave. The limits are the call's, or those that are
- * kept since it was pending before. */
+/* The call is pending: the guest stands still, and this thread may leave. `limits` are the call's,
+ * or those kept since it was pending before. */
 __attribute__((noinline)) static void frame_pend(husk_sandbox *sandbox,
                                                  const struct call_limits *limits) {
     struct call_state *calls = &sandbox->calls;
@@ -313,7 +315,7 @@ __attribute__((noinline)) static void frame_pend(husk_sandbox *sandbox,
     calls_park(calls, &sandbox->engine->watchdog, true);
 }
 
-/* The end of a run of the innermost frame. */
+/* End a run of the innermost frame. */
 static inline int run_end(husk_sandbox *sandbox, const struct call_limits *limits, int status,
                           struct husk_outcome *outcome) {
     if (status == 0 && outcome->kind == HUSK_PENDING) {
@@ -360,7 +362,7 @@ int run_call(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva,
     return run_end(sandbox, limits, status, ret_outcome);
 }
 
-/* False: the call ended instead. */
+/* Serve the pending host call with the answer. False: the call ended instead. */
 static bool answer_pending(husk_sandbox *sandbox, const struct husk_answer *answer,
                            struct husk_outcome *outcome) {
     struct call_frame *frame = &sandbox->calls.outermost;

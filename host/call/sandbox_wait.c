@@ -16,7 +16,7 @@ static bool counts_waits(const struct call_frame *frame) {
     return frame->is_watched && frame->watch.wait_left_ns != UINT64_MAX;
 }
 
-/* Returns when, or 0: no call counts it. A call around this one waits, too. */
+/* Begin a wait. Outer calls wait, too. Returns the time, or 0 if no call counts it. */
 static uint64_t wait_begin(husk_sandbox *sandbox) {
     uint64_t now = 0;
     for (struct call_frame *frame = sandbox->calls.frame; frame != NULL; frame = frame->parent) {

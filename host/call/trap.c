@@ -16,7 +16,7 @@
 #include "sandbox_internal.h"
 
 #define FOUR_GIB (1ull << 32)
-#define GUEST_STACK_NEAR_BYTES (64ull << 20) /* frames of that size are rare */
+#define GUEST_STACK_NEAR_BYTES (64ull << 20) /* larger frames are rare */
 #define GUEST_STACK_OFFSET_BYTES 65536ull    /* from the stack pointer to a local variable */
 
 static const char *trap_message(enum husk_trap trap) {
@@ -30,7 +30,8 @@ static const char *trap_message(enum husk_trap trap) {
     }
 }
 
-/* A page fault. LLVM knows nothing of those: it may have dropped or delayed stores before one. */
+/* A page fault. LLVM does not know that memory accesses can fault: it may have dropped or delayed
+ * stores before one. */
 static void outcome_fault(husk_sandbox *sandbox, enum husk_trap trap,
                           struct husk_outcome *outcome) {
     const bool is_strict = (sandbox->image->flags & HUSK_IMAGE_STRICT) != 0;
@@ -60,9 +61,9 @@ static uint32_t memory_of(const husk_sandbox *sandbox, uint64_t address) {
     return address >= base && address - base < HUSK_MEM_WINDOW_BYTES ? (uint32_t)idx : UINT32_MAX;
 }
 
-/* Compilers of C and the like keep a stack in the memory, which grows down from a global of the
- * module. Where that global has passed 0, addresses wrap around, to just below 4 GiB, or just above
- * with the offset of an instruction. Other causes (an index below 0 from a null pointer) are less
+/* Compilers of C and similar languages keep a stack in the memory. It grows down from a global of
+ * the module. If the global passes 0, addresses wrap around to just below 4 GiB, or just above with
+ * the offset of an instruction. Other causes (an index below 0 from a null pointer) are less
  * common. */
 static bool is_below_guest_stack(const husk_sandbox *sandbox, uint64_t address) {
     const husk_image *image = sandbox->image;

@@ -14,10 +14,10 @@
 #include "name_text.h"
 
 struct label {
-    struct labelled *first;   /* the sandboxes that have it */
-    uint32_t holds;           /* by these, and by those that are being made */
-    uint64_t idle_since;      /* labels.releases, if nobody holds it */
-    struct tally_counts gone; /* counted by those that do not have it any more */
+    struct labelled *first;   /* list of the sandboxes that have it */
+    uint32_t holds;           /* number of these sandboxes, and of those that are being made */
+    uint64_t idle_since;      /* value of labels.releases when the last hold ended */
+    struct tally_counts gone; /* counts of sandboxes that no longer have it */
     char text[];
 };
 
@@ -30,7 +30,7 @@ int label_check(const char *text, struct husk_error *err) {
     for (size_t at = 0; at < bytes;) {
         const size_t from = at;
         at += name_escape_character(text + at, bytes - at, escape);
-        /* So what is left is escaped as Prometheus wants it: \\ and \" alone. */
+        /* So Prometheus understands the remaining escapes: \\ and \" alone. */
         if (escape[0] == '\\' && isxdigit((unsigned char)escape[1]) != 0)
             return error_set(err, HUSK_E_INVAL,
                              "the label \"%s\" has at byte %zu what is not a visible character of "
@@ -42,7 +42,7 @@ int label_check(const char *text, struct husk_error *err) {
 
 /* ---- Labels, ascending ---- */
 
-/* Where it is, or belongs. */
+/* Find the row of a label, or the place where it belongs. */
 static uint32_t row_of(const struct labels *labels, const char *text, bool *ret_is_there) {
     uint32_t low = 0, high = labels->count;
     *ret_is_there = false;
@@ -68,7 +68,7 @@ static void row_remove(struct labels *labels, uint32_t idx) {
             (labels->count - idx) * sizeof labels->rows[0]);
 }
 
-/* NULL: no memory. */
+/* Insert a row. NULL: no memory. */
 static struct label *row_insert(struct labels *labels, uint32_t idx, const char *text) {
     if (labels->count == labels->capacity) {
         const uint32_t capacity = labels->capacity == 0 ? 16 : 2 * labels->capacity;
@@ -90,7 +90,7 @@ static struct label *row_insert(struct labels *labels, uint32_t idx, const char 
     return label;
 }
 
-/* There are idle ones. */
+/* Forget the label that has been idle longest. There is an idle label. */
 static void forget_oldest(struct labels *labels) {
     uint32_t oldest = UINT32_MAX;
     for (uint32_t i = 0; i < labels->count; i++)
@@ -136,7 +136,7 @@ void label_release(struct labels *labels, struct label *label) {
     pthread_mutex_unlock(&labels->lock);
 }
 
-/* ---- What is counted under them ---- */
+/* ---- Counts ---- */
 
 void tally_read(const struct tally *tally, struct tally_counts *ret_counts) {
     for (unsigned i = 0; i < STAT_COUNT; i++)
@@ -147,7 +147,7 @@ void tally_read(const struct tally *tally, struct tally_counts *ret_counts) {
     ret_counts->memory_bytes = atomic_load_explicit(&tally->memory_bytes, memory_order_relaxed);
 }
 
-/* What `now` has more than `before`. What there is, and no count, is left to the caller. */
+/* Add the counts by which `now` exceeds `before`. Only counts: the caller adds current numbers. */
 static void counts_add(struct tally_counts *sum, const struct tally_counts *now,
                        const struct tally_counts *before) {
     for (unsigned i = 0; i < STAT_COUNTERS; i++)

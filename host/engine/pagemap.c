@@ -11,7 +11,7 @@
 #include "error.h"
 #include "layout.h"
 
-/* PAGEMAP_SCAN is newer (6.7) than the oldest kernel headers we build with.
+/* PAGEMAP_SCAN (6.7) is newer than the oldest kernel headers we build with.
  * include/uapi/linux/fs.h */
 struct scan_region {
     uint64_t start, end, categories;
@@ -84,8 +84,8 @@ static int scan_ranges(const struct pagemap *pagemap, uint8_t *hva, uint64_t byt
     return 0;
 }
 
-/* Without the scan the shared zero page cannot be told from a private page; taking it for one is
- * only slower. */
+/* Without the scan, the shared zero page looks like a private page. To treat it as one only costs
+ * time. */
 static bool entry_is_private(uint64_t entry) {
     return (entry & (ENTRY_PRESENT | ENTRY_SWAPPED)) != 0 && (entry & ENTRY_FILE) == 0;
 }

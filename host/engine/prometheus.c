@@ -15,11 +15,11 @@
 struct text_writer {
     husk_write_fn write;
     void *user;
-    int status;         /* the first one that is not 0 */
-    const char *metric; /* the one that has its header */
+    int status;         /* the first status that is not 0 */
+    const char *metric; /* the metric whose header was written last */
 };
 
-/* Numbers are whole ones: a decimal point of printf() is the locale's. */
+/* Write text. Numbers must be integers: the decimal point of printf() depends on the locale. */
 __attribute__((format(printf, 2, 3))) static void text_put(struct text_writer *writer,
                                                            const char *format, ...) {
     char line[512];
@@ -29,7 +29,7 @@ __attribute__((format(printf, 2, 3))) static void text_put(struct text_writer *w
     va_start(args, format);
     int count = vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    /* help is what we wrote, and short, and a label has a limit */
+    /* our help texts are short, and labels have a limit */
     size_t bytes = (size_t)count < sizeof line ? (size_t)count : sizeof line - 1;
     writer->status = writer->write(writer->user, line, bytes);
 }
@@ -58,8 +58,8 @@ static void put_gauge(struct text_writer *writer, const char *metric, const char
 #define SECONDS_FORMAT "%" PRIu64 ".%09" PRIu64
 #define SECONDS_OF(ns) (ns) / 1000000000u, (ns) % 1000000000u
 
-/* Bounds from 128 ns to 69 s, always the same ones: a series that comes and goes breaks what is
- * computed from it. */
+/* Bounds are from 128 ns to 69 s, and always the same: a series that comes and goes breaks
+ * computations on it. */
 #define PROMETHEUS_BUCKET_FIRST 6u
 #define PROMETHEUS_BUCKET_LAST 35u
 
@@ -115,7 +115,7 @@ struct sums {
     uint32_t count;
 };
 
-/* Where a row's label goes on after the sandbox's; `label` as in stats.def. */
+/* The rest of a row's labels, after the sandbox's; `label` as in stats.def. */
 static const char *labels_rest(const char *label) {
     return label[0] == '{' ? label + 1 : "}";
 }
@@ -167,12 +167,12 @@ static void put_sandboxes(struct text_writer *writer, const struct sums *sums) {
     put_sandbox_gauges(writer, sums);
 }
 
-/* All that needs memory, and the lock of the labels, is done before the first piece is written:
+/* All memory is allocated, and the lock of the labels released, before the first piece is written:
  * write() may call this library. */
 int husk_engine_prometheus(const husk_engine *engine, husk_write_fn write, void *user) {
     struct text_writer writer = {.write = write, .user = user};
     struct sums sums = {0};
-    /* only the lock is changed */
+    /* only the lock changes */
     int status = labels_sum(&((husk_engine *)engine)->labels, &sums.rows, &sums.count);
     if (status != 0)
         return status;

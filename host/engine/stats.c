@@ -21,12 +21,12 @@ static uint64_t duration_sum_ns(const husk_engine *engine, enum husk_histogram_k
     return sum_ns;
 }
 
-/* What is alive. The rows were read a moment apart. */
+/* The number that exist now. The rows were read at different moments. */
 static uint64_t difference(uint64_t made, uint64_t freed) {
     return made > freed ? made - freed : 0;
 }
 
-/* Every row of the struct is set below: so many counters, and so many others. */
+/* Every row of the struct is set below: this number of counters, and 10 others. */
 _Static_assert(sizeof(struct husk_stats) ==
                    (STAT_COUNTERS + 10) * sizeof(uint64_t) + sizeof(size_t),
                "a row is missing");

@@ -31,7 +31,7 @@ int husk_memory_span(husk_sandbox *sandbox, const struct husk_range *range, void
     if (sandbox == NULL || range == NULL || ret_span == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_memory_span: a NULL argument");
     int status = sandbox_span(sandbox, range->mem_idx, range->addr, range->count, &span, err);
-    /* The embedder may write there from any thread: a restore must not rely on its own thread's
+    /* The embedder may write there from any thread, so a restore must not rely on its own thread's
      * faults. */
     if (status == 0 && range->count != 0)
         status = hotset_pin(&sandbox->machine->hotset, &sandbox->machine->arena,
@@ -70,7 +70,7 @@ void *husk_caller_span(husk_caller *caller, const struct husk_range *range) {
     if (range == NULL ||
         sandbox_span(caller->sandbox, range->mem_idx, range->addr, range->count, &span, NULL) != 0)
         return NULL;
-    /* For a moment, and this thread: pages that it writes are found like the guest's. */
+    /* The span is for a moment and this thread, so its writes are found like the guest's. */
     hotset_written_here(&caller->sandbox->machine->hotset);
     return span;
 }

@@ -49,7 +49,7 @@ void calls_abandon(struct call_state *calls, struct husk_engine *engine) {
         return;
     if (engine_check_process(engine, NULL) == 0)
         calls_pop(calls, &engine->watchdog);
-    /* In a forked child nobody looks at the lists, and their locks may be taken for good. */
+    /* In a forked child nobody reads the lists, and their locks may be taken for good. */
     calls->frame = NULL;
     calls->depth = 0;
     calls_forget_pending(calls);

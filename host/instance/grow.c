@@ -13,7 +13,7 @@
 
 #define GROW_FAILED UINT64_MAX
 
-/* Sizes are the guest's to read: its copy is written, never read back. */
+/* Write a size into the guest's copy. The host never reads that copy. */
 static void write_size(struct machine *machine, uint32_t gva_value, uint64_t size) {
     memcpy(arena_span(&machine->arena, gva_value, sizeof size), &size, sizeof size);
 }
@@ -117,8 +117,8 @@ static int grow_table(husk_sandbox *sandbox, uint32_t table_idx, uint64_t delta_
     if (delta_entries == 0)
         return 0;
     machine->sizes.table_entries[table_idx] = old_entries + delta_entries;
-    /* The old last page may hold what a misbehaving guest wrote beyond the old end; null is what
-     * was promised. Pages that were not mapped until now are zero. */
+    /* A misbehaving guest may have written beyond the old end, in the old last page; the new
+     * entries must be null. Pages that were not mapped until now are zero. */
     const uint64_t old_end = table->base_gva + 8 * old_entries;
     const uint64_t stale_bytes =
         from - old_end < 8 * delta_entries ? from - old_end : 8 * delta_entries;
@@ -139,7 +139,7 @@ uint64_t sandbox_table_grow(husk_sandbox *sandbox, uint64_t table_idx, uint64_t 
 
 /* ---- the embedder ---- */
 
-/* The VM belongs to one process, and its memory to no half-done call. */
+/* The VM belongs to one process, and a sandbox cut off in mid-call must not grow. */
 static int check_growable(const husk_sandbox *sandbox, struct husk_error *err) {
     if (sandbox == NULL)
         return error_set(err, HUSK_E_INVAL, "the sandbox is NULL");

@@ -26,7 +26,7 @@ static char *name_copy(const char *name, size_t bytes, size_t *ret_bytes) {
     return copy;
 }
 
-/* `item`: the names and the kind. */
+/* Make a definition with the names and the kind of `item`. */
 static int def_new(const struct husk_extern *item, struct import_def **ret_def,
                    struct husk_error *err) {
     if (item->module == NULL || item->name == NULL)
@@ -46,7 +46,7 @@ static int def_new(const struct husk_extern *item, struct import_def **ret_def,
     return 0;
 }
 
-/* Adds it, or discards it and passes the failure on. */
+/* Add the definition, or discard it and return the failure. */
 static int def_finish(husk_imports *imports, struct import_def *def, int status,
                       struct husk_error *err) {
     if (status == 0)
@@ -125,7 +125,7 @@ int husk_imports_funcs(husk_imports *imports, const struct husk_host_func *rows,
         if (status != 0)
             status = error_while(err, status, "defining row %zu of host functions", i);
     }
-    /* There is room: adding cannot fail, so all are added or none. */
+    /* There is room, so adding cannot fail: all are added or none. */
     for (size_t i = 0; defs != NULL && i < count; i++) {
         if (status == 0)
             imports_add(imports, defs[i], err);

@@ -103,7 +103,8 @@ static int error_mismatch(const struct husk_extern *wanted, const struct husk_ex
         kind_names[wanted->kind], name, wanted_type, kind_names[have->kind], have_type);
 }
 
-/* 0 with *ret_def NULL: unknown, and to be replaced by a function that traps. */
+/* Find a matching definition. 0 with *ret_def NULL: there is none, and a function that traps takes
+ * its place. */
 static int find_match(const husk_imports *imports, const struct husk_extern *wanted,
                       struct import_def **ret_def, struct husk_error *err) {
     struct import_def *def = imports_find(imports, wanted->module, wanted->module_bytes,
@@ -155,14 +156,14 @@ static int link_one(const husk_imports *imports, const struct husk_extern *wante
     return import_stub_new(wanted, message, ret_def, err);
 }
 
-/* Is it missing, rather than of another type? */
+/* True: the import is refused because it is missing, and not because of its type. */
 static bool is_missing(const husk_imports *imports, const struct husk_extern *wanted) {
     return imports_find(imports, wanted->module, wanted->module_bytes, wanted->name,
                         wanted->name_bytes) == NULL &&
            husk_imports_match(imports, wanted, NULL) != 0;
 }
 
-/* The message names the import `first`; the others that are missing are added, as many as fit. */
+/* The message names the import `first`. Add the other missing imports, as many as fit. */
 static void add_missing(const husk_imports *imports, const husk_image *image, uint32_t first,
                         struct husk_error *err) {
     uint32_t unnamed = 0, named = 0;

@@ -8,7 +8,7 @@
 #include "error.h"
 #include "image_internal.h"
 
-/* calloc(0) may give NULL: ask for one more. */
+/* calloc(0) may return NULL, so ask for one more. */
 static void *array_new(size_t count, size_t elem_bytes) {
     return calloc(count + 1, elem_bytes);
 }
@@ -61,7 +61,7 @@ static int make_values(struct linkage *linkage, const husk_image *image, uint32_
                : error_set(err, HUSK_E_NOMEM, "no memory for the arguments of host calls");
 }
 
-/* One state per group, however many of its functions are linked. */
+/* Make one state per group, for any number of its linked functions. */
 static int make_states(struct linkage *linkage, const husk_image *image, struct husk_error *err) {
     for (uint32_t i = 0; i < image->code->imported_count[HUSK_ABI_FUNC]; i++) {
         struct import_group *group = linkage->linked[i].def->group;
@@ -104,7 +104,7 @@ int linkage_init(struct linkage *linkage, const husk_image *image, const husk_im
     if (status == 0)
         status = linkage_make(linkage, image, found, depth_max, err);
     for (uint32_t i = 0; i < image->code->imports_count; i++)
-        import_def_unref(found[i]); /* the linkage has references of its own */
+        import_def_unref(found[i]); /* the linkage holds its references */
     free(found);
     if (status != 0)
         linkage_done(linkage);
@@ -134,8 +134,8 @@ void linkage_done(struct linkage *linkage) {
     *linkage = (struct linkage){0};
 }
 
-/* The saved state of a group: NULL if there is none. One of each name: a set has no two groups of a
- * family (wasi_imports.c). */
+/* Find the saved state of a group; NULL if there is none. Each name occurs once, because a set has
+ * no two groups of a family (wasi_imports.c). */
 static const uint8_t *find_record(const husk_image *image, const char *name, size_t *ret_bytes) {
     struct image_state record;
     uint32_t at = 0;

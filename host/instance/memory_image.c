@@ -31,7 +31,7 @@ static int check_aligned(uint64_t addr, uint64_t offset, uint64_t bytes, struct 
     return 0;
 }
 
-/* The range as it is in the arena. */
+/* Find the range in the arena. */
 static int find_range(husk_sandbox *sandbox, const struct husk_range *range, uint8_t **ret_hva,
                       struct husk_error *err) {
     if (engine_check_process(sandbox->engine, err) != 0)

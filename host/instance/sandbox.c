@@ -48,14 +48,14 @@ static int options_take(const struct husk_sandbox_options *options,
     return 0;
 }
 
-/* Only if it is not so already: an untouched page stays shared with the image. */
+/* Write a word, but only if it changes: an untouched page stays shared with the image. */
 static void write_word(struct machine *machine, uint32_t gva_value, uint64_t word) {
     void *place = arena_span(&machine->arena, gva_value, sizeof word);
     if (memcmp(place, &word, sizeof word) != 0)
         memcpy(place, &word, sizeof word);
 }
 
-/* A snapshot has all of this in its memory. */
+/* Write imported sizes and globals into memory. A snapshot has them there already. */
 static void apply_imports(husk_sandbox *sandbox) {
     const husk_image *image = sandbox->image;
     const struct image_code *code = image->code;
@@ -75,13 +75,13 @@ static void apply_imports(husk_sandbox *sandbox) {
     }
 }
 
-/* What was asked for, or awaited, of the instance before does not reach the next one. */
+/* Interrupts and pending calls of the previous instance do not reach the next one. */
 static void calls_begin(husk_sandbox *sandbox) {
     calls_abandon(&sandbox->calls, sandbox->engine);
     atomic_store(&sandbox->calls.is_interrupted, false);
 }
 
-/* The instance is as the image says: no call has run. */
+/* Begin an instance as the image says: no call has run. */
 static void instance_begin(husk_sandbox *sandbox, husk_image *image) {
     calls_begin(sandbox);
     husk_image_ref(image);
@@ -114,8 +114,8 @@ static void sandbox_unload(husk_sandbox *sandbox) {
     stat_count(sandbox->tally, STAT_unloads);
 }
 
-/* Takes over the linkage, also on failure. What was loaded stays so if it fails before anything is
- * changed, and is unloaded otherwise. */
+/* Load an image. Takes over the linkage, also on failure. If the load fails before any change, the
+ * old instance stays loaded. If it fails later, the old instance is unloaded. */
 static int sandbox_load(husk_sandbox *sandbox, husk_image *image, struct linkage *take_link,
                         struct husk_error *err) {
     struct machine *machine = sandbox->machine;
@@ -194,7 +194,7 @@ static int check_engine(const husk_engine *engine, const husk_image *image,
 
 /* Nothing is loaded. */
 static void sandbox_destroy(husk_sandbox *sandbox) {
-    labelled_end(&sandbox->engine->labels, &sandbox->labelled); /* who has it next counts anew */
+    labelled_end(&sandbox->engine->labels, &sandbox->labelled); /* the next sandbox counts from 0 */
     machine_put(sandbox->machine);
     engine_unref(sandbox->engine);
     free(sandbox);
@@ -234,7 +234,7 @@ int sandbox_new(husk_engine *engine, husk_image *image, struct linkage *take_lin
     return 0;
 }
 
-/* What a sandbox is made from; image and imports may be NULL. */
+/* The parts of a new sandbox; image and imports may be NULL. */
 struct parts {
     husk_engine *engine;
     husk_image *image;

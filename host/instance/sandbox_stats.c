@@ -38,7 +38,7 @@ void sandbox_count_memory(const husk_sandbox *sandbox) {
                     sandbox->image != NULL ? arena_memories_bytes(&sandbox->machine->arena) : 0);
 }
 
-/* Every row of the struct is set below: so many counters, and so many others. */
+/* Every row of the struct is set below: this number of counters, and 6 others. */
 enum sandbox_row {
 #define STAT(name, metric, label, help)
 #define SANDBOX_STAT(name, metric, label, help) ROW_##name,

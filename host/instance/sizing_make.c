@@ -29,7 +29,8 @@ static int arrays_new(struct sizing *sizing, const husk_image *image, struct hus
     return 0;
 }
 
-/* The image's size; a compiled image's imported memories have that of their definition. */
+/* Memories have the image's sizes. Imported memories of a compiled image have the size of their
+ * definition. */
 static int size_memories(struct sizing *sizing, const husk_image *image,
                          const struct linkage *linkage, struct husk_error *err) {
     const struct image_code *code = image->code;
@@ -59,8 +60,8 @@ static int size_memories(struct sizing *sizing, const husk_image *image,
     return 0;
 }
 
-/* What the data region has without a reason is memory like any other. It is never given back, so
- * the limit shrinks by it. */
+/* The part of the data region without a reason counts as memory. It is never given back, so the
+ * limit shrinks by it. */
 static int charge_data(struct sizing *sizing, const husk_image *image, uint64_t limit,
                        struct husk_error *err) {
     const struct image_code *code = image->code;
@@ -77,7 +78,7 @@ static int charge_data(struct sizing *sizing, const husk_image *image, uint64_t 
     return 0;
 }
 
-/* Entries of all tables now, and as the module starts: of a snapshot the two may differ. */
+/* Entries of all tables, now and when the module starts. They may differ in a snapshot. */
 struct table_totals {
     uint64_t now, at_start;
 };
@@ -120,8 +121,8 @@ static uint64_t table_max(const struct sizing *sizing, const husk_image *image,
     return max < sizing->table_entries[idx] ? sizing->table_entries[idx] : max;
 }
 
-/* Without a limit given it is the module's, whatever a snapshot has grown to: all states of one
- * module then fit the same arena, and a restore never has to build another. */
+/* If no limit is given, use the module's, and not the size to which a snapshot has grown. So all
+ * states of one module fit the same arena, and a restore never has to build another arena. */
 static int limit_tables(struct sizing *sizing, const husk_image *image,
                         const struct table_totals *totals, uint64_t limit, struct husk_error *err) {
     sizing->table_max_total = limit;

@@ -20,16 +20,16 @@
 #include "sandbox_internal.h"
 
 /*
- * Every field of an instance and its machine is one of these. Who adds one decides which, brings it
- * back in restore.c and sandbox.c, adds it to the table of docs/snapshots.md and to the comparisons
- * of tests/kvm/snapshots/restore_test.c, and then changes the number here.
+ * Every field of an instance and its machine is one of these. If you add a field, decide which.
+ * Bring it back in restore.c and sandbox.c, and add it to the table of docs/snapshots.md and to the
+ * comparisons of tests/kvm/snapshots/restore_test.c. Then change the number here.
  *
  *   in a snapshot, and brought back   link.groups' states (linkage_save_states()),
  *                                     sizes.table_entries, arena: memories' contents and sizes,
  *                                     data
- *   nothing between two calls         mailbox and stack of the arena (zero), calls (a pending one
- *                                     is no end: refused here), regs of the vCPU
- *   set anew by load and restore      mapped, image, hotset, start, spare, owes_restored_call,
+ *   nothing between two calls         mailbox and stack of the arena (zero), calls (refused here
+ *                                     while one is pending), regs of the vCPU
+ *   set again by load and restore     mapped, image, hotset, start, spare, owes_restored_call,
  *                                     is_poisoned, poisoned_by, changes_begun, calls.ended_at,
  *                                     calls.is_interrupted
  *   not the instance's, unchanged     engine, machine, vcpu_ops, tally, limits, vm, vcpu,
@@ -83,7 +83,7 @@ static bool differs(const husk_image *image, uint64_t gva_value, const uint8_t *
     return source != NULL ? memcmp(page, source, HUSK_PAGE_SIZE) != 0 : !page_is_zero(page);
 }
 
-/* Stack and mailbox hold nothing between calls; memory beyond its size is nobody's. */
+/* Stack and mailbox hold nothing between calls. Memory beyond its size belongs to nobody. */
 static bool is_kept(const struct machine *machine, uint64_t gva_value) {
     if (gva_value >= HUSK_MAILBOX_GVA && gva_value < HUSK_MEM0_GVA)
         return false;
@@ -103,8 +103,8 @@ static int compare_pages(const void *a, const void *b) {
     return first < second ? -1 : first > second;
 }
 
-/* A page of an overlay (memory_image.c) may be in the list twice: as hot, and as not the
- * image's. */
+/* A page of an overlay (memory_image.c) may be in the list twice: because it is hot, and because it
+ * is not the image's. */
 static void list_sort(struct page_list *list) {
     if (list->count > 1)
         qsort(list->pages, list->count, sizeof *list->pages, compare_pages);
@@ -133,7 +133,8 @@ static int list_changed(struct machine *machine, struct page_list *list, struct 
 
 /* ---- the new layer ---- */
 
-/* Runs of neighbouring pages; a run of zeros has no file and hides what the base has there. */
+/* Make runs of neighbouring pages. A run of zeros has no file, and hides the base's contents
+ * there. */
 static uint32_t plan_layer(const struct machine *machine, const struct page_list *list,
                            struct image_run *runs, bool *is_zero_run) {
     uint32_t count = 0;
@@ -155,7 +156,7 @@ static uint32_t plan_layer(const struct machine *machine, const struct page_list
     return count;
 }
 
-/* The runs that have contents, one behind the other. */
+/* Write the runs that have contents, one after another. */
 static int write_runs(const struct machine *machine, const struct image_run *runs,
                       const bool *is_zero_run, uint32_t count, int fd, bool *ret_is_empty,
                       struct husk_error *err) {
@@ -202,11 +203,12 @@ static void append_run(struct image_run *runs, uint32_t *count, const struct ima
                                           .offset = run->offset + (from - run->gva)};
 }
 
-/* The base's runs where the layer has none. `merged` has room for 2 * layer + base. */
+/* Merge the runs: the layer's, and the base's where the layer has none. `merged` has room for
+ * 2 * layer + base. */
 static uint32_t merge_runs(const husk_image *base, const struct image_run *layer,
                            uint32_t layer_count, struct image_run *merged) {
     uint32_t count = 0, at = 0;
-    /* of the layer's runs so far: they may reach over several of the base's */
+    /* end of the layer's runs so far; one of them may cover several of the base's runs */
     uint64_t layer_end = 0;
     for (uint32_t i = 0; i < base->runs_count; i++) {
         const struct image_run *run = &base->runs[i];
@@ -251,8 +253,8 @@ static int make_runs(struct machine *machine, const struct page_list *list, husk
 
 /* ---- everything else ---- */
 
-/* The segments of data that the guest can reach: the compiled image's, and what tables have grown
- * since: one each, however long the chain. */
+/* Make the segments of data that the guest can reach: those of the compiled image, and one for each
+ * table that has grown. The length of the chain does not matter. */
 static int make_segments(const struct machine *machine, husk_image *snapshot,
                          struct husk_error *err) {
     const struct image_code *image = machine->mapped->code;
