@@ -45,7 +45,7 @@ enum husk_hypervisor {
     HUSK_HYPERVISOR_KVM_PVM
 };
 
-/* What husk doctor prints. */
+/* The host, as husk doctor prints it. */
 struct husk_host_info {
     size_t size;
     enum husk_hypervisor hypervisor;

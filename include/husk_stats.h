@@ -70,8 +70,8 @@ struct husk_sandbox_stats {
     uint64_t restores, restore_failures, restore_pages_copied;
     uint64_t loads_in_place, loads_rebuilt, loads_new_vm;
     uint64_t restore_ns, snapshot_ns, call_ns, host_call_ns;
-    /* What there is now: bytes of all linear memories (0 if nothing is loaded), and pages in the
-     * hot set. */
+    /* Current numbers: bytes of all linear memories (0 if nothing is loaded), and pages in the hot
+     * set. */
     uint64_t memory_bytes, hot_pages;
 };
 #define HUSK_SANDBOX_STATS_INIT HUSK_INIT_OF(husk_sandbox_stats)

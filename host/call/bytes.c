@@ -9,12 +9,12 @@
  * pending.c goes on with it.
  *
  * A module with cabi_realloc alone cannot free. The canonical ABI never asks for zero bytes of a
- * block, and allocators differ there: wit-bindgen's C does nothing; its Rust keeps the allocator's
- * smallest block (and asserts against it in debug builds), as realloc() of wasi-libc does; only
- * allocators written for it free. So the result is shrunk to one byte first, which all of them can
- * do, and then to zero. The input's block stays for the next call. Deliberately not shrunk, too:
- * two blocks shrunk in turn would leave a hole in every call, just too small for the blocks of the
- * next.
+ * block, and allocators differ there. wit-bindgen's C does nothing. Its Rust keeps the allocator's
+ * smallest block (and asserts against it in debug builds), as realloc() of wasi-libc does. Only
+ * allocators written for it free the block. So the result is shrunk to one byte first, which all of
+ * them can do, and then to zero. The input's block stays for the next call. Deliberately it is not
+ * shrunk like the result: two blocks shrunk in turn would leave a hole in every call, just too
+ * small for the blocks of the next call.
  */
 #include <stddef.h>
 #include <stdlib.h>

@@ -32,8 +32,7 @@ int call_find(const husk_sandbox *sandbox, const struct husk_call *call, husk_fu
 int call_within(husk_sandbox *sandbox, const struct call_request *request,
                 struct husk_outcome *ret_outcome, struct husk_error *err);
 
-/* Abandon the pending call, because there is no memory to keep what it needs to go on. It ends with
- * a trap. */
+/* End the pending call with a trap, because there is no memory for what it needs to go on. */
 void call_drop_pending(husk_sandbox *sandbox, struct husk_outcome *outcome);
 
 /* A step of the pending call has ended, with *ret_outcome: take the steps that follow. They change

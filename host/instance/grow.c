@@ -13,7 +13,7 @@
 
 #define GROW_FAILED UINT64_MAX
 
-/* Write a size into the guest's copy. The host never reads that copy. */
+/* Write a size where the guest reads it. The host never takes a size from there. */
 static void write_size(struct machine *machine, uint32_t gva_value, uint64_t size) {
     memcpy(arena_span(&machine->arena, gva_value, sizeof size), &size, sizeof size);
 }

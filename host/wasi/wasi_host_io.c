@@ -144,8 +144,8 @@ static long transfer_once(struct wasi_transfer *transfer, const struct manner *m
     return moved;
 }
 
-/* What stops a transfer after its first piece is told by the next one: this one has a short
- * count. */
+/* Transfer everything. If an error comes after the first piece, this transfer has a short count,
+ * and the next transfer gets the error. */
 static long transfer_all(struct wasi_transfer *transfer, const struct manner *manner) {
     uint64_t done = 0, piece_bytes = 0;
     while (done < transfer->total) {
