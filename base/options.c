@@ -122,6 +122,8 @@ static int options_read(const struct layout *layout, const void *given, void *re
 
 int output_check(const char *name, const void *ret, struct husk_error *err) {
     size_t size;
+    if (ret == NULL)
+        return error_set(err, HUSK_E_INVAL, "%s: a NULL argument", name);
     memcpy(&size, ret, sizeof size);
     if (size >= sizeof size && size <= OPTIONS_BYTES_MAX)
         return 0;

@@ -10,6 +10,10 @@
  * nothing. A wasm trap, an exit and a deadline are not errors. They are outcomes of a call (struct
  * husk_outcome).
  *
+ * NULL. Functions that return a status refuse it where the header does not allow it (HUSK_E_INVAL).
+ * Functions that return something else, or nothing, need their handle; those that free, or add or
+ * drop a share, accept NULL.
+ *
  * Threads. Any number of threads may use an engine, an image, or a set of imports that no longer
  * changes. One thread at a time uses a sandbox; the sandbox may move to another thread between
  * calls. Only husk_interrupt() and husk_sandbox_stats() may be called on it at any time.

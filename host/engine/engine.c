@@ -146,7 +146,7 @@ void engine_unref(husk_engine *engine) {
 }
 
 int husk_engine_host_info(const husk_engine *engine, struct husk_host_info *ret_info) {
-    int status = output_check("husk_host_info", ret_info, NULL);
+    int status = engine == NULL ? HUSK_E_INVAL : output_check("husk_host_info", ret_info, NULL);
     if (status == 0)
         output_fill(ret_info, &engine->host_info, sizeof engine->host_info);
     return status;

@@ -172,6 +172,8 @@ static void put_sandboxes(struct text_writer *writer, const struct sums *sums) {
 int husk_engine_prometheus(const husk_engine *engine, husk_write_fn write, void *user) {
     struct text_writer writer = {.write = write, .user = user};
     struct sums sums = {0};
+    if (engine == NULL || write == NULL)
+        return HUSK_E_INVAL;
     /* only the lock changes */
     int status = labels_sum(&((husk_engine *)engine)->labels, &sums.rows, &sums.count);
     if (status != 0)

@@ -33,7 +33,7 @@ _Static_assert(sizeof(struct husk_stats) ==
 
 int husk_engine_stats(const husk_engine *engine, struct husk_stats *ret_stats) {
     struct husk_stats stats;
-    int status = output_check("husk_stats", ret_stats, NULL);
+    int status = engine == NULL ? HUSK_E_INVAL : output_check("husk_stats", ret_stats, NULL);
     if (status != 0)
         return status;
 #define STAT(name, metric, label, help) stats.name = stat_sum(engine, STAT_##name);
@@ -75,6 +75,8 @@ void tally_begin(struct tally *tally) {
 
 int husk_engine_histogram(const husk_engine *engine, enum husk_histogram_kind kind,
                           struct husk_histogram *ret_histogram) {
+    if (engine == NULL || (unsigned)kind > HUSK_HISTOGRAM_HOST_CALL)
+        return HUSK_E_INVAL;
     struct husk_histogram histogram = {.sum_ns = duration_sum_ns(engine, kind)};
     int status = output_check("husk_histogram", ret_histogram, NULL);
     if (status != 0)

@@ -49,9 +49,10 @@ static void extern_describe(const struct image_code *code, uint32_t kind, uint32
 }
 
 int husk_image_import(const husk_image *image, size_t idx, struct husk_extern *ret_extern) {
-    const struct image_code *code = image->code;
-    if (idx >= code->imports_count || output_check("husk_extern", ret_extern, NULL) != 0)
+    if (image == NULL || idx >= image->code->imports_count ||
+        output_check("husk_extern", ret_extern, NULL) != 0)
         return HUSK_E_INVAL;
+    const struct image_code *code = image->code;
     struct husk_extern result = {.module = code->import_modules[idx].text,
                                  .module_bytes = code->import_modules[idx].bytes,
                                  .name = code->import_names[idx].text,
@@ -62,9 +63,10 @@ int husk_image_import(const husk_image *image, size_t idx, struct husk_extern *r
 }
 
 int husk_image_export(const husk_image *image, size_t idx, struct husk_extern *ret_extern) {
-    const struct image_code *code = image->code;
-    if (idx >= code->exports_count || output_check("husk_extern", ret_extern, NULL) != 0)
+    if (image == NULL || idx >= image->code->exports_count ||
+        output_check("husk_extern", ret_extern, NULL) != 0)
         return HUSK_E_INVAL;
+    const struct image_code *code = image->code;
     struct husk_extern result = {.name = code->export_names[idx].text,
                                  .name_bytes = code->export_names[idx].bytes};
     extern_describe(code, code->exports[idx].kind, code->exports[idx].idx, &result);
@@ -73,10 +75,10 @@ int husk_image_export(const husk_image *image, size_t idx, struct husk_extern *r
 }
 
 int husk_image_info(const husk_image *image, struct husk_image_info *ret_info) {
-    const struct image_code *code = image->code;
-    int status = output_check("husk_image_info", ret_info, NULL);
+    int status = image == NULL ? HUSK_E_INVAL : output_check("husk_image_info", ret_info, NULL);
     if (status != 0)
         return status;
+    const struct image_code *code = image->code;
     struct husk_image_info info = {.target_cpu = code->target_cpu.text,
                                    .compiler = code->compiler.text,
                                    .module_name = code->module_name.text,

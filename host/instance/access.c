@@ -108,6 +108,8 @@ static struct husk_slot *global_slot(const husk_sandbox *sandbox,
 int husk_global_get(husk_sandbox *sandbox, const char *name, size_t name_bytes,
                     struct husk_value *ret_value, struct husk_error *err) {
     const struct husk_image_global *global = NULL;
+    if (ret_value == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_global_get: a NULL argument");
     int status = global_find(sandbox, name, name_bytes, &global, err);
     if (status == 0)
         *ret_value =
@@ -119,6 +121,8 @@ int husk_global_set(husk_sandbox *sandbox, const char *name, size_t name_bytes,
                     const struct husk_value *value, struct husk_error *err) {
     const struct husk_image_global *global = NULL;
     struct name_text shown;
+    if (value == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_global_set: a NULL argument");
     int status = global_find(sandbox, name, name_bytes, &global, err);
     if (status != 0)
         return status;

@@ -31,6 +31,9 @@ static int def_new(const struct husk_extern *item, struct import_def **ret_def,
                    struct husk_error *err) {
     if (item->module == NULL || item->name == NULL)
         return error_set(err, HUSK_E_INVAL, "an import definition needs a module name and a name");
+    if (item->module_bytes > UINT32_MAX || item->name_bytes > UINT32_MAX)
+        return error_set(err, HUSK_E_LIMIT, "no name of a module has more than %u bytes",
+                         UINT32_MAX);
     struct import_def *def = calloc(1, sizeof *def);
     if (def != NULL) {
         atomic_init(&def->refs, 1);
@@ -62,6 +65,10 @@ static int def_set_functype(struct import_def *def, const struct husk_functype *
     if (type->params_count > LIMIT_ARITY || type->results_count > LIMIT_ARITY)
         return error_set(err, HUSK_E_INVAL, "%s.%s: more than %u parameters or results",
                          NAME_SHOWN(def->module), NAME_SHOWN(def->name), LIMIT_ARITY);
+    if ((type->params == NULL && type->params_count > 0) ||
+        (type->results == NULL && type->results_count > 0))
+        return error_set(err, HUSK_E_INVAL, "%s.%s: a NULL array of types", NAME_SHOWN(def->module),
+                         NAME_SHOWN(def->name));
     def->types = calloc(count + 1, sizeof *def->types);
     if (def->types == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for the type of %s.%s",

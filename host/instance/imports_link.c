@@ -130,7 +130,10 @@ int husk_imports_match(const husk_imports *imports, const struct husk_extern *it
     int status = extern_read(item, &wanted, err);
     if (status != 0)
         return status;
-    if (wanted.module == NULL || wanted.name == NULL)
+    if (wanted.module == NULL || wanted.name == NULL ||
+        (unsigned)wanted.kind > HUSK_EXTERN_GLOBAL ||
+        (wanted.func.params == NULL && wanted.func.params_count > 0) ||
+        (wanted.func.results == NULL && wanted.func.results_count > 0))
         return error_set(err, HUSK_E_INVAL, "husk_imports_match: not an import");
     if (wanted.module_bytes == 0)
         wanted.module_bytes = strlen(wanted.module);

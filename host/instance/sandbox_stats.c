@@ -53,7 +53,8 @@ _Static_assert(sizeof(struct husk_sandbox_stats) ==
 int husk_sandbox_stats(const husk_sandbox *sandbox, struct husk_sandbox_stats *ret_stats) {
     struct husk_sandbox_stats stats;
     struct tally_counts now;
-    int status = output_check("husk_sandbox_stats", ret_stats, NULL);
+    int status =
+        sandbox == NULL ? HUSK_E_INVAL : output_check("husk_sandbox_stats", ret_stats, NULL);
     if (status != 0)
         return status;
     tally_read(sandbox->tally, &now);
