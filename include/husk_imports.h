@@ -80,8 +80,9 @@ HUSK_API husk_sandbox *husk_caller_sandbox(husk_caller *caller);
  * byte is out of bounds. Call it on the thread that made the guest's call. Unlike
  * husk_memory_span() it does not make restores slower. */
 HUSK_API void *husk_caller_span(husk_caller *caller, const struct husk_range *range);
-/* End the guest's call with a trap and this message. Returns the status that the host function must
- * return. */
+/* End the guest's call with a trap and this message, one line. Returns the status that the host
+ * function must return. The message becomes husk_outcome.message as it is: names and texts from the
+ * guest want husk_name_escape(). */
 HUSK_API int husk_caller_fail(husk_caller *caller, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /* The function has no answer yet. The call that it serves returns HUSK_PENDING, and goes on with

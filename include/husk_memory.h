@@ -41,7 +41,8 @@ HUSK_API int husk_memory_span(husk_sandbox *sandbox, const struct husk_range *ra
 HUSK_API uint64_t husk_memory_bytes(const husk_sandbox *sandbox, uint32_t mem_idx);
 /* Read and write an exported global. name_bytes 0: the name ends at its NUL. HUSK_E_NOT_FOUND.
  * HUSK_E_STATE: nothing is loaded. HUSK_E_TYPE (writing): a value of another type, an immutable
- * global, or a funcref of another module. */
+ * global, or a funcref that is no function of this module. A funcref of another module may happen
+ * to be one here; then it means that function. */
 HUSK_API int husk_global_get(husk_sandbox *sandbox, const char *name, size_t name_bytes,
                              struct husk_value *ret_value, struct husk_error *err);
 HUSK_API int husk_global_set(husk_sandbox *sandbox, const char *name, size_t name_bytes,
@@ -51,7 +52,7 @@ HUSK_API int husk_global_set(husk_sandbox *sandbox, const char *name, size_t nam
 HUSK_API uint64_t husk_table_size(const husk_sandbox *sandbox, uint32_t table_idx);
 /* Read and write an entry of a table, a funcref or an externref. HUSK_E_LIMIT: there is no such
  * table or entry. HUSK_E_STATE, HUSK_E_POISONED. HUSK_E_TYPE (writing): a value of another type, or
- * a funcref of another module. */
+ * a funcref that is no function of this module, as of husk_global_set(). */
 HUSK_API int husk_table_get(husk_sandbox *sandbox, uint32_t table_idx, uint64_t entry_idx,
                             struct husk_value *ret_value, struct husk_error *err);
 HUSK_API int husk_table_set(husk_sandbox *sandbox, uint32_t table_idx, uint64_t entry_idx,
