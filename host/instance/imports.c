@@ -16,15 +16,14 @@
 #include "name_text.h"
 #include "values.h"
 
-#define BUCKETS 256u
 #define NO_DEF UINT32_MAX
 
 struct husk_imports {
     husk_engine *engine;
     struct import_def **defs;
-    uint32_t *next; /* in the same bucket */
+    uint32_t *next;    /* in the same bucket */
+    uint32_t *buckets; /* as many as there is room for definitions: a power of two */
     uint32_t count, capacity;
-    uint32_t buckets[BUCKETS];
     enum husk_unknown unknown;
 };
 
@@ -83,8 +82,6 @@ int husk_imports_new(husk_engine *engine, husk_imports **ret_imports, struct hus
     if (imports == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for a set of imports");
     imports->engine = engine_ref(engine);
-    for (uint32_t i = 0; i < BUCKETS; i++)
-        imports->buckets[i] = NO_DEF;
     *ret_imports = imports;
     return 0;
 }
@@ -101,6 +98,7 @@ void husk_imports_free(husk_imports *imports) {
         import_def_unref(imports->defs[i]);
     free(imports->defs);
     free(imports->next);
+    free(imports->buckets);
     engine_unref(imports->engine);
     free(imports);
 }
@@ -121,8 +119,29 @@ static bool name_is(const char *have, size_t have_bytes, const char *wanted, siz
     return have_bytes == wanted_bytes && memcmp(have, wanted, wanted_bytes) == 0;
 }
 
+/* Of a set that has room. */
+static uint32_t *bucket_of(const husk_imports *imports, uint32_t hash) {
+    return &imports->buckets[hash & (imports->capacity - 1)];
+}
+
+static void bucket_put(husk_imports *imports, uint32_t idx) {
+    uint32_t *bucket = bucket_of(imports, imports->defs[idx]->hash);
+    imports->next[idx] = *bucket;
+    *bucket = idx;
+}
+
+/* Every definition goes into its bucket again: their number has changed. */
+static void buckets_fill(husk_imports *imports) {
+    for (uint32_t i = 0; i < imports->capacity; i++)
+        imports->buckets[i] = NO_DEF;
+    for (uint32_t i = 0; i < imports->count; i++)
+        bucket_put(imports, i);
+}
+
 static uint32_t find_idx(const husk_imports *imports, uint32_t hash, struct husk_extern wanted) {
-    for (uint32_t i = imports->buckets[hash % BUCKETS]; i != NO_DEF; i = imports->next[i]) {
+    if (imports->capacity == 0)
+        return NO_DEF;
+    for (uint32_t i = *bucket_of(imports, hash); i != NO_DEF; i = imports->next[i]) {
         const struct import_def *def = imports->defs[i];
         if (def->hash == hash &&
             name_is(def->name, def->name_bytes, wanted.name, wanted.name_bytes) &&
@@ -143,22 +162,26 @@ struct import_def *imports_find(const husk_imports *imports, const char *module,
 }
 
 int imports_reserve(husk_imports *imports, uint32_t more, struct husk_error *err) {
+    if (more > LIMIT_IMPORTS - imports->count)
+        return error_set(err, HUSK_E_LIMIT, "more than %u definitions in one set", LIMIT_IMPORTS);
     uint32_t capacity = imports->capacity == 0 ? 32 : imports->capacity;
-    while (capacity - imports->count < more && capacity <= LIMIT_IMPORTS)
+    while (capacity - imports->count < more)
         capacity *= 2;
     if (capacity == imports->capacity)
         return 0;
-    if (capacity > LIMIT_IMPORTS)
-        return error_set(err, HUSK_E_LIMIT, "more than %u definitions in one set",
-                         imports->capacity);
     struct import_def **defs = realloc(imports->defs, capacity * sizeof *defs);
     if (defs != NULL)
         imports->defs = defs;
     uint32_t *next = defs == NULL ? NULL : realloc(imports->next, capacity * sizeof *next);
-    if (next == NULL)
+    if (next != NULL)
+        imports->next = next;
+    uint32_t *buckets = next == NULL ? NULL : malloc(capacity * sizeof *buckets);
+    if (buckets == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for an import definition");
-    imports->next = next;
+    free(imports->buckets);
+    imports->buckets = buckets;
     imports->capacity = capacity;
+    buckets_fill(imports);
     return 0;
 }
 
@@ -177,10 +200,8 @@ int imports_add(husk_imports *imports, struct import_def *def, struct husk_error
     int status = imports_reserve(imports, 1, err);
     if (status != 0)
         return status;
-    uint32_t *bucket = &imports->buckets[def->hash % BUCKETS];
     imports->defs[imports->count] = def;
-    imports->next[imports->count] = *bucket;
-    *bucket = imports->count++;
+    bucket_put(imports, imports->count++);
     return 0;
 }
 
@@ -190,8 +211,7 @@ int imports_move(husk_imports *imports, husk_imports *from, struct husk_error *e
         status = imports_add(imports, from->defs[i], err); /* cannot fail: there is room */
     if (status == 0) {
         from->count = 0;
-        for (uint32_t i = 0; i < BUCKETS; i++)
-            from->buckets[i] = NO_DEF;
+        buckets_fill(from);
     }
     return status;
 }

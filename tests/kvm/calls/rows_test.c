@@ -2,6 +2,8 @@
  * tests/kvm/calls/rows_test.c: tables of host functions, definitions made from a module's imports,
  * names with lengths, and the memory that a host function sees.
  */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "literals.h"
@@ -105,6 +107,38 @@ TEST(all_rows_or_none) {
     CHECK_EQ_I64(frees, 1);
     lab.imports = NULL;
     wat_lab_close(&lab);
+}
+
+/* A module may have a million imports, and a host may define them all. */
+TEST(many_rows) {
+    SKIP_WITHOUT_COMPILER();
+    enum { COUNT = 100000 };
+    struct wat_lab lab;
+    int number = 0;
+    struct husk_host_func *rows = calloc(COUNT, sizeof *rows);
+    char(*names)[8] = calloc(COUNT, sizeof *names);
+    CHECK(rows != NULL && names != NULL);
+    wat_lab_init(&lab);
+    for (int i = 0; i < COUNT; i++) {
+        snprintf(names[i], sizeof names[i], "f%d", i);
+        rows[i] = (struct husk_host_func){.module = "env",
+                                          .name = names[i],
+                                          .type = &i32_to_i32,
+                                          .fn = add_user,
+                                          .user = &number};
+    }
+    for (int again = 0; again < 2; again++)
+        CHECK_OK(husk_imports_funcs(lab.imports, rows, COUNT, &lab.err), lab.err);
+    for (int i = 0; i < COUNT; i += 997)
+        CHECK_OK(husk_imports_match(lab.imports, EXTERN(FUNC, "env", names[i], .func = i32_to_i32),
+                                    &lab.err),
+                 lab.err);
+    CHECK_STATUS(husk_imports_match(lab.imports, EXTERN(FUNC, "env", "f100000", .func = i32_to_i32),
+                                    &lab.err),
+                 HUSK_E_LINK);
+    wat_lab_close(&lab);
+    free(names);
+    free(rows);
 }
 
 static const char all_kinds_wat[] =
