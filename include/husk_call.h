@@ -311,8 +311,8 @@ struct husk_answer {
  * milliseconds to move a VM to another thread.
  * HUSK_E_TYPE (an answer of other types; room for other results), HUSK_E_INVAL, HUSK_E_STATE
  * (nothing is pending, or a call inside the pending one runs): nothing has changed, and the call is
- * still pending. HUSK_E_SYS (the VM failed), and HUSK_E_GUEST and HUSK_E_NOMEM of
- * husk_call_bytes(): the call has ended. */
+ * still pending; so it is after HUSK_E_SYS if this thread has no CPU clock. HUSK_E_SYS (the VM
+ * failed), and HUSK_E_GUEST and HUSK_E_NOMEM of husk_call_bytes(): the call has ended. */
 HUSK_API int husk_call_resume(husk_sandbox *sandbox, const struct husk_answer *answer,
                               struct husk_outcome *ret_outcome, struct husk_error *err);
 
