@@ -7,6 +7,7 @@
 #define BASE_NAME_TEXT_H
 
 #include <stddef.h>
+#include <string.h>
 
 #define NAME_TEXT_BYTES 88u /* with the NUL; two of them and a type fit a message */
 
@@ -20,6 +21,12 @@ const char *name_show(struct name_text *buffer, const char *name, size_t name_by
 /* The same for a C string. NAME_SHOWN() gives a text that lives until the end of the block. */
 const char *name_show_str(struct name_text *buffer, const char *name);
 #define NAME_SHOWN(name) name_show_str(&(struct name_text){{0}}, (name))
+
+/* The length of a name that a caller of husk.h gave: 0 stands for "up to its NUL". Otherwise there
+ * need not be a NUL. */
+static inline size_t name_length(const char *name, size_t name_bytes) {
+    return name_bytes != 0 ? name_bytes : strlen(name);
+}
 
 /* Put the first character of a name, which must not be empty, into ret_text: escaped if necessary,
  * with a NUL. Returns the number of bytes that the character has in the name. */

@@ -347,8 +347,8 @@ static int exchange_find(struct exchange *exchange, const struct husk_call *call
                          const struct husk_bytes *bytes, struct husk_error *err) {
     struct image_name name = {call->name, call->name_bytes};
     husk_func func;
-    if (call->name != NULL && call->name_bytes == 0)
-        name.bytes = strlen(call->name);
+    if (call->name != NULL)
+        name.bytes = name_length(call->name, call->name_bytes);
     int status = call_find(exchange->sandbox, call, &func, err);
     if (status == 0)
         status = bytes_exports_find(exchange->sandbox->image, func, &name, &exchange->exports, err);
@@ -426,7 +426,5 @@ int husk_call_bytes(husk_sandbox *sandbox, const struct husk_call *call, struct 
     if (exchange.step == EXCHANGE_DONE)
         give_output(&exchange, bytes);
     free(exchange.copy);
-    if (status != 0 && call_copy.name != NULL)
-        status = error_while(err, status, "calling \"%s\" with bytes", NAME_SHOWN(call_copy.name));
-    return status;
+    return call_explain(&call_copy, " with bytes", status, err);
 }

@@ -338,6 +338,15 @@ int call_find(const husk_sandbox *sandbox, const struct husk_call *call, husk_fu
     return husk_image_func(sandbox->image, call->name, call->name_bytes, ret_func, err);
 }
 
+int call_explain(const struct husk_call *call, const char *how, int status,
+                 struct husk_error *err) {
+    struct name_text shown;
+    if (status == 0 || call->name == NULL)
+        return status;
+    name_show(&shown, call->name, name_length(call->name, call->name_bytes));
+    return error_while(err, status, "calling \"%s\"%s", shown.text, how);
+}
+
 static int call_run(husk_sandbox *sandbox, const struct husk_call *call,
                     struct husk_outcome *ret_outcome, struct husk_error *err) {
     struct call_limits limits;
@@ -378,9 +387,7 @@ int husk_call(husk_sandbox *sandbox, const struct husk_call *call, struct husk_o
     if (status != 0)
         return status;
     status = call_run(sandbox, &copy, ret_outcome, err);
-    if (status != 0 && copy.name != NULL)
-        status = error_while(err, status, "calling \"%s\"", NAME_SHOWN(copy.name));
-    return status;
+    return call_explain(&copy, "", status, err);
 }
 
 void husk_interrupt(husk_sandbox *sandbox) {

@@ -28,6 +28,10 @@ void call_give(const struct call_limits *limits, struct husk_outcome *outcome,
 int call_find(const husk_sandbox *sandbox, const struct husk_call *call, husk_func *ret_func,
               struct husk_error *err);
 
+/* A call or its preparation failed: add the function's name, with `how`, to the message. Returns
+ * the status, also 0. */
+int call_explain(const struct husk_call *call, const char *how, int status, struct husk_error *err);
+
 /* husk_call() within limits. */
 int call_within(husk_sandbox *sandbox, const struct call_request *request,
                 struct husk_outcome *ret_outcome, struct husk_error *err);

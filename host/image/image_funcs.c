@@ -38,7 +38,7 @@ int husk_image_func(const husk_image *image, const char *name, size_t name_bytes
     if (image == NULL || name == NULL || ret_func == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_image_func: a NULL argument");
     const struct image_code *code = image->code;
-    const size_t bytes = name_bytes != 0 ? name_bytes : strlen(name);
+    const size_t bytes = name_length(name, name_bytes);
     uint32_t idx = image_export_find(image, name, bytes);
     if (idx == UINT32_MAX)
         return error_set(err, HUSK_E_NOT_FOUND, "the module exports nothing named \"%s\"",

@@ -90,7 +90,7 @@ static int global_find(const husk_sandbox *sandbox, const char *name, size_t nam
     if (image == NULL)
         return error_set(err, HUSK_E_STATE, "nothing is loaded, so there are no globals");
     const struct image_code *code = image->code;
-    const size_t bytes = name_bytes != 0 ? name_bytes : strlen(name);
+    const size_t bytes = name_length(name, name_bytes);
     const uint32_t idx = image_export_find(image, name, bytes);
     if (idx == UINT32_MAX || code->exports[idx].kind != HUSK_ABI_GLOBAL)
         return error_set(err, HUSK_E_NOT_FOUND, "the module exports no global named \"%s\"",
@@ -126,14 +126,15 @@ int husk_global_set(husk_sandbox *sandbox, const char *name, size_t name_bytes,
     int status = global_find(sandbox, name, name_bytes, &global, err);
     if (status != 0)
         return status;
-    name_show(&shown, name, name_bytes != 0 ? name_bytes : strlen(name));
+    const size_t bytes = name_length(name, name_bytes);
     if ((global->flags & HUSK_GLOBAL_MUTABLE) == 0)
         return error_set(err, HUSK_E_TYPE, "the global \"%s\" cannot be changed: it is not mutable",
-                         shown.text);
+                         name_show(&shown, name, bytes));
     const husk_type type = (husk_type)valtype_to_byte(global->type);
     if (value->type != type)
-        return error_set(err, HUSK_E_TYPE, "the global \"%s\" is of type %s; %s given", shown.text,
-                         husk_type_name(type), husk_type_name(value->type));
+        return error_set(err, HUSK_E_TYPE, "the global \"%s\" is of type %s; %s given",
+                         name_show(&shown, name, bytes), husk_type_name(type),
+                         husk_type_name(value->type));
     status = sandbox_check_ref(sandbox, value, err);
     if (status != 0)
         return status;

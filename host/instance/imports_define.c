@@ -17,7 +17,7 @@
 
 /* A name of husk.h: `bytes` 0 means up to its NUL. */
 static char *name_copy(const char *name, size_t bytes, size_t *ret_bytes) {
-    *ret_bytes = bytes != 0 ? bytes : strlen(name);
+    *ret_bytes = name_length(name, bytes);
     char *copy = malloc(*ret_bytes + 1);
     if (copy != NULL) {
         memcpy(copy, name, *ret_bytes);

@@ -135,10 +135,8 @@ int husk_imports_match(const husk_imports *imports, const struct husk_extern *it
         (wanted.func.params == NULL && wanted.func.params_count > 0) ||
         (wanted.func.results == NULL && wanted.func.results_count > 0))
         return error_set(err, HUSK_E_INVAL, "husk_imports_match: not an import");
-    if (wanted.module_bytes == 0)
-        wanted.module_bytes = strlen(wanted.module);
-    if (wanted.name_bytes == 0)
-        wanted.name_bytes = strlen(wanted.name);
+    wanted.module_bytes = name_length(wanted.module, wanted.module_bytes);
+    wanted.name_bytes = name_length(wanted.name, wanted.name_bytes);
     return find_match(imports, &wanted, &def, err);
 }
 

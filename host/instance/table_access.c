@@ -15,7 +15,7 @@ int husk_image_table(const husk_image *image, const char *name, size_t name_byte
     struct name_text shown;
     if (image == NULL || name == NULL || ret_table_idx == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_image_table: a NULL argument");
-    const size_t bytes = name_bytes != 0 ? name_bytes : strlen(name);
+    const size_t bytes = name_length(name, name_bytes);
     const uint32_t idx = image_export_find(image, name, bytes);
     if (idx == UINT32_MAX || image->code->exports[idx].kind != HUSK_ABI_TABLE)
         return error_set(err, HUSK_E_NOT_FOUND, "the module exports no table named \"%s\"",

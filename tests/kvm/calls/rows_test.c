@@ -233,6 +233,43 @@ TEST(a_call_names_one_function) {
     wat_lab_close(&lab);
 }
 
+/* `name` in a block of its own, without a NUL: AddressSanitizer sees a read beyond. */
+static char *name_alone(const char *name) {
+    char *copy = malloc(strlen(name));
+    CHECK(copy != NULL);
+    return memcpy(copy, name, strlen(name));
+}
+
+TEST(names_with_lengths_need_no_nul) {
+    SKIP_WITHOUT_COMPILER();
+    struct wat_lab lab;
+    husk_func func;
+    wat_lab_init(&lab);
+    wat_lab_open(&lab, "(module (func (export \"f\")))", NULL);
+    char *known = name_alone("f"), *unknown = name_alone("nosuch");
+    struct husk_bytes bytes = HUSK_BYTES_INIT;
+    struct husk_value value = husk_i32(0);
+    CHECK_OK(husk_call(lab.sandbox, CALL(.name = known, .name_bytes = 1), &lab.outcome, &lab.err),
+             lab.err);
+    CHECK_STATUS(
+        husk_call(lab.sandbox, CALL(.name = unknown, .name_bytes = 6), &lab.outcome, &lab.err),
+        HUSK_E_NOT_FOUND);
+    CHECK_CONTAINS(lab.err.message, "calling \"nosuch\"");
+    CHECK_STATUS(husk_call(lab.sandbox, CALL(.name = known, .name_bytes = 1, .results_count = 1),
+                           &lab.outcome, &lab.err),
+                 HUSK_E_INVAL);
+    CHECK_STATUS(husk_call_bytes(lab.sandbox, CALL(.name = known, .name_bytes = 1), &bytes,
+                                 &lab.outcome, &lab.err),
+                 HUSK_E_TYPE);
+    CHECK_CONTAINS(lab.err.message, "calling \"f\" with bytes");
+    CHECK_STATUS(husk_image_func(lab.image, unknown, 6, &func, &lab.err), HUSK_E_NOT_FOUND);
+    CHECK_STATUS(husk_global_get(lab.sandbox, unknown, 6, &value, &lab.err), HUSK_E_NOT_FOUND);
+    CHECK_STATUS(husk_global_set(lab.sandbox, unknown, 6, &value, &lab.err), HUSK_E_NOT_FOUND);
+    free(unknown);
+    free(known);
+    wat_lab_close(&lab);
+}
+
 /* ---- Memory in a host function ---- */
 
 static const char span_wat[] =
