@@ -218,18 +218,15 @@ static inline int prepare_run(husk_sandbox *sandbox, const struct call_limits *l
     return status;
 }
 
-/* Check a call. ret_row: the function's row. */
+/* Check a call, after check_state(). ret_row: the function's row. */
 static int check_call(const husk_sandbox *sandbox, const struct call_request *request,
                       const struct husk_image_func **ret_row, struct husk_error *err) {
-    int status = check_state(sandbox, err);
-    if (status != 0)
-        return status;
     const struct husk_image_func *row = callable(sandbox->image->code, request->func);
     if (row == NULL)
         return image_func_refuse(sandbox->image->code, request->func, err);
     struct husk_functype type = image_functype(sandbox->image->code, row->type_idx);
-    status = values_check(type.params, type.params_count, request->args, request->args_count,
-                          "argument", err);
+    int status = values_check(type.params, type.params_count, request->args, request->args_count,
+                              "argument", err);
     if (status == 0 && request->results_count != type.results_count)
         status = error_set(err, HUSK_E_TYPE, "room for %zu results given; the function has %zu",
                            request->results_count, type.results_count);
@@ -283,18 +280,26 @@ __attribute__((noinline)) static void call_keep(husk_sandbox *sandbox,
     pending->args_count = request->args_count;
 }
 
+/* Take the steps up to the call itself, or until one does not return: see the outcome. */
+static inline int steps_run(husk_sandbox *sandbox, const struct call_request *request,
+                            const struct husk_image_func *row, struct husk_outcome *ret_outcome,
+                            struct husk_error *err) {
+    int status = prepare_run(sandbox, request->limits, ret_outcome, err);
+    if (status != 0 || ret_outcome->kind != HUSK_RETURNED)
+        return status;
+    status = export_run(sandbox, request, row, ret_outcome, err);
+    if (status == 0 && ret_outcome->kind != HUSK_RETURNED)
+        step_ended(sandbox, CALL_STEP_EXPORT, ret_outcome);
+    return status;
+}
+
 static int call_checked(husk_sandbox *sandbox, const struct call_request *request,
                         const struct husk_image_func *row, struct husk_outcome *ret_outcome,
                         struct husk_error *err) {
-    int status = prepare_run(sandbox, request->limits, ret_outcome, err);
-    if (status == 0 && ret_outcome->kind == HUSK_RETURNED) {
-        status = export_run(sandbox, request, row, ret_outcome, err);
-        if (status == 0 && ret_outcome->kind == HUSK_RETURNED)
-            export_results(sandbox, row, request->results);
-        else if (status == 0)
-            step_ended(sandbox, CALL_STEP_EXPORT, ret_outcome);
-    }
-    if (status == 0 && ret_outcome->kind == HUSK_PENDING)
+    int status = steps_run(sandbox, request, row, ret_outcome, err);
+    if (status == 0 && ret_outcome->kind == HUSK_RETURNED)
+        export_results(sandbox, row, request->results);
+    else if (status == 0 && ret_outcome->kind == HUSK_PENDING)
         call_keep(sandbox, request, row, ret_outcome);
     return status;
 }
@@ -308,14 +313,8 @@ int call_go_on(husk_sandbox *sandbox, struct husk_value *results, struct husk_ou
     step_ended(sandbox, pending->step, ret_outcome);
     if (pending->row == NULL || ret_outcome->kind != HUSK_RETURNED)
         return 0;
-    if (pending->step != CALL_STEP_EXPORT) {
-        status = prepare_run(sandbox, &pending->limits, ret_outcome, err);
-        if (status == 0 && ret_outcome->kind == HUSK_RETURNED) {
-            status = export_run(sandbox, &request, pending->row, ret_outcome, err);
-            if (status == 0)
-                step_ended(sandbox, CALL_STEP_EXPORT, ret_outcome);
-        }
-    }
+    if (pending->step != CALL_STEP_EXPORT)
+        status = steps_run(sandbox, &request, pending->row, ret_outcome, err);
     if (status == 0 && ret_outcome->kind == HUSK_RETURNED)
         export_results(sandbox, pending->row, results);
     return status;
@@ -324,7 +323,9 @@ int call_go_on(husk_sandbox *sandbox, struct husk_value *results, struct husk_ou
 int call_within(husk_sandbox *sandbox, const struct call_request *request,
                 struct husk_outcome *ret_outcome, struct husk_error *err) {
     const struct husk_image_func *row = NULL;
-    int status = check_call(sandbox, request, &row, err);
+    int status = check_state(sandbox, err);
+    if (status == 0)
+        status = check_call(sandbox, request, &row, err);
     return status != 0 ? status : call_checked(sandbox, request, row, ret_outcome, err);
 }
 
