@@ -99,13 +99,9 @@ static void put_engine(struct text_writer *writer, const husk_engine *engine) {
     put_counter(writer, "restore_copied_bytes_total", "", "Bytes that restores copied back.",
                 stats.restore_bytes_copied);
     put_gauges(writer, &stats);
-    put_histogram(writer, engine, HUSK_HISTOGRAM_RESTORE, "restore_seconds", "Time of restores.");
-    put_histogram(writer, engine, HUSK_HISTOGRAM_SNAPSHOT, "snapshot_seconds",
-                  "Time of taking snapshots.");
-    put_histogram(writer, engine, HUSK_HISTOGRAM_CALL, "call_seconds",
-                  "Time of calls, host calls included; measured on request.");
-    put_histogram(writer, engine, HUSK_HISTOGRAM_HOST_CALL, "host_call_seconds",
-                  "Time of host calls; measured on request.");
+#define DURATION(KIND, name, help)                                                                 \
+    put_histogram(writer, engine, HUSK_HISTOGRAM_##KIND, #name "_seconds", help);
+#include "durations.def"
 }
 
 /* ---- Labelled sandboxes ---- */
@@ -156,14 +152,10 @@ static void put_sandboxes(struct text_writer *writer, const struct sums *sums) {
     put_sandbox_counters(writer, sums, STAT_##name, "sandbox_" metric, label, help);
 #include "stats.def"
 #undef STAT
-    put_sandbox_seconds(writer, sums, HUSK_HISTOGRAM_RESTORE, "sandbox_restore_seconds_total",
-                        "Time of restores.");
-    put_sandbox_seconds(writer, sums, HUSK_HISTOGRAM_SNAPSHOT, "sandbox_snapshot_seconds_total",
-                        "Time of taking snapshots.");
-    put_sandbox_seconds(writer, sums, HUSK_HISTOGRAM_CALL, "sandbox_call_seconds_total",
-                        "Time of calls, host calls included; measured on request.");
-    put_sandbox_seconds(writer, sums, HUSK_HISTOGRAM_HOST_CALL, "sandbox_host_call_seconds_total",
-                        "Time of host calls; measured on request.");
+#define DURATION(KIND, name, help)                                                                 \
+    put_sandbox_seconds(writer, sums, HUSK_HISTOGRAM_##KIND, "sandbox_" #name "_seconds_total",    \
+                        help);
+#include "durations.def"
     put_sandbox_gauges(writer, sums);
 }
 

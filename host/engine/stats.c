@@ -41,10 +41,8 @@ int husk_engine_stats(const husk_engine *engine, struct husk_stats *ret_stats) {
 #undef STAT
     stats.snapshot_bytes = stats.snapshot_pages * HUSK_PAGE_SIZE;
     stats.restore_bytes_copied = stats.restore_pages_copied * HUSK_PAGE_SIZE;
-    stats.restore_ns = duration_sum_ns(engine, HUSK_HISTOGRAM_RESTORE);
-    stats.snapshot_ns = duration_sum_ns(engine, HUSK_HISTOGRAM_SNAPSHOT);
-    stats.call_ns = duration_sum_ns(engine, HUSK_HISTOGRAM_CALL);
-    stats.host_call_ns = duration_sum_ns(engine, HUSK_HISTOGRAM_HOST_CALL);
+#define DURATION(KIND, name, help) stats.name##_ns = duration_sum_ns(engine, HUSK_HISTOGRAM_##KIND);
+#include "durations.def"
     stats.sandboxes = difference(stats.sandboxes_made, stats.sandboxes_freed);
     stats.pool_idle = atomic_load_explicit(&engine->pool.count, memory_order_relaxed);
     stats.vms = difference(stats.vms_made, stats.vms_freed);

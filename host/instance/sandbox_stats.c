@@ -62,10 +62,8 @@ int husk_sandbox_stats(const husk_sandbox *sandbox, struct husk_sandbox_stats *r
 #define SANDBOX_STAT(name, metric, label, help) stats.name = now.values[STAT_##name];
 #include "stats.def"
 #undef STAT
-    stats.restore_ns = now.durations_ns[HUSK_HISTOGRAM_RESTORE];
-    stats.snapshot_ns = now.durations_ns[HUSK_HISTOGRAM_SNAPSHOT];
-    stats.call_ns = now.durations_ns[HUSK_HISTOGRAM_CALL];
-    stats.host_call_ns = now.durations_ns[HUSK_HISTOGRAM_HOST_CALL];
+#define DURATION(KIND, name, help) stats.name##_ns = now.durations_ns[HUSK_HISTOGRAM_##KIND];
+#include "durations.def"
     stats.memory_bytes = now.memory_bytes;
     stats.hot_pages = now.values[STAT_hot_pages];
     output_fill(ret_stats, &stats, sizeof stats);

@@ -21,11 +21,16 @@ manuals=$(echo docs/man/*.[13])
 awk -v RS='[*]/' '{ sub(/\/[*].*/, "") } 1' include/*.h >"$scratch/headers"
 grep -ohE '^(HUSK_API|static inline)[^(]*\(' "$scratch/headers" | grep -oE 'husk_[a-z0-9_]+' | sort -u >"$scratch/functions"
 check "functions were found" test "$(wc -l <"$scratch/functions")" -gt 60
+# The metrics of durations.def: an engine's histograms, and a sandbox's sums.
+durations() {
+    sed -nE 's/^DURATION\([A-Z_]+, ([a-z_]+), .*/\1_seconds sandbox_\1_seconds_total/p' host/engine/durations.def | tr ' ' '\n'
+}
 {
     grep -ohE '\bhusk_[a-z0-9_]+' "$scratch/headers"
     echo 'husk_compile' # the header's name
     grep -ohE '"[a-z_]+"' host/engine/*.def host/engine/*.c | tr -d '"' | sed 's/^/husk_/' # metrics
     grep -ohE '^SANDBOX_STAT.*' host/engine/stats.def | grep -oE '"[a-z_]+"' | tr -d '"' | sed 's/^/husk_sandbox_/'
+    durations | sed 's/^/husk_/'
     # What the guest exports, what is not of the interface, and an example of a name.
     printf '%s\n' husk_restored husk_image_header husk_bench husk_trace husk_noun_verb
 } | sort -u >"$scratch/names"
@@ -41,7 +46,8 @@ done
 {
     grep -hoE '^(SANDBOX_)?STAT\([a-z_]+, "[a-z_]+"' host/engine/*.def
     grep -hoE '^SANDBOX_STAT\([a-z_]+, "[a-z_]+"' host/engine/*.def | sed 's/"/"sandbox_/'
-    grep -hoE '\bput_(counter|gauge|histogram|header|sandbox_seconds)\(.*"[a-z_]+"' host/engine/*.c | grep -oE '^[^"]*"[a-z_]+"'
+    grep -hoE '\bput_(counter|gauge|header)\(.*"[a-z_]+"' host/engine/*.c | grep -oE '^[^"]*"[a-z_]+"'
+    durations | sed 's/.*/"&"/'
 } | grep -oE '"[a-z_]+"' | tr -d '"' | grep -vxE 'counter|gauge|histogram' | sort -u >"$scratch/metrics"
 check "metrics were found" test "$(wc -l <"$scratch/metrics")" -gt 30
 while read -r name; do
