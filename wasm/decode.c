@@ -123,6 +123,7 @@ static int decoder_sections(struct decoder *decoder, struct wasm_reader *whole) 
             status = wasm_read_bytes(whole, size, "section", &contents);
         if (status == 0) {
             wasm_reader_init(&decoder->reader, contents, decoder->err);
+            decoder->reader.used = &decoder->module->used;
             status = decoder_section(decoder, id, offset, &order);
         }
         if (status != 0)

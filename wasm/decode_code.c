@@ -66,6 +66,7 @@ static int read_body(struct decoder *decoder, struct wasm_func *func) {
                           WASM_LIMIT_FUNC_BYTES);
     struct wasm_reader body;
     wasm_reader_init(&body, bytes, decoder->err);
+    body.used = decoder->reader.used;
     status = read_locals(decoder, &body, func);
     if (status == 0) {
         func->body_offset = bytes.offset;

@@ -124,6 +124,8 @@ static int read_elem(struct decoder *decoder, struct wasm_elem *elem) {
                                      WASM_LIMIT_ELEMS, "elements in its segments");
     if (status != 0)
         return status;
+    if ((flags & ELEM_NOT_ACTIVE) != 0)
+        wasm_use(decoder->reader.used, WASM_FEATURE_BULK, offset, "an element segment");
     decoder->elem_entries_count += elem->count;
     return (flags & ELEM_EXPRS) != 0 ? read_elem_exprs(decoder, elem)
                                      : read_elem_funcs(decoder, elem);
@@ -156,6 +158,8 @@ static int read_data(struct decoder *decoder, struct wasm_data *data) {
     if (status == 0 && flags > 2)
         return wasm_error(decoder->err, HUSK_E_BAD_WASM, offset,
                           "malformed data segment flags 0x%x", flags);
+    if (status == 0 && flags == 1)
+        wasm_use(reader->used, WASM_FEATURE_BULK, offset, "a passive data segment");
     data->mode = flags == 1 ? WASM_SEGMENT_PASSIVE : WASM_SEGMENT_ACTIVE;
     if (status == 0 && flags == 2)
         status = wasm_read_u32(reader, "memory index", &data->memory_idx);

@@ -52,6 +52,8 @@ static int read_functype(struct decoder *decoder, struct wasm_functype *type) {
     if (status == 0)
         status = read_types(decoder, WASM_LIMIT_RESULTS, "number of results", &type->results,
                             &type->results_count);
+    if (status == 0 && type->results_count > 1)
+        wasm_use(reader->used, WASM_FEATURE_MULTI_VALUE, offset, "a type with several results");
     return status;
 }
 

@@ -135,7 +135,8 @@ static int read_memarg(struct wasm_reader *reader, struct wasm_instr *instr) {
     int status = wasm_read_u32(reader, "alignment", &flags);
     if (status != 0)
         return status;
-    bool has_memory = reader->multi_memory && (flags & 0x40) != 0;
+    bool has_memory =
+        (reader->enabled & WASM_FEATURE_BIT(MULTI_MEMORY)) != 0 && (flags & 0x40) != 0;
     if ((has_memory ? flags & ~0x40u : flags) >= 32)
         return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "malformed memop flags 0x%x",
                           flags);
@@ -148,7 +149,8 @@ static int read_memarg(struct wasm_reader *reader, struct wasm_instr *instr) {
 }
 
 static int read_memory_idx(struct wasm_reader *reader, uint32_t *ret_idx) {
-    if (!reader->multi_memory && reader->pos < reader->end && *reader->pos != 0)
+    if ((reader->enabled & WASM_FEATURE_BIT(MULTI_MEMORY)) == 0 && reader->pos < reader->end &&
+        *reader->pos != 0)
         return wasm_error(reader->err, HUSK_E_BAD_WASM, wasm_reader_offset(reader),
                           "zero byte expected");
     return wasm_read_u32(reader, "memory index", ret_idx);
@@ -232,7 +234,7 @@ void wasm_reader_init(struct wasm_reader *reader, struct wasm_bytes bytes, struc
                                    .end = bytes.data + bytes.count,
                                    .offset = bytes.offset,
                                    .err = err,
-                                   .multi_memory = true};
+                                   .enabled = WASM_FEATURES_ALL};
 }
 
 int wasm_read_instr_into(struct wasm_reader *reader, struct wasm_instr *instr) {

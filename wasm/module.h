@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "feature.h"
 #include "husk.h"
 #include "valtype.h"
 
@@ -145,7 +146,8 @@ struct wasm_module {
     /* of the code section's contents; addresses in wasm DWARF count from here */
     uint64_t code_section_offset;
     struct wasm_bytes name; /* module name, from the name section */
-    bool uses_simd;         /* set by the validator: some function or type has v128 */
+    /* the decoder and the validator fill it; complete after wasm_validate() */
+    struct wasm_features_used used;
     struct wasm_arena *arena;
 };
 
@@ -157,19 +159,14 @@ int wasm_decode(const void *wasm, size_t count, struct wasm_module **ret_module,
 void wasm_module_free(struct wasm_module *module);
 
 /* Validate the module and every body (section 3). Errors as above and HUSK_E_INVALID_WASM.
- * Malformed instructions in bodies are found here, too: HUSK_E_BAD_WASM. Sets module->uses_simd and
- * funcs[].is_declared. */
+ * Malformed instructions in bodies are found here, too: HUSK_E_BAD_WASM. Completes module->used and
+ * sets funcs[].is_declared. */
 int wasm_validate(struct wasm_module *module, struct husk_error *err);
 
-/* The proposals that wasm_validate() accepts beyond WebAssembly 2.0. With all of them false, it
- * accepts exactly WebAssembly 2.0, for the standard's test suite. */
-struct wasm_features {
-    bool multi_memory;
-    /* in constant expressions: i32 and i64 add, sub, mul; global.get of earlier immutable globals
-     * of the module itself */
-    bool extended_const;
-};
-int wasm_validate_features(struct wasm_module *module, const struct wasm_features *features,
+/* As wasm_validate(), with `enabled` features only: wasm_features_of_2_0() accepts exactly
+ * WebAssembly 2.0, for the standard's test suite. A feature that is not enabled is refused as
+ * malformed or invalid where 2.0 says so, else as HUSK_E_UNSUPPORTED. */
+int wasm_validate_features(struct wasm_module *module, wasm_features_t enabled,
                            struct husk_error *err);
 
 /* The type at a local index, for validated functions. It walks the runs. (The lowering keeps an
@@ -185,17 +182,8 @@ valtype_t wasm_local_type(const struct wasm_module *module, const struct wasm_fu
  *   abi/valtype.def ("ii>i"), or is "*" if the validator has a special rule for the instruction.
  *   After it: "@n": the instruction accesses 1 << n bytes of memory (the natural alignment); "#n":
  *   n lanes.
- *   FEATURE: enum wasm_feature (a later proposal adds rows).
+ *   FEATURE: a row of wasm/feature.def, or MVP.
  */
-enum wasm_feature {
-    WASM_FEATURE_MVP,
-    WASM_FEATURE_SIGN_EXT,
-    WASM_FEATURE_SAT_FLOAT,
-    WASM_FEATURE_BULK,
-    WASM_FEATURE_REFTYPES,
-    WASM_FEATURE_SIMD
-};
-
 enum wasm_imm {
     WASM_IMM_NONE,
     WASM_IMM_BLOCKTYPE,     /* .block */
@@ -287,10 +275,10 @@ struct wasm_instr {
 /* Reads one expression. On validated bodies, where the lowering uses it, it cannot fail. */
 struct wasm_reader {
     const uint8_t *start, *pos, *end;
-    uint64_t offset;        /* of start in the module */
-    struct husk_error *err; /* may be NULL */
-    /* instructions may name a memory; false only for strict WebAssembly 2.0 */
-    bool multi_memory;
+    uint64_t offset;                 /* of start in the module */
+    struct husk_error *err;          /* may be NULL */
+    wasm_features_t enabled;         /* all, except for strict WebAssembly 2.0 */
+    struct wasm_features_used *used; /* where types of later proposals are recorded; may be NULL */
 };
 
 void wasm_reader_init(struct wasm_reader *reader, struct wasm_bytes bytes, struct husk_error *err);

@@ -11,35 +11,21 @@
 
 #include "read.h"
 
-/* In the order of messages: what is met most often first. Names as in later.def and
- * wasm_type_proposal(). */
-static const struct need {
-    const char *name;
-    const char *without; /* how to build without it; NULL: nothing known */
-} needs[] = {
-    {"SIMD", "clang -mno-simd128, rustc -Ctarget-feature=-simd128"},
-    {"exception handling", "clang -fno-exceptions, rustc -Cpanic=abort, emcc -sSUPPORT_LONGJMP=0"},
-    {"threads", "without -pthread; clang -mno-atomics"},
-    {"tail calls", "clang -mno-tail-call"},
-    {"relaxed SIMD", "clang -mno-relaxed-simd"},
-    {"memory64", "for wasm32; emcc without -sMEMORY64"},
-    {"garbage collection", NULL},
-    {"typed function references", NULL},
-    {"wide arithmetic", "clang -mno-wide-arithmetic"},
-    {"custom page sizes", NULL},
-};
-#define NEEDS_COUNT (sizeof needs / sizeof needs[0])
 #define NEED_SIMD "SIMD"
+
+static bool has(wasm_features_t set, unsigned feature) {
+    return (set >> feature & 1) != 0;
+}
 
 struct walk {
     struct wasm_reader reader; /* of a section, or of a body */
-    uint32_t found;            /* bits: indices of `needs` */
+    wasm_features_t found;
 };
 
 static void found(struct walk *walk, const char *name) {
-    for (size_t i = 0; name != NULL && i < NEEDS_COUNT; i++)
-        if (strcmp(needs[i].name, name) == 0)
-            walk->found |= 1u << i;
+    for (unsigned i = 0; name != NULL && i < WASM_FEATURE_COUNT; i++)
+        if (strcmp(wasm_feature_rows[i].text, name) == 0)
+            walk->found |= UINT32_C(1) << i;
 }
 
 /* 0 behind the end, where is_at_end() is true. */
@@ -271,7 +257,6 @@ static void walk_section(struct walk *walk, uint8_t id) {
 static uint32_t walk_module(struct wasm_bytes wasm) {
     struct walk whole = {.found = 0};
     wasm_reader_init(&whole.reader, wasm, NULL);
-    whole.reader.multi_memory = true;
     skip_bytes(&whole, 8);
     while (!is_at_end(&whole)) {
         uint8_t id = next_byte(&whole);
@@ -298,24 +283,51 @@ __attribute__((format(printf, 2, 3))) static void append(struct husk_error *err,
     va_end(args);
 }
 
-int wasm_error_needs(struct wasm_bytes wasm, int status, struct husk_error *err) {
-    if (status != HUSK_E_UNSUPPORTED || err == NULL)
-        return status;
-    uint32_t bits = walk_module(wasm);
+/* "; the module needs A, B and C: build it without (x; y)". */
+static void append_needs(struct husk_error *err, wasm_features_t set) {
     const char *separator = "; the module needs ";
-    for (size_t i = 0; i < NEEDS_COUNT; i++) {
-        if ((bits >> i & 1) != 0) {
-            append(err, "%s%s", separator, needs[i].name);
-            separator = (bits >> i >> 1 & ((bits >> i >> 1) - 1)) != 0 ? ", " : " and ";
+    for (unsigned i = 0; i < WASM_FEATURE_COUNT; i++) {
+        if (has(set, i)) {
+            append(err, "%s%s", separator, wasm_feature_rows[i].text);
+            wasm_features_t rest = set >> i >> 1;
+            separator = (rest & (rest - 1)) != 0 ? ", " : " and ";
         }
     }
     separator = ": build it without (";
-    for (size_t i = 0; i < NEEDS_COUNT; i++) {
-        if ((bits >> i & 1) != 0 && needs[i].without != NULL) {
-            append(err, "%s%s", separator, needs[i].without);
+    const char *last = "";
+    for (unsigned i = 0; i < WASM_FEATURE_COUNT; i++) {
+        const char *without = wasm_feature_rows[i].without;
+        if (has(set, i) && without != NULL && strcmp(without, last) != 0) {
+            append(err, "%s%s", separator, without);
             separator = "; ";
+            last = without;
         }
     }
     append(err, "%s", separator[0] == ';' ? ")" : "");
+}
+
+int wasm_error_needs(struct wasm_bytes wasm, int status, struct husk_error *err) {
+    if (status == HUSK_E_UNSUPPORTED && err != NULL)
+        append_needs(err, walk_module(wasm));
     return status;
+}
+
+int wasm_check_supported(const struct wasm_module *module, wasm_features_t enabled,
+                         struct husk_error *err) {
+    const wasm_features_t lowered = wasm_features_lowered();
+    const wasm_features_t missing =
+        module->used.set & ~(enabled & lowered) & (WASM_FEATURE_BIT(MVP) - 1);
+    unsigned first = WASM_FEATURE_COUNT;
+    for (unsigned i = 0; i < WASM_FEATURE_COUNT; i++)
+        if (has(missing, i) && (first == WASM_FEATURE_COUNT ||
+                                module->used.first[i].offset < module->used.first[first].offset))
+            first = i;
+    if (first == WASM_FEATURE_COUNT)
+        return 0;
+    (void)wasm_error(err, HUSK_E_UNSUPPORTED, module->used.first[first].offset, "uses %s (%s), %s",
+                     wasm_feature_rows[first].text, module->used.first[first].what,
+                     has(lowered, first) ? "which is disabled" : "not supported yet");
+    if (err != NULL)
+        append_needs(err, missing);
+    return HUSK_E_UNSUPPORTED;
 }

@@ -12,4 +12,10 @@
  * without it. It reads as much of the module as it can, and never fails. */
 int wasm_error_needs(struct wasm_bytes wasm, int status, struct husk_error *err);
 
+/* HUSK_E_UNSUPPORTED if the validated module uses a feature that is not in `enabled`, or that the
+ * compiler does not support. The message names the first use in the module, all such features, and
+ * how to build without them. */
+int wasm_check_supported(const struct wasm_module *module, wasm_features_t enabled,
+                         struct husk_error *err);
+
 #endif

@@ -226,6 +226,11 @@ static int read_type(struct wasm_reader *reader, bool is_ref, const char *what,
     valtype_t type = valtype_from_byte(byte);
     if (type == VALTYPE_NONE || (is_ref && !valtype_is_ref(type)))
         return wasm_bad_type(reader, wasm_reader_offset(reader) - 1, byte, what);
+    uint64_t offset = wasm_reader_offset(reader) - 1;
+    if (type == WASM_V128)
+        wasm_use(reader->used, WASM_FEATURE_SIMD, offset, "v128");
+    else if (type == WASM_EXTERNREF)
+        wasm_use(reader->used, WASM_FEATURE_REFTYPES, offset, "externref");
     *ret_type = type;
     return 0;
 }

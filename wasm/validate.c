@@ -29,13 +29,6 @@ bool wasm_functype_has(const struct wasm_functype *functype, valtype_t type) {
     return has;
 }
 
-static int validate_types(struct validator *validator) {
-    struct wasm_module *module = validator->module;
-    for (uint32_t i = 0; i < module->types_count && !module->uses_simd; i++)
-        module->uses_simd = wasm_functype_has(&module->types[i], WASM_V128);
-    return 0;
-}
-
 /* Where a function is declared, for messages: its import or its body. */
 static uint64_t func_offset(const struct wasm_module *module, uint32_t func_idx) {
     for (uint32_t i = 0; func_idx < module->imported_funcs_count && i < module->imports_count; i++)
@@ -65,6 +58,9 @@ static int validate_limits(struct validator *validator, const struct wasm_limits
 static int validate_tables(struct validator *validator) {
     const struct wasm_module *module = validator->module;
     int status = 0;
+    if (module->tables_count > 1)
+        wasm_use(&validator->module->used, WASM_FEATURE_REFTYPES, module->tables[1].offset,
+                 "a second table");
     for (uint32_t i = 0; status == 0 && i < module->tables_count; i++) {
         const struct wasm_table *table = &module->tables[i];
         status = validate_limits(validator, &table->limits, table->offset, "table");
@@ -79,7 +75,10 @@ static int validate_tables(struct validator *validator) {
 static int validate_memories(struct validator *validator) {
     const struct wasm_module *module = validator->module;
     int status = 0;
-    if (module->memories_count > 1 && !validator->features->multi_memory)
+    if (module->memories_count > 1)
+        wasm_use(&validator->module->used, WASM_FEATURE_MULTI_MEMORY, module->memories[1].offset,
+                 "a second memory");
+    if (module->memories_count > 1 && !validator_has(validator, WASM_FEATURE_MULTI_MEMORY))
         return wasm_error(validator->err, HUSK_E_INVALID_WASM, module->memories[1].offset,
                           "multiple memories: %u", module->memories_count);
     for (uint32_t i = 0; status == 0 && i < module->memories_count; i++) {
@@ -101,16 +100,16 @@ static int validate_globals(struct validator *validator) {
     int status = 0;
     for (uint32_t i = 0; status == 0 && i < module->globals_count; i++) {
         const struct wasm_global *global = &module->globals[i];
-        module->uses_simd |= global->type == WASM_V128;
         if (!global->is_import) {
-            validator->const_globals_count =
-                validator->features->extended_const ? i : module->imported_globals_count;
+            validator->const_globals_count = validator_has(validator, WASM_FEATURE_EXTENDED_CONST)
+                                                 ? i
+                                                 : module->imported_globals_count;
             status = validate_const_expr(validator, global->init, global->type);
         }
         if (status != 0)
             return error_while(validator->err, status, "validating global %u", i);
     }
-    validator->const_globals_count = validator->features->extended_const
+    validator->const_globals_count = validator_has(validator, WASM_FEATURE_EXTENDED_CONST)
                                          ? module->globals_count
                                          : module->imported_globals_count;
     return status;
@@ -250,15 +249,15 @@ static int validate_funcs(struct validator *validator) {
     return 0;
 }
 
-int wasm_validate_features(struct wasm_module *module, const struct wasm_features *features,
+int wasm_validate_features(struct wasm_module *module, wasm_features_t enabled,
                            struct husk_error *err) {
     /* In this order: function types before anything that uses them, everything that declares
      * functions before the bodies. */
     static int (*const steps[])(struct validator *) = {
-        validate_types, validate_func_types, validate_tables, validate_memories, validate_globals,
-        validate_elems, validate_datas,      validate_start,  validate_exports,  validate_funcs,
+        validate_func_types, validate_tables, validate_memories, validate_globals, validate_elems,
+        validate_datas,      validate_start,  validate_exports,  validate_funcs,
     };
-    struct validator validator = {.module = module, .features = features, .err = err};
+    struct validator validator = {.module = module, .enabled = enabled, .err = err};
     int status = stack_grow(&validator, 1); /* so that its address is never NULL */
     for (size_t i = 0; status == 0 && i < sizeof steps / sizeof steps[0]; i++)
         status = steps[i](&validator);
@@ -269,6 +268,6 @@ int wasm_validate_features(struct wasm_module *module, const struct wasm_feature
 }
 
 int wasm_validate(struct wasm_module *module, struct husk_error *err) {
-    static const struct wasm_features all = {.multi_memory = true, .extended_const = true};
-    return wasm_error_needs(module->wasm, wasm_validate_features(module, &all, err), err);
+    return wasm_error_needs(module->wasm, wasm_validate_features(module, WASM_FEATURES_ALL, err),
+                            err);
 }

@@ -21,7 +21,7 @@ struct frame { /* one open block; frames[0] is the function or the constant expr
 
 struct validator {
     struct wasm_module *module;
-    const struct wasm_features *features;
+    wasm_features_t enabled;
     struct husk_error *err; /* may be NULL */
     struct wasm_reader reader;
     struct wasm_instr instr; /* the current one */
@@ -82,6 +82,10 @@ int validate_special(struct validator *validator);
 int validate_func(struct validator *validator, const struct wasm_func *func);
 /* Also marks functions as declared if ref.func names them in the expression. */
 int validate_const_expr(struct validator *validator, struct wasm_bytes expr, valtype_t type);
+
+static inline bool validator_has(const struct validator *validator, enum wasm_feature feature) {
+    return (validator->enabled >> feature & 1) != 0;
+}
 
 /* Set an error at the current instruction. */
 #define validator_error(validator, status, ...)                                                    \

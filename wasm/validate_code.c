@@ -93,8 +93,7 @@ static int validate_immediate(struct validator *validator, uint8_t imm) {
 
 static int validate_instr(struct validator *validator) {
     const struct wasm_opinfo *info = wasm_opinfo(validator->instr.op);
-    if (info->feature == WASM_FEATURE_SIMD)
-        validator->module->uses_simd = true;
+    wasm_use(&validator->module->used, info->feature, validator->instr.offset, info->text);
     if (info->sig[0] == '*')
         return validate_special(validator);
     if (info->imm != WASM_IMM_NONE) {
@@ -108,7 +107,8 @@ static int validate_instr(struct validator *validator) {
 /* ---- expressions ---- */
 
 /* Section 3.3.10, and extended constant expressions. */
-static bool is_const_op(enum wasm_op op, const struct wasm_features *features) {
+static bool is_const_op(struct validator *validator) {
+    const enum wasm_op op = validator->instr.op;
     switch (op) {
     case WASM_OP_I32_CONST:
     case WASM_OP_I64_CONST:
@@ -124,7 +124,10 @@ static bool is_const_op(enum wasm_op op, const struct wasm_features *features) {
     case WASM_OP_I32_MUL:
     case WASM_OP_I64_ADD:
     case WASM_OP_I64_SUB:
-    case WASM_OP_I64_MUL: return features->extended_const;
+    case WASM_OP_I64_MUL:
+        wasm_use(&validator->module->used, WASM_FEATURE_EXTENDED_CONST, validator->instr.offset,
+                 wasm_opinfo(op)->text);
+        return validator_has(validator, WASM_FEATURE_EXTENDED_CONST);
     default: return false;
     }
 }
@@ -133,15 +136,15 @@ static bool is_const_op(enum wasm_op op, const struct wasm_features *features) {
 static int validate_expr(struct validator *validator, struct wasm_bytes expr,
                          const struct wasm_blocktype *block) {
     wasm_reader_init(&validator->reader, expr, validator->err);
-    validator->reader.multi_memory = validator->features->multi_memory;
+    validator->reader.enabled = validator->enabled;
+    validator->reader.used = &validator->module->used;
     validator->stack_count = 0;
     validator->frames_count = 0;
     validator->instr = (struct wasm_instr){.op = WASM_OP_BLOCK, .offset = expr.offset};
     int status = frame_push(validator, WASM_OP_BLOCK, block);
     while (status == 0 && validator->frames_count != 0) {
         status = wasm_read_instr_into(&validator->reader, &validator->instr);
-        if (status == 0 && validator->func == NULL &&
-            !is_const_op(validator->instr.op, validator->features))
+        if (status == 0 && validator->func == NULL && !is_const_op(validator))
             return validator_error(validator, HUSK_E_INVALID_WASM,
                                    "constant expression required: %s is not allowed in one",
                                    wasm_opinfo(validator->instr.op)->text);
@@ -179,7 +182,6 @@ static int locals_prepare(struct validator *validator, const struct wasm_func *f
         const struct wasm_local_run *run = &func->local_runs[i];
         end += run->count;
         validator->run_ends[i] = end;
-        validator->module->uses_simd |= run->type == WASM_V128;
         for (; local_idx < end && local_idx < LOCALS_FLAT; local_idx++)
             validator->locals_flat[local_idx] = run->type;
     }

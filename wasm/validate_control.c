@@ -18,6 +18,8 @@ static int validate_block(struct validator *validator) {
             check_index(validator, "type", instr->block.type_idx, validator->module->types_count);
         if (status != 0)
             return status;
+        wasm_use(&validator->module->used, WASM_FEATURE_MULTI_VALUE, instr->offset,
+                 "a block with a type index");
     }
     struct wasm_functype type = wasm_block_functype(validator->module->types, &instr->block);
     int status = instr->op == WASM_OP_IF ? stack_pop(validator, WASM_I32) : 0;

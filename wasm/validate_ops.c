@@ -123,6 +123,9 @@ static int validate_global_get(struct validator *validator) {
     if (status == 0 && is_const && module->globals[global_idx].is_mutable)
         return validator_error(validator, HUSK_E_INVALID_WASM,
                                "constant expression required: global %u is mutable", global_idx);
+    if (status == 0 && is_const && global_idx >= module->imported_globals_count)
+        wasm_use(&validator->module->used, WASM_FEATURE_EXTENDED_CONST, validator->instr.offset,
+                 "global.get of an own global");
     return status != 0 ? status : stack_push(validator, module->globals[global_idx].type);
 }
 

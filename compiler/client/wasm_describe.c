@@ -142,7 +142,7 @@ static void describe_info(const struct wasm_module *module, struct husk_wasm_inf
                                     .datas_count = module->datas_count,
                                     .customs_count = module->customs_count,
                                     .has_start = module->has_start,
-                                    .uses_simd = module->uses_simd};
+                                    .uses_simd = (module->used.set & WASM_FEATURE_BIT(SIMD)) != 0};
     for (uint32_t i = 0; i < module->funcs_count; i++) {
         info->code_bytes += module->funcs[i].code.count;
         info->has_names |= module->funcs[i].name.count > 0;

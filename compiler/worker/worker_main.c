@@ -26,6 +26,7 @@
 #include "file.h"
 #include "image_write.h"
 #include "linker.h"
+#include "needs.h"
 #include "plan.h"
 #include "sanitized.h"
 #include "worker_proto.h"
@@ -167,6 +168,8 @@ static int compile(struct job *job, struct husk_error *err) {
     int status = wasm_decode(job->wasm, request->wasm_bytes, &job->module, err);
     if (status == 0)
         status = wasm_validate(job->module, err);
+    if (status == 0)
+        status = wasm_check_supported(job->module, WASM_FEATURES_ALL, err);
     if (status == 0)
         status = program_from_module(job->module, &job->program, err);
     if (status == 0)

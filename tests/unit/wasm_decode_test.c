@@ -42,7 +42,7 @@ TEST(keeps_what_the_module_says) {
     CHECK_EQ_U64(module->elems[0].func_idxs[1], 2);
     CHECK_EQ_U64(module->datas[0].bytes.count, 11);
     CHECK_MEM(wasm.data + module->datas[0].bytes.offset, "hello", 5);
-    CHECK(!module->uses_simd);
+    CHECK((module->used.set & WASM_FEATURE_BIT(SIMD)) == 0);
     wasm_module_free(module);
     free(wasm.data);
 }
@@ -53,7 +53,7 @@ TEST(simd_is_noticed) {
     struct husk_error err = {0};
     CHECK_OK(wasm_decode(wasm.data, wasm.count, &module, &err), err);
     CHECK_OK(wasm_validate(module, &err), err);
-    CHECK(module->uses_simd);
+    CHECK((module->used.set & WASM_FEATURE_BIT(SIMD)) != 0);
     wasm_module_free(module);
     free(wasm.data);
 }
@@ -188,13 +188,12 @@ TEST(later_types_and_sections_are_refused_by_name) {
 }
 
 TEST(additions_to_2_0_can_be_switched_off) {
-    static const struct wasm_features strict = {false, false};
     struct bytes wasm = file_bytes("bulk"); /* two memories, arithmetic in a constant expression */
     struct wasm_module *module = NULL;
     struct husk_error err = {0};
     CHECK_OK(wasm_decode(wasm.data, wasm.count, &module, &err), err);
     CHECK_OK(wasm_validate(module, &err), err);
-    CHECK_STATUS(wasm_validate_features(module, &strict, &err), HUSK_E_INVALID_WASM);
+    CHECK_STATUS(wasm_validate_features(module, wasm_features_of_2_0(), &err), HUSK_E_INVALID_WASM);
     CHECK_CONTAINS(err.message, "multiple memories");
     wasm_module_free(module);
     free(wasm.data);
@@ -202,7 +201,6 @@ TEST(additions_to_2_0_can_be_switched_off) {
 
 /* (global i32 (i32.const 1)) (global i32 (global.get N)) */
 TEST(constants_may_use_earlier_globals) {
-    static const struct wasm_features strict = {false, false};
     struct husk_error err = {0};
     CHECK_STATUS(JUDGE_SECTIONS(&err, 6, 11, 2, 0x7f, 0, 0x41, 1, 0x0b, 0x7f, 0, 0x23, 0, 0x0b), 0);
     CHECK_STATUS(JUDGE_SECTIONS(&err, 6, 11, 2, 0x7f, 0, 0x41, 1, 0x0b, 0x7f, 0, 0x23, 1, 0x0b),
@@ -215,7 +213,7 @@ TEST(constants_may_use_earlier_globals) {
                                    0x7f, 0,   0x41, 1,   0x0b, 0x7f, 0, 0x23, 0, 0x0b};
     struct wasm_module *module = NULL;
     CHECK_OK(wasm_decode(wasm, sizeof wasm, &module, &err), err);
-    CHECK_STATUS(wasm_validate_features(module, &strict, &err), HUSK_E_INVALID_WASM);
+    CHECK_STATUS(wasm_validate_features(module, wasm_features_of_2_0(), &err), HUSK_E_INVALID_WASM);
     wasm_module_free(module);
 }
 
