@@ -18,11 +18,14 @@ struct decoder {
     uint32_t bodies_count;         /* of the code section */
     uint32_t data_count;           /* of the data count section */
     uint32_t elem_entries_count;   /* in all element segments */
+    uint32_t types_cap;            /* room in module->types and module->subtypes */
 };
 
-/* decode_types.c: types, imports, exports, and functions, tables and memories, whose sections hold
- * only types. */
+/* decode_typesec.c: types */
 int decoder_types(struct decoder *decoder);
+
+/* decode_types.c: imports, exports, and functions, tables and memories, whose sections hold only
+ * types (a table's may have an initialiser, too). */
 int decoder_imports(struct decoder *decoder);
 int decoder_funcs(struct decoder *decoder);
 int decoder_tables(struct decoder *decoder);
@@ -35,6 +38,8 @@ int decoder_globals(struct decoder *decoder);
 int decoder_elems(struct decoder *decoder);
 int decoder_datas(struct decoder *decoder);
 int decoder_data_count(struct decoder *decoder);
+/* Find the end of an expression by reading its instructions. */
+int decoder_read_expr(struct decoder *decoder, struct wasm_bytes *ret_expr);
 
 /* decode_code.c */
 int decoder_code(struct decoder *decoder);

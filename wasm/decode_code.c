@@ -7,8 +7,9 @@
 #include "read.h"
 
 static uint32_t params_count(const struct wasm_module *module, uint32_t type_idx) {
-    return type_idx < module->types_count ? module->types[type_idx].params_count
-                                          : 0; /* unknown type: the validator's */
+    return type_idx < module->types_count && module->types[type_idx].form == WASM_FORM_FUNC
+               ? module->types[type_idx].params_count
+               : 0; /* not a function type: the validator's */
 }
 
 static int read_local_run(struct wasm_reader *reader, struct wasm_local_run *run, uint64_t *total) {

@@ -6,10 +6,10 @@
 #include "decode.h"
 #include "limits.h"
 #include "read.h"
+#include "types.h"
 
-/* Finds the end of an expression by reading its instructions; what they are is the validator's
- * business. */
-static int read_expr(struct decoder *decoder, struct wasm_bytes *ret_expr) {
+/* What the instructions are is the validator's business. */
+int decoder_read_expr(struct decoder *decoder, struct wasm_bytes *ret_expr) {
     struct wasm_reader *reader = &decoder->reader;
     const uint8_t *start = reader->pos;
     uint64_t offset = wasm_reader_offset(reader);
@@ -46,7 +46,7 @@ int decoder_globals(struct decoder *decoder) {
         struct wasm_global *global = &module->globals[module->globals_count + i];
         status = decoder_read_global_type(decoder, global);
         if (status == 0)
-            status = read_expr(decoder, &global->init);
+            status = decoder_read_expr(decoder, &global->init);
     }
     module->globals_count += count;
     return status;
@@ -70,7 +70,7 @@ static int read_elem_head(struct decoder *decoder, struct wasm_elem *elem, uint3
         if ((flags & ELEM_EXPLICIT) != 0)
             status = wasm_read_u32(reader, "table index", &elem->table_idx);
         if (status == 0)
-            status = read_expr(decoder, &elem->offset);
+            status = decoder_read_expr(decoder, &elem->offset);
     }
     if (status != 0 || (flags & (ELEM_NOT_ACTIVE | ELEM_EXPLICIT)) == 0)
         return status;
@@ -101,7 +101,7 @@ static int read_elem_exprs(struct decoder *decoder, struct wasm_elem *elem) {
         return decoder_nomem(decoder);
     int status = 0;
     for (uint32_t i = 0; status == 0 && i < elem->count; i++)
-        status = read_expr(decoder, &exprs[i]);
+        status = decoder_read_expr(decoder, &exprs[i]);
     elem->exprs = exprs;
     return status;
 }
@@ -127,8 +127,10 @@ static int read_elem(struct decoder *decoder, struct wasm_elem *elem) {
     if ((flags & ELEM_NOT_ACTIVE) != 0)
         wasm_use(decoder->reader.used, WASM_FEATURE_BULK, offset, "an element segment");
     decoder->elem_entries_count += elem->count;
-    return (flags & ELEM_EXPRS) != 0 ? read_elem_exprs(decoder, elem)
-                                     : read_elem_funcs(decoder, elem);
+    if ((flags & ELEM_EXPRS) != 0)
+        return read_elem_exprs(decoder, elem);
+    elem->elem_type = wasm_non_null(WASM_FUNCREF); /* functions are never null */
+    return read_elem_funcs(decoder, elem);
 }
 
 int decoder_elems(struct decoder *decoder) {
@@ -164,7 +166,7 @@ static int read_data(struct decoder *decoder, struct wasm_data *data) {
     if (status == 0 && flags == 2)
         status = wasm_read_u32(reader, "memory index", &data->memory_idx);
     if (status == 0 && flags != 1)
-        status = read_expr(decoder, &data->offset);
+        status = decoder_read_expr(decoder, &data->offset);
     if (status == 0)
         status = wasm_read_u32(reader, "data segment size", &count);
     return status != 0 ? status : wasm_read_bytes(reader, count, "data segment", &data->bytes);

@@ -1,119 +1,14 @@
 /*
- * wasm/decode_types.c: the sections for types, imports, functions, tables, memories, exports and
+ * wasm/decode_types.c: the sections for imports, functions, tables, memories, exports and
  * the start function (core specification 2.0, sections 5.3 and 5.5.4 to 5.5.11). The decoder does
  * not check indices; the validator does.
  */
-#include <stdlib.h>
-#include <string.h>
-
 #include "decode.h"
 #include "layout.h"
 #include "limits.h"
 #include "read.h"
 
-_Static_assert(WASM_LIMIT_TYPES <= 1u << (32 - VALTYPE_IDX_SHIFT), "every type index fits a code");
-
-/* ---- types ---- */
-
-static int read_types(struct decoder *decoder, uint32_t limit, const char *what,
-                      const valtype_t **ret_types, uint32_t *ret_count) {
-    uint32_t count = 0;
-    int status = wasm_read_count(&decoder->reader, 1, limit, what, &count);
-    if (status != 0)
-        return status;
-    valtype_t *types = wasm_arena_alloc(decoder->arena, count, sizeof *types);
-    if (types == NULL)
-        return decoder_nomem(decoder);
-    for (uint32_t i = 0; status == 0 && i < count; i++)
-        status = wasm_read_valtype(&decoder->reader, &types[i]);
-    if (status == 0) {
-        *ret_types = types;
-        *ret_count = count;
-    }
-    return status;
-}
-
-static int read_functype(struct decoder *decoder, struct wasm_functype *type) {
-    struct wasm_reader *reader = &decoder->reader;
-    uint64_t offset = wasm_reader_offset(reader);
-    uint8_t form = 0;
-    int status = wasm_read_byte(reader, "type", &form);
-    if (status == 0 && form != 0x60) {
-        bool is_later =
-            form == 0x5e || form == 0x5f || form == 0x50 || form == 0x4f || form == 0x4e;
-        return wasm_error(reader->err, is_later ? HUSK_E_UNSUPPORTED : HUSK_E_BAD_WASM, offset,
-                          is_later ? "uses garbage collection (type form 0x%02x), not supported yet"
-                                   : "malformed type form 0x%02x",
-                          form);
-    }
-    if (status == 0)
-        status = read_types(decoder, WASM_LIMIT_PARAMS, "number of parameters", &type->params,
-                            &type->params_count);
-    if (status == 0)
-        status = read_types(decoder, WASM_LIMIT_RESULTS, "number of results", &type->results,
-                            &type->results_count);
-    if (status == 0 && type->results_count > 1)
-        wasm_use(reader->used, WASM_FEATURE_MULTI_VALUE, offset, "a type with several results");
-    return status;
-}
-
-static int types_compare(const valtype_t *a, const valtype_t *b, uint32_t count) {
-    return memcmp(a, b, count * sizeof *a);
-}
-
-/* Orders types by structure, and equal ones by index. */
-static int type_compare(const void *left, const void *right) {
-    const struct wasm_functype *a = *(const struct wasm_functype *const *)left;
-    const struct wasm_functype *b = *(const struct wasm_functype *const *)right;
-    if (a->params_count != b->params_count)
-        return a->params_count < b->params_count ? -1 : 1;
-    if (a->results_count != b->results_count)
-        return a->results_count < b->results_count ? -1 : 1;
-    int order = types_compare(a->params, b->params, a->params_count);
-    if (order == 0)
-        order = types_compare(a->results, b->results, a->results_count);
-    return order != 0 ? order : (a > b) - (a < b);
-}
-
-static bool type_equal(const struct wasm_functype *a, const struct wasm_functype *b) {
-    return a->params_count == b->params_count && a->results_count == b->results_count &&
-           types_compare(a->params, b->params, a->params_count) == 0 &&
-           types_compare(a->results, b->results, a->results_count) == 0;
-}
-
-/* By sorting: a hash table would let a hostile module choose its collisions. */
-static int types_canonicalise(struct decoder *decoder) {
-    struct wasm_functype *types = decoder->module->types;
-    uint32_t count = decoder->module->types_count;
-    struct wasm_functype **sorted = calloc((size_t)count + 1, sizeof(struct wasm_functype *));
-    if (sorted == NULL)
-        return decoder_nomem(decoder);
-    for (uint32_t i = 0; i < count; i++)
-        sorted[i] = &types[i];
-    qsort(sorted, count, sizeof(struct wasm_functype *), type_compare);
-    for (uint32_t i = 0; i < count; i++) {
-        bool is_first = i == 0 || !type_equal(sorted[i - 1], sorted[i]);
-        sorted[i]->canonical_idx =
-            is_first ? (uint32_t)(sorted[i] - types) : sorted[i - 1]->canonical_idx;
-    }
-    free(sorted);
-    return 0;
-}
-
-int decoder_types(struct decoder *decoder) {
-    struct wasm_module *module = decoder->module;
-    uint32_t count = 0;
-    int status = wasm_read_count(&decoder->reader, 3, WASM_LIMIT_TYPES, "number of types", &count);
-    if (status != 0)
-        return status;
-    module->types = wasm_arena_alloc(decoder->arena, count, sizeof *module->types);
-    if (module->types == NULL)
-        return decoder_nomem(decoder);
-    for (uint32_t i = 0; status == 0 && i < count; i++)
-        status = read_functype(decoder, &module->types[i]);
-    module->types_count = count;
-    return status != 0 ? status : types_canonicalise(decoder);
-}
+/* ---- limits and types of tables, memories, globals ---- */
 
 /* Flags: 1 has a maximum; 2 shared, 4 64-bit, 8 page size belong to later proposals. */
 static int read_limits(struct wasm_reader *reader, uint64_t no_max, struct wasm_limits *limits) {
@@ -143,10 +38,6 @@ static int read_limits(struct wasm_reader *reader, uint64_t no_max, struct wasm_
 
 static int read_table_type(struct wasm_reader *reader, struct wasm_table *table) {
     table->offset = wasm_reader_offset(reader);
-    if (reader->pos < reader->end && *reader->pos == 0x40)
-        return wasm_error(
-            reader->err, HUSK_E_UNSUPPORTED, wasm_reader_offset(reader),
-            "uses typed function references (table with an initialiser), not supported yet");
     int status = wasm_read_reftype(reader, &table->elem_type);
     return status != 0 ? status : read_limits(reader, UINT32_MAX, &table->limits);
 }
@@ -158,6 +49,7 @@ static int read_memory_type(struct wasm_reader *reader, struct wasm_memory *memo
 
 int decoder_read_global_type(struct decoder *decoder, struct wasm_global *global) {
     uint8_t mutability = 0;
+    global->offset = wasm_reader_offset(&decoder->reader);
     int status = wasm_read_valtype(&decoder->reader, &global->type);
     if (status == 0)
         status = wasm_read_byte(&decoder->reader, "global type", &mutability);
@@ -333,6 +225,24 @@ int decoder_funcs(struct decoder *decoder) {
     return status;
 }
 
+/* A table may have an initialiser: 0x40 0x00, the type, a constant expression (5.5.7). */
+static int read_table(struct decoder *decoder, struct wasm_table *table) {
+    struct wasm_reader *reader = &decoder->reader;
+    bool has_init = reader->pos < reader->end && *reader->pos == 0x40;
+    uint8_t reserved = 0;
+    if (has_init) {
+        reader->pos++;
+        int status = wasm_read_byte(reader, "table", &reserved);
+        if (status == 0 && reserved != 0)
+            status = wasm_error(decoder->err, HUSK_E_BAD_WASM, wasm_reader_offset(reader) - 1,
+                                "malformed table: zero byte expected");
+        if (status != 0)
+            return status;
+    }
+    int status = read_table_type(reader, table);
+    return status != 0 || !has_init ? status : decoder_read_expr(decoder, &table->init);
+}
+
 int decoder_tables(struct decoder *decoder) {
     struct wasm_module *module = decoder->module;
     uint32_t count = 0;
@@ -348,7 +258,7 @@ int decoder_tables(struct decoder *decoder) {
     if (module->tables == NULL)
         return decoder_nomem(decoder);
     for (uint32_t i = 0; status == 0 && i < count; i++)
-        status = read_table_type(&decoder->reader, &module->tables[module->tables_count + i]);
+        status = read_table(decoder, &module->tables[module->tables_count + i]);
     module->tables_count += count;
     return status;
 }

@@ -13,8 +13,9 @@ struct code_row {
     uint8_t imm;        /* as in the opinfo: one look-up less for every instruction */
 };
 
-#define CODE_ROW(prefix, code) (((prefix) == 0 ? 0 : (prefix) == 0xfc ? 256 : 512) + (code))
-static const struct code_row code_rows[768] = {
+/* 256 codes without a prefix, and 256 for each prefix from 0xfb to 0xfe */
+#define CODE_ROW(prefix, code) (((prefix) == 0 ? 0 : ((prefix)-0xfau) * 256u) + (code))
+static const struct code_row code_rows[1280] = {
 #define OP(name, prefix, code, text, imm, sig, feature)                                            \
     [CODE_ROW(prefix, code)] = {WASM_OP_##name + 1, WASM_IMM_##imm},
 #include "opcode.def"
@@ -52,8 +53,7 @@ static int read_prefixed_op(struct wasm_reader *reader, uint64_t offset, uint8_t
     int status = wasm_read_u32(reader, "opcode", &code);
     if (status != 0)
         return status;
-    bool has_rows = (prefix == 0xfc || prefix == 0xfd) && code < 256;
-    if (!has_rows || code_rows[CODE_ROW(prefix, code)].op_plus_1 == 0)
+    if (code >= 256 || code_rows[CODE_ROW(prefix, code)].op_plus_1 == 0)
         return op_unknown(reader, offset, prefix, code);
     *ret_row = &code_rows[CODE_ROW(prefix, code)];
     return 0;
@@ -79,14 +79,16 @@ static int read_blocktype(struct wasm_reader *reader, struct wasm_instr *instr) 
     uint64_t offset = wasm_reader_offset(reader);
     if (reader->pos < reader->end) {
         uint8_t byte = *reader->pos;
-        valtype_t result = valtype_from_byte(byte);
-        if (byte == 0x40 || result != VALTYPE_NONE) {
+        instr->block = (struct wasm_blocktype){.result = VALTYPE_NONE};
+        if (byte == 0x40) {
             reader->pos++;
-            instr->block = (struct wasm_blocktype){.result = result};
             return 0;
         }
+        if (wasm_is_type_byte(byte))
+            return wasm_read_valtype(reader, &instr->block.result);
         if (byte > 0x40 && byte < 0x80)
-            return wasm_bad_type(reader, offset, byte, "block type");
+            return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "malformed block type 0x%02x",
+                              byte);
     }
     int64_t type_idx = 0;
     int status = wasm_read_s33(reader, "block type", &type_idx);
@@ -185,6 +187,21 @@ static int read_memarg_lane(struct wasm_reader *reader, struct wasm_instr *instr
     return status != 0 ? status : wasm_read_byte(reader, "lane index", &instr->lane);
 }
 
+/* Flags (1: the source is nullable, 2: the target is), label, source, target. */
+static int read_cast(struct wasm_reader *reader, struct wasm_instr *instr) {
+    uint64_t offset = wasm_reader_offset(reader);
+    uint8_t flags = 0;
+    int status = wasm_read_byte(reader, "cast flags", &flags);
+    if (status == 0 && flags > 3)
+        return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "malformed cast flags 0x%02x",
+                          flags);
+    if (status == 0)
+        status = wasm_read_u32(reader, "label", &instr->idx);
+    if (status == 0)
+        status = wasm_read_heaptype(reader, (flags & 1) != 0, &instr->type);
+    return status != 0 ? status : wasm_read_heaptype(reader, (flags & 2) != 0, &instr->cast_type);
+}
+
 static int read_imm(struct wasm_reader *reader, enum wasm_imm imm, struct wasm_instr *instr) {
     static const char *const idx_names[] = {
         [WASM_IMM_LABEL] = "label",
@@ -194,6 +211,7 @@ static int read_imm(struct wasm_reader *reader, enum wasm_imm imm, struct wasm_i
         [WASM_IMM_TABLE] = "table index",
         [WASM_IMM_DATA] = "data segment index",
         [WASM_IMM_ELEM] = "element segment index",
+        [WASM_IMM_TYPE] = "type index",
     };
     switch (imm) {
     case WASM_IMM_NONE: return 0;
@@ -204,7 +222,8 @@ static int read_imm(struct wasm_reader *reader, enum wasm_imm imm, struct wasm_i
     case WASM_IMM_GLOBAL:
     case WASM_IMM_TABLE:
     case WASM_IMM_DATA:
-    case WASM_IMM_ELEM: return wasm_read_u32(reader, idx_names[imm], &instr->idx);
+    case WASM_IMM_ELEM:
+    case WASM_IMM_TYPE: return wasm_read_u32(reader, idx_names[imm], &instr->idx);
     case WASM_IMM_BR_TABLE: return read_br_table(reader, instr);
     case WASM_IMM_CALL_INDIRECT: return read_two(reader, "type index", "table index", instr);
     case WASM_IMM_SELECT_T: return read_select_type(reader, instr);
@@ -216,7 +235,14 @@ static int read_imm(struct wasm_reader *reader, enum wasm_imm imm, struct wasm_i
     case WASM_IMM_TABLE_INIT:
         return read_two(reader, "element segment index", "table index", instr);
     case WASM_IMM_TABLE2: return read_two(reader, "table index", "table index", instr);
-    case WASM_IMM_REFTYPE: return wasm_read_reftype(reader, &instr->type);
+    case WASM_IMM_REFTYPE: return wasm_read_heaptype(reader, true, &instr->type);
+    case WASM_IMM_HEAPTYPE: return wasm_read_heaptype(reader, false, &instr->type);
+    case WASM_IMM_CAST: return read_cast(reader, instr);
+    case WASM_IMM_TYPE2: return read_two(reader, "type index", "type index", instr);
+    case WASM_IMM_TYPE_FIELD: return read_two(reader, "type index", "field index", instr);
+    case WASM_IMM_TYPE_COUNT: return read_two(reader, "type index", "number of elements", instr);
+    case WASM_IMM_TYPE_DATA: return read_two(reader, "type index", "data segment index", instr);
+    case WASM_IMM_TYPE_ELEM: return read_two(reader, "type index", "element segment index", instr);
     case WASM_IMM_I32: return wasm_read_s32(reader, "i32 constant", &instr->i32);
     case WASM_IMM_I64: return wasm_read_s64(reader, "i64 constant", &instr->i64);
     case WASM_IMM_F32: return read_raw(reader, 4, &instr->u32);

@@ -17,7 +17,7 @@
 #define WASM_LIMIT_NAME_BYTES 100000u /* V8: import and export names; images hold these */
 
 /* Counts in a module. Functions, tables, memories, globals: imported ones included. */
-#define WASM_LIMIT_TYPES 1000000u   /* JS API */
+#define WASM_LIMIT_TYPES 1000000u   /* JS API; in recursion groups, too */
 #define WASM_LIMIT_FUNCS 1000000u   /* JS API */
 #define WASM_LIMIT_IMPORTS 1000000u /* JS API (100,000 in older editions) */
 #define WASM_LIMIT_EXPORTS 1000000u /* JS API (100,000 in older editions) */
@@ -35,10 +35,13 @@
 #define WASM_LIMIT_TABLE_ENTRIES 10000000u /* JS API: initial size; 8 bytes each in the instance */
 
 /* In types and functions. */
-#define WASM_LIMIT_PARAMS 1000u    /* JS API; the mailbox has a slot for each (abi/mailbox.h) */
-#define WASM_LIMIT_RESULTS 1000u   /* JS API; likewise */
-#define WASM_LIMIT_LOCALS 50000u   /* JS API: parameters included */
-#define WASM_LIMIT_BR_TABLE 65520u /* V8: targets, not counting the default */
+#define WASM_LIMIT_PARAMS 1000u       /* JS API; the mailbox has a slot for each (abi/mailbox.h) */
+#define WASM_LIMIT_RESULTS 1000u      /* JS API; likewise */
+#define WASM_LIMIT_FIELDS 10000u      /* JS API: of a struct */
+#define WASM_LIMIT_SUBTYPE_DEPTH 63u  /* JS API: supertypes above a type */
+#define WASM_LIMIT_ARRAY_FIXED 10000u /* JS API: elements of array.new_fixed */
+#define WASM_LIMIT_LOCALS 50000u      /* JS API: parameters included */
+#define WASM_LIMIT_BR_TABLE 65520u    /* V8: targets, not counting the default */
 /* blocks within blocks; more levels than the largest br_table can have targets */
 #define WASM_LIMIT_NESTING 100000u
 /* operands on a function's stack: a two-byte call can push 1,000 */

@@ -1,8 +1,7 @@
 /*
  * wasm/module.h: a decoded WebAssembly module. decode.c makes it; the validator and the compiler
  * read it. This folder uses no LLVM, no KVM and no globals. Its input is hostile. It follows the
- * core specification 2.0, section 5.5 (binary format, modules), plus the finished proposals
- * multi-memory and extended constant expressions.
+ * core specification 3.0, section 5.5 (binary format, modules).
  *
  * The module's arena owns all decoded arrays (types, indices, …). Ranges of bytes (bodies, constant
  * expressions, names, segment data) point into the caller's wasm bytes, which must outlive the
@@ -34,12 +33,30 @@ struct wasm_bytes {
     uint64_t offset; /* of data in the module */
 };
 
+enum wasm_form { WASM_FORM_FUNC, WASM_FORM_STRUCT, WASM_FORM_ARRAY };
+
+/* A type of the module, most often of a function. Structs and arrays have storage types
+ * (wasm/types.h) in `params`, and no results; an array has one. */
 struct wasm_functype {
     const valtype_t *params;
     const valtype_t *results;
     uint32_t params_count;
     uint32_t results_count;
     uint32_t canonical_idx; /* lowest type index with the same structure */
+    uint8_t form;           /* enum wasm_form */
+    bool is_open;           /* not final: other types may be its subtypes */
+};
+
+/* What only the decoder and the validator need to know of a type. */
+struct wasm_subtype {
+    uint32_t super_idx;
+    bool has_super;
+    uint8_t depth;                     /* number of supertypes above it */
+    uint32_t group_first, group_count; /* of its recursion group */
+    uint64_t offset;
+    /* of canonical types: its number in the forest of supertypes, and the first number after those
+     * of its subtypes; set by the validator */
+    uint32_t tree_first, tree_end;
 };
 
 struct wasm_limits {
@@ -83,7 +100,8 @@ struct wasm_table {
     struct wasm_limits limits;
     valtype_t elem_type;
     bool is_import;
-    uint64_t offset; /* of its type, here and in the next structs; for messages */
+    struct wasm_bytes init; /* constant expression for all entries; empty: null */
+    uint64_t offset;        /* of its type, here and in the next structs; for messages */
 };
 
 struct wasm_memory {
@@ -96,6 +114,7 @@ struct wasm_global {
     valtype_t type;
     bool is_mutable;
     bool is_import;
+    uint64_t offset;
     struct wasm_bytes init; /* constant expression including `end`; empty for imports */
 };
 
@@ -126,6 +145,7 @@ struct wasm_custom {
 struct wasm_module {
     struct wasm_bytes wasm; /* the whole */
     struct wasm_functype *types;
+    struct wasm_subtype *subtypes; /* one for each type */
     struct wasm_func *funcs;
     struct wasm_table *tables;
     struct wasm_memory *memories;
@@ -178,7 +198,7 @@ valtype_t wasm_local_type(const struct wasm_module *module, const struct wasm_fu
 
 /*
  * OP(NAME, prefix, code, "text", IMM, "signature", FEATURE)
- *   prefix 0, 0xfc or 0xfd; IMM one of the kinds below. The signature has the letters of
+ *   prefix 0, 0xfb, 0xfc or 0xfd; IMM one of the kinds below. The signature has the letters of
  *   abi/valtype.def ("ii>i"), or is "*" if the validator has a special rule for the instruction.
  *   After it: "@n": the instruction accesses 1 << n bytes of memory (the natural alignment); "#n":
  *   n lanes.
@@ -204,7 +224,15 @@ enum wasm_imm {
     WASM_IMM_ELEM,          /* .idx segment (elem.drop) */
     WASM_IMM_TABLE_INIT,    /* .idx segment, .idx2 table */
     WASM_IMM_TABLE2,        /* .idx destination, .idx2 source (table.copy) */
-    WASM_IMM_REFTYPE,       /* .type (ref.null) */
+    WASM_IMM_REFTYPE,       /* .type: (ref null heap type) (ref.null, …) */
+    WASM_IMM_HEAPTYPE,      /* .type: (ref heap type) (ref.test, ref.cast) */
+    WASM_IMM_CAST,          /* .idx label, .type source, .cast_type target (br_on_cast) */
+    WASM_IMM_TYPE,          /* .idx */
+    WASM_IMM_TYPE2,         /* .idx destination, .idx2 source (array.copy) */
+    WASM_IMM_TYPE_FIELD,    /* .idx type, .idx2 field */
+    WASM_IMM_TYPE_COUNT,    /* .idx type, .idx2 number of elements (array.new_fixed) */
+    WASM_IMM_TYPE_DATA,     /* .idx type, .idx2 segment */
+    WASM_IMM_TYPE_ELEM,     /* .idx type, .idx2 segment */
     WASM_IMM_I32,           /* .i32 */
     WASM_IMM_I64,           /* .i64 */
     WASM_IMM_F32,           /* .u32: bits */
@@ -269,6 +297,7 @@ struct wasm_instr {
         uint32_t u32;
         uint64_t u64;
         uint8_t v128[16];
+        valtype_t cast_type;
     };
 };
 

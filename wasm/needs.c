@@ -185,7 +185,7 @@ static bool walk_instr(struct walk *walk) {
     struct wasm_instr instr;
     int status = wasm_read_instr(&walk->reader, &instr);
     if (status == 0) {
-        found(walk, wasm_opinfo(instr.op)->feature == WASM_FEATURE_SIMD ? NEED_SIMD : NULL);
+        walk->found |= UINT32_C(1) << wasm_opinfo(instr.op)->feature & ~wasm_features_lowered();
         return true;
     }
     walk->reader.pos = start;

@@ -5,6 +5,7 @@
 #include "print.h"
 
 #include "print_text.h"
+#include "types.h"
 
 static const char *const kind_names[] = {"func", "table", "memory", "global"};
 
@@ -15,7 +16,7 @@ static void print_types(struct printer *printer, const char *word, const valtype
     if (count != 0) {
         print_format(printer, " (%s", word);
         for (uint32_t i = 0; i < count; i++)
-            print_format(printer, " %s", valtype_name(types[i]));
+            print_format(printer, " %s", TYPE_TEXT(types[i]));
         print_format(printer, ")");
     }
 }
@@ -23,7 +24,7 @@ static void print_types(struct printer *printer, const char *word, const valtype
 static void print_functype(struct printer *printer, const struct wasm_module *module,
                            uint32_t type_idx) {
     print_format(printer, " (type %u)", type_idx);
-    if (type_idx < module->types_count) {
+    if (type_idx < module->types_count && module->types[type_idx].form == WASM_FORM_FUNC) {
         print_types(printer, "param", module->types[type_idx].params,
                     module->types[type_idx].params_count);
         print_types(printer, "result", module->types[type_idx].results,
@@ -61,26 +62,57 @@ static void print_entity(struct printer *printer, const struct wasm_module *modu
     case WASM_KIND_FUNC: print_functype(printer, module, module->funcs[idx].type_idx); break;
     case WASM_KIND_TABLE:
         print_limits(printer, &module->tables[idx].limits);
-        print_format(printer, " %s", valtype_name(module->tables[idx].elem_type));
+        print_format(printer, " %s", TYPE_TEXT(module->tables[idx].elem_type));
         break;
     case WASM_KIND_MEMORY: print_limits(printer, &module->memories[idx].limits); break;
     case WASM_KIND_GLOBAL:
         print_format(printer, module->globals[idx].is_mutable ? " (mut %s)" : " %s",
-                     valtype_name(module->globals[idx].type));
+                     TYPE_TEXT(module->globals[idx].type));
         break;
     }
 }
 
 /* ---- sections ---- */
 
+static void print_fields(struct printer *printer, const struct wasm_functype *type) {
+    for (uint32_t i = 0; i < type->params_count; i++) {
+        bool is_mutable = (type->params[i] & WASM_FIELD_MUTABLE) != 0;
+        print_format(printer, type->form == WASM_FORM_STRUCT ? " (field" : "");
+        print_format(printer, is_mutable ? " (mut %s)" : " %s",
+                     TYPE_TEXT(type->params[i] & ~WASM_FIELD_MUTABLE));
+        print_format(printer, type->form == WASM_FORM_STRUCT ? ")" : "");
+    }
+}
+
+/* A recursion group is shown in a comment of each of its types. */
+static void print_type(struct printer *printer, const struct wasm_module *module, uint32_t idx) {
+    static const char *const form_names[] = {"func", "struct", "array"};
+    const struct wasm_functype *type = &module->types[idx];
+    const struct wasm_subtype *subtype = &module->subtypes[idx];
+    bool is_sub = type->is_open || subtype->has_super;
+    print_format(printer, "  (type %u ", idx);
+    if (is_sub)
+        print_format(printer, "(sub%s ", type->is_open ? "" : " final");
+    if (subtype->has_super)
+        print_format(printer, "%u ", subtype->super_idx);
+    print_format(printer, "(%s", form_names[type->form]);
+    if (type->form == WASM_FORM_FUNC) {
+        print_types(printer, "param", type->params, type->params_count);
+        print_types(printer, "result", type->results, type->results_count);
+    } else {
+        print_fields(printer, type);
+    }
+    print_format(printer, is_sub ? ")))" : "))");
+    if (subtype->group_count > 1)
+        print_format(printer, " ;; rec %u to %u", subtype->group_first,
+                     subtype->group_first + subtype->group_count - 1);
+    print_format(printer, "\n");
+}
+
 static int print_declarations(struct printer *printer, const struct wasm_module *module,
                               struct husk_error *err) {
-    for (uint32_t i = 0; i < module->types_count; i++) {
-        print_format(printer, "  (type %u (func", i);
-        print_types(printer, "param", module->types[i].params, module->types[i].params_count);
-        print_types(printer, "result", module->types[i].results, module->types[i].results_count);
-        print_format(printer, "))\n");
-    }
+    for (uint32_t i = 0; i < module->types_count; i++)
+        print_type(printer, module, i);
     for (uint32_t i = 0; i < module->imports_count; i++) {
         const struct wasm_import *import = &module->imports[i];
         print_format(printer, "  (import ");
@@ -94,7 +126,10 @@ static int print_declarations(struct printer *printer, const struct wasm_module 
     for (uint32_t i = module->imported_tables_count; i < module->tables_count; i++) {
         print_format(printer, "  (table %u", i);
         print_entity(printer, module, WASM_KIND_TABLE, i);
+        int status = print_expr(printer, module->tables[i].init, err);
         print_format(printer, ")\n");
+        if (status != 0)
+            return status;
     }
     for (uint32_t i = module->imported_memories_count; i < module->memories_count; i++) {
         print_format(printer, "  (memory %u", i);
@@ -132,7 +167,7 @@ static int print_elem(struct printer *printer, const struct wasm_elem *elem,
     } else if (elem->mode == WASM_SEGMENT_DECLARATIVE) {
         print_format(printer, " declare");
     }
-    print_format(printer, " %s", elem->exprs != NULL ? valtype_name(elem->elem_type) : "func");
+    print_format(printer, " %s", elem->exprs != NULL ? TYPE_TEXT(elem->elem_type) : "func");
     for (uint32_t i = 0; status == 0 && i < elem->count; i++)
         if (elem->exprs != NULL)
             status = print_expr(printer, elem->exprs[i], err);
@@ -207,7 +242,7 @@ static int print_func(struct printer *printer, const struct wasm_module *module,
     for (uint32_t i = 0; i < func->local_runs_count; i++) {
         const struct wasm_local_run *run = &func->local_runs[i];
         print_format(printer, run->count == 1 ? " (local %s)" : " (local %s x %u)",
-                     valtype_name(run->type), run->count);
+                     TYPE_TEXT(run->type), run->count);
     }
     print_format(printer, ") ;; %u bytes at 0x%llx\n", func->code.count,
                  (unsigned long long)func->code.offset);

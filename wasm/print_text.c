@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "name_text.h"
+#include "types.h"
 
 #define PIECE_MAX 256 /* longest text of one print_format() */
 
@@ -47,7 +48,7 @@ static void print_blocktype(struct printer *printer, const struct wasm_blocktype
     if (block->is_index)
         print_format(printer, " (type %u)", block->type_idx);
     else if (block->result != 0)
-        print_format(printer, " (result %s)", valtype_name(block->result));
+        print_format(printer, " (result %s)", TYPE_TEXT(block->result));
 }
 
 static void print_br_table(struct printer *printer, const struct wasm_instr *instr) {
@@ -92,6 +93,14 @@ static void print_v128(struct printer *printer, const struct wasm_instr *instr) 
         print_format(printer, is_shuffle ? " %u" : " 0x%02x", instr->v128[i]);
 }
 
+/* ref.null has a heap type, the others a reference type. */
+static void print_heaptype(struct printer *printer, const struct wasm_instr *instr) {
+    char text[WASM_TYPE_TEXT_BYTES];
+    print_format(printer, " %s",
+                 instr->op == WASM_OP_REF_NULL ? wasm_heap_text(instr->type, text)
+                                               : wasm_type_text(instr->type, text));
+}
+
 static void print_imm(struct printer *printer, const struct wasm_instr *instr) {
     switch ((enum wasm_imm)wasm_opinfo(instr->op)->imm) {
     case WASM_IMM_NONE: break;
@@ -103,7 +112,8 @@ static void print_imm(struct printer *printer, const struct wasm_instr *instr) {
     case WASM_IMM_GLOBAL:
     case WASM_IMM_TABLE:
     case WASM_IMM_DATA:
-    case WASM_IMM_ELEM: print_format(printer, " %u", instr->idx); break;
+    case WASM_IMM_ELEM:
+    case WASM_IMM_TYPE: print_format(printer, " %u", instr->idx); break;
     case WASM_IMM_CALL_INDIRECT:
         print_format(printer, " %u (type %u)", instr->idx2, instr->idx);
         break;
@@ -112,7 +122,12 @@ static void print_imm(struct printer *printer, const struct wasm_instr *instr) {
             print_format(printer, " %u", instr->idx);
         break;
     case WASM_IMM_MEMORY2:
-    case WASM_IMM_TABLE2: print_format(printer, " %u %u", instr->idx, instr->idx2); break;
+    case WASM_IMM_TABLE2:
+    case WASM_IMM_TYPE2:
+    case WASM_IMM_TYPE_FIELD:
+    case WASM_IMM_TYPE_COUNT:
+    case WASM_IMM_TYPE_DATA:
+    case WASM_IMM_TYPE_ELEM: print_format(printer, " %u %u", instr->idx, instr->idx2); break;
     case WASM_IMM_MEMORY_INIT:
     case WASM_IMM_TABLE_INIT: print_format(printer, " %u %u", instr->idx2, instr->idx); break;
     case WASM_IMM_MEMARG: print_memarg(printer, instr); break;
@@ -121,9 +136,12 @@ static void print_imm(struct printer *printer, const struct wasm_instr *instr) {
         print_format(printer, " %u", instr->lane);
         break;
     case WASM_IMM_LANE: print_format(printer, " %u", instr->lane); break;
-    case WASM_IMM_SELECT_T: print_format(printer, " (result %s)", valtype_name(instr->type)); break;
+    case WASM_IMM_SELECT_T: print_format(printer, " (result %s)", TYPE_TEXT(instr->type)); break;
     case WASM_IMM_REFTYPE:
-        print_format(printer, instr->type == WASM_FUNCREF ? " func" : " extern");
+    case WASM_IMM_HEAPTYPE: print_heaptype(printer, instr); break;
+    case WASM_IMM_CAST:
+        print_format(printer, " %u %s %s", instr->idx, TYPE_TEXT(instr->type),
+                     TYPE_TEXT(instr->cast_type));
         break;
     case WASM_IMM_I32: print_format(printer, " %d", instr->i32); break;
     case WASM_IMM_I64: print_format(printer, " %lld", (long long)instr->i64); break;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "types.h"
 
 int wasm_error(struct husk_error *err, int status, uint64_t offset, const char *format, ...) {
     if (err == NULL)
@@ -209,12 +210,36 @@ const char *wasm_type_proposal(uint8_t byte) {
     }
 }
 
-int wasm_bad_type(struct wasm_reader *reader, uint64_t offset, uint8_t byte, const char *what) {
-    const char *proposal = wasm_type_proposal(byte);
-    if (proposal == NULL)
-        return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "malformed %s 0x%02x", what, byte);
-    return wasm_error(reader->err, HUSK_E_UNSUPPORTED, offset,
-                      "uses %s (type 0x%02x), not supported yet", proposal, byte);
+#define REF_BYTE 0x64 /* a heap type follows */
+#define REF_NULL_BYTE 0x63
+
+bool wasm_is_type_byte(uint8_t byte) {
+    return valtype_from_byte(byte) != VALTYPE_NONE || wasm_heap_from_byte(byte) != 0 ||
+           byte == REF_BYTE || byte == REF_NULL_BYTE;
+}
+
+/* A signed 33-bit integer: type indices are positive, abstract heap types are one negative byte. */
+int wasm_read_heaptype(struct wasm_reader *reader, bool is_nullable, valtype_t *ret_type) {
+    uint64_t offset = wasm_reader_offset(reader);
+    int64_t value = 0;
+    uint8_t byte = reader->pos < reader->end ? *reader->pos : 0;
+    if ((byte & 0xc0) == 0x40) { /* negative, in one byte */
+        uint32_t heap = wasm_heap_from_byte(byte);
+        if (heap == 0)
+            return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "malformed heap type 0x%02x",
+                              byte);
+        reader->pos++;
+        *ret_type = wasm_ref((enum wasm_heap)heap, is_nullable);
+        return 0;
+    }
+    int status = wasm_read_s33(reader, "heap type", &value);
+    if (status != 0)
+        return status;
+    if (value < 0)
+        return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "malformed heap type");
+    uint32_t idx = value < WASM_TYPE_IDX_MAX ? (uint32_t)value : WASM_TYPE_IDX_MAX;
+    *ret_type = wasm_ref_idx(idx, is_nullable);
+    return 0;
 }
 
 static int read_type(struct wasm_reader *reader, bool is_ref, const char *what,
@@ -223,9 +248,15 @@ static int read_type(struct wasm_reader *reader, bool is_ref, const char *what,
     int status = wasm_read_byte(reader, what, &byte);
     if (status != 0)
         return status;
+    if (byte == REF_BYTE || byte == REF_NULL_BYTE)
+        return wasm_read_heaptype(reader, byte == REF_NULL_BYTE, ret_type);
     valtype_t type = valtype_from_byte(byte);
+    uint32_t heap = wasm_heap_from_byte(byte);
+    if (heap != 0)
+        type = wasm_ref((enum wasm_heap)heap, true);
     if (type == VALTYPE_NONE || (is_ref && !valtype_is_ref(type)))
-        return wasm_bad_type(reader, wasm_reader_offset(reader) - 1, byte, what);
+        return wasm_error(reader->err, HUSK_E_BAD_WASM, wasm_reader_offset(reader) - 1,
+                          "malformed %s 0x%02x", what, byte);
     uint64_t offset = wasm_reader_offset(reader) - 1;
     if (type == WASM_V128)
         wasm_use(reader->used, WASM_FEATURE_SIMD, offset, "v128");

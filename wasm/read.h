@@ -48,9 +48,10 @@ int wasm_read_count(struct wasm_reader *reader, size_t min_bytes, uint32_t limit
 
 int wasm_read_valtype(struct wasm_reader *reader, valtype_t *ret_type);
 int wasm_read_reftype(struct wasm_reader *reader, valtype_t *ret_type);
-/* Set the error for a byte that is not a value type. If it is a type of a later proposal, the
- * message names the proposal. */
-int wasm_bad_type(struct wasm_reader *reader, uint64_t offset, uint8_t byte, const char *what);
+/* A heap type alone, as (ref heap type) or (ref null heap type). */
+int wasm_read_heaptype(struct wasm_reader *reader, bool is_nullable, valtype_t *ret_type);
+/* A value type that starts with this byte: does one? */
+bool wasm_is_type_byte(uint8_t byte);
 /* The later proposal that has this type, or NULL. */
 const char *wasm_type_proposal(uint8_t byte);
 

@@ -39,10 +39,15 @@ static uint64_t func_offset(const struct wasm_module *module, uint32_t func_idx)
 
 static int validate_func_types(struct validator *validator) {
     const struct wasm_module *module = validator->module;
-    for (uint32_t i = 0; i < module->funcs_count; i++)
-        if (module->funcs[i].type_idx >= module->types_count)
+    for (uint32_t i = 0; i < module->funcs_count; i++) {
+        uint32_t type_idx = module->funcs[i].type_idx;
+        if (type_idx >= module->types_count)
             return wasm_error(validator->err, HUSK_E_INVALID_WASM, func_offset(module, i),
-                              "unknown type %u of function %u", module->funcs[i].type_idx, i);
+                              "unknown type %u of function %u", type_idx, i);
+        if (module->types[type_idx].form != WASM_FORM_FUNC)
+            return wasm_error(validator->err, HUSK_E_INVALID_WASM, func_offset(module, i),
+                              "type %u of function %u is not a function type", type_idx, i);
+    }
     return 0;
 }
 
@@ -55,6 +60,20 @@ static int validate_limits(struct validator *validator, const struct wasm_limits
     return 0;
 }
 
+/* The initialiser sees imported globals only: the section of globals comes later. */
+static int validate_table_init(struct validator *validator, const struct wasm_table *table) {
+    if (table->init.count == 0 && !table->is_import && !wasm_is_defaultable(table->elem_type))
+        return wasm_error(validator->err, HUSK_E_INVALID_WASM, table->offset,
+                          "type mismatch: a table of %s needs an initialiser",
+                          TYPE_TEXT(table->elem_type));
+    if (table->init.count == 0)
+        return 0;
+    int status = use_feature(validator, WASM_FEATURE_FUNCTION_REFS, table->offset,
+                             "a table with an initialiser");
+    validator->const_globals_count = validator->module->imported_globals_count;
+    return status != 0 ? status : validate_const_expr(validator, table->init, table->elem_type);
+}
+
 static int validate_tables(struct validator *validator) {
     const struct wasm_module *module = validator->module;
     int status = 0;
@@ -63,11 +82,15 @@ static int validate_tables(struct validator *validator) {
                  "a second table");
     for (uint32_t i = 0; status == 0 && i < module->tables_count; i++) {
         const struct wasm_table *table = &module->tables[i];
-        status = validate_limits(validator, &table->limits, table->offset, "table");
+        status = check_type_at(validator, table->elem_type, table->offset);
+        if (status == 0)
+            status = validate_limits(validator, &table->limits, table->offset, "table");
         if (status == 0 && table->limits.min > WASM_LIMIT_TABLE_ENTRIES)
             return wasm_error(validator->err, HUSK_E_LIMIT, table->offset,
                               "table of %llu entries, the limit is %u",
                               (unsigned long long)table->limits.min, WASM_LIMIT_TABLE_ENTRIES);
+        if (status == 0)
+            status = validate_table_init(validator, table);
     }
     return status;
 }
@@ -100,7 +123,8 @@ static int validate_globals(struct validator *validator) {
     int status = 0;
     for (uint32_t i = 0; status == 0 && i < module->globals_count; i++) {
         const struct wasm_global *global = &module->globals[i];
-        if (!global->is_import) {
+        status = check_type_at(validator, global->type, global->offset);
+        if (status == 0 && !global->is_import) {
             validator->const_globals_count = validator_has(validator, WASM_FEATURE_EXTENDED_CONST)
                                                  ? i
                                                  : module->imported_globals_count;
@@ -120,17 +144,20 @@ static int validate_elem_target(struct validator *validator, const struct wasm_e
     const struct wasm_module *module = validator->module;
     if (elem->table_idx >= module->tables_count)
         return error_index(validator, elem->offset.offset, "table", elem->table_idx);
-    if (module->tables[elem->table_idx].elem_type != elem->elem_type)
+    if (!wasm_is_subtype(module, elem->elem_type, module->tables[elem->table_idx].elem_type))
         return wasm_error(validator->err, HUSK_E_INVALID_WASM, elem->offset.offset,
                           "type mismatch: elements of %s for table %u of %s",
-                          valtype_name(elem->elem_type), elem->table_idx,
-                          valtype_name(module->tables[elem->table_idx].elem_type));
+                          TYPE_TEXT(elem->elem_type), elem->table_idx,
+                          TYPE_TEXT(module->tables[elem->table_idx].elem_type));
     return validate_const_expr(validator, elem->offset, WASM_I32);
 }
 
 static int validate_elem(struct validator *validator, const struct wasm_elem *elem) {
     struct wasm_module *module = validator->module;
-    int status = elem->mode == WASM_SEGMENT_ACTIVE ? validate_elem_target(validator, elem) : 0;
+    int status =
+        elem->exprs != NULL ? check_type_at(validator, elem->elem_type, elem->segment_offset) : 0;
+    if (status == 0 && elem->mode == WASM_SEGMENT_ACTIVE)
+        status = validate_elem_target(validator, elem);
     for (uint32_t i = 0; status == 0 && i < elem->count; i++)
         if (elem->exprs != NULL)
             status = validate_const_expr(validator, elem->exprs[i], elem->elem_type);
@@ -254,8 +281,8 @@ int wasm_validate_features(struct wasm_module *module, wasm_features_t enabled,
     /* In this order: function types before anything that uses them, everything that declares
      * functions before the bodies. */
     static int (*const steps[])(struct validator *) = {
-        validate_func_types, validate_tables, validate_memories, validate_globals, validate_elems,
-        validate_datas,      validate_start,  validate_exports,  validate_funcs,
+        validate_types, validate_func_types, validate_tables, validate_memories, validate_globals,
+        validate_elems, validate_datas,      validate_start,  validate_exports,  validate_funcs,
     };
     struct validator validator = {.module = module, .enabled = enabled, .err = err};
     int status = stack_grow(&validator, 1); /* so that its address is never NULL */
@@ -264,6 +291,8 @@ int wasm_validate_features(struct wasm_module *module, wasm_features_t enabled,
     free(validator.stack);
     free(validator.frames);
     free(validator.run_ends);
+    free(validator.inits);
+    free(validator.is_init);
     return status;
 }
 

@@ -7,12 +7,14 @@
 #define WASM_VALIDATE_H
 
 #include "read.h"
+#include "types.h"
 
 struct frame { /* one open block; frames[0] is the function or the constant expression itself */
     enum wasm_op op; /* BLOCK, LOOP, IF or ELSE */
     bool is_unreachable;
     struct wasm_blocktype block;
     uint32_t height; /* of the operand stack at its start */
+    uint32_t inits_height;
 };
 
 /* the types of the first locals are in an array; the others are found by binary search in the
@@ -34,12 +36,17 @@ struct validator {
     uint32_t *run_ends;           /* per run of func: index of the first local after it */
     uint32_t run_ends_cap;
     valtype_t locals_flat[LOCALS_FLAT];
+    /* Locals without a default value, as (ref func), that the open blocks have set, in order; and
+     * a byte for each local of func: is it among them? (3.0, appendix "Validation Algorithm") */
+    uint32_t *inits;
+    uint8_t *is_init;
+    uint32_t inits_count, inits_cap;
 };
 
 /* validate_stack.c: operand and control stacks. The errors name validator->instr. */
 int stack_grow(struct validator *validator, uint32_t count);
-int stack_mismatch(struct validator *validator,
-                   valtype_t expected); /* the error for a wrong or missing top */
+/* Pop a subtype of `expected`, or set the error for a wrong or missing top. */
+int stack_pop_subtype(struct validator *validator, valtype_t expected);
 int stack_pop_any(struct validator *validator, valtype_t *ret_type);
 int stack_pop_types(struct validator *validator, const valtype_t *types, uint32_t count);
 /* check the types on top of the stack without popping them */
@@ -71,8 +78,34 @@ static inline int stack_pop(struct validator *validator, valtype_t expected) {
     } else if (frame->is_unreachable) {
         return 0;
     }
-    return stack_mismatch(validator, expected);
+    return stack_pop_subtype(validator, expected);
 }
+
+/* validate_types.c: the type section, and types of the current instruction or at an offset. */
+int validate_types(struct validator *validator);
+/* The types that a value type or reference names exist. */
+int check_type_at(struct validator *validator, valtype_t type, uint64_t offset);
+/* The index of a type of this form. */
+int check_form(struct validator *validator, uint32_t type_idx, enum wasm_form form);
+/* Notes that the module uses a feature. HUSK_E_UNSUPPORTED if it is not among those allowed. */
+int use_feature(struct validator *validator, enum wasm_feature feature, uint64_t offset,
+                const char *what);
+
+static inline int check_type(struct validator *validator, valtype_t type) {
+    return check_type_at(validator, type, validator->instr.offset);
+}
+
+/* validate_refs.c: typed function references, and the other instructions on references. */
+int validate_ref(struct validator *validator);
+/* Pop a reference of any type; in unreachable code perhaps the bottom reference. */
+int stack_pop_ref(struct validator *validator, valtype_t *ret_type);
+/* validate_gc.c: structs and arrays. */
+int validate_gc(struct validator *validator);
+int check_data_idx(struct validator *validator, uint32_t data_idx); /* validate_code.c */
+/* validate_control.c */
+int label_types(struct validator *validator, uint32_t depth, const valtype_t **ret_types,
+                uint32_t *ret_count);
+int validate_call_type(struct validator *validator, uint32_t type_idx);
 
 /* validate_control.c and validate_ops.c: instructions with a special rule ("*" in opcode.def). */
 int validate_control(struct validator *validator);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "error.h"
+#include "limits.h"
 #include "validate.h"
 
 static int validate_signature(struct validator *validator, const char *sig) {
@@ -56,12 +57,11 @@ static int validate_shuffle(struct validator *validator) {
 
 /* The data count section exists so that bodies can be checked before the data is seen (section
  * 5.5.16). */
-static int validate_data_idx(struct validator *validator) {
+int check_data_idx(struct validator *validator, uint32_t data_idx) {
     if (!validator->module->has_data_count)
         return validator_error(validator, HUSK_E_BAD_WASM, "data count section required by %s",
                                wasm_opinfo(validator->instr.op)->text);
-    return check_index(validator, "data segment", validator->instr.idx,
-                       validator->module->datas_count);
+    return check_index(validator, "data segment", data_idx, validator->module->datas_count);
 }
 
 static int validate_immediate(struct validator *validator, uint8_t imm) {
@@ -81,8 +81,8 @@ static int validate_immediate(struct validator *validator, uint8_t imm) {
         return status != 0 ? status : validate_memory(validator, instr->idx2);
     case WASM_IMM_MEMORY_INIT:
         status = validate_memory(validator, instr->idx2);
-        return status != 0 ? status : validate_data_idx(validator);
-    case WASM_IMM_DATA: return validate_data_idx(validator);
+        return status != 0 ? status : check_data_idx(validator, instr->idx);
+    case WASM_IMM_DATA: return check_data_idx(validator, instr->idx);
     case WASM_IMM_ELEM:
         return check_index(validator, "elem segment", instr->idx, validator->module->elems_count);
     case WASM_IMM_TABLE:
@@ -128,6 +128,14 @@ static bool is_const_op(struct validator *validator) {
         wasm_use(&validator->module->used, WASM_FEATURE_EXTENDED_CONST, validator->instr.offset,
                  wasm_opinfo(op)->text);
         return validator_has(validator, WASM_FEATURE_EXTENDED_CONST);
+    case WASM_OP_REF_I31:
+    case WASM_OP_STRUCT_NEW:
+    case WASM_OP_STRUCT_NEW_DEFAULT:
+    case WASM_OP_ARRAY_NEW:
+    case WASM_OP_ARRAY_NEW_DEFAULT:
+    case WASM_OP_ARRAY_NEW_FIXED:
+    case WASM_OP_ANY_CONVERT_EXTERN:
+    case WASM_OP_EXTERN_CONVERT_ANY: return validator_has(validator, WASM_FEATURE_GC);
     default: return false;
     }
 }
@@ -163,6 +171,14 @@ int validate_const_expr(struct validator *validator, struct wasm_bytes expr, val
     return validate_expr(validator, expr, &block);
 }
 
+static int inits_prepare(struct validator *validator) {
+    if (validator->is_init == NULL)
+        validator->is_init = calloc(WASM_LIMIT_LOCALS, sizeof *validator->is_init);
+    if (validator->is_init == NULL)
+        return error_set(validator->err, HUSK_E_NOMEM, "out of memory while validating");
+    return 0;
+}
+
 /* The types of the first locals in an array, and the ends of the runs for the others. */
 static int locals_prepare(struct validator *validator, const struct wasm_func *func,
                           const struct wasm_functype *type) {
@@ -182,6 +198,11 @@ static int locals_prepare(struct validator *validator, const struct wasm_func *f
         const struct wasm_local_run *run = &func->local_runs[i];
         end += run->count;
         validator->run_ends[i] = end;
+        int status = check_type_at(validator, run->type, func->body_offset);
+        if (status == 0 && !wasm_is_defaultable(run->type))
+            status = inits_prepare(validator);
+        if (status != 0)
+            return status;
         for (; local_idx < end && local_idx < LOCALS_FLAT; local_idx++)
             validator->locals_flat[local_idx] = run->type;
     }

@@ -1,21 +1,16 @@
 /*
  * wasm/validate_control.c: blocks, branches and calls (core specification 2.0, section 3.3.8).
  */
-#include <string.h>
-
 #include "validate.h"
-
-static bool types_equal(const valtype_t *left, uint32_t left_count, const valtype_t *right,
-                        uint32_t right_count) {
-    return left_count == right_count &&
-           (left_count == 0 || memcmp(left, right, left_count * sizeof *left) == 0);
-}
 
 static int validate_block(struct validator *validator) {
     const struct wasm_instr *instr = &validator->instr;
     if (instr->block.is_index) {
-        int status =
-            check_index(validator, "type", instr->block.type_idx, validator->module->types_count);
+        int status = check_form(validator, instr->block.type_idx, WASM_FORM_FUNC);
+        if (status != 0)
+            return status;
+    } else if (valtype_is_ref(instr->block.result)) {
+        int status = check_type(validator, instr->block.result);
         if (status != 0)
             return status;
         wasm_use(&validator->module->used, WASM_FEATURE_MULTI_VALUE, instr->offset,
@@ -50,7 +45,8 @@ static int validate_end(struct validator *validator) {
         return status;
     struct wasm_functype type = frame_type(validator, &frame);
     if (frame.op == WASM_OP_IF &&
-        !types_equal(type.params, type.params_count, type.results, type.results_count))
+        (type.params_count != type.results_count ||
+         !wasm_are_subtypes(validator->module, type.params, type.results, type.params_count)))
         return validator_error(validator, HUSK_E_INVALID_WASM,
                                "type mismatch: an if without else must return what it takes, but "
                                "has %u parameters and %u results",
@@ -61,8 +57,8 @@ static int validate_end(struct validator *validator) {
 }
 
 /* What a branch to the label takes: a loop's parameters, any other block's results. */
-static int label_types(struct validator *validator, uint32_t depth, const valtype_t **ret_types,
-                       uint32_t *ret_count) {
+int label_types(struct validator *validator, uint32_t depth, const valtype_t **ret_types,
+                uint32_t *ret_count) {
     int status = check_index(validator, "label", depth, validator->frames_count);
     if (status != 0)
         return status;
@@ -134,7 +130,7 @@ static int validate_return(struct validator *validator) {
     return status;
 }
 
-static int validate_call_type(struct validator *validator, uint32_t type_idx) {
+int validate_call_type(struct validator *validator, uint32_t type_idx) {
     const struct wasm_functype *type = &validator->module->types[type_idx];
     int status = stack_pop_types(validator, type->params, type->params_count);
     return status != 0 ? status : stack_push_types(validator, type->results, type->results_count);
@@ -151,14 +147,14 @@ static int validate_call_indirect(struct validator *validator) {
     const struct wasm_module *module = validator->module;
     uint32_t type_idx = validator->instr.idx;
     uint32_t table_idx = validator->instr.idx2;
-    int status = check_index(validator, "type", type_idx, module->types_count);
+    int status = check_form(validator, type_idx, WASM_FORM_FUNC);
     if (status == 0)
         status = check_index(validator, "table", table_idx, module->tables_count);
-    if (status == 0 && module->tables[table_idx].elem_type != WASM_FUNCREF)
+    if (status == 0 && !wasm_is_subtype(module, module->tables[table_idx].elem_type, WASM_FUNCREF))
         return validator_error(
             validator, HUSK_E_INVALID_WASM,
             "type mismatch: call_indirect needs a table of funcref, table %u holds %s", table_idx,
-            valtype_name(module->tables[table_idx].elem_type));
+            TYPE_TEXT(module->tables[table_idx].elem_type));
     if (status == 0)
         status = stack_pop(validator, WASM_I32);
     return status != 0 ? status : validate_call_type(validator, type_idx);

@@ -2,9 +2,11 @@
  * wasm/validate_ops.c: instructions whose types depend on the module or the stack: variables,
  * tables, references, drop, select (core specification 2.0, sections 3.3.2 to 3.3.6).
  */
-#include "validate.h"
+#include <stdlib.h>
 
+#include "error.h"
 #include "rows.h"
+#include "validate.h"
 
 int check_index(struct validator *validator, const char *what, uint32_t idx, uint32_t count) {
     if (idx < count)
@@ -36,17 +38,19 @@ static int validate_select(struct validator *validator) {
         return validator_error(
             validator, HUSK_E_INVALID_WASM,
             "type mismatch: select without a type takes numbers and vectors, the stack holds %s",
-            valtype_name(valtype_is_ref(second) ? second : first));
+            TYPE_TEXT(valtype_is_ref(second) ? second : first));
     if (first != second && first != WASM_BOTTOM && second != WASM_BOTTOM)
         return validator_error(validator, HUSK_E_INVALID_WASM,
-                               "type mismatch: select between %s and %s", valtype_name(first),
-                               valtype_name(second));
+                               "type mismatch: select between %s and %s", TYPE_TEXT(first),
+                               TYPE_TEXT(second));
     return stack_push(validator, first == WASM_BOTTOM ? second : first);
 }
 
 static int validate_select_t(struct validator *validator) {
     valtype_t type = validator->instr.type;
-    int status = stack_pop(validator, WASM_I32);
+    int status = check_type(validator, type);
+    if (status == 0)
+        status = stack_pop(validator, WASM_I32);
     if (status == 0)
         status = stack_pop(validator, type);
     if (status == 0)
@@ -56,13 +60,14 @@ static int validate_select_t(struct validator *validator) {
 
 /* ---- references ---- */
 
+static int validate_ref_null(struct validator *validator) {
+    int status = check_type(validator, validator->instr.type);
+    return status != 0 ? status : stack_push(validator, validator->instr.type);
+}
+
 static int validate_ref_is_null(struct validator *validator) {
     valtype_t type = 0;
-    int status = stack_pop_any(validator, &type);
-    if (status == 0 && type != WASM_BOTTOM && !valtype_is_ref(type))
-        return validator_error(validator, HUSK_E_INVALID_WASM,
-                               "type mismatch: ref.is_null needs a reference, the stack holds %s",
-                               valtype_name(type));
+    int status = stack_pop_ref(validator, &type);
     return status != 0 ? status : stack_push(validator, WASM_I32);
 }
 
@@ -80,7 +85,7 @@ static int validate_ref_func(struct validator *validator) {
             validator, HUSK_E_INVALID_WASM,
             "undeclared function reference: function %u is in no element segment, export or global",
             func_idx);
-    return stack_push(validator, WASM_FUNCREF);
+    return stack_push(validator, wasm_ref_idx(module->funcs[func_idx].type_idx, false));
 }
 
 /* ---- variables ---- */
@@ -100,13 +105,46 @@ static valtype_t local_type(const struct validator *validator, uint32_t local_id
     return func->local_runs[rows_up_to(&ends, local_idx)].type;
 }
 
+/* A local without a default value is set from here to the end of the block. */
+static int local_set_init(struct validator *validator, uint32_t local_idx) {
+    if (validator->is_init[local_idx] != 0)
+        return 0;
+    if (validator->inits_count == validator->inits_cap) {
+        uint32_t cap = validator->inits_cap != 0 ? validator->inits_cap * 2 : 64;
+        uint32_t *inits = realloc(validator->inits, cap * sizeof *inits);
+        if (inits == NULL)
+            return error_set(validator->err, HUSK_E_NOMEM, "out of memory while validating");
+        validator->inits = inits;
+        validator->inits_cap = cap;
+    }
+    validator->inits[validator->inits_count++] = local_idx;
+    validator->is_init[local_idx] = 1;
+    return 0;
+}
+
+static int local_check_init(struct validator *validator, uint32_t local_idx) {
+    const struct wasm_functype *type = &validator->module->types[validator->func->type_idx];
+    bool is_param = local_idx < type->params_count;
+    if (is_param)
+        return 0;
+    if (validator->instr.op != WASM_OP_LOCAL_GET)
+        return local_set_init(validator, local_idx);
+    if (validator->is_init[local_idx] == 0)
+        return validator_error(validator, HUSK_E_INVALID_WASM,
+                               "uninitialized local: local %u has no default value and is not set",
+                               local_idx);
+    return 0;
+}
+
 static int validate_local(struct validator *validator) {
     uint32_t local_idx = validator->instr.idx;
     int status = check_index(validator, "local", local_idx, validator->func->locals_count);
     if (status != 0)
         return status;
     valtype_t type = local_type(validator, local_idx);
-    if (validator->instr.op != WASM_OP_LOCAL_GET)
+    if (!wasm_is_defaultable(type))
+        status = local_check_init(validator, local_idx);
+    if (status == 0 && validator->instr.op != WASM_OP_LOCAL_GET)
         status = stack_pop(validator, type);
     return status != 0 || validator->instr.op == WASM_OP_LOCAL_SET ? status
                                                                    : stack_push(validator, type);
@@ -171,7 +209,7 @@ static int validate_table(struct validator *validator) {
                : validate_table_access(validator, module->tables[validator->instr.idx].elem_type);
 }
 
-/* table.init and table.copy: source and destination hold the same type; both take three i32. */
+/* table.init and table.copy: the destination can hold what the source has; both take three i32. */
 static int validate_table_copy(struct validator *validator) {
     static const valtype_t operands[3] = {WASM_I32, WASM_I32, WASM_I32};
     const struct wasm_module *module = validator->module;
@@ -188,19 +226,25 @@ static int validate_table_copy(struct validator *validator) {
     valtype_t source =
         is_init ? module->elems[source_idx].elem_type : module->tables[source_idx].elem_type;
     valtype_t table = module->tables[table_idx].elem_type;
-    if (source != table)
-        return validator_error(
-            validator, HUSK_E_INVALID_WASM, "type mismatch: %s from %s to a table of %s",
-            wasm_opinfo(instr->op)->text, valtype_name(source), valtype_name(table));
+    if (!wasm_is_subtype(module, source, table))
+        return validator_error(validator, HUSK_E_INVALID_WASM,
+                               "type mismatch: %s from %s to a table of %s",
+                               wasm_opinfo(instr->op)->text, TYPE_TEXT(source), TYPE_TEXT(table));
     return stack_pop_types(validator, operands, 3);
 }
 
 int validate_special(struct validator *validator) {
+    const struct wasm_opinfo *info = wasm_opinfo(validator->instr.op);
+    if (info->feature == WASM_FEATURE_FUNCTION_REFS || info->feature == WASM_FEATURE_GC) {
+        int status = use_feature(validator, (enum wasm_feature)info->feature,
+                                 validator->instr.offset, info->text);
+        return status != 0 ? status : validate_ref(validator);
+    }
     switch (validator->instr.op) {
     case WASM_OP_DROP: return validate_drop(validator);
     case WASM_OP_SELECT: return validate_select(validator);
     case WASM_OP_SELECT_T: return validate_select_t(validator);
-    case WASM_OP_REF_NULL: return stack_push(validator, validator->instr.type);
+    case WASM_OP_REF_NULL: return validate_ref_null(validator);
     case WASM_OP_REF_IS_NULL: return validate_ref_is_null(validator);
     case WASM_OP_REF_FUNC: return validate_ref_func(validator);
     case WASM_OP_LOCAL_GET:
@@ -214,6 +258,7 @@ int validate_special(struct validator *validator) {
     case WASM_OP_TABLE_SET:
     case WASM_OP_TABLE_GROW:
     case WASM_OP_TABLE_FILL: return validate_table(validator);
+    case WASM_OP_RETURN_CALL_REF: return validate_ref(validator);
     default: return validate_control(validator);
     }
 }

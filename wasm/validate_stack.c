@@ -29,16 +29,21 @@ int stack_grow(struct validator *validator, uint32_t count) {
     return 0;
 }
 
-int stack_mismatch(struct validator *validator, valtype_t expected) {
+int stack_pop_subtype(struct validator *validator, valtype_t expected) {
     const char *text = wasm_opinfo(validator->instr.op)->text;
     const struct frame *frame = &validator->frames[validator->frames_count - 1];
     if (validator->stack_count == frame->height)
         return validator_error(validator, HUSK_E_INVALID_WASM,
                                "type mismatch: %s needs %s, the stack is empty", text,
-                               valtype_name(expected));
-    return validator_error(
-        validator, HUSK_E_INVALID_WASM, "type mismatch: %s needs %s, the stack holds %s", text,
-        valtype_name(expected), valtype_name(validator->stack[validator->stack_count - 1]));
+                               TYPE_TEXT(expected));
+    valtype_t type = validator->stack[validator->stack_count - 1];
+    if (wasm_is_subtype(validator->module, type, expected)) {
+        validator->stack_count--;
+        return 0;
+    }
+    return validator_error(validator, HUSK_E_INVALID_WASM,
+                           "type mismatch: %s needs %s, the stack holds %s", text,
+                           TYPE_TEXT(expected), TYPE_TEXT(type));
 }
 
 int stack_pop_any(struct validator *validator, valtype_t *ret_type) {
@@ -149,7 +154,10 @@ int frame_push(struct validator *validator, enum wasm_op op, const struct wasm_b
         validator->frames_cap = cap;
     }
     validator->frames[validator->frames_count++] =
-        (struct frame){.op = op, .block = *block, .height = validator->stack_count};
+        (struct frame){.op = op,
+                       .block = *block,
+                       .height = validator->stack_count,
+                       .inits_height = validator->inits_count};
     return 0;
 }
 
@@ -165,5 +173,7 @@ int frame_pop(struct validator *validator, struct frame *ret_frame) {
             validator->stack_count - frame->height, wasm_opinfo(validator->instr.op)->text);
     *ret_frame = *frame;
     validator->frames_count--;
+    while (validator->inits_count > frame->inits_height)
+        validator->is_init[validator->inits[--validator->inits_count]] = 0;
     return 0;
 }
