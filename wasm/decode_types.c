@@ -8,43 +8,88 @@
 #include "limits.h"
 #include "read.h"
 
-/* ---- limits and types of tables, memories, globals ---- */
+/* ---- limits and types of tables, memories, globals (5.3.13; threads; custom page sizes) ---- */
 
-/* Flags: 1 has a maximum; 2 shared, 4 64-bit, 8 page size belong to later proposals. */
-static int read_limits(struct wasm_reader *reader, uint64_t no_max, struct wasm_limits *limits) {
-    uint64_t offset = wasm_reader_offset(reader);
-    uint8_t flags = 0;
-    uint32_t min = 0;
-    uint32_t max = 0;
-    int status = wasm_read_byte(reader, "limits", &flags);
-    if (status == 0 && flags > 1) {
-        const char *proposal = (flags & 4) != 0   ? "memory64"
-                               : (flags & 2) != 0 ? "threads"
-                                                  : "custom page sizes";
-        return flags < 16
-                   ? wasm_error(reader->err, HUSK_E_UNSUPPORTED, offset,
-                                "uses %s (limits flags 0x%02x), not supported yet", proposal, flags)
-                   : wasm_error(reader->err, HUSK_E_BAD_WASM, offset,
-                                "malformed limits flags 0x%02x", flags);
-    }
-    if (status == 0)
-        status = wasm_read_u32(reader, "minimum", &min);
-    if (status == 0 && flags == 1)
-        status = wasm_read_u32(reader, "maximum", &max);
-    *limits =
-        (struct wasm_limits){.min = min, .max = flags == 1 ? max : no_max, .has_max = flags == 1};
+#define LIMITS_HAS_MAX 1u
+#define LIMITS_SHARED 2u
+#define LIMITS_64 4u
+#define LIMITS_PAGE_SIZE 8u
+
+static int read_bound(struct decoder *decoder, const char *what, uint64_t *ret_bound) {
+    uint64_t offset = wasm_reader_offset(&decoder->reader);
+    bool is_wide = false;
+    int status = wasm_read_u64_or_u32(&decoder->reader, what, ret_bound, &is_wide);
+    if (status == 0 && is_wide && decoder->module->wide_limits_offset == 0)
+        decoder->module->wide_limits_offset = offset;
     return status;
 }
 
-static int read_table_type(struct wasm_reader *reader, struct wasm_table *table) {
-    table->offset = wasm_reader_offset(reader);
-    int status = wasm_read_reftype(reader, &table->elem_type);
-    return status != 0 ? status : read_limits(reader, UINT32_MAX, &table->limits);
+/* `allowed`: flags. *ret_flags has those of the limits. limits->max is set only with a maximum. */
+static int read_limits(struct decoder *decoder, uint8_t allowed, struct wasm_limits *limits,
+                       uint8_t *ret_flags) {
+    struct wasm_reader *reader = &decoder->reader;
+    uint64_t offset = wasm_reader_offset(reader);
+    uint8_t flags = 0;
+    int status = wasm_read_byte(reader, "limits", &flags);
+    if (status == 0 && (flags & ~allowed) != 0)
+        return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "malformed limits flags 0x%02x",
+                          flags);
+    limits->has_max = (flags & LIMITS_HAS_MAX) != 0;
+    limits->is_shared = (flags & LIMITS_SHARED) != 0;
+    limits->is_64 = (flags & LIMITS_64) != 0;
+    if (status == 0)
+        status = read_bound(decoder, "minimum", &limits->min);
+    if (status == 0 && limits->has_max)
+        status = read_bound(decoder, "maximum", &limits->max);
+    if (limits->is_shared)
+        wasm_use(reader->used, WASM_FEATURE_THREADS, offset, "a shared memory");
+    *ret_flags = flags;
+    return status;
 }
 
-static int read_memory_type(struct wasm_reader *reader, struct wasm_memory *memory) {
-    memory->offset = wasm_reader_offset(reader);
-    return read_limits(reader, HUSK_MAX_MEM_PAGES, &memory->limits);
+static int read_table_type(struct decoder *decoder, struct wasm_table *table) {
+    struct wasm_reader *reader = &decoder->reader;
+    uint8_t flags = 0;
+    table->offset = wasm_reader_offset(reader);
+    int status = wasm_read_reftype(reader, &table->elem_type);
+    if (status == 0)
+        status = read_limits(decoder, LIMITS_HAS_MAX | LIMITS_64, &table->limits, &flags);
+    if (status == 0 && table->limits.is_64)
+        wasm_use(reader->used, WASM_FEATURE_MEMORY64, table->offset, "a table with i64 indices");
+    if (!table->limits.has_max)
+        table->limits.max = table->limits.is_64 ? UINT64_MAX : UINT32_MAX;
+    return status;
+}
+
+/* The page size follows the limits, as the logarithm of its bytes. */
+static int read_page_size(struct decoder *decoder, uint32_t *ret_log2) {
+    struct wasm_reader *reader = &decoder->reader;
+    uint64_t offset = wasm_reader_offset(reader);
+    int status = wasm_read_u32(reader, "page size", ret_log2);
+    if (status == 0 && *ret_log2 >= 64)
+        return wasm_error(reader->err, HUSK_E_BAD_WASM, offset,
+                          "invalid custom page size of 2^%u bytes", *ret_log2);
+    if (status == 0)
+        wasm_use(reader->used, WASM_FEATURE_CUSTOM_PAGE_SIZES, offset, "a memory's page size");
+    return status;
+}
+
+static int read_memory_type(struct decoder *decoder, struct wasm_memory *memory) {
+    struct wasm_limits *limits = &memory->limits;
+    uint8_t flags = 0;
+    memory->offset = wasm_reader_offset(&decoder->reader);
+    memory->page_log2 = 16;
+    int status =
+        read_limits(decoder, LIMITS_HAS_MAX | LIMITS_SHARED | LIMITS_64 | LIMITS_PAGE_SIZE, limits,
+                    &flags);
+    if (status == 0 && (flags & LIMITS_PAGE_SIZE) != 0)
+        status = read_page_size(decoder, &memory->page_log2);
+    if (status == 0 && limits->is_64)
+        wasm_use(decoder->reader.used, WASM_FEATURE_MEMORY64, memory->offset,
+                 "a memory with i64 addresses");
+    if (!limits->has_max)
+        limits->max = wasm_memory_pages_max(memory);
+    return status;
 }
 
 int decoder_read_global_type(struct decoder *decoder, struct wasm_global *global) {
@@ -85,7 +130,7 @@ static int import_func(struct decoder *decoder, uint32_t *ret_idx) {
 static int import_table(struct decoder *decoder, uint32_t *ret_idx) {
     struct wasm_module *module = decoder->module;
     struct wasm_table table = {.is_import = true};
-    int status = read_table_type(&decoder->reader, &table);
+    int status = read_table_type(decoder, &table);
     if (status == 0)
         status = decoder_check_total(decoder, module->tables_count, 1, WASM_LIMIT_TABLES, "tables");
     if (status != 0)
@@ -104,7 +149,7 @@ static int import_table(struct decoder *decoder, uint32_t *ret_idx) {
 static int import_memory(struct decoder *decoder, uint32_t *ret_idx) {
     struct wasm_module *module = decoder->module;
     struct wasm_memory memory = {.is_import = true};
-    int status = read_memory_type(&decoder->reader, &memory);
+    int status = read_memory_type(decoder, &memory);
     if (status == 0)
         status = decoder_check_total(decoder, module->memories_count, 1, WASM_LIMIT_MEMORIES,
                                      "memories");
@@ -239,7 +284,7 @@ static int read_table(struct decoder *decoder, struct wasm_table *table) {
         if (status != 0)
             return status;
     }
-    int status = read_table_type(reader, table);
+    int status = read_table_type(decoder, table);
     return status != 0 || !has_init ? status : decoder_read_expr(decoder, &table->init);
 }
 
@@ -278,7 +323,7 @@ int decoder_memories(struct decoder *decoder) {
     if (module->memories == NULL)
         return decoder_nomem(decoder);
     for (uint32_t i = 0; status == 0 && i < count; i++)
-        status = read_memory_type(&decoder->reader, &module->memories[module->memories_count + i]);
+        status = read_memory_type(decoder, &module->memories[module->memories_count + i]);
     module->memories_count += count;
     return status;
 }

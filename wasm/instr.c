@@ -128,25 +128,34 @@ static int read_select_type(struct wasm_reader *reader, struct wasm_instr *instr
     return status != 0 ? status : wasm_read_valtype(reader, &instr->type);
 }
 
+static int read_offset32(struct wasm_reader *reader, uint64_t *ret_offset) {
+    uint32_t offset = 0;
+    int status = wasm_read_u32(reader, "memory offset", &offset);
+    *ret_offset = offset;
+    return status;
+}
+
 /* Bit 6 of the alignment: a memory index follows (multi-memory). */
 static int read_memarg(struct wasm_reader *reader, struct wasm_instr *instr) {
     uint64_t offset = wasm_reader_offset(reader);
     uint32_t flags = 0;
     uint32_t memory_idx = 0;
-    uint32_t mem_offset = 0;
+    uint64_t mem_offset = 0;
+    const bool is_2_0 = (reader->enabled & WASM_FEATURE_BIT(MEMORY64)) == 0;
     int status = wasm_read_u32(reader, "alignment", &flags);
     if (status != 0)
         return status;
     bool has_memory =
         (reader->enabled & WASM_FEATURE_BIT(MULTI_MEMORY)) != 0 && (flags & 0x40) != 0;
-    if ((has_memory ? flags & ~0x40u : flags) >= 32)
+    if ((has_memory ? flags & ~0x40u : flags) >= (is_2_0 ? 32 : 64))
         return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "malformed memop flags 0x%x",
                           flags);
     if (has_memory)
         status = wasm_read_u32(reader, "memory index", &memory_idx);
     if (status == 0)
-        status = wasm_read_u32(reader, "memory offset", &mem_offset);
-    instr->mem = (struct wasm_memarg){memory_idx, flags & 0x1f, mem_offset};
+        status = is_2_0 ? read_offset32(reader, &mem_offset)
+                        : wasm_read_u64(reader, "memory offset", &mem_offset);
+    instr->mem = (struct wasm_memarg){memory_idx, flags & 0x3f, mem_offset};
     return status;
 }
 

@@ -60,9 +60,16 @@ struct wasm_subtype {
 };
 
 struct wasm_limits {
-    uint64_t min, max; /* without has_max, max is 65536 pages or UINT32_MAX table entries */
+    uint64_t min, max; /* without has_max, max is the most that the address type allows */
     bool has_max;
+    bool is_64;     /* addresses are i64 (memory64) */
+    bool is_shared; /* memories only (threads) */
 };
+
+/* The type of addresses in a memory, and of indices in a table. */
+static inline valtype_t wasm_address_type(const struct wasm_limits *limits) {
+    return limits->is_64 ? WASM_I64 : WASM_I32;
+}
 
 enum wasm_kind { WASM_KIND_FUNC, WASM_KIND_TABLE, WASM_KIND_MEMORY, WASM_KIND_GLOBAL };
 
@@ -105,10 +112,18 @@ struct wasm_table {
 };
 
 struct wasm_memory {
-    struct wasm_limits limits; /* wasm pages */
+    struct wasm_limits limits; /* pages */
+    uint32_t page_log2;        /* of a page's bytes: 16, or 0 (custom page sizes) */
     bool is_import;
     uint64_t offset;
 };
+
+/* The most pages that the addresses reach: the whole address space; of one-byte pages, one less,
+ * because memory.size could not tell the number. */
+static inline uint64_t wasm_memory_pages_max(const struct wasm_memory *memory) {
+    const uint64_t most = memory->limits.is_64 ? UINT64_MAX : UINT32_MAX;
+    return memory->page_log2 == 0 ? most : (most >> memory->page_log2) + 1;
+}
 
 struct wasm_global {
     valtype_t type;
@@ -163,6 +178,8 @@ struct wasm_module {
     uint32_t start_func_idx;
     uint64_t start_offset;
     bool has_data_count;
+    /* limits that WebAssembly 2.0 cannot encode: more than 32 bits; 0: none */
+    uint64_t wide_limits_offset;
     /* of the code section's contents; addresses in wasm DWARF count from here */
     uint64_t code_section_offset;
     struct wasm_bytes name; /* module name, from the name section */

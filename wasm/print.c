@@ -33,9 +33,11 @@ static void print_functype(struct printer *printer, const struct wasm_module *mo
 }
 
 static void print_limits(struct printer *printer, const struct wasm_limits *limits) {
-    print_format(printer, " %llu", (unsigned long long)limits->min);
+    print_format(printer, "%s %llu", limits->is_64 ? " i64" : "", (unsigned long long)limits->min);
     if (limits->has_max)
         print_format(printer, " %llu", (unsigned long long)limits->max);
+    if (limits->is_shared)
+        print_format(printer, " shared");
 }
 
 /* A constant expression in one line, without its end. */
@@ -64,7 +66,11 @@ static void print_entity(struct printer *printer, const struct wasm_module *modu
         print_limits(printer, &module->tables[idx].limits);
         print_format(printer, " %s", TYPE_TEXT(module->tables[idx].elem_type));
         break;
-    case WASM_KIND_MEMORY: print_limits(printer, &module->memories[idx].limits); break;
+    case WASM_KIND_MEMORY:
+        print_limits(printer, &module->memories[idx].limits);
+        if (module->memories[idx].page_log2 != 16)
+            print_format(printer, " (pagesize %llu)", 1ull << module->memories[idx].page_log2);
+        break;
     case WASM_KIND_GLOBAL:
         print_format(printer, module->globals[idx].is_mutable ? " (mut %s)" : " %s",
                      TYPE_TEXT(module->globals[idx].type));

@@ -82,6 +82,18 @@ int wasm_read_u64(struct wasm_reader *reader, const char *what, uint64_t *ret_va
     return read_leb(reader, 64, false, what, ret_value);
 }
 
+int wasm_read_u64_or_u32(struct wasm_reader *reader, const char *what, uint64_t *ret_value,
+                         bool *ret_is_wide) {
+    const uint8_t *start = reader->pos;
+    uint64_t value = 0;
+    int status = read_leb(reader, 64, false, what, &value);
+    if (status != 0)
+        return status;
+    *ret_is_wide = value > UINT32_MAX || reader->pos - start > 5;
+    *ret_value = value;
+    return 0;
+}
+
 static int read_signed(struct wasm_reader *reader, uint32_t bits, const char *what,
                        int64_t *ret_value) {
     uint64_t value = 0;

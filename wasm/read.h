@@ -24,6 +24,9 @@ int wasm_error(struct husk_error *err, int status, uint64_t offset, const char *
 int wasm_read_byte(struct wasm_reader *reader, const char *what, uint8_t *ret_byte);
 int wasm_read_leb_u32(struct wasm_reader *reader, const char *what, uint32_t *ret_value);
 int wasm_read_u64(struct wasm_reader *reader, const char *what, uint64_t *ret_value);
+/* LEB128 of 64 bits at most. *ret_is_wide: a u32 could not be encoded so. */
+int wasm_read_u64_or_u32(struct wasm_reader *reader, const char *what, uint64_t *ret_value,
+                         bool *ret_is_wide);
 int wasm_read_s32(struct wasm_reader *reader, const char *what, int32_t *ret_value);
 int wasm_read_s33(struct wasm_reader *reader, const char *what, int64_t *ret_value);
 int wasm_read_s64(struct wasm_reader *reader, const char *what, int64_t *ret_value);

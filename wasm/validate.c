@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "error.h"
-#include "layout.h"
 #include "limits.h"
 #include "needs.h"
 #include "read.h"
@@ -51,7 +50,7 @@ static int validate_func_types(struct validator *validator) {
     return 0;
 }
 
-static int validate_limits(struct validator *validator, const struct wasm_limits *limits,
+int validate_limits(struct validator *validator, const struct wasm_limits *limits,
                            uint64_t offset, const char *what) {
     if (limits->has_max && limits->min > limits->max)
         return wasm_error(validator->err, HUSK_E_INVALID_WASM, offset,
@@ -82,6 +81,10 @@ static int validate_tables(struct validator *validator) {
                  "a second table");
     for (uint32_t i = 0; status == 0 && i < module->tables_count; i++) {
         const struct wasm_table *table = &module->tables[i];
+        if (!table->limits.is_64 &&
+            (table->limits.min > UINT32_MAX || table->limits.max > UINT32_MAX))
+            return wasm_error(validator->err, HUSK_E_INVALID_WASM, table->offset,
+                              "table size must be at most 4294967295 entries");
         status = check_type_at(validator, table->elem_type, table->offset);
         if (status == 0)
             status = validate_limits(validator, &table->limits, table->offset, "table");
@@ -91,27 +94,6 @@ static int validate_tables(struct validator *validator) {
                               (unsigned long long)table->limits.min, WASM_LIMIT_TABLE_ENTRIES);
         if (status == 0)
             status = validate_table_init(validator, table);
-    }
-    return status;
-}
-
-static int validate_memories(struct validator *validator) {
-    const struct wasm_module *module = validator->module;
-    int status = 0;
-    if (module->memories_count > 1)
-        wasm_use(&validator->module->used, WASM_FEATURE_MULTI_MEMORY, module->memories[1].offset,
-                 "a second memory");
-    if (module->memories_count > 1 && !validator_has(validator, WASM_FEATURE_MULTI_MEMORY))
-        return wasm_error(validator->err, HUSK_E_INVALID_WASM, module->memories[1].offset,
-                          "multiple memories: %u", module->memories_count);
-    for (uint32_t i = 0; status == 0 && i < module->memories_count; i++) {
-        const struct wasm_memory *memory = &module->memories[i];
-        if (memory->limits.min > HUSK_MAX_MEM_PAGES || memory->limits.max > HUSK_MAX_MEM_PAGES)
-            return wasm_error(validator->err, HUSK_E_INVALID_WASM, memory->offset,
-                              "memory size must be at most 65536 pages (4GiB), not %llu to %llu",
-                              (unsigned long long)memory->limits.min,
-                              (unsigned long long)memory->limits.max);
-        status = validate_limits(validator, &memory->limits, memory->offset, "memory");
     }
     return status;
 }
@@ -149,7 +131,7 @@ static int validate_elem_target(struct validator *validator, const struct wasm_e
                           "type mismatch: elements of %s for table %u of %s",
                           TYPE_TEXT(elem->elem_type), elem->table_idx,
                           TYPE_TEXT(module->tables[elem->table_idx].elem_type));
-    return validate_const_expr(validator, elem->offset, WASM_I32);
+    return validate_const_expr(validator, elem->offset, table_address(validator, elem->table_idx));
 }
 
 static int validate_elem(struct validator *validator, const struct wasm_elem *elem) {
@@ -185,7 +167,8 @@ static int validate_datas(struct validator *validator) {
         int status = 0;
         if (data->mode == WASM_SEGMENT_ACTIVE)
             status = data->memory_idx < module->memories_count
-                         ? validate_const_expr(validator, data->offset, WASM_I32)
+                         ? validate_const_expr(validator, data->offset,
+                                               memory_address(validator, data->memory_idx))
                          : error_index(validator, data->offset.offset, "memory", data->memory_idx);
         if (status != 0)
             return error_while(validator->err, status, "validating data segment %u", i);
@@ -284,6 +267,9 @@ int wasm_validate_features(struct wasm_module *module, wasm_features_t enabled,
         validate_types, validate_func_types, validate_tables, validate_memories, validate_globals,
         validate_elems, validate_datas,      validate_start,  validate_exports,  validate_funcs,
     };
+    if (module->wide_limits_offset != 0 && (enabled & WASM_FEATURE_BIT(MEMORY64)) == 0)
+        return wasm_error(err, HUSK_E_BAD_WASM, module->wide_limits_offset,
+                          "limits: integer too large");
     struct validator validator = {.module = module, .enabled = enabled, .err = err};
     int status = stack_grow(&validator, 1); /* so that its address is never NULL */
     for (size_t i = 0; status == 0 && i < sizeof steps / sizeof steps[0]; i++)

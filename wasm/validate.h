@@ -107,6 +107,25 @@ int label_types(struct validator *validator, uint32_t depth, const valtype_t **r
                 uint32_t *ret_count);
 int validate_call_type(struct validator *validator, uint32_t type_idx);
 
+/* validate.c */
+int validate_limits(struct validator *validator, const struct wasm_limits *limits, uint64_t offset,
+                    const char *what);
+
+/* validate_memory.c: the memories of the module, and instructions on them. The address type of a
+ * memory that exists. */
+int validate_memories(struct validator *validator);
+valtype_t memory_address(const struct validator *validator, uint32_t memory_idx);
+int validate_memarg(struct validator *validator);
+int validate_memory_op(struct validator *validator);
+
+static inline valtype_t table_address(const struct validator *validator, uint32_t table_idx) {
+    return wasm_address_type(&validator->module->tables[table_idx].limits);
+}
+
+static inline valtype_t smaller_address(valtype_t a, valtype_t b) {
+    return a == WASM_I64 ? b : a;
+}
+
 /* validate_control.c and validate_ops.c: instructions with a special rule ("*" in opcode.def). */
 int validate_control(struct validator *validator);
 int validate_special(struct validator *validator);

@@ -9,13 +9,22 @@
 #include "limits.h"
 #include "validate.h"
 
-static int validate_signature(struct validator *validator, const char *sig) {
+/* The first operand of an access to memory is an address, in the signatures i32. */
+static valtype_t operand_type(const struct validator *validator, const struct wasm_opinfo *info,
+                              uint32_t i) {
+    if (i == 0 && (info->imm == WASM_IMM_MEMARG || info->imm == WASM_IMM_MEMARG_LANE))
+        return memory_address(validator, validator->instr.mem.memory_idx);
+    return valtype_from_letter(info->sig[i]);
+}
+
+static int validate_signature(struct validator *validator, const struct wasm_opinfo *info) {
+    const char *sig = info->sig;
     uint32_t params_count = 0;
     int status = 0;
     while (sig[params_count] != '>')
         params_count++;
     for (uint32_t i = params_count; status == 0 && i > 0; i--)
-        status = stack_pop(validator, valtype_from_letter(sig[i - 1]));
+        status = stack_pop(validator, operand_type(validator, info, i - 1));
     char result = sig[params_count + 1];
     if (status == 0 && result != '\0' && result != '@' && result != '#')
         status = stack_push(validator, valtype_from_letter(result));
@@ -23,22 +32,6 @@ static int validate_signature(struct validator *validator, const char *sig) {
 }
 
 /* ---- immediates of the instructions that have a signature ---- */
-
-static int validate_memory(struct validator *validator, uint32_t memory_idx) {
-    return check_index(validator, "memory", memory_idx, validator->module->memories_count);
-}
-
-static int validate_memarg(struct validator *validator) {
-    const struct wasm_instr *instr = &validator->instr;
-    uint32_t natural = wasm_op_access_log2(instr->op);
-    int status = validate_memory(validator, instr->mem.memory_idx);
-    if (status == 0 && instr->mem.align_log2 > natural)
-        return validator_error(
-            validator, HUSK_E_INVALID_WASM,
-            "alignment must not be larger than natural: %s has 2^%u, the access is 2^%u bytes",
-            wasm_opinfo(instr->op)->text, instr->mem.align_log2, natural);
-    return status;
-}
 
 static int validate_lane(struct validator *validator, uint8_t lane, uint32_t lanes) {
     if (lane >= lanes)
@@ -75,18 +68,9 @@ static int validate_immediate(struct validator *validator, uint8_t imm) {
                            : validate_lane(validator, instr->lane, wasm_op_lanes(instr->op));
     case WASM_IMM_LANE: return validate_lane(validator, instr->lane, wasm_op_lanes(instr->op));
     case WASM_IMM_SHUFFLE: return validate_shuffle(validator);
-    case WASM_IMM_MEMORY: return validate_memory(validator, instr->idx);
-    case WASM_IMM_MEMORY2:
-        status = validate_memory(validator, instr->idx);
-        return status != 0 ? status : validate_memory(validator, instr->idx2);
-    case WASM_IMM_MEMORY_INIT:
-        status = validate_memory(validator, instr->idx2);
-        return status != 0 ? status : check_data_idx(validator, instr->idx);
     case WASM_IMM_DATA: return check_data_idx(validator, instr->idx);
     case WASM_IMM_ELEM:
         return check_index(validator, "elem segment", instr->idx, validator->module->elems_count);
-    case WASM_IMM_TABLE:
-        return check_index(validator, "table", instr->idx, validator->module->tables_count);
     default: return 0;
     }
 }
@@ -101,7 +85,7 @@ static int validate_instr(struct validator *validator) {
         if (status != 0)
             return status;
     }
-    return validate_signature(validator, info->sig);
+    return validate_signature(validator, info);
 }
 
 /* ---- expressions ---- */

@@ -156,7 +156,7 @@ static int validate_call_indirect(struct validator *validator) {
             "type mismatch: call_indirect needs a table of funcref, table %u holds %s", table_idx,
             TYPE_TEXT(module->tables[table_idx].elem_type));
     if (status == 0)
-        status = stack_pop(validator, WASM_I32);
+        status = stack_pop(validator, table_address(validator, table_idx));
     return status != 0 ? status : validate_call_type(validator, type_idx);
 }
 

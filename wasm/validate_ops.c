@@ -180,24 +180,26 @@ static int validate_global_set(struct validator *validator) {
 /* ---- tables ---- */
 
 static int validate_table_access(struct validator *validator, valtype_t type) {
+    const valtype_t address = table_address(validator, validator->instr.idx);
     int status = 0;
     switch (validator->instr.op) {
+    case WASM_OP_TABLE_SIZE: return stack_push(validator, address);
     case WASM_OP_TABLE_GET:
-        status = stack_pop(validator, WASM_I32);
+        status = stack_pop(validator, address);
         return status != 0 ? status : stack_push(validator, type);
     case WASM_OP_TABLE_SET:
         status = stack_pop(validator, type);
-        return status != 0 ? status : stack_pop(validator, WASM_I32);
+        return status != 0 ? status : stack_pop(validator, address);
     case WASM_OP_TABLE_GROW:
-        status = stack_pop(validator, WASM_I32);
+        status = stack_pop(validator, address);
         if (status == 0)
             status = stack_pop(validator, type);
-        return status != 0 ? status : stack_push(validator, WASM_I32);
+        return status != 0 ? status : stack_push(validator, address);
     default: /* table.fill */
-        status = stack_pop(validator, WASM_I32);
+        status = stack_pop(validator, address);
         if (status == 0)
             status = stack_pop(validator, type);
-        return status != 0 ? status : stack_pop(validator, WASM_I32);
+        return status != 0 ? status : stack_pop(validator, address);
     }
 }
 
@@ -209,9 +211,8 @@ static int validate_table(struct validator *validator) {
                : validate_table_access(validator, module->tables[validator->instr.idx].elem_type);
 }
 
-/* table.init and table.copy: the destination can hold what the source has; both take three i32. */
+/* table.init and table.copy: the destination can hold what the source has. */
 static int validate_table_copy(struct validator *validator) {
-    static const valtype_t operands[3] = {WASM_I32, WASM_I32, WASM_I32};
     const struct wasm_module *module = validator->module;
     const struct wasm_instr *instr = &validator->instr;
     bool is_init = instr->op == WASM_OP_TABLE_INIT;
@@ -230,6 +231,9 @@ static int validate_table_copy(struct validator *validator) {
         return validator_error(validator, HUSK_E_INVALID_WASM,
                                "type mismatch: %s from %s to a table of %s",
                                wasm_opinfo(instr->op)->text, TYPE_TEXT(source), TYPE_TEXT(table));
+    valtype_t to = table_address(validator, table_idx);
+    valtype_t from = is_init ? WASM_I32 : table_address(validator, source_idx);
+    const valtype_t operands[3] = {to, from, smaller_address(to, from)};
     return stack_pop_types(validator, operands, 3);
 }
 
@@ -256,9 +260,15 @@ int validate_special(struct validator *validator) {
     case WASM_OP_TABLE_COPY: return validate_table_copy(validator);
     case WASM_OP_TABLE_GET:
     case WASM_OP_TABLE_SET:
+    case WASM_OP_TABLE_SIZE:
     case WASM_OP_TABLE_GROW:
     case WASM_OP_TABLE_FILL: return validate_table(validator);
     case WASM_OP_RETURN_CALL_REF: return validate_ref(validator);
+    case WASM_OP_MEMORY_SIZE:
+    case WASM_OP_MEMORY_GROW:
+    case WASM_OP_MEMORY_FILL:
+    case WASM_OP_MEMORY_INIT:
+    case WASM_OP_MEMORY_COPY: return validate_memory_op(validator);
     default: return validate_control(validator);
     }
 }
