@@ -49,7 +49,7 @@ struct codegen_result {
  * must call this before it does so. */
 void codegen_llvm_init(void);
 
-/* HUSK_E_UNSUPPORTED (SIMD; the message has the instruction and its offset), HUSK_E_LIMIT,
+/* HUSK_E_UNSUPPORTED (the message has the instruction and its offset), HUSK_E_LIMIT,
  * HUSK_E_NOMEM, HUSK_E_COMPILER. LLVM's fatal errors abort the process. */
 int codegen_run(const struct plan *plan, const struct codegen_options *options,
                 struct codegen_result *ret_result, struct husk_error *err);

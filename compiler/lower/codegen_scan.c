@@ -1,7 +1,6 @@
 /*
- * compiler/lower/codegen_scan.c: reads every function before any is lowered. It refuses
- * instructions and types that the lowering does not know, finds the functions that are too big for
- * the optimiser, and cuts the program into chunks.
+ * compiler/lower/codegen_scan.c: reads every function before any is lowered. It finds
+ * the functions that are too big for the optimiser, and cuts the program into chunks.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -32,11 +31,6 @@ struct scan {
     uint64_t call_values; /* arguments and results of all calls */
     uint32_t block_accesses, block_accesses_max;
 };
-
-static int refuse(const char *text, uint64_t offset, struct husk_error *err) {
-    return error_at(err, HUSK_E_UNSUPPORTED, offset, "uses SIMD (%s), which is not supported yet",
-                    text);
-}
 
 /* A check makes blocks, too: for its trap, and for what follows. */
 static uint32_t check_blocks(enum wasm_op op) {
@@ -70,6 +64,7 @@ static void scan_instr(struct scan *scan, const struct program *program,
     scan->check_blocks += check_blocks(instr->op);
     switch (wasm_opinfo(instr->op)->imm) {
     case WASM_IMM_MEMARG:
+    case WASM_IMM_MEMARG_LANE:
     case WASM_IMM_MEMORY:
     case WASM_IMM_GLOBAL:
         if (++scan->block_accesses > scan->block_accesses_max)
@@ -122,29 +117,9 @@ static int scan_body(const struct program *program, uint32_t func_idx, bool *ret
                                         &reader, &instr);
         if (status != 0)
             return status;
-        if (wasm_opinfo(instr.op)->feature == WASM_FEATURE_SIMD)
-            return refuse(wasm_opinfo(instr.op)->text, instr.offset, err);
         scan_instr(&scan, program, &instr);
     }
     *ret_is_huge = scan_is_huge(&scan, func);
-    return 0;
-}
-
-static bool locals_have_v128(const struct wasm_func *func) {
-    for (uint32_t i = 0; i < func->local_runs_count; i++)
-        if (func->local_runs[i].type == WASM_V128)
-            return true;
-    return false;
-}
-
-/* v128 in types: only in those that something uses. */
-static int scan_types(const struct wasm_module *wasm, struct husk_error *err) {
-    for (uint32_t i = 0; i < wasm->globals_count; i++)
-        if (wasm->globals[i].type == WASM_V128)
-            return refuse("v128", wasm->globals[i].init.offset, err);
-    for (uint32_t i = 0; i < wasm->types_count; i++)
-        if (wasm_functype_has(&wasm->types[i], WASM_V128))
-            return refuse("v128 in a function type", HUSK_NO_OFFSET, err);
     return 0;
 }
 
@@ -158,8 +133,6 @@ static int scan_func(const struct program *program, uint32_t func_idx, int opt_l
     struct item item = {.kind = ITEM_IMPORT_STUB, .idx = func_idx, .weight = 64};
     bool is_huge = false;
     if (!func->is_import) {
-        if (locals_have_v128(func))
-            return refuse("v128", func->body_offset, err);
         int status = scan_body(program, func_idx, &is_huge, err);
         if (status != 0)
             return status;
@@ -178,12 +151,6 @@ static int scan_program(const struct program *program, int opt_level, struct chu
         if (status != 0)
             return wasm_error_needs(program_instance(program, program->funcs[i])->module->wasm,
                                     status, err);
-    }
-    for (uint32_t i = 0; i < program->instances_count; i++) {
-        const struct wasm_module *module = program->instances[i].module;
-        int status = scan_types(module, err);
-        if (status != 0)
-            return wasm_error_needs(module->wasm, status, err);
     }
     return 0;
 }

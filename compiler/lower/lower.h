@@ -48,6 +48,30 @@ enum lower_intrinsic {
     LOWER_FPTOSI_SAT,
     LOWER_FPTOUI_SAT,
     LOWER_UBSANTRAP,
+    LOWER_SMIN,
+    LOWER_UMIN,
+    LOWER_SMAX,
+    LOWER_UMAX,
+    LOWER_SADD_SAT,
+    LOWER_UADD_SAT,
+    LOWER_SSUB_SAT,
+    LOWER_USUB_SAT,
+    LOWER_ABS,
+    LOWER_X86_FIRST, /* single instructions, of fixed types, from here on */
+    LOWER_X86_PSHUFB = LOWER_X86_FIRST,
+    LOWER_X86_PMULHRSW,
+    LOWER_X86_PMADDUBSW,
+    LOWER_X86_PMADDWD,
+    LOWER_X86_PACKSSWB,
+    LOWER_X86_PACKUSWB,
+    LOWER_X86_PACKSSDW,
+    LOWER_X86_PACKUSDW,
+    LOWER_X86_MINPS,
+    LOWER_X86_MAXPS,
+    LOWER_X86_MINPD,
+    LOWER_X86_MAXPD,
+    LOWER_X86_CVTTPS2DQ,
+    LOWER_X86_CVTTPD2DQ,
     LOWER_INTRINSICS_COUNT
 };
 
@@ -66,6 +90,7 @@ struct lower_module {
     LLVMDIBuilderRef di;
     LLVMMetadataRef di_file, di_functype;
     LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, ptr, void_type;
+    LLVMTypeRef v128;  /* <2 x i64> */
     LLVMTypeRef bytes; /* [0 x i8] */
     LLVMTypeRef hostcall_type;
     unsigned intrinsic_ids[LOWER_INTRINSICS_COUNT];
@@ -238,6 +263,8 @@ struct lower_span {
 };
 LLVMValueRef lower_memory_pointer(struct lower_func *lf, uint32_t memory_idx, LLVMValueRef index64,
                                   uint64_t offset);
+/* Pops the index of a load or store. */
+LLVMValueRef lower_access_pointer(struct lower_func *lf);
 /* The operands of memory.init and table.init. */
 struct lower_span lower_pop_init(struct lower_func *lf, LLVMValueRef *ret_source);
 void lower_memory_init_range(struct lower_func *lf, uint32_t data_idx,
@@ -258,7 +285,8 @@ struct lower_rows {
     size_t count;
 };
 extern const struct lower_rows lower_control_rows, lower_call_rows, lower_integer_rows,
-    lower_float_rows, lower_convert_rows, lower_memory_rows, lower_table_rows, lower_variable_rows;
+    lower_float_rows, lower_convert_rows, lower_memory_rows, lower_table_rows, lower_variable_rows,
+    lower_simd_rows, lower_simd_memory_rows, lower_simd_integer_rows, lower_simd_float_rows;
 /* lower_ops.c */
 void lower_ops_join(struct lower_row *ret_rows);
 

@@ -83,7 +83,7 @@ LLVMValueRef lower_local(struct lower_func *lf, uint32_t local_idx) {
 LLVMValueRef lower_intrinsic_call(struct lower_func *lf, enum lower_intrinsic intrinsic,
                                   LLVMTypeRef *overloads, LLVMValueRef *args, uint32_t args_count) {
     struct lower_module *lm = lf->lm;
-    size_t overloads_count = intrinsic == LOWER_UBSANTRAP                                     ? 0
+    size_t overloads_count = intrinsic == LOWER_UBSANTRAP || intrinsic >= LOWER_X86_FIRST     ? 0
                              : intrinsic == LOWER_FPTOSI_SAT || intrinsic == LOWER_FPTOUI_SAT ? 2
                                                                                               : 1;
     unsigned id = lm->intrinsic_ids[intrinsic];

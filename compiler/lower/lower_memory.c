@@ -45,7 +45,7 @@ LLVMValueRef lower_memory_pointer(struct lower_func *lf, uint32_t memory_idx, LL
                                        LLVMGEPFlagNUW);
 }
 
-static LLVMValueRef access_pointer(struct lower_func *lf) {
+LLVMValueRef lower_access_pointer(struct lower_func *lf) {
     LLVMValueRef index = lower_zext64(lf, lower_pop(lf));
     lower_locate(lf);
     return lower_memory_pointer(lf, lf->instr.mem.memory_idx, index, lf->instr.mem.offset);
@@ -56,7 +56,7 @@ static void emit_load(struct lower_func *lf) {
     struct lower_module *lm = lf->lm;
     LLVMTypeRef type = lower_type(lm, lf->row->result);
     LLVMTypeRef narrow = lf->row->arg == 0 ? type : LLVMIntTypeInContext(lm->ctx, lf->row->arg);
-    LLVMValueRef load = lower_state_load(lf, narrow, access_pointer(lf));
+    LLVMValueRef load = lower_state_load(lf, narrow, lower_access_pointer(lf));
     LLVMSetAlignment(load, 1);
     lower_push(lf, lf->row->arg == 0
                        ? load
@@ -68,7 +68,7 @@ static void emit_store(struct lower_func *lf) {
     LLVMValueRef value = lower_pop(lf);
     if (lf->row->arg != 0)
         value = LLVMBuildTrunc(lf->builder, value, LLVMIntTypeInContext(lm->ctx, lf->row->arg), "");
-    LLVMValueRef store = lower_state_store(lf, value, access_pointer(lf));
+    LLVMValueRef store = lower_state_store(lf, value, lower_access_pointer(lf));
     LLVMSetAlignment(store, 1);
 }
 

@@ -35,6 +35,29 @@ static const char *const intrinsic_names[LOWER_INTRINSICS_COUNT] = {
     [LOWER_FPTOSI_SAT] = "llvm.fptosi.sat",
     [LOWER_FPTOUI_SAT] = "llvm.fptoui.sat",
     [LOWER_UBSANTRAP] = "llvm.ubsantrap",
+    [LOWER_SMIN] = "llvm.smin",
+    [LOWER_UMIN] = "llvm.umin",
+    [LOWER_SMAX] = "llvm.smax",
+    [LOWER_UMAX] = "llvm.umax",
+    [LOWER_SADD_SAT] = "llvm.sadd.sat",
+    [LOWER_UADD_SAT] = "llvm.uadd.sat",
+    [LOWER_SSUB_SAT] = "llvm.ssub.sat",
+    [LOWER_USUB_SAT] = "llvm.usub.sat",
+    [LOWER_ABS] = "llvm.abs",
+    [LOWER_X86_PSHUFB] = "llvm.x86.ssse3.pshuf.b.128",
+    [LOWER_X86_PMULHRSW] = "llvm.x86.ssse3.pmul.hr.sw.128",
+    [LOWER_X86_PMADDUBSW] = "llvm.x86.ssse3.pmadd.ub.sw.128",
+    [LOWER_X86_PMADDWD] = "llvm.x86.sse2.pmadd.wd",
+    [LOWER_X86_PACKSSWB] = "llvm.x86.sse2.packsswb.128",
+    [LOWER_X86_PACKUSWB] = "llvm.x86.sse2.packuswb.128",
+    [LOWER_X86_PACKSSDW] = "llvm.x86.sse2.packssdw.128",
+    [LOWER_X86_PACKUSDW] = "llvm.x86.sse41.packusdw",
+    [LOWER_X86_MINPS] = "llvm.x86.sse.min.ps",
+    [LOWER_X86_MAXPS] = "llvm.x86.sse.max.ps",
+    [LOWER_X86_MINPD] = "llvm.x86.sse2.min.pd",
+    [LOWER_X86_MAXPD] = "llvm.x86.sse2.max.pd",
+    [LOWER_X86_CVTTPS2DQ] = "llvm.x86.sse2.cvttps2dq",
+    [LOWER_X86_CVTTPD2DQ] = "llvm.x86.sse2.cvttpd2dq",
 };
 
 static void module_set_types(struct lower_module *lm) {
@@ -47,6 +70,7 @@ static void module_set_types(struct lower_module *lm) {
     lm->f64 = LLVMDoubleTypeInContext(lm->ctx);
     lm->ptr = LLVMPointerTypeInContext(lm->ctx, 0);
     lm->void_type = LLVMVoidTypeInContext(lm->ctx);
+    lm->v128 = LLVMVectorType(lm->i64, 2);
     lm->bytes = LLVMArrayType2(lm->i8, 0);
     lm->hostcall_type = LLVMFunctionType(lm->void_type, NULL, 0, false);
 }
@@ -151,8 +175,8 @@ LLVMTypeRef lower_type(const struct lower_module *lm, valtype_t type) {
     case VALTYPE_I64:
     case VALTYPE_FUNCREF:
     case VALTYPE_EXTERNREF: return lm->i64;
-    case VALTYPE_NONE:
-    case VALTYPE_V128: break; /* refused by codegen_scan.c */
+    case VALTYPE_V128: return lm->v128;
+    case VALTYPE_NONE: break;
     }
     return NULL;
 }

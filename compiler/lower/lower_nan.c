@@ -57,6 +57,14 @@ static bool is_float(LLVMValueRef value) {
     return kind == LLVMFloatTypeKind || kind == LLVMDoubleTypeKind;
 }
 
+static bool is_vector(LLVMValueRef value) {
+    return LLVMGetTypeKind(LLVMTypeOf(value)) == LLVMVectorTypeKind;
+}
+
+static bool is_in_vector_register(LLVMValueRef value) {
+    return is_float(value) || is_vector(value);
+}
+
 /* ---- fences ---- */
 
 static void set_attribute(struct lower_module *lm, LLVMValueRef call, const char *name,
@@ -70,8 +78,9 @@ static void set_attribute(struct lower_module *lm, LLVMValueRef call, const char
 static LLVMValueRef fence(struct lower_module *lm, LLVMValueRef value) {
     LLVMTypeRef type = LLVMTypeOf(value);
     LLVMTypeRef functype = LLVMFunctionType(type, &type, 1, false);
-    LLVMValueRef nothing = LLVMGetInlineAsm(functype, "", 0, is_float(value) ? "=x,0" : "=r,0", 4,
-                                            false, false, LLVMInlineAsmDialectATT, false);
+    LLVMValueRef nothing =
+        LLVMGetInlineAsm(functype, "", 0, is_in_vector_register(value) ? "=x,0" : "=r,0", 4, false,
+                         false, LLVMInlineAsmDialectATT, false);
     LLVMValueRef call = LLVMBuildCall2(lm->builder, functype, nothing, &value, 1, "");
     set_attribute(lm, call, "memory", 6); /* 0: none */
     set_attribute(lm, call, "nounwind", 8);

@@ -16,6 +16,10 @@ set(sources
     lower_module.c
     lower_nan.c
     lower_ops.c
+    lower_simd.c
+    lower_simd_float.c
+    lower_simd_integer.c
+    lower_simd_memory.c
     lower_strict.c
     lower_table.c
     lower_trap.c

@@ -277,17 +277,21 @@ TEST(a_thousand_parameters_and_results_pass_through) {
     free(module);
 }
 
-TEST(simd_is_refused_by_name_and_offset) {
-    /* v128.const 0, drop */
-    static const char code[] = "\xfd\x0c\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x1a";
-    struct bytes *module = module_new(takes_i32, code, sizeof code - 1);
-    struct husk_error err = {0};
-    int fd;
-    CHECK_STATUS(husk_compile(module->at, module->count, NULL, &fd, &err), HUSK_E_UNSUPPORTED);
-    CHECK_CONTAINS(err.message, "v128.const");
-    CHECK_CONTAINS(err.message, "not supported yet");
-    /* before the body's last byte, its `end` */
-    CHECK_EQ_U64(err.offset, module->count - sizeof code);
+TEST(a_vector_is_computed) {
+    SKIP_WITHOUT_KVM();
+    static const struct spec spec = {
+        .param = I32, .params_count = 1, .result = I32, .results_count = 1};
+    /* i32x4.splat, i32x4.splat, i32x4.mul, i32x4.extract_lane 3 */
+    static const char code[] = "\x20\0\xfd\x11\x20\0\xfd\x11\xfd\xb5\x01\xfd\x1b\3";
+    struct bytes *module = module_new(spec, code, sizeof code - 1);
+    for (int level = 0; level <= 3; level++) {
+        struct run *run = run_new(level);
+        run->args[0].of.i32 = -7;
+        run_module(module, spec, run);
+        CHECK_EQ_U64(run->outcome.kind, HUSK_RETURNED);
+        CHECK_EQ_I64(run->results[0].of.i32, 49);
+        free(run);
+    }
     free(module);
 }
 
