@@ -9,7 +9,7 @@ import sys
 import engines
 
 # What Husk accepts. Not reference types: older versions of wasm-opt make modules with them that the standard does not allow.
-FEATURES = ["bulk-memory", "sign-ext", "nontrapping-float-to-int", "mutable-globals", "multivalue"]
+FEATURES = ["bulk-memory", "sign-ext", "nontrapping-float-to-int", "mutable-globals", "multivalue", "simd"]
 
 
 class Maker:

@@ -8,6 +8,10 @@
 typedef int jmp_buf[1];
 
 #define setjmp(env) ((void)(env), 0)
-#define longjmp(env, value) ((void)(env), (void)(value), __builtin_trap())
+static inline _Noreturn void longjmp(jmp_buf env, int value) {
+    (void)env;
+    (void)value;
+    __builtin_trap();
+}
 
 #endif
