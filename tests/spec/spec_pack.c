@@ -1,12 +1,14 @@
 /*
- * tests/spec/spec_pack.c: the compiling half of the official test suite's runner. It reads the
- * suite (a folder of <name>/<name>.json with their modules). It judges the commands that need no
- * machine (assert_malformed, assert_invalid), and compiles every module. It writes one pack per
- * file: commands as text lines, with the images between them (spec_pack.h). spec_run executes packs
- * and needs only libhusk, so it also runs statically linked in a bare virtual machine.
+ * tests/spec/spec_pack.c: the compiling half of the official test suite's runner. It reads files of
+ * the suite (GROUP/NAME/NAME.json with their modules). It judges what needs no machine: whether
+ * modules are malformed, invalid or valid. It compiles the programs of a file (spec_images.h), and
+ * writes one pack per file: commands as text lines, with the images between them (spec_pack.h).
+ * spec_run executes packs and needs only libhusk, so it also runs statically linked in a bare
+ * virtual machine.
  */
+#include "spec_pack.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -14,304 +16,294 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "husk_compile.h"
-#include "spec_json.h"
-#include "spec_judge.h"
-#include "spec_pack.h"
+#include "spec_images.h"
+#include "spec_script.h"
+#include "spec_write.h"
 
-#define PATH_BYTES 4096
 #define JOBS_MAX 64
+#define TEXT_REASON "malformed text: Husk reads binaries, and has no text parser to test"
 
 struct settings {
-    const char *suite_dir, *out_dir, *cache_dir;
+    const char *suite_dir, *out_dir;
     struct husk_compile_options compile;
-    bool is_validate_only; /* judge and validate; no pack of commands (group simd) */
+    size_t calls_max; /* of a file; what comes behind that is left out */
     int jobs;
-    char **names; /* of the files to do */
+    char **names; /* of the files to do: GROUP/NAME */
     int names_count;
 };
 
 struct packer {
     const struct settings *settings;
-    const char *name; /* of the file */
-    bool links;       /* one of the files that link modules: only judged, not run */
+    const struct script *script;
+    struct images images;
     FILE *out;
+    size_t judged, modules, calls;
+    bool is_2_0;
 };
 
-struct bytes {
-    uint8_t *data;
-    size_t count;
-};
+/* ---- verdicts ---- */
 
-static bool read_file(const char *path, struct bytes *ret_bytes) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat info;
-    if (fd < 0 || fstat(fd, &info) != 0) {
-        perror(path);
-        if (fd >= 0)
-            (void)close(fd);
-        return false;
-    }
-    size_t count = (size_t)info.st_size;
-    uint8_t *data = malloc(count != 0 ? count : 1); /* no byte more, so that ASan sees over-reads */
-    size_t got = 0;
-    while (data != NULL && got < count) {
-        ssize_t step = read(fd, data + got, count - got);
-        if (step <= 0)
-            break;
-        got += (size_t)step;
-    }
-    (void)close(fd);
-    if (got != count) {
-        free(data);
-        return false;
-    }
-    *ret_bytes = (struct bytes){data, count};
-    return true;
-}
-
-static void put_hex(FILE *out, const char *text, size_t bytes) {
-    fputc('x', out);
-    for (size_t i = 0; i < bytes; i++)
-        fprintf(out, "%02x", (unsigned)(unsigned char)text[i]);
-}
-
-static void put_name(FILE *out, const struct json *name) {
-    if (name == NULL)
-        fputc('-', out);
-    else
-        put_hex(out, name->text, name->text_bytes);
-}
-
-/* "type:bits" with the bits in hex; NaN patterns and references as words. */
-static void put_value(FILE *out, const struct json *value) {
-    const char *type = json_text(value, "type");
-    const char *text = json_text(value, "value");
-    if (type == NULL)
-        fputs(" ?:?", out);
-    else if (text == NULL)
-        fprintf(out, " %s:any", type);
-    else if (strchr("if", type[0]) == NULL || strncmp(text, "nan:", 4) == 0 ||
-             strcmp(type, "funcref") == 0)
-        fprintf(out, " %s:%s", type, text);
-    else if (text[0] == '-')
-        fprintf(out, " %s:%llx", type, (unsigned long long)strtoll(text, NULL, 10));
-    else
-        fprintf(out, " %s:%llx", type, strtoull(text, NULL, 10));
-}
-
-static void put_values(FILE *out, const struct json *values) {
-    fprintf(out, " %zu", json_count(values));
-    for (const struct json *value = values != NULL ? values->items : NULL; value != NULL;
-         value = value->next)
-        put_value(out, value);
-}
-
-static bool module_bytes(const struct packer *packer, const struct json *command,
-                         struct bytes *ret_bytes) {
-    const char *file = json_text(command, "binary_filename");
-    if (file == NULL)
-        file = json_text(command, "filename");
-    char path[PATH_BYTES];
-    int length =
-        snprintf(path, sizeof path, "%s/%s/%s", packer->settings->suite_dir, packer->name, file);
-    return file != NULL && length > 0 && (size_t)length < sizeof path && read_file(path, ret_bytes);
-}
-
-static void put_judged(const struct packer *packer, const char *line, bool is_good,
-                       const char *format, ...) __attribute__((format(printf, 4, 5)));
-static void put_judged(const struct packer *packer, const char *line, bool is_good,
-                       const char *format, ...) {
+static void put_skipped(const struct packer *packer, const char *line, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static void put_skipped(const struct packer *packer, const char *line, const char *format, ...) {
     char text[1024];
     va_list args;
     va_start(args, format);
-    int length = vsnprintf(text, sizeof text, format, args);
+    (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    fprintf(packer->out, "judged %s %s ", line, is_good ? "passed" : "failed");
-    put_hex(packer->out, text, length < 0 ? 0 : strlen(text));
+    fprintf(packer->out, "skipped %s", line);
+    write_text(packer->out, text);
     fputc('\n', packer->out);
 }
 
-static void pack_rejected(const struct packer *packer, const struct json *command,
-                          const char *line) {
-    bool is_malformed = strcmp(json_text(command, "type"), "assert_malformed") == 0;
-    const char *module_type = json_text(command, "module_type");
-    if (module_type == NULL || strcmp(module_type, "binary") != 0) {
-        fprintf(packer->out, "skipped %s text\n", line);
-        return;
-    }
-    struct bytes wasm;
-    if (!module_bytes(packer, command, &wasm)) {
-        put_judged(packer, line, false, "cannot read the module");
-        return;
-    }
-    struct husk_error err = {0};
-    int expected = is_malformed ? HUSK_E_BAD_WASM : HUSK_E_INVALID_WASM;
-    int status = judge_wasm_2_0(wasm.data, wasm.count, &err);
-    /* Two malformed modules use bytes to which later proposals gave a meaning; those are refused by
-     * the proposal's name. */
-    bool is_refused = status == expected || (is_malformed && status == HUSK_E_UNSUPPORTED);
-    put_judged(packer, line, is_refused, "expected %s (%s), got %s: %s", husk_status_name(expected),
-               json_text(command, "text"), husk_status_name(status),
-               status != 0 ? err.message : "accepted");
-    free(wasm.data);
-}
-
-static void put_image(const struct packer *packer, int fd) {
-    off_t bytes = lseek(fd, 0, SEEK_END);
-    void *image = bytes > 0 ? mmap(NULL, (size_t)bytes, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
-    if (image == MAP_FAILED) {
-        fputs(" 0\n", packer->out);
-        return;
-    }
-    fprintf(packer->out, " %zu\n", (size_t)bytes);
-    fwrite(image, 1, (size_t)bytes, packer->out);
+static void put_verdict(const struct packer *packer, const char *line, bool is_good,
+                        const char *format, ...) __attribute__((format(printf, 4, 5)));
+static void put_verdict(const struct packer *packer, const char *line, bool is_good,
+                        const char *format, ...) {
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    fprintf(packer->out, "%s %s", is_good ? "passed" : "failed", line);
+    if (!is_good)
+        write_text(packer->out, text);
     fputc('\n', packer->out);
-    (void)munmap(image, (size_t)bytes);
 }
 
-/* A module that the suite says is valid: compiled; in a file that is only judged: validated and
- * compiled if possible. */
-static void pack_module(const struct packer *packer, const struct json *command, const char *line) {
-    const struct settings *settings = packer->settings;
-    struct bytes wasm;
-    if (!module_bytes(packer, command, &wasm)) {
-        put_judged(packer, line, false, "cannot read the module");
-        return;
-    }
-    struct husk_error err = {0};
-    int status = judge_wasm_2_0(wasm.data, wasm.count, &err);
-    put_judged(packer, line, status == 0, "a valid module is refused: %s", err.message);
-    int fd = -1;
-    if (status == 0 && !settings->is_validate_only) {
-        struct husk_compiled compiled = {.size = sizeof compiled, .fd = -1};
-        struct husk_compile_options compile = settings->compile;
-        compile.cache_dir = settings->cache_dir;
-        status = husk_compile_cached(wasm.data, wasm.count, &compile, &compiled, &err);
-        fd = compiled.fd;
-        if (packer->links) {
-            put_judged(packer, line, status == 0, "does not compile: %s", err.message);
-        } else if (status != 0) {
-            fprintf(packer->out, "nomodule %s ", line);
-            put_name(packer->out, json_get(command, "name"));
-            fputc(' ', packer->out);
-            put_hex(packer->out, err.message, strlen(err.message));
-            fputc('\n', packer->out);
-        }
-    }
-    free(wasm.data);
-    if (fd >= 0 && !packer->links) {
-        fprintf(packer->out, "%s %s ", json_text(command, "type"), line);
-        put_name(packer->out, json_get(command, "name"));
-        fputc(' ', packer->out);
-        const char *text = json_text(command, "text");
-        put_hex(packer->out, text != NULL ? text : "", text != NULL ? strlen(text) : 0);
-        put_image(packer, fd);
-    }
-    if (fd >= 0)
-        (void)close(fd);
-}
-
-static void pack_action(const struct packer *packer, const struct json *command, const char *line) {
-    const struct json *action = json_get(command, "action");
-    const struct json *field = json_get(action, "field");
-    const char *kind = json_text(action, "type");
-    if (field == NULL || kind == NULL) {
-        put_judged(packer, line, false, "an action without a field");
-        return;
-    }
-    FILE *out = packer->out;
-    fprintf(out, "%s %s %s ", json_text(command, "type"), line, kind);
-    put_name(out, json_get(action, "module"));
-    fputc(' ', out);
-    put_name(out, field);
-    put_values(out, json_get(action, "args"));
-    const char *text = json_text(command, "text");
-    if (text != NULL) {
-        fputc(' ', out);
-        put_hex(out, text, strlen(text));
-    } else {
-        put_values(out, json_get(command, "expected"));
-    }
-    fputc('\n', out);
-}
-
-static bool is_one_of(const char *word, const char *const *words) {
-    while (*words != NULL && strcmp(word, *words) != 0)
-        words++;
-    return *words != NULL;
-}
-
-static void pack_command(const struct packer *packer, const struct json *command) {
-    static const char *const rejected[] = {"assert_malformed", "assert_invalid", NULL};
-    static const char *const modules[] = {"module", "assert_unlinkable", "assert_uninstantiable",
-                                          NULL};
-    static const char *const actions[] = {"assert_return", "assert_trap", "assert_exhaustion",
-                                          "action", NULL};
-    const char *type = json_text(command, "type");
-    const char *line = json_text(command, "line");
-    if (type == NULL || line == NULL)
-        put_judged(packer, "0", false, "a command without type or line");
-    else if (is_one_of(type, rejected))
-        pack_rejected(packer, command, line);
-    else if (is_one_of(type, modules))
-        pack_module(packer, command, line);
-    else if (packer->links || packer->settings->is_validate_only)
-        fprintf(packer->out, "skipped %s %s\n", line, packer->links ? "links" : "simd");
-    else if (is_one_of(type, actions))
-        pack_action(packer, command, line);
-    else
-        put_judged(packer, line, false, "unknown command %s", type);
-}
-
-static bool pack_commands(struct packer *packer, const char *json_path) {
-    struct bytes text;
-    if (!read_file(json_path, &text))
+/* Is the module's validity known? If not, that is said, once. */
+static bool judge_module(struct packer *packer, const struct script_command *command) {
+    const struct script_module *module = &packer->script->modules[command->module];
+    packer->modules++;
+    if (module->status == HUSK_E_UNSUPPORTED)
         return false;
-    size_t offset = 0;
-    struct json *root = json_parse((const char *)text.data, text.count, &offset);
-    free(text.data);
-    const struct json *commands = json_get(root, "commands");
-    if (commands == NULL) {
-        fprintf(stderr, "%s: not a test file (stopped at byte %zu)\n", json_path, offset);
-        json_free(root);
-        return false;
-    }
-    fprintf(packer->out, "%s %s\n", SPEC_PACK_MAGIC, packer->name);
-    for (const struct json *command = commands->items; command != NULL; command = command->next)
-        pack_command(packer, command);
-    fputs("end\n", packer->out);
-    json_free(root);
+    packer->judged++;
     return true;
 }
 
-static bool pack_file(const struct settings *settings, const char *name) {
-    char json_path[PATH_BYTES];
-    char out_path[PATH_BYTES];
-    int json_length =
-        snprintf(json_path, sizeof json_path, "%s/%s/%s.json", settings->suite_dir, name, name);
-    int out_length = snprintf(out_path, sizeof out_path, "%s/%s.pack", settings->out_dir, name);
-    if (json_length < 0 || json_length >= PATH_BYTES || out_length < 0 ||
-        out_length >= PATH_BYTES) {
-        fprintf(stderr, "%s: path too long\n", name);
+static void put_unjudged(const struct packer *packer, const struct script_command *command) {
+    char features[512];
+    images_features(packer->script->modules[command->module].err.message, features,
+                    sizeof features);
+    put_skipped(packer, command->line, "not judged: needs %s", features);
+}
+
+/* assert_malformed, assert_invalid and the like. */
+static void pack_rejected(struct packer *packer, const struct script_command *command) {
+    bool is_malformed = strstr(command->type, "malformed") != NULL;
+    if (command->module == SCRIPT_NONE) {
+        put_skipped(packer, command->line, "%s", TEXT_REASON);
+        return;
+    }
+    const struct script_module *module = &packer->script->modules[command->module];
+    /* Two malformed modules of 2.0 use bytes to which later proposals gave a meaning. Those are
+     * refused by the proposal's name. */
+    bool is_named = packer->is_2_0 && is_malformed && module->status == HUSK_E_UNSUPPORTED;
+    if (!judge_module(packer, command) && !is_named) {
+        put_unjudged(packer, command);
+        return;
+    }
+    packer->judged += is_named ? 1 : 0;
+    int expected = is_malformed ? HUSK_E_BAD_WASM : HUSK_E_INVALID_WASM;
+    put_verdict(packer, command->line, module->status == expected || is_named,
+                "expected %s (%s), got %s: %s", husk_status_name(expected),
+                json_text(command->json, "text"), husk_status_name(module->status),
+                module->status != 0 ? module->err.message : "accepted");
+}
+
+/* ---- what runs ---- */
+
+static void put_image(struct packer *packer) {
+    if (packer->images.fd < 0)
+        return;
+    write_image(packer->out, packer->images.images_count - 1, packer->images.fd);
+    (void)close(packer->images.fd);
+    packer->images.fd = -1;
+}
+
+/* Where an instance is; NULL if it is nowhere, which is said. */
+static const struct place *place_of(struct packer *packer, const struct script_command *command) {
+    if (command->instance == SCRIPT_NONE) {
+        put_verdict(packer, command->line, false, "%s: no such instance", command->type);
+        return NULL;
+    }
+    images_prepare(&packer->images, command->instance);
+    put_image(packer);
+    const struct place *place = &packer->images.places[command->instance];
+    if (place->kind == PLACE_MISSING)
+        put_skipped(packer, command->line, "needs %s", place->why);
+    else if (place->kind == PLACE_REFUSED)
+        put_verdict(packer, command->line, true, "refused");
+    else if (place->kind != PLACE_IMAGE)
+        put_verdict(packer, command->line, false, "%s: its module: %s", command->type, place->why);
+    return place->kind == PLACE_IMAGE ? place : NULL;
+}
+
+/* module, module_instance, assert_unlinkable, assert_uninstantiable */
+static void pack_instance(struct packer *packer, const struct script_command *command) {
+    if (command->module != SCRIPT_NONE)
+        (void)judge_module(packer, command);
+    const struct place *place = place_of(packer, command);
+    if (place == NULL)
+        return;
+    const char *const verbs[] = {
+        [SCRIPT_STARTS] = "start", [SCRIPT_TRAPS] = "no_start", [SCRIPT_UNLINKABLE] = "no_link"};
+    enum script_kind kind = packer->script->instances[command->instance].kind;
+    fprintf(packer->out, "%s %s %zu %zu", verbs[kind], command->line, place->image, place->stage);
+    if (kind != SCRIPT_STARTS)
+        write_text(packer->out, json_text(command->json, "text"));
+    fputc('\n', packer->out);
+}
+
+static void pack_definition(struct packer *packer, const struct script_command *command) {
+    const struct script_module *module = &packer->script->modules[command->module];
+    if (judge_module(packer, command))
+        put_verdict(packer, command->line, module->status == 0, "a valid module is refused: %s",
+                    module->err.message);
+    else
+        put_unjudged(packer, command);
+}
+
+static void pack_register(struct packer *packer, const struct script_command *command) {
+    if (place_of(packer, command) != NULL)
+        put_verdict(packer, command->line, true, "registered");
+}
+
+/* An export of an instance that is not the last of its image is called "NAME/EXPORT". */
+static void put_field(const struct packer *packer, const struct script_command *command,
+                      const struct place *place, const struct json *field) {
+    char name[4096];
+    size_t bytes = 0;
+    if (!place->is_last)
+        bytes = (size_t)snprintf(name, sizeof name, "i%zu/", command->instance);
+    size_t count = field->text_bytes < sizeof name - bytes ? field->text_bytes : 0;
+    memcpy(name + bytes, field->text, count);
+    write_name(packer->out, name, bytes + count);
+}
+
+static void pack_action(struct packer *packer, const struct script_command *command) {
+    const struct json *action = json_get(command->json, "action");
+    const struct json *field = json_get(action, "field");
+    const char *kind = json_text(action, "type");
+    if (field == NULL || kind == NULL) {
+        put_verdict(packer, command->line, false, "an action without a field");
+        return;
+    }
+    const struct place *place = place_of(packer, command);
+    if (place == NULL)
+        return;
+    packer->calls++;
+    FILE *out = packer->out;
+    fprintf(out, "%s %s %s %zu", command->type, command->line, kind, place->image);
+    put_field(packer, command, place, field);
+    write_values(out, json_get(action, "args"));
+    bool has_values =
+        strcmp(command->type, "assert_return") == 0 || strcmp(command->type, "action") == 0;
+    if (has_values)
+        write_values(out, json_get(command->json, "expected"));
+    else
+        write_text(out, json_text(command->json, "text"));
+    fputc('\n', out);
+}
+
+static void pack_command(struct packer *packer, const struct script_command *command) {
+    static const char *const rejected[] = {"assert_malformed", "assert_invalid",
+                                           "assert_malformed_custom", "assert_invalid_custom",
+                                           NULL};
+    static const char *const instances[] = {"module", "module_instance", "assert_unlinkable",
+                                            "assert_uninstantiable", NULL};
+    static const char *const actions[] = {"assert_return",    "assert_trap", "assert_exhaustion",
+                                          "assert_exception", "action",      NULL};
+    const char *type = command->type;
+    if (script_is_one_of(type, rejected))
+        pack_rejected(packer, command);
+    else if (script_is_one_of(type, instances))
+        pack_instance(packer, command);
+    else if (script_is_one_of(type, actions))
+        pack_action(packer, command);
+    else if (strcmp(type, "module_definition") == 0 && command->module != SCRIPT_NONE)
+        pack_definition(packer, command);
+    else if (strcmp(type, "register") == 0)
+        pack_register(packer, command);
+    else
+        put_verdict(packer, command->line, false, "unknown command %s", type);
+}
+
+/* ---- files ---- */
+
+/* An image is dropped behind the last command that is about its program. */
+static void drop_image(const struct packer *packer, size_t idx) {
+    const struct script *script = packer->script;
+    size_t instance = script->commands[idx].instance;
+    if (instance == SCRIPT_NONE || packer->images.places[instance].kind != PLACE_IMAGE)
+        return;
+    for (size_t i = idx + 1; i < script->commands_count; i++) {
+        size_t later = script->commands[i].instance;
+        if (later != SCRIPT_NONE &&
+            script->instances[later].program == script->instances[instance].program)
+            return;
+    }
+    fprintf(packer->out, "drop %zu\n", packer->images.places[instance].image);
+}
+
+static bool pack_script(struct packer *packer, const char *group, const char *name) {
+    const struct script *script = packer->script;
+    if (!images_init(&packer->images, script, &packer->settings->compile))
+        return false;
+    fprintf(packer->out, "%s %s %s\n", SPEC_PACK_MAGIC, group, name);
+    for (size_t i = 0; i < script->commands_count; i++) {
+        if (packer->calls >= packer->settings->calls_max)
+            break;
+        pack_command(packer, &script->commands[i]);
+        drop_image(packer, i);
+    }
+    fprintf(packer->out, "end %zu %zu\n", packer->judged, packer->modules);
+    images_done(&packer->images);
+    return true;
+}
+
+static FILE *open_pack(const struct settings *settings, const char *file) {
+    char path[SCRIPT_PATH_BYTES];
+    char name[SCRIPT_PATH_BYTES];
+    (void)snprintf(name, sizeof name, "%s", file);
+    for (char *slash = strchr(name, '/'); slash != NULL; slash = strchr(slash, '/'))
+        *slash = '+';
+    int length = snprintf(path, sizeof path, "%s/%s.pack", settings->out_dir, name);
+    FILE *out = length > 0 && (size_t)length < sizeof path ? fopen(path, "we") : NULL;
+    if (out == NULL)
+        perror(path);
+    return out;
+}
+
+static bool pack_file(const struct settings *settings, const char *file) {
+    const char *slash = strrchr(file, '/');
+    char dir[SCRIPT_PATH_BYTES];
+    char group[SCRIPT_PATH_BYTES];
+    int length = snprintf(dir, sizeof dir, "%s/%s", settings->suite_dir, file);
+    if (slash == NULL || length < 0 || (size_t)length >= sizeof dir) {
+        fprintf(stderr, "%s: not GROUP/NAME, or too long\n", file);
         return false;
     }
+    (void)snprintf(group, sizeof group, "%.*s", (int)(slash - file), file);
+    struct script script;
     struct packer packer = {
-        .settings = settings, .name = name, .links = is_one_of(name, spec_linking_files)};
-    packer.out = fopen(out_path, "we");
-    if (packer.out == NULL) {
-        perror(out_path);
-        return false;
+        .settings = settings, .script = &script, .is_2_0 = strncmp(group, "wg-2.0", 6) == 0};
+    bool is_good = script_read(dir, slash + 1, packer.is_2_0, &script);
+    packer.out = is_good ? open_pack(settings, file) : NULL;
+    if (packer.out != NULL) {
+        is_good = pack_script(&packer, group, slash + 1);
+        if (ferror(packer.out) != 0)
+            is_good = false;
+        if (fclose(packer.out) != 0)
+            is_good = false;
+    } else {
+        is_good = false;
     }
-    bool is_good = pack_commands(&packer, json_path);
-    if (ferror(packer.out) != 0 || fclose(packer.out) != 0) {
-        perror(out_path);
-        return false;
-    }
+    script_free(&script);
     return is_good;
 }
 
@@ -347,10 +339,10 @@ static int pack_all(const struct settings *settings) {
 }
 
 static int usage(void) {
-    fputs("usage: spec_pack [-O LEVEL] [-j JOBS] [--cpu NAME] [--validate-only] --cache DIR -o DIR "
-          "SUITE-DIR "
-          "FILE…\n"
-          "Packs SUITE-DIR/FILE/FILE.json into DIR/FILE.pack; DIR must exist.\n",
+    fputs("usage: spec_pack [-O LEVEL] [--strict] [-j JOBS] [--cpu NAME] [--calls N] --cache DIR "
+          "-o DIR SUITE-DIR GROUP/NAME…\n"
+          "Packs SUITE-DIR/GROUP/NAME/NAME.json into DIR, which must exist.\n"
+          "--calls: no more than so many calls of each file.\n",
           stderr);
     return 2;
 }
@@ -362,8 +354,10 @@ static bool parse_option(struct settings *settings, const char *option, const ch
         settings->jobs = atoi(value);
     else if (strcmp(option, "--cpu") == 0)
         settings->compile.cpu = value;
+    else if (strcmp(option, "--calls") == 0)
+        settings->calls_max = strtoul(value, NULL, 10);
     else if (strcmp(option, "--cache") == 0)
-        settings->cache_dir = value;
+        settings->compile.cache_dir = value;
     else if (strcmp(option, "-o") == 0)
         settings->out_dir = value;
     else
@@ -372,12 +366,13 @@ static bool parse_option(struct settings *settings, const char *option, const ch
 }
 
 int main(int argc, char **argv) {
-    struct settings settings = {.compile = HUSK_COMPILE_OPTIONS_INIT, .jobs = 1};
+    struct settings settings = {
+        .compile = HUSK_COMPILE_OPTIONS_INIT, .jobs = 1, .calls_max = SIZE_MAX};
     settings.compile.threads = 1;
     int i = 1;
     while (i < argc && argv[i][0] == '-') {
-        if (strcmp(argv[i], "--validate-only") == 0) {
-            settings.is_validate_only = true;
+        if (strcmp(argv[i], "--strict") == 0) {
+            settings.compile.strict = true;
             i++;
         } else if (i + 1 < argc && parse_option(&settings, argv[i], argv[i + 1])) {
             i += 2;
@@ -385,8 +380,7 @@ int main(int argc, char **argv) {
             return usage();
         }
     }
-    bool has_all =
-        settings.out_dir != NULL && (settings.cache_dir != NULL || settings.is_validate_only);
+    bool has_all = settings.out_dir != NULL && settings.compile.cache_dir != NULL;
     if (!has_all || argc - i < 2 || settings.jobs < 1 || settings.jobs > JOBS_MAX)
         return usage();
     settings.suite_dir = argv[i];

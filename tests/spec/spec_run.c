@@ -1,6 +1,8 @@
 /*
  * tests/spec/spec_run.c: the executing half of the official test suite's runner. It executes the
- * packs of spec_pack (spec_pack.h) in virtual machines, and counts. It needs only libhusk.
+ * packs of spec_pack (spec_pack.h) in virtual machines, and counts. It needs only libhusk. For each
+ * file it prints "file: GROUP NAME JUDGED MODULES PASSED FAILED SKIPPED", and for each reason of
+ * skips "skips: GROUP NAME COUNT REASON".
  */
 #include <fcntl.h>
 #include <stdarg.h>
@@ -11,36 +13,33 @@
 #include <unistd.h>
 
 #include "harness.h"
-#include "husk.h"
+#include "literals.h"
 #include "spec_imports.h"
 #include "spec_pack.h"
-#include "spec_values.h"
-#include "literals.h"
+#include "spec_program.h"
 
-#define CALL_LIMIT_NS 20000000000u
-#define NAMES_MAX 64
-
-struct instance {
-    char *name; /* of the suite's module, or NULL; points into the pack */
-    husk_image *image;
-    husk_sandbox *sandbox; /* NULL: it failed to compile or start, so its uses fail */
-};
+#define REASONS_MAX 64
 
 struct counts {
     unsigned passed, failed, skipped;
 };
 
+struct reason {
+    char *text; /* points into the pack */
+    unsigned count;
+};
+
 struct run {
-    husk_engine *engine;
+    husk_engine *engine; /* NULL: there is no KVM */
     husk_imports *imports;
-    const char *file; /* name in the suite */
+    const char *group, *file; /* of the suite */
     char *pos, *end;
-    /* the newest last; unnamed ones go when the next module comes */
-    struct instance instances[NAMES_MAX];
-    size_t instances_count;
-    struct counts counts;
-    const char *skip_reason;
-    unsigned skipped_here;
+    struct program *programs; /* by number of their image */
+    size_t programs_count;
+    struct reason reasons[REASONS_MAX];
+    size_t reasons_count;
+    struct counts here, all;
+    size_t judged, modules;
     bool is_run_only; /* do not count what spec_pack judged */
 };
 
@@ -48,11 +47,11 @@ static void report(struct run *run, const char *line, bool is_good, const char *
     __attribute__((format(printf, 4, 5)));
 static void report(struct run *run, const char *line, bool is_good, const char *format, ...) {
     if (is_good) {
-        run->counts.passed++;
+        run->here.passed++;
         return;
     }
-    run->counts.failed++;
-    printf("%s.wast:%s: ", run->file, line);
+    run->here.failed++;
+    printf("%s/%s.wast:%s: ", run->group, run->file, line);
     va_list args;
     va_start(args, format);
     (void)vprintf(format, args);
@@ -61,208 +60,103 @@ static void report(struct run *run, const char *line, bool is_good, const char *
     fflush(stdout);
 }
 
-static void instance_done(struct instance *instance) {
-    husk_sandbox_free(instance->sandbox);
-    husk_image_unref(instance->image);
-    *instance = (struct instance){0};
+static void count_skip(struct run *run, char *why) {
+    size_t i = 0;
+    while (i < run->reasons_count && strcmp(run->reasons[i].text, why) != 0)
+        i++;
+    if (i == REASONS_MAX)
+        i--;
+    else if (i == run->reasons_count)
+        run->reasons[run->reasons_count++] = (struct reason){.text = why};
+    run->reasons[i].count++;
+    run->here.skipped++;
 }
 
-static void instances_done(struct run *run) {
-    while (run->instances_count > 0)
-        instance_done(&run->instances[--run->instances_count]);
+/* ---- images ---- */
+
+static struct program *find_program(struct run *run, size_t image) {
+    return image < run->programs_count ? &run->programs[image] : NULL;
 }
 
-static struct instance *instance_push(struct run *run, char *name) {
-    struct instance *last =
-        run->instances_count > 0 ? &run->instances[run->instances_count - 1] : NULL;
-    if (last != NULL && (last->name == NULL || run->instances_count == NAMES_MAX)) {
-        instance_done(last);
-        run->instances_count--;
-    }
-    struct instance *instance = &run->instances[run->instances_count++];
-    *instance = (struct instance){.name = name};
-    return instance;
-}
-
-static struct instance *instance_find(struct run *run, const char *name) {
-    for (size_t i = run->instances_count; i > 0; i--) {
-        struct instance *instance = &run->instances[i - 1];
-        if (name == NULL || (instance->name != NULL && strcmp(instance->name, name) == 0))
-            return instance;
-    }
-    return NULL;
-}
-
-static const struct husk_limits limits = {.size = sizeof(struct husk_limits),
-                                          .wall_ns = CALL_LIMIT_NS};
-
-static void start_module(struct run *run, const char *line, husk_image *image,
-                         struct instance *instance) {
-    struct husk_error err = {0};
-    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
-    husk_sandbox *sandbox = NULL;
-    int status = husk_sandbox_new(image, run->imports, NULL, &sandbox, &err);
-    if (status == 0)
-        status = husk_sandbox_start(sandbox, &limits, &outcome, &err);
-    bool is_good = status == 0 && outcome.kind == HUSK_RETURNED;
-    report(run, line, is_good, "module does not start: %s",
-           status != 0 ? err.message : outcome.message);
-    if (is_good) {
-        instance->sandbox = sandbox;
-        instance->image = husk_image_ref(image);
-    } else {
-        husk_sandbox_free(sandbox);
-    }
-}
-
-static void reject_module(struct run *run, const char *line, husk_image *image, const char *text,
-                          bool is_link) {
-    struct husk_error err = {0};
-    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
-    husk_sandbox *sandbox = NULL;
-    int status = husk_sandbox_new(image, run->imports, NULL, &sandbox, &err);
-    if (is_link) {
-        report(run, line, status == HUSK_E_LINK, "expected a link error (%s), got %s: %s", text,
-               husk_status_name(status), status != 0 ? err.message : "made");
-    } else if (status != 0) {
-        report(run, line, false, "expected trap %s, got %s", text, err.message);
-    } else {
-        status = husk_sandbox_start(sandbox, &limits, &outcome, &err);
-        bool is_good =
-            status == 0 && outcome.kind == HUSK_TRAPPED && outcome.trap == spec_trap(text);
-        report(run, line, is_good, "expected trap %s, got kind %d: %s", text, (int)outcome.kind,
-               status != 0 ? err.message : outcome.message);
-    }
-    husk_sandbox_free(sandbox);
-}
-
-/* module, assert_unlinkable, assert_uninstantiable LINE NAME TEXT BYTES, then the image. */
-static bool do_module(struct run *run, const char *command, const char *line, char *rest) {
-    char *name = NULL;
-    char *text = NULL;
-    size_t ignored = 0;
-    bool is_good = spec_unhex(spec_word(&rest), &name, &ignored) &&
-                   spec_unhex(spec_word(&rest), &text, &ignored);
-    const char *bytes_word = spec_word(&rest);
-    size_t bytes = bytes_word != NULL ? strtoul(bytes_word, NULL, 10) : 0;
-    if (!is_good || bytes_word == NULL || bytes >= (size_t)(run->end - run->pos))
+static bool add_program(struct run *run, size_t image) {
+    if (image != run->programs_count)
         return false;
-    struct husk_error err = {0};
-    husk_image *image = NULL;
-    int status = husk_image_open_buffer(run->engine, (struct husk_buffer){run->pos, bytes},
-                                        SKIP_HASH, &image, &err);
-    run->pos += bytes + 1;
-    bool is_module = strcmp(command, "module") == 0;
-    struct instance *instance = is_module ? instance_push(run, name) : NULL;
-    if (status != 0)
-        report(run, line, false, "image does not open: %s", err.message);
-    else if (instance != NULL)
-        start_module(run, line, image, instance);
-    else
-        reject_module(run, line, image, text, strcmp(command, "assert_unlinkable") == 0);
-    husk_image_unref(image);
+    struct program *grown = realloc(run->programs, (image + 1) * sizeof *grown);
+    if (grown == NULL)
+        return false;
+    run->programs = grown;
+    grown[run->programs_count++] = (struct program){.image = NULL};
     return true;
 }
 
-struct action {
-    bool is_get;
-    const char *module, *field;
-    size_t field_bytes;
-    struct spec_values args;
-};
+/* image IMAGE BYTES, then the image. */
+static bool do_image(struct run *run, char *rest) {
+    size_t image = 0;
+    size_t bytes = 0;
+    if (!spec_read_number(&rest, &image) || !spec_read_number(&rest, &bytes) ||
+        bytes >= (size_t)(run->end - run->pos) || !add_program(run, image))
+        return false;
+    struct husk_error err = {0};
+    if (run->engine != NULL &&
+        husk_image_open_buffer(run->engine, (struct husk_buffer){run->pos, bytes}, SKIP_HASH,
+                               &run->programs[image].image, &err) != 0)
+        report(run, "0", false, "image does not open: %s", err.message);
+    run->pos += bytes + 1;
+    return true;
+}
 
-static bool read_action(char **rest, struct action *ret_action) {
-    const char *kind = spec_word(rest);
+static bool do_drop(struct run *run, char *rest) {
+    size_t image = 0;
+    if (!spec_read_number(&rest, &image) || find_program(run, image) == NULL)
+        return false;
+    program_done(&run->programs[image]);
+    return true;
+}
+
+/* ---- commands ---- */
+
+/* start, no_start, no_link: LINE IMAGE STAGE TEXT. */
+static bool do_start(struct run *run, const char *command, const char *line, char *rest) {
+    size_t image = 0;
+    size_t stage = 0;
     size_t ignored = 0;
-    char *module = NULL;
+    char *text = NULL;
+    struct performed done;
+    char got[512];
+    bool is_start = strcmp(command, "start") == 0;
+    if (!spec_read_number(&rest, &image) || !spec_read_number(&rest, &stage) ||
+        (!is_start && !spec_unhex(spec_word(&rest), &text, &ignored)))
+        return false;
+    struct program *program = find_program(run, image);
+    if (program == NULL)
+        return false;
+    program_start(program, run->imports, stage, &done);
+    performed_describe(&done, got, sizeof got);
+    if (is_start)
+        report(run, line, performed_returned(&done), "module does not start: %s", got);
+    else if (strcmp(command, "no_start") == 0)
+        report(run, line, performed_trapped(&done, text), "expected trap %s, got %s", text, got);
+    else
+        report(run, line, done.status == HUSK_E_LINK, "expected a link error (%s), got %s", text,
+               got);
+    return true;
+}
+
+static bool read_action(struct run *run, char **rest, struct action *ret_action) {
+    const char *kind = spec_word(rest);
     char *field = NULL;
-    if (kind == NULL || !spec_unhex(spec_word(rest), &module, &ignored) ||
+    if (kind == NULL || !spec_read_number(rest, &ret_action->image) ||
+        find_program(run, ret_action->image) == NULL ||
         !spec_unhex(spec_word(rest), &field, &ret_action->field_bytes) || field == NULL ||
         !spec_read_values(rest, &ret_action->args))
         return false;
     ret_action->is_get = strcmp(kind, "get") == 0;
-    ret_action->module = module;
     ret_action->field = field;
     return true;
 }
 
-struct performed {
-    int status;
-    struct husk_error err;
-    struct husk_outcome outcome;
-    struct husk_value results[SPEC_VALUES_MAX];
-    size_t results_count;
-};
-
-static int find_func(const husk_image *image, const struct action *action, husk_func *ret_func,
-                     size_t *ret_results) {
-    struct husk_functype type;
-    /* "" has no length to give, and needs none. */
-    int status = husk_image_func(image, action->field, action->field_bytes, ret_func, NULL);
-    if (status == 0)
-        status = husk_image_func_type(image, *ret_func, &type, NULL);
-    if (status == 0)
-        *ret_results = type.results_count;
-    return status;
-}
-
-static void perform(struct run *run, const struct action *action, struct performed *done) {
-    struct instance *instance = instance_find(run, action->module);
-    memset(done, 0, sizeof *done);
-    done->outcome.size = sizeof done->outcome;
-    done->status = HUSK_E_NOT_FOUND;
-    if (instance == NULL || instance->sandbox == NULL) {
-        (void)snprintf(done->err.message, sizeof done->err.message, "its module did not start");
-        return;
-    }
-    if (action->is_get) {
-        done->status =
-            husk_global_get(instance->sandbox, action->field, 0, &done->results[0], &done->err);
-        done->results_count = 1;
-        return;
-    }
-    struct husk_value args[SPEC_VALUES_MAX];
-    for (size_t i = 0; i < action->args.count; i++) {
-        if (!spec_parse_value(action->args.words[i], &args[i])) {
-            (void)snprintf(done->err.message, sizeof done->err.message, "argument %s",
-                           action->args.words[i]);
-            return;
-        }
-    }
-    husk_func func;
-    done->status = find_func(instance->image, action, &func, &done->results_count);
-    if (done->status != 0 || done->results_count > SPEC_VALUES_MAX) {
-        (void)snprintf(done->err.message, sizeof done->err.message, "no function %s",
-                       action->field);
-        done->status = HUSK_E_NOT_FOUND;
-        return;
-    }
-    done->status = husk_call(instance->sandbox,
-                             CALL(.func = func, .args = args, .args_count = action->args.count,
-                                  .results = done->results, .results_count = done->results_count,
-                                  .limits = &limits),
-                             &done->outcome, &done->err);
-}
-
-static void describe(const struct performed *done, char *text, size_t text_bytes) {
-    if (done->status != 0) {
-        (void)snprintf(text, text_bytes, "error %s: %s", husk_status_name(done->status),
-                       done->err.message);
-    } else if (done->outcome.kind != HUSK_RETURNED) {
-        (void)snprintf(text, text_bytes, "%s", done->outcome.message);
-    } else {
-        size_t used = (size_t)snprintf(text, text_bytes, "results");
-        for (size_t i = 0; i < done->results_count && used + 40 < text_bytes; i++) {
-            text[used++] = ' ';
-            spec_print_value(&done->results[i], text + used, text_bytes - used);
-            used += strlen(text + used);
-        }
-    }
-}
-
 static bool results_match(const struct spec_values *expected, const struct performed *done) {
-    if (done->status != 0 || done->outcome.kind != HUSK_RETURNED ||
-        expected->count != done->results_count)
+    if (!performed_returned(done) || expected->count != done->results_count)
         return false;
     for (size_t i = 0; i < expected->count; i++)
         if (!spec_value_matches(expected->words[i], &done->results[i]))
@@ -276,123 +170,78 @@ static bool do_return(struct run *run, const char *command, const char *line, ch
     struct spec_values expected;
     struct performed done;
     char got[512];
-    if (!read_action(&rest, &action) || !spec_read_values(&rest, &expected))
+    if (!read_action(run, &rest, &action) || !spec_read_values(&rest, &expected))
         return false;
-    perform(run, &action, &done);
-    describe(&done, got, sizeof got);
+    program_perform(&run->programs[action.image], &action, &done);
+    performed_describe(&done, got, sizeof got);
     bool is_action = strcmp(command, "action") == 0; /* whatever it returns is good */
-    bool is_good = is_action ? done.status == 0 && done.outcome.kind == HUSK_RETURNED
-                             : results_match(&expected, &done);
+    bool is_good = is_action ? performed_returned(&done) : results_match(&expected, &done);
     report(run, line, is_good, "%s: expected %s%s, got %s", action.field,
            expected.count > 0 ? expected.words[0] : "no result", expected.count > 1 ? " …" : "",
            got);
     return true;
 }
 
-/* assert_trap, assert_exhaustion: LINE ACTION TEXT. */
-static bool do_trap(struct run *run, const char *line, char *rest) {
+/* assert_trap, assert_exhaustion, assert_exception: LINE ACTION TEXT. */
+static bool do_trap(struct run *run, const char *command, const char *line, char *rest) {
     struct action action;
     struct performed done;
     char *text = NULL;
     size_t ignored = 0;
     char got[512];
-    if (!read_action(&rest, &action) || !spec_unhex(spec_word(&rest), &text, &ignored) ||
-        text == NULL)
+    if (!read_action(run, &rest, &action) || !spec_unhex(spec_word(&rest), &text, &ignored))
         return false;
-    perform(run, &action, &done);
-    describe(&done, got, sizeof got);
-    bool is_good = done.status == 0 && done.outcome.kind == HUSK_TRAPPED &&
-                   done.outcome.trap != HUSK_TRAP_NONE && done.outcome.trap == spec_trap(text);
-    report(run, line, is_good, "%s: expected trap \"%s\", got %s", action.field, text, got);
+    if (strcmp(command, "assert_exception") == 0)
+        text = "uncaught exception"; /* the suite has no text for it */
+    program_perform(&run->programs[action.image], &action, &done);
+    performed_describe(&done, got, sizeof got);
+    report(run, line, performed_trapped(&done, text), "%s: expected trap \"%s\", got %s",
+           action.field, text != NULL ? text : "", got);
     return true;
 }
 
-static bool do_judged(struct run *run, const char *line, char *rest) {
-    const char *verdict = spec_word(&rest);
+static bool do_text(struct run *run, const char *command, const char *line, char *rest) {
     char *text = NULL;
     size_t ignored = 0;
-    if (verdict == NULL || !spec_unhex(spec_word(&rest), &text, &ignored))
+    if (!spec_unhex(spec_word(&rest), &text, &ignored) || text == NULL)
         return false;
-    if (!run->is_run_only)
-        report(run, line, strcmp(verdict, "passed") == 0, "%s", text != NULL ? text : "");
-    return true;
-}
-
-static bool do_nomodule(struct run *run, const char *line, char *rest) {
-    char *name = NULL;
-    char *text = NULL;
-    size_t ignored = 0;
-    if (!spec_unhex(spec_word(&rest), &name, &ignored) ||
-        !spec_unhex(spec_word(&rest), &text, &ignored))
-        return false;
-    (void)instance_push(run, name);
-    report(run, line, false, "does not compile: %s", text != NULL ? text : "");
-    return true;
-}
-
-static void print_skips(struct run *run) {
-    if (run->skipped_here != 0 && !run->is_run_only) {
-        printf("skipped: %s: %u commands: %s\n", run->file, run->skipped_here, run->skip_reason);
-        run->counts.skipped += run->skipped_here;
-    }
-    run->skipped_here = 0;
-}
-
-static void do_skipped(struct run *run, const char *why) {
-    static const char *const reasons[][2] = {
-        {"text", "malformed text modules: Husk reads binaries, and has no text parser to test"},
-        {"links", "links modules to one another: a virtual machine holds one module for now"},
-        {"simd", "SIMD is validated, not compiled yet"},
-        {"kvm", "no usable /dev/kvm"},
-    };
-    const char *reason = "?";
-    for (size_t i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
-        if (why != NULL && strcmp(why, reasons[i][0]) == 0)
-            reason = reasons[i][1];
-    if (reason != run->skip_reason)
-        print_skips(run);
-    run->skip_reason = reason;
-    run->skipped_here++;
-}
-
-/* Without KVM: skip the command, and the image behind it if there is one (its line ends with the
- * size). */
-static bool pass_over(struct run *run, const char *command, char *rest) {
-    static const char *const modules[] = {"module", "assert_unlinkable", "assert_uninstantiable"};
-    do_skipped(run, "kvm");
-    for (size_t i = 0; i < sizeof modules / sizeof modules[0]; i++) {
-        if (strcmp(command, modules[i]) == 0) {
-            const char *size = strrchr(rest, ' ');
-            size_t bytes = size != NULL ? strtoul(size, NULL, 10) : SIZE_MAX;
-            if (bytes >= (size_t)(run->end - run->pos))
-                return false;
-            run->pos += bytes + 1;
-        }
-    }
+    if (!run->is_run_only && strcmp(command, "failed") == 0)
+        report(run, line, false, "%s", text);
+    else if (!run->is_run_only)
+        count_skip(run, text);
     return true;
 }
 
 static bool do_line(struct run *run, char *rest) {
+    static char no_kvm[] = "no usable /dev/kvm";
     const char *command = spec_word(&rest);
-    const char *line = spec_word(&rest);
-    if (command == NULL || line == NULL)
+    if (command == NULL)
         return false;
-    if (strcmp(command, "judged") == 0)
-        return do_judged(run, line, rest);
-    if (strcmp(command, "skipped") == 0) {
-        do_skipped(run, spec_word(&rest));
+    if (strcmp(command, "image") == 0)
+        return do_image(run, rest);
+    if (strcmp(command, "drop") == 0)
+        return do_drop(run, rest);
+    const char *line = spec_word(&rest);
+    if (line == NULL)
+        return false;
+    if (strcmp(command, "passed") == 0) {
+        run->here.passed += run->is_run_only ? 0 : 1;
         return true;
     }
-    if (run->engine == NULL)
-        return pass_over(run, command, rest);
+    if (strcmp(command, "failed") == 0 || strcmp(command, "skipped") == 0)
+        return do_text(run, command, line, rest);
+    if (run->engine == NULL) {
+        count_skip(run, no_kvm);
+        return true;
+    }
     if (strcmp(command, "assert_return") == 0 || strcmp(command, "action") == 0)
         return do_return(run, command, line, rest);
-    if (strcmp(command, "assert_trap") == 0 || strcmp(command, "assert_exhaustion") == 0)
-        return do_trap(run, line, rest);
-    if (strcmp(command, "nomodule") == 0)
-        return do_nomodule(run, line, rest);
-    return do_module(run, command, line, rest);
+    if (strcmp(command, "start") == 0 || strncmp(command, "no_", 3) == 0)
+        return do_start(run, command, line, rest);
+    return do_trap(run, command, line, rest);
 }
+
+/* ---- packs ---- */
 
 static char *next_line(struct run *run) {
     char *line = run->pos;
@@ -409,11 +258,18 @@ static bool run_commands(struct run *run) {
     const char *magic = line != NULL ? spec_word(&line) : NULL;
     if (magic == NULL || strcmp(magic, SPEC_PACK_MAGIC) != 0)
         return false;
+    run->group = spec_word(&line);
     run->file = spec_word(&line);
-    for (line = next_line(run); line != NULL && strcmp(line, "end") != 0; line = next_line(run))
+    if (run->file == NULL)
+        return false;
+    for (line = next_line(run); line != NULL && strncmp(line, "end ", 4) != 0;
+         line = next_line(run))
         if (!do_line(run, line))
             return false;
-    return line != NULL;
+    if (line == NULL)
+        return false;
+    line += 4;
+    return spec_read_number(&line, &run->judged) && spec_read_number(&line, &run->modules);
 }
 
 static char *load_pack(const char *path, size_t *ret_bytes) {
@@ -439,23 +295,43 @@ static char *load_pack(const char *path, size_t *ret_bytes) {
     return data;
 }
 
+static void end_file(struct run *run) {
+    printf("file: %s %s %zu %zu %u %u %u\n", run->group, run->file, run->judged, run->modules,
+           run->here.passed, run->here.failed, run->here.skipped);
+    for (size_t i = 0; i < run->reasons_count; i++)
+        printf("skips: %s %s %u %s\n", run->group, run->file, run->reasons[i].count,
+               run->reasons[i].text);
+    fflush(stdout);
+    run->all.passed += run->here.passed;
+    run->all.failed += run->here.failed;
+    run->all.skipped += run->here.skipped;
+    run->here = (struct counts){0};
+    run->reasons_count = 0;
+    run->judged = run->modules = 0;
+    for (size_t i = 0; i < run->programs_count; i++)
+        program_done(&run->programs[i]);
+    free(run->programs);
+    run->programs = NULL;
+    run->programs_count = 0;
+}
+
 static void run_pack(struct run *run, const char *path) {
     size_t bytes = 0;
     char *data = load_pack(path, &bytes);
+    run->group = "?";
     run->file = path;
     run->pos = data;
     run->end = data != NULL ? data + bytes : NULL;
     if (data == NULL || !run_commands(run))
         report(run, "0", false, "%s is not a whole pack", path);
-    print_skips(run);
-    instances_done(run);
+    end_file(run);
     free(data);
 }
 
 static int finish(const struct run *run, const char *suite) {
-    printf("%s: %u passed, %u failed, %u skipped\n", suite, run->counts.passed, run->counts.failed,
-           run->counts.skipped);
-    return run->counts.failed != 0 ? 1 : 0;
+    printf("%s: %u passed, %u failed, %u skipped\n", suite, run->all.passed, run->all.failed,
+           run->all.skipped);
+    return run->all.failed != 0 ? 1 : 0;
 }
 
 int main(int argc, char **argv) {
@@ -477,7 +353,7 @@ int main(int argc, char **argv) {
     if (has_kvm && (husk_engine_new(NULL, &run.engine, &err) != 0 ||
                     spec_imports_new(run.engine, &run.imports, &err) != 0)) {
         printf("engine: %s\n", err.message);
-        run.counts.failed++;
+        run.all.failed++;
         husk_engine_unref(run.engine);
         return finish(&run, suite);
     }

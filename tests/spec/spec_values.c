@@ -48,10 +48,17 @@ bool spec_unhex(char *word, char **ret_text, size_t *ret_bytes) {
     return true;
 }
 
+bool spec_read_number(char **cursor, size_t *ret_number) {
+    const char *word = spec_word(cursor);
+    if (word == NULL)
+        return false;
+    *ret_number = strtoul(word, NULL, 10);
+    return true;
+}
+
 bool spec_read_values(char **cursor, struct spec_values *ret_values) {
-    const char *count_word = spec_word(cursor);
-    size_t count = count_word != NULL ? strtoul(count_word, NULL, 10) : SIZE_MAX;
-    if (count > SPEC_VALUES_MAX)
+    size_t count = 0;
+    if (!spec_read_number(cursor, &count) || count > SPEC_VALUES_MAX)
         return false;
     for (size_t i = 0; i < count; i++) {
         ret_values->words[i] = spec_word(cursor);
@@ -62,21 +69,42 @@ bool spec_read_values(char **cursor, struct spec_values *ret_values) {
     return true;
 }
 
-static bool parse_type(const char *word, husk_type *ret_type, const char **ret_rest) {
-    static const struct {
-        const char *name;
-        husk_type type;
-    } types[] = {{"i32:", HUSK_I32}, {"i64:", HUSK_I64},         {"f32:", HUSK_F32},
-                 {"f64:", HUSK_F64}, {"funcref:", HUSK_FUNCREF}, {"externref:", HUSK_EXTERNREF}};
+/* ---- words ---- */
+
+/* Is the word of this type? *ret_rest is what follows the colon. */
+static bool is_of_type(const char *word, const char *type, const char **ret_rest) {
+    size_t length = strlen(type);
+    if (strncmp(word, type, length) != 0 || word[length] != ':')
+        return false;
+    *ret_rest = word + length + 1;
+    return true;
+}
+
+static bool number_type(const char *word, husk_type *ret_type, const char **ret_rest) {
+    static const husk_type types[] = {HUSK_I32, HUSK_I64, HUSK_F32, HUSK_F64, HUSK_V128};
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
-        size_t length = strlen(types[i].name);
-        if (strncmp(word, types[i].name, length) == 0) {
-            *ret_type = types[i].type;
-            *ret_rest = word + length;
+        if (is_of_type(word, husk_type_name(types[i]), ret_rest)) {
+            *ret_type = types[i];
             return true;
         }
     }
     return false;
+}
+
+static const struct lane {
+    const char *name;
+    unsigned bytes, count;
+    bool is_float;
+} lanes[] = {
+    {"i8", 1, 16, false}, {"i16", 2, 8, false}, {"i32", 4, 4, false},
+    {"i64", 8, 2, false}, {"f32", 4, 4, true},  {"f64", 8, 2, true},
+};
+
+static const struct lane *find_lane(const char *text, const char **ret_rest) {
+    for (size_t i = 0; i < sizeof lanes / sizeof lanes[0]; i++)
+        if (is_of_type(text, lanes[i].name, ret_rest))
+            return &lanes[i];
+    return NULL;
 }
 
 /* The suite's externref 0 is not null, Husk's is: count from 1. */
@@ -84,55 +112,132 @@ static uint64_t ref_of(const char *text) {
     return strcmp(text, "null") == 0 ? 0 : strtoull(text, NULL, 10) + 1;
 }
 
-bool spec_parse_value(const char *word, struct husk_value *ret_value) {
-    husk_type type = HUSK_I32;
-    const char *text = NULL;
-    if (!parse_type(word, &type, &text))
-        return false;
-    struct husk_value value = {.type = type};
-    if (type == HUSK_EXTERNREF || type == HUSK_FUNCREF) {
-        value.of.ref = ref_of(text);
-    } else if (strncmp(text, "nan:", 4) == 0) {
-        return false;
-    } else {
+/* ---- arguments ---- */
+
+static bool parse_v128(const char *text, uint8_t *ret_bytes) {
+    const struct lane *lane = find_lane(text, &text);
+    for (unsigned i = 0; lane != NULL && i < lane->count; i++) {
+        char *end = NULL;
         /* little-endian host: the low bytes are the narrow value */
+        uint64_t bits = strtoull(text, &end, 16);
+        if (end == text || *end != (i + 1 < lane->count ? ',' : '\0'))
+            return false;
+        memcpy(ret_bytes + (size_t)i * lane->bytes, &bits, lane->bytes);
+        text = end + 1;
+    }
+    return lane != NULL;
+}
+
+bool spec_parse_value(const char *word, struct husk_value *ret_value) {
+    const char *text = NULL;
+    struct husk_value value = {.type = HUSK_I32};
+    if (number_type(word, &value.type, &text)) {
         uint64_t bits = strtoull(text, NULL, 16);
-        memcpy(&value.of, &bits, sizeof bits);
+        if (strncmp(text, "nan:", 4) == 0 ||
+            (value.type == HUSK_V128 && !parse_v128(text, value.of.v128)))
+            return false;
+        if (value.type != HUSK_V128)
+            memcpy(&value.of, &bits, sizeof bits);
+    } else if (is_of_type(word, "externref", &text) || is_of_type(word, "funcref", &text)) {
+        value.type = word[0] == 'e' ? HUSK_EXTERNREF : HUSK_FUNCREF;
+        value.of.ref = ref_of(text);
+    } else {
+        return false;
     }
     *ret_value = value;
     return true;
 }
 
+/* ---- results ---- */
+
 static bool nan_matches(const char *pattern, uint64_t bits, bool is_f64) {
     uint64_t quiet = is_f64 ? 0x7ff8000000000000u : 0x7fc00000u;
     uint64_t magnitude = bits & (is_f64 ? 0x7fffffffffffffffu : 0x7fffffffu);
-    if (strcmp(pattern, "nan:canonical") == 0)
+    if (strncmp(pattern, "nan:canonical", 13) == 0)
         return magnitude == quiet;
-    return strcmp(pattern, "nan:arithmetic") == 0 && (bits & quiet) == quiet;
+    return strncmp(pattern, "nan:arithmetic", 14) == 0 && (bits & quiet) == quiet;
+}
+
+/* One number, up to a comma or the end. */
+static bool bits_match(const char *text, uint64_t bits, unsigned bytes) {
+    if (strncmp(text, "nan:", 4) == 0)
+        return nan_matches(text, bits, bytes == 8);
+    uint64_t expected = strtoull(text, NULL, 16);
+    return memcmp(&expected, &bits, bytes) == 0;
+}
+
+static bool v128_matches(const char *text, const uint8_t *bytes) {
+    const struct lane *lane = find_lane(text, &text);
+    for (unsigned i = 0; lane != NULL && i < lane->count; i++) {
+        uint64_t bits = 0;
+        memcpy(&bits, bytes + (size_t)i * lane->bytes, lane->bytes);
+        if (*text == '\0' || !bits_match(text, bits, lane->bytes))
+            return false;
+        text += strcspn(text, ",");
+        text += *text == ',' ? 1 : 0;
+    }
+    return lane != NULL;
+}
+
+static bool is_ref(husk_type type) {
+    return type != HUSK_I32 && type != HUSK_I64 && type != HUSK_F32 && type != HUSK_F64 &&
+           type != HUSK_V128;
+}
+
+/* The type of the word may be a subtype of the result's: "nullref:any" matches an anyref. Types of
+ * functions and of host values have no common subtypes with others. */
+static bool ref_matches(const char *word, const struct husk_value *value) {
+    const char *text = strchr(word, ':');
+    bool is_func = strstr(word, "func") != NULL;
+    bool is_extern = strstr(word, "extern") != NULL;
+    if (text == NULL || !is_ref(value->type) || (value->type == HUSK_EXTERNREF && is_func) ||
+        (value->type == HUSK_FUNCREF && is_extern))
+        return false;
+    text++;
+    if (strcmp(text, "any") != 0)
+        return value->of.ref == ref_of(text);
+    bool is_null = strncmp(word, "null", 4) == 0 || strncmp(word, "refnull", 7) == 0;
+    return (value->of.ref == 0) == is_null;
+}
+
+static bool word_matches(const char *word, const struct husk_value *value) {
+    husk_type type = HUSK_I32;
+    const char *text = NULL;
+    if (!number_type(word, &type, &text))
+        return ref_matches(word, value);
+    if (type != value->type)
+        return false;
+    if (type == HUSK_V128)
+        return v128_matches(text, value->of.v128);
+    unsigned bytes = type == HUSK_I64 || type == HUSK_F64 ? 8 : 4;
+    uint64_t bits = 0;
+    memcpy(&bits, &value->of, bytes);
+    return bits_match(text, bits, bytes);
 }
 
 bool spec_value_matches(const char *word, const struct husk_value *value) {
-    husk_type type = HUSK_I32;
-    const char *text = NULL;
-    if (!parse_type(word, &type, &text) || type != value->type)
-        return false;
-    if (strcmp(text, "any") == 0)
-        return value->of.ref != 0;
-    if (type == HUSK_EXTERNREF || type == HUSK_FUNCREF)
-        return value->of.ref == ref_of(text);
-    bool is_wide = type == HUSK_I64 || type == HUSK_F64;
-    uint64_t bits = 0;
-    memcpy(&bits, &value->of, is_wide ? 8 : 4);
-    if (strncmp(text, "nan:", 4) == 0)
-        return nan_matches(text, bits, is_wide);
-    uint64_t expected = strtoull(text, NULL, 16);
-    return bits == (is_wide ? expected : (uint32_t)expected);
+    const char *choices = NULL;
+    if (!is_of_type(word, "either", &choices))
+        return word_matches(word, value);
+    while (*choices != '\0') {
+        char choice[1024];
+        size_t length = strcspn(choices, "|");
+        (void)snprintf(choice, sizeof choice, "%.*s", (int)length, choices);
+        if (word_matches(choice, value))
+            return true;
+        choices += length + (choices[length] == '|' ? 1 : 0);
+    }
+    return false;
 }
 
 void spec_print_value(const struct husk_value *value, char *text, size_t text_bytes) {
-    uint64_t bits = 0;
-    memcpy(&bits, &value->of, value->type == HUSK_I32 || value->type == HUSK_F32 ? 4 : 8);
-    (void)snprintf(text, text_bytes, "%s:%" PRIx64, husk_type_name(value->type), bits);
+    uint64_t bits[2] = {0};
+    bool is_narrow = value->type == HUSK_I32 || value->type == HUSK_F32;
+    memcpy(bits, &value->of, is_narrow ? 4 : value->type == HUSK_V128 ? 16 : 8);
+    if (value->type == HUSK_V128)
+        (void)snprintf(text, text_bytes, "v128:i64:%" PRIx64 ",%" PRIx64, bits[0], bits[1]);
+    else
+        (void)snprintf(text, text_bytes, "%s:%" PRIx64, husk_type_name(value->type), bits[0]);
 }
 
 enum husk_trap spec_trap(const char *text) {
