@@ -79,9 +79,8 @@ static int read_memory_type(struct decoder *decoder, struct wasm_memory *memory)
     uint8_t flags = 0;
     memory->offset = wasm_reader_offset(&decoder->reader);
     memory->page_log2 = 16;
-    int status =
-        read_limits(decoder, LIMITS_HAS_MAX | LIMITS_SHARED | LIMITS_64 | LIMITS_PAGE_SIZE, limits,
-                    &flags);
+    int status = read_limits(decoder, LIMITS_HAS_MAX | LIMITS_SHARED | LIMITS_64 | LIMITS_PAGE_SIZE,
+                             limits, &flags);
     if (status == 0 && (flags & LIMITS_PAGE_SIZE) != 0)
         status = read_page_size(decoder, &memory->page_log2);
     if (status == 0 && limits->is_64)

@@ -211,17 +211,35 @@ static int read_cast(struct wasm_reader *reader, struct wasm_instr *instr) {
     return status != 0 ? status : wasm_read_heaptype(reader, (flags & 2) != 0, &instr->cast_type);
 }
 
+/* The immediates that are one index, or two. */
+static const struct idx_row {
+    const char *what, *what2;
+} idx_rows[WASM_IMM_LAST + 1] = {
+    [WASM_IMM_LABEL] = {"label", NULL},
+    [WASM_IMM_FUNC] = {"function index", NULL},
+    [WASM_IMM_LOCAL] = {"local index", NULL},
+    [WASM_IMM_GLOBAL] = {"global index", NULL},
+    [WASM_IMM_TABLE] = {"table index", NULL},
+    [WASM_IMM_DATA] = {"data segment index", NULL},
+    [WASM_IMM_ELEM] = {"element segment index", NULL},
+    [WASM_IMM_TYPE] = {"type index", NULL},
+    [WASM_IMM_CALL_INDIRECT] = {"type index", "table index"},
+    [WASM_IMM_TABLE_INIT] = {"element segment index", "table index"},
+    [WASM_IMM_TABLE2] = {"table index", "table index"},
+    [WASM_IMM_TYPE2] = {"type index", "type index"},
+    [WASM_IMM_TYPE_FIELD] = {"type index", "field index"},
+    [WASM_IMM_TYPE_COUNT] = {"type index", "number of elements"},
+    [WASM_IMM_TYPE_DATA] = {"type index", "data segment index"},
+    [WASM_IMM_TYPE_ELEM] = {"type index", "element segment index"},
+};
+
+static int read_idx(struct wasm_reader *reader, const struct idx_row *row,
+                    struct wasm_instr *instr) {
+    return row->what2 != NULL ? read_two(reader, row->what, row->what2, instr)
+                              : wasm_read_u32(reader, row->what, &instr->idx);
+}
+
 static int read_imm(struct wasm_reader *reader, enum wasm_imm imm, struct wasm_instr *instr) {
-    static const char *const idx_names[] = {
-        [WASM_IMM_LABEL] = "label",
-        [WASM_IMM_FUNC] = "function index",
-        [WASM_IMM_LOCAL] = "local index",
-        [WASM_IMM_GLOBAL] = "global index",
-        [WASM_IMM_TABLE] = "table index",
-        [WASM_IMM_DATA] = "data segment index",
-        [WASM_IMM_ELEM] = "element segment index",
-        [WASM_IMM_TYPE] = "type index",
-    };
     switch (imm) {
     case WASM_IMM_NONE: return 0;
     case WASM_IMM_BLOCKTYPE: return read_blocktype(reader, instr);
@@ -232,26 +250,25 @@ static int read_imm(struct wasm_reader *reader, enum wasm_imm imm, struct wasm_i
     case WASM_IMM_TABLE:
     case WASM_IMM_DATA:
     case WASM_IMM_ELEM:
-    case WASM_IMM_TYPE: return wasm_read_u32(reader, idx_names[imm], &instr->idx);
+    case WASM_IMM_TYPE:
+    case WASM_IMM_CALL_INDIRECT:
+    case WASM_IMM_TABLE_INIT:
+    case WASM_IMM_TABLE2:
+    case WASM_IMM_TYPE2:
+    case WASM_IMM_TYPE_FIELD:
+    case WASM_IMM_TYPE_COUNT:
+    case WASM_IMM_TYPE_DATA:
+    case WASM_IMM_TYPE_ELEM: return read_idx(reader, &idx_rows[imm], instr);
     case WASM_IMM_BR_TABLE: return read_br_table(reader, instr);
-    case WASM_IMM_CALL_INDIRECT: return read_two(reader, "type index", "table index", instr);
     case WASM_IMM_SELECT_T: return read_select_type(reader, instr);
     case WASM_IMM_MEMARG: return read_memarg(reader, instr);
     case WASM_IMM_MEMARG_LANE: return read_memarg_lane(reader, instr);
     case WASM_IMM_MEMORY: return read_memory_idx(reader, &instr->idx);
     case WASM_IMM_MEMORY2: return read_two_memories(reader, instr);
     case WASM_IMM_MEMORY_INIT: return read_memory_init(reader, instr);
-    case WASM_IMM_TABLE_INIT:
-        return read_two(reader, "element segment index", "table index", instr);
-    case WASM_IMM_TABLE2: return read_two(reader, "table index", "table index", instr);
     case WASM_IMM_REFTYPE: return wasm_read_heaptype(reader, true, &instr->type);
     case WASM_IMM_HEAPTYPE: return wasm_read_heaptype(reader, false, &instr->type);
     case WASM_IMM_CAST: return read_cast(reader, instr);
-    case WASM_IMM_TYPE2: return read_two(reader, "type index", "type index", instr);
-    case WASM_IMM_TYPE_FIELD: return read_two(reader, "type index", "field index", instr);
-    case WASM_IMM_TYPE_COUNT: return read_two(reader, "type index", "number of elements", instr);
-    case WASM_IMM_TYPE_DATA: return read_two(reader, "type index", "data segment index", instr);
-    case WASM_IMM_TYPE_ELEM: return read_two(reader, "type index", "element segment index", instr);
     case WASM_IMM_I32: return wasm_read_s32(reader, "i32 constant", &instr->i32);
     case WASM_IMM_I64: return wasm_read_s64(reader, "i64 constant", &instr->i64);
     case WASM_IMM_F32: return read_raw(reader, 4, &instr->u32);

@@ -50,8 +50,8 @@ static int validate_func_types(struct validator *validator) {
     return 0;
 }
 
-int validate_limits(struct validator *validator, const struct wasm_limits *limits,
-                           uint64_t offset, const char *what) {
+int validate_limits(struct validator *validator, const struct wasm_limits *limits, uint64_t offset,
+                    const char *what) {
     if (limits->has_max && limits->min > limits->max)
         return wasm_error(validator->err, HUSK_E_INVALID_WASM, offset,
                           "size minimum must not be greater than maximum: %s of %llu to %llu", what,
@@ -81,11 +81,11 @@ static int validate_tables(struct validator *validator) {
                  "a second table");
     for (uint32_t i = 0; status == 0 && i < module->tables_count; i++) {
         const struct wasm_table *table = &module->tables[i];
-        if (!table->limits.is_64 &&
+        status = check_type_at(validator, table->elem_type, table->offset);
+        if (status == 0 && !table->limits.is_64 &&
             (table->limits.min > UINT32_MAX || table->limits.max > UINT32_MAX))
             return wasm_error(validator->err, HUSK_E_INVALID_WASM, table->offset,
                               "table size must be at most 4294967295 entries");
-        status = check_type_at(validator, table->elem_type, table->offset);
         if (status == 0)
             status = validate_limits(validator, &table->limits, table->offset, "table");
         if (status == 0 && table->limits.min > WASM_LIMIT_TABLE_ENTRIES)

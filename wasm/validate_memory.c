@@ -29,8 +29,7 @@ int validate_memarg(struct validator *validator) {
         memory_address(validator, instr->mem.memory_idx) == WASM_I32)
         return validator_error(validator, HUSK_E_INVALID_WASM,
                                "offset out of range: %s at +%llu of a memory with i32 addresses",
-                               wasm_opinfo(instr->op)->text,
-                               (unsigned long long)instr->mem.offset);
+                               wasm_opinfo(instr->op)->text, (unsigned long long)instr->mem.offset);
     return 0;
 }
 

@@ -4,6 +4,7 @@
  * its kind.
  */
 #include "husk_compile.h"
+#include "needs.h"
 #include "wasm_writer.h"
 
 /* (type (func)), (func), and what is given; each section's contents. */
@@ -33,7 +34,14 @@ static int judge_parts(struct parts *parts, struct husk_error *err) {
     put_part(&wasm, 13, &parts->tags);
     put_part(&wasm, 6, &parts->globals);
     put_part(&wasm, 10, &parts->code);
+    struct wasm_module *module = NULL;
     int status = husk_validate(wasm.data, wasm.count, err);
+    if (status == 0) {
+        CHECK_OK(wasm_decode(wasm.data, wasm.count, &module, err), *err);
+        CHECK_OK(wasm_validate(module, err), *err);
+        status = wasm_check_supported(module, WASM_FEATURES_ALL, err);
+        wasm_module_free(module);
+    }
     free(wasm.data);
     return status;
 }
@@ -87,7 +95,7 @@ TEST(types_imports_and_tables) {
     PUT(&tag.imports, 2, 1, 'm', 1, 't', 4, 0, 0, 1, 'm', 1, 'x', 2, 3, 1, 1);
     CHECK_NEEDS(tag, "the module needs exception handling and threads: ");
     struct parts refs = {0};
-    PUT(&refs.tables, 1, 0x64, 0x6e, 0, 1); /* (ref any) */
+    PUT(&refs.tables, 2, 0x6e, 0, 1, 0x63, 0, 0, 1); /* anyref, (ref null 0) */
     CHECK_NEEDS(refs, "the module needs garbage collection and typed function references");
     struct parts global = {0};
     PUT(&global.globals, 2, 0x7b, 0, 0xfd, 0x0c, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
@@ -101,16 +109,16 @@ TEST(nonsense_is_passed_over) {
     PUT(&parts.code, 2, 8, 0, 0x12, 0, 0xff, 0xff, 0xff, 0xff, 0x0b, 6, 0, 0xfe, 3, 0, 0x1a, 0x0b);
     CHECK_NEEDS(parts, "the module needs threads and tail calls: ");
     struct parts lie = {0};
-    PUT(&lie.memories, 1, 4, 1);
+    PUT(&lie.tags, 1, 0, 0);
     PUT(&lie.code, 0xff, 0xff, 0xff, 0xff, 0x0f, 4, 0, 0x12, 0, 0x0b); /* 4 G functions */
     lie.code.data[0] = 0xff;
     struct husk_error err = {0};
     struct bytes wasm = {0};
     put_header(&wasm);
-    put_part(&wasm, 5, &lie.memories);
+    put_part(&wasm, 13, &lie.tags);
     put_part(&wasm, 10, &lie.code);
     CHECK_EQ_I64(husk_validate(wasm.data, wasm.count, &err), HUSK_E_UNSUPPORTED);
-    CHECK_CONTAINS(err.message, "the module needs tail calls and memory64");
+    CHECK_CONTAINS(err.message, "the module needs exception handling and tail calls");
     for (size_t count = 8; count < wasm.count; count++) /* cut anywhere */
         (void)husk_validate(wasm.data, count, &err);
     free(wasm.data);
