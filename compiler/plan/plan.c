@@ -147,7 +147,7 @@ static void plan_globals(struct plan_full *full) {
         plan->global_is_static[i] =
             plan_const_eval(plan, program_instance(program, program->globals[i]), global->init,
                             &full->global_values[i]);
-        plan->needs_init |= !plan->global_is_static[i];
+        plan->instance_needs_init[program->globals[i].instance] |= !plan->global_is_static[i];
     }
 }
 
@@ -199,41 +199,89 @@ static bool datas_are_scattered(const struct plan *plan) {
     return spread > PLAN_SPREAD_BYTES + 64 * total;
 }
 
-/* True if all active ones are static. */
-static bool plan_elems(struct plan *plan) {
+/* The segments of one instance, while they are planned. */
+struct segments {
+    struct plan *plan;
+    const struct program_instance *instance;
+    uint32_t instance_idx;
+    bool may_be_foreign; /* static although they are for another instance */
+    bool are_static;     /* all active ones so far */
+};
+
+static bool is_own(const struct segments *segments, struct program_def def) {
+    return segments->may_be_foreign || def.instance == segments->instance_idx;
+}
+
+static void plan_elems(struct segments *segments) {
+    struct plan *plan = segments->plan;
     const struct program *program = plan->program;
-    bool are_static = true;
-    for (uint32_t i = 0; i < program->elems_count; i++) {
-        const struct program_instance *instance = program_instance(program, program->elems[i]);
-        const struct wasm_elem *elem = program_elem(program, i);
+    const struct program_instance *instance = segments->instance;
+    for (uint32_t i = 0; i < instance->module->elems_count; i++) {
+        const struct wasm_elem *elem = &instance->module->elems[i];
         bool is_static =
             elem->mode == WASM_SEGMENT_DECLARATIVE || elem_is_known(plan, instance, elem);
         if (elem->mode == WASM_SEGMENT_ACTIVE) {
-            uint64_t limit = program_table(program, instance->tables[elem->table_idx])->limits.min;
-            are_static = are_static && is_static &&
-                         segment_fits(plan, instance, elem->offset, elem->count, limit);
-            is_static = are_static;
+            uint32_t table_idx = instance->tables[elem->table_idx];
+            uint64_t limit = program_table(program, table_idx)->limits.min;
+            segments->are_static = segments->are_static && is_static &&
+                                   is_own(segments, program->tables[table_idx]) &&
+                                   segment_fits(plan, instance, elem->offset, elem->count, limit);
+            is_static = segments->are_static;
         }
-        plan->elems[i].is_static = is_static;
-        plan->needs_init |= !is_static;
+        plan->elems[instance->elems_first + i].is_static = is_static;
+        plan->instance_needs_init[segments->instance_idx] |= !is_static;
     }
-    return are_static;
 }
 
-static void plan_datas(struct plan *plan, bool are_static) {
+static void plan_datas(struct segments *segments) {
+    struct plan *plan = segments->plan;
     const struct program *program = plan->program;
-    for (uint32_t i = 0; i < program->datas_count; i++) {
-        const struct program_instance *instance = program_instance(program, program->datas[i]);
-        const struct wasm_data *data = program_data(program, i);
+    const struct program_instance *instance = segments->instance;
+    for (uint32_t i = 0; i < instance->module->datas_count; i++) {
+        const struct wasm_data *data = &instance->module->datas[i];
+        struct plan_data *row = &plan->datas[instance->datas_first + i];
         if (data->mode == WASM_SEGMENT_ACTIVE) {
-            const struct wasm_memory *memory =
-                program_memory(program, instance->memories[data->memory_idx]);
-            are_static = are_static && segment_fits(plan, instance, data->offset, data->bytes.count,
-                                                    memory->limits.min * HUSK_WASM_PAGE_SIZE);
-            plan->datas[i].is_static = are_static;
-            plan->needs_init |= !are_static;
+            uint32_t memory_idx = instance->memories[data->memory_idx];
+            uint64_t limit = program_memory(program, memory_idx)->limits.min * HUSK_WASM_PAGE_SIZE;
+            segments->are_static =
+                segments->are_static && is_own(segments, program->memories[memory_idx]) &&
+                segment_fits(plan, instance, data->offset, data->bytes.count, limit);
+            row->is_static = segments->are_static;
+            plan->instance_needs_init[segments->instance_idx] |= !row->is_static;
         }
-        plan->datas[i].has_symbol = !plan->datas[i].is_static;
+        row->has_symbol = !row->is_static;
+    }
+}
+
+/* Must its init function look whether a memory or table has grown? */
+static bool needs_look(const struct program *program, const struct program_instance *instance) {
+    const struct wasm_module *module = instance->module;
+    for (uint32_t i = 0; i < module->imported_memories_count; i++)
+        if (program_memory_may_be_small(program, instance, i))
+            return true;
+    for (uint32_t i = 0; i < module->imported_tables_count; i++)
+        if (program_table_may_be_small(program, instance, i))
+            return true;
+    return false;
+}
+
+/* In order: an instance's segments depend on what the ones before it run. */
+static void plan_instances(struct plan *plan) {
+    const struct program *program = plan->program;
+    bool are_scattered = datas_are_scattered(plan);
+    for (uint32_t i = 0; i < program->instances_count; i++) {
+        const struct program_instance *instance = &program->instances[i];
+        struct segments segments = {.plan = plan,
+                                    .instance = instance,
+                                    .instance_idx = i,
+                                    .may_be_foreign = !plan->needs_init && !program->is_staged,
+                                    .are_static = true};
+        plan_elems(&segments);
+        segments.are_static = segments.are_static && !are_scattered;
+        plan_datas(&segments);
+        plan->instance_needs_init[i] |=
+            instance->module->has_start || needs_look(program, instance);
+        plan->needs_init |= plan->instance_needs_init[i];
     }
 }
 
@@ -361,9 +409,11 @@ static bool plan_allocate(struct plan_full *full) {
     plan->tables = calloc((size_t)program->tables_count + 1, sizeof plan->tables[0]);
     plan->elems = calloc((size_t)program->elems_count + 1, sizeof plan->elems[0]);
     plan->datas = calloc((size_t)program->datas_count + 1, sizeof plan->datas[0]);
+    plan->instance_needs_init =
+        calloc((size_t)program->instances_count + 1, sizeof plan->instance_needs_init[0]);
     return plan->global_gva != NULL && plan->global_is_static != NULL &&
            full->global_values != NULL && plan->mem_size_gva != NULL && plan->tables != NULL &&
-           plan->elems != NULL && plan->datas != NULL;
+           plan->elems != NULL && plan->datas != NULL && plan->instance_needs_init != NULL;
 }
 
 int plan_new(const struct program *program, struct plan **ret_plan, struct husk_error *err) {
@@ -375,11 +425,8 @@ int plan_new(const struct program *program, struct plan **ret_plan, struct husk_
         plan_free(&full->plan);
         return error_set(err, HUSK_E_NOMEM, "no memory to plan the instance");
     }
-    for (uint32_t i = 0; i < program->instances_count; i++)
-        full->plan.needs_init |= program->instances[i].module->has_start;
     plan_globals(full);
-    bool elems_are_static = plan_elems(&full->plan);
-    plan_datas(&full->plan, elems_are_static && !datas_are_scattered(&full->plan));
+    plan_instances(&full->plan);
     int status = plan_place(&full->plan, err);
     if (status != 0) {
         plan_free(&full->plan);
@@ -400,5 +447,6 @@ void plan_free(struct plan *plan) {
     free(plan->tables);
     free(plan->elems);
     free(plan->datas);
+    free(plan->instance_needs_init);
     free(full);
 }

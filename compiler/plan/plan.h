@@ -9,6 +9,9 @@
  * that is not static, no later active segment of its kind is static, because the two may overlap. A
  * data segment is static only if all active element segments are. Thousands of data segments
  * scattered over gigabytes are not static either, because their image would be mostly zeros.
+ *
+ * A segment for another instance's memory or table is static only if no earlier instance has an
+ * init function: that may look at the place, fill it, or trap, so that the segment never comes.
  */
 #ifndef COMPILER_PLAN_H
 #define COMPILER_PLAN_H
@@ -52,6 +55,7 @@ struct plan {
     uint32_t data_end_gva; /* end of all the above, including reserved space */
     /* "i0.init" must exist: something is not static, or there is a start function */
     bool needs_init;
+    bool *instance_needs_init; /* the same of each instance; with several, "i0.n<instance>" */
 };
 
 /* HUSK_E_LIMIT (too many or too large tables, globals, segments for the data region), HUSK_E_NOMEM.

@@ -19,6 +19,12 @@ struct program_instance {
      * structure. */
     const uint32_t *types, *funcs, *tables, *memories, *globals;
     uint32_t elems_first, datas_first; /* flat index of the first segment; the others follow it */
+    /* Of the module in the program's input. An offset in the module plus this is one in the input;
+     * code rows and source lines hold those, so they tell instances apart. */
+    uint32_t input_offset;
+    /* Flat: the memory that it exports as "memory", else its first one; UINT32_MAX: none. Host
+     * functions that it calls work on this memory. */
+    uint32_t memory_idx;
 };
 
 /* The instance that defines an item, and the item's index in the module. For an import of the
@@ -36,6 +42,9 @@ struct program {
     uint32_t instances_count, types_count, funcs_count, tables_count, memories_count, globals_count,
         elems_count, datas_count, imports_count, exports_count;
     struct wasm_bytes input; /* the input that everything was made from */
+    /* Each instance is initialised when the host says so, and calls run in between. So nothing that
+     * an instance writes to another one's memories and tables is known before. */
+    bool is_staged;
     struct wasm_arena *arena;
 };
 
@@ -43,6 +52,40 @@ struct program {
  * module must outlive the program. HUSK_E_NOMEM. */
 int program_from_module(const struct wasm_module *module, struct program **ret_program,
                         struct husk_error *err);
+
+/* ---- several modules ---- */
+
+/* Import `module`.`name` is export `export_name` of instance `instance`. */
+struct program_alias {
+    struct wasm_bytes module, name, instance, export_name;
+};
+
+struct program_source {
+    const struct wasm_module *module; /* valid */
+    struct wasm_bytes name;
+    const struct program_alias *aliases;
+    uint32_t aliases_count;
+    uint32_t input_offset; /* see struct program_instance */
+};
+
+struct program_sources {
+    const struct program_source *list; /* in order of instantiation; the last one is the main one */
+    uint32_t count;
+    struct wasm_bytes input;
+    bool is_staged;
+};
+
+/* Link modules to one program. An import is what its alias says; else the export of the earlier
+ * instance that has the name of the import's module; else an import of the image. Instances that
+ * import one memory, table or global of the image share it. The exports of the program are those of
+ * the last instance, and those of the others as "instance/name". Everything that the sources point
+ * to must outlive the program.
+ * HUSK_E_LINK: an import does not match; the message names both sides. HUSK_E_INVAL: names or
+ * aliases that are not possible. HUSK_E_LIMIT: too much of something in all modules together.
+ * HUSK_E_NOMEM. */
+int program_link(const struct program_sources *sources, struct program **ret_program,
+                 struct husk_error *err);
+
 void program_free(struct program *program);
 
 /* wasm_read_instr() for an instance's code. All indices except those of locals and labels become
@@ -96,6 +139,21 @@ static inline const struct wasm_data *program_data(const struct program *program
                                                    uint32_t data_idx) {
     struct program_def def = program->datas[data_idx];
     return &program_instance(program, def)->module->datas[def.idx];
+}
+
+/* Does an instance need a memory or table that is larger than declared? It can only have grown. */
+static inline bool program_memory_may_be_small(const struct program *program,
+                                               const struct program_instance *instance,
+                                               uint32_t memory_idx) {
+    return program_memory(program, instance->memories[memory_idx])->limits.min <
+           instance->module->memories[memory_idx].limits.min;
+}
+
+static inline bool program_table_may_be_small(const struct program *program,
+                                              const struct program_instance *instance,
+                                              uint32_t table_idx) {
+    return program_table(program, instance->tables[table_idx])->limits.min <
+           instance->module->tables[table_idx].limits.min;
 }
 
 static inline uint32_t program_func_type_idx(const struct program *program, uint32_t func_idx) {

@@ -1,4 +1,8 @@
 # The program, and where everything of it lies.
 set(sources
     plan.c
-    program.c)
+    program.c
+    program_flat.c
+    program_link.c
+    program_match.c
+    program_types.c)
