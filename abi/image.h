@@ -135,6 +135,17 @@ struct husk_image_module {
     struct husk_image_str name;       /* from the name section, or empty */
 };
 
+/* One of several linked instances. The input that wasm_sha256 and all wasm_offset fields are of then
+ * holds all modules, with the names and aliases. */
+struct husk_image_instance {
+    struct husk_image_str name;
+    uint32_t wasm_offset; /* of its module in the input */
+    uint32_t init_gva;    /* 0, or its part of the init function, of type () -> () */
+    /* the memory that host functions use for it; UINT32_MAX: it has none */
+    uint32_t memory_idx;
+    uint32_t flags; /* 0 */
+};
+
 struct husk_image_type {
     uint32_t valtypes_idx; /* params, then results, in "valtypes" */
     uint32_t params_count;
@@ -148,9 +159,9 @@ struct husk_image_func {
     /* for an import: its stub. 0 if the module never calls the function or uses it as a value */
     uint32_t code_gva;
     uint32_t code_bytes;
-    uint32_t wasm_offset;       /* of the body in the module; 0 for an import */
+    uint32_t wasm_offset;       /* of the body in the input; 0 for an import */
     struct husk_image_str name; /* name section, else export name, else empty */
-    uint32_t instance;          /* here and below: 0, because an image has one instance */
+    uint32_t instance;          /* here and below: in "instances"; 0 if that has no rows */
 };
 
 struct husk_image_import {
@@ -224,7 +235,7 @@ struct husk_image_global {
 struct husk_image_code_row {
     uint32_t code_gva;
     uint32_t func_idx;
-    uint32_t wasm_offset; /* from the start of the module */
+    uint32_t wasm_offset; /* from the start of the input */
 };
 
 /* How to unwind a frame: CFA = (cfa_base ? rbp : rsp) + cfa_offset.
@@ -238,7 +249,7 @@ struct husk_image_unwind_x86_64 {
 };
 
 struct husk_image_line_row {
-    uint32_t wasm_offset; /* from the start of the module */
+    uint32_t wasm_offset; /* from the start of the input */
     uint32_t file_idx;    /* in "source_files"; UINT32_MAX ends a range */
     uint32_t line;        /* 1-based; 0 unknown */
     uint32_t column;
@@ -247,6 +258,7 @@ struct husk_image_line_row {
 _Static_assert(sizeof(struct husk_image_record) >= HUSK_IMAGE_RECORD_FIRST_BYTES, "image format");
 _Static_assert(sizeof(struct husk_image_header) >= HUSK_IMAGE_HEADER_FIRST_BYTES, "image format");
 _Static_assert(sizeof(struct husk_image_module) == 56, "image format");
+_Static_assert(sizeof(struct husk_image_instance) == 24, "image format");
 _Static_assert(sizeof(struct husk_image_type) == 16, "image format");
 _Static_assert(sizeof(struct husk_image_func) == 28, "image format");
 _Static_assert(sizeof(struct husk_image_import) == 28, "image format");

@@ -2,6 +2,7 @@
  * compiler/image/image_note.c: makes the "husk" note of an image, which tells the host everything
  * about the instance. See abi/image.h.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,13 +56,33 @@ static void add_types(struct note_writer *writer) {
     }
 }
 
+/* With several instances, names begin with that of the instance: "lib/f". */
+static struct husk_image_str add_long_name(struct note_writer *writer, struct program_def def,
+                                           struct wasm_bytes name) {
+    struct wasm_bytes prefix = program_instance(writer->program, def)->name;
+    char number[32];
+    if (name.count == 0) {
+        int bytes = snprintf(number, sizeof number, "<func %u>", def.idx);
+        name = (struct wasm_bytes){.data = (const uint8_t *)number, .count = (uint32_t)bytes};
+    }
+    struct husk_image_str str = add_bytes(writer, prefix);
+    add_string(writer, "/", 1);
+    add_bytes(writer, name);
+    str.bytes += 1 + name.count;
+    return str;
+}
+
 /* The first export of each function, for those without a name of their own: index + 1 into the
- * exports, by function. */
+ * exports, by function. With several instances, only exports of the one that defines it: they have
+ * the instance's name, except those of the main one. */
 static uint32_t *exports_by_func(const struct program *program) {
     uint32_t *by_func = calloc((size_t)program->funcs_count + 1, sizeof by_func[0]);
     for (uint32_t i = 0; by_func != NULL && i < program->exports_count; i++) {
         const struct wasm_export *export = &program->exports[i];
-        if (export->kind == WASM_KIND_FUNC && by_func[export->idx] == 0)
+        if (export->kind != WASM_KIND_FUNC || by_func[export->idx] != 0)
+            continue;
+        if (program->export_instances == NULL ||
+            program->export_instances[i] == program->funcs[export->idx].instance)
             by_func[export->idx] = i + 1;
     }
     return by_func;
@@ -77,15 +98,32 @@ static int add_funcs(struct note_writer *writer, struct husk_error *err) {
         struct husk_image_func row = {.type_idx = program_func_type_idx(program, i),
                                       .code_gva = writer->input->linked->func_gva[i],
                                       .code_bytes = writer->input->linked->func_bytes[i],
-                                      .wasm_offset =
-                                          func->is_import ? 0 : (uint32_t)func->body_offset};
-        if (func->name.count > 0)
-            row.name = add_bytes(writer, func->name);
-        else if (by_func[i] != 0)
-            row.name = add_bytes(writer, program->exports[by_func[i] - 1].name);
+                                      .wasm_offset = program_func_offset(program, i),
+                                      .instance = program->funcs[i].instance};
+        const uint32_t export_idx = by_func[i];
+        bool is_main = row.instance + 1 == program->instances_count;
+        struct wasm_bytes name = func->name;
+        if (name.count == 0 && export_idx != 0)
+            name = program->exports[export_idx - 1].name;
+        if (program->instances_count == 1 || (name.count == 0 && func->is_import) ||
+            (name.count > 0 && func->name.count == 0 && !is_main))
+            row.name = add_bytes(writer, name);
+        else
+            row.name = add_long_name(writer, program->funcs[i], name);
         buf_append(&writer->records[HUSK_REC_FUNCS], &row, sizeof row);
     }
     free(by_func);
+    return 0;
+}
+
+/* The first instance that imports it. */
+static uint32_t import_instance(const struct program *program, const struct wasm_import *import) {
+    switch (import->kind) {
+    case WASM_KIND_FUNC: return program->funcs[import->idx].instance;
+    case WASM_KIND_TABLE: return program->tables[import->idx].instance;
+    case WASM_KIND_MEMORY: return program->memories[import->idx].instance;
+    case WASM_KIND_GLOBAL: return program->globals[import->idx].instance;
+    }
     return 0;
 }
 
@@ -96,7 +134,8 @@ static void add_imports_exports(struct note_writer *writer) {
         struct husk_image_import row = {.module = add_bytes(writer, import->module),
                                         .name = add_bytes(writer, import->name),
                                         .kind = (uint32_t)import->kind,
-                                        .idx = import->idx};
+                                        .idx = import->idx,
+                                        .instance = import_instance(program, import)};
         buf_append(&writer->records[HUSK_REC_IMPORTS], &row, sizeof row);
     }
     for (uint32_t i = 0; i < program->exports_count; i++) {
@@ -104,6 +143,8 @@ static void add_imports_exports(struct note_writer *writer) {
         struct husk_image_export row = {.name = add_bytes(writer, export->name),
                                         .kind = (uint32_t) export->kind,
                                         .idx = export->idx};
+        if (program->export_instances != NULL)
+            row.instance = program->export_instances[i];
         buf_append(&writer->records[HUSK_REC_EXPORTS], &row, sizeof row);
     }
 }
@@ -116,7 +157,8 @@ static void add_memories(struct note_writer *writer) {
         struct husk_image_memory row = {.min_pages = limits->min,
                                         .max_pages = has_max ? limits->max : HUSK_MAX_MEM_PAGES,
                                         .flags = limits->has_max ? HUSK_LIMIT_HAS_MAX : 0,
-                                        .size_gva = plan->mem_size_gva[i]};
+                                        .size_gva = plan->mem_size_gva[i],
+                                        .instance = writer->program->memories[i].instance};
         buf_append(&writer->records[HUSK_REC_MEMORIES], &row, sizeof row);
     }
 }
@@ -132,7 +174,8 @@ static void add_tables(struct note_writer *writer) {
                                        .elem_type = table->elem_type,
                                        .base_gva = plan->tables[i].base_gva,
                                        .reserve_entries = plan->tables[i].reserve_entries,
-                                       .size_gva = plan->tables[i].size_gva};
+                                       .size_gva = plan->tables[i].size_gva,
+                                       .instance = writer->program->tables[i].instance};
         buf_append(&writer->records[HUSK_REC_TABLES], &row, sizeof row);
     }
 }
@@ -142,8 +185,22 @@ static void add_globals(struct note_writer *writer) {
         const struct wasm_global *global = program_global(writer->program, i);
         struct husk_image_global row = {.gva = writer->input->plan->global_gva[i],
                                         .type = global->type,
-                                        .flags = global->is_mutable ? HUSK_GLOBAL_MUTABLE : 0};
+                                        .flags = global->is_mutable ? HUSK_GLOBAL_MUTABLE : 0,
+                                        .instance = writer->program->globals[i].instance};
         buf_append(&writer->records[HUSK_REC_GLOBALS], &row, sizeof row);
+    }
+}
+
+/* One instance needs no rows: an image without them has one. */
+static void add_instances(struct note_writer *writer) {
+    const struct program *program = writer->program;
+    for (uint32_t i = 0; i < program->instances_count && program->instances_count > 1; i++) {
+        const struct program_instance *instance = &program->instances[i];
+        struct husk_image_instance row = {.name = add_bytes(writer, instance->name),
+                                          .wasm_offset = instance->input_offset,
+                                          .init_gva = writer->input->linked->instance_init_gva[i],
+                                          .memory_idx = instance->memory_idx};
+        buf_append(&writer->records[HUSK_REC_INSTANCES], &row, sizeof row);
     }
 }
 
@@ -160,7 +217,7 @@ static void add_module(struct note_writer *writer) {
                                     .opt_level = (uint32_t)input->opt_level};
     row.compiler = add_string(writer, input->compiler, strlen(input->compiler));
     row.target_cpu = add_string(writer, input->target_cpu, strlen(input->target_cpu));
-    row.name = add_bytes(writer, program_main(writer->program)->name);
+    row.name = add_bytes(writer, program_main(writer->program)->module->name);
     buf_append(&writer->records[HUSK_REC_MODULE], &row, sizeof row);
 }
 
@@ -197,10 +254,11 @@ int image_note_make(const struct image_input *input, struct buf *note, struct hu
                linked->code_rows_count * sizeof linked->code_rows[0]);
     buf_append(&writer.records[HUSK_REC_UNWIND], linked->unwind_rows,
                linked->unwind_rows_count * sizeof linked->unwind_rows[0]);
-    if (status == 0)
-        status = wasm_lines_read(
-            program_main(writer.program)->module, &writer.records[HUSK_REC_STRINGS],
-            &writer.records[HUSK_REC_SOURCE_FILES], &writer.records[HUSK_REC_LINES], err);
+    add_instances(&writer);
+    for (uint32_t i = 0; i < writer.program->instances_count && status == 0; i++)
+        status = wasm_lines_read(&writer.program->instances[i], &writer.records[HUSK_REC_STRINGS],
+                                 &writer.records[HUSK_REC_SOURCE_FILES],
+                                 &writer.records[HUSK_REC_LINES], err);
     if (status == 0)
         status = assemble(&writer, note, err);
     for (uint32_t i = 0; i < HUSK_REC_COUNT; i++)

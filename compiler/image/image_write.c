@@ -160,6 +160,31 @@ static int write_memory(struct image_file *file, uint32_t mem_idx) {
 
 /* ---- the file ---- */
 
+static uint32_t symbol_instance(const struct image_file *file, const struct link_symbol *symbol) {
+    if (symbol->kind == LINK_FUNC)
+        return file->input->plan->program->funcs[symbol->idx].instance;
+    return symbol->kind == LINK_INIT ? symbol->idx : UINT32_MAX;
+}
+
+/* With several instances, names begin with that of the instance. */
+static void add_named_symbol(struct image_file *file, const struct link_symbol *symbol,
+                             const void *name, size_t bytes) {
+    const struct program *program = file->input->plan->program;
+    uint32_t instance = symbol_instance(file, symbol);
+    struct buf long_name = {0};
+    if (program->instances_count > 1 && instance != UINT32_MAX) {
+        struct wasm_bytes prefix = program->instances[instance].name;
+        buf_append(&long_name, prefix.data, prefix.count);
+        buf_append(&long_name, "/", 1);
+        buf_append(&long_name, name, bytes);
+    }
+    if (long_name.count > 0 && !long_name.failed)
+        elf_writer_symbol(&file->elf, long_name.data, long_name.count, symbol->gva, symbol->bytes);
+    else
+        elf_writer_symbol(&file->elf, name, bytes, symbol->gva, symbol->bytes);
+    buf_done(&long_name);
+}
+
 static void add_symbol(struct image_file *file, const struct link_symbol *symbol) {
     char text[64] = "husk.init";
     const void *name = text;
@@ -175,7 +200,7 @@ static void add_symbol(struct image_file *file, const struct link_symbol *symbol
         name = own.count > 0 ? own.data : name;
         bytes = own.count > 0 ? own.count : bytes;
     }
-    elf_writer_symbol(&file->elf, name, bytes, symbol->gva, symbol->bytes);
+    add_named_symbol(file, symbol, name, bytes);
 }
 
 /* How many program headers there will be at most. */

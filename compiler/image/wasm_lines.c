@@ -1,5 +1,5 @@
 /*
- * compiler/image/wasm_lines.c: turns the module's DWARF (custom sections .debug_line,
+ * compiler/image/wasm_lines.c: turns a module's DWARF (custom sections .debug_line,
  * .debug_line_str, .debug_str) into source lines by wasm offset. Addresses count from the start of
  * the code section's contents (DWARF for WebAssembly, "Code addresses"). The DWARF is hostile like
  * the rest of the module. If it is malformed, the image has no source lines.
@@ -17,6 +17,7 @@
 
 struct line_reader {
     const struct wasm_module *module;
+    uint32_t input_offset;         /* of the module in the input */
     uint64_t code_start, code_end; /* offsets of function bodies in the module */
     struct buf *strings, *files;
     struct buf rows; /* struct sorted_row[] */
@@ -79,7 +80,8 @@ static int add_row(void *user, const struct dwarf_row *row, struct husk_error *e
     uint64_t offset = row->address + reader->module->code_section_offset;
     if (row->address > UINT32_MAX || offset < reader->code_start || offset > reader->code_end)
         return 0;
-    struct sorted_row sorted = {.row = {.wasm_offset = (uint32_t)offset, .file_idx = UINT32_MAX}};
+    struct sorted_row sorted = {
+        .row = {.wasm_offset = reader->input_offset + (uint32_t)offset, .file_idx = UINT32_MAX}};
     sorted.order = (uint32_t)(reader->rows.count / sizeof sorted);
     if (sorted.order >= LINES_MAX)
         return error_set(err, HUSK_E_LIMIT, "too many rows in the module's DWARF");
@@ -132,25 +134,29 @@ static struct dwarf_bytes custom_section(const struct wasm_module *module, const
     return (struct dwarf_bytes){0};
 }
 
-int wasm_lines_read(const struct wasm_module *module, struct buf *strings, struct buf *files,
+int wasm_lines_read(const struct program_instance *instance, struct buf *strings, struct buf *files,
                     struct buf *lines, struct husk_error *err) {
+    const struct wasm_module *module = instance->module;
     struct dwarf_line_input input = {.line = custom_section(module, ".debug_line"),
                                      .str = custom_section(module, ".debug_str"),
                                      .line_str = custom_section(module, ".debug_line_str")};
     if (input.line.count == 0 || module->funcs_count == module->imported_funcs_count)
         return 0;
-    struct line_reader reader = {.module = module, .strings = strings, .files = files};
+    struct line_reader reader = {.module = module,
+                                 .input_offset = instance->input_offset,
+                                 .strings = strings,
+                                 .files = files};
     const struct wasm_func *last = &module->funcs[module->funcs_count - 1];
     reader.code_start = module->funcs[module->imported_funcs_count].body_offset;
     reader.code_end = last->code.offset + last->code.count;
     const struct dwarf_sink sink = {.user = &reader, .file = add_file, .row = add_row};
-    size_t strings_before = strings->count;
+    size_t strings_before = strings->count, files_before = files->count;
     int status = dwarf_line_read(&input, &sink, NULL);
     if (status == 0) {
         keep_rows(&reader, lines);
     } else {
         strings->count = strings_before;
-        files->count = 0;
+        files->count = files_before;
     }
     bool is_out_of_memory = reader.rows.failed || strings->failed || files->failed || lines->failed;
     buf_done(&reader.rows);

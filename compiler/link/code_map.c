@@ -1,5 +1,5 @@
 /*
- * compiler/link/code_map.c: makes code rows from LLVM's line table ("line" = offset in the module)
+ * compiler/link/code_map.c: makes code rows from LLVM's line table ("line" = offset in the input)
  * and the symbols; see code_map.h. The function of a row is the one whose body holds the offset,
  * not the one whose symbol holds the address. So inlined code belongs to the function that it came
  * from.
@@ -40,11 +40,16 @@ static int line_order(const void *left, const void *right) {
     return a->order < b->order ? -1 : a->order > b->order;
 }
 
-/* The function of the instance whose body holds the offset; bodies ascend, behind the empty ones of
- * imports. `otherwise` if none does. */
-static uint32_t func_of_offset(const struct program_instance *instance, uint32_t wasm_offset,
+/* The function whose body holds the offset, which is one in the input. Instances ascend there, and
+ * so do bodies in a module, behind the empty ones of imports. `otherwise` if none does. */
+static uint32_t func_of_offset(const struct program *program, uint32_t input_offset,
                                uint32_t otherwise) {
+    const struct program_instance *instance = rows_last_up_to(
+        ROWS(program->instances, program->instances_count, input_offset), input_offset);
+    if (instance == NULL)
+        return otherwise;
     const struct wasm_module *module = instance->module;
+    const uint32_t wasm_offset = input_offset - instance->input_offset;
     const struct wasm_func *func =
         rows_last_up_to(ROWS(module->funcs, module->funcs_count, body_offset), wasm_offset);
     return func != NULL && wasm_offset < func->code.offset + func->code.count
@@ -78,19 +83,18 @@ static void emit(struct code_mapper *mapper, uint32_t gva, uint32_t func_idx,
 static void map_symbol(struct code_mapper *mapper, const struct link_symbol *symbol,
                        const struct code_line **line, const struct code_line *end) {
     uint32_t func_idx = HUSK_FUNC_INIT, first_offset = 0, limit = symbol->gva + symbol->bytes;
-    const struct program_instance *instance = NULL;
     if (symbol->kind == LINK_FUNC) {
         func_idx = symbol->idx;
-        first_offset = (uint32_t)program_func(mapper->program, func_idx)->body_offset;
-        instance = program_instance(mapper->program, mapper->program->funcs[func_idx]);
+        first_offset = program_func_offset(mapper->program, func_idx);
     }
     while (*line < end && (*line)->gva < symbol->gva)
         (*line)++;
     emit(mapper, symbol->gva, func_idx, first_offset);
     for (; *line < end && (*line)->gva < limit; (*line)++) {
         uint32_t wasm_offset = (*line)->wasm_offset;
-        uint32_t row_idx =
-            instance == NULL ? func_idx : func_of_offset(instance, wasm_offset, func_idx);
+        uint32_t row_idx = symbol->kind == LINK_INIT
+                               ? func_idx
+                               : func_of_offset(mapper->program, wasm_offset, func_idx);
         emit(mapper, (*line)->gva, row_idx, wasm_offset);
     }
     emit(mapper, limit, HUSK_FUNC_NONE, 0);

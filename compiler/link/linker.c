@@ -252,7 +252,11 @@ static void note_function(struct linker *linker, const char *name, struct link_s
         linker->out->thunk_gva[idx] = symbol->gva;
     } else if (strcmp(name, "i0.init") == 0) {
         symbol->kind = LINK_INIT;
+        symbol->idx = UINT32_MAX;
         linker->out->init_gva = symbol->gva;
+    } else if (is_indexed && strcmp(kind, "n") == 0 && idx < program->instances_count) {
+        symbol->kind = LINK_INIT;
+        linker->out->instance_init_gva[idx] = symbol->gva;
     }
 }
 
@@ -289,7 +293,10 @@ static int collect_symbols(struct linker *linker) {
     out->func_gva = calloc((size_t)program->funcs_count + 1, sizeof out->func_gva[0]);
     out->func_bytes = calloc((size_t)program->funcs_count + 1, sizeof out->func_bytes[0]);
     out->thunk_gva = calloc((size_t)program->types_count + 1, sizeof out->thunk_gva[0]);
-    int status = out->func_gva == NULL || out->func_bytes == NULL || out->thunk_gva == NULL
+    out->instance_init_gva =
+        calloc((size_t)program->instances_count + 1, sizeof out->instance_init_gva[0]);
+    int status = out->func_gva == NULL || out->func_bytes == NULL || out->thunk_gva == NULL ||
+                         out->instance_init_gva == NULL
                      ? no_memory(linker)
                      : 0;
     for (uint32_t i = 0; i < linker->objs_count && status == 0; i++) {
@@ -513,6 +520,7 @@ void linked_done(struct linked *linked) {
     free(linked->func_gva);
     free(linked->func_bytes);
     free(linked->thunk_gva);
+    free(linked->instance_init_gva);
     free(linked->symbols);
     free(linked->code_rows);
     free(linked->unwind_rows);

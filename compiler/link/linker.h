@@ -16,7 +16,7 @@ struct link_symbol {
     uint32_t bytes;
     enum link_symbol_kind kind;
     /* index of the function (LINK_FUNC) or type (LINK_THUNK); flat (program.h), as in the arrays
-     * below */
+     * below. LINK_INIT: the instance; UINT32_MAX: all of them */
     uint32_t idx;
     const char *name; /* LINK_RUNTIME; static storage */
 };
@@ -29,7 +29,8 @@ struct linked {
     uint64_t rodata_bytes;
     uint32_t *func_gva; /* by function index; 0: no code */
     uint32_t *func_bytes;
-    uint32_t *thunk_gva; /* by type index; 0: none */
+    uint32_t *thunk_gva;         /* by type index; 0: none */
+    uint32_t *instance_init_gva; /* by instance; 0: none */
     uint32_t entry_gva, resume_gva, init_gva, init_thunk_gva;
     struct link_symbol *symbols; /* ascending by gva */
     uint32_t symbols_count;

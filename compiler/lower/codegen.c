@@ -32,7 +32,7 @@ static int item_lower(struct lower_module *lm, const struct item *item) {
     case ITEM_FUNC: return lower_function(lm, item->idx);
     case ITEM_IMPORT_STUB: return lower_import_stub(lm, item->idx);
     case ITEM_THUNK: return lower_thunk(lm, item->idx);
-    case ITEM_INIT: return lower_init(lm);
+    case ITEM_INIT: return lower_init(lm, item->idx);
     }
     return 0;
 }

@@ -8,6 +8,7 @@
  *   i0.t<canonical type idx>   call thunk, void(i64 code_address), C convention: reads
  *                              mailbox.call_slots, calls the function, writes the results
  *   i0.init     deferred initialisation and the start call, type () -> (); only if plan->needs_init
+ *   i0.n<instance>   the same of one instance; only if there are several
  * Defined by the linker: i0.d<idx> (bytes of a data segment), and the guest runtime
  *   (guest/): husk.hostcall, husk.service, memcpy memmove memset memcmp bcmp.
  * Defined as absolute symbols: i0.mem (HUSK_MEM0_GVA), i0.g<idx> (global slots), i0.tab<idx>,

@@ -14,7 +14,8 @@ enum item_kind { ITEM_FUNC, ITEM_IMPORT_STUB, ITEM_THUNK, ITEM_INIT };
 
 struct item {
     enum item_kind kind;
-    uint32_t idx;    /* function, or type of a thunk: flat (program.h) */
+    /* function, or type of a thunk: flat (program.h); of an init function: see lower_init() */
+    uint32_t idx;
     uint32_t weight; /* its size, roughly in bytes of wasm */
     enum lower_tier tier;
 };

@@ -155,8 +155,7 @@ static int scan_program(const struct program *program, int opt_level, struct chu
     return 0;
 }
 
-/* A thunk for each type of a function that can be called from outside or as a value, and the init
- * function. */
+/* A thunk for each type of a function that can be called from outside or as a value. */
 static void scan_thunks(const struct plan *plan, int opt_level, struct chunks *chunks, bool *seen) {
     const struct program *program = plan->program;
     enum lower_tier tier = opt_level == 0 ? LOWER_TIER_FAST : LOWER_TIER_FULL;
@@ -170,8 +169,19 @@ static void scan_thunks(const struct plan *plan, int opt_level, struct chunks *c
         item_add(chunks, (struct item){
                              .kind = ITEM_THUNK, .idx = type_idx, .weight = weight, .tier = tier});
     }
+}
+
+/* Init functions are big, straight and run once. */
+static void scan_init(const struct plan *plan, struct chunks *chunks) {
+    struct item item = {.kind = ITEM_INIT, .idx = LOWER_INIT_ALL, .weight = 1024};
+    item.tier = LOWER_TIER_FAST;
     if (plan->needs_init)
-        item_add(chunks, (struct item){.kind = ITEM_INIT, .weight = 1024, .tier = LOWER_TIER_FAST});
+        item_add(chunks, item);
+    if (plan->program->instances_count == 1)
+        return;
+    for (item.idx = 0; item.idx < plan->program->instances_count; item.idx++)
+        if (plan->instance_needs_init[item.idx])
+            item_add(chunks, item);
 }
 
 /* Next fit, in order of the items, one open chunk per tier. */
@@ -196,7 +206,8 @@ int codegen_scan(const struct plan *plan, const struct codegen_options *options,
                  struct chunks *ret_chunks, struct husk_error *err) {
     const struct program *program = plan->program;
     struct chunks chunks = {0};
-    size_t items_max = (size_t)program->funcs_count + program->types_count + 1;
+    size_t items_max =
+        (size_t)program->funcs_count + program->types_count + program->instances_count + 1;
     chunks.items = calloc(items_max, sizeof *chunks.items);
     chunks.chunks = calloc(items_max, sizeof *chunks.chunks);
     bool *seen = calloc(program->types_count + 1u, sizeof(bool));
@@ -207,6 +218,7 @@ int codegen_scan(const struct plan *plan, const struct codegen_options *options,
         status = scan_program(program, options->opt_level, &chunks, err);
     if (status == 0) {
         scan_thunks(plan, options->opt_level, &chunks, seen);
+        scan_init(plan, &chunks);
         chunks_cut(&chunks, LOWER_TIER_FULL, CHUNK_BYTES_FULL);
         chunks_cut(&chunks, LOWER_TIER_FAST, CHUNK_BYTES_FAST);
         *ret_chunks = chunks;

@@ -118,7 +118,10 @@ void lower_module_finish(struct lower_module *lm);
 int lower_function(struct lower_module *lm, uint32_t func_idx);
 int lower_import_stub(struct lower_module *lm, uint32_t func_idx);
 int lower_thunk(struct lower_module *lm, uint32_t type_idx);
-int lower_init(struct lower_module *lm);
+/* An init function: that of an instance, or LOWER_INIT_ALL, which calls those of all instances. A
+ * program of one instance has the latter alone. */
+#define LOWER_INIT_ALL UINT32_MAX
+int lower_init(struct lower_module *lm, uint32_t instance_idx);
 
 /* Both run when locals are in SSA form, before any other optimisation.
  * lower_strict.c: loads whose value is not needed become volatile, so that their trap is not lost.
@@ -261,6 +264,7 @@ struct lower_span {
     LLVMValueRef start; /* i64, from an i32 */
     LLVMValueRef count; /* i64, from an i32 */
 };
+LLVMValueRef lower_memory_pages(struct lower_func *lf, uint32_t memory_idx);
 LLVMValueRef lower_memory_pointer(struct lower_func *lf, uint32_t memory_idx, LLVMValueRef index64,
                                   uint64_t offset);
 /* Pops the index of a load or store. */

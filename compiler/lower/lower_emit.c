@@ -50,8 +50,9 @@ void lower_enter_block(struct lower_func *lf, LLVMBasicBlockRef block) {
 void lower_locate(struct lower_func *lf) {
     if (lf->di_scope == NULL)
         return;
-    LLVMMetadataRef location = LLVMDIBuilderCreateDebugLocation(
-        lf->lm->ctx, (unsigned)lf->instr.offset, 0, lf->di_scope, NULL);
+    uint64_t offset = lf->instr.offset + (lf->instance != NULL ? lf->instance->input_offset : 0);
+    LLVMMetadataRef location =
+        LLVMDIBuilderCreateDebugLocation(lf->lm->ctx, (unsigned)offset, 0, lf->di_scope, NULL);
     LLVMSetCurrentDebugLocation2(lf->builder, location);
 }
 

@@ -85,8 +85,12 @@ int lower_function(struct lower_module *lm, uint32_t func_idx) {
     struct lower_func lf;
     const struct wasm_func *func = program_func(lm->program, func_idx);
     const struct wasm_functype *type = program_func_type(lm->program, func_idx);
-    lower_func_begin(&lf, lm, lower_func_symbol(lm, func_idx), func->body_offset);
-    lf.instance = program_instance(lm->program, lm->program->funcs[func_idx]);
+    const struct program_instance *instance =
+        program_instance(lm->program, lm->program->funcs[func_idx]);
+    lower_func_begin(&lf, lm, lower_func_symbol(lm, func_idx),
+                     instance->input_offset + func->body_offset);
+    lf.instance = instance;
+    lf.instr.offset = func->body_offset;
     lf.type = type;
     if (lower_results_in_memory(type))
         lf.results_area = LLVMGetParam(lf.fn, 0);

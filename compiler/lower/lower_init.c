@@ -2,9 +2,14 @@
  * compiler/lower/lower_init.c: makes i0.init, the part of instantiation that runs in the guest
  * because it depends on imports or may trap (core spec 4.5.4). It does one instance after the
  * other: globals, values of element segments, then active segments in order, then the start
- * function. It leaves out the items that the image writer has applied (plan.h: is_static).
+ * function. It leaves out the items that the image writer has applied (plan.h: is_static). If there
+ * are several instances, each has a function, i0.n<instance>, and i0.init calls those.
  */
+#include <inttypes.h>
+#include <stdio.h>
+
 #include "lower.h"
+#include "lower_trap.h"
 
 /* The value of a constant expression, computed with the code of ordinary instructions. */
 static LLVMValueRef const_value(struct lower_func *lf, struct wasm_bytes expr) {
@@ -95,9 +100,32 @@ static void init_datas(struct lower_func *lf) {
     }
 }
 
+static const struct wasm_functype nothing = {0};
+
+/* Is it at least as large as the importer declares it? */
+static void trap_if_small(struct lower_func *lf, LLVMValueRef size, uint64_t min) {
+    LLVMValueRef is_small =
+        LLVMBuildICmp(lf->builder, LLVMIntULT, size, lower_const_i64(lf->lm, min), "");
+    lower_trap_if(lf, is_small, TRAP_LINK);
+}
+
+/* Memories and tables that had to grow before this instance could import them. */
+static void check_imports(struct lower_func *lf) {
+    const struct program *program = lf->lm->program;
+    const struct wasm_module *module = lf->instance->module;
+    for (uint32_t i = 0; i < module->imported_memories_count; i++)
+        if (program_memory_may_be_small(program, lf->instance, i))
+            trap_if_small(lf, lower_memory_pages(lf, lf->instance->memories[i]),
+                          module->memories[i].limits.min);
+    for (uint32_t i = 0; i < module->imported_tables_count; i++)
+        if (program_table_may_be_small(program, lf->instance, i))
+            trap_if_small(lf, lower_table_size(lf, lf->instance->tables[i]),
+                          module->tables[i].limits.min);
+}
+
 static void init_instance(struct lower_func *lf, const struct program_instance *instance) {
-    static const struct wasm_functype nothing = {0};
     lf->instance = instance;
+    check_imports(lf);
     init_globals(lf);
     init_elems(lf);
     init_datas(lf);
@@ -108,15 +136,34 @@ static void init_instance(struct lower_func *lf, const struct program_instance *
     }
 }
 
-int lower_init(struct lower_module *lm) {
-    struct lower_func lf;
+static LLVMValueRef init_symbol(struct lower_module *lm, uint32_t instance_idx) {
+    char name[32] = "i0.init";
+    if (instance_idx != LOWER_INIT_ALL)
+        snprintf(name, sizeof name, "i0.n%" PRIu32, instance_idx);
     LLVMValueRef fn =
-        LLVMAddFunction(lm->mod, "i0.init", LLVMFunctionType(lm->void_type, NULL, 0, false));
+        LLVMAddFunction(lm->mod, name, LLVMFunctionType(lm->void_type, NULL, 0, false));
     LLVMSetVisibility(fn, LLVMHiddenVisibility);
     LLVMSetFunctionCallConv(fn, LOWER_CALL_CONV);
-    lower_func_begin(&lf, lm, fn, 0);
-    for (uint32_t i = 0; i < lm->program->instances_count; i++)
-        init_instance(&lf, &lm->program->instances[i]);
+    return fn;
+}
+
+static void call_instances(struct lower_func *lf) {
+    struct lower_module *lm = lf->lm;
+    for (uint32_t i = 0; i < lm->program->instances_count; i++) {
+        if (lm->plan->instance_needs_init[i])
+            lower_call_value(lf, &nothing, init_symbol(lm, i), NULL);
+    }
+}
+
+int lower_init(struct lower_module *lm, uint32_t instance_idx) {
+    struct lower_func lf;
+    lower_func_begin(&lf, lm, init_symbol(lm, instance_idx), 0);
+    if (instance_idx != LOWER_INIT_ALL)
+        init_instance(&lf, &lm->program->instances[instance_idx]);
+    else if (lm->program->instances_count == 1)
+        init_instance(&lf, &lm->program->instances[0]);
+    else
+        call_instances(&lf);
     if (lf.status == 0)
         LLVMBuildRetVoid(lf.builder);
     return lower_func_end(&lf);

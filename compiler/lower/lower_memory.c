@@ -74,7 +74,7 @@ static void emit_store(struct lower_func *lf) {
 
 /* ---- sizes ---- */
 
-static LLVMValueRef memory_pages(struct lower_func *lf, uint32_t memory_idx) {
+LLVMValueRef lower_memory_pages(struct lower_func *lf, uint32_t memory_idx) {
     struct lower_module *lm = lf->lm;
     LLVMValueRef slot =
         lower_absolute(lm, "i0.memsize", memory_idx, lm->i64, lm->plan->mem_size_gva[memory_idx]);
@@ -82,11 +82,13 @@ static LLVMValueRef memory_pages(struct lower_func *lf, uint32_t memory_idx) {
 }
 
 static LLVMValueRef memory_bytes(struct lower_func *lf, uint32_t memory_idx) {
-    return LLVMBuildShl(lf->builder, memory_pages(lf, memory_idx), lower_const_i64(lf->lm, 16), "");
+    return LLVMBuildShl(lf->builder, lower_memory_pages(lf, memory_idx),
+                        lower_const_i64(lf->lm, 16), "");
 }
 
 static void emit_size(struct lower_func *lf) {
-    lower_push(lf, LLVMBuildTrunc(lf->builder, memory_pages(lf, lf->instr.idx), lf->lm->i32, ""));
+    lower_push(lf,
+               LLVMBuildTrunc(lf->builder, lower_memory_pages(lf, lf->instr.idx), lf->lm->i32, ""));
 }
 
 LLVMValueRef lower_service(struct lower_func *lf, uint32_t op, uint32_t idx, LLVMValueRef delta64) {

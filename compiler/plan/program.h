@@ -39,6 +39,7 @@ struct program {
     const struct program_def *funcs, *tables, *memories, *globals, *elems, *datas;
     const struct wasm_import *imports; /* of the image; idx is flat, as in exports */
     const struct wasm_export *exports;
+    const uint32_t *export_instances; /* by export: whose it is; NULL: there is one instance */
     uint32_t instances_count, types_count, funcs_count, tables_count, memories_count, globals_count,
         elems_count, datas_count, imports_count, exports_count;
     struct wasm_bytes input; /* the input that everything was made from */
@@ -164,6 +165,13 @@ static inline uint32_t program_func_type_idx(const struct program *program, uint
 static inline const struct wasm_functype *program_func_type(const struct program *program,
                                                             uint32_t func_idx) {
     return &program->types[program_func_type_idx(program, func_idx)];
+}
+
+/* The offset of a function's body in the input; 0 for an import. */
+static inline uint32_t program_func_offset(const struct program *program, uint32_t func_idx) {
+    const struct wasm_func *func = program_func(program, func_idx);
+    uint32_t start = program_instance(program, program->funcs[func_idx])->input_offset;
+    return func->is_import ? 0 : start + (uint32_t)func->body_offset;
 }
 
 /* The id of a function type, for the upper half of a funcref; null has 0. */

@@ -249,13 +249,15 @@ static int list_exports(struct join *join) {
     for (uint32_t i = 0; i <= main_idx; i++)
         total += join_module(join, i)->exports_count;
     struct wasm_export *exports = wasm_arena_alloc(join->arena, total, sizeof *exports);
-    if (exports == NULL)
+    uint32_t *instances = wasm_arena_alloc(join->arena, total, sizeof *instances);
+    if (exports == NULL || instances == NULL)
         return join_nomem(join);
     for (uint32_t order = 0; order <= main_idx; order++) {
         uint32_t i = order == 0 ? main_idx : order - 1;
         const struct wasm_module *module = join_module(join, i);
         for (uint32_t k = 0; k < module->exports_count; k++) {
-            struct wasm_export *export = &exports[used++];
+            struct wasm_export *export = &exports[used];
+            instances[used++] = i;
             *export = module->exports[k];
             export->idx = join->instances[i].spaces[export->kind].flat[export->idx];
             if (i != main_idx && !long_name(join, join->sources->list[i].name,
@@ -265,6 +267,7 @@ static int list_exports(struct join *join) {
     }
     join->program->exports = exports;
     join->program->exports_count = used;
+    join->program->export_instances = instances;
     return check_export_names(join, exports, used);
 }
 

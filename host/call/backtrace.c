@@ -44,6 +44,15 @@ static void find_line(const husk_image *image, struct husk_frame *frame) {
     frame->column = row->column;
 }
 
+/* From the offset in the input to the one in the module. */
+static void place_in_module(const struct image_code *code, struct husk_frame *frame) {
+    const uint32_t instance = code->funcs[frame->func_idx].instance;
+    if (frame->wasm_offset == HUSK_NO_OFFSET || instance >= code->instances_count ||
+        frame->wasm_offset < code->instances[instance].wasm_offset)
+        return;
+    frame->wasm_offset -= code->instances[instance].wasm_offset;
+}
+
 /* True: the frame repeats the frame before it, and that one is listed. Repeats are counted and not
  * listed, so that deep recursion does not hide its caller. */
 static bool repeats_last(const struct husk_image_code_row *row,
@@ -83,6 +92,7 @@ static void add_frame(const husk_image *image, const struct husk_image_code_row 
         frame->wasm_offset = HUSK_NO_OFFSET; /* the stub of a host function */
     else
         find_line(image, frame);
+    place_in_module(code, frame);
 }
 
 /* The image's rows for an address. */

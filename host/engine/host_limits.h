@@ -37,6 +37,7 @@
 #define LIMIT_GLOBALS 1000000u
 /* Each table has a row of host state per sandbox. The JS API allows 100,000. */
 #define LIMIT_TABLES 100000u
+#define LIMIT_INSTANCES 1000u
 /* Rows of code maps and line tables. Text is below 512 MiB, and a row stands for at least one byte
  * of it. */
 #define LIMIT_ROWS (64u << 20)

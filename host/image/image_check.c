@@ -21,8 +21,8 @@ static int bad_row(struct husk_error *err, const char *array, uint64_t idx, cons
     return error_set(err, HUSK_E_BAD_IMAGE, "%s %llu: %s", array, (unsigned long long)idx, what);
 }
 
-/* What only a newer husk writes: unknown flags, entities of a second instance, and (the next one)
- * unknown kinds. */
+/* What only a newer husk writes: unknown flags, instances without a row, and (the next one) unknown
+ * kinds. */
 static int check_known(struct husk_error *err, const char *array, uint64_t idx, uint32_t unknown) {
     if (unknown == 0)
         return 0;
@@ -99,15 +99,20 @@ static bool is_code_or_zero(const struct image_code *code, uint32_t gva_value) {
     return gva_value == 0 || image_in_text(code, gva_value, 1);
 }
 
+/* 0, or the number of an instance that does not exist. */
+static uint32_t unknown_instance(const struct image_code *code, uint32_t instance) {
+    return instance < code->instances_count ? 0 : instance;
+}
+
 static int check_all_known(const struct image_code *code, struct husk_error *err) {
     const uint32_t flags = HUSK_IMAGE_NEEDS_INIT | HUSK_IMAGE_SNAPSHOT | HUSK_IMAGE_STRICT;
     int status = check_known(err, "module", 0, code->module.flags & ~flags);
     for (uint32_t i = 0; i < code->funcs_count && status == 0; i++)
-        status = check_known(err, "function", i, code->funcs[i].instance);
+        status = check_known(err, "function", i, unknown_instance(code, code->funcs[i].instance));
     for (uint32_t i = 0; i < code->imports_count && status == 0; i++)
-        status = check_known(err, "import", i, code->imports[i].instance);
+        status = check_known(err, "import", i, unknown_instance(code, code->imports[i].instance));
     for (uint32_t i = 0; i < code->exports_count && status == 0; i++)
-        status = check_known(err, "export", i, code->exports[i].instance);
+        status = check_known(err, "export", i, unknown_instance(code, code->exports[i].instance));
     for (uint32_t i = 0; i < code->imports_count && status == 0; i++)
         status = check_kind(err, "import", i, code->imports[i].kind);
     for (uint32_t i = 0; i < code->exports_count && status == 0; i++)
@@ -115,15 +120,16 @@ static int check_all_known(const struct image_code *code, struct husk_error *err
     for (uint32_t i = 0; i < code->memories_count && status == 0; i++)
         status = check_known(err, "memory", i,
                              (code->memories[i].flags & ~HUSK_LIMIT_HAS_MAX) |
-                                 code->memories[i].instance | code->memories[i].zero);
+                                 unknown_instance(code, code->memories[i].instance) |
+                                 code->memories[i].zero);
     for (uint32_t i = 0; i < code->tables_count && status == 0; i++)
-        status =
-            check_known(err, "table", i,
-                        (code->tables[i].flags & ~HUSK_LIMIT_HAS_MAX) | code->tables[i].instance);
+        status = check_known(err, "table", i,
+                             (code->tables[i].flags & ~HUSK_LIMIT_HAS_MAX) |
+                                 unknown_instance(code, code->tables[i].instance));
     for (uint32_t i = 0; i < code->globals_count && status == 0; i++)
         status = check_known(err, "global", i,
                              (code->globals[i].flags & ~HUSK_GLOBAL_MUTABLE) |
-                                 code->globals[i].instance);
+                                 unknown_instance(code, code->globals[i].instance));
     return status;
 }
 
@@ -143,6 +149,24 @@ static int check_header(const struct image_code *code, struct husk_error *err) {
     if (!in_strings(code, module->compiler) || !in_strings(code, module->target_cpu) ||
         !in_strings(code, module->name))
         return bad_row(err, "module", 0, "a name outside the strings");
+    return 0;
+}
+
+static int check_instances(const struct image_code *code, struct husk_error *err) {
+    for (uint32_t i = 0; i < code->instances_count; i++) {
+        const struct husk_image_instance *instance = &code->instances[i];
+        int status = check_known(err, "instance", i, instance->flags);
+        if (status != 0)
+            return status;
+        if (!in_strings(code, instance->name))
+            return bad_row(err, "instance", i, "its name is outside the strings");
+        if (!is_code_or_zero(code, instance->init_gva))
+            return bad_row(err, "instance", i, "its init function is outside the text");
+        if (instance->init_gva != 0 && code->module.init_thunk_gva == 0)
+            return bad_row(err, "instance", i, "an init function without a thunk");
+        if (instance->memory_idx != UINT32_MAX && instance->memory_idx >= code->memories_count)
+            return bad_row(err, "instance", i, "no such memory");
+    }
     return 0;
 }
 
@@ -422,6 +446,8 @@ int image_check(const struct husk_image *image, struct husk_error *err) {
     int status = check_all_known(code, err);
     if (status == 0)
         status = check_header(code, err);
+    if (status == 0)
+        status = check_instances(code, err);
     if (status == 0)
         status = check_types(code, err);
     if (status == 0)

@@ -106,3 +106,16 @@ int image_funcref_find(struct image_code *code, uint64_t ref, uint32_t *ret_func
     *ret_func_idx = row->func_idx;
     return 0;
 }
+
+uint32_t image_main_memory(const struct image_code *code) {
+    const uint32_t count = code->instances_count;
+    return count == 0 || code->instances[count - 1].memory_idx == UINT32_MAX
+               ? 0
+               : code->instances[count - 1].memory_idx;
+}
+
+uint32_t image_instance_memory(const struct image_code *code, uint32_t instance) {
+    return instance >= code->instances_count || code->instances[instance].memory_idx == UINT32_MAX
+               ? image_main_memory(code)
+               : code->instances[instance].memory_idx;
+}

@@ -108,6 +108,7 @@ struct image_code {
     const struct husk_image_memory *memories;
     const struct husk_image_table *tables;
     const struct husk_image_global *globals;
+    const struct husk_image_instance *instances; /* none: there is one */
     const struct husk_image_code_row *code_rows;
     const struct husk_image_unwind_x86_64 *unwind_rows;
     const struct husk_image_str *files;
@@ -115,8 +116,8 @@ struct image_code {
     const uint8_t *host_state; /* of a snapshot's file, like the next two */
     const uint64_t *hot_pages;
     uint32_t strings_count, valtypes_count, types_count, funcs_count, imports_count, exports_count,
-        memories_count, tables_count, globals_count, code_rows_count, unwind_rows_count,
-        files_count, lines_count, host_state_count, hot_pages_count;
+        memories_count, tables_count, globals_count, instances_count, code_rows_count,
+        unwind_rows_count, files_count, lines_count, host_state_count, hot_pages_count;
     /* wasm pages, by memory: the declared sizes, or those of the snapshot's file */
     const uint64_t *memory_sizes;
     const uint64_t *table_sizes; /* entries, by table */
@@ -292,6 +293,12 @@ uint64_t image_funcref(const struct husk_image_func *row);
  * none; HUSK_E_NOT_FOUND for null; HUSK_E_NOMEM. Threads: any. */
 int image_funcref_find(struct image_code *code, uint64_t ref, uint32_t *ret_func_idx,
                        struct husk_error *err);
+
+/* The memory that host functions use for an instance: its "memory", or its first one. An instance
+ * without a memory has the main one's. */
+uint32_t image_instance_memory(const struct image_code *code, uint32_t instance);
+/* The memory of the main instance. Image without memories: 0. */
+uint32_t image_main_memory(const struct image_code *code);
 
 struct husk_functype image_functype(const struct image_code *code, uint32_t type_idx);
 /* The index of the export with this name; UINT32_MAX if there is none. */

@@ -56,6 +56,7 @@ static const char *const trap_names[] = {
     [HUSK_TRAP_INVALID_CONVERSION_TO_INTEGER] = "conversion",
     [HUSK_TRAP_CALL_STACK_EXHAUSTED] = "stack",
     [HUSK_TRAP_HOST_FUNCTION] = "host",
+    [HUSK_TRAP_LINK] = "link",
 };
 
 static void print_end(FILE *out, const struct husk_outcome *outcome,

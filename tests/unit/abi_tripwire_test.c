@@ -125,6 +125,7 @@ TEST(traps) {
         {"INVALID_CONVERSION_TO_INTEGER", 9, "invalid conversion to integer"},
         {"CALL_STACK_EXHAUSTED", 10, "call stack exhausted"},
         {"HOST_FUNCTION", 11, "host function failed"},
+        {"LINK", 16, "incompatible import type"},
     };
     check_list(got, COUNT(got), expected, COUNT(expected));
 }
