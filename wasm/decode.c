@@ -9,13 +9,11 @@
 
 #include "error.h"
 #include "limits.h"
-#include "needs.h"
 #include "read.h"
 
 #define HEADER_BYTES 8
 #define SECTION_CUSTOM 0
-#define SECTION_TAG 13
-#define SECTION_COUNT 13
+#define SECTION_COUNT 14
 
 void *decoder_extend(struct decoder *decoder, const void *old, uint32_t old_count,
                      uint32_t new_count, size_t elem_bytes) {
@@ -55,13 +53,14 @@ static const struct section_row section_rows[SECTION_COUNT] = {
     [3] = {"function section", 3, decoder_funcs},
     [4] = {"table section", 4, decoder_tables},
     [5] = {"memory section", 5, decoder_memories},
-    [6] = {"global section", 6, decoder_globals},
-    [7] = {"export section", 7, decoder_exports},
-    [8] = {"start section", 8, decoder_start},
-    [9] = {"element section", 9, decoder_elems},
-    [12] = {"data count section", 10, decoder_data_count},
-    [10] = {"code section", 11, decoder_code},
-    [11] = {"data section", 12, decoder_datas},
+    [13] = {"tag section", 6, decoder_tags},
+    [6] = {"global section", 7, decoder_globals},
+    [7] = {"export section", 8, decoder_exports},
+    [8] = {"start section", 9, decoder_start},
+    [9] = {"element section", 10, decoder_elems},
+    [12] = {"data count section", 11, decoder_data_count},
+    [10] = {"code section", 12, decoder_code},
+    [11] = {"data section", 13, decoder_datas},
 };
 
 static int decoder_custom(struct decoder *decoder) {
@@ -83,13 +82,6 @@ static int decoder_custom(struct decoder *decoder) {
     module->customs = customs;
     customs[module->customs_count++] = custom;
     return 0;
-}
-
-static int decoder_bad_section(struct decoder *decoder, uint64_t offset, uint8_t id) {
-    if (id == SECTION_TAG)
-        return wasm_error(decoder->err, HUSK_E_UNSUPPORTED, offset,
-                          "uses exception handling (tag section), not supported yet");
-    return wasm_error(decoder->err, HUSK_E_BAD_WASM, offset, "malformed section id %u", id);
 }
 
 /* One known section; decoder->reader is its contents. */
@@ -117,7 +109,7 @@ static int decoder_sections(struct decoder *decoder, struct wasm_reader *whole) 
         uint32_t size = 0;
         struct wasm_bytes contents;
         if (id >= SECTION_COUNT)
-            return decoder_bad_section(decoder, offset, id);
+            return wasm_error(decoder->err, HUSK_E_BAD_WASM, offset, "malformed section id %u", id);
         int status = wasm_read_u32(whole, "section size", &size);
         if (status == 0)
             status = wasm_read_bytes(whole, size, "section", &contents);
@@ -211,7 +203,7 @@ int wasm_decode(const void *wasm, size_t count, struct wasm_module **ret_module,
     }
     if (status != 0) {
         wasm_arena_free(decoder.arena);
-        return wasm_error_needs(bytes, status, err);
+        return status;
     }
     *ret_module = decoder.module;
     return 0;

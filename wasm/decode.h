@@ -30,6 +30,7 @@ int decoder_imports(struct decoder *decoder);
 int decoder_funcs(struct decoder *decoder);
 int decoder_tables(struct decoder *decoder);
 int decoder_memories(struct decoder *decoder);
+int decoder_tags(struct decoder *decoder);
 int decoder_exports(struct decoder *decoder);
 int decoder_start(struct decoder *decoder);
 

@@ -19,9 +19,9 @@ int decoder_read_expr(struct decoder *decoder, struct wasm_bytes *ret_expr) {
         int status = wasm_read_instr(reader, &instr);
         if (status != 0)
             return status;
-        if (instr.op == WASM_OP_BLOCK || instr.op == WASM_OP_LOOP || instr.op == WASM_OP_IF)
+        if (wasm_op_opens(instr.op))
             depth++;
-        else if (instr.op == WASM_OP_END)
+        else if (instr.op == WASM_OP_END || instr.op == WASM_OP_DELEGATE)
             depth--;
     }
     *ret_expr = (struct wasm_bytes){start, (uint32_t)(reader->pos - start), offset};

@@ -185,16 +185,44 @@ static int import_global(struct decoder *decoder, uint32_t *ret_idx) {
     return 0;
 }
 
+/* The attribute is 0: an exception (5.5.13). */
+static int read_tag_type(struct decoder *decoder, struct wasm_tag *tag) {
+    struct wasm_reader *reader = &decoder->reader;
+    uint8_t attribute = 0;
+    tag->offset = wasm_reader_offset(reader);
+    wasm_use(reader->used, WASM_FEATURE_EXCEPTIONS, tag->offset, "a tag");
+    int status = wasm_read_byte(reader, "tag attribute", &attribute);
+    if (status == 0 && attribute != 0)
+        return wasm_error(reader->err, HUSK_E_BAD_WASM, tag->offset,
+                          "malformed tag attribute 0x%02x", attribute);
+    return status != 0 ? status : wasm_read_u32(reader, "type index", &tag->type_idx);
+}
+
+static int import_tag(struct decoder *decoder, uint32_t *ret_idx) {
+    struct wasm_module *module = decoder->module;
+    struct wasm_tag tag = {.is_import = true};
+    int status = read_tag_type(decoder, &tag);
+    if (status == 0)
+        status = decoder_check_total(decoder, module->tags_count, 1, WASM_LIMIT_TAGS, "tags");
+    if (status != 0)
+        return status;
+    struct wasm_tag *tags = decoder_push(decoder, module->tags, module->tags_count, sizeof *tags);
+    if (tags == NULL)
+        return decoder_nomem(decoder);
+    module->tags = tags;
+    tags[module->tags_count] = tag;
+    *ret_idx = module->tags_count++;
+    module->imported_tags_count++;
+    return 0;
+}
+
 /* The kind of an import or export: the same bytes (5.5.5, 5.5.10). */
 static int read_kind(struct wasm_reader *reader, const char *what, enum wasm_kind *ret_kind) {
     uint8_t kind = 0;
     int status = wasm_read_byte(reader, what, &kind);
-    if (status == 0 && kind > WASM_KIND_GLOBAL)
-        return wasm_error(reader->err, kind == 4 ? HUSK_E_UNSUPPORTED : HUSK_E_BAD_WASM,
-                          wasm_reader_offset(reader) - 1,
-                          kind == 4 ? "uses exception handling (%s 0x%02x: tag), not supported yet"
-                                    : "malformed %s 0x%02x",
-                          what, kind);
+    if (status == 0 && kind > WASM_KIND_TAG)
+        return wasm_error(reader->err, HUSK_E_BAD_WASM, wasm_reader_offset(reader) - 1,
+                          "malformed %s 0x%02x", what, kind);
     if (status == 0)
         *ret_kind = (enum wasm_kind)kind;
     return status;
@@ -216,10 +244,9 @@ static int read_short_name(struct wasm_reader *reader, const char *what,
 
 static int read_import(struct decoder *decoder, struct wasm_import *import) {
     static int (*const import_kinds[])(struct decoder *, uint32_t *) = {
-        [WASM_KIND_FUNC] = import_func,
-        [WASM_KIND_TABLE] = import_table,
-        [WASM_KIND_MEMORY] = import_memory,
-        [WASM_KIND_GLOBAL] = import_global,
+        [WASM_KIND_FUNC] = import_func,     [WASM_KIND_TABLE] = import_table,
+        [WASM_KIND_MEMORY] = import_memory, [WASM_KIND_GLOBAL] = import_global,
+        [WASM_KIND_TAG] = import_tag,
     };
     int status = read_short_name(&decoder->reader, "module name of an import", &import->module);
     if (status == 0)
@@ -324,6 +351,24 @@ int decoder_memories(struct decoder *decoder) {
     for (uint32_t i = 0; status == 0 && i < count; i++)
         status = read_memory_type(decoder, &module->memories[module->memories_count + i]);
     module->memories_count += count;
+    return status;
+}
+
+int decoder_tags(struct decoder *decoder) {
+    struct wasm_module *module = decoder->module;
+    uint32_t count = 0;
+    int status = wasm_read_count(&decoder->reader, 2, WASM_LIMIT_TAGS, "number of tags", &count);
+    if (status == 0)
+        status = decoder_check_total(decoder, module->tags_count, count, WASM_LIMIT_TAGS, "tags");
+    if (status != 0)
+        return status;
+    module->tags = decoder_extend(decoder, module->tags, module->tags_count,
+                                  module->tags_count + count, sizeof *module->tags);
+    if (module->tags == NULL)
+        return decoder_nomem(decoder);
+    for (uint32_t i = 0; status == 0 && i < count; i++)
+        status = read_tag_type(decoder, &module->tags[module->tags_count + i]);
+    module->tags_count += count;
     return status;
 }
 

@@ -96,8 +96,8 @@ static int read_composite(struct decoder *decoder, uint8_t form, struct wasm_fun
     case FORM_ARRAY: type->form = WASM_FORM_ARRAY; return read_fields(decoder, type);
     case FORM_FUNC: return read_functype(decoder, type);
     default:
-        return wasm_error(decoder->err, HUSK_E_BAD_WASM, wasm_reader_offset(&decoder->reader) - 1,
-                          "malformed type form 0x%02x", form);
+        return wasm_bad_type(&decoder->reader, wasm_reader_offset(&decoder->reader) - 1, form,
+                             "type form");
     }
 }
 

@@ -13,9 +13,23 @@ struct code_row {
     uint8_t imm;        /* as in the opinfo: one look-up less for every instruction */
 };
 
-/* 256 codes without a prefix, and 256 for each prefix from 0xfb to 0xfe */
-#define CODE_ROW(prefix, code) (((prefix) == 0 ? 0 : ((prefix)-0xfau) * 256u) + (code))
-static const struct code_row code_rows[1280] = {
+/* Where the rows of each prefix stand, and how many there are. */
+enum {
+    ROWS_FB = 256,
+    ROWS_FC = ROWS_FB + 64,
+    ROWS_FD = ROWS_FC + 64,
+    ROWS_FE = ROWS_FD + 320,
+    ROWS_COUNT = ROWS_FE + 128
+};
+static const uint16_t prefix_rows[] = {ROWS_FB, ROWS_FC, ROWS_FD, ROWS_FE, ROWS_COUNT};
+#define CODE_ROW(prefix, code)                                                                     \
+    (((prefix) == 0xfb   ? ROWS_FB                                                                 \
+      : (prefix) == 0xfc ? ROWS_FC                                                                 \
+      : (prefix) == 0xfd ? ROWS_FD                                                                 \
+      : (prefix) == 0xfe ? ROWS_FE                                                                 \
+                         : 0) +                                                                    \
+     (code))
+static const struct code_row code_rows[ROWS_COUNT] = {
 #define OP(name, prefix, code, text, imm, sig, feature)                                            \
     [CODE_ROW(prefix, code)] = {WASM_OP_##name + 1, WASM_IMM_##imm},
 #include "opcode.def"
@@ -23,7 +37,7 @@ static const struct code_row code_rows[1280] = {
 };
 
 static const struct wasm_later later_rows[] = {
-#define LATER(prefix, code, text, lebs, proposal) {code, prefix, lebs, text, proposal},
+#define LATER(prefix, code, text, proposal) {code, prefix, text, proposal},
 #include "later.def"
 #undef LATER
 };
@@ -53,9 +67,11 @@ static int read_prefixed_op(struct wasm_reader *reader, uint64_t offset, uint8_t
     int status = wasm_read_u32(reader, "opcode", &code);
     if (status != 0)
         return status;
-    if (code >= 256 || code_rows[CODE_ROW(prefix, code)].op_plus_1 == 0)
+    const uint32_t first = prefix_rows[prefix - 0xfb];
+    const uint32_t count = prefix_rows[prefix - 0xfb + 1] - first;
+    if (code >= count || code_rows[first + code].op_plus_1 == 0)
         return op_unknown(reader, offset, prefix, code);
-    *ret_row = &code_rows[CODE_ROW(prefix, code)];
+    *ret_row = &code_rows[first + code];
     return 0;
 }
 
@@ -87,8 +103,7 @@ static int read_blocktype(struct wasm_reader *reader, struct wasm_instr *instr) 
         if (wasm_is_type_byte(byte))
             return wasm_read_valtype(reader, &instr->block.result);
         if (byte > 0x40 && byte < 0x80)
-            return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "malformed block type 0x%02x",
-                              byte);
+            return wasm_bad_type(reader, offset, byte, "block type");
     }
     int64_t type_idx = 0;
     int status = wasm_read_s33(reader, "block type", &type_idx);
@@ -112,6 +127,38 @@ static int read_br_table(struct wasm_reader *reader, struct wasm_instr *instr) {
     if (status == 0) {
         instr->br_table.count = count;
         instr->br_table.labels =
+            (struct wasm_bytes){start, (uint32_t)(reader->pos - start), offset};
+    }
+    return status;
+}
+
+static int read_clause(struct wasm_reader *reader, struct wasm_catch *clause) {
+    uint64_t offset = wasm_reader_offset(reader);
+    uint8_t kind = 0;
+    int status = wasm_read_byte(reader, "catch clause", &kind);
+    if (status == 0 && kind > WASM_CATCH_ALL_REF)
+        return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "malformed catch clause 0x%02x",
+                          kind);
+    clause->kind = (enum wasm_catch_kind)kind;
+    if (status == 0 && wasm_catch_has_tag(clause))
+        status = wasm_read_u32(reader, "tag index", &clause->tag_idx);
+    return status != 0 ? status : wasm_read_u32(reader, "label", &clause->depth);
+}
+
+/* The limit of br_table's targets: both are lists of labels. */
+static int read_try_table(struct wasm_reader *reader, struct wasm_instr *instr) {
+    uint32_t count = 0;
+    struct wasm_catch clause = {.kind = WASM_CATCH_ALL};
+    int status = read_blocktype(reader, instr);
+    if (status == 0)
+        status = wasm_read_count(reader, 2, WASM_LIMIT_BR_TABLE, "number of catch clauses", &count);
+    const uint8_t *start = reader->pos;
+    uint64_t offset = wasm_reader_offset(reader);
+    for (uint32_t i = 0; status == 0 && i < count; i++)
+        status = read_clause(reader, &clause);
+    if (status == 0) {
+        instr->try_table.count = count;
+        instr->try_table.catches =
             (struct wasm_bytes){start, (uint32_t)(reader->pos - start), offset};
     }
     return status;
@@ -167,6 +214,16 @@ static int read_memory_idx(struct wasm_reader *reader, uint32_t *ret_idx) {
     return wasm_read_u32(reader, "memory index", ret_idx);
 }
 
+/* atomic.fence: the byte is reserved. */
+static int read_zero(struct wasm_reader *reader) {
+    uint64_t offset = wasm_reader_offset(reader);
+    uint8_t byte = 0;
+    int status = wasm_read_byte(reader, "memory ordering", &byte);
+    if (status == 0 && byte != 0)
+        return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "zero byte expected");
+    return status;
+}
+
 static int read_raw(struct wasm_reader *reader, uint32_t count, void *ret_value) {
     struct wasm_bytes bytes;
     int status = wasm_read_bytes(reader, count, "constant", &bytes);
@@ -216,6 +273,7 @@ static const struct idx_row {
     const char *what, *what2;
 } idx_rows[WASM_IMM_LAST + 1] = {
     [WASM_IMM_LABEL] = {"label", NULL},
+    [WASM_IMM_TAG] = {"tag index", NULL},
     [WASM_IMM_FUNC] = {"function index", NULL},
     [WASM_IMM_LOCAL] = {"local index", NULL},
     [WASM_IMM_GLOBAL] = {"global index", NULL},
@@ -244,6 +302,7 @@ static int read_imm(struct wasm_reader *reader, enum wasm_imm imm, struct wasm_i
     case WASM_IMM_NONE: return 0;
     case WASM_IMM_BLOCKTYPE: return read_blocktype(reader, instr);
     case WASM_IMM_LABEL:
+    case WASM_IMM_TAG:
     case WASM_IMM_FUNC:
     case WASM_IMM_LOCAL:
     case WASM_IMM_GLOBAL:
@@ -275,6 +334,8 @@ static int read_imm(struct wasm_reader *reader, enum wasm_imm imm, struct wasm_i
     case WASM_IMM_F64: return read_raw(reader, 8, &instr->u64);
     case WASM_IMM_V128:
     case WASM_IMM_SHUFFLE: return read_raw(reader, 16, instr->v128);
+    case WASM_IMM_TRY_TABLE: return read_try_table(reader, instr);
+    case WASM_IMM_FENCE: return read_zero(reader);
     case WASM_IMM_LANE: return wasm_read_byte(reader, "lane index", &instr->lane);
     }
     return wasm_error(reader->err, HUSK_E_BAD_WASM, instr->offset, "illegal opcode");
@@ -318,6 +379,19 @@ int wasm_read_label(struct wasm_bytes *labels, uint32_t *ret_depth) {
     if (status == 0) {
         uint32_t used = (uint32_t)(reader.pos - reader.start);
         *labels = (struct wasm_bytes){reader.pos, labels->count - used, labels->offset + used};
+    }
+    return status;
+}
+
+int wasm_read_catch(struct wasm_bytes *catches, struct wasm_catch *ret_catch) {
+    struct wasm_reader reader;
+    struct wasm_catch clause = {.kind = WASM_CATCH_ALL};
+    wasm_reader_init(&reader, *catches, NULL);
+    int status = read_clause(&reader, &clause);
+    if (status == 0) {
+        uint32_t used = (uint32_t)(reader.pos - reader.start);
+        *catches = (struct wasm_bytes){reader.pos, catches->count - used, catches->offset + used};
+        *ret_catch = clause;
     }
     return status;
 }

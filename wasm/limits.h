@@ -24,6 +24,7 @@
 #define WASM_LIMIT_GLOBALS 1000000u /* JS API */
 #define WASM_LIMIT_DATAS 100000u    /* JS API */
 #define WASM_LIMIT_TABLES 100000u   /* JS API */
+#define WASM_LIMIT_TAGS 1000000u    /* JS API */
 /* JS API: segments. Also the limit for all elements together, 24 bytes each */
 #define WASM_LIMIT_ELEMS 10000000u
 /* each memory has its own address range (abi/layout.h) */

@@ -71,7 +71,13 @@ static inline valtype_t wasm_address_type(const struct wasm_limits *limits) {
     return limits->is_64 ? WASM_I64 : WASM_I32;
 }
 
-enum wasm_kind { WASM_KIND_FUNC, WASM_KIND_TABLE, WASM_KIND_MEMORY, WASM_KIND_GLOBAL };
+enum wasm_kind {
+    WASM_KIND_FUNC,
+    WASM_KIND_TABLE,
+    WASM_KIND_MEMORY,
+    WASM_KIND_GLOBAL,
+    WASM_KIND_TAG
+};
 
 struct wasm_import {
     struct wasm_bytes module, name;
@@ -133,6 +139,12 @@ struct wasm_global {
     struct wasm_bytes init; /* constant expression including `end`; empty for imports */
 };
 
+struct wasm_tag {
+    uint32_t type_idx; /* a function type: its parameters are what an exception carries */
+    bool is_import;
+    uint64_t offset;
+};
+
 enum wasm_segment_mode { WASM_SEGMENT_ACTIVE, WASM_SEGMENT_PASSIVE, WASM_SEGMENT_DECLARATIVE };
 
 struct wasm_elem {
@@ -165,6 +177,7 @@ struct wasm_module {
     struct wasm_table *tables;
     struct wasm_memory *memories;
     struct wasm_global *globals;
+    struct wasm_tag *tags;
     struct wasm_import *imports;
     struct wasm_export *exports;
     struct wasm_elem *elems;
@@ -173,7 +186,7 @@ struct wasm_module {
     uint32_t types_count, funcs_count, tables_count, memories_count, globals_count, imports_count,
         exports_count, elems_count, datas_count, customs_count;
     uint32_t imported_funcs_count, imported_tables_count, imported_memories_count,
-        imported_globals_count;
+        imported_globals_count, tags_count, imported_tags_count;
     bool has_start;
     uint32_t start_func_idx;
     uint64_t start_offset;
@@ -215,7 +228,7 @@ valtype_t wasm_local_type(const struct wasm_module *module, const struct wasm_fu
 
 /*
  * OP(NAME, prefix, code, "text", IMM, "signature", FEATURE)
- *   prefix 0, 0xfb, 0xfc or 0xfd; IMM one of the kinds below. The signature has the letters of
+ *   prefix 0, or 0xfb to 0xfe; IMM one of the kinds below. The signature has the letters of
  *   abi/valtype.def ("ii>i"), or is "*" if the validator has a special rule for the instruction.
  *   After it: "@n": the instruction accesses 1 << n bytes of memory (the natural alignment); "#n":
  *   n lanes.
@@ -257,7 +270,10 @@ enum wasm_imm {
     WASM_IMM_V128,          /* .v128 */
     WASM_IMM_LANE,          /* .lane */
     WASM_IMM_SHUFFLE,       /* .v128: 16 lane indices */
-    WASM_IMM_LAST = WASM_IMM_SHUFFLE
+    WASM_IMM_FENCE,         /* a byte 0 */
+    WASM_IMM_TAG,           /* .idx */
+    WASM_IMM_TRY_TABLE,     /* .block, .try_table */
+    WASM_IMM_LAST = WASM_IMM_TRY_TABLE
 };
 
 enum wasm_op {
@@ -290,6 +306,23 @@ struct wasm_blocktype {
     uint32_t type_idx;
 };
 
+/* A clause of try_table. The numbers are those of the binary format. */
+enum wasm_catch_kind { WASM_CATCH, WASM_CATCH_REF, WASM_CATCH_ALL, WASM_CATCH_ALL_REF };
+
+struct wasm_catch {
+    enum wasm_catch_kind kind;
+    uint32_t tag_idx; /* without _ALL */
+    uint32_t depth;   /* of the label, as seen outside the block */
+};
+
+static inline bool wasm_catch_has_tag(const struct wasm_catch *clause) {
+    return clause->kind == WASM_CATCH || clause->kind == WASM_CATCH_REF;
+}
+
+static inline bool wasm_catch_has_ref(const struct wasm_catch *clause) {
+    return clause->kind == WASM_CATCH_REF || clause->kind == WASM_CATCH_ALL_REF;
+}
+
 struct wasm_memarg {
     uint32_t memory_idx;
     uint32_t align_log2;
@@ -304,6 +337,11 @@ struct wasm_instr {
     uint32_t idx, idx2;
     union {
         struct wasm_blocktype block;
+        struct {
+            struct wasm_blocktype block;
+            uint32_t count;
+            struct wasm_bytes catches; /* count clauses; read with wasm_read_catch() */
+        } try_table;
         struct wasm_memarg mem;
         struct {
             uint32_t count;           /* targets, not counting the default, which follows them */
@@ -333,6 +371,13 @@ void wasm_reader_init(struct wasm_reader *reader, struct wasm_bytes bytes, struc
 int wasm_read_instr(struct wasm_reader *reader, struct wasm_instr *ret_instr);
 /* Read the next label of a br_table and advance `labels`. */
 int wasm_read_label(struct wasm_bytes *labels, uint32_t *ret_depth);
+
+/* Read the next clause of a try_table and advance `catches`. */
+int wasm_read_catch(struct wasm_bytes *catches, struct wasm_catch *ret_catch);
+
+/* Does the instruction begin a block? Does it end one, or a part of one, as else does? */
+bool wasm_op_opens(enum wasm_op op);
+bool wasm_op_closes(enum wasm_op op);
 
 /* The type of a block as a function type: one of `types`, or for the short form a type that points
  * to block->result. */

@@ -28,3 +28,13 @@ uint32_t wasm_op_access_log2(enum wasm_op op) {
 uint32_t wasm_op_lanes(enum wasm_op op) {
     return sig_number(wasm_opinfos[op].sig, '#');
 }
+
+bool wasm_op_opens(enum wasm_op op) {
+    return op == WASM_OP_BLOCK || op == WASM_OP_LOOP || op == WASM_OP_IF || op == WASM_OP_TRY ||
+           op == WASM_OP_TRY_TABLE;
+}
+
+bool wasm_op_closes(enum wasm_op op) {
+    return op == WASM_OP_END || op == WASM_OP_DELEGATE || op == WASM_OP_ELSE ||
+           op == WASM_OP_CATCH || op == WASM_OP_CATCH_ALL;
+}

@@ -7,7 +7,7 @@
 #include "print_text.h"
 #include "types.h"
 
-static const char *const kind_names[] = {"func", "table", "memory", "global"};
+static const char *const kind_names[] = {"func", "table", "memory", "global", "tag"};
 
 /* ---- pieces ---- */
 
@@ -75,6 +75,7 @@ static void print_entity(struct printer *printer, const struct wasm_module *modu
         print_format(printer, module->globals[idx].is_mutable ? " (mut %s)" : " %s",
                      TYPE_TEXT(module->globals[idx].type));
         break;
+    case WASM_KIND_TAG: print_functype(printer, module, module->tags[idx].type_idx); break;
     }
 }
 
@@ -140,6 +141,11 @@ static int print_declarations(struct printer *printer, const struct wasm_module 
     for (uint32_t i = module->imported_memories_count; i < module->memories_count; i++) {
         print_format(printer, "  (memory %u", i);
         print_entity(printer, module, WASM_KIND_MEMORY, i);
+        print_format(printer, ")\n");
+    }
+    for (uint32_t i = module->imported_tags_count; i < module->tags_count; i++) {
+        print_format(printer, "  (tag %u", i);
+        print_entity(printer, module, WASM_KIND_TAG, i);
         print_format(printer, ")\n");
     }
     int status = 0;
@@ -223,15 +229,14 @@ static int print_body(struct printer *printer, const struct wasm_func *func,
         int status = wasm_read_instr(&reader, &instr);
         if (status != 0)
             return status;
-        bool closes = instr.op == WASM_OP_END || instr.op == WASM_OP_ELSE;
-        depth -= closes && depth > 0 ? 1 : 0;
+        depth -= wasm_op_closes(instr.op) && depth > 0 ? 1 : 0;
         print_format(printer, "    %06llx  %*s", (unsigned long long)instr.offset,
                      (int)(2 * (depth < INDENT_MAX ? depth : INDENT_MAX)), "");
         print_instr(printer, &instr);
         print_format(printer, "\n");
-        bool opens = instr.op == WASM_OP_BLOCK || instr.op == WASM_OP_LOOP ||
-                     instr.op == WASM_OP_IF || instr.op == WASM_OP_ELSE;
-        depth += opens ? 1 : 0;
+        bool has_rest =
+            wasm_op_closes(instr.op) && instr.op != WASM_OP_END && instr.op != WASM_OP_DELEGATE;
+        depth += wasm_op_opens(instr.op) || has_rest ? 1 : 0;
     }
     return 0;
 }

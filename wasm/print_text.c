@@ -101,11 +101,28 @@ static void print_heaptype(struct printer *printer, const struct wasm_instr *ins
                                                : wasm_type_text(instr->type, text));
 }
 
+static void print_try_table(struct printer *printer, const struct wasm_instr *instr) {
+    static const char *const names[] = {"catch", "catch_ref", "catch_all", "catch_all_ref"};
+    struct wasm_bytes catches = instr->try_table.catches;
+    struct wasm_catch clause;
+    print_blocktype(printer, &instr->block);
+    for (uint32_t i = 0; i < instr->try_table.count && wasm_read_catch(&catches, &clause) == 0;
+         i++) {
+        print_format(printer, " (%s", names[clause.kind]);
+        if (wasm_catch_has_tag(&clause))
+            print_format(printer, " %u", clause.tag_idx);
+        print_format(printer, " %u)", clause.depth);
+    }
+}
+
 static void print_imm(struct printer *printer, const struct wasm_instr *instr) {
     switch ((enum wasm_imm)wasm_opinfo(instr->op)->imm) {
-    case WASM_IMM_NONE: break;
+    case WASM_IMM_NONE:
+    case WASM_IMM_FENCE: break;
     case WASM_IMM_BLOCKTYPE: print_blocktype(printer, &instr->block); break;
     case WASM_IMM_BR_TABLE: print_br_table(printer, instr); break;
+    case WASM_IMM_TRY_TABLE: print_try_table(printer, instr); break;
+    case WASM_IMM_TAG:
     case WASM_IMM_LABEL:
     case WASM_IMM_FUNC:
     case WASM_IMM_LOCAL:

@@ -204,22 +204,26 @@ int wasm_read_name(struct wasm_reader *reader, const char *what, struct wasm_byt
 
 /* ---- types ---- */
 
-const char *wasm_type_proposal(uint8_t byte) {
+/* The later proposal that has this type, or form of a type. */
+static const char *type_proposal(uint8_t byte) {
     switch (byte) {
-    case 0x63:
-    case 0x64: return "typed function references";
-    case 0x69:
-    case 0x74: return "exception handling";
-    case 0x6a:
-    case 0x6b:
-    case 0x6c:
-    case 0x6d:
-    case 0x6e:
-    case 0x71:
-    case 0x72:
-    case 0x73: return "garbage collection";
+    case 0x5d: /* cont */
+    case 0x68:
+    case 0x75: return "stack switching";
+    case 0x4c: /* descriptor, describes, exact */
+    case 0x4d:
+    case 0x62: return "custom descriptors";
+    case 0x65: /* shared */ return "shared-everything threads";
     default: return NULL;
     }
+}
+
+int wasm_bad_type(struct wasm_reader *reader, uint64_t offset, uint8_t byte, const char *what) {
+    const char *proposal = type_proposal(byte);
+    if (proposal == NULL)
+        return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "malformed %s 0x%02x", what, byte);
+    return wasm_error(reader->err, HUSK_E_UNSUPPORTED, offset,
+                      "uses %s (%s 0x%02x), not supported yet", proposal, what, byte);
 }
 
 #define REF_BYTE 0x64 /* a heap type follows */
@@ -238,8 +242,7 @@ int wasm_read_heaptype(struct wasm_reader *reader, bool is_nullable, valtype_t *
     if ((byte & 0xc0) == 0x40) { /* negative, in one byte */
         uint32_t heap = wasm_heap_from_byte(byte);
         if (heap == 0)
-            return wasm_error(reader->err, HUSK_E_BAD_WASM, offset, "malformed heap type 0x%02x",
-                              byte);
+            return wasm_bad_type(reader, offset, byte, "heap type");
         reader->pos++;
         *ret_type = wasm_ref((enum wasm_heap)heap, is_nullable);
         return 0;
@@ -267,8 +270,7 @@ static int read_type(struct wasm_reader *reader, bool is_ref, const char *what,
     if (heap != 0)
         type = wasm_ref((enum wasm_heap)heap, true);
     if (type == VALTYPE_NONE || (is_ref && !valtype_is_ref(type)))
-        return wasm_error(reader->err, HUSK_E_BAD_WASM, wasm_reader_offset(reader) - 1,
-                          "malformed %s 0x%02x", what, byte);
+        return wasm_bad_type(reader, wasm_reader_offset(reader) - 1, byte, what);
     uint64_t offset = wasm_reader_offset(reader) - 1;
     if (type == WASM_V128)
         wasm_use(reader->used, WASM_FEATURE_SIMD, offset, "v128");

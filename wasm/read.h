@@ -55,15 +55,16 @@ int wasm_read_reftype(struct wasm_reader *reader, valtype_t *ret_type);
 int wasm_read_heaptype(struct wasm_reader *reader, bool is_nullable, valtype_t *ret_type);
 /* A value type that starts with this byte: does one? */
 bool wasm_is_type_byte(uint8_t byte);
-/* The later proposal that has this type, or NULL. */
-const char *wasm_type_proposal(uint8_t byte);
+/* Set the error for a byte that is no type. If it is one of a later proposal, the message names
+ * the proposal: HUSK_E_UNSUPPORTED. */
+int wasm_bad_type(struct wasm_reader *reader, uint64_t offset, uint8_t byte, const char *what);
 
 bool wasm_is_utf8(const uint8_t *data, size_t count);
 
 /* An instruction of later.def; NULL if the code is not in it. */
 struct wasm_later {
     uint32_t code;
-    uint8_t prefix, lebs_count;
+    uint8_t prefix;
     const char *text, *proposal;
 };
 const struct wasm_later *wasm_later_find(uint8_t prefix, uint32_t code);

@@ -8,7 +8,6 @@
 
 #include "error.h"
 #include "limits.h"
-#include "needs.h"
 #include "read.h"
 #include "validate.h"
 
@@ -76,6 +75,9 @@ static int validate_table_init(struct validator *validator, const struct wasm_ta
 static int validate_tables(struct validator *validator) {
     const struct wasm_module *module = validator->module;
     int status = 0;
+    if (module->tables_count > 1 && !validator_has(validator, WASM_FEATURE_REFTYPES))
+        return wasm_error(validator->err, HUSK_E_INVALID_WASM, module->tables[1].offset,
+                          "multiple tables: %u", module->tables_count);
     if (module->tables_count > 1)
         wasm_use(&validator->module->used, WASM_FEATURE_REFTYPES, module->tables[1].offset,
                  "a second table");
@@ -195,10 +197,10 @@ static int validate_start(struct validator *validator) {
 }
 
 static int validate_export(struct validator *validator, const struct wasm_export *export) {
-    static const char *const kind_names[] = {"function", "table", "memory", "global"};
+    static const char *const kind_names[] = {"function", "table", "memory", "global", "tag"};
     struct wasm_module *module = validator->module;
     const uint32_t counts[] = {module->funcs_count, module->tables_count, module->memories_count,
-                               module->globals_count};
+                               module->globals_count, module->tags_count};
     if (export->idx >= counts[export->kind])
         return error_index(validator, export->name.offset, kind_names[export->kind], export->idx);
     if (export->kind == WASM_KIND_FUNC)
@@ -264,9 +266,17 @@ int wasm_validate_features(struct wasm_module *module, wasm_features_t enabled,
     /* In this order: function types before anything that uses them, everything that declares
      * functions before the bodies. */
     static int (*const steps[])(struct validator *) = {
-        validate_types, validate_func_types, validate_tables, validate_memories, validate_globals,
-        validate_elems, validate_datas,      validate_start,  validate_exports,  validate_funcs,
+        validate_types, validate_func_types, validate_tables, validate_memories,
+        validate_tags,  validate_globals,    validate_elems,  validate_datas,
+        validate_start, validate_exports,    validate_funcs,
     };
+    const wasm_features_t decoded =
+        module->used.set & ~WASM_FEATURE_BIT(MULTI_MEMORY) & ~WASM_FEATURE_BIT(EXTENDED_CONST);
+    for (unsigned i = 0; i < WASM_FEATURE_COUNT; i++)
+        if ((decoded & ~enabled) >> i & 1)
+            return wasm_error(err, HUSK_E_UNSUPPORTED, module->used.first[i].offset,
+                              "uses %s (%s), which is not enabled", wasm_feature_rows[i].text,
+                              module->used.first[i].what);
     if (module->wide_limits_offset != 0 && (enabled & WASM_FEATURE_BIT(MEMORY64)) == 0)
         return wasm_error(err, HUSK_E_BAD_WASM, module->wide_limits_offset,
                           "limits: integer too large");
@@ -283,6 +293,5 @@ int wasm_validate_features(struct wasm_module *module, wasm_features_t enabled,
 }
 
 int wasm_validate(struct wasm_module *module, struct husk_error *err) {
-    return wasm_error_needs(module->wasm, wasm_validate_features(module, WASM_FEATURES_ALL, err),
-                            err);
+    return wasm_validate_features(module, WASM_FEATURES_ALL, err);
 }

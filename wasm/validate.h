@@ -10,7 +10,7 @@
 #include "types.h"
 
 struct frame { /* one open block; frames[0] is the function or the constant expression itself */
-    enum wasm_op op; /* BLOCK, LOOP, IF or ELSE */
+    enum wasm_op op; /* of BLOCKTYPE, or ELSE, CATCH, CATCH_ALL: what began this part */
     bool is_unreachable;
     struct wasm_blocktype block;
     uint32_t height; /* of the operand stack at its start */
@@ -106,6 +106,8 @@ int check_data_idx(struct validator *validator, uint32_t data_idx); /* validate_
 int label_types(struct validator *validator, uint32_t depth, const valtype_t **ret_types,
                 uint32_t *ret_count);
 int validate_call_type(struct validator *validator, uint32_t type_idx);
+/* The callee's results are those of the caller. */
+int validate_tail_call_type(struct validator *validator, uint32_t type_idx);
 
 /* validate.c */
 int validate_limits(struct validator *validator, const struct wasm_limits *limits, uint64_t offset,
@@ -125,6 +127,11 @@ static inline valtype_t table_address(const struct validator *validator, uint32_
 static inline valtype_t smaller_address(valtype_t a, valtype_t b) {
     return a == WASM_I64 ? b : a;
 }
+
+/* validate_exceptions.c */
+int validate_tags(struct validator *validator);
+int validate_catches(struct validator *validator); /* of a try_table, before its frame is made */
+int validate_exception(struct validator *validator);
 
 /* validate_control.c and validate_ops.c: instructions with a special rule ("*" in opcode.def). */
 int validate_control(struct validator *validator);

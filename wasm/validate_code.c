@@ -25,9 +25,9 @@ static int validate_signature(struct validator *validator, const struct wasm_opi
         params_count++;
     for (uint32_t i = params_count; status == 0 && i > 0; i--)
         status = stack_pop(validator, operand_type(validator, info, i - 1));
-    char result = sig[params_count + 1];
-    if (status == 0 && result != '\0' && result != '@' && result != '#')
-        status = stack_push(validator, valtype_from_letter(result));
+    const char *result = sig + params_count + 1;
+    for (; status == 0 && *result != '\0' && *result != '@' && *result != '#'; result++)
+        status = stack_push(validator, valtype_from_letter(*result));
     return status;
 }
 
@@ -78,6 +78,9 @@ static int validate_immediate(struct validator *validator, uint8_t imm) {
 static int validate_instr(struct validator *validator) {
     const struct wasm_opinfo *info = wasm_opinfo(validator->instr.op);
     wasm_use(&validator->module->used, info->feature, validator->instr.offset, info->text);
+    if (!validator_has(validator, (enum wasm_feature)info->feature))
+        return validator_error(validator, HUSK_E_UNSUPPORTED, "uses %s (%s), which is not enabled",
+                               wasm_feature_rows[info->feature].text, info->text);
     if (info->sig[0] == '*')
         return validate_special(validator);
     if (info->imm != WASM_IMM_NONE) {

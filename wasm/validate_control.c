@@ -17,7 +17,11 @@ static int validate_block(struct validator *validator) {
                  "a block with a type index");
     }
     struct wasm_functype type = wasm_block_functype(validator->module->types, &instr->block);
-    int status = instr->op == WASM_OP_IF ? stack_pop(validator, WASM_I32) : 0;
+    int status = 0;
+    if (instr->op == WASM_OP_IF)
+        status = stack_pop(validator, WASM_I32);
+    else if (instr->op == WASM_OP_TRY_TABLE)
+        status = validate_catches(validator);
     if (status == 0)
         status = stack_pop_types(validator, type.params, type.params_count);
     if (status == 0)
@@ -136,11 +140,29 @@ int validate_call_type(struct validator *validator, uint32_t type_idx) {
     return status != 0 ? status : stack_push_types(validator, type->results, type->results_count);
 }
 
+int validate_tail_call_type(struct validator *validator, uint32_t type_idx) {
+    const struct wasm_functype *type = &validator->module->types[type_idx];
+    struct wasm_functype caller = frame_type(validator, &validator->frames[0]);
+    if (type->results_count != caller.results_count ||
+        !wasm_are_subtypes(validator->module, type->results, caller.results, type->results_count))
+        return validator_error(validator, HUSK_E_INVALID_WASM,
+                               "type mismatch: %s must return what its function returns",
+                               wasm_opinfo(validator->instr.op)->text);
+    int status = stack_pop_types(validator, type->params, type->params_count);
+    if (status == 0)
+        stack_set_unreachable(validator);
+    return status;
+}
+
 static int validate_call(struct validator *validator) {
     const struct wasm_module *module = validator->module;
     uint32_t func_idx = validator->instr.idx;
     int status = check_index(validator, "function", func_idx, module->funcs_count);
-    return status != 0 ? status : validate_call_type(validator, module->funcs[func_idx].type_idx);
+    if (status != 0)
+        return status;
+    return validator->instr.op == WASM_OP_RETURN_CALL
+               ? validate_tail_call_type(validator, module->funcs[func_idx].type_idx)
+               : validate_call_type(validator, module->funcs[func_idx].type_idx);
 }
 
 static int validate_call_indirect(struct validator *validator) {
@@ -151,27 +173,41 @@ static int validate_call_indirect(struct validator *validator) {
     if (status == 0)
         status = check_index(validator, "table", table_idx, module->tables_count);
     if (status == 0 && !wasm_is_subtype(module, module->tables[table_idx].elem_type, WASM_FUNCREF))
-        return validator_error(
-            validator, HUSK_E_INVALID_WASM,
-            "type mismatch: call_indirect needs a table of funcref, table %u holds %s", table_idx,
-            TYPE_TEXT(module->tables[table_idx].elem_type));
+        return validator_error(validator, HUSK_E_INVALID_WASM,
+                               "type mismatch: %s needs a table of funcref, table %u holds %s",
+                               wasm_opinfo(validator->instr.op)->text, table_idx,
+                               TYPE_TEXT(module->tables[table_idx].elem_type));
     if (status == 0)
         status = stack_pop(validator, table_address(validator, table_idx));
-    return status != 0 ? status : validate_call_type(validator, type_idx);
+    if (status != 0)
+        return status;
+    return validator->instr.op == WASM_OP_RETURN_CALL_INDIRECT
+               ? validate_tail_call_type(validator, type_idx)
+               : validate_call_type(validator, type_idx);
 }
 
 int validate_control(struct validator *validator) {
     switch (validator->instr.op) {
     case WASM_OP_BLOCK:
     case WASM_OP_LOOP:
-    case WASM_OP_IF: return validate_block(validator);
+    case WASM_OP_IF:
+    case WASM_OP_TRY:
+    case WASM_OP_TRY_TABLE: return validate_block(validator);
+    case WASM_OP_CATCH:
+    case WASM_OP_CATCH_ALL:
+    case WASM_OP_DELEGATE:
+    case WASM_OP_THROW:
+    case WASM_OP_THROW_REF:
+    case WASM_OP_RETHROW: return validate_exception(validator);
     case WASM_OP_ELSE: return validate_else(validator);
     case WASM_OP_END: return validate_end(validator);
     case WASM_OP_BR: return validate_br(validator);
     case WASM_OP_BR_IF: return validate_br_if(validator);
     case WASM_OP_BR_TABLE: return validate_br_table(validator);
     case WASM_OP_RETURN: return validate_return(validator);
+    case WASM_OP_RETURN_CALL:
     case WASM_OP_CALL: return validate_call(validator);
+    case WASM_OP_RETURN_CALL_INDIRECT:
     case WASM_OP_CALL_INDIRECT: return validate_call_indirect(validator);
     default: stack_set_unreachable(validator); return 0; /* unreachable */
     }

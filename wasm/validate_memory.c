@@ -25,6 +25,10 @@ int validate_memarg(struct validator *validator) {
             validator, HUSK_E_INVALID_WASM,
             "alignment must not be larger than natural: %s has 2^%u, the access is 2^%u bytes",
             wasm_opinfo(instr->op)->text, instr->mem.align_log2, natural);
+    if (wasm_opinfo(instr->op)->feature == WASM_FEATURE_THREADS && instr->mem.align_log2 != natural)
+        return validator_error(validator, HUSK_E_INVALID_WASM,
+                               "atomic alignment must be natural: %s has 2^%u, needs 2^%u bytes",
+                               wasm_opinfo(instr->op)->text, instr->mem.align_log2, natural);
     if (instr->mem.offset > UINT32_MAX &&
         memory_address(validator, instr->mem.memory_idx) == WASM_I32)
         return validator_error(validator, HUSK_E_INVALID_WASM,

@@ -85,24 +85,15 @@ static int validate_br_on_non_null(struct validator *validator) {
 /* ---- calls ---- */
 
 static int validate_call_ref(struct validator *validator) {
-    const struct wasm_module *module = validator->module;
     uint32_t type_idx = validator->instr.idx;
     int status = check_form(validator, type_idx, WASM_FORM_FUNC);
     if (status == 0)
         status = stack_pop(validator, wasm_ref_idx(type_idx, true));
-    if (status != 0 || validator->instr.op == WASM_OP_CALL_REF)
-        return status != 0 ? status : validate_call_type(validator, type_idx);
-    const struct wasm_functype *type = &module->types[type_idx];
-    struct wasm_functype caller = frame_type(validator, &validator->frames[0]);
-    if (type->results_count != caller.results_count ||
-        !wasm_are_subtypes(module, type->results, caller.results, type->results_count))
-        return validator_error(validator, HUSK_E_INVALID_WASM,
-                               "type mismatch: %s must return what its function returns",
-                               wasm_opinfo(validator->instr.op)->text);
-    status = stack_pop_types(validator, type->params, type->params_count);
-    if (status == 0)
-        stack_set_unreachable(validator);
-    return status;
+    if (status != 0)
+        return status;
+    return validator->instr.op == WASM_OP_RETURN_CALL_REF
+               ? validate_tail_call_type(validator, type_idx)
+               : validate_call_type(validator, type_idx);
 }
 
 /* ---- casts ---- */

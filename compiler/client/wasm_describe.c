@@ -90,6 +90,7 @@ static bool describe_kind(struct describer *describer, enum wasm_kind kind, uint
         item->type = (husk_type)valtype_to_byte(module->globals[idx].type);
         item->is_mutable = module->globals[idx].is_mutable;
         return true;
+    case WASM_KIND_TAG: break; /* describe_all() passes tags over */
     }
     return true;
 }
@@ -120,9 +121,11 @@ static bool describe_all(struct describer *describer) {
     const struct wasm_module *module = describer->module;
     bool is_good = true;
     for (uint32_t i = 0; is_good && i < module->imports_count; i++)
-        is_good = describe_import(describer, &module->imports[i]);
+        if (module->imports[i].kind != WASM_KIND_TAG)
+            is_good = describe_import(describer, &module->imports[i]);
     for (uint32_t i = 0; is_good && i < module->exports_count; i++)
-        is_good = describe_export(describer, &module->exports[i]);
+        if (module->exports[i].kind != WASM_KIND_TAG)
+            is_good = describe_export(describer, &module->exports[i]);
     free(describer->name.bytes);
     free(describer->from.bytes);
     free(describer->types);
@@ -164,6 +167,7 @@ static bool index_exists(const struct wasm_module *module, enum wasm_kind kind, 
     case WASM_KIND_TABLE: return idx < module->tables_count;
     case WASM_KIND_MEMORY: return idx < module->memories_count;
     case WASM_KIND_GLOBAL: return idx < module->globals_count;
+    case WASM_KIND_TAG: return idx < module->tags_count;
     }
     return false;
 }

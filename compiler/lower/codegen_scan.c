@@ -7,7 +7,6 @@
 
 #include "codegen_internal.h"
 #include "error.h"
-#include "needs.h"
 
 /* Chunks: big enough that LLVM's fixed cost per module (about 2 ms) does not count, small enough to
  * share out evenly. */
@@ -149,8 +148,7 @@ static int scan_program(const struct program *program, int opt_level, struct chu
     for (uint32_t i = 0; i < program->funcs_count; i++) {
         int status = scan_func(program, i, opt_level, chunks, err);
         if (status != 0)
-            return wasm_error_needs(program_instance(program, program->funcs[i])->module->wasm,
-                                    status, err);
+            return status;
     }
     return 0;
 }

@@ -155,26 +155,63 @@ TEST(messages_say_what_and_where) {
 
 TEST(later_proposals_are_refused_by_name) {
     struct husk_error err = {0};
-    CHECK_STATUS(JUDGE_CODE(&err, 0x12, 0, 0x0b), HUSK_E_UNSUPPORTED);
-    CHECK_CONTAINS(err.message, "uses tail calls (return_call), not supported yet at offset 0x1c");
-    CHECK_STATUS(JUDGE_CODE(&err, 0x1f, 0x40, 0, 0x0b), HUSK_E_UNSUPPORTED);
-    CHECK_CONTAINS(err.message, "exception handling (try_table)");
-    CHECK_STATUS(JUDGE_CODE(&err, 0xfe, 0x1e, 2, 0, 0x0b), HUSK_E_UNSUPPORTED);
-    CHECK_CONTAINS(err.message, "threads (i32.atomic.rmw.add)");
-    CHECK_STATUS(JUDGE_CODE(&err, 0xfd, 0x80, 0x02, 0x0b), HUSK_E_UNSUPPORTED);
-    CHECK_CONTAINS(err.message, "relaxed SIMD (i8x16.relaxed_swizzle)");
+    CHECK_STATUS(JUDGE_CODE(&err, 0xe0, 0, 0x0b), HUSK_E_UNSUPPORTED);
+    CHECK_CONTAINS(err.message,
+                   "uses stack switching (cont.new), not supported yet at offset 0x1c");
+    CHECK_STATUS(JUDGE_CODE(&err, 0xfb, 0x22, 0, 0x0b), HUSK_E_UNSUPPORTED);
+    CHECK_CONTAINS(err.message, "custom descriptors (ref.get_desc)");
     CHECK_STATUS(JUDGE_CODE(&err, 0xff, 0x0b), HUSK_E_BAD_WASM);
     CHECK_CONTAINS(err.message, "illegal opcode 0xff");
-}
-
-TEST(later_types_and_sections_are_refused_by_name) {
-    struct husk_error err = {0};
-    CHECK_STATUS(JUDGE_SECTIONS(&err, 13, 3, 1, 0, 0), HUSK_E_UNSUPPORTED);
-    CHECK_CONTAINS(err.message, "exception handling");
+    CHECK_STATUS(JUDGE_SECTIONS(&err, 1, 4, 1, 0x5d, 0, 0), HUSK_E_UNSUPPORTED);
+    CHECK_CONTAINS(err.message, "uses stack switching (type form 0x5d)");
+    CHECK_STATUS(JUDGE_SECTIONS(&err, 1, 5, 1, 0x60, 1, 0x65, 0), HUSK_E_UNSUPPORTED);
+    CHECK_CONTAINS(err.message, "uses shared-everything threads (value type 0x65)");
     static const uint8_t component[] = {0, 'a', 's', 'm', 0x0d, 0, 1, 0};
     struct wasm_module *module = NULL;
     CHECK_STATUS(wasm_decode(component, sizeof component, &module, &err), HUSK_E_UNSUPPORTED);
     CHECK_CONTAINS(err.message, "component");
+}
+
+TEST(limits_and_alignments_of_3_0) {
+    struct husk_error err = {0};
+    CHECK_STATUS(JUDGE_SECTIONS(&err, 5, 3, 1, 4, 1), 0);
+    CHECK_STATUS(JUDGE_SECTIONS(&err, 5, 3, 1, 16, 1), HUSK_E_BAD_WASM);
+    CHECK_CONTAINS(err.message, "malformed limits flags 0x10");
+    CHECK_STATUS(JUDGE_SECTIONS(&err, 4, 5, 1, 0x70, 3, 1, 1), HUSK_E_BAD_WASM);
+    CHECK_CONTAINS(err.message, "malformed limits flags 0x03");
+    CHECK_STATUS(JUDGE_SECTIONS(&err, 5, 3, 1, 2, 1), HUSK_E_INVALID_WASM);
+    CHECK_CONTAINS(err.message, "shared memory must have maximum");
+    CHECK_STATUS(JUDGE_SECTIONS(&err, 5, 4, 1, 8, 1, 12), HUSK_E_INVALID_WASM);
+    CHECK_CONTAINS(err.message, "invalid custom page size of 2^12 bytes");
+    CHECK_STATUS(JUDGE_CODE(&err, 0x41, 0, 0x41, 0, 0xfe, 0x1e, 1, 0, 0x1a, 0x0b),
+                 HUSK_E_INVALID_WASM);
+    CHECK_CONTAINS(err.message, "atomic alignment must be natural: i32.atomic.rmw.add has 2^1");
+    CHECK_STATUS(JUDGE_CODE(&err, 0xfe, 0x03, 1, 0x0b), HUSK_E_BAD_WASM);
+    CHECK_CONTAINS(err.message, "zero byte expected");
+    CHECK_STATUS(JUDGE_CODE(&err, 0x41, 0, 0x28, 2, 0x80, 0x80, 0x80, 0x80, 0x10, 0x1a, 0x0b),
+                 HUSK_E_INVALID_WASM);
+    CHECK_CONTAINS(err.message, "offset out of range: i32.load at +4294967296");
+}
+
+TEST(exceptions_are_nested_as_they_must_be) {
+    struct husk_error err = {0};
+    CHECK_STATUS(JUDGE_CODE(&err, 0x07, 0, 0x0b), HUSK_E_BAD_WASM);
+    CHECK_CONTAINS(err.message, "END opcode expected: catch without try");
+    CHECK_STATUS(JUDGE_CODE(&err, 0x06, 0x40, 0x19, 0x19, 0x0b, 0x0b), HUSK_E_BAD_WASM);
+    CHECK_CONTAINS(err.message, "END opcode expected: catch_all without try");
+    CHECK_STATUS(JUDGE_CODE(&err, 0x06, 0x40, 0x09, 0, 0x0b, 0x0b), HUSK_E_INVALID_WASM);
+    CHECK_CONTAINS(err.message, "invalid rethrow label 0");
+    CHECK_STATUS(JUDGE_CODE(&err, 0x06, 0x40, 0x18, 0, 0x0b), 0);
+    CHECK_STATUS(JUDGE_CODE(&err, 0x06, 0x40, 0x18, 1, 0x0b), HUSK_E_INVALID_WASM);
+    CHECK_CONTAINS(err.message, "unknown label 1: delegate names it, there are 1");
+    CHECK_STATUS(JUDGE_CODE(&err, 0x1f, 0x40, 1, 2, 0, 0x0b, 0x0b), 0); /* catch_all 0 */
+    CHECK_STATUS(JUDGE_CODE(&err, 0x1f, 0x40, 1, 3, 0, 0x0b, 0x0b), HUSK_E_INVALID_WASM);
+    CHECK_CONTAINS(err.message, "a catch clause of try_table has other values");
+    CHECK_STATUS(JUDGE_CODE(&err, 0x1f, 0x40, 1, 4, 0, 0x0b, 0x0b), HUSK_E_BAD_WASM);
+    CHECK_CONTAINS(err.message, "malformed catch clause 0x04");
+    CHECK_STATUS(JUDGE_SECTIONS(&err, 1, 5, 1, 0x60, 0, 1, 0x7f, 13, 3, 1, 0, 0),
+                 HUSK_E_INVALID_WASM);
+    CHECK_CONTAINS(err.message, "non-empty tag result type: type 0 of tag 0");
 }
 
 TEST(messages_name_types_as_the_text_format_does) {
@@ -257,11 +294,12 @@ static void put_imm(struct bytes *code, enum wasm_op op) {
     case WASM_IMM_TYPE2: PUT(code, 2, 2); break;
     case WASM_IMM_BR_TABLE:
     case WASM_IMM_CALL_INDIRECT:
-    case WASM_IMM_MEMARG:
     case WASM_IMM_MEMORY2:
     case WASM_IMM_MEMORY_INIT:
     case WASM_IMM_TABLE_INIT:
     case WASM_IMM_TABLE2: PUT(code, 0, 0); break;
+    case WASM_IMM_MEMARG: PUT(code, (uint8_t)wasm_op_access_log2(op), 0); break;
+    case WASM_IMM_TRY_TABLE: PUT(code, 0x40, 1, 2, 0); break; /* catch_all 0 */
     case WASM_IMM_MEMARG_LANE: PUT(code, 0, 0, 0); break;
     case WASM_IMM_F32: PUT(code, 0, 0, 0, 0); break;
     case WASM_IMM_F64: PUT(code, 0, 0, 0, 0, 0, 0, 0, 0); break;
@@ -282,12 +320,18 @@ static void put_op(struct bytes *code, enum wasm_op op) {
     put_imm(code, op);
 }
 
+/* Does it stand in a try? */
+static bool needs_try(enum wasm_op op) {
+    return op == WASM_OP_CATCH || op == WASM_OP_CATCH_ALL || op == WASM_OP_DELEGATE ||
+           op == WASM_OP_RETHROW;
+}
+
 /* Does the label take a reference? */
 static bool takes_ref(enum wasm_op op) {
     return op == WASM_OP_BR_ON_NON_NULL || wasm_opinfo(op)->imm == WASM_IMM_CAST;
 }
 
-/* One of everything to name: types, an import-free function () -> (), table, memory, mutable
+/* One of everything to name: types, a tag, an import-free function () -> (), table, memory, mutable
  * global, element and data segment. */
 static struct bytes module_with_op(enum wasm_op op) {
     struct bytes body = {0};
@@ -296,20 +340,25 @@ static struct bytes module_with_op(enum wasm_op op) {
     PUT(&body, 1, 1, 0x7f);
     if (op == WASM_OP_ELSE)
         PUT(&body, 0x41, 0, 0x04, 0x40);
+    if (needs_try(op))
+        PUT(&body, 0x06, 0x40);
+    if (op == WASM_OP_RETHROW)
+        PUT(&body, 0x19); /* catch_all */
     if (takes_ref(op))
         PUT(&body, 0x02, 0x6e); /* block (result anyref) */
     PUT(&body, 0x00);           /* unreachable: whatever the instruction takes is there */
     if (op != WASM_OP_END)
         put_op(&body, op);
     PUT(&body, 0x00, 0x0b);
-    if (wasm_opinfo(op)->imm == WASM_IMM_BLOCKTYPE || op == WASM_OP_ELSE)
+    if (wasm_op_opens(op) || op == WASM_OP_ELSE || (needs_try(op) && op != WASM_OP_DELEGATE))
         PUT(&body, 0x0b);
     if (takes_ref(op))
         PUT(&body, 0x00, 0x0b);
     put_header(&wasm);
     PUT(&wasm, 1, 21, 6, 0x60, 0, 0, 0x5f, 1, 0x7f, 1, 0x5e, 0x7f, 1, 0x5f, 1, 0x78, 1, 0x5e, 0x77,
         1, 0x5e, 0x70, 1);
-    PUT(&wasm, 3, 2, 1, 0, 4, 4, 1, 0x70, 0, 1, 5, 3, 1, 0, 1, 6, 6, 1, 0x7f, 1, 0x41, 0, 0x0b);
+    PUT(&wasm, 3, 2, 1, 0, 4, 4, 1, 0x70, 0, 1, 5, 3, 1, 0, 1, 13, 3, 1, 0, 0);
+    PUT(&wasm, 6, 6, 1, 0x7f, 1, 0x41, 0, 0x0b);
     PUT(&wasm, 9, 5, 1, 1, 0, 1, 0, 12, 1, 1);
     put_byte(&code, 1);
     put_u32(&code, (uint32_t)body.count);
