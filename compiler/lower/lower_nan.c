@@ -10,7 +10,7 @@
  */
 #include <string.h>
 
-#include "lower.h"
+#include "lower_identity.h"
 
 #define WALK_MAX 32
 #define UNFOLD_DEPTH_MAX 8
@@ -18,25 +18,23 @@
 /* The values that a search has met: loops end it. Full: the caller assumes the worst. */
 struct walk {
     LLVMValueRef met[WALK_MAX];
+    LLVMTypeRef met_for[WALK_MAX];
+    LLVMTypeRef lane; /* the type of float that a value is used for; NULL if it does not matter */
     uint32_t count;
     bool is_full, constants_are_stored;
 };
 
 static bool walk_enter(struct walk *walk, LLVMValueRef value) {
     for (uint32_t i = 0; i < walk->count; i++)
-        if (walk->met[i] == value)
+        if (walk->met[i] == value && walk->met_for[i] == walk->lane)
             return false;
     walk->is_full = walk->is_full || walk->count == WALK_MAX;
-    if (!walk->is_full)
+    if (!walk->is_full) {
+        walk->met_for[walk->count] = walk->lane;
         walk->met[walk->count++] = value;
+    }
     return !walk->is_full;
 }
-
-/* Constants that make an operation return its other operand; or of which LLVM could compute one of
- * those: numbers of few digits. Others would have to be hidden, too, but cost registers where a
- * function writes many (nbody: 12 % more instructions), and give exactly 0 or 1 by x - x and x / x
- * only. */
-enum identity { IDENTITY_ZERO, IDENTITY_ONE, IDENTITY_PART, IDENTITIES_COUNT };
 
 #define HIDDEN_MAX 16
 
@@ -52,19 +50,6 @@ struct quiet {
     uint32_t hidden_count;
 };
 
-static bool is_float(LLVMValueRef value) {
-    LLVMTypeKind kind = LLVMGetTypeKind(LLVMTypeOf(value));
-    return kind == LLVMFloatTypeKind || kind == LLVMDoubleTypeKind;
-}
-
-static bool is_vector(LLVMValueRef value) {
-    return LLVMGetTypeKind(LLVMTypeOf(value)) == LLVMVectorTypeKind;
-}
-
-static bool is_in_vector_register(LLVMValueRef value) {
-    return is_float(value) || is_vector(value);
-}
-
 /* ---- fences ---- */
 
 static void set_attribute(struct lower_module *lm, LLVMValueRef call, const char *name,
@@ -78,9 +63,9 @@ static void set_attribute(struct lower_module *lm, LLVMValueRef call, const char
 static LLVMValueRef fence(struct lower_module *lm, LLVMValueRef value) {
     LLVMTypeRef type = LLVMTypeOf(value);
     LLVMTypeRef functype = LLVMFunctionType(type, &type, 1, false);
-    LLVMValueRef nothing =
-        LLVMGetInlineAsm(functype, "", 0, is_in_vector_register(value) ? "=x,0" : "=r,0", 4, false,
-                         false, LLVMInlineAsmDialectATT, false);
+    bool in_vector_register = lower_is_float(value) || lower_is_vector(value);
+    LLVMValueRef nothing = LLVMGetInlineAsm(functype, "", 0, in_vector_register ? "=x,0" : "=r,0",
+                                            4, false, false, LLVMInlineAsmDialectATT, false);
     LLVMValueRef call = LLVMBuildCall2(lm->builder, functype, nothing, &value, 1, "");
     set_attribute(lm, call, "memory", 6); /* 0: none */
     set_attribute(lm, call, "nounwind", 8);
@@ -132,52 +117,13 @@ static void hide_operand(struct quiet *quiet, LLVMValueRef user, unsigned idx) {
 
 /* ---- what a value may be ---- */
 
-/* A constant's bits, as a number of that many bits; 0 bits: neither an integer nor a float. */
-static unsigned constant_bits(struct lower_module *lm, LLVMValueRef value, uint64_t *ret_bits) {
-    if (LLVMIsAConstantFP(value) != NULL)
-        value = LLVMConstBitCast(value, LLVMTypeOf(value) == lm->f32 ? lm->i32 : lm->i64);
-    if (LLVMIsAConstantInt(value) == NULL)
-        return 0;
-    *ret_bits = LLVMConstIntGetZExtValue(value);
-    return LLVMGetIntTypeWidth(LLVMTypeOf(value));
-}
-
-/* Of an f32: +-0, or +-1, or at most 8 digits (binary). */
-static bool is_identity32(uint64_t bits, enum identity identity) {
-    if (identity == IDENTITY_PART)
-        return (bits & 0xffff) == 0;
-    return (bits & 0x7fffffff) == (identity == IDENTITY_ZERO ? 0 : 0x3f800000);
-}
-
-static bool is_identity64(uint64_t bits, enum identity identity) {
-    if (identity == IDENTITY_PART)
-        return (bits & 0x1fffffffffff) == 0;
-    return (bits & 0x7fffffffffffffff) == (identity == IDENTITY_ZERO ? 0 : 0x3ff0000000000000);
-}
-
 /* Could what is read from memory where this constant was written be the identity? */
 static bool holds_identity(const struct quiet *quiet, LLVMValueRef constant,
                            enum identity identity) {
-    uint64_t bits;
-    unsigned width = constant_bits(quiet->lm, constant, &bits);
-    uint64_t minus_one = width >= 64 ? UINT64_MAX : ((uint64_t)1 << width) - 1;
-    if (width != 0 && (quiet->integers_read >> identity & 1) != 0 &&
-        (identity == IDENTITY_ZERO ? bits == 0
-                                   : identity == IDENTITY_ONE && (bits == 1 || bits == minus_one)))
-        return true;
-    if ((quiet->floats_read >> identity & 1) == 0)
-        return false;
-    if (width == 64)
-        return is_identity64(bits, identity) || is_identity32(bits & 0xffffffff, identity) ||
-               is_identity32(bits >> 32, identity);
-    return width == 32 && is_identity32(bits, identity);
-}
-
-static bool is_identity(struct lower_module *lm, LLVMValueRef constant, enum identity identity) {
-    uint64_t bits;
-    unsigned width = constant_bits(lm, constant, &bits);
-    return width == 32 ? is_identity32(bits, identity)
-                       : width == 64 && is_identity64(bits, identity);
+    return ((quiet->integers_read >> identity & 1) != 0 &&
+            lower_holds_integer(quiet->lm, constant, identity)) ||
+           ((quiet->floats_read >> identity & 1) != 0 &&
+            lower_holds_identity(quiet->lm, constant, identity));
 }
 
 static unsigned intrinsic_of(LLVMValueRef value) {
@@ -192,20 +138,58 @@ static bool is_sign_change(struct lower_module *lm, LLVMValueRef call) {
            (id == lm->intrinsic_ids[LOWER_FABS] || id == lm->intrinsic_ids[LOWER_COPYSIGN]);
 }
 
-/* May the bits be those of a signalling NaN? Arithmetic makes none, if this file does its work. A
- * promotion's counts: if LLVM takes arithmetic on it for nothing, and then meets a demotion, it
- * takes both for nothing. */
+/* What the CPU's minimum or maximum of vectors makes when no operand is a NaN (lower_simd_float.c,
+ * emit_min_max()). */
+static bool is_vector_extreme(struct lower_module *lm, LLVMValueRef value) {
+    LLVMValueRef one = LLVMGetOperand(value, 0);
+    unsigned id = LLVMIsABitCastInst(one) ? intrinsic_of(LLVMGetOperand(one, 0)) : 0;
+    for (int i = LOWER_X86_MINPS; id != 0 && i <= LOWER_X86_MAXPD; i++)
+        if (id == lm->intrinsic_ids[i])
+            return true;
+    return false;
+}
+
+static bool may_signal(struct lower_module *lm, struct walk *walk, LLVMValueRef value);
+
+static bool any_may_signal(struct lower_module *lm, struct walk *walk, LLVMValueRef value,
+                           int first, int end) {
+    for (int i = first; i < end; i++)
+        if (may_signal(lm, walk, LLVMGetOperand(value, (unsigned)i)))
+            return true;
+    return false;
+}
+
+/* Lanes that are put elsewhere; as halves of floats they might make others. */
+static bool moves_whole_lanes(const struct walk *walk, LLVMValueRef value) {
+    LLVMTypeRef lane = lower_lane_of(LLVMGetOperand(value, 0));
+    if (LLVMGetTypeKind(lane) == LLVMIntegerTypeKind)
+        return LLVMGetIntTypeWidth(lane) ==
+               (LLVMGetTypeKind(walk->lane) == LLVMFloatTypeKind ? 32 : 64);
+    return lane == walk->lane;
+}
+
+/* What a promotion is made of. */
+static bool source_may_signal(struct lower_module *lm, struct walk *walk, LLVMValueRef value) {
+    LLVMTypeRef lane = walk->lane;
+    walk->lane = lower_lane_of(LLVMGetOperand(value, 0));
+    bool may = any_may_signal(lm, walk, value, 0, 1);
+    walk->lane = lane;
+    return may;
+}
+
+/* May the bits be those of a signalling NaN, as a walk->lane? Arithmetic makes none, if this file
+ * does its work. A promotion's counts: if LLVM takes arithmetic on it for nothing, and then meets a
+ * demotion, it takes both for nothing. Vectors pass through casts between them: the bits are the
+ * same, but what is quiet as two floats may signal as a double. */
 static bool may_signal(struct lower_module *lm, struct walk *walk, LLVMValueRef value) {
-    if (LLVMIsAConstantFP(value) != NULL) {
-        LLVMBool loses;
-        double number = LLVMConstRealGetDouble(value, &loses);
-        return number != number;
-    }
-    if (LLVMIsAInstruction(value) == NULL)
+    if (LLVMIsConstant(value) && (LLVMIsAConstantFP(value) || lower_is_vector(value)))
+        return lower_may_be_nan(lm, value);
+    if (LLVMIsAInstruction(value) == NULL ||
+        (lower_is_float(value) && lower_lane_of(value) != walk->lane))
         return true;
     if (!walk_enter(walk, value))
         return walk->is_full;
-    int first = 0, count = LLVMGetNumOperands(value);
+    int count = LLVMGetNumOperands(value);
     switch (LLVMGetInstructionOpcode(value)) {
     case LLVMFAdd:
     case LLVMFSub:
@@ -215,20 +199,25 @@ static bool may_signal(struct lower_module *lm, struct walk *walk, LLVMValueRef 
     case LLVMSIToFP:
     case LLVMUIToFP: return false;
     case LLVMCall:
-        if (!is_sign_change(lm, value))
-            return intrinsic_of(value) == 0;
-        count = 1;
-        break;
+        if (is_sign_change(lm, value))
+            return any_may_signal(lm, walk, value, 0, 1);
+        return intrinsic_of(value) == 0 || !lower_is_float(value);
+    case LLVMFPExt: return source_may_signal(lm, walk, value);
     case LLVMFNeg:
-    case LLVMFPExt:
-    case LLVMPHI: break;
-    case LLVMSelect: first = 1; break;
+    case LLVMPHI: return any_may_signal(lm, walk, value, 0, count);
+    case LLVMSelect: return any_may_signal(lm, walk, value, 1, count);
+    case LLVMBitCast:
+        return !lower_is_vector(value) || !lower_is_vector(LLVMGetOperand(value, 0)) ||
+               any_may_signal(lm, walk, value, 0, 1);
+    case LLVMExtractElement:
+        return !moves_whole_lanes(walk, value) || any_may_signal(lm, walk, value, 0, 1);
+    case LLVMInsertElement:
+    case LLVMShuffleVector:
+        return !moves_whole_lanes(walk, value) || any_may_signal(lm, walk, value, 0, 2);
+    case LLVMAnd:
+    case LLVMOr: return !is_vector_extreme(lm, value);
     default: return true;
     }
-    for (int i = first; i < count; i++)
-        if (may_signal(lm, walk, LLVMGetOperand(value, (unsigned)i)))
-            return true;
-    return false;
 }
 
 /* Where an integer, or what a step or two made of it, is compared, LLVM may know it on one side. */
@@ -239,7 +228,7 @@ static bool is_compared(LLVMValueRef value, int depth) {
         if (uses_left-- == 0 || LLVMIsAICmpInst(user) || LLVMIsASwitchInst(user))
             return true;
         bool is_step = LLVMIsACastInst(user) || LLVMIsABinaryOperator(user);
-        if (depth > 0 && is_step && !is_float(user) && is_compared(user, depth - 1))
+        if (depth > 0 && is_step && !lower_is_float(user) && is_compared(user, depth - 1))
             return true;
     }
     return false;
@@ -255,32 +244,43 @@ static bool all_may_fold(struct lower_module *lm, struct walk *walk, LLVMValueRe
     return true;
 }
 
-/* May LLVM find out that it is a constant, by whatever it does to loops and branches? Of a load:
- * if `constants_are_stored`. */
+static bool any_may_fold(struct lower_module *lm, struct walk *walk, LLVMValueRef value, int first,
+                         int end) {
+    for (int i = first; i < end; i++)
+        if (may_fold(lm, walk, LLVMGetOperand(value, (unsigned)i)))
+            return true;
+    return false;
+}
+
+/* A vector that is put together of lanes of others; not a lane taken out. */
+static bool is_mix(LLVMValueRef value) {
+    return LLVMIsAShuffleVectorInst(value) || LLVMIsAInsertElementInst(value);
+}
+
+/* May LLVM find out that it is a constant, or that a lane of it is one, by whatever it does to
+ * loops and branches? Of a load: if `constants_are_stored`. */
 static bool may_fold(struct lower_module *lm, struct walk *walk, LLVMValueRef value) {
     if (LLVMIsConstant(value) || LLVMIsACmpInst(value))
-        return true;
+        return !LLVMIsUndef(value);
     if (LLVMIsALoadInst(value) && walk->constants_are_stored)
         return true;
-    if (!is_float(value) && is_compared(value, 2))
+    if (!lower_is_float(value) && !lower_is_vector(value) && is_compared(value, 2))
         return true;
     if (LLVMIsAInstruction(value) == NULL)
         return false;
     if (!walk_enter(walk, value))
         return walk->is_full;
     int count = LLVMGetNumOperands(value);
-    if (LLVMIsAPHINode(value) || LLVMIsASelectInst(value)) {
-        for (int i = LLVMIsAPHINode(value) ? 0 : 1; i < count; i++)
-            if (may_fold(lm, walk, LLVMGetOperand(value, (unsigned)i)))
-                return true;
-        return false;
-    }
+    if (LLVMIsAPHINode(value) || LLVMIsASelectInst(value))
+        return any_may_fold(lm, walk, value, LLVMIsAPHINode(value) ? 0 : 1, count);
+    if (is_mix(value))
+        return any_may_fold(lm, walk, value, 0, 2);
     if (LLVMIsACallInst(value)) {
         unsigned id = intrinsic_of(value);
         return id != 0 && all_may_fold(lm, walk, value, count - 1);
     }
-    bool is_computed =
-        LLVMIsACastInst(value) || LLVMIsABinaryOperator(value) || LLVMIsAUnaryOperator(value);
+    bool is_computed = LLVMIsACastInst(value) || LLVMIsABinaryOperator(value) ||
+                       LLVMIsAUnaryOperator(value) || LLVMIsAExtractElementInst(value);
     return is_computed && all_may_fold(lm, walk, value, count);
 }
 
@@ -298,8 +298,8 @@ static void guard_operands(struct quiet *quiet, struct walk *walk, LLVMValueRef 
 /* A float that was made of an integer in memory. */
 static void note_converted(struct quiet *quiet, LLVMValueRef value, enum identity identity) {
     bool is_bits = LLVMIsABitCastInst(value) != NULL;
-    while (LLVMIsACastInst(value))
-        value = LLVMGetOperand(value, 0);
+    while (LLVMIsACastInst(value) || is_mix(value) || LLVMIsAExtractElementInst(value))
+        value = LLVMGetOperand(value, LLVMIsAInsertElementInst(value) ? 1 : 0);
     if (LLVMIsALoadInst(value))
         *(is_bits ? &quiet->floats_read : &quiet->integers_read) |= 1u << identity;
 }
@@ -307,16 +307,16 @@ static void note_converted(struct quiet *quiet, LLVMValueRef value, enum identit
 /* A float that is made of an integer that is computed. LLVM knows so much about those (known bits,
  * ranges, x - x) that each may turn out to be a constant. */
 static bool is_of_computed_integer(LLVMValueRef value) {
-    if (!LLVMIsACastInst(value) || is_float(LLVMGetOperand(value, 0)))
+    if (LLVMIsACastInst(value) ? lower_is_float(LLVMGetOperand(value, 0)) : lower_is_float(value))
         return false;
     while (LLVMIsACastInst(value))
         value = LLVMGetOperand(value, 0);
-    return LLVMIsABinaryOperator(value) || intrinsic_of(value) != 0 || is_float(value);
+    return LLVMIsABinaryOperator(value) || intrinsic_of(value) != 0 || lower_is_float(value);
 }
 
 /* By arithmetic on what is in memory. */
 static bool is_computed_float(LLVMValueRef value) {
-    return !LLVMIsACastInst(value) || is_float(LLVMGetOperand(value, 0));
+    return !LLVMIsACastInst(value) || lower_is_float(LLVMGetOperand(value, 0));
 }
 
 /* Adds a zero that LLVM does not know. A fence of the sum would keep loops that count with it
@@ -335,7 +335,7 @@ static void hide_integer(struct quiet *quiet, LLVMValueRef user) {
 static void unfold(struct quiet *quiet, LLVMValueRef user, unsigned idx, int depth) {
     LLVMValueRef value = LLVMGetOperand(user, idx);
     bool is_computed = LLVMIsACastInst(value) || LLVMIsABinaryOperator(value);
-    if (!is_computed || depth == 0) {
+    if (!is_computed || depth == 0 || lower_is_vector(value)) {
         hide_operand(quiet, user, idx);
         return;
     }
@@ -348,25 +348,39 @@ static void unfold(struct quiet *quiet, LLVMValueRef user, unsigned idx, int dep
                depth - 1);
 }
 
+/* The end of the operands that a value passes on, with their bits or some of their lanes; 0: it
+ * passes on none. */
+static int passed_operands(struct lower_module *lm, LLVMValueRef value, int *ret_first) {
+    *ret_first = LLVMIsASelectInst(value) ? 1 : 0;
+    if (LLVMIsAPHINode(value))
+        return LLVMGetNumOperands(value);
+    if (LLVMIsASelectInst(value))
+        return 3;
+    if (is_mix(value))
+        return 2;
+    bool is_cast = LLVMIsABitCastInst(value) && lower_is_vector(value) &&
+                   lower_is_vector(LLVMGetOperand(value, 0));
+    bool is_one = is_cast || LLVMGetInstructionOpcode(value) == LLVMFNeg ||
+                  LLVMIsAExtractElementInst(value) || is_sign_change(lm, value);
+    return is_one ? 1 : 0;
+}
+
 /* Sees to it that LLVM never takes the operand for the identity. */
 static void guard(struct quiet *quiet, struct walk *walk, LLVMValueRef user, unsigned idx,
                   enum identity identity) {
     LLVMValueRef value = LLVMGetOperand(user, idx);
-    bool is_identity_now = is_identity(quiet->lm, value, identity);
+    bool is_identity_now = lower_is_identity(quiet->lm, value, identity);
     if (LLVMIsAInstruction(value) == NULL && !is_identity_now)
         return; /* another constant, or a parameter */
     if (!is_identity_now && !walk_enter(walk, value) && !walk->is_full)
         return;
+    int first, end = passed_operands(quiet->lm, value, &first);
     if (is_identity_now || walk->is_full) {
         hide_operand(quiet, user, idx);
     } else if (LLVMIsALoadInst(value)) {
         quiet->floats_read |= 1u << identity;
-    } else if (LLVMIsAPHINode(value)) {
-        guard_operands(quiet, walk, value, 0, LLVMGetNumOperands(value), identity);
-    } else if (LLVMIsASelectInst(value)) {
-        guard_operands(quiet, walk, value, 1, 3, identity);
-    } else if (LLVMGetInstructionOpcode(value) == LLVMFNeg || is_sign_change(quiet->lm, value)) {
-        guard_operands(quiet, walk, value, 0, 1, identity);
+    } else if (end != 0) {
+        guard_operands(quiet, walk, value, first, end, identity);
     } else {
         struct walk inner = {.count = 0}, loaded = {.constants_are_stored = true};
         note_converted(quiet, value, identity);
@@ -382,14 +396,14 @@ static void guard(struct quiet *quiet, struct walk *walk, LLVMValueRef user, uns
 static void hide_unless_other_constant(struct quiet *quiet, LLVMValueRef user, unsigned idx,
                                        enum identity identity) {
     LLVMValueRef value = LLVMGetOperand(user, idx);
-    if (!LLVMIsConstant(value) || is_identity(quiet->lm, value, identity))
+    if (!LLVMIsConstant(value) || lower_is_identity(quiet->lm, value, identity))
         hide_operand(quiet, user, idx);
 }
 
 static void guard_arithmetic(struct quiet *quiet, LLVMValueRef instruction,
                              enum identity identity) {
     for (unsigned i = 0; i < 2; i++) {
-        struct walk other = {.count = 0}, walk = {.count = 0};
+        struct walk other = {.lane = lower_lane_of(instruction)}, walk = {.count = 0};
         if (!may_signal(quiet->lm, &other, LLVMGetOperand(instruction, 1 - i)))
             continue;
         if (quiet->lm->is_strict)
@@ -420,7 +434,8 @@ static bool is_promoted(struct quiet *quiet, struct walk *walk, LLVMValueRef val
         return true;
     quiet->is_demoted_read = quiet->is_demoted_read || opcode == LLVMLoad;
     if (opcode != LLVMFNeg && opcode != LLVMSelect && opcode != LLVMPHI && opcode != LLVMCall &&
-        opcode != LLVMBitCast)
+        opcode != LLVMBitCast && opcode != LLVMShuffleVector && opcode != LLVMInsertElement &&
+        opcode != LLVMExtractElement)
         return false;
     if (!walk_enter(walk, value))
         return walk->is_full;
@@ -494,10 +509,11 @@ static void guard_write(struct quiet *quiet, LLVMValueRef instruction, enum iden
     if (LLVMIsAStoreInst(instruction) == NULL)
         return;
     LLVMValueRef value = LLVMGetOperand(instruction, 0);
-    if (!is_float(value) || LLVMIsConstant(value))
+    if (!lower_is_float(value) || LLVMIsConstant(value))
         guard_bits(quiet, &walk, instruction, 0, identity);
-    else
-        guard(quiet, &walk, instruction, 0, identity);
+    struct walk whole = {.count = 0};
+    if ((lower_is_float(value) || lower_is_vector(value)) && !LLVMIsConstant(value))
+        guard(quiet, &whole, instruction, 0, identity);
 }
 
 static void guard_writes(struct quiet *quiet, LLVMValueRef instruction) {

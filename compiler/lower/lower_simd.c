@@ -3,7 +3,10 @@
  * spec 4.4.3): constants, bitwise logic, splats, lanes, shuffles; and what all lower_simd*.c share.
  * The others: lower_simd_integer.c, lower_simd_float.c, lower_simd_memory.c.
  */
+#include "lower_identity.h"
 #include "lower_simd.h"
+
+#include <string.h>
 
 static const uint8_t lane_bits[LANES_COUNT] = {8, 16, 32, 64, 32, 64};
 
@@ -23,11 +26,30 @@ LLVMTypeRef lower_lanes_type(const struct lower_module *lm, enum lower_lanes lan
     return LLVMVectorType(lower_lane_type(lm, lanes), lower_lanes_count(lanes));
 }
 
+/* LLVM leaves casts between constants with lanes of other widths for later. */
+static LLVMValueRef constant_of_words(struct lower_module *lm, const uint64_t words[2],
+                                      LLVMTypeRef type) {
+    LLVMTypeRef lane = LLVMGetElementType(type);
+    LLVMValueRef lanes[16];
+    unsigned width = lower_lane_bits(lane), count = LLVMGetVectorSize(type);
+    for (unsigned i = 0; i < count; i++) {
+        LLVMTypeRef bits = LLVMIntTypeInContext(lm->ctx, width);
+        uint64_t word = words[i * width / 64] >> i * width % 64;
+        lanes[i] = LLVMConstBitCast(
+            LLVMConstInt(bits, width == 64 ? word : word & (((uint64_t)1 << width) - 1), false),
+            lane);
+    }
+    return LLVMConstVector(lanes, count);
+}
+
 /* A cast of a cast is left out here: the fast tier has no pass that would do it, and lower_nan.c
  * sees more. */
 LLVMValueRef lower_bits(struct lower_func *lf, LLVMValueRef value, LLVMTypeRef type) {
     if (LLVMIsABitCastInst(value) && LLVMTypeOf(LLVMGetOperand(value, 0)) == type)
         return LLVMGetOperand(value, 0);
+    uint64_t words[2];
+    if (lower_constant_words(lf->lm, value, words) == 2)
+        return constant_of_words(lf->lm, words, type);
     return LLVMBuildBitCast(lf->builder, value, type, "");
 }
 
@@ -78,10 +100,9 @@ LLVMValueRef lower_simd_call(struct lower_func *lf, enum lower_intrinsic intrins
 /* ---- whole values ---- */
 
 static void emit_const(struct lower_func *lf) {
-    LLVMValueRef lanes[16];
-    for (uint32_t i = 0; i < 16; i++)
-        lanes[i] = LLVMConstInt(lf->lm->i8, lf->instr.v128[i], false);
-    lower_push_lanes(lf, LLVMConstVector(lanes, 16));
+    uint64_t words[2];
+    memcpy(words, lf->instr.v128, sizeof words); /* the host is little-endian, too */
+    lower_push(lf, constant_of_words(lf->lm, words, lf->lm->v128));
 }
 
 /* arg: an LLVM opcode */

@@ -10,6 +10,7 @@ set(sources
     lower_emit.c
     lower_float.c
     lower_func.c
+    lower_identity.c
     lower_init.c
     lower_integer.c
     lower_memory.c
