@@ -238,6 +238,20 @@ struct husk_image_code_row {
     uint32_t wasm_offset; /* from the start of the input */
 };
 
+/* The code from code_gva to the next row's code_gva came in by this inlined call. A backtrace has
+ * more frames there: those of the calls, from the inner one to the outer one. */
+struct husk_image_inlined_row {
+    uint32_t code_gva;
+    uint32_t call; /* index in "inlined_calls" + 1; 0: the code was not inlined */
+};
+
+struct husk_image_inlined_call {
+    uint32_t func_idx;    /* the function that calls */
+    uint32_t wasm_offset; /* of the call, from the start of the module */
+    /* index + 1 of the call by which the calling function was inlined itself; 0: it was not */
+    uint32_t outer;
+};
+
 /* How to unwind a frame: CFA = (cfa_base ? rbp : rsp) + cfa_offset.
  * The return address is at CFA - 8. If rbp_offset != 0, the caller's rbp is at CFA - rbp_offset.
  * cfa_offset 0: the unwinding stops here. */
@@ -267,6 +281,8 @@ _Static_assert(sizeof(struct husk_image_memory) == 32, "image format");
 _Static_assert(sizeof(struct husk_image_table) == 40, "image format");
 _Static_assert(sizeof(struct husk_image_global) == 16, "image format");
 _Static_assert(sizeof(struct husk_image_code_row) == 12, "image format");
+_Static_assert(sizeof(struct husk_image_inlined_row) == 8, "image format");
+_Static_assert(sizeof(struct husk_image_inlined_call) == 12, "image format");
 _Static_assert(sizeof(struct husk_image_unwind_x86_64) == 16, "image format");
 _Static_assert(sizeof(struct husk_image_line_row) == 16, "image format");
 #endif

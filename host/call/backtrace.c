@@ -33,6 +33,13 @@ static const struct husk_image_unwind_x86_64 *unwind_row_find(const husk_image *
                            code_gva);
 }
 
+/* The inlined call by which the code at an address came in, as index + 1; 0: none. */
+static uint32_t inlined_call_find(const husk_image *image, uint64_t code_gva) {
+    const struct husk_image_inlined_row *row = rows_last_up_to(
+        ROWS(image->code->inlined_rows, image->code->inlined_rows_count, code_gva), code_gva);
+    return row != NULL ? row->call : 0;
+}
+
 static void find_line(const husk_image *image, struct husk_frame *frame) {
     const struct image_code *code = image->code;
     const struct husk_image_line_row *row =
@@ -99,6 +106,7 @@ static void add_frame(const husk_image *image, const struct husk_image_code_row 
 struct place {
     const struct husk_image_code_row *code; /* NULL: in no function */
     const struct husk_image_unwind_x86_64 *row;
+    uint32_t inlined_call; /* index + 1 */
 };
 
 /* The places looked up so far, by address. A recursion has few places. Address 0 marks a free slot:
@@ -113,7 +121,7 @@ struct places {
 /* Find the place of an address. NULL: there are too many places. */
 static const struct place *place_at(struct places *places, const husk_image *image,
                                     uint64_t address) {
-    static const struct place nowhere = {NULL, NULL};
+    static const struct place nowhere = {NULL, NULL, 0};
     if (!image_in_text(image->code, address, 1))
         return &nowhere;
     /* Fibonacci hashing */
@@ -125,9 +133,23 @@ static const struct place *place_at(struct places *places, const husk_image *ima
             return NULL;
         places->addresses[slot] = address;
         places->found[slot] =
-            (struct place){code_row_find(image, address), unwind_row_find(image, address)};
+            (struct place){code_row_find(image, address), unwind_row_find(image, address),
+                           inlined_call_find(image, address)};
     }
     return &places->found[slot];
+}
+
+/* The frames of the calls by which code was inlined. Hostile images may have long chains of them:
+ * each step counts as work. */
+static void add_inlined(const husk_image *image, uint32_t call_number, uint32_t *listed_count,
+                        uint32_t *work, struct husk_backtrace *backtrace) {
+    for (; call_number != 0 && *work < LIMIT_BACKTRACE_FRAMES; ++*work) {
+        const struct husk_image_inlined_call *call = &image->code->inlined_calls[call_number - 1];
+        const struct husk_image_code_row row = {.func_idx = call->func_idx,
+                                                .wasm_offset = call->wasm_offset};
+        add_frame(image, &row, listed_count, backtrace);
+        call_number = call->outer;
+    }
 }
 
 static void walk(const husk_sandbox *sandbox, struct husk_backtrace *backtrace) {
@@ -150,8 +172,10 @@ static void walk(const husk_sandbox *sandbox, struct husk_backtrace *backtrace) 
             break;
         last_look = look;
         if (place->code != NULL &&
-            place->code->func_idx != HUSK_FUNC_RUNTIME) /* memcpy …: only its caller is listed */
+            place->code->func_idx != HUSK_FUNC_RUNTIME) { /* memcpy …: only its caller is listed */
             add_frame(image, place->code, &listed_count, backtrace);
+            add_inlined(image, place->inlined_call, &listed_count, &work, backtrace);
+        }
         if (!code_frame_leave(sandbox, place->row, &frame))
             break;
     }

@@ -379,6 +379,24 @@ static int check_code_rows(const struct image_code *code, struct husk_error *err
     return 0;
 }
 
+static int check_inlined(const struct image_code *code, struct husk_error *err) {
+    uint64_t last = 0;
+    for (uint32_t i = 0; i < code->inlined_rows_count; i++) {
+        if (code->inlined_rows[i].call > code->inlined_calls_count)
+            return bad_row(err, "inlined row", i, "no such call");
+        if (code->inlined_rows[i].code_gva < last)
+            return bad_row(err, "inlined row", i, "out of order");
+        last = code->inlined_rows[i].code_gva;
+    }
+    for (uint32_t i = 0; i < code->inlined_calls_count; i++) {
+        if (code->inlined_calls[i].func_idx >= code->funcs_count)
+            return bad_row(err, "inlined call", i, "no such function");
+        if (code->inlined_calls[i].outer > i)
+            return bad_row(err, "inlined call", i, "its outer call does not come before it");
+    }
+    return 0;
+}
+
 static int check_lines(const struct image_code *code, struct husk_error *err) {
     for (uint32_t i = 0; i < code->files_count; i++)
         if (!in_strings(code, code->files[i]))
@@ -466,6 +484,8 @@ int image_check(const struct husk_image *image, struct husk_error *err) {
         status = check_globals(image, err);
     if (status == 0)
         status = check_code_rows(code, err);
+    if (status == 0)
+        status = check_inlined(code, err);
     if (status == 0)
         status = check_lines(code, err);
     if (status == 0)

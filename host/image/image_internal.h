@@ -110,6 +110,8 @@ struct image_code {
     const struct husk_image_global *globals;
     const struct husk_image_instance *instances; /* none: there is one */
     const struct husk_image_code_row *code_rows;
+    const struct husk_image_inlined_row *inlined_rows;
+    const struct husk_image_inlined_call *inlined_calls;
     const struct husk_image_unwind_x86_64 *unwind_rows;
     const struct husk_image_str *files;
     const struct husk_image_line_row *lines;
@@ -117,7 +119,8 @@ struct image_code {
     const uint64_t *hot_pages;
     uint32_t strings_count, valtypes_count, types_count, funcs_count, imports_count, exports_count,
         memories_count, tables_count, globals_count, instances_count, code_rows_count,
-        unwind_rows_count, files_count, lines_count, host_state_count, hot_pages_count;
+        unwind_rows_count, inlined_rows_count, inlined_calls_count, files_count, lines_count,
+        host_state_count, hot_pages_count;
     /* wasm pages, by memory: the declared sizes, or those of the snapshot's file */
     const uint64_t *memory_sizes;
     const uint64_t *table_sizes; /* entries, by table */

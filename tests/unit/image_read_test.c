@@ -151,6 +151,19 @@ WRONG(global_place, ROW(HUSK_REC_GLOBALS, husk_image_global, 0)->gva = HUSK_MAIL
 WRONG(global_align, ROW(HUSK_REC_GLOBALS, husk_image_global, 0)->gva = HUSK_DATA_GVA + 8)
 WRONG(code_row_func, ROW(HUSK_REC_CODE_MAP, husk_image_code_row, 0)->func_idx = 1000)
 WRONG(code_row_order, ROW(HUSK_REC_CODE_MAP, husk_image_code_row, 0)->code_gva = UINT32_MAX)
+/* The guest's image has no inlined code: these add some. */
+static void add_inlined(struct image_builder *b, uint32_t code_gva, uint32_t call) {
+    const struct husk_image_inlined_row row = {.code_gva = code_gva, .call = call};
+    builder_row(b, HUSK_REC_INLINED_CODE, &row, sizeof row);
+}
+static void add_inlined_call(struct image_builder *b, uint32_t func_idx, uint32_t outer) {
+    const struct husk_image_inlined_call row = {.func_idx = func_idx, .outer = outer};
+    builder_row(b, HUSK_REC_INLINED_CALLS, &row, sizeof row);
+}
+WRONG(inlined_call, add_inlined_call(b, 1, 0); add_inlined(b, HUSK_TEXT_GVA, 2))
+WRONG(inlined_order, add_inlined(b, HUSK_TEXT_GVA + 1, 0); add_inlined(b, HUSK_TEXT_GVA, 0))
+WRONG(inlined_func, add_inlined_call(b, 1000, 0))
+WRONG(inlined_outer, add_inlined_call(b, 1, 0); add_inlined_call(b, 1, 2))
 WRONG(unwind_order, ROW(HUSK_REC_UNWIND, husk_image_unwind_x86_64, 0)->code_gva = UINT32_MAX)
 WRONG(text_place, b->segments[0].gva += HUSK_PAGE_SIZE)
 WRONG(text_flags, b->segments[0].flags = PF_R | PF_W | PF_X)
@@ -247,6 +260,10 @@ static const struct wrong wrongs[] = {
     ROW_OF(global_align, "global 0"),
     ROW_OF(code_row_func, "code row 0"),
     ROW_OF(code_row_order, "code row 1"),
+    ROW_OF(inlined_call, "inlined row 0"),
+    ROW_OF(inlined_order, "inlined row 1"),
+    ROW_OF(inlined_func, "inlined call 0"),
+    ROW_OF(inlined_outer, "inlined call 1"),
     ROW_OF(unwind_order, "unwind row 1"),
     ROW_OF(text_place, "0x401000"),
     ROW_OF(text_flags, "0x400000"),
