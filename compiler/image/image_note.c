@@ -252,6 +252,10 @@ int image_note_make(const struct image_input *input, struct buf *note, struct hu
     add_globals(&writer);
     buf_append(&writer.records[HUSK_REC_CODE_MAP], linked->code_rows,
                linked->code_rows_count * sizeof linked->code_rows[0]);
+    buf_append(&writer.records[HUSK_REC_INLINED_CODE], linked->inlined_rows,
+               linked->inlined_rows_count * sizeof linked->inlined_rows[0]);
+    buf_append(&writer.records[HUSK_REC_INLINED_CALLS], linked->inlined_calls,
+               linked->inlined_calls_count * sizeof linked->inlined_calls[0]);
     buf_append(&writer.records[HUSK_REC_UNWIND], linked->unwind_rows,
                linked->unwind_rows_count * sizeof linked->unwind_rows[0]);
     add_instances(&writer);

@@ -2,7 +2,7 @@
  * compiler/link/code_map.c: makes code rows from LLVM's line table ("line" = offset in the input)
  * and the symbols; see code_map.h. The function of a row is the one whose body holds the offset,
  * not the one whose symbol holds the address. So inlined code belongs to the function that it came
- * from.
+ * from. The "column" of inlined code is the number of the call that it came in by.
  */
 #include "code_map.h"
 
@@ -14,23 +14,47 @@
 struct code_line {
     uint32_t gva;
     uint32_t wasm_offset;
-    uint32_t order; /* of appearance: of two rows at one address the later holds */
+    uint32_t inlined; /* index + 1 in the inlined calls of all objects; 0: not inlined */
+    uint32_t order;   /* of appearance: of two rows at one address the later holds */
+};
+
+struct line_reader {
+    struct buf *lines;
+    const struct codegen_object *object;
+    uint32_t inlined_first; /* the calls of the objects before this one */
 };
 
 static int add_line(void *user, const struct dwarf_row *row, struct husk_error *err) {
-    struct buf *lines = user;
-    (void)err;
+    const struct line_reader *reader = user;
+    struct buf *lines = reader->lines;
+    if (row->column > reader->object->inlined_count)
+        return error_set(err, HUSK_E_COMPILER, "malformed .debug_line: no inlined call %u",
+                         row->column);
     if (row->is_end || row->line == 0 || row->address > UINT32_MAX)
         return 0; /* line 0: code that belongs to no instruction; it takes the one before it */
     struct code_line line = {.gva = (uint32_t)row->address, .wasm_offset = row->line};
+    line.inlined = row->column == 0 ? 0 : reader->inlined_first + row->column;
     line.order = (uint32_t)(lines->count / sizeof line);
     buf_append(lines, &line, sizeof line);
     return 0;
 }
 
-int code_map_read(const struct dwarf_line_input *input, struct buf *lines, struct husk_error *err) {
-    const struct dwarf_sink sink = {.user = lines, .row = add_line};
+int code_map_read(const struct dwarf_line_input *input, const struct codegen_object *object,
+                  struct code_lines *lines, struct husk_error *err) {
+    struct line_reader reader = {.lines = &lines->lines, .object = object};
+    reader.inlined_first = (uint32_t)(lines->inlined.count / sizeof(struct codegen_inlined));
+    for (uint32_t i = 0; i < object->inlined_count; i++) {
+        struct codegen_inlined call = object->inlined[i];
+        call.outer += call.outer != 0 ? reader.inlined_first : 0;
+        buf_append(&lines->inlined, &call, sizeof call);
+    }
+    const struct dwarf_sink sink = {.user = &reader, .row = add_line};
     return dwarf_line_read(input, &sink, err);
+}
+
+void code_lines_done(struct code_lines *lines) {
+    buf_done(&lines->lines);
+    buf_done(&lines->inlined);
 }
 
 static int line_order(const void *left, const void *right) {
@@ -59,8 +83,10 @@ static uint32_t func_of_offset(const struct program *program, uint32_t input_off
 
 struct code_mapper {
     const struct program *program;
-    struct buf *rows;
+    const struct codegen_inlined *inlined;
+    struct code_map *map;
     struct husk_image_code_row last;
+    struct husk_image_inlined_row last_inlined;
     bool has_last;
 };
 
@@ -72,10 +98,29 @@ static void emit(struct code_mapper *mapper, uint32_t gva, uint32_t func_idx,
         mapper->last.wasm_offset == wasm_offset)
         return;
     if (mapper->has_last && mapper->last.code_gva == gva)
-        mapper->rows->count -= sizeof row; /* replaces what began at the same place */
-    buf_append(mapper->rows, &row, sizeof row);
+        mapper->map->rows.count -= sizeof row; /* replaces what began at the same place */
+    buf_append(&mapper->map->rows, &row, sizeof row);
     mapper->last = row;
     mapper->has_last = true;
+}
+
+static void emit_inlined(struct code_mapper *mapper, uint32_t gva, uint32_t call) {
+    struct husk_image_inlined_row row = {.code_gva = gva, .call = call};
+    if (mapper->last_inlined.call == call)
+        return;
+    if (mapper->last_inlined.code_gva == gva)
+        mapper->map->inlined_rows.count -= sizeof row;
+    buf_append(&mapper->map->inlined_rows, &row, sizeof row);
+    mapper->last_inlined = row;
+}
+
+static uint32_t func_of_line(const struct code_mapper *mapper, const struct link_symbol *symbol,
+                             const struct code_line *line, uint32_t otherwise) {
+    if (line->inlined != 0)
+        return mapper->inlined[line->inlined - 1].callee_idx;
+    return symbol->kind == LINK_INIT
+               ? otherwise
+               : func_of_offset(mapper->program, line->wasm_offset, otherwise);
 }
 
 /* The rows of one function; *line is the first line row not before it. Nothing is inlined into the
@@ -91,23 +136,25 @@ static void map_symbol(struct code_mapper *mapper, const struct link_symbol *sym
         (*line)++;
     emit(mapper, symbol->gva, func_idx, first_offset);
     for (; *line < end && (*line)->gva < limit; (*line)++) {
-        uint32_t wasm_offset = (*line)->wasm_offset;
-        uint32_t row_idx = symbol->kind == LINK_INIT
-                               ? func_idx
-                               : func_of_offset(mapper->program, wasm_offset, func_idx);
-        emit(mapper, (*line)->gva, row_idx, wasm_offset);
+        emit(mapper, (*line)->gva, func_of_line(mapper, symbol, *line, func_idx),
+             (*line)->wasm_offset);
+        emit_inlined(mapper, (*line)->gva, (*line)->inlined);
     }
     emit(mapper, limit, HUSK_FUNC_NONE, 0);
+    emit_inlined(mapper, limit, 0);
 }
 
-int code_map_build(const struct program *program, const struct linked *linked, struct buf *lines,
-                   uint32_t runtime_start, uint32_t runtime_end, struct buf *rows,
-                   struct husk_error *err) {
-    struct code_mapper mapper = {.program = program, .rows = rows};
-    size_t count = lines->count / sizeof(struct code_line);
+int code_map_build(const struct program *program, const struct linked *linked,
+                   struct code_lines *lines, uint32_t runtime_start, uint32_t runtime_end,
+                   struct code_map *map, struct husk_error *err) {
+    struct code_mapper mapper = {
+        .program = program,
+        .map = map,
+        .inlined = (const struct codegen_inlined *)(const void *)lines->inlined.data};
+    size_t count = lines->lines.count / sizeof(struct code_line);
     if (count > 0)
-        qsort(lines->data, count, sizeof(struct code_line), line_order);
-    const struct code_line *line = (const struct code_line *)(const void *)lines->data,
+        qsort(lines->lines.data, count, sizeof(struct code_line), line_order);
+    const struct code_line *line = (const struct code_line *)(const void *)lines->lines.data,
                            *end = line + count;
     emit(&mapper, linked->entry_gva, HUSK_FUNC_NONE, 0);
     emit(&mapper, runtime_start, HUSK_FUNC_RUNTIME, 0);
@@ -115,7 +162,8 @@ int code_map_build(const struct program *program, const struct linked *linked, s
     for (uint32_t i = 0; i < linked->symbols_count; i++)
         if (linked->symbols[i].kind == LINK_FUNC || linked->symbols[i].kind == LINK_INIT)
             map_symbol(&mapper, &linked->symbols[i], &line, end);
-    return lines->failed || rows->failed
+    return lines->lines.failed || lines->inlined.failed || map->rows.failed ||
+                   map->inlined_rows.failed
                ? error_set(err, HUSK_E_NOMEM, "no memory for the code map")
                : 0;
 }

@@ -23,6 +23,7 @@
 
 struct linker {
     const struct plan *plan;
+    const struct codegen_object *objects;
     struct elfobj *objs; /* dispatcher, runtime, then codegen's */
     uint32_t objs_count;
     char (*labels)[24];
@@ -410,7 +411,7 @@ static struct dwarf_bytes debug_bytes(const struct elfobj *obj, const char *name
     return (struct dwarf_bytes){.data = section->image, .count = section->header.sh_size};
 }
 
-static int read_tables(struct linker *linker, struct buf *lines, struct buf *unwind) {
+static int read_tables(struct linker *linker, struct code_lines *lines, struct buf *unwind) {
     for (uint32_t i = 0; i < linker->objs_count; i++) {
         const struct elfobj *obj = &linker->objs[i];
         const struct elfobj_section *frames = elfobj_find(obj, ".eh_frame");
@@ -421,7 +422,8 @@ static int read_tables(struct linker *linker, struct buf *lines, struct buf *unw
         if (status == 0 && i >= GUEST_OBJECTS_COUNT) {
             struct dwarf_line_input input = {.line = debug_bytes(obj, ".debug_line"),
                                              .line_str = debug_bytes(obj, ".debug_line_str")};
-            status = code_map_read(&input, lines, linker->err);
+            status = code_map_read(&input, &linker->objects[i - GUEST_OBJECTS_COUNT], lines,
+                                   linker->err);
         }
         if (status != 0)
             return status;
@@ -429,22 +431,46 @@ static int read_tables(struct linker *linker, struct buf *lines, struct buf *unw
     return 0;
 }
 
+/* The image has no callees: the code map names the function of inlined code. */
+static int list_inlined(struct linker *linker, const struct buf *inlined) {
+    struct linked *out = linker->out;
+    const struct codegen_inlined *calls =
+        (const struct codegen_inlined *)(const void *)inlined->data;
+    out->inlined_calls_count = (uint32_t)(inlined->count / sizeof calls[0]);
+    out->inlined_calls = calloc((size_t)out->inlined_calls_count + 1, sizeof out->inlined_calls[0]);
+    if (out->inlined_calls == NULL)
+        return no_memory(linker);
+    for (uint32_t i = 0; i < out->inlined_calls_count; i++)
+        out->inlined_calls[i] =
+            (struct husk_image_inlined_call){.func_idx = calls[i].caller_idx,
+                                             .wasm_offset = calls[i].wasm_offset,
+                                             .outer = calls[i].outer};
+    return 0;
+}
+
 static int make_tables(struct linker *linker) {
     struct linked *out = linker->out;
-    struct buf lines = {0}, unwind = {0}, rows = {0};
+    struct code_lines lines = {0};
+    struct code_map map = {0};
+    struct buf unwind = {0};
     int status = read_tables(linker, &lines, &unwind);
     if (status == 0)
         status = code_map_build(linker->plan->program, out, &lines, (uint32_t)linker->runtime_start,
-                                (uint32_t)linker->runtime_end, &rows, linker->err);
-    buf_done(&lines);
+                                (uint32_t)linker->runtime_end, &map, linker->err);
+    if (status == 0)
+        status = list_inlined(linker, &lines.inlined);
+    code_lines_done(&lines);
     if (status != 0) {
         buf_done(&unwind);
-        buf_done(&rows);
+        buf_done(&map.rows);
+        buf_done(&map.inlined_rows);
         return status;
     }
     unwind_finish(&unwind);
-    out->code_rows = (struct husk_image_code_row *)(void *)rows.data;
-    out->code_rows_count = (uint32_t)(rows.count / sizeof out->code_rows[0]);
+    out->code_rows = (struct husk_image_code_row *)(void *)map.rows.data;
+    out->code_rows_count = (uint32_t)(map.rows.count / sizeof out->code_rows[0]);
+    out->inlined_rows = (struct husk_image_inlined_row *)(void *)map.inlined_rows.data;
+    out->inlined_rows_count = (uint32_t)(map.inlined_rows.count / sizeof out->inlined_rows[0]);
     out->unwind_rows = (struct husk_image_unwind_x86_64 *)(void *)unwind.data;
     out->unwind_rows_count = (uint32_t)(unwind.count / sizeof out->unwind_rows[0]);
     return 0;
@@ -488,7 +514,7 @@ int link_objects(const struct plan *plan, const struct codegen_object *objects,
                  uint32_t objects_count, uint64_t cpu_features, struct linked *ret_linked,
                  struct husk_error *err) {
     struct linked linked = {0};
-    struct linker linker = {.plan = plan, .out = &linked, .err = err};
+    struct linker linker = {.plan = plan, .objects = objects, .out = &linked, .err = err};
     linker.data_gva = calloc((size_t)plan->program->datas_count + 1, sizeof linker.data_gva[0]);
     int status = linker.data_gva == NULL ? no_memory(&linker) : 0;
     if (status == 0)
@@ -523,6 +549,8 @@ void linked_done(struct linked *linked) {
     free(linked->instance_init_gva);
     free(linked->symbols);
     free(linked->code_rows);
+    free(linked->inlined_rows);
+    free(linked->inlined_calls);
     free(linked->unwind_rows);
     *linked = (struct linked){0};
 }

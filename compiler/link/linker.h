@@ -36,6 +36,10 @@ struct linked {
     uint32_t symbols_count;
     struct husk_image_code_row *code_rows;
     uint32_t code_rows_count;
+    struct husk_image_inlined_row *inlined_rows;
+    uint32_t inlined_rows_count;
+    struct husk_image_inlined_call *inlined_calls;
+    uint32_t inlined_calls_count;
     struct husk_image_unwind_x86_64 *unwind_rows;
     uint32_t unwind_rows_count;
 };

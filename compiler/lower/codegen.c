@@ -45,8 +45,10 @@ static int chunk_lower(struct job_queue *queue, const struct chunk *chunk,
         if (status != 0)
             return status;
     }
-    lower_module_finish(lm);
-    return 0;
+    int status = lower_inline_copies(lm);
+    if (status == 0)
+        lower_module_finish(lm);
+    return status;
 }
 
 static int module_verify(struct lower_module *lm) {
@@ -78,7 +80,13 @@ static int module_emit(struct lower_module *lm, LLVMTargetMachineRef machine,
     LLVMDisposeMemoryBuffer(buffer);
     if (elf == NULL)
         return error_set(lm->err, HUSK_E_NOMEM, "out of memory");
-    *ret_object = (struct codegen_object){.elf = elf, .bytes = bytes};
+    struct buf *calls = &lm->inlining.calls;
+    *ret_object = (struct codegen_object){
+        .elf = elf,
+        .bytes = bytes,
+        .inlined = (struct codegen_inlined *)(void *)calls->data,
+        .inlined_count = (uint32_t)(calls->count / sizeof(struct codegen_inlined))};
+    *calls = (struct buf){0};
     return 0;
 }
 
@@ -91,6 +99,7 @@ static int chunk_compile(struct job_queue *queue, const struct chunk *chunk,
     int status = lower_module_init(&lm, queue->plan, queue->options, chunk->tier, err);
     if (status == 0) {
         lower_ops_join(lm.rows);
+        lm.smalls = chunk->tier == LOWER_TIER_FULL ? queue->chunks->smalls : NULL;
         LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
         LLVMSetModuleDataLayout(lm.mod, layout);
         LLVMDisposeTargetData(layout);
@@ -186,8 +195,10 @@ int codegen_run(const struct plan *plan, const struct codegen_options *options,
 }
 
 void codegen_result_free(struct codegen_result *result) {
-    for (uint32_t i = 0; result->objects != NULL && i < result->objects_count; i++)
+    for (uint32_t i = 0; result->objects != NULL && i < result->objects_count; i++) {
         free(result->objects[i].elf);
+        free(result->objects[i].inlined);
+    }
     free(result->objects);
     *result = (struct codegen_result){0};
 }

@@ -14,9 +14,9 @@
  * Defined as absolute symbols: i0.mem (HUSK_MEM0_GVA), i0.g<idx> (global slots), i0.tab<idx>,
  *   i0.tabsize<idx>, i0.memsize<idx>, i0.dsize<idx>, i0.e<idx>, i0.esize<idx> (plan.h),
  *   husk.mailbox (HUSK_MAILBOX_GVA).
- * Debug line tables: file "wasm", line = byte offset of the instruction in its module (DWARF 5,
- * line tables only; lines are 32 bits). Every function has .eh_frame data (uwtable). Frame pointers
- * are not kept.
+ * Debug line tables: file "wasm", line = byte offset of the instruction in its module, column =
+ * number of the inlined call (DWARF 5, line tables only; lines are 32 bits). Every function has
+ * .eh_frame data (uwtable). Frame pointers are not kept.
  */
 #ifndef COMPILER_CODEGEN_H
 #define COMPILER_CODEGEN_H
@@ -36,9 +36,19 @@ struct codegen_options {
     void *progress_user;
 };
 
+/* A call that was inlined. Code that came in by it has the call's number, its place in the array of
+ * its object from 1 on, as the column in the line table. */
+struct codegen_inlined {
+    uint32_t callee_idx, caller_idx; /* functions */
+    uint32_t wasm_offset;            /* of the call, in the caller's module */
+    uint32_t outer;                  /* the call by which the caller came in; 0: none */
+};
+
 struct codegen_object {
-    uint8_t *elf; /* malloc()ed */
+    uint8_t *elf; /* malloc()ed, like the array */
     size_t bytes;
+    struct codegen_inlined *inlined; /* may be NULL */
+    uint32_t inlined_count;
 };
 
 struct codegen_result {

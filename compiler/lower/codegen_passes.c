@@ -3,8 +3,8 @@
  * LLVMRunPasses.
  *
  * SROA runs first and alone: lower_keep_loads() and lower_quiet_nans() need locals in SSA form and
- * everything else untouched. Deliberately no inlining: the module's compiler has done it, and
- * backtraces stay exact. Deliberately no function-attrs: it would let LLVM drop calls whose only
+ * everything else untouched. Before it, calls of small functions are inlined (lower_inline.c).
+ * Deliberately no function-attrs: it would let LLVM drop calls whose only
  * effect is a trap. Deliberately no loop-idiom: its memset would fault in the runtime.
  * vector-combine runs after the vectoriser. Guests have loops that clang has unrolled, and
  * vectorising those makes shuffles, which vector-combine removes (matmul: 2.9 → 1.0 of native).
@@ -30,6 +30,7 @@
 #define IC "instcombine<no-verify-fixpoint>"
 
 static const char *const pipeline_ssa = "function(sroa)";
+static const char *const pipeline_inline = "always-inline,elim-avail-extern,function(sroa)";
 
 /* Up to the vectoriser, and from it on: lower_hide_widths() runs in between, and no pass that could
  * undo it (instcombine) before the last one that assumes and checks (loop-vectorize,
@@ -128,7 +129,8 @@ int codegen_optimise(struct lower_module *lm, LLVMTargetMachineRef machine,
         lower_quiet_nans(lm); /* the instruction selector folds x * 1, too */
         return 0;
     }
-    int status = passes_run(lm, pipeline_ssa, machine, options);
+    bool inlines = lm->inlining.wanted.count > 0;
+    int status = passes_run(lm, inlines ? pipeline_inline : pipeline_ssa, machine, options);
     if (status != 0)
         return status;
     lower_keep_loads(lm);
@@ -140,5 +142,5 @@ int codegen_optimise(struct lower_module *lm, LLVMTargetMachineRef machine,
         status = passes_run(lm, pipeline[1], machine, options);
     }
     lower_traps_finish(lm);
-    return status;
+    return status == 0 ? lower_inline_finish(lm) : status;
 }

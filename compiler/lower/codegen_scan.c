@@ -32,7 +32,7 @@ struct scan {
 };
 
 /* A check makes blocks, too: for its trap, and for what follows. */
-static uint32_t check_blocks(enum wasm_op op) {
+uint32_t codegen_check_blocks(enum wasm_op op) {
     switch (op) {
     case WASM_OP_I32_DIV_S:
     case WASM_OP_I64_DIV_S: return 4;
@@ -60,7 +60,7 @@ static void scan_call(struct scan *scan, const struct wasm_functype *type) {
 
 static void scan_instr(struct scan *scan, const struct program *program,
                        const struct wasm_instr *instr) {
-    scan->check_blocks += check_blocks(instr->op);
+    scan->check_blocks += codegen_check_blocks(instr->op);
     switch (wasm_opinfo(instr->op)->imm) {
     case WASM_IMM_MEMARG:
     case WASM_IMM_MEMARG_LANE:
@@ -214,6 +214,8 @@ int codegen_scan(const struct plan *plan, const struct codegen_options *options,
         status = error_set(err, HUSK_E_NOMEM, "out of memory");
     if (status == 0)
         status = scan_program(program, options->opt_level, &chunks, err);
+    if (status == 0 && options->opt_level > 0)
+        status = codegen_find_small(program, &chunks.smalls, err);
     if (status == 0) {
         scan_thunks(plan, options->opt_level, &chunks, seen);
         scan_init(plan, &chunks);
@@ -230,4 +232,5 @@ int codegen_scan(const struct plan *plan, const struct codegen_options *options,
 void chunks_done(struct chunks *chunks) {
     free(chunks->items);
     free(chunks->chunks);
+    free(chunks->smalls);
 }

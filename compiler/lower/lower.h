@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "buf.h"
 #include "codegen.h"
 #include "plan.h"
 
@@ -75,6 +76,24 @@ enum lower_intrinsic {
     LOWER_INTRINSICS_COUNT
 };
 
+/* A function that is inlined where it is called (codegen_small.c). */
+struct lower_small {
+    uint8_t rank; /* 0: it is not; else above the ranks of the functions inlined into it */
+    uint8_t cost; /* of its code with those: machine instructions, roughly */
+};
+
+struct lower_pointer_map { /* lower_inline.c */
+    struct pointer_entry *entries;
+    size_t count, capacity;
+};
+
+struct lower_inlining {
+    struct lower_pointer_map scopes;  /* subprogram → function */
+    struct lower_pointer_map numbers; /* location of a call → number in `calls`, from 1 */
+    struct buf wanted;                /* uint32_t: functions called by calls to inline */
+    struct buf calls;                 /* struct codegen_inlined */
+};
+
 /* How a chunk is compiled. */
 enum lower_tier {
     LOWER_TIER_FAST, /* FastISel: for -O0, and for functions that are too big for the other tiers */
@@ -100,6 +119,8 @@ struct lower_module {
     enum lower_tier tier;
     bool is_strict;         /* every access of state is volatile; always true in the fast tier */
     bool *table_may_change; /* per table: its size is not a constant */
+    const struct lower_small *smalls; /* per function; NULL: nothing is inlined */
+    struct lower_inlining inlining;
     struct lower_row rows[WASM_OP_COUNT];
     struct husk_error *err;
     int status;
@@ -122,6 +143,15 @@ int lower_thunk(struct lower_module *lm, uint32_t type_idx);
  * program of one instance has the latter alone. */
 #define LOWER_INIT_ALL UINT32_MAX
 int lower_init(struct lower_module *lm, uint32_t instance_idx);
+
+/* lower_inline.c, in the order of use. begin: a function's code begins. call: may mark a call for
+ * inlining. copies: after the chunk's functions; lowers those of other chunks that it inlines.
+ * finish: after all optimisation; gives inlined code the numbers of its calls. done: frees. */
+void lower_inline_begin(struct lower_func *lf, uint32_t func_idx);
+void lower_inline_call(struct lower_func *lf, uint32_t func_idx, LLVMValueRef call);
+int lower_inline_copies(struct lower_module *lm);
+int lower_inline_finish(struct lower_module *lm);
+void lower_inline_done(struct lower_module *lm);
 
 /* Both run when locals are in SSA form, before any other optimisation.
  * lower_strict.c: loads whose value is not needed become volatile, so that their trap is not lost.
@@ -202,6 +232,8 @@ struct lower_func {
     struct lower_frame *frames;
     uint32_t frames_count, frames_cap;
     bool is_reachable;
+    uint8_t small_rank;   /* struct lower_small; 0 for stubs and thunks */
+    uint32_t growth_left; /* the cost of what may still be inlined */
     /* the current instruction. Before the first one, only its offset is set: the body's */
     struct wasm_instr instr;
     const struct lower_row *row;
@@ -254,9 +286,10 @@ void lower_frames_free(struct lower_func *lf);
 void lower_return(struct lower_func *lf);
 bool lower_skip_dead(struct lower_func *lf);
 
-/* lower_call.c: emits the call and pushes the results. The caller has popped the arguments. */
-void lower_call_value(struct lower_func *lf, const struct wasm_functype *type, LLVMValueRef callee,
-                      const LLVMValueRef *args);
+/* lower_call.c: emits the call, pushes the results and returns the call, or NULL if out of memory.
+ * The caller has popped the arguments. */
+LLVMValueRef lower_call_value(struct lower_func *lf, const struct wasm_functype *type,
+                              LLVMValueRef callee, const LLVMValueRef *args);
 
 /* lower_memory.c, lower_table.c: also used by init. Values are i64. */
 struct lower_span {

@@ -47,12 +47,12 @@ static void push_results(struct lower_func *lf, const struct wasm_functype *type
     }
 }
 
-void lower_call_value(struct lower_func *lf, const struct wasm_functype *type, LLVMValueRef callee,
-                      const LLVMValueRef *args) {
+LLVMValueRef lower_call_value(struct lower_func *lf, const struct wasm_functype *type,
+                              LLVMValueRef callee, const LLVMValueRef *args) {
     LLVMValueRef *all = malloc((type->params_count + 1u) * sizeof *all);
     if (all == NULL) {
         lower_fail(lf, HUSK_E_NOMEM, "out of memory");
-        return;
+        return NULL;
     }
     LLVMValueRef area = lower_results_in_memory(type) ? call_area(lf, type->results_count) : NULL;
     uint32_t count = 0;
@@ -66,25 +66,28 @@ void lower_call_value(struct lower_func *lf, const struct wasm_functype *type, L
     LLVMSetInstructionCallConv(call, LOWER_CALL_CONV);
     free(all);
     push_results(lf, type, call, area);
+    return call;
 }
 
-static void call_from_stack(struct lower_func *lf, const struct wasm_functype *type,
-                            LLVMValueRef callee) {
+static LLVMValueRef call_from_stack(struct lower_func *lf, const struct wasm_functype *type,
+                                    LLVMValueRef callee) {
     lf->stack_count -= type->params_count;
     LLVMValueRef *args = malloc((type->params_count + 1u) * sizeof *args);
     if (args == NULL) {
         lower_fail(lf, HUSK_E_NOMEM, "out of memory");
-        return;
+        return NULL;
     }
     if (type->params_count > 0)
         memcpy(args, lf->stack + lf->stack_count, type->params_count * sizeof *args);
-    lower_call_value(lf, type, callee, args);
+    LLVMValueRef call = lower_call_value(lf, type, callee, args);
     free(args);
+    return call;
 }
 
 static void emit_call(struct lower_func *lf) {
     const struct wasm_functype *type = program_func_type(lf->lm->program, lf->instr.idx);
-    call_from_stack(lf, type, lower_func_symbol(lf->lm, lf->instr.idx));
+    LLVMValueRef call = call_from_stack(lf, type, lower_func_symbol(lf->lm, lf->instr.idx));
+    lower_inline_call(lf, lf->instr.idx, call);
 }
 
 /* Not the wanted type: null or something else? Off the fast path. */

@@ -92,6 +92,7 @@ int lower_function(struct lower_module *lm, uint32_t func_idx) {
     lf.instance = instance;
     lf.instr.offset = func->body_offset;
     lf.type = type;
+    lower_inline_begin(&lf, func_idx);
     if (lower_results_in_memory(type))
         lf.results_area = LLVMGetParam(lf.fn, 0);
     if (func_set_locals(&lf, func) == 0) {

@@ -3,6 +3,7 @@ set(sources
     codegen.c
     codegen_passes.c
     codegen_scan.c
+    codegen_small.c
     crew.c
     lower_call.c
     lower_control.c
@@ -12,6 +13,7 @@ set(sources
     lower_func.c
     lower_identity.c
     lower_init.c
+    lower_inline.c
     lower_integer.c
     lower_memory.c
     lower_module.c

@@ -205,6 +205,53 @@ TEST(same_input_same_image) {
     free(wasm);
 }
 
+/* Does a function have a call (e8 rel32) of another one? */
+static bool calls(const struct file *file, uint32_t caller_idx, uint32_t callee_idx) {
+    const struct husk_image_func *caller = row(file, HUSK_REC_FUNCS, caller_idx),
+                                 *callee = row(file, HUSK_REC_FUNCS, callee_idx);
+    for (uint32_t i = 0; i + 5 <= caller->code_bytes; i++) {
+        const uint32_t at = caller->code_gva + i;
+        if (initial(file, at, 1) == 0xe8 &&
+            at + 5 + (uint32_t)initial(file, at + 1, 4) == callee->code_gva)
+            return true;
+    }
+    return false;
+}
+
+/* $pad is more than a chunk, so the others are in two chunks. */
+TEST(small_functions_are_inlined_across_chunks) {
+    if (wat_missing(WAT_WORKER) != NULL)
+        SKIP("%s", wat_missing(WAT_WORKER));
+    enum { PAD = 70000 };
+    static const char head[] =
+        "(module (memory 1) (func $get (export \"get\") (param i32) (result i32)"
+        " (i32.load offset=4 (local.get 0)))"
+        " (func $outer (param i32) (result i32) (call $get (i32.add (local.get 0) (i32.const 8))))"
+        " (func $pad",
+                      tail[] = ") (func (export \"run\") (param i32) (result i32)"
+                               " (i32.mul (call $outer (local.get 0)) (call $get (i32.const 4)))))";
+    char *wat = malloc(sizeof head + 4 * PAD + sizeof tail);
+    CHECK(wat != NULL);
+    strcpy(wat, head);
+    for (size_t i = 0; i < PAD; i++)
+        memcpy(wat + sizeof head - 1 + 4 * i, " nop", 4);
+    strcpy(wat + sizeof head - 1 + 4 * PAD, tail);
+    size_t count;
+    uint8_t *wasm = wat_to_wasm(wat, &count);
+    for (int level = 0; level <= 3; level++) {
+        struct file file = compile_with(wasm, count, level == 0 ? HUSK_OPT_NONE : level, 1);
+        uint64_t inlined = 0;
+        image_note_rows(file.note, HUSK_REC_INLINED_CALLS, &inlined);
+        CHECK_EQ_U64(calls(&file, 3, 1), level == 0);
+        CHECK_EQ_U64(calls(&file, 3, 0), level == 0);
+        CHECK_EQ_U64(calls(&file, 1, 0), level == 0);
+        CHECK_EQ_U64(inlined, level == 0 ? 0 : 4); /* $get in $outer, and all three in run */
+        file_close(&file);
+    }
+    free(wat);
+    free(wasm);
+}
+
 TEST(libhusk_opens_it) {
     struct file file = compile(
         "(module $named (import \"env\" \"h\" (func (param i32))) (memory (export \"memory\") 1)"

@@ -57,7 +57,7 @@ static void fixture_done(struct fixture *f) {
 
 static int link_one(const struct fixture *f, const struct object_maker *maker,
                     struct linked *ret_linked, struct husk_error *err) {
-    struct codegen_object object;
+    struct codegen_object object = {0};
     object.elf = maker_finish(maker, &object.bytes);
     CHECK(object.elf != NULL);
     int status = link_objects(f->plan, &object, 1, 0, ret_linked, err);
