@@ -123,6 +123,7 @@ static uint32_t import_instance(const struct program *program, const struct wasm
     case WASM_KIND_TABLE: return program->tables[import->idx].instance;
     case WASM_KIND_MEMORY: return program->memories[import->idx].instance;
     case WASM_KIND_GLOBAL: return program->globals[import->idx].instance;
+    case WASM_KIND_TAG: break; /* not lowered yet: refused before */
     }
     return 0;
 }

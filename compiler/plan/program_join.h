@@ -51,7 +51,10 @@ struct join {
     struct husk_error *err;
 };
 
+/* program_names.c */
 int join_nomem(struct join *join);
+/* By their names, not by their values. */
+int join_keys_order(const struct join_key *a, const struct join_key *b);
 /* Equal names are in the order of their values. */
 void join_sort(struct join_key *keys, uint32_t count);
 /* The first key with these names, or NULL. */

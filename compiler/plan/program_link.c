@@ -2,7 +2,6 @@
  * compiler/plan/program_link.c: several modules → one program (program.h): checks the names, finds
  * what each import is, and merges imports of the image. The parts are in program_join.h.
  */
-#include <stdlib.h>
 #include <string.h>
 
 #include "arena.h"
@@ -14,52 +13,6 @@
 
 #define INSTANCES_MAX 1000u /* real components have about ten */
 #define NAME_BYTES_MAX 1000u
-
-int join_nomem(struct join *join) {
-    return error_set(join->err, HUSK_E_NOMEM, "no memory to link the modules");
-}
-
-/* ---- sorted names ---- */
-
-static int name_order(struct wasm_bytes a, struct wasm_bytes b) {
-    uint32_t common = a.count < b.count ? a.count : b.count;
-    int order = common == 0 ? 0 : memcmp(a.data, b.data, common);
-    return order != 0 ? order : (a.count > b.count) - (a.count < b.count);
-}
-
-bool join_names_equal(struct wasm_bytes a, struct wasm_bytes b) {
-    return name_order(a, b) == 0;
-}
-
-static int names_order(const struct join_key *a, const struct join_key *b) {
-    int order = name_order(a->first, b->first);
-    return order != 0 ? order : name_order(a->second, b->second);
-}
-
-static int key_order(const void *left, const void *right) {
-    const struct join_key *a = left, *b = right;
-    int order = names_order(a, b);
-    return order != 0 ? order : (a->value > b->value) - (a->value < b->value);
-}
-
-void join_sort(struct join_key *keys, uint32_t count) {
-    if (count > 1)
-        qsort(keys, count, sizeof *keys, key_order);
-}
-
-const struct join_key *join_find(const struct join_key *keys, uint32_t count,
-                                 struct wasm_bytes first, struct wasm_bytes second) {
-    const struct join_key wanted = {.first = first, .second = second};
-    uint32_t low = 0, high = count;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        if (names_order(&keys[middle], &wanted) < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < count && names_order(&keys[low], &wanted) == 0 ? &keys[low] : NULL;
-}
 
 static const char *show(struct name_text *buffer, struct wasm_bytes name) {
     return name_show(buffer, (const char *)name.data, name.count);
@@ -100,7 +53,7 @@ static int sort_aliases(struct join *join, struct join_instance *instance) {
             (struct join_key){source->aliases[i].module, source->aliases[i].name, i};
     join_sort(instance->aliases, source->aliases_count);
     for (uint32_t i = 1; i < source->aliases_count; i++)
-        if (names_order(&instance->aliases[i - 1], &instance->aliases[i]) == 0)
+        if (join_keys_order(&instance->aliases[i - 1], &instance->aliases[i]) == 0)
             return error_set(
                 join->err, HUSK_E_INVAL, "\"%s\" has two aliases for its import \"%s.%s\"",
                 show(&shown[0], source->name), show(&shown[1], instance->aliases[i].first),
@@ -308,7 +261,7 @@ static int merge_imports(struct join *join) {
     for (uint32_t i = 0; i < count; i++) {
         struct join_import item = join->imports[keys[i].value];
         enum wasm_kind kind = item.import->kind;
-        if (i > 0 && names_order(&keys[i - 1], &keys[i]) != 0)
+        if (i > 0 && join_keys_order(&keys[i - 1], &keys[i]) != 0)
             memset(has_first, 0, sizeof has_first);
         if (kind == WASM_KIND_FUNC || !has_first[kind]) {
             first[kind] = item;

@@ -42,6 +42,7 @@ static struct described describe(const struct join *join, enum wasm_kind kind,
         item.type = module->globals[def.idx].type;
         item.is_mutable = module->globals[def.idx].is_mutable;
         break;
+    case WASM_KIND_TAG: break; /* not lowered yet: refused before */
     }
     return item;
 }
@@ -142,6 +143,7 @@ static bool matches(const struct join *join, uint32_t importer, const struct des
     case WASM_KIND_MEMORY: return limits_match(join, importer, have, wanted);
     case WASM_KIND_GLOBAL:
         return have->type == wanted->type && have->is_mutable == wanted->is_mutable;
+    case WASM_KIND_TAG: break;
     }
     return false;
 }

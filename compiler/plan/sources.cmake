@@ -5,4 +5,5 @@ set(sources
     program_flat.c
     program_link.c
     program_match.c
+    program_names.c
     program_types.c)

@@ -283,13 +283,13 @@ TEST(image_records) {
         const char *name;
         uint32_t row_bytes, first_bytes, flags;
     } expected[] = {
-        {"module", 56, 56, 0},        {"strings", 1, 1, 0},         {"valtypes", 4, 4, 0},
-        {"types", 16, 16, 0},         {"funcs", 28, 28, 0},         {"imports", 28, 28, 0},
-        {"exports", 20, 20, 0},       {"memories", 32, 32, 0},      {"tables", 40, 40, 0},
-        {"globals", 16, 16, 0},       {"code_map", 12, 12, 0},      {"inlined_code", 8, 8, 1},
-        {"inlined_calls", 12, 12, 1}, {"unwind_x86_64", 16, 16, 0}, {"source_files", 8, 8, 1},
-        {"source_lines", 16, 16, 1},  {"memory_sizes", 8, 8, 0},    {"table_sizes", 8, 8, 0},
-        {"host_state", 1, 1, 0},      {"hot_pages", 8, 8, 1}};
+        {"module", 56, 56, 0},     {"strings", 1, 1, 0},         {"valtypes", 4, 4, 0},
+        {"types", 16, 16, 0},      {"funcs", 28, 28, 0},         {"imports", 28, 28, 0},
+        {"exports", 20, 20, 0},    {"memories", 32, 32, 0},      {"tables", 40, 40, 0},
+        {"globals", 16, 16, 0},    {"instances", 24, 24, 0},     {"code_map", 12, 12, 0},
+        {"inlined_code", 8, 8, 1}, {"inlined_calls", 12, 12, 1}, {"unwind_x86_64", 16, 16, 0},
+        {"source_files", 8, 8, 1}, {"source_lines", 16, 16, 1},  {"memory_sizes", 8, 8, 0},
+        {"table_sizes", 8, 8, 0},  {"host_state", 1, 1, 0},      {"hot_pages", 8, 8, 1}};
     SAME(HUSK_REC_COUNT, sizeof expected / sizeof expected[0]);
     for (uint32_t i = 0; i < HUSK_REC_COUNT; i++) {
         CHECK_STR(image_record_kinds[i].name, expected[i].name);

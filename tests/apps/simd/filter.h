@@ -1,6 +1,7 @@
 /*
- * tests/apps/simd/filter.h: for programs that read all of their standard input and write a result. They are built twice from
- * the same sources, as wasm with SIMD and natively, and must write the same bytes.
+ * tests/apps/simd/filter.h: for programs that read all of their standard input and write a result.
+ * They are built twice from the same sources, as wasm with SIMD and natively, and must write the
+ * same bytes.
  */
 #ifndef FILTER_H
 #define FILTER_H

@@ -1,6 +1,6 @@
 /*
- * tests/apps/simd/png_filter.c: "-e W H CHANNELS" writes the raw pixels on standard input as PNG, each row with the filter that fits
- * best; without it, a PNG becomes raw pixels.
+ * tests/apps/simd/png_filter.c: "-e W H CHANNELS" writes the raw pixels on standard input as PNG;
+ * without it, a PNG becomes raw pixels.
  */
 #include <string.h>
 
@@ -21,7 +21,8 @@ static void encode(struct bytes pixels, char **numbers) {
         filter_fail("too few pixels");
     png_alloc_size_t count = PNG_IMAGE_PNG_SIZE_MAX(image);
     void *output = malloc(count);
-    if (output == NULL || !png_image_write_to_memory(&image, output, &count, 0, pixels.data, 0, NULL))
+    if (output == NULL ||
+        !png_image_write_to_memory(&image, output, &count, 0, pixels.data, 0, NULL))
         filter_fail(image.message);
     filter_output(output, count);
 }

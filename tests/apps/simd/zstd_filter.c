@@ -1,4 +1,4 @@
-/* tests/apps/simd/zstd_filter.c: "LEVEL" compresses standard input as one frame, "-d" decompresses one. */
+/* tests/apps/simd/zstd_filter.c: "LEVEL" compresses standard input, "-d" decompresses it. */
 #include <stdbool.h>
 #include <string.h>
 
@@ -13,9 +13,9 @@ int main(int argc, char **argv) {
     if (cap > 1u << 30)
         filter_fail("not a frame with a size");
     void *output = malloc(cap + 1);
-    size_t count = decompresses
-                       ? ZSTD_decompress(output, cap, input.data, input.count)
-                       : ZSTD_compress(output, cap, input.data, input.count, argc > 1 ? atoi(argv[1]) : 3);
+    size_t count = decompresses ? ZSTD_decompress(output, cap, input.data, input.count)
+                                : ZSTD_compress(output, cap, input.data, input.count,
+                                                argc > 1 ? atoi(argv[1]) : 3);
     if (ZSTD_isError(count))
         filter_fail(ZSTD_getErrorName(count));
     filter_output(output, count);
