@@ -135,8 +135,8 @@ struct husk_image_module {
     struct husk_image_str name;       /* from the name section, or empty */
 };
 
-/* One of several linked instances. The input that wasm_sha256 and all wasm_offset fields are of then
- * holds all modules, with the names and aliases. */
+/* One of several linked instances. Then the input, which wasm_sha256 and all fields named
+ * wasm_offset are of, holds all modules, with their names and aliases. */
 struct husk_image_instance {
     struct husk_image_str name;
     uint32_t wasm_offset; /* of its module in the input */

@@ -129,6 +129,57 @@ HUSK_API int husk_compile_cached(const void *wasm, size_t count,
                                  const struct husk_compile_options *options,
                                  struct husk_compiled *ret_compiled, struct husk_error *err);
 
+/* ---- Several modules in one image ---- */
+
+/* An import of a module that an export of another instance satisfies. All names are
+ * NUL-terminated. */
+struct husk_alias {
+    const char *module, *name; /* the import */
+    const char *instance;      /* an earlier module's name */
+    const char *export_name;
+};
+
+/* An element of an array; its layout is final. */
+struct husk_module {
+    const char *name; /* of the instance: UTF-8, not empty, used once */
+    const void *wasm;
+    size_t count;                     /* bytes of wasm */
+    const struct husk_alias *aliases; /* may be NULL if there are none */
+    size_t aliases_count;
+};
+
+/* Instantiate modules in this order and link them to one image (core specification, section 4.5.4).
+ * An import of a module is, in this order: what its alias says; the export of that name of the
+ * earlier module whose name is the import's module; an import of the image, as always. Functions,
+ * memories, tables and globals are shared, and calls between the instances are direct calls.
+ * Instances that import one memory, table or global of the image share that, too. The same module
+ * may be given twice, with two names; it is then compiled twice.
+ *
+ * The last module is the main one: its exports keep their names, those of the others are named
+ * "instance/export". Its memory ("memory", else its first one) has the index 0, unless the image
+ * imports memories, which come first. Start functions run in order, in husk_sandbox_start() or the
+ * first call. If one traps, what earlier instances have written stays, and the sandbox refuses
+ * calls. A memory or table that is declared too small for a later import may have grown by then; if
+ * not, it is a trap, HUSK_TRAP_LINK. husk_image_info.wasm_sha256 is of all modules, names and
+ * aliases.
+ *
+ * A host function works on the memory of the instance that calls it (husk_caller_memory()); so do
+ * those of WASI.
+ *
+ * HUSK_E_LINK: an import and its export do not match (the message names both), an alias names
+ * something that does not exist, a module imports from a later one. HUSK_E_INVAL: no modules, more
+ * than 1,000, bad or equal names. HUSK_E_LIMIT: more than 1 GiB of modules, or more functions,
+ * memories, … together than one module may have. Others as of husk_compile(); offsets are those in
+ * the module that the message names. One module without aliases is compiled as by
+ * husk_compile(). */
+HUSK_API int husk_compile_linked(const struct husk_module *modules, size_t count,
+                                 const struct husk_compile_options *options, int *ret_fd,
+                                 struct husk_error *err);
+/* The same through a cache folder, as by husk_compile_cached(). */
+HUSK_API int husk_compile_linked_cached(const struct husk_module *modules, size_t count,
+                                        const struct husk_compile_options *options,
+                                        struct husk_compiled *ret_compiled, struct husk_error *err);
+
 #ifdef __cplusplus
 }
 #endif

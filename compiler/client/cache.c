@@ -21,7 +21,7 @@
 #include "sha256.h"
 #include "options.h"
 
-#define KEY_FORMAT 1 /* of what goes into the key */
+#define KEY_FORMAT 2 /* of what goes into the key */
 
 /* Which compiler: its version is not known without starting it, but another build is another
  * file. */
@@ -44,7 +44,7 @@ static int hash_worker(struct sha256 *hash, const struct husk_compile_options *o
     return 0;
 }
 
-static int cache_key(const uint8_t wasm_sha256[SHA256_BYTES],
+static int cache_key(const struct worker_job *job, const uint8_t wasm_sha256[SHA256_BYTES],
                      const struct husk_compile_options *options, char ret_hex[2 * SHA256_BYTES + 1],
                      struct husk_error *err) {
     struct sha256 hash;
@@ -55,9 +55,10 @@ static int cache_key(const uint8_t wasm_sha256[SHA256_BYTES],
     sha256_init(&hash);
     int bytes = snprintf(
         text, sizeof text,
-        "husk-cache %d husk %d.%d.%d format %d abi %d opt %d strict %d cpu %.64s %s\n", KEY_FORMAT,
-        HUSK_VERSION_MAJOR, HUSK_VERSION_MINOR, HUSK_VERSION_PATCH, HUSK_IMAGE_FORMAT,
-        HUSK_ABI_VERSION, options->opt_level, options->strict, options->cpu, cpu);
+        "husk-cache %d husk %d.%d.%d format %d abi %d opt %d strict %d modules %u cpu %.64s %s\n",
+        KEY_FORMAT, HUSK_VERSION_MAJOR, HUSK_VERSION_MINOR, HUSK_VERSION_PATCH, HUSK_IMAGE_FORMAT,
+        HUSK_ABI_VERSION, options->opt_level, options->strict, job->modules_count, options->cpu,
+        cpu);
     sha256_update(&hash, text, (size_t)bytes);
     sha256_update(&hash, wasm_sha256, SHA256_BYTES);
     int status = hash_worker(&hash, options, err);
@@ -114,13 +115,13 @@ static void store_entry(const char *folder, const char *path, int fd, uint64_t b
 }
 
 /* Found, or compiled and stored. */
-static int cached_or_made(struct husk_buffer wasm, const struct husk_compile_options *full,
+static int cached_or_made(const struct worker_job *job, const struct husk_compile_options *full,
                           struct husk_compiled *ret_compiled, struct husk_error *err) {
     uint8_t wasm_sha256[SHA256_BYTES];
     char key[2 * SHA256_BYTES + 1];
     uint64_t bytes = 0;
-    sha256_bytes(wasm.bytes, wasm.count, wasm_sha256);
-    int status = cache_key(wasm_sha256, full, key, err);
+    sha256_bytes(job->bytes, job->count, wasm_sha256);
+    int status = cache_key(job, wasm_sha256, full, key, err);
     if (status != 0)
         return status;
     size_t room = strlen(full->cache_dir) + sizeof key + 16;
@@ -131,7 +132,7 @@ static int cached_or_made(struct husk_buffer wasm, const struct husk_compile_opt
     auto_fd fd = open_entry(path, wasm_sha256);
     ret_compiled->was_cached = fd >= 0;
     if (fd < 0) {
-        status = worker_run(wasm.bytes, wasm.count, full, &fd, &bytes, err);
+        status = worker_run(job, full, &fd, &bytes, err);
         if (status != 0)
             return status;
         store_entry(full->cache_dir, path, fd, bytes, &ret_compiled->warning);
@@ -140,12 +141,10 @@ static int cached_or_made(struct husk_buffer wasm, const struct husk_compile_opt
     return 0;
 }
 
-int husk_compile_cached(const void *wasm, size_t count, const struct husk_compile_options *options,
-                        struct husk_compiled *ret_compiled, struct husk_error *err) {
+static int compile_cached(const struct worker_job *job, const struct husk_compile_options *options,
+                          struct husk_compiled *ret_compiled, struct husk_error *err) {
     struct husk_compile_options full;
     struct husk_compiled compiled = {.warning = {.offset = HUSK_NO_OFFSET}};
-    if (wasm == NULL || ret_compiled == NULL)
-        return error_set(err, HUSK_E_INVAL, "no module, or no place for the result");
     int status = output_check("husk_compiled", ret_compiled, err);
     if (status == 0)
         status = client_options(options, &full, err);
@@ -154,8 +153,29 @@ int husk_compile_cached(const void *wasm, size_t count, const struct husk_compil
     if (full.cache_dir == NULL || full.cache_dir[0] == '\0')
         return error_set(err, HUSK_E_INVAL,
                          "no cache folder is given (husk_compile_options.cache_dir)");
-    status = cached_or_made((struct husk_buffer){wasm, count}, &full, &compiled, err);
+    status = cached_or_made(job, &full, &compiled, err);
     if (status == 0)
         output_fill(ret_compiled, &compiled, sizeof compiled);
+    return status;
+}
+
+int husk_compile_cached(const void *wasm, size_t count, const struct husk_compile_options *options,
+                        struct husk_compiled *ret_compiled, struct husk_error *err) {
+    const struct worker_job job = {.bytes = wasm, .count = count};
+    if (wasm == NULL || ret_compiled == NULL)
+        return error_set(err, HUSK_E_INVAL, "no module, or no place for the result");
+    return compile_cached(&job, options, ret_compiled, err);
+}
+
+int husk_compile_linked_cached(const struct husk_module *modules, size_t count,
+                               const struct husk_compile_options *options,
+                               struct husk_compiled *ret_compiled, struct husk_error *err) {
+    struct worker_job job = {0};
+    if (ret_compiled == NULL)
+        return error_set(err, HUSK_E_INVAL, "no place for the result");
+    int status = link_job_make(modules, count, &job, err);
+    if (status == 0)
+        status = compile_cached(&job, options, ret_compiled, err);
+    worker_job_done(&job);
     return status;
 }

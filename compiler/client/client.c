@@ -88,7 +88,9 @@ int husk_compile(const void *wasm, size_t count, const struct husk_compile_optio
     if (wasm == NULL || ret_fd == NULL)
         return error_set(err, HUSK_E_INVAL, "no module or no place for the result");
     int status = options_without_cache(options, &full, err);
-    return status == 0 ? worker_run(wasm, count, &full, ret_fd, &bytes, err) : status;
+    return status == 0 ? worker_run(&(struct worker_job){.bytes = wasm, .count = count}, &full,
+                                    ret_fd, &bytes, err)
+                       : status;
 }
 
 int husk_compile_to_file(const void *wasm, size_t count, const struct husk_compile_options *options,
@@ -101,6 +103,38 @@ int husk_compile_to_file(const void *wasm, size_t count, const struct husk_compi
     if (status != 0)
         return status;
     auto_fd fd = -1;
-    status = worker_run(wasm, count, &full, &fd, &bytes, err);
+    status =
+        worker_run(&(struct worker_job){.bytes = wasm, .count = count}, &full, &fd, &bytes, err);
     return status == 0 ? file_replace(path, fd, bytes, err) : status;
+}
+
+static int compile_linked(const struct husk_module *modules, size_t count, bool is_staged,
+                          const struct husk_compile_options *full, int *ret_fd,
+                          struct husk_error *err) {
+    struct worker_job job = {0};
+    uint64_t bytes;
+    int status = link_job_make(modules, count, &job, err);
+    job.is_staged = is_staged;
+    if (status == 0)
+        status = worker_run(&job, full, ret_fd, &bytes, err);
+    worker_job_done(&job);
+    return status;
+}
+
+int husk_compile_linked(const struct husk_module *modules, size_t count,
+                        const struct husk_compile_options *options, int *ret_fd,
+                        struct husk_error *err) {
+    struct husk_compile_options full;
+    if (ret_fd == NULL)
+        return error_set(err, HUSK_E_INVAL, "no place for the result");
+    int status = options_without_cache(options, &full, err);
+    return status == 0 ? compile_linked(modules, count, false, &full, ret_fd, err) : status;
+}
+
+int compile_staged(const struct husk_module *modules, size_t count,
+                   const struct husk_compile_options *options, int *ret_fd,
+                   struct husk_error *err) {
+    struct husk_compile_options full;
+    int status = options_without_cache(options, &full, err);
+    return status == 0 ? compile_linked(modules, count, true, &full, ret_fd, err) : status;
 }

@@ -23,9 +23,29 @@ struct worker_program {
 int worker_locate(const char *wanted, struct worker_program *ret_program, struct husk_error *err);
 void worker_program_done(struct worker_program *program);
 
+/* The input of a compile: one module, or several (worker_proto.h). */
+struct worker_job {
+    const void *bytes;
+    size_t count;
+    uint32_t modules_count; /* 0: one module */
+    /* The host initialises each instance by itself, with calls in between (the runner of the
+     * standard's test suite). */
+    bool is_staged;
+    void *owned; /* of worker_job_done(); or NULL */
+};
+
+/* link_job.c. A single module without aliases is compiled as by husk_compile(). HUSK_E_INVAL,
+ * HUSK_E_LIMIT, HUSK_E_NOMEM. */
+int link_job_make(const struct husk_module *modules, size_t count, struct worker_job *ret_job,
+                  struct husk_error *err);
+void worker_job_done(struct worker_job *job);
+
 /* worker_run.c: compiles in a worker process. `options` come from client_options(). */
-int worker_run(const void *wasm, size_t count, const struct husk_compile_options *options,
+int worker_run(const struct worker_job *job, const struct husk_compile_options *options,
                int *ret_fd, uint64_t *ret_bytes, struct husk_error *err);
+/* client.c: husk_compile_linked() for sandbox_start_instance() (host/call/call.h). */
+int compile_staged(const struct husk_module *modules, size_t count,
+                   const struct husk_compile_options *options, int *ret_fd, struct husk_error *err);
 
 /* worker_result.c: makes an error for a worker that died without a result. */
 struct worker_death {

@@ -4,6 +4,7 @@ set(sources
     client.c
     cpu_identity.c
     image_verify.c
+    link_job.c
     wasm_describe.c
     wasm_print_api.c
     worker_path.c

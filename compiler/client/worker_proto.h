@@ -1,6 +1,7 @@
 /*
  * compiler/client/worker_proto.h: the protocol between the client library and the worker process.
- * The worker gets these descriptors: an input file (struct worker_request, then the wasm bytes), an
+ * The worker gets these descriptors: an input file (struct worker_request, then the wasm bytes, or
+ * the tables and bytes of several modules, below), an
  * empty output file for the image, a pipe for struct worker_message, and its own program. The
  * client also reads the worker's stderr, because LLVM reports fatal errors there. Both sides are
  * built together.
@@ -21,22 +22,41 @@
 #define WORKER_FD_COUNT 7
 
 #define WORKER_MAGIC 0x4b524f57 /* "WORK" */
-#define WORKER_VERSION 3
+#define WORKER_VERSION 4
 
 struct worker_request {
     uint32_t magic;
     uint32_t version;
-    uint32_t request_bytes; /* sizeof this struct; the wasm follows */
+    uint32_t request_bytes; /* sizeof this struct; the input follows */
     int32_t opt_level;
     uint32_t threads;
     uint32_t strict;
     uint32_t allow_uncontained;
-    uint32_t reserved; /* 0 */
-    uint64_t wasm_bytes;
+    uint32_t modules_count; /* 0: the input is one module */
+    uint32_t is_staged;     /* struct program_sources */
+    uint32_t reserved;      /* 0 */
+    uint64_t input_bytes;
     uint64_t cpu_limit_ns;
     uint64_t memory_limit_bytes;
     uint64_t image_limit_bytes;
     char cpu[64]; /* LLVM name, or "native" */
+};
+
+/* The input if modules_count is not 0: that many struct worker_link_module, then the aliases, the
+ * names and the modules. Offsets count from the start of the input. Images have the SHA-256 of all
+ * of it, and offsets in it tell modules apart. */
+struct worker_link_str {
+    uint32_t offset, bytes;
+};
+
+struct worker_link_alias {
+    struct worker_link_str module, name, instance, export_name;
+};
+
+struct worker_link_module {
+    uint64_t wasm_offset, wasm_bytes;
+    struct worker_link_str name;
+    uint32_t aliases_offset, aliases_count; /* struct worker_link_alias[] */
 };
 
 enum worker_message_kind {

@@ -60,8 +60,7 @@ static void close_fd(int *fd) {
 
 /* ---- before ---- */
 
-static int write_job(struct worker *worker, const void *wasm, size_t count,
-                     struct husk_error *err) {
+static int write_job(struct worker *worker, const struct worker_job *job, struct husk_error *err) {
     const struct husk_compile_options *options = worker->options;
     struct worker_request request = {.magic = WORKER_MAGIC,
                                      .version = WORKER_VERSION,
@@ -69,7 +68,9 @@ static int write_job(struct worker *worker, const void *wasm, size_t count,
                                      .opt_level = options->opt_level,
                                      .threads = options->threads,
                                      .strict = options->strict,
-                                     .wasm_bytes = count,
+                                     .input_bytes = job->count,
+                                     .modules_count = job->modules_count,
+                                     .is_staged = job->is_staged,
                                      .allow_uncontained = options->allow_uncontained,
                                      .cpu_limit_ns = options->cpu_limit_ns,
                                      .memory_limit_bytes = options->memory_limit_bytes,
@@ -82,7 +83,7 @@ static int write_job(struct worker *worker, const void *wasm, size_t count,
     if (worker->input_fd < 0 || worker->output_fd < 0)
         return error_sys(err, errno, "cannot make an anonymous file");
     if (file_write_all(worker->input_fd, &request, sizeof request) != 0 ||
-        file_write_all(worker->input_fd, wasm, count) != 0)
+        file_write_all(worker->input_fd, job->bytes, job->count) != 0)
         return error_sys(err, errno, "cannot hand the module to the compiler");
     /* A worker cannot fill memory through its input. */
     if (fcntl(worker->input_fd, F_ADD_SEALS,
@@ -350,7 +351,7 @@ static int run(struct worker *worker, int *ret_fd, uint64_t *ret_bytes, struct h
     return take_image(worker, ret_fd, ret_bytes, err);
 }
 
-int worker_run(const void *wasm, size_t count, const struct husk_compile_options *options,
+int worker_run(const struct worker_job *job, const struct husk_compile_options *options,
                int *ret_fd, uint64_t *ret_bytes, struct husk_error *err) {
     struct worker worker = {.options = options,
                             .input_fd = -1,
@@ -364,7 +365,7 @@ int worker_run(const void *wasm, size_t count, const struct husk_compile_options
     int status = worker_locate(options->worker_path, &worker.program, err);
     if (status != 0)
         return status;
-    status = write_job(&worker, wasm, count, err);
+    status = write_job(&worker, job, err);
     if (status == 0)
         status = run(&worker, ret_fd, ret_bytes, err);
     worker_program_done(&worker.program);

@@ -29,9 +29,9 @@ int image_write(const struct image_input *input, int fd, uint64_t *ret_bytes,
 /* Make the note's descriptor. content_sha256 is zero. */
 int image_note_make(const struct image_input *input, struct buf *note, struct husk_error *err);
 
-/* Append the rows of HUSK_REC_SOURCE_FILES and HUSK_REC_LINES from the DWARF of an instance's module,
- * and their strings to `strings`. If the DWARF is missing or unusable, nothing is added; that is not
- * an error. Call it in the order of the instances. HUSK_E_NOMEM. */
+/* Append the rows of HUSK_REC_SOURCE_FILES and HUSK_REC_LINES from the DWARF of an instance's
+ * module, and their strings to `strings`. If the DWARF is missing or unusable, nothing is added;
+ * that is not an error. Call it in the order of the instances. HUSK_E_NOMEM. */
 int wasm_lines_read(const struct program_instance *instance, struct buf *strings, struct buf *files,
                     struct buf *lines, struct husk_error *err);
 

@@ -140,8 +140,10 @@ static LLVMValueRef init_symbol(struct lower_module *lm, uint32_t instance_idx) 
     char name[32] = "i0.init";
     if (instance_idx != LOWER_INIT_ALL)
         snprintf(name, sizeof name, "i0.n%" PRIu32, instance_idx);
-    LLVMValueRef fn =
-        LLVMAddFunction(lm->mod, name, LLVMFunctionType(lm->void_type, NULL, 0, false));
+    LLVMValueRef fn = LLVMGetNamedFunction(lm->mod, name);
+    if (fn != NULL)
+        return fn;
+    fn = LLVMAddFunction(lm->mod, name, LLVMFunctionType(lm->void_type, NULL, 0, false));
     LLVMSetVisibility(fn, LLVMHiddenVisibility);
     LLVMSetFunctionCallConv(fn, LOWER_CALL_CONV);
     return fn;

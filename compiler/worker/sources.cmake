@@ -2,4 +2,5 @@
 set(sources
     contain.c
     contain_filter_x86_64.c
+    link_input.c
     worker_main.c)

@@ -25,8 +25,8 @@
 #include "error.h"
 #include "file.h"
 #include "image_write.h"
+#include "link_input.h"
 #include "linker.h"
-#include "needs.h"
 #include "plan.h"
 #include "sanitized.h"
 #include "worker_proto.h"
@@ -38,8 +38,7 @@
 
 struct job {
     struct worker_request request;
-    const uint8_t *wasm;
-    struct wasm_module *module;
+    const uint8_t *input; /* without the request */
     struct program *program;
     struct plan *plan;
     char *cpu, *features;
@@ -123,7 +122,7 @@ static int prepare(struct job *job, struct husk_error *err) {
         return status;
     codegen_llvm_init();
     contain_begin();
-    uint64_t by_size = request->wasm_bytes / WASM_BYTES_PER_THREAD + 1;
+    uint64_t by_size = request->input_bytes / WASM_BYTES_PER_THREAD + 1;
     uint64_t by_memory = request->memory_limit_bytes / 2 / CREW_STACK_BYTES;
     uint64_t threads = request->threads;
     threads = threads < by_size ? threads : by_size;
@@ -149,29 +148,37 @@ static int read_request(struct job *job, struct husk_error *err) {
         job->request.cpu[sizeof job->request.cpu - 1] != '\0')
         return error_set(err, HUSK_E_COMPILER, "the worker is of another version than the library");
     if (fstat(WORKER_FD_INPUT, &st) != 0 ||
-        (uint64_t)st.st_size != sizeof job->request + job->request.wasm_bytes)
+        (uint64_t)st.st_size != sizeof job->request + job->request.input_bytes)
         return error_set(err, HUSK_E_COMPILER, "the worker got an incomplete job");
     return 0;
 }
 
-static int map_wasm(struct job *job, struct husk_error *err) {
-    size_t bytes = sizeof job->request + job->request.wasm_bytes;
+static int map_input(struct job *job, struct husk_error *err) {
+    size_t bytes = sizeof job->request + job->request.input_bytes;
     const uint8_t *input = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, WORKER_FD_INPUT, 0);
     if (input == MAP_FAILED)
         return error_sys(err, errno, "cannot map the module");
-    job->wasm = input + sizeof job->request;
+    job->input = input + sizeof job->request;
     return 0;
+}
+
+static int read_program(struct job *job, struct husk_error *err) {
+    const struct worker_request *request = &job->request;
+    const struct link_input input = {
+        .bytes = {.data = job->input, .count = (uint32_t)request->input_bytes},
+        .modules_count = request->modules_count,
+        .is_staged = request->is_staged != 0,
+        .features = WASM_FEATURES_ALL};
+    struct wasm_module *module = NULL;
+    if (request->modules_count != 0)
+        return link_input_read(&input, &job->program, err);
+    int status = link_module_read(input.bytes, input.features, &module, err);
+    return status == 0 ? program_from_module(module, &job->program, err) : status;
 }
 
 static int compile(struct job *job, struct husk_error *err) {
     const struct worker_request *request = &job->request;
-    int status = wasm_decode(job->wasm, request->wasm_bytes, &job->module, err);
-    if (status == 0)
-        status = wasm_validate(job->module, err);
-    if (status == 0)
-        status = wasm_check_supported(job->module, WASM_FEATURES_ALL, err);
-    if (status == 0)
-        status = program_from_module(job->module, &job->program, err);
+    int status = read_program(job, err);
     if (status == 0)
         status = plan_new(job->program, &job->plan, err);
     if (status != 0)
@@ -220,7 +227,7 @@ int main(void) {
     if (result.status == 0)
         result.status = prepare(&job, &result.error);
     if (result.status == 0)
-        result.status = map_wasm(&job, &result.error);
+        result.status = map_input(&job, &result.error);
     if (result.status == 0)
         result.status = compile(&job, &result.error);
     if (result.status == 0)

@@ -122,13 +122,20 @@ static struct call_request exchange_prepare(struct exchange *exchange) {
 
 /* ---- The results of a call ---- */
 
+/* In the main instance's memory. */
+static int exchange_span(const struct exchange *exchange, uint32_t addr, uint64_t count,
+                         uint8_t **ret_span) {
+    const uint32_t mem_idx = image_main_memory(exchange->sandbox->image->code);
+    return sandbox_span(exchange->sandbox, mem_idx, addr, count, ret_span, NULL);
+}
+
 static int put_input(struct exchange *exchange, struct husk_error *err) {
     const uint32_t addr = exchange->input.addr;
     uint8_t *span;
     if (addr == 0 && exchange->count > 0)
         return error_set(err, HUSK_E_GUEST, "the module's allocator has no %u bytes",
                          exchange->count);
-    if (sandbox_span(exchange->sandbox, 0, addr, exchange->count, &span, NULL) != 0)
+    if (exchange_span(exchange, addr, exchange->count, &span) != 0)
         return error_set(
             err, HUSK_E_GUEST,
             "the module's allocator gave address %u for %u bytes, which is outside of its memory",
@@ -142,7 +149,7 @@ static int put_input(struct exchange *exchange, struct husk_error *err) {
 static int read_pair(const struct exchange *exchange, uint32_t addr, struct guest_block *ret_block,
                      struct husk_error *err) {
     uint8_t *span;
-    if (sandbox_span(exchange->sandbox, 0, addr, 8, &span, NULL) != 0)
+    if (exchange_span(exchange, addr, 8, &span) != 0)
         return error_set(err, HUSK_E_GUEST,
                          "the result is at address %u, which is outside of the guest's memory",
                          addr);
@@ -154,7 +161,7 @@ static int read_pair(const struct exchange *exchange, uint32_t addr, struct gues
 static int copy_output(struct exchange *exchange, struct husk_error *err) {
     const struct guest_block *output = &exchange->output;
     uint8_t *span;
-    if (sandbox_span(exchange->sandbox, 0, output->addr, output->bytes, &span, NULL) != 0)
+    if (exchange_span(exchange, output->addr, output->bytes, &span) != 0)
         return error_set(err, HUSK_E_GUEST,
                          "the result, %u bytes at address %u, is outside of the guest's memory",
                          output->bytes, output->addr);

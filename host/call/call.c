@@ -159,6 +159,32 @@ int husk_sandbox_start(husk_sandbox *sandbox, const struct husk_limits *options,
     return status;
 }
 
+int sandbox_start_instance(husk_sandbox *sandbox, uint32_t instance_idx,
+                           const struct husk_limits *options, struct husk_outcome *ret_outcome,
+                           struct husk_error *err) {
+    struct call_limits limits;
+    int status = check_state(sandbox, err);
+    if (status == 0 && sandbox->calls.frame != NULL)
+        status = error_set(err, HUSK_E_STATE, "a call is running");
+    if (status == 0 && instance_idx >= sandbox->image->code->instances_count)
+        status = error_set(err, HUSK_E_INVAL, "the image has no instance %u", instance_idx);
+    if (status == 0)
+        status = call_limits_make(options, &limits, err);
+    if (status != 0)
+        return status;
+    const struct image_code *code = sandbox->image->code;
+    const uint32_t init_gva = code->instances[instance_idx].init_gva;
+    struct husk_outcome outcome;
+    outcome_begin(&outcome, HUSK_RETURNED);
+    sandbox->start = SANDBOX_STARTED;
+    if (init_gva != 0)
+        status = run_call(sandbox, code->module.init_thunk_gva, init_gva, &limits, &outcome, err);
+    call_limits_done(&limits);
+    if (status == 0)
+        call_give(&limits, &outcome, ret_outcome);
+    return status;
+}
+
 /* The row of a function that can be called. NULL: image_func_refuse() says why it cannot. */
 static inline const struct husk_image_func *callable(const struct image_code *code,
                                                      husk_func func) {

@@ -14,6 +14,15 @@ struct call_request {
     const struct call_limits *limits;
 };
 
+/* Staged start, for the runner of the standard's test suite: run the initialisation of one of
+ * several linked instances, in an image that compile_staged() made. The first use ends the
+ * automatic initialisation: exports of instances that were started may be called from then on, and the caller
+ * sees to the order. Errors and outcome as of husk_sandbox_start(); an instance that traps can be
+ * left out, and others started. HUSK_E_INVAL: no such instance. */
+int sandbox_start_instance(husk_sandbox *sandbox, uint32_t instance_idx,
+                           const struct husk_limits *options, struct husk_outcome *ret_outcome,
+                           struct husk_error *err);
+
 /* Make absolute limits of the options; they begin now. `options` may be NULL. Clocks are read only
  * for limits that are set, and for `measure`. Use call_limits_done() when the call has ended. */
 int call_limits_make(const struct husk_limits *options, struct call_limits *ret_limits,

@@ -100,6 +100,7 @@ bool hostcall_serve(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     }
     struct husk_caller caller;
     caller.sandbox = sandbox;
+    caller.memory_idx = func->memory_idx;
     caller.end = CALLER_GOES_ON;
     stat_count(sandbox->tally, STAT_host_calls);
     sandbox->calls.values_used += used;

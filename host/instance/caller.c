@@ -8,6 +8,10 @@ husk_sandbox *husk_caller_sandbox(husk_caller *caller) {
     return caller->sandbox;
 }
 
+uint32_t husk_caller_memory(const husk_caller *caller) {
+    return caller->memory_idx;
+}
+
 int husk_caller_fail(husk_caller *caller, const char *format, ...) {
     va_list args;
     va_start(args, format);

@@ -9,6 +9,7 @@ enum caller_end { CALLER_GOES_ON, CALLER_FAILED, CALLER_EXITED, CALLER_PENDING }
 
 struct husk_caller {
     husk_sandbox *sandbox;
+    uint32_t memory_idx; /* of the instance that calls */
     enum caller_end end;
     int32_t exit_code;
     char message[sizeof(((struct husk_outcome *)0)->message)];

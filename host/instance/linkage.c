@@ -35,9 +35,14 @@ static void take_defs(struct linkage *linkage, const husk_image *image,
     for (uint32_t i = 0; i < image->code->imports_count; i++) {
         const struct import_def *def = linkage->defs[i] = import_def_ref(found[i]);
         uint32_t idx = image->code->imports[i].idx;
+        const uint32_t instance = image->code->imports[i].instance;
         if (def->kind == HUSK_ABI_FUNC)
-            linkage->linked[idx] = (struct linked_func){
-                .fn = def->fn, .user = def->user, .type = &def->func, .def = def};
+            linkage->linked[idx] =
+                (struct linked_func){.fn = def->fn,
+                                     .user = def->user,
+                                     .type = &def->func,
+                                     .def = def,
+                                     .memory_idx = image_instance_memory(image->code, instance)};
         else if (def->kind == HUSK_ABI_MEMORY)
             linkage->memory_defs[idx] = def;
         else if (def->kind == HUSK_ABI_TABLE)

@@ -15,6 +15,7 @@ struct linked_func {
     void *user;
     const struct husk_functype *type;
     const struct import_def *def;
+    uint32_t memory_idx; /* of the instance that imports it */
 };
 
 struct group_state {

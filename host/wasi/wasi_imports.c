@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "caller.h"
 #include "error.h"
 #include "imports.h"
 #include "sandbox_internal.h"
@@ -13,19 +14,21 @@
 
 #define PARAMS_MAX 9 /* path_open */
 
-/* ---- What handlers need of the sandbox (struct wasi_host_ops; host is the sandbox) ---- */
+/* ---- What handlers need of the sandbox (struct wasi_host_ops; host is the caller) ---- */
 
 static void *host_span(void *host, uint32_t addr, uint64_t count) {
+    husk_caller *caller = host;
     uint8_t *span = NULL;
-    return sandbox_span(host, 0, addr, count, &span, NULL) == 0 ? span : NULL;
+    return sandbox_span(caller->sandbox, caller->memory_idx, addr, count, &span, NULL) == 0 ? span
+                                                                                            : NULL;
 }
 
 static bool host_is_cut(void *host) {
-    return sandbox_is_cut(host);
+    return sandbox_is_cut(((husk_caller *)host)->sandbox);
 }
 
 static long host_syscall(void *host, long number, const long args[6]) {
-    return sandbox_syscall(host, number, args);
+    return sandbox_syscall(((husk_caller *)host)->sandbox, number, args);
 }
 
 static const struct wasi_host_ops sandbox_ops = {
@@ -40,11 +43,8 @@ static int call_function(husk_caller *caller, struct wasi_ctx *ctx, uint32_t fun
     uint64_t args[PARAMS_MAX] = {0};
     for (size_t i = 0; func->params[i] != '\0'; i++)
         args[i] = func->params[i] == 'i' ? (uint32_t)values[i].of.i32 : (uint64_t)values[i].of.i64;
-    struct wasi_call call = {.ctx = ctx,
-                             .ops = &sandbox_ops,
-                             .host = husk_caller_sandbox(caller),
-                             .args = args,
-                             .is_unstable = is_unstable};
+    struct wasi_call call = {
+        .ctx = ctx, .ops = &sandbox_ops, .host = caller, .args = args, .is_unstable = is_unstable};
     uint16_t wasi_err = wasi_dispatch(&call, func_id);
     if (call.has_exited)
         return husk_caller_exit(caller, (int32_t)call.exit_code);

@@ -41,22 +41,44 @@ int ready_image_open(const void *source, size_t count) {
     return fd;
 }
 
+static struct husk_compile_options options_of(const char *worker_path) {
+    struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
+    options.worker_path = worker_path;
+    options.cpu = images_cpu();
+    return options;
+}
+
+static void keep(const void *source, size_t source_count, int fd) {
+    struct husk_error err;
+    char path[4096];
+    struct stat st;
+    if (images_cpu() == NULL)
+        return;
+    image_path(source, source_count, path);
+    CHECK(fstat(fd, &st) == 0);
+    CHECK_OK(file_replace(path, fd, (uint64_t)st.st_size, &err), err);
+}
+
 int ready_image_compile(const void *source, size_t source_count, const uint8_t *wasm,
                         size_t wasm_count, const char *worker_path) {
     int fd = ready_image_open(source, source_count);
     if (fd >= 0)
         return fd;
     struct husk_error err;
-    struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
-    options.worker_path = worker_path;
-    options.cpu = images_cpu();
+    struct husk_compile_options options = options_of(worker_path);
     CHECK_OK(husk_compile(wasm, wasm_count, &options, &fd, &err), err);
-    if (images_cpu() != NULL) {
-        char path[4096];
-        struct stat st;
-        image_path(source, source_count, path);
-        CHECK(fstat(fd, &st) == 0);
-        CHECK_OK(file_replace(path, fd, (uint64_t)st.st_size, &err), err);
-    }
+    keep(source, source_count, fd);
+    return fd;
+}
+
+int ready_image_link(const void *source, size_t source_count, const struct husk_module *modules,
+                     size_t modules_count, const char *worker_path) {
+    int fd = ready_image_open(source, source_count);
+    if (fd >= 0)
+        return fd;
+    struct husk_error err;
+    struct husk_compile_options options = options_of(worker_path);
+    CHECK_OK(husk_compile_linked(modules, modules_count, &options, &fd, &err), err);
+    keep(source, source_count, fd);
     return fd;
 }

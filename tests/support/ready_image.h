@@ -24,5 +24,9 @@ int ready_image_open(const void *source, size_t count);
  * it. Ends the test on failure. */
 int ready_image_compile(const void *source, size_t source_count, const uint8_t *wasm,
                         size_t wasm_count, const char *worker_path);
+/* The same of several modules, which are not looked at if there is a ready image. */
+struct husk_module;
+int ready_image_link(const void *source, size_t source_count, const struct husk_module *modules,
+                     size_t modules_count, const char *worker_path);
 
 #endif

@@ -73,6 +73,44 @@ void wat_lab_open_with(struct wat_lab *lab, const char *wat,
              lab->err);
 }
 
+/* Names and texts of all: the source of a ready image. */
+static char *linked_source(const struct wat_module *modules, size_t count) {
+    size_t bytes = 1;
+    for (size_t i = 0; i < count; i++)
+        bytes += strlen(modules[i].name) + strlen(modules[i].wat) + 2;
+    char *source = calloc(1, bytes);
+    CHECK(source != NULL);
+    for (size_t i = 0; i < count; i++)
+        snprintf(source + strlen(source), bytes - strlen(source), "%s %s\n", modules[i].name,
+                 modules[i].wat);
+    return source;
+}
+
+void wat_lab_open_linked(struct wat_lab *lab, const struct wat_module *modules, size_t count,
+                         const struct husk_sandbox_options *options) {
+    struct husk_module rows[WAT_MODULES_MAX] = {{0}};
+    uint8_t *wasm[WAT_MODULES_MAX] = {NULL};
+    CHECK(count <= WAT_MODULES_MAX);
+    for (size_t i = 0; i < count && !ready_images_only(); i++) {
+        size_t bytes = 0;
+        wasm[i] = wat_to_wasm(modules[i].wat, &bytes);
+        rows[i] = (struct husk_module){.name = modules[i].name,
+                                       .wasm = wasm[i],
+                                       .count = bytes,
+                                       .aliases = modules[i].aliases,
+                                       .aliases_count = modules[i].aliases_count};
+    }
+    char *source = linked_source(modules, count);
+    int fd = ready_image_link(source, strlen(source), rows, count, WAT_WORKER);
+    CHECK_OK(husk_image_open_fd(lab->engine, fd, NULL, &lab->image, &lab->err), lab->err);
+    close(fd);
+    free(source);
+    for (size_t i = 0; i < count; i++)
+        free(wasm[i]);
+    CHECK_OK(husk_sandbox_new(lab->image, lab->imports, options, &lab->sandbox, &lab->err),
+             lab->err);
+}
+
 void wat_lab_close(struct wat_lab *lab) {
     husk_sandbox_free(lab->sandbox);
     husk_imports_free(lab->imports);

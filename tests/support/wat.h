@@ -7,7 +7,7 @@
 #define TESTS_SUPPORT_WAT_H
 
 #include "harness.h"
-#include "husk.h"
+#include "husk_compile.h"
 
 /* Convert text to malloc()ed wasm. Ends the test if wat2wasm refuses the text. */
 uint8_t *wat_to_wasm(const char *wat, size_t *ret_count);
@@ -42,6 +42,17 @@ void wat_lab_open_with(struct wat_lab *lab, const char *wat,
                        const struct husk_sandbox_options *options, const char *worker_path);
 #define wat_lab_open(lab, wat, options) wat_lab_open_with(lab, wat, options, WAT_WORKER)
 void wat_lab_close(struct wat_lab *lab);
+
+/* A module to link: its name, its text, and for the aliases of husk_compile_linked(). */
+struct wat_module {
+    const char *name, *wat;
+    const struct husk_alias *aliases;
+    size_t aliases_count;
+};
+#define WAT_MODULES_MAX 8
+/* Open modules that are linked. Call wat_lab_init() before. */
+void wat_lab_open_linked(struct wat_lab *lab, const struct wat_module *modules, size_t count,
+                         const struct husk_sandbox_options *options);
 
 /* Define a host function with husk_imports_funcs(). Types are letters, as in "iIfF>i" (v v128, c
  * funcref, e externref). */
