@@ -129,9 +129,12 @@ void externs_list_funcs(const struct externs *externs, char *out, size_t out_byt
 bool parse_name(const char *text, char *out, size_t *ret_count);
 
 /* ---- store.c ---- */
+struct linked_file; /* link.c */
 struct compile_request {
     struct husk_compile_options options;
     bool is_uncached;
+    struct linked_file *links; /* --link, in order */
+    size_t links_count;
 };
 struct compile_result {
     int fd;
@@ -163,6 +166,16 @@ int compile_input(const struct report *report, const struct input *input,
 /* The same, with the image written to a file. */
 int compile_input_to(const struct input *input, struct compile_request *request, const char *path,
                      struct husk_error *err);
+
+/* ---- link.c ---- */
+#define LINK_MAIN_NAME "main" /* of the command's own file among the linked ones */
+int take_link_option(const struct report *report, struct compile_request *request,
+                     const char *text);
+/* Read the linked files, and list them and the command's file, which is last: links_count + 1
+ * modules. The caller frees the list; what it points to lives until links_done(). */
+int links_load(const struct compile_request *request, const struct input *main_input,
+               struct husk_module **ret_modules, struct husk_error *err);
+void links_done(struct compile_request *request);
 
 /* ---- commands: argv[0] is the command's name ---- */
 int cmd_run(int argc, char **argv);

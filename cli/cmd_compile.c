@@ -7,7 +7,7 @@
 
 #include "cli.h"
 
-enum { OPT_CPU = 256, OPT_STRICT, OPT_STRICT_TRAPS, OPT_THREADS, OPT_JSON };
+enum { OPT_CPU = 256, OPT_STRICT, OPT_STRICT_TRAPS, OPT_THREADS, OPT_LINK, OPT_JSON };
 
 struct compile {
     struct report report;
@@ -23,6 +23,7 @@ static const struct option compile_options[] = {
     {"strict", no_argument, NULL, OPT_STRICT},
     {"strict-traps", no_argument, NULL, OPT_STRICT_TRAPS},
     {"threads", required_argument, NULL, OPT_THREADS},
+    {"link", required_argument, NULL, OPT_LINK},
     COMPILE_OPTION_ROWS,
     {"json", no_argument, NULL, OPT_JSON},
     {NULL, 0, NULL, 0},
@@ -53,6 +54,7 @@ static int take_option(struct compile *compile, int option, char **argv) {
     case OPT_COMPILE_MEMORY_LIMIT:
         return take_compile_option(&compile->report, &compile->request, option);
     case OPT_THREADS: return take_threads(compile);
+    case OPT_LINK: return take_link_option(&compile->report, &compile->request, optarg);
     case OPT_JSON: compile->report.is_json = true; return CLI_OK;
     default: return report_bad_option(&compile->report, argv);
     }
@@ -101,24 +103,32 @@ static int compile_all(struct compile *compile) {
     return code;
 }
 
-int cmd_compile(int argc, char **argv) {
-    struct compile compile = {.report = {.command = "compile"},
-                              .request = {.options = HUSK_COMPILE_OPTIONS_INIT}};
+static int compile_take_arguments(struct compile *compile, int argc, char **argv) {
     int option;
     opterr = 0;
     while ((option = getopt_long(argc, argv, ":ho:O:", compile_options, NULL)) != -1) {
         if (option == 'h') {
             fputs(help_compile, stdout);
-            return finish_output(&compile.report, CLI_OK);
+            return finish_output(&compile->report, CLI_OK);
         }
-        int code = take_option(&compile, option, argv);
+        int code = take_option(compile, option, argv);
         if (code != 0)
             return code;
     }
     if (argc - optind != 1)
-        return report_usage(&compile.report, "one input file is wanted, not %d", argc - optind);
-    compile.input_path = argv[optind];
-    return finish_output(&compile.report, compile_all(&compile));
+        return report_usage(&compile->report, "one input file is wanted, not %d", argc - optind);
+    compile->input_path = argv[optind];
+    return CLI_OK;
+}
+
+int cmd_compile(int argc, char **argv) {
+    struct compile compile = {.report = {.command = "compile"},
+                              .request = {.options = HUSK_COMPILE_OPTIONS_INIT}};
+    int code = compile_take_arguments(&compile, argc, argv);
+    if (code == 0 && compile.input_path != NULL)
+        code = finish_output(&compile.report, compile_all(&compile));
+    links_done(&compile.request);
+    return code;
 }
 
 /* ---- validate ---- */

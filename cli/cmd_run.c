@@ -189,11 +189,16 @@ static int compile_module(struct run *run, const struct input *input, struct hus
 static int open_input(struct run *run, struct husk_error *err, int *ret_code) {
     struct input *input = &run->input;
     int status = 0;
-    if (input->kind == INPUT_IMAGE)
+    const bool is_linked = run->compile.links_count != 0;
+    if (input->kind == INPUT_IMAGE && is_linked)
+        status = cli_error(err, HUSK_E_INVAL, "is a husk image; --link links modules");
+    else if (input->kind == INPUT_IMAGE)
         status = input_open_image(input, run->engine, !run->is_unverified, &run->image, err);
+    else if (is_linked) /* only then it is known what is missing */
+        status = compile_module(run, input, err);
     if (status == 0)
         status = check_externs(run, input, err, ret_code);
-    if (status == 0 && *ret_code == 0 && input->kind == INPUT_WASM)
+    if (status == 0 && *ret_code == 0 && input->kind == INPUT_WASM && !is_linked)
         status = compile_module(run, input, err);
     input_done(input);
     run->opened_ns = now_ns();
@@ -433,6 +438,7 @@ static int run_or_snapshot(int argc, char **argv, bool is_snapshot) {
     free(run.args);
     free(run.func_name);
     free(run.env);
+    links_done(&run.compile);
     return finish_output(&run.report, code);
 }
 

@@ -84,12 +84,25 @@ static void progress_end(const struct progress *progress) {
         fputs("\r\033[K", stderr);
 }
 
-static int compile_cached(const struct input *input, const struct compile_request *request,
-                          const char *dir, struct husk_compiled *ret_compiled,
-                          struct husk_error *err) {
+/* Alone or linked; dir NULL: without a cache. */
+static int compile_any(const struct input *input, const struct compile_request *request,
+                       const char *dir, struct husk_compiled *ret_compiled,
+                       struct husk_error *err) {
     struct husk_compile_options options = request->options;
+    struct husk_module *modules = NULL;
+    const size_t count = request->links_count + 1;
     options.cache_dir = dir;
-    return husk_compile_cached(input->bytes, input->count, &options, ret_compiled, err);
+    if (request->links_count == 0)
+        return dir != NULL
+                   ? husk_compile_cached(input->bytes, input->count, &options, ret_compiled, err)
+                   : husk_compile(input->bytes, input->count, &options, &ret_compiled->fd, err);
+    int status = links_load(request, input, &modules, err);
+    if (status == 0 && dir != NULL)
+        status = husk_compile_linked_cached(modules, count, &options, ret_compiled, err);
+    else if (status == 0)
+        status = husk_compile_linked(modules, count, &options, &ret_compiled->fd, err);
+    free(modules);
+    return status;
 }
 
 int compile_input(const struct report *report, const struct input *input,
@@ -105,10 +118,7 @@ int compile_input(const struct report *report, const struct input *input,
     if (!request->is_uncached && !is_cached)
         (void)cli_error(&compiled.warning, HUSK_E_NOT_FOUND, "%s", NO_CACHE_TEXT);
     progress_begin(&progress, input, &request->options);
-    if (is_cached)
-        status = compile_cached(input, request, dir, &compiled, err);
-    else
-        status = husk_compile(input->bytes, input->count, &request->options, &compiled.fd, err);
+    status = compile_any(input, request, is_cached ? dir : NULL, &compiled, err);
     progress_end(&progress);
     if (status != 0)
         return status;
@@ -121,11 +131,31 @@ int compile_input(const struct report *report, const struct input *input,
     return 0;
 }
 
+/* An image is saved as it is, durably. */
+static int compile_linked_to(const struct input *input, const struct compile_request *request,
+                             const char *path, struct husk_error *err) {
+    struct husk_compiled compiled = HUSK_COMPILED_INIT;
+    struct husk_open_options options = HUSK_OPEN_OPTIONS_INIT;
+    husk_image *image = NULL;
+    options.skips_hash = true;
+    int status = compile_any(input, request, NULL, &compiled, err);
+    if (status != 0)
+        return status;
+    status = husk_image_open_fd(NULL, compiled.fd, &options, &image, err);
+    close(compiled.fd);
+    if (status == 0)
+        status = husk_image_save(image, path, err);
+    husk_image_unref(image);
+    return status;
+}
+
 int compile_input_to(const struct input *input, struct compile_request *request, const char *path,
                      struct husk_error *err) {
     struct progress progress;
     progress_begin(&progress, input, &request->options);
-    int status = husk_compile_to_file(input->bytes, input->count, &request->options, path, err);
+    int status = request->links_count == 0 ? husk_compile_to_file(input->bytes, input->count,
+                                                                  &request->options, path, err)
+                                           : compile_linked_to(input, request, path, err);
     progress_end(&progress);
     return status;
 }
