@@ -115,6 +115,16 @@ static void print_try_table(struct printer *printer, const struct wasm_instr *in
     }
 }
 
+static void print_const(struct printer *printer, const struct wasm_instr *instr) {
+    switch (wasm_opinfo(instr->op)->imm) {
+    case WASM_IMM_I32: print_format(printer, " %d", instr->i32); break;
+    case WASM_IMM_I64: print_format(printer, " %lld", (long long)instr->i64); break;
+    case WASM_IMM_F32: print_f32(printer, instr->u32); break;
+    case WASM_IMM_F64: print_f64(printer, instr->u64); break;
+    default: print_v128(printer, instr); break;
+    }
+}
+
 static void print_imm(struct printer *printer, const struct wasm_instr *instr) {
     switch ((enum wasm_imm)wasm_opinfo(instr->op)->imm) {
     case WASM_IMM_NONE:
@@ -160,12 +170,12 @@ static void print_imm(struct printer *printer, const struct wasm_instr *instr) {
         print_format(printer, " %u %s %s", instr->idx, TYPE_TEXT(instr->type),
                      TYPE_TEXT(instr->cast_type));
         break;
-    case WASM_IMM_I32: print_format(printer, " %d", instr->i32); break;
-    case WASM_IMM_I64: print_format(printer, " %lld", (long long)instr->i64); break;
-    case WASM_IMM_F32: print_f32(printer, instr->u32); break;
-    case WASM_IMM_F64: print_f64(printer, instr->u64); break;
+    case WASM_IMM_I32:
+    case WASM_IMM_I64:
+    case WASM_IMM_F32:
+    case WASM_IMM_F64:
     case WASM_IMM_V128:
-    case WASM_IMM_SHUFFLE: print_v128(printer, instr); break;
+    case WASM_IMM_SHUFFLE: print_const(printer, instr); break;
     }
 }
 

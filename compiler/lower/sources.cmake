@@ -26,5 +26,6 @@ set(sources
     lower_strict.c
     lower_table.c
     lower_trap.c
+    lower_wide.c
     lower_widths.c
     target.c)
