@@ -152,9 +152,10 @@ bool cache_dir(char *out, size_t out_bytes);
 bool parse_opt_level(const char *text, int *ret_level);
 /* Options of every command that compiles: the rows for getopt_long(), and a function that takes one
  * option. */
-enum { OPT_COMPILE_CPU_LIMIT = 512, OPT_COMPILE_MEMORY_LIMIT, OPT_ALLOW_UNCONTAINED };
+enum { OPT_COMPILE_CPU_LIMIT = 512, OPT_COMPILE_MEMORY_LIMIT, OPT_ALLOW_UNCONTAINED, OPT_DISABLE };
 #define COMPILE_OPTION_ROWS                                                                        \
     {"allow-uncontained-compiler", no_argument, NULL, OPT_ALLOW_UNCONTAINED},                      \
+        {"disable", required_argument, NULL, OPT_DISABLE},                                         \
         {"compile-cpu-limit", required_argument, NULL, OPT_COMPILE_CPU_LIMIT}, {                   \
         "compile-memory-limit", required_argument, NULL, OPT_COMPILE_MEMORY_LIMIT                  \
     }

@@ -50,6 +50,7 @@ static int take_option(struct compile *compile, int option, char **argv) {
     case OPT_STRICT: compile->request.options.strict = true; return CLI_OK;
     case OPT_STRICT_TRAPS: return report_usage(&compile->report, "--strict-traps is now --strict");
     case OPT_ALLOW_UNCONTAINED:
+    case OPT_DISABLE:
     case OPT_COMPILE_CPU_LIMIT:
     case OPT_COMPILE_MEMORY_LIMIT:
         return take_compile_option(&compile->report, &compile->request, option);
@@ -135,6 +136,7 @@ int cmd_compile(int argc, char **argv) {
 
 static const struct option validate_options[] = {
     {"help", no_argument, NULL, 'h'},
+    {"disable", required_argument, NULL, OPT_DISABLE},
     {"json", no_argument, NULL, OPT_JSON},
     {NULL, 0, NULL, 0},
 };
@@ -161,38 +163,57 @@ static int worse(int a, int b) {
     return CLI_OK;
 }
 
-static void report_valid(const struct report *report, const char *path) {
-    if (!report->is_json)
-        return;
-    fputs("{\"file\":", stdout);
-    json_text(stdout, path);
-    fputs(",\"valid\":true}\n", stdout);
+/* A valid module that husk compile would refuse is reported, too. */
+static void report_valid(const struct report *report, const char *path,
+                         const struct husk_error *refused) {
+    if (report->is_json) {
+        fputs("{\"file\":", stdout);
+        json_text(stdout, path);
+        fputs(",\"valid\":true", stdout);
+        if (refused != NULL) {
+            fputs(",\"supported\":false,\"message\":", stdout);
+            json_text(stdout, refused->message);
+        }
+        fputs("}\n", stdout);
+    } else if (refused != NULL) {
+        fprintf(stderr, "husk %s: ", report->command);
+        put_text(stderr, path);
+        fprintf(stderr, ": is valid, but %s\n", refused->message);
+    }
 }
 
 /* CLI_OK; or what is wrong: CLI_INVALID, CLI_UNSUPPORTED; CLI_ERROR: could not be read. */
-static int validate_one(const struct report *report, const char *path) {
+static int validate_one(const struct report *report, const char *path,
+                        const struct husk_compile_options *options) {
     struct husk_error err = {.offset = HUSK_NO_OFFSET};
+    struct husk_error refused = err;
     struct input input;
-    struct husk_wasm_info info = HUSK_WASM_INFO_INIT;
     int status = input_load(path, &input, &err);
     if (status == 0 && input.kind == INPUT_IMAGE) {
         status = cli_error(&err, HUSK_E_INVAL,
                            "is a husk image, not a module; husk inspect reads those");
         input_done(&input);
     } else if (status == 0) {
-        status = husk_wasm_describe(input.bytes, input.count, &info, &err);
+        status = husk_validate(input.bytes, input.count, &err);
+        if (status == 0)
+            refused.status = husk_compile_check(input.bytes, input.count, options, &refused);
         input_done(&input);
     }
     if (status != 0) {
         report_error(report, path, &err);
         return verdict(status);
     }
-    report_valid(report, path);
-    return CLI_OK;
+    if (refused.status != 0 && refused.status != HUSK_E_UNSUPPORTED) {
+        report_error(report, path, &refused);
+        return verdict(refused.status);
+    }
+    report_valid(report, path, refused.status != 0 ? &refused : NULL);
+    return refused.status != 0 ? CLI_UNSUPPORTED : CLI_OK;
 }
 
 int cmd_validate(int argc, char **argv) {
     struct report report = {.command = "validate"};
+    struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
     int option, code = CLI_OK;
     opterr = 0;
     while ((option = getopt_long(argc, argv, ":h", validate_options, NULL)) != -1) {
@@ -200,13 +221,16 @@ int cmd_validate(int argc, char **argv) {
             fputs(help_validate, stdout);
             return finish_output(&report, CLI_OK);
         }
-        if (option != OPT_JSON)
+        if (option == OPT_DISABLE)
+            options.disable = optarg;
+        else if (option == OPT_JSON)
+            report.is_json = true;
+        else
             return report_bad_option(&report, argv);
-        report.is_json = true;
     }
     if (optind == argc)
         return report_usage(&report, "which file?");
     for (int i = optind; i < argc; i++)
-        code = worse(code, validate_one(&report, argv[i]));
+        code = worse(code, validate_one(&report, argv[i], &options));
     return finish_output(&report, code);
 }

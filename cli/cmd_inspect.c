@@ -148,6 +148,7 @@ static int inspect_module(struct inspect *inspect, const struct input *input,
     row_bool(inspect, "names", info.has_names);
     row_bool(inspect, "source_lines", info.has_dwarf);
     row_bool(inspect, "simd", info.uses_simd);
+    row_text(inspect, "features", info.features);
     for (int is_imports = 1; status == 0 && is_imports >= 0; is_imports--) {
         list_begin(inspect, is_imports);
         status = husk_wasm_interface(input->bytes, input->count, visit_item, inspect, err);
@@ -358,6 +359,7 @@ int cmd_inspect(int argc, char **argv) {
         case OPT_VERIFY: inspect.is_unverified = false; break;
         case OPT_NO_VERIFY: inspect.is_unverified = true; break;
         case OPT_ALLOW_UNCONTAINED:
+        case OPT_DISABLE:
         case OPT_COMPILE_CPU_LIMIT:
         case OPT_COMPILE_MEMORY_LIMIT:
             code = take_compile_option(&inspect.report, &inspect.compile, option);

@@ -70,6 +70,8 @@ const char help_run[] =
     "                          see husk-compile(1)\n"
     "      --no-cache          compile anew, and store nothing\n"
     "      --no-verify         do not compare an image with the hash of its content before\n"
+    "      --disable LIST      refuse modules that use these features: simd,multi-memory,… "
+    "(husk-compile(1))\n"
     "      --allow-uncontained-compiler\n"
     "                          compile even where the kernel cannot confine the compiler's "
     "process\n"
@@ -89,9 +91,9 @@ const char help_snapshot[] =
     "not printed\n"
     "      --allow-uncontained-compiler, --argv0, --compile-cpu-limit, --compile-memory-limit, "
     "--cpu,\n"
-    "      --cpu-timeout, --env, --json, --link, --max-memory, --no-cache, --no-verify, -O, "
-    "--seek,\n"
-    "      --stack, --stats, --strict, --timeout, --unknown-imports   as for husk run\n"
+      "      --cpu-timeout, --disable, --env, --json, --link, --max-memory, --no-cache, --no-verify, "
+      "-O,\n"
+      "      --seek, --stack, --stats, --strict, --timeout, --unknown-imports   as for husk run\n"
     "  -h, --help\n" EXIT_CODES;
 
 const char help_compile[] =
@@ -118,6 +120,7 @@ const char help_compile[] =
     "      --compile-cpu-limit TIME, --compile-memory-limit SIZE\n"
     "                        what the compiler may use (default 10m of CPU time, 8G)\n"
     "      --json            errors as JSON\n"
+    "      --disable LIST    refuse modules that use these features: simd,multi-memory,…\n"
     "      --allow-uncontained-compiler\n"
     "                        compile even where the kernel cannot confine the compiler's process\n"
     "  -h, --help\n"
@@ -144,13 +147,15 @@ const char help_inspect[] =
     "\n"
     "Exit codes: 0; 2 wrong usage; 125 failed.\n";
 
-const char help_validate[] = "usage: husk validate [--json] FILE…\n"
+const char help_validate[] = "usage: husk validate [--disable LIST] [--json] FILE…\n"
                              "\n"
                              "Check modules against the WebAssembly standard, without compiling. "
                              "Silent if all is well; otherwise says\n"
                              "what is wrong and at which byte.\n"
                              "\n"
-                             "      --json    one JSON object per file\n"
+                             "      --disable LIST   also say which modules use these features: "
+                             "simd,multi-memory,…\n"
+                             "      --json           one JSON object per file\n"
                              "  -h, --help\n"
                              "\n"
                              "Exit codes: 0 all can be compiled; 1 one is not valid; 2 wrong "

@@ -146,6 +146,7 @@ static int take_option(struct run *run, int option, char **argv) {
     case OPT_STRICT_TRAPS: return report_usage(&run->report, "--strict-traps is now --strict");
     case OPT_ALLOW_UNCONTAINED:
     case OPT_COMPILE_CPU_LIMIT:
+    case OPT_DISABLE:
     case OPT_COMPILE_MEMORY_LIMIT: return take_compile_option(&run->report, &run->compile, option);
     case OPT_ARGV0: run->argv0 = optarg; return CLI_OK;
     case OPT_UNKNOWN_IMPORTS: return take_unknown_imports(run);

@@ -45,6 +45,10 @@ int take_compile_option(const struct report *report, struct compile_request *req
         options->allow_uncontained = true;
         return CLI_OK;
     }
+    if (option == OPT_DISABLE) {
+        options->disable = optarg;
+        return CLI_OK;
+    }
     if (option == OPT_COMPILE_CPU_LIMIT) {
         if (parse_duration(optarg, &options->cpu_limit_ns) && options->cpu_limit_ns > 0)
             return CLI_OK;

@@ -35,6 +35,9 @@ struct husk_compile_options {
      * not be able to write it or its folder (HUSK_E_NOT_FOUND; the message says so). */
     const char *worker_path;
     const char *cache_dir; /* for husk_compile_cached() alone; the others refuse it */
+    /* Features of WebAssembly that no module may use, with commas: "simd,multi-memory" (the names
+     * are in docs/guests.md). A module that uses one is refused: HUSK_E_UNSUPPORTED. NULL: none. */
+    const char *disable;
     void (*progress)(void *user, uint32_t done,
                      uint32_t total); /* functions compiled; from the calling thread */
     void *progress_user;
@@ -54,10 +57,18 @@ struct husk_compile_options {
 /* Does it start with "\0asm", as a wasm binary does? */
 HUSK_API bool husk_is_wasm(const void *bytes, size_t count);
 
-/* Decode and validate (core specification 2.0, sections 3 and 5), without compiling.
- * HUSK_E_BAD_WASM, HUSK_E_INVALID_WASM, HUSK_E_UNSUPPORTED, HUSK_E_LIMIT with err->offset,
- * HUSK_E_NOMEM. */
+/* Decode and validate (core specification 3.0, sections 3 and 5, and finished proposals), without
+ * compiling. A valid module may use more than husk_compile() supports: husk_compile_check().
+ * HUSK_E_BAD_WASM, HUSK_E_INVALID_WASM, HUSK_E_UNSUPPORTED (a proposal that is not known),
+ * HUSK_E_LIMIT with err->offset, HUSK_E_NOMEM. */
 HUSK_API int husk_validate(const void *wasm, size_t count, struct husk_error *err);
+
+/* Would husk_compile() take the module? Validates it, and looks whether it uses only features that
+ * the compiler supports and that options->disable does not name. Errors of husk_validate();
+ * HUSK_E_UNSUPPORTED for a valid module names all that is missing, and how to build without it.
+ * `options` may be NULL. */
+HUSK_API int husk_compile_check(const void *wasm, size_t count,
+                                const struct husk_compile_options *options, struct husk_error *err);
 
 /* ---- Looking into a module, without compiling ---- */
 
@@ -72,6 +83,7 @@ struct husk_wasm_info {
     bool has_dwarf;                  /* a .debug_line section: backtraces can name source lines */
     bool uses_simd;
     char module_name[128]; /* from the name section, cut to fit; or "" */
+    char features[512];    /* what it uses, as in husk_compile_options.disable, with spaces */
 };
 #define HUSK_WASM_INFO_INIT HUSK_INIT_OF(husk_wasm_info)
 

@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "husk.h"
+
 /* WASM_FEATURE_MVP, WebAssembly 1.0, comes last. It is in every set, and has no row. */
 enum wasm_feature {
 #define FEATURE(name, text, option, in_2_0, is_lowered, without) WASM_FEATURE_##name,
@@ -47,6 +49,12 @@ struct wasm_feature_row {
     const char *without; /* may be NULL */
 };
 extern const struct wasm_feature_row wasm_feature_rows[WASM_FEATURE_COUNT];
+
+/* A list of options of feature.def, with commas between them: "simd,threads". NULL or "": none.
+ * HUSK_E_INVAL names the one that does not exist. */
+int wasm_features_parse(const char *list, wasm_features_t *ret_set, struct husk_error *err);
+/* Writes the options of a set, with spaces between them, and a 0. `text` is cut to fit. */
+void wasm_features_print(wasm_features_t set, char *text, size_t text_bytes);
 
 /* The features that a module uses, and where each is used first. */
 struct wasm_features_used {

@@ -15,6 +15,7 @@
 #include "auto.h"
 #include "client.h"
 #include "error.h"
+#include "feature.h"
 #include "file.h"
 #include "image.h"
 #include "layout.h"
@@ -52,16 +53,21 @@ static int cache_key(const struct worker_job *job, const uint8_t wasm_sha256[SHA
     char cpu[96] = "", text[256];
     if (strcmp(options->cpu, "native") == 0)
         cpu_identity(cpu);
+    wasm_features_t disabled = 0;
+    int status = wasm_features_parse(options->disable, &disabled, err);
+    if (status != 0)
+        return status;
     sha256_init(&hash);
     int bytes = snprintf(
         text, sizeof text,
-        "husk-cache %d husk %d.%d.%d format %d abi %d opt %d strict %d modules %u cpu %.64s %s\n",
+        "husk-cache %d husk %d.%d.%d format %d abi %d opt %d strict %d modules %u disable %x cpu "
+        "%.64s %s\n",
         KEY_FORMAT, HUSK_VERSION_MAJOR, HUSK_VERSION_MINOR, HUSK_VERSION_PATCH, HUSK_IMAGE_FORMAT,
-        HUSK_ABI_VERSION, options->opt_level, options->strict, job->modules_count, options->cpu,
-        cpu);
+        HUSK_ABI_VERSION, options->opt_level, options->strict, job->modules_count, disabled,
+        options->cpu, cpu);
     sha256_update(&hash, text, (size_t)bytes);
     sha256_update(&hash, wasm_sha256, SHA256_BYTES);
-    int status = hash_worker(&hash, options, err);
+    status = hash_worker(&hash, options, err);
     if (status != 0)
         return status;
     sha256_final(&hash, digest);

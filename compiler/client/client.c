@@ -12,6 +12,7 @@
 #include "error.h"
 #include "file.h"
 #include "module.h"
+#include "needs.h"
 #include "options.h"
 
 #define DEFAULT_OPT_LEVEL 2
@@ -34,6 +35,26 @@ int husk_validate(const void *wasm, size_t count, struct husk_error *err) {
     if (status != 0)
         return status;
     status = wasm_validate(module, err);
+    wasm_module_free(module);
+    return status;
+}
+
+int husk_compile_check(const void *wasm, size_t count, const struct husk_compile_options *options,
+                       struct husk_error *err) {
+    struct husk_compile_options full;
+    struct wasm_module *module = NULL;
+    wasm_features_t disabled = 0;
+    if (wasm == NULL)
+        return error_set(err, HUSK_E_INVAL, "no module given");
+    int status = client_options(options, &full, err);
+    if (status == 0)
+        status = wasm_features_parse(full.disable, &disabled, err);
+    if (status == 0)
+        status = wasm_decode(wasm, count, &module, err);
+    if (status == 0)
+        status = wasm_validate(module, err);
+    if (status == 0)
+        status = wasm_check_supported(module, WASM_FEATURES_ALL & ~disabled, err);
     wasm_module_free(module);
     return status;
 }

@@ -155,6 +155,8 @@ static void describe_info(const struct wasm_module *module, struct husk_wasm_inf
     for (uint32_t i = 0; i < module->customs_count; i++)
         info->has_dwarf |= module->customs[i].name.count == 11 &&
                            memcmp(module->customs[i].name.data, ".debug_line", 11) == 0;
+    wasm_features_print(module->used.set & (WASM_FEATURE_BIT(MVP) - 1), info->features,
+                        sizeof info->features);
     if (name_bytes != 0)
         memcpy(info->module_name, module->name.data, name_bytes);
 }

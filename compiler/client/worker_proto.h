@@ -34,7 +34,7 @@ struct worker_request {
     uint32_t allow_uncontained;
     uint32_t modules_count; /* 0: the input is one module */
     uint32_t is_staged;     /* struct program_sources */
-    uint32_t reserved;      /* 0 */
+    uint32_t disabled;      /* wasm_features_t */
     uint64_t input_bytes;
     uint64_t cpu_limit_ns;
     uint64_t memory_limit_bytes;

@@ -26,6 +26,7 @@
 #include "client.h"
 #include "clock.h"
 #include "error.h"
+#include "feature.h"
 #include "file.h"
 #include "worker_proto.h"
 
@@ -62,6 +63,10 @@ static void close_fd(int *fd) {
 
 static int write_job(struct worker *worker, const struct worker_job *job, struct husk_error *err) {
     const struct husk_compile_options *options = worker->options;
+    wasm_features_t disabled = 0;
+    int status = wasm_features_parse(options->disable, &disabled, err);
+    if (status != 0)
+        return status;
     struct worker_request request = {.magic = WORKER_MAGIC,
                                      .version = WORKER_VERSION,
                                      .request_bytes = sizeof request,
@@ -71,6 +76,7 @@ static int write_job(struct worker *worker, const struct worker_job *job, struct
                                      .input_bytes = job->count,
                                      .modules_count = job->modules_count,
                                      .is_staged = job->is_staged,
+                                     .disabled = disabled,
                                      .allow_uncontained = options->allow_uncontained,
                                      .cpu_limit_ns = options->cpu_limit_ns,
                                      .memory_limit_bytes = options->memory_limit_bytes,

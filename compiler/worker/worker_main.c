@@ -168,7 +168,7 @@ static int read_program(struct job *job, struct husk_error *err) {
         .bytes = {.data = job->input, .count = (uint32_t)request->input_bytes},
         .modules_count = request->modules_count,
         .is_staged = request->is_staged != 0,
-        .features = WASM_FEATURES_ALL};
+        .features = WASM_FEATURES_ALL & ~request->disabled};
     struct wasm_module *module = NULL;
     if (request->modules_count != 0)
         return link_input_read(&input, &job->program, err);

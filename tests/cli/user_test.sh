@@ -90,6 +90,18 @@ says "not supported, to compile" "the module needs threads and tail calls"
 run "SIMD" 0 "$husk" validate simd.wasm
 run "SIMD, JSON" 0 "$husk" validate --json simd.wasm
 same "SIMD, JSON" "$out" '{"file":"simd.wasm","valid":true}'
+run "disabled SIMD" 3 "$husk" validate --disable simd --json simd.wasm
+prints "disabled SIMD" '{"file":"simd.wasm","valid":true,"supported":false,"message":"uses SIMD (v128.const)'
+make_wasm memories '(module (memory 1) (memory 1))'
+run "nothing disabled" 0 "$husk" validate --disable simd memories.wasm
+run "disabled" 3 "$husk" validate --disable simd,multi-memory memories.wasm
+says "disabled" "is valid, but uses multiple memories (a second memory), which is disabled"
+run "disabled, to compile" 125 "$husk" compile --disable multi-memory memories.wasm
+says "disabled, to compile" "the module needs multiple memories: build it without (clang -mno-multimemory)"
+run "disabled: a name that does not exist" 125 "$husk" compile --disable simt memories.wasm
+says "disabled: a name that does not exist" 'there is no feature "simt"; there are simd '
+run "features" 0 "$husk" inspect memories.wasm
+prints "features" "multi-memory"
 run "several: not valid is worse than not supported" 1 "$husk" validate later.wasm bad.wasm good.wasm
 run "several: not supported is worse than valid" 3 "$husk" validate good.wasm later.wasm good.wasm
 run "several: not read is the worst" 125 "$husk" validate later.wasm missing.wasm bad.wasm
