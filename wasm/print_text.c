@@ -141,12 +141,9 @@ static void print_imm(struct printer *printer, const struct wasm_instr *instr) {
     case WASM_IMM_DATA:
     case WASM_IMM_ELEM:
     case WASM_IMM_TYPE: print_format(printer, " %u", instr->idx); break;
+    case WASM_IMM_MEMORY: print_format(printer, instr->idx != 0 ? " %u" : "", instr->idx); break;
     case WASM_IMM_CALL_INDIRECT:
         print_format(printer, " %u (type %u)", instr->idx2, instr->idx);
-        break;
-    case WASM_IMM_MEMORY:
-        if (instr->idx != 0)
-            print_format(printer, " %u", instr->idx);
         break;
     case WASM_IMM_MEMORY2:
     case WASM_IMM_TABLE2:

@@ -2,6 +2,8 @@
  * wasm/validate_exceptions.c: tags, and the instructions that throw and catch: those of the core
  * specification 3.0 (sections 3.2.10 and 3.4.4), and the older ones of the legacy proposal.
  */
+#include <string.h>
+
 #include "validate.h"
 
 /* ---- tags ---- */
@@ -68,7 +70,9 @@ static int validate_catch_clause(struct validator *validator, const struct wasm_
         return status;
     const uint32_t refs_count = wasm_catch_has_ref(clause) ? 1 : 0;
     bool is_match = label_count == tag->params_count + refs_count &&
-                    wasm_are_subtypes(validator->module, tag->params, label, tag->params_count);
+                    (tag->params_count == 0 ||
+                     memcmp(tag->params, label, tag->params_count * sizeof *label) == 0 ||
+                     wasm_are_subtypes(validator->module, tag->params, label, tag->params_count));
     if (is_match && refs_count != 0)
         is_match = wasm_is_subtype(validator->module, wasm_ref(WASM_HEAP_EXN, false),
                                    label[label_count - 1]);

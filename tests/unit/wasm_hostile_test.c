@@ -199,6 +199,76 @@ static void check_judged(const struct bytes *wasm) {
     CHECK(err.message[0] != '\0' && err.offset <= wasm->count);
 }
 
+TEST(tags_have_a_limit) {
+    for (uint32_t more = 0; more < 2; more++) {
+        struct bytes wasm = {0}, tags = {0};
+        struct husk_error err = {0};
+        put_header(&wasm);
+        PUT(&wasm, 1, 4, 1, 0x60, 0, 0);
+        put_u32(&tags, WASM_LIMIT_TAGS + more);
+        for (uint32_t i = 0; i < WASM_LIMIT_TAGS + more; i++)
+            PUT(&tags, 0, 0);
+        put_section(&wasm, 13, &tags);
+        double start = seconds();
+        CHECK_STATUS(judge(&wasm, &err), more == 0 ? 0 : HUSK_E_LIMIT);
+        CHECK(seconds() - start < 5);
+        free(tags.data);
+        free(wasm.data);
+    }
+}
+
+/* Blocks that catch, within blocks that catch: the old ones and the new ones. */
+TEST(nested_handlers_are_fast) {
+    for (int is_legacy = 0; is_legacy < 2; is_legacy++) {
+        struct bytes body = {0};
+        struct husk_error err = {0};
+        put_byte(&body, 0);
+        for (uint32_t k = 0; k < WASM_LIMIT_NESTING; k++)
+            if (is_legacy != 0)
+                PUT(&body, 0x06, 0x40);
+            else
+                PUT(&body, 0x1f, 0x40, 2, 2, 0, 2, 0);
+        for (uint32_t k = 0; k < WASM_LIMIT_NESTING; k++)
+            if (is_legacy != 0)
+                PUT(&body, 0x19, 0x09, 0, 0x0b); /* catch_all rethrow 0 end */
+            else
+                put_byte(&body, 0x0b);
+        put_byte(&body, 0x0b);
+        double start = seconds();
+        CHECK_STATUS(judge_body(&body, &err), 0);
+        CHECK(seconds() - start < 5);
+    }
+}
+
+TEST(catch_clauses_have_a_limit) {
+    for (uint32_t more = 0; more < 2; more++) {
+        struct bytes body = {0};
+        struct husk_error err = {0};
+        PUT(&body, 0, 0x1f, 0x40);
+        put_u32(&body, WASM_LIMIT_BR_TABLE + more);
+        for (uint32_t i = 0; i < WASM_LIMIT_BR_TABLE + more; i++)
+            PUT(&body, 2, 0);
+        PUT(&body, 0x0b, 0x0b);
+        CHECK_STATUS(judge_body(&body, &err), more == 0 ? 0 : HUSK_E_LIMIT);
+    }
+}
+
+/* No size that a module declares makes the validator allocate anything. */
+TEST(large_memories_cost_nothing) {
+    struct husk_error err = {0};
+    double start = seconds();
+    CHECK_STATUS(JUDGE_SECTIONS(&err, 5, 9, 1, 4, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x40), 0);
+    CHECK_STATUS(JUDGE_SECTIONS(&err, 5, 9, 1, 4, 0x81, 0x80, 0x80, 0x80, 0x80, 0x80, 0x40),
+                 HUSK_E_INVALID_WASM);
+    CHECK_STATUS(JUDGE_SECTIONS(&err, 5, 13, 1, 12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                0xff, 1, 0),
+                 0); /* one-byte pages: 2^64 - 1 */
+    CHECK_STATUS(JUDGE_SECTIONS(&err, 4, 13, 1, 0x70, 4, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                0xff, 0xff, 1),
+                 HUSK_E_LIMIT);
+    CHECK(seconds() - start < 1);
+}
+
 TEST(truncated_anywhere) {
     for (size_t i = 0; i < sizeof samples / sizeof samples[0]; i++) {
         struct bytes wasm = file_bytes(samples[i]);
