@@ -91,9 +91,9 @@ const char help_snapshot[] =
     "not printed\n"
     "      --allow-uncontained-compiler, --argv0, --compile-cpu-limit, --compile-memory-limit, "
     "--cpu,\n"
-      "      --cpu-timeout, --disable, --env, --json, --link, --max-memory, --no-cache, --no-verify, "
-      "-O,\n"
-      "      --seek, --stack, --stats, --strict, --timeout, --unknown-imports   as for husk run\n"
+    "      --cpu-timeout, --disable, --env, --json, --link, --max-memory, --no-cache, --no-verify, "
+    "-O,\n"
+    "      --seek, --stack, --stats, --strict, --timeout, --unknown-imports   as for husk run\n"
     "  -h, --help\n" EXIT_CODES;
 
 const char help_compile[] =

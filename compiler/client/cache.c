@@ -50,7 +50,7 @@ static int cache_key(const struct worker_job *job, const uint8_t wasm_sha256[SHA
                      struct husk_error *err) {
     struct sha256 hash;
     uint8_t digest[SHA256_BYTES];
-    char cpu[96] = "", text[256];
+    char cpu[96] = "", text[320];
     if (strcmp(options->cpu, "native") == 0)
         cpu_identity(cpu);
     wasm_features_t disabled = 0;
