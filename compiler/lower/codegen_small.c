@@ -16,7 +16,7 @@
 
 /* Costs are machine instructions, roughly. Measured on SQLite, Lua and the kernels of bench/: with
  * more, code grows and does not get faster. */
-#define COST_MAX 8
+#define COST_MAX 6
 #define CALL_COST 2
 #define INDIRECT_COST 6
 /* Operands are free, so a body of the highest cost may still be long. */
