@@ -177,11 +177,25 @@ static void emit_shuffle(struct lower_func *lf) {
         lf, LLVMBuildShuffleVector(lf->builder, left, right, LLVMConstVector(idxs, 16), ""));
 }
 
+static LLVMValueRef constant_swizzle(struct lower_func *lf, LLVMValueRef value,
+                                     const uint8_t *bytes) {
+    LLVMValueRef idxs[16];
+    for (uint32_t i = 0; i < 16; i++)
+        idxs[i] = lower_const_i32(lf->lm, bytes[i] < 16 ? bytes[i] : 16);
+    return LLVMBuildShuffleVector(lf->builder, value, LLVMConstNull(LLVMTypeOf(value)),
+                                  LLVMConstVector(idxs, 16), "");
+}
+
 /* pshufb gives 0 for an index with bit 7 set: adding 0x70 with saturation sets it from 16 on, and
  * keeps the four bits that count below. */
 static void emit_swizzle(struct lower_func *lf) {
     LLVMValueRef idxs = lower_pop_lanes(lf, LANES_I8X16);
     LLVMValueRef value = lower_pop_lanes(lf, LANES_I8X16);
+    uint64_t words[2];
+    if (lower_constant_words(lf->lm, idxs, words) == 2) {
+        lower_push_lanes(lf, constant_swizzle(lf, value, (const uint8_t *)words));
+        return;
+    }
     idxs = lower_simd_call(lf, LOWER_UADD_SAT, idxs, lower_splat_int(lf, 0x70, LANES_I8X16));
     lower_push_lanes(lf, lower_simd_call(lf, LOWER_X86_PSHUFB, value, idxs));
 }

@@ -9,7 +9,8 @@
  * search is cheap and does not find all such loads: LLVM may know more. LLVM may also delay a load
  * to the paths that need its value. codegen_options.strict keeps these loads, too.
  */
-#include "lower.h"
+#include "lower_identity.h"
+#include "lower_lanes.h"
 
 /* A value with more to follow than this is taken for unneeded: volatile is always right. */
 #define VALUES_MAX 128
@@ -19,7 +20,7 @@
 
 struct followed {
     LLVMValueRef value;
-    uint64_t bits; /* those that depend on the load */
+    uint64_t bits; /* those that depend on the load; of a vector: lower_lanes.h */
 };
 
 struct search {
@@ -42,7 +43,7 @@ static uint64_t mask_of(unsigned bits) {
 }
 
 static uint64_t all_of(LLVMValueRef value) {
-    return mask_of(width_of(value));
+    return lower_is_vector(value) ? lower_lanes_all(value) : mask_of(width_of(value));
 }
 
 static bool get_constant(LLVMValueRef value, uint64_t *ret_number) {
@@ -216,6 +217,8 @@ static uint64_t select_bits(LLVMValueRef user, LLVMValueRef value, uint64_t bits
 
 static uint64_t result_bits(LLVMValueRef user, LLVMValueRef value, uint64_t bits) {
     LLVMOpcode opcode = LLVMGetInstructionOpcode(user);
+    if (lower_is_vector(user) || lower_is_vector(value))
+        return lower_lanes_result(user, value, bits);
     switch (opcode) {
     case LLVMICmp: return compare_is_needless(user, value) ? 0 : 1;
     case LLVMAdd:

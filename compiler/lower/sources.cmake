@@ -15,6 +15,7 @@ set(sources
     lower_init.c
     lower_inline.c
     lower_integer.c
+    lower_lanes.c
     lower_memory.c
     lower_module.c
     lower_nan.c
