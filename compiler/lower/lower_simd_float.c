@@ -83,6 +83,16 @@ static void emit_pseudo(struct lower_func *lf) {
     lower_push_lanes(lf, LLVMBuildSelect(lf->builder, takes_right, right, left, ""));
 }
 
+/* a * b + c, and -(a * b) + c; arg2: LLVMFAdd or LLVMFSub. Deliberately rounded twice: a fused
+ * result differs, and not all CPUs have one. */
+static void emit_madd(struct lower_func *lf) {
+    LLVMValueRef sum = lower_pop_lanes(lf, row_lanes(lf));
+    LLVMValueRef right = lower_pop_lanes(lf, row_lanes(lf));
+    LLVMValueRef left = lower_pop_lanes(lf, row_lanes(lf));
+    LLVMValueRef product = build_arithmetic(lf, LLVMFMul, left, right);
+    lower_push_lanes(lf, build_arithmetic(lf, (LLVMOpcode)lf->row->arg2, sum, product));
+}
+
 /* ---- conversions ---- */
 
 /* cvttps2dq gives -2^31 for what does not fit. */
@@ -192,6 +202,10 @@ static const struct lower_row simd_float_rows[] = {
     BOTH(NEAREST, emit_unary, LOWER_ROUNDEVEN),
     BOTH(MIN, emit_min_max, LLVMOr),
     BOTH(MAX, emit_min_max, LLVMAnd),
+    BOTH(RELAXED_MIN, emit_min_max, LLVMOr),
+    BOTH(RELAXED_MAX, emit_min_max, LLVMAnd),
+    BOTH(RELAXED_MADD, emit_madd, LLVMFAdd),
+    BOTH(RELAXED_NMADD, emit_madd, LLVMFSub),
     BOTH(PMIN, emit_pseudo, LLVMRealOLT),
     BOTH(PMAX, emit_pseudo, LLVMRealOGT),
     BOTH(EQ, emit_compare, LLVMRealOEQ),
@@ -204,6 +218,10 @@ static const struct lower_row simd_float_rows[] = {
     ROW(I32X4_TRUNC_SAT_F32X4_U, emit_trunc_f32_u, 0, 0),
     ROW(I32X4_TRUNC_SAT_F64X2_S_ZERO, emit_trunc_f64_s, 0, 0),
     ROW(I32X4_TRUNC_SAT_F64X2_U_ZERO, emit_trunc_f64_u, 0, 0),
+    ROW(I32X4_RELAXED_TRUNC_F32X4_S, emit_trunc_f32_s, 0, 0),
+    ROW(I32X4_RELAXED_TRUNC_F32X4_U, emit_trunc_f32_u, 0, 0),
+    ROW(I32X4_RELAXED_TRUNC_F64X2_S_ZERO, emit_trunc_f64_s, 0, 0),
+    ROW(I32X4_RELAXED_TRUNC_F64X2_U_ZERO, emit_trunc_f64_u, 0, 0),
     ROW(F32X4_CONVERT_I32X4_S, emit_convert_f32, 0, LLVMSIToFP),
     ROW(F32X4_CONVERT_I32X4_U, emit_convert_f32, 0, LLVMUIToFP),
     ROW(F64X2_CONVERT_LOW_I32X4_S, emit_convert_f64, LANES_I32X4, LLVMSIToFP),

@@ -162,6 +162,32 @@ static void emit_extadd_i16_u(struct lower_func *lf) {
     lower_push_lanes(lf, LLVMBuildAdd(lf->builder, low, high, ""));
 }
 
+/* Products of signed bytes, each pair added, modulo 2^16. */
+static LLVMValueRef byte_dot(struct lower_func *lf, LLVMValueRef left, LLVMValueRef right) {
+    LLVMBuilderRef builder = lf->builder;
+    LLVMValueRef eight = lower_splat_int(lf, 8, LANES_I16X8);
+    LLVMValueRef odd = LLVMBuildMul(builder, LLVMBuildAShr(builder, left, eight, ""),
+                                    LLVMBuildAShr(builder, right, eight, ""), "");
+    left = LLVMBuildAShr(builder, LLVMBuildShl(builder, left, eight, ""), eight, "");
+    right = LLVMBuildAShr(builder, LLVMBuildShl(builder, right, eight, ""), eight, "");
+    return LLVMBuildAdd(builder, LLVMBuildMul(builder, left, right, ""), odd, "");
+}
+
+static void emit_byte_dot(struct lower_func *lf) {
+    LLVMValueRef right = lower_pop_lanes(lf, LANES_I16X8);
+    LLVMValueRef left = lower_pop_lanes(lf, LANES_I16X8);
+    lower_push_lanes(lf, byte_dot(lf, left, right));
+}
+
+static void emit_byte_dot_add(struct lower_func *lf) {
+    LLVMValueRef sum = lower_pop_lanes(lf, LANES_I32X4);
+    LLVMValueRef right = lower_pop_lanes(lf, LANES_I16X8);
+    LLVMValueRef left = lower_pop_lanes(lf, LANES_I16X8);
+    LLVMValueRef pairs = lower_simd_call(lf, LOWER_X86_PMADDWD, byte_dot(lf, left, right),
+                                         lower_splat_int(lf, 1, LANES_I16X8));
+    lower_push_lanes(lf, LLVMBuildAdd(lf->builder, sum, pairs, ""));
+}
+
 #define ROW(name, function, lanes, argument)                                                       \
     { .op = WASM_OP_##name, .emit = function, .arg = lanes, .arg2 = argument }
 /* For all four widths. */
@@ -215,6 +241,9 @@ static const struct lower_row simd_integer_rows[] = {
     NARROW(AVGR_U, emit_avgr, 0),
     ROW(I8X16_POPCNT, emit_popcnt, LANES_I8X16, 0),
     ROW(I16X8_Q15MULR_SAT_S, emit_q15mulr, LANES_I16X8, 0),
+    ROW(I16X8_RELAXED_Q15MULR_S, emit_q15mulr, LANES_I16X8, 0),
+    ROW(I16X8_RELAXED_DOT_I8X16_I7X16_S, emit_byte_dot, LANES_I16X8, 0),
+    ROW(I32X4_RELAXED_DOT_I8X16_I7X16_ADD_S, emit_byte_dot_add, LANES_I32X4, 0),
     ROW(I32X4_DOT_I16X8_S, emit_call2, LANES_I16X8, LOWER_X86_PMADDWD),
     ROW(I8X16_NARROW_I16X8_S, emit_call2, LANES_I16X8, LOWER_X86_PACKSSWB),
     ROW(I8X16_NARROW_I16X8_U, emit_call2, LANES_I16X8, LOWER_X86_PACKUSWB),

@@ -160,6 +160,8 @@ TEST(later_proposals_are_refused_by_name) {
                    "uses stack switching (cont.new), not supported yet at offset 0x1c");
     CHECK_STATUS(JUDGE_CODE(&err, 0xfb, 0x22, 0, 0x0b), HUSK_E_UNSUPPORTED);
     CHECK_CONTAINS(err.message, "custom descriptors (ref.get_desc)");
+    CHECK_STATUS(JUDGE_CODE(&err, 0xfd, 0x80, 0x02, 0x0b), HUSK_E_INVALID_WASM); /* relaxed SIMD */
+    CHECK_STATUS(JUDGE_CODE(&err, 0xfd, 0x94, 0x02, 0x0b), HUSK_E_BAD_WASM);
     CHECK_STATUS(JUDGE_CODE(&err, 0xff, 0x0b), HUSK_E_BAD_WASM);
     CHECK_CONTAINS(err.message, "illegal opcode 0xff");
     CHECK_STATUS(JUDGE_SECTIONS(&err, 1, 4, 1, 0x5d, 0, 0), HUSK_E_UNSUPPORTED);
@@ -387,7 +389,7 @@ static int text_append(void *user, const void *text, size_t count) {
 
 TEST(every_instruction_validates_and_prints) {
     static struct text text;
-    uint32_t simd_count = 0;
+    uint32_t simd_count = 0, relaxed_count = 0;
     for (uint32_t op = 0; op < WASM_OP_COUNT; op++) {
         struct bytes wasm = module_with_op((enum wasm_op)op);
         struct wasm_module *module = NULL;
@@ -401,10 +403,13 @@ TEST(every_instruction_validates_and_prints) {
         CHECK_OK(wasm_print(module, &options, &err), err);
         CHECK_CONTAINS(text.data, wasm_opinfo((enum wasm_op)op)->text);
         simd_count += wasm_opinfo((enum wasm_op)op)->feature == WASM_FEATURE_SIMD ? 1 : 0;
+        relaxed_count +=
+            wasm_opinfo((enum wasm_op)op)->feature == WASM_FEATURE_RELAXED_SIMD ? 1 : 0;
         wasm_module_free(module);
         free(wasm.data);
     }
     CHECK_EQ_U64(simd_count, 236);
+    CHECK_EQ_U64(relaxed_count, 20);
 }
 
 TEST(prints_what_a_reader_looks_for) {
