@@ -1,7 +1,8 @@
 /*
  * cli/typed.c: typed values as text. Integers: decimal or 0x…, read as signed or unsigned. Floats:
  * the forms of strtod(), `inf`, `nan`, and `nan:0x…` with the payload, as in the text format of
- * wasm. References: `null`, and for externref a number.
+ * wasm. References: `null`, and for externref a number. Vectors: 0x… of up to 32 digits, as they
+ * are printed, with lane 0 in the lowest ones; or a shape and its lanes, `i32x4:1,2,3,4`.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -81,6 +82,65 @@ static bool parse_ref(const char *text, struct husk_value *value) {
     return value->type == HUSK_EXTERNREF && parse_int(text, 64, &value->of.ref);
 }
 
+/* 0x…, the highest byte first. */
+static bool parse_v128_bits(const char *digits, struct husk_value *value) {
+    size_t count = strlen(digits);
+    if (count == 0 || count > 32 || strspn(digits, "0123456789abcdefABCDEF") != count)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        char digit[2] = {digits[count - 1 - i], '\0'};
+        value->of.v128[i / 2] |= (uint8_t)(strtoul(digit, NULL, 16) << 4 * (i % 2));
+    }
+    return true;
+}
+
+/* The forms of lanes, as in the text format. */
+static const struct shape {
+    const char *name;
+    husk_type type; /* of a lane; narrow ones are read as i32 */
+    unsigned bits;
+} shapes[] = {{"i8x16:", HUSK_I32, 8},  {"i16x8:", HUSK_I32, 16}, {"i32x4:", HUSK_I32, 32},
+              {"i64x2:", HUSK_I64, 64}, {"f32x4:", HUSK_F32, 32}, {"f64x2:", HUSK_F64, 64}};
+
+static bool parse_lane(const char *text, const struct shape *shape, uint8_t *out) {
+    struct husk_value lane = {.type = shape->type};
+    uint64_t bits = 0;
+    if (shape->type == HUSK_F32 || shape->type == HUSK_F64) {
+        if (!parse_float(text, &lane))
+            return false;
+        memcpy(&bits, &lane.of, shape->bits / 8);
+    } else if (!parse_int(text, shape->bits, &bits)) {
+        return false;
+    }
+    memcpy(out, &bits, shape->bits / 8); /* x86 is little-endian */
+    return true;
+}
+
+static bool parse_lanes(const char *text, const struct shape *shape, struct husk_value *value) {
+    char lane[64];
+    for (unsigned at = 0; at < 16; at += shape->bits / 8) {
+        size_t length = strcspn(text, ",");
+        bool is_last = at + shape->bits / 8 == 16;
+        if (length >= sizeof lane || (text[length] == '\0') != is_last)
+            return false;
+        memcpy(lane, text, length);
+        lane[length] = '\0';
+        if (!parse_lane(lane, shape, value->of.v128 + at))
+            return false;
+        text += length + 1;
+    }
+    return true;
+}
+
+static bool parse_v128(const char *text, struct husk_value *value) {
+    if (strncmp(text, "0x", 2) == 0)
+        return parse_v128_bits(text + 2, value);
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
+        if (strncmp(text, shapes[i].name, strlen(shapes[i].name)) == 0)
+            return parse_lanes(text + strlen(shapes[i].name), &shapes[i], value);
+    return false;
+}
+
 bool parse_value(const char *text, husk_type type, struct husk_value *ret_value) {
     struct husk_value value;
     uint64_t bits = 0;
@@ -100,7 +160,7 @@ bool parse_value(const char *text, husk_type type, struct husk_value *ret_value)
     case HUSK_F64: is_good = parse_float(text, &value); break;
     case HUSK_FUNCREF:
     case HUSK_EXTERNREF: is_good = parse_ref(text, &value); break;
-    case HUSK_V128: break;
+    case HUSK_V128: is_good = parse_v128(text, &value); break;
     }
     if (is_good)
         *ret_value = value;

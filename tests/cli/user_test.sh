@@ -102,6 +102,23 @@ run "disabled: a name that does not exist" 125 "$husk" compile --disable simt me
 says "disabled: a name that does not exist" 'there is no feature "simt"; there are simd '
 run "features" 0 "$husk" inspect memories.wasm
 prints "features" "multi-memory"
+make_wasm vector '(module (func (export "f") (param v128) (result v128) local.get 0))'
+run "a vector's type" 0 "$husk" inspect vector.wasm
+prints "a vector's type" 'func   f: (v128) -> v128'
+vector() { # TEXT RESULT
+    run "vector $1" 0 "$husk" run vector.wasm --invoke f "$1"
+    same "vector $1" "$out" "$2:v128"
+}
+if [ -w /dev/kvm ]; then
+    vector i32x4:1,2,-1,0x10 0x00000010ffffffff0000000200000001
+    vector i8x16:0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,255 0xff0e0d0c0b0a09080706050403020100
+    vector f64x2:1,-nan 0xfff80000000000003ff0000000000000
+    vector f32x4:0,1,inf,1e1 0x412000007f8000003f80000000000000
+    vector 0xabc 0x00000000000000000000000000000abc
+    for text in i32x4:1,2,3 i32x4:1,2,3,4,5 i8x16:256 i64x2:1,, 0x 0x000000000000000000000000000000001 1 f32x4:1,2,3,x; do
+        run "no vector: $text" 2 "$husk" run vector.wasm --invoke f "$text"
+    done
+fi
 run "several: not valid is worse than not supported" 1 "$husk" validate later.wasm bad.wasm good.wasm
 run "several: not supported is worse than valid" 3 "$husk" validate good.wasm later.wasm good.wasm
 run "several: not read is the worst" 125 "$husk" validate later.wasm missing.wasm bad.wasm
