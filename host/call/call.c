@@ -164,6 +164,8 @@ int sandbox_start_instance(husk_sandbox *sandbox, uint32_t instance_idx,
                            struct husk_error *err) {
     struct call_limits limits;
     int status = check_state(sandbox, err);
+    if (status == 0 && instance_idx == 0 && sandbox->image->code->instances_count == 0)
+        return husk_sandbox_start(sandbox, options, ret_outcome, err);
     if (status == 0 && sandbox->calls.frame != NULL)
         status = error_set(err, HUSK_E_STATE, "a call is running");
     if (status == 0 && instance_idx >= sandbox->image->code->instances_count)

@@ -18,7 +18,8 @@ struct call_request {
  * several linked instances, in an image that compile_staged() made. The first use ends the
  * automatic initialisation: exports of instances that were started may be called from then on, and
  * the caller sees to the order. Errors and outcome as of husk_sandbox_start(); an instance that
- * traps can be left out, and others started. HUSK_E_INVAL: no such instance. */
+ * traps can be left out, and others started. An image of one instance is started as a whole.
+ * HUSK_E_INVAL: no such instance. */
 int sandbox_start_instance(husk_sandbox *sandbox, uint32_t instance_idx,
                            const struct husk_limits *options, struct husk_outcome *ret_outcome,
                            struct husk_error *err);
