@@ -188,6 +188,7 @@ static void inspect_image_rows(struct inspect *inspect, const husk_image *image,
     row_u64(inspect, "rodata_bytes", info.rodata_bytes);
     row_u64(inspect, "data_bytes", info.data_bytes);
     row_u64(inspect, "memory_bytes", info.memory_bytes);
+    row_u64(inspect, "instances", info.instances_count);
     row_u64(inspect, "types", info.types_count);
     row_u64(inspect, "functions", info.functions_count);
     row_u64(inspect, "tables", info.tables_count);

@@ -96,6 +96,7 @@ struct husk_image_info {
     /* Of all memories and all tables together, when an instance starts. Of a snapshot: when it was
      * taken. */
     uint64_t memory_pages, table_entries;
+    uint64_t instances_count; /* linked modules (husk_compile_linked()); else 1 */
 };
 #define HUSK_IMAGE_INFO_INIT HUSK_INIT_OF(husk_image_info)
 /* HUSK_E_INVAL: `size` is not set. */

@@ -141,5 +141,24 @@ sides=(--link env=owner.wasm --link libc=libc.wasm --link bases=bases.wasm --lin
 for level in 0 2; do
     same "side modules, -O$level" "$("$husk" run -O $level "${sides[@]}" --invoke test program.wasm 2>&1)" 21:i32
 done
+cat >crash.c <<'C'
+__attribute__((export_name("crash"))) int crash(int n) {
+    return n ? *(volatile int *)0x7fffffff
+             : 1;
+}
+C
+cat >user.c <<'C'
+
+
+__attribute__((import_module("crash"), import_name("crash"))) int crash(int);
+__attribute__((export_name("test"))) int test(int n) { return crash(n) + 1; }
+C
+for name in crash user; do
+    $clang $flags -g -c $name.c -o $name.o && $ld --no-entry $name.o -o $name.wasm || fail setup "$name.c"
+done
+out=$("$husk" run --link crash=crash.wasm user.wasm --invoke test 1 2>&1)
+contains "source lines: of a linked module" "$out" "crash/crash at"
+contains "source lines: its file" "$out" "crash.c:2"
+contains "source lines: of the main module" "$out" "user.c:4"
 same "side modules, strict" "$("$husk" run --strict "${sides[@]}" --invoke test program.wasm 2>&1)" 21:i32
 finish

@@ -204,6 +204,15 @@ WRONG_TABLE(overlap, (t.base_gva = HUSK_DATA_GVA, t.reserve_entries = 5))
 WRONG_TABLE(word, t.size_gva = HUSK_TEXT_GVA)
 WRONG_TABLE(growth_align, (t.base_gva = HUSK_DATA_GVA + 0x3008, t.reserve_entries = 5))
 
+static void add_instance(struct image_builder *builder, struct husk_image_instance instance) {
+    buf_append(&builder->records[HUSK_REC_INSTANCES], &instance, sizeof instance);
+}
+WRONG(instance_flags, add_instance(b, (struct husk_image_instance){.flags = 1}))
+WRONG(instance_name, add_instance(b, (struct husk_image_instance){.name.bytes = 1u << 30}))
+WRONG(instance_init, add_instance(b, (struct husk_image_instance){.init_gva = 7}))
+WRONG(instance_thunk, add_instance(b, (struct husk_image_instance){.init_gva = HUSK_TEXT_GVA}))
+WRONG(instance_memory, add_instance(b, (struct husk_image_instance){.memory_idx = 1}))
+
 struct wrong {
     const char *name;
     void (*change)(struct image_builder *builder);
@@ -218,6 +227,11 @@ static const struct wrong wrongs[] = {
     {"cpu", wrong_cpu, HUSK_E_CPU, "CPU"},
     NEWER(flags, "module 0"),
     NEWER(func_instance, "function 1"),
+    NEWER(instance_flags, "instance 0"),
+    ROW_OF(instance_name, "instance 0: its name"),
+    ROW_OF(instance_init, "instance 0: its init function"),
+    ROW_OF(instance_thunk, "instance 0: an init function without a thunk"),
+    ROW_OF(instance_memory, "instance 0: no such memory"),
     NEWER(import_instance, "import 0"),
     NEWER(export_instance, "export 2"),
     NEWER(memory_instance, "memory 0"),
