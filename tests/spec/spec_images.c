@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client.h"
+
 bool images_init(struct images *images, const struct script *script,
                  const struct husk_compile_options *compile) {
     *images = (struct images){.script = script, .compile = compile, .fd = -1};
@@ -16,6 +18,10 @@ bool images_init(struct images *images, const struct script *script,
 void images_done(struct images *images) {
     free(images->places);
     images->places = NULL;
+}
+
+void images_name(size_t instance, char ret_name[IMAGES_NAME_BYTES]) {
+    (void)snprintf(ret_name, IMAGES_NAME_BYTES, "i%zu", instance);
 }
 
 void images_features(const char *message, char *ret_text, size_t text_bytes) {
@@ -148,12 +154,71 @@ static void lose_unsupported(struct images *images, const struct members *member
     lose_importers(images, members);
 }
 
+/* ---- linking ---- */
+
+struct linking {
+    struct husk_module *modules;
+    struct husk_alias *aliases;
+    char (*names)[IMAGES_NAME_BYTES]; /* of instances */
+};
+
+static bool linking_init(const struct script *script, const struct members *members,
+                         struct linking *linking) {
+    size_t aliases = 1; /* never 0 */
+    for (size_t i = 0; i < members->count; i++)
+        aliases += script->instances[members->idx[i]].imports_count;
+    *linking = (struct linking){
+        .modules = calloc(members->count, sizeof *linking->modules),
+        .aliases = calloc(aliases, sizeof *linking->aliases),
+        .names = calloc(script->instances_count, sizeof *linking->names),
+    };
+    for (size_t i = 0; linking->names != NULL && i < script->instances_count; i++)
+        images_name(i, linking->names[i]);
+    return linking->modules != NULL && linking->aliases != NULL && linking->names != NULL;
+}
+
+static void linking_done(struct linking *linking) {
+    free(linking->modules);
+    free(linking->aliases);
+    free(linking->names);
+}
+
+/* Registered names may change hands, so each import names the instance that it is from. */
+static int compile_linked(struct images *images, const struct members *members,
+                          struct husk_error *err) {
+    struct husk_compile_options options = *images->compile;
+    options.cache_dir = NULL;
+    struct linking linking;
+    int status = HUSK_E_NOMEM;
+    if (linking_init(images->script, members, &linking)) {
+        struct husk_alias *alias = linking.aliases;
+        for (size_t i = 0; i < members->count; i++) {
+            const struct script_instance *instance = &images->script->instances[members->idx[i]];
+            const struct script_module *module = module_of(images, members->idx[i]);
+            linking.modules[i] = (struct husk_module){.name = linking.names[members->idx[i]],
+                                                      .wasm = module->wasm,
+                                                      .count = module->count,
+                                                      .aliases = alias,
+                                                      .aliases_count = instance->imports_count};
+            for (size_t k = 0; k < instance->imports_count; k++) {
+                const struct script_import *import = &instance->imports[k];
+                *alias++ = (struct husk_alias){.module = import->module,
+                                               .name = import->field,
+                                               .instance = linking.names[import->instance],
+                                               .export_name = import->field};
+            }
+        }
+        status = compile_staged(linking.modules, members->count, &options, &images->fd, err);
+    }
+    linking_done(&linking);
+    return status;
+}
+
 static int compile_members(struct images *images, const struct members *members,
                            struct husk_error *err) {
     if (members->count == 1)
         return compile_one(images, members->idx[0], &images->fd, err);
-    (void)snprintf(err->message, sizeof err->message, "uses links");
-    return HUSK_E_UNSUPPORTED;
+    return compile_linked(images, members, err);
 }
 
 static void place_all(struct images *images, const struct members *members, size_t instance,
@@ -181,6 +246,7 @@ static void compile_program(struct images *images, struct members *members, size
     if (members->count == 0)
         return;
     struct place found = {.kind = PLACE_IMAGE, .image = images->images_count};
+    images->members_count = members->count;
     if (status == 0)
         images->images_count++;
     else if (status == HUSK_E_LINK && images->script->instances[instance].kind == SCRIPT_UNLINKABLE)

@@ -31,6 +31,7 @@ struct images {
     const struct husk_compile_options *compile;
     struct place *places; /* of each instance */
     size_t images_count;
+    size_t members_count; /* of the newest image */
     int fd; /* of the image that images_prepare() made, to be taken and closed; -1: none */
 };
 
@@ -40,6 +41,10 @@ void images_done(struct images *images);
 
 /* Fill in the place of this instance, and of all of its program. Compiles at most one image. */
 void images_prepare(struct images *images, size_t instance);
+
+/* The name of an instance in an image that has several. */
+#define IMAGES_NAME_BYTES 32
+void images_name(size_t instance, char ret_name[IMAGES_NAME_BYTES]);
 
 /* The features that a refusal names: "SIMD, tail calls". */
 void images_features(const char *message, char *ret_text, size_t text_bytes);

@@ -120,7 +120,8 @@ static void pack_rejected(struct packer *packer, const struct script_command *co
 static void put_image(struct packer *packer) {
     if (packer->images.fd < 0)
         return;
-    write_image(packer->out, packer->images.images_count - 1, packer->images.fd);
+    write_image(packer->out, packer->images.images_count - 1, packer->images.members_count,
+                packer->images.fd);
     (void)close(packer->images.fd);
     packer->images.fd = -1;
 }
@@ -178,8 +179,11 @@ static void put_field(const struct packer *packer, const struct script_command *
                       const struct place *place, const struct json *field) {
     char name[4096];
     size_t bytes = 0;
-    if (!place->is_last)
-        bytes = (size_t)snprintf(name, sizeof name, "i%zu/", command->instance);
+    if (!place->is_last) {
+        images_name(command->instance, name);
+        bytes = strlen(name);
+        name[bytes++] = '/';
+    }
     size_t count = field->text_bytes < sizeof name - bytes ? field->text_bytes : 0;
     memcpy(name + bytes, field->text, count);
     write_name(packer->out, name, bytes + count);

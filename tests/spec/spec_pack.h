@@ -10,7 +10,7 @@
  *   passed LINE                          judged by spec_pack already
  *   failed LINE TEXT                     so, too
  *   skipped LINE TEXT                    cannot be judged or cannot run yet, and why
- *   image IMAGE BYTES                    an image follows
+ *   image IMAGE INSTANCES BYTES          an image of so many instances follows
  *   drop IMAGE                           nothing uses it from here on
  *   start LINE IMAGE STAGE               must return
  *   no_start LINE IMAGE STAGE TEXT       must trap, and why

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "call.h"
 #include "literals.h"
 
 #define CALL_LIMIT_NS 20000000000u
@@ -25,12 +26,13 @@ void program_start(struct program *program, const husk_imports *imports, size_t 
                    struct performed *done) {
     performed_init(done);
     done->status = 0;
-    if (stage == 0)
+    if (program->sandbox == NULL)
         done->status =
             husk_sandbox_new(program->image, imports, NULL, &program->sandbox, &done->err);
-    else if (program->sandbox == NULL)
-        done->status = HUSK_E_STATE;
-    if (done->status == 0)
+    if (done->status == 0 && program->instances_count > 1)
+        done->status = sandbox_start_instance(program->sandbox, (uint32_t)stage, &limits,
+                                              &done->outcome, &done->err);
+    else if (done->status == 0)
         done->status = husk_sandbox_start(program->sandbox, &limits, &done->outcome, &done->err);
 }
 
@@ -94,6 +96,12 @@ bool performed_trapped(const struct performed *done, const char *text) {
     return done->status == 0 && done->outcome.kind == HUSK_TRAPPED &&
            done->outcome.trap != HUSK_TRAP_NONE && text != NULL &&
            done->outcome.trap == spec_trap(text);
+}
+
+bool performed_refused(const struct performed *done) {
+    return done->status == HUSK_E_LINK ||
+           (done->status == 0 && done->outcome.kind == HUSK_TRAPPED &&
+            done->outcome.trap == HUSK_TRAP_LINK);
 }
 
 void performed_describe(const struct performed *done, char *text, size_t text_bytes) {

@@ -12,7 +12,8 @@
 
 struct program {
     husk_image *image;
-    husk_sandbox *sandbox; /* NULL: nothing of it runs */
+    size_t instances_count; /* 1: not linked, and starts as any image does */
+    husk_sandbox *sandbox;  /* NULL: nothing of it runs */
 };
 
 /* What an action of the suite names. */
@@ -40,6 +41,8 @@ void program_perform(const struct program *program, const struct action *action,
 void program_done(struct program *program);
 
 bool performed_returned(const struct performed *done);
+/* Did it end by a link error, of the load or, later, of a start? */
+bool performed_refused(const struct performed *done);
 /* Did it end by the trap of this text of the suite? */
 bool performed_trapped(const struct performed *done, const char *text);
 /* Say what came out: an error, a trap, or results. */

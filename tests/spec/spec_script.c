@@ -107,12 +107,24 @@ static char *copy_name(const char *name, size_t bytes) {
     return copy;
 }
 
+/* A module may import one thing several times. */
+static bool has_import(const struct script_instance *instance, const struct husk_extern *item) {
+    for (size_t i = 0; i < instance->imports_count; i++) {
+        const struct script_import *import = &instance->imports[i];
+        if (import->module_bytes == item->module_bytes && import->field_bytes == item->name_bytes &&
+            memcmp(import->module, item->module, item->module_bytes) == 0 &&
+            memcmp(import->field, item->name, item->name_bytes) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void visit_import(void *user, bool is_import, const struct husk_extern *item) {
     const struct visit *visit = user;
     struct script_instance *instance = visit->instance;
     size_t from =
         is_import ? find_registered(visit->reader, item->module, item->module_bytes) : SCRIPT_NONE;
-    if (from == SCRIPT_NONE)
+    if (from == SCRIPT_NONE || has_import(instance, item))
         return;
     struct script_import *grown =
         realloc(instance->imports, (instance->imports_count + 1) * sizeof *grown);

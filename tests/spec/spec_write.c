@@ -80,14 +80,14 @@ void write_values(FILE *out, const struct json *values) {
     }
 }
 
-void write_image(FILE *out, size_t image, int fd) {
+void write_image(FILE *out, size_t image, size_t instances, int fd) {
     off_t bytes = lseek(fd, 0, SEEK_END);
     void *data = bytes > 0 ? mmap(NULL, (size_t)bytes, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
     if (data == MAP_FAILED) {
-        fprintf(out, "image %zu 0\n\n", image);
+        fprintf(out, "image %zu %zu 0\n\n", image, instances);
         return;
     }
-    fprintf(out, "image %zu %zu\n", image, (size_t)bytes);
+    fprintf(out, "image %zu %zu %zu\n", image, instances, (size_t)bytes);
     fwrite(data, 1, (size_t)bytes, out);
     fputc('\n', out);
     (void)munmap(data, (size_t)bytes);

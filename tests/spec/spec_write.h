@@ -12,7 +12,7 @@ void write_name(FILE *out, const char *name, size_t bytes);
 void write_text(FILE *out, const char *text);
 /* An array of values of the suite, or NULL. */
 void write_values(FILE *out, const struct json *values);
-/* The bytes of a file, behind their number. */
-void write_image(FILE *out, size_t image, int fd);
+/* An image: the bytes of a file. */
+void write_image(FILE *out, size_t image, size_t instances, int fd);
 
 #endif
