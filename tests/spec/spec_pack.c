@@ -296,7 +296,7 @@ static bool pack_file(const struct settings *settings, const char *file) {
     struct script script;
     struct packer packer = {
         .settings = settings, .script = &script, .is_2_0 = strncmp(group, "wg-2.0", 6) == 0};
-    bool is_good = script_read(dir, slash + 1, packer.is_2_0, &script);
+    bool is_good = script_read(dir, slash + 1, group, &script);
     packer.out = is_good ? open_pack(settings, file) : NULL;
     if (packer.out != NULL) {
         is_good = pack_script(&packer, group, slash + 1);

@@ -18,7 +18,7 @@ struct registered {
 struct reader {
     struct script *script;
     const char *dir;
-    bool is_2_0;
+    const char *group;
     struct registered *registered; /* the newest last */
     size_t registered_count;
     bool is_out_of_memory;
@@ -184,8 +184,7 @@ static size_t add_module(struct reader *reader, const struct json *command) {
         (void)snprintf(module->err.message, sizeof module->err.message, "cannot be read");
         return idx;
     }
-    module->status = reader->is_2_0 ? judge_wasm_2_0(module->wasm, module->count, &module->err)
-                                    : husk_validate(module->wasm, module->count, &module->err);
+    module->status = judge_wasm(reader->group, module->wasm, module->count, &module->err);
     return idx;
 }
 
@@ -255,8 +254,8 @@ static bool read_commands(struct reader *reader, const struct json *commands) {
     return !reader->is_out_of_memory;
 }
 
-bool script_read(const char *dir, const char *name, bool is_2_0, struct script *ret_script) {
-    struct reader reader = {.script = ret_script, .dir = dir, .is_2_0 = is_2_0};
+bool script_read(const char *dir, const char *name, const char *group, struct script *ret_script) {
+    struct reader reader = {.script = ret_script, .dir = dir, .group = group};
     *ret_script = (struct script){.root = NULL};
     char path[SCRIPT_PATH_BYTES];
     uint8_t *text = NULL;

@@ -63,8 +63,8 @@ struct script {
 };
 
 /* Read DIR/NAME.json and its modules. False: said on stderr. Free with script_free() in any case.
- * is_2_0: judge by the rules of WebAssembly 2.0. */
-bool script_read(const char *dir, const char *name, bool is_2_0, struct script *ret_script);
+ * Modules are judged by the rules of the group. */
+bool script_read(const char *dir, const char *name, const char *group, struct script *ret_script);
 void script_free(struct script *script);
 
 /* All of a file. False: said on stderr. The bytes belong to the caller. */
