@@ -39,9 +39,11 @@ enum husk_trap {
     HUSK_TRAP_INVALID_CONVERSION_TO_INTEGER = 9,
     HUSK_TRAP_CALL_STACK_EXHAUSTED = 10,
     HUSK_TRAP_HOST_FUNCTION = 11,
+    HUSK_TRAP_NULL_FUNCTION_REFERENCE = 12,
+    HUSK_TRAP_NULL_REFERENCE = 13,
     /* linked modules (husk_compile_linked()): a memory or table had not grown to the size that the
      * next instance needs */
-    HUSK_TRAP_LINK = 16
+    HUSK_TRAP_LINK = 14
 };
 
 /* The limit that ended a call. */

@@ -152,7 +152,7 @@ static int read_type(struct decoder *decoder, uint32_t group_first) {
     module->types_count++;
     status = wasm_read_byte(&decoder->reader, "type", &form);
     if (status == 0 && (form == SUB_OPEN || form == SUB_FINAL)) {
-        wasm_use(decoder->reader.used, WASM_FEATURE_GC, subtype->offset, "a sub type");
+        wasm_use(decoder->reader.used, WASM_FEATURE_FUNCTION_REFS, subtype->offset, "a sub type");
         type->is_open = form == SUB_OPEN;
         status = read_supers(decoder, subtype);
         if (status == 0)
@@ -167,7 +167,7 @@ static int read_group(struct decoder *decoder) {
     uint32_t count = 0;
     if (decoder->reader.pos == decoder->reader.end || *decoder->reader.pos != GROUP)
         return read_type(decoder, first);
-    wasm_use(decoder->reader.used, WASM_FEATURE_GC, wasm_reader_offset(&decoder->reader),
+    wasm_use(decoder->reader.used, WASM_FEATURE_FUNCTION_REFS, wasm_reader_offset(&decoder->reader),
              "a recursion group");
     decoder->reader.pos++;
     int status = wasm_read_count(&decoder->reader, 2, WASM_LIMIT_TYPES,

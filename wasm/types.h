@@ -69,6 +69,10 @@ static inline valtype_t wasm_unpacked(valtype_t storage) {
     return wasm_is_packed(storage) ? (valtype_t)WASM_I32 : storage & ~WASM_FIELD_MUTABLE;
 }
 
+/* The type that images and the public API have for a value: funcref for functions, externref for
+ * all other references. NULL for the module: all of its types are functions. */
+valtype_t wasm_abi_type(const struct wasm_module *module, valtype_t type);
+
 /* The heap type with this byte in the binary format; 0 if none has it. */
 uint32_t wasm_heap_from_byte(uint8_t byte);
 /* The largest type of the same hierarchy. `heap` is abstract. */

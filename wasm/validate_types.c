@@ -65,10 +65,11 @@ static int validate_parts(struct validator *validator, uint32_t type_idx) {
     const struct wasm_functype *type = &module->types[type_idx];
     const struct wasm_subtype *subtype = &module->subtypes[type_idx];
     uint32_t known = subtype->group_first + subtype->group_count;
-    int status =
-        type->form != WASM_FORM_FUNC
-            ? use_feature(validator, WASM_FEATURE_GC, subtype->offset, "a struct or array type")
-            : 0;
+    int status = 0;
+    if (type->form != WASM_FORM_FUNC || type->is_open || subtype->has_super)
+        status = use_feature(validator, WASM_FEATURE_GC, subtype->offset,
+                             type->form != WASM_FORM_FUNC ? "a struct or array type"
+                                                          : "a type with subtypes");
     for (uint32_t i = 0; status == 0 && i < type->params_count; i++)
         status =
             check_below(validator, type->params[i] & ~WASM_FIELD_MUTABLE, known, subtype->offset);
@@ -178,9 +179,10 @@ static int validate_matches(struct validator *validator) {
 int validate_types(struct validator *validator) {
     struct wasm_module *module = validator->module;
     int status = 0;
-    if ((module->used.set & WASM_FEATURE_BIT(GC)) != 0) /* the decoder saw how types are written */
-        status = use_feature(validator, WASM_FEATURE_GC, module->used.first[WASM_FEATURE_GC].offset,
-                             module->used.first[WASM_FEATURE_GC].what);
+    const enum wasm_feature refs = WASM_FEATURE_FUNCTION_REFS;
+    if ((module->used.set >> refs & 1) != 0) /* the decoder saw how types are written */
+        status = use_feature(validator, refs, module->used.first[refs].offset,
+                             module->used.first[refs].what);
     for (uint32_t i = 0; status == 0 && i < module->types_count; i++) {
         status = validate_parts(validator, i);
         if (status == 0)

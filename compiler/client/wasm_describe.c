@@ -10,6 +10,7 @@
 #include "module.h"
 #include "name_text.h"
 #include "options.h"
+#include "types.h"
 
 struct name_buffer { /* names in the module have no NUL behind them */
     char *bytes;
@@ -39,6 +40,10 @@ static const char *name_copy(struct name_buffer *buffer, struct wasm_bytes name)
     return buffer->bytes;
 }
 
+static husk_type public_type(const struct describer *describer, valtype_t type) {
+    return (husk_type)valtype_to_byte(wasm_abi_type(describer->module, type));
+}
+
 static bool describe_func(struct describer *describer, uint32_t idx,
                           struct husk_functype *ret_type) {
     const struct wasm_functype *type =
@@ -53,9 +58,9 @@ static bool describe_func(struct describer *describer, uint32_t idx,
         describer->types_capacity = total;
     }
     for (uint32_t i = 0; i < type->params_count; i++)
-        types[i] = (husk_type)valtype_to_byte(type->params[i]);
+        types[i] = public_type(describer, type->params[i]);
     for (uint32_t i = 0; i < type->results_count; i++)
-        types[type->params_count + i] = (husk_type)valtype_to_byte(type->results[i]);
+        types[type->params_count + i] = public_type(describer, type->results[i]);
     *ret_type = (struct husk_functype){types, type->params_count, types + type->params_count,
                                        type->results_count};
     return true;
@@ -78,7 +83,7 @@ static bool describe_kind(struct describer *describer, enum wasm_kind kind, uint
         return describe_func(describer, idx, &item->func);
     case WASM_KIND_TABLE:
         item->kind = HUSK_EXTERN_TABLE;
-        item->type = (husk_type)valtype_to_byte(module->tables[idx].elem_type);
+        item->type = public_type(describer, module->tables[idx].elem_type);
         describe_limits(&module->tables[idx].limits, item);
         return true;
     case WASM_KIND_MEMORY:
@@ -87,7 +92,7 @@ static bool describe_kind(struct describer *describer, enum wasm_kind kind, uint
         return true;
     case WASM_KIND_GLOBAL:
         item->kind = HUSK_EXTERN_GLOBAL;
-        item->type = (husk_type)valtype_to_byte(module->globals[idx].type);
+        item->type = public_type(describer, module->globals[idx].type);
         item->is_mutable = module->globals[idx].is_mutable;
         return true;
     case WASM_KIND_TAG: break; /* describe_all() passes tags over */

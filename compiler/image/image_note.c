@@ -11,6 +11,7 @@
 #include "image_write.h"
 #include "layout.h"
 #include "sha256.h"
+#include "types.h"
 
 _Static_assert((int)HUSK_ABI_FUNC == (int)WASM_KIND_FUNC &&
                    (int)HUSK_ABI_TABLE == (int)WASM_KIND_TABLE &&
@@ -41,6 +42,14 @@ static struct husk_image_str add_bytes(struct note_writer *writer, struct wasm_b
     return add_string(writer, bytes.data, bytes.count);
 }
 
+/* All types that are compiled are functions: a reference to one is a funcref. */
+static void add_valtypes(struct buf *valtypes, const valtype_t *types, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        valtype_t type = wasm_abi_type(NULL, types[i]);
+        buf_append(valtypes, &type, sizeof type);
+    }
+}
+
 static void add_types(struct note_writer *writer) {
     struct buf *valtypes = &writer->records[HUSK_REC_VALTYPES];
     for (uint32_t i = 0; i < writer->program->types_count; i++) {
@@ -50,8 +59,8 @@ static void add_types(struct note_writer *writer) {
                                       .params_count = type->params_count,
                                       .results_count = type->results_count,
                                       .thunk_gva = writer->input->linked->thunk_gva[i]};
-        buf_append(valtypes, type->params, type->params_count * sizeof type->params[0]);
-        buf_append(valtypes, type->results, type->results_count * sizeof type->results[0]);
+        add_valtypes(valtypes, type->params, type->params_count);
+        add_valtypes(valtypes, type->results, type->results_count);
         buf_append(&writer->records[HUSK_REC_TYPES], &row, sizeof row);
     }
 }
@@ -172,7 +181,7 @@ static void add_tables(struct note_writer *writer) {
         struct husk_image_table row = {.min_entries = table->limits.min,
                                        .max_entries = has_max ? table->limits.max : UINT32_MAX,
                                        .flags = table->limits.has_max ? HUSK_LIMIT_HAS_MAX : 0,
-                                       .elem_type = table->elem_type,
+                                       .elem_type = wasm_abi_type(NULL, table->elem_type),
                                        .base_gva = plan->tables[i].base_gva,
                                        .reserve_entries = plan->tables[i].reserve_entries,
                                        .size_gva = plan->tables[i].size_gva,
@@ -185,7 +194,7 @@ static void add_globals(struct note_writer *writer) {
     for (uint32_t i = 0; i < writer->program->globals_count; i++) {
         const struct wasm_global *global = program_global(writer->program, i);
         struct husk_image_global row = {.gva = writer->input->plan->global_gva[i],
-                                        .type = global->type,
+                                        .type = wasm_abi_type(NULL, global->type),
                                         .flags = global->is_mutable ? HUSK_GLOBAL_MUTABLE : 0,
                                         .instance = writer->program->globals[i].instance};
         buf_append(&writer->records[HUSK_REC_GLOBALS], &row, sizeof row);

@@ -83,6 +83,7 @@ static void scan_instr(struct scan *scan, const struct program *program,
         if (instr->op == WASM_OP_CALL)
             scan_call(scan, program_func_type(program, instr->idx));
         break;
+    case WASM_IMM_TYPE: /* call_ref: of the others, none is lowered */
     case WASM_IMM_CALL_INDIRECT:
         scan_call(scan, &program->types[instr->idx]);
         scan->blocks += 4;

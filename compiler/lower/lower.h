@@ -286,6 +286,16 @@ void lower_frames_free(struct lower_func *lf);
 void lower_return(struct lower_func *lf);
 bool lower_skip_dead(struct lower_func *lf);
 
+/* Branch to a label, which takes the values on top of the stack, if the i1 is true. */
+void lower_branch_if(struct lower_func *lf, uint32_t depth, LLVMValueRef condition);
+
+/* lower_call.c: call a function of this type with the arguments on the stack. Returns the call, or
+ * NULL if out of memory. */
+LLVMValueRef lower_call_from_stack(struct lower_func *lf, const struct wasm_functype *type,
+                                   LLVMValueRef callee);
+/* Trap unless `id` is that of the type: with `null_trap` if it is 0, else for the wrong type. */
+void lower_trap_unless_type(struct lower_func *lf, LLVMValueRef id, uint32_t type_idx,
+                            uint8_t null_trap);
 /* lower_call.c: emits the call, pushes the results and returns the call, or NULL if out of memory.
  * The caller has popped the arguments. */
 LLVMValueRef lower_call_value(struct lower_func *lf, const struct wasm_functype *type,
@@ -314,6 +324,8 @@ LLVMValueRef lower_elem_base(struct lower_func *lf, uint32_t elem_idx);
 LLVMValueRef lower_func_ref(struct lower_func *lf, uint32_t func_idx);
 LLVMValueRef lower_table_base(struct lower_func *lf, uint32_t table_idx);
 LLVMValueRef lower_table_size(struct lower_func *lf, uint32_t table_idx);
+/* Set all entries of a table that has its initial size. */
+void lower_table_fill(struct lower_func *lf, uint32_t table_idx, LLVMValueRef value);
 LLVMValueRef lower_service(struct lower_func *lf, uint32_t op, uint32_t idx, LLVMValueRef delta64);
 
 /* The tables of rows. */
@@ -324,7 +336,7 @@ struct lower_rows {
 extern const struct lower_rows lower_control_rows, lower_call_rows, lower_integer_rows,
     lower_float_rows, lower_convert_rows, lower_memory_rows, lower_table_rows, lower_variable_rows,
     lower_simd_rows, lower_simd_memory_rows, lower_simd_integer_rows, lower_simd_float_rows,
-    lower_wide_rows;
+    lower_wide_rows, lower_ref_rows;
 /* lower_ops.c */
 void lower_ops_join(struct lower_row *ret_rows);
 

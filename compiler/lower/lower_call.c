@@ -69,8 +69,8 @@ LLVMValueRef lower_call_value(struct lower_func *lf, const struct wasm_functype 
     return call;
 }
 
-static LLVMValueRef call_from_stack(struct lower_func *lf, const struct wasm_functype *type,
-                                    LLVMValueRef callee) {
+LLVMValueRef lower_call_from_stack(struct lower_func *lf, const struct wasm_functype *type,
+                                   LLVMValueRef callee) {
     lf->stack_count -= type->params_count;
     LLVMValueRef *args = malloc((type->params_count + 1u) * sizeof *args);
     if (args == NULL) {
@@ -86,12 +86,13 @@ static LLVMValueRef call_from_stack(struct lower_func *lf, const struct wasm_fun
 
 static void emit_call(struct lower_func *lf) {
     const struct wasm_functype *type = program_func_type(lf->lm->program, lf->instr.idx);
-    LLVMValueRef call = call_from_stack(lf, type, lower_func_symbol(lf->lm, lf->instr.idx));
+    LLVMValueRef call = lower_call_from_stack(lf, type, lower_func_symbol(lf->lm, lf->instr.idx));
     lower_inline_call(lf, lf->instr.idx, call);
 }
 
 /* Not the wanted type: null or something else? Off the fast path. */
-static void trap_unless_type(struct lower_func *lf, LLVMValueRef id, uint32_t type_idx) {
+void lower_trap_unless_type(struct lower_func *lf, LLVMValueRef id, uint32_t type_idx,
+                            uint8_t null_trap) {
     struct lower_module *lm = lf->lm;
     LLVMValueRef wanted = lower_const_i32(lm, program_type_id(type_idx));
     LLVMValueRef differs = LLVMBuildICmp(lf->builder, LLVMIntNE, id, wanted, "");
@@ -102,7 +103,7 @@ static void trap_unless_type(struct lower_func *lf, LLVMValueRef id, uint32_t ty
     LLVMSetMetadata(branch, lm->prof_kind, lm->unlikely);
     LLVMPositionBuilderAtEnd(lf->builder, mismatch);
     LLVMValueRef is_null = LLVMBuildICmp(lf->builder, LLVMIntEQ, id, lower_const_i32(lm, 0), "");
-    lower_trap_if(lf, is_null, TRAP_UNINITIALIZED_ELEMENT);
+    lower_trap_if(lf, is_null, null_trap);
     lower_trap(lf, TRAP_INDIRECT_CALL_TYPE_MISMATCH);
     lf->is_reachable = true;
     LLVMMoveBasicBlockAfter(next, current);
@@ -125,10 +126,10 @@ static void emit_call_indirect(struct lower_func *lf) {
                   TRAP_UNDEFINED_ELEMENT);
     LLVMValueRef slot =
         LLVMBuildGEP2(lf->builder, lm->i64, lower_table_base(lf, lf->instr.idx2), &index, 1, "");
-    trap_unless_type(lf, load_half(lf, slot, 4), lf->instr.idx);
+    lower_trap_unless_type(lf, load_half(lf, slot, 4), lf->instr.idx, TRAP_UNINITIALIZED_ELEMENT);
     LLVMValueRef address = lower_zext64(lf, load_half(lf, slot, 0));
     LLVMValueRef callee = LLVMBuildIntToPtr(lf->builder, address, lm->ptr, "");
-    call_from_stack(lf, &lm->program->types[lf->instr.idx], callee);
+    lower_call_from_stack(lf, &lm->program->types[lf->instr.idx], callee);
 }
 
 LLVMValueRef lower_func_ref(struct lower_func *lf, uint32_t func_idx) {
@@ -136,20 +137,6 @@ LLVMValueRef lower_func_ref(struct lower_func *lf, uint32_t func_idx) {
     uint64_t type_id = program_type_id(program_func_type_idx(lm->program, func_idx));
     LLVMValueRef address = LLVMConstPtrToInt(lower_func_symbol(lm, func_idx), lm->i64);
     return LLVMBuildOr(lf->builder, address, lower_const_i64(lm, type_id << 32), "");
-}
-
-static void emit_ref_func(struct lower_func *lf) {
-    lower_push(lf, lower_func_ref(lf, lf->instr.idx));
-}
-
-static void emit_ref_null(struct lower_func *lf) {
-    lower_push(lf, lower_const_i64(lf->lm, 0));
-}
-
-static void emit_ref_is_null(struct lower_func *lf) {
-    LLVMValueRef ref = lower_pop(lf);
-    lower_push(lf, lower_from_truth(lf, LLVMBuildICmp(lf->builder, LLVMIntEQ, ref,
-                                                      lower_const_i64(lf->lm, 0), "")));
 }
 
 /* ---- stubs and thunks ---- */
@@ -202,7 +189,7 @@ int lower_thunk(struct lower_module *lm, uint32_t type_idx) {
     lf.type = type;
     push_slots(&lf, HUSK_MBOX_CALL_SLOTS, type->params, type->params_count);
     LLVMValueRef callee = LLVMBuildIntToPtr(lf.builder, LLVMGetParam(fn, 0), lm->ptr, "");
-    call_from_stack(&lf, type, callee);
+    lower_call_from_stack(&lf, type, callee);
     for (uint32_t i = 0; i < type->results_count && lf.status == 0; i++)
         LLVMBuildStore(lf.builder, lf.stack[i], slot_pointer(lm, HUSK_MBOX_CALL_SLOTS, i));
     LLVMBuildRetVoid(lf.builder);
@@ -212,8 +199,5 @@ int lower_thunk(struct lower_module *lm, uint32_t type_idx) {
 static const struct lower_row call_rows[] = {
     {.op = WASM_OP_CALL, .emit = emit_call},
     {.op = WASM_OP_CALL_INDIRECT, .emit = emit_call_indirect},
-    {.op = WASM_OP_REF_NULL, .emit = emit_ref_null},
-    {.op = WASM_OP_REF_IS_NULL, .emit = emit_ref_is_null},
-    {.op = WASM_OP_REF_FUNC, .emit = emit_ref_func},
 };
 const struct lower_rows lower_call_rows = {call_rows, sizeof call_rows / sizeof call_rows[0]};

@@ -258,14 +258,17 @@ static void emit_br(struct lower_func *lf) {
     lf->is_reachable = false;
 }
 
-static void emit_br_if(struct lower_func *lf) {
-    LLVMValueRef condition = lower_truth(lf, lower_pop(lf));
-    struct lower_frame *frame = frame_at(lf, lf->instr.idx);
+void lower_branch_if(struct lower_func *lf, uint32_t depth, LLVMValueRef condition) {
+    struct lower_frame *frame = frame_at(lf, depth);
     LLVMBasicBlockRef label = label_block(lf, frame);
     LLVMBasicBlockRef next = lower_new_block(lf, "");
     label_add_edge(lf, frame, LLVMGetInsertBlock(lf->builder));
     LLVMBuildCondBr(lf->builder, condition, label, next);
     lower_enter_block(lf, next);
+}
+
+static void emit_br_if(struct lower_func *lf) {
+    lower_branch_if(lf, lf->instr.idx, lower_truth(lf, lower_pop(lf)));
 }
 
 /* Where a br_table's case goes. Labels that take values get one block in between per br_table: a

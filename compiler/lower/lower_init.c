@@ -1,9 +1,10 @@
 /*
  * compiler/lower/lower_init.c: makes i0.init, the part of instantiation that runs in the guest
  * because it depends on imports or may trap (core spec 4.5.4). It does one instance after the
- * other: globals, values of element segments, then active segments in order, then the start
- * function. It leaves out the items that the image writer has applied (plan.h: is_static). If there
- * are several instances, each has a function, i0.n<instance>, and i0.init calls those.
+ * other: globals, tables with an initialiser, values of element segments, then active segments in
+ * order, then the start function. It leaves out the items that the image writer has applied
+ * (plan.h: is_static). If there are several instances, each has a function, i0.n<instance>, and
+ * i0.init calls those.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -34,6 +35,18 @@ static void init_globals(struct lower_func *lf) {
             return;
         uint32_t gva = lm->plan->global_gva[global_idx];
         LLVMBuildStore(lf->builder, value, lower_absolute(lm, "i0.g", global_idx, lm->i64, gva));
+    }
+}
+
+static void init_tables(struct lower_func *lf) {
+    const struct wasm_module *module = lf->instance->module;
+    for (uint32_t i = module->imported_tables_count; i < module->tables_count; i++) {
+        if (module->tables[i].init.count == 0)
+            continue;
+        LLVMValueRef value = const_value(lf, module->tables[i].init);
+        if (value == NULL)
+            return;
+        lower_table_fill(lf, lf->instance->tables[i], value);
     }
 }
 
@@ -127,6 +140,7 @@ static void init_instance(struct lower_func *lf, const struct program_instance *
     lf->instance = instance;
     check_imports(lf);
     init_globals(lf);
+    init_tables(lf);
     init_elems(lf);
     init_datas(lf);
     if (instance->module->has_start && lf->status == 0) {

@@ -169,6 +169,8 @@ LLVMValueRef lower_const_i64(const struct lower_module *lm, uint64_t value) {
 }
 
 LLVMTypeRef lower_type(const struct lower_module *lm, valtype_t type) {
+    if (valtype_is_ref(type))
+        return lm->i64;
     switch (valtype_kind(type)) {
     case VALTYPE_I32: return lm->i32;
     case VALTYPE_F32: return lm->f32;

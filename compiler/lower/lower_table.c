@@ -91,6 +91,11 @@ static void fill_entries(struct lower_func *lf, LLVMValueRef pointer, LLVMValueR
     lower_enter_block(lf, after);
 }
 
+void lower_table_fill(struct lower_func *lf, uint32_t table_idx, LLVMValueRef value) {
+    fill_entries(lf, lower_table_base(lf, table_idx), value,
+                 lower_const_i64(lf->lm, program_table(lf->lm->program, table_idx)->limits.min));
+}
+
 static void emit_fill(struct lower_func *lf) {
     struct lower_span dest = {.idx = lf->instr.idx};
     dest.count = lower_zext64(lf, lower_pop(lf));

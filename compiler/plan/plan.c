@@ -222,10 +222,11 @@ static void plan_elems(struct segments *segments) {
             elem->mode == WASM_SEGMENT_DECLARATIVE || elem_is_known(plan, instance, elem);
         if (elem->mode == WASM_SEGMENT_ACTIVE) {
             uint32_t table_idx = instance->tables[elem->table_idx];
-            uint64_t limit = program_table(program, table_idx)->limits.min;
-            segments->are_static = segments->are_static && is_static &&
-                                   is_own(segments, program->tables[table_idx]) &&
-                                   segment_fits(plan, instance, elem->offset, elem->count, limit);
+            const struct wasm_table *table = program_table(program, table_idx);
+            segments->are_static =
+                segments->are_static && is_static && table->init.count == 0 &&
+                is_own(segments, program->tables[table_idx]) &&
+                segment_fits(plan, instance, elem->offset, elem->count, table->limits.min);
             is_static = segments->are_static;
         }
         plan->elems[instance->elems_first + i].is_static = is_static;
@@ -265,6 +266,14 @@ static bool needs_look(const struct program *program, const struct program_insta
     return false;
 }
 
+/* Tables with an initialiser are filled by the init function, and only then elements go there. */
+static bool has_table_init(const struct wasm_module *module) {
+    for (uint32_t i = 0; i < module->tables_count; i++)
+        if (module->tables[i].init.count != 0)
+            return true;
+    return false;
+}
+
 /* In order: an instance's segments depend on what the ones before it run. */
 static void plan_instances(struct plan *plan) {
     const struct program *program = plan->program;
@@ -279,8 +288,9 @@ static void plan_instances(struct plan *plan) {
         plan_elems(&segments);
         segments.are_static = segments.are_static && !are_scattered;
         plan_datas(&segments);
-        plan->instance_needs_init[i] |=
-            instance->module->has_start || needs_look(program, instance);
+        plan->instance_needs_init[i] |= instance->module->has_start ||
+                                        has_table_init(instance->module) ||
+                                        needs_look(program, instance);
         plan->needs_init |= plan->instance_needs_init[i];
     }
 }

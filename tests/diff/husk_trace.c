@@ -57,6 +57,8 @@ static const char *const trap_names[] = {
     [HUSK_TRAP_CALL_STACK_EXHAUSTED] = "stack",
     [HUSK_TRAP_HOST_FUNCTION] = "host",
     [HUSK_TRAP_LINK] = "link",
+    [HUSK_TRAP_NULL_FUNCTION_REFERENCE] = "null",
+    [HUSK_TRAP_NULL_REFERENCE] = "null",
 };
 
 static void print_end(FILE *out, const struct husk_outcome *outcome,

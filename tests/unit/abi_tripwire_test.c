@@ -125,7 +125,9 @@ TEST(traps) {
         {"INVALID_CONVERSION_TO_INTEGER", 9, "invalid conversion to integer"},
         {"CALL_STACK_EXHAUSTED", 10, "call stack exhausted"},
         {"HOST_FUNCTION", 11, "host function failed"},
-        {"LINK", 16, "incompatible import type"},
+        {"NULL_FUNCTION_REFERENCE", 12, "null function reference"},
+        {"NULL_REFERENCE", 13, "null reference"},
+        {"LINK", 14, "incompatible import type"},
     };
     check_list(got, COUNT(got), expected, COUNT(expected));
 }

@@ -95,8 +95,8 @@ TEST(types_imports_and_tables) {
     PUT(&tag.imports, 2, 1, 'm', 1, 't', 4, 0, 0, 1, 'm', 1, 'x', 2, 3, 1, 1);
     CHECK_NEEDS(tag, "the module needs exception handling and threads: ");
     struct parts refs = {0};
-    PUT(&refs.tables, 2, 0x6e, 0, 1, 0x63, 0, 0, 1); /* anyref, (ref null 0) */
-    CHECK_NEEDS(refs, "the module needs garbage collection and typed function references");
+    PUT(&refs.tables, 2, 0x6e, 0, 1, 0x70, 4, 1); /* anyref; funcref with i64 indices */
+    CHECK_NEEDS(refs, "the module needs memory64 and garbage collection");
     struct parts global = {0};
     PUT(&global.globals, 2, 0x7b, 0, 0xfd, 0x0c, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
         0x0b, 0x69, 0, 0xd0, 0x69, 0x0b); /* v128, exnref */
