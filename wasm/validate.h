@@ -15,6 +15,7 @@ struct frame { /* one open block; frames[0] is the function or the constant expr
     struct wasm_blocktype block;
     uint32_t height; /* of the operand stack at its start */
     uint32_t inits_height;
+    uint32_t stamp; /* of the last br_table that had this block as a target */
 };
 
 /* the types of the first locals are in an array; the others are found by binary search in the
@@ -31,6 +32,7 @@ struct validator {
     uint32_t stack_count, stack_cap;
     struct frame *frames;
     uint32_t frames_count, frames_cap;
+    uint32_t stamp;               /* number of br_tables so far */
     const struct wasm_func *func; /* NULL in constant expressions */
     uint32_t const_globals_count; /* globals that a constant expression may see */
     uint32_t *run_ends;           /* per run of func: index of the first local after it */

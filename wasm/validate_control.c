@@ -101,25 +101,28 @@ static int validate_br_table(struct validator *validator) {
     struct wasm_bytes labels = validator->instr.br_table.labels;
     uint32_t targets_count = validator->instr.br_table.count;
     uint32_t arity = 0;
-    uint32_t checked_depth = UINT32_MAX; /* runs of one target are the rule: check it once */
+    uint32_t stamp = ++validator->stamp; /* a target often occurs many times: check it once */
     int status = stack_pop(validator, WASM_I32);
     for (uint32_t i = 0; status == 0 && i <= targets_count; i++) {
         const valtype_t *types = NULL;
         uint32_t count = 0;
         uint32_t depth = 0;
         status = wasm_read_label(&labels, &depth);
-        if (status != 0 || depth == checked_depth)
+        if (status == 0)
+            status = label_types(validator, depth, &types, &count);
+        if (status != 0)
             continue;
-        checked_depth = depth;
-        status = label_types(validator, depth, &types, &count);
-        if (status == 0 && i > 0 && count != arity)
+        struct frame *frame = &validator->frames[validator->frames_count - 1 - depth];
+        if (frame->stamp == stamp)
+            continue;
+        frame->stamp = stamp;
+        if (i > 0 && count != arity)
             return validator_error(validator, HUSK_E_INVALID_WASM,
                                    "type mismatch: the targets of br_table take different numbers "
                                    "of values: %u and %u",
                                    arity, count);
         arity = count;
-        if (status == 0)
-            status = stack_check_types(validator, types, count);
+        status = stack_check_types(validator, types, count);
     }
     if (status == 0)
         stack_set_unreachable(validator);
