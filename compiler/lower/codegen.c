@@ -37,6 +37,17 @@ static int item_lower(struct lower_module *lm, const struct item *item) {
     return 0;
 }
 
+/* Functions of other chunks, for LLVM to inline; no code is emitted for them. */
+static int copies_lower(struct lower_module *lm) {
+    uint32_t func_idx;
+    int status = 0;
+    while (status == 0 && lower_inline_next(lm, &func_idx)) {
+        status = lower_function(lm, func_idx);
+        LLVMSetLinkage(lower_func_symbol(lm, func_idx), LLVMAvailableExternallyLinkage);
+    }
+    return status;
+}
+
 static int chunk_lower(struct job_queue *queue, const struct chunk *chunk,
                        struct lower_module *lm) {
     for (uint32_t i = 0; i < chunk->count; i++) {
@@ -45,7 +56,7 @@ static int chunk_lower(struct job_queue *queue, const struct chunk *chunk,
         if (status != 0)
             return status;
     }
-    int status = lower_inline_copies(lm);
+    int status = copies_lower(lm);
     if (status == 0)
         lower_module_finish(lm);
     return status;
@@ -112,6 +123,7 @@ static int chunk_compile(struct job_queue *queue, const struct chunk *chunk,
         status = codegen_optimise(&lm, machine, queue->options, chunk->tier);
     if (status == 0)
         status = module_emit(&lm, machine, ret_object);
+    lower_inline_done(&lm);
     lower_module_done(&lm);
     LLVMDisposeTargetMachine(machine);
     return status;
@@ -171,13 +183,17 @@ static int queue_prepare(struct job_queue *queue, struct husk_error *err) {
 
 int codegen_run(const struct plan *plan, const struct codegen_options *options,
                 struct codegen_result *ret_result, struct husk_error *err) {
-    struct chunks chunks;
+    struct chunks chunks = {0};
     if (options->opt_level < 0 || options->opt_level > 3)
         return error_set(err, HUSK_E_INVAL, "optimisation level %d: use 0 to 3",
                          options->opt_level);
     int status = codegen_scan(plan, options, &chunks, err);
-    if (status != 0)
+    if (status == 0 && options->opt_level > 0)
+        status = codegen_find_small(plan->program, &chunks.smalls, err);
+    if (status != 0) {
+        chunks_done(&chunks);
         return status;
+    }
     codegen_llvm_init();
     struct job_queue queue = {.plan = plan, .options = options, .chunks = &chunks};
     pthread_mutex_init(&queue.lock, NULL);

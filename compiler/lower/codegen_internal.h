@@ -31,7 +31,7 @@ struct chunks {
     uint32_t items_count;
     struct chunk *chunks;
     uint32_t chunks_count;
-    struct lower_small *smalls; /* per function; NULL: level 0 */
+    struct lower_small *smalls; /* per function, by codegen_find_small(); NULL: level 0 */
 };
 
 /* codegen_scan.c: reads every body once, refuses code that cannot be lowered, and cuts the program
@@ -43,7 +43,7 @@ void chunks_done(struct chunks *chunks);
 /* How many blocks the checks of an instruction make. */
 uint32_t codegen_check_blocks(enum wasm_op op);
 
-/* codegen_small.c: the functions to inline; the caller frees the array. */
+/* codegen_small.c: the functions to inline; chunks_done() frees the array. */
 int codegen_find_small(const struct program *program, struct lower_small **ret_smalls,
                        struct husk_error *err);
 

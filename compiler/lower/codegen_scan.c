@@ -215,8 +215,6 @@ int codegen_scan(const struct plan *plan, const struct codegen_options *options,
         status = error_set(err, HUSK_E_NOMEM, "out of memory");
     if (status == 0)
         status = scan_program(program, options->opt_level, &chunks, err);
-    if (status == 0 && options->opt_level > 0)
-        status = codegen_find_small(program, &chunks.smalls, err);
     if (status == 0) {
         scan_thunks(plan, options->opt_level, &chunks, seen);
         scan_init(plan, &chunks);

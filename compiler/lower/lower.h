@@ -91,7 +91,9 @@ struct lower_inlining {
     struct lower_pointer_map scopes;  /* subprogram → function */
     struct lower_pointer_map numbers; /* location of a call → number in `calls`, from 1 */
     struct buf wanted;                /* uint32_t: functions called by calls to inline */
-    struct buf calls;                 /* struct codegen_inlined */
+    size_t wanted_at;                 /* the next one in it to look at */
+    uint32_t copied_bytes;
+    struct buf calls; /* struct codegen_inlined */
 };
 
 /* How a chunk is compiled. */
@@ -145,11 +147,12 @@ int lower_thunk(struct lower_module *lm, uint32_t type_idx);
 int lower_init(struct lower_module *lm, uint32_t instance_idx);
 
 /* lower_inline.c, in the order of use. begin: a function's code begins. call: may mark a call for
- * inlining. copies: after the chunk's functions; lowers those of other chunks that it inlines.
+ * inlining. next: after the chunk's functions; the next one of another chunk that the caller must
+ * lower, too. It may want others, which follow.
  * finish: after all optimisation; gives inlined code the numbers of its calls. done: frees. */
 void lower_inline_begin(struct lower_func *lf, uint32_t func_idx);
 void lower_inline_call(struct lower_func *lf, uint32_t func_idx, LLVMValueRef call);
-int lower_inline_copies(struct lower_module *lm);
+bool lower_inline_next(struct lower_module *lm, uint32_t *ret_func_idx);
 int lower_inline_finish(struct lower_module *lm);
 void lower_inline_done(struct lower_module *lm);
 

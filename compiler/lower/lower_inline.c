@@ -73,10 +73,6 @@ static bool map_get(const struct lower_pointer_map *map, const void *key, uint32
 
 /* ---- marks and copies ---- */
 
-static int no_memory(struct lower_module *lm) {
-    return error_set(lm->err, HUSK_E_NOMEM, "out of memory");
-}
-
 static LLVMAttributeRef always_inline(struct lower_module *lm) {
     return LLVMCreateEnumAttribute(lm->ctx, LLVMGetEnumAttributeKindForName("alwaysinline", 12), 0);
 }
@@ -104,23 +100,21 @@ void lower_inline_call(struct lower_func *lf, uint32_t func_idx, LLVMValueRef ca
     buf_append(&lm->inlining.wanted, &func_idx, sizeof func_idx);
 }
 
-int lower_inline_copies(struct lower_module *lm) {
+bool lower_inline_next(struct lower_module *lm, uint32_t *ret_func_idx) {
     struct lower_inlining *inlining = &lm->inlining;
-    uint32_t func_idx, bytes_left = COPIES_BYTES_MAX;
-    /* a copy may want others, which come after it */
-    for (size_t at = 0; at < inlining->wanted.count; at += sizeof func_idx) {
-        memcpy(&func_idx, inlining->wanted.data + at, sizeof func_idx);
-        LLVMValueRef fn = lower_func_symbol(lm, func_idx);
+    uint32_t func_idx;
+    while (inlining->wanted_at < inlining->wanted.count) {
+        memcpy(&func_idx, inlining->wanted.data + inlining->wanted_at, sizeof func_idx);
+        inlining->wanted_at += sizeof func_idx;
         uint32_t bytes = (uint32_t)program_func(lm->program, func_idx)->code.count;
-        if (!LLVMIsDeclaration(fn) || bytes > bytes_left)
+        if (!LLVMIsDeclaration(lower_func_symbol(lm, func_idx)) ||
+            bytes > COPIES_BYTES_MAX - inlining->copied_bytes)
             continue;
-        bytes_left -= bytes;
-        int status = lower_function(lm, func_idx);
-        if (status != 0)
-            return status;
-        LLVMSetLinkage(fn, LLVMAvailableExternallyLinkage);
+        inlining->copied_bytes += bytes;
+        *ret_func_idx = func_idx;
+        return true;
     }
-    return inlining->wanted.failed ? no_memory(lm) : 0;
+    return false;
 }
 
 /* ---- numbers of inlined calls ---- */
@@ -169,7 +163,9 @@ int lower_inline_finish(struct lower_module *lm) {
             for (LLVMValueRef at = LLVMGetFirstInstruction(block); at != NULL;
                  at = LLVMGetNextInstruction(at))
                 number_instruction(lm, at);
-    return lm->inlining.calls.failed ? no_memory(lm) : 0;
+    return lm->inlining.calls.failed || lm->inlining.wanted.failed
+               ? error_set(lm->err, HUSK_E_NOMEM, "out of memory")
+               : 0;
 }
 
 void lower_inline_done(struct lower_module *lm) {

@@ -156,7 +156,6 @@ void lower_module_done(struct lower_module *lm) {
     if (lm->ctx != NULL)
         LLVMContextDispose(lm->ctx);
     free(lm->table_may_change);
-    lower_inline_done(lm);
     memset(lm, 0, sizeof *lm);
 }
 
