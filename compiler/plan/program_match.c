@@ -11,6 +11,7 @@
 #include "layout.h"
 #include "name_text.h"
 #include "program_join.h"
+#include "types.h"
 
 #define TYPE_TEXT_BYTES 96
 
@@ -25,6 +26,28 @@ struct described {
     struct wasm_limits limits;
 };
 
+/* Of an instance's type: the same with the flat index of the function type that it refers to. */
+static valtype_t flat_type(const struct join *join, uint32_t instance, valtype_t type) {
+    return wasm_has_index(type) ? wasm_ref_idx(join->instances[instance].types[wasm_type_idx(type)],
+                                               wasm_is_nullable(type))
+                                : type;
+}
+
+/* wasm_is_subtype() for flat types, all of which are functions. */
+static bool is_subtype(valtype_t sub, valtype_t super) {
+    if (wasm_is_nullable(sub) && !wasm_is_nullable(super))
+        return false;
+    if (wasm_non_null(sub) == wasm_non_null(super))
+        return true;
+    enum wasm_heap heap = wasm_heap(super);
+    switch (wasm_heap(sub)) {
+    case WASM_HEAP_INDEX: return heap == WASM_HEAP_FUNC;
+    case WASM_HEAP_NOFUNC: return heap == WASM_HEAP_FUNC || heap == WASM_HEAP_INDEX;
+    case WASM_HEAP_NOEXTERN: return heap == WASM_HEAP_EXTERN;
+    default: return false;
+    }
+}
+
 static struct described describe(const struct join *join, enum wasm_kind kind,
                                  struct program_def def) {
     const struct wasm_module *module = join_module(join, def.instance);
@@ -34,12 +57,12 @@ static struct described describe(const struct join *join, enum wasm_kind kind,
         item.type_idx = join->instances[def.instance].types[module->funcs[def.idx].type_idx];
         break;
     case WASM_KIND_TABLE:
-        item.type = module->tables[def.idx].elem_type;
+        item.type = flat_type(join, def.instance, module->tables[def.idx].elem_type);
         item.limits = module->tables[def.idx].limits;
         break;
     case WASM_KIND_MEMORY: item.limits = module->memories[def.idx].limits; break;
     case WASM_KIND_GLOBAL:
-        item.type = module->globals[def.idx].type;
+        item.type = flat_type(join, def.instance, module->globals[def.idx].type);
         item.is_mutable = module->globals[def.idx].is_mutable;
         break;
     case WASM_KIND_TAG: break; /* not lowered yet: refused before */
@@ -58,7 +81,7 @@ static void append_types(char text[TYPE_TEXT_BYTES], const valtype_t *types, uin
     append(text, "(");
     for (uint32_t i = 0; i < count && i < 8; i++) {
         append(text, i == 0 ? "" : " ");
-        append(text, valtype_name(types[i]));
+        append(text, TYPE_TEXT(types[i]));
     }
     append(text, count > 8 ? " …)" : ")");
 }
@@ -73,14 +96,14 @@ static void type_text(const struct join *join, const struct described *item,
         append_types(text, type->results, type->results_count);
     } else if (item->kind == WASM_KIND_GLOBAL) {
         snprintf(text, TYPE_TEXT_BYTES, "%s%s", item->is_mutable ? "mutable " : "",
-                 valtype_name(item->type));
+                 TYPE_TEXT(item->type));
     } else if (item->limits.has_max) {
         snprintf(text, TYPE_TEXT_BYTES, "%s%s%" PRIu64 " to %" PRIu64,
-                 item->kind == WASM_KIND_TABLE ? valtype_name(item->type) : "",
+                 item->kind == WASM_KIND_TABLE ? TYPE_TEXT(item->type) : "",
                  item->kind == WASM_KIND_TABLE ? ", " : "", item->limits.min, item->limits.max);
     } else {
         snprintf(text, TYPE_TEXT_BYTES, "%s%s%" PRIu64 " or more",
-                 item->kind == WASM_KIND_TABLE ? valtype_name(item->type) : "",
+                 item->kind == WASM_KIND_TABLE ? TYPE_TEXT(item->type) : "",
                  item->kind == WASM_KIND_TABLE ? ", " : "", item->limits.min);
     }
 }
@@ -142,7 +165,9 @@ static bool matches(const struct join *join, uint32_t importer, const struct des
         return have->type == wanted->type && limits_match(join, importer, have, wanted);
     case WASM_KIND_MEMORY: return limits_match(join, importer, have, wanted);
     case WASM_KIND_GLOBAL:
-        return have->type == wanted->type && have->is_mutable == wanted->is_mutable;
+        return have->is_mutable == wanted->is_mutable &&
+               (have->type == wanted->type ||
+                (!have->is_mutable && is_subtype(have->type, wanted->type)));
     case WASM_KIND_TAG: break;
     }
     return false;
