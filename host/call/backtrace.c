@@ -60,6 +60,17 @@ static void place_in_module(const struct image_code *code, struct husk_frame *fr
     frame->wasm_offset -= code->instances[instance].wasm_offset;
 }
 
+/* The init function of the instance that the offset is in. */
+static void name_init(const struct image_code *code, struct husk_frame *frame) {
+    struct image_name name = {IMAGE_INIT_NAME, strlen(IMAGE_INIT_NAME)};
+    for (uint32_t i = 0; i < code->instances_count; i++)
+        if (code->instances[i].wasm_offset <= frame->wasm_offset)
+            name = code->init_names[i];
+    frame->func_name = name.text;
+    frame->func_name_bytes = name.bytes;
+    frame->wasm_offset = HUSK_NO_OFFSET;
+}
+
 /* True: the frame repeats the frame before it, and that one is listed. Repeats are counted and not
  * listed, so that deep recursion does not hide its caller. */
 static bool repeats_last(const struct husk_image_code_row *row,
@@ -88,9 +99,7 @@ static void add_frame(const husk_image *image, const struct husk_image_code_row 
     *frame = (struct husk_frame){
         .func_idx = row->func_idx, .func_name = "", .wasm_offset = row->wasm_offset};
     if (row->func_idx == HUSK_FUNC_INIT) {
-        frame->func_name = "(initialisation)";
-        frame->func_name_bytes = strlen(frame->func_name);
-        frame->wasm_offset = HUSK_NO_OFFSET;
+        name_init(code, frame);
         return;
     }
     frame->func_name = code->func_names[row->func_idx].text;

@@ -66,6 +66,8 @@ struct image_name {
     size_t bytes;
 };
 
+#define IMAGE_INIT_NAME "(initialisation)"
+
 /* The rows of a record of the note: in the file's bytes, or a copy. */
 struct image_rows {
     const void *rows; /* of the length that this version knows; never NULL */
@@ -130,6 +132,7 @@ struct image_code {
     /* made by image_names.c */
     husk_type *valtypes_public; /* husk_functype points into it */
     char *names_block;
+    struct image_name *init_names; /* of init functions, by instance */
     struct image_name *func_names, *file_names, *import_modules, *import_names, *export_names;
     struct image_name compiler, target_cpu, module_name;
     uint32_t *exports_by_name; /* indexes, sorted by name */

@@ -40,6 +40,21 @@ static struct image_name name_make(struct name_maker *maker, struct husk_image_s
     return (struct image_name){copy, str.bytes};
 }
 
+/* The name of an instance's init function, for backtraces. */
+static struct image_name init_name_make(struct name_maker *maker, struct husk_image_str instance) {
+    static const char suffix[] = "/" IMAGE_INIT_NAME;
+    const size_t bytes = (size_t)instance.bytes + sizeof suffix - 1;
+    char *copy = NULL;
+    if (maker->block != NULL) {
+        copy = maker->block + maker->used;
+        memcpy(copy, maker->code->strings + instance.offset, instance.bytes);
+        memcpy(copy + instance.bytes, suffix, sizeof suffix);
+    }
+    maker->used += bytes + 1;
+    maker->names_bytes += bytes;
+    return (struct image_name){copy, bytes};
+}
+
 static void names_pass(struct image_code *code, struct name_maker *maker) {
     for (uint32_t i = 0; i < code->funcs_count; i++)
         code->func_names[i] = name_make(maker, code->funcs[i].name);
@@ -56,6 +71,8 @@ static void names_pass(struct image_code *code, struct name_maker *maker) {
         if (import->kind == HUSK_ABI_FUNC && code->funcs[import->idx].name.bytes == 0)
             code->func_names[import->idx] = code->import_names[i];
     }
+    for (uint32_t i = 0; i < code->instances_count; i++)
+        code->init_names[i] = init_name_make(maker, code->instances[i].name);
     code->compiler = name_make(maker, code->module.compiler);
     code->target_cpu = name_make(maker, code->module.target_cpu);
     code->module_name = name_make(maker, code->module.name);
@@ -149,9 +166,10 @@ static int arrays_new(struct image_code *code, struct husk_error *err) {
     code->import_names = array_new(code->imports_count, sizeof *code->import_names);
     code->export_names = array_new(code->exports_count, sizeof *code->export_names);
     code->exports_by_name = array_new(code->exports_count, sizeof *code->exports_by_name);
-    if (code->valtypes_public == NULL || code->func_names == NULL || code->file_names == NULL ||
-        code->import_modules == NULL || code->import_names == NULL || code->export_names == NULL ||
-        code->exports_by_name == NULL)
+    code->init_names = array_new(code->instances_count, sizeof *code->init_names);
+    if (code->init_names == NULL || code->valtypes_public == NULL || code->func_names == NULL ||
+        code->file_names == NULL || code->import_modules == NULL || code->import_names == NULL ||
+        code->export_names == NULL || code->exports_by_name == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for the image's names");
     return 0;
 }
@@ -179,6 +197,7 @@ int image_names_make(struct image_code *code, struct husk_error *err) {
 
 void image_names_done(struct image_code *code) {
     free(code->valtypes_public);
+    free(code->init_names);
     free(code->func_names);
     free(code->file_names);
     free(code->import_modules);

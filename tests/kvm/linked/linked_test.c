@@ -246,6 +246,7 @@ TEST(a_start_function_that_traps) {
     CHECK_MEM(text, "bad\0\0\0\0\0\0", 9);
     CHECK_OK(husk_sandbox_backtrace(lab.sandbox, &backtrace, &lab.err), lab.err);
     CHECK_STR(backtrace.frames[0].func_name, "bad/boom");
+    CHECK_STR(backtrace.frames[1].func_name, "bad/(initialisation)");
     CHECK_STATUS(husk_sandbox_start(lab.sandbox, NULL, &lab.outcome, &lab.err), HUSK_E_STATE);
     wat_lab_close(&lab);
 }
