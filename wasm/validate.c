@@ -90,10 +90,6 @@ static int validate_tables(struct validator *validator) {
                               "table size must be at most 4294967295 entries");
         if (status == 0)
             status = validate_limits(validator, &table->limits, table->offset, "table");
-        if (status == 0 && table->limits.min > WASM_LIMIT_TABLE_ENTRIES)
-            return wasm_error(validator->err, HUSK_E_LIMIT, table->offset,
-                              "table of %llu entries, the limit is %u",
-                              (unsigned long long)table->limits.min, WASM_LIMIT_TABLE_ENTRIES);
         if (status == 0)
             status = validate_table_init(validator, table);
     }

@@ -21,6 +21,7 @@
 
 #include "error.h"
 #include "layout.h"
+#include "limits.h"
 
 #define PLAN_SMALL_ENTRIES 65536u
 #define PLAN_GROW_BYTES (128u << 20)
@@ -385,9 +386,24 @@ static void place_tables(struct plan *plan, struct placer *placer) {
     }
 }
 
+/* A module with a larger one is valid, and cannot be instantiated. */
+static int check_tables(const struct program *program, struct husk_error *err) {
+    for (uint32_t i = 0; i < program->tables_count; i++) {
+        const struct wasm_table *table = program_table(program, i);
+        if (table->limits.min > WASM_LIMIT_TABLE_ENTRIES)
+            return error_at(err, HUSK_E_LIMIT, table->offset,
+                            "table of %llu entries, the limit is %u",
+                            (unsigned long long)table->limits.min, WASM_LIMIT_TABLE_ENTRIES);
+    }
+    return 0;
+}
+
 static int plan_place(struct plan *plan, struct husk_error *err) {
     const struct program *program = plan->program;
     struct placer placer = {.end = HUSK_DATA_GVA};
+    int status = check_tables(program, err);
+    if (status != 0)
+        return status;
     place_words(plan, &placer);
     for (uint32_t i = 0; i < program->elems_count; i++)
         plan->elems[i].base_gva =

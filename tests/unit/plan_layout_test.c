@@ -186,6 +186,11 @@ TEST(too_much_for_the_region) {
     for (int i = 1; i < 4; i++)
         CHECK(plan->tables[i].reserve_entries >= 4000000);
     plan_done(plan);
+    tables[0] = table(10000001, 0, false);
+    CHECK_OK(program_from_module(&module, &program, &err), err);
+    CHECK_STATUS(plan_new(program, &plan, &err), HUSK_E_LIMIT);
+    CHECK_CONTAINS(err.message, "table of 10000001 entries");
+    program_free(program);
     free(tables);
     plan_free(NULL);
     program_free(NULL);

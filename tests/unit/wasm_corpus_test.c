@@ -71,10 +71,9 @@ static int judge(const void *wasm, size_t count, const struct tally *tally,
     return status;
 }
 
-/* By the strict rules of 2.0, a later proposal's encoding is refused by name. Definitions without
- * instances have tables beyond wasm/limits.h. */
+/* By the strict rules of 2.0, a later proposal's encoding is refused by name. */
 static bool is_right(enum kind kind, int status, const struct tally *tally) {
-    return status == kinds[kind].status || (kind == DEFINITION && status == HUSK_E_LIMIT) ||
+    return status == kinds[kind].status ||
            (tally->is_strict_2_0 && kind == MALFORMED && status == HUSK_E_UNSUPPORTED);
 }
 
