@@ -219,6 +219,10 @@ int wasm_validate(struct wasm_module *module, struct husk_error *err);
 int wasm_validate_features(struct wasm_module *module, wasm_features_t enabled,
                            struct husk_error *err);
 
+/* HUSK_E_INVALID_WASM, HUSK_E_BAD_WASM: the custom section with branch hints of a validated module
+ * is wrong. The module is valid all the same. */
+int wasm_check_branch_hints(const struct wasm_module *module, struct husk_error *err);
+
 /* The type at a local index, for validated functions. It walks the runs. (The lowering keeps an
  * array instead.) */
 valtype_t wasm_local_type(const struct wasm_module *module, const struct wasm_func *func,

@@ -15,6 +15,8 @@ static int judge(const void *wasm, size_t count, wasm_features_t enabled, wasm_f
         status = wasm_validate_features(module, enabled, err);
         if (status == 0 && (module->used.set & invalid) != 0)
             status = error_set(err, HUSK_E_INVALID_WASM, "several memories or tables");
+        if (status == 0 && (enabled & WASM_FEATURE_BIT(BRANCH_HINTS)) != 0)
+            status = wasm_check_branch_hints(module, err);
         wasm_module_free(module);
     }
     return status;
