@@ -21,7 +21,9 @@ HUSK_API int husk_memory_read(husk_sandbox *sandbox, const struct husk_range *ra
 HUSK_API int husk_memory_write(husk_sandbox *sandbox, const struct husk_range *range,
                                const void *bytes, struct husk_error *err);
 
-/* Grow a memory by delta_pages wasm pages (64 KiB) of zeros, as the guest's memory.grow does. Spans
+/* Grow a memory by delta_pages wasm pages (64 KiB) of zeros, as the guest's memory.grow does. (A
+ * memory with pages of one byte has its size rounded up to 64 KiB for the host, here and below. Its
+ * guest sees only what it asked for itself, so this does not grow it for the guest.) Spans
  * stay valid. *ret_old_pages is the size before; ret_old_pages may be NULL. HUSK_E_LIMIT: there is
  * no such memory, or the new size is above its maximum or memory_max_bytes. HUSK_E_STATE,
  * HUSK_E_POISONED, HUSK_E_NOMEM, HUSK_E_SYS. On failure nothing has changed. */

@@ -75,6 +75,11 @@ static int decoder_custom(struct decoder *decoder) {
                                      "custom sections");
     if (status != 0)
         return status;
+    static const char hints[] = "metadata.code.branch_hint";
+    if (custom.name.count == sizeof hints - 1 &&
+        memcmp(custom.name.data, hints, sizeof hints - 1) == 0)
+        wasm_use(decoder->reader.used, WASM_FEATURE_BRANCH_HINTS, custom.name.offset,
+                 "a custom section");
     struct wasm_custom *customs =
         decoder_push(decoder, module->customs, module->customs_count, sizeof *customs);
     if (customs == NULL)

@@ -83,6 +83,7 @@ static int read_memory_type(struct decoder *decoder, struct wasm_memory *memory)
                              limits, &flags);
     if (status == 0 && (flags & LIMITS_PAGE_SIZE) != 0)
         status = read_page_size(decoder, &memory->page_log2);
+    memory->has_byte_pages = memory->page_log2 == 0;
     if (status == 0 && limits->is_64)
         wasm_use(decoder->reader.used, WASM_FEATURE_MEMORY64, memory->offset,
                  "a memory with i64 addresses");

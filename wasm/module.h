@@ -119,7 +119,8 @@ struct wasm_table {
 
 struct wasm_memory {
     struct wasm_limits limits; /* pages */
-    uint32_t page_log2;        /* of a page's bytes: 16, or 0 (custom page sizes) */
+    bool has_byte_pages;       /* pages of one byte (custom page sizes), else of 65536 */
+    uint32_t page_log2;        /* of a page's bytes, for the validator: 16, or as declared */
     bool is_import;
     uint64_t offset;
 };
@@ -128,7 +129,17 @@ struct wasm_memory {
  * because memory.size could not tell the number. */
 static inline uint64_t wasm_memory_pages_max(const struct wasm_memory *memory) {
     const uint64_t most = memory->limits.is_64 ? UINT64_MAX : UINT32_MAX;
-    return memory->page_log2 == 0 ? most : (most >> memory->page_log2) + 1;
+    return memory->has_byte_pages ? most : (most >> 16) + 1;
+}
+
+/* The bytes of a number of pages, for validated i32 memories. */
+static inline uint64_t wasm_memory_bytes(const struct wasm_memory *memory, uint64_t pages) {
+    return memory->has_byte_pages ? pages : pages << 16;
+}
+
+/* How many times 64 KiB that is, rounded up: the unit of the host. */
+static inline uint64_t wasm_memory_chunks(const struct wasm_memory *memory, uint64_t pages) {
+    return memory->has_byte_pages ? (pages >> 16) + ((pages & 0xffff) != 0 ? 1 : 0) : pages;
 }
 
 struct wasm_global {

@@ -89,6 +89,9 @@ static bool describe_kind(struct describer *describer, enum wasm_kind kind, uint
     case WASM_KIND_MEMORY:
         item->kind = HUSK_EXTERN_MEMORY;
         describe_limits(&module->memories[idx].limits, item);
+        item->min = wasm_memory_chunks(&module->memories[idx], item->min);
+        if (item->has_max)
+            item->max = wasm_memory_chunks(&module->memories[idx], item->max);
         return true;
     case WASM_KIND_GLOBAL:
         item->kind = HUSK_EXTERN_GLOBAL;

@@ -66,11 +66,20 @@ static int put_globals(struct data_writer *writer) {
     return 0;
 }
 
+static void put_memory_size(struct data_writer *writer, uint32_t memory_idx) {
+    const struct plan *plan = writer->input->plan;
+    const struct wasm_memory *memory = program_memory(plan->program, memory_idx);
+    put_u64(writer, plan->mem_size_gva[memory_idx], wasm_memory_chunks(memory, memory->limits.min));
+    if (memory->has_byte_pages)
+        put_u64(writer, plan->mem_bytes_gva[memory_idx],
+                wasm_memory_bytes(memory, memory->limits.min));
+}
+
 static void put_sizes(struct data_writer *writer) {
     const struct plan *plan = writer->input->plan;
     const struct program *program = plan->program;
     for (uint32_t i = 0; i < program->memories_count; i++)
-        put_u64(writer, plan->mem_size_gva[i], program_memory(program, i)->limits.min);
+        put_memory_size(writer, i);
     for (uint32_t i = 0; i < program->tables_count; i++)
         put_u64(writer, plan->tables[i].size_gva, program_table(program, i)->limits.min);
     for (uint32_t i = 0; i < program->elems_count; i++) {

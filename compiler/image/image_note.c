@@ -162,10 +162,12 @@ static void add_imports_exports(struct note_writer *writer) {
 static void add_memories(struct note_writer *writer) {
     const struct plan *plan = writer->input->plan;
     for (uint32_t i = 0; i < writer->program->memories_count; i++) {
-        const struct wasm_limits *limits = &program_memory(writer->program, i)->limits;
-        bool has_max = limits->has_max && limits->max < HUSK_MAX_MEM_PAGES;
-        struct husk_image_memory row = {.min_pages = limits->min,
-                                        .max_pages = has_max ? limits->max : HUSK_MAX_MEM_PAGES,
+        const struct wasm_memory *memory = program_memory(writer->program, i);
+        const struct wasm_limits *limits = &memory->limits;
+        const uint64_t max = wasm_memory_chunks(memory, limits->max);
+        bool has_max = limits->has_max && max < HUSK_MAX_MEM_PAGES;
+        struct husk_image_memory row = {.min_pages = wasm_memory_chunks(memory, limits->min),
+                                        .max_pages = has_max ? max : HUSK_MAX_MEM_PAGES,
                                         .flags = limits->has_max ? HUSK_LIMIT_HAS_MAX : 0,
                                         .size_gva = plan->mem_size_gva[i],
                                         .instance = writer->program->memories[i].instance};

@@ -121,8 +121,8 @@ static int write_memory_bytes(struct image_file *file, uint32_t mem_idx,
 
 /* One segment per initialised range, the last (or only) one up to the memory's initial size. */
 static int write_memory(struct image_file *file, uint32_t mem_idx) {
-    uint64_t size =
-        program_memory(file->input->plan->program, mem_idx)->limits.min * HUSK_WASM_PAGE_SIZE;
+    const struct wasm_memory *memory = program_memory(file->input->plan->program, mem_idx);
+    uint64_t size = wasm_memory_chunks(memory, memory->limits.min) * HUSK_WASM_PAGE_SIZE;
     uint64_t base = husk_mem_gva(mem_idx);
     struct buf list = {0};
     int status = image_memory_ranges(file->input, mem_idx, &list, file->err);

@@ -89,7 +89,8 @@ enum absolute_kind {
     ABS_MEMSIZE,
     ABS_DSIZE,
     ABS_E,
-    ABS_ESIZE
+    ABS_ESIZE,
+    ABS_MBYTES
 };
 
 static uint64_t symbol_of_kind(const struct plan *plan, enum absolute_kind kind, uint32_t idx) {
@@ -99,6 +100,7 @@ static uint64_t symbol_of_kind(const struct plan *plan, enum absolute_kind kind,
     case ABS_TAB: return plan->tables[idx].base_gva;
     case ABS_TABSIZE: return plan->tables[idx].size_gva;
     case ABS_MEMSIZE: return plan->mem_size_gva[idx];
+    case ABS_MBYTES: return plan->mem_bytes_gva[idx];
     case ABS_DSIZE: return plan->datas[idx].size_gva;
     case ABS_E: return plan->elems[idx].base_gva;
     default: return plan->elems[idx].size_gva;
@@ -125,7 +127,8 @@ bool symbol_absolute(const struct plan *plan, const char *name, uint64_t *ret_va
     } kinds[] = {{"mem", program->memories_count},     {"g", program->globals_count},
                  {"tab", program->tables_count},       {"tabsize", program->tables_count},
                  {"memsize", program->memories_count}, {"dsize", program->datas_count},
-                 {"e", program->elems_count},          {"esize", program->elems_count}};
+                 {"e", program->elems_count},          {"esize", program->elems_count},
+                 {"mbytes", program->memories_count}};
     size_t i = 0;
     while (i < sizeof kinds / sizeof kinds[0] && strcmp(kinds[i].kind, kind) != 0)
         i++;

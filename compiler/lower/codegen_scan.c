@@ -60,7 +60,11 @@ static void scan_call(struct scan *scan, const struct wasm_functype *type) {
 
 static void scan_instr(struct scan *scan, const struct program *program,
                        const struct wasm_instr *instr) {
+    const bool is_access = wasm_opinfo(instr->op)->imm == WASM_IMM_MEMARG ||
+                           wasm_opinfo(instr->op)->imm == WASM_IMM_MEMARG_LANE;
     scan->check_blocks += codegen_check_blocks(instr->op);
+    if (is_access && program_memory(program, instr->mem.memory_idx)->has_byte_pages)
+        scan->check_blocks += 2; /* lower_pages.c checks each access */
     switch (wasm_opinfo(instr->op)->imm) {
     case WASM_IMM_MEMARG:
     case WASM_IMM_MEMARG_LANE:

@@ -255,6 +255,13 @@ LLVMValueRef lower_local(struct lower_func *lf, uint32_t local_idx);
 LLVMValueRef lower_alloca(struct lower_func *lf, LLVMTypeRef type, uint32_t count);
 int lower_fail(struct lower_func *lf, int status, const char *what);
 
+/* lower_pages.c: a memory with pages of one byte: its size; a trap if the current instruction's
+ * access at the index is beyond it; memory.grow, which returns the old size, or ~0. */
+LLVMValueRef lower_byte_paged_size(struct lower_func *lf, uint32_t memory_idx);
+void lower_byte_paged_check(struct lower_func *lf, LLVMValueRef index64);
+LLVMValueRef lower_byte_paged_grow(struct lower_func *lf, LLVMValueRef delta64);
+/* lower_memory.c: the number of 64 KiB pages that the host has mapped for a memory. */
+LLVMValueRef lower_host_pages(struct lower_func *lf, uint32_t memory_idx);
 /* lower_trap.c: trap with a kind of abi/trap.def if the i1 is true. lower_trap() traps always; the
  * code after it is unreachable. */
 void lower_trap_if(struct lower_func *lf, LLVMValueRef condition, uint8_t kind);

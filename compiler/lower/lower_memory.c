@@ -45,8 +45,14 @@ LLVMValueRef lower_memory_pointer(struct lower_func *lf, uint32_t memory_idx, LL
                                        LLVMGEPFlagNUW);
 }
 
+static bool is_byte_paged(const struct lower_func *lf, uint32_t memory_idx) {
+    return program_memory(lf->lm->program, memory_idx)->has_byte_pages;
+}
+
 LLVMValueRef lower_access_pointer(struct lower_func *lf) {
     LLVMValueRef index = lower_zext64(lf, lower_pop(lf));
+    if (is_byte_paged(lf, lf->instr.mem.memory_idx))
+        lower_byte_paged_check(lf, index);
     lower_locate(lf);
     return lower_memory_pointer(lf, lf->instr.mem.memory_idx, index, lf->instr.mem.offset);
 }
@@ -74,7 +80,7 @@ static void emit_store(struct lower_func *lf) {
 
 /* ---- sizes ---- */
 
-LLVMValueRef lower_memory_pages(struct lower_func *lf, uint32_t memory_idx) {
+LLVMValueRef lower_host_pages(struct lower_func *lf, uint32_t memory_idx) {
     struct lower_module *lm = lf->lm;
     LLVMValueRef slot =
         lower_absolute(lm, "i0.memsize", memory_idx, lm->i64, lm->plan->mem_size_gva[memory_idx]);
@@ -82,8 +88,15 @@ LLVMValueRef lower_memory_pages(struct lower_func *lf, uint32_t memory_idx) {
 }
 
 static LLVMValueRef memory_bytes(struct lower_func *lf, uint32_t memory_idx) {
-    return LLVMBuildShl(lf->builder, lower_memory_pages(lf, memory_idx),
-                        lower_const_i64(lf->lm, 16), "");
+    if (is_byte_paged(lf, memory_idx))
+        return lower_byte_paged_size(lf, memory_idx);
+    return LLVMBuildShl(lf->builder, lower_host_pages(lf, memory_idx), lower_const_i64(lf->lm, 16),
+                        "");
+}
+
+LLVMValueRef lower_memory_pages(struct lower_func *lf, uint32_t memory_idx) {
+    return is_byte_paged(lf, memory_idx) ? lower_byte_paged_size(lf, memory_idx)
+                                         : lower_host_pages(lf, memory_idx);
 }
 
 static void emit_size(struct lower_func *lf) {
@@ -107,7 +120,9 @@ LLVMValueRef lower_service(struct lower_func *lf, uint32_t op, uint32_t idx, LLV
 /* ~0 for a failure becomes -1. */
 static void emit_grow(struct lower_func *lf) {
     LLVMValueRef delta = lower_zext64(lf, lower_pop(lf));
-    LLVMValueRef old = lower_service(lf, HUSK_SERVICE_MEMORY_GROW, lf->instr.idx, delta);
+    LLVMValueRef old = is_byte_paged(lf, lf->instr.idx)
+                           ? lower_byte_paged_grow(lf, delta)
+                           : lower_service(lf, HUSK_SERVICE_MEMORY_GROW, lf->instr.idx, delta);
     lower_push(lf, LLVMBuildTrunc(lf->builder, old, lf->lm->i32, ""));
 }
 

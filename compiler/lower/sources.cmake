@@ -20,6 +20,7 @@ set(sources
     lower_module.c
     lower_nan.c
     lower_ops.c
+    lower_pages.c
     lower_ref.c
     lower_simd.c
     lower_simd_float.c

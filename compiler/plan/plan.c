@@ -244,10 +244,11 @@ static void plan_datas(struct segments *segments) {
         struct plan_data *row = &plan->datas[instance->datas_first + i];
         if (data->mode == WASM_SEGMENT_ACTIVE) {
             uint32_t memory_idx = instance->memories[data->memory_idx];
-            uint64_t limit = program_memory(program, memory_idx)->limits.min * HUSK_WASM_PAGE_SIZE;
-            segments->are_static =
-                segments->are_static && is_own(segments, program->memories[memory_idx]) &&
-                segment_fits(plan, instance, data->offset, data->bytes.count, limit);
+            const struct wasm_memory *memory = program_memory(program, memory_idx);
+            segments->are_static = segments->are_static &&
+                                   is_own(segments, program->memories[memory_idx]) &&
+                                   segment_fits(plan, instance, data->offset, data->bytes.count,
+                                                wasm_memory_bytes(memory, memory->limits.min));
             row->is_static = segments->are_static;
             plan->instance_needs_init[segments->instance_idx] |= !row->is_static;
         }
@@ -359,6 +360,9 @@ static void place_words(struct plan *plan, struct placer *placer) {
         plan->global_gva[i] = place(placer, 16, 16);
     for (uint32_t i = 0; i < program->memories_count; i++)
         plan->mem_size_gva[i] = place(placer, 8, 8);
+    for (uint32_t i = 0; i < program->memories_count; i++)
+        if (program_memory(program, i)->has_byte_pages)
+            plan->mem_bytes_gva[i] = place(placer, 8, 8);
     for (uint32_t i = 0; i < program->tables_count; i++)
         plan->tables[i].size_gva = place(placer, 8, 8);
     for (uint32_t i = 0; i < program->elems_count; i++)
@@ -432,17 +436,35 @@ static bool plan_allocate(struct plan_full *full) {
         calloc((size_t)program->globals_count + 1, sizeof plan->global_is_static[0]);
     full->global_values = calloc((size_t)program->globals_count + 1, sizeof full->global_values[0]);
     plan->mem_size_gva = calloc((size_t)program->memories_count + 1, sizeof plan->mem_size_gva[0]);
+    plan->mem_bytes_gva =
+        calloc((size_t)program->memories_count + 1, sizeof plan->mem_bytes_gva[0]);
     plan->tables = calloc((size_t)program->tables_count + 1, sizeof plan->tables[0]);
     plan->elems = calloc((size_t)program->elems_count + 1, sizeof plan->elems[0]);
     plan->datas = calloc((size_t)program->datas_count + 1, sizeof plan->datas[0]);
     plan->instance_needs_init =
         calloc((size_t)program->instances_count + 1, sizeof plan->instance_needs_init[0]);
     return plan->global_gva != NULL && plan->global_is_static != NULL &&
-           full->global_values != NULL && plan->mem_size_gva != NULL && plan->tables != NULL &&
-           plan->elems != NULL && plan->datas != NULL && plan->instance_needs_init != NULL;
+           full->global_values != NULL && plan->mem_size_gva != NULL &&
+           plan->mem_bytes_gva != NULL && plan->tables != NULL && plan->elems != NULL &&
+           plan->datas != NULL && plan->instance_needs_init != NULL;
+}
+
+/* Memories of the embedder have no size in bytes. */
+static int check_imports(const struct program *program, struct husk_error *err) {
+    for (uint32_t i = 0; i < program->memories_count; i++) {
+        const struct wasm_memory *memory = program_memory(program, i);
+        if (memory->is_import && memory->has_byte_pages)
+            return error_at(err, HUSK_E_UNSUPPORTED, memory->offset,
+                            "uses custom page sizes (an imported memory with pages of one byte), "
+                            "not supported yet");
+    }
+    return 0;
 }
 
 int plan_new(const struct program *program, struct plan **ret_plan, struct husk_error *err) {
+    int status = check_imports(program, err);
+    if (status != 0)
+        return status;
     struct plan_full *full = calloc(1, sizeof *full);
     if (full == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory to plan the instance");
@@ -453,7 +475,7 @@ int plan_new(const struct program *program, struct plan **ret_plan, struct husk_
     }
     plan_globals(full);
     plan_instances(&full->plan);
-    int status = plan_place(&full->plan, err);
+    status = plan_place(&full->plan, err);
     if (status != 0) {
         plan_free(&full->plan);
         return status;
@@ -470,6 +492,7 @@ void plan_free(struct plan *plan) {
     free(plan->global_is_static);
     free(full->global_values);
     free(plan->mem_size_gva);
+    free(plan->mem_bytes_gva);
     free(plan->tables);
     free(plan->elems);
     free(plan->datas);

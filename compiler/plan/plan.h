@@ -45,7 +45,8 @@ struct plan {
     const struct program *program; /* all indices are flat */
     uint32_t *global_gva;          /* 16-byte slots */
     bool *global_is_static;        /* false for imported globals; init ignores those */
-    uint32_t *mem_size_gva;        /* uint64_t, wasm pages */
+    uint32_t *mem_size_gva;        /* uint64_t, 64 KiB pages */
+    uint32_t *mem_bytes_gva; /* uint64_t, exact; only of memories with one-byte pages, else 0 */
     struct plan_table *tables;
     struct plan_elem *elems;
     struct plan_data *datas;
