@@ -125,6 +125,11 @@ static void print_const(struct printer *printer, const struct wasm_instr *instr)
     }
 }
 
+static void print_memory_idx(struct printer *printer, uint32_t memory_idx) {
+    if (memory_idx != 0)
+        print_format(printer, " %u", memory_idx);
+}
+
 static void print_imm(struct printer *printer, const struct wasm_instr *instr) {
     switch ((enum wasm_imm)wasm_opinfo(instr->op)->imm) {
     case WASM_IMM_NONE:
@@ -141,7 +146,7 @@ static void print_imm(struct printer *printer, const struct wasm_instr *instr) {
     case WASM_IMM_DATA:
     case WASM_IMM_ELEM:
     case WASM_IMM_TYPE: print_format(printer, " %u", instr->idx); break;
-    case WASM_IMM_MEMORY: print_format(printer, instr->idx != 0 ? " %u" : "", instr->idx); break;
+    case WASM_IMM_MEMORY: print_memory_idx(printer, instr->idx); break;
     case WASM_IMM_CALL_INDIRECT:
         print_format(printer, " %u (type %u)", instr->idx2, instr->idx);
         break;
