@@ -123,7 +123,8 @@ struct husk_value {
         uint8_t v128[16]; /* little-endian */
         /* 0 is null. An externref is the embedder's handle. Snapshots keep it as a number, so check
          * it before you follow it. A funcref is opaque and belongs to this sandbox. The guest may
-         * forge it; husk_func_from_ref() checks it. */
+         * forge it; husk_func_from_ref() checks it. A reference to a function type, (ref null? $t),
+         * is a funcref, too: if the guest calls null or a function of another type, it traps. */
         uint64_t ref;
     } of;
 };
