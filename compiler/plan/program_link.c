@@ -215,9 +215,9 @@ static int resolve_import(struct join *join, uint32_t importer, const struct was
         return 0;
     }
     int status = join_match(join, wanted, (struct program_def){exporter, export->idx}, export);
-    if (status == 0)
+    if (status == 0) /* the definition itself: chains of exports of imports stay short */
         instance->spaces[import->kind].defs[import->idx] =
-            (struct program_def){exporter, export->idx};
+            join->instances[exporter].spaces[import->kind].defs[export->idx];
     return status;
 }
 
