@@ -75,7 +75,7 @@ static void put_verdict(const struct packer *packer, const char *line, bool is_g
     fputc('\n', packer->out);
 }
 
-/* Is the module's validity known? If not, that is said, once. */
+/* Is the module's validity known? */
 static bool judge_module(struct packer *packer, const struct script_command *command) {
     const struct script_module *module = &packer->script->modules[command->module];
     packer->modules++;
@@ -85,11 +85,10 @@ static bool judge_module(struct packer *packer, const struct script_command *com
     return true;
 }
 
+/* The validator knows everything of 3.0 and of the proposals. */
 static void put_unjudged(const struct packer *packer, const struct script_command *command) {
-    char features[512];
-    images_features(packer->script->modules[command->module].err.message, features,
-                    sizeof features);
-    put_skipped(packer, command->line, "not judged: needs %s", features);
+    put_verdict(packer, command->line, false, "not judged: %s",
+                packer->script->modules[command->module].err.message);
 }
 
 /* assert_malformed, assert_invalid and the like. */
@@ -146,8 +145,10 @@ static const struct place *place_of(struct packer *packer, const struct script_c
 
 /* module, module_instance, assert_unlinkable, assert_uninstantiable */
 static void pack_instance(struct packer *packer, const struct script_command *command) {
-    if (command->module != SCRIPT_NONE)
-        (void)judge_module(packer, command);
+    if (command->module != SCRIPT_NONE && !judge_module(packer, command)) {
+        put_unjudged(packer, command);
+        return;
+    }
     const struct place *place = place_of(packer, command);
     if (place == NULL)
         return;
