@@ -23,6 +23,7 @@ struct described {
     uint32_t type_idx; /* flat */
     valtype_t type;
     bool is_mutable;
+    bool has_byte_pages; /* MEMORY */
     struct wasm_limits limits;
 };
 
@@ -60,7 +61,10 @@ static struct described describe(const struct join *join, enum wasm_kind kind,
         item.type = flat_type(join, def.instance, module->tables[def.idx].elem_type);
         item.limits = module->tables[def.idx].limits;
         break;
-    case WASM_KIND_MEMORY: item.limits = module->memories[def.idx].limits; break;
+    case WASM_KIND_MEMORY:
+        item.limits = module->memories[def.idx].limits;
+        item.has_byte_pages = module->memories[def.idx].has_byte_pages;
+        break;
     case WASM_KIND_GLOBAL:
         item.type = flat_type(join, def.instance, module->globals[def.idx].type);
         item.is_mutable = module->globals[def.idx].is_mutable;
@@ -106,6 +110,8 @@ static void type_text(const struct join *join, const struct described *item,
                  item->kind == WASM_KIND_TABLE ? TYPE_TEXT(item->type) : "",
                  item->kind == WASM_KIND_TABLE ? ", " : "", item->limits.min);
     }
+    if (item->has_byte_pages)
+        append(text, " pages of one byte");
 }
 
 /* "module"."name", which is imported or exported. */
@@ -146,9 +152,14 @@ static bool may_have_grown(const struct join *join, uint32_t importer) {
 
 static bool limits_match(const struct join *join, uint32_t importer, const struct described *have,
                          const struct described *wanted) {
-    uint64_t max = have->kind == WASM_KIND_MEMORY ? HUSK_MAX_MEM_PAGES : UINT32_MAX;
+    uint64_t max = UINT32_MAX;
+    if (have->kind == WASM_KIND_MEMORY && !have->has_byte_pages)
+        max = HUSK_MAX_MEM_PAGES;
     if (have->limits.has_max)
         max = have->limits.max;
+    if (wanted->limits.is_64 != have->limits.is_64 ||
+        wanted->has_byte_pages != have->has_byte_pages)
+        return false;
     if (wanted->limits.has_max && (!have->limits.has_max || have->limits.max > wanted->limits.max))
         return false;
     return have->limits.min >= wanted->limits.min ||
@@ -199,7 +210,8 @@ int join_match(struct join *join, struct join_import wanted, struct program_def 
 
 int join_same(struct join *join, struct join_import first, struct join_import second) {
     const struct named_item a = import_item(join, first), b = import_item(join, second);
-    if (a.item.type == b.item.type && a.item.is_mutable == b.item.is_mutable &&
+    if (a.item.type == b.item.type && a.item.has_byte_pages == b.item.has_byte_pages &&
+        a.item.limits.is_64 == b.item.limits.is_64 && a.item.is_mutable == b.item.is_mutable &&
         a.item.limits.min == b.item.limits.min && a.item.limits.has_max == b.item.limits.has_max &&
         a.item.limits.max == b.item.limits.max)
         return 0;
