@@ -260,7 +260,7 @@ int lower_fail(struct lower_func *lf, int status, const char *what);
 LLVMValueRef lower_byte_paged_size(struct lower_func *lf, uint32_t memory_idx);
 void lower_byte_paged_check(struct lower_func *lf, LLVMValueRef index64);
 LLVMValueRef lower_byte_paged_grow(struct lower_func *lf, LLVMValueRef delta64);
-/* lower_memory.c: the number of 64 KiB pages that the host has mapped for a memory. */
+/* The number of 64 KiB pages that the host has mapped for a memory. */
 LLVMValueRef lower_host_pages(struct lower_func *lf, uint32_t memory_idx);
 /* lower_trap.c: trap with a kind of abi/trap.def if the i1 is true. lower_trap() traps always; the
  * code after it is unreachable. */

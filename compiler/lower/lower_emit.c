@@ -9,6 +9,7 @@
 
 #include "error.h"
 #include "lower.h"
+#include "mailbox.h"
 
 int lower_fail(struct lower_func *lf, int status, const char *what) {
     if (lf->status == 0)
@@ -126,4 +127,17 @@ void lower_state_bulk(struct lower_func *lf, LLVMValueRef call) {
     const unsigned is_volatile_idx = 3;
     if (lf->lm->is_strict && lf->lm->tier != LOWER_TIER_FAST)
         LLVMSetOperand(call, is_volatile_idx, LLVMConstInt(lf->lm->i1, 1, false));
+}
+
+LLVMValueRef lower_service(struct lower_func *lf, uint32_t op, uint32_t idx, LLVMValueRef delta64) {
+    struct lower_module *lm = lf->lm;
+    LLVMBuildStore(lf->builder, lower_const_i32(lm, op),
+                   lower_mailbox_field(lm, HUSK_MBOX_SERVICE_OP));
+    LLVMBuildStore(lf->builder, lower_const_i64(lm, idx),
+                   lower_mailbox_field(lm, HUSK_MBOX_SERVICE_ARG));
+    LLVMBuildStore(lf->builder, delta64, lower_mailbox_field(lm, HUSK_MBOX_SERVICE_ARG + 8));
+    lower_locate(lf);
+    LLVMBuildCall2(lf->builder, lm->hostcall_type, lower_runtime_func(lm, "husk.service"), NULL, 0,
+                   "");
+    return LLVMBuildLoad2(lf->builder, lm->i64, lower_mailbox_field(lm, HUSK_MBOX_SERVICE_RET), "");
 }

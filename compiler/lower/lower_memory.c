@@ -80,13 +80,6 @@ static void emit_store(struct lower_func *lf) {
 
 /* ---- sizes ---- */
 
-LLVMValueRef lower_host_pages(struct lower_func *lf, uint32_t memory_idx) {
-    struct lower_module *lm = lf->lm;
-    LLVMValueRef slot =
-        lower_absolute(lm, "i0.memsize", memory_idx, lm->i64, lm->plan->mem_size_gva[memory_idx]);
-    return LLVMBuildLoad2(lf->builder, lm->i64, slot, "");
-}
-
 static LLVMValueRef memory_bytes(struct lower_func *lf, uint32_t memory_idx) {
     if (is_byte_paged(lf, memory_idx))
         return lower_byte_paged_size(lf, memory_idx);
@@ -102,19 +95,6 @@ LLVMValueRef lower_memory_pages(struct lower_func *lf, uint32_t memory_idx) {
 static void emit_size(struct lower_func *lf) {
     lower_push(lf,
                LLVMBuildTrunc(lf->builder, lower_memory_pages(lf, lf->instr.idx), lf->lm->i32, ""));
-}
-
-LLVMValueRef lower_service(struct lower_func *lf, uint32_t op, uint32_t idx, LLVMValueRef delta64) {
-    struct lower_module *lm = lf->lm;
-    LLVMBuildStore(lf->builder, lower_const_i32(lm, op),
-                   lower_mailbox_field(lm, HUSK_MBOX_SERVICE_OP));
-    LLVMBuildStore(lf->builder, lower_const_i64(lm, idx),
-                   lower_mailbox_field(lm, HUSK_MBOX_SERVICE_ARG));
-    LLVMBuildStore(lf->builder, delta64, lower_mailbox_field(lm, HUSK_MBOX_SERVICE_ARG + 8));
-    lower_locate(lf);
-    LLVMBuildCall2(lf->builder, lm->hostcall_type, lower_runtime_func(lm, "husk.service"), NULL, 0,
-                   "");
-    return LLVMBuildLoad2(lf->builder, lm->i64, lower_mailbox_field(lm, HUSK_MBOX_SERVICE_RET), "");
 }
 
 /* ~0 for a failure becomes -1. */

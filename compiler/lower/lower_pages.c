@@ -11,6 +11,13 @@
 #include "lower_trap.h"
 #include "mailbox.h"
 
+LLVMValueRef lower_host_pages(struct lower_func *lf, uint32_t memory_idx) {
+    struct lower_module *lm = lf->lm;
+    LLVMValueRef slot =
+        lower_absolute(lm, "i0.memsize", memory_idx, lm->i64, lm->plan->mem_size_gva[memory_idx]);
+    return LLVMBuildLoad2(lf->builder, lm->i64, slot, "");
+}
+
 static LLVMValueRef size_slot(struct lower_func *lf, uint32_t memory_idx) {
     struct lower_module *lm = lf->lm;
     return lower_absolute(lm, "i0.mbytes", memory_idx, lm->i64,
