@@ -98,13 +98,24 @@ static int validate_tables(struct validator *validator) {
 
 /* ---- globals and segments ---- */
 
+/* Before the tables, whose initialisers may get imported globals. */
+static int validate_global_types(struct validator *validator) {
+    const struct wasm_module *module = validator->module;
+    for (uint32_t i = 0; i < module->globals_count; i++) {
+        const struct wasm_global *global = &module->globals[i];
+        int status = check_type_at(validator, global->type, global->offset);
+        if (status != 0)
+            return error_while(validator->err, status, "validating global %u", i);
+    }
+    return 0;
+}
+
 static int validate_globals(struct validator *validator) {
     struct wasm_module *module = validator->module;
     int status = 0;
     for (uint32_t i = 0; status == 0 && i < module->globals_count; i++) {
         const struct wasm_global *global = &module->globals[i];
-        status = check_type_at(validator, global->type, global->offset);
-        if (status == 0 && !global->is_import) {
+        if (!global->is_import) {
             validator->const_globals_count = validator_has(validator, WASM_FEATURE_EXTENDED_CONST)
                                                  ? i
                                                  : module->imported_globals_count;
@@ -262,9 +273,9 @@ int wasm_validate_features(struct wasm_module *module, wasm_features_t enabled,
     /* In this order: function types before anything that uses them, everything that declares
      * functions before the bodies. */
     static int (*const steps[])(struct validator *) = {
-        validate_types, validate_func_types, validate_tables, validate_memories,
-        validate_tags,  validate_globals,    validate_elems,  validate_datas,
-        validate_start, validate_exports,    validate_funcs,
+        validate_types,    validate_func_types, validate_global_types, validate_tables,
+        validate_memories, validate_tags,       validate_globals,      validate_elems,
+        validate_datas,    validate_start,      validate_exports,      validate_funcs,
     };
     const wasm_features_t decoded =
         module->used.set & ~WASM_FEATURE_BIT(MULTI_MEMORY) & ~WASM_FEATURE_BIT(EXTENDED_CONST);

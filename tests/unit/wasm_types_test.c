@@ -207,4 +207,17 @@ TEST(a_local_without_a_default_must_be_set) {
     free(wasm.data);
 }
 
+/* The initialiser of a table gets an imported global of (ref null 999999). */
+TEST(a_table_gets_a_global_of_an_unknown_type) {
+    struct husk_error err = {0};
+    struct bytes wasm = {0};
+    put_header(&wasm);
+    PUT(&wasm, 1, 4, 1, 0x60, 0, 0);
+    PUT(&wasm, 2, 11, 1, 1, 'a', 1, 'b', 3, 0x63, 0xbf, 0x84, 0x3d, 0);
+    PUT(&wasm, 4, 10, 1, 0x40, 0, 0x63, 0, 0, 1, 0x23, 0, 0x0b);
+    CHECK_STATUS(judge(&wasm, &err), HUSK_E_INVALID_WASM);
+    CHECK_CONTAINS(err.message, "unknown type 999999");
+    free(wasm.data);
+}
+
 TEST_MAIN()
