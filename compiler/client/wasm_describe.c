@@ -170,13 +170,31 @@ static void describe_info(const struct wasm_module *module, struct husk_wasm_inf
 }
 
 /* Of a module that was not validated: every index that describe_kind() follows exists. */
+static bool type_exists(const struct wasm_module *module, valtype_t type) {
+    return !wasm_has_index(type) || wasm_type_idx(type) < module->types_count;
+}
+
+static bool functype_exists(const struct wasm_module *module, uint32_t type_idx) {
+    if (type_idx >= module->types_count || module->types[type_idx].form != WASM_FORM_FUNC)
+        return false;
+    const struct wasm_functype *type = &module->types[type_idx];
+    bool exists = true;
+    for (uint32_t i = 0; i < type->params_count; i++)
+        exists &= type_exists(module, type->params[i]);
+    for (uint32_t i = 0; i < type->results_count; i++)
+        exists &= type_exists(module, type->results[i]);
+    return exists;
+}
+
 static bool index_exists(const struct wasm_module *module, enum wasm_kind kind, uint32_t idx) {
     switch (kind) {
     case WASM_KIND_FUNC:
-        return idx < module->funcs_count && module->funcs[idx].type_idx < module->types_count;
-    case WASM_KIND_TABLE: return idx < module->tables_count;
+        return idx < module->funcs_count && functype_exists(module, module->funcs[idx].type_idx);
+    case WASM_KIND_TABLE:
+        return idx < module->tables_count && type_exists(module, module->tables[idx].elem_type);
     case WASM_KIND_MEMORY: return idx < module->memories_count;
-    case WASM_KIND_GLOBAL: return idx < module->globals_count;
+    case WASM_KIND_GLOBAL:
+        return idx < module->globals_count && type_exists(module, module->globals[idx].type);
     case WASM_KIND_TAG: return idx < module->tags_count;
     }
     return false;

@@ -107,4 +107,33 @@ TEST(what_cannot_be_decoded_is_an_error) {
     CHECK_EQ_I64(seen.imports + seen.exports, 0);
 }
 
+/* Type 0 takes (ref 9), type 1 is a struct; an import of this kind and type. */
+static void check_refused(const uint8_t *import, size_t count) {
+    struct bytes wasm = {0}, part = {0};
+    struct seen seen = {0};
+    struct husk_error err;
+    put_header(&wasm);
+    PUT(&part, 2, 0x60, 1, 0x64, 9, 0, 0x5f, 1, 0x78, 1);
+    put_section(&wasm, 1, &part);
+    part.count = 0;
+    PUT(&part, 1, 1, 'm', 1, 'f');
+    put(&part, import, count);
+    put_section(&wasm, 2, &part);
+    CHECK_EQ_I64(husk_wasm_interface(wasm.data, wasm.count, see, &seen, &err), HUSK_E_INVALID_WASM);
+    CHECK_CONTAINS(err.message, "the import \"f\" has a type that does not exist");
+    CHECK_EQ_I64(seen.imports, 0);
+    free(part.data);
+    free(wasm.data);
+}
+
+TEST(types_that_do_not_exist_are_refused) {
+    static const uint8_t takes_unknown[] = {0, 0}, is_struct[] = {0, 1};
+    static const uint8_t table[] = {1, 0x63, 0xbf, 0x84, 0x3d, 0, 0}; /* (ref null 999999) */
+    static const uint8_t global[] = {3, 0x63, 0xbf, 0x84, 0x3d, 0};
+    check_refused(takes_unknown, sizeof takes_unknown);
+    check_refused(is_struct, sizeof is_struct);
+    check_refused(table, sizeof table);
+    check_refused(global, sizeof global);
+}
+
 TEST_MAIN()
