@@ -190,5 +190,7 @@ int decoder_datas(struct decoder *decoder) {
 
 int decoder_data_count(struct decoder *decoder) {
     decoder->module->has_data_count = true;
+    wasm_use(decoder->reader.used, WASM_FEATURE_BULK, wasm_reader_offset(&decoder->reader),
+             "a data count section");
     return wasm_read_u32(&decoder->reader, "data count", &decoder->data_count);
 }

@@ -276,6 +276,8 @@ static int read_type(struct wasm_reader *reader, bool is_ref, const char *what,
         wasm_use(reader->used, WASM_FEATURE_SIMD, offset, "v128");
     else if (type == WASM_EXTERNREF)
         wasm_use(reader->used, WASM_FEATURE_REFTYPES, offset, "externref");
+    else if (type == WASM_FUNCREF && !is_ref) /* WebAssembly 1.0 has tables of it */
+        wasm_use(reader->used, WASM_FEATURE_REFTYPES, offset, "funcref as a value type");
     *ret_type = type;
     return 0;
 }

@@ -9,12 +9,12 @@ static int validate_block(struct validator *validator) {
         int status = check_form(validator, instr->block.type_idx, WASM_FORM_FUNC);
         if (status != 0)
             return status;
+        wasm_use(&validator->module->used, WASM_FEATURE_MULTI_VALUE, instr->offset,
+                 "a block with a type index");
     } else if (valtype_is_ref(instr->block.result)) {
         int status = check_type(validator, instr->block.result);
         if (status != 0)
             return status;
-        wasm_use(&validator->module->used, WASM_FEATURE_MULTI_VALUE, instr->offset,
-                 "a block with a type index");
     }
     struct wasm_functype type = wasm_block_functype(validator->module->types, &instr->block);
     int status = 0;

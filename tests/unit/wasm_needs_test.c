@@ -18,7 +18,7 @@ static void put_part(struct bytes *wasm, unsigned id, const struct bytes *part) 
     free(part->data);
 }
 
-static int judge_parts(struct parts *parts, struct husk_error *err) {
+static int judge_features(struct parts *parts, wasm_features_t enabled, struct husk_error *err) {
     struct bytes wasm = {0}, funcs = {0};
     put_header(&wasm);
     if (parts->types.count == 0)
@@ -39,11 +39,15 @@ static int judge_parts(struct parts *parts, struct husk_error *err) {
     if (status == 0) {
         CHECK_OK(wasm_decode(wasm.data, wasm.count, &module, err), *err);
         CHECK_OK(wasm_validate(module, err), *err);
-        status = wasm_check_supported(module, WASM_FEATURES_ALL, err);
+        status = wasm_check_supported(module, enabled, err);
         wasm_module_free(module);
     }
     free(wasm.data);
     return status;
+}
+
+static int judge_parts(struct parts *parts, struct husk_error *err) {
+    return judge_features(parts, WASM_FEATURES_ALL, err);
 }
 
 #define CHECK_NEEDS(parts, expected)                                                               \
@@ -119,6 +123,29 @@ TEST(a_disabled_feature_is_refused_by_name) {
                                 "offset 0xd; the module needs multiple memories");
     wasm_module_free(module);
     free(wasm.data);
+}
+
+static void check_disabled(struct parts *parts, wasm_features_t features, const char *expected) {
+    struct husk_error err = {0};
+    CHECK_EQ_I64(judge_features(parts, WASM_FEATURES_ALL & ~features, &err),
+                 expected != NULL ? HUSK_E_UNSUPPORTED : 0);
+    if (expected != NULL)
+        CHECK_CONTAINS(err.message, expected);
+}
+
+TEST(blocks_and_value_types_count_as_uses) {
+    struct parts index = {0};
+    PUT(&index.code, 1, 5, 0, 0x02, 0, 0x0b, 0x0b); /* block (type 0) */
+    check_disabled(&index, WASM_FEATURE_BIT(MULTI_VALUE), "(a block with a type index)");
+    struct parts ref = {0};
+    PUT(&ref.code, 1, 8, 0, 0x02, 0x70, 0xd0, 0x70, 0x0b, 0x1a, 0x0b); /* block (result funcref) */
+    check_disabled(&ref, WASM_FEATURE_BIT(MULTI_VALUE), NULL);
+    struct parts param = {0};
+    PUT(&param.types, 1, 0x60, 1, 0x70, 0);
+    check_disabled(&param, WASM_FEATURE_BIT(REFTYPES), "(funcref as a value type)");
+    struct parts table = {0};
+    PUT(&table.tables, 1, 0x70, 0, 1);
+    check_disabled(&table, WASM_FEATURE_BIT(REFTYPES), NULL);
 }
 
 TEST(supported_and_invalid_modules_are_not_told_of_needs) {
