@@ -58,9 +58,7 @@ static void set_attribute(struct lower_module *lm, LLVMValueRef call, const char
     LLVMAddCallSiteAttribute(call, LOWER_ATTRIBUTES, LLVMCreateEnumAttribute(lm->ctx, kind, 0));
 }
 
-/* The same value, of which LLVM knows nothing: empty assembler in its register. Deliberately not
- * llvm.arithmetic.fence, through which LLVM sees that a value is zero. */
-static LLVMValueRef fence(struct lower_module *lm, LLVMValueRef value) {
+static LLVMValueRef fence_whole(struct lower_module *lm, LLVMValueRef value) {
     LLVMTypeRef type = LLVMTypeOf(value);
     LLVMTypeRef functype = LLVMFunctionType(type, &type, 1, false);
     bool in_vector_register = lower_is_float(value) || lower_is_vector(value);
@@ -71,6 +69,19 @@ static LLVMValueRef fence(struct lower_module *lm, LLVMValueRef value) {
     set_attribute(lm, call, "nounwind", 8);
     set_attribute(lm, call, "willreturn", 10);
     return call;
+}
+
+/* The same value, of which LLVM knows nothing: empty assembler in its register. Deliberately not
+ * llvm.arithmetic.fence, through which LLVM sees that a value is zero. Half a vector, which
+ * conversions have, is no operand for assembler: it is a double there. */
+static LLVMValueRef fence(struct lower_module *lm, LLVMValueRef value) {
+    LLVMTypeRef type = LLVMTypeOf(value);
+    bool is_half = lower_is_vector(value) &&
+                   LLVMGetVectorSize(type) * lower_lane_bits(lower_lane_of(value)) == 64;
+    if (!is_half)
+        return fence_whole(lm, value);
+    LLVMValueRef half = LLVMBuildBitCast(lm->builder, value, lm->f64, "");
+    return LLVMBuildBitCast(lm->builder, fence_whole(lm, half), type, "");
 }
 
 LLVMValueRef lower_fence(struct lower_func *lf, LLVMValueRef value) {
