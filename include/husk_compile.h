@@ -175,7 +175,7 @@ struct husk_module {
  * not, it is a trap, HUSK_TRAP_LINK. husk_image_info.wasm_sha256 is of all modules, names and
  * aliases.
  *
- * A host function works on the memory of the instance that calls it (husk_caller_memory()); so do
+ * A host function works on the memory of the instance that imports it (husk_caller_memory()); so do
  * those of WASI.
  *
  * HUSK_E_LINK: an import and its export do not match (the message names both), an alias names

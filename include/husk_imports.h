@@ -76,8 +76,9 @@ HUSK_API int husk_imports_match(const husk_imports *imports, const struct husk_e
                                 struct husk_error *err);
 
 HUSK_API husk_sandbox *husk_caller_sandbox(husk_caller *caller);
-/* The index of the memory that the calling instance uses: the one that it exports as "memory", else
- * its first one. In images of one module it is 0; husk_compile_linked() links several. */
+/* The index of the memory of the instance that imports the function, whoever calls it: the memory
+ * that the instance exports as "memory", else its first one. In images of one module it is 0;
+ * husk_compile_linked() links several. */
 HUSK_API uint32_t husk_caller_memory(const husk_caller *caller);
 /* A pointer to a range of the guest's memory, for the duration of the host function; NULL if any
  * byte is out of bounds. Call it on the thread that made the guest's call. Unlike

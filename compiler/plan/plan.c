@@ -22,6 +22,7 @@
 #include "error.h"
 #include "layout.h"
 #include "limits.h"
+#include "name_text.h"
 
 #define PLAN_SMALL_ENTRIES 65536u
 #define PLAN_GROW_BYTES (128u << 20)
@@ -390,14 +391,27 @@ static void place_tables(struct plan *plan, struct placer *placer) {
     }
 }
 
+/* An error's offset is one in this module. */
+static int in_module(const struct program *program, struct program_def def, int status,
+                     struct husk_error *err) {
+    struct name_text shown;
+    const struct wasm_bytes name = program_instance(program, def)->name;
+    if (program->instances_count == 1)
+        return status;
+    return error_while(err, status, "planning the module \"%s\"",
+                       name_show(&shown, (const char *)name.data, name.count));
+}
+
 /* A module with a larger one is valid, and cannot be instantiated. */
 static int check_tables(const struct program *program, struct husk_error *err) {
     for (uint32_t i = 0; i < program->tables_count; i++) {
         const struct wasm_table *table = program_table(program, i);
         if (table->limits.min > WASM_LIMIT_TABLE_ENTRIES)
-            return error_at(err, HUSK_E_LIMIT, table->offset,
-                            "table of %llu entries, the limit is %u",
-                            (unsigned long long)table->limits.min, WASM_LIMIT_TABLE_ENTRIES);
+            return in_module(
+                program, program->tables[i],
+                error_at(err, HUSK_E_LIMIT, table->offset, "table of %llu entries, the limit is %u",
+                         (unsigned long long)table->limits.min, WASM_LIMIT_TABLE_ENTRIES),
+                err);
     }
     return 0;
 }
@@ -454,9 +468,11 @@ static int check_imports(const struct program *program, struct husk_error *err) 
     for (uint32_t i = 0; i < program->memories_count; i++) {
         const struct wasm_memory *memory = program_memory(program, i);
         if (memory->is_import && memory->has_byte_pages)
-            return error_at(err, HUSK_E_UNSUPPORTED, memory->offset,
-                            "uses custom page sizes (an imported memory with pages of one byte), "
-                            "not supported yet");
+            return in_module(program, program->memories[i],
+                             error_at(err, HUSK_E_UNSUPPORTED, memory->offset,
+                                      "uses custom page sizes (an imported memory with pages of "
+                                      "one byte), not supported yet"),
+                             err);
     }
     return 0;
 }

@@ -23,7 +23,7 @@ struct program_instance {
      * code rows and source lines hold those, so they tell instances apart. */
     uint32_t input_offset;
     /* Flat: the memory that it exports as "memory", else its first one; UINT32_MAX: none. Host
-     * functions that it calls work on this memory. */
+     * functions that it imports work on this memory. */
     uint32_t memory_idx;
 };
 

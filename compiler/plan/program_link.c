@@ -245,7 +245,7 @@ static int resolve_instance(struct join *join, uint32_t idx) {
 /* ---- imports of the image ---- */
 
 /* Memories, tables and globals with one name are one. Functions stay apart, because a host function
- * works on the memory of the instance that calls it. */
+ * works on the memory of the instance that imports it. */
 static int merge_imports(struct join *join) {
     uint32_t count = join->imports_count, kept = 0;
     struct join_key *keys = wasm_arena_alloc(join->arena, count, sizeof *keys);

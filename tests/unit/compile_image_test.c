@@ -27,16 +27,17 @@ struct file {
     uint8_t *note;
 };
 
-static struct file compile_with(const uint8_t *wasm, size_t count, int opt_level,
-                                uint32_t threads) {
+static struct husk_compile_options options_of(int opt_level, uint32_t threads) {
     struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
-    struct husk_error err;
-    struct stat st;
-    struct file file;
     options.opt_level = opt_level;
     options.cpu = "x86-64-v2";
     options.threads = threads;
-    CHECK_OK(husk_compile(wasm, count, &options, &file.fd, &err), err);
+    return options;
+}
+
+static struct file file_of(int fd) {
+    struct stat st;
+    struct file file = {.fd = fd};
     CHECK(fstat(file.fd, &st) == 0);
     file.count = (size_t)st.st_size;
     file.bytes = mmap(NULL, file.count, PROT_READ, MAP_PRIVATE, file.fd, 0);
@@ -47,6 +48,15 @@ static struct file compile_with(const uint8_t *wasm, size_t count, int opt_level
     file.note = file.bytes + first->p_offset + 20;
     memcpy(&file.module, image_note_rows(file.note, HUSK_REC_MODULE, NULL), sizeof file.module);
     return file;
+}
+
+static struct file compile_with(const uint8_t *wasm, size_t count, int opt_level,
+                                uint32_t threads) {
+    const struct husk_compile_options options = options_of(opt_level, threads);
+    struct husk_error err;
+    int fd = -1;
+    CHECK_OK(husk_compile(wasm, count, &options, &fd, &err), err);
+    return file_of(fd);
 }
 
 static struct file compile(const char *wat) {
@@ -250,6 +260,38 @@ TEST(small_functions_are_inlined_across_chunks) {
     }
     free(wat);
     free(wasm);
+}
+
+/* A call from one instance to a small function of another is none in the code. */
+TEST(small_functions_are_inlined_across_instances) {
+    if (wat_missing(WAT_WORKER) != NULL)
+        SKIP("%s", wat_missing(WAT_WORKER));
+    struct husk_module modules[2] = {{.name = "lib"}, {.name = "main"}};
+    uint8_t *lib = wat_to_wasm("(module (memory 1) (func (export \"get\") (param i32) (result i32)"
+                               " (i32.load offset=4 (local.get 0))))",
+                               &modules[0].count);
+    uint8_t *main_wasm = wat_to_wasm(
+        "(module (import \"lib\" \"get\" (func $get (param i32) (result i32)))"
+        " (func (export \"run\") (param i32) (result i32) (i32.mul (call $get (i32.const 8))"
+        "  (call $get (local.get 0)))))",
+        &modules[1].count);
+    modules[0].wasm = lib;
+    modules[1].wasm = main_wasm;
+    for (int level = 0; level <= 3; level++) {
+        const struct husk_compile_options options =
+            options_of(level == 0 ? HUSK_OPT_NONE : level, 1);
+        struct husk_error err;
+        uint64_t inlined = 0;
+        int fd = -1;
+        CHECK_OK(husk_compile_linked(modules, 2, &options, &fd, &err), err);
+        struct file file = file_of(fd);
+        image_note_rows(file.note, HUSK_REC_INLINED_CALLS, &inlined);
+        CHECK_EQ_U64(calls(&file, 1, 0), level == 0);
+        CHECK_EQ_U64(inlined, level == 0 ? 0 : 2);
+        file_close(&file);
+    }
+    free(lib);
+    free(main_wasm);
 }
 
 TEST(libhusk_opens_it) {

@@ -217,6 +217,20 @@ TEST(a_memory_may_have_grown) {
     lab_done(&lab);
 }
 
+/* The offset of the error is one in that module. */
+TEST(the_plan_s_errors_name_the_module) {
+    SKIP_WITHOUT_WAT();
+    static const struct text texts[] = {{.name = "a", .wat = "(module)"},
+                                        {.name = "big", .wat = "(module (table 20000000 funcref))"},
+                                        {.name = "b", .wat = "(module)"}};
+    struct lab lab = {0};
+    struct plan *plan = NULL;
+    CHECK_OK(lab_link(&lab, texts, COUNT(texts)), lab.err);
+    CHECK_STATUS(plan_new(lab.program, &plan, &lab.err), HUSK_E_LIMIT);
+    CHECK_CONTAINS(lab.err.message, "the module \"big\"");
+    lab_done(&lab);
+}
+
 #define NOTHING "(module)"
 
 TEST(bad_names_and_aliases) {

@@ -315,6 +315,52 @@ TEST(host_functions_work_on_the_caller_s_memory) {
     wat_lab_close(&lab);
 }
 
+/* Whoever calls it, also through a table: a caller cannot know that it calls a host function. */
+TEST(a_host_function_that_is_exported_again) {
+    SKIP_WITHOUT_COMPILER();
+    static const struct wat_module modules[] = {
+        {.name = "a",
+         .wat = "(module (import \"env\" \"note\" (func $note)) (memory 1)"
+                " (data (i32.const 0) \"A\") (export \"note\" (func $note)))"},
+        {.name = "b",
+         .wat = "(module (import \"a\" \"note\" (func $note)) (memory 1) (table 1 funcref)"
+                " (data (i32.const 0) \"B\") (elem (i32.const 0) $note) (func (export \"run\")"
+                " (call $note) (call_indirect (i32.const 0))))"}};
+    struct wat_lab lab;
+    char noted[4] = "";
+    wat_lab_init(&lab);
+    wat_lab_func(&lab, "note", ">", note_memory, noted);
+    wat_lab_open_linked(&lab, modules, 2, NULL);
+    CHECK_OK(wat_call(&lab, "run", NULL, 0, NULL, 0), lab.err);
+    CHECK_STR(noted, "AA");
+    wat_lab_close(&lab);
+}
+
+/* Backtraces of inlined calls name both instances. */
+TEST(an_inlined_call_of_another_instance) {
+    SKIP_WITHOUT_COMPILER();
+    static const struct wat_module modules[] = {
+        {.name = "lib",
+         .wat = "(module (func (export \"div\") (param i32 i32) (result i32)"
+                " (i32.div_u (local.get 0) (local.get 1))))"},
+        {.name = "main",
+         .wat = "(module (import \"lib\" \"div\" (func $div (param i32 i32) (result i32)))"
+                " (func $outer (export \"crash\") (param i32) (result i32)"
+                "  (call $div (i32.const 7) (local.get 0))))"}};
+    struct wat_lab lab;
+    struct husk_backtrace backtrace = HUSK_BACKTRACE_INIT;
+    struct husk_value arg = value_i32(0), result;
+    wat_lab_init(&lab);
+    wat_lab_open_linked(&lab, modules, 2, NULL);
+    CHECK_OK(wat_call(&lab, "crash", &arg, 1, &result, 1), lab.err);
+    CHECK_EQ_U64(lab.outcome.trap, HUSK_TRAP_INTEGER_DIVIDE_BY_ZERO);
+    CHECK_OK(husk_sandbox_backtrace(lab.sandbox, &backtrace, &lab.err), lab.err);
+    CHECK_EQ_U64(backtrace.frames_total, 2);
+    CHECK_STR(backtrace.frames[0].func_name, "lib/div");
+    CHECK_STR(backtrace.frames[1].func_name, "main/outer");
+    wat_lab_close(&lab);
+}
+
 /* Two instances of one side module, each with its own bases. */
 TEST(side_modules_with_bases) {
     SKIP_WITHOUT_COMPILER();
