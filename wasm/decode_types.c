@@ -243,6 +243,15 @@ static int read_short_name(struct wasm_reader *reader, const char *what,
     return status;
 }
 
+/* A later proposal has several imports in one, after an empty name and one of two bytes. */
+static int check_single_import(struct wasm_reader *reader, const struct wasm_bytes *name) {
+    if (name->count != 0 || reader->pos == reader->end ||
+        (*reader->pos != 0x7e && *reader->pos != 0x7f))
+        return 0;
+    return wasm_error(reader->err, HUSK_E_UNSUPPORTED, wasm_reader_offset(reader),
+                      "uses compact imports (import kind 0x%02x), not supported yet", *reader->pos);
+}
+
 static int read_import(struct decoder *decoder, struct wasm_import *import) {
     static int (*const import_kinds[])(struct decoder *, uint32_t *) = {
         [WASM_KIND_FUNC] = import_func,     [WASM_KIND_TABLE] = import_table,
@@ -252,6 +261,8 @@ static int read_import(struct decoder *decoder, struct wasm_import *import) {
     int status = read_short_name(&decoder->reader, "module name of an import", &import->module);
     if (status == 0)
         status = read_short_name(&decoder->reader, "import name", &import->name);
+    if (status == 0)
+        status = check_single_import(&decoder->reader, &import->name);
     if (status == 0)
         status = read_kind(&decoder->reader, "import kind", &import->kind);
     return status != 0 ? status : import_kinds[import->kind](decoder, &import->idx);

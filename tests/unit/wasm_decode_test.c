@@ -168,6 +168,14 @@ TEST(later_proposals_are_refused_by_name) {
     CHECK_CONTAINS(err.message, "uses stack switching (type form 0x5d)");
     CHECK_STATUS(JUDGE_SECTIONS(&err, 1, 5, 1, 0x60, 1, 0x65, 0), HUSK_E_UNSUPPORTED);
     CHECK_CONTAINS(err.message, "uses shared-everything threads (value type 0x65)");
+    CHECK_STATUS(JUDGE_CODE(&err, 0xfe, 0x72, 0x0b), HUSK_E_UNSUPPORTED);
+    CHECK_CONTAINS(err.message, "uses shared-everything threads (ref.i31_shared)");
+    CHECK_STATUS(JUDGE_CODE(&err, 0xfc, 0x12, 0, 0x0b), HUSK_E_UNSUPPORTED);
+    CHECK_CONTAINS(err.message, "uses memory control (memory.discard)");
+    CHECK_STATUS(JUDGE_SECTIONS(&err, 2, 8, 1, 1, 'm', 0, 0x7f, 1, 0, 0), HUSK_E_UNSUPPORTED);
+    CHECK_CONTAINS(err.message, "uses compact imports (import kind 0x7f)");
+    CHECK_STATUS(JUDGE_SECTIONS(&err, 2, 8, 1, 1, 'm', 1, 'n', 0x7f, 0, 0), HUSK_E_BAD_WASM);
+    CHECK_CONTAINS(err.message, "malformed import kind 0x7f");
     static const uint8_t component[] = {0, 'a', 's', 'm', 0x0d, 0, 1, 0};
     struct wasm_module *module = NULL;
     CHECK_STATUS(wasm_decode(component, sizeof component, &module, &err), HUSK_E_UNSUPPORTED);
