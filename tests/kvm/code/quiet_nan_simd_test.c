@@ -62,7 +62,6 @@ static const struct {
     {"", "(v128.bitselect (v128.const $V $L) (local.get $x) (v128.const i64x2 -1 -1))"},
     {"", "(v128.xor (local.get $x) (v128.xor (local.get $x) (v128.const $V $L)))"},
     {"", "(f32x4.demote_f64x2_zero (f64x2.nearest (f64x2.splat (f64.const $K))))"},
-    {"", "(f64x2.promote_low_f32x4 (f32x4.splat (f32.const $K)))"},
     {"", "($W.sub (v128.const $W $B) (v128.const $W $F))"},
     {"(local.set $v (v128.const $W $B))", "($W.sub (local.get $v) ($W.splat ($I.const 5)))"},
     {"(loop $l (local.set $v (v128.const $V $L)) (br_if $l (i32.ne (local.tee $i (i32.add"
