@@ -127,6 +127,7 @@ int codegen_optimise(struct lower_module *lm, LLVMTargetMachineRef machine,
                      const struct codegen_options *options, enum lower_tier tier) {
     if (tier == LOWER_TIER_FAST) {
         lower_quiet_nans(lm); /* the instruction selector folds x * 1, too */
+        lower_locate_folds(lm);
         return 0;
     }
     bool inlines = lm->inlining.wanted.count > 0;
@@ -135,6 +136,7 @@ int codegen_optimise(struct lower_module *lm, LLVMTargetMachineRef machine,
         return status;
     lower_keep_loads(lm);
     lower_quiet_nans(lm);
+    lower_locate_folds(lm);
     const char *const *pipeline = pipelines[options->opt_level];
     status = passes_run(lm, pipeline[0], machine, options);
     if (status == 0 && pipeline[1] != NULL) {
@@ -142,5 +144,6 @@ int codegen_optimise(struct lower_module *lm, LLVMTargetMachineRef machine,
         status = passes_run(lm, pipeline[1], machine, options);
     }
     lower_traps_finish(lm);
+    lower_locate_folds(lm);
     return status == 0 ? lower_inline_finish(lm) : status;
 }

@@ -161,6 +161,9 @@ void lower_inline_done(struct lower_module *lm);
  * lower_nan.c: float operations that could let a signalling NaN through get a fence. */
 void lower_keep_loads(struct lower_module *lm);
 void lower_quiet_nans(struct lower_module *lm);
+
+/* lower_folds.c: before the passes, which fold loads, too, and after them for code generation. */
+void lower_locate_folds(struct lower_module *lm);
 /* lower_trap.c: after all optimisation, turns traps into the instruction that traps. */
 void lower_traps_finish(struct lower_module *lm);
 

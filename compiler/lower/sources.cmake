@@ -10,6 +10,7 @@ set(sources
     lower_convert.c
     lower_emit.c
     lower_float.c
+    lower_folds.c
     lower_func.c
     lower_identity.c
     lower_init.c

@@ -23,6 +23,7 @@ static const char module[] =
     " (func $f32 (param f32 f32) (result f32) (f32.add (local.get 0) (local.get 1)))"
     " (func $local (result i32) (local $l i32)"
     "  (local.set $l (i32.add (local.get $l) (i32.const 1))) (local.get $l))"
+    " (func $vector (param i32) (result v128) (v128.load (local.get 0)))"
     " (func (export \"dropped\") (param i32)"
     "  (global.set $g (i32.const 1)) (drop (call $get (local.get 0)))"
     "  (global.set $g (i32.const 2)))"
@@ -33,6 +34,13 @@ static const char module[] =
     " (func (export \"divide\") (param i32) (result i32)"
     "  (call $divide (i32.const 7) (local.get 0)))"
     " (func (export \"host\") (param i32) (call $host))"
+    /* a load and what uses it become one machine instruction */
+    " (func (export \"added\") (param i32) (result i32)"
+    "  (i32.add (local.get 0) (call $get (local.get 0))))"
+    " (func (export \"lane\") (param i32) (result i32)"
+    "  (i32x4.extract_lane 1 (call $vector (local.get 0))))"
+    " (func (export \"own lane\") (param i32) (result i32)"
+    "  (i32x4.extract_lane 1 (v128.load (local.get 0))))"
     " (func (export \"endless\") (param i32) (result i32) (call $again (local.get 0)))"
     " (func (export \"nan\") (param i32) (result i32) (i32.reinterpret_f32"
     "  (call $f32 (f32.reinterpret_i32 (i32.const 0x7fa00000)) (f32.const -0))))"
@@ -41,8 +49,8 @@ static const char module[] =
     "   (br_if 0 (i32.lt_u (local.tee 2 (i32.add (local.get 2) (i32.const 1))) (local.get 0))))"
     "  (local.get 1)))";
 
-enum { FAIL, GET, NEXT, CHECK, DIVIDE, HOST, AGAIN, OTHER, F32, LOCAL };
-#define DROPPED (LOCAL + 1)
+enum { FAIL, GET, NEXT, CHECK, DIVIDE, HOST, AGAIN, OTHER, F32, LOCAL, VECTOR };
+#define DROPPED (VECTOR + 1)
 #define NONE UINT32_MAX
 
 /* The call ends in a trap, in `funcs` from the innermost to the exported function. */
@@ -59,6 +67,9 @@ static const struct ending endings[] = {
     {"check", 1, HUSK_TRAP_UNREACHABLE, {CHECK, DROPPED + 2, NONE}},
     {"divide", 0, HUSK_TRAP_INTEGER_DIVIDE_BY_ZERO, {DIVIDE, DROPPED + 3, NONE}},
     {"host", 0, HUSK_TRAP_HOST_FUNCTION, {FAIL, HOST, DROPPED + 4, NONE}},
+    {"added", 65536, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS, {GET, DROPPED + 5, NONE}},
+    {"lane", 65536, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS, {VECTOR, DROPPED + 6, NONE}},
+    {"own lane", 65536, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS, {DROPPED + 7, NONE}},
 };
 
 static void check_ending(struct wat_lab *lab, const struct level *level,
