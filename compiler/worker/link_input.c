@@ -53,10 +53,11 @@ static int read_aliases(struct link_reader *reader, const struct worker_link_mod
                         struct program_source *source) {
     struct worker_link_alias *rows =
         copy_rows(reader, module->aliases_offset, module->aliases_count, sizeof *rows);
-    struct program_alias *aliases = calloc((size_t)module->aliases_count + 1, sizeof *aliases);
-    if (rows == NULL || aliases == NULL) {
+    /* Not before the rows are known to exist: a damaged count may mean gigabytes. */
+    struct program_alias *aliases =
+        rows == NULL ? NULL : calloc((size_t)module->aliases_count + 1, sizeof *aliases);
+    if (aliases == NULL) {
         free(rows);
-        free(aliases);
         return damaged(reader);
     }
     bool is_read = true;

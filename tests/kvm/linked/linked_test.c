@@ -361,6 +361,57 @@ TEST(an_inlined_call_of_another_instance) {
     wat_lab_close(&lab);
 }
 
+/* The memory, the table and the global are the embedder's. Two instances import the same ones. */
+TEST(imports_of_the_image_are_shared) {
+    SKIP_WITHOUT_COMPILER();
+#define SHARER(at)                                                                                 \
+    "(module (import \"env\" \"m\" (memory 1 4)) (import \"env\" \"t\" (table $t 2 8 funcref))"    \
+    " (import \"env\" \"g\" (global $g i32)) (import \"env\" \"n\" (global $n (mut i32)))"         \
+    " (func (global.set $n (i32.add (i32.mul (global.get $n) (i32.const 10)) (i32.const " at       \
+    ")))) (start 0) (func $f (result i32) (i32.const " at "))"                                     \
+    " (data (global.get $g) \"" at "\") (elem (i32.const " at ") func $f)"                         \
+    " (func (export \"grow\") (param i32) (result i32) (memory.grow (local.get 0)))"               \
+    " (func (export \"entry\") (param i32) (result i32) (call_indirect (result i32)"               \
+    "  (local.get 0)))"                                                                            \
+    " (func (export \"load\") (param i32) (result i32) (i32.load (local.get 0)))"                  \
+    " (func (export \"count\") (param i32) (result i32) (global.get $n))"                          \
+    " (func (export \"size\") (param i32) (result i32) (memory.size)))"
+    static const struct wat_module modules[] = {{"a", SHARER("0"), NULL, 0},
+                                                {"b", SHARER("1"), NULL, 0}};
+    const struct husk_value g = value_i32(65537), n = value_i32(7);
+    struct wat_lab lab;
+    wat_lab_init(&lab);
+    CHECK_OK(husk_imports_define(lab.imports,
+                                 EXTERN(MEMORY, "env", "m", .min = 2, .has_max = true, .max = 4),
+                                 NULL, &lab.err),
+             lab.err);
+    CHECK_OK(husk_imports_define(lab.imports,
+                                 EXTERN(TABLE, "env", "t", .type = HUSK_FUNCREF, .min = 3,
+                                        .has_max = true, .max = 8),
+                                 NULL, &lab.err),
+             lab.err);
+    CHECK_OK(
+        husk_imports_define(lab.imports, EXTERN(GLOBAL, "env", "g", .type = g.type), &g, &lab.err),
+        lab.err);
+    CHECK_OK(husk_imports_define(lab.imports,
+                                 EXTERN(GLOBAL, "env", "n", .type = n.type, .is_mutable = true), &n,
+                                 &lab.err),
+             lab.err);
+    wat_lab_open_linked(&lab, modules, 2, NULL);
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ_I64(wat_call_i32(&lab, "a/size", 0), 2);
+        CHECK_EQ_I64(wat_call_i32(&lab, "a/count", 0), 701);
+        CHECK_EQ_I64(wat_call_i32(&lab, "a/load", 65537), '1');
+        CHECK_EQ_I64(wat_call_i32(&lab, "a/entry", 1), 1);
+        CHECK_EQ_I64(wat_call_i32(&lab, "entry", 0), 0);
+        CHECK_EQ_I64(wat_call_i32(&lab, "a/grow", 2), 2);
+        CHECK_EQ_I64(wat_call_i32(&lab, "size", 0), 4);
+        CHECK_EQ_I64(wat_call_i32(&lab, "grow", 1), -1);
+        CHECK_OK(husk_sandbox_restore(lab.sandbox, lab.image, &lab.err), lab.err);
+    }
+    wat_lab_close(&lab);
+}
+
 /* Two instances of one side module, each with its own bases. */
 TEST(side_modules_with_bases) {
     SKIP_WITHOUT_COMPILER();
