@@ -7,7 +7,8 @@
 #include <unistd.h>
 
 #include "husk_compile.h"
-#include "wat.h"
+#include "levels.h"
+#include "ready_image.h"
 
 /* wat2wasm does not know page sizes: with_byte_pages() changes the memory's type, and its maximum
  * to 70,000. */
@@ -44,17 +45,17 @@ static uint8_t *with_byte_pages(size_t *ret_count) {
     return after;
 }
 
-static void open_at(struct wat_lab *lab, int opt_level, bool strict) {
-    struct husk_compile_options options = HUSK_COMPILE_OPTIONS_INIT;
+/* At the default level; the image may have been made beforehand. */
+static void open_ready(struct wat_lab *lab) {
+    static const char key[] = "byte_pages";
     size_t count = 0;
-    uint8_t *wasm = with_byte_pages(&count);
-    int fd = -1;
-    options.worker_path = WAT_WORKER;
-    options.opt_level = opt_level;
-    options.strict = strict;
     wat_lab_init(lab);
-    CHECK_OK(husk_compile(wasm, count, &options, &fd, &lab->err), lab->err);
-    free(wasm);
+    int fd = ready_image_open(key, sizeof key);
+    if (fd < 0) {
+        uint8_t *wasm = with_byte_pages(&count);
+        fd = ready_image_compile(key, sizeof key, wasm, count, WAT_WORKER);
+        free(wasm);
+    }
     CHECK_OK(husk_image_open_fd(lab->engine, fd, NULL, &lab->image, &lab->err), lab->err);
     close(fd);
     CHECK_OK(husk_sandbox_new(lab->image, lab->imports, NULL, &lab->sandbox, &lab->err), lab->err);
@@ -100,17 +101,26 @@ static void check_memory(struct wat_lab *lab) {
 }
 
 TEST(one_byte_pages_have_exact_sizes) {
-    static const struct {
-        int opt_level;
-        bool strict;
-    } levels[] = {{HUSK_OPT_NONE, false}, {2, false}, {3, false}, {2, true}};
     SKIP_WITHOUT_COMPILER();
-    for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
-        struct wat_lab lab = {0};
-        open_at(&lab, levels[i].opt_level, levels[i].strict);
+    struct wat_lab lab = {0};
+    open_ready(&lab);
+    check_memory(&lab);
+    wat_lab_close(&lab);
+}
+
+TEST(one_byte_pages_have_exact_sizes_at_every_level) {
+    SKIP_WITHOUT_LEVELS();
+    size_t count = 0;
+    uint8_t *wasm = with_byte_pages(&count);
+    struct wat_lab lab;
+    wat_lab_init(&lab);
+    for (size_t i = 0; i < LEVELS_COUNT; i++) {
+        level_open(&lab, &levels[i], wasm, count);
         check_memory(&lab);
-        wat_lab_close(&lab);
+        level_close(&lab);
     }
+    free(wasm);
+    wat_lab_close(&lab);
 }
 
 TEST_MAIN()
