@@ -82,9 +82,11 @@ int stack_pop_types(struct validator *validator, const valtype_t *types, uint32_
     const struct frame *frame = &validator->frames[validator->frames_count - 1];
     uint32_t available = validator->stack_count - frame->height;
     uint32_t known = count < available ? count : available;
+    const valtype_t *top = validator->stack + (validator->stack_count - known);
+    const valtype_t *wanted = types + (count - known);
     if ((known == count || frame->is_unreachable) &&
-        types_match(validator->stack + (validator->stack_count - known), types + (count - known),
-                    known)) {
+        (types_match(top, wanted, known) ||
+         wasm_are_subtypes(validator->module, top, wanted, known))) {
         validator->stack_count -= known;
         return 0;
     }
