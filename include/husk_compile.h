@@ -66,7 +66,8 @@ HUSK_API int husk_validate(const void *wasm, size_t count, struct husk_error *er
 /* Would husk_compile() take the module? Validates it, and looks whether it uses only features that
  * the compiler supports and that options->disable does not name. Errors of husk_validate();
  * HUSK_E_UNSUPPORTED for a valid module names all that is missing, and how to build without it.
- * `options` may be NULL. */
+ * husk_compile() may still refuse a size (HUSK_E_LIMIT), or an imported memory with pages of one
+ * byte, which only another instance can provide. `options` may be NULL. */
 HUSK_API int husk_compile_check(const void *wasm, size_t count,
                                 const struct husk_compile_options *options, struct husk_error *err);
 
