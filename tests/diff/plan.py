@@ -86,6 +86,8 @@ class Plan:
         for i, (kind, detail) in enumerate(self.module.capped_imports()):
             if kind == wasm.FUNC:
                 params, results = self.module.types[detail]
+                if wasm.V128 in params + results:
+                    raise wasm.Unreadable("an import that takes or gives a v128, which JavaScript has not")
                 text = f"func {type_list(params)} {type_list(results)}"
             elif kind == wasm.TABLE:
                 text = f"table {wasm.TYPE_NAMES[detail[0]]} {detail[1][0]} {detail[1][1]}"

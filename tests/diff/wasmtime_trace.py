@@ -98,7 +98,7 @@ class Run:
         config.epoch_interruption = True
         config.max_wasm_stack = 1 << 20
         for feature in ("wasm_multi_memory", "wasm_memory64", "wasm_tail_call", "wasm_function_references"):
-            if hasattr(config, feature):
+            if hasattr(wasmtime.Config, feature):  # they can only be set
                 setattr(config, feature, True)
         self.engine = wasmtime.Engine(config)
         with open(module_path, "rb") as file:
