@@ -108,8 +108,8 @@ TEST(nth_allocation_fails) {
     check_wasm(sample_read("every_op"), 10);
 }
 
-/* Equal recursion groups with a subtype, a table with an initialiser, tags, clauses, a local without
- * a default value. */
+/* Equal recursion groups with a subtype, a table with an initialiser, tags, clauses, and a local
+ * without a default value. */
 static struct bytes newer_module(void) {
     struct bytes module = {0}, part = {0};
     put_header(&module);
