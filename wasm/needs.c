@@ -64,3 +64,11 @@ int wasm_check_supported(const struct wasm_module *module, wasm_features_t enabl
         append_needs(err, missing);
     return HUSK_E_UNSUPPORTED;
 }
+
+int wasm_read_supported(const void *wasm, size_t count, wasm_features_t enabled,
+                        struct wasm_module **ret_module, struct husk_error *err) {
+    int status = wasm_decode(wasm, count, ret_module, err);
+    if (status == 0)
+        status = wasm_validate(*ret_module, err);
+    return status == 0 ? wasm_check_supported(*ret_module, enabled, err) : status;
+}

@@ -13,4 +13,10 @@
 int wasm_check_supported(const struct wasm_module *module, wasm_features_t enabled,
                          struct husk_error *err);
 
+/* Decode and validate a module, and check that it uses only what wasm_check_supported() allows. The
+ * caller frees what was decoded, on failure, too. Errors of wasm_decode(), wasm_validate() and
+ * wasm_check_supported(). */
+int wasm_read_supported(const void *wasm, size_t count, wasm_features_t enabled,
+                        struct wasm_module **ret_module, struct husk_error *err);
+
 #endif

@@ -50,11 +50,7 @@ int husk_compile_check(const void *wasm, size_t count, const struct husk_compile
     if (status == 0)
         status = wasm_features_parse(full.disable, &disabled, err);
     if (status == 0)
-        status = wasm_decode(wasm, count, &module, err);
-    if (status == 0)
-        status = wasm_validate(module, err);
-    if (status == 0)
-        status = wasm_check_supported(module, WASM_FEATURES_ALL & ~disabled, err);
+        status = wasm_read_supported(wasm, count, WASM_FEATURES_ALL & ~disabled, &module, err);
     wasm_module_free(module);
     return status;
 }

@@ -72,14 +72,6 @@ static int read_aliases(struct link_reader *reader, const struct worker_link_mod
     return is_read ? 0 : damaged(reader);
 }
 
-int link_module_read(struct wasm_bytes wasm, wasm_features_t features,
-                     struct wasm_module **ret_module, struct husk_error *err) {
-    int status = wasm_decode(wasm.data, wasm.count, ret_module, err);
-    if (status == 0)
-        status = wasm_validate(*ret_module, err);
-    return status == 0 ? wasm_check_supported(*ret_module, features, err) : status;
-}
-
 static int read_module(struct link_reader *reader, uint32_t idx) {
     const struct worker_link_module *row = &reader->modules[idx];
     struct program_source *source = &reader->sources[idx];
@@ -89,7 +81,7 @@ static int read_module(struct link_reader *reader, uint32_t idx) {
     if (!take_bytes(reader, row->wasm_offset, row->wasm_bytes, &wasm) ||
         !take_string(reader, row->name, &source->name))
         return damaged(reader);
-    int status = link_module_read(wasm, reader->features, &module, reader->err);
+    int status = wasm_read_supported(wasm.data, wasm.count, reader->features, &module, reader->err);
     if (status != 0)
         return error_while(reader->err, status, "reading the module \"%s\"",
                            name_show(&shown, (const char *)source->name.data, source->name.count));

@@ -11,14 +11,8 @@ struct link_input {
     wasm_features_t features; /* those that modules may use */
 };
 
-/* Decode and validate one module, and check that the compiler supports it. What was made is never
- * freed, here and below: it goes with the process. Errors of wasm_decode(), wasm_validate() and
- * wasm_check_supported(). */
-int link_module_read(struct wasm_bytes wasm, wasm_features_t features,
-                     struct wasm_module **ret_module, struct husk_error *err);
-
-/* Read and link the modules of the input. Errors of link_module_read() and program_link();
- * HUSK_E_COMPILER: the input is damaged. */
+/* Read and link the modules of the input. What was made is never freed: it goes with the process.
+ * Errors of wasm_read_supported() and program_link(); HUSK_E_COMPILER: the input is damaged. */
 int link_input_read(const struct link_input *input, struct program **ret_program,
                     struct husk_error *err);
 

@@ -27,6 +27,7 @@
 #include "image_write.h"
 #include "link_input.h"
 #include "linker.h"
+#include "needs.h"
 #include "plan.h"
 #include "sanitized.h"
 #include "worker_proto.h"
@@ -164,16 +165,21 @@ static int map_input(struct job *job, struct husk_error *err) {
 
 static int read_program(struct job *job, struct husk_error *err) {
     const struct worker_request *request = &job->request;
+    const wasm_features_t features = WASM_FEATURES_ALL & ~request->disabled;
+    struct wasm_module *module = NULL;
+    if (request->modules_count == 0) {
+        int status = wasm_read_supported(job->input, request->input_bytes, features, &module, err);
+        return status == 0 ? program_from_module(module, &job->program, err) : status;
+    }
+    /* a list of modules has a limit of 1 GiB (husk_compile_linked()) */
+    if (request->input_bytes > UINT32_MAX)
+        return error_set(err, HUSK_E_COMPILER, "the worker got a damaged list of modules");
     const struct link_input input = {
         .bytes = {.data = job->input, .count = (uint32_t)request->input_bytes},
         .modules_count = request->modules_count,
         .is_staged = request->is_staged != 0,
-        .features = WASM_FEATURES_ALL & ~request->disabled};
-    struct wasm_module *module = NULL;
-    if (request->modules_count != 0)
-        return link_input_read(&input, &job->program, err);
-    int status = link_module_read(input.bytes, input.features, &module, err);
-    return status == 0 ? program_from_module(module, &job->program, err) : status;
+        .features = features};
+    return link_input_read(&input, &job->program, err);
 }
 
 static int compile(struct job *job, struct husk_error *err) {
