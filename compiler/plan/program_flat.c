@@ -22,17 +22,6 @@ static void place(struct join *join, struct flat_space *flat, enum wasm_kind kin
     flat->defs[flat->count++] = def;
 }
 
-/* The definition behind imports of imports. */
-static struct program_def definition(const struct join *join, enum wasm_kind kind,
-                                     struct program_def at) {
-    for (;;) {
-        struct program_def next = join->instances[at.instance].spaces[kind].defs[at.idx];
-        if (next.instance == at.instance && next.idx == at.idx)
-            return at;
-        at = next;
-    }
-}
-
 /* ---- memories ---- */
 
 /* The index of the memory that host functions use for an instance, in its module; UINT32_MAX:
@@ -70,8 +59,8 @@ static bool first_memory(const struct join *join, struct program_def *ret_def) {
     }
     if (best_bytes == 0)
         return false;
-    *ret_def = definition(join, WASM_KIND_MEMORY,
-                          (struct program_def){best, own_memory(join_module(join, best))});
+    *ret_def = join_definition(join, WASM_KIND_MEMORY,
+                               (struct program_def){best, own_memory(join_module(join, best))});
     return true;
 }
 
@@ -105,7 +94,7 @@ static void map_imports(struct join *join, enum wasm_kind kind) {
     for (uint32_t i = 0; i < join->sources->count; i++) {
         const struct join_space *space = &join->instances[i].spaces[kind];
         for (uint32_t k = 0; k < space->imported_count; k++) {
-            struct program_def def = definition(join, kind, (struct program_def){i, k});
+            struct program_def def = join_definition(join, kind, (struct program_def){i, k});
             space->flat[k] = join->instances[def.instance].spaces[kind].flat[def.idx];
         }
     }

@@ -61,6 +61,9 @@ void join_sort(struct join_key *keys, uint32_t count);
 const struct join_key *join_find(const struct join_key *keys, uint32_t count,
                                  struct wasm_bytes first, struct wasm_bytes second);
 bool join_names_equal(struct wasm_bytes a, struct wasm_bytes b);
+/* The definition behind imports of imports. */
+struct program_def join_definition(const struct join *join, enum wasm_kind kind,
+                                   struct program_def at);
 
 static inline const struct wasm_module *join_module(const struct join *join, uint32_t instance) {
     return join->instances[instance].source->module;

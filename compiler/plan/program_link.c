@@ -104,43 +104,40 @@ static int instance_new(struct join *join, uint32_t idx) {
     return sort_aliases(join, instance);
 }
 
-static int check_total(struct join *join, const char *what, uint64_t count, uint64_t limit) {
-    if (count <= limit)
-        return 0;
-    return error_set(join->err, HUSK_E_LIMIT,
-                     "the linked modules have %llu %s together; at most %llu",
-                     (unsigned long long)count, what, (unsigned long long)limit);
-}
-
 /* The limits of one module hold for all together: an image is read with them. */
 static int check_totals(struct join *join) {
-    uint64_t types = 0, funcs = 0, tables = 0, globals = 0, imports = 0, exports = 0, elems = 0,
-             datas = 0;
+    enum { TYPES, FUNCS, TABLES, GLOBALS, IMPORTS, EXPORTS, ELEMS, DATAS, KINDS_COUNT };
+    static const struct {
+        const char *what;
+        uint64_t limit;
+    } kinds[KINDS_COUNT] = {
+        [TYPES] = {"types", WASM_LIMIT_TYPES},
+        [FUNCS] = {"functions", WASM_LIMIT_FUNCS},
+        [TABLES] = {"tables", WASM_LIMIT_TABLES},
+        [GLOBALS] = {"globals", WASM_LIMIT_GLOBALS},
+        [IMPORTS] = {"imports", WASM_LIMIT_IMPORTS},
+        [EXPORTS] = {"exports", WASM_LIMIT_EXPORTS},
+        [ELEMS] = {"element segments", WASM_LIMIT_ELEMS},
+        [DATAS] = {"data segments", WASM_LIMIT_DATAS},
+    };
+    uint64_t totals[KINDS_COUNT] = {0};
     for (uint32_t i = 0; i < join->sources->count; i++) {
         const struct wasm_module *module = join_module(join, i);
-        types += module->types_count;
-        funcs += module->funcs_count;
-        tables += module->tables_count;
-        globals += module->globals_count;
-        imports += module->imports_count;
-        exports += module->exports_count;
-        elems += module->elems_count;
-        datas += module->datas_count;
+        totals[TYPES] += module->types_count;
+        totals[FUNCS] += module->funcs_count;
+        totals[TABLES] += module->tables_count;
+        totals[GLOBALS] += module->globals_count;
+        totals[IMPORTS] += module->imports_count;
+        totals[EXPORTS] += module->exports_count;
+        totals[ELEMS] += module->elems_count;
+        totals[DATAS] += module->datas_count;
     }
-    int status = check_total(join, "types", types, WASM_LIMIT_TYPES);
-    if (status == 0)
-        status = check_total(join, "functions", funcs, WASM_LIMIT_FUNCS);
-    if (status == 0)
-        status = check_total(join, "tables", tables, WASM_LIMIT_TABLES);
-    if (status == 0)
-        status = check_total(join, "globals", globals, WASM_LIMIT_GLOBALS);
-    if (status == 0)
-        status = check_total(join, "imports", imports, WASM_LIMIT_IMPORTS);
-    if (status == 0)
-        status = check_total(join, "exports", exports, WASM_LIMIT_EXPORTS);
-    if (status == 0)
-        status = check_total(join, "element segments", elems, WASM_LIMIT_ELEMS);
-    return status != 0 ? status : check_total(join, "data segments", datas, WASM_LIMIT_DATAS);
+    for (int i = 0; i < KINDS_COUNT; i++)
+        if (totals[i] > kinds[i].limit)
+            return error_set(
+                join->err, HUSK_E_LIMIT, "the linked modules have %llu %s together; at most %llu",
+                (unsigned long long)totals[i], kinds[i].what, (unsigned long long)kinds[i].limit);
+    return 0;
 }
 
 /* ---- imports ---- */

@@ -193,13 +193,8 @@ static struct named_item import_item(const struct join *join, struct join_import
 int join_match(struct join *join, struct join_import wanted, struct program_def def,
                const struct wasm_export *export) {
     /* as the definition declares it: an import in between may declare less */
-    struct program_def at = {def.instance, export->idx};
-    for (;;) {
-        struct program_def next = join->instances[at.instance].spaces[export->kind].defs[at.idx];
-        if (next.instance == at.instance && next.idx == at.idx)
-            break;
-        at = next;
-    }
+    struct program_def at =
+        join_definition(join, export->kind, (struct program_def){def.instance, export->idx});
     const struct named_item have = {join->sources->list[def.instance].name, export->name,
                                     describe(join, export->kind, at)};
     const struct named_item need = import_item(join, wanted);

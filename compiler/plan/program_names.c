@@ -1,4 +1,4 @@
-/* compiler/plan/program_names.c: names in order, and what all parts of linking use; see
+/* compiler/plan/program_names.c: names in order, and what several parts of linking use; see
  * program_join.h. */
 #include <stdlib.h>
 #include <string.h>
@@ -50,4 +50,14 @@ const struct join_key *join_find(const struct join_key *keys, uint32_t count,
             high = middle;
     }
     return low < count && join_keys_order(&keys[low], &wanted) == 0 ? &keys[low] : NULL;
+}
+
+struct program_def join_definition(const struct join *join, enum wasm_kind kind,
+                                   struct program_def at) {
+    for (;;) {
+        struct program_def next = join->instances[at.instance].spaces[kind].defs[at.idx];
+        if (next.instance == at.instance && next.idx == at.idx)
+            return at;
+        at = next;
+    }
 }
