@@ -56,6 +56,18 @@ const char *wasm_foreign_kind(struct wasm_bytes file);
 /* decode_types.c */
 int decoder_read_global_type(struct decoder *decoder, struct wasm_global *global);
 
+/* A section of things that follow the imported ones in their index space. */
+struct decoder_declared {
+    const char *what; /* "tables", for messages */
+    uint32_t bytes_min, limit;
+    size_t row_bytes;
+    int (*read)(struct decoder *decoder, void *row);
+};
+/* Read the section into a larger array, which `*rows` points to then. *count: the imported ones
+ * before, all of them after. */
+int decoder_read_declared(struct decoder *decoder, const struct decoder_declared *declared,
+                          void **rows, uint32_t *count);
+
 /* Make a larger array: the old elements, then zeros; NULL if out of memory. */
 void *decoder_extend(struct decoder *decoder, const void *old, uint32_t old_count,
                      uint32_t new_count, size_t elem_bytes);

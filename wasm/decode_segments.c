@@ -28,27 +28,19 @@ int decoder_read_expr(struct decoder *decoder, struct wasm_bytes *ret_expr) {
     return 0;
 }
 
+static int read_global(struct decoder *decoder, void *row) {
+    struct wasm_global *global = row;
+    int status = decoder_read_global_type(decoder, global);
+    return status == 0 ? decoder_read_expr(decoder, &global->init) : status;
+}
+
 int decoder_globals(struct decoder *decoder) {
+    static const struct decoder_declared declared = {"globals", 3, WASM_LIMIT_GLOBALS,
+                                                     sizeof(struct wasm_global), read_global};
     struct wasm_module *module = decoder->module;
-    uint32_t count = 0;
-    int status =
-        wasm_read_count(&decoder->reader, 3, WASM_LIMIT_GLOBALS, "number of globals", &count);
-    if (status == 0)
-        status = decoder_check_total(decoder, module->globals_count, count, WASM_LIMIT_GLOBALS,
-                                     "globals");
-    if (status != 0)
-        return status;
-    module->globals = decoder_extend(decoder, module->globals, module->globals_count,
-                                     module->globals_count + count, sizeof *module->globals);
-    if (module->globals == NULL)
-        return decoder_nomem(decoder);
-    for (uint32_t i = 0; status == 0 && i < count; i++) {
-        struct wasm_global *global = &module->globals[module->globals_count + i];
-        status = decoder_read_global_type(decoder, global);
-        if (status == 0)
-            status = decoder_read_expr(decoder, &global->init);
-    }
-    module->globals_count += count;
+    void *rows = module->globals;
+    int status = decoder_read_declared(decoder, &declared, &rows, &module->globals_count);
+    module->globals = rows;
     return status;
 }
 

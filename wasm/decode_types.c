@@ -4,6 +4,9 @@
  * not check indices; the validator does.
  */
 #include "decode.h"
+
+#include <stdio.h>
+
 #include "layout.h"
 #include "limits.h"
 #include "read.h"
@@ -74,7 +77,8 @@ static int read_page_size(struct decoder *decoder, uint32_t *ret_log2) {
     return status;
 }
 
-static int read_memory_type(struct decoder *decoder, struct wasm_memory *memory) {
+static int read_memory_type(struct decoder *decoder, void *row) {
+    struct wasm_memory *memory = row;
     struct wasm_limits *limits = &memory->limits;
     uint8_t flags = 0;
     memory->offset = wasm_reader_offset(&decoder->reader);
@@ -187,7 +191,8 @@ static int import_global(struct decoder *decoder, uint32_t *ret_idx) {
 }
 
 /* The attribute is 0: an exception (5.5.13). */
-static int read_tag_type(struct decoder *decoder, struct wasm_tag *tag) {
+static int read_tag_type(struct decoder *decoder, void *row) {
+    struct wasm_tag *tag = row;
     struct wasm_reader *reader = &decoder->reader;
     uint8_t attribute = 0;
     tag->offset = wasm_reader_offset(reader);
@@ -286,30 +291,47 @@ int decoder_imports(struct decoder *decoder) {
 
 /* ---- declared by type alone ---- */
 
-int decoder_funcs(struct decoder *decoder) {
-    struct wasm_module *module = decoder->module;
-    uint32_t count = 0;
+int decoder_read_declared(struct decoder *decoder, const struct decoder_declared *declared,
+                          void **rows, uint32_t *count) {
+    char number[32];
+    const uint32_t before = *count;
+    uint32_t more = 0;
+    snprintf(number, sizeof number, "number of %s", declared->what);
     int status =
-        wasm_read_count(&decoder->reader, 1, WASM_LIMIT_FUNCS, "number of functions", &count);
+        wasm_read_count(&decoder->reader, declared->bytes_min, declared->limit, number, &more);
     if (status == 0)
-        status =
-            decoder_check_total(decoder, module->funcs_count, count, WASM_LIMIT_FUNCS, "functions");
+        status = decoder_check_total(decoder, before, more, declared->limit, declared->what);
     if (status != 0)
         return status;
-    module->funcs = decoder_extend(decoder, module->funcs, module->funcs_count,
-                                   module->funcs_count + count, sizeof *module->funcs);
-    if (module->funcs == NULL)
+    uint8_t *all = decoder_extend(decoder, *rows, before, before + more, declared->row_bytes);
+    if (all == NULL)
         return decoder_nomem(decoder);
-    for (uint32_t i = 0; status == 0 && i < count; i++)
-        status = wasm_read_u32(&decoder->reader, "type index",
-                               &module->funcs[module->funcs_count + i].type_idx);
-    module->funcs_count += count;
-    decoder->declared_funcs_count = count;
+    for (uint32_t i = 0; status == 0 && i < more; i++)
+        status = declared->read(decoder, all + (size_t)(before + i) * declared->row_bytes);
+    *rows = all;
+    *count = before + more;
+    return status;
+}
+
+static int read_func(struct decoder *decoder, void *row) {
+    struct wasm_func *func = row;
+    return wasm_read_u32(&decoder->reader, "type index", &func->type_idx);
+}
+
+int decoder_funcs(struct decoder *decoder) {
+    static const struct decoder_declared declared = {"functions", 1, WASM_LIMIT_FUNCS,
+                                                     sizeof(struct wasm_func), read_func};
+    struct wasm_module *module = decoder->module;
+    void *rows = module->funcs;
+    int status = decoder_read_declared(decoder, &declared, &rows, &module->funcs_count);
+    module->funcs = rows;
+    decoder->declared_funcs_count = module->funcs_count - module->imported_funcs_count;
     return status;
 }
 
 /* A table may have an initialiser: 0x40 0x00, the type, a constant expression (5.5.7). */
-static int read_table(struct decoder *decoder, struct wasm_table *table) {
+static int read_table(struct decoder *decoder, void *row) {
+    struct wasm_table *table = row;
     struct wasm_reader *reader = &decoder->reader;
     bool has_init = reader->pos < reader->end && *reader->pos == 0x40;
     uint8_t reserved = 0;
@@ -327,60 +349,32 @@ static int read_table(struct decoder *decoder, struct wasm_table *table) {
 }
 
 int decoder_tables(struct decoder *decoder) {
+    static const struct decoder_declared declared = {"tables", 3, WASM_LIMIT_TABLES,
+                                                     sizeof(struct wasm_table), read_table};
     struct wasm_module *module = decoder->module;
-    uint32_t count = 0;
-    int status =
-        wasm_read_count(&decoder->reader, 3, WASM_LIMIT_TABLES, "number of tables", &count);
-    if (status == 0)
-        status =
-            decoder_check_total(decoder, module->tables_count, count, WASM_LIMIT_TABLES, "tables");
-    if (status != 0)
-        return status;
-    module->tables = decoder_extend(decoder, module->tables, module->tables_count,
-                                    module->tables_count + count, sizeof *module->tables);
-    if (module->tables == NULL)
-        return decoder_nomem(decoder);
-    for (uint32_t i = 0; status == 0 && i < count; i++)
-        status = read_table(decoder, &module->tables[module->tables_count + i]);
-    module->tables_count += count;
+    void *rows = module->tables;
+    int status = decoder_read_declared(decoder, &declared, &rows, &module->tables_count);
+    module->tables = rows;
     return status;
 }
 
 int decoder_memories(struct decoder *decoder) {
+    static const struct decoder_declared declared = {"memories", 2, WASM_LIMIT_MEMORIES,
+                                                     sizeof(struct wasm_memory), read_memory_type};
     struct wasm_module *module = decoder->module;
-    uint32_t count = 0;
-    int status =
-        wasm_read_count(&decoder->reader, 2, WASM_LIMIT_MEMORIES, "number of memories", &count);
-    if (status == 0)
-        status = decoder_check_total(decoder, module->memories_count, count, WASM_LIMIT_MEMORIES,
-                                     "memories");
-    if (status != 0)
-        return status;
-    module->memories = decoder_extend(decoder, module->memories, module->memories_count,
-                                      module->memories_count + count, sizeof *module->memories);
-    if (module->memories == NULL)
-        return decoder_nomem(decoder);
-    for (uint32_t i = 0; status == 0 && i < count; i++)
-        status = read_memory_type(decoder, &module->memories[module->memories_count + i]);
-    module->memories_count += count;
+    void *rows = module->memories;
+    int status = decoder_read_declared(decoder, &declared, &rows, &module->memories_count);
+    module->memories = rows;
     return status;
 }
 
 int decoder_tags(struct decoder *decoder) {
+    static const struct decoder_declared declared = {"tags", 2, WASM_LIMIT_TAGS,
+                                                     sizeof(struct wasm_tag), read_tag_type};
     struct wasm_module *module = decoder->module;
-    uint32_t count = 0;
-    int status = wasm_read_count(&decoder->reader, 2, WASM_LIMIT_TAGS, "number of tags", &count);
-    if (status == 0)
-        status = decoder_check_total(decoder, module->tags_count, count, WASM_LIMIT_TAGS, "tags");
-    if (status != 0)
-        return status;
-    module->tags = decoder_extend(decoder, module->tags, module->tags_count,
-                                  module->tags_count + count, sizeof *module->tags);
-    if (module->tags == NULL)
-        return decoder_nomem(decoder);
-    for (uint32_t i = 0; status == 0 && i < count; i++)
-        status = read_tag_type(decoder, &module->tags[module->tags_count + i]);
-    module->tags_count += count;
+    void *rows = module->tags;
+    int status = decoder_read_declared(decoder, &declared, &rows, &module->tags_count);
+    module->tags = rows;
     return status;
 }
 
