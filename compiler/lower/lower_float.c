@@ -4,6 +4,7 @@
  * are added later, in SSA form (lower_nan.c).
  */
 #include "lower.h"
+#include "lower_identity.h"
 
 static void emit_const(struct lower_func *lf) {
     struct lower_module *lm = lf->lm;
@@ -14,18 +15,12 @@ static void emit_const(struct lower_func *lf) {
         lower_push(lf, LLVMConstBitCast(lower_const_i64(lm, lf->instr.u64), lm->f64));
 }
 
-static bool is_constant_nan(LLVMValueRef value) {
-    LLVMBool loses;
-    double number = LLVMIsAConstantFP(value) != NULL ? LLVMConstRealGetDouble(value, &loses) : 0;
-    return number != number;
-}
-
 /* The builder folds constants, and takes NaN * 1 for the same NaN, signalling or not. */
 static LLVMValueRef build_arithmetic(struct lower_func *lf, LLVMOpcode opcode, LLVMValueRef left,
                                      LLVMValueRef right) {
-    if (is_constant_nan(left))
+    if (lower_may_be_nan(lf->lm, left))
         left = lower_fence(lf, left);
-    if (is_constant_nan(right))
+    if (lower_may_be_nan(lf->lm, right))
         right = lower_fence(lf, right);
     return LLVMBuildBinOp(lf->builder, opcode, left, right, "");
 }

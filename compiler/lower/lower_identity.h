@@ -1,6 +1,6 @@
 /*
- * compiler/lower/lower_identity.h: internal header of lower_nan.c and lower_identity.c, which knows
- * what constants are as floats.
+ * compiler/lower/lower_identity.h: what constants are as floats, for lower_nan.c and the arithmetic
+ * of floats.
  */
 #ifndef COMPILER_LOWER_IDENTITY_H
 #define COMPILER_LOWER_IDENTITY_H
