@@ -4,14 +4,12 @@
  * file it prints "file: GROUP NAME JUDGED MODULES PASSED FAILED SKIPPED", and for each reason of
  * skips "skips: GROUP NAME COUNT REASON".
  */
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "file.h"
 #include "harness.h"
 #include "literals.h"
 #include "spec_imports.h"
@@ -278,29 +276,6 @@ static bool run_commands(struct run *run) {
     return spec_read_number(&line, &run->judged) && spec_read_number(&line, &run->modules);
 }
 
-static char *load_pack(const char *path, size_t *ret_bytes) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat info;
-    if (fd < 0 || fstat(fd, &info) != 0) {
-        perror(path);
-        if (fd >= 0)
-            (void)close(fd);
-        return NULL;
-    }
-    size_t bytes = (size_t)info.st_size;
-    char *data = malloc(bytes + 1);
-    size_t got = 0;
-    while (data != NULL && got < bytes) {
-        ssize_t step = read(fd, data + got, bytes - got);
-        if (step <= 0)
-            break;
-        got += (size_t)step;
-    }
-    (void)close(fd);
-    *ret_bytes = got;
-    return data;
-}
-
 static void end_file(struct run *run) {
     printf("file: %s %s %zu %zu %u %u %u\n", run->group, run->file, run->judged, run->modules,
            run->here.passed, run->here.failed, run->here.skipped);
@@ -322,12 +297,15 @@ static void end_file(struct run *run) {
 }
 
 static void run_pack(struct run *run, const char *path) {
+    struct husk_error err = {.message = ""};
+    uint8_t *data = NULL;
     size_t bytes = 0;
-    char *data = load_pack(path, &bytes);
+    if (file_read(path, SIZE_MAX, &data, &bytes, &err) != 0)
+        fprintf(stderr, "%s\n", err.message);
     run->group = "?";
     run->file = path;
-    run->pos = data;
-    run->end = data != NULL ? data + bytes : NULL;
+    run->pos = (char *)data;
+    run->end = data != NULL ? run->pos + bytes : NULL;
     if (data == NULL || !run_commands(run))
         report(run, "0", false, "%s is not a whole pack", path);
     end_file(run);

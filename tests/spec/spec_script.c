@@ -1,13 +1,11 @@
 /* tests/spec/spec_script.c: see spec_script.h. */
 #include "spec_script.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "file.h"
 #include "spec_judge.h"
 
 struct registered {
@@ -25,30 +23,15 @@ struct reader {
 };
 
 bool script_read_file(const char *path, uint8_t **ret_data, size_t *ret_count) {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat info;
-    if (fd < 0 || fstat(fd, &info) != 0) {
-        perror(path);
-        if (fd >= 0)
-            (void)close(fd);
+    struct husk_error err = {.message = ""};
+    uint8_t *data = NULL;
+    size_t count = 0;
+    if (file_read(path, SIZE_MAX, &data, &count, &err) != 0) {
+        fprintf(stderr, "%s\n", err.message);
         return false;
     }
-    size_t count = (size_t)info.st_size;
-    uint8_t *data = malloc(count != 0 ? count : 1); /* no byte more, so that ASan sees over-reads */
-    size_t got = 0;
-    while (data != NULL && got < count) {
-        ssize_t step = read(fd, data + got, count - got);
-        if (step <= 0)
-            break;
-        got += (size_t)step;
-    }
-    (void)close(fd);
-    if (data == NULL || got != count) {
-        fprintf(stderr, "%s: cannot be read\n", path);
-        free(data);
-        return false;
-    }
-    *ret_data = data;
+    uint8_t *exact = realloc(data, count != 0 ? count : 1); /* so that ASan sees over-reads */
+    *ret_data = exact != NULL ? exact : data;
     *ret_count = count;
     return true;
 }

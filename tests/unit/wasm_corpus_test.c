@@ -12,6 +12,7 @@
 
 #include "../spec/spec_json.h"
 #include "../spec/spec_judge.h"
+#include "file.h"
 #include "harness.h"
 #include "module.h"
 
@@ -36,25 +37,10 @@ struct tally {
     unsigned right[KINDS_COUNT], wrong[KINDS_COUNT];
 };
 
-static char *file_read(const char *path, size_t *ret_bytes) {
-    FILE *file = fopen(path, "rbe");
-    if (file == NULL)
-        return NULL;
-    size_t cap = 1 << 20;
-    size_t bytes = 0;
-    char *data = malloc(cap);
-    while (data != NULL) {
-        bytes += fread(data + bytes, 1, cap - bytes, file);
-        if (bytes < cap)
-            break;
-        cap *= 2;
-        char *grown = realloc(data, cap);
-        if (grown == NULL)
-            free(data);
-        data = grown;
-    }
-    (void)fclose(file);
-    *ret_bytes = bytes;
+static uint8_t *read_whole(const char *path, size_t *ret_count) {
+    struct husk_error err = {.message = ""};
+    uint8_t *data = NULL;
+    CHECK_OK(file_read(path, SIZE_MAX, &data, ret_count, &err), err);
     return data;
 }
 
@@ -98,8 +84,7 @@ static void run_command(const char *dir, const struct json *command, struct tall
     char path[4096];
     (void)snprintf(path, sizeof path, "%s/%s", dir, file);
     size_t count = 0;
-    char *wasm = file_read(path, &count);
-    CHECK_MSG(wasm != NULL, "cannot read %s", path);
+    uint8_t *wasm = read_whole(path, &count);
     struct husk_error err = {0};
     int status = judge(wasm, count, tally, &err);
     free(wasm);
@@ -118,9 +103,8 @@ static void run_script(const char *dir, const char *name, struct tally *tally) {
     size_t bytes = 0;
     size_t offset = 0;
     (void)snprintf(path, sizeof path, "%s/%s/%s.json", dir, name, name);
-    char *text = file_read(path, &bytes);
-    CHECK_MSG(text != NULL, "cannot read %s", path);
-    struct json *script = json_parse(text, bytes, &offset);
+    uint8_t *text = read_whole(path, &bytes);
+    struct json *script = json_parse((const char *)text, bytes, &offset);
     free(text);
     CHECK_MSG(script != NULL, "%s: bad JSON at %zu", path, offset);
     char script_dir[3072];

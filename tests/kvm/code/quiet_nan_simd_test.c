@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "levels.h"
+#include "wat_text.h"
 
 /* In the templates: $V the shape (f32x4), $T the lanes' type, $I the integers of that width, $W
  * their shape, $K the constant y, $L a vector of it, $B one of its bits plus 5, $F one of fives (as
@@ -95,36 +96,25 @@ static uint64_t signalling(const struct kind *kind) {
     return kind->is_wide ? SIGNALLING64 : SIGNALLING32;
 }
 
-struct text {
-    char *at;
-    size_t used, size;
-};
-
-static void put(struct text *text, const char *part, size_t count) {
-    CHECK(count < text->size - text->used);
-    memcpy(text->at + text->used, part, count);
-    text->used += count;
-    text->at[text->used] = 0;
+static void put_string(struct wat_text *text, const char *string) {
+    wat_text_put(text, string, strlen(string));
 }
 
-static void put_string(struct text *text, const char *string) {
-    put(text, string, strlen(string));
-}
-
-static void put_lanes(struct text *text, const struct kind *kind, const char *lane) {
+static void put_lanes(struct wat_text *text, const struct kind *kind, const char *lane) {
     for (int i = 0; i < (kind->is_wide ? 2 : 4); i++) {
         put_string(text, i != 0 ? " " : "");
         put_string(text, lane);
     }
 }
 
-static void put_bits(struct text *text, const struct kind *kind, uint64_t bits) {
+static void put_bits(struct wat_text *text, const struct kind *kind, uint64_t bits) {
     char lane[32];
     snprintf(lane, sizeof lane, "0x%llx", (unsigned long long)bits);
     put_lanes(text, kind, lane);
 }
 
-static void put_hole(struct text *text, char letter, const struct kind *kind) {
+static void put_hole(struct wat_text *text, char letter, const void *user) {
+    const struct kind *kind = user;
     switch (letter) {
     case 'V': put_string(text, kind->is_wide ? "f64x2" : "f32x4"); break;
     case 'W': put_string(text, kind->is_wide ? "i64x2" : "i32x4"); break;
@@ -139,17 +129,12 @@ static void put_hole(struct text *text, char letter, const struct kind *kind) {
     }
 }
 
-/* Capital letters behind a $ are holes; small ones are names of wasm's. */
-static void put_template(struct text *text, const char *template, const struct kind *kind) {
-    for (const char *at = template; *at != '\0'; at++)
-        if (at[0] == '$' && at[1] >= 'A' && at[1] <= 'Z')
-            put_hole(text, *++at, kind);
-        else
-            put(text, at, 1);
+static void put_template(struct wat_text *text, const char *template, const struct kind *kind) {
+    wat_text_template(text, template, put_hole, kind);
 }
 
 /* Every function: (x, y, fives, 1) -> the result, of which `form` may take a lane. */
-static void put_func(struct text *text, const struct kind *kind, const char *before,
+static void put_func(struct wat_text *text, const struct kind *kind, const char *before,
                      const char *const parts[4], int *count) {
     char head[128];
     for (int form = 0; form < 2; form++) {
@@ -167,7 +152,7 @@ static void put_func(struct text *text, const struct kind *kind, const char *bef
     }
 }
 
-static void put_binaries(struct text *text, const struct kind *kind, int *count) {
+static void put_binaries(struct wat_text *text, const struct kind *kind, int *count) {
     static const char *const ops[2][4] = {{"($V.add ", "($V.sub ", "($V.min ", "($V.max "},
                                           {"($V.mul ", "($V.div ", "($V.min ", "($V.max "}};
     for (size_t y = 0; y < sizeof sources_y / sizeof sources_y[0]; y++)
@@ -181,7 +166,7 @@ static void put_binaries(struct text *text, const struct kind *kind, int *count)
             }
 }
 
-static void put_unaries(struct text *text, const struct kind *kind, int *count) {
+static void put_unaries(struct wat_text *text, const struct kind *kind, int *count) {
     static const char *const ops[] = {"($V.ceil ",    "($V.floor ", "($V.trunc ",
                                       "($V.nearest ", "($V.sqrt ",  "($V.floor ($V.abs "};
     static const char *const promotions[] = {
@@ -201,9 +186,7 @@ static void put_unaries(struct text *text, const struct kind *kind, int *count) 
 }
 
 static uint8_t *make_module(const struct kind *kind, size_t *ret_bytes, int *ret_funcs) {
-    struct text text = {.size = 4u << 20};
-    text.at = malloc(text.size);
-    CHECK(text.at != NULL);
+    struct wat_text text = wat_text_new();
     *ret_funcs = 0;
     put_string(&text, "(module (memory (export \"memory\") 1) (data (i32.const 512) ");
     put_string(&text, kind->is_wide ? "\"\\34\\12\\00\\00\\00\\00\\f4\\7f"
@@ -215,9 +198,7 @@ static uint8_t *make_module(const struct kind *kind, size_t *ret_bytes, int *ret
     put_binaries(&text, kind, ret_funcs);
     put_unaries(&text, kind, ret_funcs);
     put_string(&text, ")");
-    uint8_t *wasm = wat_to_wasm(text.at, ret_bytes);
-    free(text.at);
-    return wasm;
+    return wat_text_finish(&text, ret_bytes);
 }
 
 static struct husk_value splat(const struct kind *kind, uint64_t bits) {

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "levels.h"
+#include "wat_text.h"
 
 /* In the templates: $T the type (f32), $I the integer type of its width, $K the constant y as a
  * literal, $B its bits, $N y as an integer, $M the address of a float in memory, $S the bits of
@@ -103,29 +104,19 @@ struct kind {
     const struct operand *y;
 };
 
-struct text {
-    char *at;
-    size_t used, size;
-};
-
-static void put(struct text *text, const char *part, size_t count) {
-    CHECK(count < text->size - text->used);
-    memcpy(text->at + text->used, part, count);
-    text->used += count;
-    text->at[text->used] = 0;
-}
-
-__attribute__((format(printf, 2, 3))) static void emit(struct text *text, const char *format, ...) {
+__attribute__((format(printf, 2, 3))) static void emit(struct wat_text *text, const char *format,
+                                                       ...) {
     char part[512];
     va_list args;
     va_start(args, format);
     int count = vsnprintf(part, sizeof part, format, args);
     va_end(args);
     CHECK(count >= 0 && (size_t)count < sizeof part);
-    put(text, part, (size_t)count);
+    wat_text_put(text, part, (size_t)count);
 }
 
-static void emit_hole(struct text *text, char letter, const struct kind *kind) {
+static void emit_hole(struct wat_text *text, char letter, const void *user) {
+    const struct kind *kind = user;
     uint64_t bits = kind->is_wide ? kind->y->bits64 : kind->y->bits32;
     switch (letter) {
     case 'T': emit(text, "%s", kind->is_wide ? "f64" : "f32"); break;
@@ -148,34 +139,29 @@ static void emit_hole(struct text *text, char letter, const struct kind *kind) {
     }
 }
 
-/* Capital letters behind a $ are holes; small ones are names of wasm's. */
-static void emit_template(struct text *text, const char *template, const struct kind *kind) {
-    for (const char *at = template; *at != '\0'; at++)
-        if (at[0] == '$' && at[1] >= 'A' && at[1] <= 'Z')
-            emit_hole(text, *++at, kind);
-        else
-            put(text, at, 1);
+static void emit_template(struct wat_text *text, const char *template, const struct kind *kind) {
+    wat_text_template(text, template, emit_hole, kind);
 }
 
 /* Every function: (x's bits, y's bits, 1, y as an integer) -> bits of the result. */
-static void emit_begin(struct text *text, const struct kind *kind, int *count) {
+static void emit_begin(struct wat_text *text, const struct kind *kind, int *count) {
     emit(text, "(func (export \"q%d\") (param $x i64) (param $y i64) (param $c i32) (param $n i64)",
          (*count)++);
     emit_template(text, " (result $I) (local $v $T) (local $i i32) (local $r $I) ", kind);
 }
 
-static void emit_result(struct text *text, const struct kind *kind) {
+static void emit_result(struct wat_text *text, const struct kind *kind) {
     emit_template(text, "(local.set $r ($I.reinterpret_$T ", kind);
 }
 
 /* The fast tier's instruction selector leaves this conversion, and with it all that comes before in
  * its block, to the other one, which folds. */
-static void emit_end(struct text *text) {
+static void emit_end(struct wat_text *text) {
     emit(text,
          ")) (f64.store (i32.const 600) (f64.convert_i64_u (local.get $n))) (local.get $r))\n");
 }
 
-static void emit_binary(struct text *text, const struct kind *kind, const char *before,
+static void emit_binary(struct wat_text *text, const struct kind *kind, const char *before,
                         const char *y, int *count) {
     static const char *const ops[2][4] = {{"add", "sub", "min", "max"},
                                           {"mul", "div", "min", "max"}};
@@ -199,7 +185,7 @@ static void emit_binary(struct text *text, const struct kind *kind, const char *
     }
 }
 
-static void emit_unary(struct text *text, const struct kind *kind, int *count) {
+static void emit_unary(struct wat_text *text, const struct kind *kind, int *count) {
     static const char *const forms[] = {
         "($T.ceil #)", "($T.floor #)",          "($T.trunc #)",        "($T.nearest #)",
         "($T.sqrt #)", "($T.floor ($T.abs #))", "($T.sqrt ($T.neg #))"};
@@ -219,7 +205,7 @@ static void emit_unary(struct text *text, const struct kind *kind, int *count) {
 }
 
 /* A promotion and back, with something in between. */
-static void emit_promotions(struct text *text, int *count) {
+static void emit_promotions(struct wat_text *text, int *count) {
     static const char *const forms[] = {
         "#",
         "(f64.neg #)",
@@ -242,7 +228,7 @@ static void emit_promotions(struct text *text, int *count) {
     }
 }
 
-static void emit_kind(struct text *text, const struct kind *kind, int *count) {
+static void emit_kind(struct wat_text *text, const struct kind *kind, int *count) {
     for (size_t i = 0; i < sizeof sources_y / sizeof sources_y[0]; i++)
         emit_binary(text, kind, sources_y[i].before, sources_y[i].y, count);
     for (size_t i = 0;
@@ -253,7 +239,7 @@ static void emit_kind(struct text *text, const struct kind *kind, int *count) {
         emit_binary(text, kind, sources_zero[i].before, sources_zero[i].y, count);
 }
 
-static void emit_header(struct text *text) {
+static void emit_header(struct wat_text *text) {
     emit(text, "(module (memory (export \"memory\") 1)\n"
                "(data (i32.const 512) "
                "\"\\23\\01\\a0\\7f\\00\\00\\00\\00\\34\\12\\00\\00\\00\\00\\f4\\7f\")\n");
@@ -275,18 +261,15 @@ struct module {
 };
 
 static struct module make_module(const struct kind *kind) {
-    struct text text = {.size = 4u << 20};
+    struct wat_text text = wat_text_new();
     struct module module = {.funcs_count = 0};
-    text.at = malloc(text.size);
-    CHECK(text.at != NULL);
     emit_header(&text);
     emit_kind(&text, kind, &module.funcs_count);
     emit_unary(&text, kind, &module.funcs_count);
     if (!kind->is_wide)
         emit_promotions(&text, &module.funcs_count);
     emit(&text, ")");
-    module.wasm = wat_to_wasm(text.at, &module.count);
-    free(text.at);
+    module.wasm = wat_text_finish(&text, &module.count);
     return module;
 }
 
