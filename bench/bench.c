@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "v8_beside.h"
 
 static const char usage[] =
     "usage: husk_bench [options] [module.wasm…]\n"
@@ -23,6 +24,7 @@ static const char usage[] =
     "  --json FILE       JSON lines (default: none)\n"
     "  --scratch FOLDER  for images (default .)\n"
     "  --modules FOLDER  where the kernels' modules are\n"
+    "  --v8 NODE         also run the kernels in this program's V8: node, version 24 or later\n"
     "  --worker FILE     the compiler's worker program\n"
     "  --revision TEXT   what is measured, for the JSON lines\n";
 
@@ -89,21 +91,23 @@ static unsigned parts_parse(char *list) {
 struct settings {
     struct bench bench;
     unsigned parts;
-    const char *revision, *json_path;
+    const char *revision, *json_path, *node;
 };
 
 static const struct option long_options[] = {
     {"parts", 1, NULL, 'p'},    {"kernel", 1, NULL, 'k'},  {"rounds", 1, NULL, 'r'},
     {"opt", 1, NULL, 'O'},      {"strict", 0, NULL, 's'},  {"json", 1, NULL, 'j'},
     {"scratch", 1, NULL, 'd'},  {"modules", 1, NULL, 'm'}, {"worker", 1, NULL, 'w'},
-    {"revision", 1, NULL, 'v'}, {"help", 0, NULL, 'h'},    {NULL, 0, NULL, 0}};
+    {"revision", 1, NULL, 'v'}, {"v8", 1, NULL, 'n'},      {"help", 0, NULL, 'h'},
+    {NULL, 0, NULL, 0}};
 
 /* False: unknown or unusable. */
 static bool option_take(struct settings *settings, int option, char *value) {
     struct bench *bench = &settings->bench;
     const char **texts[] = {
         ['k'] = &bench->only_kernel, ['j'] = &settings->json_path, ['d'] = &bench->scratch_dir,
-        ['m'] = &bench->wasm_dir,    ['w'] = &bench->worker_path,  ['v'] = &settings->revision};
+        ['m'] = &bench->wasm_dir,    ['w'] = &bench->worker_path,  ['v'] = &settings->revision,
+        ['n'] = &settings->node};
     if ((size_t)option < sizeof texts / sizeof texts[0] && texts[option] != NULL) {
         *texts[option] = value;
         return true;
@@ -156,6 +160,11 @@ int main(int argc, char **argv) {
         perror(settings.json_path);
         return 1;
     }
+    if (settings.node != NULL) {
+        settings.bench.v8 = v8_beside_start(settings.node, settings.bench.wasm_dir);
+        if (settings.bench.v8 == NULL)
+            return 1;
+    }
     int result = husk_engine_new(NULL, &settings.bench.engine, &err);
     if (result != 0) {
         bench_fail("engine", &err);
@@ -163,6 +172,7 @@ int main(int argc, char **argv) {
         result = parts_run(&settings);
         husk_engine_unref(settings.bench.engine);
     }
+    v8_beside_stop(settings.bench.v8);
     if (fclose(settings.bench.json) != 0) {
         perror(settings.json_path);
         result = -1;

@@ -19,6 +19,7 @@ struct bench {
     const char *scratch_dir; /* for the images of the compile benchmark */
     const char *worker_path; /* NULL: the library searches for it */
     const char *only_kernel; /* NULL: all */
+    struct v8_beside *v8;    /* NULL: V8 is not measured beside Husk */
     char *const *modules;    /* more modules for the compile benchmark */
     size_t modules_count;
     uint32_t rounds;

@@ -1,7 +1,7 @@
 /*
- * bench/kernels_run.c: runs every kernel natively and in a sandbox. The two take turns in one
- * process, so a slow period of the machine slows both. Times are CPU time of the thread, which also
- * runs the guest. The ratio is the median of the rounds' ratios. Checksums must agree in every
+ * bench/kernels_run.c: runs every kernel natively and in a sandbox, and in V8 if asked (--v8). They
+ * take turns, so a slow period of the machine slows all. Times are CPU time of the thread, which
+ * also runs the guest. The ratio is the median of the rounds' ratios. Checksums must agree in every
  * round.
  */
 #include <inttypes.h>
@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "bench.h"
+#include "v8_beside.h"
 
 #define HUSK_KERNEL(name, n, group) uint64_t kernel_##name(uint32_t n_value);
 #include "kernels.def"
@@ -35,10 +36,12 @@ enum { KERNELS_COUNT = sizeof kernels / sizeof kernels[0], ROUNDS_MAX = 1000 };
 
 struct kernel_times {
     double native_ms[ROUNDS_MAX], husk_ms[ROUNDS_MAX], ratio[ROUNDS_MAX];
+    double v8_ratio[ROUNDS_MAX];
 };
 
 struct kernel_result {
     struct spread native_ms, husk_ms, ratio;
+    struct spread v8_ratio; /* V8 / native; zeros without V8 */
 };
 
 static int sandbox_run(husk_sandbox *sandbox, husk_func func, const struct kernel *kernel,
@@ -61,8 +64,18 @@ static int sandbox_run(husk_sandbox *sandbox, husk_func func, const struct kerne
     return 0;
 }
 
-static int round_run(const struct kernel *kernel, husk_sandbox *sandbox, husk_func func,
-                     double *ret_ms) {
+static int check_sum(const struct kernel *kernel, uint64_t native_sum, uint64_t sum,
+                     const char *where) {
+    if (native_sum == sum)
+        return 0;
+    fprintf(stderr, "husk_bench: %s: wrong result: native %016" PRIx64 ", %s %016" PRIx64 "\n",
+            kernel->name, native_sum, where, sum);
+    return -1;
+}
+
+/* ret_ms: native, Husk, V8 (0 without). */
+static int round_run(const struct bench *bench, const struct kernel *kernel, husk_sandbox *sandbox,
+                     husk_func func, double ret_ms[3]) {
     uint64_t start = bench_cpu_ns();
     uint64_t native_sum = kernel->native(kernel->n);
     uint64_t middle = bench_cpu_ns();
@@ -71,33 +84,34 @@ static int round_run(const struct kernel *kernel, husk_sandbox *sandbox, husk_fu
         return -1;
     ret_ms[1] = (double)(bench_cpu_ns() - middle) / 1e6;
     ret_ms[0] = (double)(middle - start) / 1e6;
-    if (native_sum != husk_sum) {
-        fprintf(stderr,
-                "husk_bench: %s: wrong result: native %016" PRIx64 ", in the sandbox %016" PRIx64
-                "\n",
-                kernel->name, native_sum, husk_sum);
+    ret_ms[2] = 0;
+    uint64_t v8_sum = native_sum;
+    if (bench->v8 != NULL &&
+        v8_beside_run(bench->v8, kernel->name, kernel->n, &ret_ms[2], &v8_sum) != 0)
         return -1;
-    }
-    return 0;
+    int status = check_sum(kernel, native_sum, husk_sum, "in the sandbox");
+    return status != 0 ? status : check_sum(kernel, native_sum, v8_sum, "in V8");
 }
 
 /* One round that is not counted (page faults, caches), then the counted ones. */
 static int rounds_run(const struct bench *bench, const struct kernel *kernel, husk_sandbox *sandbox,
                       husk_func func, struct kernel_result *ret_result) {
     static struct kernel_times times;
-    double ms[2];
-    if (round_run(kernel, sandbox, func, ms) != 0)
+    double ms[3];
+    if (round_run(bench, kernel, sandbox, func, ms) != 0)
         return -1;
     for (uint32_t i = 0; i < bench->rounds; i++) {
-        if (round_run(kernel, sandbox, func, ms) != 0)
+        if (round_run(bench, kernel, sandbox, func, ms) != 0)
             return -1;
         times.native_ms[i] = ms[0];
         times.husk_ms[i] = ms[1];
         times.ratio[i] = ms[1] / ms[0];
+        times.v8_ratio[i] = ms[2] / ms[0];
     }
     ret_result->native_ms = spread_of(times.native_ms, bench->rounds);
     ret_result->husk_ms = spread_of(times.husk_ms, bench->rounds);
     ret_result->ratio = spread_of(times.ratio, bench->rounds);
+    ret_result->v8_ratio = spread_of(times.v8_ratio, bench->rounds);
     return 0;
 }
 
@@ -122,9 +136,13 @@ static int kernel_measure(const struct bench *bench, const struct kernel *kernel
 
 static void kernel_report(const struct bench *bench, const struct kernel *kernel,
                           const struct kernel_result *result) {
-    printf("  %-12s %-11s %9.2f %9.2f %8.3f  %.3f-%.3f\n", kernel->name, kernel->group,
+    printf("  %-12s %-11s %9.2f %9.2f %8.3f  %.3f-%.3f", kernel->name, kernel->group,
            result->native_ms.p50, result->husk_ms.p50, result->ratio.p50, result->ratio.p10,
            result->ratio.p90);
+    if (bench->v8 != NULL)
+        printf("  V8 %.3f  %.3f-%.3f", result->v8_ratio.p50, result->v8_ratio.p10,
+               result->v8_ratio.p90);
+    putchar('\n');
     fflush(stdout);
     fprintf(bench->json,
             "{\"bench\":\"kernel\",\"name\":\"%s\",\"group\":\"%s\",\"n\":%u,\"rounds\":%u,",
@@ -134,6 +152,10 @@ static void kernel_report(const struct bench *bench, const struct kernel *kernel
     json_spread(bench->json, "husk_ms", result->husk_ms);
     fputc(',', bench->json);
     json_spread(bench->json, "ratio", result->ratio);
+    if (bench->v8 != NULL) {
+        fputc(',', bench->json);
+        json_spread(bench->json, "v8_ratio", result->v8_ratio);
+    }
     fputs("}\n", bench->json);
 }
 
@@ -151,7 +173,7 @@ static void geomean_report(const struct bench *bench, const double *ratios, size
 }
 
 int bench_kernels(const struct bench *bench) {
-    double ratios[2][KERNELS_COUNT];
+    double ratios[2][KERNELS_COUNT], v8_ratios[2][KERNELS_COUNT];
     size_t counts[2] = {0}, failed = 0;
     if (bench->rounds == 0 || bench->rounds > ROUNDS_MAX) {
         fprintf(stderr, "husk_bench: between 1 and %d rounds\n", ROUNDS_MAX);
@@ -172,9 +194,14 @@ int bench_kernels(const struct bench *bench) {
         }
         kernel_report(bench, &kernels[i], &result);
         int is_simd = strcmp(kernels[i].group, "simd") == 0;
+        v8_ratios[is_simd][counts[is_simd]] = result.v8_ratio.p50;
         ratios[is_simd][counts[is_simd]++] = result.ratio.p50;
     }
     geomean_report(bench, ratios[0], counts[0], "");
     geomean_report(bench, ratios[1], counts[1], "simd");
+    if (bench->v8 != NULL) {
+        geomean_report(bench, v8_ratios[0], counts[0], "V8");
+        geomean_report(bench, v8_ratios[1], counts[1], "V8, simd");
+    }
     return failed == 0 && counts[0] + counts[1] != 0 ? 0 : -1;
 }
