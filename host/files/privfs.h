@@ -11,6 +11,7 @@
  *
  * Functions return 0 (or a count) or -errno. -ENOSPC: the layer's limit of bytes or entries, or the
  * region, is used up. A failure changes nothing that a guest can see, except a short write.
+ * Reading changes nothing, access times included, so that a guest that only reads dirties no page.
  * One thread at a time uses a layer.
  */
 #ifndef HOST_PRIVFS_H
@@ -32,8 +33,9 @@ struct privfs {
     uint64_t covered_bytes; /* accessible now; the rest up to region_bytes is zeros */
     uint64_t region_bytes;
     uint64_t limit_bytes;   /* of contents and metadata together; whole pages count */
-    uint64_t limit_entries; /* names, and inodes that are open without a name */
-    /* Make at least `bytes` accessible, and set covered_bytes. 0 or -errno. */
+    uint64_t limit_entries; /* names, whiteouts included, and inodes that are open without a name */
+    /* Make at least `bytes` accessible, and set covered_bytes. 0 or -errno. It is called for a page
+     * or a few at a time, so more may be made accessible. `base` stays where it is. */
     int (*cover)(struct privfs *fs, uint64_t bytes);
     void *user;
     uint64_t now_ns; /* the time for what changes: realtime, set by the caller */
@@ -76,28 +78,31 @@ int privfs_set_shown_ino(struct privfs *fs, struct privfs_id id, uint64_t shown_
 struct privfs_entry {
     struct privfs_id id; /* none for a whiteout */
     enum privfs_kind kind;
-    /* Its place in the directory's order, never 0, the same as long as the entry is there. Depends
-     * on the name and on a secret of the layer. */
+    /* Its place in the directory's order: no other entry of the directory has it, at least 16, less
+     * than 2^63 + 16, the same as long as the entry is there. It is privfs_key_of() its name, or
+     * up to 7 more if another name with the same was there. */
     uint64_t key;
 };
 /* -ENOENT, -ENOTDIR. A whiteout is an entry. */
 int privfs_lookup(const struct privfs *fs, struct privfs_id dir, const char *name,
                   size_t name_bytes, struct privfs_entry *ret_entry);
-/* The key that a name has or would have in a directory's order, whiteouts and names below
- * included, so that both can be merged. Two names of one directory may, very rarely, get one key;
- * then the caller orders by name. */
+/* The key that a name would get in a directory, so that names below can be merged into its order: a
+ * multiple of 8, by the name and a secret of the layer. Two names may, very rarely, have the same;
+ * a ninth one cannot be added to a directory then: -ENOSPC. */
 uint64_t privfs_key_of(const struct privfs *fs, const char *name, size_t name_bytes);
 
 /* Make a file, a directory or a symbolic link (target set by privfs_set_target()) with one name.
- * Replaces a whiteout. -EEXIST. */
+ * Replaces a whiteout. -EEXIST; -ENOENT in a directory that was removed. */
 int privfs_create(struct privfs *fs, struct privfs_id dir, const char *name, size_t name_bytes,
                   enum privfs_kind kind, struct privfs_id *ret_id);
-/* Another name for a file or symbolic link. Replaces a whiteout. -EEXIST, -EPERM, -EMLINK. */
+/* Another name for a file or symbolic link. Replaces a whiteout. -EEXIST; -EPERM for a directory;
+ * -EMLINK; -ENOENT if it has no name any more. */
 int privfs_link(struct privfs *fs, struct privfs_id id, struct privfs_id dir, const char *name,
                 size_t name_bytes);
 /* Remove a name: of a file, symbolic link, whiteout, or a directory without entries (whiteouts are
  * dropped with it; -ENOTEMPTY if it has others). leave_whiteout: put a whiteout there. What has no
- * name any more is kept if is_open, else freed. The caller checks what POSIX says of kinds. */
+ * name any more is kept if is_open, else freed. The caller checks what POSIX says of kinds. -ENOSPC
+ * if the whiteout and the inode that is kept would be one entry too many. */
 struct privfs_removal {
     bool leave_whiteout;
     bool is_open;
@@ -118,7 +123,7 @@ int privfs_rename(struct privfs *fs, const struct privfs_place *from, const stru
                   struct privfs_removal how);
 /* An inode without a name is no longer open: free it. Does nothing if it has a name. */
 void privfs_release(struct privfs *fs, struct privfs_id id);
-/* A directory's parent; itself for a root. */
+/* A directory's parent; itself for a root. -ENOENT for a directory that was removed. */
 int privfs_parent(const struct privfs *fs, struct privfs_id dir, struct privfs_id *ret_parent);
 
 /* The first entry of a directory whose key is greater. `ret_name` has room for
@@ -128,15 +133,18 @@ int privfs_next(const struct privfs *fs, struct privfs_id dir, uint64_t after_ke
 
 /* ---- Contents ---- */
 
-/* Returns a count; 0 at the end. */
+/* Returns a count; 0 at the end. Contents of a directory: -EISDIR, of a symbolic link: -EINVAL. */
 int64_t privfs_read(const struct privfs *fs, struct privfs_id id, uint64_t offset, void *out,
                     uint64_t count);
-/* Returns a count, which is short if the room ends. Sets the times. */
+/* Returns a count, which is short if the room or PRIVFS_FILE_MAX_BYTES ends. Sets mtime and ctime.
+ * -EFBIG. */
 int64_t privfs_write(struct privfs *fs, struct privfs_id id, uint64_t offset, const void *in,
                      uint64_t count);
-/* Set the size; what is new reads as zeros and has no pages. -EFBIG. */
+/* Set the size; what is new reads as zeros and has no pages (what was in the inode itself may get
+ * one). -EFBIG. */
 int privfs_resize(struct privfs *fs, struct privfs_id id, uint64_t bytes);
-/* Give pages to [offset, offset + bytes), and make the file at least so long. All or nothing. */
+/* Give pages to [offset, offset + bytes), and make the file at least so long. All or nothing.
+ * -EINVAL for 0 bytes, -EFBIG. */
 int privfs_allocate(struct privfs *fs, struct privfs_id id, uint64_t offset, uint64_t bytes);
 
 /* A symbolic link's target. */
@@ -144,7 +152,8 @@ int privfs_set_target(struct privfs *fs, struct privfs_id id, const char *target
 int64_t privfs_target(const struct privfs *fs, struct privfs_id id, char *out, size_t count);
 /* A directory's path below, in the host's directory of its root: its entries there show through.
  * A directory has none at first, except a root, which has "". bytes SIZE_MAX takes it away.
- * privfs_lower() returns its length, or -ENOENT if it has none; `out` has PRIVFS_TARGET_MAX_BYTES + 1. */
+ * privfs_lower() returns its length, or -ENOENT if it has none; `out` has room for
+ * PRIVFS_TARGET_MAX_BYTES + 1, and ends in NUL. A path is names with "/" between: else -EINVAL. */
 int privfs_set_lower(struct privfs *fs, struct privfs_id dir, const char *path, size_t bytes);
 int64_t privfs_lower(const struct privfs *fs, struct privfs_id dir, char *out);
 
@@ -158,9 +167,10 @@ void privfs_usage(const struct privfs *fs, struct privfs_usage *ret_usage);
 /* Set the secret of a layer that is all zeros yet (privfs_key_of()); later calls do nothing. */
 void privfs_set_secret(struct privfs *fs, const uint64_t secret[2]);
 
-/* Check bytes that came from a file: every number, size, name, tree, cycle and count, each page used
- * once. Time and memory are linear in end_bytes. Returns 0, or -EBADMSG with *ret_what (a string of
- * static storage) and *ret_offset of the fault; -ENOMEM. `base` is readable for `bytes`. */
+/* Check bytes that came from a file: every number, size, name, tree, cycle and count, each page
+ * used once. Time and memory are linear in end_bytes. Returns 0, or -EBADMSG with *ret_what (a
+ * string of static storage: "a page with two owners") and *ret_offset of the fault; -ENOMEM. `base`
+ * is aligned to 8 bytes and readable for `bytes`. */
 int privfs_check(const uint8_t *base, uint64_t bytes, const char **ret_what, uint64_t *ret_offset);
 
 #endif
