@@ -2,11 +2,11 @@
 BUILD ?= build
 CMAKE_FLAGS ?=
 PREFIX ?= /usr/local
-LANES ?= unit fake kvm hostile fuzz cli spec apps
+LANES ?= unit fake kvm hostile fuzz cli spec wasi apps
 
 unexport CDPATH # scripts ask `cd` for paths; with it, cd prints more
 
-.PHONY: all configure test test-unit test-spec test-apps test-hwkvm test-diff test-asan test-tsan bench demo fuzz format lint install clean help
+.PHONY: all configure test test-unit test-spec test-wasi test-apps test-hwkvm test-diff test-asan test-tsan bench demo fuzz format lint install clean help
 .DEFAULT_GOAL := all
 
 all: configure ## build the library, the compiler, the command (build/husk) and the tests
@@ -31,6 +31,11 @@ test-spec: ## the official WebAssembly test suite
 	@tools/install-deps build test
 	@$(MAKE) --no-print-directory all
 	@tools/run-tests $(BUILD) spec
+
+test-wasi: ## the WASI test suite, preview 1
+	@tools/install-deps build
+	@$(MAKE) --no-print-directory all
+	@tools/run-tests $(BUILD) wasi
 
 test-apps: ## real programs: Lua, SQLite, bzip2; random programs against native code
 	@tools/install-deps build test apps
