@@ -101,7 +101,8 @@ HUSK_API int husk_caller_exit(husk_caller *caller, int32_t exit_code);
 
 /*
  * WASI preview 1 (wasi_snapshot_preview1 and, for old toolchains, wasi_unstable): arguments,
- * environment, clocks, random numbers and three streams. Nothing can be opened.
+ * environment, clocks, random numbers, three streams, and the files below the directories that are
+ * given. Without a directory nothing can be opened.
  *
  * Rights. A stream without rights is closed to the guest. That is the default, so an all-zero
  * struct gives nothing. Most programs need HUSK_WASI_READ on standard input, and HUSK_WASI_WRITE on
@@ -123,6 +124,30 @@ enum husk_wasi_rights {
     /* With HUSK_WASI_WRITE: sync. On a file also: set its size and times, allocate. */
     HUSK_WASI_RESIZE = 8
 };
+/* A directory of the guest's.
+ * HOST: a directory of the host, as it is. The kernel resolves the guest's paths below it
+ *   (openat2(), Linux 5.6 or later): nothing that the guest does, and no symbolic link, leads out of
+ *   it. Devices, pipes and sockets that lie there cannot be opened, and neither can what is in a
+ *   proc file system. A snapshot holds paths, positions and flags of open files, not contents; a
+ *   sandbox that is restored to it, or loaded from it, opens them again, and creates and truncates
+ *   nothing. What is not there any more, or another file, is closed to the guest.
+ * COW: a directory of the host that is only read, and above it a private layer that gets all
+ *   changes.
+ * MEM: a private layer alone, empty at first.
+ * A private layer is part of the sandbox's state: a snapshot holds it, a restore brings it back. */
+enum husk_wasi_dir_kind { HUSK_WASI_DIR_HOST = 1, HUSK_WASI_DIR_COW = 2, HUSK_WASI_DIR_MEM = 3 };
+/* An array element: its layout is final. */
+struct husk_wasi_dir {
+    const char *guest_path; /* how the guest names it: UTF-8, "/data" or "."; copied */
+    /* HOST, COW: the directory, which is opened now; or NULL, and host_fd is it, borrowed until the
+     * function returns. MEM: NULL, and host_fd 0 or -1. */
+    const char *host_path;
+    int host_fd;
+    uint32_t kind;     /* enum husk_wasi_dir_kind */
+    uint32_t rights;   /* HUSK_WASI_READ, or HUSK_WASI_READ | HUSK_WASI_WRITE */
+    uint32_t reserved; /* 0 */
+};
+
 struct husk_wasi_options {
     size_t size;
     const char *const *args; /* args[0] is the program name; copied */
@@ -135,10 +160,22 @@ struct husk_wasi_options {
     int stdin_fd, stdout_fd, stderr_fd;
     /* HUSK_WASI_…, or'ed. 0: closed to the guest; then the descriptor must be 0 or -1. */
     uint32_t stdin_rights, stdout_rights, stderr_rights;
+    /* The guest's directories: descriptors 3, 4, … in this order. At most 64, of which no two have
+     * the same guest_path. */
+    const struct husk_wasi_dir *dirs;
+    size_t dirs_count;
+    /* Descriptors that a guest may have open, streams and directories included; 0: 1024. At most
+     * 65,536. Each open file of the host is one of the process's, too (RLIMIT_NOFILE). */
+    uint64_t open_max;
+    /* Limits of a sandbox's private layer, for all its COW and MEM directories together: bytes of
+     * contents and metadata, in whole pages (0: 1 GiB; at most 8 GiB), and names (0: 1 Mi; at most
+     * 16 Mi). */
+    uint64_t private_max_bytes, private_max_entries;
 };
 #define HUSK_WASI_OPTIONS_INIT HUSK_INIT_OF(husk_wasi_options)
 /* `options` may be NULL: no streams. HUSK_E_INVAL, HUSK_E_LIMIT (arguments or environment over 16
- * MiB), HUSK_E_NOMEM. */
+ * MiB, or a limit above its highest value), HUSK_E_NOMEM, HUSK_E_SYS (a directory cannot be opened),
+ * HUSK_E_UNSUPPORTED (the kernel has no openat2()). */
 HUSK_API int husk_imports_wasi(husk_imports *imports, const struct husk_wasi_options *options,
                                struct husk_error *err);
 

@@ -8,6 +8,7 @@
 #include "decode.h"
 #include "limits.h"
 #include "read.h"
+#include "utf8.h"
 
 #define SUBSECTION_MODULE 0
 #define SUBSECTION_FUNCS 1
@@ -25,7 +26,7 @@ static void read_func_names(struct wasm_module *module, struct wasm_reader *read
             wasm_read_bytes(reader, bytes_count, "name", &name) != 0)
             return;
         if (func_idx < module->funcs_count && name.count <= WASM_LIMIT_NAME_BYTES &&
-            wasm_is_utf8(name.data, name.count))
+            utf8_is_valid(name.data, name.count))
             module->funcs[func_idx].name = name;
     }
 }

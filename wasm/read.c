@@ -10,6 +10,7 @@
 
 #include "error.h"
 #include "types.h"
+#include "utf8.h"
 
 int wasm_error(struct husk_error *err, int status, uint64_t offset, const char *format, ...) {
     if (err == NULL)
@@ -150,43 +151,6 @@ int wasm_read_count(struct wasm_reader *reader, size_t min_bytes, uint32_t limit
 
 /* ---- names ---- */
 
-/* Bytes of the sequence that starts with `lead`, 0 if none does. RFC 3629, section 4. */
-static uint32_t utf8_length(uint8_t lead) {
-    if (lead < 0x80)
-        return 1;
-    if (lead >= 0xc2 && lead <= 0xdf)
-        return 2;
-    if ((lead & 0xf0) == 0xe0)
-        return 3;
-    return lead >= 0xf0 && lead <= 0xf4 ? 4 : 0;
-}
-
-/* The second byte's range excludes overlong forms, surrogates and code points above 0x10ffff. */
-static bool utf8_second_ok(uint8_t lead, uint8_t second) {
-    switch (lead) {
-    case 0xe0: return second >= 0xa0 && second <= 0xbf;
-    case 0xed: return second >= 0x80 && second <= 0x9f;
-    case 0xf0: return second >= 0x90 && second <= 0xbf;
-    case 0xf4: return second >= 0x80 && second <= 0x8f;
-    default: return (second & 0xc0) == 0x80;
-    }
-}
-
-bool wasm_is_utf8(const uint8_t *data, size_t count) {
-    for (size_t i = 0; i < count;) {
-        uint32_t length = utf8_length(data[i]);
-        if (length == 0 || length > count - i)
-            return false;
-        if (length > 1 && !utf8_second_ok(data[i], data[i + 1]))
-            return false;
-        for (uint32_t k = 2; k < length; k++)
-            if ((data[i + k] & 0xc0) != 0x80)
-                return false;
-        i += length;
-    }
-    return true;
-}
-
 int wasm_read_name(struct wasm_reader *reader, const char *what, struct wasm_bytes *ret_name) {
     uint32_t count = 0;
     struct wasm_bytes name = {0};
@@ -195,7 +159,7 @@ int wasm_read_name(struct wasm_reader *reader, const char *what, struct wasm_byt
         status = wasm_read_bytes(reader, count, what, &name);
     if (status != 0)
         return status;
-    if (!wasm_is_utf8(name.data, name.count))
+    if (!utf8_is_valid(name.data, name.count))
         return wasm_error(reader->err, HUSK_E_BAD_WASM, name.offset, "%s: malformed UTF-8 encoding",
                           what);
     *ret_name = name;

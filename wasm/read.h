@@ -59,8 +59,6 @@ bool wasm_is_type_byte(uint8_t byte);
  * the proposal: HUSK_E_UNSUPPORTED. */
 int wasm_bad_type(struct wasm_reader *reader, uint64_t offset, uint8_t byte, const char *what);
 
-bool wasm_is_utf8(const uint8_t *data, size_t count);
-
 /* An instruction of later.def; NULL if the code is not in it. */
 struct wasm_later {
     uint32_t code;

@@ -10,6 +10,7 @@
 #include "name_text.h"
 #include "program_join.h"
 #include "read.h"
+#include "utf8.h"
 
 #define INSTANCES_MAX 1000u /* real components have about ten */
 #define NAME_BYTES_MAX 1000u
@@ -31,7 +32,7 @@ static int check_names(struct join *join) {
         return join_nomem(join);
     for (uint32_t i = 0; i < sources->count; i++) {
         struct wasm_bytes name = sources->list[i].name;
-        if (name.count == 0 || name.count > NAME_BYTES_MAX || !wasm_is_utf8(name.data, name.count))
+        if (name.count == 0 || name.count > NAME_BYTES_MAX || !utf8_is_valid(name.data, name.count))
             return error_set(join->err, HUSK_E_INVAL,
                              "module %u has the name \"%s\"; a name is UTF-8 of 1 to %u bytes", i,
                              show(&shown, name), NAME_BYTES_MAX);

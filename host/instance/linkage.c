@@ -194,7 +194,9 @@ int linkage_save_states(const struct linkage *linkage, struct buf *buf, struct h
         buf_append(buf, ops->name, record.name_bytes);
         buf_align(buf, 8);
         size_t state_at = buf->count;
-        ops->state_save(group->state, buf);
+        int status = ops->state_save(group->state, buf, err);
+        if (status != 0)
+            return error_while(err, status, "saving the state of %s", ops->name);
         if (buf->failed)
             return error_set(err, HUSK_E_NOMEM, "no memory for the state of %s", ops->name);
         record.state_bytes = (uint32_t)(buf->count - state_at);

@@ -6,11 +6,13 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "clock.h"
 #include "error.h"
 #include "options.h"
 #include "wasi_abi.h"
+#include "wasi_dir.h"
 
 /* ---- Configuration ---- */
 
@@ -61,6 +63,7 @@ static int strings_init(struct wasi_strings *strings, const char *const *list, s
 }
 
 static void config_free(struct wasi_config *config) {
+    wasi_dirs_done(config);
     strings_done(&config->args);
     strings_done(&config->env);
     free(config);
@@ -104,6 +107,8 @@ int wasi_config_new(const struct husk_wasi_options *given, struct wasi_config **
     status = strings_init(&config->args, options.args, options.args_count, "argument", err);
     if (status == 0)
         status = strings_init(&config->env, options.env, options.env_count, "environment", err);
+    if (status == 0)
+        status = wasi_dirs_init(config, &options, err);
     if (status != 0) {
         config_free(config);
         return status;
@@ -130,7 +135,8 @@ void wasi_config_unref(struct wasi_config *config) {
 
 int wasi_ctx_init(struct wasi_ctx *ctx, struct wasi_config *config, struct husk_error *err) {
     memset(ctx, 0, sizeof *ctx);
-    if (wasi_fds_reserve(&ctx->fds, WASI_STREAMS) != 0)
+    ctx->fds.limit = ctx->ahead.limit = config->open_max;
+    if (wasi_fds_reserve(&ctx->fds, WASI_STREAMS + config->dirs_count) != 0)
         return error_set(err, HUSK_E_NOMEM, "no memory for a sandbox's descriptors");
     ctx->config = wasi_config_ref(config);
     wasi_ctx_reset(ctx);
@@ -142,14 +148,31 @@ void wasi_ctx_reset(struct wasi_ctx *ctx) {
     for (uint32_t i = 0; i < WASI_STREAMS; i++)
         if (ctx->config->streams[i].ops != NULL)
             wasi_fds_put(&ctx->fds, i, &ctx->config->streams[i]);
+    for (uint32_t i = 0; i < ctx->config->dirs_count; i++)
+        wasi_fds_put(&ctx->fds, WASI_STREAMS + i, &ctx->config->dirs[i].preopen);
+    wasi_ctx_restart(ctx);
+}
+
+void wasi_ctx_restart(struct wasi_ctx *ctx) {
     ctx->random_state = ctx->config->random_seed;
     ctx->monotonic_base_ns = clock_ns(CLOCK_MONOTONIC);
     ctx->cpu_total_ns = ctx->cpu_last_ns = 0;
     ctx->cpu_last_tid = 0;
 }
 
+/* The kernel's random numbers may not be there yet on a machine that has just been started; then the
+ * time and the context's address have to do, and a restore opens again what need not be. */
+void wasi_ctx_serial(struct wasi_ctx *ctx, struct wasi_fd *fd) {
+    if (ctx->serial[0] == 0 && getrandom(&ctx->serial[0], sizeof ctx->serial[0], GRND_NONBLOCK) < 0)
+        ctx->serial[0] = clock_ns(CLOCK_REALTIME) ^ (uint64_t)(uintptr_t)ctx << 16;
+    ctx->serial[0] |= 1; /* never 0 */
+    ctx->serial[1]++;
+    memcpy(fd->serial, ctx->serial, sizeof fd->serial);
+}
+
 void wasi_ctx_done(struct wasi_ctx *ctx) {
     wasi_fds_done(&ctx->fds);
+    wasi_fds_done(&ctx->ahead);
     wasi_config_unref(ctx->config);
     ctx->config = NULL;
 }

@@ -28,6 +28,8 @@
     (16u << 20) /* all arguments, or all of the environment: refused when the set is made */
 #define WASI_STRINGS_MAX_COUNT (1u << 20)
 
+struct privfs;
+
 /* Consecutive NUL-terminated strings: arguments or environment. */
 struct wasi_strings {
     char *bytes;
@@ -36,18 +38,36 @@ struct wasi_strings {
     uint32_t count;
 };
 
+/* A directory that the embedder gives. */
+struct wasi_dir {
+    char *guest_path;
+    uint32_t guest_path_bytes;
+    uint32_t kind; /* enum husk_wasi_dir_kind */
+    /* Of the host: opened with O_PATH, owned. -1: there is none. */
+    int host_fd;
+    uint64_t host_dev, host_ino;
+    bool is_writable;       /* by the guest; of `cow`: the private layer */
+    struct wasi_fd preopen; /* its descriptor in a new sandbox; host_fd is borrowed from here */
+};
+
 /* The contents of husk_wasi_options. Immutable; all sandboxes of an import set share it. */
 struct wasi_config {
     uint32_t refs; /* atomic */
     struct wasi_strings args, env;
     struct wasi_fd streams[WASI_STREAMS]; /* their state in a new sandbox; examined once */
     uint64_t random_seed;
+    struct wasi_dir *dirs;
+    uint32_t dirs_count;
+    uint32_t open_max;
+    uint64_t private_max_bytes, private_max_entries;
 };
 
 /* The state of one sandbox. A snapshot saves all of it except config (wasi_state.c). */
 struct wasi_ctx {
     struct wasi_config *config;
-    struct wasi_fds fds;        /* with room for the streams */
+    struct wasi_fds fds;        /* with room for the streams and the preopened directories */
+    struct wasi_fds ahead;      /* what wasi_state_check() opened for wasi_state_load() */
+    uint64_t serial[2];         /* of the last file opened: a random number, and a count */
     uint64_t random_state;      /* if config->random_seed */
     uint64_t monotonic_base_ns; /* start of the guest's clock, which hides the host's uptime */
     uint64_t cpu_total_ns;      /* CPU clocks: CPU time of the calling thread, */
@@ -66,6 +86,8 @@ struct wasi_host_ops {
     long (*syscall)(void *host, long number, const long args[6]);
     /* Must the guest's call end? Long loops check it. */
     bool (*is_cut)(void *host);
+    /* The sandbox's private layer; base NULL: it has none. Limits and time are not set. */
+    void (*files)(void *host, struct privfs *ret_files);
 };
 
 struct wasi_call {
@@ -102,7 +124,11 @@ void wasi_config_unref(struct wasi_config *config);
 int wasi_ctx_init(struct wasi_ctx *ctx, struct wasi_config *config, struct husk_error *err);
 /* Reset the context to that of a new sandbox. Cannot fail. */
 void wasi_ctx_reset(struct wasi_ctx *ctx);
+/* The same of random numbers and clocks alone. */
+void wasi_ctx_restart(struct wasi_ctx *ctx);
 void wasi_ctx_done(struct wasi_ctx *ctx);
+/* Give a file that is being opened its serial. */
+void wasi_ctx_serial(struct wasi_ctx *ctx, struct wasi_fd *fd);
 extern const struct wasi_func wasi_funcs[WASI_FUNCS_COUNT];
 /* Returns the guest's errno (0 for functions without a result). */
 uint16_t wasi_dispatch(struct wasi_call *call, uint32_t func_id);
@@ -137,14 +163,23 @@ uint16_t wasi_fd_arg(const struct wasi_call *call, unsigned arg, uint64_t rights
 uint16_t wasi_fd_get_seekable(const struct wasi_call *call, uint64_t rights,
                               struct wasi_fd **ret_fd);
 
-/* ---- wasi_state.c: the state in a snapshot ---- */
-struct buf;
-void wasi_state_save(const struct wasi_ctx *ctx, struct buf *buf);
+/* Write the attributes of a file at `addr`, in the layout of the module that calls. st NULL: only
+ * the kind. EFAULT. */
+uint16_t wasi_filestat_put(const struct wasi_call *call, uint64_t addr, uint8_t filetype,
+                           const struct stat *st);
+/* The times to set, from the arguments first … first + 2: atim, mtim, flags. EINVAL. */
+uint16_t wasi_times_arg(const struct wasi_call *call, unsigned first, struct timespec times[2]);
+
+/* ---- wasi_state.c: the state in a snapshot; wasi_state.h: saved descriptors ---- */
+/* An error names the descriptor that cannot be saved. */
+int wasi_state_save(const struct wasi_ctx *ctx, struct buf *buf, struct husk_error *err);
 /* Check saved bytes, which may be hostile. HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION. NULL is allowed.
- * Makes room in the context for their descriptors (HUSK_E_NOMEM), and changes nothing else. */
+ * Opens what they name in ctx->ahead (HUSK_E_NOMEM), and changes nothing else. What cannot be opened
+ * is closed afterwards, and no error. */
 int wasi_state_check(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count,
                      struct husk_error *err);
-/* Load bytes that were checked on this context. NULL: reset the context. Cannot fail. */
+/* Load bytes that were checked on this context. NULL: reset the context. Cannot fail, and waits for
+ * nothing. */
 void wasi_state_load(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count);
 
 /* ---- wasi_clock.c ---- */

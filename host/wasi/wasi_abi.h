@@ -117,7 +117,22 @@ enum wasi_filetype {
 #define WASI_FDFLAG_SYNC 16u
 #define WASI_FDFLAGS_ALL 31u
 
-/* rights (u64): only those that a standard stream can have */
+/* oflags, of path_open */
+#define WASI_OFLAG_CREAT 1u
+#define WASI_OFLAG_DIRECTORY 2u
+#define WASI_OFLAG_EXCL 4u
+#define WASI_OFLAG_TRUNC 8u
+#define WASI_OFLAGS_ALL 15u
+
+#define WASI_LOOKUP_SYMLINK_FOLLOW 1u
+
+#define WASI_PREOPENTYPE_DIR 0
+/* prestat { tag u8, name_bytes u32 @4 } */
+#define WASI_PRESTAT_BYTES 8
+/* dirent { next u64, ino u64 @8, name_bytes u32 @16, filetype u8 @20 }, then the name */
+#define WASI_DIRENT_BYTES 24
+
+/* rights (u64) */
 #define WASI_RIGHT_FD_DATASYNC (1ull << 0)
 #define WASI_RIGHT_FD_READ (1ull << 1)
 #define WASI_RIGHT_FD_SEEK (1ull << 2)
@@ -127,10 +142,48 @@ enum wasi_filetype {
 #define WASI_RIGHT_FD_WRITE (1ull << 6)
 #define WASI_RIGHT_FD_ADVISE (1ull << 7)
 #define WASI_RIGHT_FD_ALLOCATE (1ull << 8)
+#define WASI_RIGHT_PATH_CREATE_DIRECTORY (1ull << 9)
+#define WASI_RIGHT_PATH_CREATE_FILE (1ull << 10)
+#define WASI_RIGHT_PATH_LINK_SOURCE (1ull << 11)
+#define WASI_RIGHT_PATH_LINK_TARGET (1ull << 12)
+#define WASI_RIGHT_PATH_OPEN (1ull << 13)
+#define WASI_RIGHT_FD_READDIR (1ull << 14)
+#define WASI_RIGHT_PATH_READLINK (1ull << 15)
+#define WASI_RIGHT_PATH_RENAME_SOURCE (1ull << 16)
+#define WASI_RIGHT_PATH_RENAME_TARGET (1ull << 17)
+#define WASI_RIGHT_PATH_FILESTAT_GET (1ull << 18)
+#define WASI_RIGHT_PATH_FILESTAT_SET_SIZE (1ull << 19)
+#define WASI_RIGHT_PATH_FILESTAT_SET_TIMES (1ull << 20)
 #define WASI_RIGHT_FD_FILESTAT_GET (1ull << 21)
 #define WASI_RIGHT_FD_FILESTAT_SET_SIZE (1ull << 22)
 #define WASI_RIGHT_FD_FILESTAT_SET_TIMES (1ull << 23)
+#define WASI_RIGHT_PATH_SYMLINK (1ull << 24)
+#define WASI_RIGHT_PATH_REMOVE_DIRECTORY (1ull << 25)
+#define WASI_RIGHT_PATH_UNLINK_FILE (1ull << 26)
 #define WASI_RIGHT_POLL_FD_READWRITE (1ull << 27)
+
+/* Those that a file or a directory can have, … */
+#define WASI_RIGHTS_FILE                                                                           \
+    (WASI_RIGHT_FD_DATASYNC | WASI_RIGHT_FD_READ | WASI_RIGHT_FD_SEEK |                            \
+     WASI_RIGHT_FD_FDSTAT_SET_FLAGS | WASI_RIGHT_FD_SYNC | WASI_RIGHT_FD_TELL |                    \
+     WASI_RIGHT_FD_WRITE | WASI_RIGHT_FD_ADVISE | WASI_RIGHT_FD_ALLOCATE |                         \
+     WASI_RIGHT_FD_FILESTAT_GET | WASI_RIGHT_FD_FILESTAT_SET_SIZE |                                \
+     WASI_RIGHT_FD_FILESTAT_SET_TIMES | WASI_RIGHT_POLL_FD_READWRITE)
+#define WASI_RIGHTS_DIR                                                                            \
+    (WASI_RIGHT_FD_FDSTAT_SET_FLAGS | WASI_RIGHT_FD_SYNC | WASI_RIGHT_FD_DATASYNC |                \
+     WASI_RIGHT_FD_READDIR | WASI_RIGHT_PATH_OPEN | WASI_RIGHT_PATH_READLINK |                     \
+     WASI_RIGHT_PATH_FILESTAT_GET | WASI_RIGHT_FD_FILESTAT_GET | WASI_RIGHTS_PATH_CHANGE |         \
+     WASI_RIGHT_FD_FILESTAT_SET_TIMES)
+/* … and of these, those to change something by a path or by a descriptor. */
+#define WASI_RIGHTS_PATH_CHANGE                                                                    \
+    (WASI_RIGHT_PATH_CREATE_DIRECTORY | WASI_RIGHT_PATH_CREATE_FILE |                              \
+     WASI_RIGHT_PATH_LINK_SOURCE | WASI_RIGHT_PATH_LINK_TARGET | WASI_RIGHT_PATH_RENAME_SOURCE |   \
+     WASI_RIGHT_PATH_RENAME_TARGET | WASI_RIGHT_PATH_FILESTAT_SET_SIZE |                           \
+     WASI_RIGHT_PATH_FILESTAT_SET_TIMES | WASI_RIGHT_PATH_SYMLINK |                                \
+     WASI_RIGHT_PATH_REMOVE_DIRECTORY | WASI_RIGHT_PATH_UNLINK_FILE)
+#define WASI_RIGHTS_FD_CHANGE                                                                      \
+    (WASI_RIGHT_FD_WRITE | WASI_RIGHT_FD_ALLOCATE | WASI_RIGHT_FD_FILESTAT_SET_SIZE |              \
+     WASI_RIGHT_FD_FILESTAT_SET_TIMES)
 
 #define WASI_FSTFLAG_ATIM 1u
 #define WASI_FSTFLAG_ATIM_NOW 2u

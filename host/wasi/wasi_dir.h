@@ -2,7 +2,8 @@
  * host/wasi/wasi_dir.h: directories of a guest: what the path functions do with them.
  *
  * Flow: path_open and its like (wasi_path.c) check the descriptor, its rights, flags and the path's
- * bytes, and call the directory's operations. There are two kinds. Host directories
+ * bytes, and call the directory's operations. The directories that the embedder gives are in the
+ * configuration (wasi_dirs.c). There are two kinds. Host directories
  * (wasi_hostdir*.c) have the kernel resolve paths, by openat2(). Private directories
  * (wasi_privdir*.c) resolve paths themselves: in a private layer (host/files/privfs.h), and for
  * `cow` in a directory of the host below it, which is never written.
@@ -18,14 +19,15 @@
 struct wasi_path {
     const char *bytes;
     uint32_t count;
-    bool is_followed; /* if the last name is a symbolic link, it is the link's target that is meant */
+    bool
+        is_followed; /* if the last name is a symbolic link, it is the link's target that is meant */
 };
 
 struct wasi_open {
     struct wasi_path path;
-    uint32_t oflags; /* WASI_OFLAG_… */
-    uint32_t fdflags;
-    bool wants_read, wants_write; /* of a file's contents */
+    uint32_t oflags;              /* WASI_OFLAG_… */
+    uint32_t fdflags;             /* WASI_FDFLAG_… */
+    bool wants_read, wants_write; /* of a file's contents; neither: as if to read */
 };
 
 /* A directory with a path in it: both ends of a link or rename. */
@@ -46,9 +48,11 @@ struct wasi_dirent {
  * wasi_fd.h. What would leave the directory is -EPERM (preview 1's programs expect it; the kernel's
  * -EXDEV becomes it). Rights were checked. NULL: never. */
 struct wasi_dir_ops {
-    /* Fills a descriptor: ops, filetype, position, what it owns. Not rights. */
-    int (*open)(const struct wasi_call *call, const struct wasi_fd *dir, const struct wasi_open *how,
-                struct wasi_fd *ret_fd);
+    /* Fills a descriptor: ops, filetype, flags, is_seekable, position, what it owns, and by
+     * wasi_dir_grant() all rights that it can have. Not dir and serial. ret_fd is all zeros
+     * before. */
+    int (*open)(const struct wasi_call *call, const struct wasi_fd *dir,
+                const struct wasi_open *how, struct wasi_fd *ret_fd);
     int (*stat)(const struct wasi_call *call, const struct wasi_fd *dir,
                 const struct wasi_path *path, struct stat *ret_stat);
     int (*set_times)(const struct wasi_call *call, const struct wasi_fd *dir,
@@ -73,5 +77,36 @@ struct wasi_dir_ops {
     int (*list)(const struct wasi_call *call, const struct wasi_fd *dir, uint64_t cookie,
                 bool (*emit)(void *user, const struct wasi_dirent *entry), void *user);
 };
+
+/* wasi_dirs.c: the configuration's table of directories, from options that were read. HUSK_E_INVAL,
+ * HUSK_E_LIMIT, HUSK_E_NOMEM, HUSK_E_SYS, HUSK_E_UNSUPPORTED. Frees nothing on failure;
+ * wasi_dirs_done() does. */
+int wasi_dirs_init(struct wasi_config *config, const struct husk_wasi_options *options,
+                   struct husk_error *err);
+void wasi_dirs_done(struct wasi_config *config);
+/* Grant a descriptor that was opened in this directory all rights that it can have: by its filetype,
+ * and for a file by how it was opened. */
+void wasi_dir_grant(const struct wasi_dir *dir, struct wasi_fd *fd, bool can_read, bool can_write);
+/* Is there a directory whose files are in the sandbox's private layer? */
+bool wasi_dirs_have_private(const struct wasi_config *config);
+
+/* wasi_hostdir.c: openat2(), beneath a directory and never through a magic link; flags O_…,
+ * O_CLOEXEC is added. What would leave it is -EPERM, and what is in a proc file system, which could
+ * change this process, -EACCES. call NULL: not for a guest's call, and it must not wait. Returns a
+ * descriptor or -errno. */
+int wasi_beneath(const struct wasi_call *call, int dir_fd, const char *path, int flags,
+                 unsigned mode);
+/* wasi_hostfile.c: what a file of the host is to the guest. */
+uint8_t wasi_host_filetype(mode_t mode);
+int wasi_hostfile_open(const struct wasi_call *call, const struct wasi_fd *dir,
+                       const struct wasi_open *how, struct wasi_fd *ret_fd);
+void wasi_hostfile_close(struct wasi_fd *fd);
+int wasi_hostfile_save(const struct wasi_ctx *ctx, const struct wasi_fd *fd, struct buf *body,
+                       struct husk_error *err);
+
+/* The operations of a directory that the embedder gave, and of what is opened there. */
+extern const struct wasi_fd_ops wasi_hostdir_ops; /* host_fd of a preopen: the configuration's */
+/* Directories of a private layer. A preopen's privfile is NULL: it is the root `fd->dir`. */
+extern const struct wasi_fd_ops wasi_privdir_ops;
 
 #endif

@@ -33,7 +33,15 @@ uint16_t wasi_fd_get_seekable(const struct wasi_call *call, uint64_t rights,
     if (wasi_err != WASI_ENOTCAPABLE)
         return wasi_err;
     (void)wasi_fd_arg(call, 0, 0, &fd);
+    if (fd->ops->dir != NULL)
+        return WASI_EISDIR;
     return fd->is_seekable ? WASI_ENOTCAPABLE : WASI_ESPIPE;
+}
+
+/* The guest itself closes it. */
+static void release(const struct wasi_call *call, struct wasi_fd *fd) {
+    if (fd->ops->release != NULL)
+        fd->ops->release(call, fd);
 }
 
 uint16_t wasi_fd_close(struct wasi_call *call) {
@@ -41,6 +49,7 @@ uint16_t wasi_fd_close(struct wasi_call *call) {
     uint16_t wasi_err = wasi_fd_arg(call, 0, 0, &fd);
     if (wasi_err != 0)
         return wasi_err;
+    release(call, fd);
     wasi_fds_close(&call->ctx->fds, wasi_arg32(call, 0));
     return WASI_SUCCESS;
 }
@@ -52,6 +61,8 @@ uint16_t wasi_fd_renumber(struct wasi_call *call) {
         wasi_err = wasi_fd_arg(call, 1, 0, &to);
     if (wasi_err != 0)
         return wasi_err;
+    if (from != to)
+        release(call, to);
     wasi_fds_move(&call->ctx->fds, wasi_arg32(call, 0), wasi_arg32(call, 1));
     return WASI_SUCCESS;
 }
@@ -71,7 +82,7 @@ static uint16_t fd_position(const struct wasi_call *call, struct wasi_fd *fd, in
                             int whence, uint64_t out) {
     if (wasi_span(call, out, 8) == NULL)
         return WASI_EFAULT;
-    const int64_t position = fd->ops->seek(fd, offset, whence);
+    const int64_t position = fd->ops->seek(call, fd, offset, whence);
     return position < 0 ? wasi_errno_of((int)-position)
                         : wasi_put_u64(call, out, (uint64_t)position);
 }
@@ -100,7 +111,7 @@ uint16_t wasi_fd_tell(struct wasi_call *call) {
 
 /* How a log was opened is not the guest's affair, unless it may move about in it. */
 static uint16_t fdflags_of(const struct wasi_fd *fd) {
-    const bool is_append = fd->is_seekable && fd->ops->is_append(fd);
+    const bool is_append = fd->is_seekable && fd->ops->is_append != NULL && fd->ops->is_append(fd);
     return (uint16_t)(fd->flags | (is_append ? WASI_FDFLAG_APPEND : 0));
 }
 
@@ -113,15 +124,17 @@ uint16_t wasi_fd_fdstat_get(struct wasi_call *call) {
     if (out == NULL)
         return WASI_EFAULT;
     uint16_t flags = fdflags_of(fd);
-    memset(out, 0, WASI_FDSTAT_BYTES); /* inheriting rights: none */
+    memset(out, 0, WASI_FDSTAT_BYTES);
     out[0] = fd->filetype;
     memcpy(out + 2, &flags, sizeof flags);
     memcpy(out + 8, &fd->rights, sizeof fd->rights);
+    memcpy(out + 16, &fd->inheriting, sizeof fd->inheriting);
     return WASI_SUCCESS;
 }
 
-/* Only NONBLOCK can change, and only for this guest: the others are flags of the open file, which
- * is the embedder's. */
+/* Of a stream, only NONBLOCK can change, and only for this guest: the others are flags of the open
+ * file, which is the embedder's. Of a file, APPEND can change, too; SYNC and its like are fixed when
+ * it is opened, as on Linux. */
 uint16_t wasi_fd_fdstat_set_flags(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     uint32_t flags = wasi_arg32(call, 1);
@@ -130,10 +143,15 @@ uint16_t wasi_fd_fdstat_set_flags(struct wasi_call *call) {
         return wasi_err;
     if ((flags & ~WASI_FDFLAGS_ALL) != 0)
         return WASI_EINVAL;
-    if (((flags ^ fdflags_of(fd)) & ~WASI_FDFLAG_NONBLOCK) != 0)
+    const bool can_append = fd->ops->set_flags != NULL;
+    const uint32_t settable = WASI_FDFLAG_NONBLOCK | (can_append ? WASI_FDFLAG_APPEND : 0);
+    if (((flags ^ fdflags_of(fd)) & ~settable) != 0)
         return WASI_ENOTSUP;
-    fd->flags = (uint16_t)(flags & WASI_FDFLAG_NONBLOCK);
-    return WASI_SUCCESS;
+    flags = can_append ? flags : flags & WASI_FDFLAG_NONBLOCK;
+    const int status = can_append ? fd->ops->set_flags(fd, (uint16_t)flags) : 0;
+    if (status == 0)
+        fd->flags = (uint16_t)flags;
+    return wasi_errno_of(-status);
 }
 
 /* Rights can be given up, never gained. */
@@ -142,45 +160,54 @@ uint16_t wasi_fd_fdstat_set_rights(struct wasi_call *call) {
     uint16_t wasi_err = wasi_fd_arg(call, 0, 0, &fd);
     if (wasi_err != 0)
         return wasi_err;
-    if ((call->args[1] & ~fd->rights) != 0 || call->args[2] != 0)
+    if ((call->args[1] & ~fd->rights) != 0 || (call->args[2] & ~fd->inheriting) != 0)
         return WASI_ENOTCAPABLE;
     if (call->args[1] != fd->rights)
         fd->kept &= call->args[1];
+    if (call->args[2] != fd->inheriting)
+        fd->kept_inheriting &= call->args[2];
     fd->rights = call->args[1];
+    fd->inheriting = call->args[2];
     return WASI_SUCCESS;
 }
 
-/* The guest learns the kind only, but of a file that it may move about in: numbers, times, and how
- * much others wrote to a log are the host's affair. */
-uint16_t wasi_fd_filestat_get(struct wasi_call *call) {
-    struct wasi_fd *fd = NULL;
-    struct stat st;
+uint16_t wasi_filestat_put(const struct wasi_call *call, uint64_t addr, uint8_t filetype,
+                           const struct stat *st) {
     uint8_t out[WASI_FILESTAT_BYTES] = {0};
     uint64_t nlink = 1, rows[4] = {0}; /* size, atim, mtim, ctim */
-    size_t bytes = call->is_unstable ? WASI_FILESTAT0_BYTES : WASI_FILESTAT_BYTES;
-    uint16_t wasi_err = wasi_fd_arg(call, 0, WASI_RIGHT_FD_FILESTAT_GET, &fd);
-    if (wasi_err != 0)
-        return wasi_err;
-    void *span = wasi_span(call, call->args[1], bytes);
+    const size_t bytes = call->is_unstable ? WASI_FILESTAT0_BYTES : WASI_FILESTAT_BYTES;
+    void *span = wasi_span(call, addr, bytes);
     if (span == NULL)
         return WASI_EFAULT;
-    out[16] = fd->filetype;
-    if (fd->filetype == WASI_FILETYPE_REGULAR_FILE) {
-        const int status = fd->ops->stat(fd, &st);
-        if (status != 0)
-            return wasi_errno_of(-status);
-        memcpy(out, &st.st_dev, 8);
-        memcpy(out + 8, &st.st_ino, 8);
-        nlink = st.st_nlink;
-        rows[0] = (uint64_t)st.st_size;
-        rows[1] = clock_ns_of(st.st_atim);
-        rows[2] = clock_ns_of(st.st_mtim);
-        rows[3] = clock_ns_of(st.st_ctim);
+    out[16] = filetype;
+    if (st != NULL) {
+        memcpy(out, &st->st_dev, 8);
+        memcpy(out + 8, &st->st_ino, 8);
+        nlink = st->st_nlink;
+        rows[0] = (uint64_t)st->st_size;
+        rows[1] = clock_ns_of(st->st_atim);
+        rows[2] = clock_ns_of(st->st_mtim);
+        rows[3] = clock_ns_of(st->st_ctim);
     }
     memcpy(out + (call->is_unstable ? 20 : 24), &nlink, call->is_unstable ? 4 : 8);
     memcpy(out + (call->is_unstable ? 24 : 32), rows, sizeof rows);
     memcpy(span, out, bytes);
     return WASI_SUCCESS;
+}
+
+/* Of a stream the guest learns the kind only, but of a file that it may move about in: numbers,
+ * times, and how much others wrote to a log are the host's affair. */
+uint16_t wasi_fd_filestat_get(struct wasi_call *call) {
+    struct wasi_fd *fd = NULL;
+    struct stat st;
+    uint16_t wasi_err = wasi_fd_arg(call, 0, WASI_RIGHT_FD_FILESTAT_GET, &fd);
+    if (wasi_err != 0)
+        return wasi_err;
+    const bool is_shown = fd->filetype == WASI_FILETYPE_REGULAR_FILE || fd->ops->dir != NULL;
+    const int status = is_shown ? fd->ops->stat(call, fd, &st) : 0;
+    if (status != 0)
+        return wasi_errno_of(-status);
+    return wasi_filestat_put(call, call->args[1], fd->filetype, is_shown ? &st : NULL);
 }
 
 uint16_t wasi_fd_filestat_set_size(struct wasi_call *call) {
@@ -205,19 +232,23 @@ static int time_to_set(uint32_t flags, uint32_t flag_set, uint32_t flag_now, uin
     return 0;
 }
 
+uint16_t wasi_times_arg(const struct wasi_call *call, unsigned first, struct timespec times[2]) {
+    const uint32_t flags = wasi_arg32(call, first + 2);
+    const uint64_t atim = call->args[first], mtim = call->args[first + 1];
+    if ((flags & ~WASI_FSTFLAGS_ALL) != 0 ||
+        time_to_set(flags, WASI_FSTFLAG_ATIM, WASI_FSTFLAG_ATIM_NOW, atim, &times[0]) != 0 ||
+        time_to_set(flags, WASI_FSTFLAG_MTIM, WASI_FSTFLAG_MTIM_NOW, mtim, &times[1]) != 0)
+        return WASI_EINVAL;
+    return WASI_SUCCESS;
+}
+
 uint16_t wasi_fd_filestat_set_times(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     struct timespec times[2];
-    uint32_t flags = wasi_arg32(call, 3);
     uint16_t wasi_err = wasi_fd_arg(call, 0, WASI_RIGHT_FD_FILESTAT_SET_TIMES, &fd);
-    if (wasi_err != 0)
-        return wasi_err;
-    if ((flags & ~WASI_FSTFLAGS_ALL) != 0 ||
-        time_to_set(flags, WASI_FSTFLAG_ATIM, WASI_FSTFLAG_ATIM_NOW, call->args[1], &times[0]) !=
-            0 ||
-        time_to_set(flags, WASI_FSTFLAG_MTIM, WASI_FSTFLAG_MTIM_NOW, call->args[2], &times[1]) != 0)
-        return WASI_EINVAL;
-    return wasi_errno_of(-fd->ops->set_times(call, fd, times));
+    if (wasi_err == 0)
+        wasi_err = wasi_times_arg(call, 1, times);
+    return wasi_err != 0 ? wasi_err : wasi_errno_of(-fd->ops->set_times(call, fd, times));
 }
 
 /* ---- Hints and syncing ---- */

@@ -1,7 +1,7 @@
 /*
  * host/wasi/wasi_fds.c: the table of a guest's descriptors; see wasi_fd.h. It grows with the
- * highest number in use, up to WASI_FDS_MAX. A number is free if its row is closed. A new
- * descriptor gets the lowest free number, as in POSIX.
+ * highest number in use, up to its limit. A new descriptor gets the lowest free number, as in
+ * POSIX: it is found in the bits, 64 at a time.
  */
 #include "wasi_fd.h"
 
@@ -9,13 +9,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROWS_MIN 4u /* the first allocation: the streams, and one more */
+#define WORD_BITS 64u
+#define ROWS_MIN WORD_BITS /* the first allocation */
 _Static_assert(WASI_FDS_MAX >= ROWS_MIN && (WASI_FDS_MAX & (WASI_FDS_MAX - 1)) == 0,
                "doubling ends at the limit");
+
+static uint32_t limit_of(const struct wasi_fds *fds) {
+    return fds->limit != 0 ? fds->limit : WASI_FDS_MAX;
+}
 
 void wasi_fds_done(struct wasi_fds *fds) {
     wasi_fds_clear(fds);
     free(fds->rows);
+    free(fds->used);
     *fds = (struct wasi_fds){0};
 }
 
@@ -27,18 +33,24 @@ void wasi_fds_clear(struct wasi_fds *fds) {
 }
 
 int wasi_fds_reserve(struct wasi_fds *fds, uint32_t count) {
+    if (count > limit_of(fds))
+        return -EMFILE;
     if (count <= fds->capacity)
         return 0;
-    if (count > WASI_FDS_MAX)
-        return -EMFILE;
     uint32_t capacity = fds->capacity > 0 ? fds->capacity : ROWS_MIN;
     while (capacity < count)
         capacity *= 2;
     struct wasi_fd *rows = realloc(fds->rows, capacity * sizeof *rows);
     if (rows == NULL)
         return -ENOMEM;
-    memset(rows + fds->capacity, 0, (capacity - fds->capacity) * sizeof *rows);
     fds->rows = rows;
+    uint64_t *used = realloc(fds->used, capacity / WORD_BITS * sizeof *used);
+    if (used == NULL)
+        return -ENOMEM;
+    fds->used = used;
+    memset(rows + fds->capacity, 0, (capacity - fds->capacity) * sizeof *rows);
+    memset(used + fds->capacity / WORD_BITS, 0,
+           (capacity - fds->capacity) / WORD_BITS * sizeof *used);
     fds->capacity = capacity;
     return 0;
 }
@@ -49,32 +61,51 @@ struct wasi_fd *wasi_fds_at(const struct wasi_fds *fds, uint32_t number) {
 
 void wasi_fds_put(struct wasi_fds *fds, uint32_t number, const struct wasi_fd *fd) {
     fds->rows[number] = *fd;
+    fds->used[number / WORD_BITS] |= UINT64_C(1) << number % WORD_BITS;
     if (number >= fds->count)
         fds->count = number + 1;
 }
 
+int wasi_fds_prepare(struct wasi_fds *fds) {
+    uint32_t number = fds->capacity;
+    for (uint32_t word = fds->full; word < fds->capacity / WORD_BITS; word++) {
+        if (fds->used[word] == UINT64_MAX)
+            continue;
+        fds->full = word;
+        number = word * WORD_BITS + (uint32_t)__builtin_ctzll(~fds->used[word]);
+        break;
+    }
+    const int status = wasi_fds_reserve(fds, number + 1);
+    return status != 0 ? status : (int)number;
+}
+
 int wasi_fds_add(struct wasi_fds *fds, const struct wasi_fd *fd) {
-    uint32_t number = 0;
-    while (wasi_fds_at(fds, number) != NULL)
-        number++;
-    int status = wasi_fds_reserve(fds, number + 1);
-    if (status != 0)
-        return status;
-    wasi_fds_put(fds, number, fd);
-    return (int)number;
+    const int number = wasi_fds_prepare(fds);
+    if (number >= 0)
+        wasi_fds_put(fds, (uint32_t)number, fd);
+    return number;
+}
+
+struct wasi_fd wasi_fds_take(struct wasi_fds *fds, uint32_t number) {
+    const struct wasi_fd fd = fds->rows[number];
+    const uint32_t word = number / WORD_BITS;
+    fds->rows[number] = (struct wasi_fd){0};
+    fds->used[word] &= ~(UINT64_C(1) << number % WORD_BITS);
+    if (word < fds->full)
+        fds->full = word;
+    return fd;
 }
 
 void wasi_fds_close(struct wasi_fds *fds, uint32_t number) {
-    struct wasi_fd *fd = &fds->rows[number];
-    if (fd->ops->close != NULL)
-        fd->ops->close(fd);
-    *fd = (struct wasi_fd){0};
+    struct wasi_fd fd = wasi_fds_take(fds, number);
+    if (fd.ops->close != NULL)
+        fd.ops->close(&fd);
 }
 
 void wasi_fds_move(struct wasi_fds *fds, uint32_t from, uint32_t to) {
     if (from == to)
         return;
     wasi_fds_close(fds, to);
-    fds->rows[to] = fds->rows[from];
-    fds->rows[from] = (struct wasi_fd){0};
+    const struct wasi_fd moved = wasi_fds_take(fds, from);
+    wasi_fds_put(fds, to, &moved);
 }

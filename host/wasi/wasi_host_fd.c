@@ -13,10 +13,13 @@
 #include "signal_guard.h"
 #include "wasi.h"
 #include "wasi_abi.h"
+#include "wasi_state.h"
 
 /* ---- Operations ---- */
 
-static int64_t host_seek(struct wasi_fd *fd, int64_t offset, int whence) {
+int64_t wasi_host_seek(const struct wasi_call *call, struct wasi_fd *fd, int64_t offset,
+                       int whence) {
+    (void)call;
     const off_t position = lseek(fd->host_fd, offset, whence);
     return position < 0 ? -errno : position;
 }
@@ -27,12 +30,13 @@ static bool host_is_append(const struct wasi_fd *fd) {
     return open_flags >= 0 && (open_flags & O_APPEND) != 0;
 }
 
-static int host_stat(const struct wasi_fd *fd, struct stat *ret_stat) {
+int wasi_host_stat(const struct wasi_call *call, const struct wasi_fd *fd, struct stat *ret_stat) {
+    (void)call;
     return fstat(fd->host_fd, ret_stat) == 0 ? 0 : -errno;
 }
 
-static int host_set_times(const struct wasi_call *call, const struct wasi_fd *fd,
-                          const struct timespec times[2]) {
+int wasi_host_set_times(const struct wasi_call *call, const struct wasi_fd *fd,
+                        const struct timespec times[2]) {
     return (int)WASI_SYSCALL(call, SYS_utimensat, fd->host_fd, 0, (long)times, 0);
 }
 
@@ -45,29 +49,30 @@ static int guarded_syscall(const struct wasi_call *call, long number, const long
     return status;
 }
 
-static int host_resize(const struct wasi_call *call, const struct wasi_fd *fd, int64_t bytes) {
+int wasi_host_resize(const struct wasi_call *call, const struct wasi_fd *fd, int64_t bytes) {
     return guarded_syscall(call, SYS_ftruncate, (const long[6]){fd->host_fd, bytes});
 }
 
 /* Deliberately not posix_fallocate(): it writes every block where a file system cannot allocate. */
-static int host_allocate(const struct wasi_call *call, const struct wasi_fd *fd, int64_t offset,
-                         int64_t bytes) {
+int wasi_host_allocate(const struct wasi_call *call, const struct wasi_fd *fd, int64_t offset,
+                       int64_t bytes) {
     return guarded_syscall(call, SYS_fallocate, (const long[6]){fd->host_fd, 0, offset, bytes});
 }
 
-static int host_advise(const struct wasi_fd *fd, int64_t offset, int64_t bytes, int advice) {
+int wasi_host_advise(const struct wasi_fd *fd, int64_t offset, int64_t bytes, int advice) {
     return -posix_fadvise(fd->host_fd, offset, bytes, advice);
 }
 
-static int host_sync(const struct wasi_call *call, const struct wasi_fd *fd, bool is_data_only) {
+int wasi_host_sync(const struct wasi_call *call, const struct wasi_fd *fd, bool is_data_only) {
     return (int)WASI_SYSCALL(call, is_data_only ? SYS_fdatasync : SYS_fsync, fd->host_fd);
 }
 
-static int host_poll_fd(const struct wasi_fd *fd) {
+int wasi_host_poll_fd(const struct wasi_fd *fd) {
     return fd->host_fd;
 }
 
-static uint64_t host_readable_bytes(const struct wasi_fd *fd) {
+uint64_t wasi_host_readable_bytes(const struct wasi_call *call, const struct wasi_fd *fd) {
+    (void)call;
     struct stat st;
     int available = 0;
     if (fd->filetype == WASI_FILETYPE_REGULAR_FILE) {
@@ -80,24 +85,27 @@ static uint64_t host_readable_bytes(const struct wasi_fd *fd) {
 }
 
 static const struct wasi_fd_ops file_ops = {.transfer = wasi_file_transfer,
-                                            .seek = host_seek,
+                                            .seek = wasi_host_seek,
                                             .is_append = host_is_append,
-                                            .stat = host_stat,
-                                            .set_times = host_set_times,
-                                            .resize = host_resize,
-                                            .allocate = host_allocate,
-                                            .advise = host_advise,
-                                            .sync = host_sync,
-                                            .poll_fd = host_poll_fd,
-                                            .readable_bytes = host_readable_bytes};
+                                            .stat = wasi_host_stat,
+                                            .set_times = wasi_host_set_times,
+                                            .resize = wasi_host_resize,
+                                            .allocate = wasi_host_allocate,
+                                            .advise = wasi_host_advise,
+                                            .sync = wasi_host_sync,
+                                            .poll_fd = wasi_host_poll_fd,
+                                            .readable_bytes = wasi_host_readable_bytes,
+                                            .saved_kind = WASI_SAVED_STREAM};
 static const struct wasi_fd_ops stream_ops = {.transfer = wasi_stream_transfer,
-                                              .sync = host_sync,
-                                              .poll_fd = host_poll_fd,
-                                              .readable_bytes = host_readable_bytes};
+                                              .sync = wasi_host_sync,
+                                              .poll_fd = wasi_host_poll_fd,
+                                              .readable_bytes = wasi_host_readable_bytes,
+                                              .saved_kind = WASI_SAVED_STREAM};
 static const struct wasi_fd_ops socket_ops = {.transfer = wasi_socket_transfer,
-                                              .sync = host_sync,
-                                              .poll_fd = host_poll_fd,
-                                              .readable_bytes = host_readable_bytes};
+                                              .sync = wasi_host_sync,
+                                              .poll_fd = wasi_host_poll_fd,
+                                              .readable_bytes = wasi_host_readable_bytes,
+                                              .saved_kind = WASI_SAVED_STREAM};
 
 /* ---- Examination ---- */
 
@@ -162,7 +170,6 @@ void wasi_host_fd_init(struct wasi_fd *fd, uint8_t stream, int host_fd, uint32_t
         return;
     fd->host_fd = host_fd;
     fd->stream = stream;
-    fd->kept = UINT64_MAX;
     fd_examine(fd, &st, (given & HUSK_WASI_SEEK) != 0);
-    fd->rights = rights_of(fd, S_ISREG(st.st_mode), open_flags & O_ACCMODE, given);
+    wasi_fd_grant(fd, rights_of(fd, S_ISREG(st.st_mode), open_flags & O_ACCMODE, given), 0);
 }

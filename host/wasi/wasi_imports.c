@@ -96,8 +96,8 @@ static void group_state_free(void *state) {
     free(state);
 }
 
-static void group_state_save(const void *state, struct buf *buf) {
-    wasi_state_save(state, buf);
+static int group_state_save(const void *state, struct buf *buf, struct husk_error *err) {
+    return wasi_state_save(state, buf, err);
 }
 
 static int group_state_check(void *state, const uint8_t *bytes, size_t count,

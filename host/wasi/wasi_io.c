@@ -37,6 +37,11 @@ static uint16_t transfer_init(struct wasi_transfer *transfer, uint64_t iovs_addr
 
 /* ---- Functions: (fd, iovs, iovs_count[, offset], ret_count) ---- */
 
+static bool is_directory(const struct wasi_call *call) {
+    struct wasi_fd *fd = NULL;
+    return wasi_fd_arg(call, 0, 0, &fd) == WASI_SUCCESS && fd->ops->dir != NULL;
+}
+
 static uint16_t transfer_run(struct wasi_call *call, uint64_t right, bool is_positioned) {
     struct wasi_transfer transfer = {
         .call = call, .is_write = right == WASI_RIGHT_FD_WRITE, .offset = WASI_NO_OFFSET};
@@ -44,6 +49,8 @@ static uint16_t transfer_run(struct wasi_call *call, uint64_t right, bool is_pos
     uint16_t wasi_err = is_positioned
                             ? wasi_fd_get_seekable(call, right | WASI_RIGHT_FD_SEEK, &transfer.fd)
                             : wasi_fd_arg(call, 0, right, &transfer.fd);
+    if (wasi_err == WASI_ENOTCAPABLE && is_directory(call))
+        wasi_err = transfer.is_write ? WASI_EBADF : WASI_EISDIR; /* as in POSIX */
     if (wasi_err != 0)
         return wasi_err;
     if (is_positioned && call->args[3] > INT64_MAX)

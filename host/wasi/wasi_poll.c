@@ -114,8 +114,9 @@ static void event_put(struct poll_set *set, const struct subscription *sub, uint
 }
 
 /* For writing, what POLLOUT promises of a pipe. */
-static uint64_t ready_bytes(const struct subscription *sub) {
-    return sub->tag == WASI_EVENT_FD_WRITE ? PIPE_BUF : sub->fd->ops->readable_bytes(sub->fd);
+static uint64_t ready_bytes(const struct poll_set *set, const struct subscription *sub) {
+    return sub->tag == WASI_EVENT_FD_WRITE ? PIPE_BUF
+                                           : sub->fd->ops->readable_bytes(set->call, sub->fd);
 }
 
 static void events_collect(struct poll_set *set) {
@@ -133,7 +134,7 @@ static void events_collect(struct poll_set *set) {
             uint16_t flags = (revents & (POLLHUP | POLLERR)) != 0 ? WASI_EVENT_HANGUP : 0;
             if ((revents & POLLNVAL) != 0)
                 sub->error = WASI_EBADF;
-            event_put(set, sub, ready_bytes(sub), flags);
+            event_put(set, sub, ready_bytes(set, sub), flags);
         }
     }
 }

@@ -171,14 +171,18 @@ static long letters_transfer(struct wasi_transfer *transfer) {
     return moved;
 }
 
-static int64_t letters_seek(struct wasi_fd *fd, int64_t offset, int whence) {
+static int64_t letters_seek(const struct wasi_call *call, struct wasi_fd *fd, int64_t offset,
+                            int whence) {
+    (void)call;
     (void)fd;
     if (whence != SEEK_SET || offset < 0 || offset > 26)
         return -EINVAL;
     return letters_position = offset;
 }
 
-static int letters_stat(const struct wasi_fd *fd, struct stat *ret_stat) {
+static int letters_stat(const struct wasi_call *call, const struct wasi_fd *fd,
+                        struct stat *ret_stat) {
+    (void)call;
     (void)fd;
     *ret_stat = (struct stat){.st_size = 26, .st_nlink = 1};
     return 0;

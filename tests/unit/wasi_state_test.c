@@ -44,6 +44,11 @@ static uint64_t rights_of(const struct wasi_guest *guest, uint32_t number) {
     return fd != NULL ? fd->rights : 0;
 }
 
+static void save(const struct wasi_ctx *ctx, struct buf *buf) {
+    struct husk_error err;
+    CHECK_OK(wasi_state_save(ctx, buf, &err), err);
+}
+
 static int load_checked(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count,
                         struct husk_error *err) {
     int status = wasi_state_check(ctx, bytes, count, err);
@@ -66,7 +71,7 @@ TEST(descriptors_random_numbers_and_clocks_come_back) {
     CHECK_EQ_U64(WASI_CALL(&first, fd_fdstat_set_rights, 1, WASI_RIGHT_FD_WRITE, 0), 0);
     CHECK_EQ_U64(WASI_CALL(&first, random_get, 0, 64), 0);
     usleep(20000);
-    wasi_state_save(&first.ctx, &saved);
+    save(&first.ctx, &saved);
     CHECK_EQ_U64(WASI_CALL(&first, random_get, 0, 32), 0);
     memcpy(expected, first.memory, 32);
     struct wasi_guest *both[2] = {&first, &second};
@@ -105,14 +110,14 @@ TEST(streams_that_share_a_descriptor_are_told_apart) {
     options.stdin_rights = HUSK_WASI_READ;
     options.stdout_rights = options.stderr_rights = HUSK_WASI_WRITE;
     wasi_guest_init(&first, &options);
-    wasi_state_save(&first.ctx, &saved);
+    save(&first.ctx, &saved);
     CHECK_OK(load_checked(&second.ctx, saved.data, saved.count, &err), err);
     for (uint32_t i = 0; i < 3; i++)
         CHECK_EQ_U64(host_fd(&second, i), fds[i]);
     CHECK_EQ_U64(WASI_CALL(&first, fd_renumber, 2, 0),
                  0); /* 0 is now the stream for errors, whatever is behind it */
     buf_done(&saved);
-    wasi_state_save(&first.ctx, &saved);
+    save(&first.ctx, &saved);
     CHECK_OK(load_checked(&second.ctx, saved.data, saved.count, &err), err);
     CHECK_EQ_U64(host_fd(&second, 0), fds[2]);
     CHECK_EQ_U64(host_fd(&second, 2), -1);
@@ -142,7 +147,7 @@ TEST(only_what_was_given_up_is_lost) {
     CHECK((rights & WASI_RIGHT_FD_SEEK) != 0 && (rights_of(&first, 0) & WASI_RIGHT_FD_SEEK) == 0);
     for (int i = 0; i < 2; i++) {
         struct buf saved = {0};
-        wasi_state_save(&first.ctx, &saved);
+        save(&first.ctx, &saved);
         CHECK_OK(load_checked(&second.ctx, saved.data, saved.count, &err), err);
         CHECK_EQ_U64(rights_of(&second, 0), i == 0 ? rights : WASI_RIGHT_FD_READ);
         CHECK_EQ_U64(WASI_CALL(&first, fd_fdstat_set_rights, 0, WASI_RIGHT_FD_READ, 0), 0);
@@ -172,12 +177,12 @@ TEST(what_was_given_up_is_not_had_again) {
     wasi_guest_init(&files, &options);
     const uint64_t rights = rights_of(&files, 0) & ~WASI_RIGHT_FD_SEEK;
     CHECK_EQ_U64(WASI_CALL(&files, fd_fdstat_set_rights, 0, rights, 0), 0);
-    wasi_state_save(&files.ctx, &saved);
+    save(&files.ctx, &saved);
     CHECK_OK(load_checked(&by_role.ctx, saved.data, saved.count, &err), err);
     buf_done(&saved);
     CHECK_EQ_U64(rights_of(&by_role, 0) & WASI_RIGHT_FD_SEEK, 0);
     CHECK((rights_of(&by_role, 0) & WASI_RIGHT_FD_READ) != 0);
-    wasi_state_save(&by_role.ctx, &saved);
+    save(&by_role.ctx, &saved);
     CHECK_OK(load_checked(&files.ctx, NULL, 0, &err), err);
     CHECK((rights_of(&files, 0) & WASI_RIGHT_FD_SEEK) != 0);
     CHECK_OK(load_checked(&files.ctx, saved.data, saved.count, &err), err);
@@ -196,7 +201,7 @@ TEST(only_what_is_given_is_opened) {
     struct buf saved = {0};
     open_guest(&first, fds, 0);
     wasi_guest_init(&second, NULL);
-    wasi_state_save(&first.ctx, &saved);
+    save(&first.ctx, &saved);
     CHECK_OK(load_checked(&second.ctx, saved.data, saved.count, &err), err);
     for (uint32_t i = 0; i < 3; i++)
         CHECK_EQ_U64(host_fd(&second, i), -1);
@@ -215,16 +220,25 @@ static const uint8_t version_2[] =
     "\x01\0\0\0\x01\0\x04\0\x02\0\0\0\0\0\0\0\x40\0\0\0\0\0\0\0"
     "\x84\x03\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff";
 
+#define ONES "\xff\xff\xff\xff\xff\xff\xff\xff"
+#define ZEROS "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+/* Of version 3: the same, and 901 is directory 7, which no set here has. */
+static const uint8_t version_3[] =
+    "\x03\0\0\0\x01\0\0\0"
+    "\x03\0\0\0\x08\0\0\0"
+    "\x78\x56\x34\x12\0\0\0\0\xfa\x2f\x0d\0\0\0\0\0\x10\0\0\0\0\0\0\0"
+    "\x01\0\0\0\x01\0\x04\0\x02\0\0\0\0\0\0\0\x40\0\0\0\0\0\0\0" ONES ZEROS
+    "\x84\x03\0\0\x01\0\0\0\0\0\0\0\0\0\0\0" ONES ONES ZEROS
+    "\x85\x03\0\0\x05\0\0\0\x07\0\0\0\0\0\0\0" ONES ONES ZEROS;
+
 /* Whoever changes the layout makes another version. */
-TEST(version_2_is_read_and_written) {
+static void check_version(const uint8_t *bytes, size_t count) {
     struct wasi_guest guest;
     struct husk_error err;
     struct buf saved = {0};
     int fds[3];
-    const size_t count = sizeof version_2 - 1;
-    CHECK_EQ_U64(count, 40 + 2 * 24);
     open_guest(&guest, fds, 7);
-    CHECK_OK(load_checked(&guest.ctx, version_2, count, &err), err);
+    CHECK_OK(load_checked(&guest.ctx, bytes, count, &err), err);
     CHECK_EQ_U64(host_fd(&guest, 0), -1);
     CHECK_EQ_U64(host_fd(&guest, 1), fds[2]);
     CHECK_EQ_U64(wasi_fds_at(&guest.ctx.fds, 1)->flags, WASI_FDFLAG_NONBLOCK);
@@ -232,15 +246,22 @@ TEST(version_2_is_read_and_written) {
     CHECK_EQ_U64(host_fd(&guest, 900), fds[0]);
     CHECK_EQ_U64(guest.ctx.random_state, 0x12345678);
     CHECK_EQ_U64(guest.ctx.cpu_total_ns, 16);
-    wasi_state_save(&guest.ctx, &saved);
-    CHECK_EQ_U64(saved.count, count);
-    CHECK_MEM(saved.data, version_2, 24);
-    CHECK_MEM(saved.data + 40, version_2 + 40, count - 40); /* between them: the clocks */
+    save(&guest.ctx, &saved);
+    CHECK_EQ_U64(saved.count, 40 + 2 * 56);
+    CHECK_MEM(saved.data, "\x03\0\0\0\x01\0\0\0\x02\0\0\0\0\0\0\0\x78\x56\x34\x12\0\0\0\0", 24);
+    CHECK_MEM(saved.data + 40, version_3 + 40, 2 * 56); /* between them: the clocks */
     CHECK_OK(load_checked(&guest.ctx, NULL, 0, &err), err);
     CHECK_EQ_U64(host_fd(&guest, 900), -1);
     CHECK_EQ_U64(host_fd(&guest, 0), fds[0]);
     buf_done(&saved);
     close_guest(&guest, fds);
+}
+
+TEST(versions_are_read_and_the_last_is_written) {
+    CHECK_EQ_U64(sizeof version_2 - 1, 40 + 2 * 24);
+    check_version(version_2, sizeof version_2 - 1);
+    CHECK_EQ_U64(sizeof version_3 - 1, 40 + 3 * 56);
+    check_version(version_3, sizeof version_3 - 1);
 }
 
 TEST(others_are_refused_by_name) {
@@ -250,7 +271,7 @@ TEST(others_are_refused_by_name) {
         int status;
         const char *text;
     } rows[] = {
-        {0, 3, HUSK_E_IMAGE_VERSION, "has version 3; this husk reads version 2; use the husk that"},
+        {0, 4, HUSK_E_IMAGE_VERSION, "has version 4; this husk reads versions 2 and 3; use the"},
         {0, 1, HUSK_E_IMAGE_VERSION, "version 1"},
         {0, 0, HUSK_E_IMAGE_VERSION, "version 0"},
         {44, 2, HUSK_E_IMAGE_VERSION, "descriptor 1 is of kind 2"},
@@ -286,7 +307,7 @@ TEST(hostile_bytes_are_refused_or_harmless) {
     struct buf saved = {0};
     uint64_t random = 1;
     open_guest(&guest, fds, 0);
-    wasi_state_save(&guest.ctx, &saved);
+    save(&guest.ctx, &saved);
     const uint64_t rights[3] = {rights_of(&guest, 0), rights_of(&guest, 1), rights_of(&guest, 2)};
     for (size_t count = 0; count < saved.count; count++)
         CHECK_STATUS(wasi_state_check(&guest.ctx, saved.data, count, &err), HUSK_E_BAD_IMAGE);
