@@ -14,6 +14,14 @@ set(sources
     wasi_mem.c
     wasi_path.c
     wasi_poll.c
+    wasi_privbelow.c
+    wasi_privcopy.c
+    wasi_privdir.c
+    wasi_privfile.c
+    wasi_privlist.c
+    wasi_privname.c
+    wasi_privstate.c
+    wasi_privwalk.c
     wasi_proc.c
     wasi_readdir.c
     wasi_state.c

@@ -154,6 +154,7 @@ void wasi_ctx_reset(struct wasi_ctx *ctx) {
 }
 
 void wasi_ctx_restart(struct wasi_ctx *ctx) {
+    wasi_privlist_forget(ctx);
     ctx->random_state = ctx->config->random_seed;
     ctx->monotonic_base_ns = clock_ns(CLOCK_MONOTONIC);
     ctx->cpu_total_ns = ctx->cpu_last_ns = 0;
@@ -173,6 +174,7 @@ void wasi_ctx_serial(struct wasi_ctx *ctx, struct wasi_fd *fd) {
 void wasi_ctx_done(struct wasi_ctx *ctx) {
     wasi_fds_done(&ctx->fds);
     wasi_fds_done(&ctx->ahead);
+    wasi_privlist_forget(ctx);
     wasi_config_unref(ctx->config);
     ctx->config = NULL;
 }

@@ -29,6 +29,7 @@
 #define WASI_STRINGS_MAX_COUNT (1u << 20)
 
 struct privfs;
+struct wasi_listing; /* wasi_privlist.c */
 
 /* Consecutive NUL-terminated strings: arguments or environment. */
 struct wasi_strings {
@@ -73,6 +74,7 @@ struct wasi_ctx {
     uint64_t cpu_total_ns;      /* CPU clocks: CPU time of the calling thread, */
     uint64_t cpu_last_ns;       /*   added up between queries from the same thread */
     int32_t cpu_last_tid;
+    struct wasi_listing *listing; /* a cache, which no snapshot contains; NULL: none */
 };
 
 /* The operations of the host that runs the guest, for handlers. */

@@ -108,5 +108,7 @@ int wasi_hostfile_save(const struct wasi_ctx *ctx, const struct wasi_fd *fd, str
 extern const struct wasi_fd_ops wasi_hostdir_ops; /* host_fd of a preopen: the configuration's */
 /* Directories of a private layer. A preopen's privfile is NULL: it is the root `fd->dir`. */
 extern const struct wasi_fd_ops wasi_privdir_ops;
+/* wasi_privlist.c: drop the names that the last listing left for the next one. */
+void wasi_privlist_forget(struct wasi_ctx *ctx);
 
 #endif

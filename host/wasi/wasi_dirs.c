@@ -29,10 +29,12 @@ static bool has_host(uint32_t kind) {
     return kind == HUSK_WASI_DIR_HOST || kind == HUSK_WASI_DIR_COW;
 }
 
-/* By kind; NULL: there is no such kind. */
+/* By kind. */
 static const struct wasi_fd_ops *ops_of(uint32_t kind) {
-    static const struct wasi_fd_ops *const kinds[] = {[HUSK_WASI_DIR_HOST] = &wasi_hostdir_ops};
-    return kind < sizeof kinds / sizeof kinds[0] ? kinds[kind] : NULL;
+    static const struct wasi_fd_ops *const kinds[] = {[HUSK_WASI_DIR_HOST] = &wasi_hostdir_ops,
+                                                      [HUSK_WASI_DIR_COW] = &wasi_privdir_ops,
+                                                      [HUSK_WASI_DIR_MEM] = &wasi_privdir_ops};
+    return kinds[kind];
 }
 
 /* ---- Rights ---- */
@@ -189,9 +191,6 @@ static int init_row(struct wasi_dir *dir, const struct husk_wasi_dir *given, siz
     if (dir->guest_path == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for the directories");
     dir->guest_path_bytes = (uint32_t)strlen(dir->guest_path);
-    if (ops_of(given->kind) == NULL)
-        return error_set(err, HUSK_E_UNSUPPORTED,
-                         "husk_wasi_options.dirs[%zu]: this build has no private layers", row);
     const int status = has_host(given->kind) ? open_host(dir, given, row, err) : 0;
     if (status != 0)
         return status;

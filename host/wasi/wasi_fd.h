@@ -87,6 +87,9 @@ struct wasi_fd_ops {
     /* Append what only this kind knows. NULL: nothing. An error, by name: it cannot be saved. */
     int (*save)(const struct wasi_ctx *ctx, const struct wasi_fd *fd, struct buf *body,
                 struct husk_error *err);
+    /* A restore asks of a descriptor with the saved serial: is this body what save() would append
+     * now? Then it stays open. NULL: yes. */
+    bool (*is_as_saved)(const struct wasi_fd *fd, const uint8_t *body, uint32_t body_bytes);
     /* The position of a file, and setting it again, without a look at the file. NULL: it has none.
      * Setting cannot fail for a position that was saved. */
     uint64_t (*position)(const struct wasi_fd *fd);

@@ -37,7 +37,7 @@ struct saved_state {
 /* A new field of the state: can the guest see it? Then it is saved (in a new version), checked,
  * brought back by wasi_state_load(), made fresh by wasi_ctx_reset(), and in
  * tests/unit/wasi_state_test.c. */
-_Static_assert(sizeof(struct wasi_ctx) == 128 && sizeof(struct wasi_fd) == 96,
+_Static_assert(sizeof(struct wasi_ctx) == 136 && sizeof(struct wasi_fd) == 96,
                "a new field of WASI's state");
 _Static_assert(sizeof(struct saved_state) == 40 && sizeof(struct wasi_saved_fd) == 56 &&
                    ROW_BYTES_STREAMS == 24,
@@ -170,6 +170,7 @@ static int check_preopen(struct wasi_ctx *ctx, const struct wasi_saved_fd *row, 
 
 static const wasi_saved_check_fn checks[] = {[WASI_SAVED_STREAM] = check_stream,
                                              [WASI_SAVED_HOST] = wasi_hostfile_check,
+                                             [WASI_SAVED_PRIVATE] = wasi_privfile_check,
                                              [WASI_SAVED_PREOPEN] = check_preopen};
 
 static wasi_saved_check_fn check_of(const struct reader *reader, uint32_t kind) {
@@ -179,10 +180,12 @@ static wasi_saved_check_fn check_of(const struct reader *reader, uint32_t kind) 
 }
 
 /* Is it the same open file, in the same sandbox? */
-static bool is_still_open(const struct wasi_ctx *ctx, const struct wasi_saved_fd *row) {
+static bool is_still_open(const struct wasi_ctx *ctx, const struct wasi_saved_fd *row,
+                          const uint8_t *body) {
     const struct wasi_fd *fd = wasi_fds_at(&ctx->fds, row->number);
     return fd != NULL && is_opened(fd) && memcmp(fd->serial, row->serial, sizeof fd->serial) == 0 &&
-           fd->dir == row->idx && fd->ops->saved_kind == row->kind;
+           fd->dir == row->idx && fd->ops->saved_kind == row->kind &&
+           (fd->ops->is_as_saved == NULL || fd->ops->is_as_saved(fd, body, row->body_bytes));
 }
 
 static int open_ahead(struct wasi_ctx *ctx, const struct wasi_saved_fd *row, const uint8_t *body,
@@ -220,7 +223,7 @@ static int check_fds(struct wasi_ctx *ctx, struct reader *reader, struct husk_er
         numbers = row.number + 1;
         if (wasi_fds_reserve(&ctx->ahead, numbers) != 0)
             return error_set(err, HUSK_E_NOMEM, "no memory for %u descriptors", numbers);
-        if (!is_still_open(ctx, &row))
+        if (!is_still_open(ctx, &row, body))
             status = open_ahead(ctx, &row, body, check, err);
     }
     if (status == 0 && reader->left != 0)
@@ -307,7 +310,7 @@ void wasi_state_load(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count) {
         return;
     }
     for (uint32_t i = 0; i < reader.state.fds_count && reader_row(&reader, &row, &body); i++)
-        if (is_still_open(ctx, &row))
+        if (is_still_open(ctx, &row, body))
             load_open(ctx, &row);
     const struct wasi_fds before = ctx->fds;
     ctx->fds = ctx->ahead;
