@@ -66,6 +66,8 @@ struct privfs_stat {
 
 /* The directories given by the embedder: root i, made empty if it is not there. */
 int privfs_root(struct privfs *fs, uint32_t idx, struct privfs_id *ret_id);
+/* -ENOENT if it is not there. */
+int privfs_find_root(const struct privfs *fs, uint32_t idx, struct privfs_id *ret_id);
 
 int privfs_stat(const struct privfs *fs, struct privfs_id id, struct privfs_stat *ret_stat);
 /* UINT64_MAX: unchanged. */

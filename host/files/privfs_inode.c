@@ -101,6 +101,15 @@ int privfs_root(struct privfs *fs, uint32_t idx, struct privfs_id *ret_id) {
     return 0;
 }
 
+int privfs_find_root(const struct privfs *fs, uint32_t idx, struct privfs_id *ret_id) {
+    if (idx >= PRIVFS_ROOTS_MAX)
+        return -EINVAL;
+    if (space_is_empty(fs) || space_super(fs)->roots[idx] == 0)
+        return -ENOENT;
+    *ret_id = inode_id(fs, space_super(fs)->roots[idx]);
+    return 0;
+}
+
 int privfs_parent(const struct privfs *fs, struct privfs_id dir, struct privfs_id *ret_parent) {
     struct inode *inode;
     int status = inode_dir_of(fs, dir, &inode);
