@@ -5,8 +5,9 @@
  *
  * Program headers: PT_LOAD for text (R X), rodata (R), data (R W; first the fixed part, then one
  * segment per growable table whose initial size is not 0), linear memories (R W; p_filesz =
- * initialised bytes, p_memsz = initial size). Offsets and addresses are multiples of
- * HUSK_PAGE_SIZE. So are p_filesz and p_memsz of data and memory segments. p_filesz may be 0. An
+ * initialised bytes, p_memsz = initial size); in snapshots, the private layer of the files between
+ * memory 0 and the others. Offsets and addresses are multiples of
+ * HUSK_PAGE_SIZE. So are p_filesz and p_memsz of writable segments. p_filesz may be 0. An
  * image has no mailbox and no stack: they start as zeros. e_entry is the dispatcher
  * (guest/entry.S). One PT_NOTE has the name "husk" and the type HUSK_NOTE_TYPE. Its descriptor
  * holds, in this order:
@@ -104,6 +105,10 @@ struct husk_image_str {
  * requires (husk_compile_options.strict, or level 0). Libhusk only reports this flag, in outcomes.
  * A false flag misleads only the users of that image. */
 #define HUSK_IMAGE_STRICT 4u
+
+/* The snapshot has a private layer (host/files/privfs.h): its segments lie in the window of
+ * HUSK_FILES_GVA, R W like those of memories. */
+#define HUSK_IMAGE_FILES 8u
 
 /* The length of the header, and of a row of the table of records, in the first version of the
  * format. */

@@ -14,6 +14,8 @@
  *   0x3800_0000     stack RW NX, grows down from HUSK_STACK_TOP_GVA; everything below its limit is
  *                   unmapped
  *   0x4000_0000     linear memory 0, then unmapped up to 8 GiB + 64 KiB above its base
+ *   0x10_0000_0000  the private layer of the sandbox's files, for the host alone. Image files name
+ *                   these addresses; no page-table entry and no memory slot has them
  *   0x10_0000_0000  + i * 16 GiB: linear memory i, for i >= 1
  *
  * Code must lie within 2 GiB of memory 0 (R_X86_64_PC32 to constant addresses), hence this order.
@@ -57,6 +59,12 @@
 #define HUSK_MAX_MEMORIES 64
 #define HUSK_MAX_MEM_PAGES 65536 /* wasm pages: 4 GiB */
 
+/* The private layer (host/files/privfs.h). It has the place that memory 0 would have among the
+ * others. A region of this size is a reservation of host addresses; 8 GiB is as much as a memory's
+ * window. */
+#define HUSK_FILES_GVA 0x1000000000
+#define HUSK_FILES_MAX_BYTES 0x200000000
+
 #ifndef __ASSEMBLER__
 #include <stdint.h>
 
@@ -64,6 +72,10 @@ static inline uint64_t husk_mem_gva(uint32_t mem_idx) {
     return mem_idx == 0
                ? (uint64_t)HUSK_MEM0_GVA
                : (uint64_t)HUSK_MEM1_BASE_GVA + (uint64_t)mem_idx * (uint64_t)HUSK_MEM_STRIDE;
+}
+
+static inline int husk_is_files_gva(uint64_t gva) {
+    return gva >= HUSK_FILES_GVA && gva - HUSK_FILES_GVA < HUSK_FILES_MAX_BYTES;
 }
 #endif
 #endif

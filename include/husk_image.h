@@ -97,10 +97,43 @@ struct husk_image_info {
      * taken. */
     uint64_t memory_pages, table_entries;
     uint64_t instances_count; /* linked modules (husk_compile_linked()); else 1 */
+    /* Of a snapshot's private directories, contents and metadata: a sandbox needs room for them. */
+    uint64_t files_bytes;
 };
 #define HUSK_IMAGE_INFO_INIT HUSK_INIT_OF(husk_image_info)
 /* HUSK_E_INVAL: `size` is not set. */
 HUSK_API int husk_image_info(const husk_image *image, struct husk_image_info *ret_info);
+
+/* What the guest wrote into private directories (`mem` and `cow` of husk_wasi_dir), in a snapshot.
+ * Of a directory that is given anew over the same one below (`cow`), a listing has only what the
+ * guest changed. */
+enum husk_file_kind {
+    HUSK_FILE_REGULAR,
+    HUSK_FILE_DIRECTORY,
+    HUSK_FILE_SYMLINK,
+    HUSK_FILE_HIDDEN /* removed by the guest: the directory below has a file of this name */
+};
+struct husk_image_file {
+    size_t size;
+    uint32_t dir_idx; /* of the private directory, in the table of directories */
+    enum husk_file_kind kind;
+    /* From that directory, without a leading '/'; "." is the directory itself. A NUL follows. The
+     * guest chose the bytes; they may be no UTF-8. */
+    const char *path;
+    size_t path_bytes;
+    const char *target; /* SYMLINK; else empty. A NUL follows */
+    size_t target_bytes;
+    uint64_t bytes;       /* REGULAR: the size; SYMLINK: of the target */
+    uint64_t mtime_ns;    /* since 1970 */
+    uint64_t links_count; /* names of this file */
+};
+typedef int (*husk_image_file_fn)(void *user, const struct husk_image_file *file);
+/* Call `visit` for each file and directory, each directory before its entries. Files without a name
+ * that the guest has open are not listed. `file`, and all that it points to, is valid during that
+ * call only. An image without a private layer has none. If the callback returns another value than
+ * 0, the listing ends, and err->status is its number. Threads: any. HUSK_E_SYS, HUSK_E_NOMEM. */
+HUSK_API int husk_image_files(const husk_image *image, husk_image_file_fn visit, void *user,
+                              struct husk_error *err);
 
 /* A function of a module: find it once, call it often.
  *

@@ -96,11 +96,12 @@ int husk_image_info(const husk_image *image, struct husk_image_info *ret_info) {
                                    .needs_init = (image->flags & HUSK_IMAGE_NEEDS_INIT) != 0,
                                    .has_lines = code->lines_count != 0,
                                    .is_strict = (image->flags & HUSK_IMAGE_STRICT) != 0};
+    info.files_bytes = image->files_bytes;
     memcpy(info.wasm_sha256, code->header.wasm_sha256, sizeof info.wasm_sha256);
     for (uint32_t i = 0; i < image->runs_count; i++)
         if (image->runs[i].gva < HUSK_DATA_END_GVA)
             info.data_bytes += image->runs[i].bytes;
-        else
+        else if (!husk_is_files_gva(image->runs[i].gva))
             info.memory_bytes += image->runs[i].bytes;
     for (uint32_t i = 0; i < code->memories_count; i++)
         info.memory_pages += image->memory_sizes[i];

@@ -105,7 +105,8 @@ static uint32_t unknown_instance(const struct image_code *code, uint32_t instanc
 }
 
 static int check_all_known(const struct image_code *code, struct husk_error *err) {
-    const uint32_t flags = HUSK_IMAGE_NEEDS_INIT | HUSK_IMAGE_SNAPSHOT | HUSK_IMAGE_STRICT;
+    const uint32_t flags =
+        HUSK_IMAGE_NEEDS_INIT | HUSK_IMAGE_SNAPSHOT | HUSK_IMAGE_STRICT | HUSK_IMAGE_FILES;
     int status = check_known(err, "module", 0, code->module.flags & ~flags);
     for (uint32_t i = 0; i < code->funcs_count && status == 0; i++)
         status = check_known(err, "function", i, unknown_instance(code, code->funcs[i].instance));
@@ -271,6 +272,8 @@ static int check_memory_segments(const struct husk_image *image, struct husk_err
     for (uint32_t i = image->data_segments_count; i < image->segments_count; i++) {
         const struct image_segment *segment = &image->segments[i];
         uint64_t mem_idx = 0;
+        if (husk_is_files_gva(segment->gva))
+            continue;
         if (segment->gva >= HUSK_MEM1_BASE_GVA)
             mem_idx = (segment->gva - HUSK_MEM1_BASE_GVA) / HUSK_MEM_STRIDE;
         if (mem_idx >= image->code->memories_count ||
@@ -281,6 +284,22 @@ static int check_memory_segments(const struct husk_image *image, struct husk_err
         if (segment->mem_bytes > size || offset > size - segment->mem_bytes)
             return bad_row(err, "segment", i, "beyond its memory's initial size");
     }
+    return 0;
+}
+
+/* Only a snapshot has a private layer, and says so: a husk that knows none refuses it. The last of
+ * the segments ends at files_bytes. */
+static int check_files_segments(const struct husk_image *image, struct husk_error *err) {
+    const bool has_files = (image->flags & HUSK_IMAGE_FILES) != 0;
+    if (has_files != (image->files_bytes != 0) || (has_files && !image->is_snapshot))
+        return error_set(err, HUSK_E_BAD_IMAGE, "the private layer: %s",
+                         !has_files            ? "it has segments, but no flag"
+                         : !image->is_snapshot ? "only a snapshot can have one"
+                                               : "it has a flag, but no segment");
+    if (image->files_bytes > HUSK_FILES_MAX_BYTES)
+        return error_set(
+            err, HUSK_E_BAD_IMAGE, "the private layer has %llu bytes, more than the limit of %llu",
+            (unsigned long long)image->files_bytes, (unsigned long long)HUSK_FILES_MAX_BYTES);
     return 0;
 }
 
@@ -478,6 +497,8 @@ int image_check(const struct husk_image *image, struct husk_error *err) {
         status = check_memories(image, err);
     if (status == 0)
         status = check_memory_segments(image, err);
+    if (status == 0)
+        status = check_files_segments(image, err);
     if (status == 0)
         status = check_tables(image, err);
     if (status == 0)

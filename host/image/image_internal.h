@@ -1,8 +1,8 @@
 /*
  * host/image/image_internal.h: an opened image. image_file.c makes its bytes immutable.
  * image_read.c finds and checks the ELF segments, and image_records.c the note's records.
- * image_check.c checks every row. image_names.c copies names. image_open.c calls them in turn and
- * frees images. image.c is the public API.
+ * image_check.c checks every row, image_files.c the private layer. image_names.c copies names.
+ * image_open.c calls them in turn and frees images. image.c is the public API.
  *
  * After opening, everything here is constant, except parts that are made when first needed
  * (template, flat runs) or learned (hot pages), under a lock. So any number of threads may read an
@@ -162,6 +162,9 @@ struct husk_image {
     const uint64_t *table_sizes;  /* entries, by table */
     const uint8_t *host_state;    /* records, see abi/image.h */
     uint32_t host_state_count;
+    /* The private layer: its contents lie in [HUSK_FILES_GVA, + files_bytes); 0: there is none. A
+     * page multiple */
+    uint64_t files_bytes;
     /* those of the code; for a snapshot in memory, only those of data */
     const struct image_segment *segments;
     uint32_t segments_count, data_segments_count;
@@ -215,6 +218,8 @@ void image_file_unref(struct image_file *file); /* NULL is allowed */
 
 /* image_runs.c. Make the runs of a file's segments. */
 int image_runs_of_segments(struct husk_image *image, struct husk_error *err);
+/* Where the contents of the private layer end, from HUSK_FILES_GVA. 0: it has none. */
+uint64_t image_files_end(const struct husk_image *image);
 void image_runs_free(struct image_run *runs, uint32_t count);
 /* The initial contents of memory at a page; NULL: zeros. *ret_bytes: the length of the contiguous
  * part. */
@@ -241,6 +246,10 @@ int image_save_memory(const husk_image *image, struct image_file **ret_file,
 /* image_open.c. Make an image with this code and no other contents. Free it with
  * husk_image_unref(). It references both; engine may be NULL. NULL: out of memory. */
 husk_image *image_new(husk_engine *engine, struct image_code *code);
+/* Map [offset, offset + bytes) of a file read-only over [hva, …), which is mapped. Holes become
+ * zeros that cost no memory. */
+int image_map_readonly(uint8_t *hva, const struct image_file *file, uint64_t offset, uint64_t bytes,
+                       struct husk_error *err);
 /* Are these images of one module, compiled to the same code? Also true if the file was opened
  * twice. Their memory contents may differ. */
 bool image_is_same_module(const struct husk_image *a, const struct husk_image *b);
@@ -253,6 +262,9 @@ int image_records_read(struct image_code *code, struct husk_error *err);
 void image_records_done(struct image_code *code);
 /* image_check.c: every row of every record. */
 int image_check(const struct husk_image *image, struct husk_error *err);
+/* image_files.c: the private layer. Its segments were checked. HUSK_E_BAD_IMAGE, HUSK_E_NOMEM,
+ * HUSK_E_SYS. */
+int image_check_files(struct husk_image *image, struct husk_error *err);
 /* One entry of the host state (abi/image.h). The function reads the entry at *at and moves *at to
  * the next one; false at the end. */
 struct image_state {

@@ -80,11 +80,10 @@ static void image_free(husk_image *image) {
     free(image);
 }
 
-/* A part of the read-only half whose contents are at [offset, …) of the file. Holes are not mapped
- * from there: pages of it that a guest reads would become memory; what is below them are zeros for
- * nothing. */
-static int map_readonly_part(uint8_t *hva, const struct image_file *file, uint64_t offset,
-                             uint64_t bytes, struct husk_error *err) {
+/* Holes are not mapped from the file: pages of them that are read would become memory; what is
+ * below them are zeros for nothing. */
+int image_map_readonly(uint8_t *hva, const struct image_file *file, uint64_t offset, uint64_t bytes,
+                       struct husk_error *err) {
     const uint64_t end = offset + bytes;
     uint64_t at = offset, from, to, next, next_end;
     if (mprotect(hva, bytes, PROT_READ) != 0)
@@ -115,10 +114,10 @@ static int map_readonly(struct image_code *code, struct husk_error *err) {
         return error_sys(err, errno, "cannot reserve address space for the image");
     code->ro_hva = base;
     int status =
-        map_readonly_part(code->ro_hva, code->file, code->text_offset, code->text_bytes, err);
+        image_map_readonly(code->ro_hva, code->file, code->text_offset, code->text_bytes, err);
     if (status == 0 && code->rodata_bytes != 0)
-        status = map_readonly_part(code->ro_hva + (code->rodata_gva - HUSK_TEXT_GVA), code->file,
-                                   code->rodata_offset, code->rodata_bytes, err);
+        status = image_map_readonly(code->ro_hva + (code->rodata_gva - HUSK_TEXT_GVA), code->file,
+                                    code->rodata_offset, code->rodata_bytes, err);
     return status;
 }
 
@@ -208,6 +207,15 @@ static int copy_hot_pages(husk_image *image, struct husk_error *err) {
     return 0;
 }
 
+/* Up to the end of the last segment of the private layer, which image_check() checks. */
+static uint64_t files_bytes_of(const struct image_code *code) {
+    uint64_t bytes = 0;
+    for (uint32_t i = code->data_segments_count; i < code->segments_count; i++)
+        if (husk_is_files_gva(code->segments[i].gva))
+            bytes = code->segments[i].gva - HUSK_FILES_GVA + code->segments[i].mem_bytes;
+    return bytes;
+}
+
 /* Of a new image: what its code's file says. */
 static int image_fill(husk_image *image, struct husk_error *err) {
     const struct image_code *code = image->code;
@@ -221,6 +229,7 @@ static int image_fill(husk_image *image, struct husk_error *err) {
     image->segments = code->segments;
     image->segments_count = code->segments_count;
     image->data_segments_count = code->data_segments_count;
+    image->files_bytes = files_bytes_of(code);
     int status = copy_hot_pages(image, err);
     return status != 0 ? status : image_runs_of_segments(image, err);
 }
@@ -237,6 +246,8 @@ static int image_open_steps(husk_image *image, bool verify, struct husk_error *e
         status = image_fill(image, err);
     if (status == 0)
         status = image_check(image, err);
+    if (status == 0) /* also without a hash: the layer's functions believe what was checked */
+        status = image_check_files(image, err);
     if (status == 0)
         status = check_cpu(image, err);
     if (status == 0)

@@ -59,6 +59,14 @@ const uint8_t *image_source(const struct husk_image *image, uint64_t gva_value,
     return run->file->bytes + run->offset + (gva_value - run->gva);
 }
 
+uint64_t image_files_end(const struct husk_image *image) {
+    const uint64_t window_end = HUSK_FILES_GVA + HUSK_FILES_MAX_BYTES;
+    const uint32_t count = rows_below(ROWS(image->runs, image->runs_count, gva), window_end);
+    const struct image_run *last = count > 0 ? &image->runs[count - 1] : NULL;
+    return last != NULL && last->gva >= HUSK_FILES_GVA ? last->gva + last->bytes - HUSK_FILES_GVA
+                                                       : 0;
+}
+
 /* ---- contents, without holes and pages of zeros ---- */
 
 static int piece_contents(uint64_t gva_value, const uint8_t *bytes, uint64_t count,

@@ -26,7 +26,7 @@
 /* A memory's contents are one segment, or several where more than so much is empty between them:
  * the file and its hash then do without the hole. The distance is doubled while there are more
  * segments than can be mapped without being merged first (image_runs.c). At most 256 for each
- * memory of 4 GiB, then. */
+ * memory of 4 GiB, then, and 512 for a private layer. */
 #define NEAR_BYTES_MIN ((uint64_t)HUSK_WASM_PAGE_SIZE)
 #define NEAR_BYTES_MAX (16ull << 20)
 #define MEMORY_SEGMENTS_FEW (IMAGE_RUNS_MAPPED_MAX - 4u)
@@ -85,11 +85,10 @@ static void fill_data(const husk_image *image, struct buf *loads, size_t first) 
     }
 }
 
-/* All of the memory, so that tools see its size: the first segment may have nothing in the file. */
-static void plan_memory(const husk_image *image, uint32_t mem_idx, uint64_t near_bytes,
+/* A memory, or the private layer: [from, to). All of it, so that tools see its size: the first
+ * segment may have nothing in the file. */
+static void plan_memory(const husk_image *image, uint64_t from, uint64_t to, uint64_t near_bytes,
                         struct buf *loads) {
-    const uint64_t from = husk_mem_gva(mem_idx);
-    const uint64_t to = from + image->memory_sizes[mem_idx] * HUSK_WASM_PAGE_SIZE;
     if (from == to)
         return;
     add_load(loads, PF_R | PF_W, from, 0, to - from);
@@ -107,12 +106,24 @@ static void plan_memory(const husk_image *image, uint32_t mem_idx, uint64_t near
     }
 }
 
+static void plan_all_memories(const husk_image *image, uint64_t near_bytes, struct buf *loads) {
+    const uint32_t count = image->code->memories_count;
+    for (uint32_t i = 0; i < count || i <= 1; i++) {
+        if (i == 1) /* where its addresses are, also where there is no memory */
+            plan_memory(image, HUSK_FILES_GVA, HUSK_FILES_GVA + image->files_bytes, near_bytes,
+                        loads);
+        const uint64_t from = husk_mem_gva(i);
+        if (i < count)
+            plan_memory(image, from, from + image->memory_sizes[i] * HUSK_WASM_PAGE_SIZE,
+                        near_bytes, loads);
+    }
+}
+
 static void plan_memories(const husk_image *image, struct buf *loads) {
     const size_t before = loads->count;
     for (uint64_t near_bytes = NEAR_BYTES_MIN; near_bytes <= NEAR_BYTES_MAX; near_bytes *= 2) {
         loads->count = before;
-        for (uint32_t i = 0; i < image->code->memories_count; i++)
-            plan_memory(image, i, near_bytes, loads);
+        plan_all_memories(image, near_bytes, loads);
         if ((loads->count - before) / sizeof(Elf64_Phdr) <= MEMORY_SEGMENTS_FEW)
             return;
     }
@@ -138,8 +149,8 @@ static int check_plan(const struct buf *loads, struct husk_error *err) {
     return 0;
 }
 
-/* Elf64_Phdr rows with flags, address and sizes: text, rodata, data, memories. They ascend by
- * address. */
+/* Elf64_Phdr rows with flags, address and sizes: text, rodata, data, memory 0, the private layer,
+ * the other memories. They ascend by address. */
 static int plan_loads(const husk_image *image, struct buf *loads, struct husk_error *err) {
     const struct image_code *code = image->code;
     add_load(loads, PF_R | PF_X, HUSK_TEXT_GVA, code->text_file_bytes, code->text_file_bytes);
@@ -239,19 +250,23 @@ static int put_readonly(const struct saved_load *saved) {
     return status;
 }
 
-/* .data, .data.1, …; .memory.I, .memory.I.1, …: as the compiler names them (image-format.md), so
- * that a debugger can read the memory. */
+/* .data, .data.1, …; .memory.I, .memory.I.1, …; .files, .files.1, …: as the compiler names them
+ * (image-format.md), so that a debugger can read the memory. */
 static void writable_name(const Elf64_Phdr *load, char name[48], uint32_t *part_idx) {
     const bool is_data = load->p_vaddr < HUSK_DATA_END_GVA;
-    const uint64_t mem_idx = load->p_vaddr < HUSK_MEM1_BASE_GVA
-                                 ? 0
-                                 : (load->p_vaddr - HUSK_MEM1_BASE_GVA) / HUSK_MEM_STRIDE;
-    const bool is_first =
-        is_data ? load->p_vaddr == HUSK_DATA_GVA : load->p_vaddr == husk_mem_gva((uint32_t)mem_idx);
+    const bool is_files = husk_is_files_gva(load->p_vaddr);
+    const uint32_t mem_idx =
+        load->p_vaddr < HUSK_MEM1_BASE_GVA
+            ? 0
+            : (uint32_t)((load->p_vaddr - HUSK_MEM1_BASE_GVA) / HUSK_MEM_STRIDE);
+    const uint64_t first_gva = is_data    ? HUSK_DATA_GVA
+                               : is_files ? (uint64_t)HUSK_FILES_GVA
+                                          : husk_mem_gva(mem_idx);
     const Elf64_Phdr *before = load - 1; /* text comes before all of them */
-    *part_idx = is_first || before->p_vaddr < HUSK_DATA_GVA ? 0 : *part_idx + 1;
-    int bytes =
-        is_data ? snprintf(name, 48, ".data") : snprintf(name, 48, ".memory.%u", (uint32_t)mem_idx);
+    *part_idx = load->p_vaddr == first_gva || before->p_vaddr < HUSK_DATA_GVA ? 0 : *part_idx + 1;
+    int bytes = is_data    ? snprintf(name, 48, ".data")
+                : is_files ? snprintf(name, 48, ".files")
+                           : snprintf(name, 48, ".memory.%u", mem_idx);
     if (*part_idx != 0)
         snprintf(name + bytes, 48 - (size_t)bytes, ".%u", *part_idx);
 }

@@ -4,6 +4,7 @@ set(sources
     image_check.c
     image_costs.c
     image_file.c
+    image_files.c
     image_funcs.c
     image_layers.c
     image_names.c

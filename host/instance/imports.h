@@ -35,6 +35,10 @@ struct import_group_ops {
     int (*state_save)(const void *state, struct buf *buf, struct husk_error *err);
     int (*state_check)(void *state, const uint8_t *bytes, size_t count, struct husk_error *err);
     void (*state_load)(void *state, const uint8_t *bytes, size_t count);
+    /* The size of the private layer in which the group's functions keep files (sandbox_files());
+     * 0, or NULL: they need none. A sandbox has one layer, with room for what the groups want at
+     * most. */
+    uint64_t (*files_bytes)(const void *shared);
     /* Called once no set and no sandbox refers to the group; may be NULL. */
     void (*shared_free)(void *shared);
 };

@@ -139,6 +139,17 @@ void linkage_done(struct linkage *linkage) {
     *linkage = (struct linkage){0};
 }
 
+uint64_t linkage_files_bytes(const struct linkage *linkage) {
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < linkage->groups_count; i++) {
+        const struct import_group *group = linkage->groups[i].group;
+        const uint64_t bytes =
+            group->ops->files_bytes != NULL ? group->ops->files_bytes(group->shared) : 0;
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
 /* Find the saved state of a group; NULL if there is none. Each name occurs once, because a set has
  * no two groups of a family (wasi_imports.c). */
 static const uint8_t *find_record(const husk_image *image, const char *name, size_t *ret_bytes) {

@@ -52,6 +52,8 @@ int linkage_check_states(const struct linkage *linkage, const husk_image *image,
 /* Make the group states as the image says: as saved in a snapshot, or fresh. The image was
  * checked. */
 void linkage_load_states(struct linkage *linkage, const husk_image *image);
+/* The most that a private layer may have: what the linked groups want; not rounded. */
+uint64_t linkage_files_bytes(const struct linkage *linkage);
 /* Append the records of abi/image.h (struct husk_image_host_state) to a buffer. */
 struct buf;
 int linkage_save_states(const struct linkage *linkage, struct buf *buf, struct husk_error *err);

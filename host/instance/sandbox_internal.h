@@ -84,6 +84,16 @@ int sandbox_check_ref(const husk_sandbox *sandbox, const struct husk_value *valu
 int sandbox_span(const husk_sandbox *sandbox, uint32_t mem_idx, uint64_t addr, uint64_t count,
                  uint8_t **ret_span, struct husk_error *err);
 
+/* sandbox_files.c. The private layer of the sandbox's files, at its present place, for functions of
+ * a group with `files_bytes`. A layer without room has the base NULL. The caller sets the limits
+ * and the time. Use it at once, on the thread that runs the call, and not after the next load,
+ * restore or unload. HUSK_E_STATE: nothing is loaded. */
+struct privfs;
+int sandbox_files(husk_sandbox *sandbox, struct privfs *ret_files);
+/* How many bytes of the layer a snapshot must have: all that is in use lies below. A page
+ * multiple. */
+uint64_t sandbox_files_end(const husk_sandbox *sandbox);
+
 /* sandbox_wait.c: wait_syscall() for the library's own host functions. It ends when the running
  * call must end. Call it on the thread that runs the call. */
 long sandbox_syscall(husk_sandbox *sandbox, long number, const long args[6]);

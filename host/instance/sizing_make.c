@@ -158,6 +158,31 @@ static int size_tables(struct sizing *sizing, const husk_image *image,
     return 0;
 }
 
+/* The private layer has the size that the linked functions ask for, whatever the image has: so all
+ * states of one module fit the same arena, as with tables. */
+static int size_files(struct sizing *sizing, const husk_image *image, const struct linkage *linkage,
+                      struct husk_error *err) {
+    const uint64_t most = linkage_files_bytes(linkage);
+    if (most > HUSK_FILES_MAX_BYTES)
+        return error_set(err, HUSK_E_LIMIT,
+                         "private directories may have %llu bytes together, and are given %llu",
+                         (unsigned long long)HUSK_FILES_MAX_BYTES, (unsigned long long)most);
+    if (image->files_bytes > 0 && most == 0)
+        return error_set(
+            err, HUSK_E_LIMIT,
+            "the snapshot's private directories have %llu bytes, and the imports given have no "
+            "private directory; give the directories that it was taken with",
+            (unsigned long long)image->files_bytes);
+    if (image->files_bytes > page_up(most))
+        return error_set(err, HUSK_E_LIMIT,
+                         "the snapshot's private directories have %llu bytes; those of the imports "
+                         "given may have %llu",
+                         (unsigned long long)image->files_bytes, (unsigned long long)most);
+    sizing->files_bytes = image->files_bytes;
+    sizing->files_max_bytes = page_up(most);
+    return 0;
+}
+
 int sizing_make(struct sizing *sizing, const husk_image *image, const struct linkage *linkage,
                 const struct husk_sandbox_options *limits, struct husk_error *err) {
     *sizing = (struct sizing){0};
@@ -169,6 +194,8 @@ int sizing_make(struct sizing *sizing, const husk_image *image, const struct lin
         status = size_memories(sizing, image, linkage, err);
     if (status == 0)
         status = size_tables(sizing, image, linkage, limits->table_max_entries, err);
+    if (status == 0)
+        status = size_files(sizing, image, linkage, err);
     if (status != 0)
         sizing_done(sizing);
     return status;

@@ -26,7 +26,7 @@
  *
  *   in a snapshot, and brought back   link.groups' states (linkage_save_states()),
  *                                     sizes.table_entries, arena: memories' contents and sizes,
- *                                     data
+ *                                     data, files (the private layer)
  *   nothing between two calls         mailbox and stack of the arena (zero), calls (refused here
  *                                     while one is pending), regs of the vCPU
  *   set again by load and restore     mapped, image, hotset, start, spare, owes_restored_call,
@@ -53,8 +53,8 @@ _Static_assert(sizeof(struct machine) - sizeof(struct husk_sandbox_options) -
                "a new field of struct machine");
 _Static_assert(sizeof(struct linkage) == 72 && sizeof(struct group_state) == 16,
                "a new field of linkage.h");
-_Static_assert(sizeof(struct sizing) == 56, "a new field of struct sizing");
-_Static_assert(sizeof(struct arena) == 88 && sizeof(struct arena_memory) == 32,
+_Static_assert(sizeof(struct sizing) == 72, "a new field of struct sizing");
+_Static_assert(sizeof(struct arena) == 120 && sizeof(struct arena_memory) == 32,
                "a new field of arena.h");
 
 /* ---- which pages ---- */
@@ -83,8 +83,11 @@ static bool differs(const husk_image *image, uint64_t gva_value, const uint8_t *
     return source != NULL ? memcmp(page, source, HUSK_PAGE_SIZE) != 0 : !page_is_zero(page);
 }
 
-/* Stack and mailbox hold nothing between calls. Memory beyond its size belongs to nobody. */
+/* Stack and mailbox hold nothing between calls. Memory beyond its size belongs to nobody. All of
+ * the private layer is kept. */
 static bool is_kept(const struct machine *machine, uint64_t gva_value) {
+    if (husk_is_files_gva(gva_value))
+        return true;
     if (gva_value >= HUSK_MAILBOX_GVA && gva_value < HUSK_MEM0_GVA)
         return false;
     return arena_span(&machine->arena, gva_value, HUSK_PAGE_SIZE) != NULL;
@@ -296,6 +299,17 @@ static int make_sizes(const struct machine *machine, husk_image *snapshot, struc
     return 0;
 }
 
+/* The layer's size when a new sandbox gets it, and whether the image has one at all. What the image
+ * below has must lie in it, too: pages that are no longer used may still have contents. */
+static void make_files(const husk_sandbox *sandbox, husk_image *snapshot) {
+    uint64_t end_bytes = sandbox_files_end(sandbox);
+    const uint64_t runs_end_bytes = image_files_end(snapshot);
+    end_bytes = runs_end_bytes > end_bytes ? runs_end_bytes : end_bytes;
+    snapshot->files_bytes = end_bytes;
+    snapshot->flags &= ~HUSK_IMAGE_FILES;
+    snapshot->flags |= end_bytes != 0 ? HUSK_IMAGE_FILES : 0;
+}
+
 static int make_host_state(const husk_sandbox *sandbox, husk_image *snapshot,
                            struct husk_error *err) {
     struct buf buf = {0};
@@ -324,8 +338,10 @@ static int snapshot_fill(husk_sandbox *sandbox, husk_image *snapshot, struct hus
         status = list_changed(sandbox->machine, &list, err);
     if (status == 0)
         status = make_runs(sandbox->machine, &list, snapshot, err);
-    if (status == 0)
+    if (status == 0) {
+        make_files(sandbox, snapshot);
         stat_add(sandbox->tally, STAT_snapshot_pages, list.count);
+    }
     free(list.pages);
     return status;
 }

@@ -10,6 +10,7 @@ set(sources
     linkage.c
     memory_image.c
     sandbox.c
+    sandbox_files.c
     sandbox_stats.c
     sizing_make.c
     snapshot.c

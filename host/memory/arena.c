@@ -45,17 +45,29 @@ static uint64_t total_bytes(const husk_image *image, const struct arena_sizes *s
     uint64_t total = sizes->data_bytes + HUSK_MBOX_BYTES + sizes->stack_bytes + 3 * GUARD_BYTES;
     for (uint32_t i = 0; i < image->code->memories_count; i++)
         total += sizes->memory_reserve_bytes[i] + GUARD_BYTES;
-    return total;
+    return total + sizes->files_reserve_bytes + GUARD_BYTES;
 }
 
+/* Returns the place behind it. */
+static uint8_t *place_memory(struct arena_memory *memory, uint8_t *place, uint64_t bytes,
+                             uint64_t reserve_bytes) {
+    memory->hva = place;
+    memory->bytes = memory->covered_bytes = bytes;
+    memory->reserve_bytes = reserve_bytes;
+    return place + reserve_bytes + GUARD_BYTES;
+}
+
+/* The private layer comes after memory 0, as its addresses do: regions must ascend alike. */
 static void place_memories(struct arena *arena, const struct arena_sizes *sizes, uint8_t *place) {
     for (uint32_t i = 0; i < arena->memories_count; i++) {
-        struct arena_memory *memory = &arena->memories[i];
-        memory->hva = place;
-        memory->bytes = memory->covered_bytes = sizes->memory_bytes[i];
-        memory->reserve_bytes = sizes->memory_reserve_bytes[i];
-        place += memory->reserve_bytes + GUARD_BYTES;
+        if (i == 1)
+            place =
+                place_memory(&arena->files, place, sizes->files_bytes, sizes->files_reserve_bytes);
+        place = place_memory(&arena->memories[i], place, sizes->memory_bytes[i],
+                             sizes->memory_reserve_bytes[i]);
     }
+    if (arena->memories_count <= 1)
+        place_memory(&arena->files, place, sizes->files_bytes, sizes->files_reserve_bytes);
 }
 
 /* A restore must find single pages, and a huge page would be copied as a whole for one byte
@@ -75,18 +87,32 @@ static void place_regions(struct arena *arena, const struct arena_sizes *sizes) 
     place_memories(arena, sizes, place + sizes->stack_bytes + GUARD_BYTES);
 }
 
+static void add_region(struct arena_region *regions, uint32_t *count,
+                       const struct arena_memory *memory, uint64_t gva_value) {
+    if (memory->covered_bytes != 0)
+        regions[(*count)++] = (struct arena_region){.hva = memory->hva,
+                                                    .gva = gva_value,
+                                                    .bytes = memory->covered_bytes,
+                                                    .is_hidden = gva_value == HUSK_FILES_GVA};
+}
+
 uint32_t arena_regions(const struct arena *arena, struct arena_region *ret_regions) {
     uint32_t count = 0;
     if (arena->data_bytes != 0)
-        ret_regions[count++] = (struct arena_region){arena->data, HUSK_DATA_GVA, arena->data_bytes};
-    ret_regions[count++] =
-        (struct arena_region){(uint8_t *)arena->mailbox, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES};
+        ret_regions[count++] = (struct arena_region){
+            .hva = arena->data, .gva = HUSK_DATA_GVA, .bytes = arena->data_bytes};
     ret_regions[count++] = (struct arena_region){
-        arena->stack, HUSK_STACK_TOP_GVA - arena->stack_bytes, arena->stack_bytes};
-    for (uint32_t i = 0; i < arena->memories_count; i++)
-        if (arena->memories[i].covered_bytes != 0)
-            ret_regions[count++] = (struct arena_region){arena->memories[i].hva, husk_mem_gva(i),
-                                                         arena->memories[i].covered_bytes};
+        .hva = (uint8_t *)arena->mailbox, .gva = HUSK_MAILBOX_GVA, .bytes = HUSK_MBOX_BYTES};
+    ret_regions[count++] = (struct arena_region){.hva = arena->stack,
+                                                 .gva = HUSK_STACK_TOP_GVA - arena->stack_bytes,
+                                                 .bytes = arena->stack_bytes};
+    for (uint32_t i = 0; i < arena->memories_count; i++) {
+        if (i == 1)
+            add_region(ret_regions, &count, &arena->files, HUSK_FILES_GVA);
+        add_region(ret_regions, &count, &arena->memories[i], husk_mem_gva(i));
+    }
+    if (arena->memories_count <= 1)
+        add_region(ret_regions, &count, &arena->files, HUSK_FILES_GVA);
     return count;
 }
 
@@ -155,12 +181,9 @@ void arena_done(struct arena *arena) {
     *arena = (struct arena){0};
 }
 
-int arena_make_room(struct arena *arena, uint32_t mem_idx, uint64_t bytes, uint64_t *ret_more_bytes,
-                    struct husk_error *err) {
-    const struct arena_memory *memory = &arena->memories[mem_idx];
-    if (bytes > memory->reserve_bytes)
-        return error_set(err, HUSK_E_LIMIT, "memory %u cannot have %llu bytes", mem_idx,
-                         (unsigned long long)bytes);
+/* Within the reserve. The accessible part at least doubles, so that growing is cheap. */
+static int make_room(const struct arena_memory *memory, uint64_t bytes, uint64_t *ret_more_bytes,
+                     struct husk_error *err) {
     uint64_t target = 2 * memory->covered_bytes;
     if (target < bytes)
         target = bytes;
@@ -170,6 +193,34 @@ int arena_make_room(struct arena *arena, uint32_t mem_idx, uint64_t bytes, uint6
     int status = make_accessible(memory->hva + memory->covered_bytes, more_bytes, err);
     if (status == 0)
         *ret_more_bytes = more_bytes;
+    return status;
+}
+
+int arena_make_room(struct arena *arena, uint32_t mem_idx, uint64_t bytes, uint64_t *ret_more_bytes,
+                    struct husk_error *err) {
+    const struct arena_memory *memory = &arena->memories[mem_idx];
+    if (bytes > memory->reserve_bytes)
+        return error_set(err, HUSK_E_LIMIT, "memory %u cannot have %llu bytes", mem_idx,
+                         (unsigned long long)bytes);
+    return make_room(memory, bytes, ret_more_bytes, err);
+}
+
+/* So that a layer that begins to grow does not ask the kernel for each page. */
+#define FILES_COVERED_MIN_BYTES ((uint64_t)HUSK_WASM_PAGE_SIZE)
+
+int arena_cover_files(struct arena *arena, uint64_t bytes, struct husk_error *err) {
+    struct arena_memory *files = &arena->files;
+    uint64_t more_bytes = 0;
+    if (bytes <= files->covered_bytes)
+        return 0;
+    if (bytes > files->reserve_bytes)
+        return error_set(err, HUSK_E_LIMIT,
+                         "a private layer of %llu bytes is wanted; the sandbox has room for %llu",
+                         (unsigned long long)bytes, (unsigned long long)files->reserve_bytes);
+    bytes = page_up(bytes < FILES_COVERED_MIN_BYTES ? FILES_COVERED_MIN_BYTES : bytes);
+    int status = make_room(files, bytes, &more_bytes, err);
+    if (status == 0)
+        files->bytes = files->covered_bytes += more_bytes;
     return status;
 }
 
@@ -208,6 +259,8 @@ uint8_t *arena_span(const struct arena *arena, uint64_t gva_value, uint64_t coun
     }
     uint64_t mem_idx =
         gva_value < HUSK_MEM1_BASE_GVA ? 0 : (gva_value - HUSK_MEM1_BASE_GVA) / HUSK_MEM_STRIDE;
+    if (husk_is_files_gva(gva_value))
+        return NULL;
     if (mem_idx >= arena->memories_count || gva_value < husk_mem_gva((uint32_t)mem_idx))
         return NULL;
     const struct arena_memory *memory = &arena->memories[mem_idx];

@@ -1,11 +1,13 @@
 /*
  * host/memory/arena.h: one sandbox's private memory, a contiguous reservation of host addresses:
  *
- *   data | guard | mailbox | guard | stack | guard | memory 0 | guard | memory 1 | …
+ *   data | guard | mailbox | guard | stack | guard | memory 0 | guard | files | guard | memory 1 …
  *
  * Where the image has bytes, the arena is a private (copy-on-write) mapping of the image file.
  * Elsewhere it is anonymous zero pages. The unused part of a memory is inaccessible.
- * machine_space.c gives the arena to the guest.
+ * machine_space.c gives the arena to the guest, except `files`: the private layer of the sandbox's
+ * files (host/files/privfs.h), which the host alone reads and writes. It has guest addresses, so
+ * that images, layers and the hot set treat it as memory. But no slot and no page table has it.
  *
  * Only arena_span() turns a guest address into a host pointer, and it takes the length.
  */
@@ -41,6 +43,7 @@ struct arena {
     uint64_t stack_bytes;
     struct arena_memory *memories;
     uint32_t memories_count;
+    struct arena_memory files; /* bytes = covered_bytes; reserve_bytes 0: there is none */
     struct arena_overlay *overlays;
     uint32_t overlays_count;
 };
@@ -49,6 +52,7 @@ struct arena_sizes {
     uint64_t data_bytes, stack_bytes; /* page multiples */
     const uint64_t *memory_bytes;     /* initial sizes; wasm-page multiples */
     const uint64_t *memory_reserve_bytes;
+    uint64_t files_bytes, files_reserve_bytes; /* page multiples */
 };
 
 int arena_init(struct arena *arena, husk_image *image, const struct arena_sizes *sizes,
@@ -61,16 +65,17 @@ static inline uint64_t arena_memories_bytes(const struct arena *arena) {
     return total;
 }
 
-/* A part of the arena that the guest can write. */
+/* A part of the arena with contents. The guest can write it, unless it is hidden. */
 struct arena_region {
     uint8_t *hva;
     uint64_t gva;
     uint64_t bytes; /* accessible to the host; for a memory, it may be more than the size */
+    bool is_hidden; /* the private layer: it must not get into a slot */
 };
 
-#define ARENA_REGIONS_MAX (3u + HUSK_MAX_MEMORIES)
+#define ARENA_REGIONS_MAX (4u + HUSK_MAX_MEMORIES)
 
-/* List all regions, ascending by host address. Returns their number. */
+/* List all regions, ascending by host address and by guest address. Returns their number. */
 uint32_t arena_regions(const struct arena *arena, struct arena_region *ret_regions);
 /* NULL if the address is in no region */
 uint8_t *arena_hva_of(const struct arena *arena, uint64_t gva_value);
@@ -92,11 +97,16 @@ int arena_map_range(struct arena *arena, husk_image *image, uint64_t gva_value, 
 int arena_make_room(struct arena *arena, uint32_t mem_idx, uint64_t bytes, uint64_t *ret_more_bytes,
                     struct husk_error *err);
 
+/* Make at least the first `bytes` of the private layer accessible. HUSK_E_LIMIT: more than its
+ * reserve. */
+int arena_cover_files(struct arena *arena, uint64_t bytes, struct husk_error *err);
+
 /* Discard private pages, so that the mapped contents show again. Returns 0, or -1 with errno. */
 int arena_discard(uint8_t *hva, uint64_t bytes);
 
 /* The host address of [gva, gva + count). NULL unless all of it lies in one writable region: data,
- * mailbox, stack, or a memory up to its size. */
+ * mailbox, stack, or a memory up to its size. Never in the private layer: a guest may have chosen
+ * the address. */
 uint8_t *arena_span(const struct arena *arena, uint64_t gva_value, uint64_t count);
 
 #endif

@@ -29,7 +29,9 @@ static int memory_make(const struct machine *machine, husk_image *image, const s
     struct arena_sizes arena_sizes = {.data_bytes = sizes->data_bytes,
                                       .stack_bytes = machine->limits.stack_bytes,
                                       .memory_bytes = sizes->memory_bytes,
-                                      .memory_reserve_bytes = reserve};
+                                      .memory_reserve_bytes = reserve,
+                                      .files_bytes = sizes->files_bytes,
+                                      .files_reserve_bytes = sizes->files_max_bytes};
     struct memory_set set = {0};
     int status = arena_init(&set.arena, image, &arena_sizes, err);
     if (status == 0)

@@ -143,14 +143,15 @@ static int set_slot(const struct machine *machine, struct vm *vm, uint32_t slot,
 /* A VM that has none. Some may be given when it fails. */
 static int give_slots(struct machine *machine, struct vm *vm, struct husk_error *err) {
     const husk_image *image = machine->mapped;
-    const struct arena_region readonly = {image->code->ro_hva, HUSK_TEXT_GVA,
-                                          image->code->ro_bytes};
+    const struct arena_region readonly = {
+        .hva = image->code->ro_hva, .gva = HUSK_TEXT_GVA, .bytes = image->code->ro_bytes};
     struct arena_region regions[ARENA_REGIONS_MAX];
     const uint32_t count = arena_regions(&machine->arena, regions);
     machine->next_slot = SLOT_REGIONS;
     int status = set_slot(machine, vm, SLOT_READONLY, &readonly, err);
     for (uint32_t i = 0; i < count && status == 0; i++)
-        status = set_slot(machine, vm, machine->next_slot++, &regions[i], err);
+        if (!regions[i].is_hidden)
+            status = set_slot(machine, vm, machine->next_slot++, &regions[i], err);
     return status != 0 ? status
                        : sys_space_attach(machine->tables, machine->engine->vm_ops, vm, err);
 }
@@ -162,7 +163,7 @@ int machine_attach(struct machine *machine, struct husk_error *err) {
 }
 
 int machine_detach(struct machine *machine, struct husk_error *err) {
-    static const struct arena_region nothing = {NULL, 0, 0};
+    static const struct arena_region nothing = {0};
     if (machine->vm == NULL || machine->tables == NULL)
         return 0;
     int status = set_slot(machine, machine->vm, SLOT_READONLY, &nothing, err);
@@ -177,7 +178,7 @@ int machine_cover(struct machine *machine, uint32_t mem_idx, uint64_t bytes,
     const uint64_t from = memory->covered_bytes;
     if (bytes <= from)
         return 0;
-    struct arena_region region = {memory->hva + from, husk_mem_gva(mem_idx) + from, 0};
+    struct arena_region region = {.hva = memory->hva + from, .gva = husk_mem_gva(mem_idx) + from};
     int status = arena_make_room(&machine->arena, mem_idx, bytes, &region.bytes, err);
     if (status == 0)
         status = set_slot(machine, machine->vm, machine->next_slot, &region, err);

@@ -78,6 +78,7 @@ static bool restore_is_possible(const struct machine *machine, const husk_image 
     const struct arena *arena = &machine->arena;
     if (!machine_is_whole(machine) || machine->mapped == NULL ||
         machine->mapped->code != image->code || sizes->data_bytes != arena->data_bytes ||
+        sizes->files_max_bytes != arena->files.reserve_bytes ||
         machine->sizes.table_entries == NULL)
         return false;
     for (uint32_t i = 0; i < arena->memories_count; i++)
@@ -92,13 +93,15 @@ static bool restore_is_possible(const struct machine *machine, const husk_image 
     return true;
 }
 
-/* Before rebase(), so that it finds room for the image's contents. What is covered only is nothing
+/* Before rebase(), so that it finds room for the image's contents. What is only covered is nothing
  * to the guest: no page-table entry leads to it. */
 static int cover_memories(struct machine *machine, const struct sizing *sizes,
                           struct husk_error *err) {
     int status = 0;
     for (uint32_t i = 0; i < machine->arena.memories_count && status == 0; i++)
         status = machine_cover(machine, i, sizes->memory_bytes[i], err);
+    if (status == 0)
+        status = arena_cover_files(&machine->arena, sizes->files_bytes, err);
     return status;
 }
 

@@ -19,6 +19,8 @@ struct sizing {
     uint64_t table_max_total; /* entries of all tables together */
     /* of the data region, including the space that tables may grow into */
     uint64_t data_bytes;
+    /* of the private layer: what the image has, and the most that it may have; page multiples */
+    uint64_t files_bytes, files_max_bytes;
 };
 
 static inline void sizing_done(struct sizing *sizing) { /* a zeroed struct is allowed */

@@ -8,11 +8,14 @@
 
 #include "engine_internal.h"
 #include "fault_steps.h"
+#include "files_guest.h"
 #include "guest_image.h"
 #include "harness.h"
 #include "layout.h"
 #include "mailbox.h"
 #include "ports.h"
+#include "privfs.h"
+#include "sandbox_internal.h"
 #include "syspages.h"
 #include "vm_fake.h"
 #include "literals.h"
@@ -92,6 +95,26 @@ static void scramble(struct fault_world *world, husk_sandbox *sandbox, unsigned 
 
 static const struct fault_lane lane = {open_world, scramble, NULL};
 
+/* With a private layer, which the calls make grow. */
+static void open_world_with_files(struct fault_world *world) {
+    open_world(world);
+    files_guest_define(world->imports, 1 << 20);
+}
+
+static void scramble_with_files(struct fault_world *world, husk_sandbox *sandbox, unsigned seed) {
+    struct privfs files;
+    scramble(world, sandbox, seed);
+    CHECK_EQ_I64(sandbox_files(sandbox, &files), 0);
+    for (uint32_t page = 1 + seed % 3; page < 40; page += 5) {
+        uint8_t *place = files.base + page * HUSK_PAGE_SIZE;
+        if (files.covered_bytes <= page * HUSK_PAGE_SIZE)
+            CHECK_EQ_I64(files.cover(&files, (page + 1) * HUSK_PAGE_SIZE), 0);
+        memset(place, (int)(seed + page), 100);
+    }
+}
+
+static const struct fault_lane lane_with_files = {open_world_with_files, scramble_with_files, NULL};
+
 /* On kernels before 6.7. */
 static void open_world_without_scan(struct fault_world *world) {
     open_world(world);
@@ -119,6 +142,15 @@ TEST(everything_may_fail_from_some_moment_on) {
     fault_counts_print(&counts, FAULT_EVER);
     CHECK_EQ_U64(backend.vms, 0);
     fault_counts_check_steps(&counts);
+}
+
+TEST(with_a_private_layer) {
+    for (enum fault_mode mode = 0; mode < FAULT_MODES; mode++) {
+        struct fault_counts counts = {0};
+        fault_steps_run(&lane_with_files, mode, &counts);
+        fault_counts_print(&counts, mode);
+    }
+    CHECK_EQ_U64(backend.vms, 0);
 }
 
 TEST(signals_and_short_transfers_are_no_failures) {

@@ -26,7 +26,10 @@ struct fault_state {
 };
 
 static const struct wasi_ctx *wasi_of(const husk_sandbox *sandbox) {
-    return sandbox->link.groups_count > 0 ? sandbox->link.groups[0].state : NULL;
+    for (uint32_t i = 0; i < sandbox->link.groups_count; i++)
+        if (strcmp(sandbox->link.groups[i].group->ops->name, "wasi") == 0)
+            return sandbox->link.groups[i].state;
+    return NULL;
 }
 
 static void wasi_copy(struct fault_state *state, const struct wasi_ctx *wasi) {

@@ -158,11 +158,26 @@ void state_copy_take(const husk_sandbox *sandbox, struct state_copy *ret_copy) {
     ret_copy->data = copy_bytes(arena->data, arena->data_bytes);
     ret_copy->memory_bytes = arena->memories[0].bytes;
     ret_copy->memory = copy_bytes(arena->memories[0].hva, arena->memories[0].bytes);
+    ret_copy->files_bytes = arena->files.bytes;
+    ret_copy->files = copy_bytes(arena->files.hva, arena->files.bytes);
 }
 
 void state_copy_done(struct state_copy *copy) {
     free(copy->data);
     free(copy->memory);
+    free(copy->files);
+}
+
+static bool is_zero(const uint8_t *bytes, uint64_t count) {
+    return count == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, count - 1) == 0);
+}
+
+/* What is accessible of a private layer is nobody's state; the rest of it is zeros. */
+static bool are_files_equal(const struct arena_memory *files, const struct state_copy *copy) {
+    const uint64_t both = files->bytes < copy->files_bytes ? files->bytes : copy->files_bytes;
+    return memcmp(files->hva, copy->files, both) == 0 &&
+           is_zero(files->hva + both, files->bytes - both) &&
+           is_zero(copy->files + both, copy->files_bytes - both);
 }
 
 bool state_copy_equal(const husk_sandbox *sandbox, const struct state_copy *copy) {
@@ -170,7 +185,8 @@ bool state_copy_equal(const husk_sandbox *sandbox, const struct state_copy *copy
     return arena->data_bytes == copy->data_bytes &&
            arena->memories[0].bytes == copy->memory_bytes &&
            memcmp(arena->data, copy->data, copy->data_bytes) == 0 &&
-           memcmp(arena->memories[0].hva, copy->memory, copy->memory_bytes) == 0;
+           memcmp(arena->memories[0].hva, copy->memory, copy->memory_bytes) == 0 &&
+           are_files_equal(&arena->files, copy);
 }
 
 static void check_zero(const uint8_t *bytes, uint64_t count, const char *what, const char *when) {
@@ -199,6 +215,7 @@ void state_copy_check(const husk_sandbox *sandbox, const struct state_copy *copy
     check_zero(arena->memories[0].hva + arena->memories[0].bytes,
                arena->memories[0].covered_bytes - arena->memories[0].bytes,
                "memory beyond its size", when);
+    CHECK_MSG(are_files_equal(&arena->files, copy), "%s: the private layer differs", when);
     check_zero(arena->stack, arena->stack_bytes, "stack", when);
     check_zero((const uint8_t *)arena->mailbox, sizeof *arena->mailbox, "mailbox", when);
 }

@@ -53,8 +53,8 @@ int32_t state_value(struct state_lab *lab, husk_sandbox *sandbox, const char *na
 
 /* All of its own state that the guest can see between two calls. */
 struct state_copy {
-    uint8_t *data, *memory;
-    uint64_t data_bytes, memory_bytes;
+    uint8_t *data, *memory, *files;
+    uint64_t data_bytes, memory_bytes, files_bytes;
 };
 void state_copy_take(const husk_sandbox *sandbox, struct state_copy *ret_copy);
 void state_copy_done(struct state_copy *copy);

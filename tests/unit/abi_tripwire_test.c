@@ -49,6 +49,8 @@ TEST(address_space) {
     SAME(HUSK_MEM_STRIDE, 16ull << 30);
     SAME(HUSK_MEM_WINDOW_BYTES, (8ull << 30) + (64 << 10));
     SAME(HUSK_MAX_MEMORIES, 64);
+    SAME(HUSK_FILES_GVA, 64ull << 30);
+    SAME(HUSK_FILES_MAX_BYTES, 8ull << 30);
     SAME(HUSK_MAX_MEM_PAGES, 65536);
 }
 
@@ -56,6 +58,11 @@ TEST(address_space_is_consistent) {
     CHECK(HUSK_STACK_MAX_BYTES <= HUSK_STACK_TOP_GVA - HUSK_STACK_LOW_GVA);
     CHECK(HUSK_MEM_WINDOW_BYTES <= HUSK_MEM_STRIDE);
     CHECK(HUSK_MAILBOX_GVA + HUSK_MBOX_BYTES <= HUSK_STACK_LOW_GVA);
+    CHECK(HUSK_MEM0_GVA + HUSK_MEM_WINDOW_BYTES <= HUSK_FILES_GVA);
+    CHECK(HUSK_FILES_GVA + HUSK_FILES_MAX_BYTES <= husk_mem_gva(1));
+    CHECK(!husk_is_files_gva(HUSK_FILES_GVA - 1) && husk_is_files_gva(HUSK_FILES_GVA) &&
+          husk_is_files_gva(HUSK_FILES_GVA + HUSK_FILES_MAX_BYTES - 1) &&
+          !husk_is_files_gva(HUSK_FILES_GVA + HUSK_FILES_MAX_BYTES));
     SAME(husk_mem_gva(0), 0x40000000);
     SAME(husk_mem_gva(1), 0x1400000000);
     SAME(husk_mem_gva(63), (64ull << 30) + 63 * (16ull << 30));
@@ -278,6 +285,7 @@ TEST(types_and_kinds) {
     SAME(HUSK_IMAGE_NEEDS_INIT, 1);
     SAME(HUSK_IMAGE_SNAPSHOT, 2);
     SAME(HUSK_IMAGE_STRICT, 4);
+    SAME(HUSK_IMAGE_FILES, 8);
 }
 
 TEST(image_records) {

@@ -177,6 +177,20 @@ WRONG(memory_beyond, b->segments[2].mem_bytes += HUSK_PAGE_SIZE)
 WRONG(memory_unknown, b->segments[2].gva = husk_mem_gva(1))
 WRONG(memory_window, b->segments[2].gva = HUSK_MEM1_BASE_GVA)
 WRONG(memory_wraps, b->segments[2].mem_bytes = UINT64_MAX - 0xfff)
+/* An empty layer of so many bytes, none of them in the file. */
+static void add_files(struct image_builder *b, uint32_t flags, uint64_t offset, uint64_t bytes) {
+    b->module.flags |= flags;
+    builder_segment(b, HUSK_FILES_GVA + offset, PF_R | PF_W, NULL, 0, bytes);
+}
+WRONG(files_in_image, add_files(b, HUSK_IMAGE_FILES, 0, HUSK_PAGE_SIZE))
+WRONG(files_no_flag, add_files(b, 0, 0, HUSK_PAGE_SIZE))
+WRONG(files_no_segment, b->module.flags |= HUSK_IMAGE_FILES)
+WRONG(files_large, add_files(b, HUSK_IMAGE_FILES, 0, HUSK_FILES_MAX_BYTES + HUSK_PAGE_SIZE))
+WRONG(files_end, add_files(b, HUSK_IMAGE_FILES, HUSK_FILES_MAX_BYTES - 0x1000, 0x2000))
+WRONG(files_size, add_files(b, HUSK_IMAGE_FILES, 0, 4095))
+WRONG(files_align, add_files(b, HUSK_IMAGE_FILES, 16, HUSK_PAGE_SIZE))
+WRONG(files_behind, add_files(b, HUSK_IMAGE_FILES, HUSK_FILES_MAX_BYTES, HUSK_PAGE_SIZE))
+WRONG(files_wild, add_files(b, HUSK_IMAGE_FILES, 0, UINT64_MAX - 0xfff))
 WRONG(overlap, b->segments[2].gva = HUSK_DATA_GVA + HUSK_PAGE_SIZE)
 
 /* A good table but for what the change says. */
@@ -292,6 +306,7 @@ static const struct wrong wrongs[] = {
     ROW_OF(memory_window, "segment"),
     ROW_OF(memory_wraps, "0x40000000"),
     ROW_OF(overlap, "overlap"),
+    ROW_OF(files_in_image, "only a snapshot can have one"),
     ROW_OF(table_type, "table 0"),
     ROW_OF(table_limits, "table 0"),
     ROW_OF(table_reserve, "table 0"),
@@ -383,6 +398,14 @@ static const struct wrong snapshot_wrongs[] = {
     ROW_OF(state_cut, "host state 0"),
     ROW_OF(state_tail, "host state 1"),
     ROW_OF(state_second, "host state 1"),
+    ROW_OF(files_no_flag, "segments, but no flag"),
+    ROW_OF(files_no_segment, "a flag, but no segment"),
+    ROW_OF(files_large, "more than the limit"),
+    ROW_OF(files_end, "more than the limit"),
+    ROW_OF(files_size, "page size"),
+    ROW_OF(files_align, "page size"),
+    ROW_OF(files_behind, "beyond its memory"),
+    ROW_OF(files_wild, "impossible"),
 };
 
 TEST(one_thing_wrong_with_a_snapshot) {
