@@ -11,6 +11,8 @@
 
 #include "run.h"
 
+#define GUEST_OPEN_MAX 65536 /* descriptors of a guest: as many as the library allows */
+
 /* ---- What the imports and exports tell, before anything is compiled ---- */
 
 static int make_imports(struct run *run, struct husk_error *err) {
@@ -27,6 +29,12 @@ static int make_imports(struct run *run, struct husk_error *err) {
     wasi.args_count = run->invoke != NULL ? 1 : run->words_count + 1;
     wasi.env = run->env;
     wasi.env_count = run->env_count;
+    wasi.dirs = run->dirs;
+    wasi.dirs_count = run->dirs_count;
+    if (run->dirs_count > 0) {
+        wasi.open_max = GUEST_OPEN_MAX;
+        raise_open_limit();
+    }
     wasi.stdin_fd = standard_stream(STDIN_FILENO);
     wasi.stdout_fd = standard_stream(STDOUT_FILENO);
     wasi.stderr_fd = standard_stream(STDERR_FILENO);
@@ -439,6 +447,7 @@ static int run_or_snapshot(int argc, char **argv, bool is_snapshot) {
     free(run.func_name);
     free(run.env);
     links_done(&run.compile);
+    dirs_done(&run);
     return finish_output(&run.report, code);
 }
 

@@ -36,6 +36,14 @@ const char help_run[] =
     "program whose own\n"
     "first argument is --invoke: husk run -- FILE --invoke.\n"
     "\n"
+    "      --dir HOST[::GUEST[::MODE]]\n"
+    "                          give the program the directory HOST, by the name GUEST (default: "
+    "HOST).\n"
+    "                          MODE rw (default): it reads and changes it; ro: it only reads; cow: "
+    "what\n"
+    "                          it changes stays in the sandbox. mem::GUEST: an empty directory in "
+    "the\n"
+    "                          sandbox. Repeatable; the program gets no other files\n"
     "      --env NAME=VALUE    set an environment variable (repeatable); --env NAME passes on "
     "husk's own.\n"
     "                          The program gets no other variables\n"
@@ -91,9 +99,9 @@ const char help_snapshot[] =
     "not printed\n"
     "      --allow-uncontained-compiler, --argv0, --compile-cpu-limit, --compile-memory-limit, "
     "--cpu,\n"
-    "      --cpu-timeout, --disable, --env, --json, --link, --max-memory, --no-cache, --no-verify, "
-    "-O,\n"
-    "      --seek, --stack, --stats, --strict, --timeout, --unknown-imports   as for husk run\n"
+    "      --cpu-timeout, --dir, --disable, --env, --json, --link, --max-memory, --no-cache, "
+    "--no-verify,\n"
+    "      -O, --seek, --stack, --stats, --strict, --timeout, --unknown-imports   as for husk run\n"
     "  -h, --help\n" EXIT_CODES;
 
 const char help_compile[] =

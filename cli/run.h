@@ -24,6 +24,9 @@ struct run {
     size_t words_count;
     const char **env;
     size_t env_count;
+    struct husk_wasi_dir *dirs; /* --dir; their names point into dir_texts */
+    char **dir_texts;
+    size_t dirs_count;
     uint32_t stream_rights; /* enum husk_wasi_rights, for all three streams */
     struct compile_request compile;
     struct husk_sandbox_options sandbox_options;
@@ -44,5 +47,10 @@ struct run {
 /* run_options.c: reads the command line. CLI_OK with run->path NULL: the user asked for help, which
  * was printed. */
 int run_take_arguments(struct run *run, int argc, char **argv);
+
+/* dirs.c. take_dir_option() reads --dir. */
+int take_dir_option(struct run *run, const char *text);
+void raise_open_limit(void);
+void dirs_done(struct run *run);
 
 #endif

@@ -24,6 +24,7 @@ enum {
     OPT_ARGV0,
     OPT_UNKNOWN_IMPORTS,
     OPT_SEEK,
+    OPT_DIR,
     OPT_LINK
 };
 
@@ -47,6 +48,7 @@ static const struct option run_options[] = {
     {"no-cache", no_argument, NULL, OPT_NO_CACHE},
     {"no-verify", no_argument, NULL, OPT_NO_VERIFY},
     {"seek", no_argument, NULL, OPT_SEEK},
+    {"dir", required_argument, NULL, OPT_DIR},
     {"link", required_argument, NULL, OPT_LINK},
     {NULL, 0, NULL, 0},
 };
@@ -141,6 +143,7 @@ static int take_option(struct run *run, int option, char **argv) {
     case OPT_JSON: run->report.is_json = true; return CLI_OK;
     case OPT_CPU: run->compile.options.cpu = optarg; return CLI_OK;
     case OPT_SEEK: run->stream_rights = HUSK_WASI_SEEK; return CLI_OK;
+    case OPT_DIR: return take_dir_option(run, optarg);
     case OPT_LINK: return take_link_option(&run->report, &run->compile, optarg);
     case OPT_STRICT: run->compile.options.strict = true; return CLI_OK;
     case OPT_STRICT_TRAPS: return report_usage(&run->report, "--strict-traps is now --strict");

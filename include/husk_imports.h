@@ -126,11 +126,11 @@ enum husk_wasi_rights {
 };
 /* A directory of the guest's.
  * HOST: a directory of the host, as it is. The kernel resolves the guest's paths below it
- *   (openat2(), Linux 5.6 or later): nothing that the guest does, and no symbolic link, leads out of
- *   it. Devices, pipes and sockets that lie there cannot be opened, and neither can what is in a
- *   proc file system. A snapshot holds paths, positions and flags of open files, not contents; a
- *   sandbox that is restored to it, or loaded from it, opens them again, and creates and truncates
- *   nothing. What is not there any more, or another file, is closed to the guest.
+ *   (openat2(), Linux 5.6 or later): no path and no symbolic link leads out of it. Devices, pipes
+ *   and sockets that lie there cannot be opened, and neither can what is in a proc file system. A
+ *   snapshot holds paths, positions and flags of open files, not contents; a sandbox that is
+ *   restored to it, or loaded from it, opens them again, and creates and truncates nothing. What
+ *   is not there any more, or is another file, is closed to the guest.
  * COW: a directory of the host that is only read, and above it a private layer that gets all
  *   changes.
  * MEM: a private layer alone, empty at first.
@@ -173,9 +173,9 @@ struct husk_wasi_options {
     uint64_t private_max_bytes, private_max_entries;
 };
 #define HUSK_WASI_OPTIONS_INIT HUSK_INIT_OF(husk_wasi_options)
-/* `options` may be NULL: no streams. HUSK_E_INVAL, HUSK_E_LIMIT (arguments or environment over 16
- * MiB, or a limit above its highest value), HUSK_E_NOMEM, HUSK_E_SYS (a directory cannot be opened),
- * HUSK_E_UNSUPPORTED (the kernel has no openat2()). */
+/* `options` may be NULL: no streams, no directories. HUSK_E_INVAL, HUSK_E_NOMEM, HUSK_E_LIMIT
+ * (arguments or environment over 16 MiB, or a limit above its highest value), HUSK_E_SYS (a
+ * directory cannot be opened), HUSK_E_UNSUPPORTED (the kernel has no openat2()). */
 HUSK_API int husk_imports_wasi(husk_imports *imports, const struct husk_wasi_options *options,
                                struct husk_error *err);
 

@@ -26,8 +26,8 @@ struct import_group_ops {
     int (*state_new)(void *shared, void **ret_state, struct husk_error *err);
     void (*state_free)(void *state); /* NULL is fine */
     /* For snapshots: the part of the state that a guest can observe, and a snapshot must bring
-     * back. All three NULL: there is none. save: append it to the buffer; an error says by name what
-     *   no snapshot can hold.
+     * back. All three NULL: there is none. save: append it to the buffer; an error says by name
+     *   what no snapshot can hold.
      * check: check that these bytes can be brought back. They are hostile, because they may come
      *   from a file. Makes room for them in the state, and changes nothing else.
      * load: bring the state back from bytes that were checked on this state; NULL: make it fresh.

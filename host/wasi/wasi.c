@@ -161,8 +161,8 @@ void wasi_ctx_restart(struct wasi_ctx *ctx) {
     ctx->cpu_last_tid = 0;
 }
 
-/* The kernel's random numbers may not be there yet on a machine that has just been started; then the
- * time and the context's address have to do, and a restore opens again what need not be. */
+/* The kernel's random numbers may not be there yet on a machine that has just been started; then
+ * the time and the context's address have to do, and a restore opens again what need not be. */
 void wasi_ctx_serial(struct wasi_ctx *ctx, struct wasi_fd *fd) {
     if (ctx->serial[0] == 0 && getrandom(&ctx->serial[0], sizeof ctx->serial[0], GRND_NONBLOCK) < 0)
         ctx->serial[0] = clock_ns(CLOCK_REALTIME) ^ (uint64_t)(uintptr_t)ctx << 16;

@@ -176,8 +176,8 @@ uint16_t wasi_times_arg(const struct wasi_call *call, unsigned first, struct tim
 /* An error names the descriptor that cannot be saved. */
 int wasi_state_save(const struct wasi_ctx *ctx, struct buf *buf, struct husk_error *err);
 /* Check saved bytes, which may be hostile. HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION. NULL is allowed.
- * Opens what they name in ctx->ahead (HUSK_E_NOMEM), and changes nothing else. What cannot be opened
- * is closed afterwards, and no error. */
+ * Opens what they name in ctx->ahead (HUSK_E_NOMEM), and changes nothing else. What cannot be
+ * opened is closed afterwards, and no error. */
 int wasi_state_check(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count,
                      struct husk_error *err);
 /* Load bytes that were checked on this context. NULL: reset the context. Cannot fail, and waits for

@@ -19,8 +19,7 @@
 struct wasi_path {
     const char *bytes;
     uint32_t count;
-    bool
-        is_followed; /* if the last name is a symbolic link, it is the link's target that is meant */
+    bool is_followed; /* a symbolic link as the last name stands for its target */
 };
 
 struct wasi_open {
@@ -84,8 +83,8 @@ struct wasi_dir_ops {
 int wasi_dirs_init(struct wasi_config *config, const struct husk_wasi_options *options,
                    struct husk_error *err);
 void wasi_dirs_done(struct wasi_config *config);
-/* Grant a descriptor that was opened in this directory all rights that it can have: by its filetype,
- * and for a file by how it was opened. */
+/* Grant a descriptor that was opened in this directory all rights that it can have: by its
+ * filetype, and for a file by how it was opened. */
 void wasi_dir_grant(const struct wasi_dir *dir, struct wasi_fd *fd, bool can_read, bool can_write);
 /* Is there a directory whose files are in the sandbox's private layer? */
 bool wasi_dirs_have_private(const struct wasi_config *config);

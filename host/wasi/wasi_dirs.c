@@ -1,6 +1,6 @@
 /*
- * host/wasi/wasi_dirs.c: the directories that the embedder gives a guest: checks the options' table,
- * opens the host's directories, and decides the rights of what is opened there.
+ * host/wasi/wasi_dirs.c: the directories that the embedder gives a guest: checks the options'
+ * table, opens the host's directories, and decides the rights of what is opened there.
  */
 #include "wasi_dir.h"
 

@@ -133,8 +133,8 @@ uint16_t wasi_fd_fdstat_get(struct wasi_call *call) {
 }
 
 /* Of a stream, only NONBLOCK can change, and only for this guest: the others are flags of the open
- * file, which is the embedder's. Of a file, APPEND can change, too; SYNC and its like are fixed when
- * it is opened, as on Linux. */
+ * file, which is the embedder's. Of a file, APPEND can change, too; SYNC and its like are fixed
+ * when it is opened, as on Linux. */
 uint16_t wasi_fd_fdstat_set_flags(struct wasi_call *call) {
     struct wasi_fd *fd = NULL;
     uint32_t flags = wasi_arg32(call, 1);

@@ -207,8 +207,8 @@ static int dir_symlink(const struct wasi_call *call, const struct wasi_fd *dir, 
     return status;
 }
 
-/* linkat() follows its first name if that is "..", or has a slash at its end. Both mean a directory,
- * which cannot be linked. */
+/* linkat() follows its first name if that is "..", or has a slash at its end. Both mean a
+ * directory, which cannot be linked. */
 static int link_source(const struct wasi_call *call, const struct wasi_place *from,
                        struct parent *ret_parent) {
     struct stat st;

@@ -72,8 +72,8 @@ static const struct wasi_fd_ops file_ops = {.transfer = wasi_file_transfer,
 
 /* ---- Opening ---- */
 
-/* Devices and pipes act, wait or end when somebody opens them. The errors are those that Linux gives
- * for a device on a file system without devices, and for a socket. */
+/* Devices and pipes act, wait or end when somebody opens them. The errors are those that Linux
+ * gives for a device on a file system without devices, and for a socket. */
 static int check_type(mode_t mode) {
     switch (mode & S_IFMT) {
     case S_IFREG:
@@ -151,8 +151,8 @@ int wasi_hostfile_open(const struct wasi_call *call, const struct wasi_fd *dir,
 /* ---- Snapshots ---- */
 
 struct saved_hostfile {
-    /* Which file it was. dev 0: the file system of the directory that the embedder gave, whose number
-     * need not be the same later. born_ns 0: the file system does not know. */
+    /* Which file it was. dev 0: the file system of the directory that the embedder gave, whose
+     * number need not be the same later. born_ns 0: the file system does not know. */
     uint64_t dev, ino, born_ns;
     uint32_t path_bytes; /* 0: it had no path below the directory any more */
     uint8_t filetype, can_read, can_write, pad;

@@ -1,6 +1,6 @@
 /*
- * host/wasi/wasi_path.c: the functions that take a path. This file checks descriptors, rights, flags
- * and the bytes of paths; the directory does the operation (wasi_dir.h).
+ * host/wasi/wasi_path.c: the functions that take a path. This file checks descriptors, rights,
+ * flags and the bytes of paths; the directory does the operation (wasi_dir.h).
  *
  * Rights. path_open gives what was asked for, as far as the directory passes it on and the file can
  * have it. Deliberately not ENOTCAPABLE for a right too many: Rust's standard library asks for all
@@ -209,8 +209,8 @@ uint16_t wasi_path_unlink_file(struct wasi_call *call) {
     return run_at(call, WASI_RIGHT_PATH_UNLINK_FILE);
 }
 
-/* (target, target_bytes, fd, path, path_bytes). An absolute target means something else to the guest
- * than to the host; EPERM, as if it were followed. */
+/* (target, target_bytes, fd, path, path_bytes). An absolute target means something else to the
+ * guest than to the host; EPERM, as if it were followed. */
 uint16_t wasi_path_symlink(struct wasi_call *call) {
     struct wasi_fd *dir = NULL;
     struct path_copy target, copy;

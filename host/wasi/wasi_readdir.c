@@ -1,6 +1,6 @@
 /*
- * host/wasi/wasi_readdir.c: what a guest learns of its directories: which ones it was given, and what
- * is in them.
+ * host/wasi/wasi_readdir.c: what a guest learns of its directories: which ones it was given, and
+ * what is in them.
  */
 #include <errno.h>
 #include <string.h>

@@ -6,8 +6,8 @@
  * set of imports with which the snapshot is loaded.
  *
  * The bytes are a struct saved_state and its rows (wasi_state.h), little-endian like the host,
- * because images are for x86-64. Version 2 knew streams only, and its rows are shorter. (Only images
- * of format 1 had version 1, and they are refused.)
+ * because images are for x86-64. Version 2 knew streams only, and its rows are shorter. (Only
+ * images of format 1 had version 1, and they are refused.)
  */
 #include "wasi_state.h"
 

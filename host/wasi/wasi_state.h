@@ -35,9 +35,9 @@ struct wasi_saved_fd {
 };
 
 /*
- * Check one saved descriptor and open it ahead. `body` has row->body_bytes, which may be hostile, as
- * all of the row except its number may be. Fills *ret_fd (all zeros before) with ops, filetype,
- *  what it owns, its position, flags, dir, and all rights that it can have (wasi_fd_grant()); the
+ * Check one saved descriptor and open it ahead. `body` has row->body_bytes, which may be hostile,
+ * as all of the row except its number may be. Fills *ret_fd (all zeros before) with ops, filetype,
+ * what it owns, its position, flags, dir, and all rights that it can have (wasi_fd_grant()); the
  * caller takes away those that were not kept, and sets number and serial. ops NULL: what it was is
  * not there any more, so the guest finds it closed. Waits for nothing. HUSK_E_BAD_IMAGE,
  * HUSK_E_NOMEM.

@@ -1,0 +1,83 @@
+/*
+ * cli/dirs.c: --dir HOST[::GUEST[::MODE]] and --dir mem::GUEST: the guest's directories.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "run.h"
+
+static int dir_usage(const struct run *run, const char *text) {
+    return report_usage(
+        &run->report,
+        "--dir wants HOST, HOST::GUEST, HOST::GUEST::ro (or rw, cow) or mem::GUEST, "
+        "not '%s'",
+        text);
+}
+
+/* false: there is no such mode. */
+static bool take_mode(const char *mode, struct husk_wasi_dir *dir) {
+    if (strcmp(mode, "ro") == 0)
+        dir->rights = HUSK_WASI_READ;
+    else if (strcmp(mode, "cow") == 0)
+        dir->kind = HUSK_WASI_DIR_COW;
+    else
+        return strcmp(mode, "rw") == 0;
+    return true;
+}
+
+/* Cuts the text at its "::". false: it has too many, or a piece is empty. */
+static bool cut(char *text, struct husk_wasi_dir *dir) {
+    char *guest = strstr(text, "::"), *mode = guest != NULL ? strstr(guest + 2, "::") : NULL;
+    dir->kind = HUSK_WASI_DIR_HOST;
+    dir->rights = HUSK_WASI_READ | HUSK_WASI_WRITE;
+    dir->host_path = text;
+    dir->guest_path = text;
+    if (mode != NULL) {
+        *mode = '\0';
+        if (!take_mode(mode + 2, dir))
+            return false;
+    }
+    if (guest != NULL) {
+        *guest = '\0';
+        dir->guest_path = guest + 2;
+    }
+    if (guest != NULL && mode == NULL && strcmp(text, "mem") == 0) {
+        dir->kind = HUSK_WASI_DIR_MEM;
+        dir->host_path = NULL;
+    }
+    return text[0] != '\0' && dir->guest_path[0] != '\0';
+}
+
+int take_dir_option(struct run *run, const char *text) {
+    struct husk_wasi_dir *dirs = realloc(run->dirs, (run->dirs_count + 1) * sizeof *dirs);
+    if (dirs == NULL)
+        return report_usage(&run->report, "out of memory");
+    run->dirs = dirs;
+    char **texts = realloc(run->dir_texts, (run->dirs_count + 1) * sizeof *texts);
+    if (texts == NULL)
+        return report_usage(&run->report, "out of memory");
+    run->dir_texts = texts;
+    char *copy = strdup(text);
+    if (copy == NULL)
+        return report_usage(&run->report, "out of memory");
+    texts[run->dirs_count] = copy;
+    dirs[run->dirs_count] = (struct husk_wasi_dir){0};
+    return cut(copy, &dirs[run->dirs_count++]) ? CLI_OK : dir_usage(run, text);
+}
+
+/* The usual limit is for programs that use select(); a guest with many files needs more. */
+void raise_open_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+void dirs_done(struct run *run) {
+    for (size_t i = 0; i < run->dirs_count; i++)
+        free(run->dir_texts[i]);
+    free(run->dir_texts);
+    free(run->dirs);
+}
