@@ -27,8 +27,7 @@
 struct saved_state {
     uint32_t version, is_seeded;
     uint32_t fds_count; /* struct wasi_saved_fd, by ascending number; what has none is closed */
-    uint32_t
-        dirs_count; /* of the set: directories that a later set has more are opened; version 2: 0 */
+    uint32_t dirs_count; /* of the set; directories beyond these are new to the guest */
     uint64_t random_state, monotonic_ns, cpu_ns;
 };
 
