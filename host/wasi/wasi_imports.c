@@ -9,8 +9,9 @@
 #include "caller.h"
 #include "error.h"
 #include "imports.h"
+#include "privfs.h"
 #include "sandbox_internal.h"
-#include "wasi.h"
+#include "wasi_dir.h"
 
 #define PARAMS_MAX 9 /* path_open */
 
@@ -31,8 +32,13 @@ static long host_syscall(void *host, long number, const long args[6]) {
     return sandbox_syscall(((husk_caller *)host)->sandbox, number, args);
 }
 
+static void host_files(void *host, struct privfs *ret_files) {
+    if (sandbox_files(((husk_caller *)host)->sandbox, ret_files) != 0)
+        *ret_files = (struct privfs){0};
+}
+
 static const struct wasi_host_ops sandbox_ops = {
-    .span = host_span, .syscall = host_syscall, .is_cut = host_is_cut};
+    .span = host_span, .syscall = host_syscall, .is_cut = host_is_cut, .files = host_files};
 
 /* ---- Calls ---- */
 
@@ -109,6 +115,11 @@ static void group_state_load(void *state, const uint8_t *bytes, size_t count) {
     wasi_state_load(state, bytes, count);
 }
 
+static uint64_t group_files_bytes(const void *shared) {
+    const struct wasi_config *config = shared;
+    return wasi_dirs_have_private(config) ? config->private_max_bytes : 0;
+}
+
 static void group_shared_free(void *shared) {
     wasi_config_unref(shared);
 }
@@ -119,6 +130,7 @@ static const struct import_group_ops group_ops = {.name = "wasi",
                                                   .state_save = group_state_save,
                                                   .state_check = group_state_check,
                                                   .state_load = group_state_load,
+                                                  .files_bytes = group_files_bytes,
                                                   .shared_free = group_shared_free};
 
 static int define_function(husk_imports *imports, struct import_group *group, uint32_t func_id,
