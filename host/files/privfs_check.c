@@ -220,7 +220,7 @@ static bool check_maps(struct check *check) {
         if ((*byte >> page % 8 & 1) != is_used)
             return check_fails(check, byte, "a map of pages that is wrong");
         if (!is_used && page < super->free_hint)
-            return check_fails(check, &super->free_hint, "a free page below all free ones");
+            return check_fails(check, &super->free_hint, "a free page below the first one");
         check->used += page == 0 || is_map(page);
         if (page + 1 < super->end)
             continue;

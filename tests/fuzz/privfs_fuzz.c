@@ -17,7 +17,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define REGION_BYTES (1u << 20)
+#define REGION_BYTES (256u << 10) /* soon full */
 
 /* An entry somewhere below a root; the entry's directory, too. */
 static struct privfs_entry pick_entry(struct privfs_play *play, struct privfs_id *ret_dir,

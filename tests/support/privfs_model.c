@@ -109,10 +109,11 @@ void model_write(struct model *model, uint32_t inode, uint64_t offset, const uin
             block = block_of(model, 0, 0);
             MODEL_REQUIRE(block != NULL);
             *block = (struct model_block){.inode = inode, .idx = idx};
+            memset(model->bytes[block - model->blocks], 0, sizeof model->bytes[0]);
         }
         uint64_t part = 4096 - (offset + i) % 4096;
         part = part < count - i ? part : count - i;
-        memcpy(block->bytes + (offset + i) % 4096, in + i, part);
+        memcpy(model->bytes[block - model->blocks] + (offset + i) % 4096, in + i, part);
         i += part - 1;
     }
     if (count > 0 && model->inodes[inode].bytes < offset + count)
@@ -127,7 +128,7 @@ void model_read(const struct model *model, uint32_t inode, uint64_t offset, uint
         const struct model_block *block = block_of(model, inode, (offset + i) / 4096);
         part = 4096 - in_page < count - i ? 4096 - in_page : count - i;
         if (block != NULL)
-            memcpy(out + i, block->bytes + in_page, part);
+            memcpy(out + i, model->bytes[block - model->blocks] + in_page, part);
         else
             memset(out + i, 0, part);
     }
@@ -141,7 +142,7 @@ void model_resize(struct model *model, uint32_t inode, uint64_t bytes) {
         if (block->idx >= (bytes + 4095) / 4096)
             block->inode = 0;
         else if (block->idx == bytes / 4096)
-            memset(block->bytes + bytes % 4096, 0, 4096 - bytes % 4096);
+            memset(model->bytes[i] + bytes % 4096, 0, 4096 - bytes % 4096);
     }
     model->inodes[inode].bytes = bytes;
 }

@@ -31,13 +31,13 @@ struct model_entry {
 struct model_block {
     uint32_t inode; /* 0: not used */
     uint64_t idx;
-    uint8_t bytes[4096];
 };
 
 struct model {
     struct model_inode inodes[MODEL_INODES];
     struct model_entry entries[MODEL_ENTRIES];
     struct model_block blocks[MODEL_BLOCKS];
+    uint8_t bytes[MODEL_BLOCKS][4096]; /* of the blocks */
 };
 
 /* Name i, NUL-terminated; some are as long as names may be. */
