@@ -221,10 +221,12 @@ static int set_text(struct privfs *fs, struct inode *inode, const char *text, si
         inode->bytes = bytes;
         return 0;
     }
-    int status = space_reserve(fs, is_in_blocks(inode) ? 0 : 1);
+    /* A page that it has can be taken again. */
+    const bool has_page = is_in_blocks(inode) && blocks_find(fs, &inode->blocks, 0) != 0;
+    int status = space_reserve(fs, has_page ? 0 : 1);
     if (status != 0)
         return status;
-    data_drop(fs, inode); /* a page that it had can be taken again */
+    data_drop(fs, inode);
     const uint32_t page = space_take_zeros(fs);
     memcpy(space_page(fs, page), text, bytes);
     inode->blocks = (struct blocks){.height = 0, .slots = {page}};

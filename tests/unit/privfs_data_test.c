@@ -106,6 +106,23 @@ TEST(contents_are_of_their_kind) {
     close_checked();
 }
 
+/* A layer from a file may have blocks of nothing. */
+TEST(blocks_without_a_page) {
+    char path[1000];
+    memset(path, 'x', sizeof path);
+    privfs_lab_open(&lab, 1 << 20);
+    const struct privfs_id link = privfs_lab_make(&lab, lab.root, "link", PRIVFS_SYMLINK);
+    inode_at(&lab.fs, link.ino)->flags |= INODE_IN_BLOCKS;
+    CHECK(privfs_lab_fault(&lab) == NULL);
+    lab.fs.limit_bytes = privfs_lab_usage(&lab).bytes;
+    CHECK_EQ_I64(privfs_set_target(&lab.fs, link, path, sizeof path), -ENOSPC);
+    lab.fs.limit_bytes += SPACE_PAGE_BYTES;
+    CHECK_EQ_I64(privfs_set_target(&lab.fs, link, path, sizeof path), 0);
+    CHECK_EQ_I64(privfs_set_target(&lab.fs, link, path, sizeof path), 0);
+    CHECK_EQ_U64(privfs_lab_usage(&lab).bytes, lab.fs.limit_bytes);
+    close_checked();
+}
+
 TEST(a_full_layer_can_be_emptied) {
     static uint8_t bytes[1 << 20];
     const struct privfs_id file = open_with_file(1 << 20);

@@ -46,7 +46,11 @@ TEST(roots_stay_and_differ) {
     struct privfs_id id, again, parent;
     char lower[PRIVFS_TARGET_MAX_BYTES + 1] = "?";
     privfs_lab_open(&lab, 1 << 20);
+    CHECK_EQ_I64(privfs_find_root(&lab.fs, PRIVFS_ROOTS_MAX - 1, &id), -ENOENT);
+    CHECK_EQ_I64(privfs_find_root(&lab.fs, PRIVFS_ROOTS_MAX, &id), -EINVAL);
     CHECK_EQ_I64(privfs_root(&lab.fs, PRIVFS_ROOTS_MAX - 1, &id), 0);
+    CHECK_EQ_I64(privfs_find_root(&lab.fs, PRIVFS_ROOTS_MAX - 1, &again), 0);
+    CHECK_EQ_U64(again.ino, id.ino);
     CHECK_EQ_I64(privfs_root(&lab.fs, PRIVFS_ROOTS_MAX - 1, &again), 0);
     CHECK(id.ino == again.ino && id.ino != lab.root.ino);
     CHECK_EQ_I64(privfs_parent(&lab.fs, id, &parent), 0);
