@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "caller.h"
+#include "guest_image.h"
 #include "harness.h"
 #include "imports.h"
 #include "layout.h"
@@ -88,4 +89,31 @@ void files_put(husk_sandbox *sandbox, uint32_t page_idx, uint32_t word) {
 
 uint32_t files_get(husk_sandbox *sandbox, uint32_t page_idx) {
     return ask(sandbox, (uint64_t)page_idx << 32);
+}
+
+static void guest_nothing(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit) {
+    (void)vcpu, (void)user, (void)ret_exit;
+}
+
+void files_world_open(struct files_world *world, uint64_t bytes) {
+    size_t count;
+    uint8_t *file = guest_image_make(&count);
+    *world = (struct files_world){.backend = {.guest = guest_nothing}};
+    CHECK_OK(fake_engine_new(&world->backend, &world->engine, &world->err), world->err);
+    CHECK_OK(husk_image_open_buffer(world->engine, (struct husk_buffer){file, count}, NULL,
+                                    &world->image, &world->err),
+             world->err);
+    free(file);
+    CHECK_OK(husk_imports_new(world->engine, &world->imports, &world->err), world->err);
+    files_guest_define(world->imports, bytes);
+    CHECK_OK(husk_sandbox_new(world->image, world->imports, NULL, &world->sandbox, &world->err),
+             world->err);
+}
+
+void files_world_close(struct files_world *world) {
+    husk_sandbox_free(world->sandbox);
+    husk_imports_free(world->imports);
+    husk_image_unref(world->image);
+    husk_engine_trim(world->engine, 0);
+    husk_engine_unref(world->engine);
 }

@@ -8,6 +8,7 @@
 #define TESTS_SUPPORT_FILES_GUEST_H
 
 #include "guest_lab.h"
+#include "vm_fake.h"
 
 /* Define "env"."host" with a layer of at most so many bytes; 0: none. */
 void files_guest_define(husk_imports *imports, uint64_t bytes);
@@ -18,5 +19,18 @@ void files_lab_open(struct guest_lab *lab, uint64_t bytes);
 void files_put(husk_sandbox *sandbox, uint32_t page_idx, uint32_t word);
 /* The word; 0 where nothing is covered. */
 uint32_t files_get(husk_sandbox *sandbox, uint32_t page_idx);
+
+/* The same image and function on a scripted VM, whose guest does nothing. Tests use the layer
+ * between calls, by sandbox_files(). */
+struct files_world {
+    struct vm_backend backend;
+    husk_engine *engine;
+    husk_imports *imports;
+    husk_image *image;
+    husk_sandbox *sandbox;
+    struct husk_error err;
+};
+void files_world_open(struct files_world *world, uint64_t bytes);
+void files_world_close(struct files_world *world);
 
 #endif
