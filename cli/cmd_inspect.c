@@ -13,9 +13,9 @@
 
 extern char **environ;
 
-enum inspect_mode { MODE_SUMMARY, MODE_WASM, MODE_ASM };
+enum inspect_mode { MODE_SUMMARY, MODE_WASM, MODE_ASM, MODE_FILES };
 
-enum { OPT_WASM = 256, OPT_ASM, OPT_JSON, OPT_VERIFY, OPT_NO_VERIFY };
+enum { OPT_WASM = 256, OPT_ASM, OPT_FILES, OPT_JSON, OPT_VERIFY, OPT_NO_VERIFY };
 
 struct inspect {
     struct report report;
@@ -31,6 +31,7 @@ static const struct option inspect_options[] = {
     {"help", no_argument, NULL, 'h'},
     {"wasm", no_argument, NULL, OPT_WASM},
     {"asm", no_argument, NULL, OPT_ASM},
+    {"files", no_argument, NULL, OPT_FILES},
     {"json", no_argument, NULL, OPT_JSON},
     COMPILE_OPTION_ROWS,
     {"verify", no_argument, NULL, OPT_VERIFY},
@@ -188,6 +189,7 @@ static void inspect_image_rows(struct inspect *inspect, const husk_image *image,
     row_u64(inspect, "rodata_bytes", info.rodata_bytes);
     row_u64(inspect, "data_bytes", info.data_bytes);
     row_u64(inspect, "memory_bytes", info.memory_bytes);
+    row_u64(inspect, "files_bytes", info.files_bytes);
     row_u64(inspect, "instances", info.instances_count);
     row_u64(inspect, "types", info.types_count);
     row_u64(inspect, "functions", info.functions_count);
@@ -226,6 +228,71 @@ static int inspect_image(struct inspect *inspect, const struct input *input,
     inspect_image_items(inspect, image);
     husk_image_unref(image);
     return 0;
+}
+
+/* ---- Files of private directories ---- */
+
+static const char *file_kind(enum husk_file_kind kind) {
+    switch (kind) {
+    case HUSK_FILE_REGULAR: return "file";
+    case HUSK_FILE_DIRECTORY: return "directory";
+    case HUSK_FILE_SYMLINK: return "symlink";
+    case HUSK_FILE_HIDDEN: return "removed";
+    }
+    return "?";
+}
+
+static void file_json(const struct inspect *inspect, const struct husk_image_file *file) {
+    printf("%s{\"dir\":%" PRIu32 ",\"path\":", inspect->listed == 0 ? "" : ",", file->dir_idx);
+    json_string(stdout, file->path, file->path_bytes);
+    printf(",\"kind\":\"%s\",\"bytes\":%" PRIu64 ",\"mtime_ns\":%" PRIu64 ",\"links\":%" PRIu64,
+           file_kind(file->kind), file->bytes, file->mtime_ns, file->links_count);
+    if (file->kind == HUSK_FILE_SYMLINK) {
+        fputs(",\"target\":", stdout);
+        json_string(stdout, file->target, file->target_bytes);
+    }
+    fputc('}', stdout);
+}
+
+static void file_text(const struct husk_image_file *file) {
+    printf("%2" PRIu32 " %-9s %12" PRIu64 " ", file->dir_idx, file_kind(file->kind), file->bytes);
+    put_name(stdout, file->path, file->path_bytes);
+    if (file->kind == HUSK_FILE_SYMLINK) {
+        fputs(" -> ", stdout);
+        put_name(stdout, file->target, file->target_bytes);
+    }
+    fputc('\n', stdout);
+}
+
+static int list_file(void *user, const struct husk_image_file *file) {
+    struct inspect *inspect = user;
+    if (inspect->report.is_json)
+        file_json(inspect, file);
+    else
+        file_text(file);
+    inspect->listed++;
+    return ferror(stdout) ? STDOUT_FAILED : 0;
+}
+
+static int inspect_files(struct inspect *inspect, const struct input *input,
+                         struct husk_error *err) {
+    husk_image *image = NULL;
+    if (input->kind == INPUT_WASM)
+        return cli_error(err, HUSK_E_INVAL,
+                         "is a module, which has no files; --files needs a snapshot");
+    int status = input_open_image(input, NULL, !inspect->is_unverified, &image, err);
+    if (status != 0)
+        return status;
+    if (inspect->report.is_json) {
+        fputs("{\"file\":", stdout);
+        json_text(stdout, inspect->path);
+        fputs(",\"files\":[", stdout);
+    }
+    status = husk_image_files(image, list_file, inspect, err);
+    if (inspect->report.is_json)
+        puts("]}");
+    husk_image_unref(image);
+    return status;
 }
 
 /* ---- Disassembly ---- */
@@ -323,6 +390,7 @@ static int inspect_input(struct inspect *inspect, const struct input *input,
                          struct husk_error *err) {
     switch (inspect->mode) {
     case MODE_ASM: return inspect_asm(inspect, input, err);
+    case MODE_FILES: return inspect_files(inspect, input, err);
     case MODE_WASM:
         if (input->kind == INPUT_IMAGE)
             return cli_error(
@@ -356,6 +424,7 @@ int cmd_inspect(int argc, char **argv) {
         case 'h': fputs(help_inspect, stdout); return finish_output(&inspect.report, CLI_OK);
         case OPT_WASM: inspect.mode = MODE_WASM; break;
         case OPT_ASM: inspect.mode = MODE_ASM; break;
+        case OPT_FILES: inspect.mode = MODE_FILES; break;
         case OPT_JSON: inspect.report.is_json = true; break;
         case OPT_VERIFY: inspect.is_unverified = false; break;
         case OPT_NO_VERIFY: inspect.is_unverified = true; break;

@@ -144,6 +144,7 @@ const char help_inspect[] =
     "\n"
     "      --wasm      the module's instructions as text, with byte offsets\n"
     "      --asm       the compiled code (needs objdump; a module is compiled first)\n"
+    "      --files     the files of a snapshot's private directories\n"
     "      --compile-cpu-limit TIME, --compile-memory-limit SIZE\n"
     "                  with --asm: what the compiler may use (default 10m of CPU time, 8G)\n"
     "      --allow-uncontained-compiler\n"

@@ -179,6 +179,12 @@ prints "inspect an image" "func   i32: (i32) -> i32"
 prints "inspect an image" "LLVM"
 run "inspect an image as JSON" 0 "$husk" inspect --json portable.husk
 prints "inspect an image as JSON" '"kind":"image"'
+run "inspect --files of an image that has none" 0 "$husk" inspect --files portable.husk
+same "inspect --files of an image that has none" "$(cat "$scratch/out")" ""
+run "inspect --files as JSON" 0 "$husk" inspect --files --json portable.husk
+prints "inspect --files as JSON" '{"file":"portable.husk","files":[]}'
+run "a module has no files" 125 "$husk" inspect --files typed.wasm
+says "a module has no files" "needs a snapshot"
 run "an image has no wasm" 125 "$husk" inspect --wasm portable.husk
 if command -v objdump >/dev/null; then
     run "inspect --asm of an image" 0 "$husk" inspect --asm portable.husk

@@ -103,6 +103,12 @@ static void save_and_open(husk_engine *engine, husk_sandbox *sandbox) {
     husk_image_unref(snapshot);
 }
 
+static int count_file(void *user, const struct husk_image_file *file) {
+    size_t *count = user;
+    *count += file->path_bytes + file->target_bytes;
+    return 0;
+}
+
 /* Twice: in a new VM, and in that VM again when it comes back from the pool as the first run left
  * it. */
 static void look_and_call(husk_engine *engine, husk_image *image, struct vm_backend *backend) {
@@ -120,6 +126,9 @@ static void look_and_call(husk_engine *engine, husk_image *image, struct vm_back
         abort();
     struct husk_sandbox_options options = HUSK_SANDBOX_OPTIONS_INIT;
     options.memory_max_bytes = 64 << 20;
+    size_t count = 0;
+    if (husk_image_files(image, count_file, &count, NULL) != 0)
+        abort();
     for (int round = 0; round < 2; round++) {
         husk_sandbox *sandbox = NULL;
         if (husk_sandbox_new(image, imports, &options, &sandbox, NULL) == 0) {
