@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine_internal.h"
 #include "fault_steps.h"
@@ -151,6 +152,69 @@ TEST(with_a_private_layer) {
         fault_counts_print(&counts, mode);
     }
     CHECK_EQ_U64(backend.vms, 0);
+}
+
+static int count_file(void *user, const struct husk_image_file *file) {
+    CHECK(file->path_bytes > 0);
+    *(unsigned *)user += 1;
+    return 0;
+}
+
+/* A snapshot of a layer with a directory and a file, and many runs: they are merged before the
+ * layer is looked at. */
+static husk_image *make_layer(struct fault_world *world) {
+    husk_image *snapshot = NULL;
+    struct privfs files;
+    struct privfs_id root, id;
+    CHECK_OK(husk_sandbox_restore(world->sandbox, world->snapshot, &world->err), world->err);
+    CHECK_EQ_I64(sandbox_files(world->sandbox, &files), 0);
+    files.limit_bytes = 1 << 20;
+    files.limit_entries = 10;
+    CHECK_EQ_I64(privfs_root(&files, 0, &root), 0);
+    CHECK_EQ_I64(privfs_create(&files, root, "file", 4, PRIVFS_FILE, &id), 0);
+    CHECK_EQ_I64(privfs_write(&files, id, 0, "words", 5), 5);
+    CHECK_OK(husk_sandbox_snapshot(world->sandbox, &snapshot, &world->err), world->err);
+    return snapshot;
+}
+
+/* Open a file and list it, and list a snapshot that has no file, with the n-th operation failing. */
+static bool list_with_faults(struct fault_world *world, enum fault_mode mode, unsigned nth) {
+    husk_image *opened = NULL, *snapshot = make_layer(world);
+    const struct fault_usage before = fault_usage_now();
+    unsigned listed = 0;
+    fault_arm(mode, nth, NULL);
+    int status = husk_image_open(NULL, world->path, NULL, &opened, &world->err);
+    if (status == 0)
+        status = husk_image_files(opened, count_file, &listed, &world->err);
+    husk_image_unref(opened);
+    fault_disarm();
+    const bool has_fired = fault_has_fired();
+    CHECK_MSG((has_fired || status == 0) && (status == 0) == (listed == 2),
+              "operation %u (%s): status %d, %u files: %s", nth, fault_name(), status, listed,
+              world->err.message);
+    fault_check_usage(&before, "listing a file", mode);
+    listed = 0;
+    fault_arm(mode, nth, NULL);
+    status = husk_image_files(snapshot, count_file, &listed, &world->err);
+    fault_disarm();
+    CHECK_MSG((status == 0) == (listed == 2), "operation %u (%s): status %d, %u files: %s", nth,
+              fault_name(), status, listed, world->err.message);
+    husk_image_unref(snapshot);
+    return has_fired;
+}
+
+TEST(a_listing_may_fail) {
+    struct fault_world world;
+    fault_world_open(&world, &lane_with_files);
+    CHECK_OK(husk_sandbox_load(world.sandbox, world.image, world.imports, &world.err), world.err);
+    husk_image *snapshot = make_layer(&world);
+    CHECK_OK(husk_image_save(snapshot, world.path, &world.err), world.err);
+    husk_image_unref(snapshot);
+    for (enum fault_mode mode = FAULT_ONCE; mode <= FAULT_EVER; mode++)
+        for (unsigned nth = 1; list_with_faults(&world, mode, nth); nth += FAULT_STRIDE) {
+        }
+    CHECK(unlink(world.path) == 0);
+    fault_world_close(&world);
 }
 
 TEST(signals_and_short_transfers_are_no_failures) {

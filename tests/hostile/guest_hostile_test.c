@@ -75,6 +75,8 @@ TEXT_OF(text_read_noncanonical, "movabs $0x8000000000000000, %rax\n mov (%rax), 
 TEXT_OF(text_read_kernel_half, "mov $-4096, %rax\n mov (%rax), %al");
 TEXT_OF(text_read_past_mailbox, "mov 0x30009000, %al");
 TEXT_OF(text_read_other_memory, "movabs $0x1400000000, %rax\n mov (%rax), %al");
+TEXT_OF(text_read_files, "movabs $0x1000000000, %rax\n mov (%rax), %al");
+TEXT_OF(text_write_files, "movabs $0x11fffffff8, %rax\n movq $0, (%rax)");
 TEXT_OF(text_import_1, HOST_CALL(1));
 TEXT_OF(text_import_max, HOST_CALL(-1));
 TEXT_OF(text_service_0, SERVICE(0, 0, 0));
@@ -164,6 +166,8 @@ static const struct row violating[] = {
     VIOLATES(read_kernel_half),
     VIOLATES(read_past_mailbox),
     VIOLATES(read_other_memory),
+    VIOLATES(read_files),
+    VIOLATES(write_files),
     VIOLATES(import_1),
     VIOLATES(import_max),
     VIOLATES(service_0),
