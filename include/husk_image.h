@@ -128,9 +128,9 @@ struct husk_image_file {
     uint64_t links_count; /* names of this file */
 };
 typedef int (*husk_image_file_fn)(void *user, const struct husk_image_file *file);
-/* Call `visit` for each file and directory, each directory before its entries, and these in no order
- * that means anything. Files without a name that the guest has open are not listed. `file`, and all
- * that it points to, is valid during that call only. An image without a private layer has none. If
+/* Call `visit` for each file and directory: each directory before its entries, and these in any
+ * order. Files without a name that the guest has open are not listed. `file`, and all that it
+ * points to, is valid during that call only. An image without a private layer has none. If
  * the callback returns another value than 0, the listing ends, and err->status is its number.
  * Threads: any. HUSK_E_SYS, HUSK_E_NOMEM. */
 HUSK_API int husk_image_files(const husk_image *image, husk_image_file_fn visit, void *user,

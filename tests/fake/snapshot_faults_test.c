@@ -177,7 +177,7 @@ static husk_image *make_layer(struct fault_world *world) {
     return snapshot;
 }
 
-/* Open a file and list it, and list a snapshot that has no file, with the n-th operation failing. */
+/* Open a file and list it, and list a snapshot that has no file. The n-th operation fails. */
 static bool list_with_faults(struct fault_world *world, enum fault_mode mode, unsigned nth) {
     husk_image *opened = NULL, *snapshot = make_layer(world);
     const struct fault_usage before = fault_usage_now();
