@@ -368,12 +368,6 @@ static void file_set_position(struct wasi_fd *fd, uint64_t position) {
     fd->privfile->offset = position;
 }
 
-/* It is always ready. */
-static int file_poll_fd(const struct wasi_fd *fd) {
-    (void)fd;
-    return -1;
-}
-
 const struct wasi_fd_ops privfile_ops = {.transfer = file_transfer,
                                          .seek = file_seek,
                                          .set_flags = file_set_flags,
@@ -383,7 +377,6 @@ const struct wasi_fd_ops privfile_ops = {.transfer = file_transfer,
                                          .allocate = file_allocate,
                                          .advise = file_advise,
                                          .sync = file_sync,
-                                         .poll_fd = file_poll_fd,
                                          .readable_bytes = file_readable_bytes,
                                          .release = file_release,
                                          .close = file_close,
