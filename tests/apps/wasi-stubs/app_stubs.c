@@ -2,6 +2,7 @@
 #include "app_stubs.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stddef.h>
 
 static int not_here(void) {
@@ -72,4 +73,48 @@ uid_t geteuid(void) {
 
 uid_t getuid(void) {
     return 0;
+}
+
+char *realpath(const char *path, char *out) {
+    (void)path;
+    (void)out;
+    (void)not_here();
+    return NULL;
+}
+
+int mkstemp(char *name) {
+    (void)name;
+    return not_here();
+}
+
+/* ---- One thread ---- */
+
+static const void *values[16];
+static pthread_key_t keys_count;
+
+int pthread_once(pthread_once_t *once, void (*function)(void)) {
+    if (*once == PTHREAD_ONCE_INIT) {
+        *once = 1;
+        function();
+    }
+    return 0;
+}
+
+int pthread_key_create(pthread_key_t *key, void (*destructor)(void *)) {
+    (void)destructor;
+    if (keys_count == sizeof values / sizeof *values)
+        return EAGAIN;
+    *key = keys_count++;
+    return 0;
+}
+
+int pthread_setspecific(pthread_key_t key, const void *value) {
+    if (key >= keys_count)
+        return EINVAL;
+    values[key] = value;
+    return 0;
+}
+
+void *pthread_getspecific(pthread_key_t key) {
+    return key < keys_count ? (void *)values[key] : NULL;
 }

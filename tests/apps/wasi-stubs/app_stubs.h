@@ -22,6 +22,8 @@ int fchown(int fd, uid_t owner, gid_t group);
 mode_t umask(mode_t mask);
 uid_t getuid(void);
 uid_t geteuid(void);
+char *realpath(const char *path, char *out);
+int mkstemp(char *name);
 
 #ifndef L_tmpnam
 #define L_tmpnam 20
