@@ -43,6 +43,12 @@ same() { # NAME GOT EXPECTED
     expected: $(head -c 2000 <<<"$3")"; fi
 }
 
+same_file() { # NAME GOT EXPECTED: the lines that differ are shown
+    local lines
+    if lines=$(diff "$3" "$2" 2>&1); then pass; else fail "$1" "expected <, got >:
+$(head -n 30 <<<"$lines" | head -c 2000)"; fi
+}
+
 contains() { # NAME TEXT PART
     case $2 in
     *"$3"*) pass ;;

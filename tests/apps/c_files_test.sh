@@ -24,21 +24,27 @@ with_zig() { # OUT
         zig=$package/ziglang/zig
         chmod +x "$zig"
     fi
-    ZIG_GLOBAL_CACHE_DIR=$HUSK_BUILD/zig-cache ZIG_LOCAL_CACHE_DIR=$scratch/zig \
+    ZIG_GLOBAL_CACHE_DIR=$HUSK_BUILD/zig-cache ZIG_LOCAL_CACHE_DIR=$scratch/cache \
         "$zig" cc -target wasm32-wasi -O2 -w "$program" -o "$1" >"$scratch/zig.log" 2>&1
 }
 
 mkdir "$scratch/native"
 check "the native program builds" cc -w -O1 "$program" -o "$scratch/files"
-expected=$("$scratch/files" "$scratch/native" 2>&1)
+"$scratch/files" "$scratch/native" >"$scratch/expected" 2>&1
+there() { # DIRECTORY: the names in it
+    (cd "$1" && find . | sort)
+}
+there "$scratch/native" >"$scratch/names"
 for compiler in clang zig; do
     guest=$scratch/$compiler.wasm
     "with_$compiler" "$guest" || continue
     mkdir "$scratch/$compiler" "$scratch/$compiler-below"
-    same "$compiler, on the host" "$("$husk" run --dir "$scratch/$compiler::/work::rw" "$guest" /work 2>&1)" "$expected"
-    same "$compiler, on the host: what is there" "$(cd "$scratch/$compiler" && find . | sort)" "$(cd "$scratch/native" && find . | sort)"
-    same "$compiler, in memory" "$("$husk" run --dir mem::/work "$guest" /work 2>&1)" "$expected"
-    same "$compiler, copied on write" "$("$husk" run --dir "$scratch/$compiler-below::/work::cow" "$guest" /work 2>&1)" "$expected"
+    for dir in "$scratch/$compiler::/work::rw" mem::/work "$scratch/$compiler-below::/work::cow"; do
+        "$husk" run --dir "$dir" "$guest" /work >"$scratch/got" 2>&1
+        same_file "$compiler, ${dir#"$scratch/"}" "$scratch/got" "$scratch/expected"
+    done
+    there "$scratch/$compiler" >"$scratch/got"
+    same_file "$compiler: what is there" "$scratch/got" "$scratch/names"
     same "$compiler, copied on write: nothing below" "$(ls "$scratch/$compiler-below")" ""
 done
 finish

@@ -30,18 +30,17 @@ right left 1.4142135623730950488016887242096980785696718753769 9
 0.32383276483316237 1.5275252316519468'
 
 # The same script on each kind of directory.
-expected=$(cat "$scripts/files.out")
-mkdir "$scratch/work" "$scratch/below"
+mkdir -p "$scratch/work" "$scratch/below/empty"
 echo below >"$scratch/below/file"
-got=$("${python[@]}" --dir "$scripts::/scripts::ro" --dir "$scratch/work::/work::rw" "$guest" /scripts/files.py /work 2>&1)
-same "files on the host" "$got" "$expected"
+files() { # TITLE DIRECTORY FOLDER: of the guest
+    "${python[@]}" --dir "$scripts::/scripts::ro" --dir "$2" "$guest" /scripts/files.py "$3" >"$scratch/got" 2>&1
+    same_file "$1" "$scratch/got" "$scripts/files.out"
+}
+files "files on the host" "$scratch/work::/work::rw" /work
 same "files on the host: what is there" "$(ls "$scratch/work" | tr '\n' ' ')" "a.zip dangling hard large renamed soft t.csv "
 same "files on the host: a link" "$(readlink "$scratch/work/soft")" large
-got=$("${python[@]}" --dir "$scripts::/scripts::ro" --dir mem::/work "$guest" /scripts/files.py /work 2>&1)
-same "files in memory" "$got" "$expected"
-mkdir "$scratch/below/empty"
-got=$("${python[@]}" --dir "$scripts::/scripts::ro" --dir "$scratch/below::/work::cow" "$guest" /scripts/files.py /work/empty 2>&1)
-same "files that are copied on write" "$got" "$expected"
+files "files in memory" mem::/work /work
+files "files that are copied on write" "$scratch/below::/work::cow" /work/empty
 got=$("${python[@]}" --dir "$scratch/below::/work::cow" "$guest" -c 'import os
 f = open("/work/file", "r+"); f.write("B"); f.close()
 print(open("/work/file").read(), end=""); os.unlink("/work/file"); os.rmdir("/work/empty"); print(os.listdir("/work"))' 2>&1)

@@ -135,18 +135,9 @@ static void folders(void) {
         free(names[i]);
     }
     rewinddir(dir);
-    count = 0;
-    long middle = 0;
-    char there[300] = "";
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL; count++) {
-        if (count == 100)
-            middle = telldir(dir);
-        if (count == 101)
-            strcpy(there, entry->d_name);
-    }
-    seekdir(dir, middle);
-    struct dirent *again = readdir(dir);
-    printf("%d entries, sought %d\n", count, again != NULL && strcmp(again->d_name, there) == 0);
+    for (count = 0; readdir(dir) != NULL;)
+        count++;
+    printf("%d entries\n", count);
     closedir(dir);
     fails("not empty", unlinkat(root, "many", AT_REMOVEDIR));
     fails("unlink of a folder", unlinkat(root, "many", 0) < 0 ? -1 : 0);
@@ -190,11 +181,8 @@ static void times(void) {
     must(fstatat(root, "text", &st, 0) == 0, "fstatat");
     printf("times %ld.%ld %ld.%ld\n", (long)st.st_atim.tv_sec, st.st_atim.tv_nsec,
            (long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
-    when[0].tv_nsec = UTIME_OMIT;
-    when[1].tv_nsec = UTIME_NOW;
-    must(utimensat(root, "text", when, 0) == 0 && fstatat(root, "text", &st, 0) == 0, "UTIME_NOW");
-    printf("kept %d, now %d\n", st.st_atim.tv_sec == 1000000000,
-           labs((long)(time(NULL) - st.st_mtim.tv_sec)) < 60);
+    must(utimensat(root, "text", NULL, 0) == 0 && fstatat(root, "text", &st, 0) == 0, "now");
+    printf("now %d\n", labs((long)(time(NULL) - st.st_mtim.tv_sec)) < 60);
 }
 
 static void failures(void) {
