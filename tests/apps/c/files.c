@@ -1,6 +1,6 @@
 /*
- * tests/apps/c/files.c: what C libraries do with files, in the folder that is the first argument. It
- * prints the same when it is built natively; tests/apps/c_files_test.sh compares.
+ * tests/apps/c/files.c: what C libraries do with files, in the folder that is the first argument.
+ * Prints the same when it is built natively; tests/apps/c_files_test.sh compares.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
