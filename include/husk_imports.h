@@ -148,6 +148,15 @@ struct husk_wasi_dir {
     uint32_t reserved; /* 0 */
 };
 
+/* A socket on which a guest accepts connections. An array element: its layout is final. */
+struct husk_wasi_listener {
+    /* A stream socket after listen(), borrowed like the standard streams: the embedder closes it,
+     * and not before the last sandbox of the set. Its file status flags stay as they are. Make it
+     * non-blocking, so that a guest that does not want to wait never does. */
+    int host_fd;
+    uint32_t rights; /* of each connection: HUSK_WASI_READ, HUSK_WASI_WRITE, or'ed */
+};
+
 struct husk_wasi_options {
     size_t size;
     const char *const *args; /* args[0] is the program name; copied */
@@ -171,6 +180,12 @@ struct husk_wasi_options {
      * contents and metadata, in whole pages (0: 1 GiB; at most 8 GiB), and names (0: 1 Mi; at most
      * 16 Mi). */
     uint64_t private_max_bytes, private_max_entries;
+    /* Descriptors behind the directories', in this order; at most 64. A guest accepts connections
+     * there (sock_accept), and cannot make others. They are closed with the sandbox, and by every
+     * restore. While one is open, no snapshot can be taken (HUSK_E_STATE). A snapshot holds
+     * listeners by their index. */
+    const struct husk_wasi_listener *listeners;
+    size_t listeners_count;
 };
 #define HUSK_WASI_OPTIONS_INIT HUSK_INIT_OF(husk_wasi_options)
 /* `options` may be NULL: no streams, no directories. HUSK_E_INVAL, HUSK_E_NOMEM, HUSK_E_LIMIT

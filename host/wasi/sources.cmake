@@ -11,6 +11,7 @@ set(sources
     wasi_hostfile.c
     wasi_imports.c
     wasi_io.c
+    wasi_listener.c
     wasi_mem.c
     wasi_path.c
     wasi_poll.c
@@ -24,5 +25,6 @@ set(sources
     wasi_privwalk.c
     wasi_proc.c
     wasi_readdir.c
+    wasi_sock.c
     wasi_state.c
     wasi_wait.c)

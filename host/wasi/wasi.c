@@ -64,6 +64,7 @@ static int strings_init(struct wasi_strings *strings, const char *const *list, s
 
 static void config_free(struct wasi_config *config) {
     wasi_dirs_done(config);
+    wasi_listeners_done(config);
     strings_done(&config->args);
     strings_done(&config->env);
     free(config);
@@ -109,6 +110,8 @@ int wasi_config_new(const struct husk_wasi_options *given, struct wasi_config **
         status = strings_init(&config->env, options.env, options.env_count, "environment", err);
     if (status == 0)
         status = wasi_dirs_init(config, &options, err);
+    if (status == 0)
+        status = wasi_listeners_init(config, &options, err);
     if (status != 0) {
         config_free(config);
         return status;
@@ -136,7 +139,8 @@ void wasi_config_unref(struct wasi_config *config) {
 int wasi_ctx_init(struct wasi_ctx *ctx, struct wasi_config *config, struct husk_error *err) {
     memset(ctx, 0, sizeof *ctx);
     ctx->fds.limit = ctx->ahead.limit = config->open_max;
-    if (wasi_fds_reserve(&ctx->fds, WASI_STREAMS + config->dirs_count) != 0)
+    if (wasi_fds_reserve(&ctx->fds, WASI_STREAMS + config->dirs_count + config->listeners_count) !=
+        0)
         return error_set(err, HUSK_E_NOMEM, "no memory for a sandbox's descriptors");
     ctx->config = wasi_config_ref(config);
     wasi_ctx_reset(ctx);
@@ -150,6 +154,9 @@ void wasi_ctx_reset(struct wasi_ctx *ctx) {
             wasi_fds_put(&ctx->fds, i, &ctx->config->streams[i]);
     for (uint32_t i = 0; i < ctx->config->dirs_count; i++)
         wasi_fds_put(&ctx->fds, WASI_STREAMS + i, &ctx->config->dirs[i].preopen);
+    for (uint32_t i = 0; i < ctx->config->listeners_count; i++)
+        wasi_fds_put(&ctx->fds, WASI_STREAMS + ctx->config->dirs_count + i,
+                     &ctx->config->listeners[i]);
     wasi_ctx_restart(ctx);
 }
 

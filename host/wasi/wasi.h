@@ -27,6 +27,7 @@
 #define WASI_STRINGS_MAX_BYTES                                                                     \
     (16u << 20) /* all arguments, or all of the environment: refused when the set is made */
 #define WASI_STRINGS_MAX_COUNT (1u << 20)
+#define WASI_LISTENERS_MAX 64u
 
 struct privfs;
 struct wasi_listing; /* wasi_privlist.c */
@@ -59,6 +60,8 @@ struct wasi_config {
     uint64_t random_seed;
     struct wasi_dir *dirs;
     uint32_t dirs_count;
+    struct wasi_fd *listeners; /* their descriptors in a new sandbox */
+    uint32_t listeners_count;
     uint32_t open_max;
     uint64_t private_max_bytes, private_max_entries;
 };
@@ -66,7 +69,7 @@ struct wasi_config {
 /* The state of one sandbox. A snapshot saves all of it except config (wasi_state.c). */
 struct wasi_ctx {
     struct wasi_config *config;
-    struct wasi_fds fds;        /* with room for the streams and the preopened directories */
+    struct wasi_fds fds;        /* with room for the streams, preopened directories, listeners */
     struct wasi_fds ahead;      /* what wasi_state_check() opened for wasi_state_load() */
     uint64_t serial[2];         /* of the last file opened: a random number, and a count */
     uint64_t random_state;      /* if config->random_seed */
@@ -171,6 +174,18 @@ uint16_t wasi_filestat_put(const struct wasi_call *call, uint64_t addr, uint8_t 
                            const struct stat *st);
 /* The times to set, from the arguments first … first + 2: atim, mtim, flags. EINVAL. */
 uint16_t wasi_times_arg(const struct wasi_call *call, unsigned first, struct timespec times[2]);
+
+/* ---- wasi_io.c ---- */
+/* Set a transfer's vectors from the guest's iovecs. EINVAL, EFAULT. */
+uint16_t wasi_transfer_init(struct wasi_transfer *transfer, uint64_t iovs_addr,
+                            uint32_t iovs_count);
+
+/* ---- wasi_listener.c ---- */
+/* The configuration's table of listeners, from options that were read. HUSK_E_INVAL, HUSK_E_LIMIT,
+ * HUSK_E_NOMEM. Frees nothing on failure; wasi_listeners_done() does. */
+int wasi_listeners_init(struct wasi_config *config, const struct husk_wasi_options *options,
+                        struct husk_error *err);
+void wasi_listeners_done(struct wasi_config *config);
 
 /* ---- wasi_state.c: the state in a snapshot; wasi_state.h: saved descriptors ---- */
 /* An error names the descriptor that cannot be saved. */

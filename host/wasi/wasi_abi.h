@@ -161,6 +161,8 @@ enum wasi_filetype {
 #define WASI_RIGHT_PATH_REMOVE_DIRECTORY (1ull << 25)
 #define WASI_RIGHT_PATH_UNLINK_FILE (1ull << 26)
 #define WASI_RIGHT_POLL_FD_READWRITE (1ull << 27)
+#define WASI_RIGHT_SOCK_SHUTDOWN (1ull << 28)
+#define WASI_RIGHT_SOCK_ACCEPT (1ull << 29)
 
 /* Those that a file or a directory can have, … */
 #define WASI_RIGHTS_FILE                                                                           \
@@ -190,6 +192,14 @@ enum wasi_filetype {
 #define WASI_FSTFLAG_MTIM 4u
 #define WASI_FSTFLAG_MTIM_NOW 8u
 #define WASI_FSTFLAGS_ALL 15u
+
+/* of sock_recv, and of sock_shutdown */
+#define WASI_RIFLAG_PEEK 1u
+#define WASI_RIFLAG_WAITALL 2u
+#define WASI_RIFLAGS_ALL 3u
+#define WASI_SDFLAG_RD 1u
+#define WASI_SDFLAG_WR 2u
+#define WASI_SDFLAGS_ALL 3u
 
 #define WASI_EVENT_CLOCK 0
 #define WASI_EVENT_FD_READ 1

@@ -31,12 +31,14 @@ struct wasi_ctx;
 struct wasi_dir_ops;
 struct wasi_fd;
 struct wasi_privfile; /* wasi_privdir.c */
+struct wasi_sock_ops;
 
 /* One read or write. A kind advances `first`, the vectors and `offset` during the transfer. */
 struct wasi_transfer {
     const struct wasi_call *call;
     struct wasi_fd *fd;
     bool is_write;
+    bool is_peek, is_all; /* of a socket: leave what is read; read until all is there */
     /* offset of the next byte, below 2^63; WASI_NO_OFFSET: the descriptor's position */
     uint64_t offset;
     uint64_t total;                     /* bytes of all vectors: at most WASI_TRANSFER_MAX_BYTES */
@@ -70,8 +72,8 @@ struct wasi_fd_ops {
     /* advice: POSIX_FADV_… */
     int (*advise)(const struct wasi_fd *fd, int64_t offset, int64_t bytes, int advice);
     int (*sync)(const struct wasi_call *call, const struct wasi_fd *fd, bool is_data_only);
-    /* The host descriptor to wait for, and the number of bytes that can be read at once when it is
-     * ready. */
+    /* The host descriptor to wait for, NULL: it is always ready; and the number of bytes that can
+     * be read at once when it is ready, NULL: not known. */
     int (*poll_fd)(const struct wasi_fd *fd);
     uint64_t (*readable_bytes)(const struct wasi_call *call, const struct wasi_fd *fd);
     /* The running guest closes it: give back what its private layer holds for it. close() follows.
@@ -81,6 +83,8 @@ struct wasi_fd_ops {
     void (*close)(struct wasi_fd *fd);
     /* A directory: what paths do there. NULL: not a directory. */
     const struct wasi_dir_ops *dir;
+    /* A listener or a connection: what sock_… do. NULL: neither. */
+    const struct wasi_sock_ops *sock;
 
     /* ---- Snapshots (wasi_state.c) ---- */
     uint16_t saved_kind; /* enum wasi_saved_kind */
@@ -96,16 +100,27 @@ struct wasi_fd_ops {
     void (*set_position)(struct wasi_fd *fd, uint64_t position);
 };
 
+/* The operations of sockets. They return -errno, as above. */
+struct wasi_sock_ops {
+    /* Fills the descriptor of a connection: ops, filetype, what it owns. ret_connection is all
+     * zeros before. NULL: not a listener. */
+    int (*accept)(const struct wasi_call *call, const struct wasi_fd *listener,
+                  struct wasi_fd *ret_connection);
+    /* how: SHUT_RD, … of the host. NULL: not a connection. */
+    int (*shutdown)(const struct wasi_fd *fd, int how);
+};
+
 /* One guest descriptor. All zeros: closed. */
 struct wasi_fd {
     const struct wasi_fd_ops *ops; /* NULL: closed */
-    /* A stream or a preopened directory: borrowed, and its file status flags never change. Another
-     * file or directory of the host: its own. */
+    /* A stream, a preopened directory or a listener: borrowed, and its file status flags never
+     * change. Another file or directory of the host, or a connection: its own. */
     int host_fd;
     uint16_t flags;   /* WASI_FDFLAG_… that the guest set */
     uint8_t filetype; /* as the guest sees it */
     uint8_t stream;   /* a stream: index in the configuration's streams, not the number */
-    uint16_t dir;     /* else: index in the configuration's directories: it was opened there */
+    uint16_t dir;     /* else: index in the configuration's directories, where it was opened, or
+                       * of a listener in the configuration's listeners */
     bool is_preopen;  /* a directory that the embedder gave */
     bool is_seekable; /* it can seek, and the guest has the right to */
     /* What the guest may do here, and with what it opens here; both are granted & kept. */
@@ -113,8 +128,8 @@ struct wasi_fd {
     uint64_t granted, granted_inheriting; /* all that it can have */
     /* All ones, except the rights that the guest gave up or did not ask for. */
     uint64_t kept, kept_inheriting;
-    /* Which opening this is: no other one has it, in no process. 0, 0: a stream or a preopened
-     * directory. A restore leaves open what has the saved serial. */
+    /* Which opening this is: no other one has it, in no process. 0, 0: a stream, a preopened
+     * directory or a listener. A restore leaves open what has the saved serial. */
     uint64_t serial[2];
     struct wasi_privfile *privfile; /* owned; NULL except in private directories */
 };

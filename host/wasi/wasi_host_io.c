@@ -73,9 +73,10 @@ static void piece_end(struct wasi_transfer *transfer, const struct piece *piece,
 /* ---- System calls ---- */
 
 static long move_message(const struct wasi_transfer *transfer, int count) {
-    struct msghdr message = {.msg_iov = (struct iovec *)transfer->vecs,
+    struct msghdr message = {.msg_iov = (struct iovec *)&transfer->vecs[transfer->first],
                              .msg_iovlen = (size_t)count};
-    const int flags = MSG_DONTWAIT | (transfer->is_write ? MSG_NOSIGNAL : 0);
+    const int flags =
+        MSG_DONTWAIT | (transfer->is_write ? MSG_NOSIGNAL : 0) | (transfer->is_peek ? MSG_PEEK : 0);
     return WASI_SYSCALL(transfer->call, transfer->is_write ? SYS_sendmsg : SYS_recvmsg,
                         transfer->fd->host_fd, (long)&message, flags);
 }
@@ -180,12 +181,12 @@ long wasi_stream_transfer(struct wasi_transfer *transfer) {
     return transfer_all(transfer, &manner);
 }
 
-/* One message, for a datagram cannot be cut. */
+/* One message, for a datagram cannot be cut; or of a connection all that was asked for. */
 long wasi_socket_transfer(struct wasi_transfer *transfer) {
     const struct manner manner = {.move = move_message,
                                   .piece_bytes = WASI_TRANSFER_MAX_BYTES,
                                   .is_stream = true,
                                   .is_impatient = (transfer->fd->flags & WASI_FDFLAG_NONBLOCK) != 0,
-                                  .is_single = true};
+                                  .is_single = !transfer->is_all};
     return transfer_all(transfer, &manner);
 }

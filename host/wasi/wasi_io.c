@@ -9,8 +9,8 @@
 
 /* Copies the guest's iovec array and checks every range; empty ones are dropped, and what is over
  * the limit is cut off. */
-static uint16_t transfer_init(struct wasi_transfer *transfer, uint64_t iovs_addr,
-                              uint32_t iovs_count) {
+uint16_t wasi_transfer_init(struct wasi_transfer *transfer, uint64_t iovs_addr,
+                            uint32_t iovs_count) {
     const struct wasi_call *call = transfer->call;
     transfer->total = 0;
     transfer->count = 0;
@@ -57,7 +57,7 @@ static uint16_t transfer_run(struct wasi_call *call, uint64_t right, bool is_pos
         return WASI_EINVAL;
     if (is_positioned)
         transfer.offset = call->args[3];
-    wasi_err = transfer_init(&transfer, call->args[1], wasi_arg32(call, 2));
+    wasi_err = wasi_transfer_init(&transfer, call->args[1], wasi_arg32(call, 2));
     if (wasi_err == 0 && wasi_span(call, out, 4) == NULL)
         wasi_err = WASI_EFAULT;
     if (wasi_err != 0)

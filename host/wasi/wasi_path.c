@@ -267,31 +267,3 @@ uint16_t wasi_path_rename(struct wasi_call *call) {
 }
 
 /* ---- Sockets ---- */
-
-/* A standard stream that is a socket is read and written with fd_read and fd_write; it stays the
- * host's to shut down. */
-static uint16_t refuse_socket(const struct wasi_call *call) {
-    struct wasi_fd *fd = NULL;
-    uint16_t wasi_err = wasi_fd_arg(call, 0, 0, &fd);
-    if (wasi_err != 0)
-        return wasi_err;
-    bool is_socket =
-        fd->filetype == WASI_FILETYPE_SOCKET_STREAM || fd->filetype == WASI_FILETYPE_SOCKET_DGRAM;
-    return is_socket ? WASI_ENOTSUP : WASI_ENOTSOCK;
-}
-
-uint16_t wasi_sock_accept(struct wasi_call *call) {
-    return refuse_socket(call);
-}
-
-uint16_t wasi_sock_recv(struct wasi_call *call) {
-    return refuse_socket(call);
-}
-
-uint16_t wasi_sock_send(struct wasi_call *call) {
-    return refuse_socket(call);
-}
-
-uint16_t wasi_sock_shutdown(struct wasi_call *call) {
-    return refuse_socket(call);
-}

@@ -19,6 +19,7 @@ struct subscription {
     uint32_t clock_id;
     uint16_t error; /* known at once: the event reports it */
     uint8_t tag;
+    bool is_ready; /* known at once, too: its kind has nothing to wait for */
 };
 
 struct poll_set {
@@ -67,6 +68,9 @@ static void subscription_fd(struct poll_set *set, uint32_t idx, uint32_t fd) {
     sub->error = wasi_fd_get(set->call, fd, right | WASI_RIGHT_POLL_FD_READWRITE, &sub->fd);
     if (sub->error != 0)
         return;
+    sub->is_ready = sub->fd->ops->poll_fd == NULL;
+    if (sub->is_ready)
+        return;
     set->pollfds[idx].fd = sub->fd->ops->poll_fd(sub->fd);
     set->pollfds[idx].events = sub->tag == WASI_EVENT_FD_READ ? POLLIN : POLLOUT;
 }
@@ -90,7 +94,7 @@ static uint64_t wait_ns(struct poll_set *set) {
     for (uint32_t i = 0; i < set->count; i++) {
         const struct subscription *sub = &set->subs[i];
         uint64_t now = 0;
-        if (sub->error != 0)
+        if (sub->error != 0 || sub->is_ready)
             return 0;
         if (sub->tag != WASI_EVENT_CLOCK)
             continue;
@@ -115,8 +119,10 @@ static void event_put(struct poll_set *set, const struct subscription *sub, uint
 
 /* For writing, what POLLOUT promises of a pipe. */
 static uint64_t ready_bytes(const struct poll_set *set, const struct subscription *sub) {
-    return sub->tag == WASI_EVENT_FD_WRITE ? PIPE_BUF
-                                           : sub->fd->ops->readable_bytes(set->call, sub->fd);
+    if (sub->tag == WASI_EVENT_FD_WRITE)
+        return PIPE_BUF;
+    return sub->fd->ops->readable_bytes != NULL ? sub->fd->ops->readable_bytes(set->call, sub->fd)
+                                                : 0;
 }
 
 static void events_collect(struct poll_set *set) {
@@ -130,6 +136,8 @@ static void events_collect(struct poll_set *set) {
             (void)wasi_clock_now(set->call->ctx, sub->clock_id, &now);
             if (now >= sub->deadline_ns)
                 event_put(set, sub, 0, 0);
+        } else if (sub->is_ready) {
+            event_put(set, sub, ready_bytes(set, sub), 0);
         } else if (set->pollfds[i].fd >= 0 && revents != 0) {
             uint16_t flags = (revents & (POLLHUP | POLLERR)) != 0 ? WASI_EVENT_HANGUP : 0;
             if ((revents & POLLNVAL) != 0)

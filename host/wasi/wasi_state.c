@@ -27,7 +27,8 @@
 struct saved_state {
     uint32_t version, is_seeded;
     uint32_t fds_count; /* struct wasi_saved_fd, by ascending number; what has none is closed */
-    uint32_t dirs_count; /* of the set; directories beyond these are new to the guest */
+    /* Of the set: directories and listeners that a later set has more are opened. Version 2: 0. */
+    uint16_t dirs_count, listeners_count;
     uint64_t random_state, monotonic_ns, cpu_ns;
 };
 
@@ -72,8 +73,10 @@ static int save_fd(const struct wasi_ctx *ctx, uint32_t number, struct buf *buf,
     buf_append(buf, &row, sizeof row);
     const int status =
         fd->ops->save != NULL && !fd->is_preopen ? fd->ops->save(ctx, fd, buf, err) : 0;
-    if (status != 0 || buf->failed)
-        return status;
+    if (status != 0)
+        return error_while(err, status, "saving WASI's descriptor %u", number);
+    if (buf->failed)
+        return 0;
     row.body_bytes = (uint32_t)(buf->count - at - sizeof row);
     memcpy(buf->data + at, &row, sizeof row);
     /* Not buf_align(): rows need not begin at a multiple of 8 of the whole. */
@@ -85,7 +88,8 @@ int wasi_state_save(const struct wasi_ctx *ctx, struct buf *buf, struct husk_err
     struct wasi_ctx now = *ctx; /* asking the time is a change */
     struct saved_state saved = {.version = STATE_VERSION,
                                 .is_seeded = ctx->config->random_seed != 0,
-                                .dirs_count = ctx->config->dirs_count,
+                                .dirs_count = (uint16_t)ctx->config->dirs_count,
+                                .listeners_count = (uint16_t)ctx->config->listeners_count,
                                 .random_state = ctx->random_state};
     int status = 0;
     for (uint32_t i = 0; i < ctx->fds.count; i++)
@@ -170,6 +174,7 @@ static int check_preopen(struct wasi_ctx *ctx, const struct wasi_saved_fd *row, 
 static const wasi_saved_check_fn checks[] = {[WASI_SAVED_STREAM] = check_stream,
                                              [WASI_SAVED_HOST] = wasi_hostfile_check,
                                              [WASI_SAVED_PRIVATE] = wasi_privfile_check,
+                                             [WASI_SAVED_LISTENER] = wasi_listener_check,
                                              [WASI_SAVED_PREOPEN] = check_preopen};
 
 static wasi_saved_check_fn check_of(const struct reader *reader, uint32_t kind) {
@@ -194,7 +199,7 @@ static int open_ahead(struct wasi_ctx *ctx, const struct wasi_saved_fd *row, con
     if (status != 0 || fd.ops == NULL)
         return status;
     wasi_fd_keep(&fd, row->kept, row->kept_inheriting);
-    if (row->kind != WASI_SAVED_STREAM && row->kind != WASI_SAVED_PREOPEN)
+    if (row->kind == WASI_SAVED_HOST || row->kind == WASI_SAVED_PRIVATE)
         memcpy(fd.serial, row->serial, sizeof fd.serial);
     wasi_fds_put(&ctx->ahead, row->number, &fd);
     return 0;
@@ -237,18 +242,19 @@ static int check_state(const struct saved_state *state, struct husk_error *err) 
             err, HUSK_E_IMAGE_VERSION,
             "the snapshot's WASI state has version %u; this husk reads versions %u and %u" ADVICE,
             state->version, STATE_VERSION_STREAMS, STATE_VERSION);
-    if (state->version == STATE_VERSION_STREAMS && state->dirs_count != 0)
-        return wasi_state_damaged(err, "padding", state->dirs_count);
+    if (state->version == STATE_VERSION_STREAMS &&
+        (state->dirs_count | state->listeners_count) != 0)
+        return wasi_state_damaged(err, "padding", state->dirs_count | state->listeners_count);
     if ((state->monotonic_ns | state->cpu_ns) >> 63 != 0)
         return wasi_state_damaged(err, "its clocks run for 292 years",
                                   state->monotonic_ns | state->cpu_ns);
     return 0;
 }
 
-/* Room for what wasi_ctx_reset() and load_new_dirs() put into either table. */
+/* Room for what wasi_ctx_reset() and load_new_preopens() put into either table. */
 static int reserve_ahead(struct wasi_ctx *ctx, struct husk_error *err) {
     uint32_t count = ctx->ahead.count > WASI_STREAMS ? ctx->ahead.count : WASI_STREAMS;
-    count += ctx->config->dirs_count;
+    count += ctx->config->dirs_count + ctx->config->listeners_count;
     if (count > ctx->config->open_max)
         count = ctx->config->open_max;
     if (wasi_fds_reserve(&ctx->ahead, count) != 0)
@@ -289,15 +295,22 @@ static void load_open(struct wasi_ctx *ctx, const struct wasi_saved_fd *row) {
     wasi_fds_put(&ctx->ahead, row->number, &fd);
 }
 
-/* Directories that the set has now and did not have then get free numbers behind the streams. */
-static void load_new_dirs(struct wasi_ctx *ctx, uint32_t first) {
+static void load_new(struct wasi_ctx *ctx, const struct wasi_fd *fd) {
     uint32_t number = WASI_STREAMS;
-    for (uint32_t i = first; i < ctx->config->dirs_count; i++) {
-        while (wasi_fds_at(&ctx->fds, number) != NULL)
-            number++;
-        if (number < ctx->fds.capacity && number < ctx->config->open_max)
-            wasi_fds_put(&ctx->fds, number, &ctx->config->dirs[i].preopen);
-    }
+    while (wasi_fds_at(&ctx->fds, number) != NULL)
+        number++;
+    if (number < ctx->fds.capacity && number < ctx->config->open_max)
+        wasi_fds_put(&ctx->fds, number, fd);
+}
+
+/* Directories and listeners that the set has now and did not have then get free numbers behind the
+ * streams. */
+static void load_new_preopens(struct wasi_ctx *ctx, const struct saved_state *saved) {
+    const struct wasi_config *config = ctx->config;
+    for (uint32_t i = saved->dirs_count; i < config->dirs_count; i++)
+        load_new(ctx, &config->dirs[i].preopen);
+    for (uint32_t i = saved->listeners_count; i < config->listeners_count; i++)
+        load_new(ctx, &config->listeners[i]);
 }
 
 void wasi_state_load(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count) {
@@ -315,7 +328,7 @@ void wasi_state_load(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count) {
     ctx->fds = ctx->ahead;
     ctx->ahead = before;
     wasi_fds_clear(&ctx->ahead);
-    load_new_dirs(ctx, reader.state.dirs_count);
+    load_new_preopens(ctx, &reader.state);
     wasi_ctx_restart(ctx);
     if (reader.state.is_seeded && ctx->config->random_seed != 0)
         ctx->random_state = reader.state.random_state;

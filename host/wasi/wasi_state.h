@@ -47,6 +47,8 @@ typedef int (*wasi_saved_check_fn)(struct wasi_ctx *ctx, const struct wasi_saved
                                    struct husk_error *err);
 int wasi_hostfile_check(struct wasi_ctx *ctx, const struct wasi_saved_fd *row, const uint8_t *body,
                         struct wasi_fd *ret_fd, struct husk_error *err);
+int wasi_listener_check(struct wasi_ctx *ctx, const struct wasi_saved_fd *row, const uint8_t *body,
+                        struct wasi_fd *ret_fd, struct husk_error *err);
 int wasi_privfile_check(struct wasi_ctx *ctx, const struct wasi_saved_fd *row, const uint8_t *body,
                         struct wasi_fd *ret_fd, struct husk_error *err);
 
