@@ -57,6 +57,7 @@
 #include "husk_engine.h"  /* the engine, the host */
 #include "husk_image.h"   /* images: open, look into, save */
 #include "husk_imports.h" /* what the host gives a module; WASI */
+#include "husk_wasi.h"    /* streams, arguments, clock of a WASI guest, for each request */
 #include "husk_sandbox.h" /* sandboxes, snapshots, restore */
 #include "husk_call.h"    /* calls, and how they end */
 #include "husk_memory.h"  /* a guest's memories, globals, tables, references */

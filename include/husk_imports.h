@@ -99,6 +99,8 @@ HUSK_API int husk_caller_exit(husk_caller *caller, int32_t exit_code);
 
 /* ---- WASI ---- */
 
+struct husk_wasi_request; /* husk_wasi.h */
+
 /*
  * WASI preview 1 (wasi_snapshot_preview1 and, for old toolchains, wasi_unstable): arguments,
  * environment, clocks, random numbers, three streams, and the files below the directories that are
@@ -186,11 +188,16 @@ struct husk_wasi_options {
      * listeners by their index. */
     const struct husk_wasi_listener *listeners;
     size_t listeners_count;
+    /* How every new sandbox begins (husk_wasi.h): the parts that it names take the place of the
+     * fields above. NULL: none. Every sandbox has its own position in bytes, and its own buffer.
+     * Callbacks serve all sandboxes, on their threads. */
+    const struct husk_wasi_request *request;
 };
 #define HUSK_WASI_OPTIONS_INIT HUSK_INIT_OF(husk_wasi_options)
-/* `options` may be NULL: no streams, no directories. HUSK_E_INVAL, HUSK_E_NOMEM, HUSK_E_LIMIT
- * (arguments or environment over 16 MiB, or a limit above its highest value), HUSK_E_SYS (a
- * directory cannot be opened), HUSK_E_UNSUPPORTED (the kernel has no openat2()). */
+/* `options` may be NULL: no streams, no directories. husk_sandbox_set_wasi() can give streams
+ * later. HUSK_E_INVAL, HUSK_E_LIMIT (arguments or environment over 16 MiB, or a limit above its
+ * highest value), HUSK_E_NOMEM, HUSK_E_SYS (a directory cannot be opened), HUSK_E_UNSUPPORTED (the
+ * kernel has no openat2()). */
 HUSK_API int husk_imports_wasi(husk_imports *imports, const struct husk_wasi_options *options,
                                struct husk_error *err);
 

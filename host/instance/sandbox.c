@@ -182,6 +182,13 @@ int sandbox_check_still(const husk_sandbox *sandbox, const char *what, struct hu
     return engine_check_process(sandbox->engine, err);
 }
 
+void *sandbox_group_state(const husk_sandbox *sandbox, const struct import_group_ops *ops) {
+    for (uint32_t i = 0; i < sandbox->link.groups_count; i++)
+        if (sandbox->link.groups[i].group->ops == ops)
+            return sandbox->link.groups[i].state;
+    return NULL;
+}
+
 static int check_engine(const husk_engine *engine, const husk_image *image,
                         struct husk_error *err) {
     if (image->engine != engine)

@@ -1,10 +1,12 @@
 # WASI preview 1.
 set(sources
     wasi.c
+    wasi_callback_io.c
     wasi_clock.c
     wasi_dirs.c
     wasi_fd.c
     wasi_fds.c
+    wasi_given.c
     wasi_host_fd.c
     wasi_host_io.c
     wasi_hostdir.c
@@ -13,6 +15,7 @@ set(sources
     wasi_io.c
     wasi_listener.c
     wasi_mem.c
+    wasi_memory_io.c
     wasi_path.c
     wasi_poll.c
     wasi_privbelow.c

@@ -13,60 +13,14 @@
 #include "options.h"
 #include "wasi_abi.h"
 #include "wasi_dir.h"
+#include "wasi_state.h"
 
 /* ---- Configuration ---- */
-
-static void strings_done(struct wasi_strings *strings) {
-    free(strings->bytes);
-    free(strings->offsets);
-}
-
-static int strings_size(const char *const *list, size_t count, const char *what, size_t *ret_bytes,
-                        struct husk_error *err) {
-    size_t total = 0;
-    if (count > WASI_STRINGS_MAX_COUNT)
-        return error_set(err, HUSK_E_LIMIT, "%zu %s strings; at most %u are possible", count, what,
-                         WASI_STRINGS_MAX_COUNT);
-    for (size_t i = 0; i < count; i++) {
-        if (list[i] == NULL)
-            return error_set(err, HUSK_E_INVAL, "%s string %zu is NULL", what, i);
-        total += strlen(list[i]) + 1;
-        if (total > WASI_STRINGS_MAX_BYTES)
-            return error_set(err, HUSK_E_LIMIT, "the %s strings are longer than %u bytes together",
-                             what, WASI_STRINGS_MAX_BYTES);
-    }
-    *ret_bytes = total;
-    return 0;
-}
-
-static int strings_init(struct wasi_strings *strings, const char *const *list, size_t count,
-                        const char *what, struct husk_error *err) {
-    size_t bytes = 0, at = 0;
-    if (count > 0 && list == NULL)
-        return error_set(err, HUSK_E_INVAL, "%zu %s strings, but no array", count, what);
-    int status = strings_size(list, count, what, &bytes, err);
-    if (status != 0)
-        return status;
-    strings->bytes = malloc(bytes + 1); /* never zero bytes */
-    strings->offsets = malloc((count + 1) * sizeof *strings->offsets);
-    if (strings->bytes == NULL || strings->offsets == NULL)
-        return error_set(err, HUSK_E_NOMEM, "out of memory for the %s", what);
-    for (size_t i = 0; i < count; i++) {
-        size_t string_bytes = strlen(list[i]) + 1;
-        memcpy(strings->bytes + at, list[i], string_bytes);
-        strings->offsets[i] = (uint32_t)at;
-        at += string_bytes;
-    }
-    strings->bytes_count = (uint32_t)bytes;
-    strings->count = (uint32_t)count;
-    return 0;
-}
 
 static void config_free(struct wasi_config *config) {
     wasi_dirs_done(config);
     wasi_listeners_done(config);
-    strings_done(&config->args);
-    strings_done(&config->env);
+    wasi_given_done(&config->start);
     free(config);
 }
 
@@ -85,41 +39,74 @@ static int stream_check(const char *name, int fd, uint32_t rights, struct husk_e
     return 0;
 }
 
+static int streams_check(const struct husk_wasi_options *options, struct husk_error *err) {
+    int status = stream_check("stdin", options->stdin_fd, options->stdin_rights, err);
+    if (status == 0)
+        status = stream_check("stdout", options->stdout_fd, options->stdout_rights, err);
+    if (status == 0)
+        status = stream_check("stderr", options->stderr_fd, options->stderr_rights, err);
+    return status;
+}
+
+static struct husk_wasi_stream stream_of(int fd, uint32_t rights) {
+    struct husk_wasi_stream stream = HUSK_WASI_STREAM_INIT;
+    stream.kind = rights != 0 ? HUSK_WASI_DESCRIPTOR : HUSK_WASI_CLOSED;
+    stream.fd = rights != 0 ? fd : 0;
+    stream.rights = rights;
+    return stream;
+}
+
+/* The fields of the options, as a request that has every part. */
+static int start_init(struct wasi_given *start, const struct husk_wasi_options *options,
+                      struct husk_error *err) {
+    static const char *const no_strings[1] = {NULL};
+    const struct husk_wasi_stream streams[WASI_STREAMS] = {
+        stream_of(options->stdin_fd, options->stdin_rights),
+        stream_of(options->stdout_fd, options->stdout_rights),
+        stream_of(options->stderr_fd, options->stderr_rights)};
+    const struct husk_wasi_clock host_clock = HUSK_WASI_CLOCK_INIT;
+    struct husk_wasi_request request = HUSK_WASI_REQUEST_INIT;
+    request.stdin_stream = &streams[0];
+    request.stdout_stream = &streams[1];
+    request.stderr_stream = &streams[2];
+    request.args = options->args_count > 0 ? options->args : no_strings;
+    request.args_count = options->args_count;
+    request.env = options->env_count > 0 ? options->env : no_strings;
+    request.env_count = options->env_count;
+    request.clock = &host_clock;
+    request.random_seed = &options->random_seed;
+    struct wasi_given all;
+    int status = wasi_given_init(&all, &request, err);
+    if (status == 0)
+        wasi_given_take(start, &all);
+    return status;
+}
+
 int wasi_config_new(const struct husk_wasi_options *given, struct wasi_config **ret_config,
                     struct husk_error *err) {
     struct husk_wasi_options options;
+    struct wasi_given request;
     int status = wasi_options_read(given, &options, err);
-    if (status != 0)
-        return status;
-    const struct {
-        const char *name;
-        int fd;
-        uint32_t rights;
-    } streams[] = {{"stdin", options.stdin_fd, options.stdin_rights},
-                   {"stdout", options.stdout_fd, options.stdout_rights},
-                   {"stderr", options.stderr_fd, options.stderr_rights}};
-    for (size_t i = 0; status == 0 && i < 3; i++)
-        status = stream_check(streams[i].name, streams[i].fd, streams[i].rights, err);
+    if (status == 0)
+        status = streams_check(&options, err);
     if (status != 0)
         return status;
     struct wasi_config *config = calloc(1, sizeof *config);
     if (config == NULL)
         return error_set(err, HUSK_E_NOMEM, "out of memory for the WASI configuration");
-    status = strings_init(&config->args, options.args, options.args_count, "argument", err);
-    if (status == 0)
-        status = strings_init(&config->env, options.env, options.env_count, "environment", err);
+    status = start_init(&config->start, &options, err);
     if (status == 0)
         status = wasi_dirs_init(config, &options, err);
     if (status == 0)
         status = wasi_listeners_init(config, &options, err);
+    if (status == 0)
+        status = wasi_given_init(&request, options.request, err);
     if (status != 0) {
         config_free(config);
         return status;
     }
+    wasi_given_take(&config->start, &request);
     config->refs = 1;
-    for (uint8_t i = 0; i < 3; i++)
-        wasi_host_fd_init(&config->streams[i], i, streams[i].fd, streams[i].rights);
-    config->random_seed = options.random_seed;
     *ret_config = config;
     return 0;
 }
@@ -143,6 +130,7 @@ int wasi_ctx_init(struct wasi_ctx *ctx, struct wasi_config *config, struct husk_
         0)
         return error_set(err, HUSK_E_NOMEM, "no memory for a sandbox's descriptors");
     ctx->config = wasi_config_ref(config);
+    wasi_given_borrow(&ctx->given, &config->start);
     wasi_ctx_reset(ctx);
     return 0;
 }
@@ -150,8 +138,7 @@ int wasi_ctx_init(struct wasi_ctx *ctx, struct wasi_config *config, struct husk_
 void wasi_ctx_reset(struct wasi_ctx *ctx) {
     wasi_fds_clear(&ctx->fds);
     for (uint32_t i = 0; i < WASI_STREAMS; i++)
-        if (ctx->config->streams[i].ops != NULL)
-            wasi_fds_put(&ctx->fds, i, &ctx->config->streams[i]);
+        wasi_fds_put(&ctx->fds, i, &ctx->given.streams[i].fd);
     for (uint32_t i = 0; i < ctx->config->dirs_count; i++)
         wasi_fds_put(&ctx->fds, WASI_STREAMS + i, &ctx->config->dirs[i].preopen);
     for (uint32_t i = 0; i < ctx->config->listeners_count; i++)
@@ -162,10 +149,35 @@ void wasi_ctx_reset(struct wasi_ctx *ctx) {
 
 void wasi_ctx_restart(struct wasi_ctx *ctx) {
     wasi_privlist_forget(ctx);
-    ctx->random_state = ctx->config->random_seed;
-    ctx->monotonic_base_ns = clock_ns(CLOCK_MONOTONIC);
-    ctx->cpu_total_ns = ctx->cpu_last_ns = 0;
-    ctx->cpu_last_tid = 0;
+    ctx->random_state = ctx->given.random_seed;
+    wasi_clock_begin(ctx, 0, 0);
+}
+
+/* The stream that is given now, under a number of the old one. Never more rights than were left. */
+static void replace_stream(struct wasi_ctx *ctx, uint32_t number) {
+    const struct wasi_fd old = wasi_fds_take(&ctx->fds, number);
+    struct wasi_fd fd = ctx->given.streams[old.stream].fd;
+    fd.flags = old.flags;
+    wasi_fd_keep(&fd, old.kept, old.kept_inheriting);
+    wasi_fds_put(&ctx->fds, number, &fd);
+}
+
+void wasi_ctx_give(struct wasi_ctx *ctx, struct wasi_given *from) {
+    const uint32_t parts = from->parts;
+    uint64_t monotonic_ns = 0, cpu_ns = 0;
+    (void)wasi_clock_now(ctx, WASI_CLOCK_MONOTONIC, &monotonic_ns);
+    (void)wasi_clock_now(ctx, WASI_CLOCK_PROCESS_CPUTIME, &cpu_ns);
+    wasi_given_take(&ctx->given, from);
+    if ((parts & WASI_PART_CLOCK) != 0)
+        wasi_clock_begin(ctx, monotonic_ns, cpu_ns);
+    if ((parts & WASI_PART_SEED) != 0)
+        ctx->random_state = ctx->given.random_seed;
+    for (uint32_t i = 0; i < ctx->fds.count; i++) {
+        const struct wasi_fd *fd = &ctx->fds.rows[i];
+        if (fd->ops != NULL && fd->ops->saved_kind == WASI_SAVED_STREAM &&
+            (parts & 1u << fd->stream) != 0)
+            replace_stream(ctx, i);
+    }
 }
 
 /* The kernel's random numbers may not be there yet on a machine that has just been started; then
@@ -182,6 +194,7 @@ void wasi_ctx_done(struct wasi_ctx *ctx) {
     wasi_fds_done(&ctx->fds);
     wasi_fds_done(&ctx->ahead);
     wasi_privlist_forget(ctx);
+    wasi_given_done(&ctx->given);
     wasi_config_unref(ctx->config);
     ctx->config = NULL;
 }

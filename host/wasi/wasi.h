@@ -18,27 +18,17 @@
 
 #include "husk.h"
 #include "wasi_fd.h"
+#include "wasi_given.h"
 
 /* Limits on a guest's requests in one call; more in wasi_fd.h. */
 #define WASI_TRANSFER_MAX_BYTES (64u << 20) /* per read or write: the rest is a short count */
 /* per system call, because a file system may ignore a kick until the call is done */
 #define WASI_PIECE_BYTES (1u << 20)
 #define WASI_POLL_MAX 1024 /* subscriptions; more is EINVAL */
-#define WASI_STRINGS_MAX_BYTES                                                                     \
-    (16u << 20) /* all arguments, or all of the environment: refused when the set is made */
-#define WASI_STRINGS_MAX_COUNT (1u << 20)
 #define WASI_LISTENERS_MAX 64u
 
 struct privfs;
 struct wasi_listing; /* wasi_privlist.c */
-
-/* Consecutive NUL-terminated strings: arguments or environment. */
-struct wasi_strings {
-    char *bytes;
-    uint32_t *offsets;
-    uint32_t bytes_count;
-    uint32_t count;
-};
 
 /* A directory that the embedder gives. */
 struct wasi_dir {
@@ -55,9 +45,7 @@ struct wasi_dir {
 /* The contents of husk_wasi_options. Immutable; all sandboxes of an import set share it. */
 struct wasi_config {
     uint32_t refs; /* atomic */
-    struct wasi_strings args, env;
-    struct wasi_fd streams[WASI_STREAMS]; /* their state in a new sandbox; examined once */
-    uint64_t random_seed;
+    struct wasi_given start;
     struct wasi_dir *dirs;
     uint32_t dirs_count;
     struct wasi_fd *listeners; /* their descriptors in a new sandbox */
@@ -66,13 +54,16 @@ struct wasi_config {
     uint64_t private_max_bytes, private_max_entries;
 };
 
-/* The state of one sandbox. A snapshot saves all of it except config (wasi_state.c). */
+/* The state of one sandbox. A snapshot saves all of it except config and given (wasi_state.c). */
 struct wasi_ctx {
     struct wasi_config *config;
+    struct wasi_given given;    /* arguments and environment: only if they were replaced */
     struct wasi_fds fds;        /* with room for the streams, preopened directories, listeners */
     struct wasi_fds ahead;      /* what wasi_state_check() opened for wasi_state_load() */
     uint64_t serial[2];         /* of the last file opened: a random number, and a count */
-    uint64_t random_state;      /* if config->random_seed */
+    uint64_t random_state;      /* if given.random_seed */
+    uint64_t fixed_ns;          /* a fixed clock: monotonic and CPU time */
+    uint64_t fixed_realtime_ns; /*   and real time */
     uint64_t monotonic_base_ns; /* start of the guest's clock, which hides the host's uptime */
     uint64_t cpu_total_ns;      /* CPU clocks: CPU time of the calling thread, */
     uint64_t cpu_last_ns;       /*   added up between queries from the same thread */
@@ -101,6 +92,7 @@ struct wasi_call {
     void *host;
     const uint64_t *args; /* i32 zero-extended */
     bool is_unstable;     /* called through "wasi_unstable" */
+    int status;           /* HUSK_E_…: a callback failed, which ends the guest's call */
     bool has_exited;      /* set by proc_exit, with exit_code */
     uint32_t exit_code;
 };
@@ -127,10 +119,19 @@ void wasi_config_unref(struct wasi_config *config);
 /* HUSK_E_NOMEM. wasi_ctx_done() closes all descriptors, and drops the context's reference to the
  * config. */
 int wasi_ctx_init(struct wasi_ctx *ctx, struct wasi_config *config, struct husk_error *err);
-/* Reset the context to that of a new sandbox. Cannot fail. */
+/* Reset the context to that of a new sandbox. Keeps what the embedder gave it since. Cannot
+ * fail. */
 void wasi_ctx_reset(struct wasi_ctx *ctx);
 /* The same of random numbers and clocks alone. */
 void wasi_ctx_restart(struct wasi_ctx *ctx);
+/* Replace parts of what the guest gets. Takes over `from`. Cannot fail. */
+void wasi_ctx_give(struct wasi_ctx *ctx, struct wasi_given *from);
+static inline const struct wasi_strings *wasi_ctx_args(const struct wasi_ctx *ctx) {
+    return (ctx->given.parts & WASI_PART_ARGS) != 0 ? &ctx->given.args : &ctx->config->start.args;
+}
+static inline const struct wasi_strings *wasi_ctx_env(const struct wasi_ctx *ctx) {
+    return (ctx->given.parts & WASI_PART_ENV) != 0 ? &ctx->given.env : &ctx->config->start.env;
+}
 void wasi_ctx_done(struct wasi_ctx *ctx);
 /* Give a file that is being opened its serial. */
 void wasi_ctx_serial(struct wasi_ctx *ctx, struct wasi_fd *fd);
@@ -200,8 +201,14 @@ int wasi_state_check(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count,
 void wasi_state_load(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count);
 
 /* ---- wasi_clock.c ---- */
-/* The time of a clock as the guest sees it. EINVAL: the clock does not exist. */
+/* The time of a clock as the guest sees it. EINVAL: the clock does not exist. Looking does not move
+ * a fixed clock. */
 uint16_t wasi_clock_now(struct wasi_ctx *ctx, uint32_t clock, uint64_t *ret_ns);
+/* Begin with these times of the monotonic clock and the CPU clocks. */
+void wasi_clock_begin(struct wasi_ctx *ctx, uint64_t monotonic_ns, uint64_t cpu_ns);
+/* Move a fixed clock, which stops at 2^63 - 1 ns. Would it get as far? */
+bool wasi_clock_can_advance(const struct wasi_ctx *ctx, uint64_t ns);
+void wasi_clock_advance(struct wasi_ctx *ctx, uint64_t ns);
 
 /* ---- handlers ---- */
 #define WASI_FUNC(name, params, has_result, in_unstable)                                           \

@@ -32,10 +32,11 @@ struct wasi_dir_ops;
 struct wasi_fd;
 struct wasi_privfile; /* wasi_privdir.c */
 struct wasi_sock_ops;
+struct wasi_stream;
 
 /* One read or write. A kind advances `first`, the vectors and `offset` during the transfer. */
 struct wasi_transfer {
-    const struct wasi_call *call;
+    struct wasi_call *call;
     struct wasi_fd *fd;
     bool is_write;
     bool is_peek, is_all; /* of a socket: leave what is read; read until all is there */
@@ -72,8 +73,8 @@ struct wasi_fd_ops {
     /* advice: POSIX_FADV_… */
     int (*advise)(const struct wasi_fd *fd, int64_t offset, int64_t bytes, int advice);
     int (*sync)(const struct wasi_call *call, const struct wasi_fd *fd, bool is_data_only);
-    /* The host descriptor to wait for, NULL: it is always ready; and the number of bytes that can
-     * be read at once when it is ready, NULL: not known. */
+    /* The host descriptor to wait for, NULL or -1: it is always ready; and the number of bytes that
+     * can be read at once when it is ready, NULL: not known. */
     int (*poll_fd)(const struct wasi_fd *fd);
     uint64_t (*readable_bytes)(const struct wasi_call *call, const struct wasi_fd *fd);
     /* The running guest closes it: give back what its private layer holds for it. close() follows.
@@ -132,7 +133,14 @@ struct wasi_fd {
      * directory or a listener. A restore leaves open what has the saved serial. */
     uint64_t serial[2];
     struct wasi_privfile *privfile; /* owned; NULL except in private directories */
+    struct wasi_stream *given;      /* a stream: in the context of the sandbox */
 };
+
+/* Of a number under which a standard stream belongs, while the embedder gives none. The guest sees
+ * a closed descriptor. The row keeps what the guest gave up, for the stream that may be given
+ * later. */
+extern const struct wasi_fd_ops wasi_vacant_ops;
+int wasi_always_ready(const struct wasi_fd *fd);
 
 /* ---- wasi_fds.c: the table ---- */
 

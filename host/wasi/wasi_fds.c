@@ -4,6 +4,7 @@
  * POSIX: it is found in the bits, 64 at a time.
  */
 #include "wasi_fd.h"
+#include "wasi_state.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,6 +14,13 @@
 #define ROWS_MIN WORD_BITS /* the first allocation */
 _Static_assert(WASI_FDS_MAX >= ROWS_MIN && (WASI_FDS_MAX & (WASI_FDS_MAX - 1)) == 0,
                "doubling ends at the limit");
+
+const struct wasi_fd_ops wasi_vacant_ops = {.saved_kind = WASI_SAVED_STREAM};
+
+int wasi_always_ready(const struct wasi_fd *fd) {
+    (void)fd;
+    return -1;
+}
 
 static uint32_t limit_of(const struct wasi_fds *fds) {
     return fds->limit != 0 ? fds->limit : WASI_FDS_MAX;
@@ -56,12 +64,14 @@ int wasi_fds_reserve(struct wasi_fds *fds, uint32_t count) {
 }
 
 struct wasi_fd *wasi_fds_at(const struct wasi_fds *fds, uint32_t number) {
-    return number < fds->count && fds->rows[number].ops != NULL ? &fds->rows[number] : NULL;
+    const struct wasi_fd_ops *ops = number < fds->count ? fds->rows[number].ops : NULL;
+    return ops != NULL && ops != &wasi_vacant_ops ? &fds->rows[number] : NULL;
 }
 
 void wasi_fds_put(struct wasi_fds *fds, uint32_t number, const struct wasi_fd *fd) {
     fds->rows[number] = *fd;
-    fds->used[number / WORD_BITS] |= UINT64_C(1) << number % WORD_BITS;
+    if (fd->ops != &wasi_vacant_ops) /* such a number is free for another file */
+        fds->used[number / WORD_BITS] |= UINT64_C(1) << number % WORD_BITS;
     if (number >= fds->count)
         fds->count = number + 1;
 }

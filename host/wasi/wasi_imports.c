@@ -10,6 +10,7 @@
 #include "error.h"
 #include "imports.h"
 #include "privfs.h"
+#include "options.h"
 #include "sandbox_internal.h"
 #include "wasi_dir.h"
 
@@ -52,6 +53,8 @@ static int call_function(husk_caller *caller, struct wasi_ctx *ctx, uint32_t fun
     struct wasi_call call = {
         .ctx = ctx, .ops = &sandbox_ops, .host = caller, .args = args, .is_unstable = is_unstable};
     uint16_t wasi_err = wasi_dispatch(&call, func_id);
+    if (call.status != 0)
+        return call.status;
     if (call.has_exited)
         return husk_caller_exit(caller, (int32_t)call.exit_code);
     if (func->has_result)
@@ -181,4 +184,53 @@ int husk_imports_wasi(husk_imports *imports, const struct husk_wasi_options *opt
     husk_imports_free(all);
     import_group_unref(group);
     return status;
+}
+
+/* ---- What is given for a request (husk_wasi.h) ---- */
+
+static int state_of(const husk_sandbox *sandbox, struct wasi_ctx **ret_ctx,
+                    struct husk_error *err) {
+    if (sandbox->image == NULL)
+        return sandbox_unusable(sandbox, err);
+    *ret_ctx = sandbox_group_state(sandbox, &group_ops);
+    return *ret_ctx != NULL ? 0
+                            : error_set(err, HUSK_E_NOT_FOUND,
+                                        "the module in the sandbox imports nothing of WASI");
+}
+
+int husk_sandbox_set_wasi(husk_sandbox *sandbox, const struct husk_wasi_request *request,
+                          struct husk_error *err) {
+    struct wasi_ctx *ctx = NULL;
+    struct wasi_given given;
+    if (sandbox == NULL || request == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_sandbox_set_wasi: a NULL argument");
+    int status = sandbox_check_idle(sandbox, "replacing WASI's streams and values", err);
+    if (status == 0)
+        status = state_of(sandbox, &ctx, err);
+    if (status == 0)
+        status = wasi_given_init(&given, request, err);
+    if (status == 0)
+        wasi_ctx_give(ctx, &given);
+    return status;
+}
+
+int husk_sandbox_wasi_output(const husk_sandbox *sandbox, uint32_t stream,
+                             struct husk_wasi_output *ret_output, struct husk_error *err) {
+    struct wasi_ctx *ctx = NULL;
+    if (sandbox == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_sandbox_wasi_output: the sandbox is NULL");
+    int status = output_check("husk_wasi_output", ret_output, err);
+    if (status == 0)
+        status = state_of(sandbox, &ctx, err);
+    if (status != 0)
+        return status;
+    if (stream >= WASI_STREAMS || ctx->given.streams[stream].limit_bytes == 0)
+        return error_set(err, HUSK_E_INVAL, "stream %u is not collected in a buffer", stream);
+    const struct wasi_stream *given = &ctx->given.streams[stream];
+    struct husk_wasi_output output = HUSK_WASI_OUTPUT_INIT;
+    output.bytes = given->count > 0 ? (const char *)given->bytes : NULL;
+    output.count = given->count;
+    output.has_lost = given->has_lost;
+    output_fill(ret_output, &output, sizeof output);
+    return 0;
 }

@@ -27,6 +27,8 @@ struct poll_set {
     uint32_t count;
     struct subscription *subs;
     struct pollfd *pollfds; /* same index; fd -1: not polled */
+    bool has_ready;         /* a descriptor that is always ready */
+    bool has_polled;        /* a descriptor of the host */
     uint8_t *events;        /* of the guest; count of them fit */
     uint32_t events_count;
 };
@@ -68,10 +70,11 @@ static void subscription_fd(struct poll_set *set, uint32_t idx, uint32_t fd) {
     sub->error = wasi_fd_get(set->call, fd, right | WASI_RIGHT_POLL_FD_READWRITE, &sub->fd);
     if (sub->error != 0)
         return;
-    sub->is_ready = sub->fd->ops->poll_fd == NULL;
-    if (sub->is_ready)
-        return;
-    set->pollfds[idx].fd = sub->fd->ops->poll_fd(sub->fd);
+    if (sub->fd->ops->poll_fd != NULL)
+        set->pollfds[idx].fd = sub->fd->ops->poll_fd(sub->fd);
+    sub->is_ready = set->pollfds[idx].fd < 0;
+    set->has_ready |= sub->is_ready;
+    set->has_polled |= !sub->is_ready;
     set->pollfds[idx].events = sub->tag == WASI_EVENT_FD_READ ? POLLIN : POLLOUT;
 }
 
@@ -88,9 +91,10 @@ static void subscription_read(struct poll_set *set, uint32_t idx, const uint8_t 
         sub->error = WASI_EINVAL;
 }
 
-/* Nanoseconds until the first event that needs no descriptor: 0 if there is one already. */
+/* Nanoseconds until the first event that needs no descriptor of the host: 0 if there is one
+ * already. */
 static uint64_t wait_ns(struct poll_set *set) {
-    uint64_t least = NEVER_NS;
+    uint64_t least = set->has_ready ? 0 : NEVER_NS;
     for (uint32_t i = 0; i < set->count; i++) {
         const struct subscription *sub = &set->subs[i];
         uint64_t now = 0;
@@ -147,11 +151,25 @@ static void events_collect(struct poll_set *set) {
     }
 }
 
+/* With a fixed clock, a sleep takes no time: the clock jumps to its end. A wait for the host does
+ * take time, because its descriptors know nothing of that clock. So does a sleep of centuries: the
+ * clock would not reach its end, and this loop would not end at the call's deadline. */
+static int poll_wait(struct poll_set *set) {
+    const bool is_fixed = set->call->ctx->given.is_clock_fixed;
+    const uint64_t rest_ns = wait_ns(set);
+    const bool is_jump =
+        is_fixed && !set->has_polled && wasi_clock_can_advance(set->call->ctx, rest_ns);
+    const int ready = wasi_wait(set->call, set->pollfds, set->count, is_jump ? 0 : rest_ns);
+    if (is_fixed && ready == 0)
+        wasi_clock_advance(set->call->ctx, rest_ns);
+    return ready;
+}
+
 /* ppoll() may end a little early for a clock that is not its own (the guest may have asked for the
  * realtime clock). */
 static uint16_t poll_run(struct poll_set *set) {
     while (set->events_count == 0) {
-        int ready = wasi_wait(set->call, set->pollfds, set->count, wait_ns(set));
+        int ready = poll_wait(set);
         if (ready < 0)
             return wasi_errno_of(-ready);
         events_collect(set);

@@ -24,7 +24,7 @@
 /* The order of names must not be known to whoever chooses them; but it is the same for the same
  * seed. */
 static void set_secret(struct priv *priv) {
-    const uint64_t seed = priv->call->ctx->config->random_seed;
+    const uint64_t seed = priv->call->ctx->given.random_seed;
     uint64_t secret[2] = {seed, ~seed};
     if (seed == 0 && getrandom(secret, sizeof secret, 0) != (ssize_t)sizeof secret)
         secret[0] = clock_ns(CLOCK_MONOTONIC);

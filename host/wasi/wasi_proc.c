@@ -32,19 +32,19 @@ static uint16_t strings_get(const struct wasi_call *call, const struct wasi_stri
 }
 
 uint16_t wasi_args_sizes_get(struct wasi_call *call) {
-    return strings_sizes_get(call, &call->ctx->config->args);
+    return strings_sizes_get(call, wasi_ctx_args(call->ctx));
 }
 
 uint16_t wasi_args_get(struct wasi_call *call) {
-    return strings_get(call, &call->ctx->config->args);
+    return strings_get(call, wasi_ctx_args(call->ctx));
 }
 
 uint16_t wasi_environ_sizes_get(struct wasi_call *call) {
-    return strings_sizes_get(call, &call->ctx->config->env);
+    return strings_sizes_get(call, wasi_ctx_env(call->ctx));
 }
 
 uint16_t wasi_environ_get(struct wasi_call *call) {
-    return strings_get(call, &call->ctx->config->env);
+    return strings_get(call, wasi_ctx_env(call->ctx));
 }
 
 /* SplitMix64 (Steele, Lea, Flood 2014): for reproducible runs only, not for secrets. */
@@ -79,7 +79,7 @@ uint16_t wasi_random_get(struct wasi_call *call) {
         uint16_t wasi_err = WASI_SUCCESS;
         if (call->ops->is_cut(call->host))
             return WASI_EINTR;
-        if (call->ctx->config->random_seed != 0)
+        if (call->ctx->given.random_seed != 0)
             random_fill_seeded(call->ctx, out + at, chunk);
         else
             wasi_err = random_fill_kernel(call, out + at, chunk);

@@ -37,7 +37,8 @@ struct saved_state {
 /* A new field of the state: can the guest see it? Then it is saved (in a new version), checked,
  * brought back by wasi_state_load(), made fresh by wasi_ctx_reset(), and in
  * tests/unit/wasi_state_test.c. */
-_Static_assert(sizeof(struct wasi_ctx) == 136 && sizeof(struct wasi_fd) == 96,
+_Static_assert(sizeof(struct wasi_ctx) == sizeof(struct wasi_given) + 152 &&
+                   sizeof(struct wasi_fd) == 104,
                "a new field of WASI's state");
 _Static_assert(sizeof(struct saved_state) == 40 && sizeof(struct wasi_saved_fd) == 56 &&
                    ROW_BYTES_STREAMS == 24,
@@ -58,7 +59,7 @@ static bool is_opened(const struct wasi_fd *fd) {
 
 static int save_fd(const struct wasi_ctx *ctx, uint32_t number, struct buf *buf,
                    struct husk_error *err) {
-    const struct wasi_fd *fd = wasi_fds_at(&ctx->fds, number);
+    const struct wasi_fd *fd = &ctx->fds.rows[number]; /* may be vacant */
     const uint16_t kind = fd->is_preopen ? WASI_SAVED_PREOPEN : fd->ops->saved_kind;
     const bool has_position = fd->ops->position != NULL;
     const size_t at = buf->count;
@@ -87,18 +88,18 @@ static int save_fd(const struct wasi_ctx *ctx, uint32_t number, struct buf *buf,
 int wasi_state_save(const struct wasi_ctx *ctx, struct buf *buf, struct husk_error *err) {
     struct wasi_ctx now = *ctx; /* asking the time is a change */
     struct saved_state saved = {.version = STATE_VERSION,
-                                .is_seeded = ctx->config->random_seed != 0,
+                                .is_seeded = ctx->given.random_seed != 0,
                                 .dirs_count = (uint16_t)ctx->config->dirs_count,
                                 .listeners_count = (uint16_t)ctx->config->listeners_count,
                                 .random_state = ctx->random_state};
     int status = 0;
     for (uint32_t i = 0; i < ctx->fds.count; i++)
-        saved.fds_count += wasi_fds_at(&ctx->fds, i) != NULL;
+        saved.fds_count += ctx->fds.rows[i].ops != NULL; /* vacant ones, too */
     (void)wasi_clock_now(&now, WASI_CLOCK_MONOTONIC, &saved.monotonic_ns);
     (void)wasi_clock_now(&now, WASI_CLOCK_PROCESS_CPUTIME, &saved.cpu_ns);
     buf_append(buf, &saved, sizeof saved);
     for (uint32_t i = 0; i < ctx->fds.count && status == 0; i++)
-        if (wasi_fds_at(&ctx->fds, i) != NULL)
+        if (ctx->fds.rows[i].ops != NULL)
             status = save_fd(ctx, i, buf, err);
     return status;
 }
@@ -154,7 +155,7 @@ static int check_stream(struct wasi_ctx *ctx, const struct wasi_saved_fd *row, c
     if (row->idx >= WASI_STREAMS || (row->flags & ~WASI_FDFLAG_NONBLOCK) != 0 ||
         row->body_bytes != 0)
         return wasi_state_damaged(err, "stream, flags or size of a descriptor", row->number);
-    *ret_fd = ctx->config->streams[row->idx];
+    *ret_fd = ctx->given.streams[row->idx].fd;
     ret_fd->flags = row->flags;
     return 0;
 }
@@ -330,9 +331,9 @@ void wasi_state_load(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count) {
     wasi_fds_clear(&ctx->ahead);
     load_new_preopens(ctx, &reader.state);
     wasi_ctx_restart(ctx);
-    if (reader.state.is_seeded && ctx->config->random_seed != 0)
+    /* A seed that was given to this sandbox begins its sequence now. */
+    if (reader.state.is_seeded && ctx->given.random_seed != 0 &&
+        (ctx->given.parts & WASI_PART_SEED) == 0)
         ctx->random_state = reader.state.random_state;
-    /* Goes on where it was; unsigned, as the subtraction when it is read. */
-    ctx->monotonic_base_ns -= reader.state.monotonic_ns;
-    ctx->cpu_total_ns = reader.state.cpu_ns;
+    wasi_clock_begin(ctx, reader.state.monotonic_ns, reader.state.cpu_ns);
 }

@@ -48,9 +48,15 @@ void rig_init(struct priv_rig *rig, const char *below) {
                                        .open_max = 1024,
                                        .private_max_bytes = RIG_REGION_BYTES,
                                        .private_max_entries = 100000,
-                                       .random_seed = 7};
+                                       .start.random_seed = 7};
     rig->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    wasi_host_fd_init(&rig->config.streams[0], 0, rig->null_fd, HUSK_WASI_READ);
+    for (uint8_t i = 0; i < WASI_STREAMS; i++) {
+        struct wasi_fd *fd = &rig->config.start.streams[i].fd;
+        wasi_host_fd_init(fd, i, i == 0 ? rig->null_fd : -1, HUSK_WASI_READ);
+        if (fd->ops == NULL)
+            fd->ops = &wasi_vacant_ops;
+        fd->stream = i;
+    }
     rig->region =
         mmap(NULL, RIG_REGION_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(rig->region != MAP_FAILED);

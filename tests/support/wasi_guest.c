@@ -88,6 +88,7 @@ uint16_t wasi_guest_call(struct wasi_guest *guest, uint32_t func_id, const uint6
         timer_delete(timer);
     guest->cut_ns = UINT64_MAX;
     guest->has_exited = call.has_exited;
+    guest->status = call.status;
     guest->exit_code = call.exit_code;
     return wasi_err;
 }

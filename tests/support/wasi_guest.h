@@ -17,6 +17,7 @@ struct wasi_guest {
     bool is_cut;
     uint32_t exit_code;
     bool has_exited;
+    int status; /* HUSK_E_…: a callback failed in the last call */
     bool is_unstable;
 };
 

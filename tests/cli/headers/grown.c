@@ -24,6 +24,9 @@ static const unsigned char wasm[] = {
 struct all {
     struct husk_engine_options engine;
     struct husk_wasi_options wasi;
+    struct husk_wasi_stream stream;
+    struct husk_wasi_clock clock;
+    struct husk_wasi_request request;
     struct husk_sandbox_options sandbox;
     struct husk_limits limits;
     struct husk_answer answer;
@@ -39,6 +42,8 @@ static void set_first(struct all *all) {
     static const char *const args[] = {"grown"};
     all->engine.hypervisor_path = "/dev/kvm";
     all->wasi.args = args;
+    all->stream.kind = HUSK_WASI_CLOSED;
+    all->clock.realtime_ns = 0;
     all->sandbox.memory_max_bytes = 64 << 20;
     all->limits.wall_ns = 60000000000u;
     all->answer.values = NULL;
@@ -51,6 +56,9 @@ static void set_later(struct all *all, const char *name) {
 #ifdef HAS_LATER
     all->engine.later_max = strcmp(name, "husk_engine_options") == 0;
     all->wasi.later_max = strcmp(name, "husk_wasi_options") == 0;
+    all->stream.later_max = strcmp(name, "husk_wasi_stream") == 0;
+    all->clock.later_max = strcmp(name, "husk_wasi_clock") == 0;
+    all->request.later_max = strcmp(name, "husk_wasi_request") == 0;
     all->sandbox.later_max = strcmp(name, "husk_sandbox_options") == 0;
     all->limits.later_max = strcmp(name, "husk_limits") == 0;
     all->open.later_max = strcmp(name, "husk_open_options") == 0;
@@ -122,6 +130,12 @@ static bool outputs_are_right(husk_engine *engine, const husk_image *image,
     is_right &= IS_FILLED(image_info, husk_image_info(image, SAME_ROOM(image_info)));
     (void)ROOM(extern);
     is_right &= IS_FILLED(extern, husk_image_export(image, 0, SAME_ROOM(extern)));
+    /* Only the size of this one is read, because the module has nothing of WASI. */
+    (void)ROOM(wasi_output);
+    is_right &=
+        husk_sandbox_wasi_output(sandbox, 1, SAME_ROOM(wasi_output), NULL) == HUSK_E_NOT_FOUND;
+    SAME_ROOM(wasi_output)->size = 0;
+    is_right &= husk_sandbox_wasi_output(sandbox, 1, SAME_ROOM(wasi_output), NULL) == HUSK_E_INVAL;
     (void)ROOM(wasm_info);
     is_right &=
         IS_FILLED(wasm_info, husk_wasm_describe(wasm, sizeof wasm, SAME_ROOM(wasm_info), NULL));
@@ -138,6 +152,18 @@ static struct husk_call call_of_add(const struct all *all, const struct husk_val
     call.results_count = 1;
     call.limits = &all->limits;
     return call;
+}
+
+/* With the parts of a request, as far as this program's headers have them. */
+static int define_wasi(const struct all *all, husk_imports *imports, struct husk_error *err) {
+    struct husk_wasi_options options = all->wasi;
+#ifdef HAS_LATER
+    struct husk_wasi_request request = all->request;
+    request.stdin_stream = &all->stream;
+    request.clock = &all->clock;
+    options.request = &request;
+#endif
+    return husk_imports_wasi(imports, &options, err);
 }
 
 /* An extern without its first fields says nothing. */
@@ -194,7 +220,7 @@ static const char *run(const struct all *all, int *ret_sum, struct husk_error *e
         return "husk_engine_new";
     if (husk_imports_new(engine, &imports, err) != 0)
         return "husk_imports_new";
-    if (husk_imports_wasi(imports, &all->wasi, err) != 0)
+    if (define_wasi(all, imports, err) != 0)
         return "husk_imports_wasi";
     if (define_global(all, imports, err) != 0)
         return "husk_imports_define";
@@ -227,7 +253,8 @@ static const char *run(const struct all *all, int *ret_sum, struct husk_error *e
 }
 
 int main(int argc, char **argv) {
-    struct all all = {HUSK_ENGINE_OPTIONS_INIT, HUSK_WASI_OPTIONS_INIT, HUSK_SANDBOX_OPTIONS_INIT,
+    struct all all = {HUSK_ENGINE_OPTIONS_INIT, HUSK_WASI_OPTIONS_INIT, HUSK_WASI_STREAM_INIT,
+                      HUSK_WASI_CLOCK_INIT,     HUSK_WASI_REQUEST_INIT, HUSK_SANDBOX_OPTIONS_INIT,
                       HUSK_LIMITS_INIT,         HUSK_ANSWER_INIT,       HUSK_COMPILE_OPTIONS_INIT,
                       HUSK_OPEN_OPTIONS_INIT,   HUSK_CALL_INIT,         HUSK_BYTES_INIT,
                       HUSK_EXTERN_INIT};

@@ -24,11 +24,20 @@ int options(void) {
     struct husk_open_options open = HUSK_OPEN_OPTIONS_INIT;
     struct husk_answer answer = HUSK_ANSWER_INIT;
     struct husk_compile_options compile = HUSK_COMPILE_OPTIONS_INIT;
+    struct husk_wasi_stream stream = HUSK_WASI_STREAM_INIT;
+    struct husk_wasi_clock clock = HUSK_WASI_CLOCK_INIT;
+    struct husk_wasi_request request = HUSK_WASI_REQUEST_INIT;
+    struct husk_wasi_output output = HUSK_WASI_OUTPUT_INIT;
+    stream.kind = HUSK_WASI_BUFFER;
+    clock.kind = HUSK_WASI_CLOCK_FIXED;
+    request.stdout_stream = &stream;
+    request.clock = &clock;
+    wasi.request = &request;
     wasi.stdin_rights = HUSK_WASI_READ | HUSK_WASI_SEEK;
     compile.opt_level = HUSK_OPT_NONE;
     return engine.kick_signal == 0 && wasi.stdin_fd == 0 && sandbox.stack_bytes == 0 &&
            limits.wall_ns == 0 && call.name == 0 && bytes.input == 0 && answer.status == 0 &&
-           !open.skips_hash && compile.opt_level != 0;
+           output.count == 0 && !open.skips_hash && compile.opt_level != 0;
 }
 
 int value(struct husk_value *ret_value) {
