@@ -12,11 +12,17 @@
 #include "run.h"
 
 #define GUEST_OPEN_MAX 65536 /* descriptors of a guest: as many as the library allows */
+/* The clock of --reproducible: 2000-01-01, and 1 ms for each reading, so that a program that waits
+ * for a time in a loop gets there. Deliberately not 1970, which some formats cannot hold. */
+#define REPRODUCIBLE_BEGIN_NS UINT64_C(946684800000000000)
+#define REPRODUCIBLE_STEP_NS 1000000u
 
 /* ---- What the imports and exports tell, before anything is compiled ---- */
 
 static int make_imports(struct run *run, struct husk_error *err) {
     struct husk_wasi_options wasi = HUSK_WASI_OPTIONS_INIT;
+    struct husk_wasi_request request = HUSK_WASI_REQUEST_INIT;
+    struct husk_wasi_clock clock = HUSK_WASI_CLOCK_INIT;
     const char *slash = strrchr(run->path, '/');
     const char **args = calloc(run->words_count + 1, sizeof *args);
     if (args == NULL)
@@ -40,6 +46,14 @@ static int make_imports(struct run *run, struct husk_error *err) {
     wasi.stderr_fd = standard_stream(STDERR_FILENO);
     wasi.stdin_rights = HUSK_WASI_READ | run->stream_rights;
     wasi.stdout_rights = wasi.stderr_rights = HUSK_WASI_WRITE | run->stream_rights;
+    if (run->random_seed != 0) {
+        clock.kind = HUSK_WASI_CLOCK_FIXED;
+        clock.realtime_ns = REPRODUCIBLE_BEGIN_NS;
+        clock.step_ns = REPRODUCIBLE_STEP_NS;
+        request.clock = &clock;
+        request.random_seed = &run->random_seed;
+        wasi.request = &request;
+    }
     int status = husk_imports_new(run->engine, &run->imports, err);
     if (status == 0)
         status = husk_imports_wasi(run->imports, &wasi, err);
@@ -445,7 +459,7 @@ static int run_or_snapshot(int argc, char **argv, bool is_snapshot) {
     externs_done(&run.externs);
     free(run.args);
     free(run.func_name);
-    free(run.env);
+    run_env_done(&run);
     links_done(&run.compile);
     dirs_done(&run);
     return finish_output(&run.report, code);

@@ -47,6 +47,13 @@ const char help_run[] =
     "      --env NAME=VALUE    set an environment variable (repeatable); --env NAME passes on "
     "husk's own.\n"
     "                          The program gets no other variables\n"
+    "      --env-file FILE     variables from a file of lines NAME=VALUE; # begins a comment line\n"
+    "      --inherit-env NAME  pass on husk's own variable, if it is set (repeatable)\n"
+    "      --reproducible[=SEED]\n"
+    "                          random numbers from SEED (default 1), and a clock that begins at "
+    "2000-01-01,\n"
+    "                          moves by 1 ms each time it is read, and jumps to the end of a "
+    "sleep\n"
     "      --invoke FUNCTION   call this export instead of _start. ARGS are its arguments, by its "
     "types:\n"
     "                          42, -1, 0xff; 2.5, 0x1p-3, inf, nan, nan:0x1; null. Results are "
@@ -99,9 +106,10 @@ const char help_snapshot[] =
     "not printed\n"
     "      --allow-uncontained-compiler, --argv0, --compile-cpu-limit, --compile-memory-limit, "
     "--cpu,\n"
-    "      --cpu-timeout, --dir, --disable, --env, --json, --link, --max-memory, --no-cache, "
-    "--no-verify,\n"
-    "      -O, --seek, --stack, --stats, --strict, --timeout, --unknown-imports   as for husk run\n"
+    "      --cpu-timeout, --dir, --disable, --env, --env-file, --inherit-env, --json, --link, "
+    "--max-memory,\n"
+    "      --no-cache, --no-verify, -O, --reproducible,\n"
+    "      --seek, --stack, --stats, --strict, --timeout, --unknown-imports   as for husk run\n"
     "  -h, --help\n" EXIT_CODES;
 
 const char help_compile[] =

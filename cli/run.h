@@ -27,6 +27,9 @@ struct run {
     struct husk_wasi_dir *dirs; /* --dir; their names point into dir_texts */
     char **dir_texts;
     size_t dirs_count;
+    char **env_texts; /* of --env-file, into which `env` points */
+    size_t env_texts_count;
+    uint64_t random_seed;   /* of --reproducible; 0: not reproducible */
     uint32_t stream_rights; /* enum husk_wasi_rights, for all three streams */
     struct compile_request compile;
     struct husk_sandbox_options sandbox_options;
@@ -52,5 +55,12 @@ int run_take_arguments(struct run *run, int argc, char **argv);
 int take_dir_option(struct run *run, const char *text);
 void raise_open_limit(void);
 void dirs_done(struct run *run);
+/* env.c: take --env NAME=value or NAME, --inherit-env NAME, --env-file FILE. NAME alone: as in
+ * husk's own environment; a name that is not set there is not set for the program. Texts are
+ * borrowed. They return an exit code. */
+int run_add_env(struct run *run, const char *text);
+int run_inherit_env(struct run *run, const char *name);
+int run_add_env_file(struct run *run, const char *path);
+void run_env_done(struct run *run);
 
 #endif

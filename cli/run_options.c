@@ -1,6 +1,7 @@
 /*
  * cli/run_options.c: the command line of husk run and husk snapshot.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,9 @@
 
 enum {
     OPT_ENV = 256,
+    OPT_ENV_FILE,
+    OPT_INHERIT_ENV,
+    OPT_REPRODUCIBLE,
     OPT_INVOKE,
     OPT_MAX_MEMORY,
     OPT_STACK,
@@ -34,6 +38,9 @@ static const struct option run_options[] = {
     COMPILE_OPTION_ROWS,
     {"unknown-imports", required_argument, NULL, OPT_UNKNOWN_IMPORTS},
     {"env", required_argument, NULL, OPT_ENV},
+    {"env-file", required_argument, NULL, OPT_ENV_FILE},
+    {"inherit-env", required_argument, NULL, OPT_INHERIT_ENV},
+    {"reproducible", optional_argument, NULL, OPT_REPRODUCIBLE},
     {"invoke", required_argument, NULL, OPT_INVOKE},
     {"output", required_argument, NULL, 'o'}, /* husk snapshot only */
     {"max-memory", required_argument, NULL, OPT_MAX_MEMORY},
@@ -52,45 +59,6 @@ static const struct option run_options[] = {
     {"link", required_argument, NULL, OPT_LINK},
     {NULL, 0, NULL, 0},
 };
-
-/* Where the variable of this name is, or env_count. */
-static size_t find_env(const struct run *run, const char *name, size_t name_bytes) {
-    size_t i = 0;
-    while (i < run->env_count &&
-           (strncmp(run->env[i], name, name_bytes) != 0 || run->env[i][name_bytes] != '='))
-        i++;
-    return i;
-}
-
-/* husk's own, whole: "NAME=value", which outlives us. NULL: not set. */
-static const char *own_env(const char *name, size_t name_bytes) {
-    extern char **environ;
-    for (char **row = environ; *row != NULL; row++)
-        if (strncmp(*row, name, name_bytes) == 0 && (*row)[name_bytes] == '=')
-            return *row;
-    return NULL;
-}
-
-/* NAME=value, or NAME: as in husk's own environment. The last one of a name counts. */
-static int add_env(struct run *run, const char *text) {
-    const char **grown = realloc(run->env, (run->env_count + 1) * sizeof *grown);
-    if (grown == NULL)
-        return report_usage(&run->report, "out of memory");
-    run->env = grown;
-    if (text[0] == '=' || text[0] == '\0')
-        return report_usage(&run->report, "--env wants NAME=value, not '%s'", text);
-    size_t name_bytes = strcspn(text, "=");
-    size_t at = find_env(run, text, name_bytes);
-    const char *row = text[name_bytes] == '=' ? text : own_env(text, name_bytes);
-    if (row != NULL) {
-        run->env[at] = row;
-        run->env_count += at == run->env_count;
-    } else if (at < run->env_count) { /* not set here: not set there */
-        memmove(&run->env[at], &run->env[at + 1], (run->env_count - at - 1) * sizeof *grown);
-        run->env_count--;
-    }
-    return CLI_OK;
-}
 
 static int take_size(const struct run *run, const char *option, uint64_t *ret_bytes) {
     if (parse_size(optarg, ret_bytes) && *ret_bytes > 0)
@@ -116,6 +84,18 @@ static int take_unknown_imports(struct run *run) {
     return CLI_OK;
 }
 
+/* Seed 0 would be the kernel's random numbers. */
+static int take_reproducible(struct run *run) {
+    char *end = "";
+    errno = 0;
+    run->random_seed = optarg == NULL ? 1 : strtoull(optarg, &end, 0);
+    if (run->random_seed != 0 && errno == 0 && *end == '\0' &&
+        (optarg == NULL || (optarg[0] >= '0' && optarg[0] <= '9')))
+        return CLI_OK;
+    return report_usage(&run->report, "--reproducible wants a seed from 1 to 2^64 - 1, not '%s'",
+                        optarg);
+}
+
 /* The function's name without its escapes. */
 static int take_invoke(struct run *run) {
     run->func_name = malloc(strlen(run->invoke) + 1);
@@ -132,7 +112,10 @@ static int take_invoke(struct run *run) {
 
 static int take_option(struct run *run, int option, char **argv) {
     switch (option) {
-    case OPT_ENV: return add_env(run, optarg);
+    case OPT_ENV: return run_add_env(run, optarg);
+    case OPT_ENV_FILE: return run_add_env_file(run, optarg);
+    case OPT_INHERIT_ENV: return run_inherit_env(run, optarg);
+    case OPT_REPRODUCIBLE: return take_reproducible(run);
     case OPT_INVOKE: run->invoke = optarg; return CLI_OK;
     case OPT_MAX_MEMORY:
         return take_size(run, "--max-memory", &run->sandbox_options.memory_max_bytes);

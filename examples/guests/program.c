@@ -84,6 +84,29 @@ static int sleep_ms(long ms) {
     return nanosleep(&time, NULL) == 0 ? 0 : 4;
 }
 
+static void print_time(char end) {
+    struct timespec now = {0};
+    clock_gettime(CLOCK_REALTIME, &now);
+    printf("%lld.%03ld%c", (long long)now.tv_sec, now.tv_nsec / 1000000, end);
+}
+
+/* Now, again, and a second later. */
+static int show_time(void) {
+    print_time(' ');
+    print_time(' ');
+    if (sleep_ms(1000) != 0)
+        return 4;
+    print_time('\n');
+    return 0;
+}
+
+static int show_random(void) {
+    unsigned long long number = 0;
+    if (getentropy(&number, sizeof number) != 0)
+        return 7;
+    return printf("%016llx\n", number) < 0;
+}
+
 static int open_file(const char *path) {
     FILE *file = fopen(path, "r");
     if (file == NULL)
@@ -120,6 +143,10 @@ int main(int argc, char **argv) {
         return fail_as_told(arg);
     if (strcmp(what, "sleep") == 0)
         return sleep_ms(atol(arg));
+    if (strcmp(what, "time") == 0)
+        return show_time();
+    if (strcmp(what, "random") == 0)
+        return show_random();
     if (strcmp(what, "open") == 0)
         return open_file(arg);
     if (strcmp(what, "tty") == 0)

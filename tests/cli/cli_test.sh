@@ -379,6 +379,40 @@ says "a program's own --invoke" "program: what is '--invoke'?"
 same "environment" "$("$husk" run --env NAME=a=b "$program" env NAME)" "NAME=a=b"
 same "environment: nothing by itself" "$("$husk" run "$program" env HOME)" "HOME=(not set)"
 same "environment: passed on" "$(PASSED=on "$husk" run --env PASSED --env NOT_SET_HERE "$program" env PASSED)" "PASSED=on"
+same "environment: inherited" "$(PASSED=on "$husk" run --inherit-env PASSED --inherit-env NOT_SET_HERE "$program" env PASSED)" "PASSED=on"
+same "environment: inherited, and not set here" "$(unset PASSED; "$husk" run --env PASSED=x --inherit-env PASSED "$program" env PASSED)" \
+    "PASSED=(not set)"
+run "environment: inherited with a value" 2 "$husk" run --inherit-env A=b "$program"
+says "environment: inherited with a value" "--inherit-env wants a NAME, not 'A=b'"
+printf '# a comment\n\n  # one more\nONE=1\nTWO= "two = 2" \r\nONE=uno\nEMPTY=\nLAST=end' >env-file
+same "a file of variables" "$("$husk" run --env TWO=x --env-file env-file "$program" env TWO)" 'TWO= "two = 2" '
+same "a file of variables: the last one of a name" "$("$husk" run --env-file env-file "$program" env ONE)" "ONE=uno"
+same "a file of variables: then an option" "$("$husk" run --env-file env-file --env ONE=2 "$program" env ONE)" "ONE=2"
+same "a file of variables: its last line" "$("$husk" run --env-file env-file "$program" env LAST)" "LAST=end"
+bad_env() { # NAME FORMAT PART
+    printf "$2" >env-file
+    run "a file of variables: $1" 2 "$husk" run --env-file env-file "$program" env ONE
+    says "a file of variables: $1" "$3"
+}
+bad_env "no =" 'ONE=1\n\nTWO\n' "env-file, line 3: there is no '='"
+bad_env "no name" '=1' "line 1: the name is empty"
+bad_env "blanks" 'A=\nexport B=1\n' "line 2: the name is empty, or has blanks"
+bad_env "a NUL" 'A=1\nB=\0x\n' "line 2: it has a NUL"
+run "a file of variables: missing" 2 "$husk" run --env-file nowhere "$program"
+says "a file of variables: missing" "--env-file: nowhere: No such file"
+head -c 17000000 /dev/zero | tr '\0' '#' >env-file
+run "a file of variables: too large" 2 "$husk" run --env-file env-file "$program"
+says "a file of variables: too large" "more than 16 MiB"
+rm env-file
+same "reproducible: the clock" "$("$husk" run --reproducible "$program" time; "$husk" run --reproducible=7 "$program" time)" \
+    "$(printf '946684800.000 946684800.001 946684801.002\n%.0s' 1 2)"
+same "reproducible: the same random numbers" "$("$husk" run --reproducible "$program" random)" "$("$husk" run --reproducible=1 "$program" random)"
+check "reproducible: others for another seed" test "$("$husk" run --reproducible=0xff "$program" random)" != "$("$husk" run --reproducible "$program" random)"
+check "not reproducible" test "$("$husk" run "$program" random)" != "$("$husk" run "$program" random)"
+for seed in 0 -1 x "" 18446744073709551616 1x; do
+    run "reproducible: seed '$seed'" 2 "$husk" run "--reproducible=$seed" "$program"
+    says "reproducible: seed '$seed'" "--reproducible wants a seed"
+done
 run "an exit code" 7 "$husk" run "$program" exit 7
 run "exit code 255" 255 "$husk" run "$program" exit -1
 run "standard error" 0 "$husk" run "$program" stderr
