@@ -4,6 +4,11 @@
  * requests. A restore costs as much as the pages that the request wrote.
  *
  *   pool plugin.wasm FUNCTION [THREADS [SOCKET]] <requests      (guests/plugin.c)
+ *   pool program.wasm _start [THREADS [SOCKET]] <requests       (any WASI program)
+ *
+ * A function takes the request's bytes and returns the answer's. A program (_start) has the request
+ * on standard input, and its standard output is the answer. Either way, each request has its own
+ * standard streams. What the guest writes to standard error, the pool prints if the request fails.
  *
  * Instead of a module, it takes an image (husk compile) or a snapshot (husk snapshot), which is
  * initialised already. Answers go to standard output in the order of the requests. With SOCKET (a
@@ -31,13 +36,15 @@
 #define THREADS_MAX 64
 #define LATENCIES_MAX 1000000 /* the last ones */
 #define REQUEST_NS_MAX 100000000u
-#define SILENCE_MS_MAX 30000 /* of a client, that a worker waits for */
+#define SILENCE_MS_MAX 30000        /* of a client, that a worker waits for */
+#define STREAM_BYTES_MAX (1u << 20) /* of what one request writes to one stream */
 
 struct pool {
     husk_engine *engine;
     husk_imports *imports;
     husk_image *ready; /* the guest after its initialisation */
     const char *function;
+    bool is_program;            /* the function is _start */
     int listener;               /* -1: requests are lines of standard input */
     pthread_mutex_t input_lock; /* of the next two */
     struct lines input;
@@ -86,6 +93,64 @@ static void count_request(struct pool *pool, uint64_t took_ns, bool is_good) {
     pthread_mutex_unlock(&pool->lock);
 }
 
+/* Standard input is the request; output and error are collected. */
+static int give_streams(struct worker *worker, const char *request, size_t count,
+                        struct husk_error *err) {
+    struct husk_wasi_stream in = HUSK_WASI_STREAM_INIT, out = HUSK_WASI_STREAM_INIT;
+    struct husk_wasi_request parts = HUSK_WASI_REQUEST_INIT;
+    in.kind = HUSK_WASI_BYTES;
+    in.bytes = request;
+    in.bytes_count = count;
+    out.kind = HUSK_WASI_BUFFER;
+    out.limit_bytes = STREAM_BYTES_MAX;
+    parts.stdin_stream = &in;
+    parts.stdout_stream = &out;
+    parts.stderr_stream = &out;
+    int status = husk_sandbox_set_wasi(worker->sandbox, &parts, err);
+    return status == HUSK_E_NOT_FOUND ? 0 : status; /* a guest without WASI */
+}
+
+static struct husk_wasi_output output_of(const struct worker *worker, uint32_t stream) {
+    struct husk_wasi_output output = HUSK_WASI_OUTPUT_INIT;
+    (void)husk_sandbox_wasi_output(worker->sandbox, stream, &output, NULL);
+    return output;
+}
+
+/* A program's answer. */
+static int call_program(struct worker *worker, struct husk_call *call, struct husk_outcome *outcome,
+                        struct answer *answer, struct husk_error *err) {
+    int status = husk_call(worker->sandbox, call, outcome, err);
+    const struct husk_wasi_output output = output_of(worker, 1);
+    if (status != 0)
+        return status;
+    answer->count = output.count;
+    answer->text = malloc(output.count + 1);
+    if (answer->text != NULL && output.count > 0)
+        memcpy(answer->text, output.bytes, output.count);
+    if (output.count > 0 && output.bytes[output.count - 1] == '\n')
+        answer->count--;
+    if (outcome->kind == HUSK_EXITED && outcome->exit_code == 0)
+        outcome->kind = HUSK_RETURNED;
+    else if (outcome->kind == HUSK_EXITED)
+        snprintf(outcome->message, sizeof outcome->message, "exit code %d", outcome->exit_code);
+    return 0;
+}
+
+static int call_function(struct worker *worker, struct husk_call *call, struct husk_bytes *bytes,
+                         struct husk_outcome *outcome, struct answer *answer,
+                         struct husk_error *err) {
+    int status = husk_call_bytes(worker->sandbox, call, bytes, outcome, err);
+    answer->text = bytes->output;
+    answer->count = bytes->output_count;
+    return status;
+}
+
+static void print_error(const struct worker *worker) {
+    const struct husk_wasi_output output = output_of(worker, 2);
+    if (output.count > 0)
+        fwrite(output.bytes, 1, output.count, stderr);
+}
+
 /* In a clean state: what the guest says, or why it says nothing. */
 static struct answer serve(struct worker *worker, const char *request, size_t count) {
     struct husk_limits limits = HUSK_LIMITS_INIT;
@@ -103,14 +168,19 @@ static struct answer serve(struct worker *worker, const char *request, size_t co
     uint64_t start_ns = now_ns();
     int status = husk_sandbox_restore(worker->sandbox, worker->pool->ready, &err); /* heals, too */
     if (status == 0)
-        status = husk_call_bytes(worker->sandbox, &call, &bytes, &outcome, &err);
+        status = give_streams(worker, request, count, &err);
+    if (status == 0)
+        status = worker->pool->is_program
+                     ? call_program(worker, &call, &outcome, &answer, &err)
+                     : call_function(worker, &call, &bytes, &outcome, &answer, &err);
     uint64_t took_ns = now_ns() - start_ns;
     bool is_good = status == 0 && outcome.kind == HUSK_RETURNED;
     count_request(worker->pool, took_ns, is_good);
-    if (!is_good)
+    if (!is_good) {
+        print_error(worker);
+        free(answer.text);
         return answer_error(status != 0 ? err.message : outcome.message);
-    answer.text = bytes.output;
-    answer.count = bytes.output_count;
+    }
     for (size_t i = 0; i < answer.count; i++) /* one line, or the guest could answer for others */
         if (answer.text[i] == '\n')
             answer.text[i] = ' ';
@@ -252,13 +322,15 @@ static int is_type(const struct husk_functype *type, husk_type first_result, siz
 }
 
 /* Said once, and not in answer to every request. */
-static int check_function(const struct pool *pool, const husk_image *image,
-                          struct husk_error *err) {
+static int check_function(struct pool *pool, const husk_image *image, struct husk_error *err) {
     struct husk_functype type;
     husk_func func;
     if (husk_image_func(image, pool->function, 0, &func, NULL) != 0 ||
         husk_image_func_type(image, func, &type, NULL) != 0)
         return fail(err, HUSK_E_NOT_FOUND, "the module exports no function ", pool->function);
+    pool->is_program = strcmp(pool->function, "_start") == 0;
+    if (pool->is_program && type.params_count == 0 && type.results_count == 0)
+        return 0;
     if (is_type(&type, HUSK_I64, 1) != 0 || is_type(&type, HUSK_I32, 1) != 0 ||
         is_type(&type, HUSK_I32, 2) != 0)
         return 0;

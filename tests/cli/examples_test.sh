@@ -84,8 +84,31 @@ WAT
     for function in i64 third f64 none _initialize; do
         contains "pool: the type of $function" "$("$examples/pool" "$scratch/count.wasm" $function 2>&1 </dev/null; echo $?)" "is no function from bytes to bytes"
     done
+    # A program that copies standard input to standard output, once: it shortens its own vector. What starts with x is an error.
+    cat >"$scratch/echo.wat" <<'WAT'
+(module (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1) (data (i32.const 0) "\10\00\00\00\64\00\00\00")
+  (func (export "_start") (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+    (i32.store (i32.const 4) (i32.load (i32.const 8)))
+    (if (i32.eq (i32.load8_u (i32.const 16)) (i32.const 120))
+      (then (drop (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8))) (call $exit (i32.const 3))))
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))
+WAT
+    wat2wasm "$scratch/echo.wat" -o "$scratch/echo.wasm"
+    seq 1 1000 | sed 's/^/request /' >"$scratch/requests"
+    "$examples/pool" "$scratch/echo.wasm" _start 4 <"$scratch/requests" >"$scratch/answers" 2>"$scratch/latencies"
+    same "pool: a program: exit code" $? 0
+    check "pool: a program with its own streams for each request" cmp "$scratch/requests" "$scratch/answers"
+    contains "pool: a program" "$(cat "$scratch/latencies")" "1000 requests, 0 failed"
+    same "pool: a program that fails" "$(printf 'x y\nz\n' | "$examples/pool" "$scratch/echo.wasm" _start 1 2>"$scratch/err")" "error: exit code 3
+z"
+    contains "pool: a program that fails: what it says" "$(cat "$scratch/err")" "x y"
+    "$husk" snapshot "$scratch/echo.wasm" -o "$scratch/echo.husk"
+    same "pool: a program's snapshot" "$(echo word | "$examples/pool" "$scratch/echo.husk" _start 1 2>/dev/null)" "word"
 else
-    skip "pool: initialised once" "no wat2wasm (package wabt)"
+    skip "pool: initialised once, programs" "no wat2wasm (package wabt)"
 fi
 
 # Answers that cannot be written: why, and exit code 1.

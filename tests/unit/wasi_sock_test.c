@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include "harness.h"
 #include "wasi_abi.h"
 #include "wasi_guest.h"
+#include "wasi_state.h"
 
 /* ---- The guest, and both ends ---- */
 
@@ -421,20 +423,21 @@ TEST(hostile_rows) {
     static const struct {
         uint32_t at;
         uint8_t value;
-    } wrongs[] = {{46, WASI_FDFLAG_APPEND}, {52, 8}, {47, 0xff}};
+    } wrongs[] = {{6, WASI_FDFLAG_APPEND}, {12, 8}, {7, 0xff}}; /* in the last row */
     struct wasi_guest guest;
     struct buf saved = {0};
     struct husk_error err;
     const int listener = listen_anywhere(0);
     guest_listening(&guest, listener, HUSK_WASI_READ);
     CHECK_OK(wasi_state_save(&guest.ctx, &saved, &err), err);
+    uint8_t *row = saved.data + saved.count - sizeof(struct wasi_saved_fd);
     for (unsigned i = 0; i < sizeof wrongs / sizeof wrongs[0]; i++) {
-        const uint8_t before = saved.data[wrongs[i].at];
-        saved.data[wrongs[i].at] = wrongs[i].value;
+        const uint8_t before = row[wrongs[i].at];
+        row[wrongs[i].at] = wrongs[i].value;
         CHECK_STATUS(load_checked(&guest, &saved, &err), HUSK_E_BAD_IMAGE);
-        saved.data[wrongs[i].at] = before;
+        row[wrongs[i].at] = before;
     }
-    memset(saved.data + 48, 0xff, 4); /* an index beyond the table: closed */
+    memset(row + offsetof(struct wasi_saved_fd, idx), 0xff, 4); /* an index beyond the table: closed */
     CHECK_OK(load_checked(&guest, &saved, &err), err);
     CHECK(wasi_fds_at(&guest.ctx.fds, 3) == NULL);
     buf_done(&saved);
