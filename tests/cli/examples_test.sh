@@ -5,6 +5,8 @@ examples=$HUSK_BUILD/examples
 check "hello.c has at most 35 lines of code" test "$(grep -c -v -E '^( \*|/\*|$)' "$HUSK_SOURCE/examples/hello.c")" -le 35
 same "host_function without a file" "$("$examples/host_function" 2>&1; echo $?)" "usage: host_function host_function.wasm
 2"
+same "run_script without a script" "$("$examples/run_script" nowhere.wasm 2>&1; echo $?)" "usage: run_script [-n TIMES] script.wasm|.husk SCRIPT…
+2"
 need_kvm
 same "hello" "$("$examples/hello")" "hello from a virtual machine: 19 + 23 = 42"
 if ! [ -f "$examples/plugin.wasm" ]; then
