@@ -437,7 +437,8 @@ TEST(hostile_rows) {
         CHECK_STATUS(load_checked(&guest, &saved, &err), HUSK_E_BAD_IMAGE);
         row[wrongs[i].at] = before;
     }
-    memset(row + offsetof(struct wasi_saved_fd, idx), 0xff, 4); /* an index beyond the table: closed */
+    memset(row + offsetof(struct wasi_saved_fd, idx), 0xff,
+           4); /* an index beyond the table: closed */
     CHECK_OK(load_checked(&guest, &saved, &err), err);
     CHECK(wasi_fds_at(&guest.ctx.fds, 3) == NULL);
     buf_done(&saved);
