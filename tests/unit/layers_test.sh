@@ -34,7 +34,7 @@ ordered() { # FOLDER…
         before="$before $folder"
     done
 }
-ordered $(grep '^host/' <<<"$folders")
+ordered $(grep '^host/' <<<"$folders" | grep -v '^host/files$')
 ordered $(grep '^compiler/' <<<"$folders" | grep -v client)
 check "pairs were tried" test "$passed" -gt 60
 for folder in $(grep '^compiler/' <<<"$folders" | grep -v client); do
@@ -42,6 +42,9 @@ for folder in $(grep '^compiler/' <<<"$folders" | grep -v client); do
         "$(includes compiler/client/a.c "#include \"of_${folder//\//_}.h\"")" "is not in a folder"
 done
 contains "a header is looked at, too" "$(includes host/vm/a.h '#  include "of_host_call.h"')" 'host/vm/a.h:1: "of_host_call.h" is not'
+contains "private layers know no machines" "$(includes host/files/a.c '#include "of_host_memory.h"')" "is not in a folder"
+contains "virtual machines know no private layers" "$(includes host/vm/a.c '#include "of_host_files.h"')" "is not in a folder"
+same "WASI knows them" "$(includes host/wasi/a.c '#include "of_host_files.h"')" ""
 contains "host never includes compiler" "$(includes host/wasi/a.c '#include "of_compiler_plan.h"')" "is not in a folder"
 contains "compiler never includes host" "$(includes compiler/worker/a.c '#include "of_host_vm.h"')" "is not in a folder"
 contains "the command includes only what is public" "$(includes cli/a.c '#include "of_base.h"')" "is not in a folder"
