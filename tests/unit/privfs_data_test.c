@@ -106,6 +106,22 @@ TEST(contents_are_of_their_kind) {
     close_checked();
 }
 
+TEST(low_pages_are_taken_first) {
+    static uint8_t bytes[40 << 12];
+    const struct privfs_id low = open_with_file(4 << 20);
+    CHECK_EQ_I64(privfs_write(&lab.fs, low, 0, bytes, sizeof bytes), sizeof bytes);
+    const struct privfs_id high = privfs_lab_make(&lab, lab.root, "high", PRIVFS_FILE);
+    CHECK_EQ_I64(privfs_allocate(&lab.fs, high, 0, 1 << 20), 0);
+    const uint64_t end_bytes = privfs_lab_usage(&lab).end_bytes;
+    CHECK_EQ_I64(privfs_resize(&lab.fs, low, 0), 0);
+    CHECK_EQ_I64(privfs_write(&lab.fs, low, 0, bytes, sizeof bytes), sizeof bytes);
+    CHECK_EQ_U64(privfs_lab_usage(&lab).end_bytes, end_bytes);
+    CHECK_EQ_I64(privfs_resize(&lab.fs, low, sizeof bytes - 1), 0);
+    CHECK_EQ_I64(privfs_allocate(&lab.fs, low, sizeof bytes, 1), 0); /* behind all others */
+    CHECK_EQ_U64(privfs_lab_usage(&lab).end_bytes, end_bytes + SPACE_PAGE_BYTES);
+    close_checked();
+}
+
 /* A layer from a file may have blocks of nothing. */
 TEST(blocks_without_a_page) {
     char path[1000];

@@ -266,6 +266,24 @@ TEST(a_directory_cannot_come_below_itself) {
     privfs_lab_close(&lab);
 }
 
+TEST(a_directory_of_whiteouts_is_removed_with_them) {
+    char name[PRIVFS_NAME_MAX_BYTES];
+    memset(name, 'x', sizeof name);
+    privfs_lab_open(&lab, 4 << 20);
+    const struct privfs_id dir = privfs_lab_make(&lab, lab.root, "dir", PRIVFS_DIR);
+    const uint64_t before = privfs_lab_usage(&lab).bytes;
+    for (uint32_t i = 0; i < 500; i++) {
+        snprintf(name, sizeof name, "%04u", i);
+        name[4] = 'x';
+        CHECK_EQ_I64(privfs_hide(&lab.fs, dir, name, sizeof name), 0);
+    }
+    CHECK(inode_at(&lab.fs, dir.ino)->dir_height == 2);
+    CHECK_EQ_I64(privfs_lab_remove(&lab, lab.root, "dir"), 0);
+    CHECK(privfs_lab_usage(&lab).bytes < before && privfs_lab_usage(&lab).entries == 0);
+    CHECK(privfs_lab_fault(&lab) == NULL);
+    privfs_lab_close(&lab);
+}
+
 TEST(links_have_a_limit) {
     char name[16];
     privfs_lab_open(&lab, 32 << 20);
