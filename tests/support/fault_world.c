@@ -39,15 +39,26 @@ static void wasi_copy(struct fault_state *state, const struct wasi_ctx *wasi) {
     state->wasi.fds.rows = state->wasi_rows;
 }
 
+/* Each sandbox has its streams somewhere else. */
+static bool fd_is_same(const struct wasi_fd *fd, const struct wasi_fd *then) {
+    struct wasi_fd now;
+    memcpy(&now, fd, sizeof now);
+    now.given = then->given;
+    return memcmp(&now, then, sizeof now) == 0;
+}
+
 static bool fds_are_same(const struct wasi_ctx *wasi, const struct fault_state *state) {
-    return wasi->fds.count == state->wasi.fds.count &&
-           memcmp(wasi->fds.rows, state->wasi_rows, wasi->fds.count * sizeof *wasi->fds.rows) == 0;
+    bool is_same = wasi->fds.count == state->wasi.fds.count;
+    for (uint32_t i = 0; is_same && i < wasi->fds.count; i++)
+        is_same = fd_is_same(&wasi->fds.rows[i], &state->wasi_rows[i]);
+    return is_same;
 }
 
 static bool wasi_is_same(const struct wasi_ctx *wasi, const struct fault_state *state) {
     struct wasi_ctx now;
     memcpy(&now, wasi, sizeof now);
     now.fds.rows = state->wasi.fds.rows;
+    now.ahead = state->wasi.ahead; /* what a failed load had prepared; no guest sees it */
     return memcmp(&now, &state->wasi, sizeof now) == 0 && fds_are_same(wasi, state);
 }
 
