@@ -1,6 +1,6 @@
 /*
- * tests/support/wasi_files.h: a folder of the host that is a guest's directory, and WASI's functions
- * with paths as C strings.
+ * tests/support/wasi_files.h: a folder of the host that is a guest's directory, and WASI's
+ * functions with paths as C strings.
  */
 #ifndef TESTS_WASI_FILES_H
 #define TESTS_WASI_FILES_H
