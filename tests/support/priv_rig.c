@@ -135,8 +135,8 @@ static const struct wasi_dir_ops *dir_at(struct priv_rig *rig, uint32_t number) 
     return fd->ops->dir;
 }
 
-int rig_open_at(struct priv_rig *rig, uint32_t dir, const char *path, uint32_t oflags,
-                uint32_t how) {
+int rig_open_at(void *self, uint32_t dir, const char *path, uint32_t oflags, uint32_t how) {
+    struct priv_rig *rig = self;
     struct wasi_fd fd = {0};
     const struct wasi_open open = {.path = path_of(path, (how & RIG_FOLLOW) != 0),
                                    .oflags = oflags,
@@ -150,7 +150,8 @@ int rig_open_at(struct priv_rig *rig, uint32_t dir, const char *path, uint32_t o
     return wasi_fds_add(&rig->ctx.fds, &fd);
 }
 
-int rig_close(struct priv_rig *rig, uint32_t number) {
+int rig_close(void *self, uint32_t number) {
+    struct priv_rig *rig = self;
     struct wasi_fd *fd = fd_at(rig, number);
     if (fd == NULL)
         return -EBADF;
@@ -160,8 +161,9 @@ int rig_close(struct priv_rig *rig, uint32_t number) {
 }
 
 /* In two vectors. */
-long rig_io(struct priv_rig *rig, uint32_t number, void *bytes, size_t count, bool is_write,
+long rig_io(void *self, uint32_t number, void *bytes, size_t count, bool is_write,
             uint64_t offset) {
+    struct priv_rig *rig = self;
     struct wasi_transfer transfer = {.call = &rig->call,
                                      .fd = fd_at(rig, number),
                                      .is_write = is_write,
@@ -175,65 +177,76 @@ long rig_io(struct priv_rig *rig, uint32_t number, void *bytes, size_t count, bo
     return transfer.fd->ops->transfer(&transfer);
 }
 
-int64_t rig_seek(struct priv_rig *rig, uint32_t fd, int64_t offset, int whence) {
+int64_t rig_seek(void *self, uint32_t fd, int64_t offset, int whence) {
+    struct priv_rig *rig = self;
     return fd_at(rig, fd)->ops->seek(&rig->call, fd_at(rig, fd), offset, whence);
 }
 
-int rig_fd_stat(struct priv_rig *rig, uint32_t fd, struct stat *ret_stat) {
+int rig_fd_stat(void *self, uint32_t fd, struct stat *ret_stat) {
+    struct priv_rig *rig = self;
     return fd_at(rig, fd)->ops->stat(&rig->call, fd_at(rig, fd), ret_stat);
 }
 
-int rig_resize(struct priv_rig *rig, uint32_t fd, int64_t bytes) {
+int rig_resize(void *self, uint32_t fd, int64_t bytes) {
+    struct priv_rig *rig = self;
     return fd_at(rig, fd)->ops->resize(&rig->call, fd_at(rig, fd), bytes);
 }
 
-int rig_allocate(struct priv_rig *rig, uint32_t fd, int64_t offset, int64_t bytes) {
+int rig_allocate(void *self, uint32_t fd, int64_t offset, int64_t bytes) {
+    struct priv_rig *rig = self;
     return fd_at(rig, fd)->ops->allocate(&rig->call, fd_at(rig, fd), offset, bytes);
 }
 
 /* ---- Paths ---- */
 
-int rig_stat_at(struct priv_rig *rig, uint32_t dir, const char *path, bool is_followed,
+int rig_stat_at(void *self, uint32_t dir, const char *path, bool is_followed,
                 struct stat *ret_stat) {
+    struct priv_rig *rig = self;
     const struct wasi_path at = path_of(path, is_followed);
     return dir_at(rig, dir)->stat(&rig->call, fd_at(rig, dir), &at, ret_stat);
 }
 
-int rig_make_dir_at(struct priv_rig *rig, uint32_t dir, const char *path) {
+int rig_make_dir_at(void *self, uint32_t dir, const char *path) {
+    struct priv_rig *rig = self;
     const struct wasi_path at = path_of(path, false);
     return dir_at(rig, dir)->make_dir(&rig->call, fd_at(rig, dir), &at);
 }
 
-int rig_remove_dir_at(struct priv_rig *rig, uint32_t dir, const char *path) {
+int rig_remove_dir_at(void *self, uint32_t dir, const char *path) {
+    struct priv_rig *rig = self;
     const struct wasi_path at = path_of(path, false);
     return dir_at(rig, dir)->remove_dir(&rig->call, fd_at(rig, dir), &at);
 }
 
-int rig_unlink_at(struct priv_rig *rig, uint32_t dir, const char *path) {
+int rig_unlink_at(void *self, uint32_t dir, const char *path) {
+    struct priv_rig *rig = self;
     const struct wasi_path at = path_of(path, false);
     return dir_at(rig, dir)->unlink(&rig->call, fd_at(rig, dir), &at);
 }
 
-int rig_symlink_at(struct priv_rig *rig, const char *target, uint32_t dir, const char *path) {
+int rig_symlink_at(void *self, const char *target, uint32_t dir, const char *path) {
+    struct priv_rig *rig = self;
     const struct wasi_path at = path_of(path, false);
     return dir_at(rig, dir)->symlink(&rig->call, fd_at(rig, dir), target, &at);
 }
 
-long rig_read_link_at(struct priv_rig *rig, uint32_t dir, const char *path, char *out,
-                      size_t count) {
+long rig_read_link_at(void *self, uint32_t dir, const char *path, char *out, size_t count) {
+    struct priv_rig *rig = self;
     const struct wasi_path at = path_of(path, false);
     return dir_at(rig, dir)->read_link(&rig->call, fd_at(rig, dir), &at, out, count);
 }
 
-int rig_link_at(struct priv_rig *rig, uint32_t dir, const char *path, bool is_followed,
-                uint32_t new_dir, const char *new_path) {
+int rig_link_at(void *self, uint32_t dir, const char *path, bool is_followed, uint32_t new_dir,
+                const char *new_path) {
+    struct priv_rig *rig = self;
     const struct wasi_place from = {fd_at(rig, dir), path_of(path, is_followed)};
     const struct wasi_place to = {fd_at(rig, new_dir), path_of(new_path, false)};
     return dir_at(rig, dir)->link(&rig->call, &from, &to);
 }
 
-int rig_rename_at(struct priv_rig *rig, uint32_t dir, const char *path, uint32_t new_dir,
+int rig_rename_at(void *self, uint32_t dir, const char *path, uint32_t new_dir,
                   const char *new_path) {
+    struct priv_rig *rig = self;
     const struct wasi_place from = {fd_at(rig, dir), path_of(path, false)};
     const struct wasi_place to = {fd_at(rig, new_dir), path_of(new_path, false)};
     return dir_at(rig, dir)->rename(&rig->call, &from, &to);
@@ -253,7 +266,7 @@ int rig_list_from(struct priv_rig *rig, uint32_t fd, uint64_t cookie,
 }
 
 struct page {
-    struct buf *names; /* pointers to strings of their own */
+    struct buf *names;
     uint32_t left;
     uint64_t cookie;
     bool is_more;
@@ -261,44 +274,23 @@ struct page {
 
 static bool page_emit(void *user, const struct wasi_dirent *entry) {
     struct page *page = user;
-    char *name = NULL;
-    if (page->left == 0) {
-        page->is_more = true;
+    page->is_more = page->left == 0;
+    if (page->is_more)
         return false;
-    }
     page->left--;
     page->cookie = entry->next;
-    if (entry->name[0] == '.' && entry->name_bytes <= 2 &&
-        entry->name[entry->name_bytes - 1] == '.')
-        return true;
-    CHECK(asprintf(&name, "%.*s%s\n", (int)entry->name_bytes, entry->name,
-                   entry->filetype == WASI_FILETYPE_DIRECTORY ? "/" : "") > 0);
-    buf_append(page->names, &name, sizeof name);
+    files_put_name(page->names, entry->name, entry->name_bytes,
+                   entry->filetype == WASI_FILETYPE_DIRECTORY);
     return true;
 }
 
-static int compare_strings(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-int rig_list(struct priv_rig *rig, uint32_t fd, uint32_t page_entries, struct buf *ret_names) {
-    struct buf names = {0};
-    struct page page = {.names = &names};
+int rig_list(void *self, uint32_t fd, uint32_t page_entries, struct buf *names) {
+    struct page page = {.names = names};
     int status;
     do {
         page.left = page_entries;
         page.is_more = false;
-        status = rig_list_from(rig, fd, page.cookie, page_emit, &page);
+        status = rig_list_from(self, fd, page.cookie, page_emit, &page);
     } while (status == 0 && page.is_more);
-    char **strings = (char **)(void *)names.data;
-    const size_t count = names.count / sizeof *strings;
-    if (count > 0)
-        qsort(strings, count, sizeof *strings, compare_strings);
-    for (size_t i = 0; i < count; i++) {
-        buf_append(ret_names, strings[i], strlen(strings[i]));
-        free(strings[i]);
-    }
-    buf_append_zeros(ret_names, 1);
-    buf_done(&names);
     return status;
 }

@@ -7,12 +7,13 @@
 #define TESTS_PRIV_RIG_H
 
 #include "buf.h"
+#include "files_model.h"
 #include "privfs.h"
 #include "wasi.h"
 #include "wasi_abi.h"
 #include "wasi_dir.h"
 
-#define RIG_ROOT 3u /* the directory's descriptor */
+#define RIG_ROOT FILES_ROOT
 #define RIG_REGION_BYTES (64u << 20)
 
 struct priv_rig {
@@ -42,37 +43,33 @@ void rig_save(struct priv_rig *rig, struct rig_snapshot *ret_snapshot);
 void rig_load(struct priv_rig *rig, const struct rig_snapshot *snapshot);
 void rig_drop(struct rig_snapshot *snapshot);
 
-#define RIG_FOLLOW 1u /* the last symbolic link */
-#define RIG_WRITE 2u
-#define RIG_APPEND 4u
-/* Returns the descriptor's number. */
-int rig_open_at(struct priv_rig *rig, uint32_t dir, const char *path, uint32_t oflags,
-                uint32_t how);
-int rig_close(struct priv_rig *rig, uint32_t fd);
-long rig_io(struct priv_rig *rig, uint32_t fd, void *bytes, size_t count, bool is_write,
-            uint64_t offset);
-int64_t rig_seek(struct priv_rig *rig, uint32_t fd, int64_t offset, int whence);
-int rig_fd_stat(struct priv_rig *rig, uint32_t fd, struct stat *ret_stat);
-int rig_resize(struct priv_rig *rig, uint32_t fd, int64_t bytes);
-int rig_allocate(struct priv_rig *rig, uint32_t fd, int64_t offset, int64_t bytes);
-int rig_stat_at(struct priv_rig *rig, uint32_t dir, const char *path, bool is_followed,
+#define RIG_FOLLOW FILES_FOLLOW
+#define RIG_WRITE FILES_WRITE
+#define RIG_APPEND FILES_APPEND
+/* `self` is a struct priv_rig: these are functions of struct files_api. */
+int rig_open_at(void *self, uint32_t dir, const char *path, uint32_t oflags, uint32_t how);
+int rig_close(void *self, uint32_t fd);
+long rig_io(void *self, uint32_t fd, void *bytes, size_t count, bool is_write, uint64_t offset);
+int64_t rig_seek(void *self, uint32_t fd, int64_t offset, int whence);
+int rig_fd_stat(void *self, uint32_t fd, struct stat *ret_stat);
+int rig_resize(void *self, uint32_t fd, int64_t bytes);
+int rig_allocate(void *self, uint32_t fd, int64_t offset, int64_t bytes);
+int rig_stat_at(void *self, uint32_t dir, const char *path, bool is_followed,
                 struct stat *ret_stat);
-int rig_make_dir_at(struct priv_rig *rig, uint32_t dir, const char *path);
-int rig_remove_dir_at(struct priv_rig *rig, uint32_t dir, const char *path);
-int rig_unlink_at(struct priv_rig *rig, uint32_t dir, const char *path);
-int rig_symlink_at(struct priv_rig *rig, const char *target, uint32_t dir, const char *path);
-long rig_read_link_at(struct priv_rig *rig, uint32_t dir, const char *path, char *out,
-                      size_t count);
-int rig_link_at(struct priv_rig *rig, uint32_t dir, const char *path, bool is_followed,
-                uint32_t new_dir, const char *new_path);
-int rig_rename_at(struct priv_rig *rig, uint32_t dir, const char *path, uint32_t new_dir,
+int rig_make_dir_at(void *self, uint32_t dir, const char *path);
+int rig_remove_dir_at(void *self, uint32_t dir, const char *path);
+int rig_unlink_at(void *self, uint32_t dir, const char *path);
+int rig_symlink_at(void *self, const char *target, uint32_t dir, const char *path);
+long rig_read_link_at(void *self, uint32_t dir, const char *path, char *out, size_t count);
+int rig_link_at(void *self, uint32_t dir, const char *path, bool is_followed, uint32_t new_dir,
+                const char *new_path);
+int rig_rename_at(void *self, uint32_t dir, const char *path, uint32_t new_dir,
                   const char *new_path);
 int rig_set_times_at(struct priv_rig *rig, uint32_t dir, const char *path, bool is_followed,
                      const struct timespec times[2]);
 
-/* All names of a directory, sorted, each with a '\n' behind it and '/' behind a directory's; "." and
- * ".." are left out. page: entries for each call (a new call goes on at the cookie). */
-int rig_list(struct priv_rig *rig, uint32_t fd, uint32_t page, struct buf *ret_names);
+/* page: entries for each call; a new call goes on at the cookie. */
+int rig_list(void *self, uint32_t fd, uint32_t page, struct buf *ret_names);
 /* One call: calls emit() with each entry. */
 int rig_list_from(struct priv_rig *rig, uint32_t fd, uint64_t cookie,
                   bool (*emit)(void *user, const struct wasi_dirent *entry), void *user);
