@@ -18,7 +18,7 @@ fi
 
 # The driver starts one compiler in the same process, but no linker.
 in_husk() { # PROGRAM ARGUMENT…
-    "$husk" run --no-verify --dir "$scratch/usr::/usr::ro" --dir mem::/tmp --dir "$scratch/work::/work" "$image" "$@" >"$scratch/said" 2>&1
+    "$husk" run --no-verify --argv0 llvm --dir "$scratch/usr::/usr::ro" --dir mem::/tmp --dir "$scratch/work::/work" "$image" "$@" >"$scratch/said" 2>&1
 }
 linked() { # NAME: /work/NAME.o → /work/NAME.wasm
     in_husk wasm-ld -L/usr/lib/wasm32-wasip1 /usr/lib/wasm32-wasip1/crt1.o "/work/$1.o" -lc++ -lc++abi -lc \
