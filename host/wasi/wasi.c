@@ -126,9 +126,12 @@ void wasi_config_unref(struct wasi_config *config) {
 int wasi_ctx_init(struct wasi_ctx *ctx, struct wasi_config *config, struct husk_error *err) {
     memset(ctx, 0, sizeof *ctx);
     ctx->fds.limit = ctx->ahead.limit = config->open_max;
-    if (wasi_fds_reserve(&ctx->fds, WASI_STREAMS + config->dirs_count + config->listeners_count) !=
-        0)
+    const uint32_t count = WASI_STREAMS + config->dirs_count + config->listeners_count;
+    if (wasi_fds_reserve(&ctx->fds, count) != 0 || wasi_fds_reserve(&ctx->ahead, count) != 0) {
+        wasi_fds_done(&ctx->fds);
+        wasi_fds_done(&ctx->ahead);
         return error_set(err, HUSK_E_NOMEM, "no memory for a sandbox's descriptors");
+    }
     ctx->config = wasi_config_ref(config);
     wasi_given_borrow(&ctx->given, &config->start);
     wasi_ctx_reset(ctx);
