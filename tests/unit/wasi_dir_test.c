@@ -370,6 +370,15 @@ TEST(rows_are_refused_by_number_and_reason) {
         CHECK_STATUS(wasi_config_new(&options, &config, &err), rows[i].status);
         CHECK_CONTAINS(err.message, rows[i].text);
     }
+}
+
+TEST(limits_are_checked) {
+    const struct husk_wasi_dir dir = {
+        .guest_path = "/tmp", .host_path = "/tmp", .kind = HUSK_WASI_DIR_HOST, .rights = 1};
+    struct husk_wasi_options options = HUSK_WASI_OPTIONS_INIT;
+    struct wasi_config *config = NULL;
+    struct husk_error err;
+    options.dirs = &dir;
     options.dirs_count = 65;
     CHECK_STATUS(wasi_config_new(&options, &config, &err), HUSK_E_LIMIT);
     options.dirs_count = 1;
