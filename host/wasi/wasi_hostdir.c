@@ -268,7 +268,7 @@ struct listing {
 static uint8_t filetype_of_entry(int fd, const char *name, unsigned char type) {
     struct stat st;
     if (type != DT_UNKNOWN)
-        return wasi_host_filetype(DTTOIF(type));
+        return wasi_host_filetype((mode_t)DTTOIF(type));
     return fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? wasi_host_filetype(st.st_mode)
                                                             : WASI_FILETYPE_UNKNOWN;
 }
