@@ -64,56 +64,9 @@ struct world {
     char what[3 * PATH_BYTES]; /* the operation, for messages */
 };
 
-static void run(const char *format, const char *a, const char *b) {
-    char command[PATH_BYTES];
-    snprintf(command, sizeof command, format, a, b);
-    CHECK_MSG(system(command) == 0, "%s", command);
-}
-
 static void host_open(struct world *world) {
     world->host_fd = open(world->host, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     CHECK(world->host_fd >= 0);
-}
-
-static void make_file(const char *dir, const char *name, uint32_t bytes) {
-    char path[PATH_BYTES];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    FILE *file = fopen(path, "w");
-    CHECK(file != NULL);
-    for (uint32_t i = 0; i < bytes; i++)
-        fputc((int)('a' + (i / 7 + i) % 26), file);
-    CHECK(fclose(file) == 0);
-}
-
-static void make_below(const char *dir) {
-    char path[PATH_BYTES];
-    static const char *const dirs[] = {"a", "a/b", "a/b/c", "b", "b/a", "d"};
-    for (size_t i = 0; i < sizeof dirs / sizeof dirs[0]; i++) {
-        snprintf(path, sizeof path, "%s/%s", dir, dirs[i]);
-        CHECK(mkdir(path, 0755) == 0);
-    }
-    make_file(dir, "c", 10000);
-    make_file(dir, "a/a", 5);
-    make_file(dir, "a/b/a", 4096);
-    make_file(dir, "a/b/c/d", 0);
-    make_file(dir, "b/b", 9000);
-    snprintf(path, sizeof path, "%s/b/c", dir);
-    CHECK(symlink("b", path) == 0);
-    snprintf(path, sizeof path, "%s/b/d", dir);
-    CHECK(symlink("a/b", path) == 0);
-}
-
-void files_home_make(struct files_home *home, bool is_full) {
-    strcpy(home->path, "/tmp/husk-files-XXXXXX");
-    CHECK(mkdtemp(home->path) != NULL);
-    snprintf(home->below, sizeof home->below, "%s/below", home->path);
-    CHECK(mkdir(home->below, 0755) == 0);
-    if (is_full)
-        make_below(home->below);
-}
-
-void files_home_remove(const struct files_home *home) {
-    run("rm -rf %s%s", home->path, "");
 }
 
 static void world_init(struct world *world, const struct files_game *game) {
@@ -121,7 +74,7 @@ static void world_init(struct world *world, const struct files_game *game) {
     random_state = game->seed;
     snprintf(world->host, sizeof world->host, "%s/host", game->home->path);
     snprintf(world->saved, sizeof world->saved, "%s/saved", game->home->path);
-    run("cp -a %s %s", game->home->below, world->host);
+    files_run("cp -a %s %s", game->home->below, world->host);
     host_open(world);
 }
 
@@ -132,38 +85,6 @@ static void world_done(struct world *world) {
             close(world->pairs[i].host_fd);
     }
     close(world->host_fd);
-}
-
-/* ---- Names ---- */
-
-void files_put_name(struct buf *names, const char *name, size_t bytes, bool is_dir) {
-    if (bytes <= 2 && memcmp(name, "..", bytes) == 0)
-        return;
-    buf_append(names, name, bytes);
-    buf_append(names, is_dir ? "/\n" : "\n", is_dir ? 2 : 1);
-}
-
-static int compare_lines(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-void files_sort(struct buf *names) {
-    char *lines[1024], *next, *line;
-    size_t count = 0;
-    buf_append_zeros(names, 1);
-    char *copy = strdup((char *)names->data);
-    next = copy;
-    CHECK(copy != NULL);
-    while ((line = strsep(&next, "\n")) != NULL && line[0] != '\0' && count < 1024)
-        lines[count++] = line;
-    qsort(lines, count, sizeof lines[0], compare_lines);
-    names->count = 0;
-    for (size_t i = 0; i < count; i++) {
-        buf_append(names, lines[i], strlen(lines[i]));
-        buf_append(names, "\n", 1);
-    }
-    buf_append_zeros(names, 1);
-    free(copy);
 }
 
 /* ---- Comparing ---- */
@@ -285,8 +206,8 @@ static void world_save(struct world *world) {
     world->has_snapshot = true;
     if (world->game->keeps_host)
         return;
-    run("rm -rf %s%s", world->saved, "");
-    run("cp -a %s %s", world->host, world->saved);
+    files_run("rm -rf %s%s", world->saved, "");
+    files_run("cp -a %s %s", world->host, world->saved);
 }
 
 /* A file without a name: the first descriptor makes it, the others open it again. */
@@ -337,8 +258,8 @@ static void world_load(struct world *world) {
             close(world->pairs[i].host_fd);
     if (!world->game->keeps_host) {
         close(world->host_fd);
-        run("rm -rf %s%s", world->host, "");
-        run("cp -a %s %s", world->saved, world->host);
+        files_run("rm -rf %s%s", world->host, "");
+        files_run("cp -a %s %s", world->saved, world->host);
         host_open(world);
     }
     memcpy(world->pairs, world->kept_pairs, sizeof world->pairs);
@@ -476,7 +397,7 @@ static void op_names(struct world *world) {
 
 static void op_two_names(struct world *world) {
     char path[PATH_BYTES], new_path[PATH_BYTES];
-    const bool is_rename = chance(70), is_followed = chance(50);
+    const bool is_rename = chance(70), is_followed = chance(50) && world->api->can_follow_link;
     const struct base new = random_base(world);
     const struct base base = begin(world, is_rename ? "rename" : "link", path);
     random_path(new_path);

@@ -41,6 +41,7 @@ struct files_api {
     long (*read_link)(void *self, uint32_t dir, const char *path, char *out, size_t count);
     int (*link)(void *self, uint32_t dir, const char *path, bool is_followed, uint32_t new_dir,
                 const char *new_path);
+    bool can_follow_link; /* `link` of a symbolic link's target, which preview 1 does not have */
     int (*rename)(void *self, uint32_t dir, const char *path, uint32_t new_dir,
                   const char *new_path);
     /* Append all names, in any order, as files_put_name() does; `page` entries or so with each
@@ -66,6 +67,8 @@ struct files_home {
 };
 void files_home_make(struct files_home *home, bool is_full);
 void files_home_remove(const struct files_home *home);
+/* A command of the shell, which must succeed, with two texts in it. */
+void files_run(const char *format, const char *a, const char *b);
 
 /* Play. The guest's directory shows home->below. keeps_host: a snapshot does not contain the guest's
  * directory, but paths and positions of descriptors: they come back open if the file is still there
