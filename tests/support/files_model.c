@@ -401,6 +401,9 @@ static void op_two_names(struct world *world) {
     const struct base new = random_base(world);
     const struct base base = begin(world, is_rename ? "rename" : "link", path);
     random_path(new_path);
+    /* With a slash there, a directory of the host refuses before it looks at the new name. */
+    if (!is_rename && world->game->keeps_host && path[strlen(path) - 1] == '/')
+        path[strlen(path) - 1] = '\0';
     snprintf(world->what + strlen(world->what), 2 * PATH_BYTES, " to %u %s%s", new.fd, new_path,
              is_followed ? " follow" : "");
     const int got =
