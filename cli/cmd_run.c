@@ -37,6 +37,8 @@ static int make_imports(struct run *run, struct husk_error *err) {
     wasi.env_count = run->env_count;
     wasi.dirs = run->dirs;
     wasi.dirs_count = run->dirs_count;
+    wasi.listeners = run->listeners.rows;
+    wasi.listeners_count = run->listeners.count;
     if (run->dirs_count > 0) {
         wasi.open_max = GUEST_OPEN_MAX;
         raise_open_limit();
@@ -55,6 +57,8 @@ static int make_imports(struct run *run, struct husk_error *err) {
         wasi.request = &request;
     }
     int status = husk_imports_new(run->engine, &run->imports, err);
+    if (status == 0)
+        status = listeners_open(run, err);
     if (status == 0)
         status = husk_imports_wasi(run->imports, &wasi, err);
     if (status == 0)
@@ -462,6 +466,7 @@ static int run_or_snapshot(int argc, char **argv, bool is_snapshot) {
     run_env_done(&run);
     links_done(&run.compile);
     dirs_done(&run);
+    listeners_done(&run);
     return finish_output(&run.report, code);
 }
 

@@ -44,6 +44,12 @@ const char help_run[] =
     "                          it changes stays in the sandbox. mem::GUEST: an empty directory in "
     "the\n"
     "                          sandbox. Repeatable; the program gets no other files\n"
+    "      --listen ADDRESS    accept connections there: 127.0.0.1:8080, [::1]:8080, unix:PATH. "
+    "Port 0:\n"
+    "                          any free one, which husk says on standard error. Repeatable; the "
+    "program\n"
+    "                          gets no other sockets. Its descriptors are behind the "
+    "directories', from 3\n"
     "      --env NAME=VALUE    set an environment variable (repeatable); --env NAME passes on "
     "husk's own.\n"
     "                          The program gets no other variables\n"
@@ -107,8 +113,8 @@ const char help_snapshot[] =
     "      --allow-uncontained-compiler, --argv0, --compile-cpu-limit, --compile-memory-limit, "
     "--cpu,\n"
     "      --cpu-timeout, --dir, --disable, --env, --env-file, --inherit-env, --json, --link, "
-    "--max-memory,\n"
-    "      --no-cache, --no-verify, -O, --reproducible,\n"
+    "--listen,\n"
+    "      --max-memory, --no-cache, --no-verify, -O, --reproducible,\n"
     "      --seek, --stack, --stats, --strict, --timeout, --unknown-imports   as for husk run\n"
     "  -h, --help\n" EXIT_CODES;
 

@@ -7,6 +7,12 @@
 
 #include "cli.h"
 
+struct listeners {
+    const char **texts; /* as given */
+    struct husk_wasi_listener *rows;
+    size_t count;
+};
+
 struct run {
     struct report report;
     const char *path;
@@ -27,7 +33,8 @@ struct run {
     struct husk_wasi_dir *dirs; /* --dir; their names point into dir_texts */
     char **dir_texts;
     size_t dirs_count;
-    char **env_texts; /* of --env-file, into which `env` points */
+    struct listeners listeners; /* --listen */
+    char **env_texts;           /* of --env-file, into which `env` points */
     size_t env_texts_count;
     uint64_t random_seed;   /* of --reproducible; 0: not reproducible */
     uint32_t stream_rights; /* enum husk_wasi_rights, for all three streams */
@@ -62,5 +69,11 @@ int run_add_env(struct run *run, const char *text);
 int run_inherit_env(struct run *run, const char *name);
 int run_add_env_file(struct run *run, const char *path);
 void run_env_done(struct run *run);
+
+/* listen.c. take_listen_option() reads --listen; listeners_open() binds, and says on standard error
+ * which port the kernel chose for port 0. listeners_done() closes. */
+int take_listen_option(struct run *run, const char *text);
+int listeners_open(struct run *run, struct husk_error *err);
+void listeners_done(struct run *run);
 
 #endif

@@ -29,7 +29,8 @@ enum {
     OPT_UNKNOWN_IMPORTS,
     OPT_SEEK,
     OPT_DIR,
-    OPT_LINK
+    OPT_LINK,
+    OPT_LISTEN
 };
 
 static const struct option run_options[] = {
@@ -57,6 +58,7 @@ static const struct option run_options[] = {
     {"seek", no_argument, NULL, OPT_SEEK},
     {"dir", required_argument, NULL, OPT_DIR},
     {"link", required_argument, NULL, OPT_LINK},
+    {"listen", required_argument, NULL, OPT_LISTEN},
     {NULL, 0, NULL, 0},
 };
 
@@ -128,6 +130,7 @@ static int take_option(struct run *run, int option, char **argv) {
     case OPT_SEEK: run->stream_rights = HUSK_WASI_SEEK; return CLI_OK;
     case OPT_DIR: return take_dir_option(run, optarg);
     case OPT_LINK: return take_link_option(&run->report, &run->compile, optarg);
+    case OPT_LISTEN: return take_listen_option(run, optarg);
     case OPT_STRICT: run->compile.options.strict = true; return CLI_OK;
     case OPT_STRICT_TRAPS: return report_usage(&run->report, "--strict-traps is now --strict");
     case OPT_ALLOW_UNCONTAINED:

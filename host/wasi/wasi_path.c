@@ -214,6 +214,7 @@ uint16_t wasi_path_unlink_file(struct wasi_call *call) {
 uint16_t wasi_path_symlink(struct wasi_call *call) {
     struct wasi_fd *dir = NULL;
     struct path_copy target, copy;
+    struct stat st;
     uint16_t wasi_err = place_arg(call, 2, WASI_RIGHT_PATH_SYMLINK, &dir, &copy);
     if (wasi_err == 0)
         wasi_err = path_arg(call, 0, &target);
@@ -221,7 +222,12 @@ uint16_t wasi_path_symlink(struct wasi_call *call) {
         return wasi_err;
     if (target.bytes[0] == '/')
         return WASI_EPERM;
-    return wasi_errno_of(-dir->ops->dir->symlink(call, dir, target.bytes, &copy.path));
+    int status = dir->ops->dir->symlink(call, dir, target.bytes, &copy.path);
+    /* Linux says EEXIST of "file/", too; POSIX and Wasmtime say that a file is no directory. */
+    if (status == -EEXIST && copy.path.bytes[copy.path.count - 1] == '/' &&
+        dir->ops->dir->stat(call, dir, &copy.path, &st) == -ENOTDIR)
+        status = -ENOTDIR;
+    return wasi_errno_of(-status);
 }
 
 static uint16_t two_places(const struct wasi_call *call, const struct wasi_place *from,

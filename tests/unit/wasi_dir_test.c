@@ -122,6 +122,7 @@ TEST(names_are_made_moved_and_removed_as_posix_says) {
     CHECK_EQ_U64(files_symlink(guest, "/etc", "abs"), WASI_EPERM);
     CHECK_EQ_U64(files_symlink(guest, "x", "../link"), WASI_EPERM);
     CHECK_EQ_U64(files_symlink(guest, "x", "file"), WASI_EEXIST);
+    CHECK_EQ_U64(files_symlink(guest, "x", "file/"), WASI_ENOTDIR);
     wasi_files_shell(&files, "test -f dir/x -a -f file2 -a -L out2 -a ! -e mine -a ! -e ../out/new;"
                              "grep -q secret ../secret; grep -q other ../out/secret");
     wasi_files_done(&files);
