@@ -26,7 +26,7 @@ mkdir "$work"
 on_file() { # MODE OPTION…: SQL from standard input, on /work/db
     local mode=$1
     shift
-    "$husk" run "$@" --dir "$work::/work::$mode" "$guest" -vfs unix-none /work/db 2>&1
+    "$husk" run "$@" --env HOME=/work --dir "$work::/work::$mode" "$guest" -vfs unix-none /work/db 2>&1
 }
 same "on a file: nothing fails" "$(on_file rw <"$script")" "$in_memory"
 check "on a file: the file is there" test -s "$work/db"
@@ -69,5 +69,5 @@ sum=$(sha256sum <"$work/db")
 contains "copied on write" "$(on_file cow <<<'delete from city; vacuum; select count(*) from city;')" 0
 same "copied on write: nothing changed" "$(sha256sum <"$work/db")" "$sum"
 contains "read-only" "$(on_file ro <<<'delete from city;')" "readonly database"
-same "in memory" "$("$husk" run --dir mem::/work "$guest" -vfs unix-none /work/db <"$script" 2>&1)" "$in_memory"
+same "in memory" "$("$husk" run --env HOME=/work --dir mem::/work "$guest" -vfs unix-none /work/db <"$script" 2>&1)" "$in_memory"
 finish
