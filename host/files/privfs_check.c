@@ -13,32 +13,6 @@
 #include "auto.h"
 #include "privfs_check.h"
 
-bool check_fails(struct check *check, const void *place, const char *what) {
-    check->what = what;
-    check->offset = (uint64_t)((const uint8_t *)place - check->fs.base);
-    return false;
-}
-
-static bool is_map(uint32_t page) {
-    return page == space_map_of(page);
-}
-
-bool check_own(struct check *check, uint32_t page, const void *place) {
-    if (page == 0 || page >= space_super(&check->fs)->end || is_map(page))
-        return check_fails(check, place, "a number of no page");
-    uint8_t *owned = &check->owned[page / 8];
-    if ((*owned >> page % 8 & 1) != 0)
-        return check_fails(check, place, "a page with two owners");
-    *owned |= (uint8_t)(1u << page % 8);
-    check->used++;
-    return true;
-}
-
-bool check_is_inode(const struct check *check, uint32_t ino) {
-    return ino != 0 && ino < space_super(&check->fs)->inodes_end &&
-           inode_at(&check->fs, ino)->kind != PRIVFS_NONE;
-}
-
 static bool is_zeros(const void *bytes, size_t count) {
     const uint8_t *at = bytes;
     return count == 0 || (at[0] == 0 && memcmp(at, at + 1, count - 1) == 0);
@@ -216,15 +190,15 @@ static bool check_maps(struct check *check) {
         const uint8_t *map = space_page(&check->fs, space_map_of(page));
         const uint8_t *byte = &map[page % SPACE_GROUP_PAGES / 8];
         const bool is_used =
-            page == 0 || is_map(page) || (check->owned[page / 8] >> page % 8 & 1) != 0;
+            page == 0 || check_is_map(page) || (check->owned[page / 8] >> page % 8 & 1) != 0;
         if ((*byte >> page % 8 & 1) != is_used)
             return check_fails(check, byte, "a map of pages that is wrong");
         if (!is_used && page < super->free_hint)
             return check_fails(check, &super->free_hint, "a free page below the first one");
-        check->used += page == 0 || is_map(page);
+        check->used += page == 0 || check_is_map(page);
         if (page + 1 < super->end)
             continue;
-        if (!is_used || (is_map(page) && page != 1))
+        if (!is_used || (check_is_map(page) && page != 1))
             return check_fails(check, &super->end, "an end that is wrong");
         const uint32_t next = page % SPACE_GROUP_PAGES + 1; /* in the map of the last page */
         if (*byte >> page % 8 >> 1 != 0 ||

@@ -19,6 +19,10 @@ struct check {
 #define MARK_PATH 4u /* on the way up from a directory that is being looked at */
 #define MARK_TREE 8u /* below a root, or without a name */
 
+/* Is it a page of the map of pages? */
+static inline bool check_is_map(uint32_t page) {
+    return page == space_map_of(page);
+}
 /* Note a fault, at this place in the region. Returns false. */
 bool check_fails(struct check *check, const void *place, const char *what);
 /* The page gets an owner: it is a page for contents, and had none. */

@@ -60,26 +60,6 @@ uint32_t inode_take(struct privfs *fs, enum privfs_kind kind) {
     return ino;
 }
 
-void inode_free(struct privfs *fs, uint32_t ino) {
-    struct super *super = space_super(fs);
-    struct inode *inode = inode_at(fs, ino);
-    data_drop(fs, inode);
-    tree_drop(fs, inode);
-    *inode = (struct inode){.generation = inode->generation + 1};
-    if (inode->generation == UINT32_MAX)
-        return;
-    inode->parent = super->free_ino;
-    super->free_ino = ino;
-}
-
-void privfs_release(struct privfs *fs, struct privfs_id id) {
-    const struct inode *inode = inode_of(fs, id);
-    if (inode == NULL || inode->links != 0)
-        return;
-    space_super(fs)->entries--;
-    inode_free(fs, id.ino);
-}
-
 int privfs_root(struct privfs *fs, uint32_t idx, struct privfs_id *ret_id) {
     if (idx >= PRIVFS_ROOTS_MAX)
         return -EINVAL;

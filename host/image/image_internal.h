@@ -232,6 +232,10 @@ typedef int (*image_contents_fn)(void *user, uint64_t gva_value, const uint8_t *
                                  uint64_t bytes);
 int image_contents(const struct husk_image *image, uint64_t gva_value, uint64_t bytes,
                    image_contents_fn fn, void *user);
+/* Map [offset, offset + bytes) of a file read-only over [hva, …), which is mapped. Holes become
+ * zeros that cost no memory. */
+int image_map_readonly(uint8_t *hva, const struct image_file *file, uint64_t offset, uint64_t bytes,
+                       struct husk_error *err);
 /* The runs to map: at most IMAGE_RUNS_MAPPED_MAX, or about one per memory. Borrowed. Threads:
  * any. */
 int image_mapped_runs(struct husk_image *image, const struct image_run **ret_runs,
@@ -246,10 +250,6 @@ int image_save_memory(const husk_image *image, struct image_file **ret_file,
 /* image_open.c. Make an image with this code and no other contents. Free it with
  * husk_image_unref(). It references both; engine may be NULL. NULL: out of memory. */
 husk_image *image_new(husk_engine *engine, struct image_code *code);
-/* Map [offset, offset + bytes) of a file read-only over [hva, …), which is mapped. Holes become
- * zeros that cost no memory. */
-int image_map_readonly(uint8_t *hva, const struct image_file *file, uint64_t offset, uint64_t bytes,
-                       struct husk_error *err);
 /* Are these images of one module, compiled to the same code? Also true if the file was opened
  * twice. Their memory contents may differ. */
 bool image_is_same_module(const struct husk_image *a, const struct husk_image *b);

@@ -80,31 +80,6 @@ static void image_free(husk_image *image) {
     free(image);
 }
 
-/* Holes are not mapped from the file: pages of them that are read would become memory; what is
- * below them are zeros for nothing. */
-int image_map_readonly(uint8_t *hva, const struct image_file *file, uint64_t offset, uint64_t bytes,
-                       struct husk_error *err) {
-    const uint64_t end = offset + bytes;
-    uint64_t at = offset, from, to, next, next_end;
-    if (mprotect(hva, bytes, PROT_READ) != 0)
-        return error_sys(err, errno, "cannot map the image (" MAPPINGS_HINT ")");
-    bool has_data = image_file_next_data(file, at, end, &from, &to);
-    while (has_data) {
-        has_data = image_file_next_data(file, to, end, &next, &next_end);
-        if (has_data && next - to < LIMIT_MAPPED_HOLE_BYTES) {
-            to = next_end;
-            continue;
-        }
-        at = from & ~(uint64_t)(HUSK_PAGE_SIZE - 1);
-        if (mmap(hva + (at - offset), page_up(to) - at, PROT_READ, MAP_PRIVATE | MAP_FIXED,
-                 file->fd, (off_t)at) == MAP_FAILED)
-            return error_sys(err, errno, "cannot map the image (" MAPPINGS_HINT ")");
-        from = next;
-        to = next_end;
-    }
-    return 0;
-}
-
 /* Text and rodata in one host mapping at the distances they have in the guest: one memory slot for
  * both. */
 static int map_readonly(struct image_code *code, struct husk_error *err) {

@@ -8,10 +8,12 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "auto.h"
 #include "error.h"
 #include "file.h"
+#include "host_limits.h"
 #include "image_internal.h"
 #include "pages.h"
 #include "rows.h"
@@ -65,6 +67,31 @@ uint64_t image_files_end(const struct husk_image *image) {
     const struct image_run *last = count > 0 ? &image->runs[count - 1] : NULL;
     return last != NULL && last->gva >= HUSK_FILES_GVA ? last->gva + last->bytes - HUSK_FILES_GVA
                                                        : 0;
+}
+
+/* Holes are not mapped from the file: pages of them that are read would become memory; what is
+ * below them are zeros for nothing. */
+int image_map_readonly(uint8_t *hva, const struct image_file *file, uint64_t offset, uint64_t bytes,
+                       struct husk_error *err) {
+    const uint64_t end = offset + bytes;
+    uint64_t at = offset, from, to, next, next_end;
+    if (mprotect(hva, bytes, PROT_READ) != 0)
+        return error_sys(err, errno, "cannot map the image (" MAPPINGS_HINT ")");
+    bool has_data = image_file_next_data(file, at, end, &from, &to);
+    while (has_data) {
+        has_data = image_file_next_data(file, to, end, &next, &next_end);
+        if (has_data && next - to < LIMIT_MAPPED_HOLE_BYTES) {
+            to = next_end;
+            continue;
+        }
+        at = from & ~(uint64_t)(HUSK_PAGE_SIZE - 1);
+        if (mmap(hva + (at - offset), page_up(to) - at, PROT_READ, MAP_PRIVATE | MAP_FIXED,
+                 file->fd, (off_t)at) == MAP_FAILED)
+            return error_sys(err, errno, "cannot map the image (" MAPPINGS_HINT ")");
+        from = next;
+        to = next_end;
+    }
+    return 0;
 }
 
 /* ---- contents, without holes and pages of zeros ---- */

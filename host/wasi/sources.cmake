@@ -1,12 +1,15 @@
 # WASI preview 1.
 set(sources
     wasi.c
+    wasi_beneath.c
     wasi_callback_io.c
     wasi_clock.c
     wasi_dirs.c
     wasi_fd.c
     wasi_fds.c
+    wasi_funcs.c
     wasi_given.c
+    wasi_grant.c
     wasi_host_fd.c
     wasi_host_io.c
     wasi_hostdir.c
@@ -24,6 +27,7 @@ set(sources
     wasi_privfile.c
     wasi_privlist.c
     wasi_privname.c
+    wasi_privopen.c
     wasi_privstate.c
     wasi_privwalk.c
     wasi_proc.c

@@ -1,6 +1,5 @@
 /*
- * host/wasi/wasi.c: WASI's configuration (shared), context (per sandbox) and the table from names
- * to handlers.
+ * host/wasi/wasi.c: WASI's configuration (shared) and context (per sandbox).
  */
 #include "wasi.h"
 
@@ -200,19 +199,4 @@ void wasi_ctx_done(struct wasi_ctx *ctx) {
     wasi_given_done(&ctx->given);
     wasi_config_unref(ctx->config);
     ctx->config = NULL;
-}
-
-/* ---- Functions ---- */
-
-const struct wasi_func wasi_funcs[WASI_FUNCS_COUNT] = {
-#define WASI_FUNC(name, params, has_result, in_unstable)                                           \
-    [WASI_ID_##name] = {#name, params, has_result, in_unstable, wasi_##name},
-#include "wasi.def"
-#undef WASI_FUNC
-};
-
-uint16_t wasi_dispatch(struct wasi_call *call, uint32_t func_id) {
-    if (func_id >= WASI_FUNCS_COUNT)
-        return WASI_ENOSYS;
-    return wasi_funcs[func_id].handler(call);
 }

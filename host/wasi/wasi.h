@@ -111,7 +111,7 @@ struct wasi_func {
     uint16_t (*handler)(struct wasi_call *call);
 };
 
-/* ---- wasi.c: configuration, context, dispatch ---- */
+/* ---- wasi.c: configuration and context; wasi_funcs.c: dispatch ---- */
 int wasi_config_new(const struct husk_wasi_options *options, struct wasi_config **ret_config,
                     struct husk_error *err);
 struct wasi_config *wasi_config_ref(struct wasi_config *config);

@@ -83,13 +83,13 @@ struct wasi_dir_ops {
 int wasi_dirs_init(struct wasi_config *config, const struct husk_wasi_options *options,
                    struct husk_error *err);
 void wasi_dirs_done(struct wasi_config *config);
-/* Grant a descriptor that was opened in this directory all rights that it can have: by its
+/* wasi_grant.c: grant a descriptor that was opened in this directory all rights that it can have: by its
  * filetype, and for a file by how it was opened. */
 void wasi_dir_grant(const struct wasi_dir *dir, struct wasi_fd *fd, bool can_read, bool can_write);
 /* Is there a directory whose files are in the sandbox's private layer? */
 bool wasi_dirs_have_private(const struct wasi_config *config);
 
-/* wasi_hostdir.c: openat2(), beneath a directory and never through a magic link; flags O_…,
+/* wasi_beneath.c: openat2(), beneath a directory and never through a magic link; flags O_…,
  * O_CLOEXEC is added. What would leave it is -EPERM, and what is in a proc file system, which could
  * change this process, -EACCES. call NULL: not for a guest's call, and it must not wait. Returns a
  * descriptor or -errno. */

@@ -1,6 +1,6 @@
 /*
  * host/wasi/wasi_dirs.c: the directories that the embedder gives a guest: checks the options'
- * table, opens the host's directories, and decides the rights of what is opened there.
+ * table, and opens the host's directories.
  */
 #include "wasi_dir.h"
 
@@ -35,30 +35,6 @@ static const struct wasi_fd_ops *ops_of(uint32_t kind) {
                                                       [HUSK_WASI_DIR_COW] = &wasi_privdir_ops,
                                                       [HUSK_WASI_DIR_MEM] = &wasi_privdir_ops};
     return kinds[kind];
-}
-
-/* ---- Rights ---- */
-
-/* A directory that may only be read still has the inheriting rights to write. wasi-libc's open()
- * asks for no right that the directory does not pass on: without them it would succeed, and write()
- * would fail. With them path_open sees that the file is to be written, and refuses. */
-void wasi_dir_grant(const struct wasi_dir *dir, struct wasi_fd *fd, bool can_read, bool can_write) {
-    uint64_t rights = WASI_RIGHTS_FILE, inheriting = 0;
-    if (fd->filetype == WASI_FILETYPE_DIRECTORY) {
-        rights = WASI_RIGHTS_DIR;
-        if (!dir->is_writable)
-            rights &= ~(WASI_RIGHTS_PATH_CHANGE | WASI_RIGHTS_FD_CHANGE);
-        inheriting = rights | WASI_RIGHTS_FILE;
-    } else {
-        if (!can_read)
-            rights &= ~WASI_RIGHT_FD_READ;
-        if (!can_write)
-            rights &=
-                ~(WASI_RIGHT_FD_WRITE | WASI_RIGHT_FD_ALLOCATE | WASI_RIGHT_FD_FILESTAT_SET_SIZE);
-        if (!dir->is_writable)
-            rights &= ~WASI_RIGHTS_FD_CHANGE;
-    }
-    wasi_fd_grant(fd, rights, inheriting);
 }
 
 /* ---- Options ---- */

@@ -120,7 +120,7 @@ static int look_first(const struct wasi_call *call, int dir_fd, const char *path
 static void fill(const struct wasi_dir *dir, int host_fd, const struct stat *st, int flags,
                  struct wasi_fd *ret_fd) {
     const bool is_dir = S_ISDIR(st->st_mode);
-    ret_fd->ops = is_dir ? &wasi_hostdir_ops : &file_ops;
+    ret_fd->ops = is_dir ? dir->preopen.ops : &file_ops;
     ret_fd->host_fd = host_fd;
     ret_fd->filetype = wasi_host_filetype(st->st_mode);
     ret_fd->is_seekable = !is_dir;

@@ -166,7 +166,7 @@ int privlist_run(const struct wasi_call *call, const struct wasi_fd *dir, uint64
 /* -ENOTEMPTY: the directory has names that the guest sees. */
 int privlist_check_empty(const struct priv *priv, const struct priv_node *dir);
 
-/* ---- wasi_privfile.c ---- */
+/* ---- wasi_privopen.c ---- */
 
 /* Begin a use of the private directory that the descriptor belongs to. */
 int priv_begin(struct priv *priv, const struct wasi_call *call, const struct wasi_fd *fd);
@@ -174,21 +174,31 @@ int priv_begin(struct priv *priv, const struct wasi_call *call, const struct was
 bool privfile_is_of(const struct priv *priv, const struct wasi_fd *fd);
 /* Is another descriptor than `except` (NULL: any) open on this inode? */
 bool privfile_is_open(const struct priv *priv, struct privfs_id id, const struct wasi_fd *except);
-/* A descriptor's object for what lies below, at `lower`, or (NULL) for an inode. NULL: no memory. */
+/* A descriptor's object for what lies below, at `lower`, or (NULL) for an inode. NULL: no
+ * memory. */
 struct wasi_privfile *privfile_new(const char *lower, uint32_t lower_bytes);
-/* Set a descriptor up: operations, file type, object. */
-void privfile_put(struct wasi_fd *fd, struct wasi_privfile *file);
 /* The file or directory is this inode now. */
 void privfile_become(struct wasi_privfile *file, struct privfs_id id);
 void privfile_free(struct wasi_privfile *file);
 /* Times as the kernel takes them (UTIME_NOW, UTIME_OMIT). */
 int privfile_set_times(struct priv *priv, struct privfs_id id, const struct timespec times[2]);
 
+/* ---- wasi_privfile.c: operations of files; some are those of directories, too ---- */
 extern const struct wasi_fd_ops privfile_ops;
-extern const struct wasi_dir_ops privdir_ops; /* wasi_privdir.c */
+int privfile_stat(const struct wasi_call *call, const struct wasi_fd *fd, struct stat *ret_stat);
+int privfile_touch(const struct wasi_call *call, const struct wasi_fd *fd,
+                   const struct timespec times[2]);
+int privfile_sync(const struct wasi_call *call, const struct wasi_fd *fd, bool is_data_only);
+void privfile_release(const struct wasi_call *call, struct wasi_fd *fd);
+void privfile_close(struct wasi_fd *fd);
 
 /* ---- wasi_privstate.c ---- */
 bool privstate_is_as_saved(const struct wasi_fd *fd, const uint8_t *bytes, uint32_t count);
+/* The object of a saved descriptor of this directory, which may be NULL: there is none any more. NULL:
+ * it reads as closed. HUSK_E_BAD_IMAGE, HUSK_E_NOMEM. */
+struct wasi_saved_fd;
+int privstate_make(const struct wasi_dir *dir, const struct wasi_saved_fd *row,
+                   const uint8_t *bytes, struct wasi_privfile **ret_file, struct husk_error *err);
 int privstate_save(const struct wasi_ctx *ctx, const struct wasi_fd *fd, struct buf *body,
                    struct husk_error *err);
 

@@ -7,6 +7,16 @@
 
 #include "wasi_abi.h"
 #include "wasi_priv.h"
+#include "wasi_state.h"
+
+/* Set a descriptor up: operations, file type, object. */
+static void put_object(struct wasi_fd *fd, struct wasi_privfile *file) {
+    fd->ops = file->is_dir ? &wasi_privdir_ops : &privfile_ops;
+    fd->filetype = file->is_dir ? WASI_FILETYPE_DIRECTORY : WASI_FILETYPE_REGULAR_FILE;
+    fd->is_seekable = !file->is_dir;
+    fd->host_fd = -1;
+    fd->privfile = file;
+}
 
 /* ---- Opening ---- */
 
@@ -117,7 +127,7 @@ static int dir_open(const struct wasi_call *call, const struct wasi_fd *dir,
     if (status != 0)
         return status;
     file->is_dir = end.node.kind == PRIVFS_DIR;
-    privfile_put(ret_fd, file);
+    put_object(ret_fd, file);
     ret_fd->flags = (uint16_t)how->fdflags;
     wasi_dir_grant(&call->ctx->config->dirs[dir->dir], ret_fd, how->wants_read || !how->wants_write,
                    how->wants_write);
@@ -177,14 +187,39 @@ static long dir_read_link(const struct wasi_call *call, const struct wasi_fd *di
     return (long)copied;
 }
 
-const struct wasi_dir_ops privdir_ops = {.open = dir_open,
-                                         .stat = dir_stat,
-                                         .set_times = dir_set_times,
-                                         .make_dir = privname_make_dir,
-                                         .remove_dir = privname_remove_dir,
-                                         .unlink = privname_unlink,
-                                         .read_link = dir_read_link,
-                                         .symlink = privname_symlink,
-                                         .link = privname_link,
-                                         .rename = privname_rename,
-                                         .list = privlist_run};
+static const struct wasi_dir_ops privdir_ops = {.open = dir_open,
+                                                .stat = dir_stat,
+                                                .set_times = dir_set_times,
+                                                .make_dir = privname_make_dir,
+                                                .remove_dir = privname_remove_dir,
+                                                .unlink = privname_unlink,
+                                                .read_link = dir_read_link,
+                                                .symlink = privname_symlink,
+                                                .link = privname_link,
+                                                .rename = privname_rename,
+                                                .list = privlist_run};
+
+const struct wasi_fd_ops wasi_privdir_ops = {.stat = privfile_stat,
+                                             .set_times = privfile_touch,
+                                             .sync = privfile_sync,
+                                             .release = privfile_release,
+                                             .close = privfile_close,
+                                             .dir = &privdir_ops,
+                                             .saved_kind = WASI_SAVED_PRIVATE,
+                                             .save = privstate_save,
+                                             .is_as_saved = privstate_is_as_saved};
+
+int wasi_privfile_check(struct wasi_ctx *ctx, const struct wasi_saved_fd *row, const uint8_t *bytes,
+                        struct wasi_fd *ret_fd, struct husk_error *err) {
+    const struct wasi_dir *dir =
+        row->idx < ctx->config->dirs_count ? &ctx->config->dirs[row->idx] : NULL;
+    struct wasi_privfile *file = NULL;
+    const int status = privstate_make(dir, row, bytes, &file, err);
+    if (status != 0 || file == NULL)
+        return status;
+    put_object(ret_fd, file);
+    ret_fd->dir = (uint16_t)row->idx;
+    ret_fd->flags = row->flags;
+    wasi_dir_grant(dir, ret_fd, true, true);
+    return 0;
+}

@@ -19,96 +19,6 @@
 #include "wasi_priv.h"
 #include "wasi_state.h"
 
-/* ---- One use ---- */
-
-/* The order of names must not be known to whoever chooses them; but it is the same for the same
- * seed. */
-static void set_secret(struct priv *priv) {
-    const uint64_t seed = priv->call->ctx->given.random_seed;
-    uint64_t secret[2] = {seed, ~seed};
-    if (seed == 0 && getrandom(secret, sizeof secret, 0) != (ssize_t)sizeof secret)
-        secret[0] = clock_ns(CLOCK_MONOTONIC);
-    privfs_set_secret(&priv->fs, secret);
-}
-
-int priv_begin(struct priv *priv, const struct wasi_call *call, const struct wasi_fd *fd) {
-    const struct wasi_config *config = call->ctx->config;
-    const struct wasi_dir *dir = &config->dirs[fd->dir];
-    struct privfs_usage usage;
-    *priv = (struct priv){.call = call, .root = fd->dir};
-    if (call->ops->files != NULL)
-        call->ops->files(call->host, &priv->fs);
-    if (priv->fs.base == NULL)
-        return -EBADF;
-    priv->fs.limit_bytes = config->private_max_bytes;
-    priv->fs.limit_entries = config->private_max_entries;
-    (void)wasi_clock_now(call->ctx, WASI_CLOCK_REALTIME, &priv->fs.now_ns);
-    priv->below_fd = dir->kind == HUSK_WASI_DIR_COW ? dir->host_fd : -1;
-    privfs_usage(&priv->fs, &usage);
-    if (usage.end_bytes == 0)
-        set_secret(priv);
-    return 0;
-}
-
-/* ---- Objects ---- */
-
-bool privfile_is_of(const struct priv *priv, const struct wasi_fd *fd) {
-    return fd->privfile != NULL && fd->dir == priv->root &&
-           (fd->ops == &privfile_ops || fd->ops == &wasi_privdir_ops);
-}
-
-bool privfile_is_open(const struct priv *priv, struct privfs_id id, const struct wasi_fd *except) {
-    const struct wasi_fds *fds = &priv->call->ctx->fds;
-    for (uint32_t i = 0; i < fds->count; i++) {
-        const struct wasi_fd *fd = wasi_fds_at(fds, i);
-        if (fd != NULL && fd != except && privfile_is_of(priv, fd) && !fd->privfile->is_below &&
-            fd->privfile->id.ino == id.ino && fd->privfile->id.generation == id.generation)
-            return true;
-    }
-    return false;
-}
-
-struct wasi_privfile *privfile_new(const char *lower, uint32_t lower_bytes) {
-    struct wasi_privfile *file = calloc(1, sizeof *file + lower_bytes + 1);
-    if (file == NULL)
-        return NULL;
-    file->is_below = lower != NULL;
-    file->host_fd = -1;
-    file->lower_bytes = lower_bytes;
-    if (lower != NULL)
-        memcpy(file->lower, lower, lower_bytes);
-    return file;
-}
-
-void privfile_put(struct wasi_fd *fd, struct wasi_privfile *file) {
-    fd->ops = file->is_dir ? &wasi_privdir_ops : &privfile_ops;
-    fd->filetype = file->is_dir ? WASI_FILETYPE_DIRECTORY : WASI_FILETYPE_REGULAR_FILE;
-    fd->is_seekable = !file->is_dir;
-    fd->host_fd = -1;
-    fd->privfile = file;
-}
-
-static void host_close(struct wasi_privfile *file) {
-    if (file->host_fd >= 0)
-        close(file->host_fd);
-    file->host_fd = -1;
-}
-
-void privfile_become(struct wasi_privfile *file, struct privfs_id id) {
-    host_close(file);
-    file->is_below = file->is_lost = false;
-    file->id = id;
-    file->identity = (struct priv_identity){0};
-    file->rel_at = file->lower_bytes = 0;
-    file->lower[0] = '\0';
-}
-
-void privfile_free(struct wasi_privfile *file) {
-    if (file != NULL)
-        host_close(file);
-    free(file);
-}
-
 /* ---- The file below ---- */
 
 static int host_open(const struct priv *priv, struct wasi_privfile *file) {
@@ -230,8 +140,7 @@ static long file_transfer(struct wasi_transfer *transfer) {
 
 /* ---- Other operations ---- */
 
-static int file_stat(const struct wasi_call *call, const struct wasi_fd *fd,
-                     struct stat *ret_stat) {
+int privfile_stat(const struct wasi_call *call, const struct wasi_fd *fd, struct stat *ret_stat) {
     struct priv priv;
     struct priv_node node;
     struct stat st;
@@ -257,7 +166,7 @@ static int file_stat(const struct wasi_call *call, const struct wasi_fd *fd,
 static int64_t file_seek(const struct wasi_call *call, struct wasi_fd *fd, int64_t offset,
                          int whence) {
     struct stat st = {0};
-    const int status = whence == SEEK_END ? file_stat(call, fd, &st) : 0;
+    const int status = whence == SEEK_END ? privfile_stat(call, fd, &st) : 0;
     const int64_t base = whence == SEEK_SET   ? 0
                          : whence == SEEK_CUR ? (int64_t)fd->privfile->offset
                                               : st.st_size;
@@ -277,20 +186,8 @@ static int file_set_flags(const struct wasi_fd *fd, uint16_t flags) {
     return 0;
 }
 
-/* UTIME_NOW, UTIME_OMIT. */
-static uint64_t time_of(const struct priv *priv, const struct timespec *time) {
-    return time->tv_nsec == UTIME_OMIT  ? UINT64_MAX
-           : time->tv_nsec == UTIME_NOW ? priv->fs.now_ns
-                                        : clock_ns_of(*time);
-}
-
-int privfile_set_times(struct priv *priv, struct privfs_id id, const struct timespec times[2]) {
-    const uint64_t atime_ns = time_of(priv, &times[0]), mtime_ns = time_of(priv, &times[1]);
-    return privfs_set_times(&priv->fs, id, atime_ns, mtime_ns);
-}
-
-static int file_set_times(const struct wasi_call *call, const struct wasi_fd *fd,
-                          const struct timespec times[2]) {
+int privfile_touch(const struct wasi_call *call, const struct wasi_fd *fd,
+                   const struct timespec times[2]) {
     struct priv priv;
     struct privfs_id id;
     int status = priv_begin(&priv, call, fd);
@@ -331,7 +228,7 @@ static int file_advise(const struct wasi_fd *fd, int64_t offset, int64_t bytes, 
 }
 
 /* Nothing is on a disk. */
-static int file_sync(const struct wasi_call *call, const struct wasi_fd *fd, bool is_data_only) {
+int privfile_sync(const struct wasi_call *call, const struct wasi_fd *fd, bool is_data_only) {
     (void)call;
     (void)fd;
     (void)is_data_only;
@@ -340,12 +237,12 @@ static int file_sync(const struct wasi_call *call, const struct wasi_fd *fd, boo
 
 static uint64_t file_readable_bytes(const struct wasi_call *call, const struct wasi_fd *fd) {
     struct stat st;
-    if (file_stat(call, fd, &st) != 0 || (uint64_t)st.st_size < fd->privfile->offset)
+    if (privfile_stat(call, fd, &st) != 0 || (uint64_t)st.st_size < fd->privfile->offset)
         return 0;
     return (uint64_t)st.st_size - fd->privfile->offset;
 }
 
-static void file_release(const struct wasi_call *call, struct wasi_fd *fd) {
+void privfile_release(const struct wasi_call *call, struct wasi_fd *fd) {
     struct priv priv;
     struct privfs_stat st;
     if (fd->privfile == NULL || fd->privfile->is_below || priv_begin(&priv, call, fd) != 0)
@@ -355,7 +252,7 @@ static void file_release(const struct wasi_call *call, struct wasi_fd *fd) {
         privfs_release(&priv.fs, id);
 }
 
-static void file_close(struct wasi_fd *fd) {
+void privfile_close(struct wasi_fd *fd) {
     privfile_free(fd->privfile);
     fd->privfile = NULL;
 }
@@ -371,27 +268,17 @@ static void file_set_position(struct wasi_fd *fd, uint64_t position) {
 const struct wasi_fd_ops privfile_ops = {.transfer = file_transfer,
                                          .seek = file_seek,
                                          .set_flags = file_set_flags,
-                                         .stat = file_stat,
-                                         .set_times = file_set_times,
+                                         .stat = privfile_stat,
+                                         .set_times = privfile_touch,
                                          .resize = file_resize,
                                          .allocate = file_allocate,
                                          .advise = file_advise,
-                                         .sync = file_sync,
+                                         .sync = privfile_sync,
                                          .readable_bytes = file_readable_bytes,
-                                         .release = file_release,
-                                         .close = file_close,
+                                         .release = privfile_release,
+                                         .close = privfile_close,
                                          .saved_kind = WASI_SAVED_PRIVATE,
                                          .save = privstate_save,
                                          .is_as_saved = privstate_is_as_saved,
                                          .position = file_position,
                                          .set_position = file_set_position};
-
-const struct wasi_fd_ops wasi_privdir_ops = {.stat = file_stat,
-                                             .set_times = file_set_times,
-                                             .sync = file_sync,
-                                             .release = file_release,
-                                             .close = file_close,
-                                             .dir = &privdir_ops,
-                                             .saved_kind = WASI_SAVED_PRIVATE,
-                                             .save = privstate_save,
-                                             .is_as_saved = privstate_is_as_saved};

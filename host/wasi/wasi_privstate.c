@@ -88,8 +88,8 @@ static int check_body(const struct body *body, const struct wasi_saved_fd *row, 
     return 0;
 }
 
-int wasi_privfile_check(struct wasi_ctx *ctx, const struct wasi_saved_fd *row, const uint8_t *bytes,
-                        struct wasi_fd *ret_fd, struct husk_error *err) {
+int privstate_make(const struct wasi_dir *dir, const struct wasi_saved_fd *row,
+                   const uint8_t *bytes, struct wasi_privfile **ret_file, struct husk_error *err) {
     struct body body;
     const char *lower = (const char *)bytes + sizeof body;
     if (row->body_bytes < sizeof body)
@@ -99,8 +99,7 @@ int wasi_privfile_check(struct wasi_ctx *ctx, const struct wasi_saved_fd *row, c
     if (status != 0)
         return status;
     const bool is_below = (body.flags & BODY_IS_BELOW) != 0;
-    const struct wasi_dir *dir =
-        row->idx < ctx->config->dirs_count ? &ctx->config->dirs[row->idx] : NULL;
+    *ret_file = NULL;
     if (dir == NULL || dir->kind == HUSK_WASI_DIR_HOST ||
         (is_below && dir->kind != HUSK_WASI_DIR_COW))
         return 0;
@@ -113,9 +112,6 @@ int wasi_privfile_check(struct wasi_ctx *ctx, const struct wasi_saved_fd *row, c
     file->identity = (struct priv_identity){body.below_dev, body.below_ino};
     file->rel_at = body.rel_at;
     file->offset = row->position;
-    privfile_put(ret_fd, file);
-    ret_fd->dir = (uint16_t)row->idx;
-    ret_fd->flags = row->flags;
-    wasi_dir_grant(dir, ret_fd, true, true);
+    *ret_file = file;
     return 0;
 }

@@ -142,11 +142,6 @@ static bool reader_row(struct reader *reader, struct wasi_saved_fd *ret_row,
     return true;
 }
 
-int wasi_state_damaged(struct husk_error *err, const char *what, uint64_t value) {
-    return error_set(err, HUSK_E_BAD_IMAGE,
-                     "the snapshot's WASI state is damaged: %s (%" PRIu64 ")", what, value);
-}
-
 /* ---- Checking, and opening ahead ---- */
 
 static int check_stream(struct wasi_ctx *ctx, const struct wasi_saved_fd *row, const uint8_t *body,

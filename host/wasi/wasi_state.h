@@ -9,6 +9,9 @@
 #ifndef HOST_WASI_STATE_H
 #define HOST_WASI_STATE_H
 
+#include <inttypes.h>
+
+#include "error.h"
 #include "wasi.h"
 
 /* A new kind of descriptor has a new number: a husk that does not know it refuses the snapshot. */
@@ -53,6 +56,9 @@ int wasi_privfile_check(struct wasi_ctx *ctx, const struct wasi_saved_fd *row, c
                         struct wasi_fd *ret_fd, struct husk_error *err);
 
 /* HUSK_E_BAD_IMAGE: "the snapshot's WASI state is damaged: <what> (<value>)". */
-int wasi_state_damaged(struct husk_error *err, const char *what, uint64_t value);
+static inline int wasi_state_damaged(struct husk_error *err, const char *what, uint64_t value) {
+    return error_set(err, HUSK_E_BAD_IMAGE,
+                     "the snapshot's WASI state is damaged: %s (%" PRIu64 ")", what, value);
+}
 
 #endif
