@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -448,6 +449,54 @@ TEST(survives_wild_arguments) {
     }
     close(null_fd);
     world_done(&world);
+}
+
+/* A file that was unlinked and is still open comes back in its sandbox, and is closed in another one:
+ * there is no path to it. A file with a path comes back in both. */
+TEST(open_files_come_back) {
+    char folder[] = "/tmp/husk-wasi-XXXXXX", path[64];
+    struct husk_wasi_options options = HUSK_WASI_OPTIONS_INIT;
+    struct husk_wasi_dir dir = {.guest_path = "/",
+                                .host_path = folder,
+                                .kind = HUSK_WASI_DIR_HOST,
+                                .rights = HUSK_WASI_READ | HUSK_WASI_WRITE};
+    const uint64_t rights = WASI_RIGHT_FD_WRITE | WASI_RIGHT_FD_TELL;
+    struct husk_error err;
+    struct world world;
+    husk_image *snapshot = NULL;
+    husk_sandbox *other = NULL;
+    SKIP_WITHOUT_KVM();
+    CHECK(mkdtemp(folder) != NULL);
+    options.dirs = &dir;
+    options.dirs_count = 1;
+    world_make(&world, &options);
+    memcpy(world.memory + 64, "ab", 2);
+    set_u32(world.memory, 16, 64);
+    set_u32(world.memory, 20, 2);
+    for (uint32_t i = 0; i < 2; i++) { /* "a" is descriptor 0, "b" is 1 */
+        CHECK_EQ_I64(CALL_WASI(world.sandbox, "path_open", 3, 0, 64 + i, 1, 1, rights, 0, 0, 0), 0);
+        CHECK_EQ_U64(get_u32(world.memory, 0), i);
+        CHECK_EQ_I64(CALL_WASI(world.sandbox, "fd_write", i, 16, 1, 0), 0);
+    }
+    CHECK_EQ_I64(CALL_WASI(world.sandbox, "path_unlink_file", 3, 64, 1), 0);
+    CHECK_OK(husk_sandbox_snapshot(world.sandbox, &snapshot, &err), err);
+    for (uint32_t i = 0; i < 3; i++) {
+        CHECK_EQ_I64(CALL_WASI(world.sandbox, "fd_write", 0, 16, 1, 0), 0);
+        CHECK_EQ_I64(CALL_WASI(world.sandbox, "fd_close", 1), 0);
+        CHECK_OK(husk_sandbox_restore(world.sandbox, snapshot, &err), err);
+        for (uint32_t fd = 0; fd < 2; fd++) {
+            CHECK_EQ_I64(CALL_WASI(world.sandbox, "fd_tell", fd, 0), 0);
+            CHECK_EQ_U64(get_u32(world.memory, 0), 2);
+        }
+    }
+    CHECK_OK(husk_sandbox_new(snapshot, world.imports, NULL, &other, &err), err);
+    CHECK_EQ_I64(CALL_WASI(other, "fd_tell", 0, 0), WASI_EBADF);
+    CHECK_EQ_I64(CALL_WASI(other, "fd_write", 1, 16, 1, 0), 0);
+    husk_sandbox_free(other);
+    husk_image_unref(snapshot);
+    world_done(&world);
+    snprintf(path, sizeof path, "%s/b", folder);
+    CHECK(unlink(path) == 0 && rmdir(folder) == 0);
 }
 
 TEST_MAIN()
