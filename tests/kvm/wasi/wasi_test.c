@@ -451,8 +451,8 @@ TEST(survives_wild_arguments) {
     world_done(&world);
 }
 
-/* A file that was unlinked and is still open comes back in its sandbox, and is closed in another one:
- * there is no path to it. A file with a path comes back in both. */
+/* A file that was unlinked and is still open comes back in its sandbox, and is closed in another
+ * one: there is no path to it. A file with a path comes back in both. */
 TEST(open_files_come_back) {
     char folder[] = "/tmp/husk-wasi-XXXXXX", path[64];
     struct husk_wasi_options options = HUSK_WASI_OPTIONS_INIT;
