@@ -20,6 +20,11 @@ static void put_object(struct wasi_fd *fd, struct wasi_privfile *file) {
 
 /* ---- Opening ---- */
 
+/* A FIFO, socket or device: the errnos are those of directories of the host. */
+static int special_error(const struct priv_node *node) {
+    return S_ISCHR(node->st.st_mode) || S_ISBLK(node->st.st_mode) ? -EACCES : -ENXIO;
+}
+
 /* May a path's end be opened so? */
 static int check_found(const struct wasi_open *how, const struct priv_node *node) {
     const bool is_changed = (how->oflags & (WASI_OFLAG_CREAT | WASI_OFLAG_TRUNC)) != 0;
@@ -30,7 +35,9 @@ static int check_found(const struct wasi_open *how, const struct priv_node *node
         return how->wants_write || is_changed ? -EISDIR : 0;
     if ((how->oflags & WASI_OFLAG_DIRECTORY) != 0)
         return -ENOTDIR;
-    return node->kind == PRIVFS_SYMLINK ? -ELOOP : node->kind == PRIVFS_NONE ? -ENXIO : 0;
+    return node->kind == PRIVFS_SYMLINK ? -ELOOP
+           : node->kind == PRIVFS_NONE  ? special_error(node)
+                                        : 0;
 }
 
 /* Deliberately not a copy of what is thrown away. */

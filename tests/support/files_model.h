@@ -70,7 +70,7 @@ void files_home_remove(const struct files_home *home);
 /* A command of the shell, which must succeed, with two texts in it. */
 void files_run(const char *format, const char *a, const char *b);
 
-/* Play. The guest's directory shows home->below. keeps_host: a snapshot does not contain the guest's
+/* Play. The guest's directory shows home->below. is_on_host: a snapshot does not contain the guest's
  * directory, but paths and positions of descriptors: they come back open if the file is still there
  * (a closed one is -EBADF for fd_stat). */
 struct files_game {
@@ -79,7 +79,7 @@ struct files_game {
     const struct files_home *home;
     uint64_t seed;
     uint32_t operations;
-    bool keeps_host;
+    bool is_on_host;
 };
 void files_play(const struct files_game *game);
 

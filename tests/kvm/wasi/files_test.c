@@ -34,7 +34,7 @@ static void play(uint32_t kind, uint64_t seed) {
                                     .home = &home,
                                     .seed = seed,
                                     .operations = operations_wanted(),
-                                    .keeps_host = kind == HUSK_WASI_DIR_HOST};
+                                    .is_on_host = kind == HUSK_WASI_DIR_HOST};
     files_play(&game);
     vm_files_close(&files);
     files_home_remove(&home);
