@@ -12,6 +12,7 @@
 #include "run.h"
 
 #define GUEST_OPEN_MAX 65536 /* descriptors of a guest: as many as the library allows */
+
 /* The clock of --reproducible: 2000-01-01, and 1 ms for each reading, so that a program that waits
  * for a time in a loop gets there. Deliberately not 1970, which some formats cannot hold. */
 #define REPRODUCIBLE_BEGIN_NS UINT64_C(946684800000000000)

@@ -62,6 +62,7 @@ int run_take_arguments(struct run *run, int argc, char **argv);
 int take_dir_option(struct run *run, const char *text);
 void raise_open_limit(void);
 void dirs_done(struct run *run);
+
 /* env.c: take --env NAME=value or NAME, --inherit-env NAME, --env-file FILE. NAME alone: as in
  * husk's own environment; a name that is not set there is not set for the program. Texts are
  * borrowed. They return an exit code. */

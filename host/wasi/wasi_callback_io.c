@@ -47,6 +47,5 @@ static uint64_t callback_readable(const struct wasi_call *call, const struct was
 }
 
 const struct wasi_fd_ops wasi_callback_ops = {.transfer = callback_transfer,
-                                              .poll_fd = wasi_always_ready,
                                               .readable_bytes = callback_readable,
                                               .saved_kind = WASI_SAVED_STREAM};

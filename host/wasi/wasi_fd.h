@@ -73,8 +73,8 @@ struct wasi_fd_ops {
     /* advice: POSIX_FADV_… */
     int (*advise)(const struct wasi_fd *fd, int64_t offset, int64_t bytes, int advice);
     int (*sync)(const struct wasi_call *call, const struct wasi_fd *fd, bool is_data_only);
-    /* The host descriptor to wait for, NULL or -1: it is always ready; and the number of bytes that
-     * can be read at once when it is ready, NULL: not known. */
+    /* The host descriptor to wait for, NULL: it is always ready; and the number of bytes that can
+     * be read at once when it is ready, NULL: not known. */
     int (*poll_fd)(const struct wasi_fd *fd);
     uint64_t (*readable_bytes)(const struct wasi_call *call, const struct wasi_fd *fd);
     /* The running guest closes it: give back what its private layer holds for it. close() follows.
@@ -140,7 +140,6 @@ struct wasi_fd {
  * a closed descriptor. The row keeps what the guest gave up, for the stream that may be given
  * later. */
 extern const struct wasi_fd_ops wasi_vacant_ops;
-int wasi_always_ready(const struct wasi_fd *fd);
 
 /* ---- wasi_fds.c: the table ---- */
 

@@ -17,11 +17,6 @@ _Static_assert(WASI_FDS_MAX >= ROWS_MIN && (WASI_FDS_MAX & (WASI_FDS_MAX - 1)) =
 
 const struct wasi_fd_ops wasi_vacant_ops = {.saved_kind = WASI_SAVED_STREAM};
 
-int wasi_always_ready(const struct wasi_fd *fd) {
-    (void)fd;
-    return -1;
-}
-
 static uint32_t limit_of(const struct wasi_fds *fds) {
     return fds->limit != 0 ? fds->limit : WASI_FDS_MAX;
 }

@@ -9,8 +9,8 @@
 #include "caller.h"
 #include "error.h"
 #include "imports.h"
-#include "privfs.h"
 #include "options.h"
+#include "privfs.h"
 #include "sandbox_internal.h"
 #include "wasi_dir.h"
 

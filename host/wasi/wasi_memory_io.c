@@ -32,10 +32,8 @@ static long bytes_transfer(struct wasi_transfer *transfer) {
     return (long)done;
 }
 
-const struct wasi_fd_ops wasi_bytes_ops = {.transfer = bytes_transfer,
-                                           .poll_fd = wasi_always_ready,
-                                           .readable_bytes = bytes_left,
-                                           .saved_kind = WASI_SAVED_STREAM};
+const struct wasi_fd_ops wasi_bytes_ops = {
+    .transfer = bytes_transfer, .readable_bytes = bytes_left, .saved_kind = WASI_SAVED_STREAM};
 
 /* ---- Output ---- */
 
@@ -77,5 +75,5 @@ static long buffer_transfer(struct wasi_transfer *transfer) {
     return done > 0 ? (long)done : -ENOSPC;
 }
 
-const struct wasi_fd_ops wasi_buffer_ops = {
-    .transfer = buffer_transfer, .poll_fd = wasi_always_ready, .saved_kind = WASI_SAVED_STREAM};
+const struct wasi_fd_ops wasi_buffer_ops = {.transfer = buffer_transfer,
+                                            .saved_kind = WASI_SAVED_STREAM};

@@ -27,7 +27,6 @@ struct poll_set {
     uint32_t count;
     struct subscription *subs;
     struct pollfd *pollfds; /* same index; fd -1: not polled */
-    bool has_ready;         /* a descriptor that is always ready */
     bool has_polled;        /* a descriptor of the host */
     uint8_t *events;        /* of the guest; count of them fit */
     uint32_t events_count;
@@ -70,11 +69,11 @@ static void subscription_fd(struct poll_set *set, uint32_t idx, uint32_t fd) {
     sub->error = wasi_fd_get(set->call, fd, right | WASI_RIGHT_POLL_FD_READWRITE, &sub->fd);
     if (sub->error != 0)
         return;
-    if (sub->fd->ops->poll_fd != NULL)
-        set->pollfds[idx].fd = sub->fd->ops->poll_fd(sub->fd);
-    sub->is_ready = set->pollfds[idx].fd < 0;
-    set->has_ready |= sub->is_ready;
-    set->has_polled |= !sub->is_ready;
+    sub->is_ready = sub->fd->ops->poll_fd == NULL;
+    if (sub->is_ready)
+        return;
+    set->has_polled = true;
+    set->pollfds[idx].fd = sub->fd->ops->poll_fd(sub->fd);
     set->pollfds[idx].events = sub->tag == WASI_EVENT_FD_READ ? POLLIN : POLLOUT;
 }
 
@@ -94,7 +93,7 @@ static void subscription_read(struct poll_set *set, uint32_t idx, const uint8_t 
 /* Nanoseconds until the first event that needs no descriptor of the host: 0 if there is one
  * already. */
 static uint64_t wait_ns(struct poll_set *set) {
-    uint64_t least = set->has_ready ? 0 : NEVER_NS;
+    uint64_t least = NEVER_NS;
     for (uint32_t i = 0; i < set->count; i++) {
         const struct subscription *sub = &set->subs[i];
         uint64_t now = 0;
