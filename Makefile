@@ -37,7 +37,7 @@ test-wasi: ## the WASI test suite, preview 1
 	@$(MAKE) --no-print-directory all
 	@tools/run-tests $(BUILD) wasi
 
-test-apps: ## real programs: Lua, SQLite, bzip2; random programs against native code
+test-apps: ## real programs: CPython, Ruby, SQLite, jq, yosys; random programs against native code
 	@tools/install-deps build test apps
 	@$(MAKE) --no-print-directory all
 	@tools/run-tests $(BUILD) apps
