@@ -14,16 +14,17 @@
 
 static const char usage[] =
     "usage: husk_bench [options] [module.wasm…]\n"
-    "Kernels natively and in a sandbox, what calls cost, what restores cost, how fast modules "
+    "Kernels natively and in a sandbox, what calls, restores and files cost, how fast modules "
     "compile (the named ones too).\n"
-    "  --parts LIST      of kernels,calls,floor,compile,snapshots (default: all)\n"
+    "  --parts LIST      of kernels,calls,floor,compile,snapshots,files (default: all)\n"
     "  --kernel NAME     only this kernel\n"
     "  --rounds N        counted rounds per kernel (default 15)\n"
     "  --opt N           optimisation level of the kernels (default: the compiler's)\n"
     "  --strict          compile with husk_compile_options.strict\n"
     "  --json FILE       JSON lines (default: none)\n"
-    "  --scratch FOLDER  for images (default .)\n"
+    "  --scratch FOLDER  for images and files (default .)\n"
     "  --modules FOLDER  where the kernels' modules are\n"
+    "  --guests FOLDER   where script.wasm and lua_native are\n"
     "  --v8 NODE         also run the kernels in this program's V8: node, version 24 or later\n"
     "  --worker FILE     the compiler's worker program\n"
     "  --revision TEXT   what is measured, for the JSON lines\n";
@@ -33,7 +34,8 @@ enum part {
     PART_CALLS = 2,
     PART_FLOOR = 4,
     PART_COMPILE = 8,
-    PART_SNAPSHOTS = 16
+    PART_SNAPSHOTS = 16,
+    PART_FILES = 32
 };
 
 static const char *kvm_kind_name(enum husk_hypervisor kind) {
@@ -75,7 +77,8 @@ int bench_machine(const struct bench *bench, const char *revision) {
 }
 
 static unsigned parts_parse(char *list) {
-    static const char *const names[] = {"kernels", "calls", "floor", "compile", "snapshots"};
+    static const char *const names[] = {"kernels", "calls",     "floor",
+                                        "compile", "snapshots", "files"};
     unsigned parts = 0;
     char *rest = NULL;
     for (char *name = strtok_r(list, ",", &rest); name != NULL; name = strtok_r(NULL, ",", &rest)) {
@@ -98,8 +101,8 @@ static const struct option long_options[] = {
     {"parts", 1, NULL, 'p'},    {"kernel", 1, NULL, 'k'},  {"rounds", 1, NULL, 'r'},
     {"opt", 1, NULL, 'O'},      {"strict", 0, NULL, 's'},  {"json", 1, NULL, 'j'},
     {"scratch", 1, NULL, 'd'},  {"modules", 1, NULL, 'm'}, {"worker", 1, NULL, 'w'},
-    {"revision", 1, NULL, 'v'}, {"v8", 1, NULL, 'n'},      {"help", 0, NULL, 'h'},
-    {NULL, 0, NULL, 0}};
+    {"revision", 1, NULL, 'v'}, {"v8", 1, NULL, 'n'},      {"guests", 1, NULL, 'g'},
+    {"help", 0, NULL, 'h'},     {NULL, 0, NULL, 0}};
 
 /* False: unknown or unusable. */
 static bool option_take(struct settings *settings, int option, char *value) {
@@ -107,7 +110,7 @@ static bool option_take(struct settings *settings, int option, char *value) {
     const char **texts[] = {
         ['k'] = &bench->only_kernel, ['j'] = &settings->json_path, ['d'] = &bench->scratch_dir,
         ['m'] = &bench->wasm_dir,    ['w'] = &bench->worker_path,  ['v'] = &settings->revision,
-        ['n'] = &settings->node};
+        ['n'] = &settings->node,     ['g'] = &bench->guests_dir};
     if ((size_t)option < sizeof texts / sizeof texts[0] && texts[option] != NULL) {
         *texts[option] = value;
         return true;
@@ -130,6 +133,8 @@ static int parts_run(const struct settings *settings) {
         result |= bench_calls(bench);
     if ((settings->parts & PART_SNAPSHOTS) != 0)
         result |= bench_snapshots(bench);
+    if ((settings->parts & PART_FILES) != 0)
+        result |= bench_files(bench);
     if ((settings->parts & PART_KERNELS) != 0)
         result |= bench_kernels(bench);
     if ((settings->parts & PART_COMPILE) != 0)
@@ -143,7 +148,7 @@ int main(int argc, char **argv) {
                                           .rounds = 15,
                                           .opt_level = -1},
                                 .parts = PART_KERNELS | PART_CALLS | PART_FLOOR | PART_COMPILE |
-                                         PART_SNAPSHOTS,
+                                         PART_SNAPSHOTS | PART_FILES,
                                 .revision = "unknown",
                                 .json_path = "/dev/null"};
     struct husk_error err;

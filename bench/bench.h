@@ -18,6 +18,7 @@ struct bench {
     const char *wasm_dir;    /* kernels and micro modules */
     const char *scratch_dir; /* for the images of the compile benchmark */
     const char *worker_path; /* NULL: the library searches for it */
+    const char *guests_dir;  /* interpreters for files_script(); NULL: none */
     const char *only_kernel; /* NULL: all */
     struct v8_beside *v8;    /* NULL: V8 is not measured beside Husk */
     char *const *modules;    /* more modules for the compile benchmark */
@@ -63,5 +64,6 @@ int bench_calls(const struct bench *bench);
 int bench_floor(const struct bench *bench);
 int bench_compile(const struct bench *bench);
 int bench_snapshots(const struct bench *bench);
+int bench_files(const struct bench *bench);
 
 #endif
