@@ -11,6 +11,7 @@ enum { FILES_SMALL = 1000, FILES_SMALL_BYTES = 512, FILES_BIG_BYTES = 1 << 20 };
 
 /* Operations of the host: rows whose `stride` is the descriptor of a directory, and `pages` a
  * count. Each does what the guest's export of the same name does. */
+int native_nothing(struct snapshot_op *op);
 int native_open_read_close(struct snapshot_op *op);
 int native_create_unlink(struct snapshot_op *op);
 int native_read_big(struct snapshot_op *op);

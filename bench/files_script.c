@@ -47,7 +47,8 @@ static const struct script {
 enum { SCRIPTS = sizeof scripts / sizeof scripts[0] };
 
 struct stage {
-    char guest[4096], native[4096], folder[4096];
+    char *native; /* the interpreter's path */
+    char folder[4096];
     husk_imports *imports;
     husk_image *image, *ready;
     husk_sandbox *sandbox;
@@ -138,6 +139,7 @@ static int stage_open(const struct bench *bench) {
 }
 
 static void stage_close(void) {
+    free(stage.native);
     husk_sandbox_free(stage.sandbox);
     husk_image_unref(stage.ready);
     husk_image_unref(stage.image);
@@ -259,14 +261,22 @@ static int script_run(const struct bench *bench, struct snapshot_op *all) {
     return result;
 }
 
+static bool has_guests(const struct bench *bench) {
+    char path[4096];
+    if (bench->guests_dir == NULL)
+        return false;
+    snprintf(path, sizeof path, "%s/script.wasm", bench->guests_dir);
+    if (access(path, R_OK) != 0)
+        return false;
+    snprintf(path, sizeof path, "%s/lua_native", bench->guests_dir);
+    stage.native = realpath(path, NULL); /* it runs in another folder */
+    return stage.native != NULL && access(stage.native, X_OK) == 0;
+}
+
 int files_script(const struct bench *bench) {
-    if (bench->guests_dir != NULL) {
-        snprintf(stage.guest, sizeof stage.guest, "%s/script.wasm", bench->guests_dir);
-        snprintf(stage.native, sizeof stage.native, "%s/lua_native", bench->guests_dir);
-    }
-    if (bench->guests_dir == NULL || access(stage.guest, R_OK) != 0 ||
-        access(stage.native, X_OK) != 0) {
+    if (!has_guests(bench)) {
         printf("\nscripts: skipped: no script.wasm and lua_native in a folder named by --guests\n");
+        free(stage.native);
         return 0;
     }
     struct snapshot_op *all = calloc(2, sizeof *all);

@@ -17,7 +17,8 @@ enum {
     BIG_BYTES = 1 << 20,
     LIST_BYTES = 4096, /* as wasi-libc's readdir() */
     DIRENT_BYTES = 24,
-    PAGES_MAX = 64
+    PAGES_MAX = 256,
+    ERRNO_BADF = 8
 };
 enum { OPEN_CREAT = 1, OPEN_DIRECTORY = 2, OPEN_EXCL = 4 };
 enum { RIGHT_READ = 1 << 1, RIGHT_WRITE = 1 << 6, RIGHT_READDIR = 1 << 14 };
@@ -125,6 +126,28 @@ void touch(int32_t count, int32_t dir) {
     (void)dir;
     for (uint32_t i = 0; i < (uint32_t)count; i++)
         *(volatile uint32_t *)&memory_pages[i * PAGE_BYTES + i * 576u % PAGE_BYTES] += 1;
+}
+
+/* All of `count` pages of memory. */
+EXPORT(rewrite) void rewrite(int32_t count, int32_t dir);
+void rewrite(int32_t count, int32_t dir) {
+    (void)dir;
+    __builtin_memset(memory_pages, 'b', (uint32_t)count * PAGE_BYTES);
+}
+
+/* `count` calls of WASI that do nothing: there is no such descriptor. */
+EXPORT(nothing) void nothing(int32_t count, int32_t dir);
+void nothing(int32_t count, int32_t dir) {
+    (void)dir;
+    for (int32_t i = 0; i < count; i++)
+        check(fd_close(-1) == ERRNO_BADF);
+}
+
+/* The same, then as many calls of WASI as overwrite() makes. */
+EXPORT(rewrite_calls) void rewrite_calls(int32_t count, int32_t dir);
+void rewrite_calls(int32_t count, int32_t dir) {
+    rewrite(count, dir);
+    nothing(3 * count, dir);
 }
 
 /* All that the other exports need. */
