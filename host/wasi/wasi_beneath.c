@@ -1,6 +1,6 @@
 /*
- * host/wasi/wasi_beneath.c: the one place where paths of the host are opened for a guest: openat2(),
- * beneath a directory.
+ * host/wasi/wasi_beneath.c: the one place where paths of the host are opened for a guest:
+ * openat2(), beneath a directory.
  */
 #include <errno.h>
 #include <fcntl.h>

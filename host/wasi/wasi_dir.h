@@ -83,8 +83,8 @@ struct wasi_dir_ops {
 int wasi_dirs_init(struct wasi_config *config, const struct husk_wasi_options *options,
                    struct husk_error *err);
 void wasi_dirs_done(struct wasi_config *config);
-/* wasi_grant.c: grant a descriptor that was opened in this directory all rights that it can have: by its
- * filetype, and for a file by how it was opened. */
+/* wasi_grant.c: grant a descriptor that was opened in this directory all rights that it can have:
+ * by its filetype, and for a file by how it was opened. */
 void wasi_dir_grant(const struct wasi_dir *dir, struct wasi_fd *fd, bool can_read, bool can_write);
 /* Is there a directory whose files are in the sandbox's private layer? */
 bool wasi_dirs_have_private(const struct wasi_config *config);

@@ -194,8 +194,8 @@ void privfile_close(struct wasi_fd *fd);
 
 /* ---- wasi_privstate.c ---- */
 bool privstate_is_as_saved(const struct wasi_fd *fd, const uint8_t *bytes, uint32_t count);
-/* The object of a saved descriptor of this directory, which may be NULL: there is none any more. NULL:
- * it reads as closed. HUSK_E_BAD_IMAGE, HUSK_E_NOMEM. */
+/* The object of a saved descriptor of this directory, which may be NULL: there is none any more.
+ * NULL: it reads as closed. HUSK_E_BAD_IMAGE, HUSK_E_NOMEM. */
 struct wasi_saved_fd;
 int privstate_make(const struct wasi_dir *dir, const struct wasi_saved_fd *row,
                    const uint8_t *bytes, struct wasi_privfile **ret_file, struct husk_error *err);

@@ -4,7 +4,8 @@
  * it get the copy. Each descriptor has its own position.
  *
  * A descriptor that comes from a snapshot opens its file below when it is first used, and only if
- * it is the same file. If not, or if the layer does not have the inode, it reads as closed (-EBADF).
+ * it is the same file. If not, or if the layer does not have the inode, it reads as closed
+ * (-EBADF).
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,12 +1,12 @@
 /*
  * host/wasi/wasi_privlist.c: what a private directory lists: the layer's names and those below that
- * show through, merged in the order of their keys (privfs_key_of()). A cookie is a key: an entry has
- * the same one as long as it is there, in the layer or below. So an entry that stays is listed once,
- * whatever else comes and goes between two calls.
+ * show through, merged in the order of their keys (privfs_key_of()). A cookie is a key: an entry
+ * has the same one as long as it is there, in the layer or below. So an entry that stays is listed
+ * once, whatever else comes and goes between two calls.
  *
  * The names below have no order. They are read and sorted when a listing begins, and kept for its
- * next call: those of one directory in each sandbox. It is a cache only: a snapshot does not contain
- * it, and without it the names are read again.
+ * next call: those of one directory in each sandbox. It is a cache only: a snapshot does not
+ * contain it, and without it the names are read again.
  */
 #include <dirent.h>
 #include <errno.h>
