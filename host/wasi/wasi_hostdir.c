@@ -266,7 +266,7 @@ static bool emit_entries(const struct listing *listing, const char *entries, siz
  * for all who open the directory. */
 static int dir_list(const struct wasi_call *call, const struct wasi_fd *dir, uint64_t cookie,
                     bool (*emit)(void *user, const struct wasi_dirent *entry), void *user) {
-    _Alignas(struct dirent64) char entries[8192];
+    _Alignas(struct dirent64) char entries[LIST_BYTES];
     struct listing listing = {.call = call, .dir = dir, .emit = emit, .user = user};
     if (cookie > INT64_MAX)
         return -EINVAL;
