@@ -166,6 +166,8 @@ struct privfs_usage {
     uint64_t end_bytes; /* all pages that are in use lie below */
 };
 void privfs_usage(const struct privfs *fs, struct privfs_usage *ret_usage);
+/* Is a page free, so that what it contains is of no use? false in an empty layer. */
+bool privfs_is_free(const struct privfs *fs, uint64_t page);
 /* Set the secret of a layer that is all zeros yet (privfs_key_of()); later calls do nothing. */
 void privfs_set_secret(struct privfs *fs, const uint64_t secret[2]);
 

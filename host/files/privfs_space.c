@@ -164,6 +164,12 @@ void privfs_usage(const struct privfs *fs, struct privfs_usage *ret_usage) {
     ret_usage->end_bytes = (uint64_t)super->end * SPACE_PAGE_BYTES;
 }
 
+bool privfs_is_free(const struct privfs *fs, uint64_t page) {
+    if (space_is_empty(fs) || space_super(fs)->magic != SUPER_MAGIC)
+        return false;
+    return page >= space_super(fs)->end || (*map_word(fs, (uint32_t)page) >> page % 64 & 1) == 0;
+}
+
 void privfs_set_secret(struct privfs *fs, const uint64_t secret[2]) {
     if (space_is_empty(fs) && space_format(fs) == 0)
         memcpy(space_super(fs)->secret, secret, sizeof space_super(fs)->secret);

@@ -2,7 +2,8 @@
  * host/files/privfs_tree.c: a directory's entries: a B+-tree by key. Leaves hold records of
  * different sizes. A full page is split in halves, of which each has room for the longest record. A
  * page is freed when it is empty; deliberately never merged with its neighbour, because that would
- * write more pages than most removals need.
+ * write more pages than most removals need. A leaf is zeros behind its records, so that it keeps no
+ * names that are gone.
  */
 #include <string.h>
 
@@ -152,11 +153,11 @@ static struct leaf *split_leaf(struct privfs *fs, struct inode *dir, struct tree
     uint32_t half = 0;
     while (half < TREE_LEAF_BYTES / 2)
         half += record_bytes(record_at(leaf, half)->name_bytes);
-    const uint32_t page = space_take(fs);
+    const uint32_t page = space_take_zeros(fs);
     struct leaf *right = leaf_at(fs, page);
     right->used_bytes = leaf->used_bytes - half;
-    right->zero = 0;
     memcpy(right->records, leaf->records + half, right->used_bytes);
+    memset(leaf->records + half, 0, right->used_bytes);
     leaf->used_bytes = half;
     insert_page(fs, dir, path, record_at(right, 0)->key, page);
     if (path->offset <= half)
@@ -197,6 +198,7 @@ void tree_remove(struct privfs *fs, struct inode *dir, const struct tree_path *p
     const uint32_t bytes = record_bytes(record_at(leaf, path->offset)->name_bytes);
     leaf->used_bytes -= bytes;
     memmove(place, place + bytes, leaf->used_bytes - path->offset);
+    memset(leaf->records + leaf->used_bytes, 0, bytes);
     if (leaf->used_bytes > 0)
         return;
     for (;; level--) {

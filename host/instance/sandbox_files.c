@@ -26,26 +26,32 @@ static int cover(struct privfs *fs, uint64_t bytes) {
     return 0;
 }
 
-static struct privfs layer_of(const husk_sandbox *sandbox) {
-    const struct arena_memory *files = &sandbox->machine->arena.files;
+static struct privfs layer_of(const struct machine *machine) {
+    const struct arena_memory *files = &machine->arena.files;
     return (struct privfs){.base = files->reserve_bytes != 0 ? files->hva : NULL,
                            .covered_bytes = files->covered_bytes,
                            .region_bytes = files->reserve_bytes,
-                           .cover = cover,
-                           .user = (void *)(uintptr_t)sandbox};
+                           .cover = cover};
 }
 
 int sandbox_files(husk_sandbox *sandbox, struct privfs *ret_files) {
     if (sandbox->image == NULL)
         return HUSK_E_STATE;
     hotset_written_here(&sandbox->machine->hotset);
-    *ret_files = layer_of(sandbox);
+    *ret_files = layer_of(sandbox->machine);
+    ret_files->user = sandbox;
     return 0;
 }
 
 uint64_t sandbox_files_end(const husk_sandbox *sandbox) {
-    const struct privfs fs = layer_of(sandbox);
+    const struct privfs fs = layer_of(sandbox->machine);
     struct privfs_usage usage;
     privfs_usage(&fs, &usage);
     return usage.end_bytes;
+}
+
+bool sandbox_files_is_free(const struct machine *machine, uint64_t gva_value) {
+    const struct privfs fs = layer_of(machine);
+    return husk_is_files_gva(gva_value) &&
+           privfs_is_free(&fs, (gva_value - HUSK_FILES_GVA) / HUSK_PAGE_SIZE);
 }

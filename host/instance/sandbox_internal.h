@@ -93,6 +93,8 @@ int sandbox_files(husk_sandbox *sandbox, struct privfs *ret_files);
 /* How many bytes of the layer a snapshot must have: all that is in use lies below. A page
  * multiple. */
 uint64_t sandbox_files_end(const husk_sandbox *sandbox);
+/* Is it the address of a free page of the layer? Nobody reads it before it is written anew. */
+bool sandbox_files_is_free(const struct machine *machine, uint64_t gva_value);
 
 /* sandbox_wait.c: wait_syscall() for the library's own host functions. It ends when the running
  * call must end. Call it on the thread that runs the call. */

@@ -77,9 +77,17 @@ static int list_add(struct page_list *list, const uint8_t *page, struct husk_err
     return 0;
 }
 
-static bool differs(const husk_image *image, uint64_t gva_value, const uint8_t *page) {
+/* Zeros are kept of a free page of the private layer: so a file that was deleted is in no snapshot,
+ * and takes no room there. */
+static bool is_zero(const struct machine *machine, uint64_t gva_value, const uint8_t *page) {
+    return sandbox_files_is_free(machine, gva_value) || page_is_zero(page);
+}
+
+static bool differs(const struct machine *machine, uint64_t gva_value, const uint8_t *page) {
     uint64_t bytes;
-    const uint8_t *source = image_source(image, gva_value, &bytes);
+    const uint8_t *source = image_source(machine->mapped, gva_value, &bytes);
+    if (sandbox_files_is_free(machine, gva_value))
+        return source != NULL;
     return source != NULL ? memcmp(page, source, HUSK_PAGE_SIZE) != 0 : !page_is_zero(page);
 }
 
@@ -96,7 +104,7 @@ static bool is_kept(const struct machine *machine, uint64_t gva_value) {
 static int list_page(struct machine *machine, struct page_list *list, const uint8_t *page,
                      struct husk_error *err) {
     uint64_t gva_value = arena_gva_of(&machine->arena, page);
-    if (!is_kept(machine, gva_value) || !differs(machine->mapped, gva_value, page))
+    if (!is_kept(machine, gva_value) || !differs(machine, gva_value, page))
         return 0;
     return list_add(list, page, err);
 }
@@ -106,8 +114,28 @@ static int compare_pages(const void *a, const void *b) {
     return first < second ? -1 : first > second;
 }
 
-/* A page of an overlay (memory_image.c) may be in the list twice: because it is hot, and because it
- * is not the image's. */
+/* Pages that are free now, and have contents in the image. Nobody wrote them when they became free.
+ * If no page of the layer was written, none became free. */
+static int list_free(struct machine *machine, struct page_list *list, struct husk_error *err) {
+    const husk_image *base = machine->mapped;
+    bool is_layer_written = false;
+    int status = 0;
+    for (uint32_t i = 0; i < list->count && !is_layer_written; i++)
+        is_layer_written = husk_is_files_gva(arena_gva_of(&machine->arena, list->pages[i]));
+    for (uint32_t i = 0; i < base->runs_count && is_layer_written; i++) {
+        const struct image_run *run = &base->runs[i];
+        if (!husk_is_files_gva(run->gva))
+            continue;
+        const uint8_t *hva = arena_hva_of(&machine->arena, run->gva);
+        for (uint64_t at = 0; status == 0 && at < run->bytes; at += HUSK_PAGE_SIZE)
+            if (sandbox_files_is_free(machine, run->gva + at))
+                status = list_add(list, hva + at, err);
+    }
+    return status;
+}
+
+/* A page may be in the list twice: one of an overlay (memory_image.c), because it is hot, and because
+ * it is not the image's; a free one, because it is hot, too. */
 static void list_sort(struct page_list *list) {
     if (list->count > 1)
         qsort(list->pages, list->count, sizeof *list->pages, compare_pages);
@@ -129,7 +157,10 @@ static int list_changed(struct machine *machine, struct page_list *list, struct 
         for (uint64_t at = 0; status == 0 && at < overlay->bytes; at += HUSK_PAGE_SIZE)
             status = list_page(machine, list, hva + at, err);
     }
-    if (status == 0 && machine->arena.overlays_count > 0)
+    const uint32_t count = list->count;
+    if (status == 0)
+        status = list_free(machine, list, err);
+    if (status == 0 && (machine->arena.overlays_count > 0 || list->count > count))
         list_sort(list);
     return status;
 }
@@ -144,17 +175,17 @@ static uint32_t plan_layer(const struct machine *machine, const struct page_list
     uint64_t offset = 0;
     for (uint32_t i = 0; i < list->count; i++) {
         uint64_t gva_value = arena_gva_of(&machine->arena, list->pages[i]);
-        bool is_zero = page_is_zero(list->pages[i]);
+        const bool has_zeros = is_zero(machine, gva_value, list->pages[i]);
         struct image_run *last = count > 0 ? &runs[count - 1] : NULL;
         if (last != NULL && last->gva + last->bytes == gva_value &&
-            is_zero_run[count - 1] == is_zero) {
+            is_zero_run[count - 1] == has_zeros) {
             last->bytes += HUSK_PAGE_SIZE;
         } else {
-            is_zero_run[count] = is_zero;
+            is_zero_run[count] = has_zeros;
             runs[count++] =
                 (struct image_run){.gva = gva_value, .bytes = HUSK_PAGE_SIZE, .offset = offset};
         }
-        offset += is_zero ? 0 : HUSK_PAGE_SIZE;
+        offset += has_zeros ? 0 : HUSK_PAGE_SIZE;
     }
     return count;
 }

@@ -224,6 +224,67 @@ TEST(a_listing_goes_deep) {
     files_world_close(&world);
 }
 
+/* ---- Deleted files ---- */
+
+static bool saves_secrets(struct files_world *world, husk_image *snapshot, const char *secret) {
+    struct buf file = {0};
+    CHECK_OK(husk_image_save_to(snapshot, append, &file, &world->err), world->err);
+    const bool has = memmem(file.data, file.count, secret, strlen(secret)) != NULL;
+    buf_done(&file);
+    return has;
+}
+
+static struct privfs_id make_secret(struct privfs *fs, struct privfs_id dir, const char *name,
+                                    const char *secret) {
+    const struct privfs_id id = make(fs, dir, name, PRIVFS_FILE);
+    const int64_t bytes = (int64_t)strlen(secret);
+    for (uint64_t at = 0; at < 5 * HUSK_PAGE_SIZE; at += 500)
+        CHECK_EQ_I64(privfs_write(fs, id, at, secret, (uint64_t)bytes), bytes);
+    return id;
+}
+
+TEST(what_was_deleted_is_in_no_snapshot) {
+    const struct privfs_removal gone = {0};
+    struct files_world world;
+    struct privfs_id root;
+    char name[64];
+    files_world_open(&world, LAYER_BYTES);
+    struct privfs fs = layer_of(world.sandbox);
+    CHECK_EQ_I64(privfs_root(&fs, 0, &root), 0);
+    make_secret(&fs, root, "early", "contents-early");
+    make_secret(&fs, root, "late", "contents-late");
+    CHECK_EQ_I64(privfs_remove(&fs, root, "early", 5, gone), 0);
+    husk_image *first = snapshot_of(&world);
+    CHECK(!saves_secrets(&world, first, "contents-early"));
+    CHECK(saves_secrets(&world, first, "contents-late"));
+
+    CHECK_OK(husk_sandbox_restore(world.sandbox, first, &world.err), world.err);
+    fs = layer_of(world.sandbox);
+    CHECK_EQ_I64(privfs_remove(&fs, root, "late", 4, gone), 0);
+    for (int i = 0; i < 200; i++) { /* directories take pages that had contents */
+        snprintf(name, sizeof name, "name-%d", i);
+        make(&fs, root, name, PRIVFS_FILE);
+    }
+    for (int i = 1; i < 200; i++) {
+        snprintf(name, sizeof name, "name-%d", i);
+        CHECK_EQ_I64(privfs_remove(&fs, root, name, strlen(name), gone), 0);
+    }
+    husk_image *second = snapshot_of(&world);
+    CHECK(!saves_secrets(&world, second, "contents-late"));
+    CHECK(saves_secrets(&world, second, "name-0") && !saves_secrets(&world, second, "name-1"));
+
+    husk_image *const images[] = {second, first, second, world.image, second};
+    for (int i = 0; i < 5; i++) { /* and what comes back is a layer */
+        CHECK_OK(husk_sandbox_restore(world.sandbox, images[i], &world.err), world.err);
+        husk_image *again = snapshot_of(&world);
+        CHECK_OK(image_check_files(again, &world.err), world.err);
+        husk_image_unref(again);
+    }
+    husk_image_unref(first);
+    husk_image_unref(second);
+    files_world_close(&world);
+}
+
 /* In a child process and by another engine: nothing but the file is shared. */
 static int use_elsewhere(const struct buf *file) {
     struct files_world other;
