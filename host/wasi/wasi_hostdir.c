@@ -18,6 +18,10 @@
 #include "wasi_dir.h"
 #include "wasi_state.h"
 
+/* Read at a time: as much as fits into wasi-libc's buffer of 4 KiB, whose entries are longer. What
+ * does not fit would be read and thrown away. */
+#define LIST_BYTES 2048
+
 /* ---- Resolving ---- */
 
 /* The parent of a path's last name. */
