@@ -18,8 +18,9 @@
 #include "wasi_dir.h"
 #include "wasi_state.h"
 
-/* Read at a time: as much as fits into wasi-libc's buffer of 4 KiB, whose entries are longer. What
- * does not fit would be read and thrown away. */
+/* The kernel's records are about as long as the guest's. What is read beyond the guest's buffer, of
+ * 4 KiB mostly, is read again for the next call: so read in pieces. It has room for seven of the
+ * longest names. */
 #define LIST_BYTES 2048
 
 /* ---- Resolving ---- */
