@@ -1,6 +1,6 @@
 /*
- * tests/support/files_model.h: a guest's directory against the kernel. The same random operations go
- * to the guest's directory and to a directory of the host that starts with the same contents.
+ * tests/support/files_model.h: a guest's directory against the kernel. The same random operations
+ * go to the guest's directory and to a directory of the host that starts with the same contents.
  * Results, errnos, contents and positions must be the same. At random points the guest's state is
  * saved, or comes back; the host's directory follows with a copy.
  */
@@ -70,9 +70,9 @@ void files_home_remove(const struct files_home *home);
 /* A command of the shell, which must succeed, with two texts in it. */
 void files_run(const char *format, const char *a, const char *b);
 
-/* Play. The guest's directory shows home->below. is_on_host: a snapshot does not contain the guest's
- * directory, but paths and positions of descriptors: they come back open if the file is still there
- * (a closed one is -EBADF for fd_stat). */
+/* Play. The guest's directory shows home->below. is_on_host: a snapshot does not contain the
+ * guest's directory, but paths and positions of descriptors: they come back open if the file is
+ * still there (a closed one is -EBADF for fd_stat). */
 struct files_game {
     const struct files_api *api;
     void *self;

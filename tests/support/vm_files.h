@@ -1,6 +1,6 @@
 /*
- * tests/support/vm_files.h: a guest in a VM for files_model.h: a module that exports what it imports
- * of WASI. So each operation goes through guest code, the host call and the handler.
+ * tests/support/vm_files.h: a guest in a VM for files_model.h: a module that exports what it
+ * imports of WASI. So each operation goes through guest code, the host call and the handler.
  */
 #ifndef TESTS_SUPPORT_VM_FILES_H
 #define TESTS_SUPPORT_VM_FILES_H

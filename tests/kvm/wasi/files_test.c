@@ -4,6 +4,7 @@
  * that were saved to a file at random points. HUSK_TEST_ROUNDS sets how many operations (default
  * 10,000).
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -16,10 +17,18 @@ static uint32_t operations_wanted(void) {
     return text != NULL ? (uint32_t)strtoul(text, NULL, 10) : HARNESS_SANITIZED ? 1000 : 10000;
 }
 
+static uint32_t open_files(void) {
+    uint32_t count = 0;
+    for (int fd = 0; fd < 4096; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
 static void play(uint32_t kind, uint64_t seed) {
     struct vm_files files;
     struct files_home home;
     SKIP_WITHOUT_COMPILER();
+    const uint32_t before = open_files();
     files_home_make(&home, kind != HUSK_WASI_DIR_MEM);
     const bool has_host = kind != HUSK_WASI_DIR_MEM;
     const struct husk_wasi_dir dir = {.guest_path = "/d",
@@ -37,6 +46,7 @@ static void play(uint32_t kind, uint64_t seed) {
                                     .is_on_host = kind == HUSK_WASI_DIR_HOST};
     files_play(&game);
     vm_files_close(&files);
+    CHECK_EQ_U64(open_files(), before);
     files_home_remove(&home);
 }
 
