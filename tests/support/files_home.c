@@ -1,6 +1,10 @@
 /*
  * tests/support/files_home.c: the folder of files_model.h, and lists of names.
  */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,13 +14,84 @@
 #include "files_model.h"
 #include "harness.h"
 
-#define PATH_BYTES 256
+#define PATH_BYTES 512
+#define LINKS_MAX 256
 
-void files_run(const char *format, const char *a, const char *b) {
-    char command[PATH_BYTES];
-    snprintf(command, sizeof command, format, a, b);
-    CHECK_MSG(system(command) == 0, "%s", command);
+/* ---- Trees: without a shell, which small machines lack ---- */
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
 }
+
+void files_remove_tree(const char *path) {
+    CHECK_MSG(nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0 || errno == ENOENT, "%s", path);
+}
+
+/* Copies of files that have several names. */
+struct copies {
+    size_t count;
+    ino_t inos[LINKS_MAX];
+    char paths[LINKS_MAX][PATH_BYTES];
+};
+
+static void copy_file(const char *from, const char *to, const struct stat *st,
+                      struct copies *copies) {
+    uint8_t bytes[65536];
+    for (size_t i = 0; i < copies->count; i++) {
+        if (copies->inos[i] == st->st_ino) {
+            CHECK(link(copies->paths[i], to) == 0);
+            return;
+        }
+    }
+    const int source = open(from, O_RDONLY | O_CLOEXEC);
+    const int fd = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    ssize_t count;
+    CHECK(source >= 0 && fd >= 0);
+    while ((count = read(source, bytes, sizeof bytes)) > 0)
+        CHECK(write(fd, bytes, (size_t)count) == count);
+    close(source);
+    close(fd);
+    if (st->st_nlink > 1 && copies->count < LINKS_MAX) {
+        copies->inos[copies->count] = st->st_ino;
+        snprintf(copies->paths[copies->count++], PATH_BYTES, "%s", to);
+    }
+}
+
+static void copy_tree(const char *from, const char *to, struct copies *copies) {
+    char source[PATH_BYTES], copy[PATH_BYTES], target[PATH_BYTES] = "";
+    struct dirent **entries = NULL;
+    struct stat st;
+    const int count = scandir(from, &entries, NULL, alphasort);
+    CHECK_MSG(count >= 0 && mkdir(to, 0755) == 0, "%s", to);
+    for (int i = 0; i < count; i++) {
+        const char *name = entries[i]->d_name;
+        snprintf(source, sizeof source, "%s/%s", from, name);
+        snprintf(copy, sizeof copy, "%s/%s", to, name);
+        CHECK_MSG(lstat(source, &st) == 0, "%s", source);
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+            ;
+        else if (S_ISDIR(st.st_mode))
+            copy_tree(source, copy, copies);
+        else if (readlink(source, target, sizeof target - 1) > 0)
+            CHECK(symlink(target, copy) == 0);
+        else
+            copy_file(source, copy, &st, copies);
+        memset(target, 0, sizeof target);
+        free(entries[i]);
+    }
+    free(entries);
+}
+
+void files_copy_tree(const char *from, const char *to) {
+    static struct copies copies;
+    copies.count = 0;
+    copy_tree(from, to, &copies);
+}
+
+/* ---- Folders ---- */
 
 static void make_file(const char *dir, const char *name, uint32_t bytes) {
     char path[PATH_BYTES];
@@ -56,7 +131,7 @@ void files_home_make(struct files_home *home, bool is_full) {
 }
 
 void files_home_remove(const struct files_home *home) {
-    files_run("rm -rf %s%s", home->path, "");
+    files_remove_tree(home->path);
 }
 
 /* ---- Names ---- */

@@ -75,7 +75,7 @@ static void world_init(struct world *world, const struct files_game *game) {
     random_state = game->seed;
     snprintf(world->host, sizeof world->host, "%s/host", game->home->path);
     snprintf(world->saved, sizeof world->saved, "%s/saved", game->home->path);
-    files_run("cp -a %s %s", game->home->below, world->host);
+    files_copy_tree(game->home->below, world->host);
     host_open(world);
 }
 
@@ -213,8 +213,8 @@ static void world_save(struct world *world) {
     world->has_snapshot = true;
     if (world->game->is_on_host)
         return;
-    files_run("rm -rf %s%s", world->saved, "");
-    files_run("cp -a %s %s", world->host, world->saved);
+    files_remove_tree(world->saved);
+    files_copy_tree(world->host, world->saved);
 }
 
 /* A file without a name: the first descriptor makes it, the others open it again. */
@@ -280,8 +280,8 @@ static void world_load(struct world *world) {
     snprintf(world->what, sizeof world->what, "load");
     if (!world->game->is_on_host) {
         close(world->host_fd);
-        files_run("rm -rf %s%s", world->host, "");
-        files_run("cp -a %s %s", world->saved, world->host);
+        files_remove_tree(world->host);
+        files_copy_tree(world->saved, world->host);
         host_open(world);
     }
     world->api->load(world->self);

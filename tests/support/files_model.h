@@ -67,8 +67,10 @@ struct files_home {
 };
 void files_home_make(struct files_home *home, bool is_full);
 void files_home_remove(const struct files_home *home);
-/* A command of the shell, which must succeed, with two texts in it. */
-void files_run(const char *format, const char *a, const char *b);
+/* Copy a directory with all that is in it; several names of one file stay that. Remove it, if it is
+ * there. */
+void files_copy_tree(const char *from, const char *to);
+void files_remove_tree(const char *path);
 
 /* Play. The guest's directory shows home->below. is_on_host: a snapshot does not contain the
  * guest's directory, but paths and positions of descriptors: they come back open if the file is

@@ -46,9 +46,7 @@ static void make_below(void) {
 }
 
 static void remove_below(void) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", home);
-    CHECK(system(command) == 0);
+    files_remove_tree(home);
 }
 
 static void cow_init(struct priv_rig *rig) {

@@ -38,11 +38,9 @@ static void cow_init(struct priv_rig *rig) {
 }
 
 static void cow_done(struct priv_rig *rig) {
-    char command[128];
     rig_check(rig);
     rig_done(rig);
-    snprintf(command, sizeof command, "rm -rf %s", home);
-    CHECK(system(command) == 0);
+    files_remove_tree(home);
 }
 
 static uint32_t open_ok(struct priv_rig *rig, const char *path, uint32_t oflags, uint32_t how) {
