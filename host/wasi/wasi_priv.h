@@ -174,8 +174,8 @@ int priv_begin(struct priv *priv, const struct wasi_call *call, const struct was
 bool privfile_is_of(const struct priv *priv, const struct wasi_fd *fd);
 /* Is another descriptor than `except` (NULL: any) open on this inode? */
 bool privfile_is_open(const struct priv *priv, struct privfs_id id, const struct wasi_fd *except);
-/* A descriptor's object for what lies below, at `lower`, or (NULL) for an inode. NULL: no
- * memory. */
+/* A descriptor's object for what lies below, at `lower`, or (NULL) for an inode. Returns NULL if
+ * there is no memory. */
 struct wasi_privfile *privfile_new(const char *lower, uint32_t lower_bytes);
 /* The file or directory is this inode now. */
 void privfile_become(struct wasi_privfile *file, struct privfs_id id);
