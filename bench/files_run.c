@@ -1,7 +1,7 @@
 /*
  * bench/files_run.c: measures operations on files in a sandbox's directories (of the host, cow,
  * mem) against the same ones done natively in a directory of the same file system, side by side in
- * rounds. Also runs the other parts of the benchmarks of files.
+ * rounds. The time is this thread's CPU time, the guest's and the kernel's included. Also runs the other parts of the benchmarks of files.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -146,7 +146,8 @@ static int kind_run(const struct bench *bench, const struct kind *kind, struct s
         *op = (struct snapshot_op){.name = kind->name,
                                    .pages = kind->count,
                                    .run = i == 0 ? kind->native : op_export,
-                                   .per_round = kind->per_round};
+                                   .per_round = kind->per_round,
+                                   .now = bench_cpu_ns};
         op->stride = i == 0 ? (uint32_t)stage->fds[0] : (uint32_t)(FIRST_DIR + i - 1);
         op->sandbox = stage->sandbox;
         if (i > 0 && files_open(op, module, stage->imports, kind->name) != 0)
@@ -166,7 +167,8 @@ int files_ops(const struct bench *bench, husk_image *module) {
     memset(stage->fds, -1, sizeof stage->fds);
     int result = stage_open(bench, stage, module);
     if (result == 0)
-        printf("\nfiles: µs an operation (median), and × native: median of the rounds' ratios "
+        printf("\nfiles: µs of CPU time an operation (median), and × native: median of the rounds' "
+               "ratios "
                "(p10-p90)\n  %-48s %9s   %-27s   %-27s   %s\n",
                "", "native", "host directory", "cow", "mem");
     for (int i = 0; i < KINDS && result == 0; i++)

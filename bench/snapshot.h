@@ -14,13 +14,14 @@ struct snapshot_op;
 typedef int (*snapshot_op_fn)(struct snapshot_op *op);
 
 /* One row. `ready` runs before each round, `before` and `after` before and after each sample. Only
- * `run` is timed. */
+ * `run` is timed: by `now`, or (NULL) by bench_now_ns(). */
 struct snapshot_op {
     const char *name, *text;
     double limit; /* as a multiple of the first row; 0: none */
     uint32_t pages, stride;
     snapshot_op_fn ready, before, run, after; /* all but run may be NULL */
     uint32_t per_round;
+    uint64_t (*now)(void);
 
     husk_engine *engine;
     husk_image *image, *other;

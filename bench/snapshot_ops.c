@@ -78,9 +78,10 @@ static int sample_take(struct snapshot_op *op, bool is_counted) {
     if (op->before != NULL && op->before(op) != 0)
         return -1;
     uint64_t faults = minor_faults();
-    uint64_t start = bench_now_ns();
+    uint64_t (*now)(void) = op->now != NULL ? op->now : bench_now_ns;
+    uint64_t start = now();
     int result = op->run(op);
-    uint64_t end = bench_now_ns();
+    uint64_t end = now();
     if (is_counted) {
         op->faults += minor_faults() - faults;
         op->samples[op->samples_count++] = (double)(end - start) / 1e3;
