@@ -62,7 +62,7 @@ test-tsan: ## tests with threads, with ThreadSanitizer
 	@$(MAKE) --no-print-directory all BUILD=$(BUILD)-tsan CMAKE_FLAGS="-DHUSK_SANITIZE=thread -DCMAKE_BUILD_TYPE=Debug"
 	@HUSK_TEST_ROUNDS=$${HUSK_TEST_ROUNDS:-600} tools/run-tests $(BUILD)-tsan fake kvm
 
-bench: ## kernels against native code; calls, loads, compile time
+bench: ## kernels and files against native code; calls, restores, scripts, compile time
 	@tools/install-deps build test apps
 	@$(MAKE) --no-print-directory all
 	@bench/run $(BUILD)
