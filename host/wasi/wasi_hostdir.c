@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
@@ -155,6 +156,8 @@ static long dir_read_link(const struct wasi_call *call, const struct wasi_fd *di
     if (fd < 0)
         return fd;
     long got = fstat(fd, &st) != 0 ? -errno : S_ISLNK(st.st_mode) ? 0 : -EINVAL;
+    if (count > INT_MAX) /* more than that is less than nothing to the kernel */
+        count = INT_MAX;
     if (got == 0 && count > 0) /* a buffer without room is none to the kernel */
         got = WASI_SYSCALL(call, SYS_readlinkat, fd, (long)"", (long)out, (long)count);
     close(fd);

@@ -2,16 +2,19 @@
  * tests/unit/wasi_dir_test.c: directories of the host: errors of paths, rights, what is not a file,
  * listing, many open files, and the options' table.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "harness.h"
 #include "wasi_abi.h"
+#include "wasi_dir.h"
 #include "wasi_files.h"
 
 #define READ_WRITE (HUSK_WASI_READ | HUSK_WASI_WRITE)
@@ -284,6 +287,29 @@ TEST(the_parent_of_the_root_is_the_root) {
     CHECK_EQ_U64(files_stat(guest, ".", false), 0);
     CHECK_EQ_U64(inos[0], wasi_guest_u64(guest, FILES_STAT_ADDR + 8));
     CHECK_EQ_U64(inos[1], inos[0]);
+    wasi_files_done(&files);
+}
+
+static long plain_syscall(void *host, long number, const long args[6]) {
+    (void)host;
+    const long result = syscall(number, args[0], args[1], args[2], args[3], args[4], args[5]);
+    return result < 0 ? -errno : result;
+}
+
+/* The kernel takes an int. */
+TEST(a_target_into_a_buffer_of_2_gib) {
+    struct wasi_files files;
+    char target[16] = {0};
+    wasi_files_init(&files, READ_WRITE);
+    wasi_files_shell(&files, "ln -s there link");
+    const struct wasi_host_ops ops = {.syscall = plain_syscall};
+    const struct wasi_call call = {.ctx = &files.guest.ctx, .ops = &ops};
+    const struct wasi_fd *dir = wasi_fds_at(&files.guest.ctx.fds, 3);
+    const struct wasi_path path = {.bytes = "link", .count = 4};
+    CHECK_EQ_I64(dir->ops->dir->read_link(&call, dir, &path, target, 2), 2);
+    CHECK_EQ_I64(dir->ops->dir->read_link(&call, dir, &path, target, UINT32_C(1) << 31), 5);
+    CHECK_EQ_I64(dir->ops->dir->read_link(&call, dir, &path, target, UINT32_MAX), 5);
+    CHECK(strcmp(target, "there") == 0);
     wasi_files_done(&files);
 }
 
