@@ -132,7 +132,8 @@ enum husk_wasi_rights {
  *   and sockets that lie there cannot be opened, and neither can what is in a proc file system. A
  *   snapshot holds paths, positions and flags of open files, not contents; a sandbox that is
  *   restored to it, or loaded from it, opens them again, and creates and truncates nothing. What
- *   is not there any more, or is another file, is closed to the guest.
+ *   is not there any more, or is another file, is closed to the guest. If the process has no
+ *   descriptor left (RLIMIT_NOFILE), the restore or the load fails.
  * COW: a directory of the host that is only read, and above it a private layer that gets all
  *   changes.
  * MEM: a private layer alone, empty at first.

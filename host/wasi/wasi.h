@@ -191,9 +191,10 @@ void wasi_listeners_done(struct wasi_config *config);
 /* ---- wasi_state.c: the state in a snapshot; wasi_state.h: saved descriptors ---- */
 /* An error names the descriptor that cannot be saved. */
 int wasi_state_save(const struct wasi_ctx *ctx, struct buf *buf, struct husk_error *err);
-/* Check saved bytes, which may be hostile. HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION. NULL is allowed.
- * Opens what they name in ctx->ahead (HUSK_E_NOMEM), and changes nothing else. What cannot be
- * opened is closed afterwards, and no error. */
+/* Check saved bytes, which may be hostile. HUSK_E_BAD_IMAGE, HUSK_E_IMAGE_VERSION. HUSK_E_LIMIT: a
+ * number that open_max forbids. NULL is allowed. Opens what they name in ctx->ahead (HUSK_E_NOMEM;
+ * HUSK_E_SYS: the process or the system has no descriptor left), and changes nothing else. What
+ * cannot be opened for another reason is closed afterwards, and no error. */
 int wasi_state_check(struct wasi_ctx *ctx, const uint8_t *bytes, size_t count,
                      struct husk_error *err);
 /* Load bytes that were checked on this context. NULL: reset the context. Cannot fail, and waits for

@@ -273,6 +273,9 @@ int wasi_hostfile_check(struct wasi_ctx *ctx, const struct wasi_saved_fd *row, c
     const int flags =
         open_flags(is_dir ? WASI_OFLAG_DIRECTORY : 0, row->flags, saved.can_read != 0, can_write);
     const int fd = reopen(dir, path, &saved, flags);
+    /* It may well be there. Closed, its number would go to the next file that the guest opens. */
+    if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM)
+        return error_sys(err, -fd, "cannot open the guest's descriptor %u again", row->number);
     if (fd < 0 || fstat(fd, &st) != 0)
         return 0;
     fill(dir, fd, &st, flags, ret_fd);

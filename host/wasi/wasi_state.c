@@ -201,8 +201,22 @@ static int open_ahead(struct wasi_ctx *ctx, const struct wasi_saved_fd *row, con
     return 0;
 }
 
+/* least: the number that comes next, or a later one. */
+static int check_row(const struct wasi_ctx *ctx, const struct wasi_saved_fd *row, uint32_t least,
+                     struct husk_error *err) {
+    if (row->number < least || row->number >= WASI_FDS_MAX)
+        return wasi_state_damaged(err, "descriptors out of order, or too many", row->number);
+    if (row->position > INT64_MAX)
+        return wasi_state_damaged(err, "position of a descriptor", row->number);
+    if (row->number >= ctx->config->open_max)
+        return error_set(err, HUSK_E_LIMIT,
+                         "the snapshot has WASI descriptor %u; husk_wasi_options.open_max %u is "
+                         "too few for it",
+                         row->number, ctx->config->open_max);
+    return 0;
+}
+
 static int check_fds(struct wasi_ctx *ctx, struct reader *reader, struct husk_error *err) {
-    const uint32_t limit = ctx->config->open_max;
     uint32_t numbers = 0;
     struct wasi_saved_fd row;
     const uint8_t *body = NULL;
@@ -216,10 +230,9 @@ static int check_fds(struct wasi_ctx *ctx, struct reader *reader, struct husk_er
                              "the snapshot's WASI descriptor %u is of kind %u, which this husk "
                              "does not know" ADVICE,
                              row.number, row.kind);
-        if (row.number < numbers || row.number >= limit)
-            return wasi_state_damaged(err, "descriptors out of order, or too many", row.number);
-        if (row.position > INT64_MAX)
-            return wasi_state_damaged(err, "position of a descriptor", row.number);
+        status = check_row(ctx, &row, numbers, err);
+        if (status != 0)
+            return status;
         numbers = row.number + 1;
         if (wasi_fds_reserve(&ctx->ahead, numbers) != 0)
             return error_set(err, HUSK_E_NOMEM, "no memory for %u descriptors", numbers);

@@ -43,7 +43,7 @@ struct wasi_saved_fd {
  * what it owns, its position, flags, dir, and all rights that it can have (wasi_fd_grant()); the
  * caller takes away those that were not kept, and sets number and serial. ops NULL: what it was is
  * not there any more, so the guest finds it closed. Waits for nothing. HUSK_E_BAD_IMAGE,
- * HUSK_E_NOMEM.
+ * HUSK_E_NOMEM, HUSK_E_SYS.
  */
 typedef int (*wasi_saved_check_fn)(struct wasi_ctx *ctx, const struct wasi_saved_fd *row,
                                    const uint8_t *body, struct wasi_fd *ret_fd,
