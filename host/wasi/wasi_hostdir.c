@@ -269,24 +269,32 @@ static bool emit_entries(const struct listing *listing, const char *entries, siz
     return true;
 }
 
-/* Opened anew each time: the descriptor of a preopened directory is for resolving only, and another
- * sandbox may list the same one. The file system's own positions are the cookies; they are good
- * for all who open the directory. */
+/* What the guest opened has an open file of its own, and stays open between calls: an overlay, and
+ * many a FUSE, makes the list when the directory is opened, and its positions count in that list.
+ * A preopened directory is for resolving only, and all sandboxes share it: it is opened anew each
+ * time. */
+static int list_open(const struct wasi_call *call, const struct wasi_fd *dir) {
+    return dir->is_preopen ? wasi_beneath(call, dir->host_fd, ".", O_RDONLY | O_DIRECTORY, 0)
+                           : dir->host_fd;
+}
+
+/* The file system's own positions are the cookies. */
 static int dir_list(const struct wasi_call *call, const struct wasi_fd *dir, uint64_t cookie,
                     bool (*emit)(void *user, const struct wasi_dirent *entry), void *user) {
     _Alignas(struct dirent64) char entries[LIST_BYTES];
     struct listing listing = {.call = call, .dir = dir, .emit = emit, .user = user};
     if (cookie > INT64_MAX)
         return -EINVAL;
-    listing.fd = wasi_beneath(call, dir->host_fd, ".", O_RDONLY | O_DIRECTORY, 0);
+    listing.fd = list_open(call, dir);
     if (listing.fd < 0)
         return listing.fd;
-    long got = cookie != 0 && lseek(listing.fd, (off_t)cookie, SEEK_SET) < 0 ? -errno : 0;
+    long got = lseek(listing.fd, (off_t)cookie, SEEK_SET) < 0 ? -errno : 0;
     if (got == 0)
         do
             got = WASI_SYSCALL(call, SYS_getdents64, listing.fd, (long)entries, sizeof entries);
         while (got > 0 && emit_entries(&listing, entries, (size_t)got));
-    close(listing.fd);
+    if (listing.fd != dir->host_fd)
+        close(listing.fd);
     return got < 0 ? (int)got : 0;
 }
 

@@ -4,9 +4,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -271,6 +273,54 @@ TEST(a_listing_goes_on_where_it_was) {
 }
 
 /* Nothing is to be learned about what is above. */
+/* Unlink all that a call of fd_readdir gave. Returns the cookie behind it; *ret_used: its bytes. */
+static uint64_t unlink_listed(struct wasi_guest *guest, uint64_t fd, uint64_t cookie,
+                              uint64_t *ret_used) {
+    CHECK_EQ_U64(WASI_CALL(guest, fd_readdir, fd, 1000, 500, cookie, 0), 0);
+    *ret_used = wasi_guest_u32(guest, 0);
+    for (uint64_t at = 0; at + WASI_DIRENT_BYTES < *ret_used;) {
+        const uint8_t *entry = guest->memory + 1000 + at;
+        uint32_t name_bytes;
+        memcpy(&name_bytes, entry + 16, 4);
+        at += WASI_DIRENT_BYTES + name_bytes;
+        if (at > *ret_used)
+            break;
+        memcpy(&cookie, entry, 8);
+        if (entry[WASI_DIRENT_BYTES] != '.')
+            CHECK_EQ_U64(WASI_CALL(guest, path_unlink_file, fd, 1000 + at - name_bytes, name_bytes),
+                         0);
+    }
+    return cookie;
+}
+
+/* An overlay makes the list of a directory when it is opened, and its positions count in that list:
+ * good for who keeps it open. So are those of many a FUSE. */
+TEST(all_is_listed_while_it_is_removed_from_an_overlay) {
+    struct wasi_files files;
+    char options[512], point[128];
+    if (unshare(CLONE_NEWNS) != 0 || mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+        SKIP("nothing can be mounted here");
+    wasi_files_init(&files, READ_WRITE);
+    wasi_files_shell(&files,
+                     "mkdir -p m ../low/d ../up ../work; cd ../low/d; seq 600 | xargs touch");
+    snprintf(options, sizeof options, "lowerdir=%s/low,upperdir=%s/up,workdir=%s/work", files.outer,
+             files.outer, files.outer);
+    snprintf(point, sizeof point, "%s/m", files.inner);
+    const bool is_mounted = mount("overlay", point, "overlay", 0, options) == 0;
+    if (is_mounted) {
+        wasi_files_shell(&files, "cd m/d; seq 1001 1600 | xargs touch");
+        const int fd = files_open(&files.guest, "m/d", WASI_OFLAG_DIRECTORY, WASI_RIGHTS_DIR);
+        for (uint64_t cookie = 0, used = 500; used == 500;)
+            cookie = unlink_listed(&files.guest, (uint64_t)fd, cookie, &used);
+        CHECK_EQ_U64(WASI_CALL(&files.guest, fd_close, (uint64_t)fd), 0);
+        CHECK_EQ_U64(files_at(&files.guest, WASI_ID_path_remove_directory, "m/d"), 0);
+        CHECK(umount2(point, MNT_DETACH) == 0);
+    }
+    wasi_files_done(&files);
+    if (!is_mounted)
+        SKIP("no overlay can be mounted here");
+}
+
 TEST(the_parent_of_the_root_is_the_root) {
     struct wasi_files files;
     struct wasi_guest *guest = &files.guest;
