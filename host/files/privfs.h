@@ -125,6 +125,9 @@ int privfs_rename(struct privfs *fs, const struct privfs_place *from, const stru
                   struct privfs_removal how);
 /* An inode without a name is no longer open: free it. Does nothing if it has a name. */
 void privfs_release(struct privfs *fs, struct privfs_id id);
+/* Release the inodes without a name for which is_open() says no. It looks at all inodes if there is
+ * one without a name: privfs_usage() says how many there are. */
+void privfs_sweep(struct privfs *fs, bool (*is_open)(void *user, struct privfs_id id), void *user);
 /* A directory's parent; itself for a root. -ENOENT for a directory that was removed. */
 int privfs_parent(const struct privfs *fs, struct privfs_id dir, struct privfs_id *ret_parent);
 
@@ -163,6 +166,7 @@ int64_t privfs_lower(const struct privfs *fs, struct privfs_id dir, char *out);
 
 struct privfs_usage {
     uint64_t bytes, entries;
+    uint64_t nameless;  /* inodes that are open without a name, which count as entries */
     uint64_t end_bytes; /* all pages that are in use lie below */
 };
 void privfs_usage(const struct privfs *fs, struct privfs_usage *ret_usage);

@@ -106,8 +106,10 @@ static bool check_inode(struct check *check, uint32_t ino) {
     if (is_dir && inode->links == 0 &&
         (inode->entries != 0 || inode->parent != 0 || inode->flags != 0))
         return check_fails(check, inode, "a removed directory that is not empty");
-    if (inode->links == 0)
+    if (inode->links == 0) {
         check->entries++;
+        check->nameless++;
+    }
     return check_contents(check, inode);
 }
 
@@ -210,8 +212,7 @@ static bool check_maps(struct check *check) {
 
 static bool check_super(struct check *check, uint64_t bytes) {
     const struct super *super = space_super(&check->fs);
-    if (super->magic != SUPER_MAGIC || super->version != SUPER_VERSION || super->zero != 0 ||
-        super->zero2 != 0)
+    if (super->magic != SUPER_MAGIC || super->version != SUPER_VERSION || super->zero != 0)
         return check_fails(check, super, "not a private layer, or one of another version");
     if (super->end < 2 || super->end > bytes / SPACE_PAGE_BYTES || super->free_hint > super->end)
         return check_fails(check, &super->end, "more pages than there are");
@@ -234,7 +235,8 @@ static int check_all(struct check *check) {
         return -ENOMEM;
     if (!check_inodes(check) || !check_maps(check))
         return -EBADMSG;
-    if (check->used == super->used && check->entries == super->entries)
+    if (check->used == super->used && check->entries == super->entries &&
+        check->nameless == super->nameless)
         return 0;
     check_fails(check, super, "counts that are wrong");
     return -EBADMSG;

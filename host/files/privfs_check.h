@@ -9,7 +9,7 @@ struct check {
     uint8_t *owned;   /* a bit for each page that has an owner */
     uint32_t *names;  /* of each inode, counted */
     uint8_t *marks;   /* of each inode: MARK_… */
-    uint64_t used, entries;
+    uint64_t used, entries, nameless;
     const char *what; /* the fault, or NULL */
     uint64_t offset;
 };

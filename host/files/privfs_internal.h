@@ -80,7 +80,7 @@ struct super {
     uint32_t free_hint;  /* no page below is free */
     uint32_t inodes_end; /* inode numbers from 1 up to here were given */
     uint32_t free_ino;   /* the first free inode; 0: none */
-    uint32_t zero2;
+    uint32_t nameless;   /* inodes that are open without a name */
     uint32_t roots[PRIVFS_ROOTS_MAX]; /* inodes; 0: none */
     struct blocks inodes;             /* inode i lies in block i / INODES_PER_PAGE */
 };

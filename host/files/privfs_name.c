@@ -140,10 +140,12 @@ static void drop_link(struct privfs *fs, uint32_t ino, bool is_open) {
     }
     if (inode->links > 0)
         return;
-    if (is_open)
-        super->entries++;
-    else
+    if (!is_open) {
         inode_free(fs, ino);
+        return;
+    }
+    super->entries++;
+    super->nameless++;
 }
 
 static void fill_entry(const struct privfs *fs, const struct record *record,

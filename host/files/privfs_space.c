@@ -161,6 +161,7 @@ void privfs_usage(const struct privfs *fs, struct privfs_usage *ret_usage) {
     const struct super *super = space_super(fs);
     ret_usage->bytes = (uint64_t)super->used * SPACE_PAGE_BYTES;
     ret_usage->entries = super->entries;
+    ret_usage->nameless = super->nameless;
     ret_usage->end_bytes = (uint64_t)super->end * SPACE_PAGE_BYTES;
 }
 

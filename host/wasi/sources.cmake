@@ -29,6 +29,7 @@ set(sources
     wasi_privname.c
     wasi_privopen.c
     wasi_privstate.c
+    wasi_privsweep.c
     wasi_privwalk.c
     wasi_proc.c
     wasi_readdir.c

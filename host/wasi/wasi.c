@@ -151,6 +151,7 @@ void wasi_ctx_reset(struct wasi_ctx *ctx) {
 
 void wasi_ctx_restart(struct wasi_ctx *ctx) {
     wasi_privlist_forget(ctx);
+    ctx->owes_sweep = true;
     ctx->random_state = ctx->given.random_seed;
     wasi_clock_begin(ctx, 0, 0);
 }

@@ -68,6 +68,7 @@ struct wasi_ctx {
     uint64_t cpu_total_ns;      /* CPU clocks: CPU time of the calling thread, */
     uint64_t cpu_last_ns;       /*   added up between queries from the same thread */
     int32_t cpu_last_tid;
+    bool owes_sweep;              /* privsweep_run(), since a state was loaded */
     struct wasi_listing *listing; /* a cache, which no snapshot contains; NULL: none */
 };
 

@@ -202,4 +202,11 @@ int privstate_make(const struct wasi_dir *dir, const struct wasi_saved_fd *row,
 int privstate_save(const struct wasi_ctx *ctx, const struct wasi_fd *fd, struct buf *body,
                    struct husk_error *err);
 
+/* ---- wasi_privsweep.c ---- */
+
+/* Release what has neither a name nor a descriptor: a snapshot has files without a name for its
+ * descriptors, of which a sandbox with other directories or limits does not get all. Costs nothing
+ * if there is no such file. */
+void privsweep_run(struct priv *priv);
+
 #endif

@@ -40,6 +40,9 @@ int priv_begin(struct priv *priv, const struct wasi_call *call, const struct was
     privfs_usage(&priv->fs, &usage);
     if (usage.end_bytes == 0)
         set_secret(priv);
+    if (call->ctx->owes_sweep && usage.nameless > 0)
+        privsweep_run(priv);
+    call->ctx->owes_sweep = false;
     return 0;
 }
 

@@ -2,7 +2,8 @@
  * host/wasi/wasi_privstate.c: descriptors of private directories in a snapshot. The row has the
  * position; the body says which inode of the layer it is, or which file below. Nothing is looked up
  * when a snapshot is opened or loaded: the layer is not there yet, and the host's directory may be
- * slow. The first use of the descriptor finds out whether the file is there (wasi_privfile.c).
+ * slow. The first use of the descriptor finds out whether the file is there (wasi_privfile.c). The
+ * first use of the layer releases what no descriptor that was loaded is open on.
  */
 #include <string.h>
 

@@ -251,10 +251,18 @@ void model_check(const struct privfs *fs) {
     MODEL_REQUIRE(status == 0);
 }
 
+static uint64_t nameless_count(const struct model *model) {
+    uint64_t count = 0;
+    for (uint32_t i = 1; i < MODEL_INODES; i++)
+        count += model->inodes[i].kind != PRIVFS_NONE && model->inodes[i].links == 0;
+    return count;
+}
+
 void model_compare(struct model *model, struct privfs *fs) {
     struct privfs_usage usage;
     privfs_usage(fs, &usage);
     MODEL_REQUIRE(usage.entries == model_total(model));
+    MODEL_REQUIRE(usage.nameless == nameless_count(model));
     MODEL_REQUIRE(usage.bytes <= usage.end_bytes && usage.end_bytes <= fs->covered_bytes);
     for (uint32_t i = 1; i < MODEL_INODES; i++)
         if (model->inodes[i].kind != PRIVFS_NONE)

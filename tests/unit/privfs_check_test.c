@@ -327,6 +327,9 @@ static void end_too_high(void) {
 static void used_wrong(void) {
     super()->used--;
 }
+static void nameless_wrong(void) {
+    super()->nameless++;
+}
 static void total_wrong(void) {
     super()->entries++;
 }
@@ -412,6 +415,7 @@ static const struct fault {
     FAULT(end_too_high, "an end that is wrong"),
     FAULT(used_wrong, "counts that are wrong"),
     FAULT(total_wrong, "counts that are wrong"),
+    FAULT(nameless_wrong, "counts that are wrong"),
 #undef FAULT
 };
 

@@ -212,6 +212,53 @@ TEST(descriptors_come_back) {
     cow_done(&rig);
 }
 
+/* A sandbox that gets only some of the descriptors: what nobody has open takes no room. */
+TEST(files_of_lost_descriptors_are_released) {
+    struct priv_rig rig, other;
+    struct rig_snapshot snapshot;
+    struct privfs_usage usage;
+    struct stat st;
+    rig_init(&rig, NULL);
+    const uint32_t kept = open_ok(&rig, "kept", WASI_OFLAG_CREAT, RIG_WRITE);
+    CHECK_EQ_I64(rig_make_dir_at(&rig, RIG_ROOT, "dir"), 0);
+    const uint32_t dir = open_ok(&rig, "dir", WASI_OFLAG_DIRECTORY, 0);
+    const uint32_t again = open_ok(&rig, "kept", 0, 0);
+    CHECK_EQ_I64(put_text(&rig, kept, "nameless"), 8);
+    CHECK_EQ_I64(rig_unlink_at(&rig, RIG_ROOT, "kept"), 0);
+    CHECK_EQ_I64(rig_remove_dir_at(&rig, RIG_ROOT, "dir"), 0);
+    rig_save(&rig, &snapshot);
+    for (int round = 0; round < 3; round++) { /* all of them: nothing is released */
+        rig_load(&rig, &snapshot);
+        CHECK_EQ_I64(rig_fd_stat(&rig, dir, &st), 0);
+        expect_read(&rig, again, "nameless");
+        const struct privfs all = rig_layer(&rig);
+        privfs_usage(&all, &usage);
+        CHECK(usage.nameless == 2 && usage.entries == 2);
+    }
+    rig_close(&rig, kept);
+    wasi_fds_close(&rig.ctx.fds, dir); /* as if it could not be loaded */
+    CHECK_EQ_I64(rig_seek(&rig, again, 0, SEEK_SET), 0);
+    rig_drop(&snapshot);
+    rig_save(&rig, &snapshot);
+    rig_load(&rig, &snapshot);
+    expect_read(&rig, again, "nameless");
+    struct privfs fs = rig_layer(&rig);
+    privfs_usage(&fs, &usage);
+    CHECK(usage.nameless == 1 && usage.entries == 1);
+    rig_check(&rig);
+
+    rig_init(&other, NULL); /* a layer without any descriptor */
+    memcpy(other.region, snapshot.region, snapshot.bytes);
+    CHECK_EQ_I64(rig_stat_at(&other, RIG_ROOT, "kept", false, &st), -ENOENT);
+    fs = rig_layer(&other);
+    privfs_usage(&fs, &usage);
+    CHECK(usage.nameless == 0 && usage.entries == 0);
+    rig_check(&other);
+    rig_done(&other);
+    rig_drop(&snapshot);
+    rig_done(&rig);
+}
+
 /* What another process does that opens a saved snapshot. */
 TEST(another_sandbox_goes_on) {
     struct priv_rig rig, other;
