@@ -1,7 +1,8 @@
 /*
  * bench/files_run.c: measures operations on files in a sandbox's directories (of the host, cow,
  * mem) against the same ones done natively in a directory of the same file system, side by side in
- * rounds. The time is this thread's CPU time, the guest's and the kernel's included. Also runs the other parts of the benchmarks of files.
+ * rounds. The time is this thread's CPU time, the guest's and the kernel's included. Also runs the
+ * other parts of the benchmarks of files.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -134,8 +134,8 @@ static int list_free(struct machine *machine, struct page_list *list, struct hus
     return status;
 }
 
-/* A page may be in the list twice: one of an overlay (memory_image.c), because it is hot, and because
- * it is not the image's; a free one, because it is hot, too. */
+/* A page may be in the list twice: one of an overlay (memory_image.c), because it is hot, and
+ * because it is not the image's; a free one, because it is hot, too. */
 static void list_sort(struct page_list *list) {
     if (list->count > 1)
         qsort(list->pages, list->count, sizeof *list->pages, compare_pages);
