@@ -295,7 +295,8 @@ static int dir_list(const struct wasi_call *call, const struct wasi_fd *dir, uin
         while (got > 0 && emit_entries(&listing, entries, (size_t)got));
     if (listing.fd != dir->host_fd)
         close(listing.fd);
-    return got < 0 ? (int)got : 0;
+    /* ENOENT: it was removed; POSIX's readdir() is at its end then. */
+    return got < 0 && got != -ENOENT ? (int)got : 0;
 }
 
 /* ---- The directory itself ---- */

@@ -321,6 +321,19 @@ TEST(all_is_listed_while_it_is_removed_from_an_overlay) {
         SKIP("no overlay can be mounted here");
 }
 
+TEST(a_removed_directory_is_empty) {
+    struct wasi_files files;
+    struct wasi_guest *guest = &files.guest;
+    wasi_files_init(&files, READ_WRITE);
+    wasi_files_shell(&files, "mkdir dir");
+    const int fd = files_open(guest, "dir", WASI_OFLAG_DIRECTORY, WASI_RIGHTS_DIR);
+    CHECK_EQ_U64(files_at(guest, WASI_ID_path_remove_directory, "dir"), 0);
+    wasi_guest_set_u32(guest, 0, 1);
+    CHECK_EQ_U64(WASI_CALL(guest, fd_readdir, (uint64_t)fd, 1000, 500, 0, 0), 0);
+    CHECK_EQ_U64(wasi_guest_u32(guest, 0), 0);
+    wasi_files_done(&files);
+}
+
 TEST(the_parent_of_the_root_is_the_root) {
     struct wasi_files files;
     struct wasi_guest *guest = &files.guest;
