@@ -151,6 +151,8 @@ int privfs_resize(struct privfs *fs, struct privfs_id id, uint64_t bytes);
 /* Give pages to [offset, offset + bytes), and make the file at least so long. All or nothing.
  * -EINVAL for 0 bytes, -EFBIG. */
 int privfs_allocate(struct privfs *fs, struct privfs_id id, uint64_t offset, uint64_t bytes);
+/* Would it fail? For callers that allocate in pieces, because each page costs time. */
+int privfs_can_allocate(struct privfs *fs, struct privfs_id id, uint64_t offset, uint64_t bytes);
 
 /* A symbolic link's target. */
 int privfs_set_target(struct privfs *fs, struct privfs_id id, const char *target, size_t bytes);

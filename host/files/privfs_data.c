@@ -12,6 +12,11 @@ static uint64_t min_u64(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }
 
+/* How many blocks this many bytes need. */
+static uint64_t blocks_of(uint64_t bytes) {
+    return (bytes + SPACE_PAGE_BYTES - 1) / SPACE_PAGE_BYTES;
+}
+
 static bool is_in_blocks(const struct inode *inode) {
     return (inode->flags & INODE_IN_BLOCKS) != 0;
 }
@@ -146,7 +151,7 @@ static void shrink(struct privfs *fs, struct inode *inode, uint64_t bytes) {
     } else if (!is_in_blocks(inode)) {
         memset(inode->inside + bytes, 0, inode->bytes - bytes);
     } else {
-        blocks_cut(fs, &inode->blocks, (bytes + SPACE_PAGE_BYTES - 1) / SPACE_PAGE_BYTES);
+        blocks_cut(fs, &inode->blocks, blocks_of(bytes));
         const uint32_t page = blocks_find(fs, &inode->blocks, bytes / SPACE_PAGE_BYTES);
         if (in_page != 0 && page != 0)
             memset((uint8_t *)space_page(fs, page) + in_page, 0, SPACE_PAGE_BYTES - in_page);
@@ -171,22 +176,9 @@ int privfs_resize(struct privfs *fs, struct privfs_id id, uint64_t bytes) {
     return 0;
 }
 
-static int allocate_blocks(struct privfs *fs, struct inode *inode, uint64_t from, uint64_t to) {
-    int status = move_to_blocks(fs, inode);
-    if (status == 0)
-        status = space_reserve(fs, blocks_missing(fs, &inode->blocks, from, to));
-    if (status != 0)
-        return status;
-    for (uint64_t i = from; i < to; i++) {
-        bool is_new;
-        const uint32_t page = blocks_make(fs, &inode->blocks, i, &is_new);
-        if (is_new)
-            memset(space_page(fs, page), 0, SPACE_PAGE_BYTES);
-    }
-    return 0;
-}
-
-int privfs_allocate(struct privfs *fs, struct privfs_id id, uint64_t offset, uint64_t bytes) {
+/* Find the file, and reserve what it needs in [offset, offset + bytes). */
+static int allocate_begin(struct privfs *fs, struct privfs_id id, uint64_t offset, uint64_t bytes,
+                          struct inode **ret_inode) {
     struct inode *inode;
     int status = file_of(fs, id, &inode);
     if (status != 0)
@@ -195,14 +187,35 @@ int privfs_allocate(struct privfs *fs, struct privfs_id id, uint64_t offset, uin
         return -EINVAL;
     if (bytes > PRIVFS_FILE_MAX_BYTES || offset > PRIVFS_FILE_MAX_BYTES - bytes)
         return -EFBIG;
-    const uint64_t end = offset + bytes;
-    if (is_in_blocks(inode) || end > INODE_INSIDE_BYTES)
-        status = allocate_blocks(fs, inode, offset / SPACE_PAGE_BYTES,
-                                 (end + SPACE_PAGE_BYTES - 1) / SPACE_PAGE_BYTES);
+    *ret_inode = inode;
+    if (!is_in_blocks(inode) && offset + bytes <= INODE_INSIDE_BYTES)
+        return 0;
+    status = move_to_blocks(fs, inode);
+    return status != 0
+               ? status
+               : space_reserve(fs, blocks_missing(fs, &inode->blocks, offset / SPACE_PAGE_BYTES,
+                                                  blocks_of(offset + bytes)));
+}
+
+int privfs_can_allocate(struct privfs *fs, struct privfs_id id, uint64_t offset, uint64_t bytes) {
+    struct inode *inode;
+    return allocate_begin(fs, id, offset, bytes, &inode);
+}
+
+int privfs_allocate(struct privfs *fs, struct privfs_id id, uint64_t offset, uint64_t bytes) {
+    struct inode *inode;
+    int status = allocate_begin(fs, id, offset, bytes, &inode);
     if (status != 0)
         return status;
-    if (inode->bytes < end)
-        inode->bytes = end;
+    const uint64_t end = is_in_blocks(inode) ? blocks_of(offset + bytes) : 0;
+    for (uint64_t i = offset / SPACE_PAGE_BYTES; i < end; i++) {
+        bool is_new;
+        const uint32_t page = blocks_make(fs, &inode->blocks, i, &is_new);
+        if (is_new)
+            memset(space_page(fs, page), 0, SPACE_PAGE_BYTES);
+    }
+    if (inode->bytes < offset + bytes)
+        inode->bytes = offset + bytes;
     set_changed(fs, inode);
     return 0;
 }

@@ -208,6 +208,30 @@ static int file_resize(const struct wasi_call *call, const struct wasi_fd *fd, i
     return status != 0 ? status : privfs_resize(&priv.fs, id, (uint64_t)bytes);
 }
 
+/* The pages are made zeros here, so the call may have to end before a large range is done. Then the
+ * file has its old size again. */
+static int allocate_pieces(struct priv *priv, struct privfs_id id, uint64_t offset,
+                           uint64_t bytes) {
+    struct privfs_stat before;
+    int status = privfs_stat(&priv->fs, id, &before);
+    if (status == 0)
+        status = privfs_can_allocate(&priv->fs, id, offset, bytes);
+    if (status != 0)
+        return status;
+    for (uint64_t done = 0; done < bytes && status == 0; done += WASI_PIECE_BYTES) {
+        const uint64_t left = bytes - done;
+        status = done > 0 && priv->call->ops->is_cut(priv->call->host)
+                     ? -EINTR
+                     : privfs_allocate(&priv->fs, id, offset + done,
+                                       left < WASI_PIECE_BYTES ? left : WASI_PIECE_BYTES);
+    }
+    if (status != 0 && before.bytes < offset + bytes) {
+        (void)privfs_resize(&priv->fs, id, before.bytes);
+        (void)privfs_set_times(&priv->fs, id, before.atime_ns, before.mtime_ns);
+    }
+    return status;
+}
+
 static int file_allocate(const struct wasi_call *call, const struct wasi_fd *fd, int64_t offset,
                          int64_t bytes) {
     struct priv priv;
@@ -217,7 +241,7 @@ static int file_allocate(const struct wasi_call *call, const struct wasi_fd *fd,
     int status = priv_begin(&priv, call, fd);
     if (status == 0)
         status = file_lift(&priv, fd, UINT64_MAX, &id);
-    return status != 0 ? status : privfs_allocate(&priv.fs, id, (uint64_t)offset, (uint64_t)bytes);
+    return status != 0 ? status : allocate_pieces(&priv, id, (uint64_t)offset, (uint64_t)bytes);
 }
 
 static int file_advise(const struct wasi_fd *fd, int64_t offset, int64_t bytes, int advice) {

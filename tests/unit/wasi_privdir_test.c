@@ -345,6 +345,31 @@ TEST(a_copy_that_is_cut_off_leaves_nothing) {
     cow_done(&rig);
 }
 
+TEST(an_allocation_that_is_cut_off_leaves_nothing) {
+    struct priv_rig rig;
+    struct stat st;
+    rig_init(&rig, NULL);
+    const uint32_t fd = open_ok(&rig, "new", WASI_OFLAG_CREAT, RIG_WRITE);
+    CHECK_EQ_I64(put_text(&rig, fd, "words", 0), 5);
+    const struct privfs_usage before = usage_of(&rig);
+    for (long after = 0; after < 20; after += 6) {
+        rig.cut_after = after;
+        CHECK_EQ_I64(rig_allocate(&rig, fd, 3, 40 << 20), -EINTR);
+        rig.cut_after = -1;
+        CHECK_EQ_I64(rig_fd_stat(&rig, fd, &st), 0);
+        CHECK_EQ_I64(st.st_size, 5);
+        CHECK(usage_of(&rig).bytes <= before.bytes + 8192); /* block 0, and an index page */
+        rig_check(&rig);
+    }
+    CHECK_EQ_I64(rig_allocate(&rig, fd, 3, RIG_REGION_BYTES), -ENOSPC);
+    CHECK(usage_of(&rig).bytes <= before.bytes + 8192); /* block 0, and an index page */
+    CHECK_EQ_I64(rig_allocate(&rig, fd, 3, 40 << 20), 0);
+    CHECK_EQ_I64(rig_seek(&rig, fd, 0, SEEK_END), (40 << 20) + 3);
+    CHECK(usage_of(&rig).bytes > before.bytes + (40 << 20));
+    rig_check(&rig);
+    rig_done(&rig);
+}
+
 TEST(a_full_layer_changes_nothing) {
     struct priv_rig rig;
     cow_init(&rig);
