@@ -19,6 +19,7 @@
 #include "wasi_priv.h"
 
 /* Cookies of what is behind "." and behind "..": keys are greater. */
+#define LOOK_EVERY 4096u /* names: some milliseconds */
 #define COOKIE_DOT 1u
 #define COOKIE_DOTS 2u
 
@@ -138,6 +139,7 @@ struct merge {
     const struct wasi_listing *listing; /* NULL: nothing shows through */
     size_t next;                        /* row of the listing */
     uint64_t after;                     /* key of the last entry of the layer that was seen */
+    uint64_t hidden;                    /* names that were passed over */
     /* The layer's next entry. */
     bool has_entry;
     struct privfs_entry entry;
@@ -145,7 +147,13 @@ struct merge {
     size_t name_bytes;
 };
 
-/* Go to the layer's next entry that is no whiteout. */
+/* A guest may have a million names, and have hidden them all: now and then look whether its call
+ * must end. `count`: of what was looked at so far. */
+static bool is_cut(const struct priv *priv, uint64_t count) {
+    return count % LOOK_EVERY == 0 && priv->call->ops->is_cut(priv->call->host);
+}
+
+/* Go to the layer's next entry that is no whiteout. -EINTR. */
 static int merge_step(struct merge *merge) {
     int status = -ENOENT;
     if (!merge->dir->is_below)
@@ -154,6 +162,9 @@ static int merge_step(struct merge *merge) {
                                  merge->name, &merge->name_bytes);
             if (status == 0)
                 merge->after = merge->entry.key;
+            if (status == 0 && merge->entry.kind == PRIVFS_WHITEOUT &&
+                is_cut(merge->priv, ++merge->hidden))
+                status = -EINTR;
         } while (status == 0 && merge->entry.kind == PRIVFS_WHITEOUT);
     merge->has_entry = status == 0;
     return status == -ENOENT ? 0 : status;
@@ -166,17 +177,22 @@ static bool is_covered(const struct priv *priv, const struct priv_node *dir, con
            privfs_lookup(&priv->fs, dir->id, name, strlen(name), &entry) != -ENOENT;
 }
 
-/* The next name below that shows through, or NULL. */
-static const struct below_row *merge_below(struct merge *merge) {
+/* The next name below that shows through; NULL: there is none. -EINTR. */
+static int merge_below(struct merge *merge, const struct below_row **ret_row) {
     const struct wasi_listing *listing = merge->listing;
     while (listing != NULL && merge->next < rows_count(listing)) {
         const struct below_row *row = rows_of(listing) + merge->next;
         const char *name = (const char *)listing->names.data + row->name_at;
-        if (!is_covered(merge->priv, merge->dir, name))
-            return row;
+        if (!is_covered(merge->priv, merge->dir, name)) {
+            *ret_row = row;
+            return 0;
+        }
         merge->next++;
+        if (is_cut(merge->priv, ++merge->hidden))
+            return -EINTR;
     }
-    return NULL;
+    *ret_row = NULL;
+    return 0;
 }
 
 static int merge_begin(struct merge *merge, uint64_t after) {
@@ -229,18 +245,21 @@ static uint64_t layer_ino(const struct priv *priv, struct privfs_id id) {
     return privfs_stat(&priv->fs, id, &st) == 0 ? privnode_ino(priv, st.shown_ino) : 0;
 }
 
-/* Fill the next entry in. false: there is none. */
-static bool merge_next(struct merge *merge, struct wasi_dirent *ret_entry) {
-    const struct below_row *row = merge_below(merge);
+/* Fill the next entry in. -ENOENT: there is none. -EINTR. */
+static int merge_next(struct merge *merge, struct wasi_dirent *ret_entry) {
+    const struct below_row *row = NULL;
+    const int status = merge_below(merge, &row);
+    if (status != 0)
+        return status;
     if (row == NULL && !merge->has_entry)
-        return false;
+        return -ENOENT;
     if (row == NULL || (merge->has_entry && merge->entry.key < row->key)) {
         *ret_entry = (struct wasi_dirent){.next = merge->entry.key,
                                           .ino = layer_ino(merge->priv, merge->entry.id),
                                           .filetype = filetype_of_kind(merge->entry.kind),
                                           .name = merge->name,
                                           .name_bytes = (uint32_t)merge->name_bytes};
-        return true;
+        return 0;
     }
     const char *name = (const char *)merge->listing->names.data + row->name_at;
     *ret_entry = (struct wasi_dirent){.next = row->key,
@@ -248,7 +267,7 @@ static bool merge_next(struct merge *merge, struct wasi_dirent *ret_entry) {
                                       .filetype = filetype_of_row(merge, row, name),
                                       .name = name,
                                       .name_bytes = (uint32_t)strlen(name)};
-    return true;
+    return 0;
 }
 
 /* Go past the entry that merge_next() gave. */
@@ -291,9 +310,14 @@ int privlist_run(const struct wasi_call *call, const struct wasi_fd *fd, uint64_
         status = merge_begin(&merge, cookie < COOKIE_DOTS ? COOKIE_DOTS : cookie);
     if (status != 0 || (cookie < COOKIE_DOTS && !emit_dots(&priv, &dir, cookie, emit, user)))
         return status;
-    while (status == 0 && merge_next(&merge, &entry) && emit(user, &entry))
-        status = merge_pass(&merge, &entry);
-    return status;
+    while (status == 0) {
+        status = merge_next(&merge, &entry);
+        if (status == 0 && !emit(user, &entry))
+            return 0;
+        if (status == 0)
+            status = merge_pass(&merge, &entry);
+    }
+    return status == -ENOENT ? 0 : status;
 }
 
 /* ---- Emptiness ---- */

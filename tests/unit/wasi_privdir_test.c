@@ -345,6 +345,42 @@ TEST(a_copy_that_is_cut_off_leaves_nothing) {
     cow_done(&rig);
 }
 
+static bool no_entry(void *user, const struct wasi_dirent *entry) {
+    (void)user;
+    CHECK_MSG(false, "%s is listed", entry->name);
+    return false;
+}
+
+/* Nothing is left to list, but there is much to pass over. */
+TEST(a_listing_of_hidden_names_is_cut_off) {
+    struct priv_rig rig;
+    struct buf names = {0};
+    char name[32];
+    cow_init(&rig);
+    for (unsigned i = 0; i < 10000; i++) {
+        snprintf(name, sizeof name, "below/dir/sub/%u", i);
+        const int host_fd = open(path_of(name), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+        CHECK(host_fd >= 0);
+        close(host_fd);
+    }
+    for (unsigned i = 0; i < 10000; i++) {
+        snprintf(name, sizeof name, "dir/sub/%u", i);
+        CHECK_EQ_I64(rig_unlink_at(&rig, RIG_ROOT, name), 0);
+    }
+    CHECK_EQ_I64(rig_unlink_at(&rig, RIG_ROOT, "dir/sub/three"), 0);
+    const uint32_t fd = open_ok(&rig, "dir/sub", WASI_OFLAG_DIRECTORY, 0);
+    rig.cut_after = 0;
+    CHECK_EQ_I64(rig_list(&rig, fd, 4096, &names), -EINTR);
+    rig.cut_after = -1;
+    CHECK_EQ_I64(rig_list(&rig, fd, 4096, &names), 0);
+    buf_done(&names);
+    /* With the names below read already. */
+    rig.cut_after = 0;
+    CHECK_EQ_I64(rig_list_from(&rig, fd, 16, no_entry, NULL), -EINTR);
+    rig.cut_after = -1;
+    cow_done(&rig);
+}
+
 TEST(an_allocation_that_is_cut_off_leaves_nothing) {
     struct priv_rig rig;
     struct stat st;
