@@ -11,8 +11,6 @@
 
 #include "run.h"
 
-#define GUEST_OPEN_MAX 65536 /* descriptors of a guest: as many as the library allows */
-
 /* The clock of --reproducible: 2000-01-01, and 1 ms for each reading, so that a program that waits
  * for a time in a loop gets there. Deliberately not 1970, which some formats cannot hold. */
 #define REPRODUCIBLE_BEGIN_NS UINT64_C(946684800000000000)
@@ -36,14 +34,9 @@ static int make_imports(struct run *run, struct husk_error *err) {
     wasi.args_count = run->invoke != NULL ? 1 : run->words_count + 1;
     wasi.env = run->env;
     wasi.env_count = run->env_count;
-    wasi.dirs = run->dirs;
-    wasi.dirs_count = run->dirs_count;
+    dirs_give(run, &wasi);
     wasi.listeners = run->listeners.rows;
     wasi.listeners_count = run->listeners.count;
-    if (run->dirs_count > 0) {
-        wasi.open_max = GUEST_OPEN_MAX;
-        raise_open_limit();
-    }
     wasi.stdin_fd = standard_stream(STDIN_FILENO);
     wasi.stdout_fd = standard_stream(STDOUT_FILENO);
     wasi.stderr_fd = standard_stream(STDERR_FILENO);

@@ -1,11 +1,15 @@
 /*
- * cli/dirs.c: --dir HOST[::GUEST[::MODE]] and --dir mem::GUEST: the guest's directories.
+ * cli/dirs.c: the guest's directories: --dir HOST[::GUEST[::MODE]], --dir mem::GUEST, and their
+ * limits: --max-private, --max-open.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
 #include "run.h"
+
+#define GUEST_OPEN_MAX 65536 /* descriptors of a guest: as many as the library allows */
 
 static int dir_usage(const struct run *run, const char *text) {
     return report_usage(
@@ -26,7 +30,12 @@ static bool take_mode(const char *mode, struct husk_wasi_dir *dir) {
     return true;
 }
 
-/* Cuts the text at its "::". false: it has too many, or a piece is empty. */
+static bool is_mode(const char *text) {
+    struct husk_wasi_dir unused;
+    return take_mode(text, &unused);
+}
+
+/* Cuts the text at its "::". false: it has too many, a piece is empty or not possible. */
 static bool cut(char *text, struct husk_wasi_dir *dir) {
     char *guest = strstr(text, "::"), *mode = guest != NULL ? strstr(guest + 2, "::") : NULL;
     dir->kind = HUSK_WASI_DIR_HOST;
@@ -42,10 +51,15 @@ static bool cut(char *text, struct husk_wasi_dir *dir) {
         *guest = '\0';
         dir->guest_path = guest + 2;
     }
-    if (guest != NULL && mode == NULL && strcmp(text, "mem") == 0) {
+    if (guest != NULL && strcmp(text, "mem") == 0) {
+        if (mode != NULL)
+            return false; /* the host's directory mem is ./mem */
         dir->kind = HUSK_WASI_DIR_MEM;
         dir->host_path = NULL;
     }
+    /* HOST::ro is meant as a mode: it must not give the right to write. */
+    if (guest != NULL && mode == NULL && is_mode(dir->guest_path))
+        return false;
     return text[0] != '\0' && dir->guest_path[0] != '\0';
 }
 
@@ -66,13 +80,37 @@ int take_dir_option(struct run *run, const char *text) {
     return cut(copy, &dirs[run->dirs_count++]) ? CLI_OK : dir_usage(run, text);
 }
 
+int take_max_open_option(struct run *run, const char *text) {
+    char *end = NULL;
+    errno = 0;
+    const unsigned long long count = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || count == 0 ||
+        count > GUEST_OPEN_MAX)
+        return report_usage(&run->report, "--max-open wants a number from 1 to %d, not '%s'",
+                            GUEST_OPEN_MAX, text);
+    run->open_max = count;
+    return CLI_OK;
+}
+
 /* The usual limit is for programs that use select(); a guest with many files needs more. */
-void raise_open_limit(void) {
+static void raise_open_limit(void) {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
         return;
     limit.rlim_cur = limit.rlim_max;
     (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+void dirs_give(const struct run *run, struct husk_wasi_options *wasi) {
+    wasi->dirs = run->dirs;
+    wasi->dirs_count = run->dirs_count;
+    wasi->private_max_bytes = run->private_max_bytes;
+    wasi->open_max = run->open_max;
+    if (run->dirs_count == 0)
+        return;
+    if (run->open_max == 0)
+        wasi->open_max = GUEST_OPEN_MAX;
+    raise_open_limit();
 }
 
 void dirs_done(struct run *run) {

@@ -73,6 +73,9 @@ const char help_run[] =
     "program when\n"
     "                          they are called. Default: refuse the module\n"
     "      --max-memory SIZE   limit of all linear memories together: 64M, 1G\n"
+    "      --max-private SIZE  limit of all private directories (cow, mem) together (default 1G)\n"
+    "      --max-open N        descriptors that the program may have open (default 65536 with "
+    "--dir, else 1024)\n"
     "      --stack SIZE        native stack: 16K to 64M (default 1M)\n"
     "      --timeout TIME      end the guest after so much time: 500ms, 2s (no unit: seconds)\n"
     "      --cpu-timeout TIME  the same, in CPU time; waiting may take ten times as long, or 1s\n"
@@ -114,7 +117,7 @@ const char help_snapshot[] =
     "--cpu,\n"
     "      --cpu-timeout, --dir, --disable, --env, --env-file, --inherit-env, --json, --link, "
     "--listen,\n"
-    "      --max-memory, --no-cache, --no-verify, -O, --reproducible,\n"
+    "      --max-memory, --max-open, --max-private, --no-cache, --no-verify, -O, --reproducible,\n"
     "      --seek, --stack, --stats, --strict, --timeout, --unknown-imports   as for husk run\n"
     "  -h, --help\n" EXIT_CODES;
 

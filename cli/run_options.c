@@ -30,7 +30,9 @@ enum {
     OPT_SEEK,
     OPT_DIR,
     OPT_LINK,
-    OPT_LISTEN
+    OPT_LISTEN,
+    OPT_MAX_PRIVATE,
+    OPT_MAX_OPEN
 };
 
 static const struct option run_options[] = {
@@ -59,6 +61,8 @@ static const struct option run_options[] = {
     {"dir", required_argument, NULL, OPT_DIR},
     {"link", required_argument, NULL, OPT_LINK},
     {"listen", required_argument, NULL, OPT_LISTEN},
+    {"max-private", required_argument, NULL, OPT_MAX_PRIVATE},
+    {"max-open", required_argument, NULL, OPT_MAX_OPEN},
     {NULL, 0, NULL, 0},
 };
 
@@ -130,6 +134,8 @@ static int take_option(struct run *run, int option, char **argv) {
     case OPT_SEEK: run->stream_rights = HUSK_WASI_SEEK; return CLI_OK;
     case OPT_DIR: return take_dir_option(run, optarg);
     case OPT_LINK: return take_link_option(&run->report, &run->compile, optarg);
+    case OPT_MAX_PRIVATE: return take_size(run, "--max-private", &run->private_max_bytes);
+    case OPT_MAX_OPEN: return take_max_open_option(run, optarg);
     case OPT_LISTEN: return take_listen_option(run, optarg);
     case OPT_STRICT: run->compile.options.strict = true; return CLI_OK;
     case OPT_STRICT_TRAPS: return report_usage(&run->report, "--strict-traps is now --strict");

@@ -48,7 +48,7 @@ refused() { # NAME PART OPTION
     same "$1: exit code" $? 2
     contains "$1" "$out" "$2"
 }
-for text in "" ::/ tree:: tree::/::no tree::/::rw::x mem:: mem::/::; do
+for text in "" ::/ tree:: tree::/::no tree::/::rw::x mem:: mem::/:: mem::/::rw tree::ro ./tree::rw mem::cow; do
     refused "--dir '$text'" "--dir wants HOST" "$text"
 done
 contains "help" "$("$husk" run --help)" "--dir HOST[::GUEST[::MODE]]"
@@ -64,6 +64,25 @@ same "no directory" "$("$husk" run files.husk --invoke name 3)" -8:i32
 same "the host's name" "$(in_guest tree name 3)" 4:i32
 same "another name" "$(in_guest tree::/some/where name 3)" 11:i32
 same "two" "$("$husk" run --dir tree --dir mem::/tmp files.husk --invoke name 4)" 4:i32
+
+# ---- Limits ----
+
+for text in "" 0 -1 65537 5x 1e3; do
+    contains "--max-open '$text'" "$("$husk" run --max-open "$text" files.husk --invoke name 3 2>&1)" "--max-open wants a number from 1 to 65536"
+done
+contains "--max-private 5x" "$("$husk" run --max-private 5x files.husk --invoke name 3 2>&1)" "--max-private wants a size"
+limited() { # OPTION VALUE FUNCTION ARGS…
+    "$husk" run "$1" "$2" --dir mem::/ files.husk --invoke "${@:3}"
+}
+same "--max-open reached: EMFILE" "$(limited --max-open 4 open 3 1 66)" 33:i32
+same "--max-open not reached" "$(limited --max-open 5 open 3 1 66)" 0:i32
+contains "--max-open below the directories" "$(limited --max-open 3 name 3 2>&1)" "open_max is 3"
+same "--max-private reached: ENOSPC" "$(limited --max-private 4K open 3 1 66)" 51:i32
+same "--max-private not reached" "$(limited --max-private 64K open 3 1 66)" 0:i32
+contains "--max-private above the highest" "$(limited --max-private 9G name 3 2>&1)" "private_max_bytes"
+check "a snapshot with a limit" "$husk" snapshot files.husk --max-private 64K --dir mem::/ --invoke open -o limited.husk -- 3 1 66
+contains "a snapshot that needs more" "$("$husk" run --max-private 4K --dir mem::/ limited.husk --invoke next 2>&1)" "the snapshot's private directories"
+same "a snapshot that needs no more" "$("$husk" run --max-private 64K --dir mem::/ limited.husk --invoke next)" 0:i32
 
 # ---- Modes ----
 
