@@ -58,6 +58,8 @@ void json_string(FILE *out, const char *text, size_t count);
 void json_text(FILE *out, const char *text);
 /* Print a name from a module, escaped by husk_name_escape(). */
 void put_name(FILE *out, const char *name, size_t count);
+/* externs.c: the same, in quotes if it is empty or has one of the separators. */
+void put_part(FILE *out, const char *name, size_t count, const char *separators);
 /* Print a message or a path, escaped in the same way, except that backslashes and quotation marks
  * stay. Names in messages are escaped already. */
 void put_text(FILE *out, const char *text);

@@ -256,10 +256,10 @@ static void file_json(const struct inspect *inspect, const struct husk_image_fil
 
 static void file_text(const struct husk_image_file *file) {
     printf("%2" PRIu32 " %-9s %12" PRIu64 " ", file->dir_idx, file_kind(file->kind), file->bytes);
-    put_name(stdout, file->path, file->path_bytes);
+    put_part(stdout, file->path, file->path_bytes, " ");
     if (file->kind == HUSK_FILE_SYMLINK) {
         fputs(" -> ", stdout);
-        put_name(stdout, file->target, file->target_bytes);
+        put_part(stdout, file->target, file->target_bytes, " ");
     }
     fputc('\n', stdout);
 }

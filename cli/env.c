@@ -131,6 +131,8 @@ int run_add_env_file(struct run *run, const char *path) {
     char *line = keep_text(run, text), *end = text + count;
     if (line == NULL)
         return report_usage(&run->report, "out of memory");
+    if (count >= 3 && memcmp(line, "\xef\xbb\xbf", 3) == 0) /* some editors begin files with it */
+        line += 3;
     for (unsigned number = 1; line < end && code == CLI_OK; number++) {
         char *newline = memchr(line, '\n', (size_t)(end - line));
         char *stop = newline != NULL ? newline : end;

@@ -20,8 +20,7 @@ static const char *kind_name(enum husk_extern_kind kind) {
     return "?";
 }
 
-/* In quotes if it could be taken for something else in "module.name: type". */
-static void put_part(FILE *out, const char *name, size_t count, const char *separators) {
+void put_part(FILE *out, const char *name, size_t count, const char *separators) {
     bool is_quoted = count == 0;
     for (size_t i = 0; i < count; i++)
         is_quoted |= name[i] != '\0' && strchr(separators, name[i]) != NULL;

@@ -389,6 +389,8 @@ same "a file of variables" "$("$husk" run --env TWO=x --env-file env-file "$prog
 same "a file of variables: the last one of a name" "$("$husk" run --env-file env-file "$program" env ONE)" "ONE=uno"
 same "a file of variables: then an option" "$("$husk" run --env-file env-file --env ONE=2 "$program" env ONE)" "ONE=2"
 same "a file of variables: its last line" "$("$husk" run --env-file env-file "$program" env LAST)" "LAST=end"
+printf '\xef\xbb\xbfONE=1\r\n' >env-file
+same "a file of variables: a byte order mark" "$("$husk" run --env-file env-file "$program" env ONE)" "ONE=1"
 bad_env() { # NAME FORMAT PART
     printf "$2" >env-file
     run "a file of variables: $1" 2 "$husk" run --env-file env-file "$program" env ONE

@@ -123,6 +123,19 @@ same "not there any more: closed" "$(later read.husk tree::/ next)" -8:i32
 same "and not created" "$(ls tree)" ""
 mv copy tree/file
 same "another file: closed" "$(later read.husk tree::/ next)" -8:i32
+
+# ---- The list of files ----
+
+sed 's/"file")/"a \\22b")/' files.wat >odd.wat && wat2wasm odd.wat -o odd.wasm || exit 1
+check "a file with an odd name" "$husk" snapshot odd.wasm --dir mem::/ --invoke open -o odd.husk -- 3 1 66
+same "inspect --files" "$("$husk" inspect --files odd.husk)" ' 0 directory            0 .
+ 0 file                 0 "a \"b"'
+contains "inspect --files --json" "$("$husk" inspect --files --json odd.husk)" '{"dir":0,"path":"a \"b","kind":"file","bytes":0,'
+check "one that is removed and open" "$husk" snapshot odd.husk --dir mem::/ --invoke remove -o removed.husk -- 3
+same "is not in the list" "$("$husk" inspect --files removed.husk)" ' 0 directory            0 .'
+check "a file of the host that cow removed" "$husk" snapshot files.wasm --dir tree::/::cow --invoke remove -o removed.husk -- 3
+same "its name is" "$("$husk" inspect --files removed.husk)" ' 0 directory            0 .
+ 0 removed              0 file'
 check "a snapshot before there was a directory" "$husk" snapshot files.wasm -o none.husk
 same "given later: there" "$(later none.husk tree::/ open 3 0 2)" 0:i32
 finish
