@@ -23,6 +23,12 @@ static const char *path_of(const char *name) {
     return path;
 }
 
+static void rename_below(const char *from, const char *to) {
+    char old_path[256];
+    strcpy(old_path, path_of(from));
+    CHECK(rename(old_path, path_of(to)) == 0);
+}
+
 static void put_below(const char *name, const char *contents) {
     FILE *file = fopen(path_of(name), "w");
     CHECK(file != NULL && fputs(contents, file) >= 0 && fclose(file) == 0);
@@ -277,7 +283,7 @@ TEST(another_sandbox_goes_on) {
     rig_done(&other);
     /* Another file at that path, or none: closed. The copy is the layer's. */
     put_below("below/new", "other");
-    CHECK(rename(path_of("below/new"), strdupa(path_of("below/one"))) == 0);
+    rename_below("below/new", "below/one");
     CHECK(unlink(path_of("below/dir/two")) == 0);
     rig_init(&other, path_of("below"));
     rig_load(&other, &snapshot);
@@ -433,7 +439,7 @@ TEST(what_shows_when_the_directory_below_changes) {
     CHECK_EQ_I64(rig_resize(&rig, one, 2), 0);
     expect_names(&rig, ".", "dir/\none\n");
     /* A directory that goes away leaves what the layer has of it. */
-    CHECK(rename(path_of("below/dir"), strdupa(path_of("elsewhere"))) == 0);
+    rename_below("below/dir", "elsewhere");
     expect_names(&rig, "dir", "two\n");
     CHECK(symlink("../elsewhere", path_of("below/dir")) == 0);
     expect_names(&rig, "dir", "two\n");
