@@ -22,7 +22,8 @@ cat >echo.wat <<'WAT'
 WAT
 wat2wasm echo.wat -o echo.wasm && "$husk" compile echo.wasm -o echo.husk || exit 1
 
-wait_for_text() { # FILE TEXT: at most 30 s
+# At most 30 s. FILE is new for each program: an older one would still have what the last program said.
+wait_for_text() { # FILE TEXT
     local i
     for ((i = 0; i < 3000; i++)); do
         grep -q "$2" "$1" 2>/dev/null && return 0
@@ -45,20 +46,20 @@ same "an answer" "$(answer_of "$port" hello)" hello
 wait $!
 same "exit code" $? 0
 
-"$husk" run --timeout 60s --listen 127.0.0.1:0 --listen 127.0.0.1:0 echo.husk --invoke fourth 2>err &
-check "both ports are said" wait_for_text err 'listening on 127.0.0.1:[0-9]*$'
+"$husk" run --timeout 60s --listen 127.0.0.1:0 --listen 127.0.0.1:0 echo.husk --invoke fourth 2>err_two &
+check "both ports are said" wait_for_text err_two 'listening on 127.0.0.1:[0-9]*$'
 for ((i = 0; i < 3000; i++)); do
-    [ "$(grep -c listening err)" != 2 ] || break
+    [ "$(grep -c listening err_two)" != 2 ] || break
     sleep 0.01
 done
-same "the second listener is the next descriptor" "$(answer_of "$(sed -n '2s/.*127.0.0.1://p' err)" world)" world
+same "the second listener is the next descriptor" "$(answer_of "$(sed -n '2s/.*127.0.0.1://p' err_two)" world)" world
 wait $!
 
 # A snapshot that was taken without a listener gets one.
 "$husk" snapshot echo.wasm -o ready.husk || exit 1
-"$husk" run --timeout 60s --listen 127.0.0.1:0 ready.husk 2>err &
-check "a snapshot: the port is said" wait_for_text err 'listening on'
-same "a snapshot answers" "$(answer_of "$(sed -n 's/.*127.0.0.1://p' err)" again)" again
+"$husk" run --timeout 60s --listen 127.0.0.1:0 ready.husk 2>err_ready &
+check "a snapshot: the port is said" wait_for_text err_ready 'listening on'
+same "a snapshot answers" "$(answer_of "$(sed -n 's/.*127.0.0.1://p' err_ready)" again)" again
 wait $!
 
 "$husk" run --timeout 300ms --listen 127.0.0.1:0 echo.husk 2>err
