@@ -76,6 +76,8 @@ void print_engine_stats(FILE *out, const husk_engine *engine);
 /* ---- units.c: false if the text is not understood ---- */
 bool parse_duration(const char *text,
                     uint64_t *ret_ns); /* 500ms, 2s, 1.5s, 100us, 3m; seconds without a unit */
+/* A decimal number without a sign, at most `max`. */
+bool parse_number(const char *text, uint64_t max, uint64_t *ret_number);
 bool parse_size(const char *text, uint64_t *ret_bytes); /* 65536, 64K, 16M, 1G (powers of 1024) */
 void format_bytes(uint64_t bytes, char *out, size_t out_bytes);
 uint64_t now_ns(void);

@@ -30,9 +30,8 @@ static const struct option compile_options[] = {
 };
 
 static int take_threads(struct compile *compile) {
-    char *end = NULL;
-    unsigned long threads = strtoul(optarg, &end, 10);
-    if (optarg[0] < '0' || optarg[0] > '9' || *end != '\0' || threads > 64)
+    uint64_t threads = 0;
+    if (!parse_number(optarg, 64, &threads))
         return report_usage(&compile->report, "--threads wants a number up to 64, not '%s'",
                             optarg);
     compile->request.options.threads = (uint32_t)threads;

@@ -2,7 +2,6 @@
  * cli/dirs.c: the guest's directories: --dir HOST[::GUEST[::MODE]], --dir mem::GUEST, and their
  * limits: --max-private, --max-open.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -81,11 +80,8 @@ int take_dir_option(struct run *run, const char *text) {
 }
 
 int take_max_open_option(struct run *run, const char *text) {
-    char *end = NULL;
-    errno = 0;
-    const unsigned long long count = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || count == 0 ||
-        count > GUEST_OPEN_MAX)
+    uint64_t count = 0;
+    if (!parse_number(text, GUEST_OPEN_MAX, &count) || count == 0)
         return report_usage(&run->report, "--max-open wants a number from 1 to %d, not '%s'",
                             GUEST_OPEN_MAX, text);
     run->open_max = count;

@@ -24,10 +24,8 @@ union address {
 };
 
 static bool parse_port(const char *text, in_port_t *ret_port) {
-    char *end = NULL;
-    errno = 0;
-    const unsigned long port = strtoul(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || port > UINT16_MAX)
+    uint64_t port = 0;
+    if (!parse_number(text, UINT16_MAX, &port))
         return false;
     *ret_port = htons((uint16_t)port);
     return true;

@@ -1,5 +1,5 @@
 /*
- * cli/units.c: durations and sizes as people write them.
+ * cli/units.c: numbers, durations and sizes as people write them.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -48,6 +48,16 @@ bool parse_duration(const char *text, uint64_t *ret_ns) {
 
 bool parse_size(const char *text, uint64_t *ret_bytes) {
     return parse_units(text, sizes, ret_bytes);
+}
+
+bool parse_number(const char *text, uint64_t max, uint64_t *ret_number) {
+    char *end = NULL;
+    errno = 0;
+    const unsigned long long number = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || number > max)
+        return false;
+    *ret_number = number;
+    return true;
 }
 
 void format_bytes(uint64_t bytes, char *out, size_t out_bytes) {
