@@ -32,39 +32,11 @@ struct lua {
 
 /* ---- Calls into the guest ---- */
 
-struct numbers {
-    size_t count;
-    int32_t of[6];
-};
-
-static int fail(struct husk_error *err, const char *what, const char *why) {
-    snprintf(err->message, sizeof err->message, "%s%s", what, why);
-    return HUSK_E_GUEST;
-}
-
-/* Call a function that takes only i32 and returns one, or nothing if ret_number is NULL. The call
- * must return. */
-static int guest_call(husk_sandbox *sandbox, const char *name, const struct numbers *numbers,
-                      int32_t *ret_number, struct husk_error *err) {
-    struct husk_limits limits = HUSK_LIMITS_INIT;
-    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
-    struct husk_call call = HUSK_CALL_INIT;
-    struct husk_value args[6], result;
-    for (size_t i = 0; i < numbers->count; i++)
-        args[i] = husk_i32(numbers->of[i]);
-    limits.wall_ns = SCRIPT_NS_MAX;
-    call.name = name;
-    call.args = args;
-    call.args_count = numbers->count;
-    call.results = &result;
-    call.results_count = ret_number != NULL;
-    call.limits = &limits;
-    int status = husk_call(sandbox, &call, &outcome, err);
-    if (status == 0 && outcome.kind != HUSK_RETURNED)
-        return fail(err, "", outcome.message);
-    if (status == 0 && ret_number != NULL)
-        *ret_number = result.of.i32;
-    return status;
+static int guest_call(husk_sandbox *sandbox, const char *name,
+                      const struct example_numbers *numbers, int32_t *ret_number,
+                      struct husk_error *err) {
+    return example_call(&(struct example_call){sandbox, name, numbers, SCRIPT_NS_MAX}, ret_number,
+                        err);
 }
 
 /* ---- setjmp() and longjmp() ----
@@ -96,9 +68,10 @@ static int invoke_ended(husk_caller *caller, struct lua *lua, const struct husk_
     if (outcome->trap != HUSK_TRAP_HOST_FUNCTION || !lua->is_jumping)
         return husk_caller_fail(caller, "%s", outcome->message);
     lua->is_jumping = false;
-    int status = guest_call(sandbox, "stackRestore", &(struct numbers){1, {stack}}, NULL, &err);
+    int status =
+        guest_call(sandbox, "stackRestore", &(struct example_numbers){1, {stack}}, NULL, &err);
     if (status == 0)
-        status = guest_call(sandbox, "setThrew", &(struct numbers){2, {1, 0}}, NULL, &err);
+        status = guest_call(sandbox, "setThrew", &(struct example_numbers){2, {1, 0}}, NULL, &err);
     return status == 0 ? 0 : husk_caller_fail(caller, "invoke_vii: %s", err.message);
 }
 
@@ -114,7 +87,7 @@ static int invoke_vii(husk_caller *caller, void *user, const struct husk_value *
     (void)results;
     call.args = args + 1;
     call.args_count = 2;
-    int status = guest_call(sandbox, "stackSave", &(struct numbers){0}, &stack, &err);
+    int status = guest_call(sandbox, "stackSave", &(struct example_numbers){0}, &stack, &err);
     if (status == 0)
         status = husk_table_get(sandbox, lua->table_idx, (uint32_t)args[0].of.i32, &entry, &err);
     if (status == 0)
@@ -203,14 +176,16 @@ static int make_ready(struct lua *lua, struct husk_error *err) {
     const char *const table = "__indirect_function_table";
     int status = husk_image_table(lua->image, table, strlen(table), &lua->table_idx, err);
     if (status == 0)
-        status = guest_call(lua->sandbox, "__wasm_call_ctors", &(struct numbers){0}, NULL, err);
+        status =
+            guest_call(lua->sandbox, "__wasm_call_ctors", &(struct example_numbers){0}, NULL, err);
     if (status == 0)
-        status = guest_call(lua->sandbox, "luaL_newstate", &(struct numbers){0}, &lua->state, err);
+        status = guest_call(lua->sandbox, "luaL_newstate", &(struct example_numbers){0},
+                            &lua->state, err);
     if (status == 0 && lua->state == 0)
-        return fail(err, "Lua has no memory", "");
+        return example_fail(err, "Lua has no memory", "");
     if (status == 0)
-        status = guest_call(lua->sandbox, "luaL_openlibs", &(struct numbers){1, {lua->state}}, NULL,
-                            err);
+        status = guest_call(lua->sandbox, "luaL_openlibs",
+                            &(struct example_numbers){1, {lua->state}}, NULL, err);
     if (status == 0)
         status = husk_sandbox_snapshot(lua->sandbox, &lua->ready, err);
     return status;
@@ -218,17 +193,18 @@ static int make_ready(struct lua *lua, struct husk_error *err) {
 
 /* Put the script and a name for it into a block of the guest. Nobody frees the block: the next
  * script starts from the snapshot. */
-static int put_script(const struct lua *lua, const char *script, struct numbers *ret_load,
+static int put_script(const struct lua *lua, const char *script, struct example_numbers *ret_load,
                       struct husk_error *err) {
     static const char name[] = "=script";
     const size_t count = strlen(script);
     int32_t addr = 0;
     if (count > MEMORY_BYTES_MAX)
-        return fail(err, "the script is too long", "");
-    int status = guest_call(lua->sandbox, "malloc",
-                            &(struct numbers){1, {(int32_t)(count + sizeof name)}}, &addr, err);
+        return example_fail(err, "the script is too long", "");
+    int status =
+        guest_call(lua->sandbox, "malloc",
+                   &(struct example_numbers){1, {(int32_t)(count + sizeof name)}}, &addr, err);
     if (status == 0 && addr == 0)
-        return fail(err, "Lua has no memory for the script", "");
+        return example_fail(err, "Lua has no memory for the script", "");
     const struct husk_range text = {.addr = (uint32_t)addr, .count = count},
                             behind = {.addr = (uint64_t)(uint32_t)addr + count,
                                       .count = sizeof name};
@@ -236,14 +212,14 @@ static int put_script(const struct lua *lua, const char *script, struct numbers 
         status = husk_memory_write(lua->sandbox, &text, script, err);
     if (status == 0)
         status = husk_memory_write(lua->sandbox, &behind, name, err);
-    *ret_load = (struct numbers){
+    *ret_load = (struct example_numbers){
         5, {lua->state, addr, (int32_t)count, (int32_t)((uint32_t)addr + (uint32_t)count), 0}};
     return status;
 }
 
 /* Make the text on top of Lua's stack the message of a failure. */
 static int take_message(const struct lua *lua, struct husk_error *err) {
-    const struct numbers top = {3, {lua->state, -1, 0}}, length_of = {2, {lua->state, -1}};
+    const struct example_numbers top = {3, {lua->state, -1, 0}}, length_of = {2, {lua->state, -1}};
     char text[256] = "an error that is no text";
     int32_t addr = 0, length = 0;
     int status = guest_call(lua->sandbox, "lua_tolstring", &top, &addr, err);
@@ -255,12 +231,12 @@ static int take_message(const struct lua *lua, struct husk_error *err) {
         status = husk_memory_read(lua->sandbox, &range, text, err);
         text[count] = 0;
     }
-    return status != 0 ? status : fail(err, "", text);
+    return status != 0 ? status : example_fail(err, "", text);
 }
 
 static int run_script(struct lua *lua, const char *script, struct husk_error *err) {
-    const struct numbers run = {6, {lua->state, 0, 0, 0, 0, 0}}, all = {1, {0}};
-    struct numbers load;
+    const struct example_numbers run = {6, {lua->state, 0, 0, 0, 0, 0}}, all = {1, {0}};
+    struct example_numbers load;
     int32_t failure = 0;
     lua->is_jumping = false;
     int status = husk_sandbox_restore(lua->sandbox, lua->ready, err);
@@ -288,7 +264,7 @@ static int open_lua(struct lua *lua, const char *path, struct husk_error *err) {
         return status;
     lua->image = example_load(lua->engine, path);
     if (lua->image == NULL)
-        return fail(err, "there is no Lua", "");
+        return example_fail(err, "there is no Lua", "");
     status = husk_sandbox_new(lua->image, lua->imports, &options, &lua->sandbox, err);
     return status != 0 ? status : make_ready(lua, err);
 }

@@ -68,3 +68,30 @@ husk_image *example_load(husk_engine *engine, const char *path) {
         fprintf(stderr, "%s: %s\n", path, err.message);
     return image;
 }
+
+int example_fail(struct husk_error *err, const char *what, const char *why) {
+    snprintf(err->message, sizeof err->message, "%s%s", what, why);
+    return HUSK_E_GUEST;
+}
+
+int example_call(const struct example_call *what, int32_t *ret_number, struct husk_error *err) {
+    struct husk_limits limits = HUSK_LIMITS_INIT;
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
+    struct husk_call call = HUSK_CALL_INIT;
+    struct husk_value args[6], result;
+    for (size_t i = 0; i < what->numbers->count; i++)
+        args[i] = husk_i32(what->numbers->of[i]);
+    limits.wall_ns = what->wall_ns;
+    call.name = what->name;
+    call.args = args;
+    call.args_count = what->numbers->count;
+    call.results = &result;
+    call.results_count = ret_number != NULL;
+    call.limits = &limits;
+    int status = husk_call(what->sandbox, &call, &outcome, err);
+    if (status == 0 && outcome.kind != HUSK_RETURNED)
+        return example_fail(err, "", outcome.message);
+    if (status == 0 && ret_number != NULL)
+        *ret_number = result.of.i32;
+    return status;
+}

@@ -28,39 +28,11 @@ struct ruby {
 
 /* ---- Calls into the guest ---- */
 
-struct numbers {
-    size_t count;
-    int32_t of[4];
-};
-
-static int fail(struct husk_error *err, const char *what, const char *why) {
-    snprintf(err->message, sizeof err->message, "%s%s", what, why);
-    return HUSK_E_GUEST;
-}
-
-/* Call a function that takes only i32 and returns one, or nothing if ret_number is NULL. The call
- * must return. */
-static int guest_call(husk_sandbox *sandbox, const char *name, const struct numbers *numbers,
-                      int32_t *ret_number, struct husk_error *err) {
-    struct husk_limits limits = HUSK_LIMITS_INIT;
-    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
-    struct husk_call call = HUSK_CALL_INIT;
-    struct husk_value args[4], result;
-    for (size_t i = 0; i < numbers->count; i++)
-        args[i] = husk_i32(numbers->of[i]);
-    limits.wall_ns = SCRIPT_NS_MAX;
-    call.name = name;
-    call.args = args;
-    call.args_count = numbers->count;
-    call.results = &result;
-    call.results_count = ret_number != NULL;
-    call.limits = &limits;
-    int status = husk_call(sandbox, &call, &outcome, err);
-    if (status == 0 && outcome.kind != HUSK_RETURNED)
-        return fail(err, "", outcome.message);
-    if (status == 0 && ret_number != NULL)
-        *ret_number = result.of.i32;
-    return status;
+static int guest_call(husk_sandbox *sandbox, const char *name,
+                      const struct example_numbers *numbers, int32_t *ret_number,
+                      struct husk_error *err) {
+    return example_call(&(struct example_call){sandbox, name, numbers, SCRIPT_NS_MAX}, ret_number,
+                        err);
 }
 
 static int read_pair(const struct ruby *ruby, int32_t addr, int32_t ret_pair[2],
@@ -73,17 +45,17 @@ static int read_pair(const struct ruby *ruby, int32_t addr, int32_t ret_pair[2],
 static int put(const struct ruby *ruby, const void *bytes, size_t count, int32_t *ret_addr,
                struct husk_error *err) {
     if (count > MEMORY_BYTES_MAX)
-        return fail(err, "the script is too long", "");
+        return example_fail(err, "the script is too long", "");
     int status = guest_call(ruby->sandbox, "cabi_realloc",
-                            &(struct numbers){4, {0, 0, 4, (int32_t)count}}, ret_addr, err);
+                            &(struct example_numbers){4, {0, 0, 4, (int32_t)count}}, ret_addr, err);
     const struct husk_range range = {.addr = (uint32_t)*ret_addr, .count = count};
     return status != 0 ? status : husk_memory_write(ruby->sandbox, &range, bytes, err);
 }
 
 /* Ruby's functions want strings with a NUL, which the count includes. */
-static int put_text(const struct ruby *ruby, const char *text, struct numbers *ret_text,
+static int put_text(const struct ruby *ruby, const char *text, struct example_numbers *ret_text,
                     struct husk_error *err) {
-    *ret_text = (struct numbers){2, {0, (int32_t)strlen(text) + 1}};
+    *ret_text = (struct example_numbers){2, {0, (int32_t)strlen(text) + 1}};
     return put(ruby, text, strlen(text) + 1, &ret_text->of[0], err);
 }
 
@@ -134,7 +106,7 @@ static int define_imports(struct ruby *ruby, struct husk_error *err) {
 /* Evaluate a text. *ret_is_raised: it ended with an exception; else *ret_value is its value. */
 static int eval(const struct ruby *ruby, const char *text, int32_t *ret_value, int *ret_is_raised,
                 struct husk_error *err) {
-    struct numbers args;
+    struct example_numbers args;
     int32_t results = 0, pair[2] = {0};
     int status = put_text(ruby, text, &args, err);
     if (status == 0)
@@ -152,7 +124,7 @@ static int eval(const struct ruby *ruby, const char *text, int32_t *ret_value, i
 /* Call a method without arguments and print the string that it returns. */
 static int print_method(const struct ruby *ruby, int32_t value, const char *method, FILE *out,
                         struct husk_error *err) {
-    struct numbers name;
+    struct example_numbers name;
     int32_t id = 0, results = 0, pair[2] = {0};
     char text[4096];
     int status = put_text(ruby, method, &name, err);
@@ -162,15 +134,15 @@ static int print_method(const struct ruby *ruby, int32_t value, const char *meth
         status = guest_call(ruby->sandbox,
                             "rb-funcallv-protect: func(recv: handle<rb-abi-value>, mid: u32, "
                             "args: list<handle<rb-abi-value>>) -> tuple<handle<rb-abi-value>, s32>",
-                            &(struct numbers){4, {value, id, 4, 0}}, &results, err);
+                            &(struct example_numbers){4, {value, id, 4, 0}}, &results, err);
     if (status == 0)
         status = read_pair(ruby, results, pair, err);
     if (status == 0 && pair[1] != 0)
-        return fail(err, method, " raises, too");
+        return example_fail(err, method, " raises, too");
     if (status == 0)
         status =
             guest_call(ruby->sandbox, "rstring-ptr: func(value: handle<rb-abi-value>) -> string",
-                       &(struct numbers){1, {pair[0]}}, &results, err);
+                       &(struct example_numbers){1, {pair[0]}}, &results, err);
     if (status == 0)
         status = read_pair(ruby, results, pair, err);
     const uint32_t count =
@@ -188,9 +160,9 @@ static int make_ready(struct ruby *ruby, struct husk_error *err) {
     static const char *const words[] = {"ruby", "-EUTF-8", "-e_=0"};
     static const char setup[] = "$stdout.sync = true; require 'set'; require 'json'";
     int32_t list[6], value;
-    struct numbers text, args = {2, {0, 3}};
+    struct example_numbers text, args = {2, {0, 3}};
     int is_raised = 0;
-    int status = guest_call(ruby->sandbox, "_initialize", &(struct numbers){0}, NULL, err);
+    int status = guest_call(ruby->sandbox, "_initialize", &(struct example_numbers){0}, NULL, err);
     for (size_t i = 0; status == 0 && i < 3; i++) {
         status = put_text(ruby, words[i], &text, err);
         list[2 * i] = text.of[0];
@@ -204,7 +176,7 @@ static int make_ready(struct ruby *ruby, struct husk_error *err) {
     if (status == 0)
         status = eval(ruby, setup, &value, &is_raised, err);
     if (status == 0 && is_raised != 0)
-        return fail(err, "Ruby's library is not there", "");
+        return example_fail(err, "Ruby's library is not there", "");
     return status != 0 ? status : husk_sandbox_snapshot(ruby->sandbox, &ruby->ready, err);
 }
 
@@ -219,10 +191,10 @@ static int run_script(const struct ruby *ruby, const char *script, struct husk_e
         return print_method(ruby, value, "inspect", stdout, err);
     if (status == 0)
         status = guest_call(ruby->sandbox, "rb-errinfo: func() -> handle<rb-abi-value>",
-                            &(struct numbers){0}, &value, err);
+                            &(struct example_numbers){0}, &value, err);
     if (status == 0)
-        status = guest_call(ruby->sandbox, "rb-clear-errinfo: func() -> ()", &(struct numbers){0},
-                            NULL, err);
+        status = guest_call(ruby->sandbox, "rb-clear-errinfo: func() -> ()",
+                            &(struct example_numbers){0}, NULL, err);
     if (status == 0)
         status = print_method(ruby, value, "full_message", stderr, err);
     return status != 0 ? status : 1;
@@ -241,7 +213,7 @@ static int open_ruby(struct ruby *ruby, const char *path, struct husk_error *err
         return status;
     ruby->image = example_load(ruby->engine, path);
     if (ruby->image == NULL)
-        return fail(err, "there is no Ruby", "");
+        return example_fail(err, "there is no Ruby", "");
     status = husk_sandbox_new(ruby->image, ruby->imports, &options, &ruby->sandbox, err);
     return status != 0 ? status : make_ready(ruby, err);
 }
