@@ -13,6 +13,7 @@
 
 #include "clock.h"
 #include "wait.h"
+#include "wasi_abi.h"
 
 #define GUEST_KICK_SIGNAL (SIGRTMIN + 6)
 
@@ -116,4 +117,18 @@ void wasi_guest_set_u64(struct wasi_guest *guest, uint32_t addr, uint64_t value)
 void wasi_guest_iovec(struct wasi_guest *guest, uint32_t addr, uint32_t buf, uint32_t bytes) {
     wasi_guest_set_u32(guest, addr, buf);
     wasi_guest_set_u32(guest, addr + 4, bytes);
+}
+
+void wasi_guest_clock_sub(struct wasi_guest *guest, uint32_t addr, uint64_t timeout_ns) {
+    memset(guest->memory + addr, 0, WASI_SUBSCRIPTION_BYTES);
+    wasi_guest_set_u64(guest, addr, 77);
+    wasi_guest_set_u32(guest, addr + 16, WASI_CLOCK_MONOTONIC);
+    wasi_guest_set_u64(guest, addr + 24, timeout_ns);
+}
+
+void wasi_guest_fd_sub(struct wasi_guest *guest, uint32_t addr, uint8_t tag, uint32_t fd) {
+    memset(guest->memory + addr, 0, WASI_SUBSCRIPTION_BYTES);
+    wasi_guest_set_u64(guest, addr, 100 + fd);
+    guest->memory[addr + 8] = tag;
+    wasi_guest_set_u32(guest, addr + 16, fd);
 }

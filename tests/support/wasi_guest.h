@@ -32,6 +32,10 @@ uint32_t wasi_guest_u32(const struct wasi_guest *guest, uint32_t addr);
 uint64_t wasi_guest_u64(const struct wasi_guest *guest, uint32_t addr);
 void wasi_guest_set_u32(struct wasi_guest *guest, uint32_t addr, uint32_t value);
 void wasi_guest_set_u64(struct wasi_guest *guest, uint32_t addr, uint64_t value);
+/* Write a subscription to the monotonic clock, relative, with userdata 77; and one to a descriptor,
+ * with userdata 100 + fd. */
+void wasi_guest_clock_sub(struct wasi_guest *guest, uint32_t addr, uint64_t timeout_ns);
+void wasi_guest_fd_sub(struct wasi_guest *guest, uint32_t addr, uint8_t tag, uint32_t fd);
 /* Write an iovec at addr. */
 void wasi_guest_iovec(struct wasi_guest *guest, uint32_t addr, uint32_t buf, uint32_t bytes);
 

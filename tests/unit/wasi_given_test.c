@@ -16,8 +16,6 @@
 #define DATA 0x1000u   /* strings; subscriptions */
 #define EVENTS 0x8000u /* of poll_oneoff */
 
-static const uint8_t zeros[WASI_SUBSCRIPTION_BYTES];
-
 static uint64_t time_of(struct wasi_guest *guest, uint32_t clock) {
     CHECK_EQ_U64(WASI_CALL(guest, clock_time_get, clock, 0, 64), 0);
     return wasi_guest_u64(guest, 64);
@@ -183,20 +181,6 @@ TEST(no_clock_of_an_instance_goes_back) {
 
 /* ---- poll_oneoff ---- */
 
-static void put_clock_sub(struct wasi_guest *guest, uint32_t at, uint64_t timeout_ns) {
-    memcpy(guest->memory + at, zeros, WASI_SUBSCRIPTION_BYTES);
-    wasi_guest_set_u64(guest, at, 77);
-    wasi_guest_set_u32(guest, at + 16, WASI_CLOCK_MONOTONIC);
-    wasi_guest_set_u64(guest, at + 24, timeout_ns);
-}
-
-static void put_fd_sub(struct wasi_guest *guest, uint32_t at, uint8_t tag, uint32_t fd) {
-    memcpy(guest->memory + at, zeros, WASI_SUBSCRIPTION_BYTES);
-    wasi_guest_set_u64(guest, at, 100 + fd);
-    guest->memory[at + 8] = tag;
-    wasi_guest_set_u32(guest, at + 16, fd);
-}
-
 static uint32_t poll_count(struct wasi_guest *guest, uint32_t subs) {
     CHECK_EQ_U64(WASI_CALL(guest, poll_oneoff, DATA, EVENTS, subs, COUNT), 0);
     return wasi_guest_u32(guest, COUNT);
@@ -213,8 +197,8 @@ TEST(a_sleep_takes_no_time_with_a_fixed_clock) {
     wasi_guest_init(&guest, NULL);
     give_clock(&guest, 0, 0);
     for (uint64_t i = 1; i <= 3; i++) {
-        put_clock_sub(&guest, DATA, 2 * hour_ns);
-        put_clock_sub(&guest, DATA + 48, hour_ns);
+        wasi_guest_clock_sub(&guest, DATA, 2 * hour_ns);
+        wasi_guest_clock_sub(&guest, DATA + 48, hour_ns);
         CHECK_EQ_U64(poll_count(&guest, 2), 1);
         CHECK_EQ_U64(time_of(&guest, WASI_CLOCK_MONOTONIC), i * hour_ns);
         CHECK_EQ_U64(time_of(&guest, WASI_CLOCK_REALTIME), i * hour_ns);
@@ -225,15 +209,15 @@ TEST(a_sleep_takes_no_time_with_a_fixed_clock) {
     in.rights = HUSK_WASI_READ;
     request.stdin_stream = &in;
     CHECK_OK(give(&guest, &request, &err), err);
-    put_clock_sub(&guest, DATA, 20000000);
-    put_fd_sub(&guest, DATA + 48, WASI_EVENT_FD_READ, 0);
+    wasi_guest_clock_sub(&guest, DATA, 20000000);
+    wasi_guest_fd_sub(&guest, DATA + 48, WASI_EVENT_FD_READ, 0);
     const uint64_t begin_ns = clock_ns(CLOCK_MONOTONIC);
     CHECK_EQ_U64(poll_count(&guest, 2), 1);
     CHECK(clock_ns(CLOCK_MONOTONIC) - begin_ns >= 20000000);
     CHECK_EQ_U64(time_of(&guest, WASI_CLOCK_MONOTONIC), 3 * hour_ns + 20000000);
     /* beyond the clock's end it is a wait like another, which a deadline ends */
     guest.cut_after_ms = 20;
-    put_clock_sub(&guest, DATA, INT64_MAX);
+    wasi_guest_clock_sub(&guest, DATA, INT64_MAX);
     CHECK_EQ_U64(WASI_CALL(&guest, poll_oneoff, DATA, EVENTS, 1, COUNT), WASI_EINTR);
     close(pipes[0]);
     close(pipes[1]);

@@ -20,8 +20,6 @@
 #define DATA 0x1000u   /* what is read or written */
 #define EVENTS 0x8000u /* of poll_oneoff */
 
-static const uint8_t zeros[WASI_SUBSCRIPTION_BYTES];
-
 /* ---- The guest ---- */
 
 static uint16_t transfer(struct wasi_guest *guest, bool is_write, uint32_t fd, uint32_t bytes) {
@@ -453,20 +451,6 @@ TEST(a_set_with_a_bad_request_is_refused) {
 
 /* ---- poll_oneoff ---- */
 
-static void put_clock_sub(struct wasi_guest *guest, uint32_t at, uint64_t timeout_ns) {
-    memcpy(guest->memory + at, zeros, WASI_SUBSCRIPTION_BYTES);
-    wasi_guest_set_u64(guest, at, 77);
-    wasi_guest_set_u32(guest, at + 16, WASI_CLOCK_MONOTONIC);
-    wasi_guest_set_u64(guest, at + 24, timeout_ns);
-}
-
-static void put_fd_sub(struct wasi_guest *guest, uint32_t at, uint8_t tag, uint32_t fd) {
-    memcpy(guest->memory + at, zeros, WASI_SUBSCRIPTION_BYTES);
-    wasi_guest_set_u64(guest, at, 100 + fd);
-    guest->memory[at + 8] = tag;
-    wasi_guest_set_u32(guest, at + 16, fd);
-}
-
 static uint32_t poll_count(struct wasi_guest *guest, uint32_t subs) {
     CHECK_EQ_U64(WASI_CALL(guest, poll_oneoff, DATA, EVENTS, subs, COUNT), 0);
     return wasi_guest_u32(guest, COUNT);
@@ -483,11 +467,11 @@ TEST(streams_of_the_embedder_are_always_ready) {
     request.stdout_stream = &out;
     request.stderr_stream = &other;
     CHECK_OK(give(&guest, &request, &err), err);
-    put_clock_sub(&guest, DATA, 3600u * CLOCK_NS_PER_SECOND);
-    put_fd_sub(&guest, DATA + 48, WASI_EVENT_FD_READ, 0);
-    put_fd_sub(&guest, DATA + 96, WASI_EVENT_FD_WRITE, 1);
-    put_fd_sub(&guest, DATA + 144, WASI_EVENT_FD_READ, 2);
-    put_fd_sub(&guest, DATA + 192, WASI_EVENT_FD_READ, 1); /* no right to */
+    wasi_guest_clock_sub(&guest, DATA, 3600u * CLOCK_NS_PER_SECOND);
+    wasi_guest_fd_sub(&guest, DATA + 48, WASI_EVENT_FD_READ, 0);
+    wasi_guest_fd_sub(&guest, DATA + 96, WASI_EVENT_FD_WRITE, 1);
+    wasi_guest_fd_sub(&guest, DATA + 144, WASI_EVENT_FD_READ, 2);
+    wasi_guest_fd_sub(&guest, DATA + 192, WASI_EVENT_FD_READ, 1); /* no right to */
     CHECK_EQ_U64(poll_count(&guest, 5), 4);
     for (uint32_t i = 0; i < 3; i++) {
         CHECK_EQ_U64(wasi_guest_u64(&guest, EVENTS + i * WASI_EVENT_BYTES), 100 + i);
