@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -11,7 +12,6 @@
 
 #include "wasi_dir.h"
 
-#define PROC_SUPER_MAGIC 0x9fa0 /* linux/magic.h */
 /* While somebody renames directories, the kernel cannot say whether ".." stayed beneath: EAGAIN. */
 #define TRIES_MAX 1000
 
@@ -32,21 +32,27 @@ static long open_how(const struct wasi_call *call, int dir_fd, const char *path,
 }
 
 /* First within the file system, which is not proc: mostly that is all. */
-int wasi_beneath(const struct wasi_call *call, int dir_fd, const char *path, int flags,
-                 unsigned mode) {
-    struct open_how how = {.flags = (uint64_t)(unsigned)flags | O_CLOEXEC,
-                           .mode = (flags & O_CREAT) != 0 ? mode : 0,
-                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV};
+int wasi_beneath_how(const struct wasi_call *call, int dir_fd, const char *path,
+                     const struct open_how *given) {
+    struct open_how how = *given;
     struct statfs fs;
+    how.flags |= O_CLOEXEC;
+    how.resolve |= RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
     long fd = open_how(call, dir_fd, path, &how);
     if (fd != -EXDEV)
         return (int)fd;
     how.resolve &= ~(uint64_t)RESOLVE_NO_XDEV;
     fd = open_how(call, dir_fd, path, &how);
-    if (fd < 0)
-        return fd == -EXDEV ? -EPERM : (int)fd;
-    if (fstatfs((int)fd, &fs) == 0 && fs.f_type != PROC_SUPER_MAGIC)
+    if (fd < 0 || (fstatfs((int)fd, &fs) == 0 && fs.f_type != PROC_SUPER_MAGIC))
         return (int)fd;
     close((int)fd);
     return -EACCES;
+}
+
+int wasi_beneath(const struct wasi_call *call, int dir_fd, const char *path, int flags,
+                 unsigned mode) {
+    const struct open_how how = {.flags = (unsigned)flags,
+                                 .mode = (flags & O_CREAT) != 0 ? mode : 0};
+    const int fd = wasi_beneath_how(call, dir_fd, path, &how);
+    return fd == -EXDEV ? -EPERM : fd;
 }

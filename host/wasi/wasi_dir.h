@@ -95,6 +95,10 @@ bool wasi_dirs_have_private(const struct wasi_config *config);
  * descriptor or -errno. */
 int wasi_beneath(const struct wasi_call *call, int dir_fd, const char *path, int flags,
                  unsigned mode);
+/* The same with more rules for resolving. What would leave the directory is -EXDEV. */
+struct open_how;
+int wasi_beneath_how(const struct wasi_call *call, int dir_fd, const char *path,
+                     const struct open_how *how);
 /* wasi_hostfile.c: what a file of the host is to the guest. */
 uint8_t wasi_host_filetype(mode_t mode);
 int wasi_hostfile_open(const struct wasi_call *call, const struct wasi_fd *dir,

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,6 @@
 #define PRIVATE_MAX_BYTES (8ull << 30) /* the private layer's window in the arena */
 #define PRIVATE_DEFAULT_ENTRIES (1ull << 20)
 #define PRIVATE_MAX_ENTRIES (16ull << 20)
-#define PROC_SUPER_MAGIC 0x9fa0 /* linux/magic.h */
 
 static bool has_host(uint32_t kind) {
     return kind == HUSK_WASI_DIR_HOST || kind == HUSK_WASI_DIR_COW;

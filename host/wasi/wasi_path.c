@@ -271,5 +271,3 @@ uint16_t wasi_path_rename(struct wasi_call *call) {
     return two_places(call, &(struct wasi_place){from, old.path},
                       &(struct wasi_place){to, new.path}, from->ops->dir->rename);
 }
-
-/* ---- Sockets ---- */

@@ -170,8 +170,9 @@ int privlist_check_empty(const struct priv *priv, const struct priv_node *dir);
 
 /* Begin a use of the private directory that the descriptor belongs to. */
 int priv_begin(struct priv *priv, const struct wasi_call *call, const struct wasi_fd *fd);
-/* Is it a descriptor of this private directory, with an object? */
-bool privfile_is_of(const struct priv *priv, const struct wasi_fd *fd);
+/* The guest's next descriptor of this private directory that has an object, from *number on, which
+ * is set behind it. NULL: there is no more. */
+struct wasi_fd *privfile_next(const struct priv *priv, uint32_t *number);
 /* Is another descriptor than `except` (NULL: any) open on this inode? */
 bool privfile_is_open(const struct priv *priv, struct privfs_id id, const struct wasi_fd *except);
 /* A descriptor's object for what lies below, at `lower`, or (NULL) for an inode. Returns NULL if

@@ -7,13 +7,10 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <sys/vfs.h>
-#include <unistd.h>
 
 #include "auto.h"
 #include "wasi_priv.h"
@@ -29,31 +26,13 @@ struct dirent_head {
     char name[];
 };
 
-static long open_how(const struct priv *priv, const char *path, const struct open_how *how) {
-    const char *name = path[0] != '\0' ? path : ".";
-    return WASI_SYSCALL(priv->call, SYS_openat2, priv->below_fd, (long)name, (long)how,
-                        sizeof *how);
-}
-
-/* First within the file system, which is not proc: mostly that is all. Through a proc file system a
- * guest could read this process. */
 int below_open(const struct priv *priv, const char *path, int flags) {
-    struct open_how how = {.flags = (unsigned)(flags | O_NOFOLLOW | O_CLOEXEC),
-                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-                                      RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV};
-    struct statfs fs;
+    const struct open_how how = {.flags = (unsigned)(flags | O_NOFOLLOW),
+                                 .resolve = RESOLVE_NO_SYMLINKS};
     if (priv->below_fd < 0)
         return -ENOENT;
-    long fd = open_how(priv, path, &how);
-    if (fd == -EXDEV) {
-        how.resolve &= ~(uint64_t)RESOLVE_NO_XDEV;
-        fd = open_how(priv, path, &how);
-        if (fd >= 0 && (fstatfs((int)fd, &fs) != 0 || fs.f_type == PROC_SUPER_MAGIC)) {
-            close((int)fd);
-            return -EACCES;
-        }
-    }
-    return fd == -ENOTDIR || fd == -ELOOP || fd == -EXDEV ? -ENOENT : (int)fd;
+    const int fd = wasi_beneath_how(priv->call, priv->below_fd, path[0] != '\0' ? path : ".", &how);
+    return fd == -ENOTDIR || fd == -ELOOP || fd == -EXDEV ? -ENOENT : fd;
 }
 
 int below_stat(const struct priv *priv, const char *path, struct stat *ret_stat) {

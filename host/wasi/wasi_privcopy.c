@@ -248,11 +248,8 @@ static int copy_nameless(struct priv *priv, const struct source *source, struct 
 
 /* All descriptors that are open on this file below now have the copy. */
 static void switch_files(struct priv *priv, const struct stat *st, struct privfs_id id) {
-    const struct wasi_fds *fds = &priv->call->ctx->fds;
-    for (uint32_t i = 0; i < fds->count; i++) {
-        struct wasi_fd *fd = wasi_fds_at(fds, i);
-        if (fd == NULL || !privfile_is_of(priv, fd))
-            continue;
+    const struct wasi_fd *fd;
+    for (uint32_t number = 0; (fd = privfile_next(priv, &number)) != NULL;) {
         struct wasi_privfile *file = fd->privfile;
         if (file->is_below && !file->is_dir && file->identity.dev == st->st_dev &&
             file->identity.ino == st->st_ino)
@@ -320,11 +317,8 @@ static enum place place_settle(const struct priv *priv, const char *lower, bool 
 }
 
 void privcopy_settle(struct priv *priv) {
-    const struct wasi_fds *fds = &priv->call->ctx->fds;
-    for (uint32_t i = 0; i < fds->count; i++) {
-        struct wasi_fd *fd = wasi_fds_at(fds, i);
-        if (fd == NULL || !privfile_is_of(priv, fd))
-            continue;
+    const struct wasi_fd *fd;
+    for (uint32_t number = 0; (fd = privfile_next(priv, &number)) != NULL;) {
         struct wasi_privfile *file = fd->privfile;
         if (!file->is_below || file->is_lost)
             continue;

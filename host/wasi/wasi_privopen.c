@@ -48,18 +48,22 @@ int priv_begin(struct priv *priv, const struct wasi_call *call, const struct was
 
 /* ---- Objects ---- */
 
-bool privfile_is_of(const struct priv *priv, const struct wasi_fd *fd) {
-    return fd->privfile != NULL && fd->dir == priv->root;
+struct wasi_fd *privfile_next(const struct priv *priv, uint32_t *number) {
+    const struct wasi_fds *fds = &priv->call->ctx->fds;
+    while (*number < fds->count) {
+        struct wasi_fd *fd = wasi_fds_at(fds, (*number)++);
+        if (fd != NULL && fd->privfile != NULL && fd->dir == priv->root)
+            return fd;
+    }
+    return NULL;
 }
 
 bool privfile_is_open(const struct priv *priv, struct privfs_id id, const struct wasi_fd *except) {
-    const struct wasi_fds *fds = &priv->call->ctx->fds;
-    for (uint32_t i = 0; i < fds->count; i++) {
-        const struct wasi_fd *fd = wasi_fds_at(fds, i);
-        if (fd != NULL && fd != except && privfile_is_of(priv, fd) && !fd->privfile->is_below &&
-            fd->privfile->id.ino == id.ino && fd->privfile->id.generation == id.generation)
+    const struct wasi_fd *fd;
+    for (uint32_t number = 0; (fd = privfile_next(priv, &number)) != NULL;)
+        if (fd != except && !fd->privfile->is_below && fd->privfile->id.ino == id.ino &&
+            fd->privfile->id.generation == id.generation)
             return true;
-    }
     return false;
 }
 

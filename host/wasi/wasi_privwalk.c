@@ -4,7 +4,6 @@
  * may lead to a name of the layer. The start of a walk is its root: ".." and links cannot leave it.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 #include "clock.h"
