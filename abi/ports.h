@@ -11,6 +11,8 @@
 /* mailbox.import_idx and .host_slots are set; the host puts the results into .host_slots */
 #define HUSK_PORT_HOST_CALL 0x11
 #define HUSK_PORT_SERVICE 0x12 /* mailbox.service_op and .service_arg are set (abi/mailbox.h) */
+/* nobody catches the pending exception (abi/exception.h); nothing was unwound */
+#define HUSK_PORT_UNCAUGHT 0x13
 /* + vector 0..31: an exception stub; the frame is on the exception stack */
 #define HUSK_PORT_EXCEPTION 0x80
 #define HUSK_EXCEPTION_VECTORS 32

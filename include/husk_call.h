@@ -43,7 +43,12 @@ enum husk_trap {
     HUSK_TRAP_NULL_REFERENCE = 13,
     /* linked modules (husk_compile_linked()): a memory or table had not grown to the size that the
      * next instance needs */
-    HUSK_TRAP_LINK = 14
+    HUSK_TRAP_LINK = 14,
+    HUSK_TRAP_NULL_EXCEPTION_REFERENCE = 15,
+    /* more exceptions are referred to at once than an instance has room for (abi/exception.h) */
+    HUSK_TRAP_EXCEPTION_REFERENCES = 16,
+    HUSK_TRAP_UNALIGNED_ATOMIC = 17,
+    HUSK_TRAP_EXPECTED_SHARED_MEMORY = 18 /* memory.atomic.wait on a memory that is not shared */
 };
 
 /* The limit that ended a call. */

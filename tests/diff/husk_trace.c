@@ -57,6 +57,10 @@ static const char *const trap_names[] = {
     [HUSK_TRAP_CALL_STACK_EXHAUSTED] = "stack",
     [HUSK_TRAP_HOST_FUNCTION] = "host",
     [HUSK_TRAP_LINK] = "link",
+    [HUSK_TRAP_NULL_EXCEPTION_REFERENCE] = "null exception",
+    [HUSK_TRAP_EXCEPTION_REFERENCES] = "exception references",
+    [HUSK_TRAP_UNALIGNED_ATOMIC] = "unaligned",
+    [HUSK_TRAP_EXPECTED_SHARED_MEMORY] = "not shared",
     [HUSK_TRAP_NULL_FUNCTION_REFERENCE] = "null",
     [HUSK_TRAP_NULL_REFERENCE] = "null",
 };

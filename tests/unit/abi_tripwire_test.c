@@ -90,6 +90,7 @@ TEST(ports) {
     SAME(HUSK_PORT_CALL_DONE, 0x10);
     SAME(HUSK_PORT_HOST_CALL, 0x11);
     SAME(HUSK_PORT_SERVICE, 0x12);
+    SAME(HUSK_PORT_UNCAUGHT, 0x13);
     SAME(HUSK_PORT_EXCEPTION, 0x80);
     SAME(HUSK_EXCEPTION_VECTORS, 32);
 }
@@ -135,6 +136,10 @@ TEST(traps) {
         {"NULL_FUNCTION_REFERENCE", 12, "null function reference"},
         {"NULL_REFERENCE", 13, "null reference"},
         {"LINK", 14, "incompatible import type"},
+        {"NULL_EXCEPTION_REFERENCE", 15, "null exception reference"},
+        {"EXCEPTION_REFERENCES", 16, "too many exception references"},
+        {"UNALIGNED_ATOMIC", 17, "unaligned atomic"},
+        {"EXPECTED_SHARED_MEMORY", 18, "expected shared memory"},
     };
     check_list(got, COUNT(got), expected, COUNT(expected));
 }
