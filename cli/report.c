@@ -164,6 +164,7 @@ static const char *outcome_name(enum husk_outcome_kind kind) {
     case HUSK_INTERRUPTED: return "interrupted";
     case HUSK_GUEST_VIOLATION: return "violation";
     case HUSK_PENDING: return "pending";
+    case HUSK_THREW: return "threw";
     }
     return "?";
 }
@@ -171,7 +172,8 @@ static const char *outcome_name(enum husk_outcome_kind kind) {
 static int outcome_code(const struct husk_outcome *outcome) {
     switch (outcome->kind) {
     case HUSK_RETURNED: return CLI_OK;
-    case HUSK_TRAPPED: return CLI_TRAP;
+    case HUSK_TRAPPED:
+    case HUSK_THREW: return CLI_TRAP;
     case HUSK_EXITED: return outcome->exit_code & 0xff;
     case HUSK_DEADLINE: return CLI_TIMEOUT;
     case HUSK_INTERRUPTED: return CLI_INTERRUPTED;
