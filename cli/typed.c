@@ -159,6 +159,7 @@ bool parse_value(const char *text, husk_type type, struct husk_value *ret_value)
     case HUSK_F32:
     case HUSK_F64: is_good = parse_float(text, &value); break;
     case HUSK_FUNCREF:
+    case HUSK_EXNREF:
     case HUSK_EXTERNREF: is_good = parse_ref(text, &value); break;
     case HUSK_V128: is_good = parse_v128(text, &value); break;
     }
@@ -205,6 +206,7 @@ static void format_value(const struct husk_value *value, char *out, size_t out_b
         return;
     case HUSK_FUNCREF:
     case HUSK_EXTERNREF:
+    case HUSK_EXNREF:
         if (value->of.ref == 0)
             snprintf(out, out_bytes, "null");
         else

@@ -31,8 +31,7 @@ extern "C++" template <class Struct> inline Struct husk_init_of() {
 }
 #define HUSK_INIT_OF(name) husk_init_of<struct name>()
 #else
-#define HUSK_INIT_OF(name)                                                                         \
-    { .size = sizeof(struct name) }
+#define HUSK_INIT_OF(name) {.size = sizeof(struct name)}
 #endif
 
 /* "0.1.0"; static storage. */
@@ -110,7 +109,8 @@ typedef enum husk_type {
     HUSK_F64 = 0x7c,
     HUSK_V128 = 0x7b,
     HUSK_FUNCREF = 0x70,
-    HUSK_EXTERNREF = 0x6f
+    HUSK_EXTERNREF = 0x6f,
+    HUSK_EXNREF = 0x69
 } husk_type;
 
 struct husk_value {

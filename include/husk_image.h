@@ -51,7 +51,8 @@ enum husk_extern_kind {
     HUSK_EXTERN_FUNC,
     HUSK_EXTERN_TABLE,
     HUSK_EXTERN_MEMORY,
-    HUSK_EXTERN_GLOBAL
+    HUSK_EXTERN_GLOBAL,
+    HUSK_EXTERN_TAG
 };
 
 /* One import or export. Strings and arrays live as long as the image. A NUL follows each name, and

@@ -16,7 +16,8 @@
 _Static_assert((int)HUSK_ABI_FUNC == (int)WASM_KIND_FUNC &&
                    (int)HUSK_ABI_TABLE == (int)WASM_KIND_TABLE &&
                    (int)HUSK_ABI_MEMORY == (int)WASM_KIND_MEMORY &&
-                   (int)HUSK_ABI_GLOBAL == (int)WASM_KIND_GLOBAL,
+                   (int)HUSK_ABI_GLOBAL == (int)WASM_KIND_GLOBAL &&
+                   (int)HUSK_ABI_TAG == (int)WASM_KIND_TAG,
                "kinds are copied as they are");
 
 #define NOTE_BYTES_MAX (1u << 30) /* what libhusk reads */
@@ -151,7 +152,7 @@ static void add_imports_exports(struct note_writer *writer) {
     for (uint32_t i = 0; i < program->exports_count; i++) {
         const struct wasm_export *export = &program->exports[i];
         struct husk_image_export row = {.name = add_bytes(writer, export->name),
-                                        .kind = (uint32_t) export->kind,
+                                        .kind = (uint32_t)export->kind,
                                         .idx = export->idx};
         if (program->export_instances != NULL)
             row.instance = program->export_instances[i];

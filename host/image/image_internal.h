@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "exception.h"
 #include "guest_block.h"
 #include "husk.h"
 #include "image.h"
@@ -110,6 +111,7 @@ struct image_code {
     const struct husk_image_memory *memories;
     const struct husk_image_table *tables;
     const struct husk_image_global *globals;
+    const struct husk_image_tag *tags;
     const struct husk_image_instance *instances; /* none: there is one */
     const struct husk_image_code_row *code_rows;
     const struct husk_image_inlined_row *inlined_rows;
@@ -120,14 +122,14 @@ struct image_code {
     const uint8_t *host_state; /* of a snapshot's file, like the next two */
     const uint64_t *hot_pages;
     uint32_t strings_count, valtypes_count, types_count, funcs_count, imports_count, exports_count,
-        memories_count, tables_count, globals_count, instances_count, code_rows_count,
+        memories_count, tables_count, globals_count, tags_count, instances_count, code_rows_count,
         unwind_rows_count, inlined_rows_count, inlined_calls_count, files_count, lines_count,
         host_state_count, hot_pages_count;
     /* wasm pages, by memory: the declared sizes, or those of the snapshot's file */
     const uint64_t *memory_sizes;
     const uint64_t *table_sizes; /* entries, by table */
     uint64_t *sizes;             /* owned: the arrays of these two, unless the note has them */
-    uint32_t imported_count[4];  /* by enum husk_abi_kind */
+    uint32_t imported_count[5];  /* by enum husk_abi_kind */
 
     /* made by image_names.c */
     husk_type *valtypes_public; /* husk_functype points into it */
@@ -280,6 +282,15 @@ void image_names_done(struct image_code *code);
 /* [gva, gva + bytes) lies in the text segment / in one data segment. */
 bool image_in_text(const struct image_code *code, uint64_t gva_value, uint64_t bytes);
 bool image_in_data(const struct husk_image *image, uint64_t gva_value, uint64_t bytes);
+
+/* The size of an exception of this image, and of all its slots (abi/exception.h). */
+static inline uint64_t image_exception_bytes(const struct image_code *code) {
+    return sizeof(struct husk_exception) +
+           (uint64_t)code->module.exception_values * HUSK_SLOT_BYTES;
+}
+static inline uint64_t image_exception_slot_bytes(const struct image_code *code) {
+    return HUSK_EXCEPTION_SLOTS * image_exception_bytes(code);
+}
 
 /* The image's initial word at a data address, which must be checked; zero beyond the file's
  * part. */

@@ -18,7 +18,7 @@
 #define NAME_PAIR_BYTES (2 * NAME_TEXT_BYTES + 4)
 #define MORE_BYTES 48 /* "; also unknown: ", " and 100000 more" */
 
-static const char *const kind_names[] = {"function", "table", "memory", "global"};
+static const char *const kind_names[] = {"function", "table", "memory", "global", "tag"};
 
 static void describe_limits(char *text, const char *unit, uint64_t min, uint64_t max,
                             bool has_max) {
@@ -30,7 +30,8 @@ static void describe_limits(char *text, const char *unit, uint64_t min, uint64_t
 
 static void describe_extern(const struct husk_extern *wanted, char *text) {
     switch (wanted->kind) {
-    case HUSK_EXTERN_FUNC: functype_format(&wanted->func, text, DESCRIPTION_BYTES); break;
+    case HUSK_EXTERN_FUNC:
+    case HUSK_EXTERN_TAG: functype_format(&wanted->func, text, DESCRIPTION_BYTES); break;
     case HUSK_EXTERN_TABLE:
         describe_limits(text, husk_type_name(wanted->type), wanted->min, wanted->max,
                         wanted->has_max);
@@ -65,7 +66,8 @@ static bool limits_match(const struct husk_extern *have, const struct husk_exter
 
 static bool type_matches(const struct husk_extern *have, const struct husk_extern *wanted) {
     switch (wanted->kind) {
-    case HUSK_EXTERN_FUNC: return functype_equal(&have->func, &wanted->func);
+    case HUSK_EXTERN_FUNC:
+    case HUSK_EXTERN_TAG: return functype_equal(&have->func, &wanted->func);
     case HUSK_EXTERN_TABLE: return have->type == wanted->type && limits_match(have, wanted);
     case HUSK_EXTERN_MEMORY: return limits_match(have, wanted);
     case HUSK_EXTERN_GLOBAL:
@@ -130,8 +132,7 @@ int husk_imports_match(const husk_imports *imports, const struct husk_extern *it
     int status = extern_read(item, &wanted, err);
     if (status != 0)
         return status;
-    if (wanted.module == NULL || wanted.name == NULL ||
-        (unsigned)wanted.kind > HUSK_EXTERN_GLOBAL ||
+    if (wanted.module == NULL || wanted.name == NULL || (unsigned)wanted.kind > HUSK_EXTERN_TAG ||
         (wanted.func.params == NULL && wanted.func.params_count > 0) ||
         (wanted.func.results == NULL && wanted.func.results_count > 0))
         return error_set(err, HUSK_E_INVAL, "husk_imports_match: not an import");
