@@ -156,6 +156,8 @@ void lower_module_done(struct lower_module *lm) {
     if (lm->ctx != NULL)
         LLVMContextDispose(lm->ctx);
     free(lm->table_may_change);
+    free(lm->tag_stamps);
+    free(lm->tag_names);
     memset(lm, 0, sizeof *lm);
 }
 
@@ -231,7 +233,9 @@ static void attribute_add(struct lower_module *lm, LLVMValueRef fn, const char *
 void lower_func_attributes(struct lower_module *lm, LLVMValueRef fn) {
     unsigned nounwind = LLVMGetEnumAttributeKindForName("nounwind", 8);
     unsigned uwtable = LLVMGetEnumAttributeKindForName("uwtable", 7);
-    LLVMAddAttributeAtIndex(fn, LOWER_ATTRIBUTES, LLVMCreateEnumAttribute(lm->ctx, nounwind, 0));
+    if (!lm->program->has_exceptions)
+        LLVMAddAttributeAtIndex(fn, LOWER_ATTRIBUTES,
+                                LLVMCreateEnumAttribute(lm->ctx, nounwind, 0));
     LLVMAddAttributeAtIndex(fn, LOWER_ATTRIBUTES, LLVMCreateEnumAttribute(lm->ctx, uwtable, 2));
     attribute_add(lm, fn, "disable-tail-calls", "true");
     attribute_add(lm, fn, "no-builtins", "");
