@@ -178,7 +178,8 @@ LLVMTypeRef lower_type(const struct lower_module *lm, valtype_t type) {
     case VALTYPE_F64: return lm->f64;
     case VALTYPE_I64:
     case VALTYPE_FUNCREF:
-    case VALTYPE_EXTERNREF: return lm->i64;
+    case VALTYPE_EXTERNREF:
+    case VALTYPE_EXNREF: return lm->i64;
     case VALTYPE_V128: return lm->v128;
     case VALTYPE_NONE: break;
     }
