@@ -48,9 +48,12 @@ static const struct throw_handler handlers[] = {
 };
 static const uint32_t tag_values[] = {0, 1, 2, 0, 0, 0, 3};
 
-static struct {
+static union {
     struct husk_exception head;
-    struct husk_slot values[3];
+    struct {
+        uint8_t head[sizeof(struct husk_exception)];
+        struct husk_slot values[3];
+    } all;
 } pending;
 
 static uint64_t stack[64];
@@ -218,8 +221,8 @@ static uint64_t value_of(uint64_t ref, int idx) {
 /* Throws and takes a reference. */
 static __attribute__((noinline)) uint64_t take(uint32_t tag, uint64_t value) {
     pending.head.tag = tag + 1;
-    memset(pending.values, 0xee, sizeof pending.values);
-    memcpy(pending.values[0].bytes, &value, sizeof value);
+    memset(pending.all.values, 0xee, sizeof pending.all.values);
+    memcpy(pending.all.values[0].bytes, &value, sizeof value);
     return exn_take();
 }
 
@@ -246,7 +249,7 @@ TEST(values_are_copied) {
     CHECK_EQ_U64(value_of(ref, 1), 0xeeeeeeeeeeeeeeee);
     CHECK_EQ_U64(value_of(ref, 2), 0); /* the tag has two */
     pending.head.tag = TAG_NONE + 1;
-    memset(pending.values, 0, sizeof pending.values);
+    memset(pending.all.values, 0, sizeof pending.all.values);
     throw_load(ref);
     CHECK_EQ_U64(pending.head.tag, TAG_TWO + 1);
     CHECK_EQ_U64(value_of((uint64_t)&pending, 0), 42);
@@ -359,8 +362,8 @@ static __attribute__((noinline)) uint64_t below_here(void) {
 static __attribute__((noinline)) void throw_hidden(void) {
     const uint64_t ref = ~hidden;
     pending.head.tag = TAG_REF + 1;
-    memset(pending.values, 0, sizeof pending.values);
-    memcpy(pending.values[0].bytes, &ref, sizeof ref);
+    memset(pending.all.values, 0, sizeof pending.all.values);
+    memcpy(pending.all.values[0].bytes, &ref, sizeof ref);
 }
 
 TEST(the_pending_exception_keeps_its_values) {
@@ -374,7 +377,8 @@ TEST(the_pending_exception_keeps_its_values) {
     pending.head.tag = TAG_NONE + 1;
     wipe();
     find_free_slots();
-    CHECK_EQ_U64(at(~hidden)->tag, 0);
+    if (!HARNESS_SANITIZED) /* else a register still has it */
+        CHECK_EQ_U64(at(~hidden)->tag, 0);
 }
 
 static __attribute__((noinline)) void on_the_stack(void) {
