@@ -39,8 +39,8 @@ void extern_text(FILE *out, const struct husk_extern *item) {
     put_part(out, item->name, item->name_bytes, " :");
     fputs(": ", out);
     switch (item->kind) {
-    case HUSK_EXTERN_FUNC:
-    case HUSK_EXTERN_TAG: print_functype(out, &item->func); break;
+    case HUSK_EXTERN_FUNC: print_functype(out, &item->func); break;
+    case HUSK_EXTERN_TAG: print_params(out, &item->func); break;
     case HUSK_EXTERN_GLOBAL:
         fprintf(out, "%s%s", item->is_mutable ? "mut " : "", husk_type_name(item->type));
         break;

@@ -238,10 +238,15 @@ static void print_types(FILE *out, const husk_type *types, size_t count) {
         fprintf(out, "%s%s", i != 0 ? ", " : "", husk_type_name(types[i]));
 }
 
-void print_functype(FILE *out, const struct husk_functype *type) {
+void print_params(FILE *out, const struct husk_functype *type) {
     fputs("(", out);
     print_types(out, type->params, type->params_count);
-    fputs(") -> ", out);
+    fputs(")", out);
+}
+
+void print_functype(FILE *out, const struct husk_functype *type) {
+    print_params(out, type);
+    fputs(" -> ", out);
     if (type->results_count != 1)
         fputs("(", out);
     print_types(out, type->results, type->results_count);

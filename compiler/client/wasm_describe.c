@@ -148,6 +148,7 @@ static void describe_info(const struct wasm_module *module, struct husk_wasm_inf
                                     .tables_count = module->tables_count,
                                     .memories_count = module->memories_count,
                                     .globals_count = module->globals_count,
+                                    .tags_count = module->tags_count,
                                     .elems_count = module->elems_count,
                                     .datas_count = module->datas_count,
                                     .customs_count = module->customs_count,

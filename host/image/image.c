@@ -93,6 +93,7 @@ int husk_image_info(const husk_image *image, struct husk_image_info *ret_info) {
                                    .memories_count = code->memories_count,
                                    .tables_count = code->tables_count,
                                    .globals_count = code->globals_count,
+                                   .tags_count = code->tags_count,
                                    .instances_count =
                                        code->instances_count == 0 ? 1 : code->instances_count,
                                    .needs_init = (image->flags & HUSK_IMAGE_NEEDS_INIT) != 0,

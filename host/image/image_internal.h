@@ -67,6 +67,11 @@ struct image_name {
     size_t bytes;
 };
 
+/* What a tag is called: its first export; else its import, with a module; else nothing. */
+struct image_tag_name {
+    const struct image_name *module, *name; /* NULL: none */
+};
+
 #define IMAGE_INIT_NAME "(initialisation)"
 
 /* The rows of a record of the note: in the file's bytes, or a copy. */
@@ -137,6 +142,7 @@ struct image_code {
     struct image_name *init_names; /* of init functions, by instance */
     struct image_name *func_names, *file_names, *import_modules, *import_names, *export_names;
     struct image_name compiler, target_cpu, module_name;
+    struct image_tag_name *tag_names;
     uint32_t *exports_by_name; /* indexes, sorted by name */
 
     /* image_funcs.c: all functions, ascending by ref; made when first needed; NULL: not yet */
@@ -316,6 +322,11 @@ static inline const struct husk_image_func *image_func_row(const struct image_co
 /* HUSK_E_INVAL: the handle is of another module, or was never set. HUSK_E_NOT_FOUND: there is no
  * such function, or it cannot be called. */
 int image_func_refuse(const struct image_code *code, husk_func func, struct husk_error *err);
+/* image_tags.c. The index of a tag. UINT32_MAX: image_tag_refuse() gives the error. */
+husk_tag image_tag_make(const struct image_code *code, uint32_t tag_idx);
+uint32_t image_tag_idx(const struct image_code *code, husk_tag tag);
+/* HUSK_E_INVAL: the handle is of another module, or was never set. */
+int image_tag_refuse(const struct image_code *code, husk_tag tag, struct husk_error *err);
 /* The funcref of a function; 0 if it has no code, because nothing needs it. */
 uint64_t image_funcref(const struct husk_image_func *row);
 /* Find the function of a funcref, which may come from a hostile guest. HUSK_E_GUEST if there is

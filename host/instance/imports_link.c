@@ -30,8 +30,8 @@ static void describe_limits(char *text, const char *unit, uint64_t min, uint64_t
 
 static void describe_extern(const struct husk_extern *wanted, char *text) {
     switch (wanted->kind) {
-    case HUSK_EXTERN_FUNC:
-    case HUSK_EXTERN_TAG: functype_format(&wanted->func, text, DESCRIPTION_BYTES); break;
+    case HUSK_EXTERN_FUNC: functype_format(&wanted->func, text, DESCRIPTION_BYTES); break;
+    case HUSK_EXTERN_TAG: params_format(&wanted->func, text, DESCRIPTION_BYTES); break;
     case HUSK_EXTERN_TABLE:
         describe_limits(text, husk_type_name(wanted->type), wanted->min, wanted->max,
                         wanted->has_max);
@@ -106,14 +106,14 @@ static int error_mismatch(const struct husk_extern *wanted, const struct husk_ex
 }
 
 /* Find a matching definition. 0 with *ret_def NULL: there is none, and a function that traps takes
- * its place. */
+ * its place, or a tag that nobody else knows. */
 static int find_match(const husk_imports *imports, const struct husk_extern *wanted,
                       struct import_def **ret_def, struct husk_error *err) {
     struct import_def *def = imports_find(imports, wanted->module, wanted->module_bytes,
                                           wanted->name, wanted->name_bytes);
     *ret_def = def;
-    if (def == NULL && wanted->kind == HUSK_EXTERN_FUNC &&
-        imports_unknown(imports) == HUSK_UNKNOWN_TRAP)
+    const bool can_stub = wanted->kind == HUSK_EXTERN_FUNC || wanted->kind == HUSK_EXTERN_TAG;
+    if (def == NULL && can_stub && imports_unknown(imports) == HUSK_UNKNOWN_TRAP)
         return 0;
     if (def == NULL)
         return error_unknown(wanted, err);
@@ -151,6 +151,8 @@ static int link_one(const husk_imports *imports, const struct husk_extern *wante
         *ret_def = import_def_ref(def);
         return 0;
     }
+    if (wanted->kind == HUSK_EXTERN_TAG)
+        return import_stub_tag_new(wanted, ret_def, err);
     char name[NAME_PAIR_BYTES], message[NAME_PAIR_BYTES + 64];
     format_name(wanted, name, sizeof name);
     snprintf(message, sizeof message,
