@@ -151,7 +151,7 @@ static void add_imports_exports(struct note_writer *writer) {
     for (uint32_t i = 0; i < program->exports_count; i++) {
         const struct wasm_export *export = &program->exports[i];
         struct husk_image_export row = {.name = add_bytes(writer, export->name),
-                                        .kind = (uint32_t) export->kind,
+                                        .kind = (uint32_t)export->kind,
                                         .idx = export->idx};
         if (program->export_instances != NULL)
             row.instance = program->export_instances[i];
@@ -168,7 +168,8 @@ static void add_memories(struct note_writer *writer) {
         bool has_max = limits->has_max && max < HUSK_MAX_MEM_PAGES;
         struct husk_image_memory row = {.min_pages = wasm_memory_chunks(memory, limits->min),
                                         .max_pages = has_max ? max : HUSK_MAX_MEM_PAGES,
-                                        .flags = limits->has_max ? HUSK_LIMIT_HAS_MAX : 0,
+                                        .flags = (limits->has_max ? HUSK_LIMIT_HAS_MAX : 0) |
+                                                 (limits->is_shared ? HUSK_LIMIT_SHARED : 0),
                                         .size_gva = plan->mem_size_gva[i],
                                         .instance = writer->program->memories[i].instance};
         buf_append(&writer->records[HUSK_REC_MEMORIES], &row, sizeof row);
