@@ -159,7 +159,7 @@ TEST(a_wait_checks_its_address_first) {
     check_trap(&lab, "not_shared", 0, HUSK_TRAP_EXPECTED_SHARED_MEMORY);
     CHECK_CONTAINS(lab.wat.outcome.message, "expected shared memory");
     CHECK(lab.wat.outcome.state_is_exact);
-    check_trap(&lab, "not_shared", 65536, HUSK_TRAP_EXPECTED_SHARED_MEMORY);
+    check_trap(&lab, "not_shared", 65536, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
     check_trap(&lab, "not_shared", 1, HUSK_TRAP_UNALIGNED_ATOMIC);
     wat_lab_close(&lab.wat);
 }

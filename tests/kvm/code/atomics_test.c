@@ -217,6 +217,8 @@ static void check_other_traps(struct wat_lab *lab) {
     check_trap(lab, "far_xor", 0xfffffffc, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
     check_trap(lab, "wait32", 8, HUSK_TRAP_EXPECTED_SHARED_MEMORY);
     check_trap(lab, "wait64", 8, HUSK_TRAP_EXPECTED_SHARED_MEMORY);
+    check_trap(lab, "wait32", PAGE_BYTES, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
+    check_trap(lab, "wait64", 0xfffffff8, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
     check_trap(lab, "wait32", 2, HUSK_TRAP_UNALIGNED_ATOMIC);
     check_trap(lab, "wait64", 4, HUSK_TRAP_UNALIGNED_ATOMIC);
     CHECK_EQ_I64(call(lab, "plus1", 3, 0, 0), 0);
