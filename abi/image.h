@@ -193,6 +193,9 @@ struct husk_image_export {
 };
 
 #define HUSK_LIMIT_HAS_MAX 1u
+/* Memories: declared as shared (threads). Such a memory matches imports that are shared, and code
+ * may wait on it. */
+#define HUSK_LIMIT_SHARED 4u
 
 struct husk_image_memory {
     uint64_t min_pages; /* wasm pages, as declared */

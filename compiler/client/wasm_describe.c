@@ -91,6 +91,7 @@ static bool describe_kind(struct describer *describer, enum wasm_kind kind, uint
         item->min = wasm_memory_chunks(&module->memories[idx], item->min);
         if (item->has_max)
             item->max = wasm_memory_chunks(&module->memories[idx], item->max);
+        item->is_shared = module->memories[idx].limits.is_shared;
         return true;
     case WASM_KIND_GLOBAL:
         item->kind = HUSK_EXTERN_GLOBAL;

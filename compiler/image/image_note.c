@@ -169,7 +169,8 @@ static void add_memories(struct note_writer *writer) {
         bool has_max = limits->has_max && max < HUSK_MAX_MEM_PAGES;
         struct husk_image_memory row = {.min_pages = wasm_memory_chunks(memory, limits->min),
                                         .max_pages = has_max ? max : HUSK_MAX_MEM_PAGES,
-                                        .flags = limits->has_max ? HUSK_LIMIT_HAS_MAX : 0,
+                                        .flags = (limits->has_max ? HUSK_LIMIT_HAS_MAX : 0) |
+                                                 (limits->is_shared ? HUSK_LIMIT_SHARED : 0),
                                         .size_gva = plan->mem_size_gva[i],
                                         .instance = writer->program->memories[i].instance};
         buf_append(&writer->records[HUSK_REC_MEMORIES], &row, sizeof row);

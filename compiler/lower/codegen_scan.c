@@ -36,6 +36,12 @@ struct scan {
     uint32_t block_accesses, block_accesses_max;
 };
 
+/* lower_atomic.c checks its address. */
+static bool is_aligned_access(enum wasm_op op) {
+    return wasm_opinfo(op)->feature == WASM_FEATURE_THREADS &&
+           wasm_opinfo(op)->imm == WASM_IMM_MEMARG && wasm_op_access_log2(op) != 0;
+}
+
 /* A check makes blocks, too: for its trap, and for what follows. */
 uint32_t codegen_check_blocks(enum wasm_op op) {
     switch (op) {
@@ -55,7 +61,9 @@ uint32_t codegen_check_blocks(enum wasm_op op) {
     case WASM_OP_I64_REM_S:
     case WASM_OP_I32_REM_U:
     case WASM_OP_I64_REM_U: return 2;
-    default: return 0;
+    case WASM_OP_MEMORY_ATOMIC_WAIT32:
+    case WASM_OP_MEMORY_ATOMIC_WAIT64: return 4;
+    default: return is_aligned_access(op) ? 2 : 0;
     }
 }
 

@@ -55,8 +55,8 @@ static uint32_t instr_cost(struct measure *measure, const struct wasm_instr *ins
     case WASM_IMM_I64:
     case WASM_IMM_F32:
     case WASM_IMM_F64: return 0;
+    case WASM_IMM_MEMARG: return 1 + 2 * codegen_check_blocks(instr->op);
     case WASM_IMM_GLOBAL:
-    case WASM_IMM_MEMARG:
     case WASM_IMM_LABEL:
     case WASM_IMM_SELECT_T: return 1;
     case WASM_IMM_BLOCKTYPE:

@@ -5,6 +5,7 @@ set(sources
     codegen_scan.c
     codegen_small.c
     crew.c
+    lower_atomic.c
     lower_call.c
     lower_control.c
     lower_convert.c

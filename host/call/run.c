@@ -55,14 +55,18 @@ static void set_start_regs(husk_sandbox *sandbox) {
 static bool serve_service(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     volatile struct husk_mailbox *mailbox = sandbox->machine->arena.mailbox;
     uint32_t op = mailbox->service_op;
-    uint64_t idx = mailbox->service_arg[0], delta = mailbox->service_arg[1];
+    uint64_t idx = mailbox->service_arg[0], arg = mailbox->service_arg[1];
     switch (op) {
     case HUSK_SERVICE_MEMORY_GROW:
-        mailbox->service_ret = sandbox_memory_grow(sandbox, idx, delta);
+        mailbox->service_ret = sandbox_memory_grow(sandbox, idx, arg);
         return true;
     case HUSK_SERVICE_TABLE_GROW:
-        mailbox->service_ret = sandbox_table_grow(sandbox, idx, delta);
+        mailbox->service_ret = sandbox_table_grow(sandbox, idx, arg);
         return true;
+    case HUSK_SERVICE_ATOMIC_WAIT:
+        sandbox_sleep(sandbox, (int64_t)arg);
+        mailbox->service_ret = HUSK_ATOMIC_WAIT_TIMED_OUT;
+        return !cut_off(sandbox, true, outcome);
     default:
         outcome_violation(sandbox, outcome, "the guest asked for service %u, which does not exist",
                           op);

@@ -120,7 +120,7 @@ static int check_all_known(const struct image_code *code, struct husk_error *err
         status = check_kind(err, "export", i, code->exports[i].kind);
     for (uint32_t i = 0; i < code->memories_count && status == 0; i++)
         status = check_known(err, "memory", i,
-                             (code->memories[i].flags & ~HUSK_LIMIT_HAS_MAX) |
+                             (code->memories[i].flags & ~(HUSK_LIMIT_HAS_MAX | HUSK_LIMIT_SHARED)) |
                                  unknown_instance(code, code->memories[i].instance) |
                                  code->memories[i].zero);
     for (uint32_t i = 0; i < code->tables_count && status == 0; i++)

@@ -235,6 +235,8 @@ static int check_item(const struct husk_extern *item, const struct husk_value *i
         return check_global(item, initial, err);
     if (initial != NULL)
         return error_set(err, HUSK_E_INVAL, "only a global has an initial value");
+    if (item->is_shared && (item->kind != HUSK_EXTERN_MEMORY || !item->has_max))
+        return error_set(err, HUSK_E_INVAL, "only a memory that has a maximum can be shared");
     if (item->kind == HUSK_EXTERN_TAG)
         return check_tag(item, err);
     if (item->kind == HUSK_EXTERN_MEMORY)
@@ -271,6 +273,7 @@ int husk_imports_define(husk_imports *imports, const struct husk_extern *item,
     if (initial != NULL)
         def->value = *initial;
     def->is_mutable = copy.is_mutable;
+    def->is_shared = copy.is_shared;
     def->elem_type = copy.type;
     def->min = copy.min;
     def->max = copy.has_max ? copy.max : UINT64_MAX;

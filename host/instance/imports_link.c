@@ -37,7 +37,8 @@ static void describe_extern(const struct husk_extern *wanted, char *text) {
                         wanted->has_max);
         break;
     case HUSK_EXTERN_MEMORY:
-        describe_limits(text, "pages", wanted->min, wanted->max, wanted->has_max);
+        describe_limits(text, wanted->is_shared ? "pages, shared" : "pages", wanted->min,
+                        wanted->max, wanted->has_max);
         break;
     case HUSK_EXTERN_GLOBAL:
         snprintf(text, DESCRIPTION_BYTES, "%s%s", wanted->is_mutable ? "mutable " : "",
@@ -54,7 +55,8 @@ static struct husk_extern def_extern(const struct import_def *def) {
                                  .has_max = def->max != UINT64_MAX,
                                  .type =
                                      def->kind == HUSK_ABI_TABLE ? def->elem_type : def->value.type,
-                                 .is_mutable = def->is_mutable};
+                                 .is_mutable = def->is_mutable,
+                                 .is_shared = def->is_shared};
     return result;
 }
 
@@ -69,7 +71,8 @@ static bool type_matches(const struct husk_extern *have, const struct husk_exter
     case HUSK_EXTERN_FUNC:
     case HUSK_EXTERN_TAG: return functype_equal(&have->func, &wanted->func);
     case HUSK_EXTERN_TABLE: return have->type == wanted->type && limits_match(have, wanted);
-    case HUSK_EXTERN_MEMORY: return limits_match(have, wanted);
+    case HUSK_EXTERN_MEMORY:
+        return have->is_shared == wanted->is_shared && limits_match(have, wanted);
     case HUSK_EXTERN_GLOBAL:
         return have->type == wanted->type && have->is_mutable == wanted->is_mutable;
     }

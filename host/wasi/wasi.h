@@ -69,6 +69,7 @@ struct wasi_ctx {
     uint64_t cpu_last_ns;       /*   added up between queries from the same thread */
     int32_t cpu_last_tid;
     bool owes_sweep;              /* privsweep_run(), since a state was loaded */
+    bool was_told_of_threads;     /* the embedder: see thread_spawn() */
     struct wasi_listing *listing; /* a cache, which no snapshot contains; NULL: none */
 };
 

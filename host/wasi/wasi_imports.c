@@ -12,6 +12,7 @@
 #include "options.h"
 #include "privfs.h"
 #include "sandbox_internal.h"
+#include "wasi_abi.h"
 #include "wasi_dir.h"
 
 #define PARAMS_MAX 9 /* path_open */
@@ -82,6 +83,31 @@ static const husk_host_fn host_fns[WASI_FUNCS_COUNT][2] = {
 #include "wasi.def"
 #undef WASI_FUNC
 };
+
+/* ---- Threads (proposal wasi-threads) ---- */
+
+/* A sandbox has one thread. A negative result makes wasi-libc's pthread_create() return EAGAIN. It
+ * does not say why, so the log does: once, because a guest may try again and again. */
+static int thread_spawn(husk_caller *caller, void *user, const struct husk_value *args,
+                        struct husk_value *results) {
+    struct wasi_ctx *ctx = user;
+    (void)args;
+    if (!ctx->was_told_of_threads)
+        engine_log(caller->sandbox->engine, HUSK_LOG_WARNING,
+                   "the guest tried to start a thread (wasi.thread-spawn). Husk has one thread per "
+                   "sandbox, so the guest gets EAGAIN");
+    ctx->was_told_of_threads = true;
+    results[0].of.i32 = -WASI_EAGAIN;
+    return 0;
+}
+
+static int define_thread_spawn(husk_imports *imports, struct import_group *group,
+                               struct husk_error *err) {
+    const husk_type type = HUSK_I32;
+    const struct husk_functype functype = {&type, 1, &type, 1};
+    const struct import_grouped_func func = {&functype, thread_spawn, group};
+    return imports_func_grouped(imports, "wasi", "thread-spawn", &func, err);
+}
 
 /* ---- The group ---- */
 
@@ -156,7 +182,7 @@ static int define_all(husk_imports *imports, struct import_group *group, struct 
     int status = 0;
     for (uint32_t i = 0; i < WASI_FUNCS_COUNT && status == 0; i++)
         status = define_function(imports, group, i, err);
-    return status;
+    return status == 0 ? define_thread_spawn(imports, group, err) : status;
 }
 
 /* All of them or none: functions of two groups in one set would be two states in one sandbox, and a

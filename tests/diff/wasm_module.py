@@ -8,6 +8,8 @@ Reads the parts of a wasm binary that the differential tests need, and rewrites 
 Code, data and element segments are copied as they are (core specification 2.0, section 5.5).
 """
 
+from typing import NamedTuple, Optional
+
 I32, I64, F32, F64, V128, FUNCREF, EXTERNREF = 0x7F, 0x7E, 0x7D, 0x7C, 0x7B, 0x70, 0x6F
 TYPE_NAMES = {I32: "i32", I64: "i64", F32: "f32", F64: "f64", V128: "v128", FUNCREF: "funcref", EXTERNREF: "externref"}
 FUNC, TABLE, MEMORY, GLOBAL = 0, 1, 2, 3
@@ -17,6 +19,15 @@ GROW_PAGES, GROW_ENTRIES = 128, 1000
 PAGES_MAX = 4096
 
 PREFIX = "diff:"
+
+
+HAS_MAX, SHARED = 1, 2  # flags of limits
+
+
+class Limits(NamedTuple):
+    low: int
+    high: Optional[int] = None
+    flags: int = 0  # without HAS_MAX
 
 
 class Unreadable(Exception):
@@ -58,10 +69,10 @@ class Reader:
 
     def limits(self):
         flags = self.byte()
-        if flags > 1:
+        if flags & ~(HAS_MAX | SHARED):
             raise Unreadable(f"limits with flags {flags:#x}")
         low = self.leb()
-        return low, self.leb() if flags & 1 else None
+        return Limits(low, self.leb() if flags & HAS_MAX else None, flags & ~HAS_MAX)
 
     def type(self):
         kind = self.byte()
@@ -123,13 +134,13 @@ def vector(items):
 
 
 def limits_bytes(limits):
-    low, high = limits
-    return b"\x00" + leb(low) if high is None else b"\x01" + leb(low) + leb(high)
+    if limits.high is None:
+        return bytes([limits.flags]) + leb(limits.low)
+    return bytes([limits.flags | HAS_MAX]) + leb(limits.low) + leb(limits.high)
 
 
 def capped(limits, grow):
-    low, high = limits
-    return low, min(low + grow, 65536 if high is None else high)
+    return limits._replace(high=min(limits.low + grow, 65536 if limits.high is None else limits.high))
 
 
 class Module:

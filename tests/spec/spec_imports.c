@@ -83,6 +83,11 @@ int spec_imports_new(husk_engine *engine, husk_imports **ret_imports, struct hus
         status = husk_imports_define(
             imports, EXTERN(MEMORY, "spectest", "memory", .min = 1, .has_max = true, .max = 2),
             NULL, err);
+    if (status == 0)
+        status = husk_imports_define(imports,
+                                     EXTERN(MEMORY, "spectest", "shared_memory", .min = 1,
+                                            .has_max = true, .max = 2, .is_shared = true),
+                                     NULL, err);
     if (status != 0) {
         husk_imports_free(imports);
         return status;

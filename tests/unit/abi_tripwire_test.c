@@ -81,6 +81,8 @@ TEST(mailbox) {
     SAME(HUSK_MBOX_BYTES, 0x9000);
     SAME(HUSK_SERVICE_MEMORY_GROW, 1);
     SAME(HUSK_SERVICE_TABLE_GROW, 2);
+    SAME(HUSK_SERVICE_ATOMIC_WAIT, 3);
+    SAME(HUSK_ATOMIC_WAIT_TIMED_OUT, 2);
     SAME(offsetof(struct husk_mailbox, service_op), 0);
     SAME(offsetof(struct husk_mailbox, service_arg), 8);
     SAME(offsetof(struct husk_mailbox, service_ret), 32);
@@ -303,6 +305,7 @@ TEST(types_and_kinds) {
     SAME(HUSK_EXTERN_GLOBAL, 3);
     SAME(HUSK_EXTERN_TAG, 4);
     SAME(HUSK_LIMIT_HAS_MAX, 1);
+    SAME(HUSK_LIMIT_SHARED, 4);
     SAME(HUSK_GLOBAL_MUTABLE, 1);
     SAME(HUSK_IMAGE_NEEDS_INIT, 1);
     SAME(HUSK_IMAGE_SNAPSHOT, 2);
