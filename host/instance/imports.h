@@ -91,7 +91,9 @@ struct import_def {
     struct import_group *group;
     struct husk_value value; /* GLOBAL */
     bool is_mutable;
-    uint64_t min, max; /* MEMORY: wasm pages; TABLE: entries; max UINT64_MAX: none */
+    bool is_64; /* MEMORY: addresses, TABLE: indices are i64 */
+    bool has_max;
+    uint64_t min, max; /* MEMORY: wasm pages; TABLE: entries; without has_max, UINT64_MAX */
     husk_type elem_type;
 };
 
