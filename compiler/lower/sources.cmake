@@ -18,6 +18,7 @@ set(sources
     lower_integer.c
     lower_lanes.c
     lower_memory.c
+    lower_memory64.c
     lower_module.c
     lower_nan.c
     lower_ops.c
