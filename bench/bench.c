@@ -16,7 +16,7 @@ static const char usage[] =
     "usage: husk_bench [options] [module.wasm…]\n"
     "Kernels natively and in a sandbox, what calls, restores and files cost, how fast modules "
     "compile (the named ones too).\n"
-    "  --parts LIST      of kernels,calls,tries,floor,compile,snapshots,files (default: all)\n"
+    "  --parts LIST      of kernels,calls,tries,floor,compile,snapshots,files,wide (default: all)\n"
     "  --kernel NAME     only this kernel\n"
     "  --rounds N        counted rounds per kernel (default 15)\n"
     "  --opt N           optimisation level of the kernels (default: the compiler's)\n"
@@ -36,7 +36,8 @@ enum part {
     PART_COMPILE = 8,
     PART_SNAPSHOTS = 16,
     PART_FILES = 32,
-    PART_TRIES = 64
+    PART_TRIES = 64,
+    PART_WIDE = 128
 };
 
 static const char *kvm_kind_name(enum husk_hypervisor kind) {
@@ -79,7 +80,7 @@ int bench_machine(const struct bench *bench, const char *revision) {
 
 static unsigned parts_parse(char *list) {
     static const char *const names[] = {"kernels",   "calls", "floor", "compile",
-                                        "snapshots", "files", "tries"};
+                                        "snapshots", "files", "tries", "wide"};
     unsigned parts = 0;
     char *rest = NULL;
     for (char *name = strtok_r(list, ",", &rest); name != NULL; name = strtok_r(NULL, ",", &rest)) {
@@ -140,6 +141,8 @@ static int parts_run(const struct settings *settings) {
         result |= bench_files(bench);
     if ((settings->parts & PART_KERNELS) != 0)
         result |= bench_kernels(bench);
+    if ((settings->parts & PART_WIDE) != 0)
+        result |= bench_wide(bench);
     if ((settings->parts & PART_COMPILE) != 0)
         result |= bench_compile(bench);
     return result;
@@ -151,7 +154,7 @@ int main(int argc, char **argv) {
                                           .rounds = 15,
                                           .opt_level = -1},
                                 .parts = PART_KERNELS | PART_CALLS | PART_FLOOR | PART_COMPILE |
-                                         PART_SNAPSHOTS | PART_FILES | PART_TRIES,
+                                         PART_SNAPSHOTS | PART_FILES | PART_TRIES | PART_WIDE,
                                 .revision = "unknown",
                                 .json_path = "/dev/null"};
     struct husk_error err;

@@ -46,7 +46,7 @@ void extern_text(FILE *out, const struct husk_extern *item) {
         break;
     case HUSK_EXTERN_TABLE: fprintf(out, "%s, ", husk_type_name(item->type)); /* fall through */
     case HUSK_EXTERN_MEMORY:
-        fprintf(out, "%" PRIu64, item->min);
+        fprintf(out, "%s%" PRIu64, item->is_64 ? "i64, " : "", item->min);
         if (item->has_max)
             fprintf(out, " to %" PRIu64, item->max);
         fputs(item->kind == HUSK_EXTERN_MEMORY ? " pages of 64 KiB" : " entries", out);
@@ -87,6 +87,8 @@ void extern_json(FILE *out, const struct husk_extern *item) {
         fprintf(out, ",\"min\":%" PRIu64, item->min);
         if (item->has_max)
             fprintf(out, ",\"max\":%" PRIu64, item->max);
+        if (item->is_64)
+            fputs(",\"address\":\"i64\"", out);
         if (item->kind == HUSK_EXTERN_MEMORY)
             fprintf(out, ",\"shared\":%s", item->is_shared ? "true" : "false");
     }

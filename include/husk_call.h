@@ -194,7 +194,8 @@ struct husk_bytes {
  *
  * The function takes (address i32, length i32). It returns the result's place in one of three
  * forms: an i64, address | length << 32; two i32, address and length; or an i32, the address of
- * {address u32, length u32} in memory.
+ * {address u32, length u32} in memory. If the main instance's memory has 64-bit addresses, all of
+ * these are i64 and u64 instead of i32 and u32, also below, and there is no form of one packed i64.
  *
  * The allocator is cabi_realloc (i32, i32, i32, i32) -> i32, or malloc (i32) -> i32. The module's
  * exports decide who frees the two blocks:

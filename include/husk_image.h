@@ -71,7 +71,7 @@ struct husk_extern {
     bool has_max;
     bool is_mutable; /* GLOBAL */
     bool is_shared;  /* MEMORY: declared as shared (threads) */
-    uint8_t reserved[1];
+    bool is_64;      /* MEMORY: addresses are i64; TABLE: indices are */
 };
 #define HUSK_EXTERN_INIT HUSK_INIT_OF(husk_extern)
 

@@ -69,6 +69,7 @@ static void describe_limits(const struct wasm_limits *limits, struct husk_extern
     item->min = limits->min;
     item->has_max = limits->has_max;
     item->max = limits->has_max ? limits->max : UINT64_MAX;
+    item->is_64 = limits->is_64;
 }
 
 /* The parts of an extern that depend on its kind; false: out of memory. */

@@ -303,6 +303,9 @@ void lower_byte_paged_check(struct lower_func *lf, LLVMValueRef index64);
 LLVMValueRef lower_byte_paged_grow(struct lower_func *lf, LLVMValueRef delta64);
 /* The number of 64 KiB pages that the host has mapped for a memory. */
 LLVMValueRef lower_host_pages(struct lower_func *lf, uint32_t memory_idx);
+/* lower_memory64.c: traps if an access at this index of a 64-bit memory is beyond all that the
+ * memory can have. Returns the index to use; *offset becomes what is left to add, below 2^32. */
+LLVMValueRef lower_memory64_index(struct lower_func *lf, LLVMValueRef index, uint64_t *offset);
 /* lower_trap.c: trap with a kind of abi/trap.def if the i1 is true. lower_trap() traps always; the
  * code after it is unreachable. */
 void lower_trap_if(struct lower_func *lf, LLVMValueRef condition, uint8_t kind);
@@ -311,6 +314,14 @@ void lower_trap(struct lower_func *lf, uint8_t kind);
 LLVMValueRef lower_truth(struct lower_func *lf, LLVMValueRef value);
 LLVMValueRef lower_from_truth(struct lower_func *lf, LLVMValueRef bit);
 LLVMValueRef lower_zext64(struct lower_func *lf, LLVMValueRef value);
+/* lower_memory64.c: an i64 as an address of a memory, or an index of a table: i64 or, cut to 32
+ * bits, i32. */
+LLVMValueRef lower_to_address(struct lower_func *lf, LLVMValueRef value,
+                              const struct wasm_limits *limits);
+/* i1: does [start, start + count) reach beyond `size`? `limits`: of what has `start` as its
+ * address; NULL: it comes from an i32. */
+LLVMValueRef lower_range_is_outside(struct lower_func *lf, const struct wasm_limits *limits,
+                                    LLVMValueRef start, LLVMValueRef count, LLVMValueRef size);
 /* Access memories, globals, tables, and the sizes of segments: the state that a trap must leave
  * unchanged. */
 LLVMValueRef lower_state_load(struct lower_func *lf, LLVMTypeRef type, LLVMValueRef pointer);
@@ -379,8 +390,8 @@ void lower_legacy_scan(struct lower_func *lf, struct wasm_bytes code);
 /* lower_memory.c, lower_table.c: also used by init. Values are i64. */
 struct lower_span {
     uint32_t idx;       /* memory, table */
-    LLVMValueRef start; /* i64, from an i32 */
-    LLVMValueRef count; /* i64, from an i32 */
+    LLVMValueRef start; /* i64; from an i32, or from an i64 of a 64-bit memory or table */
+    LLVMValueRef count; /* the same */
 };
 LLVMValueRef lower_memory_pages(struct lower_func *lf, uint32_t memory_idx);
 LLVMValueRef lower_memory_pointer(struct lower_func *lf, uint32_t memory_idx, LLVMValueRef index64,

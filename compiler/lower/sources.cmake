@@ -21,6 +21,7 @@ set(sources
     lower_lanes.c
     lower_legacy.c
     lower_memory.c
+    lower_memory64.c
     lower_module.c
     lower_nan.c
     lower_ops.c

@@ -119,6 +119,8 @@ static void type_text(const struct join *join, const struct described *item,
         append(text, ", shared");
     if (item->has_byte_pages)
         append(text, " pages of one byte");
+    if (item->limits.is_64)
+        append(text, item->kind == WASM_KIND_TABLE ? ", i64 indices" : ", i64 addresses");
 }
 
 /* "module"."name", which is imported or exported. */
@@ -159,11 +161,7 @@ static bool may_have_grown(const struct join *join, uint32_t importer) {
 
 static bool limits_match(const struct join *join, uint32_t importer, const struct described *have,
                          const struct described *wanted) {
-    uint64_t max = UINT32_MAX;
-    if (have->kind == WASM_KIND_MEMORY && !have->has_byte_pages)
-        max = HUSK_MAX_MEM_PAGES;
-    if (have->limits.has_max)
-        max = have->limits.max;
+    const uint64_t max = have->limits.max; /* the most that its addresses reach, if none is given */
     if (wanted->limits.is_64 != have->limits.is_64 ||
         wanted->limits.is_shared != have->limits.is_shared ||
         wanted->has_byte_pages != have->has_byte_pages)

@@ -42,7 +42,7 @@
  */
 _Static_assert(sizeof(struct husk_sandbox) - sizeof(struct linkage) - sizeof(struct labelled) -
                            sizeof(struct call_state) ==
-                       64 &&
+                       72 &&
                    sizeof(struct call_state) - sizeof(struct call_frame) -
                            sizeof(struct call_pending) ==
                        72,

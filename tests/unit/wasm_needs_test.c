@@ -87,10 +87,6 @@ TEST(two_are_joined_by_and) {
     PUT(&parts.code, 1, 9, 0, 0x41, 0, 0xfd, 0x0f, 0x1a, 0x12, 0, 0x0b);
     CHECK_NEEDS(parts, "the module needs threads and tail calls: build it without (without "
                        "-pthread; clang -mno-atomics; clang -mno-tail-call)");
-    struct parts memory64 = {0};
-    PUT(&memory64.memories, 1, 4, 1);
-    PUT(&memory64.code, 1, 5, 0, 0xd0, 0x70, 0x1a, 0x0b);
-    CHECK_NEEDS(memory64, "the module needs memory64: build it without (for wasm32;");
 }
 
 TEST(types_imports_and_tables) {
@@ -104,7 +100,7 @@ TEST(types_imports_and_tables) {
     CHECK_NEEDS(tag, "the module needs threads: ");
     struct parts refs = {0};
     PUT(&refs.tables, 2, 0x6e, 0, 1, 0x70, 4, 1); /* anyref; funcref with i64 indices */
-    CHECK_NEEDS(refs, "the module needs memory64 and garbage collection");
+    CHECK_NEEDS(refs, "the module needs garbage collection");
     struct parts global = {0};
     PUT(&global.globals, 2, 0x7b, 0, 0xfd, 0x0c, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
         0x0b, 0x6e, 0, 0xd0, 0x6e, 0x0b); /* v128, anyref */
