@@ -29,6 +29,7 @@ struct scan {
     uint64_t blocks, labels, check_blocks;
     uint64_t call_values; /* arguments and results of all calls */
     uint32_t block_accesses, block_accesses_max;
+    bool has_tail_calls;
 };
 
 /* A check makes blocks, too: for its trap, and for what follows. */
@@ -65,6 +66,8 @@ static void scan_instr(struct scan *scan, const struct program *program,
     scan->check_blocks += codegen_check_blocks(instr->op);
     if (is_access && program_memory(program, instr->mem.memory_idx)->has_byte_pages)
         scan->check_blocks += 2; /* lower_pages.c checks each access */
+    if (wasm_opinfo(instr->op)->feature == WASM_FEATURE_TAIL_CALLS)
+        scan->has_tail_calls = true;
     switch (wasm_opinfo(instr->op)->imm) {
     case WASM_IMM_MEMARG:
     case WASM_IMM_MEMARG_LANE:
@@ -84,10 +87,10 @@ static void scan_instr(struct scan *scan, const struct program *program,
         scan->blocks++;
         break;
     case WASM_IMM_FUNC:
-        if (instr->op == WASM_OP_CALL)
+        if (instr->op == WASM_OP_CALL || instr->op == WASM_OP_RETURN_CALL)
             scan_call(scan, program_func_type(program, instr->idx));
         break;
-    case WASM_IMM_TYPE: /* call_ref: of the others, none is lowered */
+    case WASM_IMM_TYPE: /* call_ref, return_call_ref: of the others, none is lowered */
     case WASM_IMM_CALL_INDIRECT:
         scan_call(scan, &program->types[instr->idx]);
         scan->blocks += 4;
@@ -109,7 +112,7 @@ static bool scan_is_huge(const struct scan *scan, const struct wasm_func *func) 
            func->locals_count * scan->blocks > FULL_LOCALS_TIMES_BLOCKS_MAX;
 }
 
-static int scan_body(const struct program *program, uint32_t func_idx, bool *ret_is_huge,
+static int scan_body(const struct program *program, uint32_t func_idx, struct scan *ret_scan,
                      struct husk_error *err) {
     const struct wasm_func *func = program_func(program, func_idx);
     struct scan scan = {0};
@@ -123,7 +126,7 @@ static int scan_body(const struct program *program, uint32_t func_idx, bool *ret
             return status;
         scan_instr(&scan, program, &instr);
     }
-    *ret_is_huge = scan_is_huge(&scan, func);
+    *ret_scan = scan;
     return 0;
 }
 
@@ -135,11 +138,14 @@ static int scan_func(const struct program *program, uint32_t func_idx, int opt_l
                      struct chunks *chunks, struct husk_error *err) {
     const struct wasm_func *func = program_func(program, func_idx);
     struct item item = {.kind = ITEM_IMPORT_STUB, .idx = func_idx, .weight = 64};
+    struct scan scan;
     bool is_huge = false;
     if (!func->is_import) {
-        int status = scan_body(program, func_idx, &is_huge, err);
+        int status = scan_body(program, func_idx, &scan, err);
         if (status != 0)
             return status;
+        is_huge = scan_is_huge(&scan, func);
+        chunks->has_tail_calls |= scan.has_tail_calls;
         item.kind = ITEM_FUNC;
         item.weight = func->code.count + 16;
     }

@@ -119,6 +119,7 @@ struct lower_module {
     LLVMValueRef unlikely; /* branch weights: the first successor is rarely taken */
     LLVMAttributeRef nomerge;
     enum lower_tier tier;
+    unsigned call_conv;     /* of all functions of the program (LLVM's number) */
     bool is_strict;         /* every access of state is volatile; always true in the fast tier */
     bool *table_may_change; /* per table: its size is not a constant */
     const struct lower_small *smalls; /* per function; NULL: nothing is inlined */
@@ -191,7 +192,6 @@ LLVMValueRef lower_linker_symbol(struct lower_module *lm, const char *stem, uint
 LLVMValueRef lower_runtime_func(struct lower_module *lm, const char *name);
 LLVMValueRef lower_mailbox_field(struct lower_module *lm, uint32_t offset);
 void lower_func_attributes(struct lower_module *lm, LLVMValueRef fn);
-#define LOWER_CALL_CONV 8 /* fastcc */
 #define LOWER_ATTRIBUTES ((LLVMAttributeIndex)LLVMAttributeFunctionIndex)
 LLVMValueRef lower_const_i32(const struct lower_module *lm, uint32_t value);
 LLVMValueRef lower_const_i64(const struct lower_module *lm, uint64_t value);
@@ -306,6 +306,10 @@ void lower_branch_if(struct lower_func *lf, uint32_t depth, LLVMValueRef conditi
  * NULL if out of memory. */
 LLVMValueRef lower_call_from_stack(struct lower_func *lf, const struct wasm_functype *type,
                                    LLVMValueRef callee);
+/* The same for the current instruction, whose row says whether it is a tail call. */
+#define LOWER_TAIL_CALL 1 /* lower_row.arg */
+void lower_call_or_tail_call(struct lower_func *lf, const struct wasm_functype *type,
+                             LLVMValueRef callee);
 /* Trap unless `id` is that of the type: with `null_trap` if it is 0, else for the wrong type. */
 void lower_trap_unless_type(struct lower_func *lf, LLVMValueRef id, uint32_t type_idx,
                             uint8_t null_trap);

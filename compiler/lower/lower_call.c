@@ -5,6 +5,9 @@
  *
  * A funcref is program_type_id() << 32 | code address. So an indirect call is a bounds check, one
  * load and one compare. Null is 0, which is not the id of a type.
+ *
+ * A tail call is a call that LLVM must make a jump (musttail). Functions of programs that have some
+ * use LLVM's convention tailcc, in which any function can end in a jump to any other one.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -47,14 +50,14 @@ static void push_results(struct lower_func *lf, const struct wasm_functype *type
     }
 }
 
-LLVMValueRef lower_call_value(struct lower_func *lf, const struct wasm_functype *type,
-                              LLVMValueRef callee, const LLVMValueRef *args) {
+/* `area`: where results in memory go, or NULL. Returns NULL if out of memory. */
+static LLVMValueRef build_call(struct lower_func *lf, const struct wasm_functype *type,
+                               LLVMValueRef callee, const LLVMValueRef *args, LLVMValueRef area) {
     LLVMValueRef *all = malloc((type->params_count + 1u) * sizeof *all);
     if (all == NULL) {
         lower_fail(lf, HUSK_E_NOMEM, "out of memory");
         return NULL;
     }
-    LLVMValueRef area = lower_results_in_memory(type) ? call_area(lf, type->results_count) : NULL;
     uint32_t count = 0;
     if (area != NULL)
         all[count++] = area;
@@ -63,9 +66,17 @@ LLVMValueRef lower_call_value(struct lower_func *lf, const struct wasm_functype 
     lower_locate(lf);
     LLVMValueRef call =
         LLVMBuildCall2(lf->builder, lower_functype(lf->lm, type), callee, all, count, "");
-    LLVMSetInstructionCallConv(call, LOWER_CALL_CONV);
+    LLVMSetInstructionCallConv(call, lf->lm->call_conv);
     free(all);
-    push_results(lf, type, call, area);
+    return call;
+}
+
+LLVMValueRef lower_call_value(struct lower_func *lf, const struct wasm_functype *type,
+                              LLVMValueRef callee, const LLVMValueRef *args) {
+    LLVMValueRef area = lower_results_in_memory(type) ? call_area(lf, type->results_count) : NULL;
+    LLVMValueRef call = build_call(lf, type, callee, args, area);
+    if (call != NULL)
+        push_results(lf, type, call, area);
     return call;
 }
 
@@ -84,10 +95,40 @@ LLVMValueRef lower_call_from_stack(struct lower_func *lf, const struct wasm_func
     return call;
 }
 
+/* The callee returns to this function's caller, and its results are of the same number and kind. So
+ * results in memory go where that caller wants this function's. The return must directly follow the
+ * call. */
+static void tail_call(struct lower_func *lf, const struct wasm_functype *type,
+                      LLVMValueRef callee) {
+    LLVMValueRef *args = lf->stack + lf->stack_count - type->params_count;
+    LLVMValueRef call = build_call(lf, type, callee, args, lf->results_area);
+    if (call == NULL)
+        return;
+    LLVMSetTailCallKind(call, LLVMTailCallKindMustTail);
+    if (LLVMGetTypeKind(LLVMTypeOf(call)) == LLVMVoidTypeKind)
+        LLVMBuildRetVoid(lf->builder);
+    else
+        LLVMBuildRet(lf->builder, call);
+    lf->is_reachable = false;
+}
+
+void lower_call_or_tail_call(struct lower_func *lf, const struct wasm_functype *type,
+                             LLVMValueRef callee) {
+    if (lf->row->arg == LOWER_TAIL_CALL)
+        tail_call(lf, type, callee);
+    else
+        lower_call_from_stack(lf, type, callee);
+}
+
 static void emit_call(struct lower_func *lf) {
     const struct wasm_functype *type = program_func_type(lf->lm->program, lf->instr.idx);
     LLVMValueRef call = lower_call_from_stack(lf, type, lower_func_symbol(lf->lm, lf->instr.idx));
     lower_inline_call(lf, lf->instr.idx, call);
+}
+
+static void emit_return_call(struct lower_func *lf) {
+    const struct wasm_functype *type = program_func_type(lf->lm->program, lf->instr.idx);
+    tail_call(lf, type, lower_func_symbol(lf->lm, lf->instr.idx));
 }
 
 /* Not the wanted type: null or something else? Off the fast path. */
@@ -129,7 +170,7 @@ static void emit_call_indirect(struct lower_func *lf) {
     lower_trap_unless_type(lf, load_half(lf, slot, 4), lf->instr.idx, TRAP_UNINITIALIZED_ELEMENT);
     LLVMValueRef address = lower_zext64(lf, load_half(lf, slot, 0));
     LLVMValueRef callee = LLVMBuildIntToPtr(lf->builder, address, lm->ptr, "");
-    lower_call_from_stack(lf, &lm->program->types[lf->instr.idx], callee);
+    lower_call_or_tail_call(lf, &lm->program->types[lf->instr.idx], callee);
 }
 
 LLVMValueRef lower_func_ref(struct lower_func *lf, uint32_t func_idx) {
@@ -199,5 +240,7 @@ int lower_thunk(struct lower_module *lm, uint32_t type_idx) {
 static const struct lower_row call_rows[] = {
     {.op = WASM_OP_CALL, .emit = emit_call},
     {.op = WASM_OP_CALL_INDIRECT, .emit = emit_call_indirect},
+    {.op = WASM_OP_RETURN_CALL, .emit = emit_return_call},
+    {.op = WASM_OP_RETURN_CALL_INDIRECT, .emit = emit_call_indirect, .arg = LOWER_TAIL_CALL},
 };
 const struct lower_rows lower_call_rows = {call_rows, sizeof call_rows / sizeof call_rows[0]};

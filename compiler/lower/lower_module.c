@@ -247,7 +247,7 @@ LLVMValueRef lower_func_symbol(struct lower_module *lm, uint32_t func_idx) {
     fn = LLVMAddFunction(lm->mod, name,
                          lower_functype(lm, program_func_type(lm->program, func_idx)));
     LLVMSetVisibility(fn, LLVMHiddenVisibility);
-    LLVMSetFunctionCallConv(fn, LOWER_CALL_CONV);
+    LLVMSetFunctionCallConv(fn, lm->call_conv);
     return fn;
 }
 
