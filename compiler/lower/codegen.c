@@ -14,11 +14,6 @@
 #include "codegen_internal.h"
 #include "error.h"
 
-/* LLVM's numbers. Programs without tail calls keep fastcc: in tailcc the callee removes arguments
- * from the stack, which costs instructions around calls with more than six of them. */
-#define CALL_CONV_FAST 8
-#define CALL_CONV_TAIL 18
-
 struct job_queue {
     const struct plan *plan;
     const struct codegen_options *options;
@@ -115,7 +110,7 @@ static int chunk_compile(struct job_queue *queue, const struct chunk *chunk,
     int status = lower_module_init(&lm, queue->plan, queue->options, chunk->tier, err);
     if (status == 0) {
         lower_ops_join(lm.rows);
-        lm.call_conv = queue->chunks->has_tail_calls ? CALL_CONV_TAIL : CALL_CONV_FAST;
+        lm.has_tail_calls = queue->chunks->has_tail_calls;
         lm.smalls = chunk->tier == LOWER_TIER_FULL ? queue->chunks->smalls : NULL;
         LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
         LLVMSetModuleDataLayout(lm.mod, layout);

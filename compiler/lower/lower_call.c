@@ -5,9 +5,6 @@
  *
  * A funcref is program_type_id() << 32 | code address. So an indirect call is a bounds check, one
  * load and one compare. Null is 0, which is not the id of a type.
- *
- * A tail call is a call that LLVM must make a jump (musttail). Functions of programs that have some
- * use LLVM's convention tailcc, in which any function can end in a jump to any other one.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -50,9 +47,9 @@ static void push_results(struct lower_func *lf, const struct wasm_functype *type
     }
 }
 
-/* `area`: where results in memory go, or NULL. Returns NULL if out of memory. */
-static LLVMValueRef build_call(struct lower_func *lf, const struct wasm_functype *type,
-                               LLVMValueRef callee, const LLVMValueRef *args, LLVMValueRef area) {
+LLVMValueRef lower_build_call(struct lower_func *lf, const struct wasm_functype *type,
+                              LLVMValueRef callee, const LLVMValueRef *args, LLVMValueRef area) {
+    struct lower_registers registers = lower_registers_of(lf->lm, type);
     LLVMValueRef *all = malloc((type->params_count + 1u) * sizeof *all);
     if (all == NULL) {
         lower_fail(lf, HUSK_E_NOMEM, "out of memory");
@@ -61,20 +58,25 @@ static LLVMValueRef build_call(struct lower_func *lf, const struct wasm_functype
     uint32_t count = 0;
     if (area != NULL)
         all[count++] = area;
-    for (uint32_t i = 0; i < type->params_count; i++)
-        all[count++] = args[i];
+    for (uint32_t i = 0; i < type->params_count; i++) {
+        if (lower_param_in_register(lf->lm, &registers, type->params[i]))
+            all[count++] = args[i];
+        else
+            LLVMBuildStore(lf->builder, args[i], lower_param_slot(lf->lm, i));
+    }
     lower_locate(lf);
     LLVMValueRef call =
         LLVMBuildCall2(lf->builder, lower_functype(lf->lm, type), callee, all, count, "");
-    LLVMSetInstructionCallConv(call, lf->lm->call_conv);
+    LLVMSetInstructionCallConv(call, lower_call_conv(lf->lm));
     free(all);
     return call;
 }
 
 LLVMValueRef lower_call_value(struct lower_func *lf, const struct wasm_functype *type,
                               LLVMValueRef callee, const LLVMValueRef *args) {
-    LLVMValueRef area = lower_results_in_memory(type) ? call_area(lf, type->results_count) : NULL;
-    LLVMValueRef call = build_call(lf, type, callee, args, area);
+    LLVMValueRef area =
+        lower_results_in_memory(lf->lm, type) ? call_area(lf, type->results_count) : NULL;
+    LLVMValueRef call = lower_build_call(lf, type, callee, args, area);
     if (call != NULL)
         push_results(lf, type, call, area);
     return call;
@@ -95,27 +97,10 @@ LLVMValueRef lower_call_from_stack(struct lower_func *lf, const struct wasm_func
     return call;
 }
 
-/* The callee returns to this function's caller, and its results are of the same number and kind. So
- * results in memory go where that caller wants this function's. The return must directly follow the
- * call. */
-static void tail_call(struct lower_func *lf, const struct wasm_functype *type,
-                      LLVMValueRef callee) {
-    LLVMValueRef *args = lf->stack + lf->stack_count - type->params_count;
-    LLVMValueRef call = build_call(lf, type, callee, args, lf->results_area);
-    if (call == NULL)
-        return;
-    LLVMSetTailCallKind(call, LLVMTailCallKindMustTail);
-    if (LLVMGetTypeKind(LLVMTypeOf(call)) == LLVMVoidTypeKind)
-        LLVMBuildRetVoid(lf->builder);
-    else
-        LLVMBuildRet(lf->builder, call);
-    lf->is_reachable = false;
-}
-
 void lower_call_or_tail_call(struct lower_func *lf, const struct wasm_functype *type,
                              LLVMValueRef callee) {
     if (lf->row->arg == LOWER_TAIL_CALL)
-        tail_call(lf, type, callee);
+        lower_tail_call(lf, type, callee);
     else
         lower_call_from_stack(lf, type, callee);
 }
@@ -128,7 +113,7 @@ static void emit_call(struct lower_func *lf) {
 
 static void emit_return_call(struct lower_func *lf) {
     const struct wasm_functype *type = program_func_type(lf->lm->program, lf->instr.idx);
-    tail_call(lf, type, lower_func_symbol(lf->lm, lf->instr.idx));
+    lower_tail_call(lf, type, lower_func_symbol(lf->lm, lf->instr.idx));
 }
 
 /* Not the wanted type: null or something else? Off the fast path. */
@@ -202,11 +187,13 @@ int lower_import_stub(struct lower_module *lm, uint32_t func_idx) {
     const struct wasm_functype *type = program_func_type(lm->program, func_idx);
     lower_func_begin(&lf, lm, lower_func_symbol(lm, func_idx), 0);
     lf.type = type;
-    uint32_t first = lower_results_in_memory(type) ? 1 : 0;
-    lf.results_area = first == 1 ? LLVMGetParam(lf.fn, 0) : NULL;
+    uint32_t place = lower_results_in_memory(lm, type) ? 1 : 0;
+    lf.results_area = place == 1 ? LLVMGetParam(lf.fn, 0) : NULL;
+    struct lower_registers registers = lower_registers_of(lm, type);
     for (uint32_t i = 0; i < type->params_count; i++)
-        LLVMBuildStore(lf.builder, LLVMGetParam(lf.fn, first + i),
-                       slot_pointer(lm, HUSK_MBOX_HOST_SLOTS, i));
+        if (lower_param_in_register(lm, &registers, type->params[i])) /* else it is there already */
+            LLVMBuildStore(lf.builder, LLVMGetParam(lf.fn, place++),
+                           slot_pointer(lm, HUSK_MBOX_HOST_SLOTS, i));
     LLVMBuildStore(lf.builder, lower_const_i32(lm, func_idx),
                    lower_mailbox_field(lm, HUSK_MBOX_IMPORT_IDX));
     lower_locate(&lf);
