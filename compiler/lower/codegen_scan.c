@@ -20,6 +20,8 @@
 #define FULL_LABELS_MAX 20000
 #define FULL_BLOCKS_MAX 7000
 #define FULL_CALL_VALUES_MAX 50000
+/* In a program with tail calls most of them go through memory (lower_tail.c). */
+#define FULL_CALL_VALUES_IN_MEMORY_MAX 12500
 /* Divisions and truncations: InstCombine asks every condition on the divisor at each of them. */
 #define FULL_CHECK_BLOCKS_MAX 4000
 #define FULL_LOCALS_MAX 5000
@@ -29,7 +31,6 @@ struct scan {
     uint64_t blocks, labels, check_blocks;
     uint64_t call_values; /* arguments and results of all calls */
     uint32_t block_accesses, block_accesses_max;
-    bool has_tail_calls;
 };
 
 /* A check makes blocks, too: for its trap, and for what follows. */
@@ -66,8 +67,6 @@ static void scan_instr(struct scan *scan, const struct program *program,
     scan->check_blocks += codegen_check_blocks(instr->op);
     if (is_access && program_memory(program, instr->mem.memory_idx)->has_byte_pages)
         scan->check_blocks += 2; /* lower_pages.c checks each access */
-    if (wasm_opinfo(instr->op)->feature == WASM_FEATURE_TAIL_CALLS)
-        scan->has_tail_calls = true;
     switch (wasm_opinfo(instr->op)->imm) {
     case WASM_IMM_MEMARG:
     case WASM_IMM_MEMARG_LANE:
@@ -104,16 +103,19 @@ static void scan_instr(struct scan *scan, const struct program *program,
     }
 }
 
-static bool scan_is_huge(const struct scan *scan, const struct wasm_func *func) {
+static bool scan_is_huge(const struct scan *scan, const struct wasm_func *func,
+                         bool has_tail_calls) {
+    const uint64_t call_values_max =
+        has_tail_calls ? FULL_CALL_VALUES_IN_MEMORY_MAX : FULL_CALL_VALUES_MAX;
     return func->code.count > FULL_BODY_BYTES_MAX ||
            scan->block_accesses_max > FULL_BLOCK_ACCESSES_MAX || scan->labels > FULL_LABELS_MAX ||
-           scan->blocks > FULL_BLOCKS_MAX || scan->call_values > FULL_CALL_VALUES_MAX ||
+           scan->blocks > FULL_BLOCKS_MAX || scan->call_values > call_values_max ||
            scan->check_blocks > FULL_CHECK_BLOCKS_MAX || func->locals_count > FULL_LOCALS_MAX ||
            func->locals_count * scan->blocks > FULL_LOCALS_TIMES_BLOCKS_MAX;
 }
 
-static int scan_body(const struct program *program, uint32_t func_idx, struct scan *ret_scan,
-                     struct husk_error *err) {
+static int scan_body(const struct program *program, uint32_t func_idx, bool has_tail_calls,
+                     bool *ret_is_huge, struct husk_error *err) {
     const struct wasm_func *func = program_func(program, func_idx);
     struct scan scan = {0};
     struct wasm_reader reader;
@@ -126,7 +128,7 @@ static int scan_body(const struct program *program, uint32_t func_idx, struct sc
             return status;
         scan_instr(&scan, program, &instr);
     }
-    *ret_scan = scan;
+    *ret_is_huge = scan_is_huge(&scan, func, has_tail_calls);
     return 0;
 }
 
@@ -138,20 +140,24 @@ static int scan_func(const struct program *program, uint32_t func_idx, int opt_l
                      struct chunks *chunks, struct husk_error *err) {
     const struct wasm_func *func = program_func(program, func_idx);
     struct item item = {.kind = ITEM_IMPORT_STUB, .idx = func_idx, .weight = 64};
-    struct scan scan;
     bool is_huge = false;
     if (!func->is_import) {
-        int status = scan_body(program, func_idx, &scan, err);
+        int status = scan_body(program, func_idx, chunks->has_tail_calls, &is_huge, err);
         if (status != 0)
             return status;
-        is_huge = scan_is_huge(&scan, func);
-        chunks->has_tail_calls |= scan.has_tail_calls;
         item.kind = ITEM_FUNC;
         item.weight = func->code.count + 16;
     }
     item.tier = is_huge || opt_level == 0 ? LOWER_TIER_FAST : LOWER_TIER_FULL;
     item_add(chunks, item);
     return 0;
+}
+
+static bool program_has_tail_calls(const struct program *program) {
+    bool result = false;
+    for (uint32_t i = 0; i < program->instances_count; i++)
+        result |= (program->instances[i].module->used.set & WASM_FEATURE_BIT(TAIL_CALLS)) != 0;
+    return result;
 }
 
 static int scan_program(const struct program *program, int opt_level, struct chunks *chunks,
@@ -214,7 +220,7 @@ static void chunks_cut(struct chunks *chunks, enum lower_tier tier, uint32_t byt
 int codegen_scan(const struct plan *plan, const struct codegen_options *options,
                  struct chunks *ret_chunks, struct husk_error *err) {
     const struct program *program = plan->program;
-    struct chunks chunks = {0};
+    struct chunks chunks = {.has_tail_calls = program_has_tail_calls(program)};
     size_t items_max =
         (size_t)program->funcs_count + program->types_count + program->instances_count + 1;
     chunks.items = calloc(items_max, sizeof *chunks.items);

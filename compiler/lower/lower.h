@@ -330,6 +330,8 @@ LLVMValueRef lower_call_from_stack(struct lower_func *lf, const struct wasm_func
                                    LLVMValueRef callee);
 /* lower_tail.c: the same as a tail call. */
 void lower_tail_call(struct lower_func *lf, const struct wasm_functype *type, LLVMValueRef callee);
+/* Was the instruction a tail call, which inlining has made a call? */
+bool lower_was_tail_call(LLVMValueRef instruction);
 /* One of the two: the current instruction's row says which. */
 #define LOWER_TAIL_CALL 1 /* lower_row.arg */
 void lower_call_or_tail_call(struct lower_func *lf, const struct wasm_functype *type,

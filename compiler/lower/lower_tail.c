@@ -2,18 +2,18 @@
  * compiler/lower/lower_tail.c: tail calls, and what they ask of all calls in a program that has
  * some.
  *
- * A tail call is a jump that leaves the caller's frame behind, so the callee must find its arguments
- * without one. Those in registers are no problem. Those that the psABI puts on the stack would lie
- * where the caller's own arguments are, of which there may be fewer. So in a program with tail
- * calls, a parameter that has no register goes through memory: the caller leaves it in a slot of
- * the mailbox, those of host calls, and the callee reads it first of all. There is one stack and
+ * A tail call is a jump that leaves the caller's frame behind, so the callee must find its
+ * arguments without one. Those in registers are no problem. Those that the psABI puts on the stack
+ * would lie where the caller's own arguments are, of which there may be fewer. So in a program with
+ * tail calls, a parameter that has no register goes through memory: the caller leaves it in a slot
+ * of the mailbox, those of host calls, and the callee reads it first of all. There is one stack and
  * one thread, so nothing comes in between. Results beyond registers go where the caller's caller
  * wants them.
  *
  * Deliberately not on the stack, as LLVM's tailcc would have it: the callee then removes its
- * arguments, so that backtraces and exceptions cannot know a caller's stack pointer; LLVM 22 forgets
- * to write such arguments (its issue 199224), and writes wrong unwind tables where an argument area
- * grows.
+ * arguments, so that backtraces and exceptions cannot know a caller's stack pointer. LLVM 22 also
+ * forgets to write such arguments (its issue 199224), and writes wrong unwind tables where an
+ * argument area grows.
  *
  * Programs without tail calls are compiled as if this file did not exist.
  */
@@ -28,6 +28,9 @@
 #define INTEGER_REGISTERS 6
 #define VECTOR_REGISTERS 8
 #define VECTOR_RESULTS 2
+
+/* An attribute of a tail call, which stays when inlining makes it a call. */
+#define TAIL_MARK "husk-tail"
 
 /* LLVM's passes allow a tail call of a function of another type only in tailcc. */
 unsigned lower_call_conv(const struct lower_module *lm) {
@@ -73,11 +76,20 @@ void lower_tail_call(struct lower_func *lf, const struct wasm_functype *type, LL
     if (call == NULL)
         return;
     LLVMSetTailCallKind(call, LLVMTailCallKindMustTail);
+    LLVMAddCallSiteAttribute(
+        call, LOWER_ATTRIBUTES,
+        LLVMCreateStringAttribute(lf->lm->ctx, TAIL_MARK, sizeof TAIL_MARK - 1, "", 0));
     if (LLVMGetTypeKind(LLVMTypeOf(call)) == LLVMVoidTypeKind)
         LLVMBuildRetVoid(lf->builder);
     else
         LLVMBuildRet(lf->builder, call);
     lf->is_reachable = false;
+}
+
+bool lower_was_tail_call(LLVMValueRef instruction) {
+    return LLVMIsACallInst(instruction) != NULL &&
+           LLVMGetCallSiteStringAttribute(instruction, LOWER_ATTRIBUTES, TAIL_MARK,
+                                          sizeof TAIL_MARK - 1) != NULL;
 }
 
 static void block_to_fast(LLVMBasicBlockRef block) {
