@@ -141,6 +141,7 @@ int codegen_optimise(struct lower_module *lm, LLVMTargetMachineRef machine,
     if (tier == LOWER_TIER_FAST) {
         lower_quiet_nans(lm); /* the instruction selector folds x * 1, too */
         lower_locate_folds(lm);
+        lower_tails_finish(lm);
         return 0;
     }
     bool inlines = lm->inlining.wanted.count > 0;
@@ -161,5 +162,6 @@ int codegen_optimise(struct lower_module *lm, LLVMTargetMachineRef machine,
     }
     lower_traps_finish(lm);
     lower_locate_folds(lm);
+    lower_tails_finish(lm);
     return status == 0 ? lower_inline_finish(lm) : status;
 }

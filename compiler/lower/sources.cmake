@@ -33,6 +33,7 @@ set(sources
     lower_simd_memory.c
     lower_strict.c
     lower_table.c
+    lower_tail.c
     lower_trap.c
     lower_wide.c
     lower_widths.c

@@ -17,7 +17,7 @@ const TRAPS = [
   ['unreachable', 'unreachable'], ['memory access out of bounds', 'memory'], ['divide by zero', 'zero'], ['remainder by zero', 'zero'],
   ['divide result unrepresentable', 'overflow'], ['float unrepresentable', 'float'], ['function signature', 'signature'],
   ['unaligned accesses', 'unaligned'], ['Atomics.wait cannot be called', 'not shared'], ['data segment', 'memory'], ['element segment', 'table'], ['table index is out of bounds', 'table'], ['table', 'table'],
-  ['Maximum call stack', 'stack'],
+  ['Maximum call stack', 'stack'], ['dereferencing a null pointer', 'null'],
 ];
 
 function trapKind(error) {

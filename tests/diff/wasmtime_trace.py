@@ -22,6 +22,7 @@ TRAPS = {
     "INTEGER_OVERFLOW": "overflow",
     "INTEGER_DIVISION_BY_ZERO": "zero",
     "BAD_CONVERSION_TO_INTEGER": "float",
+    "NULL_REFERENCE": "null",
     "UNREACHABLE": "unreachable",
     "HEAP_MISALIGNED": "unaligned",
     "ATOMIC_WAIT_NON_SHARED_MEMORY": "not shared",

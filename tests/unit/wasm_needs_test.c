@@ -46,13 +46,14 @@ static int judge_features(struct parts *parts, wasm_features_t enabled, struct h
     return status;
 }
 
-/* Whether the compiler supports them or not. */
+/* As if the compiler supported none of them, whichever of them it does. */
+#define UNSUPPORTED                                                                                \
+    (WASM_FEATURE_BIT(EXCEPTIONS) | WASM_FEATURE_BIT(LEGACY_EXCEPTIONS) |                          \
+     WASM_FEATURE_BIT(THREADS) | WASM_FEATURE_BIT(TAIL_CALLS) | WASM_FEATURE_BIT(MEMORY64) |       \
+     WASM_FEATURE_BIT(GC))
+
 static int judge_parts(struct parts *parts, struct husk_error *err) {
-    const wasm_features_t refused = WASM_FEATURE_BIT(EXCEPTIONS) |
-                                    WASM_FEATURE_BIT(LEGACY_EXCEPTIONS) |
-                                    WASM_FEATURE_BIT(THREADS) | WASM_FEATURE_BIT(TAIL_CALLS) |
-                                    WASM_FEATURE_BIT(MEMORY64) | WASM_FEATURE_BIT(GC);
-    return judge_features(parts, WASM_FEATURES_ALL & ~refused, err);
+    return judge_features(parts, WASM_FEATURES_ALL & ~UNSUPPORTED, err);
 }
 
 #define CHECK_NEEDS(parts, expected)                                                               \
@@ -105,6 +106,14 @@ TEST(types_imports_and_tables) {
     PUT(&global.globals, 2, 0x7b, 0, 0xfd, 0x0c, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
         0x0b, 0x6e, 0, 0xd0, 0x6e, 0x0b); /* v128, anyref */
     CHECK_NEEDS(global, "the module needs garbage collection");
+}
+
+TEST(what_is_not_lowered_is_not_supported_yet) {
+    struct husk_error err = {0};
+    struct parts gc = {0};
+    PUT(&gc.types, 2, 0x60, 0, 0, 0x5f, 1, 0x7f, 1); /* struct i32 */
+    CHECK_EQ_I64(judge_features(&gc, WASM_FEATURES_ALL, &err), HUSK_E_UNSUPPORTED);
+    CHECK_CONTAINS(err.message, "not supported yet at offset 0x");
 }
 
 TEST(a_disabled_feature_is_refused_by_name) {
