@@ -109,10 +109,10 @@ static const struct option long_options[] = {
 /* False: unknown or unusable. */
 static bool option_take(struct settings *settings, int option, char *value) {
     struct bench *bench = &settings->bench;
-    const char **texts[] = {['k'] = &bench->only_kernel, ['j'] = &settings->json_path,
-                            ['d'] = &bench->scratch_dir, ['m'] = &bench->wasm_dir,
-                            ['w'] = &bench->worker_path, ['v'] = &settings->revision,
-                            ['n'] = &settings->node,     ['g'] = &bench->guests_dir};
+    const char **texts[] = {
+        ['k'] = &bench->only_kernel, ['j'] = &settings->json_path, ['d'] = &bench->scratch_dir,
+        ['m'] = &bench->wasm_dir,    ['w'] = &bench->worker_path,  ['v'] = &settings->revision,
+        ['n'] = &settings->node,     ['g'] = &bench->guests_dir};
     if ((size_t)option < sizeof texts / sizeof texts[0] && texts[option] != NULL) {
         *texts[option] = value;
         return true;

@@ -79,7 +79,8 @@ TEST(every_body_is_looked_at) {
         7, 0, 0x06, 0x40, 0x08, 0, 0x0b, 0x0b,                  /* try (throw 0) end */
         9, 1, 1, 0x7b, 0x20, 0, 0x1a, 0x12, 0, 0x0b,            /* a v128 local; return_call */
         11, 0, 0x41, 0, 0x41, 1, 0xfe, 0x1e, 2, 0, 0x1a, 0x0b); /* i32.atomic.rmw.add */
-    CHECK_NEEDS(parts, "the module needs threads and tail calls: build it without (without");
+    CHECK_NEEDS(parts, "the module needs exception handling, legacy exception handling, "
+                       "threads and tail calls: build it without (clang -fno-exceptions");
 }
 
 TEST(two_are_joined_by_and) {
@@ -88,6 +89,10 @@ TEST(two_are_joined_by_and) {
     PUT(&parts.code, 1, 9, 0, 0x41, 0, 0xfd, 0x0f, 0x1a, 0x12, 0, 0x0b);
     CHECK_NEEDS(parts, "the module needs threads and tail calls: build it without (without "
                        "-pthread; clang -mno-atomics; clang -mno-tail-call)");
+    struct parts memory64 = {0};
+    PUT(&memory64.memories, 1, 4, 1);
+    PUT(&memory64.code, 1, 5, 0, 0xd0, 0x70, 0x1a, 0x0b);
+    CHECK_NEEDS(memory64, "the module needs memory64: build it without (for wasm32;");
 }
 
 TEST(types_imports_and_tables) {
@@ -98,14 +103,14 @@ TEST(types_imports_and_tables) {
     struct parts tag = {0};
     /* a tag, a shared memory */
     PUT(&tag.imports, 2, 1, 'm', 1, 't', 4, 0, 0, 1, 'm', 1, 'x', 2, 3, 1, 1);
-    CHECK_NEEDS(tag, "the module needs threads: ");
+    CHECK_NEEDS(tag, "the module needs exception handling and threads: ");
     struct parts refs = {0};
     PUT(&refs.tables, 2, 0x6e, 0, 1, 0x70, 4, 1); /* anyref; funcref with i64 indices */
-    CHECK_NEEDS(refs, "the module needs garbage collection");
+    CHECK_NEEDS(refs, "the module needs memory64 and garbage collection");
     struct parts global = {0};
     PUT(&global.globals, 2, 0x7b, 0, 0xfd, 0x0c, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-        0x0b, 0x6e, 0, 0xd0, 0x6e, 0x0b); /* v128, anyref */
-    CHECK_NEEDS(global, "the module needs garbage collection");
+        0x0b, 0x69, 0, 0xd0, 0x69, 0x0b); /* v128, exnref */
+    CHECK_NEEDS(global, "the module needs exception handling: ");
 }
 
 TEST(what_is_not_lowered_is_not_supported_yet) {
