@@ -122,6 +122,81 @@ TEST(tags_are_called_by_export_or_import) {
     wat_lab_close(&lab);
 }
 
+static int try_link(struct wat_lab *lab) {
+    husk_sandbox *sandbox = NULL;
+    int status = husk_sandbox_new(lab->image, lab->imports, NULL, &sandbox, &lab->err);
+    husk_sandbox_free(sandbox);
+    return status;
+}
+
+TEST(imported_tags_are_defined_by_name_and_type) {
+    SKIP_WITHOUT_COMPILER();
+    struct wat_lab lab;
+    const husk_type types[] = {HUSK_I32, HUSK_F64};
+    const struct husk_functype with_results = {.results = types, .results_count = 1};
+    const struct husk_value value = value_i32(0);
+    wat_lab_init(&lab);
+    lab.image = wat_image_with(lab.engine,
+                               "(module (import \"env\" \"t\" (tag $t (param i32 f64)))"
+                               " (func (export \"f\") (throw $t (i32.const 1) (f64.const 2))))",
+                               WAT_WORKER);
+    struct husk_extern item = HUSK_EXTERN_INIT;
+    CHECK_OK(husk_image_import(lab.image, 0, &item), lab.err);
+    CHECK(item.kind == HUSK_EXTERN_TAG && item.func.params_count == 2);
+    CHECK_STATUS(try_link(&lab), HUSK_E_LINK);
+    CHECK_CONTAINS(lab.err.message, "needs tag \"env.t\", (i32, f64); nothing of that name");
+    CHECK_STATUS(husk_imports_match(lab.imports, &item, &lab.err), HUSK_E_LINK);
+    CHECK_STATUS(husk_imports_define(lab.imports, EXTERN(TAG, "env", "t", .func = with_results),
+                                     NULL, &lab.err),
+                 HUSK_E_INVAL);
+    CHECK_STATUS(husk_imports_define(lab.imports, &item, &value, &lab.err), HUSK_E_INVAL);
+    CHECK_STATUS(husk_imports_define(lab.imports, EXTERN(TAG, "env", "t", .func.params_count = 1),
+                                     NULL, &lab.err),
+                 HUSK_E_INVAL);
+    define_tag(&lab, "t", types, 1);
+    CHECK_STATUS(try_link(&lab), HUSK_E_LINK);
+    CHECK_CONTAINS(lab.err.message,
+                   "needs tag \"env.t\", (i32, f64); what was defined is a tag, (i32)");
+    CHECK_OK(husk_imports_define(lab.imports, EXTERN(GLOBAL, "env", "t", .type = HUSK_I32), &value,
+                                 &lab.err),
+             lab.err);
+    CHECK_STATUS(try_link(&lab), HUSK_E_LINK);
+    CHECK_CONTAINS(lab.err.message, "what was defined is a global");
+    CHECK_OK(husk_imports_unknown(lab.imports, HUSK_UNKNOWN_TRAP, &lab.err), lab.err);
+    CHECK_STATUS(try_link(&lab), HUSK_E_LINK); /* defined, and of another kind */
+    CHECK_OK(husk_imports_define(lab.imports, &item, NULL, &lab.err), lab.err);
+    CHECK_OK(husk_imports_match(lab.imports, &item, &lab.err), lab.err);
+    CHECK_OK(try_link(&lab), lab.err);
+    husk_imports_free(lab.imports);
+    CHECK_OK(husk_imports_new(lab.engine, &lab.imports, &lab.err), lab.err);
+    CHECK_OK(husk_imports_unknown(lab.imports, HUSK_UNKNOWN_TRAP, &lab.err), lab.err);
+    CHECK_OK(husk_imports_match(lab.imports, &item, &lab.err), lab.err);
+    CHECK_OK(husk_sandbox_new(lab.image, lab.imports, NULL, &lab.sandbox, &lab.err), lab.err);
+    CHECK_OK(wat_call(&lab, "f", NULL, 0, NULL, 0), lab.err);
+    CHECK_STR(exception_of(&lab).module, "env");
+    wat_lab_close(&lab);
+}
+
+/* Tables and globals of references to exceptions. */
+TEST(imports_of_references) {
+    struct husk_error err;
+    husk_engine *engine = NULL;
+    husk_imports *imports = NULL;
+    SKIP_WITHOUT_KVM();
+    CHECK_OK(husk_engine_new(NULL, &engine, &err), err);
+    CHECK_OK(husk_imports_new(engine, &imports, &err), err);
+    const struct husk_value null = {.type = HUSK_EXNREF}, one = {.type = HUSK_EXNREF, .of.ref = 1};
+    const struct husk_extern *global = EXTERN(GLOBAL, "env", "g", .type = HUSK_EXNREF);
+    CHECK_OK(husk_imports_define(imports, global, &null, &err), err);
+    CHECK_STATUS(husk_imports_define(imports, global, &one, &err), HUSK_E_INVAL);
+    CHECK_CONTAINS(err.message, "a reference of type exnref belongs to one sandbox");
+    CHECK_OK(
+        husk_imports_define(imports, EXTERN(TABLE, "env", "t", .type = HUSK_EXNREF), NULL, &err),
+        err);
+    husk_imports_free(imports);
+    husk_engine_unref(engine);
+}
+
 /* The message has a limit; values are left out, never cut. */
 TEST(many_values) {
     SKIP_WITHOUT_COMPILER();
