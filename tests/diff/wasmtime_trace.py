@@ -108,7 +108,8 @@ class Run:
         config = wasmtime.Config()
         config.epoch_interruption = True
         config.max_wasm_stack = 1 << 20
-        for feature in ("wasm_multi_memory", "wasm_memory64", "wasm_tail_call", "wasm_function_references", "wasm_threads", "shared_memory"):
+        for feature in ("wasm_multi_memory", "wasm_memory64", "wasm_tail_call", "wasm_function_references", "wasm_exceptions", "wasm_threads",
+                        "shared_memory"):
             if hasattr(wasmtime.Config, feature):  # they can only be set
                 setattr(config, feature, True)
         self.engine = wasmtime.Engine(config)
@@ -162,7 +163,10 @@ class Run:
         except HostFailed:
             kind = "host"
         except wasmtime.Trap as trap:
-            kind = TRAPS.get(trap.trap_code.name, f"other: {trap.trap_code.name}")
+            if "thrown Wasm exception" in str(trap):
+                kind = "exception"
+            else:
+                kind = TRAPS.get(trap.trap_code.name, f"other: {trap.trap_code.name}")
         except wasmtime.WasmtimeError as error:
             kind = f"other: {error}"
         finally:
