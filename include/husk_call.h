@@ -114,9 +114,9 @@ struct husk_limits {
     /* CPU time of the calling thread during the call (if the call is pending in between: of all
      * threads that run it); 0: no limit. Waiting uses no CPU time. So cpu_ns without wall_ns limits
      * waiting, too: to ten times cpu_ns, or to one second if that is more. All waits of the guest
-     * in WASI functions and for answers (HUSK_PENDING) count together. A call that waits longer
-     * ends with HUSK_DEADLINE, too. wall_ns replaces that rule; UINT64_MAX there allows the guest
-     * to wait for ever. */
+     * in WASI functions, by memory.atomic.wait and for answers (HUSK_PENDING) count together. A
+     * call that waits longer ends with HUSK_DEADLINE, too. wall_ns replaces that rule; UINT64_MAX
+     * there allows the guest to wait for ever. */
     uint64_t cpu_ns;
     /* The call ends with HUSK_INTERRUPTED once this token is cancelled, and so do calls inside it.
      * NULL: no token. The library keeps a share of the token until the call has ended, pending or
