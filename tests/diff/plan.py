@@ -77,7 +77,7 @@ class Plan:
     def __init__(self, module, with_globals):
         self.module = module
         self.lines = []
-        self.pages = sum(low for low, _ in module.memories)
+        self.pages = sum(limits[0] for limits in module.memories)
         self.names = {i: name for i, (name, _, _) in enumerate(module.exports)}
         self._imports()
         self._watches(with_globals)

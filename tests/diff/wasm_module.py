@@ -56,12 +56,13 @@ class Reader:
     def name(self):
         return self.take(self.leb())
 
-    def limits(self):
+    def limits(self, may_be_64=False):
+        """(minimum, maximum or None, whether addresses are i64)"""
         flags = self.byte()
-        if flags > 1:
+        if flags & ~(5 if may_be_64 else 1):
             raise Unreadable(f"limits with flags {flags:#x}")
         low = self.leb()
-        return low, self.leb() if flags & 1 else None
+        return low, self.leb() if flags & 1 else None, flags & 4 != 0
 
     def type(self):
         kind = self.byte()
@@ -123,13 +124,14 @@ def vector(items):
 
 
 def limits_bytes(limits):
-    low, high = limits
-    return b"\x00" + leb(low) if high is None else b"\x01" + leb(low) + leb(high)
+    low, high, is_64 = limits
+    width = 4 if is_64 else 0
+    return bytes([width]) + leb(low) if high is None else bytes([width | 1]) + leb(low) + leb(high)
 
 
 def capped(limits, grow):
-    low, high = limits
-    return low, min(low + grow, 65536 if high is None else high)
+    low, high, is_64 = limits
+    return low, min(low + grow, 65536 if high is None else high), is_64
 
 
 class Module:
@@ -190,7 +192,7 @@ class Module:
         self.tables.append((reader.type(), reader.limits()))
 
     def _memory(self, reader):
-        self.memories.append(reader.limits())
+        self.memories.append(reader.limits(may_be_64=True))
 
     def _global(self, reader):
         self.globals.append((reader.type(), reader.byte() == 1))
