@@ -21,7 +21,7 @@ PAGES_MAX = 4096
 PREFIX = "diff:"
 
 
-HAS_MAX, SHARED = 1, 2  # flags of limits
+HAS_MAX, SHARED, IS_64 = 1, 2, 4  # flags of limits
 
 
 class Limits(NamedTuple):
@@ -67,9 +67,9 @@ class Reader:
     def name(self):
         return self.take(self.leb())
 
-    def limits(self):
+    def limits(self, may_be_64=False):
         flags = self.byte()
-        if flags & ~(HAS_MAX | SHARED):
+        if flags & ~(HAS_MAX | SHARED | (IS_64 if may_be_64 else 0)):
             raise Unreadable(f"limits with flags {flags:#x}")
         low = self.leb()
         return Limits(low, self.leb() if flags & HAS_MAX else None, flags & ~HAS_MAX)
@@ -201,7 +201,7 @@ class Module:
         self.tables.append((reader.type(), reader.limits()))
 
     def _memory(self, reader):
-        self.memories.append(reader.limits())
+        self.memories.append(reader.limits(may_be_64=True))
 
     def _global(self, reader):
         self.globals.append((reader.type(), reader.byte() == 1))
