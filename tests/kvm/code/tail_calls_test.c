@@ -1,6 +1,6 @@
 /*
- * tests/kvm/code/tail_calls_test.c: tail calls of all kinds, at every level: they need no stack, trap
- * as calls do, and backtraces do not show the functions that they left.
+ * tests/kvm/code/tail_calls_test.c: tail calls of all kinds, at every level: they need no stack,
+ * trap as calls do, and backtraces do not show the functions that they left.
  */
 #include <stdlib.h>
 #include <string.h>
