@@ -16,7 +16,8 @@ static const char usage[] =
     "usage: husk_bench [options] [module.wasm…]\n"
     "Kernels natively and in a sandbox, what calls, restores and files cost, how fast modules "
     "compile (the named ones too).\n"
-    "  --parts LIST      of kernels,calls,tries,floor,compile,snapshots,files,wide (default: all)\n"
+    "  --parts LIST      of kernels,calls,tries,floor,compile,snapshots,files,wide,tails "
+    "(default: all)\n"
     "  --kernel NAME     only this kernel\n"
     "  --rounds N        counted rounds per kernel (default 15)\n"
     "  --opt N           optimisation level of the kernels (default: the compiler's)\n"
@@ -37,7 +38,8 @@ enum part {
     PART_SNAPSHOTS = 16,
     PART_FILES = 32,
     PART_TRIES = 64,
-    PART_WIDE = 128
+    PART_WIDE = 128,
+    PART_TAILS = 256
 };
 
 static const char *kvm_kind_name(enum husk_hypervisor kind) {
@@ -79,8 +81,8 @@ int bench_machine(const struct bench *bench, const char *revision) {
 }
 
 static unsigned parts_parse(char *list) {
-    static const char *const names[] = {"kernels",   "calls", "floor", "compile",
-                                        "snapshots", "files", "tries", "wide"};
+    static const char *const names[] = {"kernels", "calls", "floor", "compile", "snapshots",
+                                        "files",   "tries", "wide",  "tails"};
     unsigned parts = 0;
     char *rest = NULL;
     for (char *name = strtok_r(list, ",", &rest); name != NULL; name = strtok_r(NULL, ",", &rest)) {
@@ -143,6 +145,8 @@ static int parts_run(const struct settings *settings) {
         result |= bench_kernels(bench);
     if ((settings->parts & PART_WIDE) != 0)
         result |= bench_wide(bench);
+    if ((settings->parts & PART_TAILS) != 0)
+        result |= bench_tails(bench);
     if ((settings->parts & PART_COMPILE) != 0)
         result |= bench_compile(bench);
     return result;
@@ -154,7 +158,8 @@ int main(int argc, char **argv) {
                                           .rounds = 15,
                                           .opt_level = -1},
                                 .parts = PART_KERNELS | PART_CALLS | PART_FLOOR | PART_COMPILE |
-                                         PART_SNAPSHOTS | PART_FILES | PART_TRIES | PART_WIDE,
+                                         PART_SNAPSHOTS | PART_FILES | PART_TRIES | PART_WIDE |
+                                         PART_TAILS,
                                 .revision = "unknown",
                                 .json_path = "/dev/null"};
     struct husk_error err;

@@ -124,10 +124,14 @@ struct row {
     enum husk_outcome_kind kind;
     enum husk_trap trap;
 };
-#define VIOLATES(what) {#what, text_##what, text_##what##_end, HUSK_GUEST_VIOLATION, HUSK_TRAP_NONE}
-#define TRAPS(what, trap) {#what, text_##what, text_##what##_end, HUSK_TRAPPED, HUSK_TRAP_##trap}
-#define RETURNS(what) {#what, text_##what, text_##what##_end, HUSK_RETURNED, HUSK_TRAP_NONE}
-#define SPINS(what) {#what, text_##what, text_##what##_end, HUSK_DEADLINE, HUSK_TRAP_NONE}
+#define VIOLATES(what)                                                                             \
+    { #what, text_##what, text_##what##_end, HUSK_GUEST_VIOLATION, HUSK_TRAP_NONE }
+#define TRAPS(what, trap)                                                                          \
+    { #what, text_##what, text_##what##_end, HUSK_TRAPPED, HUSK_TRAP_##trap }
+#define RETURNS(what)                                                                              \
+    { #what, text_##what, text_##what##_end, HUSK_RETURNED, HUSK_TRAP_NONE }
+#define SPINS(what)                                                                                \
+    { #what, text_##what, text_##what##_end, HUSK_DEADLINE, HUSK_TRAP_NONE }
 
 static const struct row violating[] = {
     VIOLATES(port),

@@ -10,30 +10,37 @@
 #include "wat.h"
 
 #define OWNER                                                                                      \
-    {.name = "owner",                                                                              \
-     .wat = "(module (memory $w (export \"wide\") i64 2 10) (memory $n (export \"narrow\") 1 4)"   \
+    {                                                                                              \
+        .name = "owner",                                                                           \
+        .wat =                                                                                     \
+            "(module (memory $w (export \"wide\") i64 2 10) (memory $n (export \"narrow\") 1 4)"   \
             " (data (memory $w) (i64.const 8) \"owner's\")"                                        \
             " (func (export \"grow\") (param i64) (result i64)"                                    \
-            "  (memory.grow $w (local.get 0))))"}
+            "  (memory.grow $w (local.get 0))))"                                                   \
+    }
 #define COPIER                                                                                     \
-    {.name = "copier",                                                                             \
-     .wat = "(module (import \"owner\" \"narrow\" (memory $n 1))"                                  \
-            " (import \"owner\" \"wide\" (memory $w i64 1 10))"                                    \
-            " (data (memory $w) (i64.const 0x1fffc) \"end.\")"                                     \
-            " (func (export \"copy\") (param i64 i32 i32)"                                         \
-            "  (memory.copy $w $n (local.get 0) (local.get 1) (local.get 2))))"}
+    {                                                                                              \
+        .name = "copier", .wat =                                                                   \
+                              "(module (import \"owner\" \"narrow\" (memory $n 1))"                \
+                              " (import \"owner\" \"wide\" (memory $w i64 1 10))"                  \
+                              " (data (memory $w) (i64.const 0x1fffc) \"end.\")"                   \
+                              " (func (export \"copy\") (param i64 i32 i32)"                       \
+                              "  (memory.copy $w $n (local.get 0) (local.get 1) (local.get 2))))"  \
+    }
 #define MAIN                                                                                       \
-    {.name = "main",                                                                               \
-     .wat = "(module (import \"owner\" \"wide\" (memory $w i64 2))"                                \
-            " (import \"owner\" \"narrow\" (memory $n 1))"                                         \
-            " (import \"owner\" \"grow\" (func $grow (param i64) (result i64)))"                   \
-            " (import \"copier\" \"copy\" (func $copy (param i64 i32 i32)))"                       \
-            " (func (export \"get\") (param i64) (result i32) (i32.load8_u $w (local.get 0)))"     \
-            " (func (export \"move\") (param i64) (result i32)"                                    \
-            "  (memory.copy $n $w (i32.const 100) (i64.const 8) (i32.const 7))"                    \
-            "  (drop (call $grow (i64.const 1)))"                                                  \
-            "  (call $copy (local.get 0) (i32.const 100) (i32.const 7))"                           \
-            "  (i32.load8_u $w offset=6 (local.get 0))))"}
+    {                                                                                              \
+        .name = "main",                                                                            \
+        .wat = "(module (import \"owner\" \"wide\" (memory $w i64 2))"                             \
+               " (import \"owner\" \"narrow\" (memory $n 1))"                                      \
+               " (import \"owner\" \"grow\" (func $grow (param i64) (result i64)))"                \
+               " (import \"copier\" \"copy\" (func $copy (param i64 i32 i32)))"                    \
+               " (func (export \"get\") (param i64) (result i32) (i32.load8_u $w (local.get 0)))"  \
+               " (func (export \"move\") (param i64) (result i32)"                                 \
+               "  (memory.copy $n $w (i32.const 100) (i64.const 8) (i32.const 7))"                 \
+               "  (drop (call $grow (i64.const 1)))"                                               \
+               "  (call $copy (local.get 0) (i32.const 100) (i32.const 7))"                        \
+               "  (i32.load8_u $w offset=6 (local.get 0))))"                                       \
+    }
 static const struct wat_module three[] = {OWNER, COPIER, MAIN};
 
 static int64_t call(struct wat_lab *lab, const char *name, int64_t argument) {
