@@ -140,6 +140,7 @@ static int put_input(struct exchange *exchange, struct husk_error *err) {
             err, HUSK_E_GUEST,
             "the module's allocator gave address %u for %u bytes, which is outside of its memory",
             addr, exchange->count);
+    hotset_host_writes(&exchange->sandbox->machine->hotset, span, exchange->count);
     if (exchange->count > 0)
         memcpy(span, exchange->bytes, exchange->count);
     exchange->step = EXCHANGE_EXPORT;

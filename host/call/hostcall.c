@@ -113,6 +113,8 @@ bool hostcall_serve(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     sandbox->calls.values_used -= used;
     if (!caller_finish(&caller, func, status, results, outcome))
         return false;
+    hotset_host_writes(&sandbox->machine->hotset, mailbox->host_slots,
+                       type->results_count * sizeof mailbox->host_slots[0]);
     for (size_t i = 0; i < type->results_count; i++)
         value_to_slot(&results[i], &mailbox->host_slots[i]);
     return true;
@@ -135,6 +137,7 @@ bool hostcall_answer(husk_sandbox *sandbox, const struct husk_answer *answer,
     const struct linked_func *func = sandbox->calls.pending.func;
     if (answer->status == 0) {
         struct husk_slot *slots = sandbox->machine->arena.mailbox->host_slots;
+        hotset_host_writes(&sandbox->machine->hotset, slots, answer->values_count * sizeof *slots);
         for (size_t i = 0; i < answer->values_count; i++)
             value_to_slot(&answer->values[i], &slots[i]);
         return true;
