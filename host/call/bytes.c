@@ -147,6 +147,7 @@ static int put_input(struct exchange *exchange, struct husk_error *err) {
                          "the module's allocator gave address %llu for %llu bytes, which is "
                          "outside of its memory",
                          (unsigned long long)addr, (unsigned long long)exchange->count);
+    hotset_host_writes(&exchange->sandbox->machine->hotset, span, exchange->count);
     if (exchange->count > 0)
         memcpy(span, exchange->bytes, exchange->count);
     exchange->step = EXCHANGE_EXPORT;

@@ -19,11 +19,20 @@
 
 /* ---- What handlers need of the sandbox (struct wasi_host_ops; host is the caller) ---- */
 
-static void *host_span(void *host, uint32_t addr, uint64_t count) {
-    husk_caller *caller = host;
+static const void *host_view(void *host, uint32_t addr, uint64_t count) {
+    const husk_caller *caller = host;
     uint8_t *span = NULL;
     return sandbox_span(caller->sandbox, caller->memory_idx, addr, count, &span, NULL) == 0 ? span
                                                                                             : NULL;
+}
+
+static void *host_span(void *host, uint32_t addr, uint64_t count) {
+    husk_caller *caller = host;
+    uint8_t *span = NULL;
+    if (sandbox_span(caller->sandbox, caller->memory_idx, addr, count, &span, NULL) != 0)
+        return NULL;
+    hotset_host_writes(&caller->sandbox->machine->hotset, span, count);
+    return span;
 }
 
 static bool host_is_cut(void *host) {
@@ -39,8 +48,11 @@ static void host_files(void *host, struct privfs *ret_files) {
         *ret_files = (struct privfs){0};
 }
 
-static const struct wasi_host_ops sandbox_ops = {
-    .span = host_span, .syscall = host_syscall, .is_cut = host_is_cut, .files = host_files};
+static const struct wasi_host_ops sandbox_ops = {.span = host_span,
+                                                 .view = host_view,
+                                                 .syscall = host_syscall,
+                                                 .is_cut = host_is_cut,
+                                                 .files = host_files};
 
 /* ---- Calls ---- */
 
