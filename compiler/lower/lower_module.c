@@ -309,9 +309,9 @@ LLVMValueRef lower_runtime_func(struct lower_module *lm, const char *name) {
         return fn;
     fn = LLVMAddFunction(lm->mod, name, lm->hostcall_type);
     LLVMSetVisibility(fn, LLVMHiddenVisibility);
-    if (lm->program->has_exceptions && strcmp(name, "husk.service") != 0)
-        return fn; /* host functions throw */
-    lower_set_nounwind(lm, fn);
+    /* a host function may throw */
+    if (!lm->program->has_exceptions || strcmp(name, "husk.service") == 0)
+        lower_set_nounwind(lm, fn);
     return fn;
 }
 
