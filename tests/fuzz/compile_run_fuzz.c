@@ -103,8 +103,10 @@ static void record_outcome(struct run_record *run, const struct husk_outcome *ou
     require(outcome->kind != HUSK_GUEST_VIOLATION, "guest violation", &none);
     call->kind = outcome->kind;
     call->trap = outcome->trap;
-    if (outcome->kind == HUSK_DEADLINE || outcome->trap == HUSK_TRAP_CALL_STACK_EXHAUSTED)
-        run->calls_count--; /* levels differ in speed and in frame size */
+    /* levels differ in speed, in frame size, and in what old references are still on the stack */
+    if (outcome->kind == HUSK_DEADLINE || outcome->trap == HUSK_TRAP_CALL_STACK_EXHAUSTED ||
+        outcome->trap == HUSK_TRAP_EXCEPTION_REFERENCES)
+        run->calls_count--;
     run->is_over =
         outcome->kind != HUSK_RETURNED; /* what a function stored before its trap may differ, too */
 }
