@@ -306,6 +306,8 @@ LLVMValueRef lower_runtime_func(struct lower_module *lm, const char *name) {
         return fn;
     fn = LLVMAddFunction(lm->mod, name, lm->hostcall_type);
     LLVMSetVisibility(fn, LLVMHiddenVisibility);
+    if (lm->program->has_exceptions && strcmp(name, "husk.service") != 0)
+        return fn; /* host functions throw */
     unsigned nounwind = LLVMGetEnumAttributeKindForName("nounwind", 8);
     LLVMAddAttributeAtIndex(fn, LOWER_ATTRIBUTES, LLVMCreateEnumAttribute(lm->ctx, nounwind, 0));
     return fn;
