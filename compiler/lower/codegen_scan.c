@@ -263,5 +263,6 @@ int codegen_scan(const struct plan *plan, const struct codegen_options *options,
 void chunks_done(struct chunks *chunks) {
     free(chunks->items);
     free(chunks->chunks);
+    free(chunks->is_quiet);
     free(chunks->smalls);
 }
