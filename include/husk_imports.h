@@ -199,9 +199,9 @@ struct husk_wasi_options {
 /* Define the functions of WASI preview 1, also under the older name wasi_unstable, and
  * wasi.thread-spawn: it fails, because a sandbox has one thread, and the log says so once per
  * sandbox (HUSK_LOG_WARNING). `options` may be NULL: no streams, no directories.
- * husk_sandbox_set_wasi() can give streams later. HUSK_E_INVAL, HUSK_E_LIMIT (arguments or environment over 16 MiB, or a limit above its
- * highest value), HUSK_E_NOMEM, HUSK_E_SYS (a directory cannot be opened), HUSK_E_UNSUPPORTED (the
- * kernel has no openat2()). */
+ * husk_sandbox_set_wasi() can give streams later. HUSK_E_INVAL, HUSK_E_LIMIT (arguments or
+ * environment over 16 MiB, or a limit above its highest value), HUSK_E_NOMEM, HUSK_E_SYS (a
+ * directory cannot be opened), HUSK_E_UNSUPPORTED (the kernel has no openat2()). */
 HUSK_API int husk_imports_wasi(husk_imports *imports, const struct husk_wasi_options *options,
                                struct husk_error *err);
 

@@ -53,7 +53,7 @@ static const char module_text[] =
 
 /* env.ask: pending, or it makes a nested call of "wait" without end. */
 struct asked {
-    bool nests;
+    bool is_nesting;
     struct husk_outcome nested;
     struct husk_limits limits; /* of the nested call */
 };
@@ -64,7 +64,7 @@ static int ask(husk_caller *caller, void *user, const struct husk_value *args,
     struct husk_error err;
     const struct husk_value forever = value_i32(-1);
     (void)args;
-    if (!asked->nests)
+    if (!asked->is_nesting)
         return husk_caller_pending(caller);
     asked->nested = (struct husk_outcome)HUSK_OUTCOME_INIT;
     return husk_call(husk_caller_sandbox(caller),
@@ -231,7 +231,7 @@ TEST(a_wait_in_a_nested_call_ends) {
     SKIP_WITHOUT_COMPILER();
     struct wait_lab lab;
     lab_open(&lab);
-    lab.asked.nests = true;
+    lab.asked.is_nesting = true;
     lab.limits.wall_ns = LIMIT_NS;
     check_ends(&lab, "ask_and_wait", HUSK_DEADLINE);
     CHECK_EQ_I64(lab.asked.nested.kind, HUSK_DEADLINE);
