@@ -16,7 +16,8 @@
 _Static_assert((int)HUSK_ABI_FUNC == (int)WASM_KIND_FUNC &&
                    (int)HUSK_ABI_TABLE == (int)WASM_KIND_TABLE &&
                    (int)HUSK_ABI_MEMORY == (int)WASM_KIND_MEMORY &&
-                   (int)HUSK_ABI_GLOBAL == (int)WASM_KIND_GLOBAL,
+                   (int)HUSK_ABI_GLOBAL == (int)WASM_KIND_GLOBAL &&
+                   (int)HUSK_ABI_TAG == (int)WASM_KIND_TAG,
                "kinds are copied as they are");
 
 #define NOTE_BYTES_MAX (1u << 30) /* what libhusk reads */
@@ -132,7 +133,7 @@ static uint32_t import_instance(const struct program *program, const struct wasm
     case WASM_KIND_TABLE: return program->tables[import->idx].instance;
     case WASM_KIND_MEMORY: return program->memories[import->idx].instance;
     case WASM_KIND_GLOBAL: return program->globals[import->idx].instance;
-    case WASM_KIND_TAG: break; /* not lowered yet: refused before */
+    case WASM_KIND_TAG: return program->tags[import->idx].instance;
     }
     return 0;
 }
@@ -159,18 +160,23 @@ static void add_imports_exports(struct note_writer *writer) {
     }
 }
 
+static uint32_t limit_flags(const struct wasm_limits *limits) {
+    return (limits->has_max ? HUSK_LIMIT_HAS_MAX : 0) | (limits->is_64 ? HUSK_LIMIT_IS_64 : 0) |
+           (limits->is_shared ? HUSK_LIMIT_SHARED : 0);
+}
+
 static void add_memories(struct note_writer *writer) {
     const struct plan *plan = writer->input->plan;
     for (uint32_t i = 0; i < writer->program->memories_count; i++) {
         const struct wasm_memory *memory = program_memory(writer->program, i);
         const struct wasm_limits *limits = &memory->limits;
-        const uint64_t max = wasm_memory_chunks(memory, limits->max);
-        bool has_max = limits->has_max && max < HUSK_MAX_MEM_PAGES;
-        struct husk_image_memory row = {.min_pages = wasm_memory_chunks(memory, limits->min),
-                                        .max_pages = has_max ? max : HUSK_MAX_MEM_PAGES,
-                                        .flags = limits->has_max ? HUSK_LIMIT_HAS_MAX : 0,
-                                        .size_gva = plan->mem_size_gva[i],
-                                        .instance = writer->program->memories[i].instance};
+        const uint64_t most = limits->is_64 ? HUSK_MAX_MEM64_PAGES : HUSK_MAX_MEM_PAGES;
+        struct husk_image_memory row = {
+            .min_pages = wasm_memory_chunks(memory, limits->min),
+            .max_pages = limits->has_max ? wasm_memory_chunks(memory, limits->max) : most,
+            .flags = limit_flags(limits),
+            .size_gva = plan->mem_size_gva[i],
+            .instance = writer->program->memories[i].instance};
         buf_append(&writer->records[HUSK_REC_MEMORIES], &row, sizeof row);
     }
 }
@@ -179,10 +185,10 @@ static void add_tables(struct note_writer *writer) {
     const struct plan *plan = writer->input->plan;
     for (uint32_t i = 0; i < writer->program->tables_count; i++) {
         const struct wasm_table *table = program_table(writer->program, i);
-        bool has_max = table->limits.has_max && table->limits.max < UINT32_MAX;
-        struct husk_image_table row = {.min_entries = table->limits.min,
-                                       .max_entries = has_max ? table->limits.max : UINT32_MAX,
-                                       .flags = table->limits.has_max ? HUSK_LIMIT_HAS_MAX : 0,
+        const struct wasm_limits *limits = &table->limits;
+        struct husk_image_table row = {.min_entries = limits->min,
+                                       .max_entries = limits->has_max ? limits->max : UINT32_MAX,
+                                       .flags = limit_flags(limits),
                                        .elem_type = wasm_abi_type(NULL, table->elem_type),
                                        .base_gva = plan->tables[i].base_gva,
                                        .reserve_entries = plan->tables[i].reserve_entries,
@@ -200,6 +206,14 @@ static void add_globals(struct note_writer *writer) {
                                         .flags = global->is_mutable ? HUSK_GLOBAL_MUTABLE : 0,
                                         .instance = writer->program->globals[i].instance};
         buf_append(&writer->records[HUSK_REC_GLOBALS], &row, sizeof row);
+    }
+}
+
+static void add_tags(struct note_writer *writer) {
+    for (uint32_t i = 0; i < writer->program->tags_count; i++) {
+        struct husk_image_tag row = {.type_idx = program_tag_type_idx(writer->program, i),
+                                     .instance = writer->program->tags[i].instance};
+        buf_append(&writer->records[HUSK_REC_TAGS], &row, sizeof row);
     }
 }
 
@@ -226,7 +240,11 @@ static void add_module(struct note_writer *writer) {
                                     .resume_gva = linked->resume_gva,
                                     .init_gva = linked->init_gva,
                                     .init_thunk_gva = linked->init_thunk_gva,
-                                    .opt_level = (uint32_t)input->opt_level};
+                                    .opt_level = (uint32_t)input->opt_level,
+                                    .throw_gva = linked->throw_gva,
+                                    .exception_gva = input->plan->exception_gva,
+                                    .exception_values = input->plan->exception_values,
+                                    .exception_slots_gva = input->plan->exception_slots_gva};
     row.compiler = add_string(writer, input->compiler, strlen(input->compiler));
     row.target_cpu = add_string(writer, input->target_cpu, strlen(input->target_cpu));
     row.name = add_bytes(writer, program_main(writer->program)->module->name);
@@ -262,6 +280,7 @@ int image_note_make(const struct image_input *input, struct buf *note, struct hu
     add_memories(&writer);
     add_tables(&writer);
     add_globals(&writer);
+    add_tags(&writer);
     buf_append(&writer.records[HUSK_REC_CODE_MAP], linked->code_rows,
                linked->code_rows_count * sizeof linked->code_rows[0]);
     buf_append(&writer.records[HUSK_REC_INLINED_CODE], linked->inlined_rows,

@@ -119,6 +119,8 @@ struct lower_module {
     LLVMValueRef unlikely; /* branch weights: the first successor is rarely taken */
     LLVMAttributeRef nomerge;
     enum lower_tier tier;
+    uint32_t *tag_stamps, *tag_names; /* per tag: lower_exceptions.c */
+    uint32_t tag_stamp, funcs_made;
     bool has_tail_calls;    /* any function of the program: lower_tail.c */
     bool is_strict;         /* every access of state is volatile; always true in the fast tier */
     bool *table_may_change; /* per table: its size is not a constant */
@@ -219,6 +221,28 @@ LLVMValueRef lower_const_i64(const struct lower_module *lm, uint64_t value);
 
 /* ---- inside a function: lower_emit.c, lower_func.c ---- */
 
+/* A catch clause. */
+struct lower_clause {
+    enum wasm_catch_kind kind;
+    uint32_t tag_idx;        /* flat; without _ALL */
+    uint32_t frame_idx;      /* of a try_table: the frame to whose label it goes */
+    bool is_rethrown;        /* of a legacy try: a rethrow refers to it */
+    LLVMBasicBlockRef block; /* its start; NULL: so far, nothing comes there */
+};
+
+/* A block with catch clauses: lower_exceptions.c. */
+struct lower_try {
+    struct lower_try *outer;         /* who catches what this one does not; NULL: callers */
+    struct lower_try *made_before;   /* of the function's */
+    uint64_t offset;                 /* of the instruction */
+    LLVMBasicBlockRef pad, dispatch; /* NULL: so far, nothing in it throws */
+    LLVMValueRef selector;           /* the tag, in dispatch */
+    bool is_dispatched, is_legacy;
+    uint32_t number; /* in the shared pad; 0: none */
+    uint32_t clauses_count;
+    struct lower_clause clauses[];
+};
+
 enum lower_frame_kind { LOWER_BLOCK, LOWER_LOOP, LOWER_IF, LOWER_BODY };
 
 struct lower_frame {
@@ -237,6 +261,13 @@ struct lower_frame {
     LLVMValueRef *else_params; /* the block's parameters, for the else branch */
     uint64_t stamp;            /* the last br_table that had this frame as a target */
     LLVMBasicBlockRef stamp_block;
+    struct lower_try *handler; /* where the code directly in this frame throws; NULL: to callers */
+    /* of legacy tries: the clauses, how many handlers have begun, and what a rethrow in the last
+     * one throws: the values, or for a catch_all the reference */
+    struct lower_try *legacy;
+    uint32_t clauses_done;
+    const struct lower_clause *caught_by;
+    LLVMValueRef *caught;
 };
 
 struct lower_func {
@@ -260,8 +291,15 @@ struct lower_func {
     struct lower_frame *frames;
     uint32_t frames_count, frames_cap;
     bool is_reachable;
-    uint8_t small_rank;   /* struct lower_small; 0 for stubs and thunks */
-    uint32_t growth_left; /* the cost of what may still be inlined */
+    struct lower_try *tries; /* all */
+    uint32_t pads_count;
+    LLVMBasicBlockRef shared_pad; /* lower_exceptions.c; NULL: none, like the next ones */
+    LLVMValueRef shared_slot, shared_selector, shared_choice;
+    uint32_t shared_count;
+    uint32_t named_tags;                     /* in its landing pads */
+    struct buf legacy_tries, legacy_clauses; /* lower_legacy.c */
+    uint8_t small_rank;                      /* struct lower_small; 0 for stubs and thunks */
+    uint32_t growth_left;                    /* the cost of what may still be inlined */
     /* the current instruction. Before the first one, only its offset is set: the body's */
     struct wasm_instr instr;
     const struct lower_row *row;
@@ -287,6 +325,9 @@ void lower_byte_paged_check(struct lower_func *lf, LLVMValueRef index64);
 LLVMValueRef lower_byte_paged_grow(struct lower_func *lf, LLVMValueRef delta64);
 /* The number of 64 KiB pages that the host has mapped for a memory. */
 LLVMValueRef lower_host_pages(struct lower_func *lf, uint32_t memory_idx);
+/* lower_memory64.c: traps if an access at this index of a 64-bit memory is beyond all that the
+ * memory can have. Returns the index to use; *offset becomes what is left to add, below 2^32. */
+LLVMValueRef lower_memory64_index(struct lower_func *lf, LLVMValueRef index, uint64_t *offset);
 /* lower_trap.c: trap with a kind of abi/trap.def if the i1 is true. lower_trap() traps always; the
  * code after it is unreachable. */
 void lower_trap_if(struct lower_func *lf, LLVMValueRef condition, uint8_t kind);
@@ -295,6 +336,14 @@ void lower_trap(struct lower_func *lf, uint8_t kind);
 LLVMValueRef lower_truth(struct lower_func *lf, LLVMValueRef value);
 LLVMValueRef lower_from_truth(struct lower_func *lf, LLVMValueRef bit);
 LLVMValueRef lower_zext64(struct lower_func *lf, LLVMValueRef value);
+/* lower_memory64.c: an i64 as an address of a memory, or an index of a table: i64 or, cut to 32
+ * bits, i32. */
+LLVMValueRef lower_to_address(struct lower_func *lf, LLVMValueRef value,
+                              const struct wasm_limits *limits);
+/* i1: does [start, start + count) reach beyond `size`? `limits`: of what has `start` as its
+ * address; NULL: it comes from an i32. */
+LLVMValueRef lower_range_is_outside(struct lower_func *lf, const struct wasm_limits *limits,
+                                    LLVMValueRef start, LLVMValueRef count, LLVMValueRef size);
 /* Access memories, globals, tables, and the sizes of segments: the state that a trap must leave
  * unchanged. */
 LLVMValueRef lower_state_load(struct lower_func *lf, LLVMTypeRef type, LLVMValueRef pointer);
@@ -318,6 +367,13 @@ int lower_expr(struct lower_func *lf, struct wasm_bytes code);
 void lower_frame_push(struct lower_func *lf, enum lower_frame_kind kind,
                       const struct wasm_functype *type);
 void lower_frames_free(struct lower_func *lf);
+/* The current instruction begins a block of this type. NULL: lf->status says why. */
+struct lower_frame *lower_frame_open(struct lower_func *lf, const struct wasm_blocktype *block);
+struct lower_frame *lower_frame_at(struct lower_func *lf, uint32_t depth);
+/* The current instruction ends a block. */
+void lower_end(struct lower_func *lf);
+/* Branch to a label, which takes the values on top of the stack. */
+void lower_branch_to(struct lower_func *lf, struct lower_frame *frame);
 void lower_return(struct lower_func *lf);
 bool lower_skip_dead(struct lower_func *lf);
 
@@ -340,11 +396,28 @@ void lower_trap_unless_type(struct lower_func *lf, LLVMValueRef id, uint32_t typ
 LLVMValueRef lower_call_value(struct lower_func *lf, const struct wasm_functype *type,
                               LLVMValueRef callee, const LLVMValueRef *args);
 
+/* lower_exceptions.c. A call, or an invoke if the code lies in a try: then the code after it is in
+ * another block. Whatever may throw is called by it. */
+LLVMValueRef lower_call_or_invoke(struct lower_func *lf, LLVMTypeRef type, LLVMValueRef callee,
+                                  LLVMValueRef *args, uint32_t args_count);
+/* The caller fills in the clauses. NULL: out of memory. */
+struct lower_try *lower_try_new(struct lower_func *lf, uint32_t clauses_count);
+void lower_tries_free(struct lower_func *lf);
+/* Push the values of the exception that was caught; make a reference to it. The offset is that of
+ * the instruction which does. */
+void lower_push_caught(struct lower_func *lf, uint32_t tag_idx);
+LLVMValueRef lower_take_caught(struct lower_func *lf, uint64_t offset);
+/* `values` may lie above the top of the operand stack. */
+void lower_throw(struct lower_func *lf, uint32_t tag_idx, const LLVMValueRef *values);
+void lower_throw_ref(struct lower_func *lf, LLVMValueRef ref);
+/* lower_legacy.c: before the function's first instruction. */
+void lower_legacy_scan(struct lower_func *lf, struct wasm_bytes code);
+
 /* lower_memory.c, lower_table.c: also used by init. Values are i64. */
 struct lower_span {
     uint32_t idx;       /* memory, table */
-    LLVMValueRef start; /* i64, from an i32 */
-    LLVMValueRef count; /* i64, from an i32 */
+    LLVMValueRef start; /* i64; from an i32, or from an i64 of a 64-bit memory or table */
+    LLVMValueRef count; /* the same */
 };
 LLVMValueRef lower_memory_pages(struct lower_func *lf, uint32_t memory_idx);
 LLVMValueRef lower_memory_pointer(struct lower_func *lf, uint32_t memory_idx, LLVMValueRef index64,
@@ -375,7 +448,7 @@ struct lower_rows {
 extern const struct lower_rows lower_control_rows, lower_call_rows, lower_integer_rows,
     lower_float_rows, lower_convert_rows, lower_memory_rows, lower_table_rows, lower_variable_rows,
     lower_simd_rows, lower_simd_memory_rows, lower_simd_integer_rows, lower_simd_float_rows,
-    lower_wide_rows, lower_ref_rows;
+    lower_wide_rows, lower_ref_rows, lower_exception_rows, lower_legacy_rows, lower_atomic_rows;
 /* lower_ops.c */
 void lower_ops_join(struct lower_row *ret_rows);
 

@@ -65,9 +65,7 @@ static LLVMValueRef build_call(struct lower_func *lf, const struct wasm_functype
         else
             LLVMBuildStore(lf->builder, args[i], lower_param_slot(lf->lm, i));
     }
-    lower_locate(lf);
-    LLVMValueRef call =
-        LLVMBuildCall2(lf->builder, lower_functype(lf->lm, type), callee, all, count, "");
+    LLVMValueRef call = lower_call_or_invoke(lf, lower_functype(lf->lm, type), callee, all, count);
     LLVMSetInstructionCallConv(call, lower_call_conv(lf->lm));
     free(all);
     return call;
@@ -99,11 +97,16 @@ LLVMValueRef lower_call_from_stack(struct lower_func *lf, const struct wasm_func
 }
 
 /* The callee's results are of the same number and kind as this function's. The return must directly
- * follow the call. */
+ * follow the call. A try around it is left with the frame: it does not catch what the callee
+ * throws. */
 static void tail_call(struct lower_func *lf, const struct wasm_functype *type,
                       LLVMValueRef callee) {
     LLVMValueRef *args = lf->stack + lf->stack_count - type->params_count;
+    struct lower_frame *frame = &lf->frames[lf->frames_count - 1];
+    struct lower_try *handler = frame->handler;
+    frame->handler = NULL;
     LLVMValueRef call = build_call(lf, type, callee, args, lf->results_area);
+    frame->handler = handler;
     if (call == NULL)
         return;
     lower_mark_tail_call(lf->lm, call);
@@ -197,11 +200,12 @@ static void push_slots(struct lower_func *lf, uint32_t slots_offset, const valty
     }
 }
 
-/* An imported function's stub: arguments to the mailbox, out to the host, results from the
- * mailbox. */
+/* An imported function's stub: arguments to the mailbox, out to the host, results from the mailbox.
+ * References to exceptions must be on the stack meanwhile (guest/throw.S). */
 int lower_import_stub(struct lower_module *lm, uint32_t func_idx) {
     struct lower_func lf;
     const struct wasm_functype *type = program_func_type(lm->program, func_idx);
+    const char *name = lm->plan->exception_slots_gva != 0 ? "husk.hostcall_refs" : "husk.hostcall";
     lower_func_begin(&lf, lm, lower_func_symbol(lm, func_idx), 0);
     lf.type = type;
     uint32_t place = lower_results_in_memory(lm, type) ? 1 : 0;
@@ -214,8 +218,7 @@ int lower_import_stub(struct lower_module *lm, uint32_t func_idx) {
     LLVMBuildStore(lf.builder, lower_const_i32(lm, func_idx),
                    lower_mailbox_field(lm, HUSK_MBOX_IMPORT_IDX));
     lower_locate(&lf);
-    LLVMBuildCall2(lf.builder, lm->hostcall_type, lower_runtime_func(lm, "husk.hostcall"), NULL, 0,
-                   "");
+    LLVMBuildCall2(lf.builder, lm->hostcall_type, lower_runtime_func(lm, name), NULL, 0, "");
     push_slots(&lf, HUSK_MBOX_HOST_SLOTS, type->results, type->results_count);
     lower_return(&lf);
     return lower_func_end(&lf);

@@ -71,9 +71,10 @@ void lower_mark_tail_call(struct lower_module *lm, LLVMValueRef call) {
 }
 
 bool lower_was_tail_call(LLVMValueRef instruction) {
-    return LLVMIsACallInst(instruction) != NULL &&
-           LLVMGetCallSiteStringAttribute(instruction, LOWER_ATTRIBUTES, TAIL_MARK,
-                                          sizeof TAIL_MARK - 1) != NULL;
+    const bool is_call =
+        LLVMIsACallInst(instruction) != NULL || LLVMIsAInvokeInst(instruction) != NULL;
+    return is_call && LLVMGetCallSiteStringAttribute(instruction, LOWER_ATTRIBUTES, TAIL_MARK,
+                                                     sizeof TAIL_MARK - 1) != NULL;
 }
 
 static void block_to_fast(LLVMBasicBlockRef block) {

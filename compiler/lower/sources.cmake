@@ -5,10 +5,12 @@ set(sources
     codegen_scan.c
     codegen_small.c
     crew.c
+    lower_atomic.c
     lower_call.c
     lower_control.c
     lower_convert.c
     lower_emit.c
+    lower_exceptions.c
     lower_float.c
     lower_folds.c
     lower_func.c
@@ -17,7 +19,9 @@ set(sources
     lower_inline.c
     lower_integer.c
     lower_lanes.c
+    lower_legacy.c
     lower_memory.c
+    lower_memory64.c
     lower_module.c
     lower_nan.c
     lower_ops.c

@@ -6,8 +6,10 @@
  *   globals, 16 bytes each
  *   size words, 8 bytes each: memories, tables, element segments, data segments
  *   elements of segments that are needed at run time
+ *   the pending exception
  *   tables that cannot grow
  *   (page) tables that can, each on its own pages
+ *   (page) exception slots
  *
  * Each growable table reserves space. A table with a small declared maximum (PLAN_SMALL_ENTRIES)
  * reserves that maximum. The other tables share the rest of PLAN_GROW_BYTES equally; each gets at
@@ -20,6 +22,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "exception.h"
 #include "layout.h"
 #include "limits.h"
 #include "name_text.h"
@@ -193,6 +196,8 @@ static bool datas_are_scattered(const struct plan *plan) {
             continue;
         uint32_t memory = instance->memories[data->memory_idx];
         total += data->bytes.count;
+        if (offset.bits > HUSK_MEM64_INDEX_MAX)
+            continue; /* in no memory */
         low[memory] = offset.bits < low[memory] ? offset.bits : low[memory];
         high[memory] = offset.bits > high[memory] ? offset.bits : high[memory];
     }
@@ -372,6 +377,27 @@ static void place_words(struct plan *plan, struct placer *placer) {
         plan->datas[i].size_gva = place(placer, 8, 8);
 }
 
+static uint64_t exception_bytes(const struct plan *plan) {
+    return sizeof(struct husk_exception) + (uint64_t)plan->exception_values * HUSK_SLOT_BYTES;
+}
+
+static void place_exception(struct plan *plan, struct placer *placer) {
+    const struct program *program = plan->program;
+    if (!program->has_exceptions)
+        return;
+    for (uint32_t i = 0; i < program->tags_count; i++) {
+        uint32_t count = program_tag_type(program, i)->params_count;
+        plan->exception_values = count > plan->exception_values ? count : plan->exception_values;
+    }
+    plan->exception_gva = place(placer, exception_bytes(plan), HUSK_SLOT_BYTES);
+}
+
+static void place_exception_slots(struct plan *plan, struct placer *placer) {
+    if (program_takes_references(plan->program))
+        plan->exception_slots_gva =
+            place(placer, HUSK_EXCEPTION_SLOTS * exception_bytes(plan), HUSK_PAGE_SIZE);
+}
+
 static void place_tables(struct plan *plan, struct placer *placer) {
     const struct program *program = plan->program;
     uint64_t share = table_share(program);
@@ -402,6 +428,24 @@ static int in_module(const struct program *program, struct program_def def, int 
                        name_show(&shown, (const char *)name.data, name.count));
 }
 
+/* A module with a larger one is valid, and cannot be instantiated. With 32-bit addresses there is
+ * none. */
+static int check_memories(const struct program *program, struct husk_error *err) {
+    for (uint32_t i = 0; i < program->memories_count; i++) {
+        const struct wasm_memory *memory = program_memory(program, i);
+        const uint64_t pages = wasm_memory_chunks(memory, memory->limits.min);
+        if (pages > HUSK_MAX_MEM64_PAGES)
+            return in_module(
+                program, program->memories[i],
+                error_at(err, HUSK_E_LIMIT, memory->offset,
+                         "a memory starts with %llu pages of 64 KiB; with 64-bit addresses it can "
+                         "have %u (8 GiB): declare a smaller minimum",
+                         (unsigned long long)pages, HUSK_MAX_MEM64_PAGES),
+                err);
+    }
+    return 0;
+}
+
 /* A module with a larger one is valid, and cannot be instantiated. */
 static int check_tables(const struct program *program, struct husk_error *err) {
     for (uint32_t i = 0; i < program->tables_count; i++) {
@@ -427,12 +471,15 @@ static int plan_place(struct plan *plan, struct husk_error *err) {
         plan->elems[i].base_gva =
             place(&placer,
                   elem_needs_room(plan, i) ? 8 * (uint64_t)program_elem(program, i)->count : 0, 8);
+    place_exception(plan, &placer);
     place_tables(plan, &placer);
+    place_exception_slots(plan, &placer);
     if (placer.end > HUSK_DATA_END_GVA)
         return error_set(err, HUSK_E_LIMIT,
-                         "the module's %u globals, %u tables and %u element segments need %llu "
-                         "MiB; an instance has %u MiB for them",
+                         "the module's %u globals, %u tables, %u element segments and %u tags need "
+                         "%llu MiB; an instance has %u MiB for them",
                          program->globals_count, program->tables_count, program->elems_count,
+                         program->tags_count,
                          (unsigned long long)((placer.end - HUSK_DATA_GVA) >> 20),
                          (HUSK_DATA_END_GVA - HUSK_DATA_GVA) >> 20);
     plan->data_end_gva = (uint32_t)placer.end;
@@ -479,6 +526,8 @@ static int check_imports(const struct program *program, struct husk_error *err) 
 
 int plan_new(const struct program *program, struct plan **ret_plan, struct husk_error *err) {
     int status = check_imports(program, err);
+    if (status == 0)
+        status = check_memories(program, err);
     if (status != 0)
         return status;
     struct plan_full *full = calloc(1, sizeof *full);

@@ -15,7 +15,7 @@
 
 #define TYPE_TEXT_BYTES 96
 
-static const char *const kind_names[JOIN_KINDS] = {"function", "table", "memory", "global"};
+static const char *const kind_names[JOIN_KINDS] = {"function", "table", "memory", "global", "tag"};
 
 /* Everything of something that matching looks at. */
 struct described {
@@ -45,6 +45,7 @@ static bool is_subtype(valtype_t sub, valtype_t super) {
     case WASM_HEAP_INDEX: return heap == WASM_HEAP_FUNC;
     case WASM_HEAP_NOFUNC: return heap == WASM_HEAP_FUNC || heap == WASM_HEAP_INDEX;
     case WASM_HEAP_NOEXTERN: return heap == WASM_HEAP_EXTERN;
+    case WASM_HEAP_NOEXN: return heap == WASM_HEAP_EXN;
     default: return false;
     }
 }
@@ -69,7 +70,9 @@ static struct described describe(const struct join *join, enum wasm_kind kind,
         item.type = flat_type(join, def.instance, module->globals[def.idx].type);
         item.is_mutable = module->globals[def.idx].is_mutable;
         break;
-    case WASM_KIND_TAG: break; /* not lowered yet: refused before */
+    case WASM_KIND_TAG:
+        item.type_idx = join->instances[def.instance].types[module->tags[def.idx].type_idx];
+        break;
     }
     return item;
 }
@@ -94,10 +97,12 @@ static void type_text(const struct join *join, const struct described *item,
                       char text[TYPE_TEXT_BYTES]) {
     const struct wasm_functype *type = &join->program->types[item->type_idx];
     text[0] = '\0';
-    if (item->kind == WASM_KIND_FUNC) {
+    if (item->kind == WASM_KIND_FUNC || item->kind == WASM_KIND_TAG) {
         append_types(text, type->params, type->params_count);
-        append(text, " -> ");
-        append_types(text, type->results, type->results_count);
+        if (item->kind == WASM_KIND_FUNC) {
+            append(text, " -> ");
+            append_types(text, type->results, type->results_count);
+        }
     } else if (item->kind == WASM_KIND_GLOBAL) {
         snprintf(text, TYPE_TEXT_BYTES, "%s%s", item->is_mutable ? "mutable " : "",
                  TYPE_TEXT(item->type));
@@ -110,8 +115,12 @@ static void type_text(const struct join *join, const struct described *item,
                  item->kind == WASM_KIND_TABLE ? TYPE_TEXT(item->type) : "",
                  item->kind == WASM_KIND_TABLE ? ", " : "", item->limits.min);
     }
+    if (item->limits.is_shared)
+        append(text, ", shared");
     if (item->has_byte_pages)
         append(text, " pages of one byte");
+    if (item->limits.is_64)
+        append(text, item->kind == WASM_KIND_TABLE ? ", i64 indices" : ", i64 addresses");
 }
 
 /* "module"."name", which is imported or exported. */
@@ -152,12 +161,9 @@ static bool may_have_grown(const struct join *join, uint32_t importer) {
 
 static bool limits_match(const struct join *join, uint32_t importer, const struct described *have,
                          const struct described *wanted) {
-    uint64_t max = UINT32_MAX;
-    if (have->kind == WASM_KIND_MEMORY && !have->has_byte_pages)
-        max = HUSK_MAX_MEM_PAGES;
-    if (have->limits.has_max)
-        max = have->limits.max;
+    const uint64_t max = have->limits.max; /* the most that its addresses reach, if none is given */
     if (wanted->limits.is_64 != have->limits.is_64 ||
+        wanted->limits.is_shared != have->limits.is_shared ||
         wanted->has_byte_pages != have->has_byte_pages)
         return false;
     if (wanted->limits.has_max && (!have->limits.has_max || have->limits.max > wanted->limits.max))
@@ -171,7 +177,8 @@ static bool matches(const struct join *join, uint32_t importer, const struct des
     if (have->kind != wanted->kind)
         return false;
     switch (wanted->kind) {
-    case WASM_KIND_FUNC: return have->type_idx == wanted->type_idx;
+    case WASM_KIND_FUNC:
+    case WASM_KIND_TAG: return have->type_idx == wanted->type_idx;
     case WASM_KIND_TABLE:
         return have->type == wanted->type && limits_match(join, importer, have, wanted);
     case WASM_KIND_MEMORY: return limits_match(join, importer, have, wanted);
@@ -179,7 +186,6 @@ static bool matches(const struct join *join, uint32_t importer, const struct des
         return have->is_mutable == wanted->is_mutable &&
                (have->type == wanted->type ||
                 (!have->is_mutable && is_subtype(have->type, wanted->type)));
-    case WASM_KIND_TAG: break;
     }
     return false;
 }
@@ -205,10 +211,12 @@ int join_match(struct join *join, struct join_import wanted, struct program_def 
 
 int join_same(struct join *join, struct join_import first, struct join_import second) {
     const struct named_item a = import_item(join, first), b = import_item(join, second);
-    if (a.item.type == b.item.type && a.item.has_byte_pages == b.item.has_byte_pages &&
-        a.item.limits.is_64 == b.item.limits.is_64 && a.item.is_mutable == b.item.is_mutable &&
-        a.item.limits.min == b.item.limits.min && a.item.limits.has_max == b.item.limits.has_max &&
-        a.item.limits.max == b.item.limits.max)
+    if (a.item.type_idx == b.item.type_idx && a.item.type == b.item.type &&
+        a.item.has_byte_pages == b.item.has_byte_pages &&
+        a.item.limits.is_64 == b.item.limits.is_64 &&
+        a.item.limits.is_shared == b.item.limits.is_shared &&
+        a.item.is_mutable == b.item.is_mutable && a.item.limits.min == b.item.limits.min &&
+        a.item.limits.has_max == b.item.limits.has_max && a.item.limits.max == b.item.limits.max)
         return 0;
     struct name_text shown[4];
     char a_text[TYPE_TEXT_BYTES], b_text[TYPE_TEXT_BYTES];

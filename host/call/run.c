@@ -13,6 +13,7 @@
 
 #include "clock.h"
 #include "error.h"
+#include "exceptions.h"
 #include "hostcall.h"
 #include "image_internal.h"
 #include "mailbox.h"
@@ -54,14 +55,20 @@ static void set_start_regs(husk_sandbox *sandbox) {
 static bool serve_service(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     volatile struct husk_mailbox *mailbox = sandbox->machine->arena.mailbox;
     uint32_t op = mailbox->service_op;
-    uint64_t idx = mailbox->service_arg[0], delta = mailbox->service_arg[1];
+    uint64_t idx = mailbox->service_arg[0], arg = mailbox->service_arg[1];
+    hotset_host_writes(&sandbox->machine->hotset, sandbox->machine->arena.mailbox,
+                       sizeof mailbox->service_ret); /* its first page */
     switch (op) {
     case HUSK_SERVICE_MEMORY_GROW:
-        mailbox->service_ret = sandbox_memory_grow(sandbox, idx, delta);
+        mailbox->service_ret = sandbox_memory_grow(sandbox, idx, arg);
         return true;
     case HUSK_SERVICE_TABLE_GROW:
-        mailbox->service_ret = sandbox_table_grow(sandbox, idx, delta);
+        mailbox->service_ret = sandbox_table_grow(sandbox, idx, arg);
         return true;
+    case HUSK_SERVICE_ATOMIC_WAIT:
+        sandbox_sleep(sandbox, (int64_t)arg);
+        mailbox->service_ret = HUSK_ATOMIC_WAIT_TIMED_OUT;
+        return !cut_off(sandbox, true, outcome);
     default:
         outcome_violation(sandbox, outcome, "the guest asked for service %u, which does not exist",
                           op);
@@ -72,18 +79,31 @@ static bool serve_service(husk_sandbox *sandbox, struct husk_outcome *outcome) {
 /* Go on after a host function. A call that it made may have ended so that this call must end,
  * too. */
 static bool resume_after_host(husk_sandbox *sandbox, struct call_frame *frame,
-                              struct husk_outcome *outcome) {
-    if (!frame->was_nested)
+                              enum hostcall_next next, struct husk_outcome *outcome) {
+    const struct husk_image_module *module = &sandbox->image->code->module;
+    if (!frame->was_nested && next == HOSTCALL_RETURNS)
         return true;
     if (sandbox->is_poisoned) {
         outcome_cut_inside(sandbox, outcome);
         return false;
     }
+    if (!frame->was_nested)
+        machine_get_regs(sandbox->machine, &frame->regs);
     frame->was_nested = false;
     calls_forget_end(&sandbox->calls);
-    vm_regs_set_pc(&frame->regs, sandbox->image->code->module.resume_gva);
+    vm_regs_set_pc(&frame->regs, next == HOSTCALL_THROWS ? module->throw_gva : module->resume_gva);
     machine_set_regs(sandbox->machine, &frame->regs);
     return !cut_off(sandbox, true, outcome);
+}
+
+static bool serve_host_call(husk_sandbox *sandbox, struct call_frame *frame,
+                            struct husk_outcome *outcome) {
+    const enum hostcall_next next = hostcall_serve(sandbox, outcome);
+    if (next != HOSTCALL_ENDED)
+        return resume_after_host(sandbox, frame, next, outcome);
+    if (outcome->kind == HUSK_PENDING)
+        cut_off(sandbox, true, outcome);
+    return false;
 }
 
 /* True: go on running. False: the call ended. */
@@ -91,13 +111,9 @@ static bool serve_port(husk_sandbox *sandbox, struct call_frame *frame, uint8_t 
                        struct husk_outcome *outcome) {
     switch (port) {
     case HUSK_PORT_CALL_DONE: outcome_begin(outcome, HUSK_RETURNED); return false;
-    case HUSK_PORT_HOST_CALL:
-        if (hostcall_serve(sandbox, outcome))
-            return resume_after_host(sandbox, frame, outcome);
-        if (outcome->kind == HUSK_PENDING)
-            cut_off(sandbox, true, outcome);
-        return false;
+    case HUSK_PORT_HOST_CALL: return serve_host_call(sandbox, frame, outcome);
     case HUSK_PORT_SERVICE: return serve_service(sandbox, outcome);
+    case HUSK_PORT_UNCAUGHT: exception_uncaught(sandbox, outcome); return false;
     default:
         outcome_violation(sandbox, outcome, "the guest wrote to port 0x%x", port);
         return false;
@@ -220,7 +236,8 @@ static void count_outcome(husk_sandbox *sandbox, enum husk_outcome_kind kind) {
                                              [HUSK_EXITED] = STAT_exits,
                                              [HUSK_DEADLINE] = STAT_deadlines,
                                              [HUSK_INTERRUPTED] = STAT_interrupts,
-                                             [HUSK_GUEST_VIOLATION] = STAT_guest_violations};
+                                             [HUSK_GUEST_VIOLATION] = STAT_guest_violations,
+                                             [HUSK_THREW] = STAT_uncaught_exceptions};
     if (kind != HUSK_RETURNED && kind != HUSK_PENDING)
         stat_count(sandbox->tally, stats[kind]);
 }
@@ -275,12 +292,12 @@ static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame,
     frame->parent = parent;
     frame->ran_ns = 0;
     frame->was_nested = false;
-    /* before all else, because the arguments are in the mailbox already */
-    hotset_written_here(&sandbox->machine->hotset);
     int status = frame_limit(sandbox, frame, limits, err);
     if (status != 0)
         return status;
     frame->kicked_before = kicker_enter(&sandbox->machine->kicker);
+    if (parent != NULL)
+        parent->was_host_watched = sandbox->machine->hotset.is_watched;
     if (parent != NULL && !parent->was_nested) {
         machine_get_regs(sandbox->machine, &parent->regs);
         parent->was_nested = true;
@@ -296,6 +313,8 @@ static void frame_leave(husk_sandbox *sandbox) {
     struct watchdog *watchdog = &sandbox->engine->watchdog;
     const uint64_t kicked_before = calls->frame->kicked_before;
     calls_pop(calls, watchdog);
+    if (calls->frame != NULL && calls->frame->was_host_watched)
+        hotset_watch(&sandbox->machine->hotset);
     kicker_leave(&sandbox->machine->kicker, kicked_before);
     if (calls_stand_still(calls))
         calls_park(calls, watchdog, false);
@@ -367,9 +386,11 @@ static bool answer_pending(husk_sandbox *sandbox, const struct husk_answer *answ
                            struct husk_outcome *outcome) {
     struct call_frame *frame = &sandbox->calls.outermost;
     if (sandbox->is_poisoned)
-        return resume_after_host(sandbox, frame, outcome);
-    return !cut_off(sandbox, true, outcome) && hostcall_answer(sandbox, answer, outcome) &&
-           resume_after_host(sandbox, frame, outcome);
+        return resume_after_host(sandbox, frame, HOSTCALL_RETURNS, outcome);
+    if (cut_off(sandbox, true, outcome))
+        return false;
+    const enum hostcall_next next = hostcall_answer(sandbox, answer, outcome);
+    return next != HOSTCALL_ENDED && resume_after_host(sandbox, frame, next, outcome);
 }
 
 int run_resume(husk_sandbox *sandbox, const struct husk_answer *answer,
@@ -387,7 +408,6 @@ int run_resume(husk_sandbox *sandbox, const struct husk_answer *answer,
     }
     calls->is_pending = false;
     calls_forget_end(calls);
-    hotset_written_here(&sandbox->machine->hotset);
     frame->kicked_before = kicker_enter(&sandbox->machine->kicker);
     status = answer_pending(sandbox, answer, ret_outcome)
                  ? run_frame(sandbox, frame, ret_outcome, err)

@@ -33,7 +33,7 @@ static int check_known(struct husk_error *err, const char *array, uint64_t idx, 
 }
 
 static int check_kind(struct husk_error *err, const char *array, uint64_t idx, uint32_t kind) {
-    if (kind <= HUSK_ABI_GLOBAL)
+    if (kind <= HUSK_ABI_TAG)
         return 0;
     return error_set(err, HUSK_E_IMAGE_VERSION,
                      "%s %llu: a kind (%u) that this husk does not know" IMAGE_IS_NEWER, array,
@@ -107,6 +107,7 @@ static uint32_t unknown_instance(const struct image_code *code, uint32_t instanc
 static int check_all_known(const struct image_code *code, struct husk_error *err) {
     const uint32_t flags =
         HUSK_IMAGE_NEEDS_INIT | HUSK_IMAGE_SNAPSHOT | HUSK_IMAGE_STRICT | HUSK_IMAGE_FILES;
+    const uint32_t limit_flags = HUSK_LIMIT_HAS_MAX | HUSK_LIMIT_IS_64;
     int status = check_known(err, "module", 0, code->module.flags & ~flags);
     for (uint32_t i = 0; i < code->funcs_count && status == 0; i++)
         status = check_known(err, "function", i, unknown_instance(code, code->funcs[i].instance));
@@ -120,17 +121,19 @@ static int check_all_known(const struct image_code *code, struct husk_error *err
         status = check_kind(err, "export", i, code->exports[i].kind);
     for (uint32_t i = 0; i < code->memories_count && status == 0; i++)
         status = check_known(err, "memory", i,
-                             (code->memories[i].flags & ~HUSK_LIMIT_HAS_MAX) |
+                             (code->memories[i].flags & ~(limit_flags | HUSK_LIMIT_SHARED)) |
                                  unknown_instance(code, code->memories[i].instance) |
                                  code->memories[i].zero);
     for (uint32_t i = 0; i < code->tables_count && status == 0; i++)
         status = check_known(err, "table", i,
-                             (code->tables[i].flags & ~HUSK_LIMIT_HAS_MAX) |
+                             (code->tables[i].flags & ~limit_flags) |
                                  unknown_instance(code, code->tables[i].instance));
     for (uint32_t i = 0; i < code->globals_count && status == 0; i++)
         status = check_known(err, "global", i,
                              (code->globals[i].flags & ~HUSK_GLOBAL_MUTABLE) |
                                  unknown_instance(code, code->globals[i].instance));
+    for (uint32_t i = 0; i < code->tags_count && status == 0; i++)
+        status = check_known(err, "tag", i, unknown_instance(code, code->tags[i].instance));
     return status;
 }
 
@@ -220,6 +223,7 @@ static uint32_t kind_count(const struct image_code *code, uint32_t kind) {
     case HUSK_ABI_TABLE: return code->tables_count;
     case HUSK_ABI_MEMORY: return code->memories_count;
     case HUSK_ABI_GLOBAL: return code->globals_count;
+    case HUSK_ABI_TAG: return code->tags_count;
     default: return 0;
     }
 }
@@ -228,7 +232,7 @@ static int check_imports(struct image_code *code, struct husk_error *err) {
     for (uint32_t i = 0; i < code->imports_count; i++) {
         const struct husk_image_import *import = &code->imports[i];
         if (import->idx >= kind_count(code, import->kind))
-            return bad_row(err, "import", i, "no such function, table, memory or global");
+            return bad_row(err, "import", i, "no such function, table, memory, global or tag");
         if (import->idx != code->imported_count[import->kind])
             return bad_row(err, "import", i,
                            "imports must come first in their index space, in order");
@@ -243,22 +247,33 @@ static int check_exports(const struct image_code *code, struct husk_error *err) 
     for (uint32_t i = 0; i < code->exports_count; i++) {
         const struct husk_image_export *export = &code->exports[i];
         if (export->idx >= kind_count(code, export->kind))
-            return bad_row(err, "export", i, "no such function, table, memory or global");
+            return bad_row(err, "export", i, "no such function, table, memory, global or tag");
         if (!in_strings(code, export->name))
             return bad_row(err, "export", i, "its name is outside the strings");
     }
     return 0;
 }
 
+#define MAX_PAGES_64_BIT (UINT64_C(1) << 48) /* 64-bit addresses reach no more */
+
+/* Only the maximum of a 64-bit memory may be more than it can have. */
+static bool memory_limits_are_possible(const struct husk_image_memory *memory) {
+    const bool is_64 = (memory->flags & HUSK_LIMIT_IS_64) != 0;
+    return memory->min_pages <= memory->max_pages &&
+           memory->min_pages <= image_memory_pages_most(memory) &&
+           memory->max_pages <= (is_64 ? MAX_PAGES_64_BIT : HUSK_MAX_MEM_PAGES);
+}
+
 static int check_memories(const struct husk_image *image, struct husk_error *err) {
     for (uint32_t i = 0; i < image->code->memories_count; i++) {
         const struct husk_image_memory *memory = &image->code->memories[i];
-        if (memory->max_pages > HUSK_MAX_MEM_PAGES || memory->min_pages > memory->max_pages)
+        if (!memory_limits_are_possible(memory))
             return bad_row(err, "memory", i, "impossible limits");
         if (memory->size_gva % 8 != 0 || !image_in_data(image, memory->size_gva, 8))
             return bad_row(err, "memory", i, "its size word is outside the data");
         if (image->memory_sizes[i] < memory->min_pages ||
-            image->memory_sizes[i] > memory->max_pages)
+            image->memory_sizes[i] > memory->max_pages ||
+            image->memory_sizes[i] > image_memory_pages_most(memory))
             return bad_row(err, "memory", i, "its size is outside its limits");
         /* A snapshot's guest may have overwritten its own copy: that is its business alone. */
         if (!image->is_snapshot && image_data_u64(image, memory->size_gva) != memory->min_pages)
@@ -338,7 +353,9 @@ static int check_each_table(const struct husk_image *image, const uint64_t *data
             return status;
         if (!valtype_is_ref(table->elem_type))
             return bad_row(err, "table", i, "not of references");
-        if (table->min_entries > table->max_entries || table->max_entries > UINT32_MAX ||
+        const bool is_64 = (table->flags & HUSK_LIMIT_IS_64) != 0;
+        if (table->min_entries > table->max_entries ||
+            (!is_64 && table->max_entries > UINT32_MAX) ||
             image->table_sizes[i] < table->min_entries ||
             image->table_sizes[i] > table->reserve_entries)
             return bad_row(err, "table", i, "impossible limits");
@@ -376,6 +393,47 @@ static int check_globals(const struct husk_image *image, struct husk_error *err)
         if (global->gva % 16 != 0 || !image_in_data(image, global->gva, 16))
             return bad_row(err, "global", i, "outside the data");
     }
+    return 0;
+}
+
+/* An exception of every tag fits into the pending exception, if there is one: then its values are
+ * read, and a host function may write them, without another look at the type. */
+static int check_tags(const struct image_code *code, struct husk_error *err) {
+    const struct husk_image_module *module = &code->module;
+    for (uint32_t i = 0; i < code->tags_count; i++) {
+        if (code->tags[i].type_idx >= code->types_count)
+            return bad_row(err, "tag", i, "no such type");
+        const struct husk_image_type *type = &code->types[code->tags[i].type_idx];
+        if (type->results_count != 0)
+            return bad_row(err, "tag", i, "its type has results");
+        if (module->exception_gva != 0 && type->params_count > module->exception_values)
+            return bad_row(err, "tag", i, "an exception has no room for its values");
+    }
+    return 0;
+}
+
+static int check_exceptions(const struct husk_image *image, struct husk_error *err) {
+    const struct husk_image_module *module = &image->code->module;
+    const uint32_t exception_gva = module->exception_gva, slots_gva = module->exception_slots_gva;
+    if (exception_gva == 0 &&
+        (module->throw_gva != 0 || module->exception_values != 0 || slots_gva != 0))
+        return bad_row(err, "module", 0, "exceptions without a place for the pending one");
+    if (!is_code_or_zero(image->code, module->throw_gva))
+        return bad_row(err, "module", 0, "the code that throws is outside the text");
+    if (module->exception_values > LIMIT_ARITY)
+        return bad_row(err, "module", 0, "an exception has too many values");
+    if (exception_gva % HUSK_SLOT_BYTES != 0 || slots_gva % HUSK_SLOT_BYTES != 0)
+        return bad_row(err, "module", 0, "exceptions are not aligned");
+    if (exception_gva != 0 &&
+        !image_in_data(image, exception_gva, image_exception_bytes(image->code)))
+        return bad_row(err, "module", 0, "the pending exception is outside the data");
+    if (slots_gva == 0)
+        return 0;
+    auto_free uint64_t *data_ends = data_ends_make(image);
+    if (data_ends == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory to check the image's exceptions");
+    if (!is_all_data(image, data_ends, slots_gva, image_exception_slot_bytes(image->code)))
+        return bad_row(err, "module", 0, "the exception slots are outside the data");
     return 0;
 }
 
@@ -503,6 +561,10 @@ int image_check(const struct husk_image *image, struct husk_error *err) {
         status = check_tables(image, err);
     if (status == 0)
         status = check_globals(image, err);
+    if (status == 0)
+        status = check_tags(code, err);
+    if (status == 0)
+        status = check_exceptions(image, err);
     if (status == 0)
         status = check_code_rows(code, err);
     if (status == 0)

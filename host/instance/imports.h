@@ -82,7 +82,7 @@ struct import_def {
     uint32_t hash;
     char *module, *name; /* each followed by a NUL; they may hold more NULs */
     size_t module_bytes, name_bytes;
-    struct husk_functype func; /* FUNC: points into `types` */
+    struct husk_functype func; /* FUNC, TAG: points into `types` */
     husk_type *types;
     husk_host_fn fn;
     void *user;
@@ -90,8 +90,11 @@ struct import_def {
     /* FUNC: fn gets the sandbox's state of this group instead of `user`; or NULL */
     struct import_group *group;
     struct husk_value value; /* GLOBAL */
-    bool is_mutable;
-    uint64_t min, max; /* MEMORY: wasm pages; TABLE: entries; max UINT64_MAX: none */
+    bool is_mutable;         /* GLOBAL */
+    bool is_shared;          /* MEMORY */
+    bool is_64;              /* MEMORY: addresses, TABLE: indices are i64 */
+    bool has_max;
+    uint64_t min, max; /* MEMORY: wasm pages; TABLE: entries; without has_max, UINT64_MAX */
     husk_type elem_type;
 };
 
@@ -118,6 +121,9 @@ enum husk_unknown imports_unknown(const husk_imports *imports);
  * (copied). */
 int import_stub_new(const struct husk_extern *wanted, const char *message,
                     struct import_def **ret_def, struct husk_error *err);
+/* The same for a tag. */
+int import_stub_tag_new(const struct husk_extern *wanted, struct import_def **ret_def,
+                        struct husk_error *err);
 
 /* imports_link.c: find the definition of every import of the image. ret_defs: the caller's array of
  * husk_image_imports_count(image) pointers, all NULL. It gets one definition per import, in the

@@ -31,6 +31,7 @@
  *                                     while one is pending), regs of the vCPU
  *   set again by load and restore     mapped, image, hotset, start, spare, owes_restored_call,
  *                                     is_poisoned, poisoned_by, changes_begun, calls.ended_at,
+ *                                     calls.thrown (of which link.thrown has the values),
  *                                     calls.is_interrupted
  *   not the instance's, unchanged     engine, machine, vcpu_ops, tally, limits, vm, vcpu,
  *                                     kicker, tables, next_slot, has_failed_vm, next_idle,
@@ -41,17 +42,17 @@
  */
 _Static_assert(sizeof(struct husk_sandbox) - sizeof(struct linkage) - sizeof(struct labelled) -
                            sizeof(struct call_state) ==
-                       64 &&
+                       72 &&
                    sizeof(struct call_state) - sizeof(struct call_frame) -
                            sizeof(struct call_pending) ==
-                       64,
+                       72,
                "a new field of struct husk_sandbox");
 _Static_assert(sizeof(struct machine) - sizeof(struct husk_sandbox_options) -
                        sizeof(struct sizing) - sizeof(struct arena) - sizeof(struct kicker) -
                        sizeof(struct hotset) - sizeof(struct tally) ==
                    72,
                "a new field of struct machine");
-_Static_assert(sizeof(struct linkage) == 72 && sizeof(struct group_state) == 16,
+_Static_assert(sizeof(struct linkage) == 80 && sizeof(struct group_state) == 16,
                "a new field of linkage.h");
 _Static_assert(sizeof(struct sizing) == 72, "a new field of struct sizing");
 _Static_assert(sizeof(struct arena) == 120 && sizeof(struct arena_memory) == 32,
@@ -147,8 +148,7 @@ static void list_sort(struct page_list *list) {
 }
 
 static int list_changed(struct machine *machine, struct page_list *list, struct husk_error *err) {
-    int status = hotset_update(&machine->hotset, &machine->arena, machine->mapped,
-                               &machine->engine->pagemap, err);
+    int status = machine_find_written(machine, err);
     for (uint32_t i = 0; status == 0 && i < machine->hotset.count; i++)
         status = list_page(machine, list, machine->hotset.pages[i].hva, err);
     for (uint32_t i = 0; status == 0 && i < machine->arena.overlays_count; i++) {

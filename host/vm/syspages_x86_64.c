@@ -44,13 +44,14 @@ struct sys_space {
 };
 
 gpa_t gpa_of_gva(uint64_t gva) {
-    const uint64_t window = 0x100000000ull;
+    const uint64_t first = 0x100000000ull;
+    const uint64_t window = (uint64_t)HUSK_MAX_MEM64_PAGES * HUSK_WASM_PAGE_SIZE;
     if (gva < HUSK_MEM0_GVA)
         return gpa(gva);
     if (gva < HUSK_MEM1_BASE_GVA)
-        return gpa(window + (gva - HUSK_MEM0_GVA));
+        return gpa(first + (gva - HUSK_MEM0_GVA));
     uint64_t offset = gva - HUSK_MEM1_BASE_GVA;
-    return gpa((offset / HUSK_MEM_STRIDE + 1) * window + offset % HUSK_MEM_STRIDE);
+    return gpa(first + offset / HUSK_MEM_STRIDE * window + offset % HUSK_MEM_STRIDE);
 }
 
 /* A code or data segment descriptor of ring 0: SDM vol. 3A, section 3.4.5. In 64-bit mode only
@@ -85,7 +86,8 @@ static void fill_tss(uint8_t *tss) {
     memcpy(tss + 0x66, &bitmap_offset, sizeof bitmap_offset);
     uint8_t *bitmap = tss + SYS_TSS_HEAD_BYTES;
     memset(bitmap, 0xff, SYS_TSS_BYTES - SYS_TSS_HEAD_BYTES);
-    static const uint8_t ports[] = {HUSK_PORT_CALL_DONE, HUSK_PORT_HOST_CALL, HUSK_PORT_SERVICE};
+    static const uint8_t ports[] = {HUSK_PORT_CALL_DONE, HUSK_PORT_HOST_CALL, HUSK_PORT_SERVICE,
+                                    HUSK_PORT_UNCAUGHT};
     /* `out %eax` covers four ports, and the CPU wants the bit of each to be clear. */
     for (size_t i = 0; i < sizeof ports; i++)
         for (unsigned port = ports[i]; port < ports[i] + 4u; port++)

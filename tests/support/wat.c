@@ -27,7 +27,8 @@ uint8_t *wat_to_wasm(const char *wat, size_t *ret_count) {
     close(fd);
     snprintf(wasm_path, sizeof wasm_path, "%s.wasm", path);
     snprintf(command, sizeof command,
-             "wat2wasm --enable-multi-memory --enable-extended-const --enable-tail-call "
+             "wat2wasm --enable-multi-memory --enable-memory64 --enable-extended-const "
+             "--enable-exceptions --enable-threads --enable-tail-call "
              "--debug-names %s -o %s",
              path, wasm_path);
     int rc = system(command);
@@ -120,9 +121,9 @@ void wat_lab_close(struct wat_lab *lab) {
 }
 
 static husk_type type_of_letter(char letter) {
-    static const char letters[] = "iIfFvce";
-    static const husk_type types[] = {HUSK_I32,  HUSK_I64,     HUSK_F32,      HUSK_F64,
-                                      HUSK_V128, HUSK_FUNCREF, HUSK_EXTERNREF};
+    static const char letters[] = "iIfFvcex";
+    static const husk_type types[] = {HUSK_I32,  HUSK_I64,     HUSK_F32,       HUSK_F64,
+                                      HUSK_V128, HUSK_FUNCREF, HUSK_EXTERNREF, HUSK_EXNREF};
     return types[strchr(letters, letter) - letters];
 }
 
