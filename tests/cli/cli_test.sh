@@ -138,7 +138,7 @@ wat2wasm --enable-memory64 wide.wat -o wide.wasm || fail setup "wat2wasm"
 run "inspect a 64-bit memory" 0 "$husk" inspect wide.wasm
 prints "inspect a 64-bit memory" "memory wide: i64, 1 to 281474976710656 pages of 64 KiB"
 run "inspect a 64-bit memory as JSON" 0 "$husk" inspect --json wide.wasm
-prints "inspect a 64-bit memory as JSON" '"min":1,"max":281474976710656,"address":"i64"}'
+prints "inspect a 64-bit memory as JSON" '"min":1,"max":281474976710656,"address":"i64","shared":false}'
 run "compile a 64-bit memory" 0 "$husk" compile wide.wasm -o wide.husk
 run "inspect its image" 0 "$husk" inspect wide.husk
 prints "inspect its image" "memory wide: i64, 1 to 281474976710656 pages of 64 KiB"
