@@ -27,8 +27,8 @@
 
 struct husk_exception {
     uint32_t tag;  /* flat index + 1; 0: a free slot, or nothing is pending */
-    uint32_t mark; /* of slots: guest/throw.c */
-    uint64_t zero;
+    uint32_t mark; /* this and `link`: how guest/throw.c manages the slots */
+    uint64_t link;
     struct husk_slot values[];
 };
 

@@ -57,7 +57,8 @@ enum husk_abi_kind {
     HUSK_ABI_FUNC = 0,
     HUSK_ABI_TABLE = 1,
     HUSK_ABI_MEMORY = 2,
-    HUSK_ABI_GLOBAL = 3
+    HUSK_ABI_GLOBAL = 3,
+    HUSK_ABI_TAG = 4
 };
 
 enum husk_image_record_id { /* for programs; a file identifies a record by its name */
@@ -138,6 +139,13 @@ struct husk_image_module {
     struct husk_image_str compiler;   /* e.g. "husk 0.1.0 LLVM 22.1.8" */
     struct husk_image_str target_cpu; /* e.g. "znver3", "x86-64-v2" */
     struct husk_image_str name;       /* from the name section, or empty */
+    /* Exceptions (abi/exception.h); all 0 if the code has none. A host call resumes at throw_gva to
+     * throw the pending exception; 0: host functions cannot throw */
+    uint32_t throw_gva;
+    uint32_t exception_gva;    /* the pending exception, in the fixed part of data; % 16 == 0 */
+    uint32_t exception_values; /* it has room for so many */
+    /* HUSK_EXCEPTION_SLOTS exceptions of the same size, in data; 0: nothing takes references */
+    uint32_t exception_slots_gva;
 };
 
 /* One of several linked instances. Then the input, which wasm_sha256 and all fields named
@@ -173,7 +181,7 @@ struct husk_image_import {
     struct husk_image_str module;
     struct husk_image_str name;
     uint32_t kind; /* enum husk_abi_kind */
-    uint32_t idx;  /* index into "funcs", "tables", "memories" or "globals" */
+    uint32_t idx;  /* index into "funcs", "tables", "memories", "globals" or "tags" */
     uint32_t instance;
 };
 
@@ -217,6 +225,11 @@ struct husk_image_global {
     uint32_t gva;
     uint32_t type; /* abi/valtype.h */
     uint32_t flags;
+    uint32_t instance;
+};
+
+struct husk_image_tag {
+    uint32_t type_idx; /* in "types"; the parameters are the values, and there are no results */
     uint32_t instance;
 };
 
@@ -276,7 +289,7 @@ struct husk_image_line_row {
 
 _Static_assert(sizeof(struct husk_image_record) >= HUSK_IMAGE_RECORD_FIRST_BYTES, "image format");
 _Static_assert(sizeof(struct husk_image_header) >= HUSK_IMAGE_HEADER_FIRST_BYTES, "image format");
-_Static_assert(sizeof(struct husk_image_module) == 56, "image format");
+_Static_assert(sizeof(struct husk_image_module) == 72, "image format");
 _Static_assert(sizeof(struct husk_image_instance) == 24, "image format");
 _Static_assert(sizeof(struct husk_image_type) == 16, "image format");
 _Static_assert(sizeof(struct husk_image_func) == 28, "image format");
@@ -285,6 +298,7 @@ _Static_assert(sizeof(struct husk_image_export) == 20, "image format");
 _Static_assert(sizeof(struct husk_image_memory) == 32, "image format");
 _Static_assert(sizeof(struct husk_image_table) == 40, "image format");
 _Static_assert(sizeof(struct husk_image_global) == 16, "image format");
+_Static_assert(sizeof(struct husk_image_tag) == 8, "image format");
 _Static_assert(sizeof(struct husk_image_code_row) == 12, "image format");
 _Static_assert(sizeof(struct husk_image_inlined_row) == 8, "image format");
 _Static_assert(sizeof(struct husk_image_inlined_call) == 12, "image format");

@@ -86,6 +86,7 @@ uint64_t now_ns(void);
 bool parse_value(const char *text, husk_type type, struct husk_value *ret_value);
 void print_value(FILE *out, const struct husk_value *value);      /* 42:i32 */
 void print_value_json(FILE *out, const struct husk_value *value); /* {"type":"i32","value":42} */
+void print_params(FILE *out, const struct husk_functype *type);   /* (i32, i64) */
 void print_functype(FILE *out, const struct husk_functype *type); /* (i32, i64) -> f32 */
 
 /* ---- input.c ---- */

@@ -145,6 +145,7 @@ static int inspect_module(struct inspect *inspect, const struct input *input,
     row_u64(inspect, "tables", info.tables_count);
     row_u64(inspect, "memories", info.memories_count);
     row_u64(inspect, "globals", info.globals_count);
+    row_u64(inspect, "tags", info.tags_count);
     row_bool(inspect, "start_function", info.has_start);
     row_bool(inspect, "names", info.has_names);
     row_bool(inspect, "source_lines", info.has_dwarf);
@@ -196,6 +197,7 @@ static void inspect_image_rows(struct inspect *inspect, const husk_image *image,
     row_u64(inspect, "tables", info.tables_count);
     row_u64(inspect, "memories", info.memories_count);
     row_u64(inspect, "globals", info.globals_count);
+    row_u64(inspect, "tags", info.tags_count);
     row_u64(inspect, "memory_pages", info.memory_pages);
     row_u64(inspect, "table_entries", info.table_entries);
     row_bool(inspect, "needs_init", info.needs_init);

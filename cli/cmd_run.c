@@ -61,6 +61,18 @@ static int make_imports(struct run *run, struct husk_error *err) {
     return status;
 }
 
+/* A tag is a name: the program throws and catches, the command does neither. Toolchains import the
+ * tags of C++ exceptions and of longjmp. */
+static int define_tags(const struct run *run, struct husk_error *err) {
+    int status = 0;
+    for (size_t i = 0; i < run->externs.count && status == 0; i++) {
+        const struct husk_extern *item = run->externs.items[i];
+        if (item->module != NULL && item->kind == HUSK_EXTERN_TAG)
+            status = husk_imports_define(run->imports, item, NULL, err);
+    }
+    return status;
+}
+
 static void missing_json(const struct run *run, size_t missing) {
     struct husk_error err;
     bool is_first = true;
@@ -181,6 +193,8 @@ static int check_exports(struct run *run) {
 static int check_externs(struct run *run, const struct input *input, struct husk_error *err,
                          int *ret_code) {
     int status = externs_load(&run->externs, input, run->image, err);
+    if (status == 0)
+        status = define_tags(run, err);
     if (status != 0)
         return status;
     *ret_code = check_imports(run);

@@ -16,6 +16,7 @@ static const char *kind_name(enum husk_extern_kind kind) {
     case HUSK_EXTERN_TABLE: return "table";
     case HUSK_EXTERN_MEMORY: return "memory";
     case HUSK_EXTERN_GLOBAL: return "global";
+    case HUSK_EXTERN_TAG: return "tag";
     }
     return "?";
 }
@@ -39,6 +40,7 @@ void extern_text(FILE *out, const struct husk_extern *item) {
     fputs(": ", out);
     switch (item->kind) {
     case HUSK_EXTERN_FUNC: print_functype(out, &item->func); break;
+    case HUSK_EXTERN_TAG: print_params(out, &item->func); break;
     case HUSK_EXTERN_GLOBAL:
         fprintf(out, "%s%s", item->is_mutable ? "mut " : "", husk_type_name(item->type));
         break;
@@ -51,6 +53,10 @@ void extern_text(FILE *out, const struct husk_extern *item) {
         break;
     }
     fputc('\n', out);
+}
+
+static bool has_functype(const struct husk_extern *item) {
+    return item->kind == HUSK_EXTERN_FUNC || item->kind == HUSK_EXTERN_TAG;
 }
 
 static void types_json(FILE *out, const char *key, const husk_type *types, size_t count) {
@@ -68,7 +74,7 @@ void extern_json(FILE *out, const struct husk_extern *item) {
     }
     fputs(",\"name\":", out);
     json_string(out, item->name, item->name_bytes);
-    if (item->kind == HUSK_EXTERN_FUNC) {
+    if (has_functype(item)) {
         types_json(out, "params", item->func.params, item->func.params_count);
         types_json(out, "results", item->func.results, item->func.results_count);
     } else if (item->kind == HUSK_EXTERN_GLOBAL) {
@@ -95,7 +101,7 @@ struct collector {
 /* A copy that stands for itself, in one block: types, module, name. NULL: out of memory. */
 static struct husk_extern *extern_copy(const struct husk_extern *item) {
     size_t types_count =
-        item->kind == HUSK_EXTERN_FUNC ? item->func.params_count + item->func.results_count : 0;
+        has_functype(item) ? item->func.params_count + item->func.results_count : 0;
     size_t module_bytes = item->module != NULL ? item->module_bytes + 1 : 0;
     struct husk_extern *copy = malloc(sizeof *copy + types_count * sizeof(husk_type) +
                                       module_bytes + item->name_bytes + 1);

@@ -164,6 +164,7 @@ static const char *outcome_name(enum husk_outcome_kind kind) {
     case HUSK_INTERRUPTED: return "interrupted";
     case HUSK_GUEST_VIOLATION: return "violation";
     case HUSK_PENDING: return "pending";
+    case HUSK_THREW: return "threw";
     }
     return "?";
 }
@@ -171,7 +172,8 @@ static const char *outcome_name(enum husk_outcome_kind kind) {
 static int outcome_code(const struct husk_outcome *outcome) {
     switch (outcome->kind) {
     case HUSK_RETURNED: return CLI_OK;
-    case HUSK_TRAPPED: return CLI_TRAP;
+    case HUSK_TRAPPED:
+    case HUSK_THREW: return CLI_TRAP;
     case HUSK_EXITED: return outcome->exit_code & 0xff;
     case HUSK_DEADLINE: return CLI_TIMEOUT;
     case HUSK_INTERRUPTED: return CLI_INTERRUPTED;
@@ -206,8 +208,25 @@ static const char *limit_name(enum husk_limit_kind limit) {
     return "?";
 }
 
-static void outcome_json(const struct husk_outcome *outcome,
-                         const struct husk_backtrace *backtrace) {
+static void exception_json(const struct husk_exception_info *exception) {
+    fputs(",\"exception\":{", stdout);
+    if (exception->module != NULL) {
+        fputs("\"module\":", stdout);
+        json_string(stdout, exception->module, exception->module_bytes);
+        fputs(",", stdout);
+    }
+    fputs("\"name\":", stdout);
+    json_string(stdout, exception->name, exception->name_bytes);
+    printf(",\"tag\":%" PRIu32 ",\"values\":[", exception->tag_idx);
+    for (size_t i = 0; i < exception->values_count; i++) {
+        fputs(i != 0 ? "," : "", stdout);
+        print_value_json(stdout, &exception->values[i]);
+    }
+    fputs("]}", stdout);
+}
+
+static void outcome_json(const struct husk_outcome *outcome, const struct husk_backtrace *backtrace,
+                         const struct husk_exception_info *exception) {
     printf("{\"outcome\":\"%s\"", outcome_name(outcome->kind));
     if (outcome->kind == HUSK_EXITED)
         printf(",\"exit_code\":%" PRId32, outcome->exit_code);
@@ -215,6 +234,8 @@ static void outcome_json(const struct husk_outcome *outcome,
         printf(",\"trap\":%d", (int)outcome->trap);
     if (outcome->kind == HUSK_DEADLINE)
         printf(",\"limit\":\"%s\"", limit_name(outcome->limit));
+    if (outcome->kind == HUSK_THREW)
+        exception_json(exception);
     fputs(",\"message\":", stdout);
     json_text(stdout, outcome->message);
     fputs(",\"frames\":[", stdout);
@@ -325,20 +346,38 @@ static void limit_report(int code) {
     (void)alarm(REPORT_SECONDS_MAX);
 }
 
+/* What the toolchains throw (tool conventions: EHScheme.md). */
+static const char *exception_prefix(const struct husk_exception_info *exception) {
+    if (strcmp(exception->name, "__cpp_exception") == 0)
+        return "C++ exception: ";
+    return strcmp(exception->name, "__c_longjmp") == 0 ? "longjmp without its setjmp: " : "";
+}
+
+static const char *outcome_prefix(const struct husk_outcome *outcome,
+                                  const struct husk_exception_info *exception) {
+    if (outcome->kind == HUSK_TRAPPED)
+        return "trap: ";
+    return outcome->kind == HUSK_THREW ? exception_prefix(exception) : "";
+}
+
 int report_outcome(const struct report *report, husk_sandbox *sandbox,
                    const struct husk_outcome *outcome) {
     struct husk_backtrace backtrace = HUSK_BACKTRACE_INIT;
+    struct husk_exception_info exception = HUSK_EXCEPTION_INFO_INIT;
+    exception.name = "";
     if (outcome->kind == HUSK_DEADLINE || outcome->kind == HUSK_INTERRUPTED)
         limit_report(outcome_code(outcome));
     if (outcome->kind != HUSK_RETURNED && outcome->kind != HUSK_EXITED)
         (void)husk_sandbox_backtrace(sandbox, &backtrace, NULL); /* or none */
+    if (outcome->kind == HUSK_THREW)
+        (void)husk_sandbox_exception(sandbox, &exception, NULL);
     if (report->is_json) {
-        outcome_json(outcome, &backtrace);
+        outcome_json(outcome, &backtrace, &exception);
         return outcome_code(outcome);
     }
     if (outcome->kind == HUSK_RETURNED || outcome->kind == HUSK_EXITED)
         return outcome_code(outcome);
-    fprintf(stderr, "husk %s: %s", report->command, outcome->kind == HUSK_TRAPPED ? "trap: " : "");
+    fprintf(stderr, "husk %s: %s", report->command, outcome_prefix(outcome, &exception));
     put_text(stderr, outcome->message);
     fputc('\n', stderr);
     backtrace_text(&backtrace);

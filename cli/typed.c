@@ -159,6 +159,7 @@ bool parse_value(const char *text, husk_type type, struct husk_value *ret_value)
     case HUSK_F32:
     case HUSK_F64: is_good = parse_float(text, &value); break;
     case HUSK_FUNCREF:
+    case HUSK_EXNREF:
     case HUSK_EXTERNREF: is_good = parse_ref(text, &value); break;
     case HUSK_V128: is_good = parse_v128(text, &value); break;
     }
@@ -205,6 +206,7 @@ static void format_value(const struct husk_value *value, char *out, size_t out_b
         return;
     case HUSK_FUNCREF:
     case HUSK_EXTERNREF:
+    case HUSK_EXNREF:
         if (value->of.ref == 0)
             snprintf(out, out_bytes, "null");
         else
@@ -236,10 +238,15 @@ static void print_types(FILE *out, const husk_type *types, size_t count) {
         fprintf(out, "%s%s", i != 0 ? ", " : "", husk_type_name(types[i]));
 }
 
-void print_functype(FILE *out, const struct husk_functype *type) {
+void print_params(FILE *out, const struct husk_functype *type) {
     fputs("(", out);
     print_types(out, type->params, type->params_count);
-    fputs(") -> ", out);
+    fputs(")", out);
+}
+
+void print_functype(FILE *out, const struct husk_functype *type) {
+    print_params(out, type);
+    fputs(" -> ", out);
     if (type->results_count != 1)
         fputs("(", out);
     print_types(out, type->results, type->results_count);

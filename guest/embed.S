@@ -12,5 +12,7 @@
     embed guest_entry, GUEST_ENTRY
     embed guest_runtime_0, GUEST_RUNTIME_0
     embed guest_runtime_1, GUEST_RUNTIME_1
+    embed guest_throw_entry, GUEST_THROW_ENTRY
+    embed guest_throw, GUEST_THROW
 
     .section .note.GNU-stack, "", @progbits

@@ -14,14 +14,22 @@ enum {
 EMBEDDED(guest_entry);
 EMBEDDED(guest_runtime_0);
 EMBEDDED(guest_runtime_1);
+EMBEDDED(guest_throw_entry);
+EMBEDDED(guest_throw);
 
 static struct guest_object embedded(const uint8_t *start, const uint8_t *end) {
     return (struct guest_object){.elf = start, .bytes = (size_t)(end - start)};
 }
 
-void guest_objects(uint64_t cpu_features, struct guest_object ret_objects[GUEST_OBJECTS_COUNT]) {
+uint32_t guest_objects(uint64_t cpu_features, bool has_exceptions,
+                       struct guest_object ret_objects[GUEST_OBJECTS_MAX]) {
     ret_objects[0] = embedded(guest_entry, guest_entry_end);
-    ret_objects[1] = (cpu_features >> CPU_AVX2 & 1) != 0
-                         ? embedded(guest_runtime_1, guest_runtime_1_end)
-                         : embedded(guest_runtime_0, guest_runtime_0_end);
+    ret_objects[GUEST_RUNTIME_IDX] = (cpu_features >> CPU_AVX2 & 1) != 0
+                                         ? embedded(guest_runtime_1, guest_runtime_1_end)
+                                         : embedded(guest_runtime_0, guest_runtime_0_end);
+    if (!has_exceptions)
+        return GUEST_RUNTIME_IDX + 1;
+    ret_objects[2] = embedded(guest_throw_entry, guest_throw_entry_end);
+    ret_objects[3] = embedded(guest_throw, guest_throw_end);
+    return 4;
 }

@@ -31,7 +31,7 @@
  *   Outputs: the library reads only `size`. It fills that many bytes; a field that it does not know
  *     becomes zero.
  * Structs without `size` are final: husk_error, husk_value, husk_functype, husk_range, husk_buffer,
- * husk_func, husk_host_func, husk_frame.
+ * husk_func, husk_tag, husk_host_func, husk_frame.
  *
  * Signals. The library may send its kick signal to a thread that runs a call, to end that call at
  * its deadline. The signal is SIGRTMIN + 6, or husk_engine_options.kick_signal. Its handler only

@@ -31,8 +31,7 @@ extern "C++" template <class Struct> inline Struct husk_init_of() {
 }
 #define HUSK_INIT_OF(name) husk_init_of<struct name>()
 #else
-#define HUSK_INIT_OF(name)                                                                         \
-    { .size = sizeof(struct name) }
+#define HUSK_INIT_OF(name) {.size = sizeof(struct name)}
 #endif
 
 /* "0.1.0"; static storage. */
@@ -110,7 +109,8 @@ typedef enum husk_type {
     HUSK_F64 = 0x7c,
     HUSK_V128 = 0x7b,
     HUSK_FUNCREF = 0x70,
-    HUSK_EXTERNREF = 0x6f
+    HUSK_EXTERNREF = 0x6f,
+    HUSK_EXNREF = 0x69
 } husk_type;
 
 struct husk_value {
@@ -124,7 +124,13 @@ struct husk_value {
         /* 0 is null. An externref is the embedder's handle. Snapshots keep it as a number, so check
          * it before you follow it. A funcref is opaque and belongs to this sandbox. The guest may
          * forge it; husk_func_from_ref() checks it. A reference to a function type, (ref null? $t),
-         * is a funcref, too: if the guest calls null or a function of another type, it traps. */
+         * is a funcref, too: if the guest calls null or a function of another type, it traps.
+         *
+         * An exnref is opaque, belongs to this sandbox, and is for passing back. The guest's slot
+         * that it names is in use as long as the guest refers to it (a global, a table, a call that
+         * runs), and until the next call if the call returned it. After that, and after a restore,
+         * it may name another exception, or none; then throw_ref traps. So does a number that
+         * somebody made up. */
         uint64_t ref;
     } of;
 };

@@ -4,7 +4,7 @@
 #ifndef HUSK_CALL_H
 #define HUSK_CALL_H
 
-#include "husk_image.h"
+#include "husk_imports.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -23,7 +23,10 @@ enum husk_outcome_kind {
     HUSK_INTERRUPTED,
     HUSK_GUEST_VIOLATION, /* the guest's code did what no compiled module does; poisoned */
     /* the call has not ended: a host function has no answer yet; see husk_call_resume() */
-    HUSK_PENDING
+    HUSK_PENDING,
+    /* An exception that nobody caught: husk_sandbox_exception() has its tag and values. The
+     * instance stays usable, but nothing was unwound. */
+    HUSK_THREW
 };
 
 enum husk_trap {
@@ -65,12 +68,12 @@ enum husk_limit_kind {
  * state_is_exact says whether the guest's state is as the standard has it (core spec 4.4) when the
  * call did not return. It is
  *
- *   true for exits, failed host functions, and traps that code asks for: unreachable, division,
- *     conversion, tables, indirect calls, bulk instructions. Memories, globals and tables hold all
- *     changes from before the end, and none from after it. In an image of the default mode, this
- *     needs one condition: no earlier access of the same call was out of bounds. If nothing needs
- *     the value of such an access, the compiler may have dropped or delayed it, without a trap.
- *     Accesses of calls that its host functions made count, too.
+ *   true for exits, uncaught exceptions, failed host functions, and traps that code asks for:
+ *     unreachable, division, conversion, tables, indirect calls, bulk instructions. Memories,
+ *     globals and tables hold all changes from before the end, and none from after it. In an image
+ *     of the default mode, this needs one condition: no earlier access of the same call was out of
+ *     bounds. If nothing needs the value of such an access, the compiler may have dropped or
+ *     delayed it, without a trap. Accesses of calls that its host functions made count, too.
  *   false for loads and stores out of bounds and for stack exhaustion in such an image. Nothing
  *     outside the memory was reached, but earlier stores may be missing. More rarely, later stores
  *     may be done.
@@ -261,6 +264,39 @@ struct husk_backtrace {
 HUSK_API int husk_sandbox_backtrace(husk_sandbox *sandbox, struct husk_backtrace *ret_backtrace,
                                     struct husk_error *err);
 
+/* ---- Exceptions ---- */
+
+/* An exception that ended a call. The library fills it. Strings and types live as long as the
+ * image. */
+struct husk_exception_info {
+    size_t size;
+    husk_tag tag; /* for husk_caller_throw() */
+    /* The tag's export; if there is none, its import, with `module`; if there is none either, the
+     * name is empty. A NUL follows each name, and names may contain more NULs. */
+    const char *module; /* NULL: `name` is that of an export */
+    size_t module_bytes;
+    const char *name;
+    size_t name_bytes;
+    uint32_t tag_idx;          /* in the image */
+    uint32_t reserved;         /* 0 */
+    struct husk_functype type; /* `params` are the types of the values */
+    /* Valid until the next call in this sandbox, a restore, a load or an unload. */
+    const struct husk_value *values;
+    size_t values_count;
+};
+#define HUSK_EXCEPTION_INFO_INIT HUSK_INIT_OF(husk_exception_info)
+
+/* Get the exception that ended the last call (HUSK_THREW). You may ask any number of times until
+ * the next call, as for husk_sandbox_backtrace(), which then has the place of the throw. A host
+ * function so learns what a call that it made threw. It may go on, which catches the exception, or
+ * throw it again (husk_caller_throw()). The guest chose the values: check them.
+ *
+ * HUSK_E_NOT_FOUND: the last call did not end so, or the sandbox was restored or loaded since.
+ * HUSK_E_INVAL, HUSK_E_STATE (nothing is loaded; a forked child). Threads: one at a time, as for
+ * all functions of a sandbox. */
+HUSK_API int husk_sandbox_exception(husk_sandbox *sandbox, struct husk_exception_info *ret_info,
+                                    struct husk_error *err);
+
 /* ---- Calls that wait ---- */
 
 /*
@@ -309,6 +345,8 @@ struct husk_answer {
     /* For a pending husk_call_bytes(), in place of results: its output is set if the call returns.
      * Else NULL. */
     struct husk_bytes *bytes;
+    /* In place of values: the function throws this exception. NULL: it does not. */
+    const struct husk_throw *exception;
     /* 0, or a negative HUSK_E_…: the function failed (HUSK_TRAP_HOST_FUNCTION), and only `message`
      * is used */
     int status;
@@ -319,10 +357,11 @@ struct husk_answer {
 /* Go on with the pending call; ret_outcome is as for husk_call(). Any thread, one at a time, after
  * the call returned HUSK_PENDING. Prefer the thread that ran the sandbox before: some kernels take
  * milliseconds to move a VM to another thread.
- * HUSK_E_TYPE (an answer of other types; room for other results), HUSK_E_INVAL, HUSK_E_STATE
- * (nothing is pending, or a call inside the pending one runs): nothing has changed, and the call is
- * still pending; so it is after HUSK_E_SYS if this thread has no CPU clock. HUSK_E_SYS (the VM
- * failed), and HUSK_E_GUEST and HUSK_E_NOMEM of husk_call_bytes(): the call has ended. */
+ * HUSK_E_TYPE (an answer or an exception of other types; room for other results), HUSK_E_INVAL,
+ * HUSK_E_UNSUPPORTED (as of husk_caller_throw()), HUSK_E_STATE (nothing is pending, or a call
+ * inside the pending one runs): nothing has changed, and the call is still pending; so it is after
+ * HUSK_E_SYS if this thread has no CPU clock. HUSK_E_SYS (the VM failed), and HUSK_E_GUEST and
+ * HUSK_E_NOMEM of husk_call_bytes(): the call has ended. */
 HUSK_API int husk_call_resume(husk_sandbox *sandbox, const struct husk_answer *answer,
                               struct husk_outcome *ret_outcome, struct husk_error *err);
 

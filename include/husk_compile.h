@@ -76,7 +76,7 @@ HUSK_API int husk_compile_check(const void *wasm, size_t count,
 struct husk_wasm_info {
     size_t size;
     /* imported ones included */
-    uint64_t types_count, funcs_count, tables_count, memories_count, globals_count;
+    uint64_t types_count, funcs_count, tables_count, memories_count, globals_count, tags_count;
     uint64_t elems_count, datas_count, customs_count;
     uint64_t code_bytes, data_bytes; /* function bodies, data segments */
     bool has_start;                  /* a start function */

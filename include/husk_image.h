@@ -51,7 +51,8 @@ enum husk_extern_kind {
     HUSK_EXTERN_FUNC,
     HUSK_EXTERN_TABLE,
     HUSK_EXTERN_MEMORY,
-    HUSK_EXTERN_GLOBAL
+    HUSK_EXTERN_GLOBAL,
+    HUSK_EXTERN_TAG
 };
 
 /* One import or export. Strings and arrays live as long as the image. A NUL follows each name, and
@@ -64,7 +65,7 @@ struct husk_extern {
     size_t module_bytes;
     const char *name;
     size_t name_bytes;
-    struct husk_functype func; /* FUNC */
+    struct husk_functype func; /* FUNC; TAG: without results */
     uint64_t min, max;         /* TABLE: entries; MEMORY: wasm pages of 64 KiB */
     husk_type type;            /* TABLE: element type; GLOBAL: value type */
     bool has_max;
@@ -87,7 +88,7 @@ struct husk_image_info {
     int opt_level;
     /* Bytes in the file; memory_bytes: of initialised linear memory. */
     uint64_t text_bytes, rodata_bytes, data_bytes, memory_bytes;
-    uint64_t functions_count, types_count, memories_count, tables_count, globals_count;
+    uint64_t functions_count, types_count, memories_count, tables_count, globals_count, tags_count;
     bool needs_init; /* husk_sandbox_start() will run guest code */
     bool has_lines;  /* backtraces name source lines */
     /* The image says that every trap is exact: it was compiled with husk_compile_options.strict or
@@ -160,6 +161,25 @@ HUSK_API int husk_image_func_type(const husk_image *image, husk_func func,
 /* The index of an exported table, for the functions of husk_memory.h. HUSK_E_NOT_FOUND. */
 HUSK_API int husk_image_table(const husk_image *image, const char *name, size_t name_bytes,
                               uint32_t *ret_table_idx, struct husk_error *err);
+
+/* A tag: the kind of an exception, with the types of the values that it carries. Like a husk_func,
+ * it is a value that belongs to a module, and is refused elsewhere (HUSK_E_INVAL). It works on
+ * every sandbox of the module. Do not store one in a file. */
+typedef struct husk_tag {
+    uint64_t opaque[2];
+} husk_tag;
+/* Find an exported tag. HUSK_E_NOT_FOUND: the image exports no such tag. */
+HUSK_API int husk_image_tag(const husk_image *image, const char *name, size_t name_bytes,
+                            husk_tag *ret_tag, struct husk_error *err);
+/* Find an imported tag by the names of `item`: its module and name. Its other fields do not count,
+ * so the result of husk_image_import() can be passed on. HUSK_E_NOT_FOUND: the image imports no
+ * such tag. */
+HUSK_API int husk_image_import_tag(const husk_image *image, const struct husk_extern *item,
+                                   husk_tag *ret_tag, struct husk_error *err);
+/* The type of a tag: the parameters are the values of an exception, and there are no results. The
+ * arrays live as long as the image. HUSK_E_INVAL: the tag belongs to another module. */
+HUSK_API int husk_image_tag_type(const husk_image *image, husk_tag tag,
+                                 struct husk_functype *ret_type, struct husk_error *err);
 
 /* Write an image or a snapshot to a file. The file is complete: another process can open it
  * (husk_image_open()), run it, examine it.

@@ -1,6 +1,6 @@
 /*
- * husk_imports.h: what the host gives a module: functions, globals, memories, tables, WASI. Part of
- * husk.h.
+ * husk_imports.h: what the host gives a module: functions, globals, memories, tables, tags, WASI.
+ * Part of husk.h.
  */
 #ifndef HUSK_IMPORTS_H
 #define HUSK_IMPORTS_H
@@ -22,7 +22,8 @@ typedef struct husk_caller husk_caller;
  *
  * It may call the guest (husk_call() on husk_caller_sandbox()), up to the limit of
  * host_call_depth_max. It may also wait for another thread that does so. Or it has no answer yet,
- * and returns husk_caller_pending(). */
+ * and returns husk_caller_pending(). Or it throws an exception, which the guest may catch
+ * (husk_caller_throw()). */
 typedef int (*husk_host_fn)(husk_caller *caller, void *user, const struct husk_value *args,
                             struct husk_value *results);
 
@@ -50,9 +51,10 @@ struct husk_host_func {
  * HUSK_E_INVAL, HUSK_E_NOMEM, HUSK_E_LIMIT. */
 HUSK_API int husk_imports_funcs(husk_imports *imports, const struct husk_host_func *rows,
                                 size_t count, struct husk_error *err);
-/* Define a memory, a table or a global by its names, kind and type; `idx` is ignored. Every sandbox
- * gets its own. The result of husk_image_import() can be passed on. `initial` is the value of a
- * global, and NULL otherwise. HUSK_E_INVAL, HUSK_E_NOMEM, HUSK_E_LIMIT. */
+/* Define a memory, a table, a global or a tag by its names, kind and type; `idx` is ignored. Every
+ * sandbox gets its own. The result of husk_image_import() can be passed on. `initial` is the value
+ * of a global, and NULL otherwise. A reference to a function or an exception belongs to one
+ * sandbox, so such a global starts as null. HUSK_E_INVAL, HUSK_E_NOMEM, HUSK_E_LIMIT. */
 HUSK_API int husk_imports_define(husk_imports *imports, const struct husk_extern *item,
                                  const struct husk_value *initial, struct husk_error *err);
 
@@ -61,9 +63,10 @@ HUSK_API int husk_imports_define(husk_imports *imports, const struct husk_extern
  * REFUSED, the default: the function fails with HUSK_E_LINK.
  * TRAP: the library defines a function of the type that the module declares. A call of it ends the
  * guest's call with HUSK_TRAP_HOST_FUNCTION, and the message names the import. So a module that
- * never calls the import runs. Unknown globals, memories and tables are still refused, because the
- * module would compute something wrong with a value that somebody made up. An import that the set
- * defines with another type is refused, too. */
+ * never calls the import runs. The library also defines an unknown tag: only the module itself, and
+ * host functions that look for it, can throw it. Unknown globals, memories and tables are still
+ * refused, because the module would compute something wrong with a value that somebody made up. An
+ * import that the set defines with another type is refused, too. */
 enum husk_unknown { HUSK_UNKNOWN_REFUSED, HUSK_UNKNOWN_TRAP };
 HUSK_API int husk_imports_unknown(husk_imports *imports, enum husk_unknown unknown,
                                   struct husk_error *err);
@@ -96,6 +99,29 @@ HUSK_API int husk_caller_pending(husk_caller *caller);
 /* End the guest program with an exit code (outcome HUSK_EXITED). Returns the status that the host
  * function must return. */
 HUSK_API int husk_caller_exit(husk_caller *caller, int32_t exit_code);
+
+/* ---- Exceptions ---- */
+
+/* An exception to throw: a tag of the sandbox's module, and a value for each parameter of its type.
+ * Copied. An exception that the guest threw is passed on with the tag and the values of
+ * husk_sandbox_exception(). */
+struct husk_throw {
+    size_t size;
+    husk_tag tag;
+    const struct husk_value *values;
+    size_t values_count;
+};
+#define HUSK_THROW_INIT HUSK_INIT_OF(husk_throw)
+
+/* Throw an exception from the host function, as if the guest threw it where it calls the function:
+ * the guest catches it, or the call ends with HUSK_THREW. Returns the status that the host function
+ * must return; its results do not count.
+ *
+ * An exception that is refused ends the guest's call with HUSK_TRAP_HOST_FUNCTION, and the
+ * outcome's message says why. Then the status is HUSK_E_INVAL (NULL; a tag of another module),
+ * HUSK_E_TYPE (other values), or HUSK_E_UNSUPPORTED (an image without code for that). Otherwise it
+ * is HUSK_E_STATE. */
+HUSK_API int husk_caller_throw(husk_caller *caller, const struct husk_throw *exception);
 
 /* ---- WASI ---- */
 

@@ -52,7 +52,7 @@ HUSK_API int husk_global_set(husk_sandbox *sandbox, const char *name, size_t nam
 
 /* The number of entries; 0 if there is no such table. */
 HUSK_API uint64_t husk_table_size(const husk_sandbox *sandbox, uint32_t table_idx);
-/* Read and write an entry of a table, a funcref or an externref. HUSK_E_LIMIT: there is no such
+/* Read and write an entry of a table, a reference. HUSK_E_LIMIT: there is no such
  * table or entry. HUSK_E_STATE, HUSK_E_POISONED. HUSK_E_TYPE (writing): a value of another type, or
  * a funcref that is no function of this module, as of husk_global_set(). */
 HUSK_API int husk_table_get(husk_sandbox *sandbox, uint32_t table_idx, uint64_t entry_idx,

@@ -16,7 +16,8 @@ struct husk_stats {
     uint64_t sandboxes_made, sandboxes_freed;
     uint64_t vms_made, vms_freed;
     uint64_t calls, host_calls, memory_grows;
-    uint64_t traps, exits, deadlines, interrupts, guest_violations; /* how calls ended */
+    /* how calls ended; uncaught_exceptions: HUSK_THREW */
+    uint64_t traps, exits, deadlines, interrupts, guest_violations, uncaught_exceptions;
     /* Sandboxes that became poisoned, by cause. If nested calls are cut off together, that counts
      * once. vm_failure: a run of the VM failed, which no guest can cause. restore_failure: a
      * restore failed half-way. */
@@ -63,7 +64,7 @@ struct husk_sandbox_stats {
     size_t size;
     /* as in struct husk_stats */
     uint64_t calls, host_calls, memory_grows;
-    uint64_t traps, exits, deadlines, interrupts, guest_violations;
+    uint64_t traps, exits, deadlines, interrupts, guest_violations, uncaught_exceptions;
     uint64_t poisonings_deadline, poisonings_interrupt, poisonings_guest_violation,
         poisonings_vm_failure, poisonings_restore_failure;
     uint64_t snapshots, snapshot_pages;

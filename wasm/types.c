@@ -72,10 +72,14 @@ static enum wasm_heap form_heap(const struct wasm_module *module, uint32_t type_
 valtype_t wasm_abi_type(const struct wasm_module *module, valtype_t type) {
     if (!valtype_is_ref(type))
         return type;
-    bool is_func = wasm_has_index(type)
-                       ? module == NULL || form_heap(module, wasm_type_idx(type)) == WASM_HEAP_FUNC
-                       : wasm_heap_top(wasm_heap(type)) == WASM_HEAP_FUNC;
-    return is_func ? WASM_FUNCREF : WASM_EXTERNREF;
+    if (wasm_has_index(type)) {
+        bool is_func = module == NULL || form_heap(module, wasm_type_idx(type)) == WASM_HEAP_FUNC;
+        return is_func ? WASM_FUNCREF : WASM_EXTERNREF;
+    }
+    enum wasm_heap top = wasm_heap_top(wasm_heap(type));
+    return top == WASM_HEAP_FUNC  ? WASM_FUNCREF
+           : top == WASM_HEAP_EXN ? WASM_EXNREF
+                                  : WASM_EXTERNREF;
 }
 
 static bool is_heap_subtype(enum wasm_heap sub, enum wasm_heap super) {

@@ -17,6 +17,7 @@ enum wasm_heap {
 };
 _Static_assert((int)WASM_HEAP_FUNC == (int)VALTYPE_FUNCREF, "same kind as in abi/valtype.def");
 _Static_assert((int)WASM_HEAP_EXTERN == (int)VALTYPE_EXTERNREF, "same kind as in abi/valtype.def");
+_Static_assert((int)WASM_HEAP_EXN == (int)VALTYPE_EXNREF, "same kind as in abi/valtype.def");
 
 /* Storage types of fields (never on the stack), and the mark of a mutable field. */
 #define WASM_PACKED_I8 0x06u
@@ -69,8 +70,9 @@ static inline valtype_t wasm_unpacked(valtype_t storage) {
     return wasm_is_packed(storage) ? (valtype_t)WASM_I32 : storage & ~WASM_FIELD_MUTABLE;
 }
 
-/* The type that images and the public API have for a value: funcref for functions, externref for
- * all other references. NULL for the module: all of its types are functions. */
+/* The type that images and the public API have for a value: funcref for functions, exnref for
+ * exceptions, externref for all other references. NULL for the module: all of its types are
+ * functions. */
 valtype_t wasm_abi_type(const struct wasm_module *module, valtype_t type);
 
 /* The heap type with this byte in the binary format; 0 if none has it. */

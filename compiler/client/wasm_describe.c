@@ -44,10 +44,9 @@ static husk_type public_type(const struct describer *describer, valtype_t type) 
     return (husk_type)valtype_to_byte(wasm_abi_type(describer->module, type));
 }
 
-static bool describe_func(struct describer *describer, uint32_t idx,
+static bool describe_func(struct describer *describer, uint32_t type_idx,
                           struct husk_functype *ret_type) {
-    const struct wasm_functype *type =
-        &describer->module->types[describer->module->funcs[idx].type_idx];
+    const struct wasm_functype *type = &describer->module->types[type_idx];
     size_t total = (size_t)type->params_count + type->results_count;
     husk_type *types = describer->types;
     if (types == NULL || total > describer->types_capacity) {
@@ -80,7 +79,7 @@ static bool describe_kind(struct describer *describer, enum wasm_kind kind, uint
     switch (kind) {
     case WASM_KIND_FUNC:
         item->kind = HUSK_EXTERN_FUNC;
-        return describe_func(describer, idx, &item->func);
+        return describe_func(describer, module->funcs[idx].type_idx, &item->func);
     case WASM_KIND_TABLE:
         item->kind = HUSK_EXTERN_TABLE;
         item->type = public_type(describer, module->tables[idx].elem_type);
@@ -98,7 +97,9 @@ static bool describe_kind(struct describer *describer, enum wasm_kind kind, uint
         item->type = public_type(describer, module->globals[idx].type);
         item->is_mutable = module->globals[idx].is_mutable;
         return true;
-    case WASM_KIND_TAG: break; /* describe_all() passes tags over */
+    case WASM_KIND_TAG:
+        item->kind = HUSK_EXTERN_TAG;
+        return describe_func(describer, module->tags[idx].type_idx, &item->func);
     }
     return true;
 }
@@ -129,11 +130,9 @@ static bool describe_all(struct describer *describer) {
     const struct wasm_module *module = describer->module;
     bool is_good = true;
     for (uint32_t i = 0; is_good && i < module->imports_count; i++)
-        if (module->imports[i].kind != WASM_KIND_TAG)
-            is_good = describe_import(describer, &module->imports[i]);
+        is_good = describe_import(describer, &module->imports[i]);
     for (uint32_t i = 0; is_good && i < module->exports_count; i++)
-        if (module->exports[i].kind != WASM_KIND_TAG)
-            is_good = describe_export(describer, &module->exports[i]);
+        is_good = describe_export(describer, &module->exports[i]);
     free(describer->name.bytes);
     free(describer->from.bytes);
     free(describer->types);
@@ -149,6 +148,7 @@ static void describe_info(const struct wasm_module *module, struct husk_wasm_inf
                                     .tables_count = module->tables_count,
                                     .memories_count = module->memories_count,
                                     .globals_count = module->globals_count,
+                                    .tags_count = module->tags_count,
                                     .elems_count = module->elems_count,
                                     .datas_count = module->datas_count,
                                     .customs_count = module->customs_count,
@@ -195,7 +195,8 @@ static bool index_exists(const struct wasm_module *module, enum wasm_kind kind, 
     case WASM_KIND_MEMORY: return idx < module->memories_count;
     case WASM_KIND_GLOBAL:
         return idx < module->globals_count && type_exists(module, module->globals[idx].type);
-    case WASM_KIND_TAG: return idx < module->tags_count;
+    case WASM_KIND_TAG:
+        return idx < module->tags_count && functype_exists(module, module->tags[idx].type_idx);
     }
     return false;
 }

@@ -16,7 +16,8 @@
 _Static_assert((int)HUSK_ABI_FUNC == (int)WASM_KIND_FUNC &&
                    (int)HUSK_ABI_TABLE == (int)WASM_KIND_TABLE &&
                    (int)HUSK_ABI_MEMORY == (int)WASM_KIND_MEMORY &&
-                   (int)HUSK_ABI_GLOBAL == (int)WASM_KIND_GLOBAL,
+                   (int)HUSK_ABI_GLOBAL == (int)WASM_KIND_GLOBAL &&
+                   (int)HUSK_ABI_TAG == (int)WASM_KIND_TAG,
                "kinds are copied as they are");
 
 #define NOTE_BYTES_MAX (1u << 30) /* what libhusk reads */
@@ -132,7 +133,7 @@ static uint32_t import_instance(const struct program *program, const struct wasm
     case WASM_KIND_TABLE: return program->tables[import->idx].instance;
     case WASM_KIND_MEMORY: return program->memories[import->idx].instance;
     case WASM_KIND_GLOBAL: return program->globals[import->idx].instance;
-    case WASM_KIND_TAG: break; /* not lowered yet: refused before */
+    case WASM_KIND_TAG: return program->tags[import->idx].instance;
     }
     return 0;
 }
@@ -151,7 +152,7 @@ static void add_imports_exports(struct note_writer *writer) {
     for (uint32_t i = 0; i < program->exports_count; i++) {
         const struct wasm_export *export = &program->exports[i];
         struct husk_image_export row = {.name = add_bytes(writer, export->name),
-                                        .kind = (uint32_t) export->kind,
+                                        .kind = (uint32_t)export->kind,
                                         .idx = export->idx};
         if (program->export_instances != NULL)
             row.instance = program->export_instances[i];
@@ -203,6 +204,14 @@ static void add_globals(struct note_writer *writer) {
     }
 }
 
+static void add_tags(struct note_writer *writer) {
+    for (uint32_t i = 0; i < writer->program->tags_count; i++) {
+        struct husk_image_tag row = {.type_idx = program_tag_type_idx(writer->program, i),
+                                     .instance = writer->program->tags[i].instance};
+        buf_append(&writer->records[HUSK_REC_TAGS], &row, sizeof row);
+    }
+}
+
 /* One instance needs no rows: an image without them has one. */
 static void add_instances(struct note_writer *writer) {
     const struct program *program = writer->program;
@@ -226,7 +235,11 @@ static void add_module(struct note_writer *writer) {
                                     .resume_gva = linked->resume_gva,
                                     .init_gva = linked->init_gva,
                                     .init_thunk_gva = linked->init_thunk_gva,
-                                    .opt_level = (uint32_t)input->opt_level};
+                                    .opt_level = (uint32_t)input->opt_level,
+                                    .throw_gva = linked->throw_gva,
+                                    .exception_gva = input->plan->exception_gva,
+                                    .exception_values = input->plan->exception_values,
+                                    .exception_slots_gva = input->plan->exception_slots_gva};
     row.compiler = add_string(writer, input->compiler, strlen(input->compiler));
     row.target_cpu = add_string(writer, input->target_cpu, strlen(input->target_cpu));
     row.name = add_bytes(writer, program_main(writer->program)->module->name);
@@ -262,6 +275,7 @@ int image_note_make(const struct image_input *input, struct buf *note, struct hu
     add_memories(&writer);
     add_tables(&writer);
     add_globals(&writer);
+    add_tags(&writer);
     buf_append(&writer.records[HUSK_REC_CODE_MAP], linked->code_rows,
                linked->code_rows_count * sizeof linked->code_rows[0]);
     buf_append(&writer.records[HUSK_REC_INLINED_CODE], linked->inlined_rows,

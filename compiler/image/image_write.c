@@ -72,7 +72,7 @@ static int write_data_part(struct image_file *file, const struct image_data *dat
     return elf_writer_put(&file->elf, elf_writer_load(&file->elf, name, &header), start, used);
 }
 
-/* The fixed part, then the initial entries of each growable table. */
+/* The fixed part, then the initial entries of each growable table, then the exception slots. */
 static int write_data(struct image_file *file, const struct image_data *data) {
     const struct plan *plan = file->input->plan;
     int status = 0;
@@ -89,6 +89,13 @@ static int write_data(struct image_file *file, const struct image_data *data) {
                              PROGRAM_HEADERS_MAX);
         snprintf(name, sizeof name, ".table.%u", i);
         status = write_data_part(file, data, name, plan->tables[i].base_gva, bytes);
+    }
+    if (status == 0 && plan->exception_slots_gva != 0) {
+        const Elf64_Phdr slots = {.p_flags = PF_R | PF_W, /* zeros: no bytes of the file */
+                                  .p_vaddr = plan->exception_slots_gva,
+                                  .p_memsz =
+                                      page_up(plan->data_end_gva - plan->exception_slots_gva)};
+        elf_writer_load(&file->elf, ".exceptions", &slots);
     }
     return status;
 }
@@ -207,6 +214,7 @@ static void add_symbol(struct image_file *file, const struct link_symbol *symbol
 static uint32_t headers_max(const struct image_input *input) {
     const struct plan *plan = input->plan;
     uint64_t count = 4 + (uint64_t)plan->program->tables_count;
+    count += plan->exception_slots_gva != 0;
     for (uint32_t i = 0; i < plan->program->datas_count; i++)
         count += plan->datas[i].is_static;
     count += plan->program->memories_count;

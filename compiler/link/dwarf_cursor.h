@@ -68,6 +68,25 @@ static inline int64_t cursor_sleb(struct cursor *cursor) {
     }
 }
 
+/* Pointer encodings (LSB, 10.5.1): 4 or 8 bytes, absolute or relative to its own place `here`. A
+ * relative one that is 0 stays 0: it stands for nothing. False: another encoding, or no bytes
+ * left. */
+#define DWARF_POINTER_OMIT 0xff
+static inline bool cursor_pointer(struct cursor *cursor, uint8_t encoding, uint64_t here,
+                                  uint64_t *ret_pointer) {
+    uint64_t value;
+    switch (encoding & 0x0f) {
+    case 0x00:
+    case 0x04:
+    case 0x0c: value = cursor_uint(cursor, 8); break;
+    case 0x03: value = cursor_uint(cursor, 4); break;
+    case 0x0b: value = (uint64_t)(int64_t)(int32_t)(uint32_t)cursor_uint(cursor, 4); break;
+    default: return false;
+    }
+    *ret_pointer = (encoding & 0x70) == 0x10 && value != 0 ? value + here : value;
+    return (encoding & 0xe0) == 0 && !cursor->failed;
+}
+
 /* A NUL-terminated string, or NULL. */
 static inline const char *cursor_string(struct cursor *cursor) {
     const uint8_t *start = cursor->pos;

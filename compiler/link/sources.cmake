@@ -3,6 +3,10 @@ set(sources
     code_map.c
     dwarf_line.c
     elfobj.c
+    link_frames.c
     linker.c
+    lsda.c
+    relocate.c
     symbols.c
+    throw_link.c
     unwind_x86_64.c)

@@ -90,7 +90,8 @@ enum absolute_kind {
     ABS_DSIZE,
     ABS_E,
     ABS_ESIZE,
-    ABS_MBYTES
+    ABS_MBYTES,
+    ABS_TAG
 };
 
 static uint64_t symbol_of_kind(const struct plan *plan, enum absolute_kind kind, uint32_t idx) {
@@ -101,24 +102,36 @@ static uint64_t symbol_of_kind(const struct plan *plan, enum absolute_kind kind,
     case ABS_TABSIZE: return plan->tables[idx].size_gva;
     case ABS_MEMSIZE: return plan->mem_size_gva[idx];
     case ABS_MBYTES: return plan->mem_bytes_gva[idx];
+    case ABS_TAG: return (uint64_t)idx + 1; /* in the tables of types that are caught */
     case ABS_DSIZE: return plan->datas[idx].size_gva;
     case ABS_E: return plan->elems[idx].base_gva;
     default: return plan->elems[idx].size_gva;
     }
 }
 
+static bool symbol_named(const struct plan *plan, const char *name, uint64_t *ret_value) {
+    const struct {
+        const char *name;
+        uint64_t value;
+    } known[] = {{"i0.mem", HUSK_MEM0_GVA},
+                 {"husk.mailbox", HUSK_MAILBOX_GVA},
+                 {"husk.exception", plan->exception_gva},
+                 {"husk.personality", HUSK_TEXT_GVA}}; /* of call frames: nobody calls it */
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (strcmp(name, known[i].name) != 0)
+            continue;
+        *ret_value = known[i].value;
+        return true;
+    }
+    return false;
+}
+
 bool symbol_absolute(const struct plan *plan, const char *name, uint64_t *ret_value) {
     const struct program *program = plan->program;
     char kind[8];
     uint32_t idx;
-    if (strcmp(name, "i0.mem") == 0) {
-        *ret_value = HUSK_MEM0_GVA;
+    if (symbol_named(plan, name, ret_value))
         return true;
-    }
-    if (strcmp(name, "husk.mailbox") == 0) {
-        *ret_value = HUSK_MAILBOX_GVA;
-        return true;
-    }
     if (!symbol_split(name, kind, &idx))
         return false;
     const struct {
@@ -128,7 +141,7 @@ bool symbol_absolute(const struct plan *plan, const char *name, uint64_t *ret_va
                  {"tab", program->tables_count},       {"tabsize", program->tables_count},
                  {"memsize", program->memories_count}, {"dsize", program->datas_count},
                  {"e", program->elems_count},          {"esize", program->elems_count},
-                 {"mbytes", program->memories_count}};
+                 {"mbytes", program->memories_count},  {"tag", program->tags_count}};
     size_t i = 0;
     while (i < sizeof kinds / sizeof kinds[0] && strcmp(kinds[i].kind, kind) != 0)
         i++;

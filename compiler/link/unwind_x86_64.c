@@ -1,4 +1,5 @@
-/* compiler/link/unwind_x86_64.c: call frame information → unwind rows; see the header. */
+/* compiler/link/unwind_x86_64.c: call frame information → unwind rows and frames; see the
+ * header. */
 #include "unwind_x86_64.h"
 
 #include <stdlib.h>
@@ -8,7 +9,7 @@
 #include "image.h"
 
 /* psABI figure 3.36: DWARF register numbers */
-enum { REG_RBP = 6, REG_RSP = 7, REG_RA = 16 };
+enum { REG_RBX = 3, REG_RBP = 6, REG_RSP = 7, REG_R12 = 12, REG_R15 = 15, REG_RA = 16 };
 /* DWARF 5, 7.24: call frame instructions */
 enum {
     CFA_NOP,
@@ -44,14 +45,16 @@ enum { CFA_ADVANCE = 0x40, CFA_OFFSET = 0x80, CFA_RESTORE = 0xc0 };
 struct frame {
     uint64_t cfa_reg;
     int64_t cfa_offset;
-    int64_t rbp_offset; /* 0: still in the register */
-    bool is_known;      /* false: an expression, or no caller */
+    int64_t saved[THROW_REGS]; /* below the CFA; 0: still in the register */
+    uint64_t args_bytes;       /* pushed for the call here */
+    bool is_known;             /* false: an expression, or no caller */
+    bool has_all;              /* the place of each register in saved[] is known */
 };
 
 struct cie {
     uint64_t code_align;
     int64_t data_align;
-    uint8_t pointer_encoding;
+    uint8_t pointer_encoding, lsda_encoding;
     bool has_augmentation; /* 'z' */
     struct frame initial;
 };
@@ -63,26 +66,50 @@ struct cfi { /* one FDE (or CIE) being run */
     struct frame saved[STATES_MAX];
     unsigned saved_count;
     uint64_t pc;
-    struct buf *rows; /* NULL: a CIE */
+    struct unwind_tables *tables; /* NULL: a CIE */
 };
 
 static int malformed(struct husk_error *err, const char *what) {
     return error_set(err, HUSK_E_COMPILER, "malformed .eh_frame: %s", what);
 }
 
+static bool is_offset(int64_t offset) {
+    return offset >= 0 && offset <= INT32_MAX;
+}
+
+static void emit_frame(const struct cfi *cfi, bool is_usable) {
+    const struct frame *frame = &cfi->frame;
+    struct unwind_frame out = {.code_gva = (uint32_t)cfi->pc};
+    is_usable = is_usable && frame->has_all && frame->cfa_offset <= INT32_MAX / 2 &&
+                frame->args_bytes <= INT32_MAX;
+    for (int i = 0; i < THROW_REGS; i++)
+        is_usable = is_usable && is_offset(frame->saved[i]);
+    if (is_usable) {
+        out.shape.cfa = (uint32_t)frame->cfa_offset << 1 | (frame->cfa_reg == REG_RBP);
+        out.shape.args_bytes = (uint32_t)frame->args_bytes;
+        for (int i = 0; i < THROW_REGS; i++)
+            out.shape.saved[i] = (uint32_t)frame->saved[i];
+    }
+    buf_append(&cfi->tables->frames, &out, sizeof out);
+}
+
 static void emit_row(struct cfi *cfi) {
     const struct frame *frame = &cfi->frame;
+    const int64_t rbp_offset = frame->saved[THROW_REG_RBP];
     bool is_usable = frame->is_known && (frame->cfa_reg == REG_RBP || frame->cfa_reg == REG_RSP) &&
                      frame->cfa_offset > 0 && frame->cfa_offset <= INT32_MAX &&
-                     frame->rbp_offset >= 0 && frame->rbp_offset <= INT32_MAX;
+                     is_offset(rbp_offset);
     struct husk_image_unwind_x86_64 row = {.code_gva = (uint32_t)cfi->pc};
     if (is_usable) {
         row.cfa_base = frame->cfa_reg == REG_RBP;
         row.cfa_offset = (uint32_t)frame->cfa_offset;
-        row.rbp_offset = (uint32_t)frame->rbp_offset;
+        row.rbp_offset = (uint32_t)rbp_offset;
     }
-    if (cfi->rows != NULL)
-        buf_append(cfi->rows, &row, sizeof row);
+    if (cfi->tables == NULL)
+        return;
+    buf_append(&cfi->tables->rows, &row, sizeof row);
+    if (cfi->tables->wants_frames)
+        emit_frame(cfi, is_usable);
 }
 
 static void advance(struct cfi *cfi, uint64_t delta) {
@@ -90,19 +117,35 @@ static void advance(struct cfi *cfi, uint64_t delta) {
     cfi->pc += delta * cfi->cie->code_align;
 }
 
-static void set_offset(struct cfi *cfi, uint64_t reg, int64_t factored) {
+/* The index of a preserved register in saved[], or -1. */
+static int saved_idx(uint64_t reg) {
+    if (reg == REG_RBX)
+        return 0;
     if (reg == REG_RBP)
-        cfi->frame.rbp_offset = -factored * cfi->cie->data_align;
+        return THROW_REG_RBP;
+    return reg >= REG_R12 && reg <= REG_R15 ? (int)(reg - REG_R12) + 2 : -1;
+}
+
+static void set_saved(struct cfi *cfi, uint64_t reg, int64_t offset) {
+    if (saved_idx(reg) >= 0)
+        cfi->frame.saved[saved_idx(reg)] = offset;
+}
+
+static void set_offset(struct cfi *cfi, uint64_t reg, int64_t factored) {
+    set_saved(cfi, reg, -factored * cfi->cie->data_align);
 }
 
 static void restore(struct cfi *cfi, uint64_t reg) {
-    if (reg == REG_RBP)
-        cfi->frame.rbp_offset = cfi->cie->initial.rbp_offset;
+    if (saved_idx(reg) >= 0)
+        set_saved(cfi, reg, cfi->cie->initial.saved[saved_idx(reg)]);
 }
 
-static void undefine(struct cfi *cfi, uint64_t reg) {
+/* Its value cannot be found by an offset from the CFA. */
+static void lose(struct cfi *cfi, uint64_t reg) {
     if (reg == REG_RA)
         cfi->frame.is_known = false;
+    if (saved_idx(reg) >= 0)
+        cfi->frame.has_all = false;
 }
 
 static bool run_def_cfa(struct cfi *cfi, unsigned opcode) {
@@ -149,14 +192,20 @@ static bool run_register_rule(struct cfi *cfi, unsigned opcode) {
     case CFA_OFFSET_EXTENDED: set_offset(cfi, reg, (int64_t)cursor_uleb(cursor)); return true;
     case CFA_OFFSET_EXTENDED_SF: set_offset(cfi, reg, cursor_sleb(cursor)); return true;
     case CFA_RESTORE_EXTENDED: restore(cfi, reg); return true;
-    case CFA_UNDEFINED: undefine(cfi, reg); return true;
-    case CFA_SAME_VALUE: return true;
+    case CFA_UNDEFINED: lose(cfi, reg); return true;
+    case CFA_SAME_VALUE: set_saved(cfi, reg, 0); return true;
     case CFA_REGISTER:
     case CFA_VAL_OFFSET:
     case CFA_VAL_OFFSET_SF:
-    case CFA_GNU_ARGS_SIZE: cursor_uleb(cursor); return true;
+        lose(cfi, reg);
+        cursor_uleb(cursor);
+        return true;
     case CFA_EXPRESSION:
-    case CFA_VAL_EXPRESSION: cursor_skip(cursor, cursor_uleb(cursor)); return true;
+    case CFA_VAL_EXPRESSION:
+        lose(cfi, reg);
+        cursor_skip(cursor, cursor_uleb(cursor));
+        return true;
+    case CFA_GNU_ARGS_SIZE: cfi->frame.args_bytes = cursor_uleb(cursor); return true;
     default: return false;
     }
 }
@@ -186,24 +235,23 @@ static int run_instructions(struct cfi *cfi, struct husk_error *err) {
     return 0;
 }
 
-/* Pointer encodings (LSB, 10.5.1): absolute or relative to its own place, 4 or 8 bytes. */
-static bool read_pointer(struct cursor *cursor, uint8_t encoding, uint64_t here,
-                         uint64_t *ret_pointer) {
-    uint64_t value;
-    switch (encoding & 0x0f) {
-    case 0x00:
-    case 0x04:
-    case 0x0c: value = cursor_uint(cursor, 8); break;
-    case 0x03: value = cursor_uint(cursor, 4); break;
-    case 0x0b: value = (uint64_t)(int32_t)cursor_uint(cursor, 4); break;
-    default: return false;
+/* The data of a CIE's augmentation: one item for each letter after the 'z'. */
+static bool read_augmentation(struct cursor *cursor, const char *letters, struct cie *cie) {
+    uint64_t personality;
+    for (; *letters != '\0'; letters++) {
+        uint8_t encoding = (uint8_t)cursor_uint(cursor, 1);
+        if (*letters == 'R')
+            cie->pointer_encoding = encoding;
+        else if (*letters == 'L')
+            cie->lsda_encoding = encoding;
+        else if (*letters != 'P' || !cursor_pointer(cursor, encoding, 0, &personality))
+            return false;
     }
-    *ret_pointer = (encoding & 0x70) == 0x10 ? value + here : value;
-    return (encoding & 0xe0) == 0 && !cursor->failed;
+    return true;
 }
 
 static int read_cie(struct cursor cursor, struct cie *ret_cie, struct husk_error *err) {
-    struct cie cie = {.pointer_encoding = 0};
+    struct cie cie = {.lsda_encoding = DWARF_POINTER_OMIT};
     uint64_t version = cursor_uint(&cursor, 1);
     const char *augmentation = cursor_string(&cursor);
     if (augmentation == NULL || (version != 1 && version != 3))
@@ -215,17 +263,14 @@ static int read_cie(struct cursor cursor, struct cie *ret_cie, struct husk_error
         cie.has_augmentation = true;
         uint64_t bytes = cursor_uleb(&cursor);
         const uint8_t *rest = cursor.pos;
-        for (const char *c = augmentation + 1; *c != '\0'; c++) {
-            if (*c != 'R')
-                return malformed(err, "unknown CIE augmentation");
-            cie.pointer_encoding = (uint8_t)cursor_uint(&cursor, 1);
-        }
+        if (!read_augmentation(&cursor, augmentation + 1, &cie))
+            return malformed(err, "unknown CIE augmentation");
         cursor.pos = rest;
         cursor_skip(&cursor, bytes);
     } else if (*augmentation != '\0') {
         return malformed(err, "unknown CIE augmentation");
     }
-    struct cfi cfi = {.cursor = cursor, .cie = &cie};
+    struct cfi cfi = {.cursor = cursor, .cie = &cie, .frame.has_all = true};
     int status = cursor.failed ? malformed(err, "truncated CIE") : run_instructions(&cfi, err);
     if (status != 0)
         return status;
@@ -234,19 +279,52 @@ static int read_cie(struct cursor cursor, struct cie *ret_cie, struct husk_error
     return 0;
 }
 
-static int read_fde(struct cursor cursor, uint64_t here, const struct cie *cie, struct buf *rows,
-                    struct husk_error *err) {
+/* An object's section while it is read. */
+struct section {
+    const uint8_t *bytes;
+    size_t count;
+    uint64_t address;
+    uint32_t object_idx;
+    struct unwind_tables *tables;
+    struct husk_error *err;
+};
+
+static uint64_t address_at(const struct section *section, const struct cursor *cursor) {
+    return section->address + (uint64_t)(cursor->pos - section->bytes);
+}
+
+/* The augmentation of an FDE: the address of the LSDA, if the function has one. */
+static bool read_lsda(const struct section *section, struct cursor *cursor, const struct cie *cie,
+                      struct unwind_func *func) {
+    uint64_t bytes = cursor_uleb(cursor);
+    struct cursor data = *cursor;
+    if (cie->lsda_encoding != DWARF_POINTER_OMIT && bytes > 0 &&
+        !cursor_pointer(&data, cie->lsda_encoding, address_at(section, &data), &func->lsda_address))
+        return false;
+    cursor_skip(cursor, bytes);
+    if (func->lsda_address != 0 && section->tables->wants_frames)
+        buf_append(&section->tables->funcs, func, sizeof *func);
+    return !cursor->failed;
+}
+
+static int read_fde(const struct section *section, struct cursor cursor, const struct cie *cie) {
     uint64_t start, bytes;
-    if (!read_pointer(&cursor, cie->pointer_encoding, here, &start) ||
-        !read_pointer(&cursor, cie->pointer_encoding & 0x0f, 0, &bytes))
-        return malformed(err, "unknown pointer encoding");
-    if (cie->has_augmentation)
-        cursor_skip(&cursor, cursor_uleb(&cursor));
-    if (cursor.failed || start > UINT32_MAX || bytes > UINT32_MAX - start)
-        return malformed(err, "FDE outside the code");
-    struct cfi cfi = {
-        .cursor = cursor, .cie = cie, .frame = cie->initial, .pc = start, .rows = rows};
-    int status = run_instructions(&cfi, err);
+    if (!cursor_pointer(&cursor, cie->pointer_encoding, address_at(section, &cursor), &start) ||
+        !cursor_pointer(&cursor, cie->pointer_encoding & 0x0f, 0, &bytes))
+        return malformed(section->err, "unknown pointer encoding");
+    if (start > UINT32_MAX || bytes > UINT32_MAX - start)
+        return malformed(section->err, "FDE outside the code");
+    struct unwind_func func = {.start = (uint32_t)start,
+                               .end = (uint32_t)(start + bytes),
+                               .object_idx = section->object_idx};
+    if (cie->has_augmentation && !read_lsda(section, &cursor, cie, &func))
+        return malformed(section->err, "unknown augmentation of an FDE");
+    struct cfi cfi = {.cursor = cursor,
+                      .cie = cie,
+                      .frame = cie->initial,
+                      .pc = start,
+                      .tables = section->tables};
+    int status = run_instructions(&cfi, section->err);
     if (status != 0)
         return status;
     emit_row(&cfi);
@@ -256,12 +334,39 @@ static int read_fde(struct cursor cursor, uint64_t here, const struct cie *cie, 
     return 0;
 }
 
-int unwind_read(const uint8_t *bytes, size_t count, uint64_t address, struct buf *rows,
-                struct husk_error *err) {
-    struct cursor all = {.pos = bytes, .end = bytes + count};
-    const uint8_t *cie_place =
-        NULL; /* FDEs follow their CIE: the last one read is nearly always the right one */
+/* The CIE of an FDE. FDEs follow their CIE: the last one read is nearly always the right one. */
+struct cie_cache {
+    const uint8_t *place;
     struct cie cie;
+};
+
+static int find_cie(const struct section *section, const uint8_t *record, uint64_t distance,
+                    struct cie_cache *cache) {
+    const uint64_t offset = (uint64_t)(record - section->bytes);
+    if (distance > offset || offset - distance + 8 > section->count)
+        return malformed(section->err, "an FDE without CIE");
+    const uint8_t *place = record - distance;
+    if (place == cache->place)
+        return 0;
+    uint32_t bytes;
+    memcpy(&bytes, place, 4);
+    if (bytes < 4 || bytes > (size_t)(section->bytes + section->count - place) - 4)
+        return malformed(section->err, "a CIE lies outside the section");
+    const struct cursor cursor = {.pos = place + 8, .end = place + 4 + bytes};
+    cache->place = place;
+    return read_cie(cursor, &cache->cie, section->err);
+}
+
+int unwind_read(const uint8_t *bytes, size_t count, uint64_t address, uint32_t object_idx,
+                struct unwind_tables *tables, struct husk_error *err) {
+    const struct section section = {.bytes = bytes,
+                                    .count = count,
+                                    .address = address,
+                                    .object_idx = object_idx,
+                                    .tables = tables,
+                                    .err = err};
+    struct cursor all = {.pos = bytes, .end = bytes + count};
+    struct cie_cache cache = {.place = NULL};
     while (cursor_left(&all) > 0) {
         uint64_t length = cursor_uint(&all, 4);
         if (length == 0)
@@ -271,28 +376,17 @@ int unwind_read(const uint8_t *bytes, size_t count, uint64_t address, struct buf
             return malformed(err, "a record lies outside the section");
         struct cursor cursor = {.pos = record, .end = record + length};
         uint64_t distance = cursor_uint(&cursor, 4);
-        int status = 0;
         if (distance == 0)
             continue; /* a CIE: read when an FDE needs it */
-        if (distance > (uint64_t)(record - bytes) ||
-            (uint64_t)(record - bytes) - distance + 8 > count)
-            return malformed(err, "an FDE without CIE");
-        const uint8_t *place = record - distance;
-        if (place != cie_place) {
-            uint32_t cie_bytes;
-            memcpy(&cie_bytes, place, 4);
-            if (cie_bytes < 4 || cie_bytes > (size_t)(bytes + count - place) - 4)
-                return malformed(err, "a CIE lies outside the section");
-            status = read_cie((struct cursor){.pos = place + 8, .end = place + 4 + cie_bytes}, &cie,
-                              err);
-            cie_place = place;
-        }
+        int status = find_cie(&section, record, distance, &cache);
         if (status == 0)
-            status = read_fde(cursor, address + (uint64_t)(cursor.pos - bytes), &cie, rows, err);
+            status = read_fde(&section, cursor, &cache.cie);
         if (status != 0)
             return status;
     }
-    return rows->failed ? error_set(err, HUSK_E_NOMEM, "no memory for unwind rows") : 0;
+    return tables->rows.failed || tables->frames.failed || tables->funcs.failed
+               ? error_set(err, HUSK_E_NOMEM, "no memory for unwind rows")
+               : 0;
 }
 
 /* At one address the row of a function that starts there comes after the stop row of the one that
@@ -304,7 +398,14 @@ static int row_order(const void *left, const void *right) {
     return (a->cfa_offset != 0) - (b->cfa_offset != 0);
 }
 
-void unwind_finish(struct buf *buf) {
+static int frame_order(const void *left, const void *right) {
+    const struct unwind_frame *a = left, *b = right;
+    if (a->code_gva != b->code_gva)
+        return a->code_gva < b->code_gva ? -1 : 1;
+    return (a->shape.cfa != 0) - (b->shape.cfa != 0);
+}
+
+static void finish_rows(struct buf *buf) {
     struct husk_image_unwind_x86_64 *rows = (struct husk_image_unwind_x86_64 *)(void *)buf->data;
     size_t count = buf->count / sizeof rows[0], kept = 0;
     if (count == 0)
@@ -320,4 +421,33 @@ void unwind_finish(struct buf *buf) {
         rows[kept++] = rows[i];
     }
     buf->count = kept * sizeof rows[0];
+}
+
+static void finish_frames(struct buf *buf) {
+    struct unwind_frame *frames = (struct unwind_frame *)(void *)buf->data;
+    size_t count = buf->count / sizeof frames[0], kept = 0;
+    if (count == 0)
+        return;
+    qsort(frames, count, sizeof frames[0], frame_order);
+    for (size_t i = 0; i < count; i++) {
+        if (i + 1 < count && frames[i + 1].code_gva == frames[i].code_gva)
+            continue;
+        if (kept > 0 &&
+            memcmp(&frames[kept - 1].shape, &frames[i].shape, sizeof frames[i].shape) == 0)
+            continue;
+        frames[kept++] = frames[i];
+    }
+    buf->count = kept * sizeof frames[0];
+}
+
+void unwind_finish(struct unwind_tables *tables) {
+    finish_rows(&tables->rows);
+    finish_frames(&tables->frames);
+}
+
+void unwind_done(struct unwind_tables *tables) {
+    buf_done(&tables->rows);
+    buf_done(&tables->frames);
+    buf_done(&tables->funcs);
+    *tables = (struct unwind_tables){0};
 }

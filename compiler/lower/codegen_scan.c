@@ -19,6 +19,10 @@
 #define FULL_BLOCK_ACCESSES_MAX 2000
 #define FULL_LABELS_MAX 20000
 #define FULL_BLOCKS_MAX 7000
+#define FULL_TRIES_MAX 1000
+/* Locals times calls in functions with tries: a landing pad has a phi for each of the former with an
+ * entry for each of the latter. */
+#define FULL_PAD_VALUES_MAX 500000u
 #define FULL_CALL_VALUES_MAX 50000
 /* Divisions and truncations: InstCombine asks every condition on the divisor at each of them. */
 #define FULL_CHECK_BLOCKS_MAX 4000
@@ -27,7 +31,8 @@
 
 struct scan {
     uint64_t blocks, labels, check_blocks;
-    uint64_t call_values; /* arguments and results of all calls */
+    uint64_t call_values; /* arguments and results of all calls, throws and catches */
+    uint64_t calls, tries;
     uint32_t block_accesses, block_accesses_max;
 };
 
@@ -56,6 +61,22 @@ uint32_t codegen_check_blocks(enum wasm_op op) {
 
 static void scan_call(struct scan *scan, const struct wasm_functype *type) {
     scan->call_values += (uint64_t)type->params_count + type->results_count;
+    scan->calls++;
+}
+
+/* A clause and a handler are blocks, and so is what follows a call in a try: see scan_is_huge(). */
+static void scan_tag(struct scan *scan, const struct program *program,
+                     const struct wasm_instr *instr) {
+    scan->call_values += program_tag_type(program, instr->idx)->params_count;
+    scan->block_accesses = 0;
+    scan->blocks += 2;
+}
+
+static void scan_try(struct scan *scan, uint32_t clauses_count) {
+    scan->labels += clauses_count;
+    scan->blocks += 3 + (uint64_t)clauses_count;
+    scan->block_accesses = 0;
+    scan->tries++;
 }
 
 static void scan_instr(struct scan *scan, const struct program *program,
@@ -78,8 +99,12 @@ static void scan_instr(struct scan *scan, const struct program *program,
         scan->block_accesses = 0;
         scan->blocks++;
         break;
+    case WASM_IMM_TAG: scan_tag(scan, program, instr); break;
+    case WASM_IMM_TRY_TABLE: scan_try(scan, instr->try_table.count); break;
     case WASM_IMM_BLOCKTYPE:
     case WASM_IMM_LABEL:
+        if (instr->op == WASM_OP_TRY)
+            scan_try(scan, 0);
         scan->block_accesses = 0;
         scan->blocks++;
         break;
@@ -102,11 +127,14 @@ static void scan_instr(struct scan *scan, const struct program *program,
 }
 
 static bool scan_is_huge(const struct scan *scan, const struct wasm_func *func) {
+    const uint64_t blocks = scan->blocks + (scan->tries > 0 ? scan->calls : 0);
     return func->code.count > FULL_BODY_BYTES_MAX ||
            scan->block_accesses_max > FULL_BLOCK_ACCESSES_MAX || scan->labels > FULL_LABELS_MAX ||
-           scan->blocks > FULL_BLOCKS_MAX || scan->call_values > FULL_CALL_VALUES_MAX ||
-           scan->check_blocks > FULL_CHECK_BLOCKS_MAX || func->locals_count > FULL_LOCALS_MAX ||
-           func->locals_count * scan->blocks > FULL_LOCALS_TIMES_BLOCKS_MAX;
+           blocks > FULL_BLOCKS_MAX || scan->tries > FULL_TRIES_MAX ||
+           scan->call_values > FULL_CALL_VALUES_MAX || scan->check_blocks > FULL_CHECK_BLOCKS_MAX ||
+           func->locals_count > FULL_LOCALS_MAX ||
+           func->locals_count * blocks > FULL_LOCALS_TIMES_BLOCKS_MAX ||
+           (scan->tries > 0 && func->locals_count * scan->calls > FULL_PAD_VALUES_MAX);
 }
 
 static int scan_body(const struct program *program, uint32_t func_idx, bool *ret_is_huge,

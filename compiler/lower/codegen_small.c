@@ -47,7 +47,9 @@ static uint32_t call_cost(struct measure *measure, uint32_t func_idx) {
  * never inlined. */
 static uint32_t instr_cost(struct measure *measure, const struct wasm_instr *instr) {
     switch (wasm_opinfo(instr->op)->imm) {
-    case WASM_IMM_NONE: return 1 + 2 * codegen_check_blocks(instr->op);
+    case WASM_IMM_NONE:
+        return instr->op == WASM_OP_THROW_REF ? UINT32_MAX
+                                              : 1 + 2 * codegen_check_blocks(instr->op);
     case WASM_IMM_LOCAL:
     case WASM_IMM_I32:
     case WASM_IMM_I64:

@@ -119,6 +119,8 @@ struct lower_module {
     LLVMValueRef unlikely; /* branch weights: the first successor is rarely taken */
     LLVMAttributeRef nomerge;
     enum lower_tier tier;
+    uint32_t *tag_stamps, *tag_names; /* per tag: lower_exceptions.c */
+    uint32_t tag_stamp, funcs_made;
     bool is_strict;         /* every access of state is volatile; always true in the fast tier */
     bool *table_may_change; /* per table: its size is not a constant */
     const struct lower_small *smalls; /* per function; NULL: nothing is inlined */
@@ -198,6 +200,27 @@ LLVMValueRef lower_const_i64(const struct lower_module *lm, uint64_t value);
 
 /* ---- inside a function: lower_emit.c, lower_func.c ---- */
 
+/* A catch clause. */
+struct lower_clause {
+    enum wasm_catch_kind kind;
+    uint32_t tag_idx;        /* flat; without _ALL */
+    uint32_t frame_idx;      /* of a try_table: the frame to whose label it goes */
+    bool is_rethrown;        /* of a legacy try: a rethrow refers to it */
+    LLVMBasicBlockRef block; /* its start; NULL: so far, nothing comes there */
+};
+
+/* A block with catch clauses: lower_exceptions.c. */
+struct lower_try {
+    struct lower_try *outer;         /* who catches what this one does not; NULL: callers */
+    struct lower_try *made_before;   /* of the function's */
+    uint64_t offset;                 /* of the instruction */
+    LLVMBasicBlockRef pad, dispatch; /* NULL: so far, nothing in it throws */
+    LLVMValueRef selector;           /* the tag, in dispatch */
+    bool is_dispatched, is_legacy;
+    uint32_t clauses_count;
+    struct lower_clause clauses[];
+};
+
 enum lower_frame_kind { LOWER_BLOCK, LOWER_LOOP, LOWER_IF, LOWER_BODY };
 
 struct lower_frame {
@@ -216,6 +239,13 @@ struct lower_frame {
     LLVMValueRef *else_params; /* the block's parameters, for the else branch */
     uint64_t stamp;            /* the last br_table that had this frame as a target */
     LLVMBasicBlockRef stamp_block;
+    struct lower_try *handler; /* where the code directly in this frame throws; NULL: to callers */
+    /* of legacy tries: the clauses, how many handlers have begun, and what a rethrow in the last
+     * one throws: the values, or for a catch_all the reference */
+    struct lower_try *legacy;
+    uint32_t clauses_done;
+    const struct lower_clause *caught_by;
+    LLVMValueRef *caught;
 };
 
 struct lower_func {
@@ -238,8 +268,11 @@ struct lower_func {
     struct lower_frame *frames;
     uint32_t frames_count, frames_cap;
     bool is_reachable;
-    uint8_t small_rank;   /* struct lower_small; 0 for stubs and thunks */
-    uint32_t growth_left; /* the cost of what may still be inlined */
+    struct lower_try *tries;                 /* all */
+    uint32_t named_tags;                     /* in its landing pads */
+    struct buf legacy_tries, legacy_clauses; /* lower_legacy.c */
+    uint8_t small_rank;                      /* struct lower_small; 0 for stubs and thunks */
+    uint32_t growth_left;                    /* the cost of what may still be inlined */
     /* the current instruction. Before the first one, only its offset is set: the body's */
     struct wasm_instr instr;
     const struct lower_row *row;
@@ -296,6 +329,13 @@ int lower_expr(struct lower_func *lf, struct wasm_bytes code);
 void lower_frame_push(struct lower_func *lf, enum lower_frame_kind kind,
                       const struct wasm_functype *type);
 void lower_frames_free(struct lower_func *lf);
+/* The current instruction begins a block of this type. NULL: lf->status says why. */
+struct lower_frame *lower_frame_open(struct lower_func *lf, const struct wasm_blocktype *block);
+struct lower_frame *lower_frame_at(struct lower_func *lf, uint32_t depth);
+/* The current instruction ends a block. */
+void lower_end(struct lower_func *lf);
+/* Branch to a label, which takes the values on top of the stack. */
+void lower_branch_to(struct lower_func *lf, struct lower_frame *frame);
 void lower_return(struct lower_func *lf);
 bool lower_skip_dead(struct lower_func *lf);
 
@@ -313,6 +353,23 @@ void lower_trap_unless_type(struct lower_func *lf, LLVMValueRef id, uint32_t typ
  * The caller has popped the arguments. */
 LLVMValueRef lower_call_value(struct lower_func *lf, const struct wasm_functype *type,
                               LLVMValueRef callee, const LLVMValueRef *args);
+
+/* lower_exceptions.c. A call, or an invoke if the code lies in a try: then the code after it is in
+ * another block. Whatever may throw is called by it. */
+LLVMValueRef lower_call_or_invoke(struct lower_func *lf, LLVMTypeRef type, LLVMValueRef callee,
+                                  LLVMValueRef *args, uint32_t args_count);
+/* The caller fills in the clauses. NULL: out of memory. */
+struct lower_try *lower_try_new(struct lower_func *lf, uint32_t clauses_count);
+void lower_tries_free(struct lower_func *lf);
+/* Push the values of the exception that was caught; make a reference to it. The offset is that of
+ * the instruction which does. */
+void lower_push_caught(struct lower_func *lf, uint32_t tag_idx);
+LLVMValueRef lower_take_caught(struct lower_func *lf, uint64_t offset);
+/* `values` may lie above the top of the operand stack. */
+void lower_throw(struct lower_func *lf, uint32_t tag_idx, const LLVMValueRef *values);
+void lower_throw_ref(struct lower_func *lf, LLVMValueRef ref);
+/* lower_legacy.c: before the function's first instruction. */
+void lower_legacy_scan(struct lower_func *lf, struct wasm_bytes code);
 
 /* lower_memory.c, lower_table.c: also used by init. Values are i64. */
 struct lower_span {
@@ -349,7 +406,7 @@ struct lower_rows {
 extern const struct lower_rows lower_control_rows, lower_call_rows, lower_integer_rows,
     lower_float_rows, lower_convert_rows, lower_memory_rows, lower_table_rows, lower_variable_rows,
     lower_simd_rows, lower_simd_memory_rows, lower_simd_integer_rows, lower_simd_float_rows,
-    lower_wide_rows, lower_ref_rows;
+    lower_wide_rows, lower_ref_rows, lower_exception_rows, lower_legacy_rows;
 /* lower_ops.c */
 void lower_ops_join(struct lower_row *ret_rows);
 

@@ -60,9 +60,7 @@ LLVMValueRef lower_call_value(struct lower_func *lf, const struct wasm_functype 
         all[count++] = area;
     for (uint32_t i = 0; i < type->params_count; i++)
         all[count++] = args[i];
-    lower_locate(lf);
-    LLVMValueRef call =
-        LLVMBuildCall2(lf->builder, lower_functype(lf->lm, type), callee, all, count, "");
+    LLVMValueRef call = lower_call_or_invoke(lf, lower_functype(lf->lm, type), callee, all, count);
     LLVMSetInstructionCallConv(call, LOWER_CALL_CONV);
     free(all);
     push_results(lf, type, call, area);

@@ -21,6 +21,7 @@ static LLVMValueRef *values_copy(struct lower_func *lf, uint32_t count) {
 static void frame_free(struct lower_frame *frame) {
     free(frame->label_phis);
     free(frame->else_params);
+    free(frame->caught);
 }
 
 void lower_frames_free(struct lower_func *lf) {
@@ -53,6 +54,7 @@ void lower_frame_push(struct lower_func *lf, enum lower_frame_kind kind,
     struct lower_frame *frame = &lf->frames[lf->frames_count++];
     memset(frame, 0, sizeof *frame);
     frame->kind = kind;
+    frame->handler = lf->frames_count > 1 ? frame[-1].handler : NULL;
     frame->is_dead = !lf->is_reachable;
     if (frame->is_dead)
         return;
@@ -64,7 +66,7 @@ void lower_frame_push(struct lower_func *lf, enum lower_frame_kind kind,
     frame->stack_height = lf->stack_count - type->params_count;
 }
 
-static struct lower_frame *frame_at(struct lower_func *lf, uint32_t depth) {
+struct lower_frame *lower_frame_at(struct lower_func *lf, uint32_t depth) {
     return &lf->frames[lf->frames_count - 1 - depth];
 }
 
@@ -109,7 +111,7 @@ static void label_add_edge(struct lower_func *lf, struct lower_frame *frame,
         LLVMAddIncoming(frame->label_phis[i], &values[i], &from, 1);
 }
 
-static void branch_to(struct lower_func *lf, struct lower_frame *frame) {
+void lower_branch_to(struct lower_func *lf, struct lower_frame *frame) {
     LLVMBasicBlockRef label = label_block(lf, frame);
     label_add_edge(lf, frame, LLVMGetInsertBlock(lf->builder));
     LLVMBuildBr(lf->builder, label);
@@ -151,21 +153,26 @@ static void emit_unreachable(struct lower_func *lf) {
     lower_trap(lf, TRAP_UNREACHABLE);
 }
 
-static struct lower_frame *frame_open(struct lower_func *lf, enum lower_frame_kind kind) {
-    struct wasm_functype type = wasm_block_functype(lf->lm->program->types, &lf->instr.block);
+static struct lower_frame *frame_open(struct lower_func *lf, enum lower_frame_kind kind,
+                                      const struct wasm_blocktype *block) {
+    struct wasm_functype type = wasm_block_functype(lf->lm->program->types, block);
     lower_frame_push(lf, kind, &type);
-    return lf->status == 0 ? frame_at(lf, 0) : NULL;
+    return lf->status == 0 ? lower_frame_at(lf, 0) : NULL;
+}
+
+struct lower_frame *lower_frame_open(struct lower_func *lf, const struct wasm_blocktype *block) {
+    return frame_open(lf, LOWER_BLOCK, block);
 }
 
 static void emit_block(struct lower_func *lf) {
-    frame_open(lf, LOWER_BLOCK);
+    frame_open(lf, LOWER_BLOCK, &lf->instr.block);
 }
 
 static void emit_loop(struct lower_func *lf) {
-    struct lower_frame *frame = frame_open(lf, LOWER_LOOP);
+    struct lower_frame *frame = frame_open(lf, LOWER_LOOP, &lf->instr.block);
     if (frame == NULL)
         return;
-    branch_to(lf, frame);
+    lower_branch_to(lf, frame);
     if (lf->status != 0)
         return;
     lower_enter_block(lf, frame->label);
@@ -176,7 +183,7 @@ static void emit_loop(struct lower_func *lf) {
 
 static void emit_if(struct lower_func *lf) {
     LLVMValueRef condition = lower_truth(lf, lower_pop(lf));
-    struct lower_frame *frame = frame_open(lf, LOWER_IF);
+    struct lower_frame *frame = frame_open(lf, LOWER_IF, &lf->instr.block);
     if (frame == NULL)
         return;
     frame->else_params = values_copy(lf, frame->params_count);
@@ -197,11 +204,11 @@ static void frame_enter_else(struct lower_func *lf, struct lower_frame *frame) {
 }
 
 static void emit_else(struct lower_func *lf) {
-    struct lower_frame *frame = frame_at(lf, 0);
+    struct lower_frame *frame = lower_frame_at(lf, 0);
     if (frame->is_dead)
         return;
     if (lf->is_reachable)
-        branch_to(lf, frame);
+        lower_branch_to(lf, frame);
     frame_enter_else(lf, frame);
 }
 
@@ -214,7 +221,7 @@ static void frame_enter_end(struct lower_func *lf, struct lower_frame *frame) {
     if (frame->label == NULL)
         return; /* nobody branches here: straight on, reachable or not */
     if (lf->is_reachable)
-        branch_to(lf, frame);
+        lower_branch_to(lf, frame);
     lower_enter_block(lf, frame->label);
     lf->stack_count = frame->stack_height;
     for (uint32_t i = 0; i < frame->results_count; i++)
@@ -222,12 +229,12 @@ static void frame_enter_end(struct lower_func *lf, struct lower_frame *frame) {
     lf->is_reachable = true;
 }
 
-static void emit_end(struct lower_func *lf) {
-    struct lower_frame *frame = frame_at(lf, 0);
+void lower_end(struct lower_func *lf) {
+    struct lower_frame *frame = lower_frame_at(lf, 0);
     if (!frame->is_dead) {
         if (frame->kind == LOWER_IF && !frame->has_else) {
             if (lf->is_reachable)
-                branch_to(lf, frame);
+                lower_branch_to(lf, frame);
             frame_enter_else(lf, frame);
         }
         frame_enter_end(lf, frame);
@@ -238,28 +245,33 @@ static void emit_end(struct lower_func *lf) {
     lf->frames_count--;
 }
 
-/* True if the instruction lies in unreachable code and is done with. `else` and `end` of blocks
- * that were opened in reachable code are not: their other branch, or what follows, may be
- * reachable. */
+/* True if the instruction lies in unreachable code and is done with. `else`, `catch` and `end` of
+ * blocks that were opened in reachable code are not: their other branch, a handler, or what
+ * follows, may be reachable. */
 bool lower_skip_dead(struct lower_func *lf) {
     struct wasm_functype none = {0};
     switch (lf->instr.op) {
     case WASM_OP_BLOCK:
     case WASM_OP_LOOP:
-    case WASM_OP_IF: lower_frame_push(lf, LOWER_BLOCK, &none); return true;
+    case WASM_OP_IF:
+    case WASM_OP_TRY:
+    case WASM_OP_TRY_TABLE: lower_frame_push(lf, LOWER_BLOCK, &none); return true;
     case WASM_OP_ELSE:
+    case WASM_OP_CATCH:
+    case WASM_OP_CATCH_ALL:
+    case WASM_OP_DELEGATE:
     case WASM_OP_END: return false;
     default: return true;
     }
 }
 
 static void emit_br(struct lower_func *lf) {
-    branch_to(lf, frame_at(lf, lf->instr.idx));
+    lower_branch_to(lf, lower_frame_at(lf, lf->instr.idx));
     lf->is_reachable = false;
 }
 
 void lower_branch_if(struct lower_func *lf, uint32_t depth, LLVMValueRef condition) {
-    struct lower_frame *frame = frame_at(lf, depth);
+    struct lower_frame *frame = lower_frame_at(lf, depth);
     LLVMBasicBlockRef label = label_block(lf, frame);
     LLVMBasicBlockRef next = lower_new_block(lf, "");
     label_add_edge(lf, frame, LLVMGetInsertBlock(lf->builder));
@@ -274,7 +286,7 @@ static void emit_br_if(struct lower_func *lf) {
 /* Where a br_table's case goes. Labels that take values get one block in between per br_table: a
  * phi wants one entry per edge, and 60,000 cases to the same label would each be one. */
 static LLVMBasicBlockRef table_target(struct lower_func *lf, uint32_t depth) {
-    struct lower_frame *frame = frame_at(lf, depth);
+    struct lower_frame *frame = lower_frame_at(lf, depth);
     if (label_arity(frame) == 0)
         return label_block(lf, frame);
     if (frame->stamp == lf->stamp)
@@ -282,7 +294,7 @@ static LLVMBasicBlockRef table_target(struct lower_func *lf, uint32_t depth) {
     LLVMBasicBlockRef current = LLVMGetInsertBlock(lf->builder);
     LLVMBasicBlockRef between = lower_new_block(lf, "");
     LLVMPositionBuilderAtEnd(lf->builder, between);
-    branch_to(lf, frame);
+    lower_branch_to(lf, frame);
     LLVMPositionBuilderAtEnd(lf->builder, current);
     frame->stamp = lf->stamp;
     frame->stamp_block = between;
@@ -327,7 +339,7 @@ static const struct lower_row control_rows[] = {
     {.op = WASM_OP_LOOP, .emit = emit_loop},
     {.op = WASM_OP_IF, .emit = emit_if},
     {.op = WASM_OP_ELSE, .emit = emit_else},
-    {.op = WASM_OP_END, .emit = emit_end},
+    {.op = WASM_OP_END, .emit = lower_end},
     {.op = WASM_OP_BR, .emit = emit_br},
     {.op = WASM_OP_BR_IF, .emit = emit_br_if},
     {.op = WASM_OP_BR_TABLE, .emit = emit_br_table},

@@ -40,6 +40,7 @@ int lower_func_begin(struct lower_func *lf, struct lower_module *lm, LLVMValueRe
     lf->fn = fn;
     lf->instr.offset = offset;
     lf->is_reachable = true;
+    lm->funcs_made++;
     lower_func_attributes(lm, fn);
     size_t name_bytes;
     const char *name = LLVMGetValueName2(fn, &name_bytes);
@@ -60,6 +61,9 @@ int lower_func_end(struct lower_func *lf) {
     LLVMPositionBuilderAtEnd(lf->builder, lf->entry);
     LLVMBuildBr(lf->builder, LLVMGetNextBasicBlock(lf->entry));
     lower_frames_free(lf);
+    lower_tries_free(lf);
+    buf_done(&lf->legacy_tries);
+    buf_done(&lf->legacy_clauses);
     free(lf->stack);
     free(lf->locals);
     free(lf->local_types);
@@ -95,7 +99,8 @@ int lower_function(struct lower_module *lm, uint32_t func_idx) {
     lower_inline_begin(&lf, func_idx);
     if (lower_results_in_memory(type))
         lf.results_area = LLVMGetParam(lf.fn, 0);
-    if (func_set_locals(&lf, func) == 0) {
+    lower_legacy_scan(&lf, func->code);
+    if (func_set_locals(&lf, func) == 0 && lf.status == 0) {
         struct wasm_functype body = *type;
         body.params_count = 0;
         lower_frame_push(&lf, LOWER_BODY, &body);

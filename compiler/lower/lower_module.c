@@ -156,6 +156,8 @@ void lower_module_done(struct lower_module *lm) {
     if (lm->ctx != NULL)
         LLVMContextDispose(lm->ctx);
     free(lm->table_may_change);
+    free(lm->tag_stamps);
+    free(lm->tag_names);
     memset(lm, 0, sizeof *lm);
 }
 
@@ -176,7 +178,8 @@ LLVMTypeRef lower_type(const struct lower_module *lm, valtype_t type) {
     case VALTYPE_F64: return lm->f64;
     case VALTYPE_I64:
     case VALTYPE_FUNCREF:
-    case VALTYPE_EXTERNREF: return lm->i64;
+    case VALTYPE_EXTERNREF:
+    case VALTYPE_EXNREF: return lm->i64;
     case VALTYPE_V128: return lm->v128;
     case VALTYPE_NONE: break;
     }
@@ -230,7 +233,9 @@ static void attribute_add(struct lower_module *lm, LLVMValueRef fn, const char *
 void lower_func_attributes(struct lower_module *lm, LLVMValueRef fn) {
     unsigned nounwind = LLVMGetEnumAttributeKindForName("nounwind", 8);
     unsigned uwtable = LLVMGetEnumAttributeKindForName("uwtable", 7);
-    LLVMAddAttributeAtIndex(fn, LOWER_ATTRIBUTES, LLVMCreateEnumAttribute(lm->ctx, nounwind, 0));
+    if (!lm->program->has_exceptions)
+        LLVMAddAttributeAtIndex(fn, LOWER_ATTRIBUTES,
+                                LLVMCreateEnumAttribute(lm->ctx, nounwind, 0));
     LLVMAddAttributeAtIndex(fn, LOWER_ATTRIBUTES, LLVMCreateEnumAttribute(lm->ctx, uwtable, 2));
     attribute_add(lm, fn, "disable-tail-calls", "true");
     attribute_add(lm, fn, "no-builtins", "");

@@ -297,6 +297,7 @@ static bool is_end(LLVMValueRef user, LLVMValueRef value) {
     switch (LLVMGetInstructionOpcode(user)) {
     case LLVMCall: return !is_pure_intrinsic(user);
     case LLVMStore: return !is_written_back(user, value);
+    case LLVMInvoke:
     case LLVMLoad: /* as an address: that load's own trap needs it */
     case LLVMRet:
     case LLVMUnreachable: return true;

@@ -9,6 +9,7 @@ set(sources
     lower_control.c
     lower_convert.c
     lower_emit.c
+    lower_exceptions.c
     lower_float.c
     lower_folds.c
     lower_func.c
@@ -17,6 +18,7 @@ set(sources
     lower_inline.c
     lower_integer.c
     lower_lanes.c
+    lower_legacy.c
     lower_memory.c
     lower_module.c
     lower_nan.c

@@ -6,8 +6,10 @@
  *   globals, 16 bytes each
  *   size words, 8 bytes each: memories, tables, element segments, data segments
  *   elements of segments that are needed at run time
+ *   the pending exception
  *   tables that cannot grow
  *   (page) tables that can, each on its own pages
+ *   (page) exception slots
  *
  * Each growable table reserves space. A table with a small declared maximum (PLAN_SMALL_ENTRIES)
  * reserves that maximum. The other tables share the rest of PLAN_GROW_BYTES equally; each gets at
@@ -20,6 +22,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "exception.h"
 #include "layout.h"
 #include "limits.h"
 #include "name_text.h"
@@ -372,6 +375,27 @@ static void place_words(struct plan *plan, struct placer *placer) {
         plan->datas[i].size_gva = place(placer, 8, 8);
 }
 
+static uint64_t exception_bytes(const struct plan *plan) {
+    return sizeof(struct husk_exception) + (uint64_t)plan->exception_values * HUSK_SLOT_BYTES;
+}
+
+static void place_exception(struct plan *plan, struct placer *placer) {
+    const struct program *program = plan->program;
+    if (!program->has_exceptions)
+        return;
+    for (uint32_t i = 0; i < program->tags_count; i++) {
+        uint32_t count = program_tag_type(program, i)->params_count;
+        plan->exception_values = count > plan->exception_values ? count : plan->exception_values;
+    }
+    plan->exception_gva = place(placer, exception_bytes(plan), HUSK_SLOT_BYTES);
+}
+
+static void place_exception_slots(struct plan *plan, struct placer *placer) {
+    if (program_takes_references(plan->program))
+        plan->exception_slots_gva =
+            place(placer, HUSK_EXCEPTION_SLOTS * exception_bytes(plan), HUSK_PAGE_SIZE);
+}
+
 static void place_tables(struct plan *plan, struct placer *placer) {
     const struct program *program = plan->program;
     uint64_t share = table_share(program);
@@ -427,12 +451,15 @@ static int plan_place(struct plan *plan, struct husk_error *err) {
         plan->elems[i].base_gva =
             place(&placer,
                   elem_needs_room(plan, i) ? 8 * (uint64_t)program_elem(program, i)->count : 0, 8);
+    place_exception(plan, &placer);
     place_tables(plan, &placer);
+    place_exception_slots(plan, &placer);
     if (placer.end > HUSK_DATA_END_GVA)
         return error_set(err, HUSK_E_LIMIT,
-                         "the module's %u globals, %u tables and %u element segments need %llu "
-                         "MiB; an instance has %u MiB for them",
+                         "the module's %u globals, %u tables, %u element segments and %u tags need "
+                         "%llu MiB; an instance has %u MiB for them",
                          program->globals_count, program->tables_count, program->elems_count,
+                         program->tags_count,
                          (unsigned long long)((placer.end - HUSK_DATA_GVA) >> 20),
                          (HUSK_DATA_END_GVA - HUSK_DATA_GVA) >> 20);
     plan->data_end_gva = (uint32_t)placer.end;

@@ -50,8 +50,14 @@ struct plan {
     struct plan_table *tables;
     struct plan_elem *elems;
     struct plan_data *datas;
-    /* end of the fixed part. It holds all of the above except growable tables, which follow on
-     * their own pages */
+    /* Of a program with exceptions, else 0: the pending exception (abi/exception.h), which has room
+     * for the values of the tag with the most, and the slots that references point to. They have
+     * pages of their own at the end; 0 if no code takes references. */
+    uint32_t exception_gva;
+    uint32_t exception_values;
+    uint32_t exception_slots_gva;
+    /* end of the fixed part. It holds all of the above except growable tables and exception
+     * slots, which follow on their own pages */
     uint32_t fixed_end_gva;
     uint32_t data_end_gva; /* end of all the above, including reserved space */
     /* "i0.init" must exist: something is not static, or there is a start function */

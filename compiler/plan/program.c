@@ -16,7 +16,8 @@ static uint32_t largest(const uint32_t *counts, size_t count) {
 static bool instance_map(struct program *program, struct program_instance *instance) {
     const struct wasm_module *module = instance->module;
     const uint32_t counts[] = {module->funcs_count,   module->tables_count, module->memories_count,
-                               module->globals_count, module->elems_count,  module->datas_count};
+                               module->globals_count, module->tags_count,   module->elems_count,
+                               module->datas_count};
     uint32_t most = largest(counts, sizeof counts / sizeof counts[0]);
     uint32_t *same = wasm_arena_alloc(program->arena, most, sizeof same[0]);
     uint32_t *types = wasm_arena_alloc(program->arena, module->types_count, sizeof types[0]);
@@ -31,8 +32,9 @@ static bool instance_map(struct program *program, struct program_instance *insta
         types[i] = module->types[i].canonical_idx;
     instance->types = types;
     instance->funcs = instance->tables = instance->memories = instance->globals = same;
+    instance->tags = same;
     program->funcs = program->tables = program->memories = program->globals = defs;
-    program->elems = program->datas = defs;
+    program->tags = program->elems = program->datas = defs;
     return true;
 }
 
@@ -54,11 +56,13 @@ int program_from_module(const struct wasm_module *module, struct program **ret_p
                                     .tables_count = module->tables_count,
                                     .memories_count = module->memories_count,
                                     .globals_count = module->globals_count,
+                                    .tags_count = module->tags_count,
                                     .elems_count = module->elems_count,
                                     .datas_count = module->datas_count,
                                     .imports_count = module->imports_count,
                                     .exports_count = module->exports_count,
                                     .input = module->wasm,
+                                    .has_exceptions = program_uses_exceptions(module),
                                     .arena = arena};
     }
     if (instance == NULL || !instance_map(program, instance)) {
@@ -83,6 +87,7 @@ enum space {
     SPACE_TABLES,
     SPACE_MEMORIES,
     SPACE_GLOBALS,
+    SPACE_TAGS,
     SPACE_ELEMS,
     SPACE_DATAS
 };
@@ -109,6 +114,7 @@ static const struct immediate_spaces {
     [WASM_IMM_MEMORY2] = {SPACE_MEMORIES, SPACE_MEMORIES},
     [WASM_IMM_MEMORY_INIT] = {SPACE_DATAS, SPACE_MEMORIES},
     [WASM_IMM_DATA] = {SPACE_DATAS, SPACE_NONE},
+    [WASM_IMM_TAG] = {SPACE_TAGS, SPACE_NONE},
 };
 
 static uint32_t flat_idx(const struct program_instance *instance, enum space space, uint32_t idx) {
@@ -119,6 +125,7 @@ static uint32_t flat_idx(const struct program_instance *instance, enum space spa
     case SPACE_TABLES: return instance->tables[idx];
     case SPACE_MEMORIES: return instance->memories[idx];
     case SPACE_GLOBALS: return instance->globals[idx];
+    case SPACE_TAGS: return instance->tags[idx];
     case SPACE_ELEMS: return instance->elems_first + idx;
     case SPACE_DATAS: return instance->datas_first + idx;
     }
@@ -138,5 +145,56 @@ int program_read_instr(const struct program_instance *instance, struct wasm_read
         ret_instr->mem.memory_idx = instance->memories[ret_instr->mem.memory_idx];
     if (imm == WASM_IMM_BLOCKTYPE && ret_instr->block.is_index)
         ret_instr->block.type_idx = instance->types[ret_instr->block.type_idx];
+    if (imm == WASM_IMM_TRY_TABLE && ret_instr->try_table.block.is_index)
+        ret_instr->try_table.block.type_idx = instance->types[ret_instr->try_table.block.type_idx];
     return 0;
+}
+
+int program_read_catch(const struct program_instance *instance, struct wasm_bytes *catches,
+                       struct wasm_catch *ret_catch) {
+    int status = wasm_read_catch(catches, ret_catch);
+    if (status == 0 && wasm_catch_has_tag(ret_catch))
+        ret_catch->tag_idx = instance->tags[ret_catch->tag_idx];
+    return status;
+}
+
+/* ---- exceptions ---- */
+
+bool program_uses_exceptions(const struct wasm_module *module) {
+    return (module->used.set &
+            (WASM_FEATURE_BIT(EXCEPTIONS) | WASM_FEATURE_BIT(LEGACY_EXCEPTIONS))) != 0;
+}
+
+static bool has_ref_clause(const struct wasm_instr *instr) {
+    struct wasm_bytes catches = instr->try_table.catches;
+    struct wasm_catch clause;
+    for (uint32_t i = 0; i < instr->try_table.count; i++)
+        if (wasm_read_catch(&catches, &clause) == 0 && wasm_catch_has_ref(&clause))
+            return true;
+    return false;
+}
+
+/* A rethrow counts if there is any catch_all: it costs nothing but address space. */
+static bool body_takes_references(const struct wasm_func *func) {
+    struct wasm_reader reader;
+    struct wasm_instr instr;
+    bool has_catch_all = false, has_rethrow = false;
+    wasm_reader_init(&reader, func->code, NULL);
+    while (reader.pos < reader.end && wasm_read_instr(&reader, &instr) == 0) {
+        has_catch_all |= instr.op == WASM_OP_CATCH_ALL;
+        has_rethrow |= instr.op == WASM_OP_RETHROW;
+        if (instr.op == WASM_OP_TRY_TABLE && has_ref_clause(&instr))
+            return true;
+    }
+    return has_catch_all && has_rethrow;
+}
+
+bool program_takes_references(const struct program *program) {
+    for (uint32_t i = 0; program->has_exceptions && i < program->funcs_count; i++) {
+        const struct program_instance *instance = program_instance(program, program->funcs[i]);
+        if (program_uses_exceptions(instance->module) &&
+            body_takes_references(program_func(program, i)))
+            return true;
+    }
+    return false;
 }

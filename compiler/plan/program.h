@@ -17,7 +17,7 @@ struct program_instance {
     struct wasm_bytes name;
     /* Index in the module → flat index. For a type: the flat index of the first type with the same
      * structure. */
-    const uint32_t *types, *funcs, *tables, *memories, *globals;
+    const uint32_t *types, *funcs, *tables, *memories, *globals, *tags;
     uint32_t elems_first, datas_first; /* flat index of the first segment; the others follow it */
     /* Of the module in the program's input. An offset in the module plus this is one in the input;
      * code rows and source lines hold those, so they tell instances apart. */
@@ -36,16 +36,19 @@ struct program_def {
 struct program {
     const struct program_instance *instances; /* in order of instantiation */
     const struct wasm_functype *types;        /* canonical_idx is flat */
-    const struct program_def *funcs, *tables, *memories, *globals, *elems, *datas;
+    const struct program_def *funcs, *tables, *memories, *globals, *tags, *elems, *datas;
     const struct wasm_import *imports; /* of the image; idx is flat, as in exports */
     const struct wasm_export *exports;
     const uint32_t *export_instances; /* by export: whose it is; NULL: there is one instance */
     uint32_t instances_count, types_count, funcs_count, tables_count, memories_count, globals_count,
-        elems_count, datas_count, imports_count, exports_count;
+        tags_count, elems_count, datas_count, imports_count, exports_count;
     struct wasm_bytes input; /* the input that everything was made from */
     /* Each instance is initialised when the host says so, and calls run in between. So nothing that
      * an instance writes to another one's memories and tables is known before. */
     bool is_staged;
+    /* A module uses exceptions. Then a function may be left by a throw, also one of a module that
+     * does not use them. */
+    bool has_exceptions;
     struct wasm_arena *arena;
 };
 
@@ -78,9 +81,9 @@ struct program_sources {
 
 /* Link modules to one program. An import is what its alias says; else the export of the earlier
  * instance that has the name of the import's module; else an import of the image. Instances that
- * import one memory, table or global of the image share it. The exports of the program are those of
- * the last instance, and those of the others as "instance/name". Everything that the sources point
- * to must outlive the program.
+ * import one memory, table, global or tag of the image share it. The exports of the program are
+ * those of the last instance, and those of the others as "instance/name". Everything that the
+ * sources point to must outlive the program.
  * HUSK_E_LINK: an import does not match; the message names both sides. HUSK_E_INVAL: names or
  * aliases that are not possible. HUSK_E_LIMIT: too much of something in all modules together.
  * HUSK_E_NOMEM. */
@@ -89,10 +92,19 @@ int program_link(const struct program_sources *sources, struct program **ret_pro
 
 void program_free(struct program *program);
 
+/* Does a valid module have tags, or code that throws or catches? */
+bool program_uses_exceptions(const struct wasm_module *module);
+
 /* wasm_read_instr() for an instance's code. All indices except those of locals and labels become
  * flat. */
 int program_read_instr(const struct program_instance *instance, struct wasm_reader *reader,
                        struct wasm_instr *ret_instr);
+/* The same for wasm_read_catch(): the tag becomes flat. */
+int program_read_catch(const struct program_instance *instance, struct wasm_bytes *catches,
+                       struct wasm_catch *ret_catch);
+/* Does any code make references to exceptions? A catch clause that passes one on does, and a legacy
+ * catch_all whose exception is rethrown. Reads all bodies. */
+bool program_takes_references(const struct program *program);
 
 /* ---- by flat index ---- */
 
@@ -128,6 +140,22 @@ static inline const struct wasm_global *program_global(const struct program *pro
                                                        uint32_t global_idx) {
     struct program_def def = program->globals[global_idx];
     return &program_instance(program, def)->module->globals[def.idx];
+}
+
+static inline const struct wasm_tag *program_tag(const struct program *program, uint32_t tag_idx) {
+    struct program_def def = program->tags[tag_idx];
+    return &program_instance(program, def)->module->tags[def.idx];
+}
+
+static inline uint32_t program_tag_type_idx(const struct program *program, uint32_t tag_idx) {
+    const struct wasm_tag *tag = program_tag(program, tag_idx);
+    return program_instance(program, program->tags[tag_idx])->types[tag->type_idx];
+}
+
+/* Its parameters are the values of the exception. */
+static inline const struct wasm_functype *program_tag_type(const struct program *program,
+                                                           uint32_t tag_idx) {
+    return &program->types[program_tag_type_idx(program, tag_idx)];
 }
 
 static inline const struct wasm_elem *program_elem(const struct program *program,

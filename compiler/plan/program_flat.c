@@ -124,6 +124,8 @@ static int number_entities(struct join *join) {
     program->memories_count = flat[WASM_KIND_MEMORY].count;
     program->globals = flat[WASM_KIND_GLOBAL].defs;
     program->globals_count = flat[WASM_KIND_GLOBAL].count;
+    program->tags = flat[WASM_KIND_TAG].defs;
+    program->tags_count = flat[WASM_KIND_TAG].count;
     if (program->memories_count > WASM_LIMIT_MEMORIES)
         return error_set(join->err, HUSK_E_LIMIT,
                          "the linked modules have %u memories together; at most %u",
@@ -167,12 +169,14 @@ static int make_instances(struct join *join) {
             .tables = spaces[WASM_KIND_TABLE].flat,
             .memories = spaces[WASM_KIND_MEMORY].flat,
             .globals = spaces[WASM_KIND_GLOBAL].flat,
+            .tags = spaces[WASM_KIND_TAG].flat,
             .elems_first = elems_first,
             .datas_first = datas_first,
             .input_offset = source->input_offset,
             .memory_idx = memory == UINT32_MAX ? memory : spaces[WASM_KIND_MEMORY].flat[memory]};
         elems_first += source->module->elems_count;
         datas_first += source->module->datas_count;
+        program->has_exceptions |= program_uses_exceptions(source->module);
     }
     program->instances = instances;
     program->instances_count = join->sources->count;

@@ -8,7 +8,7 @@
 
 #include "program.h"
 
-#define JOIN_KINDS 4 /* enum wasm_kind */
+#define JOIN_KINDS 5 /* enum wasm_kind */
 
 /* One index space of one instance. */
 struct join_space {
@@ -76,8 +76,8 @@ int join_types(struct join *join);
 /* program_match.c: may `def` stand for the import (core spec 3.2.7)? HUSK_E_LINK names both. */
 int join_match(struct join *join, struct join_import wanted, struct program_def def,
                const struct wasm_export *export);
-/* Two imports of the image with the same name: are they one memory, table or global? HUSK_E_LINK:
- * they should be, but are declared in two ways. */
+/* Two imports of the image with the same name: are they one memory, table, global or tag?
+ * HUSK_E_LINK: they should be, but are declared in two ways. */
 int join_same(struct join *join, struct join_import first, struct join_import second);
 
 /* program_flat.c: flat indices, the maps to them, and the exports. */

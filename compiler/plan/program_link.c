@@ -94,7 +94,8 @@ static int instance_new(struct join *join, uint32_t idx) {
         !space_new(join, &spaces[WASM_KIND_MEMORY], module->memories_count,
                    module->imported_memories_count) ||
         !space_new(join, &spaces[WASM_KIND_GLOBAL], module->globals_count,
-                   module->imported_globals_count))
+                   module->imported_globals_count) ||
+        !space_new(join, &spaces[WASM_KIND_TAG], module->tags_count, module->imported_tags_count))
         return join_nomem(join);
     for (uint32_t kind = 0; kind < JOIN_KINDS; kind++)
         for (uint32_t i = 0; i < spaces[kind].count; i++)
@@ -107,7 +108,7 @@ static int instance_new(struct join *join, uint32_t idx) {
 
 /* The limits of one module hold for all together: an image is read with them. */
 static int check_totals(struct join *join) {
-    enum { TYPES, FUNCS, TABLES, GLOBALS, IMPORTS, EXPORTS, ELEMS, DATAS, KINDS_COUNT };
+    enum { TYPES, FUNCS, TABLES, GLOBALS, TAGS, IMPORTS, EXPORTS, ELEMS, DATAS, KINDS_COUNT };
     static const struct {
         const char *what;
         uint64_t limit;
@@ -116,6 +117,7 @@ static int check_totals(struct join *join) {
         [FUNCS] = {"functions", WASM_LIMIT_FUNCS},
         [TABLES] = {"tables", WASM_LIMIT_TABLES},
         [GLOBALS] = {"globals", WASM_LIMIT_GLOBALS},
+        [TAGS] = {"tags", WASM_LIMIT_TAGS},
         [IMPORTS] = {"imports", WASM_LIMIT_IMPORTS},
         [EXPORTS] = {"exports", WASM_LIMIT_EXPORTS},
         [ELEMS] = {"element segments", WASM_LIMIT_ELEMS},
@@ -128,6 +130,7 @@ static int check_totals(struct join *join) {
         totals[FUNCS] += module->funcs_count;
         totals[TABLES] += module->tables_count;
         totals[GLOBALS] += module->globals_count;
+        totals[TAGS] += module->tags_count;
         totals[IMPORTS] += module->imports_count;
         totals[EXPORTS] += module->exports_count;
         totals[ELEMS] += module->elems_count;
@@ -242,8 +245,8 @@ static int resolve_instance(struct join *join, uint32_t idx) {
 
 /* ---- imports of the image ---- */
 
-/* Memories, tables and globals with one name are one. Functions stay apart, because a host function
- * works on the memory of the instance that imports it. */
+/* Memories, tables, globals and tags with one name are one. Functions stay apart, because a host
+ * function works on the memory of the instance that imports it. */
 static int merge_imports(struct join *join) {
     uint32_t count = join->imports_count, kept = 0;
     struct join_key *keys = wasm_arena_alloc(join->arena, count, sizeof *keys);

@@ -15,7 +15,7 @@
 
 #define TYPE_TEXT_BYTES 96
 
-static const char *const kind_names[JOIN_KINDS] = {"function", "table", "memory", "global"};
+static const char *const kind_names[JOIN_KINDS] = {"function", "table", "memory", "global", "tag"};
 
 /* Everything of something that matching looks at. */
 struct described {
@@ -45,6 +45,7 @@ static bool is_subtype(valtype_t sub, valtype_t super) {
     case WASM_HEAP_INDEX: return heap == WASM_HEAP_FUNC;
     case WASM_HEAP_NOFUNC: return heap == WASM_HEAP_FUNC || heap == WASM_HEAP_INDEX;
     case WASM_HEAP_NOEXTERN: return heap == WASM_HEAP_EXTERN;
+    case WASM_HEAP_NOEXN: return heap == WASM_HEAP_EXN;
     default: return false;
     }
 }
@@ -69,7 +70,9 @@ static struct described describe(const struct join *join, enum wasm_kind kind,
         item.type = flat_type(join, def.instance, module->globals[def.idx].type);
         item.is_mutable = module->globals[def.idx].is_mutable;
         break;
-    case WASM_KIND_TAG: break; /* not lowered yet: refused before */
+    case WASM_KIND_TAG:
+        item.type_idx = join->instances[def.instance].types[module->tags[def.idx].type_idx];
+        break;
     }
     return item;
 }
@@ -94,10 +97,12 @@ static void type_text(const struct join *join, const struct described *item,
                       char text[TYPE_TEXT_BYTES]) {
     const struct wasm_functype *type = &join->program->types[item->type_idx];
     text[0] = '\0';
-    if (item->kind == WASM_KIND_FUNC) {
+    if (item->kind == WASM_KIND_FUNC || item->kind == WASM_KIND_TAG) {
         append_types(text, type->params, type->params_count);
-        append(text, " -> ");
-        append_types(text, type->results, type->results_count);
+        if (item->kind == WASM_KIND_FUNC) {
+            append(text, " -> ");
+            append_types(text, type->results, type->results_count);
+        }
     } else if (item->kind == WASM_KIND_GLOBAL) {
         snprintf(text, TYPE_TEXT_BYTES, "%s%s", item->is_mutable ? "mutable " : "",
                  TYPE_TEXT(item->type));
@@ -171,7 +176,8 @@ static bool matches(const struct join *join, uint32_t importer, const struct des
     if (have->kind != wanted->kind)
         return false;
     switch (wanted->kind) {
-    case WASM_KIND_FUNC: return have->type_idx == wanted->type_idx;
+    case WASM_KIND_FUNC:
+    case WASM_KIND_TAG: return have->type_idx == wanted->type_idx;
     case WASM_KIND_TABLE:
         return have->type == wanted->type && limits_match(join, importer, have, wanted);
     case WASM_KIND_MEMORY: return limits_match(join, importer, have, wanted);
@@ -179,7 +185,6 @@ static bool matches(const struct join *join, uint32_t importer, const struct des
         return have->is_mutable == wanted->is_mutable &&
                (have->type == wanted->type ||
                 (!have->is_mutable && is_subtype(have->type, wanted->type)));
-    case WASM_KIND_TAG: break;
     }
     return false;
 }
@@ -205,7 +210,8 @@ int join_match(struct join *join, struct join_import wanted, struct program_def 
 
 int join_same(struct join *join, struct join_import first, struct join_import second) {
     const struct named_item a = import_item(join, first), b = import_item(join, second);
-    if (a.item.type == b.item.type && a.item.has_byte_pages == b.item.has_byte_pages &&
+    if (a.item.type_idx == b.item.type_idx && a.item.type == b.item.type &&
+        a.item.has_byte_pages == b.item.has_byte_pages &&
         a.item.limits.is_64 == b.item.limits.is_64 && a.item.is_mutable == b.item.is_mutable &&
         a.item.limits.min == b.item.limits.min && a.item.limits.has_max == b.item.limits.has_max &&
         a.item.limits.max == b.item.limits.max)

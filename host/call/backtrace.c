@@ -196,6 +196,7 @@ void backtrace_keep(husk_sandbox *sandbox) {
     machine_get_regs(sandbox->machine, &regs);
     /* After a nested call, the machine's registers are that call's. */
     sandbox->calls.ended_at = code_frame_of(frame->was_nested ? &frame->regs : &regs);
+    sandbox->calls.thrown = 0; /* by a nested call */
 }
 
 /* The number of frames for which `ret`, of any size, has room. */

@@ -14,6 +14,7 @@
 #include "caller.h"
 #include "clock.h"
 #include "error.h"
+#include "exceptions.h"
 #include "image.h"
 #include "image_internal.h"
 #include "name_text.h"
@@ -52,7 +53,7 @@ static void be_pending(husk_sandbox *sandbox, const struct linked_func *func,
              NAME_SHOWN(func->def->module), NAME_SHOWN(func->def->name));
 }
 
-/* Handle the function's return. True: use its results. */
+/* Handle the function's return. True: use its results, or its exception. */
 static bool caller_finish(struct husk_caller *caller, const struct linked_func *func, int status,
                           const struct husk_value *results, struct husk_outcome *outcome) {
     husk_sandbox *sandbox = caller->sandbox;
@@ -60,6 +61,7 @@ static bool caller_finish(struct husk_caller *caller, const struct linked_func *
         return true; /* a nested call was cut off; resume_after_host() ends this one */
     switch (caller->end) {
     case CALLER_GOES_ON: break;
+    case CALLER_THREW: return true;
     case CALLER_FAILED:
         outcome_trap(sandbox, HUSK_TRAP_HOST_FUNCTION, true, caller->message, outcome);
         return false;
@@ -79,29 +81,38 @@ static bool caller_finish(struct husk_caller *caller, const struct linked_func *
     return false;
 }
 
-bool hostcall_serve(husk_sandbox *sandbox, struct husk_outcome *outcome) {
+/* The arguments, then zeros of the results' types. */
+static inline void values_take(const struct husk_functype *type, const struct husk_slot *slots,
+                               struct husk_value *args) {
+    struct husk_value *results = args + type->params_count;
+    for (size_t i = 0; i < type->params_count; i++)
+        args[i] = value_from_slot(type->params[i], &slots[i]);
+    for (size_t i = 0; i < type->results_count; i++) {
+        memset(&results[i], 0, sizeof results[i]);
+        results[i].type = type->results[i];
+    }
+}
+
+enum hostcall_next hostcall_serve(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     struct husk_mailbox *mailbox = sandbox->machine->arena.mailbox;
     uint32_t idx = *(volatile uint32_t *)&mailbox->import_idx;
     if (idx >= sandbox->image->code->imported_count[HUSK_ABI_FUNC]) {
         outcome_violation(sandbox, outcome,
                           "the guest called host function %u, which does not exist", idx);
-        return false;
+        return HOSTCALL_ENDED;
     }
     const struct linked_func *func = &sandbox->link.linked[idx];
     const struct husk_functype *type = func->type;
     struct husk_value *args = sandbox->link.values + sandbox->calls.values_used;
     struct husk_value *results = args + type->params_count;
-    uint32_t used = (uint32_t)(type->params_count + type->results_count);
-    for (size_t i = 0; i < type->params_count; i++)
-        args[i] = value_from_slot(type->params[i], &mailbox->host_slots[i]);
-    for (size_t i = 0; i < type->results_count; i++) {
-        memset(&results[i], 0, sizeof results[i]);
-        results[i].type = type->results[i];
-    }
+    const uint32_t arity = (uint32_t)(type->params_count + type->results_count);
+    const uint32_t used = arity + sandbox->image->code->module.exception_values;
+    values_take(type, mailbox->host_slots, args);
     struct husk_caller caller;
     caller.sandbox = sandbox;
     caller.memory_idx = func->memory_idx;
     caller.end = CALLER_GOES_ON;
+    caller.thrown = args + arity;
     stat_count(sandbox->tally, STAT_host_calls);
     sandbox->calls.values_used += used;
     const bool is_measured = sandbox->engine->measures_times;
@@ -112,36 +123,53 @@ bool hostcall_serve(husk_sandbox *sandbox, struct husk_outcome *outcome) {
                      clock_ns(CLOCK_MONOTONIC) - start_ns);
     sandbox->calls.values_used -= used;
     if (!caller_finish(&caller, func, status, results, outcome))
-        return false;
+        return HOSTCALL_ENDED;
+    if (caller.end == CALLER_THREW) {
+        exception_put(sandbox, &(struct exception){caller.tag_idx, caller.thrown});
+        return HOSTCALL_THROWS;
+    }
     for (size_t i = 0; i < type->results_count; i++)
         value_to_slot(&results[i], &mailbox->host_slots[i]);
-    return true;
+    return HOSTCALL_RETURNS;
 }
 
 int hostcall_check_answer(const husk_sandbox *sandbox, const struct husk_answer *answer,
                           struct husk_error *err) {
     const struct linked_func *func = sandbox->calls.pending.func;
+    struct exception exception;
+    int status = 0;
     if (answer->status != 0)
         return 0;
-    int status = values_check(func->type->results, func->type->results_count, answer->values,
+    if (answer->exception != NULL && answer->values_count != 0)
+        status = error_set(err, HUSK_E_INVAL, "both values and an exception are given");
+    else if (answer->exception != NULL)
+        status = exception_check(sandbox, answer->exception, &exception, err);
+    else
+        status = values_check(func->type->results, func->type->results_count, answer->values,
                               answer->values_count, "result", err);
     return status != 0 ? error_while(err, status, "answering for \"%s.%s\"",
                                      NAME_SHOWN(func->def->module), NAME_SHOWN(func->def->name))
                        : 0;
 }
 
-bool hostcall_answer(husk_sandbox *sandbox, const struct husk_answer *answer,
-                     struct husk_outcome *outcome) {
+enum hostcall_next hostcall_answer(husk_sandbox *sandbox, const struct husk_answer *answer,
+                                   struct husk_outcome *outcome) {
     const struct linked_func *func = sandbox->calls.pending.func;
+    struct exception exception;
+    if (answer->status == 0 && answer->exception != NULL &&
+        exception_check(sandbox, answer->exception, &exception, NULL) == 0) { /* again */
+        exception_put(sandbox, &exception);
+        return HOSTCALL_THROWS;
+    }
     if (answer->status == 0) {
         struct husk_slot *slots = sandbox->machine->arena.mailbox->host_slots;
         for (size_t i = 0; i < answer->values_count; i++)
             value_to_slot(&answer->values[i], &slots[i]);
-        return true;
+        return HOSTCALL_RETURNS;
     }
     if (answer->message != NULL)
         outcome_trap(sandbox, HUSK_TRAP_HOST_FUNCTION, true, answer->message, outcome);
     else
         trap_of(sandbox, func, outcome, "failed: %s", husk_status_text(answer->status));
-    return false;
+    return HOSTCALL_ENDED;
 }

@@ -4,15 +4,22 @@
 
 #include "husk.h"
 
-/* Serve the host call in the mailbox. True: resume the guest. False: the call ended or is pending;
- * see the outcome. */
-bool hostcall_serve(husk_sandbox *sandbox, struct husk_outcome *outcome);
+/* What the guest does next. */
+enum hostcall_next {
+    HOSTCALL_RETURNS, /* it resumes with the results */
+    HOSTCALL_THROWS,  /* it resumes by throwing the pending exception */
+    HOSTCALL_ENDED    /* the call ended, or is pending; see the outcome */
+};
 
-/* Check the answer. HUSK_E_TYPE: its values do not fit the pending host function's results. */
+/* Serve the host call in the mailbox. */
+enum hostcall_next hostcall_serve(husk_sandbox *sandbox, struct husk_outcome *outcome);
+
+/* Check the answer. HUSK_E_TYPE: its values do not fit the pending host function's results. Errors
+ * of an exception: exception_check(). */
 int hostcall_check_answer(const husk_sandbox *sandbox, const struct husk_answer *answer,
                           struct husk_error *err);
-/* Serve the pending host call with a checked answer. Returns as hostcall_serve(). */
-bool hostcall_answer(husk_sandbox *sandbox, const struct husk_answer *answer,
-                     struct husk_outcome *outcome);
+/* Serve the pending host call with a checked answer. */
+enum hostcall_next hostcall_answer(husk_sandbox *sandbox, const struct husk_answer *answer,
+                                   struct husk_outcome *outcome);
 
 #endif

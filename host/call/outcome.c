@@ -24,6 +24,15 @@ void outcome_trap(husk_sandbox *sandbox, enum husk_trap trap, bool is_exact, con
     backtrace_keep(sandbox);
 }
 
+void outcome_threw(husk_sandbox *sandbox, uint32_t tag_number, const char *message,
+                   struct husk_outcome *outcome) {
+    outcome_begin(outcome, HUSK_THREW);
+    outcome->state_is_exact = true;
+    snprintf(outcome->message, sizeof outcome->message, "%s", message);
+    backtrace_keep(sandbox);
+    sandbox->calls.thrown = tag_number;
+}
+
 void outcome_violation(husk_sandbox *sandbox, struct husk_outcome *outcome, const char *format,
                        ...) {
     outcome_begin(outcome, HUSK_GUEST_VIOLATION);

@@ -31,6 +31,9 @@ static inline void outcome_begin(struct husk_outcome *outcome, enum husk_outcome
 void outcome_exit(husk_sandbox *sandbox, int32_t exit_code, struct husk_outcome *outcome);
 void outcome_trap(husk_sandbox *sandbox, enum husk_trap trap, bool is_exact, const char *message,
                   struct husk_outcome *outcome);
+/* tag_number: the index of the tag + 1. The values are in linkage.thrown. */
+void outcome_threw(husk_sandbox *sandbox, uint32_t tag_number, const char *message,
+                   struct husk_outcome *outcome);
 /* The guest did something that compiled code never does. Poisons the sandbox. */
 void outcome_violation(husk_sandbox *sandbox, struct husk_outcome *outcome, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -13,6 +13,7 @@
 
 #include "clock.h"
 #include "error.h"
+#include "exceptions.h"
 #include "hostcall.h"
 #include "image_internal.h"
 #include "mailbox.h"
@@ -72,18 +73,31 @@ static bool serve_service(husk_sandbox *sandbox, struct husk_outcome *outcome) {
 /* Go on after a host function. A call that it made may have ended so that this call must end,
  * too. */
 static bool resume_after_host(husk_sandbox *sandbox, struct call_frame *frame,
-                              struct husk_outcome *outcome) {
-    if (!frame->was_nested)
+                              enum hostcall_next next, struct husk_outcome *outcome) {
+    const struct husk_image_module *module = &sandbox->image->code->module;
+    if (!frame->was_nested && next == HOSTCALL_RETURNS)
         return true;
     if (sandbox->is_poisoned) {
         outcome_cut_inside(sandbox, outcome);
         return false;
     }
+    if (!frame->was_nested)
+        machine_get_regs(sandbox->machine, &frame->regs);
     frame->was_nested = false;
     calls_forget_end(&sandbox->calls);
-    vm_regs_set_pc(&frame->regs, sandbox->image->code->module.resume_gva);
+    vm_regs_set_pc(&frame->regs, next == HOSTCALL_THROWS ? module->throw_gva : module->resume_gva);
     machine_set_regs(sandbox->machine, &frame->regs);
     return !cut_off(sandbox, true, outcome);
+}
+
+static bool serve_host_call(husk_sandbox *sandbox, struct call_frame *frame,
+                            struct husk_outcome *outcome) {
+    const enum hostcall_next next = hostcall_serve(sandbox, outcome);
+    if (next != HOSTCALL_ENDED)
+        return resume_after_host(sandbox, frame, next, outcome);
+    if (outcome->kind == HUSK_PENDING)
+        cut_off(sandbox, true, outcome);
+    return false;
 }
 
 /* True: go on running. False: the call ended. */
@@ -91,13 +105,9 @@ static bool serve_port(husk_sandbox *sandbox, struct call_frame *frame, uint8_t 
                        struct husk_outcome *outcome) {
     switch (port) {
     case HUSK_PORT_CALL_DONE: outcome_begin(outcome, HUSK_RETURNED); return false;
-    case HUSK_PORT_HOST_CALL:
-        if (hostcall_serve(sandbox, outcome))
-            return resume_after_host(sandbox, frame, outcome);
-        if (outcome->kind == HUSK_PENDING)
-            cut_off(sandbox, true, outcome);
-        return false;
+    case HUSK_PORT_HOST_CALL: return serve_host_call(sandbox, frame, outcome);
     case HUSK_PORT_SERVICE: return serve_service(sandbox, outcome);
+    case HUSK_PORT_UNCAUGHT: exception_uncaught(sandbox, outcome); return false;
     default:
         outcome_violation(sandbox, outcome, "the guest wrote to port 0x%x", port);
         return false;
@@ -220,7 +230,8 @@ static void count_outcome(husk_sandbox *sandbox, enum husk_outcome_kind kind) {
                                              [HUSK_EXITED] = STAT_exits,
                                              [HUSK_DEADLINE] = STAT_deadlines,
                                              [HUSK_INTERRUPTED] = STAT_interrupts,
-                                             [HUSK_GUEST_VIOLATION] = STAT_guest_violations};
+                                             [HUSK_GUEST_VIOLATION] = STAT_guest_violations,
+                                             [HUSK_THREW] = STAT_uncaught_exceptions};
     if (kind != HUSK_RETURNED && kind != HUSK_PENDING)
         stat_count(sandbox->tally, stats[kind]);
 }
@@ -367,9 +378,11 @@ static bool answer_pending(husk_sandbox *sandbox, const struct husk_answer *answ
                            struct husk_outcome *outcome) {
     struct call_frame *frame = &sandbox->calls.outermost;
     if (sandbox->is_poisoned)
-        return resume_after_host(sandbox, frame, outcome);
-    return !cut_off(sandbox, true, outcome) && hostcall_answer(sandbox, answer, outcome) &&
-           resume_after_host(sandbox, frame, outcome);
+        return resume_after_host(sandbox, frame, HOSTCALL_RETURNS, outcome);
+    if (cut_off(sandbox, true, outcome))
+        return false;
+    const enum hostcall_next next = hostcall_answer(sandbox, answer, outcome);
+    return next != HOSTCALL_ENDED && resume_after_host(sandbox, frame, next, outcome);
 }
 
 int run_resume(husk_sandbox *sandbox, const struct husk_answer *answer,

@@ -4,6 +4,7 @@ set(sources
     bytes.c
     bytes_exports.c
     call.c
+    exceptions.c
     guest_code_x86_64.c
     hostcall.c
     outcome.c

@@ -28,13 +28,17 @@
 #define LIMIT_MAPPED_HOLE_BYTES (64u << 10)
 /* Zeros of the data region that are allowed without a reason: image_costs.c. */
 #define LIMIT_DATA_SLACK_BYTES (128u << 10)
+/* Exception slots that are allowed without a reason: those of tags with up to 15 values. Slots of
+ * tags with more count as linear memory. */
+#define LIMIT_EXCEPTION_SLOT_BYTES (1u << 20)
 /* Implementation limits of browsers (JS API, section 9): 1,000,000 functions, types, imports,
- * exports, globals. */
+ * exports, globals, tags. */
 #define LIMIT_FUNCS 2000000u
 #define LIMIT_TYPES 1000000u
 #define LIMIT_IMPORTS 1000000u
 #define LIMIT_EXPORTS 1000000u
 #define LIMIT_GLOBALS 1000000u
+#define LIMIT_TAGS 1000000u
 /* Each table has a row of host state per sandbox. The JS API allows 100,000. */
 #define LIMIT_TABLES 100000u
 #define LIMIT_INSTANCES 1000u

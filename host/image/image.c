@@ -25,7 +25,8 @@ size_t husk_image_exports_count(const husk_image *image) {
 static void extern_describe(const struct image_code *code, uint32_t kind, uint32_t idx,
                             struct husk_extern *ret_extern) {
     static const enum husk_extern_kind kinds[] = {HUSK_EXTERN_FUNC, HUSK_EXTERN_TABLE,
-                                                  HUSK_EXTERN_MEMORY, HUSK_EXTERN_GLOBAL};
+                                                  HUSK_EXTERN_MEMORY, HUSK_EXTERN_GLOBAL,
+                                                  HUSK_EXTERN_TAG};
     ret_extern->kind = kinds[kind];
     ret_extern->idx = idx;
     switch (kind) {
@@ -41,6 +42,7 @@ static void extern_describe(const struct image_code *code, uint32_t kind, uint32
         ret_extern->max = code->memories[idx].max_pages;
         ret_extern->has_max = (code->memories[idx].flags & HUSK_LIMIT_HAS_MAX) != 0;
         break;
+    case HUSK_ABI_TAG: ret_extern->func = image_functype(code, code->tags[idx].type_idx); break;
     default:
         ret_extern->type = (husk_type)valtype_to_byte(code->globals[idx].type);
         ret_extern->is_mutable = (code->globals[idx].flags & HUSK_GLOBAL_MUTABLE) != 0;
@@ -91,6 +93,7 @@ int husk_image_info(const husk_image *image, struct husk_image_info *ret_info) {
                                    .memories_count = code->memories_count,
                                    .tables_count = code->tables_count,
                                    .globals_count = code->globals_count,
+                                   .tags_count = code->tags_count,
                                    .instances_count =
                                        code->instances_count == 0 ? 1 : code->instances_count,
                                    .needs_init = (image->flags & HUSK_IMAGE_NEEDS_INIT) != 0,

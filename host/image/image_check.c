@@ -33,7 +33,7 @@ static int check_known(struct husk_error *err, const char *array, uint64_t idx, 
 }
 
 static int check_kind(struct husk_error *err, const char *array, uint64_t idx, uint32_t kind) {
-    if (kind <= HUSK_ABI_GLOBAL)
+    if (kind <= HUSK_ABI_TAG)
         return 0;
     return error_set(err, HUSK_E_IMAGE_VERSION,
                      "%s %llu: a kind (%u) that this husk does not know" IMAGE_IS_NEWER, array,
@@ -131,6 +131,8 @@ static int check_all_known(const struct image_code *code, struct husk_error *err
         status = check_known(err, "global", i,
                              (code->globals[i].flags & ~HUSK_GLOBAL_MUTABLE) |
                                  unknown_instance(code, code->globals[i].instance));
+    for (uint32_t i = 0; i < code->tags_count && status == 0; i++)
+        status = check_known(err, "tag", i, unknown_instance(code, code->tags[i].instance));
     return status;
 }
 
@@ -220,6 +222,7 @@ static uint32_t kind_count(const struct image_code *code, uint32_t kind) {
     case HUSK_ABI_TABLE: return code->tables_count;
     case HUSK_ABI_MEMORY: return code->memories_count;
     case HUSK_ABI_GLOBAL: return code->globals_count;
+    case HUSK_ABI_TAG: return code->tags_count;
     default: return 0;
     }
 }
@@ -228,7 +231,7 @@ static int check_imports(struct image_code *code, struct husk_error *err) {
     for (uint32_t i = 0; i < code->imports_count; i++) {
         const struct husk_image_import *import = &code->imports[i];
         if (import->idx >= kind_count(code, import->kind))
-            return bad_row(err, "import", i, "no such function, table, memory or global");
+            return bad_row(err, "import", i, "no such function, table, memory, global or tag");
         if (import->idx != code->imported_count[import->kind])
             return bad_row(err, "import", i,
                            "imports must come first in their index space, in order");
@@ -243,7 +246,7 @@ static int check_exports(const struct image_code *code, struct husk_error *err) 
     for (uint32_t i = 0; i < code->exports_count; i++) {
         const struct husk_image_export *export = &code->exports[i];
         if (export->idx >= kind_count(code, export->kind))
-            return bad_row(err, "export", i, "no such function, table, memory or global");
+            return bad_row(err, "export", i, "no such function, table, memory, global or tag");
         if (!in_strings(code, export->name))
             return bad_row(err, "export", i, "its name is outside the strings");
     }
@@ -379,6 +382,47 @@ static int check_globals(const struct husk_image *image, struct husk_error *err)
     return 0;
 }
 
+/* An exception of every tag fits into the pending exception, if there is one: then its values are
+ * read, and a host function may write them, without another look at the type. */
+static int check_tags(const struct image_code *code, struct husk_error *err) {
+    const struct husk_image_module *module = &code->module;
+    for (uint32_t i = 0; i < code->tags_count; i++) {
+        if (code->tags[i].type_idx >= code->types_count)
+            return bad_row(err, "tag", i, "no such type");
+        const struct husk_image_type *type = &code->types[code->tags[i].type_idx];
+        if (type->results_count != 0)
+            return bad_row(err, "tag", i, "its type has results");
+        if (module->exception_gva != 0 && type->params_count > module->exception_values)
+            return bad_row(err, "tag", i, "an exception has no room for its values");
+    }
+    return 0;
+}
+
+static int check_exceptions(const struct husk_image *image, struct husk_error *err) {
+    const struct husk_image_module *module = &image->code->module;
+    const uint32_t exception_gva = module->exception_gva, slots_gva = module->exception_slots_gva;
+    if (exception_gva == 0 &&
+        (module->throw_gva != 0 || module->exception_values != 0 || slots_gva != 0))
+        return bad_row(err, "module", 0, "exceptions without a place for the pending one");
+    if (!is_code_or_zero(image->code, module->throw_gva))
+        return bad_row(err, "module", 0, "the code that throws is outside the text");
+    if (module->exception_values > LIMIT_ARITY)
+        return bad_row(err, "module", 0, "an exception has too many values");
+    if (exception_gva % HUSK_SLOT_BYTES != 0 || slots_gva % HUSK_SLOT_BYTES != 0)
+        return bad_row(err, "module", 0, "exceptions are not aligned");
+    if (exception_gva != 0 &&
+        !image_in_data(image, exception_gva, image_exception_bytes(image->code)))
+        return bad_row(err, "module", 0, "the pending exception is outside the data");
+    if (slots_gva == 0)
+        return 0;
+    auto_free uint64_t *data_ends = data_ends_make(image);
+    if (data_ends == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory to check the image's exceptions");
+    if (!is_all_data(image, data_ends, slots_gva, image_exception_slot_bytes(image->code)))
+        return bad_row(err, "module", 0, "the exception slots are outside the data");
+    return 0;
+}
+
 static int check_code_rows(const struct image_code *code, struct husk_error *err) {
     uint64_t last = 0;
     for (uint32_t i = 0; i < code->code_rows_count; i++) {
@@ -503,6 +547,10 @@ int image_check(const struct husk_image *image, struct husk_error *err) {
         status = check_tables(image, err);
     if (status == 0)
         status = check_globals(image, err);
+    if (status == 0)
+        status = check_tags(code, err);
+    if (status == 0)
+        status = check_exceptions(image, err);
     if (status == 0)
         status = check_code_rows(code, err);
     if (status == 0)

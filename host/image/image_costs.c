@@ -53,6 +53,14 @@ static uint64_t data_zero_bytes(const struct image_code *code) {
     return zeros;
 }
 
+/* Of the image's exception slots, which start as zeros. */
+static uint64_t exception_slot_bytes(const struct image_code *code) {
+    if (code->module.exception_slots_gva == 0)
+        return 0;
+    const uint64_t bytes = image_exception_slot_bytes(code);
+    return bytes < LIMIT_EXCEPTION_SLOT_BYTES ? bytes : LIMIT_EXCEPTION_SLOT_BYTES;
+}
+
 /* Table entries have a limit of their own; a global or a size word is less than its row in the
  * note. For what the compiler has there besides (which segments were dropped, element segments, the
  * rest of a page) as much again as the file has is enough. */
@@ -61,6 +69,7 @@ uint64_t image_data_excess(const struct image_code *code) {
     uint64_t expected = 16ull * code->globals_count + 8 * words + LIMIT_DATA_SLACK_BYTES;
     for (uint32_t i = 0; i < code->tables_count; i++)
         expected += 8 * code->table_sizes[i];
+    expected += exception_slot_bytes(code);
     expected += image_file_data_bytes(code->file, 0, code->file->count);
     const uint64_t zeros = data_zero_bytes(code);
     return zeros > expected ? zeros - expected : 0;

@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "exception.h"
 #include "guest_block.h"
 #include "husk.h"
 #include "image.h"
@@ -66,6 +67,11 @@ struct image_name {
     size_t bytes;
 };
 
+/* What a tag is called: its first export; else its import, with a module; else nothing. */
+struct image_tag_name {
+    const struct image_name *module, *name; /* NULL: none */
+};
+
 #define IMAGE_INIT_NAME "(initialisation)"
 
 /* The rows of a record of the note: in the file's bytes, or a copy. */
@@ -110,6 +116,7 @@ struct image_code {
     const struct husk_image_memory *memories;
     const struct husk_image_table *tables;
     const struct husk_image_global *globals;
+    const struct husk_image_tag *tags;
     const struct husk_image_instance *instances; /* none: there is one */
     const struct husk_image_code_row *code_rows;
     const struct husk_image_inlined_row *inlined_rows;
@@ -120,14 +127,14 @@ struct image_code {
     const uint8_t *host_state; /* of a snapshot's file, like the next two */
     const uint64_t *hot_pages;
     uint32_t strings_count, valtypes_count, types_count, funcs_count, imports_count, exports_count,
-        memories_count, tables_count, globals_count, instances_count, code_rows_count,
+        memories_count, tables_count, globals_count, tags_count, instances_count, code_rows_count,
         unwind_rows_count, inlined_rows_count, inlined_calls_count, files_count, lines_count,
         host_state_count, hot_pages_count;
     /* wasm pages, by memory: the declared sizes, or those of the snapshot's file */
     const uint64_t *memory_sizes;
     const uint64_t *table_sizes; /* entries, by table */
     uint64_t *sizes;             /* owned: the arrays of these two, unless the note has them */
-    uint32_t imported_count[4];  /* by enum husk_abi_kind */
+    uint32_t imported_count[5];  /* by enum husk_abi_kind */
 
     /* made by image_names.c */
     husk_type *valtypes_public; /* husk_functype points into it */
@@ -135,6 +142,7 @@ struct image_code {
     struct image_name *init_names; /* of init functions, by instance */
     struct image_name *func_names, *file_names, *import_modules, *import_names, *export_names;
     struct image_name compiler, target_cpu, module_name;
+    struct image_tag_name *tag_names;
     uint32_t *exports_by_name; /* indexes, sorted by name */
 
     /* image_funcs.c: all functions, ascending by ref; made when first needed; NULL: not yet */
@@ -281,6 +289,15 @@ void image_names_done(struct image_code *code);
 bool image_in_text(const struct image_code *code, uint64_t gva_value, uint64_t bytes);
 bool image_in_data(const struct husk_image *image, uint64_t gva_value, uint64_t bytes);
 
+/* The size of an exception of this image, and of all its slots (abi/exception.h). */
+static inline uint64_t image_exception_bytes(const struct image_code *code) {
+    return sizeof(struct husk_exception) +
+           (uint64_t)code->module.exception_values * HUSK_SLOT_BYTES;
+}
+static inline uint64_t image_exception_slot_bytes(const struct image_code *code) {
+    return HUSK_EXCEPTION_SLOTS * image_exception_bytes(code);
+}
+
 /* The image's initial word at a data address, which must be checked; zero beyond the file's
  * part. */
 uint64_t image_data_u64(const struct husk_image *image, uint64_t gva_value);
@@ -305,6 +322,11 @@ static inline const struct husk_image_func *image_func_row(const struct image_co
 /* HUSK_E_INVAL: the handle is of another module, or was never set. HUSK_E_NOT_FOUND: there is no
  * such function, or it cannot be called. */
 int image_func_refuse(const struct image_code *code, husk_func func, struct husk_error *err);
+/* image_tags.c. The index of a tag. UINT32_MAX: image_tag_refuse() gives the error. */
+husk_tag image_tag_make(const struct image_code *code, uint32_t tag_idx);
+uint32_t image_tag_idx(const struct image_code *code, husk_tag tag);
+/* HUSK_E_INVAL: the handle is of another module, or was never set. */
+int image_tag_refuse(const struct image_code *code, husk_tag tag, struct husk_error *err);
 /* The funcref of a function; 0 if it has no code, because nothing needs it. */
 uint64_t image_funcref(const struct husk_image_func *row);
 /* Find the function of a funcref, which may come from a hostile guest. HUSK_E_GUEST if there is

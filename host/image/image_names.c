@@ -78,6 +78,17 @@ static void names_pass(struct image_code *code, struct name_maker *maker) {
     code->module_name = name_make(maker, code->module.name);
 }
 
+static void name_tags(struct image_code *code) {
+    for (uint32_t i = 0; i < code->imports_count; i++)
+        if (code->imports[i].kind == HUSK_ABI_TAG)
+            code->tag_names[code->imports[i].idx] =
+                (struct image_tag_name){&code->import_modules[i], &code->import_names[i]};
+    for (uint32_t i = code->exports_count; i-- > 0;)
+        if (code->exports[i].kind == HUSK_ABI_TAG)
+            code->tag_names[code->exports[i].idx] =
+                (struct image_tag_name){NULL, &code->export_names[i]};
+}
+
 static int name_compare(const struct image_name *a, const struct image_name *b) {
     size_t common = a->bytes < b->bytes ? a->bytes : b->bytes;
     int order = common == 0 ? 0 : memcmp(a->text, b->text, common);
@@ -167,9 +178,10 @@ static int arrays_new(struct image_code *code, struct husk_error *err) {
     code->export_names = array_new(code->exports_count, sizeof *code->export_names);
     code->exports_by_name = array_new(code->exports_count, sizeof *code->exports_by_name);
     code->init_names = array_new(code->instances_count, sizeof *code->init_names);
-    if (code->init_names == NULL || code->valtypes_public == NULL || code->func_names == NULL ||
-        code->file_names == NULL || code->import_modules == NULL || code->import_names == NULL ||
-        code->export_names == NULL || code->exports_by_name == NULL)
+    code->tag_names = array_new(code->tags_count, sizeof *code->tag_names);
+    if (code->tag_names == NULL || code->init_names == NULL || code->valtypes_public == NULL ||
+        code->func_names == NULL || code->file_names == NULL || code->import_modules == NULL ||
+        code->import_names == NULL || code->export_names == NULL || code->exports_by_name == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for the image's names");
     return 0;
 }
@@ -192,12 +204,14 @@ int image_names_make(struct image_code *code, struct husk_error *err) {
         return error_set(err, HUSK_E_NOMEM, "no memory for the image's names");
     maker = (struct name_maker){.code = code, .block = code->names_block};
     names_pass(code, &maker);
+    name_tags(code);
     return sort_exports(code, err);
 }
 
 void image_names_done(struct image_code *code) {
     free(code->valtypes_public);
     free(code->init_names);
+    free(code->tag_names);
     free(code->func_names);
     free(code->file_names);
     free(code->import_modules);

@@ -342,6 +342,10 @@ static bool is_same_code(const struct image_code *a, const struct image_code *b)
            a->module.resume_gva == b->module.resume_gva &&
            a->module.init_gva == b->module.init_gva &&
            a->module.init_thunk_gva == b->module.init_thunk_gva &&
+           a->module.throw_gva == b->module.throw_gva &&
+           a->module.exception_gva == b->module.exception_gva &&
+           a->module.exception_values == b->module.exception_values &&
+           a->module.exception_slots_gva == b->module.exception_slots_gva &&
            is_part_equal(&text_a, &text_b) && is_part_equal(&rodata_a, &rodata_b);
 }
 

@@ -13,4 +13,5 @@ set(sources
     image_records.c
     image_runs.c
     image_save.c
-    image_stream.c)
+    image_stream.c
+    image_tags.c)

@@ -79,6 +79,9 @@ struct call_state {
     /* The innermost frame of the last call, for husk_sandbox_backtrace(). pc 0: the call returned,
      * or calls_forget_end() was called. */
     struct code_frame ended_at;
+    /* The tag of the exception with which the last call ended, + 1; 0: it ended otherwise. The
+     * values are in linkage.thrown. */
+    uint32_t thrown;
     /* In a poisoned sandbox: the limit that cut a call off, if one did. */
     enum husk_limit_kind cut_by;
     /* The outermost call awaits an answer. Calls may run inside it, as if its host function had
@@ -92,6 +95,7 @@ struct call_state {
  * call that ended. */
 static inline void calls_forget_end(struct call_state *calls) {
     calls->ended_at.pc = 0;
+    calls->thrown = 0;
 }
 
 /* True: a call is pending, and no call runs inside it. */

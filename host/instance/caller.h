@@ -5,13 +5,15 @@
 
 #include "husk.h"
 
-enum caller_end { CALLER_GOES_ON, CALLER_FAILED, CALLER_EXITED, CALLER_PENDING };
+enum caller_end { CALLER_GOES_ON, CALLER_FAILED, CALLER_EXITED, CALLER_PENDING, CALLER_THREW };
 
 struct husk_caller {
     husk_sandbox *sandbox;
     uint32_t memory_idx; /* of the instance that calls */
     enum caller_end end;
     int32_t exit_code;
+    uint32_t tag_idx;          /* CALLER_THREW */
+    struct husk_value *thrown; /* CALLER_THREW: the values; there is room for any exception */
     char message[sizeof(((struct husk_outcome *)0)->message)];
 };
 

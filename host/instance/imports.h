@@ -82,7 +82,7 @@ struct import_def {
     uint32_t hash;
     char *module, *name; /* each followed by a NUL; they may hold more NULs */
     size_t module_bytes, name_bytes;
-    struct husk_functype func; /* FUNC: points into `types` */
+    struct husk_functype func; /* FUNC, TAG: points into `types` */
     husk_type *types;
     husk_host_fn fn;
     void *user;
@@ -118,6 +118,9 @@ enum husk_unknown imports_unknown(const husk_imports *imports);
  * (copied). */
 int import_stub_new(const struct husk_extern *wanted, const char *message,
                     struct import_def **ret_def, struct husk_error *err);
+/* The same for a tag. */
+int import_stub_tag_new(const struct husk_extern *wanted, struct import_def **ret_def,
+                        struct husk_error *err);
 
 /* imports_link.c: find the definition of every import of the image. ret_defs: the caller's array of
  * husk_image_imports_count(image) pointers, all NULL. It gets one definition per import, in the

@@ -1,6 +1,6 @@
 /*
  * host/instance/imports_define.c: makes the definitions of a set of imports (imports.c): host
- * functions, memories, tables, globals. All arguments are checked and copied before the set
+ * functions, memories, tables, globals, tags. All arguments are checked and copied before the set
  * changes.
  */
 #include <stdlib.h>
@@ -162,6 +162,19 @@ static int stub_called(husk_caller *caller, void *user, const struct husk_value 
     return husk_caller_fail(caller, "%s", (const char *)user);
 }
 
+int import_stub_tag_new(const struct husk_extern *wanted, struct import_def **ret_def,
+                        struct husk_error *err) {
+    struct import_def *def = NULL;
+    int status = def_new(wanted, &def, err);
+    if (status == 0)
+        status = def_set_functype(def, &wanted->func, err);
+    if (status != 0)
+        import_def_discard(def);
+    else
+        *ret_def = def;
+    return status;
+}
+
 int import_stub_new(const struct husk_extern *wanted, const char *message,
                     struct import_def **ret_def, struct husk_error *err) {
     char *copy = strdup(message);
@@ -182,7 +195,7 @@ int import_stub_new(const struct husk_extern *wanted, const char *message,
     return status;
 }
 
-/* ---- memories, tables, globals ---- */
+/* ---- memories, tables, globals, tags ---- */
 
 static int check_global(const struct husk_extern *item, const struct husk_value *initial,
                         struct husk_error *err) {
@@ -193,10 +206,11 @@ static int check_global(const struct husk_extern *item, const struct husk_value 
         return error_set(err, HUSK_E_INVAL,
                          "the global is of type %s, its initial value of type %s",
                          husk_type_name(item->type), husk_type_name(initial->type));
-    if (initial->type == HUSK_FUNCREF && initial->of.ref != 0)
-        return error_set(err, HUSK_E_INVAL,
-                         "a function reference belongs to one sandbox; a global that several share "
-                         "can only be null");
+    if ((initial->type == HUSK_FUNCREF || initial->type == HUSK_EXNREF) && initial->of.ref != 0)
+        return error_set(
+            err, HUSK_E_INVAL,
+            "a %s belongs to one sandbox; a global that several share can only be null",
+            husk_type_name(initial->type));
     return 0;
 }
 
@@ -209,19 +223,28 @@ static int check_limits(const struct husk_extern *item, uint64_t most, struct hu
                      item->kind == HUSK_EXTERN_MEMORY ? "pages" : "entries");
 }
 
+static int check_tag(const struct husk_extern *item, struct husk_error *err) {
+    if (item->func.results_count == 0)
+        return 0;
+    return error_set(err, HUSK_E_INVAL, "a tag has values (its parameters), and no results");
+}
+
 static int check_item(const struct husk_extern *item, const struct husk_value *initial,
                       struct husk_error *err) {
     if (item->kind == HUSK_EXTERN_GLOBAL)
         return check_global(item, initial, err);
     if (initial != NULL)
         return error_set(err, HUSK_E_INVAL, "only a global has an initial value");
+    if (item->kind == HUSK_EXTERN_TAG)
+        return check_tag(item, err);
     if (item->kind == HUSK_EXTERN_MEMORY)
         return check_limits(item, HUSK_MAX_MEM_PAGES, err);
     if (item->kind != HUSK_EXTERN_TABLE)
-        return error_set(err, HUSK_E_INVAL,
-                         "not a memory, table or global; husk_imports_funcs() defines functions");
-    if (item->type != HUSK_FUNCREF && item->type != HUSK_EXTERNREF)
-        return error_set(err, HUSK_E_INVAL, "tables hold funcref or externref");
+        return error_set(
+            err, HUSK_E_INVAL,
+            "not a memory, table, global or tag; husk_imports_funcs() defines functions");
+    if (item->type != HUSK_FUNCREF && item->type != HUSK_EXTERNREF && item->type != HUSK_EXNREF)
+        return error_set(err, HUSK_E_INVAL, "tables hold references");
     return check_limits(item, UINT32_MAX, err);
 }
 
@@ -237,6 +260,8 @@ int husk_imports_define(husk_imports *imports, const struct husk_extern *item,
     if (status != 0)
         return status;
     status = check_item(&copy, initial, err);
+    if (status == 0 && copy.kind == HUSK_EXTERN_TAG)
+        status = def_set_functype(def, &copy.func, err);
     if (status != 0) {
         status = error_while(err, status, "defining %s.%s", NAME_SHOWN(def->module),
                              NAME_SHOWN(def->name));

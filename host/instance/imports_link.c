@@ -18,7 +18,7 @@
 #define NAME_PAIR_BYTES (2 * NAME_TEXT_BYTES + 4)
 #define MORE_BYTES 48 /* "; also unknown: ", " and 100000 more" */
 
-static const char *const kind_names[] = {"function", "table", "memory", "global"};
+static const char *const kind_names[] = {"function", "table", "memory", "global", "tag"};
 
 static void describe_limits(char *text, const char *unit, uint64_t min, uint64_t max,
                             bool has_max) {
@@ -31,6 +31,7 @@ static void describe_limits(char *text, const char *unit, uint64_t min, uint64_t
 static void describe_extern(const struct husk_extern *wanted, char *text) {
     switch (wanted->kind) {
     case HUSK_EXTERN_FUNC: functype_format(&wanted->func, text, DESCRIPTION_BYTES); break;
+    case HUSK_EXTERN_TAG: params_format(&wanted->func, text, DESCRIPTION_BYTES); break;
     case HUSK_EXTERN_TABLE:
         describe_limits(text, husk_type_name(wanted->type), wanted->min, wanted->max,
                         wanted->has_max);
@@ -65,7 +66,8 @@ static bool limits_match(const struct husk_extern *have, const struct husk_exter
 
 static bool type_matches(const struct husk_extern *have, const struct husk_extern *wanted) {
     switch (wanted->kind) {
-    case HUSK_EXTERN_FUNC: return functype_equal(&have->func, &wanted->func);
+    case HUSK_EXTERN_FUNC:
+    case HUSK_EXTERN_TAG: return functype_equal(&have->func, &wanted->func);
     case HUSK_EXTERN_TABLE: return have->type == wanted->type && limits_match(have, wanted);
     case HUSK_EXTERN_MEMORY: return limits_match(have, wanted);
     case HUSK_EXTERN_GLOBAL:
@@ -104,14 +106,14 @@ static int error_mismatch(const struct husk_extern *wanted, const struct husk_ex
 }
 
 /* Find a matching definition. 0 with *ret_def NULL: there is none, and a function that traps takes
- * its place. */
+ * its place, or a tag that nobody else knows. */
 static int find_match(const husk_imports *imports, const struct husk_extern *wanted,
                       struct import_def **ret_def, struct husk_error *err) {
     struct import_def *def = imports_find(imports, wanted->module, wanted->module_bytes,
                                           wanted->name, wanted->name_bytes);
     *ret_def = def;
-    if (def == NULL && wanted->kind == HUSK_EXTERN_FUNC &&
-        imports_unknown(imports) == HUSK_UNKNOWN_TRAP)
+    const bool can_stub = wanted->kind == HUSK_EXTERN_FUNC || wanted->kind == HUSK_EXTERN_TAG;
+    if (def == NULL && can_stub && imports_unknown(imports) == HUSK_UNKNOWN_TRAP)
         return 0;
     if (def == NULL)
         return error_unknown(wanted, err);
@@ -130,8 +132,7 @@ int husk_imports_match(const husk_imports *imports, const struct husk_extern *it
     int status = extern_read(item, &wanted, err);
     if (status != 0)
         return status;
-    if (wanted.module == NULL || wanted.name == NULL ||
-        (unsigned)wanted.kind > HUSK_EXTERN_GLOBAL ||
+    if (wanted.module == NULL || wanted.name == NULL || (unsigned)wanted.kind > HUSK_EXTERN_TAG ||
         (wanted.func.params == NULL && wanted.func.params_count > 0) ||
         (wanted.func.results == NULL && wanted.func.results_count > 0))
         return error_set(err, HUSK_E_INVAL, "husk_imports_match: not an import");
@@ -150,6 +151,8 @@ static int link_one(const husk_imports *imports, const struct husk_extern *wante
         *ret_def = import_def_ref(def);
         return 0;
     }
+    if (wanted->kind == HUSK_EXTERN_TAG)
+        return import_stub_tag_new(wanted, ret_def, err);
     char name[NAME_PAIR_BYTES], message[NAME_PAIR_BYTES + 64];
     format_name(wanted, name, sizeof name);
     snprintf(message, sizeof message,

@@ -50,7 +50,8 @@ static void take_defs(struct linkage *linkage, const husk_image *image,
     }
 }
 
-/* Room for the arguments and results of nested host calls, so that a host call never allocates. */
+/* Room for the arguments, results and exceptions of nested host calls, so that a host call never
+ * allocates. */
 static int make_values(struct linkage *linkage, const husk_image *image, uint32_t depth_max,
                        struct husk_error *err) {
     uint64_t arity = 0;
@@ -59,9 +60,11 @@ static int make_values(struct linkage *linkage, const husk_image *image, uint32_
         uint64_t count = type->params_count + type->results_count;
         arity = count > arity ? count : arity;
     }
-    linkage->values_count = (uint32_t)(arity * (depth_max + 1u));
+    const uint32_t thrown_count = image->code->module.exception_values;
+    linkage->values_count = (uint32_t)((arity + thrown_count) * (depth_max + 1u));
     linkage->values = array_new(linkage->values_count, sizeof *linkage->values);
-    return linkage->values != NULL
+    linkage->thrown = array_new(thrown_count, sizeof *linkage->thrown);
+    return linkage->values != NULL && linkage->thrown != NULL
                ? 0
                : error_set(err, HUSK_E_NOMEM, "no memory for the arguments of host calls");
 }
@@ -136,6 +139,7 @@ void linkage_done(struct linkage *linkage) {
     free(linkage->linked);
     free(linkage->groups);
     free(linkage->values);
+    free(linkage->thrown);
     *linkage = (struct linkage){0};
 }
 

@@ -30,10 +30,12 @@ struct linkage {
     struct linked_func *linked; /* by function index; imported_count[FUNC] of them */
     struct group_state *groups;
     uint32_t groups_count;
-    /* arguments and results of the host calls in progress, one after another: room for depth_max
-     * calls of the largest arity */
+    /* arguments, results and exceptions of the host calls in progress, one after another: room for
+     * depth_max calls of the largest arity */
     struct husk_value *values;
     uint32_t values_count;
+    /* Of the exception that ended the last call: room for the image's largest. */
+    struct husk_value *thrown;
 };
 
 /* Link an image. HUSK_E_LINK names the import that is missing or of another type. Group states are

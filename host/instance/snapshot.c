@@ -31,6 +31,7 @@
  *                                     while one is pending), regs of the vCPU
  *   set again by load and restore     mapped, image, hotset, start, spare, owes_restored_call,
  *                                     is_poisoned, poisoned_by, changes_begun, calls.ended_at,
+ *                                     calls.thrown (of which link.thrown has the values),
  *                                     calls.is_interrupted
  *   not the instance's, unchanged     engine, machine, vcpu_ops, tally, limits, vm, vcpu,
  *                                     kicker, tables, next_slot, has_failed_vm, next_idle,
@@ -44,14 +45,14 @@ _Static_assert(sizeof(struct husk_sandbox) - sizeof(struct linkage) - sizeof(str
                        64 &&
                    sizeof(struct call_state) - sizeof(struct call_frame) -
                            sizeof(struct call_pending) ==
-                       64,
+                       72,
                "a new field of struct husk_sandbox");
 _Static_assert(sizeof(struct machine) - sizeof(struct husk_sandbox_options) -
                        sizeof(struct sizing) - sizeof(struct arena) - sizeof(struct kicker) -
                        sizeof(struct hotset) - sizeof(struct tally) ==
                    72,
                "a new field of struct machine");
-_Static_assert(sizeof(struct linkage) == 72 && sizeof(struct group_state) == 16,
+_Static_assert(sizeof(struct linkage) == 80 && sizeof(struct group_state) == 16,
                "a new field of linkage.h");
 _Static_assert(sizeof(struct sizing) == 72, "a new field of struct sizing");
 _Static_assert(sizeof(struct arena) == 120 && sizeof(struct arena_memory) == 32,

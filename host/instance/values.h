@@ -15,6 +15,10 @@ int values_check(const husk_type *types, size_t types_count, const struct husk_v
                  size_t count, const char *what, struct husk_error *err);
 /* Write the type as "(i32, i64) -> (f32)", cut to fit. */
 void functype_format(const struct husk_functype *type, char *text, size_t bytes);
+/* Only the parameters, as "(i32, i64)". */
+void params_format(const struct husk_functype *type, char *text, size_t bytes);
+/* Write values as " (i32 5, f64 0.5)", cut to fit, with "…" if some are missing. */
+void values_format(const struct husk_value *values, size_t count, char *text, size_t bytes);
 bool functype_equal(const struct husk_functype *a, const struct husk_functype *b);
 
 #endif

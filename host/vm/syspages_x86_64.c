@@ -85,11 +85,12 @@ static void fill_tss(uint8_t *tss) {
     memcpy(tss + 0x66, &bitmap_offset, sizeof bitmap_offset);
     uint8_t *bitmap = tss + SYS_TSS_HEAD_BYTES;
     memset(bitmap, 0xff, SYS_TSS_BYTES - SYS_TSS_HEAD_BYTES);
-    static const uint8_t ports[] = {HUSK_PORT_CALL_DONE, HUSK_PORT_HOST_CALL, HUSK_PORT_SERVICE};
+    static const uint8_t ports[] = {HUSK_PORT_CALL_DONE, HUSK_PORT_HOST_CALL, HUSK_PORT_SERVICE,
+                                    HUSK_PORT_UNCAUGHT};
     /* `out %eax` covers four ports, and the CPU wants the bit of each to be clear. */
     for (size_t i = 0; i < sizeof ports; i++)
         for (unsigned port = ports[i]; port < ports[i] + 4u; port++)
-            bitmap[port / 8] &= (uint8_t) ~(1u << port % 8);
+            bitmap[port / 8] &= (uint8_t)~(1u << port % 8);
 }
 
 /* Interrupt gates with DPL 0: INT n from ring 3 is a #GP. Section 6.14.1. */

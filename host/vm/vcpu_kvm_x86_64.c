@@ -201,8 +201,8 @@ void kvm_x86_port_exit(struct vcpu *vcpu, struct vm_exit *exit) {
         exception_exit(vcpu, port - HUSK_PORT_EXCEPTION, exit);
         return;
     }
-    bool is_ours =
-        port == HUSK_PORT_CALL_DONE || port == HUSK_PORT_HOST_CALL || port == HUSK_PORT_SERVICE;
+    bool is_ours = port == HUSK_PORT_CALL_DONE || port == HUSK_PORT_HOST_CALL ||
+                   port == HUSK_PORT_SERVICE || port == HUSK_PORT_UNCAUGHT;
     if (!is_ours || vcpu->run->io.size != 4 || vcpu->run->io.count != 1) {
         port_violation(exit, "write to port", port);
         return;

@@ -98,6 +98,10 @@ bool performed_trapped(const struct performed *done, const char *text) {
            done->outcome.trap == spec_trap(text);
 }
 
+bool performed_threw(const struct performed *done) {
+    return done->status == 0 && done->outcome.kind == HUSK_THREW;
+}
+
 bool performed_refused(const struct performed *done) {
     return done->status == HUSK_E_LINK ||
            (done->status == 0 && done->outcome.kind == HUSK_TRAPPED &&

@@ -43,6 +43,8 @@ void program_done(struct program *program);
 bool performed_returned(const struct performed *done);
 /* Did it end by a link error, of the load or, later, of a start? */
 bool performed_refused(const struct performed *done);
+/* Did it end by an exception that nobody caught? */
+bool performed_threw(const struct performed *done);
 /* Did it end by the trap of this text of the suite? */
 bool performed_trapped(const struct performed *done, const char *text);
 /* Say what came out: an error, a trap, or results. */

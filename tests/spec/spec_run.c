@@ -195,12 +195,14 @@ static bool do_trap(struct run *run, const char *command, const char *line, char
     char got[512];
     if (!read_action(run, &rest, &action) || !spec_unhex(spec_word(&rest), &text, &ignored))
         return false;
-    if (strcmp(command, "assert_exception") == 0)
-        text = "uncaught exception"; /* the suite has no text for it */
     program_perform(&run->programs[action.image], &action, &done);
     performed_describe(&done, got, sizeof got);
-    report(run, line, performed_trapped(&done, text), "%s: expected trap \"%s\", got %s",
-           action.field, text != NULL ? text : "", got);
+    if (strcmp(command, "assert_exception") == 0)
+        report(run, line, performed_threw(&done), "%s: expected an exception, got %s", action.field,
+               got);
+    else
+        report(run, line, performed_trapped(&done, text), "%s: expected trap \"%s\", got %s",
+               action.field, text != NULL ? text : "", got);
     return true;
 }
 

@@ -138,8 +138,11 @@ bool spec_parse_value(const char *word, struct husk_value *ret_value) {
             return false;
         if (value.type != HUSK_V128)
             memcpy(&value.of, &bits, sizeof bits);
-    } else if (is_of_type(word, "externref", &text) || is_of_type(word, "funcref", &text)) {
-        value.type = word[0] == 'e' ? HUSK_EXTERNREF : HUSK_FUNCREF;
+    } else if (is_of_type(word, "externref", &text)) {
+        value.type = HUSK_EXTERNREF;
+        value.of.ref = ref_of(text);
+    } else if (is_of_type(word, "funcref", &text) || is_of_type(word, "exnref", &text)) {
+        value.type = word[0] == 'f' ? HUSK_FUNCREF : HUSK_EXNREF; /* the suite has only null */
         value.of.ref = ref_of(text);
     } else {
         return false;
@@ -185,13 +188,14 @@ static bool is_ref(husk_type type) {
 }
 
 /* The type of the word may be a subtype of the result's: "nullref:any" matches an anyref. Types of
- * functions and of host values have no common subtypes with others. */
+ * functions, of host values and of exceptions have no common subtypes with others. */
 static bool ref_matches(const char *word, const struct husk_value *value) {
     const char *text = strchr(word, ':');
     bool is_func = strstr(word, "func") != NULL;
     bool is_extern = strstr(word, "extern") != NULL;
-    if (text == NULL || !is_ref(value->type) || (value->type == HUSK_EXTERNREF && is_func) ||
-        (value->type == HUSK_FUNCREF && is_extern))
+    bool is_exn = strstr(word, "exn") != NULL;
+    if (text == NULL || !is_ref(value->type) || (value->type != HUSK_FUNCREF && is_func) ||
+        (value->type != HUSK_EXNREF && is_exn) || (value->type != HUSK_EXTERNREF && is_extern))
         return false;
     text++;
     if (strcmp(text, "any") != 0)

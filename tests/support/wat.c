@@ -27,8 +27,9 @@ uint8_t *wat_to_wasm(const char *wat, size_t *ret_count) {
     close(fd);
     snprintf(wasm_path, sizeof wasm_path, "%s.wasm", path);
     snprintf(command, sizeof command,
-             "wat2wasm --enable-multi-memory --enable-extended-const --debug-names %s -o %s", path,
-             wasm_path);
+             "wat2wasm --enable-multi-memory --enable-extended-const --enable-exceptions "
+             "--debug-names %s -o %s",
+             path, wasm_path);
     int rc = system(command);
     uint8_t *wasm = NULL;
     struct husk_error err = {.message = "wat2wasm failed"};

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "exception.h"
 #include "husk.h"
 #include "image.h"
 #include "image_records.h"
@@ -84,6 +85,15 @@ TEST(mailbox) {
     SAME(offsetof(struct husk_mailbox, service_arg), 8);
     SAME(offsetof(struct husk_mailbox, service_ret), 32);
     SAME(offsetof(struct husk_mailbox, import_idx), 40);
+}
+
+TEST(exceptions) {
+    SAME(HUSK_EXCEPTION_SLOTS, 4096);
+    SAME(HUSK_TAG_ANY, UINT32_MAX);
+    SAME(offsetof(struct husk_exception, tag), 0);
+    SAME(offsetof(struct husk_exception, mark), 4);
+    SAME(offsetof(struct husk_exception, values), 16);
+    SAME(sizeof(struct husk_exception), 16);
 }
 
 TEST(ports) {
@@ -242,12 +252,14 @@ TEST(value_types_convert) {
         found += type != VALTYPE_NONE;
         CHECK_EQ_U64(valtype_to_byte(type), type != VALTYPE_NONE ? number : 0);
     }
-    CHECK_EQ_U64(found, 7);
+    CHECK_EQ_U64(found, 8);
     CHECK_EQ_U64(valtype_from_byte(HUSK_V128), 5);
     CHECK_EQ_U64(valtype_from_byte(HUSK_EXTERNREF), 0x111);
     CHECK_EQ_U64(valtype_from_letter('F'), VALTYPE_F64);
     CHECK_EQ_U64(valtype_from_letter('>'), VALTYPE_NONE);
     CHECK(valtype_is_ref(0x110) && valtype_is_ref(0x111) && !valtype_is_ref(VALTYPE_V128));
+    CHECK_EQ_U64(valtype_from_letter('x'), 0x112);
+    CHECK_STR(valtype_name(0x112), "exnref");
     CHECK_STR(valtype_name(0x110), "funcref");
     CHECK_STR(valtype_name(VALTYPE_FUNCREF), "unknown"); /* not nullable: has no short name */
     CHECK_STR(valtype_name(VALTYPE_NONE), "unknown");
@@ -261,6 +273,7 @@ TEST(types_and_kinds) {
     SAME(HUSK_ABI_V128, 5);
     SAME(HUSK_ABI_FUNCREF, 0x110);
     SAME(HUSK_ABI_EXTERNREF, 0x111);
+    SAME(HUSK_ABI_EXNREF, 0x112);
     SAME(VALTYPE_I32, 1);
     SAME(VALTYPE_I64, 2);
     SAME(VALTYPE_F32, 3);
@@ -268,6 +281,7 @@ TEST(types_and_kinds) {
     SAME(VALTYPE_V128, 5);
     SAME(VALTYPE_FUNCREF, 16);
     SAME(VALTYPE_EXTERNREF, 17);
+    SAME(VALTYPE_EXNREF, 18);
     SAME(VALTYPE_NULLABLE, 0x100);
     SAME(VALTYPE_IDX_SHIFT, 12);
     SAME(HUSK_I32, 0x7f);
@@ -277,14 +291,17 @@ TEST(types_and_kinds) {
     SAME(HUSK_V128, 0x7b);
     SAME(HUSK_FUNCREF, 0x70);
     SAME(HUSK_EXTERNREF, 0x6f);
+    SAME(HUSK_EXNREF, 0x69);
     SAME(HUSK_ABI_FUNC, 0);
     SAME(HUSK_ABI_TABLE, 1);
     SAME(HUSK_ABI_MEMORY, 2);
     SAME(HUSK_ABI_GLOBAL, 3);
+    SAME(HUSK_ABI_TAG, 4);
     SAME(HUSK_EXTERN_FUNC, 0);
     SAME(HUSK_EXTERN_TABLE, 1);
     SAME(HUSK_EXTERN_MEMORY, 2);
     SAME(HUSK_EXTERN_GLOBAL, 3);
+    SAME(HUSK_EXTERN_TAG, 4);
     SAME(HUSK_LIMIT_HAS_MAX, 1);
     SAME(HUSK_GLOBAL_MUTABLE, 1);
     SAME(HUSK_IMAGE_NEEDS_INIT, 1);
@@ -298,13 +315,14 @@ TEST(image_records) {
         const char *name;
         uint32_t row_bytes, first_bytes, flags;
     } expected[] = {
-        {"module", 56, 56, 0},     {"strings", 1, 1, 0},         {"valtypes", 4, 4, 0},
-        {"types", 16, 16, 0},      {"funcs", 28, 28, 0},         {"imports", 28, 28, 0},
-        {"exports", 20, 20, 0},    {"memories", 32, 32, 0},      {"tables", 40, 40, 0},
-        {"globals", 16, 16, 0},    {"instances", 24, 24, 0},     {"code_map", 12, 12, 0},
-        {"inlined_code", 8, 8, 1}, {"inlined_calls", 12, 12, 1}, {"unwind_x86_64", 16, 16, 0},
-        {"source_files", 8, 8, 1}, {"source_lines", 16, 16, 1},  {"memory_sizes", 8, 8, 0},
-        {"table_sizes", 8, 8, 0},  {"host_state", 1, 1, 0},      {"hot_pages", 8, 8, 1}};
+        {"module", 72, 56, 0},        {"strings", 1, 1, 0},      {"valtypes", 4, 4, 0},
+        {"types", 16, 16, 0},         {"funcs", 28, 28, 0},      {"imports", 28, 28, 0},
+        {"exports", 20, 20, 0},       {"memories", 32, 32, 0},   {"tables", 40, 40, 0},
+        {"globals", 16, 16, 0},       {"tags", 8, 8, 0},         {"instances", 24, 24, 0},
+        {"code_map", 12, 12, 0},      {"inlined_code", 8, 8, 1}, {"inlined_calls", 12, 12, 1},
+        {"unwind_x86_64", 16, 16, 0}, {"source_files", 8, 8, 1}, {"source_lines", 16, 16, 1},
+        {"memory_sizes", 8, 8, 0},    {"table_sizes", 8, 8, 0},  {"host_state", 1, 1, 0},
+        {"hot_pages", 8, 8, 1}};
     SAME(HUSK_REC_COUNT, sizeof expected / sizeof expected[0]);
     for (uint32_t i = 0; i < HUSK_REC_COUNT; i++) {
         CHECK_STR(image_record_kinds[i].name, expected[i].name);
@@ -343,6 +361,11 @@ TEST(image_note) {
     SAME(offsetof(struct husk_image_module, compiler), 32);
     SAME(offsetof(struct husk_image_module, target_cpu), 40);
     SAME(offsetof(struct husk_image_module, name), 48);
+    SAME(offsetof(struct husk_image_module, throw_gva), 56);
+    SAME(offsetof(struct husk_image_module, exception_gva), 60);
+    SAME(offsetof(struct husk_image_module, exception_values), 64);
+    SAME(offsetof(struct husk_image_module, exception_slots_gva), 68);
+    SAME(sizeof(struct husk_image_module), 72);
 }
 
 TEST(image_rows) {
@@ -362,6 +385,8 @@ TEST(image_rows) {
     SAME(offsetof(struct husk_image_table, base_gva), 24);
     SAME(offsetof(struct husk_image_table, size_gva), 32);
     SAME(sizeof(struct husk_image_global), 16);
+    SAME(sizeof(struct husk_image_tag), 8);
+    SAME(offsetof(struct husk_image_tag, instance), 4);
     SAME(sizeof(struct husk_image_code_row), 12);
     SAME(sizeof(struct husk_image_inlined_row), 8);
     SAME(sizeof(struct husk_image_inlined_call), 12);

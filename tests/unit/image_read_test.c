@@ -133,7 +133,7 @@ WRONG(type_thunk, ROW(HUSK_REC_TYPES, husk_image_type, 0)->thunk_gva = 1)
 WRONG(func_type, ROW(HUSK_REC_FUNCS, husk_image_func, 1)->type_idx = 1000)
 WRONG(func_code, ROW(HUSK_REC_FUNCS, husk_image_func, 1)->code_bytes = UINT32_MAX)
 WRONG(func_name, ROW(HUSK_REC_FUNCS, husk_image_func, 1)->name.offset = 0xfffffff0)
-WRONG(import_kind, ROW(HUSK_REC_IMPORTS, husk_image_import, 0)->kind = 4)
+WRONG(import_kind, ROW(HUSK_REC_IMPORTS, husk_image_import, 0)->kind = 5)
 WRONG(import_idx, ROW(HUSK_REC_IMPORTS, husk_image_import, 0)->idx = 1)
 WRONG(import_name, ROW(HUSK_REC_IMPORTS, husk_image_import, 0)->name.bytes = 1u << 30)
 WRONG(export_kind, ROW(HUSK_REC_EXPORTS, husk_image_export, 0)->kind = 17)
@@ -206,7 +206,7 @@ static struct husk_image_table good_table(void) {
         change;                                                                                    \
         builder_row(b, HUSK_REC_TABLES, &t, sizeof t);                                             \
     }
-WRONG_TABLE(newer_type, t.elem_type = 0x112)
+WRONG_TABLE(newer_type, t.elem_type = 0x113)
 WRONG_TABLE(type, t.elem_type = HUSK_ABI_I32)
 WRONG_TABLE(flags, t.flags |= 4)
 WRONG_TABLE(instance, t.instance = 1)
@@ -227,6 +227,31 @@ WRONG(instance_init, add_instance(b, (struct husk_image_instance){.init_gva = 7}
 WRONG(instance_thunk, add_instance(b, (struct husk_image_instance){.init_gva = HUSK_TEXT_GVA}))
 WRONG(instance_memory, add_instance(b, (struct husk_image_instance){.memory_idx = 1}))
 
+/* A tag of an i32 (the type is added), and exceptions with room for one value. */
+static struct husk_image_tag *add_exceptions(struct image_builder *b) {
+    const struct husk_image_tag tag = {.type_idx = builder_type(b, "i", 0)};
+    const uint32_t idx = builder_row(b, HUSK_REC_TAGS, &tag, sizeof tag);
+    b->module.exception_gva = HUSK_DATA_GVA + 0x100;
+    b->module.exception_values = 1;
+    b->module.throw_gva = HUSK_TEXT_GVA;
+    return ROW(HUSK_REC_TAGS, husk_image_tag, idx);
+}
+#define WRONG_TAG(name, change) WRONG(tag_##name, add_exceptions(b)->change)
+#define WRONG_EXN(name, change) WRONG(exception_##name, add_exceptions(b); b->module.change)
+WRONG_TAG(type, type_idx = 1000)
+WRONG_TAG(results, type_idx = 0)
+WRONG_TAG(instance, instance = 1)
+WRONG_EXN(nowhere, exception_gva = 0)
+WRONG_EXN(align, exception_gva += 8)
+WRONG_EXN(values, exception_values = 0)
+WRONG_EXN(many, exception_values = 1001)
+WRONG_EXN(wild, exception_values = UINT32_MAX)
+WRONG_EXN(end, exception_gva = HUSK_DATA_GVA + 2 * HUSK_PAGE_SIZE - 16)
+WRONG_EXN(place, exception_gva = HUSK_MEM0_GVA)
+WRONG_EXN(throw, throw_gva = HUSK_DATA_GVA)
+WRONG_EXN(slots, exception_slots_gva = HUSK_DATA_GVA)
+WRONG_EXN(slots_align, exception_slots_gva = HUSK_DATA_GVA + 8)
+
 struct wrong {
     const char *name;
     void (*change)(struct image_builder *builder);
@@ -234,10 +259,9 @@ struct wrong {
     const char *part; /* of the message */
 };
 static const struct wrong wrongs[] = {
-#define ROW_OF(name, part)                                                                         \
-    { #name, wrong_##name, HUSK_E_BAD_IMAGE, part }
+#define ROW_OF(name, part) {#name, wrong_##name, HUSK_E_BAD_IMAGE, part}
 #define NEWER(name, part)                                                                          \
-    { #name, wrong_##name, HUSK_E_IMAGE_VERSION, part ": a flag or an instance (0x" }
+    {#name, wrong_##name, HUSK_E_IMAGE_VERSION, part ": a flag or an instance (0x"}
     {"cpu", wrong_cpu, HUSK_E_CPU, "CPU"},
     NEWER(flags, "module 0"),
     NEWER(func_instance, "function 1"),
@@ -255,7 +279,7 @@ static const struct wrong wrongs[] = {
     NEWER(global_instance, "global 0"),
     NEWER(table_flags, "table 0"),
     NEWER(table_instance, "table 0"),
-    {"import_kind", wrong_import_kind, HUSK_E_IMAGE_VERSION, "import 0: a kind (4)"},
+    {"import_kind", wrong_import_kind, HUSK_E_IMAGE_VERSION, "import 0: a kind (5)"},
     {"export_kind", wrong_export_kind, HUSK_E_IMAGE_VERSION, "export 0: a kind (17)"},
     ROW_OF(entry, "dispatcher"),
     ROW_OF(resume, "dispatcher"),
@@ -265,7 +289,7 @@ static const struct wrong wrongs[] = {
     ROW_OF(module_name, "name"),
     {"valtype", wrong_valtype, HUSK_E_IMAGE_VERSION, "value type 0: a type (0x7f)"},
     ROW_OF(no_valtype, "value type 0: no such type"),
-    {"table_newer_type", wrong_table_newer_type, HUSK_E_IMAGE_VERSION, "table 0: a type (0x112)"},
+    {"table_newer_type", wrong_table_newer_type, HUSK_E_IMAGE_VERSION, "table 0: a type (0x113)"},
     {"global_newer_type", wrong_global_newer_type, HUSK_E_IMAGE_VERSION, "global 0: a type (0x12)"},
     ROW_OF(type_range, "type 0"),
     ROW_OF(type_params, "type 0"),
@@ -315,6 +339,19 @@ static const struct wrong wrongs[] = {
     ROW_OF(table_overlap, "table 0"),
     ROW_OF(table_word, "table 0"),
     ROW_OF(table_growth_align, "table 0"),
+    ROW_OF(tag_type, "tag 0: no such type"),
+    ROW_OF(tag_results, "tag 0: its type has results"),
+    NEWER(tag_instance, "tag 0"),
+    ROW_OF(exception_nowhere, "without a place for the pending one"),
+    ROW_OF(exception_align, "not aligned"),
+    ROW_OF(exception_values, "tag 0: an exception has no room"),
+    ROW_OF(exception_many, "too many values"),
+    ROW_OF(exception_wild, "too many values"),
+    ROW_OF(exception_end, "pending exception is outside the data"),
+    ROW_OF(exception_place, "pending exception is outside the data"),
+    ROW_OF(exception_throw, "code that throws"),
+    ROW_OF(exception_slots, "slots are outside the data"),
+    ROW_OF(exception_slots_align, "not aligned"),
 };
 
 /* Also where the hash is right: it does not make a wrong row right. */

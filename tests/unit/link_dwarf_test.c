@@ -174,13 +174,14 @@ static const uint8_t frames[] = {
 
 /* clang-format on */
 TEST(call_frames) {
-    struct buf rows = {0};
+    struct unwind_tables tables = {0};
     struct husk_error err;
-    CHECK_OK(unwind_read(frames, sizeof frames, 0, &rows, &err), err);
-    unwind_finish(&rows);
+    CHECK_OK(unwind_read(frames, sizeof frames, 0, 0, &tables, &err), err);
+    unwind_finish(&tables);
+    CHECK_EQ_U64(tables.frames.count, 0);
     const struct husk_image_unwind_x86_64 *row =
-        (const struct husk_image_unwind_x86_64 *)(const void *)rows.data;
-    CHECK_EQ_U64(rows.count / sizeof row[0], 5);
+        (const struct husk_image_unwind_x86_64 *)(const void *)tables.rows.data;
+    CHECK_EQ_U64(tables.rows.count / sizeof row[0], 5);
     CHECK_EQ_U64(row[0].code_gva, 0x1000);
     CHECK_EQ_U64(row[0].cfa_offset, 8);
     CHECK_EQ_U64(row[0].rbp_offset, 0);
@@ -194,17 +195,17 @@ TEST(call_frames) {
     CHECK_EQ_U64(row[3].cfa_offset, 8);
     CHECK_EQ_U64(row[4].code_gva, 0x1040);
     CHECK_EQ_U64(row[4].cfa_offset, 0);
-    buf_done(&rows);
+    unwind_done(&tables);
 }
 
 static void unwind_damaged(const uint8_t *bytes, size_t count) {
-    struct buf rows = {0};
+    struct unwind_tables tables = {.wants_frames = true};
     uint8_t *copy = malloc(count + (count == 0));
     CHECK(copy != NULL);
     memcpy(copy, bytes, count);
-    unwind_read(copy, count, 0, &rows, NULL);
-    unwind_finish(&rows);
-    buf_done(&rows);
+    unwind_read(copy, count, 0, 0, &tables, NULL);
+    unwind_finish(&tables);
+    unwind_done(&tables);
     free(copy);
 }
 

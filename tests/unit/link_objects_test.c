@@ -249,8 +249,8 @@ TEST(damaged_objects) {
         elf[bit / 8] ^= (uint8_t)(1u << bit % 8);
     }
     free(elf);
-    struct guest_object guest[GUEST_OBJECTS_COUNT];
-    guest_objects(0, guest);
+    struct guest_object guest[GUEST_OBJECTS_MAX];
+    guest_objects(0, false, guest);
     uint8_t *copy = malloc(guest[0].bytes);
     CHECK(copy != NULL);
     uint32_t random = 12345;

@@ -147,6 +147,53 @@ TEST(imports_of_the_image_are_shared) {
     lab_done(&lab);
 }
 
+/* The tag that a clause of the first try_table catches, or a throw throws; flat. */
+static uint32_t first_tag(const struct program *program, uint32_t func_idx, enum wasm_op op) {
+    const struct program_instance *instance = program_instance(program, program->funcs[func_idx]);
+    struct wasm_reader reader;
+    struct wasm_instr instr = {.op = WASM_OP_NOP};
+    wasm_reader_init(&reader, program_func(program, func_idx)->code, NULL);
+    while (instr.op != op)
+        CHECK_EQ_I64(program_read_instr(instance, &reader, &instr), 0);
+    return instr.idx;
+}
+
+TEST(tags_are_shared) {
+    SKIP_WITHOUT_WAT();
+    static const struct text texts[] = {
+        {.name = "lib",
+         .wat = "(module (import \"env\" \"t\" (tag (param i64))) (tag (param i32 i32 f32))"
+                " (tag (export \"own\") (param i32)) (func (throw 2 (i32.const 1))))"},
+        {.name = "main",
+         .wat = "(module (type (func (param f64))) (import \"lib\" \"own\" (tag (param i32)))"
+                " (import \"env\" \"t\" (tag (param i64))) (tag (type 0)) (func (throw 0 "
+                "(i32.const 1)))"
+                " (func (throw 1 (i64.const 1))) (func (throw 2 (f64.const 1)))"
+                " (func try nop catch_all rethrow 0 end) (export \"e\" (tag 2)))"}};
+    struct lab lab = {0};
+    CHECK_OK(lab_link(&lab, texts, COUNT(texts)), lab.err);
+    const struct program *program = lab.program;
+    CHECK(program->has_exceptions && program->tags_count == 4 && program->imports_count == 1);
+    CHECK(program->imports[0].kind == WASM_KIND_TAG && program->imports[0].idx == 0);
+    CHECK_EQ_U64(first_tag(program, 0, WASM_OP_THROW), 2);
+    CHECK_EQ_U64(first_tag(program, 1, WASM_OP_THROW), 2);
+    CHECK_EQ_U64(first_tag(program, 2, WASM_OP_THROW), 0);
+    CHECK_EQ_U64(first_tag(program, 3, WASM_OP_THROW), 3);
+    CHECK_EQ_U64(program_tag_type(program, 1)->params_count, 3);
+    CHECK(program_tag_type(program, 3)->params[0] == WASM_F64);
+    check_name(program->exports[1].name, "lib/own");
+    CHECK(program->exports[0].idx == 3 && program->exports[1].idx == 2);
+    struct plan *plan = NULL;
+    CHECK_OK(plan_new(program, &plan, &lab.err), lab.err);
+    CHECK(plan->exception_values == 3 && plan->exception_gva != 0);
+    CHECK(plan->exception_gva + 64 <= plan->fixed_end_gva);
+    CHECK(plan->exception_slots_gva >= plan->fixed_end_gva &&
+          plan->exception_slots_gva % 4096 == 0);
+    CHECK_EQ_U64(plan->data_end_gva - plan->exception_slots_gva, 4096 * 64);
+    plan_free(plan);
+    lab_done(&lab);
+}
+
 TEST(aliases_choose_the_export) {
     SKIP_WITHOUT_WAT();
     struct text texts[] = {{.name = "env",
@@ -193,6 +240,10 @@ TEST(types_must_match) {
     MATCH("(memory (export \"x\") 1)", "(import \"a\" \"x\" (memory 1 2))", "1 to 2");
     MATCH("(table (export \"x\") 1 funcref)", "(import \"a\" \"x\" (table 1 externref))",
           "externref");
+    MATCH("(tag (export \"x\") (param i32))", "(import \"a\" \"x\" (tag (param i64)))",
+          "\"b\" imports tag \"a.x\": (i64); \"a.x\" is a tag: (i32)");
+    MATCH("(import \"env\" \"x\" (tag (param i32)))", "(import \"env\" \"x\" (tag (param i64)))",
+          "in two ways: (i32); (i64)");
     MATCH("(global (export \"x\") i32 (i32.const 0))", "(import \"a\" \"x\" (global (mut i32)))",
           "mutable i32");
     REFUSED(HUSK_E_LINK, "in two ways: 1 or more; 2 or more",

@@ -75,7 +75,7 @@ TEST(what_a_set_of_imports_takes) {
     struct husk_extern item = HUSK_EXTERN_INIT;
     item.module = "env";
     item.name = "f";
-    item.kind = (enum husk_extern_kind)4;
+    item.kind = (enum husk_extern_kind)5;
     CHECK_STATUS(husk_imports_match(lab.imports, &item, &lab.err), HUSK_E_INVAL);
     CHECK_STATUS(husk_imports_match(NULL, &item, &lab.err), HUSK_E_INVAL);
     wat_lab_close(&lab);
