@@ -217,6 +217,7 @@ struct lower_try {
     LLVMBasicBlockRef pad, dispatch; /* NULL: so far, nothing in it throws */
     LLVMValueRef selector;           /* the tag, in dispatch */
     bool is_dispatched, is_legacy;
+    uint32_t number; /* in the shared pad; 0: none */
     uint32_t clauses_count;
     struct lower_clause clauses[];
 };
@@ -268,7 +269,11 @@ struct lower_func {
     struct lower_frame *frames;
     uint32_t frames_count, frames_cap;
     bool is_reachable;
-    struct lower_try *tries;                 /* all */
+    struct lower_try *tries; /* all */
+    uint32_t pads_count;
+    LLVMBasicBlockRef shared_pad; /* lower_exceptions.c; NULL: none, like the next ones */
+    LLVMValueRef shared_slot, shared_selector, shared_choice;
+    uint32_t shared_count;
     uint32_t named_tags;                     /* in its landing pads */
     struct buf legacy_tries, legacy_clauses; /* lower_legacy.c */
     uint8_t small_rank;                      /* struct lower_small; 0 for stubs and thunks */

@@ -23,6 +23,8 @@
 #define PAD_TAGS_MAX 64
 #define PAD_STEPS_MAX 256
 #define FUNC_TAGS_MAX 512
+/* Landing pads of a function, among which LLVM searches, too. Tries beyond them share one. */
+#define FUNC_PADS_MAX 1000
 
 static struct lower_try *handler_of(const struct lower_func *lf) {
     return lf->frames_count > 0 ? lf->frames[lf->frames_count - 1].handler : NULL;
@@ -209,27 +211,76 @@ static bool pad_add_tags(struct lower_func *lf, LLVMValueRef pad, const struct l
     return steps < PAD_STEPS_MAX;
 }
 
-static LLVMBasicBlockRef landing_pad(struct lower_func *lf, struct lower_try *try) {
+static LLVMValueRef build_pad(struct lower_func *lf) {
     struct lower_module *lm = lf->lm;
-    if (try->pad != NULL)
-        return try->pad;
-    LLVMBasicBlockRef current = LLVMGetInsertBlock(lf->builder);
     LLVMTypeRef types[2] = {lm->ptr, lm->i32};
     LLVMValueRef personality = runtime_func(lm, "husk.personality", lm->void_type, NULL);
+    return LLVMBuildLandingPad(lf->builder, LLVMStructTypeInContext(lm->ctx, types, 2, false),
+                               personality, 0, "");
+}
+
+/* Exceptions may come to this try, and then to those around it. */
+static void dispatch_all(struct lower_func *lf, struct lower_try *try) {
+    LLVMBasicBlockRef current = LLVMGetInsertBlock(lf->builder);
+    for (; try != NULL && try->dispatch != NULL && !try->is_dispatched; try = try->outer)
+        dispatch_fill(lf, try);
+    LLVMPositionBuilderAtEnd(lf->builder, current);
+}
+
+static LLVMBasicBlockRef own_pad(struct lower_func *lf, struct lower_try *try) {
+    struct lower_module *lm = lf->lm;
+    LLVMBasicBlockRef current = LLVMGetInsertBlock(lf->builder);
+    lf->pads_count++;
     try->pad = lower_new_block(lf, "");
     LLVMPositionBuilderAtEnd(lf->builder, try->pad);
-    LLVMValueRef pad = LLVMBuildLandingPad(
-        lf->builder, LLVMStructTypeInContext(lm->ctx, types, 2, false), personality, 0, "");
+    LLVMValueRef pad = build_pad(lf);
     if (!pad_add_tags(lf, pad, try))
         LLVMAddClause(pad, LLVMConstNull(lm->ptr));
     LLVMValueRef selector = LLVMBuildExtractValue(lf->builder, pad, 1, "");
     LLVMBuildBr(lf->builder, dispatch_block(lf, try));
     LLVMAddIncoming(try->selector, &selector, &try->pad, 1);
-    LLVMBasicBlockRef made = try->pad;
-    for (; try != NULL && try->dispatch != NULL && !try->is_dispatched; try = try->outer)
-        dispatch_fill(lf, try);
     LLVMPositionBuilderAtEnd(lf->builder, current);
-    return made;
+    dispatch_all(lf, try);
+    return try->pad;
+}
+
+/* The pad of all tries beyond FUNC_PADS_MAX. Before an invoke, code stores the number of its
+ * try. */
+static void shared_pad_new(struct lower_func *lf) {
+    struct lower_module *lm = lf->lm;
+    LLVMBasicBlockRef current = LLVMGetInsertBlock(lf->builder);
+    lf->shared_slot = lower_alloca(lf, lm->i32, 1);
+    lf->shared_pad = lower_new_block(lf, "");
+    LLVMPositionBuilderAtEnd(lf->builder, lf->shared_pad);
+    LLVMValueRef pad = build_pad(lf);
+    LLVMAddClause(pad, LLVMConstNull(lm->ptr));
+    lf->shared_selector = LLVMBuildExtractValue(lf->builder, pad, 1, "");
+    LLVMValueRef number = LLVMBuildLoad2(lf->builder, lm->i32, lf->shared_slot, "");
+    LLVMBasicBlockRef none = lower_new_block(lf, "");
+    lf->shared_choice = LLVMBuildSwitch(lf->builder, number, none, 0);
+    LLVMPositionBuilderAtEnd(lf->builder, none);
+    LLVMBuildUnreachable(lf->builder);
+    LLVMPositionBuilderAtEnd(lf->builder, current);
+}
+
+static LLVMBasicBlockRef shared_pad(struct lower_func *lf, struct lower_try *try) {
+    if (lf->shared_pad == NULL)
+        shared_pad_new(lf);
+    if (try->number == 0) {
+        try->number = ++lf->shared_count;
+        LLVMAddCase(lf->shared_choice, lower_const_i32(lf->lm, try->number),
+                    dispatch_block(lf, try));
+        LLVMAddIncoming(try->selector, &lf->shared_selector, &lf->shared_pad, 1);
+        dispatch_all(lf, try);
+    }
+    LLVMBuildStore(lf->builder, lower_const_i32(lf->lm, try->number), lf->shared_slot);
+    return lf->shared_pad;
+}
+
+static LLVMBasicBlockRef landing_pad(struct lower_func *lf, struct lower_try *try) {
+    if (try->pad != NULL)
+        return try->pad;
+    return lf->pads_count < FUNC_PADS_MAX ? own_pad(lf, try) : shared_pad(lf, try);
 }
 
 LLVMValueRef lower_call_or_invoke(struct lower_func *lf, LLVMTypeRef type, LLVMValueRef callee,
