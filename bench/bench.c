@@ -16,7 +16,7 @@ static const char usage[] =
     "usage: husk_bench [options] [module.wasm…]\n"
     "Kernels natively and in a sandbox, what calls, restores and files cost, how fast modules "
     "compile (the named ones too).\n"
-    "  --parts LIST      of kernels,calls,floor,compile,snapshots,files (default: all)\n"
+    "  --parts LIST      of kernels,calls,tries,floor,compile,snapshots,files (default: all)\n"
     "  --kernel NAME     only this kernel\n"
     "  --rounds N        counted rounds per kernel (default 15)\n"
     "  --opt N           optimisation level of the kernels (default: the compiler's)\n"
@@ -35,7 +35,8 @@ enum part {
     PART_FLOOR = 4,
     PART_COMPILE = 8,
     PART_SNAPSHOTS = 16,
-    PART_FILES = 32
+    PART_FILES = 32,
+    PART_TRIES = 64
 };
 
 static const char *kvm_kind_name(enum husk_hypervisor kind) {
@@ -77,8 +78,8 @@ int bench_machine(const struct bench *bench, const char *revision) {
 }
 
 static unsigned parts_parse(char *list) {
-    static const char *const names[] = {"kernels", "calls",     "floor",
-                                        "compile", "snapshots", "files"};
+    static const char *const names[] = {"kernels",   "calls", "floor", "compile",
+                                        "snapshots", "files", "tries"};
     unsigned parts = 0;
     char *rest = NULL;
     for (char *name = strtok_r(list, ",", &rest); name != NULL; name = strtok_r(NULL, ",", &rest)) {
@@ -107,10 +108,10 @@ static const struct option long_options[] = {
 /* False: unknown or unusable. */
 static bool option_take(struct settings *settings, int option, char *value) {
     struct bench *bench = &settings->bench;
-    const char **texts[] = {
-        ['k'] = &bench->only_kernel, ['j'] = &settings->json_path, ['d'] = &bench->scratch_dir,
-        ['m'] = &bench->wasm_dir,    ['w'] = &bench->worker_path,  ['v'] = &settings->revision,
-        ['n'] = &settings->node,     ['g'] = &bench->guests_dir};
+    const char **texts[] = {['k'] = &bench->only_kernel, ['j'] = &settings->json_path,
+                            ['d'] = &bench->scratch_dir, ['m'] = &bench->wasm_dir,
+                            ['w'] = &bench->worker_path, ['v'] = &settings->revision,
+                            ['n'] = &settings->node,     ['g'] = &bench->guests_dir};
     if ((size_t)option < sizeof texts / sizeof texts[0] && texts[option] != NULL) {
         *texts[option] = value;
         return true;
@@ -131,6 +132,8 @@ static int parts_run(const struct settings *settings) {
         result |= bench_floor(bench);
     if ((settings->parts & PART_CALLS) != 0)
         result |= bench_calls(bench);
+    if ((settings->parts & PART_TRIES) != 0)
+        result |= bench_tries(bench);
     if ((settings->parts & PART_SNAPSHOTS) != 0)
         result |= bench_snapshots(bench);
     if ((settings->parts & PART_FILES) != 0)
@@ -148,7 +151,7 @@ int main(int argc, char **argv) {
                                           .rounds = 15,
                                           .opt_level = -1},
                                 .parts = PART_KERNELS | PART_CALLS | PART_FLOOR | PART_COMPILE |
-                                         PART_SNAPSHOTS | PART_FILES,
+                                         PART_SNAPSHOTS | PART_FILES | PART_TRIES,
                                 .revision = "unknown",
                                 .json_path = "/dev/null"};
     struct husk_error err;

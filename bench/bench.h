@@ -61,6 +61,7 @@ int bench_load(const struct bench *bench, const char *name, husk_image **ret_ima
 int bench_machine(const struct bench *bench, const char *revision);
 int bench_kernels(const struct bench *bench);
 int bench_calls(const struct bench *bench);
+int bench_tries(const struct bench *bench);
 int bench_floor(const struct bench *bench);
 int bench_compile(const struct bench *bench);
 int bench_snapshots(const struct bench *bench);

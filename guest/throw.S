@@ -3,8 +3,8 @@
  * registers that functions preserve. So nothing is unwound until a handler is found, and if none
  * is, the stack is still that of the throw. Linked only into images with exceptions.
  *
- * In all these functions the registers keep their values up to the jump to the handler. So they
- * have no .cfi_offset.
+ * In the functions that throw, the registers keep their values up to the jump to the handler. So
+ * these have no .cfi_offset.
  */
 #include "ports.h"
 
@@ -75,5 +75,33 @@ husk.throw_ref:
     jmp husk.throw_host
     .cfi_endproc
     .size husk.throw_ref, . - husk.throw_ref
+
+/* husk.hostcall for programs with references to exceptions. A nested call may look for references
+ * on the stack. So the registers of the functions below it must be there, too. */
+    .section .text.husk.hostcall_refs, "ax", @progbits
+    .globl husk.hostcall_refs
+    .hidden husk.hostcall_refs
+    .type husk.hostcall_refs, @function
+    .balign 16
+husk.hostcall_refs:
+    .cfi_startproc
+    .irp reg, rbx, rbp, r12, r13, r14, r15
+    pushq %\reg
+    .cfi_adjust_cfa_offset 8
+    .cfi_rel_offset \reg, 0
+    .endr
+    subq $8, %rsp
+    .cfi_adjust_cfa_offset 8
+    call husk.hostcall
+    addq $8, %rsp
+    .cfi_adjust_cfa_offset -8
+    .irp reg, r15, r14, r13, r12, rbp, rbx
+    popq %\reg
+    .cfi_adjust_cfa_offset -8
+    .cfi_restore \reg
+    .endr
+    ret
+    .cfi_endproc
+    .size husk.hostcall_refs, . - husk.hostcall_refs
 
     .section .note.GNU-stack, "", @progbits

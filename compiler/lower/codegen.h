@@ -15,7 +15,7 @@
  *   i0.tabsize<idx>, i0.memsize<idx>, i0.dsize<idx>, i0.e<idx>, i0.esize<idx> (plan.h),
  *   husk.mailbox (HUSK_MAILBOX_GVA); in programs with exceptions husk.personality (only named in
  *   .eh_frame) and i0.tag<idx> (only named in landing pads), and husk.throw, husk.throw_ref,
- *   husk.exn_take of the guest runtime (guest/throw.S, throw.c).
+ *   husk.exn_take, husk.hostcall_refs of the guest runtime (guest/throw.S, throw.c).
  * Debug line tables: file "wasm", line = byte offset of the instruction in its module, column =
  * number of the inlined call (DWARF 5, line tables only; lines are 32 bits). Every function has
  * .eh_frame data (uwtable). Frame pointers are not kept.

@@ -20,8 +20,8 @@
 #define FULL_LABELS_MAX 20000
 #define FULL_BLOCKS_MAX 7000
 #define FULL_TRIES_MAX 1000
-/* Locals times calls in functions with tries: a landing pad has a phi for each of the former with an
- * entry for each of the latter. */
+/* Locals times calls in functions with tries: a landing pad has a phi for each of the former, with
+ * an entry for each of the latter. */
 #define FULL_PAD_VALUES_MAX 500000u
 #define FULL_CALL_VALUES_MAX 50000
 /* Divisions and truncations: InstCombine asks every condition on the divisor at each of them. */
@@ -263,5 +263,6 @@ int codegen_scan(const struct plan *plan, const struct codegen_options *options,
 void chunks_done(struct chunks *chunks) {
     free(chunks->items);
     free(chunks->chunks);
+    free(chunks->is_quiet);
     free(chunks->smalls);
 }

@@ -123,6 +123,7 @@ struct lower_module {
     uint32_t tag_stamp, funcs_made;
     bool is_strict;         /* every access of state is volatile; always true in the fast tier */
     bool *table_may_change; /* per table: its size is not a constant */
+    const bool *is_quiet;   /* per function: it throws nothing; NULL: there are no exceptions */
     const struct lower_small *smalls; /* per function; NULL: nothing is inlined */
     struct lower_inlining inlining;
     struct lower_row rows[WASM_OP_COUNT];
@@ -193,6 +194,7 @@ LLVMValueRef lower_linker_symbol(struct lower_module *lm, const char *stem, uint
 LLVMValueRef lower_runtime_func(struct lower_module *lm, const char *name);
 LLVMValueRef lower_mailbox_field(struct lower_module *lm, uint32_t offset);
 void lower_func_attributes(struct lower_module *lm, LLVMValueRef fn);
+void lower_set_nounwind(struct lower_module *lm, LLVMValueRef fn);
 #define LOWER_CALL_CONV 8 /* fastcc */
 #define LOWER_ATTRIBUTES ((LLVMAttributeIndex)LLVMAttributeFunctionIndex)
 LLVMValueRef lower_const_i32(const struct lower_module *lm, uint32_t value);

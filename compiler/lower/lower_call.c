@@ -152,11 +152,12 @@ static void push_slots(struct lower_func *lf, uint32_t slots_offset, const valty
     }
 }
 
-/* An imported function's stub: arguments to the mailbox, out to the host, results from the
- * mailbox. */
+/* An imported function's stub: arguments to the mailbox, out to the host, results from the mailbox.
+ * References to exceptions must be on the stack meanwhile (guest/throw.S). */
 int lower_import_stub(struct lower_module *lm, uint32_t func_idx) {
     struct lower_func lf;
     const struct wasm_functype *type = program_func_type(lm->program, func_idx);
+    const char *name = lm->plan->exception_slots_gva != 0 ? "husk.hostcall_refs" : "husk.hostcall";
     lower_func_begin(&lf, lm, lower_func_symbol(lm, func_idx), 0);
     lf.type = type;
     uint32_t first = lower_results_in_memory(type) ? 1 : 0;
@@ -167,8 +168,7 @@ int lower_import_stub(struct lower_module *lm, uint32_t func_idx) {
     LLVMBuildStore(lf.builder, lower_const_i32(lm, func_idx),
                    lower_mailbox_field(lm, HUSK_MBOX_IMPORT_IDX));
     lower_locate(&lf);
-    LLVMBuildCall2(lf.builder, lm->hostcall_type, lower_runtime_func(lm, "husk.hostcall"), NULL, 0,
-                   "");
+    LLVMBuildCall2(lf.builder, lm->hostcall_type, lower_runtime_func(lm, name), NULL, 0, "");
     push_slots(&lf, HUSK_MBOX_HOST_SLOTS, type->results, type->results_count);
     lower_return(&lf);
     return lower_func_end(&lf);

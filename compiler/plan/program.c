@@ -3,6 +3,7 @@
 
 #include "arena.h"
 #include "error.h"
+#include "program_join.h"
 
 static uint32_t largest(const uint32_t *counts, size_t count) {
     uint32_t most = 0;
@@ -38,6 +39,35 @@ static bool instance_map(struct program *program, struct program_instance *insta
     return true;
 }
 
+/* Two imports of one tag are one tag: whoever defines imports does it by name. */
+static bool share_imported_tags(struct program *program, struct program_instance *instance) {
+    const struct wasm_module *module = instance->module;
+    if (module->imported_tags_count < 2)
+        return true;
+    struct join_key *keys =
+        wasm_arena_alloc(program->arena, module->imported_tags_count, sizeof *keys);
+    uint32_t *tags = wasm_arena_alloc(program->arena, module->tags_count, sizeof *tags);
+    uint32_t count = 0;
+    if (keys == NULL || tags == NULL)
+        return false;
+    for (uint32_t i = 0; i < module->imports_count; i++)
+        if (module->imports[i].kind == WASM_KIND_TAG)
+            keys[count++] = (struct join_key){module->imports[i].module, module->imports[i].name,
+                                              module->imports[i].idx};
+    for (uint32_t i = 0; i < module->tags_count; i++)
+        tags[i] = i;
+    join_sort(keys, count);
+    for (uint32_t i = 1; i < count; i++) {
+        uint32_t before = keys[i - 1].value, idx = keys[i].value;
+        if (join_keys_order(&keys[i - 1], &keys[i]) == 0 &&
+            instance->types[module->tags[before].type_idx] ==
+                instance->types[module->tags[idx].type_idx])
+            tags[idx] = tags[before];
+    }
+    instance->tags = tags;
+    return true;
+}
+
 int program_from_module(const struct wasm_module *module, struct program **ret_program,
                         struct husk_error *err) {
     struct wasm_arena *arena = wasm_arena_new();
@@ -65,7 +95,8 @@ int program_from_module(const struct wasm_module *module, struct program **ret_p
                                     .has_exceptions = program_uses_exceptions(module),
                                     .arena = arena};
     }
-    if (instance == NULL || !instance_map(program, instance)) {
+    if (instance == NULL || !instance_map(program, instance) ||
+        !share_imported_tags(program, instance)) {
         wasm_arena_free(arena);
         return error_set(err, HUSK_E_NOMEM, "no memory for the program's index spaces");
     }

@@ -245,6 +245,14 @@ static int resolve_instance(struct join *join, uint32_t idx) {
 
 /* ---- imports of the image ---- */
 
+/* Two imports of one instance, with one name. */
+static bool are_one_tag(const struct join *join, struct join_import a, struct join_import b) {
+    const struct wasm_tag *tags = join_module(join, a.instance)->tags;
+    const uint32_t *types = join->instances[a.instance].types;
+    return a.import->kind == WASM_KIND_TAG &&
+           types[tags[a.import->idx].type_idx] == types[tags[b.import->idx].type_idx];
+}
+
 /* Memories, tables, globals and tags with one name are one. Functions stay apart, because a host
  * function works on the memory of the instance that imports it. */
 static int merge_imports(struct join *join) {
@@ -269,7 +277,7 @@ static int merge_imports(struct join *join) {
             has_first[kind] = true;
             continue;
         }
-        if (item.instance == first[kind].instance)
+        if (item.instance == first[kind].instance && !are_one_tag(join, first[kind], item))
             continue; /* as in an image of one module */
         int status = join_same(join, first[kind], item);
         if (status != 0)

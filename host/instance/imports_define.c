@@ -207,10 +207,10 @@ static int check_global(const struct husk_extern *item, const struct husk_value 
                          "the global is of type %s, its initial value of type %s",
                          husk_type_name(item->type), husk_type_name(initial->type));
     if ((initial->type == HUSK_FUNCREF || initial->type == HUSK_EXNREF) && initial->of.ref != 0)
-        return error_set(
-            err, HUSK_E_INVAL,
-            "a %s belongs to one sandbox; a global that several share can only be null",
-            husk_type_name(initial->type));
+        return error_set(err, HUSK_E_INVAL,
+                         "a reference of type %s belongs to one sandbox; a global that several "
+                         "share can only be null",
+                         husk_type_name(initial->type));
     return 0;
 }
 

@@ -57,7 +57,7 @@ static const char *const trap_names[] = {
     [HUSK_TRAP_CALL_STACK_EXHAUSTED] = "stack",
     [HUSK_TRAP_HOST_FUNCTION] = "host",
     [HUSK_TRAP_LINK] = "link",
-    [HUSK_TRAP_NULL_EXCEPTION_REFERENCE] = "null exception",
+    [HUSK_TRAP_NULL_EXCEPTION_REFERENCE] = "null",
     [HUSK_TRAP_EXCEPTION_REFERENCES] = "exception references",
     [HUSK_TRAP_UNALIGNED_ATOMIC] = "unaligned",
     [HUSK_TRAP_EXPECTED_SHARED_MEMORY] = "not shared",
@@ -76,6 +76,8 @@ static void print_end(FILE *out, const struct husk_outcome *outcome,
         fprintf(out, "= trap %s\n", trap_names[outcome->trap]);
     } else if (outcome->kind == HUSK_DEADLINE) {
         fprintf(out, "= trap timeout\n");
+    } else if (outcome->kind == HUSK_THREW) {
+        fprintf(out, "= trap exception\n");
     } else {
         fprintf(out, "= outcome %d %s\n", (int)outcome->kind, outcome->message);
     }

@@ -17,10 +17,12 @@ const TRAPS = [
   ['unreachable', 'unreachable'], ['memory access out of bounds', 'memory'], ['divide by zero', 'zero'], ['remainder by zero', 'zero'],
   ['divide result unrepresentable', 'overflow'], ['float unrepresentable', 'float'], ['function signature', 'signature'],
   ['data segment', 'memory'], ['element segment', 'table'], ['table index is out of bounds', 'table'], ['table', 'table'],
-  ['Maximum call stack', 'stack'],
+  ['Maximum call stack', 'stack'], ['rethrowing null value', 'null'],
 ];
 
 function trapKind(error) {
+  if (error instanceof WebAssembly.Exception)
+    return 'exception';
   if (error instanceof RangeError && !/Maximum call stack/.test(error.message))
     return `other: ${error.message}`;
   const row = TRAPS.find(([text]) => error.message.includes(text));

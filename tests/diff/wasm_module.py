@@ -8,8 +8,8 @@ Reads the parts of a wasm binary that the differential tests need, and rewrites 
 Code, data and element segments are copied as they are (core specification 2.0, section 5.5).
 """
 
-I32, I64, F32, F64, V128, FUNCREF, EXTERNREF = 0x7F, 0x7E, 0x7D, 0x7C, 0x7B, 0x70, 0x6F
-TYPE_NAMES = {I32: "i32", I64: "i64", F32: "f32", F64: "f64", V128: "v128", FUNCREF: "funcref", EXTERNREF: "externref"}
+I32, I64, F32, F64, V128, FUNCREF, EXTERNREF, EXNREF = 0x7F, 0x7E, 0x7D, 0x7C, 0x7B, 0x70, 0x6F, 0x69
+TYPE_NAMES = {I32: "i32", I64: "i64", F32: "f32", F64: "f64", V128: "v128", FUNCREF: "funcref", EXTERNREF: "externref", EXNREF: "exnref"}
 FUNC, TABLE, MEMORY, GLOBAL = 0, 1, 2, 3
 
 # How far memories and tables may grow beyond what they start with; and what they may start with (wasm pages, entries).
@@ -235,7 +235,7 @@ class Module:
         if memories:
             own[5] = vector([limits_bytes(capped(limits, GROW_PAGES)) for limits in memories])
         own[7] = vector(exports)
-        order = [1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 10, 11]
+        order = [1, 2, 3, 4, 5, 13, 6, 7, 8, 9, 12, 10, 11]
         out = b"".join(bytes([n]) + leb(len(own[n])) + own[n] for n in order if n in own)
         return b"\0asm\1\0\0\0" + out
 

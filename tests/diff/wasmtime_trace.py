@@ -22,6 +22,7 @@ TRAPS = {
     "INTEGER_OVERFLOW": "overflow",
     "INTEGER_DIVISION_BY_ZERO": "zero",
     "BAD_CONVERSION_TO_INTEGER": "float",
+    "NULL_REFERENCE": "null",
     "UNREACHABLE": "unreachable",
     "INTERRUPT": "timeout",
 }
@@ -97,7 +98,7 @@ class Run:
         config = wasmtime.Config()
         config.epoch_interruption = True
         config.max_wasm_stack = 1 << 20
-        for feature in ("wasm_multi_memory", "wasm_memory64", "wasm_tail_call", "wasm_function_references"):
+        for feature in ("wasm_multi_memory", "wasm_memory64", "wasm_tail_call", "wasm_function_references", "wasm_exceptions"):
             if hasattr(wasmtime.Config, feature):  # they can only be set
                 setattr(config, feature, True)
         self.engine = wasmtime.Engine(config)
@@ -149,7 +150,10 @@ class Run:
         except HostFailed:
             kind = "host"
         except wasmtime.Trap as trap:
-            kind = TRAPS.get(trap.trap_code.name, f"other: {trap.trap_code.name}")
+            if "thrown Wasm exception" in str(trap):
+                kind = "exception"
+            else:
+                kind = TRAPS.get(trap.trap_code.name, f"other: {trap.trap_code.name}")
         except wasmtime.WasmtimeError as error:
             kind = f"other: {error}"
         finally:

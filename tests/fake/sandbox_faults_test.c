@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "clock.h"
+#include "exception.h"
+#include "exception_place.h"
 #include "fault_wraps.h"
 #include "guest_image.h"
 #include "harness.h"
@@ -31,6 +33,13 @@ static void guest_script(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit
         memcpy(mailbox->host_slots[0].bytes, mailbox->call_slots[0].bytes, 16);
         ret_exit->port = HUSK_PORT_HOST_CALL;
         vcpu->regs.rdi = function;
+    } else if (function == guest_gva(guest_host) &&
+               vcpu->regs.rip == guest_gva(guest_throws_here)) { /* caught */
+        memcpy(mailbox->call_slots[0].bytes,
+               ((struct husk_exception *)fake_memory(vcpu->vm, GUEST_EXCEPTION_GVA, 32))
+                   ->values[0]
+                   .bytes,
+               8);
     } else if (function == guest_gva(guest_host)) {
         memcpy(mailbox->call_slots[0].bytes, mailbox->host_slots[0].bytes, 16);
     } else if (function == guest_gva(guest_grow) && step == 0) {
@@ -40,6 +49,11 @@ static void guest_script(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit
         ret_exit->port = HUSK_PORT_SERVICE;
     } else if (function == guest_gva(guest_grow)) {
         memcpy(mailbox->call_slots[0].bytes, &mailbox->service_ret, 8);
+    } else if (function == guest_gva(guest_throw)) {
+        struct husk_exception *pending = fake_memory(vcpu->vm, GUEST_EXCEPTION_GVA, 32);
+        memcpy(&pending->tag, mailbox->call_slots[0].bytes, 4);
+        memcpy(pending->values[0].bytes, mailbox->call_slots[1].bytes, 8);
+        ret_exit->port = HUSK_PORT_UNCAUGHT;
     } else if (function == guest_gva(guest_add)) {
         uint32_t a, b;
         memcpy(&a, mailbox->call_slots[0].bytes, 4);
@@ -50,12 +64,35 @@ static void guest_script(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit
 }
 
 static bool host_is_pending; /* instead */
+static bool host_is_throwing;
+
+/* It calls "throw", and passes the exception on. */
+static int host_passes_on(husk_caller *caller, int64_t number) {
+    const struct husk_value args[] = {{.type = HUSK_I32, .of.i32 = 2},
+                                      {.type = HUSK_I64, .of.i64 = number}};
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
+    struct husk_exception_info info = HUSK_EXCEPTION_INFO_INIT;
+    husk_sandbox *sandbox = husk_caller_sandbox(caller);
+    int status =
+        husk_call(sandbox, CALL(.name = "throw", .args = args, .args_count = 2), &outcome, NULL);
+    if (status == 0)
+        status = husk_sandbox_exception(sandbox, &info, NULL);
+    if (status != 0)
+        return status;
+    const struct husk_throw again = {.size = sizeof again,
+                                     .tag = info.tag,
+                                     .values = info.values,
+                                     .values_count = info.values_count};
+    return husk_caller_throw(caller, &again);
+}
 
 static int host_calls_back(husk_caller *caller, void *user, const struct husk_value *args,
                            struct husk_value *results) {
     (void)user;
     if (host_is_pending)
         return husk_caller_pending(caller);
+    if (host_is_throwing)
+        return host_passes_on(caller, args[0].of.i64);
     struct husk_value sum, add[2] = {{.type = HUSK_I32, .of.i32 = 1},
                                      {.type = HUSK_I32, .of.i32 = (int32_t)args[0].of.i64}};
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
@@ -77,6 +114,8 @@ struct world {
     husk_sandbox *sandbox;
     bool gave_user; /* husk_imports_funcs() succeeded, so user_free must be called, once */
     unsigned users_freed;
+    bool is_tag_defined; /* else the library defines it */
+    bool has_caught;
 };
 
 static void count_free(void *user) {
@@ -122,6 +161,17 @@ static bool world_make(struct world *world, const uint8_t *bytes, size_t count) 
     if (failed(status, &err))
         return false;
     world->gave_user = true;
+    if (failed(husk_imports_unknown(world->imports, HUSK_UNKNOWN_TRAP, &err), &err))
+        return false;
+    static const husk_type f64_type = HUSK_F64;
+    const struct husk_extern tag = {.size = sizeof tag,
+                                    .kind = HUSK_EXTERN_TAG,
+                                    .module = "env",
+                                    .name = "tag",
+                                    .func = {.params = &f64_type, .params_count = 1}};
+    if (world->is_tag_defined &&
+        failed(husk_imports_define(world->imports, &tag, NULL, &err), &err))
+        return false;
     return !failed(husk_sandbox_new(world->image, world->imports, NULL, &world->sandbox, &err),
                    &err);
 }
@@ -147,6 +197,32 @@ static void world_use(struct world *world) {
         return;
     CHECK(result.of.i64 == 1 || result.of.i64 == -1);
     CHECK_EQ_U64(husk_memory_bytes(world->sandbox, 0), (result.of.i64 == 1 ? 3 : 1) * 65536);
+}
+
+/* An exception that the host function gets from the guest, and throws into it; and one that nobody
+ * catches. */
+static void world_throw(struct world *world) {
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
+    struct husk_exception_info info = HUSK_EXCEPTION_INFO_INIT;
+    struct husk_value args[] = {{.type = HUSK_I32, .of.i32 = 2}, {.type = HUSK_I64, .of.i64 = 5}};
+    struct husk_value result = {.type = HUSK_I64};
+    struct husk_error err;
+    host_is_throwing = true;
+    int status = husk_call(world->sandbox,
+                           CALL(.name = "host", .args = args + 1, .args_count = 1,
+                                .results = &result, .results_count = 1),
+                           &outcome, &err);
+    host_is_throwing = false;
+    world->has_caught = !failed(status, &err) && outcome.kind == HUSK_RETURNED;
+    if (world->has_caught)
+        CHECK_EQ_I64(result.of.i64, 5);
+    status = husk_call(world->sandbox, CALL(.name = "throw", .args = args, .args_count = 2),
+                       &outcome, &err);
+    if (failed(status, &err))
+        return;
+    CHECK_EQ_U64(outcome.kind, HUSK_THREW);
+    CHECK_OK(husk_sandbox_exception(world->sandbox, &info, &err), err);
+    CHECK(info.values_count == 1 && info.values[0].of.i64 == 5);
 }
 
 /* Calls that are pending: one goes on, the other is there when the sandbox is freed. */
@@ -197,17 +273,21 @@ static unsigned count_fds(void) {
 }
 
 /* Returns whether the armed failure happened. */
-static bool run_once(unsigned nth, const uint8_t *bytes, size_t count) {
-    struct world world = {.backend = {.guest = guest_script, .fails = fault_next}};
+static bool run_once(unsigned nth, bool is_tag_defined, const uint8_t *bytes, size_t count) {
+    struct world world = {.backend = {.guest = guest_script, .fails = fault_next},
+                          .is_tag_defined = is_tag_defined};
     long blocks = fault_live_blocks(), mapped = fault_live_mapped();
     fault_arm(FAULT_ONCE, nth, NULL);
     bool is_made = world_make(&world, bytes, count);
     if (is_made)
         world_use(&world);
     if (is_made)
+        world_throw(&world);
+    if (is_made)
         world_wait(&world);
     bool has_fired = fault_has_fired();
     fault_disarm();
+    CHECK(world.has_caught || nth != 0);
     CHECK_MSG(is_made || has_fired, "nothing was made to fail, but it failed");
     world_free(&world);
     CHECK_EQ_U64(world.users_freed, world.gave_user ? 1 : 0);
@@ -220,14 +300,18 @@ static bool run_once(unsigned nth, const uint8_t *bytes, size_t count) {
 
 TEST(every_operation_may_fail) {
     size_t count;
-    uint8_t *bytes = guest_image_make(&count);
-    CHECK(!run_once(0, bytes, count));
-    unsigned fds = count_fds(), nth = 1;
-    while (run_once(nth, bytes, count))
-        nth++;
-    printf("  %u operations were made to fail\n", nth - 1);
-    CHECK_EQ_U64(count_fds(), fds);
-    CHECK_MSG(nth > 60, "only %u operations were counted; is the suite linked with --wrap?", nth);
+    uint8_t *bytes = guest_exception_make(&count);
+    CHECK(!run_once(0, true, bytes, count));
+    const unsigned fds = count_fds();
+    for (int defined = 0; defined < 2; defined++) {
+        unsigned nth = 1;
+        while (run_once(nth, defined != 0, bytes, count))
+            nth++;
+        printf("  %u operations were made to fail\n", nth - 1);
+        CHECK_EQ_U64(count_fds(), fds);
+        CHECK_MSG(nth > 60, "only %u operations were counted; is the suite linked with --wrap?",
+                  nth);
+    }
     free(bytes);
 }
 

@@ -77,6 +77,8 @@ static bool define_imports(const husk_image *image, husk_imports *imports) {
                                          EXTERN(GLOBAL, item.module, item.name, .type = zero.type,
                                                 .is_mutable = item.is_mutable),
                                          &zero, NULL);
+        else if (status == 0 && item.kind == HUSK_EXTERN_TAG)
+            status = husk_imports_define(imports, &item, NULL, NULL);
         else if (status == 0 && item.kind == HUSK_EXTERN_MEMORY)
             status = husk_imports_define(imports,
                                          EXTERN(MEMORY, item.module, item.name, .min = item.min,
@@ -101,8 +103,10 @@ static void record_outcome(struct run_record *run, const struct husk_outcome *ou
     require(outcome->kind != HUSK_GUEST_VIOLATION, "guest violation", &none);
     call->kind = outcome->kind;
     call->trap = outcome->trap;
-    if (outcome->kind == HUSK_DEADLINE || outcome->trap == HUSK_TRAP_CALL_STACK_EXHAUSTED)
-        run->calls_count--; /* levels differ in speed and in frame size */
+    /* levels differ in speed, in frame size, and in what old references are still on the stack */
+    if (outcome->kind == HUSK_DEADLINE || outcome->trap == HUSK_TRAP_CALL_STACK_EXHAUSTED ||
+        outcome->trap == HUSK_TRAP_EXCEPTION_REFERENCES)
+        run->calls_count--;
     run->is_over =
         outcome->kind != HUSK_RETURNED; /* what a function stored before its trap may differ, too */
 }
@@ -192,7 +196,7 @@ static bool same_value(const struct husk_value *a, const struct husk_value *b) {
         return memcmp(&a->of, &b->of, 4) == 0 || (a->of.f32 != a->of.f32 && b->of.f32 != b->of.f32);
     if (a->type == HUSK_F64)
         return memcmp(&a->of, &b->of, 8) == 0 || (a->of.f64 != a->of.f64 && b->of.f64 != b->of.f64);
-    if (a->type == HUSK_FUNCREF) /* holds a code address */
+    if (a->type == HUSK_FUNCREF || a->type == HUSK_EXNREF) /* hold addresses */
         return (a->of.ref == 0) == (b->of.ref == 0);
     return memcmp(&a->of, &b->of, a->type == HUSK_V128 ? 16 : a->type == HUSK_I32 ? 4 : 8) == 0;
 }

@@ -56,9 +56,27 @@ static void guest(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit) {
 
 static int host(husk_caller *caller, void *user, const struct husk_value *args,
                 struct husk_value *results) {
-    (void)caller, (void)user;
+    struct husk_throw throws = HUSK_THROW_INIT;
+    struct husk_exception_info info = HUSK_EXCEPTION_INFO_INIT;
     results[0] = args[0];
-    return 0;
+    throws.values = args;
+    throws.values_count = 1;
+    if (args[0].of.i64 % 2 == 0 || husk_image_tag(user, "oops", 0, &throws.tag, NULL) != 0)
+        return 0;
+    if (husk_sandbox_exception(husk_caller_sandbox(caller), &info, NULL) == 0)
+        abort(); /* this function made no call */
+    return husk_caller_throw(caller, &throws);
+}
+
+/* All of it, so that sanitizers see what was not copied. */
+static uint64_t look_at_exception(husk_sandbox *sandbox) {
+    struct husk_exception_info info = HUSK_EXCEPTION_INFO_INIT;
+    uint64_t sum = 0;
+    if (husk_sandbox_exception(sandbox, &info, NULL) != 0)
+        return 0;
+    for (size_t i = 0; i < info.values_count; i++)
+        sum += info.values[i].of.ref;
+    return sum + strlen(info.name) + (info.module != NULL ? strlen(info.module) : 0);
 }
 
 static void call_exports(husk_sandbox *sandbox, const husk_image *image) {
@@ -76,10 +94,13 @@ static void call_exports(husk_sandbox *sandbox, const husk_image *image) {
         husk_func func;
         if (husk_image_func(image, item.name, item.name_bytes, &func, NULL) != 0)
             continue;
-        husk_call(sandbox,
-                  CALL(.func = func, .args = args, .args_count = item.func.params_count,
-                       .results = results, .results_count = item.func.results_count),
-                  &outcome, NULL);
+        int status =
+            husk_call(sandbox,
+                      CALL(.func = func, .args = args, .args_count = item.func.params_count,
+                           .results = results, .results_count = item.func.results_count),
+                      &outcome, NULL);
+        if (look_at_exception(sandbox) != 0 && status == 0 && outcome.kind != HUSK_THREW)
+            abort();
     }
 }
 
@@ -121,8 +142,10 @@ static void look_and_call(husk_engine *engine, husk_image *image, struct vm_back
         husk_imports_wasi(imports, &wasi, NULL) != 0 ||
         husk_imports_funcs(
             imports,
-            &(struct husk_host_func){.module = "env", .name = "host", .type = &type, .fn = host}, 1,
-            NULL) != 0)
+            &(struct husk_host_func){
+                .module = "env", .name = "host", .type = &type, .fn = host, .user = image},
+            1, NULL) != 0 ||
+        husk_imports_unknown(imports, HUSK_UNKNOWN_TRAP, NULL) != 0)
         abort();
     struct husk_sandbox_options options = HUSK_SANDBOX_OPTIONS_INIT;
     options.memory_max_bytes = 64 << 20;
@@ -147,7 +170,7 @@ static void look_and_call(husk_engine *engine, husk_image *image, struct vm_back
  * patches. */
 static uint8_t *patched(const uint8_t *data, size_t size, size_t *ret_count, size_t *ret_used) {
     uint8_t *bytes =
-        (data[0] & 0x40) != 0 ? guest_snapshot_make(ret_count) : guest_image_make(ret_count);
+        (data[0] & 0x40) != 0 ? guest_snapshot_make(ret_count) : guest_exception_make(ret_count);
     size_t at = 0, count = data[0] % 64;
     for (at = 1; count > 0 && at + 4 <= size; at += 4, count--) {
         size_t offset = data[at] | (size_t)data[at + 1] << 8 | (size_t)data[at + 2] << 16;

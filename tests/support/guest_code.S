@@ -6,6 +6,7 @@
 #include "layout.h"
 #include "mailbox.h"
 #include "ports.h"
+#include "exception_place.h"
 
 #define CALL_SLOT(i) (HUSK_MAILBOX_GVA + HUSK_MBOX_CALL_SLOTS + (i) * HUSK_SLOT_BYTES)
 #define HOST_SLOT(i) (HUSK_MAILBOX_GVA + HUSK_MBOX_HOST_SLOTS + (i) * HUSK_SLOT_BYTES)
@@ -13,7 +14,7 @@
     .section .rodata
     .globl guest_code_start, guest_code_end
     .globl guest_entry, guest_resume, guest_thunk, guest_add, guest_host, guest_spin, guest_recurse, guest_read, guest_trap
-    .globl guest_grow, guest_bad_port
+    .globl guest_grow, guest_bad_port, guest_throw, guest_throws_here
 guest_code_start:
 guest_entry: /* rdi: function, rsi: thunk */
     cld
@@ -84,6 +85,26 @@ guest_grow: /* i64 -> i64: memory.grow of memory 0 */
 
 guest_bad_port:
     out %eax, $0x55
+    ret
+
+guest_throw: /* i32 i64: the tag's number, which is its index + 1 in good code, and the value */
+    mov CALL_SLOT(0), %eax
+    mov %eax, GUEST_EXCEPTION_GVA
+    mov CALL_SLOT(1), %rax
+    mov %rax, GUEST_EXCEPTION_GVA + 16
+    out %eax, $HUSK_PORT_UNCAUGHT
+    ret
+
+/* The host resumes guest_hostcall here, to throw. Values of 0 and more are caught: the host call
+ * returns them and 1000. */
+guest_throws_here:
+    mov GUEST_EXCEPTION_GVA + 16, %rax
+    test %rax, %rax
+    js 1f
+    add $1000, %rax
+    mov %rax, HOST_SLOT(0)
+    ret
+1:  out %eax, $HUSK_PORT_UNCAUGHT
     ret
 guest_code_end:
 

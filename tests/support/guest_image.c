@@ -4,6 +4,7 @@
 #include <elf.h>
 #include <string.h>
 
+#include "exception_place.h"
 #include "layout.h"
 
 uint32_t guest_gva(const uint8_t *label) {
@@ -119,6 +120,29 @@ static uint8_t *finish(struct image_builder *builder, size_t *ret_count) {
 uint8_t *guest_snapshot_make(size_t *ret_count) {
     struct image_builder builder;
     guest_snapshot_build(&builder);
+    return finish(&builder, ret_count);
+}
+
+void guest_exception_build(struct image_builder *builder) {
+    guest_image_build(builder);
+    static const char *const types[] = {"F", "I", ""};
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        const struct husk_image_tag tag = {.type_idx = builder_type(builder, types[i], 0)};
+        builder_row(builder, HUSK_REC_TAGS, &tag, sizeof tag);
+    }
+    builder_import(builder, "env", "tag", HUSK_ABI_TAG, 0);
+    builder_export(builder, "oops", HUSK_ABI_TAG, 1);
+    const uint32_t type = builder_type(builder, "iI>", guest_gva(guest_thunk));
+    const uint32_t func = builder_func(builder, type, guest_gva(guest_throw), 1, "throw");
+    builder_export(builder, "throw", HUSK_ABI_FUNC, func);
+    builder->module.exception_gva = GUEST_EXCEPTION_GVA;
+    builder->module.exception_values = 1;
+    builder->module.throw_gva = guest_gva(guest_throws_here);
+}
+
+uint8_t *guest_exception_make(size_t *ret_count) {
+    struct image_builder builder;
+    guest_exception_build(&builder);
     return finish(&builder, ret_count);
 }
 

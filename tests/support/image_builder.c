@@ -49,6 +49,7 @@ static uint32_t type_of_letter(char letter) {
     case 'F': return HUSK_ABI_F64;
     case 'v': return HUSK_ABI_V128;
     case 'c': return HUSK_ABI_FUNCREF;
+    case 'x': return HUSK_ABI_EXNREF;
     default: return HUSK_ABI_EXTERNREF;
     }
 }

@@ -36,7 +36,7 @@ struct husk_image_str builder_string(struct image_builder *builder, const char *
 uint32_t builder_row(struct image_builder *builder, enum husk_image_record_id id, const void *row,
                      size_t row_bytes);
 /* Add a function type, given as letters like "iIfF>i": i32 i64 f32 f64, v v128, c funcref, e
- * externref. */
+ * externref, x exnref. */
 uint32_t builder_type(struct image_builder *builder, const char *types, uint32_t thunk_gva);
 uint32_t builder_func(struct image_builder *builder, uint32_t type_idx, uint32_t code_gva,
                       uint32_t code_bytes, const char *name);

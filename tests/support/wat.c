@@ -120,9 +120,9 @@ void wat_lab_close(struct wat_lab *lab) {
 }
 
 static husk_type type_of_letter(char letter) {
-    static const char letters[] = "iIfFvce";
-    static const husk_type types[] = {HUSK_I32,  HUSK_I64,     HUSK_F32,      HUSK_F64,
-                                      HUSK_V128, HUSK_FUNCREF, HUSK_EXTERNREF};
+    static const char letters[] = "iIfFvcex";
+    static const husk_type types[] = {HUSK_I32,  HUSK_I64,     HUSK_F32,       HUSK_F64,
+                                      HUSK_V128, HUSK_FUNCREF, HUSK_EXTERNREF, HUSK_EXNREF};
     return types[strchr(letters, letter) - letters];
 }
 

@@ -55,7 +55,7 @@ void wat_lab_open_linked(struct wat_lab *lab, const struct wat_module *modules, 
                          const struct husk_sandbox_options *options);
 
 /* Define a host function with husk_imports_funcs(). Types are letters, as in "iIfF>i" (v v128, c
- * funcref, e externref). */
+ * funcref, e externref, x exnref). */
 void wat_lab_func(struct wat_lab *lab, const char *name, const char *types, husk_host_fn fn,
                   void *user);
 /* Host functions that end the guest's call: the first fails with the message "no", the second exits

@@ -194,6 +194,29 @@ TEST(tags_are_shared) {
     lab_done(&lab);
 }
 
+/* Whoever defines imports does it by name. */
+TEST(a_tag_imported_twice_is_one) {
+    SKIP_WITHOUT_WAT();
+    static const struct text texts[] = {
+        {.name = "a",
+         .wat = "(module (import \"env\" \"t\" (tag)) (import \"env\" \"u\" (tag))"
+                " (import \"env\" \"t\" (tag)) (tag) (func (throw 2)) (func (throw 3)))"},
+        {.name = "b", .wat = "(module (import \"env\" \"t\" (tag)) (func (throw 0)))"}};
+    struct lab lab = {0};
+    struct program *program = NULL;
+    CHECK_OK(lab_link(&lab, texts, COUNT(texts)), lab.err);
+    CHECK_EQ_U64(lab.program->imports_count, 2);
+    CHECK_EQ_U64(lab.program->tags_count, 3);
+    CHECK_EQ_U64(first_tag(lab.program, 0, WASM_OP_THROW), 0);
+    CHECK_EQ_U64(first_tag(lab.program, 1, WASM_OP_THROW), 2);
+    CHECK_EQ_U64(first_tag(lab.program, 2, WASM_OP_THROW), 0);
+    CHECK_OK(program_from_module(lab.modules[0], &program, &lab.err), lab.err);
+    CHECK_EQ_U64(first_tag(program, 0, WASM_OP_THROW), 0);
+    CHECK_EQ_U64(first_tag(program, 1, WASM_OP_THROW), 3);
+    program_free(program);
+    lab_done(&lab);
+}
+
 TEST(aliases_choose_the_export) {
     SKIP_WITHOUT_WAT();
     struct text texts[] = {{.name = "env",

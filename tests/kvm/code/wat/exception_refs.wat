@@ -1,0 +1,67 @@
+;; For tests/kvm/code/exception_refs_test.c, which has it as bytes, because not every assembler of texts
+;; knows the proposal.
+(module
+  (import "env" "back" (func $back (param i32)))
+  (tag $a (param i32))
+  (tag $chain (param exnref i32))
+  (table $t 0 exnref)
+  (global $head (mut exnref) (ref.null exn))
+  (func $take (param i32) (result exnref)
+    (block $all (result exnref)
+      (try_table (catch_all_ref $all) (throw $a (local.get 0)))
+      (unreachable)))
+  (func $value (param exnref) (result i32)
+    (block $on_a (result i32)
+      (try_table (catch $a $on_a) (throw_ref (local.get 0)))
+      (return (i32.const 0))))
+  (func (export "churn") (param i32)
+    (loop $l
+      (drop (call $take (i32.const 1)))
+      (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))
+  ;; Six references, so that preserved registers hold some of them while the host calls churn().
+  (func (export "keep_in_locals") (param i32) (result i32)
+    (local exnref exnref exnref exnref exnref exnref)
+    (local.set 1 (call $take (i32.const 1)))
+    (local.set 2 (call $take (i32.const 20)))
+    (local.set 3 (call $take (i32.const 300)))
+    (local.set 4 (call $take (i32.const 4000)))
+    (local.set 5 (call $take (i32.const 50000)))
+    (local.set 6 (call $take (i32.const 600000)))
+    (call $back (local.get 0))
+    (i32.add (call $value (local.get 1))
+      (i32.add (call $value (local.get 2))
+        (i32.add (call $value (local.get 3))
+          (i32.add (call $value (local.get 4))
+            (i32.add (call $value (local.get 5)) (call $value (local.get 6))))))))
+  ;; In a table that grows by one at a time.
+  (func (export "fill") (param $n i32) (result i32)
+    (loop $l
+      (drop (table.grow $t (call $take (table.size $t)) (i32.const 1)))
+      (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+    (table.size $t))
+  (func (export "sum") (result i32) (local $i i32) (local $sum i32)
+    (loop $l
+      (local.set $sum (i32.add (local.get $sum) (call $value (table.get $t (local.get $i)))))
+      (br_if $l (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (table.size $t))))
+    (local.get $sum))
+  (func (export "clear") (table.fill $t (i32.const 0) (ref.null exn) (table.size $t)))
+  ;; An exception that holds one that holds one, and so on.
+  (func (export "link") (param $n i32)
+    (loop $l
+      (global.set $head
+        (block $all (result exnref)
+          (try_table (catch_all_ref $all) (throw $chain (global.get $head) (local.get $n)))
+          (unreachable)))
+      (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+  (func (export "length") (result i32) (local $n i32) (local $at exnref)
+    (local.set $at (global.get $head))
+    (loop $l
+      (if (ref.is_null (local.get $at)) (then (return (local.get $n))))
+      (block $out (result exnref i32)
+        (try_table (catch $chain $out) (throw_ref (local.get $at)))
+        (unreachable))
+      (drop) (local.set $at)
+      (local.set $n (i32.add (local.get $n) (i32.const 1)))
+      (br $l))
+    (unreachable))
+)
