@@ -51,7 +51,8 @@ struct husk_host_func {
 HUSK_API int husk_imports_funcs(husk_imports *imports, const struct husk_host_func *rows,
                                 size_t count, struct husk_error *err);
 /* Define a memory, a table or a global by its names, kind and type; `idx` is ignored. Every sandbox
- * gets its own. The result of husk_image_import() can be passed on. `initial` is the value of a
+ * gets its own. With is_64, it can start with 8 GiB of memory, and the maximum may be anything. The
+ * result of husk_image_import() can be passed on. `initial` is the value of a
  * global, and NULL otherwise. HUSK_E_INVAL, HUSK_E_NOMEM, HUSK_E_LIMIT. */
 HUSK_API int husk_imports_define(husk_imports *imports, const struct husk_extern *item,
                                  const struct husk_value *initial, struct husk_error *err);
