@@ -217,7 +217,8 @@ struct husk_bytes {
  * Returns 0 as husk_call() does; the outcome is that of the last call into the guest. Errors are
  * those of husk_call(), and these. HUSK_E_GUEST: an address or a length is outside of the guest's
  * memory, or its allocator has nothing left. HUSK_E_TYPE: a function of another type.
- * HUSK_E_NOT_FOUND: no allocator. HUSK_E_LIMIT: 4 GiB of input or more. HUSK_E_NOMEM. */
+ * HUSK_E_NOT_FOUND: no allocator. HUSK_E_LIMIT: 4 GiB of input or more, for a memory with 32-bit
+ * addresses. HUSK_E_NOMEM. */
 HUSK_API int husk_call_bytes(husk_sandbox *sandbox, const struct husk_call *call,
                              struct husk_bytes *bytes, struct husk_outcome *ret_outcome,
                              struct husk_error *err);
