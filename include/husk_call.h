@@ -346,12 +346,12 @@ struct husk_answer {
     /* For a pending husk_call_bytes(), in place of results: its output is set if the call returns.
      * Else NULL. */
     struct husk_bytes *bytes;
-    /* In place of values: the function throws this exception. NULL: it does not. */
-    const struct husk_throw *exception;
     /* 0, or a negative HUSK_E_…: the function failed (HUSK_TRAP_HOST_FUNCTION), and only `message`
      * is used */
     int status;
     uint8_t reserved[4];
+    /* In place of values: the function throws this exception. NULL: it does not. */
+    const struct husk_throw *exception;
 };
 #define HUSK_ANSWER_INIT HUSK_INIT_OF(husk_answer)
 

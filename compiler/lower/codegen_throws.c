@@ -11,7 +11,7 @@
 
 #define ROUNDS_MAX 4
 
-/* May the instruction throw, as far as is known so far? What an import does is the host's choice. */
+/* As far as is known so far. What an import does is the choice of the host. */
 static bool may_throw(const bool *is_quiet, const struct wasm_instr *instr) {
     switch (wasm_opinfo(instr->op)->imm) {
     case WASM_IMM_FUNC: return instr->op != WASM_OP_REF_FUNC && !is_quiet[instr->idx];

@@ -9,6 +9,15 @@
 
 #define ALL_TYPES "i32 i64 f32 f64 v128 funcref externref"
 
+static void check_counted_once(const struct wat_lab *lab) {
+    struct husk_stats stats = HUSK_STATS_INIT;
+    struct husk_sandbox_stats of_sandbox = HUSK_SANDBOX_STATS_INIT;
+    CHECK_EQ_I64(husk_engine_stats(lab->engine, &stats), 0);
+    CHECK_EQ_I64(husk_sandbox_stats(lab->sandbox, &of_sandbox), 0);
+    CHECK(stats.uncaught_exceptions == 1 && of_sandbox.uncaught_exceptions == 1);
+    CHECK(stats.traps == 0 && of_sandbox.traps == 0);
+}
+
 TEST(an_exception_that_nobody_catches_is_an_outcome) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
@@ -57,12 +66,7 @@ TEST(an_exception_that_nobody_catches_is_an_outcome) {
     CHECK_EQ_I64(count.of.i32, 1);
     CHECK_EQ_I64(wat_call_i32(&lab, "same", 7), 7); /* the instance stays usable */
     check_no_exception(&lab);
-    struct husk_stats stats = HUSK_STATS_INIT;
-    struct husk_sandbox_stats of_sandbox = HUSK_SANDBOX_STATS_INIT;
-    CHECK_EQ_I64(husk_engine_stats(lab.engine, &stats), 0);
-    CHECK_EQ_I64(husk_sandbox_stats(lab.sandbox, &of_sandbox), 0);
-    CHECK(stats.uncaught_exceptions == 1 && of_sandbox.uncaught_exceptions == 1);
-    CHECK(stats.traps == 0 && of_sandbox.traps == 0);
+    check_counted_once(&lab);
     wat_lab_close(&lab);
 }
 
