@@ -111,6 +111,7 @@ static int chunk_compile(struct job_queue *queue, const struct chunk *chunk,
     if (status == 0) {
         lower_ops_join(lm.rows);
         lm.is_quiet = queue->chunks->is_quiet;
+        lm.has_tail_calls = queue->chunks->has_tail_calls;
         lm.smalls = chunk->tier == LOWER_TIER_FULL ? queue->chunks->smalls : NULL;
         LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
         LLVMSetModuleDataLayout(lm.mod, layout);

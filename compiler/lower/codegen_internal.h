@@ -32,6 +32,7 @@ struct chunks {
     struct chunk *chunks;
     uint32_t chunks_count;
     bool *is_quiet;             /* per function, by codegen_find_quiet(); NULL: no exceptions */
+    bool has_tail_calls;        /* any function of the program */
     struct lower_small *smalls; /* per function, by codegen_find_small(); NULL: level 0 */
 };
 

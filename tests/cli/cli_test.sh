@@ -116,6 +116,16 @@ prints "json, invalid" '"offset":'
 same "json, invalid: nothing on stderr" "$err" ""
 
 # ---- inspect ----
+cat >shared.wat <<'EOT'
+(module (import "env" "memory" (memory 1 2 shared)) (import "wasi" "thread-spawn" (func $spawn (param i32) (result i32)))
+  (func (export "spawn") (result i32) (drop (call $spawn (i32.const 0))) (call $spawn (i32.const 0)))
+  (func (export "wait") (param i64) (result i32) (memory.atomic.wait32 (i32.const 0) (i32.const 0) (local.get 0))))
+EOT
+wat2wasm --enable-threads shared.wat -o shared.wasm || fail setup "wat2wasm"
+run "inspect a shared memory" 0 "$husk" inspect shared.wasm
+prints "inspect a shared memory" "memory env.memory: 1 to 2 pages of 64 KiB, shared"
+run "inspect a shared memory as JSON" 0 "$husk" inspect --json shared.wasm
+prints "inspect a shared memory as JSON" '"min":1,"max":2,"shared":true}'
 run "inspect a module" 0 "$husk" inspect typed.wasm
 prints "inspect a module" "func   i32: (i32) -> i32"
 prints "inspect a module" "func   pair: () -> (i32, i64)"
@@ -243,6 +253,11 @@ run "doctor as JSON" 0 "$husk" doctor --json
 prints "doctor as JSON" '"ok":true}'
 
 # ---- typed values ----
+run "a program for threads: husk makes its memory" 0 "$husk" run --invoke spawn shared.wasm
+same "a program for threads: EAGAIN" "$out" "-6:i32"
+same "a program for threads: why, once" "$(grep -c "Husk has one thread per sandbox" err)" 1
+run "a wait for ever ends at the time limit" 124 "$husk" run --timeout 0.05 --invoke wait shared.wasm -1
+run "a wait ends at its time-out" 0 "$husk" run --invoke wait shared.wasm 1000
 invoke() { # FUNCTION VALUE EXPECTED
     same "$1 $2" "$("$husk" run --invoke "$1" typed.wasm "$2" 2>&1)" "$3"
 }

@@ -83,7 +83,7 @@ def prepare(job, folder):
     """Writes module.wasm and plan into the folder."""
     try:
         module = wasm.Module(job.module.read_bytes())
-        if any(low > wasm.PAGES_MAX for low, _ in module.memories):
+        if any(memory.low > wasm.PAGES_MAX for memory in module.memories):
             raise Skipped("starts with more than 256 MiB of memory")
         with_globals = job.seed % 4 != 0
         plan = plans.Plan(module, with_globals)

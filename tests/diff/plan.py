@@ -1,7 +1,7 @@
 """
 Makes the plan of a module's run: what is imported, what is watched, and the calls. Every engine reads it and follows it line by line:
 
-    import N func PARAMS RESULTS | memory MIN MAX | table TYPE MIN MAX | global mut|const TYPE:BITS
+    import N func PARAMS RESULTS | memory MIN MAX [shared] | table TYPE MIN MAX | global mut|const TYPE:BITS
     watch memory|global|tables EXPORT-INDEX [TYPE]
     fresh                                          the next call gets a new instance
     call EXPORT-INDEX STUB-SEED RESULTS ARGUMENT…  an argument is TYPE:BITS, bits in hexadecimal, or null
@@ -77,7 +77,7 @@ class Plan:
     def __init__(self, module, with_globals):
         self.module = module
         self.lines = []
-        self.pages = sum(low for low, _ in module.memories)
+        self.pages = sum(memory.low for memory in module.memories)
         self.names = {i: name for i, (name, _, _) in enumerate(module.exports)}
         self._imports()
         self._watches(with_globals)
@@ -92,7 +92,7 @@ class Plan:
             elif kind == wasm.TABLE:
                 text = f"table {wasm.TYPE_NAMES[detail[0]]} {detail[1][0]} {detail[1][1]}"
             elif kind == wasm.MEMORY:
-                text = f"memory {detail[0]} {detail[1]}"
+                text = f"memory {detail.low} {detail.high}" + (" shared" if detail.flags & wasm.SHARED else "")
             else:
                 text = f"global {'mut' if detail[1] else 'const'} {self._imported_global(detail[0])}"
             self.lines.append(f"import {i} {text}")

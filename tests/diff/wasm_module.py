@@ -8,6 +8,8 @@ Reads the parts of a wasm binary that the differential tests need, and rewrites 
 Code, data and element segments are copied as they are (core specification 2.0, section 5.5).
 """
 
+from typing import NamedTuple, Optional
+
 I32, I64, F32, F64, V128, FUNCREF, EXTERNREF, EXNREF = 0x7F, 0x7E, 0x7D, 0x7C, 0x7B, 0x70, 0x6F, 0x69
 TYPE_NAMES = {I32: "i32", I64: "i64", F32: "f32", F64: "f64", V128: "v128", FUNCREF: "funcref", EXTERNREF: "externref", EXNREF: "exnref"}
 FUNC, TABLE, MEMORY, GLOBAL = 0, 1, 2, 3
@@ -17,6 +19,15 @@ GROW_PAGES, GROW_ENTRIES = 128, 1000
 PAGES_MAX = 4096
 
 PREFIX = "diff:"
+
+
+HAS_MAX, SHARED, IS_64 = 1, 2, 4  # flags of limits
+
+
+class Limits(NamedTuple):
+    low: int
+    high: Optional[int] = None
+    flags: int = 0  # without HAS_MAX
 
 
 class Unreadable(Exception):
@@ -56,12 +67,12 @@ class Reader:
     def name(self):
         return self.take(self.leb())
 
-    def limits(self):
+    def limits(self, may_be_64=False):
         flags = self.byte()
-        if flags > 1:
+        if flags & ~(HAS_MAX | SHARED | (IS_64 if may_be_64 else 0)):
             raise Unreadable(f"limits with flags {flags:#x}")
         low = self.leb()
-        return low, self.leb() if flags & 1 else None
+        return Limits(low, self.leb() if flags & HAS_MAX else None, flags & ~HAS_MAX)
 
     def type(self):
         kind = self.byte()
@@ -123,13 +134,13 @@ def vector(items):
 
 
 def limits_bytes(limits):
-    low, high = limits
-    return b"\x00" + leb(low) if high is None else b"\x01" + leb(low) + leb(high)
+    if limits.high is None:
+        return bytes([limits.flags]) + leb(limits.low)
+    return bytes([limits.flags | HAS_MAX]) + leb(limits.low) + leb(limits.high)
 
 
 def capped(limits, grow):
-    low, high = limits
-    return low, min(low + grow, 65536 if high is None else high)
+    return limits._replace(high=min(limits.low + grow, 65536 if limits.high is None else limits.high))
 
 
 class Module:
@@ -190,7 +201,7 @@ class Module:
         self.tables.append((reader.type(), reader.limits()))
 
     def _memory(self, reader):
-        self.memories.append(reader.limits())
+        self.memories.append(reader.limits(may_be_64=True))
 
     def _global(self, reader):
         self.globals.append((reader.type(), reader.byte() == 1))

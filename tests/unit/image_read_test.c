@@ -112,7 +112,7 @@ WRONG(func_instance, ROW(HUSK_REC_FUNCS, husk_image_func, 1)->instance = 1)
 WRONG(import_instance, ROW(HUSK_REC_IMPORTS, husk_image_import, 0)->instance = 1)
 WRONG(export_instance, ROW(HUSK_REC_EXPORTS, husk_image_export, 2)->instance = 1)
 WRONG(memory_instance, ROW(HUSK_REC_MEMORIES, husk_image_memory, 0)->instance = 1)
-WRONG(memory_flags, ROW(HUSK_REC_MEMORIES, husk_image_memory, 0)->flags |= 2)
+WRONG(memory_flags, ROW(HUSK_REC_MEMORIES, husk_image_memory, 0)->flags |= 0x80)
 WRONG(memory_zero, ROW(HUSK_REC_MEMORIES, husk_image_memory, 0)->zero = 16)
 WRONG(global_flags, ROW(HUSK_REC_GLOBALS, husk_image_global, 0)->flags |= 0x100)
 WRONG(global_instance, ROW(HUSK_REC_GLOBALS, husk_image_global, 0)->instance = 7)
@@ -142,6 +142,14 @@ WRONG(export_twice, ROW(HUSK_REC_EXPORTS, husk_image_export, 0)->name =
                         ROW(HUSK_REC_EXPORTS, husk_image_export, 1)->name)
 WRONG(memory_max, ROW(HUSK_REC_MEMORIES, husk_image_memory, 0)->max_pages = 65537)
 WRONG(memory_min, ROW(HUSK_REC_MEMORIES, husk_image_memory, 0)->min_pages = 4)
+static void wide_memory(struct image_builder *b, uint64_t min_pages, uint64_t max_pages) {
+    struct husk_image_memory *memory = ROW(HUSK_REC_MEMORIES, husk_image_memory, 0);
+    memory->flags |= HUSK_LIMIT_IS_64;
+    memory->min_pages = min_pages;
+    memory->max_pages = max_pages;
+}
+WRONG(memory64_max, wide_memory(b, 1, (1ull << 48) + 1))
+WRONG(memory64_min, wide_memory(b, HUSK_MAX_MEM64_PAGES + 1, 1ull << 48))
 WRONG(memory_word,
       ROW(HUSK_REC_MEMORIES, husk_image_memory, 0)->size_gva = HUSK_DATA_GVA + 2 * HUSK_PAGE_SIZE)
 WRONG(memory_word_align, ROW(HUSK_REC_MEMORIES, husk_image_memory, 0)->size_gva = HUSK_DATA_GVA + 4)
@@ -259,9 +267,10 @@ struct wrong {
     const char *part; /* of the message */
 };
 static const struct wrong wrongs[] = {
-#define ROW_OF(name, part) {#name, wrong_##name, HUSK_E_BAD_IMAGE, part}
+#define ROW_OF(name, part)                                                                         \
+    { #name, wrong_##name, HUSK_E_BAD_IMAGE, part }
 #define NEWER(name, part)                                                                          \
-    {#name, wrong_##name, HUSK_E_IMAGE_VERSION, part ": a flag or an instance (0x"}
+    { #name, wrong_##name, HUSK_E_IMAGE_VERSION, part ": a flag or an instance (0x" }
     {"cpu", wrong_cpu, HUSK_E_CPU, "CPU"},
     NEWER(flags, "module 0"),
     NEWER(func_instance, "function 1"),
@@ -302,6 +311,8 @@ static const struct wrong wrongs[] = {
     ROW_OF(import_name, "import 0"),
     ROW_OF(export_idx, "export 0"),
     ROW_OF(export_twice, "two exports"),
+    ROW_OF(memory64_max, "memory 0: impossible limits"),
+    ROW_OF(memory64_min, "memory 0: impossible limits"),
     ROW_OF(memory_max, "memory 0"),
     ROW_OF(memory_min, "memory 0"),
     ROW_OF(memory_word, "memory 0"),
