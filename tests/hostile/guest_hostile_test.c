@@ -38,7 +38,7 @@
 #define HOST_CALL(idx) "movl $" #idx ", 0x30000028\n mov $0x400020, %eax\n call *%rax\n"
 
 TEXT_OF(text_good, "ret");
-TEXT_OF(text_port, "out %eax, $0x13");
+TEXT_OF(text_port, "out %eax, $0x14");
 TEXT_OF(text_port_byte, "out %al, $0x10");
 TEXT_OF(text_port_in, "in $0x11, %eax");
 TEXT_OF(text_port_high, "mov $0x1234, %edx\n out %eax, %dx");
