@@ -18,7 +18,7 @@ struct layout {
     const char *name;
     size_t bytes;
     const struct field *fields;
-    size_t reserved_offset; /* up to the end; `bytes` if nothing is reserved */
+    size_t reserved_offset, reserved_bytes; /* 0: nothing is reserved */
 };
 
 static const struct field *field_at(const struct layout *layout, size_t offset) {
@@ -48,15 +48,18 @@ static int check_size(const struct layout *layout, size_t size, struct husk_erro
 static int check_unknown(const struct layout *layout, const uint8_t *given, size_t size,
                          struct husk_error *err) {
     size_t at = layout->reserved_offset;
-    while (at < size && given[at] == 0)
+    const size_t reserved_end = at + layout->reserved_bytes;
+    while (at < reserved_end && at < size && given[at] == 0)
         at++;
-    if (at >= size)
-        return 0;
-    if (at < layout->bytes)
+    if (at < reserved_end && at < size)
         return error_set(err, HUSK_E_INVAL,
                          "%s.reserved is set (byte %zu of the struct); it must be zero in this "
                          "version of the library",
                          layout->name, at);
+    for (at = layout->bytes; at < size && given[at] == 0;)
+        at++;
+    if (at >= size)
+        return 0;
     return error_set(err, HUSK_E_INVAL,
                      "%s has an option set (byte %zu of %zu) that this version of the library does "
                      "not know: its struct has %zu bytes. The program was built for a later "
@@ -101,16 +104,15 @@ static int options_read(const struct layout *layout, const void *given, void *re
 #define END(of) , "husk_" #of " has fields that options.def does not list, or gaps");
 #include "options.def"
 
-/* … where its reserved bytes begin, and its function. */
+/* … where its reserved bytes are, and its function. */
 #define BEGIN(of)                                                                                  \
     int of##_read(const struct husk_##of *given, struct husk_##of *ret_options,                    \
                   struct husk_error *err) {                                                        \
         static const struct layout layout = {                                                      \
-            .name = "husk_" #of,                                                                   \
-            .bytes = sizeof(struct husk_##of),                                                     \
-            .fields = of##_fields,                                                                 \
-            .reserved_offset = sizeof(struct husk_##of)
-#define RESERVED(of) -sizeof((struct husk_##of){0}.reserved)
+            .name = "husk_" #of, .bytes = sizeof(struct husk_##of), .fields = of##_fields,
+#define RESERVED(of)                                                                               \
+    .reserved_offset = offsetof(struct husk_##of, reserved),                                       \
+    .reserved_bytes = sizeof((struct husk_##of){0}.reserved),
 #define END(of)                                                                                    \
     }                                                                                              \
     ;                                                                                              \

@@ -3,8 +3,8 @@
  * registers that functions preserve. So nothing is unwound until a handler is found, and if none
  * is, the stack is still that of the throw. Linked only into images with exceptions.
  *
- * In the functions that throw the registers keep their values up to the jump to the handler. So they
- * have no .cfi_offset.
+ * In the functions that throw, the registers keep their values up to the jump to the handler. So
+ * these have no .cfi_offset.
  */
 #include "ports.h"
 

@@ -217,7 +217,8 @@ struct husk_bytes {
  * Returns 0 as husk_call() does; the outcome is that of the last call into the guest. Errors are
  * those of husk_call(), and these. HUSK_E_GUEST: an address or a length is outside of the guest's
  * memory, or its allocator has nothing left. HUSK_E_TYPE: a function of another type.
- * HUSK_E_NOT_FOUND: no allocator. HUSK_E_LIMIT: 4 GiB of input or more. HUSK_E_NOMEM. */
+ * HUSK_E_NOT_FOUND: no allocator. HUSK_E_LIMIT: 4 GiB of input or more, for a memory with 32-bit
+ * addresses. HUSK_E_NOMEM. */
 HUSK_API int husk_call_bytes(husk_sandbox *sandbox, const struct husk_call *call,
                              struct husk_bytes *bytes, struct husk_outcome *ret_outcome,
                              struct husk_error *err);
@@ -346,12 +347,12 @@ struct husk_answer {
     /* For a pending husk_call_bytes(), in place of results: its output is set if the call returns.
      * Else NULL. */
     struct husk_bytes *bytes;
-    /* In place of values: the function throws this exception. NULL: it does not. */
-    const struct husk_throw *exception;
     /* 0, or a negative HUSK_E_…: the function failed (HUSK_TRAP_HOST_FUNCTION), and only `message`
      * is used */
     int status;
     uint8_t reserved[4];
+    /* In place of values: the function throws this exception. NULL: it does not. */
+    const struct husk_throw *exception;
 };
 #define HUSK_ANSWER_INIT HUSK_INIT_OF(husk_answer)
 

@@ -76,7 +76,7 @@ HUSK_API int husk_compile_check(const void *wasm, size_t count,
 struct husk_wasm_info {
     size_t size;
     /* imported ones included */
-    uint64_t types_count, funcs_count, tables_count, memories_count, globals_count, tags_count;
+    uint64_t types_count, funcs_count, tables_count, memories_count, globals_count;
     uint64_t elems_count, datas_count, customs_count;
     uint64_t code_bytes, data_bytes; /* function bodies, data segments */
     bool has_start;                  /* a start function */
@@ -85,6 +85,8 @@ struct husk_wasm_info {
     bool uses_simd;
     char module_name[128]; /* from the name section, cut to fit; or "" */
     char features[512];    /* what it uses, as in husk_compile_options.disable, with spaces */
+    uint8_t reserved[4];   /* 0 */
+    uint64_t tags_count;   /* imported ones included */
 };
 #define HUSK_WASM_INFO_INIT HUSK_INIT_OF(husk_wasm_info)
 

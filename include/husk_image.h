@@ -89,7 +89,7 @@ struct husk_image_info {
     int opt_level;
     /* Bytes in the file; memory_bytes: of initialised linear memory. */
     uint64_t text_bytes, rodata_bytes, data_bytes, memory_bytes;
-    uint64_t functions_count, types_count, memories_count, tables_count, globals_count, tags_count;
+    uint64_t functions_count, types_count, memories_count, tables_count, globals_count;
     bool needs_init; /* husk_sandbox_start() will run guest code */
     bool has_lines;  /* backtraces name source lines */
     /* The image says that every trap is exact: it was compiled with husk_compile_options.strict or
@@ -101,6 +101,7 @@ struct husk_image_info {
     uint64_t instances_count; /* linked modules (husk_compile_linked()); else 1 */
     /* Of a snapshot's private directories, contents and metadata: a sandbox needs room for them. */
     uint64_t files_bytes;
+    uint64_t tags_count;
 };
 #define HUSK_IMAGE_INFO_INIT HUSK_INIT_OF(husk_image_info)
 /* HUSK_E_INVAL: `size` is not set. */

@@ -52,10 +52,11 @@ struct husk_host_func {
 HUSK_API int husk_imports_funcs(husk_imports *imports, const struct husk_host_func *rows,
                                 size_t count, struct husk_error *err);
 /* Define a memory, a table, a global or a tag by its names, kind and type; `idx` is ignored. Every
- * sandbox gets its own, of a shared memory, too: it is shared with no other sandbox. The result of
- * husk_image_import() can be passed on. `initial` is the value of a global, and NULL otherwise. A
- * reference to a function or an exception belongs to one sandbox, so such a global starts as null.
- * HUSK_E_INVAL, HUSK_E_NOMEM, HUSK_E_LIMIT. */
+ * sandbox gets its own, of a shared memory, too: it is shared with no other sandbox. With is_64, a
+ * memory can start with 8 GiB, and the maximum may be anything. The result of husk_image_import()
+ * can be passed on. `initial` is the value of a global, and NULL otherwise. A reference to a
+ * function or an exception belongs to one sandbox, so such a global starts as null. HUSK_E_INVAL,
+ * HUSK_E_NOMEM, HUSK_E_LIMIT. */
 HUSK_API int husk_imports_define(husk_imports *imports, const struct husk_extern *item,
                                  const struct husk_value *initial, struct husk_error *err);
 

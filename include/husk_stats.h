@@ -16,8 +16,7 @@ struct husk_stats {
     uint64_t sandboxes_made, sandboxes_freed;
     uint64_t vms_made, vms_freed;
     uint64_t calls, host_calls, memory_grows;
-    /* how calls ended; uncaught_exceptions: HUSK_THREW */
-    uint64_t traps, exits, deadlines, interrupts, guest_violations, uncaught_exceptions;
+    uint64_t traps, exits, deadlines, interrupts, guest_violations; /* how calls ended */
     /* Sandboxes that became poisoned, by cause. If nested calls are cut off together, that counts
      * once. vm_failure: a run of the VM failed, which no guest can cause. restore_failure: a
      * restore failed half-way. */
@@ -56,6 +55,7 @@ struct husk_stats {
     /* How often a restore, load or snapshot searched all memory for written pages. It does so if
      * the guest took page faults since the last time. Else the pages are known. */
     uint64_t memory_searches;
+    uint64_t uncaught_exceptions; /* calls that ended with HUSK_THREW */
 };
 #define HUSK_STATS_INIT HUSK_INIT_OF(husk_stats)
 /* HUSK_E_INVAL: `size` is not set. */
@@ -67,7 +67,7 @@ struct husk_sandbox_stats {
     size_t size;
     /* as in struct husk_stats */
     uint64_t calls, host_calls, memory_grows;
-    uint64_t traps, exits, deadlines, interrupts, guest_violations, uncaught_exceptions;
+    uint64_t traps, exits, deadlines, interrupts, guest_violations;
     uint64_t poisonings_deadline, poisonings_interrupt, poisonings_guest_violation,
         poisonings_vm_failure, poisonings_restore_failure;
     uint64_t snapshots, snapshot_pages;
@@ -77,6 +77,7 @@ struct husk_sandbox_stats {
     /* Current numbers: bytes of all linear memories (0 if nothing is loaded), and pages in the hot
      * set. */
     uint64_t memory_bytes, hot_pages;
+    uint64_t uncaught_exceptions; /* calls that ended with HUSK_THREW */
 };
 #define HUSK_SANDBOX_STATS_INIT HUSK_INIT_OF(husk_sandbox_stats)
 /* Any thread, also while a call runs. Nothing is stopped, so rows may be a moment apart. The

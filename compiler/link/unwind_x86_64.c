@@ -131,8 +131,13 @@ static void set_saved(struct cfi *cfi, uint64_t reg, int64_t offset) {
         cfi->frame.saved[saved_idx(reg)] = offset;
 }
 
+/* Malformed factors may overflow. */
+static int64_t unfactored(const struct cfi *cfi, int64_t factored) {
+    return (int64_t)((uint64_t)factored * (uint64_t)cfi->cie->data_align);
+}
+
 static void set_offset(struct cfi *cfi, uint64_t reg, int64_t factored) {
-    set_saved(cfi, reg, -factored * cfi->cie->data_align);
+    set_saved(cfi, reg, (int64_t)(0 - (uint64_t)unfactored(cfi, factored)));
 }
 
 static void restore(struct cfi *cfi, uint64_t reg) {
@@ -158,12 +163,12 @@ static bool run_def_cfa(struct cfi *cfi, unsigned opcode) {
         break;
     case CFA_DEF_CFA_SF:
         frame->cfa_reg = cursor_uleb(cursor);
-        frame->cfa_offset = cursor_sleb(cursor) * cfi->cie->data_align;
+        frame->cfa_offset = unfactored(cfi, cursor_sleb(cursor));
         break;
     case CFA_DEF_CFA_REGISTER: frame->cfa_reg = cursor_uleb(cursor); return true;
     case CFA_DEF_CFA_OFFSET: frame->cfa_offset = (int64_t)cursor_uleb(cursor); return true;
     case CFA_DEF_CFA_OFFSET_SF:
-        frame->cfa_offset = cursor_sleb(cursor) * cfi->cie->data_align;
+        frame->cfa_offset = unfactored(cfi, cursor_sleb(cursor));
         return true;
     case CFA_DEF_CFA_EXPRESSION:
         cursor_skip(cursor, cursor_uleb(cursor));

@@ -111,6 +111,7 @@ static int chunk_compile(struct job_queue *queue, const struct chunk *chunk,
     if (status == 0) {
         lower_ops_join(lm.rows);
         lm.has_tail_calls = queue->chunks->has_tail_calls;
+        lm.is_quiet = queue->chunks->is_quiet;
         lm.smalls = chunk->tier == LOWER_TIER_FULL ? queue->chunks->smalls : NULL;
         LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
         LLVMSetModuleDataLayout(lm.mod, layout);
@@ -189,6 +190,8 @@ int codegen_run(const struct plan *plan, const struct codegen_options *options,
         return error_set(err, HUSK_E_INVAL, "optimisation level %d: use 0 to 3",
                          options->opt_level);
     int status = codegen_scan(plan, options, &chunks, err);
+    if (status == 0 && plan->program->has_exceptions)
+        status = codegen_find_quiet(plan->program, &chunks.is_quiet, err);
     if (status == 0 && options->opt_level > 0)
         status = codegen_find_small(plan->program, &chunks.smalls, err);
     if (status != 0) {

@@ -32,6 +32,7 @@ struct chunks {
     struct chunk *chunks;
     uint32_t chunks_count;
     bool has_tail_calls;        /* any function of the program */
+    bool *is_quiet;             /* per function, by codegen_find_quiet(); NULL: no exceptions */
     struct lower_small *smalls; /* per function, by codegen_find_small(); NULL: level 0 */
 };
 
@@ -47,6 +48,9 @@ uint32_t codegen_check_blocks(enum wasm_op op);
 /* codegen_small.c: the functions to inline; chunks_done() frees the array. */
 int codegen_find_small(const struct program *program, struct lower_small **ret_smalls,
                        struct husk_error *err);
+
+/* codegen_throws.c: the functions that throw nothing; chunks_done() frees the array. */
+int codegen_find_quiet(const struct program *program, bool **ret_is_quiet, struct husk_error *err);
 
 /* codegen_passes.c */
 LLVMTargetMachineRef codegen_machine_new(const struct codegen_options *options,

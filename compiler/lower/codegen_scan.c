@@ -96,6 +96,9 @@ static void scan_instr(struct scan *scan, const struct program *program,
     scan->check_blocks += codegen_check_blocks(instr->op);
     if (is_access && program_memory(program, instr->mem.memory_idx)->has_byte_pages)
         scan->check_blocks += 2; /* lower_pages.c checks each access */
+    /* lower_memory64.c, too. These conditions are simpler: 4,000 of one pointer take 11 s. */
+    if (is_access && program_memory(program, instr->mem.memory_idx)->limits.is_64)
+        scan->check_blocks++;
     switch (wasm_opinfo(instr->op)->imm) {
     case WASM_IMM_MEMARG:
     case WASM_IMM_MEMARG_LANE:
@@ -283,5 +286,6 @@ int codegen_scan(const struct plan *plan, const struct codegen_options *options,
 void chunks_done(struct chunks *chunks) {
     free(chunks->items);
     free(chunks->chunks);
+    free(chunks->is_quiet);
     free(chunks->smalls);
 }

@@ -124,6 +124,7 @@ struct lower_module {
     bool has_tail_calls;    /* any function of the program: lower_tail.c */
     bool is_strict;         /* every access of state is volatile; always true in the fast tier */
     bool *table_may_change; /* per table: its size is not a constant */
+    const bool *is_quiet;   /* per function: it throws nothing; NULL: there are no exceptions */
     const struct lower_small *smalls; /* per function; NULL: nothing is inlined */
     struct lower_inlining inlining;
     struct lower_row rows[WASM_OP_COUNT];
@@ -213,6 +214,7 @@ LLVMValueRef lower_linker_symbol(struct lower_module *lm, const char *stem, uint
 LLVMValueRef lower_runtime_func(struct lower_module *lm, const char *name);
 LLVMValueRef lower_mailbox_field(struct lower_module *lm, uint32_t offset);
 void lower_func_attributes(struct lower_module *lm, LLVMValueRef fn);
+void lower_set_nounwind(struct lower_module *lm, LLVMValueRef fn);
 /* LLVM's calling convention of functions: fastcc, or tailcc in a program with tail calls. */
 unsigned lower_call_conv(const struct lower_module *lm);
 #define LOWER_ATTRIBUTES ((LLVMAttributeIndex)LLVMAttributeFunctionIndex)

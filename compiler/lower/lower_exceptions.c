@@ -68,8 +68,7 @@ static LLVMValueRef runtime_func(struct lower_module *lm, const char *name, LLVM
 LLVMValueRef lower_take_caught(struct lower_func *lf, uint64_t offset) {
     struct lower_module *lm = lf->lm;
     LLVMValueRef fn = runtime_func(lm, "husk.exn_take", lm->i64, NULL);
-    unsigned nounwind = LLVMGetEnumAttributeKindForName("nounwind", 8);
-    LLVMAddAttributeAtIndex(fn, LOWER_ATTRIBUTES, LLVMCreateEnumAttribute(lm->ctx, nounwind, 0));
+    lower_set_nounwind(lm, fn);
     uint64_t current = lf->instr.offset;
     lf->instr.offset = offset;
     lower_locate(lf);
@@ -91,7 +90,9 @@ static LLVMValueRef throwing_func(struct lower_module *lm, const char *name, LLV
 
 static void call_throwing(struct lower_func *lf, const char *name, LLVMValueRef arg) {
     LLVMValueRef fn = throwing_func(lf->lm, name, LLVMTypeOf(arg));
-    lower_call_or_invoke(lf, LLVMGlobalGetValueType(fn), fn, &arg, 1);
+    LLVMValueRef call = lower_call_or_invoke(lf, LLVMGlobalGetValueType(fn), fn, &arg, 1);
+    LLVMAddCallSiteAttribute(call, LOWER_ATTRIBUTES,
+                             lf->lm->nomerge); /* backtraces tell them apart */
     LLVMBuildUnreachable(lf->builder);
     lf->is_reachable = false;
 }
@@ -283,10 +284,16 @@ static LLVMBasicBlockRef landing_pad(struct lower_func *lf, struct lower_try *tr
     return lf->pads_count < FUNC_PADS_MAX ? own_pad(lf, try) : shared_pad(lf, try);
 }
 
+static bool is_quiet(LLVMValueRef callee) {
+    unsigned nounwind = LLVMGetEnumAttributeKindForName("nounwind", 8);
+    return LLVMIsAFunction(callee) != NULL &&
+           LLVMGetEnumAttributeAtIndex(callee, LOWER_ATTRIBUTES, nounwind) != NULL;
+}
+
 LLVMValueRef lower_call_or_invoke(struct lower_func *lf, LLVMTypeRef type, LLVMValueRef callee,
                                   LLVMValueRef *args, uint32_t args_count) {
     struct lower_try *handler = handler_of(lf);
-    if (handler == NULL) {
+    if (handler == NULL || is_quiet(callee)) {
         lower_locate(lf);
         return LLVMBuildCall2(lf->builder, type, callee, args, args_count, "");
     }

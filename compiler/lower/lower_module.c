@@ -222,6 +222,11 @@ static void attribute_add(struct lower_module *lm, LLVMValueRef fn, const char *
     LLVMAddAttributeAtIndex(fn, LOWER_ATTRIBUTES, attribute);
 }
 
+void lower_set_nounwind(struct lower_module *lm, LLVMValueRef fn) {
+    unsigned kind = LLVMGetEnumAttributeKindForName("nounwind", 8);
+    LLVMAddAttributeAtIndex(fn, LOWER_ATTRIBUTES, LLVMCreateEnumAttribute(lm->ctx, kind, 0));
+}
+
 /*
  * disable-tail-calls: endless recursion must exhaust the stack, not become a loop. no-builtins: a
  * loop must not become a call of memset, whose page faults would come from the runtime and not from
@@ -230,11 +235,9 @@ static void attribute_add(struct lower_module *lm, LLVMValueRef fn, const char *
  * willreturn: an endless loop stays one.
  */
 void lower_func_attributes(struct lower_module *lm, LLVMValueRef fn) {
-    unsigned nounwind = LLVMGetEnumAttributeKindForName("nounwind", 8);
     unsigned uwtable = LLVMGetEnumAttributeKindForName("uwtable", 7);
     if (!lm->program->has_exceptions)
-        LLVMAddAttributeAtIndex(fn, LOWER_ATTRIBUTES,
-                                LLVMCreateEnumAttribute(lm->ctx, nounwind, 0));
+        lower_set_nounwind(lm, fn);
     LLVMAddAttributeAtIndex(fn, LOWER_ATTRIBUTES, LLVMCreateEnumAttribute(lm->ctx, uwtable, 2));
     attribute_add(lm, fn, "disable-tail-calls", "true");
     attribute_add(lm, fn, "no-builtins", "");
@@ -252,6 +255,8 @@ LLVMValueRef lower_func_symbol(struct lower_module *lm, uint32_t func_idx) {
                          lower_functype(lm, program_func_type(lm->program, func_idx)));
     LLVMSetVisibility(fn, LLVMHiddenVisibility);
     LLVMSetFunctionCallConv(fn, lower_call_conv(lm));
+    if (lm->is_quiet != NULL && lm->is_quiet[func_idx])
+        lower_set_nounwind(lm, fn);
     return fn;
 }
 
@@ -305,10 +310,9 @@ LLVMValueRef lower_runtime_func(struct lower_module *lm, const char *name) {
         return fn;
     fn = LLVMAddFunction(lm->mod, name, lm->hostcall_type);
     LLVMSetVisibility(fn, LLVMHiddenVisibility);
-    if (lm->program->has_exceptions && strcmp(name, "husk.service") != 0)
-        return fn; /* host functions throw */
-    unsigned nounwind = LLVMGetEnumAttributeKindForName("nounwind", 8);
-    LLVMAddAttributeAtIndex(fn, LOWER_ATTRIBUTES, LLVMCreateEnumAttribute(lm->ctx, nounwind, 0));
+    /* a host function may throw */
+    if (!lm->program->has_exceptions || strcmp(name, "husk.service") == 0)
+        lower_set_nounwind(lm, fn);
     return fn;
 }
 

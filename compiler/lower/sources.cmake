@@ -4,6 +4,7 @@ set(sources
     codegen_passes.c
     codegen_scan.c
     codegen_small.c
+    codegen_throws.c
     crew.c
     lower_atomic.c
     lower_call.c

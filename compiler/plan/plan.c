@@ -434,13 +434,13 @@ static int check_memories(const struct program *program, struct husk_error *err)
     for (uint32_t i = 0; i < program->memories_count; i++) {
         const struct wasm_memory *memory = program_memory(program, i);
         const uint64_t pages = wasm_memory_chunks(memory, memory->limits.min);
-        if (pages > HUSK_MAX_MEM64_PAGES)
+        if (pages > WASM_LIMIT_MEM64_PAGES)
             return in_module(
                 program, program->memories[i],
                 error_at(err, HUSK_E_LIMIT, memory->offset,
                          "a memory starts with %llu pages of 64 KiB; with 64-bit addresses it can "
                          "have %u (8 GiB): declare a smaller minimum",
-                         (unsigned long long)pages, HUSK_MAX_MEM64_PAGES),
+                         (unsigned long long)pages, WASM_LIMIT_MEM64_PAGES),
                 err);
     }
     return 0;

@@ -9,6 +9,10 @@ same "run_script without a script" "$("$examples/run_script" nowhere.wasm 2>&1; 
 2"
 need_kvm
 same "hello" "$("$examples/hello")" "hello from a virtual machine: 19 + 23 = 42"
+same "exceptions" "$("$examples/exceptions")" "estimate of 0 and 1: 370
+estimate of 0 and 9: 120
+total of 0 and 1: 370
+total of 0 and 9: unknown_article: 9"
 if ! [ -f "$examples/plugin.wasm" ]; then
     skip "host_function, plugin_host" "no clang with wasi-libc to compile their guests"
     finish

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "exception.h"
 #include "harness.h"
 #include "husk_compile.h"
 #include "image_builder.h"
@@ -154,6 +155,51 @@ TEST(globals_tables_and_sizes) {
     CHECK_EQ_U64(initial(&file, t->size_gva, 8), 4);
     CHECK_EQ_U64(initial(&file, memory->size_gva, 8), 3);
     CHECK_EQ_U64(memory->max_pages, 9);
+    file_close(&file);
+}
+
+static bool has_text(const struct file *file, const char *text) {
+    return memmem(file->bytes, file->count, text, strlen(text)) != NULL;
+}
+
+/* Two tags; an exception of the second has three values. A rethrown catch_all takes references. */
+static const char exceptions_wat[] =
+    "(module (import \"env\" \"far\" (tag (param i32)))"
+    "  (tag (export \"near\") (param i64 v128 f32))"
+    "  (func (export \"f\") (try (do (throw 0 (i32.const 1))) (catch_all (rethrow 0)))))";
+
+TEST(exceptions) {
+    struct file file = compile(exceptions_wat);
+    const struct husk_image_module *module = &file.module;
+    const struct husk_image_import *import = row(&file, HUSK_REC_IMPORTS, 0);
+    const struct husk_image_export *export = row(&file, HUSK_REC_EXPORTS, 0);
+    const struct husk_image_tag *tag = row(&file, HUSK_REC_TAGS, 1);
+    CHECK(import->kind == HUSK_ABI_TAG && import->idx == 0);
+    CHECK(export->kind == HUSK_ABI_TAG && export->idx == 1);
+    const struct husk_image_type *type = row(&file, HUSK_REC_TYPES, tag->type_idx);
+    CHECK_EQ_U64(type->params_count, 3);
+    CHECK_EQ_U64(module->exception_values, 3);
+    CHECK_EQ_U64(module->exception_gva % HUSK_SLOT_BYTES, 0);
+    CHECK(segment_at(&file, module->exception_gva) == segment_at(&file, HUSK_DATA_GVA));
+    CHECK(segment_at(&file, module->throw_gva) == segment_at(&file, HUSK_TEXT_GVA));
+    const Elf64_Phdr *slots = segment_at(&file, module->exception_slots_gva);
+    CHECK(slots != NULL);
+    CHECK_EQ_U64(slots->p_vaddr, module->exception_slots_gva);
+    CHECK_EQ_U64(slots->p_filesz, 0);
+    CHECK_EQ_U64(slots->p_memsz, HUSK_EXCEPTION_SLOTS * 4 * HUSK_SLOT_BYTES);
+    CHECK(has_text(&file, "husk.throw_ref"));
+    file_close(&file);
+}
+
+/* Only programs with exceptions pay for them. */
+TEST(no_exceptions) {
+    struct file file = compile("(module (memory 1) (func (export \"f\")))");
+    CHECK(file.module.throw_gva == 0 && file.module.exception_gva == 0);
+    CHECK(file.module.exception_values == 0 && file.module.exception_slots_gva == 0);
+    uint64_t tags_count = 0;
+    image_note_rows(file.note, HUSK_REC_TAGS, &tags_count);
+    CHECK_EQ_U64(tags_count, 0);
+    CHECK(!has_text(&file, "husk.throw"));
     file_close(&file);
 }
 

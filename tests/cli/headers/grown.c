@@ -15,11 +15,16 @@
 #include <husk.h>
 #include <husk_compile.h>
 
-/* (module (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add)) */
+/* (module (import "env" "host" (func $host)) (tag (export "t"))
+ *  (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add)
+ *  (func (export "throw") call $host)) */
 static const unsigned char wasm[] = {
-    0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, 0x01, 0x07, 0x01, 0x60, 0x02, 0x7f,
-    0x7f, 0x01, 0x7f, 0x03, 0x02, 0x01, 0x00, 0x07, 0x07, 0x01, 0x03, 0x61, 0x64, 0x64,
-    0x00, 0x00, 0x0a, 0x09, 0x01, 0x07, 0x00, 0x20, 0x00, 0x20, 0x01, 0x6a, 0x0b};
+    0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, 0x01, 0x0a, 0x02, 0x60, 0x00, 0x00,
+    0x60, 0x02, 0x7f, 0x7f, 0x01, 0x7f, 0x02, 0x0c, 0x01, 0x03, 0x65, 0x6e, 0x76, 0x04,
+    0x68, 0x6f, 0x73, 0x74, 0x00, 0x00, 0x03, 0x03, 0x02, 0x01, 0x00, 0x0d, 0x03, 0x01,
+    0x00, 0x00, 0x07, 0x13, 0x03, 0x01, 0x74, 0x04, 0x00, 0x03, 0x61, 0x64, 0x64, 0x00,
+    0x01, 0x05, 0x74, 0x68, 0x72, 0x6f, 0x77, 0x00, 0x02, 0x0a, 0x0e, 0x02, 0x07, 0x00,
+    0x20, 0x00, 0x20, 0x01, 0x6a, 0x0b, 0x04, 0x00, 0x10, 0x00, 0x0b};
 
 struct all {
     struct husk_engine_options engine;
@@ -35,6 +40,7 @@ struct all {
     struct husk_call call;
     struct husk_bytes bytes;
     struct husk_extern global;
+    struct husk_throw throws;
 };
 
 static void set_first(struct all *all) {
@@ -65,6 +71,7 @@ static void set_later(struct all *all, const char *name) {
     all->call.later_max = strcmp(name, "husk_call") == 0;
     all->bytes.later_max = strcmp(name, "husk_bytes") == 0;
     all->global.later_max = strcmp(name, "husk_extern") == 0;
+    all->throws.later_max = strcmp(name, "husk_throw") == 0;
     all->answer.later_max = strcmp(name, "husk_answer") == 0;
     all->compile.later_max = strcmp(name, "husk_compile_options") == 0;
 #endif
@@ -115,8 +122,10 @@ static bool room_is_right(const char *name, size_t bytes) {
 #define ROOM(name) ((struct husk_##name *)room_new(sizeof(struct husk_##name)))
 #define SAME_ROOM(name) ((struct husk_##name *)room)
 
-static bool outputs_are_right(husk_engine *engine, const husk_image *image,
-                              const husk_sandbox *sandbox) {
+static bool outputs_are_right(husk_engine *engine, const husk_image *image, husk_sandbox *sandbox) {
+    (void)ROOM(exception_info); /* the last call threw */
+    bool is_thrown =
+        IS_FILLED(exception_info, husk_sandbox_exception(sandbox, SAME_ROOM(exception_info), NULL));
     (void)ROOM(host_info);
     bool is_right = IS_FILLED(host_info, husk_engine_host_info(engine, SAME_ROOM(host_info)));
     (void)ROOM(stats);
@@ -139,7 +148,7 @@ static bool outputs_are_right(husk_engine *engine, const husk_image *image,
     (void)ROOM(wasm_info);
     is_right &=
         IS_FILLED(wasm_info, husk_wasm_describe(wasm, sizeof wasm, SAME_ROOM(wasm_info), NULL));
-    return is_right;
+    return is_right && is_thrown;
 }
 
 static struct husk_call call_of_add(const struct all *all, const struct husk_value *args,
@@ -182,6 +191,47 @@ static int define_global(const struct all *all, husk_imports *imports, struct hu
 #endif
 }
 
+struct thrower {
+    const struct all *all;
+    const husk_image *image;
+    int status; /* of husk_caller_throw() */
+};
+
+static int host_throws(husk_caller *caller, void *user, const struct husk_value *args,
+                       struct husk_value *results) {
+    struct thrower *thrower = user;
+    struct husk_throw throws = thrower->all->throws;
+    (void)args, (void)results;
+    thrower->status = husk_image_tag(thrower->image, "t", 0, &throws.tag, NULL);
+    if (thrower->status == 0)
+        thrower->status = husk_caller_throw(caller, &throws);
+    return thrower->status;
+}
+
+static int define_thrower(husk_imports *imports, struct thrower *thrower, struct husk_error *err) {
+    const struct husk_host_func row = {
+        .module = "env", .name = "host", .fn = host_throws, .user = thrower};
+    return husk_imports_funcs(imports, &row, 1, err);
+}
+
+/* The exception, or its refusal, which is the error. */
+static bool exception_is_right(husk_sandbox *sandbox, const struct all *all,
+                               const struct thrower *thrower, struct husk_error *err) {
+    struct husk_outcome *outcome = ROOM(outcome);
+    struct husk_call call = all->call;
+    call.name = "throw";
+    if (husk_call(sandbox, &call, outcome, err) != 0)
+        return false;
+    if (thrower->status == HUSK_E_STATE)
+        return true;
+    err->status = thrower->status;
+#ifdef HAS_LATER
+    const char *refusal = strstr(outcome->message, "husk_throw");
+    snprintf(err->message, sizeof err->message, "%s", refusal != NULL ? refusal : "?");
+#endif
+    return false;
+}
+
 static bool outcomes_are_refused(const struct all *all, husk_sandbox *sandbox,
                                  const struct husk_value *args) {
     struct husk_outcome *unset = ROOM(outcome);
@@ -203,12 +253,24 @@ static bool allocator_is_missed(const struct all *all, husk_sandbox *sandbox,
     return husk_call_bytes(sandbox, &call, &bytes, outcome, err) == HUSK_E_NOT_FOUND;
 }
 
-/* NULL: done; else the function that failed. */
+/* Both return NULL when all is done; else the function that failed. */
+static const char *make_imports(const struct all *all, husk_engine *engine, struct thrower *thrower,
+                                husk_imports **ret_imports, struct husk_error *err) {
+    if (husk_imports_new(engine, ret_imports, err) != 0)
+        return "husk_imports_new";
+    if (define_wasi(all, *ret_imports, err) != 0)
+        return "husk_imports_wasi";
+    if (define_thrower(*ret_imports, thrower, err) != 0)
+        return "husk_imports_funcs";
+    return define_global(all, *ret_imports, err) != 0 ? "husk_imports_define" : NULL;
+}
+
 static const char *run(const struct all *all, int *ret_sum, struct husk_error *err) {
     const struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = 19},
                                        {.type = HUSK_I32, .of.i32 = 23}};
     struct husk_outcome *outcome;
     struct husk_value sum = {.of.i32 = -1};
+    struct thrower thrower = {all, NULL, 0};
     husk_engine *engine;
     husk_imports *imports;
     husk_image *image;
@@ -218,14 +280,12 @@ static const char *run(const struct all *all, int *ret_sum, struct husk_error *e
         return "husk_compile";
     if (husk_engine_new(&all->engine, &engine, err) != 0)
         return "husk_engine_new";
-    if (husk_imports_new(engine, &imports, err) != 0)
-        return "husk_imports_new";
-    if (define_wasi(all, imports, err) != 0)
-        return "husk_imports_wasi";
-    if (define_global(all, imports, err) != 0)
-        return "husk_imports_define";
+    const char *failed = make_imports(all, engine, &thrower, &imports, err);
+    if (failed != NULL)
+        return failed;
     if (husk_image_open_fd(engine, fd, &all->open, &image, err) != 0)
         return "husk_image_open_fd";
+    thrower.image = image;
     if (husk_sandbox_new(image, imports, &all->sandbox, &sandbox, err) != 0)
         return "husk_sandbox_new";
     outcome = ROOM(outcome);
@@ -241,6 +301,8 @@ static const char *run(const struct all *all, int *ret_sum, struct husk_error *e
         return "husk_call_resume"; /* nothing is pending */
     if (!allocator_is_missed(all, sandbox, outcome, err))
         return "husk_call_bytes";
+    if (!exception_is_right(sandbox, all, &thrower, err))
+        return "husk_caller_throw";
     is_right &=
         outcomes_are_refused(all, sandbox, args) && outputs_are_right(engine, image, sandbox);
     *ret_sum = is_right ? sum.of.i32 : -1;
@@ -257,7 +319,7 @@ int main(int argc, char **argv) {
                       HUSK_WASI_CLOCK_INIT,     HUSK_WASI_REQUEST_INIT, HUSK_SANDBOX_OPTIONS_INIT,
                       HUSK_LIMITS_INIT,         HUSK_ANSWER_INIT,       HUSK_COMPILE_OPTIONS_INIT,
                       HUSK_OPEN_OPTIONS_INIT,   HUSK_CALL_INIT,         HUSK_BYTES_INIT,
-                      HUSK_EXTERN_INIT};
+                      HUSK_EXTERN_INIT,         HUSK_THROW_INIT};
     struct husk_error err;
     int sum = 0;
     set_first(&all);
