@@ -252,4 +252,48 @@ TEST(tail_calls_between_instances) {
     wat_lab_close(&lab);
 }
 
+static const char with_exceptions[] =
+    "(module (tag $e (param i64)) (type $step (func (param i32 " TEN ") (result i64)))"
+    " (table 1 funcref) (elem (i32.const 0) $thrower)"
+    " (func $thrower (type $step) (throw $e (local.get 10)))"
+    /* the try is left with the function's frame */
+    " (func $leaves (type $step) (try (result i64) (do (return_call_indirect (type $step)"
+    "  (local.get 0) (local.get 10) (local.get 1) (local.get 2) (local.get 3) (local.get 4)"
+    "  (local.get 5) (local.get 6) (local.get 7) (local.get 8) (local.get 9) (i32.const 0)))"
+    "  (catch_all (i64.const -1))))"
+    " (func $count (type $step) (if (i32.eqz (local.get 0)) (then (return_call $leaves"
+    "  (local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4) (local.get 5)"
+    "  (local.get 6) (local.get 7) (local.get 8) (local.get 9) (local.get 10))))"
+    "  (return_call $count (i32.sub (local.get 0) (i32.const 1)) (local.get 1) (local.get 2)"
+    "   (local.get 3) (local.get 4) (local.get 5) (local.get 6) (local.get 7) (local.get 8)"
+    "   (local.get 9) (i64.add (local.get 10) (i64.const 1))))"
+    /* a small one: inlined, it is a call in its caller's try */
+    " (func $small (param i32) (result i64) (return_call $count (local.get 0) " FIVES
+    "  (i64.const 7)))"
+    " (func (export \"caught\") (param i32) (result i64) (local $kept i64)"
+    "  (local.set $kept (i64.extend_i32_u (local.get 0)))"
+    "  (i64.add (local.get $kept)"
+    "   (try (result i64) (do (call $small (local.get 0))) (catch $e (i64.const 100) (i64.add)))))"
+    " (func (export \"uncaught\") (param i32) (result i64) (call $small (local.get 0))))";
+
+/* $leaves turns the values once: what it throws is the last but one, 5. */
+TEST(exceptions_do_not_see_the_frames_that_tail_calls_left) {
+    SKIP_WITHOUT_LEVELS();
+    struct wat_lab lab;
+    size_t count;
+    const int32_t many = MANY;
+    uint8_t *wasm = wat_to_wasm(with_exceptions, &count);
+    wat_lab_init(&lab);
+    for (size_t i = 0; i < LEVELS_COUNT; i++) {
+        level_open(&lab, &levels[i], wasm, count);
+        CHECK_EQ_I64(level_call(&lab, "caught", &many), MANY + 105);
+        CHECK_EQ_U64(lab.outcome.kind, HUSK_RETURNED);
+        level_call(&lab, "uncaught", &many);
+        CHECK_EQ_U64(lab.outcome.kind, HUSK_THREW);
+        level_close(&lab);
+    }
+    free(wasm);
+    wat_lab_close(&lab);
+}
+
 TEST_MAIN()
