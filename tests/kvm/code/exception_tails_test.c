@@ -1,6 +1,6 @@
 /*
- * tests/kvm/code/exception_tails_test.c: exceptions out of functions that were tail-called, at every
- * level (wat/exception_tails.wat). V8 gave the expected values.
+ * tests/kvm/code/exception_tails_test.c: exceptions out of functions that were tail-called, at
+ * every level (wat/exception_tails.wat). V8 gave the expected values.
  */
 #include <stdio.h>
 #include <stdlib.h>
