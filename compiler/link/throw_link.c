@@ -97,6 +97,8 @@ static void make_tag_values(const struct program *program, struct buf *tag_value
 
 int throw_image_make(const struct plan *plan, const struct unwind_tables *unwind,
                      struct throw_image *image, struct husk_error *err) {
+    if (unwind->frames.count == 0)
+        return error_set(err, HUSK_E_COMPILER, "code with exceptions has no call frames");
     make_rows(unwind, image);
     if (plan->exception_slots_gva != 0)
         make_roots(plan, image);
@@ -104,8 +106,6 @@ int throw_image_make(const struct plan *plan, const struct unwind_tables *unwind
     if (image->rows.failed || image->shapes.failed || image->roots.failed ||
         image->tag_values.failed)
         return error_set(err, HUSK_E_NOMEM, "no memory for the tables of exceptions");
-    if (image->rows.count == 0)
-        return error_set(err, HUSK_E_COMPILER, "code with exceptions has no call frames");
     return 0;
 }
 
