@@ -144,7 +144,7 @@ static int parts_run(const struct settings *settings) {
     if ((settings->parts & PART_KERNELS) != 0)
         result |= bench_kernels(bench);
     if ((settings->parts & PART_WIDE) != 0)
-        result |= bench_wide(bench);
+        result |= bench_wide(bench) | bench_wide_memory(bench);
     if ((settings->parts & PART_TAILS) != 0)
         result |= bench_tails(bench);
     if ((settings->parts & PART_COMPILE) != 0)

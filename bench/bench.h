@@ -62,6 +62,7 @@ int bench_machine(const struct bench *bench, const char *revision);
 int bench_kernels(const struct bench *bench);
 int bench_wide(const struct bench *bench);
 int bench_tails(const struct bench *bench);
+int bench_wide_memory(const struct bench *bench);
 int bench_calls(const struct bench *bench);
 int bench_tries(const struct bench *bench);
 int bench_floor(const struct bench *bench);

@@ -190,8 +190,8 @@ static int check_exports(struct run *run) {
     return report_error(&run->report, run->path, &err);
 }
 
-/* A program for wasi-threads imports its memory, and the host makes it. Which other memory an
- * import could mean, nobody here knows. */
+/* A program for wasi-threads imports its memory, and the host makes it. What any other imported
+ * memory should be, nobody here knows. */
 static int make_shared_memories(const struct run *run, struct husk_error *err) {
     int status = 0;
     for (size_t i = 0; i < run->externs.count && status == 0; i++)

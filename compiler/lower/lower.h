@@ -171,7 +171,11 @@ void lower_locate_folds(struct lower_module *lm);
 /* lower_trap.c: after all optimisation, turns traps into the instruction that traps. */
 void lower_traps_finish(struct lower_module *lm);
 
-/* lower_tail.c: after all optimisation, makes tail calls ready for code generation. */
+/* lower_tail.c. mark: makes a call a tail call; its return follows. was: was the instruction one,
+ * before inlining made it a call? finish: after all optimisation, makes tail calls ready for code
+ * generation. */
+void lower_mark_tail_call(struct lower_module *lm, LLVMValueRef call);
+bool lower_was_tail_call(LLVMValueRef instruction);
 void lower_tails_finish(struct lower_module *lm);
 
 /* lower_widths.c: right before the loop vectoriser, hides extended counters of all widths except
@@ -378,19 +382,11 @@ bool lower_skip_dead(struct lower_func *lf);
 /* Branch to a label, which takes the values on top of the stack, if the i1 is true. */
 void lower_branch_if(struct lower_func *lf, uint32_t depth, LLVMValueRef condition);
 
-/* lower_call.c: build a call, no more. `area`: where results in memory go, or NULL. Returns NULL if
- * out of memory. */
-LLVMValueRef lower_build_call(struct lower_func *lf, const struct wasm_functype *type,
-                              LLVMValueRef callee, const LLVMValueRef *args, LLVMValueRef area);
 /* lower_call.c: call a function of this type with the arguments on the stack. Returns the call, or
  * NULL if out of memory. */
 LLVMValueRef lower_call_from_stack(struct lower_func *lf, const struct wasm_functype *type,
                                    LLVMValueRef callee);
-/* lower_tail.c: the same as a tail call. */
-void lower_tail_call(struct lower_func *lf, const struct wasm_functype *type, LLVMValueRef callee);
-/* Was the instruction a tail call, which inlining has made a call? */
-bool lower_was_tail_call(LLVMValueRef instruction);
-/* One of the two: the current instruction's row says which. */
+/* The same, or a tail call: the current instruction's row says which. */
 #define LOWER_TAIL_CALL 1 /* lower_row.arg */
 void lower_call_or_tail_call(struct lower_func *lf, const struct wasm_functype *type,
                              LLVMValueRef callee);

@@ -47,8 +47,9 @@ static void push_results(struct lower_func *lf, const struct wasm_functype *type
     }
 }
 
-LLVMValueRef lower_build_call(struct lower_func *lf, const struct wasm_functype *type,
-                              LLVMValueRef callee, const LLVMValueRef *args, LLVMValueRef area) {
+/* `area`: where results in memory go, or NULL. Returns NULL if out of memory. */
+static LLVMValueRef build_call(struct lower_func *lf, const struct wasm_functype *type,
+                               LLVMValueRef callee, const LLVMValueRef *args, LLVMValueRef area) {
     struct lower_registers registers = lower_registers_of(lf->lm, type);
     LLVMValueRef *all = malloc((type->params_count + 1u) * sizeof *all);
     if (all == NULL) {
@@ -74,7 +75,7 @@ LLVMValueRef lower_call_value(struct lower_func *lf, const struct wasm_functype 
                               LLVMValueRef callee, const LLVMValueRef *args) {
     LLVMValueRef area =
         lower_results_in_memory(lf->lm, type) ? call_area(lf, type->results_count) : NULL;
-    LLVMValueRef call = lower_build_call(lf, type, callee, args, area);
+    LLVMValueRef call = build_call(lf, type, callee, args, area);
     if (call != NULL)
         push_results(lf, type, call, area);
     return call;
@@ -95,10 +96,31 @@ LLVMValueRef lower_call_from_stack(struct lower_func *lf, const struct wasm_func
     return call;
 }
 
+/* The callee's results are of the same number and kind as this function's. The return must directly
+ * follow the call. A try around it is left with the frame: it does not catch what the callee
+ * throws. */
+static void tail_call(struct lower_func *lf, const struct wasm_functype *type,
+                      LLVMValueRef callee) {
+    LLVMValueRef *args = lf->stack + lf->stack_count - type->params_count;
+    struct lower_frame *frame = &lf->frames[lf->frames_count - 1];
+    struct lower_try *handler = frame->handler;
+    frame->handler = NULL;
+    LLVMValueRef call = build_call(lf, type, callee, args, lf->results_area);
+    frame->handler = handler;
+    if (call == NULL)
+        return;
+    lower_mark_tail_call(lf->lm, call);
+    if (LLVMGetTypeKind(LLVMTypeOf(call)) == LLVMVoidTypeKind)
+        LLVMBuildRetVoid(lf->builder);
+    else
+        LLVMBuildRet(lf->builder, call);
+    lf->is_reachable = false;
+}
+
 void lower_call_or_tail_call(struct lower_func *lf, const struct wasm_functype *type,
                              LLVMValueRef callee) {
     if (lf->row->arg == LOWER_TAIL_CALL)
-        lower_tail_call(lf, type, callee);
+        tail_call(lf, type, callee);
     else
         lower_call_from_stack(lf, type, callee);
 }
@@ -111,7 +133,7 @@ static void emit_call(struct lower_func *lf) {
 
 static void emit_return_call(struct lower_func *lf) {
     const struct wasm_functype *type = program_func_type(lf->lm->program, lf->instr.idx);
-    lower_tail_call(lf, type, lower_func_symbol(lf->lm, lf->instr.idx));
+    tail_call(lf, type, lower_func_symbol(lf->lm, lf->instr.idx));
 }
 
 /* Not the wanted type: null or something else? Off the fast path. */

@@ -16,6 +16,7 @@
 #include "error.h"
 #include "layout.h"
 #include "lower.h"
+#include "mailbox.h"
 
 static const char *const intrinsic_names[LOWER_INTRINSICS_COUNT] = {
     [LOWER_CTLZ] = "llvm.ctlz",
@@ -322,4 +323,8 @@ LLVMValueRef lower_mailbox_field(struct lower_module *lm, uint32_t offset) {
         lower_absolute(lm, "husk.mailbox", UINT32_MAX, lm->bytes, HUSK_MAILBOX_GVA);
     LLVMValueRef index = lower_const_i64(lm, offset);
     return LLVMConstGEP2(lm->i8, mailbox, &index, 1);
+}
+
+LLVMValueRef lower_param_slot(struct lower_module *lm, uint32_t param_idx) {
+    return lower_mailbox_field(lm, HUSK_MBOX_HOST_SLOTS + param_idx * HUSK_SLOT_BYTES);
 }

@@ -18,7 +18,6 @@
  * Programs without tail calls are compiled as if this file did not exist.
  */
 #include "lower.h"
-#include "mailbox.h"
 
 /* LLVM's numbers */
 #define CONV_FAST 8
@@ -64,37 +63,18 @@ bool lower_param_in_register(const struct lower_module *lm, struct lower_registe
                                        : registers->integers++ < INTEGER_REGISTERS;
 }
 
-LLVMValueRef lower_param_slot(struct lower_module *lm, uint32_t param_idx) {
-    return lower_mailbox_field(lm, HUSK_MBOX_HOST_SLOTS + param_idx * HUSK_SLOT_BYTES);
-}
-
-/* The callee's results are of the same number and kind as this function's. The return must directly
- * follow the call. A try around it is left with the frame: it does not catch what the callee
- * throws. */
-void lower_tail_call(struct lower_func *lf, const struct wasm_functype *type, LLVMValueRef callee) {
-    LLVMValueRef *args = lf->stack + lf->stack_count - type->params_count;
-    struct lower_frame *frame = &lf->frames[lf->frames_count - 1];
-    struct lower_try *handler = frame->handler;
-    frame->handler = NULL;
-    LLVMValueRef call = lower_build_call(lf, type, callee, args, lf->results_area);
-    frame->handler = handler;
-    if (call == NULL)
-        return;
+void lower_mark_tail_call(struct lower_module *lm, LLVMValueRef call) {
     LLVMSetTailCallKind(call, LLVMTailCallKindMustTail);
     LLVMAddCallSiteAttribute(
         call, LOWER_ATTRIBUTES,
-        LLVMCreateStringAttribute(lf->lm->ctx, TAIL_MARK, sizeof TAIL_MARK - 1, "", 0));
-    if (LLVMGetTypeKind(LLVMTypeOf(call)) == LLVMVoidTypeKind)
-        LLVMBuildRetVoid(lf->builder);
-    else
-        LLVMBuildRet(lf->builder, call);
-    lf->is_reachable = false;
+        LLVMCreateStringAttribute(lm->ctx, TAIL_MARK, sizeof TAIL_MARK - 1, "", 0));
 }
 
 bool lower_was_tail_call(LLVMValueRef instruction) {
-    return LLVMIsACallInst(instruction) != NULL &&
-           LLVMGetCallSiteStringAttribute(instruction, LOWER_ATTRIBUTES, TAIL_MARK,
-                                          sizeof TAIL_MARK - 1) != NULL;
+    const bool is_call =
+        LLVMIsACallInst(instruction) != NULL || LLVMIsAInvokeInst(instruction) != NULL;
+    return is_call && LLVMGetCallSiteStringAttribute(instruction, LOWER_ATTRIBUTES, TAIL_MARK,
+                                                     sizeof TAIL_MARK - 1) != NULL;
 }
 
 static void block_to_fast(LLVMBasicBlockRef block) {

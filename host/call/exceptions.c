@@ -153,7 +153,6 @@ void exception_put(husk_sandbox *sandbox, const struct exception *exception) {
     hotset_host_writes(&sandbox->machine->hotset, pending,
                        sizeof *pending + type.params_count * sizeof pending->values[0]);
     pending->tag = exception->tag_idx + 1;
-    pending->mark = 0;
     for (size_t i = 0; i < type.params_count; i++)
         value_to_slot(&exception->values[i], &pending->values[i]);
 }

@@ -133,6 +133,22 @@ prints "inspect a module" "memory memory: 1 to 2 pages of 64 KiB"
 prints "inspect a module" "table  table: funcref, 3 entries"
 prints "inspect a module" "global counter: mut i32"
 prints "inspect a module" "typed"
+printf '(module (memory (export "wide") i64 1 0x1000000000000) (func (export "size") (result i64) memory.size))' >wide.wat
+wat2wasm --enable-memory64 wide.wat -o wide.wasm || fail setup "wat2wasm"
+run "inspect a 64-bit memory" 0 "$husk" inspect wide.wasm
+prints "inspect a 64-bit memory" "memory wide: i64, 1 to 281474976710656 pages of 64 KiB"
+run "inspect a 64-bit memory as JSON" 0 "$husk" inspect --json wide.wasm
+prints "inspect a 64-bit memory as JSON" '"min":1,"max":281474976710656,"address":"i64"}'
+run "compile a 64-bit memory" 0 "$husk" compile wide.wasm -o wide.husk
+run "inspect its image" 0 "$husk" inspect wide.husk
+prints "inspect its image" "memory wide: i64, 1 to 281474976710656 pages of 64 KiB"
+run "validate a 64-bit memory" 0 "$husk" validate wide.wasm
+run "run with a 64-bit memory" 0 "$husk" run wide.wasm --invoke size
+same "run with a 64-bit memory" "$out" 1:i64
+printf '(module (memory i64 131073))' >wider.wat
+wat2wasm --enable-memory64 wider.wat -o wider.wasm || fail setup "wat2wasm"
+run "compile a 64-bit memory of more than 8 GiB" 125 "$husk" compile wider.wasm -o wider.husk
+says "compile a 64-bit memory of more than 8 GiB" "it can have 131072 (8 GiB): declare a smaller minimum (at offset 0xb)"
 run "inspect a module as JSON" 0 "$husk" inspect --json typed.wasm
 if command -v python3 >/dev/null; then
     same "the JSON is JSON" "$(python3 -c 'import json,sys; d=json.load(sys.stdin); print(d["functions"], len(d["exports"]), d["exports"][0]["max"])' <out)" "12 14 2"
