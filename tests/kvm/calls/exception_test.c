@@ -18,6 +18,19 @@ static void check_counted_once(const struct wat_lab *lab) {
     CHECK(stats.traps == 0 && of_sandbox.traps == 0);
 }
 
+static void check_all_values(struct wat_lab *lab, const struct husk_exception_info *info) {
+    CHECK(info->type.params_count == 7 && info->type.results_count == 0 && info->values_count == 7);
+    for (size_t i = 0; i < info->values_count; i++)
+        CHECK_EQ_U64(info->values[i].type, info->type.params[i]);
+    CHECK_EQ_I64(info->values[0].of.i32, -5);
+    CHECK_EQ_I64(info->values[1].of.i64, 0x123456789abcdef);
+    CHECK(info->values[2].of.f32 == 0.5f && info->values[3].of.f64 == -0.25);
+    CHECK(info->values[4].of.v128[0] == 1 && info->values[4].of.v128[8] == 2);
+    husk_func func;
+    CHECK_OK(husk_func_from_ref(lab->sandbox, &info->values[5], &func, NULL, &lab->err), lab->err);
+    CHECK_EQ_U64(info->values[6].of.ref, 0xfedcba9876543210);
+}
+
 TEST(an_exception_that_nobody_catches_is_an_outcome) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;
@@ -49,16 +62,7 @@ TEST(an_exception_that_nobody_catches_is_an_outcome) {
     CHECK(info.name_bytes == 3 && info.module == NULL && info.module_bytes == 0);
     const husk_tag tag = tag_of(&lab, "all");
     CHECK(memcmp(&info.tag, &tag, sizeof tag) == 0);
-    CHECK(info.type.params_count == 7 && info.type.results_count == 0 && info.values_count == 7);
-    for (size_t i = 0; i < info.values_count; i++)
-        CHECK_EQ_U64(info.values[i].type, info.type.params[i]);
-    CHECK_EQ_I64(info.values[0].of.i32, -5);
-    CHECK_EQ_I64(info.values[1].of.i64, 0x123456789abcdef);
-    CHECK(info.values[2].of.f32 == 0.5f && info.values[3].of.f64 == -0.25);
-    CHECK(info.values[4].of.v128[0] == 1 && info.values[4].of.v128[8] == 2);
-    husk_func func;
-    CHECK_OK(husk_func_from_ref(lab.sandbox, &info.values[5], &func, NULL, &lab.err), lab.err);
-    CHECK_EQ_U64(info.values[6].of.ref, 0xfedcba9876543210);
+    check_all_values(&lab, &info);
     const struct husk_backtrace backtrace = last_backtrace(lab.sandbox);
     CHECK(backtrace.frames_total >= 2);
     CHECK_STR(backtrace.frames[0].func_name, "thrower");
