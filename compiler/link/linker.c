@@ -18,29 +18,6 @@
 
 #define TEXT_FILL 0xcc /* int3 */
 
-enum place section_place(const struct elfobj_section *section) {
-    uint64_t flags = section->header.sh_flags;
-    if (section->header.sh_size == 0 || section->header.sh_type == SHT_NOTE ||
-        section->header.sh_type == SHT_NULL)
-        return PLACE_NONE;
-    if ((flags & SHF_ALLOC) == 0) {
-        bool is_line = strcmp(section->name, ".debug_line") == 0 ||
-                       strcmp(section->name, ".debug_line_str") == 0;
-        return is_line && section->data != NULL ? PLACE_DEBUG : PLACE_NONE;
-    }
-    if (section->data == NULL || (flags & (SHF_WRITE | SHF_TLS)) != 0)
-        return PLACE_BAD;
-    if (strcmp(section->name, ".eh_frame") == 0)
-        return PLACE_EH_FRAME;
-    if (strncmp(section->name, LSDA_SECTION, strlen(LSDA_SECTION)) == 0)
-        return PLACE_LSDA;
-    return (flags & SHF_EXECINSTR) != 0 ? PLACE_TEXT : PLACE_RODATA;
-}
-
-int linker_no_memory(const struct linker *linker) {
-    return error_set(linker->err, HUSK_E_NOMEM, "no memory to link");
-}
-
 /* ---- objects ---- */
 
 static int open_objects(struct linker *linker, const struct codegen_object *objects,

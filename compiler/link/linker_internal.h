@@ -1,11 +1,12 @@
 /*
  * compiler/link/linker_internal.h: the state of one link, for the files that it is made of:
- * linker.c, relocate.c, link_frames.c.
+ * linker.c, link_place.c, relocate.c, link_frames.c.
  */
 #ifndef COMPILER_LINKER_INTERNAL_H
 #define COMPILER_LINKER_INTERNAL_H
 
 #include "elfobj.h"
+#include "error.h"
 #include "linker.h"
 #include "symbols.h"
 #include "throw_link.h"
@@ -40,8 +41,12 @@ enum place {
     PLACE_BAD
 };
 
+/* link_place.c */
 enum place section_place(const struct elfobj_section *section);
-int linker_no_memory(const struct linker *linker);
+
+static inline int linker_no_memory(const struct linker *linker) {
+    return error_set(linker->err, HUSK_E_NOMEM, "no memory to link");
+}
 
 /* ---- relocate.c ---- */
 

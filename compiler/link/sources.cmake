@@ -4,6 +4,7 @@ set(sources
     dwarf_line.c
     elfobj.c
     link_frames.c
+    link_place.c
     linker.c
     lsda.c
     relocate.c
