@@ -193,11 +193,17 @@ struct husk_image_export {
 };
 
 #define HUSK_LIMIT_HAS_MAX 1u
+#define HUSK_LIMIT_IS_64 2u /* addresses, or indices, are i64 */
+/* Memories: declared as shared (threads). Such a memory matches imports that are shared, and code
+ * may wait on it. */
+#define HUSK_LIMIT_SHARED 4u
 
 struct husk_image_memory {
     uint64_t min_pages; /* wasm pages, as declared */
-    uint64_t max_pages; /* as declared; HUSK_MAX_MEM_PAGES if none */
-    uint32_t flags;     /* HUSK_LIMIT_… */
+    /* as declared; if none, HUSK_MAX_MEM_PAGES, or HUSK_MAX_MEM64_PAGES. With 64-bit addresses, it
+     * may be more than that */
+    uint64_t max_pages;
+    uint32_t flags; /* HUSK_LIMIT_… */
     /* uint64_t in data: the current size in wasm pages. The host writes it on growth */
     uint32_t size_gva;
     uint32_t instance;
@@ -206,7 +212,7 @@ struct husk_image_memory {
 
 struct husk_image_table {
     uint64_t min_entries;
-    uint64_t max_entries; /* as declared; UINT32_MAX if none */
+    uint64_t max_entries; /* as declared; UINT32_MAX if none. More only with 64-bit indices */
     uint32_t flags;
     uint32_t elem_type; /* abi/valtype.h */
     /* uint64_t[reserve_entries] in data. Mapped up to the initial size; the host maps more on

@@ -13,7 +13,7 @@
  *   0x3000_0000     mailbox RW NX (abi/mailbox.h)
  *   0x3800_0000     stack RW NX, grows down from HUSK_STACK_TOP_GVA; everything below its limit is
  *                   unmapped
- *   0x4000_0000     linear memory 0, then unmapped up to 8 GiB + 64 KiB above its base
+ *   0x4000_0000     linear memory 0, then unmapped up to 12 GiB + 64 KiB above its base
  *   0x10_0000_0000  the private layer of the sandbox's files, for the host alone. Image files name
  *                   these addresses; no page-table entry and no memory slot has them
  *   0x10_0000_0000  + i * 16 GiB: linear memory i, for i >= 1
@@ -54,10 +54,15 @@
 /* The address range that one memory reserves: 32-bit index + 32-bit static offset + the widest
  * access, rounded up. */
 #define HUSK_MEM_WINDOW_BYTES 0x200010000
+/* The same for a memory with 64-bit addresses: code traps unless the index is below
+ * HUSK_MEM64_INDEX_MAX, and folds only offsets of 32 bits. */
+#define HUSK_MEM64_INDEX_MAX 0x200000000
+#define HUSK_MEM64_WINDOW_BYTES 0x300010000
 /* With 64 memories, the guest-physical layout of host/vm/syspages.h fits in 40 physical bits
- * (QEMU's TCG). */
+ * (QEMU's TCG). In 39 bits, as some CPUs have, the last one has no room for more than 4 GiB. */
 #define HUSK_MAX_MEMORIES 64
-#define HUSK_MAX_MEM_PAGES 65536 /* wasm pages: 4 GiB */
+#define HUSK_MAX_MEM_PAGES 65536    /* wasm pages: 4 GiB */
+#define HUSK_MAX_MEM64_PAGES 131072 /* with 64-bit addresses: 8 GiB, up to HUSK_MEM64_INDEX_MAX */
 
 /* The private layer (host/files/privfs.h). It has the place that memory 0 would have among the
  * others. A region of this size is a reservation of host addresses; 8 GiB is as much as a memory's

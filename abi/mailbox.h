@@ -37,6 +37,11 @@
 /* arg[0] table index, arg[1] delta in entries -> old size, or ~0. New entries are zero (null). The
  * host updates the size word (abi/image.h); the guest fills in the initial value. */
 #define HUSK_SERVICE_TABLE_GROW 2
+/* memory.atomic.wait, if the value in memory is the expected one. arg[0] 0, arg[1] the time-out in
+ * ns; negative: none -> 2, the instruction's result, at the time-out. A sandbox has one agent, so
+ * nobody wakes it. */
+#define HUSK_SERVICE_ATOMIC_WAIT 3
+#define HUSK_ATOMIC_WAIT_TIMED_OUT 2
 
 #ifndef __ASSEMBLER__
 #include <stddef.h>

@@ -16,7 +16,8 @@ static const char usage[] =
     "usage: husk_bench [options] [module.wasm…]\n"
     "Kernels natively and in a sandbox, what calls, restores and files cost, how fast modules "
     "compile (the named ones too).\n"
-    "  --parts LIST      of kernels,calls,tries,floor,compile,snapshots,files (default: all)\n"
+    "  --parts LIST      of kernels,calls,tries,floor,compile,snapshots,files,wide,tails "
+    "(default: all)\n"
     "  --kernel NAME     only this kernel\n"
     "  --rounds N        counted rounds per kernel (default 15)\n"
     "  --opt N           optimisation level of the kernels (default: the compiler's)\n"
@@ -36,7 +37,9 @@ enum part {
     PART_COMPILE = 8,
     PART_SNAPSHOTS = 16,
     PART_FILES = 32,
-    PART_TRIES = 64
+    PART_TRIES = 64,
+    PART_WIDE = 128,
+    PART_TAILS = 256
 };
 
 static const char *kvm_kind_name(enum husk_hypervisor kind) {
@@ -78,8 +81,8 @@ int bench_machine(const struct bench *bench, const char *revision) {
 }
 
 static unsigned parts_parse(char *list) {
-    static const char *const names[] = {"kernels",   "calls", "floor", "compile",
-                                        "snapshots", "files", "tries"};
+    static const char *const names[] = {"kernels", "calls", "floor", "compile", "snapshots",
+                                        "files",   "tries", "wide",  "tails"};
     unsigned parts = 0;
     char *rest = NULL;
     for (char *name = strtok_r(list, ",", &rest); name != NULL; name = strtok_r(NULL, ",", &rest)) {
@@ -108,10 +111,10 @@ static const struct option long_options[] = {
 /* False: unknown or unusable. */
 static bool option_take(struct settings *settings, int option, char *value) {
     struct bench *bench = &settings->bench;
-    const char **texts[] = {['k'] = &bench->only_kernel, ['j'] = &settings->json_path,
-                            ['d'] = &bench->scratch_dir, ['m'] = &bench->wasm_dir,
-                            ['w'] = &bench->worker_path, ['v'] = &settings->revision,
-                            ['n'] = &settings->node,     ['g'] = &bench->guests_dir};
+    const char **texts[] = {
+        ['k'] = &bench->only_kernel, ['j'] = &settings->json_path, ['d'] = &bench->scratch_dir,
+        ['m'] = &bench->wasm_dir,    ['w'] = &bench->worker_path,  ['v'] = &settings->revision,
+        ['n'] = &settings->node,     ['g'] = &bench->guests_dir};
     if ((size_t)option < sizeof texts / sizeof texts[0] && texts[option] != NULL) {
         *texts[option] = value;
         return true;
@@ -140,6 +143,10 @@ static int parts_run(const struct settings *settings) {
         result |= bench_files(bench);
     if ((settings->parts & PART_KERNELS) != 0)
         result |= bench_kernels(bench);
+    if ((settings->parts & PART_WIDE) != 0)
+        result |= bench_wide(bench) | bench_wide_memory(bench);
+    if ((settings->parts & PART_TAILS) != 0)
+        result |= bench_tails(bench);
     if ((settings->parts & PART_COMPILE) != 0)
         result |= bench_compile(bench);
     return result;
@@ -151,7 +158,8 @@ int main(int argc, char **argv) {
                                           .rounds = 15,
                                           .opt_level = -1},
                                 .parts = PART_KERNELS | PART_CALLS | PART_FLOOR | PART_COMPILE |
-                                         PART_SNAPSHOTS | PART_FILES | PART_TRIES,
+                                         PART_SNAPSHOTS | PART_FILES | PART_TRIES | PART_WIDE |
+                                         PART_TAILS,
                                 .revision = "unknown",
                                 .json_path = "/dev/null"};
     struct husk_error err;

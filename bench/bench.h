@@ -60,6 +60,9 @@ int bench_load(const struct bench *bench, const char *name, husk_image **ret_ima
 /* The parts. Each returns 0, or prints the reason and returns -1. */
 int bench_machine(const struct bench *bench, const char *revision);
 int bench_kernels(const struct bench *bench);
+int bench_wide(const struct bench *bench);
+int bench_tails(const struct bench *bench);
+int bench_wide_memory(const struct bench *bench);
 int bench_calls(const struct bench *bench);
 int bench_tries(const struct bench *bench);
 int bench_floor(const struct bench *bench);

@@ -190,11 +190,23 @@ static int check_exports(struct run *run) {
     return report_error(&run->report, run->path, &err);
 }
 
+/* A program for wasi-threads imports its memory, and the host makes it. What any other imported
+ * memory should be, nobody here knows. */
+static int make_shared_memories(const struct run *run, struct husk_error *err) {
+    int status = 0;
+    for (size_t i = 0; i < run->externs.count && status == 0; i++)
+        if (run->externs.items[i]->module != NULL && run->externs.items[i]->is_shared)
+            status = husk_imports_define(run->imports, run->externs.items[i], NULL, err);
+    return status;
+}
+
 static int check_externs(struct run *run, const struct input *input, struct husk_error *err,
                          int *ret_code) {
     int status = externs_load(&run->externs, input, run->image, err);
     if (status == 0)
         status = define_tags(run, err);
+    if (status == 0)
+        status = make_shared_memories(run, err);
     if (status != 0)
         return status;
     *ret_code = check_imports(run);
@@ -431,11 +443,20 @@ static void print_stats(const struct run *run) {
     print_engine_stats(stderr, run->engine);
 }
 
+/* May run on any thread. */
+static void print_log(void *user, enum husk_log_level level, const char *message) {
+    const struct report *report = user;
+    if (level <= HUSK_LOG_WARNING && !report->is_json)
+        fprintf(stderr, "husk %s: %s\n", report->command, message);
+}
+
 static int run_all(struct run *run) {
     struct husk_error err = {.offset = HUSK_NO_OFFSET};
     int code = CLI_OK;
     struct husk_engine_options options = HUSK_ENGINE_OPTIONS_INIT;
     options.measure_times = run->has_stats;
+    options.log = print_log;
+    options.log_user = &run->report;
     /* first: a wrong file is wrong without KVM, too */
     int status = input_load(run->path, &run->input, &err);
     if (status != 0)

@@ -1,6 +1,6 @@
 /*
  * cli/dirs.c: the guest's directories: --dir HOST[::GUEST[::MODE]], --dir mem::GUEST, and their
- * limits: --max-private, --max-open.
+ * limits: --max-private, --max-names, --max-open.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +8,9 @@
 
 #include "run.h"
 
-#define GUEST_OPEN_MAX 65536 /* descriptors of a guest: as many as the library allows */
+/* As many as the library allows: descriptors of a guest, names in private directories. */
+#define GUEST_OPEN_MAX 65536
+#define GUEST_NAMES_MAX (16 << 20)
 
 static int dir_usage(const struct run *run, const char *text) {
     return report_usage(
@@ -79,13 +81,22 @@ int take_dir_option(struct run *run, const char *text) {
     return cut(copy, &dirs[run->dirs_count++]) ? CLI_OK : dir_usage(run, text);
 }
 
-int take_max_open_option(struct run *run, const char *text) {
+static int take_count(struct run *run, const char *option, uint64_t max, const char *text,
+                      uint64_t *ret_count) {
     uint64_t count = 0;
-    if (!parse_number(text, GUEST_OPEN_MAX, &count) || count == 0)
-        return report_usage(&run->report, "--max-open wants a number from 1 to %d, not '%s'",
-                            GUEST_OPEN_MAX, text);
-    run->open_max = count;
+    if (!parse_number(text, max, &count) || count == 0)
+        return report_usage(&run->report, "%s wants a number from 1 to %llu, not '%s'", option,
+                            (unsigned long long)max, text);
+    *ret_count = count;
     return CLI_OK;
+}
+
+int take_max_open_option(struct run *run, const char *text) {
+    return take_count(run, "--max-open", GUEST_OPEN_MAX, text, &run->open_max);
+}
+
+int take_max_names_option(struct run *run, const char *text) {
+    return take_count(run, "--max-names", GUEST_NAMES_MAX, text, &run->private_max_names);
 }
 
 /* The usual limit is for programs that use select(); a guest with many files needs more. */
@@ -101,6 +112,7 @@ void dirs_give(const struct run *run, struct husk_wasi_options *wasi) {
     wasi->dirs = run->dirs;
     wasi->dirs_count = run->dirs_count;
     wasi->private_max_bytes = run->private_max_bytes;
+    wasi->private_max_entries = run->private_max_names;
     wasi->open_max = run->open_max;
     if (run->dirs_count == 0)
         return;

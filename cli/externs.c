@@ -46,10 +46,11 @@ void extern_text(FILE *out, const struct husk_extern *item) {
         break;
     case HUSK_EXTERN_TABLE: fprintf(out, "%s, ", husk_type_name(item->type)); /* fall through */
     case HUSK_EXTERN_MEMORY:
-        fprintf(out, "%" PRIu64, item->min);
+        fprintf(out, "%s%" PRIu64, item->is_64 ? "i64, " : "", item->min);
         if (item->has_max)
             fprintf(out, " to %" PRIu64, item->max);
         fputs(item->kind == HUSK_EXTERN_MEMORY ? " pages of 64 KiB" : " entries", out);
+        fputs(item->is_shared ? ", shared" : "", out);
         break;
     }
     fputc('\n', out);
@@ -86,6 +87,10 @@ void extern_json(FILE *out, const struct husk_extern *item) {
         fprintf(out, ",\"min\":%" PRIu64, item->min);
         if (item->has_max)
             fprintf(out, ",\"max\":%" PRIu64, item->max);
+        if (item->is_64)
+            fputs(",\"address\":\"i64\"", out);
+        if (item->kind == HUSK_EXTERN_MEMORY)
+            fprintf(out, ",\"shared\":%s", item->is_shared ? "true" : "false");
     }
     fputc('}', out);
 }

@@ -74,6 +74,8 @@ const char help_run[] =
     "                          they are called. Default: refuse the module\n"
     "      --max-memory SIZE   limit of all linear memories together: 64M, 1G\n"
     "      --max-private SIZE  limit of all private directories (cow, mem) together (default 1G)\n"
+    "      --max-names N       limit of the names in all private directories together (default "
+    "1 Mi)\n"
     "      --max-open N        descriptors that the program may have open (default 65536 with "
     "--dir, else 1024)\n"
     "      --stack SIZE        native stack: 16K to 64M (default 1M)\n"
@@ -117,8 +119,9 @@ const char help_snapshot[] =
     "--cpu,\n"
     "      --cpu-timeout, --dir, --disable, --env, --env-file, --inherit-env, --json, --link, "
     "--listen,\n"
-    "      --max-memory, --max-open, --max-private, --no-cache, --no-verify, -O, --reproducible,\n"
-    "      --seek, --stack, --stats, --strict, --timeout, --unknown-imports   as for husk run\n"
+    "      --max-memory, --max-names, --max-open, --max-private, --no-cache, --no-verify, -O,\n"
+    "      --reproducible, --seek, --stack, --stats, --strict, --timeout, --unknown-imports   as "
+    "for husk run\n"
     "  -h, --help\n" EXIT_CODES;
 
 const char help_compile[] =

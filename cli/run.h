@@ -34,6 +34,7 @@ struct run {
     char **dir_texts;
     size_t dirs_count;
     uint64_t private_max_bytes; /* --max-private; 0: the library's own limit */
+    uint64_t private_max_names; /* --max-names; likewise */
     uint64_t open_max;          /* --max-open; 0: as many as the library allows */
     struct listeners listeners; /* --listen */
     char **env_texts;           /* of --env-file, into which `env` points */
@@ -60,10 +61,11 @@ struct run {
  * was printed. */
 int run_take_arguments(struct run *run, int argc, char **argv);
 
-/* dirs.c. take_dir_option() reads --dir, take_max_open_option() --max-open. dirs_give() puts the
- * directories and their limits into the options. */
+/* dirs.c. take_dir_option() reads --dir, the next two --max-open and --max-names. dirs_give() puts
+ * the directories and their limits into the options. */
 int take_dir_option(struct run *run, const char *text);
 int take_max_open_option(struct run *run, const char *text);
+int take_max_names_option(struct run *run, const char *text);
 void dirs_give(const struct run *run, struct husk_wasi_options *wasi);
 void dirs_done(struct run *run);
 

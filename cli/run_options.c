@@ -32,6 +32,7 @@ enum {
     OPT_LINK,
     OPT_LISTEN,
     OPT_MAX_PRIVATE,
+    OPT_MAX_NAMES,
     OPT_MAX_OPEN
 };
 
@@ -62,6 +63,7 @@ static const struct option run_options[] = {
     {"link", required_argument, NULL, OPT_LINK},
     {"listen", required_argument, NULL, OPT_LISTEN},
     {"max-private", required_argument, NULL, OPT_MAX_PRIVATE},
+    {"max-names", required_argument, NULL, OPT_MAX_NAMES},
     {"max-open", required_argument, NULL, OPT_MAX_OPEN},
     {NULL, 0, NULL, 0},
 };
@@ -135,6 +137,7 @@ static int take_option(struct run *run, int option, char **argv) {
     case OPT_DIR: return take_dir_option(run, optarg);
     case OPT_LINK: return take_link_option(&run->report, &run->compile, optarg);
     case OPT_MAX_PRIVATE: return take_size(run, "--max-private", &run->private_max_bytes);
+    case OPT_MAX_NAMES: return take_max_names_option(run, optarg);
     case OPT_MAX_OPEN: return take_max_open_option(run, optarg);
     case OPT_LISTEN: return take_listen_option(run, optarg);
     case OPT_STRICT: run->compile.options.strict = true; return CLI_OK;

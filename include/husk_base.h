@@ -31,7 +31,8 @@ extern "C++" template <class Struct> inline Struct husk_init_of() {
 }
 #define HUSK_INIT_OF(name) husk_init_of<struct name>()
 #else
-#define HUSK_INIT_OF(name) {.size = sizeof(struct name)}
+#define HUSK_INIT_OF(name)                                                                         \
+    { .size = sizeof(struct name) }
 #endif
 
 /* "0.1.0"; static storage. */

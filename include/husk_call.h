@@ -114,9 +114,9 @@ struct husk_limits {
     /* CPU time of the calling thread during the call (if the call is pending in between: of all
      * threads that run it); 0: no limit. Waiting uses no CPU time. So cpu_ns without wall_ns limits
      * waiting, too: to ten times cpu_ns, or to one second if that is more. All waits of the guest
-     * in WASI functions and for answers (HUSK_PENDING) count together. A call that waits longer
-     * ends with HUSK_DEADLINE, too. wall_ns replaces that rule; UINT64_MAX there allows the guest
-     * to wait for ever. */
+     * in WASI functions, by memory.atomic.wait and for answers (HUSK_PENDING) count together. A
+     * call that waits longer ends with HUSK_DEADLINE, too. wall_ns replaces that rule; UINT64_MAX
+     * there allows the guest to wait for ever. */
     uint64_t cpu_ns;
     /* The call ends with HUSK_INTERRUPTED once this token is cancelled, and so do calls inside it.
      * NULL: no token. The library keeps a share of the token until the call has ended, pending or
@@ -194,7 +194,8 @@ struct husk_bytes {
  *
  * The function takes (address i32, length i32). It returns the result's place in one of three
  * forms: an i64, address | length << 32; two i32, address and length; or an i32, the address of
- * {address u32, length u32} in memory.
+ * {address u32, length u32} in memory. If the main instance's memory has 64-bit addresses, all of
+ * these are i64 and u64 instead of i32 and u32, also below, and there is no form of one packed i64.
  *
  * The allocator is cabi_realloc (i32, i32, i32, i32) -> i32, or malloc (i32) -> i32. The module's
  * exports decide who frees the two blocks:
@@ -216,7 +217,8 @@ struct husk_bytes {
  * Returns 0 as husk_call() does; the outcome is that of the last call into the guest. Errors are
  * those of husk_call(), and these. HUSK_E_GUEST: an address or a length is outside of the guest's
  * memory, or its allocator has nothing left. HUSK_E_TYPE: a function of another type.
- * HUSK_E_NOT_FOUND: no allocator. HUSK_E_LIMIT: 4 GiB of input or more. HUSK_E_NOMEM. */
+ * HUSK_E_NOT_FOUND: no allocator. HUSK_E_LIMIT: 4 GiB of input or more, for a memory with 32-bit
+ * addresses. HUSK_E_NOMEM. */
 HUSK_API int husk_call_bytes(husk_sandbox *sandbox, const struct husk_call *call,
                              struct husk_bytes *bytes, struct husk_outcome *ret_outcome,
                              struct husk_error *err);

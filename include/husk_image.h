@@ -70,7 +70,8 @@ struct husk_extern {
     husk_type type;            /* TABLE: element type; GLOBAL: value type */
     bool has_max;
     bool is_mutable; /* GLOBAL */
-    uint8_t reserved[2];
+    bool is_shared;  /* MEMORY: declared as shared (threads) */
+    bool is_64;      /* MEMORY: addresses are i64; TABLE: indices are */
 };
 #define HUSK_EXTERN_INIT HUSK_INIT_OF(husk_extern)
 

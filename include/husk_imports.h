@@ -52,9 +52,11 @@ struct husk_host_func {
 HUSK_API int husk_imports_funcs(husk_imports *imports, const struct husk_host_func *rows,
                                 size_t count, struct husk_error *err);
 /* Define a memory, a table, a global or a tag by its names, kind and type; `idx` is ignored. Every
- * sandbox gets its own. The result of husk_image_import() can be passed on. `initial` is the value
- * of a global, and NULL otherwise. A reference to a function or an exception belongs to one
- * sandbox, so such a global starts as null. HUSK_E_INVAL, HUSK_E_NOMEM, HUSK_E_LIMIT. */
+ * sandbox gets its own, of a shared memory, too: it is shared with no other sandbox. With is_64, a
+ * memory can start with 8 GiB, and the maximum may be anything. The result of husk_image_import()
+ * can be passed on. `initial` is the value of a global, and NULL otherwise. A reference to a
+ * function or an exception belongs to one sandbox, so such a global starts as null. HUSK_E_INVAL,
+ * HUSK_E_NOMEM, HUSK_E_LIMIT. */
 HUSK_API int husk_imports_define(husk_imports *imports, const struct husk_extern *item,
                                  const struct husk_value *initial, struct husk_error *err);
 
@@ -221,10 +223,12 @@ struct husk_wasi_options {
     const struct husk_wasi_request *request;
 };
 #define HUSK_WASI_OPTIONS_INIT HUSK_INIT_OF(husk_wasi_options)
-/* `options` may be NULL: no streams, no directories. husk_sandbox_set_wasi() can give streams
- * later. HUSK_E_INVAL, HUSK_E_LIMIT (arguments or environment over 16 MiB, or a limit above its
- * highest value), HUSK_E_NOMEM, HUSK_E_SYS (a directory cannot be opened), HUSK_E_UNSUPPORTED (the
- * kernel has no openat2()). */
+/* Define the functions of WASI preview 1, also under the older name wasi_unstable, and
+ * wasi.thread-spawn: it fails, because a sandbox has one thread, and the log says so once per
+ * sandbox (HUSK_LOG_WARNING). `options` may be NULL: no streams, no directories.
+ * husk_sandbox_set_wasi() can give streams later. HUSK_E_INVAL, HUSK_E_LIMIT (arguments or
+ * environment over 16 MiB, or a limit above its highest value), HUSK_E_NOMEM, HUSK_E_SYS (a
+ * directory cannot be opened), HUSK_E_UNSUPPORTED (the kernel has no openat2()). */
 HUSK_API int husk_imports_wasi(husk_imports *imports, const struct husk_wasi_options *options,
                                struct husk_error *err);
 

@@ -12,9 +12,9 @@ extern "C" {
 
 struct husk_sandbox_options {
     size_t size;
-    /* Of all linear memories together. 0: as the module declares, at most 4 GiB each. An image's
-     * data region counts, too, as far as it has more zeros than its tables and globals need, its
-     * file has bytes, and 128 KiB. Hardly any module has so many. */
+    /* Of all linear memories together. 0: as the module declares, at most 4 GiB each, or 8 GiB with
+     * 64-bit addresses. An image's data region counts, too, as far as it has more zeros than its
+     * tables and globals need, its file has bytes, and 128 KiB. Hardly any module has so many. */
     uint64_t memory_max_bytes;
     /* Of all tables together. 0: 1,000,000, or the entries with which the module (not a snapshot of
      * it) starts, if these are more. */

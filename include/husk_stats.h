@@ -52,6 +52,9 @@ struct husk_stats {
      * their hot sets. Pages in the hot set stay private memory from one run to the next; they are
      * counted at the last load or restore. */
     uint64_t sandboxes, pool_idle, vms, hot_pages;
+    /* How often a restore, load or snapshot searched all memory for written pages. It does so if
+     * the guest took page faults since the last time. Else the pages are known. */
+    uint64_t memory_searches;
     uint64_t uncaught_exceptions; /* calls that ended with HUSK_THREW */
 };
 #define HUSK_STATS_INIT HUSK_INIT_OF(husk_stats)

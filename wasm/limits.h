@@ -7,7 +7,7 @@
 #ifndef WASM_LIMITS_H
 #define WASM_LIMITS_H
 
-#include "layout.h" /* HUSK_MAX_MEMORIES, HUSK_MAX_MEM_PAGES */
+#include "layout.h" /* HUSK_MAX_MEMORIES, HUSK_MAX_MEM64_PAGES */
 
 /* Sizes, in bytes. */
 /* JS API; also keeps every offset in the module within 32 bits */
@@ -34,6 +34,9 @@
 
 /* Sizes that the module declares. */
 #define WASM_LIMIT_TABLE_ENTRIES 10000000u /* JS API: initial size; 8 bytes each in the instance */
+/* initial size of a memory with 64-bit addresses: what its address range has room for. Those with
+ * 32-bit addresses reach no more than their range */
+#define WASM_LIMIT_MEM64_PAGES HUSK_MAX_MEM64_PAGES
 
 /* In types and functions. */
 #define WASM_LIMIT_PARAMS 1000u       /* JS API; the mailbox has a slot for each (abi/mailbox.h) */

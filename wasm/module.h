@@ -132,7 +132,7 @@ static inline uint64_t wasm_memory_pages_max(const struct wasm_memory *memory) {
     return memory->has_byte_pages ? most : (most >> 16) + 1;
 }
 
-/* The bytes of a number of pages, for validated i32 memories. */
+/* The bytes of a number of pages, of which there are fewer than 2^48. */
 static inline uint64_t wasm_memory_bytes(const struct wasm_memory *memory, uint64_t pages) {
     return memory->has_byte_pages ? pages : pages << 16;
 }

@@ -69,6 +69,7 @@ static void describe_limits(const struct wasm_limits *limits, struct husk_extern
     item->min = limits->min;
     item->has_max = limits->has_max;
     item->max = limits->has_max ? limits->max : UINT64_MAX;
+    item->is_64 = limits->is_64;
 }
 
 /* The parts of an extern that depend on its kind; false: out of memory. */
@@ -91,6 +92,7 @@ static bool describe_kind(struct describer *describer, enum wasm_kind kind, uint
         item->min = wasm_memory_chunks(&module->memories[idx], item->min);
         if (item->has_max)
             item->max = wasm_memory_chunks(&module->memories[idx], item->max);
+        item->is_shared = module->memories[idx].limits.is_shared;
         return true;
     case WASM_KIND_GLOBAL:
         item->kind = HUSK_EXTERN_GLOBAL;

@@ -152,7 +152,7 @@ static void add_imports_exports(struct note_writer *writer) {
     for (uint32_t i = 0; i < program->exports_count; i++) {
         const struct wasm_export *export = &program->exports[i];
         struct husk_image_export row = {.name = add_bytes(writer, export->name),
-                                        .kind = (uint32_t)export->kind,
+                                        .kind = (uint32_t) export->kind,
                                         .idx = export->idx};
         if (program->export_instances != NULL)
             row.instance = program->export_instances[i];
@@ -160,18 +160,23 @@ static void add_imports_exports(struct note_writer *writer) {
     }
 }
 
+static uint32_t limit_flags(const struct wasm_limits *limits) {
+    return (limits->has_max ? HUSK_LIMIT_HAS_MAX : 0) | (limits->is_64 ? HUSK_LIMIT_IS_64 : 0) |
+           (limits->is_shared ? HUSK_LIMIT_SHARED : 0);
+}
+
 static void add_memories(struct note_writer *writer) {
     const struct plan *plan = writer->input->plan;
     for (uint32_t i = 0; i < writer->program->memories_count; i++) {
         const struct wasm_memory *memory = program_memory(writer->program, i);
         const struct wasm_limits *limits = &memory->limits;
-        const uint64_t max = wasm_memory_chunks(memory, limits->max);
-        bool has_max = limits->has_max && max < HUSK_MAX_MEM_PAGES;
-        struct husk_image_memory row = {.min_pages = wasm_memory_chunks(memory, limits->min),
-                                        .max_pages = has_max ? max : HUSK_MAX_MEM_PAGES,
-                                        .flags = limits->has_max ? HUSK_LIMIT_HAS_MAX : 0,
-                                        .size_gva = plan->mem_size_gva[i],
-                                        .instance = writer->program->memories[i].instance};
+        const uint64_t most = limits->is_64 ? HUSK_MAX_MEM64_PAGES : HUSK_MAX_MEM_PAGES;
+        struct husk_image_memory row = {
+            .min_pages = wasm_memory_chunks(memory, limits->min),
+            .max_pages = limits->has_max ? wasm_memory_chunks(memory, limits->max) : most,
+            .flags = limit_flags(limits),
+            .size_gva = plan->mem_size_gva[i],
+            .instance = writer->program->memories[i].instance};
         buf_append(&writer->records[HUSK_REC_MEMORIES], &row, sizeof row);
     }
 }
@@ -180,10 +185,10 @@ static void add_tables(struct note_writer *writer) {
     const struct plan *plan = writer->input->plan;
     for (uint32_t i = 0; i < writer->program->tables_count; i++) {
         const struct wasm_table *table = program_table(writer->program, i);
-        bool has_max = table->limits.has_max && table->limits.max < UINT32_MAX;
-        struct husk_image_table row = {.min_entries = table->limits.min,
-                                       .max_entries = has_max ? table->limits.max : UINT32_MAX,
-                                       .flags = table->limits.has_max ? HUSK_LIMIT_HAS_MAX : 0,
+        const struct wasm_limits *limits = &table->limits;
+        struct husk_image_table row = {.min_entries = limits->min,
+                                       .max_entries = limits->has_max ? limits->max : UINT32_MAX,
+                                       .flags = limit_flags(limits),
                                        .elem_type = wasm_abi_type(NULL, table->elem_type),
                                        .base_gva = plan->tables[i].base_gva,
                                        .reserve_entries = plan->tables[i].reserve_entries,

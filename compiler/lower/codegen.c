@@ -110,6 +110,7 @@ static int chunk_compile(struct job_queue *queue, const struct chunk *chunk,
     int status = lower_module_init(&lm, queue->plan, queue->options, chunk->tier, err);
     if (status == 0) {
         lower_ops_join(lm.rows);
+        lm.has_tail_calls = queue->chunks->has_tail_calls;
         lm.is_quiet = queue->chunks->is_quiet;
         lm.smalls = chunk->tier == LOWER_TIER_FULL ? queue->chunks->smalls : NULL;
         LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);

@@ -31,6 +31,7 @@ struct chunks {
     uint32_t items_count;
     struct chunk *chunks;
     uint32_t chunks_count;
+    bool has_tail_calls;        /* any function of the program */
     bool *is_quiet;             /* per function, by codegen_find_quiet(); NULL: no exceptions */
     struct lower_small *smalls; /* per function, by codegen_find_small(); NULL: level 0 */
 };

@@ -30,6 +30,12 @@
 #define IC "instcombine<no-verify-fixpoint>"
 
 static const char *const pipeline_ssa = "function(sroa)";
+/* Of modules with 64-bit memories, from level 2 on. A loop that stores nothing compares its indices
+ * with the memory's window once, before its first round (indvars makes exits invariant). That must
+ * come before instcombine, which writes compares of neighbouring indices in ways that indvars does
+ * not know. Then the loop can be vectorised. */
+static const char *const pipeline_windows =
+    "function<eager-inv>(early-cse<memssa>,simplifycfg,loop-mssa(loop-rotate,licm),loop(indvars))";
 static const char *const pipeline_inline = "always-inline,elim-avail-extern,function(sroa)";
 
 /* Up to the vectoriser, and from it on: lower_hide_widths() runs in between, and no pass that could
@@ -106,6 +112,13 @@ LLVMTargetMachineRef codegen_machine_new(const struct codegen_options *options,
     return machine;
 }
 
+static bool has_64_bit_memory(const struct program *program) {
+    for (uint32_t i = 0; i < program->memories_count; i++)
+        if (program_memory(program, i)->limits.is_64)
+            return true;
+    return false;
+}
+
 static int passes_run(struct lower_module *lm, const char *passes, LLVMTargetMachineRef machine,
                       const struct codegen_options *options) {
     LLVMPassBuilderOptionsRef settings = LLVMCreatePassBuilderOptions();
@@ -128,6 +141,7 @@ int codegen_optimise(struct lower_module *lm, LLVMTargetMachineRef machine,
     if (tier == LOWER_TIER_FAST) {
         lower_quiet_nans(lm); /* the instruction selector folds x * 1, too */
         lower_locate_folds(lm);
+        lower_tails_finish(lm);
         return 0;
     }
     bool inlines = lm->inlining.wanted.count > 0;
@@ -138,12 +152,16 @@ int codegen_optimise(struct lower_module *lm, LLVMTargetMachineRef machine,
     lower_quiet_nans(lm);
     lower_locate_folds(lm);
     const char *const *pipeline = pipelines[options->opt_level];
-    status = passes_run(lm, pipeline[0], machine, options);
+    if (options->opt_level >= 2 && has_64_bit_memory(lm->program))
+        status = passes_run(lm, pipeline_windows, machine, options);
+    if (status == 0)
+        status = passes_run(lm, pipeline[0], machine, options);
     if (status == 0 && pipeline[1] != NULL) {
         lower_hide_widths(lm);
         status = passes_run(lm, pipeline[1], machine, options);
     }
     lower_traps_finish(lm);
     lower_locate_folds(lm);
+    lower_tails_finish(lm);
     return status == 0 ? lower_inline_finish(lm) : status;
 }

@@ -24,6 +24,8 @@
  * an entry for each of the latter. */
 #define FULL_PAD_VALUES_MAX 500000u
 #define FULL_CALL_VALUES_MAX 50000
+/* In a program with tail calls most of them go through memory (lower_tail.c). */
+#define FULL_CALL_VALUES_IN_MEMORY_MAX 12500
 /* Divisions and truncations: InstCombine asks every condition on the divisor at each of them. */
 #define FULL_CHECK_BLOCKS_MAX 4000
 #define FULL_LOCALS_MAX 5000
@@ -35,6 +37,12 @@ struct scan {
     uint64_t calls, tries;
     uint32_t block_accesses, block_accesses_max;
 };
+
+/* lower_atomic.c checks its address. */
+static bool is_aligned_access(enum wasm_op op) {
+    return wasm_opinfo(op)->feature == WASM_FEATURE_THREADS &&
+           wasm_opinfo(op)->imm == WASM_IMM_MEMARG && wasm_op_access_log2(op) != 0;
+}
 
 /* A check makes blocks, too: for its trap, and for what follows. */
 uint32_t codegen_check_blocks(enum wasm_op op) {
@@ -55,7 +63,9 @@ uint32_t codegen_check_blocks(enum wasm_op op) {
     case WASM_OP_I64_REM_S:
     case WASM_OP_I32_REM_U:
     case WASM_OP_I64_REM_U: return 2;
-    default: return 0;
+    case WASM_OP_MEMORY_ATOMIC_WAIT32:
+    case WASM_OP_MEMORY_ATOMIC_WAIT64: return 4;
+    default: return is_aligned_access(op) ? 2 : 0;
     }
 }
 
@@ -86,6 +96,9 @@ static void scan_instr(struct scan *scan, const struct program *program,
     scan->check_blocks += codegen_check_blocks(instr->op);
     if (is_access && program_memory(program, instr->mem.memory_idx)->has_byte_pages)
         scan->check_blocks += 2; /* lower_pages.c checks each access */
+    /* lower_memory64.c, too. These conditions are simpler: 4,000 of one pointer take 11 s. */
+    if (is_access && program_memory(program, instr->mem.memory_idx)->limits.is_64)
+        scan->check_blocks++;
     switch (wasm_opinfo(instr->op)->imm) {
     case WASM_IMM_MEMARG:
     case WASM_IMM_MEMARG_LANE:
@@ -109,10 +122,10 @@ static void scan_instr(struct scan *scan, const struct program *program,
         scan->blocks++;
         break;
     case WASM_IMM_FUNC:
-        if (instr->op == WASM_OP_CALL)
+        if (instr->op == WASM_OP_CALL || instr->op == WASM_OP_RETURN_CALL)
             scan_call(scan, program_func_type(program, instr->idx));
         break;
-    case WASM_IMM_TYPE: /* call_ref: of the others, none is lowered */
+    case WASM_IMM_TYPE: /* call_ref, return_call_ref: of the others, none is lowered */
     case WASM_IMM_CALL_INDIRECT:
         scan_call(scan, &program->types[instr->idx]);
         scan->blocks += 4;
@@ -126,19 +139,22 @@ static void scan_instr(struct scan *scan, const struct program *program,
     }
 }
 
-static bool scan_is_huge(const struct scan *scan, const struct wasm_func *func) {
+static bool scan_is_huge(const struct scan *scan, const struct wasm_func *func,
+                         bool has_tail_calls) {
     const uint64_t blocks = scan->blocks + (scan->tries > 0 ? scan->calls : 0);
+    const uint64_t call_values_max =
+        has_tail_calls ? FULL_CALL_VALUES_IN_MEMORY_MAX : FULL_CALL_VALUES_MAX;
     return func->code.count > FULL_BODY_BYTES_MAX ||
            scan->block_accesses_max > FULL_BLOCK_ACCESSES_MAX || scan->labels > FULL_LABELS_MAX ||
            blocks > FULL_BLOCKS_MAX || scan->tries > FULL_TRIES_MAX ||
-           scan->call_values > FULL_CALL_VALUES_MAX || scan->check_blocks > FULL_CHECK_BLOCKS_MAX ||
+           scan->call_values > call_values_max || scan->check_blocks > FULL_CHECK_BLOCKS_MAX ||
            func->locals_count > FULL_LOCALS_MAX ||
            func->locals_count * blocks > FULL_LOCALS_TIMES_BLOCKS_MAX ||
            (scan->tries > 0 && func->locals_count * scan->calls > FULL_PAD_VALUES_MAX);
 }
 
-static int scan_body(const struct program *program, uint32_t func_idx, bool *ret_is_huge,
-                     struct husk_error *err) {
+static int scan_body(const struct program *program, uint32_t func_idx, bool has_tail_calls,
+                     bool *ret_is_huge, struct husk_error *err) {
     const struct wasm_func *func = program_func(program, func_idx);
     struct scan scan = {0};
     struct wasm_reader reader;
@@ -151,7 +167,7 @@ static int scan_body(const struct program *program, uint32_t func_idx, bool *ret
             return status;
         scan_instr(&scan, program, &instr);
     }
-    *ret_is_huge = scan_is_huge(&scan, func);
+    *ret_is_huge = scan_is_huge(&scan, func, has_tail_calls);
     return 0;
 }
 
@@ -165,7 +181,7 @@ static int scan_func(const struct program *program, uint32_t func_idx, int opt_l
     struct item item = {.kind = ITEM_IMPORT_STUB, .idx = func_idx, .weight = 64};
     bool is_huge = false;
     if (!func->is_import) {
-        int status = scan_body(program, func_idx, &is_huge, err);
+        int status = scan_body(program, func_idx, chunks->has_tail_calls, &is_huge, err);
         if (status != 0)
             return status;
         item.kind = ITEM_FUNC;
@@ -174,6 +190,13 @@ static int scan_func(const struct program *program, uint32_t func_idx, int opt_l
     item.tier = is_huge || opt_level == 0 ? LOWER_TIER_FAST : LOWER_TIER_FULL;
     item_add(chunks, item);
     return 0;
+}
+
+static bool program_has_tail_calls(const struct program *program) {
+    bool result = false;
+    for (uint32_t i = 0; i < program->instances_count; i++)
+        result |= (program->instances[i].module->used.set & WASM_FEATURE_BIT(TAIL_CALLS)) != 0;
+    return result;
 }
 
 static int scan_program(const struct program *program, int opt_level, struct chunks *chunks,
@@ -236,7 +259,7 @@ static void chunks_cut(struct chunks *chunks, enum lower_tier tier, uint32_t byt
 int codegen_scan(const struct plan *plan, const struct codegen_options *options,
                  struct chunks *ret_chunks, struct husk_error *err) {
     const struct program *program = plan->program;
-    struct chunks chunks = {0};
+    struct chunks chunks = {.has_tail_calls = program_has_tail_calls(program)};
     size_t items_max =
         (size_t)program->funcs_count + program->types_count + program->instances_count + 1;
     chunks.items = calloc(items_max, sizeof *chunks.items);

@@ -35,12 +35,17 @@ struct measure {
     bool waits; /* it calls functions that may be small and have no rank yet */
 };
 
+/* Deliberately not made smaller by inlining: lower_call.c marks no tail call for it. */
+static uint32_t plain_call_cost(const struct measure *measure, uint32_t func_idx) {
+    return CALL_COST + program_func_type(measure->program, func_idx)->params_count;
+}
+
 static uint32_t call_cost(struct measure *measure, uint32_t func_idx) {
     const struct lower_small *small = &measure->smalls[func_idx];
     if (small->rank != 0 && small->rank < measure->rank)
         return small->cost;
     measure->waits |= small->rank != RANK_NEVER;
-    return CALL_COST + program_func_type(measure->program, func_idx)->params_count;
+    return plain_call_cost(measure, func_idx);
 }
 
 /* UINT32_MAX: a function that has it is not small. So instructions that this file does not know are
@@ -55,15 +60,16 @@ static uint32_t instr_cost(struct measure *measure, const struct wasm_instr *ins
     case WASM_IMM_I64:
     case WASM_IMM_F32:
     case WASM_IMM_F64: return 0;
+    case WASM_IMM_MEMARG: return 1 + 2 * codegen_check_blocks(instr->op);
     case WASM_IMM_GLOBAL:
-    case WASM_IMM_MEMARG:
     case WASM_IMM_LABEL:
     case WASM_IMM_SELECT_T: return 1;
     case WASM_IMM_BLOCKTYPE:
         return instr->op == WASM_OP_BLOCK ? 0 : instr->op == WASM_OP_IF ? 1 : UINT32_MAX;
-    case WASM_IMM_CALL_INDIRECT:
-        return instr->op == WASM_OP_CALL_INDIRECT ? INDIRECT_COST : UINT32_MAX;
+    case WASM_IMM_CALL_INDIRECT: return INDIRECT_COST;
     case WASM_IMM_FUNC:
+        if (instr->op == WASM_OP_RETURN_CALL)
+            return plain_call_cost(measure, instr->idx);
         return instr->op == WASM_OP_CALL ? call_cost(measure, instr->idx) : UINT32_MAX;
     default: return UINT32_MAX;
     }

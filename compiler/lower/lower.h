@@ -121,6 +121,7 @@ struct lower_module {
     enum lower_tier tier;
     uint32_t *tag_stamps, *tag_names; /* per tag: lower_exceptions.c */
     uint32_t tag_stamp, funcs_made;
+    bool has_tail_calls;    /* any function of the program: lower_tail.c */
     bool is_strict;         /* every access of state is volatile; always true in the fast tier */
     bool *table_may_change; /* per table: its size is not a constant */
     const bool *is_quiet;   /* per function: it throws nothing; NULL: there are no exceptions */
@@ -170,6 +171,13 @@ void lower_locate_folds(struct lower_module *lm);
 /* lower_trap.c: after all optimisation, turns traps into the instruction that traps. */
 void lower_traps_finish(struct lower_module *lm);
 
+/* lower_tail.c. mark: makes a call a tail call; its return follows. was: was the instruction one,
+ * before inlining made it a call? finish: after all optimisation, makes tail calls ready for code
+ * generation. */
+void lower_mark_tail_call(struct lower_module *lm, LLVMValueRef call);
+bool lower_was_tail_call(LLVMValueRef instruction);
+void lower_tails_finish(struct lower_module *lm);
+
 /* lower_widths.c: right before the loop vectoriser, hides extended counters of all widths except
  * that of addresses. The vectoriser confuses run-time checks of different widths. */
 void lower_hide_widths(struct lower_module *lm);
@@ -179,11 +187,23 @@ void lower_hide_widths(struct lower_module *lm);
 LLVMTypeRef lower_type(const struct lower_module *lm, valtype_t type);
 /* The results of a function are none, one value, or a structure of up to LOWER_STRUCT_RESULTS
  * values. More results go to memory that the caller gives as the first parameter (16 bytes
- * each). */
+ * each). In a program with tail calls, so do results that LLVM has no registers for. */
 #define LOWER_STRUCT_RESULTS 3
 #define LOWER_RESULT_BYTES 16
-bool lower_results_in_memory(const struct wasm_functype *type);
+bool lower_results_in_memory(const struct lower_module *lm, const struct wasm_functype *type);
 LLVMTypeRef lower_functype(const struct lower_module *lm, const struct wasm_functype *type);
+/* The parameters of one function so far, for lower_param_in_register(). */
+struct lower_registers {
+    uint32_t integers, vectors;
+};
+/* Is the next parameter of a function one of LLVM's function? Always, in a program without tail
+ * calls; else if it fits into a register (lower_tail.c). */
+struct lower_registers lower_registers_of(const struct lower_module *lm,
+                                          const struct wasm_functype *type);
+bool lower_param_in_register(const struct lower_module *lm, struct lower_registers *registers,
+                             valtype_t type);
+/* Where the caller leaves a parameter that is in no register. */
+LLVMValueRef lower_param_slot(struct lower_module *lm, uint32_t param_idx);
 /* The symbol is declared when it is first asked for. */
 LLVMValueRef lower_func_symbol(struct lower_module *lm, uint32_t func_idx);
 /* idx UINT32_MAX: the name has no number. The type i64 tells LLVM that the word is always mapped.
@@ -195,7 +215,8 @@ LLVMValueRef lower_runtime_func(struct lower_module *lm, const char *name);
 LLVMValueRef lower_mailbox_field(struct lower_module *lm, uint32_t offset);
 void lower_func_attributes(struct lower_module *lm, LLVMValueRef fn);
 void lower_set_nounwind(struct lower_module *lm, LLVMValueRef fn);
-#define LOWER_CALL_CONV 8 /* fastcc */
+/* LLVM's calling convention of functions: fastcc, or tailcc in a program with tail calls. */
+unsigned lower_call_conv(const struct lower_module *lm);
 #define LOWER_ATTRIBUTES ((LLVMAttributeIndex)LLVMAttributeFunctionIndex)
 LLVMValueRef lower_const_i32(const struct lower_module *lm, uint32_t value);
 LLVMValueRef lower_const_i64(const struct lower_module *lm, uint64_t value);
@@ -265,6 +286,7 @@ struct lower_func {
     uint32_t call_area_count;
     LLVMValueRef *locals; /* allocas, made when first used */
     valtype_t *local_types;
+    uint32_t *param_places; /* of LLVM's function; UINT32_MAX: in memory */
     uint32_t locals_count;
     LLVMValueRef *stack;
     uint32_t stack_count, stack_cap;
@@ -305,6 +327,9 @@ void lower_byte_paged_check(struct lower_func *lf, LLVMValueRef index64);
 LLVMValueRef lower_byte_paged_grow(struct lower_func *lf, LLVMValueRef delta64);
 /* The number of 64 KiB pages that the host has mapped for a memory. */
 LLVMValueRef lower_host_pages(struct lower_func *lf, uint32_t memory_idx);
+/* lower_memory64.c: traps if an access at this index of a 64-bit memory is beyond all that the
+ * memory can have. Returns the index to use; *offset becomes what is left to add, below 2^32. */
+LLVMValueRef lower_memory64_index(struct lower_func *lf, LLVMValueRef index, uint64_t *offset);
 /* lower_trap.c: trap with a kind of abi/trap.def if the i1 is true. lower_trap() traps always; the
  * code after it is unreachable. */
 void lower_trap_if(struct lower_func *lf, LLVMValueRef condition, uint8_t kind);
@@ -313,6 +338,14 @@ void lower_trap(struct lower_func *lf, uint8_t kind);
 LLVMValueRef lower_truth(struct lower_func *lf, LLVMValueRef value);
 LLVMValueRef lower_from_truth(struct lower_func *lf, LLVMValueRef bit);
 LLVMValueRef lower_zext64(struct lower_func *lf, LLVMValueRef value);
+/* lower_memory64.c: an i64 as an address of a memory, or an index of a table: i64 or, cut to 32
+ * bits, i32. */
+LLVMValueRef lower_to_address(struct lower_func *lf, LLVMValueRef value,
+                              const struct wasm_limits *limits);
+/* i1: does [start, start + count) reach beyond `size`? `limits`: of what has `start` as its
+ * address; NULL: it comes from an i32. */
+LLVMValueRef lower_range_is_outside(struct lower_func *lf, const struct wasm_limits *limits,
+                                    LLVMValueRef start, LLVMValueRef count, LLVMValueRef size);
 /* Access memories, globals, tables, and the sizes of segments: the state that a trap must leave
  * unchanged. */
 LLVMValueRef lower_state_load(struct lower_func *lf, LLVMTypeRef type, LLVMValueRef pointer);
@@ -353,6 +386,10 @@ void lower_branch_if(struct lower_func *lf, uint32_t depth, LLVMValueRef conditi
  * NULL if out of memory. */
 LLVMValueRef lower_call_from_stack(struct lower_func *lf, const struct wasm_functype *type,
                                    LLVMValueRef callee);
+/* The same, or a tail call: the current instruction's row says which. */
+#define LOWER_TAIL_CALL 1 /* lower_row.arg */
+void lower_call_or_tail_call(struct lower_func *lf, const struct wasm_functype *type,
+                             LLVMValueRef callee);
 /* Trap unless `id` is that of the type: with `null_trap` if it is 0, else for the wrong type. */
 void lower_trap_unless_type(struct lower_func *lf, LLVMValueRef id, uint32_t type_idx,
                             uint8_t null_trap);
@@ -381,8 +418,8 @@ void lower_legacy_scan(struct lower_func *lf, struct wasm_bytes code);
 /* lower_memory.c, lower_table.c: also used by init. Values are i64. */
 struct lower_span {
     uint32_t idx;       /* memory, table */
-    LLVMValueRef start; /* i64, from an i32 */
-    LLVMValueRef count; /* i64, from an i32 */
+    LLVMValueRef start; /* i64; from an i32, or from an i64 of a 64-bit memory or table */
+    LLVMValueRef count; /* the same */
 };
 LLVMValueRef lower_memory_pages(struct lower_func *lf, uint32_t memory_idx);
 LLVMValueRef lower_memory_pointer(struct lower_func *lf, uint32_t memory_idx, LLVMValueRef index64,
@@ -413,7 +450,7 @@ struct lower_rows {
 extern const struct lower_rows lower_control_rows, lower_call_rows, lower_integer_rows,
     lower_float_rows, lower_convert_rows, lower_memory_rows, lower_table_rows, lower_variable_rows,
     lower_simd_rows, lower_simd_memory_rows, lower_simd_integer_rows, lower_simd_float_rows,
-    lower_wide_rows, lower_ref_rows, lower_exception_rows, lower_legacy_rows;
+    lower_wide_rows, lower_ref_rows, lower_exception_rows, lower_legacy_rows, lower_atomic_rows;
 /* lower_ops.c */
 void lower_ops_join(struct lower_row *ret_rows);
 

@@ -47,23 +47,37 @@ static void push_results(struct lower_func *lf, const struct wasm_functype *type
     }
 }
 
-LLVMValueRef lower_call_value(struct lower_func *lf, const struct wasm_functype *type,
-                              LLVMValueRef callee, const LLVMValueRef *args) {
+/* `area`: where results in memory go, or NULL. Returns NULL if out of memory. */
+static LLVMValueRef build_call(struct lower_func *lf, const struct wasm_functype *type,
+                               LLVMValueRef callee, const LLVMValueRef *args, LLVMValueRef area) {
+    struct lower_registers registers = lower_registers_of(lf->lm, type);
     LLVMValueRef *all = malloc((type->params_count + 1u) * sizeof *all);
     if (all == NULL) {
         lower_fail(lf, HUSK_E_NOMEM, "out of memory");
         return NULL;
     }
-    LLVMValueRef area = lower_results_in_memory(type) ? call_area(lf, type->results_count) : NULL;
     uint32_t count = 0;
     if (area != NULL)
         all[count++] = area;
-    for (uint32_t i = 0; i < type->params_count; i++)
-        all[count++] = args[i];
+    for (uint32_t i = 0; i < type->params_count; i++) {
+        if (lower_param_in_register(lf->lm, &registers, type->params[i]))
+            all[count++] = args[i];
+        else
+            LLVMBuildStore(lf->builder, args[i], lower_param_slot(lf->lm, i));
+    }
     LLVMValueRef call = lower_call_or_invoke(lf, lower_functype(lf->lm, type), callee, all, count);
-    LLVMSetInstructionCallConv(call, LOWER_CALL_CONV);
+    LLVMSetInstructionCallConv(call, lower_call_conv(lf->lm));
     free(all);
-    push_results(lf, type, call, area);
+    return call;
+}
+
+LLVMValueRef lower_call_value(struct lower_func *lf, const struct wasm_functype *type,
+                              LLVMValueRef callee, const LLVMValueRef *args) {
+    LLVMValueRef area =
+        lower_results_in_memory(lf->lm, type) ? call_area(lf, type->results_count) : NULL;
+    LLVMValueRef call = build_call(lf, type, callee, args, area);
+    if (call != NULL)
+        push_results(lf, type, call, area);
     return call;
 }
 
@@ -82,10 +96,44 @@ LLVMValueRef lower_call_from_stack(struct lower_func *lf, const struct wasm_func
     return call;
 }
 
+/* The callee's results are of the same number and kind as this function's. The return must directly
+ * follow the call. A try around it is left with the frame: it does not catch what the callee
+ * throws. */
+static void tail_call(struct lower_func *lf, const struct wasm_functype *type,
+                      LLVMValueRef callee) {
+    LLVMValueRef *args = lf->stack + lf->stack_count - type->params_count;
+    struct lower_frame *frame = &lf->frames[lf->frames_count - 1];
+    struct lower_try *handler = frame->handler;
+    frame->handler = NULL;
+    LLVMValueRef call = build_call(lf, type, callee, args, lf->results_area);
+    frame->handler = handler;
+    if (call == NULL)
+        return;
+    lower_mark_tail_call(lf->lm, call);
+    if (LLVMGetTypeKind(LLVMTypeOf(call)) == LLVMVoidTypeKind)
+        LLVMBuildRetVoid(lf->builder);
+    else
+        LLVMBuildRet(lf->builder, call);
+    lf->is_reachable = false;
+}
+
+void lower_call_or_tail_call(struct lower_func *lf, const struct wasm_functype *type,
+                             LLVMValueRef callee) {
+    if (lf->row->arg == LOWER_TAIL_CALL)
+        tail_call(lf, type, callee);
+    else
+        lower_call_from_stack(lf, type, callee);
+}
+
 static void emit_call(struct lower_func *lf) {
     const struct wasm_functype *type = program_func_type(lf->lm->program, lf->instr.idx);
     LLVMValueRef call = lower_call_from_stack(lf, type, lower_func_symbol(lf->lm, lf->instr.idx));
     lower_inline_call(lf, lf->instr.idx, call);
+}
+
+static void emit_return_call(struct lower_func *lf) {
+    const struct wasm_functype *type = program_func_type(lf->lm->program, lf->instr.idx);
+    tail_call(lf, type, lower_func_symbol(lf->lm, lf->instr.idx));
 }
 
 /* Not the wanted type: null or something else? Off the fast path. */
@@ -127,7 +175,7 @@ static void emit_call_indirect(struct lower_func *lf) {
     lower_trap_unless_type(lf, load_half(lf, slot, 4), lf->instr.idx, TRAP_UNINITIALIZED_ELEMENT);
     LLVMValueRef address = lower_zext64(lf, load_half(lf, slot, 0));
     LLVMValueRef callee = LLVMBuildIntToPtr(lf->builder, address, lm->ptr, "");
-    lower_call_from_stack(lf, &lm->program->types[lf->instr.idx], callee);
+    lower_call_or_tail_call(lf, &lm->program->types[lf->instr.idx], callee);
 }
 
 LLVMValueRef lower_func_ref(struct lower_func *lf, uint32_t func_idx) {
@@ -160,11 +208,13 @@ int lower_import_stub(struct lower_module *lm, uint32_t func_idx) {
     const char *name = lm->plan->exception_slots_gva != 0 ? "husk.hostcall_refs" : "husk.hostcall";
     lower_func_begin(&lf, lm, lower_func_symbol(lm, func_idx), 0);
     lf.type = type;
-    uint32_t first = lower_results_in_memory(type) ? 1 : 0;
-    lf.results_area = first == 1 ? LLVMGetParam(lf.fn, 0) : NULL;
+    uint32_t place = lower_results_in_memory(lm, type) ? 1 : 0;
+    lf.results_area = place == 1 ? LLVMGetParam(lf.fn, 0) : NULL;
+    struct lower_registers registers = lower_registers_of(lm, type);
     for (uint32_t i = 0; i < type->params_count; i++)
-        LLVMBuildStore(lf.builder, LLVMGetParam(lf.fn, first + i),
-                       slot_pointer(lm, HUSK_MBOX_HOST_SLOTS, i));
+        if (lower_param_in_register(lm, &registers, type->params[i])) /* else it is there already */
+            LLVMBuildStore(lf.builder, LLVMGetParam(lf.fn, place++),
+                           slot_pointer(lm, HUSK_MBOX_HOST_SLOTS, i));
     LLVMBuildStore(lf.builder, lower_const_i32(lm, func_idx),
                    lower_mailbox_field(lm, HUSK_MBOX_IMPORT_IDX));
     lower_locate(&lf);
@@ -197,5 +247,7 @@ int lower_thunk(struct lower_module *lm, uint32_t type_idx) {
 static const struct lower_row call_rows[] = {
     {.op = WASM_OP_CALL, .emit = emit_call},
     {.op = WASM_OP_CALL_INDIRECT, .emit = emit_call_indirect},
+    {.op = WASM_OP_RETURN_CALL, .emit = emit_return_call},
+    {.op = WASM_OP_RETURN_CALL_INDIRECT, .emit = emit_call_indirect, .arg = LOWER_TAIL_CALL},
 };
 const struct lower_rows lower_call_rows = {call_rows, sizeof call_rows / sizeof call_rows[0]};

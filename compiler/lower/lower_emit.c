@@ -66,17 +66,23 @@ LLVMValueRef lower_alloca(struct lower_func *lf, LLVMTypeRef type, uint32_t coun
     return slot;
 }
 
+/* Its first value, at the end of the entry block: nothing is called before. */
+static LLVMValueRef local_first(struct lower_func *lf, uint32_t local_idx, LLVMTypeRef type) {
+    if (local_idx >= lf->type->params_count)
+        return LLVMConstNull(type);
+    if (lf->param_places[local_idx] != UINT32_MAX)
+        return LLVMGetParam(lf->fn, lf->param_places[local_idx]);
+    return LLVMBuildLoad2(lf->builder, type, lower_param_slot(lf->lm, local_idx), "");
+}
+
 LLVMValueRef lower_local(struct lower_func *lf, uint32_t local_idx) {
     if (lf->locals[local_idx] != NULL)
         return lf->locals[local_idx];
     LLVMTypeRef type = lower_type(lf->lm, lf->local_types[local_idx]);
     LLVMValueRef slot = lower_alloca(lf, type, 1);
-    LLVMValueRef first = LLVMConstNull(type);
-    if (local_idx < lf->type->params_count)
-        first = LLVMGetParam(lf->fn, local_idx + (lf->results_area != NULL ? 1 : 0));
     LLVMBasicBlockRef current = LLVMGetInsertBlock(lf->builder);
     LLVMPositionBuilderAtEnd(lf->builder, lf->entry);
-    LLVMBuildStore(lf->builder, first, slot);
+    LLVMBuildStore(lf->builder, local_first(lf, local_idx, type), slot);
     LLVMPositionBuilderAtEnd(lf->builder, current);
     lf->locals[local_idx] = slot;
     return slot;

@@ -67,7 +67,22 @@ int lower_func_end(struct lower_func *lf) {
     free(lf->stack);
     free(lf->locals);
     free(lf->local_types);
+    free(lf->param_places);
     return lf->status;
+}
+
+static int func_set_params(struct lower_func *lf) {
+    const struct wasm_functype *type = lf->type;
+    struct lower_registers registers = lower_registers_of(lf->lm, type);
+    uint32_t place = lower_results_in_memory(lf->lm, type) ? 1 : 0;
+    lf->results_area = place == 1 ? LLVMGetParam(lf->fn, 0) : NULL;
+    lf->param_places = calloc(type->params_count + 1u, sizeof *lf->param_places);
+    if (lf->param_places == NULL)
+        return lower_fail(lf, HUSK_E_NOMEM, "out of memory");
+    for (uint32_t i = 0; i < type->params_count; i++)
+        lf->param_places[i] =
+            lower_param_in_register(lf->lm, &registers, type->params[i]) ? place++ : UINT32_MAX;
+    return 0;
 }
 
 static int func_set_locals(struct lower_func *lf, const struct wasm_func *func) {
@@ -97,10 +112,8 @@ int lower_function(struct lower_module *lm, uint32_t func_idx) {
     lf.instr.offset = func->body_offset;
     lf.type = type;
     lower_inline_begin(&lf, func_idx);
-    if (lower_results_in_memory(type))
-        lf.results_area = LLVMGetParam(lf.fn, 0);
     lower_legacy_scan(&lf, func->code);
-    if (func_set_locals(&lf, func) == 0 && lf.status == 0) {
+    if (lf.status == 0 && func_set_params(&lf) == 0 && func_set_locals(&lf, func) == 0) {
         struct wasm_functype body = *type;
         body.params_count = 0;
         lower_frame_push(&lf, LOWER_BODY, &body);

@@ -159,7 +159,7 @@ static LLVMValueRef init_symbol(struct lower_module *lm, uint32_t instance_idx) 
         return fn;
     fn = LLVMAddFunction(lm->mod, name, LLVMFunctionType(lm->void_type, NULL, 0, false));
     LLVMSetVisibility(fn, LLVMHiddenVisibility);
-    LLVMSetFunctionCallConv(fn, LOWER_CALL_CONV);
+    LLVMSetFunctionCallConv(fn, lower_call_conv(lm));
     return fn;
 }
 

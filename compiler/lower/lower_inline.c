@@ -10,7 +10,8 @@
  *
  * Backtraces show inlined calls. After optimisation, every instruction of an inlined function gets
  * a column in the line table: the number of the call that it came in by. The linker turns it into
- * rows of the image.
+ * rows of the image. A tail call that was inlined is a call by its function's caller: had it been a
+ * jump, backtraces would not show the function that it left.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -144,6 +145,11 @@ static uint32_t call_number(struct lower_module *lm, LLVMMetadataRef place, LLVM
 static void number_instruction(struct lower_module *lm, LLVMValueRef instruction) {
     LLVMMetadataRef location = LLVMInstructionGetDebugLoc(instruction);
     LLVMMetadataRef place = location == NULL ? NULL : LLVMDILocationGetInlinedAt(location);
+    if (place != NULL && lower_was_tail_call(instruction)) {
+        LLVMInstructionSetDebugLoc(instruction, place);
+        location = place;
+        place = LLVMDILocationGetInlinedAt(location);
+    }
     if (place == NULL)
         return;
     LLVMMetadataRef scope = LLVMDILocationGetScope(location);

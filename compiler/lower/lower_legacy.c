@@ -173,7 +173,8 @@ static void emit_try(struct lower_func *lf) {
         return;
     frame->legacy = try;
     if (try != NULL || row->delegate != NONE)
-        frame->handler = try != NULL ? try : target;
+        frame->handler = try != NULL ? try : target
+            ;
 }
 
 /* ---- handlers ---- */

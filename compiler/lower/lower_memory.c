@@ -2,7 +2,7 @@
  * compiler/lower/lower_memory.c: linear memory (core spec 4.4.7). Loads and stores have no bounds
  * checks. Addresses beyond the memory are not mapped (abi/layout.h reserves index + offset +
  * width), and the page fault is the trap. Bulk instructions check their whole range first, because
- * they must trap before they write anything.
+ * they must trap before they write anything. lower_memory64.c bounds indices of 64 bits.
  *
  * An address is GEP @i0.mem, zext(index), then GEP nuw by the offset. Deliberately no inbounds,
  * because a wasm address may be anywhere. Deliberately no alignment, because wasm's is a hint.
@@ -49,12 +49,20 @@ static bool is_byte_paged(const struct lower_func *lf, uint32_t memory_idx) {
     return program_memory(lf->lm->program, memory_idx)->has_byte_pages;
 }
 
+static const struct wasm_limits *limits_of(const struct lower_func *lf, uint32_t memory_idx) {
+    return &program_memory(lf->lm->program, memory_idx)->limits;
+}
+
 LLVMValueRef lower_access_pointer(struct lower_func *lf) {
+    const uint32_t memory_idx = lf->instr.mem.memory_idx;
+    uint64_t offset = lf->instr.mem.offset;
     LLVMValueRef index = lower_zext64(lf, lower_pop(lf));
-    if (is_byte_paged(lf, lf->instr.mem.memory_idx))
+    if (is_byte_paged(lf, memory_idx))
         lower_byte_paged_check(lf, index);
+    if (limits_of(lf, memory_idx)->is_64)
+        index = lower_memory64_index(lf, index, &offset);
     lower_locate(lf);
-    return lower_memory_pointer(lf, lf->instr.mem.memory_idx, index, lf->instr.mem.offset);
+    return lower_memory_pointer(lf, memory_idx, index, offset);
 }
 
 /* arg: bits that are read, 0 = the whole value; arg2: LLVMSExt or LLVMZExt */
@@ -93,8 +101,8 @@ LLVMValueRef lower_memory_pages(struct lower_func *lf, uint32_t memory_idx) {
 }
 
 static void emit_size(struct lower_func *lf) {
-    lower_push(lf,
-               LLVMBuildTrunc(lf->builder, lower_memory_pages(lf, lf->instr.idx), lf->lm->i32, ""));
+    lower_push(lf, lower_to_address(lf, lower_memory_pages(lf, lf->instr.idx),
+                                    limits_of(lf, lf->instr.idx)));
 }
 
 /* ~0 for a failure becomes -1. */
@@ -103,21 +111,14 @@ static void emit_grow(struct lower_func *lf) {
     LLVMValueRef old = is_byte_paged(lf, lf->instr.idx)
                            ? lower_byte_paged_grow(lf, delta)
                            : lower_service(lf, HUSK_SERVICE_MEMORY_GROW, lf->instr.idx, delta);
-    lower_push(lf, LLVMBuildTrunc(lf->builder, old, lf->lm->i32, ""));
+    lower_push(lf, lower_to_address(lf, old, limits_of(lf, lf->instr.idx)));
 }
 
 /* ---- bulk instructions ---- */
 
-/* start and count come from 32 bits: their sum does not wrap. */
-static LLVMValueRef range_is_outside(struct lower_func *lf, LLVMValueRef start, LLVMValueRef count,
-                                     LLVMValueRef size) {
-    LLVMValueRef end = LLVMBuildAdd(lf->builder, start, count, "");
-    return LLVMBuildICmp(lf->builder, LLVMIntUGT, end, size, "");
-}
-
 static void trap_if_outside(struct lower_func *lf, const struct lower_span *span) {
-    LLVMValueRef outside =
-        range_is_outside(lf, span->start, span->count, memory_bytes(lf, span->idx));
+    LLVMValueRef outside = lower_range_is_outside(lf, limits_of(lf, span->idx), span->start,
+                                                  span->count, memory_bytes(lf, span->idx));
     lower_trap_if(lf, outside, TRAP_MEMORY_OUT_OF_BOUNDS);
 }
 
@@ -159,7 +160,8 @@ void lower_memory_init_range(struct lower_func *lf, uint32_t data_idx,
                              const struct lower_span *dest, LLVMValueRef source) {
     struct lower_module *lm = lf->lm;
     LLVMValueRef size = LLVMBuildLoad2(lf->builder, lm->i64, data_size_slot(lf, data_idx), "");
-    lower_trap_if(lf, range_is_outside(lf, source, dest->count, size), TRAP_MEMORY_OUT_OF_BOUNDS);
+    lower_trap_if(lf, lower_range_is_outside(lf, NULL, source, dest->count, size),
+                  TRAP_MEMORY_OUT_OF_BOUNDS);
     trap_if_outside(lf, dest);
     if (!lm->plan->datas[data_idx].has_symbol)
         return; /* its size is 0 from the start: nothing but the checks is left */

@@ -16,6 +16,7 @@
 #include "error.h"
 #include "layout.h"
 #include "lower.h"
+#include "mailbox.h"
 
 static const char *const intrinsic_names[LOWER_INTRINSICS_COUNT] = {
     [LOWER_CTLZ] = "llvm.ctlz",
@@ -186,10 +187,6 @@ LLVMTypeRef lower_type(const struct lower_module *lm, valtype_t type) {
     return NULL;
 }
 
-bool lower_results_in_memory(const struct wasm_functype *type) {
-    return type->results_count > LOWER_STRUCT_RESULTS;
-}
-
 LLVMTypeRef lower_functype(const struct lower_module *lm, const struct wasm_functype *type) {
     LLVMTypeRef small[17];
     size_t count = type->params_count + 1u;
@@ -197,14 +194,16 @@ LLVMTypeRef lower_functype(const struct lower_module *lm, const struct wasm_func
     if (params == NULL)
         return NULL;
     uint32_t used = 0;
-    if (lower_results_in_memory(type))
+    if (lower_results_in_memory(lm, type))
         params[used++] = lm->ptr;
+    struct lower_registers registers = lower_registers_of(lm, type);
     for (uint32_t i = 0; i < type->params_count; i++)
-        params[used++] = lower_type(lm, type->params[i]);
+        if (lower_param_in_register(lm, &registers, type->params[i]))
+            params[used++] = lower_type(lm, type->params[i]);
     LLVMTypeRef result = lm->void_type;
     if (type->results_count == 1) {
         result = lower_type(lm, type->results[0]);
-    } else if (type->results_count > 1 && !lower_results_in_memory(type)) {
+    } else if (type->results_count > 1 && !lower_results_in_memory(lm, type)) {
         LLVMTypeRef fields[LOWER_STRUCT_RESULTS];
         for (uint32_t i = 0; i < type->results_count; i++)
             fields[i] = lower_type(lm, type->results[i]);
@@ -255,7 +254,7 @@ LLVMValueRef lower_func_symbol(struct lower_module *lm, uint32_t func_idx) {
     fn = LLVMAddFunction(lm->mod, name,
                          lower_functype(lm, program_func_type(lm->program, func_idx)));
     LLVMSetVisibility(fn, LLVMHiddenVisibility);
-    LLVMSetFunctionCallConv(fn, LOWER_CALL_CONV);
+    LLVMSetFunctionCallConv(fn, lower_call_conv(lm));
     if (lm->is_quiet != NULL && lm->is_quiet[func_idx])
         lower_set_nounwind(lm, fn);
     return fn;
@@ -324,4 +323,8 @@ LLVMValueRef lower_mailbox_field(struct lower_module *lm, uint32_t offset) {
         lower_absolute(lm, "husk.mailbox", UINT32_MAX, lm->bytes, HUSK_MAILBOX_GVA);
     LLVMValueRef index = lower_const_i64(lm, offset);
     return LLVMConstGEP2(lm->i8, mailbox, &index, 1);
+}
+
+LLVMValueRef lower_param_slot(struct lower_module *lm, uint32_t param_idx) {
+    return lower_mailbox_field(lm, HUSK_MBOX_HOST_SLOTS + param_idx * HUSK_SLOT_BYTES);
 }

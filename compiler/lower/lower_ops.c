@@ -11,6 +11,7 @@ static const struct lower_rows *const all_rows[] = {
     &lower_convert_rows, &lower_memory_rows,      &lower_table_rows,        &lower_variable_rows,
     &lower_simd_rows,    &lower_simd_memory_rows, &lower_simd_integer_rows, &lower_simd_float_rows,
     &lower_wide_rows,    &lower_ref_rows,         &lower_exception_rows,    &lower_legacy_rows,
+    &lower_atomic_rows,
 };
 
 static void row_set_types(struct lower_row *row) {

@@ -28,14 +28,20 @@ LLVMValueRef lower_byte_paged_size(struct lower_func *lf, uint32_t memory_idx) {
     return LLVMBuildLoad2(lf->builder, lf->lm->i64, size_slot(lf, memory_idx), "");
 }
 
-/* index + offset + width is below 2^34: it does not wrap. */
+/* Of offset and width together: with 64-bit addresses, an offset that does not fit is beyond every
+ * memory. */
+static uint64_t access_distance(const struct wasm_instr *instr) {
+    const uint64_t width = UINT64_C(1) << wasm_op_access_log2(instr->op);
+    return instr->mem.offset > UINT64_MAX - width ? UINT64_MAX : instr->mem.offset + width;
+}
+
 void lower_byte_paged_check(struct lower_func *lf, LLVMValueRef index64) {
-    const uint64_t width = UINT64_C(1) << wasm_op_access_log2(lf->instr.op);
-    LLVMValueRef distance = lower_const_i64(lf->lm, lf->instr.mem.offset + width);
-    LLVMValueRef end = LLVMBuildAdd(lf->builder, index64, distance, "");
-    LLVMValueRef size = lower_byte_paged_size(lf, lf->instr.mem.memory_idx);
-    lower_trap_if(lf, LLVMBuildICmp(lf->builder, LLVMIntUGT, end, size, ""),
-                  TRAP_MEMORY_OUT_OF_BOUNDS);
+    const uint32_t memory_idx = lf->instr.mem.memory_idx;
+    LLVMValueRef distance = lower_const_i64(lf->lm, access_distance(&lf->instr));
+    LLVMValueRef outside =
+        lower_range_is_outside(lf, &program_memory(lf->lm->program, memory_idx)->limits, index64,
+                               distance, lower_byte_paged_size(lf, memory_idx));
+    lower_trap_if(lf, outside, TRAP_MEMORY_OUT_OF_BOUNDS);
 }
 
 /* Asks the host for the pages of 64 KiB that `bytes` need and the memory does not have. Goes on in
@@ -59,17 +65,22 @@ static void ask_host(struct lower_func *lf, LLVMValueRef bytes, LLVMBasicBlockRe
     LLVMBuildCondBr(lf->builder, is_refused, failed, enough);
 }
 
+/* The most bytes that the memory can have, here. */
+static uint64_t most_bytes(const struct wasm_limits *limits) {
+    return limits->is_64 && limits->max > HUSK_MEM64_INDEX_MAX ? HUSK_MEM64_INDEX_MAX : limits->max;
+}
+
 LLVMValueRef lower_byte_paged_grow(struct lower_func *lf, LLVMValueRef delta64) {
     struct lower_module *lm = lf->lm;
-    const uint64_t max = program_memory(lm->program, lf->instr.idx)->limits.max;
+    const uint64_t max = most_bytes(&program_memory(lm->program, lf->instr.idx)->limits);
     LLVMBasicBlockRef within = lower_new_block(lf, "");
     LLVMBasicBlockRef enough = lower_new_block(lf, "");
     LLVMBasicBlockRef failed = lower_new_block(lf, "");
     LLVMBasicBlockRef end = lower_new_block(lf, "");
     LLVMValueRef old = lower_byte_paged_size(lf, lf->instr.idx);
     LLVMValueRef new = LLVMBuildAdd(lf->builder, old, delta64, "");
-    LLVMValueRef is_within =
-        LLVMBuildICmp(lf->builder, LLVMIntULE, new, lower_const_i64(lm, max), "");
+    LLVMValueRef left = LLVMBuildSub(lf->builder, lower_const_i64(lm, max), old, "");
+    LLVMValueRef is_within = LLVMBuildICmp(lf->builder, LLVMIntULE, delta64, left, "");
     LLVMBuildCondBr(lf->builder, is_within, within, failed);
     LLVMPositionBuilderAtEnd(lf->builder, within);
     ask_host(lf, new, enough, failed);

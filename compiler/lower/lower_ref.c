@@ -52,7 +52,7 @@ static void emit_call_ref(struct lower_func *lf) {
                            TRAP_NULL_FUNCTION_REFERENCE);
     LLVMValueRef address = LLVMBuildAnd(lf->builder, ref, lower_const_i64(lm, UINT32_MAX), "");
     LLVMValueRef callee = LLVMBuildIntToPtr(lf->builder, address, lm->ptr, "");
-    lower_call_from_stack(lf, &lm->program->types[lf->instr.idx], callee);
+    lower_call_or_tail_call(lf, &lm->program->types[lf->instr.idx], callee);
 }
 
 static const struct lower_row ref_rows[] = {
@@ -63,5 +63,6 @@ static const struct lower_row ref_rows[] = {
     {.op = WASM_OP_BR_ON_NULL, .emit = emit_br_on_null},
     {.op = WASM_OP_BR_ON_NON_NULL, .emit = emit_br_on_non_null},
     {.op = WASM_OP_CALL_REF, .emit = emit_call_ref},
+    {.op = WASM_OP_RETURN_CALL_REF, .emit = emit_call_ref, .arg = LOWER_TAIL_CALL},
 };
 const struct lower_rows lower_ref_rows = {ref_rows, sizeof ref_rows / sizeof ref_rows[0]};

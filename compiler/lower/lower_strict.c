@@ -299,6 +299,8 @@ static bool is_end(LLVMValueRef user, LLVMValueRef value) {
     case LLVMStore: return !is_written_back(user, value);
     case LLVMInvoke:
     case LLVMLoad: /* as an address: that load's own trap needs it */
+    case LLVMAtomicRMW:
+    case LLVMAtomicCmpXchg:
     case LLVMRet:
     case LLVMUnreachable: return true;
     case LLVMBr:

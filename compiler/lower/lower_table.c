@@ -25,15 +25,14 @@ static LLVMValueRef entry_pointer(struct lower_func *lf, LLVMValueRef base, LLVM
     return LLVMBuildGEP2(lf->builder, lf->lm->i64, base, &index64, 1, "");
 }
 
-static void trap_if_range_outside(struct lower_func *lf, LLVMValueRef start, LLVMValueRef count,
-                                  LLVMValueRef size) {
-    LLVMValueRef end = LLVMBuildAdd(lf->builder, start, count, "");
-    lower_trap_if(lf, LLVMBuildICmp(lf->builder, LLVMIntUGT, end, size, ""),
-                  TRAP_TABLE_OUT_OF_BOUNDS);
+static const struct wasm_limits *limits_of(const struct lower_func *lf, uint32_t table_idx) {
+    return &program_table(lf->lm->program, table_idx)->limits;
 }
 
 static void trap_if_outside(struct lower_func *lf, const struct lower_span *span) {
-    trap_if_range_outside(lf, span->start, span->count, lower_table_size(lf, span->idx));
+    LLVMValueRef outside = lower_range_is_outside(lf, limits_of(lf, span->idx), span->start,
+                                                  span->count, lower_table_size(lf, span->idx));
+    lower_trap_if(lf, outside, TRAP_TABLE_OUT_OF_BOUNDS);
 }
 
 static LLVMValueRef span_pointer(struct lower_func *lf, const struct lower_span *span) {
@@ -65,7 +64,7 @@ static void emit_set(struct lower_func *lf) {
 
 static void emit_size(struct lower_func *lf) {
     LLVMValueRef size = lower_table_size(lf, lf->instr.idx);
-    lower_push(lf, LLVMBuildTrunc(lf->builder, size, lf->lm->i32, ""));
+    lower_push(lf, lower_to_address(lf, size, limits_of(lf, lf->instr.idx)));
 }
 
 /* for (i = 0; i < count; i++) pointer[i] = value; */
@@ -114,7 +113,7 @@ static void emit_grow(struct lower_func *lf) {
     LLVMValueRef failed = LLVMBuildICmp(lf->builder, LLVMIntEQ, old, LLVMConstAllOnes(lm->i64), "");
     LLVMValueRef count = LLVMBuildSelect(lf->builder, failed, lower_const_i64(lm, 0), delta, "");
     fill_entries(lf, entry_pointer(lf, lower_table_base(lf, lf->instr.idx), old), value, count);
-    lower_push(lf, LLVMBuildTrunc(lf->builder, old, lm->i32, ""));
+    lower_push(lf, lower_to_address(lf, old, limits_of(lf, lf->instr.idx)));
 }
 
 static void emit_copy(struct lower_func *lf) {
@@ -146,7 +145,8 @@ LLVMValueRef lower_elem_base(struct lower_func *lf, uint32_t elem_idx) {
 void lower_table_init_range(struct lower_func *lf, uint32_t elem_idx, const struct lower_span *dest,
                             LLVMValueRef source) {
     LLVMValueRef size = LLVMBuildLoad2(lf->builder, lf->lm->i64, elem_size_slot(lf, elem_idx), "");
-    trap_if_range_outside(lf, source, dest->count, size);
+    lower_trap_if(lf, lower_range_is_outside(lf, NULL, source, dest->count, size),
+                  TRAP_TABLE_OUT_OF_BOUNDS);
     trap_if_outside(lf, dest);
     LLVMValueRef from = entry_pointer(lf, lower_elem_base(lf, elem_idx), source);
     LLVMValueRef bytes = count_bytes(lf, dest->count);

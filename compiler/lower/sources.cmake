@@ -6,6 +6,7 @@ set(sources
     codegen_small.c
     codegen_throws.c
     crew.c
+    lower_atomic.c
     lower_call.c
     lower_control.c
     lower_convert.c
@@ -21,6 +22,7 @@ set(sources
     lower_lanes.c
     lower_legacy.c
     lower_memory.c
+    lower_memory64.c
     lower_module.c
     lower_nan.c
     lower_ops.c
@@ -32,6 +34,7 @@ set(sources
     lower_simd_memory.c
     lower_strict.c
     lower_table.c
+    lower_tail.c
     lower_trap.c
     lower_wide.c
     lower_widths.c

@@ -196,6 +196,8 @@ static bool datas_are_scattered(const struct plan *plan) {
             continue;
         uint32_t memory = instance->memories[data->memory_idx];
         total += data->bytes.count;
+        if (offset.bits > HUSK_MEM64_INDEX_MAX)
+            continue; /* in no memory */
         low[memory] = offset.bits < low[memory] ? offset.bits : low[memory];
         high[memory] = offset.bits > high[memory] ? offset.bits : high[memory];
     }
@@ -426,6 +428,24 @@ static int in_module(const struct program *program, struct program_def def, int 
                        name_show(&shown, (const char *)name.data, name.count));
 }
 
+/* A module with a larger one is valid, and cannot be instantiated. With 32-bit addresses there is
+ * none. */
+static int check_memories(const struct program *program, struct husk_error *err) {
+    for (uint32_t i = 0; i < program->memories_count; i++) {
+        const struct wasm_memory *memory = program_memory(program, i);
+        const uint64_t pages = wasm_memory_chunks(memory, memory->limits.min);
+        if (pages > WASM_LIMIT_MEM64_PAGES)
+            return in_module(
+                program, program->memories[i],
+                error_at(err, HUSK_E_LIMIT, memory->offset,
+                         "a memory starts with %llu pages of 64 KiB; with 64-bit addresses it can "
+                         "have %u (8 GiB): declare a smaller minimum",
+                         (unsigned long long)pages, WASM_LIMIT_MEM64_PAGES),
+                err);
+    }
+    return 0;
+}
+
 /* A module with a larger one is valid, and cannot be instantiated. */
 static int check_tables(const struct program *program, struct husk_error *err) {
     for (uint32_t i = 0; i < program->tables_count; i++) {
@@ -506,6 +526,8 @@ static int check_imports(const struct program *program, struct husk_error *err) 
 
 int plan_new(const struct program *program, struct plan **ret_plan, struct husk_error *err) {
     int status = check_imports(program, err);
+    if (status == 0)
+        status = check_memories(program, err);
     if (status != 0)
         return status;
     struct plan_full *full = calloc(1, sizeof *full);

@@ -115,8 +115,12 @@ static void type_text(const struct join *join, const struct described *item,
                  item->kind == WASM_KIND_TABLE ? TYPE_TEXT(item->type) : "",
                  item->kind == WASM_KIND_TABLE ? ", " : "", item->limits.min);
     }
+    if (item->limits.is_shared)
+        append(text, ", shared");
     if (item->has_byte_pages)
         append(text, " pages of one byte");
+    if (item->limits.is_64)
+        append(text, item->kind == WASM_KIND_TABLE ? ", i64 indices" : ", i64 addresses");
 }
 
 /* "module"."name", which is imported or exported. */
@@ -157,12 +161,9 @@ static bool may_have_grown(const struct join *join, uint32_t importer) {
 
 static bool limits_match(const struct join *join, uint32_t importer, const struct described *have,
                          const struct described *wanted) {
-    uint64_t max = UINT32_MAX;
-    if (have->kind == WASM_KIND_MEMORY && !have->has_byte_pages)
-        max = HUSK_MAX_MEM_PAGES;
-    if (have->limits.has_max)
-        max = have->limits.max;
+    const uint64_t max = have->limits.max; /* the most that its addresses reach, if none is given */
     if (wanted->limits.is_64 != have->limits.is_64 ||
+        wanted->limits.is_shared != have->limits.is_shared ||
         wanted->has_byte_pages != have->has_byte_pages)
         return false;
     if (wanted->limits.has_max && (!have->limits.has_max || have->limits.max > wanted->limits.max))
@@ -212,9 +213,10 @@ int join_same(struct join *join, struct join_import first, struct join_import se
     const struct named_item a = import_item(join, first), b = import_item(join, second);
     if (a.item.type_idx == b.item.type_idx && a.item.type == b.item.type &&
         a.item.has_byte_pages == b.item.has_byte_pages &&
-        a.item.limits.is_64 == b.item.limits.is_64 && a.item.is_mutable == b.item.is_mutable &&
-        a.item.limits.min == b.item.limits.min && a.item.limits.has_max == b.item.limits.has_max &&
-        a.item.limits.max == b.item.limits.max)
+        a.item.limits.is_64 == b.item.limits.is_64 &&
+        a.item.limits.is_shared == b.item.limits.is_shared &&
+        a.item.is_mutable == b.item.is_mutable && a.item.limits.min == b.item.limits.min &&
+        a.item.limits.has_max == b.item.limits.has_max && a.item.limits.max == b.item.limits.max)
         return 0;
     struct name_text shown[4];
     char a_text[TYPE_TEXT_BYTES], b_text[TYPE_TEXT_BYTES];

@@ -44,19 +44,26 @@ enum exchange_step {
 struct exchange {
     husk_sandbox *sandbox;
     const void *bytes; /* the input; borrowed */
-    uint32_t count;
+    uint64_t count;
     bool may_free;
     struct bytes_exports exports;
     enum exchange_step step;
     struct guest_block input, output;
-    uint32_t input_bytes;                  /* size of the input's block */
+    uint64_t input_bytes;                  /* size of the input's block */
     struct husk_value args[4], results[2]; /* of the next call, or of the last one */
     char *copy;                            /* a copy of the output; owned */
     size_t copy_count;
 };
 
-static struct husk_value value_u32(uint32_t number) {
-    return (struct husk_value){.type = HUSK_I32, .of.i32 = (int32_t)number};
+/* A pointer or a size, of the width that the module's memory has. */
+static struct husk_value value_of_number(const struct exchange *exchange, uint64_t number) {
+    return exchange->exports.is_64
+               ? (struct husk_value){.type = HUSK_I64, .of.i64 = (int64_t)number}
+               : (struct husk_value){.type = HUSK_I32, .of.i32 = (int32_t)number};
+}
+
+static uint64_t number_of(const struct exchange *exchange, const struct husk_value *value) {
+    return exchange->exports.is_64 ? (uint64_t)value->of.i64 : (uint32_t)value->of.i32;
 }
 
 /* True: the host owns the input's block. If the module cannot free, the called function may believe
@@ -69,13 +76,13 @@ static bool input_is_ours(const struct exchange *exchange) {
 /* ---- The next call ---- */
 
 /* Set the arguments, and return their number. */
-static size_t args_set(struct exchange *exchange, const uint32_t *numbers, size_t count) {
+static size_t args_set(struct exchange *exchange, const uint64_t *numbers, size_t count) {
     for (size_t i = 0; i < count; i++)
-        exchange->args[i] = value_u32(numbers[i]);
+        exchange->args[i] = value_of_number(exchange, numbers[i]);
     return count;
 }
 
-static uint32_t shrunk(const struct guest_block *block) {
+static uint64_t shrunk(const struct guest_block *block) {
     return block->bytes > 1 ? 1 : 0;
 }
 
@@ -83,12 +90,12 @@ static void prepare_release(struct exchange *exchange, const struct guest_block 
                             struct call_request *request) {
     request->func = exchange->exports.release;
     if (exchange->exports.release_kind == BYTES_RELEASE_POST) {
-        request->args_count = exchange->exports.form == BYTES_TWO_I32 ? 2 : 1;
+        request->args_count = exchange->exports.form == BYTES_TWO_NUMBERS ? 2 : 1;
         memcpy(exchange->args, exchange->results, sizeof exchange->results);
     } else if (exchange->exports.release_kind == BYTES_RELEASE_FREE) {
         request->args_count = args_set(exchange, &block->addr, 1);
     } else {
-        const uint32_t numbers[4] = {block->addr, block->bytes, 1, shrunk(block)};
+        const uint64_t numbers[4] = {block->addr, block->bytes, 1, shrunk(block)};
         request->args_count = args_set(exchange, numbers, 4);
         request->results_count = 1;
     }
@@ -98,9 +105,9 @@ static void prepare_release(struct exchange *exchange, const struct guest_block 
 static struct call_request exchange_prepare(struct exchange *exchange) {
     const struct bytes_exports *exports = &exchange->exports;
     struct call_request request = {.args = exchange->args, .results = exchange->results};
-    const uint32_t allocation[4] = {exchange->input.addr, exchange->input.bytes, 1,
+    const uint64_t allocation[4] = {exchange->input.addr, exchange->input.bytes, 1,
                                     exchange->input_bytes};
-    const uint32_t input[2] = {exchange->input.addr, exchange->count};
+    const uint64_t input[2] = {exchange->input.addr, exchange->count};
     switch (exchange->step) {
     case EXCHANGE_ALLOCATE:
         request.func = exports->allocate;
@@ -111,7 +118,7 @@ static struct call_request exchange_prepare(struct exchange *exchange) {
     case EXCHANGE_EXPORT:
         request.func = exports->func;
         request.args_count = args_set(exchange, input, 2);
-        request.results_count = exports->form == BYTES_TWO_I32 ? 2 : 1;
+        request.results_count = exports->form == BYTES_TWO_NUMBERS ? 2 : 1;
         break;
     case EXCHANGE_FREE_OUTPUT: prepare_release(exchange, &exchange->output, &request); break;
     case EXCHANGE_FREE_INPUT: prepare_release(exchange, &exchange->input, &request); break;
@@ -123,38 +130,42 @@ static struct call_request exchange_prepare(struct exchange *exchange) {
 /* ---- The results of a call ---- */
 
 /* In the main instance's memory. */
-static int exchange_span(const struct exchange *exchange, uint32_t addr, uint64_t count,
+static int exchange_span(const struct exchange *exchange, uint64_t addr, uint64_t count,
                          uint8_t **ret_span) {
     const uint32_t mem_idx = image_main_memory(exchange->sandbox->image->code);
     return sandbox_span(exchange->sandbox, mem_idx, addr, count, ret_span, NULL);
 }
 
 static int put_input(struct exchange *exchange, struct husk_error *err) {
-    const uint32_t addr = exchange->input.addr;
+    const uint64_t addr = exchange->input.addr;
     uint8_t *span;
     if (addr == 0 && exchange->count > 0)
-        return error_set(err, HUSK_E_GUEST, "the module's allocator has no %u bytes",
-                         exchange->count);
+        return error_set(err, HUSK_E_GUEST, "the module's allocator has no %llu bytes",
+                         (unsigned long long)exchange->count);
     if (exchange_span(exchange, addr, exchange->count, &span) != 0)
-        return error_set(
-            err, HUSK_E_GUEST,
-            "the module's allocator gave address %u for %u bytes, which is outside of its memory",
-            addr, exchange->count);
+        return error_set(err, HUSK_E_GUEST,
+                         "the module's allocator gave address %llu for %llu bytes, which is "
+                         "outside of its memory",
+                         (unsigned long long)addr, (unsigned long long)exchange->count);
+    hotset_host_writes(&exchange->sandbox->machine->hotset, span, exchange->count);
     if (exchange->count > 0)
         memcpy(span, exchange->bytes, exchange->count);
     exchange->step = EXCHANGE_EXPORT;
     return 0;
 }
 
-static int read_pair(const struct exchange *exchange, uint32_t addr, struct guest_block *ret_block,
+static int read_pair(const struct exchange *exchange, uint64_t addr, struct guest_block *ret_block,
                      struct husk_error *err) {
+    const size_t width = exchange->exports.is_64 ? 8 : 4;
+    struct guest_block block = {0, 0};
     uint8_t *span;
-    if (exchange_span(exchange, addr, 8, &span) != 0)
+    if (exchange_span(exchange, addr, 2 * width, &span) != 0)
         return error_set(err, HUSK_E_GUEST,
-                         "the result is at address %u, which is outside of the guest's memory",
-                         addr);
-    memcpy(&ret_block->addr, span, 4);
-    memcpy(&ret_block->bytes, span + 4, 4);
+                         "the result is at address %llu, which is outside of the guest's memory",
+                         (unsigned long long)addr);
+    memcpy(&block.addr, span, width);
+    memcpy(&block.bytes, span + width, width);
+    *ret_block = block;
     return 0;
 }
 
@@ -163,11 +174,12 @@ static int copy_output(struct exchange *exchange, struct husk_error *err) {
     uint8_t *span;
     if (exchange_span(exchange, output->addr, output->bytes, &span) != 0)
         return error_set(err, HUSK_E_GUEST,
-                         "the result, %u bytes at address %u, is outside of the guest's memory",
-                         output->bytes, output->addr);
+                         "the result, %llu bytes at address %llu, is outside of the guest's memory",
+                         (unsigned long long)output->bytes, (unsigned long long)output->addr);
     exchange->copy = malloc((size_t)output->bytes + 1);
     if (exchange->copy == NULL)
-        return error_set(err, HUSK_E_NOMEM, "no memory for a result of %u bytes", output->bytes);
+        return error_set(err, HUSK_E_NOMEM, "no memory for a result of %llu bytes",
+                         (unsigned long long)output->bytes);
     memcpy(exchange->copy, span, output->bytes);
     exchange->copy[output->bytes] = 0;
     exchange->copy_count = output->bytes;
@@ -183,11 +195,11 @@ static int accept_output(struct exchange *exchange, struct husk_error *err) {
         output->addr = (uint32_t)results[0].of.i64;
         output->bytes = (uint32_t)((uint64_t)results[0].of.i64 >> 32);
         break;
-    case BYTES_TWO_I32:
-        output->addr = (uint32_t)results[0].of.i32;
-        output->bytes = (uint32_t)results[1].of.i32;
+    case BYTES_TWO_NUMBERS:
+        output->addr = number_of(exchange, &results[0]);
+        output->bytes = number_of(exchange, &results[1]);
         break;
-    default: status = read_pair(exchange, (uint32_t)results[0].of.i32, output, err);
+    default: status = read_pair(exchange, number_of(exchange, &results[0]), output, err);
     }
     return status != 0 ? status : copy_output(exchange, err);
 }
@@ -225,7 +237,7 @@ static enum exchange_step output_release(struct exchange *exchange) {
 static bool accept_release(const struct exchange *exchange, struct guest_block *block) {
     if (exchange->exports.release_kind != BYTES_RELEASE_REALLOC || shrunk(block) == 0)
         return true;
-    *block = (struct guest_block){(uint32_t)exchange->results[0].of.i32, 1};
+    *block = (struct guest_block){number_of(exchange, &exchange->results[0]), 1};
     return block->addr == 0;
 }
 
@@ -235,7 +247,7 @@ static int exchange_accept(struct exchange *exchange, struct husk_error *err) {
     switch (exchange->step) {
     case EXCHANGE_ALLOCATE:
         exchange->input =
-            (struct guest_block){(uint32_t)exchange->results[0].of.i32, exchange->input_bytes};
+            (struct guest_block){number_of(exchange, &exchange->results[0]), exchange->input_bytes};
         status = put_input(exchange, err);
         break;
     case EXCHANGE_EXPORT:
@@ -318,7 +330,7 @@ static void exchange_free(struct exchange *exchange) {
  * does not have it yet. */
 static void exchange_keep(struct exchange *exchange, struct husk_outcome *outcome) {
     struct call_pending *pending = &exchange->sandbox->calls.pending;
-    const size_t input_bytes = exchange->step == EXCHANGE_ALLOCATE ? exchange->count : 0;
+    const size_t input_bytes = exchange->step == EXCHANGE_ALLOCATE ? (size_t)exchange->count : 0;
     struct exchange *kept = malloc(sizeof *kept + input_bytes);
     if (kept == NULL) {
         call_drop_pending(exchange->sandbox, outcome);
@@ -359,11 +371,11 @@ static int exchange_find(struct exchange *exchange, const struct husk_call *call
     int status = call_find(exchange->sandbox, call, &func, err);
     if (status == 0)
         status = bytes_exports_find(exchange->sandbox->image, func, &name, &exchange->exports, err);
-    if (status == 0 && bytes->input_count > UINT32_MAX)
+    if (status == 0 && !exchange->exports.is_64 && bytes->input_count > UINT32_MAX)
         status = error_set(err, HUSK_E_LIMIT, "%zu bytes do not fit into a 32-bit memory",
                            bytes->input_count);
     exchange->bytes = bytes->input;
-    exchange->count = (uint32_t)bytes->input_count;
+    exchange->count = bytes->input_count;
     exchange->may_free = !bytes->keeps;
     return status;
 }

@@ -7,7 +7,12 @@
 
 #include "image_internal.h"
 
-enum bytes_form { BYTES_PACKED_I64, BYTES_POINTER_TO_PAIR, BYTES_TWO_I32, BYTES_FORMS_COUNT };
+enum bytes_form {
+    BYTES_PACKED_I64,      /* 32-bit memories only */
+    BYTES_POINTER_TO_PAIR, /* of numbers of a pointer's size */
+    BYTES_TWO_NUMBERS,
+    BYTES_FORMS_COUNT
+};
 
 enum bytes_release {
     BYTES_RELEASE_NONE, /* the module exports no such function */
@@ -21,6 +26,7 @@ enum bytes_release {
 struct bytes_exports {
     husk_func func, allocate, release;
     enum bytes_form form; /* of the function's result */
+    bool is_64;           /* pointers and sizes are i64: the main instance's memory is 64-bit */
     bool is_by_realloc;   /* `allocate` is cabi_realloc, else malloc */
     enum bytes_release release_kind;
 };

@@ -219,8 +219,10 @@ static int restored_run(husk_sandbox *sandbox, const struct call_limits *limits,
     uint64_t entropy[2];
     if (getrandom(entropy, sizeof entropy, 0) != (ssize_t)sizeof entropy)
         return error_sys(err, errno, "no entropy for husk_restored()");
+    struct husk_slot *slots = sandbox->machine->arena.mailbox->call_slots;
+    hotset_host_writes(&sandbox->machine->hotset, slots, 2 * sizeof *slots);
     for (int i = 0; i < 2; i++)
-        memcpy(&sandbox->machine->arena.mailbox->call_slots[i], &entropy[i], sizeof entropy[i]);
+        memcpy(&slots[i], &entropy[i], sizeof entropy[i]);
     const struct husk_image_func *row = callable(image->code, func);
     int status = row == NULL ? image_func_refuse(image->code, func, err) : 0;
     if (status == 0)
@@ -268,6 +270,7 @@ static inline int export_run(husk_sandbox *sandbox, const struct call_request *r
                              struct husk_error *err) {
     const uint64_t thunk_gva = sandbox->image->code->types[row->type_idx].thunk_gva;
     struct husk_slot *slots = sandbox->machine->arena.mailbox->call_slots;
+    hotset_host_writes(&sandbox->machine->hotset, slots, request->args_count * sizeof *slots);
     for (size_t i = 0; i < request->args_count; i++)
         value_to_slot(&request->args[i], &slots[i]);
     return run_call(sandbox, thunk_gva, row->code_gva, request->limits, ret_outcome, err);

@@ -150,8 +150,9 @@ int husk_caller_throw(husk_caller *caller, const struct husk_throw *given) {
 void exception_put(husk_sandbox *sandbox, const struct exception *exception) {
     struct husk_exception *pending = pending_of(sandbox);
     const struct husk_functype type = type_of(sandbox, exception->tag_idx);
+    hotset_host_writes(&sandbox->machine->hotset, pending,
+                       sizeof *pending + type.params_count * sizeof pending->values[0]);
     pending->tag = exception->tag_idx + 1;
-    pending->mark = 0;
     for (size_t i = 0; i < type.params_count; i++)
         value_to_slot(&exception->values[i], &pending->values[i]);
 }

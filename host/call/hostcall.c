@@ -128,6 +128,8 @@ enum hostcall_next hostcall_serve(husk_sandbox *sandbox, struct husk_outcome *ou
         exception_put(sandbox, &(struct exception){caller.tag_idx, caller.thrown});
         return HOSTCALL_THROWS;
     }
+    hotset_host_writes(&sandbox->machine->hotset, mailbox->host_slots,
+                       type->results_count * sizeof mailbox->host_slots[0]);
     for (size_t i = 0; i < type->results_count; i++)
         value_to_slot(&results[i], &mailbox->host_slots[i]);
     return HOSTCALL_RETURNS;
@@ -163,6 +165,7 @@ enum hostcall_next hostcall_answer(husk_sandbox *sandbox, const struct husk_answ
     }
     if (answer->status == 0) {
         struct husk_slot *slots = sandbox->machine->arena.mailbox->host_slots;
+        hotset_host_writes(&sandbox->machine->hotset, slots, answer->values_count * sizeof *slots);
         for (size_t i = 0; i < answer->values_count; i++)
             value_to_slot(&answer->values[i], &slots[i]);
         return HOSTCALL_RETURNS;

@@ -55,14 +55,20 @@ static void set_start_regs(husk_sandbox *sandbox) {
 static bool serve_service(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     volatile struct husk_mailbox *mailbox = sandbox->machine->arena.mailbox;
     uint32_t op = mailbox->service_op;
-    uint64_t idx = mailbox->service_arg[0], delta = mailbox->service_arg[1];
+    uint64_t idx = mailbox->service_arg[0], arg = mailbox->service_arg[1];
+    hotset_host_writes(&sandbox->machine->hotset, sandbox->machine->arena.mailbox,
+                       sizeof mailbox->service_ret); /* its first page */
     switch (op) {
     case HUSK_SERVICE_MEMORY_GROW:
-        mailbox->service_ret = sandbox_memory_grow(sandbox, idx, delta);
+        mailbox->service_ret = sandbox_memory_grow(sandbox, idx, arg);
         return true;
     case HUSK_SERVICE_TABLE_GROW:
-        mailbox->service_ret = sandbox_table_grow(sandbox, idx, delta);
+        mailbox->service_ret = sandbox_table_grow(sandbox, idx, arg);
         return true;
+    case HUSK_SERVICE_ATOMIC_WAIT:
+        sandbox_sleep(sandbox, (int64_t)arg);
+        mailbox->service_ret = HUSK_ATOMIC_WAIT_TIMED_OUT;
+        return !cut_off(sandbox, true, outcome);
     default:
         outcome_violation(sandbox, outcome, "the guest asked for service %u, which does not exist",
                           op);
@@ -286,12 +292,12 @@ static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame,
     frame->parent = parent;
     frame->ran_ns = 0;
     frame->was_nested = false;
-    /* before all else, because the arguments are in the mailbox already */
-    hotset_written_here(&sandbox->machine->hotset);
     int status = frame_limit(sandbox, frame, limits, err);
     if (status != 0)
         return status;
     frame->kicked_before = kicker_enter(&sandbox->machine->kicker);
+    if (parent != NULL)
+        parent->was_host_watched = sandbox->machine->hotset.is_watched;
     if (parent != NULL && !parent->was_nested) {
         machine_get_regs(sandbox->machine, &parent->regs);
         parent->was_nested = true;
@@ -307,6 +313,8 @@ static void frame_leave(husk_sandbox *sandbox) {
     struct watchdog *watchdog = &sandbox->engine->watchdog;
     const uint64_t kicked_before = calls->frame->kicked_before;
     calls_pop(calls, watchdog);
+    if (calls->frame != NULL && calls->frame->was_host_watched)
+        hotset_watch(&sandbox->machine->hotset);
     kicker_leave(&sandbox->machine->kicker, kicked_before);
     if (calls_stand_still(calls))
         calls_park(calls, watchdog, false);
@@ -400,7 +408,6 @@ int run_resume(husk_sandbox *sandbox, const struct husk_answer *answer,
     }
     calls->is_pending = false;
     calls_forget_end(calls);
-    hotset_written_here(&sandbox->machine->hotset);
     frame->kicked_before = kicker_enter(&sandbox->machine->kicker);
     status = answer_pending(sandbox, answer, ret_outcome)
                  ? run_frame(sandbox, frame, ret_outcome, err)

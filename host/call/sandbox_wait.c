@@ -1,9 +1,12 @@
 /*
- * host/call/sandbox_wait.c: system calls that wait, made for the guest (WASI). The running call's
- * deadline, its cancel token or an interrupt ends them. If a call has a CPU limit alone, its
- * waiting time is counted. Otherwise it could wait without end, because waiting uses no CPU time
- * (watchdog.h).
+ * host/call/sandbox_wait.c: system calls that wait, made for the guest (WASI, memory.atomic.wait).
+ * The running call's deadline, its cancel token or an interrupt ends them. If a call has a CPU
+ * limit alone, its waiting time is counted. Otherwise it could wait without end, because waiting
+ * uses no CPU time (watchdog.h).
  */
+#include <errno.h>
+#include <sys/syscall.h>
+
 #include "clock.h"
 #include "sandbox_internal.h"
 #include "wait.h"
@@ -46,4 +49,18 @@ long sandbox_syscall(husk_sandbox *sandbox, long number, const long args[6]) {
     if (begin_ns != 0)
         wait_end(sandbox, begin_ns);
     return result;
+}
+
+void sandbox_sleep(husk_sandbox *sandbox, int64_t timeout_ns) {
+    if (timeout_ns == 0)
+        return;
+    const uint64_t begin_ns = clock_ns(CLOCK_MONOTONIC);
+    long result;
+    do {
+        const uint64_t slept_ns = clock_ns(CLOCK_MONOTONIC) - begin_ns;
+        const uint64_t wanted_ns = (uint64_t)timeout_ns;
+        struct timespec rest = clock_timespec(slept_ns < wanted_ns ? wanted_ns - slept_ns : 0);
+        const long args[6] = {0, 0, timeout_ns < 0 ? 0 : (long)&rest};
+        result = sandbox_syscall(sandbox, SYS_ppoll, args);
+    } while (result == -EINTR && !sandbox_is_cut(sandbox));
 }

@@ -50,6 +50,10 @@ static void outcome_exception(husk_sandbox *sandbox, const struct vm_fault *faul
                           fault->number, (unsigned long long)pc, fault->code);
 }
 
+static bool is_64_bit(const husk_sandbox *sandbox, uint32_t mem_idx) {
+    return (sandbox->image->code->memories[mem_idx].flags & HUSK_LIMIT_IS_64) != 0;
+}
+
 /* The memory whose window an address is in, or UINT32_MAX. */
 static uint32_t memory_of(const husk_sandbox *sandbox, uint64_t address) {
     uint64_t idx = 0;
@@ -57,22 +61,25 @@ static uint32_t memory_of(const husk_sandbox *sandbox, uint64_t address) {
         idx = (address - HUSK_MEM1_BASE_GVA) / HUSK_MEM_STRIDE;
     if (idx >= sandbox->image->code->memories_count)
         return UINT32_MAX;
-    uint64_t base = husk_mem_gva((uint32_t)idx);
-    return address >= base && address - base < HUSK_MEM_WINDOW_BYTES ? (uint32_t)idx : UINT32_MAX;
+    const uint64_t base = husk_mem_gva((uint32_t)idx);
+    const uint64_t window =
+        is_64_bit(sandbox, (uint32_t)idx) ? HUSK_MEM64_WINDOW_BYTES : HUSK_MEM_WINDOW_BYTES;
+    return address >= base && address - base < window ? (uint32_t)idx : UINT32_MAX;
 }
 
 /* Compilers of C and similar languages keep a stack in the memory. It grows down from a global of
  * the module. If the global passes 0, addresses wrap around to just below 4 GiB, or just above with
  * the offset of an instruction. Other causes (an index below 0 from a null pointer) are less
- * common. */
-static bool is_below_guest_stack(const husk_sandbox *sandbox, uint64_t address) {
-    const husk_image *image = sandbox->image;
-    const struct image_code *code = image->code;
+ * common. With 64-bit addresses they wrap around to just below 2^64. Code compares those and traps,
+ * so no address is known. */
+static bool is_below_guest_stack(const husk_sandbox *sandbox, uint32_t mem_idx, uint64_t address) {
+    const struct image_code *code = sandbox->image->code;
     bool has_stack_pointer = false;
     for (uint32_t i = 0; i < code->globals_count && !has_stack_pointer; i++)
         has_stack_pointer = code->globals[i].type == HUSK_ABI_I32 &&
                             (code->globals[i].flags & HUSK_GLOBAL_MUTABLE) != 0;
-    return has_stack_pointer && address >= FOUR_GIB - GUEST_STACK_NEAR_BYTES &&
+    return has_stack_pointer && !is_64_bit(sandbox, mem_idx) &&
+           address >= FOUR_GIB - GUEST_STACK_NEAR_BYTES &&
            address < FOUR_GIB + GUEST_STACK_OFFSET_BYTES;
 }
 
@@ -81,7 +88,7 @@ static void describe_access(const husk_sandbox *sandbox, uint32_t mem_idx, uint6
     snprintf(text, text_bytes, ": address 0x%llx; the memory has %llu bytes%s",
              (unsigned long long)address,
              (unsigned long long)sandbox->machine->arena.memories[mem_idx].bytes,
-             is_below_guest_stack(sandbox, address)
+             is_below_guest_stack(sandbox, mem_idx, address)
                  ? "; so near to 4 GiB, the guest's own stack may have overflowed (larger: "
                    "-Wl,-z,stack-size=BYTES at link time)"
                  : "");

@@ -9,7 +9,7 @@
 
 /* In memory 0; addr 0: no block. */
 struct guest_block {
-    uint32_t addr, bytes;
+    uint64_t addr, bytes;
 };
 
 #endif

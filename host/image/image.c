@@ -35,12 +35,15 @@ static void extern_describe(const struct image_code *code, uint32_t kind, uint32
         ret_extern->min = code->tables[idx].min_entries;
         ret_extern->max = code->tables[idx].max_entries;
         ret_extern->has_max = (code->tables[idx].flags & HUSK_LIMIT_HAS_MAX) != 0;
+        ret_extern->is_64 = (code->tables[idx].flags & HUSK_LIMIT_IS_64) != 0;
         ret_extern->type = (husk_type)valtype_to_byte(code->tables[idx].elem_type);
         break;
     case HUSK_ABI_MEMORY:
         ret_extern->min = code->memories[idx].min_pages;
         ret_extern->max = code->memories[idx].max_pages;
         ret_extern->has_max = (code->memories[idx].flags & HUSK_LIMIT_HAS_MAX) != 0;
+        ret_extern->is_shared = (code->memories[idx].flags & HUSK_LIMIT_SHARED) != 0;
+        ret_extern->is_64 = (code->memories[idx].flags & HUSK_LIMIT_IS_64) != 0;
         break;
     case HUSK_ABI_TAG: ret_extern->func = image_functype(code, code->tags[idx].type_idx); break;
     default:

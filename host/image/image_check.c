@@ -107,6 +107,7 @@ static uint32_t unknown_instance(const struct image_code *code, uint32_t instanc
 static int check_all_known(const struct image_code *code, struct husk_error *err) {
     const uint32_t flags =
         HUSK_IMAGE_NEEDS_INIT | HUSK_IMAGE_SNAPSHOT | HUSK_IMAGE_STRICT | HUSK_IMAGE_FILES;
+    const uint32_t limit_flags = HUSK_LIMIT_HAS_MAX | HUSK_LIMIT_IS_64;
     int status = check_known(err, "module", 0, code->module.flags & ~flags);
     for (uint32_t i = 0; i < code->funcs_count && status == 0; i++)
         status = check_known(err, "function", i, unknown_instance(code, code->funcs[i].instance));
@@ -120,12 +121,12 @@ static int check_all_known(const struct image_code *code, struct husk_error *err
         status = check_kind(err, "export", i, code->exports[i].kind);
     for (uint32_t i = 0; i < code->memories_count && status == 0; i++)
         status = check_known(err, "memory", i,
-                             (code->memories[i].flags & ~HUSK_LIMIT_HAS_MAX) |
+                             (code->memories[i].flags & ~(limit_flags | HUSK_LIMIT_SHARED)) |
                                  unknown_instance(code, code->memories[i].instance) |
                                  code->memories[i].zero);
     for (uint32_t i = 0; i < code->tables_count && status == 0; i++)
         status = check_known(err, "table", i,
-                             (code->tables[i].flags & ~HUSK_LIMIT_HAS_MAX) |
+                             (code->tables[i].flags & ~limit_flags) |
                                  unknown_instance(code, code->tables[i].instance));
     for (uint32_t i = 0; i < code->globals_count && status == 0; i++)
         status = check_known(err, "global", i,
@@ -253,15 +254,26 @@ static int check_exports(const struct image_code *code, struct husk_error *err) 
     return 0;
 }
 
+#define MAX_PAGES_64_BIT (UINT64_C(1) << 48) /* 64-bit addresses reach no more */
+
+/* Only the maximum of a 64-bit memory may be more than it can have. */
+static bool memory_limits_are_possible(const struct husk_image_memory *memory) {
+    const bool is_64 = (memory->flags & HUSK_LIMIT_IS_64) != 0;
+    return memory->min_pages <= memory->max_pages &&
+           memory->min_pages <= image_memory_pages_most(memory) &&
+           memory->max_pages <= (is_64 ? MAX_PAGES_64_BIT : HUSK_MAX_MEM_PAGES);
+}
+
 static int check_memories(const struct husk_image *image, struct husk_error *err) {
     for (uint32_t i = 0; i < image->code->memories_count; i++) {
         const struct husk_image_memory *memory = &image->code->memories[i];
-        if (memory->max_pages > HUSK_MAX_MEM_PAGES || memory->min_pages > memory->max_pages)
+        if (!memory_limits_are_possible(memory))
             return bad_row(err, "memory", i, "impossible limits");
         if (memory->size_gva % 8 != 0 || !image_in_data(image, memory->size_gva, 8))
             return bad_row(err, "memory", i, "its size word is outside the data");
         if (image->memory_sizes[i] < memory->min_pages ||
-            image->memory_sizes[i] > memory->max_pages)
+            image->memory_sizes[i] > memory->max_pages ||
+            image->memory_sizes[i] > image_memory_pages_most(memory))
             return bad_row(err, "memory", i, "its size is outside its limits");
         /* A snapshot's guest may have overwritten its own copy: that is its business alone. */
         if (!image->is_snapshot && image_data_u64(image, memory->size_gva) != memory->min_pages)
@@ -341,7 +353,9 @@ static int check_each_table(const struct husk_image *image, const uint64_t *data
             return status;
         if (!valtype_is_ref(table->elem_type))
             return bad_row(err, "table", i, "not of references");
-        if (table->min_entries > table->max_entries || table->max_entries > UINT32_MAX ||
+        const bool is_64 = (table->flags & HUSK_LIMIT_IS_64) != 0;
+        if (table->min_entries > table->max_entries ||
+            (!is_64 && table->max_entries > UINT32_MAX) ||
             image->table_sizes[i] < table->min_entries ||
             image->table_sizes[i] > table->reserve_entries)
             return bad_row(err, "table", i, "impossible limits");

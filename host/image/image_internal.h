@@ -19,6 +19,7 @@
 #include "guest_block.h"
 #include "husk.h"
 #include "image.h"
+#include "layout.h"
 #include "syspages.h"
 
 /* A PT_LOAD that the guest may write: data, or a part of a linear memory. Pages from file_bytes on
@@ -337,6 +338,10 @@ int image_funcref_find(struct image_code *code, uint64_t ref, uint32_t *ret_func
 /* The memory that host functions use for an instance: its "memory", or its first one. An instance
  * without a memory has the main one's. */
 uint32_t image_instance_memory(const struct image_code *code, uint32_t instance);
+/* The most pages that a memory can have here, whatever its declared maximum is. */
+static inline uint64_t image_memory_pages_most(const struct husk_image_memory *memory) {
+    return (memory->flags & HUSK_LIMIT_IS_64) != 0 ? HUSK_MAX_MEM64_PAGES : HUSK_MAX_MEM_PAGES;
+}
 /* The memory of the main instance. Image without memories: 0. */
 uint32_t image_main_memory(const struct image_code *code);
 

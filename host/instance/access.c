@@ -60,7 +60,7 @@ int husk_memory_write(husk_sandbox *sandbox, const struct husk_range *range, con
     int status = sandbox_span(sandbox, range->mem_idx, range->addr, range->count, &span, err);
     if (status != 0 || range->count == 0)
         return status;
-    hotset_written_here(&sandbox->machine->hotset);
+    hotset_host_writes(&sandbox->machine->hotset, span, range->count);
     memcpy(span, bytes, range->count);
     return 0;
 }
@@ -70,8 +70,8 @@ void *husk_caller_span(husk_caller *caller, const struct husk_range *range) {
     if (range == NULL ||
         sandbox_span(caller->sandbox, range->mem_idx, range->addr, range->count, &span, NULL) != 0)
         return NULL;
-    /* The span is for a moment and this thread, so its writes are found like the guest's. */
-    hotset_written_here(&caller->sandbox->machine->hotset);
+    /* The span is for a moment and this thread, so it need not be pinned. */
+    hotset_host_writes(&caller->sandbox->machine->hotset, span, range->count);
     return span;
 }
 
@@ -138,7 +138,8 @@ int husk_global_set(husk_sandbox *sandbox, const char *name, size_t name_bytes,
     status = sandbox_check_ref(sandbox, value, err);
     if (status != 0)
         return status;
-    hotset_written_here(&sandbox->machine->hotset);
-    value_to_slot(value, global_slot(sandbox, global));
+    struct husk_slot *slot = global_slot(sandbox, global);
+    hotset_host_writes(&sandbox->machine->hotset, slot, sizeof *slot);
+    value_to_slot(value, slot);
     return 0;
 }

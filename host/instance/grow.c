@@ -15,7 +15,9 @@
 
 /* Write a size where the guest reads it. The host never takes a size from there. */
 static void write_size(struct machine *machine, uint32_t gva_value, uint64_t size) {
-    memcpy(arena_span(&machine->arena, gva_value, sizeof size), &size, sizeof size);
+    uint8_t *place = arena_span(&machine->arena, gva_value, sizeof size);
+    hotset_host_writes(&machine->hotset, place, sizeof size);
+    memcpy(place, &size, sizeof size);
 }
 
 /* HUSK_E_LIMIT: the module, or the sandbox's options, allow no more. */
@@ -122,7 +124,9 @@ static int grow_table(husk_sandbox *sandbox, uint32_t table_idx, uint64_t delta_
     const uint64_t old_end = table->base_gva + 8 * old_entries;
     const uint64_t stale_bytes =
         from - old_end < 8 * delta_entries ? from - old_end : 8 * delta_entries;
-    memset(arena_span(&machine->arena, old_end, stale_bytes), 0, stale_bytes);
+    uint8_t *stale = arena_span(&machine->arena, old_end, stale_bytes);
+    hotset_host_writes(&machine->hotset, stale, stale_bytes);
+    memset(stale, 0, stale_bytes);
     write_size(machine, table->size_gva, old_entries + delta_entries);
     return 0;
 }
@@ -153,10 +157,8 @@ int husk_memory_grow(husk_sandbox *sandbox, uint32_t mem_idx, uint64_t delta_pag
     int status = check_growable(sandbox, err);
     if (status == 0)
         status = check_memory(sandbox, mem_idx, delta_pages, err);
-    if (status == 0) {
-        hotset_written_here(&sandbox->machine->hotset);
+    if (status == 0)
         status = grow_memory(sandbox, mem_idx, delta_pages, &old_pages, err);
-    }
     if (status == 0 && ret_old_pages != NULL)
         *ret_old_pages = old_pages;
     return status;
@@ -168,10 +170,8 @@ int husk_table_grow(husk_sandbox *sandbox, uint32_t table_idx, uint64_t delta_en
     int status = check_growable(sandbox, err);
     if (status == 0)
         status = check_table(sandbox, table_idx, delta_entries, err);
-    if (status == 0) {
-        hotset_written_here(&sandbox->machine->hotset);
+    if (status == 0)
         status = grow_table(sandbox, table_idx, delta_entries, &old_entries, err);
-    }
     if (status == 0 && ret_old_entries != NULL)
         *ret_old_entries = old_entries;
     return status;

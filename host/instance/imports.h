@@ -90,8 +90,11 @@ struct import_def {
     /* FUNC: fn gets the sandbox's state of this group instead of `user`; or NULL */
     struct import_group *group;
     struct husk_value value; /* GLOBAL */
-    bool is_mutable;
-    uint64_t min, max; /* MEMORY: wasm pages; TABLE: entries; max UINT64_MAX: none */
+    bool is_mutable;         /* GLOBAL */
+    bool is_shared;          /* MEMORY */
+    bool is_64;              /* MEMORY: addresses, TABLE: indices are i64 */
+    bool has_max;
+    uint64_t min, max; /* MEMORY: wasm pages; TABLE: entries; without has_max, UINT64_MAX */
     husk_type elem_type;
 };
 

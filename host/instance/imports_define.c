@@ -214,8 +214,10 @@ static int check_global(const struct husk_extern *item, const struct husk_value 
     return 0;
 }
 
+/* `most`: of a minimum; with 32-bit addresses of a maximum, too. */
 static int check_limits(const struct husk_extern *item, uint64_t most, struct husk_error *err) {
-    if (item->min <= most && (!item->has_max || (item->max >= item->min && item->max <= most)))
+    if (item->min <= most &&
+        (!item->has_max || (item->max >= item->min && (item->is_64 || item->max <= most))))
         return 0;
     return error_set(err, HUSK_E_INVAL, "impossible limits of a %s (at most %llu %s)",
                      item->kind == HUSK_EXTERN_MEMORY ? "memory" : "table",
@@ -235,10 +237,12 @@ static int check_item(const struct husk_extern *item, const struct husk_value *i
         return check_global(item, initial, err);
     if (initial != NULL)
         return error_set(err, HUSK_E_INVAL, "only a global has an initial value");
+    if (item->is_shared && (item->kind != HUSK_EXTERN_MEMORY || !item->has_max))
+        return error_set(err, HUSK_E_INVAL, "only a memory that has a maximum can be shared");
     if (item->kind == HUSK_EXTERN_TAG)
         return check_tag(item, err);
     if (item->kind == HUSK_EXTERN_MEMORY)
-        return check_limits(item, HUSK_MAX_MEM_PAGES, err);
+        return check_limits(item, item->is_64 ? HUSK_MAX_MEM64_PAGES : HUSK_MAX_MEM_PAGES, err);
     if (item->kind != HUSK_EXTERN_TABLE)
         return error_set(
             err, HUSK_E_INVAL,
@@ -271,8 +275,11 @@ int husk_imports_define(husk_imports *imports, const struct husk_extern *item,
     if (initial != NULL)
         def->value = *initial;
     def->is_mutable = copy.is_mutable;
+    def->is_shared = copy.is_shared;
+    def->is_64 = copy.is_64;
     def->elem_type = copy.type;
     def->min = copy.min;
+    def->has_max = copy.has_max;
     def->max = copy.has_max ? copy.max : UINT64_MAX;
     return def_finish(imports, def, 0, err);
 }

@@ -20,24 +20,23 @@
 
 static const char *const kind_names[] = {"function", "table", "memory", "global", "tag"};
 
-static void describe_limits(char *text, const char *unit, uint64_t min, uint64_t max,
-                            bool has_max) {
-    if (has_max)
-        snprintf(text, DESCRIPTION_BYTES, "%" PRIu64 " to %" PRIu64 " %s", min, max, unit);
+static void describe_limits(char *text, const char *unit, const struct husk_extern *item) {
+    const char *width = item->is_64 ? "i64, " : "";
+    if (item->has_max)
+        snprintf(text, DESCRIPTION_BYTES, "%s%" PRIu64 " to %" PRIu64 " %s", width, item->min,
+                 item->max, unit);
     else
-        snprintf(text, DESCRIPTION_BYTES, "at least %" PRIu64 " %s, no maximum", min, unit);
+        snprintf(text, DESCRIPTION_BYTES, "%sat least %" PRIu64 " %s, no maximum", width, item->min,
+                 unit);
 }
 
 static void describe_extern(const struct husk_extern *wanted, char *text) {
     switch (wanted->kind) {
     case HUSK_EXTERN_FUNC: functype_format(&wanted->func, text, DESCRIPTION_BYTES); break;
     case HUSK_EXTERN_TAG: params_format(&wanted->func, text, DESCRIPTION_BYTES); break;
-    case HUSK_EXTERN_TABLE:
-        describe_limits(text, husk_type_name(wanted->type), wanted->min, wanted->max,
-                        wanted->has_max);
-        break;
+    case HUSK_EXTERN_TABLE: describe_limits(text, husk_type_name(wanted->type), wanted); break;
     case HUSK_EXTERN_MEMORY:
-        describe_limits(text, "pages", wanted->min, wanted->max, wanted->has_max);
+        describe_limits(text, wanted->is_shared ? "pages, shared" : "pages", wanted);
         break;
     case HUSK_EXTERN_GLOBAL:
         snprintf(text, DESCRIPTION_BYTES, "%s%s", wanted->is_mutable ? "mutable " : "",
@@ -51,16 +50,19 @@ static struct husk_extern def_extern(const struct import_def *def) {
                                  .func = def->func,
                                  .min = def->min,
                                  .max = def->max,
-                                 .has_max = def->max != UINT64_MAX,
+                                 .has_max = def->has_max,
                                  .type =
                                      def->kind == HUSK_ABI_TABLE ? def->elem_type : def->value.type,
-                                 .is_mutable = def->is_mutable};
+                                 .is_mutable = def->is_mutable,
+                                 .is_shared = def->is_shared,
+                                 .is_64 = def->is_64};
     return result;
 }
 
-/* Section 3.2.7, limits: n1 >= n2, and if m2 is given, m1 is given and m1 <= m2. */
+/* Section 3.2.7, limits: n1 >= n2, and if m2 is given, m1 is given and m1 <= m2. The types of
+ * addresses are equal. */
 static bool limits_match(const struct husk_extern *have, const struct husk_extern *wanted) {
-    return have->min >= wanted->min &&
+    return have->is_64 == wanted->is_64 && have->min >= wanted->min &&
            (!wanted->has_max || (have->has_max && have->max <= wanted->max));
 }
 
@@ -69,7 +71,8 @@ static bool type_matches(const struct husk_extern *have, const struct husk_exter
     case HUSK_EXTERN_FUNC:
     case HUSK_EXTERN_TAG: return functype_equal(&have->func, &wanted->func);
     case HUSK_EXTERN_TABLE: return have->type == wanted->type && limits_match(have, wanted);
-    case HUSK_EXTERN_MEMORY: return limits_match(have, wanted);
+    case HUSK_EXTERN_MEMORY:
+        return have->is_shared == wanted->is_shared && limits_match(have, wanted);
     case HUSK_EXTERN_GLOBAL:
         return have->type == wanted->type && have->is_mutable == wanted->is_mutable;
     }

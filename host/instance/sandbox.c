@@ -51,8 +51,10 @@ static int options_take(const struct husk_sandbox_options *options,
 /* Write a word, but only if it changes: an untouched page stays shared with the image. */
 static void write_word(struct machine *machine, uint32_t gva_value, uint64_t word) {
     void *place = arena_span(&machine->arena, gva_value, sizeof word);
-    if (memcmp(place, &word, sizeof word) != 0)
-        memcpy(place, &word, sizeof word);
+    if (memcmp(place, &word, sizeof word) == 0)
+        return;
+    hotset_host_writes(&machine->hotset, place, sizeof word);
+    memcpy(place, &word, sizeof word);
 }
 
 /* Write imported sizes and globals into memory. A snapshot has them there already. */
@@ -71,6 +73,7 @@ static void apply_imports(husk_sandbox *sandbox) {
             continue;
         void *place =
             arena_span(&machine->arena, code->globals[import->idx].gva, sizeof(struct husk_slot));
+        hotset_host_writes(&machine->hotset, place, sizeof(struct husk_slot));
         value_to_slot(&sandbox->link.defs[i]->value, place);
     }
 }

@@ -1,7 +1,7 @@
 /*
  * host/instance/sandbox_files.c: gives the private layer (host/files/privfs.h) its place: the
- * hidden region of the sandbox's arena. Host functions write to it like to any memory. The hot set
- * finds the pages, so restores, snapshots and clones have them.
+ * hidden region of the sandbox's arena. Host functions write to it like to any memory. They are
+ * watched (hotset.h), so restores, snapshots and clones have the pages.
  */
 #include <errno.h>
 
@@ -37,7 +37,7 @@ static struct privfs layer_of(const struct machine *machine) {
 int sandbox_files(husk_sandbox *sandbox, struct privfs *ret_files) {
     if (sandbox->image == NULL)
         return HUSK_E_STATE;
-    hotset_written_here(&sandbox->machine->hotset);
+    hotset_watch(&sandbox->machine->hotset);
     *ret_files = layer_of(sandbox->machine);
     ret_files->user = sandbox;
     return 0;

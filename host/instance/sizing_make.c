@@ -39,8 +39,8 @@ static int size_memories(struct sizing *sizing, const husk_image *image,
         const struct import_def *def =
             i < code->imported_count[HUSK_ABI_MEMORY] ? linkage->memory_defs[i] : NULL;
         uint64_t pages = def != NULL && !image->is_snapshot ? def->min : image->memory_sizes[i];
-        uint64_t max_pages =
-            def != NULL ? min_u64(def->max, HUSK_MAX_MEM_PAGES) : code->memories[i].max_pages;
+        uint64_t max_pages = min_u64(def != NULL ? def->max : code->memories[i].max_pages,
+                                     image_memory_pages_most(&code->memories[i]));
         if (pages > max_pages)
             return error_set(
                 err, HUSK_E_LIMIT,

@@ -42,7 +42,7 @@
  */
 _Static_assert(sizeof(struct husk_sandbox) - sizeof(struct linkage) - sizeof(struct labelled) -
                            sizeof(struct call_state) ==
-                       64 &&
+                       72 &&
                    sizeof(struct call_state) - sizeof(struct call_frame) -
                            sizeof(struct call_pending) ==
                        72,
@@ -148,8 +148,7 @@ static void list_sort(struct page_list *list) {
 }
 
 static int list_changed(struct machine *machine, struct page_list *list, struct husk_error *err) {
-    int status = hotset_update(&machine->hotset, &machine->arena, machine->mapped,
-                               &machine->engine->pagemap, err);
+    int status = machine_find_written(machine, err);
     for (uint32_t i = 0; status == 0 && i < machine->hotset.count; i++)
         status = list_page(machine, list, machine->hotset.pages[i].hva, err);
     for (uint32_t i = 0; status == 0 && i < machine->arena.overlays_count; i++) {

@@ -80,7 +80,7 @@ int husk_table_set(husk_sandbox *sandbox, uint32_t table_idx, uint64_t entry_idx
         status = sandbox_check_ref(sandbox, value, err);
     if (status != 0)
         return status;
-    hotset_written_here(&sandbox->machine->hotset);
+    hotset_host_writes(&sandbox->machine->hotset, entry, sizeof value->of.ref);
     memcpy(entry, &value->of.ref, sizeof value->of.ref);
     return 0;
 }

@@ -143,15 +143,9 @@ static int gather_all(struct gather *gather, const struct arena *arena,
     return status;
 }
 
-int hotset_update(struct hotset *hotset, const struct arena *arena, const husk_image *image,
-                  const struct pagemap *pagemap, struct husk_error *err) {
-    /* Read before the scan: a fault taken from here on, by restoring too, only makes the next
-     * restore scan. */
-    const uint64_t faults = thread_faults();
-    if (!hotset->must_scan && hotset->thread_id == thread_number() && hotset->faults == faults)
-        return 0;
-    struct gather gather = {.hotset = hotset, .image = image};
-    int status = gather_all(&gather, arena, pagemap, err);
+static int search(struct hotset *hotset, const struct hot_view *view, struct husk_error *err) {
+    struct gather gather = {.hotset = hotset, .image = view->image};
+    int status = gather_all(&gather, view->arena, view->pagemap, err);
     if (status != 0) {
         hotset_done(&gather.next);
         return status;
@@ -160,14 +154,103 @@ int hotset_update(struct hotset *hotset, const struct arena *arena, const husk_i
     hotset->pages = gather.next.pages;
     hotset->count = gather.next.count;
     hotset->capacity = gather.next.capacity;
-    hotset->thread_id = thread_number();
-    hotset->faults = faults;
+    hotset->guest_faults = view->guest_faults;
+    hotset->is_complete = true;
     return 0;
 }
 
-void hotset_written_here(struct hotset *hotset) {
-    if (hotset->thread_id != thread_number())
-        hotset->thread_id = 0; /* no thread's */
+/* ---- knowing pages without a search ---- */
+
+static uint32_t place_of(const struct hotset *hotset, const uint8_t *hva) {
+    return rows_below(ROWS(hotset->pages, hotset->count, hva), (uintptr_t)hva);
+}
+
+static bool is_hot(const struct hotset *hotset, const uint8_t *hva) {
+    const uint32_t place = place_of(hotset, hva);
+    return place < hotset->count && hotset->pages[place].hva == hva;
+}
+
+static int page_add(struct hotset *hotset, uint8_t *hva, const uint8_t *source,
+                    struct hot_page **ret_page) {
+    const uint32_t place = place_of(hotset, hva);
+    if (place == hotset->count || hotset->pages[place].hva != hva) {
+        if (hotset_append(hotset) == NULL)
+            return HUSK_E_NOMEM;
+        memmove(&hotset->pages[place + 1], &hotset->pages[place],
+                (hotset->count - 1 - place) * sizeof *hotset->pages);
+        hotset->pages[place] = (struct hot_page){.hva = hva, .source = source};
+    }
+    *ret_page = &hotset->pages[place];
+    return 0;
+}
+
+static bool is_noted(const struct hotset *hotset, const uint8_t *hva) {
+    for (uint32_t i = hotset->noted_count; i > 0; i--)
+        if (hotset->noted[i - 1] == hva)
+            return true;
+    return false;
+}
+
+/* false: there is no room. */
+static bool note(struct hotset *hotset, uint8_t *hva) {
+    if (is_noted(hotset, hva))
+        return true;
+    if (hotset->noted_count == HOT_NOTED_MAX)
+        return is_hot(hotset, hva);
+    hotset->noted[hotset->noted_count++] = hva;
+    return true;
+}
+
+void hotset_host_writes(struct hotset *hotset, const void *hva, uint64_t bytes) {
+    const uintptr_t first = (uintptr_t)hva & ~(uintptr_t)(PAGE_BYTES - 1);
+    const uintptr_t end = (uintptr_t)hva + bytes;
+    bool is_noted_whole = end - first <= HOT_NOTED_MAX * PAGE_BYTES;
+    for (uintptr_t at = first; bytes != 0 && is_noted_whole && at < end; at += PAGE_BYTES)
+        is_noted_whole = note(hotset, (uint8_t *)at);
+    if (!is_noted_whole)
+        hotset_watch(hotset);
+}
+
+/* A page that is noted and is not private costs a comparison at each restore, until it leaves. */
+static int take_noted(struct hotset *hotset, const struct hot_view *view, struct husk_error *err) {
+    for (uint32_t i = 0; i < hotset->noted_count; i++) {
+        uint8_t *hva = hotset->noted[i];
+        struct hot_page *page;
+        if (!is_hot(hotset, hva) &&
+            page_add(hotset, hva, source_of(view->image, arena_gva_of(view->arena, hva)), &page) !=
+                0)
+            return error_set(err, HUSK_E_NOMEM, "no memory for the list of written pages");
+    }
+    return 0;
+}
+
+void hotset_watch(struct hotset *hotset) {
+    if (hotset->is_watched && hotset->watched_thread == thread_number())
+        return;
+    if (hotset->is_watched)
+        hotset_doubt(hotset);
+    hotset->is_watched = true;
+    hotset->watched_thread = thread_number();
+    hotset->watched_faults = thread_faults();
+}
+
+void hotset_unwatch(struct hotset *hotset) {
+    if (!hotset->is_watched)
+        return;
+    hotset->is_watched = false;
+    if (hotset->watched_thread != thread_number() || hotset->watched_faults != thread_faults())
+        hotset_doubt(hotset);
+}
+
+int hotset_update(struct hotset *hotset, const struct hot_view *view, bool *ret_has_searched,
+                  struct husk_error *err) {
+    hotset_unwatch(hotset);
+    *ret_has_searched =
+        hotset->must_scan || !hotset->is_complete || hotset->guest_faults != view->guest_faults;
+    int status = *ret_has_searched ? search(hotset, view, err) : take_noted(hotset, view, err);
+    if (status == 0)
+        hotset->noted_count = 0;
+    return status;
 }
 
 void hotset_forget(struct hotset *hotset, const uint8_t *hva, uint64_t bytes) {
@@ -177,6 +260,11 @@ void hotset_forget(struct hotset *hotset, const uint8_t *hva, uint64_t bytes) {
             hotset->pages[i].hva >= hva + bytes)
             hotset->pages[kept++] = hotset->pages[i];
     hotset->count = kept;
+    kept = 0;
+    for (uint32_t i = 0; i < hotset->noted_count; i++)
+        if (hotset->noted[i] < hva || hotset->noted[i] >= hva + bytes)
+            hotset->noted[kept++] = hotset->noted[i];
+    hotset->noted_count = kept;
 }
 
 void hotset_retarget(struct hotset *hotset, const struct arena *arena, const husk_image *image) {
@@ -234,21 +322,7 @@ int hotset_restore(struct hotset *hotset, struct hot_counts *ret_counts, struct 
     return 0;
 }
 
-/* ---- knowing pages before a scan finds them ---- */
-
-static int page_add(struct hotset *hotset, uint8_t *hva, const uint8_t *source,
-                    struct hot_page **ret_page) {
-    uint32_t place = rows_below(ROWS(hotset->pages, hotset->count, hva), (uintptr_t)hva);
-    if (place == hotset->count || hotset->pages[place].hva != hva) {
-        if (hotset_append(hotset) == NULL)
-            return HUSK_E_NOMEM;
-        memmove(&hotset->pages[place + 1], &hotset->pages[place],
-                (hotset->count - 1 - place) * sizeof *hotset->pages);
-        hotset->pages[place] = (struct hot_page){.hva = hva, .source = source};
-    }
-    *ret_page = &hotset->pages[place];
-    return 0;
-}
+/* ---- knowing pages before a search finds them ---- */
 
 /* They stay in the set, as what they are: written, or soon to be forgotten. */
 static void unpin_all(struct hotset *hotset) {
@@ -278,7 +352,7 @@ int hotset_pin(struct hotset *hotset, const struct arena *arena, const husk_imag
 
 void hotset_unpin(struct hotset *hotset) {
     if (hotset->must_scan || hotset->pinned_count > 0)
-        hotset->thread_id = 0; /* a last scan tells which of them are private */
+        hotset_doubt(hotset); /* a last search tells which of them are private */
     unpin_all(hotset);
     hotset->must_scan = false;
 }
@@ -286,7 +360,7 @@ void hotset_unpin(struct hotset *hotset) {
 void hotset_prefill(struct hotset *hotset, const struct arena *arena, husk_image *image) {
     struct arena_region regions[ARENA_REGIONS_MAX];
     uint32_t count = arena_regions(arena, regions);
-    hotset->thread_id = 0; /* the first restore scans: it finds what fails here */
+    hotset_doubt(hotset); /* the first restore searches: it finds what fails here */
     pthread_mutex_lock(&image->template_lock);
     for (uint32_t i = 0; i < image->hot_count; i++) {
         uint64_t gva_value = image->hot_gvas[i];

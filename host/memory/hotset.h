@@ -6,6 +6,15 @@
  * taking the faults again costs a millisecond; copying them costs 30 us. A page that several
  * restores in a row find unchanged is discarded and leaves the set. So one large request does not
  * slow down all later ones.
+ *
+ * A search of all memory for private pages costs 5 us a MiB, so a restore makes one only if there
+ * may be pages that the set does not have. A page becomes private in three ways:
+ *   the guest writes it: its vCPU took a page fault then, and the hypervisor counts those, whatever
+ *     thread ran the guest (vcpu_ops.faults). If it does not count them, runs are watched.
+ *   the library writes it: hotset_host_writes() notes the page before. Where the places are many or
+ *     not known, the writer is watched: hotset_watch() to hotset_unwatch(), the page faults of the
+ *     thread are counted, and one or more mean a search.
+ *   the embedder writes it through a span: hotset_pin().
  */
 #ifndef HOST_HOTSET_H
 #define HOST_HOTSET_H
@@ -32,12 +41,20 @@ struct hot_page {
     bool is_pinned;
 };
 
+/* To note more pages costs more than to watch the writer. */
+#define HOT_NOTED_MAX 32u
+
 struct hotset {
     struct hot_page *pages; /* ascending by hva */
     uint32_t count, capacity;
-    /* The thread and its number of faults at the last scan. If this thread has the same number of
-     * faults now, no page has become private since. */
-    uint64_t thread_id, faults;
+    /* false: there may be private pages that are neither in the set nor noted nor counted */
+    bool is_complete;
+    uint64_t guest_faults; /* vcpu_ops.faults() at the last search */
+    /* pages that the library has written since, or was about to write */
+    uint8_t *noted[HOT_NOTED_MAX];
+    uint32_t noted_count;
+    bool is_watched; /* this thread had so many faults when the watch began: */
+    uint64_t watched_thread, watched_faults;
     uint32_t pinned_count;
     bool has_restored; /* if true, age 0 means that the last run wrote the page */
     /* the views are too large to pin pages: every restore scans for written pages */
@@ -49,13 +66,27 @@ struct hot_counts {
 };
 
 void hotset_done(struct hotset *hotset);
-/* Update the set: afterwards it has every private page of the arena. `image` is the image that the
- * arena maps. */
-int hotset_update(struct hotset *hotset, const struct arena *arena, const husk_image *image,
-                  const struct pagemap *pagemap, struct husk_error *err);
-/* Tell that the calling thread runs the guest or writes its memory. Another thread's number of
- * faults does not count the pages that become private here. */
-void hotset_written_here(struct hotset *hotset);
+/* What hotset_update() needs to know. */
+struct hot_view {
+    const struct arena *arena;
+    const husk_image *image; /* that the arena maps */
+    const struct pagemap *pagemap;
+    uint64_t guest_faults; /* vcpu_ops.faults(), now */
+};
+/* Update the set: afterwards it has every private page of the arena. ret_has_searched: all memory
+ * was searched for them. */
+int hotset_update(struct hotset *hotset, const struct hot_view *view, bool *ret_has_searched,
+                  struct husk_error *err);
+/* Note that the calling thread is about to write [hva, hva + bytes). */
+void hotset_host_writes(struct hotset *hotset, const void *hva, uint64_t bytes);
+/* From here to hotset_unwatch() the calling thread may write anywhere. Several calls of
+ * hotset_watch() need one hotset_unwatch(). */
+void hotset_watch(struct hotset *hotset);
+void hotset_unwatch(struct hotset *hotset);
+/* There may be private pages of which nothing above tells. */
+static inline void hotset_doubt(struct hotset *hotset) {
+    hotset->is_complete = false;
+}
 /* Remove the pages in [hva, hva + bytes), except pinned ones, from the set, because their mapping
  * was replaced or discarded. */
 void hotset_forget(struct hotset *hotset, const uint8_t *hva, uint64_t bytes);

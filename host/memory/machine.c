@@ -43,6 +43,22 @@ static int memory_make(const struct machine *machine, husk_image *image, const s
     return status;
 }
 
+/* Before the first search nothing needs to be counted. */
+int machine_find_written(struct machine *machine, struct husk_error *err) {
+    bool has_searched = false;
+    const uint64_t faults =
+        machine->vcpu != NULL ? machine->vcpu_ops->faults(machine->vcpu) : VCPU_FAULTS_UNKNOWN;
+    machine->has_uncounted_faults = faults == VCPU_FAULTS_UNKNOWN;
+    const struct hot_view view = {.arena = &machine->arena,
+                                  .image = machine->mapped,
+                                  .pagemap = &machine->engine->pagemap,
+                                  .guest_faults = faults};
+    int status = hotset_update(&machine->hotset, &view, &has_searched, err);
+    if (status == 0 && has_searched)
+        stat_count(&machine->tally, STAT_memory_searches);
+    return status;
+}
+
 void machine_count_hot(struct machine *machine) {
     struct tally *tally = &machine->tally;
     const uint64_t counted =

@@ -48,6 +48,8 @@ struct machine {
     struct kicker kicker;
     struct hotset hotset;
     bool has_failed_vm; /* a run failed, which no guest can cause; the VM must not go to the pool */
+    /* the hypervisor does not count the guest's faults, so each run is watched (hotset.h) */
+    bool has_uncounted_faults;
     /* Number of changes begun since the machine was last whole. An operation that fails before its
      * first change does not change this number. If it is not 0 between calls, a change failed
      * half-way, and the machine must be rebuilt. */
@@ -112,7 +114,15 @@ static inline void machine_set_regs(struct machine *machine, const struct vm_reg
 }
 static inline int machine_run(struct machine *machine, struct vm_exit *ret_exit,
                               struct husk_error *err) {
-    return machine->vcpu_ops->run(machine->vcpu, ret_exit, err);
+    hotset_unwatch(&machine->hotset); /* what a host function wrote before */
+    if (machine->has_uncounted_faults)
+        hotset_watch(&machine->hotset);
+    int status = machine->vcpu_ops->run(machine->vcpu, ret_exit, err);
+    if (machine->has_uncounted_faults)
+        hotset_unwatch(&machine->hotset);
+    return status;
 }
+/* Tell the hot set all pages that were written since the memory was mapped. */
+int machine_find_written(struct machine *machine, struct husk_error *err);
 
 #endif

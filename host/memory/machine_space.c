@@ -260,6 +260,7 @@ int machine_renew(struct machine *machine, struct husk_error *err) {
     machine->vm = fresh_vm;
     machine->vcpu = fresh_vcpu;
     kicker_set_vcpu(&machine->kicker, fresh_vcpu);
+    hotset_doubt(&machine->hotset); /* another vCPU's faults were counted */
     vm_destroy(machine, spoiled_vm, spoiled_vcpu);
     return 0;
 }

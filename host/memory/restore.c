@@ -235,8 +235,7 @@ static int drop_overlays(struct machine *machine, struct husk_error *err) {
  * see. */
 static int prepare(struct machine *machine, husk_image *image, const struct sizing *sizes,
                    struct husk_error *err) {
-    int status = hotset_update(&machine->hotset, &machine->arena, machine->mapped,
-                               &machine->engine->pagemap, err);
+    int status = machine_find_written(machine, err);
     if (status == 0)
         status = cover_memories(machine, sizes, err);
     if (status == 0 && machine->arena.overlays_count > 0)

@@ -8,6 +8,7 @@ set(sources
     syspages_tables_x86_64.c
     syspages_x86_64.c
     vcpu_kvm.c
+    vcpu_kvm_stats.c
     vcpu_kvm_x86_64.c
     vm_kvm.c
     vm_kvm_caps.c

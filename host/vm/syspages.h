@@ -62,7 +62,7 @@ int sys_space_map(struct sys_space *space, const struct page_mapping *mapping,
                   struct husk_error *err);
 
 /* The guest-physical address of a guest-virtual one. Below HUSK_MEM0_GVA, both are equal. Linear
- * memory i is at (i + 1) * 4 GiB. System pages and page tables are in 0xc0000000 … 0xf0000000
+ * memory i is at 4 GiB + i * 8 GiB. System pages and page tables are in 0xc0000000 … 0xf0000000
  * (host/vm/syspages_layout_x86_64.h). */
 gpa_t gpa_of_gva(uint64_t gva);
 

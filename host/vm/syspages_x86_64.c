@@ -44,13 +44,14 @@ struct sys_space {
 };
 
 gpa_t gpa_of_gva(uint64_t gva) {
-    const uint64_t window = 0x100000000ull;
+    const uint64_t first = 0x100000000ull;
+    const uint64_t window = (uint64_t)HUSK_MAX_MEM64_PAGES * HUSK_WASM_PAGE_SIZE;
     if (gva < HUSK_MEM0_GVA)
         return gpa(gva);
     if (gva < HUSK_MEM1_BASE_GVA)
-        return gpa(window + (gva - HUSK_MEM0_GVA));
+        return gpa(first + (gva - HUSK_MEM0_GVA));
     uint64_t offset = gva - HUSK_MEM1_BASE_GVA;
-    return gpa((offset / HUSK_MEM_STRIDE + 1) * window + offset % HUSK_MEM_STRIDE);
+    return gpa(first + offset / HUSK_MEM_STRIDE * window + offset % HUSK_MEM_STRIDE);
 }
 
 /* A code or data segment descriptor of ring 0: SDM vol. 3A, section 3.4.5. In 64-bit mode only
@@ -90,7 +91,7 @@ static void fill_tss(uint8_t *tss) {
     /* `out %eax` covers four ports, and the CPU wants the bit of each to be clear. */
     for (size_t i = 0; i < sizeof ports; i++)
         for (unsigned port = ports[i]; port < ports[i] + 4u; port++)
-            bitmap[port / 8] &= (uint8_t)~(1u << port % 8);
+            bitmap[port / 8] &= (uint8_t) ~(1u << port % 8);
 }
 
 /* Interrupt gates with DPL 0: INT n from ring 3 is a #GP. Section 6.14.1. */

@@ -31,6 +31,8 @@ static void kvm_vcpu_destroy(struct vcpu *vcpu) {
         return;
     if (vcpu->run != NULL)
         munmap(vcpu->run, vcpu->backend->run_bytes);
+    if (vcpu->has_asked_stats && vcpu->stats_fd >= 0)
+        close(vcpu->stats_fd);
     if (vcpu->vcpu_fd >= 0)
         close(vcpu->vcpu_fd);
     free(vcpu);
@@ -207,5 +209,6 @@ const struct vcpu_ops vcpu_kvm_ops = {
     .set_regs = kvm_x86_set_regs,
     .run = kvm_vcpu_run,
     .kick = kvm_vcpu_kick,
+    .faults = kvm_vcpu_faults,
     .set_space = kvm_vcpu_set_space,
 };

@@ -43,6 +43,8 @@ struct vm_ops {
                     uint32_t flags, struct husk_error *err);
 };
 
+#define VCPU_FAULTS_UNKNOWN UINT64_MAX
+
 struct vcpu_ops {
     /* Create the VM's only vCPU. */
     int (*create)(struct vm *vm, const struct vcpu_config *config, struct vcpu **ret_vcpu,
@@ -67,6 +69,10 @@ struct vcpu_ops {
      * returned so. Any thread may call it. The caller also sends the kick signal to the thread that
      * runs the vCPU, if there is one. */
     void (*kick)(struct vcpu *vcpu);
+    /* The number of page faults that the hypervisor took for the guest so far, on all threads; or
+     * VCPU_FAULTS_UNKNOWN, if it does not count them. If the number is the same as before, no page
+     * of the slots has become private by what the guest did in between. Makes a system call. */
+    uint64_t (*faults)(struct vcpu *vcpu);
     /* Use the page root and the exception stack of another sys_space, from the next set_regs on.
      * The caller exchanges the slots. */
     void (*set_space)(struct vcpu *vcpu, gpa_t page_root, uint8_t *exception_stack_top);

@@ -17,6 +17,7 @@ struct kvm_sys {
     int (*open_path)(const char *path, int flags);
     int (*control)(int fd, unsigned long request, void *arg);
     void *(*map)(size_t bytes, int fd); /* MAP_FAILED */
+    int64_t (*read_at)(int fd, void *ret_bytes, size_t count, int64_t offset);
 };
 extern const struct kvm_sys kvm_sys_linux;
 
@@ -59,6 +60,9 @@ struct vcpu {
     /* KVM did not finish the instruction of a violation: the vCPU must never run again */
     bool has_unfinished_op;
     bool has_stale_debug_regs;               /* reset them before the next run */
+    bool has_asked_stats;                    /* vcpu_kvm_stats.c; so the next two are set */
+    int stats_fd;                            /* -1: faults are not counted */
+    uint64_t faults_at;                      /* where the counter is in stats_fd */
     const struct sys_exception_frame *frame; /* at the top of the exception stack */
     struct kvm_sregs fresh_sregs;            /* those of a new vCPU */
 };
@@ -77,6 +81,9 @@ uint64_t kvm_x86_host_features(void);                        /* of this CPU; KVM
 int kvm_x86_vm_setup(struct vm *vm, struct husk_error *err); /* after KVM_CREATE_VM */
 /* Make the vCPU show only these features. */
 int kvm_x86_set_cpuid(const struct vcpu *vcpu, uint64_t features, struct husk_error *err);
+
+/* vcpu_kvm_stats.c */
+uint64_t kvm_vcpu_faults(struct vcpu *vcpu);
 
 /* vcpu_kvm_x86_64.c */
 int kvm_x86_vcpu_setup(struct vcpu *vcpu, const struct vcpu_config *config, struct husk_error *err);

@@ -28,8 +28,12 @@ static void *sys_map(size_t bytes, int fd) {
     return mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 }
 
+static int64_t sys_read_at(int fd, void *ret_bytes, size_t count, int64_t offset) {
+    return pread(fd, ret_bytes, count, offset);
+}
+
 const struct kvm_sys kvm_sys_linux = {
-    .open_path = sys_open_path, .control = sys_control, .map = sys_map};
+    .open_path = sys_open_path, .control = sys_control, .map = sys_map, .read_at = sys_read_at};
 
 /* KVM_CHECK_EXTENSION must answer with all bits of `bits`, or, if is_count, with at least
  * `bits`. */

@@ -4,9 +4,9 @@
  * wasi_imports.c connects it to sandboxes.
  *
  * Flow: guest → host call → wasi_imports.c → wasi_dispatch() → wasi_<name>() → errno back to the
- * guest. Every guest pointer goes through wasi_span() with its length, every structure is copied
- * once, every count has a limit below. The addresses of results are checked before the operation,
- * so a bad pointer loses no data.
+ * guest. Every guest pointer goes through wasi_span() or wasi_view() with its length, every
+ * structure is copied once, every count has a limit below. The addresses of results are checked
+ * before the operation, so a bad pointer loses no data.
  */
 #ifndef HOST_WASI_H
 #define HOST_WASI_H
@@ -69,6 +69,7 @@ struct wasi_ctx {
     uint64_t cpu_last_ns;       /*   added up between queries from the same thread */
     int32_t cpu_last_tid;
     bool owes_sweep;              /* privsweep_run(), since a state was loaded */
+    bool was_told_of_threads;     /* the embedder: see thread_spawn() */
     struct wasi_listing *listing; /* a cache, which no snapshot contains; NULL: none */
 };
 
@@ -77,6 +78,8 @@ struct wasi_host_ops {
     /* [addr, addr + count) of the guest's memory 0, or NULL if any byte is outside. count 0: any
      * non-NULL. */
     void *(*span)(void *host, uint32_t addr, uint64_t count);
+    /* The same, to read only. */
+    const void *(*view)(void *host, uint32_t addr, uint64_t count);
     /* Make a system call that may wait, by the kernel's conventions: it returns -errno on failure.
      * It ends with -EINTR if the guest's call must end; then it did nothing. -EINTR may have
      * another cause, too. Every operation that may wait uses this function. */
@@ -141,7 +144,9 @@ extern const struct wasi_func wasi_funcs[WASI_FUNCS_COUNT];
 uint16_t wasi_dispatch(struct wasi_call *call, uint32_t func_id);
 
 /* ---- wasi_mem.c: guest memory and errno ---- */
+/* To write, and to read only; NULL: outside of the memory. A view costs restores nothing. */
 void *wasi_span(const struct wasi_call *call, uint64_t addr, uint64_t count);
+const void *wasi_view(const struct wasi_call *call, uint64_t addr, uint64_t count);
 uint16_t wasi_put_u32(const struct wasi_call *call, uint64_t addr, uint32_t value);
 uint16_t wasi_put_u64(const struct wasi_call *call, uint64_t addr, uint64_t value);
 uint16_t wasi_errno_of(int host_errno);

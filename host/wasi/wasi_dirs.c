@@ -53,7 +53,7 @@ static bool is_same_path(const char *a, const char *b) {
 }
 
 static int row_error(struct husk_error *err, size_t row, const char *reason) {
-    return error_set(err, HUSK_E_INVAL, "husk_wasi_options.dirs[%zu]: %s", row, reason);
+    return error_set(err, HUSK_E_INVAL, "dirs[%zu]: %s", row, reason);
 }
 
 static int check_host(const struct husk_wasi_dir *given, size_t row, struct husk_error *err) {
@@ -78,8 +78,8 @@ static int check_row(const struct husk_wasi_dir *rows, size_t row, struct husk_e
     for (size_t i = 0; i < row; i++)
         if (is_same_path(rows[i].guest_path, path))
             return error_set(err, HUSK_E_INVAL,
-                             "husk_wasi_options.dirs[%zu]: guest_path %s is that of dirs[%zu], too",
-                             row, NAME_SHOWN(path), i);
+                             "dirs[%zu]: guest_path %s is that of dirs[%zu], too", row,
+                             NAME_SHOWN(path), i);
     if (given->kind < HUSK_WASI_DIR_HOST || given->kind > HUSK_WASI_DIR_MEM)
         return row_error(err, row, "kind is none of HUSK_WASI_DIR_…");
     if (given->rights != HUSK_WASI_READ && given->rights != (HUSK_WASI_READ | HUSK_WASI_WRITE))
@@ -94,8 +94,7 @@ static int check_row(const struct husk_wasi_dir *rows, size_t row, struct husk_e
 static int take_limit(uint64_t given, const char *name, const uint64_t range[2],
                       uint64_t *ret_value, struct husk_error *err) {
     if (given > range[1])
-        return error_set(err, HUSK_E_LIMIT,
-                         "husk_wasi_options.%s is %llu; at most %llu is possible", name,
+        return error_set(err, HUSK_E_LIMIT, "%s is %llu; at most %llu is possible", name,
                          (unsigned long long)given, (unsigned long long)range[1]);
     *ret_value = given != 0 ? given : range[0];
     return 0;
@@ -119,7 +118,7 @@ static int take_limits(struct wasi_config *config, const struct husk_wasi_option
                          options->dirs_count, DIRS_MAX);
     if (status == 0 && open_max < WASI_STREAMS + options->dirs_count)
         return error_set(err, HUSK_E_INVAL,
-                         "husk_wasi_options.open_max is %llu, less than the streams and %zu "
+                         "open_max is %llu, less than the streams and %zu "
                          "directories together",
                          (unsigned long long)open_max, options->dirs_count);
     config->open_max = (uint32_t)open_max;
@@ -143,11 +142,11 @@ static int open_host(struct wasi_dir *dir, const struct husk_wasi_dir *given, si
                          "5.6 or later has it");
     if (dir->host_fd < 0 || fstat(dir->host_fd, &st) != 0 || fstatfs(dir->host_fd, &fs) != 0)
         return has_path ? error_sys(err, errno,
-                                    "husk_wasi_options.dirs[%zu]: cannot open the "
+                                    "dirs[%zu]: cannot open the "
                                     "directory %s",
                                     row, NAME_SHOWN(given->host_path))
                         : error_sys(err, errno,
-                                    "husk_wasi_options.dirs[%zu]: cannot use host_fd "
+                                    "dirs[%zu]: cannot use host_fd "
                                     "%d as a directory",
                                     row, given->host_fd);
     if (fs.f_type == PROC_SUPER_MAGIC)

@@ -12,17 +12,27 @@
 #include "options.h"
 #include "privfs.h"
 #include "sandbox_internal.h"
+#include "wasi_abi.h"
 #include "wasi_dir.h"
 
 #define PARAMS_MAX 9 /* path_open */
 
 /* ---- What handlers need of the sandbox (struct wasi_host_ops; host is the caller) ---- */
 
-static void *host_span(void *host, uint32_t addr, uint64_t count) {
-    husk_caller *caller = host;
+static const void *host_view(void *host, uint32_t addr, uint64_t count) {
+    const husk_caller *caller = host;
     uint8_t *span = NULL;
     return sandbox_span(caller->sandbox, caller->memory_idx, addr, count, &span, NULL) == 0 ? span
                                                                                             : NULL;
+}
+
+static void *host_span(void *host, uint32_t addr, uint64_t count) {
+    husk_caller *caller = host;
+    uint8_t *span = NULL;
+    if (sandbox_span(caller->sandbox, caller->memory_idx, addr, count, &span, NULL) != 0)
+        return NULL;
+    hotset_host_writes(&caller->sandbox->machine->hotset, span, count);
+    return span;
 }
 
 static bool host_is_cut(void *host) {
@@ -38,8 +48,11 @@ static void host_files(void *host, struct privfs *ret_files) {
         *ret_files = (struct privfs){0};
 }
 
-static const struct wasi_host_ops sandbox_ops = {
-    .span = host_span, .syscall = host_syscall, .is_cut = host_is_cut, .files = host_files};
+static const struct wasi_host_ops sandbox_ops = {.span = host_span,
+                                                 .view = host_view,
+                                                 .syscall = host_syscall,
+                                                 .is_cut = host_is_cut,
+                                                 .files = host_files};
 
 /* ---- Calls ---- */
 
@@ -82,6 +95,31 @@ static const husk_host_fn host_fns[WASI_FUNCS_COUNT][2] = {
 #include "wasi.def"
 #undef WASI_FUNC
 };
+
+/* ---- Threads (proposal wasi-threads) ---- */
+
+/* A sandbox has one thread. A negative result makes wasi-libc's pthread_create() return EAGAIN. It
+ * does not say why, so the log does: once, because a guest may try again and again. */
+static int thread_spawn(husk_caller *caller, void *user, const struct husk_value *args,
+                        struct husk_value *results) {
+    struct wasi_ctx *ctx = user;
+    (void)args;
+    if (!ctx->was_told_of_threads)
+        engine_log(caller->sandbox->engine, HUSK_LOG_WARNING,
+                   "the guest tried to start a thread (wasi.thread-spawn). Husk has one thread per "
+                   "sandbox, so the guest gets EAGAIN");
+    ctx->was_told_of_threads = true;
+    results[0].of.i32 = -WASI_EAGAIN;
+    return 0;
+}
+
+static int define_thread_spawn(husk_imports *imports, struct import_group *group,
+                               struct husk_error *err) {
+    const husk_type type = HUSK_I32;
+    const struct husk_functype functype = {&type, 1, &type, 1};
+    const struct import_grouped_func func = {&functype, thread_spawn, group};
+    return imports_func_grouped(imports, "wasi", "thread-spawn", &func, err);
+}
 
 /* ---- The group ---- */
 
@@ -156,7 +194,7 @@ static int define_all(husk_imports *imports, struct import_group *group, struct 
     int status = 0;
     for (uint32_t i = 0; i < WASI_FUNCS_COUNT && status == 0; i++)
         status = define_function(imports, group, i, err);
-    return status;
+    return status == 0 ? define_thread_spawn(imports, group, err) : status;
 }
 
 /* All of them or none: functions of two groups in one set would be two states in one sandbox, and a

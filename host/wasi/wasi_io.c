@@ -16,13 +16,14 @@ uint16_t wasi_transfer_init(struct wasi_transfer *transfer, uint64_t iovs_addr,
     transfer->count = 0;
     if (iovs_count > WASI_IOVECS_MAX)
         return WASI_EINVAL;
-    const uint8_t *iovs = wasi_span(call, iovs_addr, (uint64_t)iovs_count * WASI_IOVEC_BYTES);
+    const uint8_t *iovs = wasi_view(call, iovs_addr, (uint64_t)iovs_count * WASI_IOVEC_BYTES);
     if (iovs == NULL)
         return WASI_EFAULT;
     for (uint32_t i = 0; i < iovs_count; i++) {
         uint32_t iov[2]; /* buf, buf_len */
         memcpy(iov, iovs + (size_t)i * WASI_IOVEC_BYTES, sizeof iov);
-        void *span = wasi_span(call, iov[0], iov[1]);
+        void *span = transfer->is_write ? (void *)(uintptr_t)wasi_view(call, iov[0], iov[1])
+                                        : wasi_span(call, iov[0], iov[1]);
         if (span == NULL)
             return WASI_EFAULT;
         uint64_t room = WASI_TRANSFER_MAX_BYTES - transfer->total;

@@ -157,7 +157,7 @@ int wasi_listeners_init(struct wasi_config *config, const struct husk_wasi_optio
                          options->listeners_count);
     if (config->open_max < WASI_STREAMS + config->dirs_count + options->listeners_count)
         return error_set(err, HUSK_E_INVAL,
-                         "husk_wasi_options.open_max is %u, less than the streams, directories and "
+                         "open_max is %u, less than the streams, directories and "
                          "listeners together",
                          config->open_max);
     config->listeners = calloc(options->listeners_count + 1, sizeof *config->listeners);

@@ -5,10 +5,16 @@
 #include "wasi.h"
 #include "wasi_abi.h"
 
+static bool is_range(uint64_t addr, uint64_t count) {
+    return addr <= UINT32_MAX && count <= (UINT64_C(1) << 32);
+}
+
 void *wasi_span(const struct wasi_call *call, uint64_t addr, uint64_t count) {
-    if (addr > UINT32_MAX || count > (UINT64_C(1) << 32))
-        return NULL;
-    return call->ops->span(call->host, (uint32_t)addr, count);
+    return is_range(addr, count) ? call->ops->span(call->host, (uint32_t)addr, count) : NULL;
+}
+
+const void *wasi_view(const struct wasi_call *call, uint64_t addr, uint64_t count) {
+    return is_range(addr, count) ? call->ops->view(call->host, (uint32_t)addr, count) : NULL;
 }
 
 static uint16_t put(const struct wasi_call *call, uint64_t addr, const void *value, size_t bytes) {

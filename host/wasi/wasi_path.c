@@ -24,7 +24,7 @@ struct path_copy {
 /* From arguments first (address) and first + 1 (length). */
 static uint16_t path_arg(const struct wasi_call *call, unsigned first, struct path_copy *ret_copy) {
     const uint32_t count = wasi_arg32(call, first + 1);
-    const void *span = wasi_span(call, call->args[first], count);
+    const void *span = wasi_view(call, call->args[first], count);
     if (span == NULL)
         return WASI_EFAULT;
     if (count == 0)

@@ -182,7 +182,7 @@ uint16_t wasi_poll_oneoff(struct wasi_call *call) {
     uint16_t wasi_err = WASI_ENOMEM;
     if (set.count == 0 || set.count > WASI_POLL_MAX)
         return WASI_EINVAL;
-    const uint8_t *in = wasi_span(call, call->args[0], set.count * sub_bytes);
+    const uint8_t *in = wasi_view(call, call->args[0], set.count * sub_bytes);
     set.events = wasi_span(call, call->args[1], (uint64_t)set.count * WASI_EVENT_BYTES);
     if (in == NULL || set.events == NULL || wasi_span(call, call->args[3], 4) == NULL)
         return WASI_EFAULT;

@@ -210,7 +210,7 @@ static int check_row(const struct wasi_ctx *ctx, const struct wasi_saved_fd *row
         return wasi_state_damaged(err, "position of a descriptor", row->number);
     if (row->number >= ctx->config->open_max)
         return error_set(err, HUSK_E_LIMIT,
-                         "the snapshot has WASI descriptor %u; husk_wasi_options.open_max %u is "
+                         "the snapshot has WASI descriptor %u; open_max %u is "
                          "too few for it",
                          row->number, ctx->config->open_max);
     return 0;

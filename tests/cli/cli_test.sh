@@ -116,6 +116,16 @@ prints "json, invalid" '"offset":'
 same "json, invalid: nothing on stderr" "$err" ""
 
 # ---- inspect ----
+cat >shared.wat <<'EOT'
+(module (import "env" "memory" (memory 1 2 shared)) (import "wasi" "thread-spawn" (func $spawn (param i32) (result i32)))
+  (func (export "spawn") (result i32) (drop (call $spawn (i32.const 0))) (call $spawn (i32.const 0)))
+  (func (export "wait") (param i64) (result i32) (memory.atomic.wait32 (i32.const 0) (i32.const 0) (local.get 0))))
+EOT
+wat2wasm --enable-threads shared.wat -o shared.wasm || fail setup "wat2wasm"
+run "inspect a shared memory" 0 "$husk" inspect shared.wasm
+prints "inspect a shared memory" "memory env.memory: 1 to 2 pages of 64 KiB, shared"
+run "inspect a shared memory as JSON" 0 "$husk" inspect --json shared.wasm
+prints "inspect a shared memory as JSON" '"min":1,"max":2,"shared":true}'
 run "inspect a module" 0 "$husk" inspect typed.wasm
 prints "inspect a module" "func   i32: (i32) -> i32"
 prints "inspect a module" "func   pair: () -> (i32, i64)"
@@ -123,6 +133,22 @@ prints "inspect a module" "memory memory: 1 to 2 pages of 64 KiB"
 prints "inspect a module" "table  table: funcref, 3 entries"
 prints "inspect a module" "global counter: mut i32"
 prints "inspect a module" "typed"
+printf '(module (memory (export "wide") i64 1 0x1000000000000) (func (export "size") (result i64) memory.size))' >wide.wat
+wat2wasm --enable-memory64 wide.wat -o wide.wasm || fail setup "wat2wasm"
+run "inspect a 64-bit memory" 0 "$husk" inspect wide.wasm
+prints "inspect a 64-bit memory" "memory wide: i64, 1 to 281474976710656 pages of 64 KiB"
+run "inspect a 64-bit memory as JSON" 0 "$husk" inspect --json wide.wasm
+prints "inspect a 64-bit memory as JSON" '"min":1,"max":281474976710656,"address":"i64","shared":false}'
+run "compile a 64-bit memory" 0 "$husk" compile wide.wasm -o wide.husk
+run "inspect its image" 0 "$husk" inspect wide.husk
+prints "inspect its image" "memory wide: i64, 1 to 281474976710656 pages of 64 KiB"
+run "validate a 64-bit memory" 0 "$husk" validate wide.wasm
+run "run with a 64-bit memory" 0 "$husk" run wide.wasm --invoke size
+same "run with a 64-bit memory" "$out" 1:i64
+printf '(module (memory i64 131073))' >wider.wat
+wat2wasm --enable-memory64 wider.wat -o wider.wasm || fail setup "wat2wasm"
+run "compile a 64-bit memory of more than 8 GiB" 125 "$husk" compile wider.wasm -o wider.husk
+says "compile a 64-bit memory of more than 8 GiB" "it can have 131072 (8 GiB): declare a smaller minimum (at offset 0xb)"
 run "inspect a module as JSON" 0 "$husk" inspect --json typed.wasm
 if command -v python3 >/dev/null; then
     same "the JSON is JSON" "$(python3 -c 'import json,sys; d=json.load(sys.stdin); print(d["functions"], len(d["exports"]), d["exports"][0]["max"])' <out)" "12 14 2"
@@ -243,6 +269,11 @@ run "doctor as JSON" 0 "$husk" doctor --json
 prints "doctor as JSON" '"ok":true}'
 
 # ---- typed values ----
+run "a program for threads: husk makes its memory" 0 "$husk" run --invoke spawn shared.wasm
+same "a program for threads: EAGAIN" "$out" "-6:i32"
+same "a program for threads: why, once" "$(grep -c "Husk has one thread per sandbox" err)" 1
+run "a wait for ever ends at the time limit" 124 "$husk" run --timeout 0.05 --invoke wait shared.wasm -1
+run "a wait ends at its time-out" 0 "$husk" run --invoke wait shared.wasm 1000
 invoke() { # FUNCTION VALUE EXPECTED
     same "$1 $2" "$("$husk" run --invoke "$1" typed.wasm "$2" 2>&1)" "$3"
 }

@@ -70,6 +70,7 @@ same "two" "$("$husk" run --dir tree --dir mem::/tmp files.husk --invoke name 4)
 for text in "" 0 -1 65537 5x 1e3; do
     contains "--max-open '$text'" "$("$husk" run --max-open "$text" files.husk --invoke name 3 2>&1)" "--max-open wants a number from 1 to 65536"
 done
+contains "--max-names 0" "$("$husk" run --max-names 0 files.husk --invoke name 3 2>&1)" "--max-names wants a number from 1 to 16777216"
 contains "--max-private 5x" "$("$husk" run --max-private 5x files.husk --invoke name 3 2>&1)" "--max-private wants a size"
 limited() { # OPTION VALUE FUNCTION ARGS…
     "$husk" run "$1" "$2" --dir mem::/ files.husk --invoke "${@:3}"
@@ -79,6 +80,10 @@ same "--max-open not reached" "$(limited --max-open 5 open 3 1 66)" 0:i32
 contains "--max-open below the directories" "$(limited --max-open 3 name 3 2>&1)" "open_max is 3"
 same "--max-private reached: ENOSPC" "$(limited --max-private 4K open 3 1 66)" 51:i32
 same "--max-private not reached" "$(limited --max-private 64K open 3 1 66)" 0:i32
+two=(--dir mem::/a --dir mem::/b)
+check "a snapshot with one name" "$husk" snapshot files.husk --max-names 1 "${two[@]}" --invoke open -o one.husk -- 3 1 66
+same "--max-names reached: ENOSPC" "$("$husk" run --max-names 1 "${two[@]}" one.husk --invoke open 4 1 66)" 51:i32
+same "--max-names not reached" "$("$husk" run --max-names 2 "${two[@]}" one.husk --invoke open 4 1 66)" 0:i32
 contains "--max-private above the highest" "$(limited --max-private 9G name 3 2>&1)" "private_max_bytes"
 check "a snapshot with a limit" "$husk" snapshot files.husk --max-private 64K --dir mem::/ --invoke open -o limited.husk -- 3 1 66
 contains "a snapshot that needs more" "$("$husk" run --max-private 4K --dir mem::/ limited.husk --invoke next 2>&1)" "the snapshot's private directories"

@@ -97,6 +97,10 @@ for i in 2 3; do
     same "guests.md, functions, block $i: the sum" "$out" 42:i32
     keeps "guests.md, functions, block $i" 'divide at 0x[0-9a-f]+ \(.*add.c:2' add.wasm --invoke divide 1 0
 done
+awk '/^## / { inside = $0 == "## 64-bit memories" } inside && /^```c$/ { copying = 1; next } /^```$/ { copying = 0 } copying' \
+    "$HUSK_SOURCE/docs/guests.md" >far.c
+follow "guests.md, 64-bit memories" < <(block docs/guests.md "## 64-bit memories")
+same "guests.md, 64-bit memories: the number at 5 GiB" "$out" 55:i64
 rm -f hello.wasm
 follow "husk(1)" < <(sed -n 's/^\$ //p' "$HUSK_SOURCE/docs/man/husk.1")
 same "husk(1): the program" "$out" "hello"

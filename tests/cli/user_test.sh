@@ -77,16 +77,19 @@ make_wasm() { # NAME TEXT
 # ---- valid, not valid, not supported ----
 make_wasm good '(module (func (export "f")))'
 make_wasm simd '(module (func (export "f") (result i32) (i32x4.extract_lane 0 (v128.const i32x4 1 2 3 4))))'
-make_wasm later '(module (memory 1 1 shared) (func $f (return_call $f)) (func (result v128) v128.const i32x4 0 0 0 0))'
+make_wasm later '(module (type (struct (field i32))))'
+make_wasm tail '(module (func $f (return_call $f)) (func (result v128) v128.const i32x4 0 0 0 0))'
 printf '(module (func (result i32) i64.const 0))' >bad.wat
 wat2wasm --no-check bad.wat -o bad.wasm || fail bad "wat2wasm"
 run "valid" 0 "$husk" validate good.wasm
 run "invalid" 1 "$husk" validate bad.wasm
 run "not supported" 3 "$husk" validate later.wasm
-says "not supported" "the module needs threads and tail calls: build it without (without -pthread"
-says "not supported" "clang -mno-tail-call"
+says "not supported" "the module needs garbage collection"
 run "not supported, to compile" 125 "$husk" compile later.wasm
-says "not supported, to compile" "the module needs threads and tail calls"
+says "not supported, to compile" "the module needs garbage collection"
+run "two disabled" 3 "$husk" validate --disable simd,tail-calls tail.wasm
+says "two disabled" "the module needs SIMD and tail calls: build it without (clang -mno-simd128"
+says "two disabled" "clang -mno-tail-call"
 run "SIMD" 0 "$husk" validate simd.wasm
 run "SIMD, JSON" 0 "$husk" validate --json simd.wasm
 same "SIMD, JSON" "$out" '{"file":"simd.wasm","valid":true}'

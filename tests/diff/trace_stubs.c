@@ -86,7 +86,8 @@ int stubs_define(husk_imports *imports, const struct plan *plan, struct stub_sta
                 imports,
                 EXTERN(MEMORY, IMPORT_MODULE, name, .min = strtoull(line->words[3], NULL, 10),
                        .has_max = strtoull(line->words[4], NULL, 10) != UINT64_MAX,
-                       .max = strtoull(line->words[4], NULL, 10)),
+                       .max = strtoull(line->words[4], NULL, 10),
+                       .is_shared = line->count > 5 && strcmp(line->words[5], "shared") == 0),
                 NULL, err);
         else
             status = husk_imports_define(

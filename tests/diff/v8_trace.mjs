@@ -16,8 +16,8 @@ const INEXACT = new Set(['memory', 'stack', 'timeout']);
 const TRAPS = [
   ['unreachable', 'unreachable'], ['memory access out of bounds', 'memory'], ['divide by zero', 'zero'], ['remainder by zero', 'zero'],
   ['divide result unrepresentable', 'overflow'], ['float unrepresentable', 'float'], ['function signature', 'signature'],
-  ['data segment', 'memory'], ['element segment', 'table'], ['table index is out of bounds', 'table'], ['table', 'table'],
-  ['Maximum call stack', 'stack'], ['rethrowing null value', 'null'],
+  ['unaligned accesses', 'unaligned'], ['Atomics.wait cannot be called', 'not shared'], ['data segment', 'memory'], ['element segment', 'table'], ['table index is out of bounds', 'table'], ['table', 'table'],
+  ['Maximum call stack', 'stack'], ['dereferencing a null pointer', 'null'], ['rethrowing null value', 'null'],
 ];
 
 function trapKind(error) {
@@ -136,7 +136,7 @@ class Run {
       if (kind === 'func')
         given[idx] = this.stub(idx, types(a), types(b));
       else if (kind === 'memory')
-        given[idx] = new WebAssembly.Memory({ initial: Number(a), maximum: Number(b) });
+        given[idx] = new WebAssembly.Memory({ initial: Number(a), maximum: Number(b), shared: c === 'shared' });
       else if (kind === 'table')
         given[idx] = new WebAssembly.Table({ element: a === 'funcref' ? 'anyfunc' : a, initial: Number(b), maximum: Number(c) }, null);
       else
@@ -180,7 +180,7 @@ class Run {
       const item = this.instance.exports[name];
       let text;
       if (kind === 'memory')
-        text = `${item.buffer.byteLength / 65536} ${zlib.crc32(new Uint8Array(item.buffer)).toString(16)}`;
+        text = `${item.buffer.byteLength / 65536} ${zlib.crc32(new Uint8Array(item.buffer).slice()).toString(16)}`;
       else if (kind === 'global')
         text = toText(type, item.value);
       else

@@ -3,10 +3,13 @@ Reads the parts of a wasm binary that the differential tests need, and rewrites 
 
 - imports get names of their own, so that two with one name are told apart;
 - memories and tables get a maximum, so that growing fails at the same size everywhere;
-- every memory and every mutable number among the globals is exported, and a function is added that sums up the tables.
+- every memory and every mutable number among the globals is exported, and a function is added that sums up the tables;
+- a function is added that writes 8 bytes to the first memory, for calls that need a text.
 
 Code, data and element segments are copied as they are (core specification 2.0, section 5.5).
 """
+
+from typing import NamedTuple, Optional
 
 I32, I64, F32, F64, V128, FUNCREF, EXTERNREF, EXNREF = 0x7F, 0x7E, 0x7D, 0x7C, 0x7B, 0x70, 0x6F, 0x69
 TYPE_NAMES = {I32: "i32", I64: "i64", F32: "f32", F64: "f64", V128: "v128", FUNCREF: "funcref", EXTERNREF: "externref", EXNREF: "exnref"}
@@ -17,6 +20,16 @@ GROW_PAGES, GROW_ENTRIES = 128, 1000
 PAGES_MAX = 4096
 
 PREFIX = "diff:"
+PUT = PREFIX + "put"
+
+
+HAS_MAX, SHARED, IS_64 = 1, 2, 4  # flags of limits
+
+
+class Limits(NamedTuple):
+    low: int
+    high: Optional[int] = None
+    flags: int = 0  # without HAS_MAX
 
 
 class Unreadable(Exception):
@@ -56,12 +69,12 @@ class Reader:
     def name(self):
         return self.take(self.leb())
 
-    def limits(self):
+    def limits(self, may_be_64=False):
         flags = self.byte()
-        if flags > 1:
+        if flags & ~(HAS_MAX | SHARED | (IS_64 if may_be_64 else 0)):
             raise Unreadable(f"limits with flags {flags:#x}")
         low = self.leb()
-        return low, self.leb() if flags & 1 else None
+        return Limits(low, self.leb() if flags & HAS_MAX else None, flags & ~HAS_MAX)
 
     def type(self):
         kind = self.byte()
@@ -123,13 +136,13 @@ def vector(items):
 
 
 def limits_bytes(limits):
-    low, high = limits
-    return b"\x00" + leb(low) if high is None else b"\x01" + leb(low) + leb(high)
+    if limits.high is None:
+        return bytes([limits.flags]) + leb(limits.low)
+    return bytes([limits.flags | HAS_MAX]) + leb(limits.low) + leb(limits.high)
 
 
 def capped(limits, grow):
-    low, high = limits
-    return low, min(low + grow, 65536 if high is None else high)
+    return limits._replace(high=min(limits.low + grow, 65536 if limits.high is None else limits.high))
 
 
 class Module:
@@ -190,7 +203,7 @@ class Module:
         self.tables.append((reader.type(), reader.limits()))
 
     def _memory(self, reader):
-        self.memories.append(reader.limits())
+        self.memories.append(reader.limits(may_be_64=True))
 
     def _global(self, reader):
         self.globals.append((reader.type(), reader.byte() == 1))
@@ -226,6 +239,9 @@ class Module:
         if self.tables:
             exports.append(name_bytes(PREFIX + "tables") + bytes([FUNC]) + leb(len(self.funcs)))
             self._add_table_sum(own)
+        if self.memories:
+            exports.append(name_bytes(PUT) + bytes([FUNC]) + leb(len(self.funcs) + (1 if self.tables else 0)))
+            self._add_function(own, bytes([2, self.address_type(), I64, 0]), b"\0\x20\0\x20\1\x37\0\0\x0b")  # i64.store
         if self.imports:
             own[2] = vector([self._import_bytes(i, *item) for i, item in enumerate(self.capped_imports())])
         tables = self.tables[len(self.imported(TABLE)) :]
@@ -251,10 +267,17 @@ class Module:
 
     def _add_table_sum(self, own):
         body = b"".join(self._table_sum(i) for i in range(len(self.tables)))
-        body = leb(1) + leb(2) + bytes([I32]) + body + b"\x20\x00\x0b"  # two locals; local.get 0; end
+        self._add_function(own, b"\0\1" + bytes([I32]), leb(1) + leb(2) + bytes([I32]) + body + b"\x20\x00\x0b")  # two locals; local.get 0; end
+
+    def address_type(self):
+        """Of the first memory."""
+        return I64 if self.memories[0].flags & IS_64 else I32
+
+    @staticmethod
+    def _add_function(own, functype, body):
         types = Reader(own.get(1, b"\0"))
         count = types.leb()
-        own[1] = leb(count + 1) + types.data[types.pos :] + b"\x60\x00\x01" + bytes([I32])
+        own[1] = leb(count + 1) + types.data[types.pos :] + b"\x60" + functype
         funcs = Reader(own.get(3, b"\0"))
         funcs_count = funcs.leb()
         own[3] = leb(funcs_count + 1) + funcs.data[funcs.pos :] + leb(count)

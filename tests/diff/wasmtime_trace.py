@@ -24,6 +24,8 @@ TRAPS = {
     "BAD_CONVERSION_TO_INTEGER": "float",
     "NULL_REFERENCE": "null",
     "UNREACHABLE": "unreachable",
+    "HEAP_MISALIGNED": "unaligned",
+    "ATOMIC_WAIT_NON_SHARED_MEMORY": "not shared",
     "INTERRUPT": "timeout",
 }
 MASK = {"i32": 0xFFFFFFFF, "i64": 0xFFFFFFFFFFFFFFFF}
@@ -31,6 +33,14 @@ MASK = {"i32": 0xFFFFFFFF, "i64": 0xFFFFFFFFFFFFFFFF}
 
 class HostFailed(Exception):
     pass
+
+
+class SharedMemory(wasmtime.SharedMemory):
+    """One that can be imported: that of wasmtime 50 gives a pointer to the pointer."""
+
+    def _as_extern(self):
+        ffi = wasmtime._ffi
+        return ffi.wasmtime_extern_t(ffi.WASMTIME_EXTERN_SHAREDMEMORY, ffi.wasmtime_extern_union(sharedmemory=self.ptr()))
 
 
 def mix(x):
@@ -98,7 +108,8 @@ class Run:
         config = wasmtime.Config()
         config.epoch_interruption = True
         config.max_wasm_stack = 1 << 20
-        for feature in ("wasm_multi_memory", "wasm_memory64", "wasm_tail_call", "wasm_function_references", "wasm_exceptions"):
+        for feature in ("wasm_multi_memory", "wasm_memory64", "wasm_tail_call", "wasm_function_references", "wasm_exceptions", "wasm_threads",
+                        "shared_memory"):
             if hasattr(wasmtime.Config, feature):  # they can only be set
                 setattr(config, feature, True)
         self.engine = wasmtime.Engine(config)
@@ -130,7 +141,9 @@ class Run:
         if words[0] == "func":
             return self.stub(idx, types(words[1]), types(words[2]))
         if words[0] == "memory":
-            return wasmtime.Memory(self.store, wasmtime.MemoryType(wasmtime.Limits(int(words[1]), int(words[2]))))
+            is_shared = words[3:] == ["shared"]
+            kind = wasmtime.MemoryType(wasmtime.Limits(int(words[1]), int(words[2])), shared=is_shared)
+            return SharedMemory(self.engine, kind) if is_shared else wasmtime.Memory(self.store, kind)
         if words[0] == "table":
             limits = wasmtime.Limits(int(words[2]), int(words[3]))
             return wasmtime.Table(self.store, wasmtime.TableType(value_type(words[1]), limits), None)
@@ -184,8 +197,9 @@ class Run:
         for kind, idx, *rest in self.watches:
             item = self.items.by_index[int(idx)]
             if kind == "memory":
-                count = item.data_len(self.store)
-                raw = (ctypes.c_ubyte * count).from_address(ctypes.addressof(item.data_ptr(self.store).contents)) if count else b""
+                of = () if isinstance(item, wasmtime.SharedMemory) else (self.store,)
+                count = item.data_len(*of)
+                raw = (ctypes.c_ubyte * count).from_address(ctypes.addressof(item.data_ptr(*of).contents)) if count else b""
                 text = f"{count // 65536} {zlib.crc32(raw):x}"
             elif kind == "global":
                 text = to_text(rest[0], item.value(self.store))

@@ -82,7 +82,8 @@ static bool define_imports(const husk_image *image, husk_imports *imports) {
         else if (status == 0 && item.kind == HUSK_EXTERN_MEMORY)
             status = husk_imports_define(imports,
                                          EXTERN(MEMORY, item.module, item.name, .min = item.min,
-                                                .has_max = max != UINT64_MAX, .max = max),
+                                                .has_max = max != UINT64_MAX, .max = max,
+                                                .is_shared = item.is_shared),
                                          NULL, NULL);
         else if (status == 0)
             status = husk_imports_define(imports,

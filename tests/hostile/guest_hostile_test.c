@@ -38,7 +38,7 @@
 #define HOST_CALL(idx) "movl $" #idx ", 0x30000028\n mov $0x400020, %eax\n call *%rax\n"
 
 TEXT_OF(text_good, "ret");
-TEXT_OF(text_port, "out %eax, $0x13");
+TEXT_OF(text_port, "out %eax, $0x14");
 TEXT_OF(text_port_byte, "out %al, $0x10");
 TEXT_OF(text_port_in, "in $0x11, %eax");
 TEXT_OF(text_port_high, "mov $0x1234, %edx\n out %eax, %dx");
@@ -98,6 +98,7 @@ TEXT_OF(text_grow_too_much, SERVICE(1, 0, -1) EXPECT_NONE);
 TEXT_OF(text_grow_wraps, SERVICE(1, 0, 0xffffffffffffffff) EXPECT_NONE);
 TEXT_OF(text_grow_past_max, SERVICE(1, 0, 3) EXPECT_NONE);
 TEXT_OF(text_grow_no_table, SERVICE(2, 0, 1) EXPECT_NONE);
+TEXT_OF(text_wait_none, SERVICE(3, -1, 0) "cmpq $2, 0x30000020\n je 1f\n ud2\n 1: ret");
 TEXT_OF(text_smash_mailbox,
         "mov $-1, %rax\n mov $0x30000000, %edi\n mov $0x9000 / 8, %ecx\n rep stosq\n ret");
 TEXT_OF(text_smash_sizes,
@@ -109,6 +110,9 @@ TEXT_OF(text_lose_stack, "xor %esp, %esp\n out %eax, $0x10");
 /* These never end. */
 TEXT_OF(text_spin, "jmp .");
 TEXT_OF(text_spin_services, "1:" SERVICE(1, 0, 0) "jmp 1b");
+TEXT_OF(text_spin_waits, "1:" SERVICE(3, -1, 1) "jmp 1b");
+TEXT_OF(text_wait, SERVICE(3, 0, -1) "ud2");
+TEXT_OF(text_wait_long, SERVICE(3, -1, 0x7fffffffffffffff) "ud2");
 TEXT_OF(text_spin_host_calls, "1:" HOST_CALL(0) "jmp 1b");
 TEXT_OF(text_spin_string, "1: mov $0x20000000, %edi\n mov $0x1000, %ecx\n rep stosb\n jmp 1b");
 TEXT_OF(text_spin_pause, "1: pause\n jmp 1b");
@@ -184,11 +188,12 @@ static const struct row returning[] = {
     RETURNS(good),          RETURNS(grow_other_memory), RETURNS(grow_wild_memory),
     RETURNS(grow_too_much), RETURNS(grow_wraps),        RETURNS(grow_past_max),
     RETURNS(grow_no_table), RETURNS(smash_mailbox),     RETURNS(smash_sizes),
-    RETURNS(smash_state),   RETURNS(lose_stack),
+    RETURNS(smash_state),   RETURNS(lose_stack),        RETURNS(wait_none),
 };
 static const struct row spinning[] = {
     SPINS(spin),        SPINS(spin_services), SPINS(spin_host_calls),
     SPINS(spin_string), SPINS(spin_pause),    SPINS(spin_flags),
+    SPINS(spin_waits),  SPINS(wait),          SPINS(wait_long),
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

@@ -86,7 +86,7 @@ RIG_CODE(code_rep_outs_endless,
          "mov $0x70, %edx\n mov $0x20000000, %esi\n or $-1, %rcx\n rep outsl");
 RIG_CODE(code_out_byte, "out %al, $0x10");
 RIG_CODE(code_out_word, "out %ax, $0x10");
-RIG_CODE(code_out_other, "out %eax, $0x13");
+RIG_CODE(code_out_other, "out %eax, $0x14");
 RIG_CODE(code_out_below, "out %eax, $0x0f");
 RIG_CODE(code_out_quirk, "out %al, $0x7e"); /* a port that KVM treats specially by default */
 RIG_CODE(code_out_high, "mov $0xffff, %edx\n out %eax, %dx");

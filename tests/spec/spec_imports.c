@@ -80,9 +80,19 @@ int spec_imports_new(husk_engine *engine, husk_imports **ret_imports, struct hus
                                             .min = 10, .has_max = true, .max = 20),
                                      NULL, err);
     if (status == 0)
+        status = husk_imports_define(imports,
+                                     EXTERN(TABLE, "spectest", "table64", .type = HUSK_FUNCREF,
+                                            .min = 10, .has_max = true, .max = 20, .is_64 = true),
+                                     NULL, err);
+    if (status == 0)
         status = husk_imports_define(
             imports, EXTERN(MEMORY, "spectest", "memory", .min = 1, .has_max = true, .max = 2),
             NULL, err);
+    if (status == 0)
+        status = husk_imports_define(imports,
+                                     EXTERN(MEMORY, "spectest", "shared_memory", .min = 1,
+                                            .has_max = true, .max = 2, .is_shared = true),
+                                     NULL, err);
     if (status != 0) {
         husk_imports_free(imports);
         return status;

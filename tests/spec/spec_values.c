@@ -257,5 +257,6 @@ enum husk_trap spec_trap(const char *text) {
     for (size_t i = 0; i < sizeof traps / sizeof traps[0]; i++)
         if (strncmp(text, traps[i].text, strlen(traps[i].text)) == 0)
             return traps[i].trap;
-    return HUSK_TRAP_NONE;
+    /* bulk64 says less, of memories. */
+    return strcmp(text, "out of bounds") == 0 ? HUSK_TRAP_MEMORY_OUT_OF_BOUNDS : HUSK_TRAP_NONE;
 }

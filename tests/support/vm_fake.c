@@ -92,6 +92,12 @@ static void fake_kick(struct vcpu *vcpu) {
     __atomic_store_n(&vcpu->is_kicked, true, __ATOMIC_SEQ_CST);
 }
 
+/* Tests play the guest on their own thread. */
+static uint64_t fake_faults(struct vcpu *vcpu) {
+    (void)vcpu;
+    return VCPU_FAULTS_UNKNOWN;
+}
+
 static void fake_set_space(struct vcpu *vcpu, gpa_t page_root, uint8_t *exception_stack_top) {
     (void)vcpu, (void)page_root, (void)exception_stack_top;
 }
@@ -102,6 +108,7 @@ const struct vcpu_ops vcpu_fake_ops = {.create = fake_vcpu_create,
                                        .set_regs = fake_set_regs,
                                        .run = fake_run,
                                        .kick = fake_kick,
+                                       .faults = fake_faults,
                                        .set_space = fake_set_space};
 
 void *fake_memory(const struct vm *vm, uint64_t gpa_value, uint64_t bytes) {

@@ -34,8 +34,12 @@ static long guest_syscall(void *host, long number, const long args[6]) {
     return wait_syscall(guest_is_cut, host, number, args);
 }
 
+static const void *guest_view(void *host, uint32_t addr, uint64_t count) {
+    return guest_span(host, addr, count);
+}
+
 static const struct wasi_host_ops guest_ops = {
-    .span = guest_span, .syscall = guest_syscall, .is_cut = guest_is_cut};
+    .span = guest_span, .view = guest_view, .syscall = guest_syscall, .is_cut = guest_is_cut};
 
 /* A kick at cut_ns, once: as the watchdog's, to this thread. */
 static void kick_begin(struct wasi_guest *guest, timer_t *ret_timer) {

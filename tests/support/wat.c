@@ -27,7 +27,8 @@ uint8_t *wat_to_wasm(const char *wat, size_t *ret_count) {
     close(fd);
     snprintf(wasm_path, sizeof wasm_path, "%s.wasm", path);
     snprintf(command, sizeof command,
-             "wat2wasm --enable-multi-memory --enable-extended-const --enable-exceptions "
+             "wat2wasm --enable-multi-memory --enable-memory64 --enable-extended-const "
+             "--enable-exceptions --enable-threads --enable-tail-call "
              "--debug-names %s -o %s",
              path, wasm_path);
     int rc = system(command);

@@ -71,12 +71,16 @@ same "watched" "$(grep -c watch plan)" 4
 same "calls: each with zeros, each with others" "$(grep -c call plan)" 4
 same "the same seed, the same plan" "$(python "m = wasm.Module(open('all.wasm', 'rb').read()); p = plan.Plan(m, True)
 p.calls_by_seed(1); print(*p.lines, sep='\n')")" "$(cat plan)"
-for maker in gen-traps gen-loops gen-vectors; do
+same "a text and a call in a list" "$(python "m = wasm.Module(open('all.wasm', 'rb').read()); p = plan.Plan(m, True)
+p.calls_by_list('# words\ntext 16 \"ab\\\\ncdefgh\"\nf i32:1 f32:2\n'); print(*[line for line in p.lines if line[:4] == 'call'], sep='\n')")" \
+    "$(printf 'call 6 0 - i32:0x10 i64:0x67666564630a6261\ncall 6 0 - i32:0x18 i64:0x68\ncall 0 0 i32 i32:0x1 f32:0x40000000')"
+contains "the function that writes is exported" "$(wasm-objdump -x new.wasm)" '-> "diff:put"'
+for maker in gen-traps gen-loops gen-vectors gen-atomics; do
     [ -x "$HUSK_SOURCE/tests/diff/$maker" ] || continue
     for flag in "" --out-of-bounds; do
         for seed in 1 2 3; do
             python3 "$HUSK_SOURCE/tests/diff/$maker" $seed one.wasm $flag
-            same "$maker $seed $flag is valid" "$(wasm-validate --enable-multi-memory --enable-relaxed-simd one.wasm 2>&1)" ""
+            same "$maker $seed $flag is valid" "$(wasm-validate --enable-multi-memory --enable-relaxed-simd --enable-threads --enable-memory64 one.wasm 2>&1)" ""
             python3 "$HUSK_SOURCE/tests/diff/$maker" $seed two.wasm $flag
             same "$maker $seed $flag is the same again" "$(cksum <one.wasm)$(cksum <one.wasm.calls)" "$(cksum <two.wasm)$(cksum <two.wasm.calls)"
         done

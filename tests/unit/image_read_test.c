@@ -15,49 +15,9 @@
 #include "harness.h"
 #include "husk.h"
 #include "image.h"
+#include "image_look.h"
 #include "layout.h"
 #include "literals.h"
-
-/* Everything the public API can say of an image; under a sanitizer this reads every name and
- * type. */
-static size_t look_at(const husk_image *image) {
-    size_t seen = 0;
-    struct husk_image_info info = HUSK_IMAGE_INFO_INIT;
-    struct husk_extern item = HUSK_EXTERN_INIT;
-    husk_image_info(image, &info);
-    seen += strlen(info.compiler) + strlen(info.target_cpu) + strlen(info.module_name);
-    for (size_t i = 0; i < husk_image_imports_count(image); i++) {
-        CHECK_EQ_I64(husk_image_import(image, i, &item), 0);
-        seen += strlen(item.module) + strlen(item.name) + item.func.params_count;
-        CHECK(item.name[item.name_bytes] == '\0' && item.module[item.module_bytes] == '\0');
-    }
-    for (size_t i = 0; i < husk_image_exports_count(image); i++) {
-        CHECK_EQ_I64(husk_image_export(image, i, &item), 0);
-        seen += strlen(item.name);
-        for (size_t j = 0; j < item.func.params_count; j++)
-            seen += (size_t)item.func.params[j];
-        husk_func func;
-        struct husk_functype type;
-        if (item.kind == HUSK_EXTERN_FUNC) {
-            CHECK_EQ_I64(husk_image_func(image, item.name, item.name_bytes, &func, NULL), 0);
-            CHECK_EQ_I64(husk_image_func_type(image, func, &type, NULL), 0);
-        }
-    }
-    CHECK_EQ_I64(husk_image_import(image, husk_image_imports_count(image), &item), HUSK_E_INVAL);
-    CHECK_EQ_I64(husk_image_export(image, SIZE_MAX, &item), HUSK_E_INVAL);
-    return seen;
-}
-
-static int open_bytes(const void *bytes, size_t count, bool verify, struct husk_error *err) {
-    husk_image *image = NULL;
-    int status = husk_image_open_buffer(NULL, (struct husk_buffer){bytes, count},
-                                        verify ? NULL : SKIP_HASH, &image, err);
-    CHECK((status == 0) == (image != NULL));
-    if (status == 0)
-        look_at(image);
-    husk_image_unref(image);
-    return status;
-}
 
 TEST(a_good_image) {
     size_t count;
@@ -78,7 +38,7 @@ TEST(a_good_image) {
     CHECK_OK(husk_image_export(image, 8, &item), err);
     CHECK_STR(item.name, "memory");
     CHECK(item.min == 1 && item.max == 3 && item.has_max);
-    CHECK(look_at(image) > 0);
+    CHECK(image_look_at(image) > 0);
     husk_image_unref(image);
     free(bytes);
 }
@@ -90,7 +50,7 @@ TEST(notes_with_four_byte_alignment) {
     guest_image_build(&builder);
     builder.note_align = 4;
     uint8_t *bytes = builder_finish(&builder, &count);
-    CHECK_OK(open_bytes(bytes, count, true, &err), err);
+    CHECK_OK(image_open_bytes(bytes, count, true, &err), err);
     free(bytes);
     builder_done(&builder);
 }
@@ -112,7 +72,7 @@ WRONG(func_instance, ROW(HUSK_REC_FUNCS, husk_image_func, 1)->instance = 1)
 WRONG(import_instance, ROW(HUSK_REC_IMPORTS, husk_image_import, 0)->instance = 1)
 WRONG(export_instance, ROW(HUSK_REC_EXPORTS, husk_image_export, 2)->instance = 1)
 WRONG(memory_instance, ROW(HUSK_REC_MEMORIES, husk_image_memory, 0)->instance = 1)
-WRONG(memory_flags, ROW(HUSK_REC_MEMORIES, husk_image_memory, 0)->flags |= 2)
+WRONG(memory_flags, ROW(HUSK_REC_MEMORIES, husk_image_memory, 0)->flags |= 0x80)
 WRONG(memory_zero, ROW(HUSK_REC_MEMORIES, husk_image_memory, 0)->zero = 16)
 WRONG(global_flags, ROW(HUSK_REC_GLOBALS, husk_image_global, 0)->flags |= 0x100)
 WRONG(global_instance, ROW(HUSK_REC_GLOBALS, husk_image_global, 0)->instance = 7)
@@ -142,6 +102,14 @@ WRONG(export_twice, ROW(HUSK_REC_EXPORTS, husk_image_export, 0)->name =
                         ROW(HUSK_REC_EXPORTS, husk_image_export, 1)->name)
 WRONG(memory_max, ROW(HUSK_REC_MEMORIES, husk_image_memory, 0)->max_pages = 65537)
 WRONG(memory_min, ROW(HUSK_REC_MEMORIES, husk_image_memory, 0)->min_pages = 4)
+static void wide_memory(struct image_builder *b, uint64_t min_pages, uint64_t max_pages) {
+    struct husk_image_memory *memory = ROW(HUSK_REC_MEMORIES, husk_image_memory, 0);
+    memory->flags |= HUSK_LIMIT_IS_64;
+    memory->min_pages = min_pages;
+    memory->max_pages = max_pages;
+}
+WRONG(memory64_max, wide_memory(b, 1, (1ull << 48) + 1))
+WRONG(memory64_min, wide_memory(b, HUSK_MAX_MEM64_PAGES + 1, 1ull << 48))
 WRONG(memory_word,
       ROW(HUSK_REC_MEMORIES, husk_image_memory, 0)->size_gva = HUSK_DATA_GVA + 2 * HUSK_PAGE_SIZE)
 WRONG(memory_word_align, ROW(HUSK_REC_MEMORIES, husk_image_memory, 0)->size_gva = HUSK_DATA_GVA + 4)
@@ -259,9 +227,10 @@ struct wrong {
     const char *part; /* of the message */
 };
 static const struct wrong wrongs[] = {
-#define ROW_OF(name, part) {#name, wrong_##name, HUSK_E_BAD_IMAGE, part}
+#define ROW_OF(name, part)                                                                         \
+    { #name, wrong_##name, HUSK_E_BAD_IMAGE, part }
 #define NEWER(name, part)                                                                          \
-    {#name, wrong_##name, HUSK_E_IMAGE_VERSION, part ": a flag or an instance (0x"}
+    { #name, wrong_##name, HUSK_E_IMAGE_VERSION, part ": a flag or an instance (0x" }
     {"cpu", wrong_cpu, HUSK_E_CPU, "CPU"},
     NEWER(flags, "module 0"),
     NEWER(func_instance, "function 1"),
@@ -302,6 +271,8 @@ static const struct wrong wrongs[] = {
     ROW_OF(import_name, "import 0"),
     ROW_OF(export_idx, "export 0"),
     ROW_OF(export_twice, "two exports"),
+    ROW_OF(memory64_max, "memory 0: impossible limits"),
+    ROW_OF(memory64_min, "memory 0: impossible limits"),
     ROW_OF(memory_max, "memory 0"),
     ROW_OF(memory_min, "memory 0"),
     ROW_OF(memory_word, "memory 0"),
@@ -363,7 +334,7 @@ static void check_wrong(void (*build)(struct image_builder *builder), const stru
     wrong->change(&builder);
     uint8_t *bytes = builder_finish(&builder, &count);
     for (int verify = 0; verify < 2; verify++) {
-        int status = open_bytes(bytes, count, verify == 1, &err);
+        int status = image_open_bytes(bytes, count, verify == 1, &err);
         CHECK_MSG(status == wrong->status && strstr(err.message, wrong->part) != NULL,
                   "%s: status %d, \"%s\"", wrong->name, status, err.message);
     }
@@ -449,7 +420,7 @@ TEST(one_thing_wrong_with_a_snapshot) {
     struct husk_error err;
     size_t count;
     uint8_t *bytes = guest_snapshot_make(&count);
-    CHECK_OK(open_bytes(bytes, count, true, &err), err);
+    CHECK_OK(image_open_bytes(bytes, count, true, &err), err);
     free(bytes);
     for (size_t i = 0; i < sizeof snapshot_wrongs / sizeof snapshot_wrongs[0]; i++)
         check_wrong(guest_snapshot_build, &snapshot_wrongs[i]);
@@ -467,10 +438,10 @@ TEST(every_truncation) {
         uint8_t *bytes = makers[i](&count);
         struct husk_error err;
         for (size_t cut = 0; cut < count; cut += cut < 512 || count - cut < 4096 ? 1 : 61) {
-            CHECK_MSG(open_bytes(bytes, cut, false, &err) < 0, "cut at %zu", cut);
+            CHECK_MSG(image_open_bytes(bytes, cut, false, &err) < 0, "cut at %zu", cut);
             CHECK(err.message[0] != '\0');
         }
-        CHECK(open_bytes(bytes, count / 2, true, &err) < 0);
+        CHECK(image_open_bytes(bytes, count / 2, true, &err) < 0);
         CHECK_CONTAINS(err.message, "truncated");
         free(bytes);
     }
@@ -488,7 +459,7 @@ TEST(flipped_bytes) {
                 continue;
             for (size_t i = 0; i < sizeof flips; i++) {
                 bytes[at] ^= flips[i];
-                if (open_bytes(bytes, count, false, &err) == 0)
+                if (image_open_bytes(bytes, count, false, &err) == 0)
                     opened++;
                 else
                     refused++;
@@ -509,91 +480,20 @@ TEST(the_content_hash_finds_any_change) {
         struct husk_error err;
         for (size_t at = 0; at < count; at += at < 512 || count - at < 4096 ? 1 : 61) {
             bytes[at] ^= 0x10;
-            int status = open_bytes(bytes, count, true, &err);
+            int status = image_open_bytes(bytes, count, true, &err);
             CHECK_MSG(status == HUSK_E_BAD_IMAGE || status == HUSK_E_IMAGE_VERSION,
                       "change at %zu: %d", at, status);
             by_hash += strstr(err.message, "do not match its hash") != NULL;
             bytes[at] ^= 0x10;
         }
         CHECK_MSG(by_hash > 4000, "%zu", by_hash);
-        CHECK_OK(open_bytes(bytes, count, true, &err), err);
+        CHECK_OK(image_open_bytes(bytes, count, true, &err), err);
         bytes[HUSK_PAGE_SIZE + 20] ^= 1; /* code: not checked otherwise */
-        CHECK_OK(open_bytes(bytes, count, false, &err), err);
-        CHECK_STATUS(open_bytes(bytes, count, true, &err), HUSK_E_BAD_IMAGE);
+        CHECK_OK(image_open_bytes(bytes, count, false, &err), err);
+        CHECK_STATUS(image_open_bytes(bytes, count, true, &err), HUSK_E_BAD_IMAGE);
         CHECK_CONTAINS(err.message, "hash");
         free(bytes);
     }
-}
-
-TEST(other_files) {
-    struct husk_error err;
-    husk_image *image = NULL;
-    static const char wasm[64] = "\0asm\1";
-    CHECK_STATUS(open_bytes(wasm, sizeof wasm, false, &err), HUSK_E_BAD_IMAGE);
-    CHECK_CONTAINS(err.message, "compile");
-    CHECK_STATUS(open_bytes("", 0, false, &err), HUSK_E_BAD_IMAGE);
-    CHECK_STATUS(husk_image_open(NULL, "/proc/absent/x.husk", SKIP_HASH, &image, &err), HUSK_E_SYS);
-    CHECK_CONTAINS(err.message, "/proc/absent/x.husk");
-    CHECK_STATUS(husk_image_open(NULL, "/proc/self/exe", SKIP_HASH, &image, &err),
-                 HUSK_E_BAD_IMAGE);
-    CHECK_STATUS(husk_image_open(NULL, "/", SKIP_HASH, &image, &err), HUSK_E_BAD_IMAGE);
-    CHECK_STATUS(husk_image_open(NULL, "/dev/zero", SKIP_HASH, &image, &err), HUSK_E_BAD_IMAGE);
-    CHECK_STATUS(husk_image_open_fd(NULL, -1, SKIP_HASH, &image, &err), HUSK_E_SYS);
-    CHECK(image == NULL);
-}
-
-/* A file that is cut or changed while it is open does no harm: the image has its own bytes. */
-TEST(files_that_change_under_us) {
-    size_t count;
-    uint8_t *bytes = guest_image_make(&count);
-    char path[] = "/tmp/husk-image-XXXXXX";
-    int fd = mkstemp(path);
-    struct husk_error err;
-    husk_image *image = NULL;
-    CHECK(fd >= 0 && file_write_all(fd, bytes, count) == 0);
-    CHECK_OK(husk_image_open(NULL, path, NULL, &image, &err), err);
-    CHECK_EQ_I64(ftruncate(fd, 0), 0);
-    CHECK(look_at(image) > 0);
-    husk_image_unref(image);
-    close(fd);
-    unlink(path);
-    free(bytes);
-}
-
-/* The offset of the caller's descriptor is not moved; sealed files are used without a copy. */
-TEST(descriptors) {
-    size_t count;
-    uint8_t *bytes = guest_image_make(&count);
-    struct husk_error err;
-    husk_image *image = NULL;
-    for (int sealed = 0; sealed < 2; sealed++) {
-        int fd = memfd_create("image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-        CHECK(fd >= 0 && file_write_all(fd, bytes, count) == 0);
-        CHECK_EQ_I64(lseek(fd, 17, SEEK_SET), 17);
-        if (sealed != 0)
-            CHECK_EQ_I64(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK), 0);
-        CHECK_OK(husk_image_open_fd(NULL, fd, NULL, &image, &err), err);
-        CHECK_EQ_I64(lseek(fd, 0, SEEK_CUR), 17);
-        close(fd);
-        CHECK(look_at(image) > 0);
-        husk_image_unref(image);
-    }
-    free(bytes);
-}
-
-/* Sealed or not, it is not mapped: where there are no more huge pages, writing to a private mapping
- * of it would be a SIGBUS. */
-TEST(a_file_of_huge_pages_is_copied_or_refused) {
-    struct husk_error err;
-    husk_image *image = NULL;
-    int fd = memfd_create("image", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB);
-    if (fd < 0 || ftruncate(fd, 2 << 20) != 0)
-        SKIP("the kernel has no files of huge pages");
-    CHECK_EQ_I64(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK), 0);
-    int status = husk_image_open_fd(NULL, fd, NULL, &image, &err);
-    CHECK_MSG(status == HUSK_E_BAD_IMAGE || strstr(err.message, "cannot copy the image") != NULL,
-              "%d: %s", status, err.message);
-    close(fd);
 }
 
 TEST_MAIN()

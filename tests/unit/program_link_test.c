@@ -261,6 +261,10 @@ TEST(types_must_match) {
     MATCH("(memory (export \"x\") 1 3) (func) (start 0)", "(import \"a\" \"x\" (memory 4))",
           "is a memory: 1 to 3");
     MATCH("(memory (export \"x\") 1)", "(import \"a\" \"x\" (memory 1 2))", "1 to 2");
+    MATCH("(memory (export \"x\") 1 2 shared)", "(import \"a\" \"x\" (memory 1 2))",
+          "memory \"a.x\": 1 to 2; \"a.x\" is a memory: 1 to 2, shared");
+    MATCH("(memory (export \"x\") 1 2)", "(import \"a\" \"x\" (memory 1 2 shared))",
+          "memory \"a.x\": 1 to 2, shared; \"a.x\" is a memory: 1 to 2");
     MATCH("(table (export \"x\") 1 funcref)", "(import \"a\" \"x\" (table 1 externref))",
           "externref");
     MATCH("(tag (export \"x\") (param i32))", "(import \"a\" \"x\" (tag (param i64)))",
@@ -272,6 +276,9 @@ TEST(types_must_match) {
     REFUSED(HUSK_E_LINK, "in two ways: 1 or more; 2 or more",
             {.name = "a", .wat = "(module (import \"env\" \"m\" (memory 1)))"},
             {.name = "b", .wat = "(module (import \"env\" \"m\" (memory 2)))"});
+    REFUSED(HUSK_E_LINK, "in two ways: 1 to 2; 1 to 2, shared",
+            {.name = "a", .wat = "(module (import \"env\" \"m\" (memory 1 2)))"},
+            {.name = "b", .wat = "(module (import \"env\" \"m\" (memory 1 2 shared)))"});
 }
 
 TEST(a_memory_may_have_grown) {

@@ -253,7 +253,18 @@ static bool allocator_is_missed(const struct all *all, husk_sandbox *sandbox,
     return husk_call_bytes(sandbox, &call, &bytes, outcome, err) == HUSK_E_NOT_FOUND;
 }
 
-/* NULL: done; else the function that failed. */
+/* Both return NULL when all is done; else the function that failed. */
+static const char *make_imports(const struct all *all, husk_engine *engine, struct thrower *thrower,
+                                husk_imports **ret_imports, struct husk_error *err) {
+    if (husk_imports_new(engine, ret_imports, err) != 0)
+        return "husk_imports_new";
+    if (define_wasi(all, *ret_imports, err) != 0)
+        return "husk_imports_wasi";
+    if (define_thrower(*ret_imports, thrower, err) != 0)
+        return "husk_imports_funcs";
+    return define_global(all, *ret_imports, err) != 0 ? "husk_imports_define" : NULL;
+}
+
 static const char *run(const struct all *all, int *ret_sum, struct husk_error *err) {
     const struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = 19},
                                        {.type = HUSK_I32, .of.i32 = 23}};
@@ -269,14 +280,9 @@ static const char *run(const struct all *all, int *ret_sum, struct husk_error *e
         return "husk_compile";
     if (husk_engine_new(&all->engine, &engine, err) != 0)
         return "husk_engine_new";
-    if (husk_imports_new(engine, &imports, err) != 0)
-        return "husk_imports_new";
-    if (define_wasi(all, imports, err) != 0)
-        return "husk_imports_wasi";
-    if (define_thrower(imports, &thrower, err) != 0)
-        return "husk_imports_funcs";
-    if (define_global(all, imports, err) != 0)
-        return "husk_imports_define";
+    const char *failed = make_imports(all, engine, &thrower, &imports, err);
+    if (failed != NULL)
+        return failed;
     if (husk_image_open_fd(engine, fd, &all->open, &image, err) != 0)
         return "husk_image_open_fd";
     thrower.image = image;

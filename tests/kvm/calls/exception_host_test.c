@@ -52,6 +52,11 @@ static const char throw_wat[] =
     "   (f32.store (i32.const 16) (global.get $c)) (f64.store (i32.const 24) (global.get $d))"
     "   (i32.const 1)"
     "  catch $u (i32.const 2) catch_all (i32.const 3) end)"
+    /* keeps an exception over one of the host's, and throws it again */
+    " (func (export \"keep\") (param i32) (result i32)"
+    "  try (result i32) try (throw $v (local.get 0)) catch_all"
+    "   try (drop (call $throw (i32.const 0))) catch_all end (rethrow 0) end (i32.const -1)"
+    "  catch $v end)"
     " (func (export \"e\") (result externref) (global.get $e))"
     " (global $a (mut i32) (i32.const 0)) (global $b (mut i64) (i64.const 0))"
     " (global $c (mut f32) (f32.const 0)) (global $d (mut f64) (f64.const 0))"
@@ -114,6 +119,17 @@ TEST(a_host_function_throws) {
 }
 
 /* The last word counts. */
+TEST(the_host_leaves_the_exceptions_that_the_guest_keeps) {
+    SKIP_WITHOUT_COMPILER();
+    struct wat_lab lab;
+    struct thrower thrower;
+    thrower_open(&lab, &thrower);
+    thrower.throws.tag = tag_of(&lab, "u");
+    for (int32_t i = 0; i < 2000; i++)
+        CHECK_EQ_I64(wat_call_i32(&lab, "keep", i), i);
+    wat_lab_close(&lab);
+}
+
 TEST(a_host_function_that_throws_and_fails) {
     SKIP_WITHOUT_COMPILER();
     struct wat_lab lab;

@@ -308,6 +308,11 @@ static void check_link(const char *import, bool matches, const char *const parts
                                  &lab.err),
              lab.err);
     CHECK_OK(husk_imports_define(lab.imports,
+                                 EXTERN(MEMORY, "env", "shared", .min = 2, .has_max = true,
+                                        .max = 5, .is_shared = true),
+                                 NULL, &lab.err),
+             lab.err);
+    CHECK_OK(husk_imports_define(lab.imports,
                                  EXTERN(TABLE, "env", "table", .type = HUSK_FUNCREF, .min = 10,
                                         .has_max = true, .max = 20),
                                  NULL, &lab.err),
@@ -342,6 +347,11 @@ TEST(linking) {
                (const char *const[]){"at least 3 pages", NULL, NULL});
     check_link("\"endless\" (memory 0 65536)", false,
                (const char *const[]){"no maximum", NULL, NULL});
+    check_link("\"shared\" (memory 1 5 shared)", true, NULL);
+    check_link("\"shared\" (memory 1 5)", false,
+               (const char *const[]){"1 to 5 pages; ", "2 to 5 pages, shared", NULL});
+    check_link("\"memory\" (memory 1 5 shared)", false,
+               (const char *const[]){"1 to 5 pages, shared", "2 to 5 pages", NULL});
     check_link("\"table\" (table 10 20 funcref)", true, NULL);
     check_link("\"table\" (table 10 19 funcref)", false, NULL);
     check_link("\"table\" (table 11 funcref)", false, NULL);

@@ -19,6 +19,8 @@ static const char byte_pages[] =
     " (func (export \"grow\") (param i32) (result i32) local.get 0 memory.grow)"
     " (func (export \"get\") (param i32) (result i32) local.get 0 i32.load8_u)"
     " (func (export \"get64\") (param i32) (result i64) local.get 0 i64.load offset=3)"
+    " (func (export \"add\") (param i32) (result i32)"
+    "   local.get 0 i32.const 3 i32.atomic.rmw.add)"
     " (func (export \"put\") (param i32) (result i32)"
     "   local.get 0 i32.const 7 i32.store8 i32.const 1)"
     " (func (export \"fill\") (param i32) (result i32)"
@@ -61,12 +63,27 @@ static void open_ready(struct wat_lab *lab) {
     CHECK_OK(husk_sandbox_new(lab->image, lab->imports, NULL, &lab->sandbox, &lab->err), lab->err);
 }
 
-static void check_traps(struct wat_lab *lab, const char *name, int32_t argument) {
+static void check_trap(struct wat_lab *lab, const char *name, int32_t argument,
+                       enum husk_trap expected) {
     struct husk_value arg = value_i32(argument);
     struct husk_value result;
     CHECK_OK(wat_call(lab, name, &arg, 1, &result, 1), lab->err);
     CHECK_EQ_I64(lab->outcome.kind, HUSK_TRAPPED);
-    CHECK_EQ_I64(lab->outcome.trap, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
+    CHECK_EQ_I64(lab->outcome.trap, expected);
+}
+
+static void check_traps(struct wat_lab *lab, const char *name, int32_t argument) {
+    check_trap(lab, name, argument, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
+}
+
+/* Of 100 bytes, the last four begin at 96. */
+static void check_atomics(struct wat_lab *lab) {
+    const int32_t before = (int32_t)wat_call_i32(lab, "add", 96);
+    CHECK_EQ_I64(wat_call_i32(lab, "add", 96), before + 3);
+    check_traps(lab, "add", 100);
+    check_traps(lab, "add", 65532);
+    check_trap(lab, "add", 98, HUSK_TRAP_UNALIGNED_ATOMIC);
+    check_trap(lab, "add", 101, HUSK_TRAP_UNALIGNED_ATOMIC);
 }
 
 static void check_memory(struct wat_lab *lab) {
@@ -96,6 +113,7 @@ static void check_memory(struct wat_lab *lab) {
     CHECK_OK(husk_sandbox_restore(lab->sandbox, fresh, &lab->err), lab->err);
     CHECK_EQ_I64(wat_call_i32(lab, "fill", 100), 1);
     CHECK_EQ_I64(wat_call_i32(lab, "get", 99), 9);
+    check_atomics(lab);
     husk_image_unref(fresh);
     husk_image_unref(grown);
 }

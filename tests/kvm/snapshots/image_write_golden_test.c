@@ -3,6 +3,7 @@
  * the same information, and run. Or they are refused, and the message says what to do. See
  * tests/golden.
  */
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #define GOLDEN HUSK_TEST_SOURCE_DIR "/tests/golden/"
 #define TINY GOLDEN "v2-tiny.husk"
 #define SNAPSHOT GOLDEN "v2-snapshot.husk"
+#define FILES GOLDEN "v2-files.husk"
 
 TEST(tiny_opens) {
     struct husk_error err;
@@ -166,6 +168,75 @@ TEST(snapshot_runs) {
     check_golden_snapshot(sandbox);
     CHECK_OK(husk_sandbox_restore(sandbox, image, &err), err);
     check_golden_snapshot(sandbox);
+    husk_sandbox_free(sandbox);
+    husk_imports_free(imports);
+    husk_image_unref(image);
+    husk_engine_unref(engine);
+}
+
+struct listing {
+    char text[256];
+    size_t used;
+};
+
+static int note_file(void *user, const struct husk_image_file *file) {
+    struct listing *listing = user;
+    listing->used += (size_t)snprintf(
+        listing->text + listing->used, sizeof listing->text - listing->used, "%.*s %d %llu\n",
+        (int)file->path_bytes, file->path, (int)file->kind, (unsigned long long)file->bytes);
+    return 0;
+}
+
+/* Saved after init(65): a directory, a file with two names, a symbolic link, and an open file that
+ * has no name any more. */
+TEST(files_open) {
+    struct husk_error err;
+    struct listing listing = {.used = 0};
+    husk_image *image = NULL;
+    CHECK_OK(husk_image_open(NULL, FILES, NULL, &image, &err), err);
+    CHECK_OK(husk_image_files(image, note_file, &listing, &err), err);
+    CHECK_STR(listing.text, ". 1 0\ndir 1 0\ndir/file 0 5001\nname 0 5001\nsoft 2 8\n");
+    husk_image_unref(image);
+}
+
+static int32_t files_read(husk_sandbox *sandbox, int32_t name, int32_t bytes) {
+    struct husk_error err;
+    const struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = name},
+                                       {.type = HUSK_I32, .of.i32 = bytes}};
+    struct husk_value result = {.type = HUSK_I32};
+    CHECK_OK(husk_call(sandbox,
+                       CALL(.name = "read", .args = args, .args_count = 2, .results = &result,
+                            .results_count = 1),
+                       &outcome, &err),
+             err);
+    return result.of.i32;
+}
+
+TEST(files_are_read) {
+    SKIP_WITHOUT_KVM();
+    struct husk_error err;
+    struct husk_wasi_options wasi = HUSK_WASI_OPTIONS_INIT;
+    const struct husk_wasi_dir dir = {.kind = HUSK_WASI_DIR_MEM,
+                                      .guest_path = "/work",
+                                      .rights = HUSK_WASI_READ | HUSK_WASI_WRITE};
+    husk_engine *engine = NULL;
+    husk_image *image = NULL;
+    husk_imports *imports = NULL;
+    husk_sandbox *sandbox = NULL;
+    wasi.dirs = &dir;
+    wasi.dirs_count = 1;
+    CHECK_OK(husk_engine_new(NULL, &engine, &err), err);
+    CHECK_OK(husk_image_open(engine, FILES, NULL, &image, &err), err);
+    CHECK_OK(husk_imports_new(engine, &imports, &err), err);
+    CHECK_OK(husk_imports_wasi(imports, &wasi, &err), err);
+    CHECK_OK(husk_sandbox_new(image, imports, NULL, &sandbox, &err), err);
+    for (int round = 0; round < 2; round++) {
+        CHECK_EQ_I64(files_read(sandbox, 24, 8), 65); /* dir/file */
+        CHECK_EQ_I64(files_read(sandbox, 40, 4), 65); /* name */
+        CHECK_EQ_I64(files_read(sandbox, 56, 4), 65); /* soft */
+        CHECK_EQ_I64(call(sandbox, "gone", NULL), 66);
+        CHECK_OK(husk_sandbox_restore(sandbox, image, &err), err);
+    }
     husk_sandbox_free(sandbox);
     husk_imports_free(imports);
     husk_image_unref(image);

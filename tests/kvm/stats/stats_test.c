@@ -59,6 +59,7 @@ static void check_moved(struct world *world, const char *what, struct husk_stats
     moved.restore_pages_copied = now.restore_pages_copied - world->before.restore_pages_copied;
     moved.restore_pages_hot = now.restore_pages_hot - world->before.restore_pages_hot;
     moved.restore_pages_aged = now.restore_pages_aged - world->before.restore_pages_aged;
+    moved.memory_searches = now.memory_searches - world->before.memory_searches;
 #define STAT(name, metric, label, help)                                                            \
     CHECK_MSG(now.name - world->before.name == moved.name,                                         \
               "%s: " #name " by %" PRIu64 ", not %" PRIu64, what, now.name - world->before.name,   \

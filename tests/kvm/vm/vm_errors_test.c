@@ -66,7 +66,8 @@ static void *host_map(size_t bytes, int fd) {
     return MAP_FAILED;
 }
 
-static const struct kvm_sys host_sys = {host_open, host_control, host_map};
+static const struct kvm_sys host_sys = {
+    .open_path = host_open, .control = host_control, .map = host_map};
 
 static int open_on_host(void) {
     struct vm_backend *backend;
@@ -156,7 +157,11 @@ static void *faulty_map(size_t bytes, int fd) {
     return this_call_fails() ? MAP_FAILED : kvm_sys_linux.map(bytes, fd);
 }
 
-static const struct kvm_sys faulty_sys = {faulty_open, faulty_control, faulty_map};
+static int64_t faulty_read_at(int fd, void *ret_bytes, size_t count, int64_t offset) {
+    return this_call_fails() ? -1 : kvm_sys_linux.read_at(fd, ret_bytes, count, offset);
+}
+
+static const struct kvm_sys faulty_sys = {faulty_open, faulty_control, faulty_map, faulty_read_at};
 
 struct whole {
     struct vm_backend *backend;
@@ -288,6 +293,41 @@ TEST(features_that_the_host_lacks_are_refused) {
     sys_space_free(space);
     sys_template_unref(template);
     vm_kvm_backend_free(backend);
+}
+
+/* The statistics are optional: whichever operation on them fails, faults are unknown, nothing is
+ * leaked, and the VM runs. */
+TEST(faults_are_unknown_if_they_cannot_be_read) {
+    SKIP_WITHOUT_KVM();
+    static const uint8_t code[] = {0xf1, 0x90, 0xe7, 0x10};
+    struct whole whole = {0};
+    whole.text =
+        mmap(NULL, HUSK_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(whole.text != MAP_FAILED);
+    memcpy(whole.text, code, sizeof code);
+    const unsigned fds = count_fds();
+    unsigned unknown = 0;
+    bool is_known = false;
+    for (unsigned n = 1; n < 200 && !is_known; n++) {
+        call_that_fails = 0;
+        CHECK_OK(whole_life(&whole), err);
+        calls_done = 0;
+        call_that_fails = n;
+        errno_to_give = EMFILE;
+        const uint64_t faults = vcpu_kvm_ops.faults(whole.vcpu);
+        is_known = faults != VCPU_FAULTS_UNKNOWN;
+        unknown += !is_known;
+        call_that_fails = 0;
+        if (is_known)
+            CHECK(faults > 0 && vcpu_kvm_ops.faults(whole.vcpu) == faults);
+        CHECK_OK(whole_call(&whole, 1, VM_EXIT_PORT), err);
+        whole_end(&whole);
+        CHECK_EQ_U64(count_fds(), fds);
+    }
+    munmap(whole.text, HUSK_PAGE_SIZE);
+    if (!is_known)
+        SKIP("this KVM does not count the faults of a vCPU");
+    CHECK_EQ_U64(unknown, 2); /* without the descriptor, and without its header */
 }
 
 TEST_MAIN()

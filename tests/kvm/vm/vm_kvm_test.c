@@ -248,7 +248,7 @@ TEST(page_tables_grow_into_further_slots) {
 
 TEST(the_last_memory_is_within_the_physical_address_space) {
     rig_begin(0);
-    const uint64_t top = husk_mem_gva(HUSK_MAX_MEMORIES - 1) + (4ull << 30) - 0x200000;
+    const uint64_t top = husk_mem_gva(HUSK_MAX_MEMORIES - 1) + HUSK_MEM64_INDEX_MAX - 0x200000;
     uint8_t *memory = anonymous(0x200000);
     CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, gpa_of_gva(top), memory, 0x200000, 0, &rig.err),
              rig.err);
