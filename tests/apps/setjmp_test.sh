@@ -1,5 +1,5 @@
-# tests/apps/setjmp_test.sh: programs in C whose errors are longjmp(): Lua, MuJS, Duktape and libpng from Debian's source packages, in
-# both encodings of exceptions, against the same sources built natively.
+# tests/apps/setjmp_test.sh: setjmp() and longjmp(), and programs in C whose errors they are: Lua, MuJS, Duktape and libpng from Debian's
+# source packages, in both encodings of exceptions, against the same sources built natively.
 . "${HUSK_SOURCE:-.}/tests/harness.sh"
 need_kvm
 src=$HUSK_BUILD/guest-src
@@ -36,6 +36,42 @@ except() { # FOLDER FILE…
         [[ " $* " = *" ${file##*/} "* ]] || echo "$file"
     done
 }
+
+is_legacy() { # ENCODING
+    [ "$1" = legacy ] && echo true || echo false
+}
+
+# What docs/guests.md says for each compiler.
+with_clang() { # OPTION…
+    clang-22 --target=wasm32-wasi --sysroot=/usr -Wno-deprecated "$("$HUSK_SOURCE/tools/no-wasm-opt")" \
+        -I"$HUSK_SOURCE/examples/guests" "$HUSK_SOURCE/examples/guests/setjmp.c" "$@"
+}
+with_zig() { # OPTION…
+    echo '__asm__(".globl __c_longjmp\n.tagtype __c_longjmp i32\n__c_longjmp:");' >"$scratch/tag.c"
+    ZIG_GLOBAL_CACHE_DIR=$HUSK_BUILD/zig-cache ZIG_LOCAL_CACHE_DIR=$scratch/cache \
+        "$zig/ziglang/zig" cc -target wasm32-wasi "$scratch/tag.c" "$@"
+}
+compilers=(clang)
+if zig=$("$HUSK_SOURCE/tools/fetch-package" "$HUSK_BUILD/guest-src" pypi ziglang 0.17.1 2>"$scratch/log"); then
+    chmod +x "$zig/ziglang/zig"
+    compilers+=(zig)
+else
+    skip zig "$(tail -n 1 "$scratch/log")"
+fi
+if ! command -v clang-22 >/dev/null; then
+    skip all "no clang-22"
+    finish
+fi
+check "setjmp.c is built natively" cc -w "$HUSK_SOURCE/tests/apps/c/setjmp.c" -o "$scratch/setjmp"
+"$scratch/setjmp" >"$scratch/expected"
+for compiler in "${compilers[@]}"; do
+    for encoding in legacy exnref; do
+        check "setjmp.c, $compiler, $encoding: builds" "with_$compiler" -O2 -mexception-handling -mllvm -wasm-enable-sjlj \
+            -mllvm "-wasm-use-legacy-eh=$(is_legacy $encoding)" "$HUSK_SOURCE/tests/apps/c/setjmp.c" -o "$scratch/setjmp.wasm"
+        "$husk" run "$scratch/setjmp.wasm" >"$scratch/got" 2>&1
+        same_file "setjmp.c, $compiler, $encoding" "$scratch/got" "$scratch/expected"
+    done
+done
 
 for encoding in legacy exnref; do
     need_guest "lua_$encoding"

@@ -106,6 +106,27 @@ follow "husk(1)" < <(sed -n 's/^\$ //p' "$HUSK_SOURCE/docs/man/husk.1")
 same "husk(1): the program" "$out" "hello"
 keeps "husk(1)" 'read_far_away at 0x[0-9a-f]+ \(.*hello.c:3' hello.wasm x
 
+if [ "$number" -ge 22 ]; then
+    mkdir examples
+    ln -s "$HUSK_SOURCE/examples/guests" examples/guests
+    cat >jumps.c <<'C'
+#include <setjmp.h>
+#include <stdio.h>
+static jmp_buf place;
+int main(void) {
+    int value = setjmp(place);
+    if (value == 0)
+        longjmp(place, 42);
+    printf("%d\n", value);
+    return 0;
+}
+C
+    follow "guests.md, setjmp" < <(block docs/guests.md "## Exceptions")
+    same "guests.md, setjmp: the program" "$out" 42
+else
+    skip "guests.md, setjmp" "clang 22 has these options, and this is clang $number"
+fi
+
 mkdir guests
 cp "$HUSK_SOURCE"/examples/guests/*.c guests
 cd guests || exit 1
