@@ -86,8 +86,8 @@ HUSK_API husk_sandbox *husk_caller_sandbox(husk_caller *caller);
  * husk_compile_linked() links several. */
 HUSK_API uint32_t husk_caller_memory(const husk_caller *caller);
 /* A pointer to a range of the guest's memory, for the duration of the host function; NULL if any
- * byte is out of bounds. Call it on the thread that made the guest's call. Unlike
- * husk_memory_span() it does not make restores slower. */
+ * byte is out of bounds. Call it on the thread that made the guest's call; any thread may write to
+ * the range. Unlike husk_memory_span() it does not make restores slower. */
 HUSK_API void *husk_caller_span(husk_caller *caller, const struct husk_range *range);
 /* End the guest's call with a trap and this message, one line. Returns the status that the host
  * function must return. The message becomes husk_outcome.message as it is: names and texts from the

@@ -10,6 +10,7 @@
 #include "error.h"
 #include "image_internal.h"
 #include "page_copy.h"
+#include "pages.h"
 #include "rows.h"
 
 #define PAGE_BYTES ((uint64_t)HUSK_PAGE_SIZE)
@@ -161,6 +162,11 @@ static int search(struct hotset *hotset, const struct hot_view *view, struct hus
 
 /* ---- knowing pages without a search ---- */
 
+struct wide_look {
+    struct hotset *hotset;
+    const struct hot_view *view;
+};
+
 static uint32_t place_of(const struct hotset *hotset, const uint8_t *hva) {
     return rows_below(ROWS(hotset->pages, hotset->count, hva), (uintptr_t)hva);
 }
@@ -201,14 +207,54 @@ static bool note(struct hotset *hotset, uint8_t *hva) {
     return true;
 }
 
+/* Ranges beyond HOT_WIDE_MAX become one with the last. What lies between them is looked at, too. */
+static void note_wide(struct hotset *hotset, uint8_t *from, uint8_t *to) {
+    struct hot_range *wide = hotset->wide;
+    uint32_t i = 0;
+    while (i < hotset->wide_count && (to < wide[i].from || from > wide[i].to))
+        i++;
+    if (i == HOT_WIDE_MAX)
+        i--;
+    if (i == hotset->wide_count)
+        wide[hotset->wide_count++] = (struct hot_range){from, to};
+    wide[i].from = from < wide[i].from ? from : wide[i].from;
+    wide[i].to = to > wide[i].to ? to : wide[i].to;
+}
+
 void hotset_host_writes(struct hotset *hotset, const void *hva, uint64_t bytes) {
     const uintptr_t first = (uintptr_t)hva & ~(uintptr_t)(PAGE_BYTES - 1);
     const uintptr_t end = (uintptr_t)hva + bytes;
     bool is_noted_whole = end - first <= HOT_NOTED_MAX * PAGE_BYTES;
     for (uintptr_t at = first; bytes != 0 && is_noted_whole && at < end; at += PAGE_BYTES)
         is_noted_whole = note(hotset, (uint8_t *)at);
-    if (!is_noted_whole)
-        hotset_watch(hotset);
+    if (bytes != 0 && !is_noted_whole)
+        note_wide(hotset, (uint8_t *)first, (uint8_t *)page_up(end));
+}
+
+/* Note what has become private in a wide range. If that is much, a search is no slower. */
+static int note_private(void *user, uint8_t *hva, uint64_t bytes, bool is_zero,
+                        struct husk_error *err) {
+    const struct wide_look *look = user;
+    const struct hot_view *view = look->view;
+    (void)err;
+    for (uint8_t *at = hva; at < hva + bytes && look->hotset->is_complete; at += PAGE_BYTES) {
+        const bool is_same =
+            is_zero && source_of(view->image, arena_gva_of(view->arena, at)) == NULL;
+        if (!is_same && !is_hot(look->hotset, at) && !note(look->hotset, at))
+            hotset_doubt(look->hotset);
+    }
+    return 0;
+}
+
+static int note_wide_ranges(struct hotset *hotset, const struct hot_view *view,
+                            struct husk_error *err) {
+    struct wide_look look = {hotset, view};
+    int status = 0;
+    for (uint32_t i = 0; i < hotset->wide_count && hotset->is_complete && status == 0; i++)
+        status = pagemap_private(view->pagemap, hotset->wide[i].from,
+                                 (uint64_t)(hotset->wide[i].to - hotset->wide[i].from),
+                                 note_private, &look, err);
+    return status;
 }
 
 /* A page that is noted and is not private costs a comparison at each restore, until it leaves. */
@@ -242,14 +288,22 @@ void hotset_unwatch(struct hotset *hotset) {
         hotset_doubt(hotset);
 }
 
+static bool must_search(const struct hotset *hotset, const struct hot_view *view) {
+    return hotset->must_scan || !hotset->is_complete || hotset->guest_faults != view->guest_faults;
+}
+
 int hotset_update(struct hotset *hotset, const struct hot_view *view, bool *ret_has_searched,
                   struct husk_error *err) {
+    int status = 0;
     hotset_unwatch(hotset);
-    *ret_has_searched =
-        hotset->must_scan || !hotset->is_complete || hotset->guest_faults != view->guest_faults;
-    int status = *ret_has_searched ? search(hotset, view, err) : take_noted(hotset, view, err);
+    if (!must_search(hotset, view))
+        status = note_wide_ranges(hotset, view, err);
+    if (status != 0)
+        return status;
+    *ret_has_searched = must_search(hotset, view);
+    status = *ret_has_searched ? search(hotset, view, err) : take_noted(hotset, view, err);
     if (status == 0)
-        hotset->noted_count = 0;
+        hotset->noted_count = hotset->wide_count = 0;
     return status;
 }
 

@@ -11,8 +11,10 @@
  * may be pages that the set does not have. A page becomes private in three ways:
  *   the guest writes it: its vCPU took a page fault then, and the hypervisor counts those, whatever
  *     thread ran the guest (vcpu_ops.faults). If it does not count them, runs are watched.
- *   the library writes it: hotset_host_writes() notes the page before. Where the places are many or
- *     not known, the writer is watched: hotset_watch() to hotset_unwatch(), the page faults of the
+ *   the library writes it, or the embedder in a host function or a callback, which may hand the
+ *     work to another thread: hotset_host_writes() notes the pages before. Of many pages it notes
+ *     the range, and only there the next restore looks for private pages. Where the places are not
+ *     known, the writer is watched: hotset_watch() to hotset_unwatch(), the page faults of the
  *     thread are counted, and one or more mean a search.
  *   the embedder writes it through a span: hotset_pin().
  */
@@ -41,8 +43,13 @@ struct hot_page {
     bool is_pinned;
 };
 
-/* To note more pages costs more than to watch the writer. */
+/* To note more pages costs more than to look at their range. */
 #define HOT_NOTED_MAX 32u
+#define HOT_WIDE_MAX 8u
+
+struct hot_range {
+    uint8_t *from, *to; /* whole pages */
+};
 
 struct hotset {
     struct hot_page *pages; /* ascending by hva */
@@ -53,6 +60,8 @@ struct hotset {
     /* pages that the library has written since, or was about to write */
     uint8_t *noted[HOT_NOTED_MAX];
     uint32_t noted_count;
+    struct hot_range wide[HOT_WIDE_MAX]; /* the same, for more pages */
+    uint32_t wide_count;
     bool is_watched; /* this thread had so many faults when the watch began: */
     uint64_t watched_thread, watched_faults;
     uint32_t pinned_count;
@@ -77,7 +86,8 @@ struct hot_view {
  * was searched for them. */
 int hotset_update(struct hotset *hotset, const struct hot_view *view, bool *ret_has_searched,
                   struct husk_error *err);
-/* Note that the calling thread is about to write [hva, hva + bytes). */
+/* Note that [hva, hva + bytes) is about to be written, by any thread, until the next
+ * hotset_update(). */
 void hotset_host_writes(struct hotset *hotset, const void *hva, uint64_t bytes);
 /* From here to hotset_unwatch() the calling thread may write anywhere. Several calls of
  * hotset_watch() need one hotset_unwatch(). */

@@ -120,6 +120,8 @@ static inline int machine_run(struct machine *machine, struct vm_exit *ret_exit,
     int status = machine->vcpu_ops->run(machine->vcpu, ret_exit, err);
     if (machine->has_uncounted_faults)
         hotset_unwatch(&machine->hotset);
+    if (status == 0 && ret_exit->kind == VM_EXIT_VIOLATION)
+        hotset_doubt(&machine->hotset); /* KVM's emulator writes (REP INS), and counts no fault */
     return status;
 }
 /* Tell the hot set all pages that were written since the memory was mapped. */
