@@ -238,8 +238,10 @@ static int note_private(void *user, uint8_t *hva, uint64_t bytes, bool is_zero,
     const struct hot_view *view = look->view;
     (void)err;
     for (uint8_t *at = hva; at < hva + bytes && look->hotset->is_complete; at += PAGE_BYTES) {
-        const bool is_same =
-            is_zero && source_of(view->image, arena_gva_of(view->arena, at)) == NULL;
+        const uint64_t gva_value = arena_gva_of(view->arena, at);
+        if (gva_value == 0)
+            continue; /* between regions: ranges that became one */
+        const bool is_same = is_zero && source_of(view->image, gva_value) == NULL;
         if (!is_same && !is_hot(look->hotset, at) && !note(look->hotset, at))
             hotset_doubt(look->hotset);
     }
