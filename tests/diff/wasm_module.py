@@ -69,9 +69,9 @@ class Reader:
     def name(self):
         return self.take(self.leb())
 
-    def limits(self, may_be_64=False):
+    def limits(self):
         flags = self.byte()
-        if flags & ~(HAS_MAX | SHARED | (IS_64 if may_be_64 else 0)):
+        if flags & ~(HAS_MAX | SHARED | IS_64):
             raise Unreadable(f"limits with flags {flags:#x}")
         low = self.leb()
         return Limits(low, self.leb() if flags & HAS_MAX else None, flags & ~HAS_MAX)
@@ -203,7 +203,7 @@ class Module:
         self.tables.append((reader.type(), reader.limits()))
 
     def _memory(self, reader):
-        self.memories.append(reader.limits(may_be_64=True))
+        self.memories.append(reader.limits())
 
     def _global(self, reader):
         self.globals.append((reader.type(), reader.byte() == 1))
@@ -266,7 +266,7 @@ class Module:
         return out + bytes([detail[0], int(detail[1])])
 
     def _add_table_sum(self, own):
-        body = b"".join(self._table_sum(i) for i in range(len(self.tables)))
+        body = b"".join(self._table_sum(i, limits.flags & IS_64) for i, (_, limits) in enumerate(self.tables))
         self._add_function(own, b"\0\1" + bytes([I32]), leb(1) + leb(2) + bytes([I32]) + body + b"\x20\x00\x0b")  # two locals; local.get 0; end
 
     def address_type(self):
@@ -286,13 +286,13 @@ class Module:
         own[10] = leb(codes_count + 1) + codes.data[codes.pos :] + leb(len(body)) + body
 
     @staticmethod
-    def _table_sum(table):
+    def _table_sum(table, is_64):
         """local 0 = local 0 * 31 + size; for local 1 from 0 to min(size, 500): local 0 = local 0 * 33 + (entry is null)"""
         idx, limit = leb(table), b"\x41" + signed_leb(500)
-        size = b"\xfc\x10" + idx
+        size = b"\xfc\x10" + idx + (b"\xa7" if is_64 else b"")
         add = lambda factor, code: b"\x20\x00\x41" + signed_leb(factor) + b"\x6c" + code + b"\x6a\x21\x00"
         loop = b"\x20\x01" + size + b"\x4f\x20\x01" + limit + b"\x4f\x72\x0d\x01"  # br_if 1 (i >= size | i >= limit)
-        loop += add(33, b"\x20\x01\x25" + idx + b"\xd1") + b"\x20\x01\x41\x01\x6a\x21\x01\x0c\x00"
+        loop += add(33, b"\x20\x01" + (b"\xad" if is_64 else b"") + b"\x25" + idx + b"\xd1") + b"\x20\x01\x41\x01\x6a\x21\x01\x0c\x00"
         return add(31, size) + b"\x41\x00\x21\x01\x02\x40\x03\x40" + loop + b"\x0b\x0b"
 
 

@@ -526,7 +526,7 @@ static uint64_t seed_of(uint64_t seed) {
 
 TEST(everything_comes_back) {
     SKIP_WITHOUT_COMPILER();
-    play(true, seed_of(1));
+    play(true, seed_of(3));
 }
 
 TEST(everything_comes_back_where_faults_are_not_counted) {
