@@ -95,7 +95,7 @@ static int throws_run(const struct tries *tries, const struct throws *row, uint3
         double us = call_us(tries, row->name, THROWS_COUNT, &caught);
         if (us < 0)
             return -1;
-        ns[i] = us * 1e3 / THROWS_COUNT;
+        ns[i] = us * 1e3 / (double)THROWS_COUNT;
     }
     struct spread spread = spread_of(ns, rounds);
     printf("  %-46s %9.0f %9.0f %9.0f ns\n", row->text, spread.p10, spread.p50, spread.p90);
