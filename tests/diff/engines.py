@@ -87,11 +87,14 @@ def prepare(job, folder):
         module = wasm.Module(job.module.read_bytes())
         if any(memory.low > wasm.PAGES_MAX for memory in module.memories):
             raise Skipped("starts with more than 256 MiB of memory")
+        calls = None if job.calls is None else job.calls.read_text(encoding="utf-8")
+        for place in plans.entries_of(calls or ""):
+            module.export_entry(place)
         with_globals = job.seed % 4 != 0
         plan = plans.Plan(module, with_globals)
-        if job.calls is not None:
-            plan.calls_by_list(job.calls.read_text(encoding="utf-8"))
-        if job.calls is not None and job.is_seeded:
+        if calls is not None:
+            plan.calls_by_list(calls)
+        if calls is not None and job.is_seeded:
             plan.lines.append("fresh")
         if job.calls is None or job.is_seeded:
             plan.calls_by_seed(job.seed)
