@@ -31,11 +31,11 @@ class Job:
     module: pathlib.Path
     seed: int
     calls: pathlib.Path = None  # a list of calls; None: made from the seed
-    is_seeded: bool = False  # calls from the seed follow those of the list
     in_bounds: bool = False  # no load or store leaves its memory
     levels: list = field(default_factory=lambda: list(LEVELS))
     with_wasmtime: bool = True
     origin: str = ""  # how the module was made, for the report
+    is_seeded: bool = False  # calls from the seed follow those of the list
 
 
 @dataclass

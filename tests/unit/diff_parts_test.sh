@@ -42,6 +42,9 @@ contains "not wasm" "$(python "wasm.Module(b'hello, world')")" "not a wasm modul
 contains "cut off" "$(python "wasm.Module(b'\0asm\1\0\0\0\1\5\1')")" "unexpected end"
 same "the plan after V8" "$(python "print(plan.annotated('call 0 0 -\ncall 1 0 -\ncall 2 0 -\ncall 3 0 -', {0: 'memory', 1: 'stack', 2: 'timeout', 3: 'zero'}, False).split())")" \
     "['beyond', '0', '0', '-', 'try', '1', '0', '-', 'skip', '2', '0', '-', 'call', '3', '0', '-']"
+same "a maker's job: judged exactly where accesses stay in bounds, no calls but the list's" "$(python "import pathlib, sources
+job = sources.Maker('x', True, lambda *_: 'so').job(1, pathlib.Path('made')); print(job.in_bounds, job.is_seeded, job.levels, job.origin)")" \
+    "True False ['O0', 'O2', 'O3', 'strict'] so"
 
 if ! command -v wat2wasm >/dev/null || ! command -v wasm-validate >/dev/null; then
     skip rewriting "no wat2wasm (package wabt)"
