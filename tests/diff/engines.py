@@ -31,11 +31,11 @@ class Job:
     module: pathlib.Path
     seed: int
     calls: pathlib.Path = None  # a list of calls; None: made from the seed
-    is_seeded: bool = False  # calls from the seed follow those of the list
     in_bounds: bool = False  # no load or store leaves its memory
     levels: list = field(default_factory=lambda: list(LEVELS))
     with_wasmtime: bool = True
     origin: str = ""  # how the module was made, for the report
+    is_seeded: bool = False  # calls from the seed follow those of the list
 
 
 @dataclass
@@ -87,11 +87,14 @@ def prepare(job, folder):
         module = wasm.Module(job.module.read_bytes())
         if any(memory.low > wasm.PAGES_MAX for memory in module.memories):
             raise Skipped("starts with more than 256 MiB of memory")
+        calls = None if job.calls is None else job.calls.read_text(encoding="utf-8")
+        for place in plans.entries_of(calls or ""):
+            module.export_entry(place)
         with_globals = job.seed % 4 != 0
         plan = plans.Plan(module, with_globals)
-        if job.calls is not None:
-            plan.calls_by_list(job.calls.read_text(encoding="utf-8"))
-        if job.calls is not None and job.is_seeded:
+        if calls is not None:
+            plan.calls_by_list(calls)
+        if calls is not None and job.is_seeded:
             plan.lines.append("fresh")
         if job.calls is None or job.is_seeded:
             plan.calls_by_seed(job.seed)

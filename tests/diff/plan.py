@@ -123,7 +123,7 @@ class Plan:
         """(export index, parameter types) of the functions that JavaScript can call, too."""
         result = []
         for i, (_, kind, func) in enumerate(self.module.exports):
-            if kind == wasm.FUNC:
+            if kind == wasm.FUNC and not self.names[i].startswith(wasm.ENTRY.encode()):
                 params, results = self.module.types[self.module.funcs[func]]
                 if wasm.V128 not in params + results:
                     result.append((i, params))
@@ -149,7 +149,8 @@ class Plan:
     def calls_by_list(self, text):
         """Lines `NAME [seed:N] ARGUMENT…`, or `fresh`. Arguments are like i32:300, f64:0.5, f64:0x3ff0000000000000 (bits), null. A name is
         written as in a URL where it has spaces or other unusual characters. Calls of what is not exported are left out. `text ADDRESS JSON`
-        writes a text (in JSON) and a NUL to the first memory; up to 7 bytes behind them become 0, too. Lines that begin with # say something."""
+        writes a text (in JSON) and a NUL to the first memory; up to 7 bytes behind them become 0, too; `bytes ADDRESS HEX` does so with bytes. The
+        name diff:entry:N is the function at place N of the first table (entries_of()). Lines that begin with # say something."""
         idx_of = {name: i for i, name in self.names.items()}
         for line in text.splitlines():
             words = line.split()
@@ -158,6 +159,8 @@ class Plan:
                 self.lines.append("fresh")
             elif words and words[0] == "text":
                 self.write(int(words[1], 0), json.loads(line.split(None, 2)[2]).encode() + b"\0")
+            elif words and words[0] == "bytes":
+                self.write(int(words[1], 0), bytes.fromhex(words[2]))
             elif name in idx_of:
                 seed = int(words.pop(1)[len("seed:") :]) if words[1:] and words[1].startswith("seed:") else 0
                 self.call(idx_of[name], seed, [parsed(word) for word in words[1:]])
@@ -182,6 +185,12 @@ class Plan:
     def call(self, idx, seed, args):
         _, results = ((), ()) if idx == self.put else self.module.types[self.module.funcs[self.module.exports[idx][2]]]
         self.lines.append(" ".join(["call", str(idx), str(seed), type_list(results), *args]))
+
+
+def entries_of(text):
+    """The places in the first table that a list of calls names."""
+    names = [urllib.parse.unquote(line.split()[0]) for line in text.splitlines() if line.strip()]
+    return sorted({int(name[len(wasm.ENTRY) :]) for name in names if name.startswith(wasm.ENTRY)})
 
 
 def parsed(word):

@@ -25,7 +25,7 @@ class Maker:
         path = folder / "input.wasm"
         origin = self.make(seed, path, self.in_bounds)
         calls = pathlib.Path(f"{path}.calls")
-        return engines.Job(f"{self.name}-{seed}", path, seed, calls if calls.exists() else None, self.in_bounds, origin=origin)
+        return engines.Job(f"{self.name}-{seed}", path, seed, calls if calls.exists() else None, in_bounds=self.in_bounds, origin=origin)
 
 
 def run(command):

@@ -4,7 +4,8 @@ Reads the parts of a wasm binary that the differential tests need, and rewrites 
 - imports get names of their own, so that two with one name are told apart;
 - memories and tables get a maximum, so that growing fails at the same size everywhere;
 - every memory and every mutable number among the globals is exported, and a function is added that sums up the tables;
-- a function is added that writes 8 bytes to the first memory, for calls that need a text.
+- a function is added that writes 8 bytes to the first memory, for calls that need a text;
+- functions of the first table are exported that a list of calls names by their place there.
 
 Code, data and element segments are copied as they are (core specification 2.0, section 5.5).
 """
@@ -21,6 +22,7 @@ PAGES_MAX = 4096
 
 PREFIX = "diff:"
 PUT = PREFIX + "put"
+ENTRY = PREFIX + "entry:"  # and the place in the first table
 
 
 HAS_MAX, SHARED, IS_64 = 1, 2, 4  # flags of limits
@@ -153,6 +155,7 @@ class Module:
         self.types, self.imports, self.funcs, self.tables = [], [], [], []
         self.memories, self.globals, self.exports, self.sections = [], [], [], []
         self.own_funcs = []
+        self.entries = {}  # of the first table: place to function, as far as segments with a constant place say
         self.has_start = False
         reader = Reader(data)
         if reader.take(8) != b"\0asm\1\0\0\0":
@@ -170,6 +173,8 @@ class Module:
         if number in parts:
             for _ in range(reader.leb()):
                 parts[number](reader)
+        if number == 9:
+            self._elements(reader)
 
     def _type(self, reader):
         if reader.byte() != 0x60:
@@ -211,6 +216,22 @@ class Module:
 
     def _export(self, reader):
         self.exports.append((reader.name(), reader.byte(), reader.leb()))
+
+    def _elements(self, reader):
+        """Of segments of the commonest kind, functions for the first table at a constant place. Others, and what follows them, are left out."""
+        for _ in range(reader.leb()):
+            if reader.leb() != 0 or reader.byte() != 0x41:  # i32.const
+                return
+            place = reader.leb()  # small, so that its sign does not matter
+            reader.byte()
+            for i in range(reader.leb()):
+                self.entries[place + i] = reader.leb()
+
+    def export_entry(self, place):
+        """Makes an export for a function of the first table; before the module is planned and rewritten."""
+        name = f"{ENTRY}{place}".encode()
+        if place in self.entries and all(name != other for other, _, _ in self.exports):
+            self.exports.append((name, FUNC, self.entries[place]))
 
     def imported(self, kind):
         return [detail for k, detail in self.imports if k == kind]

@@ -42,6 +42,9 @@ contains "not wasm" "$(python "wasm.Module(b'hello, world')")" "not a wasm modul
 contains "cut off" "$(python "wasm.Module(b'\0asm\1\0\0\0\1\5\1')")" "unexpected end"
 same "the plan after V8" "$(python "print(plan.annotated('call 0 0 -\ncall 1 0 -\ncall 2 0 -\ncall 3 0 -', {0: 'memory', 1: 'stack', 2: 'timeout', 3: 'zero'}, False).split())")" \
     "['beyond', '0', '0', '-', 'try', '1', '0', '-', 'skip', '2', '0', '-', 'call', '3', '0', '-']"
+same "a maker's job: judged exactly where accesses stay in bounds, no calls but the list's" "$(python "import pathlib, sources
+job = sources.Maker('x', True, lambda *_: 'so').job(1, pathlib.Path('made')); print(job.in_bounds, job.is_seeded, job.levels, job.origin)")" \
+    "True False ['O0', 'O2', 'O3', 'strict'] so"
 
 if ! command -v wat2wasm >/dev/null || ! command -v wasm-validate >/dev/null; then
     skip rewriting "no wat2wasm (package wabt)"
@@ -69,6 +72,15 @@ import 3 table funcref 3 1003
 import 4 global mut i32:0x10000"
 same "watched" "$(grep -c watch plan)" 4
 same "calls: each with zeros, each with others" "$(grep -c call plan)" 4
+python "m = wasm.Module(open('all.wasm', 'rb').read()); text = '# of the table\ndiff%3Aentry:0 i32:5 i64:7\nbytes 0x10 0102030405060708ff\n'
+print(plan.entries_of(text)); m.export_entry(0); m.export_entry(1); open('entry.wasm', 'wb').write(m.rewritten(True))
+p = plan.Plan(m, True); p.calls_by_list(text); print(*[line for line in p.lines if line.startswith('call')], sep='\n'); print(len(p.callable_exports()))" >entries
+check "the module with an entry of the table is valid" wasm-validate entry.wasm
+same "a call by the place in the table, bytes, and no such call by the seed" "$(cat entries)" "[0]
+call 2 0 f64 i32:0x5 i64:0x7
+call 7 0 - i32:0x10 i64:0x807060504030201
+call 7 0 - i32:0x18 i64:0xff
+2"
 same "the same seed, the same plan" "$(python "m = wasm.Module(open('all.wasm', 'rb').read()); p = plan.Plan(m, True)
 p.calls_by_seed(1); print(*p.lines, sep='\n')")" "$(cat plan)"
 same "a text and a call in a list" "$(python "m = wasm.Module(open('all.wasm', 'rb').read()); p = plan.Plan(m, True)
