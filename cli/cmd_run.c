@@ -62,14 +62,17 @@ static int make_imports(struct run *run, struct husk_error *err) {
 }
 
 /* A tag is a name: the program throws and catches, the command does neither. Toolchains import the
- * tags of C++ exceptions and of longjmp. */
-static int define_tags(const struct run *run, struct husk_error *err) {
+ * tags of C++ exceptions and of longjmp. A program for wasi-threads imports its memory, which is
+ * shared, and the host makes it. What any other imported memory should be, nobody here knows. */
+static bool is_defined_unasked(const struct husk_extern *item) {
+    return item->module != NULL && (item->kind == HUSK_EXTERN_TAG || item->is_shared);
+}
+
+static int define_unasked(const struct run *run, struct husk_error *err) {
     int status = 0;
-    for (size_t i = 0; i < run->externs.count && status == 0; i++) {
-        const struct husk_extern *item = run->externs.items[i];
-        if (item->module != NULL && item->kind == HUSK_EXTERN_TAG)
-            status = husk_imports_define(run->imports, item, NULL, err);
-    }
+    for (size_t i = 0; i < run->externs.count && status == 0; i++)
+        if (is_defined_unasked(run->externs.items[i]))
+            status = husk_imports_define(run->imports, run->externs.items[i], NULL, err);
     return status;
 }
 
@@ -190,23 +193,11 @@ static int check_exports(struct run *run) {
     return report_error(&run->report, run->path, &err);
 }
 
-/* A program for wasi-threads imports its memory, and the host makes it. What any other imported
- * memory should be, nobody here knows. */
-static int make_shared_memories(const struct run *run, struct husk_error *err) {
-    int status = 0;
-    for (size_t i = 0; i < run->externs.count && status == 0; i++)
-        if (run->externs.items[i]->module != NULL && run->externs.items[i]->is_shared)
-            status = husk_imports_define(run->imports, run->externs.items[i], NULL, err);
-    return status;
-}
-
 static int check_externs(struct run *run, const struct input *input, struct husk_error *err,
                          int *ret_code) {
     int status = externs_load(&run->externs, input, run->image, err);
     if (status == 0)
-        status = define_tags(run, err);
-    if (status == 0)
-        status = make_shared_memories(run, err);
+        status = define_unasked(run, err);
     if (status != 0)
         return status;
     *ret_code = check_imports(run);
