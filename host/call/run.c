@@ -296,8 +296,6 @@ static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame,
     if (status != 0)
         return status;
     frame->kicked_before = kicker_enter(&sandbox->machine->kicker);
-    if (parent != NULL)
-        parent->was_host_watched = sandbox->machine->hotset.is_watched;
     if (parent != NULL && !parent->was_nested) {
         machine_get_regs(sandbox->machine, &parent->regs);
         parent->was_nested = true;
@@ -313,8 +311,6 @@ static void frame_leave(husk_sandbox *sandbox) {
     struct watchdog *watchdog = &sandbox->engine->watchdog;
     const uint64_t kicked_before = calls->frame->kicked_before;
     calls_pop(calls, watchdog);
-    if (calls->frame != NULL && calls->frame->was_host_watched)
-        hotset_watch(&sandbox->machine->hotset);
     kicker_leave(&sandbox->machine->kicker, kicked_before);
     if (calls_stand_still(calls))
         calls_park(calls, watchdog, false);

@@ -70,7 +70,7 @@ void *husk_caller_span(husk_caller *caller, const struct husk_range *range) {
     if (range == NULL ||
         sandbox_span(caller->sandbox, range->mem_idx, range->addr, range->count, &span, NULL) != 0)
         return NULL;
-    /* The span is for a moment and this thread, so it need not be pinned. */
+    /* The span ends with the host function, so it need not be pinned. */
     hotset_host_writes(&caller->sandbox->machine->hotset, span, range->count);
     return span;
 }

@@ -50,9 +50,6 @@ struct call_frame {
     bool is_watched;
     /* A nested call ran while this one was in a host function, so registers must be put back. */
     bool was_nested;
-    /* A nested call began while this one's host function was watched (hotset.h). It may still have
-     * the span for which it was. */
-    bool was_host_watched;
     struct vm_regs regs; /* at the host call that is being served */
 };
 
