@@ -210,11 +210,7 @@ int husk_sandbox_backtrace(husk_sandbox *sandbox, struct husk_backtrace *ret_bac
                            struct husk_error *err) {
     if (sandbox == NULL || ret_backtrace == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_backtrace: a NULL argument");
-    int status = output_check("husk_backtrace", ret_backtrace, err);
-    if (status == 0)
-        status = engine_check_process(sandbox->engine, err);
-    if (status == 0 && sandbox->image == NULL)
-        status = sandbox_unusable(sandbox, err);
+    int status = sandbox_check_question(sandbox, "husk_backtrace", ret_backtrace, err);
     if (status != 0)
         return status;
     struct husk_backtrace whole = {0};

@@ -73,11 +73,7 @@ int husk_sandbox_exception(husk_sandbox *sandbox, struct husk_exception_info *re
                            struct husk_error *err) {
     if (sandbox == NULL || ret_info == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_exception: a NULL argument");
-    int status = output_check("husk_exception_info", ret_info, err);
-    if (status == 0)
-        status = engine_check_process(sandbox->engine, err);
-    if (status == 0 && sandbox->image == NULL)
-        status = sandbox_unusable(sandbox, err);
+    int status = sandbox_check_question(sandbox, "husk_exception_info", ret_info, err);
     if (status != 0)
         return status;
     if (sandbox->calls.thrown == 0)

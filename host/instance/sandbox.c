@@ -169,6 +169,16 @@ int sandbox_unusable(const husk_sandbox *sandbox, struct husk_error *err) {
                      "restore it, load into it, or free it");
 }
 
+int sandbox_check_question(const husk_sandbox *sandbox, const char *name, const void *ret,
+                           struct husk_error *err) {
+    int status = output_check(name, ret, err);
+    if (status == 0)
+        status = engine_check_process(sandbox->engine, err);
+    if (status == 0 && sandbox->image == NULL)
+        status = sandbox_unusable(sandbox, err);
+    return status;
+}
+
 int sandbox_check_idle(const husk_sandbox *sandbox, const char *what, struct husk_error *err) {
     if (calls_stand_still(&sandbox->calls))
         return error_set(err, HUSK_E_STATE,

@@ -58,6 +58,10 @@ int sandbox_check_idle(const husk_sandbox *sandbox, const char *what, struct hus
 int sandbox_check_still(const husk_sandbox *sandbox, const char *what, struct husk_error *err);
 /* The part of sandbox_check_usable() that makes the error. */
 int sandbox_unusable(const husk_sandbox *sandbox, struct husk_error *err);
+/* Check the arguments of a function that tells more of how the last call ended: `ret` is a struct
+ * of this name. HUSK_E_INVAL (its size), HUSK_E_STATE (nothing is loaded; a forked child). */
+int sandbox_check_question(const husk_sandbox *sandbox, const char *name, const void *ret,
+                           struct husk_error *err);
 /* HUSK_E_STATE: nothing is loaded. HUSK_E_POISONED. */
 static inline int sandbox_check_usable(const husk_sandbox *sandbox, struct husk_error *err) {
     return sandbox->image != NULL && !sandbox->is_poisoned ? 0 : sandbox_unusable(sandbox, err);
