@@ -372,6 +372,9 @@ void lower_frames_free(struct lower_func *lf);
 /* The current instruction begins a block of this type. NULL: lf->status says why. */
 struct lower_frame *lower_frame_open(struct lower_func *lf, const struct wasm_blocktype *block);
 struct lower_frame *lower_frame_at(struct lower_func *lf, uint32_t depth);
+/* A copy of the values on top of the operand stack, with room for one more: to be freed. NULL:
+ * lf->status says why. */
+LLVMValueRef *lower_values_copy(struct lower_func *lf, uint32_t count);
 /* The current instruction ends a block. */
 void lower_end(struct lower_func *lf);
 /* Branch to a label, which takes the values on top of the stack. */

@@ -9,7 +9,7 @@
 #include "lower.h"
 #include "lower_trap.h"
 
-static LLVMValueRef *values_copy(struct lower_func *lf, uint32_t count) {
+LLVMValueRef *lower_values_copy(struct lower_func *lf, uint32_t count) {
     LLVMValueRef *values = malloc((count + 1u) * sizeof *values);
     if (values == NULL)
         lower_fail(lf, HUSK_E_NOMEM, "out of memory");
@@ -186,7 +186,7 @@ static void emit_if(struct lower_func *lf) {
     struct lower_frame *frame = frame_open(lf, LOWER_IF, &lf->instr.block);
     if (frame == NULL)
         return;
-    frame->else_params = values_copy(lf, frame->params_count);
+    frame->else_params = lower_values_copy(lf, frame->params_count);
     frame->else_block = lower_new_block(lf, "");
     LLVMBasicBlockRef then = lower_new_block(lf, "");
     LLVMBuildCondBr(lf->builder, condition, then, frame->else_block);

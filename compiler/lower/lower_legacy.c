@@ -181,18 +181,13 @@ static void emit_try(struct lower_func *lf) {
 
 static void keep_caught(struct lower_func *lf, struct lower_frame *frame,
                         const struct lower_clause *clause) {
-    uint32_t count = lf->stack_count - frame->stack_height;
     if (!clause->is_rethrown)
         return;
-    frame->caught = malloc((count + 1u) * sizeof *frame->caught);
-    if (frame->caught == NULL) {
-        lower_fail(lf, HUSK_E_NOMEM, "out of memory");
+    frame->caught = lower_values_copy(lf, lf->stack_count - frame->stack_height);
+    if (frame->caught == NULL)
         return;
-    }
     if (clause->kind == WASM_CATCH_ALL)
         frame->caught[0] = lower_take_caught(lf, lf->instr.offset);
-    else if (count > 0)
-        memcpy(frame->caught, lf->stack + frame->stack_height, count * sizeof *frame->caught);
     frame->caught_by = clause;
 }
 
