@@ -155,6 +155,18 @@ int wat_call(struct wat_lab *lab, const char *name, const struct husk_value *arg
                      &lab->outcome, &lab->err);
 }
 
+struct husk_value wat_call_numbers(struct wat_lab *lab, const char *name, const int64_t *args) {
+    struct husk_functype type;
+    struct husk_value values[3], result = value_i64(0);
+    husk_func func;
+    CHECK_OK(husk_image_func(lab->image, name, 0, &func, &lab->err), lab->err);
+    CHECK_OK(husk_image_func_type(lab->image, func, &type, &lab->err), lab->err);
+    for (size_t i = 0; i < type.params_count; i++)
+        values[i] = type.params[i] == HUSK_I64 ? value_i64(args[i]) : value_i32((int32_t)args[i]);
+    CHECK_OK(wat_call(lab, name, values, type.params_count, &result, type.results_count), lab->err);
+    return result;
+}
+
 int wat_call_bytes(struct wat_lab *lab, const char *name, const void *input, size_t count,
                    struct husk_bytes *bytes) {
     struct husk_call call = HUSK_CALL_INIT;

@@ -77,6 +77,9 @@ int64_t wat_call_i32(struct wat_lab *lab, const char *name, int32_t argument);
 /* Make any call. The outcome is in the lab. Returns the status. */
 int wat_call(struct wat_lab *lab, const char *name, const struct husk_value *args,
              size_t args_count, struct husk_value *results, size_t results_count);
+/* The same with arguments of the function's own types, i32 or i64, at most three. Returns its
+ * result, or 0 as an i64 if it has none or did not return. */
+struct husk_value wat_call_numbers(struct wat_lab *lab, const char *name, const int64_t *args);
 /* husk_call_bytes() with `count` bytes of input. It initialises `bytes`, which gets the output. */
 int wat_call_bytes(struct wat_lab *lab, const char *name, const void *input, size_t count,
                    struct husk_bytes *bytes);

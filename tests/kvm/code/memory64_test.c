@@ -52,28 +52,15 @@ static uint8_t *far_offset(const char *wat, size_t *ret_count) {
     return wasm;
 }
 
-/* Arguments are those of the function's types. */
-static int64_t call(struct wat_lab *lab, const char *name, const int64_t *args) {
-    struct husk_functype type;
-    struct husk_value values[3], result = value_i64(0);
-    husk_func func;
-    CHECK_OK(husk_image_func(lab->image, name, 0, &func, &lab->err), lab->err);
-    CHECK_OK(husk_image_func_type(lab->image, func, &type, &lab->err), lab->err);
-    for (size_t i = 0; i < type.params_count; i++)
-        values[i] = type.params[i] == HUSK_I64 ? value_i64(args[i]) : value_i32((int32_t)args[i]);
-    CHECK_OK(wat_call(lab, name, values, type.params_count, &result, type.results_count), lab->err);
-    return result.of.i64;
-}
-
 static int64_t returned(struct wat_lab *lab, const char *name, int64_t a, int64_t b, int64_t c) {
-    int64_t result = call(lab, name, (const int64_t[]){a, b, c});
+    int64_t result = wat_call_numbers(lab, name, (const int64_t[]){a, b, c}).of.i64;
     CHECK_MSG(lab->outcome.kind == HUSK_RETURNED, "%s(0x%llx): %s", name, (unsigned long long)a,
               lab->outcome.message);
     return result;
 }
 
 static void trapped(struct wat_lab *lab, const char *name, int64_t a, int64_t b, int64_t c) {
-    call(lab, name, (const int64_t[]){a, b, c});
+    wat_call_numbers(lab, name, (const int64_t[]){a, b, c});
     CHECK_MSG(lab->outcome.kind == HUSK_TRAPPED &&
                   lab->outcome.trap == HUSK_TRAP_MEMORY_OUT_OF_BOUNDS,
               "%s(0x%llx, 0x%llx): %s", name, (unsigned long long)a, (unsigned long long)b,

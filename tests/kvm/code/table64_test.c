@@ -51,29 +51,15 @@ static uint8_t *with_table64(size_t *ret_count) {
     return wasm;
 }
 
-static struct husk_value result_of(struct wat_lab *lab, const char *name, int64_t a, int64_t b,
-                                   int64_t c) {
-    const int64_t args[3] = {a, b, c};
-    struct husk_functype type;
-    struct husk_value values[3], result = value_i64(0);
-    husk_func func;
-    CHECK_OK(husk_image_func(lab->image, name, 0, &func, &lab->err), lab->err);
-    CHECK_OK(husk_image_func_type(lab->image, func, &type, &lab->err), lab->err);
-    for (size_t i = 0; i < type.params_count; i++)
-        values[i] = type.params[i] == HUSK_I64 ? value_i64(args[i]) : value_i32((int32_t)args[i]);
-    CHECK_OK(wat_call(lab, name, values, type.params_count, &result, type.results_count), lab->err);
-    return result;
-}
-
 static int64_t returned(struct wat_lab *lab, const char *name, int64_t a, int64_t b, int64_t c) {
-    struct husk_value result = result_of(lab, name, a, b, c);
+    struct husk_value result = wat_call_numbers(lab, name, (const int64_t[]){a, b, c});
     CHECK_MSG(lab->outcome.kind == HUSK_RETURNED, "%s: %s", name, lab->outcome.message);
     return result.type == HUSK_I64 ? result.of.i64 : result.of.i32;
 }
 
 static void trapped(struct wat_lab *lab, enum husk_trap trap, const char *name,
                     const int64_t args[3]) {
-    result_of(lab, name, args[0], args[1], args[2]);
+    wat_call_numbers(lab, name, args);
     CHECK_MSG(lab->outcome.kind == HUSK_TRAPPED && lab->outcome.trap == trap,
               "%s(0x%llx, 0x%llx): %s", name, (unsigned long long)args[0],
               (unsigned long long)args[1], lab->outcome.message);
