@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "dwarf_line.h"
+#include "damage.h"
 #include "harness.h"
 #include "image.h"
 #include "unwind_x86_64.h"
@@ -137,25 +138,9 @@ static void read_damaged(const uint8_t *bytes, size_t count) {
     free(copy);
 }
 
-static void damage(const uint8_t *bytes, size_t count,
-                   void (*read)(const uint8_t *bytes, size_t count)) {
-    uint8_t copy[512];
-    uint32_t random = 99;
-    for (size_t cut = 0; cut < count; cut++)
-        read(bytes, cut);
-    for (int round = 0; round < 20000; round++) {
-        memcpy(copy, bytes, count);
-        for (int flips = 0; flips <= round % 4; flips++) {
-            random = random * 1664525 + 1013904223;
-            copy[(random >> 8) % count] = (uint8_t)(random >> 24);
-        }
-        read(copy, count);
-    }
-}
-
 TEST(damaged_line_programs) {
-    damage(line_v4, sizeof line_v4, read_damaged);
-    damage(line_v5, sizeof line_v5, read_damaged);
+    damage(line_v4, sizeof line_v4, 99, read_damaged);
+    damage(line_v5, sizeof line_v5, 99, read_damaged);
 }
 
 /* clang-format off */
@@ -210,7 +195,7 @@ static void unwind_damaged(const uint8_t *bytes, size_t count) {
 }
 
 TEST(damaged_call_frames) {
-    damage(frames, sizeof frames, unwind_damaged);
+    damage(frames, sizeof frames, 99, unwind_damaged);
 }
 
 TEST_MAIN()
