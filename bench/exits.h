@@ -8,6 +8,9 @@
 
 #include <stdint.h>
 
+/* What an exit costs on hardware KVM, about. */
+#define HARDWARE_EXIT_NS 1500.0
+
 /* KVM_RUNs of this thread. Times are in ticks: the CPU's time stamp counter. */
 struct exits {
     uint64_t began, ended; /* the last one */
@@ -18,7 +21,7 @@ extern _Thread_local struct exits exits;
 
 /* Now. Everything before it in the program is done, nothing after it has begun. */
 uint64_t exits_now(void);
-/* The length of a tick. Takes 50 ms. */
+/* The length of a tick. Takes 50 ms the first time. */
 double exits_tick_ns(void);
 
 #endif
