@@ -137,7 +137,15 @@ static int batch_take(struct loop *loop, double tick_ns, bool *ret_is_disturbed)
     return 0;
 }
 
-static int loops_run(struct loop *const *loops, double tick_ns) {
+static uint64_t searches(const struct bench *bench) {
+    struct husk_stats stats = HUSK_STATS_INIT;
+    return husk_engine_stats(bench->engine, &stats) == 0 ? stats.memory_searches : 0;
+}
+
+/* ret_searches: in all samples but the first, how often a restore searched memory. */
+static int loops_run(const struct bench *bench, struct loop *const *loops, double tick_ns,
+                     uint64_t *ret_searches) {
+    uint64_t searches_before = 0;
     for (uint32_t round = 0; round < ROUNDS; round++) {
         for (uint32_t i = 0; i < LOOPS; i++) {
             bool is_disturbed = true;
@@ -147,7 +155,9 @@ static int loops_run(struct loop *const *loops, double tick_ns) {
             loops[i]->count += BATCH;
             loops[i]->disturbed += is_disturbed;
         }
+        searches_before = round == 0 ? searches(bench) : searches_before;
     }
+    *ret_searches = searches(bench) - searches_before;
     for (uint32_t i = 0; i < LOOPS; i++)
         for (uint32_t step = 0; step < STEPS; step++)
             loops[i]->spread[step] = spread_of(loops[i]->ns[step], loops[i]->count);
@@ -296,7 +306,8 @@ static void print_restore(const struct bench *bench, struct loop *const *loops, 
     print_sides(bench, loop);
 }
 
-static void rows_print(const struct bench *bench, struct loop *const *loops) {
+static void rows_print(const struct bench *bench, struct loop *const *loops,
+                       uint64_t searches_count) {
     uint32_t disturbed = 0;
     print_call(bench, loops);
     for (uint32_t i = 0; i < PAGE_COUNTS; i++)
@@ -306,11 +317,15 @@ static void rows_print(const struct bench *bench, struct loop *const *loops) {
     if (disturbed != 0)
         printf("  (in %u of %u batches the thread lost its CPU every time)\n", disturbed,
                LOOPS * ROUNDS);
+    if (searches_count != 0)
+        printf("  (%llu restores searched memory for written pages)\n",
+               (unsigned long long)searches_count);
 }
 
 int limits_restore(const struct bench *bench) {
     struct loop *loops[LOOPS] = {NULL};
     husk_image *image = NULL;
+    uint64_t searches_count = 0;
     const double tick_ns = exits_tick_ns();
     int result = image_filled(bench, bench->engine, MEMORY_MIB, &image);
     for (uint32_t i = 0; i < LOOPS && result == 0; i++) {
@@ -318,9 +333,9 @@ int limits_restore(const struct bench *bench) {
         result = loops[i] != NULL ? 0 : -1;
     }
     result = result != 0 ? result : loops_open(loops, image);
-    result = result != 0 ? result : loops_run(loops, tick_ns);
+    result = result != 0 ? result : loops_run(bench, loops, tick_ns, &searches_count);
     if (result == 0)
-        rows_print(bench, loops);
+        rows_print(bench, loops, searches_count);
     loops_free(loops);
     husk_image_unref(image);
     return result;
