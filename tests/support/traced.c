@@ -30,9 +30,10 @@ struct tracing {
     uint8_t *scratch; /* in the child; every page of it is there */
     bool is_inside;   /* the child is in a system call */
     bool is_counting;
-    bool was_run; /* the last system call was KVM_RUN, and it was counted */
-    bool has_run; /* since traced_begin() */
-    uint32_t calls, clocks;
+    bool was_run;           /* the last system call was KVM_RUN, and it was counted */
+    bool has_run;           /* since traced_begin() */
+    uint32_t calls, clocks; /* since the last run, as are the names */
+    char call_names[sizeof((struct traced_counts *)NULL)->call_names];
     uint64_t faults_before;
     struct traced_counts counts;
 };
@@ -141,6 +142,8 @@ static void run_begins(struct tracing *tracing) {
     counts->runs++;
     if (tracing->has_run) {
         counts->pages = least(counts->pages, accessed_pages(tracing->pid));
+        if (tracing->calls > counts->calls)
+            memcpy(counts->call_names, tracing->call_names, sizeof counts->call_names);
         counts->calls = most(counts->calls, tracing->calls);
         counts->clocks = most(counts->clocks, tracing->clocks);
     }
@@ -150,21 +153,20 @@ static void run_begins(struct tracing *tracing) {
 static void run_ended(struct tracing *tracing) {
     tracing->was_run = false;
     tracing->calls = tracing->clocks = 0;
-    tracing->counts.call_names[0] = '\0';
+    tracing->call_names[0] = '\0';
     accessed_clear(tracing->pid);
     flush(tracing);
 }
 
 static void call_note(struct tracing *tracing, uint64_t number) {
-    char *names = tracing->counts.call_names;
+    char *names = tracing->call_names;
     const size_t used = strlen(names);
     if (number == SYS_clock_gettime) {
         tracing->clocks++;
         return;
     }
     tracing->calls++;
-    snprintf(names + used, sizeof tracing->counts.call_names - used, " %llu",
-             (unsigned long long)number);
+    snprintf(names + used, sizeof tracing->call_names - used, " %llu", (unsigned long long)number);
 }
 
 static void mark_note(struct tracing *tracing, uint64_t mark) {

@@ -21,7 +21,7 @@ struct traced_counts {
      * it shares with this one. */
     uint32_t pages;
     uint32_t faults;     /* page faults in all */
-    char call_names[96]; /* the numbers of the system calls between the last two runs */
+    char call_names[96]; /* the numbers of the most system calls */
 };
 
 /* Run `work` in a child, which must call traced_begin(), do what is to be counted, and call
