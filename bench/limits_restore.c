@@ -131,6 +131,10 @@ static int batch_take(struct loop *loop, double tick_ns, bool *ret_is_disturbed)
     for (uint32_t i = 0; i < WARMING + BATCH; i++)
         if (request(loop, &stamps[i]) != 0)
             return -1;
+    if (exits.count == exits_before) {
+        fputs("husk_bench: limits: no KVM_RUN was seen: it is made without ioctl()\n", stderr);
+        return -1;
+    }
     *ret_is_disturbed =
         switches() != switches_before || exits.count - exits_before != WARMING + BATCH;
     for (uint32_t i = 0; i < BATCH; i++)
