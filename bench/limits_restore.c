@@ -319,6 +319,8 @@ static void print_restore(const struct bench *bench, struct loop *const *loops, 
     static const char *const limits[PAGE_COUNTS] = {NULL, "floor + 1.2 us", "1.15 x floor"};
     const struct loop *loop = loops[LOOP_RESTORES + idx];
     char name[80];
+    if (idx == 0)
+        print_ns(bench, "restore_floor, 0 pages", loops[LOOP_BARE]->spread[STEP_RESTORE], 0, NULL);
     const double limit = idx > 0 ? print_floor(bench, loops, idx) : 1200;
     snprintf(name, sizeof name, "restore, %u pages", loop->pages);
     print_ns(bench, name, loop->spread[STEP_RESTORE], limit, limits[idx]);
