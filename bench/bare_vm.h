@@ -14,6 +14,7 @@ struct bare_vm {
     int kvm_fd, vm_fd, vcpu_fd;
     uint8_t *memory;
     size_t memory_bytes;
+    const uint8_t *originals; /* bare_vm_put_in_file() */
     struct kvm_run *run;
     size_t run_bytes;
 };
@@ -27,6 +28,10 @@ struct bare_vm {
  * both cases; then the VM may be opened again. */
 int bare_vm_open(struct bare_vm *vm, size_t memory_bytes, uint32_t pages, bool logs_dirty);
 void bare_vm_close(struct bare_vm *vm);
+/* Make every page differ from zero, put the memory into a file, and map that privately over it,
+ * in small pages: so a sandbox's memory lies over its image. `originals` is a view of the file.
+ * Returns 0, or -1 with errno. */
+int bare_vm_put_in_file(struct bare_vm *vm);
 /* Do one KVM_RUN, which ends at the guest's `out` in ring 3. Returns 0 or -1. */
 int bare_vm_run(struct bare_vm *vm);
 /* Get the pages written since the last call, one bit per page of the memory in `bitmap`. KVM

@@ -26,13 +26,14 @@ enum {
 enum { TSS_IO_BASE = 102, TSS_BYTES = 104, IO_BITMAP_BYTES = 8193 };
 
 static const uint8_t code_idle[] = {0xe7, 0x10, 0xeb, 0xfc}; /* out %eax, $0x10; jmp to it */
-/* RSI: the first place, EDX: how many pages. The stride of 4096 + 64 moves through the page, so
- * that not all words fall into one set of the first-level cache. */
+/* RSI: the first place, EDX: how many pages. The stride of 4096 + 16 moves through the page, so
+ * that not all words fall into one set of the first-level cache; it stays in neighbouring pages for
+ * 256 of them. */
 static const uint8_t code_touch[] = {
     0x48, 0x89, 0xf7,                         /* 0: mov %rsi, %rdi */
     0x89, 0xd1,                               /*    mov %edx, %ecx */
     0x83, 0x07, 0x01,                         /* 5: addl $1, (%rdi) */
-    0x48, 0x81, 0xc7, 0x40, 0x10, 0x00, 0x00, /*    add $4160, %rdi */
+    0x48, 0x81, 0xc7, 0x10, 0x10, 0x00, 0x00, /*    add $4112, %rdi */
     0xff, 0xc9,                               /*    dec %ecx */
     0x75, 0xf2,                               /*    jnz 5 */
     0xe7, 0x10,                               /*    out %eax, $0x10 */
@@ -84,8 +85,12 @@ static int registers_set(const struct bare_vm *vm, uint32_t pages) {
                : 0;
 }
 
-static const struct bare_vm bare_vm_closed = {
-    .kvm_fd = -1, .vm_fd = -1, .vcpu_fd = -1, .memory = MAP_FAILED, .run = MAP_FAILED};
+static const struct bare_vm bare_vm_closed = {.kvm_fd = -1,
+                                              .vm_fd = -1,
+                                              .vcpu_fd = -1,
+                                              .memory = MAP_FAILED,
+                                              .originals = MAP_FAILED,
+                                              .run = MAP_FAILED};
 
 int bare_vm_open(struct bare_vm *vm, size_t memory_bytes, uint32_t pages, bool logs_dirty) {
     *vm = bare_vm_closed;
@@ -118,11 +123,35 @@ void bare_vm_close(struct bare_vm *vm) {
         munmap(vm->run, vm->run_bytes);
     if (vm->memory != MAP_FAILED)
         munmap(vm->memory, vm->memory_bytes);
+    if (vm->originals != MAP_FAILED)
+        munmap((void *)(uintptr_t)vm->originals, vm->memory_bytes);
     const int fds[] = {vm->vcpu_fd, vm->vm_fd, vm->kvm_fd};
     for (int i = 0; i < 3; i++)
         if (fds[i] >= 0)
             close(fds[i]);
     *vm = bare_vm_closed;
+}
+
+static int file_map(struct bare_vm *vm, int fd) {
+    if (write(fd, vm->memory, vm->memory_bytes) != (ssize_t)vm->memory_bytes ||
+        mmap(vm->memory, vm->memory_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd,
+             0) == MAP_FAILED)
+        return -1;
+    madvise(vm->memory, vm->memory_bytes, MADV_NOHUGEPAGE); /* fails where there are none */
+    vm->originals = mmap(NULL, vm->memory_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+    return vm->originals == MAP_FAILED ? -1 : 0;
+}
+
+int bare_vm_put_in_file(struct bare_vm *vm) {
+    for (size_t at = BARE_VM_FIRST; at < vm->memory_bytes; at += sizeof(uint64_t))
+        entry_put(vm->memory, (uint32_t)at, 0x9e3779b97f4a7c15u * (at + 1));
+    int fd = memfd_create("bare_vm", MFD_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    int result = file_map(vm, fd), sys_errno = errno;
+    close(fd);
+    errno = sys_errno;
+    return result;
 }
 
 int bare_vm_run(struct bare_vm *vm) {

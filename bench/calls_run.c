@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "bench.h"
+#include "exits.h"
 #include "husk_compile.h"
 
 enum { SAMPLES_MAX = 4000, HOST_CALLS = 10, NEST_DEPTH = 4, TRAP_DEPTH = 20 };
@@ -19,9 +20,15 @@ struct calls {
     husk_func empty, add, host_calls, nested, grow, trap;
 };
 
-/* Does the operation once and gives its time in µs; negative after a failure that has been
- * reported. */
-typedef double (*sample_fn)(struct calls *calls);
+/* What an operation took: in all, outside of KVM_RUN, and how many of these. us < 0: it failed, and
+ * that has been reported. */
+struct cost {
+    double us, outside_us, exits;
+};
+static const struct cost cost_failed = {.us = -1};
+
+/* Does the operation once. */
+typedef struct cost (*sample_fn)(struct calls *calls);
 
 struct row {
     const char *name;
@@ -29,6 +36,27 @@ struct row {
     sample_fn sample;
     uint32_t samples;
 };
+
+struct moment {
+    uint64_t ns, ticks;
+    struct exits exits;
+};
+
+static struct moment moment_now(void) {
+    return (struct moment){bench_now_ns(), exits_now(), exits};
+}
+
+static struct cost cost_between(const struct moment *from, const struct moment *to) {
+    const uint64_t outside = to->ticks - from->ticks - (to->exits.inside - from->exits.inside);
+    return (struct cost){(double)(to->ns - from->ns) / 1e3, (double)outside * exits_tick_ns() / 1e3,
+                         (double)(to->exits.count - from->exits.count)};
+}
+
+/* cost + factor * other */
+static struct cost cost_add(struct cost cost, double factor, struct cost other) {
+    return (struct cost){cost.us + factor * other.us, cost.outside_us + factor * other.outside_us,
+                         cost.exits + factor * other.exits};
+}
 
 static int host_add(husk_caller *caller, void *user, const struct husk_value *args,
                     struct husk_value *results) {
@@ -58,14 +86,19 @@ static int host_nest(husk_caller *caller, void *user, const struct husk_value *a
     return 0;
 }
 
+static struct cost cost_reported(int failure) {
+    (void)failure;
+    return cost_failed;
+}
+
 /* One timed call that must end as `kind`. */
-static double call_time(struct calls *calls, husk_func func, const int32_t *arg, bool has_result,
-                        enum husk_outcome_kind kind) {
+static struct cost call_time(struct calls *calls, husk_func func, const int32_t *arg,
+                             bool has_result, enum husk_outcome_kind kind) {
     struct husk_value value = {.type = HUSK_I32, .of.i32 = arg != NULL ? *arg : 0};
     struct husk_value result;
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
-    uint64_t start = bench_now_ns();
+    const struct moment start = moment_now();
     int status = husk_call(calls->sandbox,
                            &(struct husk_call){.size = sizeof(struct husk_call),
                                                .func = func,
@@ -74,17 +107,17 @@ static double call_time(struct calls *calls, husk_func func, const int32_t *arg,
                                                .results = &result,
                                                .results_count = has_result},
                            &outcome, &err);
-    uint64_t end = bench_now_ns();
+    const struct moment end = moment_now();
     if (status != 0 || outcome.kind != kind)
-        return bench_fail_outcome("call", status, &outcome, &err);
-    return (double)(end - start) / 1e3;
+        return cost_reported(bench_fail_outcome("call", status, &outcome, &err));
+    return cost_between(&start, &end);
 }
 
-static double sample_empty(struct calls *calls) {
+static struct cost sample_empty(struct calls *calls) {
     return call_time(calls, calls->empty, NULL, false, HUSK_RETURNED);
 }
 
-static double sample_named(struct calls *calls) {
+static struct cost sample_named(struct calls *calls) {
     struct husk_value args[2] = {{.type = HUSK_I32, .of.i32 = 20},
                                  {.type = HUSK_I32, .of.i32 = 22}};
     struct husk_limits options = HUSK_LIMITS_INIT;
@@ -92,7 +125,7 @@ static double sample_named(struct calls *calls) {
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_error err;
     options.wall_ns = 1000000000;
-    uint64_t start = bench_now_ns();
+    const struct moment start = moment_now();
     int status = husk_call(calls->sandbox,
                            &(struct husk_call){.size = sizeof(struct husk_call),
                                                .name = "add",
@@ -102,106 +135,109 @@ static double sample_named(struct calls *calls) {
                                                .results_count = 1,
                                                .limits = &options},
                            &outcome, &err);
-    uint64_t end = bench_now_ns();
+    const struct moment end = moment_now();
     if (status != 0 || outcome.kind != HUSK_RETURNED || result.of.i32 != 42)
-        return bench_fail_outcome("add", status, &outcome, &err);
-    return (double)(end - start) / 1e3;
+        return cost_reported(bench_fail_outcome("add", status, &outcome, &err));
+    return cost_between(&start, &end);
 }
 
 /* Few calls per sample, so that a busy machine seldom takes the CPU away in one; less a call that
  * makes none. */
-static double sample_host_call(struct calls *calls) {
+static struct cost sample_host_call(struct calls *calls) {
     const int32_t none = 0;
     const int32_t count = HOST_CALLS;
-    double without = call_time(calls, calls->host_calls, &none, true, HUSK_RETURNED);
-    double with = call_time(calls, calls->host_calls, &count, true, HUSK_RETURNED);
-    return without < 0 || with < 0 ? -1
-                                   : (with > without ? with - without : 0) / (double)HOST_CALLS;
+    const struct cost without = call_time(calls, calls->host_calls, &none, true, HUSK_RETURNED);
+    const struct cost with = call_time(calls, calls->host_calls, &count, true, HUSK_RETURNED);
+    if (without.us < 0 || with.us < 0)
+        return cost_failed;
+    const struct cost cost =
+        cost_add((struct cost){0}, 1.0 / HOST_CALLS, cost_add(with, -1, without));
+    return cost.us > 0 ? cost : (struct cost){0};
 }
 
-static double sample_nested(struct calls *calls) {
+static struct cost sample_nested(struct calls *calls) {
     int32_t depth = NEST_DEPTH;
-    double us = call_time(calls, calls->nested, &depth, true, HUSK_RETURNED);
-    return us / (double)NEST_DEPTH;
+    const struct cost cost = call_time(calls, calls->nested, &depth, true, HUSK_RETURNED);
+    return cost_add((struct cost){0}, 1.0 / NEST_DEPTH, cost);
 }
 
-static double sample_trap(struct calls *calls) {
+static struct cost sample_trap(struct calls *calls) {
     int32_t depth = TRAP_DEPTH;
     struct husk_backtrace backtrace = HUSK_BACKTRACE_INIT;
     struct husk_error err;
-    const double call_us = call_time(calls, calls->trap, &depth, true, HUSK_TRAPPED);
-    const uint64_t start = bench_now_ns();
-    if (call_us < 0 || husk_sandbox_backtrace(calls->sandbox, &backtrace, &err) != 0)
-        return -1;
-    return call_us + (double)(bench_now_ns() - start) / 1e3;
+    const struct cost call = call_time(calls, calls->trap, &depth, true, HUSK_TRAPPED);
+    const struct moment start = moment_now();
+    if (call.us < 0 || husk_sandbox_backtrace(calls->sandbox, &backtrace, &err) != 0)
+        return cost_failed;
+    const struct moment end = moment_now();
+    return cost_add(call, 1, cost_between(&start, &end));
 }
 
 /* By one wasm page. Shrinking is impossible, so each sample has a sandbox of its own; only the
  * grown call is timed. */
-static double sample_grow(struct calls *calls) {
+static struct cost sample_grow(struct calls *calls) {
     struct husk_error err;
     struct calls own = *calls;
     int32_t pages = 1;
     if (husk_sandbox_new(calls->image, calls->imports, NULL, &own.sandbox, &err) != 0)
-        return bench_fail("sandbox", &err);
-    double us = call_time(&own, own.empty, NULL, false, HUSK_RETURNED);
-    us = us < 0 ? us : call_time(&own, own.grow, &pages, true, HUSK_RETURNED);
+        return cost_reported(bench_fail("sandbox", &err));
+    struct cost cost = call_time(&own, own.empty, NULL, false, HUSK_RETURNED);
+    cost = cost.us < 0 ? cost : call_time(&own, own.grow, &pages, true, HUSK_RETURNED);
     husk_sandbox_free(own.sandbox);
-    return us;
+    return cost;
 }
 
 /* What part of a sandbox's life is timed. */
 enum life { LIFE_NEW, LIFE_FIRST_CALL, LIFE_FREE, LIFE_ALL };
 
-static double life_time(struct calls *calls, enum life life) {
+static struct cost life_time(struct calls *calls, enum life life) {
     struct husk_error err;
     struct calls own = *calls;
-    uint64_t at[4];
-    at[0] = bench_now_ns();
+    struct moment at[4];
+    at[0] = moment_now();
     if (husk_sandbox_new(calls->image, calls->imports, NULL, &own.sandbox, &err) != 0)
-        return bench_fail("sandbox", &err);
-    at[1] = bench_now_ns();
-    double us = call_time(&own, own.empty, NULL, false, HUSK_RETURNED);
-    at[2] = bench_now_ns();
+        return cost_reported(bench_fail("sandbox", &err));
+    at[1] = moment_now();
+    const struct cost call = call_time(&own, own.empty, NULL, false, HUSK_RETURNED);
+    at[2] = moment_now();
     husk_sandbox_free(own.sandbox);
-    at[3] = bench_now_ns();
-    if (us < 0)
-        return us;
-    return life == LIFE_ALL ? (double)(at[3] - at[0]) / 1e3
-                            : (double)(at[life + 1] - at[life]) / 1e3;
+    at[3] = moment_now();
+    if (call.us < 0)
+        return call;
+    return life == LIFE_ALL ? cost_between(&at[0], &at[3]) : cost_between(&at[life], &at[life + 1]);
 }
 
-static double sample_new(struct calls *calls) {
+static struct cost sample_new(struct calls *calls) {
     return life_time(calls, LIFE_NEW);
 }
 
-static double sample_first_call(struct calls *calls) {
+static struct cost sample_first_call(struct calls *calls) {
     return life_time(calls, LIFE_FIRST_CALL);
 }
 
-static double sample_free(struct calls *calls) {
+static struct cost sample_free(struct calls *calls) {
     return life_time(calls, LIFE_FREE);
 }
 
-static double sample_life(struct calls *calls) {
+static struct cost sample_life(struct calls *calls) {
     return life_time(calls, LIFE_ALL);
 }
 
-static double sample_open(struct calls *calls) {
+static struct cost sample_open(struct calls *calls) {
     struct husk_error err;
     husk_image *image;
     char path[4096];
     snprintf(path, sizeof path, "%s/micro.husk", calls->bench->scratch_dir);
-    uint64_t start = bench_now_ns();
+    const struct moment start = moment_now();
     int status = husk_image_open(
         calls->bench->engine, path,
         &(struct husk_open_options){.size = sizeof(struct husk_open_options), .skips_hash = true},
         &image, &err);
-    uint64_t end = bench_now_ns();
+    const struct moment end = moment_now();
     if (status != 0)
-        return bench_fail(path, &err);
+        return cost_reported(bench_fail(path, &err));
     husk_image_unref(image);
-    return (double)(end - start) / 1e3;
+    return cost_between(&start, &end);
 }
 
 static const struct row rows[] = {
@@ -218,23 +254,34 @@ static const struct row rows[] = {
     {"sandbox_life", "make, call once, free", sample_life, 200},
 };
 
+static void row_print(const struct calls *calls, const struct row *row, struct spread us,
+                      struct spread outside, double exits_count) {
+    FILE *json = calls->bench->json;
+    printf("  %-56s %9.2f %9.2f %9.2f %9.2f %7.2f\n", row->text, us.p10, us.p50, us.p90,
+           outside.p50, outside.p50 + exits_count * HARDWARE_EXIT_NS / 1e3);
+    fflush(stdout);
+    fprintf(json, "{\"bench\":\"call\",\"name\":\"%s\",\"samples\":%u,", row->name, row->samples);
+    json_spread(json, "us", us);
+    fputc(',', json);
+    json_spread(json, "outside_us", outside);
+    fprintf(json, ",\"exits\":%.4g}\n", exits_count);
+}
+
 static int row_run(struct calls *calls, const struct row *row) {
-    static double samples[SAMPLES_MAX];
+    static double us[SAMPLES_MAX], outside[SAMPLES_MAX], exits_counts[SAMPLES_MAX];
     for (uint32_t i = 0; i < 10; i++)
-        if (row->sample(calls) < 0)
+        if (row->sample(calls).us < 0)
             return -1;
     for (uint32_t i = 0; i < row->samples; i++) {
-        samples[i] = row->sample(calls);
-        if (samples[i] < 0)
+        const struct cost cost = row->sample(calls);
+        if (cost.us < 0)
             return -1;
+        us[i] = cost.us;
+        outside[i] = cost.outside_us;
+        exits_counts[i] = cost.exits;
     }
-    struct spread us = spread_of(samples, row->samples);
-    printf("  %-56s %9.2f %9.2f %9.2f\n", row->text, us.p10, us.p50, us.p90);
-    fflush(stdout);
-    fprintf(calls->bench->json, "{\"bench\":\"call\",\"name\":\"%s\",\"samples\":%u,", row->name,
-            row->samples);
-    json_spread(calls->bench->json, "us", us);
-    fputs("}\n", calls->bench->json);
+    row_print(calls, row, spread_of(us, row->samples), spread_of(outside, row->samples),
+              spread_of(exits_counts, row->samples).p50);
     return 0;
 }
 
@@ -303,7 +350,9 @@ int bench_calls(const struct bench *bench) {
         husk_sandbox_new(calls.image, calls.imports, NULL, &calls.sandbox, &err) != 0) {
         bench_fail("calls", &err);
     } else {
-        printf("\ncalls: µs each\n  %-56s %9s %9s %9s\n", "", "p10", "median", "p90");
+        printf("\ncalls: µs each; of it outside of KVM_RUN; the whole at exits of 1.5 µs\n"
+               "  %-56s %9s %9s %9s %9s %7s\n",
+               "", "p10", "median", "p90", "outside", "at 1.5");
         result = 0;
         for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
             result |= row_run(&calls, &rows[i]);

@@ -36,8 +36,10 @@ struct snapshot_op {
     /* rounds: the median of each round */
     double samples[SERIES_SAMPLES_MAX], rounds[SERIES_ROUNDS_MAX];
     uint32_t samples_count, rounds_count;
-    uint64_t faults; /* minor page faults in all samples */
-    struct spread us, ratio, call_ratio;
+    uint64_t faults;                    /* minor page faults in all samples */
+    double outside[SERIES_SAMPLES_MAX]; /* ticks of each sample outside KVM_RUN (exits.h) */
+    uint64_t exits;                     /* of all samples */
+    struct spread us, outside_ns, ratio, call_ratio;
 };
 
 /* Run all operations in turns. Fills us, ratio (to the first row) and call_ratio (to the
