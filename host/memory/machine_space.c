@@ -12,6 +12,7 @@
 
 #include "error.h"
 #include "image_internal.h"
+#include "large.h"
 #include "pages.h"
 
 /* Memory slots of a machine's VM. */
@@ -124,10 +125,11 @@ int machine_unmap(struct machine *machine, uint64_t gva_value, uint64_t bytes,
                   struct husk_error *err) {
     uint8_t *hva = arena_span(&machine->arena, gva_value, bytes);
     sys_space_unmap(machine->tables, gva_value, bytes);
-    if (arena_discard(hva, bytes) != 0)
+    const uint64_t discarded_bytes = large_shrink(machine, hva, bytes);
+    if (arena_discard(hva, discarded_bytes) != 0)
         return error_sys(err, errno, "cannot discard %llu bytes of grown memory",
-                         (unsigned long long)bytes);
-    hotset_forget(&machine->hotset, hva, bytes);
+                         (unsigned long long)discarded_bytes);
+    hotset_forget(&machine->hotset, hva, discarded_bytes);
     return 0;
 }
 
@@ -195,9 +197,11 @@ int machine_grow(struct machine *machine, uint32_t mem_idx, uint64_t bytes,
     int status = machine_cover(machine, mem_idx, memory->bytes + bytes, err);
     if (status == 0)
         status = machine_map(machine, husk_mem_gva(mem_idx) + memory->bytes, bytes, err);
-    if (status == 0)
-        memory->bytes += bytes;
-    return status;
+    if (status != 0)
+        return status;
+    memory->bytes += bytes;
+    large_grown(machine, mem_idx, memory->bytes - bytes);
+    return 0;
 }
 
 /* ---- VM and vCPU ---- */
