@@ -10,7 +10,7 @@
  *   map and unmap   machine_make_equal() to an image; machine_grow(), machine_map() add zero pages.
  *                   Only machine_make_equal() removes pages and changes rights
  *   run             machine_set_regs(), machine_run(), machine_get_regs(), machine_renew(),
- *                   `kicker`
+ *                   machine_has_vm(), machine_park(), machine_unpark(), `kicker`
  *   host pointers   arena_span()
  * They do not know VMs, memory slots and page tables (tools/check-layers). So another hypervisor or
  * a process may implement these functions.
@@ -42,7 +42,7 @@ struct machine {
     struct sizing sizes;
     struct arena arena;
     struct sys_space *tables; /* machine_space.c owns this and the next three */
-    struct vm *vm;            /* NULL: there is no VM and no vCPU */
+    struct vm *vm;            /* NULL: there is no VM and no vCPU; with memory: it is parked */
     struct vcpu *vcpu;
     uint32_t next_slot; /* of the VM */
     struct kicker kicker;
@@ -84,6 +84,18 @@ int machine_build(struct machine *machine, husk_image *image, const struct sizin
 /* Replace a VM that cannot run any more by a new one with the same memory, also during a call. On
  * failure everything is as it was. Kicks of the old VM are lost, so check the flags. */
 int machine_renew(struct machine *machine, struct husk_error *err);
+static inline bool machine_has_vm(const struct machine *machine) {
+    return machine->vm != NULL;
+}
+/* Give the VM up, and keep the memory: the machine is parked. No call may be running; the vCPU's
+ * registers are lost. Kicks are harmless. Without a VM this does nothing. */
+void machine_park(struct machine *machine);
+int machine_unpark_slowly(struct machine *machine, struct husk_error *err);
+/* Get a VM for the memory if the machine is parked. It must be whole. On failure it stays
+ * parked. */
+static inline int machine_unpark(struct machine *machine, struct husk_error *err) {
+    return machine_has_vm(machine) ? 0 : machine_unpark_slowly(machine, err);
+}
 /* Grow a memory by `bytes`, a multiple of the page size. It must not exceed the memory's
  * maximum. */
 int machine_grow(struct machine *machine, uint32_t mem_idx, uint64_t bytes, struct husk_error *err);

@@ -180,7 +180,7 @@ int machine_cover(struct machine *machine, uint32_t mem_idx, uint64_t bytes,
         return 0;
     struct arena_region region = {.hva = memory->hva + from, .gva = husk_mem_gva(mem_idx) + from};
     int status = arena_make_room(&machine->arena, mem_idx, bytes, &region.bytes, err);
-    if (status == 0)
+    if (status == 0 && machine->vm != NULL)
         status = set_slot(machine, machine->vm, machine->next_slot, &region, err);
     if (status != 0)
         return status;
@@ -230,17 +230,60 @@ static int vm_create(struct machine *machine, const struct sys_space *tables, st
     return 0;
 }
 
+/* A machine that was parked has a kicker already, which other threads may use right now. */
+static void vm_take(struct machine *machine, struct vm *vm, struct vcpu *vcpu) {
+    machine->vm = vm;
+    machine->vcpu = vcpu;
+    if (machine->kicker.ops == NULL)
+        kicker_init(&machine->kicker, machine->vcpu_ops, vcpu, machine->engine->kick_signal);
+    else
+        kicker_set_vcpu(&machine->kicker, vcpu);
+}
+
 int machine_vm_new(struct machine *machine, const struct sys_space *tables,
                    struct husk_error *err) {
-    int status = vm_create(machine, tables, &machine->vm, &machine->vcpu, err);
+    struct vm *vm;
+    struct vcpu *vcpu;
+    int status = vm_create(machine, tables, &vm, &vcpu, err);
     if (status == 0)
-        kicker_init(&machine->kicker, machine->vcpu_ops, machine->vcpu,
-                    machine->engine->kick_signal);
+        vm_take(machine, vm, vcpu);
     return status;
 }
 
 void machine_vm_free(struct machine *machine) {
     vm_destroy(machine, machine->vm, machine->vcpu);
+}
+
+/* The kicker first: afterwards no other thread uses the vCPU. */
+void machine_park(struct machine *machine) {
+    if (machine->vm == NULL)
+        return;
+    kicker_set_vcpu(&machine->kicker, NULL);
+    sys_space_leave(machine->tables);
+    vm_destroy(machine, machine->vm, machine->vcpu);
+    machine->vm = NULL;
+    machine->vcpu = NULL;
+    machine->has_failed_vm = false;
+    stat_count(&machine->tally, STAT_parks);
+}
+
+int machine_unpark_slowly(struct machine *machine, struct husk_error *err) {
+    struct vm *vm;
+    struct vcpu *vcpu;
+    int status = vm_create(machine, machine->tables, &vm, &vcpu, err);
+    if (status == 0) {
+        status = give_slots(machine, vm, err);
+        if (status != 0) {
+            sys_space_leave(machine->tables);
+            vm_destroy(machine, vm, vcpu);
+        }
+    }
+    if (status != 0)
+        return error_while(err, status, "making a VM for a parked sandbox, which is as it was");
+    vm_take(machine, vm, vcpu);
+    hotset_doubt(&machine->hotset); /* another vCPU's faults were counted */
+    stat_count(&machine->tally, STAT_unparks);
+    return 0;
 }
 
 int machine_renew(struct machine *machine, struct husk_error *err) {

@@ -25,6 +25,11 @@ static void begin_used(struct fault_world *world) {
     scramble(world);
 }
 
+static void begin_parked(struct fault_world *world) {
+    begin_used(world);
+    CHECK_OK(husk_sandbox_park(world->sandbox, &world->err), world->err);
+}
+
 static void begin_on_snapshot(struct fault_world *world) {
     load(world, world->snapshot);
     scramble(world);
@@ -157,6 +162,13 @@ static int step_new_from_snapshot(struct fault_world *world) {
 static int step_clone(struct fault_world *world) {
     return husk_sandbox_clone(world->sandbox, &world->second, &world->err);
 }
+/* As a call of a parked sandbox begins. */
+static int step_unpark(struct fault_world *world) {
+    const bool was_parked = husk_sandbox_is_parked(world->sandbox);
+    const int status = machine_unpark(world->sandbox->machine, &world->err);
+    CHECK(husk_sandbox_is_parked(world->sandbox) == (was_parked && status != 0));
+    return status;
+}
 static int step_memory_image(struct fault_world *world) {
     return husk_memory_image_new(world->sandbox, RANGE(.addr = 4096, .count = 8192),
                                  &world->memory_image, &world->err);
@@ -215,6 +227,15 @@ static const struct step steps[] = {
     {"new with another's idle VM", begin_with_other_idle, step_new_from_snapshot, HOLDS_SAME,
      HOLDS_SNAPSHOT, 0},
     {"clone", begin_used, step_clone, HOLDS_SAME, HOLDS_SAME, 0},
+    {"bringing back a parked sandbox", begin_parked, step_unpark, HOLDS_SAME, HOLDS_SAME, 0},
+    {"snapshot of a parked sandbox", begin_parked, step_snapshot, HOLDS_SAME, HOLDS_SAME, 0},
+    {"restore of a parked sandbox", begin_parked, step_restore_snapshot, HOLDS_SNAPSHOT, HOLDS_SAME,
+     HUSK_E_POISONED},
+    {"load into a parked sandbox", begin_parked, step_load_image, HOLDS_IMAGE, HOLDS_SAME,
+     HUSK_E_STATE},
+    {"load of another module into a parked sandbox", begin_parked, step_load_other, HOLDS_OTHER,
+     HOLDS_SAME, HUSK_E_STATE},
+    {"clone of a parked sandbox", begin_parked, step_clone, HOLDS_SAME, HOLDS_SAME, 0},
     {"memory image", begin_used, step_memory_image, HOLDS_SAME, HOLDS_SAME, 0},
     {"mapping a memory image", begin_memory_image, step_memory_map, HOLDS_SAME, HOLDS_SAME, 0},
 };
