@@ -135,10 +135,11 @@ HUSK_API int husk_sandbox_clone(husk_sandbox *sandbox, husk_sandbox **ret_clone,
 /* Give up the VM of a sandbox, and keep everything else: memory, files, handles, statistics, and a
  * pending call with its limits. A parked sandbox holds no descriptor of the hypervisor and hardly
  * any memory of the kernel, so thousands can wait. All functions work on it as before. A call, or
- * husk_call_resume(), gets a VM first, which costs about as much as a new sandbox; its limits count
- * that time. If there is no VM (HUSK_E_SYS, HUSK_E_NOMEM), the call fails, and the sandbox is
- * parked as before. A load that makes new memory gets a VM, too. Other functions, also a restore to
- * the same module, leave the sandbox parked. The VM's part of the pool does not change.
+ * husk_call_resume(), gets a VM first, which costs less than a new sandbox; its limits count that
+ * time. If there is no VM (HUSK_E_SYS, HUSK_E_NOMEM), the call fails, and the sandbox is parked as
+ * before. A load that makes new memory gets a VM, too. Other functions, also a restore to the same
+ * module, leave the sandbox parked. The VM goes to the engine's pool if that has room, for the next
+ * parked sandbox that is called; otherwise it is destroyed.
  *
  * A sandbox in any state can be parked, also a poisoned one, and one that is parked already.
  * HUSK_E_STATE: a call is running, or this is a forked child. Nothing else can fail. Threads: one

@@ -289,7 +289,7 @@ static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame,
     struct call_frame *parent = sandbox->calls.frame;
     int status = engine_check_process(sandbox->engine, err);
     if (status == 0)
-        status = machine_unpark(sandbox->machine, err);
+        status = machine_unpark(sandbox->machine, sandbox->calls.is_pending, err);
     if (status != 0)
         return status;
     frame->parent = parent;
@@ -397,7 +397,7 @@ int run_resume(husk_sandbox *sandbox, const struct husk_answer *answer,
     struct call_state *calls = &sandbox->calls;
     struct call_frame *frame = &calls->outermost;
     struct call_limits *limits = &calls->pending.limits;
-    int status = machine_unpark(sandbox->machine, err);
+    int status = machine_unpark(sandbox->machine, true, err);
     if (status == 0)
         status = calls_unpark(calls, &sandbox->engine->watchdog, err);
     if (status != 0)

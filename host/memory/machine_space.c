@@ -254,35 +254,62 @@ void machine_vm_free(struct machine *machine) {
     vm_destroy(machine, machine->vm, machine->vcpu);
 }
 
+/* ---- a VM without its memory, and memory without its VM ---- */
+
 /* The kicker first: afterwards no other thread uses the vCPU. */
-void machine_park(struct machine *machine) {
-    if (machine->vm == NULL)
-        return;
+static void vm_leave(struct machine *machine) {
     kicker_set_vcpu(&machine->kicker, NULL);
     sys_space_leave(machine->tables);
-    vm_destroy(machine, machine->vm, machine->vcpu);
     machine->vm = NULL;
     machine->vcpu = NULL;
-    machine->has_failed_vm = false;
-    stat_count(&machine->tally, STAT_parks);
 }
 
-int machine_unpark_slowly(struct machine *machine, struct husk_error *err) {
+void machine_vm_drop(struct machine *machine) {
+    struct vm *vm = machine->vm;
+    struct vcpu *vcpu = machine->vcpu;
+    vm_leave(machine);
+    vm_destroy(machine, vm, vcpu);
+}
+
+int machine_vm_move(struct machine *machine, struct machine *bare) {
+    struct vm *vm = machine->vm;
+    struct vcpu *vcpu = machine->vcpu;
+    int status = machine_detach(machine, NULL);
+    if (status != 0)
+        return status;
+    vm_leave(machine);
+    vm_take(bare, vm, vcpu);
+    return 0;
+}
+
+int machine_vm_adopt(struct machine *machine, struct machine *bare, struct husk_error *err) {
+    struct vm *vm = bare->vm;
+    struct vcpu *vcpu = bare->vcpu;
+    int status = give_slots(machine, vm, err);
+    if (status != 0) {
+        sys_space_leave(machine->tables);
+        return status;
+    }
+    vm_leave(bare);
+    machine->vcpu_ops->set_space(vcpu, sys_space_page_root(machine->tables),
+                                 sys_space_exception_stack_top(machine->tables));
+    vm_take(machine, vm, vcpu);
+    return 0;
+}
+
+int machine_vm_make(struct machine *machine, struct husk_error *err) {
     struct vm *vm;
     struct vcpu *vcpu;
     int status = vm_create(machine, machine->tables, &vm, &vcpu, err);
-    if (status == 0) {
-        status = give_slots(machine, vm, err);
-        if (status != 0) {
-            sys_space_leave(machine->tables);
-            vm_destroy(machine, vm, vcpu);
-        }
-    }
     if (status != 0)
-        return error_while(err, status, "making a VM for a parked sandbox, which is as it was");
+        return status;
+    status = give_slots(machine, vm, err);
+    if (status != 0) {
+        sys_space_leave(machine->tables);
+        vm_destroy(machine, vm, vcpu);
+        return status;
+    }
     vm_take(machine, vm, vcpu);
-    hotset_doubt(&machine->hotset); /* another vCPU's faults were counted */
-    stat_count(&machine->tally, STAT_unparks);
     return 0;
 }
 

@@ -22,6 +22,13 @@ static void park(struct state_lab *lab) {
     CHECK(husk_sandbox_is_parked(lab->sandbox));
 }
 
+/* VMs that are given up are destroyed. */
+static void open_without_pool(struct state_lab *lab) {
+    struct husk_engine_options options = HUSK_ENGINE_OPTIONS_INIT;
+    options.pool_max = -1;
+    state_open_with(lab, &options, NULL, NULL);
+}
+
 static struct husk_stats stats_of(const struct state_lab *lab) {
     struct husk_stats stats = HUSK_STATS_INIT;
     husk_engine_stats(lab->engine, &stats);
@@ -53,7 +60,7 @@ TEST(it_comes_back_as_it_was) {
     struct state_lab lab;
     struct state_copy copy;
     uint64_t random = 1;
-    state_open(&lab, NULL, NULL);
+    open_without_pool(&lab);
     STATE_CALL(&lab, "load", 0);
     const unsigned fds = fds_count();
     for (unsigned i = 0; i < 12; i++) {
@@ -333,7 +340,7 @@ TEST(without_a_vm_it_stays_parked_and_whole) {
     struct state_lab lab;
     struct state_copy copy;
     uint64_t random = 11;
-    state_open(&lab, NULL, NULL);
+    open_without_pool(&lab);
     state_scramble(&lab, lab.sandbox, &random);
     park(&lab);
     state_copy_take(lab.sandbox, &copy);
@@ -358,11 +365,68 @@ TEST(without_a_vm_it_stays_parked_and_whole) {
 
 /* ---- the pool ---- */
 
+/* The VMs of parked sandboxes go to the pool while it has room, and come back from there. */
+TEST(a_few_vms_serve_many_sandboxes) {
+    SKIP_WITHOUT_COMPILER();
+    struct state_lab lab;
+    struct husk_engine_options options = HUSK_ENGINE_OPTIONS_INIT;
+    husk_sandbox *sandboxes[6];
+    options.pool_max = 2;
+    state_open_with(&lab, &options, NULL, NULL);
+    park(&lab);
+    for (int i = 0; i < 6; i++) {
+        sandboxes[i] = state_sandbox(&lab, lab.image);
+        STATE_CALL_ON(&lab, sandboxes[i], "gset", i);
+    }
+    CHECK_EQ_U64(stats_of(&lab).vms_made, 6); /* the first took what was parked */
+    for (int i = 0; i < 6; i++)
+        CHECK_OK(husk_sandbox_park(sandboxes[i], &lab.err), lab.err);
+    CHECK_EQ_U64(stats_of(&lab).vms, 2);
+    CHECK_EQ_U64(stats_of(&lab).pool_idle, 2);
+    for (int i = 0; i < 30; i++) {
+        CHECK_EQ_I64(STATE_CALL_ON(&lab, sandboxes[i % 6], "gget"), i % 6);
+        CHECK_EQ_U64(stats_of(&lab).pool_idle, 1);
+        state_run(&lab, sandboxes[i % 6], "load", STATE_ARGS(-8));
+        CHECK_EQ_U64(lab.outcome.trap, HUSK_TRAP_MEMORY_OUT_OF_BOUNDS);
+        CHECK_OK(husk_sandbox_park(sandboxes[i % 6], &lab.err), lab.err);
+    }
+    CHECK_EQ_U64(stats_of(&lab).vms_made, 6);
+    husk_engine_trim(lab.engine, 0);
+    CHECK_EQ_U64(stats_of(&lab).vms, 0);
+    for (int i = 0; i < 6; i++)
+        husk_sandbox_free(sandboxes[i]);
+    CHECK_EQ_I64(STATE_CALL(&lab, "gget"), 7);
+    state_close(&lab);
+}
+
+/* An idle machine with memory is for new sandboxes. */
+TEST(only_vms_without_memory_are_taken) {
+    SKIP_WITHOUT_COMPILER();
+    struct state_lab lab;
+    state_open(&lab, NULL, NULL);
+    husk_sandbox_free(state_sandbox(&lab, lab.image));
+    CHECK_EQ_U64(stats_of(&lab).pool_idle, 1);
+    park(&lab);
+    CHECK_EQ_U64(stats_of(&lab).pool_idle, 2);
+    for (int i = 0; i < 3; i++) {
+        STATE_CALL(&lab, "load", 8);
+        CHECK_EQ_U64(stats_of(&lab).pool_idle, 1);
+        park(&lab);
+    }
+    const uint64_t made = stats_of(&lab).vms_made;
+    husk_sandbox_free(lab.sandbox);
+    lab.sandbox = state_sandbox(&lab, lab.image); /* from the one with memory: the warmest */
+    CHECK_EQ_U64(stats_of(&lab).loads_in_place, 1);
+    STATE_CALL(&lab, "load", 8);
+    CHECK_EQ_U64(stats_of(&lab).vms_made, made);
+    state_close(&lab);
+}
+
 /* A freed sandbox that was parked has no VM to give. */
 TEST(a_parked_one_is_freed) {
     SKIP_WITHOUT_COMPILER();
     struct state_lab lab;
-    state_open(&lab, NULL, NULL);
+    open_without_pool(&lab);
     for (unsigned i = 0; i < 3; i++) {
         STATE_CALL(&lab, "store", 8, 1);
         park(&lab);

@@ -181,13 +181,18 @@ TEST(parking) {
     world_open(&world);
     struct state_lab *lab = &world.lab;
     CHECK_OK(husk_sandbox_park(lab->sandbox, &lab->err), lab->err);
-    MOVED(&world, "parking", .parks = 1, .vms_freed = 1);
+    MOVED(&world, "parking", .parks = 1);
     CHECK_OK(husk_sandbox_park(lab->sandbox, &lab->err), lab->err);
     MOVED(&world, "parking again", .parks = 0);
     restore(&world, lab->image);
     MOVED(&world, "a restore meanwhile", .restores = 1);
     STATE_CALL(lab, "load", 8);
-    MOVED(&world, "a call", .calls = 1, .unparks = 1, .vms_made = 1);
+    MOVED(&world, "a call", .calls = 1, .unparks = 1);
+    CHECK_OK(husk_sandbox_park(lab->sandbox, &lab->err), lab->err);
+    husk_engine_trim(lab->engine, 0);
+    MOVED(&world, "parking without a pool", .parks = 1, .vms_freed = 1);
+    STATE_CALL(lab, "load", 8);
+    MOVED(&world, "a call that needs a VM", .calls = 1, .unparks = 1, .vms_made = 1);
     state_close(lab);
 }
 
