@@ -89,7 +89,7 @@ int machine_build(struct machine *machine, husk_image *image, const struct sizin
  * failure everything is as it was. Kicks of the old VM are lost, so check the flags. */
 int machine_renew(struct machine *machine, struct husk_error *err);
 static inline bool machine_has_vm(const struct machine *machine) {
-    return machine->vm != NULL;
+    return machine->vcpu != NULL;
 }
 /* park.c. Give the VM up, and keep the memory: the machine is parked. No call may be running; the
  * vCPU's registers are lost. Kicks are harmless. Without a VM this does nothing. */
