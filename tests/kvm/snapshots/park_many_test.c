@@ -90,7 +90,7 @@ TEST(thousands_wait_with_a_few_vms) {
     STATE_CALL(&lab, "load", 0);
     const struct usage before = usage_now();
     call_in_turn(&lab, sandboxes, count, make_and_write);
-    CHECK_EQ_U64(vms_now(&lab), 1 + 2);
+    CHECK(vms_now(&lab) <= 1 + 2);
     call_in_turn(&lab, sandboxes, count, check_own);
     husk_engine_trim(lab.engine, 0);
     const struct usage after = usage_now();
