@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "harness.h"
 #include "literals.h"
@@ -15,10 +16,11 @@
 
 #define VMS 4u
 
-/* HUSK_TEST_ROUNDS: so many sandboxes; for slow machines. */
-static uint32_t sandboxes_count(void) {
+/* HUSK_TEST_ROUNDS: so many sandboxes, and turns of threads; for slow machines. */
+static uint32_t rounds_wanted(uint32_t most) {
     const char *text = getenv("HUSK_TEST_ROUNDS");
-    return text != NULL ? (uint32_t)strtoul(text, NULL, 10) : 4000;
+    const uint32_t wanted = text != NULL ? (uint32_t)strtoul(text, NULL, 10) : most;
+    return wanted < most ? wanted : most;
 }
 
 static unsigned entries_of(const char *path) {
@@ -81,7 +83,7 @@ static void check_own(struct state_lab *lab, husk_sandbox **place, uint32_t idx)
 
 TEST(thousands_wait_with_a_few_vms) {
     SKIP_WITHOUT_COMPILER();
-    const uint32_t count = sandboxes_count();
+    const uint32_t count = rounds_wanted(4000);
     struct state_lab lab;
     struct husk_engine_options options = HUSK_ENGINE_OPTIONS_INIT;
     husk_sandbox **sandboxes = calloc(count, sizeof(husk_sandbox *));
@@ -106,7 +108,7 @@ TEST(thousands_wait_with_a_few_vms) {
 /* ---- threads ---- */
 
 #define THREADS 3u
-#define STEPS 60u
+#define TURNS 60u
 
 struct world {
     struct state_lab lab;
@@ -121,15 +123,15 @@ static void *interrupt_all(void *argument) {
     struct world *world = argument;
     for (uint32_t i = 0; !atomic_load(&world->is_stopping); i++) {
         husk_interrupt(world->sandboxes[i % THREADS]);
-        sched_yield();
+        usleep(i * 37 % 200);
     }
     return NULL;
 }
 
 static void *park_and_call(void *argument) {
     struct world *world = argument;
-    const uint32_t me = atomic_fetch_add(&world->next, 1);
-    for (uint32_t turn = 0; turn < STEPS; turn++) {
+    const uint32_t me = atomic_fetch_add(&world->next, 1), turns = rounds_wanted(TURNS);
+    for (uint32_t turn = 0; turn < turns; turn++) {
         husk_sandbox *sandbox = world->sandboxes[(me + turn) % THREADS];
         struct husk_outcome outcome = HUSK_OUTCOME_INIT;
         struct husk_error err;
