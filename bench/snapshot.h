@@ -86,6 +86,6 @@ int plot_write(const char *path, const struct plot_series *series, size_t count,
 
 int snapshot_sizes(const struct bench *bench);
 int snapshot_live(const struct bench *bench);
-int snapshot_parked(const struct bench *bench);
+int snapshot_idle(const struct bench *bench);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * bench/snapshot_many.c: measures snapshots of instances of several sizes, restores among many live
- * sandboxes, and the memory of a thousand parked sandboxes.
+ * sandboxes, and the memory of a thousand idle sandboxes that keep their VMs.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -188,9 +188,9 @@ int snapshot_live(const struct bench *bench) {
     return result;
 }
 
-/* ---- memory of parked sandboxes ---- */
+/* ---- memory of idle sandboxes with their VMs; limits_parked.c measures parked ones ---- */
 
-enum { PARKED = 1000, PARKED_PAGES = 4 };
+enum { IDLE = 1000, IDLE_PAGES = 4 };
 
 /* KiB; of this process, and of the whole machine (which other programs change as well). */
 struct memory_use {
@@ -227,8 +227,8 @@ static struct memory_use memory_now(void) {
     return use;
 }
 
-static void parked_print(const struct bench *bench, const struct memory_use *a,
-                         const struct memory_use *b, uint32_t count) {
+static void idle_print(const struct bench *bench, const struct memory_use *a,
+                       const struct memory_use *b, uint32_t count) {
     const struct {
         const char *name, *text;
         double before, after;
@@ -242,10 +242,11 @@ static void parked_print(const struct bench *bench, const struct memory_use *a,
         {"percpu", "per-CPU memory, machine-wide", a->machine_percpu, b->machine_percpu},
         {"machine", "all memory in use but page cache, machine-wide", a->machine_used,
          b->machine_used}};
-    const double limit = PARKED_PAGES * 4 + 64;
-    printf("\nmemory of %u sandboxes parked from one snapshot, each had a call that wrote %d "
+    const double limit = IDLE_PAGES * 4 + 64;
+    printf("\nmemory of %u idle sandboxes of one snapshot, with their VMs, each had a call that "
+           "wrote %d "
            "pages: KiB each\n",
-           count, PARKED_PAGES);
+           count, IDLE_PAGES);
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         double each = (lines[i].after - lines[i].before) / count;
         printf("  %-52s %9.1f", lines[i].text, each);
@@ -260,13 +261,13 @@ static void parked_print(const struct bench *bench, const struct memory_use *a,
 }
 
 /* They live at once, then are freed at once into a pool that has room for all. */
-static int park(struct snapshot_op *op, husk_sandbox **sandboxes, uint32_t *ret_count) {
+static int make_idle(struct snapshot_op *op, husk_sandbox **sandboxes, uint32_t *ret_count) {
     struct husk_error err;
     uint32_t count = 0;
     int result = 0;
-    for (; count < PARKED && result == 0; count++) {
+    for (; count < IDLE && result == 0; count++) {
         if (husk_sandbox_new(op->image, NULL, NULL, &sandboxes[count], &err) != 0) {
-            result = bench_fail("parked sandboxes", &err);
+            result = bench_fail("idle sandboxes", &err);
             break;
         }
         op->sandbox = sandboxes[count];
@@ -276,27 +277,27 @@ static int park(struct snapshot_op *op, husk_sandbox **sandboxes, uint32_t *ret_
     return result;
 }
 
-int snapshot_parked(const struct bench *bench) {
+int snapshot_idle(const struct bench *bench) {
     struct snapshot_op *op = calloc(1, sizeof *op);
-    husk_sandbox **sandboxes = calloc(PARKED, sizeof(husk_sandbox *));
+    husk_sandbox **sandboxes = calloc(IDLE, sizeof(husk_sandbox *));
     husk_engine *engine = NULL;
     husk_image *image = NULL;
     uint32_t count = 0;
-    int result = op == NULL || sandboxes == NULL ? -1 : engine_of_pool(PARKED, &engine);
+    int result = op == NULL || sandboxes == NULL ? -1 : engine_of_pool(IDLE, &engine);
     result = result != 0 ? result : image_filled(bench, engine, 16, &image);
     if (result == 0) {
-        op->name = "parked";
-        op->pages = PARKED_PAGES;
+        op->name = "idle";
+        op->pages = IDLE_PAGES;
         result = op_open(op, engine, image);
         op_close(op);
         husk_engine_trim(engine, 0);
         struct memory_use before = memory_now();
-        result = result != 0 ? result : park(op, sandboxes, &count);
+        result = result != 0 ? result : make_idle(op, sandboxes, &count);
         for (uint32_t i = 0; i < count; i++)
             husk_sandbox_free(sandboxes[i]);
         struct memory_use after = memory_now();
         if (result == 0)
-            parked_print(bench, &before, &after, count);
+            idle_print(bench, &before, &after, count);
     }
     husk_image_unref(image);
     husk_engine_unref(engine);

@@ -306,6 +306,6 @@ int bench_snapshots(const struct bench *bench) {
     grounds_close(&grounds);
     result |= snapshot_sizes(bench);
     result |= snapshot_live(bench);
-    result |= snapshot_parked(bench);
+    result |= snapshot_idle(bench);
     return result;
 }

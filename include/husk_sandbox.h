@@ -147,6 +147,22 @@ HUSK_API int husk_sandbox_load(husk_sandbox *sandbox, husk_image *image,
 HUSK_API int husk_sandbox_clone(husk_sandbox *sandbox, husk_sandbox **ret_clone,
                                 struct husk_error *err);
 
+/* Give up the VM of a sandbox, and keep everything else: memory, files, handles, statistics, and a
+ * pending call with its limits. A parked sandbox holds no descriptor of the hypervisor and hardly
+ * any memory of the kernel, so thousands can wait. All functions work on it as before. A call, or
+ * husk_call_resume(), gets a VM first, which costs less than a new sandbox; its limits count that
+ * time. If there is no VM (HUSK_E_SYS, HUSK_E_NOMEM), the call fails, and the sandbox is parked as
+ * before. A load that makes new memory gets a VM, too. Other functions, also a restore to the same
+ * module, leave the sandbox parked. The VM goes to the engine's pool if that has room, for the next
+ * parked sandbox that is called; otherwise it is destroyed.
+ *
+ * A sandbox in any state can be parked, also a poisoned one, and one that is parked already.
+ * HUSK_E_STATE: a call is running, or this is a forked child. Nothing else can fail. Threads: one
+ * at a time, as for all functions of a sandbox; the next call may come from any thread. */
+HUSK_API int husk_sandbox_park(husk_sandbox *sandbox, struct husk_error *err);
+/* True: the sandbox has no VM now: it is parked, or it was made empty and nothing was loaded. */
+HUSK_API bool husk_sandbox_is_parked(const husk_sandbox *sandbox);
+
 /*
  * Uniqueness. Sandboxes from one snapshot share everything, also the state of the guest's random
  * number generator. A module can export `husk_restored` of type (i64, i64) -> (). After a restore

@@ -56,6 +56,8 @@ struct husk_stats {
      * the guest took page faults since the last time. Else the pages are known. */
     uint64_t memory_searches;
     uint64_t uncaught_exceptions; /* calls that ended with HUSK_THREW */
+    /* VMs that husk_sandbox_park() gave up, and parked sandboxes that a call gave a VM again */
+    uint64_t parks, unparks;
 };
 #define HUSK_STATS_INIT HUSK_INIT_OF(husk_stats)
 /* HUSK_E_INVAL: `size` is not set. */

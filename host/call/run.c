@@ -287,12 +287,15 @@ static int frame_limit(husk_sandbox *sandbox, struct call_frame *frame,
 static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame,
                        const struct call_limits *limits, struct husk_error *err) {
     struct call_frame *parent = sandbox->calls.frame;
-    if (engine_check_process(sandbox->engine, err) != 0)
-        return HUSK_E_STATE;
+    int status = engine_check_process(sandbox->engine, err);
+    if (status == 0)
+        status = machine_unpark(sandbox->machine, sandbox->calls.is_pending, err);
+    if (status != 0)
+        return status;
     frame->parent = parent;
     frame->ran_ns = 0;
     frame->was_nested = false;
-    int status = frame_limit(sandbox, frame, limits, err);
+    status = frame_limit(sandbox, frame, limits, err);
     if (status != 0)
         return status;
     frame->kicked_before = kicker_enter(&sandbox->machine->kicker);
@@ -394,7 +397,9 @@ int run_resume(husk_sandbox *sandbox, const struct husk_answer *answer,
     struct call_state *calls = &sandbox->calls;
     struct call_frame *frame = &calls->outermost;
     struct call_limits *limits = &calls->pending.limits;
-    int status = calls_unpark(calls, &sandbox->engine->watchdog, err);
+    int status = machine_unpark(sandbox->machine, true, err);
+    if (status == 0)
+        status = calls_unpark(calls, &sandbox->engine->watchdog, err);
     if (status != 0)
         return status;
     if (frame->is_watched) { /* for the steps that follow */

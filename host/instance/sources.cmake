@@ -11,6 +11,7 @@ set(sources
     memory_image.c
     sandbox.c
     sandbox_files.c
+    sandbox_park.c
     sandbox_stats.c
     sizing_make.c
     snapshot.c

@@ -47,9 +47,11 @@ static int memory_make(const struct machine *machine, husk_image *image, const s
 /* Before the first search nothing needs to be counted. */
 int machine_find_written(struct machine *machine, struct husk_error *err) {
     bool has_searched = false;
-    const uint64_t faults =
-        machine->vcpu != NULL ? machine->vcpu_ops->faults(machine->vcpu) : VCPU_FAULTS_UNKNOWN;
-    machine->has_uncounted_faults = faults == VCPU_FAULTS_UNKNOWN;
+    uint64_t faults = VCPU_FAULTS_UNKNOWN;
+    if (machine->vcpu != NULL) { /* a parked machine's guest takes no faults */
+        faults = machine->vcpu_ops->faults(machine->vcpu);
+        machine->has_uncounted_faults = faults == VCPU_FAULTS_UNKNOWN;
+    }
     if (machine->has_uncounted_faults && hotset_has_large(&machine->hotset))
         hotset_doubt(&machine->hotset);
     const struct hot_view view = {.arena = &machine->arena,

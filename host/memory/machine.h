@@ -10,7 +10,7 @@
  *   map and unmap   machine_make_equal() to an image; machine_grow(), machine_map() add zero pages.
  *                   Only machine_make_equal() removes pages and changes rights
  *   run             machine_set_regs(), machine_run(), machine_get_regs(), machine_renew(),
- *                   `kicker`
+ *                   machine_has_vm(), machine_park(), machine_unpark(), `kicker`
  *   host pointers   arena_span()
  * They do not know VMs, memory slots and page tables (tools/check-layers). So another hypervisor or
  * a process may implement these functions.
@@ -42,7 +42,7 @@ struct machine {
     struct sizing sizes;
     struct arena arena;
     struct sys_space *tables; /* machine_space.c owns this and the next three */
-    struct vm *vm;            /* NULL: there is no VM and no vCPU */
+    struct vm *vm;            /* NULL: there is no VM and no vCPU; with memory: it is parked */
     struct vcpu *vcpu;
     uint32_t next_slot; /* of the VM */
     struct kicker kicker;
@@ -65,8 +65,12 @@ struct machine *machine_take(husk_engine *engine, const husk_image *image,
                              const struct husk_sandbox_options *limits);
 /* The machine is no longer used: put it into the pool, dirty, or free it. */
 void machine_put(struct machine *machine);
-/* machine.c. For pool.c only: make a machine without memory and VM (NULL: out of memory), and free
- * it. */
+/* Take an idle machine that has a VM and no memory, with any limits. NULL: there is none. */
+struct machine *machine_take_bare(husk_engine *engine);
+/* Is there room for another idle machine? */
+bool pool_has_room(husk_engine *engine);
+/* machine.c. For pool.c and park.c only: make a machine without memory and VM (NULL: out of
+ * memory), and free it. */
 struct machine *machine_new(husk_engine *engine, const struct husk_sandbox_options *limits);
 void machine_free(struct machine *machine);
 
@@ -84,6 +88,20 @@ int machine_build(struct machine *machine, husk_image *image, const struct sizin
 /* Replace a VM that cannot run any more by a new one with the same memory, also during a call. On
  * failure everything is as it was. Kicks of the old VM are lost, so check the flags. */
 int machine_renew(struct machine *machine, struct husk_error *err);
+static inline bool machine_has_vm(const struct machine *machine) {
+    return machine->vcpu != NULL;
+}
+/* park.c. Give the VM up, and keep the memory: the machine is parked. No call may be running; the
+ * vCPU's registers are lost. Kicks are harmless. Without a VM this does nothing. */
+void machine_park(struct machine *machine);
+int machine_unpark_slowly(struct machine *machine, bool needs_new_vm, struct husk_error *err);
+/* Get a VM for the memory if the machine is parked. It must be whole. On failure it stays parked.
+ * needs_new_vm: the next run may not begin at the entry page. So it must not be in a VM in which
+ * somebody else has left something. */
+static inline int machine_unpark(struct machine *machine, bool needs_new_vm,
+                                 struct husk_error *err) {
+    return machine_has_vm(machine) ? 0 : machine_unpark_slowly(machine, needs_new_vm, err);
+}
 /* Grow a memory by `bytes`, a multiple of the page size. It must not exceed the memory's
  * maximum. */
 int machine_grow(struct machine *machine, uint32_t mem_idx, uint64_t bytes, struct husk_error *err);

@@ -182,7 +182,7 @@ int machine_cover(struct machine *machine, uint32_t mem_idx, uint64_t bytes,
         return 0;
     struct arena_region region = {.hva = memory->hva + from, .gva = husk_mem_gva(mem_idx) + from};
     int status = arena_make_room(&machine->arena, mem_idx, bytes, &region.bytes, err);
-    if (status == 0)
+    if (status == 0 && machine->vm != NULL)
         status = set_slot(machine, machine->vm, machine->next_slot, &region, err);
     if (status != 0)
         return status;
@@ -234,17 +234,87 @@ static int vm_create(struct machine *machine, const struct sys_space *tables, st
     return 0;
 }
 
+/* A machine that was parked has a kicker already, which other threads may use right now. */
+static void vm_take(struct machine *machine, struct vm *vm, struct vcpu *vcpu) {
+    machine->vm = vm;
+    machine->vcpu = vcpu;
+    if (machine->kicker.ops == NULL)
+        kicker_init(&machine->kicker, machine->vcpu_ops, vcpu, machine->engine->kick_signal);
+    else
+        kicker_set_vcpu(&machine->kicker, vcpu);
+}
+
 int machine_vm_new(struct machine *machine, const struct sys_space *tables,
                    struct husk_error *err) {
-    int status = vm_create(machine, tables, &machine->vm, &machine->vcpu, err);
+    struct vm *vm;
+    struct vcpu *vcpu;
+    int status = vm_create(machine, tables, &vm, &vcpu, err);
     if (status == 0)
-        kicker_init(&machine->kicker, machine->vcpu_ops, machine->vcpu,
-                    machine->engine->kick_signal);
+        vm_take(machine, vm, vcpu);
     return status;
 }
 
 void machine_vm_free(struct machine *machine) {
     vm_destroy(machine, machine->vm, machine->vcpu);
+}
+
+/* ---- a VM without its memory, and memory without its VM ---- */
+
+/* The kicker first: afterwards no other thread uses the vCPU. */
+static void vm_leave(struct machine *machine) {
+    kicker_set_vcpu(&machine->kicker, NULL);
+    sys_space_leave(machine->tables);
+    machine->vm = NULL;
+    machine->vcpu = NULL;
+}
+
+void machine_vm_drop(struct machine *machine) {
+    struct vm *vm = machine->vm;
+    struct vcpu *vcpu = machine->vcpu;
+    vm_leave(machine);
+    vm_destroy(machine, vm, vcpu);
+}
+
+int machine_vm_move(struct machine *machine, struct machine *bare) {
+    struct vm *vm = machine->vm;
+    struct vcpu *vcpu = machine->vcpu;
+    int status = machine_detach(machine, NULL);
+    if (status != 0)
+        return status;
+    vm_leave(machine);
+    vm_take(bare, vm, vcpu);
+    return 0;
+}
+
+int machine_vm_adopt(struct machine *machine, struct machine *bare, struct husk_error *err) {
+    struct vm *vm = bare->vm;
+    struct vcpu *vcpu = bare->vcpu;
+    int status = give_slots(machine, vm, err);
+    if (status != 0) {
+        sys_space_leave(machine->tables);
+        return status;
+    }
+    vm_leave(bare);
+    machine->vcpu_ops->set_space(vcpu, sys_space_page_root(machine->tables),
+                                 sys_space_exception_stack_top(machine->tables));
+    vm_take(machine, vm, vcpu);
+    return 0;
+}
+
+int machine_vm_make(struct machine *machine, struct husk_error *err) {
+    struct vm *vm;
+    struct vcpu *vcpu;
+    int status = vm_create(machine, machine->tables, &vm, &vcpu, err);
+    if (status != 0)
+        return status;
+    status = give_slots(machine, vm, err);
+    if (status != 0) {
+        sys_space_leave(machine->tables);
+        vm_destroy(machine, vm, vcpu);
+        return status;
+    }
+    vm_take(machine, vm, vcpu);
+    return 0;
 }
 
 int machine_renew(struct machine *machine, struct husk_error *err) {

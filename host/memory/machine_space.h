@@ -14,6 +14,15 @@ int machine_tables_new(const struct machine *machine, husk_image *image, const s
 /* Make a VM and its vCPU for these tables. It has no memory yet. */
 int machine_vm_new(struct machine *machine, const struct sys_space *tables, struct husk_error *err);
 void machine_vm_free(struct machine *machine); /* before its memory is freed */
+/* park.c. Destroy the VM, and keep the memory. */
+void machine_vm_drop(struct machine *machine);
+/* Move the VM, without slots, to a machine without memory and VM. If that fails, the VM stays, and
+ * lacks some of its slots. */
+int machine_vm_move(struct machine *machine, struct machine *bare);
+/* Give memory without a VM the VM of a machine without memory, or a new one. If that fails, the
+ * memory has no VM. The VM of `bare` may then have some slots. */
+int machine_vm_adopt(struct machine *machine, struct machine *bare, struct husk_error *err);
+int machine_vm_make(struct machine *machine, struct husk_error *err);
 /* Give the VM the machine's memory and page tables. On failure, the VM may have a part of them. */
 int machine_attach(struct machine *machine, struct husk_error *err);
 /* Take the VM's memory away, as much as it has. Then the memory can be freed. */

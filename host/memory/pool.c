@@ -112,6 +112,28 @@ static struct machine *pool_take(struct pool *pool, const husk_image *image,
     return machine;
 }
 
+struct machine *machine_take_bare(husk_engine *engine) {
+    struct pool *pool = &engine->pool;
+    pthread_mutex_lock(&pool->lock);
+    struct machine **link = &pool->newest;
+    while (*link != NULL && (*link)->mapped != NULL)
+        link = &(*link)->next_idle;
+    struct machine *machine = *link;
+    if (machine != NULL) {
+        *link = machine->next_idle;
+        pool->count--;
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return machine;
+}
+
+bool pool_has_room(husk_engine *engine) {
+    pthread_mutex_lock(&engine->pool.lock);
+    const bool has_room = engine->pool.count < engine->pool.max;
+    pthread_mutex_unlock(&engine->pool.lock);
+    return has_room;
+}
+
 struct machine *machine_take(husk_engine *engine, const husk_image *image,
                              const struct husk_sandbox_options *limits) {
     struct machine *machine = pool_take(&engine->pool, image, limits);

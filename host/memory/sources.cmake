@@ -6,5 +6,6 @@ set(sources
     machine.c
     machine_space.c
     page_copy_x86_64.c
+    park.c
     pool.c
     restore.c)

@@ -55,6 +55,8 @@ int sys_space_attach(struct sys_space *space, const struct vm_ops *ops, struct v
                      struct husk_error *err);
 /* Take away the slots that the VM has. */
 int sys_space_detach(struct sys_space *space, struct husk_error *err);
+/* The VM is about to be destroyed, with its slots: no VM has the space now. NULL is fine. */
+void sys_space_leave(struct sys_space *space);
 /* Map more pages. HUSK_E_INVAL if some are mapped already. Nothing changes on failure. The guest
  * sees the pages from its next run on. No invalidation is needed, because x86 does not cache
  * not-present entries (SDM vol. 3A, 4.10.2.3). */

@@ -91,7 +91,7 @@ static void fill_tss(uint8_t *tss) {
     /* `out %eax` covers four ports, and the CPU wants the bit of each to be clear. */
     for (size_t i = 0; i < sizeof ports; i++)
         for (unsigned port = ports[i]; port < ports[i] + 4u; port++)
-            bitmap[port / 8] &= (uint8_t) ~(1u << port % 8);
+            bitmap[port / 8] &= (uint8_t)~(1u << port % 8);
 }
 
 /* Interrupt gates with DPL 0: INT n from ring 3 is a #GP. Section 6.14.1. */
@@ -385,4 +385,11 @@ int sys_space_detach(struct sys_space *space, struct husk_error *err) {
     for (uint32_t i = 0; i < space->tables.chunks_count && status == 0 && space->ops != NULL; i++)
         status = space->ops->set_slot(space->vm, space->slot_idx_base + i, gpa(0), NULL, 0, 0, err);
     return status;
+}
+
+void sys_space_leave(struct sys_space *space) {
+    if (space == NULL)
+        return;
+    space->ops = NULL;
+    space->vm = NULL;
 }

@@ -7,12 +7,21 @@ same "host_function without a file" "$("$examples/host_function" 2>&1; echo $?)"
 2"
 same "run_script without a script" "$("$examples/run_script" nowhere.wasm 2>&1; echo $?)" "usage: run_script [-n TIMES] script.wasm|.husk SCRIPT…
 2"
+same "sessions: without a VM" "$("$examples/sessions" 0 2>&1 </dev/null; echo $?)" "usage: sessions [VMS] <lines of a name and a number
+2"
 need_kvm
 same "hello" "$("$examples/hello")" "hello from a virtual machine: 19 + 23 = 42"
 same "exceptions" "$("$examples/exceptions")" "estimate of 0 and 1: 370
 estimate of 0 and 9: 120
 total of 0 and 1: 370
 total of 0 and 9: unknown_article: 9"
+same "sessions" "$(printf 'ann 3\nbob 10\nann 4\n' | "$examples/sessions")" "ann 3
+bob 10
+ann 7
+2 sessions, 2 VMs"
+same "sessions: many, with few VMs" "$(for i in 1 2 3; do seq 1 60 | sed "s/.*/user& $((i * 100))/"; done | "$examples/sessions" 2 | tail -n 61 |
+    sort | uniq -c -f 1 | sed 's/^ *//; s/user[0-9]* /USER /')" "1 60 sessions, 2 VMs
+60 USER 600"
 if ! [ -f "$examples/plugin.wasm" ]; then
     skip "host_function, plugin_host" "no clang with wasi-libc to compile their guests"
     finish

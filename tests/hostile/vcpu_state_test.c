@@ -169,6 +169,7 @@ enum way {
     WAY_LOAD_OTHER,
     WAY_POOL,
     WAY_POOL_SNAPSHOT,
+    WAY_PARK, /* the VM goes to the pool alone, and comes back from there */
     WAY_COUNT
 };
 static const char *const way_names[] = {"the next call",
@@ -178,7 +179,8 @@ static const char *const way_names[] = {"the next call",
                                         "load of the snapshot",
                                         "load of another module",
                                         "free and new",
-                                        "free and new from the snapshot"};
+                                        "free and new from the snapshot",
+                                        "parking"};
 
 static void go(enum way way) {
     /* Only the same module can be restored. */
@@ -204,6 +206,11 @@ static void go(enum way way) {
         CHECK_OK(
             husk_sandbox_load(lab.sandbox, is_other ? lab.image : lab.other, lab.imports, &err),
             err);
+        break;
+    case WAY_PARK:
+        CHECK_OK(husk_sandbox_park(lab.sandbox, &err), err);
+        CHECK_OK(husk_sandbox_restore(lab.sandbox, is_other ? lab.other : lab.image, &err), err);
+        CHECK(husk_sandbox_is_parked(lab.sandbox));
         break;
     default:
         husk_sandbox_free(lab.sandbox);

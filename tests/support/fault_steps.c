@@ -25,6 +25,16 @@ static void begin_used(struct fault_world *world) {
     scramble(world);
 }
 
+static void begin_parked(struct fault_world *world) {
+    begin_used(world);
+    CHECK_OK(husk_sandbox_park(world->sandbox, &world->err), world->err);
+}
+
+static void begin_parked_without_idle(struct fault_world *world) {
+    begin_parked(world);
+    husk_engine_trim(world->engine, 0);
+}
+
 static void begin_on_snapshot(struct fault_world *world) {
     load(world, world->snapshot);
     scramble(world);
@@ -157,6 +167,17 @@ static int step_new_from_snapshot(struct fault_world *world) {
 static int step_clone(struct fault_world *world) {
     return husk_sandbox_clone(world->sandbox, &world->second, &world->err);
 }
+/* As a call of a parked sandbox begins. */
+static int step_unpark(struct fault_world *world) {
+    const bool was_parked = husk_sandbox_is_parked(world->sandbox);
+    const int status = machine_unpark(world->sandbox->machine, false, &world->err);
+    CHECK(husk_sandbox_is_parked(world->sandbox) == (was_parked && status != 0));
+    return status;
+}
+/* It has no result. What cannot go to the pool is destroyed. */
+static int step_park(struct fault_world *world) {
+    return husk_sandbox_park(world->sandbox, &world->err);
+}
 static int step_memory_image(struct fault_world *world) {
     return husk_memory_image_new(world->sandbox, RANGE(.addr = 4096, .count = 8192),
                                  &world->memory_image, &world->err);
@@ -215,6 +236,19 @@ static const struct step steps[] = {
     {"new with another's idle VM", begin_with_other_idle, step_new_from_snapshot, HOLDS_SAME,
      HOLDS_SNAPSHOT, 0},
     {"clone", begin_used, step_clone, HOLDS_SAME, HOLDS_SAME, 0},
+    {"parking", begin_used, step_park, HOLDS_SAME, HOLDS_SAME, 0},
+    {"parking without a pool", begin_without_idle, step_park, HOLDS_SAME, HOLDS_SAME, 0},
+    {"bringing back a parked sandbox", begin_parked, step_unpark, HOLDS_SAME, HOLDS_SAME, 0},
+    {"bringing it back with a new VM", begin_parked_without_idle, step_unpark, HOLDS_SAME,
+     HOLDS_SAME, 0},
+    {"snapshot of a parked sandbox", begin_parked, step_snapshot, HOLDS_SAME, HOLDS_SAME, 0},
+    {"restore of a parked sandbox", begin_parked, step_restore_snapshot, HOLDS_SNAPSHOT, HOLDS_SAME,
+     HUSK_E_POISONED},
+    {"load into a parked sandbox", begin_parked, step_load_image, HOLDS_IMAGE, HOLDS_SAME,
+     HUSK_E_STATE},
+    {"load of another module into a parked sandbox", begin_parked, step_load_other, HOLDS_OTHER,
+     HOLDS_SAME, HUSK_E_STATE},
+    {"clone of a parked sandbox", begin_parked, step_clone, HOLDS_SAME, HOLDS_SAME, 0},
     {"memory image", begin_used, step_memory_image, HOLDS_SAME, HOLDS_SAME, 0},
     {"mapping a memory image", begin_memory_image, step_memory_map, HOLDS_SAME, HOLDS_SAME, 0},
 };
@@ -356,6 +390,7 @@ static bool run_step(struct fault_world *world, const struct step *step, enum fa
     step->begin(world);
     struct fault_state *before = fault_state_of(world->sandbox);
     const uint64_t vms = fault_vms_alive(world);
+    const bool is_parking = step->run == step_park || step->run == step_unpark;
     world->err = (struct husk_error){0};
     fault_arm(mode, nth, NULL);
     const int status = step->run(world);
@@ -363,7 +398,7 @@ static bool run_step(struct fault_world *world, const struct step *step, enum fa
     const bool has_fired = fault_has_fired();
     snprintf(when, sizeof when, "%s: operation %u (%s) %s", step->name, nth, fault_name(),
              fault_mode_names[mode]);
-    CHECK_MSG(fault_vms_alive(world) >= vms, "%s: a VM was lost", when);
+    CHECK_MSG(fault_vms_alive(world) >= vms || is_parking, "%s: a VM was lost", when);
     if (has_fired)
         fault_count(counts);
     if (status != 0) {
@@ -372,7 +407,7 @@ static bool run_step(struct fault_world *world, const struct step *step, enum fa
         check_failed(world, step, before, counts, when);
         check_second(world, step, when);
         check_heals(world, step, before, nth, when);
-        CHECK_MSG(fault_vms_alive(world) >= vms, "%s: a VM was lost later", when);
+        CHECK_MSG(fault_vms_alive(world) >= vms || is_parking, "%s: a VM was lost later", when);
     } else {
         counts->succeeded += has_fired;
         check_done(world, step, before, when);

@@ -1,8 +1,8 @@
 /*
  * tests/kvm/snapshots/restore_random_test.c: random requests from changing threads: calls, host
  * functions, nested and pending calls, exceptions, growth, private files, memory images, clones,
- * loads, forks. After each restore the whole memory of the sandbox, with all globals, tables, stack
- * and mailbox, is compared with the image.
+ * loads, forks, parking. After each restore the whole memory of the sandbox, with all globals,
+ * tables, stack and mailbox, is compared with the image.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -92,23 +92,30 @@ static husk_image *images[IMAGES]; /* the first one is the compiled module */
 static husk_image *other;
 static struct husk_sandbox_options sandbox_options;
 static struct helper_thread helpers[THREADS], writer;
-static uint64_t random_state;
+static uint64_t random_state, park_state;
 static uint32_t depth;
 static bool must_pend, is_quiet;
 static const char *doing = "";
 
-static uint32_t draw(uint32_t below) {
-    random_state = random_state * 6364136223846793005ull + 1442695040888963407ull;
-    return (uint32_t)(random_state >> 33) % below;
+static uint32_t draw_from(uint64_t *state, uint32_t below) {
+    *state = *state * 6364136223846793005ull + 1442695040888963407ull;
+    return (uint32_t)(*state >> 33) % below;
 }
 
-/* On any of the threads. */
-static void anywhere(helper_job job, void *argument) {
-    const uint32_t which = draw(THREADS + 1);
+static uint32_t draw(uint32_t below) {
+    return draw_from(&random_state, below);
+}
+
+static void run_on(uint32_t which, helper_job job, void *argument) {
     if (which == THREADS)
         job(argument);
     else
         helper_run(&helpers[which], job, argument);
+}
+
+/* On any of the threads. */
+static void anywhere(helper_job job, void *argument) {
+    run_on(draw(THREADS + 1), job, argument);
 }
 
 /* ---- what the host writes ---- */
@@ -203,6 +210,18 @@ static void write_something(void) {
 }
 
 static void call(const char *name, uint32_t x);
+
+static void park(void *argument) {
+    (void)argument;
+    CHECK_OK(husk_sandbox_park(lab.sandbox, &lab.err), lab.err);
+}
+
+/* Between two calls, or while one is pending. It has random numbers of its own, so that a seed
+ * means the same requests as without it. In quiet times it is rare: it makes a restore search. */
+static void park_sometimes(void) {
+    if (draw_from(&park_state, is_quiet ? 40 : 6) == 0)
+        run_on(draw_from(&park_state, THREADS + 1), park, NULL);
+}
 
 /* A random call. Nested ones go no deeper than three. */
 static void call_something(void) {
@@ -345,9 +364,11 @@ static void request(void) {
     for (uint32_t i = 1 + draw(4); i > 0 && !lab.sandbox->is_poisoned; i--) {
         must_pend = draw(6) == 0;
         anywhere(step, NULL);
+        park_sometimes();
         if (lab.outcome.kind != HUSK_PENDING)
             continue;
         anywhere(step, NULL);
+        park_sometimes();
         if (draw(4) == 0)
             return; /* the restore abandons it */
         anywhere(resume, NULL);
@@ -501,6 +522,7 @@ static void play(const char *text_of_module, bool is_counted, uint64_t seed) {
     const char *text = getenv("HUSK_TEST_ROUNDS");
     const uint32_t rounds = text != NULL ? (uint32_t)strtoul(text, NULL, 10) : 600;
     random_state = seed;
+    park_state = ~seed;
     depth = 0;
     open_lab();
     ops = *lab.engine->vcpu_ops;

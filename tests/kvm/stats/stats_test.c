@@ -175,6 +175,27 @@ TEST(guest_violations) {
     guest_lab_close(&lab);
 }
 
+TEST(parking) {
+    SKIP_WITHOUT_COMPILER();
+    struct world world;
+    world_open(&world);
+    struct state_lab *lab = &world.lab;
+    CHECK_OK(husk_sandbox_park(lab->sandbox, &lab->err), lab->err);
+    MOVED(&world, "parking", .parks = 1);
+    CHECK_OK(husk_sandbox_park(lab->sandbox, &lab->err), lab->err);
+    MOVED(&world, "parking again", .parks = 0);
+    restore(&world, lab->image);
+    MOVED(&world, "a restore meanwhile", .restores = 1);
+    STATE_CALL(lab, "load", 8);
+    MOVED(&world, "a call", .calls = 1, .unparks = 1);
+    CHECK_OK(husk_sandbox_park(lab->sandbox, &lab->err), lab->err);
+    husk_engine_trim(lab->engine, 0);
+    MOVED(&world, "parking without a pool", .parks = 1, .vms_freed = 1);
+    STATE_CALL(lab, "load", 8);
+    MOVED(&world, "a call that needs a VM", .calls = 1, .unparks = 1, .vms_made = 1);
+    state_close(lab);
+}
+
 /* ---- Loads, the pool ---- */
 
 static const char other_text[] = "(module (memory 3 5) (func (export \"f\")))";
