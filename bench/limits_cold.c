@@ -199,9 +199,8 @@ static int engine_of_pool(int32_t pool_max, husk_engine **ret_engine) {
 }
 
 static int cold_open(const struct bench *bench, struct cold *cold) {
-    /* the memory slots of a sandbox of `fresh` (host/memory/machine_space.c) */
-    static const uint64_t slots[] = {64 << 10, 64 << 10, 64 << 10,
-                                     64 << 10, 1 << 20,  (uint64_t)MEMORY_MIB << 20};
+    /* the memory slot of a sandbox of `fresh` (host/memory/machine_space.c) */
+    static const uint64_t slots[] = {(uint64_t)(2 + MEMORY_MIB) << 20};
     if (bare_vm_open(&cold->bare, 2 << 20, 0, false) != 0 ||
         bare_slots_init(&cold->slots, slots, sizeof slots / sizeof slots[0]) != 0)
         return bare_fail("cold starts");

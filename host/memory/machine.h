@@ -44,7 +44,8 @@ struct machine {
     struct sys_space *tables; /* machine_space.c owns this and the next three */
     struct vm *vm;            /* NULL: there is no VM and no vCPU */
     struct vcpu *vcpu;
-    uint32_t next_slot; /* of the VM */
+    uint32_t next_slot;       /* of the VM */
+    uint64_t mem0_slot_bytes; /* how much of memory 0 the VM's slots have */
     struct kicker kicker;
     struct hotset hotset;
     bool has_failed_vm; /* a run failed, which no guest can cause; the VM must not go to the pool */

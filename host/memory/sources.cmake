@@ -6,4 +6,6 @@ set(sources
     machine_space.c
     page_copy_x86_64.c
     pool.c
-    restore.c)
+    restore.c
+    space_layout.c
+    takeover.c)
