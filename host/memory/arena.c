@@ -203,6 +203,26 @@ static int map_zeros(uint8_t *hva, uint64_t bytes, int prot, struct husk_error *
     return 0;
 }
 
+static bool is_in_one_run(husk_image *image, uint64_t gva_value, uint64_t bytes) {
+    const struct image_run *runs;
+    uint32_t count;
+    if (image_mapped_runs(image, &runs, &count, NULL) != 0)
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (gva_value >= runs[i].gva && gva_value + bytes <= runs[i].gva + runs[i].bytes)
+            return true;
+    return false;
+}
+
+/* The image's contents, in place of what is there. Zero pages below them only where they show. */
+static int map_contents(husk_image *image, uint8_t *hva, uint64_t gva_value, uint64_t bytes,
+                        struct husk_error *err) {
+    int status = is_in_one_run(image, gva_value, bytes)
+                     ? 0
+                     : map_zeros(hva, bytes, PROT_READ | PROT_WRITE, err);
+    return status == 0 ? map_runs(image, hva, gva_value, bytes, err) : status;
+}
+
 int arena_map_range(struct arena *arena, husk_image *image, uint64_t gva_value, uint64_t bytes,
                     struct husk_error *err) {
     struct arena_region regions[ARENA_REGIONS_MAX];
@@ -212,8 +232,7 @@ int arena_map_range(struct arena *arena, husk_image *image, uint64_t gva_value, 
         if (gva_value < region->gva || gva_value - region->gva >= region->bytes)
             continue;
         uint8_t *hva = region->hva + (gva_value - region->gva);
-        int status = map_zeros(hva, bytes, PROT_READ | PROT_WRITE, err);
-        return status == 0 ? map_runs(image, hva, gva_value, bytes, err) : status;
+        return map_contents(image, hva, gva_value, bytes, err);
     }
     return error_set(err, HUSK_E_INVAL, "no region of the sandbox at 0x%llx",
                      (unsigned long long)gva_value);
@@ -249,9 +268,7 @@ int arena_map_lanes(struct arena *arena, husk_image *image, const struct space_l
         return status;
     place_lanes(arena, layout);
     status = map_readonly(arena, image, err);
-    if (status == 0)
-        status = map_zeros(arena->data, arena->data_bytes, PROT_READ | PROT_WRITE, err);
-    return status == 0 ? map_runs(image, arena->data, HUSK_DATA_GVA, arena->data_bytes, err)
+    return status == 0 ? map_contents(image, arena->data, HUSK_DATA_GVA, arena->data_bytes, err)
                        : status;
 }
 

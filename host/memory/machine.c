@@ -94,8 +94,9 @@ static void memory_free(struct machine *machine) {
 int machine_build(struct machine *machine, husk_image *image, const struct sizing *sizes,
                   struct husk_error *err) {
     struct memory_set set = {0};
+    const bool is_new_vm = machine->vm == NULL;
     int status = memory_make(machine, image, sizes, &set, err);
-    if (status == 0 && machine->vm == NULL)
+    if (status == 0 && is_new_vm)
         status = machine_vm_new(machine, set.tables, err);
     if (status != 0) {
         memory_done(&set);
@@ -111,7 +112,7 @@ int machine_build(struct machine *machine, husk_image *image, const struct sizin
     machine->arena = set.arena;
     machine->tables = set.tables;
     machine->mapped = husk_image_ref(image);
-    status = machine_attach(machine, err);
+    status = machine_attach(machine, is_new_vm, err);
     if (status != 0)
         return status;
     hotset_prefill(&machine->hotset, &machine->arena, image);

@@ -207,9 +207,10 @@ static int give_slots(struct machine *machine, struct vm *vm, struct husk_error 
                        : sys_space_attach(machine->tables, machine->engine->vm_ops, vm, err);
 }
 
-int machine_attach(struct machine *machine, struct husk_error *err) {
-    machine->vcpu_ops->set_space(machine->vcpu, sys_space_page_root(machine->tables),
-                                 sys_space_exception_stack_top(machine->tables));
+int machine_attach(struct machine *machine, bool is_new_vm, struct husk_error *err) {
+    if (!is_new_vm) /* it makes the next run bring all system registers */
+        machine->vcpu_ops->set_space(machine->vcpu, sys_space_page_root(machine->tables),
+                                     sys_space_exception_stack_top(machine->tables));
     return give_slots(machine, machine->vm, err);
 }
 

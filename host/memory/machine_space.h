@@ -20,8 +20,9 @@ int machine_tables_new(struct sys_template *template, const struct arena *arena,
 /* Make a VM and its vCPU for these tables. It has no memory yet. */
 int machine_vm_new(struct machine *machine, const struct sys_space *tables, struct husk_error *err);
 void machine_vm_free(struct machine *machine); /* before its memory is freed */
-/* Give the VM the machine's memory and page tables. On failure, the VM may have a part of them. */
-int machine_attach(struct machine *machine, struct husk_error *err);
+/* Give the VM the machine's memory and page tables. On failure, the VM may have a part of them.
+ * is_new_vm: machine_vm_new() made it for these page tables. */
+int machine_attach(struct machine *machine, bool is_new_vm, struct husk_error *err);
 /* Take the VM's memory away, as much as it has. Then the memory can be freed. */
 int machine_detach(struct machine *machine, struct husk_error *err);
 /* Make the first `bytes` of a memory accessible to the host, and give them to the VM. The guest
