@@ -8,8 +8,10 @@
  * this machine counts as 25 µs, on both sides: see in_runs().
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "bare_slots.h"
 #include "bare_vm.h"
@@ -17,6 +19,7 @@
 #include "snapshot.h"
 
 enum { ROUNDS = 15, PER_ROUND = 6, SAMPLES = ROUNDS * PER_ROUND, MEMORY_MIB = 16, PAGES = 16 };
+enum { SPARES = 2, SPARE_WAIT_MS = 2000 };
 #define RUN_MOST_US 25.0
 
 struct cold;
@@ -34,11 +37,12 @@ struct timed {
 struct cold {
     struct bare_vm bare;
     struct bare_slots slots;
-    husk_engine *pool_engine, *no_pool_engine;
+    husk_engine *pool_engine, *no_pool_engine, *spare_engine;
     husk_image *state[2];  /* two snapshots of a module */
     husk_image *module[2]; /* of two modules: 16 MiB, of which no page is zero; 1 MiB */
     husk_image *small[2];  /* two modules with little memory that is not zero */
     husk_image *fresh;     /* of the engine without a pool */
+    husk_image *spare;     /* of one without a pool that keeps spare VMs of it */
     husk_imports *imports; /* what a module wants that has imports: traps */
     husk_sandbox *sandbox;
     uint32_t turn;
@@ -110,6 +114,25 @@ static int new_no_pool(struct cold *cold) {
     return new_and_call(cold, cold->fresh);
 }
 
+/* Until the thread has made as many as are wanted. */
+static int spare_wait(struct cold *cold) {
+    struct husk_stats stats = HUSK_STATS_INIT;
+    sandbox_drop(cold);
+    for (uint32_t i = 0; i < SPARE_WAIT_MS; i++) {
+        husk_engine_stats(cold->spare_engine, &stats);
+        if (stats.spares_made - stats.spares_used >= SPARES)
+            return 0;
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    fprintf(stderr, "husk_bench: no spare VM was made; %" PRIu64 " tries failed\n",
+            stats.spare_failures);
+    return -1;
+}
+
+static int new_spare(struct cold *cold) {
+    return new_and_call(cold, cold->spare);
+}
+
 /* The other of the two is in the sandbox. */
 static int load_prepare(struct cold *cold) {
     return cold->sandbox != NULL ? 0 : new_and_call(cold, cold->module[cold->turn++ % 2]);
@@ -122,7 +145,18 @@ static int load_module(struct cold *cold) {
     return empty_call(cold);
 }
 
-enum { BARE_RUN, BARE_VM, NEW_SAME, NEW_STATE, NEW_SMALL, NEW_MODULE, LOAD, NEW_NO_POOL, TIMED };
+enum {
+    BARE_RUN,
+    BARE_VM,
+    NEW_SAME,
+    NEW_STATE,
+    NEW_SMALL,
+    NEW_MODULE,
+    LOAD,
+    NEW_NO_POOL,
+    NEW_SPARE,
+    TIMED
+};
 
 static struct timed all_timed[TIMED] = {
     [BARE_RUN] = {"bare KVM_RUN", NULL, bare_run},
@@ -133,6 +167,7 @@ static struct timed all_timed[TIMED] = {
     [NEW_MODULE] = {"new sandbox, pool has another module", sandbox_drop, new_module},
     [LOAD] = {"load another module", load_prepare, load_module},
     [NEW_NO_POOL] = {"new sandbox, no pool", sandbox_drop, new_no_pool},
+    [NEW_SPARE] = {"new sandbox, a spare VM is ready", spare_wait, new_spare},
 };
 
 /* ---- running them ---- */
@@ -206,6 +241,8 @@ static int cold_open(const struct bench *bench, struct cold *cold) {
         return bare_fail("cold starts");
     if (engine_of_pool(1, &cold->pool_engine) != 0 ||
         engine_of_pool(-1, &cold->no_pool_engine) != 0 ||
+        engine_of_pool(-1, &cold->spare_engine) != 0 ||
+        image_filled(bench, cold->spare_engine, MEMORY_MIB, &cold->spare) != 0 ||
         image_filled(bench, cold->pool_engine, MEMORY_MIB, &cold->state[0]) != 0 ||
         image_filled(bench, cold->no_pool_engine, MEMORY_MIB, &cold->fresh) != 0 ||
         image_load(bench, cold->pool_engine, "pages", &cold->small[0]) != 0 ||
@@ -216,6 +253,8 @@ static int cold_open(const struct bench *bench, struct cold *cold) {
     if (husk_imports_new(cold->pool_engine, &cold->imports, &err) != 0 ||
         husk_imports_unknown(cold->imports, HUSK_UNKNOWN_TRAP, &err) != 0)
         return bench_fail("imports", &err);
+    if (husk_sandbox_prepare(cold->spare, NULL, NULL, SPARES, &err) != 0)
+        return bench_fail("spare VMs", &err);
     cold->module[0] = husk_image_ref(cold->state[0]);
     return state_after(cold->state[0], &cold->state[1]);
 }
@@ -228,9 +267,11 @@ static void cold_close(struct cold *cold) {
         husk_image_unref(cold->small[i]);
     }
     husk_image_unref(cold->fresh);
+    husk_image_unref(cold->spare);
     husk_imports_free(cold->imports);
     husk_engine_unref(cold->pool_engine);
     husk_engine_unref(cold->no_pool_engine);
+    husk_engine_unref(cold->spare_engine);
     bare_slots_done(&cold->slots);
     bare_vm_close(&cold->bare);
 }
@@ -263,7 +304,8 @@ static void rows_print(const struct bench *bench) {
         double limit;
         int base;
     } rows[] = {{NEW_SAME, 0, BARE_RUN},   {NEW_STATE, 1.3, BARE_RUN},  {NEW_SMALL, 5, BARE_RUN},
-                {NEW_MODULE, 5, BARE_RUN}, {NEW_NO_POOL, 1.3, BARE_VM}, {LOAD, 0.5, BARE_VM}};
+                {NEW_MODULE, 5, BARE_RUN}, {NEW_NO_POOL, 1.3, BARE_VM}, {LOAD, 0.5, BARE_VM},
+                {NEW_SPARE, 2, BARE_RUN}};
     for (int i = 0; i < TIMED; i++) {
         struct limit_row row = {.name = all_timed[i].what, .unit = "us"};
         row.spread = spread_of(all_timed[i].us, all_timed[i].count);

@@ -56,6 +56,9 @@ struct husk_stats {
      * the guest took page faults since the last time. Else the pages are known. */
     uint64_t memory_searches;
     uint64_t uncaught_exceptions; /* calls that ended with HUSK_THREW */
+    /* husk_sandbox_prepare(): spare VMs made, new sandboxes that found one, and VMs that could not
+     * be made. Spare VMs count as VMs (vms_made), and those that were found as pool_hits. */
+    uint64_t spares_made, spares_used, spare_failures;
 };
 #define HUSK_STATS_INIT HUSK_INIT_OF(husk_stats)
 /* HUSK_E_INVAL: `size` is not set. */

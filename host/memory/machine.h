@@ -59,11 +59,14 @@ struct machine {
     struct tally tally;        /* of the sandbox that has the machine */
 };
 
-/* pool.c. Take an idle machine with these limits, preferably one that holds this image's memory.
- * `image` may be NULL. If there is none, make a new machine without memory and VM. NULL: out of
- * memory. */
+/* pool.c. Take an idle machine with these limits, preferably one that holds this image's memory, or
+ * a spare one of it. `image` may be NULL. If there is none, make a new machine without memory and
+ * VM. NULL: out of memory. */
 struct machine *machine_take(husk_engine *engine, const husk_image *image,
                              const struct husk_sandbox_options *limits);
+/* Do sandboxes with these limits take the same machines? */
+bool machine_limits_equal(const struct husk_sandbox_options *own,
+                          const struct husk_sandbox_options *limits);
 /* The machine is no longer used: put it into the pool, dirty, or free it. */
 void machine_put(struct machine *machine);
 /* machine.c. For pool.c only: make a machine without memory and VM (NULL: out of memory), and free

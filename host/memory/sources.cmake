@@ -8,4 +8,5 @@ set(sources
     pool.c
     restore.c
     space_layout.c
+    spare.c
     takeover.c)

@@ -37,6 +37,7 @@
 #define SYS_STACK_TOP_GVA (SYS_STACK_GVA + HUSK_PAGE_SIZE)
 /* host/vm/entry_page_x86_64.S; every call starts here */
 #define SYS_ENTRY_GVA (HUSK_SYS_GVA + 0x3000ull)
+#define SYS_TOUCH_OFFSET 0xf00u /* in the entry page: entry_touch */
 #define SYS_FIXED_PAGES 4u
 #define SYS_STD_PAGES ((uint32_t)(SYS_STD_BYTES / HUSK_PAGE_SIZE))
 

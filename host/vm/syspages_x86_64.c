@@ -126,7 +126,8 @@ static void fill_stub(uint8_t *stub, unsigned vector) {
 
 /* entry_page_x86_64.S */
 extern const uint8_t entry_page_sse[], entry_page_sse_end[], entry_page_xsave[],
-    entry_page_xsave_end[], entry_page_pkru[], entry_page_pkru_end[];
+    entry_page_xsave_end[], entry_page_pkru[], entry_page_pkru_end[], entry_touch[],
+    entry_touch_end[];
 
 static void fill_entry_page(uint8_t *page, enum vm_entry entry) {
     static const struct {
@@ -136,6 +137,7 @@ static void fill_entry_page(uint8_t *page, enum vm_entry entry) {
                     [VM_ENTRY_PKRU] = {entry_page_pkru, entry_page_pkru_end}};
     memset(page, 0xcc, HUSK_PAGE_SIZE);
     memcpy(page, variants[entry].code, (size_t)(variants[entry].end - variants[entry].code));
+    memcpy(page + SYS_TOUCH_OFFSET, entry_touch, (size_t)(entry_touch_end - entry_touch));
 }
 
 static void fill_fixed_pages(uint8_t *base, enum vm_entry entry) {

@@ -312,7 +312,7 @@ TEST(a_read_only_slot_is_not_written) {
     vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
     exit = write_at(HUSK_MEM0_GVA);
     CHECK_EQ_U64(exit.kind, VM_EXIT_VIOLATION);
-    CHECK_CONTAINS(exit.detail, "write of guest-physical 0x100000000");
+    CHECK_CONTAINS(exit.detail, "write of guest-physical 0x140000000");
     CHECK_EQ_U64(memory[0], 0);
     exit = write_at(RIG_DATA_GVA);
     vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
@@ -325,7 +325,7 @@ TEST(a_page_without_memory_is_a_violation) {
     CHECK_OK(map_more(HUSK_MEM0_GVA, 0x1000, PAGE_READ | PAGE_WRITE), rig.err);
     struct vm_exit exit = read_at(HUSK_MEM0_GVA);
     CHECK_EQ_U64(exit.kind, VM_EXIT_VIOLATION);
-    CHECK_CONTAINS(exit.detail, "read of guest-physical 0x100000000");
+    CHECK_CONTAINS(exit.detail, "read of guest-physical 0x140000000");
     exit = read_at(RIG_DATA_GVA);
     vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
     CHECK_EQ_U64(rig_regs().rax, 0);
