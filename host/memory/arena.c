@@ -123,6 +123,17 @@ uint64_t arena_gva_of(const struct arena *arena, const uint8_t *hva) {
     return 0;
 }
 
+static bool is_in_one_run(husk_image *image, uint64_t gva_value, uint64_t bytes) {
+    const struct image_run *runs;
+    uint32_t count;
+    if (image_mapped_runs(image, &runs, &count, NULL) != 0)
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (gva_value >= runs[i].gva && gva_value + bytes <= runs[i].gva + runs[i].bytes)
+            return true;
+    return false;
+}
+
 /* Of `room_bytes` for memory 0. */
 static bool try_reserve(struct arena *arena, const husk_image *image,
                         const struct arena_sizes *sizes, uint64_t room_bytes) {
@@ -184,10 +195,17 @@ int arena_init(struct arena *arena, husk_image *image, const struct arena_sizes 
     struct arena_region regions[ARENA_REGIONS_MAX];
     uint32_t count = arena_regions(arena, regions);
     status = map_readonly(arena, image, err);
+    if (status == 0) /* the mailbox and the stack, which are zero */
+        status =
+            make_accessible((uint8_t *)arena->mailbox, HUSK_MBOX_BYTES + arena->stack_bytes, err);
     for (uint32_t i = 0; i < count && status == 0; i++) {
-        status = make_accessible(regions[i].hva, regions[i].bytes, err);
+        const struct arena_region *region = &regions[i];
+        if (region->gva >= HUSK_MAILBOX_GVA && region->gva < HUSK_MEM0_GVA)
+            continue;
+        if (!is_in_one_run(image, region->gva, region->bytes))
+            status = make_accessible(region->hva, region->bytes, err);
         if (status == 0)
-            status = map_runs(image, regions[i].hva, regions[i].gva, regions[i].bytes, err);
+            status = map_runs(image, region->hva, region->gva, region->bytes, err);
     }
     return status;
 }
@@ -201,17 +219,6 @@ static int map_zeros(uint8_t *hva, uint64_t bytes, int prot, struct husk_error *
         return error_sys(err, errno, "cannot map zero pages over guest memory (" MAPPINGS_HINT ")");
     forbid_huge_pages(hva, bytes);
     return 0;
-}
-
-static bool is_in_one_run(husk_image *image, uint64_t gva_value, uint64_t bytes) {
-    const struct image_run *runs;
-    uint32_t count;
-    if (image_mapped_runs(image, &runs, &count, NULL) != 0)
-        return false;
-    for (uint32_t i = 0; i < count; i++)
-        if (gva_value >= runs[i].gva && gva_value + bytes <= runs[i].gva + runs[i].bytes)
-            return true;
-    return false;
 }
 
 /* The image's contents, in place of what is there. Zero pages below them only where they show. */

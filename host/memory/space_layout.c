@@ -23,7 +23,7 @@ struct space_layout space_layout_of(const struct space_parts *parts) {
     struct space_layout layout = {.parts = *parts};
     layout.sys = GUARD_BYTES + parts->sys_bytes;
     layout.stack = layout.sys + GUARD_BYTES + parts->stack_bytes;
-    layout.mailbox = layout.stack + GUARD_BYTES + HUSK_MBOX_BYTES;
+    layout.mailbox = layout.stack + HUSK_MBOX_BYTES; /* one mapping with the stack */
     layout.data = layout.mailbox + GUARD_BYTES + lane_bytes(parts->data_bytes);
     layout.ro = layout.data + GUARD_BYTES + lane_bytes(parts->ro_bytes);
     layout.low_bytes = (layout.ro + LOW_UNIT_BYTES - 1) / LOW_UNIT_BYTES * LOW_UNIT_BYTES;

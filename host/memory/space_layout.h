@@ -2,8 +2,8 @@
  * host/memory/space_layout.h: where everything below memory 0 is, in host memory and in
  * guest-physical memory alike. It lies in lanes, downward from memory 0:
  *
- *   … | read-only part | guard | data | guard | mailbox | guard | stack | guard | system pages |
- *   guard | memory 0 …
+ *   … | read-only part | guard | data | guard | mailbox | stack | guard | system pages | guard |
+ *   memory 0 …
  *
  * So one memory slot has all of it and memory 0: the main slot. The lanes of the data and of the
  * read-only part are rounded up. System pages, stack and mailbox have the same place for all images
