@@ -59,7 +59,7 @@
 #define HUSK_MEM64_INDEX_MAX 0x200000000
 #define HUSK_MEM64_WINDOW_BYTES 0x300010000
 /* With 64 memories, the guest-physical layout of host/vm/syspages.h fits in 40 physical bits
- * (QEMU's TCG). In 39 bits, as some CPUs have, the last one has no room for more than 4 GiB. */
+ * (QEMU's TCG). In 39 bits, as some CPUs have, the last one has no room for more than 3 GiB. */
 #define HUSK_MAX_MEMORIES 64
 #define HUSK_MAX_MEM_PAGES 65536    /* wasm pages: 4 GiB */
 #define HUSK_MAX_MEM64_PAGES 131072 /* with 64-bit addresses: 8 GiB, up to HUSK_MEM64_INDEX_MAX */

@@ -58,6 +58,9 @@ struct husk_stats {
     uint64_t uncaught_exceptions; /* calls that ended with HUSK_THREW */
     /* VMs that husk_sandbox_park() gave up, and parked sandboxes that a call gave a VM again */
     uint64_t parks, unparks;
+    /* husk_sandbox_prepare(): spare VMs made, new sandboxes that found one, and VMs that could not
+     * be made. Spare VMs count as VMs (vms_made), and those that were found as pool_hits. */
+    uint64_t spares_made, spares_used, spare_failures;
 };
 #define HUSK_STATS_INIT HUSK_INIT_OF(husk_stats)
 /* HUSK_E_INVAL: `size` is not set. */

@@ -38,14 +38,40 @@ static int options_take(const struct husk_engine_options *options,
     return 0;
 }
 
+/* Its thread waits until a time, too. */
+static int spares_init(struct spares *spares, struct husk_error *err) {
+    pthread_condattr_t attributes;
+    int rc = pthread_condattr_init(&attributes);
+    if (rc == 0) {
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+        rc = pthread_cond_init(&spares->wake, &attributes);
+        pthread_condattr_destroy(&attributes);
+    }
+    if (rc != 0)
+        return error_sys(err, rc, "cannot prepare spare VMs");
+    pthread_mutex_init(&spares->lock, NULL);
+    return 0;
+}
+
+static void spares_done(struct spares *spares) {
+    pthread_cond_destroy(&spares->wake);
+    pthread_mutex_destroy(&spares->lock);
+}
+
 static int engine_open_parts(husk_engine *engine, struct husk_error *err) {
     if (getrandom(&engine->entry_ticket, sizeof engine->entry_ticket, 0) !=
         (ssize_t)sizeof engine->entry_ticket)
         return error_sys(err, errno, "no entropy for an engine");
     engine->pagemap.fd = -1;
     int status = pagemap_open(&engine->pagemap, err);
-    if (status == 0)
+    if (status != 0)
+        return status;
+    status = spares_init(&engine->spares, err);
+    if (status == 0) {
         status = watchdog_init(&engine->watchdog, err);
+        if (status != 0)
+            spares_done(&engine->spares);
+    }
     if (status != 0)
         pagemap_close(&engine->pagemap);
     return status;
@@ -138,6 +164,7 @@ void engine_unref(husk_engine *engine) {
         return;
     watchdog_done(&engine->watchdog);
     pagemap_close(&engine->pagemap);
+    spares_done(&engine->spares);
     pthread_mutex_destroy(&engine->pool.lock);
     labels_done(&engine->labels);
     if (engine->backend_free != NULL)

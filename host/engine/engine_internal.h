@@ -25,11 +25,23 @@ struct pool {
     atomic_uint count;      /* statistics read it without the lock */
 };
 
+/* Spare machines. The engine holds the list; host/memory/spare.c fills it. */
+struct spares {
+    pthread_mutex_t lock;
+    pthread_cond_t wake; /* of the thread; the rest is under the lock */
+    pthread_t thread;
+    bool is_started, is_stopping;
+    struct spare_wish *wishes;
+    atomic_uint wishes_count; /* also read without the lock */
+    uint32_t turn;            /* whose turn it is in the list */
+};
+
 struct husk_engine {
     atomic_uint refs;   /* references of the embedder, images, imports and sandboxes */
     atomic_uint shares; /* shares of the embedder */
     struct pagemap pagemap;
     struct pool pool;
+    struct spares spares;
     bool measures_times;
     const struct vm_ops *vm_ops;
     const struct vcpu_ops *vcpu_ops;

@@ -85,6 +85,9 @@
  * lines of Prometheus text. */
 #define LIMIT_LABELS_IDLE 1024u
 
+/* Images for which spare VMs are kept, and VMs of each: a thread makes them one after the other. */
+#define LIMIT_SPARE_IMAGES 64u
+#define LIMIT_SPARE_COUNT 1024u
 #define LIMIT_TABLE_ENTRIES_DEFAULT 1000000u
 #define LIMIT_HOST_CALL_DEPTH_DEFAULT 16u
 /* A nested call needs a few KiB of the embedder's stack. */

@@ -92,6 +92,7 @@ struct image_code {
      * ro_bytes) */
     uint8_t *ro_hva;
     uint64_t ro_bytes;
+    bool is_ro_one_mapping; /* [text_offset, + ro_bytes) of the file, without large holes */
     /* page multiples; text starts at HUSK_TEXT_GVA */
     uint64_t text_bytes, rodata_gva, rodata_bytes;
     uint64_t text_offset, rodata_offset;         /* in the file */
@@ -186,6 +187,7 @@ struct husk_image {
     /* the fixed mappings of a sandbox with default sizes. Made when first needed, under the lock */
     pthread_mutex_t template_lock;
     struct sys_template *default_template;
+    uint64_t default_data_bytes; /* the size of the data region that it was made for */
 
     /* pages that sandboxes of this image are known to write, and pages that the last sandbox wrote.
      * Ascending; NULL: not known yet. Under template_lock */

@@ -80,14 +80,30 @@ static void image_free(husk_image *image) {
     free(image);
 }
 
-/* Text and rodata in one host mapping at the distances they have in the guest: one memory slot for
- * both. */
+/* Usually it is: the linker puts them so into the file. */
+static bool is_one_mapping(const struct image_code *code) {
+    const uint64_t end = code->text_offset + code->ro_bytes;
+    if (code->rodata_bytes != 0 && (code->rodata_gva - HUSK_TEXT_GVA != code->text_bytes ||
+                                    code->rodata_offset - code->text_offset != code->text_bytes))
+        return false;
+    uint64_t from, to = code->text_offset, next;
+    while (image_file_next_data(code->file, to, end, &from, &next)) {
+        if (from - to >= LIMIT_MAPPED_HOLE_BYTES)
+            return false;
+        to = next;
+    }
+    return end - to < LIMIT_MAPPED_HOLE_BYTES;
+}
+
+/* Text and rodata in one host mapping at the distances they have in the guest, for the host's own
+ * reading. Every sandbox has a mapping of its own. */
 static int map_readonly(struct image_code *code, struct husk_error *err) {
     void *base =
         mmap(NULL, code->ro_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
         return error_sys(err, errno, "cannot reserve address space for the image");
     code->ro_hva = base;
+    code->is_ro_one_mapping = is_one_mapping(code);
     int status =
         image_map_readonly(code->ro_hva, code->file, code->text_offset, code->text_bytes, err);
     if (status == 0 && code->rodata_bytes != 0)

@@ -19,6 +19,7 @@
 #include "options.h"
 #include "pages.h"
 #include "sizing_make.h"
+#include "spare.h"
 #include "values.h"
 
 static int options_take(const struct husk_sandbox_options *options,
@@ -313,6 +314,43 @@ int husk_sandbox_new(husk_image *image, const husk_imports *imports,
                          "the image was opened without an engine, only to be looked at");
     const struct parts parts = {image->engine, image, imports};
     return sandbox_make_labelled(&parts, options, ret_sandbox, err);
+}
+
+/* With checked options. */
+static int prepare(husk_image *image, const husk_imports *imports,
+                   const struct husk_sandbox_options *options, uint32_t count,
+                   struct husk_error *err) {
+    struct husk_sandbox_options limits = *options;
+    struct linkage link = {0};
+    struct sizing sizes;
+    limits.user = NULL;
+    limits.label = NULL;
+    int status = linkage_init(&link, image, imports, limits.host_call_depth_max, err);
+    if (status == 0)
+        status = linkage_check_states(&link, image, err);
+    if (status == 0)
+        status = sizing_make(&sizes, image, &link, &limits, err);
+    linkage_done(&link);
+    return status == 0 ? spares_want(image, &limits, &sizes, count, err) : status;
+}
+
+int husk_sandbox_prepare(husk_image *image, const husk_imports *imports,
+                         const struct husk_sandbox_options *options, uint32_t count,
+                         struct husk_error *err) {
+    struct husk_sandbox_options copy;
+    if (image == NULL || image->engine == NULL)
+        return error_set(
+            err, HUSK_E_INVAL,
+            "husk_sandbox_prepare: no image, or one that was opened without an engine");
+    if (count > LIMIT_SPARE_COUNT)
+        return error_set(err, HUSK_E_LIMIT, "%u spare VMs are wanted; at most %u are kept", count,
+                         LIMIT_SPARE_COUNT);
+    int status = engine_check_process(image->engine, err);
+    if (status == 0)
+        status = options_take(options, &copy, err);
+    if (status == 0)
+        status = prepare(image, imports, &copy, count, err);
+    return status == 0 ? 0 : error_while(err, status, "preparing sandboxes");
 }
 
 int husk_sandbox_new_empty(husk_engine *engine, const struct husk_sandbox_options *options,

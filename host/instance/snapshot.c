@@ -34,7 +34,8 @@
  *                                     calls.thrown (of which link.thrown has the values),
  *                                     calls.is_interrupted
  *   not the instance's, unchanged     engine, machine, vcpu_ops, tally, limits, vm, vcpu,
- *                                     kicker, tables, next_slot, has_failed_vm, next_idle,
+ *                                     kicker, tables, next_slot, mem0_slot_bytes,
+ *                                     has_failed_vm, next_idle,
  *                                     user, labelled; link's definitions; the limits in sizes;
  *                                     overlays are contents, and their mappings go
  *
@@ -50,12 +51,12 @@ _Static_assert(sizeof(struct husk_sandbox) - sizeof(struct linkage) - sizeof(str
 _Static_assert(sizeof(struct machine) - sizeof(struct husk_sandbox_options) -
                        sizeof(struct sizing) - sizeof(struct arena) - sizeof(struct kicker) -
                        sizeof(struct hotset) - sizeof(struct tally) ==
-                   72,
+                   80,
                "a new field of struct machine");
 _Static_assert(sizeof(struct linkage) == 80 && sizeof(struct group_state) == 16,
                "a new field of linkage.h");
 _Static_assert(sizeof(struct sizing) == 72, "a new field of struct sizing");
-_Static_assert(sizeof(struct arena) == 120 && sizeof(struct arena_memory) == 32,
+_Static_assert(sizeof(struct arena) == 224 && sizeof(struct arena_memory) == 32,
                "a new field of arena.h");
 
 /* ---- which pages ---- */

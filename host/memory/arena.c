@@ -9,7 +9,7 @@
 #include "image_internal.h"
 #include "pages.h"
 
-/* Between the regions: a host-side overrun of one cannot reach the next. */
+/* Between the memories: a host-side overrun of one cannot reach the next. */
 #define GUARD_BYTES ((uint64_t)HUSK_PAGE_SIZE)
 
 static int make_accessible(uint8_t *hva, uint64_t bytes, struct husk_error *err) {
@@ -42,14 +42,15 @@ static int map_runs(husk_image *image, uint8_t *hva, uint64_t gva_value, uint64_
 }
 
 /* A memory that can have a large page is aligned as its guest-physical addresses are: only then KVM
- * maps a large page as one. */
+ * maps a large page as one. Memory 0 always is. */
 static bool is_aligned_large(uint64_t reserve_bytes) {
     return reserve_bytes >= LARGE_PAGE_BYTES;
 }
 
-static uint64_t total_bytes(const husk_image *image, const struct arena_sizes *sizes) {
-    uint64_t total = sizes->data_bytes + HUSK_MBOX_BYTES + sizes->stack_bytes + 3 * GUARD_BYTES;
-    for (uint32_t i = 0; i < image->code->memories_count; i++)
+static uint64_t total_bytes(const husk_image *image, const struct arena_sizes *sizes,
+                            uint64_t room_bytes) {
+    uint64_t total = LARGE_PAGE_BYTES + sizes->layout.low_bytes + room_bytes + GUARD_BYTES;
+    for (uint32_t i = 1; i < image->code->memories_count; i++)
         total += sizes->memory_reserve_bytes[i] + GUARD_BYTES +
                  (is_aligned_large(sizes->memory_reserve_bytes[i]) ? LARGE_PAGE_BYTES : 0);
     return total + sizes->files_reserve_bytes + GUARD_BYTES;
@@ -70,17 +71,17 @@ static uint8_t *align_memory(uint8_t *place, uint64_t reserve_bytes) {
 }
 
 /* The private layer comes after memory 0, as its addresses do: regions must ascend alike. */
-static void place_memories(struct arena *arena, const struct arena_sizes *sizes, uint8_t *place) {
-    for (uint32_t i = 0; i < arena->memories_count; i++) {
-        if (i == 1)
-            place =
-                place_memory(&arena->files, place, sizes->files_bytes, sizes->files_reserve_bytes);
+static void place_memories(struct arena *arena, const struct arena_sizes *sizes) {
+    uint8_t *place = arena->mem0 + arena->room_bytes + GUARD_BYTES;
+    if (arena->memories_count > 0)
+        place_memory(&arena->memories[0], arena->mem0, sizes->memory_bytes[0],
+                     sizes->memory_reserve_bytes[0]);
+    place = place_memory(&arena->files, place, sizes->files_bytes, sizes->files_reserve_bytes);
+    for (uint32_t i = 1; i < arena->memories_count; i++) {
         const uint64_t reserve_bytes = sizes->memory_reserve_bytes[i];
         place = place_memory(&arena->memories[i], align_memory(place, reserve_bytes),
                              sizes->memory_bytes[i], reserve_bytes);
     }
-    if (arena->memories_count <= 1)
-        place_memory(&arena->files, place, sizes->files_bytes, sizes->files_reserve_bytes);
 }
 
 /* A restore must find single pages, and a large page would be copied as a whole for one byte
@@ -90,15 +91,13 @@ static void forbid_large_pages(uint8_t *hva, uint64_t bytes) {
     madvise(hva, bytes, MADV_NOHUGEPAGE);
 }
 
-static void place_regions(struct arena *arena, const struct arena_sizes *sizes) {
-    arena->data = arena->base;
-    arena->data_bytes = sizes->data_bytes;
-    uint8_t *place = arena->data + sizes->data_bytes + GUARD_BYTES;
-    arena->mailbox = (struct husk_mailbox *)(void *)place;
-    place += HUSK_MBOX_BYTES + GUARD_BYTES;
-    arena->stack = place;
-    arena->stack_bytes = sizes->stack_bytes;
-    place_memories(arena, sizes, place + sizes->stack_bytes + GUARD_BYTES);
+static void place_lanes(struct arena *arena, const struct space_layout *layout) {
+    arena->layout = *layout;
+    arena->data = arena->mem0 - layout->data;
+    arena->data_bytes = layout->parts.data_bytes;
+    arena->mailbox = (struct husk_mailbox *)(void *)(arena->mem0 - layout->mailbox);
+    arena->stack = arena->mem0 - layout->stack;
+    arena->stack_bytes = layout->parts.stack_bytes;
 }
 
 static void add_region(struct arena_region *regions, uint32_t *count,
@@ -120,13 +119,11 @@ uint32_t arena_regions(const struct arena *arena, struct arena_region *ret_regio
     ret_regions[count++] = (struct arena_region){.hva = arena->stack,
                                                  .gva = HUSK_STACK_TOP_GVA - arena->stack_bytes,
                                                  .bytes = arena->stack_bytes};
-    for (uint32_t i = 0; i < arena->memories_count; i++) {
-        if (i == 1)
-            add_region(ret_regions, &count, &arena->files, HUSK_FILES_GVA);
+    if (arena->memories_count > 0)
+        add_region(ret_regions, &count, &arena->memories[0], husk_mem_gva(0));
+    add_region(ret_regions, &count, &arena->files, HUSK_FILES_GVA);
+    for (uint32_t i = 1; i < arena->memories_count; i++)
         add_region(ret_regions, &count, &arena->memories[i], husk_mem_gva(i));
-    }
-    if (arena->memories_count <= 1)
-        add_region(ret_regions, &count, &arena->files, HUSK_FILES_GVA);
     return count;
 }
 
@@ -139,32 +136,111 @@ uint64_t arena_gva_of(const struct arena *arena, const uint8_t *hva) {
     return 0;
 }
 
+static bool is_in_one_run(husk_image *image, uint64_t gva_value, uint64_t bytes) {
+    const struct image_run *runs;
+    uint32_t count;
+    if (image_mapped_runs(image, &runs, &count, NULL) != 0)
+        return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (gva_value >= runs[i].gva && gva_value + bytes <= runs[i].gva + runs[i].bytes)
+            return true;
+    return false;
+}
+
+/* Of `room_bytes` for memory 0. */
+static bool try_reserve(struct arena *arena, const husk_image *image,
+                        const struct arena_sizes *sizes, uint64_t room_bytes) {
+    const uint64_t total = total_bytes(image, sizes, room_bytes);
+    void *base = mmap(NULL, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED)
+        return false;
+    arena->base = base;
+    arena->base_bytes = total;
+    arena->low_bytes = sizes->layout.low_bytes;
+    arena->room_bytes = room_bytes;
+    const uintptr_t lowest = (uintptr_t)(arena->base + arena->low_bytes);
+    arena->mem0 = arena->base + arena->low_bytes + (large_page_up(lowest) - lowest);
+    return true;
+}
+
+/* If there are not so many addresses, only what this image's memory may have. */
+static int reserve(struct arena *arena, const husk_image *image, const struct arena_sizes *sizes,
+                   struct husk_error *err) {
+    const uint64_t least = arena->memories_count > 0 ? sizes->memory_reserve_bytes[0] : 0;
+    const uint64_t room = sizes->room_bytes > least ? sizes->room_bytes : least;
+    if (!try_reserve(arena, image, sizes, room) && !try_reserve(arena, image, sizes, least))
+        return error_sys(err, errno,
+                         "cannot reserve %llu bytes of address space for a sandbox; a smaller "
+                         "memory_max_bytes needs less",
+                         (unsigned long long)total_bytes(image, sizes, least));
+    forbid_large_pages(arena->base, arena->base_bytes);
+    return 0;
+}
+
+/* The guest cannot write it, and nobody else: the mapping has no right to. */
+static int map_readonly(const struct arena *arena, const husk_image *image,
+                        struct husk_error *err) {
+    const struct image_code *code = image->code;
+    uint8_t *place = arena->mem0 - arena->layout.ro;
+    if (code->is_ro_one_mapping)
+        return mmap(place, code->ro_bytes, PROT_READ, MAP_PRIVATE | MAP_FIXED, code->file->fd,
+                    (off_t)code->text_offset) != MAP_FAILED
+                   ? 0
+                   : error_sys(err, errno, "cannot map the image (" MAPPINGS_HINT ")");
+    int status = image_map_readonly(place, code->file, code->text_offset, code->text_bytes, err);
+    if (status == 0 && code->rodata_bytes != 0)
+        status = image_map_readonly(place + (code->rodata_gva - HUSK_TEXT_GVA), code->file,
+                                    code->rodata_offset, code->rodata_bytes, err);
+    return status;
+}
+
 int arena_init(struct arena *arena, husk_image *image, const struct arena_sizes *sizes,
                struct husk_error *err) {
     arena->memories = calloc(image->code->memories_count + 1u, sizeof *arena->memories);
     if (arena->memories == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for a sandbox");
     arena->memories_count = image->code->memories_count;
-    uint64_t total = total_bytes(image, sizes);
-    void *base = mmap(NULL, total, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (base == MAP_FAILED)
-        return error_sys(err, errno,
-                         "cannot reserve %llu bytes of address space for a sandbox; a smaller "
-                         "memory_max_bytes needs less",
-                         (unsigned long long)total);
-    arena->base = base;
-    arena->base_bytes = total;
-    forbid_large_pages(arena->base, total);
-    place_regions(arena, sizes);
+    int status = reserve(arena, image, sizes, err);
+    if (status != 0)
+        return status;
+    place_lanes(arena, &sizes->layout);
+    place_memories(arena, sizes);
     struct arena_region regions[ARENA_REGIONS_MAX];
     uint32_t count = arena_regions(arena, regions);
-    int status = 0;
+    status = map_readonly(arena, image, err);
+    if (status == 0) /* the mailbox and the stack, which are zero */
+        status =
+            make_accessible((uint8_t *)arena->mailbox, HUSK_MBOX_BYTES + arena->stack_bytes, err);
     for (uint32_t i = 0; i < count && status == 0; i++) {
-        status = make_accessible(regions[i].hva, regions[i].bytes, err);
+        const struct arena_region *region = &regions[i];
+        if (region->gva >= HUSK_MAILBOX_GVA && region->gva < HUSK_MEM0_GVA)
+            continue;
+        if (!is_in_one_run(image, region->gva, region->bytes))
+            status = make_accessible(region->hva, region->bytes, err);
         if (status == 0)
-            status = map_runs(image, regions[i].hva, regions[i].gva, regions[i].bytes, err);
+            status = map_runs(image, region->hva, region->gva, region->bytes, err);
     }
     return status;
+}
+
+/* Zero pages, of which nothing was there before. */
+static int map_zeros(uint8_t *hva, uint64_t bytes, int prot, struct husk_error *err) {
+    if (bytes == 0)
+        return 0;
+    if (mmap(hva, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) ==
+        MAP_FAILED)
+        return error_sys(err, errno, "cannot map zero pages over guest memory (" MAPPINGS_HINT ")");
+    forbid_large_pages(hva, bytes);
+    return 0;
+}
+
+/* The image's contents, in place of what is there. Zero pages below them only where they show. */
+static int map_contents(husk_image *image, uint8_t *hva, uint64_t gva_value, uint64_t bytes,
+                        struct husk_error *err) {
+    int status = is_in_one_run(image, gva_value, bytes)
+                     ? 0
+                     : map_zeros(hva, bytes, PROT_READ | PROT_WRITE, err);
+    return status == 0 ? map_runs(image, hva, gva_value, bytes, err) : status;
 }
 
 int arena_map_range(struct arena *arena, husk_image *image, uint64_t gva_value, uint64_t bytes,
@@ -176,15 +252,44 @@ int arena_map_range(struct arena *arena, husk_image *image, uint64_t gva_value, 
         if (gva_value < region->gva || gva_value - region->gva >= region->bytes)
             continue;
         uint8_t *hva = region->hva + (gva_value - region->gva);
-        if (mmap(hva, bytes, PROT_READ | PROT_WRITE,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == MAP_FAILED)
-            return error_sys(err, errno,
-                             "cannot map zero pages over guest memory (" MAPPINGS_HINT ")");
-        forbid_large_pages(hva, bytes);
-        return map_runs(image, hva, gva_value, bytes, err);
+        return map_contents(image, hva, gva_value, bytes, err);
     }
     return error_set(err, HUSK_E_INVAL, "no region of the sandbox at 0x%llx",
                      (unsigned long long)gva_value);
+}
+
+/* What the old part of a lane had behind the new one. */
+static int clear_rest(uint8_t *lane, uint64_t old_bytes, uint64_t new_bytes,
+                      struct husk_error *err) {
+    return old_bytes > new_bytes
+               ? map_zeros(lane + new_bytes, old_bytes - new_bytes, PROT_NONE, err)
+               : 0;
+}
+
+/* If a lane moves, or the read-only part has holes, one mapping takes away everything, from the
+ * lower end of the two layouts on. */
+static int clear_lanes(const struct arena *arena, const husk_image *image,
+                       const struct space_layout *layout, struct husk_error *err) {
+    const struct space_layout *old = &arena->layout;
+    const uint64_t low = layout->ro > old->ro ? layout->ro : old->ro;
+    if (old->ro != layout->ro || old->data != layout->data || !image->code->is_ro_one_mapping)
+        return map_zeros(arena->mem0 - low, low - layout->mailbox, PROT_NONE, err);
+    int status =
+        clear_rest(arena->mem0 - layout->ro, old->parts.ro_bytes, layout->parts.ro_bytes, err);
+    return status == 0 ? clear_rest(arena->mem0 - layout->data, old->parts.data_bytes,
+                                    layout->parts.data_bytes, err)
+                       : status;
+}
+
+int arena_map_lanes(struct arena *arena, husk_image *image, const struct space_layout *layout,
+                    struct husk_error *err) {
+    int status = clear_lanes(arena, image, layout, err);
+    if (status != 0)
+        return status;
+    place_lanes(arena, layout);
+    status = map_readonly(arena, image, err);
+    return status == 0 ? map_contents(image, arena->data, HUSK_DATA_GVA, arena->data_bytes, err)
+                       : status;
 }
 
 void arena_done(struct arena *arena) {

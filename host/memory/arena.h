@@ -1,9 +1,11 @@
 /*
- * host/memory/arena.h: one sandbox's private memory, a contiguous reservation of host addresses:
+ * host/memory/arena.h: one sandbox's memory, a contiguous reservation of host addresses:
  *
- *   data | guard | mailbox | guard | stack | guard | memory 0 | guard | files | guard | memory 1 …
+ *   everything below memory 0 (space_layout.h) | memory 0 | guard | files | guard | memory 1 …
  *
- * Where the image has bytes, the arena is a private (copy-on-write) mapping of the image file.
+ * The read-only part is a mapping of the image's file that nobody can write. For the system pages
+ * there is only the place: syspages.h. The rest is private. Where the image has bytes, the arena is
+ * a private (copy-on-write) mapping of the image file.
  * Elsewhere it is anonymous zero pages. The unused part of a memory is inaccessible.
  * machine_space.c gives the arena to the guest, except `files`: the private layer of the sandbox's
  * files (host/files/privfs.h), which the host alone reads and writes. It has guest addresses, so
@@ -17,6 +19,7 @@
 #include "husk.h"
 #include "layout.h"
 #include "mailbox.h"
+#include "space_layout.h"
 
 struct arena_memory {
     uint8_t *hva;
@@ -36,6 +39,10 @@ struct arena_overlay {
 struct arena {
     uint8_t *base;
     uint64_t base_bytes;
+    uint8_t *mem0; /* where memory 0 is, or would be; aligned as its guest-physical address is */
+    uint64_t low_bytes;  /* reserved below it */
+    uint64_t room_bytes; /* reserved for it: any module's memory may have so much */
+    struct space_layout layout;
     uint8_t *data;
     uint64_t data_bytes;
     struct husk_mailbox *mailbox;
@@ -49,8 +56,10 @@ struct arena {
 };
 
 struct arena_sizes {
-    uint64_t data_bytes, stack_bytes; /* page multiples */
-    const uint64_t *memory_bytes;     /* initial sizes; wasm-page multiples */
+    struct space_layout layout;
+    uint64_t
+        room_bytes; /* for memory 0, if there are so many addresses; not less than its reserve */
+    const uint64_t *memory_bytes; /* initial sizes; wasm-page multiples */
     const uint64_t *memory_reserve_bytes;
     uint64_t files_bytes, files_reserve_bytes; /* page multiples */
 };
@@ -79,6 +88,14 @@ struct arena_region {
 uint32_t arena_regions(const struct arena *arena, struct arena_region *ret_regions);
 /* NULL if the address is in no region */
 uint8_t *arena_hva_of(const struct arena *arena, uint64_t gva_value);
+/* The place of the system pages. */
+static inline uint8_t *arena_sys_place(const struct arena *arena) {
+    return arena->mem0 - arena->layout.sys;
+}
+/* transplant.c: the lanes below the mailbox get the contents of another image, and its layout. What
+ * was there is gone; on failure some may be inaccessible. */
+int arena_map_lanes(struct arena *arena, husk_image *image, const struct space_layout *layout,
+                    struct husk_error *err);
 /* Record an overlay. HUSK_E_NOMEM, HUSK_E_LIMIT. */
 int arena_overlay_push(struct arena *arena, uint64_t gva_value, uint64_t bytes,
                        struct husk_error *err);

@@ -205,6 +205,12 @@ static void stop_asking(struct hotset *hotset, bool is_none_left) {
     hotset->given_up = 0;
 }
 
+void large_begin_anew(struct machine *machine) {
+    if (machine->hotset.is_asking)
+        stop_asking(&machine->hotset, false);
+    large_begin(machine);
+}
+
 /* A block that only begins below HOT_PAGES_MAX is not compared to its end, and is discarded. */
 int large_settle(struct hotset *hotset, struct hot_counts *counts, struct husk_error *err) {
     const uint32_t given_up = hotset->given_up;

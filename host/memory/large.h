@@ -33,6 +33,8 @@
 /* The machine's memory is mapped: ask for large pages where the image has zeros, if they are
  * expected to pay. */
 void large_begin(struct machine *machine);
+/* The same after another module has taken the memory over. */
+void large_begin_anew(struct machine *machine);
 /* A memory has grown from old_bytes to its size. */
 void large_grown(struct machine *machine, uint32_t mem_idx, uint64_t old_bytes);
 /* A memory is about to end before `hva`, where it ended at hva + bytes. Returns how much is to be

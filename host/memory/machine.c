@@ -10,6 +10,7 @@
 #include "image_internal.h"
 #include "large.h"
 #include "machine_space.h"
+#include "pages.h"
 
 /* Memory and page tables, not yet in any VM. */
 struct memory_set {
@@ -22,21 +23,33 @@ static void memory_done(struct memory_set *set) {
     arena_done(&set->arena);
 }
 
+/* What memory 0 of any module may have in a sandbox with these limits: 4 GiB of addresses, if there
+ * is no limit. */
+static uint64_t room_bytes(const struct machine *machine) {
+    const uint64_t most = (uint64_t)HUSK_MAX_MEM_PAGES * HUSK_WASM_PAGE_SIZE;
+    const uint64_t limit = machine->limits.memory_max_bytes;
+    return limit == 0 || limit > most ? most : page_up(limit);
+}
+
 static int memory_make(const struct machine *machine, husk_image *image, const struct sizing *sizes,
                        struct memory_set *ret_set, struct husk_error *err) {
     uint64_t reserve[HUSK_MAX_MEMORIES];
     for (uint32_t i = 0; i < image->code->memories_count; i++)
         reserve[i] = sizes->memory_max_pages[i] * HUSK_WASM_PAGE_SIZE;
-    struct arena_sizes arena_sizes = {.data_bytes = sizes->data_bytes,
-                                      .stack_bytes = machine->limits.stack_bytes,
+    struct arena_sizes arena_sizes = {.room_bytes = room_bytes(machine),
                                       .memory_bytes = sizes->memory_bytes,
                                       .memory_reserve_bytes = reserve,
                                       .files_bytes = sizes->files_bytes,
                                       .files_reserve_bytes = sizes->files_max_bytes};
     struct memory_set set = {0};
-    int status = arena_init(&set.arena, image, &arena_sizes, err);
+    struct sys_template *template;
+    int status = machine_template(machine, image, sizes, &template, &arena_sizes.layout, err);
+    if (status != 0)
+        return status;
+    status = arena_init(&set.arena, image, &arena_sizes, err);
     if (status == 0)
-        status = machine_tables_new(machine, image, sizes, &set.tables, err);
+        status = machine_tables_new(template, &set.arena, &set.tables, err);
+    sys_template_unref(template);
     if (status != 0)
         memory_done(&set);
     else
@@ -86,8 +99,9 @@ static void memory_free(struct machine *machine) {
 int machine_build(struct machine *machine, husk_image *image, const struct sizing *sizes,
                   struct husk_error *err) {
     struct memory_set set = {0};
+    const bool is_new_vm = machine->vm == NULL;
     int status = memory_make(machine, image, sizes, &set, err);
-    if (status == 0 && machine->vm == NULL)
+    if (status == 0 && is_new_vm)
         status = machine_vm_new(machine, set.tables, err);
     if (status != 0) {
         memory_done(&set);
@@ -103,7 +117,7 @@ int machine_build(struct machine *machine, husk_image *image, const struct sizin
     machine->arena = set.arena;
     machine->tables = set.tables;
     machine->mapped = husk_image_ref(image);
-    status = machine_attach(machine, err);
+    status = machine_attach(machine, is_new_vm, err);
     if (status != 0)
         return status;
     hotset_prefill(&machine->hotset, &machine->arena, image);

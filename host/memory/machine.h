@@ -44,7 +44,8 @@ struct machine {
     struct sys_space *tables; /* machine_space.c owns this and the next three */
     struct vm *vm;            /* NULL: there is no VM and no vCPU; with memory: it is parked */
     struct vcpu *vcpu;
-    uint32_t next_slot; /* of the VM */
+    uint32_t next_slot;       /* of the VM */
+    uint64_t mem0_slot_bytes; /* how much of memory 0 the VM's slots have */
     struct kicker kicker;
     struct hotset hotset;
     bool has_failed_vm; /* a run failed, which no guest can cause; the VM must not go to the pool */
@@ -58,11 +59,14 @@ struct machine {
     struct tally tally;        /* of the sandbox that has the machine */
 };
 
-/* pool.c. Take an idle machine with these limits, preferably one that holds this image's memory.
- * `image` may be NULL. If there is none, make a new machine without memory and VM. NULL: out of
- * memory. */
+/* pool.c. Take an idle machine with these limits, preferably one that holds this image's memory, or
+ * a spare one of it. `image` may be NULL. If there is none, make a new machine without memory and
+ * VM. NULL: out of memory. */
 struct machine *machine_take(husk_engine *engine, const husk_image *image,
                              const struct husk_sandbox_options *limits);
+/* Do sandboxes with these limits take the same machines? */
+bool machine_limits_equal(const struct husk_sandbox_options *own,
+                          const struct husk_sandbox_options *limits);
 /* The machine is no longer used: put it into the pool, dirty, or free it. */
 void machine_put(struct machine *machine);
 /* Take an idle machine that has a VM and no memory, with any limits. NULL: there is none. */

@@ -2,8 +2,10 @@
  * host/memory/machine_space.c: a machine's address space and the vCPU that runs in it. It is the
  * only file above host/vm that gives a VM its memory. Slots make host memory (the arena, the
  * image's read-only part) guest-physical. Page tables decide which part of it the guest can reach.
- * A memory has one slot for its initial size, and more as it grows. Each new slot doubles the
- * covered size, so a sandbox does not pay for its maximum.
+ * The main slot has memory 0 and everything below it (space_layout.h), with some room: a change of
+ * slots makes the kernel wait for other CPUs. Each further memory has one slot for its initial
+ * size. A memory that grows gets more. Each new slot doubles the covered size, so a sandbox does
+ * not pay for its maximum.
  */
 #include "machine_space.h"
 
@@ -17,22 +19,25 @@
 
 /* Memory slots of a machine's VM. */
 enum space_slot {
-    SLOT_READONLY,
+    SLOT_MAIN,
     SLOT_SYS,                                     /* SYS_SPACE_SLOTS_MAX of them */
-    SLOT_REGIONS = SLOT_SYS + SYS_SPACE_SLOTS_MAX /* the arena's, and all further ones */
+    SLOT_REGIONS = SLOT_SYS + SYS_SPACE_SLOTS_MAX /* the other memories', and all further ones */
 };
+
+/* Of memory 0 in the main slot: at least this, or a power of two, or a multiple of the last. */
+#define MAIN_MIN_BYTES (2ull << 20)
+#define MAIN_STEP_BYTES (64ull << 20)
 
 /* ---- page tables ---- */
 
 static void add_mapping(struct page_mapping *mappings, size_t *count, uint64_t gva_value,
                         uint64_t bytes, uint32_t prot) {
-    if (bytes == 0)
-        return;
-    mappings[(*count)++] = (struct page_mapping){
-        .gva = gva_value, .gpa = gpa_of_gva(gva_value), .bytes = bytes, .prot = prot};
+    if (bytes != 0)
+        mappings[(*count)++] =
+            (struct page_mapping){.gva = gva_value, .bytes = bytes, .prot = prot};
 }
 
-/* The page mappings that an instance of these sizes starts with. */
+/* The page mappings that an instance of these sizes starts with, without their places. */
 static size_t list_mappings(const husk_image *image, const struct sizing *sizes,
                             uint64_t stack_bytes, struct page_mapping *mappings) {
     const uint32_t rw = PAGE_READ | PAGE_WRITE;
@@ -54,16 +59,31 @@ static size_t list_mappings(const husk_image *image, const struct sizing *sizes,
     return count;
 }
 
+static struct space_layout layout_with(const struct machine *machine, const husk_image *image,
+                                       const struct sizing *sizes, uint64_t sys_bytes) {
+    const struct space_parts parts = {.sys_bytes = sys_bytes,
+                                      .stack_bytes = machine->limits.stack_bytes,
+                                      .data_bytes = sizes->data_bytes,
+                                      .ro_bytes = image->code->ro_bytes};
+    return space_layout_of(&parts);
+}
+
 static int template_make(const struct machine *machine, const husk_image *image,
                          const struct sizing *sizes, struct sys_template **ret_template,
                          struct husk_error *err) {
+    uint64_t sys_bytes = 0;
     size_t most =
         4u + image->data_segments_count + image->code->tables_count + image->code->memories_count;
     struct page_mapping *mappings = calloc(most, sizeof *mappings);
     if (mappings == NULL)
         return error_set(err, HUSK_E_NOMEM, "no memory for the list of mappings");
     size_t count = list_mappings(image, sizes, machine->limits.stack_bytes, mappings);
-    int status = sys_template_new(machine->engine->entry, mappings, count, ret_template, err);
+    int status = sys_template_measure(mappings, count, &sys_bytes, err);
+    const struct space_layout layout = layout_with(machine, image, sizes, sys_bytes);
+    for (size_t i = 0; i < count; i++)
+        mappings[i].gpa = space_layout_gpa(&layout, mappings[i].gva);
+    if (status == 0)
+        status = sys_template_new(machine->engine->entry, mappings, count, ret_template, err);
     free(mappings);
     return status;
 }
@@ -81,37 +101,45 @@ static bool has_default_sizes(const struct machine *machine, const husk_image *i
     return true;
 }
 
-/* Sandboxes with the default sizes share one template per image; others get their own. */
+/* Sandboxes with the default sizes, and the data region of the first of them, share one template
+ * per image; others get their own. */
 static int template_get(const struct machine *machine, husk_image *image,
                         const struct sizing *sizes, struct sys_template **ret_template,
                         struct husk_error *err) {
-    if (!has_default_sizes(machine, image, sizes))
-        return template_make(machine, image, sizes, ret_template, err);
-    pthread_mutex_lock(&image->template_lock);
-    int status = image->default_template != NULL
-                     ? 0
-                     : template_make(machine, image, sizes, &image->default_template, err);
+    int status = 0;
+    bool is_default = has_default_sizes(machine, image, sizes);
+    if (is_default) {
+        pthread_mutex_lock(&image->template_lock);
+        if (image->default_template == NULL) {
+            status = template_make(machine, image, sizes, &image->default_template, err);
+            image->default_data_bytes = sizes->data_bytes;
+        }
+        is_default = status != 0 || image->default_data_bytes == sizes->data_bytes;
+        if (status == 0 && is_default)
+            *ret_template = sys_template_ref(image->default_template);
+        pthread_mutex_unlock(&image->template_lock);
+    }
+    return is_default ? status : template_make(machine, image, sizes, ret_template, err);
+}
+
+int machine_template(const struct machine *machine, husk_image *image, const struct sizing *sizes,
+                     struct sys_template **ret_template, struct space_layout *ret_layout,
+                     struct husk_error *err) {
+    int status = template_get(machine, image, sizes, ret_template, err);
     if (status == 0)
-        *ret_template = sys_template_ref(image->default_template);
-    pthread_mutex_unlock(&image->template_lock);
+        *ret_layout = layout_with(machine, image, sizes, sys_template_bytes(*ret_template));
     return status;
 }
 
-int machine_tables_new(const struct machine *machine, husk_image *image, const struct sizing *sizes,
+int machine_tables_new(struct sys_template *template, const struct arena *arena,
                        struct sys_space **ret_tables, struct husk_error *err) {
-    struct sys_template *template;
-    int status = template_get(machine, image, sizes, &template, err);
-    if (status != 0)
-        return status;
-    status = sys_space_new(template, SLOT_SYS, ret_tables, err);
-    sys_template_unref(template);
-    return status;
+    return sys_space_new_at(template, arena_sys_place(arena), SLOT_SYS, ret_tables, err);
 }
 
 int machine_map(struct machine *machine, uint64_t gva_value, uint64_t bytes,
                 struct husk_error *err) {
     const struct page_mapping mapping = {.gva = gva_value,
-                                         .gpa = gpa_of_gva(gva_value),
+                                         .gpa = space_layout_gpa(&machine->arena.layout, gva_value),
                                          .bytes = bytes,
                                          .prot = PAGE_READ | PAGE_WRITE};
     return bytes == 0 ? 0 : sys_space_map(machine->tables, &mapping, err);
@@ -135,60 +163,101 @@ int machine_unmap(struct machine *machine, uint64_t gva_value, uint64_t bytes,
 
 /* ---- slots ---- */
 
-static int set_slot(const struct machine *machine, struct vm *vm, uint32_t slot,
-                    const struct arena_region *region, struct husk_error *err) {
-    const uint32_t flags = slot == SLOT_READONLY ? VM_SLOT_READONLY : 0;
-    return machine->engine->vm_ops->set_slot(vm, slot, gpa_of_gva(region->gva), region->hva,
-                                             region->bytes, flags, err);
+static int set_slot(const struct machine *machine, struct vm *vm, uint32_t slot, uint64_t gpa_value,
+                    uint8_t *hva, uint64_t bytes, struct husk_error *err) {
+    return machine->engine->vm_ops->set_slot(vm, slot, gpa(gpa_value), hva, bytes, 0, err);
+}
+
+static int set_memory_slot(const struct machine *machine, struct vm *vm, uint32_t slot,
+                           const struct arena_region *region, struct husk_error *err) {
+    return set_slot(machine, vm, slot, gpa_of_gva(region->gva).v, region->hva, region->bytes, err);
+}
+
+/* Few different sizes, with room to grow. What is not covered is inaccessible to the host, and no
+ * page-table entry leads to it. */
+static uint64_t main_bytes(const struct arena *arena) {
+    const uint64_t covered = arena->memories_count > 0 ? arena->memories[0].covered_bytes : 0;
+    uint64_t bytes = MAIN_MIN_BYTES;
+    while (bytes < covered)
+        bytes += bytes < MAIN_STEP_BYTES ? bytes : MAIN_STEP_BYTES;
+    return bytes < arena->room_bytes ? bytes : arena->room_bytes;
+}
+
+static int give_main_slot(struct machine *machine, struct vm *vm, struct husk_error *err) {
+    const struct arena *arena = &machine->arena;
+    const uint64_t mem0_bytes = main_bytes(arena);
+    int status = set_slot(machine, vm, SLOT_MAIN, HUSK_MEM0_GPA - arena->low_bytes,
+                          arena->mem0 - arena->low_bytes, arena->low_bytes + mem0_bytes, err);
+    if (status == 0)
+        machine->mem0_slot_bytes = mem0_bytes;
+    return status;
 }
 
 /* A VM that has none. Some may be given when it fails. */
 static int give_slots(struct machine *machine, struct vm *vm, struct husk_error *err) {
-    const husk_image *image = machine->mapped;
-    const struct arena_region readonly = {
-        .hva = image->code->ro_hva, .gva = HUSK_TEXT_GVA, .bytes = image->code->ro_bytes};
-    struct arena_region regions[ARENA_REGIONS_MAX];
-    const uint32_t count = arena_regions(&machine->arena, regions);
+    const struct arena *arena = &machine->arena;
     machine->next_slot = SLOT_REGIONS;
-    int status = set_slot(machine, vm, SLOT_READONLY, &readonly, err);
-    for (uint32_t i = 0; i < count && status == 0; i++)
-        if (!regions[i].is_hidden)
-            status = set_slot(machine, vm, machine->next_slot++, &regions[i], err);
+    int status = give_main_slot(machine, vm, err);
+    for (uint32_t i = 1; i < arena->memories_count && status == 0; i++) {
+        const struct arena_memory *memory = &arena->memories[i];
+        const struct arena_region region = {memory->hva, husk_mem_gva(i), memory->covered_bytes,
+                                            false};
+        if (region.bytes != 0)
+            status = set_memory_slot(machine, vm, machine->next_slot++, &region, err);
+    }
     return status != 0 ? status
                        : sys_space_attach(machine->tables, machine->engine->vm_ops, vm, err);
 }
 
-int machine_attach(struct machine *machine, struct husk_error *err) {
-    machine->vcpu_ops->set_space(machine->vcpu, sys_space_page_root(machine->tables),
-                                 sys_space_exception_stack_top(machine->tables));
+int machine_attach(struct machine *machine, bool is_new_vm, struct husk_error *err) {
+    if (!is_new_vm) /* it makes the next run bring all system registers */
+        machine->vcpu_ops->set_space(machine->vcpu, sys_space_page_root(machine->tables),
+                                     sys_space_exception_stack_top(machine->tables));
     return give_slots(machine, machine->vm, err);
 }
 
 int machine_detach(struct machine *machine, struct husk_error *err) {
-    static const struct arena_region nothing = {0};
     if (machine->vm == NULL || machine->tables == NULL)
         return 0;
-    int status = set_slot(machine, machine->vm, SLOT_READONLY, &nothing, err);
+    int status = set_slot(machine, machine->vm, SLOT_MAIN, 0, NULL, 0, err);
     for (uint32_t slot = SLOT_REGIONS; slot < machine->next_slot && status == 0; slot++)
-        status = set_slot(machine, machine->vm, slot, &nothing, err);
+        status = set_slot(machine, machine->vm, slot, 0, NULL, 0, err);
     return status != 0 ? status : sys_space_detach(machine->tables, err);
+}
+
+/* What is covered now, but for the part that the main slot has already. */
+static int cover_slot(struct machine *machine, uint32_t mem_idx, uint64_t more_bytes,
+                      struct husk_error *err) {
+    const struct arena_memory *memory = &machine->arena.memories[mem_idx];
+    const uint64_t end = memory->covered_bytes + more_bytes;
+    uint64_t from = memory->covered_bytes;
+    if (mem_idx == 0 && from < machine->mem0_slot_bytes)
+        from = machine->mem0_slot_bytes;
+    if (from >= end || machine->vm == NULL) /* a parked machine's VM gets its slots later */
+        return 0;
+    const struct arena_region region = {memory->hva + from, husk_mem_gva(mem_idx) + from,
+                                        end - from, false};
+    int status = set_memory_slot(machine, machine->vm, machine->next_slot, &region, err);
+    if (status != 0)
+        return status;
+    machine->next_slot++;
+    if (mem_idx == 0)
+        machine->mem0_slot_bytes = end;
+    return 0;
 }
 
 int machine_cover(struct machine *machine, uint32_t mem_idx, uint64_t bytes,
                   struct husk_error *err) {
     struct arena_memory *memory = &machine->arena.memories[mem_idx];
-    const uint64_t from = memory->covered_bytes;
-    if (bytes <= from)
+    uint64_t more_bytes;
+    if (bytes <= memory->covered_bytes)
         return 0;
-    struct arena_region region = {.hva = memory->hva + from, .gva = husk_mem_gva(mem_idx) + from};
-    int status = arena_make_room(&machine->arena, mem_idx, bytes, &region.bytes, err);
-    if (status == 0 && machine->vm != NULL)
-        status = set_slot(machine, machine->vm, machine->next_slot, &region, err);
-    if (status != 0)
-        return status;
-    machine->next_slot++;
-    memory->covered_bytes += region.bytes;
-    return 0;
+    int status = arena_make_room(&machine->arena, mem_idx, bytes, &more_bytes, err);
+    if (status == 0)
+        status = cover_slot(machine, mem_idx, more_bytes, err);
+    if (status == 0)
+        memory->covered_bytes += more_bytes;
+    return status;
 }
 
 int machine_grow(struct machine *machine, uint32_t mem_idx, uint64_t bytes,
@@ -321,12 +390,14 @@ int machine_renew(struct machine *machine, struct husk_error *err) {
     struct vm *spoiled_vm = machine->vm, *fresh_vm;
     struct vcpu *spoiled_vcpu = machine->vcpu, *fresh_vcpu;
     const uint32_t slots = machine->next_slot;
+    const uint64_t mem0_slot_bytes = machine->mem0_slot_bytes;
     int status = vm_create(machine, machine->tables, &fresh_vm, &fresh_vcpu, err);
     if (status != 0)
         return status;
     status = give_slots(machine, fresh_vm, err);
     if (status != 0) { /* the old one has its slots still; only the tables must know it again */
         machine->next_slot = slots;
+        machine->mem0_slot_bytes = mem0_slot_bytes;
         (void)sys_space_attach(machine->tables, machine->engine->vm_ops, spoiled_vm, NULL);
         vm_destroy(machine, fresh_vm, fresh_vcpu);
         return status;

@@ -6,6 +6,7 @@
  */
 #include "image_internal.h"
 #include "machine.h"
+#include "spare.h"
 
 /* ---- in: the newest first ---- */
 
@@ -53,8 +54,8 @@ void husk_engine_trim(husk_engine *engine, uint32_t keep) {
     machines_free(dropped, false);
 }
 
-/* Idle machines hold images, and those the engine: the pool is emptied, and takes no more, before
- * the last of the embedder's shares goes. */
+/* Idle and spare machines hold images, and those the engine: the pool is emptied, and takes no
+ * more, before the last of the embedder's shares goes. */
 void husk_engine_unref(husk_engine *engine) {
     if (engine == NULL)
         return;
@@ -63,6 +64,7 @@ void husk_engine_unref(husk_engine *engine) {
         engine->pool.max = 0;
         pthread_mutex_unlock(&engine->pool.lock);
         husk_engine_trim(engine, 0);
+        spares_close(engine);
     }
     engine_unref(engine);
 }
@@ -70,8 +72,8 @@ void husk_engine_unref(husk_engine *engine) {
 /* ---- out ---- */
 
 /* `size` is what the caller was compiled with. */
-static bool has_limits(const struct machine *machine, const struct husk_sandbox_options *limits) {
-    const struct husk_sandbox_options *own = &machine->limits;
+bool machine_limits_equal(const struct husk_sandbox_options *own,
+                          const struct husk_sandbox_options *limits) {
     return own->memory_max_bytes == limits->memory_max_bytes &&
            own->table_max_entries == limits->table_max_entries &&
            own->stack_bytes == limits->stack_bytes && own->large_pages == limits->large_pages &&
@@ -80,20 +82,21 @@ static bool has_limits(const struct machine *machine, const struct husk_sandbox_
 
 /* 3: holds this very image; 2: one of the same module; 1: another; 0: of no use. */
 #define SUITS_BEST 3
+#define SUITS_ANY 1
 static int machine_suits(const struct machine *machine, const husk_image *image,
                          const struct husk_sandbox_options *limits) {
-    if (!has_limits(machine, limits))
+    if (!machine_limits_equal(&machine->limits, limits))
         return 0;
     if (machine->mapped == NULL || image == NULL)
         return 1;
     return machine->mapped == image ? SUITS_BEST : 1 + (machine->mapped->code == image->code);
 }
 
-/* Of equals the one that was put in last: it is the warmest. */
+/* One that suits at least so well. Of equals the one that was put in last: it is the warmest. */
 static struct machine *pool_take(struct pool *pool, const husk_image *image,
-                                 const struct husk_sandbox_options *limits) {
+                                 const struct husk_sandbox_options *limits, int least) {
     struct machine **best_link = NULL, *machine = NULL;
-    int best = 0;
+    int best = least - 1;
     pthread_mutex_lock(&pool->lock);
     for (struct machine **link = &pool->newest; *link != NULL && best < SUITS_BEST;
          link = &(*link)->next_idle) {
@@ -103,7 +106,7 @@ static struct machine *pool_take(struct pool *pool, const husk_image *image,
             best_link = link;
         }
     }
-    if (best > 0) {
+    if (best_link != NULL) {
         machine = *best_link;
         *best_link = machine->next_idle;
         pool->count--;
@@ -136,7 +139,11 @@ bool pool_has_room(husk_engine *engine) {
 
 struct machine *machine_take(husk_engine *engine, const husk_image *image,
                              const struct husk_sandbox_options *limits) {
-    struct machine *machine = pool_take(&engine->pool, image, limits);
+    struct machine *machine = pool_take(&engine->pool, image, limits, SUITS_BEST);
+    const bool is_spare =
+        machine == NULL && image != NULL && (machine = spares_take(engine, image, limits)) != NULL;
+    if (machine == NULL)
+        machine = pool_take(&engine->pool, image, limits, SUITS_ANY);
     const enum engine_stat stat = machine != NULL ? STAT_pool_hits : STAT_pool_misses;
     if (machine == NULL)
         machine = machine_new(engine, limits);
@@ -144,5 +151,6 @@ struct machine *machine_take(husk_engine *engine, const husk_image *image,
         return NULL;
     tally_begin(&machine->tally);
     stat_count(&machine->tally, stat);
+    stat_add(&machine->tally, STAT_spares_used, is_spare);
     return machine;
 }

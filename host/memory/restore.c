@@ -157,13 +157,15 @@ struct pieces {
 
 /* The one walk over both images. A region whose pieces are too many is one piece. */
 static void list_differing(const struct machine *machine, const husk_image *image,
-                           struct pieces *ret_pieces) {
+                           uint64_t from_gva, struct pieces *ret_pieces) {
     struct arena_region regions[ARENA_REGIONS_MAX];
     const uint32_t regions_count = arena_regions(&machine->arena, regions);
     uint32_t count = 0;
     for (uint32_t i = 0; i < regions_count; i++) {
         const uint64_t end = regions[i].gva + regions[i].bytes;
         const uint32_t first = count;
+        if (regions[i].gva < from_gva)
+            continue;
         for (uint64_t at = regions[i].gva, bytes; at < end; at += bytes) {
             uint64_t old_bytes, new_bytes;
             const uint8_t *old_source = image_source(machine->mapped, at, &old_bytes);
@@ -191,8 +193,7 @@ static int remap_piece(struct machine *machine, husk_image *image, struct piece 
     return status;
 }
 
-/* Merging layers can fail, and must not do so between two mappings. */
-static int make_mappable(husk_image *image, struct husk_error *err) {
+int machine_make_mappable(husk_image *image, struct husk_error *err) {
     const struct image_run *runs;
     uint32_t count;
     return image_mapped_runs(image, &runs, &count, err);
@@ -200,11 +201,11 @@ static int make_mappable(husk_image *image, struct husk_error *err) {
 
 /* Deliberately not inlined: its arrays would move what every restore touches 3 KiB down the
  * stack. */
-__attribute__((noinline)) static int rebase(struct machine *machine, husk_image *image,
-                                            struct husk_error *err) {
+__attribute__((noinline)) int machine_rebase(struct machine *machine, husk_image *image,
+                                             uint64_t from_gva, struct husk_error *err) {
     struct pieces pieces;
-    list_differing(machine, image, &pieces);
-    int status = pieces.count > 0 ? make_mappable(image, err) : 0;
+    list_differing(machine, image, from_gva, &pieces);
+    int status = pieces.count > 0 ? machine_make_mappable(image, err) : 0;
     if (status != 0)
         return status;
     machine_change_begin(machine);
@@ -218,8 +219,7 @@ __attribute__((noinline)) static int rebase(struct machine *machine, husk_image 
     return 0;
 }
 
-/* Memory images that were mapped into linear memory give way to the image. */
-static int drop_overlays(struct machine *machine, struct husk_error *err) {
+int machine_drop_overlays(struct machine *machine, struct husk_error *err) {
     int status = 0;
     while (machine->arena.overlays_count > 0 && status == 0) {
         const struct arena_overlay *overlay =
@@ -240,36 +240,53 @@ static int prepare(struct machine *machine, husk_image *image, const struct sizi
     if (status == 0)
         status = cover_memories(machine, sizes, err);
     if (status == 0 && machine->arena.overlays_count > 0)
-        status = make_mappable(image, err);
+        status = machine_make_mappable(image, err);
     return status;
+}
+
+int machine_copy_hot(struct machine *machine, struct hot_counts *ret_counts,
+                     struct husk_error *err) {
+    *ret_counts = (struct hot_counts){0};
+    int status = hotset_restore(&machine->hotset, ret_counts, err);
+    if (status != 0)
+        return status;
+    stat_add(&machine->tally, STAT_restore_pages_copied, ret_counts->copied);
+    stat_add(&machine->tally, STAT_restore_pages_aged, ret_counts->aged);
+    stat_add(&machine->tally, STAT_restore_pages_hot, machine->hotset.count);
+    machine_count_hot(machine);
+    return 0;
 }
 
 static int restore_in_place(struct machine *machine, husk_image *image, const struct sizing *sizes,
                             struct husk_error *err) {
-    struct hot_counts counts = {0};
+    struct hot_counts counts;
     const bool is_other = machine->mapped != image;
     int status = prepare(machine, image, sizes, err);
     if (status == 0 && is_other)
-        status = rebase(machine, image, err);
+        status = machine_rebase(machine, image, 0, err);
     if (status != 0)
         return status;
     machine_change_begin(machine);
-    status = drop_overlays(machine, err);
+    status = machine_drop_overlays(machine, err);
     if (status == 0)
         status = resize(machine, sizes, err);
     if (status == 0)
-        status = hotset_restore(&machine->hotset, &counts, err);
+        status = machine_copy_hot(machine, &counts, err);
     if (status != 0)
         return status;
     machine_change_end(machine);
     large_learn(machine, &counts);
     if (is_other)
         large_begin(machine);
-    stat_add(&machine->tally, STAT_restore_pages_copied, counts.copied);
-    stat_add(&machine->tally, STAT_restore_pages_aged, counts.aged);
-    stat_add(&machine->tally, STAT_restore_pages_hot, machine->hotset.count);
-    machine_count_hot(machine);
     return 0;
+}
+
+/* Another module, or another arena is necessary. */
+static int replace(struct machine *machine, husk_image *image, const struct sizing *sizes,
+                   struct husk_error *err) {
+    bool is_possible;
+    int status = machine_take_over(machine, image, sizes, &is_possible, err);
+    return status != 0 || is_possible ? status : machine_build(machine, image, sizes, err);
 }
 
 int machine_make_equal(struct machine *machine, husk_image *image, struct sizing *take_sizes,
@@ -279,7 +296,7 @@ int machine_make_equal(struct machine *machine, husk_image *image, struct sizing
     const bool had_vm = machine->vm != NULL;
     const bool is_in_place = restore_is_possible(machine, image, take_sizes);
     int status = is_in_place ? restore_in_place(machine, image, take_sizes, err)
-                             : machine_build(machine, image, take_sizes, err);
+                             : replace(machine, image, take_sizes, err);
     if (status != 0) {
         stat_add(&machine->tally, STAT_restore_failures, was_used);
         return status;

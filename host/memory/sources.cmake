@@ -8,4 +8,7 @@ set(sources
     page_copy_x86_64.c
     park.c
     pool.c
-    restore.c)
+    restore.c
+    space_layout.c
+    spare.c
+    takeover.c)

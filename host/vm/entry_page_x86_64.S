@@ -87,4 +87,21 @@
     entry_page entry_page_xsave, 1, 0
     entry_page entry_page_pkru, 1, 1
 
+    /* vm_regs_touch(): RSI is a list of R8D addresses. Bit 0 of one means that the byte is written, with what it is. A guest that jumps here
+     * can do nothing that it could not do itself. */
+    .globl entry_touch, entry_touch_end
+    .hidden entry_touch, entry_touch_end
+entry_touch:
+1:  movq (%rsi), %rdi
+    btrq $0, %rdi
+    jnc 2f
+    orb $0, (%rdi)
+    jmp 3f
+2:  movb (%rdi), %al
+3:  addq $8, %rsi
+    decl %r8d
+    jnz 1b
+    outl %eax, $0x10 /* HUSK_PORT_CALL_DONE */
+entry_touch_end:
+
     .section .note.GNU-stack, "", @progbits

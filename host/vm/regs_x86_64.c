@@ -17,6 +17,14 @@ void vm_regs_start(const struct vm_start *start, struct vm_regs *ret_regs) {
                                  .rflags = START_RFLAGS};
 }
 
+void vm_regs_touch(uint64_t list_gva, uint32_t count, struct vm_regs *ret_regs) {
+    *ret_regs = (struct vm_regs){.rip = SYS_ENTRY_GVA,
+                                 .r11 = SYS_ENTRY_GVA + SYS_TOUCH_OFFSET,
+                                 .rsi = list_gva,
+                                 .r8 = count,
+                                 .rflags = START_RFLAGS};
+}
+
 bool vm_regs_are_before_guest(const struct vm_regs *regs, uint64_t ticket) {
     return regs->rip - SYS_ENTRY_GVA < HUSK_PAGE_SIZE && regs->r10 == ticket;
 }

@@ -30,6 +30,11 @@ struct vm_start {
 };
 
 void vm_regs_start(const struct vm_start *start, struct vm_regs *ret_regs);
+/* Instead of a call: code of the entry page touches `count` places, at least one. The list of their
+ * addresses is at list_gva; VM_TOUCH_WRITES in one: the byte is written, with what it is. The run
+ * ends as that of a call that returned. */
+#define VM_TOUCH_WRITES 1u
+void vm_regs_touch(uint64_t list_gva, uint32_t count, struct vm_regs *ret_regs);
 /* Was the entry page interrupted, before it started the guest? A guest that jumps to the entry page
  * does not count. The page removes the ticket before it leaves, so no guest ever sees the
  * ticket. */

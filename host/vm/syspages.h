@@ -41,11 +41,22 @@ int sys_template_new(enum vm_entry entry, const struct page_mapping *mappings, s
 struct sys_template *sys_template_ref(struct sys_template *template);
 void sys_template_unref(struct sys_template *template);
 
+/* The system pages' length: SYS_STD_BYTES, or a greater multiple of it. */
+uint64_t sys_template_bytes(const struct sys_template *template);
+/* The same, before the template is made. The guest-physical addresses of mappings do not matter. */
+int sys_template_measure(const struct page_mapping *mappings, size_t count, uint64_t *ret_bytes,
+                         struct husk_error *err);
+
 /* slot_idx_base: the first memory slot that the space uses. It uses at most SYS_SPACE_SLOTS_MAX
  * slots. */
 #define SYS_SPACE_SLOTS_MAX 16
 int sys_space_new(struct sys_template *template, uint32_t slot_idx_base,
                   struct sys_space **ret_space, struct husk_error *err);
+/* The same in a reservation of the caller: sys_template_bytes() at `place`. It is a part of a slot
+ * that the caller gives to the VM: the guest-physical address is HUSK_MEM0_GPA - HUSK_PAGE_SIZE -
+ * sys_template_bytes(). So the space uses slots only for further page tables. */
+int sys_space_new_at(struct sys_template *template, uint8_t *place, uint32_t slot_idx_base,
+                     struct sys_space **ret_space, struct husk_error *err);
 void sys_space_free(struct sys_space *space); /* after the VM is destroyed */
 gpa_t sys_space_page_root(const struct sys_space *space);
 uint8_t *sys_space_exception_stack_top(const struct sys_space *space); /* for vm_config */
@@ -63,10 +74,23 @@ void sys_space_leave(struct sys_space *space);
 int sys_space_map(struct sys_space *space, const struct page_mapping *mapping,
                   struct husk_error *err);
 
-/* The guest-physical address of a guest-virtual one. Below HUSK_MEM0_GVA, both are equal. Linear
- * memory i is at 4 GiB + i * 8 GiB. System pages and page tables are in 0xc0000000 … 0xf0000000
- * (host/vm/syspages_layout_x86_64.h). */
+/* Memory 0. Everything below it in a machine's main slot ends there (host/memory/space_layout.h).
+ */
+#define HUSK_MEM0_GPA 0x140000000ull
+#define SYS_STD_BYTES 0x40000ull
+
+/* The guest-physical address of a guest-virtual one in linear memory: memory i is at 5 GiB + i * 8
+ * GiB. Below HUSK_MEM0_GVA, both are equal here; a machine has another layout. */
 gpa_t gpa_of_gva(uint64_t gva);
+
+/* Can the space, in place, become one of another template, although its VM has run? A page-table
+ * entry that leads to another table must lead to the same one, whatever the VM's earlier spaces
+ * were: a shadow-paging host keeps such links for ever. So each page of the tables is bound to the
+ * range of addresses that it first served. */
+bool sys_space_can_become(const struct sys_space *space, const struct sys_template *template);
+/* Do that. Before the VM runs again, the caller must discard the backing of every page whose entry
+ * changes, as with sys_space_unmap(). */
+void sys_space_become(struct sys_space *space, struct sys_template *template);
 
 /* Can [*from, end) be unmapped? All of it must be mapped, by entries that lie inside the range. If
  * *from lies within a large entry, it is lowered to the start of that entry. */

@@ -2,12 +2,15 @@
  * host/vm/syspages_layout_x86_64.h: the addresses of the system pages, and the descriptors in them.
  * syspages_x86_64.c makes the pages, and vcpu_kvm_x86_64.c loads the vCPU's registers from them.
  *
- *   gva 0x100000  gpa 0xc0000000  GDT, TSS with I/O bitmap, IDT   supervisor, read-only, no-execute
- *   gva 0x101000  gpa 0xc0001000  exception stubs                 supervisor, read-only, executable
- *   gva 0x102000  gpa 0xc0002000  exception stack                 supervisor, writable, no-execute
- *   gva 0x103000  gpa 0xc0003000  entry page                      ring 3: read-only, executable
- *   (no gva)      gpa 0xc0004000  page tables: PML4 first; only the host writes them
- *   (no gva)      … 0xf0000000    further page tables as mappings are added
+ *   gva 0x100000  gpa S           GDT, TSS with I/O bitmap, IDT   supervisor, read-only, no-execute
+ *   gva 0x101000  gpa S + 0x1000  exception stubs                 supervisor, read-only, executable
+ *   gva 0x102000  gpa S + 0x2000  exception stack                 supervisor, writable, no-execute
+ *   gva 0x103000  gpa S + 0x3000  entry page                      ring 3: read-only, executable
+ *   (no gva)      gpa S + 0x4000  page tables: PML4 first; only the host writes them
+ *   (no gva)      0xc0000000 …    further page tables as mappings are added, to 0xf0000000
+ *
+ * They end one page below the guest-physical address of memory 0. Nearly all have the same length,
+ * so S is the same, too, and with it the page root (SYS_STD_BYTES).
  *
  * The selectors are those of 64-bit Linux on purpose. kvm-pvm runs ring 3 natively only with
  * __USER_CS and __USER_DS of its host kernel, and with that kernel's GDT. Our GDT has no descriptor
@@ -21,10 +24,12 @@
 
 #include "layout.h"
 #include "ports.h"
+#include "syspages.h"
 
-#define SYS_GPA 0xc0000000ull
+#define SYS_GPA_END (HUSK_MEM0_GPA - HUSK_PAGE_SIZE)
+#define SYS_FURTHER_GPA 0xc0000000ull
 /* the hole for KVM's real-mode pages and the APICs is above this */
-#define SYS_GPA_END 0xf0000000ull
+#define SYS_FURTHER_GPA_END 0xf0000000ull
 
 #define SYS_TABLES_GVA HUSK_SYS_GVA
 #define SYS_STUBS_GVA (HUSK_SYS_GVA + 0x1000ull)
@@ -32,7 +37,9 @@
 #define SYS_STACK_TOP_GVA (SYS_STACK_GVA + HUSK_PAGE_SIZE)
 /* host/vm/entry_page_x86_64.S; every call starts here */
 #define SYS_ENTRY_GVA (HUSK_SYS_GVA + 0x3000ull)
+#define SYS_TOUCH_OFFSET 0xf00u /* in the entry page: entry_touch */
 #define SYS_FIXED_PAGES 4u
+#define SYS_STD_PAGES ((uint32_t)(SYS_STD_BYTES / HUSK_PAGE_SIZE))
 
 /* Within the tables page. */
 #define SYS_GDT_OFFSET 0x0u

@@ -60,7 +60,35 @@ static uint64_t *tables_of_entry(const struct page_tables *tables, uint64_t entr
     return NULL;
 }
 
-static uint64_t tables_take_page(struct page_tables *tables) {
+/* A table at `level` that serves gva_v. Not 0, which means none: the root's number is above. */
+static uint32_t binding_of(uint64_t gva_v, int level) {
+    return (uint32_t)(level + 1) << 28 | (uint32_t)(gva_v >> level_shift(level + 1));
+}
+
+/* The page that is bound to it, or a free one, or 0: the root is never it. */
+static uint32_t bound_page(const struct page_tables *tables, uint32_t binding) {
+    const uint32_t first = binding * 2654435761u >> 8;
+    uint32_t free = 0;
+    for (uint32_t i = 0; i < TABLES_BOUND_PAGES; i++) {
+        const uint32_t idx = (first + i) % TABLES_BOUND_PAGES;
+        if (tables->bound[idx] == binding)
+            return idx;
+        if (tables->bound[idx] == 0 && idx != 0 && free == 0)
+            free = idx;
+    }
+    return free;
+}
+
+static uint64_t tables_take_page(struct page_tables *tables, uint64_t gva_v, int level) {
+    struct table_chunk *chunks = tables->chunks;
+    const uint32_t binding = binding_of(gva_v, level);
+    const uint32_t idx =
+        chunks[0].pages_count == TABLES_BOUND_PAGES ? bound_page(tables, binding) : 0;
+    if (idx != 0) {
+        chunks[0].pages_used += tables->bound[idx] == 0;
+        tables->bound[idx] = binding;
+        return chunks[0].gpa + (uint64_t)idx * HUSK_PAGE_SIZE;
+    }
     for (uint32_t i = 0; i < tables->chunks_count; i++) {
         struct table_chunk *chunk = &tables->chunks[i];
         if (chunk->pages_used < chunk->pages_count)
@@ -107,8 +135,12 @@ static bool step_next(const struct page_mapping *mapping, struct map_step *step)
     return left != 0;
 }
 
+/* Below memory 0 never: there, another module may have other pages in the same place
+ * (sys_space_can_become()), and a shadow-paging host keeps what a large entry led to. In a memory,
+ * a large entry and a table lead to the same pages with the same rights. */
 static bool step_fits_large(const struct map_step *step) {
-    return step->bytes == X86_LARGE_PAGE_BYTES && step->gpa % X86_LARGE_PAGE_BYTES == 0;
+    return step->bytes == X86_LARGE_PAGE_BYTES && step->gpa % X86_LARGE_PAGE_BYTES == 0 &&
+           step->gva >= HUSK_MEM0_GVA;
 }
 
 static int check_range(const struct page_mapping *mapping, struct husk_error *err) {
@@ -176,8 +208,8 @@ static uint64_t *tables_reach(struct page_tables *tables, uint64_t gva_v, int le
     for (int at = LEVEL_PML4E; at > level; at--) {
         uint64_t *entry = &table[level_index(gva_v, at)];
         if ((*entry & X86_PTE_PRESENT) == 0) /* what may be done is said by the last level alone */
-            *entry = tables_take_page(tables) | X86_PTE_PRESENT | X86_PTE_WRITE | X86_PTE_USER |
-                     X86_PTE_ACCESSED;
+            *entry = tables_take_page(tables, gva_v, at - 1) | X86_PTE_PRESENT | X86_PTE_WRITE |
+                     X86_PTE_USER | X86_PTE_ACCESSED;
         table = tables_of_entry(tables, *entry);
     }
     return &table[level_index(gva_v, level)];
@@ -237,5 +269,33 @@ void tables_unmap(struct page_tables *tables, uint64_t gva_v, uint64_t bytes) {
         uint64_t covered = entry_at(tables, at, &entry);
         *entry = 0;
         at += covered;
+    }
+}
+
+/* A page that is bound must be bound to the same, and nothing may be bound to two pages. */
+bool tables_can_become(const struct page_tables *tables, const struct page_tables *next) {
+    if (!tables_are_bound(tables) || !tables_are_bound(next))
+        return false;
+    for (uint32_t i = 1; i < TABLES_BOUND_PAGES; i++) {
+        const uint32_t wanted = next->bound[i];
+        if (wanted != 0 && tables->bound[i] != 0 && tables->bound[i] != wanted)
+            return false;
+        for (uint32_t j = 1; j < TABLES_BOUND_PAGES && wanted != 0; j++)
+            if (j != i && tables->bound[j] == wanted)
+                return false;
+    }
+    return true;
+}
+
+void tables_become(struct page_tables *tables, const struct page_tables *next) {
+    for (uint32_t i = 0; i < TABLES_BOUND_PAGES; i++) {
+        if (tables->bound[i] == 0 && next->bound[i] != 0) {
+            tables->bound[i] = next->bound[i];
+            tables->chunks[0].pages_used++;
+        }
+        uint8_t *page = tables->chunks[0].hva + (size_t)i * HUSK_PAGE_SIZE;
+        const uint8_t *source = next->chunks[0].hva + (size_t)i * HUSK_PAGE_SIZE;
+        if ((i == 0 || tables->bound[i] != 0) && memcmp(page, source, HUSK_PAGE_SIZE) != 0)
+            memcpy(page, source, HUSK_PAGE_SIZE);
     }
 }

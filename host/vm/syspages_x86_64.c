@@ -31,12 +31,14 @@ struct sys_template {
     int fd;
     uint64_t bytes;
     enum vm_entry entry;
-    struct page_tables tables; /* chunks[0].hva is NULL: every space has its own */
+    uint8_t *base; /* the file's pages, read-only, to be compared with those of a space */
+    struct page_tables tables; /* chunks[0].hva is in base; every space has its own */
 };
 
 struct sys_space {
     struct sys_template *template;
-    uint8_t *base; /* template->bytes, private */
+    uint8_t *base;  /* template->bytes, private */
+    bool is_placed; /* base is in the caller's reservation, and in a slot of the caller */
     struct page_tables tables;
     uint32_t slot_idx_base;
     const struct vm_ops *ops; /* NULL until attached */
@@ -44,14 +46,13 @@ struct sys_space {
 };
 
 gpa_t gpa_of_gva(uint64_t gva) {
-    const uint64_t first = 0x100000000ull;
     const uint64_t window = (uint64_t)HUSK_MAX_MEM64_PAGES * HUSK_WASM_PAGE_SIZE;
     if (gva < HUSK_MEM0_GVA)
         return gpa(gva);
     if (gva < HUSK_MEM1_BASE_GVA)
-        return gpa(first + (gva - HUSK_MEM0_GVA));
+        return gpa(HUSK_MEM0_GPA + (gva - HUSK_MEM0_GVA));
     uint64_t offset = gva - HUSK_MEM1_BASE_GVA;
-    return gpa(first + offset / HUSK_MEM_STRIDE * window + offset % HUSK_MEM_STRIDE);
+    return gpa(HUSK_MEM0_GPA + offset / HUSK_MEM_STRIDE * window + offset % HUSK_MEM_STRIDE);
 }
 
 /* A code or data segment descriptor of ring 0: SDM vol. 3A, section 3.4.5. In 64-bit mode only
@@ -125,7 +126,8 @@ static void fill_stub(uint8_t *stub, unsigned vector) {
 
 /* entry_page_x86_64.S */
 extern const uint8_t entry_page_sse[], entry_page_sse_end[], entry_page_xsave[],
-    entry_page_xsave_end[], entry_page_pkru[], entry_page_pkru_end[];
+    entry_page_xsave_end[], entry_page_pkru[], entry_page_pkru_end[], entry_touch[],
+    entry_touch_end[];
 
 static void fill_entry_page(uint8_t *page, enum vm_entry entry) {
     static const struct {
@@ -135,6 +137,7 @@ static void fill_entry_page(uint8_t *page, enum vm_entry entry) {
                     [VM_ENTRY_PKRU] = {entry_page_pkru, entry_page_pkru_end}};
     memset(page, 0xcc, HUSK_PAGE_SIZE);
     memcpy(page, variants[entry].code, (size_t)(variants[entry].end - variants[entry].code));
+    memcpy(page + SYS_TOUCH_OFFSET, entry_touch, (size_t)(entry_touch_end - entry_touch));
 }
 
 static void fill_fixed_pages(uint8_t *base, enum vm_entry entry) {
@@ -146,22 +149,41 @@ static void fill_fixed_pages(uint8_t *base, enum vm_entry entry) {
     fill_entry_page(base + (SYS_ENTRY_GVA - SYS_TABLES_GVA), entry);
 }
 
-static const struct page_mapping fixed_mappings[SYS_FIXED_PAGES] = {
-    {SYS_TABLES_GVA, {SYS_GPA}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_SUPERVISOR},
-    {SYS_STUBS_GVA, {SYS_GPA + 0x1000}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_EXEC | PAGE_SUPERVISOR},
-    {SYS_STACK_GVA, {SYS_GPA + 0x2000}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_WRITE | PAGE_SUPERVISOR},
-    {SYS_ENTRY_GVA, {SYS_GPA + 0x3000}, HUSK_PAGE_SIZE, PAGE_READ | PAGE_EXEC},
+static const struct {
+    uint64_t gva;
+    uint32_t prot;
+} fixed_pages[SYS_FIXED_PAGES] = {
+    {SYS_TABLES_GVA, PAGE_READ | PAGE_SUPERVISOR},
+    {SYS_STUBS_GVA, PAGE_READ | PAGE_EXEC | PAGE_SUPERVISOR},
+    {SYS_STACK_GVA, PAGE_READ | PAGE_WRITE | PAGE_SUPERVISOR},
+    {SYS_ENTRY_GVA, PAGE_READ | PAGE_EXEC},
 };
 
-/* What every user mapping must respect besides tables_check(). */
-static int check_user_mapping(const struct page_mapping *mapping, struct husk_error *err) {
+static void map_fixed_pages(struct page_tables *tables, uint64_t gpa_value) {
+    for (size_t i = 0; i < SYS_FIXED_PAGES; i++) {
+        const struct page_mapping mapping = {.gva = fixed_pages[i].gva,
+                                             .gpa = {gpa_value + i * HUSK_PAGE_SIZE},
+                                             .bytes = HUSK_PAGE_SIZE,
+                                             .prot = fixed_pages[i].prot};
+        tables_map(tables, &mapping);
+    }
+}
+
+static bool overlaps(const struct page_mapping *mapping, uint64_t from, uint64_t end) {
+    return mapping->gpa.v < end && mapping->gpa.v + mapping->bytes > from;
+}
+
+/* What every user mapping must respect besides tables_check(). bytes: of the system pages. */
+static int check_user_mapping(const struct page_mapping *mapping, uint64_t bytes,
+                              struct husk_error *err) {
     if ((mapping->prot & ~(uint32_t)(PAGE_READ | PAGE_WRITE | PAGE_EXEC)) != 0)
         return error_set(err, HUSK_E_INVAL, "mapping at 0x%llx has unknown protection bits 0x%x",
                          (unsigned long long)mapping->gva, mapping->prot);
     if (mapping->gva < HUSK_SYS_END_GVA)
         return error_set(err, HUSK_E_INVAL, "mapping at 0x%llx would reach into the system pages",
                          (unsigned long long)mapping->gva);
-    if (mapping->gpa.v < SYS_GPA_END && mapping->gpa.v + mapping->bytes > SYS_GPA)
+    if (overlaps(mapping, SYS_GPA_END - bytes, SYS_GPA_END) ||
+        overlaps(mapping, SYS_FURTHER_GPA, SYS_FURTHER_GPA_END))
         return error_set(err, HUSK_E_INVAL,
                          "mapping at 0x%llx would show the system pages to the guest",
                          (unsigned long long)mapping->gva);
@@ -183,14 +205,26 @@ static int count_pages(const struct page_mapping *mappings, size_t count, uint32
     for (size_t i = 0; i < count && status == 0; i++) {
         uint32_t needed = 0;
         status = tables_check(&empty, &mappings[i], &needed, err);
-        if (status == 0)
-            status = check_user_mapping(&mappings[i], err);
         total += needed;
     }
     free(root);
     if (status == 0)
         *ret_pages = total;
     return status;
+}
+
+int sys_template_measure(const struct page_mapping *mappings, size_t count, uint64_t *ret_bytes,
+                         struct husk_error *err) {
+    uint32_t pages = 0;
+    int status = count_pages(mappings, count, &pages, err);
+    const uint64_t bytes = (uint64_t)(SYS_FIXED_PAGES + pages) * HUSK_PAGE_SIZE;
+    if (status == 0)
+        *ret_bytes = (bytes + SYS_STD_BYTES - 1) / SYS_STD_BYTES * SYS_STD_BYTES;
+    return status;
+}
+
+uint64_t sys_template_bytes(const struct sys_template *template) {
+    return template->bytes;
 }
 
 /* Fill the memfd's pages at `base`. */
@@ -201,29 +235,37 @@ static int template_fill(struct sys_template *template, uint8_t *base,
     struct page_tables *tables = &template->tables;
     tables->chunks[0].hva = base + SYS_FIXED_PAGES * HUSK_PAGE_SIZE;
     tables->chunks[0].pages_used = 1;
-    for (size_t i = 0; i < SYS_FIXED_PAGES; i++)
-        tables_map(tables, &fixed_mappings[i]);
+    map_fixed_pages(tables, SYS_GPA_END - template->bytes);
     int status = 0;
     for (size_t i = 0; i < count && status == 0; i++) {
         uint32_t needed;
         status = tables_check(tables, &mappings[i], &needed, err);
         if (status == 0)
+            status = check_user_mapping(&mappings[i], template->bytes, err);
+        if (status == 0)
             tables_map(tables, &mappings[i]);
     }
-    tables->chunks[0].hva = NULL;
     return status;
+}
+
+static int template_map(struct sys_template *template, struct husk_error *err) {
+    void *base = mmap(NULL, template->bytes, PROT_READ, MAP_PRIVATE, template->fd, 0);
+    if (base == MAP_FAILED)
+        return error_sys(err, errno, "cannot map an image's page tables (" MAPPINGS_HINT ")");
+    template->base = base;
+    template->tables.chunks[0].hva = template->base + SYS_FIXED_PAGES *HUSK_PAGE_SIZE;
+    return 0;
 }
 
 static int template_make(struct sys_template *template, const struct page_mapping *mappings,
                          size_t count, struct husk_error *err) {
-    uint32_t pages = 0;
-    int status = count_pages(mappings, count, &pages, err);
+    int status = sys_template_measure(mappings, count, &template->bytes, err);
     if (status != 0)
         return status;
-    tables_add_chunk(
-        &template->tables,
-        &(struct table_chunk){NULL, SYS_GPA + SYS_FIXED_PAGES * HUSK_PAGE_SIZE, pages, 0});
-    template->bytes = (uint64_t)(SYS_FIXED_PAGES + pages) * HUSK_PAGE_SIZE;
+    const struct table_chunk chunk = {
+        .gpa = SYS_GPA_END - template->bytes + SYS_FIXED_PAGES * HUSK_PAGE_SIZE,
+        .pages_count = (uint32_t)(template->bytes / HUSK_PAGE_SIZE) - SYS_FIXED_PAGES};
+    tables_add_chunk(&template->tables, &chunk);
     template->fd = memfd_create("husk-system-pages", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (template->fd < 0)
         return error_sys(err, errno, "cannot make an anonymous file for an image's page tables");
@@ -237,7 +279,7 @@ static int template_make(struct sys_template *template, const struct page_mappin
     if (status == 0 && fcntl(template->fd, F_ADD_SEALS,
                              F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0)
         return error_sys(err, errno, "cannot seal an image's page tables");
-    return status;
+    return status == 0 ? template_map(template, err) : status;
 }
 
 int sys_template_new(enum vm_entry entry, const struct page_mapping *mappings, size_t count,
@@ -265,18 +307,21 @@ struct sys_template *sys_template_ref(struct sys_template *template) {
 void sys_template_unref(struct sys_template *template) {
     if (template == NULL || __atomic_sub_fetch(&template->refs, 1, __ATOMIC_ACQ_REL) != 0)
         return;
+    if (template->base != NULL)
+        munmap(template->base, template->bytes);
     if (template->fd >= 0)
         close(template->fd);
     free(template);
 }
 
-int sys_space_new(struct sys_template *template, uint32_t slot_idx_base,
-                  struct sys_space **ret_space, struct husk_error *err) {
+int sys_space_new_at(struct sys_template *template, uint8_t *place, uint32_t slot_idx_base,
+                     struct sys_space **ret_space, struct husk_error *err) {
     struct sys_space *space = calloc(1, sizeof *space);
     if (space == NULL)
         return error_sys(err, ENOMEM, "no memory for a sandbox's page tables");
-    void *base = mmap(NULL, template->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE,
-                      template->fd, 0);
+    void *base =
+        mmap(place, template->bytes, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_NORESERVE | (place != NULL ? MAP_FIXED : 0), template->fd, 0);
     if (base == MAP_FAILED) {
         int sys_errno = errno;
         free(space);
@@ -284,11 +329,17 @@ int sys_space_new(struct sys_template *template, uint32_t slot_idx_base,
     }
     space->template = sys_template_ref(template);
     space->base = base;
+    space->is_placed = place != NULL;
     space->tables = template->tables;
     space->tables.chunks[0].hva = space->base + SYS_FIXED_PAGES * HUSK_PAGE_SIZE;
     space->slot_idx_base = slot_idx_base;
     *ret_space = space;
     return 0;
+}
+
+int sys_space_new(struct sys_template *template, uint32_t slot_idx_base,
+                  struct sys_space **ret_space, struct husk_error *err) {
+    return sys_space_new_at(template, NULL, slot_idx_base, ret_space, err);
 }
 
 void sys_space_free(struct sys_space *space) {
@@ -297,7 +348,8 @@ void sys_space_free(struct sys_space *space) {
     for (uint32_t i = 1; i < space->tables.chunks_count; i++) /* the first is part of base */
         munmap(space->tables.chunks[i].hva,
                (size_t)space->tables.chunks[i].pages_count * HUSK_PAGE_SIZE);
-    munmap(space->base, space->template->bytes);
+    if (!space->is_placed)
+        munmap(space->base, space->template->bytes);
     sys_template_unref(space->template);
     free(space);
 }
@@ -313,7 +365,9 @@ uint8_t *sys_space_exception_stack_top(const struct sys_space *space) {
 /* Slot `idx` of the space: the template's pages, or a further chunk. */
 static int space_set_slot(struct sys_space *space, uint32_t idx, struct husk_error *err) {
     const struct table_chunk *chunk = &space->tables.chunks[idx];
-    gpa_t at = idx == 0 ? gpa(SYS_GPA) : gpa(chunk->gpa);
+    if (idx == 0 && space->is_placed)
+        return 0;
+    gpa_t at = gpa(idx == 0 ? SYS_GPA_END - space->template->bytes : chunk->gpa);
     uint8_t *hva = idx == 0 ? space->base : chunk->hva;
     uint64_t bytes =
         idx == 0 ? space->template->bytes : (uint64_t)chunk->pages_count * HUSK_PAGE_SIZE;
@@ -334,13 +388,14 @@ int sys_space_attach(struct sys_space *space, const struct vm_ops *ops, struct v
 static int space_add_chunk(struct sys_space *space, uint32_t pages_needed, struct husk_error *err) {
     const uint32_t idx = space->tables.chunks_count;
     const struct table_chunk *last = &space->tables.chunks[idx - 1];
-    struct table_chunk chunk = {.gpa = last->gpa + (uint64_t)last->pages_count * HUSK_PAGE_SIZE,
-                                .pages_count =
-                                    idx == 1 ? FIRST_CHUNK_PAGES : 2 * last->pages_count};
+    struct table_chunk chunk = {
+        .gpa =
+            idx == 1 ? SYS_FURTHER_GPA : last->gpa + (uint64_t)last->pages_count * HUSK_PAGE_SIZE,
+        .pages_count = idx == 1 ? FIRST_CHUNK_PAGES : 2 * last->pages_count};
     if (chunk.pages_count < pages_needed)
         chunk.pages_count = pages_needed;
     uint64_t bytes = (uint64_t)chunk.pages_count * HUSK_PAGE_SIZE;
-    if (idx == SYS_SPACE_SLOTS_MAX || bytes > SYS_GPA_END - chunk.gpa)
+    if (idx == SYS_SPACE_SLOTS_MAX || bytes > SYS_FURTHER_GPA_END - chunk.gpa)
         return error_set(err, HUSK_E_LIMIT, "page tables of this sandbox are full");
     void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -361,7 +416,7 @@ int sys_space_map(struct sys_space *space, const struct page_mapping *mapping,
     uint32_t needed;
     int status = tables_check(&space->tables, mapping, &needed, err);
     if (status == 0)
-        status = check_user_mapping(mapping, err);
+        status = check_user_mapping(mapping, space->template->bytes, err);
     uint32_t available = tables_free_pages(&space->tables);
     if (status == 0 && needed > available)
         status = space_add_chunk(space, needed - available, err);
@@ -380,9 +435,24 @@ void sys_space_unmap(struct sys_space *space, uint64_t gva, uint64_t bytes) {
     tables_unmap(&space->tables, gva, bytes);
 }
 
+bool sys_space_can_become(const struct sys_space *space, const struct sys_template *template) {
+    return space->is_placed && space->template->bytes == template->bytes &&
+           space->template->entry == template->entry &&
+           tables_can_become(&space->tables, &template->tables);
+}
+
+void sys_space_become(struct sys_space *space, struct sys_template *template) {
+    tables_become(&space->tables, &template->tables);
+    sys_template_ref(template);
+    sys_template_unref(space->template);
+    space->template = template;
+}
+
 int sys_space_detach(struct sys_space *space, struct husk_error *err) {
     int status = 0;
-    for (uint32_t i = 0; i < space->tables.chunks_count && status == 0 && space->ops != NULL; i++)
+    const uint32_t first = space->is_placed ? 1 : 0;
+    for (uint32_t i = first; i < space->tables.chunks_count && status == 0 && space->ops != NULL;
+         i++)
         status = space->ops->set_slot(space->vm, space->slot_idx_base + i, gpa(0), NULL, 0, 0, err);
     return status;
 }

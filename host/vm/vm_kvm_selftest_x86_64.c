@@ -2,7 +2,7 @@
  * host/vm/vm_kvm_selftest_x86_64.c: finds the CPU features that really work in the guest. If KVM's
  * list of supported CPUID bits agrees with the host CPU, there is nothing to find. kvm-pvm, which
  * runs ring 3 directly on the CPU, lists almost no features. There this file makes a VM and tries
- * one instruction of each feature. Vector state must also survive an exit.
+ * one instruction of each feature, one behind the other. Vector state must also survive an exit.
  */
 #include <errno.h>
 #include <string.h>
@@ -72,6 +72,10 @@ static const struct {
     {PROBE_WRPKRU, husk_sample_WRPKRU, husk_sample_WRPKRU_end},
 };
 
+#define SAMPLES (sizeof samples / sizeof samples[0])
+/* The last instruction of each: out %eax, $0x10. */
+static const uint8_t sample_end[] = {0xe7, 0x10};
+
 struct selftest {
     uint8_t *memory; /* code page, data page */
     struct sys_template *template;
@@ -130,43 +134,89 @@ static void clear_vectors(void) {
                                "xmm15");
 }
 
-static int selftest_try(struct selftest *test, size_t sample_idx, bool *ret_works,
-                        struct husk_error *err) {
-    const uint8_t *code = samples[sample_idx].code;
-    memcpy(test->memory, code, (size_t)(samples[sample_idx].end - code));
-    const struct vm_regs regs = {.rip = TEST_CODE_GVA, .rsp = TEST_RSP};
-    vcpu_kvm_ops.set_regs(test->vcpu, &regs);
-    struct vm_exit exit = {.kind = VM_EXIT_KICKED};
+/* The samples that are asked for, one behind the other; only the last one ends the run. So those
+ * that work take one run together, and each that does not takes one more. */
+struct chain {
+    uint64_t wanted;
+    uint32_t starts[SAMPLES + 1]; /* in the code page; equal to the next: the sample is not there */
+};
+
+static void chain_write(struct chain *chain, uint64_t wanted, uint8_t *page) {
+    uint32_t at = 0;
+    chain->wanted = wanted;
+    for (size_t i = 0; i < SAMPLES; i++) {
+        chain->starts[i] = at;
+        if ((wanted & samples[i].bit) == 0)
+            continue;
+        const size_t bytes = (size_t)(samples[i].end - samples[i].code) - sizeof sample_end;
+        memcpy(page + at, samples[i].code, bytes);
+        at += (uint32_t)bytes;
+    }
+    chain->starts[SAMPLES] = at;
+    memcpy(page + at, sample_end, sizeof sample_end);
+}
+
+static uint64_t chain_bits(const struct chain *chain, size_t from, size_t end) {
+    uint64_t bits = 0;
+    for (size_t i = from; i < end; i++)
+        bits |= chain->wanted & samples[i].bit;
+    return bits;
+}
+
+/* The sample in which the guest stopped; `from` is where it began. */
+static size_t chain_stopped(const struct chain *chain, size_t from, uint64_t pc) {
+    for (size_t i = from; i < SAMPLES; i++)
+        if (pc >= TEST_CODE_GVA + chain->starts[i] && pc < TEST_CODE_GVA + chain->starts[i + 1])
+            return i;
+    return from;
+}
+
+static int chain_run(const struct selftest *test, uint32_t start, struct vm_exit *ret_exit,
+                     struct husk_error *err) {
+    const struct vm_regs regs = {.rip = TEST_CODE_GVA + start, .rsp = TEST_RSP};
     int status = 0;
+    vcpu_kvm_ops.set_regs(test->vcpu, &regs);
     /* A signal of the embedder's may fall into it. */
     for (int tries = 0; tries < 100 && status == 0; tries++) {
-        status = vcpu_kvm_ops.run(test->vcpu, &exit, err);
-        if (exit.kind != VM_EXIT_KICKED &&
-            !(exit.kind == VM_EXIT_PORT && exit.port == HUSK_PORT_HOST_CALL))
+        status = vcpu_kvm_ops.run(test->vcpu, ret_exit, err);
+        if (ret_exit->kind != VM_EXIT_KICKED &&
+            !(ret_exit->kind == VM_EXIT_PORT && ret_exit->port == HUSK_PORT_HOST_CALL))
             break;
         clear_vectors();
     }
-    if (status == 0)
-        *ret_works = exit.kind == VM_EXIT_PORT && exit.port == HUSK_PORT_CALL_DONE;
     return status;
+}
+
+static int chain_try(const struct selftest *test, const struct chain *chain, uint64_t *ret_works,
+                     struct husk_error *err) {
+    uint64_t works = 0;
+    for (size_t from = 0; from < SAMPLES;) {
+        struct vm_exit exit = {.kind = VM_EXIT_KICKED};
+        struct vm_regs regs;
+        int status = chain_run(test, chain->starts[from], &exit, err);
+        if (status != 0)
+            return status;
+        vcpu_kvm_ops.get_regs(test->vcpu, &regs);
+        const bool is_done = exit.kind == VM_EXIT_PORT && exit.port == HUSK_PORT_CALL_DONE;
+        const size_t end = is_done ? SAMPLES : chain_stopped(chain, from, regs.rip);
+        works |= chain_bits(chain, from, end);
+        from = end + 1;
+    }
+    *ret_works = works;
+    return 0;
 }
 
 static int selftest_features(struct vm_backend *backend, uint64_t candidates, uint64_t *ret_works,
                              struct husk_error *err) {
     struct selftest test = {0};
-    uint64_t works = 0;
+    struct chain chain;
     int status = selftest_make(&test, backend, err);
-    for (size_t i = 0; i < sizeof samples / sizeof samples[0] && status == 0; i++) {
-        bool is_working = false;
-        if ((candidates & samples[i].bit) != 0)
-            status = selftest_try(&test, i, &is_working, err);
-        works |= is_working ? samples[i].bit : 0;
+    if (status == 0) {
+        chain_write(&chain, candidates, test.memory);
+        status = chain_try(&test, &chain, ret_works, err);
     }
     selftest_done(&test);
-    if (status != 0)
-        return error_while(err, status, "trying out the CPU's features");
-    *ret_works = works;
-    return 0;
+    return status == 0 ? 0 : error_while(err, status, "trying out the CPU's features");
 }
 
 int kvm_x86_try_out(struct vm_backend *backend, struct husk_error *err) {

@@ -53,7 +53,7 @@ static void fail_on_entry(struct vcpu *vcpu, struct vm_exit *ret_exit) {
 /* "add" adds, "host" calls the host, "trap" jumps to the entry page, where it faults. */
 static void guest_script(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit) {
     (void)user;
-    struct husk_mailbox *mailbox = fake_memory(vcpu->vm, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES);
+    struct husk_mailbox *mailbox = fake_virtual(vcpu->vm, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES);
     if (lab.made_vms <= lab.failing_vms && vcpu->regs.rip == SYS_ENTRY_GVA) {
         fail_on_entry(vcpu, ret_exit);
         return;

@@ -25,7 +25,7 @@
 /* The guest of the script, by the function that the dispatcher is to call (rdi). */
 static void guest_script(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit) {
     (void)user;
-    struct husk_mailbox *mailbox = fake_memory(vcpu->vm, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES);
+    struct husk_mailbox *mailbox = fake_virtual(vcpu->vm, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES);
     uint64_t function = vcpu->regs.rdi, step = vcpu->regs.rcx++;
     ret_exit->port = HUSK_PORT_CALL_DONE;
     if (function == guest_gva(guest_host) && step == 0) {
@@ -36,7 +36,7 @@ static void guest_script(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit
     } else if (function == guest_gva(guest_host) &&
                vcpu->regs.rip == guest_gva(guest_throws_here)) { /* caught */
         memcpy(mailbox->call_slots[0].bytes,
-               ((struct husk_exception *)fake_memory(vcpu->vm, GUEST_EXCEPTION_GVA, 32))
+               ((struct husk_exception *)fake_virtual(vcpu->vm, GUEST_EXCEPTION_GVA, 32))
                    ->values[0]
                    .bytes,
                8);
@@ -50,7 +50,7 @@ static void guest_script(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit
     } else if (function == guest_gva(guest_grow)) {
         memcpy(mailbox->call_slots[0].bytes, &mailbox->service_ret, 8);
     } else if (function == guest_gva(guest_throw)) {
-        struct husk_exception *pending = fake_memory(vcpu->vm, GUEST_EXCEPTION_GVA, 32);
+        struct husk_exception *pending = fake_virtual(vcpu->vm, GUEST_EXCEPTION_GVA, 32);
         memcpy(&pending->tag, mailbox->call_slots[0].bytes, 4);
         memcpy(pending->values[0].bytes, mailbox->call_slots[1].bytes, 8);
         ret_exit->port = HUSK_PORT_UNCAUGHT;

@@ -24,7 +24,7 @@
 /* "add" writes its first argument to the page of linear memory that its second names, too. */
 static void guest_script(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit) {
     (void)user;
-    struct husk_mailbox *mailbox = fake_memory(vcpu->vm, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES);
+    struct husk_mailbox *mailbox = fake_virtual(vcpu->vm, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES);
     uint32_t a, b;
     ret_exit->port = HUSK_PORT_CALL_DONE;
     if (vcpu->regs.rdi == guest_gva(guest_grow) && vcpu->regs.rcx++ == 0) {

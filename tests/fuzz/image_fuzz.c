@@ -33,7 +33,7 @@ static uint8_t next_byte(struct script *script) {
 
 static void guest(struct vcpu *vcpu, void *user, struct vm_exit *ret_exit) {
     struct script *script = user;
-    struct husk_mailbox *mailbox = fake_memory(vcpu->vm, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES);
+    struct husk_mailbox *mailbox = fake_virtual(vcpu->vm, HUSK_MAILBOX_GVA, HUSK_MBOX_BYTES);
     static const uint8_t ports[] = {HUSK_PORT_CALL_DONE, HUSK_PORT_HOST_CALL, HUSK_PORT_SERVICE,
                                     HUSK_PORT_UNCAUGHT};
     uint8_t what = next_byte(script);

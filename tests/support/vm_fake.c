@@ -47,7 +47,6 @@ const struct vm_ops vm_fake_ops = {
 
 static int fake_vcpu_create(struct vm *vm, const struct vcpu_config *config, struct vcpu **ret_vcpu,
                             struct husk_error *err) {
-    (void)config;
     CHECK(!vm->has_vcpu);
     if (fake_fails(vm->backend, "vcpu"))
         return error_set(err, HUSK_E_SYS, "injected: vcpu");
@@ -55,6 +54,7 @@ static int fake_vcpu_create(struct vm *vm, const struct vcpu_config *config, str
     if (vcpu == NULL)
         return error_set(err, HUSK_E_NOMEM, "injected: no memory");
     vcpu->vm = vm;
+    vm->page_root = config->page_root.v;
     vm->has_vcpu = true;
     *ret_vcpu = vcpu;
     return 0;
@@ -99,7 +99,8 @@ static uint64_t fake_faults(struct vcpu *vcpu) {
 }
 
 static void fake_set_space(struct vcpu *vcpu, gpa_t page_root, uint8_t *exception_stack_top) {
-    (void)vcpu, (void)page_root, (void)exception_stack_top;
+    (void)exception_stack_top;
+    vcpu->vm->page_root = page_root.v;
 }
 
 const struct vcpu_ops vcpu_fake_ops = {.create = fake_vcpu_create,
@@ -119,6 +120,20 @@ void *fake_memory(const struct vm *vm, uint64_t gpa_value, uint64_t bytes) {
             return slot->hva + (gpa_value - slot->gpa);
     }
     return NULL;
+}
+
+void *fake_virtual(const struct vm *vm, uint64_t gva, uint64_t bytes) {
+    uint64_t at = vm->page_root;
+    for (int shift = 39; shift >= 12; shift -= 9) {
+        const uint64_t *table = fake_memory(vm, at, 4096);
+        const uint64_t entry = table == NULL ? 0 : table[gva >> shift & 511];
+        if ((entry & 1) == 0)
+            return NULL;
+        at = entry & 0xffffffffff000;
+        if (shift == 21 && (entry & 0x80) != 0)
+            return fake_memory(vm, at + (gva & 0x1fffff), bytes);
+    }
+    return fake_memory(vm, at + (gva & 0xfff), bytes);
 }
 
 int fake_engine_new(struct vm_backend *backend, husk_engine **ret_engine, struct husk_error *err) {

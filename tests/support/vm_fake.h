@@ -18,6 +18,7 @@ struct fake_slot {
 struct vm {
     struct vm_backend *backend;
     struct fake_slot slots[FAKE_SLOTS];
+    uint64_t page_root; /* guest-physical; of the vCPU's configuration */
     bool has_vcpu;
 };
 
@@ -38,9 +39,10 @@ struct vm_backend {
 extern const struct vm_ops vm_fake_ops;
 extern const struct vcpu_ops vcpu_fake_ops;
 
-/* The guest memory at a guest-physical address, or NULL. Below linear memory, it equals the virtual
- * address. */
+/* The guest memory at a guest-physical address, or NULL. */
 void *fake_memory(const struct vm *vm, uint64_t gpa, uint64_t bytes);
+/* The same for a guest-virtual address: of one page, or pages that lie together. */
+void *fake_virtual(const struct vm *vm, uint64_t gva, uint64_t bytes);
 /* Make an engine on the backend. The test owns the backend, which must outlive the engine. */
 int fake_engine_new(struct vm_backend *backend, husk_engine **ret_engine, struct husk_error *err);
 

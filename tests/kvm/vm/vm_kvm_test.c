@@ -312,7 +312,7 @@ TEST(a_read_only_slot_is_not_written) {
     vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
     exit = write_at(HUSK_MEM0_GVA);
     CHECK_EQ_U64(exit.kind, VM_EXIT_VIOLATION);
-    CHECK_CONTAINS(exit.detail, "write of guest-physical 0x100000000");
+    CHECK_CONTAINS(exit.detail, "write of guest-physical 0x140000000");
     CHECK_EQ_U64(memory[0], 0);
     exit = write_at(RIG_DATA_GVA);
     vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
@@ -320,12 +320,39 @@ TEST(a_read_only_slot_is_not_written) {
     munmap(memory, 0x1000);
 }
 
+/* So are images' read-only parts protected: the slot could be written, but the host's mapping has
+ * no right to. A guest that did it (none can) would lose its VM. */
+TEST(what_the_host_may_not_write_is_not_written) {
+    rig_begin(0);
+    uint8_t *memory = anonymous(0x2000);
+    memory[0] = 7;
+    CHECK(mprotect(memory, 0x1000, PROT_READ) == 0);
+    CHECK_OK(vm_kvm_ops.set_slot(rig.vm, 3, gpa_of_gva(HUSK_MEM0_GVA), memory, 0x2000, 0, &rig.err),
+             rig.err);
+    CHECK_OK(map_more(HUSK_MEM0_GVA, 0x2000, PAGE_READ | PAGE_WRITE), rig.err);
+    struct vm_exit exit = write_at(HUSK_MEM0_GVA + 0x1000);
+    vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
+    for (int i = 0; i < 2; i++) {
+        exit = read_at(HUSK_MEM0_GVA);
+        vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
+        CHECK_EQ_U64(rig_regs().rax & 0xff, 7);
+        RIG_LOAD(&rig, code_write);
+        const struct vm_regs in = {
+            .rip = RIG_TEXT_GVA, .rsp = HUSK_STACK_TOP_GVA, .rdi = HUSK_MEM0_GVA};
+        vcpu_kvm_ops.set_regs(rig.vcpu, &in);
+        CHECK_STATUS(vcpu_kvm_ops.run(rig.vcpu, &exit, &rig.err), HUSK_E_SYS);
+        CHECK_EQ_U64(memory[0], 7);
+    }
+    vm_rig_done(&rig);
+    munmap(memory, 0x2000);
+}
+
 TEST(a_page_without_memory_is_a_violation) {
     rig_begin(0);
     CHECK_OK(map_more(HUSK_MEM0_GVA, 0x1000, PAGE_READ | PAGE_WRITE), rig.err);
     struct vm_exit exit = read_at(HUSK_MEM0_GVA);
     CHECK_EQ_U64(exit.kind, VM_EXIT_VIOLATION);
-    CHECK_CONTAINS(exit.detail, "read of guest-physical 0x100000000");
+    CHECK_CONTAINS(exit.detail, "read of guest-physical 0x140000000");
     exit = read_at(RIG_DATA_GVA);
     vm_rig_check_port(&exit, HUSK_PORT_CALL_DONE);
     CHECK_EQ_U64(rig_regs().rax, 0);
