@@ -111,9 +111,10 @@ static bool may_run_first(void) {
 /* The guest takes its first page faults now: code of the entry page touches the pages. */
 static int touch_pages(struct machine *machine, struct husk_error *err) {
     struct touch_list list = {.places = (uint64_t *)(void *)machine->arena.mailbox};
+    const uint64_t bytes_max = (WARM_TEXT_PAGES + WARM_HOT_PAGES + 3) * sizeof *list.places;
     _Static_assert((WARM_TEXT_PAGES + WARM_HOT_PAGES + 3) * sizeof(uint64_t) <= HUSK_MBOX_BYTES,
                    "the list is in the mailbox");
-    hotset_host_writes(&machine->hotset, list.places, HUSK_MBOX_BYTES);
+    hotset_host_writes(&machine->hotset, list.places, bytes_max);
     list_pages(machine, &list);
     int status = run_touch(machine, &list, err);
     memset(list.places, 0, list.count * sizeof *list.places);
@@ -122,13 +123,14 @@ static int touch_pages(struct machine *machine, struct husk_error *err) {
 
 /* Afterwards the memory is equal to the image again, and the pages that were written are known. */
 static int warm_up(struct machine *machine, struct husk_error *err) {
+    struct hot_counts counts;
     int status = may_run_first() ? touch_pages(machine, err) : 0;
     if (status == 0)
         status = machine_find_written(machine, err);
     if (status != 0)
         return status;
     machine_change_begin(machine);
-    status = machine_copy_hot(machine, err);
+    status = machine_copy_hot(machine, &counts, err);
     if (status == 0)
         machine_change_end(machine);
     return status;
