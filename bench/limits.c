@@ -43,5 +43,6 @@ int bench_limits(const struct bench *bench) {
            "unit", "p10", "median", "p90", "limit");
     int result = 0;
     result |= limits_restore(bench);
+    result |= limits_calls(bench);
     return result;
 }

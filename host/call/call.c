@@ -84,7 +84,7 @@ void call_give(const struct call_limits *limits, struct husk_outcome *outcome,
                 offsetof(struct husk_outcome, message) + strlen(outcome->message) + 1);
 }
 
-static int check_state(const husk_sandbox *sandbox, struct husk_error *err) {
+int call_check_state(const husk_sandbox *sandbox, struct husk_error *err) {
     int status = sandbox_check_usable(sandbox, err);
     if (status != 0)
         return status;
@@ -140,7 +140,7 @@ int husk_sandbox_start(husk_sandbox *sandbox, const struct husk_limits *options,
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_start: a NULL argument");
     int status = output_check("husk_outcome", ret_outcome, err);
     if (status == 0)
-        status = check_state(sandbox, err);
+        status = call_check_state(sandbox, err);
     if (status == 0 && sandbox->calls.frame != NULL)
         status = error_set(err, HUSK_E_STATE,
                            calls_stand_still(&sandbox->calls)
@@ -163,7 +163,7 @@ int sandbox_start_instance(husk_sandbox *sandbox, uint32_t instance_idx,
                            const struct husk_limits *options, struct husk_outcome *ret_outcome,
                            struct husk_error *err) {
     struct call_limits limits;
-    int status = check_state(sandbox, err);
+    int status = call_check_state(sandbox, err);
     if (status == 0 && instance_idx == 0 && sandbox->image->code->instances_count == 0)
         return husk_sandbox_start(sandbox, options, ret_outcome, err);
     if (status == 0 && sandbox->calls.frame != NULL)
@@ -187,7 +187,6 @@ int sandbox_start_instance(husk_sandbox *sandbox, uint32_t instance_idx,
     return status;
 }
 
-/* The row of a function that can be called. NULL: image_func_refuse() says why it cannot. */
 static inline const struct husk_image_func *callable(const struct image_code *code,
                                                      husk_func func) {
     const struct husk_image_func *row = image_func_row(code, func);
@@ -248,9 +247,9 @@ static inline int prepare_run(husk_sandbox *sandbox, const struct call_limits *l
     return status;
 }
 
-/* Check a call, after check_state(). ret_row: the function's row. */
-static int check_call(const husk_sandbox *sandbox, const struct call_request *request,
-                      const struct husk_image_func **ret_row, struct husk_error *err) {
+/* Check a call, after call_check_state(). ret_row: the function's row. */
+int call_check(const husk_sandbox *sandbox, const struct call_request *request,
+               const struct husk_image_func **ret_row, struct husk_error *err) {
     const struct husk_image_func *row = callable(sandbox->image->code, request->func);
     if (row == NULL)
         return image_func_refuse(sandbox->image->code, request->func, err);
@@ -324,15 +323,48 @@ static inline int steps_run(husk_sandbox *sandbox, const struct call_request *re
     return status;
 }
 
-static int call_checked(husk_sandbox *sandbox, const struct call_request *request,
-                        const struct husk_image_func *row, struct husk_outcome *ret_outcome,
-                        struct husk_error *err) {
+int call_checked(husk_sandbox *sandbox, const struct call_request *request,
+                 const struct husk_image_func *row, struct husk_outcome *ret_outcome,
+                 struct husk_error *err) {
     int status = steps_run(sandbox, request, row, ret_outcome, err);
-    if (status == 0 && ret_outcome->kind == HUSK_RETURNED)
+    if (status == 0 && ret_outcome->kind == HUSK_RETURNED && request->results != NULL)
         export_results(sandbox, row, request->results);
     else if (status == 0 && ret_outcome->kind == HUSK_PENDING)
         call_keep(sandbox, request, row, ret_outcome);
     return status;
+}
+
+int call_prepare(husk_sandbox *sandbox, const struct call_request *request,
+                 const struct husk_image_func *row, struct husk_outcome *ret_outcome,
+                 struct husk_error *err) {
+    int status = prepare_run(sandbox, request->limits, ret_outcome, err);
+    if (status == 0 && ret_outcome->kind == HUSK_PENDING)
+        call_keep(sandbox, request, row, ret_outcome);
+    return status;
+}
+
+void *call_exchange(const husk_sandbox *sandbox, uint64_t routine_gva) {
+    const struct husk_image_routines *routines = &sandbox->image->code->routines;
+    for (const struct call_frame *frame = sandbox->calls.frame; frame != NULL;
+         frame = frame->parent)
+        if (frame->thunk_gva == routines->many_gva || frame->thunk_gva == routines->bytes_gva)
+            return NULL;
+    return routine_gva != 0 ? sandbox->machine->arena.mailbox->exchange : NULL;
+}
+
+int call_routine(husk_sandbox *sandbox, const struct call_routine *routine,
+                 struct husk_outcome *ret_outcome, struct husk_error *err) {
+    int status =
+        run_call(sandbox, routine->gva, routine->code_gva, routine->limits, ret_outcome, err);
+    if (status == 0 && ret_outcome->kind != HUSK_RETURNED)
+        step_ended(sandbox, CALL_STEP_EXPORT, ret_outcome);
+    if (status == 0 && ret_outcome->kind == HUSK_PENDING)
+        sandbox->calls.pending.row = routine->row;
+    return status;
+}
+
+const struct husk_image_func *call_row(const husk_sandbox *sandbox, husk_func func) {
+    return callable(sandbox->image->code, func);
 }
 
 int call_go_on(husk_sandbox *sandbox, struct husk_value *results, struct husk_outcome *ret_outcome,
@@ -354,9 +386,9 @@ int call_go_on(husk_sandbox *sandbox, struct husk_value *results, struct husk_ou
 int call_within(husk_sandbox *sandbox, const struct call_request *request,
                 struct husk_outcome *ret_outcome, struct husk_error *err) {
     const struct husk_image_func *row = NULL;
-    int status = check_state(sandbox, err);
+    int status = call_check_state(sandbox, err);
     if (status == 0)
-        status = check_call(sandbox, request, &row, err);
+        status = call_check(sandbox, request, &row, err);
     return status != 0 ? status : call_checked(sandbox, request, row, ret_outcome, err);
 }
 
@@ -389,11 +421,11 @@ static int call_run(husk_sandbox *sandbox, const struct husk_call *call,
                                    .results = call->results,
                                    .results_count = call->results_count,
                                    .limits = &limits};
-    int status = check_state(sandbox, err);
+    int status = call_check_state(sandbox, err);
     if (status == 0)
         status = call_find(sandbox, call, &request.func, err);
     if (status == 0)
-        status = check_call(sandbox, &request, &row, err);
+        status = call_check(sandbox, &request, &row, err);
     if (status == 0)
         status = call_limits_make(call->limits, &limits, err);
     if (status != 0)
