@@ -138,18 +138,6 @@ static int read_pair(const struct exchange *exchange, uint64_t addr, struct gues
     return 0;
 }
 
-int exchange_keep_output(struct exchange *exchange, const uint8_t *bytes, uint64_t count,
-                         struct husk_error *err) {
-    exchange->copy = malloc((size_t)count + 1);
-    if (exchange->copy == NULL)
-        return error_set(err, HUSK_E_NOMEM, "no memory for a result of %llu bytes",
-                         (unsigned long long)count);
-    memcpy(exchange->copy, bytes, count);
-    exchange->copy[count] = 0;
-    exchange->copy_count = (size_t)count;
-    return 0;
-}
-
 static int copy_output(struct exchange *exchange, struct husk_error *err) {
     const struct guest_block *output = &exchange->output;
     uint8_t *span;
@@ -216,7 +204,7 @@ static bool accept_release(const struct exchange *exchange, struct guest_block *
 }
 
 /* Take the results of the step's call, and go on to the next step. */
-int exchange_accept(struct exchange *exchange, struct husk_error *err) {
+static int exchange_accept(struct exchange *exchange, struct husk_error *err) {
     int status = 0;
     switch (exchange->step) {
     case EXCHANGE_ALLOCATE:
@@ -280,6 +268,12 @@ static void exchange_end(struct exchange *exchange) {
         *spare = exchange->input;
 }
 
+/* The routine has returned. If it ended early, go on with what its last call gave. */
+static int accept_routine(struct exchange *exchange, struct husk_error *err) {
+    int status = routine_take(exchange, err);
+    return status == 0 && exchange->step != EXCHANGE_DONE ? exchange_accept(exchange, err) : status;
+}
+
 static int run_routine(struct exchange *exchange, const struct call_limits *limits,
                        struct husk_outcome *ret_outcome, struct husk_error *err) {
     husk_sandbox *sandbox = exchange->sandbox;
@@ -289,7 +283,7 @@ static int run_routine(struct exchange *exchange, const struct call_limits *limi
     int status = call_routine(sandbox, &routine, ret_outcome, err);
     if (status != 0 || ret_outcome->kind != HUSK_RETURNED)
         return status;
-    return routine_accept(exchange, err);
+    return accept_routine(exchange, err);
 }
 
 static int run_step(struct exchange *exchange, const struct call_limits *limits,
@@ -362,7 +356,7 @@ int exchange_go_on(struct exchange *exchange, const struct call_limits *limits,
     if (exchange->run == EXCHANGE_RUNS_CALL)
         status = exchange_accept(exchange, err);
     else if (exchange->run == EXCHANGE_RUNS_ROUTINE)
-        status = routine_accept(exchange, err);
+        status = accept_routine(exchange, err);
     return status == 0 ? exchange_run(exchange, limits, ret_outcome, err) : status;
 }
 

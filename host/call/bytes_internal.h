@@ -47,18 +47,16 @@ static inline struct husk_value value_of_number(const struct exchange *exchange,
                : (struct husk_value){.type = HUSK_I32, .of.i32 = (int32_t)number};
 }
 
-/* bytes.c. Take the results of the step's call, and go on to the next step. */
-int exchange_accept(struct exchange *exchange, struct husk_error *err);
-/* Copy the output to the heap. HUSK_E_NOMEM. */
-int exchange_keep_output(struct exchange *exchange, const uint8_t *bytes, uint64_t count,
-                         struct husk_error *err);
-
 /* bytes_routine.c. Put the next steps into the sandbox's exchange (abi/exchange.h), for the
  * image's routine. False: make the step's call alone. */
 bool routine_put(const struct exchange *exchange);
-/* The routine has returned: at the end, or with the results of the step's call. Take them. */
-int routine_accept(struct exchange *exchange, struct husk_error *err);
+/* The routine has returned: at EXCHANGE_DONE, or in a step of which the exchange then has the
+ * results. The output is taken over if the routine copied it. HUSK_E_GUEST, HUSK_E_NOMEM. */
+int routine_take(struct exchange *exchange, struct husk_error *err);
 /* The routine has not returned: take over which step it was in. */
 void routine_left(struct exchange *exchange);
+/* Copy the output to the heap. HUSK_E_NOMEM. */
+int exchange_keep_output(struct exchange *exchange, const uint8_t *bytes, uint64_t count,
+                         struct husk_error *err);
 
 #endif

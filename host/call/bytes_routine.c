@@ -62,6 +62,18 @@ static bool head_make(const struct exchange *exchange, struct husk_exchange_byte
             target_find(exchange, exports->release, &ret_head->release));
 }
 
+int exchange_keep_output(struct exchange *exchange, const uint8_t *bytes, uint64_t count,
+                         struct husk_error *err) {
+    exchange->copy = malloc((size_t)count + 1);
+    if (exchange->copy == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for a result of %llu bytes",
+                         (unsigned long long)count);
+    memcpy(exchange->copy, bytes, count);
+    exchange->copy[count] = 0;
+    exchange->copy_count = (size_t)count;
+    return 0;
+}
+
 bool routine_put(const struct exchange *exchange) {
     husk_sandbox *sandbox = exchange->sandbox;
     struct husk_exchange_bytes head;
@@ -108,7 +120,7 @@ static int routine_output(struct exchange *exchange, const struct husk_exchange_
     return exchange_keep_output(exchange, area + HUSK_EXCHANGE_HEAD_BYTES, count, err);
 }
 
-int routine_accept(struct exchange *exchange, struct husk_error *err) {
+int routine_take(struct exchange *exchange, struct husk_error *err) {
     struct husk_exchange_bytes head;
     routine_took(exchange, &head);
     int status = exchange->step > EXCHANGE_EXPORT ? routine_output(exchange, &head, err) : 0;
@@ -121,7 +133,7 @@ int routine_accept(struct exchange *exchange, struct husk_error *err) {
     }
     for (int i = 0; i < 2; i++)
         exchange->results[i] = value_of_result(exchange, head.results[i]);
-    return exchange_accept(exchange, err);
+    return 0;
 }
 
 void routine_left(struct exchange *exchange) {
