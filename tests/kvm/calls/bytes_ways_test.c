@@ -34,10 +34,13 @@ enum answer {
     ANSWERS
 };
 
+/* No call asks more. */
+#define QUESTIONS_MAX 12
+
 enum { FORM_PACKED, FORM_PAIR, FORM_TWO, FORMS };
 enum { FREES_NOT, FREES_POST, FREES_FREE, FREES_REALLOC, FREES_BOTH, FREES };
 
-/* P is i32 or i64, B the type with which lengths and addresses are stored. */
+/* P is i32 or i64. */
 #define PART_HEAD                                                                                  \
     "(module (import \"env\" \"step\" (func $step (param i32) (result i32)))"                      \
     "(tag $t (export \"t\") (param i32))"                                                          \
@@ -314,13 +317,22 @@ static bool compare(struct side sides[WAYS], enum answer answer, int at, size_t 
     return sides[0].asked > at;
 }
 
+/* In emulated machines only each n-th. */
+static bool is_left_out(void) {
+    static uint32_t count;
+    const char *rounds = getenv("HUSK_TEST_ROUNDS");
+    return rounds != NULL && strtoul(rounds, NULL, 10) < 1000 && count++ % 19 != 0;
+}
+
 /* Each question gets each answer, in a first call and in one that finds a block from before. */
 static void compare_all(struct side sides[WAYS], bool keeps) {
     static const size_t counts[] = {5, 0, 65277, 65280, 65281, 70000};
     struct husk_error err;
     for (enum answer answer = 0; answer < ANSWERS; answer++) {
         bool was_asked = true;
-        for (int at = 0; was_asked; at++) {
+        for (int at = 0; was_asked && at < QUESTIONS_MAX; at++) {
+            if (is_left_out())
+                continue;
             for (int i = 0; i < WAYS; i++)
                 CHECK_OK(husk_sandbox_restore(sides[i].sandbox, sides[i].image, &err), err);
             was_asked = compare(sides, answer, at, counts[at % 2], keeps);

@@ -12,6 +12,8 @@
 #include "pending_lab.h"
 
 #define MANY 1000u
+/* Emulated machines take long to enter the guest. */
+#define LIMIT_NS 300000000
 
 static const char module[] =
     "(module"
@@ -288,7 +290,7 @@ TEST(one_deadline_for_all) {
         size_t returned;
         lab_open(&lab, way);
         numbers_set();
-        limits.wall_ns = 20000000;
+        limits.wall_ns = LIMIT_NS;
         lab.answer = ANSWER_SPIN;
         lab.at = 7;
         CHECK_OK(many_within(&lab, "ends", 100, 100, 100, &limits, &returned), lab.wat.err);
@@ -378,7 +380,7 @@ static void spin_inside(struct lab *lab, husk_sandbox *sandbox) {
     struct husk_outcome outcome = HUSK_OUTCOME_INIT;
     struct husk_limits limits = HUSK_LIMITS_INIT;
     const struct husk_value args[2] = {value_i32(60), value_i32(70)};
-    limits.wall_ns = 10000000;
+    limits.wall_ns = LIMIT_NS;
     lab->answer = ANSWER_SPIN;
     lab->at = 70;
     CHECK_OK(husk_call_many(sandbox,
