@@ -202,7 +202,7 @@ struct husk_many {
  *
  * Errors are those of husk_call(), before the first call. HUSK_E_TYPE: an argument of any call, or
  * the number of values, does not fit. HUSK_E_GUEST: the guest's code made another number of calls
- * than it was told, which no compiled module does. After HUSK_E_SYS and HUSK_E_GUEST,
+ * than it was told, which no compiled module does. After HUSK_E_SYS, HUSK_E_NOMEM and HUSK_E_GUEST,
  * many->returned tells how many calls are known to have returned. */
 HUSK_API int husk_call_many(husk_sandbox *sandbox, const struct husk_call *call,
                             struct husk_many *many, struct husk_outcome *ret_outcome,

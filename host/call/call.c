@@ -84,7 +84,7 @@ void call_give(const struct call_limits *limits, struct husk_outcome *outcome,
                 offsetof(struct husk_outcome, message) + strlen(outcome->message) + 1);
 }
 
-int call_check_state(const husk_sandbox *sandbox, struct husk_error *err) {
+static int check_state(const husk_sandbox *sandbox, struct husk_error *err) {
     int status = sandbox_check_usable(sandbox, err);
     if (status != 0)
         return status;
@@ -140,7 +140,7 @@ int husk_sandbox_start(husk_sandbox *sandbox, const struct husk_limits *options,
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_start: a NULL argument");
     int status = output_check("husk_outcome", ret_outcome, err);
     if (status == 0)
-        status = call_check_state(sandbox, err);
+        status = check_state(sandbox, err);
     if (status == 0 && sandbox->calls.frame != NULL)
         status = error_set(err, HUSK_E_STATE,
                            calls_stand_still(&sandbox->calls)
@@ -163,7 +163,7 @@ int sandbox_start_instance(husk_sandbox *sandbox, uint32_t instance_idx,
                            const struct husk_limits *options, struct husk_outcome *ret_outcome,
                            struct husk_error *err) {
     struct call_limits limits;
-    int status = call_check_state(sandbox, err);
+    int status = check_state(sandbox, err);
     if (status == 0 && instance_idx == 0 && sandbox->image->code->instances_count == 0)
         return husk_sandbox_start(sandbox, options, ret_outcome, err);
     if (status == 0 && sandbox->calls.frame != NULL)
@@ -187,6 +187,7 @@ int sandbox_start_instance(husk_sandbox *sandbox, uint32_t instance_idx,
     return status;
 }
 
+/* The row of a function that can be called. NULL: image_func_refuse() says why it cannot. */
 static inline const struct husk_image_func *callable(const struct image_code *code,
                                                      husk_func func) {
     const struct husk_image_func *row = image_func_row(code, func);
@@ -247,9 +248,9 @@ static inline int prepare_run(husk_sandbox *sandbox, const struct call_limits *l
     return status;
 }
 
-/* Check a call, after call_check_state(). ret_row: the function's row. */
-int call_check(const husk_sandbox *sandbox, const struct call_request *request,
-               const struct husk_image_func **ret_row, struct husk_error *err) {
+/* Check a call, after check_state(). ret_row: the function's row. */
+static int check_call(const husk_sandbox *sandbox, const struct call_request *request,
+                      const struct husk_image_func **ret_row, struct husk_error *err) {
     const struct husk_image_func *row = callable(sandbox->image->code, request->func);
     if (row == NULL)
         return image_func_refuse(sandbox->image->code, request->func, err);
@@ -323,15 +324,113 @@ static inline int steps_run(husk_sandbox *sandbox, const struct call_request *re
     return status;
 }
 
-int call_checked(husk_sandbox *sandbox, const struct call_request *request,
-                 const struct husk_image_func *row, struct husk_outcome *ret_outcome,
-                 struct husk_error *err) {
+static int call_checked(husk_sandbox *sandbox, const struct call_request *request,
+                        const struct husk_image_func *row, struct husk_outcome *ret_outcome,
+                        struct husk_error *err) {
     int status = steps_run(sandbox, request, row, ret_outcome, err);
-    if (status == 0 && ret_outcome->kind == HUSK_RETURNED && request->results != NULL)
+    if (status == 0 && ret_outcome->kind == HUSK_RETURNED)
         export_results(sandbox, row, request->results);
     else if (status == 0 && ret_outcome->kind == HUSK_PENDING)
         call_keep(sandbox, request, row, ret_outcome);
     return status;
+}
+
+int call_go_on(husk_sandbox *sandbox, struct husk_value *results, struct husk_outcome *ret_outcome,
+               struct husk_error *err) {
+    const struct call_pending *pending = &sandbox->calls.pending;
+    const struct call_request request = {
+        .args = pending->args, .args_count = pending->args_count, .limits = &pending->limits};
+    int status = 0;
+    step_ended(sandbox, pending->step, ret_outcome);
+    if (pending->row == NULL || ret_outcome->kind != HUSK_RETURNED)
+        return 0;
+    if (pending->step != CALL_STEP_EXPORT)
+        status = steps_run(sandbox, &request, pending->row, ret_outcome, err);
+    if (status == 0 && ret_outcome->kind == HUSK_RETURNED)
+        export_results(sandbox, pending->row, results);
+    return status;
+}
+
+int call_within(husk_sandbox *sandbox, const struct call_request *request,
+                struct husk_outcome *ret_outcome, struct husk_error *err) {
+    const struct husk_image_func *row = NULL;
+    int status = check_state(sandbox, err);
+    if (status == 0)
+        status = check_call(sandbox, request, &row, err);
+    return status != 0 ? status : call_checked(sandbox, request, row, ret_outcome, err);
+}
+
+int call_find(const husk_sandbox *sandbox, const struct husk_call *call, husk_func *ret_func,
+              struct husk_error *err) {
+    *ret_func = call->func;
+    if (call->name == NULL)
+        return 0; /* image_func_row() checks it */
+    if (call->func.opaque[0] != 0 || call->func.opaque[1] != 0)
+        return error_set(err, HUSK_E_INVAL, "both a name and a husk_func are given");
+    return husk_image_func(sandbox->image, call->name, call->name_bytes, ret_func, err);
+}
+
+int call_explain(const struct husk_call *call, const char *how, int status,
+                 struct husk_error *err) {
+    struct name_text shown;
+    if (status == 0 || call->name == NULL)
+        return status;
+    name_show(&shown, call->name, name_length(call->name, call->name_bytes));
+    return error_while(err, status, "calling \"%s\"%s", shown.text, how);
+}
+
+static int call_run(husk_sandbox *sandbox, const struct husk_call *call,
+                    struct husk_outcome *ret_outcome, struct husk_error *err) {
+    struct call_limits limits;
+    struct husk_outcome outcome;
+    const struct husk_image_func *row = NULL;
+    struct call_request request = {.args = call->args,
+                                   .args_count = call->args_count,
+                                   .results = call->results,
+                                   .results_count = call->results_count,
+                                   .limits = &limits};
+    int status = check_state(sandbox, err);
+    if (status == 0)
+        status = call_find(sandbox, call, &request.func, err);
+    if (status == 0)
+        status = check_call(sandbox, &request, &row, err);
+    if (status == 0)
+        status = call_limits_make(call->limits, &limits, err);
+    if (status != 0)
+        return status;
+    status = call_checked(sandbox, &request, row, &outcome, err);
+    call_limits_done(&limits);
+    if (status == 0)
+        call_give(&limits, &outcome, ret_outcome);
+    return status;
+}
+
+int husk_call(husk_sandbox *sandbox, const struct husk_call *call, struct husk_outcome *ret_outcome,
+              struct husk_error *err) {
+    struct husk_call copy;
+    if (sandbox == NULL || call == NULL || ret_outcome == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_call: a NULL argument");
+    int status = output_check("husk_outcome", ret_outcome, err);
+    if (status == 0)
+        status = call_read(call, &copy, err);
+    if (status == 0 && ((copy.args == NULL && copy.args_count > 0) ||
+                        (copy.results == NULL && copy.results_count > 0)))
+        status = error_set(err, HUSK_E_INVAL, "husk_call: args or results are NULL");
+    if (status != 0)
+        return status;
+    status = call_run(sandbox, &copy, ret_outcome, err);
+    return call_explain(&copy, "", status, err);
+}
+
+void husk_interrupt(husk_sandbox *sandbox) {
+    atomic_store(&sandbox->calls.is_interrupted, true);
+    kicker_kick(&sandbox->machine->kicker);
+}
+
+/* ---- for calls that make several ---- */
+
+int call_check_state(const husk_sandbox *sandbox, struct husk_error *err) {
+    return check_state(sandbox, err);
 }
 
 int call_prepare(husk_sandbox *sandbox, const struct call_request *request,
@@ -365,96 +464,4 @@ int call_routine(husk_sandbox *sandbox, const struct call_routine *routine,
 
 const struct husk_image_func *call_row(const husk_sandbox *sandbox, husk_func func) {
     return callable(sandbox->image->code, func);
-}
-
-int call_go_on(husk_sandbox *sandbox, struct husk_value *results, struct husk_outcome *ret_outcome,
-               struct husk_error *err) {
-    const struct call_pending *pending = &sandbox->calls.pending;
-    const struct call_request request = {
-        .args = pending->args, .args_count = pending->args_count, .limits = &pending->limits};
-    int status = 0;
-    step_ended(sandbox, pending->step, ret_outcome);
-    if (pending->row == NULL || ret_outcome->kind != HUSK_RETURNED)
-        return 0;
-    if (pending->step != CALL_STEP_EXPORT)
-        status = steps_run(sandbox, &request, pending->row, ret_outcome, err);
-    if (status == 0 && ret_outcome->kind == HUSK_RETURNED)
-        export_results(sandbox, pending->row, results);
-    return status;
-}
-
-int call_within(husk_sandbox *sandbox, const struct call_request *request,
-                struct husk_outcome *ret_outcome, struct husk_error *err) {
-    const struct husk_image_func *row = NULL;
-    int status = call_check_state(sandbox, err);
-    if (status == 0)
-        status = call_check(sandbox, request, &row, err);
-    return status != 0 ? status : call_checked(sandbox, request, row, ret_outcome, err);
-}
-
-int call_find(const husk_sandbox *sandbox, const struct husk_call *call, husk_func *ret_func,
-              struct husk_error *err) {
-    *ret_func = call->func;
-    if (call->name == NULL)
-        return 0; /* image_func_row() checks it */
-    if (call->func.opaque[0] != 0 || call->func.opaque[1] != 0)
-        return error_set(err, HUSK_E_INVAL, "both a name and a husk_func are given");
-    return husk_image_func(sandbox->image, call->name, call->name_bytes, ret_func, err);
-}
-
-int call_explain(const struct husk_call *call, const char *how, int status,
-                 struct husk_error *err) {
-    struct name_text shown;
-    if (status == 0 || call->name == NULL)
-        return status;
-    name_show(&shown, call->name, name_length(call->name, call->name_bytes));
-    return error_while(err, status, "calling \"%s\"%s", shown.text, how);
-}
-
-static int call_run(husk_sandbox *sandbox, const struct husk_call *call,
-                    struct husk_outcome *ret_outcome, struct husk_error *err) {
-    struct call_limits limits;
-    struct husk_outcome outcome;
-    const struct husk_image_func *row = NULL;
-    struct call_request request = {.args = call->args,
-                                   .args_count = call->args_count,
-                                   .results = call->results,
-                                   .results_count = call->results_count,
-                                   .limits = &limits};
-    int status = call_check_state(sandbox, err);
-    if (status == 0)
-        status = call_find(sandbox, call, &request.func, err);
-    if (status == 0)
-        status = call_check(sandbox, &request, &row, err);
-    if (status == 0)
-        status = call_limits_make(call->limits, &limits, err);
-    if (status != 0)
-        return status;
-    status = call_checked(sandbox, &request, row, &outcome, err);
-    call_limits_done(&limits);
-    if (status == 0)
-        call_give(&limits, &outcome, ret_outcome);
-    return status;
-}
-
-int husk_call(husk_sandbox *sandbox, const struct husk_call *call, struct husk_outcome *ret_outcome,
-              struct husk_error *err) {
-    struct husk_call copy;
-    if (sandbox == NULL || call == NULL || ret_outcome == NULL)
-        return error_set(err, HUSK_E_INVAL, "husk_call: a NULL argument");
-    int status = output_check("husk_outcome", ret_outcome, err);
-    if (status == 0)
-        status = call_read(call, &copy, err);
-    if (status == 0 && ((copy.args == NULL && copy.args_count > 0) ||
-                        (copy.results == NULL && copy.results_count > 0)))
-        status = error_set(err, HUSK_E_INVAL, "husk_call: args or results are NULL");
-    if (status != 0)
-        return status;
-    status = call_run(sandbox, &copy, ret_outcome, err);
-    return call_explain(&copy, "", status, err);
-}
-
-void husk_interrupt(husk_sandbox *sandbox) {
-    atomic_store(&sandbox->calls.is_interrupted, true);
-    kicker_kick(&sandbox->machine->kicker);
 }

@@ -21,7 +21,7 @@ struct call_request {
     husk_func func;
     const struct husk_value *args;
     size_t args_count;
-    struct husk_value *results; /* call_checked(): NULL: nobody wants them */
+    struct husk_value *results;
     size_t results_count;
     const struct call_limits *limits;
 };
@@ -58,16 +58,9 @@ int call_explain(const struct husk_call *call, const char *how, int status, stru
 int call_within(husk_sandbox *sandbox, const struct call_request *request,
                 struct husk_outcome *ret_outcome, struct husk_error *err);
 
-/* The parts of call_within(). First the checks: of the sandbox, then of the function, the arguments
- * and the room for results. *ret_row: the function's row. */
+/* The checks of the sandbox that call_within() makes: HUSK_E_STATE, HUSK_E_POISONED,
+ * HUSK_E_LIMIT. */
 int call_check_state(const husk_sandbox *sandbox, struct husk_error *err);
-int call_check(const husk_sandbox *sandbox, const struct call_request *request,
-               const struct husk_image_func **ret_row, struct husk_error *err);
-/* Then all steps of a checked call. */
-int call_checked(husk_sandbox *sandbox, const struct call_request *request,
-                 const struct husk_image_func *row, struct husk_outcome *ret_outcome,
-                 struct husk_error *err);
-
 /* Take only the steps before a call. If one does not return, the call must not be made. If it is
  * pending, husk_call_resume() makes the call later; with row NULL, only the steps. */
 int call_prepare(husk_sandbox *sandbox, const struct call_request *request,

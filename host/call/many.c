@@ -8,6 +8,7 @@
  * guest's word, limited by the number that it was to make. Rows are only read as values.
  */
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "call.h"
@@ -28,6 +29,7 @@ struct batch {
     struct husk_functype type;
     const struct husk_value *args; /* of all calls; borrowed, as are the results */
     struct husk_value *results;    /* NULL: nobody wants them */
+    struct husk_value *unwanted;   /* room for those of one call, if run_single() needs it; owned */
     size_t count, returned;
     const struct call_limits *limits;
 };
@@ -49,8 +51,14 @@ static struct call_request batch_next(const struct batch *batch) {
 
 static int run_single(struct batch *batch, struct husk_outcome *ret_outcome,
                       struct husk_error *err) {
-    const struct call_request request = batch_next(batch);
-    int status = call_checked(batch->sandbox, &request, batch->row, ret_outcome, err);
+    struct call_request request = batch_next(batch);
+    if (batch->results == NULL && batch->unwanted == NULL)
+        batch->unwanted = malloc((batch->type.results_count + 1) * sizeof *batch->unwanted);
+    if (batch->results == NULL && batch->unwanted == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for results that nobody wants");
+    if (batch->results == NULL)
+        request.results = batch->unwanted;
+    int status = call_within(batch->sandbox, &request, ret_outcome, err);
     if (status == 0 && ret_outcome->kind == HUSK_RETURNED)
         batch->returned++;
     return status;
@@ -216,6 +224,7 @@ static int batch_all(struct batch *batch, const struct husk_call *call, bool *ha
     batch->limits = &limits;
     *has_begun = true;
     status = batch_run(batch, &outcome, err);
+    free(batch->unwanted);
     call_limits_done(&limits);
     if (status == 0)
         call_give(&limits, &outcome, ret_outcome);
