@@ -286,6 +286,13 @@ struct husk_image_unwind_x86_64 {
     uint32_t rbp_offset;
 };
 
+/* Routines of guest/exchange.c (abi/exchange.h), which the host enters in place of a call thunk. 0:
+ * a routine is not there. */
+struct husk_image_routines {
+    uint32_t many_gva;
+    uint32_t bytes_gva;
+};
+
 struct husk_image_line_row {
     uint32_t wasm_offset; /* from the start of the input */
     uint32_t file_idx;    /* in "source_files"; UINT32_MAX ends a range */
@@ -308,6 +315,7 @@ _Static_assert(sizeof(struct husk_image_tag) == 8, "image format");
 _Static_assert(sizeof(struct husk_image_code_row) == 12, "image format");
 _Static_assert(sizeof(struct husk_image_inlined_row) == 8, "image format");
 _Static_assert(sizeof(struct husk_image_inlined_call) == 12, "image format");
+_Static_assert(sizeof(struct husk_image_routines) == 8, "image format");
 _Static_assert(sizeof(struct husk_image_unwind_x86_64) == 16, "image format");
 _Static_assert(sizeof(struct husk_image_line_row) == 16, "image format");
 #endif

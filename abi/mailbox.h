@@ -19,6 +19,8 @@
 #ifndef HUSK_ABI_MAILBOX_H
 #define HUSK_ABI_MAILBOX_H
 
+#include "exchange.h"
+
 #define HUSK_SLOT_BYTES 16
 #define HUSK_MAX_SLOTS 1024 /* >= the 1,000 parameters or results that wasm limits allow */
 
@@ -29,7 +31,8 @@
 #define HUSK_MBOX_IMPORT_IDX 40
 #define HUSK_MBOX_CALL_SLOTS 0x1000
 #define HUSK_MBOX_HOST_SLOTS 0x5000
-#define HUSK_MBOX_BYTES 0x9000
+#define HUSK_MBOX_EXCHANGE 0x9000 /* abi/exchange.h */
+#define HUSK_MBOX_BYTES (HUSK_MBOX_EXCHANGE + HUSK_EXCHANGE_BYTES)
 
 /* services: op, arguments -> ret */
 /* arg[0] memory index, arg[1] delta in wasm pages -> old size in pages, or ~0 */
@@ -61,6 +64,7 @@ struct husk_mailbox {
     uint8_t pad2[HUSK_MBOX_CALL_SLOTS - 48];
     struct husk_slot call_slots[HUSK_MAX_SLOTS];
     struct husk_slot host_slots[HUSK_MAX_SLOTS];
+    uint8_t exchange[HUSK_EXCHANGE_BYTES];
 };
 
 _Static_assert(offsetof(struct husk_mailbox, service_arg) == HUSK_MBOX_SERVICE_ARG,
@@ -70,6 +74,7 @@ _Static_assert(offsetof(struct husk_mailbox, service_ret) == HUSK_MBOX_SERVICE_R
 _Static_assert(offsetof(struct husk_mailbox, import_idx) == HUSK_MBOX_IMPORT_IDX, "mailbox layout");
 _Static_assert(offsetof(struct husk_mailbox, call_slots) == HUSK_MBOX_CALL_SLOTS, "mailbox layout");
 _Static_assert(offsetof(struct husk_mailbox, host_slots) == HUSK_MBOX_HOST_SLOTS, "mailbox layout");
+_Static_assert(offsetof(struct husk_mailbox, exchange) == HUSK_MBOX_EXCHANGE, "mailbox layout");
 _Static_assert(sizeof(struct husk_mailbox) == HUSK_MBOX_BYTES, "mailbox layout");
 #endif
 #endif

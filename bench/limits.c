@@ -43,6 +43,7 @@ int bench_limits(const struct bench *bench) {
            "unit", "p10", "median", "p90", "limit");
     int result = 0;
     result |= limits_restore(bench);
+    result |= limits_calls(bench);
     result |= limits_cold(bench);
     result |= limits_touch(bench);
     result |= limits_parked(bench);

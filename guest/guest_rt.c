@@ -14,6 +14,7 @@ enum {
 EMBEDDED(guest_entry);
 EMBEDDED(guest_runtime_0);
 EMBEDDED(guest_runtime_1);
+EMBEDDED(guest_exchange);
 EMBEDDED(guest_throw_entry);
 EMBEDDED(guest_throw);
 
@@ -27,9 +28,10 @@ uint32_t guest_objects(uint64_t cpu_features, bool has_exceptions,
     ret_objects[GUEST_RUNTIME_IDX] = (cpu_features >> CPU_AVX2 & 1) != 0
                                          ? embedded(guest_runtime_1, guest_runtime_1_end)
                                          : embedded(guest_runtime_0, guest_runtime_0_end);
+    ret_objects[2] = embedded(guest_exchange, guest_exchange_end);
     if (!has_exceptions)
-        return GUEST_RUNTIME_IDX + 1;
-    ret_objects[2] = embedded(guest_throw_entry, guest_throw_entry_end);
-    ret_objects[3] = embedded(guest_throw, guest_throw_end);
-    return 4;
+        return 3;
+    ret_objects[3] = embedded(guest_throw_entry, guest_throw_entry_end);
+    ret_objects[4] = embedded(guest_throw, guest_throw_end);
+    return 5;
 }

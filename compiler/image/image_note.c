@@ -152,7 +152,7 @@ static void add_imports_exports(struct note_writer *writer) {
     for (uint32_t i = 0; i < program->exports_count; i++) {
         const struct wasm_export *export = &program->exports[i];
         struct husk_image_export row = {.name = add_bytes(writer, export->name),
-                                        .kind = (uint32_t) export->kind,
+                                        .kind = (uint32_t)export->kind,
                                         .idx = export->idx};
         if (program->export_instances != NULL)
             row.instance = program->export_instances[i];
@@ -289,6 +289,7 @@ int image_note_make(const struct image_input *input, struct buf *note, struct hu
                linked->inlined_calls_count * sizeof linked->inlined_calls[0]);
     buf_append(&writer.records[HUSK_REC_UNWIND], linked->unwind_rows,
                linked->unwind_rows_count * sizeof linked->unwind_rows[0]);
+    buf_append(&writer.records[HUSK_REC_ROUTINES], &linked->routines, sizeof linked->routines);
     add_instances(&writer);
     for (uint32_t i = 0; i < writer.program->instances_count && status == 0; i++)
         status = wasm_lines_read(&writer.program->instances[i], &writer.records[HUSK_REC_STRINGS],

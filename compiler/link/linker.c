@@ -371,6 +371,12 @@ static int find_fixed(struct linker *linker) {
     if (linker->plan->exception_gva != 0 &&
         !symbols_find(&linker->symbols, "husk.throw_host", &throw_host))
         return error_set(linker->err, HUSK_E_COMPILER, "the guest runtime cannot throw");
+    uint64_t many = 0, bytes = 0;
+    if (!symbols_find(&linker->symbols, "husk.many", &many) ||
+        !symbols_find(&linker->symbols, "husk.bytes", &bytes))
+        return error_set(linker->err, HUSK_E_COMPILER, "the guest runtime has no routines");
+    out->routines =
+        (struct husk_image_routines){.many_gva = (uint32_t)many, .bytes_gva = (uint32_t)bytes};
     out->throw_gva = (uint32_t)throw_host;
     out->entry_gva = (uint32_t)entry;
     out->resume_gva = (uint32_t)resume;

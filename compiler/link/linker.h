@@ -32,7 +32,8 @@ struct linked {
     uint32_t *thunk_gva;         /* by type index; 0: none */
     uint32_t *instance_init_gva; /* by instance; 0: none */
     uint32_t entry_gva, resume_gva, init_gva, init_thunk_gva;
-    uint32_t throw_gva;          /* 0: a program without exceptions */
+    uint32_t throw_gva; /* 0: a program without exceptions */
+    struct husk_image_routines routines;
     struct link_symbol *symbols; /* ascending by gva */
     uint32_t symbols_count;
     struct husk_image_code_row *code_rows;

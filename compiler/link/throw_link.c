@@ -85,7 +85,7 @@ static void make_roots(const struct plan *plan, struct throw_image *image) {
         if (is_exnref(program_elem(program, i)->elem_type))
             add_root(image, plan->elems[i].base_gva, plan->elems[i].size_gva, 0);
     add_root(image, HUSK_MAILBOX_GVA + HUSK_MBOX_CALL_SLOTS, 0,
-             (HUSK_MBOX_BYTES - HUSK_MBOX_CALL_SLOTS) / 8);
+             (HUSK_MBOX_EXCHANGE - HUSK_MBOX_CALL_SLOTS) / 8);
 }
 
 static void make_tag_values(const struct program *program, struct buf *tag_values) {

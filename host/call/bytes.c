@@ -3,10 +3,12 @@
  * and lengths are checked against its memory before they are used; a guest that lies gets
  * HUSK_E_GUEST.
  *
- * An exchange is a series of calls into the guest: allocate, the export, free. Between two calls
- * all state is in struct exchange, and none on the C stack. exchange_prepare() makes the next call,
- * exchange_accept() takes its results. If a call is pending, the exchange moves to the heap, and
- * pending.c goes on with it.
+ * An exchange is a series of calls into the guest: allocate, the export, free. A routine of the
+ * guest makes them in one entry (abi/exchange.h), as far as input and output have room there. It
+ * may end early, with the results of a step. The steps that are left then have an entry each, as
+ * all of them if there is no routine: exchange_prepare() makes the next call, exchange_accept()
+ * takes its results. All state is in struct exchange, and none on the C stack. If a call is
+ * pending, the exchange moves to the heap, and pending.c goes on with it.
  *
  * A module with cabi_realloc alone cannot free. The canonical ABI never asks for zero bytes of a
  * block, and allocators differ there. wit-bindgen's C does nothing. Its Rust keeps the allocator's
@@ -21,46 +23,13 @@
 #include <string.h>
 
 #include "bytes.h"
-#include "bytes_exports.h"
+#include "bytes_internal.h"
 #include "call.h"
 #include "error.h"
 #include "name_text.h"
 #include "options.h"
+#include "outcome.h"
 #include "sandbox_internal.h"
-
-/* An empty result below this address is no block of the allocator. Rust gives the alignment as the
- * address then. */
-#define NO_BLOCK_BELOW 16u
-
-enum exchange_step {
-    EXCHANGE_ALLOCATE,
-    EXCHANGE_EXPORT,
-    EXCHANGE_FREE_OUTPUT,
-    EXCHANGE_FREE_INPUT,
-    EXCHANGE_DONE
-};
-
-/* One husk_call_bytes() in progress. */
-struct exchange {
-    husk_sandbox *sandbox;
-    const void *bytes; /* the input; borrowed */
-    uint64_t count;
-    bool may_free;
-    struct bytes_exports exports;
-    enum exchange_step step;
-    struct guest_block input, output;
-    uint64_t input_bytes;                  /* size of the input's block */
-    struct husk_value args[4], results[2]; /* of the next call, or of the last one */
-    char *copy;                            /* a copy of the output; owned */
-    size_t copy_count;
-};
-
-/* A pointer or a size, of the width that the module's memory has. */
-static struct husk_value value_of_number(const struct exchange *exchange, uint64_t number) {
-    return exchange->exports.is_64
-               ? (struct husk_value){.type = HUSK_I64, .of.i64 = (int64_t)number}
-               : (struct husk_value){.type = HUSK_I32, .of.i32 = (int32_t)number};
-}
 
 static uint64_t number_of(const struct exchange *exchange, const struct husk_value *value) {
     return exchange->exports.is_64 ? (uint64_t)value->of.i64 : (uint32_t)value->of.i32;
@@ -176,14 +145,7 @@ static int copy_output(struct exchange *exchange, struct husk_error *err) {
         return error_set(err, HUSK_E_GUEST,
                          "the result, %llu bytes at address %llu, is outside of the guest's memory",
                          (unsigned long long)output->bytes, (unsigned long long)output->addr);
-    exchange->copy = malloc((size_t)output->bytes + 1);
-    if (exchange->copy == NULL)
-        return error_set(err, HUSK_E_NOMEM, "no memory for a result of %llu bytes",
-                         (unsigned long long)output->bytes);
-    memcpy(exchange->copy, span, output->bytes);
-    exchange->copy[output->bytes] = 0;
-    exchange->copy_count = output->bytes;
-    return 0;
+    return exchange_keep_output(exchange, span, output->bytes, err);
 }
 
 static int accept_output(struct exchange *exchange, struct husk_error *err) {
@@ -211,7 +173,7 @@ static bool output_is_block(const struct exchange *exchange) {
         return false;
     if (output->bytes == 0) /* cabi_realloc needs a size */
         return exchange->exports.release_kind == BYTES_RELEASE_FREE &&
-               output->addr >= NO_BLOCK_BELOW;
+               output->addr >= HUSK_NO_BLOCK_BELOW;
     return output->addr != 0;
 }
 
@@ -299,26 +261,64 @@ static int exchange_begin(struct exchange *exchange, struct husk_error *err) {
  * once. */
 static void exchange_end(struct exchange *exchange) {
     struct guest_block *spare = &exchange->sandbox->spare;
+    if (exchange->run == EXCHANGE_RUNS_ROUTINE)
+        routine_left(exchange);
     if (input_is_ours(exchange) && exchange->input.bytes > spare->bytes &&
         exchange->step != EXCHANGE_ALLOCATE && exchange->step != EXCHANGE_FREE_INPUT)
         *spare = exchange->input;
 }
 
+/* The routine has returned. If it ended early, go on with what its last call gave. */
+static int accept_routine(struct exchange *exchange, struct husk_error *err) {
+    int status = routine_take(exchange, err);
+    return status == 0 && exchange->step != EXCHANGE_DONE ? exchange_accept(exchange, err) : status;
+}
+
+static int run_routine(struct exchange *exchange, const struct call_limits *limits,
+                       struct husk_outcome *ret_outcome, struct husk_error *err) {
+    husk_sandbox *sandbox = exchange->sandbox;
+    const struct call_routine routine = {.gva = sandbox->image->code->routines.bytes_gva,
+                                         .limits = limits};
+    exchange->run = EXCHANGE_RUNS_ROUTINE;
+    int status = call_routine(sandbox, &routine, ret_outcome, err);
+    if (status != 0 || ret_outcome->kind != HUSK_RETURNED)
+        return status;
+    return accept_routine(exchange, err);
+}
+
+static int run_step(struct exchange *exchange, const struct call_limits *limits,
+                    struct husk_outcome *ret_outcome, struct husk_error *err) {
+    struct call_request request = exchange_prepare(exchange);
+    request.limits = limits;
+    int status = call_within(exchange->sandbox, &request, ret_outcome, err);
+    if (status != 0 || ret_outcome->kind != HUSK_RETURNED)
+        return status;
+    return exchange_accept(exchange, err);
+}
+
+/* Run the next steps: those of the routine, or one. */
+static int run_some(struct exchange *exchange, const struct call_limits *limits,
+                    struct husk_outcome *ret_outcome, struct husk_error *err) {
+    const struct call_request nothing = {.limits = limits};
+    int status = call_check_state(exchange->sandbox, err);
+    exchange->run = EXCHANGE_RUNS_BEFORE;
+    if (status == 0)
+        status = call_prepare(exchange->sandbox, &nothing, NULL, ret_outcome, err);
+    if (status != 0 || ret_outcome->kind != HUSK_RETURNED)
+        return status;
+    exchange->run = EXCHANGE_RUNS_CALL;
+    return routine_put(exchange) ? run_routine(exchange, limits, ret_outcome, err)
+                                 : run_step(exchange, limits, ret_outcome, err);
+}
+
 /* Run the steps up to EXCHANGE_DONE, or until a call does not return: see the outcome. */
 static int exchange_run(struct exchange *exchange, const struct call_limits *limits,
                         struct husk_outcome *ret_outcome, struct husk_error *err) {
-    while (exchange->step != EXCHANGE_DONE) {
-        struct call_request request = exchange_prepare(exchange);
-        request.limits = limits;
-        int status = call_within(exchange->sandbox, &request, ret_outcome, err);
-        if (status == 0 && ret_outcome->kind != HUSK_RETURNED)
-            return 0;
-        if (status == 0)
-            status = exchange_accept(exchange, err);
-        if (status != 0)
-            return status;
-    }
-    return 0;
+    int status = 0;
+    outcome_begin(ret_outcome, HUSK_RETURNED);
+    while (status == 0 && ret_outcome->kind == HUSK_RETURNED && exchange->step != EXCHANGE_DONE)
+        status = run_some(exchange, limits, ret_outcome, err);
+    return status;
 }
 
 static void exchange_free(struct exchange *exchange) {
@@ -352,7 +352,11 @@ struct husk_value *exchange_results(struct exchange *exchange) {
 
 int exchange_go_on(struct exchange *exchange, const struct call_limits *limits,
                    struct husk_outcome *ret_outcome, struct husk_error *err) {
-    int status = exchange_accept(exchange, err);
+    int status = 0;
+    if (exchange->run == EXCHANGE_RUNS_CALL)
+        status = exchange_accept(exchange, err);
+    else if (exchange->run == EXCHANGE_RUNS_ROUTINE)
+        status = accept_routine(exchange, err);
     return status == 0 ? exchange_run(exchange, limits, ret_outcome, err) : status;
 }
 

@@ -5,22 +5,23 @@
 #ifndef HOST_BYTES_EXPORTS_H
 #define HOST_BYTES_EXPORTS_H
 
+#include "exchange.h"
 #include "image_internal.h"
 
 enum bytes_form {
-    BYTES_PACKED_I64,      /* 32-bit memories only */
-    BYTES_POINTER_TO_PAIR, /* of numbers of a pointer's size */
-    BYTES_TWO_NUMBERS,
+    BYTES_PACKED_I64 = HUSK_FORM_PACKED,    /* 32-bit memories only */
+    BYTES_POINTER_TO_PAIR = HUSK_FORM_PAIR, /* of numbers of a pointer's size */
+    BYTES_TWO_NUMBERS = HUSK_FORM_TWO,
     BYTES_FORMS_COUNT
 };
 
 enum bytes_release {
-    BYTES_RELEASE_NONE, /* the module exports no such function */
+    BYTES_RELEASE_NONE = HUSK_RELEASE_NONE, /* the module exports no such function */
     /* cabi_post_NAME(result): the canonical ABI. The called function owns its input and frees it,
      * so nobody else may. */
-    BYTES_RELEASE_POST,
-    BYTES_RELEASE_FREE,
-    BYTES_RELEASE_REALLOC
+    BYTES_RELEASE_POST = HUSK_RELEASE_POST,
+    BYTES_RELEASE_FREE = HUSK_RELEASE_FREE,
+    BYTES_RELEASE_REALLOC = HUSK_RELEASE_REALLOC
 };
 
 struct bytes_exports {

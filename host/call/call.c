@@ -426,3 +426,42 @@ void husk_interrupt(husk_sandbox *sandbox) {
     atomic_store(&sandbox->calls.is_interrupted, true);
     kicker_kick(&sandbox->machine->kicker);
 }
+
+/* ---- for calls that make several ---- */
+
+int call_check_state(const husk_sandbox *sandbox, struct husk_error *err) {
+    return check_state(sandbox, err);
+}
+
+int call_prepare(husk_sandbox *sandbox, const struct call_request *request,
+                 const struct husk_image_func *row, struct husk_outcome *ret_outcome,
+                 struct husk_error *err) {
+    int status = prepare_run(sandbox, request->limits, ret_outcome, err);
+    if (status == 0 && ret_outcome->kind == HUSK_PENDING)
+        call_keep(sandbox, request, row, ret_outcome);
+    return status;
+}
+
+void *call_exchange(const husk_sandbox *sandbox, uint64_t routine_gva) {
+    const struct husk_image_routines *routines = &sandbox->image->code->routines;
+    for (const struct call_frame *frame = sandbox->calls.frame; frame != NULL;
+         frame = frame->parent)
+        if (frame->thunk_gva == routines->many_gva || frame->thunk_gva == routines->bytes_gva)
+            return NULL;
+    return routine_gva != 0 ? sandbox->machine->arena.mailbox->exchange : NULL;
+}
+
+int call_routine(husk_sandbox *sandbox, const struct call_routine *routine,
+                 struct husk_outcome *ret_outcome, struct husk_error *err) {
+    int status =
+        run_call(sandbox, routine->gva, routine->code_gva, routine->limits, ret_outcome, err);
+    if (status == 0 && ret_outcome->kind != HUSK_RETURNED)
+        step_ended(sandbox, CALL_STEP_EXPORT, ret_outcome);
+    if (status == 0 && ret_outcome->kind == HUSK_PENDING)
+        sandbox->calls.pending.row = routine->row;
+    return status;
+}
+
+const struct husk_image_func *call_row(const husk_sandbox *sandbox, husk_func func) {
+    return callable(sandbox->image->code, func);
+}

@@ -3,7 +3,19 @@
 #ifndef HOST_CALL_H
 #define HOST_CALL_H
 
+#include "mailbox.h"
 #include "run.h"
+
+struct husk_image_func;
+
+/* A routine of the guest (abi/exchange.h), which makes the calls by itself. */
+struct call_routine {
+    uint64_t gva, code_gva; /* code_gva: what it gets */
+    /* the function whose results husk_call_resume() takes from the call slots, if the routine
+     * becomes pending; NULL: none */
+    const struct husk_image_func *row;
+    const struct call_limits *limits;
+};
 
 struct call_request {
     husk_func func;
@@ -45,6 +57,23 @@ int call_explain(const struct husk_call *call, const char *how, int status, stru
 /* husk_call() within limits. */
 int call_within(husk_sandbox *sandbox, const struct call_request *request,
                 struct husk_outcome *ret_outcome, struct husk_error *err);
+
+/* The checks of the sandbox that call_within() makes: HUSK_E_STATE, HUSK_E_POISONED,
+ * HUSK_E_LIMIT. */
+int call_check_state(const husk_sandbox *sandbox, struct husk_error *err);
+/* Take only the steps before a call. If one does not return, the call must not be made. If it is
+ * pending, husk_call_resume() makes the call later; with row NULL, only the steps. */
+int call_prepare(husk_sandbox *sandbox, const struct call_request *request,
+                 const struct husk_image_func *row, struct husk_outcome *ret_outcome,
+                 struct husk_error *err);
+/* After call_prepare(): the exchange, if this call may use it. NULL: the image has no such routine,
+ * or a call around this one uses the exchange. */
+void *call_exchange(const husk_sandbox *sandbox, uint64_t routine_gva);
+/* Then run a routine, for which the exchange was filled. */
+int call_routine(husk_sandbox *sandbox, const struct call_routine *routine,
+                 struct husk_outcome *ret_outcome, struct husk_error *err);
+/* The row of a function that can be called. NULL: image_func_refuse() says why it cannot. */
+const struct husk_image_func *call_row(const husk_sandbox *sandbox, husk_func func);
 
 /* End the pending call with a trap, because there is no memory for what it needs to go on. */
 void call_drop_pending(husk_sandbox *sandbox, struct husk_outcome *outcome);

@@ -3,10 +3,12 @@ set(sources
     backtrace.c
     bytes.c
     bytes_exports.c
+    bytes_routine.c
     call.c
     exceptions.c
     guest_code_x86_64.c
     hostcall.c
+    many.c
     outcome.c
     pending.c
     run.c

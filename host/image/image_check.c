@@ -150,6 +150,9 @@ static int check_header(const struct image_code *code, struct husk_error *err) {
     if ((module->flags & HUSK_IMAGE_NEEDS_INIT) != 0 &&
         (module->init_gva == 0 || module->init_thunk_gva == 0))
         return bad_row(err, "module", 0, "needs initialisation, but has no init function");
+    if (!is_code_or_zero(code, code->routines.many_gva) ||
+        !is_code_or_zero(code, code->routines.bytes_gva))
+        return bad_row(err, "routines", 0, "outside the text");
     if (!in_strings(code, module->compiler) || !in_strings(code, module->target_cpu) ||
         !in_strings(code, module->name))
         return bad_row(err, "module", 0, "a name outside the strings");

@@ -107,6 +107,7 @@ struct image_code {
     uint64_t elf_entry;               /* from the ELF header */
     struct husk_image_header header;
     struct husk_image_module module;
+    struct husk_image_routines routines; /* zeros: the image has none */
     struct image_rows records[HUSK_REC_COUNT];
     /* the same rows with their types */
     const uint8_t *strings;

@@ -33,6 +33,7 @@
 #define ROWS_MAX_INLINED_CODE LIMIT_ROWS
 #define ROWS_MAX_INLINED_CALLS LIMIT_ROWS
 #define ROWS_MAX_UNWIND LIMIT_ROWS
+#define ROWS_MAX_ROUTINES 1u
 #define ROWS_MAX_SOURCE_FILES LIMIT_FILES
 #define ROWS_MAX_LINES LIMIT_ROWS
 #define ROWS_MAX_MEMORY_SIZES HUSK_MAX_MEMORIES
@@ -322,6 +323,8 @@ int image_records_read(struct image_code *code, struct husk_error *err) {
         return status;
     set_fields(code);
     memcpy(&code->module, code->records[HUSK_REC_MODULE].rows, sizeof code->module);
+    if (code->records[HUSK_REC_ROUTINES].count == 1)
+        memcpy(&code->routines, code->records[HUSK_REC_ROUTINES].rows, sizeof code->routines);
     return (code->module.flags & HUSK_IMAGE_SNAPSHOT) != 0 ? use_sizes_of_snapshot(code, err)
                                                            : declare_sizes(code, err);
 }

@@ -84,7 +84,8 @@ TEST(mailbox) {
     SAME(HUSK_MBOX_IMPORT_IDX, 40);
     SAME(HUSK_MBOX_CALL_SLOTS, 0x1000);
     SAME(HUSK_MBOX_HOST_SLOTS, 0x5000);
-    SAME(HUSK_MBOX_BYTES, 0x9000);
+    SAME(HUSK_MBOX_EXCHANGE, 0x9000);
+    SAME(HUSK_MBOX_BYTES, 0x19000);
     SAME(HUSK_SERVICE_MEMORY_GROW, 1);
     SAME(HUSK_SERVICE_TABLE_GROW, 2);
     SAME(HUSK_SERVICE_ATOMIC_WAIT, 3);
@@ -330,9 +331,9 @@ TEST(image_records) {
         {"exports", 20, 20, 0},       {"memories", 32, 32, 0},   {"tables", 40, 40, 0},
         {"globals", 16, 16, 0},       {"tags", 8, 8, 0},         {"instances", 24, 24, 0},
         {"code_map", 12, 12, 0},      {"inlined_code", 8, 8, 1}, {"inlined_calls", 12, 12, 1},
-        {"unwind_x86_64", 16, 16, 0}, {"source_files", 8, 8, 1}, {"source_lines", 16, 16, 1},
-        {"memory_sizes", 8, 8, 0},    {"table_sizes", 8, 8, 0},  {"host_state", 1, 1, 0},
-        {"hot_pages", 8, 8, 1}};
+        {"unwind_x86_64", 16, 16, 0}, {"routines", 8, 8, 1},     {"source_files", 8, 8, 1},
+        {"source_lines", 16, 16, 1},  {"memory_sizes", 8, 8, 0}, {"table_sizes", 8, 8, 0},
+        {"host_state", 1, 1, 0},      {"hot_pages", 8, 8, 1}};
     SAME(HUSK_REC_COUNT, sizeof expected / sizeof expected[0]);
     for (uint32_t i = 0; i < HUSK_REC_COUNT; i++) {
         CHECK_STR(image_record_kinds[i].name, expected[i].name);

@@ -195,6 +195,9 @@ TEST(exceptions) {
 TEST(no_exceptions) {
     struct file file = compile("(module (memory 1) (func (export \"f\")))");
     CHECK(file.module.throw_gva == 0 && file.module.exception_gva == 0);
+    const struct husk_image_routines *routines = row(&file, HUSK_REC_ROUTINES, 0);
+    CHECK(segment_at(&file, routines->many_gva) == segment_at(&file, HUSK_TEXT_GVA));
+    CHECK(segment_at(&file, routines->bytes_gva) == segment_at(&file, HUSK_TEXT_GVA));
     CHECK(file.module.exception_values == 0 && file.module.exception_slots_gva == 0);
     uint64_t tags_count = 0;
     image_note_rows(file.note, HUSK_REC_TAGS, &tags_count);

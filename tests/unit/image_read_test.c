@@ -119,6 +119,14 @@ WRONG(global_place, ROW(HUSK_REC_GLOBALS, husk_image_global, 0)->gva = HUSK_MAIL
 WRONG(global_align, ROW(HUSK_REC_GLOBALS, husk_image_global, 0)->gva = HUSK_DATA_GVA + 8)
 WRONG(code_row_func, ROW(HUSK_REC_CODE_MAP, husk_image_code_row, 0)->func_idx = 1000)
 WRONG(code_row_order, ROW(HUSK_REC_CODE_MAP, husk_image_code_row, 0)->code_gva = UINT32_MAX)
+static void add_routines(struct image_builder *b, uint32_t many_gva, uint32_t bytes_gva) {
+    const struct husk_image_routines routines = {many_gva, bytes_gva};
+    builder_row(b, HUSK_REC_ROUTINES, &routines, sizeof routines);
+}
+WRONG(routine_many, add_routines(b, HUSK_TEXT_GVA + 0x100000, 0))
+WRONG(routine_bytes, add_routines(b, HUSK_TEXT_GVA, HUSK_DATA_GVA))
+WRONG(routine_low, add_routines(b, 1, 0))
+WRONG(routines_twice, (add_routines(b, HUSK_TEXT_GVA, 0), add_routines(b, HUSK_TEXT_GVA, 0)))
 /* The guest's image has no inlined code: these add some. */
 static void add_inlined(struct image_builder *b, uint32_t code_gva, uint32_t call) {
     const struct husk_image_inlined_row row = {.code_gva = code_gva, .call = call};
@@ -227,10 +235,9 @@ struct wrong {
     const char *part; /* of the message */
 };
 static const struct wrong wrongs[] = {
-#define ROW_OF(name, part)                                                                         \
-    { #name, wrong_##name, HUSK_E_BAD_IMAGE, part }
+#define ROW_OF(name, part) {#name, wrong_##name, HUSK_E_BAD_IMAGE, part}
 #define NEWER(name, part)                                                                          \
-    { #name, wrong_##name, HUSK_E_IMAGE_VERSION, part ": a flag or an instance (0x" }
+    {#name, wrong_##name, HUSK_E_IMAGE_VERSION, part ": a flag or an instance (0x"}
     {"cpu", wrong_cpu, HUSK_E_CPU, "CPU"},
     NEWER(flags, "module 0"),
     NEWER(func_instance, "function 1"),
@@ -283,6 +290,10 @@ static const struct wrong wrongs[] = {
     ROW_OF(global_align, "global 0"),
     ROW_OF(code_row_func, "code row 0"),
     ROW_OF(code_row_order, "code row 1"),
+    ROW_OF(routine_many, "routines 0: outside the text"),
+    ROW_OF(routine_bytes, "routines 0: outside the text"),
+    ROW_OF(routine_low, "routines 0: outside the text"),
+    ROW_OF(routines_twice, "routines: 2 rows, more than the limit of 1"),
     ROW_OF(inlined_call, "inlined row 0"),
     ROW_OF(inlined_order, "inlined row 1"),
     ROW_OF(inlined_func, "inlined call 0"),

@@ -122,6 +122,8 @@ TEST(every_relocation_kind) {
                  f.plan->mem_size_gva[0]);
     CHECK_EQ_U64(linked.entry_gva, HUSK_TEXT_GVA);
     CHECK(linked.resume_gva > linked.entry_gva && linked.resume_gva < f0_gva);
+    CHECK(has_runtime_func(&linked, "husk.many", linked.routines.many_gva));
+    CHECK(has_runtime_func(&linked, "husk.bytes", linked.routines.bytes_gva));
     CHECK_EQ_U64(linked.rodata_gva % HUSK_PAGE_SIZE, 0);
     linked_done(&linked);
     fixture_done(&f);

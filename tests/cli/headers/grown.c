@@ -38,6 +38,7 @@ struct all {
     struct husk_compile_options compile;
     struct husk_open_options open;
     struct husk_call call;
+    struct husk_many many;
     struct husk_bytes bytes;
     struct husk_extern global;
     struct husk_throw throws;
@@ -69,6 +70,7 @@ static void set_later(struct all *all, const char *name) {
     all->limits.later_max = strcmp(name, "husk_limits") == 0;
     all->open.later_max = strcmp(name, "husk_open_options") == 0;
     all->call.later_max = strcmp(name, "husk_call") == 0;
+    all->many.later_max = strcmp(name, "husk_many") == 0;
     all->bytes.later_max = strcmp(name, "husk_bytes") == 0;
     all->global.later_max = strcmp(name, "husk_extern") == 0;
     all->throws.later_max = strcmp(name, "husk_throw") == 0;
@@ -236,12 +238,28 @@ static bool outcomes_are_refused(const struct all *all, husk_sandbox *sandbox,
                                  const struct husk_value *args) {
     struct husk_outcome *unset = ROOM(outcome);
     struct husk_value sum;
+    struct husk_many many = all->many;
     struct husk_bytes bytes = all->bytes;
     unset->size = 0;
     const struct husk_call call = call_of_add(all, args, &sum);
     return husk_call(sandbox, &call, unset, NULL) == HUSK_E_INVAL &&
            husk_sandbox_start(sandbox, NULL, unset, NULL) == HUSK_E_INVAL &&
+           husk_call_many(sandbox, &call, &many, unset, NULL) == HUSK_E_INVAL &&
            husk_call_bytes(sandbox, &call, &bytes, unset, NULL) == HUSK_E_INVAL;
+}
+
+/* Two calls of "add" in one. */
+static bool many_add(const struct all *all, husk_sandbox *sandbox, struct husk_outcome *outcome,
+                     struct husk_error *err) {
+    const struct husk_value args[4] = {husk_i32(1), husk_i32(2), husk_i32(3), husk_i32(4)};
+    struct husk_value sums[2];
+    struct husk_call call = call_of_add(all, args, sums);
+    struct husk_many many = all->many;
+    call.args_count = 4;
+    call.results_count = 2;
+    many.count = 2;
+    return husk_call_many(sandbox, &call, &many, outcome, err) == 0 && many.returned == 2 &&
+           sums[0].of.i32 == 3 && sums[1].of.i32 == 7;
 }
 
 /* A call of "add" with bytes fails only because the module has no allocator. */
@@ -299,6 +317,8 @@ static const char *run(const struct all *all, int *ret_sum, struct husk_error *e
     is_right &= room_is_right("outcome", sizeof *outcome);
     if (husk_call_resume(sandbox, &all->answer, outcome, err) != HUSK_E_STATE)
         return "husk_call_resume"; /* nothing is pending */
+    if (!many_add(all, sandbox, outcome, err))
+        return "husk_call_many";
     if (!allocator_is_missed(all, sandbox, outcome, err))
         return "husk_call_bytes";
     if (!exception_is_right(sandbox, all, &thrower, err))
@@ -318,8 +338,8 @@ int main(int argc, char **argv) {
     struct all all = {HUSK_ENGINE_OPTIONS_INIT, HUSK_WASI_OPTIONS_INIT, HUSK_WASI_STREAM_INIT,
                       HUSK_WASI_CLOCK_INIT,     HUSK_WASI_REQUEST_INIT, HUSK_SANDBOX_OPTIONS_INIT,
                       HUSK_LIMITS_INIT,         HUSK_ANSWER_INIT,       HUSK_COMPILE_OPTIONS_INIT,
-                      HUSK_OPEN_OPTIONS_INIT,   HUSK_CALL_INIT,         HUSK_BYTES_INIT,
-                      HUSK_EXTERN_INIT,         HUSK_THROW_INIT};
+                      HUSK_OPEN_OPTIONS_INIT,   HUSK_CALL_INIT,         HUSK_MANY_INIT,
+                      HUSK_BYTES_INIT,          HUSK_EXTERN_INIT,       HUSK_THROW_INIT};
     struct husk_error err;
     int sum = 0;
     set_first(&all);

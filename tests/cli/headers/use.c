@@ -20,6 +20,7 @@ int options(void) {
     struct husk_sandbox_options sandbox = HUSK_SANDBOX_OPTIONS_INIT;
     struct husk_limits limits = HUSK_LIMITS_INIT;
     struct husk_call call = HUSK_CALL_INIT;
+    struct husk_many many = HUSK_MANY_INIT;
     struct husk_bytes bytes = HUSK_BYTES_INIT;
     struct husk_open_options open = HUSK_OPEN_OPTIONS_INIT;
     struct husk_answer answer = HUSK_ANSWER_INIT;
@@ -36,8 +37,8 @@ int options(void) {
     wasi.stdin_rights = HUSK_WASI_READ | HUSK_WASI_SEEK;
     compile.opt_level = HUSK_OPT_NONE;
     return engine.kick_signal == 0 && wasi.stdin_fd == 0 && sandbox.stack_bytes == 0 &&
-           limits.wall_ns == 0 && call.name == 0 && bytes.input == 0 && answer.status == 0 &&
-           output.count == 0 && !open.skips_hash && compile.opt_level != 0;
+           limits.wall_ns == 0 && call.name == 0 && many.count == 0 && bytes.input == 0 &&
+           answer.status == 0 && output.count == 0 && !open.skips_hash && compile.opt_level != 0;
 }
 
 int value(struct husk_value *ret_value) {

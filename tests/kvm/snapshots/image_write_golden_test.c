@@ -57,6 +57,24 @@ static int32_t call(husk_sandbox *sandbox, const char *name, const int32_t *argu
     return outcome.kind == HUSK_RETURNED ? result.of.i32 : -1;
 }
 
+/* An image without the routine: each call has an entry. */
+static void call_many(husk_sandbox *sandbox) {
+    struct husk_error err;
+    struct husk_many three = {.size = sizeof three, .count = 3};
+    const struct husk_value args[3] = {husk_i32(1), husk_i32(2), husk_i32(3)};
+    struct husk_value results[3];
+    for (int i = 0; i < 3; i++)
+        CHECK(call(sandbox, "answer", &args[i].of.i32) != -1);
+    CHECK_OK(husk_call_many(sandbox,
+                            CALL(.name = "answer", .args = args, .args_count = 3,
+                                 .results = results, .results_count = 3),
+                            &three, &outcome, &err),
+             err);
+    CHECK_EQ_U64(three.returned, 3);
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ_I64(results[i].of.i32, call(sandbox, "answer", &args[i].of.i32));
+}
+
 TEST(tiny_runs) {
     SKIP_WITHOUT_KVM();
     struct husk_error err;
@@ -89,6 +107,7 @@ TEST(tiny_runs) {
     struct husk_value calls;
     CHECK_OK(husk_global_get(sandbox, "calls", 0, &calls, &err), err);
     CHECK_EQ_I64(calls.of.i32, 1);
+    call_many(sandbox);
     husk_sandbox_free(sandbox);
     husk_imports_free(imports);
     husk_image_unref(image);

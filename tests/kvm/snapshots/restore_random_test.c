@@ -72,7 +72,9 @@
     " (func (export \"trap\") (param $x i32) (result i32) (drop (call $write (local.get $x)))"     \
     "  (unreachable))"                                                                             \
     " (func (export \"malloc\") (param $x i32) (result i32) (i32.const 1000000))"                  \
-    " (func (export \"echo\") (param i32 i32) (result i64) (i64.const 0)))"
+    " (func (export \"echo\") (param i32 i32) (result i64) (i64.const 0))"                          \
+    " (func (export \"back\") (param i32 i32) (result i64) (i64.or (i64.extend_i32_u (local.get "    \
+    "0)) (i64.shl (i64.extend_i32_u (local.get 1)) (i64.const 32)))))"
 
 static const char module[] = MODULE("40 80", "640", "3", "0");
 /* Some MiB that are zeros in the image, and more by growth: there may be large pages. */
@@ -94,7 +96,7 @@ static struct husk_sandbox_options sandbox_options;
 static struct helper_thread helpers[THREADS], writer;
 static uint64_t random_state, park_state;
 static uint32_t depth;
-static bool must_pend, is_quiet;
+static bool must_pend, is_quiet, has_batches;
 static const char *doing = "";
 
 static uint32_t draw_from(uint64_t *state, uint32_t below) {
@@ -210,6 +212,7 @@ static void write_something(void) {
 }
 
 static void call(const char *name, uint32_t x);
+static void call_many(const char *name);
 
 static void park(void *argument) {
     (void)argument;
@@ -227,6 +230,10 @@ static void park_sometimes(void) {
 static void call_something(void) {
     static const char *const names[] = {"write", "write", "write", "grow", "fill",
                                         "file",  "host",  "host",  "deep", "trap"};
+    if (has_batches && draw(6) == 0) {
+        call_many(draw(2) == 0 ? "write" : "host");
+        return;
+    }
     /* in quiet times the guest writes few places, and takes no faults: no restore searches then
      * for what the host writes */
     call(names[is_quiet ? draw(2) * 6 : draw(depth == 0 ? 10 : 9)],
@@ -337,11 +344,31 @@ static void call(const char *name, uint32_t x) {
         lab.outcome = outcome;
 }
 
+/* Some in one entry; those that call the host stay few. */
+static void call_many(const char *name) {
+    static struct husk_value args[4][1000], results[4][1000]; /* by depth */
+    struct husk_outcome outcome = HUSK_OUTCOME_INIT;
+    struct husk_many many = {.size = sizeof many, .count = draw(name[0] == 'h' ? 4 : 1000)};
+    for (size_t i = 0; i < many.count; i++)
+        args[depth][i] = value_i32((int32_t)(is_quiet ? draw(2) : draw(1u << 20)));
+    CHECK(depth < 4);
+    depth++;
+    CHECK_OK(husk_call_many(lab.sandbox,
+                            CALL(.name = name, .args = args[depth - 1], .args_count = many.count,
+                                 .results = results[depth - 1], .results_count = many.count),
+                            &many, &outcome, &lab.err),
+             lab.err);
+    depth--;
+    if (depth == 0)
+        lab.outcome = outcome;
+}
+
 static void step_bytes(void) {
     static uint8_t input[WIDE_BYTES];
     struct husk_bytes bytes;
     memset(input, 0x77, sizeof input);
-    CHECK_OK(wat_call_bytes(&lab, "echo", input, draw(sizeof input), &bytes), lab.err);
+    CHECK_OK(wat_call_bytes(&lab, has_batches ? "back" : "echo", input, draw(sizeof input), &bytes),
+             lab.err);
     free(bytes.output);
 }
 
@@ -580,6 +607,14 @@ TEST(everything_comes_back_to_large_pages) {
     set_wish(HUSK_LARGE_PAGES_ALWAYS);
     play(large_module, true, seed_of(5));
     play(large_module, false, seed_of(6));
+}
+
+/* Many calls in one entry, and bytes in and out, besides. */
+TEST(batches_come_back_too) {
+    SKIP_WITHOUT_COMPILER();
+    set_wish(HUSK_LARGE_PAGES_AUTO);
+    has_batches = true;
+    play(module, true, seed_of(7));
 }
 
 TEST_MAIN()

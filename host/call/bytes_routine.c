@@ -1,0 +1,142 @@
+/*
+ * host/call/bytes_routine.c: the calls of a husk_call_bytes() in one entry, by the guest's routine
+ * husk.bytes (abi/exchange.h, guest/exchange.c). The routine goes as far as it can, and says how
+ * far. All of that is the guest's word: a step, addresses that are checked when they are used, and
+ * a number of bytes that is checked here.
+ */
+#include <string.h>
+
+#include "bytes_internal.h"
+#include "call.h"
+#include "error.h"
+
+/* True: the next steps can be those of the routine. Input without room gets into the guest first,
+ * in an entry of its own, and output without room leaves it before the entry that frees blocks.
+ * cabi_post_ and the release of the input are one call. */
+static bool routine_can_run(const struct exchange *exchange) {
+    const uint32_t mem_idx = image_main_memory(exchange->sandbox->image->code);
+    if (mem_idx >= exchange->sandbox->machine->arena.memories_count)
+        return false;
+    switch (exchange->step) {
+    case EXCHANGE_ALLOCATE: return exchange->count <= HUSK_EXCHANGE_ROOM;
+    case EXCHANGE_EXPORT: return true;
+    case EXCHANGE_FREE_OUTPUT: return exchange->exports.release_kind != BYTES_RELEASE_POST;
+    case EXCHANGE_FREE_INPUT:
+    case EXCHANGE_DONE: break;
+    }
+    return false;
+}
+
+/* False: the function cannot be called. Then its call says why. */
+static bool target_find(const struct exchange *exchange, husk_func func,
+                        struct husk_exchange_func *ret_target) {
+    const struct husk_image_func *row = call_row(exchange->sandbox, func);
+    if (row == NULL)
+        return false;
+    ret_target->code_gva = row->code_gva;
+    ret_target->thunk_gva = exchange->sandbox->image->code->types[row->type_idx].thunk_gva;
+    return true;
+}
+
+static bool head_make(const struct exchange *exchange, struct husk_exchange_bytes *ret_head) {
+    const struct bytes_exports *exports = &exchange->exports;
+    const struct image_code *code = exchange->sandbox->image->code;
+    const uint32_t mem_idx = image_main_memory(code);
+    *ret_head = (struct husk_exchange_bytes){.memory_gva = husk_mem_gva(mem_idx),
+                                             .size_gva = code->memories[mem_idx].size_gva,
+                                             .count = exchange->count,
+                                             .is_64 = exports->is_64,
+                                             .is_by_realloc = exports->is_by_realloc,
+                                             .form = (uint32_t)exports->form,
+                                             .release_kind = (uint32_t)exports->release_kind,
+                                             .may_free = exchange->may_free,
+                                             .step = (uint32_t)exchange->step,
+                                             .input_addr = exchange->input.addr,
+                                             .old_bytes = exchange->input.bytes,
+                                             .input_bytes = exchange->input_bytes,
+                                             .output_addr = exchange->output.addr,
+                                             .output_bytes = exchange->output.bytes};
+    return target_find(exchange, exports->allocate, &ret_head->allocate) &&
+           target_find(exchange, exports->func, &ret_head->call) &&
+           (exports->release_kind == BYTES_RELEASE_NONE ||
+            target_find(exchange, exports->release, &ret_head->release));
+}
+
+int exchange_keep_output(struct exchange *exchange, const uint8_t *bytes, uint64_t count,
+                         struct husk_error *err) {
+    exchange->copy = malloc((size_t)count + 1);
+    if (exchange->copy == NULL)
+        return error_set(err, HUSK_E_NOMEM, "no memory for a result of %llu bytes",
+                         (unsigned long long)count);
+    memcpy(exchange->copy, bytes, count);
+    exchange->copy[count] = 0;
+    exchange->copy_count = (size_t)count;
+    return 0;
+}
+
+bool routine_put(const struct exchange *exchange) {
+    husk_sandbox *sandbox = exchange->sandbox;
+    struct husk_exchange_bytes head;
+    uint8_t *area = call_exchange(sandbox, sandbox->image->code->routines.bytes_gva);
+    if (area == NULL || !routine_can_run(exchange) || !head_make(exchange, &head))
+        return false;
+    const size_t count = exchange->step == EXCHANGE_ALLOCATE ? (size_t)exchange->count : 0;
+    hotset_host_writes(&sandbox->machine->hotset, area, HUSK_EXCHANGE_HEAD_BYTES + count);
+    memcpy(area, &head, sizeof head);
+    if (count > 0)
+        memcpy(area + HUSK_EXCHANGE_HEAD_BYTES, exchange->bytes, count);
+    return true;
+}
+
+/* A number that the guest gave, as a result of the step's call. */
+static struct husk_value value_of_result(const struct exchange *exchange, uint64_t number) {
+    if (exchange->step == EXCHANGE_EXPORT && exchange->exports.form == BYTES_PACKED_I64)
+        return (struct husk_value){.type = HUSK_I64, .of.i64 = (int64_t)number};
+    return value_of_number(exchange, number);
+}
+
+/* The routine has ended in some way: see how far it got. All of this is the guest's word. */
+static void routine_took(struct exchange *exchange, struct husk_exchange_bytes *ret_head) {
+    const husk_sandbox *sandbox = exchange->sandbox;
+    memcpy(ret_head, sandbox->machine->arena.mailbox->exchange, sizeof *ret_head);
+    exchange->run = EXCHANGE_RUNS_CALL;
+    if (ret_head->step < (uint32_t)exchange->step || ret_head->step > HUSK_STEP_DONE)
+        ret_head->step = (uint32_t)exchange->step;
+    if (exchange->step == EXCHANGE_ALLOCATE && ret_head->step > HUSK_STEP_ALLOCATE)
+        exchange->input = (struct guest_block){ret_head->input_addr, exchange->input_bytes};
+    exchange->step = (enum exchange_step)ret_head->step;
+}
+
+static int routine_output(struct exchange *exchange, const struct husk_exchange_bytes *head,
+                          struct husk_error *err) {
+    const uint8_t *area = exchange->sandbox->machine->arena.mailbox->exchange;
+    const uint64_t count = head->copied_bytes;
+    if (count > HUSK_EXCHANGE_ROOM)
+        return error_set(err, HUSK_E_GUEST, "the guest says that it copied %llu bytes of output",
+                         (unsigned long long)count);
+    exchange->output = (struct guest_block){head->output_addr, head->output_bytes};
+    if (exchange->copy != NULL) /* it had no room here */
+        return 0;
+    return exchange_keep_output(exchange, area + HUSK_EXCHANGE_HEAD_BYTES, count, err);
+}
+
+int routine_take(struct exchange *exchange, struct husk_error *err) {
+    struct husk_exchange_bytes head;
+    routine_took(exchange, &head);
+    int status = exchange->step > EXCHANGE_EXPORT ? routine_output(exchange, &head, err) : 0;
+    if (status != 0)
+        return status;
+    if (exchange->step == EXCHANGE_DONE) {
+        if (exchange->may_free && exchange->exports.release_kind == BYTES_RELEASE_FREE)
+            exchange->input = (struct guest_block){0, 0};
+        return 0;
+    }
+    for (int i = 0; i < 2; i++)
+        exchange->results[i] = value_of_result(exchange, head.results[i]);
+    return 0;
+}
+
+void routine_left(struct exchange *exchange) {
+    struct husk_exchange_bytes head;
+    routine_took(exchange, &head);
+}
