@@ -195,27 +195,11 @@ static inline const struct husk_image_func *callable(const struct image_code *co
                                                                                           : NULL;
 }
 
-/* A snapshot's random numbers are known to everyone who shares it. So a module that exports
- * husk_restored(i64, i64) gets fresh entropy before its first call. True: the export is that
- * function. */
-static bool restored_find(const husk_image *image, husk_func *ret_func) {
-    struct husk_functype type;
-    if (husk_image_func(image, "husk_restored", 0, ret_func, NULL) != 0 ||
-        husk_image_func_type(image, *ret_func, &type, NULL) != 0)
-        return false;
-    return type.params_count == 2 && type.params[0] == HUSK_I64 && type.params[1] == HUSK_I64 &&
-           type.results_count == 0;
-}
-
+/* Give fresh entropy to the module's husk_restored(), see image_find_restored(). */
 static int restored_run(husk_sandbox *sandbox, const struct call_limits *limits,
                         struct husk_outcome *ret_outcome, struct husk_error *err) {
-    const husk_image *image = sandbox->image;
-    husk_func func;
-    outcome_begin(ret_outcome, HUSK_RETURNED);
-    if (!restored_find(image, &func)) {
-        sandbox->owes_restored_call = false;
-        return 0;
-    }
+    const struct image_code *code = sandbox->image->code;
+    const husk_func func = image_func_make(code, code->restored_idx);
     uint64_t entropy[2];
     if (getrandom(entropy, sizeof entropy, 0) != (ssize_t)sizeof entropy)
         return error_sys(err, errno, "no entropy for husk_restored()");
@@ -223,11 +207,11 @@ static int restored_run(husk_sandbox *sandbox, const struct call_limits *limits,
     hotset_host_writes(&sandbox->machine->hotset, slots, 2 * sizeof *slots);
     for (int i = 0; i < 2; i++)
         memcpy(&slots[i], &entropy[i], sizeof entropy[i]);
-    const struct husk_image_func *row = callable(image->code, func);
-    int status = row == NULL ? image_func_refuse(image->code, func, err) : 0;
+    const struct husk_image_func *row = callable(code, func);
+    int status = row == NULL ? image_func_refuse(code, func, err) : 0;
     if (status == 0)
-        status = run_call(sandbox, image->code->types[row->type_idx].thunk_gva, row->code_gva,
-                          limits, ret_outcome, err);
+        status = run_call(sandbox, code->types[row->type_idx].thunk_gva, row->code_gva, limits,
+                          ret_outcome, err);
     if (status == 0)
         step_ended(sandbox, CALL_STEP_RESTORED, ret_outcome);
     return status != 0 ? error_while(err, status, "calling husk_restored()") : 0;

@@ -94,7 +94,7 @@ static void instance_begin(husk_sandbox *sandbox, husk_image *image) {
     sandbox->is_poisoned = false;
     calls_forget_end(&sandbox->calls);
     sandbox->spare = image->spare;
-    sandbox->owes_restored_call = image->is_snapshot;
+    sandbox->owes_restored_call = image->is_snapshot && image->code->restored_idx != UINT32_MAX;
     if (!image->is_snapshot)
         apply_imports(sandbox);
     sandbox_count_memory(sandbox);
