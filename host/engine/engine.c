@@ -75,6 +75,7 @@ int engine_new_on(const struct engine_backend *backend, const struct husk_engine
                        : copy.pool_max < 0 ? 0
                                            : (uint32_t)copy.pool_max;
     engine->measures_times = copy.measure_times;
+    stopwatch_init(&engine->stopwatch);
     atomic_init(&engine->refs, 1);
     atomic_init(&engine->shares, 1);
     engine->vm_ops = backend->vm_ops;

@@ -12,6 +12,7 @@
 #include "labels.h"
 #include "pagemap.h"
 #include "stats.h"
+#include "stopwatch.h"
 #include "vm.h"
 #include "watchdog.h"
 
@@ -31,6 +32,7 @@ struct husk_engine {
     struct pagemap pagemap;
     struct pool pool;
     bool measures_times;
+    struct stopwatch stopwatch; /* of restores */
     const struct vm_ops *vm_ops;
     const struct vcpu_ops *vcpu_ops;
     struct vm_backend *backend;

@@ -64,6 +64,8 @@ void tally_begin(struct tally *tally);
 
 /* Count in the shard and in the tally. */
 static inline void stat_add(struct tally *tally, enum engine_stat stat, uint64_t count) {
+    if (count == 0)
+        return;
     atomic_fetch_add_explicit(&tally->shard->values[stat], count, memory_order_relaxed);
     tally_add(&tally->values[stat], count);
 }

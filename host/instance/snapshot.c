@@ -30,8 +30,9 @@
  *   nothing between two calls         mailbox and stack of the arena (zero), calls (refused here
  *                                     while one is pending), regs of the vCPU
  *   set again by load and restore     mapped, image, hotset, start, spare, owes_restored_call,
- *                                     is_poisoned, poisoned_by, changes_begun, calls.ended_at,
- *                                     calls.thrown (of which link.thrown has the values),
+ *                                     is_poisoned, poisoned_by, changes_begun, is_resized,
+ *                                     calls.ended_at, calls.thrown (of which link.thrown has
+ *                                     the values),
  *                                     calls.is_interrupted
  *   not the instance's, unchanged     engine, machine, vcpu_ops, tally, limits, vm, vcpu,
  *                                     kicker, tables, next_slot, has_failed_vm, next_idle,

@@ -5,6 +5,7 @@
 #include "machine.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "error.h"
 #include "image_internal.h"
@@ -107,10 +108,14 @@ int machine_build(struct machine *machine, husk_image *image, const struct sizin
     return 0;
 }
 
+#define LINE_BYTES 64u /* of the CPU's caches */
+_Static_assert(sizeof(struct machine) % LINE_BYTES == 0, "aligned_alloc() wants whole lines");
+
 struct machine *machine_new(husk_engine *engine, const struct husk_sandbox_options *limits) {
-    struct machine *machine = calloc(1, sizeof *machine);
+    struct machine *machine = aligned_alloc(LINE_BYTES, sizeof *machine);
     if (machine == NULL)
         return NULL;
+    memset(machine, 0, sizeof *machine);
     machine->engine = engine;
     machine->vcpu_ops = engine->vcpu_ops;
     tally_init(&machine->tally, &engine->stats);

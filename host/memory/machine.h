@@ -26,36 +26,41 @@
 #include "kick.h"
 #include "sizing.h"
 
+/* A call and a restore run right after the guest, when few of the host's lines are in the CPU's
+ * first-level cache. So the fields that they use stand together and come first, and a machine
+ * begins at a cache line. */
 struct machine {
+    _Alignas(64) struct hotset hotset;
     /* Borrowed. Each user of the machine holds the engine, and the engine empties the pool before
      * it ends. */
     husk_engine *engine;
     const struct vcpu_ops *vcpu_ops;
-    /* Every field is set, except user and label, which are NULL because they belong to the sandbox.
-     * The pool gives the machine only to sandboxes with equal limits. */
-    struct husk_sandbox_options limits;
-
+    struct vcpu *vcpu;
     /* The image that the arena maps. NULL: there is no memory, and perhaps no VM. Pages written
      * since it was mapped are in the hot set, or the next scan finds them. */
     husk_image *mapped;
-    /* The sizes of the mapped parts: current entries of tables, and the maximum sizes. */
-    struct sizing sizes;
-    struct arena arena;
-    struct sys_space *tables; /* machine_space.c owns this and the next three */
-    struct vm *vm;            /* NULL: there is no VM and no vCPU */
-    struct vcpu *vcpu;
-    uint32_t next_slot; /* of the VM */
-    struct kicker kicker;
-    struct hotset hotset;
-    bool has_failed_vm; /* a run failed, which no guest can cause; the VM must not go to the pool */
-    /* the hypervisor does not count the guest's faults, so each run is watched (hotset.h) */
-    bool has_uncounted_faults;
     /* Number of changes begun since the machine was last whole. An operation that fails before its
      * first change does not change this number. If it is not 0 between calls, a change failed
      * half-way, and the machine must be rebuilt. */
     uint32_t changes_begun;
+    bool has_failed_vm; /* a run failed, which no guest can cause; the VM must not go to the pool */
+    /* the hypervisor does not count the guest's faults, so each run is watched (hotset.h) */
+    bool has_uncounted_faults;
+    /* memories and tables may have other sizes than machine_make_equal() gave them last */
+    bool is_resized;
+    struct kicker kicker;
+    struct arena arena;
+    struct tally tally; /* of the sandbox that has the machine */
+
+    /* The sizes of the mapped parts: current entries of tables, and the maximum sizes. */
+    struct sizing sizes;
+    /* Every field is set, except user and label, which are NULL because they belong to the sandbox.
+     * The pool gives the machine only to sandboxes with equal limits. */
+    struct husk_sandbox_options limits;
+    struct sys_space *tables; /* machine_space.c owns this, the VM and its vCPU, and the next one */
+    struct vm *vm;            /* NULL: there is no VM and no vCPU */
+    uint32_t next_slot;       /* of the VM */
     struct machine *next_idle; /* in the pool: the next older machine */
-    struct tally tally;        /* of the sandbox that has the machine */
 };
 
 /* pool.c. Take an idle machine with these limits, preferably one that holds this image's memory.
@@ -76,6 +81,16 @@ void machine_free(struct machine *machine);
  * load is possible. `is_load`: count it as a load, else as a restore. */
 int machine_make_equal(struct machine *machine, husk_image *image, struct sizing *take_sizes,
                        bool is_load, struct husk_error *err);
+
+/* True: the machine holds this image's memory, and each memory and table has the size that
+ * machine_make_equal() gave it last. So the next function makes it equal to the image again. */
+static inline bool machine_is_sized_for(const struct machine *machine, const husk_image *image) {
+    return machine->mapped == image && !machine->is_resized && machine->changes_begun == 0 &&
+           machine->arena.overlays_count == 0;
+}
+/* restore.c. The short form of a restore: copies the hot pages back. Failures and counts are those
+ * of machine_make_equal(). */
+int machine_restore(struct machine *machine, struct husk_error *err);
 
 /* Replace memory and page tables by new ones for the image, in the existing VM or in a new one. On
  * failure everything is as it was, or a change is incomplete; then it can be retried. */

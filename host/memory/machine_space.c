@@ -109,6 +109,7 @@ int machine_tables_new(const struct machine *machine, husk_image *image, const s
 
 int machine_map(struct machine *machine, uint64_t gva_value, uint64_t bytes,
                 struct husk_error *err) {
+    machine->is_resized = true; /* tables grow within their last page, too */
     const struct page_mapping mapping = {.gva = gva_value,
                                          .gpa = gpa_of_gva(gva_value),
                                          .bytes = bytes,
@@ -192,6 +193,7 @@ int machine_cover(struct machine *machine, uint32_t mem_idx, uint64_t bytes,
 int machine_grow(struct machine *machine, uint32_t mem_idx, uint64_t bytes,
                  struct husk_error *err) {
     struct arena_memory *memory = &machine->arena.memories[mem_idx];
+    machine->is_resized = true;
     int status = machine_cover(machine, mem_idx, memory->bytes + bytes, err);
     if (status == 0)
         status = machine_map(machine, husk_mem_gva(mem_idx) + memory->bytes, bytes, err);

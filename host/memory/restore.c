@@ -17,7 +17,6 @@
  */
 #include <errno.h>
 
-#include "clock.h"
 #include "error.h"
 #include "image_internal.h"
 #include "machine_space.h"
@@ -243,20 +242,10 @@ static int prepare(struct machine *machine, husk_image *image, const struct sizi
     return status;
 }
 
-static int restore_in_place(struct machine *machine, husk_image *image, const struct sizing *sizes,
-                            struct husk_error *err) {
+/* Step 4. The change has begun; it ends here. */
+static inline int copy_hot(struct machine *machine, struct husk_error *err) {
     struct hot_counts counts = {0};
-    int status = prepare(machine, image, sizes, err);
-    if (status == 0 && machine->mapped != image)
-        status = rebase(machine, image, err);
-    if (status != 0)
-        return status;
-    machine_change_begin(machine);
-    status = drop_overlays(machine, err);
-    if (status == 0)
-        status = resize(machine, sizes, err);
-    if (status == 0)
-        status = hotset_restore(&machine->hotset, &counts, err);
+    int status = hotset_restore(&machine->hotset, &counts, err);
     if (status != 0)
         return status;
     machine_change_end(machine);
@@ -267,9 +256,43 @@ static int restore_in_place(struct machine *machine, husk_image *image, const st
     return 0;
 }
 
+static int restore_in_place(struct machine *machine, husk_image *image, const struct sizing *sizes,
+                            struct husk_error *err) {
+    int status = prepare(machine, image, sizes, err);
+    if (status == 0 && machine->mapped != image)
+        status = rebase(machine, image, err);
+    if (status != 0)
+        return status;
+    machine_change_begin(machine);
+    status = drop_overlays(machine, err);
+    if (status == 0)
+        status = resize(machine, sizes, err);
+    return status == 0 ? copy_hot(machine, err) : status;
+}
+
+static void count_restore(struct machine *machine, struct stopwatch_start start) {
+    stat_count(&machine->tally, STAT_restores);
+    stat_measure(&machine->tally, HUSK_HISTOGRAM_RESTORE, stopwatch_end(start));
+}
+
+int machine_restore(struct machine *machine, struct husk_error *err) {
+    const struct stopwatch_start start = stopwatch_begin(&machine->engine->stopwatch);
+    hotset_prefetch(&machine->hotset); /* while the kernel counts the guest's faults */
+    int status = machine_find_written(machine, err);
+    if (status == 0) {
+        machine_change_begin(machine);
+        status = copy_hot(machine, err);
+    }
+    if (status == 0)
+        count_restore(machine, start);
+    else
+        stat_count(&machine->tally, STAT_restore_failures);
+    return status;
+}
+
 int machine_make_equal(struct machine *machine, husk_image *image, struct sizing *take_sizes,
                        bool is_load, struct husk_error *err) {
-    const uint64_t start_ns = clock_ns(CLOCK_MONOTONIC);
+    const struct stopwatch_start start = stopwatch_begin(&machine->engine->stopwatch);
     const bool was_used = machine->mapped != NULL;
     const bool had_vm = machine->vm != NULL;
     const bool is_in_place = restore_is_possible(machine, image, take_sizes);
@@ -281,6 +304,7 @@ int machine_make_equal(struct machine *machine, husk_image *image, struct sizing
     }
     sizing_done(&machine->sizes);
     machine->sizes = *take_sizes;
+    machine->is_resized = false;
     if (is_load) {
         stat_count(&machine->tally, is_in_place ? STAT_loads_in_place
                                     : had_vm    ? STAT_loads_rebuilt
@@ -289,9 +313,8 @@ int machine_make_equal(struct machine *machine, husk_image *image, struct sizing
     }
     if (!was_used)
         return 0; /* fresh memory is equal to the image; nothing was restored */
-    stat_count(&machine->tally, STAT_restores);
     if (!is_in_place)
         stat_count(&machine->tally, STAT_restores_rebuilt);
-    stat_measure(&machine->tally, HUSK_HISTOGRAM_RESTORE, clock_ns(CLOCK_MONOTONIC) - start_ns);
+    count_restore(machine, start);
     return 0;
 }
