@@ -114,13 +114,11 @@ int husk_engine_new(const struct husk_engine_options *options, husk_engine **ret
     return status;
 }
 
-int engine_check_process(const husk_engine *engine, struct husk_error *err) {
-    if (engine->process != process_number())
-        return error_set(
-            err, HUSK_E_STATE,
-            "the engine was made before this process was forked; its VMs are the parent's. Make an "
-            "engine here");
-    return 0;
+int engine_refuse_process(struct husk_error *err) {
+    return error_set(
+        err, HUSK_E_STATE,
+        "the engine was made before this process was forked; its VMs are the parent's. Make an "
+        "engine here");
 }
 
 husk_engine *husk_engine_ref(husk_engine *engine) {

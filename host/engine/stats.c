@@ -43,6 +43,7 @@ int husk_engine_stats(const husk_engine *engine, struct husk_stats *ret_stats) {
     stats.restore_bytes_copied = stats.restore_pages_copied * HUSK_PAGE_SIZE;
 #define DURATION(KIND, name, help) stats.name##_ns = duration_sum_ns(engine, HUSK_HISTOGRAM_##KIND);
 #include "durations.def"
+#include "hot.h"
     stats.sandboxes = difference(stats.sandboxes_made, stats.sandboxes_freed);
     stats.pool_idle = atomic_load_explicit(&engine->pool.count, memory_order_relaxed);
     stats.vms = difference(stats.vms_made, stats.vms_freed);
@@ -56,7 +57,7 @@ static unsigned bucket_of(uint64_t ns) {
     return bucket < HUSK_HISTOGRAM_BUCKETS ? bucket : HUSK_HISTOGRAM_BUCKETS - 1;
 }
 
-void stat_measure(struct tally *tally, enum husk_histogram_kind kind, uint64_t ns) {
+HOT void stat_measure(struct tally *tally, enum husk_histogram_kind kind, uint64_t ns) {
     struct duration_counts *counts = &tally->shard->durations[kind];
     atomic_fetch_add_explicit(&counts->sum_ns, ns, memory_order_relaxed);
     atomic_fetch_add_explicit(&counts->buckets[bucket_of(ns)], 1, memory_order_relaxed);

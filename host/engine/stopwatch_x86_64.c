@@ -3,6 +3,7 @@
 
 #include "clock.h"
 #include "stopwatch.h"
+#include "hot.h"
 
 /* The rate is known after this time, to 1 in 10,000: the reads of counter and clock may lie a
  * microsecond apart. */
@@ -34,13 +35,13 @@ __attribute__((noinline)) static struct stopwatch_start begin_by_clock(struct st
     return (struct stopwatch_start){now, 0};
 }
 
-struct stopwatch_start stopwatch_begin(struct stopwatch *stopwatch) {
+HOT struct stopwatch_start stopwatch_begin(struct stopwatch *stopwatch) {
     const uint64_t scale = atomic_load_explicit(&stopwatch->scale, memory_order_relaxed);
     return scale != 0 ? (struct stopwatch_start){__builtin_ia32_rdtsc(), scale}
                       : begin_by_clock(stopwatch);
 }
 
-uint64_t stopwatch_end(struct stopwatch_start start) {
+HOT uint64_t stopwatch_end(struct stopwatch_start start) {
     if (start.scale == 0)
         return clock_ns(CLOCK_MONOTONIC) - start.at;
     const uint64_t now = __builtin_ia32_rdtsc();

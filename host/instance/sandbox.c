@@ -20,6 +20,7 @@
 #include "pages.h"
 #include "sizing_make.h"
 #include "values.h"
+#include "hot.h"
 
 static int options_take(const struct husk_sandbox_options *options,
                         struct husk_sandbox_options *ret_copy, struct husk_error *err) {
@@ -58,7 +59,7 @@ static void write_word(struct machine *machine, uint32_t gva_value, uint64_t wor
 }
 
 /* Write imported sizes and globals into memory. A snapshot has them there already. */
-static void apply_imports(husk_sandbox *sandbox) {
+RARE static void apply_imports(husk_sandbox *sandbox) {
     const husk_image *image = sandbox->image;
     const struct image_code *code = image->code;
     struct machine *machine = sandbox->machine;
@@ -86,7 +87,7 @@ static void calls_begin(husk_sandbox *sandbox) {
 }
 
 /* Begin an instance as the image says: no call has run. */
-static void instance_begin(husk_sandbox *sandbox, husk_image *image) {
+HOT static void instance_begin(husk_sandbox *sandbox, husk_image *image) {
     calls_begin(sandbox);
     if (sandbox->image != image) {
         husk_image_ref(image);
@@ -191,7 +192,7 @@ int sandbox_check_idle(const husk_sandbox *sandbox, const char *what, struct hus
     return sandbox_check_still(sandbox, what, err);
 }
 
-int sandbox_check_still(const husk_sandbox *sandbox, const char *what, struct husk_error *err) {
+HOT int sandbox_check_still(const husk_sandbox *sandbox, const char *what, struct husk_error *err) {
     if (sandbox->calls.frame != NULL && !calls_stand_still(&sandbox->calls))
         return error_set(err, HUSK_E_STATE,
                          "%s is not possible from inside a host function: a call is running", what);
@@ -205,8 +206,8 @@ void *sandbox_group_state(const husk_sandbox *sandbox, const struct import_group
     return NULL;
 }
 
-static int check_engine(const husk_engine *engine, const husk_image *image,
-                        struct husk_error *err) {
+HOT static int check_engine(const husk_engine *engine, const husk_image *image,
+                            struct husk_error *err) {
     if (image->engine != engine)
         return error_set(err, HUSK_E_INVAL,
                          image->engine == NULL
@@ -352,8 +353,8 @@ int husk_sandbox_unload(husk_sandbox *sandbox, struct husk_error *err) {
     return status;
 }
 
-static int restore_failed(husk_sandbox *sandbox, bool has_changed, int status,
-                          struct husk_error *err) {
+RARE static int restore_failed(husk_sandbox *sandbox, bool has_changed, int status,
+                               struct husk_error *err) {
     if (!has_changed)
         return error_while(err, status, "restoring a sandbox; it is as it was");
     calls_begin(sandbox);
@@ -386,7 +387,7 @@ static inline int restore_sized(husk_sandbox *sandbox, husk_image *image, struct
     return status == 0 ? machine_restore(sandbox->machine, err) : status;
 }
 
-int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct husk_error *err) {
+HOT int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct husk_error *err) {
     if (sandbox == NULL || image == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_restore: a NULL argument");
     int status = sandbox_check_still(sandbox, "restoring", err);

@@ -33,7 +33,7 @@ int husk_sandbox_set_label(husk_sandbox *sandbox, const char *label, struct husk
     return 0;
 }
 
-void sandbox_count_memory(const husk_sandbox *sandbox) {
+HOT void sandbox_count_memory(const husk_sandbox *sandbox) {
     stat_set_memory(sandbox->tally,
                     sandbox->image != NULL ? arena_memories_bytes(&sandbox->machine->arena) : 0);
 }
@@ -64,6 +64,7 @@ int husk_sandbox_stats(const husk_sandbox *sandbox, struct husk_sandbox_stats *r
 #undef STAT
 #define DURATION(KIND, name, help) stats.name##_ns = now.durations_ns[HUSK_HISTOGRAM_##KIND];
 #include "durations.def"
+#include "hot.h"
     stats.memory_bytes = now.memory_bytes;
     stats.hot_pages = now.values[STAT_hot_pages];
     output_fill(ret_stats, &stats, sizeof stats);

@@ -46,7 +46,7 @@ _Static_assert(sizeof(struct husk_sandbox) - sizeof(struct linkage) - sizeof(str
                        72 &&
                    sizeof(struct call_state) - sizeof(struct call_frame) -
                            sizeof(struct call_pending) ==
-                       72,
+                       64,
                "a new field of struct husk_sandbox");
 _Static_assert(sizeof(struct machine) - sizeof(struct husk_sandbox_options) -
                        sizeof(struct sizing) - sizeof(struct arena) - sizeof(struct kicker) -

@@ -12,6 +12,7 @@
 #include "page_copy.h"
 #include "pages.h"
 #include "rows.h"
+#include "hot.h"
 
 #define PAGE_BYTES ((uint64_t)HUSK_PAGE_SIZE)
 /* To compare these costs as much as a scan. */
@@ -144,7 +145,7 @@ static int gather_all(struct gather *gather, const struct arena *arena,
     return status;
 }
 
-static int search(struct hotset *hotset, const struct hot_view *view, struct husk_error *err) {
+RARE static int search(struct hotset *hotset, const struct hot_view *view, struct husk_error *err) {
     struct gather gather = {.hotset = hotset, .image = view->image};
     int status = gather_all(&gather, view->arena, view->pagemap, err);
     if (status != 0) {
@@ -208,7 +209,7 @@ static bool note(struct hotset *hotset, uint8_t *hva) {
 }
 
 /* Ranges beyond HOT_WIDE_MAX become one with the last. What lies between them is looked at, too. */
-static void note_wide(struct hotset *hotset, uint8_t *from, uint8_t *to) {
+RARE static void note_wide(struct hotset *hotset, uint8_t *from, uint8_t *to) {
     struct hot_range *wide = hotset->wide;
     uint32_t i = 0;
     while (i < hotset->wide_count && (to < wide[i].from || from > wide[i].to))
@@ -221,7 +222,7 @@ static void note_wide(struct hotset *hotset, uint8_t *from, uint8_t *to) {
     wide[i].to = to > wide[i].to ? to : wide[i].to;
 }
 
-void hotset_host_writes(struct hotset *hotset, const void *hva, uint64_t bytes) {
+HOT void hotset_host_writes(struct hotset *hotset, const void *hva, uint64_t bytes) {
     const uintptr_t first = (uintptr_t)hva & ~(uintptr_t)(PAGE_BYTES - 1);
     const uintptr_t end = (uintptr_t)hva + bytes;
     bool is_noted_whole = end - first <= HOT_NOTED_MAX * PAGE_BYTES;
@@ -248,8 +249,8 @@ static int note_private(void *user, uint8_t *hva, uint64_t bytes, bool is_zero,
     return 0;
 }
 
-static int note_wide_ranges(struct hotset *hotset, const struct hot_view *view,
-                            struct husk_error *err) {
+RARE static int note_wide_ranges(struct hotset *hotset, const struct hot_view *view,
+                                 struct husk_error *err) {
     struct wide_look look = {hotset, view};
     int status = 0;
     for (uint32_t i = 0; i < hotset->wide_count && hotset->is_complete && status == 0; i++)
@@ -293,7 +294,7 @@ void hotset_watch(struct hotset *hotset) {
     hotset->watched_faults = thread_faults();
 }
 
-void hotset_unwatch(struct hotset *hotset) {
+HOT void hotset_unwatch(struct hotset *hotset) {
     if (!hotset->is_watched)
         return;
     hotset->is_watched = false;
@@ -305,8 +306,8 @@ static bool must_search(const struct hotset *hotset, const struct hot_view *view
     return hotset->must_scan || !hotset->is_complete || hotset->guest_faults != view->guest_faults;
 }
 
-int hotset_update(struct hotset *hotset, const struct hot_view *view, bool *ret_has_searched,
-                  struct husk_error *err) {
+HOT int hotset_update(struct hotset *hotset, const struct hot_view *view, bool *ret_has_searched,
+                      struct husk_error *err) {
     int status = 0;
     hotset_unwatch(hotset);
     if (!must_search(hotset, view))
@@ -352,7 +353,8 @@ static bool is_leaving(const struct hotset *hotset, uint32_t idx) {
 
 /* Neighbours leave together, in one system call. The mapping below them is the image's, so nothing
  * is lost. */
-static int discard_leaving(struct hotset *hotset, uint64_t *ret_count, struct husk_error *err) {
+RARE static int discard_leaving(struct hotset *hotset, uint64_t *ret_count,
+                                struct husk_error *err) {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < hotset->count;) {
         if (!is_leaving(hotset, i)) {
@@ -391,7 +393,7 @@ static inline struct hot_page *page_in_turn(const struct hotset *hotset, uint32_
     return &hotset->pages[hotset->is_backward ? hotset->count - 1 - idx : idx];
 }
 
-void hotset_prefetch(const struct hotset *hotset) {
+HOT void hotset_prefetch(const struct hotset *hotset) {
     const uint32_t count = hotset->count;
     if (count > 0)
         page_copy_prefetch(pair_of(page_in_turn(hotset, 0)), PREFETCH_LINES);
@@ -399,7 +401,8 @@ void hotset_prefetch(const struct hotset *hotset) {
         page_copy_prefetch(pair_of(page_in_turn(hotset, i)), 1);
 }
 
-int hotset_restore(struct hotset *hotset, struct hot_counts *ret_counts, struct husk_error *err) {
+HOT int hotset_restore(struct hotset *hotset, struct hot_counts *ret_counts,
+                       struct husk_error *err) {
     struct hot_counts counts = {0};
     const uint32_t count = hotset->count;
     bool is_any_leaving = count > HOT_PAGES_MAX;

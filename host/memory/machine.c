@@ -10,6 +10,7 @@
 #include "error.h"
 #include "image_internal.h"
 #include "machine_space.h"
+#include "hot.h"
 
 /* Memory and page tables, not yet in any VM. */
 struct memory_set {
@@ -45,7 +46,7 @@ static int memory_make(const struct machine *machine, husk_image *image, const s
 }
 
 /* Before the first search nothing needs to be counted. */
-int machine_find_written(struct machine *machine, struct husk_error *err) {
+HOT int machine_find_written(struct machine *machine, struct husk_error *err) {
     bool has_searched = false;
     const uint64_t faults =
         machine->vcpu != NULL ? machine->vcpu_ops->faults(machine->vcpu) : VCPU_FAULTS_UNKNOWN;
@@ -60,7 +61,7 @@ int machine_find_written(struct machine *machine, struct husk_error *err) {
     return status;
 }
 
-void machine_count_hot(struct machine *machine) {
+HOT void machine_count_hot(struct machine *machine) {
     struct tally *tally = &machine->tally;
     const uint64_t counted =
         atomic_load_explicit(&tally->values[STAT_hot_pages], memory_order_relaxed);

@@ -129,11 +129,13 @@ static inline void machine_set_regs(struct machine *machine, const struct vm_reg
 }
 static inline int machine_run(struct machine *machine, struct vm_exit *ret_exit,
                               struct husk_error *err) {
-    hotset_unwatch(&machine->hotset); /* what a host function wrote before */
-    if (machine->has_uncounted_faults)
+    const bool is_watched = machine->has_uncounted_faults;
+    if (machine->hotset.is_watched) /* what a host function wrote before */
+        hotset_unwatch(&machine->hotset);
+    if (is_watched)
         hotset_watch(&machine->hotset);
     int status = machine->vcpu_ops->run(machine->vcpu, ret_exit, err);
-    if (machine->has_uncounted_faults)
+    if (is_watched)
         hotset_unwatch(&machine->hotset);
     if (status == 0 && ret_exit->kind == VM_EXIT_VIOLATION)
         hotset_doubt(&machine->hotset); /* KVM's emulator writes (REP INS), and counts no fault */

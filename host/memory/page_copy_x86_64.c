@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "layout.h"
+#include "hot.h"
 
 #define BLOCK_BYTES 128u
 #define LINE_BYTES 64u
@@ -70,7 +71,7 @@ static inline uint32_t differing_sse2(struct part part, bool has_source) {
     return mask;
 }
 
-bool page_copy_sse2(struct page_pair pair, struct page_pair next) {
+HOT bool page_copy_sse2(struct page_pair pair, struct page_pair next) {
     const struct part first = first_part(pair), last = last_part(pair, next);
     const uint32_t differing = pair.source != NULL
                                    ? differing_sse2(first, true) | differing_sse2(last, true)
@@ -114,7 +115,7 @@ AVX2 static inline uint32_t differing_avx2(struct part part, bool has_source) {
     return mask;
 }
 
-AVX2 bool page_copy_avx2(struct page_pair pair, struct page_pair next) {
+AVX2 HOT bool page_copy_avx2(struct page_pair pair, struct page_pair next) {
     const struct part first = first_part(pair), last = last_part(pair, next);
     const uint32_t differing = pair.source != NULL
                                    ? differing_avx2(first, true) | differing_avx2(last, true)
@@ -131,6 +132,6 @@ AVX2 bool page_copy_avx2(struct page_pair pair, struct page_pair next) {
     return differing != 0;
 }
 
-page_copy_fn page_copy_best(void) {
+HOT page_copy_fn page_copy_best(void) {
     return __builtin_cpu_supports("avx2") ? page_copy_avx2 : page_copy_sse2;
 }

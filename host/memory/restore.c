@@ -21,6 +21,7 @@
 #include "image_internal.h"
 #include "machine_space.h"
 #include "pages.h"
+#include "hot.h"
 
 /* With more differing pieces than this, regions are mapped as a whole: a mapping costs some
  * microseconds. */
@@ -275,7 +276,7 @@ static void count_restore(struct machine *machine, struct stopwatch_start start)
     stat_measure(&machine->tally, HUSK_HISTOGRAM_RESTORE, stopwatch_end(start));
 }
 
-int machine_restore(struct machine *machine, struct husk_error *err) {
+HOT int machine_restore(struct machine *machine, struct husk_error *err) {
     const struct stopwatch_start start = stopwatch_begin(&machine->engine->stopwatch);
     hotset_prefetch(&machine->hotset); /* while the kernel counts the guest's faults */
     int status = machine_find_written(machine, err);

@@ -43,6 +43,11 @@ void kicker_set_vcpu(struct kicker *kicker, struct vcpu *vcpu);
 /* A number that is different in a child made by fork(). Call it once before the first fork that
  * matters. */
 uint64_t process_number(void);
+/* The same, once that was called. */
+extern uint64_t process_forks;
+static inline uint64_t process_number_again(void) {
+    return process_forks;
+}
 /* Tell that the calling thread is about to run the vCPU. Calls nest, and another thread may make a
  * nested call on behalf of a host function. Returns the thread that kicks went to until now; give
  * it to kicker_leave(). */
