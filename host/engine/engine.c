@@ -70,6 +70,7 @@ int engine_new_on(const struct engine_backend *backend, const struct husk_engine
         return status;
     }
     pthread_mutex_init(&engine->pool.lock, NULL);
+    stats_init(&engine->stats);
     labels_init(&engine->labels);
     engine->pool.max = copy.pool_max == 0  ? POOL_DEFAULT_MAX
                        : copy.pool_max < 0 ? 0
@@ -138,6 +139,7 @@ void engine_unref(husk_engine *engine) {
     watchdog_done(&engine->watchdog);
     pagemap_close(&engine->pagemap);
     pthread_mutex_destroy(&engine->pool.lock);
+    stats_done(&engine->stats);
     labels_done(&engine->labels);
     if (engine->backend_free != NULL)
         engine->backend_free(engine->backend);

@@ -48,9 +48,10 @@ _Static_assert(sizeof(struct husk_sandbox) - sizeof(struct linkage) - sizeof(str
                            sizeof(struct call_pending) ==
                        64,
                "a new field of struct husk_sandbox");
-_Static_assert(sizeof(struct machine) - sizeof(struct husk_sandbox_options) -
-                       sizeof(struct sizing) - sizeof(struct arena) - sizeof(struct kicker) -
-                       sizeof(struct hotset) - sizeof(struct tally) ==
+_Static_assert(offsetof(struct machine, next_idle) + sizeof(void *) -
+                       sizeof(struct husk_sandbox_options) - sizeof(struct sizing) -
+                       sizeof(struct arena) - sizeof(struct kicker) - sizeof(struct hotset) -
+                       sizeof(struct tally) ==
                    72,
                "a new field of struct machine");
 _Static_assert(sizeof(struct linkage) == 80 && sizeof(struct group_state) == 16,

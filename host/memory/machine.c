@@ -129,5 +129,6 @@ void machine_free(struct machine *machine) {
     machine_vm_free(machine);
     memory_free(machine);
     sizing_done(&machine->sizes);
+    tally_done(&machine->tally);
     free(machine);
 }

@@ -85,8 +85,8 @@ int machine_make_equal(struct machine *machine, husk_image *image, struct sizing
 /* True: the machine holds this image's memory, and each memory and table has the size that
  * machine_make_equal() gave it last. So the next function makes it equal to the image again. */
 static inline bool machine_is_sized_for(const struct machine *machine, const husk_image *image) {
-    return machine->mapped == image && !machine->is_resized && machine->changes_begun == 0 &&
-           machine->arena.overlays_count == 0;
+    return machine->mapped == image && machine->vcpu != NULL && !machine->is_resized &&
+           machine->changes_begun == 0 && machine->arena.overlays_count == 0;
 }
 /* restore.c. The short form of a restore: copies the hot pages back. Failures and counts are those
  * of machine_make_equal(). */
