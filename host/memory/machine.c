@@ -10,6 +10,7 @@
 #include "error.h"
 #include "image_internal.h"
 #include "machine_space.h"
+#include "thread_faults.h"
 #include "hot.h"
 
 /* Memory and page tables, not yet in any VM. */
@@ -46,10 +47,19 @@ static int memory_make(const struct machine *machine, husk_image *image, const s
 }
 
 /* Before the first search nothing needs to be counted. */
+static inline uint64_t count_faults(struct machine *machine) {
+    const struct quiet *quiet = &machine->quiet;
+    if (quiet->thread != 0 && quiet->thread == kick_thread.ordinal) {
+        if (quiet->faults == thread_faults())
+            return machine->hotset.guest_faults;
+        machine_is_not_quiet(machine);
+    }
+    return machine->vcpu != NULL ? machine->vcpu_ops->faults(machine->vcpu) : VCPU_FAULTS_UNKNOWN;
+}
+
 HOT int machine_find_written(struct machine *machine, struct husk_error *err) {
     bool has_searched = false;
-    const uint64_t faults =
-        machine->vcpu != NULL ? machine->vcpu_ops->faults(machine->vcpu) : VCPU_FAULTS_UNKNOWN;
+    const uint64_t faults = count_faults(machine);
     machine->has_uncounted_faults = faults == VCPU_FAULTS_UNKNOWN;
     const struct hot_view view = {.arena = &machine->arena,
                                   .image = machine->mapped,

@@ -263,6 +263,7 @@ int machine_renew(struct machine *machine, struct husk_error *err) {
     machine->vcpu = fresh_vcpu;
     kicker_set_vcpu(&machine->kicker, fresh_vcpu);
     hotset_doubt(&machine->hotset); /* another vCPU's faults were counted */
+    machine_is_not_quiet(machine);
     vm_destroy(machine, spoiled_vm, spoiled_vcpu);
     return 0;
 }

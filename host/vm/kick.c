@@ -29,17 +29,7 @@ int kick_signal_install(int signal, struct husk_error *err) {
     return 0;
 }
 
-/* At a fixed distance from the thread's pointer. Otherwise each call would ask the dynamic linker
- * for the place, whose code and data are not in the CPU's caches after an exit. The price: a
- * program that loads the library at run time needs 16 bytes of room, of which the C library
- * reserves some hundreds. */
-#define KICK_THREAD_LOCAL _Thread_local __attribute__((tls_model("initial-exec")))
-
-/* Per thread: its kernel number, and the signals that we made sure are not blocked in it. A blocked
- * kick signal would leave an endless guest running; once per thread is enough to keep sigmask calls
- * off the path. */
-static KICK_THREAD_LOCAL uint64_t thread_number;
-static KICK_THREAD_LOCAL uint64_t thread_unblocked;
+_Thread_local struct kick_thread kick_thread __attribute__((tls_model("initial-exec")));
 
 /* How many forks lie between the process that loaded the library and this one: a number that no
  * ancestor of it has. */
@@ -49,7 +39,7 @@ uint64_t process_forks;
  * too. */
 static void process_begin(void) {
     process_forks++;
-    thread_number = 0;
+    kick_thread.number = 0;
 }
 
 static void process_watch(void) {
@@ -84,12 +74,15 @@ HOT uint64_t process_number(void) {
 }
 
 RARE static void thread_prepare(int signal) {
-    thread_number = (uint64_t)syscall(SYS_gettid);
+    static atomic_uint_least64_t threads;
+    if (kick_thread.ordinal == 0)
+        kick_thread.ordinal = atomic_fetch_add(&threads, 1) + 1;
+    kick_thread.number = (uint64_t)syscall(SYS_gettid);
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, signal);
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-    thread_unblocked |= 1ull << (signal & 63);
+    kick_thread.unblocked |= 1ull << (signal & 63);
 }
 
 /* Returns whose turn it was. */
@@ -106,9 +99,11 @@ HOT static uint64_t kicker_switch(struct kicker *kicker, uint64_t thread) {
 }
 
 HOT uint64_t kicker_enter(struct kicker *kicker) {
-    if (thread_number == 0 || (thread_unblocked & 1ull << (kicker->signal & 63)) == 0)
+    const struct kick_thread *thread = &kick_thread;
+    if (thread->number == 0 || (thread->unblocked & 1ull << (kicker->signal & 63)) == 0)
         thread_prepare(kicker->signal);
-    return kicker_switch(kicker, thread_number);
+    kicker->runner = thread->ordinal;
+    return kicker_switch(kicker, thread->number);
 }
 
 HOT void kicker_leave(struct kicker *kicker, uint64_t before) {
