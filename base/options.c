@@ -28,7 +28,7 @@ static const struct field *field_at(const struct layout *layout, size_t offset) 
     return field;
 }
 
-static int check_size(const struct layout *layout, size_t size, struct husk_error *err) {
+HOT static int check_size(const struct layout *layout, size_t size, struct husk_error *err) {
     if (size < sizeof size || size > OPTIONS_BYTES_MAX)
         return error_set(err, HUSK_E_INVAL,
                          "%s.size is %zu; set it to sizeof(struct %s), as the HUSK_…_INIT macro "
@@ -45,8 +45,8 @@ static int check_size(const struct layout *layout, size_t size, struct husk_erro
 }
 
 /* Check that no byte is set that this library does not know. */
-static int check_unknown(const struct layout *layout, const uint8_t *given, size_t size,
-                         struct husk_error *err) {
+HOT static int check_unknown(const struct layout *layout, const uint8_t *given, size_t size,
+                             struct husk_error *err) {
     size_t at = layout->reserved_offset;
     const size_t reserved_end = at + layout->reserved_bytes;
     while (at < reserved_end && at < size && given[at] == 0)
@@ -67,8 +67,8 @@ static int check_unknown(const struct layout *layout, const uint8_t *given, size
                      layout->name, at, size, layout->bytes);
 }
 
-static int options_read(const struct layout *layout, const void *given, void *ret_options,
-                        struct husk_error *err) {
+HOT static int options_read(const struct layout *layout, const void *given, void *ret_options,
+                            struct husk_error *err) {
     size_t size = 0;
     if (given != NULL) {
         memcpy(&size, given, sizeof size);
@@ -119,10 +119,11 @@ static int options_read(const struct layout *layout, const void *given, void *re
     return options_read(&layout, given, ret_options, err);                                         \
     }
 #include "options.def"
+#include "hot.h"
 
 /* ---- Structs that the library fills ---- */
 
-int output_check(const char *name, const void *ret, struct husk_error *err) {
+HOT int output_check(const char *name, const void *ret, struct husk_error *err) {
     size_t size;
     if (ret == NULL)
         return error_set(err, HUSK_E_INVAL, "%s: a NULL argument", name);
@@ -134,7 +135,7 @@ int output_check(const char *name, const void *ret, struct husk_error *err) {
                      name, size, name);
 }
 
-void output_fill(void *ret, const void *whole, size_t bytes) {
+HOT void output_fill(void *ret, const void *whole, size_t bytes) {
     size_t size;
     memcpy(&size, ret, sizeof size);
     const size_t known = size < bytes ? size : bytes;

@@ -20,6 +20,7 @@
 #include "outcome.h"
 #include "sandbox_internal.h"
 #include "values.h"
+#include "hot.h"
 
 static uint64_t end_after(uint64_t now, uint64_t count) {
     return count > UINT64_MAX - 1 - now ? UINT64_MAX - 1 : now + count;
@@ -33,15 +34,8 @@ static uint64_t wait_limit(uint64_t cpu_ns) {
     return limit < LIMIT_WAIT_MIN_NS ? LIMIT_WAIT_MIN_NS : limit;
 }
 
-int call_limits_make(const struct husk_limits *options, struct call_limits *ret_limits,
-                     struct husk_error *err) {
-    *ret_limits = (struct call_limits){.wall_end_ns = UINT64_MAX,
-                                       .cpu_end_ns = UINT64_MAX,
-                                       .wait_ns = UINT64_MAX,
-                                       .wall_begin_ns = UINT64_MAX,
-                                       .cpu_begin_ns = UINT64_MAX};
-    if (options == NULL)
-        return 0;
+RARE static int limits_take(const struct husk_limits *options, struct call_limits *ret_limits,
+                            struct husk_error *err) {
     struct husk_limits copy;
     int status = limits_read(options, &copy, err);
     if (status != 0)
@@ -70,8 +64,29 @@ int call_limits_make(const struct husk_limits *options, struct call_limits *ret_
     return status;
 }
 
-void call_give(const struct call_limits *limits, struct husk_outcome *outcome,
-               struct husk_outcome *ret_outcome) {
+HOT int call_limits_make(const struct husk_limits *options, struct call_limits *ret_limits,
+                         struct husk_error *err) {
+    *ret_limits = (struct call_limits){.wall_end_ns = UINT64_MAX,
+                                       .cpu_end_ns = UINT64_MAX,
+                                       .wait_ns = UINT64_MAX,
+                                       .wall_begin_ns = UINT64_MAX,
+                                       .cpu_begin_ns = UINT64_MAX};
+    return options == NULL ? 0 : limits_take(options, ret_limits, err);
+}
+
+/* All but the size, and up to the message's end: bytes behind its NUL stay as they are, because to
+ * fill them takes longer than all the rest. */
+static inline void outcome_copy(const struct husk_outcome *outcome,
+                                struct husk_outcome *ret_outcome) {
+    enum { FROM = sizeof outcome->size, TO = offsetof(struct husk_outcome, message) };
+    memcpy((uint8_t *)ret_outcome + FROM, (const uint8_t *)outcome + FROM, TO - FROM);
+    ret_outcome->message[0] = 0;
+    if (outcome->message[0] != 0)
+        memcpy(ret_outcome->message, outcome->message, strlen(outcome->message) + 1);
+}
+
+HOT void call_give(const struct call_limits *limits, struct husk_outcome *outcome,
+                   struct husk_outcome *ret_outcome) {
     if (limits->wall_begin_ns != UINT64_MAX)
         outcome->wall_ns = clock_ns(CLOCK_MONOTONIC) - limits->wall_begin_ns;
     if (limits->cpu_begin_ns != UINT64_MAX)
@@ -80,11 +95,14 @@ void call_give(const struct call_limits *limits, struct husk_outcome *outcome,
     _Static_assert(offsetof(struct husk_outcome, message) + sizeof outcome->message ==
                        sizeof *outcome,
                    "what is behind the message is filled, too");
-    output_fill(ret_outcome, outcome,
-                offsetof(struct husk_outcome, message) + strlen(outcome->message) + 1);
+    if (ret_outcome->size == sizeof *outcome)
+        outcome_copy(outcome, ret_outcome);
+    else
+        output_fill(ret_outcome, outcome,
+                    offsetof(struct husk_outcome, message) + strlen(outcome->message) + 1);
 }
 
-static int check_state(const husk_sandbox *sandbox, struct husk_error *err) {
+HOT static int check_state(const husk_sandbox *sandbox, struct husk_error *err) {
     int status = sandbox_check_usable(sandbox, err);
     if (status != 0)
         return status;
@@ -195,27 +213,11 @@ static inline const struct husk_image_func *callable(const struct image_code *co
                                                                                           : NULL;
 }
 
-/* A snapshot's random numbers are known to everyone who shares it. So a module that exports
- * husk_restored(i64, i64) gets fresh entropy before its first call. True: the export is that
- * function. */
-static bool restored_find(const husk_image *image, husk_func *ret_func) {
-    struct husk_functype type;
-    if (husk_image_func(image, "husk_restored", 0, ret_func, NULL) != 0 ||
-        husk_image_func_type(image, *ret_func, &type, NULL) != 0)
-        return false;
-    return type.params_count == 2 && type.params[0] == HUSK_I64 && type.params[1] == HUSK_I64 &&
-           type.results_count == 0;
-}
-
+/* Give fresh entropy to the module's husk_restored(), see image_find_restored(). */
 static int restored_run(husk_sandbox *sandbox, const struct call_limits *limits,
                         struct husk_outcome *ret_outcome, struct husk_error *err) {
-    const husk_image *image = sandbox->image;
-    husk_func func;
-    outcome_begin(ret_outcome, HUSK_RETURNED);
-    if (!restored_find(image, &func)) {
-        sandbox->owes_restored_call = false;
-        return 0;
-    }
+    const struct image_code *code = sandbox->image->code;
+    const husk_func func = image_func_make(code, code->restored_idx);
     uint64_t entropy[2];
     if (getrandom(entropy, sizeof entropy, 0) != (ssize_t)sizeof entropy)
         return error_sys(err, errno, "no entropy for husk_restored()");
@@ -223,11 +225,11 @@ static int restored_run(husk_sandbox *sandbox, const struct call_limits *limits,
     hotset_host_writes(&sandbox->machine->hotset, slots, 2 * sizeof *slots);
     for (int i = 0; i < 2; i++)
         memcpy(&slots[i], &entropy[i], sizeof entropy[i]);
-    const struct husk_image_func *row = callable(image->code, func);
-    int status = row == NULL ? image_func_refuse(image->code, func, err) : 0;
+    const struct husk_image_func *row = callable(code, func);
+    int status = row == NULL ? image_func_refuse(code, func, err) : 0;
     if (status == 0)
-        status = run_call(sandbox, image->code->types[row->type_idx].thunk_gva, row->code_gva,
-                          limits, ret_outcome, err);
+        status = run_call(sandbox, code->types[row->type_idx].thunk_gva, row->code_gva, limits,
+                          ret_outcome, err);
     if (status == 0)
         step_ended(sandbox, CALL_STEP_RESTORED, ret_outcome);
     return status != 0 ? error_while(err, status, "calling husk_restored()") : 0;
@@ -249,8 +251,8 @@ static inline int prepare_run(husk_sandbox *sandbox, const struct call_limits *l
 }
 
 /* Check a call, after check_state(). ret_row: the function's row. */
-static int check_call(const husk_sandbox *sandbox, const struct call_request *request,
-                      const struct husk_image_func **ret_row, struct husk_error *err) {
+HOT static int check_call(const husk_sandbox *sandbox, const struct call_request *request,
+                          const struct husk_image_func **ret_row, struct husk_error *err) {
     const struct husk_image_func *row = callable(sandbox->image->code, request->func);
     if (row == NULL)
         return image_func_refuse(sandbox->image->code, request->func, err);
@@ -270,7 +272,8 @@ static inline int export_run(husk_sandbox *sandbox, const struct call_request *r
                              struct husk_error *err) {
     const uint64_t thunk_gva = sandbox->image->code->types[row->type_idx].thunk_gva;
     struct husk_slot *slots = sandbox->machine->arena.mailbox->call_slots;
-    hotset_host_writes(&sandbox->machine->hotset, slots, request->args_count * sizeof *slots);
+    if (request->args_count > 0)
+        hotset_host_writes(&sandbox->machine->hotset, slots, request->args_count * sizeof *slots);
     for (size_t i = 0; i < request->args_count; i++)
         value_to_slot(&request->args[i], &slots[i]);
     return run_call(sandbox, thunk_gva, row->code_gva, request->limits, ret_outcome, err);
@@ -324,11 +327,11 @@ static inline int steps_run(husk_sandbox *sandbox, const struct call_request *re
     return status;
 }
 
-static int call_checked(husk_sandbox *sandbox, const struct call_request *request,
-                        const struct husk_image_func *row, struct husk_outcome *ret_outcome,
-                        struct husk_error *err) {
+HOT static int call_checked(husk_sandbox *sandbox, const struct call_request *request,
+                            const struct husk_image_func *row, struct husk_outcome *ret_outcome,
+                            struct husk_error *err) {
     int status = steps_run(sandbox, request, row, ret_outcome, err);
-    if (status == 0 && ret_outcome->kind == HUSK_RETURNED)
+    if (status == 0 && ret_outcome->kind == HUSK_RETURNED && request->results_count > 0)
         export_results(sandbox, row, request->results);
     else if (status == 0 && ret_outcome->kind == HUSK_PENDING)
         call_keep(sandbox, request, row, ret_outcome);
@@ -360,8 +363,8 @@ int call_within(husk_sandbox *sandbox, const struct call_request *request,
     return status != 0 ? status : call_checked(sandbox, request, row, ret_outcome, err);
 }
 
-int call_find(const husk_sandbox *sandbox, const struct husk_call *call, husk_func *ret_func,
-              struct husk_error *err) {
+HOT int call_find(const husk_sandbox *sandbox, const struct husk_call *call, husk_func *ret_func,
+                  struct husk_error *err) {
     *ret_func = call->func;
     if (call->name == NULL)
         return 0; /* image_func_row() checks it */
@@ -370,8 +373,8 @@ int call_find(const husk_sandbox *sandbox, const struct husk_call *call, husk_fu
     return husk_image_func(sandbox->image, call->name, call->name_bytes, ret_func, err);
 }
 
-int call_explain(const struct husk_call *call, const char *how, int status,
-                 struct husk_error *err) {
+HOT int call_explain(const struct husk_call *call, const char *how, int status,
+                     struct husk_error *err) {
     struct name_text shown;
     if (status == 0 || call->name == NULL)
         return status;
@@ -379,8 +382,8 @@ int call_explain(const struct husk_call *call, const char *how, int status,
     return error_while(err, status, "calling \"%s\"%s", shown.text, how);
 }
 
-static int call_run(husk_sandbox *sandbox, const struct husk_call *call,
-                    struct husk_outcome *ret_outcome, struct husk_error *err) {
+HOT static int call_run(husk_sandbox *sandbox, const struct husk_call *call,
+                        struct husk_outcome *ret_outcome, struct husk_error *err) {
     struct call_limits limits;
     struct husk_outcome outcome;
     const struct husk_image_func *row = NULL;
@@ -405,21 +408,25 @@ static int call_run(husk_sandbox *sandbox, const struct husk_call *call,
     return status;
 }
 
-int husk_call(husk_sandbox *sandbox, const struct husk_call *call, struct husk_outcome *ret_outcome,
-              struct husk_error *err) {
+HOT int husk_call(husk_sandbox *sandbox, const struct husk_call *call,
+                  struct husk_outcome *ret_outcome, struct husk_error *err) {
     struct husk_call copy;
     if (sandbox == NULL || call == NULL || ret_outcome == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_call: a NULL argument");
-    int status = output_check("husk_outcome", ret_outcome, err);
-    if (status == 0)
+    int status = 0;
+    if (ret_outcome->size != sizeof *ret_outcome)
+        status = output_check("husk_outcome", ret_outcome, err);
+    if (status == 0 && call->size != sizeof *call) {
         status = call_read(call, &copy, err);
-    if (status == 0 && ((copy.args == NULL && copy.args_count > 0) ||
-                        (copy.results == NULL && copy.results_count > 0)))
+        call = &copy;
+    }
+    if (status == 0 && ((call->args == NULL && call->args_count > 0) ||
+                        (call->results == NULL && call->results_count > 0)))
         status = error_set(err, HUSK_E_INVAL, "husk_call: args or results are NULL");
     if (status != 0)
         return status;
-    status = call_run(sandbox, &copy, ret_outcome, err);
-    return call_explain(&copy, "", status, err);
+    status = call_run(sandbox, call, ret_outcome, err);
+    return status == 0 ? 0 : call_explain(call, "", status, err);
 }
 
 void husk_interrupt(husk_sandbox *sandbox) {

@@ -21,11 +21,12 @@
 #include "ports.h"
 #include "sandbox_internal.h"
 #include "trap.h"
+#include "hot.h"
 
 /* True: a deadline, a token or an interrupt must end the innermost call, and the outcome says so.
  * The outermost call takes the interrupt. An inner call leaves it for the calls around it, because
  * they must end, too. */
-static bool cut_off(husk_sandbox *sandbox, bool did_run, struct husk_outcome *outcome) {
+HOT static bool cut_off(husk_sandbox *sandbox, bool did_run, struct husk_outcome *outcome) {
     struct call_state *calls = &sandbox->calls;
     const struct watch *due = calls_due(calls);
     const bool is_cancelled = due == NULL && calls_are_cancelled(calls);
@@ -38,7 +39,7 @@ static bool cut_off(husk_sandbox *sandbox, bool did_run, struct husk_outcome *ou
 }
 
 /* Set the registers with which the innermost call starts. */
-static void set_start_regs(husk_sandbox *sandbox) {
+HOT static void set_start_regs(husk_sandbox *sandbox) {
     const struct call_frame *frame = sandbox->calls.frame, *parent = frame->parent;
     const struct vm_start start = {.ticket = sandbox->engine->entry_ticket,
                                    .entry_gva = sandbox->image->code->module.entry_gva,
@@ -52,7 +53,7 @@ static void set_start_regs(husk_sandbox *sandbox) {
 }
 
 /* Serve a request of the guest. The request is copied once. */
-static bool serve_service(husk_sandbox *sandbox, struct husk_outcome *outcome) {
+RARE static bool serve_service(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     volatile struct husk_mailbox *mailbox = sandbox->machine->arena.mailbox;
     uint32_t op = mailbox->service_op;
     uint64_t idx = mailbox->service_arg[0], arg = mailbox->service_arg[1];
@@ -96,8 +97,8 @@ static bool resume_after_host(husk_sandbox *sandbox, struct call_frame *frame,
     return !cut_off(sandbox, true, outcome);
 }
 
-static bool serve_host_call(husk_sandbox *sandbox, struct call_frame *frame,
-                            struct husk_outcome *outcome) {
+RARE static bool serve_host_call(husk_sandbox *sandbox, struct call_frame *frame,
+                                 struct husk_outcome *outcome) {
     const enum hostcall_next next = hostcall_serve(sandbox, outcome);
     if (next != HOSTCALL_ENDED)
         return resume_after_host(sandbox, frame, next, outcome);
@@ -107,8 +108,8 @@ static bool serve_host_call(husk_sandbox *sandbox, struct call_frame *frame,
 }
 
 /* True: go on running. False: the call ended. */
-static bool serve_port(husk_sandbox *sandbox, struct call_frame *frame, uint8_t port,
-                       struct husk_outcome *outcome) {
+HOT static bool serve_port(husk_sandbox *sandbox, struct call_frame *frame, uint8_t port,
+                           struct husk_outcome *outcome) {
     switch (port) {
     case HUSK_PORT_CALL_DONE: outcome_begin(outcome, HUSK_RETURNED); return false;
     case HUSK_PORT_HOST_CALL: return serve_host_call(sandbox, frame, outcome);
@@ -129,7 +130,7 @@ static bool is_before_guest(const husk_sandbox *sandbox) {
 
 /* A run was kicked: by a deadline or an interrupt, by a kick that came too late for its call, or by
  * an unrelated signal. */
-static bool serve_kick(husk_sandbox *sandbox, struct husk_outcome *outcome) {
+RARE static bool serve_kick(husk_sandbox *sandbox, struct husk_outcome *outcome) {
     const bool did_run = !is_before_guest(sandbox) || sandbox->calls.frame->parent != NULL;
     return !cut_off(sandbox, did_run, outcome);
 }
@@ -161,10 +162,11 @@ static bool is_left_debug(const husk_sandbox *sandbox, const struct vm_exit *exi
 static int machine_replace(husk_sandbox *sandbox, const struct vm_exit *exit, bool *was_renewed,
                            struct husk_error *err) {
     char what[sizeof exit->detail + 32];
-    snprintf(what, sizeof what, "%s", exit->detail);
     if (exit->kind == VM_EXIT_EXCEPTION)
         snprintf(what, sizeof what, "CPU exception %u (error code 0x%x)", exit->fault.number,
                  exit->fault.code);
+    else
+        snprintf(what, sizeof what, "%s", exit->detail);
     if (*was_renewed)
         return error_set(err, HUSK_E_SYS, "two VMs failed before they let the guest go: %s", what);
     *was_renewed = true;
@@ -179,8 +181,8 @@ static int machine_replace(husk_sandbox *sandbox, const struct vm_exit *exit, bo
 
 /* No instruction of the guest ran, so begin the call again. If the VM is at fault, use another
  * one. */
-static int begin_anew(husk_sandbox *sandbox, const struct vm_exit *exit, struct entries *entries,
-                      struct husk_error *err) {
+RARE static int begin_anew(husk_sandbox *sandbox, const struct vm_exit *exit,
+                           struct entries *entries, struct husk_error *err) {
     int status = 0;
     if (!entries->was_debug && is_left_debug(sandbox, exit))
         entries->was_debug = true;
@@ -200,8 +202,8 @@ static int check_vm(const husk_sandbox *sandbox, struct husk_error *err) {
         "a call made by a host function could not run the guest; the sandbox is poisoned");
 }
 
-static inline int run_until_end(husk_sandbox *sandbox, struct call_frame *frame,
-                                struct husk_outcome *outcome, struct husk_error *err) {
+HOT static inline int run_until_end(husk_sandbox *sandbox, struct call_frame *frame,
+                                    struct husk_outcome *outcome, struct husk_error *err) {
     struct entries entries = {false, false};
     for (bool goes_on = true; goes_on;) {
         struct vm_exit exit;
@@ -231,7 +233,7 @@ static inline int run_until_end(husk_sandbox *sandbox, struct call_frame *frame,
     return check_vm(sandbox, err);
 }
 
-static void count_outcome(husk_sandbox *sandbox, enum husk_outcome_kind kind) {
+HOT static void count_outcome(husk_sandbox *sandbox, enum husk_outcome_kind kind) {
     static const enum engine_stat stats[] = {[HUSK_TRAPPED] = STAT_traps,
                                              [HUSK_EXITED] = STAT_exits,
                                              [HUSK_DEADLINE] = STAT_deadlines,
@@ -242,8 +244,8 @@ static void count_outcome(husk_sandbox *sandbox, enum husk_outcome_kind kind) {
         stat_count(sandbox->tally, stats[kind]);
 }
 
-static int frame_watch(husk_sandbox *sandbox, struct call_frame *frame,
-                       const struct call_limits *limits, struct husk_error *err) {
+RARE static int frame_watch(husk_sandbox *sandbox, struct call_frame *frame,
+                            const struct call_limits *limits, struct husk_error *err) {
     struct watch *watch = &frame->watch;
     watch->kicker = &sandbox->machine->kicker;
     watch->wall_end_ns = limits->wall_end_ns;
@@ -262,8 +264,8 @@ static int frame_watch(husk_sandbox *sandbox, struct call_frame *frame,
 
 /* Begin the limits of the frame. Those of a pending call around it begin, too, because they count
  * this thread's time. */
-static int frame_limit(husk_sandbox *sandbox, struct call_frame *frame,
-                       const struct call_limits *limits, struct husk_error *err) {
+HOT static int frame_limit(husk_sandbox *sandbox, struct call_frame *frame,
+                           const struct call_limits *limits, struct husk_error *err) {
     struct call_state *calls = &sandbox->calls;
     struct watchdog *watchdog = &sandbox->engine->watchdog;
     const bool is_inside = calls_stand_still(calls);
@@ -284,8 +286,8 @@ static int frame_limit(husk_sandbox *sandbox, struct call_frame *frame,
     return 0;
 }
 
-static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame,
-                       const struct call_limits *limits, struct husk_error *err) {
+HOT static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame,
+                           const struct call_limits *limits, struct husk_error *err) {
     struct call_frame *parent = sandbox->calls.frame;
     int status = engine_check_process(sandbox->engine, err);
     if (status == 0)
@@ -309,7 +311,7 @@ static int frame_enter(husk_sandbox *sandbox, struct call_frame *frame,
 }
 
 /* Leave the innermost frame. */
-static void frame_leave(husk_sandbox *sandbox) {
+HOT static void frame_leave(husk_sandbox *sandbox) {
     struct call_state *calls = &sandbox->calls;
     struct watchdog *watchdog = &sandbox->engine->watchdog;
     const uint64_t kicked_before = calls->frame->kicked_before;
@@ -361,9 +363,9 @@ static inline int run_frame(husk_sandbox *sandbox, struct call_frame *frame,
     return status;
 }
 
-int run_call(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva,
-             const struct call_limits *limits, struct husk_outcome *ret_outcome,
-             struct husk_error *err) {
+HOT int run_call(husk_sandbox *sandbox, uint64_t thunk_gva, uint64_t code_gva,
+                 const struct call_limits *limits, struct husk_outcome *ret_outcome,
+                 struct husk_error *err) {
     struct call_frame nested;
     struct call_frame *frame = sandbox->calls.frame == NULL ? &sandbox->calls.outermost : &nested;
     frame->thunk_gva = thunk_gva;

@@ -96,11 +96,13 @@ int engine_new_on(const struct engine_backend *backend, const struct husk_engine
         return status;
     }
     pthread_mutex_init(&engine->pool.lock, NULL);
+    stats_init(&engine->stats);
     labels_init(&engine->labels);
     engine->pool.max = copy.pool_max == 0  ? POOL_DEFAULT_MAX
                        : copy.pool_max < 0 ? 0
                                            : (uint32_t)copy.pool_max;
     engine->measures_times = copy.measure_times;
+    stopwatch_init(&engine->stopwatch);
     atomic_init(&engine->refs, 1);
     atomic_init(&engine->shares, 1);
     engine->vm_ops = backend->vm_ops;
@@ -139,13 +141,11 @@ int husk_engine_new(const struct husk_engine_options *options, husk_engine **ret
     return status;
 }
 
-int engine_check_process(const husk_engine *engine, struct husk_error *err) {
-    if (engine->process != process_number())
-        return error_set(
-            err, HUSK_E_STATE,
-            "the engine was made before this process was forked; its VMs are the parent's. Make an "
-            "engine here");
-    return 0;
+int engine_refuse_process(struct husk_error *err) {
+    return error_set(
+        err, HUSK_E_STATE,
+        "the engine was made before this process was forked; its VMs are the parent's. Make an "
+        "engine here");
 }
 
 husk_engine *husk_engine_ref(husk_engine *engine) {
@@ -166,6 +166,7 @@ void engine_unref(husk_engine *engine) {
     pagemap_close(&engine->pagemap);
     spares_done(&engine->spares);
     pthread_mutex_destroy(&engine->pool.lock);
+    stats_done(&engine->stats);
     labels_done(&engine->labels);
     if (engine->backend_free != NULL)
         engine->backend_free(engine->backend);

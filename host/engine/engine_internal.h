@@ -9,9 +9,11 @@
 #include <stdatomic.h>
 
 #include "husk.h"
+#include "kick.h"
 #include "labels.h"
 #include "pagemap.h"
 #include "stats.h"
+#include "stopwatch.h"
 #include "vm.h"
 #include "watchdog.h"
 
@@ -43,6 +45,7 @@ struct husk_engine {
     struct pool pool;
     struct spares spares;
     bool measures_times;
+    struct stopwatch stopwatch; /* of restores */
     const struct vm_ops *vm_ops;
     const struct vcpu_ops *vcpu_ops;
     struct vm_backend *backend;
@@ -76,7 +79,10 @@ int engine_new_on(const struct engine_backend *backend, const struct husk_engine
                   husk_engine **ret_engine, struct husk_error *err);
 /* HUSK_E_STATE in a child made by fork(). KVM refuses to run the parent's VMs there. But before
  * that the child would have changed the registers in the page that both share. */
-int engine_check_process(const husk_engine *engine, struct husk_error *err);
+int engine_refuse_process(struct husk_error *err);
+static inline int engine_check_process(const husk_engine *engine, struct husk_error *err) {
+    return engine->process == process_number_again() ? 0 : engine_refuse_process(err);
+}
 husk_engine *engine_ref(husk_engine *engine);
 void engine_unref(husk_engine *engine);
 

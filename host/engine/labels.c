@@ -143,7 +143,7 @@ void tally_read(const struct tally *tally, struct tally_counts *ret_counts) {
         ret_counts->values[i] = atomic_load_explicit(&tally->values[i], memory_order_relaxed);
     for (unsigned i = 0; i < STAT_DURATIONS; i++)
         ret_counts->durations_ns[i] =
-            atomic_load_explicit(&tally->durations_ns[i], memory_order_relaxed);
+            atomic_load_explicit(&tally->durations[i].sum_ns, memory_order_relaxed);
     ret_counts->memory_bytes = atomic_load_explicit(&tally->memory_bytes, memory_order_relaxed);
 }
 

@@ -4,4 +4,5 @@ set(sources
     labels.c
     pagemap.c
     prometheus.c
-    stats.c)
+    stats.c
+    stopwatch_x86_64.c)

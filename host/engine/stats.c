@@ -1,24 +1,77 @@
 /*
- * host/engine/stats.c: gives counters and histograms to the embedder. Reading stops no thread, so
- * rows may be a moment apart. prometheus.c makes text of them.
+ * host/engine/stats.c: sums up the tallies of all machines for the embedder. Reading stops no
+ * thread, so rows may be a moment apart. prometheus.c makes text of them.
  */
 #include "engine_internal.h"
 #include "layout.h"
 #include "options.h"
 
-static uint64_t stat_sum(const husk_engine *engine, enum engine_stat stat) {
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < STAT_SHARDS; i++)
-        sum += atomic_load_explicit(&engine->stats.shards[i].values[stat], memory_order_relaxed);
-    return sum;
+static uint64_t read_number(const atomic_uint_least64_t *number) {
+    return atomic_load_explicit(number, memory_order_relaxed);
 }
 
-static uint64_t duration_sum_ns(const husk_engine *engine, enum husk_histogram_kind kind) {
-    uint64_t sum_ns = 0;
-    for (uint32_t i = 0; i < STAT_SHARDS; i++)
-        sum_ns += atomic_load_explicit(&engine->stats.shards[i].durations[kind].sum_ns,
-                                       memory_order_relaxed);
-    return sum_ns;
+/* Add the numbers of a tally to others. */
+static void tally_sum(struct tally *sum, const struct tally *tally, unsigned values_count) {
+    for (unsigned i = 0; i < values_count; i++)
+        tally_add(&sum->values[i], read_number(&tally->values[i]));
+    for (unsigned i = 0; i < STAT_DURATIONS; i++) {
+        tally_add(&sum->durations[i].sum_ns, read_number(&tally->durations[i].sum_ns));
+        for (unsigned k = 0; k < HUSK_HISTOGRAM_BUCKETS; k++)
+            tally_add(&sum->durations[i].buckets[k], read_number(&tally->durations[i].buckets[k]));
+    }
+}
+
+/* Of all machines, those that are gone included. */
+static void stats_sum(const husk_engine *engine, struct tally *ret_sum) {
+    struct stats *stats = (struct stats *)&engine->stats; /* only the lock changes */
+    *ret_sum = (struct tally){0};
+    pthread_mutex_lock(&stats->lock);
+    tally_sum(ret_sum, &stats->gone, STAT_COUNT);
+    for (const struct tally *tally = stats->tallies; tally != NULL; tally = tally->next)
+        tally_sum(ret_sum, tally, STAT_COUNT);
+    pthread_mutex_unlock(&stats->lock);
+}
+
+void stats_init(struct stats *zeroed_stats) {
+    pthread_mutex_init(&zeroed_stats->lock, NULL);
+}
+
+void stats_done(struct stats *stats) {
+    pthread_mutex_destroy(&stats->lock);
+}
+
+void tally_init(struct tally *zeroed_tally, struct stats *stats) {
+    zeroed_tally->stats = stats;
+    pthread_mutex_lock(&stats->lock);
+    zeroed_tally->next = stats->tallies;
+    zeroed_tally->link = &stats->tallies;
+    if (zeroed_tally->next != NULL)
+        zeroed_tally->next->link = &zeroed_tally->next;
+    stats->tallies = zeroed_tally;
+    pthread_mutex_unlock(&stats->lock);
+}
+
+void tally_begin(struct tally *tally) {
+    pthread_mutex_lock(&tally->stats->lock);
+    tally_sum(&tally->stats->gone, tally, STAT_COUNTERS); /* hot pages stay with the machine */
+    for (unsigned i = 0; i < STAT_COUNTERS; i++)
+        atomic_store_explicit(&tally->values[i], 0, memory_order_relaxed);
+    for (unsigned i = 0; i < STAT_DURATIONS; i++) {
+        atomic_store_explicit(&tally->durations[i].sum_ns, 0, memory_order_relaxed);
+        for (unsigned k = 0; k < HUSK_HISTOGRAM_BUCKETS; k++)
+            atomic_store_explicit(&tally->durations[i].buckets[k], 0, memory_order_relaxed);
+    }
+    pthread_mutex_unlock(&tally->stats->lock);
+    stat_set_memory(tally, 0);
+}
+
+void tally_done(struct tally *tally) {
+    pthread_mutex_lock(&tally->stats->lock);
+    tally_sum(&tally->stats->gone, tally, STAT_COUNT);
+    *tally->link = tally->next;
+    if (tally->next != NULL)
+        tally->next->link = tally->link;
+    pthread_mutex_unlock(&tally->stats->lock);
 }
 
 /* The number that exist now. The rows were read at different moments. */
@@ -33,20 +86,24 @@ _Static_assert(sizeof(struct husk_stats) ==
 
 int husk_engine_stats(const husk_engine *engine, struct husk_stats *ret_stats) {
     struct husk_stats stats;
+    struct tally sum;
     int status = engine == NULL ? HUSK_E_INVAL : output_check("husk_stats", ret_stats, NULL);
     if (status != 0)
         return status;
-#define STAT(name, metric, label, help) stats.name = stat_sum(engine, STAT_##name);
+    stats_sum(engine, &sum);
+#define STAT(name, metric, label, help) stats.name = read_number(&sum.values[STAT_##name]);
 #include "stats.def"
 #undef STAT
     stats.snapshot_bytes = stats.snapshot_pages * HUSK_PAGE_SIZE;
     stats.restore_bytes_copied = stats.restore_pages_copied * HUSK_PAGE_SIZE;
-#define DURATION(KIND, name, help) stats.name##_ns = duration_sum_ns(engine, HUSK_HISTOGRAM_##KIND);
+#define DURATION(KIND, name, help)                                                                 \
+    stats.name##_ns = read_number(&sum.durations[HUSK_HISTOGRAM_##KIND].sum_ns);
 #include "durations.def"
+#include "hot.h"
     stats.sandboxes = difference(stats.sandboxes_made, stats.sandboxes_freed);
     stats.pool_idle = atomic_load_explicit(&engine->pool.count, memory_order_relaxed);
     stats.vms = difference(stats.vms_made, stats.vms_freed);
-    stats.hot_pages = stat_sum(engine, STAT_hot_pages);
+    stats.hot_pages = read_number(&sum.values[STAT_hot_pages]);
     output_fill(ret_stats, &stats, sizeof stats);
     return 0;
 }
@@ -56,36 +113,28 @@ static unsigned bucket_of(uint64_t ns) {
     return bucket < HUSK_HISTOGRAM_BUCKETS ? bucket : HUSK_HISTOGRAM_BUCKETS - 1;
 }
 
-void stat_measure(struct tally *tally, enum husk_histogram_kind kind, uint64_t ns) {
-    struct duration_counts *counts = &tally->shard->durations[kind];
-    atomic_fetch_add_explicit(&counts->sum_ns, ns, memory_order_relaxed);
-    atomic_fetch_add_explicit(&counts->buckets[bucket_of(ns)], 1, memory_order_relaxed);
-    tally_add(&tally->durations_ns[kind], ns);
-}
-
-void tally_begin(struct tally *tally) {
-    for (unsigned i = 0; i < STAT_COUNTERS; i++)
-        atomic_store_explicit(&tally->values[i], 0, memory_order_relaxed);
-    for (unsigned i = 0; i < STAT_DURATIONS; i++)
-        atomic_store_explicit(&tally->durations_ns[i], 0, memory_order_relaxed);
-    stat_set_memory(tally, 0);
+HOT void stat_measure(struct tally *tally, enum husk_histogram_kind kind, uint64_t ns) {
+    struct duration_counts *counts = &tally->durations[kind];
+    tally_add(&counts->sum_ns, ns);
+    tally_add(&counts->buckets[bucket_of(ns)], 1);
 }
 
 int husk_engine_histogram(const husk_engine *engine, enum husk_histogram_kind kind,
                           struct husk_histogram *ret_histogram) {
     if (engine == NULL || (unsigned)kind > HUSK_HISTOGRAM_HOST_CALL)
         return HUSK_E_INVAL;
-    struct husk_histogram histogram = {.sum_ns = duration_sum_ns(engine, kind)};
+    struct husk_histogram histogram = HUSK_HISTOGRAM_INIT;
+    struct tally sum;
     int status = output_check("husk_histogram", ret_histogram, NULL);
     if (status != 0)
         return status;
-    for (uint32_t i = 0; i < STAT_SHARDS; i++) {
-        const struct duration_counts *counts = &engine->stats.shards[i].durations[kind];
-        for (unsigned k = 0; k < HUSK_HISTOGRAM_BUCKETS; k++)
-            histogram.buckets[k] += atomic_load_explicit(&counts->buckets[k], memory_order_relaxed);
-    }
-    for (unsigned k = 0; k < HUSK_HISTOGRAM_BUCKETS; k++)
+    stats_sum(engine, &sum);
+    const struct duration_counts *counts = &sum.durations[kind];
+    histogram.sum_ns = read_number(&counts->sum_ns);
+    for (unsigned k = 0; k < HUSK_HISTOGRAM_BUCKETS; k++) {
+        histogram.buckets[k] = read_number(&counts->buckets[k]);
         histogram.count += histogram.buckets[k];
+    }
     output_fill(ret_histogram, &histogram, sizeof histogram);
     return 0;
 }

@@ -4,8 +4,9 @@
 #include "image_internal.h"
 #include "layout.h"
 #include "options.h"
+#include "hot.h"
 
-struct husk_functype image_functype(const struct image_code *code, uint32_t type_idx) {
+HOT struct husk_functype image_functype(const struct image_code *code, uint32_t type_idx) {
     const struct husk_image_type *type = &code->types[type_idx];
     const husk_type *params = code->valtypes_public + type->valtypes_idx;
     return (struct husk_functype){.params = params,

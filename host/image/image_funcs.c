@@ -61,6 +61,19 @@ int husk_image_func_type(const husk_image *image, husk_func func, struct husk_fu
     return 0;
 }
 
+void image_find_restored(const husk_image *image, struct image_code *code) {
+    static const char name[] = "husk_restored";
+    const uint32_t idx = image_export_find(image, name, sizeof name - 1);
+    code->restored_idx = UINT32_MAX;
+    if (idx == UINT32_MAX || code->exports[idx].kind != HUSK_ABI_FUNC)
+        return;
+    const uint32_t func_idx = code->exports[idx].idx;
+    const struct husk_functype type = image_functype(code, code->funcs[func_idx].type_idx);
+    if (type.params_count == 2 && type.params[0] == HUSK_I64 && type.params[1] == HUSK_I64 &&
+        type.results_count == 0)
+        code->restored_idx = func_idx;
+}
+
 /* ---- funcrefs ---- */
 
 /* A type's id is its index + 1, so that 0 is null. */

@@ -148,7 +148,9 @@ struct image_code {
     struct image_tag_name *tag_names;
     uint32_t *exports_by_name; /* indexes, sorted by name */
 
-    /* image_funcs.c: all functions, ascending by ref; made when first needed; NULL: not yet */
+    /* image_funcs.c: the function that is called first after a restore; UINT32_MAX: none */
+    uint32_t restored_idx;
+    /* all functions, ascending by ref; made when first needed; NULL: not yet */
     _Atomic(struct image_funcref *) funcrefs;
 };
 
@@ -310,7 +312,11 @@ static inline uint64_t image_exception_slot_bytes(const struct image_code *code)
  * part. */
 uint64_t image_data_u64(const struct husk_image *image, uint64_t gva_value);
 
-/* image_funcs.c. Make the public handle of a function. */
+/* image_funcs.c. Set restored_idx: a snapshot's random numbers are known to everyone who shares it,
+ * so a module that exports husk_restored(i64, i64) gets fresh entropy before its first call. An
+ * export of that name with another type is an ordinary one. */
+void image_find_restored(const husk_image *image, struct image_code *code);
+/* Make the public handle of a function. */
 husk_func image_func_make(const struct image_code *code, uint32_t func_idx);
 /* A bit in the second half of a husk_func: an index is set. So a handle of zeros is invalid. */
 #define IMAGE_FUNC_IS_SET (1ull << 32)

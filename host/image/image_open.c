@@ -245,9 +245,11 @@ static int image_open_steps(husk_image *image, bool verify, struct husk_error *e
         status = image_names_make(code, err);
     if (status == 0)
         status = map_readonly(code, err);
-    if (status == 0)
-        code->data_excess_bytes = image_data_excess(code);
-    return status;
+    if (status != 0)
+        return status;
+    code->data_excess_bytes = image_data_excess(code);
+    image_find_restored(image, code);
+    return 0;
 }
 
 /* Takes over the file, also on failure. */

@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "engine_internal.h"
 #include "error.h"
+#include "hot.h"
 
 int thread_cpu_clock(clockid_t *ret_clock, struct husk_error *err) {
     int rc = pthread_getcpuclockid(pthread_self(), ret_clock);
@@ -44,7 +45,7 @@ void calls_forget_pending(struct call_state *calls) {
     calls->is_pending = false;
 }
 
-void calls_abandon(struct call_state *calls, struct husk_engine *engine) {
+HOT void calls_abandon(struct call_state *calls, struct husk_engine *engine) {
     if (!calls->is_pending)
         return;
     if (engine_check_process(engine, NULL) == 0)

@@ -39,17 +39,18 @@ struct call_limits {
     void *passed_user;
 };
 
+/* The fields that every call uses come first, in one cache line. */
 struct call_frame {
     struct call_frame *parent;
     uint64_t thunk_gva, code_gva; /* of the called function */
-    struct watch watch;
-    husk_cancel *cancel; /* the token of its limits, which hold the reference; NULL: none */
-    struct cancel_entry cancel_entry;
+    husk_cancel *cancel;    /* the token of its limits, which hold the reference; NULL: none */
     uint64_t kicked_before; /* the result of kicker_enter() */
     uint64_t ran_ns;        /* before it was pending, if the engine measures times */
     bool is_watched;
     /* A nested call ran while this one was in a host function, so registers must be put back. */
     bool was_nested;
+    struct watch watch;
+    struct cancel_entry cancel_entry;
     struct vm_regs regs; /* at the host call that is being served */
 };
 
@@ -69,24 +70,25 @@ struct call_pending {
     void (*exchange_free)(struct exchange *exchange);
 };
 
+/* As in a frame: first what every call and restore uses. */
 struct call_state {
-    struct call_frame *frame;    /* innermost running or pending call, or NULL */
-    struct call_frame outermost; /* used while `frame` is not NULL */
+    struct call_frame *frame; /* innermost running or pending call, or NULL */
     uint32_t depth;
-    uint32_t values_used; /* of linkage.values, by the host calls in progress */
-    /* Set by any thread: the running call must end, or else the next one. */
-    atomic_bool is_interrupted;
-    /* The innermost frame of the last call, for husk_sandbox_backtrace(). pc 0: the call returned,
-     * or calls_forget_end() was called. */
-    struct code_frame ended_at;
     /* The tag of the exception with which the last call ended, + 1; 0: it ended otherwise. The
      * values are in linkage.thrown. */
     uint32_t thrown;
-    /* In a poisoned sandbox: the limit that cut a call off, if one did. */
-    enum husk_limit_kind cut_by;
+    /* The innermost frame of the last call, for husk_sandbox_backtrace(). pc 0: the call returned,
+     * or calls_forget_end() was called. */
+    struct code_frame ended_at;
+    /* Set by any thread: the running call must end, or else the next one. */
+    atomic_bool is_interrupted;
     /* The outermost call awaits an answer. Calls may run inside it, as if its host function had
      * made them. */
     bool is_pending;
+    uint32_t values_used;        /* of linkage.values, by the host calls in progress */
+    struct call_frame outermost; /* used while `frame` is not NULL */
+    /* In a poisoned sandbox: the limit that cut a call off, if one did. */
+    enum husk_limit_kind cut_by;
     uint64_t cut_limit_ns;
     struct call_pending pending;
 };

@@ -7,6 +7,7 @@
 #include "buf.h"
 #include "error.h"
 #include "image_internal.h"
+#include "hot.h"
 
 /* calloc(0) may return NULL, so ask for one more. */
 static void *array_new(size_t count, size_t elem_bytes) {
@@ -169,8 +170,8 @@ static const uint8_t *find_record(const husk_image *image, const char *name, siz
     return NULL;
 }
 
-int linkage_check_states(const struct linkage *linkage, const husk_image *image,
-                         struct husk_error *err) {
+HOT int linkage_check_states(const struct linkage *linkage, const husk_image *image,
+                             struct husk_error *err) {
     for (uint32_t i = 0; i < linkage->groups_count; i++) {
         const struct group_state *group = &linkage->groups[i];
         const struct import_group_ops *ops = group->group->ops;
@@ -185,7 +186,7 @@ int linkage_check_states(const struct linkage *linkage, const husk_image *image,
     return 0;
 }
 
-void linkage_load_states(struct linkage *linkage, const husk_image *image) {
+HOT void linkage_load_states(struct linkage *linkage, const husk_image *image) {
     for (uint32_t i = 0; i < linkage->groups_count; i++) {
         const struct group_state *group = &linkage->groups[i];
         const struct import_group_ops *ops = group->group->ops;

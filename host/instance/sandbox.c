@@ -21,6 +21,7 @@
 #include "sizing_make.h"
 #include "spare.h"
 #include "values.h"
+#include "hot.h"
 
 static int options_take(const struct husk_sandbox_options *options,
                         struct husk_sandbox_options *ret_copy, struct husk_error *err) {
@@ -62,7 +63,7 @@ static void write_word(struct machine *machine, uint32_t gva_value, uint64_t wor
 }
 
 /* Write imported sizes and globals into memory. A snapshot has them there already. */
-static void apply_imports(husk_sandbox *sandbox) {
+RARE static void apply_imports(husk_sandbox *sandbox) {
     const husk_image *image = sandbox->image;
     const struct image_code *code = image->code;
     struct machine *machine = sandbox->machine;
@@ -85,20 +86,23 @@ static void apply_imports(husk_sandbox *sandbox) {
 /* Interrupts and pending calls of the previous instance do not reach the next one. */
 static void calls_begin(husk_sandbox *sandbox) {
     calls_abandon(&sandbox->calls, sandbox->engine);
-    atomic_store(&sandbox->calls.is_interrupted, false);
+    if (atomic_load(&sandbox->calls.is_interrupted)) /* a store that orders is slower than a look */
+        atomic_store(&sandbox->calls.is_interrupted, false);
 }
 
 /* Begin an instance as the image says: no call has run. */
-static void instance_begin(husk_sandbox *sandbox, husk_image *image) {
+HOT static void instance_begin(husk_sandbox *sandbox, husk_image *image) {
     calls_begin(sandbox);
-    husk_image_ref(image);
-    husk_image_unref(sandbox->image);
-    sandbox->image = image;
+    if (sandbox->image != image) {
+        husk_image_ref(image);
+        husk_image_unref(sandbox->image);
+        sandbox->image = image;
+    }
     sandbox->start = image->is_snapshot ? SANDBOX_STARTED : SANDBOX_NOT_STARTED;
     sandbox->is_poisoned = false;
     calls_forget_end(&sandbox->calls);
     sandbox->spare = image->spare;
-    sandbox->owes_restored_call = image->is_snapshot;
+    sandbox->owes_restored_call = image->is_snapshot && image->code->restored_idx != UINT32_MAX;
     if (!image->is_snapshot)
         apply_imports(sandbox);
     sandbox_count_memory(sandbox);
@@ -192,7 +196,7 @@ int sandbox_check_idle(const husk_sandbox *sandbox, const char *what, struct hus
     return sandbox_check_still(sandbox, what, err);
 }
 
-int sandbox_check_still(const husk_sandbox *sandbox, const char *what, struct husk_error *err) {
+HOT int sandbox_check_still(const husk_sandbox *sandbox, const char *what, struct husk_error *err) {
     if (sandbox->calls.frame != NULL && !calls_stand_still(&sandbox->calls))
         return error_set(err, HUSK_E_STATE,
                          "%s is not possible from inside a host function: a call is running", what);
@@ -206,8 +210,8 @@ void *sandbox_group_state(const husk_sandbox *sandbox, const struct import_group
     return NULL;
 }
 
-static int check_engine(const husk_engine *engine, const husk_image *image,
-                        struct husk_error *err) {
+HOT static int check_engine(const husk_engine *engine, const husk_image *image,
+                            struct husk_error *err) {
     if (image->engine != engine)
         return error_set(err, HUSK_E_INVAL,
                          image->engine == NULL
@@ -390,8 +394,8 @@ int husk_sandbox_unload(husk_sandbox *sandbox, struct husk_error *err) {
     return status;
 }
 
-static int restore_failed(husk_sandbox *sandbox, bool has_changed, int status,
-                          struct husk_error *err) {
+RARE static int restore_failed(husk_sandbox *sandbox, bool has_changed, int status,
+                               struct husk_error *err) {
     if (!has_changed)
         return error_while(err, status, "restoring a sandbox; it is as it was");
     calls_begin(sandbox);
@@ -402,8 +406,29 @@ static int restore_failed(husk_sandbox *sandbox, bool has_changed, int status,
         "restoring a sandbox; it must be restored again, or loaded into, before it is called");
 }
 
-int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct husk_error *err) {
+/* Memory gets other sizes, or is another image's. On failure everything is as it was, or
+ * machine->changes_begun has changed. */
+__attribute__((noinline)) static int restore_resized(husk_sandbox *sandbox, husk_image *image,
+                                                     struct husk_error *err) {
     struct sizing sizes;
+    int status = linkage_check_states(&sandbox->link, image, err);
+    if (status == 0)
+        status = sizing_make(&sizes, image, &sandbox->link, &sandbox->machine->limits, err);
+    if (status != 0)
+        return status;
+    status = machine_make_equal(sandbox->machine, image, &sizes, false, err);
+    if (status != 0)
+        sizing_done(&sizes);
+    return status;
+}
+
+/* The sandbox holds the image, and the machine has its sizes. */
+static inline int restore_sized(husk_sandbox *sandbox, husk_image *image, struct husk_error *err) {
+    int status = linkage_check_states(&sandbox->link, image, err);
+    return status == 0 ? machine_restore(sandbox->machine, err) : status;
+}
+
+HOT int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct husk_error *err) {
     if (sandbox == NULL || image == NULL)
         return error_set(err, HUSK_E_INVAL, "husk_sandbox_restore: a NULL argument");
     int status = sandbox_check_still(sandbox, "restoring", err);
@@ -416,21 +441,16 @@ int husk_sandbox_restore(husk_sandbox *sandbox, husk_image *image, struct husk_e
     status = check_engine(sandbox->engine, image, err);
     if (status != 0)
         return status;
-    if (!image_is_same_module(sandbox->image, image))
+    if (sandbox->image != image && !image_is_same_module(sandbox->image, image))
         return error_set(err, HUSK_E_INVAL,
                          "the image is not of the module that this sandbox holds, or was compiled "
                          "in another way; husk_sandbox_load() takes any");
-    status = linkage_check_states(&sandbox->link, image, err);
-    if (status == 0)
-        status = sizing_make(&sizes, image, &sandbox->link, &sandbox->machine->limits, err);
+    struct machine *machine = sandbox->machine;
+    const uint32_t changes = machine->changes_begun;
+    const bool is_sized = sandbox->image == image && machine_is_sized_for(machine, image);
+    status = is_sized ? restore_sized(sandbox, image, err) : restore_resized(sandbox, image, err);
     if (status != 0)
-        return error_while(err, status, "restoring a sandbox; it is as it was");
-    const uint32_t changes = sandbox->machine->changes_begun;
-    status = machine_make_equal(sandbox->machine, image, &sizes, false, err);
-    if (status != 0) {
-        sizing_done(&sizes);
-        return restore_failed(sandbox, sandbox->machine->changes_begun != changes, status, err);
-    }
+        return restore_failed(sandbox, machine->changes_begun != changes, status, err);
     linkage_load_states(&sandbox->link, image);
     instance_begin(sandbox, image);
     return 0;

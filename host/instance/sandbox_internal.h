@@ -33,14 +33,13 @@ struct husk_sandbox {
     /* The instance. NULL: nothing is loaded. Then the machine's memory must be made equal to an
      * image before its next use. */
     husk_image *image;
-    struct linkage link;
-    struct guest_block spare; /* for the next husk_call_bytes(), see bytes.c */
-    bool owes_restored_call;  /* the next call must call husk_restored() first */
-
     enum sandbox_start start;
-    bool is_poisoned;
     enum poison_cause poisoned_by;
+    bool is_poisoned;
+    bool owes_restored_call;  /* the next call must call husk_restored() first */
+    struct guest_block spare; /* for the next husk_call_bytes(), see bytes.c */
     struct call_state calls;
+    struct linkage link;
 
     void *user; /* the embedder's */
     struct labelled labelled;

@@ -5,6 +5,7 @@
 #include "error.h"
 #include "options.h"
 #include "sandbox_internal.h"
+#include "hot.h"
 
 void *husk_sandbox_user(const husk_sandbox *sandbox) {
     return sandbox->user;
@@ -33,7 +34,7 @@ int husk_sandbox_set_label(husk_sandbox *sandbox, const char *label, struct husk
     return 0;
 }
 
-void sandbox_count_memory(const husk_sandbox *sandbox) {
+HOT void sandbox_count_memory(const husk_sandbox *sandbox) {
     stat_set_memory(sandbox->tally,
                     sandbox->image != NULL ? arena_memories_bytes(&sandbox->machine->arena) : 0);
 }

@@ -30,8 +30,9 @@
  *   nothing between two calls         mailbox and stack of the arena (zero), calls (refused here
  *                                     while one is pending), regs of the vCPU
  *   set again by load and restore     mapped, image, hotset, start, spare, owes_restored_call,
- *                                     is_poisoned, poisoned_by, changes_begun, calls.ended_at,
- *                                     calls.thrown (of which link.thrown has the values),
+ *                                     is_poisoned, poisoned_by, changes_begun, is_resized, quiet,
+ *                                     calls.ended_at, calls.thrown (of which link.thrown has
+ *                                     the values),
  *                                     calls.is_interrupted
  *   not the instance's, unchanged     engine, machine, vcpu_ops, tally, limits, vm, vcpu,
  *                                     kicker, tables, next_slot, mem0_slot_bytes,
@@ -46,11 +47,12 @@ _Static_assert(sizeof(struct husk_sandbox) - sizeof(struct linkage) - sizeof(str
                        72 &&
                    sizeof(struct call_state) - sizeof(struct call_frame) -
                            sizeof(struct call_pending) ==
-                       72,
+                       64,
                "a new field of struct husk_sandbox");
-_Static_assert(sizeof(struct machine) - sizeof(struct husk_sandbox_options) -
-                       sizeof(struct sizing) - sizeof(struct arena) - sizeof(struct kicker) -
-                       sizeof(struct hotset) - sizeof(struct tally) ==
+_Static_assert(offsetof(struct machine, next_idle) + sizeof(void *) -
+                       sizeof(struct husk_sandbox_options) - sizeof(struct sizing) -
+                       sizeof(struct arena) - sizeof(struct kicker) - sizeof(struct hotset) -
+                       sizeof(struct tally) - sizeof(struct quiet) ==
                    80,
                "a new field of struct machine");
 _Static_assert(sizeof(struct linkage) == 80 && sizeof(struct group_state) == 16,

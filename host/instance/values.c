@@ -10,8 +10,7 @@
 const char *husk_type_name(husk_type type) {
     switch (type) {
 #define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, bytes)                              \
-    case HUSK_##name:                                                                              \
-        return text;
+    case HUSK_##name: return text;
 #include "valtype.def"
 #undef HUSK_VALTYPE
     }
@@ -25,9 +24,7 @@ bool type_is_known(husk_type type) {
 void value_to_slot(const struct husk_value *value, struct husk_slot *slot) {
     switch (value->type) { /* bits, so that a NaN's payload is kept */
 #define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, value_bytes)                        \
-    case HUSK_##name:                                                                              \
-        memcpy(slot->bytes, &value->of, value_bytes);                                              \
-        break;
+    case HUSK_##name: memcpy(slot->bytes, &value->of, value_bytes); break;
 #include "valtype.def"
 #undef HUSK_VALTYPE
     }
@@ -39,17 +36,16 @@ struct husk_value value_from_slot(husk_type type, const struct husk_slot *slot) 
     value.type = type;
     switch (type) {
 #define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, value_bytes)                        \
-    case HUSK_##name:                                                                              \
-        memcpy(&value.of, slot->bytes, value_bytes);                                               \
-        break;
+    case HUSK_##name: memcpy(&value.of, slot->bytes, value_bytes); break;
 #include "valtype.def"
+#include "hot.h"
 #undef HUSK_VALTYPE
     }
     return value;
 }
 
-int values_check(const husk_type *types, size_t types_count, const struct husk_value *values,
-                 size_t count, const char *what, struct husk_error *err) {
+HOT int values_check(const husk_type *types, size_t types_count, const struct husk_value *values,
+                     size_t count, const char *what, struct husk_error *err) {
     if (count != types_count)
         return error_set(err, HUSK_E_TYPE, "%zu %ss given; the function has %zu", count, what,
                          types_count);

@@ -5,7 +5,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "error.h"
 #include "image_internal.h"
@@ -13,6 +12,8 @@
 #include "page_copy.h"
 #include "pages.h"
 #include "rows.h"
+#include "thread_faults.h"
+#include "hot.h"
 
 #define PAGE_BYTES ((uint64_t)HUSK_PAGE_SIZE)
 /* To compare these costs as much as a scan. */
@@ -33,15 +34,6 @@ static uint64_t thread_number(void) {
     if (number == 0)
         number = atomic_fetch_add(&next, 1);
     return number;
-}
-
-/* Page faults of this thread: those that KVM takes for the guest's first write to a page count as
- * the faults of the thread that runs it (mm_account_fault() in the kernel; a test holds us to
- * it). */
-static uint64_t thread_faults(void) {
-    struct rusage usage = {0};
-    getrusage(RUSAGE_THREAD, &usage);
-    return (uint64_t)usage.ru_minflt + (uint64_t)usage.ru_majflt;
 }
 
 /* ---- finding pages: a scan gives all private pages in ascending order; merge them with what is
@@ -146,7 +138,7 @@ static int gather_all(struct gather *gather, const struct arena *arena,
     return status;
 }
 
-static int search(struct hotset *hotset, const struct hot_view *view, struct husk_error *err) {
+RARE static int search(struct hotset *hotset, const struct hot_view *view, struct husk_error *err) {
     struct gather gather = {.hotset = hotset, .image = view->image};
     int status = gather_all(&gather, view->arena, view->pagemap, err);
     if (status != 0) {
@@ -210,7 +202,7 @@ static bool note(struct hotset *hotset, uint8_t *hva) {
 }
 
 /* Ranges beyond HOT_WIDE_MAX become one with the last. What lies between them is looked at, too. */
-static void note_wide(struct hotset *hotset, uint8_t *from, uint8_t *to) {
+RARE static void note_wide(struct hotset *hotset, uint8_t *from, uint8_t *to) {
     struct hot_range *wide = hotset->wide;
     uint32_t i = 0;
     while (i < hotset->wide_count && (to < wide[i].from || from > wide[i].to))
@@ -223,7 +215,7 @@ static void note_wide(struct hotset *hotset, uint8_t *from, uint8_t *to) {
     wide[i].to = to > wide[i].to ? to : wide[i].to;
 }
 
-void hotset_host_writes(struct hotset *hotset, const void *hva, uint64_t bytes) {
+HOT void hotset_host_writes(struct hotset *hotset, const void *hva, uint64_t bytes) {
     const uintptr_t first = (uintptr_t)hva & ~(uintptr_t)(PAGE_BYTES - 1);
     const uintptr_t end = (uintptr_t)hva + bytes;
     bool is_noted_whole = end - first <= HOT_NOTED_MAX * PAGE_BYTES;
@@ -250,8 +242,8 @@ static int note_private(void *user, uint8_t *hva, uint64_t bytes, bool is_zero,
     return 0;
 }
 
-static int note_wide_ranges(struct hotset *hotset, const struct hot_view *view,
-                            struct husk_error *err) {
+RARE static int note_wide_ranges(struct hotset *hotset, const struct hot_view *view,
+                                 struct husk_error *err) {
     struct wide_look look = {hotset, view};
     int status = 0;
     for (uint32_t i = 0; i < hotset->wide_count && hotset->is_complete && status == 0; i++)
@@ -261,11 +253,22 @@ static int note_wide_ranges(struct hotset *hotset, const struct hot_view *view,
     return status;
 }
 
+/* The mailbox's page of arguments is the first that each call notes. To search for it would touch
+ * lines all over the set. */
+static bool is_first_noted_again(struct hotset *hotset, const uint8_t *hva) {
+    if (hotset->noted_place < hotset->count && hotset->pages[hotset->noted_place].hva == hva)
+        return true;
+    hotset->noted_place = place_of(hotset, hva);
+    return false;
+}
+
 /* A page that is noted and is not private costs a comparison at each restore, until it leaves. */
 static int take_noted(struct hotset *hotset, const struct hot_view *view, struct husk_error *err) {
     for (uint32_t i = 0; i < hotset->noted_count; i++) {
         uint8_t *hva = hotset->noted[i];
         struct hot_page *page;
+        if (i == 0 && is_first_noted_again(hotset, hva))
+            continue;
         if (!is_hot(hotset, hva) &&
             page_add(hotset, hva, source_of(view->image, arena_gva_of(view->arena, hva)), &page) !=
                 0)
@@ -284,7 +287,7 @@ void hotset_watch(struct hotset *hotset) {
     hotset->watched_faults = thread_faults();
 }
 
-void hotset_unwatch(struct hotset *hotset) {
+HOT void hotset_unwatch(struct hotset *hotset) {
     if (!hotset->is_watched)
         return;
     hotset->is_watched = false;
@@ -296,8 +299,8 @@ static bool must_search(const struct hotset *hotset, const struct hot_view *view
     return hotset->must_scan || !hotset->is_complete || hotset->guest_faults != view->guest_faults;
 }
 
-int hotset_update(struct hotset *hotset, const struct hot_view *view, bool *ret_has_searched,
-                  struct husk_error *err) {
+HOT int hotset_update(struct hotset *hotset, const struct hot_view *view, bool *ret_has_searched,
+                      struct husk_error *err) {
     int status = 0;
     hotset_unwatch(hotset);
     if (!must_search(hotset, view))
@@ -332,6 +335,10 @@ void hotset_retarget(struct hotset *hotset, const struct arena *arena, const hus
 
 /* ---- restoring ---- */
 
+/* So much at a time as the CPU can wait for: it has 10 to 16 buffers for lines that come. */
+#define PREFETCH_LINES 4u
+#define PREFETCH_PAGES 3u
+
 static bool is_leaving(const struct hotset *hotset, uint32_t idx) {
     const struct hot_page *page = &hotset->pages[idx];
     return !page->is_pinned && (page->age >= HOT_AGE_MAX || idx >= HOT_PAGES_MAX);
@@ -339,7 +346,8 @@ static bool is_leaving(const struct hotset *hotset, uint32_t idx) {
 
 /* Neighbours leave together, in one system call. The mapping below them is the image's, so nothing
  * is lost. */
-static int discard_leaving(struct hotset *hotset, uint64_t *ret_count, struct husk_error *err) {
+RARE static int discard_leaving(struct hotset *hotset, uint64_t *ret_count,
+                                struct husk_error *err) {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < hotset->count;) {
         if (!is_leaving(hotset, i)) {
@@ -357,22 +365,50 @@ static int discard_leaving(struct hotset *hotset, uint64_t *ret_count, struct hu
     return 0;
 }
 
-int hotset_restore(struct hotset *hotset, struct hot_counts *ret_counts, struct husk_error *err) {
+static inline struct page_pair pair_of(const struct hot_page *page) {
+    return (struct page_pair){page->hva, page->source};
+}
+
+/* Returns true if the page is about to leave the set. */
+static inline bool restore_page(struct hot_page *page, const struct hot_page *next,
+                                page_copy_fn copy, struct hot_counts *counts) {
+    const bool was_written = copy(pair_of(page), pair_of(next));
+    const uint32_t age = was_written ? 0 : page->age + 1;
+    if (page->age != age)
+        page->age = age; /* most stay 0, and their lines clean */
+    counts->copied += was_written;
+    return age >= HOT_AGE_MAX && !page->is_pinned;
+}
+
+/* Each restore goes the other way than the one before. So it begins with the pages that are still
+ * in the second-level cache, if not all are. */
+static inline struct hot_page *page_in_turn(const struct hotset *hotset, uint32_t idx) {
+    return &hotset->pages[hotset->is_backward ? hotset->count - 1 - idx : idx];
+}
+
+HOT void hotset_prefetch(const struct hotset *hotset) {
+    const uint32_t count = hotset->count;
+    if (count > 0)
+        page_copy_prefetch(pair_of(page_in_turn(hotset, 0)), PREFETCH_LINES);
+    for (uint32_t i = 1; i < count && i < PREFETCH_PAGES; i++)
+        page_copy_prefetch(pair_of(page_in_turn(hotset, i)), 1);
+}
+
+HOT int hotset_restore(struct hotset *hotset, struct hot_counts *ret_counts,
+                       struct husk_error *err) {
     struct hot_counts counts = {0};
-    bool is_any_leaving = hotset->count > HOT_PAGES_MAX;
+    const uint32_t count = hotset->count;
+    bool is_any_leaving = count > HOT_PAGES_MAX;
     const page_copy_fn copy = page_copy_best();
-    for (uint32_t i = 0; i < hotset->count; i++) {
-        struct hot_page *page = &hotset->pages[i];
-        if (i >= HOT_PAGES_MAX && !page->is_pinned)
-            continue; /* about to be discarded */
-        if (i + 1 < hotset->count)
-            page_copy_prefetch(page[1].hva, page[1].source);
-        bool was_written = copy(page->hva, page->source);
-        page->age = was_written ? 0 : page->age + 1;
-        counts.copied += was_written;
-        is_any_leaving |= page->age >= HOT_AGE_MAX && !page->is_pinned;
+    struct hot_page *page = count > 0 ? page_in_turn(hotset, 0) : NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        struct hot_page *next = i + 1 < count ? page_in_turn(hotset, i + 1) : page;
+        if (page - hotset->pages < HOT_PAGES_MAX || page->is_pinned) /* else it is discarded */
+            is_any_leaving |= restore_page(page, next, copy, &counts);
+        page = next;
     }
-    int status = hotset->has_found || hotset->count >= LARGE_PAGE_BYTES / HUSK_PAGE_SIZE
+    hotset->is_backward = !hotset->is_backward;
+    int status = hotset->has_found || count >= LARGE_PAGE_BYTES / HUSK_PAGE_SIZE
                      ? large_settle(hotset, &counts, err)
                      : 0;
     if (status == 0 && is_any_leaving)

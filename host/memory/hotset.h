@@ -54,20 +54,18 @@ struct hot_range {
     uint8_t *from, *to; /* whole pages */
 };
 
+/* The fields that every restore looks at come first, in one cache line. */
 struct hotset {
     struct hot_page *pages; /* ascending by hva */
     uint32_t count, capacity;
+    uint64_t guest_faults; /* vcpu_ops.faults() at the last search */
+    uint32_t noted_count, wide_count, pinned_count;
+    uint32_t
+        noted_place; /* where the first noted page was in the set, when it was looked for last */
     /* false: there may be private pages that are neither in the set nor noted nor counted */
     bool is_complete;
-    uint64_t guest_faults; /* vcpu_ops.faults() at the last search */
-    /* pages that the library has written since, or was about to write */
-    uint8_t *noted[HOT_NOTED_MAX];
-    uint32_t noted_count;
-    struct hot_range wide[HOT_WIDE_MAX]; /* the same, for more pages */
-    uint32_t wide_count;
-    bool is_watched; /* this thread had so many faults when the watch began: */
-    uint64_t watched_thread, watched_faults;
-    uint32_t pinned_count;
+    bool is_watched;
+    bool is_backward;  /* the next restore compares the last page first */
     bool has_restored; /* if true, age 0 means that the last run wrote the page */
     /* the views are too large to pin pages: every restore scans for written pages */
     bool must_scan;
@@ -78,6 +76,11 @@ struct hotset {
     bool is_asking;    /* for more of them, where the image has zeros */
     bool has_found;    /* a search was made since the last restore */
     uint32_t given_up; /* large pages that were exchanged for small ones */
+    /* pages that the library has written since, or was about to write */
+    uint8_t *noted[HOT_NOTED_MAX];
+    struct hot_range wide[HOT_WIDE_MAX]; /* the same, for more pages */
+    /* is_watched: this thread had so many faults when the watch began */
+    uint64_t watched_thread, watched_faults;
 };
 
 struct hot_counts {
@@ -122,6 +125,8 @@ void hotset_forget(struct hotset *hotset, const uint8_t *hva, uint64_t bytes);
 /* Set the source of every page to another image. Pages keep their ages, because an embedder may
  * restore to two images in turn. */
 void hotset_retarget(struct hotset *hotset, const struct arena *arena, const husk_image *image);
+/* Prefetch what hotset_restore() compares first. */
+void hotset_prefetch(const struct hotset *hotset);
 /* Copy back the pages that differ. Discard pages that are too old or beyond HOT_PAGES_MAX. */
 int hotset_restore(struct hotset *hotset, struct hot_counts *ret_counts, struct husk_error *err);
 /* Tell that the embedder got a writable view. If the pages of all views are few, they are pinned:

@@ -241,8 +241,7 @@ int large_settle(struct hotset *hotset, struct hot_counts *counts, struct husk_e
 void large_learn(struct machine *machine, const struct hot_counts *counts) {
     husk_image *image = machine->mapped;
     const bool has_paid = counts->large_paid > counts->large_poor;
-    if (counts->large_paid + counts->large_poor == 0 ||
-        machine->limits.large_pages == HUSK_LARGE_PAGES_NEVER)
+    if (machine->limits.large_pages == HUSK_LARGE_PAGES_NEVER)
         return;
     pthread_mutex_lock(&image->template_lock);
     image->large_votes += has_paid ? 1 : -1;

@@ -42,7 +42,7 @@ void large_grown(struct machine *machine, uint32_t mem_idx, uint64_t old_bytes);
 uint64_t large_shrink(struct machine *machine, uint8_t *hva, uint64_t bytes);
 /* Within a restore, between comparing and discarding: decide about large pages. The ages tell. */
 int large_settle(struct hotset *hotset, struct hot_counts *counts, struct husk_error *err);
-/* After a restore: what it saw is told to the image. */
+/* After a restore that saw large pages: what it saw is told to the image. */
 void large_learn(struct machine *machine, const struct hot_counts *counts);
 
 #endif

@@ -5,12 +5,15 @@
 #include "machine.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "error.h"
 #include "image_internal.h"
 #include "large.h"
 #include "machine_space.h"
 #include "pages.h"
+#include "thread_faults.h"
+#include "hot.h"
 
 /* Memory and page tables, not yet in any VM. */
 struct memory_set {
@@ -58,13 +61,24 @@ static int memory_make(const struct machine *machine, husk_image *image, const s
 }
 
 /* Before the first search nothing needs to be counted. */
-int machine_find_written(struct machine *machine, struct husk_error *err) {
-    bool has_searched = false;
-    uint64_t faults = VCPU_FAULTS_UNKNOWN;
-    if (machine->vcpu != NULL) { /* a parked machine's guest takes no faults */
-        faults = machine->vcpu_ops->faults(machine->vcpu);
-        machine->has_uncounted_faults = faults == VCPU_FAULTS_UNKNOWN;
+static inline uint64_t count_faults(struct machine *machine) {
+    const struct quiet *quiet = &machine->quiet;
+    if (machine->vcpu == NULL) /* a parked machine's guest takes no faults */
+        return VCPU_FAULTS_UNKNOWN;
+    if (quiet->thread != 0 && quiet->thread == kick_thread.ordinal &&
+        !hotset_has_large(&machine->hotset)) {
+        if (quiet->faults == thread_faults())
+            return machine->hotset.guest_faults;
+        machine_is_not_quiet(machine);
     }
+    const uint64_t faults = machine->vcpu_ops->faults(machine->vcpu);
+    machine->has_uncounted_faults = faults == VCPU_FAULTS_UNKNOWN;
+    return faults;
+}
+
+HOT int machine_find_written(struct machine *machine, struct husk_error *err) {
+    bool has_searched = false;
+    const uint64_t faults = count_faults(machine);
     if (machine->has_uncounted_faults && hotset_has_large(&machine->hotset))
         hotset_doubt(&machine->hotset);
     const struct hot_view view = {.arena = &machine->arena,
@@ -77,7 +91,7 @@ int machine_find_written(struct machine *machine, struct husk_error *err) {
     return status;
 }
 
-void machine_count_hot(struct machine *machine) {
+HOT void machine_count_hot(struct machine *machine) {
     struct tally *tally = &machine->tally;
     const uint64_t counted =
         atomic_load_explicit(&tally->values[STAT_hot_pages], memory_order_relaxed);
@@ -127,10 +141,14 @@ int machine_build(struct machine *machine, husk_image *image, const struct sizin
     return 0;
 }
 
+#define LINE_BYTES 64u /* of the CPU's caches */
+_Static_assert(sizeof(struct machine) % LINE_BYTES == 0, "aligned_alloc() wants whole lines");
+
 struct machine *machine_new(husk_engine *engine, const struct husk_sandbox_options *limits) {
-    struct machine *machine = calloc(1, sizeof *machine);
+    struct machine *machine = aligned_alloc(LINE_BYTES, sizeof *machine);
     if (machine == NULL)
         return NULL;
+    memset(machine, 0, sizeof *machine);
     machine->engine = engine;
     machine->vcpu_ops = engine->vcpu_ops;
     tally_init(&machine->tally, &engine->stats);
@@ -143,5 +161,6 @@ void machine_free(struct machine *machine) {
     machine_vm_free(machine);
     memory_free(machine);
     sizing_done(&machine->sizes);
+    tally_done(&machine->tally);
     free(machine);
 }

@@ -138,6 +138,7 @@ int machine_tables_new(struct sys_template *template, const struct arena *arena,
 
 int machine_map(struct machine *machine, uint64_t gva_value, uint64_t bytes,
                 struct husk_error *err) {
+    machine->is_resized = true; /* tables grow within their last page, too */
     const struct page_mapping mapping = {.gva = gva_value,
                                          .gpa = space_layout_gpa(&machine->arena.layout, gva_value),
                                          .bytes = bytes,
@@ -263,6 +264,7 @@ int machine_cover(struct machine *machine, uint32_t mem_idx, uint64_t bytes,
 int machine_grow(struct machine *machine, uint32_t mem_idx, uint64_t bytes,
                  struct husk_error *err) {
     struct arena_memory *memory = &machine->arena.memories[mem_idx];
+    machine->is_resized = true;
     int status = machine_cover(machine, mem_idx, memory->bytes + bytes, err);
     if (status == 0)
         status = machine_map(machine, husk_mem_gva(mem_idx) + memory->bytes, bytes, err);
@@ -307,6 +309,7 @@ static int vm_create(struct machine *machine, const struct sys_space *tables, st
 static void vm_take(struct machine *machine, struct vm *vm, struct vcpu *vcpu) {
     machine->vm = vm;
     machine->vcpu = vcpu;
+    machine_is_not_quiet(machine); /* another vCPU's faults were counted */
     if (machine->kicker.ops == NULL)
         kicker_init(&machine->kicker, machine->vcpu_ops, vcpu, machine->engine->kick_signal);
     else
@@ -406,6 +409,7 @@ int machine_renew(struct machine *machine, struct husk_error *err) {
     machine->vcpu = fresh_vcpu;
     kicker_set_vcpu(&machine->kicker, fresh_vcpu);
     hotset_doubt(&machine->hotset); /* another vCPU's faults were counted */
+    machine_is_not_quiet(machine);
     vm_destroy(machine, spoiled_vm, spoiled_vcpu);
     return 0;
 }

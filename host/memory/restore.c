@@ -17,12 +17,13 @@
  */
 #include <errno.h>
 
-#include "clock.h"
 #include "error.h"
 #include "image_internal.h"
 #include "large.h"
 #include "machine_space.h"
 #include "pages.h"
+#include "thread_faults.h"
+#include "hot.h"
 
 /* With more differing pieces than this, regions are mapped as a whole: a mapping costs some
  * microseconds. */
@@ -244,8 +245,8 @@ static int prepare(struct machine *machine, husk_image *image, const struct sizi
     return status;
 }
 
-int machine_copy_hot(struct machine *machine, struct hot_counts *ret_counts,
-                     struct husk_error *err) {
+HOT int machine_copy_hot(struct machine *machine, struct hot_counts *ret_counts,
+                         struct husk_error *err) {
     *ret_counts = (struct hot_counts){0};
     int status = hotset_restore(&machine->hotset, ret_counts, err);
     if (status != 0)
@@ -257,9 +258,20 @@ int machine_copy_hot(struct machine *machine, struct hot_counts *ret_counts,
     return 0;
 }
 
+/* Step 4. The change has begun; it ends here. */
+static inline int copy_hot(struct machine *machine, struct husk_error *err) {
+    struct hot_counts counts;
+    int status = machine_copy_hot(machine, &counts, err);
+    if (status != 0)
+        return status;
+    machine_change_end(machine);
+    if (counts.large_paid + counts.large_poor != 0)
+        large_learn(machine, &counts);
+    return 0;
+}
+
 static int restore_in_place(struct machine *machine, husk_image *image, const struct sizing *sizes,
                             struct husk_error *err) {
-    struct hot_counts counts;
     const bool is_other = machine->mapped != image;
     int status = prepare(machine, image, sizes, err);
     if (status == 0 && is_other)
@@ -271,14 +283,10 @@ static int restore_in_place(struct machine *machine, husk_image *image, const st
     if (status == 0)
         status = resize(machine, sizes, err);
     if (status == 0)
-        status = machine_copy_hot(machine, &counts, err);
-    if (status != 0)
-        return status;
-    machine_change_end(machine);
-    large_learn(machine, &counts);
-    if (is_other)
+        status = copy_hot(machine, err);
+    if (status == 0 && is_other)
         large_begin(machine);
-    return 0;
+    return status;
 }
 
 /* Another module, or another arena is necessary. */
@@ -289,9 +297,42 @@ static int replace(struct machine *machine, husk_image *image, const struct sizi
     return status != 0 || is_possible ? status : machine_build(machine, image, sizes, err);
 }
 
+static void count_restore(struct machine *machine, struct stopwatch_start start) {
+    stat_count(&machine->tally, STAT_restores);
+    stat_measure(&machine->tally, HUSK_HISTOGRAM_RESTORE, stopwatch_end(start));
+}
+
+/* The restore has succeeded: from here on, watch the thread, which is about to run the guest. */
+static inline void quiet_begin(struct machine *machine) {
+    struct quiet *quiet = &machine->quiet;
+    if (quiet->thread != 0 || machine->has_uncounted_faults)
+        return;
+    if (quiet->pause > 0)
+        quiet->pause--;
+    else if (kick_thread.ordinal != 0)
+        *quiet = (struct quiet){.thread = kick_thread.ordinal, .faults = thread_faults()};
+}
+
+HOT int machine_restore(struct machine *machine, struct husk_error *err) {
+    const struct stopwatch_start start = stopwatch_begin(&machine->engine->stopwatch);
+    hotset_prefetch(&machine->hotset); /* while the kernel counts the guest's faults */
+    int status = machine_find_written(machine, err);
+    if (status == 0) {
+        machine_change_begin(machine);
+        status = copy_hot(machine, err);
+    }
+    if (status != 0) {
+        stat_count(&machine->tally, STAT_restore_failures);
+        return status;
+    }
+    quiet_begin(machine);
+    count_restore(machine, start);
+    return 0;
+}
+
 int machine_make_equal(struct machine *machine, husk_image *image, struct sizing *take_sizes,
                        bool is_load, struct husk_error *err) {
-    const uint64_t start_ns = clock_ns(CLOCK_MONOTONIC);
+    const struct stopwatch_start start = stopwatch_begin(&machine->engine->stopwatch);
     const bool was_used = machine->mapped != NULL;
     const bool had_vm = machine->vm != NULL;
     const bool is_in_place = restore_is_possible(machine, image, take_sizes);
@@ -303,6 +344,7 @@ int machine_make_equal(struct machine *machine, husk_image *image, struct sizing
     }
     sizing_done(&machine->sizes);
     machine->sizes = *take_sizes;
+    machine->is_resized = false;
     if (is_load) {
         stat_count(&machine->tally, is_in_place ? STAT_loads_in_place
                                     : had_vm    ? STAT_loads_rebuilt
@@ -311,9 +353,8 @@ int machine_make_equal(struct machine *machine, husk_image *image, struct sizing
     }
     if (!was_used)
         return 0; /* fresh memory is equal to the image; nothing was restored */
-    stat_count(&machine->tally, STAT_restores);
     if (!is_in_place)
         stat_count(&machine->tally, STAT_restores_rebuilt);
-    stat_measure(&machine->tally, HUSK_HISTOGRAM_RESTORE, clock_ns(CLOCK_MONOTONIC) - start_ns);
+    count_restore(machine, start);
     return 0;
 }

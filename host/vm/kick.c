@@ -11,6 +11,7 @@
 
 #include "error.h"
 #include "wait.h"
+#include "hot.h"
 
 int kick_signal_install(int signal, struct husk_error *err) {
     struct sigaction old;
@@ -28,21 +29,17 @@ int kick_signal_install(int signal, struct husk_error *err) {
     return 0;
 }
 
-/* Per thread: its kernel number, and the signals that we made sure are not blocked in it. A blocked
- * kick signal would leave an endless guest running; once per thread is enough to keep sigmask calls
- * off the path. */
-static _Thread_local uint64_t thread_number;
-static _Thread_local uint64_t thread_unblocked;
+_Thread_local struct kick_thread kick_thread __attribute__((tls_model("initial-exec")));
 
 /* How many forks lie between the process that loaded the library and this one: a number that no
  * ancestor of it has. */
-static uint64_t process_forks;
+uint64_t process_forks;
 
 /* In the child of a fork(), before anything else runs there. Its thread has another kernel number,
  * too. */
 static void process_begin(void) {
     process_forks++;
-    thread_number = 0;
+    kick_thread.number = 0;
 }
 
 static void process_watch(void) {
@@ -71,22 +68,25 @@ void kicker_set_vcpu(struct kicker *kicker, struct vcpu *vcpu) {
         sched_yield();
 }
 
-uint64_t process_number(void) {
+HOT uint64_t process_number(void) {
     process_prepare();
     return process_forks;
 }
 
-static void thread_prepare(int signal) {
-    thread_number = (uint64_t)syscall(SYS_gettid);
+RARE static void thread_prepare(int signal) {
+    static atomic_uint_least64_t threads;
+    if (kick_thread.ordinal == 0)
+        kick_thread.ordinal = atomic_fetch_add(&threads, 1) + 1;
+    kick_thread.number = (uint64_t)syscall(SYS_gettid);
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, signal);
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-    thread_unblocked |= 1ull << (signal & 63);
+    kick_thread.unblocked |= 1ull << (signal & 63);
 }
 
 /* Returns whose turn it was. */
-static uint64_t kicker_switch(struct kicker *kicker, uint64_t thread) {
+HOT static uint64_t kicker_switch(struct kicker *kicker, uint64_t thread) {
     uint64_t before = atomic_load(&kicker->state) & KICKER_THREAD;
     /* Sequentially consistent: either the kicker sees us running, or we see what it left for us
      * (the vCPU's sticky kick, the interrupt flag, the fired deadline), whose check comes after
@@ -98,13 +98,15 @@ static uint64_t kicker_switch(struct kicker *kicker, uint64_t thread) {
     return before;
 }
 
-uint64_t kicker_enter(struct kicker *kicker) {
-    if (thread_number == 0 || (thread_unblocked & 1ull << (kicker->signal & 63)) == 0)
+HOT uint64_t kicker_enter(struct kicker *kicker) {
+    const struct kick_thread *thread = &kick_thread;
+    if (thread->number == 0 || (thread->unblocked & 1ull << (kicker->signal & 63)) == 0)
         thread_prepare(kicker->signal);
-    return kicker_switch(kicker, thread_number);
+    kicker->runner = thread->ordinal;
+    return kicker_switch(kicker, thread->number);
 }
 
-void kicker_leave(struct kicker *kicker, uint64_t before) {
+HOT void kicker_leave(struct kicker *kicker, uint64_t before) {
     kicker_switch(kicker, before);
 }
 

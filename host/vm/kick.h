@@ -17,6 +17,19 @@
 #include "husk.h"
 #include "vm.h"
 
+/* The calling thread; all 0 until its first kicker_enter(). At a fixed distance from the thread's
+ * pointer: otherwise each call would ask the dynamic linker for the place, whose code and data are
+ * not in the CPU's caches after an exit. The price: a program that loads the library at run time
+ * needs 24 bytes of room, of which the C library reserves some hundreds. */
+struct kick_thread {
+    uint64_t ordinal; /* no other thread ever has it */
+    uint64_t number;  /* the kernel's, which may come back with another thread */
+    /* The signals that we made sure are not blocked in it. A blocked kick signal would leave an
+     * endless guest running; once per thread is enough to keep sigmask calls off the path. */
+    uint64_t unblocked;
+};
+extern _Thread_local struct kick_thread kick_thread __attribute__((tls_model("initial-exec")));
+
 /* Added to the thread's number for each signal that is being sent. Thread numbers are far smaller
  * (PID_MAX_LIMIT). */
 #define KICKER_SENDING (1ull << 32)
@@ -29,6 +42,7 @@ struct kicker {
     int signal;
     /* 0: no thread runs; else the kernel number of the thread that does */
     atomic_uint_least64_t state;
+    uint64_t runner; /* kick_thread.ordinal of the thread that called kicker_enter() last */
 };
 
 /* Install the handler of the kick signal. The signal makes KVM_RUN return with EINTR and ends
@@ -43,6 +57,11 @@ void kicker_set_vcpu(struct kicker *kicker, struct vcpu *vcpu);
 /* A number that is different in a child made by fork(). Call it once before the first fork that
  * matters. */
 uint64_t process_number(void);
+/* The same, once that was called. */
+extern uint64_t process_forks;
+static inline uint64_t process_number_again(void) {
+    return process_forks;
+}
 /* Tell that the calling thread is about to run the vCPU. Calls nest, and another thread may make a
  * nested call on behalf of a host function. Returns the thread that kicks went to until now; give
  * it to kicker_leave(). */

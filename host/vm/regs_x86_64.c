@@ -2,12 +2,13 @@
 #include "regs_x86_64.h"
 
 #include "syspages_layout_x86_64.h"
+#include "hot.h"
 
 /* Below the interrupted RSP there may be a red zone (System V ABI, 3.2.2: 128 bytes). */
 #define NESTED_STACK_GAP_BYTES 256u
 #define START_RFLAGS 0x3202u /* guest/entry.S */
 
-void vm_regs_start(const struct vm_start *start, struct vm_regs *ret_regs) {
+HOT void vm_regs_start(const struct vm_start *start, struct vm_regs *ret_regs) {
     *ret_regs = (struct vm_regs){.rip = SYS_ENTRY_GVA,
                                  .r10 = start->ticket,
                                  .r11 = start->entry_gva,

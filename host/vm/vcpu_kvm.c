@@ -13,6 +13,7 @@
 #include "error.h"
 #include "syspages_layout_x86_64.h"
 #include "vm_kvm.h"
+#include "hot.h"
 
 /* immediate_exit: any value but 0 makes KVM_RUN return at once; these two tell us who wants it. */
 enum { IMMEDIATE_NO = 0, IMMEDIATE_DRAIN = 1, IMMEDIATE_KICK = 2 };
@@ -82,7 +83,7 @@ __attribute__((format(printf, 2, 3))) static void exit_violation(struct vm_exit 
     va_end(args);
 }
 
-static void exit_other(const struct kvm_run *run, struct vm_exit *exit) {
+RARE static void exit_other(const struct kvm_run *run, struct vm_exit *exit) {
     switch (run->exit_reason) {
     case KVM_EXIT_MMIO:
         exit_violation(exit, "%s of guest-physical 0x%llx, where nothing is",
@@ -109,9 +110,9 @@ static void exit_other(const struct kvm_run *run, struct vm_exit *exit) {
     }
 }
 
-static void vcpu_classify(struct vcpu *vcpu, struct vm_exit *exit) {
+HOT static void vcpu_classify(struct vcpu *vcpu, struct vm_exit *exit) {
     struct kvm_run *run = vcpu->run;
-    *exit = (struct vm_exit){.kind = VM_EXIT_PORT};
+    exit->kind = VM_EXIT_PORT; /* the other fields are set with their kinds: they are 140 bytes */
     if (run->exit_reason == KVM_EXIT_IO && run->io.direction == KVM_EXIT_IO_OUT)
         kvm_x86_port_exit(vcpu, exit);
     else if (run->exit_reason == KVM_EXIT_IO)
@@ -122,9 +123,9 @@ static void vcpu_classify(struct vcpu *vcpu, struct vm_exit *exit) {
 
 /* KVM_RUN was interrupted: by kvm_vcpu_kick() or by some signal of the embedder's. Which, does not
  * matter. */
-static void vcpu_kicked(struct vcpu *vcpu, struct vm_exit *exit) {
+RARE static void vcpu_kicked(struct vcpu *vcpu, struct vm_exit *exit) {
     __atomic_store_n(&vcpu->run->immediate_exit, IMMEDIATE_NO, __ATOMIC_SEQ_CST);
-    *exit = (struct vm_exit){.kind = VM_EXIT_KICKED};
+    exit->kind = VM_EXIT_KICKED;
     vcpu->where = VM_ANYWHERE;
 }
 
@@ -134,7 +135,7 @@ static void vcpu_kicked(struct vcpu *vcpu, struct vm_exit *exit) {
  * it has already taken from them. So it is done here, while memory is still that of the guest that
  * violated; whoever gets this VM afterwards gets it with nothing left to finish.
  */
-static int vcpu_finish_op(struct vcpu *vcpu, struct husk_error *err) {
+RARE static int vcpu_finish_op(struct vcpu *vcpu, struct husk_error *err) {
     struct kvm_run *run = vcpu->run;
     const struct kvm_regs stopped_at = run->s.regs.regs; /* for a backtrace */
     uint8_t expected = IMMEDIATE_NO;
@@ -158,7 +159,7 @@ static int vcpu_finish_op(struct vcpu *vcpu, struct husk_error *err) {
                                    : 0;
 }
 
-static int run_failed(struct vcpu *vcpu, int sys_errno, struct husk_error *err) {
+RARE static int run_failed(struct vcpu *vcpu, int sys_errno, struct husk_error *err) {
     vcpu->where = VM_ANYWHERE; /* it may have run, and an exception may be about to be delivered */
     return error_sys(err, sys_errno,
                      sys_errno == EFAULT
@@ -167,7 +168,7 @@ static int run_failed(struct vcpu *vcpu, int sys_errno, struct husk_error *err) 
                          : "KVM_RUN");
 }
 
-static int kvm_vcpu_run(struct vcpu *vcpu, struct vm_exit *ret_exit, struct husk_error *err) {
+HOT static int kvm_vcpu_run(struct vcpu *vcpu, struct vm_exit *ret_exit, struct husk_error *err) {
     if (vcpu->has_unfinished_op)
         return error_set(
             err, HUSK_E_SYS,

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "vm_kvm.h"
+#include "hot.h"
 
 #define COUNTER "pf_taken"
 /* struct kvm_stats_desc and a name; the kernel's names have 48 bytes. */
@@ -50,7 +51,7 @@ static bool find_counter(struct vcpu *vcpu) {
 }
 
 /* KVM does not make this descriptor close-on-exec, and has no flag for it. */
-static void stats_open(struct vcpu *vcpu) {
+RARE static void stats_open(struct vcpu *vcpu) {
     vcpu->has_asked_stats = true;
     vcpu->stats_fd = vcpu->backend->sys->control(vcpu->vcpu_fd, KVM_GET_STATS_FD, NULL);
     if (vcpu->stats_fd < 0)
@@ -62,7 +63,7 @@ static void stats_open(struct vcpu *vcpu) {
     }
 }
 
-uint64_t kvm_vcpu_faults(struct vcpu *vcpu) {
+HOT uint64_t kvm_vcpu_faults(struct vcpu *vcpu) {
     uint64_t count;
     if (!vcpu->has_asked_stats)
         stats_open(vcpu);

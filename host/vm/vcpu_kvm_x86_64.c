@@ -11,6 +11,7 @@
 #include "vector_level_x86_64.h"
 #include "vm_kvm.h"
 #include "cpu_x86_64.h"
+#include "hot.h"
 
 /* A 64-bit segment as KVM wants it: the descriptor of host/vm/syspages_x86_64.c, unpacked. */
 static struct kvm_segment segment(uint16_t selector, bool is_code) {
@@ -129,16 +130,20 @@ static bool may_have_stepped(const struct vcpu *vcpu) {
     return vcpu->where != VM_IN_STUB || stub_vector(vcpu) == X86_VECTOR_DB;
 }
 
-void kvm_x86_set_regs(struct vcpu *vcpu, const struct vm_regs *regs) {
+RARE static void set_sregs(struct vcpu *vcpu) {
     struct kvm_sync_regs *sync = &vcpu->run->s.regs;
-    if (vcpu->where != VM_IN_RING3) {
-        sync->sregs = vcpu->fresh_sregs;
-        /* none pending, no shadow */
-        sync->events = (struct kvm_vcpu_events){.flags = KVM_VCPUEVENT_VALID_SHADOW};
-        vcpu->run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
-        vcpu->has_stale_debug_regs |= may_have_stepped(vcpu);
-        vcpu->where = VM_IN_RING3;
-    }
+    sync->sregs = vcpu->fresh_sregs;
+    /* none pending, no shadow */
+    sync->events = (struct kvm_vcpu_events){.flags = KVM_VCPUEVENT_VALID_SHADOW};
+    vcpu->run->kvm_dirty_regs |= KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
+    vcpu->has_stale_debug_regs |= may_have_stepped(vcpu);
+    vcpu->where = VM_IN_RING3;
+}
+
+HOT void kvm_x86_set_regs(struct vcpu *vcpu, const struct vm_regs *regs) {
+    struct kvm_sync_regs *sync = &vcpu->run->s.regs;
+    if (vcpu->where != VM_IN_RING3)
+        set_sregs(vcpu);
     memcpy(&sync->regs, regs, sizeof sync->regs);
     sync->regs.rflags = rflags_for_ring3(regs->rflags);
     vcpu->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;
@@ -159,7 +164,7 @@ void kvm_x86_repeat_once(struct vcpu *vcpu) {
     vcpu->run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
 }
 
-static void port_violation(struct vm_exit *exit, const char *what, unsigned number) {
+RARE static void port_violation(struct vm_exit *exit, const char *what, unsigned number) {
     exit->kind = VM_EXIT_VIOLATION;
     snprintf(exit->detail, sizeof exit->detail, "%s %u", what, number);
 }
@@ -173,7 +178,7 @@ static enum vm_fault_kind fault_kind(unsigned vector) {
     }
 }
 
-static void exception_exit(struct vcpu *vcpu, unsigned vector, struct vm_exit *exit) {
+RARE static void exception_exit(struct vcpu *vcpu, unsigned vector, struct vm_exit *exit) {
     /* Ring 3 can do this OUT too, but it cannot be at a stub's address. */
     if (stub_vector(vcpu) != vector) {
         port_violation(exit, "write to exception port", HUSK_PORT_EXCEPTION + vector);
@@ -195,7 +200,7 @@ static void exception_exit(struct vcpu *vcpu, unsigned vector, struct vm_exit *e
     vcpu->where = VM_IN_STUB;
 }
 
-void kvm_x86_port_exit(struct vcpu *vcpu, struct vm_exit *exit) {
+HOT void kvm_x86_port_exit(struct vcpu *vcpu, struct vm_exit *exit) {
     const unsigned port = vcpu->run->io.port;
     if (port - HUSK_PORT_EXCEPTION < HUSK_EXCEPTION_VECTORS) {
         exception_exit(vcpu, port - HUSK_PORT_EXCEPTION, exit);

@@ -38,7 +38,7 @@ struct vm_fault {
 };
 
 struct vm_exit {
-    enum vm_exit_kind kind;
+    enum vm_exit_kind kind; /* only the fields of this kind are set */
     uint8_t port;
     struct vm_fault fault;
     char detail[96];

@@ -8,10 +8,13 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "error.h"
 #include "vm_kvm.h"
+#include "hot.h"
+#include "syscall_x86_64.h"
 
 #define KVM_API_VERSION_EXPECTED 12 /* the only one since Linux 2.6.22; api.rst 4.1 */
 #define MEMSLOTS_NEEDED 32
@@ -20,7 +23,7 @@ static int sys_open_path(const char *path, int flags) {
     return open(path, flags);
 }
 
-static int sys_control(int fd, unsigned long request, void *arg) {
+HOT static int sys_control(int fd, unsigned long request, void *arg) {
     return ioctl(fd, request, arg);
 }
 
@@ -28,8 +31,8 @@ static void *sys_map(size_t bytes, int fd) {
     return mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 }
 
-static int64_t sys_read_at(int fd, void *ret_bytes, size_t count, int64_t offset) {
-    return pread(fd, ret_bytes, count, offset);
+HOT static int64_t sys_read_at(int fd, void *ret_bytes, size_t count, int64_t offset) {
+    return syscall_now(SYS_pread64, fd, (long)ret_bytes, (long)count, offset);
 }
 
 const struct kvm_sys kvm_sys_linux = {

@@ -25,9 +25,10 @@ static void fill(uint8_t *bytes, uint32_t seed) {
 /* source NULL: zeros. */
 static void expect(page_copy_fn copy, const uint8_t *source, bool differs, size_t at) {
     static const uint8_t zeros[HUSK_PAGE_SIZE];
-    CHECK_MSG(copy(pages.page, source) == differs, "byte %zu: it says %d", at, !differs);
+    const struct page_pair pair = {pages.page, source}, next = {pages.after, NULL};
+    CHECK_MSG(copy(pair, next) == differs, "byte %zu: it says %d", at, !differs);
     CHECK_MEM(pages.page, source != NULL ? source : zeros, HUSK_PAGE_SIZE);
-    CHECK(!copy(pages.page, source));
+    CHECK(!copy(pair, pair));
 }
 
 static void check_one(page_copy_fn copy, const uint8_t *source) {
