@@ -3,6 +3,7 @@
  * thread, so rows may be a moment apart. prometheus.c makes text of them.
  */
 #include "engine_internal.h"
+#include "hot.h"
 #include "layout.h"
 #include "options.h"
 
@@ -74,6 +75,12 @@ void tally_done(struct tally *tally) {
     pthread_mutex_unlock(&tally->stats->lock);
 }
 
+void stats_count(struct stats *stats, enum engine_stat stat) {
+    pthread_mutex_lock(&stats->lock);
+    stat_count(&stats->gone, stat);
+    pthread_mutex_unlock(&stats->lock);
+}
+
 /* The number that exist now. The rows were read at different moments. */
 static uint64_t difference(uint64_t made, uint64_t freed) {
     return made > freed ? made - freed : 0;
@@ -99,7 +106,6 @@ int husk_engine_stats(const husk_engine *engine, struct husk_stats *ret_stats) {
 #define DURATION(KIND, name, help)                                                                 \
     stats.name##_ns = read_number(&sum.durations[HUSK_HISTOGRAM_##KIND].sum_ns);
 #include "durations.def"
-#include "hot.h"
     stats.sandboxes = difference(stats.sandboxes_made, stats.sandboxes_freed);
     stats.pool_idle = atomic_load_explicit(&engine->pool.count, memory_order_relaxed);
     stats.vms = difference(stats.vms_made, stats.vms_freed);

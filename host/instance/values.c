@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "hot.h"
 
 const char *husk_type_name(husk_type type) {
     switch (type) {
@@ -38,7 +39,6 @@ struct husk_value value_from_slot(husk_type type, const struct husk_slot *slot) 
 #define HUSK_VALTYPE(name, kind, nullable, byte, letter, text, value_bytes)                        \
     case HUSK_##name: memcpy(&value.of, slot->bytes, value_bytes); break;
 #include "valtype.def"
-#include "hot.h"
 #undef HUSK_VALTYPE
     }
     return value;

@@ -408,9 +408,8 @@ HOT int hotset_restore(struct hotset *hotset, struct hot_counts *ret_counts,
         page = next;
     }
     hotset->is_backward = !hotset->is_backward;
-    int status = hotset->has_found || count >= LARGE_PAGE_BYTES / HUSK_PAGE_SIZE
-                     ? large_settle(hotset, &counts, err)
-                     : 0;
+    const bool may_have_large = hotset_has_large(hotset) && count >= LARGE_BLOCK_PAGES;
+    int status = hotset->has_found || may_have_large ? large_settle(hotset, &counts, err) : 0;
     if (status == 0 && is_any_leaving)
         status = discard_leaving(hotset, &counts.aged, err);
     if (status != 0)

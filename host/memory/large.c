@@ -13,7 +13,6 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-#define BLOCK_PAGES ((uint32_t)(LARGE_PAGE_BYTES / HUSK_PAGE_SIZE))
 /* Ranges of an image's zeros that are asked for: each may be a mapping more. */
 #define RANGES_MAX 8u
 
@@ -111,7 +110,7 @@ uint64_t large_shrink(struct machine *machine, uint8_t *hva, uint64_t bytes) {
 /* ---- what a restore finds: blocks of 512 private pages, each perhaps a large page ---- */
 
 struct block {
-    struct hot_page *pages; /* BLOCK_PAGES of them */
+    struct hot_page *pages; /* LARGE_BLOCK_PAGES of them */
     uint32_t written;       /* by the last call */
     uint32_t used;          /* by one of the last calls: those of HOT_AGE_MAX restores */
     bool is_new;            /* this is the first restore that sees it */
@@ -121,15 +120,16 @@ struct block {
 
 static bool is_block(const struct hotset *hotset, uint32_t idx) {
     const struct hot_page *first = &hotset->pages[idx];
-    return (uintptr_t)first->hva % LARGE_PAGE_BYTES == 0 && hotset->count - idx >= BLOCK_PAGES &&
-           first[BLOCK_PAGES - 1].hva == first->hva + LARGE_PAGE_BYTES - HUSK_PAGE_SIZE;
+    return (uintptr_t)first->hva % LARGE_PAGE_BYTES == 0 &&
+           hotset->count - idx >= LARGE_BLOCK_PAGES &&
+           first[LARGE_BLOCK_PAGES - 1].hva == first->hva + LARGE_PAGE_BYTES - HUSK_PAGE_SIZE;
 }
 
 static struct block block_look(const struct hotset *hotset, uint32_t idx) {
     struct hot_page *pages = &hotset->pages[idx];
     struct block block = {
         .pages = pages, .is_fresh = true, .is_asked = hotset_is_large(hotset, pages[0].hva)};
-    for (uint32_t i = 0; i < BLOCK_PAGES; i++) {
+    for (uint32_t i = 0; i < LARGE_BLOCK_PAGES; i++) {
         block.written += pages[i].age == 0;
         block.used += pages[i].age < HOT_AGE_MAX;
         block.is_new |= pages[i].age > HOT_AGE_FOUND;
@@ -139,7 +139,7 @@ static struct block block_look(const struct hotset *hotset, uint32_t idx) {
 }
 
 static void set_ages(const struct block *block, uint32_t age_min, uint32_t age) {
-    for (uint32_t i = 0; i < BLOCK_PAGES; i++)
+    for (uint32_t i = 0; i < LARGE_BLOCK_PAGES; i++)
         if (block->pages[i].age >= age_min)
             block->pages[i].age = age;
 }
@@ -155,7 +155,7 @@ static void keep_whole(const struct block *block) {
 static int exchange(const struct block *block, struct husk_error *err) {
     if (arena_discard(block->pages[0].hva, LARGE_PAGE_BYTES) != 0)
         return error_sys(err, errno, "cannot discard pages of a sandbox");
-    for (uint32_t i = 0; i < BLOCK_PAGES; i++) {
+    for (uint32_t i = 0; i < LARGE_BLOCK_PAGES; i++) {
         volatile uint8_t *hva = block->pages[i].hva;
         if (block->pages[i].age < HOT_AGE_MAX)
             *hva = *hva;
@@ -223,7 +223,7 @@ int large_settle(struct hotset *hotset, struct hot_counts *counts, struct husk_e
             continue;
         }
         const struct block block = block_look(hotset, i);
-        i += BLOCK_PAGES;
+        i += LARGE_BLOCK_PAGES;
         if (i <= HOT_PAGES_MAX)
             status = block_settle(hotset, &block, counts, err);
         else if (block.is_asked)

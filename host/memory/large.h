@@ -19,7 +19,9 @@
 #define HOST_LARGE_H
 
 #include "machine.h"
+#include "pages.h"
 
+#define LARGE_BLOCK_PAGES ((uint32_t)(LARGE_PAGE_BYTES / HUSK_PAGE_SIZE))
 /* Fewer written pages of the 512 do not pay at a restore: each other one is compared in vain. */
 #define LARGE_WRITTEN_MIN 256u
 /* Each exchange splits a mapping in three, and a process has 65,530 mappings. */
@@ -40,7 +42,8 @@ void large_grown(struct machine *machine, uint32_t mem_idx, uint64_t old_bytes);
 /* A memory is about to end before `hva`, where it ended at hva + bytes. Returns how much is to be
  * discarded: more, if a large page reaches beyond the old end. */
 uint64_t large_shrink(struct machine *machine, uint8_t *hva, uint64_t bytes);
-/* Within a restore, between comparing and discarding: decide about large pages. The ages tell. */
+/* Within a restore, between comparing and discarding: decide about large pages. The ages tell.
+ * Necessary after a search, and where there may be large pages. */
 int large_settle(struct hotset *hotset, struct hot_counts *counts, struct husk_error *err);
 /* After a restore that saw large pages: what it saw is told to the image. */
 void large_learn(struct machine *machine, const struct hot_counts *counts);

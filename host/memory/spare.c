@@ -187,8 +187,7 @@ static void machines_free(struct machine *machine) {
 }
 
 static void count_failure(husk_engine *engine, const struct husk_error *err) {
-    atomic_fetch_add_explicit(&engine->stats.shards[0].values[STAT_spare_failures], 1,
-                              memory_order_relaxed);
+    stats_count(&engine->stats, STAT_spare_failures);
     engine_log(engine, HUSK_LOG_WARNING, "a spare VM could not be made: %s", err->message);
 }
 

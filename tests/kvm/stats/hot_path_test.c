@@ -13,9 +13,10 @@
 #include "traced.h"
 #include "wat.h"
 
-/* Requests that are counted; before them, as many as pages need to leave the hot set, and more. */
+/* Requests that are counted; before them, as many as pages need to leave the hot set, and as a
+ * thread needs after a fault until its own count of faults is tried again. */
 #define COUNTED 16u
-#define WARMING 24u
+#define WARMING 48u
 
 #define PAGES_MAX 256
 
@@ -81,6 +82,8 @@ static void request_open(struct request *request) {
 static void requests_make(void *user) {
     struct request *request = user;
     request_open(request);
+    traced_begin(); /* their first use may take a page fault, which sends the restore another way */
+    traced_end();
     for (uint32_t i = 0; i < WARMING; i++)
         request_make(request);
     traced_begin();
@@ -165,20 +168,20 @@ static void check(struct request request, struct limits limits) {
 }
 
 TEST(an_empty_call) {
-    check((struct request){.pages = 0}, (struct limits){.pages = 42});
+    check((struct request){.pages = 0}, (struct limits){.pages = 28});
 }
 
 /* The one system call asks how many faults the guest took. */
 TEST(a_restore_of_no_page) {
-    check((struct request){.is_restored = true}, (struct limits){1, 2, 87});
+    check((struct request){.is_restored = true}, (struct limits){1, 0, 34});
 }
 
 TEST(a_restore_of_16_pages) {
-    check((struct request){.pages = 16, .is_restored = true}, (struct limits){1, 2, 121});
+    check((struct request){.pages = 16, .is_restored = true}, (struct limits){1, 0, 68});
 }
 
 TEST(a_restore_of_256_pages) {
-    check((struct request){.pages = 256, .is_restored = true}, (struct limits){1, 2, 603});
+    check((struct request){.pages = 256, .is_restored = true}, (struct limits){1, 0, 550});
 }
 
 TEST_MAIN()
