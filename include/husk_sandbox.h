@@ -39,12 +39,16 @@ HUSK_API int husk_sandbox_new(husk_image *image, const husk_imports *imports,
 /* Keep `count` VMs ready for new sandboxes of this image with equal limits: a thread of the library
  * makes them ahead, and makes the next one when one is taken. husk_sandbox_new() takes one if no
  * idle VM held this image last. Such a sandbox costs little more than its first call: the VM is
- * there, and has taken the page faults that a first call causes. `imports` and `options` are those
- * of the sandboxes; they are looked at now. A later call for the same image and limits changes the
- * count; 0 ends it and frees the VMs. Else they are freed when the engine's last share is dropped,
- * which also ends the thread, or waits for it as long as a VM takes. Until then the image stays
- * open. husk_engine_trim() leaves them alone. A VM that cannot be made is logged
- * (HUSK_LOG_WARNING), counted (husk_stats.spare_failures), and tried again later.
+ * there, and has taken the page faults that a first call causes (on Linux 6.13 and later; before
+ * it, KVM makes a VM wait that changes its thread). `imports` and `options` are those of the
+ * sandboxes; they are looked at now.
+ *
+ * A later call for the same image and limits changes the count; 0 ends it and frees the VMs. Else
+ * they are freed when the engine's last share is dropped. That ends the thread, too, and waits for
+ * it, for as long as a VM takes to be made. Until then the image stays open. husk_engine_trim()
+ * leaves these VMs alone. A VM that cannot be made is logged (HUSK_LOG_WARNING), counted
+ * (husk_stats.spare_failures), and tried again later.
+ *
  * Errors are those of husk_sandbox_new(). HUSK_E_LIMIT: more than 1024 VMs, or more than 64 images.
  * HUSK_E_STATE: also if the engine's last share was dropped. Any thread. */
 HUSK_API int husk_sandbox_prepare(husk_image *image, const husk_imports *imports,
