@@ -40,7 +40,8 @@ static uint64_t memory0_reserve(const struct takeover *to) {
 /* The places of system pages, stack and mailbox then are the same, too. */
 static bool fits(const struct machine *machine, const struct takeover *to) {
     const struct arena *arena = &machine->arena;
-    return arena->memories_count <= 1 && to->image->code->memories_count <= 1 &&
+    return !arena->layout.parts.is_ro_apart && !to->layout.parts.is_ro_apart &&
+           arena->memories_count <= 1 && to->image->code->memories_count <= 1 &&
            arena->files.reserve_bytes == to->sizes->files_max_bytes &&
            arena->layout.parts.stack_bytes == to->layout.parts.stack_bytes &&
            arena->layout.parts.sys_bytes == to->layout.parts.sys_bytes &&
