@@ -6,6 +6,7 @@ set(sources
     machine_space.c
     page_copy_x86_64.c
     pool.c
+    rebase.c
     restore.c
     space_layout.c
     spare.c
