@@ -75,12 +75,6 @@ void tally_done(struct tally *tally) {
     pthread_mutex_unlock(&tally->stats->lock);
 }
 
-void stats_count(struct stats *stats, enum engine_stat stat) {
-    pthread_mutex_lock(&stats->lock);
-    stat_count(&stats->gone, stat);
-    pthread_mutex_unlock(&stats->lock);
-}
-
 /* The number that exist now. The rows were read at different moments. */
 static uint64_t difference(uint64_t made, uint64_t freed) {
     return made > freed ? made - freed : 0;

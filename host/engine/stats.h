@@ -71,9 +71,6 @@ static inline void stat_count(struct tally *tally, enum engine_stat stat) {
 }
 void stat_measure(struct tally *tally, enum husk_histogram_kind kind, uint64_t ns);
 
-/* Count what no machine has done. */
-void stats_count(struct stats *stats, enum engine_stat stat);
-
 static inline void stat_set_memory(struct tally *tally, uint64_t bytes) {
     atomic_store_explicit(&tally->memory_bytes, bytes, memory_order_relaxed);
 }

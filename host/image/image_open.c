@@ -95,8 +95,9 @@ static bool is_one_mapping(const struct image_code *code) {
     return end - to < LIMIT_MAPPED_HOLE_BYTES;
 }
 
-/* Text and rodata in one host mapping at the distances they have in the guest, for the host's own
- * reading. Every sandbox has a mapping of its own. */
+/* Text and rodata in one host mapping at the distances they have in the guest: for the host's own
+ * reading, and for sandboxes whose read-only part stands apart (space_layout.h). Others have a
+ * mapping of their own. */
 static int map_readonly(struct image_code *code, struct husk_error *err) {
     void *base =
         mmap(NULL, code->ro_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -181,17 +181,12 @@ static int reserve(struct arena *arena, const husk_image *image, const struct ar
 static int map_readonly(const struct arena *arena, const husk_image *image,
                         struct husk_error *err) {
     const struct image_code *code = image->code;
-    uint8_t *place = arena->mem0 - arena->layout.ro;
-    if (code->is_ro_one_mapping)
-        return mmap(place, code->ro_bytes, PROT_READ, MAP_PRIVATE | MAP_FIXED, code->file->fd,
-                    (off_t)code->text_offset) != MAP_FAILED
-                   ? 0
-                   : error_sys(err, errno, "cannot map the image (" MAPPINGS_HINT ")");
-    int status = image_map_readonly(place, code->file, code->text_offset, code->text_bytes, err);
-    if (status == 0 && code->rodata_bytes != 0)
-        status = image_map_readonly(place + (code->rodata_gva - HUSK_TEXT_GVA), code->file,
-                                    code->rodata_offset, code->rodata_bytes, err);
-    return status;
+    if (arena->layout.parts.is_ro_apart)
+        return 0;
+    if (mmap(arena->mem0 - arena->layout.ro, code->ro_bytes, PROT_READ, MAP_PRIVATE | MAP_FIXED,
+             code->file->fd, (off_t)code->text_offset) == MAP_FAILED)
+        return error_sys(err, errno, "cannot map the image (" MAPPINGS_HINT ")");
+    return 0;
 }
 
 int arena_init(struct arena *arena, husk_image *image, const struct arena_sizes *sizes,
@@ -266,13 +261,12 @@ static int clear_rest(uint8_t *lane, uint64_t old_bytes, uint64_t new_bytes,
                : 0;
 }
 
-/* If a lane moves, or the read-only part has holes, one mapping takes away everything, from the
- * lower end of the two layouts on. */
-static int clear_lanes(const struct arena *arena, const husk_image *image,
-                       const struct space_layout *layout, struct husk_error *err) {
+/* If a lane moves, one mapping takes away everything, from the lower end of the two layouts on. */
+static int clear_lanes(const struct arena *arena, const struct space_layout *layout,
+                       struct husk_error *err) {
     const struct space_layout *old = &arena->layout;
     const uint64_t low = layout->ro > old->ro ? layout->ro : old->ro;
-    if (old->ro != layout->ro || old->data != layout->data || !image->code->is_ro_one_mapping)
+    if (old->ro != layout->ro || old->data != layout->data)
         return map_zeros(arena->mem0 - low, low - layout->mailbox, PROT_NONE, err);
     int status =
         clear_rest(arena->mem0 - layout->ro, old->parts.ro_bytes, layout->parts.ro_bytes, err);
@@ -283,7 +277,7 @@ static int clear_lanes(const struct arena *arena, const husk_image *image,
 
 int arena_map_lanes(struct arena *arena, husk_image *image, const struct space_layout *layout,
                     struct husk_error *err) {
-    int status = clear_lanes(arena, image, layout, err);
+    int status = clear_lanes(arena, layout, err);
     if (status != 0)
         return status;
     place_lanes(arena, layout);

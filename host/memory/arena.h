@@ -92,7 +92,7 @@ uint8_t *arena_hva_of(const struct arena *arena, uint64_t gva_value);
 static inline uint8_t *arena_sys_place(const struct arena *arena) {
     return arena->mem0 - arena->layout.sys;
 }
-/* transplant.c: the lanes below the mailbox get the contents of another image, and its layout. What
+/* takeover.c: the lanes below the mailbox get the contents of another image, and its layout. What
  * was there is gone; on failure some may be inaccessible. */
 int arena_map_lanes(struct arena *arena, husk_image *image, const struct space_layout *layout,
                     struct husk_error *err);

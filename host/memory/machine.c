@@ -99,6 +99,19 @@ HOT void machine_count_hot(struct machine *machine) {
         stat_add(tally, STAT_hot_pages, machine->hotset.count - counted);
 }
 
+HOT int machine_copy_hot(struct machine *machine, struct hot_counts *ret_counts,
+                         struct husk_error *err) {
+    *ret_counts = (struct hot_counts){0};
+    int status = hotset_restore(&machine->hotset, ret_counts, err);
+    if (status != 0)
+        return status;
+    stat_add(&machine->tally, STAT_restore_pages_copied, ret_counts->copied);
+    stat_add(&machine->tally, STAT_restore_pages_aged, ret_counts->aged);
+    stat_add(&machine->tally, STAT_restore_pages_hot, machine->hotset.count);
+    machine_count_hot(machine);
+    return 0;
+}
+
 static void memory_free(struct machine *machine) {
     struct memory_set old = {machine->arena, machine->tables};
     memory_done(&old);
@@ -139,6 +152,15 @@ int machine_build(struct machine *machine, husk_image *image, const struct sizin
     machine_count_hot(machine);
     machine_change_end(machine);
     return 0;
+}
+
+/* `size` is what the caller was compiled with. */
+bool machine_limits_equal(const struct husk_sandbox_options *own,
+                          const struct husk_sandbox_options *limits) {
+    return own->memory_max_bytes == limits->memory_max_bytes &&
+           own->table_max_entries == limits->table_max_entries &&
+           own->stack_bytes == limits->stack_bytes && own->large_pages == limits->large_pages &&
+           own->host_call_depth_max == limits->host_call_depth_max;
 }
 
 #define LINE_BYTES 64u /* of the CPU's caches */

@@ -79,9 +79,6 @@ struct machine {
  * VM. NULL: out of memory. */
 struct machine *machine_take(husk_engine *engine, const husk_image *image,
                              const struct husk_sandbox_options *limits);
-/* Do sandboxes with these limits take the same machines? */
-bool machine_limits_equal(const struct husk_sandbox_options *own,
-                          const struct husk_sandbox_options *limits);
 /* The machine is no longer used: put it into the pool, dirty, or free it. */
 void machine_put(struct machine *machine);
 /* Take an idle machine that has a VM and no memory, with any limits. NULL: there is none. */
@@ -92,6 +89,9 @@ bool pool_has_room(husk_engine *engine);
  * memory), and free it. */
 struct machine *machine_new(husk_engine *engine, const struct husk_sandbox_options *limits);
 void machine_free(struct machine *machine);
+/* Do sandboxes with these limits take the same machines? */
+bool machine_limits_equal(const struct husk_sandbox_options *own,
+                          const struct husk_sandbox_options *limits);
 
 /* restore.c. Make memory equal to an image with these sizes. If the arena maps the same module, it
  * does so in place; otherwise it rebuilds the memory. On success it takes over the sizes. On

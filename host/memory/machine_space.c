@@ -20,6 +20,7 @@
 /* Memory slots of a machine's VM. */
 enum space_slot {
     SLOT_MAIN,
+    SLOT_READONLY,                                /* of a read-only part that stands apart */
     SLOT_SYS,                                     /* SYS_SPACE_SLOTS_MAX of them */
     SLOT_REGIONS = SLOT_SYS + SYS_SPACE_SLOTS_MAX /* the other memories', and all further ones */
 };
@@ -64,7 +65,8 @@ static struct space_layout layout_with(const struct machine *machine, const husk
     const struct space_parts parts = {.sys_bytes = sys_bytes,
                                       .stack_bytes = machine->limits.stack_bytes,
                                       .data_bytes = sizes->data_bytes,
-                                      .ro_bytes = image->code->ro_bytes};
+                                      .ro_bytes = image->code->ro_bytes,
+                                      .is_ro_apart = !image->code->is_ro_one_mapping};
     return space_layout_of(&parts);
 }
 
@@ -164,6 +166,12 @@ int machine_unmap(struct machine *machine, uint64_t gva_value, uint64_t bytes,
 
 /* ---- slots ---- */
 
+static int give_readonly(const struct machine *machine, struct vm *vm, struct husk_error *err) {
+    const struct image_code *code = machine->mapped->code;
+    return machine->engine->vm_ops->set_slot(vm, SLOT_READONLY, gpa(HUSK_TEXT_GVA), code->ro_hva,
+                                             code->ro_bytes, VM_SLOT_READONLY, err);
+}
+
 static int set_slot(const struct machine *machine, struct vm *vm, uint32_t slot, uint64_t gpa_value,
                     uint8_t *hva, uint64_t bytes, struct husk_error *err) {
     return machine->engine->vm_ops->set_slot(vm, slot, gpa(gpa_value), hva, bytes, 0, err);
@@ -199,6 +207,8 @@ static int give_slots(struct machine *machine, struct vm *vm, struct husk_error 
     const struct arena *arena = &machine->arena;
     machine->next_slot = SLOT_REGIONS;
     int status = give_main_slot(machine, vm, err);
+    if (status == 0 && arena->layout.parts.is_ro_apart)
+        status = give_readonly(machine, vm, err);
     for (uint32_t i = 1; i < arena->memories_count && status == 0; i++) {
         const struct arena_memory *memory = &arena->memories[i];
         const struct arena_region region = {memory->hva, husk_mem_gva(i), memory->covered_bytes,
@@ -221,6 +231,8 @@ int machine_detach(struct machine *machine, struct husk_error *err) {
     if (machine->vm == NULL || machine->tables == NULL)
         return 0;
     int status = set_slot(machine, machine->vm, SLOT_MAIN, 0, NULL, 0, err);
+    if (status == 0 && machine->arena.layout.parts.is_ro_apart)
+        status = set_slot(machine, machine->vm, SLOT_READONLY, 0, NULL, 0, err);
     for (uint32_t slot = SLOT_REGIONS; slot < machine->next_slot && status == 0; slot++)
         status = set_slot(machine, machine->vm, slot, 0, NULL, 0, err);
     return status != 0 ? status : sys_space_detach(machine->tables, err);

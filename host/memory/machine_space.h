@@ -51,7 +51,7 @@ int machine_unmap(struct machine *machine, uint64_t gva_value, uint64_t bytes,
  * machine_make_equal(). */
 int machine_take_over(struct machine *machine, husk_image *image, const struct sizing *sizes,
                       bool *ret_is_possible, struct husk_error *err);
-/* restore.c, for takeover.c. Map what differs in the image, from an address on, over the arena. The
+/* rebase.c. Map what differs in the image, from an address on, over the arena. The
  * image is the one that is mapped then. */
 int machine_rebase(struct machine *machine, husk_image *image, uint64_t from_gva,
                    struct husk_error *err);
@@ -60,7 +60,7 @@ int machine_rebase(struct machine *machine, husk_image *image, uint64_t from_gva
 int machine_make_mappable(husk_image *image, struct husk_error *err);
 /* Memory images that were mapped into linear memory give way to the image that is mapped. */
 int machine_drop_overlays(struct machine *machine, struct husk_error *err);
-/* Copy the hot pages back, and count them. */
+/* machine.c. Copy the hot pages back, and count them. */
 int machine_copy_hot(struct machine *machine, struct hot_counts *ret_counts,
                      struct husk_error *err);
 

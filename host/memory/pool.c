@@ -71,15 +71,6 @@ void husk_engine_unref(husk_engine *engine) {
 
 /* ---- out ---- */
 
-/* `size` is what the caller was compiled with. */
-bool machine_limits_equal(const struct husk_sandbox_options *own,
-                          const struct husk_sandbox_options *limits) {
-    return own->memory_max_bytes == limits->memory_max_bytes &&
-           own->table_max_entries == limits->table_max_entries &&
-           own->stack_bytes == limits->stack_bytes && own->large_pages == limits->large_pages &&
-           own->host_call_depth_max == limits->host_call_depth_max;
-}
-
 /* 3: holds this very image; 2: one of the same module; 1: another; 0: of no use. */
 #define SUITS_BEST 3
 #define SUITS_ANY 1

@@ -8,6 +8,7 @@ set(sources
     page_copy_x86_64.c
     park.c
     pool.c
+    rebase.c
     restore.c
     space_layout.c
     spare.c

@@ -25,7 +25,7 @@ struct space_layout space_layout_of(const struct space_parts *parts) {
     layout.stack = layout.sys + GUARD_BYTES + parts->stack_bytes;
     layout.mailbox = layout.stack + HUSK_MBOX_BYTES; /* one mapping with the stack */
     layout.data = layout.mailbox + GUARD_BYTES + lane_bytes(parts->data_bytes);
-    layout.ro = layout.data + GUARD_BYTES + lane_bytes(parts->ro_bytes);
+    layout.ro = layout.data + GUARD_BYTES + lane_bytes(parts->is_ro_apart ? 0 : parts->ro_bytes);
     layout.low_bytes = (layout.ro + LOW_UNIT_BYTES - 1) / LOW_UNIT_BYTES * LOW_UNIT_BYTES;
     return layout;
 }
@@ -40,5 +40,7 @@ gpa_t space_layout_gpa(const struct space_layout *layout, uint64_t gva_value) {
         return gpa(HUSK_MEM0_GPA - layout->mailbox + (gva_value - HUSK_MAILBOX_GVA));
     if (gva_value >= HUSK_DATA_GVA)
         return gpa(HUSK_MEM0_GPA - layout->data + (gva_value - HUSK_DATA_GVA));
+    if (layout->parts.is_ro_apart)
+        return gpa(gva_value);
     return gpa(HUSK_MEM0_GPA - layout->ro + (gva_value - HUSK_TEXT_GVA));
 }

@@ -8,17 +8,22 @@
  * So one memory slot has all of it and memory 0: the main slot. The lanes of the data and of the
  * read-only part are rounded up. System pages, stack and mailbox have the same place for all images
  * of machines with the same stack, but for a few with many memories. So another module can take a
- * machine over without any change of slots (transplant.c).
+ * machine over without any change of slots (takeover.c).
+ *
+ * A read-only part may stand apart: in a slot of its own, shared with other sandboxes, where
+ * guest-physical and guest-virtual addresses are equal.
  */
 #ifndef HOST_SPACE_LAYOUT_H
 #define HOST_SPACE_LAYOUT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "addr.h"
 
 struct space_parts {
     uint64_t sys_bytes, stack_bytes, data_bytes, ro_bytes; /* page multiples */
+    bool is_ro_apart;                                      /* ro_bytes is not looked at */
 };
 
 /* Where each lane starts: so many bytes below memory 0. */

@@ -152,6 +152,7 @@ static struct machine *spare_make(husk_image *image, const struct husk_sandbox_o
         stat_count(&machine->tally, STAT_spares_made);
         return machine;
     }
+    stat_count(&machine->tally, STAT_spare_failures);
     machine_free(machine);
     return NULL;
 }
@@ -186,11 +187,6 @@ static void machines_free(struct machine *machine) {
     }
 }
 
-static void count_failure(husk_engine *engine, const struct husk_error *err) {
-    stats_count(&engine->stats, STAT_spare_failures);
-    engine_log(engine, HUSK_LOG_WARNING, "a spare VM could not be made: %s", err->message);
-}
-
 /* Under the lock, which is given up meanwhile. Returns whether it worked. */
 static bool fulfil(husk_engine *engine, const struct spare_wish *wish) {
     struct spares *spares = &engine->spares;
@@ -206,7 +202,7 @@ static bool fulfil(husk_engine *engine, const struct spare_wish *wish) {
     else
         error_set(&err, status, "no memory for a sandbox");
     if (machine == NULL)
-        count_failure(engine, &err);
+        engine_log(engine, HUSK_LOG_WARNING, "a spare VM could not be made: %s", err.message);
     const bool has_worked = machine != NULL;
     pthread_mutex_lock(&spares->lock);
     struct spare_wish *now = wish_find(spares, image, &limits);

@@ -15,8 +15,6 @@
  * A failure before the first change leaves everything as it was. After it, the machine is
  * incomplete, as in restore.c.
  */
-#include <errno.h>
-
 #include "error.h"
 #include "image_internal.h"
 #include "large.h"
@@ -43,7 +41,8 @@ static uint64_t memory0_reserve(const struct takeover *to) {
 /* The places of system pages, stack and mailbox then are the same, too. */
 static bool fits(const struct machine *machine, const struct takeover *to) {
     const struct arena *arena = &machine->arena;
-    return arena->memories_count <= 1 && to->image->code->memories_count <= 1 &&
+    return !arena->layout.parts.is_ro_apart && !to->layout.parts.is_ro_apart &&
+           arena->memories_count <= 1 && to->image->code->memories_count <= 1 &&
            arena->files.reserve_bytes == to->sizes->files_max_bytes &&
            arena->layout.parts.stack_bytes == to->layout.parts.stack_bytes &&
            arena->layout.parts.sys_bytes == to->layout.parts.sys_bytes &&
@@ -88,18 +87,16 @@ static void forget_lanes(struct machine *machine) {
                   (uint64_t)((uint8_t *)arena->mailbox - arena->base));
 }
 
-static int shrink_memory(struct machine *machine, uint64_t bytes, struct husk_error *err) {
+/* The page-table entries go as whole ones, although a large one may reach below `bytes`: all are
+ * written anew. */
+static int resize_memory(struct machine *machine, uint64_t bytes, struct husk_error *err) {
     struct arena_memory *memory = &machine->arena.memories[0];
-    if (bytes < memory->bytes) {
-        uint8_t *hva = memory->hva + bytes;
-        const uint64_t gone = large_shrink(machine, hva, memory->bytes - bytes);
-        if (arena_discard(hva, gone) != 0)
-            return error_sys(err, errno, "cannot discard %llu bytes of another module's memory",
-                             (unsigned long long)gone);
-        hotset_forget(&machine->hotset, hva, gone);
-    }
-    memory->bytes = bytes;
-    return 0;
+    int status = bytes < memory->bytes
+                     ? machine_unmap(machine, husk_mem_gva(0) + bytes, memory->bytes - bytes, err)
+                     : 0;
+    if (status == 0)
+        memory->bytes = bytes;
+    return status;
 }
 
 static int change(struct machine *machine, const struct takeover *to, struct husk_error *err) {
@@ -111,7 +108,7 @@ static int change(struct machine *machine, const struct takeover *to, struct hus
     if (status == 0)
         status = machine_drop_overlays(machine, err);
     if (status == 0)
-        status = shrink_memory(machine, memory0_bytes(to), err);
+        status = resize_memory(machine, memory0_bytes(to), err);
     if (status == 0)
         status = arena_map_lanes(&machine->arena, to->image, &to->layout, err);
     if (status != 0)

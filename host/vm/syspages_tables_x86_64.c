@@ -135,12 +135,12 @@ static bool step_next(const struct page_mapping *mapping, struct map_step *step)
     return left != 0;
 }
 
-/* Below memory 0 never: there, another module may have other pages in the same place
+/* Not in the lanes below memory 0: there, another module may have other pages in the same place
  * (sys_space_can_become()), and a shadow-paging host keeps what a large entry led to. In a memory,
  * a large entry and a table lead to the same pages with the same rights. */
 static bool step_fits_large(const struct map_step *step) {
     return step->bytes == X86_LARGE_PAGE_BYTES && step->gpa % X86_LARGE_PAGE_BYTES == 0 &&
-           step->gva >= HUSK_MEM0_GVA;
+           (step->gva >= HUSK_MEM0_GVA || step->gva == step->gpa);
 }
 
 static int check_range(const struct page_mapping *mapping, struct husk_error *err) {
