@@ -13,18 +13,18 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define XXH_INLINE_ALL /* its code becomes part of this file: no library is needed at run time */
-#include <xxhash.h>
-
 #include "auto.h"
 #include "file.h"
 #include "signal_guard.h"
+#include "xxh3.h"
 
-_Static_assert(XXH_VERSION_NUMBER >= 800, "XXH3-128 is final from version 0.8.0 on");
-_Static_assert(sizeof(XXH128_canonical_t) == CONTENT_HASH_BYTES, "the size of XXH3-128");
+_Static_assert(XXH3_128_BYTES == CONTENT_HASH_BYTES, "the content hash is an XXH3-128");
+
+#define PAGE_BYTES 4096u
 
 struct pass {
-    int src_fd, fd; /* fd -1: nothing is written */
+    int src_fd, fd;     /* fd -1: nothing is written */
+    const uint8_t *map; /* of the source; NULL: it is read */
     uint64_t end;
     uint64_t data, data_end; /* the next part of the source that is no hole */
     uint64_t written_to;     /* the offset of fd */
@@ -32,12 +32,6 @@ struct pass {
     uint8_t *piece; /* CONTENT_PIECE_BYTES */
     uint8_t zero_hash[CONTENT_HASH_BYTES];
 };
-
-static void hash_bytes(const void *bytes, size_t count, uint8_t ret_hash[CONTENT_HASH_BYTES]) {
-    XXH128_canonical_t canonical;
-    XXH128_canonicalFromHash(&canonical, XXH3_128bits(bytes, count));
-    memcpy(ret_hash, &canonical, sizeof canonical);
-}
 
 static uint64_t pieces_count(uint64_t bytes) {
     return bytes / CONTENT_PIECE_BYTES + (bytes % CONTENT_PIECE_BYTES != 0);
@@ -125,7 +119,7 @@ static int fill_piece(struct pass *pass, uint64_t at, size_t count) {
 
 static int hash_pieces(struct pass *pass, uint8_t (*pieces)[CONTENT_HASH_BYTES]) {
     memset(pass->piece, 0, CONTENT_PIECE_BYTES);
-    hash_bytes(pass->piece, CONTENT_PIECE_BYTES, pass->zero_hash);
+    xxh3_128(pass->piece, CONTENT_PIECE_BYTES, pass->zero_hash);
     for (uint64_t at = 0; at < pass->end; at += CONTENT_PIECE_BYTES) {
         const size_t count = piece_bytes_at(at, pass->end);
         if (at >= pass->data_end && find_data(pass, at) != 0)
@@ -135,15 +129,18 @@ static int hash_pieces(struct pass *pass, uint8_t (*pieces)[CONTENT_HASH_BYTES])
             memcpy(hash, pass->zero_hash, CONTENT_HASH_BYTES);
             continue;
         }
-        if (fill_piece(pass, at, count) != 0)
+        const bool is_mapped =
+            pass->map != NULL && pass->data <= at && pass->data_end - at >= count;
+        if (!is_mapped && fill_piece(pass, at, count) != 0)
             return -1;
-        hash_bytes(pass->piece, count, hash);
+        xxh3_128(is_mapped ? pass->map + at : pass->piece, count, hash);
     }
     return 0;
 }
 
 static int pass_run(struct pass *pass, struct content_hash *ret_hash) {
-    auto_free uint8_t *piece = malloc(CONTENT_PIECE_BYTES);
+    /* aligned: the kernel copies pages faster to and from pages */
+    auto_free uint8_t *piece = aligned_alloc(PAGE_BYTES, CONTENT_PIECE_BYTES);
     auto_free uint8_t *pieces = calloc(pieces_count(pass->end) + 1, CONTENT_HASH_BYTES);
     if (piece == NULL || pieces == NULL) {
         errno = ENOMEM;
@@ -159,6 +156,11 @@ static int pass_run(struct pass *pass, struct content_hash *ret_hash) {
 
 int content_hash_read(int fd, uint64_t bytes, struct content_hash *ret_hash) {
     struct pass pass = {.src_fd = fd, .fd = -1, .end = bytes};
+    return pass_run(&pass, ret_hash);
+}
+
+int content_hash_mapped(int fd, const uint8_t *map, uint64_t bytes, struct content_hash *ret_hash) {
+    struct pass pass = {.src_fd = fd, .fd = -1, .map = map, .end = bytes};
     return pass_run(&pass, ret_hash);
 }
 
@@ -183,7 +185,7 @@ static int hash_without(const struct content_hash *hash, int fd, uint64_t at, ui
     for (uint64_t i = 0; i < CONTENT_HASH_BYTES; i++)
         if (field_offset + i - at < count)
             piece[field_offset + i - at] = 0;
-    hash_bytes(piece, count, ret_hash);
+    xxh3_128(piece, count, ret_hash);
     return 0;
 }
 
@@ -199,7 +201,7 @@ int content_hash_total(const struct content_hash *hash, int fd, uint64_t field_o
          i <= last_byte / CONTENT_PIECE_BYTES && i < count; i++)
         if (hash_without(hash, fd, i * CONTENT_PIECE_BYTES, field_offset, pieces[i]) != 0)
             return -1;
-    hash_bytes(pieces, count * CONTENT_HASH_BYTES, ret_total);
+    xxh3_128(pieces, count * CONTENT_HASH_BYTES, ret_total);
     return 0;
 }
 

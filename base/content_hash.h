@@ -28,6 +28,8 @@ struct content_hash {
  * 0, or -1 with errno (EIO: the file is shorter; ENOMEM). Free the hashes with
  * content_hash_done(). */
 int content_hash_read(int fd, uint64_t bytes, struct content_hash *ret_hash);
+/* The same for a file that is mapped as a whole: what is no hole is read there. */
+int content_hash_mapped(int fd, const uint8_t *map, uint64_t bytes, struct content_hash *ret_hash);
 /* Copy the first `bytes` bytes of src_fd to the same offsets of fd, an empty file, and hash what
  * was written, whatever becomes of src_fd meanwhile. Holes stay holes. Both offsets move. No signal
  * is raised by writing (signal_guard.h). Errors as above, and those of writing. */

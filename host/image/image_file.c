@@ -5,9 +5,10 @@
  * A file on disk can change or shrink under a mapping. A changed byte would defeat every check.
  * Access to a page beyond the new end kills the process (SIGBUS), in the vCPU's thread or in a host
  * function that reads guest memory. So the image is a memfd that is sealed against writing and
- * shrinking. A file that is such a memfd already (husk_compile() makes them) is used as it is. Any
- * other file is copied once per open image, and hashed in the same pass (about 0.35 ms per MiB).
- * Deliberately not a lease or a SIGBUS handler: neither belongs in a library.
+ * shrinking. A file that is such a memfd already (husk_compile() makes them) is used as it is, and
+ * so is one for which the embedder vouches (husk_open_options.uses_file). Any other file is copied
+ * once per open image, and hashed in the same pass (about 0.35 ms per MiB). Deliberately not a
+ * lease or a SIGBUS handler: neither belongs in a library.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -125,9 +126,10 @@ static int too_large(uint64_t bytes, struct husk_error *err) {
                      (unsigned long long)bytes, LIMIT_IMAGE_BYTES);
 }
 
-static int open_or_copy(int fd, off_t end, struct content_hash *ret_hash, int *ret_fd,
+/* A descriptor of bytes that do not change. */
+static int open_or_copy(int fd, off_t end, bool is_kept, struct content_hash *ret_hash, int *ret_fd,
                         struct husk_error *err) {
-    if (!is_sealed(fd))
+    if (!is_kept && !is_sealed(fd))
         return copy_sealed(fd, end, ret_hash, ret_fd, err);
     int own = reopen(fd);
     if (own < 0)
@@ -136,28 +138,58 @@ static int open_or_copy(int fd, off_t end, struct content_hash *ret_hash, int *r
     return 0;
 }
 
-int image_file_open(int fd, bool is_hashed, struct image_file **ret_file, struct husk_error *err) {
-    struct stat st;
-    if (fstat(fd, &st) != 0)
-        return error_sys(err, errno, "cannot examine the image");
-    if (!S_ISREG(st.st_mode))
+/* Newer (5.14) than the oldest kernel headers we build with. */
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+
+/* The pages of a file on disk are in the page cache, often in large pieces: mapped all at once,
+ * they are hashed where they are. Older kernels take faults instead. */
+static int hash_mapped(struct image_file *file, struct husk_error *err) {
+    (void)madvise((void *)(uintptr_t)file->bytes, file->count, MADV_POPULATE_READ);
+    if (content_hash_mapped(file->fd, file->bytes, file->count, &file->hash) != 0)
+        return error_sys(err, errno, "cannot read the image");
+    return 0;
+}
+
+static int check_regular(const struct stat *st, struct husk_error *err) {
+    if (!S_ISREG(st->st_mode))
         return error_set(err, HUSK_E_BAD_IMAGE,
                          "not a regular file; an image must be one (husk_image_open_buffer() "
                          "takes bytes from anywhere)");
-    if ((uint64_t)st.st_size > LIMIT_IMAGE_BYTES)
-        return too_large((uint64_t)st.st_size, err);
+    if ((uint64_t)st->st_size > LIMIT_IMAGE_BYTES)
+        return too_large((uint64_t)st->st_size, err);
+    return 0;
+}
+
+int image_file_open(int fd, const struct husk_open_options *options, struct image_file **ret_file,
+                    struct husk_error *err) {
+    struct stat st;
     auto_fd own = -1;
     struct content_hash hash = {0};
-    int status = open_or_copy(fd, st.st_size, is_hashed ? &hash : NULL, &own, err);
+    struct image_file *file = NULL;
+    if (fstat(fd, &st) != 0)
+        return error_sys(err, errno, "cannot examine the image");
+    int status = check_regular(&st, err);
     if (status == 0)
-        status = map_sealed(own, ret_file, err);
+        status = open_or_copy(fd, st.st_size, options->uses_file,
+                              options->skips_hash ? NULL : &hash, &own, err);
+    if (status == 0)
+        status = map_sealed(own, &file, err);
     if (status != 0) {
         content_hash_done(&hash);
         return status;
     }
     take_fd(&own);
-    (*ret_file)->has_no_holes = hash.pieces != NULL && !hash.has_holes;
-    (*ret_file)->hash = hash;
+    file->hash = hash;
+    if (options->uses_file && !options->skips_hash)
+        status = hash_mapped(file, err);
+    if (status != 0) {
+        image_file_unref(file);
+        return status;
+    }
+    file->has_no_holes = file->hash.pieces != NULL && !file->hash.has_holes;
+    *ret_file = file;
     return 0;
 }
 

@@ -34,7 +34,7 @@ struct image_segment {
 };
 
 /* The bytes of a file, which images share. They cannot change: fd is a memfd that is sealed against
- * writing and shrinking. */
+ * writing and shrinking, or the embedder vouches for it (husk_open_options.uses_file). */
 struct image_file {
     atomic_uint refs;
     int fd;
@@ -204,8 +204,9 @@ struct husk_image {
 #define IMAGE_IS_OLDER ". The image is of an older husk: " IMAGE_OTHER_HUSK
 
 /* image_file.c. Make a sealed copy of the file, and hash it at once if it is to be hashed. Or use
- * the file itself if it is sealed already. */
-int image_file_open(int fd, bool is_hashed, struct image_file **ret_file, struct husk_error *err);
+ * the file itself, if it is sealed already or the options say that it does not change. */
+int image_file_open(int fd, const struct husk_open_options *options, struct image_file **ret_file,
+                    struct husk_error *err);
 int image_file_from_bytes(const void *bytes, size_t count, struct image_file **ret_file,
                           struct husk_error *err);
 /* Make an empty anonymous file, which the caller fills. Then seal and map it (takes over fd on

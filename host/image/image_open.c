@@ -95,7 +95,8 @@ static int map_readonly(struct image_code *code, struct husk_error *err) {
     return status;
 }
 
-static int check_cpu(const husk_image *image, struct husk_error *err) {
+/* engine NULL: nothing will be run. */
+static int check_cpu(const husk_image *image, const husk_engine *engine, struct husk_error *err) {
     const struct image_code *code = image->code;
     static const struct {
         const char *name;
@@ -106,8 +107,8 @@ static int check_cpu(const husk_image *image, struct husk_error *err) {
 #undef HUSK_CPU_FEATURE
     };
     uint64_t known = 0, missing = 0;
-    if (image->engine != NULL) /* without an engine nothing will be run */
-        missing = code->module.cpu_features & ~image->engine->host_info.cpu_features;
+    if (engine != NULL)
+        missing = code->module.cpu_features & ~engine->host_info.cpu_features;
     char list[200] = "";
     for (size_t i = 0; i < sizeof features / sizeof features[0]; i++) {
         known |= features[i].bit;
@@ -184,7 +185,7 @@ static int image_open_steps(husk_image *image, bool verify, struct husk_error *e
     if (status == 0) /* also without a hash: the layer's functions believe what was checked */
         status = image_check_files(image, err);
     if (status == 0)
-        status = check_cpu(image, err);
+        status = check_cpu(image, image->engine, err);
     if (status == 0)
         status = image_names_make(code, err);
     if (status == 0)
@@ -221,7 +222,7 @@ int husk_image_open_fd(husk_engine *engine, int fd, const struct husk_open_optio
         return error_set(err, HUSK_E_INVAL, "husk_image_open_fd: a NULL argument");
     int status = open_options_read(options, &copy, err);
     if (status == 0)
-        status = image_file_open(fd, !copy.skips_hash, &file, err);
+        status = image_file_open(fd, &copy, &file, err);
     return status != 0 ? status : image_open_file(engine, file, !copy.skips_hash, ret_image, err);
 }
 
@@ -248,6 +249,17 @@ int husk_image_open_buffer(husk_engine *engine, struct husk_buffer buffer,
     if (status == 0)
         status = image_file_from_bytes(buffer.bytes, buffer.count, &file, err);
     return status != 0 ? status : image_open_file(engine, file, !copy.skips_hash, ret_image, err);
+}
+
+int husk_image_set_engine(husk_image *image, husk_engine *engine, struct husk_error *err) {
+    if (image == NULL || engine == NULL)
+        return error_set(err, HUSK_E_INVAL, "husk_image_set_engine: a NULL argument");
+    if (image->engine != NULL)
+        return error_set(err, HUSK_E_INVAL, "the image has an engine already");
+    int status = check_cpu(image, engine, err);
+    if (status == 0)
+        image->engine = engine_ref(engine);
+    return status;
 }
 
 husk_image *husk_image_ref(husk_image *image) {

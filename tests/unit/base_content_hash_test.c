@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "xxh3.h"
 
 #define PIECE CONTENT_PIECE_BYTES
 #define BYTES (3 * PIECE + 1000)
@@ -74,6 +75,19 @@ TEST(values) {
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         bytes_total(bytes, known[i].count, NO_FIELD, total);
         CHECK_MEM(total, known[i].total, sizeof total);
+    }
+    free(bytes);
+}
+
+/* With AVX2 and without: a file that one CPU made is read by another. */
+TEST(all_cpus_agree) {
+    uint8_t *bytes = pattern(BYTES), plain[XXH3_128_BYTES], wide[XXH3_128_BYTES];
+    if (!__builtin_cpu_supports("avx2"))
+        SKIP("this CPU has no AVX2");
+    for (size_t count = 0; count < 4096; count += count < 1200 ? 1 : 61) {
+        xxh3_128(bytes, count, plain); /* short ones: the plain code */
+        xxh3_128_avx2(bytes, count, wide);
+        CHECK_MEM(wide, plain, sizeof wide);
     }
     free(bytes);
 }
