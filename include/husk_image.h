@@ -18,9 +18,9 @@ struct husk_open_options {
      * than its module. The hash is not a signature: anybody can change a file and make a new hash,
      * and make two files of one hash. */
     bool skips_hash;
-    /* Map the file itself instead of a copy, which takes 0.3 ms per MiB. Only for a file that nobody
-     * changes as long as the image, its snapshots and their sandboxes live: one that your program
-     * wrote and keeps to itself, and that is replaced by rename() only. It may be deleted. Whoever
+    /* Map the file itself instead of a copy, which takes 0.3 ms per MiB. Only for a file that
+     * nobody changes as long as the image, its snapshots and their sandboxes live: one that your
+     * program wrote and keeps to itself, and that is replaced by rename() only. It may be deleted. Whoever
      * changes it in place meanwhile can take over your process, because everything in it was
      * checked before; and if it gets shorter, an access to what is gone ends the process (SIGBUS).
      * For regular files that can be mapped. husk_image_open_buffer() ignores it. */
