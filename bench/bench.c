@@ -16,7 +16,7 @@ static const char usage[] =
     "usage: husk_bench [options] [module.wasm…]\n"
     "Kernels natively and in a sandbox, what calls, restores and files cost, how fast modules "
     "compile (the named ones too).\n"
-    "  --parts LIST      of kernels,calls,tries,floor,compile,snapshots,files,wide,tails "
+    "  --parts LIST      of kernels,calls,tries,floor,limits,compile,snapshots,files,wide,tails "
     "(default: all)\n"
     "  --kernel NAME     only this kernel\n"
     "  --rounds N        counted rounds per kernel (default 15)\n"
@@ -39,7 +39,8 @@ enum part {
     PART_FILES = 32,
     PART_TRIES = 64,
     PART_WIDE = 128,
-    PART_TAILS = 256
+    PART_TAILS = 256,
+    PART_LIMITS = 512
 };
 
 static const char *kvm_kind_name(enum husk_hypervisor kind) {
@@ -82,7 +83,7 @@ int bench_machine(const struct bench *bench, const char *revision) {
 
 static unsigned parts_parse(char *list) {
     static const char *const names[] = {"kernels", "calls", "floor", "compile", "snapshots",
-                                        "files",   "tries", "wide",  "tails"};
+                                        "files",   "tries", "wide",  "tails",   "limits"};
     unsigned parts = 0;
     char *rest = NULL;
     for (char *name = strtok_r(list, ",", &rest); name != NULL; name = strtok_r(NULL, ",", &rest)) {
@@ -133,6 +134,8 @@ static int parts_run(const struct settings *settings) {
     int result = bench_machine(bench, settings->revision);
     if ((settings->parts & PART_FLOOR) != 0)
         result |= bench_floor(bench);
+    if ((settings->parts & PART_LIMITS) != 0)
+        result |= bench_limits(bench);
     if ((settings->parts & PART_CALLS) != 0)
         result |= bench_calls(bench);
     if ((settings->parts & PART_TRIES) != 0)
@@ -159,7 +162,7 @@ int main(int argc, char **argv) {
                                           .opt_level = -1},
                                 .parts = PART_KERNELS | PART_CALLS | PART_FLOOR | PART_COMPILE |
                                          PART_SNAPSHOTS | PART_FILES | PART_TRIES | PART_WIDE |
-                                         PART_TAILS,
+                                         PART_TAILS | PART_LIMITS,
                                 .revision = "unknown",
                                 .json_path = "/dev/null"};
     struct husk_error err;

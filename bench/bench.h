@@ -66,6 +66,7 @@ int bench_wide_memory(const struct bench *bench);
 int bench_calls(const struct bench *bench);
 int bench_tries(const struct bench *bench);
 int bench_floor(const struct bench *bench);
+int bench_limits(const struct bench *bench);
 int bench_compile(const struct bench *bench);
 int bench_snapshots(const struct bench *bench);
 int bench_files(const struct bench *bench);

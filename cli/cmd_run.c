@@ -484,6 +484,7 @@ static int run_or_snapshot(int argc, char **argv, bool is_snapshot) {
                       .compile = {.options = HUSK_COMPILE_OPTIONS_INIT},
                       .sandbox_options = HUSK_SANDBOX_OPTIONS_INIT,
                       .limits = HUSK_LIMITS_INIT};
+    run.sandbox_options.large_pages = HUSK_LARGE_PAGES_ALWAYS; /* one run, and no restore */
     int code = run_take_arguments(&run, argc, argv);
     if (code == 0 && run.path != NULL)
         code = run_all(&run);

@@ -10,6 +10,19 @@
 extern "C" {
 #endif
 
+/* Large pages (2 MiB) for memory that is written for the first time. They save many page faults,
+ * which cost much in a VM. But one byte written takes 2 MiB of the host's memory; and as long as a
+ * sandbox has a large page, its restores compare all of it. */
+enum husk_large_pages {
+    /* For memory that grows much in a call. And for zeros of the image, if they paid in the image's
+     * other sandboxes. Until that is known, the first few sandboxes try it out. */
+    HUSK_LARGE_PAGES_AUTO = 0,
+    /* Wherever memory is zeros at first. For programs that write most of their memory, and for
+     * sandboxes that are not restored. */
+    HUSK_LARGE_PAGES_ALWAYS = 1,
+    HUSK_LARGE_PAGES_NEVER = 2
+};
+
 struct husk_sandbox_options {
     size_t size;
     /* Of all linear memories together. 0: as the module declares, at most 4 GiB each, or 8 GiB with
@@ -24,7 +37,9 @@ struct husk_sandbox_options {
     /* For husk_engine_prometheus(); see husk_sandbox_set_label(). Copied. NULL or "": none. */
     const char *label;
     uint32_t host_call_depth_max; /* of guest → host function → guest → …; 0: 16 */
-    uint32_t reserved;
+    /* enum husk_large_pages. They come only if the kernel gives them: transparent_hugepage/enabled
+     * is madvise or always. */
+    uint32_t large_pages;
 };
 #define HUSK_SANDBOX_OPTIONS_INIT HUSK_INIT_OF(husk_sandbox_options)
 

@@ -195,6 +195,10 @@ struct husk_image {
      * Ascending; NULL: not known yet. Under template_lock */
     uint64_t *hot_gvas, *seen_gvas;
     uint32_t hot_count, seen_count;
+    /* large.c: restores that large pages paid for, less those that they did not; machines that
+     * tried them before that was known. Under template_lock */
+    int32_t large_votes;
+    uint32_t large_trials;
 };
 
 /* The ends of HUSK_E_IMAGE_VERSION messages. */

@@ -41,10 +41,17 @@ static int map_runs(husk_image *image, uint8_t *hva, uint64_t gva_value, uint64_
     return status;
 }
 
+/* A memory that can have a large page is aligned as its guest-physical addresses are: only then KVM
+ * maps a large page as one. */
+static bool is_aligned_large(uint64_t reserve_bytes) {
+    return reserve_bytes >= LARGE_PAGE_BYTES;
+}
+
 static uint64_t total_bytes(const husk_image *image, const struct arena_sizes *sizes) {
     uint64_t total = sizes->data_bytes + HUSK_MBOX_BYTES + sizes->stack_bytes + 3 * GUARD_BYTES;
     for (uint32_t i = 0; i < image->code->memories_count; i++)
-        total += sizes->memory_reserve_bytes[i] + GUARD_BYTES;
+        total += sizes->memory_reserve_bytes[i] + GUARD_BYTES +
+                 (is_aligned_large(sizes->memory_reserve_bytes[i]) ? LARGE_PAGE_BYTES : 0);
     return total + sizes->files_reserve_bytes + GUARD_BYTES;
 }
 
@@ -57,22 +64,29 @@ static uint8_t *place_memory(struct arena_memory *memory, uint8_t *place, uint64
     return place + reserve_bytes + GUARD_BYTES;
 }
 
+static uint8_t *align_memory(uint8_t *place, uint64_t reserve_bytes) {
+    const uintptr_t at = (uintptr_t)place;
+    return is_aligned_large(reserve_bytes) ? place + (large_page_up(at) - at) : place;
+}
+
 /* The private layer comes after memory 0, as its addresses do: regions must ascend alike. */
 static void place_memories(struct arena *arena, const struct arena_sizes *sizes, uint8_t *place) {
     for (uint32_t i = 0; i < arena->memories_count; i++) {
         if (i == 1)
             place =
                 place_memory(&arena->files, place, sizes->files_bytes, sizes->files_reserve_bytes);
-        place = place_memory(&arena->memories[i], place, sizes->memory_bytes[i],
-                             sizes->memory_reserve_bytes[i]);
+        const uint64_t reserve_bytes = sizes->memory_reserve_bytes[i];
+        place = place_memory(&arena->memories[i], align_memory(place, reserve_bytes),
+                             sizes->memory_bytes[i], reserve_bytes);
     }
     if (arena->memories_count <= 1)
         place_memory(&arena->files, place, sizes->files_bytes, sizes->files_reserve_bytes);
 }
 
-/* A restore must find single pages, and a huge page would be copied as a whole for one byte
- * written. Where the kernel has no huge pages the call fails, which is as good. */
-static void forbid_huge_pages(uint8_t *hva, uint64_t bytes) {
+/* A restore must find single pages, and a large page would be copied as a whole for one byte
+ * written. large.c asks for some. Where the kernel has no large pages the call fails, which is as
+ * good. */
+static void forbid_large_pages(uint8_t *hva, uint64_t bytes) {
     madvise(hva, bytes, MADV_NOHUGEPAGE);
 }
 
@@ -140,7 +154,7 @@ int arena_init(struct arena *arena, husk_image *image, const struct arena_sizes 
                          (unsigned long long)total);
     arena->base = base;
     arena->base_bytes = total;
-    forbid_huge_pages(arena->base, total);
+    forbid_large_pages(arena->base, total);
     place_regions(arena, sizes);
     struct arena_region regions[ARENA_REGIONS_MAX];
     uint32_t count = arena_regions(arena, regions);
@@ -166,7 +180,7 @@ int arena_map_range(struct arena *arena, husk_image *image, uint64_t gva_value, 
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == MAP_FAILED)
             return error_sys(err, errno,
                              "cannot map zero pages over guest memory (" MAPPINGS_HINT ")");
-        forbid_huge_pages(hva, bytes);
+        forbid_large_pages(hva, bytes);
         return map_runs(image, hva, gva_value, bytes, err);
     }
     return error_set(err, HUSK_E_INVAL, "no region of the sandbox at 0x%llx",
@@ -181,12 +195,15 @@ void arena_done(struct arena *arena) {
     *arena = (struct arena){0};
 }
 
-/* Within the reserve. The accessible part at least doubles, so that growing is cheap. */
+/* Within the reserve. The accessible part at least doubles, so that growing is cheap. It ends where
+ * a large page does: KVM maps none that lies in two slots. */
 static int make_room(const struct arena_memory *memory, uint64_t bytes, uint64_t *ret_more_bytes,
                      struct husk_error *err) {
     uint64_t target = 2 * memory->covered_bytes;
     if (target < bytes)
         target = bytes;
+    if (target > LARGE_PAGE_BYTES && (uintptr_t)memory->hva % LARGE_PAGE_BYTES == 0)
+        target = large_page_up(target);
     if (target > memory->reserve_bytes)
         target = memory->reserve_bytes;
     const uint64_t more_bytes = target - memory->covered_bytes;

@@ -9,6 +9,7 @@
 
 #include "error.h"
 #include "image_internal.h"
+#include "large.h"
 #include "page_copy.h"
 #include "pages.h"
 #include "rows.h"
@@ -102,7 +103,8 @@ static int gather_page(struct gather *gather, uint8_t *hva, struct husk_error *e
         *page = old->pages[gather->old_idx++];
     else
         *page = (struct hot_page){.hva = hva,
-                                  .source = source_of(gather->image, gva_in(gather->region, hva))};
+                                  .source = source_of(gather->image, gva_in(gather->region, hva)),
+                                  .age = hotset_is_large(old, hva) ? HOT_AGE_FOUND : 0};
     return 0;
 }
 
@@ -156,7 +158,7 @@ static int search(struct hotset *hotset, const struct hot_view *view, struct hus
     hotset->count = gather.next.count;
     hotset->capacity = gather.next.capacity;
     hotset->guest_faults = view->guest_faults;
-    hotset->is_complete = true;
+    hotset->is_complete = hotset->has_found = true;
     return 0;
 }
 
@@ -370,10 +372,15 @@ int hotset_restore(struct hotset *hotset, struct hot_counts *ret_counts, struct 
         counts.copied += was_written;
         is_any_leaving |= page->age >= HOT_AGE_MAX && !page->is_pinned;
     }
-    int status = is_any_leaving ? discard_leaving(hotset, &counts.aged, err) : 0;
+    int status = hotset->has_found || hotset->large.to != hotset->large.from
+                     ? large_settle(hotset, &counts, err)
+                     : 0;
+    if (status == 0 && is_any_leaving)
+        status = discard_leaving(hotset, &counts.aged, err);
     if (status != 0)
         return status;
     hotset->has_restored = true;
+    hotset->has_found = false;
     *ret_counts = counts;
     return 0;
 }

@@ -31,6 +31,9 @@
  * a comparison (0.1 us); a later return to the set costs a fault (1-4 us). So more than a few tens
  * would cost more than they save. A smaller number would make alternating requests thrash. */
 #define HOT_AGE_MAX 8u
+/* The age of a page that a search finds where large pages were asked for: it may be private without
+ * having been written, as a part of one. The next comparison tells. */
+#define HOT_AGE_FOUND HOT_AGE_MAX
 /* 32 MiB. Beyond that, comparing costs more than the faults, so further pages are discarded at
  * once. */
 #define HOT_PAGES_MAX 8192u
@@ -68,10 +71,18 @@ struct hotset {
     bool has_restored; /* if true, age 0 means that the last run wrote the page */
     /* the views are too large to pin pages: every restore scans for written pages */
     bool must_scan;
+    /* large.c: large pages were asked for between these, and may be there; equal: nowhere. Are they
+     * asked for still? Large pages that were exchanged for small ones */
+    struct hot_range large;
+    bool is_asking;
+    bool has_found; /* a search was made since the last restore */
+    uint32_t given_up;
 };
 
 struct hot_counts {
     uint64_t copied, aged;
+    /* blocks of a large page that the last call filled with much, and with little */
+    uint64_t large_paid, large_poor;
 };
 
 void hotset_done(struct hotset *hotset);
@@ -96,6 +107,9 @@ void hotset_unwatch(struct hotset *hotset);
 /* There may be private pages of which nothing above tells. */
 static inline void hotset_doubt(struct hotset *hotset) {
     hotset->is_complete = false;
+}
+static inline bool hotset_is_large(const struct hotset *hotset, const uint8_t *hva) {
+    return hva >= hotset->large.from && hva < hotset->large.to;
 }
 /* Remove the pages in [hva, hva + bytes), except pinned ones, from the set, because their mapping
  * was replaced or discarded. */

@@ -8,6 +8,7 @@
 
 #include "error.h"
 #include "image_internal.h"
+#include "large.h"
 #include "machine_space.h"
 
 /* Memory and page tables, not yet in any VM. */
@@ -49,6 +50,9 @@ int machine_find_written(struct machine *machine, struct husk_error *err) {
     const uint64_t faults =
         machine->vcpu != NULL ? machine->vcpu_ops->faults(machine->vcpu) : VCPU_FAULTS_UNKNOWN;
     machine->has_uncounted_faults = faults == VCPU_FAULTS_UNKNOWN;
+    /* a first write to another part of a large page is no fault of the thread */
+    if (machine->has_uncounted_faults && machine->hotset.large.from != machine->hotset.large.to)
+        hotset_doubt(&machine->hotset);
     const struct hot_view view = {.arena = &machine->arena,
                                   .image = machine->mapped,
                                   .pagemap = &machine->engine->pagemap,
@@ -102,6 +106,7 @@ int machine_build(struct machine *machine, husk_image *image, const struct sizin
     if (status != 0)
         return status;
     hotset_prefill(&machine->hotset, &machine->arena, image);
+    large_begin(machine); /* after the pages that are known to be written: those stay small */
     machine_count_hot(machine);
     machine_change_end(machine);
     return 0;

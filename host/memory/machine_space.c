@@ -12,6 +12,7 @@
 
 #include "error.h"
 #include "image_internal.h"
+#include "large.h"
 #include "pages.h"
 
 /* Memory slots of a machine's VM. */
@@ -128,6 +129,7 @@ int machine_unmap(struct machine *machine, uint64_t gva_value, uint64_t bytes,
         return error_sys(err, errno, "cannot discard %llu bytes of grown memory",
                          (unsigned long long)bytes);
     hotset_forget(&machine->hotset, hva, bytes);
+    large_shrunk(machine, hva, bytes);
     return 0;
 }
 
@@ -195,9 +197,11 @@ int machine_grow(struct machine *machine, uint32_t mem_idx, uint64_t bytes,
     int status = machine_cover(machine, mem_idx, memory->bytes + bytes, err);
     if (status == 0)
         status = machine_map(machine, husk_mem_gva(mem_idx) + memory->bytes, bytes, err);
-    if (status == 0)
-        memory->bytes += bytes;
-    return status;
+    if (status != 0)
+        return status;
+    memory->bytes += bytes;
+    large_grown(machine, mem_idx, memory->bytes - bytes);
+    return 0;
 }
 
 /* ---- VM and vCPU ---- */

@@ -74,7 +74,7 @@ static bool has_limits(const struct machine *machine, const struct husk_sandbox_
     const struct husk_sandbox_options *own = &machine->limits;
     return own->memory_max_bytes == limits->memory_max_bytes &&
            own->table_max_entries == limits->table_max_entries &&
-           own->stack_bytes == limits->stack_bytes &&
+           own->stack_bytes == limits->stack_bytes && own->large_pages == limits->large_pages &&
            own->host_call_depth_max == limits->host_call_depth_max;
 }
 

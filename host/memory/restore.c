@@ -20,6 +20,7 @@
 #include "clock.h"
 #include "error.h"
 #include "image_internal.h"
+#include "large.h"
 #include "machine_space.h"
 #include "pages.h"
 
@@ -246,8 +247,9 @@ static int prepare(struct machine *machine, husk_image *image, const struct sizi
 static int restore_in_place(struct machine *machine, husk_image *image, const struct sizing *sizes,
                             struct husk_error *err) {
     struct hot_counts counts = {0};
+    const bool is_other = machine->mapped != image;
     int status = prepare(machine, image, sizes, err);
-    if (status == 0 && machine->mapped != image)
+    if (status == 0 && is_other)
         status = rebase(machine, image, err);
     if (status != 0)
         return status;
@@ -260,6 +262,9 @@ static int restore_in_place(struct machine *machine, husk_image *image, const st
     if (status != 0)
         return status;
     machine_change_end(machine);
+    large_learn(machine, &counts);
+    if (is_other)
+        large_begin(machine);
     stat_add(&machine->tally, STAT_restore_pages_copied, counts.copied);
     stat_add(&machine->tally, STAT_restore_pages_aged, counts.aged);
     stat_add(&machine->tally, STAT_restore_pages_hot, machine->hotset.count);

@@ -2,6 +2,7 @@
 set(sources
     arena.c
     hotset.c
+    large.c
     machine.c
     machine_space.c
     page_copy_x86_64.c

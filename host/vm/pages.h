@@ -12,8 +12,19 @@
  * sandbox needs several. */
 #define MAPPINGS_HINT "out of memory, or of mappings: sysctl vm.max_map_count"
 
+/* The kernel's transparent large pages, and the large entries of page tables. */
+#define LARGE_PAGE_BYTES ((uint64_t)2 << 20)
+
 static inline uint64_t page_up(uint64_t bytes) {
     return (bytes + HUSK_PAGE_SIZE - 1) & ~(uint64_t)(HUSK_PAGE_SIZE - 1);
+}
+
+static inline uint64_t large_page_up(uint64_t bytes) {
+    return (bytes + LARGE_PAGE_BYTES - 1) & ~(LARGE_PAGE_BYTES - 1);
+}
+
+static inline uint64_t large_page_down(uint64_t bytes) {
+    return bytes & ~(LARGE_PAGE_BYTES - 1);
 }
 
 static inline bool page_is_zero(const uint8_t *page) {

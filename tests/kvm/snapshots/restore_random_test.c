@@ -29,46 +29,54 @@
 #define MEMORIES 2u
 #define WIDE_BYTES (48u << 12) /* more pages than are noted one by one */
 
-static const char module[] =
-    "(module (import \"env\" \"host\" (func $host (param i32) (result i32)))"
-    " (import \"env\" \"file\" (func $file (param i32) (result i32)))"
-    " (memory $m (export \"memory\") 40 80) (memory $n i64 8 20)"
-    " (data (memory $m) (i32.const 8000) \"in the image\") (data (memory $m) (i32.const 2000000) "
-    "\"far\") (data (memory $n) (i64.const 70000) \"in the other\")"
-    " (tag $t (export \"t\") (param i64))"
-    " (global $g (export \"g\") (mut i64) (i64.const 7)) (global $h (mut f64) (f64.const 1))"
-    " (table $f (export \"f\") 8 6000 funcref) (elem (table $f) (i32.const 0) func $write)"
-    " (func $init (i32.store (i32.const 300000) (i32.const 77)) (global.set $h (f64.const 2)))"
-    " (start $init)"
-    " (func $write (export \"write\") (param $x i32) (result i32)"
-    "  (i32.store (i32.shl (i32.rem_u (local.get $x) (i32.const 640)) (i32.const 12)) (local.get "
-    "$x))"
-    "  (i32.atomic.store offset=8 (i32.shl (i32.rem_u (i32.mul (local.get $x) (i32.const 77))"
-    "    (i32.const 640)) (i32.const 12)) (local.get $x))"
-    "  (i64.store $n (i64.shl (i64.rem_u (i64.extend_i32_u (local.get $x)) (i64.const 128)) "
-    "(i64.const 12)) (i64.const -1))"
-    "  (global.set $g (i64.extend_i32_u (local.get $x)))"
-    "  (table.set $f (i32.rem_u (local.get $x) (i32.const 8)) (ref.func $write)) (local.get $x))"
-    " (func (export \"deep\") (param $x i32) (result i32) (local i64 i64 i64 i64)"
-    "  (if (result i32) (i32.eqz (local.get $x)) (then (call $write (i32.const 5)))"
-    "  (else (i32.add (i32.const 1) (call 4 (i32.sub (local.get $x) (i32.const 1)))))))"
-    " (func (export \"grow\") (param $x i32) (result i32)"
-    "  (drop (memory.grow $m (i32.rem_u (local.get $x) (i32.const 3))))"
-    "  (drop (memory.grow $n (i64.extend_i32_u (i32.rem_u (local.get $x) (i32.const 2)))))"
-    "  (drop (table.grow $f (ref.func $write) (i32.rem_u (local.get $x) (i32.const 400))))"
-    "  (i32.store (i32.sub (i32.shl (memory.size $m) (i32.const 16)) (i32.const 4)) (local.get $x))"
-    "  (i32.const 0))"
-    " (func (export \"fill\") (param $x i32) (result i32)"
-    "  (memory.fill $m (i32.and (local.get $x) (i32.const 0xfffff)) (i32.const 9)"
-    "   (i32.and (local.get $x) (i32.const 0x7ffff))) (i32.const 0))"
-    " (func (export \"host\") (param $x i32) (result i32)"
-    "  (try (result i32) (do (call $host (local.get $x)))"
-    "   (catch $t (i32.wrap_i64)) (catch_all (i32.const 3))))"
-    " (func (export \"file\") (param $x i32) (result i32) (call $file (local.get $x)))"
-    " (func (export \"trap\") (param $x i32) (result i32) (drop (call $write (local.get $x)))"
-    "  (unreachable))"
-    " (func (export \"malloc\") (param $x i32) (result i32) (i32.const 1000000))"
-    " (func (export \"echo\") (param i32 i32) (result i64) (i64.const 0)))";
+/* far: pages that are written; grown: wasm pages, fewer of which are added by a call; shift: of how
+ * much is filled. */
+#define MODULE(sizes, far, grown, shift)                                                           \
+    "(module (import \"env\" \"host\" (func $host (param i32) (result i32)))"                      \
+    " (import \"env\" \"file\" (func $file (param i32) (result i32)))"                             \
+    " (memory $m (export \"memory\") " sizes ") (memory $n i64 8 20)"                              \
+    " (data (memory $m) (i32.const 8000) \"in the image\") (data (memory $m) (i32.const 2000000) " \
+    "\"far\") (data (memory $n) (i64.const 70000) \"in the other\")"                               \
+    " (tag $t (export \"t\") (param i64))"                                                         \
+    " (global $g (export \"g\") (mut i64) (i64.const 7)) (global $h (mut f64) (f64.const 1))"      \
+    " (table $f (export \"f\") 8 6000 funcref) (elem (table $f) (i32.const 0) func $write)"        \
+    " (func $init (i32.store (i32.const 300000) (i32.const 77)) (global.set $h (f64.const 2)))"    \
+    " (start $init)"                                                                               \
+    " (func $write (export \"write\") (param $x i32) (result i32)"                                 \
+    "  (i32.store (i32.shl (i32.rem_u (local.get $x) (i32.const 640)) (i32.const 12)) (local.get " \
+    "$x))"                                                                                         \
+    "  (i32.atomic.store offset=8 (i32.shl (i32.rem_u (i32.mul (local.get $x) (i32.const 77))"     \
+    "    (i32.const " far ")) (i32.const 12)) (local.get $x))"                                     \
+    "  (i64.store $n (i64.shl (i64.rem_u (i64.extend_i32_u (local.get $x)) (i64.const 128)) "      \
+    "(i64.const 12)) (i64.const -1))"                                                              \
+    "  (global.set $g (i64.extend_i32_u (local.get $x)))"                                          \
+    "  (table.set $f (i32.rem_u (local.get $x) (i32.const 8)) (ref.func $write)) (local.get $x))"  \
+    " (func (export \"deep\") (param $x i32) (result i32) (local i64 i64 i64 i64)"                 \
+    "  (if (result i32) (i32.eqz (local.get $x)) (then (call $write (i32.const 5)))"               \
+    "  (else (i32.add (i32.const 1) (call 4 (i32.sub (local.get $x) (i32.const 1)))))))"           \
+    " (func (export \"grow\") (param $x i32) (result i32)"                                         \
+    "  (drop (memory.grow $m (i32.rem_u (local.get $x) (i32.const " grown "))))"                   \
+    "  (drop (memory.grow $n (i64.extend_i32_u (i32.rem_u (local.get $x) (i32.const 2)))))"        \
+    "  (drop (table.grow $f (ref.func $write) (i32.rem_u (local.get $x) (i32.const 400))))"        \
+    "  (i32.store (i32.sub (i32.shl (memory.size $m) (i32.const 16)) (i32.const 4)) (local.get "   \
+    "$x))"                                                                                         \
+    "  (i32.const 0))"                                                                             \
+    " (func (export \"fill\") (param $x i32) (result i32)"                                         \
+    "  (memory.fill $m (i32.shl (i32.and (local.get $x) (i32.const 0xfffff)) (i32.const " shift    \
+    ")) (i32.const 9) (i32.shl (i32.and (local.get $x) (i32.const 0x7ffff)) (i32.const " shift     \
+    "))) (i32.const 0))"                                                                           \
+    " (func (export \"host\") (param $x i32) (result i32)"                                         \
+    "  (try (result i32) (do (call $host (local.get $x)))"                                         \
+    "   (catch $t (i32.wrap_i64)) (catch_all (i32.const 3))))"                                     \
+    " (func (export \"file\") (param $x i32) (result i32) (call $file (local.get $x)))"            \
+    " (func (export \"trap\") (param $x i32) (result i32) (drop (call $write (local.get $x)))"     \
+    "  (unreachable))"                                                                             \
+    " (func (export \"malloc\") (param $x i32) (result i32) (i32.const 1000000))"                  \
+    " (func (export \"echo\") (param i32 i32) (result i64) (i64.const 0)))"
+
+static const char module[] = MODULE("40 80", "640", "3", "0");
+/* Some MiB that are zeros in the image, and more by growth: there may be large pages. */
+static const char large_module[] = MODULE("104 200", "1664", "40", "2");
 
 static const char other_module[] =
     "(module (memory (export \"memory\") 40 80) (data (i32.const 64) \"of another module\")"
@@ -82,6 +90,7 @@ static const char other_module[] =
 static struct wat_lab lab;
 static husk_image *images[IMAGES]; /* the first one is the compiled module */
 static husk_image *other;
+static struct husk_sandbox_options sandbox_options;
 static struct helper_thread helpers[THREADS], writer;
 static uint64_t random_state;
 static uint32_t depth;
@@ -395,7 +404,8 @@ static void reload(void *argument) {
 static void renew(void *argument) {
     (void)argument;
     husk_sandbox_free(lab.sandbox);
-    CHECK_OK(husk_sandbox_new(wanted, lab.imports, NULL, &lab.sandbox, &lab.err), lab.err);
+    CHECK_OK(husk_sandbox_new(wanted, lab.imports, &sandbox_options, &lab.sandbox, &lab.err),
+             lab.err);
 }
 
 static void visit_other_module(void *argument) {
@@ -486,7 +496,7 @@ static uint64_t faults_unknown(struct vcpu *vcpu) {
     return VCPU_FAULTS_UNKNOWN;
 }
 
-static void play(bool is_counted, uint64_t seed) {
+static void play(const char *text_of_module, bool is_counted, uint64_t seed) {
     static struct vcpu_ops ops;
     const char *text = getenv("HUSK_TEST_ROUNDS");
     const uint32_t rounds = text != NULL ? (uint32_t)strtoul(text, NULL, 10) : 600;
@@ -497,7 +507,7 @@ static void play(bool is_counted, uint64_t seed) {
     if (!is_counted)
         ops.faults = faults_unknown;
     lab.engine->vcpu_ops = &ops;
-    wat_lab_open(&lab, module, NULL);
+    wat_lab_open(&lab, text_of_module, &sandbox_options);
     for (uint32_t i = 0; i < THREADS; i++)
         helper_start(&helpers[i]);
     helper_start(&writer);
@@ -524,14 +534,30 @@ static uint64_t seed_of(uint64_t seed) {
     return text != NULL ? strtoull(text, NULL, 10) : seed;
 }
 
+static void set_wish(uint32_t large_pages) {
+    sandbox_options = (struct husk_sandbox_options)HUSK_SANDBOX_OPTIONS_INIT;
+    sandbox_options.large_pages = large_pages;
+}
+
 TEST(everything_comes_back) {
     SKIP_WITHOUT_COMPILER();
-    play(true, seed_of(3));
+    set_wish(HUSK_LARGE_PAGES_AUTO);
+    play(module, true, seed_of(3));
 }
 
 TEST(everything_comes_back_where_faults_are_not_counted) {
     SKIP_WITHOUT_COMPILER();
-    play(false, seed_of(2));
+    set_wish(HUSK_LARGE_PAGES_AUTO);
+    play(module, false, seed_of(2));
+}
+
+TEST(everything_comes_back_to_large_pages) {
+    SKIP_WITHOUT_COMPILER();
+    set_wish(HUSK_LARGE_PAGES_AUTO);
+    play(large_module, true, seed_of(4));
+    set_wish(HUSK_LARGE_PAGES_ALWAYS);
+    play(large_module, true, seed_of(5));
+    play(large_module, false, seed_of(6));
 }
 
 TEST_MAIN()
