@@ -20,10 +20,10 @@ struct husk_open_options {
     bool skips_hash;
     /* Map the file itself instead of a copy, which takes 0.3 ms per MiB. Only for a file that
      * nobody changes as long as the image, its snapshots and their sandboxes live: one that your
-     * program wrote and keeps to itself, and that is replaced by rename() only. It may be deleted. Whoever
-     * changes it in place meanwhile can take over your process, because everything in it was
-     * checked before; and if it gets shorter, an access to what is gone ends the process (SIGBUS).
-     * For regular files that can be mapped. husk_image_open_buffer() ignores it. */
+     * program wrote and keeps to itself, and that is replaced by rename() only. It may be deleted.
+     * Whoever changes it in place meanwhile can take over your process, because everything in it
+     * was checked before; and if it gets shorter, an access to what is gone ends the process
+     * (SIGBUS). For regular files that can be mapped. husk_image_open_buffer() ignores it. */
     bool uses_file;
     uint8_t reserved[6];
 };

@@ -36,7 +36,7 @@
  *   not the instance's, unchanged     engine, machine, vcpu_ops, tally, limits, vm, vcpu,
  *                                     kicker, tables, next_slot, has_failed_vm, next_idle,
  *                                     user, labelled; link's definitions; the limits in sizes;
- *                                     overlays are contents, and their mappings go
+ *                                     overlays are contents, and their mappings go; code
  *
  * The state of WASI has its own tripwire in wasi_state.c.
  */
@@ -55,7 +55,7 @@ _Static_assert(sizeof(struct machine) - sizeof(struct husk_sandbox_options) -
 _Static_assert(sizeof(struct linkage) == 80 && sizeof(struct group_state) == 16,
                "a new field of linkage.h");
 _Static_assert(sizeof(struct sizing) == 72, "a new field of struct sizing");
-_Static_assert(sizeof(struct arena) == 120 && sizeof(struct arena_memory) == 32,
+_Static_assert(sizeof(struct arena) == 136 && sizeof(struct arena_memory) == 32,
                "a new field of arena.h");
 
 /* ---- which pages ---- */

@@ -9,6 +9,7 @@
 #include "error.h"
 #include "image_internal.h"
 #include "large.h"
+#include "large_copy.h"
 #include "machine_space.h"
 
 /* Memory and page tables, not yet in any VM. */
@@ -35,6 +36,8 @@ static int memory_make(const struct machine *machine, husk_image *image, const s
                                       .files_reserve_bytes = sizes->files_max_bytes};
     struct memory_set set = {0};
     int status = arena_init(&set.arena, image, &arena_sizes, err);
+    if (status == 0 && machine->limits.large_pages == HUSK_LARGE_PAGES_CONTENTS)
+        status = large_copy(&set.arena, image, err);
     if (status == 0)
         status = machine_tables_new(machine, image, sizes, &set.tables, err);
     if (status != 0)

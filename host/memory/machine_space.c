@@ -144,9 +144,12 @@ static int set_slot(const struct machine *machine, struct vm *vm, uint32_t slot,
 
 /* A VM that has none. Some may be given when it fails. */
 static int give_slots(struct machine *machine, struct vm *vm, struct husk_error *err) {
-    const husk_image *image = machine->mapped;
-    const struct arena_region readonly = {
-        .hva = image->code->ro_hva, .gva = HUSK_TEXT_GVA, .bytes = image->code->ro_bytes};
+    const struct image_code *code = machine->mapped->code;
+    const bool is_copied = machine->arena.code != NULL;
+    const struct arena_region readonly = {.hva = is_copied ? machine->arena.code : code->ro_hva,
+                                          .gva = HUSK_TEXT_GVA,
+                                          .bytes = is_copied ? machine->arena.code_bytes
+                                                             : code->ro_bytes};
     struct arena_region regions[ARENA_REGIONS_MAX];
     const uint32_t count = arena_regions(&machine->arena, regions);
     machine->next_slot = SLOT_REGIONS;
