@@ -44,5 +44,6 @@ int bench_limits(const struct bench *bench) {
     int result = 0;
     result |= limits_restore(bench);
     result |= limits_touch(bench);
+    result |= limits_open(bench);
     return result;
 }

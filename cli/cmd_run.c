@@ -230,6 +230,10 @@ static int open_image(struct run *run, struct husk_error *err) {
         status = cli_error(err, HUSK_E_INVAL, "is a husk image; --link links modules");
     else if (run->input.kind == INPUT_IMAGE)
         status = input_open_image(&run->input, NULL, !run->is_unverified, &run->image, err);
+    else if (cache_open(&run->input, &run->compile, !run->is_unverified, &run->image) == 0)
+        run->was_compiled = run->compiled.was_cached = true;
+    else
+        status = input_read_module(&run->input, err);
     run->opening_ns = now_ns() - begin_ns;
     return status;
 }
@@ -249,6 +253,17 @@ static int compile_input_module(struct run *run, struct husk_error *err, int *re
     return status;
 }
 
+/* There is one run, and no restore. A program that starts uses much of its code and data; of a
+ * snapshot, a call may need little. */
+static void choose_large_pages(struct run *run) {
+    struct husk_host_info info = HUSK_HOST_INFO_INIT;
+    const bool are_faults_slow = husk_engine_host_info(run->engine, &info) == 0 &&
+                                 info.hypervisor == HUSK_HYPERVISOR_KVM_PVM;
+    run->sandbox_options.large_pages = are_faults_slow && !husk_image_is_snapshot(run->image)
+                                           ? HUSK_LARGE_PAGES_CONTENTS
+                                           : HUSK_LARGE_PAGES_ALWAYS;
+}
+
 /* Returns the exit code; anything but CLI_OK was reported. */
 static int make_sandbox(struct run *run) {
     struct husk_error err = {.offset = HUSK_NO_OFFSET}, engine_err;
@@ -264,6 +279,8 @@ static int make_sandbox(struct run *run) {
         status = compile_input_module(run, &err, &code);
     input_done(&run->input);
     run->opened_ns = now_ns();
+    if (status == 0 && code == 0)
+        choose_large_pages(run);
     if (status == 0 && code == 0)
         status =
             husk_sandbox_new(run->image, run->imports, &run->sandbox_options, &run->sandbox, &err);
@@ -461,7 +478,7 @@ static int run_all(struct run *run) {
     options.log = print_log;
     options.log_user = &run->report;
     /* first: a wrong file is wrong without KVM, too */
-    int status = input_load(run->path, &run->input, &err);
+    int status = input_peek(run->path, &run->input, &err);
     if (status != 0)
         return report_error(&run->report, run->path, &err);
     engine_start_begin(&run->engine_start, &options);
@@ -484,7 +501,6 @@ static int run_or_snapshot(int argc, char **argv, bool is_snapshot) {
                       .compile = {.options = HUSK_COMPILE_OPTIONS_INIT},
                       .sandbox_options = HUSK_SANDBOX_OPTIONS_INIT,
                       .limits = HUSK_LIMITS_INIT};
-    run.sandbox_options.large_pages = HUSK_LARGE_PAGES_ALWAYS; /* one run, and no restore */
     int code = run_take_arguments(&run, argc, argv);
     if (code == 0 && run.path != NULL)
         code = run_all(&run);

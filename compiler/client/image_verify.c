@@ -43,19 +43,29 @@ static bool content_matches(int fd, uint64_t bytes, uint64_t hash_offset,
     return rc == 0 && memcmp(total, expected, sizeof total) == 0 && lseek(fd, 0, SEEK_SET) == 0;
 }
 
-bool image_verify(int fd, const uint8_t wasm_sha256[32]) {
+bool image_is_of(int fd, const uint8_t wasm_sha256[32], struct husk_image_header *ret_header,
+                 uint64_t *ret_offset) {
     struct husk_image_header header;
-    struct stat st;
     uint64_t offset;
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) ||
-        (uint64_t)st.st_size > CLIENT_IMAGE_BYTES_MAX || !find_note(fd, &offset) ||
-        !read_at(fd, &header, sizeof header, offset))
+    if (!find_note(fd, &offset) || !read_at(fd, &header, sizeof header, offset))
         return false;
     if (header.magic != HUSK_IMAGE_MAGIC || header.format != HUSK_IMAGE_FORMAT ||
         header.abi != HUSK_ABI_VERSION || header.header_bytes < sizeof header ||
         memcmp(header.wasm_sha256, wasm_sha256, sizeof header.wasm_sha256) != 0)
         return false;
-    return content_matches(fd, (uint64_t)st.st_size,
+    *ret_header = header;
+    *ret_offset = offset;
+    return true;
+}
+
+bool image_verify(int fd, const uint8_t wasm_sha256[32]) {
+    struct husk_image_header header;
+    struct stat st;
+    uint64_t offset;
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+           (uint64_t)st.st_size <= CLIENT_IMAGE_BYTES_MAX &&
+           image_is_of(fd, wasm_sha256, &header, &offset) &&
+           content_matches(fd, (uint64_t)st.st_size,
                            offset + offsetof(struct husk_image_header, content_hash),
                            header.content_hash);
 }

@@ -39,8 +39,16 @@ int image_file_memfd(int *ret_fd, struct husk_error *err) {
     return 0;
 }
 
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x0010
+#endif
+
+/* Nobody has mapped it or holds its pages. So the seal against future writes, of Linux 5.1, does as
+ * well as the one that looks at every page for that. */
 static int memfd_seal(int fd, struct husk_error *err) {
-    if (fcntl(fd, F_ADD_SEALS, SEALS_NEEDED | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+    const int others = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+    if (fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | others) != 0 &&
+        (errno != EINVAL || fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | others) != 0))
         return error_sys(err, errno, "cannot seal the copy of the image");
     return 0;
 }
