@@ -150,11 +150,15 @@ int input_read_module(struct input *input, struct husk_error *err) {
 }
 
 int input_load(const char *path, struct input *ret_input, struct husk_error *err) {
-    int status = input_peek(path, ret_input, err);
-    if (status == 0)
-        status = input_read_module(ret_input, err);
+    struct input input;
+    int status = input_peek(path, &input, err);
     if (status != 0)
-        input_done(ret_input);
+        return status;
+    status = input_read_module(&input, err);
+    if (status != 0)
+        input_done(&input);
+    else
+        *ret_input = input;
     return status;
 }
 
