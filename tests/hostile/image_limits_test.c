@@ -207,13 +207,14 @@ TEST(holes_of_the_note_are_refused) {
 
 /* Files of older versions have a SHA-256, which takes half a second for each GiB of zeros. */
 TEST(holes_are_not_hashed_without_end) {
+    struct image_builder builder;
     husk_image *image = NULL;
-    uint8_t *bytes;
     size_t count;
     begin();
-    CHECK_OK(
-        file_read(HUSK_TEST_SOURCE_DIR "/tests/golden/v2-tiny.husk", 1 << 20, &bytes, &count, &err),
-        err);
+    guest_image_build(&builder);
+    uint8_t *bytes = builder_finish(&builder, &count);
+    builder_done(&builder);
+    memset(image_note_find(bytes, count) + offsetof(struct husk_image_header, content_hash), 0, 16);
     int fd = memfd_create("sparse", MFD_CLOEXEC);
     CHECK(fd >= 0 && file_write_all(fd, bytes, count) == 0);
     free(bytes);

@@ -39,7 +39,8 @@ static uint8_t *image_bytes(uint64_t cpu_features, size_t *ret_count) {
 static int image_on_disk(char path[64]) {
     size_t count;
     uint8_t *bytes = image_bytes(0, &count);
-    snprintf(path, 64, "/var/tmp/husk-open-XXXXXX");
+    const bool has_disk = access("/var/tmp", W_OK) == 0;
+    snprintf(path, 64, "%s/husk-open-XXXXXX", has_disk ? "/var/tmp" : "/tmp");
     int fd = mkostemp(path, O_CLOEXEC);
     CHECK(fd >= 0 && file_write_all(fd, bytes, count) == 0);
     free(bytes);
