@@ -372,7 +372,7 @@ int hotset_restore(struct hotset *hotset, struct hot_counts *ret_counts, struct 
         counts.copied += was_written;
         is_any_leaving |= page->age >= HOT_AGE_MAX && !page->is_pinned;
     }
-    int status = hotset->has_found || hotset->large.to != hotset->large.from
+    int status = hotset->has_found || hotset->count >= LARGE_PAGE_BYTES / HUSK_PAGE_SIZE
                      ? large_settle(hotset, &counts, err)
                      : 0;
     if (status == 0 && is_any_leaving)

@@ -71,18 +71,20 @@ struct hotset {
     bool has_restored; /* if true, age 0 means that the last run wrote the page */
     /* the views are too large to pin pages: every restore scans for written pages */
     bool must_scan;
-    /* large.c: large pages were asked for between these, and may be there; equal: nowhere. Are they
-     * asked for still? Large pages that were exchanged for small ones */
+    /* large.c: between these, large pages were asked for and may be there, also by khugepaged in
+     * place of small ones; equal: nowhere. So a part of one may be private that nobody has written.
+     * Its first write is a fault of the guest, but of no thread: only vcpu_ops.faults() tells. */
     struct hot_range large;
-    bool is_asking;
-    bool has_found; /* a search was made since the last restore */
-    uint32_t given_up;
+    bool is_asking;    /* for more of them, where the image has zeros */
+    bool has_found;    /* a search was made since the last restore */
+    uint32_t given_up; /* large pages that were exchanged for small ones */
 };
 
 struct hot_counts {
     uint64_t copied, aged;
     /* blocks of a large page that the last call filled with much, and with little */
     uint64_t large_paid, large_poor;
+    uint64_t large_kept; /* large pages that are there still */
 };
 
 void hotset_done(struct hotset *hotset);
@@ -107,6 +109,9 @@ void hotset_unwatch(struct hotset *hotset);
 /* There may be private pages of which nothing above tells. */
 static inline void hotset_doubt(struct hotset *hotset) {
     hotset->is_complete = false;
+}
+static inline bool hotset_has_large(const struct hotset *hotset) {
+    return hotset->large.from != hotset->large.to;
 }
 static inline bool hotset_is_large(const struct hotset *hotset, const uint8_t *hva) {
     return hva >= hotset->large.from && hva < hotset->large.to;

@@ -95,10 +95,18 @@ void large_grown(struct machine *machine, uint32_t mem_idx, uint64_t old_bytes) 
         madvise(memory->hva + old_bytes, rest, MADV_POPULATE_WRITE);
 }
 
-void large_shrunk(const struct machine *machine, uint8_t *hva, uint64_t bytes) {
-    const struct hot_range *large = &machine->hotset.large;
-    if (hva < large->to && hva + bytes > large->from)
-        madvise(hva, bytes, MADV_NOHUGEPAGE);
+uint64_t large_shrink(struct machine *machine, uint8_t *hva, uint64_t bytes) {
+    struct hot_range *large = &machine->hotset.large;
+    const uintptr_t end = (uintptr_t)hva + bytes;
+    const uint64_t rest_bytes = large_page_up(end) - end;
+    if (hva >= large->to || hva + bytes <= large->from)
+        return bytes;
+    if (hva + bytes + rest_bytes <= large->to)
+        bytes += rest_bytes;
+    madvise(hva, bytes, MADV_NOHUGEPAGE);
+    if (!machine->hotset.is_asking && hva <= large->from && hva + bytes >= large->to)
+        *large = (struct hot_range){0};
+    return bytes;
 }
 
 /* ---- what a restore finds: blocks of 512 private pages, each perhaps a large page ---- */
@@ -143,13 +151,9 @@ static void keep_whole(const struct block *block) {
     set_ages(block, HOT_AGE_MAX, HOT_AGE_MAX - 1);
 }
 
-/* Small pages in place of a large one. The used ones stay in the set, and are made again: a write
- * of what is there. The others leave it: hva NULL. */
+/* Small pages in place of a large one, which is forbidden from here on. The used ones stay in the
+ * set, and are made again: a write of what is there. The others leave it: hva NULL. */
 static int exchange(const struct block *block, struct husk_error *err) {
-    if (madvise(block->pages[0].hva, LARGE_PAGE_BYTES, MADV_NOHUGEPAGE) != 0) {
-        keep_whole(block);
-        return 0;
-    }
     if (arena_discard(block->pages[0].hva, LARGE_PAGE_BYTES) != 0)
         return error_sys(err, errno, "cannot discard pages of a sandbox");
     for (uint32_t i = 0; i < BLOCK_PAGES; i++) {
@@ -176,12 +180,15 @@ static int block_settle(struct hotset *hotset, const struct block *block, struct
     counts->large_paid += block->is_fresh && block->written >= LARGE_WRITTEN_MIN;
     if (block->used == 0) { /* only read, or written with zeros */
         set_ages(block, HOT_AGE_MAX + 1, 1);
+        counts->large_kept++;
         return 0;
     }
     if (!block->is_asked)
         return 0;
-    if (!block->is_fresh || block->used >= LARGE_WRITTEN_MIN) {
+    if (!block->is_fresh || block->used >= LARGE_WRITTEN_MIN ||
+        madvise(block->pages[0].hva, LARGE_PAGE_BYTES, MADV_NOHUGEPAGE) != 0) {
         keep_whole(block);
+        counts->large_kept++;
         return 0;
     }
     counts->large_poor += block->is_new;
@@ -189,8 +196,12 @@ static int block_settle(struct hotset *hotset, const struct block *block, struct
     return exchange(block, err);
 }
 
-static void stop_asking(struct hotset *hotset) {
-    madvise(hotset->large.from, (size_t)(hotset->large.to - hotset->large.from), MADV_NOHUGEPAGE);
+/* is_none_left: a search has just found all private pages, and no large one was kept. */
+static void stop_asking(struct hotset *hotset, bool is_none_left) {
+    struct hot_range *large = &hotset->large;
+    if (madvise(large->from, (size_t)(large->to - large->from), MADV_NOHUGEPAGE) == 0 &&
+        is_none_left)
+        *large = (struct hot_range){0};
     hotset->is_asking = false;
     hotset->given_up = 0;
 }
@@ -217,7 +228,7 @@ int large_settle(struct hotset *hotset, struct hot_counts *counts, struct husk_e
         return status;
     remove_exchanged(hotset, counts);
     if (counts->large_poor > counts->large_paid || hotset->given_up > LARGE_GIVEN_UP_MAX)
-        stop_asking(hotset);
+        stop_asking(hotset, hotset->has_found && counts->large_kept == 0);
     return status;
 }
 

@@ -35,8 +35,9 @@
 void large_begin(struct machine *machine);
 /* A memory has grown from old_bytes to its size. */
 void large_grown(struct machine *machine, uint32_t mem_idx, uint64_t old_bytes);
-/* [hva, hva + bytes) was discarded, and belongs to no memory any more. */
-void large_shrunk(const struct machine *machine, uint8_t *hva, uint64_t bytes);
+/* A memory is about to end before `hva`, where it ended at hva + bytes. Returns how much is to be
+ * discarded: more, if a large page reaches beyond the old end. */
+uint64_t large_shrink(struct machine *machine, uint8_t *hva, uint64_t bytes);
 /* Within a restore, between comparing and discarding: decide about large pages. The ages tell. */
 int large_settle(struct hotset *hotset, struct hot_counts *counts, struct husk_error *err);
 /* After a restore: what it saw is told to the image. */

@@ -53,8 +53,7 @@ int machine_find_written(struct machine *machine, struct husk_error *err) {
     const uint64_t faults =
         machine->vcpu != NULL ? machine->vcpu_ops->faults(machine->vcpu) : VCPU_FAULTS_UNKNOWN;
     machine->has_uncounted_faults = faults == VCPU_FAULTS_UNKNOWN;
-    /* a first write to another part of a large page is no fault of the thread */
-    if (machine->has_uncounted_faults && machine->hotset.large.from != machine->hotset.large.to)
+    if (machine->has_uncounted_faults && hotset_has_large(&machine->hotset))
         hotset_doubt(&machine->hotset);
     const struct hot_view view = {.arena = &machine->arena,
                                   .image = machine->mapped,

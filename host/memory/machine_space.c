@@ -125,11 +125,11 @@ int machine_unmap(struct machine *machine, uint64_t gva_value, uint64_t bytes,
                   struct husk_error *err) {
     uint8_t *hva = arena_span(&machine->arena, gva_value, bytes);
     sys_space_unmap(machine->tables, gva_value, bytes);
-    if (arena_discard(hva, bytes) != 0)
+    const uint64_t discarded_bytes = large_shrink(machine, hva, bytes);
+    if (arena_discard(hva, discarded_bytes) != 0)
         return error_sys(err, errno, "cannot discard %llu bytes of grown memory",
-                         (unsigned long long)bytes);
-    hotset_forget(&machine->hotset, hva, bytes);
-    large_shrunk(machine, hva, bytes);
+                         (unsigned long long)discarded_bytes);
+    hotset_forget(&machine->hotset, hva, discarded_bytes);
     return 0;
 }
 
